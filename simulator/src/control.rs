@@ -1,0 +1,175 @@
+//! The control API under `/simulator/`: what the Rust API can do, for tests in other languages and for the page.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    extract::{Request, State},
+    http::{Method, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    clock::rfc3339,
+    desk::{Desk, Recorded},
+    failure::{Failure, Operation, Queued, Times},
+};
+
+pub(crate) fn routes() -> Router<Arc<Desk>> {
+    Router::new()
+        .route("/simulator/clock", get(clock).post(advance))
+        .route("/simulator/failures", get(failures).post(fail).delete(clear))
+        .route("/simulator/requests", get(requests))
+        .route("/simulator/applications", post(know_only))
+        .route("/simulator/reset", post(reset))
+        .layer(middleware::from_fn(json_only))
+}
+
+/// A form or a script of any web page can post to localhost, but not with this content type: that takes a preflight,
+/// and nothing here answers one. (`DELETE` takes one too.)
+async fn json_only(request: Request, next: Next) -> Response {
+    let content_type = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .map(|essence| essence.trim().to_ascii_lowercase());
+    if request.method() == Method::POST && content_type.as_deref() != Some("application/json") {
+        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Send this with content-type: application/json.\n")
+            .into_response();
+    }
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, header::HeaderValue::from_static("nosniff"));
+    response
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Clock {
+    now: String,
+    offset_seconds: u64,
+}
+
+async fn clock(State(desk): State<Arc<Desk>>) -> Json<Clock> {
+    Json(Clock { now: rfc3339(desk.now()), offset_seconds: desk.clock_offset().as_secs() })
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Advance {
+    advance_seconds: u64,
+}
+
+async fn advance(State(desk): State<Arc<Desk>>, Json(by): Json<Advance>) -> Json<Clock> {
+    desk.advance(Duration::from_secs(by.advance_seconds));
+    clock(State(desk)).await
+}
+
+/// The failures to come.
+#[derive(Serialize)]
+pub(crate) struct Queues {
+    send: Vec<Queued>,
+    verify: Vec<Queued>,
+}
+
+impl Queues {
+    pub(crate) fn of(desk: &Desk) -> Self {
+        Self { send: desk.queued(Operation::Send), verify: desk.queued(Operation::Verify) }
+    }
+}
+
+#[derive(Serialize)]
+struct Failures {
+    queued: Queues,
+    available: Available,
+}
+
+#[derive(Serialize)]
+struct Available {
+    send: Vec<Described>,
+    verify: Vec<Described>,
+}
+
+#[derive(Serialize)]
+struct Described {
+    sees: &'static str,
+    failure: Failure,
+}
+
+async fn failures(State(desk): State<Arc<Desk>>) -> Json<Failures> {
+    let available = |operation| {
+        Failure::all()
+            .into_iter()
+            .filter(|failure| failure.applies_to(operation))
+            .map(|failure| Described { sees: failure.sees(), failure })
+            .collect()
+    };
+    Json(Failures {
+        queued: Queues::of(&desk),
+        available: Available { send: available(Operation::Send), verify: available(Operation::Verify) },
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fail {
+    operation: Operation,
+    failure: Failure,
+    #[serde(default = "once")]
+    times: Times,
+}
+
+fn once() -> Times {
+    Times::ONCE
+}
+
+async fn fail(State(desk): State<Arc<Desk>>, Json(fail): Json<Fail>) -> Response {
+    if !fail.failure.applies_to(fail.operation) {
+        return (StatusCode::UNPROCESSABLE_ENTITY, "Only sending can fail like this.\n").into_response();
+    }
+    desk.fail(fail.operation, fail.failure, fail.times);
+    Json(Queues::of(&desk)).into_response()
+}
+
+async fn clear(State(desk): State<Arc<Desk>>) -> Json<Queues> {
+    desk.clear_failures();
+    Json(Queues::of(&desk))
+}
+
+#[derive(Serialize)]
+struct Requests {
+    counts: Counts,
+    requests: Vec<Recorded>,
+}
+
+#[derive(Serialize)]
+struct Counts {
+    send: usize,
+    verify: usize,
+}
+
+async fn requests(State(desk): State<Arc<Desk>>) -> Json<Requests> {
+    let requests = desk.requests();
+    let count = |operation| requests.iter().filter(|request| request.operation == operation).count();
+    Json(Requests { counts: Counts { send: count(Operation::Send), verify: count(Operation::Verify) }, requests })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Applications {
+    known: Option<BTreeSet<String>>,
+}
+
+async fn know_only(State(desk): State<Arc<Desk>>, Json(applications): Json<Applications>) -> StatusCode {
+    desk.know_only(applications.known);
+    StatusCode::NO_CONTENT
+}
+
+async fn reset(State(desk): State<Arc<Desk>>) -> StatusCode {
+    desk.reset();
+    StatusCode::NO_CONTENT
+}

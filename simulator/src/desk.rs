@@ -1,0 +1,276 @@
+//! Everything the simulator knows: one desk, shared by the wire, the inbox, the control API and the tests.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use axum::http::{HeaderMap, Method};
+use serde::Serialize;
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::{
+    clock::{Clock, serialize_rfc3339},
+    codes::{CodeKey, Codes, IssuedCode},
+    failure::{Failure, Failures, Operation, Queued, Times},
+    texts,
+};
+
+/// A text on the phone. `Debug` and the JSON show number and code: this is a simulator, nobody's secret is in it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Message {
+    /// Counts up from 1; a later message has a higher one.
+    pub id: u64,
+    /// The phone number it was sent to.
+    pub to: String,
+    /// The origination identity it came from.
+    pub from: String,
+    /// The brand name in the text.
+    pub brand: String,
+    /// The language of the text, as in the API (`pt-BR`).
+    pub language: String,
+    /// What the person reads.
+    pub text: String,
+    /// The code in the text.
+    pub code: String,
+    /// The caller's reference.
+    pub reference_id: String,
+    /// Always `sms`: the OTP API has no other channel.
+    pub channel: &'static str,
+    /// When it was sent, by the simulator's clock.
+    #[serde(serialize_with = "serialize_rfc3339")]
+    pub sent_at: SystemTime,
+    /// From this moment on the code is refused, by the simulator's clock.
+    #[serde(serialize_with = "serialize_rfc3339")]
+    pub expires_at: SystemTime,
+    /// The id that the answer to the caller carried.
+    pub message_id: String,
+}
+
+/// A request that reached the service, whatever became of it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Recorded {
+    /// Which call.
+    pub operation: Operation,
+    /// The HTTP method; `POST` for every well-made request.
+    pub method: String,
+    /// The application id in the path.
+    pub application_id: String,
+    /// When its headers had arrived, by the simulator's clock.
+    #[serde(serialize_with = "serialize_rfc3339")]
+    pub received_at: SystemTime,
+    /// Lower-case names; the values of a repeated header are joined by a comma.
+    pub headers: BTreeMap<String, String>,
+    /// The JSON body; null if it was not read or was no JSON.
+    pub body: Value,
+}
+
+/// What a well-made send asks for, absent members filled in.
+#[derive(Debug)]
+pub(crate) struct SendRequest {
+    pub(crate) key: CodeKey,
+    pub(crate) from: String,
+    pub(crate) brand: String,
+    pub(crate) language: String,
+    pub(crate) digits: usize,
+    pub(crate) validity: Duration,
+    pub(crate) attempts: u32,
+}
+
+/// What the desk says to a request whose headers have arrived.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    /// To add the body to the record with [`Desk::read`].
+    pub(crate) number: u64,
+    pub(crate) failure: Option<Failure>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Desk {
+    state: Mutex<State>,
+    changed: watch::Sender<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    clock: Clock,
+    codes: Codes,
+    failures: Failures,
+    messages: Vec<Message>,
+    /// By arrival number.
+    requests: BTreeMap<u64, Recorded>,
+    /// Outlives a reset: a request under way must not write its body into the record of a later one.
+    arrivals: u64,
+    /// None: every application id is known.
+    applications: Option<BTreeSet<String>>,
+    suggestion: Option<String>,
+}
+
+impl Desk {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { state: Mutex::default(), changed: watch::Sender::new(()) })
+    }
+
+    /// Records a request as soon as its headers are there, so that one that dies half-way is counted too, and takes the
+    /// failure that is meant for it.
+    pub(crate) fn arrived(
+        &self,
+        operation: Operation,
+        method: &Method,
+        application_id: &str,
+        headers: &HeaderMap,
+    ) -> Arrival {
+        let mut state = self.change();
+        state.arrivals += 1;
+        let number = state.arrivals;
+        let recorded = Recorded {
+            operation,
+            method: method.to_string(),
+            application_id: application_id.to_owned(),
+            received_at: state.clock.now(),
+            headers: joined(headers),
+            body: Value::Null,
+        };
+        state.requests.insert(number, recorded);
+        let failure = state.failures.take(operation);
+        Arrival { number, failure }
+    }
+
+    /// Adds the body to the record of a request.
+    pub(crate) fn read(&self, arrival: &Arrival, body: Value) {
+        if let Some(recorded) = self.state().requests.get_mut(&arrival.number) {
+            recorded.body = body;
+        }
+    }
+
+    pub(crate) fn knows(&self, application_id: &str) -> bool {
+        self.state().applications.as_ref().is_none_or(|known| known.contains(application_id))
+    }
+
+    /// Makes a code and puts the text into the inbox.
+    pub(crate) fn send(&self, request: SendRequest, message_id: String) {
+        let mut state = self.change();
+        let now = state.clock.now();
+        let issued = state.codes.issue(request.key, request.digits, request.attempts, request.validity, now);
+        let id = state.messages.last().map_or(1, |last| last.id + 1);
+        let text = texts::text(&request.language, &request.brand, &issued.code).unwrap_or_default();
+        state.messages.push(Message {
+            id,
+            to: issued.key.to,
+            from: request.from,
+            brand: request.brand,
+            language: request.language,
+            text,
+            code: issued.code,
+            reference_id: issued.key.reference_id,
+            channel: "sms",
+            sent_at: now,
+            expires_at: issued.expires_at,
+            message_id,
+        });
+    }
+
+    pub(crate) fn verify(&self, key: &CodeKey, guess: &str) -> bool {
+        let mut state = self.change();
+        let now = state.clock.now();
+        state.codes.verify(key, guess, now)
+    }
+
+    /// Newest first.
+    pub(crate) fn messages(&self) -> Vec<Message> {
+        self.state().messages.iter().rev().cloned().collect()
+    }
+
+    pub(crate) fn newest_messages(&self, count: usize) -> Vec<Message> {
+        self.state().messages.iter().rev().take(count).cloned().collect()
+    }
+
+    pub(crate) fn newest_to(&self, to: &str) -> Option<Message> {
+        self.state().messages.iter().rev().find(|message| message.to == to).cloned()
+    }
+
+    pub(crate) fn codes(&self) -> Vec<IssuedCode> {
+        self.state().codes.all()
+    }
+
+    pub(crate) fn requests(&self) -> Vec<Recorded> {
+        self.state().requests.values().cloned().collect()
+    }
+
+    pub(crate) fn fail(&self, operation: Operation, failure: Failure, times: Times) {
+        self.change().failures.queue(operation, failure, times);
+    }
+
+    pub(crate) fn queued(&self, operation: Operation) -> Vec<Queued> {
+        self.state().failures.queued(operation)
+    }
+
+    pub(crate) fn clear_failures(&self) {
+        self.change().failures = Failures::default();
+    }
+
+    pub(crate) fn know_only(&self, applications: Option<BTreeSet<String>>) {
+        self.change().applications = applications;
+    }
+
+    pub(crate) fn suggest(&self, command: String) {
+        self.change().suggestion = Some(command);
+    }
+
+    pub(crate) fn suggestion(&self) -> Option<String> {
+        self.state().suggestion.clone()
+    }
+
+    pub(crate) fn now(&self) -> SystemTime {
+        self.state().clock.now()
+    }
+
+    pub(crate) fn clock_offset(&self) -> Duration {
+        self.state().clock.offset()
+    }
+
+    pub(crate) fn advance(&self, by: Duration) {
+        self.change().clock.advance(by);
+    }
+
+    pub(crate) fn reset(&self) {
+        let mut state = self.change();
+        *state = State { arrivals: state.arrivals, suggestion: state.suggestion.take(), ..State::default() };
+    }
+
+    /// Reports every change to what a person sees; several may come as one.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// A watcher is told at once and reads the state under the same lock, so after the change.
+    fn change(&self) -> MutexGuard<'_, State> {
+        let state = self.state();
+        self.changed.send_replace(());
+        state
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Header names are lower-case already; API Gateway joins repeated ones by a comma.
+pub(crate) fn joined(headers: &HeaderMap) -> BTreeMap<String, String> {
+    let mut joined = BTreeMap::<String, String>::new();
+    for (name, value) in headers {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        joined
+            .entry(name.as_str().to_owned())
+            .and_modify(|values| {
+                values.push(',');
+                values.push_str(&value);
+            })
+            .or_insert_with(|| value.into_owned());
+    }
+    joined
+}

@@ -1,0 +1,341 @@
+//! API Gateway's HTTP API (payload version 2.0) in front of a handler, without AWS.
+//!
+//! Every request becomes an event, as Lambda would hand it to the function, and what the handler answers becomes HTTP again.
+//! The caller appears as authenticated by IAM: nothing is signed and nothing is checked, so this, too, listens on loopback
+//! addresses alone and answers requests for local names only.
+//!
+//! As API Gateway: a body over 10 MB is 413, a handler that fails or answers nonsense is 500, one that takes longer than
+//! 30 seconds is 503, an answer without `statusCode` is a JSON body with status 200. Unlike API Gateway: `rawPath` is the
+//! path exactly as the client sent it.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use axum::{
+    Extension, Router,
+    body::{Body, to_bytes},
+    extract::{Query, Request},
+    http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header, request::Parts},
+    response::IntoResponse,
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Serialize};
+use serde_json::{
+    Value, json,
+    value::{RawValue, to_raw_value},
+};
+use time::OffsetDateTime;
+use tokio::task::JoinHandle;
+
+use crate::{
+    clock::{Clock, epoch_millis},
+    desk::joined,
+    pinpoint::random_id,
+    server::{Peer, loopback_only, serve},
+};
+
+/// API Gateway's limits.
+const LARGEST_BODY: usize = 10 * 1024 * 1024;
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// The identities in the event. The account is the one AWS's documentation uses for nobody.
+const ACCOUNT_ID: &str = "000000000000";
+const ACCESS_KEY: &str = "AKIAIOSFODNN7EXAMPLE";
+const CALLER_ID: &str = "AIDAEXAMPLEDESK";
+const USER_ARN: &str = "arn:aws:iam::000000000000:user/desk";
+const API_ID: &str = "simulator";
+
+/// A running front. Dropping it closes its connections and frees its port; a handler under way runs to its end.
+#[derive(Debug)]
+pub struct Front {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Front {
+    /// Starts a front whose every request goes to the handler, under the route key `$default`.
+    ///
+    /// The handler gets the event and a request id; an `Err` is a function error: the client gets a 500 without its text.
+    /// It runs on the current tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// The listener is not on a loopback address (`InvalidInput`).
+    pub fn start_on<H, F>(listener: TcpListener, handler: H) -> io::Result<Self>
+    where
+        H: Fn(Box<RawValue>, String) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<Value, String>> + Send + 'static,
+    {
+        Self::start_with_routes(listener, ["$default"], handler)
+    }
+
+    /// Like [`start_on`](Self::start_on) with the routes of an API: `POST /otp/send`, matched exactly, or `$default` for
+    /// everything else. Without a `$default`, everything else is 404.
+    ///
+    /// # Errors
+    ///
+    /// As [`start_on`](Self::start_on).
+    pub fn start_with_routes<H, F, I>(listener: TcpListener, routes: I, handler: H) -> io::Result<Self>
+    where
+        H: Fn(Box<RawValue>, String) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<Value, String>> + Send + 'static,
+        I: IntoIterator<Item: Into<String>>,
+    {
+        let address = loopback_only(&listener)?;
+        let routes: Arc<[String]> = routes.into_iter().map(Into::into).collect();
+        let gateway = Router::new().fallback(move |Extension(Peer(peer)), request: Request| {
+            let (routes, handler) = (Arc::clone(&routes), handler.clone());
+            async move { answer(&routes, handler, peer, request).await }
+        });
+        let task = tokio::spawn(async {
+            let _ = serve(listener, gateway).await;
+        });
+        Ok(Self { address, task })
+    }
+
+    /// `http://127.0.0.1:8000`, without a slash at the end.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn answer<H, F>(routes: &[String], handler: H, peer: SocketAddr, request: Request) -> Response<Body>
+where
+    H: Fn(Box<RawValue>, String) -> F + Send + 'static,
+    F: Future<Output = Result<Value, String>> + Send + 'static,
+{
+    let exact = format!("{} {}", request.method(), request.uri().path());
+    let Some(route) =
+        [exact.as_str(), "$default"].into_iter().find(|wanted| routes.iter().any(|route| route == wanted))
+    else {
+        return message(StatusCode::NOT_FOUND, "Not Found");
+    };
+    let (head, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, LARGEST_BODY).await else {
+        return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
+    };
+    let gateway_id = gateway_id();
+    let Ok(event) = to_raw_value(&event(&head, &body, route, peer, &gateway_id)) else {
+        return internal_server_error();
+    };
+    // On a task of its own: Lambda, too, runs on when the client has left, and a panic costs this one answer.
+    let running = tokio::spawn(async move { handler(event, random_id()).await });
+    let mut response = match tokio::time::timeout(LONGEST_WAIT, running).await {
+        Ok(Ok(Ok(answer))) => to_http(answer).unwrap_or_else(internal_server_error),
+        Ok(Ok(Err(_)) | Err(_)) => internal_server_error(),
+        Err(_) => message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
+    };
+    if let Ok(id) = HeaderValue::try_from(gateway_id) {
+        response.headers_mut().insert("apigw-requestid", id);
+    }
+    response
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Event {
+    version: &'static str,
+    route_key: String,
+    raw_path: String,
+    raw_query_string: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cookies: Vec<String>,
+    headers: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    query_string_parameters: BTreeMap<String, String>,
+    request_context: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
+    is_base64_encoded: bool,
+}
+
+fn event(head: &Parts, body: &[u8], route: &str, peer: SocketAddr, gateway_id: &str) -> Event {
+    let mut headers = joined(&head.headers);
+    headers.remove(header::COOKIE.as_str());
+    let cookies = head.headers.get_all(header::COOKIE).into_iter();
+    let cookies = cookies.filter_map(|cookies| cookies.to_str().ok()).flat_map(|cookies| cookies.split(';'));
+    let host = headers.get("host").cloned().unwrap_or_default();
+    let domain = host.rsplit_once(':').map_or(host.as_str(), |(domain, _)| domain);
+    let now = Clock::default().now();
+    let (body, is_base64_encoded) = encoded(&head.headers, body);
+    Event {
+        version: "2.0",
+        route_key: route.to_owned(),
+        raw_path: head.uri.path().to_owned(),
+        raw_query_string: head.uri.query().unwrap_or_default().to_owned(),
+        cookies: cookies.map(|cookie| cookie.trim().to_owned()).collect(),
+        query_string_parameters: query(head),
+        request_context: json!({
+            "accountId": ACCOUNT_ID,
+            "apiId": API_ID,
+            "authorizer": {
+                "iam": {
+                    "accessKey": ACCESS_KEY,
+                    "accountId": ACCOUNT_ID,
+                    "callerId": CALLER_ID,
+                    "cognitoIdentity": null,
+                    "principalOrgId": null,
+                    "userArn": USER_ARN,
+                    "userId": CALLER_ID,
+                },
+            },
+            "domainName": domain,
+            "domainPrefix": domain.split('.').next(),
+            "http": {
+                "method": head.method.as_str(),
+                "path": head.uri.path(),
+                "protocol": if head.version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" },
+                "sourceIp": peer.ip(),
+                "userAgent": headers.get("user-agent").map_or("", String::as_str),
+            },
+            "requestId": gateway_id,
+            "routeKey": route,
+            "stage": "$default",
+            "time": common_log_time(now),
+            "timeEpoch": epoch_millis(now),
+        }),
+        headers,
+        body,
+        is_base64_encoded,
+    }
+}
+
+/// Decoded, repeated ones joined by a comma.
+fn query(head: &Parts) -> BTreeMap<String, String> {
+    let pairs = Query::<Vec<(String, String)>>::try_from_uri(&head.uri).map(|Query(pairs)| pairs).unwrap_or_default();
+    let mut joined = BTreeMap::<String, String>::new();
+    for (name, value) in pairs {
+        joined
+            .entry(name)
+            .and_modify(|values| {
+                values.push(',');
+                values.push_str(&value);
+            })
+            .or_insert(value);
+    }
+    joined
+}
+
+/// The body as API Gateway passes it on: as text where the content type says so and the bytes agree.
+fn encoded(headers: &HeaderMap, body: &[u8]) -> (Option<String>, bool) {
+    if body.is_empty() {
+        return (None, false);
+    }
+    match str::from_utf8(body) {
+        Ok(text) if is_text(headers) => (Some(text.to_owned()), false),
+        _ => (Some(STANDARD.encode(body)), true),
+    }
+}
+
+fn is_text(headers: &HeaderMap) -> bool {
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        return false;
+    }
+    let Some(content_type) = headers.get(header::CONTENT_TYPE) else {
+        return true;
+    };
+    let content_type = content_type.to_str().unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default();
+    let essence = essence.trim().to_ascii_lowercase();
+    essence.starts_with("text/")
+        || essence.ends_with("+json")
+        || essence.ends_with("+xml")
+        || matches!(essence.as_str(), "application/json" | "application/javascript" | "application/xml")
+}
+
+/// `23/Nov/2026:13:09:48 +0000`.
+fn common_log_time(at: SystemTime) -> String {
+    let at = OffsetDateTime::from(at);
+    format!(
+        "{:02}/{:.3}/{:04}:{:02}:{:02}:{:02} +0000",
+        at.day(),
+        at.month().to_string(),
+        at.year(),
+        at.hour(),
+        at.minute(),
+        at.second()
+    )
+}
+
+/// API Gateway's own kind of request id, sixteen characters that end in `=`; Lambda's is another.
+fn gateway_id() -> String {
+    let mut bytes = [0; 11];
+    fastrand::fill(&mut bytes);
+    STANDARD.encode(bytes)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    status_code: u16,
+    #[serde(default)]
+    headers: Option<BTreeMap<String, Value>>,
+    #[serde(default)]
+    cookies: Option<Vec<String>>,
+    #[serde(default)]
+    body: Option<String>,
+    #[serde(default)]
+    is_base64_encoded: Option<bool>,
+}
+
+/// None for an answer that API Gateway would call malformed.
+fn to_http(answer: Value) -> Option<Response<Body>> {
+    if answer.get("statusCode").is_none() {
+        let json = [(header::CONTENT_TYPE, "application/json")];
+        return Some((json, answer.to_string()).into_response());
+    }
+    let answer: Answer = serde_json::from_value(answer).ok()?;
+    let body = answer.body.unwrap_or_default();
+    let body =
+        if answer.is_base64_encoded.unwrap_or_default() { STANDARD.decode(body).ok()? } else { body.into_bytes() };
+    let mut response = Response::new(Body::from(body));
+    // Informational statuses promise another answer, and none comes.
+    *response.status_mut() =
+        StatusCode::from_u16(answer.status_code).ok().filter(|status| !status.is_informational())?;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain;charset=UTF-8"));
+    for (name, value) in answer.headers.unwrap_or_default() {
+        let name: HeaderName = name.parse().ok()?;
+        let value = match value {
+            Value::String(text) => text,
+            Value::Number(_) | Value::Bool(_) => value.to_string(),
+            _ => return None,
+        };
+        // The framing of the answer is the server's business.
+        if name == header::CONTENT_LENGTH || name == header::TRANSFER_ENCODING || name == header::CONNECTION {
+            continue;
+        }
+        headers.insert(name, value.parse().ok()?);
+    }
+    for cookie in answer.cookies.unwrap_or_default() {
+        headers.append(header::SET_COOKIE, cookie.parse().ok()?);
+    }
+    Some(response)
+}
+
+fn internal_server_error() -> Response<Body> {
+    message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
+}
+
+/// How API Gateway says something itself.
+fn message(status: StatusCode, message: &str) -> Response<Body> {
+    (status, [(header::CONTENT_TYPE, "application/json")], json!({ "message": message }).to_string()).into_response()
+}

@@ -1,0 +1,78 @@
+//! AWS on your desk: Amazon Pinpoint's OTP API as a local server, with an inbox page instead of a phone, and API Gateway
+//! in front of a handler.
+//!
+//! ```no_run
+//! # async fn example() -> std::io::Result<()> {
+//! use simulator::{Failure, Operation, Simulator};
+//!
+//! let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await?;
+//! // Point a client at `simulator.url()` (for the AWS SDKs: AWS_ENDPOINT_URL_PINPOINT), let it send, and read the code:
+//! let message = simulator.newest_to("+14255550142");
+//! simulator.fail_next(Operation::Send, Failure::Throttled);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it speaks
+//!
+//! | request | |
+//! |---|---|
+//! | `POST /v1/apps/{application-id}/otp` | `SendOTPMessage` |
+//! | `POST /v1/apps/{application-id}/verify-otp` | `VerifyOTPMessage` |
+//! | `GET /` | the inbox page |
+//! | `GET /inbox`, `GET /inbox?to=+14255550142` | `{"messages": […]}`, newest first |
+//! | `GET /inbox/updates` | the same and more as server-sent events, after every change |
+//!
+//! Bodies, headers and errors are those of the real service, so that neither boto3 nor the AWS SDKs can tell. Differences:
+//!
+//! - A request must carry a Signature Version 4 whose scope names `mobiletargeting`, as a client makes it with any
+//!   credentials. The signature itself is **not** verified.
+//! - Any application id is known, until [`Simulator::know_only_applications`] says otherwise.
+//! - Where AWS documents nothing, this is a guess: absent optional members mean `CodeLength` 6, `ValidityPeriod` 15
+//!   (minutes), `AllowedAttempts` 3, `Language` `en-US`; a second send under the same reference replaces the first code; a
+//!   right code is accepted once; an unknown reference is `Valid: false`. The texts other than the English one are
+//!   [our own wording](mod@crate::texts).
+//!
+//! Time is the simulator's own: wall time, until [`Simulator::advance`] moves it forward.
+//!
+//! The codes are readable by whoever reaches the server, so it listens on loopback addresses alone and answers only
+//! requests for `localhost`, `127.0.0.1` and `[::1]`, whatever name a web page may have bound to this machine.
+//!
+//! # Control over HTTP
+//!
+//! For tests in other languages. Every POST has `content-type: application/json`.
+//!
+//! | request | body | answer |
+//! |---|---|---|
+//! | `GET /simulator/clock` | | `{"now": "2026-11-23T10:15:00Z", "offsetSeconds": 0}` |
+//! | `POST /simulator/clock` | `{"advanceSeconds": 600}` | likewise |
+//! | `GET /simulator/failures` | | `{"queued": {"send": […], "verify": […]}, "available": {…}}`: what is to come, and every failure there is |
+//! | `POST /simulator/failures` | `{"operation": "send", "failure": "throttled", "times": 2}` | `{"send": […], "verify": […]}`: what is to come |
+//! | `DELETE /simulator/failures` | | likewise, empty |
+//! | `GET /simulator/requests` | | `{"counts": {"send": 1, "verify": 0}, "requests": […]}` |
+//! | `POST /simulator/applications` | `{"known": ["an-application-id"]}`, or `{"known": null}` for any | 204 |
+//! | `POST /simulator/reset` | | 204 |
+//!
+//! `times` is a number or `"until-cleared"`, by default 1; the names of the failures are those of [`Failure`] in kebab
+//! case, and `{"slow": 1500}` is in milliseconds.
+
+pub mod front;
+
+mod clock;
+mod codes;
+mod control;
+mod desk;
+mod failure;
+mod inbox;
+mod pinpoint;
+mod server;
+mod simulator;
+pub mod texts;
+
+pub use self::{
+    codes::{CodeKey, IssuedCode},
+    desk::{Message, Recorded},
+    failure::{Failure, Operation, Queued, Times},
+    server::{Bound, bind_or_next},
+    simulator::Simulator,
+};

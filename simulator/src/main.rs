@@ -1,0 +1,152 @@
+//! The service on your desk: the real function behind a simulated API Gateway, a simulated Pinpoint, and a phone.
+//!
+//! `simulator [--port N] [--api-port N] [--phone-only]`; `make run` starts it.
+
+use std::{env, io, process::ExitCode, sync::Arc, time::Duration};
+
+use otp_lambda::{
+    aws::pinpoint::Pinpoint,
+    config::{ProviderSettings, Settings},
+    event::{App, Invocation},
+    service::Service,
+    telemetry,
+};
+use serde_json::value::RawValue;
+use simulator::{Bound, Simulator, bind_or_next, front::Front};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// O, T and P on a telephone keypad, and a zero.
+const PHONE_PORT: u16 = 6870;
+const API_PORT: u16 = 6880;
+
+/// As long as the deployed function has.
+const TIME_LIMIT: Duration = Duration::from_secs(10);
+
+const USAGE: &str = "usage: simulator [--port N] [--api-port N] [--phone-only]
+
+  --port N       where the phone and the simulated Pinpoint listen (6870)
+  --api-port N   where the service listens (6880)
+  --phone-only   the phone and the simulated Pinpoint, without the service";
+
+struct Arguments {
+    phone_port: u16,
+    api_port: Option<u16>,
+}
+
+#[tokio::main(flavor = "current_thread")]
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that a person starts")]
+async fn main() -> ExitCode {
+    let Some(arguments) = arguments(env::args().skip(1)) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    match run(arguments).await {
+        Ok(()) => {
+            println!("\nStopped.");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("simulator: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "a program that a person starts")]
+async fn run(arguments: Arguments) -> io::Result<()> {
+    let phone = bind(arguments.phone_port)?;
+    let simulator = Arc::new(Simulator::start_on(phone.listener)?);
+    let phone = simulator.url();
+    let Some(port) = arguments.api_port else {
+        println!("phone  {phone}\n\nCtrl-C stops it.");
+        return told_to_stop().await;
+    };
+
+    let app = Arc::new(desk(&phone)?);
+    let clock = Arc::clone(&simulator);
+    let front = Front::start_on(bind(port)?.listener, move |event: Box<RawValue>, request_id| {
+        let app = Arc::clone(&app);
+        // The clock of the phone: moved there, it is moved for the service as well.
+        let now = clock.now();
+        let invocation = Invocation { request_id, deadline: now + TIME_LIMIT };
+        async move { app.handle_at(now, &event, invocation).await.map_err(|error| error.to_string()) }
+    })?;
+    let api = front.url();
+    let send = format!(
+        "curl -sSw '\\n' {api}/otp/send -H 'content-type: application/json' -d '{{\"destinationNumber\":\"+14255550142\"}}'"
+    );
+    simulator.suggest(send.as_str());
+    println!(
+        "otp-lambda is running on your desk. AWS is simulated: no account, no text, no bill.
+
+  phone  {phone}   (open it in a browser: the texts arrive there)
+  API    {api}
+
+1. Send a code:
+
+   {send}
+
+2. Read it on the phone, and verify it (this asks you for the code):
+
+   printf 'code: '; read -r otp; curl -sSw '\\n' {api}/otp/verify -H 'content-type: application/json' -d \
+         '{{\"destinationNumber\":\"+14255550142\",\"otp\":\"'\"$otp\"'\"}}'
+
+Below is the log of the service, a line a request. Ctrl-C stops everything.
+"
+    );
+    told_to_stop().await
+}
+
+/// The function as it is shipped, with settings of the desk in place of the template's.
+fn desk(pinpoint: &str) -> io::Result<App> {
+    let settings = Settings::read(&|name| {
+        let value = match name {
+            "PINPOINT_APPLICATION_ID" | "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "desk",
+            "ORIGINATION_IDENTITY" => "+12065550100",
+            "BRAND_NAME" => "ExampleCorp",
+            "ALLOWED_COUNTRIES" => "*",
+            "AWS_REGION" => "us-east-1",
+            "AWS_ENDPOINT_URL_PINPOINT" => pinpoint,
+            _ => return None,
+        };
+        Some(value.to_owned())
+    })
+    .map_err(io::Error::other)?;
+    telemetry::install(settings.log_level);
+    let ProviderSettings::Pinpoint { application_id, endpoint } = settings.provider;
+    let pinpoint = Pinpoint::new(&settings.account, application_id, endpoint.as_deref());
+    Ok(App::new(Service::new(settings.rules, Box::new(pinpoint)), settings.gate))
+}
+
+#[expect(clippy::print_stdout, reason = "a program that a person starts")]
+fn bind(port: u16) -> io::Result<Bound> {
+    let bound = bind_or_next(port)?;
+    if let Some(taken) = bound.instead_of {
+        println!("Port {taken} is taken, so {} is used instead.", bound.listener.local_addr()?.port());
+    }
+    Ok(bound)
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+async fn told_to_stop() -> io::Result<()> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminated.recv() => Ok(()),
+    }
+}
+
+/// What the arguments ask for, or nothing if they make no sense.
+fn arguments(given: impl Iterator<Item = String>) -> Option<Arguments> {
+    let mut arguments = Arguments { phone_port: PHONE_PORT, api_port: Some(API_PORT) };
+    let mut given = given;
+    while let Some(argument) = given.next() {
+        match argument.as_str() {
+            "--port" => arguments.phone_port = given.next()?.parse().ok()?,
+            "--api-port" => arguments.api_port = Some(given.next()?.parse().ok()?),
+            "--phone-only" => arguments.api_port = None,
+            _ => return None,
+        }
+    }
+    Some(arguments)
+}

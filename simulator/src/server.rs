@@ -1,0 +1,167 @@
+//! Connections: on loopback only, for local names only, and cut where an answer is to be a closed connection.
+
+use std::{
+    convert::Infallible,
+    error::Error,
+    fmt, io,
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    http::{HeaderMap, Request, Response, StatusCode, header, uri::Authority},
+    response::IntoResponse,
+};
+use futures_util::{StreamExt as _, stream};
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{Service as _, service_fn},
+};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{net::TcpStream, task::JoinSet};
+
+/// A listener, and the port that was wished for if it had to be another.
+#[derive(Debug)]
+pub struct Bound {
+    /// Listens on 127.0.0.1.
+    pub listener: TcpListener,
+    /// The port that was taken; none if `listener` has the preferred one.
+    pub instead_of: Option<u16>,
+}
+
+/// Listens on `preferred` on 127.0.0.1, or on another free port if something else listens there.
+///
+/// # Errors
+///
+/// Whatever keeps the program from listening at all; a taken port is no error.
+pub fn bind_or_next(preferred: u16) -> io::Result<Bound> {
+    // The ports right behind are easy to guess and to remember; after those, any.
+    let next = (1..=20).filter_map(|step| preferred.checked_add(step));
+    for port in std::iter::once(preferred).chain(next).chain([0]) {
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Ok(listener) => {
+                return Ok(Bound { listener, instead_of: (port != preferred).then_some(preferred) });
+            }
+            Err(taken) if taken.kind() == io::ErrorKind::AddrInUse => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::ErrorKind::AddrInUse.into())
+}
+
+/// The other end of the connection, as a request extension.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+/// An answer that is none: the connection is closed instead.
+pub(crate) fn hang_up() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    response.extensions_mut().insert(HangUp);
+    response
+}
+
+/// The first half of a body, under the headers of the whole, then the end of the connection.
+pub(crate) fn broken_off(response: Response<Body>, body: &Bytes) -> Response<Body> {
+    let (mut head, _) = response.into_parts();
+    head.headers.insert(header::CONTENT_LENGTH, body.len().into());
+    let half = stream::iter([Ok(body.slice(..body.len() / 2))]);
+    let end = stream::once(async {
+        // An error drops what hyper has not written yet: let it write the first half.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Err(HungUp)
+    });
+    Response::from_parts(head, Body::from_stream(half.chain(end)))
+}
+
+/// Refuses to listen where another machine could reach it.
+pub(crate) fn loopback_only(listener: &TcpListener) -> io::Result<SocketAddr> {
+    let address = listener.local_addr()?;
+    if address.ip().is_loopback() {
+        return Ok(address);
+    }
+    Err(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("{address} is no loopback address: the codes shown here must stay on this machine"),
+    ))
+}
+
+/// Serves until it is dropped; connections end with it.
+pub(crate) async fn serve(listener: TcpListener, router: Router) -> io::Result<Infallible> {
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    connections.spawn(serve_connection(stream, peer, router.clone()));
+                }
+                // Out of file descriptors, most likely: a connection that ends frees one.
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn serve_connection(stream: TcpStream, peer: SocketAddr, router: Router) {
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let router = router.clone();
+        async move {
+            if !is_local(&request) {
+                return Ok(not_local());
+            }
+            request.extensions_mut().insert(Peer(peer));
+            let response = router.call(request).await.unwrap_or_else(|never: Infallible| match never {});
+            match response.extensions().get::<HangUp>() {
+                // hyper closes the connection without a word when a service fails.
+                Some(HangUp) => Err(HungUp),
+                None => Ok(response),
+            }
+        }
+    });
+    // An error is a client that left, or a hang-up we asked for.
+    let _ = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
+}
+
+/// A web page can make a browser call a name of the page's own that resolves to 127.0.0.1, and then read the answers (DNS
+/// rebinding). Such a request carries that name.
+fn is_local<B>(request: &Request<B>) -> bool {
+    let named = |authority: &Authority| {
+        let host = authority.host().to_ascii_lowercase();
+        host == "localhost"
+            || host.ends_with(".localhost")
+            || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    };
+    host(request.headers()).is_some_and(|host| named(&host)) && request.uri().authority().is_none_or(named)
+}
+
+/// The Host header, if there is one and it is well formed.
+fn host(headers: &HeaderMap) -> Option<Authority> {
+    headers.get(header::HOST)?.to_str().ok()?.parse().ok()
+}
+
+fn not_local() -> Response<Body> {
+    (StatusCode::FORBIDDEN, "Only requests to localhost, 127.0.0.1 or [::1] are answered.\n").into_response()
+}
+
+#[derive(Clone, Copy, Debug)]
+struct HangUp;
+
+#[derive(Debug)]
+struct HungUp;
+
+impl fmt::Display for HungUp {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("hung up on purpose")
+    }
+}
+
+impl Error for HungUp {}

@@ -1,0 +1,83 @@
+//! The texts, by language.
+//!
+//! AWS publishes the English one alone (`en-US` below). The wording of the other twelve is ours: the real service
+//! sends texts of its own in those languages.
+
+/// Language tags in the spelling of the API, each with its text. Every text fits one SMS segment with a code of eight
+/// digits and a brand of twenty characters, in UCS-2 too (70 units), since one letter outside GSM-7 in the brand is
+/// enough to make it that.
+const TEXTS: [(&str, &str); 13] = [
+    ("de-DE", "Ihr Einmalpasswort von {{brand}} lautet: {{otp}}"),
+    ("en-GB", "Your one-time password from {{brand}} is: {{otp}}"),
+    ("en-US", "This is your One Time Password: {{otp}} from {{brand}}"),
+    ("es-419", "{{otp}} es tu contraseña de un solo uso de {{brand}}"),
+    ("es-ES", "Su contraseña de un solo uso para {{brand}} es: {{otp}}"),
+    ("fr-CA", "{{brand}} : votre mot de passe à usage unique est {{otp}}"),
+    ("fr-FR", "Votre mot de passe à usage unique {{brand}} : {{otp}}"),
+    ("it-IT", "La tua password monouso per {{brand}} è: {{otp}}"),
+    ("ja-JP", "{{brand}}のワンタイムパスワードは{{otp}}です。"),
+    ("ko-KR", "{{brand}} 일회용 비밀번호는 {{otp}}입니다."),
+    ("pt-BR", "Sua senha de uso único para {{brand}}: {{otp}}"),
+    ("zh-CN", "【{{brand}}】您的一次性密码是 {{otp}}。"),
+    ("zh-TW", "您的 {{brand}} 一次性密碼為 {{otp}}。"),
+];
+
+/// The language tags the service knows, spelled as in the API.
+pub fn languages() -> impl Iterator<Item = &'static str> {
+    TEXTS.iter().map(|(language, _)| *language)
+}
+
+/// The text in `language`, or nothing for a language the service does not know.
+#[must_use]
+pub fn text(language: &str, brand: &str, code: &str) -> Option<String> {
+    let (_, template) = TEXTS.iter().find(|(known, _)| *known == language)?;
+    // The code first: its digits cannot form a placeholder, a brand named `{{otp}}` could.
+    Some(template.replace("{{otp}}", code).replace("{{brand}}", brand))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn all_thirteen_texts_differ_and_hold_the_brand_and_the_code_once() {
+        let texts: BTreeSet<String> =
+            languages().map(|language| text(language, "ExampleCorp", "012345").unwrap()).collect();
+        assert_eq!(texts.len(), 13);
+        for text in texts {
+            assert_eq!(text.matches("ExampleCorp").count(), 1, "{text}");
+            assert_eq!(text.matches("012345").count(), 1, "{text}");
+            assert!(!text.contains(['{', '}']), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_published_english_text_is_word_for_word() {
+        assert_eq!(
+            text("en-US", "ExampleCorp", "012345").as_deref(),
+            Some("This is your One Time Password: 012345 from ExampleCorp")
+        );
+    }
+
+    #[test]
+    fn every_text_is_one_segment_with_the_longest_code_and_brand_even_in_ucs2() {
+        for brand in ["ABCDEFGHIJKLMNOPQRST", "あいうえおかきくけこさしすせそたちつてと"] {
+            for language in languages() {
+                let text = text(language, brand, "01234567").unwrap();
+                let units = text.encode_utf16().count();
+                assert!(units <= 70, "{language}: {units} units: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_brand_named_like_a_placeholder_stays_as_it_is() {
+        assert_eq!(
+            text("en-US", "{{otp}}", "012345").as_deref(),
+            Some("This is your One Time Password: 012345 from {{otp}}")
+        );
+        assert_eq!(text("xx-XX", "ExampleCorp", "012345"), None);
+    }
+}

@@ -1,0 +1,132 @@
+//! The program that `make run` starts, used as its own words say.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+/// A running desk and what it prints.
+struct Desk {
+    process: Child,
+    lines: Receiver<String>,
+}
+
+impl Desk {
+    fn start(arguments: &[&str]) -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_simulator"))
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(process.stdout.take().unwrap());
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        Self { process, lines }
+    }
+
+    /// The lines up to the one that starts so.
+    fn until(&self, start: &str) -> Vec<String> {
+        let mut seen = Vec::new();
+        loop {
+            let line = self.lines.recv_timeout(Duration::from_secs(20)).expect("the next line");
+            seen.push(line);
+            if seen.last().unwrap().trim_start().starts_with(start) {
+                return seen;
+            }
+        }
+    }
+
+    fn stop(mut self, signal: &str) -> (Option<i32>, String) {
+        let status = Command::new("kill").args([signal, &self.process.id().to_string()]).status().unwrap();
+        assert!(status.success());
+        let code = self.process.wait().unwrap().code();
+        (code, self.lines.iter().last().unwrap_or_default())
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn free_port() -> String {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port().to_string()
+}
+
+/// Pastes a command into a shell, and types `input` when it asks.
+fn paste(command: &str, input: &str) -> String {
+    let mut shell = Command::new("sh")
+        .args(["-c", command])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    shell.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = shell.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The text between two others.
+fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
+    text.split_once(before).and_then(|(_, rest)| rest.split_once(after)).expect(text).0
+}
+
+#[test]
+fn the_two_printed_commands_work_when_pasted() {
+    let desk = Desk::start(&["--port", &free_port(), "--api-port", &free_port()]);
+    let screen = desk.until("Below is the log");
+    let command = |start: &str| screen.iter().find(|line| line.trim_start().starts_with(start)).unwrap().trim();
+    let phone = between(screen.iter().find(|line| line.trim_start().starts_with("phone")).unwrap(), "phone  ", " ");
+
+    let sent = paste(command("curl"), "");
+    assert!(sent.contains(r#""status":"pending""#) && sent.contains(r#""+1*******0142""#), "{sent}");
+    assert!(sent.ends_with('\n'));
+    let log = desk.until("{").pop().unwrap();
+    assert!(log.contains(r#""outcome":"ok""#) && !log.contains("4255550142"), "{log}");
+
+    let inbox = paste(&format!("curl -sS {phone}/inbox"), "");
+    let code = between(&inbox, r#""code":""#, "\"");
+    let verified = paste(command("printf"), &format!("{code}\n"));
+    assert!(verified.starts_with("code: ") && verified.contains(r#""valid":true"#), "{verified}");
+    let verified_again = paste(command("printf"), &format!("{code}\n"));
+    assert!(verified_again.contains(r#""code":"invalid_code""#), "{verified_again}");
+
+    let page = paste(&format!("curl -sS {phone}/"), "");
+    assert!(page.contains("<html"), "the phone is a page");
+    assert_eq!(desk.stop("-INT"), (Some(0), "Stopped.".to_owned()));
+}
+
+#[test]
+fn a_taken_port_is_said_and_another_one_taken() {
+    let phone = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let api = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let [phone, api] = [&phone, &api].map(|listener| listener.local_addr().unwrap().port());
+    let desk = Desk::start(&["--port", &phone.to_string(), "--api-port", &api.to_string()]);
+    let screen = desk.until("Below is the log");
+    for taken in [phone, api] {
+        let said = screen.iter().find(|line| line.starts_with(&format!("Port {taken} is taken"))).unwrap();
+        let other = between(said, "so ", " is used");
+        assert!(screen.iter().any(|line| line.contains(&format!("http://127.0.0.1:{other}"))), "{screen:?}");
+    }
+    assert_eq!(desk.stop("-TERM").0, Some(0));
+}
+
+#[test]
+fn arguments_that_make_no_sense_are_answered_with_the_usage() {
+    for arguments in [&["--port"][..], &["--port", "x"], &["--help"], &["x"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_simulator")).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(String::from_utf8(output.stderr).unwrap().contains("usage: simulator"));
+    }
+}

@@ -1,0 +1,82 @@
+//! The inbox, as JSON, as a page and as a stream.
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpStream,
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+use crate::client::{NUMBER, get, post, send, send_body, started};
+
+#[tokio::test]
+async fn the_newest_text_comes_first_with_all_there_is_to_know() {
+    let simulator = started().await;
+    send(&simulator);
+    let code = send(&simulator);
+    let messages = get(&simulator, "/inbox").json()["messages"].clone();
+    let message = &messages[0];
+    assert_eq!((&message["id"], &messages[1]["id"]), (&json!(2), &json!(1)));
+    assert_eq!(
+        message,
+        &json!({
+            "id": 2, "to": NUMBER, "from": "+12065550100", "brand": "ExampleCorp", "language": "en-US", "channel": "sms",
+            "text": format!("This is your One Time Password: {code} from ExampleCorp"), "code": code,
+            "referenceId": "signup", "sentAt": message["sentAt"], "expiresAt": message["expiresAt"],
+            "messageId": simulator.inbox()[0].message_id,
+        })
+    );
+    assert!(message["sentAt"].as_str() < message["expiresAt"].as_str());
+}
+
+#[tokio::test]
+async fn it_can_be_asked_for_one_number_with_the_plus_written_either_way() {
+    let simulator = started().await;
+    send(&simulator);
+    post(&simulator, "/v1/apps/app/otp", &send_body(json!({"DestinationIdentity": "+4915112345678"}))).unwrap();
+    for (query, count) in [("", 2), ("?to=+14255550142", 1), ("?to=%2B14255550142", 1), ("?to=+14255550143", 0)] {
+        let messages = get(&simulator, &format!("/inbox{query}")).json()["messages"].clone();
+        assert_eq!(messages.as_array().unwrap().len(), count, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn the_page_runs_its_own_script_and_nothing_else() {
+    let simulator = started().await;
+    let page = get(&simulator, "/");
+    let policy = page.header("content-security-policy").unwrap();
+    let nonce = policy.split("script-src 'nonce-").nth(1).unwrap().split('\'').next().unwrap();
+    assert!(page.text().contains(&format!("<script nonce=\"{nonce}\">")) && !page.text().contains("{{nonce}}"));
+    assert!(policy.starts_with("default-src 'none';") && !policy.contains("unsafe"));
+    assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
+    assert_ne!(get(&simulator, "/").header("content-security-policy"), Some(policy));
+
+    // Brand names are a stranger's text, and the page needs nothing from elsewhere.
+    for never in
+        ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "src=", "https:", " style=\""]
+    {
+        assert!(!page.text().contains(never), "{never}");
+    }
+}
+
+#[tokio::test]
+async fn updates_come_at_once_and_after_every_change() {
+    let simulator = started().await;
+    let mut stream = TcpStream::connect(simulator.address()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    stream.write_all(b"GET /inbox/updates HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    let mut lines = BufReader::new(stream).lines();
+    let mut next = || loop {
+        if let Some(data) = lines.next().unwrap().unwrap().strip_prefix("data: ") {
+            return serde_json::from_str::<Value>(data).unwrap();
+        }
+    };
+    let empty = next();
+    assert_eq!((&empty["messages"], &empty["offsetSeconds"]), (&json!([]), &json!(0)));
+
+    send(&simulator);
+    // The arrival of the request is a change of its own, and may come as a picture of its own.
+    let arrived = std::iter::repeat_with(next).find(|picture| picture["messages"] != json!([]));
+    assert_eq!(arrived.unwrap()["messages"][0]["to"], NUMBER);
+}

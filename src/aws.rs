@@ -1,0 +1,62 @@
+//! The adapters to AWS, and what they share: how this program reaches AWS at all.
+//!
+//! Everything here is chosen for the cold start. The SDK's default way (its loader, AWS-LC with
+//! jitter entropy, the system's certificates) costs about a hundred times the instructions of
+//! this one until the first answer.
+
+pub mod pinpoint;
+
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use std::time::Duration;
+
+/// Where AWS is and who this function is to it. Lambda writes it all into the environment.
+pub struct Account {
+    /// The region, such as `us-east-1`.
+    pub region: String,
+    /// The credentials of the function's role, which Lambda keeps for as long as the environment lives.
+    pub credentials: Credentials,
+    /// Roots to trust in place of Amazon's, as PEM, for partitions and proxies that have others.
+    pub ca_bundle: Option<Vec<u8>>,
+    /// Whether to use the endpoints with FIPS 140 cryptography.
+    pub fips: bool,
+    /// Whether to use the endpoints with IPv6.
+    pub dual_stack: bool,
+}
+
+/// Access keys, as Lambda gives them to a function.
+pub struct Credentials {
+    /// The key's ID.
+    pub access_key_id: String,
+    /// The key.
+    pub secret_access_key: String,
+    /// What makes a temporary key complete.
+    pub session_token: Option<String>,
+}
+
+/// The public roots that AWS's endpoints lead to: Amazon's four and the one of Starfield that
+/// signs them for old clients. The system's bundle holds 145, and parsing it costs more than the
+/// whole first request.
+pub const AMAZON_ROOTS: &str = include_str!("aws/amazon-roots.pem");
+
+/// How long a connection may lie idle and still be used.
+///
+/// A frozen function does not see the other side close. A request on such a connection fails
+/// after it was written, and since nothing here is ever tried again, it would be told as a text
+/// that may have left. A new connection costs a few milliseconds.
+const IDLE: Duration = Duration::from_secs(20);
+
+/// An HTTPS client that trusts Amazon's roots, or those of `ca_bundle`.
+#[must_use]
+pub fn http_client(ca_bundle: Option<&[u8]>) -> SharedHttpClient {
+    let roots = TrustStore::empty().with_pem_certificate(ca_bundle.unwrap_or(AMAZON_ROOTS.as_bytes()));
+    let mut client =
+        aws_smithy_http_client::Builder::new().pool_idle_timeout(IDLE).tls_provider(Provider::rustls(CryptoMode::Ring));
+    // Building a context from a trust store cannot fail; the default one would fail loudly at the
+    // first connection, for want of a root.
+    if let Ok(context) = TlsContext::builder().with_trust_store(roots).build() {
+        client = client.tls_context(context);
+    }
+    client.build_https()
+}

@@ -1,0 +1,423 @@
+//! HTTP: from an event to a request, from an outcome to an answer.
+
+mod body;
+mod origin;
+
+pub use origin::Event;
+
+use crate::error::{Code, Error};
+use crate::otp::Otp;
+use crate::phone::PhoneNumber;
+use crate::reference::ReferenceId;
+use crate::service::{Moment, Reference, ReferenceIds, SendRequest, Service, VerifyRequest};
+use crate::telemetry::Record;
+use body::Members;
+use futures_util::FutureExt;
+use serde::Serialize;
+use serde_json::Value;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, SystemTime};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// Whom the HTTP routes let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// Callers whom AWS has authenticated, by IAM or an authorizer, and names in the event.
+    Iam,
+    /// Everybody: what stands in front has authenticated the caller and the event does not show it.
+    Trusted,
+}
+
+/// The two things that callers can ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operation {
+    Send,
+    Verify,
+}
+
+/// An HTTP request, but for its body.
+#[derive(Debug)]
+struct Request {
+    method: String,
+    /// Without stage and base path.
+    path: String,
+    /// Names in lower case.
+    headers: Vec<(String, String)>,
+    /// Whether AWS names an authenticated caller.
+    authenticated: bool,
+}
+
+/// An HTTP answer.
+struct Response {
+    status: u16,
+    content_type: &'static str,
+    /// The other headers.
+    headers: Vec<(&'static str, String)>,
+    body: String,
+}
+
+/// Answers an HTTP event, whatever is in it, and fills in what the log says about it.
+pub(crate) async fn answer(
+    service: &Service,
+    gate: Gate,
+    event: Event<'_>,
+    moment: Moment,
+    record: &mut Record,
+) -> Value {
+    record.origin = Some(event.origin().name());
+    let mut reached = None;
+    // A panic ends this request, not the whole execution environment with its open connection.
+    let outcome = AssertUnwindSafe(respond(service, gate, &event, moment, record, &mut reached)).catch_unwind().await;
+    let outcome = outcome.unwrap_or_else(|_| {
+        let error = Error::new(Code::InternalError, "The request could not be finished.");
+        Err(if reached == Some(Operation::Send) { error.with_unknown_delivery() } else { error })
+    });
+    let response = match outcome {
+        Ok(response) => {
+            record.outcome = "ok";
+            response
+        }
+        Err(error) => {
+            record.outcome = error.code().name();
+            record.cause = error.cause().map(str::to_owned);
+            if let Some(id) = error.provider_request_id() {
+                record.provider_request(Some(id.to_owned()));
+            }
+            problem(&error, reached, &record.request_id)
+        }
+    };
+    record.status = Some(response.status);
+    event.answer(&response)
+}
+
+async fn respond(
+    service: &Service,
+    gate: Gate,
+    event: &Event<'_>,
+    moment: Moment,
+    record: &mut Record,
+    reached: &mut Option<Operation>,
+) -> Result<Response, Error> {
+    let request = event.request()?;
+    let operation = route(&request.method, &request.path)?;
+    *reached = Some(operation);
+    record.operation = Some(operation.name());
+    if gate == Gate::Iam && !request.authenticated {
+        return Err(Error::new(
+            Code::Unauthenticated,
+            "Nobody vouches for the caller: sign the request (SigV4), or put an authorizer in front.",
+        ));
+    }
+    request.check_headers()?;
+    let body = event.body(body::LIMIT)?;
+    match operation {
+        Operation::Send => send(service, &body, moment, record).await,
+        Operation::Verify => verify(service, &body, moment, record).await,
+    }
+}
+
+/// The routes, matched exactly.
+fn route(method: &str, path: &str) -> Result<Operation, Error> {
+    let operation = match path {
+        "/otp/send" => Operation::Send,
+        "/otp/verify" => Operation::Verify,
+        _ => {
+            return Err(Error::new(
+                Code::RouteNotFound,
+                "There is nothing at this path. The routes are POST /otp/send and POST /otp/verify.",
+            ));
+        }
+    };
+    if method == "POST" {
+        Ok(operation)
+    } else {
+        Err(Error::new(Code::MethodNotAllowed, "This route takes POST.").with_allow("POST"))
+    }
+}
+
+impl Operation {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::Verify => "verify",
+        }
+    }
+}
+
+impl Request {
+    fn check_headers(&self) -> Result<(), Error> {
+        let mut types = self.headers.iter().filter(|(name, _)| name == "content-type");
+        if !matches!((types.next(), types.next()), (Some((_, value)), None) if is_json(value)) {
+            return Err(Error::new(
+                Code::UnsupportedMediaType,
+                "The body must be JSON in UTF-8: send the header `content-type: application/json`.",
+            ));
+        }
+        // Refused rather than ignored: who sends it relies on it.
+        if self.headers.iter().any(|(name, _)| name == "idempotency-key") {
+            return Err(Error::new(
+                Code::InvalidParameter,
+                "Idempotency-Key needs the ledger, and this function runs without one: leave it out.",
+            )
+            .with_field("Idempotency-Key"));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a `Content-Type` says JSON in UTF-8.
+fn is_json(content_type: &str) -> bool {
+    let mut parts = content_type.split(';').map(str::trim);
+    let media_type = parts.next().unwrap_or_default();
+    let mut charsets = parts.filter_map(|part| {
+        let (name, value) = part.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
+    });
+    media_type.eq_ignore_ascii_case("application/json") && charsets.all(|charset| charset.eq_ignore_ascii_case("utf-8"))
+}
+
+async fn send(service: &Service, body: &[u8], moment: Moment, record: &mut Record) -> Result<Response, Error> {
+    let request = read_send(service, body)?;
+    let sent = service.send(&request, moment, record).await?;
+    Ok(Response::json(
+        202,
+        &SendAnswer {
+            reference_id: sent.reference.expose(),
+            status: "pending",
+            destination_number: request.to.to_string(),
+            channel: "sms",
+            message_id: sent.message_id.as_deref(),
+            code_length: request.code_length,
+            expires_at: rfc3339(sent.expires_at),
+            expires_in: 60 * u32::from(request.validity_minutes),
+        },
+    ))
+}
+
+async fn verify(service: &Service, body: &[u8], moment: Moment, record: &mut Record) -> Result<Response, Error> {
+    let request = read_verify(service, body)?;
+    let reference = service.verify(&request, moment, record).await?;
+    Ok(Response::json(200, &VerifyAnswer { valid: true, reference_id: reference.expose(), status: "verified" }))
+}
+
+fn read_send(service: &Service, body: &[u8]) -> Result<SendRequest, Error> {
+    let mut members = Members::read(
+        body,
+        &[
+            "destinationNumber",
+            "brandName",
+            "source",
+            "codeLength",
+            "validityPeriod",
+            "allowedAttempts",
+            "language",
+            "channel",
+            "referenceId",
+            "clientIp",
+        ],
+    )?;
+    let limits = service.limits();
+    let defaults = &service.rules().defaults;
+    let request = SendRequest {
+        to: destination_number(&mut members)?,
+        brand_name: brand_name(&mut members, &limits.brand_name)?.unwrap_or_else(|| defaults.brand_name.clone()),
+        source: source(&mut members)?.unwrap_or_else(|| defaults.source.clone()),
+        code_length: members.integer("codeLength", &limits.code_length)?.unwrap_or(defaults.code_length),
+        validity_minutes: members
+            .integer("validityPeriod", &limits.validity_minutes)?
+            .unwrap_or(defaults.validity_minutes),
+        allowed_attempts: members
+            .integer("allowedAttempts", &limits.allowed_attempts)?
+            .unwrap_or(defaults.allowed_attempts),
+        language: one_of(&mut members, "language", limits.languages)?.unwrap_or(defaults.language),
+        reference: reference_id(&mut members)?,
+    };
+    one_of(&mut members, "channel", limits.channels)?;
+    // Checked now, so that callers can send it before the ledger's source limits need it.
+    if let Some(address) = members.string("clientIp")? {
+        address
+            .parse::<IpAddr>()
+            .map_err(|_| Error::invalid_parameter("clientIp", "clientIp must be an IPv4 or IPv6 address."))?;
+    }
+    Ok(request)
+}
+
+fn read_verify(service: &Service, body: &[u8]) -> Result<VerifyRequest, Error> {
+    let mut members = Members::read(body, &["destinationNumber", "otp", "brandName", "source", "referenceId"])?;
+    let limits = service.limits();
+    let to = destination_number(&mut members)?;
+    let otp = members
+        .string("otp")?
+        .ok_or_else(|| Error::invalid_parameter("otp", "otp is missing."))
+        .and_then(|otp| Otp::parse(&otp, &limits.code_length))?;
+    let named = members.has("brandName") || members.has("source");
+    let reference = match (reference_id(&mut members)?, service.rules().reference_ids) {
+        // Both could name two verifications; which one is meant is not ours to guess.
+        (Some(_), _) if named => {
+            return Err(Error::invalid_parameter(
+                "referenceId",
+                "Give referenceId, or brandName and source, but not both.",
+            ));
+        }
+        (Some(reference), _) => Reference::Given(reference),
+        (None, ReferenceIds::Random) => {
+            return Err(Error::invalid_parameter(
+                "referenceId",
+                "referenceId is missing: it is in the answer to the send.",
+            ));
+        }
+        (None, ReferenceIds::Derived) => {
+            let defaults = &service.rules().defaults;
+            Reference::Of {
+                brand_name: brand_name(&mut members, &limits.brand_name)?
+                    .unwrap_or_else(|| defaults.brand_name.clone()),
+                source: source(&mut members)?.unwrap_or_else(|| defaults.source.clone()),
+            }
+        }
+    };
+    Ok(VerifyRequest { to, otp, reference })
+}
+
+fn destination_number(members: &mut Members) -> Result<PhoneNumber, Error> {
+    const FIELD: &str = "destinationNumber";
+    let text =
+        members.string(FIELD)?.ok_or_else(|| Error::invalid_parameter(FIELD, "destinationNumber is missing."))?;
+    PhoneNumber::parse(&text).map_err(|error| Error::new(Code::InvalidPhoneNumber, error.to_string()).with_field(FIELD))
+}
+
+fn brand_name(members: &mut Members, length: &RangeInclusive<u8>) -> Result<Option<String>, Error> {
+    let Some(brand) = members.string("brandName")? else { return Ok(None) };
+    let fits = u8::try_from(brand.chars().count()).is_ok_and(|count| length.contains(&count));
+    if fits && !brand.chars().any(char::is_control) {
+        Ok(Some(brand))
+    } else {
+        Err(Error::invalid_parameter(
+            "brandName",
+            format!("brandName must have {} to {} characters and no control characters.", length.start(), length.end()),
+        ))
+    }
+}
+
+/// Characters of a `source` at most. AWS sets no limit: it only ever sees the hash.
+pub(crate) const SOURCE_LIMIT: usize = 128;
+
+fn source(members: &mut Members) -> Result<Option<String>, Error> {
+    let source = members.string("source")?;
+    if source.as_ref().is_some_and(|source| source.chars().count() > SOURCE_LIMIT) {
+        return Err(Error::invalid_parameter("source", format!("source must have at most {SOURCE_LIMIT} characters.")));
+    }
+    Ok(source)
+}
+
+fn reference_id(members: &mut Members) -> Result<Option<ReferenceId>, Error> {
+    members.string("referenceId")?.map(|text| ReferenceId::parse(&text)).transpose()
+}
+
+fn one_of(members: &mut Members, name: &'static str, known: &[&'static str]) -> Result<Option<&'static str>, Error> {
+    let Some(given) = members.string(name)? else { return Ok(None) };
+    match known.iter().find(|known| **known == given) {
+        Some(known) => Ok(Some(known)),
+        None => Err(Error::invalid_parameter(name, format!("{name} must be one of {}.", known.join(", ")))),
+    }
+}
+
+/// The answer to a send.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SendAnswer<'a> {
+    reference_id: &'a str,
+    status: &'static str,
+    /// Masked.
+    destination_number: String,
+    channel: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_id: Option<&'a str>,
+    code_length: u8,
+    expires_at: String,
+    /// Seconds.
+    expires_in: u32,
+}
+
+/// The answer to a verify whose code is right; every other answer is a problem.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct VerifyAnswer<'a> {
+    valid: bool,
+    reference_id: &'a str,
+    status: &'static str,
+}
+
+/// A problem document (RFC 9457).
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Problem<'a> {
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    code: &'static str,
+    request_id: &'a str,
+    /// False in every problem of a verify, so that a caller who reads only this fails closed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    valid: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'static str>,
+    /// Seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivery: Option<&'static str>,
+}
+
+fn problem(error: &Error, reached: Option<Operation>, request_id: &str) -> Response {
+    let code = error.code();
+    let retry_after = error.retry_after_seconds();
+    let mut response = Response::json(
+        code.status(),
+        &Problem {
+            r#type: format!("urn:otp-lambda:{}", code.name()),
+            title: code.title(),
+            status: code.status(),
+            detail: error.detail(),
+            code: code.name(),
+            request_id,
+            valid: (reached == Some(Operation::Verify)).then_some(false),
+            field: error.field(),
+            retry_after,
+            delivery: error.is_delivery_unknown().then_some("unknown"),
+        },
+    );
+    response.content_type = "application/problem+json";
+    response.headers.extend(error.allow().map(|methods| ("allow", methods.to_owned())));
+    response.headers.extend(retry_after.map(|seconds| ("retry-after", seconds.to_string())));
+    response
+}
+
+impl Response {
+    fn json(status: u16, body: &impl Serialize) -> Self {
+        // Strings and numbers under fixed names: nothing in them can fail to be written.
+        let body = serde_json::to_string(body).unwrap_or_default();
+        // An answer about one person's phone is for nobody's cache.
+        let headers = vec![("cache-control", "no-store".to_owned())];
+        Self { status, content_type: "application/json", headers, body }
+    }
+
+    /// All headers, in lower case.
+    fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let content_type = std::iter::once(("content-type", self.content_type));
+        content_type.chain(self.headers.iter().map(|(name, value)| (*name, value.as_str())))
+    }
+}
+
+/// A time to the second, rounded down.
+fn rfc3339(time: SystemTime) -> String {
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+    i64::try_from(seconds)
+        .ok()
+        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
+        .and_then(|time| time.format(&Rfc3339).ok())
+        .unwrap_or_default()
+}

@@ -1,0 +1,180 @@
+//! The members of a JSON request body, read by the contract's strict rules.
+
+use crate::error::{Code, Error};
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+use serde_json::error::Category;
+use std::ops::RangeInclusive;
+
+/// The largest body that is read, in bytes. Every valid request is far smaller.
+pub(super) const LIMIT: usize = 4096;
+
+/// The members of a JSON object, each once, each of a known name, taken out one by one.
+pub(super) struct Members(Vec<(String, Value)>);
+
+impl Members {
+    /// Reads a JSON object whose members are all among `known`.
+    ///
+    /// No message repeats a value, and of the names only those that cannot be a phone number or a
+    /// code: a client can put either where a name belongs.
+    pub(super) fn read(body: &[u8], known: &[&str]) -> Result<Self, Error> {
+        let malformed = |detail: String| Error::new(Code::MalformedRequest, detail);
+        if body.is_empty() {
+            return Err(malformed("The request has no body. Expected: a JSON object.".into()));
+        }
+        if body.starts_with(b"\xEF\xBB\xBF") {
+            return Err(malformed("The body starts with a byte order mark. Send JSON without one.".into()));
+        }
+        let text = std::str::from_utf8(body).map_err(|_| malformed("The body is not UTF-8.".into()))?;
+        let members: Self = serde_json::from_str(text).map_err(|error| {
+            malformed(match error.classify() {
+                Category::Data => "The body is not a JSON object.".into(),
+                Category::Syntax | Category::Eof | Category::Io => {
+                    format!("The body is not JSON: see line {}, column {}.", error.line(), error.column())
+                }
+            })
+        })?;
+
+        for (index, (name, _)) in members.0.iter().enumerate() {
+            if !known.contains(&name.as_str()) {
+                return Err(malformed(format!("{} is not known here. Known: {}.", quoted(name), known.join(", "))));
+            }
+            if members.0.iter().take(index).any(|(earlier, _)| earlier == name) {
+                return Err(malformed(format!("{} is given twice.", quoted(name))));
+            }
+        }
+        Ok(members)
+    }
+
+    /// Whether the member is there, whatever it is.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(given, _)| given == name)
+    }
+
+    /// Takes a string out.
+    pub(super) fn string(&mut self, name: &'static str) -> Result<Option<String>, Error> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(Error::invalid_parameter(name, format!("{name} must be a string."))),
+        }
+    }
+
+    /// Takes an integer within `range` out: `6`, not `"6"` or `6.0`.
+    pub(super) fn integer(&mut self, name: &'static str, range: &RangeInclusive<u8>) -> Result<Option<u8>, Error> {
+        let Some(value) = self.take(name) else { return Ok(None) };
+        let number = value.as_u64().and_then(|number| u8::try_from(number).ok());
+        match number.filter(|number| range.contains(number)) {
+            Some(number) => Ok(Some(number)),
+            None => Err(Error::invalid_parameter(
+                name,
+                format!("{name} must be an integer from {} to {}.", range.start(), range.end()),
+            )),
+        }
+    }
+
+    fn take(&mut self, name: &str) -> Option<Value> {
+        let index = self.0.iter().position(|(given, _)| given == name)?;
+        Some(self.0.swap_remove(index).1)
+    }
+}
+
+/// The name for a message, if it looks like a name of a member.
+fn quoted(name: &str) -> String {
+    let plain =
+        (1..=40).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_' || b == b'-');
+    if plain { format!("The member `{name}`") } else { "One of the members".to_owned() }
+}
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            // By hand, because a JSON map keeps the last of two equal names: what a proxy in
+            // front checked and what is used here could then be two different values.
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(Entries)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    const KNOWN: &[&str] = &["destinationNumber", "codeLength"];
+
+    fn detail(body: &[u8]) -> String {
+        let error = Members::read(body, KNOWN).err().unwrap();
+        assert_eq!(error.code(), Code::MalformedRequest);
+        error.detail().to_owned()
+    }
+
+    #[test]
+    fn a_body_is_one_utf8_json_object() {
+        assert!(Members::read(b" {} ", KNOWN).is_ok());
+        for (body, says) in [
+            (&b""[..], "no body"),
+            (b"{", "not JSON"),
+            (b"[]", "not a JSON object"),
+            (b"\"x\"", "not a JSON object"),
+            (b"null", "not a JSON object"),
+            (b"7", "not a JSON object"),
+            (b"{} {}", "not JSON"),
+            (b"{\"codeLength\":NaN}", "not JSON"),
+            (b"{\"codeLength\":6,}", "not JSON"),
+            (b"\xEF\xBB\xBF{}", "byte order mark"),
+            (b"{\"a\":\"\xFF\"}", "not UTF-8"),
+            (br#"{"destinationNumber":"\ud800"}"#, "not JSON"),
+        ] {
+            assert!(detail(body).contains(says), "{} for {}", detail(body), String::from_utf8_lossy(body));
+        }
+        let deep = format!("{{\"codeLength\":{}{}}}", "[".repeat(2000), "]".repeat(2000));
+        assert!(detail(deep.as_bytes()).contains("not JSON"));
+    }
+
+    #[test]
+    fn a_duplicate_member_is_refused_by_name() {
+        assert_eq!(detail(br#"{"codeLength":6,"codeLength":6}"#), "The member `codeLength` is given twice.");
+        assert_eq!(detail(br#"{"codeLength":6,"code\u004Cength":7}"#), "The member `codeLength` is given twice.");
+    }
+
+    #[test]
+    fn an_unknown_member_is_named_only_if_the_name_can_hold_no_number() {
+        assert!(detail(br#"{"code_length":6}"#).starts_with("The member `code_length` is not known here."));
+        for hostile in ["+14255550142", "a1", "\u{661}", "x y", ""] {
+            let body = serde_json::json!({ hostile: 1 }).to_string();
+            assert!(detail(body.as_bytes()).starts_with("One of the members is not known here."), "{hostile}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_json_integers_in_range() {
+        let integer = |json: &str| {
+            let body = format!("{{\"codeLength\":{json}}}");
+            Members::read(body.as_bytes(), KNOWN).unwrap().integer("codeLength", &(5..=8))
+        };
+        assert_eq!(integer("6").unwrap(), Some(6));
+        for bad in ["4", "9", "-6", "6.0", "6e0", "\"6\"", "null", "true", "[6]", "262", "18446744073709551622"] {
+            let error = integer(bad).err().unwrap();
+            assert_eq!((error.code(), error.field()), (Code::InvalidParameter, Some("codeLength")), "{bad}");
+            assert_eq!(error.detail(), "codeLength must be an integer from 5 to 8.");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The function: reads the settings, builds the adapters, hands the app to Lambda's runtime.
+
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use otp_lambda::aws::pinpoint::Pinpoint;
+use otp_lambda::config::{self, ProviderSettings, Settings};
+use otp_lambda::event::{App, Invocation};
+use otp_lambda::provider::Provider;
+use otp_lambda::service::Service;
+use otp_lambda::telemetry;
+use serde_json::value::RawValue;
+use std::process::ExitCode;
+use tracing::error;
+use tracing::level_filters::LevelFilter;
+
+fn main() -> ExitCode {
+    if !config::is_in_lambda() {
+        telemetry::install(LevelFilter::INFO);
+        error!(
+            "This is the Lambda function itself: it runs in AWS Lambda or an emulator. At your desk, use `make run`."
+        );
+        return ExitCode::FAILURE;
+    }
+    let settings = match Settings::from_environment() {
+        Ok(settings) => settings,
+        Err(problems) => {
+            telemetry::install(LevelFilter::INFO);
+            error!(problems = %problems, "The function does not start with these settings.");
+            return ExitCode::FAILURE;
+        }
+    };
+    telemetry::install(settings.log_level);
+
+    // One thread: an execution environment has one invocation at a time, and threads cost start-up.
+    let outcome = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(lambda_runtime::Error::from)
+        .and_then(|runtime| runtime.block_on(serve(settings)));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!(cause = %error, "The runtime stopped.");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(settings: Settings) -> Result<(), lambda_runtime::Error> {
+    let provider: Box<dyn Provider> = match settings.provider {
+        ProviderSettings::Pinpoint { application_id, endpoint } => {
+            Box::new(Pinpoint::new(&settings.account, application_id, endpoint.as_deref()))
+        }
+    };
+    let app = App::new(Service::new(settings.rules, provider), settings.gate);
+    let app = &app;
+    let handler = service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
+        let invocation = Invocation { deadline: event.context.deadline(), request_id: event.context.request_id };
+        app.handle(&event.payload, invocation).await.map_err(|unrecognized| Diagnostic {
+            error_type: "UnrecognizedEvent".to_owned(),
+            error_message: unrecognized.to_string(),
+        })
+    });
+    lambda_runtime::Runtime::new(handler).run().await
+}

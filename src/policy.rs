@@ -1,0 +1,56 @@
+//! Which numbers are served. Pure: no clock, no network.
+
+use crate::error::{Code, Error};
+use crate::phone::{Country, PhoneNumber};
+
+/// The countries whose numbers are served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AllowedCountries {
+    /// Every country, because the operator wrote `*`.
+    Any,
+    /// These, sorted.
+    Only(Vec<Country>),
+}
+
+impl AllowedCountries {
+    /// Reads `*`, or ISO 3166-1 alpha-2 codes separated by commas.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that names the part that is no country.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.trim() == "*" {
+            return Ok(Self::Any);
+        }
+        let mut countries = text
+            .split(',')
+            .map(str::trim)
+            .map(|part| part.parse().map_err(|_| format!("`{part}` is no ISO 3166-1 country code")))
+            .collect::<Result<Vec<Country>, _>>()?;
+        countries.sort_unstable();
+        countries.dedup();
+        Ok(Self::Only(countries))
+    }
+
+    /// Lets a number of an allowed country pass, and says which country that is.
+    ///
+    /// A number of no country (satellite phones, international shared-cost numbers, area codes
+    /// that nobody has) is refused even with `*`: nobody signs up with one, and they are the
+    /// dearest to text.
+    ///
+    /// # Errors
+    ///
+    /// `country_not_allowed`.
+    pub fn admit(&self, number: &PhoneNumber) -> Result<Country, Error> {
+        let refused = || {
+            Error::new(Code::CountryNotAllowed, "The destination number belongs to no country that is served here.")
+                .with_field("destinationNumber")
+        };
+        let country = number.country().ok_or_else(refused)?;
+        match self {
+            Self::Any => Ok(country),
+            Self::Only(countries) if countries.binary_search(&country).is_ok() => Ok(country),
+            Self::Only(_) => Err(refused()),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The reference ID that ties a verification to the code that was sent.
+
+use crate::error::Error;
+use crate::phone::PhoneNumber;
+use md5::{Digest, Md5};
+use std::fmt::Write;
+
+/// A reference ID: 1 to 48 characters of `A-Z a-z 0-9 _ -`.
+///
+/// Its `Debug` is blind and it has no `Display`: a derived one is a hash of little more than a
+/// phone number, and whoever reads it in a log can find the number by trying them all.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ReferenceId(String);
+
+impl ReferenceId {
+    /// Takes a reference ID that a caller gives.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_parameter` for the field `referenceId`.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        if (1..=48).contains(&text.len()) && text.bytes().all(allowed) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Error::invalid_parameter(
+                "referenceId",
+                "referenceId must have 1 to 48 characters of A-Z, a-z, 0-9, _ and -.",
+            ))
+        }
+    }
+
+    /// The reference ID of AWS's own OTP example for Python: the lower-case hex MD5 of the UTF-8
+    /// bytes of brand name, source and destination number, joined with nothing between them.
+    ///
+    /// MD5 is a name here, not a protection: it is what makes a code sent by that example verify
+    /// through this program, and the other way round.
+    #[must_use]
+    pub fn derived(brand_name: &str, source: &str, destination_number: &PhoneNumber) -> Self {
+        let mut hash = Md5::new();
+        hash.update(brand_name);
+        hash.update(source);
+        hash.update(destination_number.expose());
+        Self(hex(&hash.finalize()))
+    }
+
+    /// A reference ID that nobody can guess: 128 bits of the operating system's randomness, in hex.
+    ///
+    /// # Errors
+    ///
+    /// `internal_error` if the operating system has no randomness to give.
+    pub fn random() -> Result<Self, Error> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).map_err(|error| {
+            Error::new(crate::error::Code::InternalError, "No random reference ID could be made.")
+                .with_cause(format!("random source: {error}"))
+        })?;
+        Ok(Self(hex(&bytes)))
+    }
+
+    /// The characters, for the provider and for the caller who asked.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for ReferenceId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ReferenceId(…)")
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_given_reference_id_is_one_to_forty_eight_url_safe_characters() {
+        for good in ["a", "Az09_-", &"x".repeat(48)] {
+            assert_eq!(ReferenceId::parse(good).map(|id| id.0).ok().as_deref(), Some(good));
+        }
+        for bad in ["", &"x".repeat(49), "a b", "a+b", "é", "a\n", "a.b"] {
+            assert!(ReferenceId::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn random_ids_are_32_hex_digits_and_never_the_same() -> Result<(), Error> {
+        let (one, two) = (ReferenceId::random()?, ReferenceId::random()?);
+        assert_ne!(one.0, two.0);
+        assert!(one.0.len() == 32 && one.0.bytes().all(|b| b.is_ascii_hexdigit()));
+        Ok(())
+    }
+
+    #[test]
+    fn debug_shows_nothing_of_it() -> Result<(), Error> {
+        assert!(!format!("{:?}", ReferenceId::parse("411f1d86")?).contains("411f"));
+        Ok(())
+    }
+}

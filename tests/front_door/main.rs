@@ -1,0 +1,15 @@
+//! Tests through the front door: an event goes in, an answer comes out, the simulator stands for
+//! AWS. Every test ends by searching its own log, written at the most talkative level, for the
+//! codes and numbers it used.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod codes;
+mod hostile;
+mod logs;
+mod origins;
+mod provider;
+mod send;
+mod settings;
+mod tls;
+mod verify;
+mod world;

@@ -1,0 +1,268 @@
+//! What Pinpoint can do to a request, and what the caller is told.
+
+use crate::world::{NUMBER, World};
+use otp_lambda::config::Settings;
+use otp_lambda::error::Error;
+use otp_lambda::event::App;
+use otp_lambda::otp::Otp;
+use otp_lambda::phone::PhoneNumber;
+use otp_lambda::provider::{Answer, Message, Provider, ProviderLimits, Receipt};
+use otp_lambda::reference::ReferenceId;
+use otp_lambda::service::Service;
+use serde_json::json;
+use simulator::{Failure, Operation, Simulator};
+use std::time::{Duration, Instant};
+
+/// Every failure of a send: status, code, and whether the answer says that the text may have left.
+fn of_send(failure: &Failure) -> (u64, &'static str, bool) {
+    match failure {
+        Failure::Successful | Failure::Slow(_) => (202, "no code", false),
+        Failure::OptOut | Failure::PermanentFailureOptedOut => (422, "opted_out", false),
+        Failure::PermanentFailure => (422, "undeliverable", false),
+        Failure::Duplicate | Failure::BadRequest | Failure::PayloadTooLarge => (502, "provider_rejected", false),
+        Failure::Throttled | Failure::TooManyRequests => (503, "provider_throttled", false),
+        Failure::TemporaryFailure => (503, "provider_unavailable", false),
+        Failure::Forbidden
+        | Failure::NotFound
+        | Failure::MethodNotAllowed
+        | Failure::AccessDenied
+        | Failure::UnrecognizedClient => (500, "misconfigured", false),
+        Failure::UnknownFailure
+        | Failure::UnheardOfStatus
+        | Failure::MissingResult
+        | Failure::ResultOfAnotherNumber
+        | Failure::MissingDeliveryStatus
+        | Failure::InternalServerError
+        | Failure::InternalServerErrorAfterwards
+        | Failure::ServiceUnavailable
+        | Failure::CloseAfterReading
+        | Failure::CloseBeforeReading
+        | Failure::Truncated
+        | Failure::NotJson
+        | Failure::EmptyBody
+        | Failure::JsonArray
+        | Failure::EmptyObject
+        | Failure::Wrapped => (503, "provider_unavailable", true),
+        Failure::Hang => (504, "provider_timeout", true),
+    }
+}
+
+/// Every failure of a verify whose guess is right.
+fn of_verify(failure: &Failure) -> (u64, &'static str) {
+    match failure {
+        Failure::Slow(_) => (200, "no code"),
+        Failure::BadRequest | Failure::PayloadTooLarge => (502, "provider_rejected"),
+        Failure::TooManyRequests => (503, "provider_throttled"),
+        Failure::Forbidden
+        | Failure::NotFound
+        | Failure::MethodNotAllowed
+        | Failure::AccessDenied
+        | Failure::UnrecognizedClient => (500, "misconfigured"),
+        // An answer without `Valid` in its place is an answer, and it does not say yes.
+        Failure::EmptyObject | Failure::Wrapped | Failure::EmptyBody => (422, "invalid_code"),
+        Failure::Hang => (504, "provider_timeout"),
+        _ => (503, "provider_unavailable"),
+    }
+}
+
+#[tokio::test]
+async fn every_failure_of_a_send_has_its_code_and_reaches_pinpoint_once() {
+    let mut world = World::new().await;
+    world.set_time_left(Duration::from_millis(1500));
+    for failure in shortened(Operation::Send) {
+        world.simulator.reset();
+        world.simulator.fail_next(Operation::Send, failure.clone());
+        let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
+        let (status, code, unknown) = of_send(&failure);
+        assert_eq!((answer.status, answer.code()), (status, code), "{failure:?}: {answer:?}");
+        if status != 202 {
+            answer.is_problem(status, code);
+        }
+        let delivery = unknown.then(|| json!("unknown"));
+        assert_eq!(answer.body.get("delivery"), delivery.as_ref(), "{failure:?}");
+        assert_eq!(world.simulator.requests(Operation::Send).len(), 1, "{failure:?}");
+        // Whoever is not told that the text may have left can rely on it.
+        if !unknown && status != 202 {
+            assert_eq!(world.simulator.inbox().len(), 0, "{failure:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_failure_of_a_verify_has_its_code_and_reaches_pinpoint_once() {
+    let mut world = World::new().await;
+    world.set_time_left(Duration::from_millis(1500));
+    for failure in shortened(Operation::Verify) {
+        world.simulator.reset();
+        let otp = world.code_on_the_phone().await;
+        world.simulator.fail_next(Operation::Verify, failure.clone());
+        let answer = world.post("/otp/verify", &json!({ "destinationNumber": NUMBER, "otp": otp })).await;
+        assert_eq!((answer.status, answer.code()), of_verify(&failure), "{failure:?}: {answer:?}");
+        assert_eq!(answer.body["valid"], json!(answer.status == 200), "{failure:?}");
+        assert_eq!(answer.body.get("delivery"), None, "{failure:?}");
+        assert_eq!(world.simulator.requests(Operation::Verify).len(), 1, "{failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_misconfiguration_tells_the_operator_what_to_look_at() {
+    let world = World::new().await;
+    for (failure, hints) in [
+        (Failure::Forbidden, ["the function's role", "End User Messaging"]),
+        (Failure::NotFound, ["PINPOINT_APPLICATION_ID", "End User Messaging"]),
+    ] {
+        world.simulator.fail_next(Operation::Send, failure);
+        let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
+        for hint in hints {
+            assert!(answer.body["detail"].as_str().unwrap().contains(hint), "{answer:?}");
+        }
+        let line = world.last_line();
+        assert_eq!((&line["level"], &line["outcome"]), (&json!("ERROR"), &json!("misconfigured")));
+        assert!(line["cause"].as_str().unwrap().contains("Exception"), "{line}");
+        assert!(line["providerRequestId"].as_str().is_some_and(|id| !id.is_empty()), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_throttled_caller_is_told_when_to_come_back() {
+    let world = World::new().await;
+    world.simulator.fail_next(Operation::Send, Failure::TooManyRequests);
+    let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
+    assert_eq!(answer.headers["retry-after"], "2");
+    assert_eq!(answer.body["retryAfter"], json!(2));
+}
+
+#[tokio::test]
+async fn where_no_connection_is_made_nothing_has_left() {
+    // A port that was free a moment ago and that nobody listens on.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let world = World::with(&[("AWS_ENDPOINT_URL_PINPOINT", &format!("http://{closed}"))]).await;
+    let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
+    answer.is_problem(503, "provider_unavailable");
+    assert_eq!(answer.body.get("delivery"), None);
+    assert!(world.last_line()["cause"].as_str().unwrap().starts_with("no connection: "));
+}
+
+#[tokio::test]
+async fn a_connection_that_is_never_accepted_ends_with_the_connect_timeout() {
+    // A TLS handshake that is never answered is a part of connecting.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let world =
+        World::with(&[("AWS_ENDPOINT_URL_PINPOINT", &format!("https://{}", silent.local_addr().unwrap()))]).await;
+    let started = Instant::now();
+    let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
+    answer.is_problem(503, "provider_unavailable");
+    assert_eq!(answer.body.get("delivery"), None, "nothing was written before the handshake");
+    let took = started.elapsed();
+    assert!((Duration::from_millis(900)..Duration::from_secs(3)).contains(&took), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_hanging_provider_is_left_before_the_invocation_ends() {
+    let mut world = World::new().await;
+    for (left, at_least, at_most) in [(1500, 900, 1400), (60_000, 4500, 6500)] {
+        world.set_time_left(Duration::from_millis(left));
+        world.simulator.fail_next(Operation::Send, Failure::Hang);
+        let started = Instant::now();
+        let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
+        answer.is_problem(504, "provider_timeout");
+        let took = started.elapsed();
+        assert!((Duration::from_millis(at_least)..Duration::from_millis(at_most)).contains(&took), "{left}: {took:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_time_to_ask_nothing_is_asked() {
+    let mut world = World::new().await;
+    world.set_time_left(Duration::from_millis(600));
+    let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
+    answer.is_problem(504, "provider_timeout");
+    assert_eq!(answer.body.get("delivery"), None);
+    assert_eq!(world.simulator.requests(Operation::Send).len(), 0);
+}
+
+/// The negative control of counting: a client that tries again is seen.
+#[tokio::test]
+async fn a_client_with_the_sdks_usual_retries_would_send_more_than_one_text() {
+    use aws_sdk_pinpoint::config::{BehaviorVersion, Config, Credentials, Region, retry::RetryConfig};
+    use aws_sdk_pinpoint::types::SendOtpMessageRequestParameters;
+
+    let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let config = Config::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new("a", "b", None, None, "test"))
+        .http_client(otp_lambda::aws::http_client(None))
+        .retry_config(RetryConfig::standard().with_initial_backoff(Duration::from_millis(1)))
+        .endpoint_url(simulator.url())
+        .build();
+    let parameters = SendOtpMessageRequestParameters::builder()
+        .channel("SMS")
+        .brand_name("ExampleCorp")
+        .destination_identity(NUMBER)
+        .origination_identity("+12065550100")
+        .reference_id("a")
+        .build();
+    for failure in [Failure::CloseAfterReading, Failure::InternalServerErrorAfterwards] {
+        simulator.fail_next(Operation::Send, failure);
+    }
+    let client = aws_sdk_pinpoint::Client::from_conf(config);
+    let sent =
+        client.send_otp_message().application_id("a").send_otp_message_request_parameters(parameters).send().await;
+    assert!(sent.is_ok(), "{sent:?}");
+    assert_eq!((simulator.requests(Operation::Send).len(), simulator.inbox().len()), (3, 3));
+}
+
+/// A provider with a defect.
+struct Panicking;
+
+#[async_trait::async_trait]
+impl Provider for Panicking {
+    fn name(&self) -> &'static str {
+        "panicking"
+    }
+
+    fn limits(&self) -> &'static ProviderLimits {
+        &otp_lambda::aws::pinpoint::LIMITS
+    }
+
+    async fn send(&self, message: &Message<'_>, _: Duration) -> Result<Receipt, Error> {
+        panic!("a defect that holds {}", message.to.expose())
+    }
+
+    async fn verify(&self, _: &PhoneNumber, _: &ReferenceId, otp: &Otp, _: Duration) -> Result<Answer, Error> {
+        panic!("a defect that holds {}", otp.expose())
+    }
+}
+
+#[tokio::test]
+async fn a_panic_is_a_500_and_the_next_request_is_served() {
+    let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let environment = crate::world::environment(&simulator.url());
+    let settings = Settings::read(&|name| environment.get(name).cloned()).unwrap();
+    let app = App::new(Service::new(settings.rules, Box::new(Panicking)), settings.gate);
+    let world = World::around(app, simulator);
+    for _ in 0..2 {
+        let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
+        answer.is_problem(500, "internal_error");
+        assert_eq!(answer.body["delivery"], "unknown");
+        let answer = world.post("/otp/verify", &json!({ "destinationNumber": NUMBER, "otp": "012345" })).await;
+        answer.is_problem(500, "internal_error");
+        assert_eq!(answer.body["valid"], json!(false));
+    }
+    assert_eq!(world.last_line()["level"], "ERROR");
+}
+
+/// Every failure that an operation can have, with a slowness that a test can wait for.
+fn shortened(operation: Operation) -> Vec<Failure> {
+    let failures: Vec<Failure> = Failure::all()
+        .into_iter()
+        .filter(|failure| failure.applies_to(operation))
+        .map(|failure| match failure {
+            Failure::Slow(_) => Failure::Slow(Duration::from_millis(300)),
+            other => other,
+        })
+        .collect();
+    assert!(failures.len() >= 20);
+    failures
+}

@@ -1,0 +1,227 @@
+//! `POST /otp/send`.
+
+use crate::world::{NUMBER, World};
+use serde_json::{Value, json};
+use simulator::Operation;
+
+#[tokio::test]
+async fn a_send_puts_a_code_on_the_phone_and_says_everything_but_the_code() {
+    let world = World::new().await;
+    let answer = world
+        .post(
+            "/otp/send",
+            &json!({
+                "destinationNumber": NUMBER, "brandName": "Acme", "source": "Login", "codeLength": 8,
+                "validityPeriod": 15, "allowedAttempts": 5, "language": "de-DE", "channel": "sms", "clientIp": "192.0.2.1",
+            }),
+        )
+        .await;
+
+    assert_eq!(answer.status, 202, "{answer:?}");
+    assert_eq!(answer.headers["content-type"], "application/json");
+    let message = world.simulator.newest_to(NUMBER).unwrap();
+    assert_eq!((message.code.len(), message.language.as_str(), message.brand.as_str()), (8, "de-DE", "Acme"));
+    let expires_at = answer.body["expiresAt"].as_str().unwrap();
+    assert!(expires_at.len() == 20 && expires_at.ends_with('Z'), "{expires_at}");
+    assert_eq!(
+        answer.body,
+        json!({
+            "referenceId": message.reference_id, "status": "pending", "destinationNumber": "+1*******0142",
+            "channel": "sms", "messageId": message.message_id, "codeLength": 8, "expiresAt": expires_at, "expiresIn": 900,
+        })
+    );
+}
+
+#[tokio::test]
+async fn what_a_request_leaves_out_comes_from_the_settings() {
+    let world = World::with(&[
+        ("SOURCE", "CreateAccount"),
+        ("LANGUAGE", "fr-CA"),
+        ("CODE_LENGTH", "7"),
+        ("VALIDITY_PERIOD", "20"),
+        ("ALLOWED_ATTEMPTS", "2"),
+    ])
+    .await;
+    let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
+    assert_eq!((answer.status, &answer.body["expiresIn"]), (202, &json!(1200)));
+    assert_eq!(
+        asked(&world),
+        json!({
+            "Channel": "SMS", "BrandName": "ExampleCorp", "CodeLength": 7, "ValidityPeriod": 20, "AllowedAttempts": 2,
+            "Language": "fr-CA", "OriginationIdentity": "+12065550100", "DestinationIdentity": NUMBER,
+            "ReferenceId": "46bb87b047dd9f34b9cbe4011325b15b",
+        })
+    );
+}
+
+#[tokio::test]
+async fn an_indian_number_gets_the_dlt_registration_and_no_other_does() {
+    let world =
+        World::with(&[("DLT_ENTITY_ID", "1101000000000012345"), ("DLT_TEMPLATE_ID", "1107160000000012345")]).await;
+    for (number, registered) in [("+919876543210", true), (NUMBER, false)] {
+        let answer = world.post("/otp/send", &json!({ "destinationNumber": number })).await;
+        assert_eq!(answer.status, 202, "{answer:?}");
+        let asked = asked(&world);
+        let ids = registered.then(|| (json!("1101000000000012345"), json!("1107160000000012345")));
+        assert_eq!(asked.get("EntityId").cloned().zip(asked.get("TemplateId").cloned()), ids, "{number}");
+    }
+}
+
+#[tokio::test]
+async fn a_country_can_have_its_own_origination_identity() {
+    let world = World::with(&[("ORIGINATION_IDENTITIES", "GB=EXAMPLE, JM=+18765550100")]).await;
+    for (number, identity) in [("+447700900123", "EXAMPLE"), ("+18765550142", "+18765550100"), (NUMBER, "+12065550100")]
+    {
+        world.post("/otp/send", &json!({ "destinationNumber": number })).await;
+        assert_eq!(asked(&world)["OriginationIdentity"], identity, "{number}");
+    }
+}
+
+#[tokio::test]
+async fn a_caller_may_name_the_verification_itself() {
+    let world = World::new().await;
+    let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER, "referenceId": "order-4711_a" })).await;
+    assert_eq!((answer.status, &answer.body["referenceId"]), (202, &json!("order-4711_a")));
+    assert_eq!(asked(&world)["ReferenceId"], "order-4711_a");
+}
+
+#[tokio::test]
+async fn random_reference_ids_are_another_one_each_time() {
+    let world = World::with(&[("REFERENCE_ID", "random")]).await;
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
+        let id = answer.body["referenceId"].as_str().unwrap().to_owned();
+        assert!(id.len() == 32 && !seen.contains(&id), "{id}");
+        seen.push(id);
+    }
+}
+
+#[tokio::test]
+async fn separators_in_a_number_are_removed() {
+    let world = World::new().await;
+    let answer = world.post("/otp/send", &json!({ "destinationNumber": "+1 (425) 555-0142" })).await;
+    assert_eq!(answer.status, 202);
+    assert_eq!(asked(&world)["DestinationIdentity"], NUMBER);
+}
+
+#[tokio::test]
+async fn a_number_of_no_allowed_country_costs_no_text() {
+    let world = World::with(&[("ALLOWED_COUNTRIES", "US")]).await;
+    // Jamaica, Canada, Kazakhstan, Guernsey, the Dominican Republic; a satellite phone; an area code nobody has.
+    for number in [
+        "+18765550142",
+        "+14165550142",
+        "+77012345678",
+        "+447781234567",
+        "+18095550142",
+        "+881612345678",
+        "+19995550142",
+    ] {
+        let answer = world.post("/otp/send", &json!({ "destinationNumber": number })).await;
+        answer.is_problem(403, "country_not_allowed");
+        assert_eq!(answer.body["field"], "destinationNumber");
+    }
+    assert_eq!(world.simulator.requests(Operation::Send).len(), 0);
+}
+
+#[tokio::test]
+async fn every_country_may_be_allowed_but_no_number_without_a_country() {
+    let world = World::with(&[("ALLOWED_COUNTRIES", "*")]).await;
+    for number in ["+18765550142", "+77012345678", "+819012345678"] {
+        assert_eq!(world.post("/otp/send", &json!({ "destinationNumber": number })).await.status, 202, "{number}");
+    }
+    let answer = world.post("/otp/send", &json!({ "destinationNumber": "+881612345678" })).await;
+    answer.is_problem(403, "country_not_allowed");
+}
+
+#[tokio::test]
+async fn what_is_no_phone_number_is_422_and_what_is_no_string_is_400() {
+    let world = World::new().await;
+    for text in [
+        "",
+        "4255550142",
+        "0014255550142",
+        "+142555",
+        "+1425555014２",
+        "tel:+14255550142",
+        "+14255550142x7",
+        "+99955501420",
+    ] {
+        let answer = world.post("/otp/send", &json!({ "destinationNumber": text })).await;
+        answer.is_problem(422, "invalid_phone_number");
+        assert_eq!(answer.body["field"], "destinationNumber", "{text}");
+    }
+    for value in [json!(null), json!(14_255_550_142_u64), json!([NUMBER]), json!({})] {
+        let answer = world.post("/otp/send", &json!({ "destinationNumber": value })).await;
+        answer.is_problem(400, "invalid_parameter");
+        assert_eq!(answer.body["detail"], "destinationNumber must be a string.");
+    }
+    let answer = world.post("/otp/send", &json!({})).await;
+    answer.is_problem(400, "invalid_parameter");
+    assert_eq!(answer.body["detail"], "destinationNumber is missing.");
+    assert_eq!(world.simulator.requests(Operation::Send).len(), 0);
+}
+
+#[tokio::test]
+async fn a_member_out_of_range_is_refused_by_name_and_range() {
+    let world = World::new().await;
+    for (member, value, says) in [
+        ("codeLength", json!(4), "codeLength must be an integer from 5 to 8."),
+        ("codeLength", json!("6"), "codeLength must be an integer from 5 to 8."),
+        ("validityPeriod", json!(61), "validityPeriod must be an integer from 5 to 60."),
+        ("allowedAttempts", json!(0), "allowedAttempts must be an integer from 1 to 5."),
+        ("brandName", json!(""), "brandName must have 1 to 20 characters and no control characters."),
+        ("brandName", json!("x".repeat(21)), "brandName must have 1 to 20 characters and no control characters."),
+        ("brandName", json!("a\nb"), "brandName must have 1 to 20 characters and no control characters."),
+        ("source", json!("x".repeat(129)), "source must have at most 128 characters."),
+        (
+            "language",
+            json!("en"),
+            "language must be one of de-DE, en-GB, en-US, es-419, es-ES, fr-CA, fr-FR, it-IT, ja-JP, ko-KR, pt-BR, zh-CN, zh-TW.",
+        ),
+        ("channel", json!("voice"), "channel must be one of sms."),
+        ("referenceId", json!("a b"), "referenceId must have 1 to 48 characters of A-Z, a-z, 0-9, _ and -."),
+        ("clientIp", json!("192.0.2"), "clientIp must be an IPv4 or IPv6 address."),
+    ] {
+        let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER, member: value })).await;
+        answer.is_problem(400, "invalid_parameter");
+        assert_eq!((&answer.body["field"], &answer.body["detail"]), (&json!(member), &json!(says)));
+    }
+    assert_eq!(world.simulator.requests(Operation::Send).len(), 0);
+}
+
+#[tokio::test]
+async fn twenty_japanese_characters_are_twenty_characters() {
+    let world = World::new().await;
+    let brand = "例".repeat(20);
+    let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER, "brandName": brand })).await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+}
+
+#[tokio::test]
+async fn the_caller_does_not_choose_what_is_the_operators() {
+    let world = World::new().await;
+    for member in ["originationIdentity", "applicationId", "entityId", "templateId", "message"] {
+        let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER, member: "x" })).await;
+        answer.is_problem(400, "malformed_request");
+        let detail = answer.body["detail"].as_str().unwrap();
+        assert!(detail.starts_with(&format!("The member `{member}` is not known here.")), "{detail}");
+    }
+}
+
+#[tokio::test]
+async fn an_idempotency_key_is_refused_as_long_as_nothing_keeps_it() {
+    let world = World::new().await;
+    let mut event = crate::world::file("send.http-v2");
+    event["headers"]["Idempotency-Key"] = json!("a1");
+    let answer = world.event(&event).await;
+    answer.is_problem(400, "invalid_parameter");
+    assert_eq!(answer.body["field"], "Idempotency-Key");
+    assert_eq!(world.simulator.requests(Operation::Send).len(), 0);
+}
+
+/// What the newest send asked of Pinpoint.
+fn asked(world: &World) -> Value {
+    world.simulator.requests(Operation::Send).last().unwrap().body.clone()
+}

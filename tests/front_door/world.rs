@@ -1,0 +1,242 @@
+//! One function, one simulated AWS, one log.
+
+use otp_lambda::aws::pinpoint::Pinpoint;
+use otp_lambda::config::{ProviderSettings, Settings};
+use otp_lambda::event::{App, Invocation, UnrecognizedEvent};
+use otp_lambda::service::Service;
+use otp_lambda::telemetry;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use simulator::Simulator;
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+use tracing::level_filters::LevelFilter;
+use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// A number that is nobody's: the block 555-01xx is kept for fiction.
+pub(crate) const NUMBER: &str = "+14255550142";
+
+/// The function under test with everything around it.
+pub(crate) struct World {
+    pub(crate) simulator: Simulator,
+    pub(crate) log: Log,
+    app: App,
+    deadline: Duration,
+    _subscriber: DefaultGuard,
+}
+
+/// Settings with which the function starts, as the template would set them.
+pub(crate) fn environment(endpoint: &str) -> BTreeMap<String, String> {
+    [
+        ("PINPOINT_APPLICATION_ID", "9aad3a0a1e6d4cfda6d6ad7c7d6e2a8d"),
+        ("ORIGINATION_IDENTITY", "+12065550100"),
+        ("BRAND_NAME", "ExampleCorp"),
+        ("ALLOWED_COUNTRIES", "US,GB,JM,IN"),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", "ASIAEXAMPLE"),
+        ("AWS_SECRET_ACCESS_KEY", "example"),
+        ("AWS_SESSION_TOKEN", "example"),
+        ("AWS_ENDPOINT_URL_PINPOINT", endpoint),
+        ("LOG_LEVEL", "trace"),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .collect()
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With these settings on top of, or in place of, the usual ones.
+    pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
+        let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let mut environment = environment(&simulator.url());
+        environment.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let settings = Settings::read(&|name| environment.get(name).cloned()).unwrap();
+        assert_eq!(settings.log_level, LevelFilter::TRACE);
+        let ProviderSettings::Pinpoint { application_id, endpoint } = settings.provider;
+        let pinpoint = Pinpoint::new(&settings.account, application_id, endpoint.as_deref());
+        let app = App::new(Service::new(settings.rules, Box::new(pinpoint)), settings.gate);
+        Self::around(app, simulator)
+    }
+
+    /// Around an app of the test's own making.
+    pub(crate) fn around(app: App, simulator: Simulator) -> Self {
+        let log = Log::default();
+        let subscriber = telemetry::install_for_thread(LevelFilter::TRACE, log.clone());
+        Self { simulator, log, app, deadline: Duration::from_secs(10), _subscriber: subscriber }
+    }
+
+    /// How long Lambda gives to every invocation from now on.
+    pub(crate) fn set_time_left(&mut self, left: Duration) {
+        self.deadline = left;
+    }
+
+    /// Hands an event to the function, as Lambda's runtime does.
+    pub(crate) async fn raw(&self, event: &str) -> Result<Value, UnrecognizedEvent> {
+        let event: Box<RawValue> = serde_json::from_str(event).expect("the runtime hands over only JSON");
+        let invocation = Invocation {
+            request_id: "8f507cfc-xmpl-4697-b07a-ac58fc914c95".to_owned(),
+            deadline: now() + self.deadline,
+        };
+        let answer = self.app.handle_at(now(), &event, invocation).await;
+        if let Ok(answer) = &answer {
+            self.check_for_leaks("the answer", &answer.to_string());
+        }
+        answer
+    }
+
+    /// Hands over an event that is answered, whatever is in it.
+    pub(crate) async fn event(&self, event: &Value) -> Answer {
+        Answer::read(&self.raw(&event.to_string()).await.expect("an HTTP event is answered"))
+    }
+
+    /// Posts JSON to a path, by an authenticated caller of an HTTP API.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.event(&post(path, &body.to_string())).await
+    }
+
+    /// Sends a code to [`NUMBER`] and reads it on the phone.
+    pub(crate) async fn code_on_the_phone(&self) -> String {
+        let answer = self.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
+        assert_eq!(answer.status, 202, "{answer:?}");
+        self.newest_code()
+    }
+
+    pub(crate) fn newest_code(&self) -> String {
+        self.simulator.newest_to(NUMBER).expect("a text arrived").code
+    }
+
+    /// The one line that the last invocation wrote.
+    pub(crate) fn last_line(&self) -> Value {
+        let text = self.log.text();
+        serde_json::from_str(text.lines().last().expect("a line was written")).unwrap()
+    }
+
+    fn check_for_leaks(&self, place: &str, text: &str) {
+        for secret in self.secrets() {
+            assert!(!text.contains(&secret), "{place} holds {secret}: {text}");
+        }
+    }
+
+    /// Every code and every full number that was in play, with and without its plus.
+    fn secrets(&self) -> Vec<String> {
+        let mut secrets = vec![NUMBER.trim_start_matches('+').to_owned()];
+        for message in self.simulator.inbox() {
+            secrets.push(message.code);
+            secrets.push(message.to.trim_start_matches('+').to_owned());
+        }
+        for request in self.simulator.requests(simulator::Operation::Verify) {
+            secrets.extend(request.body.get("Otp").and_then(Value::as_str).map(str::to_owned));
+        }
+        secrets
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.check_for_leaks("the log", &self.log.text());
+        }
+    }
+}
+
+/// What `now` is for every invocation: the wall's time, so that it is the simulator's as well.
+#[expect(clippy::disallowed_methods, reason = "the test's own clock")]
+pub(crate) fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+/// An answer, whatever shape it came in.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u64,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    pub(crate) fn read(answer: &Value) -> Self {
+        let headers = answer.get("headers").or_else(|| answer.get("multiValueHeaders")).unwrap().as_object().unwrap();
+        let text = |value: &Value| value.as_str().or_else(|| value.pointer("/0")?.as_str()).unwrap().to_owned();
+        assert_eq!(answer["isBase64Encoded"], json!(false));
+        Self {
+            status: answer["statusCode"].as_u64().unwrap(),
+            headers: headers.iter().map(|(name, value)| (name.clone(), text(value))).collect(),
+            body: serde_json::from_str(answer["body"].as_str().unwrap()).unwrap(),
+        }
+    }
+
+    pub(crate) fn code(&self) -> &str {
+        self.body["code"].as_str().unwrap_or("no code")
+    }
+
+    /// Asserts a whole problem document with this code.
+    #[track_caller]
+    pub(crate) fn is_problem(&self, status: u64, code: &str) {
+        assert_eq!((self.status, self.code()), (status, code), "{self:?}");
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+        assert_eq!(self.headers["cache-control"], "no-store");
+        assert_eq!(self.body["status"], json!(status));
+        assert_eq!(self.body["type"], json!(format!("urn:otp-lambda:{code}")));
+        assert_eq!(self.body["requestId"], "8f507cfc-xmpl-4697-b07a-ac58fc914c95");
+        for member in ["title", "detail"] {
+            assert!(self.body[member].as_str().is_some_and(|text| text.len() > 5), "{self:?}");
+        }
+        let known =
+            ["type", "title", "status", "detail", "code", "requestId", "valid", "field", "retryAfter", "delivery"];
+        for member in self.body.as_object().unwrap().keys() {
+            assert!(known.contains(&member.as_str()), "{member}");
+        }
+        let header = self.headers.get("retry-after").map(|seconds| json!(seconds.parse::<u64>().unwrap()));
+        assert_eq!(header.as_ref(), self.body.get("retryAfter"));
+    }
+}
+
+/// The event of `events/send.http-v2.json` with another path and body.
+pub(crate) fn post(path: &str, body: &str) -> Value {
+    let mut event = file("send.http-v2");
+    event["rawPath"] = json!(path);
+    event["routeKey"] = json!(format!("POST {path}"));
+    event["body"] = json!(body);
+    event
+}
+
+/// An event of the directory `events/`.
+pub(crate) fn file(name: &str) -> Value {
+    let path = format!("{}/events/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// A log that can be read back.
+#[derive(Clone, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'w> MakeWriter<'w> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'w self) -> Self {
+        self.clone()
+    }
+}

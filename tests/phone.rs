@@ -1,0 +1,597 @@
+//! Phone numbers: one key for one phone, the right country, nothing shown. libphonenumber is the oracle.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+
+use std::collections::{BTreeSet, HashSet};
+use std::fs;
+
+use otp_lambda::phone::{Country, InvalidPhoneNumber, LONGEST_TEXT, PhoneNumber, mask};
+use proptest::prelude::*;
+use proptest::test_runner::{RngAlgorithm, TestRng};
+use rlibphonenumber::{PHONE_NUMBER_UTIL as ORACLE, PhoneNumberFormat, PhoneNumberType, Region};
+
+#[path = "phone/table.rs"]
+mod table;
+
+const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/phone/countries.rs");
+
+fn parse(text: &str) -> PhoneNumber {
+    PhoneNumber::parse(text).unwrap_or_else(|reason| panic!("{text}: {reason}"))
+}
+
+fn country(text: &str) -> Option<String> {
+    parse(text).country().map(|country| country.to_string())
+}
+
+fn refusal(text: &str) -> InvalidPhoneNumber {
+    PhoneNumber::parse(text).err().unwrap_or_else(|| panic!("{text} was taken for a number"))
+}
+
+// ---- one phone, one key
+
+/// Twenty numbers of every shape: calling codes of one to three digits, short, long, with a real zero in front.
+const NUMBERS: [&str; 20] = [
+    "+14255550142",
+    "+18765550123",
+    "+447700900123",
+    "+4915123456789",
+    "+33612345678",
+    "+390669812345",
+    "+393471234567",
+    "+5491123456789",
+    "+525512345678",
+    "+79123456789",
+    "+77012345678",
+    "+919876543210",
+    "+819012345678",
+    "+821012345678",
+    "+8613912345678",
+    "+2250123456789",
+    "+2290195123456",
+    "+29051234",
+    "+37061234567",
+    "+6421234567",
+];
+
+/// Spellings of `number`, all with the same digits: every separator between all digits that leaves room, groups of every
+/// size, brackets around a first group, a separator at the end, and a mix.
+fn spellings(number: &str) -> Vec<String> {
+    let digits = &number[1..];
+    let join = |size: usize, separator: &str| {
+        let groups: Vec<&str> =
+            (0..digits.len()).step_by(size).map(|start| &digits[start..(start + size).min(digits.len())]).collect();
+        format!("+{}", groups.join(separator))
+    };
+    let mut spellings = vec![number.to_owned()];
+    for separator in [" ", "-", ".", "(", ")"] {
+        spellings.extend((1..=7).map(|size| join(size, separator)));
+        spellings.push(format!("+{separator}{digits}"));
+        spellings.push(format!("{number}{separator}"));
+    }
+    for separator in ["--", ") (", " - ", ".-.", "  "] {
+        spellings.extend((4..=7).map(|size| join(size, separator)));
+    }
+    for cut in 1..=6 {
+        spellings.push(format!("+{} ({}) {}", &digits[..cut], &digits[cut..=cut], &digits[cut + 1..]));
+    }
+    spellings
+}
+
+/// Texts a careless reader would take for `number`.
+fn impostors(number: &str) -> Vec<String> {
+    let digits = &number[1..];
+    let shifted = |zero: u32| -> String {
+        digits.chars().map(|digit| char::from_u32(zero + digit.to_digit(10).unwrap()).unwrap()).collect()
+    };
+    let mut impostors = vec![
+        digits.to_owned(),
+        format!("00{digits}"),
+        format!("011{digits}"),
+        format!("+00{digits}"),
+        format!("+0{digits}"),
+        format!("++{digits}"),
+        format!("+ +{digits}"),
+        format!("(+{digits})"),
+        format!("tel:{number}"),
+        format!("sms:{number}"),
+        format!("{number};ext=1"),
+        format!("{number}x1"),
+        format!("{number}#1"),
+        format!("{number},{number}"),
+        format!("+{}", shifted(0xFF10)),  // full width
+        format!("+{}", shifted(0x0660)),  // Arabic-Indic
+        format!("+{}", shifted(0x0966)),  // Devanagari
+        format!("+{}", shifted(0x1D7CE)), // mathematical bold
+        format!("\u{FF0B}{digits}"),
+        format!("\u{207A}{digits}"),
+        format!("%2B{digits}"),
+        format!("{number}\u{30C}"),
+    ];
+    let foreign = [
+        "\0", "\t", "\n", "\r", "\u{b}", "\u{a0}", "\u{2009}", "\u{200b}", "\u{200e}", "\u{202e}", "\u{2066}",
+        "\u{feff}", "\u{2010}", "\u{2011}", "\u{2212}", "\u{3000}", "/", "_", "~", "*", "#", ",", ";", "'", "\"", "\\",
+        "O", "l",
+    ];
+    for odd in foreign {
+        impostors.push(format!("{odd}{number}"));
+        impostors.push(format!("+{odd}{digits}"));
+        impostors.push(format!("+{}{odd}{}", &digits[..4], &digits[4..]));
+        impostors.push(format!("{number}{odd}"));
+    }
+    for separator in [" ", "-", ".", "(", ")"] {
+        impostors.push(format!("{separator}{number}"));
+    }
+    impostors
+}
+
+#[test]
+fn every_spelling_of_a_number_is_the_same_key() {
+    let mut keys = HashSet::new();
+    for number in NUMBERS {
+        let expected = parse(number);
+        assert_eq!(expected.expose(), number);
+        let spellings: HashSet<String> =
+            spellings(number).into_iter().filter(|text| text.len() <= LONGEST_TEXT).collect();
+        assert!(spellings.len() >= 40, "{number}: {}", spellings.len());
+        for spelling in spellings {
+            assert_eq!(parse(&spelling), expected, "{spelling}");
+        }
+        keys.insert(expected);
+    }
+    assert_eq!(keys.len(), NUMBERS.len(), "different numbers are different keys");
+}
+
+#[test]
+fn what_only_looks_like_a_number_is_an_error_and_never_another_key() {
+    for number in NUMBERS {
+        let impostors = impostors(number);
+        assert!(impostors.len() >= 100);
+        for text in impostors {
+            assert!(PhoneNumber::parse(&text).is_err(), "{text:?} was taken for a number");
+        }
+    }
+}
+
+#[test]
+fn a_domestic_prefix_after_the_calling_code_is_refused() {
+    for (text, right) in [
+        ("+44 (0)7700 900123", "+447700900123"),
+        ("+4407700900123", "+447700900123"),
+        ("+49 (0) 151 23456789", "+4915123456789"),
+        ("+33 06 12 34 56 78", "+33612345678"),
+        ("+91 0 98765 43210", "+919876543210"),
+        ("+81 090 1234 5678", "+819012345678"),
+        ("+82 010 1234 5678", "+821012345678"),
+        ("+62 0812 345 678", "+62812345678"),
+        ("+66 081 234 5678", "+66812345678"),
+        ("+55 0 11 96123 4567", "+5511961234567"),
+        ("+55 90 11 96123 4567", "+5511961234567"),
+        ("+55 90 2345 6789", "+5523456789"),
+        ("+7 8 912 345 67 89", "+79123456789"),
+        ("+370 8 612 34567", "+37061234567"),
+        ("+375 8 029 491 1911", "+375294911911"),
+        ("+36 06 20 123 4567", "+36201234567"),
+        ("+1 1 425 555 0142", "+14255550142"),
+        ("+1 0 425 555 0142", "+14255550142"),
+        ("+52 1 55 1234 5678", "+525512345678"),
+        ("+250 0720 123 456", "+250720123456"),
+        ("+54 11 15 2345 6789", "+5491123456789"),
+        ("+54 0 11 2345 6789", "+5491123456789"),
+        ("+54 11 2345 6789", "+5491123456789"),
+        ("+61 1831 412 345 678", "+61412345678"),
+        ("+61 1831 4123 4567", "+6141234567"),
+        ("+61 0412 345 678", "+61412345678"),
+        ("+86 17951 139 1234 5678", "+8613912345678"),
+        ("+261 2212345", "+261202212345"),
+        ("+378 886377", "+3780549886377"),
+        ("+672 10123", "+672310123"),
+    ] {
+        let reason = refusal(text);
+        assert!(
+            matches!(reason, InvalidPhoneNumber::NotInternational | InvalidPhoneNumber::TooLong),
+            "{text}: {reason}"
+        );
+        assert_eq!(parse(right).expose(), right);
+    }
+}
+
+#[test]
+fn an_italian_zero_is_part_of_the_number() {
+    let landline = parse("+39 06 698 12345");
+    assert_eq!(landline.expose(), "+390669812345");
+    assert_ne!(Some(landline), PhoneNumber::parse("+39669812345").ok());
+}
+
+#[test]
+fn surplus_digits_do_not_make_another_key() {
+    assert_eq!(refusal("+1 425 555 0142 0"), InvalidPhoneNumber::TooLong);
+    assert_eq!(refusal("+44 7700 900123 99"), InvalidPhoneNumber::TooLong);
+}
+
+#[test]
+fn a_number_has_7_to_15_digits_and_a_text_32_bytes() {
+    assert_eq!(refusal("+290512"), InvalidPhoneNumber::TooShort);
+    assert_eq!(parse("+2905123").expose(), "+2905123");
+    assert_eq!(parse("+491512345678901").expose(), "+491512345678901");
+    assert_eq!(refusal("+4915123456789012"), InvalidPhoneNumber::TooLong);
+    assert_eq!(refusal(""), InvalidPhoneNumber::PlusMissing);
+    assert_eq!(refusal("+"), InvalidPhoneNumber::TooShort);
+    assert_eq!(refusal("+ ()-."), InvalidPhoneNumber::TooShort);
+    let room = LONGEST_TEXT - "+14255550142".len();
+    assert_eq!(parse(&format!("+14255550142{}", " ".repeat(room))).expose(), "+14255550142");
+    assert_eq!(refusal(&format!("+14255550142{}", " ".repeat(room + 1))), InvalidPhoneNumber::TextTooLong);
+}
+
+#[test]
+fn an_unassigned_calling_code_is_an_error() {
+    for text in ["+9991234567", "+2101234567", "+0123456789", "+9971234567890", "+3841234567"] {
+        assert_eq!(refusal(text), InvalidPhoneNumber::UnknownCallingCode, "{text}");
+    }
+}
+
+// ---- countries
+
+#[test]
+fn a_jamaican_number_is_not_american() {
+    for (text, expected) in [
+        ("+18765550123", "JM"),
+        ("+16585550123", "JM"),
+        ("+18095550123", "DO"),
+        ("+18295550123", "DO"),
+        ("+17875550123", "PR"),
+        ("+19395550123", "PR"),
+        ("+12425550123", "BS"),
+        ("+12465550123", "BB"),
+        ("+14415550123", "BM"),
+        ("+13405550123", "VI"),
+        ("+16715550123", "GU"),
+        ("+14165550123", "CA"),
+        ("+16045550123", "CA"),
+        ("+14255550142", "US"),
+        ("+12125550142", "US"),
+        ("+18002345678", "US"),
+        ("+18001234567", "DO"),
+    ] {
+        assert_eq!(country(text).as_deref(), Some(expected), "{text}");
+    }
+}
+
+#[test]
+fn a_shared_calling_code_is_told_apart_by_what_follows() {
+    for (text, expected) in [
+        ("+79123456789", "RU"),
+        ("+77012345678", "KZ"),
+        ("+447911123456", "GG"),
+        ("+447781123456", "GG"),
+        ("+447624123456", "IM"),
+        ("+447797123456", "JE"),
+        ("+447400123456", "GB"),
+        ("+393471234567", "IT"),
+        ("+390669812345", "VA"),
+        ("+4740612345", "NO"),
+        ("+4779123456", "SJ"),
+        ("+61412345678", "AU"),
+        ("+61891641234", "CX"),
+        ("+61891621234", "CC"),
+        ("+212650123456", "MA"),
+        ("+262692123456", "RE"),
+        ("+262639012345", "YT"),
+        ("+29051234", "SH"),
+        ("+2908999", "TA"),
+        ("+358412345678", "FI"),
+        ("+3581812345678", "AX"),
+        ("+590690001234", "GP"),
+        ("+59995181234", "CW"),
+        ("+5997181234", "BQ"),
+    ] {
+        assert_eq!(country(text).as_deref(), Some(expected), "{text}");
+    }
+}
+
+#[test]
+fn a_number_the_metadata_gives_to_nobody_is_the_main_countrys() {
+    assert_eq!(country("+447700900123").as_deref(), Some("GB"), "reserved for drama");
+    assert_eq!(country("+447005550123").as_deref(), Some("GB"), "not assigned");
+    // Beside the drama numbers, the metadata does name another.
+    assert_eq!(country("+447700300123").as_deref(), Some("JE"));
+}
+
+#[test]
+fn a_number_of_no_one_country_has_none() {
+    for text in ["+80012345678", "+870773111632", "+881612345678", "+883510012345", "+888123456789"] {
+        assert_eq!(country(text), None, "{text}");
+    }
+    // 211 and 911 are services, 999 and 237 are no area codes.
+    for text in ["+12115550142", "+19115550142", "+19995550142", "+12375550142"] {
+        assert_eq!(country(text), None, "{text}");
+    }
+}
+
+#[test]
+fn a_country_is_two_upper_case_letters_the_metadata_knows() {
+    for text in ["GB", "US", "JM", "XK", "EH", "AC"] {
+        assert_eq!(text.parse::<Country>().unwrap().to_string(), text);
+    }
+    for text in ["", "G", "gb", "Gb", "GBR", "UK", "ZZ", "001", "--", "G ", " GB", "*", "ÄX", "\u{410}\u{420}"] {
+        assert!(text.parse::<Country>().is_err(), "{text:?}");
+    }
+}
+
+// ---- masking
+
+#[test]
+fn a_mask_shows_calling_code_seven_stars_and_the_end() {
+    for (calling_code, national, expected) in [
+        ("1", "4255550142", "+1*******0142"),
+        ("44", "7700900123", "+44*******0123"),
+        ("876", "123456789012", "+876*******9012"),
+        ("65", "81234567", "+65*******4567"),
+        ("65", "8123456", "+65*******56"),
+        ("290", "51234", "+290*******34"),
+        ("290", "5123", "+290*******23"),
+        ("290", "512", "+290*******12"),
+        ("290", "51", "+290*******"),
+        ("290", "", "+290*******"),
+    ] {
+        assert_eq!(mask(calling_code, national), expected);
+    }
+    assert_eq!(parse("+2905123").masked(), "+290*******23");
+    assert_eq!(format!("{}", parse("+1 (425) 555-0142")), "+1*******0142");
+    assert_eq!(format!("{:?}", parse("+39 06 698 12345")), "PhoneNumber(+39*******2345)");
+}
+
+fn has_run_of_digits(text: &str, length: usize) -> bool {
+    text.as_bytes().windows(length).any(|window| window.iter().all(u8::is_ascii_digit))
+}
+
+/// Numbers that are all accepted, so that no property holds for want of one.
+fn any_number() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "\\+1[2-9][0-9]{9}",
+        "\\+44[1-357-9][0-9]{9}",
+        "\\+49[1-9][0-9]{6,12}",
+        "\\+39[0138][0-9]{6,10}",
+        "\\+54911[0-9]{8}",
+        "\\+290[25689][0-9]{3,4}",
+        "\\+3581[0-9]{6,10}",
+    ]
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_parser_panic(text in ".*") {
+        let _ = PhoneNumber::parse(&text);
+        let _ = text.parse::<Country>();
+    }
+
+    #[test]
+    fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+        let _ = PhoneNumber::parse(&String::from_utf8_lossy(&bytes));
+    }
+
+    #[test]
+    fn what_is_accepted_is_its_digits(text in "\\+[-0-9 .()]{6,31}") {
+        if let Ok(number) = PhoneNumber::parse(&text) {
+            let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+            prop_assert_eq!(number.expose(), format!("+{digits}"));
+            prop_assert_eq!(&parse(number.expose()), &number);
+        }
+    }
+
+    #[test]
+    fn separators_change_nothing(
+        number in any_number(),
+        places in proptest::collection::vec((1..16_usize, "[-. ()]"), 0..16),
+    ) {
+        let mut spelling = number.clone();
+        for (place, separator) in places {
+            spelling.insert_str(place.min(spelling.len()), &separator);
+        }
+        prop_assert_eq!(parse(&spelling), parse(&number));
+        let plain = parse(&number);
+        prop_assert_eq!(plain.expose(), number);
+    }
+
+    #[test]
+    fn a_printed_number_shows_at_most_four_digits_in_a_row(text in any_number()) {
+        prop_assert!(has_run_of_digits(&text, 5));
+        let number = parse(&text);
+        for printed in [number.to_string(), format!("{number:?}"), format!("{number:#?}"), format!("{number:>40}")] {
+            prop_assert!(!has_run_of_digits(&printed, 5));
+            prop_assert_eq!(printed.matches('*').count(), 7);
+            prop_assert!(PhoneNumber::parse(&printed).is_err());
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_nothing_of_the_text(text in "\\+?[0-9]{5,6}|\\+999[0-9]{8}|\\+440[0-9]{9}|[a-z]{9}|\\+1[0-9]{14,40}") {
+        let reason = refusal(&text);
+        let said = format!("{reason}{reason:?}");
+        prop_assert!(!said.contains(&text));
+        prop_assert!(!has_run_of_digits(&said, 3));
+    }
+}
+
+// ---- the table against libphonenumber
+
+const TYPES: [PhoneNumberType; 10] = [
+    PhoneNumberType::FixedLine,
+    PhoneNumberType::Mobile,
+    PhoneNumberType::TollFree,
+    PhoneNumberType::PremiumRate,
+    PhoneNumberType::SharedCost,
+    PhoneNumberType::PersonalNumber,
+    PhoneNumberType::VoIP,
+    PhoneNumberType::Pager,
+    PhoneNumberType::UAN,
+    PhoneNumberType::VoiceMail,
+];
+
+/// What libphonenumber makes of a number: its own spelling, and the country it names.
+fn oracle(e164: &str) -> Option<(String, Option<String>)> {
+    let number = ORACLE.parse(e164, None).ok()?;
+    let region = ORACLE.get_region_for_number(&number).map(|region| region.to_string());
+    let spelling = ORACLE.format(&number, PhoneNumberFormat::E164).into_owned();
+    Some((spelling, region.filter(|region| region != "001")))
+}
+
+/// The example number of every type of every country, as libphonenumber has them.
+fn examples() -> Vec<(Region, PhoneNumberType, String)> {
+    let mut examples = Vec::new();
+    for region in ORACLE.get_supported_regions() {
+        for kind in TYPES {
+            if let Ok(number) = ORACLE.get_example_number_for_type_and_region(region, kind) {
+                examples.push((region, kind, ORACLE.format(&number, PhoneNumberFormat::E164).into_owned()));
+            }
+        }
+    }
+    examples
+}
+
+/// Compares the country of an accepted number with libphonenumber's, and requires that libphonenumber would not spell the
+/// number otherwise. Says whether the number was accepted and has a country there.
+fn agrees(e164: &str) -> bool {
+    let Ok(number) = PhoneNumber::parse(e164) else {
+        return false;
+    };
+    let Some((spelling, region)) = oracle(e164) else {
+        return false;
+    };
+    assert_eq!(spelling, e164, "accepted, though libphonenumber spells it otherwise");
+    if let Some(region) = region {
+        // Seven digits after +1 are a service inside Canada; nobody can be reached so from abroad.
+        if e164.starts_with("+1") && e164.len() < "+14255550142".len() {
+            return true;
+        }
+        let country = number.country().map(|country| country.to_string());
+        assert_eq!(country.as_deref(), Some(region.as_str()), "{e164}");
+        return true;
+    }
+    false
+}
+
+#[test]
+fn the_committed_table_is_what_the_metadata_says() {
+    let committed = fs::read_to_string(TABLE).unwrap();
+    let derived = table::countries_rs();
+    assert!(derived.contains("(4477003, *b\"JE\")"), "a block of Jersey's mobiles, three digits deep in Britain's");
+    assert!(committed == derived, "run `cargo test --test phone -- --ignored write_the_table` and read the difference");
+}
+
+#[test]
+#[ignore = "writes src/phone/countries.rs"]
+fn write_the_table() {
+    fs::write(TABLE, table::countries_rs()).unwrap();
+}
+
+#[test]
+fn every_example_number_is_accepted_and_of_its_country() {
+    let examples = examples();
+    assert!(examples.len() > 1000, "{}", examples.len());
+    let mut refused = BTreeSet::new();
+    for (region, kind, e164) in &examples {
+        if PhoneNumber::parse(e164).is_err() {
+            refused.insert(format!("{region} {kind:?}"));
+        } else {
+            assert!(agrees(e164), "{e164}");
+        }
+    }
+    let refused: Vec<&str> = refused.iter().map(String::as_str).collect();
+    // Argentine landlines are how a mobile without its 9 looks; the Belarusian number starts with the domestic prefix;
+    // the Iranian one has six digits in all.
+    assert_eq!(refused, ["AR FixedLine", "BY TollFree", "IR UAN"]);
+}
+
+/// Every fifth exchange of every area code, so that a large block given to another member would be met.
+#[test]
+fn every_area_code_of_north_america_is_of_its_country() {
+    let mut compared = 0;
+    let mut unassigned = 0;
+    for area_code in 200..1000 {
+        let mut assigned = false;
+        for exchange in (200..1000).step_by(5) {
+            let e164 = format!("+1{area_code}{exchange}0142");
+            let named = agrees(&e164);
+            compared += usize::from(named);
+            assigned |= named;
+        }
+        if !assigned {
+            unassigned += 1;
+            assert_eq!(country(&format!("+1{area_code}5550142")), None, "{area_code}");
+        }
+    }
+    assert!(compared > 50_000, "{compared}");
+    assert!(unassigned > 200, "{unassigned}");
+}
+
+/// Beginnings of four digits, all of them, and the neighbours of every example number.
+#[test]
+fn every_shared_calling_code_is_divided_as_libphonenumber_divides_it() {
+    let mut random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let mut digits =
+        |count: usize| -> String { (0..count).map(|_| char::from(b'0' + random.random_range(0..10))).collect() };
+    for (calling_code, members, length) in [
+        (7, &["RU", "KZ"][..], 10),
+        (39, &["IT", "VA"], 10),
+        (44, &["GB", "GG", "IM", "JE"], 10),
+        (47, &["NO", "SJ"], 8),
+        (61, &["AU", "CC", "CX"], 9),
+        (212, &["MA"], 9),
+        (262, &["RE", "YT"], 9),
+        (290, &["SH", "TA"], 5),
+        (358, &["FI", "AX"], 9),
+        (590, &["GP", "BL", "MF"], 9),
+        (599, &["CW", "BQ"], 7),
+    ] {
+        let mut met = BTreeSet::new();
+        let mut compare = |e164: String| {
+            if agrees(&e164) {
+                met.extend(country(&e164));
+            }
+        };
+        for beginning in 0..10_000 {
+            compare(format!("+{calling_code}{beginning:04}{}", digits(length - 4)));
+        }
+        let calling_code = format!("+{calling_code}");
+        for (_, _, example) in examples().iter().filter(|(_, _, example)| example.starts_with(&calling_code)) {
+            for _ in 0..200 {
+                let changed = digits(1).parse::<usize>().unwrap() % 8;
+                let kept = example.len().saturating_sub(changed).max(calling_code.len());
+                compare(format!("{}{}", &example[..kept], digits(example.len() - kept)));
+            }
+        }
+        assert_eq!(met, members.iter().map(ToString::to_string).collect(), "{calling_code}");
+    }
+}
+
+/// What is accepted, libphonenumber reads back as it stands: whatever is put in front of a real national number, the two
+/// never are one phone with two keys.
+#[test]
+fn nothing_accepted_is_another_spelling_to_libphonenumber() {
+    let mut other_spellings = 0;
+    let mut check = |e164: &str| {
+        let accepted = agrees(e164) || PhoneNumber::parse(e164).is_ok();
+        let other = oracle(e164).is_some_and(|(spelling, _)| spelling != e164);
+        assert!(!(accepted && other), "{e164}");
+        other_spellings += usize::from(other);
+    };
+    for (_, kind, example) in examples() {
+        let calling_code = ORACLE.parse(&example, None).unwrap().country_code.to_string();
+        let national = &example[1 + calling_code.len()..];
+        for width in 1..=if kind == PhoneNumberType::Mobile { 3 } else { 1 } {
+            for front in 0..10_u32.pow(width) {
+                check(&format!("+{calling_code}{front:0>width$}{national}", width = width as usize));
+            }
+        }
+        // Local numbers: the end alone, and the end behind a prefix.
+        for cut in 1..national.len() {
+            check(&format!("+{calling_code}{}", &national[cut..]));
+            if kind == PhoneNumberType::FixedLine {
+                for front in 0..100 {
+                    check(&format!("+{calling_code}{front:02}{}", &national[cut..]));
+                }
+            }
+        }
+    }
+    assert!(other_spellings > 10_000, "{other_spellings}: the oracle knows other spellings");
+}
