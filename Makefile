@@ -1,0 +1,44 @@
+# Everything there is to do here; `make` lists it.
+
+SHELL := /bin/bash
+export SAM_CLI_TELEMETRY := 0
+export PYTHONDONTWRITEBYTECODE := 1
+
+# The processor that the function is built for.
+ARCH ?= arm64
+# What `make invoke` hands to the function.
+EVENT ?= events/send.http-v2.json
+
+TOOLS := tests/e2e/with-tools.sh
+
+.PHONY: help run test check fmt build deploy invoke tools clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## the service on your desk: a simulated phone, no AWS (needs Rust)
+	@cargo run --package simulator
+
+test: tools ## all tests; sets up what it needs and says what it skips (needs Rust, Python)
+	@$(TOOLS) tests/run.sh
+
+check: tools ## format, lints, docs, licences, what is shipped, the template
+	@$(TOOLS) tests/check.sh
+
+fmt: ## format the code
+	cargo fmt --all
+
+build: tools ## the package for Lambda, by SAM and cargo-lambda; ARCH=arm64 or x86_64
+	$(TOOLS) sam build --parameter-overrides Architecture=$(ARCH)
+
+deploy: build ## build and deploy; SAM asks for the settings (needs an AWS account)
+	$(TOOLS) sam deploy --guided --capabilities CAPABILITY_IAM --parameter-overrides Architecture=$(ARCH)
+
+invoke: ## run the packaged function on EVENT=events/….json, with the simulator as Pinpoint
+	@tests/e2e/invoke.sh "$(EVENT)"
+
+tools:
+	@tests/e2e/setup.sh
+
+clean: ## remove everything that was built
+	rm -rf target .aws-sam

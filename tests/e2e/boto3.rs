@@ -1,0 +1,93 @@
+//! AWS's own Python beside the function: the independent check of the wire and of the reference ID.
+
+use crate::function::{Function, file, settings, tool};
+use serde_json::{Value, json};
+use simulator::{Failure, Operation, Simulator};
+use std::collections::BTreeMap;
+use std::process::Command;
+
+const NUMBER: &str = "+14255550142";
+
+fn python(settings: &BTreeMap<&'static str, String>, script: &str, arguments: &[&str]) -> Value {
+    let output = Command::new(tool("OTP_E2E_PYTHON"))
+        .arg(format!("{}/tests/e2e/{script}", env!("CARGO_MANIFEST_DIR")))
+        .args(arguments)
+        .env_clear()
+        .envs(settings)
+        .env("AWS_DEFAULT_REGION", "us-east-1")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the tools that `make test` sets up"]
+async fn a_code_sent_by_awss_python_verifies_through_the_function_and_the_other_way_round() {
+    let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let settings = settings(&simulator.url());
+    let function = {
+        let settings = settings.clone();
+        tokio::task::spawn_blocking(move || Function::start(&settings)).await.unwrap()
+    };
+
+    tokio::task::block_in_place(|| {
+        // Python sends, the function verifies.
+        let sent = python(&settings, "boto3_example.py", &["send", NUMBER, "ExampleCorp", "CreateAccount"]);
+        assert_eq!(sent["Result"][NUMBER]["DeliveryStatus"], "SUCCESSFUL");
+        let verify = |otp: &str| {
+            let mut event = file("verify.http-v2");
+            let body = json!({ "destinationNumber": NUMBER, "otp": otp, "brandName": "ExampleCorp", "source": "CreateAccount" });
+            event["body"] = json!(body.to_string());
+            function.request(&event)
+        };
+        let otp = simulator.newest_to(NUMBER).unwrap().code;
+        let wrong = if otp == "000000" { "000001" } else { "000000" };
+        assert_eq!(verify(wrong).0, 422);
+        assert_eq!(
+            verify(&otp),
+            (
+                200,
+                json!({
+                    "valid": true, "referenceId": "46bb87b047dd9f34b9cbe4011325b15b", "status": "verified",
+                })
+            )
+        );
+
+        // The function sends, Python verifies.
+        assert_eq!(function.request(&file("send.http-v2")).0, 202);
+        let otp = simulator.newest_to(NUMBER).unwrap().code;
+        let wrong = if otp == "000000" { "000001" } else { "000000" };
+        let verify =
+            |otp: &str| python(&settings, "boto3_example.py", &["verify", NUMBER, otp, "ExampleCorp", "CreateAccount"]);
+        assert_eq!(verify(wrong), json!({ "Valid": false }));
+        assert_eq!(verify(&otp), json!({ "Valid": true }));
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the tools that `make test` sets up"]
+async fn botocore_reads_every_answer_of_the_simulator_as_it_reads_awss() {
+    let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let settings = settings(&simulator.url());
+    let failures = [
+        (Failure::BadRequest, "BadRequestException", 400),
+        (Failure::Forbidden, "ForbiddenException", 403),
+        (Failure::NotFound, "NotFoundException", 404),
+        (Failure::MethodNotAllowed, "MethodNotAllowedException", 405),
+        (Failure::PayloadTooLarge, "PayloadTooLargeException", 413),
+        (Failure::TooManyRequests, "TooManyRequestsException", 429),
+        (Failure::InternalServerError, "InternalServerErrorException", 500),
+    ];
+    for operation in [Operation::Send, Operation::Verify] {
+        for (failure, _, _) in &failures {
+            simulator.fail_next(operation, failure.clone());
+        }
+    }
+    let found = tokio::task::block_in_place(|| python(&settings, "boto3_errors.py", &[&failures.len().to_string()]));
+    let expected: Vec<Value> = failures
+        .iter()
+        .map(|(_, name, status)| json!({ "name": name, "modelled": true, "status": status, "message": true, "requestId": true }))
+        .collect();
+    assert_eq!(found, json!({ "send": expected, "verify": expected }));
+}

@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# Runs the packaged function on one event, with the simulator as Pinpoint, and prints the answer: by SAM where Docker is,
+# by the Lambda Runtime Interface Emulator where it is not.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+event="$1"
+[ -f "$event" ] || {
+    echo "There is no event $event; there are:" >&2
+    ls events/*.json >&2
+    exit 2
+}
+
+phone=http://127.0.0.1:6870
+case "$(uname -m)" in
+x86_64) architecture=x86_64 ;;
+*) architecture=arm64 ;;
+esac
+
+tests/e2e/setup.sh >/dev/null
+while IFS='=' read -r name value; do export "$name=$value"; done <target/e2e/env
+[ -n "${OTP_E2E_SAM:-}" ] || {
+    echo "make invoke needs Python 3.10 or later, for SAM. Without it, try: make run" >&2
+    exit 1
+}
+export PATH="$OTP_E2E_BIN:$PATH" SAM_CLI_TELEMETRY=0
+
+if [ ! -x .aws-sam/build/Function/bootstrap ] || [ -n "$(find src Cargo.lock template.yaml -newer .aws-sam/build/Function/bootstrap -print -quit)" ]; then
+    echo "Building the package (minutes, the first time) …" >&2
+    sam build --parameter-overrides "Architecture=$architecture" >&2
+fi
+
+# The simulator of `make run`, if that is running: its inbox then shows the text, and its codes verify.
+if ! curl -fsS "$phone/inbox" >/dev/null 2>&1; then
+    cargo build --quiet --package simulator
+    target/debug/simulator --phone-only --port 6870 >/dev/null &
+    simulator=$!
+    trap 'kill $simulator 2>/dev/null || true' EXIT
+    for _ in $(seq 100); do
+        curl -fsS "$phone/inbox" >/dev/null 2>&1 && break
+        sleep 0.1
+    done
+    echo "The simulator runs for this one event. To keep its inbox, have \`make run\` running beside." >&2
+fi
+
+# Local values, and names that a desk's own environment may give another meaning to.
+settings=(
+    PINPOINT_APPLICATION_ID=desk ORIGINATION_IDENTITY=+12065550100 BRAND_NAME=ExampleCorp ALLOWED_COUNTRIES='*'
+    API_AUTH=trusted LANGUAGE=en-US SOURCE=otp LOG_LEVEL=info AWS_ENDPOINT_URL_PINPOINT=$phone
+)
+
+if docker info >/dev/null 2>&1; then
+    variables=$(printf '"%s",' "${settings[@]}" | sed 's/=/":"/g; s/,$//')
+    printf '{"Function":{%s}}' "$variables" >target/e2e/invoke.json
+    env "${settings[@]}" sam local invoke Function --event "$event" --docker-network host \
+        --env-vars target/e2e/invoke.json --parameter-overrides "Architecture=$architecture"
+    exit
+fi
+
+[ -n "${OTP_E2E_RIE:-}" ] || {
+    echo "make invoke needs Docker here: the runtime emulator is a Linux program." >&2
+    exit 1
+}
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+runtime_port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+env -i "${settings[@]}" AWS_LAMBDA_FUNCTION_NAME=otp-lambda AWS_LAMBDA_FUNCTION_TIMEOUT=10 \
+    AWS_LAMBDA_FUNCTION_MEMORY_SIZE=256 AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=desk AWS_SECRET_ACCESS_KEY=desk \
+    "$OTP_E2E_RIE" --log-level warn --runtime-interface-emulator-address "127.0.0.1:$port" \
+    --runtime-api-address "127.0.0.1:$runtime_port" "$PWD/.aws-sam/build/Function/bootstrap" >&2 &
+emulator=$!
+trap 'kill $emulator ${simulator:-} 2>/dev/null || true' EXIT
+for _ in $(seq 100); do
+    (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break
+    sleep 0.1
+done
+curl -fsS --data-binary "@$event" "http://127.0.0.1:$port/2015-03-31/functions/function/invocations"
+echo

@@ -1,0 +1,9 @@
+//! The shipped binary and programs that are not ours: Lambda's own runtime interface emulator in
+//! front of it, the simulator as Pinpoint behind it, boto3 beside it.
+//!
+//! `make test` sets up what is needed and runs these; a plain `cargo test` lists them as ignored.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod boto3;
+mod function;
+mod shipped;

@@ -1,0 +1,55 @@
+"""What `sam build` made, as far as it can be seen without running it.
+
+    target/e2e/sam/bin/python -m pytest tests/e2e/test_build.py
+"""
+
+import os
+import re
+import struct
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILT = ROOT / ".aws-sam" / "build" / "Function"
+
+# ELF machine numbers.
+MACHINES = {62: "x86_64", 183: "arm64"}
+
+
+@pytest.fixture
+def bootstrap():
+    file = BUILT / "bootstrap"
+    if not file.exists():
+        reason = "needs `sam build` to have run"
+        if os.environ.get("OTP_SKIP_NOTHING") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return file.read_bytes()
+
+
+def test_the_package_is_one_linux_executable(bootstrap):
+    assert [file.name for file in BUILT.iterdir()] == ["bootstrap"]
+    assert os.access(BUILT / "bootstrap", os.X_OK)
+    assert bootstrap[:5] == b"\x7fELF\x02"
+    machine = MACHINES.get(struct.unpack_from("<H", bootstrap, 18)[0])
+    assert machine == os.environ.get("OTP_E2E_ARCHITECTURE", machine)
+    assert machine is not None
+
+
+def test_it_starts_with_the_c_library_of_amazon_linux_2023(bootstrap):
+    # A binary linked against the C library of a newer system builds and passes every test there, and never starts on
+    # Lambda. cargo-lambda links with zig, which takes an older one.
+    needed = {tuple(map(int, version.split(b"."))) for version in re.findall(rb"GLIBC_(\d+\.\d+)", bootstrap)}
+    assert all(version <= (2, 34) for version in needed), max(needed)
+    # No library but those of the C library: the system has no OpenSSL to offer.
+    libraries = set(re.findall(rb"\0(lib[\w+-]+)\.so[.\d]*(?=\0)", bootstrap))
+    assert libraries <= {b"libc", b"libm", b"libpthread", b"libdl", b"librt", b"libgcc_s"}, libraries
+
+
+def test_cargo_lambda_is_left_nothing_to_fill_in():
+    # It sets what the profile does not, and panic = "abort" among that: one panic would end the whole instance.
+    profile = tomllib.loads((ROOT / "Cargo.toml").read_text())["profile"]["release"]
+    assert {"strip", "lto", "codegen-units", "panic"} <= set(profile)
+    assert profile["panic"] == "unwind"

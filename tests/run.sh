@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# All tests, for `make test`. What cannot run here is named with the reason; with OTP_SKIP_NOTHING=1 that is an error.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+skip() {
+    printf 'skipped: %s\n' "$*"
+    if [ "${OTP_SKIP_NOTHING:-}" = 1 ]; then
+        printf 'OTP_SKIP_NOTHING=1: that is an error\n' >&2
+        exit 1
+    fi
+}
+
+step() { printf '\n== %s\n' "$*"; }
+
+step "the code"
+cargo test --workspace
+
+step "the package"
+case "$(uname -m)" in
+x86_64) architecture=x86_64 ;;
+*) architecture=arm64 ;;
+esac
+if [ -n "${OTP_E2E_SAM:-}" ]; then
+    sam build --parameter-overrides "Architecture=$architecture"
+    OTP_E2E_ARCHITECTURE=$architecture "$OTP_E2E_SAM_PYTHON" -m pytest -q -rs -p no:cacheprovider tests/e2e/test_build.py
+    export OTP_E2E_BOOTSTRAP="$PWD/.aws-sam/build/Function/bootstrap"
+else
+    skip "the package: needs Python"
+fi
+
+step "the packaged function under the runtime emulator"
+if [ -n "${OTP_E2E_BOOTSTRAP:-}" ] && [ -n "${OTP_E2E_RIE:-}" ]; then
+    cargo test --test e2e -- --ignored shipped
+else
+    skip "the packaged function: needs Python, on Linux"
+fi
+
+step "AWS's Python beside it"
+if [ -n "${OTP_E2E_BOOTSTRAP:-}" ] && [ -n "${OTP_E2E_RIE:-}" ] && [ -n "${OTP_E2E_PYTHON:-}" ]; then
+    cargo test --test e2e -- --ignored boto3
+else
+    skip "the round trip with boto3: needs Python, on Linux"
+fi
+
+step "the template"
+if [ -n "${OTP_E2E_SAM:-}" ]; then
+    "$OTP_E2E_SAM_PYTHON" -m pytest -q -rs -p no:cacheprovider tests/e2e/test_template.py
+else
+    skip "the template: needs Python"
+fi
+
+step "the inbox page"
+if ! command -v node >/dev/null; then
+    skip "the inbox page: needs Node"
+elif ! command -v chromium >/dev/null; then
+    skip "the inbox page: needs Chromium (Debian: apt install chromium)"
+elif [ -z "${OTP_E2E_INBOX:-}" ]; then
+    skip "the inbox page: its browser driver could not be installed"
+else
+    node --test tests/e2e/inbox/
+fi
