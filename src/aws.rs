@@ -8,8 +8,9 @@ pub mod pinpoint;
 
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use std::time::Duration;
+
+pub use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 /// Where AWS is and who this function is to it. Lambda writes it all into the environment.
 pub struct Account {

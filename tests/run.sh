@@ -58,5 +58,5 @@ elif ! command -v chromium >/dev/null; then
 elif [ -z "${OTP_E2E_INBOX:-}" ]; then
     skip "the inbox page: its browser driver could not be installed"
 else
-    node --test tests/e2e/inbox/
+    timeout 300 node --test tests/e2e/inbox/
 fi

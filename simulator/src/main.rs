@@ -5,7 +5,7 @@
 use std::{env, io, process::ExitCode, sync::Arc, time::Duration};
 
 use otp_lambda::{
-    aws::pinpoint::Pinpoint,
+    aws::{self, pinpoint::Pinpoint},
     config::{ProviderSettings, Settings},
     event::{App, Invocation},
     service::Service,
@@ -114,7 +114,8 @@ fn desk(pinpoint: &str) -> io::Result<App> {
     .map_err(io::Error::other)?;
     telemetry::install(settings.log_level);
     let ProviderSettings::Pinpoint { application_id, endpoint } = settings.provider;
-    let pinpoint = Pinpoint::new(&settings.account, application_id, endpoint.as_deref());
+    let client = aws::http_client(None);
+    let pinpoint = Pinpoint::new(&settings.account, application_id, endpoint.as_deref(), client);
     Ok(App::new(Service::new(settings.rules, Box::new(pinpoint)), settings.gate))
 }
 

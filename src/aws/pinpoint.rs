@@ -12,7 +12,8 @@ use aws_sdk_pinpoint::Client;
 use aws_sdk_pinpoint::config::retry::RetryConfig;
 use aws_sdk_pinpoint::config::timeout::TimeoutConfig;
 use aws_sdk_pinpoint::config::{
-    AppName, BehaviorVersion, Config, Credentials, IdentityCache, Region, StalledStreamProtectionConfig,
+    AppName, BehaviorVersion, Config, Credentials, IdentityCache, Region, SharedHttpClient,
+    StalledStreamProtectionConfig,
 };
 use aws_sdk_pinpoint::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_pinpoint::operation::RequestId;
@@ -51,9 +52,15 @@ pub struct Pinpoint {
 }
 
 impl Pinpoint {
-    /// Uses the application `application_id` of `account`; `endpoint` takes the place of AWS's.
+    /// Uses the application `application_id` of `account`, through `http_client`; `endpoint` takes
+    /// the place of AWS's.
     #[must_use]
-    pub fn new(account: &Account, application_id: String, endpoint: Option<&str>) -> Self {
+    pub fn new(
+        account: &Account,
+        application_id: String,
+        endpoint: Option<&str>,
+        http_client: SharedHttpClient,
+    ) -> Self {
         let keys = &account.credentials;
         let credentials = Credentials::new(
             keys.access_key_id.as_str(),
@@ -67,7 +74,7 @@ impl Pinpoint {
             .region(Region::new(account.region.clone()))
             .credentials_provider(credentials)
             .identity_cache(IdentityCache::no_cache())
-            .http_client(super::http_client(account.ca_bundle.as_deref()))
+            .http_client(http_client)
             // One attempt: a send that is tried again is a second text, a verify a burnt attempt.
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(READ).build())

@@ -65,7 +65,7 @@ port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0));
 runtime_port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 env -i "${settings[@]}" AWS_LAMBDA_FUNCTION_NAME=otp-lambda AWS_LAMBDA_FUNCTION_TIMEOUT=10 \
     AWS_LAMBDA_FUNCTION_MEMORY_SIZE=256 AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=desk AWS_SECRET_ACCESS_KEY=desk \
-    "$OTP_E2E_RIE" --log-level warn --runtime-interface-emulator-address "127.0.0.1:$port" \
+    "$OTP_E2E_RIE" --log-level error --runtime-interface-emulator-address "127.0.0.1:$port" \
     --runtime-api-address "127.0.0.1:$runtime_port" "$PWD/.aws-sam/build/Function/bootstrap" >&2 &
 emulator=$!
 trap 'kill $emulator ${simulator:-} 2>/dev/null || true' EXIT

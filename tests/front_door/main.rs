@@ -12,4 +12,5 @@ mod send;
 mod settings;
 mod tls;
 mod verify;
+mod wire;
 mod world;

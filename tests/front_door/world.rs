@@ -1,6 +1,6 @@
 //! One function, one simulated AWS, one log.
 
-use otp_lambda::aws::pinpoint::Pinpoint;
+use otp_lambda::aws::{self, pinpoint::Pinpoint};
 use otp_lambda::config::{ProviderSettings, Settings};
 use otp_lambda::event::{App, Invocation, UnrecognizedEvent};
 use otp_lambda::service::Service;
@@ -60,7 +60,8 @@ impl World {
         let settings = Settings::read(&|name| environment.get(name).cloned()).unwrap();
         assert_eq!(settings.log_level, LevelFilter::TRACE);
         let ProviderSettings::Pinpoint { application_id, endpoint } = settings.provider;
-        let pinpoint = Pinpoint::new(&settings.account, application_id, endpoint.as_deref());
+        let client = aws::http_client(settings.account.ca_bundle.as_deref());
+        let pinpoint = Pinpoint::new(&settings.account, application_id, endpoint.as_deref(), client);
         let app = App::new(Service::new(settings.rules, Box::new(pinpoint)), settings.gate);
         Self::around(app, simulator)
     }
