@@ -58,5 +58,6 @@ elif ! command -v chromium >/dev/null; then
 elif [ -z "${OTP_E2E_INBOX:-}" ]; then
     skip "the inbox page: its browser driver could not be installed"
 else
-    timeout 300 node --test tests/e2e/inbox/
+    cargo build --package simulator
+    timeout 300 node --test tests/e2e/inbox/inbox.test.mjs
 fi

@@ -1,0 +1,805 @@
+// The simulator's inbox page in a browser: what a person sees, with a mouse, without one, and with a screen reader.
+//
+//   OTP_E2E_INBOX=target/e2e/inbox node --test tests/e2e/inbox/inbox.test.mjs
+//
+// OTP_E2E_INBOX is where tests/e2e/setup.sh installed the packages; OTP_E2E_SIMULATOR is the simulator's binary, by
+// default target/debug/simulator. Needs Chromium on PATH. Every test has a simulator and a page of its own. A check that
+// would also pass on a page without that feature is followed by one that must fail.
+
+import assert from 'node:assert/strict'
+import { execFile, spawn } from 'node:child_process'
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { delimiter, dirname, join, resolve } from 'node:path'
+import { after, before, describe, test as nodeTest } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), '../../..')
+assert.ok(process.env.OTP_E2E_INBOX, 'OTP_E2E_INBOX is not set: tests/e2e/setup.sh writes it to target/e2e/env')
+const installed = createRequire(join(resolve(process.env.OTP_E2E_INBOX), 'package.json'))
+const { chromium } = installed('playwright-core')
+const axe = readFileSync(installed.resolve('axe-core/axe.min.js'), 'utf8')
+
+const binary = resolve(process.env.OTP_E2E_SIMULATOR ?? join(root, 'target/debug/simulator'))
+assert.ok(existsSync(binary), `there is no ${binary}: cargo build -p simulator`)
+
+const narrow = { width: 375, height: 667 }
+const wide = { width: 1280, height: 900 }
+
+const languages = [
+  'de-DE', 'en-GB', 'en-US', 'es-419', 'es-ES', 'fr-CA', 'fr-FR', 'it-IT', 'ja-JP', 'ko-KR', 'pt-BR', 'zh-CN', 'zh-TW',
+]
+
+// As long as a brand may be: twenty characters.
+const hostile = [
+  '<img src onerror=a>', '</script><script>a()', '<svg onload=alert()>', '&lt;b&gt;"\'{{nonce}}', '</p></li></ol></div>',
+]
+const long = ['W'.repeat(20), 'あいうえおかきくけこさしすせそたちつてと', 'العلامة', '👩‍👩‍👧‍👦👩‍👩‍👧‍👦']
+
+let browser
+/** Simulators. */
+const running = new Set()
+process.on('exit', () => { for (const child of running) child.kill('SIGKILL') })
+
+before(async () => {
+  browser = await chromium.launch({
+    executablePath: onPath('chromium'),
+    args: [
+      '--no-sandbox',
+      '--disable-gpu',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+      '--disable-quic',
+    ],
+  })
+})
+
+after(async () => {
+  for (const child of running) child.kill('SIGKILL')
+  await browser?.close()
+})
+
+function onPath(program) {
+  const found = (process.env.PATH ?? '').split(delimiter).map((folder) => join(folder, program)).find((path) => {
+    try {
+      accessSync(path, constants.X_OK)
+      return true
+    } catch {
+      return false
+    }
+  })
+  assert.ok(found, `there is no ${program} on PATH`)
+  return found
+}
+
+// ---- Tools
+
+/** A test whose `t.finally` is done in reverse order at the end, all of it, whatever happened. */
+function test(name, body) {
+  nodeTest(name, { timeout: 60_000 }, async (t) => {
+    const last = []
+    const failures = []
+    const attempt = async (step) => {
+      try {
+        await step()
+      } catch (error) {
+        failures.push(error)
+      }
+    }
+    await attempt(() => body({ finally: (step) => last.unshift(step), diagnostic: (text) => t.diagnostic(text) }))
+    for (const step of last) await attempt(step)
+    if (failures.length > 1) throw new AggregateError(failures, failures.map(({ message }) => message).join('\n'))
+    if (failures.length) throw failures[0]
+  })
+}
+
+/** Repeats what may throw until it does not. */
+async function eventually(attempt, milliseconds = 10_000) {
+  const end = Date.now() + milliseconds
+  for (;;) {
+    try {
+      return await attempt()
+    } catch (error) {
+      if (Date.now() > end) throw error
+    }
+    await new Promise((done) => setTimeout(done, 20))
+  }
+}
+
+/** A running simulator, stopped at the end of the test if not before. */
+async function start(t, { port = 0, phoneOnly = false } = {}) {
+  const child = spawn(binary, ['--port', port, ...(phoneOnly ? ['--phone-only'] : ['--api-port', 0])].map(String), {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  running.add(child)
+  const exited = new Promise((done) => child.once('exit', done).once('error', done))
+  let said = ''
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (data) => { said += data })
+  const stop = async () => {
+    child.kill('SIGTERM')
+    const late = setTimeout(() => child.kill('SIGKILL'), 5000)
+    await exited
+    clearTimeout(late)
+    running.delete(child)
+  }
+  t.finally(stop)
+
+  const address = (name) => said.match(new RegExp(`^ *${name} +(http://127\\.0\\.0\\.1:\\d+)\\s`, 'm'))?.[1]
+  return eventually(() => {
+    assert.equal(child.exitCode, null, `the simulator ended: ${said}`)
+    const phone = address('phone')
+    const api = address('API')
+    assert.ok(phone && (api || phoneOnly), `no addresses in: ${said}`)
+    return { phone, api, stop }
+  })
+}
+
+let clipboardIsFree = Promise.resolve()
+
+/** There is one clipboard: to be had by one test at a time, until its end. */
+async function clipboard(t) {
+  const before = clipboardIsFree
+  clipboardIsFree = new Promise((free) => t.finally(free))
+  await before
+}
+
+/** Sends through the service: the function, behind the front. */
+async function send(simulator, wish = {}) {
+  const answer = await fetch(`${simulator.api}/otp/send`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ destinationNumber: '+14255550142', ...wish }),
+  })
+  return { status: answer.status, body: await answer.json() }
+}
+
+async function sent(simulator, wish) {
+  const { status, body } = await send(simulator, wish)
+  assert.equal(status, 202, JSON.stringify(body))
+  return body
+}
+
+/** The texts as a program sees them, newest first. */
+async function inbox(simulator) {
+  return (await (await fetch(`${simulator.phone}/inbox`)).json()).messages
+}
+
+/** Straight to the simulated Pinpoint, for what the service would not send. */
+async function pinpoint(simulator, members) {
+  const answer = await fetch(`${simulator.phone}/v1/apps/desk/otp`, {
+    method: 'POST',
+    headers: { authorization: 'AWS4-HMAC-SHA256 Credential=desk/20261123/us-east-1/mobiletargeting/aws4_request' },
+    body: JSON.stringify({
+      Channel: 'SMS',
+      BrandName: 'ExampleCorp',
+      DestinationIdentity: '+14255550142',
+      OriginationIdentity: '+12065550100',
+      ReferenceId: 'inbox',
+      ...members,
+    }),
+  })
+  assert.equal(answer.status, 200, await answer.text())
+}
+
+/**
+ * Opens the page. At the end of the test nothing must have gone wrong on it: no error or warning, no violation of its
+ * content security policy, no request to anyone but the simulator.
+ */
+async function open(t, simulator, { viewport = wide, colorScheme = 'light', permissions = [], expected = [] } = {}) {
+  const context = await browser.newContext({
+    viewport,
+    colorScheme,
+    permissions,
+    reducedMotion: 'reduce',
+    locale: 'en-US',
+    timezoneId: 'UTC',
+  })
+  context.setDefaultTimeout(10_000)
+  const page = await context.newPage()
+  const wrong = []
+  page.on('console', (message) => {
+    if (['error', 'warning', 'assert'].includes(message.type())) wrong.push(`console: ${message.text()}`)
+  })
+  page.on('pageerror', (error) => wrong.push(`thrown: ${error}`))
+  page.on('dialog', (dialog) => {
+    wrong.push(`dialog: ${dialog.message()}`)
+    dialog.dismiss()
+  })
+  page.on('request', (request) => {
+    if (!request.url().startsWith(`${simulator.phone}/`) && !request.url().startsWith('data:')) {
+      wrong.push(`request: ${request.url()}`)
+    }
+  })
+  await page.exposeFunction('reportViolation', (violation) => { wrong.push(`policy: ${violation}`) })
+  await page.addInitScript(() => {
+    document.addEventListener('securitypolicyviolation', (event) => {
+      window.reportViolation(`${event.violatedDirective} ${event.blockedURI}`)
+    })
+    // What an injected handler or script would call.
+    window.a = () => { throw new Error('injected') }
+  })
+  t.finally(async () => {
+    await context.close()
+    assert.deepEqual(wrong.filter((entry) => !expected.some((pattern) => pattern.test(entry))), [])
+  })
+
+  await page.goto(`${simulator.phone}/`)
+  await live(page)
+  return { page, wrong }
+}
+
+const live = (page) => page.locator('#live.on').waitFor()
+
+/** Waits until so many texts are on the page, and gives them. */
+async function texts(page, count) {
+  const rows = page.locator('#list > li')
+  await eventually(async () => assert.equal(await rows.count(), count))
+  return rows
+}
+
+const announced = (page) => page.locator('[aria-live=polite]').textContent()
+
+/** What is wrong with the layout: sideways scrolling, cut text, small print, small targets. */
+function layoutFaults(page) {
+  return page.evaluate(() => {
+    const faults = []
+    const name = (element) => `${element.localName}${element.id && `#${element.id}`}.${element.className}`
+    const html = document.documentElement
+    if (html.scrollWidth > html.clientWidth) faults.push(`sideways: ${html.scrollWidth} > ${html.clientWidth}`)
+
+    for (const element of document.body.querySelectorAll('*')) {
+      if (!element.checkVisibility() || element.closest('.unseen, svg, script, style')) continue
+      const style = getComputedStyle(element)
+      if (style.display !== 'inline' && element.scrollWidth > element.clientWidth) {
+        faults.push(`too wide: ${name(element)} ${element.scrollWidth} > ${element.clientWidth}`)
+      }
+      if (element.matches('a, button, select, summary, input, textarea')) {
+        const { width, height } = element.getBoundingClientRect()
+        if (width < 24 || height < 24) faults.push(`small target: ${name(element)} ${width} x ${height}`)
+      }
+      for (const node of element.childNodes) {
+        if (node.nodeType !== Node.TEXT_NODE || !node.data.trim()) continue
+        if (parseFloat(style.fontSize) < 14) faults.push(`small print: ${name(element)} ${style.fontSize}`)
+        const range = document.createRange()
+        range.selectNodeContents(node)
+        const box = range.getBoundingClientRect()
+        if (box.left < 0 || box.right > html.clientWidth + 0.5) faults.push(`off the page: ${node.data}`)
+        let scrolls = false
+        for (let parent = element; parent !== document.body; parent = parent.parentElement) {
+          const { overflowX, overflowY } = getComputedStyle(parent)
+          const edge = parent.getBoundingClientRect()
+          scrolls ||= overflowY === 'auto' || overflowY === 'scroll'
+          const aside = overflowX !== 'visible' && (box.left < edge.left - 0.5 || box.right > edge.right + 0.5)
+          const below = overflowY !== 'visible' && !scrolls && (box.top < edge.top - 2 || box.bottom > edge.bottom + 2)
+          // A select shows as much of its choice as there is room.
+          if ((aside || below) && !parent.matches('select')) faults.push(`cut off: ${node.data} by ${name(parent)}`)
+        }
+      }
+    }
+    return faults
+  })
+}
+
+/** What axe finds, and the contrasts that it cannot judge. */
+async function accessibilityFaults(page) {
+  await page.evaluate((source) => { if (!window.axe) (0, eval)(source) }, axe)
+  return page.evaluate(async () => {
+    const rules = { 'target-size': { enabled: true } }
+    const { violations, incomplete, passes } = await window.axe.run(document, { rules })
+    const undecided = incomplete.filter(({ id }) => id === 'color-contrast')
+    return {
+      faults: [...violations, ...undecided].flatMap(({ id, nodes }) => nodes.map(({ target, failureSummary, any }) =>
+        `${id}: ${target} ${failureSummary} ${any.map(({ message }) => message)}`)),
+      passed: passes.map(({ id }) => id),
+    }
+  })
+}
+
+/** Presses Tab, from the top of the page, until the focus leaves it. Gives the controls in that order. */
+async function tabOrder(page) {
+  await page.evaluate(() => {
+    document.body.tabIndex = -1
+    document.body.focus()
+    document.body.removeAttribute('tabindex')
+    document.querySelectorAll('[data-stop]').forEach((element) => element.removeAttribute('data-stop'))
+  })
+  const stops = []
+  for (;;) {
+    await page.keyboard.press('Tab')
+    const stop = await page.evaluate((number) => {
+      const element = document.activeElement
+      if (!element || element === document.body || element.dataset.stop) return null
+      element.dataset.stop = number
+      const style = getComputedStyle(element)
+      const box = element.getBoundingClientRect()
+      const middle = document.elementFromPoint(box.left + box.width / 2, box.top + Math.min(box.height, innerHeight) / 2)
+      return {
+        name: element.getAttribute('aria-label') ?? element.labels?.[0]?.firstChild.data ??
+          (element.localName === 'pre' ? element.id : element.textContent),
+        ringed: style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2 &&
+          style.outlineColor !== 'rgba(0, 0, 0, 0)',
+        inSight: element === middle || element.contains(middle),
+      }
+    }, stops.length)
+    if (!stop) return stops
+    stops.push(stop)
+    assert.ok(stops.length < 60, 'Tab goes round in circles')
+  }
+}
+
+/** The visible controls that `tabOrder` did not come across. */
+const unreached = (page) => page.evaluate(() =>
+  [...document.querySelectorAll('a[href], button, select, summary, input, textarea, [tabindex="0"]')]
+    .filter((element) => element.checkVisibility() && !element.dataset.stop)
+    .map((element) => element.outerHTML))
+
+/** Goes to a control by Tab alone. */
+async function tabTo(page, control) {
+  for (let presses = 0; presses < 60; presses += 1) {
+    if (await control.evaluate((element) => element === document.activeElement)) return
+    await page.keyboard.press('Tab')
+  }
+  assert.fail(`Tab does not reach ${control}`)
+}
+
+// ---- Tests
+
+describe('the inbox page', { concurrency: 4 }, () => {
+  test('an empty page tells a person what to do, and that works', async (t) => {
+    await clipboard(t)
+    for (const phoneOnly of [false, true]) {
+      const simulator = await start(t, { phoneOnly })
+      const { page } = await open(t, simulator, { permissions: ['clipboard-read', 'clipboard-write'] })
+      await page.getByRole('heading', { name: 'No texts yet' }).waitFor()
+      await page.getByText('Paste this into a terminal:').waitFor()
+      assert.equal(await page.title(), 'Inbox')
+      assert.equal(await page.locator('#list').isVisible(), false)
+      const command = await page.locator('#command').textContent()
+      assert.ok(command.startsWith('curl ') && command.includes(simulator.api ?? simulator.phone), command)
+
+      await page.getByRole('button', { name: 'Copy command' }).click()
+      await page.getByRole('button', { name: 'Copied' }).waitFor()
+      const pasted = await page.evaluate(() => navigator.clipboard.readText())
+      assert.equal(pasted, command)
+
+      const shell = promisify(execFile)
+      if (!(await shell('curl', ['--version']).catch(() => null))) {
+        t.diagnostic('the command was not tried: needs curl')
+        continue
+      }
+      await shell('sh', ['-c', pasted])
+      const rows = await texts(page, 1)
+      assert.match(await rows.first().textContent(), /ExampleCorp/)
+      assert.equal(await page.getByText('No texts yet').isVisible(), false)
+      // The command is still at hand.
+      await page.getByText('Send a text').click()
+      assert.equal(await page.locator('#command-again').textContent(), command)
+    }
+  })
+
+  test('a text appears by itself, the newest on top, with all that belongs to it', async (t) => {
+    const simulator = await start(t)
+    const { page } = await open(t, simulator)
+    await page.evaluate(() => { window.stillHere = true })
+
+    await sent(simulator, { validityPeriod: 5 })
+    await texts(page, 1)
+    await sent(simulator, { destinationNumber: '+819012345678', language: 'ja-JP', brandName: 'Second' })
+    const rows = await texts(page, 2)
+    const [second, first] = await inbox(simulator)
+    assert.deepEqual([second.brand, first.brand], ['Second', 'ExampleCorp'])
+
+    for (const [index, message] of [second, first].entries()) {
+      const row = rows.nth(index)
+      assert.equal(await row.getByRole('heading').textContent(), message.brand)
+      assert.equal(await row.locator('.code').textContent(), message.code)
+      assert.equal(await row.locator('.body').textContent(), message.text)
+      assert.equal(await row.locator('.body strong').textContent(), message.code)
+      assert.ok((await row.locator('.route').textContent()).startsWith(`to ${message.to}from ${message.from}`))
+      assert.equal(await row.locator('time').getAttribute('datetime'), message.sentAt)
+    }
+    assert.notEqual(second.code, first.code)
+
+    // Minutes and seconds that go down.
+    const left = async (row) => {
+      const [, minutes, seconds] = (await row.locator('.left').textContent()).match(/^expires in (\d+):(\d\d)$/)
+      return Number(minutes) * 60 + Number(seconds)
+    }
+    for (const [index, message] of [second, first].entries()) {
+      const seconds = await left(rows.nth(index))
+      const truly = (Date.parse(message.expiresAt) - Date.now()) / 1000
+      assert.ok(Math.abs(seconds - truly) < 3, `${seconds} is not ${truly}`)
+    }
+    const before = await left(rows.nth(0))
+    await eventually(async () => assert.ok((await left(rows.nth(0))) < before))
+
+    assert.equal(await page.title(), 'Inbox (2)')
+    assert.equal(await page.locator('#count').textContent(), '2 texts')
+    assert.equal(await page.evaluate(() => window.stillHere), true, 'the page was loaded anew')
+    await page.reload()
+    await texts(page, 2)
+    assert.equal(await page.evaluate(() => window.stillHere), undefined)
+  })
+
+  test('every language is shown as such, and a hostile brand stays text', async (t) => {
+    const simulator = await start(t)
+    const { page, wrong } = await open(t, simulator)
+    for (const language of languages) await sent(simulator, { language })
+    for (const brandName of [...hostile, ...long]) await sent(simulator, { brandName })
+    const rows = await texts(page, languages.length + hostile.length + long.length)
+    const messages = await inbox(simulator)
+    assert.deepEqual(messages.slice(-languages.length).map(({ language }) => language).toReversed(), languages)
+    assert.equal(new Set(messages.map(({ text, code }) => text.replace(code, ''))).size, messages.length)
+
+    const shown = await rows.evaluateAll((elements) => elements.map((element) => ({
+      brand: element.querySelector('h3').innerText,
+      text: element.querySelector('.body').innerText,
+      lang: element.querySelector('.body').lang,
+      tags: [...new Set([...element.querySelectorAll('*')].map(({ localName }) => localName))].sort().join(' '),
+    })))
+    const tags = 'bdi br button div h3 meter-bar p span strong time'
+    const collapsed = (text) => text.replace(/ +/g, ' ')
+    assert.deepEqual(shown, messages.map(({ brand, text, language }) => ({
+      brand: collapsed(brand),
+      text: collapsed(text),
+      lang: language,
+      tags,
+    })))
+    assert.deepEqual(wrong, [])
+
+    // After a reload the same, from the first picture instead of an update.
+    await page.reload()
+    await texts(page, messages.length)
+    assert.equal(await page.locator('#list :is(img, svg, script, b)').count(), 0)
+  })
+
+  test('what goes wrong on a page is noticed', async (t) => {
+    const simulator = await start(t)
+    const { page, wrong } = await open(t, simulator, { expected: [/./] })
+    const noticed = (pattern) => eventually(() => {
+      assert.ok(wrong.some((entry) => pattern.test(entry)), `${pattern} is not in: ${wrong}`)
+    })
+    await page.evaluate(([brand]) => document.querySelector('#empty').insertAdjacentHTML('beforeend', brand), hostile)
+    await noticed(/^policy: script-src-attr inline/)
+    await page.evaluate(() => { setTimeout(() => { throw new Error('oops') }) })
+    await noticed(/^thrown: .*oops/)
+    await page.evaluate(() => { console.warn('careful') })
+    await noticed(/^console: careful/)
+    await page.evaluate(() => { fetch('http://elsewhere.invalid/').catch(() => {}) })
+    await noticed(/^policy: connect-src/)
+  })
+
+  test('nothing is cut off or too small on a phone, nor on a wide screen', async (t) => {
+    const simulator = await start(t)
+    const { page } = await open(t, simulator, { viewport: narrow })
+    const check = async (what) => {
+      for (const viewport of [narrow, { width: 320, height: 568 }, wide, { width: 900, height: 420 }]) {
+        await page.setViewportSize(viewport)
+        assert.deepEqual(await layoutFaults(page), [], `${what} at ${viewport.width} pixels`)
+      }
+      await page.setViewportSize(narrow)
+    }
+    await check('the empty page')
+
+    for (const language of languages) await sent(simulator, { language })
+    for (const brandName of [...hostile, ...long]) await sent(simulator, { brandName })
+    await pinpoint(simulator, {
+      CodeLength: 8,
+      BrandName: 'W'.repeat(20),
+      DestinationIdentity: '+123456789012345',
+      OriginationIdentity: `arn:aws:sms-voice:us-east-1:123456789012:pool/pool-${'0123456789abcdef'.repeat(2)}`,
+    })
+    await texts(page, languages.length + hostile.length + long.length + 1)
+    await check('texts')
+
+    for (const summary of await page.locator('summary').all()) await summary.click()
+    for (const failure of ['permanent-failure-opted-out', 'throttled', { slow: 1500 }]) {
+      await fetch(`${simulator.phone}/simulator/failures`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ operation: 'send', failure, times: 3 }),
+      })
+    }
+    await eventually(async () => assert.equal(await page.locator('#coming li').count(), 3))
+    await page.getByRole('button', { name: '+1 h' }).click()
+    await page.getByText('(1 h ahead)').waitFor()
+    await check('the panels')
+
+    // The check itself.
+    const finds = async (pattern, break_, argument) => {
+      await page.evaluate(break_, argument)
+      const faults = await layoutFaults(page)
+      assert.ok(faults.some((fault) => pattern.test(fault)), `${pattern} is not in: ${faults}`)
+      await page.evaluate(() => document.querySelector('#broken').remove())
+      assert.deepEqual(await layoutFaults(page), [])
+    }
+    const add = ({ into, tag, text = '', style }) => {
+      const element = document.createElement(tag)
+      element.id = 'broken'
+      element.textContent = text
+      Object.assign(element.style, style)
+      document.querySelector(into).append(element)
+    }
+    await finds(/^sideways/, add, { into: '.desk', tag: 'div', style: { width: '1000px', height: '1px' } })
+    await finds(/^too wide: li/, add, { into: '#list li', tag: 'div', style: { width: '1000px', height: '1px' } })
+    const body = '#list li .body'
+    const unbroken = { text: `long ${'x'.repeat(99)}`, style: { whiteSpace: 'nowrap' } }
+    await finds(/^cut off: long/, add, { into: body, tag: 'span', ...unbroken })
+    const sunken = { position: 'absolute', bottom: '-1rem' }
+    await finds(/^cut off: low/, add, { into: '.screen', tag: 'span', text: 'low', style: sunken })
+    await finds(/^small print/, add, { into: body, tag: 'span', text: 'small', style: { fontSize: '11px' } })
+    await finds(/^small target/, add, { into: body, tag: 'button', style: { minWidth: '0', minHeight: '0', padding: '0' } })
+  })
+
+  test('the keyboard reaches every control, in order and in sight', async (t) => {
+    const simulator = await start(t)
+    const { page } = await open(t, simulator)
+    const check = async (expected) => {
+      const stops = await tabOrder(page)
+      assert.deepEqual(stops.map(({ name }) => name), expected)
+      assert.deepEqual(stops.filter(({ ringed, inSight }) => !ringed || !inSight), [])
+      assert.deepEqual(await unreached(page), [])
+    }
+    await check(['command', 'Copy command', 'Clock and failures'])
+
+    await sent(simulator, { brandName: 'First' })
+    await texts(page, 1)
+    await sent(simulator, { brandName: 'Second' })
+    await texts(page, 2)
+    const codes = (await inbox(simulator)).map(({ code }) => `Copy code ${[...code].join(' ')}`)
+    await check([...codes, 'Send a text', 'Clock and failures'])
+
+    for (const name of ['Send a text', 'Clock and failures']) {
+      await tabTo(page, page.locator('summary', { hasText: name }))
+      await page.keyboard.press(name === 'Send a text' ? 'Enter' : 'Space')
+    }
+    const all = [
+      ...codes, 'Send a text', 'command-again', 'Copy command', 'Clock and failures', '+1 min', '+5 min', '+1 h',
+      'Call', 'Answer', 'How often', 'Queue', 'Start over',
+    ]
+    await check(all)
+    await page.setViewportSize(narrow)
+    await check(all)
+
+    // More texts than the screen holds: what scrolls is a stop as well.
+    for (let count = 0; count < 4; count += 1) await sent(simulator)
+    await texts(page, 6)
+    await page.setViewportSize(wide)
+    await eventually(async () => assert.equal((await tabOrder(page))[0].name, 'Messages'))
+    assert.deepEqual(await unreached(page), [])
+    await page.setViewportSize({ width: 1280, height: 2000 })
+
+    // The checks themselves.
+    await page.evaluate(() => {
+      document.querySelector('#queue').style.outline = 'none'
+      document.querySelector('#reset').tabIndex = -1
+    })
+    const stops = await tabOrder(page)
+    assert.deepEqual(stops.filter(({ ringed }) => !ringed).map(({ name }) => name), ['Queue'])
+    assert.match(String(await unreached(page)), /^<button [^>]*id="reset"[^>]*>Start over<\/button>$/)
+  })
+
+  test('everything can be done with the keyboard', async (t) => {
+    await clipboard(t)
+    const simulator = await start(t)
+    const { page } = await open(t, simulator, { permissions: ['clipboard-read', 'clipboard-write'] })
+    await sent(simulator)
+    await texts(page, 1)
+    await sent(simulator)
+    const rows = await texts(page, 2)
+
+    // Copy a code: twice, as an impatient person does.
+    const [newest] = await inbox(simulator)
+    const copy = rows.first().getByRole('button')
+    await page.evaluate(() => navigator.clipboard.writeText('nothing'))
+    await tabTo(page, copy)
+    await page.keyboard.press('Enter')
+    await eventually(async () => assert.equal(await announced(page), 'Copied.'))
+    assert.equal(await copy.textContent(), 'Copied')
+    assert.equal(await page.evaluate(() => navigator.clipboard.readText()), newest.code)
+    await page.keyboard.press('Enter')
+
+    // Let an hour pass.
+    for (const summary of ['Send a text', 'Clock and failures']) {
+      await tabTo(page, page.locator('summary', { hasText: summary }))
+      await page.keyboard.press('Enter')
+    }
+    assert.equal(await page.getByText('expired').count(), 0)
+    await tabTo(page, page.getByRole('button', { name: '+1 h' }))
+    await page.keyboard.press('Enter')
+    await eventually(async () => assert.equal(await page.getByText('expired', { exact: true }).count(), 2))
+    await page.getByText('(1 h ahead)').waitFor()
+    const clock = await (await fetch(`${simulator.phone}/simulator/clock`)).json()
+    assert.equal(clock.offsetSeconds, 3600)
+
+    // Let the next send fail.
+    const failure = page.getByLabel('Answer')
+    await tabTo(page, failure)
+    await page.keyboard.type('200, THR')
+    assert.equal(await failure.evaluate((select) => select.selectedOptions[0].text), '200, THROTTLED')
+    const queue = page.getByRole('button', { name: 'Queue' })
+    await tabTo(page, queue)
+    await page.keyboard.press('Enter')
+    const queued = page.locator('#coming li')
+    await eventually(async () => assert.deepEqual(await queued.allTextContents(), ['Send, once: 200, THROTTLED']))
+    const refused = await send(simulator)
+    assert.deepEqual([refused.status, refused.body.code], [503, 'provider_throttled'])
+    await eventually(async () => assert.equal(await queued.count(), 0))
+    await sent(simulator)
+    await texts(page, 3)
+    assert.match(await rows.first().locator('.left').textContent(), /^expires in /)
+
+    // Let all fail, then none. The focus stays where a person can go on.
+    await page.keyboard.press('Shift+Tab')
+    await page.keyboard.type('Always')
+    await page.keyboard.press('Tab')
+    await page.keyboard.press('Enter')
+    await eventually(async () => assert.deepEqual(await queued.allTextContents(), ['Send, always: 200, THROTTLED']))
+    assert.equal((await send(simulator)).status, 503)
+    assert.equal((await send(simulator)).status, 503)
+    const normal = page.getByRole('button', { name: 'Back to normal' })
+    await tabTo(page, normal)
+    await page.keyboard.press('Enter')
+    await eventually(async () => assert.equal(await normal.isVisible(), false))
+    assert.ok(await queue.evaluate((element) => element === document.activeElement))
+    await sent(simulator)
+    await texts(page, 4)
+
+    // The other call has answers of its own.
+    await tabTo(page, page.getByLabel('Call'))
+    const sends = await failure.locator('option').count()
+    await page.keyboard.type('V')
+    await eventually(async () => assert.ok((await failure.locator('option').count()) < sends))
+
+    await tabTo(page, page.getByRole('button', { name: 'Start over' }))
+    await page.keyboard.press('Enter')
+    await page.getByRole('heading', { name: 'No texts yet' }).waitFor()
+    assert.equal(await page.getByText('ahead)').count(), 0)
+    assert.deepEqual(await inbox(simulator), [])
+  })
+
+  test('a copy button says what it did, and then what it does', async (t) => {
+    await clipboard(t)
+    const simulator = await start(t)
+    const { page } = await open(t, simulator, { permissions: ['clipboard-write'] })
+    await sent(simulator)
+    const [row] = await (await texts(page, 1)).all()
+    const copy = row.getByRole('button')
+    await page.clock.install()
+    for (let press = 0; press < 2; press += 1) {
+      await copy.click()
+      await eventually(async () => assert.equal(await copy.textContent(), 'Copied'))
+      await page.clock.runFor(500)
+    }
+    await page.clock.runFor(10_000)
+    assert.equal(await copy.textContent(), 'Copy')
+
+    // Where the browser does not let a page copy, a person can.
+    await page.evaluate(() => { navigator.clipboard.writeText = () => Promise.reject(new Error('no')) })
+    await copy.click()
+    await eventually(async () => assert.equal(await copy.textContent(), 'Selected'))
+    const [{ code }] = await inbox(simulator)
+    assert.equal(await page.evaluate(() => getSelection().toString()), code)
+    assert.match(await announced(page), /selected/)
+  })
+
+  test('a new text is announced', async (t) => {
+    const simulator = await start(t)
+    await sent(simulator)
+    const { page } = await open(t, simulator)
+    await texts(page, 1)
+    const region = page.locator('[aria-live=polite]')
+    assert.equal(await region.count(), 1)
+    assert.equal(await region.getAttribute('role'), 'status')
+    // Visible to a screen reader, and silent about what was there before the page.
+    assert.ok(await region.evaluate((element) =>
+      element.checkVisibility({ checkVisibilityCSS: true }) && !element.closest('[aria-hidden]')))
+    assert.equal(await announced(page), '')
+
+    for (const brandName of ['First', 'Second']) {
+      await sent(simulator, { brandName, destinationNumber: '+819012345678' })
+      const [{ code }] = await inbox(simulator)
+      const sentence = `New text from ${brandName} to +819012345678. The code is ${[...code].join(' ')}.`
+      await eventually(async () => assert.equal(await announced(page), sentence))
+    }
+
+    // Whoever is at a control stays there.
+    const copy = (await texts(page, 3)).first().getByRole('button')
+    await copy.focus()
+    const name = await copy.getAttribute('aria-label')
+    await sent(simulator)
+    await texts(page, 4)
+    assert.equal(await page.evaluate(() => document.activeElement.getAttribute('aria-label')), name)
+  })
+
+  for (const colorScheme of ['light', 'dark']) {
+    test(`axe finds nothing, ${colorScheme}`, async (t) => {
+      const simulator = await start(t)
+      const { page } = await open(t, simulator, { colorScheme })
+      const background = await page.evaluate(() => getComputedStyle(document.querySelector('.screen')).backgroundColor)
+      const brightness = Math.max(...background.match(/\d+/g).map(Number))
+      assert.ok(colorScheme === 'light' ? brightness > 200 : brightness < 60, background)
+      // Of a gradient axe does not know the contrast: each end of it is looked at instead.
+      const ground = (color) => page.evaluate((value) => { document.body.style.background = value }, `var(${color})`)
+      const check = async (what) => {
+        for (const [viewport, end] of [[wide, '--page'], [narrow, '--page-glow']]) {
+          await page.setViewportSize(viewport)
+          await ground(end)
+          const { faults, passed } = await accessibilityFaults(page)
+          assert.deepEqual(faults, [], `${what} at ${viewport.width} pixels`)
+          for (const rule of ['color-contrast', 'target-size', 'html-has-lang']) assert.ok(passed.includes(rule), rule)
+        }
+      }
+      await check('the empty page')
+
+      for (const language of languages) await sent(simulator, { language })
+      await texts(page, languages.length)
+      for (const summary of await page.locator('summary').all()) await summary.click()
+      await page.getByRole('button', { name: 'Queue' }).click()
+      await page.getByRole('button', { name: 'Back to normal' }).waitFor()
+      await check('texts')
+
+      await page.getByRole('button', { name: '+1 h' }).click()
+      await page.locator('.late').first().waitFor()
+      await check('expired texts')
+
+      // The check itself.
+      await page.evaluate(() => {
+        document.querySelector('.body').style.color = '#888'
+        document.querySelector('.body').style.background = '#999'
+        document.querySelector('#failure').parentElement.firstChild.remove()
+        document.querySelector('.body').lang = 'no language'
+      })
+      const { faults } = await accessibilityFaults(page)
+      for (const rule of ['color-contrast', 'select-name', 'valid-lang']) {
+        assert.ok(faults.some((fault) => fault.startsWith(rule)), `${rule} is not in: ${faults}`)
+      }
+    })
+  }
+
+  test('the page recovers by itself when the simulator comes back', async (t) => {
+    let simulator = await start(t)
+    // The browser reports every attempt that fails.
+    const { page } = await open(t, simulator, { expected: [/^console: Failed to load resource: net::ERR_/] })
+    await page.evaluate(() => { window.stillHere = true })
+    await sent(simulator, { brandName: 'Before' })
+    await texts(page, 1)
+    await page.getByText('Clock and failures').click()
+
+    const { phone } = simulator
+    await simulator.stop()
+    await page.getByText('The simulator does not answer. Trying again…').first().waitFor()
+    assert.equal(await page.locator('#live.on').count(), 0)
+    assert.equal(await announced(page), 'The simulator does not answer. Trying again…')
+    // What was there can still be read; what cannot be done is said.
+    await texts(page, 1)
+    await page.evaluate(() => { document.querySelector('#news').textContent = '' })
+    await page.getByRole('button', { name: '+1 h' }).click()
+    await eventually(async () => assert.match(await announced(page), /does not answer/))
+
+    simulator = await start(t, { port: new URL(phone).port })
+    assert.equal(simulator.phone, phone, 'the port was taken meanwhile')
+    await live(page)
+    // The new simulator knows nothing of the old one's texts.
+    await page.getByRole('heading', { name: 'No texts yet' }).waitFor()
+    await sent(simulator, { brandName: 'After' })
+    const rows = await texts(page, 1)
+    assert.equal(await rows.first().getByRole('heading').textContent(), 'After')
+    assert.equal(await page.evaluate(() => window.stillHere), true, 'the page was loaded anew')
+  })
+
+  test('the page recovers from an answer that is no stream', async (t) => {
+    const simulator = await start(t)
+    const expected = [/^console: Failed to load resource: .* 503/, /^console: .*EventSource/]
+    const { page } = await open(t, simulator, { expected })
+    await page.route('**/inbox/updates', (route) => route.fulfill({ status: 503, body: 'later' }), { times: 1 })
+    await page.goto(`${simulator.phone}/`)
+    await page.getByText('The simulator does not answer. Trying again…').first().waitFor()
+    await live(page)
+    await sent(simulator)
+    await texts(page, 1)
+  })
+})
