@@ -25,6 +25,9 @@ pub(super) enum Origin {
     Unclear,
 }
 
+/// What AWS calls the visitors of a Cognito identity pool who have not signed in.
+const GUEST: &str = "unauthenticated";
+
 impl Origin {
     /// The name in log lines.
     pub(super) fn name(self) -> &'static str {
@@ -178,23 +181,23 @@ impl<'a> Event<'a> {
     }
 
     fn headers(&self) -> Option<Vec<(String, String)>> {
-        // Header values are bytes; one that is not UTF-8 can be none that is read here.
-        let lower = |(name, value): (String, Text)| Some((name.to_ascii_lowercase(), value.utf8()?));
+        let lower = |(name, value): (String, Text)| (name.to_ascii_lowercase(), value.lossy());
         if let Some(raw) = self.members.multi_value_headers {
             let lists: Pairs<Vec<Text>> = parsed(Some(raw))?;
-            let single =
+            let each =
                 lists.0.into_iter().flat_map(|(name, values)| values.into_iter().map(move |v| (name.clone(), v)));
-            return Some(single.filter_map(lower).collect());
+            return Some(each.map(lower).collect());
         }
         match self.members.headers {
             None => Some(Vec::new()),
-            Some(raw) => Some(parsed::<Pairs<Text>>(Some(raw))?.0.into_iter().filter_map(lower).collect()),
+            Some(raw) => Some(parsed::<Pairs<Text>>(Some(raw))?.0.into_iter().map(lower).collect()),
         }
     }
 
     /// Whether AWS has authenticated the caller and says who it is: by IAM or by an authorizer.
     ///
-    /// Fails closed: an authorizer that names nobody (`null`, an empty object) vouches for nobody.
+    /// Fails closed: an authorizer that names nobody (`null`, an empty object) vouches for nobody,
+    /// and neither does the guest role of a Cognito identity pool, which anybody can take on.
     fn is_authenticated(&self) -> bool {
         let authorizer: Value = parsed(self.context.authorizer).unwrap_or_default();
         let vouches = |pointer: &str| match authorizer.pointer(pointer) {
@@ -204,12 +207,15 @@ impl<'a> Event<'a> {
         };
         match self.origin {
             Origin::HttpV2 | Origin::FunctionUrl => {
-                vouches("/iam/userArn") || vouches("/jwt/claims") || vouches("/lambda")
+                let methods = authorizer.pointer("/iam/cognitoIdentity/amr").and_then(Value::as_array);
+                let guest = methods.is_some_and(|methods| methods.iter().any(|method| method == GUEST));
+                (vouches("/iam/userArn") && !guest) || vouches("/jwt/claims") || vouches("/lambda")
             }
             Origin::RestV1 => {
                 let identity: Value = parsed(self.context.identity).unwrap_or_default();
-                let user = identity.get("userArn").and_then(Value::as_str);
-                user.is_some_and(|arn| !arn.is_empty()) || vouches("/principalId") || vouches("/claims")
+                let named = identity.get("userArn").and_then(Value::as_str).is_some_and(|arn| !arn.is_empty());
+                let guest = identity.get("cognitoAuthenticationType").is_some_and(|kind| kind == GUEST);
+                (named && !guest) || vouches("/principalId") || vouches("/claims")
             }
             // A load balancer can authenticate, but does not say so in a place that only it can write.
             Origin::Alb | Origin::Unclear => false,
@@ -300,6 +306,10 @@ fn text(raw: Option<&RawValue>) -> Option<String> {
 struct Text(Vec<u8>);
 
 impl Text {
+    fn lossy(self) -> String {
+        String::from_utf8_lossy(&self.0).into_owned()
+    }
+
     fn utf8(self) -> Option<String> {
         String::from_utf8(self.0).ok()
     }

@@ -80,6 +80,18 @@ async fn iam_and_every_authorizer_that_names_somebody_vouch_for_the_caller() {
         (v2(json!({ "jwt": { "claims": { "sub": "a" }, "scopes": null } })), true),
         (v2(json!({ "lambda": { "tenant": "a" } })), true),
         (v2(json!({ "iam": { "userArn": "" } })), false),
+        (
+            v2(
+                json!({ "iam": { "userArn": "arn:aws:sts::123456789012:assumed-role/guest/x", "cognitoIdentity": { "amr": ["unauthenticated"] } } }),
+            ),
+            false,
+        ),
+        (
+            v2(
+                json!({ "iam": { "userArn": "arn:aws:sts::123456789012:assumed-role/user/x", "cognitoIdentity": { "amr": ["authenticated"] } } }),
+            ),
+            true,
+        ),
         (v2(json!({ "iam": {} })), false),
         (v2(json!({ "jwt": { "claims": {} } })), false),
         (v2(json!({ "lambda": null })), false),
@@ -95,6 +107,16 @@ async fn iam_and_every_authorizer_that_names_somebody_vouch_for_the_caller() {
     ] {
         let answer = world.event(&event).await;
         assert_eq!(answer.status, if vouched { 202 } else { 403 }, "{}", event["requestContext"]);
+    }
+}
+
+#[tokio::test]
+async fn a_guest_of_a_cognito_identity_pool_is_nobody() {
+    let world = World::new().await;
+    for (kind, vouched) in [("unauthenticated", false), ("authenticated", true)] {
+        let mut event = file("send.rest-v1");
+        event["requestContext"]["identity"]["cognitoAuthenticationType"] = json!(kind);
+        assert_eq!(world.event(&event).await.status, if vouched { 202 } else { 403 }, "{kind}");
     }
 }
 
