@@ -7,6 +7,28 @@ use std::ops::RangeInclusive;
 ///
 /// It has no `Display`, `Serialize`, `PartialEq` or `Clone`, and its `Debug` is blind: it can be
 /// handed to the provider and to nothing else.
+///
+/// ```compile_fail,E0277
+/// fn printed(_: impl std::fmt::Display) {}
+/// let _ = |otp: otp_lambda::otp::Otp| printed(otp);
+/// ```
+/// ```compile_fail,E0277
+/// fn serialised(_: impl serde::Serialize) {}
+/// let _ = |otp: otp_lambda::otp::Otp| serialised(otp);
+/// ```
+/// ```compile_fail,E0277
+/// fn compared(_: impl PartialEq) {}
+/// let _ = |otp: otp_lambda::otp::Otp| compared(otp);
+/// ```
+/// ```compile_fail,E0277
+/// fn copied(_: impl Clone) {}
+/// let _ = |otp: otp_lambda::otp::Otp| copied(otp);
+/// ```
+/// The control, which compiles:
+/// ```
+/// fn inspected(_: impl std::fmt::Debug) {}
+/// let _ = |otp: otp_lambda::otp::Otp| inspected(otp);
+/// ```
 pub struct Otp(String);
 
 impl Otp {

@@ -24,6 +24,11 @@ const MOST_DIGITS: usize = 15;
 ///
 /// `Debug` and `Display` print it masked, and there is no `Serialize`: [`expose`](Self::expose) is the one door to the
 /// digits.
+///
+/// ```compile_fail,E0277
+/// fn serialised(_: impl serde::Serialize) {}
+/// let _ = |number: otp_lambda::phone::PhoneNumber| serialised(number);
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct PhoneNumber {
     /// `+` and 7 to 15 ASCII digits.

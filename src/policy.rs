@@ -54,3 +54,40 @@ impl AllowedCountries {
         }
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_codes_between_commas_in_any_order() {
+        let list = AllowedCountries::parse("US, CA,GB ,US").unwrap();
+        assert_eq!(list, AllowedCountries::parse("CA,GB,US").unwrap());
+        assert_eq!(AllowedCountries::parse(" * ").unwrap(), AllowedCountries::Any);
+        for bad in ["", ",", "US,", "us", "USA", "UK", "US CA", "*,US", "**", "U", "ÜS"] {
+            assert!(AllowedCountries::parse(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(AllowedCountries::parse("US,XX").unwrap_err(), "`XX` is no ISO 3166-1 country code");
+    }
+
+    #[test]
+    fn only_numbers_of_a_listed_country_pass() {
+        let some = AllowedCountries::parse("US,GB").unwrap();
+        for (number, some_admits, any_admits) in [
+            ("+14255550142", true, true),
+            ("+447700900123", true, true),
+            ("+18765550142", false, true),
+            ("+447781234567", false, true),
+            ("+819012345678", false, true),
+            ("+881612345678", false, false),
+            ("+19995550142", false, false),
+        ] {
+            let number = PhoneNumber::parse(number).unwrap();
+            assert_eq!(some.admit(&number).is_ok(), some_admits, "{number}");
+            assert_eq!(AllowedCountries::Any.admit(&number).is_ok(), any_admits, "{number}");
+        }
+        let refusal = some.admit(&PhoneNumber::parse("+18765550142").unwrap()).unwrap_err();
+        assert_eq!((refusal.code(), refusal.field()), (Code::CountryNotAllowed, Some("destinationNumber")));
+    }
+}

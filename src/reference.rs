@@ -9,6 +9,15 @@ use std::fmt::Write;
 ///
 /// Its `Debug` is blind and it has no `Display`: a derived one is a hash of little more than a
 /// phone number, and whoever reads it in a log can find the number by trying them all.
+///
+/// ```compile_fail,E0277
+/// fn printed(_: impl std::fmt::Display) {}
+/// let _ = |reference: otp_lambda::reference::ReferenceId| printed(reference);
+/// ```
+/// ```compile_fail,E0277
+/// fn serialised(_: impl serde::Serialize) {}
+/// let _ = |reference: otp_lambda::reference::ReferenceId| serialised(reference);
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct ReferenceId(String);
 
