@@ -119,8 +119,8 @@ const NO_COGNITO: UnrecognizedEvent = UnrecognizedEvent(
 /// How long the provider may take: less than the invocation has left.
 fn provider_time(now: SystemTime, deadline: SystemTime) -> Duration {
     match deadline.duration_since(now) {
-        Ok(left) if !left.is_zero() => PROVIDER_TIME.min(left.saturating_sub(RESERVE)),
-        _ => PROVIDER_TIME,
+        Ok(left) => PROVIDER_TIME.min(left.saturating_sub(RESERVE)),
+        Err(_) => PROVIDER_TIME,
     }
 }
 

@@ -24,7 +24,8 @@ pub(crate) struct World {
     pub(crate) simulator: Simulator,
     pub(crate) log: Log,
     app: App,
-    deadline: Duration,
+    time_left: Duration,
+    now: Option<SystemTime>,
     _subscriber: DefaultGuard,
 }
 
@@ -70,22 +71,28 @@ impl World {
     pub(crate) fn around(app: App, simulator: Simulator) -> Self {
         let log = Log::default();
         let subscriber = telemetry::install_for_thread(LevelFilter::TRACE, log.clone());
-        Self { simulator, log, app, deadline: Duration::from_secs(10), _subscriber: subscriber }
+        Self { simulator, log, app, time_left: Duration::from_secs(10), now: None, _subscriber: subscriber }
     }
 
     /// How long Lambda gives to every invocation from now on.
     pub(crate) fn set_time_left(&mut self, left: Duration) {
-        self.deadline = left;
+        self.time_left = left;
+    }
+
+    /// What time it is for the function from now on; without this, the wall's time.
+    pub(crate) fn set_now(&mut self, now: SystemTime) {
+        self.now = Some(now);
     }
 
     /// Hands an event to the function, as Lambda's runtime does.
     pub(crate) async fn raw(&self, event: &str) -> Result<Value, UnrecognizedEvent> {
         let event: Box<RawValue> = serde_json::from_str(event).expect("the runtime hands over only JSON");
+        let now = self.now.unwrap_or_else(now);
         let invocation = Invocation {
             request_id: "8f507cfc-xmpl-4697-b07a-ac58fc914c95".to_owned(),
-            deadline: now() + self.deadline,
+            deadline: now + self.time_left,
         };
-        let answer = self.app.handle_at(now(), &event, invocation).await;
+        let answer = self.app.handle_at(now, &event, invocation).await;
         if let Ok(answer) = &answer {
             self.check_for_leaks("the answer", &answer.to_string());
         }
