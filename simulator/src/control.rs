@@ -16,12 +16,14 @@ use crate::{
     clock::rfc3339,
     desk::{Desk, Recorded},
     failure::{Failure, Operation, Queued, Times},
+    scenarios::{Outcome, scenarios},
 };
 
 pub(crate) fn routes() -> Router<Arc<Desk>> {
     Router::new()
         .route("/simulator/clock", get(clock).post(advance))
         .route("/simulator/failures", get(failures).post(fail).delete(clear))
+        .route("/simulator/scenarios", get(listed))
         .route("/simulator/requests", get(requests))
         .route("/simulator/applications", post(know_only))
         .route("/simulator/reset", post(reset))
@@ -138,6 +140,32 @@ async fn fail(State(desk): State<Arc<Desk>>, Json(fail): Json<Fail>) -> Response
 async fn clear(State(desk): State<Arc<Desk>>) -> Json<Queues> {
     desk.clear_failures();
     Json(Queues::of(&desk))
+}
+
+#[derive(Serialize)]
+struct Scenarios {
+    scenarios: Vec<OnTheList>,
+}
+
+#[derive(Serialize)]
+struct OnTheList {
+    number: &'static str,
+    operation: Operation,
+    outcome: &'static Outcome,
+    sees: &'static str,
+}
+
+async fn listed() -> Json<Scenarios> {
+    let scenarios = scenarios()
+        .iter()
+        .map(|scenario| OnTheList {
+            number: scenario.number,
+            operation: scenario.operation,
+            outcome: &scenario.outcome,
+            sees: scenario.outcome.sees(),
+        })
+        .collect();
+    Json(Scenarios { scenarios })
 }
 
 #[derive(Serialize)]

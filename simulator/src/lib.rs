@@ -38,6 +38,32 @@
 //! The codes are readable by whoever reaches the server, so it listens on loopback addresses alone and answers only
 //! requests for `localhost`, `127.0.0.1` and `[::1]`, whatever name a web page may have bound to this machine.
 //!
+//! # Scenario numbers
+//!
+//! Some numbers choose what happens to every send, or to every verify, without a word to the simulator:
+//!
+//! | send | verify | what the client sees |
+//! |---|---|---|
+//! | `+14255550110` | – | 200, `OPT_OUT` |
+//! | `+14255550111` | – | 200, `PERMANENT_FAILURE` |
+//! | `+14255550112` | – | 200, `PERMANENT_FAILURE`, message says opted out |
+//! | `+14255550113` | – | 200, `THROTTLED` |
+//! | `+14255550114` | – | 200, `TEMPORARY_FAILURE` |
+//! | `+14255550115` | – | 200, `UNKNOWN_FAILURE` |
+//! | `+14255550116` | – | 200, `DUPLICATE` |
+//! | `+14255550150` | `+14255550160` | 500 `InternalServerErrorException` |
+//! | `+14255550151` | `+14255550161` | 429 `TooManyRequestsException` |
+//! | `+14255550152` | `+14255550162` | 403 `AccessDeniedException` |
+//! | `+14255550153` | `+14255550163` | 400 `BadRequestException` |
+//! | `+14255550154` | `+14255550164` | the normal answer, late |
+//! | `+14255550155` | `+14255550165` | no answer, ever |
+//! | `+14255550156` | `+14255550166` | connection closed, but it was carried out |
+//! | – | `+14255550167` | 200, `Valid` is false, whatever the guess |
+//!
+//! Any other area code does the same ([why](scenarios())), every other number is an ordinary one, and late is by three
+//! seconds. A failure that is [queued](Simulator::fail_next) goes before the number's own; so `Failure::Successful` lets
+//! one send to it pass. Whether a text leaves or an attempt is spent follows the rule of [`Failure`].
+//!
 //! # Control over HTTP
 //!
 //! For tests in other languages. Every POST has `content-type: application/json`.
@@ -49,6 +75,7 @@
 //! | `GET /simulator/failures` | | `{"queued": {"send": […], "verify": […]}, "available": {…}}`: what is to come, and every failure there is |
 //! | `POST /simulator/failures` | `{"operation": "send", "failure": "throttled", "times": 2}` | `{"send": […], "verify": […]}`: what is to come |
 //! | `DELETE /simulator/failures` | | likewise, empty |
+//! | `GET /simulator/scenarios` | | `{"scenarios": [{"number": "+14255550110", "operation": "send", "outcome": "opt-out", "sees": "200, OPT_OUT"}, …]}` |
 //! | `GET /simulator/requests` | | `{"counts": {"send": 1, "verify": 0}, "requests": […]}` |
 //! | `POST /simulator/applications` | `{"known": ["an-application-id"]}`, or `{"known": null}` for any | 204 |
 //! | `POST /simulator/reset` | | 204 |
@@ -65,6 +92,7 @@ mod desk;
 mod failure;
 mod inbox;
 mod pinpoint;
+mod scenarios;
 mod server;
 mod simulator;
 pub mod texts;
@@ -73,6 +101,7 @@ pub use self::{
     codes::{CodeKey, IssuedCode},
     desk::{Message, Recorded},
     failure::{Failure, Operation, Queued, Times},
+    scenarios::{Outcome, Scenario, scenarios},
     server::{Bound, bind_or_next},
     simulator::Simulator,
 };

@@ -107,6 +107,73 @@ fn the_two_printed_commands_work_when_pasted() {
     assert_eq!(desk.stop("-INT"), (Some(0), "Stopped.".to_owned()));
 }
 
+/// The service's own answers, in the last column of the README's table of scenario numbers.
+#[test]
+fn the_service_answers_to_every_scenario_number_as_the_readme_says() {
+    let desk = Desk::start(&["--port", &free_port(), "--api-port", &free_port()]);
+    let screen = desk.until("Below is the log");
+    let address = |name: &str| {
+        let line = screen.iter().find_map(|line| line.trim_start().strip_prefix(name)).unwrap();
+        line.split_whitespace().next().unwrap().to_owned()
+    };
+    let (phone, api) = (address("phone "), address("API "));
+    // The status on a line of its own before the body.
+    let post = |path: &str, body: &str| {
+        let answer = paste(
+            &format!("curl -sS -w '\\n%{{http_code}}' {api}{path} -H 'content-type: application/json' -d '{body}'"),
+            "",
+        );
+        let (body, status) = answer.rsplit_once('\n').unwrap();
+        (status.to_owned(), body.to_owned())
+    };
+    let send = |number: &str| post("/otp/send", &format!(r#"{{"destinationNumber":"{number}"}}"#));
+    let verify =
+        |number: &str, otp: &str| post("/otp/verify", &format!(r#"{{"destinationNumber":"{number}","otp":"{otp}"}}"#));
+    let code = |number: &str| {
+        let inbox = paste(&format!("curl -sS '{phone}/inbox?to={number}'"), "");
+        between(&inbox, r#""code":""#, "\"").to_owned()
+    };
+    let check = |(status, body): (String, String), number: &str, says: &str, success: &str, unknown: bool| {
+        if says.starts_with("as usual") {
+            assert_eq!(status, success, "{number}: {body}");
+            return;
+        }
+        assert!(says.starts_with(&format!("{status} `")), "{number}: {status} is not {says}: {body}");
+        let code = between(says, "`", "`");
+        assert!(body.contains(&format!(r#""code":"{code}""#)), "{number}: {says} is not in {body}");
+        assert_eq!(body.contains(r#""delivery":"unknown""#), unknown, "{number}: {body}");
+    };
+
+    let readme = include_str!("../../README.md");
+    let (_, table) = readme.split_once("| send | verify | AWS | the service |\n|---|---|---|---|\n").unwrap();
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .map_while(|line| line.strip_prefix("| ")?.strip_suffix(" |"))
+        .map(|line| line.split(" | ").collect())
+        .collect();
+    let mut asked = 0;
+    // Side by side: some of them take as long as the service's patience.
+    std::thread::scope(|scope| {
+        for row in &rows {
+            let [sending, verifying, _, says] = row.as_slice() else { panic!("{row:?}") };
+            let (send, verify, code, check) = (&send, &verify, &code, &check);
+            if let Some(number) = sending.strip_prefix('`').and_then(|number| number.strip_suffix('`')) {
+                scope.spawn(move || check(send(number), number, says, "202", says.ends_with("delivery unknown")));
+                asked += 1;
+            }
+            if let Some(number) = verifying.strip_prefix('`').and_then(|number| number.strip_suffix('`')) {
+                scope.spawn(move || {
+                    assert_eq!(send(number).0, "202");
+                    check(verify(number, &code(number)), number, says, "200", false);
+                });
+                asked += 1;
+            }
+        }
+    });
+    assert_eq!(asked, simulator::scenarios().len());
+    assert_eq!(desk.stop("-INT").0, Some(0));
+}
+
 #[test]
 fn a_taken_port_is_said_and_another_one_taken() {
     let phone = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

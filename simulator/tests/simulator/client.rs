@@ -50,6 +50,18 @@ pub(crate) fn request(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> io::Result<Answer> {
+    request_within(Duration::from_secs(2), address, method, path, headers, body)
+}
+
+/// [`request`] with a patience of its own.
+pub(crate) fn request_within(
+    patience: Duration,
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> io::Result<Answer> {
     let mut head = format!("{method} {path} HTTP/1.1\r\ncontent-length: {}\r\nconnection: close\r\n", body.len());
     if !headers.iter().any(|(name, _)| *name == "host") {
         head.extend(["host: ", &address.to_string(), "\r\n"]);
@@ -58,7 +70,7 @@ pub(crate) fn request(
         head.extend([name, ": ", value, "\r\n"]);
     }
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    stream.set_read_timeout(Some(patience))?;
     stream.write_all(format!("{head}\r\n").as_bytes())?;
     stream.write_all(body)?;
     let mut raw = Vec::new();

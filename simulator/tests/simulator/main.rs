@@ -7,4 +7,5 @@ mod control;
 mod failures;
 mod front;
 mod inbox;
+mod scenarios;
 mod wire;

@@ -543,22 +543,22 @@ describe('the inbox page', { concurrency: 4 }, () => {
       assert.deepEqual(stops.filter(({ ringed, inSight }) => !ringed || !inSight), [])
       assert.deepEqual(await unreached(page), [])
     }
-    await check(['command', 'Copy command', 'Clock and failures'])
+    await check(['command', 'Copy command', 'Clock and failures', 'Scenario numbers'])
 
     await sent(simulator, { brandName: 'First' })
     await texts(page, 1)
     await sent(simulator, { brandName: 'Second' })
     await texts(page, 2)
     const codes = (await inbox(simulator)).map(({ code }) => `Copy code ${[...code].join(' ')}`)
-    await check([...codes, 'Send a text', 'Clock and failures'])
+    await check([...codes, 'Send a text', 'Clock and failures', 'Scenario numbers'])
 
-    for (const name of ['Send a text', 'Clock and failures']) {
+    for (const name of ['Send a text', 'Clock and failures', 'Scenario numbers']) {
       await tabTo(page, page.locator('summary', { hasText: name }))
       await page.keyboard.press(name === 'Send a text' ? 'Enter' : 'Space')
     }
     const all = [
       ...codes, 'Send a text', 'command-again', 'Copy command', 'Clock and failures', '+1 min', '+5 min', '+1 h',
-      'Call', 'Answer', 'How often', 'Queue', 'Start over',
+      'Call', 'Answer', 'How often', 'Queue', 'Start over', 'Scenario numbers',
     ]
     await check(all)
     await page.setViewportSize(narrow)
@@ -659,6 +659,42 @@ describe('the inbox page', { concurrency: 4 }, () => {
     await page.getByRole('heading', { name: 'No texts yet' }).waitFor()
     assert.equal(await page.getByText('ahead)').count(), 0)
     assert.deepEqual(await inbox(simulator), [])
+  })
+
+  test('the scenario numbers are listed, and a click selects one that does what the list says', async (t) => {
+    const simulator = await start(t)
+    const { page } = await open(t, simulator)
+    const { scenarios } = await (await fetch(`${simulator.phone}/simulator/scenarios`)).json()
+    assert.equal(scenarios.length, 22)
+    const tables = { send: page.getByRole('table', { name: 'Sending' }), verify: page.getByRole('table', { name: 'Verifying' }) }
+    assert.equal(await tables.send.count(), 0, 'the panel is open')
+    await tabTo(page, page.locator('summary', { hasText: 'Scenario numbers' }))
+    await page.keyboard.press('Enter')
+    for (const [operation, table] of Object.entries(tables)) {
+      await table.waitFor()
+      const shown = await table.locator('tr').evaluateAll((rows) => rows.map(({ cells }) => [...cells].map((cell) => cell.innerText)))
+      const expected = scenarios.filter((scenario) => scenario.operation === operation)
+      assert.deepEqual(shown, expected.map(({ number, sees }) => [number, sees]))
+    }
+    assert.equal(await page.getByRole('rowheader').count(), scenarios.length)
+
+    const selected = () => page.evaluate(() => getSelection().toString().trim())
+    const number = '+14255550110'
+    await tables.send.getByRole('row', { name: `${number} 200, OPT_OUT` }).getByRole('rowheader').click()
+    assert.equal(await selected(), number)
+    const refused = await send(simulator, { destinationNumber: await selected() })
+    assert.deepEqual([refused.status, refused.body.code], [422, 'opted_out'])
+    assert.deepEqual(await inbox(simulator), [])
+    await sent(simulator)
+    await texts(page, 1)
+
+    // The check itself.
+    await page.evaluate(() => {
+      getSelection().removeAllRanges()
+      document.querySelectorAll('.numbers th').forEach(({ style }) => { style.userSelect = 'text' })
+    })
+    await tables.send.getByRole('rowheader', { name: number }).click()
+    assert.notEqual(await selected(), number)
   })
 
   test('a copy button says what it did, and then what it does', async (t) => {

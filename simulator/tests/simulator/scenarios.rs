@@ -1,0 +1,282 @@
+//! The numbers that choose an outcome, and those that do not.
+
+use std::{
+    collections::BTreeSet,
+    io::{self, ErrorKind},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use simulator::{Failure, Operation, Scenario, Simulator, scenarios};
+
+use crate::client::{Answer, SIGNATURE, get, request, request_within, send_body, started};
+
+const SEND: &str = "/v1/apps/app/otp";
+const VERIFY: &str = "/v1/apps/app/verify-otp";
+
+/// What a client meets.
+#[derive(Clone, Copy, Debug)]
+enum Meets {
+    /// 200 with this `DeliveryStatus`, and this in the `StatusMessage`.
+    Delivery(&'static str, &'static str),
+    /// This status and exception.
+    Exception(u16, &'static str),
+    Late,
+    Silence,
+    Closed,
+    Invalid,
+}
+use Meets::{Closed, Delivery, Exception, Invalid, Late, Silence};
+
+/// What each number does to a send, and whether the text arrives.
+const SENDS: [(&str, Meets, bool); 14] = [
+    ("10", Delivery("OPT_OUT", "opted out"), false),
+    ("11", Delivery("PERMANENT_FAILURE", "unreachable"), false),
+    ("12", Delivery("PERMANENT_FAILURE", "is opted out"), false),
+    ("13", Delivery("THROTTLED", "Rate exceeded"), false),
+    ("14", Delivery("TEMPORARY_FAILURE", ""), false),
+    ("15", Delivery("UNKNOWN_FAILURE", ""), false),
+    ("16", Delivery("DUPLICATE", ""), false),
+    ("50", Exception(500, "InternalServerErrorException"), false),
+    ("51", Exception(429, "TooManyRequestsException"), false),
+    ("52", Exception(403, "AccessDeniedException"), false),
+    ("53", Exception(400, "BadRequestException"), false),
+    ("54", Late, true),
+    ("55", Silence, true),
+    ("56", Closed, true),
+];
+
+/// What each number does to a verify, and whether the guess counts.
+const VERIFIES: [(&str, Meets, bool); 8] = [
+    ("60", Exception(500, "InternalServerErrorException"), false),
+    ("61", Exception(429, "TooManyRequestsException"), false),
+    ("62", Exception(403, "AccessDeniedException"), false),
+    ("63", Exception(400, "BadRequestException"), false),
+    ("64", Late, true),
+    ("65", Silence, true),
+    ("66", Closed, true),
+    ("67", Invalid, true),
+];
+
+fn ask(simulator: &Simulator, path: &str, body: &Value) -> io::Result<Answer> {
+    let headers = [("authorization", SIGNATURE)];
+    let body = body.to_string();
+    request_within(Duration::from_secs(5), simulator.address(), "POST", path, &headers, body.as_bytes())
+}
+
+fn send(simulator: &Simulator, to: &str) -> io::Result<Answer> {
+    ask(simulator, SEND, &send_body(json!({ "DestinationIdentity": to })))
+}
+
+fn verify(simulator: &Simulator, to: &str, otp: &str) -> io::Result<Answer> {
+    ask(simulator, VERIFY, &json!({"DestinationIdentity": to, "ReferenceId": "signup", "Otp": otp}))
+}
+
+/// A send and a verify that go the normal way.
+fn assert_sends(simulator: &Simulator, to: &str) -> String {
+    let answer = send(simulator, to).unwrap();
+    assert_eq!(answer.json()["Result"][to]["DeliveryStatus"], "SUCCESSFUL", "{to}");
+    simulator.newest_to(to).unwrap().code
+}
+
+fn assert_verifies(simulator: &Simulator, to: &str, code: &str) {
+    assert_eq!(verify(simulator, to, "wrong").unwrap().json(), json!({"Valid": false}), "{to}");
+    assert_eq!(verify(simulator, to, code).unwrap().json(), json!({"Valid": true}), "{to}");
+}
+
+fn assert_meets(answer: io::Result<Answer>, after: Duration, expected: Meets, to: &str, normal: fn(&Answer) -> bool) {
+    let late = after >= Duration::from_secs(3);
+    assert_eq!(late, matches!(expected, Late | Silence), "{to}: {after:?}");
+    match (expected, answer) {
+        (Delivery(status, message), Ok(answer)) => {
+            let result = &answer.json()["Result"][to];
+            assert_eq!((answer.status, result["DeliveryStatus"].as_str()), (200, Some(status)), "{to}");
+            assert!(result["StatusMessage"].as_str().unwrap().contains(message), "{to}: {result}");
+        }
+        (Exception(status, name), Ok(answer)) => {
+            assert_eq!((answer.status, answer.header("x-amzn-errortype")), (status, Some(name)), "{to}");
+        }
+        (Late, Ok(answer)) => assert!(answer.status == 200 && normal(&answer), "{to}: {answer:?}"),
+        (Silence, Err(error)) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{to}"),
+        (Closed, Err(error)) => assert_eq!(error.kind(), ErrorKind::UnexpectedEof, "{to}"),
+        (Invalid, Ok(answer)) => assert_eq!(answer.json(), json!({"Valid": false}), "{to}"),
+        (_, answer) => panic!("{to}: {expected:?}, but {answer:?}"),
+    }
+}
+
+#[test]
+fn the_list_has_these_numbers_and_no_other() {
+    let expected = SENDS.map(|(ending, ..)| (Operation::Send, ending)).into_iter();
+    let expected = expected.chain(VERIFIES.map(|(ending, ..)| (Operation::Verify, ending)));
+    let expected: Vec<_> = expected.map(|(operation, ending)| (operation, format!("+142555501{ending}"))).collect();
+    let listed = scenarios().iter().map(|Scenario { operation, number, .. }| (*operation, (*number).to_owned()));
+    assert_eq!(listed.collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test]
+async fn each_number_for_sending_does_what_the_list_says_every_time_and_verifies_as_usual() {
+    let simulator = started().await;
+    std::thread::scope(|scope| {
+        for (place, (ending, expected, arrives)) in SENDS.into_iter().enumerate() {
+            let simulator = &simulator;
+            scope.spawn(move || {
+                // Any area code: one American, Canadian, Jamaican.
+                let to = format!("{}55501{ending}", ["+1425", "+1416", "+1876"][place % 3]);
+                for time in 1..=2 {
+                    let asked = Instant::now();
+                    let answer = send(simulator, &to);
+                    let normal = |answer: &Answer| answer.text().contains("SUCCESSFUL");
+                    assert_meets(answer, asked.elapsed(), expected, &to, normal);
+                    let texts = simulator.inbox().iter().filter(|message| message.to == to).count();
+                    assert_eq!(texts, if arrives { time } else { 0 }, "{to}");
+                }
+                if arrives {
+                    assert_verifies(simulator, &to, &simulator.newest_to(&to).unwrap().code);
+                } else {
+                    assert_eq!(verify(simulator, &to, "123456").unwrap().json(), json!({"Valid": false}), "{to}");
+                }
+            });
+        }
+    });
+}
+
+#[tokio::test]
+async fn each_number_for_verifying_does_what_the_list_says_every_time_and_gets_its_text_as_usual() {
+    let simulator = started().await;
+    std::thread::scope(|scope| {
+        for (place, (ending, expected, counts)) in VERIFIES.into_iter().enumerate() {
+            let simulator = &simulator;
+            scope.spawn(move || {
+                let to = format!("{}55501{ending}", ["+1425", "+1416", "+1876"][place % 3]);
+                let code = assert_sends(simulator, &to);
+                let remembered = || simulator.codes().into_iter().find(|issued| issued.key.to == to).unwrap();
+                let asked = Instant::now();
+                let answer = verify(simulator, &to, "wrong");
+                let normal = |answer: &Answer| answer.text() == r#"{"Valid":false}"#;
+                assert_meets(answer, asked.elapsed(), expected, &to, normal);
+                assert_eq!(remembered().attempts_left, if counts { 2 } else { 3 }, "{to}");
+
+                let asked = Instant::now();
+                let answer = verify(simulator, &to, &code);
+                let normal = |answer: &Answer| answer.text() == r#"{"Valid":true}"#;
+                assert_meets(answer, asked.elapsed(), expected, &to, normal);
+                assert_eq!(remembered().used, counts && !matches!(expected, Invalid), "{to}");
+                if matches!(expected, Invalid) {
+                    assert_eq!(remembered().attempts_left, 1, "a right guess counts as a wrong one");
+                }
+            });
+        }
+    });
+}
+
+#[tokio::test]
+async fn every_other_number_is_an_ordinary_one() {
+    let simulator = started().await;
+    let listed: BTreeSet<_> = SENDS.map(|row| row.0).into_iter().chain(VERIFIES.map(|row| row.0)).collect();
+    let others = (0..100).map(|line| format!("{line:02}")).filter(|line| !listed.contains(line.as_str()));
+    let mut numbers: Vec<_> = others.map(|line| format!("+142555501{line}")).collect();
+    assert_eq!(numbers.len(), 100 - 22);
+    // Of another block, of no area code, too long, too short, of another country.
+    let near = "+14255550210 +14255560110 +14254550110 +10255550110 +11255550110 +142555501100 +1425555011 +15550110 \
+                +5550110 +24255550110 +447255550110 +44255550110 +114255550110";
+    numbers.extend(near.split(' ').map(str::to_owned));
+    for to in numbers {
+        let code = assert_sends(&simulator, &to);
+        assert_verifies(&simulator, &to, &code);
+    }
+    // A spelling that the service does not accept is not known as a number of the list either.
+    for to in ["+1 425 555 0110", "14255550110", "+122é55550110", "+1", ""] {
+        assert_eq!(send(&simulator, to).unwrap().status, 400, "{to}");
+        assert_eq!(verify(&simulator, to, "123456").unwrap().json(), json!({"Valid": false}), "{to}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_queued_goes_first_each_for_its_request() {
+    let simulator = started().await;
+    let (opted_out, wrong) = ("+14255550110", "+14255550167");
+    simulator.fail_next(Operation::Send, Failure::Successful);
+    simulator.fail_next(Operation::Send, Failure::NotFound);
+    assert_sends(&simulator, opted_out);
+    assert_eq!(send(&simulator, opted_out).unwrap().status, 404);
+    let answer = send(&simulator, opted_out).unwrap().json();
+    assert_eq!(answer["Result"][opted_out]["DeliveryStatus"], "OPT_OUT");
+
+    let code = assert_sends(&simulator, wrong);
+    simulator.fail_next(Operation::Verify, Failure::Forbidden);
+    simulator.fail_next(Operation::Verify, Failure::Wrapped);
+    assert_eq!(verify(&simulator, wrong, &code).unwrap().status, 403);
+    let answer = verify(&simulator, wrong, &code).unwrap().json();
+    assert_eq!(answer, json!({"VerificationResponse": {"Valid": true}}));
+    let code = assert_sends(&simulator, wrong);
+    assert_eq!(verify(&simulator, wrong, &code).unwrap().json(), json!({"Valid": false}));
+}
+
+#[tokio::test]
+async fn a_request_that_is_not_let_in_is_refused_as_for_any_number() {
+    let simulator = started().await;
+    for to in ["+14255550150", "+14255550155"] {
+        let body = send_body(json!({ "DestinationIdentity": to })).to_string();
+        let unsigned = request(simulator.address(), "POST", SEND, &[], body.as_bytes()).unwrap();
+        assert_eq!(unsigned.header("x-amzn-errortype"), Some("MissingAuthenticationTokenException"));
+        simulator.know_only_applications(["other"]);
+        assert_eq!(send(&simulator, to).unwrap().status, 404);
+        simulator.reset();
+    }
+    assert_eq!(send(&simulator, "+14255550150").unwrap().status, 500, "a reset takes no number from the list");
+}
+
+#[tokio::test]
+async fn the_list_can_be_asked_for() {
+    let simulator = started().await;
+    let answer = get(&simulator, "/simulator/scenarios");
+    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+    let listed = answer.json()["scenarios"].as_array().unwrap().clone();
+    let numbers: Vec<_> = listed.iter().map(|row| row["number"].as_str().unwrap()).collect();
+    assert_eq!(numbers, scenarios().iter().map(|scenario| scenario.number).collect::<Vec<_>>());
+    for (number, operation, outcome, sees) in [
+        ("+14255550110", "send", json!("opt-out"), "200, OPT_OUT"),
+        ("+14255550164", "verify", json!({"slow": 3000}), "the normal answer, late"),
+        ("+14255550167", "verify", json!("every-guess-is-wrong"), "200, Valid is false, whatever the guess"),
+    ] {
+        let expected = json!({"number": number, "operation": operation, "outcome": outcome, "sees": sees});
+        assert!(listed.contains(&expected), "{expected}");
+    }
+}
+
+/// The rows of the table below the heading: send, verify, and what the client sees.
+fn printed(text: &str) -> Vec<[String; 3]> {
+    let (_, section) = text.split_once("# Scenario numbers\n").unwrap();
+    let (_, table) = section.split_once("|---|---|---|").unwrap();
+    table
+        .lines()
+        .skip(1)
+        .map_while(|line| line.strip_prefix("| "))
+        .map(|line| {
+            let mut cells = line.split('|').map(|cell| cell.trim().replace('`', ""));
+            std::array::from_fn(|_| cells.next().unwrap())
+        })
+        .collect()
+}
+
+#[test]
+fn the_readme_and_the_documentation_print_the_list_and_nothing_else() {
+    let of_send = scenarios().iter().filter(|scenario| scenario.operation == Operation::Send);
+    let mut of_verify: Vec<_> = scenarios().iter().filter(|scenario| scenario.operation == Operation::Verify).collect();
+    let mut expected = Vec::new();
+    for scenario in of_send {
+        // Those that do the same share a row.
+        let same = of_verify.iter().position(|verify| verify.outcome == scenario.outcome);
+        let verify = same.map_or("–", |place| of_verify.remove(place).number);
+        expected.push([scenario.number, verify, scenario.outcome.sees()].map(str::to_owned));
+    }
+    expected.extend(of_verify.iter().map(|verify| ["–", verify.number, verify.outcome.sees()].map(str::to_owned)));
+
+    assert_eq!(printed(include_str!("../../../README.md")), expected);
+    let documentation: String = include_str!("../../src/lib.rs")
+        .lines()
+        .map_while(|line| line.strip_prefix("//!"))
+        .flat_map(|line| [line.strip_prefix(' ').unwrap_or(line), "\n"])
+        .collect();
+    assert_eq!(printed(&documentation), expected);
+}
