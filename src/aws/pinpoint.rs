@@ -220,7 +220,7 @@ where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     if time_limit < LEAST {
-        return Err(Failure { request_id: None, ..Failure::new(Kind::TimedOut, false, "no time was left to ask") });
+        return Err(Failure::new(Kind::TimedOut, false, "no time was left to ask"));
     }
     match tokio::time::timeout(time_limit, call).await {
         Ok(outcome) => outcome.map_err(|error| Failure::read(&error)),
@@ -273,7 +273,6 @@ impl Failure {
                 Self::new(Kind::Unavailable, false, format!("no connection: {}", chain(error)))
             }
             SdkError::DispatchFailure(failure) if failure.is_timeout() => Self::new(Kind::TimedOut, true, chain(error)),
-            SdkError::TimeoutError(_) => Self::new(Kind::TimedOut, true, chain(error)),
             SdkError::ConstructionFailure(_) => {
                 Self::new(Kind::Unavailable, false, format!("the request could not be made: {}", chain(error)))
             }

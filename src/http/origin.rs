@@ -171,8 +171,7 @@ impl<'a> Event<'a> {
             Origin::FunctionUrl | Origin::Alb | Origin::Unclear => return None,
         };
         let Some((before, parameter)) = template.split_once('{') else {
-            // The root route says nothing about what stands before it.
-            return Some(template).filter(|route| route.len() > 1);
+            return Some(template).filter(|route| !route.is_empty());
         };
         let name = parameter.strip_suffix("+}")?;
         let parameters: Pairs<Text> = parsed(self.members.path_parameters)?;

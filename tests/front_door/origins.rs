@@ -169,6 +169,9 @@ async fn stages_and_base_paths_are_removed() {
         (v1("/base/otp/send", "/{proxy+}", Some("otp/send")), true),
         (v1("/prod/otp/send", "/{proxy+}", None), true),
         (v1("/base/otp/send", "/{other+}", Some("otp/send")), false),
+        (v1("/otp/send", "", None), true),
+        (v1("/otp/send", "/", None), true),
+        (v1("/otp/", "/", None), false),
     ] {
         let answer = world.event(&event).await;
         assert_eq!(answer.status, if found { 202 } else { 404 }, "{event}");
@@ -258,6 +261,19 @@ async fn a_known_path_with_another_method_is_405_and_says_which_it_has() {
             answer.is_problem(405, "method_not_allowed");
             assert_eq!(answer.headers["allow"], "POST");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_v1_event_is_known_by_its_context_or_its_resource() {
+    let world = World::new().await;
+    let mut by_context = file("send.rest-v1");
+    by_context.as_object_mut().unwrap().remove("resource");
+    let mut by_resource = file("send.rest-v1");
+    by_resource["requestContext"].as_object_mut().unwrap().remove("httpMethod");
+    for event in [by_context, by_resource] {
+        assert_eq!(world.event(&event).await.status, 202, "{event}");
+        assert_eq!(world.last_line()["origin"], "rest-v1");
     }
 }
 

@@ -144,6 +144,17 @@ async fn where_no_connection_is_made_nothing_has_left() {
 }
 
 #[tokio::test]
+async fn a_request_that_cannot_be_made_has_not_left() {
+    // What Lambda never sets: no endpoint can be made of it.
+    let world = World::with(&[("AWS_ENDPOINT_URL_PINPOINT", ""), ("AWS_REGION", "no region")]).await;
+    let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
+    answer.is_problem(503, "provider_unavailable");
+    assert_eq!(answer.body.get("delivery"), None);
+    let cause = world.last_line()["cause"].as_str().unwrap().to_owned();
+    assert!(cause.starts_with("the request could not be made: "), "{cause}");
+}
+
+#[tokio::test]
 async fn a_connection_that_is_never_accepted_ends_with_the_connect_timeout() {
     // A TLS handshake that is never answered is a part of connecting.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
