@@ -298,7 +298,7 @@ impl Failure {
             Kind::Answered(404 | 405) => Error::new(
                 Code::Misconfigured,
                 "Amazon Pinpoint does not know the application. Operator: look at PINPOINT_APPLICATION_ID and the region. \
-                 Applications can no longer be made in new accounts: those use AWS End User Messaging instead.",
+                 AWS takes no new Pinpoint customers: new accounts use AWS End User Messaging instead.",
             ),
             Kind::Answered(429) => throttled(),
             Kind::Answered(400..500) => Error::new(
