@@ -35,7 +35,8 @@ deploy: build ## build and deploy; SAM asks for the settings (needs an AWS accou
 	$(TOOLS) sam deploy --guided --capabilities CAPABILITY_IAM --parameter-overrides Architecture=$(ARCH)
 
 invoke: ## run the packaged function on EVENT=events/….json, with the simulator as Pinpoint
-	@tests/e2e/invoke.sh "$(EVENT)"
+	@tests/e2e/setup.sh >/dev/null
+	@$(TOOLS) tests/e2e/invoke.sh "$(EVENT)"
 
 tools:
 	@tests/e2e/setup.sh

@@ -1,11 +1,11 @@
 //! The settings: from the environment to types that cannot be half right.
 
-use crate::aws::pinpoint;
-use crate::aws::{Account, Credentials};
+use crate::aws::pinpoint::{self, Pinpoint};
+use crate::aws::{Account, Credentials, SharedHttpClient};
 use crate::http::{Gate, SOURCE_LIMIT};
 use crate::phone::Country;
 use crate::policy::AllowedCountries;
-use crate::provider::{Dlt, ProviderLimits};
+use crate::provider::{Dlt, Provider, ProviderLimits};
 use crate::service::{Defaults, Origination, ReferenceIds, Rules};
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -34,6 +34,18 @@ pub enum ProviderSettings {
         /// An endpoint in place of AWS's.
         endpoint: Option<String>,
     },
+}
+
+impl ProviderSettings {
+    /// The provider itself, in `account`, reached through `http_client`.
+    #[must_use]
+    pub fn connect(self, account: &Account, http_client: SharedHttpClient) -> Box<dyn Provider> {
+        match self {
+            Self::Pinpoint { application_id, endpoint } => {
+                Box::new(Pinpoint::new(account, application_id, endpoint, http_client))
+            }
+        }
+    }
 }
 
 /// One line of the settings table.

@@ -1,10 +1,9 @@
 //! The function: reads the settings, builds the adapters, hands the app to Lambda's runtime.
 
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
-use otp_lambda::aws::{self, pinpoint::Pinpoint};
-use otp_lambda::config::{self, ProviderSettings, Settings};
+use otp_lambda::aws;
+use otp_lambda::config::{self, Settings};
 use otp_lambda::event::{App, Invocation};
-use otp_lambda::provider::Provider;
 use otp_lambda::service::Service;
 use otp_lambda::telemetry;
 use serde_json::value::RawValue;
@@ -47,11 +46,7 @@ fn main() -> ExitCode {
 
 async fn serve(settings: Settings) -> Result<(), lambda_runtime::Error> {
     let client = aws::http_client(settings.account.ca_bundle.as_deref());
-    let provider: Box<dyn Provider> = match settings.provider {
-        ProviderSettings::Pinpoint { application_id, endpoint } => {
-            Box::new(Pinpoint::new(&settings.account, application_id, endpoint.as_deref(), client))
-        }
-    };
+    let provider = settings.provider.connect(&settings.account, client);
     let app = App::new(Service::new(settings.rules, provider), settings.gate);
     let app = &app;
     let handler = service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {

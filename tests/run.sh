@@ -3,27 +3,15 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-skip() {
-    printf 'skipped: %s\n' "$*"
-    if [ "${OTP_SKIP_NOTHING:-}" = 1 ]; then
-        printf 'OTP_SKIP_NOTHING=1: that is an error\n' >&2
-        exit 1
-    fi
-}
-
-step() { printf '\n== %s\n' "$*"; }
+. tests/steps.sh
 
 step "the code"
 cargo test --workspace
 
 step "the package"
-case "$(uname -m)" in
-x86_64) architecture=x86_64 ;;
-*) architecture=arm64 ;;
-esac
 if [ -n "${OTP_E2E_SAM:-}" ]; then
-    sam build --parameter-overrides "Architecture=$architecture"
-    OTP_E2E_ARCHITECTURE=$architecture "$OTP_E2E_SAM_PYTHON" -m pytest -q -rs -p no:cacheprovider tests/e2e/test_build.py
+    sam build --parameter-overrides "Architecture=$OTP_E2E_ARCHITECTURE"
+    "$OTP_E2E_SAM_PYTHON" -m pytest -q -rs -p no:cacheprovider tests/e2e/test_build.py
     export OTP_E2E_BOOTSTRAP="$PWD/.aws-sam/build/Function/bootstrap"
 else
     skip "the package: needs Python"

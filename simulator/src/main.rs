@@ -5,8 +5,8 @@
 use std::{env, io, process::ExitCode, sync::Arc, time::Duration};
 
 use otp_lambda::{
-    aws::{self, pinpoint::Pinpoint},
-    config::{ProviderSettings, Settings},
+    aws,
+    config::Settings,
     event::{App, Invocation},
     service::Service,
     telemetry,
@@ -113,10 +113,8 @@ fn desk(pinpoint: &str) -> io::Result<App> {
     })
     .map_err(io::Error::other)?;
     telemetry::install(settings.log_level);
-    let ProviderSettings::Pinpoint { application_id, endpoint } = settings.provider;
-    let client = aws::http_client(None);
-    let pinpoint = Pinpoint::new(&settings.account, application_id, endpoint.as_deref(), client);
-    Ok(App::new(Service::new(settings.rules, Box::new(pinpoint)), settings.gate))
+    let provider = settings.provider.connect(&settings.account, aws::http_client(None));
+    Ok(App::new(Service::new(settings.rules, provider), settings.gate))
 }
 
 #[expect(clippy::print_stdout, reason = "a program that a person starts")]

@@ -58,7 +58,7 @@ impl Pinpoint {
     pub fn new(
         account: &Account,
         application_id: String,
-        endpoint: Option<&str>,
+        endpoint: Option<String>,
         http_client: SharedHttpClient,
     ) -> Self {
         let keys = &account.credentials;
@@ -82,7 +82,7 @@ impl Pinpoint {
             .use_fips(account.fips)
             .use_dual_stack(account.dual_stack);
         config.set_app_name(AppName::new("otp-lambda").ok());
-        config.set_endpoint_url(endpoint.map(str::to_owned));
+        config.set_endpoint_url(endpoint);
         Self { client: Client::from_conf(config.build()), application_id }
     }
 }

@@ -25,9 +25,6 @@ pub(super) enum Origin {
     Unclear,
 }
 
-/// What AWS calls the visitors of a Cognito identity pool who have not signed in.
-const GUEST: &str = "unauthenticated";
-
 impl Origin {
     /// The name in log lines.
     pub(super) fn name(self) -> &'static str {
@@ -272,6 +269,9 @@ impl<'a> Event<'a> {
         answer.into()
     }
 }
+
+/// What AWS calls the visitors of a Cognito identity pool who have not signed in.
+const GUEST: &str = "unauthenticated";
 
 /// The reason phrase of the statuses that this program answers with.
 fn reason(status: u16) -> &'static str {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the packaged function on one event, with the simulator as Pinpoint, and prints the answer: by SAM where Docker is,
-# by the Lambda Runtime Interface Emulator where it is not.
+# by the Lambda Runtime Interface Emulator where it is not. To be run by with-tools.sh, as `make invoke` does.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -12,22 +12,14 @@ event="$1"
 }
 
 phone=http://127.0.0.1:6870
-case "$(uname -m)" in
-x86_64) architecture=x86_64 ;;
-*) architecture=arm64 ;;
-esac
-
-tests/e2e/setup.sh >/dev/null
-while IFS='=' read -r name value; do export "$name=$value"; done <target/e2e/env
 [ -n "${OTP_E2E_SAM:-}" ] || {
     echo "make invoke needs Python 3.10 or later, for SAM. Without it, try: make run" >&2
     exit 1
 }
-export PATH="$OTP_E2E_BIN:$PATH" SAM_CLI_TELEMETRY=0
 
 if [ ! -x .aws-sam/build/Function/bootstrap ] || [ -n "$(find src Cargo.lock template.yaml -newer .aws-sam/build/Function/bootstrap -print -quit)" ]; then
     echo "Building the package (minutes, the first time) …" >&2
-    sam build --parameter-overrides "Architecture=$architecture" >&2
+    sam build --parameter-overrides "Architecture=$OTP_E2E_ARCHITECTURE" >&2
 fi
 
 # The simulator of `make run`, if that is running: its inbox then shows the text, and its codes verify.
@@ -53,7 +45,7 @@ if docker info >/dev/null 2>&1; then
     variables=$(printf '"%s",' "${settings[@]}" | sed 's/=/":"/g; s/,$//')
     printf '{"Function":{%s}}' "$variables" >target/e2e/invoke.json
     env "${settings[@]}" sam local invoke Function --event "$event" --docker-network host \
-        --env-vars target/e2e/invoke.json --parameter-overrides "Architecture=$architecture"
+        --env-vars target/e2e/invoke.json --parameter-overrides "Architecture=$OTP_E2E_ARCHITECTURE"
     exit
 fi
 

@@ -1,7 +1,6 @@
 //! What Pinpoint can do to a request, and what the caller is told.
 
 use crate::world::{NUMBER, World};
-use otp_lambda::config::Settings;
 use otp_lambda::error::Error;
 use otp_lambda::event::App;
 use otp_lambda::otp::Otp;
@@ -249,8 +248,7 @@ impl Provider for Panicking {
 #[tokio::test]
 async fn a_panic_is_a_500_and_the_next_request_is_served() {
     let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
-    let environment = crate::world::environment(&simulator.url());
-    let settings = Settings::read(&|name| environment.get(name).cloned()).unwrap();
+    let settings = crate::world::read(&simulator.url(), &[]);
     let app = App::new(Service::new(settings.rules, Box::new(Panicking)), settings.gate);
     let world = World::around(app, simulator);
     for _ in 0..2 {

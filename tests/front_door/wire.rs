@@ -1,12 +1,10 @@
 //! The two requests to Pinpoint, as they are on the wire, and where they go.
 
-use crate::world::{NUMBER, environment, file};
+use crate::world::{NUMBER, app, file, now, read};
 use aws_smithy_http_client::test_util::{ReplayEvent, StaticReplayClient};
 use aws_smithy_types::body::SdkBody;
-use otp_lambda::aws::pinpoint::Pinpoint;
-use otp_lambda::config::{ProviderSettings, Settings};
-use otp_lambda::event::{App, Invocation};
-use otp_lambda::service::Service;
+use otp_lambda::aws::SharedHttpClient;
+use otp_lambda::event::Invocation;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -14,18 +12,12 @@ use std::time::Duration;
 /// One exchange with Pinpoint: sends `event` through a function with these settings, answers its one request with
 /// `answer`, and gives back what was requested and what the function said.
 async fn exchange(settings: &[(&str, &str)], event: &Value, answer: &str) -> (Wire, Value) {
-    let mut environment = environment("");
-    environment.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-    let settings = Settings::read(&|name| environment.get(name).cloned()).unwrap();
     let answer = http::Response::builder().status(200).body(SdkBody::from(answer)).unwrap();
     let client = StaticReplayClient::new(vec![ReplayEvent::new(http::Request::new(SdkBody::empty()), answer)]);
 
-    let ProviderSettings::Pinpoint { application_id, endpoint } = settings.provider;
-    let replay = otp_lambda::aws::SharedHttpClient::new(client.clone());
-    let pinpoint = Pinpoint::new(&settings.account, application_id, endpoint.as_deref(), replay);
-    let app = App::new(Service::new(settings.rules, Box::new(pinpoint)), settings.gate);
+    let app = app(read("", settings), SharedHttpClient::new(client.clone()));
     let event: Box<RawValue> = serde_json::from_str(&event.to_string()).unwrap();
-    let invocation = Invocation { request_id: String::new(), deadline: crate::world::now() + Duration::from_secs(10) };
+    let invocation = Invocation { request_id: String::new(), deadline: now() + Duration::from_secs(10) };
     let said = app.handle(&event, invocation).await.unwrap();
 
     let requests: Vec<_> = client.actual_requests().collect();

@@ -1,7 +1,7 @@
 //! One function, one simulated AWS, one log.
 
-use otp_lambda::aws::{self, pinpoint::Pinpoint};
-use otp_lambda::config::{ProviderSettings, Settings};
+use otp_lambda::aws::{self, SharedHttpClient};
+use otp_lambda::config::Settings;
 use otp_lambda::event::{App, Invocation, UnrecognizedEvent};
 use otp_lambda::service::Service;
 use otp_lambda::telemetry;
@@ -48,6 +48,19 @@ pub(crate) fn environment(endpoint: &str) -> BTreeMap<String, String> {
     .collect()
 }
 
+/// The usual settings, with these on top of, or in place of, them.
+pub(crate) fn read(endpoint: &str, changes: &[(&str, &str)]) -> Settings {
+    let mut environment = environment(endpoint);
+    environment.extend(changes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    Settings::read(&|name| environment.get(name).cloned()).unwrap()
+}
+
+/// The function with these settings, as `main` puts it together.
+pub(crate) fn app(settings: Settings, client: SharedHttpClient) -> App {
+    let provider = settings.provider.connect(&settings.account, client);
+    App::new(Service::new(settings.rules, provider), settings.gate)
+}
+
 impl World {
     pub(crate) async fn new() -> Self {
         Self::with(&[]).await
@@ -56,15 +69,10 @@ impl World {
     /// With these settings on top of, or in place of, the usual ones.
     pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
         let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
-        let mut environment = environment(&simulator.url());
-        environment.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        let settings = Settings::read(&|name| environment.get(name).cloned()).unwrap();
+        let settings = read(&simulator.url(), settings);
         assert_eq!(settings.log_level, LevelFilter::TRACE);
-        let ProviderSettings::Pinpoint { application_id, endpoint } = settings.provider;
         let client = aws::http_client(settings.account.ca_bundle.as_deref());
-        let pinpoint = Pinpoint::new(&settings.account, application_id, endpoint.as_deref(), client);
-        let app = App::new(Service::new(settings.rules, Box::new(pinpoint)), settings.gate);
-        Self::around(app, simulator)
+        Self::around(app(settings, client), simulator)
     }
 
     /// Around an app of the test's own making.
