@@ -9,7 +9,8 @@
 //! - [`event`]: the one entry point, from a Lambda event to an answer
 //! - [`http`]: requests in, answers out, for every HTTP origin
 //! - [`service`]: the order of effects of a send and of a verify
-//! - [`policy`]: which numbers are served
+//! - [`policy`]: which numbers are served, and how often
+//! - [`ledger`]: what is remembered of verifications, guesses and limits
 //! - [`provider`]: what is asked of the service that makes and checks codes
 //! - [`phone`], [`otp`], [`reference`](mod@reference): the three types that everything is about
 //! - [`error`]: every refusal and failure, in one table
@@ -22,6 +23,7 @@ pub mod config;
 pub mod error;
 pub mod event;
 pub mod http;
+pub mod ledger;
 pub mod otp;
 pub mod phone;
 pub mod policy;

@@ -67,6 +67,12 @@ impl ReferenceId {
         Ok(Self(hex(&bytes)))
     }
 
+    /// A reference ID made of the first 128 bits of a keyed hash: as good as random for whoever lacks the key.
+    #[must_use]
+    pub(crate) fn from_hash(hash: &[u8]) -> Self {
+        Self(hex(hash.get(..16).unwrap_or(hash)))
+    }
+
     /// The characters, for the provider and for the caller who asked.
     #[must_use]
     pub fn expose(&self) -> &str {
