@@ -4,6 +4,7 @@
 //! test holds both against a snapshot. [`Error`] is one occurrence of a code, with what this
 //! caller should know about it.
 
+use crate::ledger::Unavailable;
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -18,15 +19,33 @@ pub enum Code {
     Unauthenticated,
     /// The destination number belongs to no allowed country.
     CountryNotAllowed,
+    /// The operator has blocked the destination number.
+    DestinationBlocked,
+    /// Too many guesses about the destination number have failed; an operator can unlock it.
+    DestinationLocked,
     /// No such path.
     RouteNotFound,
+    /// No code was sent to this number under this reference.
+    VerificationNotFound,
     /// The path exists, with another method.
     MethodNotAllowed,
+    /// The right code came back before.
+    AlreadyVerified,
+    /// The same is being done at this moment.
+    VerificationInProgress,
+    /// The first request with this idempotency key is not finished.
+    IdempotencyKeyInUse,
+    /// The code's time is over.
+    CodeExpired,
+    /// Every guess is spent.
+    AttemptsExhausted,
+    /// The caller ended the verification.
+    VerificationCanceled,
     /// The body is larger than any valid request.
     BodyTooLarge,
     /// The body is not declared as JSON.
     UnsupportedMediaType,
-    /// The code is wrong, expired, used up or was never sent.
+    /// The code is wrong; without a ledger also expired, used up or never sent.
     InvalidCode,
     /// The destination number is no phone number.
     InvalidPhoneNumber,
@@ -34,6 +53,14 @@ pub enum Code {
     OptedOut,
     /// No message can reach the number.
     Undeliverable,
+    /// The idempotency key stands for another request.
+    IdempotencyKeyReused,
+    /// A limit is reached; `limit` names it.
+    RateLimited,
+    /// A code is on its way, and the next may not be sent yet.
+    ResendTooSoon,
+    /// No further code is sent for this verification.
+    ResendLimit,
     /// A defect of this program.
     InternalError,
     /// The operator has to change a setting or a permission.
@@ -44,6 +71,10 @@ pub enum Code {
     ProviderUnavailable,
     /// The provider asks for fewer requests.
     ProviderThrottled,
+    /// The ledger could not be reached, or failed.
+    LedgerUnavailable,
+    /// The operator has stopped all sends.
+    SendingPaused,
     /// The provider did not answer in time.
     ProviderTimeout,
 }
@@ -55,19 +86,34 @@ impl Code {
         (Self::InvalidParameter, "invalid_parameter", 400, "A member of the request is missing or invalid"),
         (Self::Unauthenticated, "unauthenticated", 403, "The caller is not authenticated"),
         (Self::CountryNotAllowed, "country_not_allowed", 403, "Numbers of this country are not served"),
+        (Self::DestinationBlocked, "destination_blocked", 403, "The number is blocked"),
+        (Self::DestinationLocked, "destination_locked", 403, "The number is locked after too many wrong codes"),
         (Self::RouteNotFound, "route_not_found", 404, "There is no such route"),
+        (Self::VerificationNotFound, "verification_not_found", 404, "There is no such verification"),
         (Self::MethodNotAllowed, "method_not_allowed", 405, "The route has another method"),
+        (Self::AlreadyVerified, "already_verified", 409, "The verification has succeeded before"),
+        (Self::VerificationInProgress, "verification_in_progress", 409, "The same is being done at this moment"),
+        (Self::IdempotencyKeyInUse, "idempotency_key_in_use", 409, "The first request with this key is not finished"),
+        (Self::CodeExpired, "code_expired", 410, "The code has expired"),
+        (Self::AttemptsExhausted, "attempts_exhausted", 410, "No guess is left"),
+        (Self::VerificationCanceled, "verification_canceled", 410, "The verification was canceled"),
         (Self::BodyTooLarge, "body_too_large", 413, "The request body is too large"),
         (Self::UnsupportedMediaType, "unsupported_media_type", 415, "The request body is not JSON"),
         (Self::InvalidCode, "invalid_code", 422, "The code is not valid"),
         (Self::InvalidPhoneNumber, "invalid_phone_number", 422, "The destination number is not a phone number"),
         (Self::OptedOut, "opted_out", 422, "The number has opted out of messages"),
         (Self::Undeliverable, "undeliverable", 422, "The number cannot be reached"),
+        (Self::IdempotencyKeyReused, "idempotency_key_reused", 422, "The key stands for another request"),
+        (Self::RateLimited, "rate_limited", 429, "A limit is reached"),
+        (Self::ResendTooSoon, "resend_too_soon", 429, "The next code cannot be sent yet"),
+        (Self::ResendLimit, "resend_limit", 429, "No further code is sent for this verification"),
         (Self::InternalError, "internal_error", 500, "Something went wrong here"),
         (Self::Misconfigured, "misconfigured", 500, "The service is not set up correctly"),
         (Self::ProviderRejected, "provider_rejected", 502, "The provider refused the request"),
         (Self::ProviderUnavailable, "provider_unavailable", 503, "The provider is not available"),
         (Self::ProviderThrottled, "provider_throttled", 503, "The provider is limiting requests"),
+        (Self::LedgerUnavailable, "ledger_unavailable", 503, "The ledger is not available"),
+        (Self::SendingPaused, "sending_paused", 503, "Sending is paused"),
         (Self::ProviderTimeout, "provider_timeout", 504, "The provider did not answer in time"),
     ];
 
@@ -112,6 +158,8 @@ struct Occurrence {
     field: Option<&'static str>,
     allow: Option<&'static str>,
     retry_after: Option<Duration>,
+    attempts_left: Option<u8>,
+    limit: Option<&'static str>,
     delivery_unknown: bool,
     cause: Option<String>,
     provider_request_id: Option<String>,
@@ -126,6 +174,8 @@ impl Error {
             field: None,
             allow: None,
             retry_after: None,
+            attempts_left: None,
+            limit: None,
             delivery_unknown: false,
             cause: None,
             provider_request_id: None,
@@ -155,6 +205,20 @@ impl Error {
     #[must_use]
     pub fn with_retry_after(mut self, wait: Duration) -> Self {
         self.0.retry_after = Some(wait);
+        self
+    }
+
+    /// Says how many guesses are left.
+    #[must_use]
+    pub fn with_attempts_left(mut self, attempts: u8) -> Self {
+        self.0.attempts_left = Some(attempts);
+        self
+    }
+
+    /// Names the limit that is reached: number, prefix, source, country, budget or guesses.
+    #[must_use]
+    pub fn with_limit(mut self, limit: &'static str) -> Self {
+        self.0.limit = Some(limit);
         self
     }
 
@@ -210,6 +274,18 @@ impl Error {
         self.0.retry_after.map(|wait| wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
     }
 
+    /// How many guesses are left.
+    #[must_use]
+    pub fn attempts_left(&self) -> Option<u8> {
+        self.0.attempts_left
+    }
+
+    /// The limit that is reached.
+    #[must_use]
+    pub fn limit(&self) -> Option<&'static str> {
+        self.0.limit
+    }
+
     /// Whether the message may have left.
     #[must_use]
     pub fn is_delivery_unknown(&self) -> bool {
@@ -229,6 +305,14 @@ impl Error {
     }
 }
 
+impl From<Unavailable> for Error {
+    fn from(unavailable: Unavailable) -> Self {
+        Self::new(Code::LedgerUnavailable, "The limits could not be looked up, so nothing was done. Try again shortly.")
+            .with_retry_after(Duration::from_secs(2))
+            .with_cause(unavailable.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -242,27 +326,42 @@ mod tests {
                 Code::InvalidParameter => 1,
                 Code::Unauthenticated => 2,
                 Code::CountryNotAllowed => 3,
-                Code::RouteNotFound => 4,
-                Code::MethodNotAllowed => 5,
-                Code::BodyTooLarge => 6,
-                Code::UnsupportedMediaType => 7,
-                Code::InvalidCode => 8,
-                Code::InvalidPhoneNumber => 9,
-                Code::OptedOut => 10,
-                Code::Undeliverable => 11,
-                Code::InternalError => 12,
-                Code::Misconfigured => 13,
-                Code::ProviderRejected => 14,
-                Code::ProviderUnavailable => 15,
-                Code::ProviderThrottled => 16,
-                Code::ProviderTimeout => 17,
+                Code::DestinationBlocked => 4,
+                Code::DestinationLocked => 5,
+                Code::RouteNotFound => 6,
+                Code::VerificationNotFound => 7,
+                Code::MethodNotAllowed => 8,
+                Code::AlreadyVerified => 9,
+                Code::VerificationInProgress => 10,
+                Code::IdempotencyKeyInUse => 11,
+                Code::CodeExpired => 12,
+                Code::AttemptsExhausted => 13,
+                Code::VerificationCanceled => 14,
+                Code::BodyTooLarge => 15,
+                Code::UnsupportedMediaType => 16,
+                Code::InvalidCode => 17,
+                Code::InvalidPhoneNumber => 18,
+                Code::OptedOut => 19,
+                Code::Undeliverable => 20,
+                Code::IdempotencyKeyReused => 21,
+                Code::RateLimited => 22,
+                Code::ResendTooSoon => 23,
+                Code::ResendLimit => 24,
+                Code::InternalError => 25,
+                Code::Misconfigured => 26,
+                Code::ProviderRejected => 27,
+                Code::ProviderUnavailable => 28,
+                Code::ProviderThrottled => 29,
+                Code::LedgerUnavailable => 30,
+                Code::SendingPaused => 31,
+                Code::ProviderTimeout => 32,
             }
         }
         for (index, row) in Code::TABLE.iter().enumerate() {
             assert_eq!(position(row.0), index, "{}", row.1);
             assert!((400..600).contains(&row.2), "{}", row.1);
         }
-        assert_eq!(Code::TABLE.len(), 18);
+        assert_eq!(Code::TABLE.len(), 33);
     }
 
     #[test]

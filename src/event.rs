@@ -1,19 +1,21 @@
 //! The one entry point: tells what an event is and hands it to its part of the program.
 
 use crate::http;
+use crate::phone::PhoneNumber;
 use crate::service::{Moment, Service};
 use crate::telemetry::Record;
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-/// What the provider may take at most. AWS answers in well under a second.
-const PROVIDER_TIME: Duration = Duration::from_secs(6);
-
 /// What is kept back of the time until the deadline, to write the answer and the log line.
 const RESERVE: Duration = Duration::from_millis(500);
+
+/// The same, where what happened is written down as well.
+const RESERVE_WITH_LEDGER: Duration = Duration::from_millis(1500);
 
 /// The function: everything it needs, ready for invocations.
 pub struct App {
@@ -33,11 +35,11 @@ pub struct Invocation {
 
 /// An event that is none of those this function answers. It says what was expected.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnrecognizedEvent(pub &'static str);
+pub struct UnrecognizedEvent(pub Cow<'static, str>);
 
 impl std::fmt::Display for UnrecognizedEvent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.0)
+        f.write_str(&self.0)
     }
 }
 
@@ -48,6 +50,31 @@ impl std::error::Error for UnrecognizedEvent {}
 struct Trigger<'a> {
     #[serde(borrow, rename = "triggerSource")]
     trigger_source: Option<&'a RawValue>,
+    #[serde(borrow)]
+    operation: Option<&'a RawValue>,
+}
+
+/// What an operator invokes the function with, directly: only who may call `lambda:InvokeFunction` can.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Command {
+    operation: Operation,
+    destination_number: String,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "camelCase")]
+enum Operation {
+    /// Forget the failed guesses about a number.
+    Unlock,
+    /// Say what a number is called in the ledger's table.
+    Key,
+}
+
+/// What an event is for.
+enum Recognized<'a> {
+    Http(Box<http::Event<'a>>),
+    Command(Command),
 }
 
 impl App {
@@ -81,46 +108,80 @@ impl App {
         let started = Instant::now();
         let cold_start = !self.warm.swap(true, Ordering::Relaxed);
         let mut record = Record::new(invocation.request_id, cold_start);
+        let reserve = if self.service.has_ledger() { RESERVE_WITH_LEDGER } else { RESERVE };
+        let moment = Moment { now, started, time_left: time_left(now, invocation.deadline, reserve) };
         let answer = match recognize(event) {
-            Ok(event) => {
-                let moment = Moment { now, provider_time: provider_time(now, invocation.deadline) };
-                Ok(http::answer(&self.service, self.gate, event, moment, &mut record).await)
+            Ok(Recognized::Http(event)) => {
+                Ok(http::answer(&self.service, self.gate, *event, moment, &mut record).await)
             }
-            Err(unrecognized) => {
-                record.outcome = "unrecognized_event";
-                record.cause = Some(unrecognized.to_string());
-                Err(unrecognized)
-            }
+            Ok(Recognized::Command(command)) => self.obey(&command, moment, &mut record).await,
+            Err(unrecognized) => Err(unrecognized),
         };
+        if let Err(unrecognized) = &answer {
+            record.outcome = "unrecognized_event";
+            record.cause = Some(unrecognized.to_string());
+        }
         record.write(started.elapsed());
         answer
     }
-}
 
-fn recognize(event: &RawValue) -> Result<http::Event<'_>, UnrecognizedEvent> {
-    let trigger: Trigger<'_> = serde_json::from_str(event.get()).map_err(|_| EXPECTED)?;
-    // Only AWS writes the top level of an event: a client's HTTP body is a string inside it.
-    if trigger.trigger_source.is_some_and(|source| source.get().starts_with('"')) {
-        return Err(NO_COGNITO);
+    /// Does what an operator asks for. What fails is a function error: there is no HTTP in front.
+    async fn obey(&self, command: &Command, moment: Moment, record: &mut Record) -> Result<Value, UnrecognizedEvent> {
+        let failed = |why: String| UnrecognizedEvent(Cow::Owned(why));
+        let number = PhoneNumber::parse(&command.destination_number).map_err(|error| failed(error.to_string()))?;
+        record.country = number.country();
+        let shown = number.to_string();
+        let answer = match command.operation {
+            Operation::Unlock => {
+                record.operation = Some("unlock");
+                let unlocked = self.service.unlock(&number, moment).await;
+                unlocked.map(|()| json!({ "unlocked": true, "destinationNumber": shown }))
+            }
+            Operation::Key => {
+                record.operation = Some("key");
+                self.service.key_of(&number).map(|key| json!({ "key": key, "destinationNumber": shown }))
+            }
+        };
+        let answer = answer.map_err(|error| failed(format!("{}: {}", error.code().name(), error.detail())))?;
+        record.outcome = "ok";
+        Ok(answer)
     }
-    http::Event::recognize(event).ok_or(EXPECTED)
 }
 
-const EXPECTED: UnrecognizedEvent = UnrecognizedEvent(
-    "This event is not one this function answers. Expected: an API Gateway REST (payload 1.0) or HTTP (payload 2.0) \
-     event, a Lambda function URL event, or an Application Load Balancer event.",
-);
+fn recognize(event: &RawValue) -> Result<Recognized<'_>, UnrecognizedEvent> {
+    let trigger: Trigger<'_> = serde_json::from_str(event.get()).map_err(|_| unrecognized(EXPECTED))?;
+    let is_text = |member: Option<&RawValue>| member.is_some_and(|member| member.get().starts_with('"'));
+    // Only AWS writes the top level of an event: a client's HTTP body is a string inside it.
+    if is_text(trigger.trigger_source) {
+        return Err(unrecognized(NO_COGNITO));
+    }
+    if let Some(event) = http::Event::recognize(event) {
+        return Ok(Recognized::Http(Box::new(event)));
+    }
+    if is_text(trigger.operation) {
+        let command = serde_json::from_str(event.get()).map_err(|_| unrecognized(EXPECTED_COMMAND))?;
+        return Ok(Recognized::Command(command));
+    }
+    Err(unrecognized(EXPECTED))
+}
 
-const NO_COGNITO: UnrecognizedEvent = UnrecognizedEvent(
-    "This is an Amazon Cognito trigger. Cognito sign-in needs the ledger, and this version of the function has none: \
-     remove the trigger from the user pool.",
-);
+fn unrecognized(why: &'static str) -> UnrecognizedEvent {
+    UnrecognizedEvent(Cow::Borrowed(why))
+}
 
-/// How long the provider may take: less than the invocation has left.
-fn provider_time(now: SystemTime, deadline: SystemTime) -> Duration {
+const EXPECTED: &str = "This event is not one this function answers. Expected: an API Gateway REST (payload 1.0) or HTTP \
+                        (payload 2.0) event, a Lambda function URL event, or an Application Load Balancer event.";
+
+const EXPECTED_COMMAND: &str = "Expected: {\"operation\": \"unlock\" or \"key\", \"destinationNumber\": \"+…\"}.";
+
+const NO_COGNITO: &str = "This is an Amazon Cognito trigger. This version of the function answers none: remove the \
+                          trigger from the user pool.";
+
+/// How long the work may take: less than the invocation has left.
+fn time_left(now: SystemTime, deadline: SystemTime, reserve: Duration) -> Duration {
     match deadline.duration_since(now) {
-        Ok(left) => PROVIDER_TIME.min(left.saturating_sub(RESERVE)),
-        Err(_) => PROVIDER_TIME,
+        Ok(left) => left.saturating_sub(reserve),
+        Err(_) => Duration::MAX,
     }
 }
 
@@ -129,17 +190,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_provider_ends_before_the_invocation_does() {
+    fn the_work_ends_before_the_invocation_does() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_hours(500_000);
-        let left = |ms| provider_time(now, now + Duration::from_millis(ms));
+        let left = |ms| time_left(now, now + Duration::from_millis(ms), RESERVE);
         assert_eq!(left(3000), Duration::from_millis(2500));
-        assert_eq!(left(60_000), PROVIDER_TIME);
         assert_eq!(left(300), Duration::ZERO);
     }
 
     #[test]
     fn a_deadline_in_the_past_is_not_believed() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_hours(500_000);
-        assert_eq!(provider_time(now, SystemTime::UNIX_EPOCH), PROVIDER_TIME);
+        assert_eq!(time_left(now, SystemTime::UNIX_EPOCH, RESERVE), Duration::MAX);
     }
 }

@@ -6,10 +6,13 @@ mod origin;
 pub use origin::Event;
 
 use crate::error::{Code, Error};
+use crate::ledger::Phase;
 use crate::otp::Otp;
 use crate::phone::PhoneNumber;
 use crate::reference::ReferenceId;
-use crate::service::{Moment, Reference, ReferenceIds, SendRequest, Service, VerifyRequest};
+use crate::service::{
+    Caller, Moment, Reference, ReferenceIds, SendRequest, Service, VerificationRequest, VerifyRequest,
+};
 use crate::telemetry::Record;
 use body::Members;
 use futures_util::FutureExt;
@@ -18,7 +21,6 @@ use serde_json::Value;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::panic::AssertUnwindSafe;
-use std::time::{Duration, SystemTime};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -29,13 +31,17 @@ pub enum Gate {
     Iam,
     /// Everybody: what stands in front has authenticated the caller and the event does not show it.
     Trusted,
+    /// Anybody. Callers whom AWS has authenticated may ask for more.
+    Open,
 }
 
-/// The two things that callers can ask for.
+/// The things that callers can ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Operation {
     Send,
     Verify,
+    Status,
+    Cancel,
 }
 
 /// An HTTP request, but for its body.
@@ -46,8 +52,10 @@ struct Request {
     path: String,
     /// Names in lower case.
     headers: Vec<(String, String)>,
-    /// Whether AWS names an authenticated caller.
-    authenticated: bool,
+    /// The caller, if AWS has authenticated it.
+    principal: Option<String>,
+    /// Where the connection came from.
+    address: Option<IpAddr>,
 }
 
 /// An HTTP answer.
@@ -83,6 +91,7 @@ pub(crate) async fn answer(
         Err(error) => {
             record.outcome = error.code().name();
             record.cause = error.cause().map(str::to_owned);
+            record.limit = error.limit();
             if let Some(id) = error.provider_request_id() {
                 record.provider_request(Some(id.to_owned()));
             }
@@ -102,33 +111,35 @@ async fn respond(
     reached: &mut Option<Operation>,
 ) -> Result<Response, Error> {
     let request = event.request()?;
-    let operation = route(&request.method, &request.path)?;
+    let operation = route(&request.method, &request.path, service.has_ledger())?;
     *reached = Some(operation);
     record.operation = Some(operation.name());
-    if gate == Gate::Iam && !request.authenticated {
-        return Err(Error::new(
-            Code::Unauthenticated,
-            "Nobody vouches for the caller: sign the request (SigV4), or put an authorizer in front.",
-        ));
-    }
+    let mut caller = request.caller(gate)?;
     request.check_headers()?;
+    caller.idempotency_key = request.idempotency_key(service.has_ledger())?;
     let body = event.body(body::LIMIT)?;
     match operation {
-        Operation::Send => send(service, &body, moment, record).await,
-        Operation::Verify => verify(service, &body, moment, record).await,
+        Operation::Send => send(service, &body, caller, moment, record).await,
+        Operation::Verify => verify(service, &body, &caller, moment, record).await,
+        Operation::Status => status(service, &body, &caller, moment, record).await,
+        Operation::Cancel => cancel(service, &body, &caller, moment, record).await,
     }
 }
 
-/// The routes, matched exactly.
-fn route(method: &str, path: &str) -> Result<Operation, Error> {
+/// The routes, matched exactly. Two of them are about what only a ledger remembers.
+fn route(method: &str, path: &str, has_ledger: bool) -> Result<Operation, Error> {
     let operation = match path {
         "/otp/send" => Operation::Send,
         "/otp/verify" => Operation::Verify,
+        "/otp/status" if has_ledger => Operation::Status,
+        "/otp/cancel" if has_ledger => Operation::Cancel,
         _ => {
-            return Err(Error::new(
-                Code::RouteNotFound,
-                "There is nothing at this path. The routes are POST /otp/send and POST /otp/verify.",
-            ));
+            let routes = if has_ledger {
+                "The routes are POST /otp/send, /otp/verify, /otp/status and /otp/cancel."
+            } else {
+                "The routes are POST /otp/send and POST /otp/verify."
+            };
+            return Err(Error::new(Code::RouteNotFound, format!("There is nothing at this path. {routes}")));
         }
     };
     if method == "POST" {
@@ -143,11 +154,30 @@ impl Operation {
         match self {
             Self::Send => "send",
             Self::Verify => "verify",
+            Self::Status => "status",
+            Self::Cancel => "cancel",
         }
     }
 }
 
 impl Request {
+    /// Who asks, if the gate lets it in.
+    fn caller(&self, gate: Gate) -> Result<Caller, Error> {
+        let known = |principal: String| Ok(Caller { principal: Some(principal), ..Caller::default() });
+        match (&self.principal, gate) {
+            (Some(principal), _) => known(principal.clone()),
+            (None, Gate::Trusted) => known("trusted".to_owned()),
+            (None, Gate::Open) if self.address.is_some() => Ok(Caller { address: self.address, ..Caller::default() }),
+            (None, Gate::Open) => {
+                Err(Error::new(Code::MalformedRequest, "The event does not say where the request came from."))
+            }
+            (None, Gate::Iam) => Err(Error::new(
+                Code::Unauthenticated,
+                "Nobody vouches for the caller: sign the request (SigV4), or put an authorizer in front.",
+            )),
+        }
+    }
+
     fn check_headers(&self) -> Result<(), Error> {
         let mut types = self.headers.iter().filter(|(name, _)| name == "content-type");
         if !matches!((types.next(), types.next()), (Some((_, value)), None) if is_json(value)) {
@@ -156,15 +186,24 @@ impl Request {
                 "The body must be JSON in UTF-8: send the header `content-type: application/json`.",
             ));
         }
-        // Refused rather than ignored: who sends it relies on it.
-        if self.headers.iter().any(|(name, _)| name == "idempotency-key") {
-            return Err(Error::new(
-                Code::InvalidParameter,
-                "Idempotency-Key needs the ledger, and this function runs without one: leave it out.",
-            )
-            .with_field("Idempotency-Key"));
-        }
         Ok(())
+    }
+
+    fn idempotency_key(&self, has_ledger: bool) -> Result<Option<String>, Error> {
+        const FIELD: &str = "Idempotency-Key";
+        let invalid = |detail: &'static str| Error::invalid_parameter(FIELD, detail);
+        let mut keys = self.headers.iter().filter(|(name, _)| name == "idempotency-key").map(|(_, value)| value);
+        let Some(key) = keys.next() else { return Ok(None) };
+        // Refused rather than ignored: who sends it relies on it.
+        if !has_ledger {
+            return Err(invalid("Idempotency-Key needs the ledger, and this function runs without one: leave it out."));
+        }
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        if keys.next().is_none() && (1..=64).contains(&key.len()) && key.bytes().all(allowed) {
+            Ok(Some(key.clone()))
+        } else {
+            Err(invalid("Idempotency-Key must be given once, with 1 to 64 characters of A-Z, a-z, 0-9, _ and -."))
+        }
     }
 }
 
@@ -179,46 +218,119 @@ fn is_json(content_type: &str) -> bool {
     media_type.eq_ignore_ascii_case("application/json") && charsets.all(|charset| charset.eq_ignore_ascii_case("utf-8"))
 }
 
-async fn send(service: &Service, body: &[u8], moment: Moment, record: &mut Record) -> Result<Response, Error> {
-    let request = read_send(service, body)?;
-    let sent = service.send(&request, moment, record).await?;
+async fn send(
+    service: &Service,
+    body: &[u8],
+    mut caller: Caller,
+    moment: Moment,
+    record: &mut Record,
+) -> Result<Response, Error> {
+    let request = read_send(service, body, &mut caller)?;
+    let sent = service.send(&request, &caller, moment, record).await?;
+    let receipt = sent.receipt;
     Ok(Response::json(
         202,
         &SendAnswer {
             reference_id: sent.reference.expose(),
             status: "pending",
             destination_number: request.to.to_string(),
-            channel: "sms",
-            message_id: sent.message_id.as_deref(),
-            code_length: request.code_length,
-            expires_at: rfc3339(sent.expires_at),
-            expires_in: 60 * u32::from(request.validity_minutes),
+            channel: &receipt.channel,
+            message_id: receipt.message_id.as_deref(),
+            code_length: receipt.code_length,
+            attempts_left: receipt.attempts_left,
+            expires_at: rfc3339(receipt.expires),
+            expires_in: seconds(receipt.sent, receipt.expires),
+            resend_at: receipt.resend.map(rfc3339_rounded_up),
+            resend_in: receipt.resend.map(|resend| seconds_rounded_up(receipt.sent, resend)),
         },
     ))
 }
 
-async fn verify(service: &Service, body: &[u8], moment: Moment, record: &mut Record) -> Result<Response, Error> {
-    let request = read_verify(service, body)?;
-    let reference = service.verify(&request, moment, record).await?;
+async fn verify(
+    service: &Service,
+    body: &[u8],
+    caller: &Caller,
+    moment: Moment,
+    record: &mut Record,
+) -> Result<Response, Error> {
+    let request = read_verify(service, body, caller)?;
+    let reference = service.verify(&request, caller, moment, record).await?;
     Ok(Response::json(200, &VerifyAnswer { valid: true, reference_id: reference.expose(), status: "verified" }))
 }
 
-fn read_send(service: &Service, body: &[u8]) -> Result<SendRequest, Error> {
-    let mut members = Members::read(
-        body,
-        &[
-            "destinationNumber",
-            "brandName",
-            "source",
-            "codeLength",
-            "validityPeriod",
-            "allowedAttempts",
-            "language",
-            "channel",
-            "referenceId",
-            "clientIp",
-        ],
-    )?;
+async fn status(
+    service: &Service,
+    body: &[u8],
+    caller: &Caller,
+    moment: Moment,
+    record: &mut Record,
+) -> Result<Response, Error> {
+    let mut members =
+        Members::read(body, known(caller, &["destinationNumber", "referenceId", "claim", "brandName", "source"], 3))?;
+    let claim = members.boolean("claim")?.unwrap_or(false);
+    let to = destination_number(&mut members)?;
+    let reference = reference(service, &mut members, caller)?;
+    let request = VerificationRequest { to, reference };
+    if claim {
+        let reference = service.claim(&request, caller, moment, record).await?;
+        return Ok(Response::json(
+            200,
+            &ClaimAnswer { claimed: true, reference_id: reference.expose(), status: Phase::Verified.name() },
+        ));
+    }
+    let status = service.status(&request, moment, record).await?;
+    let now = moment.millis().0;
+    let pending = status.phase == Phase::Pending;
+    Ok(Response::json(
+        200,
+        &StatusAnswer {
+            reference_id: status.reference.expose(),
+            status: status.phase.name(),
+            destination_number: request.to.to_string(),
+            channel: &status.channel,
+            attempts_left: pending.then_some(status.attempts_left),
+            expires_at: pending.then(|| rfc3339(status.expires.0)),
+            expires_in: pending.then(|| seconds(now, status.expires.0)),
+            resend_at: pending.then(|| rfc3339_rounded_up(status.resend.0.max(now))),
+            resend_in: pending.then(|| seconds_rounded_up(now, status.resend.0)),
+        },
+    ))
+}
+
+async fn cancel(
+    service: &Service,
+    body: &[u8],
+    caller: &Caller,
+    moment: Moment,
+    record: &mut Record,
+) -> Result<Response, Error> {
+    let mut members =
+        Members::read(body, known(caller, &["destinationNumber", "referenceId", "brandName", "source"], 2))?;
+    let to = destination_number(&mut members)?;
+    let reference = reference(service, &mut members, caller)?;
+    let (reference, phase) = service.cancel(&VerificationRequest { to, reference }, moment, record).await?;
+    Ok(Response::json(200, &CancelAnswer { reference_id: reference.expose(), status: phase.name() }))
+}
+
+/// The members that this caller may set: of somebody nobody vouches for, only the first `public` ones.
+fn known<'a>(caller: &Caller, members: &'a [&'static str], public: usize) -> &'a [&'static str] {
+    if caller.principal.is_some() { members } else { members.get(..public).unwrap_or(members) }
+}
+
+fn read_send(service: &Service, body: &[u8], caller: &mut Caller) -> Result<SendRequest, Error> {
+    const MEMBERS: &[&str] = &[
+        "destinationNumber",
+        "language",
+        "channel",
+        "brandName",
+        "source",
+        "codeLength",
+        "validityPeriod",
+        "allowedAttempts",
+        "referenceId",
+        "clientIp",
+    ];
+    let mut members = Members::read(body, known(caller, MEMBERS, 3))?;
     let limits = service.limits();
     let defaults = &service.rules().defaults;
     let request = SendRequest {
@@ -233,52 +345,50 @@ fn read_send(service: &Service, body: &[u8]) -> Result<SendRequest, Error> {
             .integer("allowedAttempts", &limits.allowed_attempts)?
             .unwrap_or(defaults.allowed_attempts),
         language: one_of(&mut members, "language", limits.languages)?.unwrap_or(defaults.language),
+        channel: one_of(&mut members, "channel", limits.channels)?.unwrap_or("sms"),
         reference: reference_id(&mut members)?,
     };
-    one_of(&mut members, "channel", limits.channels)?;
-    // Checked now, so that callers can send it before the ledger's source limits need it.
     if let Some(address) = members.string("clientIp")? {
-        address
-            .parse::<IpAddr>()
+        let address = address
+            .parse()
             .map_err(|_| Error::invalid_parameter("clientIp", "clientIp must be an IPv4 or IPv6 address."))?;
+        caller.address = Some(address);
     }
     Ok(request)
 }
 
-fn read_verify(service: &Service, body: &[u8]) -> Result<VerifyRequest, Error> {
-    let mut members = Members::read(body, &["destinationNumber", "otp", "brandName", "source", "referenceId"])?;
-    let limits = service.limits();
+fn read_verify(service: &Service, body: &[u8], caller: &Caller) -> Result<VerifyRequest, Error> {
+    let known = known(caller, &["destinationNumber", "otp", "referenceId", "brandName", "source"], 3);
+    let mut members = Members::read(body, known)?;
     let to = destination_number(&mut members)?;
     let otp = members
         .string("otp")?
         .ok_or_else(|| Error::invalid_parameter("otp", "otp is missing."))
-        .and_then(|otp| Otp::parse(&otp, &limits.code_length))?;
+        .and_then(|otp| Otp::parse(&otp, &service.limits().code_length))?;
+    Ok(VerifyRequest { to, otp, reference: reference(service, &mut members, caller)? })
+}
+
+/// Which verification a request is about.
+fn reference(service: &Service, members: &mut Members, caller: &Caller) -> Result<Reference, Error> {
     let named = members.has("brandName") || members.has("source");
-    let reference = match (reference_id(&mut members)?, service.rules().reference_ids) {
+    match (reference_id(members)?, service.rules().reference_ids) {
         // Both could name two verifications; which one is meant is not ours to guess.
         (Some(_), _) if named => {
-            return Err(Error::invalid_parameter(
-                "referenceId",
-                "Give referenceId, or brandName and source, but not both.",
-            ));
+            Err(Error::invalid_parameter("referenceId", "Give referenceId, or brandName and source, but not both."))
         }
-        (Some(reference), _) => Reference::Given(reference),
-        (None, ReferenceIds::Random) => {
-            return Err(Error::invalid_parameter(
-                "referenceId",
-                "referenceId is missing: it is in the answer to the send.",
-            ));
-        }
-        (None, ReferenceIds::Derived) => {
+        (Some(reference), _) => Ok(Reference::Given(reference)),
+        (None, ReferenceIds::Derived) if caller.principal.is_some() => {
             let defaults = &service.rules().defaults;
-            Reference::Of {
-                brand_name: brand_name(&mut members, &limits.brand_name)?
+            Ok(Reference::Of {
+                brand_name: brand_name(members, &service.limits().brand_name)?
                     .unwrap_or_else(|| defaults.brand_name.clone()),
-                source: source(&mut members)?.unwrap_or_else(|| defaults.source.clone()),
-            }
+                source: source(members)?.unwrap_or_else(|| defaults.source.clone()),
+            })
         }
-    };
-    Ok(VerifyRequest { to, otp, reference })
+        (None, _) => {
+            Err(Error::invalid_parameter("referenceId", "referenceId is missing: it is in the answer to the send."))
+        }
+    }
 }
 
 fn destination_number(members: &mut Members) -> Result<PhoneNumber, Error> {
@@ -332,13 +442,60 @@ struct SendAnswer<'a> {
     status: &'static str,
     /// Masked.
     destination_number: String,
-    channel: &'static str,
+    channel: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     message_id: Option<&'a str>,
     code_length: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempts_left: Option<u8>,
     expires_at: String,
     /// Seconds.
-    expires_in: u32,
+    expires_in: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resend_at: Option<String>,
+    /// Seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resend_in: Option<u64>,
+}
+
+/// The answer to a question for the state of a verification; what holds for an open one only is left out of others.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StatusAnswer<'a> {
+    reference_id: &'a str,
+    status: &'static str,
+    /// Masked.
+    destination_number: String,
+    channel: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempts_left: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    /// Seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resend_at: Option<String>,
+    /// Seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resend_in: Option<u64>,
+}
+
+/// The answer to a claim that is good; every other answer is a problem.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ClaimAnswer<'a> {
+    claimed: bool,
+    reference_id: &'a str,
+    status: &'static str,
+}
+
+/// The answer to a cancel: what the verification is now.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CancelAnswer<'a> {
+    reference_id: &'a str,
+    status: &'static str,
 }
 
 /// The answer to a verify whose code is right; every other answer is a problem.
@@ -365,6 +522,10 @@ struct Problem<'a> {
     valid: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempts_left: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<&'static str>,
     /// Seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u64>,
@@ -386,6 +547,8 @@ fn problem(error: &Error, reached: Option<Operation>, request_id: &str) -> Respo
             request_id,
             valid: (reached == Some(Operation::Verify)).then_some(false),
             field: error.field(),
+            attempts_left: error.attempts_left(),
+            limit: error.limit(),
             retry_after,
             delivery: error.is_delivery_unknown().then_some("unknown"),
         },
@@ -412,12 +575,24 @@ impl Response {
     }
 }
 
-/// A time to the second, rounded down.
-fn rfc3339(time: SystemTime) -> String {
-    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
-    i64::try_from(seconds)
+/// A time in milliseconds to the second, rounded down: the end of something is not to be told late.
+fn rfc3339(millis: u64) -> String {
+    i64::try_from(millis / 1000)
         .ok()
         .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
         .and_then(|time| time.format(&Rfc3339).ok())
         .unwrap_or_default()
+}
+
+/// The same rounded up: a beginning is not to be told early.
+fn rfc3339_rounded_up(millis: u64) -> String {
+    rfc3339(millis.div_ceil(1000) * 1000)
+}
+
+fn seconds(from: u64, until: u64) -> u64 {
+    until.saturating_sub(from) / 1000
+}
+
+fn seconds_rounded_up(from: u64, until: u64) -> u64 {
+    until.saturating_sub(from).div_ceil(1000)
 }

@@ -47,7 +47,7 @@ fn main() -> ExitCode {
 async fn serve(settings: Settings) -> Result<(), lambda_runtime::Error> {
     let client = aws::http_client(settings.account.ca_bundle.as_deref());
     let provider = settings.provider.connect(&settings.account, client);
-    let app = App::new(Service::new(settings.rules, provider), settings.gate);
+    let app = App::new(Service::new(settings.rules, provider, None), settings.gate);
     let app = &app;
     let handler = service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
         let invocation = Invocation { deadline: event.context.deadline(), request_id: event.context.request_id };

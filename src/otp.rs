@@ -49,7 +49,13 @@ impl Otp {
         }
     }
 
-    /// The digits, for the provider alone.
+    /// How many digits it has.
+    #[must_use]
+    pub fn length(&self) -> u8 {
+        u8::try_from(self.0.len()).unwrap_or(u8::MAX)
+    }
+
+    /// The digits, for the provider and for the ledger's keyed hash.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

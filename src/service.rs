@@ -1,18 +1,28 @@
 //! The order of effects of a send and of a verify. The only place where that order is written.
 
+mod guard;
+
+pub use guard::{Guard, LedgerPolicy, TestNumber};
+
 use crate::error::{Code, Error};
+use crate::ledger::{Attempt, Millis, NumberCharge, Opening, Phase, Said, Settled, State, Step, Success};
 use crate::otp::Otp;
 use crate::phone::{Country, PhoneNumber};
 use crate::policy::AllowedCountries;
-use crate::provider::{Dlt, Message, Provider, ProviderLimits, Verdict};
+use crate::provider::{Dlt, Message, Provider, ProviderLimits, Receipt, Verdict};
 use crate::reference::ReferenceId;
 use crate::telemetry::Record;
+use guard::{IdempotencyClaim, Plan, Tab};
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 /// Sends and verifies codes by the operator's rules.
 pub struct Service {
     rules: Rules,
     provider: Box<dyn Provider>,
+    /// What counts guesses and sends; without it, AWS's answers are passed on and no more is promised.
+    guard: Option<Guard>,
 }
 
 /// What the operator decides about every send and verify.
@@ -74,6 +84,28 @@ impl Origination {
     }
 }
 
+/// Who asks.
+#[derive(Debug, Default)]
+pub struct Caller {
+    /// The name of a caller whom somebody vouches for; nothing in public mode.
+    pub principal: Option<String>,
+    /// The address that source limits count, if one is known.
+    pub address: Option<IpAddr>,
+    /// The caller's `Idempotency-Key`.
+    pub idempotency_key: Option<String>,
+}
+
+impl Caller {
+    /// Whose idempotency key it is. Nobody vouches for a public caller, so its key is good for its own address and
+    /// number alone.
+    fn owner(&self, to: &PhoneNumber) -> String {
+        match &self.principal {
+            Some(principal) => principal.clone(),
+            None => format!("{} {}", self.address.map(|address| address.to_string()).unwrap_or_default(), to.expose()),
+        }
+    }
+}
+
 /// A parsed request to send a code.
 #[derive(Debug)]
 pub struct SendRequest {
@@ -85,6 +117,8 @@ pub struct SendRequest {
     pub source: String,
     /// The language of the text.
     pub language: &'static str,
+    /// How the code is delivered.
+    pub channel: &'static str,
     /// Digits of the code.
     pub code_length: u8,
     /// Minutes that the code is good for.
@@ -100,10 +134,27 @@ pub struct SendRequest {
 pub struct Sent {
     /// The name under which it is verified.
     pub reference: ReferenceId,
+    /// The rest of the answer.
+    pub receipt: SentReceipt,
+}
+
+/// What a sender is told, and told again under the same idempotency key. Holds nothing that names anybody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SentReceipt {
     /// The provider's ID of the message.
     pub message_id: Option<String>,
+    /// How it was delivered.
+    pub channel: String,
+    /// Digits of the code.
+    pub code_length: u8,
+    /// When it was sent.
+    pub sent: u64,
     /// When the code ends.
-    pub expires_at: SystemTime,
+    pub expires: u64,
+    /// Guesses that are left, if they are counted.
+    pub attempts_left: Option<u8>,
+    /// When the next code may be sent, if that is limited.
+    pub resend: Option<u64>,
 }
 
 /// A parsed request to verify a code.
@@ -117,7 +168,16 @@ pub struct VerifyRequest {
     pub reference: Reference,
 }
 
-/// How a caller names the verification that a guess is for.
+/// A parsed request about a verification as a whole.
+#[derive(Debug)]
+pub struct VerificationRequest {
+    /// Who got the code.
+    pub to: PhoneNumber,
+    /// Which verification it is.
+    pub reference: Reference,
+}
+
+/// How a caller names a verification.
 #[derive(Debug)]
 pub enum Reference {
     /// By its reference ID.
@@ -131,20 +191,64 @@ pub enum Reference {
     },
 }
 
+/// The state of a verification, for whoever knows its name.
+#[derive(Debug)]
+pub struct Status {
+    /// Its name.
+    pub reference: ReferenceId,
+    /// What it is now.
+    pub phase: Phase,
+    /// How the code was delivered.
+    pub channel: String,
+    /// Guesses that are left.
+    pub attempts_left: u8,
+    /// When the code ends.
+    pub expires: Millis,
+    /// When the next code may be sent.
+    pub resend: Millis,
+}
+
 /// When a call has to be done. The clock was read once, before.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
     /// The time of the whole invocation.
     pub now: SystemTime,
-    /// How long the provider may take.
-    pub provider_time: Duration,
+    /// When work on it began.
+    pub started: Instant,
+    /// How long it may take from then on.
+    pub time_left: Duration,
 }
 
-impl Service {
-    /// A service by these rules, with codes made and checked by `provider`.
+impl Moment {
+    /// The time of the whole invocation, as the ledger keeps it.
     #[must_use]
-    pub fn new(rules: Rules, provider: Box<dyn Provider>) -> Self {
-        Self { rules, provider }
+    pub fn millis(&self) -> Millis {
+        let since = self.now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn provider_time_left(&self) -> Duration {
+        PROVIDER_TIME.min(self.time_left.saturating_sub(self.started.elapsed()))
+    }
+}
+
+/// What the provider may take at most. AWS answers in well under a second.
+const PROVIDER_TIME: Duration = Duration::from_secs(6);
+
+/// Codes that are sent for one verification before it has to end.
+const MOST_SENDS: u8 = 3;
+
+/// How long after its first code a verification ends at the latest, however often the code is sent again.
+const LONGEST: Duration = Duration::from_hours(1);
+
+/// Who "made" the code of a test number.
+const TEST: &str = "test";
+
+impl Service {
+    /// A service by these rules, with codes made and checked by `provider`, and counted by `guard` if there is one.
+    #[must_use]
+    pub fn new(rules: Rules, provider: Box<dyn Provider>, guard: Option<Guard>) -> Self {
+        Self { rules, provider, guard }
     }
 
     /// The operator's rules.
@@ -159,23 +263,351 @@ impl Service {
         self.provider.limits()
     }
 
+    /// Whether guesses and sends are counted.
+    #[must_use]
+    pub fn has_ledger(&self) -> bool {
+        self.guard.is_some()
+    }
+
     /// Sends a code.
     ///
     /// # Errors
     ///
     /// Why no code was sent, or that it is not known.
-    pub async fn send(&self, request: &SendRequest, moment: Moment, record: &mut Record) -> Result<Sent, Error> {
+    pub async fn send(
+        &self,
+        request: &SendRequest,
+        caller: &Caller,
+        moment: Moment,
+        record: &mut Record,
+    ) -> Result<Sent, Error> {
         // The country comes before anything that costs: pumped numbers are refused for free.
         let country = self.admit(&request.to, record)?;
-        let reference = match (&request.reference, self.rules.reference_ids) {
-            (Some(reference), _) => reference.clone(),
-            (None, ReferenceIds::Derived) => ReferenceId::derived(&request.brand_name, &request.source, &request.to),
-            (None, ReferenceIds::Random) => ReferenceId::random()?,
+        let Some(guard) = &self.guard else { return self.send_uncounted(request, country, moment, record).await };
+        let now = moment.millis();
+        let number_key = guard.keys.number(&request.to);
+        let test_number = guard.test_number(&request.to, now);
+        guard.check_switches(&request.to, &number_key, now).await?;
+        guard.count_source("send", caller, now).await?;
+
+        // Claimed before anything is counted: a client that asks twice is not to use up its own user's limits.
+        let claim = guard.claim(request, caller, now).await?;
+        if let IdempotencyClaim::Answered { receipt, at } = claim {
+            let reference = self.reference_of_send(guard, request, caller, at)?;
+            return Ok(Sent { reference, receipt });
+        }
+        // What was counted on the way, to be given back if it is certain that no text has left.
+        let mut tab = Tab::default();
+        let outcome: Result<Sent, Error> = async {
+            let reference = self.reference_of_send(guard, request, caller, now)?;
+            let key = guard.keys.verification(&reference, &request.to);
+            let plan = guard.plan(request, &key, &number_key, test_number.is_some(), self.limits(), now).await?;
+
+            if test_number.is_none() {
+                guard.count_prefix(&request.to, &mut tab, now).await?;
+                guard.spend(country, &mut tab, now).await?;
+            }
+            // The one exact gate, and the last that refuses: whatever refused after it would have taken a place in the
+            // windows of somebody who got no text.
+            let number = guard.reserve_send(&number_key, test_number.is_some(), &plan, now).await?;
+            // Written before the provider is asked: a text without a record could be guessed at without end, and after
+            // a crash here the code that has left can still be verified.
+            let generation = guard.write_ahead(&key, request, &plan, self.provider_for(test_number), now).await?;
+
+            let outcome = match test_number {
+                Some(_) => Ok(Receipt { message_id: None, request_id: None }),
+                None => self.ask_to_send(request, country, &reference, &plan, moment, record).await,
+            };
+            let settled = match &outcome {
+                Ok(receipt) => Settled::Sent { message_id: receipt.message_id.as_deref() },
+                Err(error) if error.is_delivery_unknown() => Settled::Unclear,
+                // An earlier text of this verification may be in the person's hands: its code stays good.
+                Err(_) => plan.without_this_send(),
+            };
+            // The text has left or it has not: no failure to write that down changes what the caller is told.
+            record.best_effort("settle", guard.store.settle(&key, generation, &settled).await);
+            let receipt = outcome?;
+            Ok(Sent { reference, receipt: guard.receipt(&plan, &number, receipt.message_id, request.channel, now) })
+        }
+        .await;
+
+        if let Err(error) = &outcome
+            && !error.is_delivery_unknown()
+        {
+            guard.give_back(tab, record).await;
+        }
+        guard.end_claim(claim, &outcome, record).await;
+        outcome
+    }
+
+    /// Verifies a code and returns the name of the verification if the code is right.
+    ///
+    /// # Errors
+    ///
+    /// Why the code is refused, or why there is no verdict.
+    pub async fn verify(
+        &self,
+        request: &VerifyRequest,
+        caller: &Caller,
+        moment: Moment,
+        record: &mut Record,
+    ) -> Result<ReferenceId, Error> {
+        self.admit(&request.to, record)?;
+        let reference = request.reference.resolve(&request.to);
+        let Some(guard) = &self.guard else { return self.verify_uncounted(request, reference, moment, record).await };
+        let now = moment.millis();
+        guard.count_source("verify", caller, now).await?;
+        let key = guard.keys.verification(&reference, &request.to);
+        let number_key = guard.keys.number(&request.to);
+        let guess = guard.keys.guess(&reference, &request.to, &request.otp);
+        let winner = guard.winner(caller, &request.to)?;
+
+        // Paid for before it is asked: a hundred guesses at once still cost a hundred attempts.
+        let (paid, was) = match guard.store.spend_attempt(&key, &guess, now).await? {
+            Attempt::Paid(verification) => (verification, None),
+            Attempt::Refused(seen) => {
+                let reason = match guard::why_refused(seen.as_ref(), &guess, &winner, now) {
+                    Ok(()) => return Ok(reference),
+                    Err(reason) => reason,
+                };
+                if !(reason.may_be_of_other_software && self.could_be_of_other_software(&reference, request, caller)) {
+                    return Err(reason.error);
+                }
+                let opening = self.of_other_software(request, now);
+                let seen = seen.as_ref();
+                let was = seen.map(|seen| seen.phase(now));
+                (
+                    guard.open_for_other_software(&key, &number_key, &guess, seen, &opening, reason.error, now).await?,
+                    was,
+                )
+            }
         };
-        let india = country.as_str() == "IN";
+        // Counted for the number, too, and as failed: whoever asks for new codes, under whatever names, gets no more
+        // guesses, and a guess that is never answered was one all the same. Nothing reaches the provider without this.
+        let charge = match guard.store.charge_number(&number_key, now).await? {
+            NumberCharge::Charged(charge) => charge,
+            NumberCharge::Locked => return Err(guard::locked()),
+        };
+
+        let used = paid.used.as_ref().is_some_and(|used| used.code == guess && used.until > now);
+        let verdict = if used {
+            // AWS does not say that a code works once only.
+            Ok(Verdict::Invalid)
+        } else if paid.provider == TEST {
+            Ok(guard.check_test_number(&request.to, &reference, &guess, now))
+        } else {
+            self.ask_to_verify(request, &reference, moment, record).await
+        };
+        let generation = paid.generation;
+        match verdict {
+            Err(error) => {
+                // Nobody knows whether AWS counted it. It stays paid for, and may be asked again at the price of another.
+                record.best_effort("note", guard.store.note_answer(&key, generation, &guess, Said::Unclear).await);
+                Err(error.with_attempts_left(paid.left))
+            }
+            Ok(Verdict::Invalid) => {
+                record.best_effort("note", guard.store.note_answer(&key, generation, &guess, Said::Invalid).await);
+                Err(guard::wrong_code(paid.left, was))
+            }
+            Ok(Verdict::Valid) => {
+                let success = Success { winner, code: guess, at: now };
+                consume(guard, &key, generation, &success).await?;
+                record.best_effort("clear", guard.store.clear_failures(&number_key, charge, now).await);
+                Ok(reference)
+            }
+        }
+    }
+
+    /// The state of a verification.
+    ///
+    /// # Errors
+    ///
+    /// `verification_not_found`; `route_not_found` without a ledger.
+    pub async fn status(
+        &self,
+        request: &VerificationRequest,
+        moment: Moment,
+        record: &mut Record,
+    ) -> Result<Status, Error> {
+        self.admit(&request.to, record)?;
+        let guard = self.guard.as_ref().ok_or_else(no_ledger)?;
+        let now = moment.millis();
+        let reference = request.reference.resolve(&request.to);
+        let key = guard.keys.verification(&reference, &request.to);
+        let number_key = guard.keys.number(&request.to);
+        let (seen, number) = futures_util::join!(guard.store.verification(&key), guard.store.number(&number_key));
+        let (seen, number) = (seen?.ok_or_else(guard::not_found)?, number?);
+        Ok(Status {
+            phase: seen.phase(now),
+            attempts_left: seen.left,
+            expires: seen.expires,
+            resend: guard.next_send(&number, seen.sends, seen.expires),
+            channel: seen.channel,
+            reference,
+        })
+    }
+
+    /// Answers yes once for a verification that has succeeded: what a backend asks after a browser says so.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub async fn claim(
+        &self,
+        request: &VerificationRequest,
+        caller: &Caller,
+        moment: Moment,
+        record: &mut Record,
+    ) -> Result<ReferenceId, Error> {
+        self.admit(&request.to, record)?;
+        let guard = self.guard.as_ref().ok_or_else(no_ledger)?;
+        if caller.principal.is_none() {
+            return Err(
+                Error::new(Code::Unauthenticated, "Only a caller somebody vouches for can claim.").with_field("claim")
+            );
+        }
+        let now = moment.millis();
+        let reference = request.reference.resolve(&request.to);
+        let key = guard.keys.verification(&reference, &request.to);
+        let claimant = guard.winner(caller, &request.to)?;
+        match guard.store.claim(&key, &claimant, now).await? {
+            Step::Done => Ok(reference),
+            Step::Refused(seen) => guard::why_not_claimed(seen.as_ref(), &claimant, now).map(|()| reference),
+        }
+    }
+
+    /// Ends a verification, and says what it is now; one that has ended stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// `verification_not_found`; `route_not_found` without a ledger.
+    pub async fn cancel(
+        &self,
+        request: &VerificationRequest,
+        moment: Moment,
+        record: &mut Record,
+    ) -> Result<(ReferenceId, Phase), Error> {
+        self.admit(&request.to, record)?;
+        let guard = self.guard.as_ref().ok_or_else(no_ledger)?;
+        let now = moment.millis();
+        let reference = request.reference.resolve(&request.to);
+        let key = guard.keys.verification(&reference, &request.to);
+        match guard.store.cancel(&key, now).await? {
+            Step::Done => Ok((reference, Phase::Canceled)),
+            Step::Refused(seen) => Ok((reference, seen.ok_or_else(guard::not_found)?.phase(now))),
+        }
+    }
+
+    /// Forgets the failed guesses about a number: for an operator.
+    ///
+    /// # Errors
+    ///
+    /// `ledger_unavailable`; `route_not_found` without a ledger.
+    pub async fn unlock(&self, number: &PhoneNumber, moment: Moment) -> Result<(), Error> {
+        let guard = self.guard.as_ref().ok_or_else(no_ledger)?;
+        Ok(guard.store.unlock(&guard.keys.number(number), moment.millis()).await?)
+    }
+
+    /// The name of a number in the ledger's table: for an operator who blocks or allows it.
+    ///
+    /// # Errors
+    ///
+    /// `route_not_found` without a ledger.
+    pub fn key_of(&self, number: &PhoneNumber) -> Result<String, Error> {
+        let guard = self.guard.as_ref().ok_or_else(no_ledger)?;
+        Ok(guard.keys.number(number).as_str().to_owned())
+    }
+
+    fn admit(&self, number: &PhoneNumber, record: &mut Record) -> Result<Country, Error> {
+        record.country = number.country();
+        self.rules.allowed_countries.admit(number)
+    }
+
+    fn provider_for(&self, test_number: Option<&TestNumber>) -> &'static str {
+        if test_number.is_some() { TEST } else { self.provider.name() }
+    }
+
+    /// How a send's verification is named. `at` is when it was first asked for: under one idempotency key a random
+    /// name comes out the same again, without being stored.
+    fn reference_of_send(
+        &self,
+        guard: &Guard,
+        request: &SendRequest,
+        caller: &Caller,
+        at: Millis,
+    ) -> Result<ReferenceId, Error> {
+        match (&request.reference, self.rules.reference_ids, &caller.idempotency_key) {
+            (None, ReferenceIds::Random, Some(key)) => Ok(guard.keys.reference(&caller.owner(&request.to), key, at)),
+            _ => self.new_reference(request),
+        }
+    }
+
+    fn new_reference(&self, request: &SendRequest) -> Result<ReferenceId, Error> {
+        match (&request.reference, self.rules.reference_ids) {
+            (Some(reference), _) => Ok(reference.clone()),
+            (None, ReferenceIds::Derived) => {
+                Ok(ReferenceId::derived(&request.brand_name, &request.source, &request.to))
+            }
+            (None, ReferenceIds::Random) => ReferenceId::random(),
+        }
+    }
+
+    /// Whether the verification may have been begun by other software that names it as AWS's example does. Nobody else
+    /// can be believed to know of a code that this program did not send.
+    fn could_be_of_other_software(&self, reference: &ReferenceId, request: &VerifyRequest, caller: &Caller) -> bool {
+        let defaults = &self.rules.defaults;
+        let derived = match &request.reference {
+            Reference::Of { .. } => true,
+            Reference::Given(_) => {
+                *reference == ReferenceId::derived(&defaults.brand_name, &defaults.source, &request.to)
+            }
+        };
+        derived && self.rules.reference_ids == ReferenceIds::Derived && caller.principal.is_some()
+    }
+
+    fn of_other_software<'a>(&'a self, request: &'a VerifyRequest, now: Millis) -> Opening<'a> {
+        let defaults = &self.rules.defaults;
+        let brand_name = match &request.reference {
+            Reference::Of { brand_name, .. } => brand_name,
+            Reference::Given(_) => &defaults.brand_name,
+        };
+        Opening {
+            state: State::Sent,
+            first: now,
+            expires: now.plus(minutes(defaults.validity_minutes)),
+            left: defaults.allowed_attempts,
+            provider: self.provider.name(),
+            channel: "sms",
+            code_length: request.otp.length(),
+            language: defaults.language,
+            brand_name,
+        }
+    }
+
+    async fn ask_to_send(
+        &self,
+        request: &SendRequest,
+        country: Country,
+        reference: &ReferenceId,
+        plan: &Plan,
+        moment: Moment,
+        record: &mut Record,
+    ) -> Result<Receipt, Error> {
         let message = Message {
+            brand_name: &plan.brand_name,
+            code_length: plan.code_length,
+            validity_minutes: plan.validity_minutes,
+            allowed_attempts: plan.left,
+            ..self.message(request, country, reference)
+        };
+        self.send_message(&message, moment, record).await
+    }
+
+    fn message<'a>(&'a self, request: &'a SendRequest, country: Country, reference: &'a ReferenceId) -> Message<'a> {
+        let india = country.as_str() == "IN";
+        Message {
             to: &request.to,
-            reference: &reference,
+            reference,
             brand_name: &request.brand_name,
             code_length: request.code_length,
             validity_minutes: request.validity_minutes,
@@ -183,43 +615,66 @@ impl Service {
             language: request.language,
             origination_identity: self.rules.origination.identity(country),
             dlt: self.rules.dlt.as_ref().filter(|_| india),
-        };
-
-        let asked = Instant::now();
-        let outcome = self.provider.send(&message, moment.provider_time).await;
-        record.provider_answered(self.provider.name(), asked.elapsed());
-        let receipt = outcome?;
-        record.provider_request(receipt.request_id);
-
-        // Counted from before the call, so that no caller is told of a code that has already ended.
-        let validity = Duration::from_secs(60 * u64::from(request.validity_minutes));
-        Ok(Sent { reference, message_id: receipt.message_id, expires_at: moment.now + validity })
+        }
     }
 
-    /// Verifies a code and returns the name of the verification if the code is right.
-    ///
-    /// # Errors
-    ///
-    /// `invalid_code` if it is not right; else why there is no verdict.
-    pub async fn verify(
+    async fn send_message(&self, message: &Message<'_>, moment: Moment, record: &mut Record) -> Result<Receipt, Error> {
+        let asked = Instant::now();
+        let outcome = self.provider.send(message, moment.provider_time_left()).await;
+        record.provider_answered(self.provider.name(), asked.elapsed());
+        let receipt = outcome?;
+        record.provider_request(receipt.request_id.clone());
+        Ok(receipt)
+    }
+
+    async fn ask_to_verify(
         &self,
         request: &VerifyRequest,
+        reference: &ReferenceId,
         moment: Moment,
         record: &mut Record,
-    ) -> Result<ReferenceId, Error> {
-        self.admit(&request.to, record)?;
-        let reference = match &request.reference {
-            Reference::Given(reference) => reference.clone(),
-            Reference::Of { brand_name, source } => ReferenceId::derived(brand_name, source, &request.to),
-        };
-
+    ) -> Result<Verdict, Error> {
         let asked = Instant::now();
-        let outcome = self.provider.verify(&request.to, &reference, &request.otp, moment.provider_time).await;
+        let time = moment.provider_time_left();
+        let outcome = self.provider.verify(&request.to, reference, &request.otp, time).await;
         record.provider_answered(self.provider.name(), asked.elapsed());
         let answer = outcome?;
         record.provider_request(answer.request_id);
+        Ok(answer.verdict)
+    }
 
-        match answer.verdict {
+    /// A send that nothing is known of afterwards: as AWS's example, and no more is promised.
+    async fn send_uncounted(
+        &self,
+        request: &SendRequest,
+        country: Country,
+        moment: Moment,
+        record: &mut Record,
+    ) -> Result<Sent, Error> {
+        let reference = self.new_reference(request)?;
+        let receipt = self.send_message(&self.message(request, country, &reference), moment, record).await?;
+        // Counted from before the call, so that no caller is told of a code that has already ended.
+        let sent = moment.millis();
+        let receipt = SentReceipt {
+            message_id: receipt.message_id,
+            channel: request.channel.to_owned(),
+            code_length: request.code_length,
+            sent: sent.0,
+            expires: sent.plus(minutes(request.validity_minutes)).0,
+            attempts_left: None,
+            resend: None,
+        };
+        Ok(Sent { reference, receipt })
+    }
+
+    async fn verify_uncounted(
+        &self,
+        request: &VerifyRequest,
+        reference: ReferenceId,
+        moment: Moment,
+        record: &mut Record,
+    ) -> Result<ReferenceId, Error> {
+        match self.ask_to_verify(request, &reference, moment, record).await? {
             Verdict::Valid => Ok(reference),
             // Without a ledger nobody knows which of these it is: the provider only says no.
             Verdict::Invalid => Err(Error::new(
@@ -228,9 +683,36 @@ impl Service {
             )),
         }
     }
+}
 
-    fn admit(&self, number: &PhoneNumber, record: &mut Record) -> Result<Country, Error> {
-        record.country = number.country();
-        self.rules.allowed_countries.admit(number)
+/// Makes the verification verified: the step that only one of many right answers gets done.
+///
+/// Tried twice: the code is used up at the provider by now, and its owner would have to begin anew. That is safe,
+/// because a first try that was carried out after all left the winner's own mark.
+async fn consume(guard: &Guard, key: &crate::ledger::Key, generation: u64, success: &Success) -> Result<(), Error> {
+    let step = match guard.store.consume(key, generation, success).await {
+        Err(_) => guard.store.consume(key, generation, success).await,
+        step => step,
+    };
+    match step? {
+        Step::Done => Ok(()),
+        Step::Refused(seen) => guard::why_not_consumed(seen.as_ref(), success),
+    }
+}
+
+fn no_ledger() -> Error {
+    Error::new(Code::RouteNotFound, "This needs the ledger, and this function runs without one.")
+}
+
+fn minutes(minutes: u8) -> Duration {
+    Duration::from_secs(60 * u64::from(minutes))
+}
+
+impl Reference {
+    fn resolve(&self, to: &PhoneNumber) -> ReferenceId {
+        match self {
+            Self::Given(reference) => reference.clone(),
+            Self::Of { brand_name, source } => ReferenceId::derived(brand_name, source, to),
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! only this program's own lines are written. The AWS SDK and the HTTP stack below it print whole
 //! requests when asked to talk, so no level turns them on.
 
+use crate::ledger::Unavailable;
 use crate::phone::Country;
 use std::io;
 use std::time::Duration;
@@ -33,9 +34,12 @@ pub struct Record {
     pub request_id: String,
     /// Whether this is the first invocation of its execution environment.
     pub cold_start: bool,
+    /// The limit that refused the request.
+    pub limit: Option<&'static str>,
     provider: Option<&'static str>,
     provider_time: Option<Duration>,
     provider_request_id: Option<String>,
+    lost: Vec<String>,
 }
 
 impl Record {
@@ -56,9 +60,17 @@ impl Record {
         self.provider_request_id = id;
     }
 
+    /// A step of the ledger that changes nothing for the caller: where it failed, the line says so.
+    pub fn best_effort(&mut self, step: &str, outcome: Result<(), Unavailable>) {
+        if let Err(Unavailable(cause)) = outcome {
+            self.lost.push(format!("{step}: {cause}"));
+        }
+    }
+
     /// Writes the line: INFO for answers and refusals, WARN for failures of the provider, ERROR
     /// for what the operator has to mend.
     pub fn write(&self, duration: Duration) {
+        let lost = (!self.lost.is_empty()).then(|| self.lost.join("; "));
         macro_rules! line {
             ($level:ident) => {
                 $level!(
@@ -73,7 +85,9 @@ impl Record {
                     providerMs = self.provider_time.map(milliseconds),
                     durationMs = milliseconds(duration),
                     coldStart = self.cold_start,
+                    limit = self.limit,
                     cause = self.cause,
+                    ledgerLost = lost,
                     "request"
                 )
             };
@@ -81,6 +95,7 @@ impl Record {
         match self.status {
             None | Some(500) => line!(error),
             Some(501..) => line!(warn),
+            Some(_) if lost.is_some() => line!(warn),
             Some(_) => line!(info),
         }
     }

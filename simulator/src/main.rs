@@ -114,7 +114,7 @@ fn desk(pinpoint: &str) -> io::Result<App> {
     .map_err(io::Error::other)?;
     telemetry::install(settings.log_level);
     let provider = settings.provider.connect(&settings.account, aws::http_client(None));
-    Ok(App::new(Service::new(settings.rules, provider), settings.gate))
+    Ok(App::new(Service::new(settings.rules, provider, None), settings.gate))
 }
 
 #[expect(clippy::print_stdout, reason = "a program that a person starts")]

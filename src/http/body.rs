@@ -61,6 +61,15 @@ impl Members {
         }
     }
 
+    /// Takes a boolean out.
+    pub(super) fn boolean(&mut self, name: &'static str) -> Result<Option<bool>, Error> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Bool(value)) => Ok(Some(value)),
+            Some(_) => Err(Error::invalid_parameter(name, format!("{name} must be true or false."))),
+        }
+    }
+
     /// Takes an integer within `range` out: `6`, not `"6"` or `6.0`.
     pub(super) fn integer(&mut self, name: &'static str, range: &RangeInclusive<u8>) -> Result<Option<u8>, Error> {
         let Some(value) = self.take(name) else { return Ok(None) };

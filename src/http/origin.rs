@@ -9,6 +9,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use std::fmt;
+use std::net::IpAddr;
 
 /// Which front door an event came through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +84,8 @@ struct Context<'a> {
 struct HttpContext<'a> {
     #[serde(borrow)]
     method: Option<&'a RawValue>,
+    #[serde(rename = "sourceIp")]
+    source_ip: Option<&'a RawValue>,
 }
 
 impl<'a> Event<'a> {
@@ -137,7 +140,8 @@ impl<'a> Event<'a> {
             method: method.ok_or_else(|| unreadable("HTTP method"))?,
             path: self.without_base(&path.ok_or_else(|| unreadable("path"))?),
             headers: self.headers().ok_or_else(|| unreadable("headers"))?,
-            authenticated: self.is_authenticated(),
+            principal: self.principal(),
+            address: self.address(),
         })
     }
 
@@ -190,31 +194,61 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// Whether AWS has authenticated the caller and says who it is: by IAM or by an authorizer.
+    /// Who the caller is, if AWS has authenticated it and says so: by IAM or by an authorizer.
     ///
     /// Fails closed: an authorizer that names nobody (`null`, an empty object) vouches for nobody,
     /// and neither does the guest role of a Cognito identity pool, which anybody can take on.
-    fn is_authenticated(&self) -> bool {
+    fn principal(&self) -> Option<String> {
         let authorizer: Value = parsed(self.context.authorizer).unwrap_or_default();
-        let vouches = |pointer: &str| match authorizer.pointer(pointer) {
-            Some(Value::String(text)) => !text.is_empty(),
-            Some(Value::Object(members)) => !members.is_empty(),
-            _ => false,
+        let text = |pointer: &str| authorizer.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
+        // Claims and contexts are the operator's to shape. Who is in them is told by what they usually call it.
+        let named = |pointer: &str| {
+            let members = authorizer.pointer(pointer)?;
+            if let Value::String(text) = members {
+                return (!text.is_empty()).then(|| text.clone());
+            }
+            let members = members.as_object().filter(|members| !members.is_empty())?;
+            let subject = ["principalId", "sub", "client_id"].iter().find_map(|name| members.get(*name)?.as_str());
+            let issuer = members.get("iss").and_then(Value::as_str).unwrap_or_default();
+            Some(format!("{issuer} {}", subject.unwrap_or_default()))
         };
         match self.origin {
             Origin::HttpV2 | Origin::FunctionUrl => {
                 let methods = authorizer.pointer("/iam/cognitoIdentity/amr").and_then(Value::as_array);
                 let guest = methods.is_some_and(|methods| methods.iter().any(|method| method == GUEST));
-                (vouches("/iam/userArn") && !guest) || vouches("/jwt/claims") || vouches("/lambda")
+                let signer = text("/iam/userArn").filter(|_| !guest).map(without_session);
+                signer.or_else(|| named("/jwt/claims")).or_else(|| named("/lambda"))
             }
             Origin::RestV1 => {
                 let identity: Value = parsed(self.context.identity).unwrap_or_default();
-                let named = identity.get("userArn").and_then(Value::as_str).is_some_and(|arn| !arn.is_empty());
+                let arn = identity.get("userArn").and_then(Value::as_str).filter(|arn| !arn.is_empty());
                 let guest = identity.get("cognitoAuthenticationType").is_some_and(|kind| kind == GUEST);
-                (named && !guest) || vouches("/principalId") || vouches("/claims")
+                let signer = arn.filter(|_| !guest).map(without_session);
+                signer.or_else(|| named("/principalId")).or_else(|| named("/claims"))
             }
             // A load balancer can authenticate, but does not say so in a place that only it can write.
-            Origin::Alb | Origin::Unclear => false,
+            Origin::Alb | Origin::Unclear => None,
+        }
+    }
+
+    /// The address that the connection came from. Of headers only the entry that a load balancer itself appends is
+    /// believed; every other one is the client's to write.
+    fn address(&self) -> Option<IpAddr> {
+        match self.origin {
+            Origin::HttpV2 | Origin::FunctionUrl => {
+                let http: HttpContext<'_> = parsed(self.context.http).unwrap_or_default();
+                text(http.source_ip)?.parse().ok()
+            }
+            Origin::RestV1 => {
+                let identity: Value = parsed(self.context.identity)?;
+                identity.get("sourceIp")?.as_str()?.parse().ok()
+            }
+            Origin::Alb => {
+                let headers = self.headers()?;
+                let (_, forwarded) = headers.iter().rfind(|(name, _)| name == "x-forwarded-for")?;
+                forwarded.rsplit(',').next()?.trim().parse().ok()
+            }
+            Origin::Unclear => None,
         }
     }
 
@@ -270,6 +304,15 @@ impl<'a> Event<'a> {
     }
 }
 
+/// The ARN of a role for the ARN of one of its sessions: every machine of a backend has a session of its own, and they
+/// are one caller all the same.
+fn without_session(arn: &str) -> String {
+    match arn.rsplit_once('/') {
+        Some((role, _)) if arn.contains(":assumed-role/") => role.to_owned(),
+        _ => arn.to_owned(),
+    }
+}
+
 /// What AWS calls the visitors of a Cognito identity pool who have not signed in.
 const GUEST: &str = "unauthenticated";
 
@@ -282,9 +325,12 @@ fn reason(status: u16) -> &'static str {
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        409 => "Conflict",
+        410 => "Gone",
         413 => "Content Too Large",
         415 => "Unsupported Media Type",
         422 => "Unprocessable Content",
+        429 => "Too Many Requests",
         502 => "Bad Gateway",
         503 => "Service Unavailable",
         504 => "Gateway Timeout",

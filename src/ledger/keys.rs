@@ -158,8 +158,8 @@ impl Keys {
 
     /// The request that an idempotency key stands for.
     #[must_use]
-    pub fn fingerprint(&self, body: &str) -> Mac {
-        Mac(self.hash("body", &[body]))
+    pub fn fingerprint(&self, members: &[&str]) -> Mac {
+        Mac(self.hash("body", members))
     }
 
     /// A reference that cannot be guessed and comes out the same when the same claim of an idempotency key is answered

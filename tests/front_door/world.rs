@@ -58,7 +58,7 @@ pub(crate) fn read(endpoint: &str, changes: &[(&str, &str)]) -> Settings {
 /// The function with these settings, as `main` puts it together.
 pub(crate) fn app(settings: Settings, client: SharedHttpClient) -> App {
     let provider = settings.provider.connect(&settings.account, client);
-    App::new(Service::new(settings.rules, provider), settings.gate)
+    App::new(Service::new(settings.rules, provider, None), settings.gate)
 }
 
 impl World {
