@@ -29,6 +29,8 @@ pub enum Gate {
     Iam,
     /// Everybody: what stands in front has authenticated the caller and the event does not show it.
     Trusted,
+    /// Everybody, and nobody has authenticated them.
+    Open,
 }
 
 /// The two things that callers can ask for.

@@ -1,9 +1,10 @@
 //! The order of effects of a send and of a verify. The only place where that order is written.
 
 use crate::error::{Code, Error};
+use crate::ledger::Millis;
 use crate::otp::Otp;
 use crate::phone::{Country, PhoneNumber};
-use crate::policy::AllowedCountries;
+use crate::policy::{AllowedCountries, Budgets, Rate, SendLimits};
 use crate::provider::{Dlt, Message, Provider, ProviderLimits, Verdict};
 use crate::reference::ReferenceId;
 use crate::telemetry::Record;
@@ -28,6 +29,32 @@ pub struct Rules {
     pub origination: Origination,
     /// The registration for Indian numbers.
     pub dlt: Option<Dlt>,
+}
+
+/// What the operator decides about limits, which a ledger keeps.
+#[derive(Debug)]
+pub struct LedgerPolicy {
+    /// How often a code may be sent to one number.
+    pub send_limits: SendLimits,
+    /// How often to the ten thousand numbers around it.
+    pub prefix_limits: Vec<Rate>,
+    /// How often one address may send, and how often it may guess.
+    pub source_limits: Vec<Rate>,
+    /// What all texts together and those to one country may cost.
+    pub budgets: Budgets,
+    /// Numbers with a fixed code.
+    pub test_numbers: Vec<TestNumber>,
+}
+
+/// A number with a fixed code, for store review and CI.
+#[derive(Debug)]
+pub struct TestNumber {
+    /// The number. No text ever goes to it.
+    pub number: PhoneNumber,
+    /// Its code.
+    pub otp: Otp,
+    /// From when on it is a number like any other: the end, by UTC, of the last day that was set for it.
+    pub until: Millis,
 }
 
 /// How a verification is named when the caller does not name it.
