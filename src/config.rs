@@ -1,5 +1,9 @@
 //! The settings: from the environment to types that cannot be half right.
 
+mod ledger;
+
+pub use ledger::{LedgerSecret, LedgerSettings};
+
 use crate::aws::pinpoint::{self, Pinpoint};
 use crate::aws::{Account, Credentials, SharedHttpClient};
 use crate::http::{Gate, SOURCE_LIMIT};
@@ -19,6 +23,8 @@ pub struct Settings {
     pub gate: Gate,
     /// Who makes and checks the codes, with what only that provider needs.
     pub provider: ProviderSettings,
+    /// What remembers verifications, guesses and limits; nothing if the provider's word is all there is.
+    pub ledger: Option<LedgerSettings>,
     /// Where AWS is and who this function is to it.
     pub account: Account,
     /// How talkative the log is.
@@ -87,12 +93,17 @@ pub const SETTINGS: &[Setting] = &[
     Setting { name: "DLT_TEMPLATE_ID", otherwise: Nothing },
     Setting { name: "REFERENCE_ID", otherwise: Or("derived") },
     Setting { name: "API_AUTH", otherwise: Or("iam") },
+    Setting { name: "LEDGER_TABLE", otherwise: Nothing },
+    Setting { name: "LEDGER_KEY", otherwise: Nothing },
+    Setting { name: "SEND_LIMITS", otherwise: Or("1/30s,2/90s,3/10m,6/24h") },
+    Setting { name: "PREFIX_LIMITS", otherwise: Or("50/1h") },
+    Setting { name: "SOURCE_LIMITS", otherwise: Or("10/10m,50/24h") },
+    Setting { name: "COUNTRY_LIMITS", otherwise: Nothing },
+    Setting { name: "BUDGETS", otherwise: Or("500/1h,2000/24h") },
+    Setting { name: "CONFIG_FILE", otherwise: Nothing },
+    Setting { name: "TEST_NUMBERS", otherwise: Nothing },
     Setting { name: "LOG_LEVEL", otherwise: Or("info") },
 ];
-
-/// Settings of the ledger and of Cognito. Set in a version without either they would be ignored,
-/// and somebody would believe in limits that are not there.
-const NOT_IN_THIS_VERSION: &[&str] = &["LEDGER_TABLE", "LEDGER_KEY", "SEND_LIMITS", "COGNITO_FLOOR_MS"];
 
 /// What is wrong with the settings: every problem, each by the name of its setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,19 +165,30 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn settings(&mut self) -> Result<Settings, Reported> {
-        for name in NOT_IN_THIS_VERSION {
-            if self.raw(name).is_some() {
-                self.problems.push(format!("{name} needs the ledger, which this version does not have: unset it."));
-            }
+        // It would be ignored, and somebody would believe in a sign-in that is not there.
+        if self.raw("COGNITO_FLOOR_MS").is_some() {
+            self.report("COGNITO_FLOOR_MS", "needs Cognito sign-in, which this version does not have: unset it.");
         }
         // Every part is read before any is missed, so that all problems are found in one start.
         let provider = self.provider();
         let limits = &pinpoint::LIMITS;
-        let rules = self.rules(limits);
+        let mut rules = self.rules(limits);
+        let ledger = self.ledger(rules.as_ref().ok().map(|rules| &rules.allowed_countries), limits);
         let gate = self.gate();
+        if let (Ok(Gate::Open), Ok(rules)) = (&gate, &mut rules) {
+            // A derived reference is known to everybody who knows the number.
+            rules.reference_ids = ReferenceIds::Random;
+        }
         let account = self.account();
         let log_level = self.log_level();
-        Ok(Settings { rules: rules?, gate: gate?, provider: provider?, account: account?, log_level: log_level? })
+        Ok(Settings {
+            rules: rules?,
+            gate: gate?,
+            provider: provider?,
+            ledger: ledger?,
+            account: account?,
+            log_level: log_level?,
+        })
     }
 
     fn provider(&mut self) -> Result<ProviderSettings, Reported> {
@@ -178,7 +200,7 @@ impl Reader<'_> {
                     |c| c.is_ascii_alphanumeric() || c == '-',
                     "must be the ID of a Pinpoint application: 1 to 64 letters, digits and dashes.",
                 );
-                let endpoint = self.endpoint();
+                let endpoint = self.endpoint("AWS_ENDPOINT_URL_PINPOINT");
                 Ok(ProviderSettings::Pinpoint { application_id: application_id?, endpoint: endpoint? })
             }
             _ => self.problem("OTP_PROVIDER", "must be `pinpoint`, the only provider of this version."),
@@ -186,8 +208,8 @@ impl Reader<'_> {
     }
 
     /// An endpoint in place of AWS's, by the SDKs' own variables.
-    fn endpoint(&mut self) -> Result<Option<String>, Reported> {
-        for name in ["AWS_ENDPOINT_URL_PINPOINT", "AWS_ENDPOINT_URL"] {
+    fn endpoint(&mut self, own: &'static str) -> Result<Option<String>, Reported> {
+        for name in [own, "AWS_ENDPOINT_URL"] {
             let Some(url) = self.raw(name) else { continue };
             if url.starts_with("https://") || url.starts_with("http://") {
                 return Ok(Some(url));
@@ -312,11 +334,23 @@ impl Reader<'_> {
         match self.text("API_AUTH")?.as_str() {
             "iam" => Ok(Gate::Iam),
             "trusted" => Ok(Gate::Trusted),
-            "none" => self.problem(
-                "API_AUTH",
-                "cannot be `none` in this version: an open endpoint without a ledger has no limits. Use `iam` or `trusted`.",
-            ),
-            _ => self.problem("API_AUTH", "must be `iam` or `trusted`."),
+            "none" if self.raw("LEDGER_TABLE").is_none() => self
+                .problem("API_AUTH", "cannot be `none` without the ledger, which keeps the limits: set LEDGER_TABLE."),
+            "none" => {
+                // What keeps an open endpoint from spending the owner's money is not the caller's good will.
+                self.must_not_be("ALLOWED_COUNTRIES", "*");
+                self.must_not_be("PREFIX_LIMITS", "none");
+                self.must_not_be("SOURCE_LIMITS", "none");
+                self.must_not_be("BUDGETS", "none");
+                Ok(Gate::Open)
+            }
+            _ => self.problem("API_AUTH", "must be `iam`, `trusted` or `none`."),
+        }
+    }
+
+    fn must_not_be(&mut self, name: &str, unlimited: &str) {
+        if self.raw(name).as_deref() == Some(unlimited) {
+            self.report(name, &format!("cannot be `{unlimited}` while API_AUTH is `none`, which lets everybody in."));
         }
     }
 
@@ -419,8 +453,16 @@ impl Reader<'_> {
     }
 
     fn problem<T>(&mut self, name: &str, what: &str) -> Result<T, Reported> {
-        self.problems.push(format!("{name} {what}"));
+        self.report(name, what);
         Err(Reported)
+    }
+
+    /// Writes a problem down, once: what several parts need may be read several times.
+    fn report(&mut self, name: &str, what: &str) {
+        let problem = format!("{name} {what}");
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
     }
 }
 

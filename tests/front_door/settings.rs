@@ -1,13 +1,60 @@
 //! Settings: read once, every problem at once, nothing half configured.
 
 use crate::world::environment;
-use otp_lambda::config::{Otherwise, SETTINGS, Settings};
+use otp_lambda::config::{LedgerSecret, LedgerSettings, Otherwise, SETTINGS, Settings};
+use otp_lambda::http::Gate;
+use otp_lambda::policy::{Budget, Prices, Rate, SendLimits};
+use otp_lambda::service::ReferenceIds;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-fn problems(changes: &[(&str, &str)]) -> Vec<String> {
+/// What a ledger needs. The key is 32 bytes, and stands for one that must not be shown.
+const LEDGER: &[(&str, &str)] = &[("LEDGER_TABLE", "otp"), ("LEDGER_KEY", KEY)];
+const KEY: &str = "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0ISEhISE=";
+
+fn with(changes: &[(&str, &str)]) -> BTreeMap<String, String> {
     let mut environment = environment("http://127.0.0.1:1");
     environment.extend(changes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-    read(&environment)
+    environment
+}
+
+fn problems(changes: &[(&str, &str)]) -> Vec<String> {
+    read(&with(changes))
+}
+
+/// The problems of a function with a ledger.
+fn ledger_problems(changes: &[(&str, &str)]) -> Vec<String> {
+    problems(&[LEDGER, changes].concat())
+}
+
+fn settings(changes: &[(&str, &str)]) -> Settings {
+    let environment = with(changes);
+    Settings::read(&|name| environment.get(name).cloned()).unwrap()
+}
+
+fn ledger(changes: &[(&str, &str)]) -> LedgerSettings {
+    settings(&[LEDGER, changes].concat()).ledger.unwrap()
+}
+
+/// A packaged file with this content, for as long as the value lives.
+struct Packaged(PathBuf);
+
+impl Packaged {
+    fn new(name: &str, content: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("otp-lambda-{}-{name}.json", std::process::id()));
+        std::fs::write(&path, content).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for Packaged {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.0).unwrap();
+    }
 }
 
 fn read(environment: &BTreeMap<String, String>) -> Vec<String> {
@@ -48,25 +95,272 @@ fn every_bad_value_is_reported_by_name_and_all_at_once() {
         ("ALLOWED_ATTEMPTS", "6", "must be an integer from 1 to 5."),
         ("DLT_ENTITY_ID", "1101", "DLT_TEMPLATE_ID must be set, as DLT_ENTITY_ID is."),
         ("REFERENCE_ID", "md5", "must be `derived` or `random`."),
-        ("API_AUTH", "none", "cannot be `none` in this version"),
+        ("API_AUTH", "none", "cannot be `none` without the ledger, which keeps the limits: set LEDGER_TABLE"),
         ("LOG_LEVEL", "loud", "must be error, warn, info, debug or trace."),
-        ("LEDGER_TABLE", "otp", "needs the ledger, which this version does not have: unset it."),
-        ("LEDGER_KEY", "x", "needs the ledger"),
+        ("LEDGER_KEY", KEY, "needs the ledger: set LEDGER_TABLE, or unset it."),
         ("SEND_LIMITS", "1/30s", "needs the ledger"),
-        ("COGNITO_FLOOR_MS", "800", "needs the ledger"),
+        ("PREFIX_LIMITS", "none", "needs the ledger"),
+        ("SOURCE_LIMITS", "10/10m", "needs the ledger"),
+        ("COUNTRY_LIMITS", "JM=20/1h", "needs the ledger"),
+        ("BUDGETS", "500/1h", "needs the ledger"),
+        ("CONFIG_FILE", "/opt/otp-lambda.json", "needs the ledger"),
+        ("TEST_NUMBERS", "x", "needs the ledger"),
+        ("COGNITO_FLOOR_MS", "800", "needs Cognito sign-in, which this version does not have: unset it."),
         ("AWS_ENDPOINT_URL_PINPOINT", "localhost", "must be an http:// or https:// URL."),
         ("AWS_CA_BUNDLE", "/nowhere", "names a file that cannot be read"),
         ("AWS_USE_FIPS_ENDPOINT", "1", "must be true or false."),
     ];
+    are_reported(&bad, problems);
+}
+
+#[test]
+fn every_bad_value_of_the_ledger_is_reported_by_name_and_all_at_once() {
+    let bad = [
+        ("LEDGER_TABLE", "ot", "must be the name of a DynamoDB table: 3 to 255 letters"),
+        ("LEDGER_KEY", "c2VjcmV0", "must be the ARN of a secret in Secrets Manager, or 32 bytes in base64."),
+        ("SEND_LIMITS", "none", "must be counts and windows such as `10/10m,50/24h`: there must be at least one."),
+        ("PREFIX_LIMITS", "50/hour", "`50/hour` is no count and window such as `6/24h`."),
+        ("SOURCE_LIMITS", "10/10m,", "`` is no count and window such as `6/24h`."),
+        ("COUNTRY_LIMITS", "JM=20/2h", "has no budgets for JM: `20/2h` is no budget such as `500/1h`"),
+        ("BUDGETS", "500", "must be budgets such as `500/1h,2000/24h` or `100USD/24h`: `500` is no budget"),
+        ("CONFIG_FILE", "/nowhere", "names a file that cannot be read (entity not found)."),
+        ("TEST_NUMBERS", "+14255550100", "must be `NUMBER=CODE@DATE`, separated by commas, such as"),
+        ("AWS_ENDPOINT_URL_DYNAMODB", "localhost", "must be an http:// or https:// URL."),
+        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", "localhost", "must be an http:// or https:// URL."),
+    ];
+    are_reported(&bad, ledger_problems);
+}
+
+/// Each is reported when all are bad, and each alone stops the start.
+#[track_caller]
+fn are_reported(bad: &[(&str, &str, &str)], problems: fn(&[(&str, &str)]) -> Vec<String>) {
     let changes: Vec<(&str, &str)> = bad.iter().map(|(name, value, _)| (*name, *value)).collect();
     let found = problems(&changes);
     for (name, value, says) in bad {
         let reported = found.iter().any(|problem| problem.contains(name) && problem.contains(says));
         assert!(reported, "{name}={value}: {says} in {found:#?}");
-        // And each alone stops the start.
         assert_eq!(problems(&[(name, value)]).len(), 1, "{name}");
     }
     assert_eq!(found.len(), bad.len(), "{found:#?}");
+}
+
+#[test]
+fn there_is_no_ledger_unless_its_table_is_named() {
+    assert!(settings(&[]).ledger.is_none());
+    assert!(settings(&[("LEDGER_TABLE", ""), ("SEND_LIMITS", " ")]).ledger.is_none());
+    let found = problems(&[("LEDGER_TABLE", "otp")]);
+    assert_eq!(found, ["LEDGER_KEY must be set, as LEDGER_TABLE is."]);
+}
+
+#[test]
+fn a_ledger_has_limits_unless_they_are_switched_off() {
+    let rates = |list| Rate::parse_list(list).unwrap();
+    let LedgerSettings { table, policy, endpoint, .. } = ledger(&[]);
+    assert_eq!((table.as_str(), endpoint), ("otp", None));
+    assert_eq!(policy.send_limits, SendLimits::parse("1/30s,2/90s,3/10m,6/24h").unwrap());
+    assert_eq!(policy.prefix_limits, rates("50/1h"));
+    assert_eq!(policy.source_limits, rates("10/10m,50/24h"));
+    assert_eq!(policy.budgets.all, Budget::parse_list("500/1h,2000/24h").unwrap());
+    assert!(policy.budgets.by_country.is_empty() && policy.budgets.other_countries.is_empty());
+    assert!(policy.test_numbers.is_empty());
+
+    let off = [("PREFIX_LIMITS", "none"), ("SOURCE_LIMITS", "none"), ("BUDGETS", "none")];
+    let policy = ledger(&off).policy;
+    assert!(policy.prefix_limits.is_empty() && policy.source_limits.is_empty() && policy.budgets.all.is_empty());
+}
+
+#[test]
+fn windows_of_sends_are_of_thirty_days_at_most_and_counts_of_twenty() {
+    assert_eq!(ledger_problems(&[("SEND_LIMITS", "20/30d")]), Vec::<String>::new());
+    for bad in ["20/31d", "21/24h", "6", "6/24h;1/30s"] {
+        let found = ledger_problems(&[("SEND_LIMITS", bad)]);
+        assert!(found.len() == 1 && found[0].starts_with("SEND_LIMITS must be"), "{found:?}");
+    }
+}
+
+#[test]
+fn the_ledgers_key_is_a_secret_of_aws_or_32_bytes_and_never_shown() {
+    let arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:otp-AbCdEf";
+    assert!(matches!(ledger(&[("LEDGER_KEY", arn)]).secret, LedgerSecret::Arn(key) if key == arn));
+    assert!(matches!(ledger(&[]).secret, LedgerSecret::Bytes(key) if key.len() == 32));
+    for bad in [
+        "secret",
+        "arn:aws:ssm:us-east-1:123456789012:parameter/secret",
+        "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0ISEhIQ==",
+        "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0ISEhISEhIQ==",
+        "c2VjcmV0 HNlY3JldCBzZWNyZXQgc2VjcmV0ISEhISE=",
+    ] {
+        let found = ledger_problems(&[("LEDGER_KEY", bad)]);
+        assert_eq!(found, ["LEDGER_KEY must be the ARN of a secret in Secrets Manager, or 32 bytes in base64."]);
+    }
+    assert_eq!(ledger_problems(&[("LEDGER_KEY", "")]), ["LEDGER_KEY must be set, as LEDGER_TABLE is."]);
+}
+
+#[test]
+fn a_table_has_a_name_of_dynamodbs() {
+    for good in ["otp", "Otp.ledger_1-A", &"x".repeat(255)] {
+        assert_eq!(ledger_problems(&[("LEDGER_TABLE", good)]), Vec::<String>::new(), "{good}");
+    }
+    for bad in ["ot", "otp/x", "otp x", "*", "ötp", &"x".repeat(256)] {
+        assert_eq!(ledger_problems(&[("LEDGER_TABLE", bad)]).len(), 1, "{bad}");
+    }
+}
+
+#[test]
+fn endpoints_of_the_sdks_own_variables_are_honoured() {
+    let (one, two, all) = ("http://127.0.0.1:2", "http://127.0.0.1:3", "http://127.0.0.1:4");
+    let settings = ledger(&[("AWS_ENDPOINT_URL_DYNAMODB", one), ("AWS_ENDPOINT_URL_SECRETS_MANAGER", two)]);
+    assert_eq!(settings.endpoint.as_deref(), Some(one));
+    assert_eq!(settings.secrets_endpoint.as_deref(), Some(two));
+    let settings = ledger(&[("AWS_ENDPOINT_URL_DYNAMODB", one), ("AWS_ENDPOINT_URL", all)]);
+    assert_eq!(settings.endpoint.as_deref(), Some(one));
+    assert_eq!(settings.secrets_endpoint.as_deref(), Some(all));
+    // What three services read is wrong once.
+    assert_eq!(ledger_problems(&[("AWS_ENDPOINT_URL_PINPOINT", ""), ("AWS_ENDPOINT_URL", "localhost")]).len(), 1);
+}
+
+#[test]
+fn countries_have_budgets_of_their_own() {
+    let prices = Packaged::new("own", r#"{"prices": {"JM": 0.1}}"#);
+    let changes = [("COUNTRY_LIMITS", "JM=20/1h, 5USD/24h ; * = 500/24h;US=none"), ("CONFIG_FILE", prices.path())];
+    let budgets = ledger(&changes).policy.budgets;
+    let list = |text| Budget::parse_list(text).unwrap();
+    let expected = [("JM", list("20/1h,5USD/24h")), ("US", Vec::new())].map(|(name, own)| (name.parse().unwrap(), own));
+    assert_eq!(budgets.by_country, BTreeMap::from(expected));
+    assert_eq!(budgets.other_countries, list("500/24h"));
+
+    for (bad, says) in [
+        ("none", "must be `COUNTRY=BUDGETS`, separated by `;`"),
+        ("UK=20/1h", "see `UK=20/1h`"),
+        ("JM", "see `JM`"),
+        ("JM=20/1h;", "see ``"),
+        ("JM=20/1h,GB=20/1h", "has no budgets for JM: `GB=20/1h` is no budget"),
+        ("JM=20/1h;JM=30/24h", "names JM twice."),
+        ("*=20/1h;*=30/24h", "names * twice."),
+        ("*=", "has no budgets for *"),
+    ] {
+        let found = ledger_problems(&[("COUNTRY_LIMITS", bad)]);
+        assert!(found.len() == 1 && found[0].starts_with("COUNTRY_LIMITS") && found[0].contains(says), "{found:?}");
+    }
+}
+
+#[test]
+fn prices_are_read_to_the_last_digit_and_refused_where_they_are_doubtful() {
+    let prices = Packaged::new("exact", r#"{"prices": {"US": 0.00581, "JM": 0.100000, "*": 1}}"#);
+    let expected = [("US", 5_810), ("JM", 100_000)].map(|(name, price)| (name.parse().unwrap(), price));
+    assert_eq!(
+        ledger(&[("CONFIG_FILE", prices.path())]).policy.budgets.prices,
+        Prices { by_country: BTreeMap::from(expected), otherwise: Some(1_000_000) }
+    );
+    for (content, says) in [
+        ("", "EOF"),
+        ("{}", "missing field `prices`"),
+        (r#"{"prices": {}, "price": {}}"#, "unknown field `price`"),
+        (r#"{"prices": {}, "prices": {}}"#, "duplicate field `prices`"),
+        (r#"{"prices": []}"#, "expected an object of prices by country"),
+        (r#"{"prices": {"US": 0.1, "US": 0.2}}"#, "`US` has two prices"),
+        (r#"{"prices": {"*": 0.1, "*": 0.1}}"#, "`*` has two prices"),
+        (r#"{"prices": {"UK": 0.1}}"#, "`UK` is no ISO 3166-1 country code"),
+        (r#"{"prices": {"US": "0.1"}}"#, "`\"0.1\"` is no price in dollars"),
+        (r#"{"prices": {"US": 1e-2}}"#, "`1e-2` is no price"),
+        (r#"{"prices": {"US": 0}}"#, "`0` is no price"),
+        (r#"{"prices": {"US": -0.1}}"#, "`-0.1` is no price"),
+        (r#"{"prices": {"US": 0.0058123}}"#, "`0.0058123` is no price"),
+        (r#"{"prices": {"US": null}}"#, "`null` is no price"),
+        (r#"{"prices": {}} {}"#, "trailing characters"),
+    ] {
+        let file = Packaged::new("doubtful", content);
+        let found = ledger_problems(&[("CONFIG_FILE", file.path())]);
+        let start = "CONFIG_FILE must name a JSON file such as {\"prices\": {\"*\": 0.1}}: ";
+        assert!(found.len() == 1 && found[0].starts_with(start) && found[0].contains(says), "{content}: {found:?}");
+    }
+}
+
+#[test]
+fn a_budget_in_money_needs_the_price_of_every_text_it_is_for() {
+    let some = Packaged::new("some", r#"{"prices": {"US": 0.00581, "JM": 0.1}}"#);
+    let all = Packaged::new("all", r#"{"prices": {"*": 0.1}}"#);
+    let missing = |what: &str| {
+        vec![format!("CONFIG_FILE must give the price of a text to {what}, or to `*`, as a budget is in USD.")]
+    };
+    let found = |countries, budgets, by_country, file| {
+        ledger_problems(&[
+            ("ALLOWED_COUNTRIES", countries),
+            ("BUDGETS", budgets),
+            ("COUNTRY_LIMITS", by_country),
+            ("CONFIG_FILE", file),
+        ])
+    };
+    let money = "500/1h,20USD/24h";
+    assert_eq!(found("US", money, "", ""), missing("US"));
+    assert_eq!(found("US,JM,GB,IN", money, "", some.path()), missing("GB, IN"));
+    assert_eq!(found("US,JM", "500/1h", "GB=1USD/1h;JM=1USD/1h", ""), missing("JM"));
+    assert_eq!(found("US,JM", "500/1h", "*=1USD/1h;JM=5/1h", ""), missing("US"));
+    assert_eq!(found("*", money, "", some.path()), missing("every country"));
+    assert_eq!(found("*", "500/1h", "*=1USD/1h", some.path()), missing("every country"));
+    assert_eq!(found("*", "500/1h", "GB=1USD/1h", some.path()), missing("GB"));
+
+    let fine = Vec::<String>::new();
+    assert_eq!(found("US,JM", money, "", some.path()), fine);
+    assert_eq!(found("*", money, "GB=1USD/1h", all.path()), fine);
+    assert_eq!(found("*", "500/1h", "JM=1USD/1h", some.path()), fine);
+    assert_eq!(found("*", "500/1h", "JM=5/1h", ""), fine);
+}
+
+#[test]
+fn a_test_number_has_its_code_until_the_end_of_a_day() {
+    let numbers = "+14255550100=123456@2027-01-31, +44 7700 900123=00000@2028-02-29";
+    let numbers = ledger(&[("TEST_NUMBERS", numbers)]).policy.test_numbers;
+    let plain: Vec<_> =
+        numbers.iter().map(|test| (test.number.expose(), test.otp.expose(), test.until.0 / 1000)).collect();
+    // 2027-02-01 and 2028-03-01, 00:00 UTC.
+    assert_eq!(plain, [("+14255550100", "123456", 1_801_440_000), ("+447700900123", "00000", 1_835_481_600)]);
+
+    for (bad, says) in [
+        ("+14255550100=123456", "at entry 1, a part is missing."),
+        ("+14255550100@2027-01-31", "a part is missing"),
+        ("14255550100=123456@2027-01-31", "a phone number starts with +"),
+        ("+14255550100=1234@2027-01-31", "the code has not 5 to 8 digits."),
+        ("+14255550100=12345a@2027-01-31", "the code has not 5 to 8 digits."),
+        ("+14255550100=123456@2027-02-29", "the date is no day such as 2027-01-31."),
+        ("+14255550100=123456@2027-13-01", "the date is no day"),
+        ("+14255550100=123456@2027-1-31", "the date is no day"),
+        ("+14255550100=123456@2027-01-311", "the date is no day"),
+        ("+14255550100=123456@2027-01-31-", "the date is no day"),
+        ("+14255550100=123456@+027-01-31", "the date is no day"),
+        ("+14255550100=123456@1969-01-31", "the date is no day"),
+        ("+14255550100=123456@never", "the date is no day"),
+        ("+14255550100=123456@2027-01-31,", "at entry 2, a part is missing."),
+        ("+14255550100=123456@2027-01-31,+1 (425) 555-0100=654321@2027-01-30", "has a number twice, at entry 2."),
+    ] {
+        let found = ledger_problems(&[("TEST_NUMBERS", bad)]);
+        assert!(
+            found.len() == 1 && found[0].starts_with("TEST_NUMBERS") && found[0].contains(says),
+            "{bad}: {found:?}"
+        );
+        for secret in ["4255550100", "555-0100", "123456", "654321", "1234", "12345a"] {
+            assert!(!found[0].contains(secret), "{found:?}");
+        }
+    }
+}
+
+#[test]
+fn an_open_function_starts_only_with_a_ledger_limits_countries_and_budgets() {
+    let open = [("API_AUTH", "none"), ("REFERENCE_ID", "derived")];
+    let settings = settings(&[LEDGER, &open].concat());
+    assert_eq!(settings.gate, Gate::Open);
+    // Who knows a number would know its derived reference.
+    assert_eq!(settings.rules.reference_ids, ReferenceIds::Random);
+
+    let without = [
+        ("ALLOWED_COUNTRIES", "*", "cannot be `*` while API_AUTH is `none`, which lets everybody in."),
+        ("PREFIX_LIMITS", "none", "cannot be `none` while API_AUTH is `none`"),
+        ("SOURCE_LIMITS", "none", "cannot be `none` while API_AUTH is `none`"),
+        ("BUDGETS", "none", "cannot be `none` while API_AUTH is `none`"),
+    ];
+    are_reported(&without, |changes| ledger_problems(&[changes, &[("API_AUTH", "none")]].concat()));
+    let closed: Vec<_> = without.iter().map(|(name, value, _)| (*name, *value)).collect();
+    assert_eq!(ledger_problems(&closed), Vec::<String>::new());
 }
 
 #[test]
