@@ -156,6 +156,7 @@ pub trait Ledger: Send + Sync {
 
 /// What a conditional step on a verification came to.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "it is looked at and dropped")]
 pub enum Step {
     /// It happened.
     Done,
