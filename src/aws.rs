@@ -4,10 +4,21 @@
 //! jitter entropy, the system's certificates) costs about a hundred times the instructions of
 //! this one until the first answer.
 
+pub mod dynamodb;
 pub mod pinpoint;
+pub mod secrets;
 
+use crate::telemetry::redact;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::{
+    AppName, BehaviorVersion, IdentityCache, Region, SharedCredentialsProvider, StalledStreamProtectionConfig,
+};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_types::SdkConfig;
 use std::time::Duration;
 
 pub use aws_smithy_runtime_api::client::http::SharedHttpClient;
@@ -34,6 +45,71 @@ pub struct Credentials {
     pub secret_access_key: String,
     /// What makes a temporary key complete.
     pub session_token: Option<String>,
+}
+
+/// How long a connection may take. The endpoints are in the function's own region.
+const CONNECT: Duration = Duration::from_secs(1);
+
+impl Account {
+    /// What the clients of all services have in common; `endpoint` takes the place of AWS's.
+    fn sdk_config(
+        &self,
+        endpoint: Option<String>,
+        http_client: SharedHttpClient,
+        timeouts: TimeoutConfig,
+    ) -> SdkConfig {
+        let keys = &self.credentials;
+        let credentials = aws_sdk_dynamodb::config::Credentials::new(
+            keys.access_key_id.as_str(),
+            keys.secret_access_key.as_str(),
+            keys.session_token.clone(),
+            None,
+            "environment",
+        );
+        let mut config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new(self.region.clone()))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .identity_cache(IdentityCache::no_cache())
+            .http_client(http_client)
+            // One attempt. A send that is tried again is a second text, a verify a burnt attempt, and a conditional
+            // write whose answer was lost meets itself and takes that for somebody else.
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts)
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .use_fips(self.fips)
+            .use_dual_stack(self.dual_stack);
+        config.set_app_name(AppName::new("otp-lambda").ok());
+        config.set_endpoint_url(endpoint);
+        config.build()
+    }
+}
+
+/// What went wrong with a call, for the log: without digits.
+fn cause<E>(error: &SdkError<E, HttpResponse>) -> String
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    match error {
+        SdkError::ServiceError(answer) => {
+            let error = answer.err();
+            let (name, text) = (error.code().unwrap_or("unnamed"), error.message().unwrap_or_default());
+            format!("HTTP {}, {}: {}", answer.raw().status().as_u16(), redact(name), redact(text))
+        }
+        _ => chain(error),
+    }
+}
+
+/// An error with its reasons, without digits.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        next = error.source();
+    }
+    redact(&text)
 }
 
 /// The public roots that AWS's endpoints lead to: Amazon's four and the one of Starfield that

@@ -1,6 +1,6 @@
 //! Amazon Pinpoint's OTP API: `SendOTPMessage` and `VerifyOTPMessage`.
 
-use super::Account;
+use super::{Account, CONNECT, SharedHttpClient, cause, chain};
 use crate::error::{Code, Error};
 use crate::otp::Otp;
 use crate::phone::PhoneNumber;
@@ -9,12 +9,7 @@ use crate::reference::ReferenceId;
 use crate::telemetry::redact;
 use async_trait::async_trait;
 use aws_sdk_pinpoint::Client;
-use aws_sdk_pinpoint::config::retry::RetryConfig;
 use aws_sdk_pinpoint::config::timeout::TimeoutConfig;
-use aws_sdk_pinpoint::config::{
-    AppName, BehaviorVersion, Config, Credentials, IdentityCache, Region, SharedHttpClient,
-    StalledStreamProtectionConfig,
-};
 use aws_sdk_pinpoint::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_pinpoint::operation::RequestId;
 use aws_sdk_pinpoint::types::{
@@ -35,9 +30,6 @@ pub const LIMITS: ProviderLimits = ProviderLimits {
     ],
     channels: &["sms"],
 };
-
-/// How long a connection may take. The endpoint is in the function's own region.
-const CONNECT: Duration = Duration::from_secs(1);
 
 /// How long Pinpoint may think before its answer begins.
 const READ: Duration = Duration::from_secs(5);
@@ -61,29 +53,8 @@ impl Pinpoint {
         endpoint: Option<String>,
         http_client: SharedHttpClient,
     ) -> Self {
-        let keys = &account.credentials;
-        let credentials = Credentials::new(
-            keys.access_key_id.as_str(),
-            keys.secret_access_key.as_str(),
-            keys.session_token.clone(),
-            None,
-            "environment",
-        );
-        let mut config = Config::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .region(Region::new(account.region.clone()))
-            .credentials_provider(credentials)
-            .identity_cache(IdentityCache::no_cache())
-            .http_client(http_client)
-            // One attempt: a send that is tried again is a second text, a verify a burnt attempt.
-            .retry_config(RetryConfig::disabled())
-            .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(READ).build())
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .use_fips(account.fips)
-            .use_dual_stack(account.dual_stack);
-        config.set_app_name(AppName::new("otp-lambda").ok());
-        config.set_endpoint_url(endpoint);
-        Self { client: Client::from_conf(config.build()), application_id }
+        let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(READ).build();
+        Self { client: Client::new(&account.sdk_config(endpoint, http_client, timeouts)), application_id }
     }
 }
 
@@ -257,15 +228,12 @@ impl Failure {
         match error {
             SdkError::ServiceError(answer) => {
                 let status = answer.raw().status().as_u16();
-                let error = answer.err();
-                let name = error.code().unwrap_or("unnamed");
-                let text = error.message().unwrap_or_default();
                 Self {
                     kind: Kind::Answered(status),
                     // A 4xx is a refusal. Anything else, a 200 that cannot be read included, is not one.
                     may_have_acted: !(400..500).contains(&status),
-                    cause: format!("HTTP {status}, {}: {}", redact(name), redact(text)),
-                    request_id: error.meta().request_id().map(str::to_owned),
+                    cause: cause(error),
+                    request_id: answer.err().meta().request_id().map(str::to_owned),
                 }
             }
             // Nothing was written before there was a connection.
@@ -323,16 +291,4 @@ fn never_connected(error: &aws_sdk_pinpoint::error::ConnectorError) -> bool {
         next = error.source();
     }
     false
-}
-
-/// An error with its reasons, without digits.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        next = error.source();
-    }
-    redact(&text)
 }
