@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// How long a guess that was never answered blocks its own repetition. Longer than any provider is waited for would be
-/// safer for nothing: who takes the guess over pays for it again.
+/// How long a guess that nobody has answered yet keeps its own repetition waiting. After that it may be taken over, at the
+/// price of another attempt.
 pub const ASKING: Duration = Duration::from_secs(5);
 
 /// How long after a success the same caller gets the same yes again.

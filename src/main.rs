@@ -46,8 +46,15 @@ fn main() -> ExitCode {
 
 async fn serve(settings: Settings) -> Result<(), lambda_runtime::Error> {
     let client = aws::http_client(settings.account.ca_bundle.as_deref());
-    let provider = settings.provider.connect(&settings.account, client);
-    let app = App::new(Service::new(settings.rules, provider, None), settings.gate);
+    let provider = settings.provider.connect(&settings.account, client.clone());
+    let guard = match settings.ledger {
+        Some(ledger) => {
+            ledger.policy.warn_of_test_numbers();
+            Some(ledger.connect(&settings.account, client).await?)
+        }
+        None => None,
+    };
+    let app = App::new(Service::new(settings.rules, provider, guard), settings.gate);
     let app = &app;
     let handler = service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
         let invocation = Invocation { deadline: event.context.deadline(), request_id: event.context.request_id };

@@ -1,12 +1,14 @@
 //! The settings of the ledger: where it is, and what it limits.
 
 use super::{Reader, Reported};
-use crate::ledger::Millis;
+use crate::aws::dynamodb::DynamoDb;
+use crate::aws::{Account, SharedHttpClient, secrets};
+use crate::ledger::{Keys, Millis};
 use crate::otp::Otp;
 use crate::phone::{Country, PhoneNumber};
 use crate::policy::{AllowedCountries, Budget, Budgets, Prices, Rate, SendLimits, Unit};
 use crate::provider::ProviderLimits;
-use crate::service::{LedgerPolicy, TestNumber};
+use crate::service::{Guard, LedgerPolicy, TestNumber};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
@@ -27,6 +29,24 @@ pub struct LedgerSettings {
     pub secrets_endpoint: Option<String>,
     /// What it limits.
     pub policy: LedgerPolicy,
+}
+
+impl LedgerSettings {
+    /// The limits, kept in the table of `account`, reached through `http_client`.
+    ///
+    /// # Errors
+    ///
+    /// A sentence for the operator: the secret cannot be read.
+    pub async fn connect(self, account: &Account, http_client: SharedHttpClient) -> Result<Guard, String> {
+        let secret = match self.secret {
+            LedgerSecret::Arn(arn) => {
+                secrets::ledger_secret(account, &arn, self.secrets_endpoint, http_client.clone()).await?
+            }
+            LedgerSecret::Bytes(bytes) => bytes,
+        };
+        let store = DynamoDb::new(account, self.table, self.endpoint, http_client);
+        Ok(Guard::new(Box::new(store), Keys::from_secret(&secret), self.policy))
+    }
 }
 
 /// What the names of the ledger's items are hashed with. It has no `Debug`.

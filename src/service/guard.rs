@@ -14,6 +14,7 @@ use crate::reference::ReferenceId;
 use crate::telemetry::Record;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use tracing::warn;
 
 /// How long the operator's switches are believed without looking again.
 const SWITCHES_KEPT: Duration = Duration::from_secs(10);
@@ -42,6 +43,18 @@ pub struct LedgerPolicy {
     pub budgets: Budgets,
     /// Numbers with a fixed code.
     pub test_numbers: Vec<TestNumber>,
+}
+
+impl LedgerPolicy {
+    /// Says in the log that some numbers need no phone, at every start: whoever left them in is to see it.
+    pub fn warn_of_test_numbers(&self) {
+        if !self.test_numbers.is_empty() {
+            warn!(
+                testNumbers = self.test_numbers.len(),
+                "TEST_NUMBERS is set: whoever knows the code of one of these numbers can verify it without its phone."
+            );
+        }
+    }
 }
 
 /// A number with a fixed code and no texts, for app-store review and CI.
