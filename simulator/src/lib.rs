@@ -1,5 +1,5 @@
-//! AWS on your desk: Amazon Pinpoint's OTP API as a local server, with an inbox page instead of a phone, and API Gateway
-//! in front of a handler.
+//! AWS on your desk: Amazon Pinpoint's OTP API as a local server, with an inbox page instead of a phone, API Gateway in
+//! front of a handler, and the [ledger in memory](MemoryLedger).
 //!
 //! ```no_run
 //! # async fn example() -> std::io::Result<()> {
@@ -91,6 +91,7 @@ mod control;
 mod desk;
 mod failure;
 mod inbox;
+mod memory;
 mod pinpoint;
 mod scenarios;
 mod server;
@@ -101,6 +102,7 @@ pub use self::{
     codes::{CodeKey, IssuedCode},
     desk::{Message, Recorded},
     failure::{Failure, Operation, Queued, Times},
+    memory::MemoryLedger,
     scenarios::{Outcome, Scenario, scenarios},
     server::{Bound, bind_or_next},
     simulator::Simulator,
