@@ -8,16 +8,20 @@ use otp_lambda::{
     aws,
     config::Settings,
     event::{App, Invocation},
-    service::Service,
+    ledger::Keys,
+    service::{Guard, Service},
     telemetry,
 };
 use serde_json::value::RawValue;
-use simulator::{Bound, Simulator, bind_or_next, front::Front};
+use simulator::{Bound, MemoryLedger, Simulator, bind_or_next, front::Front};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// O, T and P on a telephone keypad, and a zero.
 const PHONE_PORT: u16 = 6870;
 const API_PORT: u16 = 6880;
+
+/// What the desk's ledger hashes with. It guards nothing: the ledger is in this program's memory.
+const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
 /// As long as the deployed function has.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
@@ -107,6 +111,10 @@ fn desk(pinpoint: &str) -> io::Result<App> {
             "ALLOWED_COUNTRIES" => "*",
             "AWS_REGION" => "us-east-1",
             "AWS_ENDPOINT_URL_PINPOINT" => pinpoint,
+            "LEDGER_TABLE" => "in-memory",
+            "LEDGER_KEY" => KEY,
+            // A desk has one person, who tries things: the limits around a number are left out, those of it are not.
+            "PREFIX_LIMITS" | "BUDGETS" => "none",
             _ => return None,
         };
         Some(value.to_owned())
@@ -114,7 +122,12 @@ fn desk(pinpoint: &str) -> io::Result<App> {
     .map_err(io::Error::other)?;
     telemetry::install(settings.log_level);
     let provider = settings.provider.connect(&settings.account, aws::http_client(None));
-    Ok(App::new(Service::new(settings.rules, provider, None), settings.gate))
+    // The one part that is not as shipped: what is remembered goes with the program.
+    let guard = settings.ledger.map(|ledger| {
+        let keys = Keys::from_secret(KEY.as_bytes());
+        Guard::new(Box::new(MemoryLedger::new()), keys, ledger.policy)
+    });
+    Ok(App::new(Service::new(settings.rules, provider, guard), settings.gate))
 }
 
 #[expect(clippy::print_stdout, reason = "a program that a person starts")]
