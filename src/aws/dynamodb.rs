@@ -344,12 +344,12 @@ impl Ledger for DynamoDb {
     }
 
     async fn spend_attempt(&self, key: &Key, guess: &Mac, now: Millis) -> Result<Attempt, Unavailable> {
+        // `<>` also holds where there is no last guess.
         let written = self
             .update(key, "SET #left = #left - :one, #lr = :guess, #lo = :asking, #la = :now")
             .when(format!(
                 "{OPEN} AND #exp > :now AND #left > :zero AND \
-                 (attribute_not_exists(#lr) OR #lr <> :guess OR #lo = :unclear \
-                  OR (#lo = :asking AND #la <= :now_less_asking))"
+                 (#lr <> :guess OR #lo = :unclear OR (#lo = :asking AND #la <= :now_less_asking))"
             ))
             .text(":guess", guess.as_str())
             .number(":now", now.0)
