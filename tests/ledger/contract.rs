@@ -20,6 +20,7 @@ macro_rules! contract {
         /// All of the contract.
         pub(crate) const CASES: &[(&str, Case)] = &[$((stringify!($case), |ledger| Box::pin($case(ledger)))),*];
         contract! { dynamodb: Emulator::new().ledger(); $($case)* }
+        contract! { memory: simulator::MemoryLedger::new(); $($case)* }
     };
     ($store:ident: $new:expr; $($case:ident)*) => {
         mod $store {
