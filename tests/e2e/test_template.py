@@ -676,12 +676,12 @@ def accepts(parameter, value):
         (
             "CountryLimits",
             ["", "JM=20/1h", "JM=20/1h,5USD/24h;*=500/24h", "JM=none;*=0.5USD/1h"],
-            ["none", "JM", "jm=20/1h", "JM=20/1h;", "JM=20/2h", "JM=20/1h,GB=20/1h", "JM=", "**=20/1h", "JM=1.USD/1h"],
+            ["none", "JM", "jm=20/1h", "JM=20/1h;", "JM=20/2h", "JM=20/1h,GB=20/1h", "JM=", "JM=0/1h", "**=20/1h", "JM=1.USD/1h"],
         ),
         (
             "Budgets",
             ["none", "500/1h,2000/24h", "20USD/1h,100.50USD/24h"],
-            ["", "500", "500/2h", "$5/1h", "5.5/1h", ".5USD/1h", "5 USD/1h", "5USD/1h,", "none,5USD/1h"],
+            ["", "500", "0/1h", "500/2h", "$5/1h", "5.5/1h", ".5USD/1h", "5 USD/1h", "5USD/1h,", "none,5USD/1h"],
         ),
         (
             "TestNumbers",
