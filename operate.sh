@@ -50,7 +50,7 @@ change() {
     else
         # The table holds no numbers: the function says under which hash it would look for this one.
         ask key
-        entry="$(member key '[A-Z]#[A-Za-z0-9_-]*')"
+        entry="$(member key 'N#[A-Za-z0-9_-]*')"
         [ -n "$entry" ] || fail "the function's answer holds no key"
         shown="$(masked)" argument="NUMBER=…"
     fi
@@ -59,7 +59,7 @@ change() {
     local was=ADD
     grep -qxF -- "$entry" <<<"$before" || was=DELETE
     if [ "$was" = "$1" ]; then
-        say "Nothing to do: $shown $3 as it is." "make $4 $argument"
+        say "It was so already: $shown $3."
     else
         say "$shown $3. That holds within 10 seconds." "make $4 $argument"
     fi
@@ -144,7 +144,9 @@ need_aws() { command -v aws >/dev/null || fail "needs the AWS CLI: https://aws.a
 # say WHAT [UNDO]
 say() {
     local where=""
-    [ "$stack" = otp-lambda ] || where=" STACK=$stack"
+    [ "$stack" = otp-lambda ] || where+=" STACK=$stack"
+    [ -z "${TABLE:-}" ] || where+=" TABLE=$TABLE"
+    [ -z "${FUNCTION:-}" ] || where+=" FUNCTION=$FUNCTION"
     printf '%s\n' "$1"
     [ -z "${2:-}" ] || printf 'Undo: %s%s\n' "$2" "$where"
 }

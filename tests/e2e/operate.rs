@@ -65,7 +65,7 @@ async fn the_operators_switches_are_an_item_that_dynamodb_keeps() {
     desk.make(&["block", "PREFIX=+1876"]);
     desk.make(&["block", "PREFIX=+1876555"]);
     desk.make(&["allow", "PREFIX=+1876556"]);
-    assert!(desk.make(&["block", "PREFIX=+1876"]).starts_with("Nothing to do"));
+    assert!(desk.make(&["block", "PREFIX=+1876"]).starts_with("It was so already"));
     let key = json!({ "S": "K#switches" });
     let allow = json!({ "SS": ["+1876556"] });
     let switches = desk.switches();
@@ -76,7 +76,7 @@ async fn the_operators_switches_are_an_item_that_dynamodb_keeps() {
     desk.make(&["resume"]);
     desk.make(&["unblock", "PREFIX=+1876"]);
     desk.make(&["unblock", "PREFIX=+1876555"]);
-    assert!(desk.make(&["unblock", "PREFIX=+1876555"]).starts_with("Nothing to do"));
+    assert!(desk.make(&["unblock", "PREFIX=+1876555"]).starts_with("It was so already"));
     assert_eq!(desk.switches(), json!({ "pk": key, "paused": { "BOOL": false }, "allow": allow }));
     desk.make(&["disallow", "PREFIX=+1876556"]);
     assert_eq!(desk.switches(), json!({ "pk": key, "paused": { "BOOL": false } }));

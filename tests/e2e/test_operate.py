@@ -181,9 +181,9 @@ def test_exceptions_are_a_list_of_their_own(aws):
 
 
 def test_what_is_so_already_is_said(aws):
-    assert works(aws, "unblock", "PREFIX=+1876").startswith("Nothing to do: Every number that begins with +1876")
+    assert works(aws, "unblock", "PREFIX=+1876").startswith("It was so already: Every number that begins with +1876")
     works(aws, "block", "PREFIX=+1876")
-    assert works(aws, "block", "PREFIX=+1876").startswith("Nothing to do")
+    assert works(aws, "block", "PREFIX=+1876").startswith("It was so already")
     # +187 is another entry than +1876.
     assert "gets no code. That holds" in works(aws, "block", "PREFIX=+187")
     assert aws.switches == {"block": {"SS": ["+187", "+1876"]}}
@@ -210,7 +210,7 @@ def test_table_and_function_can_be_given_instead_of_the_stack(aws):
 
 
 def test_another_stack_is_a_part_of_the_undo(aws):
-    assert works(aws, "pause", "STACK=other", "TABLE=mine").endswith("Undo: make resume STACK=other\n")
+    assert works(aws, "pause", "STACK=other", "TABLE=mine").endswith("Undo: make resume STACK=other TABLE=mine\n")
     assert "the stack other could not be read: give STACK=, or TABLE=" in fails(aws, "pause", "STACK=other")
     aws.outputs = {}
     assert "the stack otp-lambda has no output LedgerTable" in fails(aws, "pause")

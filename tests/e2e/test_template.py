@@ -676,12 +676,12 @@ def accepts(parameter, value):
         (
             "CountryLimits",
             ["", "JM=20/1h", "JM=20/1h,5USD/24h;*=500/24h", "JM=none;*=0.5USD/1h"],
-            ["none", "JM", "jm=20/1h", "JM=20/1h;", "JM=20/2h", "JM=20/1h,GB=20/1h", "JM=", "**=20/1h", "JM=1.USD/1h"],
+            ["none", "JM", "jm=20/1h", "JM=20/1h;", "JM=20/2h", "JM=20/1h,GB=20/1h", "JM=", "JM=0/1h", "**=20/1h", "JM=1.USD/1h"],
         ),
         (
             "Budgets",
             ["none", "500/1h,2000/24h", "20USD/1h,100.50USD/24h"],
-            ["", "500", "500/2h", "$5/1h", "5.5/1h", ".5USD/1h", "5 USD/1h", "5USD/1h,", "none,5USD/1h"],
+            ["", "500", "0/1h", "500/2h", "$5/1h", "5.5/1h", ".5USD/1h", "5 USD/1h", "5USD/1h,", "none,5USD/1h"],
         ),
         (
             "TestNumbers",
@@ -943,3 +943,33 @@ def test_the_policy_simulator_sees_a_write_to_the_switches_and_one_without_a_key
     assert evaluate(role_policy(source), [keyless]) == ["Allowed"]
     statement(source, "WriteLedger").pop("Condition")
     assert evaluate(role_policy(source), [("dynamodb:UpdateItem", TABLE, item("K#switches"))]) == ["Allowed"]
+
+
+# --- the built program with the template's settings -------------------------------------------------------------------
+
+
+def start(settings):
+    """What the program says when it starts with these settings, where no runtime waits for it."""
+    program = os.environ.get("OTP_E2E_BOOTSTRAP")
+    if not program:
+        skip("needs `sam build` to have run, and OTP_E2E_BOOTSTRAP to say where the program is")
+    nowhere = "127.0.0.1:1"
+    given = {"AWS_LAMBDA_RUNTIME_API": nowhere, "AWS_ENDPOINT_URL": f"http://{nowhere}", "AWS_REGION": REGION}
+    given |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    # The layer is not mounted here.
+    given |= settings | {"CONFIG_FILE": str(ROOT / "config" / "otp-lambda.json")}
+    done = subprocess.run([program], capture_output=True, text=True, env=given, timeout=20)
+    return done.stdout + done.stderr
+
+
+REFUSAL = "The function does not start with these settings."
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_program_starts_with_what_the_template_sets(variant):
+    said = start(environment(deployed(**VARIANTS[variant])))
+    assert REFUSAL not in said, said
+
+
+def test_the_program_would_refuse_what_a_rule_refuses():
+    assert REFUSAL in start(environment(deployed(ApiAuth="none", AllowedCountries="*")))
