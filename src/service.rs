@@ -49,11 +49,11 @@ pub struct LedgerPolicy {
 /// A number with a fixed code, for store review and CI.
 #[derive(Debug)]
 pub struct TestNumber {
-    /// The number. No text ever goes to it.
+    /// The number.
     pub number: PhoneNumber,
     /// Its code.
     pub otp: Otp,
-    /// From when on it is a number like any other: the end, by UTC, of the last day that was set for it.
+    /// Until when that is its code and no text goes to it: the end, by UTC, of the last day that was set for it.
     pub until: Millis,
 }
 
