@@ -234,7 +234,7 @@ LEDGER = {
 }
 
 # The items that the function writes, by the beginning of their keys. K# are the operator's switches.
-WRITTEN = ["V#*", "N#*", "I#*", "S#*", "R#*", "B#*", "C#*"]
+WRITTEN = ["V#*", "N#*", "I#*", "S#*", "R#*", "B#*"]
 
 
 def only_keys(*beginnings):
@@ -266,7 +266,7 @@ ROLE = {
                     {
                         "Sid": "WriteLedger",
                         "Effect": "Allow",
-                        "Action": ["dynamodb:PutItem", "dynamodb:UpdateItem"],
+                        "Action": "dynamodb:UpdateItem",
                         "Resource": TABLE,
                         "Condition": only_keys(*WRITTEN),
                     },
@@ -864,9 +864,8 @@ def item(*keys):
 
 
 ALLOWED = [
-    *[("dynamodb:GetItem", TABLE, item(f"{kind}#x")) for kind in "VNISRBCK"],
-    *[("dynamodb:PutItem", TABLE, item(f"{kind}#x")) for kind in "VNISRBC"],
-    *[("dynamodb:UpdateItem", TABLE, item(f"{kind}#x")) for kind in "VNISRBC"],
+    *[("dynamodb:GetItem", TABLE, item(f"{kind}#x")) for kind in "VNISRBK"],
+    *[("dynamodb:UpdateItem", TABLE, item(f"{kind}#x")) for kind in "VNISRB"],
     ("secretsmanager:GetSecretValue", SECRET),
     ("mobiletargeting:SendOTPMessage", SEND),
     ("mobiletargeting:VerifyOTPMessage", VERIFY),
@@ -885,7 +884,7 @@ DENIED = [
     ("dynamodb:UpdateItem", TABLE),
     *[
         (f"dynamodb:{action}", TABLE, item("V#x"))
-        for action in ("DeleteItem", "BatchGetItem", "BatchWriteItem", "Query", "ConditionCheckItem")
+        for action in ("PutItem", "DeleteItem", "BatchGetItem", "BatchWriteItem", "Query", "ConditionCheckItem")
     ],
     ("dynamodb:Scan", TABLE),
     ("dynamodb:DeleteTable", TABLE),
