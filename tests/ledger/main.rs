@@ -6,4 +6,5 @@ mod contract;
 mod costs;
 mod dynamodb;
 mod emulator;
+mod operations;
 mod races;
