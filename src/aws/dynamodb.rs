@@ -472,6 +472,7 @@ impl Update<'_> {
             let value = self.values.get(name).cloned().or_else(|| constant(name));
             values.insert(name.to_owned(), value.ok_or_else(|| Unavailable(format!("{name} has no value")))?);
         }
+        let on_failure = self.condition.as_ref().map(|_| ReturnValuesOnConditionCheckFailure::AllOld);
         let outcome = self
             .ledger
             .client
@@ -483,7 +484,7 @@ impl Update<'_> {
             .update_expression(self.expression)
             .set_condition_expression(self.condition)
             .return_values(ReturnValue::AllNew)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .set_return_values_on_condition_check_failure(on_failure)
             .send()
             .await;
         match outcome {

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,7 +28,8 @@ struct Inner {
     faults: Mutex<VecDeque<Fault>>,
     rewrite: Mutex<Option<Rewrite>>,
     meanwhile: Mutex<Option<Rewrite>>,
-    naive: Mutex<bool>,
+    naive: AtomicBool,
+    measures: AtomicBool,
 }
 
 type Rewrite = Arc<dyn Fn(&mut Request) + Send + Sync>;
@@ -41,7 +43,7 @@ pub(crate) struct Request {
     pub(crate) body: Value,
     /// What was answered: the HTTP status, and the name of the error.
     pub(crate) answer: (u16, String),
-    /// What AWS bills for it: units of 1 KB, or of 4 KB for a read.
+    /// What AWS bills for it: units of 1 KB, or of 4 KB for a read; 1 if it was not measured.
     pub(crate) units: usize,
 }
 
@@ -94,7 +96,8 @@ impl Emulator {
             faults: Mutex::default(),
             rewrite: Mutex::default(),
             meanwhile: Mutex::default(),
-            naive: Mutex::default(),
+            naive: AtomicBool::default(),
+            measures: AtomicBool::default(),
         }))
     }
 
@@ -130,7 +133,12 @@ impl Emulator {
 
     /// From now on conditions are looked at first and the write follows later, without.
     pub(crate) fn naive(&self) {
-        *self.0.naive.lock().unwrap() = true;
+        self.0.naive.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on requests are recorded with what they cost.
+    pub(crate) fn measure(&self) {
+        self.0.measures.store(true, Ordering::Relaxed);
     }
 
     /// All items, without the wrapping of their values: numbers as text.
@@ -198,13 +206,15 @@ impl Emulator {
 
     /// Executes a request and writes down what it was and cost.
     fn record(&self, mut request: Request) -> (u16, String) {
-        let key = match request.action.as_str() {
-            "PutItem" => json!({ "pk": request.body["Item"]["pk"] }),
-            _ => request.body["Key"].clone(),
+        let measures = self.0.measures.load(Ordering::Relaxed);
+        let size = |request: &Request| match request.action.as_str() {
+            _ if !measures => 0,
+            "PutItem" => self.size_of(&json!({ "pk": request.body["Item"]["pk"] })),
+            _ => self.size_of(&request.body["Key"]),
         };
-        let before = self.size_of(&key);
+        let before = size(&request);
         let (status, body) = self.execute(&request.action, &request.body);
-        let size = before.max(self.size_of(&key));
+        let size = before.max(size(&request));
         request.units = size.div_ceil(if request.action == "GetItem" { 4096 } else { 1024 }).max(1);
         request.answer = (status, name_of(status, &body));
         self.0.requests.lock().unwrap().push(request);
@@ -240,11 +250,11 @@ impl Emulator {
             Fault::Delay(delay) => tokio::time::sleep(delay).await,
             _ => {}
         }
-        if *self.0.naive.lock().unwrap() {
-            if let Err(refusal) = self.look_first(&mut request) {
+        if self.0.naive.load(Ordering::Relaxed) {
+            if let Some(refusal) = self.look_first(&mut request) {
                 return Ok(refusal);
             }
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let (status, body) = self.record(request);
         tokio::task::yield_now().await;
@@ -257,9 +267,9 @@ impl Emulator {
         }
     }
 
-    /// Evaluates the condition of a write by itself, and takes it out of the write.
-    fn look_first(&self, request: &mut Request) -> Result<(), HttpResponse> {
-        let Some(condition) = request.body["ConditionExpression"].as_str().map(str::to_owned) else { return Ok(()) };
+    /// Evaluates the condition of a write by itself, and takes it out of the write; or answers that it does not hold.
+    fn look_first(&self, request: &mut Request) -> Option<HttpResponse> {
+        let condition = request.body["ConditionExpression"].as_str()?.to_owned();
         let key = request.body["Key"].clone();
         let mut check = json!({
             "TableName": TABLE, "Key": key, "ConditionExpression": condition,
@@ -275,11 +285,11 @@ impl Emulator {
             let found: Value = serde_json::from_str(&self.execute("GetItem", &get).1).unwrap();
             let name = "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException";
             let refusal = json!({ "__type": name, "message": "", "Item": found["Item"] });
-            return Err(response(400, refusal.to_string()));
+            return Some(response(400, refusal.to_string()));
         }
         remove(&mut request.body, "ConditionExpression");
         keep_what_is_used(&mut request.body);
-        Ok(())
+        None
     }
 }
 
