@@ -12,6 +12,7 @@ use crate::policy::{Budgets, Rate, SendLimits, Spending, Wait};
 use crate::provider::{ProviderLimits, Verdict};
 use crate::reference::ReferenceId;
 use crate::telemetry::Record;
+use futures_util::future::join;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tracing::warn;
@@ -231,7 +232,7 @@ impl Guard {
         limits: &ProviderLimits,
         now: Millis,
     ) -> Result<Plan, Error> {
-        let (seen, number) = futures_util::join!(self.store.verification(key), self.store.number(number_key));
+        let (seen, number) = join(self.store.verification(key), self.store.number(number_key)).await;
         let (seen, number) = (seen?, number?);
         let plan = match seen {
             Some(open) if open.is_open(now) => {

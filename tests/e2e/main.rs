@@ -6,4 +6,5 @@
 
 mod boto3;
 mod function;
+mod operate;
 mod shipped;
