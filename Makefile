@@ -11,7 +11,7 @@ EVENT ?= events/send.http-v2.json
 
 TOOLS := tests/e2e/with-tools.sh
 
-.PHONY: help run test check fmt build deploy invoke tools clean
+.PHONY: help run test soak check fmt build deploy invoke tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ run: ## the service on your desk: a simulated phone, no AWS (needs Rust)
 
 test: tools ## all tests; sets up what it needs and says what it skips (needs Rust, Python)
 	@$(TOOLS) tests/run.sh
+
+soak: tools ## hours of tests: a million simulations, a thousand kills, an hour of load (needs Rust, Python, Linux)
+	@$(TOOLS) tests/soak.sh
 
 check: tools ## format, lints, docs, licences, what is shipped, the template
 	@$(TOOLS) tests/check.sh

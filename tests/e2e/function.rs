@@ -132,6 +132,18 @@ impl Function {
         tasks.flatten().filter_map(children).find_map(|list| list.split_whitespace().next()?.parse().ok())
     }
 
+    /// The memory that the function's process holds, in KiB.
+    pub(crate) fn memory(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process()?)).ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+        line.split_whitespace().nth(1)?.parse().ok()
+    }
+
+    /// The log since the last time.
+    pub(crate) fn take_log(&self) -> String {
+        std::mem::take(&mut self.log.lock().unwrap())
+    }
+
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }

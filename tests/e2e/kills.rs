@@ -48,6 +48,7 @@ struct Round {
     deed: Deed,
     number: String,
     reference: String,
+    key: Option<String>,
     /// The state that the kill left behind.
     found: String,
     /// What was wrong with that already.
@@ -56,6 +57,8 @@ struct Round {
     left: Vec<u64>,
     /// Right answers that were not told before under the same key.
     yes: u64,
+    /// Whether the provider had taken the code when the function died, and nobody was told.
+    used_up: bool,
 }
 
 struct Aws {
@@ -112,7 +115,7 @@ impl Aws {
     }
 
     fn see(&self) -> Seen {
-        Seen::now(&self.simulator, self.table.items())
+        Seen::now(&self.simulator, &self.table)
     }
 
     /// Lets the function do something, and kills it meanwhile, or shortly after.
@@ -160,17 +163,21 @@ impl Aws {
         let mut round = Round {
             deed,
             number: format!("+1425{:07}", 5_560_000 + index),
-            reference: format!("round-{index:05}"),
+            reference: format!("round-{index}"),
+            key: matches!(deed, Deed::SendWithKey | Deed::RightGuessWithKey).then(|| format!("key-{index}")),
             found: String::new(),
             problems: Vec::new(),
             left: Vec::new(),
             yes: 0,
+            used_up: false,
         };
-        let key = format!("key-{index}");
-        let key = matches!(deed, Deed::SendWithKey | Deed::RightGuessWithKey).then_some(key.as_str());
-        let is_send = matches!(deed, Deed::Send | Deed::SendWithKey);
-        if !is_send {
+        let key = round.key.clone();
+        let key = key.as_deref();
+        if !matches!(deed, Deed::Send | Deed::SendWithKey) {
             assert_eq!(self.ask_until_answered("send", &mut round, None, None).0, 202);
+        } else if random.chance(50) {
+            // Else the kill may meet the start of the process.
+            self.ask_until_answered("status", &mut round, None, None);
         }
         let code = self.code(&round);
         let otp = match deed {
@@ -208,11 +215,10 @@ impl Aws {
 
     /// What comes of a round when every wait is over, and everything that is wrong with it.
     fn close(&self, round: &mut Round) {
-        let key = format!("key-{}", round.reference.trim_start_matches("round-").trim_start_matches('0'));
         if round.deed == Deed::SendWithKey {
-            let (status, body) = self.ask_until_answered("send", round, None, Some(&key));
-            let told = status == 202 || body["delivery"] == "unknown" || body["code"] == "resend_limit";
-            if !told {
+            let key = round.key.clone();
+            let (status, body) = self.ask_until_answered("send", round, None, key.as_deref());
+            if status != 202 && body["delivery"] != "unknown" {
                 round.problems.push(format!("a key with neither answer nor \"unknown\": {status} {body}"));
             }
         }
@@ -237,6 +243,7 @@ impl Aws {
         let record = seen.record(number, reference);
         let (texts, asked) = (seen.texts(number, reference), seen.asked(number, reference));
         let charged = record["left"].as_u64().map_or(0, |left| ALLOWED - left);
+        round.used_up = round.yes == 0 && seen.code(number, reference).is_some_and(|code| code.used);
         let mut problems = seen.problems_of_texts();
         problems.retain(|problem| problem.contains(number));
         if round.deed == Deed::SendWithKey && texts > 1 {
@@ -317,7 +324,12 @@ fn print(rounds: &[Round], elapsed: Duration) {
         println!("{:<20} {}", format!("{deed:?}"), found.join(" · "));
     }
     let problems: usize = rounds.iter().map(|round| round.problems.len()).sum();
-    println!("kills: {} in {} s, {problems} problems", rounds.len(), elapsed.as_secs());
+    let used_up = rounds.iter().filter(|round| round.used_up).count();
+    println!(
+        "kills: {} in {} s, {problems} problems; {used_up} right codes were used up at the provider without an answer",
+        rounds.len(),
+        elapsed.as_secs()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

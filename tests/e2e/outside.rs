@@ -2,7 +2,7 @@
 //! must hold is checked by these alone, never by what the function says about itself.
 
 use crate::function::ledger_keys;
-use crate::table::Items;
+use crate::table::{Items, Table};
 use otp_lambda::ledger::Keys;
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::reference::ReferenceId;
@@ -22,19 +22,21 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    pub(crate) fn now(simulator: &Simulator, items: Items) -> Self {
+    /// Looks while things go on: at the table last, since what is there was there before the provider was asked.
+    pub(crate) fn now(simulator: &Simulator, table: &Table) -> Self {
         let mut texts = BTreeMap::new();
         for text in simulator.inbox() {
             *texts.entry((text.to, text.reference_id)).or_default() += 1;
         }
         let mut asked = BTreeMap::new();
-        for request in simulator.requests(Operation::Verify) {
+        // The body of one that was not read says nothing, and nothing became of it.
+        for request in simulator.requests(Operation::Verify).iter().filter(|request| request.body.is_object()) {
             let member = |name: &str| request.body[name].as_str().unwrap_or_default().to_owned();
             *asked.entry((member("DestinationIdentity"), member("ReferenceId"))).or_default() += 1;
         }
         let codes = simulator.codes().into_iter();
         let codes = codes.map(|code| ((code.key.to.clone(), code.key.reference_id.clone()), code)).collect();
-        Self { texts, asked, codes, items, keys: ledger_keys() }
+        Self { texts, asked, codes, items: table.items(), keys: ledger_keys() }
     }
 
     /// Texts under one reference.
