@@ -21,22 +21,22 @@ summary="$PWD/target/soak.txt"
 mkdir -p target
 : >"$summary"
 
-# Runs a part, and keeps the line that sums it up.
+# part NAME LINE COMMAND…: runs a part, and keeps the last line that looks like LINE, which sums it up.
 part() {
-    local name="$1" log="$PWD/target/soak-$1.log" started=$SECONDS result=passed
-    shift
+    local name="$1" line="$2" log="$PWD/target/soak-$1.log" started=$SECONDS result=passed
+    shift 2
     "$@" 2>&1 | tee "$log" || result=FAILED
     printf '%-10s %s after %d s: %s\n' "$name" "$result" $((SECONDS - started)) \
-        "$(grep -E "^$name: " "$log" | tail -n 1)" >>"$summary"
+        "$(grep -oE "$line.*" "$log" | tail -n 1)" >>"$summary"
     [ $result = passed ]
 }
 
 # The package, if it is not that of these sources.
 package() {
-    [ -n "${OTP_E2E_SAM:-}" ] && [ -n "${OTP_E2E_RIE:-}" ] || {
-        echo "The packaged function runs here only with Python, on Linux." >&2
+    if [ -z "${OTP_E2E_SAM:-}" ] || [ -z "${OTP_E2E_RIE:-}" ]; then
+        echo "The packaged function needs Python, on Linux." >&2
         exit 1
-    }
+    fi
     local bootstrap="$PWD/.aws-sam/build/Function/bootstrap"
     if [ ! -x "$bootstrap" ] || [ -n "$(find src Cargo.lock template.yaml -newer "$bootstrap" -print -quit)" ]; then
         sam build --parameter-overrides "Architecture=$OTP_E2E_ARCHITECTURE"
@@ -49,17 +49,17 @@ for name in "${parts[@]}"; do
     case "$name" in
     simulation)
         step "the ledger, simulated with $OTP_SIMULATION_SEEDS seeds"
-        part simulation cargo test --release --test simulation -- --ignored --nocapture soak || failed=1
+        part simulation "[0-9]+ seeds, [0-9]+ operations" cargo test --profile soak --test simulation -- --ignored --nocapture soak || failed=1
         ;;
     kills)
         step "the packaged function, killed $OTP_KILLS times"
         package
-        part kills cargo test --test e2e -- --ignored --nocapture kills:: || failed=1
+        part kills "kills: " cargo test --test e2e -- --ignored --nocapture kills:: || failed=1
         ;;
     load)
         step "the packaged function under load for $OTP_LOAD_SECONDS s"
         package
-        part load cargo test --test e2e -- --ignored --nocapture load:: || failed=1
+        part load "load: " cargo test --test e2e -- --ignored --nocapture load:: || failed=1
         ;;
     *)
         echo "There is no part $name; there are: simulation, kills, load." >&2

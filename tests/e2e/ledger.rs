@@ -136,11 +136,11 @@ async fn execution_environments_share_attempts_windows_and_keys() {
     settings.insert("SEND_LIMITS", "2/1h".to_owned());
     with(move || {
         let (one, other) = (Function::start(&settings), Function::start(&settings));
-        let send =
+        let asked =
             keyed_request("send", &json!({ "destinationNumber": NUMBER, "clientIp": "192.0.2.77" }), "order-4711");
-        let (status, sent) = one.request(&send);
-        assert_eq!(status, 202, "{sent}");
-        assert_eq!(other.request(&send), (202, sent), "the same answer, and no second text");
+        let (status, answer) = one.request(&asked);
+        assert_eq!(status, 202, "{answer}");
+        assert_eq!(other.request(&asked), (202, answer), "the same answer, and no second text");
         assert_eq!(aws.simulator.inbox().len(), 1);
 
         let code = aws.code(NUMBER);

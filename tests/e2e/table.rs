@@ -33,20 +33,20 @@ impl Table {
         let (inner, outer) = (listener(), listener());
         let address = outer.local_addr().unwrap();
         let delay = Arc::new(AtomicU64::new(0));
-        let served = database.clone();
+        let behind = database.clone();
         let pause = Arc::clone(&delay);
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
-                let behind = inner.local_addr().unwrap();
+                let place = inner.local_addr().unwrap();
                 inner.set_nonblocking(true).unwrap();
                 let inner = tokio::net::TcpListener::from_std(inner).unwrap();
-                tokio::spawn(dynoxide::server::serve_on(inner, served));
+                tokio::spawn(dynoxide::server::serve_on(inner, behind));
                 outer.set_nonblocking(true).unwrap();
                 let outer = tokio::net::TcpListener::from_std(outer).unwrap();
                 let random = Arc::new(Mutex::new(Random::new(1)));
                 while let Ok((client, _)) = outer.accept().await {
-                    let Ok(server) = TcpStream::connect(behind).await else { continue };
+                    let Ok(server) = TcpStream::connect(place).await else { continue };
                     let (from_client, to_client) = client.into_split();
                     let (from_server, to_server) = server.into_split();
                     tokio::spawn(pump(from_client, to_server, Arc::clone(&pause), Arc::clone(&random)));
