@@ -15,7 +15,7 @@ export STACK
 
 TOOLS := tests/e2e/with-tools.sh
 
-.PHONY: help run test check fmt build deploy invoke tools clean
+.PHONY: help run test soak check fmt build deploy invoke tools clean
 .PHONY: pause resume block unblock allow disallow unlock switches
 
 help: ## list the targets
@@ -26,6 +26,9 @@ run: ## the service on your desk: a simulated phone, no AWS (needs Rust)
 
 test: tools ## all tests; sets up what it needs and says what it skips (needs Rust, Python)
 	@$(TOOLS) tests/run.sh
+
+soak: tools ## hours of tests: a million simulations, a thousand kills, an hour of load (needs Rust, Python, Linux)
+	@$(TOOLS) tests/soak.sh
 
 check: tools ## format, lints, docs, licences, what is shipped, the template
 	@$(TOOLS) tests/check.sh

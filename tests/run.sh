@@ -19,14 +19,21 @@ fi
 
 step "the packaged function under the runtime emulator"
 if [ -n "${OTP_E2E_BOOTSTRAP:-}" ] && [ -n "${OTP_E2E_RIE:-}" ]; then
-    cargo test --test e2e -- --ignored shipped
+    cargo test --test e2e -- --ignored shipped:: ledger:: load::
 else
     skip "the packaged function: needs Python, on Linux"
 fi
 
+step "the packaged function, killed at random moments"
+if [ -n "${OTP_E2E_BOOTSTRAP:-}" ] && [ -n "${OTP_E2E_RIE:-}" ]; then
+    cargo test --test e2e -- --ignored --nocapture kills::
+else
+    skip "the kills: needs Python, on Linux"
+fi
+
 step "AWS's Python beside it"
 if [ -n "${OTP_E2E_BOOTSTRAP:-}" ] && [ -n "${OTP_E2E_RIE:-}" ] && [ -n "${OTP_E2E_PYTHON:-}" ]; then
-    cargo test --test e2e -- --ignored boto3
+    cargo test --test e2e -- --ignored boto3::
 else
     skip "the round trip with boto3: needs Python, on Linux"
 fi

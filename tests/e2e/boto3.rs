@@ -1,14 +1,14 @@
 //! AWS's own Python beside the function: the independent check of the wire and of the reference ID.
 
-use crate::function::{Function, file, settings, tool};
+use crate::function::{Function, Settings, file, settings, settings_with_ledger, tool, wrong};
+use crate::table::Table;
 use serde_json::{Value, json};
 use simulator::{Failure, Operation, Simulator};
-use std::collections::BTreeMap;
 use std::process::Command;
 
 const NUMBER: &str = "+14255550142";
 
-fn python(settings: &BTreeMap<&'static str, String>, script: &str, arguments: &[&str]) -> Value {
+fn python(settings: &Settings, script: &str, arguments: &[&str]) -> Value {
     let output = Command::new(tool("OTP_E2E_PYTHON"))
         .arg(format!("{}/tests/e2e/{script}", env!("CARGO_MANIFEST_DIR")))
         .args(arguments)
@@ -61,6 +61,51 @@ async fn a_code_sent_by_awss_python_verifies_through_the_function_and_the_other_
         let verify =
             |otp: &str| python(&settings, "boto3_example.py", &["verify", NUMBER, otp, "ExampleCorp", "CreateAccount"]);
         assert_eq!(verify(wrong), json!({ "Valid": false }));
+        assert_eq!(verify(&otp), json!({ "Valid": true }));
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the tools that `make test` sets up"]
+async fn with_the_ledger_both_ways_work_as_well_and_guesses_are_counted() {
+    let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let mut settings = settings_with_ledger(&simulator.url(), &Table::start().url());
+    // The round takes no half minute.
+    settings.insert("SEND_LIMITS", "3/10m".to_owned());
+    let function = {
+        let settings = settings.clone();
+        tokio::task::spawn_blocking(move || Function::start(&settings)).await.unwrap()
+    };
+    let asked = || simulator.requests(Operation::Verify).len();
+
+    tokio::task::block_in_place(|| {
+        // Python sends: the ledger has never heard of it, and counts the guesses all the same.
+        let sent = python(&settings, "boto3_example.py", &["send", NUMBER, "ExampleCorp", "CreateAccount"]);
+        assert_eq!(sent["Result"][NUMBER]["DeliveryStatus"], "SUCCESSFUL");
+        let verify = |otp: &str| {
+            let mut event = file("verify.http-v2");
+            let body = json!({ "destinationNumber": NUMBER, "otp": otp, "brandName": "ExampleCorp", "source": "CreateAccount" });
+            event["body"] = json!(body.to_string());
+            function.request(&event)
+        };
+        let otp = simulator.newest_to(NUMBER).unwrap().code;
+        for (nth, left) in [(0, 2), (1, 1), (1, 1)] {
+            let (status, body) = verify(&wrong(&otp, nth));
+            assert_eq!((status, &body["code"], &body["attemptsLeft"]), (422, &json!("invalid_code"), &json!(left)));
+        }
+        assert_eq!(asked(), 2, "the repeated guess was answered from the record");
+        let reference = json!("46bb87b047dd9f34b9cbe4011325b15b");
+        assert_eq!(verify(&otp), (200, json!({ "valid": true, "referenceId": reference, "status": "verified" })));
+        let (status, body) = verify(&otp);
+        assert_eq!((status, &body["code"]), (409, &json!("already_verified")), "{body}");
+        assert_eq!(asked(), 3);
+
+        // The function sends, Python verifies.
+        assert_eq!(function.request(&file("send.http-v2")).0, 202);
+        let otp = simulator.newest_to(NUMBER).unwrap().code;
+        let verify =
+            |otp: &str| python(&settings, "boto3_example.py", &["verify", NUMBER, otp, "ExampleCorp", "CreateAccount"]);
+        assert_eq!(verify(&wrong(&otp, 0)), json!({ "Valid": false }));
         assert_eq!(verify(&otp), json!({ "Valid": true }));
     });
 }

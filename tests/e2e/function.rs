@@ -1,6 +1,6 @@
 //! The shipped binary, running under the runtime interface emulator.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -8,12 +8,27 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::table::TABLE;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use otp_lambda::ledger::Keys;
+
 /// A function in an execution environment of its own. One invocation at a time, as in Lambda.
 pub(crate) struct Function {
     emulator: Child,
     port: u16,
     log: Arc<Mutex<String>>,
+    client: ureq::Agent,
 }
+
+/// The settings the function runs with.
+pub(crate) type Settings = BTreeMap<&'static str, String>;
+
+/// 32 bytes in base64.
+pub(crate) const LEDGER_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+
+/// The door that tests use where it does not matter which.
+const DOOR: &str = "http-v2";
 
 /// A variable that `make test` sets.
 #[expect(clippy::disallowed_methods, reason = "tests find their tools by the environment")]
@@ -21,8 +36,8 @@ pub(crate) fn tool(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run these tests by `make test`"))
 }
 
-/// The settings the function runs with.
-pub(crate) fn settings(pinpoint: &str) -> BTreeMap<&'static str, String> {
+/// A function without a ledger.
+pub(crate) fn settings(pinpoint: &str) -> Settings {
     BTreeMap::from([
         ("PINPOINT_APPLICATION_ID", "9aad3a0a1e6d4cfda6d6ad7c7d6e2a8d".to_owned()),
         ("ORIGINATION_IDENTITY", "+12065550100".to_owned()),
@@ -37,8 +52,24 @@ pub(crate) fn settings(pinpoint: &str) -> BTreeMap<&'static str, String> {
     ])
 }
 
+/// A function with a ledger in DynamoDB at `table`.
+pub(crate) fn settings_with_ledger(pinpoint: &str, table: &str) -> Settings {
+    let mut settings = settings(pinpoint);
+    settings.extend([
+        ("LEDGER_TABLE", TABLE.to_owned()),
+        ("LEDGER_KEY", LEDGER_KEY.to_owned()),
+        ("AWS_ENDPOINT_URL_DYNAMODB", table.to_owned()),
+    ]);
+    settings
+}
+
+/// Names of items and hashes, as the function makes them.
+pub(crate) fn ledger_keys() -> Keys {
+    Keys::from_secret(&STANDARD.decode(LEDGER_KEY).unwrap())
+}
+
 impl Function {
-    pub(crate) fn start(settings: &BTreeMap<&'static str, String>) -> Self {
+    pub(crate) fn start(settings: &Settings) -> Self {
         let (port, runtime_port) = (free_port(), free_port());
         let mut emulator = Command::new(tool("OTP_E2E_RIE"))
             .env_clear()
@@ -58,19 +89,28 @@ impl Function {
         let log = Arc::new(Mutex::new(String::new()));
         collect(emulator.stdout.take().unwrap(), &log);
         collect(emulator.stderr.take().unwrap(), &log);
-        let function = Self { emulator, port, log };
+        let client = ureq::Agent::config_builder()
+            // Longer than the function may take: the emulator does not survive a client that gives up.
+            .timeout_global(Some(Duration::from_secs(20)))
+            .http_status_as_error(false)
+            .build()
+            .into();
+        let function = Self { emulator, port, log, client };
         eventually("the emulator listens", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
         function
     }
 
     /// What Lambda's Invoke API gives back for an event.
     pub(crate) fn invoke(&self, event: &str) -> Value {
+        self.invoke_unless_killed(event).expect("an answer of the function")
+    }
+
+    /// The same; nothing if the function's process ended meanwhile.
+    pub(crate) fn invoke_unless_killed(&self, event: &str) -> Option<Value> {
         let url = format!("http://127.0.0.1:{}/2015-03-31/functions/function/invocations", self.port);
-        // Longer than the function may take: the emulator does not survive a client that gives up.
-        let agent: ureq::Agent =
-            ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(20))).build().into();
-        let mut answer = agent.post(url).send(event).expect("the emulator answers");
-        serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).expect("an answer in JSON")
+        let mut answer = self.client.post(url).send(event).expect("the emulator answers");
+        let body = answer.body_mut().read_to_string().unwrap();
+        (answer.status() == 200).then(|| serde_json::from_str(&body).expect("an answer in JSON"))
     }
 
     /// What the function answers to an HTTP event: its status and its body.
@@ -78,6 +118,30 @@ impl Function {
         let answer = self.invoke(&event.to_string());
         let body = answer["body"].as_str().unwrap_or_else(|| panic!("no HTTP answer: {answer}"));
         (answer["statusCode"].as_u64().unwrap(), serde_json::from_str(body).unwrap())
+    }
+
+    /// What the function answers to a request by a caller whom AWS has authenticated.
+    pub(crate) fn post(&self, route: &str, body: &Value) -> (u64, Value) {
+        self.request(&request(DOOR, route, body))
+    }
+
+    /// The process of the function itself, if it is running.
+    pub(crate) fn process(&self) -> Option<u32> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.emulator.id())).ok()?;
+        let children = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("children")).ok();
+        tasks.flatten().filter_map(children).find_map(|list| list.split_whitespace().next()?.parse().ok())
+    }
+
+    /// The memory that the function's process holds, in KiB.
+    pub(crate) fn memory(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process()?)).ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+        line.split_whitespace().nth(1)?.parse().ok()
+    }
+
+    /// The log since the last time.
+    pub(crate) fn take_log(&self) -> String {
+        std::mem::take(&mut self.log.lock().unwrap())
     }
 
     pub(crate) fn log(&self) -> String {
@@ -104,6 +168,37 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(started.elapsed() < Duration::from_secs(20), "{what}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// The status and the body of an HTTP answer; nothing if there is none.
+pub(crate) fn http_answer(answer: &Value) -> Option<(u64, Value)> {
+    Some((answer["statusCode"].as_u64()?, serde_json::from_str(answer["body"].as_str()?).ok()?))
+}
+
+/// The event of a request through `door`, made of the one in `events/` for the same route.
+pub(crate) fn request(door: &str, route: &str, body: &Value) -> Value {
+    let mut event = file(&format!("{route}.{door}"));
+    event["body"] = json!(body.to_string());
+    event
+}
+
+/// The same with an idempotency key.
+pub(crate) fn keyed_request(route: &str, body: &Value, key: &str) -> Value {
+    let mut event = request(DOOR, route, body);
+    event["headers"]["idempotency-key"] = json!(key);
+    event
+}
+
+/// The same, with one if there is one.
+pub(crate) fn event(route: &str, body: &Value, key: Option<&str>) -> Value {
+    key.map_or_else(|| request(DOOR, route, body), |key| keyed_request(route, body, key))
+}
+
+/// As many digits as `code` has, and others: the `nth` of ten wrong guesses.
+pub(crate) fn wrong(code: &str, nth: u8) -> String {
+    let (rest, last) = code.split_at(code.len() - 1);
+    let last: u8 = last.parse().unwrap();
+    format!("{rest}{}", (last + 1 + nth % 9) % 10)
 }
 
 pub(crate) fn file(name: &str) -> Value {

@@ -1,9 +1,9 @@
 //! The shipped binary under the runtime interface emulator.
 
-use crate::function::{Function, eventually, file, settings, tool};
+use crate::function::{Function, Settings, eventually, file, settings, settings_with_ledger, tool};
+use crate::table::Table;
 use serde_json::{Value, json};
 use simulator::{Failure, Operation, Simulator};
-use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -13,9 +13,16 @@ async fn simulator() -> Simulator {
     Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap()
 }
 
+/// Without a ledger and with one, which lets a number have many codes.
+fn without_and_with_ledger(simulator: &Simulator) -> [Settings; 2] {
+    let mut with_ledger = settings_with_ledger(&simulator.url(), &Table::start().url());
+    with_ledger.insert("SEND_LIMITS", "20/1h".to_owned());
+    [settings(&simulator.url()), with_ledger]
+}
+
 /// Blocks on the emulator without blocking the simulator, which lives in the same process.
 async fn with_function<T: Send + 'static>(
-    settings: BTreeMap<&'static str, String>,
+    settings: Settings,
     test: impl FnOnce(&Function) -> T + Send + 'static,
 ) -> (T, String) {
     tokio::task::spawn_blocking(move || {
@@ -37,20 +44,46 @@ fn assert_no_leak(simulator: &Simulator, log: &str) {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
 async fn every_event_of_the_directory_is_answered() {
-    let simulator = simulator().await;
-    let mut settings = settings(&simulator.url());
-    settings.insert("API_AUTH", "trusted".to_owned());
-    let ((), log) = with_function(settings, |function| {
-        for door in ["rest-v1", "http-v2", "function-url", "alb"] {
-            let (status, body) = function.request(&file(&format!("send.{door}")));
-            assert_eq!((status, &body["destinationNumber"]), (202, &json!("+1*******0142")), "{door}: {body}");
-            let (status, body) = function.request(&file(&format!("verify.{door}")));
-            assert!(status == 422 && body["code"] == "invalid_code" || status == 200, "{door}: {body}");
-        }
-    })
-    .await;
-    assert_eq!(simulator.requests(Operation::Send).len(), 4);
-    assert_no_leak(&simulator, &log);
+    for with_ledger in [false, true] {
+        let simulator = simulator().await;
+        let [without, with] = without_and_with_ledger(&simulator);
+        let mut settings = if with_ledger { with } else { without };
+        settings.insert("API_AUTH", "trusted".to_owned());
+        let ((), log) = with_function(settings, move |function| {
+            for door in ["rest-v1", "http-v2", "function-url", "alb"] {
+                let (status, body) = function.request(&file(&format!("send.{door}")));
+                assert_eq!((status, &body["destinationNumber"]), (202, &json!("+1*******0142")), "{door}: {body}");
+                let (status, body) = function.request(&file(&format!("verify.{door}")));
+                assert!(status == 422 && body["code"] == "invalid_code" || status == 200, "{door}: {body}");
+                for route in ["status", "cancel"] {
+                    let (status, body) = function.request(&file(&format!("{route}.{door}")));
+                    assert_eq!(status, if with_ledger { 200 } else { 404 }, "{route}, {door}: {body}");
+                }
+            }
+            let unlocked = function.invoke(&file("unlock").to_string());
+            assert_eq!(unlocked["unlocked"] == json!(true), with_ledger, "{unlocked}");
+        })
+        .await;
+        assert_eq!(simulator.requests(Operation::Send).len(), 4);
+        assert_no_leak(&simulator, &log);
+    }
+}
+
+#[test]
+#[ignore = "needs the tools that `make test` sets up"]
+fn no_event_of_the_directory_is_left_out() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/events");
+    let mut names: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    let routes = ["cancel", "send", "status", "verify"];
+    let doors = ["alb", "function-url", "http-v2", "rest-v1"];
+    let mut expected: Vec<std::ffi::OsString> = routes
+        .iter()
+        .flat_map(|route| doors.map(|door| std::ffi::OsString::from(format!("{route}.{door}.json"))))
+        .collect();
+    expected.push("unlock.json".into());
+    expected.sort();
+    assert_eq!(names, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,56 +116,68 @@ async fn hostile_events_leave_the_same_process_running() {
         (json!({ "httpMethod": "POST", "path": "/otp/send" }).to_string(), 400),
     ];
     let count = events.len();
-    let (lines, log) = with_function(settings(&simulator.url()), move |function| {
-        for (event, status) in &events {
-            let answer = function.invoke(event);
-            assert_eq!(answer["statusCode"], json!(status), "{answer} for {event:.200}");
-        }
-        for event in ["[]", "{}", "{\"Records\":[]}", "{\"triggerSource\":\"DefineAuthChallenge_Authentication\"}"] {
-            assert_eq!(function.invoke(event)["errorType"], "UnrecognizedEvent", "{event}");
-        }
-        function.lines()
-    })
-    .await;
-    assert!(lines.iter().all(|line| line["message"] == "request"), "no panic: {log}");
-    assert_eq!(lines.len(), count + 4, "{log}");
-    assert_eq!(lines.iter().filter(|line| line["outcome"] == "unrecognized_event").count(), 4, "{log}");
-    let cold = lines.iter().filter(|line| line["coldStart"] == json!(true)).count();
-    assert_eq!(cold, 1, "the process was started once: {log}");
-    assert_no_leak(&simulator, &log);
+    for settings in without_and_with_ledger(&simulator) {
+        let events = events.clone();
+        let (lines, log) = with_function(settings, move |function| {
+            for (event, status) in &events {
+                let answer = function.invoke(event);
+                assert_eq!(answer["statusCode"], json!(status), "{answer} for {event:.200}");
+            }
+            for event in ["[]", "{}", "{\"Records\":[]}", "{\"triggerSource\":\"DefineAuthChallenge_Authentication\"}"]
+            {
+                assert_eq!(function.invoke(event)["errorType"], "UnrecognizedEvent", "{event}");
+            }
+            eventually("every line is written", || function.lines().len() >= count + 4);
+            function.lines()
+        })
+        .await;
+        assert!(lines.iter().all(|line| line["message"] == "request"), "no panic: {log}");
+        assert_eq!(lines.len(), count + 4, "{log}");
+        assert_eq!(lines.iter().filter(|line| line["outcome"] == "unrecognized_event").count(), 4, "{log}");
+        let cold = lines.iter().filter(|line| line["coldStart"] == json!(true)).count();
+        assert_eq!(cold, 1, "the process was started once: {log}");
+        assert_no_leak(&simulator, &log);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
 async fn a_hanging_provider_is_answered_within_the_functions_five_seconds() {
     let simulator = simulator().await;
-    simulator.fail_next(Operation::Send, Failure::Hang);
-    let ((), log) = with_function(settings(&simulator.url()), |function| {
-        let started = Instant::now();
-        let (status, body) = function.request(&file("send.http-v2"));
-        assert_eq!((status, &body["code"], &body["delivery"]), (504, &json!("provider_timeout"), &json!("unknown")));
-        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
-        assert_eq!(function.request(&file("send.http-v2")).0, 202, "and the next one is served");
-    })
-    .await;
-    assert_eq!(simulator.requests(Operation::Send).len(), 2);
-    assert_no_leak(&simulator, &log);
+    for settings in without_and_with_ledger(&simulator) {
+        simulator.fail_next(Operation::Send, Failure::Hang);
+        let ((), log) = with_function(settings, |function| {
+            let started = Instant::now();
+            let (status, body) = function.request(&file("send.http-v2"));
+            assert_eq!(
+                (status, &body["code"], &body["delivery"]),
+                (504, &json!("provider_timeout"), &json!("unknown"))
+            );
+            assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+            assert_eq!(function.request(&file("send.http-v2")).0, 202, "and the next one is served");
+        })
+        .await;
+        assert_no_leak(&simulator, &log);
+    }
+    assert_eq!(simulator.requests(Operation::Send).len(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
 async fn what_lambda_sees_is_json_with_a_time_and_a_level_on_every_line() {
     let simulator = simulator().await;
-    let ((), log) = with_function(settings(&simulator.url()), |function| {
-        function.request(&file("send.http-v2"));
-        eventually("the line is written", || function.lines().iter().any(|line| line["outcome"] == "ok"));
-        for line in function.lines() {
-            assert!(line["timestamp"].as_str().is_some_and(|time| time.ends_with('Z')), "{line}");
-            assert!(line["level"].is_string(), "{line}");
-        }
-    })
-    .await;
-    assert_no_leak(&simulator, &log);
+    for settings in without_and_with_ledger(&simulator) {
+        let ((), log) = with_function(settings, |function| {
+            function.request(&file("send.http-v2"));
+            eventually("the line is written", || function.lines().iter().any(|line| line["outcome"] == "ok"));
+            for line in function.lines() {
+                assert!(line["timestamp"].as_str().is_some_and(|time| time.ends_with('Z')), "{line}");
+                assert!(line["level"].is_string(), "{line}");
+            }
+        })
+        .await;
+        assert_no_leak(&simulator, &log);
+    }
 }
 
 #[test]
@@ -172,10 +217,10 @@ fn the_binary_by_itself_says_what_to_do_instead() {
 #[ignore = "needs the tools that `make test` sets up"]
 async fn two_execution_environments_share_a_verification() {
     let simulator = simulator().await;
-    let settings_of_one = settings(&simulator.url());
-    with_function(settings_of_one, |function| assert_eq!(function.request(&file("send.http-v2")).0, 202)).await;
-    let otp = simulator.newest_to(NUMBER).unwrap().code;
-    let ((), log) = with_function(settings(&simulator.url()), move |function| {
+    for settings in without_and_with_ledger(&simulator) {
+        with_function(settings.clone(), |function| assert_eq!(function.request(&file("send.http-v2")).0, 202)).await;
+        let otp = simulator.newest_to(NUMBER).unwrap().code;
+        let ((), log) = with_function(settings, move |function| {
         let mut event = file("verify.http-v2");
         let body =
             json!({ "destinationNumber": NUMBER, "otp": otp, "brandName": "ExampleCorp", "source": "CreateAccount" });
@@ -191,5 +236,6 @@ async fn two_execution_environments_share_a_verification() {
         );
     })
     .await;
-    assert_no_leak(&simulator, &log);
+        assert_no_leak(&simulator, &log);
+    }
 }

@@ -1,0 +1,237 @@
+//! DynamoDB and Secrets Manager beside the function, as far as the ledger needs them, over HTTP.
+
+use crate::random::Random;
+use dynoxide::Database;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+/// The table's name.
+pub(crate) const TABLE: &str = "otp-ledger";
+
+/// A table of its own, served until the process ends.
+pub(crate) struct Table {
+    database: Database,
+    address: SocketAddr,
+    delay: Arc<AtomicU64>,
+}
+
+/// What stands in a table: items by their keys, the values without DynamoDB's wrapping.
+pub(crate) type Items = BTreeMap<String, Value>;
+
+impl Table {
+    pub(crate) fn start() -> Self {
+        let database = Database::memory().unwrap();
+        create(&database);
+        let (inner, outer) = (listener(), listener());
+        let address = outer.local_addr().unwrap();
+        let delay = Arc::new(AtomicU64::new(0));
+        let behind = database.clone();
+        let pause = Arc::clone(&delay);
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async move {
+                let place = inner.local_addr().unwrap();
+                inner.set_nonblocking(true).unwrap();
+                let inner = tokio::net::TcpListener::from_std(inner).unwrap();
+                tokio::spawn(dynoxide::server::serve_on(inner, behind));
+                outer.set_nonblocking(true).unwrap();
+                let outer = tokio::net::TcpListener::from_std(outer).unwrap();
+                let random = Arc::new(Mutex::new(Random::new(1)));
+                while let Ok((client, _)) = outer.accept().await {
+                    let Ok(server) = TcpStream::connect(place).await else { continue };
+                    let (from_client, to_client) = client.into_split();
+                    let (from_server, to_server) = server.into_split();
+                    tokio::spawn(pump(from_client, to_server, Arc::clone(&pause), Arc::clone(&random)));
+                    tokio::spawn(pump(from_server, to_client, Arc::clone(&pause), Arc::clone(&random)));
+                }
+            });
+        });
+        Self { database, address, delay }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Every request and every answer takes up to this long from now on.
+    pub(crate) fn slow_down(&self, longest: Duration) {
+        self.delay.store(u64::try_from(longest.as_micros()).unwrap(), Ordering::Relaxed);
+    }
+
+    /// All items.
+    pub(crate) fn items(&self) -> Items {
+        self.scan().iter().map(|item| (item["pk"]["S"].as_str().unwrap().to_owned(), plain(item))).collect()
+    }
+
+    /// One item, or null.
+    pub(crate) fn item(&self, key: &str) -> Value {
+        let request = json!({ "TableName": TABLE, "Key": { "pk": { "S": key } }, "ConsistentRead": true });
+        let answer = self.database.get_item(serde_json::from_value(request).unwrap()).unwrap();
+        serde_json::to_value(answer).unwrap().get("Item").map_or(Value::Null, plain)
+    }
+
+    /// An item by hand, in DynamoDB's own form.
+    pub(crate) fn put(&self, item: &Value) {
+        let request = json!({ "TableName": TABLE, "Item": item });
+        self.database.put_item(serde_json::from_value(request).unwrap()).unwrap();
+    }
+
+    /// All items, in DynamoDB's own form.
+    pub(crate) fn scan(&self) -> Vec<Value> {
+        let mut items = Vec::new();
+        let mut start = Value::Null;
+        loop {
+            let mut request = json!({ "TableName": TABLE, "ConsistentRead": true });
+            if !start.is_null() {
+                request["ExclusiveStartKey"] = start;
+            }
+            let answer = self.database.scan(serde_json::from_value(request).unwrap()).unwrap();
+            let answer = serde_json::to_value(answer).unwrap();
+            items.extend(answer["Items"].as_array().unwrap().iter().cloned());
+            start = answer.get("LastEvaluatedKey").cloned().unwrap_or_default();
+            if start.is_null() {
+                return items;
+            }
+        }
+    }
+
+    /// Back to what a [`scan`](Self::scan) has seen: whatever was written since is lost.
+    pub(crate) fn restore(&self, seen: &[Value]) {
+        self.wipe();
+        for item in seen {
+            self.put(item);
+        }
+    }
+
+    /// Forgets everything.
+    pub(crate) fn wipe(&self) {
+        for item in self.scan() {
+            let request = json!({ "TableName": TABLE, "Key": { "pk": item["pk"] } });
+            self.database.delete_item(serde_json::from_value(request).unwrap()).unwrap();
+        }
+    }
+}
+
+fn create(database: &Database) {
+    let table = json!({
+        "TableName": TABLE,
+        "BillingMode": "PAY_PER_REQUEST",
+        "AttributeDefinitions": [{ "AttributeName": "pk", "AttributeType": "S" }],
+        "KeySchema": [{ "AttributeName": "pk", "KeyType": "HASH" }],
+    });
+    database.create_table(serde_json::from_value(table).unwrap()).unwrap();
+    // It is being created until somebody looks.
+    database.describe_table(serde_json::from_value(json!({ "TableName": TABLE })).unwrap()).unwrap();
+}
+
+/// `{"pk": "V#…", "left": 3}` of `{"pk": {"S": "V#…"}, "left": {"N": "3"}}`.
+fn plain(item: &Value) -> Value {
+    let value = |wrapped: &Value| match wrapped.as_object().and_then(|wrapped| wrapped.iter().next()) {
+        Some((kind, Value::String(number))) if kind == "N" => number.parse::<u64>().map_or(Value::Null, Value::from),
+        Some((_, value)) => value.clone(),
+        None => Value::Null,
+    };
+    item.as_object().unwrap().iter().map(|(name, wrapped)| (name.clone(), value(wrapped))).collect()
+}
+
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    longest: Arc<AtomicU64>,
+    random: Arc<Mutex<Random>>,
+) -> std::io::Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let length = from.read(&mut buffer).await?;
+        if length == 0 {
+            return to.shutdown().await;
+        }
+        let longest = longest.load(Ordering::Relaxed);
+        if longest > 0 {
+            let pause = random.lock().unwrap().below(longest + 1);
+            tokio::time::sleep(Duration::from_micros(pause)).await;
+        }
+        to.write_all(buffer.get(..length).unwrap_or_default()).await?;
+    }
+}
+
+/// A place where nobody listens.
+pub(crate) fn nobody() -> String {
+    format!("http://{}", listener().local_addr().unwrap())
+}
+
+/// A server that takes every request and never answers.
+pub(crate) fn silence() -> String {
+    let listener = listener();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let mut open = Vec::new();
+        while let Ok((connection, _)) = listener.accept() {
+            open.push(connection);
+        }
+    });
+    url
+}
+
+/// Secrets Manager: knows one secret, and answers what AWS answers to a name that it does not know.
+pub(crate) fn secrets_manager(arn: &str, secret: &str) -> String {
+    let listener = listener();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (arn, secret) = (arn.to_owned(), secret.to_owned());
+    std::thread::spawn(move || {
+        while let Ok((mut connection, _)) = listener.accept() {
+            let Some((head, body)) = read_request(&mut connection) else { continue };
+            let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
+            let is_asked = head.to_ascii_lowercase().contains("x-amz-target: secretsmanager.getsecretvalue");
+            let (status, answer) = if is_asked && asked["SecretId"] == json!(arn) {
+                ("200 OK", json!({ "ARN": arn, "Name": "otp", "SecretString": secret }))
+            } else {
+                let message = "Secrets Manager can't find the specified secret.";
+                ("400 Bad Request", json!({ "__type": "ResourceNotFoundException", "Message": message }))
+            };
+            let answer = answer.to_string();
+            let _ = write!(
+                connection,
+                "HTTP/1.1 {status}\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: {}\r\n\
+                 connection: close\r\n\r\n{answer}",
+                answer.len()
+            );
+        }
+    });
+    url
+}
+
+fn read_request(connection: &mut impl Read) -> Option<(String, Vec<u8>)> {
+    let mut read = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        if let Some(end) = read.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+            let body = read.split_off(end + 4);
+            let head = String::from_utf8(read).ok()?;
+            let length = head.to_ascii_lowercase().lines().find_map(|line| {
+                let (name, value) = line.split_once(':')?;
+                (name == "content-length").then(|| value.trim().parse::<usize>().ok())?
+            });
+            let mut body = body;
+            while body.len() < length.unwrap_or(0) {
+                let more = connection.read(&mut buffer).ok().filter(|more| *more > 0)?;
+                body.extend_from_slice(buffer.get(..more)?);
+            }
+            return Some((head, body));
+        }
+        let more = connection.read(&mut buffer).ok().filter(|more| *more > 0)?;
+        read.extend_from_slice(buffer.get(..more)?);
+    }
+}
+
+fn listener() -> TcpListener {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()
+}
