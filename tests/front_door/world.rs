@@ -64,7 +64,7 @@ pub(crate) fn app(settings: Settings, client: SharedHttpClient, ledger: &MemoryL
         settings.policy.warn_of_test_numbers();
         Guard::new(Box::new(ledger.clone()), Keys::from_secret(KEY.as_bytes()), settings.policy)
     });
-    App::new(Service::new(settings.rules, provider, guard), settings.gate)
+    App::new(Service::new(settings.rules, provider, guard), settings.gate, settings.sign_in)
 }
 
 /// What the ledger's hashes are made with.
@@ -155,11 +155,12 @@ impl World {
             request_id: "8f507cfc-xmpl-4697-b07a-ac58fc914c95".to_owned(),
             deadline: now + self.time_left,
         };
-        let answer = self.app.handle_at(now, &event, invocation).await;
-        if let Ok(answer) = &answer {
-            self.check_for_leaks("the answer", &answer.to_string());
+        let answer = self.app.handle_at(now, &event, invocation).await?;
+        // An event of Cognito's comes back, with the number that it brought.
+        if !event.get().contains("triggerSource") {
+            self.check_for_leaks("the answer", answer.get());
         }
-        answer
+        Ok(serde_json::from_str(answer.get()).unwrap())
     }
 
     /// Hands over an event that is answered, whatever is in it.
