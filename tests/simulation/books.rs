@@ -862,13 +862,8 @@ impl Books {
                         .map(|it| self.keys.verification(&it, &self.numbers[number]))
                         .as_ref();
             let in_time = now < chain.expires;
-            let used = self
-                .wins
-                .iter()
-                .rev()
-                .filter(|win| win.key == key && (win.chain, win.generation) != (place, generation))
-                .take(1)
-                .any(|win| win.code == Some(right) && (win.chain, win.generation) != (place, generation));
+            let earlier = |win: &Win| (win.chain, win.generation) != (place, generation);
+            let used = self.wins.iter().any(|win| win.code == Some(right) && earlier(win));
             if !right_code {
                 self.violated(Invariant::I6, format!("#{operation} succeeds with a code of another verification"));
             }

@@ -7,7 +7,7 @@ use otp_lambda::ledger::{
 };
 use otp_lambda::policy::{SendLimits, Spending};
 use simulator::MemoryLedger;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -253,7 +253,7 @@ impl Ledger for NaiveLedger {
                 Ok(attempt)
             }
             Naive::ForgetsUsedCodes => Ok(match self.inner.spend_attempt(key, guess, now).await? {
-                Attempt::Paid(paid) => Attempt::Paid(Verification { used: None, ..paid }),
+                Attempt::Paid(paid) => Attempt::Paid(Verification { used: BTreeSet::new(), ..paid }),
                 refused @ Attempt::Refused(_) => refused,
             }),
             _ => self.inner.spend_attempt(key, guess, now).await,

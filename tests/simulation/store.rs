@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use otp_lambda::ledger::{
     Again, Attempt, Charge, Key, KeyClaim, Ledger, Mac, Millis, Number, NumberCharge, Opening, Reservation, Said,
-    Settled, State, Step, Success, Switches, Unavailable, Verification,
+    Settled, State, Step, Success, Switches, Unavailable, UsedCode, Verification,
 };
 use otp_lambda::policy::{SendLimits, Spending};
 use std::future::{Future, pending};
@@ -104,6 +104,7 @@ pub(crate) struct OwnedOpening {
     channel: String,
     language: String,
     brand_name: String,
+    forget: Vec<UsedCode>,
 }
 
 impl OwnedOpening {
@@ -118,6 +119,7 @@ impl OwnedOpening {
             channel: new.channel.to_owned(),
             language: new.language.to_owned(),
             brand_name: new.brand_name.to_owned(),
+            forget: new.forget.to_vec(),
         }
     }
 
@@ -132,6 +134,7 @@ impl OwnedOpening {
             code_length: self.code_length,
             language: &self.language,
             brand_name: &self.brand_name,
+            forget: &self.forget,
         }
     }
 }
