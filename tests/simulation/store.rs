@@ -252,7 +252,7 @@ impl Ledger for Store {
     }
 
     async fn settle(&self, key: &Key, generation: u64, outcome: &Settled<'_>) -> Result<(), Unavailable> {
-        let ((inner, ..), key) = (self.here(), key.clone());
+        let ((inner, books, _), key) = (self.here(), key.clone());
         let (message_id, outcome) = match *outcome {
             Settled::Sent { message_id } => (message_id.map(str::to_owned), None),
             Settled::Unclear => (None, Some(Settled::Unclear)),
@@ -261,6 +261,9 @@ impl Ledger for Store {
         };
         let job = async move {
             let outcome = outcome.unwrap_or(Settled::Sent { message_id: message_id.as_deref() });
+            if let Settled::Failed = outcome {
+                books.lock().saw_failure(&key);
+            }
             inner.settle(&key, generation, &outcome).await
         };
         self.step("settle", true, Box::pin(job)).await
