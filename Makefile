@@ -9,9 +9,14 @@ ARCH ?= arm64
 # What `make invoke` hands to the function.
 EVENT ?= events/send.http-v2.json
 
+# The CloudFormation stack that is deployed, and that an operator's command is for.
+STACK ?= otp-lambda
+export STACK
+
 TOOLS := tests/e2e/with-tools.sh
 
 .PHONY: help run test soak check fmt build deploy invoke tools clean
+.PHONY: pause resume block unblock allow disallow unlock switches
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,11 +40,35 @@ build: tools ## the package for Lambda, by SAM and cargo-lambda; ARCH=arm64 or x
 	$(TOOLS) sam build --parameter-overrides Architecture=$(ARCH)
 
 deploy: build ## build and deploy; SAM asks for the settings (needs an AWS account)
-	$(TOOLS) sam deploy --guided --capabilities CAPABILITY_IAM --parameter-overrides Architecture=$(ARCH)
+	$(TOOLS) sam deploy --guided --stack-name $(STACK) --capabilities CAPABILITY_IAM --parameter-overrides Architecture=$(ARCH)
 
 invoke: ## run the packaged function on EVENT=events/….json, with the simulator as Pinpoint
 	@tests/e2e/setup.sh >/dev/null
 	@$(TOOLS) tests/e2e/invoke.sh "$(EVENT)"
+
+pause: ## send nobody a code, at once; STACK=… if the stack is not otp-lambda (this and the next: AWS CLI)
+	@./operate.sh $@
+
+resume: ## end the pause
+	@./operate.sh $@
+
+block: ## send no code to NUMBER=+… or to all numbers that begin with PREFIX=+1876
+	@./operate.sh $@
+
+unblock: ## end such a block
+	@./operate.sh $@
+
+allow: ## except NUMBER=+… or PREFIX=+… from blocks
+	@./operate.sh $@
+
+disallow: ## end such an exception
+	@./operate.sh $@
+
+unlock: ## forget the failed guesses of NUMBER=+…, which lock it at 100
+	@./operate.sh $@
+
+switches: ## show what is paused, blocked and allowed
+	@./operate.sh $@
 
 tools:
 	@tests/e2e/setup.sh

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant, SystemTime};
 /// What is kept back of the time until the deadline, to write the answer and the log line.
 const RESERVE: Duration = Duration::from_millis(500);
 
-/// The same, where what happened is written down as well.
-const RESERVE_WITH_LEDGER: Duration = Duration::from_millis(1500);
+/// The same, where what happened is written down as well: two steps that may take a second each.
+const RESERVE_WITH_LEDGER: Duration = Duration::from_millis(2500);
 
 /// The function: everything it needs, ready for invocations.
 pub struct App {

@@ -12,6 +12,7 @@ use crate::policy::AllowedCountries;
 use crate::provider::{Dlt, Message, Provider, ProviderLimits, Receipt, Verdict};
 use crate::reference::ReferenceId;
 use crate::telemetry::Record;
+use futures_util::future::join;
 use guard::{IdempotencyClaim, Plan, Tab};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -435,7 +436,7 @@ impl Service {
         let reference = request.reference.resolve(&request.to);
         let key = guard.keys.verification(&reference, &request.to);
         let number_key = guard.keys.number(&request.to);
-        let (seen, number) = futures_util::join!(guard.store.verification(&key), guard.store.number(&number_key));
+        let (seen, number) = join(guard.store.verification(&key), guard.store.number(&number_key)).await;
         let (seen, number) = (seen?.ok_or_else(guard::not_found)?, number?);
         Ok(Status {
             phase: seen.phase(now),

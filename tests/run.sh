@@ -45,6 +45,14 @@ else
     skip "the template: needs Python"
 fi
 
+step "the operator's commands"
+if [ -n "${OTP_E2E_SAM:-}" ] && [ -n "${OTP_E2E_AWS:-}" ]; then
+    "$OTP_E2E_SAM_PYTHON" -m pytest -q -rs -p no:cacheprovider tests/e2e/test_operate.py
+    cargo test --test e2e -- --ignored operate
+else
+    skip "the operator's commands: need Python, for the AWS CLI"
+fi
+
 step "the inbox page"
 if ! command -v node >/dev/null; then
     skip "the inbox page: needs Node"

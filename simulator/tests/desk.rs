@@ -100,7 +100,7 @@ fn the_two_printed_commands_work_when_pasted() {
     let verified = paste(command("printf"), &format!("{code}\n"));
     assert!(verified.starts_with("code: ") && verified.contains(r#""valid":true"#), "{verified}");
     let verified_again = paste(command("printf"), &format!("{code}\n"));
-    assert!(verified_again.contains(r#""code":"invalid_code""#), "{verified_again}");
+    assert!(verified_again.contains(r#""code":"already_verified""#), "{verified_again}");
 
     let page = paste(&format!("curl -sS {phone}/"), "");
     assert!(page.contains("<html"), "the phone is a page");

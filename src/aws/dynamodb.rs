@@ -344,12 +344,12 @@ impl Ledger for DynamoDb {
     }
 
     async fn spend_attempt(&self, key: &Key, guess: &Mac, now: Millis) -> Result<Attempt, Unavailable> {
+        // `<>` also holds where there is no last guess.
         let written = self
             .update(key, "SET #left = #left - :one, #lr = :guess, #lo = :asking, #la = :now")
             .when(format!(
                 "{OPEN} AND #exp > :now AND #left > :zero AND \
-                 (attribute_not_exists(#lr) OR #lr <> :guess OR #lo = :unclear \
-                  OR (#lo = :asking AND #la <= :now_less_asking))"
+                 (#lr <> :guess OR #lo = :unclear OR (#lo = :asking AND #la <= :now_less_asking))"
             ))
             .text(":guess", guess.as_str())
             .number(":now", now.0)
@@ -472,6 +472,7 @@ impl Update<'_> {
             let value = self.values.get(name).cloned().or_else(|| constant(name));
             values.insert(name.to_owned(), value.ok_or_else(|| Unavailable(format!("{name} has no value")))?);
         }
+        let on_failure = self.condition.as_ref().map(|_| ReturnValuesOnConditionCheckFailure::AllOld);
         let outcome = self
             .ledger
             .client
@@ -483,7 +484,7 @@ impl Update<'_> {
             .update_expression(self.expression)
             .set_condition_expression(self.condition)
             .return_values(ReturnValue::AllNew)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .set_return_values_on_condition_check_failure(on_failure)
             .send()
             .await;
         match outcome {

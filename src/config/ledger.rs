@@ -213,10 +213,8 @@ impl Reader<'_> {
                 }
                 Ok(number) => numbers.push(number),
                 Err(why) => {
-                    let what = format!(
-                        "must be `NUMBER=CODE@DATE`, separated by commas, such as `+…=…@2027-01-31`: at entry {place}, {why}."
-                    );
-                    return self.problem(NAME, &what);
+                    let what = "must be `NUMBER=CODE@DATE`, separated by commas, such as `+…=…@2027-01-31`";
+                    return self.problem(NAME, &format!("{what}: at entry {place}, {why}."));
                 }
             }
         }

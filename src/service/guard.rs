@@ -12,6 +12,7 @@ use crate::policy::{Budgets, Rate, SendLimits, Spending, Wait};
 use crate::provider::{ProviderLimits, Verdict};
 use crate::reference::ReferenceId;
 use crate::telemetry::Record;
+use futures_util::future::join;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tracing::warn;
@@ -21,6 +22,10 @@ const SWITCHES_KEPT: Duration = Duration::from_secs(10);
 
 /// How long the first request with an idempotency key may take. After that it is dead, and what it did unknown.
 const KEY_IN_USE: Duration = Duration::from_secs(30);
+
+/// How long the counter of a window is kept after its end: a request that began in the window may come to count in it a
+/// little later, and must not find the counter gone and begin a new one.
+const WINDOW_KEPT: Duration = Duration::from_mins(1);
 
 /// The ledger, and the operator's limits in it.
 pub struct Guard {
@@ -174,7 +179,7 @@ impl Guard {
         for rate in &self.policy.source_limits {
             let window = Window::around(now, rate.window);
             let key = self.keys.source(operation, address, window);
-            if !self.store.count(&key, rate.count, window.end()).await? {
+            if !self.store.count(&key, rate.count, window.end().plus(WINDOW_KEPT)).await? {
                 return Err(rate_limited(
                     "source",
                     "Too many requests come from this address.",
@@ -227,7 +232,7 @@ impl Guard {
         limits: &ProviderLimits,
         now: Millis,
     ) -> Result<Plan, Error> {
-        let (seen, number) = futures_util::join!(self.store.verification(key), self.store.number(number_key));
+        let (seen, number) = join(self.store.verification(key), self.store.number(number_key)).await;
         let (seen, number) = (seen?, number?);
         let plan = match seen {
             Some(open) if open.is_open(now) => {
@@ -275,7 +280,7 @@ impl Guard {
         for rate in &self.policy.prefix_limits {
             let window = Window::around(now, rate.window);
             let key = self.keys.prefix(to, window);
-            if !self.store.count(&key, rate.count, window.end()).await? {
+            if !self.store.count(&key, rate.count, window.end().plus(WINDOW_KEPT)).await? {
                 return Err(rate_limited("prefix", "Too many codes go to numbers like this.", window.end().since(now)));
             }
             tab.prefixes.push(key);

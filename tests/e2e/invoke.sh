@@ -35,10 +35,12 @@ if ! curl -fsS "$phone/inbox" >/dev/null 2>&1; then
     echo "The simulator runs for this one event. To keep its inbox, have \`make run\` running beside." >&2
 fi
 
-# Local values, and names that a desk's own environment may give another meaning to.
+# Local values, and names that a desk's own environment may give another meaning to. The template's ledger is not here, so
+# that nothing that needs it may be set.
 settings=(
     PINPOINT_APPLICATION_ID=desk ORIGINATION_IDENTITY=+12065550100 BRAND_NAME=ExampleCorp ALLOWED_COUNTRIES='*'
     API_AUTH=trusted LANGUAGE=en-US SOURCE=otp LOG_LEVEL=info AWS_ENDPOINT_URL_PINPOINT=$phone
+    LEDGER_TABLE= LEDGER_KEY= SEND_LIMITS= PREFIX_LIMITS= SOURCE_LIMITS= COUNTRY_LIMITS= BUDGETS= CONFIG_FILE= TEST_NUMBERS=
 )
 
 if docker info >/dev/null 2>&1; then

@@ -10,6 +10,7 @@ mod function;
 mod kills;
 mod ledger;
 mod load;
+mod operate;
 mod outside;
 mod random;
 mod shipped;

@@ -3,6 +3,7 @@
     target/e2e/sam/bin/python -m pytest tests/e2e/test_build.py
 """
 
+import json
 import os
 import re
 import struct
@@ -10,6 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from samcli.yamlhelper import yaml_parse
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILT = ROOT / ".aws-sam" / "build" / "Function"
@@ -36,6 +38,18 @@ def test_the_package_is_one_linux_executable(bootstrap):
     machine = MACHINES.get(struct.unpack_from("<H", bootstrap, 18)[0])
     assert machine == os.environ.get("OTP_E2E_ARCHITECTURE", machine)
     assert machine is not None
+
+
+def test_the_layer_is_the_file_of_prices(bootstrap):
+    # What is at the top of a layer is mounted at /opt.
+    built = yaml_parse((BUILT.parent / "template.yaml").read_text())["Resources"]
+    layer = (BUILT.parent / built["Config"]["Properties"]["ContentUri"]).resolve()
+    assert [file.name for file in layer.iterdir()] == ["otp-lambda.json"]
+    prices = json.loads((layer / "otp-lambda.json").read_text())
+    assert list(prices) == ["prices"] and prices["prices"]["*"] > 0
+    function = built["Function"]["Properties"]
+    assert function["Layers"] == [{"Ref": "Config"}]
+    assert function["Environment"]["Variables"]["CONFIG_FILE"] == "/opt/otp-lambda.json"
 
 
 def test_it_starts_with_the_c_library_of_amazon_linux_2023(bootstrap):

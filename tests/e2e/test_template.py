@@ -28,6 +28,9 @@ APPLICATION = "0123456789abcdef0123456789abcdef"
 SEND = f"arn:aws:mobiletargeting:{REGION}:{ACCOUNT}:apps/{APPLICATION}/otp"
 VERIFY = f"arn:aws:mobiletargeting:{REGION}:{ACCOUNT}:apps/{APPLICATION}/verify-otp"
 LOGS = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:FunctionLogs:*"
+TABLE = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/Ledger"
+SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:LedgerKey-AbCdEf"
+LAYER = f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:Config:1"
 
 REQUIRED = {
     "PinpointApplicationId": APPLICATION,
@@ -40,7 +43,15 @@ VARIANTS = {
     "x86_64": {"Architecture": "x86_64"},
     "reserved": {"ReservedConcurrency": "7"},
     "stopped": {"ReservedConcurrency": "0"},
+    "public": {"ApiAuth": "none"},
+    "public from browsers": {"ApiAuth": "none", "AllowedOrigins": "https://example.com,http://localhost:8080"},
     "everything": {
+        "SendLimits": "1/1m",
+        "PrefixLimits": "none",
+        "SourceLimits": "none",
+        "CountryLimits": "JM=20/1h,5USD/24h;*=500/24h",
+        "Budgets": "20.5USD/1h",
+        "TestNumbers": "+14255550100=123456@2027-01-31",
         "OriginationIdentities": "IN=BRANDX,GB=+447700900000",
         "AllowedCountries": "*",
         "DltEntityId": "1101234567890123456",
@@ -69,8 +80,9 @@ def template():
 def transform(source, **parameters):
     """What the serverless transform makes of it, intrinsic functions and all."""
     source = copy.deepcopy(source)
-    # `sam package` puts the place of the uploaded zip here.
+    # `sam package` puts the places of the uploaded zips here.
     source["Resources"]["Function"]["Properties"]["CodeUri"] = "s3://some-bucket/some-key"
+    source["Resources"]["Config"]["Properties"]["ContentUri"] = "s3://some-bucket/another-key"
     translator = Translator({}, Parser(), boto_session=boto3.Session(region_name=REGION))
     return translator.translate(source, {**REQUIRED, **parameters})
 
@@ -95,8 +107,9 @@ class Resolver:
         for name, parameter in transformed["Parameters"].items():
             # A required parameter nobody gave is a KeyError, as it would be an error of CloudFormation.
             self.references[name] = str(parameters[name] if name in parameters else parameter["Default"])
-        for name in transformed["Resources"]:
-            self.references[name] = name
+        for name, resource in transformed["Resources"].items():
+            arns = {"AWS::SecretsManager::Secret": SECRET, "AWS::Lambda::LayerVersion": LAYER}
+            self.references[name] = arns.get(resource["Type"], name)
 
     def attribute(self, resource, name):
         kind = self.transformed["Resources"][resource]["Type"]
@@ -105,6 +118,7 @@ class Resolver:
             "AWS::Logs::LogGroup": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{resource}:*",
             "AWS::IAM::Role": f"arn:aws:iam::{ACCOUNT}:role/{resource}",
             "AWS::Lambda::Function": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{resource}",
+            "AWS::DynamoDB::Table": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{resource}",
         }[kind]
 
     def substitute(self, text, variables):
@@ -120,6 +134,8 @@ class Resolver:
         if isinstance(value, str):
             return self.condition(self.transformed["Conditions"][value])
         ((function, arguments),) = value.items()
+        if function == "Condition":
+            return self.condition(arguments)
         if function == "Fn::Not":
             return not self.condition(arguments[0])
         if function == "Fn::And":
@@ -162,7 +178,12 @@ def deployed(source=None, **parameters):
     """Resources and outputs of a stack with these parameters."""
     given = {**REQUIRED, **parameters}
     transformed = transform(source or template(), **parameters)
-    return Resolver(transformed, given)({key: transformed[key] for key in ("Resources", "Outputs")})
+    resolver = Resolver(transformed, given)
+
+    def there(items):
+        return {name: it for name, it in items.items() if resolver.condition(it.get("Condition", {"Fn::And": []}))}
+
+    return resolver({key: there(transformed[key]) for key in ("Resources", "Outputs")})
 
 
 def of_type(stack, kind):
@@ -178,14 +199,48 @@ def environment(stack):
 
 TYPES = [
     "AWS::ApiGatewayV2::Api",
+    "AWS::ApiGatewayV2::Integration",
+    "AWS::ApiGatewayV2::Route",
+    "AWS::ApiGatewayV2::Route",
+    "AWS::ApiGatewayV2::Route",
+    "AWS::ApiGatewayV2::Route",
     "AWS::ApiGatewayV2::Stage",
+    "AWS::DynamoDB::Table",
     "AWS::IAM::Role",
     "AWS::Lambda::Function",
-    "AWS::Lambda::Permission",
+    "AWS::Lambda::LayerVersion",
     "AWS::Lambda::Permission",
     "AWS::Logs::LogGroup",
     "AWS::Logs::LogGroup",
+    "AWS::SecretsManager::Secret",
 ]
+
+# What routes there are, and who may call them by ApiAuth.
+ROUTES = {
+    "iam": dict.fromkeys(["POST /otp/send", "POST /otp/verify", "POST /otp/status", "POST /otp/cancel"], "AWS_IAM"),
+    "none": {
+        "POST /otp/send": "NONE",
+        "POST /otp/verify": "NONE",
+        "POST /otp/status": "AWS_IAM",
+        "POST /otp/cancel": "AWS_IAM",
+    },
+}
+
+LEDGER = {
+    "BillingMode": "PAY_PER_REQUEST",
+    "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}],
+    "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
+    "TimeToLiveSpecification": {"AttributeName": "ttl", "Enabled": True},
+}
+
+# The items that the function writes, by the beginning of their keys. K# are the operator's switches.
+WRITTEN = ["V#*", "N#*", "I#*", "S#*", "R#*", "B#*"]
+
+
+def only_keys(*beginnings):
+    keys = "dynamodb:LeadingKeys"
+    return {"ForAllValues:StringLike": {keys: list(beginnings)}, "Null": {keys: "false"}}
+
 
 ROLE = {
     "Description": "What the function of the stack otp may do",
@@ -201,6 +256,26 @@ ROLE = {
                 "Statement": [
                     {"Sid": "SendOtp", "Effect": "Allow", "Action": "mobiletargeting:SendOTPMessage", "Resource": SEND},
                     {"Sid": "VerifyOtp", "Effect": "Allow", "Action": "mobiletargeting:VerifyOTPMessage", "Resource": VERIFY},
+                    {
+                        "Sid": "ReadLedger",
+                        "Effect": "Allow",
+                        "Action": "dynamodb:GetItem",
+                        "Resource": TABLE,
+                        "Condition": only_keys(*WRITTEN, "K#*"),
+                    },
+                    {
+                        "Sid": "WriteLedger",
+                        "Effect": "Allow",
+                        "Action": "dynamodb:UpdateItem",
+                        "Resource": TABLE,
+                        "Condition": only_keys(*WRITTEN),
+                    },
+                    {
+                        "Sid": "ReadLedgerKey",
+                        "Effect": "Allow",
+                        "Action": "secretsmanager:GetSecretValue",
+                        "Resource": SECRET,
+                    },
                     {
                         "Sid": "WriteOwnLogs",
                         "Effect": "Allow",
@@ -229,8 +304,8 @@ ACCESS_LOG = {
 }
 
 
-def problems(stack):
-    """Everything that must not be deployed, one line each."""
+def problems(stack, api_auth="iam", origins=""):
+    """Everything that must not be deployed with these values of ApiAuth and AllowedOrigins, one line each."""
     found = []
 
     def demand(holds, text):
@@ -251,26 +326,24 @@ def problems(stack):
                     for value in [values] if isinstance(values, str) else values:
                         demand("*" not in value and "?" not in value or value == LOGS, f"role: a wildcard in {value}")
 
-    routes = {}
+    routes = of_type(stack, "AWS::ApiGatewayV2::Route").values()
+    found_routes = {it["RouteKey"]: it.get("AuthorizationType", "NONE") for it in routes}
+    demand(found_routes == ROUTES[api_auth], f"api: the routes are {found_routes}")
+    demand(all(it["Target"] == "integrations/Integration" for it in routes), "api: a route to something else")
+    for integration in of_type(stack, "AWS::ApiGatewayV2::Integration").values():
+        demand(integration["PayloadFormatVersion"] == "2.0", "api: not of format 2.0")
+    cors = {
+        "AllowOrigins": origins.split(","),
+        "AllowMethods": ["POST"],
+        "AllowHeaders": ["content-type", "idempotency-key"],
+        "MaxAge": 600,
+    }
     for api in of_type(stack, "AWS::ApiGatewayV2::Api").values():
-        body = api["Body"]
-        schemes = body.get("components", {}).get("securitySchemes", {})
-        for path, methods in body["paths"].items():
-            for method, operation in methods.items():
-                routes[f"{method.upper()} {path}"] = operation
-                signed = len(operation.get("security", [])) == 1 and all(
-                    schemes.get(name, {}).get("x-amazon-apigateway-authtype") == "awsSigv4"
-                    for name in operation["security"][0]
-                )
-                demand(signed and operation["security"][0], f"api: {method} {path} is open")
-                integration = operation["x-amazon-apigateway-integration"]
-                demand(integration["payloadFormatVersion"] == "2.0", f"api: {method} {path} is not of format 2.0")
-        demand("CorsConfiguration" not in api and "x-amazon-apigateway-cors" not in body, "api: CORS")
-        demand(api.get("FailOnWarnings") is True, "api: warnings of the import pass")
-    demand(set(routes) == {"POST /otp/send", "POST /otp/verify"}, f"api: the routes are {sorted(routes)}")
+        demand(api["ProtocolType"] == "HTTP" and "Body" not in api and "Target" not in api, "api: routes from elsewhere")
+        demand(api.get("CorsConfiguration") == (cors if origins else None), f"api: CORS is {api.get('CorsConfiguration')}")
 
     for stage in of_type(stack, "AWS::ApiGatewayV2::Stage").values():
-        demand(stage["StageName"] == "$default", "stage: has a name")
+        demand(stage["StageName"] == "$default" and stage["AutoDeploy"] is True, "stage: has a name or waits")
         limits = stage.get("DefaultRouteSettings", {})
         for name in ("ThrottlingRateLimit", "ThrottlingBurstLimit"):
             demand(float(limits.get(name, 0)) >= 1, f"stage: no {name}")
@@ -282,11 +355,19 @@ def problems(stack):
     permissions = of_type(stack, "AWS::Lambda::Permission").values()
     for permission in permissions:
         demand(permission["Principal"] == "apigateway.amazonaws.com", "permission: for others than API Gateway")
-    api_arn = f"arn:aws:execute-api:{REGION}:{ACCOUNT}:Api/*/POST"
-    demand(
-        sorted(it.get("SourceArn", "any") for it in permissions) == [f"{api_arn}/otp/send", f"{api_arn}/otp/verify"],
-        "permission: for other routes",
-    )
+    sources = [it.get("SourceArn") for it in permissions]
+    demand(sources == [f"arn:aws:execute-api:{REGION}:{ACCOUNT}:Api/*/POST/otp/*"], "permission: for other routes")
+
+    demand(of_type(stack, "AWS::DynamoDB::Table") == {"Ledger": LEDGER}, "ledger: not exactly the expected table")
+    for secret in of_type(stack, "AWS::SecretsManager::Secret").values():
+        generated = secret.get("GenerateSecretString", {})
+        # 64 of 62 characters are 381 bits, and no value stands in the template.
+        demand(generated == {"PasswordLength": 64, "ExcludePunctuation": True}, "secret: not generated, or not so")
+        demand("SecretString" not in secret, "secret: in the template")
+    for name in ("Ledger", "LedgerKey", "FunctionLogs", "ApiLogs"):
+        it = stack["Resources"].get(name, {})
+        policies = (it.get("DeletionPolicy"), it.get("UpdateReplacePolicy"))
+        demand(policies == ("RetainExceptOnCreate", "Retain"), f"{name}: goes with the stack")
 
     for name, group in of_type(stack, "AWS::Logs::LogGroup").items():
         demand(int(group.get("RetentionInDays", 0)) > 0, f"{name}: kept for ever")
@@ -299,7 +380,11 @@ def problems(stack):
         demand((function["Runtime"], function["Handler"]) == ("provided.al2023", "bootstrap"), "function: runtime")
         demand(0 < function["Timeout"] < 29, "function: outlives the API's patience")
         variables = function["Environment"]["Variables"]
-        demand(variables.get("API_AUTH") == "iam", "function: lets unauthenticated callers in")
+        demand(variables.get("API_AUTH") == api_auth, "function: takes another ApiAuth than the routes")
+        ledger = (variables.get("LEDGER_TABLE"), variables.get("LEDGER_KEY"))
+        demand(ledger == ("Ledger", SECRET), "function: without the ledger")
+        demand(variables.get("CONFIG_FILE") == "/opt/otp-lambda.json", "function: without the prices")
+        demand(function.get("Layers") == [LAYER], "function: without its layer")
         demand(variables.get("OTP_PROVIDER") == "pinpoint", "function: another provider")
         demand("" not in variables.values(), "function: an empty setting")
     return found
@@ -310,49 +395,60 @@ def problems(stack):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_stack_is_closed_limited_and_least_privileged(variant):
-    assert problems(deployed(**VARIANTS[variant])) == []
+    parameters = VARIANTS[variant]
+    found = problems(deployed(**parameters), parameters.get("ApiAuth", "iam"), parameters.get("AllowedOrigins", ""))
+    assert found == []
 
 
-def api(source):
-    return source["Resources"]["Api"]["Properties"]
+def properties(source, name):
+    return source["Resources"][name]["Properties"]
 
 
 def function(source):
-    return source["Resources"]["Function"]["Properties"]
+    return properties(source, "Function")
+
+
+def variables(source):
+    return function(source)["Environment"]["Variables"]
 
 
 def statements(source):
-    return source["Resources"]["FunctionRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+    return properties(source, "FunctionRole")["Policies"][0]["PolicyDocument"]["Statement"]
 
 
-def route(path, method="POST", **more):
-    return {"Type": "HttpApi", "Properties": {"ApiId": {"Ref": "Api"}, "Path": path, "Method": method, **more}}
+def statement(source, sid):
+    (found,) = (it for it in statements(source) if it["Sid"] == sid)
+    return found
+
+
+def another_route(source, key):
+    source["Resources"]["Another"] = copy.deepcopy(source["Resources"]["Send"])
+    properties(source, "Another").update(RouteKey=key)
 
 
 # What a careless edit could do, and what must be said of it.
 MUTATIONS = {
-    "no authoriser": (lambda t: api(t).pop("Auth"), "is open"),
-    "no default authoriser": (lambda t: api(t)["Auth"].pop("DefaultAuthorizer"), "is open"),
-    "one open route": (lambda t: function(t)["Events"]["Send"]["Properties"].update(Auth={"Authorizer": "NONE"}), "is open"),
-    "another route": (lambda t: function(t)["Events"].update(Status=route("/otp/status")), "api: the routes are"),
-    "another method": (lambda t: function(t)["Events"].update(Get=route("/otp/send", "GET")), "api: the routes are"),
-    "a catch-all route": (
-        lambda t: function(t)["Events"].update(All={"Type": "HttpApi", "Properties": {"ApiId": {"Ref": "Api"}}}),
-        "api: the routes are",
-    ),
+    "an open send": (lambda t: properties(t, "Send").update(AuthorizationType="NONE"), "api: the routes are"),
+    "no authorisation": (lambda t: properties(t, "Verify").pop("AuthorizationType"), "api: the routes are"),
+    "an open status": (lambda t: properties(t, "Status").update(AuthorizationType="NONE"), "api: the routes are"),
+    "another route": (lambda t: another_route(t, "POST /otp"), "resources: others"),
+    "another method": (lambda t: properties(t, "Send").update(RouteKey="GET /otp/send"), "api: the routes are"),
+    "a catch-all route": (lambda t: properties(t, "Cancel").update(RouteKey="$default"), "api: the routes are"),
     "a function URL": (lambda t: function(t).update(FunctionUrlConfig={"AuthType": "NONE"}), "resources: others"),
-    "CORS": (lambda t: api(t).update(CorsConfiguration=True), "api: CORS"),
-    "warnings pass": (lambda t: api(t).pop("FailOnWarnings"), "warnings of the import"),
-    "payload format 1.0": (
-        lambda t: function(t)["Events"]["Send"]["Properties"].update(PayloadFormatVersion="1.0"),
-        "not of format 2.0",
+    "a quick create": (lambda t: properties(t, "Api").update(Target="arn:aws:lambda"), "routes from elsewhere"),
+    "CORS": (lambda t: properties(t, "Api").update(CorsConfiguration={"AllowOrigins": ["*"]}), "api: CORS is"),
+    "CORS for signed callers": (
+        lambda t: t["Conditions"].update(HasOrigins={"Fn::Equals": [{"Ref": "ApiAuth"}, "iam"]}),
+        "api: CORS is",
     ),
-    "no throttling": (lambda t: api(t).pop("DefaultRouteSettings"), "no ThrottlingRateLimit"),
-    "no access log": (lambda t: api(t).pop("AccessLogSettings"), "no access log"),
+    "payload format 1.0": (lambda t: properties(t, "Integration").update(PayloadFormatVersion="1.0"), "not of format 2.0"),
+    "no throttling": (lambda t: properties(t, "Stage").pop("DefaultRouteSettings"), "no ThrottlingRateLimit"),
+    "no access log": (lambda t: properties(t, "Stage").pop("AccessLogSettings"), "no access log"),
     "addresses in the access log": (
-        lambda t: api(t)["AccessLogSettings"].update(Format='{"ip":"$context.identity.sourceIp"}'),
+        lambda t: properties(t, "Stage")["AccessLogSettings"].update(Format='{"ip":"$context.identity.sourceIp"}'),
         "the access log holds other",
     ),
+    "any API may invoke": (lambda t: properties(t, "ApiMayInvoke").pop("SourceArn"), "permission: for other routes"),
     "wider resource": (lambda t: statements(t)[0].update(Resource="*"), "role: a wildcard in *"),
     "all of the application": (
         lambda t: statements(t)[0].update(Resource={"Fn::Sub": "arn:aws:mobiletargeting:::apps/${PinpointApplicationId}/*"}),
@@ -364,22 +460,76 @@ MUTATIONS = {
         lambda t: statements(t).append({"Effect": "Allow", "Action": "s3:GetObject", "Resource": SEND}),
         "role: not exactly",
     ),
+    "every table": (
+        lambda t: statement(t, "WriteLedger").update(Resource="arn:aws:dynamodb:eu-central-1:123456789012:table/*"),
+        "role: a wildcard in arn:aws:dynamodb",
+    ),
+    "another action on the table": (
+        lambda t: statement(t, "WriteLedger")["Action"].append("dynamodb:DeleteItem"),
+        "role: not exactly",
+    ),
+    "the function writes switches": (
+        lambda t: statement(t, "WriteLedger").update(Condition=statement(t, "ReadLedger")["Condition"]),
+        "role: not exactly",
+    ),
+    "a write without a key": (lambda t: statement(t, "WriteLedger")["Condition"].pop("Null"), "role: not exactly"),
+    "every secret": (lambda t: statement(t, "ReadLedgerKey").update(Resource="*"), "role: a wildcard in *"),
     "a managed policy": (
-        lambda t: t["Resources"]["FunctionRole"]["Properties"].update(
+        lambda t: properties(t, "FunctionRole").update(
             ManagedPolicyArns=["arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"]
         ),
         "role: a managed policy",
     ),
     "SAM's own role": (lambda t: (function(t).pop("Role"), t["Resources"].pop("FunctionRole")), "role: a managed policy"),
+    "a table without end": (lambda t: properties(t, "Ledger").pop("TimeToLiveSpecification"), "expected table"),
+    "a stream": (
+        lambda t: properties(t, "Ledger").update(StreamSpecification={"StreamViewType": "NEW_IMAGE"}),
+        "expected table",
+    ),
+    "a table that goes with the stack": (lambda t: t["Resources"]["Ledger"].pop("DeletionPolicy"), "Ledger: goes with"),
+    "a table that goes when replaced": (
+        lambda t: t["Resources"]["Ledger"].pop("UpdateReplacePolicy"),
+        "Ledger: goes with",
+    ),
+    "a secret that goes with the stack": (
+        lambda t: t["Resources"]["LedgerKey"].update(DeletionPolicy="Delete"),
+        "LedgerKey: goes with",
+    ),
+    "a short secret": (
+        lambda t: properties(t, "LedgerKey")["GenerateSecretString"].update(PasswordLength=32),
+        "secret: not generated",
+    ),
+    "a secret in the template": (lambda t: properties(t, "LedgerKey").update(SecretString="x"), "secret: in the template"),
+    "no ledger": (lambda t: variables(t).pop("LEDGER_TABLE"), "function: without the ledger"),
+    "another key": (lambda t: variables(t).update(LEDGER_KEY="c2VjcmV0"), "function: without the ledger"),
+    "no prices": (lambda t: function(t).pop("Layers"), "function: without its layer"),
     "tracing": (lambda t: function(t).update(Tracing="Active"), "function: tracing"),
     "text logs": (lambda t: function(t)["LoggingConfig"].update(LogFormat="Text"), "logs are not JSON"),
-    "logs for ever": (lambda t: t["Resources"]["FunctionLogs"]["Properties"].pop("RetentionInDays"), "kept for ever"),
-    "public": (lambda t: function(t)["Environment"]["Variables"].update(API_AUTH="none"), "unauthenticated callers"),
-    "an empty setting": (
-        lambda t: function(t)["Environment"]["Variables"].update(DLT_ENTITY_ID={"Ref": "DltEntityId"}),
-        "an empty setting",
-    ),
+    "logs for ever": (lambda t: properties(t, "FunctionLogs").pop("RetentionInDays"), "kept for ever"),
+    "logs that go with the stack": (lambda t: t["Resources"]["ApiLogs"].pop("DeletionPolicy"), "ApiLogs: goes with"),
+    "public": (lambda t: variables(t).update(API_AUTH="none"), "another ApiAuth"),
+    "an empty setting": (lambda t: variables(t).update(DLT_ENTITY_ID={"Ref": "DltEntityId"}), "an empty setting"),
 }
+
+# The same, where everybody may send and verify.
+MUTATIONS_IN_PUBLIC = {
+    "an open status": (lambda t: properties(t, "Status").update(AuthorizationType="NONE"), "api: the routes are"),
+    "an open cancel": (
+        lambda t: properties(t, "Cancel").update(AuthorizationType=properties(t, "Send")["AuthorizationType"]),
+        "api: the routes are",
+    ),
+    "a signed send": (lambda t: properties(t, "Send").update(AuthorizationType="AWS_IAM"), "api: the routes are"),
+    "a function that expects signatures": (lambda t: variables(t).update(API_AUTH="iam"), "another ApiAuth"),
+    "credentials": (lambda t: cors(t).update(AllowCredentials=True), "api: CORS is"),
+    "every origin": (lambda t: cors(t).update(AllowOrigins=["*"]), "api: CORS is"),
+    "every method": (lambda t: cors(t).update(AllowMethods=["*"]), "api: CORS is"),
+    "every header": (lambda t: cors(t).update(AllowHeaders=["*"]), "api: CORS is"),
+    "no throttling": (lambda t: properties(t, "Stage").pop("DefaultRouteSettings"), "no ThrottlingRateLimit"),
+}
+
+
+def cors(source):
+    return properties(source, "Api")["CorsConfiguration"]["Fn::If"][1]
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS)
@@ -388,6 +538,16 @@ def test_a_careless_edit_is_noticed(mutation):
     source = template()
     edit(source)
     found = problems(deployed(source))
+    assert any(expected in problem for problem in found), found
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS_IN_PUBLIC)
+def test_a_careless_edit_is_noticed_in_public(mutation):
+    edit, expected = MUTATIONS_IN_PUBLIC[mutation]
+    source = template()
+    edit(source)
+    public = VARIANTS["public from browsers"]
+    found = problems(deployed(source, **public), "none", public["AllowedOrigins"])
     assert any(expected in problem for problem in found), found
 
 
@@ -416,6 +576,13 @@ def test_parameters_reach_the_stack():
         "VALIDITY_PERIOD": "10",
         "ALLOWED_ATTEMPTS": "3",
         "REFERENCE_ID": "derived",
+        "LEDGER_TABLE": "Ledger",
+        "LEDGER_KEY": SECRET,
+        "SEND_LIMITS": "1/30s,2/90s,3/10m,6/24h",
+        "PREFIX_LIMITS": "50/1h",
+        "SOURCE_LIMITS": "10/10m,50/24h",
+        "BUDGETS": "500/1h,2000/24h",
+        "CONFIG_FILE": "/opt/otp-lambda.json",
         "LOG_LEVEL": "INFO",
     }
     assert environment(full) == environment(plain) | {
@@ -424,13 +591,20 @@ def test_parameters_reach_the_stack():
         "DLT_ENTITY_ID": "1101234567890123456",
         "DLT_TEMPLATE_ID": "1107123456789012345",
         "REFERENCE_ID": "random",
+        "SEND_LIMITS": "1/1m",
+        "PREFIX_LIMITS": "none",
+        "SOURCE_LIMITS": "none",
+        "COUNTRY_LIMITS": "JM=20/1h,5USD/24h;*=500/24h",
+        "BUDGETS": "20.5USD/1h",
+        "TEST_NUMBERS": "+14255550100=123456@2027-01-31",
         "LOG_LEVEL": "DEBUG",
     }
+    assert environment(deployed(ApiAuth="none")) == environment(plain) | {"API_AUTH": "none"}
 
 
 def test_only_a_local_invocation_can_point_the_function_elsewhere():
-    variables = function(template())["Environment"]["Variables"]
-    assert variables["AWS_ENDPOINT_URL_PINPOINT"] == {"Ref": "AWS::NoValue"}
+    for service in ("PINPOINT", "DYNAMODB", "SECRETS_MANAGER"):
+        assert variables(template())[f"AWS_ENDPOINT_URL_{service}"] == {"Ref": "AWS::NoValue"}
     assert not any("ENDPOINT" in name for name in environment(deployed(**VARIANTS["everything"])))
 
 
@@ -486,6 +660,34 @@ def accepts(parameter, value):
         ("ValidityPeriod", ["5", "60"], ["4", "61", ""]),
         ("AllowedAttempts", ["1", "5"], ["0", "6", ""]),
         ("ReferenceId", ["derived", "random"], ["", "Random", "none"]),
+        ("ApiAuth", ["iam", "none"], ["", "trusted", "NONE"]),
+        (
+            "AllowedOrigins",
+            ["", "https://example.com", "https://www.example.com,http://localhost:8080"],
+            ["*", "https://*.example.com", "example.com", "https://example.com/", "https://a.b, https://c.d", "https://a.b,"],
+        ),
+        (
+            "SendLimits",
+            ["1/30s,2/90s,3/10m,6/24h", "20/30d"],
+            ["", "none", "0/1h", "21/1h", "6", "6/24", "6/0h", "1/30s, 2/90s", "1/30s,"],
+        ),
+        ("PrefixLimits", ["none", "50/1h", "50/1h,200/24h"], ["", "0/1h", "50", "50/1h,", "none,50/1h"]),
+        ("SourceLimits", ["none", "10/10m,50/24h"], ["", "0/1h", "10/10", "10/10m;50/24h"]),
+        (
+            "CountryLimits",
+            ["", "JM=20/1h", "JM=20/1h,5USD/24h;*=500/24h", "JM=none;*=0.5USD/1h"],
+            ["none", "JM", "jm=20/1h", "JM=20/1h;", "JM=20/2h", "JM=20/1h,GB=20/1h", "JM=", "JM=0/1h", "**=20/1h", "JM=1.USD/1h"],
+        ),
+        (
+            "Budgets",
+            ["none", "500/1h,2000/24h", "20USD/1h,100.50USD/24h"],
+            ["", "500", "0/1h", "500/2h", "$5/1h", "5.5/1h", ".5USD/1h", "5 USD/1h", "5USD/1h,", "none,5USD/1h"],
+        ),
+        (
+            "TestNumbers",
+            ["", "+14255550100=123456@2027-01-31", "+14255550100=123456@2027-01-31,+447700900123=00000@2027-02-01"],
+            ["+14255550100", "+14255550100=123456", "14255550100=123456@2027-01-31", "+14255550100=1234@2027-01-31", "x"],
+        ),
         ("DltEntityId", ["", "1101234567890123456"], ["a b", "1" * 51]),
         ("DltTemplateId", ["", "1107123456789012345"], ["a b", "1" * 51]),
         ("ReservedConcurrency", ["", "0", "10"], ["-1", "1.5", "x"]),
@@ -505,37 +707,67 @@ def test_parameters_take_what_the_program_takes(name, good, bad):
         assert accepts(parameter, str(parameter["Default"]))
 
 
-def test_logs_outlive_the_stack_and_are_not_in_the_way_of_the_next():
-    transformed = transform(template())
-    for name in ("FunctionLogs", "ApiLogs"):
-        group = transformed["Resources"][name]
-        assert (group["DeletionPolicy"], group["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
-    groups = of_type(deployed(), "AWS::Logs::LogGroup")
-    assert "LogGroupName" not in groups["FunctionLogs"]
-    assert groups["ApiLogs"]["LogGroupName"] == "/aws/vendedlogs/apis/otp-11111111-2222"
+def test_what_outlives_the_stack_is_not_in_the_way_of_the_next():
+    stack = deployed()
+    assert "LogGroupName" not in of_type(stack, "AWS::Logs::LogGroup")["FunctionLogs"]
+    assert of_type(stack, "AWS::Logs::LogGroup")["ApiLogs"]["LogGroupName"] == "/aws/vendedlogs/apis/otp-11111111-2222"
+    assert "TableName" not in of_type(stack, "AWS::DynamoDB::Table")["Ledger"]
+    assert "Name" not in of_type(stack, "AWS::SecretsManager::Secret")["LedgerKey"]
 
 
 def test_outputs_say_where_to_call_and_who_may():
-    outputs = {name: output["Value"] for name, output in deployed()["Outputs"].items()}
+    def outputs(**parameters):
+        return {name: output["Value"] for name, output in deployed(**parameters)["Outputs"].items()}
+
+    signed, public = outputs(), outputs(ApiAuth="none")
     url = f"https://Api.execute-api.{REGION}.amazonaws.com"
-    assert (outputs["ApiUrl"], outputs["SendUrl"], outputs["VerifyUrl"]) == (url, f"{url}/otp/send", f"{url}/otp/verify")
-    arn = f"arn:aws:execute-api:{REGION}:{ACCOUNT}:Api/$default/POST"
-    assert (outputs["SendInvokeArn"], outputs["VerifyInvokeArn"]) == (f"{arn}/otp/send", f"{arn}/otp/verify")
-    assert {"FunctionName", "FunctionArn", "FunctionRoleArn", "FunctionLogGroup", "ApiLogGroup"} <= set(outputs)
+    arn = f"arn:aws:execute-api:{REGION}:{ACCOUNT}:Api/$default/POST/otp"
+    assert signed["ApiUrl"] == url
+    for route in ("Send", "Verify", "Status", "Cancel"):
+        assert signed[f"{route}Url"] == f"{url}/otp/{route.lower()}"
+        assert signed[f"{route}InvokeArn"] == f"{arn}/{route.lower()}"
+    # `make pause` and its like look for these.
+    assert (signed["LedgerTable"], signed["FunctionName"], signed["LedgerKeyArn"]) == ("Ledger", "Function", SECRET)
+    assert {"FunctionArn", "FunctionRoleArn", "FunctionLogGroup", "ApiLogGroup"} <= set(signed)
+    # Nobody needs a permission for what is open.
+    assert set(signed) - set(public) == {"SendInvokeArn", "VerifyInvokeArn"} and set(public) < set(signed)
+
+
+def refused(**parameters):
+    """Would a rule refuse these parameters before anything is made?"""
+    transformed = transform(template(), **parameters)
+    resolver = Resolver(transformed, {**REQUIRED, **parameters})
+    return any(
+        not resolver.condition(assertion["Assert"])
+        for rule in transformed["Rules"].values()
+        if resolver.condition(rule.get("RuleCondition", {"Fn::And": []}))
+        for assertion in rule["Assertions"]
+    )
 
 
 def test_dlt_ids_come_together():
-    def refused(**parameters):
-        transformed = transform(template(), **parameters)
-        resolver = Resolver(transformed, {**REQUIRED, **parameters})
-        (rule,) = transformed["Rules"].values()
-        (assertion,) = rule["Assertions"]
-        return not resolver.condition(assertion["Assert"])
-
     assert not refused()
     assert not refused(DltEntityId="1", DltTemplateId="2")
     assert refused(DltEntityId="1")
     assert refused(DltTemplateId="2")
+
+
+def test_an_open_api_has_limits_countries_and_budgets():
+    unlimited = [{"AllowedCountries": "*"}, {"PrefixLimits": "none"}, {"SourceLimits": "none"}, {"Budgets": "none"}]
+    assert not refused(ApiAuth="none")
+    for parameter in unlimited:
+        assert refused(ApiAuth="none", **parameter), parameter
+        assert not refused(**parameter), parameter
+
+
+def test_origins_are_for_an_open_api():
+    assert not refused(ApiAuth="none", AllowedOrigins="https://example.com")
+    assert refused(AllowedOrigins="https://example.com")
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_no_rule_refuses_what_is_tested_here(variant):
+    assert not refused(**VARIANTS[variant])
 
 
 def program_settings():
@@ -547,13 +779,15 @@ def program_settings():
 
 
 def template_settings():
-    """The same as the template has it: the default of the parameter, or the fixed value."""
+    """The same as the template has it: the default of the parameter, or the fixed value; None if it is a resource."""
     source = template()
     settings = {}
-    for name, value in function(source)["Environment"]["Variables"].items():
+    for name, value in variables(source).items():
         if value == {"Ref": "AWS::NoValue"}:
             continue
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value.get("Ref") in source["Resources"]:
+            value = None
+        elif isinstance(value, dict):
             parameter = value["Ref"] if "Ref" in value else value["Fn::If"][1]["Ref"]
             assert parameter.upper() == name.replace("_", ""), f"{name} is set by {parameter}"
             default = source["Parameters"][parameter].get("Default")
@@ -566,6 +800,8 @@ def test_the_program_and_the_template_have_the_same_settings_and_defaults():
     expected = program_settings()
     # Lambda has the levels in upper case; the program takes either.
     expected["LOG_LEVEL"] = expected["LOG_LEVEL"].upper()
+    # The program does without a ledger; the template has one.
+    expected |= {"LEDGER_TABLE": None, "LEDGER_KEY": None, "CONFIG_FILE": "/opt/otp-lambda.json"}
     assert template_settings() == expected
 
 
@@ -609,7 +845,8 @@ def evaluate(policy, requests):
         skip("needs Node")
     if not (simulator / ".ready").exists():
         skip("needs tests/e2e/setup.sh to have installed the policy simulator (with Node and npm)")
-    asked = json.dumps({"policy": policy, "requests": [{"action": it[0], "resource": it[1]} for it in requests]})
+    requests = [dict(zip(("action", "resource", "context"), it)) for it in requests]
+    asked = json.dumps({"policy": policy, "requests": requests})
     done = run(node, ROOT / "tests" / "e2e" / "policy" / "evaluate.cjs", simulator, input=asked)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -619,13 +856,45 @@ OTHER = SEND.replace(APPLICATION, "f" * 32)
 APP = SEND.removesuffix("/otp")
 STREAM = LOGS.removesuffix("*") + "log-stream:2026/11/23/otp[$LATEST]1"
 
+
+
+def item(*keys):
+    """What AWS says of a request that is about items with these keys."""
+    return {"dynamodb:LeadingKeys": list(keys)}
+
+
 ALLOWED = [
+    *[("dynamodb:GetItem", TABLE, item(f"{kind}#x")) for kind in "VNISRBK"],
+    *[("dynamodb:UpdateItem", TABLE, item(f"{kind}#x")) for kind in "VNISRB"],
+    ("secretsmanager:GetSecretValue", SECRET),
     ("mobiletargeting:SendOTPMessage", SEND),
     ("mobiletargeting:VerifyOTPMessage", VERIFY),
     ("logs:CreateLogStream", STREAM),
     ("logs:PutLogEvents", STREAM),
 ]
 DENIED = [
+    # The operator's switches are read, never written, and what is no item of the ledger is nothing to the function.
+    ("dynamodb:PutItem", TABLE, item("K#switches")),
+    ("dynamodb:UpdateItem", TABLE, item("K#switches")),
+    ("dynamodb:UpdateItem", TABLE, item("N#x", "K#switches")),
+    ("dynamodb:UpdateItem", TABLE, item("X#x")),
+    ("dynamodb:GetItem", TABLE, item("X#x")),
+    # A request without a key.
+    ("dynamodb:GetItem", TABLE),
+    ("dynamodb:UpdateItem", TABLE),
+    *[
+        (f"dynamodb:{action}", TABLE, item("V#x"))
+        for action in ("PutItem", "DeleteItem", "BatchGetItem", "BatchWriteItem", "Query", "ConditionCheckItem")
+    ],
+    ("dynamodb:Scan", TABLE),
+    ("dynamodb:DeleteTable", TABLE),
+    ("dynamodb:UpdateTimeToLive", TABLE),
+    ("dynamodb:GetItem", TABLE.replace("Ledger", "Ledger2"), item("V#x")),
+    ("dynamodb:GetItem", f"{TABLE}/index/by-number", item("V#x")),
+    ("secretsmanager:GetSecretValue", SECRET.replace("LedgerKey", "Other")),
+    ("secretsmanager:PutSecretValue", SECRET),
+    ("secretsmanager:DeleteSecret", SECRET),
+    ("secretsmanager:DescribeSecret", SECRET),
     ("mobiletargeting:SendOTPMessage", OTHER),
     ("mobiletargeting:VerifyOTPMessage", OTHER.replace("/otp", "/verify-otp")),
     ("mobiletargeting:SendOTPMessage", SEND.replace(ACCOUNT, "210987654321")),
@@ -653,7 +922,7 @@ def role_policy(source=None):
     return policy["PolicyDocument"]
 
 
-def test_the_role_may_send_verify_and_log_and_nothing_else():
+def test_the_role_may_send_verify_remember_and_log_and_nothing_else():
     answers = evaluate(role_policy(), ALLOWED + DENIED)
     expected = ["Allowed"] * len(ALLOWED) + ["ImplicitlyDenied"] * len(DENIED)
     wrong = [it for it in zip(ALLOWED + DENIED, answers, expected) if it[1] != it[2]]
@@ -664,3 +933,42 @@ def test_the_policy_simulator_sees_a_wider_policy():
     source = template()
     statements(source)[0]["Resource"] = {"Fn::Sub": "arn:aws:mobiletargeting:${AWS::Region}:${AWS::AccountId}:apps/*/otp"}
     assert evaluate(role_policy(source), [("mobiletargeting:SendOTPMessage", OTHER)]) == ["Allowed"]
+
+
+def test_the_policy_simulator_sees_a_write_to_the_switches_and_one_without_a_key():
+    source = template()
+    statement(source, "WriteLedger")["Condition"].pop("Null")
+    keyless = ("dynamodb:UpdateItem", TABLE)
+    assert evaluate(role_policy(source), [keyless]) == ["Allowed"]
+    statement(source, "WriteLedger").pop("Condition")
+    assert evaluate(role_policy(source), [("dynamodb:UpdateItem", TABLE, item("K#switches"))]) == ["Allowed"]
+
+
+# --- the built program with the template's settings -------------------------------------------------------------------
+
+
+def start(settings):
+    """What the program says when it starts with these settings, where no runtime waits for it."""
+    program = os.environ.get("OTP_E2E_BOOTSTRAP")
+    if not program:
+        skip("needs `sam build` to have run, and OTP_E2E_BOOTSTRAP to say where the program is")
+    nowhere = "127.0.0.1:1"
+    given = {"AWS_LAMBDA_RUNTIME_API": nowhere, "AWS_ENDPOINT_URL": f"http://{nowhere}", "AWS_REGION": REGION}
+    given |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    # The layer is not mounted here.
+    given |= settings | {"CONFIG_FILE": str(ROOT / "config" / "otp-lambda.json")}
+    done = subprocess.run([program], capture_output=True, text=True, env=given, timeout=20)
+    return done.stdout + done.stderr
+
+
+REFUSAL = "The function does not start with these settings."
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_program_starts_with_what_the_template_sets(variant):
+    said = start(environment(deployed(**VARIANTS[variant])))
+    assert REFUSAL not in said, said
+
+
+def test_the_program_would_refuse_what_a_rule_refuses():
+    assert REFUSAL in start(environment(deployed(ApiAuth="none", AllowedCountries="*")))

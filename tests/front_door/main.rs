@@ -5,9 +5,12 @@
 
 mod codes;
 mod hostile;
+mod ledger;
+mod limits;
 mod logs;
 mod origins;
 mod provider;
+mod public;
 mod send;
 mod settings;
 mod tls;

@@ -277,6 +277,13 @@ fn prices_are_read_to_the_last_digit_and_refused_where_they_are_doubtful() {
 }
 
 #[test]
+fn the_packaged_file_is_read() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/config/otp-lambda.json");
+    let settings = ledger(&[("ALLOWED_COUNTRIES", "*"), ("BUDGETS", "20USD/1h"), ("CONFIG_FILE", file)]);
+    assert_eq!(settings.policy.budgets.prices, Prices { by_country: BTreeMap::new(), otherwise: Some(100_000) });
+}
+
+#[test]
 fn a_budget_in_money_needs_the_price_of_every_text_it_is_for() {
     let some = Packaged::new("some", r#"{"prices": {"US": 0.00581, "JM": 0.1}}"#);
     let all = Packaged::new("all", r#"{"prices": {"*": 0.1}}"#);

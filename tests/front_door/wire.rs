@@ -7,6 +7,7 @@ use otp_lambda::aws::SharedHttpClient;
 use otp_lambda::event::Invocation;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use simulator::MemoryLedger;
 use std::time::Duration;
 
 /// One exchange with Pinpoint: sends `event` through a function with these settings, answers its one request with
@@ -15,7 +16,7 @@ async fn exchange(settings: &[(&str, &str)], event: &Value, answer: &str) -> (Wi
     let answer = http::Response::builder().status(200).body(SdkBody::from(answer)).unwrap();
     let client = StaticReplayClient::new(vec![ReplayEvent::new(http::Request::new(SdkBody::empty()), answer)]);
 
-    let app = app(read("", settings), SharedHttpClient::new(client.clone()));
+    let app = app(read("", settings), SharedHttpClient::new(client.clone()), &MemoryLedger::new());
     let event: Box<RawValue> = serde_json::from_str(&event.to_string()).unwrap();
     let invocation = Invocation { request_id: String::new(), deadline: now() + Duration::from_secs(10) };
     let said = app.handle(&event, invocation).await.unwrap();

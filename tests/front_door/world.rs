@@ -3,11 +3,12 @@
 use otp_lambda::aws::{self, SharedHttpClient};
 use otp_lambda::config::Settings;
 use otp_lambda::event::{App, Invocation, UnrecognizedEvent};
-use otp_lambda::service::Service;
+use otp_lambda::ledger::{Keys, Millis};
+use otp_lambda::service::{Guard, Service};
 use otp_lambda::telemetry;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use simulator::Simulator;
+use simulator::{MemoryLedger, Simulator};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -22,10 +23,11 @@ pub(crate) const NUMBER: &str = "+14255550142";
 /// The function under test with everything around it.
 pub(crate) struct World {
     pub(crate) simulator: Simulator,
+    pub(crate) ledger: MemoryLedger,
     pub(crate) log: Log,
     app: App,
     time_left: Duration,
-    now: Option<SystemTime>,
+    now: Mutex<Option<SystemTime>>,
     _subscriber: DefaultGuard,
 }
 
@@ -56,10 +58,17 @@ pub(crate) fn read(endpoint: &str, changes: &[(&str, &str)]) -> Settings {
 }
 
 /// The function with these settings, as `main` puts it together.
-pub(crate) fn app(settings: Settings, client: SharedHttpClient) -> App {
+pub(crate) fn app(settings: Settings, client: SharedHttpClient, ledger: &MemoryLedger) -> App {
     let provider = settings.provider.connect(&settings.account, client);
-    App::new(Service::new(settings.rules, provider, None), settings.gate)
+    let guard = settings.ledger.map(|settings| {
+        settings.policy.warn_of_test_numbers();
+        Guard::new(Box::new(ledger.clone()), Keys::from_secret(KEY.as_bytes()), settings.policy)
+    });
+    App::new(Service::new(settings.rules, provider, guard), settings.gate)
 }
+
+/// What the ledger's hashes are made with.
+pub(crate) const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
 impl World {
     pub(crate) async fn new() -> Self {
@@ -72,14 +81,60 @@ impl World {
         let settings = read(&simulator.url(), settings);
         assert_eq!(settings.log_level, LevelFilter::TRACE);
         let client = aws::http_client(settings.account.ca_bundle.as_deref());
-        Self::around(app(settings, client), simulator)
+        let log = Log::default();
+        let subscriber = telemetry::install_for_thread(LevelFilter::TRACE, log.clone());
+        let ledger = MemoryLedger::new();
+        let app = app(settings, client, &ledger);
+        Self {
+            simulator,
+            ledger,
+            log,
+            app,
+            time_left: Duration::from_secs(10),
+            now: Mutex::default(),
+            _subscriber: subscriber,
+        }
+    }
+
+    /// With a ledger, in memory, and these settings on top of, or in place of, the usual ones.
+    pub(crate) async fn counted(settings: &[(&str, &str)]) -> Self {
+        let with_ledger = [("LEDGER_TABLE", "otp"), ("LEDGER_KEY", KEY)];
+        let world = Self::with(&[&with_ledger, settings].concat()).await;
+        // Stands still but for `advance`, so that limits can be met to the millisecond.
+        *world.now.lock().unwrap() = Some(world.simulator.now());
+        world
     }
 
     /// Around an app of the test's own making.
     pub(crate) fn around(app: App, simulator: Simulator) -> Self {
         let log = Log::default();
         let subscriber = telemetry::install_for_thread(LevelFilter::TRACE, log.clone());
-        Self { simulator, log, app, time_left: Duration::from_secs(10), now: None, _subscriber: subscriber }
+        let ledger = MemoryLedger::new();
+        Self {
+            simulator,
+            ledger,
+            log,
+            app,
+            time_left: Duration::from_secs(10),
+            now: Mutex::default(),
+            _subscriber: subscriber,
+        }
+    }
+
+    /// Moves the clock, that of the function and that of the phone, and lets what is past its time go.
+    pub(crate) fn advance(&self, by: Duration) {
+        self.simulator.advance(by);
+        if let Some(now) = self.now.lock().unwrap().as_mut() {
+            *now += by;
+        }
+        let now = self.simulator.now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        self.ledger.sweep(Millis(u64::try_from(now.as_millis()).unwrap()));
+    }
+
+    /// Another function with other settings takes the place of this one, with the same phone and the same ledger.
+    pub(crate) fn reconfigure(&mut self, settings: &[(&str, &str)]) {
+        let settings = read(&self.simulator.url(), settings);
+        self.app = app(settings, aws::http_client(None), &self.ledger);
     }
 
     /// How long Lambda gives to every invocation from now on.
@@ -89,13 +144,13 @@ impl World {
 
     /// What time it is for the function from now on; without this, the wall's time.
     pub(crate) fn set_now(&mut self, now: SystemTime) {
-        self.now = Some(now);
+        *self.now.lock().unwrap() = Some(now);
     }
 
     /// Hands an event to the function, as Lambda's runtime does.
     pub(crate) async fn raw(&self, event: &str) -> Result<Value, UnrecognizedEvent> {
         let event: Box<RawValue> = serde_json::from_str(event).expect("the runtime hands over only JSON");
-        let now = self.now.unwrap_or_else(now);
+        let now = self.now.lock().unwrap().unwrap_or_else(|| self.simulator.now());
         let invocation = Invocation {
             request_id: "8f507cfc-xmpl-4697-b07a-ac58fc914c95".to_owned(),
             deadline: now + self.time_left,
@@ -162,7 +217,7 @@ impl Drop for World {
     }
 }
 
-/// What `now` is for every invocation: the wall's time, so that it is the simulator's as well.
+/// The wall's time.
 #[expect(clippy::disallowed_methods, reason = "the test's own clock")]
 pub(crate) fn now() -> SystemTime {
     SystemTime::now()
@@ -204,8 +259,20 @@ impl Answer {
         for member in ["title", "detail"] {
             assert!(self.body[member].as_str().is_some_and(|text| text.len() > 5), "{self:?}");
         }
-        let known =
-            ["type", "title", "status", "detail", "code", "requestId", "valid", "field", "retryAfter", "delivery"];
+        let known = [
+            "type",
+            "title",
+            "status",
+            "detail",
+            "code",
+            "requestId",
+            "valid",
+            "field",
+            "attemptsLeft",
+            "limit",
+            "retryAfter",
+            "delivery",
+        ];
         for member in self.body.as_object().unwrap().keys() {
             assert!(known.contains(&member.as_str()), "{member}");
         }

@@ -1,4 +1,4 @@
-// Reads {policy, requests: [{action, resource}]} from standard input and writes what an IAM policy simulator
+// Reads {policy, requests: [{action, resource, context}]} from standard input and writes what an IAM policy simulator
 // says to each request: "Allowed", "ImplicitlyDenied", "ExplicitlyDenied", or "error: ...".
 //
 //   node evaluate.cjs <folder where `npm ci` installed the simulator> < input.json
@@ -13,14 +13,14 @@ const { runSimulation } = createRequire(join(resolve(process.argv[2]), 'package.
 const account = '123456789012'
 const allowEverything = { Version: '2012-10-17', Statement: [{ Effect: 'Allow', Action: '*', Resource: '*' }] }
 
-async function evaluate(policy, { action, resource }) {
+async function evaluate(policy, { action, resource, context = {} }) {
   const result = await runSimulation(
     {
       request: {
         principal: `arn:aws:iam::${account}:role/otp`,
         action,
         resource: { resource, accountId: account },
-        contextVariables: {},
+        contextVariables: context,
       },
       identityPolicies: [{ name: 'otp', policy }],
       // Only the role is in question: what stands above it in the organisation allows everything.

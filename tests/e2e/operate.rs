@@ -1,0 +1,83 @@
+//! The operator's commands on a table of a DynamoDB engine: the one thing that their tests in Python, with a stand-in of
+//! their own, cannot say.
+
+use crate::function::tool;
+use dynoxide::Database;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use tokio::net::TcpListener;
+
+struct Desk(BTreeMap<&'static str, String>);
+
+impl Desk {
+    async fn new() -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(dynoxide::server::serve_on(listener, Database::memory().unwrap()));
+        let aws = tool("OTP_E2E_AWS");
+        let path = format!("{}:/usr/bin:/bin", Path::new(&aws).parent().unwrap().display());
+        let desk = Self(BTreeMap::from([
+            ("PATH", path),
+            ("TABLE", "Ledger".to_owned()),
+            ("AWS_ENDPOINT_URL_DYNAMODB", endpoint),
+            ("AWS_DEFAULT_REGION", "us-east-1".to_owned()),
+            ("AWS_ACCESS_KEY_ID", "example".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "example".to_owned()),
+        ]));
+        desk.run(
+            "aws",
+            &["dynamodb", "create-table", "--table-name", "Ledger", "--billing-mode", "PAY_PER_REQUEST"],
+            &["--attribute-definitions=AttributeName=pk,AttributeType=S", "--key-schema=AttributeName=pk,KeyType=HASH"],
+        );
+        desk.run("aws", &["dynamodb", "wait", "table-exists", "--table-name", "Ledger"], &[]);
+        desk
+    }
+
+    fn run(&self, program: &str, arguments: &[&str], more: &[&str]) -> String {
+        let mut command = Command::new(program);
+        command.args(arguments).args(more).current_dir(env!("CARGO_MANIFEST_DIR")).env_clear().envs(&self.0);
+        let output = tokio::task::block_in_place(|| command.output().unwrap());
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn make(&self, arguments: &[&str]) -> String {
+        self.run("make", &["--silent"], arguments)
+    }
+
+    fn switches(&self) -> Value {
+        let item = self.run(
+            "aws",
+            &["dynamodb", "get-item", "--table-name", "Ledger", "--output", "json"],
+            &[r#"--key={"pk":{"S":"K#switches"}}"#, "--query=Item"],
+        );
+        serde_json::from_str(&item).unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the tools that `make test` sets up"]
+async fn the_operators_switches_are_an_item_that_dynamodb_keeps() {
+    let desk = Desk::new().await;
+    desk.make(&["pause"]);
+    desk.make(&["block", "PREFIX=+1876"]);
+    desk.make(&["block", "PREFIX=+1876555"]);
+    desk.make(&["allow", "PREFIX=+1876556"]);
+    assert!(desk.make(&["block", "PREFIX=+1876"]).starts_with("It was so already"));
+    let key = json!({ "S": "K#switches" });
+    let allow = json!({ "SS": ["+1876556"] });
+    let switches = desk.switches();
+    let block: Vec<&Value> = switches["block"]["SS"].as_array().unwrap().iter().collect();
+    assert!(block.len() == 2 && block.contains(&&json!("+1876")) && block.contains(&&json!("+1876555")), "{switches}");
+    assert_eq!(switches, json!({ "pk": key, "paused": { "BOOL": true }, "block": switches["block"], "allow": allow }));
+
+    desk.make(&["resume"]);
+    desk.make(&["unblock", "PREFIX=+1876"]);
+    desk.make(&["unblock", "PREFIX=+1876555"]);
+    assert!(desk.make(&["unblock", "PREFIX=+1876555"]).starts_with("It was so already"));
+    assert_eq!(desk.switches(), json!({ "pk": key, "paused": { "BOOL": false }, "allow": allow }));
+    desk.make(&["disallow", "PREFIX=+1876556"]);
+    assert_eq!(desk.switches(), json!({ "pk": key, "paused": { "BOOL": false } }));
+}

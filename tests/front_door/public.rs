@@ -1,0 +1,136 @@
+//! `API_AUTH=none`: anybody may call.
+
+use crate::world::{Answer, NUMBER, World, file, post};
+use serde_json::{Value, json};
+use simulator::Operation;
+
+async fn public(settings: &[(&str, &str)]) -> World {
+    World::counted(&[&[("API_AUTH", "none")], settings].concat()).await
+}
+
+/// An event as it comes from somebody nobody vouches for.
+fn anonymous(path: &str, body: &Value, address: &str) -> Value {
+    let mut event = post(path, &body.to_string());
+    event["requestContext"].as_object_mut().unwrap().remove("authorizer");
+    event["requestContext"]["http"]["sourceIp"] = json!(address);
+    event
+}
+
+async fn ask(world: &World, path: &str, body: &Value) -> Answer {
+    world.event(&anonymous(path, body, "192.0.2.1")).await
+}
+
+#[tokio::test]
+async fn anybody_can_send_and_verify_by_a_name_that_cannot_be_guessed() {
+    let world = public(&[]).await;
+    let sent =
+        ask(&world, "/otp/send", &json!({ "destinationNumber": NUMBER, "language": "fr-FR", "channel": "sms" })).await;
+    assert_eq!(sent.status, 202, "{sent:?}");
+    let reference = sent.body["referenceId"].as_str().unwrap();
+    assert!(reference.len() == 32 && world.simulator.newest_to(NUMBER).unwrap().reference_id == reference);
+    let otp = world.newest_code();
+    ask(&world, "/otp/verify", &json!({ "destinationNumber": NUMBER, "otp": otp }))
+        .await
+        .is_problem(400, "invalid_parameter");
+    let body = json!({ "destinationNumber": NUMBER, "otp": otp, "referenceId": reference });
+    assert_eq!(ask(&world, "/otp/verify", &body).await.status, 200);
+}
+
+#[tokio::test]
+async fn what_is_the_operators_cannot_be_set_by_anybody() {
+    let world = public(&[]).await;
+    for (path, member, value) in [
+        ("/otp/send", "brandName", json!("Mine")),
+        ("/otp/send", "source", json!("x")),
+        ("/otp/send", "codeLength", json!(5)),
+        ("/otp/send", "validityPeriod", json!(60)),
+        ("/otp/send", "allowedAttempts", json!(5)),
+        ("/otp/send", "referenceId", json!("mine")),
+        ("/otp/send", "clientIp", json!("192.0.2.9")),
+        ("/otp/verify", "brandName", json!("Mine")),
+        ("/otp/verify", "source", json!("x")),
+        ("/otp/status", "brandName", json!("Mine")),
+        ("/otp/cancel", "source", json!("x")),
+    ] {
+        let answer = ask(&world, path, &json!({ "destinationNumber": NUMBER, member: value })).await;
+        answer.is_problem(400, "malformed_request");
+        assert!(answer.body["detail"].as_str().unwrap().contains(member), "{answer:?}");
+    }
+    assert_eq!(world.simulator.requests(Operation::Send).len(), 0);
+}
+
+#[tokio::test]
+async fn a_backend_that_aws_vouches_for_claims_what_a_browser_says() {
+    let world = public(&[]).await;
+    let sent = ask(&world, "/otp/send", &json!({ "destinationNumber": NUMBER })).await;
+    let reference = sent.body["referenceId"].clone();
+    let body = json!({ "destinationNumber": NUMBER, "otp": world.newest_code(), "referenceId": reference });
+    assert_eq!(ask(&world, "/otp/verify", &body).await.status, 200);
+    let claim = json!({ "destinationNumber": NUMBER, "referenceId": reference, "claim": true });
+    let answer = ask(&world, "/otp/status", &claim).await;
+    answer.is_problem(403, "unauthenticated");
+    assert_eq!(answer.body["field"], "claim");
+    assert_eq!(world.post("/otp/status", &claim).await.status, 200);
+    world.post("/otp/status", &claim).await.is_problem(409, "already_verified");
+}
+
+#[tokio::test]
+async fn every_door_tells_the_address_in_a_place_that_no_client_can_write() {
+    for door in ["rest-v1", "http-v2", "function-url", "alb"] {
+        let world = public(&[("SOURCE_LIMITS", "1/24h")]).await;
+        let send = async |address: &str, number: &str| {
+            let mut event = file(&format!("send.{door}"));
+            event["body"] = json!(json!({ "destinationNumber": number }).to_string());
+            event["isBase64Encoded"] = json!(false);
+            let context = &mut event["requestContext"];
+            context.as_object_mut().unwrap().remove("authorizer");
+            match door {
+                "rest-v1" => context["identity"] = json!({ "sourceIp": address }),
+                "alb" => {}
+                _ => context["http"]["sourceIp"] = json!(address),
+            }
+            // A client writes what it likes in front; a load balancer appends.
+            let forwarded = if door == "alb" { format!("{number}, {address}") } else { number.to_owned() };
+            let name = if event.get("multiValueHeaders").is_some() { "multiValueHeaders" } else { "headers" };
+            let values = if name == "headers" { json!(forwarded) } else { json!([forwarded]) };
+            event[name]["x-forwarded-for"] = values;
+            world.event(&event).await
+        };
+        assert_eq!(send("192.0.2.1", "+14255550142").await.status, 202, "{door}");
+        let answer = send("192.0.2.1", "+14255550143").await;
+        answer.is_problem(429, "rate_limited");
+        assert_eq!(answer.body["limit"], "source", "{door}");
+        assert_eq!(send("192.0.2.2", "+14255550143").await.status, 202, "{door}");
+        // An address that nobody tells is not taken for one.
+        send("unknown", "+14255550144").await.is_problem(400, "malformed_request");
+    }
+}
+
+#[tokio::test]
+async fn guesses_are_limited_by_address_as_well() {
+    let world = public(&[("SOURCE_LIMITS", "2/24h")]).await;
+    let body =
+        json!({ "destinationNumber": NUMBER, "otp": "012345", "referenceId": "0123456789abcdef0123456789abcdef" });
+    for _ in 0..2 {
+        ask(&world, "/otp/verify", &body).await.is_problem(404, "verification_not_found");
+    }
+    let answer = ask(&world, "/otp/verify", &body).await;
+    answer.is_problem(429, "rate_limited");
+    assert_eq!(answer.body["valid"], json!(false));
+}
+
+#[tokio::test]
+async fn a_public_key_is_good_for_its_own_address_and_number() {
+    let world = public(&[]).await;
+    let send = async |address: &str, number: &str| {
+        let mut event = anonymous("/otp/send", &json!({ "destinationNumber": number }), address);
+        event["headers"]["idempotency-key"] = json!("k");
+        world.event(&event).await
+    };
+    let first = send("192.0.2.1", NUMBER).await;
+    assert_eq!(send("192.0.2.1", NUMBER).await.body, first.body);
+    assert_eq!(send("192.0.2.1", "+14255550143").await.status, 202);
+    // Somebody else with the same key and number learns nothing of the first one's verification.
+    send("192.0.2.2", NUMBER).await.is_problem(429, "rate_limited");
+    assert_eq!(world.simulator.inbox().len(), 2);
+}

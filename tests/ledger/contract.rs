@@ -1,0 +1,923 @@
+//! What every ledger does, whatever it is made of.
+
+use crate::emulator::Emulator;
+use futures_util::future::BoxFuture;
+use otp_lambda::ledger::{
+    ASKING, Again, Attempt, CLAIMABLE, Charge, Guess, KEY_KEPT, Key, KeyClaim, KeyOutcome, Keys, LOCKED, Ledger, Mac,
+    Millis, Number, NumberCharge, Opening, REMEMBERED_SENDS, Reservation, Said, Settled, State, Step, Success,
+    Switches, USED, UsedCode, Verification, Window,
+};
+use otp_lambda::phone::PhoneNumber;
+use otp_lambda::policy::{GUESS_STOPS, SendLimits, Spending, SpendingLine};
+use otp_lambda::reference::ReferenceId;
+use std::time::Duration;
+
+/// One sentence of the contract, on a ledger in which nothing is yet.
+pub(crate) type Case = for<'a> fn(&'a dyn Ledger) -> BoxFuture<'a, ()>;
+
+macro_rules! contract {
+    ($($case:ident)*) => {
+        /// All of the contract.
+        pub(crate) const CASES: &[(&str, Case)] = &[$((stringify!($case), |ledger| Box::pin($case(ledger)))),*];
+        contract! { dynamodb: Emulator::new().ledger(); $($case)* }
+        contract! { memory: simulator::MemoryLedger::new(); $($case)* }
+    };
+    ($store:ident: $new:expr; $($case:ident)*) => {
+        mod $store {
+            #[allow(unused_imports, clippy::allow_attributes, reason = "not every store is made of it")]
+            use super::*;
+            $(#[tokio::test]
+            async fn $case() {
+                super::$case(&$new).await;
+            })*
+        }
+    };
+}
+
+contract! {
+    nothing_is_switched_at_first
+    a_counter_stops_at_its_cap
+    what_is_uncounted_can_be_counted_again
+    a_cap_that_is_lowered_holds_at_once
+    a_budget_is_spent_to_its_last_unit
+    a_refused_text_spends_nothing_of_any_budget
+    what_can_never_be_afforded_is_refused
+    what_is_refunded_can_be_spent_again
+    an_hour_begins_at_nothing_in_the_item_of_its_day
+    a_key_is_held_until_it_is_released
+    a_key_remembers_what_happened_under_it
+    a_key_is_free_again_after_a_day
+    nothing_is_known_of_a_new_number
+    as_many_sends_as_a_window_has_and_no_more
+    every_window_holds
+    a_setting_that_changes_meets_the_sends_before_it
+    no_more_sends_are_remembered_than_can_matter
+    failed_guesses_delay_sends
+    failures_leave_the_windows_as_they_are
+    sends_go_on_after_failures_are_cleared
+    a_number_is_locked_at_a_hundred_failures
+    a_success_clears_the_failures_up_to_it
+    failures_after_the_charge_stay
+    what_was_cleared_is_not_cleared_again
+    an_operator_unlocks
+    what_is_opened_reads_back
+    it_opens_only_over_what_was_seen
+    a_new_one_keeps_only_the_used_code
+    a_further_code_keeps_the_attempts
+    no_further_code_for_what_has_ended
+    a_reserved_send_is_settled_once
+    a_send_that_has_moved_on_is_not_settled
+    a_guess_costs_an_attempt
+    no_guess_at_what_has_ended
+    a_wrong_guess_is_not_asked_twice
+    a_guess_that_was_never_answered_is_taken_over_once
+    a_guess_that_nobody_could_answer_is_taken_over_once
+    only_the_last_guess_is_known_again
+    an_answer_belongs_to_its_guess
+    one_success_a_generation
+    a_success_is_remembered
+    what_is_open_can_be_canceled
+    what_has_ended_cannot_be_canceled
+    a_success_is_claimed_once
+    a_success_is_claimed_in_time
+    only_a_success_is_claimed
+}
+
+/// Not a whole second, so that rounding shows.
+pub(crate) const START: Millis = Millis(1_750_000_000_123);
+pub(crate) const MINUTE: Duration = Duration::from_mins(1);
+const MILLI: Duration = Duration::from_millis(1);
+
+pub(crate) fn at(later: Duration) -> Millis {
+    START.plus(later)
+}
+
+pub(crate) fn seconds(seconds: u64) -> Millis {
+    at(Duration::from_secs(seconds))
+}
+
+fn keys() -> Keys {
+    Keys::from_secret(b"a secret of forty-three characters, or more")
+}
+
+pub(crate) fn the_number() -> Key {
+    keys().number(&PhoneNumber::parse("+14255550142").unwrap())
+}
+
+pub(crate) fn the_verification() -> Key {
+    keys().verification(&ReferenceId::parse("reference").unwrap(), &PhoneNumber::parse("+14255550142").unwrap())
+}
+
+pub(crate) fn the_key() -> Key {
+    keys().idempotency("caller", "key")
+}
+
+pub(crate) fn the_counter() -> Key {
+    keys().source("send", "192.0.2.7".parse().unwrap(), Window::around(START, Duration::from_hours(1)))
+}
+
+pub(crate) fn mac(text: &str) -> Mac {
+    Mac::stored(text)
+}
+
+pub(crate) fn limits(text: &str) -> SendLimits {
+    SendLimits::parse(text).unwrap()
+}
+
+/// What most of the cases have.
+pub(crate) const WINDOWS: &str = "2/30s,3/10m";
+
+pub(crate) fn spending(lines: &[(&str, u64, u64)]) -> Spending {
+    let line = |&(counter, amount, cap): &(&str, u64, u64)| SpendingLine {
+        counter: counter.to_owned(),
+        amount,
+        cap,
+        of_country: false,
+        ends: at(Duration::from_hours(1)),
+    };
+    Spending {
+        key: Key::of_budget(20_254),
+        expires: at(Duration::from_hours(48)),
+        lines: lines.iter().map(line).collect(),
+    }
+}
+
+pub(crate) const OPENING: Opening<'_> = Opening {
+    state: State::Reserved,
+    first: START,
+    expires: Millis(START.0 + 600_000),
+    left: 3,
+    provider: "pinpoint",
+    channel: "sms",
+    code_length: 6,
+    language: "en-US",
+    brand_name: "ExampleCorp",
+};
+
+pub(crate) const AGAIN: Again<'_> =
+    Again { expires: Millis(START.0 + 660_000), provider: "eum", channel: "voice", language: "de-DE" };
+
+pub(crate) fn success(winner: &str) -> Success {
+    Success { winner: mac(winner), code: mac("code"), at: at(MINUTE) }
+}
+
+pub(crate) async fn see(ledger: &dyn Ledger) -> Verification {
+    ledger.verification(&the_verification()).await.unwrap().unwrap()
+}
+
+/// Brings the verification into a state.
+pub(crate) async fn bring(ledger: &dyn Ledger, state: State) {
+    let key = the_verification();
+    let seen = ledger.verification(&key).await.unwrap().map(|verification| verification.generation);
+    assert!(ledger.open(&key, seen, &OPENING).await.unwrap());
+    let generation = seen.unwrap_or(0) + 1;
+    match state {
+        State::Reserved => {}
+        State::Sent => ledger.settle(&key, generation, &Settled::Sent { message_id: Some("m1") }).await.unwrap(),
+        State::Unclear => ledger.settle(&key, generation, &Settled::Unclear).await.unwrap(),
+        State::Failed => ledger.settle(&key, generation, &Settled::Failed).await.unwrap(),
+        State::Verified => done(ledger.consume(&key, generation, &success("winner")).await.unwrap()),
+        State::Canceled => done(ledger.cancel(&key, START).await.unwrap()),
+    }
+    assert_eq!(see(ledger).await.state, state);
+}
+
+const OPEN: [State; 3] = [State::Reserved, State::Sent, State::Unclear];
+const ENDED: [State; 3] = [State::Failed, State::Verified, State::Canceled];
+
+#[expect(clippy::needless_pass_by_value, reason = "it is the last that is done with it")]
+pub(crate) fn done(step: Step) {
+    assert!(matches!(step, Step::Done), "{step:?}");
+}
+
+fn refused(step: Step) -> Option<Verification> {
+    match step {
+        Step::Refused(verification) => verification,
+        Step::Done => panic!("it happened"),
+    }
+}
+
+pub(crate) async fn guess(ledger: &dyn Ledger, guess: &str, now: Millis) -> Attempt {
+    ledger.spend_attempt(&the_verification(), &mac(guess), now).await.unwrap()
+}
+
+pub(crate) fn paid(attempt: Attempt) -> Verification {
+    match attempt {
+        Attempt::Paid(verification) => verification,
+        Attempt::Refused(verification) => panic!("refused: {verification:?}"),
+    }
+}
+
+fn unpaid(attempt: Attempt) -> Option<Verification> {
+    match attempt {
+        Attempt::Refused(verification) => verification,
+        Attempt::Paid(verification) => panic!("paid: {verification:?}"),
+    }
+}
+
+pub(crate) async fn reserve(ledger: &dyn Ledger, windows: &str, now: Millis) -> Reservation {
+    ledger.reserve_send(&the_number(), &limits(windows), now).await.unwrap()
+}
+
+async fn takes(ledger: &dyn Ledger, windows: &str, now: Millis) -> Number {
+    match reserve(ledger, windows, now).await {
+        Reservation::Reserved(number) => number,
+        Reservation::Refused(number) => panic!("refused: {number:?}"),
+    }
+}
+
+async fn finds_no_place(ledger: &dyn Ledger, windows: &str, now: Millis) -> Number {
+    match reserve(ledger, windows, now).await {
+        Reservation::Refused(number) => number,
+        Reservation::Reserved(number) => panic!("reserved: {number:?}"),
+    }
+}
+
+pub(crate) async fn charge(ledger: &dyn Ledger, now: Millis) -> Charge {
+    match ledger.charge_number(&the_number(), now).await.unwrap() {
+        NumberCharge::Charged(charge) => charge,
+        NumberCharge::Locked => panic!("locked"),
+    }
+}
+
+async fn failures(ledger: &dyn Ledger) -> u32 {
+    ledger.number(&the_number()).await.unwrap().failures
+}
+
+async fn nothing_is_switched_at_first(ledger: &dyn Ledger) {
+    assert_eq!(ledger.switches().await.unwrap(), Switches::default());
+}
+
+async fn a_counter_stops_at_its_cap(ledger: &dyn Ledger) {
+    let (key, expires) = (the_counter(), at(Duration::from_hours(1)));
+    for expected in [true, true, true, false, false] {
+        assert_eq!(ledger.count(&key, 3, expires).await.unwrap(), expected);
+    }
+    assert!(ledger.count(&key, 4, expires).await.unwrap());
+    let other = keys().source("verify", "192.0.2.7".parse().unwrap(), Window::around(START, MINUTE));
+    assert!(!ledger.count(&other, 0, expires).await.unwrap());
+    assert!(ledger.count(&other, 1, expires).await.unwrap());
+    assert!(!ledger.count(&other, 1, expires).await.unwrap());
+}
+
+async fn what_is_uncounted_can_be_counted_again(ledger: &dyn Ledger) {
+    let (key, expires) = (the_counter(), at(Duration::from_hours(1)));
+    for _ in 0..2 {
+        assert!(ledger.count(&key, 2, expires).await.unwrap());
+    }
+    ledger.uncount(&key).await.unwrap();
+    assert!(ledger.count(&key, 2, expires).await.unwrap());
+    assert!(!ledger.count(&key, 2, expires).await.unwrap());
+}
+
+async fn a_cap_that_is_lowered_holds_at_once(ledger: &dyn Ledger) {
+    let (key, expires) = (the_counter(), at(Duration::from_hours(1)));
+    for _ in 0..3 {
+        assert!(ledger.count(&key, 3, expires).await.unwrap());
+    }
+    assert!(!ledger.count(&key, 1, expires).await.unwrap());
+}
+
+async fn a_budget_is_spent_to_its_last_unit(ledger: &dyn Ledger) {
+    let by_money = spending(&[("m", 1, 10), ("u", 5810, 11_620)]);
+    let by_messages = spending(&[("m", 1, 2), ("u", 1, 1_000_000)]);
+    for expected in [None, None, Some(1)] {
+        assert_eq!(ledger.spend(&by_money).await.unwrap(), expected);
+    }
+    assert_eq!(ledger.spend(&by_messages).await.unwrap(), Some(0));
+    assert_eq!(ledger.spend(&spending(&[("m", 1, 3), ("u", 1, 11_620)])).await.unwrap(), Some(1));
+    assert_eq!(ledger.spend(&spending(&[("m", 1, 3), ("u", 1, 11_621)])).await.unwrap(), None);
+}
+
+async fn a_refused_text_spends_nothing_of_any_budget(ledger: &dyn Ledger) {
+    assert_eq!(ledger.spend(&spending(&[("m", 1, 2), ("u", 5, 9)])).await.unwrap(), None);
+    assert_eq!(ledger.spend(&spending(&[("m", 1, 2), ("u", 5, 9)])).await.unwrap(), Some(1));
+    assert_eq!(ledger.spend(&spending(&[("m", 1, 2), ("u", 4, 9)])).await.unwrap(), None);
+    assert_eq!(ledger.spend(&spending(&[("m", 1, 2), ("u", 1, 100)])).await.unwrap(), Some(0));
+    assert_eq!(ledger.spend(&spending(&[("m", 1, 3), ("u", 91, 100)])).await.unwrap(), None);
+}
+
+async fn what_can_never_be_afforded_is_refused(ledger: &dyn Ledger) {
+    assert_eq!(ledger.spend(&spending(&[])).await.unwrap(), None);
+    assert_eq!(ledger.spend(&spending(&[("m", 1, 1), ("u", u64::MAX, 1_000_000)])).await.unwrap(), Some(1));
+    assert_eq!(ledger.spend(&spending(&[("m", 1, 1), ("u", 6, 5)])).await.unwrap(), Some(1));
+    assert_eq!(ledger.spend(&spending(&[("m", 1, 1), ("u", 5, 5)])).await.unwrap(), None);
+}
+
+async fn what_is_refunded_can_be_spent_again(ledger: &dyn Ledger) {
+    let text = spending(&[("m", 1, 2), ("u", 5, 10)]);
+    for expected in [None, None, Some(0)] {
+        assert_eq!(ledger.spend(&text).await.unwrap(), expected);
+    }
+    ledger.refund(&text).await.unwrap();
+    assert_eq!(ledger.spend(&text).await.unwrap(), None);
+    assert_eq!(ledger.spend(&text).await.unwrap(), Some(0));
+    ledger.refund(&spending(&[])).await.unwrap();
+}
+
+async fn an_hour_begins_at_nothing_in_the_item_of_its_day(ledger: &dyn Ledger) {
+    for expected in [None, None, Some(1)] {
+        assert_eq!(ledger.spend(&spending(&[("m", 1, 9), ("m13", 1, 2)])).await.unwrap(), expected);
+    }
+    for expected in [None, None, Some(1)] {
+        assert_eq!(ledger.spend(&spending(&[("m", 1, 9), ("m14", 1, 2)])).await.unwrap(), expected);
+    }
+    for expected in [None, None, Some(2)] {
+        assert_eq!(ledger.spend(&spending(&[("m", 1, 9), ("m15", 1, 9), ("mUS", 1, 2)])).await.unwrap(), expected);
+    }
+}
+
+async fn held(ledger: &dyn Ledger, now: Millis) -> (String, Millis, KeyOutcome) {
+    match ledger.claim_key(&the_key(), &mac("another"), now).await.unwrap() {
+        KeyClaim::Held(held) => (held.fingerprint.as_str().to_owned(), held.at, held.outcome),
+        KeyClaim::Claimed => panic!("claimed"),
+    }
+}
+
+async fn claims(ledger: &dyn Ledger, fingerprint: &str, now: Millis) {
+    let claim = ledger.claim_key(&the_key(), &mac(fingerprint), now).await.unwrap();
+    assert!(matches!(claim, KeyClaim::Claimed), "{claim:?}");
+}
+
+async fn a_key_is_held_until_it_is_released(ledger: &dyn Ledger) {
+    claims(ledger, "first", START).await;
+    assert_eq!(held(ledger, at(MINUTE)).await, ("first".to_owned(), START, KeyOutcome::Pending));
+    ledger.release_key(&the_key()).await.unwrap();
+    claims(ledger, "second", at(MINUTE)).await;
+    assert_eq!(held(ledger, at(MINUTE)).await, ("second".to_owned(), at(MINUTE), KeyOutcome::Pending));
+}
+
+async fn a_key_remembers_what_happened_under_it(ledger: &dyn Ledger) {
+    claims(ledger, "body", START).await;
+    ledger.finish_key(&the_key(), None).await.unwrap();
+    assert_eq!(held(ledger, START).await, ("body".to_owned(), START, KeyOutcome::Unclear));
+    let answer = r#"{"status":202,"text":"Grüße"}"#;
+    ledger.finish_key(&the_key(), Some(answer)).await.unwrap();
+    assert_eq!(held(ledger, START).await, ("body".to_owned(), START, KeyOutcome::Answered(answer.to_owned())));
+}
+
+async fn a_key_is_free_again_after_a_day(ledger: &dyn Ledger) {
+    claims(ledger, "first", START).await;
+    ledger.finish_key(&the_key(), Some("answer")).await.unwrap();
+    let end = at(KEY_KEPT);
+    assert_eq!(held(ledger, end.minus(MILLI)).await.2, KeyOutcome::Answered("answer".to_owned()));
+    claims(ledger, "second", end).await;
+    assert_eq!(held(ledger, end.plus(MILLI)).await, ("second".to_owned(), end, KeyOutcome::Pending));
+}
+
+async fn nothing_is_known_of_a_new_number(ledger: &dyn Ledger) {
+    assert_eq!(ledger.number(&the_number()).await.unwrap(), Number::default());
+}
+
+async fn as_many_sends_as_a_window_has_and_no_more(ledger: &dyn Ledger) {
+    assert_eq!(takes(ledger, WINDOWS, START).await.sends, [START]);
+    assert_eq!(takes(ledger, WINDOWS, seconds(1)).await.sends, [seconds(1), START]);
+    let number = finds_no_place(ledger, WINDOWS, seconds(30).minus(MILLI)).await;
+    assert_eq!(number.sends, [seconds(1), START]);
+    assert_eq!(ledger.number(&the_number()).await.unwrap(), number);
+    assert_eq!(takes(ledger, WINDOWS, seconds(30)).await.sends, [seconds(30), seconds(1), START]);
+}
+
+async fn every_window_holds(ledger: &dyn Ledger) {
+    for second in [0, 30, 60] {
+        takes(ledger, WINDOWS, seconds(second)).await;
+    }
+    finds_no_place(ledger, WINDOWS, seconds(600).minus(MILLI)).await;
+    takes(ledger, WINDOWS, seconds(600)).await;
+    finds_no_place(ledger, WINDOWS, seconds(630).minus(MILLI)).await;
+    takes(ledger, WINDOWS, seconds(630)).await;
+    finds_no_place(ledger, WINDOWS, seconds(660).minus(MILLI)).await;
+    assert_eq!(ledger.number(&the_number()).await.unwrap().sends.len(), 5);
+}
+
+async fn a_setting_that_changes_meets_the_sends_before_it(ledger: &dyn Ledger) {
+    for second in 0..5 {
+        takes(ledger, "20/1h", seconds(second)).await;
+    }
+    finds_no_place(ledger, "5/1h", seconds(3600).minus(MILLI)).await;
+    finds_no_place(ledger, "20/1h,1/30d", seconds(3600)).await;
+    takes(ledger, "5/1h", seconds(3600)).await;
+    takes(ledger, "20/1h", seconds(3600)).await;
+}
+
+async fn no_more_sends_are_remembered_than_can_matter(ledger: &dyn Ledger) {
+    for second in 0..20 {
+        takes(ledger, "20/1h", seconds(second)).await;
+    }
+    finds_no_place(ledger, "20/1h", seconds(3600).minus(MILLI)).await;
+    let number = takes(ledger, "20/1h", seconds(3600)).await;
+    assert_eq!(number.sends.len(), REMEMBERED_SENDS);
+    assert_eq!(number.sends.first(), Some(&seconds(3600)));
+    assert_eq!(number.sends.last(), Some(&seconds(1)));
+    finds_no_place(ledger, "20/1h", seconds(3601).minus(MILLI)).await;
+}
+
+async fn failed_guesses_delay_sends(ledger: &dyn Ledger) {
+    let any = "20/1s";
+    let [first, second] = GUESS_STOPS.map(|stop| stop.wait);
+    let mut now = START;
+    let mut failures = 0;
+    for (until, wait) in [
+        (1, Duration::ZERO),
+        (9, Duration::ZERO),
+        (10, first),
+        (11, first),
+        (29, first),
+        (30, second),
+        (31, second),
+        (99, second),
+    ] {
+        while failures < until {
+            failures = charge(ledger, now).await.failures;
+        }
+        if !wait.is_zero() {
+            let number = finds_no_place(ledger, any, now.plus(wait).minus(MILLI)).await;
+            assert_eq!((number.failures, number.last_failure), (until, now));
+        }
+        let number = takes(ledger, any, now.plus(wait)).await;
+        assert_eq!((number.failures, number.last_failure), (until, now));
+        now = now.plus(wait).plus(MINUTE);
+    }
+    assert_eq!(charge(ledger, now).await.failures, LOCKED);
+    finds_no_place(ledger, any, now.plus(Duration::from_hours(24 * 365))).await;
+}
+
+async fn failures_leave_the_windows_as_they_are(ledger: &dyn Ledger) {
+    charge(ledger, START).await;
+    for second in [0, 1] {
+        takes(ledger, WINDOWS, seconds(second)).await;
+    }
+    finds_no_place(ledger, WINDOWS, seconds(30).minus(MILLI)).await;
+    takes(ledger, WINDOWS, seconds(30)).await;
+    finds_no_place(ledger, WINDOWS, seconds(600).minus(MILLI)).await;
+    let number = takes(ledger, WINDOWS, seconds(600)).await;
+    assert_eq!((number.sends.len(), number.failures, number.last_failure), (4, 1, START));
+}
+
+async fn sends_go_on_after_failures_are_cleared(ledger: &dyn Ledger) {
+    for _ in 0..30 {
+        charge(ledger, START).await;
+    }
+    finds_no_place(ledger, WINDOWS, seconds(1)).await;
+    ledger.clear_failures(&the_number(), Charge { failures: 30, epoch: 0 }, seconds(1)).await.unwrap();
+    assert_eq!(takes(ledger, WINDOWS, seconds(1)).await.failures, 0);
+    assert_eq!(takes(ledger, WINDOWS, seconds(2)).await.failures, 0);
+}
+
+async fn a_number_is_locked_at_a_hundred_failures(ledger: &dyn Ledger) {
+    for failures in 1..=LOCKED {
+        assert_eq!(charge(ledger, seconds(failures.into())).await, Charge { failures, epoch: 0 });
+    }
+    for _ in 0..2 {
+        let charge = ledger.charge_number(&the_number(), at(Duration::from_hours(99))).await.unwrap();
+        assert!(matches!(charge, NumberCharge::Locked));
+    }
+    let number = ledger.number(&the_number()).await.unwrap();
+    assert_eq!((number.failures, number.last_failure), (LOCKED, seconds(LOCKED.into())));
+}
+
+async fn a_success_clears_the_failures_up_to_it(ledger: &dyn Ledger) {
+    for epoch in 0..3 {
+        charge(ledger, START).await;
+        let last = charge(ledger, START).await;
+        assert_eq!(last, Charge { failures: 2, epoch });
+        ledger.clear_failures(&the_number(), last, START).await.unwrap();
+        assert_eq!(failures(ledger).await, 0);
+    }
+}
+
+async fn failures_after_the_charge_stay(ledger: &dyn Ledger) {
+    let clear = async |charge| ledger.clear_failures(&the_number(), charge, START).await.unwrap();
+    for epoch in [0, 2] {
+        charge(ledger, START).await;
+        let second = charge(ledger, START).await;
+        assert_eq!(second, Charge { failures: 2, epoch });
+        let third = charge(ledger, START).await;
+        charge(ledger, START).await;
+        clear(second).await;
+        assert_eq!(failures(ledger).await, 2);
+        // That was another epoch.
+        clear(third).await;
+        assert_eq!(failures(ledger).await, 2);
+        let last = charge(ledger, START).await;
+        assert_eq!(last, Charge { failures: 3, epoch: epoch + 1 });
+        clear(last).await;
+        assert_eq!(failures(ledger).await, 0);
+    }
+}
+
+async fn what_was_cleared_is_not_cleared_again(ledger: &dyn Ledger) {
+    let key = the_number();
+    let mut old = Vec::new();
+    for epoch in 0..3 {
+        let new = charge(ledger, START).await;
+        assert_eq!(new, Charge { failures: 1, epoch });
+        for charge in &old {
+            ledger.clear_failures(&key, *charge, START).await.unwrap();
+            assert_eq!(failures(ledger).await, 1);
+        }
+        let more = charge(ledger, START).await;
+        for charge in &old {
+            ledger.clear_failures(&key, *charge, START).await.unwrap();
+            assert_eq!(failures(ledger).await, 2);
+        }
+        ledger.clear_failures(&key, more, START).await.unwrap();
+        assert_eq!(failures(ledger).await, 0);
+        ledger.clear_failures(&key, new, START).await.unwrap();
+        ledger.clear_failures(&key, more, START).await.unwrap();
+        assert_eq!(failures(ledger).await, 0);
+        old.push(new);
+    }
+}
+
+async fn an_operator_unlocks(ledger: &dyn Ledger) {
+    let before = charge(ledger, START).await;
+    for _ in 1..LOCKED {
+        charge(ledger, START).await;
+    }
+    ledger.unlock(&the_number(), START).await.unwrap();
+    assert_eq!(failures(ledger).await, 0);
+    assert_eq!(charge(ledger, START).await, Charge { failures: 1, epoch: 1 });
+    ledger.clear_failures(&the_number(), before, START).await.unwrap();
+    assert_eq!(failures(ledger).await, 1);
+
+    let other = keys().number(&PhoneNumber::parse("+14255550199").unwrap());
+    ledger.unlock(&other, START).await.unwrap();
+    assert_eq!(ledger.number(&other).await.unwrap(), Number::default());
+    let NumberCharge::Charged(charge) = ledger.charge_number(&other, START).await.unwrap() else { panic!("locked") };
+    assert_eq!(charge, Charge { failures: 1, epoch: 1 });
+}
+
+fn as_opened() -> Verification {
+    Verification {
+        generation: 1,
+        state: State::Reserved,
+        expires: OPENING.expires,
+        first: START,
+        left: 3,
+        sends: 1,
+        provider: "pinpoint".to_owned(),
+        message_id: None,
+        channel: "sms".to_owned(),
+        code_length: 6,
+        language: "en-US".to_owned(),
+        brand_name: "ExampleCorp".to_owned(),
+        last_guess: None,
+        success: None,
+        claimed: None,
+        used: None,
+    }
+}
+
+async fn what_is_opened_reads_back(ledger: &dyn Ledger) {
+    let key = the_verification();
+    assert_eq!(ledger.verification(&key).await.unwrap(), None);
+    assert!(ledger.open(&key, None, &OPENING).await.unwrap());
+    assert_eq!(see(ledger).await, as_opened());
+    assert!(ledger.open(&key, Some(1), &Opening { state: State::Sent, ..OPENING }).await.unwrap());
+    assert_eq!(see(ledger).await, Verification { generation: 2, state: State::Sent, ..as_opened() });
+}
+
+async fn it_opens_only_over_what_was_seen(ledger: &dyn Ledger) {
+    let key = the_verification();
+    assert!(!ledger.open(&key, Some(1), &OPENING).await.unwrap());
+    assert_eq!(ledger.verification(&key).await.unwrap(), None);
+    assert!(ledger.open(&key, None, &OPENING).await.unwrap());
+    let another = Opening { brand_name: "Another", ..OPENING };
+    for seen in [None, Some(0), Some(2)] {
+        assert!(!ledger.open(&key, seen, &another).await.unwrap(), "{seen:?}");
+    }
+    assert_eq!(see(ledger).await, as_opened());
+    assert!(ledger.open(&key, Some(1), &another).await.unwrap());
+    assert!(!ledger.open(&key, Some(1), &OPENING).await.unwrap());
+    assert_eq!(see(ledger).await.brand_name, "Another");
+}
+
+async fn a_new_one_keeps_only_the_used_code(ledger: &dyn Ledger) {
+    let key = the_verification();
+    bring(ledger, State::Sent).await;
+    assert!(ledger.reopen(&key, 1, &AGAIN).await.unwrap());
+    paid(guess(ledger, "guess", START).await);
+    done(ledger.consume(&key, 2, &success("winner")).await.unwrap());
+    done(ledger.claim(&key, &mac("claimant"), at(MINUTE)).await.unwrap());
+    let used = UsedCode { code: mac("code"), until: at(MINUTE).plus(USED) };
+    for generation in [3, 4] {
+        assert!(ledger.open(&key, Some(generation - 1), &OPENING).await.unwrap());
+        assert_eq!(see(ledger).await, Verification { generation, used: Some(used.clone()), ..as_opened() });
+    }
+}
+
+async fn a_further_code_keeps_the_attempts(ledger: &dyn Ledger) {
+    let key = the_verification();
+    bring(ledger, State::Sent).await;
+    paid(guess(ledger, "guess", START).await);
+    let again = Verification {
+        generation: 2,
+        expires: AGAIN.expires,
+        left: 2,
+        sends: 2,
+        provider: "eum".to_owned(),
+        message_id: Some("m1".to_owned()),
+        channel: "voice".to_owned(),
+        language: "de-DE".to_owned(),
+        ..as_opened()
+    };
+    assert!(ledger.reopen(&key, 1, &AGAIN).await.unwrap());
+    assert_eq!(see(ledger).await, again);
+    assert!(!ledger.reopen(&key, 1, &AGAIN).await.unwrap());
+    assert_eq!(see(ledger).await, again);
+    assert!(ledger.reopen(&key, 2, &AGAIN).await.unwrap());
+    ledger.settle(&key, 3, &Settled::Unclear).await.unwrap();
+    assert!(ledger.reopen(&key, 3, &AGAIN).await.unwrap());
+    assert_eq!(see(ledger).await, Verification { generation: 4, sends: 4, ..again });
+}
+
+async fn no_further_code_for_what_has_ended(ledger: &dyn Ledger) {
+    let key = the_verification();
+    assert!(!ledger.reopen(&key, 1, &AGAIN).await.unwrap());
+    assert_eq!(ledger.verification(&key).await.unwrap(), None);
+    for state in ENDED {
+        bring(ledger, state).await;
+        let before = see(ledger).await;
+        assert!(!ledger.reopen(&key, before.generation, &AGAIN).await.unwrap(), "{state:?}");
+        assert_eq!(see(ledger).await, before);
+    }
+    bring(ledger, State::Sent).await;
+    for wrong in ["a", "b"] {
+        paid(guess(ledger, wrong, START).await);
+    }
+    let generation = see(ledger).await.generation;
+    assert!(ledger.reopen(&key, generation, &AGAIN).await.unwrap());
+    paid(guess(ledger, "c", START).await);
+    assert!(!ledger.reopen(&key, generation + 1, &AGAIN).await.unwrap());
+}
+
+async fn a_reserved_send_is_settled_once(ledger: &dyn Ledger) {
+    let key = the_verification();
+    let back = |state| Settled::Back { state, expires: seconds(300) };
+    let opened = as_opened();
+    let sent = Verification { state: State::Sent, message_id: Some("m".to_owned()), ..opened.clone() };
+    let restored = |state| Verification { state, expires: seconds(300), ..as_opened() };
+    let outcomes = [
+        (Settled::Sent { message_id: Some("m") }, sent.clone()),
+        (Settled::Sent { message_id: None }, Verification { message_id: None, ..sent }),
+        (Settled::Unclear, Verification { state: State::Unclear, ..opened.clone() }),
+        (Settled::Failed, Verification { state: State::Failed, ..opened }),
+        (back(State::Sent), restored(State::Sent)),
+        (back(State::Unclear), restored(State::Unclear)),
+    ];
+    let all = outcomes.clone();
+    for (generation, (outcome, expected)) in (1..).zip(outcomes) {
+        bring(ledger, State::Reserved).await;
+        let expected = Verification { generation, ..expected };
+        ledger.settle(&key, generation, &outcome).await.unwrap();
+        assert_eq!(see(ledger).await, expected);
+        for (again, _) in &all {
+            ledger.settle(&key, generation, again).await.unwrap();
+            assert_eq!(see(ledger).await, expected);
+        }
+    }
+    // What has no ID of its own does not keep the one of the text before.
+    bring(ledger, State::Sent).await;
+    let generation = see(ledger).await.generation;
+    assert!(ledger.reopen(&key, generation, &AGAIN).await.unwrap());
+    ledger.settle(&key, generation + 1, &Settled::Sent { message_id: None }).await.unwrap();
+    assert_eq!(see(ledger).await.message_id, None);
+}
+
+async fn a_send_that_has_moved_on_is_not_settled(ledger: &dyn Ledger) {
+    let key = the_verification();
+    let outcomes = [
+        Settled::Sent { message_id: Some("late") },
+        Settled::Sent { message_id: None },
+        Settled::Unclear,
+        Settled::Failed,
+        Settled::Back { state: State::Sent, expires: START },
+    ];
+    for outcome in &outcomes {
+        ledger.settle(&key, 1, outcome).await.unwrap();
+    }
+    assert_eq!(ledger.verification(&key).await.unwrap(), None);
+    bring(ledger, State::Reserved).await;
+    bring(ledger, State::Reserved).await;
+    for outcome in &outcomes {
+        for generation in [0, 1, 3] {
+            ledger.settle(&key, generation, outcome).await.unwrap();
+        }
+        assert_eq!(see(ledger).await, Verification { generation: 2, ..as_opened() });
+    }
+    for state in [State::Verified, State::Canceled] {
+        bring(ledger, state).await;
+        let before = see(ledger).await;
+        for outcome in &outcomes {
+            ledger.settle(&key, before.generation, outcome).await.unwrap();
+            assert_eq!(see(ledger).await, before);
+        }
+    }
+}
+
+async fn a_guess_costs_an_attempt(ledger: &dyn Ledger) {
+    for state in OPEN {
+        bring(ledger, state).await;
+        for (left, wrong) in [(2, "a"), (1, "b"), (0, "c")] {
+            let now = OPENING.expires.minus(MILLI);
+            let verification = paid(guess(ledger, wrong, now).await);
+            assert_eq!(verification.left, left);
+            assert_eq!(verification.last_guess, Some(Guess { mac: mac(wrong), said: Said::Asking, at: now }));
+            assert_eq!(verification.state, state);
+            assert_eq!(see(ledger).await, verification);
+        }
+        let verification = unpaid(guess(ledger, "d", START).await).unwrap();
+        assert_eq!((verification.left, verification.last_guess.unwrap().mac), (0, mac("c")));
+    }
+}
+
+async fn no_guess_at_what_has_ended(ledger: &dyn Ledger) {
+    assert_eq!(unpaid(guess(ledger, "a", START).await), None);
+    assert_eq!(ledger.verification(&the_verification()).await.unwrap(), None);
+    for state in ENDED {
+        bring(ledger, state).await;
+        let before = see(ledger).await;
+        assert_eq!(unpaid(guess(ledger, "a", START).await), Some(before.clone()));
+        assert_eq!(see(ledger).await, before);
+    }
+    bring(ledger, State::Sent).await;
+    let before = see(ledger).await;
+    assert_eq!(unpaid(guess(ledger, "a", OPENING.expires).await), Some(before.clone()));
+    paid(guess(ledger, "a", OPENING.expires.minus(MILLI)).await);
+    // A guess that could be taken over cannot be any more.
+    let before = see(ledger).await;
+    assert_eq!(unpaid(guess(ledger, "a", OPENING.expires.plus(MINUTE)).await), Some(before));
+}
+
+async fn a_wrong_guess_is_not_asked_twice(ledger: &dyn Ledger) {
+    bring(ledger, State::Sent).await;
+    paid(guess(ledger, "a", START).await);
+    ledger.note_answer(&the_verification(), 1, &mac("a"), Said::Invalid).await.unwrap();
+    for now in [START, at(ASKING), at(MINUTE)] {
+        let verification = unpaid(guess(ledger, "a", now).await).unwrap();
+        assert_eq!(verification.left, 2);
+        assert_eq!(verification.last_guess, Some(Guess { mac: mac("a"), said: Said::Invalid, at: START }));
+    }
+}
+
+async fn a_guess_that_was_never_answered_is_taken_over_once(ledger: &dyn Ledger) {
+    bring(ledger, State::Sent).await;
+    paid(guess(ledger, "a", START).await);
+    for now in [START, at(ASKING).minus(MILLI)] {
+        assert_eq!(unpaid(guess(ledger, "a", now).await).unwrap().left, 2);
+    }
+    let now = at(ASKING);
+    let verification = paid(guess(ledger, "a", now).await);
+    assert_eq!(verification.left, 1);
+    assert_eq!(verification.last_guess, Some(Guess { mac: mac("a"), said: Said::Asking, at: now }));
+    assert_eq!(unpaid(guess(ledger, "a", now).await), Some(verification));
+    unpaid(guess(ledger, "a", now.plus(ASKING).minus(MILLI)).await);
+    assert_eq!(paid(guess(ledger, "a", now.plus(ASKING)).await).left, 0);
+    assert_eq!(unpaid(guess(ledger, "a", now.plus(MINUTE)).await).unwrap().left, 0);
+}
+
+async fn a_guess_that_nobody_could_answer_is_taken_over_once(ledger: &dyn Ledger) {
+    bring(ledger, State::Sent).await;
+    paid(guess(ledger, "a", START).await);
+    ledger.note_answer(&the_verification(), 1, &mac("a"), Said::Unclear).await.unwrap();
+    assert_eq!(see(ledger).await.last_guess.unwrap().said, Said::Unclear);
+    let verification = paid(guess(ledger, "a", seconds(1)).await);
+    assert_eq!(verification.left, 1);
+    assert_eq!(verification.last_guess, Some(Guess { mac: mac("a"), said: Said::Asking, at: seconds(1) }));
+    assert_eq!(unpaid(guess(ledger, "a", seconds(2)).await), Some(verification));
+}
+
+async fn only_the_last_guess_is_known_again(ledger: &dyn Ledger) {
+    bring(ledger, State::Sent).await;
+    for wrong in ["a", "b", "a"] {
+        paid(guess(ledger, wrong, START).await);
+        ledger.note_answer(&the_verification(), 1, &mac(wrong), Said::Invalid).await.unwrap();
+    }
+    assert_eq!(see(ledger).await.left, 0);
+}
+
+async fn an_answer_belongs_to_its_guess(ledger: &dyn Ledger) {
+    let key = the_verification();
+    let said = async || see(ledger).await.last_guess.unwrap().said;
+    ledger.note_answer(&key, 1, &mac("a"), Said::Invalid).await.unwrap();
+    assert_eq!(ledger.verification(&key).await.unwrap(), None);
+    bring(ledger, State::Sent).await;
+    ledger.note_answer(&key, 1, &mac("a"), Said::Invalid).await.unwrap();
+    assert_eq!(see(ledger).await.last_guess, None);
+    paid(guess(ledger, "a", START).await);
+    paid(guess(ledger, "b", START).await);
+    ledger.note_answer(&key, 1, &mac("a"), Said::Invalid).await.unwrap();
+    assert_eq!(said().await, Said::Asking);
+    // The same guess again, at a further code.
+    assert!(ledger.reopen(&key, 1, &AGAIN).await.unwrap());
+    paid(guess(ledger, "b", START).await);
+    ledger.note_answer(&key, 1, &mac("b"), Said::Invalid).await.unwrap();
+    assert_eq!(said().await, Said::Asking);
+    for answer in [Said::Unclear, Said::Invalid] {
+        ledger.note_answer(&key, 2, &mac("b"), answer).await.unwrap();
+        assert_eq!(said().await, answer);
+    }
+}
+
+async fn one_success_a_generation(ledger: &dyn Ledger) {
+    let key = the_verification();
+    assert_eq!(refused(ledger.consume(&key, 1, &success("a")).await.unwrap()), None);
+    assert_eq!(ledger.verification(&key).await.unwrap(), None);
+    for state in ENDED {
+        bring(ledger, state).await;
+        let before = see(ledger).await;
+        assert_eq!(
+            refused(ledger.consume(&key, before.generation, &success("b")).await.unwrap()),
+            Some(before.clone())
+        );
+        assert_eq!(see(ledger).await, before);
+    }
+    for state in OPEN {
+        bring(ledger, state).await;
+        let before = see(ledger).await;
+        for wrong in [before.generation - 1, before.generation + 1] {
+            assert_eq!(refused(ledger.consume(&key, wrong, &success("c")).await.unwrap()), Some(before.clone()));
+        }
+        done(ledger.consume(&key, before.generation, &success("d")).await.unwrap());
+        let verification = refused(ledger.consume(&key, before.generation, &success("e")).await.unwrap()).unwrap();
+        assert_eq!(verification.success, Some(success("d")));
+        assert_eq!(see(ledger).await, verification);
+    }
+}
+
+async fn a_success_is_remembered(ledger: &dyn Ledger) {
+    let key = the_verification();
+    bring(ledger, State::Sent).await;
+    for wrong in ["a", "b", "c"] {
+        paid(guess(ledger, wrong, START).await);
+    }
+    let before = see(ledger).await;
+    // The last attempt was paid for before the code's time was over; the answer came later.
+    let success = Success { winner: mac("winner"), code: mac("c"), at: OPENING.expires.plus(MINUTE) };
+    done(ledger.consume(&key, 1, &success).await.unwrap());
+    let used = Some(UsedCode { code: mac("c"), until: success.at.plus(USED) });
+    let verified = Verification { state: State::Verified, success: Some(success), used, ..before };
+    assert_eq!(see(ledger).await, verified);
+}
+
+async fn what_is_open_can_be_canceled(ledger: &dyn Ledger) {
+    for state in OPEN {
+        bring(ledger, state).await;
+        let before = see(ledger).await;
+        done(ledger.cancel(&the_verification(), OPENING.expires.minus(MILLI)).await.unwrap());
+        assert_eq!(see(ledger).await, Verification { state: State::Canceled, ..before });
+    }
+}
+
+async fn what_has_ended_cannot_be_canceled(ledger: &dyn Ledger) {
+    let key = the_verification();
+    assert_eq!(refused(ledger.cancel(&key, START).await.unwrap()), None);
+    assert_eq!(ledger.verification(&key).await.unwrap(), None);
+    for state in ENDED {
+        bring(ledger, state).await;
+        let before = see(ledger).await;
+        assert_eq!(refused(ledger.cancel(&key, START).await.unwrap()), Some(before.clone()));
+        assert_eq!(see(ledger).await, before);
+    }
+    bring(ledger, State::Sent).await;
+    let before = see(ledger).await;
+    assert_eq!(refused(ledger.cancel(&key, OPENING.expires).await.unwrap()), Some(before));
+    for wrong in ["a", "b", "c"] {
+        paid(guess(ledger, wrong, START).await);
+    }
+    let before = see(ledger).await;
+    assert_eq!(refused(ledger.cancel(&key, START).await.unwrap()), Some(before.clone()));
+    assert_eq!(see(ledger).await, before);
+}
+
+async fn a_success_is_claimed_once(ledger: &dyn Ledger) {
+    let key = the_verification();
+    bring(ledger, State::Verified).await;
+    let before = see(ledger).await;
+    done(ledger.claim(&key, &mac("first"), at(MINUTE)).await.unwrap());
+    let claimed = Verification { claimed: Some(mac("first")), ..before };
+    assert_eq!(see(ledger).await, claimed);
+    assert_eq!(refused(ledger.claim(&key, &mac("second"), at(MINUTE)).await.unwrap()), Some(claimed.clone()));
+    assert_eq!(see(ledger).await, claimed);
+}
+
+async fn a_success_is_claimed_in_time(ledger: &dyn Ledger) {
+    let key = the_verification();
+    let end = at(MINUTE).plus(CLAIMABLE);
+    bring(ledger, State::Verified).await;
+    assert_eq!(refused(ledger.claim(&key, &mac("a"), end).await.unwrap()).unwrap().claimed, None);
+    done(ledger.claim(&key, &mac("a"), end.minus(MILLI)).await.unwrap());
+}
+
+async fn only_a_success_is_claimed(ledger: &dyn Ledger) {
+    let key = the_verification();
+    assert_eq!(refused(ledger.claim(&key, &mac("a"), START).await.unwrap()), None);
+    assert_eq!(ledger.verification(&key).await.unwrap(), None);
+    for state in OPEN.into_iter().chain([State::Failed, State::Canceled]) {
+        bring(ledger, state).await;
+        let before = see(ledger).await;
+        assert_eq!(refused(ledger.claim(&key, &mac("a"), START).await.unwrap()), Some(before.clone()));
+        assert_eq!(see(ledger).await, before);
+    }
+}

@@ -1,0 +1,385 @@
+//! DynamoDB in this process, behind the HTTP client of the SDK: what the adapter sends is what is executed.
+
+use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_types::body::SdkBody;
+use dynoxide::{Database, DynoxideError};
+use otp_lambda::aws::dynamodb::DynamoDb;
+use otp_lambda::aws::{Account, Credentials, SharedHttpClient};
+use otp_lambda::ledger::Millis;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const TABLE: &str = "ledger";
+
+/// A table of its own, and what was asked of it.
+#[derive(Clone)]
+pub(crate) struct Emulator(Arc<Inner>);
+
+struct Inner {
+    database: Database,
+    requests: Mutex<Vec<Request>>,
+    faults: Mutex<VecDeque<Fault>>,
+    rewrite: Mutex<Option<Rewrite>>,
+    meanwhile: Mutex<Option<Rewrite>>,
+    naive: AtomicBool,
+    measures: AtomicBool,
+}
+
+type Rewrite = Arc<dyn Fn(&mut Request) + Send + Sync>;
+
+/// One request, as it was executed.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    /// `GetItem`, `UpdateItem`, …
+    pub(crate) action: String,
+    /// What was asked.
+    pub(crate) body: Value,
+    /// What was answered: the HTTP status, and the name of the error.
+    pub(crate) answer: (u16, String),
+    /// What AWS bills for it: units of 1 KB, or of 4 KB for a read; 1 if it was not measured.
+    pub(crate) units: usize,
+}
+
+/// What goes wrong with a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Fault {
+    /// Nothing.
+    None,
+    /// It never arrives.
+    Unreachable,
+    /// It is executed, and the answer lost.
+    LostAnswer,
+    /// It is not executed, and answered with HTTP 500.
+    ServerError,
+    /// It is executed, and answered with HTTP 500.
+    ServerErrorAfter,
+    /// It is refused for being too much.
+    Throttled,
+    /// It is never answered.
+    Hang,
+    /// It is executed, and answered with something else.
+    Garbage,
+    /// It is executed, and answered with an empty object.
+    Empty,
+    /// It takes this long.
+    Delay(Duration),
+}
+
+impl std::fmt::Debug for Emulator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Emulator")
+    }
+}
+
+impl Emulator {
+    pub(crate) fn new() -> Self {
+        let database = Database::memory().unwrap();
+        let table = json!({
+            "TableName": TABLE, "BillingMode": "PAY_PER_REQUEST",
+            "AttributeDefinitions": [{ "AttributeName": "pk", "AttributeType": "S" }],
+            "KeySchema": [{ "AttributeName": "pk", "KeyType": "HASH" }],
+        });
+        database.create_table(serde_json::from_value(table).unwrap()).unwrap();
+        // It is creating until it is looked at.
+        let name = json!({ "TableName": TABLE });
+        database.describe_table(serde_json::from_value(name).unwrap()).unwrap();
+        Self(Arc::new(Inner {
+            database,
+            requests: Mutex::default(),
+            faults: Mutex::default(),
+            rewrite: Mutex::default(),
+            meanwhile: Mutex::default(),
+            naive: AtomicBool::default(),
+            measures: AtomicBool::default(),
+        }))
+    }
+
+    /// The adapter, over this table.
+    pub(crate) fn ledger(&self) -> DynamoDb {
+        DynamoDb::new(&account(), TABLE.to_owned(), None, self.http_client())
+    }
+
+    pub(crate) fn http_client(&self) -> SharedHttpClient {
+        let connector = SharedHttpConnector::new(self.clone());
+        http_client_fn(move |_, _| connector.clone())
+    }
+
+    /// What was asked since the last look.
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        std::mem::take(&mut self.0.requests.lock().unwrap())
+    }
+
+    /// What happens to the next requests, in their order.
+    pub(crate) fn faults(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.0.faults.lock().unwrap().extend(faults);
+    }
+
+    /// Changes every request before it is executed.
+    pub(crate) fn rewrite(&self, rewrite: impl Fn(&mut Request) + Send + Sync + 'static) {
+        *self.0.rewrite.lock().unwrap() = Some(Arc::new(rewrite));
+    }
+
+    /// Does something before every request that is executed.
+    pub(crate) fn meanwhile(&self, act: impl Fn(&mut Request) + Send + Sync + 'static) {
+        *self.0.meanwhile.lock().unwrap() = Some(Arc::new(act));
+    }
+
+    /// From now on conditions are looked at first and the write follows later, without.
+    pub(crate) fn naive(&self) {
+        self.0.naive.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on requests are recorded with what they cost.
+    pub(crate) fn measure(&self) {
+        self.0.measures.store(true, Ordering::Relaxed);
+    }
+
+    /// All items, without the wrapping of their values: numbers as text.
+    pub(crate) fn items(&self) -> Vec<Value> {
+        self.scan().into_iter().map(|item| plain(&item)).collect()
+    }
+
+    /// The one item there is.
+    pub(crate) fn item(&self) -> Value {
+        let mut items = self.items();
+        assert_eq!(items.len(), 1, "{items:?}");
+        items.remove(0)
+    }
+
+    /// Writes an item by hand, in DynamoDB's JSON.
+    pub(crate) fn put(&self, item: &Value) {
+        let request = json!({ "TableName": TABLE, "Item": item });
+        self.0.database.put_item(serde_json::from_value(request).unwrap()).unwrap();
+    }
+
+    /// Changes the one item there is by hand.
+    pub(crate) fn edit(&self, edit: impl FnOnce(&mut Value)) {
+        let mut items = self.scan();
+        assert_eq!(items.len(), 1);
+        edit(&mut items[0]);
+        self.put(&items[0]);
+    }
+
+    /// Deletes what has outlived its time.
+    pub(crate) fn sweep(&self, now: Millis) {
+        for item in self.scan() {
+            let ttl = item["ttl"]["N"].as_str().map(|ttl| ttl.parse::<u64>().unwrap());
+            if ttl.is_some_and(|ttl| ttl < now.0 / 1000) {
+                let request = json!({ "TableName": TABLE, "Key": { "pk": item["pk"] } });
+                self.0.database.delete_item(serde_json::from_value(request).unwrap()).unwrap();
+            }
+        }
+    }
+
+    /// Executes a request that no adapter has sent.
+    pub(crate) fn execute(&self, action: &str, body: &Value) -> (u16, String) {
+        let database = &self.0.database;
+        match action {
+            "GetItem" => answer(body, |request| database.get_item(request)),
+            "PutItem" => answer(body, |request| database.put_item(request)),
+            "UpdateItem" => answer(body, |request| database.update_item(request)),
+            "TransactWriteItems" => answer(body, |request| database.transact_write_items(request)),
+            _ => panic!("{action} is not among the function's rights"),
+        }
+    }
+
+    fn scan(&self) -> Vec<Value> {
+        let request = json!({ "TableName": TABLE, "ConsistentRead": true });
+        let found = self.0.database.scan(serde_json::from_value(request).unwrap()).unwrap();
+        serde_json::to_value(found).unwrap()["Items"].as_array().unwrap().clone()
+    }
+
+    fn size_of(&self, key: &Value) -> usize {
+        let request = json!({ "TableName": TABLE, "Key": key, "ConsistentRead": true });
+        let found: Value = serde_json::from_str(&self.execute("GetItem", &request).1).unwrap();
+        found["Item"]
+            .as_object()
+            .map_or(0, |item| item.iter().map(|(name, value)| name.len() + size_of_value(value)).sum())
+    }
+
+    /// Executes a request and writes down what it was and cost.
+    fn record(&self, mut request: Request) -> (u16, String) {
+        let measures = self.0.measures.load(Ordering::Relaxed);
+        let size = |request: &Request| match request.action.as_str() {
+            _ if !measures => 0,
+            "PutItem" => self.size_of(&json!({ "pk": request.body["Item"]["pk"] })),
+            _ => self.size_of(&request.body["Key"]),
+        };
+        let before = size(&request);
+        let (status, body) = self.execute(&request.action, &request.body);
+        let size = before.max(size(&request));
+        request.units = size.div_ceil(if request.action == "GetItem" { 4096 } else { 1024 }).max(1);
+        request.answer = (status, name_of(status, &body));
+        self.0.requests.lock().unwrap().push(request);
+        (status, body)
+    }
+
+    async fn serve(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+        let target = request.headers().get("x-amz-target").unwrap();
+        let mut request = Request {
+            action: target.strip_prefix("DynamoDB_20120810.").unwrap().to_owned(),
+            body: serde_json::from_slice(request.body().bytes().unwrap()).unwrap(),
+            answer: (0, String::new()),
+            units: 0,
+        };
+        assert_eq!(request.body["TableName"], TABLE);
+        for hook in [&self.0.meanwhile, &self.0.rewrite] {
+            let hook = hook.lock().unwrap().clone();
+            if let Some(hook) = hook {
+                hook(&mut request);
+            }
+        }
+        let fault = self.0.faults.lock().unwrap().pop_front().unwrap_or(Fault::None);
+        // Lets the other tasks of a race come to the same point.
+        tokio::task::yield_now().await;
+        match fault {
+            Fault::Unreachable => return Err(ConnectorError::io("connection refused on port 4566".into())),
+            Fault::ServerError => return Ok(internal()),
+            Fault::Throttled => {
+                let name = "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException";
+                return Ok(response(400, json!({ "__type": name, "message": "Too much for 10 units" }).to_string()));
+            }
+            Fault::Hang => std::future::pending::<()>().await,
+            Fault::Delay(delay) => tokio::time::sleep(delay).await,
+            _ => {}
+        }
+        if self.0.naive.load(Ordering::Relaxed) {
+            if let Some(refusal) = self.look_first(&mut request) {
+                return Ok(refusal);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let (status, body) = self.record(request);
+        tokio::task::yield_now().await;
+        match fault {
+            Fault::LostAnswer => Err(ConnectorError::io("connection reset".into())),
+            Fault::ServerErrorAfter => Ok(internal()),
+            Fault::Garbage => Ok(response(200, "<html>Bad gateway 12</html>".to_owned())),
+            Fault::Empty => Ok(response(200, "{}".to_owned())),
+            _ => Ok(response(status, body)),
+        }
+    }
+
+    /// Evaluates the condition of a write by itself, and takes it out of the write; or answers that it does not hold.
+    fn look_first(&self, request: &mut Request) -> Option<HttpResponse> {
+        let condition = request.body["ConditionExpression"].as_str()?.to_owned();
+        let key = request.body["Key"].clone();
+        let mut check = json!({
+            "TableName": TABLE, "Key": key, "ConditionExpression": condition,
+            "ExpressionAttributeNames": request.body["ExpressionAttributeNames"],
+            "ExpressionAttributeValues": request.body["ExpressionAttributeValues"],
+        });
+        keep_what_is_used(&mut check);
+        let check = json!({ "TransactItems": [{ "ConditionCheck": check }] });
+        let (status, body) = self.execute("TransactWriteItems", &check);
+        if status != 200 {
+            assert!(body.contains("ConditionalCheckFailed"), "{body}");
+            let get = json!({ "TableName": TABLE, "Key": key, "ConsistentRead": true });
+            let found: Value = serde_json::from_str(&self.execute("GetItem", &get).1).unwrap();
+            let name = "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException";
+            let refusal = json!({ "__type": name, "message": "", "Item": found["Item"] });
+            return Some(response(400, refusal.to_string()));
+        }
+        remove(&mut request.body, "ConditionExpression");
+        keep_what_is_used(&mut request.body);
+        None
+    }
+}
+
+impl HttpConnector for Emulator {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        HttpConnectorFuture::new(self.clone().serve(request))
+    }
+}
+
+/// Nobody's account.
+pub(crate) fn account() -> Account {
+    Account {
+        region: "us-east-1".to_owned(),
+        credentials: Credentials {
+            access_key_id: "AKIAIOSFODNN7EXAMPLE".to_owned(),
+            secret_access_key: "example".to_owned(),
+            session_token: None,
+        },
+        ca_bundle: None,
+        fips: false,
+        dual_stack: false,
+    }
+}
+
+/// Drops the names and values that no expression of the request uses any more, which DynamoDB would refuse.
+pub(crate) fn keep_what_is_used(body: &mut Value) {
+    let expressions = ["UpdateExpression", "ConditionExpression"].map(|e| body[e].as_str().unwrap_or("").to_owned());
+    let between = |c: char| !(c.is_ascii_alphanumeric() || "_#:".contains(c));
+    let used: Vec<&str> = expressions.iter().flat_map(|text| text.split(between)).collect();
+    for field in ["ExpressionAttributeNames", "ExpressionAttributeValues"] {
+        if let Some(map) = body[field].as_object_mut() {
+            map.retain(|name, _| used.contains(&name.as_str()));
+            if map.is_empty() {
+                remove(body, field);
+            }
+        }
+        if body[field].is_null() {
+            remove(body, field);
+        }
+    }
+}
+
+pub(crate) fn remove(body: &mut Value, field: &str) {
+    body.as_object_mut().unwrap().remove(field);
+}
+
+fn answer<Q: DeserializeOwned, A: Serialize>(
+    body: &Value,
+    execute: impl FnOnce(Q) -> Result<A, DynoxideError>,
+) -> (u16, String) {
+    let read = serde_json::from_str(&body.to_string());
+    let read = read.map_err(|error| DynoxideError::ValidationException(error.to_string()));
+    match read.and_then(execute) {
+        Ok(answer) => (200, serde_json::to_string(&answer).unwrap()),
+        Err(error) => (error.status_code(), error.to_json()),
+    }
+}
+
+fn name_of(status: u16, body: &str) -> String {
+    if status == 200 {
+        return String::new();
+    }
+    let body: Value = serde_json::from_str(body).unwrap();
+    body["__type"].as_str().unwrap().rsplit('#').next().unwrap().to_owned()
+}
+
+fn internal() -> HttpResponse {
+    let name = "com.amazonaws.dynamodb.v20120810#InternalServerError";
+    response(500, json!({ "__type": name, "message": "Internal error 42" }).to_string())
+}
+
+fn response(status: u16, body: String) -> HttpResponse {
+    let mut response = HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body));
+    response.headers_mut().insert("content-type", "application/x-amz-json-1.0");
+    response
+}
+
+fn plain(item: &Value) -> Value {
+    let unwrapped = |value: &Value| value.as_object().unwrap().values().next().unwrap().clone();
+    item.as_object().unwrap().iter().map(|(name, value)| (name.clone(), unwrapped(value))).collect()
+}
+
+/// As the developer guide counts it.
+fn size_of_value(value: &Value) -> usize {
+    let (kind, value) = value.as_object().unwrap().iter().next().unwrap();
+    match kind.as_str() {
+        "S" => value.as_str().unwrap().len(),
+        "N" => value.as_str().unwrap().trim_end_matches('0').len().div_ceil(2) + 1,
+        "SS" => value.as_array().unwrap().iter().map(|text| text.as_str().unwrap().len()).sum(),
+        "BOOL" => 1,
+        _ => panic!("{kind}"),
+    }
+}

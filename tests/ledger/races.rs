@@ -1,0 +1,156 @@
+//! Many at once: each step lets exactly as many through as it should. The same races over a table that looks at the
+//! condition first and writes afterwards must go wrong, or they could not show anything.
+
+use crate::contract::{
+    AGAIN, MINUTE, OPENING, START, at, bring, charge, limits, mac, paid, see, spending, success, the_counter, the_key,
+    the_number, the_verification,
+};
+use crate::emulator::Emulator;
+use futures_util::future::BoxFuture;
+use otp_lambda::ledger::{
+    Attempt, KeyClaim, LOCKED, Ledger, NumberCharge, Opening, Reservation, State, Step, Unavailable,
+};
+use std::sync::Arc;
+
+/// How many are at it at once.
+const MANY: usize = 100;
+
+type Outcome = Result<bool, Unavailable>;
+
+/// How many got through, and how many got no answer that could be understood.
+async fn race<L, F>(ledger: &Arc<L>, contender: F) -> (usize, usize)
+where
+    L: Ledger + 'static,
+    F: Fn(Arc<L>, usize) -> BoxFuture<'static, Outcome>,
+{
+    let tasks: Vec<_> = (0..MANY).map(|index| tokio::spawn(contender(ledger.clone(), index))).collect();
+    let (mut through, mut lost) = (0, 0);
+    for task in tasks {
+        match task.await.unwrap() {
+            Ok(true) => through += 1,
+            Ok(false) => {}
+            Err(_) => lost += 1,
+        }
+    }
+    (through, lost)
+}
+
+macro_rules! races {
+    ($($name:ident($ledger:ident, $index:ident) lets $expected:literal through: {$($before:tt)*} $contender:expr;)*) => {
+        $(mod $name {
+            use super::*;
+
+            async fn race_on(naive: bool) -> (usize, usize) {
+                let emulator = Emulator::new();
+                let $ledger = Arc::new(emulator.ledger());
+                $($before)*
+                if naive {
+                    emulator.naive();
+                }
+                race(&$ledger, |$ledger, $index| Box::pin(async move { $contender })).await
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn as_it_is() {
+                assert_eq!(race_on(false).await, ($expected, 0));
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn looking_first_and_writing_later() {
+                let (through, lost) = race_on(true).await;
+                assert!(through + lost > $expected, "the race shows nothing");
+            }
+        })*
+    };
+}
+
+races! {
+    count(ledger, _index) lets 5 through: {}
+        ledger.count(&the_counter(), 5, at(MINUTE)).await;
+    spend(ledger, index) lets 5 through: {}
+        // Some are stopped by messages, others by money.
+        ledger.spend(&spending(&[("m", 1, 5 + index as u64 % 2), ("u", 7, 35)])).await.map(|line| line.is_none());
+    claim_key(ledger, _index) lets 1 through: {}
+        ledger.claim_key(&the_key(), &mac("f"), START).await.map(|claim| matches!(claim, KeyClaim::Claimed));
+    reserve_send(ledger, _index) lets 5 through: {}
+        ledger.reserve_send(&the_number(), &limits("5/1h,9/24h"), START).await
+            .map(|reservation| matches!(reservation, Reservation::Reserved(_)));
+    reserve_send_with_failures(ledger, _index) lets 5 through: { charge(&*ledger, START).await; }
+        ledger.reserve_send(&the_number(), &limits("5/1h,9/24h"), START).await
+            .map(|reservation| matches!(reservation, Reservation::Reserved(_)));
+    charge_number(ledger, _index) lets 10 through: {
+        for _ in 10..LOCKED {
+            charge(&*ledger, START).await;
+        }
+    }
+        ledger.charge_number(&the_number(), START).await.map(|charge| matches!(charge, NumberCharge::Charged(_)));
+    open(ledger, _index) lets 1 through: {}
+        ledger.open(&the_verification(), None, &OPENING).await;
+    open_over(ledger, _index) lets 1 through: { bring(&*ledger, State::Canceled).await; }
+        ledger.open(&the_verification(), Some(1), &OPENING).await;
+    reopen(ledger, _index) lets 1 through: { bring(&*ledger, State::Sent).await; }
+        ledger.reopen(&the_verification(), 1, &AGAIN).await;
+    spend_attempt(ledger, index) lets 5 through: {
+        assert!(ledger.open(&the_verification(), None, &Opening { left: 5, ..OPENING }).await.unwrap());
+    }
+        ledger.spend_attempt(&the_verification(), &mac(&index.to_string()), START).await
+            .map(|attempt| matches!(attempt, Attempt::Paid(_)));
+    spend_attempt_for_one_guess(ledger, _index) lets 1 through: { bring(&*ledger, State::Sent).await; }
+        ledger.spend_attempt(&the_verification(), &mac("g"), START).await
+            .map(|attempt| matches!(attempt, Attempt::Paid(_)));
+    taking_a_guess_over(ledger, _index) lets 1 through: {
+        bring(&*ledger, State::Sent).await;
+        paid(ledger.spend_attempt(&the_verification(), &mac("g"), START).await.unwrap());
+    }
+        ledger.spend_attempt(&the_verification(), &mac("g"), START.plus(MINUTE)).await
+            .map(|attempt| matches!(attempt, Attempt::Paid(_)));
+    consume(ledger, index) lets 1 through: { bring(&*ledger, State::Sent).await; }
+        ledger.consume(&the_verification(), 1, &success(&index.to_string())).await
+            .map(|step| matches!(step, Step::Done));
+    cancel(ledger, _index) lets 1 through: { bring(&*ledger, State::Sent).await; }
+        ledger.cancel(&the_verification(), START).await.map(|step| matches!(step, Step::Done));
+    claim(ledger, index) lets 1 through: { bring(&*ledger, State::Verified).await; }
+        ledger.claim(&the_verification(), &mac(&index.to_string()), at(MINUTE)).await
+            .map(|step| matches!(step, Step::Done));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_canceled_verification_is_not_won_and_a_won_one_not_canceled() {
+    let emulator = Emulator::new();
+    let ledger = Arc::new(emulator.ledger());
+    bring(&*ledger, State::Sent).await;
+    let through = race(&ledger, |ledger, index| {
+        Box::pin(async move {
+            let step = match index % 2 {
+                0 => ledger.cancel(&the_verification(), START).await?,
+                _ => ledger.consume(&the_verification(), 1, &success("w")).await?,
+            };
+            Ok(matches!(step, Step::Done))
+        })
+    });
+    assert_eq!(through.await, (1, 0));
+    let verification = see(&*ledger).await;
+    assert_eq!(verification.state == State::Verified, verification.success.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failures_are_neither_lost_nor_counted_twice() {
+    let emulator = Emulator::new();
+    let ledger = Arc::new(emulator.ledger());
+    let before = charge(&*ledger, START).await;
+    let failed = race(&ledger, move |ledger, index| {
+        Box::pin(async move {
+            if index % 20 == 0 {
+                ledger.clear_failures(&the_number(), before, START).await?;
+                return Ok(false);
+            }
+            let charge = ledger.charge_number(&the_number(), START).await?;
+            Ok(matches!(charge, NumberCharge::Charged(_)))
+        })
+    });
+    let (failed, lost) = failed.await;
+    assert_eq!((failed, lost), (95, 0));
+    // Of the one charge before, none or one is left: whether the clearing came between two that were charged.
+    let failures = ledger.number(&the_number()).await.unwrap().failures as usize;
+    assert!((95..=96).contains(&failures), "{failures}");
+}

@@ -1,0 +1,349 @@
+//! Who asks for what: people with their typos, a guesser, other software, an operator.
+
+use otp_lambda::ledger::Switches;
+use otp_lambda::policy::{Budget, Budgets, Prices, Rate, SendLimits};
+use otp_lambda::reference::ReferenceId;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::books::{Books, Plan};
+use crate::sim::Setup;
+
+pub(crate) const BRAND: &str = "ExampleCorp";
+pub(crate) const SOURCE: &str = "sign-up";
+
+/// Numbers that are nobody's. Two are neighbours, and count as one prefix.
+const NUMBERS: [&str; 4] = ["+14255550142", "+14255550143", "+447700900123", "+18765550142"];
+
+/// Wrong codes: few, so that the same ones are tried again. The provider makes none of these.
+const WRONG: [&str; 5] = ["000000", "000001", "000002", "000003", "000004"];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum What {
+    Send,
+    Verify,
+    Cancel,
+    Claim,
+    Status,
+    Unlock,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Who {
+    pub(crate) principal: Option<&'static str>,
+    pub(crate) address: Option<u8>,
+    pub(crate) key: Option<String>,
+}
+
+/// A request before it is made.
+#[derive(Debug, Clone)]
+pub(crate) struct Intent {
+    pub(crate) what: What,
+    pub(crate) number: usize,
+    pub(crate) reference: Option<String>,
+    pub(crate) otp: String,
+    pub(crate) attempts: u8,
+    pub(crate) who: Who,
+}
+
+impl Intent {
+    /// Whose idempotency key it has, and which.
+    pub(crate) fn owned_key(&self, setup: &Setup) -> Option<String> {
+        let key = self.who.key.as_ref()?;
+        Some(format!("{} {key}", self.owner(setup.numbers[self.number])))
+    }
+
+    fn owner(&self, number: &str) -> String {
+        self.who.principal.map_or_else(|| format!("{:?} {number}", self.who.address), str::to_owned)
+    }
+
+    /// Who wins or claims by it: whoever has the same key, or else nobody but this operation.
+    pub(crate) fn winner(&self, operation: usize) -> String {
+        match &self.who.key {
+            Some(key) => format!("{} {key}", self.owner(&self.number.to_string())),
+            None => format!("#{operation}"),
+        }
+    }
+}
+
+/// The setup of a seed.
+pub(crate) fn setup(seed: u64, rng: &mut fastrand::Rng) -> Setup {
+    let siege = seed.is_multiple_of(25);
+    let plan = match seed % 6 {
+        1 => Plan::Never,
+        2 => Plan::OnlyTheProvider,
+        _ => Plan::ByChance,
+    };
+    let limits = ["1/30s,2/90s,3/10m,6/24h", "2/1m,4/1h", "1/30s,20/24h", "3/10m", "1/10s,5/1h,8/24h"];
+    let limits = if siege { "20/1h" } else { limits[rng.usize(..limits.len())] };
+    let rates = |text| Rate::parse_list(text).unwrap();
+    let budgets = |text| Budget::parse_list(text).unwrap();
+    let one = |rng: &mut fastrand::Rng, of: [&'static str; 4]| of[rng.usize(..4)];
+    let wide = siege || rng.u32(0..100) < 40;
+    let all =
+        if wide { "500/1h,2000/24h" } else { one(rng, ["3/1h,9/24h", "2/1h", "5/24h,0.03USD/1h", "0.05USD/24h"]) };
+    let jamaica = if wide { "none" } else { one(rng, ["none", "1/1h", "2/24h", "0.2USD/24h"]) };
+    Setup {
+        numbers: NUMBERS[..if siege { 1 } else { rng.usize(1..=NUMBERS.len()) }].to_vec(),
+        derived: rng.bool(),
+        authenticated: [Some(true), Some(true), Some(false), None][rng.usize(..4)],
+        send_limits: SendLimits::parse(limits).unwrap(),
+        prefix_limits: if wide { rates("500/1h") } else { rates(one(rng, ["50/1h", "3/10m", "2/1h,5/24h", "4/1h"])) },
+        source_limits: if wide { Vec::new() } else { rates(one(rng, ["10/10m,50/24h", "none", "5/1m", "20/1h"])) },
+        budgets: Budgets {
+            all: budgets(all),
+            by_country: BTreeMap::from([("JM".parse().unwrap(), budgets(jamaica))]),
+            other_countries: if wide { Vec::new() } else { budgets(one(rng, ["none", "none", "6/24h", "2/1h"])) },
+            prices: Prices { by_country: BTreeMap::from([("US".parse().unwrap(), 5810)]), otherwise: Some(40_000) },
+        },
+        attempts: if siege { 20 } else { [1, 2, 3, 5, 5][rng.usize(..5)] },
+        validity_minutes: [1, 2, 5, 10, 30, 60][rng.usize(..6)],
+        kills_first: rng.bool(),
+        takes_twice: rng.bool(),
+        provider_counts: rng.bool(),
+        lax_expiry: rng.u32(0..5) == 0,
+        instances: rng.usize(1..=3),
+        plan,
+        operations: if siege { 400 } else { rng.usize(40..=90) },
+        most_at_once: if siege { 14 } else { rng.usize(2..=6) },
+        siege,
+        naive: None,
+    }
+}
+
+/// How long nothing happens.
+pub(crate) fn pause(books: &mut Books) -> Duration {
+    let rng = &mut books.rng;
+    let millis = match rng.u32(0..100) {
+        0..30 => rng.u64(0..500),
+        30..47 => rng.u64(1_000..8_000),
+        47..72 => rng.u64(25_000..40_000),
+        72..88 => rng.u64(60_000..200_000),
+        88..94 => rng.u64(600_000..1_300_000),
+        94..98 => rng.u64(3_600_000..8_000_000),
+        _ => rng.u64(80_000_000..260_000_000),
+    };
+    let millis = if books.setup.siege && rng.u32(0..3) == 0 { 90_000_000 } else { millis };
+    Duration::from_millis(millis)
+}
+
+/// What is asked for next, at once.
+pub(crate) fn choose(books: &mut Books, failed: &mut Vec<Intent>) -> Vec<Intent> {
+    if books.setup.siege {
+        return besiege(books, failed);
+    }
+    if books.paused.is_some() && books.rng.u32(0..4) == 0 {
+        operate(books);
+    }
+    match books.rng.u32(0..100) {
+        0..22 => vec![send(books)],
+        22..25 => {
+            let one = send(books);
+            let mut other = one.clone();
+            other.who = who(books);
+            if books.rng.bool() {
+                other.reference = Some(format!("shared-{}", books.rng.u32(0..3)));
+            }
+            vec![one, other]
+        }
+        25..43 => right_guess(books).into_iter().collect(),
+        43..53 => wrong_guess(books).into_iter().collect(),
+        53..60 => {
+            // The same at once, by several.
+            let guess = if books.rng.u32(0..3) > 0 { right_guess(books) } else { wrong_guess(books) };
+            let Some(guess) = guess else { return Vec::new() };
+            let same_caller = books.rng.u32(0..3) == 0;
+            let copies = books.rng.usize(2..=4);
+            let copy = |books: &mut Books| {
+                if same_caller { guess.clone() } else { Intent { who: who(books), ..guess.clone() } }
+            };
+            (0..copies).map(|_| copy(books)).collect()
+        }
+        60..64 => foreign_guess(books).into_iter().collect(),
+        64..68 => old_guess(books).into_iter().collect(),
+        68..72 => of_known(books, What::Cancel).into_iter().collect(),
+        72..75 => {
+            let Some(cancel) = of_known(books, What::Cancel) else { return Vec::new() };
+            let send = Intent { what: What::Send, who: who(books), ..cancel.clone() };
+            vec![cancel, send]
+        }
+        75..80 => of_known(books, What::Claim).into_iter().collect(),
+        80..82 => of_known(books, What::Status).into_iter().collect(),
+        82..93 if !failed.is_empty() => {
+            let place = if books.rng.bool() { failed.len() - 1 } else { books.rng.usize(..failed.len()) };
+            vec![failed[place].clone()]
+        }
+        93..96 if books.setup.derived => {
+            let number = books.rng.usize(..books.numbers.len());
+            books.other_software_sends(number);
+            Vec::new()
+        }
+        96..99 => {
+            if books.rng.bool() || books.paused.is_some() {
+                operate(books);
+            }
+            Vec::new()
+        }
+        99 => vec![intent(books, What::Unlock)],
+        _ => right_guess(books).into_iter().collect(),
+    }
+}
+
+/// Guesses by the dozen, sends when there is nothing more to guess at, and now and then the owner's own right one.
+fn besiege(books: &mut Books, failed: &mut Vec<Intent>) -> Vec<Intent> {
+    failed.clear();
+    if books.is_locked(0) && books.rng.u32(0..10) == 0 {
+        return vec![intent(books, What::Unlock)];
+    }
+    if !books.can_guess() || books.rng.u32(0..100) < 5 {
+        let mut send = send(books);
+        if books.rng.bool() {
+            send.reference = Some(format!("shared-{}", books.rng.u32(0..6)));
+        }
+        return vec![send];
+    }
+    let Some(guess) = wrong_guess(books) else { return Vec::new() };
+    let reference = books.codes.last().map(|code| code.reference.clone());
+    let mut guesses: Vec<_> = (0..books.rng.usize(6..12))
+        .map(|_| Intent {
+            otp: format!("0{:05}", books.rng.u32(0..100_000)),
+            reference: reference.clone(),
+            ..guess.clone()
+        })
+        .collect();
+    if books.rng.u32(0..100) < 7
+        && let Some(right) = right_guess(books)
+    {
+        let place = books.rng.usize(..guesses.len());
+        guesses.insert(place, right);
+    }
+    guesses
+}
+
+fn operate(books: &mut Books) {
+    let mut switches = Switches { paused: books.paused.is_some(), ..Switches::default() };
+    let number = books.rng.usize(..books.numbers.len());
+    let (mut blocked, mut allowed) = (BTreeSet::new(), BTreeSet::new());
+    let now = books.now;
+    if books.paused.is_some() || books.blocked.iter().any(Option::is_some) {
+        switches.paused = false;
+        books.paused = None;
+        books.blocked.iter_mut().for_each(|blocked| *blocked = None);
+    } else if books.rng.bool() {
+        switches.paused = true;
+        books.paused = Some(now);
+    } else {
+        let key = books.keys.number(&books.numbers[number]).as_str().to_owned();
+        blocked.insert(if books.rng.bool() { key.clone() } else { books.setup.numbers[number].to_owned() });
+        if books.rng.u32(0..3) == 0 {
+            allowed.insert(key);
+        } else {
+            books.blocked[number] = Some(now);
+        }
+    }
+    books.trace(|_| format!("the operator switches: paused {}, blocked {blocked:?}", switches.paused));
+    books.memory.switch(Switches { blocked, allowed, ..switches });
+}
+
+fn who(books: &mut Books) -> Who {
+    let authenticated = books.setup.authenticated.unwrap_or_else(|| books.rng.bool());
+    let rng = &mut books.rng;
+    let address = (!authenticated || rng.u32(0..4) == 0).then(|| rng.u8(1..=2));
+    Who {
+        principal: authenticated.then(|| if rng.u32(0..4) == 0 { "backend-2" } else { "backend-1" }),
+        address,
+        // Few enough that some are used for two requests.
+        key: (rng.u32(0..100) < 55)
+            .then(|| format!("key-{}", if rng.u32(0..10) == 0 { rng.u32(0..20) } else { rng.u32(100..) })),
+    }
+}
+
+fn intent(books: &mut Books, what: What) -> Intent {
+    Intent {
+        what,
+        number: books.rng.usize(..books.numbers.len()),
+        reference: None,
+        otp: String::new(),
+        attempts: books.setup.attempts,
+        who: who(books),
+    }
+}
+
+fn send(books: &mut Books) -> Intent {
+    let mut intent = intent(books, What::Send);
+    let of_number: Vec<_> = books.codes.iter().filter(|code| code.number == intent.number).collect();
+    let known = of_number.last().map(|code| code.reference.clone());
+    let number = books.numbers[intent.number].clone();
+    let derived = ReferenceId::derived(BRAND, SOURCE, &number).expose().to_owned();
+    intent.reference = match books.rng.u32(0..10) {
+        0..2 => Some(format!("shared-{}", books.rng.u32(0..3))),
+        2..6 if !books.setup.derived => known,
+        6 if books.setup.derived => Some(derived),
+        _ => None,
+    };
+    intent
+}
+
+/// A code that somebody holds, most often the newest.
+fn held_code(books: &mut Books, any: bool) -> Option<usize> {
+    let codes = books.codes.len();
+    let age = if any { books.rng.usize(..codes.max(1)) } else { books.rng.usize(..3).saturating_sub(1) };
+    codes.checked_sub(1 + age)
+}
+
+fn guess_of(books: &mut Books, code: usize) -> Intent {
+    let mut intent = intent(books, What::Verify);
+    let code = &books.codes[code];
+    intent.number = code.number;
+    let derived = ReferenceId::derived(BRAND, SOURCE, &books.numbers[code.number]);
+    let named = code.reference != derived.expose() || books.rng.bool();
+    intent.reference = named.then(|| code.reference.clone());
+    intent.otp.clone_from(&code.code);
+    intent
+}
+
+fn right_guess(books: &mut Books) -> Option<Intent> {
+    let code = held_code(books, false)?;
+    Some(guess_of(books, code))
+}
+
+/// A code from before, perhaps used.
+fn old_guess(books: &mut Books) -> Option<Intent> {
+    let used: Vec<_> = (0..books.codes.len()).filter(|code| books.codes[*code].uses > 0).collect();
+    let code = match used.len() {
+        0 => held_code(books, true)?,
+        many => used[books.rng.usize(..many)],
+    };
+    Some(guess_of(books, code))
+}
+
+fn wrong_guess(books: &mut Books) -> Option<Intent> {
+    let mut guess = right_guess(books)?;
+    guess.otp = WRONG[books.rng.usize(..WRONG.len())].to_owned();
+    Some(guess)
+}
+
+/// A guess under a name that belongs to another number, or to none.
+fn foreign_guess(books: &mut Books) -> Option<Intent> {
+    let mut guess = if books.rng.bool() { right_guess(books)? } else { intent(books, What::Verify) };
+    if guess.otp.is_empty() {
+        WRONG[0].clone_into(&mut guess.otp);
+    }
+    match books.rng.u32(0..3) {
+        0 => guess.number = books.rng.usize(..books.numbers.len()),
+        1 => guess.reference = Some(format!("invented-{}", books.rng.u32(0..3))),
+        _ => guess.reference = None,
+    }
+    Some(guess)
+}
+
+fn of_known(books: &mut Books, what: What) -> Option<Intent> {
+    let code = held_code(books, false)?;
+    Some(Intent { what, otp: String::new(), ..guess_of(books, code) })
+}
+
+/// The owner of a code types it in, with nobody's limits in the way.
+pub(crate) fn honest_guess(books: &mut Books, code: usize) -> Intent {
+    let who = Who { principal: Some("backend-1"), address: None, key: None };
+    Intent { who, reference: Some(books.codes[code].reference.clone()), ..guess_of(books, code) }
+}

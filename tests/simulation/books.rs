@@ -1,0 +1,1014 @@
+//! What happened, as seen from outside the ledger, and what must hold of it.
+
+use fastrand::Rng;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use otp_lambda::error::Error;
+use otp_lambda::ledger::{
+    CLAIMABLE, KEY_KEPT, Key, Keys, LOCKED, Ledger, Millis, Opening, SAME_YES, State, Verification, Window,
+};
+use otp_lambda::otp::Otp;
+use otp_lambda::phone::{Country, PhoneNumber};
+use otp_lambda::policy::{Budget, Period, Unit};
+use otp_lambda::provider::{Message, Verdict};
+use otp_lambda::reference::ReferenceId;
+use simulator::MemoryLedger;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use crate::actors::{BRAND, Intent, SOURCE, What, Who};
+use crate::sim::Setup;
+
+/// How long Lambda lets an invocation live.
+pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a switch of the operator may take to be seen.
+const SWITCHES_SEEN: Duration = Duration::from_secs(10);
+
+/// A verification ends so long after its first code.
+const LONGEST: Duration = Duration::from_hours(1);
+
+/// What can go wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fault {
+    Refused,
+    AnswerLost,
+    Late,
+    CrashBefore,
+    CrashAfter,
+    CrashAskingBefore,
+    CrashAskingAfter,
+    SendRefused,
+    SendUnclearSent,
+    SendUnclearUnsent,
+    VerifyUncounted,
+    VerifyCounted,
+    Burst,
+    Switches,
+    TimeLimit,
+}
+
+impl Fault {
+    pub(crate) const ALL: [(Self, &'static str); 15] = [
+        (Self::Refused, "step refused, not done"),
+        (Self::AnswerLost, "step done, answer lost"),
+        (Self::Late, "step done late, after its failure was told"),
+        (Self::CrashBefore, "crash before a step"),
+        (Self::CrashAfter, "crash after a step"),
+        (Self::CrashAskingBefore, "crash while the provider is asked, before it acts"),
+        (Self::CrashAskingAfter, "crash while the provider is asked, after it acted"),
+        (Self::SendRefused, "provider refuses a send"),
+        (Self::SendUnclearSent, "provider unclear, text sent"),
+        (Self::SendUnclearUnsent, "provider unclear, no text sent"),
+        (Self::VerifyUncounted, "provider fails a guess, not counted"),
+        (Self::VerifyCounted, "provider fails a guess, counted"),
+        (Self::Burst, "store down for several steps"),
+        (Self::Switches, "switches unreadable"),
+        (Self::TimeLimit, "killed at the time limit"),
+    ];
+}
+
+/// How often each went wrong.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counts([u64; Fault::ALL.len()]);
+
+impl Counts {
+    fn add(&mut self, fault: Fault) {
+        self.0[fault as usize] += 1;
+    }
+
+    pub(crate) fn of(&self, fault: Fault) -> u64 {
+        self.0[fault as usize]
+    }
+
+    pub(crate) fn sum(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(mine, more)| *mine += more);
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Fault::ALL.iter().try_for_each(|(fault, name)| writeln!(f, "  {:>9}  {name}", self.of(*fault)))
+    }
+}
+
+/// When something goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Plan {
+    Never,
+    OnlyTheProvider,
+    ByChance,
+    /// At one step of one operation.
+    At {
+        operation: usize,
+        step: u32,
+        fault: Fault,
+    },
+}
+
+/// What must hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Invariant {
+    /// The provider is asked about a generation no oftener than it allows attempts.
+    I1,
+    /// Nor about a number more than a hundred times since its last success.
+    I2,
+    /// One success for a generation, one claim for a success.
+    I3,
+    /// One text for an idempotency key.
+    I4,
+    /// A text has its record before it leaves.
+    I5,
+    /// A success is for the right number, reference and code, in time and for the first time.
+    I6,
+    /// Sends to a number are within every window.
+    I7,
+    /// Budgets and prefixes are never overspent, and count exactly what left.
+    I8,
+    /// Callers are told what happened: above all that a text may have left.
+    Truth,
+    /// A code that arrived can be verified.
+    Liveness,
+    /// What the operator stopped is stopped.
+    Switches,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Violation {
+    pub(crate) invariant: Invariant,
+    pub(crate) what: String,
+}
+
+/// What is known of an operation.
+#[derive(Debug)]
+pub(crate) struct Operation {
+    pub(crate) intent: Intent,
+    pub(crate) now: Millis,
+    pub(crate) steps: u32,
+    pub(crate) crashed: bool,
+    /// Its verification, where that is known from the request.
+    verification: Option<Key>,
+    /// The record it wrote ahead of its text.
+    opened: Option<(Key, u64)>,
+    /// The generation it paid a guess of, and the place of that in its chains.
+    paid: Option<(Key, u64, usize)>,
+    /// The place of its charge among all charges.
+    charged: Option<u64>,
+    pub(crate) fate: Fate,
+    /// The code that the provider called right.
+    right: Option<usize>,
+}
+
+/// What became of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    NotAsked,
+    Refused,
+    Sent,
+    Unclear,
+}
+
+/// One verification from its first code to its end.
+#[derive(Debug)]
+struct Chain {
+    first_generation: u64,
+    allowed: u32,
+    paid: u32,
+    asked: u32,
+    /// The latest end that a caller can have been told.
+    expires: Millis,
+    first: Millis,
+    ended: bool,
+    of_other_software: bool,
+}
+
+/// A code at the provider.
+#[derive(Debug)]
+pub(crate) struct ProviderCode {
+    pub(crate) number: usize,
+    pub(crate) reference: String,
+    pub(crate) code: String,
+    /// Who had it sent; nobody of ours if other software did.
+    operation: Option<usize>,
+    expires: Millis,
+    told: Millis,
+    dead: bool,
+    pub(crate) uses: u32,
+    wrong: u32,
+    allowed: u32,
+    /// The operation that won with it.
+    pub(crate) won: bool,
+}
+
+/// A success as the ledger was told of it.
+#[derive(Debug)]
+struct Win {
+    key: Key,
+    /// Of the key's chains: generations begin anew when an item is past its time to live.
+    chain: usize,
+    generation: u64,
+    winner: String,
+    code: Option<usize>,
+    at: Millis,
+    claimant: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct NumberBook {
+    /// The place of every guess that was asked among the charges.
+    asked: Vec<u64>,
+    /// Charges of guesses, asked or not.
+    charges: Vec<u64>,
+    /// Up to which charge a success or an operator has cleared.
+    cleared: u64,
+    /// Up to which charge an operator has: a success may not get its clearing written.
+    unlocked: u64,
+    /// When places were taken in the windows.
+    sends: Vec<Millis>,
+}
+
+/// A step that is done after its failure was told.
+pub(crate) type Late = BoxFuture<'static, ()>;
+
+/// Everything that is shared in one run.
+pub(crate) struct Books {
+    pub(crate) rng: Rng,
+    pub(crate) now: Millis,
+    pub(crate) current: usize,
+    pub(crate) operations: Vec<Operation>,
+    pub(crate) plan: Plan,
+    pub(crate) counts: Counts,
+    pub(crate) steps: u64,
+    pub(crate) violation: Option<Violation>,
+    pub(crate) late: Vec<Late>,
+    pub(crate) codes: Vec<ProviderCode>,
+    pub(crate) numbers: Vec<PhoneNumber>,
+    pub(crate) keys: Keys,
+    pub(crate) memory: MemoryLedger,
+    pub(crate) setup: Arc<Setup>,
+    /// References that callers were told.
+    pub(crate) told: Vec<(usize, String)>,
+    down_for: u32,
+    chains: BTreeMap<Key, Vec<Chain>>,
+    number_books: Vec<NumberBook>,
+    number_of: BTreeMap<Key, usize>,
+    wins: Vec<Win>,
+    answered: BTreeMap<(Key, usize, u64), String>,
+    texts_by_key: BTreeMap<String, Vec<Millis>>,
+    spent: BTreeMap<(usize, u64), u64>,
+    texts_by_prefix: BTreeMap<Key, u64>,
+    texts: Vec<(usize, Millis)>,
+    charges: u64,
+    /// Since when nothing is sent at all, and to whom not.
+    pub(crate) paused: Option<Millis>,
+    pub(crate) blocked: Vec<Option<Millis>>,
+    /// How operations ended.
+    pub(crate) answers: BTreeMap<String, u64>,
+    trace: Option<Vec<String>>,
+    /// References in the order of their appearance: some are random, and no two traces would be the same.
+    names: Mutex<Vec<String>>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Shared(Arc<Mutex<Books>>);
+
+impl Shared {
+    pub(crate) fn new(books: Books) -> Self {
+        Self(Arc::new(Mutex::new(books)))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Books> {
+        self.0.lock().unwrap()
+    }
+
+    pub(crate) fn crash_current(&self) {
+        let mut books = self.lock();
+        let current = books.current;
+        books.crash(current);
+    }
+}
+
+impl Books {
+    pub(crate) fn new(
+        rng: Rng,
+        setup: Arc<Setup>,
+        memory: MemoryLedger,
+        secret: &[u8],
+        now: Millis,
+        trace: bool,
+    ) -> Self {
+        let keys = Keys::from_secret(secret);
+        let numbers: Vec<_> = setup.numbers.iter().map(|number| PhoneNumber::parse(number).unwrap()).collect();
+        let number_of = numbers.iter().enumerate().map(|(index, number)| (keys.number(number), index)).collect();
+        Self {
+            rng,
+            now,
+            current: 0,
+            operations: Vec::new(),
+            plan: setup.plan,
+            counts: Counts::default(),
+            steps: 0,
+            violation: None,
+            late: Vec::new(),
+            codes: Vec::new(),
+            number_books: numbers.iter().map(|_| NumberBook::default()).collect(),
+            blocked: numbers.iter().map(|_| None).collect(),
+            numbers,
+            keys,
+            memory,
+            setup,
+            told: Vec::new(),
+            down_for: 0,
+            chains: BTreeMap::new(),
+            number_of,
+            wins: Vec::new(),
+            answered: BTreeMap::new(),
+            texts_by_key: BTreeMap::new(),
+            spent: BTreeMap::new(),
+            texts_by_prefix: BTreeMap::new(),
+            texts: Vec::new(),
+            charges: 0,
+            paused: None,
+            answers: BTreeMap::new(),
+            trace: trace.then(Vec::new),
+            names: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn trace(&mut self, line: impl FnOnce(&Self) -> String) {
+        if self.trace.is_some() {
+            let line = format!("{:>12} ms  {}", self.now.0 % 100_000_000_000, line(self));
+            self.trace.as_mut().unwrap().push(line);
+        }
+    }
+
+    fn name(&self, reference: &str) -> String {
+        let mut names = self.names.lock().unwrap();
+        let place = names.iter().position(|name| name == reference).unwrap_or_else(|| {
+            names.push(reference.to_owned());
+            names.len() - 1
+        });
+        format!("reference {place}")
+    }
+
+    pub(crate) fn last_lines(&self, count: usize) -> String {
+        let lines = self.trace.as_deref().unwrap_or_default();
+        lines[lines.len().saturating_sub(count)..].join("\n")
+    }
+
+    fn violated(&mut self, invariant: Invariant, what: impl Into<String>) {
+        let what = what.into();
+        self.trace(|_| format!("VIOLATED {invariant:?}: {what}"));
+        self.violation.get_or_insert(Violation { invariant, what });
+    }
+
+    // ---- operations
+
+    pub(crate) fn begin(&mut self, intent: &Intent) -> usize {
+        let operation = self.operations.len();
+        let verification = match (intent.what, &intent.reference) {
+            (What::Send | What::Unlock, _) => None,
+            (_, Some(reference)) => Some(ReferenceId::parse(reference).unwrap()),
+            (_, None) => Some(ReferenceId::derived(BRAND, SOURCE, &self.numbers[intent.number])),
+        };
+        let verification = verification.map(|it| self.keys.verification(&it, &self.numbers[intent.number]));
+        self.operations.push(Operation {
+            intent: intent.clone(),
+            now: self.now,
+            steps: 0,
+            crashed: false,
+            verification,
+            opened: None,
+            paid: None,
+            charged: None,
+            fate: Fate::NotAsked,
+            right: None,
+        });
+        self.trace(|books| {
+            let Intent { what, number, otp, who, .. } = intent;
+            let reference = intent.reference.as_deref().map_or("derived".to_owned(), |reference| books.name(reference));
+            let Who { principal, address, key } = who;
+            format!(
+                "#{operation} begins: {what:?} {otp} number {number}, {reference}, {principal:?} {address:?} {key:?}"
+            )
+        });
+        operation
+    }
+
+    pub(crate) fn crash(&mut self, operation: usize) {
+        self.operations[operation].crashed = true;
+        self.trace(|_| format!("#{operation} DIES"));
+    }
+
+    pub(crate) fn kill(&mut self, operation: usize) {
+        self.counts.add(Fault::TimeLimit);
+        self.crash(operation);
+    }
+
+    // ---- faults
+
+    /// Counts a step of the current operation, and says what goes wrong at it.
+    pub(crate) fn step(&mut self, name: &'static str, writes: bool) -> Option<Fault> {
+        self.steps += 1;
+        let current = self.current;
+        let step = self.operations[current].steps;
+        self.operations[current].steps += 1;
+        let fault = match self.plan {
+            Plan::Never | Plan::OnlyTheProvider => None,
+            Plan::At { operation, step: at, fault } => (operation == current && step == at).then_some(fault),
+            Plan::ByChance => self.chance(name, writes),
+        };
+        // What only reads cannot be done late, nor be done without its answer.
+        let fault = match fault {
+            Some(Fault::AnswerLost | Fault::Late) if !writes => Some(Fault::Refused),
+            fault => fault,
+        };
+        if let Some(fault) = fault {
+            self.counts.add(fault);
+        }
+        self.trace(|_| {
+            format!("#{current} {step}: {name}{}", fault.map(|it| format!(" ** {it:?}")).unwrap_or_default())
+        });
+        fault
+    }
+
+    fn chance(&mut self, name: &'static str, writes: bool) -> Option<Fault> {
+        if self.down_for > 0 {
+            self.down_for -= 1;
+            return Some(Fault::Refused);
+        }
+        let roll = self.rng.u32(0..1000);
+        if name == "switches" && roll < 40 {
+            return Some(Fault::Switches);
+        }
+        match roll {
+            0..9 => Some(Fault::Refused),
+            9..24 if writes => Some(Fault::AnswerLost),
+            24..39 if writes => Some(Fault::Late),
+            39..48 => Some(Fault::CrashBefore),
+            48..58 => Some(Fault::CrashAfter),
+            58..60 => {
+                self.down_for = self.rng.u32(2..9);
+                Some(Fault::Burst)
+            }
+            _ => None,
+        }
+    }
+
+    /// As [`Self::step`], for a call to the provider.
+    pub(crate) fn provider_step(&mut self, sends: bool) -> Option<Fault> {
+        self.steps += 1;
+        let current = self.current;
+        let step = self.operations[current].steps;
+        self.operations[current].steps += 1;
+        let fault = match self.plan {
+            Plan::Never => None,
+            Plan::At { operation, step: at, fault } => (operation == current && step == at).then_some(match fault {
+                Fault::CrashBefore => Fault::CrashAskingBefore,
+                Fault::CrashAfter => Fault::CrashAskingAfter,
+                Fault::AnswerLost if sends => Fault::SendUnclearSent,
+                Fault::AnswerLost => Fault::VerifyCounted,
+                Fault::Late if sends => Fault::SendUnclearUnsent,
+                _ if sends => Fault::SendRefused,
+                _ => Fault::VerifyUncounted,
+            }),
+            Plan::OnlyTheProvider | Plan::ByChance => match (self.rng.u32(0..100), sends) {
+                (0..7, true) => Some(Fault::SendRefused),
+                (7..14, true) => Some(Fault::SendUnclearSent),
+                (14..19, true) => Some(Fault::SendUnclearUnsent),
+                (0..6, false) => Some(Fault::VerifyUncounted),
+                (6..12, false) => Some(Fault::VerifyCounted),
+                (19..23, _) if self.plan == Plan::ByChance => Some(Fault::CrashAskingBefore),
+                (23..28, _) if self.plan == Plan::ByChance => Some(Fault::CrashAskingAfter),
+                _ => None,
+            },
+        };
+        if let Some(fault) = fault {
+            self.counts.add(fault);
+        }
+        let name = if sends { "provider.send" } else { "provider.verify" };
+        self.trace(|_| {
+            format!("#{current} {step}: {name}{}", fault.map(|it| format!(" ** {it:?}")).unwrap_or_default())
+        });
+        fault
+    }
+
+    // ---- what the ledger did
+
+    pub(crate) fn saw_opening(&mut self, operation: usize, key: &Key, generation: u64, new: &Opening<'_>) {
+        let of_other_software = new.state == State::Sent;
+        let at = self.operations[operation].now;
+        if !of_other_software {
+            self.operations[operation].opened = Some((key.clone(), generation));
+        }
+        self.chains.entry(key.clone()).or_default().push(Chain {
+            first_generation: generation,
+            allowed: new.left.into(),
+            paid: 0,
+            asked: 0,
+            expires: at.plus(self.setup.validity()),
+            first: at,
+            ended: false,
+            of_other_software,
+        });
+        if of_other_software {
+            let number = self.operations[operation].intent.number;
+            self.took_a_place(number, at);
+        }
+    }
+
+    pub(crate) fn saw_reopening(&mut self, operation: usize, key: &Key, generation: u64) {
+        let at = self.operations[operation].now;
+        let validity = self.setup.validity();
+        self.operations[operation].opened = Some((key.clone(), generation));
+        if let Some(chain) = self.chains.get_mut(key).and_then(|chains| chains.last_mut()) {
+            chain.expires = chain.expires.max(at.plus(validity).min(chain.first.plus(LONGEST)));
+        }
+    }
+
+    pub(crate) fn saw_payment(&mut self, operation: usize, key: &Key, paid: &Verification) {
+        let Some(place) = self.chain_of(key, paid.generation) else {
+            return self.violated(Invariant::I1, format!("#{operation} paid for a verification nobody opened"));
+        };
+        self.chains.get_mut(key).unwrap()[place].paid += 1;
+        self.operations[operation].paid = Some((key.clone(), paid.generation, place));
+    }
+
+    pub(crate) fn saw_charge(&mut self, operation: usize) {
+        self.charges += 1;
+        let number = self.operations[operation].intent.number;
+        self.number_books[number].charges.push(self.charges);
+        self.operations[operation].charged = Some(self.charges);
+    }
+
+    pub(crate) fn saw_unlock(&mut self, key: &Key) {
+        self.charges += 1;
+        if let Some(number) = self.number_of.get(key) {
+            self.number_books[*number].cleared = self.charges;
+            self.number_books[*number].unlocked = self.charges;
+        }
+    }
+
+    pub(crate) fn saw_win(&mut self, operation: usize, key: &Key, generation: u64, at: Millis) {
+        let chain = self.chain_of(key, generation).unwrap_or_default();
+        let seen = &self.operations[operation];
+        self.wins.push(Win {
+            key: key.clone(),
+            chain,
+            generation,
+            winner: seen.intent.winner(operation),
+            code: seen.right,
+            at,
+            claimant: None,
+        });
+        let book = &mut self.number_books[seen.intent.number];
+        book.cleared = book.cleared.max(seen.charged.unwrap_or_default());
+        self.end_chain(key);
+        self.trace(|_| format!("#{operation} wins generation {generation}"));
+    }
+
+    pub(crate) fn saw_cancel(&mut self, key: &Key) {
+        self.end_chain(key);
+    }
+
+    fn chain_of(&self, key: &Key, generation: u64) -> Option<usize> {
+        self.chains.get(key)?.iter().rposition(|chain| chain.first_generation <= generation)
+    }
+
+    fn end_chain(&mut self, key: &Key) {
+        if let Some(chain) = self.chains.get_mut(key).and_then(|chains| chains.last_mut()) {
+            chain.ended = true;
+        }
+    }
+
+    // ---- what the provider was asked
+
+    pub(crate) fn number_index(&self, number: &PhoneNumber) -> usize {
+        self.numbers.iter().position(|known| known == number).unwrap()
+    }
+
+    /// A send is asked for, whatever comes of it.
+    pub(crate) fn asked_to_send(&mut self, message: &Message<'_>) {
+        let current = self.current;
+        let number = self.number_index(message.to);
+        let key = self.keys.verification(message.reference, message.to);
+        let written = self.operations[current].opened.clone();
+        let stored = self.memory.verification(&key).now_or_never().and_then(Result::ok).flatten();
+        let holds = match (&written, &stored) {
+            (Some((of, generation)), Some(stored)) => *of == key && stored.generation >= *generation,
+            _ => false,
+        };
+        if !holds {
+            self.violated(Invariant::I5, format!("#{current} sends a text without its record before"));
+        }
+        if self.operations[current].fate != Fate::NotAsked {
+            self.violated(Invariant::I4, format!("#{current} asks for a second text"));
+        }
+        let at = self.operations[current].now;
+        self.took_a_place(number, at);
+        let seen = |since: Millis| since.plus(SWITCHES_SEEN) <= at;
+        if self.paused.is_some_and(seen) || self.blocked[number].is_some_and(seen) {
+            self.violated(Invariant::Switches, format!("#{current} sends although the operator stopped it"));
+        }
+    }
+
+    fn took_a_place(&mut self, number: usize, at: Millis) {
+        let sends = &mut self.number_books[number].sends;
+        let place = sends.partition_point(|send| *send <= at);
+        sends.insert(place, at);
+        let over = self
+            .setup
+            .send_limits
+            .conditions()
+            .find(|(count, window)| sends.windows(count + 1).any(|run| run[*count].since(run[0]) < *window));
+        if let Some((count, window)) = over {
+            self.violated(Invariant::I7, format!("more than {count} sends to {number} in {window:?}"));
+        }
+    }
+
+    /// The text leaves.
+    pub(crate) fn text_leaves(&mut self, message: &Message<'_>) {
+        let current = self.current;
+        let number = self.number_index(message.to);
+        let at = self.operations[current].now;
+        self.operations[current].fate = Fate::Sent;
+        let allowed = message.allowed_attempts.into();
+        let told = self.told_end(current);
+        self.make_code(number, message.reference.expose(), Some(current), message.validity_minutes, allowed, told);
+
+        if let Some(key) = self.operations[current].intent.owned_key(&self.setup) {
+            let times = self.texts_by_key.entry(key).or_default();
+            times.push(at);
+            let twice = times.iter().filter(|other| other.since(at) < KEY_KEPT && at.since(**other) < KEY_KEPT).count();
+            if twice > 1 {
+                self.violated(Invariant::I4, format!("#{current} sends a second text under one idempotency key"));
+            }
+        }
+        self.spend(current, number, at);
+    }
+
+    fn told_end(&self, operation: usize) -> Millis {
+        let at = self.operations[operation].now.plus(self.setup.validity());
+        let of = self.operations[operation].opened.as_ref();
+        let chain = of.and_then(|(key, _)| self.chains.get(key)).and_then(|chains| chains.last());
+        chain.map_or(at, |chain| at.min(chain.first.plus(LONGEST)))
+    }
+
+    fn spend(&mut self, current: usize, number: usize, at: Millis) {
+        const HOUR: u64 = 3_600_000;
+        self.texts.push((number, at));
+        let country = self.numbers[number].country().unwrap();
+        let setup = Arc::clone(&self.setup);
+        let own = setup.budgets.by_country.get(&country).unwrap_or(&setup.budgets.other_countries);
+        let slots = setup.budgets.all.iter().map(|budget| (0, budget));
+        let own = own.iter().map(|budget| (1 + country_index(country), budget));
+        for (place, (of, budget)) in slots.chain(own).enumerate() {
+            let period = match budget.period {
+                Period::Hour => at.0 / HOUR,
+                Period::Day => at.0 / (24 * HOUR),
+            };
+            let amount = match budget.unit {
+                Unit::Messages => 1,
+                Unit::MicroDollars => setup.budgets.prices.of(country).unwrap_or(u64::MAX),
+            };
+            let spent = self.spent.entry((of * 100 + place, period)).or_default();
+            *spent = spent.saturating_add(amount);
+            if *spent > budget.cap {
+                let Budget { cap, .. } = budget;
+                self.violated(Invariant::I8, format!("#{current} spends more than the {cap} of a budget"));
+            }
+        }
+        for rate in &setup.prefix_limits {
+            let key = self.keys.prefix(&self.numbers[number], Window::around(at, rate.window));
+            let count = self.texts_by_prefix.entry(key).or_default();
+            *count += 1;
+            if *count > rate.count {
+                self.violated(Invariant::I8, format!("#{current} is one text too many for its prefix"));
+            }
+        }
+    }
+
+    fn make_code(
+        &mut self,
+        number: usize,
+        reference: &str,
+        operation: Option<usize>,
+        validity_minutes: u8,
+        allowed: u32,
+        told: Millis,
+    ) {
+        if self.setup.kills_first {
+            let earlier = self.codes.iter_mut().filter(|code| code.number == number && code.reference == reference);
+            earlier.for_each(|code| code.dead = true);
+        }
+        let code = loop {
+            let code = format!("{:06}", self.rng.u32(100_000..1_000_000));
+            if self.codes.iter().all(|known| known.code != code) {
+                break code;
+            }
+        };
+        let grace = if self.setup.lax_expiry { Duration::from_secs(45) } else { Duration::ZERO };
+        let expires = self.now.plus(Duration::from_mins(validity_minutes.into())).plus(grace);
+        let index = self.codes.len();
+        self.trace(|books| format!("code {index} ({code}) arrives at number {number}, {}", books.name(reference)));
+        self.codes.push(ProviderCode {
+            number,
+            reference: reference.to_owned(),
+            code,
+            operation,
+            expires,
+            told,
+            dead: false,
+            uses: 0,
+            wrong: 0,
+            allowed,
+            won: false,
+        });
+    }
+
+    /// Other software has a code sent, named as AWS's example does.
+    pub(crate) fn other_software_sends(&mut self, number: usize) {
+        let reference = ReferenceId::derived(BRAND, SOURCE, &self.numbers[number]);
+        let (validity, attempts) = (self.setup.validity_minutes, self.setup.attempts.into());
+        let told = self.now.plus(self.setup.validity());
+        self.make_code(number, reference.expose(), None, validity, attempts, told);
+    }
+
+    pub(crate) fn set_fate(&mut self, fate: Fate) {
+        let current = self.current;
+        self.operations[current].fate = fate;
+    }
+
+    /// A guess is asked, whatever is answered.
+    pub(crate) fn asked_to_verify(&mut self) {
+        let current = self.current;
+        match self.operations[current].paid.clone() {
+            None => self.violated(Invariant::I1, format!("#{current} asks without having paid")),
+            Some((key, generation, place)) => {
+                let chain = &mut self.chains.get_mut(&key).unwrap()[place];
+                chain.asked += 1;
+                let (asked, allowed) = (chain.asked, chain.allowed);
+                if asked > allowed {
+                    let what = format!("#{current} is guess {asked} of {allowed} at generation {generation}");
+                    self.violated(Invariant::I1, what);
+                }
+            }
+        }
+        let number = self.operations[current].intent.number;
+        match self.operations[current].charged {
+            None => self.violated(Invariant::I2, format!("#{current} asks without a charge to the number")),
+            Some(charge) => {
+                let book = &mut self.number_books[number];
+                book.asked.push(charge);
+                let since = book.asked.iter().filter(|asked| **asked > book.cleared).count();
+                if since > LOCKED as usize {
+                    self.violated(Invariant::I2, format!("#{current} is guess {since} about number {number}"));
+                }
+            }
+        }
+    }
+
+    pub(crate) fn answer_guess(&mut self, to: &PhoneNumber, reference: &ReferenceId, otp: &Otp) -> Verdict {
+        let current = self.current;
+        let number = self.number_index(to);
+        let verdict = self.look_up(number, reference.expose(), otp.expose());
+        match verdict {
+            Some(code) => {
+                self.codes[code].uses += 1;
+                self.operations[current].right = Some(code);
+            }
+            None => {
+                let here = self.codes.iter_mut();
+                let here = here.filter(|code| code.number == number && code.reference == reference.expose());
+                here.for_each(|code| code.wrong += 1);
+            }
+        }
+        self.trace(|_| format!("#{current} provider finds {verdict:?} for {}", otp.expose()));
+        if verdict.is_some() { Verdict::Valid } else { Verdict::Invalid }
+    }
+
+    /// The code of this number and reference that the provider takes for right.
+    fn look_up(&self, number: usize, reference: &str, otp: &str) -> Option<usize> {
+        self.codes.iter().position(|code| {
+            code.number == number
+                && code.reference == reference
+                && code.code == otp
+                && !code.dead
+                && code.expires > self.now
+                && (code.uses == 0 || self.setup.takes_twice)
+                && (!self.setup.provider_counts || code.wrong < code.allowed)
+        })
+    }
+
+    // ---- what callers were told
+
+    pub(crate) fn sent(&mut self, operation: usize, answer: &Result<(ReferenceId, Millis), Error>) {
+        let fate = self.operations[operation].fate;
+        let number = self.operations[operation].intent.number;
+        match answer {
+            Ok((reference, _)) => {
+                let own = |code: &ProviderCode| code.operation == Some(operation);
+                let key = self.operations[operation].intent.owned_key(&self.setup);
+                let same_key = |code: &ProviderCode| {
+                    let of = code.operation.map(|of| &self.operations[of].intent);
+                    key.is_some() && of.is_some_and(|intent| intent.owned_key(&self.setup) == key)
+                };
+                let text = self.codes.iter().rev().find(|code| own(code) || fate == Fate::NotAsked && same_key(code));
+                let told_rightly = text.is_some_and(|code| code.reference == reference.expose());
+                if !told_rightly {
+                    self.violated(Invariant::Truth, format!("#{operation} is told of a text that never left"));
+                }
+                self.told.push((number, reference.expose().to_owned()));
+            }
+            Err(error) if matches!(fate, Fate::Sent | Fate::Unclear) && !error.is_delivery_unknown() => {
+                let what = format!("#{operation} is told {:?} although its text may have left", error.code());
+                self.violated(Invariant::Truth, what);
+            }
+            Err(_) => {}
+        }
+        let said = answer.as_ref().map(|_| "sent").map_err(Error::code);
+        self.finish(operation, &format!("{said:?}"));
+    }
+
+    pub(crate) fn verified(&mut self, operation: usize, answer: &Result<ReferenceId, Error>) {
+        if answer.is_ok() {
+            self.succeeded(operation);
+        }
+        let said = answer.as_ref().map(|_| "valid").map_err(Error::code);
+        self.finish(operation, &format!("{said:?}"));
+    }
+
+    fn succeeded(&mut self, operation: usize) {
+        let seen = &self.operations[operation];
+        let (now, winner) = (seen.now, seen.intent.winner(operation));
+        let (Some(key), number) = (seen.verification.clone(), seen.intent.number) else { return };
+        let otp = seen.intent.otp.clone();
+        let own = seen.right.zip(seen.paid.clone());
+        let (place, generation) = if let Some((right, (of, generation, place))) = own {
+            let code = &self.codes[right];
+            let chain = &self.chains[&of][place];
+            let right_code = of == key
+                && code.number == number
+                && code.code == otp
+                && Some(&key)
+                    == ReferenceId::parse(&code.reference)
+                        .ok()
+                        .map(|it| self.keys.verification(&it, &self.numbers[number]))
+                        .as_ref();
+            let in_time = now < chain.expires;
+            let used = self
+                .wins
+                .iter()
+                .rev()
+                .filter(|win| win.key == key && (win.chain, win.generation) != (place, generation))
+                .take(1)
+                .any(|win| win.code == Some(right) && (win.chain, win.generation) != (place, generation));
+            if !right_code {
+                self.violated(Invariant::I6, format!("#{operation} succeeds with a code of another verification"));
+            }
+            if !in_time {
+                self.violated(Invariant::I6, format!("#{operation} succeeds after the end of its code"));
+            }
+            if used {
+                self.violated(Invariant::I6, format!("#{operation} succeeds with a code that was used before"));
+            }
+            self.codes[right].won = true;
+            (place, generation)
+        } else {
+            // The same yes over again.
+            let before = self.wins.iter().rev().find(|win| {
+                let same_code = win.code.is_some_and(|code| self.codes[code].code == otp);
+                win.key == key && win.winner == winner && same_code && now.since(win.at) < SAME_YES
+            });
+            match before {
+                Some(win) => (win.chain, win.generation),
+                None => return self.violated(Invariant::I6, format!("#{operation} succeeds unasked")),
+            }
+        };
+        match self.answered.get(&(key.clone(), place, generation)) {
+            Some(other) if *other != winner => {
+                self.violated(Invariant::I3, format!("#{operation} is the second success of generation {generation}"));
+            }
+            _ => {
+                self.answered.insert((key, place, generation), winner);
+            }
+        }
+    }
+
+    pub(crate) fn claimed(&mut self, operation: usize, answer: &Result<ReferenceId, Error>) {
+        if answer.is_ok() {
+            let seen = &self.operations[operation];
+            let (now, claimant) = (seen.now, seen.intent.winner(operation));
+            let key = seen.verification.clone().unwrap();
+            let problem = match self.wins.iter_mut().rev().find(|win| win.key == key) {
+                None => Some("what nobody won"),
+                Some(win) if win.claimant.as_ref().is_some_and(|other| *other != claimant) => Some("a second time"),
+                Some(win) if win.claimant.is_none() && now.since(win.at) >= CLAIMABLE => Some("too late"),
+                Some(win) => {
+                    win.claimant = Some(claimant);
+                    None
+                }
+            };
+            if let Some(problem) = problem {
+                self.violated(Invariant::I3, format!("#{operation} claims {problem}"));
+            }
+        }
+        let said = answer.as_ref().map(|_| "claimed").map_err(Error::code);
+        self.finish(operation, &format!("{said:?}"));
+    }
+
+    pub(crate) fn finish(&mut self, operation: usize, said: &str) {
+        let what = self.operations[operation].intent.what;
+        *self.answers.entry(format!("{what:?} {said}")).or_default() += 1;
+        self.trace(|_| format!("#{operation} ends: {said}"));
+    }
+
+    // ---- what actors can know
+
+    /// Whether a guess at the newest code would be asked, as far as attempts go.
+    pub(crate) fn can_guess(&self) -> bool {
+        let Some(code) = self.codes.last() else { return false };
+        let opened = code.operation.and_then(|operation| self.operations[operation].opened.as_ref());
+        let chain = opened.and_then(|(key, _)| self.chains.get(key)).and_then(|chains| chains.last());
+        chain.is_some_and(|chain| !chain.ended && chain.paid < chain.allowed)
+    }
+
+    pub(crate) fn is_locked(&self, number: usize) -> bool {
+        let book = &self.number_books[number];
+        book.charges.iter().filter(|charge| **charge > book.cleared).count() >= LOCKED as usize
+    }
+
+    // ---- at the end of a run
+
+    /// The codes that their owners must be able to verify now: delivered, good at the provider, in time, and of a
+    /// verification that is not over.
+    pub(crate) fn verifiable(&self) -> Vec<usize> {
+        let is = |(index, code): &(usize, &ProviderCode)| {
+            let reference = ReferenceId::parse(&code.reference).unwrap();
+            let key = self.keys.verification(&reference, &self.numbers[code.number]);
+            let chain = self.chains.get(&key).and_then(|chains| chains.last());
+            let of_chain = |chain: &Chain| {
+                let opened = code.operation.and_then(|of| self.operations[of].opened.as_ref());
+                opened.is_some_and(|(_, generation)| *generation >= chain.first_generation)
+            };
+            let open = chain.is_some_and(|chain| {
+                !chain.of_other_software && !chain.ended && chain.paid < chain.allowed && of_chain(chain)
+            });
+            let book = &self.number_books[code.number];
+            let failures = book.charges.iter().filter(|charge| **charge > book.unlocked).count();
+            open && code.told > self.now
+                && !code.won
+                && failures < LOCKED as usize
+                && self.look_up(code.number, &code.reference, &code.code) == Some(*index)
+        };
+        self.codes.iter().enumerate().filter(is).map(|(index, _)| index).collect()
+    }
+
+    pub(crate) fn not_verifiable(&mut self, code: usize, said: &str) {
+        self.violated(Invariant::Liveness, format!("code {code} arrived and is refused: {said}"));
+    }
+
+    /// In a run in which the ledger never failed, its counters are the texts that left or may have left.
+    pub(crate) fn compare_counters(&mut self) {
+        let mut budgets: BTreeMap<(Key, String), u64> = BTreeMap::new();
+        let mut prefixes: BTreeMap<Key, u64> = BTreeMap::new();
+        let unclear = self.operations.iter().filter(|it| it.fate == Fate::Unclear);
+        let unclear: Vec<_> = unclear.map(|it| (it.intent.number, it.now)).collect();
+        let left: Vec<_> = self.texts.iter().copied().chain(unclear).collect();
+        for (number, at) in left {
+            let spending = self.setup.budgets.spending(self.numbers[number].country().unwrap(), at);
+            for line in spending.lines {
+                *budgets.entry((spending.key.clone(), line.counter)).or_default() += line.amount;
+            }
+            for rate in &self.setup.prefix_limits {
+                *prefixes
+                    .entry(self.keys.prefix(&self.numbers[number], Window::around(at, rate.window)))
+                    .or_default() += 1;
+            }
+        }
+        for (key, counters) in self.memory.budgets() {
+            for (counter, count) in counters {
+                let expected = budgets.get(&(key.clone(), counter.clone())).copied().unwrap_or_default();
+                if count != expected {
+                    self.violated(Invariant::I8, format!("{counter} says {count}, but {expected} left"));
+                }
+            }
+        }
+        for (key, count) in self.memory.counters().into_iter().filter(|(key, _)| key.as_str().starts_with("R#")) {
+            let expected = prefixes.get(&key).copied().unwrap_or_default();
+            if count != expected {
+                self.violated(Invariant::I8, format!("a prefix says {count}, but {expected} left"));
+            }
+        }
+    }
+}
+
+fn country_index(country: Country) -> usize {
+    country.as_str().bytes().fold(0, |index, byte| index * 256 + usize::from(byte))
+}

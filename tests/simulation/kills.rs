@@ -1,0 +1,1 @@
+//! A death at every step of every operation, and its client trying again.

@@ -1,0 +1,287 @@
+//! Ledgers with one rule broken: the simulation must see each.
+
+use async_trait::async_trait;
+use otp_lambda::ledger::{
+    Again, Attempt, Charge, Key, KeyClaim, KeyOutcome, Ledger, Mac, Millis, Number, NumberCharge, Opening, Reservation,
+    Said, Settled, Step, Success, Switches, Unavailable, Verification,
+};
+use otp_lambda::policy::{SendLimits, Spending};
+use simulator::MemoryLedger;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use crate::books::Shared;
+use crate::store::{OwnedOpening, turn};
+
+/// Which rule is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Naive {
+    /// Charged after the provider has answered, and not at all where it has not.
+    ChargesAfterAsking,
+    /// Looks whether an attempt is left, and takes it a moment later.
+    SpendsAttemptsInTwoSteps,
+    /// Whoever is right wins.
+    ConsumesWithoutCondition,
+    /// A key that is pending for thirty seconds is free again.
+    TakesOverPendingKeys,
+    /// Looks whether there is a place, and takes it a moment later.
+    ReservesInTwoSteps,
+    /// Looks whether there is budget left, and spends it a moment later.
+    SpendsInTwoSteps,
+    /// A resend that was refused ends the verification.
+    FailsRefusedResends,
+    /// A success sets the failures to nothing, those that came after its charge too.
+    ClearsEverything,
+    /// Gives the budget back where nobody knows whether the text left.
+    RefundsUnclearSends,
+    /// Writes the record when the text has left.
+    WritesBehind,
+    /// Counts failures by verification.
+    CountsGuessesByReference,
+    /// Forgets the code that was used.
+    ForgetsUsedCodes,
+}
+
+pub(crate) struct NaiveLedger {
+    naive: Naive,
+    inner: MemoryLedger,
+    books: Shared,
+    notes: Mutex<Notes>,
+}
+
+/// What a broken rule needs to know of earlier steps.
+#[derive(Default)]
+struct Notes {
+    asked: BTreeMap<(Key, Mac), Millis>,
+    spent: BTreeMap<usize, Spending>,
+    verification: BTreeMap<usize, Key>,
+    unwritten: BTreeMap<(Key, u64), Unwritten>,
+}
+
+enum Unwritten {
+    First(Option<u64>, OwnedOpening),
+    Again(u64, Millis, String),
+}
+
+impl NaiveLedger {
+    pub(crate) fn new(naive: Naive, inner: MemoryLedger, books: Shared) -> Self {
+        Self { naive, inner, books, notes: Mutex::default() }
+    }
+
+    fn operation(&self) -> usize {
+        self.books.lock().current
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap()
+    }
+
+    /// Under which name the failures of a guess are counted.
+    fn failures_of(&self, key: &Key) -> Key {
+        let by_reference = self.naive == Naive::CountsGuessesByReference;
+        let verification = self.notes().verification.get(&self.operation()).cloned();
+        verification.filter(|_| by_reference).unwrap_or_else(|| key.clone())
+    }
+
+    async fn may_be_asked(&self, key: &Key, guess: &Mac, now: Millis) -> Result<Attempt, Unavailable> {
+        let stored = self.inner.verification(key).await?;
+        let fresh = |stored: &Verification| {
+            let last = stored.last_guess.as_ref();
+            last.is_none_or(|last| last.mac != *guess || last.said == Said::Unclear)
+        };
+        Ok(match stored {
+            Some(mut stored) if stored.is_open(now) && fresh(&stored) => {
+                stored.left -= 1;
+                Attempt::Paid(stored)
+            }
+            stored => Attempt::Refused(stored),
+        })
+    }
+}
+
+#[async_trait]
+impl Ledger for NaiveLedger {
+    async fn switches(&self) -> Result<Switches, Unavailable> {
+        self.inner.switches().await
+    }
+
+    async fn count(&self, key: &Key, cap: u64, expires: Millis) -> Result<bool, Unavailable> {
+        self.inner.count(key, cap, expires).await
+    }
+
+    async fn uncount(&self, key: &Key) -> Result<(), Unavailable> {
+        self.inner.uncount(key).await
+    }
+
+    async fn spend(&self, spending: &Spending) -> Result<Option<usize>, Unavailable> {
+        let operation = self.operation();
+        self.notes().spent.insert(operation, spending.clone());
+        if self.naive != Naive::SpendsInTwoSteps {
+            return self.inner.spend(spending).await;
+        }
+        let budgets = self.inner.budgets();
+        let spent =
+            |counter: &str| budgets.get(&spending.key).and_then(|day| day.get(counter)).copied().unwrap_or_default();
+        let over = spending.lines.iter().position(|line| spent(&line.counter).saturating_add(line.amount) > line.cap);
+        if over.is_some() {
+            return Ok(over);
+        }
+        turn().await;
+        let mut anyway = spending.clone();
+        anyway.lines.iter_mut().for_each(|line| line.cap = u64::MAX);
+        self.inner.spend(&anyway).await
+    }
+
+    async fn refund(&self, spending: &Spending) -> Result<(), Unavailable> {
+        self.inner.refund(spending).await
+    }
+
+    async fn claim_key(&self, key: &Key, fingerprint: &Mac, now: Millis) -> Result<KeyClaim, Unavailable> {
+        match self.inner.claim_key(key, fingerprint, now).await? {
+            KeyClaim::Held(held)
+                if self.naive == Naive::TakesOverPendingKeys
+                    && held.outcome == KeyOutcome::Pending
+                    && now.since(held.at) >= Duration::from_secs(30) =>
+            {
+                Ok(KeyClaim::Claimed)
+            }
+            claim => Ok(claim),
+        }
+    }
+
+    async fn release_key(&self, key: &Key) -> Result<(), Unavailable> {
+        self.inner.release_key(key).await
+    }
+
+    async fn finish_key(&self, key: &Key, answer: Option<&str>) -> Result<(), Unavailable> {
+        self.inner.finish_key(key, answer).await
+    }
+
+    async fn number(&self, key: &Key) -> Result<Number, Unavailable> {
+        self.inner.number(key).await
+    }
+
+    async fn reserve_send(&self, key: &Key, limits: &SendLimits, now: Millis) -> Result<Reservation, Unavailable> {
+        if self.naive != Naive::ReservesInTwoSteps {
+            return self.inner.reserve_send(key, limits, now).await;
+        }
+        let number = self.inner.number(key).await?;
+        if limits.wait(&number, now).is_some() {
+            return Ok(Reservation::Refused(number));
+        }
+        turn().await;
+        self.inner.reserve_send(key, &SendLimits::parse("20/1s").unwrap(), now).await
+    }
+
+    async fn charge_number(&self, key: &Key, now: Millis) -> Result<NumberCharge, Unavailable> {
+        self.inner.charge_number(&self.failures_of(key), now).await
+    }
+
+    async fn clear_failures(&self, key: &Key, charge: Charge, now: Millis) -> Result<(), Unavailable> {
+        if self.naive == Naive::ClearsEverything {
+            return self.inner.unlock(key, now).await;
+        }
+        self.inner.clear_failures(&self.failures_of(key), charge, now).await
+    }
+
+    async fn unlock(&self, key: &Key, now: Millis) -> Result<(), Unavailable> {
+        self.inner.unlock(key, now).await
+    }
+
+    async fn verification(&self, key: &Key) -> Result<Option<Verification>, Unavailable> {
+        self.inner.verification(key).await
+    }
+
+    async fn open(&self, key: &Key, seen: Option<u64>, new: &Opening<'_>) -> Result<bool, Unavailable> {
+        if self.naive != Naive::WritesBehind {
+            return self.inner.open(key, seen, new).await;
+        }
+        let written = Unwritten::First(seen, OwnedOpening::of(new));
+        self.notes().unwritten.insert((key.clone(), seen.unwrap_or_default() + 1), written);
+        Ok(true)
+    }
+
+    async fn reopen(&self, key: &Key, seen: u64, again: &Again<'_>) -> Result<bool, Unavailable> {
+        if self.naive != Naive::WritesBehind {
+            return self.inner.reopen(key, seen, again).await;
+        }
+        let written = Unwritten::Again(seen, again.expires, again.provider.to_owned());
+        self.notes().unwritten.insert((key.clone(), seen + 1), written);
+        Ok(true)
+    }
+
+    async fn settle(&self, key: &Key, generation: u64, outcome: &Settled<'_>) -> Result<(), Unavailable> {
+        let unwritten = self.notes().unwritten.remove(&(key.clone(), generation));
+        match unwritten {
+            Some(Unwritten::First(seen, new)) => {
+                self.inner.open(key, seen, &new.opening()).await?;
+            }
+            Some(Unwritten::Again(seen, expires, provider)) => {
+                let again = Again { expires, provider: &provider, channel: "sms", language: "en-US" };
+                self.inner.reopen(key, seen, &again).await?;
+            }
+            None => {}
+        }
+        let spent = self.notes().spent.get(&self.operation()).cloned();
+        match (self.naive, outcome, spent) {
+            (Naive::FailsRefusedResends, Settled::Back { .. }, _) => {
+                self.inner.settle(key, generation, &Settled::Failed).await
+            }
+            (Naive::RefundsUnclearSends, Settled::Unclear, Some(spent)) => {
+                self.inner.refund(&spent).await?;
+                self.inner.settle(key, generation, outcome).await
+            }
+            _ => self.inner.settle(key, generation, outcome).await,
+        }
+    }
+
+    async fn spend_attempt(&self, key: &Key, guess: &Mac, now: Millis) -> Result<Attempt, Unavailable> {
+        let operation = self.operation();
+        self.notes().verification.insert(operation, key.clone());
+        match self.naive {
+            Naive::ChargesAfterAsking => {
+                self.notes().asked.insert((key.clone(), guess.clone()), now);
+                self.may_be_asked(key, guess, now).await
+            }
+            Naive::SpendsAttemptsInTwoSteps => {
+                let attempt = self.may_be_asked(key, guess, now).await?;
+                turn().await;
+                if let Attempt::Paid(_) = &attempt {
+                    self.inner.spend_attempt(key, guess, now).await?;
+                }
+                Ok(attempt)
+            }
+            Naive::ForgetsUsedCodes => Ok(match self.inner.spend_attempt(key, guess, now).await? {
+                Attempt::Paid(paid) => Attempt::Paid(Verification { used: None, ..paid }),
+                refused @ Attempt::Refused(_) => refused,
+            }),
+            _ => self.inner.spend_attempt(key, guess, now).await,
+        }
+    }
+
+    async fn note_answer(&self, key: &Key, generation: u64, guess: &Mac, said: Said) -> Result<(), Unavailable> {
+        if self.naive == Naive::ChargesAfterAsking {
+            let at = self.notes().asked.get(&(key.clone(), guess.clone())).copied();
+            if let (Said::Invalid, Some(at)) = (said, at) {
+                self.inner.spend_attempt(key, guess, at).await?;
+            }
+        }
+        self.inner.note_answer(key, generation, guess, said).await
+    }
+
+    async fn consume(&self, key: &Key, generation: u64, success: &Success) -> Result<Step, Unavailable> {
+        match self.inner.consume(key, generation, success).await? {
+            Step::Refused(Some(_)) if self.naive == Naive::ConsumesWithoutCondition => Ok(Step::Done),
+            step => Ok(step),
+        }
+    }
+
+    async fn cancel(&self, key: &Key, now: Millis) -> Result<Step, Unavailable> {
+        self.inner.cancel(key, now).await
+    }
+
+    async fn claim(&self, key: &Key, claimant: &Mac, now: Millis) -> Result<Step, Unavailable> {
+        self.inner.claim(key, claimant, now).await
+    }
+}

@@ -1,0 +1,112 @@
+//! Ten thousand runs, and as many more as one likes.
+
+use fastrand::Rng;
+use std::thread;
+use std::time::Instant;
+
+use crate::actors;
+use crate::books::{Fault, Violation};
+use crate::naive::Naive;
+use crate::sim::{Report, Setup, Sim};
+
+/// Seeds that once failed, and what each found.
+const KNOWN_SEEDS: &[(u64, &str)] = &[];
+
+const SEEDS: u64 = 10_000;
+const FAULTS: u64 = 100_000;
+
+fn setup_of(seed: u64, naive: Option<Naive>) -> (Rng, Setup) {
+    let mut rng = Rng::with_seed(seed);
+    let setup = Setup { naive, ..actors::setup(seed, &mut rng) };
+    (rng, setup)
+}
+
+/// Says which seed it was when something panics.
+struct Named(u64);
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            println!("this was seed {}", self.0);
+        }
+    }
+}
+
+/// One run.
+pub(crate) fn run(seed: u64, naive: Option<Naive>) -> Result<Report, Violation> {
+    let _named = Named(seed);
+    let (rng, setup) = setup_of(seed, naive);
+    Sim::new(rng, setup, false).run()
+}
+
+/// The same run again, written down.
+pub(crate) fn story(seed: u64, naive: Option<Naive>) -> String {
+    let (rng, setup) = setup_of(seed, naive);
+    let told = format!("seed {seed}: {setup:?}");
+    let mut sim = Sim::new(rng, setup, true);
+    let ended = sim.run().map(|_| ());
+    format!("{told}\n{}\n{ended:?}", sim.books.lock().last_lines(120))
+}
+
+fn run_all(seeds: impl Iterator<Item = u64>, mut after: impl FnMut(&Report)) -> Report {
+    let mut sum = Report::default();
+    for seed in seeds {
+        match run(seed, None) {
+            Ok(report) => sum.merge(&report),
+            Err(violation) => panic!("{violation:?}\n{}", story(seed, None)),
+        }
+        after(&sum);
+    }
+    sum
+}
+
+fn tell(sum: &Report, seconds: f64) {
+    let Report { seeds, operations, steps, texts, successes, faults, answers } = sum;
+    println!(
+        "{seeds} seeds, {operations} operations, {steps} steps, {texts} texts, {successes} successes, {} faults, \
+         {seconds:.1} s\n{faults}",
+        faults.sum()
+    );
+    for (answer, count) in answers {
+        println!("  {count:>9}  {answer}");
+    }
+}
+
+#[test]
+fn what_must_hold_holds_at_every_step_of_ten_thousand_seeds() {
+    let started = Instant::now();
+    for (seed, found) in KNOWN_SEEDS {
+        if let Err(violation) = run(*seed, None) {
+            panic!("again ({found}): {violation:?}\n{}", story(*seed, None));
+        }
+    }
+    let sum = run_all(0..SEEDS, |_| {});
+    tell(&sum, started.elapsed().as_secs_f64());
+    assert_eq!(sum.seeds, SEEDS);
+    assert!(sum.faults.sum() >= FAULTS, "{}", sum.faults.sum());
+    for (fault, name) in Fault::ALL {
+        assert!(sum.faults.of(fault) > 100, "{name}");
+    }
+}
+
+#[test]
+fn a_seed_is_always_the_same_run() {
+    for seed in [3, 4, 5, 25] {
+        assert_eq!(story(seed, None), story(seed, None));
+    }
+}
+
+#[test]
+#[ignore = "takes as long as one likes"]
+#[expect(clippy::disallowed_methods, reason = "how long is said by whoever starts it")]
+fn soak() {
+    let number = |name, otherwise| std::env::var(name).map_or(otherwise, |text| text.parse().unwrap());
+    let (first, seeds) = (number("OTP_SIMULATION_FIRST", 0), number("OTP_SIMULATION_SEEDS", 1_000_000));
+    let started = Instant::now();
+    let sum = run_all(first..first + seeds, |sum| {
+        if sum.seeds % 50_000 == 0 {
+            println!("{} seeds, {} faults, {:.0} s", sum.seeds, sum.faults.sum(), started.elapsed().as_secs_f64());
+        }
+    });
+    tell(&sum, started.elapsed().as_secs_f64());
+}

@@ -1,0 +1,462 @@
+//! One run: actors begin operations, dice decide who goes on, the clock moves in between.
+
+use fastrand::Rng;
+use futures_util::FutureExt;
+use otp_lambda::error::{Code, Error};
+use otp_lambda::ledger::{Keys, Ledger, Millis};
+use otp_lambda::otp::Otp;
+use otp_lambda::phone::PhoneNumber;
+use otp_lambda::policy::{AllowedCountries, Budgets, Rate, SendLimits};
+use otp_lambda::reference::ReferenceId;
+use otp_lambda::service::{
+    Caller, Defaults, Guard, LedgerPolicy, Moment, Origination, Reference, ReferenceIds, Rules, SendRequest, Service,
+    VerificationRequest, VerifyRequest,
+};
+use otp_lambda::telemetry::Record;
+use simulator::MemoryLedger;
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::actors::{self, BRAND, Intent, SOURCE, What, Who};
+use crate::books::{Books, Counts, Plan, Shared, TIME_LIMIT, Violation};
+use crate::naive::{Naive, NaiveLedger};
+use crate::provider::FakeProvider;
+use crate::store::Store;
+
+/// 2027-01-15, at 07:59:30 UTC: an hour ends soon.
+const START: Millis = Millis(1_799_999_970_000);
+
+/// A step that fails is waited for no longer than this by the clock.
+const LATEST: Duration = Duration::from_secs(30);
+
+const SECRET: &[u8] = b"the secret of a simulation, of forty-three characters";
+
+/// What differs from run to run.
+#[derive(Debug, Clone)]
+pub(crate) struct Setup {
+    pub(crate) numbers: Vec<&'static str>,
+    pub(crate) derived: bool,
+    /// Whether callers are vouched for: all, none, or some.
+    pub(crate) authenticated: Option<bool>,
+    pub(crate) send_limits: SendLimits,
+    pub(crate) prefix_limits: Vec<Rate>,
+    pub(crate) source_limits: Vec<Rate>,
+    pub(crate) budgets: Budgets,
+    pub(crate) attempts: u8,
+    pub(crate) validity_minutes: u8,
+    /// A second code ends the first.
+    pub(crate) kills_first: bool,
+    /// A right code is right again.
+    pub(crate) takes_twice: bool,
+    /// The provider counts wrong guesses, too.
+    pub(crate) provider_counts: bool,
+    /// The provider takes codes for a while after their end.
+    pub(crate) lax_expiry: bool,
+    /// Execution environments, each with its own view of the switches.
+    pub(crate) instances: usize,
+    pub(crate) plan: Plan,
+    pub(crate) operations: usize,
+    pub(crate) most_at_once: usize,
+    /// Somebody guesses as much as can be.
+    pub(crate) siege: bool,
+    pub(crate) naive: Option<Naive>,
+}
+
+impl Setup {
+    pub(crate) fn validity(&self) -> Duration {
+        Duration::from_mins(self.validity_minutes.into())
+    }
+}
+
+/// How an operation ended.
+pub(crate) enum Outcome {
+    Sent(Result<(ReferenceId, Millis), Error>),
+    Verified(Result<ReferenceId, Error>),
+    Claimed(Result<ReferenceId, Error>),
+    Other(Result<(), Error>),
+    /// Its process ended in the middle of it.
+    Died,
+}
+
+impl Outcome {
+    pub(crate) fn code(&self) -> Option<Code> {
+        match self {
+            Self::Sent(Err(error))
+            | Self::Verified(Err(error))
+            | Self::Claimed(Err(error))
+            | Self::Other(Err(error)) => Some(error.code()),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_ok(&self) -> bool {
+        self.code().is_none() && !matches!(self, Self::Died)
+    }
+}
+
+struct Task {
+    operation: usize,
+    future: Pin<Box<dyn Future<Output = Outcome>>>,
+}
+
+/// What a run came to, if nothing was violated.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    pub(crate) seeds: u64,
+    pub(crate) operations: u64,
+    pub(crate) steps: u64,
+    pub(crate) texts: u64,
+    pub(crate) successes: u64,
+    pub(crate) faults: Counts,
+    pub(crate) answers: BTreeMap<String, u64>,
+}
+
+impl Report {
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.seeds += other.seeds;
+        self.operations += other.operations;
+        self.steps += other.steps;
+        self.texts += other.texts;
+        self.successes += other.successes;
+        self.faults.merge(&other.faults);
+        for (answer, count) in &other.answers {
+            *self.answers.entry(answer.clone()).or_default() += count;
+        }
+    }
+}
+
+pub(crate) struct Sim {
+    pub(crate) books: Shared,
+    pub(crate) memory: MemoryLedger,
+    services: Vec<Arc<Service>>,
+    tasks: Vec<Task>,
+    /// What did not succeed and could be tried again.
+    failed: Vec<Intent>,
+    successes: u64,
+}
+
+impl Sim {
+    pub(crate) fn new(rng: Rng, setup: Setup, trace: bool) -> Self {
+        let setup = Arc::new(setup);
+        let memory = MemoryLedger::new();
+        let books = Shared::new(Books::new(rng, Arc::clone(&setup), memory.clone(), SECRET, START, trace));
+        let inner: Arc<dyn Ledger> = match setup.naive {
+            None => Arc::new(memory.clone()),
+            Some(naive) => Arc::new(NaiveLedger::new(naive, memory.clone(), books.clone())),
+        };
+        let service = |_| {
+            let store = Store { inner: Arc::clone(&inner), books: books.clone() };
+            let policy = LedgerPolicy {
+                send_limits: setup.send_limits.clone(),
+                prefix_limits: setup.prefix_limits.clone(),
+                source_limits: setup.source_limits.clone(),
+                budgets: setup.budgets.clone(),
+                test_numbers: Vec::new(),
+            };
+            let guard = Guard::new(Box::new(store), Keys::from_secret(SECRET), policy);
+            Arc::new(Service::new(rules(&setup), Box::new(FakeProvider { books: books.clone() }), Some(guard)))
+        };
+        let services = (0..setup.instances).map(service).collect();
+        Self { books, memory, services, tasks: Vec::new(), failed: Vec::new(), successes: 0 }
+    }
+
+    pub(crate) fn now(&self) -> Millis {
+        self.books.lock().now
+    }
+
+    pub(crate) fn set_plan(&self, plan: Plan) {
+        self.books.lock().plan = plan;
+    }
+
+    pub(crate) fn violation(&self) -> Option<Violation> {
+        self.books.lock().violation.clone()
+    }
+
+    // ---- operations
+
+    /// Begins an operation; nothing of it is done yet.
+    pub(crate) fn begin(&mut self, intent: &Intent) -> usize {
+        let mut books = self.books.lock();
+        let operation = books.begin(intent);
+        let service = Arc::clone(&self.services[books.rng.usize(..self.services.len())]);
+        let to = books.numbers[intent.number].clone();
+        let moment = Moment {
+            now: SystemTime::UNIX_EPOCH + Duration::from_millis(books.now.0),
+            started: Instant::now(),
+            time_left: Duration::MAX,
+        };
+        let validity_minutes = books.setup.validity_minutes;
+        drop(books);
+        let future = perform(service, to, intent.clone(), moment, validity_minutes);
+        self.tasks.push(Task { operation, future: Box::pin(future) });
+        operation
+    }
+
+    /// Lets one operation go on until its next turn.
+    fn go_on(&mut self, place: usize) -> Option<Outcome> {
+        let task = &mut self.tasks[place];
+        let operation = task.operation;
+        self.books.lock().current = operation;
+        let polled = task.future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let outcome = match polled {
+            _ if self.books.lock().operations[operation].crashed => Outcome::Died,
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => return None,
+        };
+        self.tasks.swap_remove(place);
+        self.ended(operation, &outcome);
+        Some(outcome)
+    }
+
+    fn ended(&mut self, operation: usize, outcome: &Outcome) {
+        let mut books = self.books.lock();
+        match outcome {
+            Outcome::Sent(answer) => books.sent(operation, answer),
+            Outcome::Verified(answer) => books.verified(operation, answer),
+            Outcome::Claimed(answer) => books.claimed(operation, answer),
+            Outcome::Other(answer) => {
+                let said = answer.as_ref().map_err(Error::code);
+                books.finish(operation, &format!("{said:?}"));
+            }
+            Outcome::Died => books.finish(operation, "dead"),
+        }
+        self.successes += u64::from(matches!(outcome, Outcome::Verified(Ok(_))));
+        if !outcome.is_ok() {
+            self.failed.push(books.operations[operation].intent.clone());
+        }
+    }
+
+    /// Does an operation from its beginning to its end, with nobody in between.
+    pub(crate) fn perform(&mut self, intent: &Intent) -> Outcome {
+        let operation = self.begin(intent);
+        loop {
+            let place = self.tasks.iter().position(|task| task.operation == operation).unwrap();
+            if let Some(outcome) = self.go_on(place) {
+                return outcome;
+            }
+        }
+    }
+
+    /// Does what is running at the same time to its end, in an order of the dice.
+    pub(crate) fn finish_all(&mut self) {
+        while !self.tasks.is_empty() {
+            let place = self.books.lock().rng.usize(..self.tasks.len());
+            self.go_on(place);
+        }
+    }
+
+    /// Does one of the steps that come late.
+    pub(crate) fn do_late(&mut self) {
+        let mut late = {
+            let mut books = self.books.lock();
+            let many = books.late.len();
+            let place = books.rng.usize(..many);
+            let late = books.late.swap_remove(place);
+            books.trace(|_| "a late step is done".to_owned());
+            late
+        };
+        while (&mut late).now_or_never().is_none() {}
+    }
+
+    pub(crate) fn do_all_late(&mut self) {
+        while !self.books.lock().late.is_empty() {
+            self.do_late();
+        }
+    }
+
+    /// Moves the clock. What has run for too long ends, and what is past its time to live goes.
+    pub(crate) fn advance(&mut self, by: Duration) {
+        if by >= LATEST {
+            self.do_all_late();
+        }
+        let mut books = self.books.lock();
+        books.now = books.now.plus(by);
+        books.trace(|_| format!("… {by:?} later"));
+        let now = books.now;
+        let mut old = Vec::new();
+        for task in &self.tasks {
+            if now.since(books.operations[task.operation].now) >= TIME_LIMIT {
+                books.kill(task.operation);
+                old.push(task.operation);
+            }
+        }
+        drop(books);
+        for operation in old {
+            self.tasks.retain(|task| task.operation != operation);
+            self.ended(operation, &Outcome::Died);
+        }
+        self.memory.sweep(now);
+    }
+
+    // ---- a whole run
+
+    pub(crate) fn run(&mut self) -> Result<Report, Violation> {
+        let setup = Arc::clone(&self.books.lock().setup);
+        let mut begun = 0;
+        while begun < setup.operations || !self.tasks.is_empty() {
+            let dice = self.books.lock().rng.u32(0..100);
+            let may_begin = begun < setup.operations && self.tasks.len() < setup.most_at_once;
+            if self.tasks.is_empty() && dice < 60 {
+                let by = actors::pause(&mut self.books.lock());
+                self.advance(by);
+            } else if may_begin && (self.tasks.is_empty() || dice < 12) {
+                let intents = actors::choose(&mut self.books.lock(), &mut self.failed);
+                begun += intents.len().max(1);
+                intents.iter().for_each(|intent| {
+                    self.begin(intent);
+                });
+            } else if dice < 16 {
+                self.while_running(&setup);
+            } else if !self.tasks.is_empty() {
+                let place = self.books.lock().rng.usize(..self.tasks.len());
+                self.go_on(place);
+            }
+            if let Some(violation) = self.violation() {
+                return Err(violation);
+            }
+        }
+        self.epilogue();
+        match self.violation() {
+            Some(violation) => Err(violation),
+            None => Ok(self.report()),
+        }
+    }
+
+    fn while_running(&mut self, setup: &Setup) {
+        let mut books = self.books.lock();
+        let late = !books.late.is_empty() && books.rng.bool();
+        let long = setup.plan == Plan::ByChance && books.rng.u32(0..50) == 0;
+        let by = if long { books.rng.u64(1_000..12_000) } else { books.rng.u64(0..80) };
+        drop(books);
+        if late {
+            self.do_late();
+        } else if long || !setup.is_quiet() {
+            self.advance(Duration::from_millis(by));
+        }
+    }
+
+    /// All is quiet again: whoever has a code can use it, and the counters are right.
+    pub(crate) fn epilogue(&mut self) {
+        self.do_all_late();
+        let plan = std::mem::replace(&mut self.books.lock().plan, Plan::Never);
+        if matches!(plan, Plan::Never | Plan::OnlyTheProvider) {
+            self.books.lock().compare_counters();
+        }
+        self.advance(Duration::from_secs(6));
+        self.use_codes();
+    }
+
+    /// Every code that must be good is used by its owner.
+    pub(crate) fn use_codes(&mut self) {
+        loop {
+            let mut books = self.books.lock();
+            let good = books.verifiable();
+            let Some(&code) = good.last() else { return };
+            let intent = actors::honest_guess(&mut books, code);
+            drop(books);
+            let outcome = self.perform(&intent);
+            if !outcome.is_ok() {
+                self.books.lock().not_verifiable(code, &format!("{:?}", outcome.code()));
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn report(&self) -> Report {
+        let books = self.books.lock();
+        Report {
+            seeds: 1,
+            operations: books.operations.len() as u64,
+            steps: books.steps,
+            texts: books.codes.len() as u64,
+            successes: self.successes,
+            faults: books.counts,
+            answers: books.answers.clone(),
+        }
+    }
+}
+
+impl Setup {
+    fn is_quiet(&self) -> bool {
+        self.plan == Plan::Never
+    }
+}
+
+fn rules(setup: &Setup) -> Rules {
+    Rules {
+        allowed_countries: AllowedCountries::parse("US,GB,JM").unwrap(),
+        reference_ids: if setup.derived { ReferenceIds::Derived } else { ReferenceIds::Random },
+        defaults: Defaults {
+            brand_name: BRAND.to_owned(),
+            source: SOURCE.to_owned(),
+            language: "en-US",
+            code_length: 6,
+            validity_minutes: setup.validity_minutes,
+            allowed_attempts: setup.attempts,
+        },
+        origination: Origination { default: "+12065550100".to_owned(), by_country: Vec::new() },
+        dlt: None,
+    }
+}
+
+fn caller(who: &Who) -> Caller {
+    Caller {
+        principal: who.principal.map(str::to_owned),
+        address: who.address.map(|last| [192, 0, 2, last].into()),
+        idempotency_key: who.key.clone(),
+    }
+}
+
+async fn perform(
+    service: Arc<Service>,
+    to: PhoneNumber,
+    intent: Intent,
+    moment: Moment,
+    validity_minutes: u8,
+) -> Outcome {
+    let record = &mut Record::default();
+    let caller = caller(&intent.who);
+    let given = intent.reference.as_deref().map(|reference| ReferenceId::parse(reference).unwrap());
+    let reference = || match &given {
+        Some(given) => Reference::Given(given.clone()),
+        None => Reference::Of { brand_name: BRAND.to_owned(), source: SOURCE.to_owned() },
+    };
+    match intent.what {
+        What::Send => {
+            let request = SendRequest {
+                to,
+                brand_name: BRAND.to_owned(),
+                source: SOURCE.to_owned(),
+                language: "en-US",
+                channel: "sms",
+                code_length: 6,
+                validity_minutes,
+                allowed_attempts: intent.attempts,
+                reference: given,
+            };
+            let answer = service.send(&request, &caller, moment, record).await;
+            Outcome::Sent(answer.map(|sent| (sent.reference, Millis(sent.receipt.expires))))
+        }
+        What::Verify => {
+            let otp = Otp::parse(&intent.otp, &service.limits().code_length).unwrap();
+            let request = VerifyRequest { to, otp, reference: reference() };
+            Outcome::Verified(service.verify(&request, &caller, moment, record).await)
+        }
+        What::Claim => {
+            let request = VerificationRequest { to, reference: reference() };
+            Outcome::Claimed(service.claim(&request, &caller, moment, record).await)
+        }
+        What::Cancel => {
+            let request = VerificationRequest { to, reference: reference() };
+            Outcome::Other(service.cancel(&request, moment, record).await.map(|_| ()))
+        }
+        What::Status => {
+            let request = VerificationRequest { to, reference: reference() };
+            Outcome::Other(service.status(&request, moment, record).await.map(|_| ()))
+        }
+        What::Unlock => Outcome::Other(service.unlock(&to, moment).await),
+    }
+}
