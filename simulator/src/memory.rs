@@ -487,6 +487,7 @@ mod tests {
             code_length: 6,
             language: "en-US",
             brand_name: "Example",
+            forget: &[],
         };
         assert!(ledger.open(&key, None, &opening).await.unwrap());
         lives_until(&ledger, end.plus(VERIFICATION_KEPT), |ledger| ledger.verifications().len());
