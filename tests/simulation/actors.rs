@@ -108,6 +108,7 @@ pub(crate) fn setup(seed: u64, rng: &mut fastrand::Rng) -> Setup {
         most_at_once: if siege { 14 } else { rng.usize(2..=6) },
         siege,
         naive: None,
+        twin: false,
     }
 }
 

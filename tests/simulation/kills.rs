@@ -163,6 +163,7 @@ fn setup(case: &Case, kills_first: bool, takes_twice: bool, naive: Option<Naive>
         most_at_once: 1,
         siege: false,
         naive,
+        twin: false,
     }
 }
 
