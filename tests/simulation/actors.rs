@@ -124,7 +124,12 @@ pub(crate) fn pause(books: &mut Books) -> Duration {
         94..98 => rng.u64(3_600_000..8_000_000),
         _ => rng.u64(80_000_000..260_000_000),
     };
-    let millis = if books.setup.siege && rng.u32(0..3) == 0 { 90_000_000 } else { millis };
+    // A siege waits until it may go on, and once in a while until everything could be forgotten.
+    let millis = match rng.u32(0..100) {
+        0 if books.setup.siege => 91 * 24 * 3_600_000,
+        1..34 if books.setup.siege => 90_000_000,
+        _ => millis,
+    };
     Duration::from_millis(millis)
 }
 
