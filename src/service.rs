@@ -390,8 +390,7 @@ impl Service {
             NumberCharge::Locked => return Err(guard::locked()),
         };
 
-        let used = paid.used.as_ref().is_some_and(|used| used.code == guess && used.until > now);
-        let verdict = if used {
+        let verdict = if paid.has_used(&guess, now) {
             // AWS does not say that a code works once only.
             Ok(Verdict::Invalid)
         } else if paid.provider == TEST {
@@ -582,6 +581,7 @@ impl Service {
             code_length: request.otp.length(),
             language: defaults.language,
             brand_name,
+            forget: &[],
         }
     }
 

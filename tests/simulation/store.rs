@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use otp_lambda::ledger::{
     Again, Attempt, Charge, Key, KeyClaim, Ledger, Mac, Millis, Number, NumberCharge, Opening, Reservation, Said,
-    Settled, State, Step, Success, Switches, Unavailable, Verification,
+    Settled, State, Step, Success, Switches, Unavailable, UsedCode, Verification,
 };
 use otp_lambda::policy::{SendLimits, Spending};
 use std::future::{Future, pending};
@@ -104,6 +104,7 @@ pub(crate) struct OwnedOpening {
     channel: String,
     language: String,
     brand_name: String,
+    forget: Vec<UsedCode>,
 }
 
 impl OwnedOpening {
@@ -118,6 +119,7 @@ impl OwnedOpening {
             channel: new.channel.to_owned(),
             language: new.language.to_owned(),
             brand_name: new.brand_name.to_owned(),
+            forget: new.forget.to_vec(),
         }
     }
 
@@ -132,6 +134,7 @@ impl OwnedOpening {
             code_length: self.code_length,
             language: &self.language,
             brand_name: &self.brand_name,
+            forget: &self.forget,
         }
     }
 }
@@ -249,7 +252,7 @@ impl Ledger for Store {
     }
 
     async fn settle(&self, key: &Key, generation: u64, outcome: &Settled<'_>) -> Result<(), Unavailable> {
-        let ((inner, ..), key) = (self.here(), key.clone());
+        let ((inner, books, _), key) = (self.here(), key.clone());
         let (message_id, outcome) = match *outcome {
             Settled::Sent { message_id } => (message_id.map(str::to_owned), None),
             Settled::Unclear => (None, Some(Settled::Unclear)),
@@ -258,6 +261,9 @@ impl Ledger for Store {
         };
         let job = async move {
             let outcome = outcome.unwrap_or(Settled::Sent { message_id: message_id.as_deref() });
+            if let Settled::Failed = outcome {
+                books.lock().saw_failure(&key);
+            }
             inner.settle(&key, generation, &outcome).await
         };
         self.step("settle", true, Box::pin(job)).await
