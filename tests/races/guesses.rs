@@ -3,7 +3,7 @@
 use crate::store::{NewStore, Store, over_both_stores};
 use crate::table::Flaw;
 use crate::world::{
-    MILLISECOND, MINUTE, Name, SECOND, Setup, World, at_once, check, holds_and_sees, number, tally, word, wrong,
+    MILLISECOND, MINUTE, Name, Setup, World, at_once, check, holds_and_sees, number, tally, word, wrong,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -65,7 +65,8 @@ pub(crate) struct Table(Arc<Inner>);
 struct Inner {
     store: Arc<dyn Ledger>,
     flaw: Option<Flaw>,
-    /// So many steps are on their way at once: the adapter gives up on one after a second, and ten thousand take longer.
+    /// Two steps are at the store at once, and all others wait between theirs: the adapter gives up on a step that takes
+    /// a second, which ten thousand at once would on any machine.
     at_once: Semaphore,
     done: Mutex<Vec<Done>>,
     lost_answers: AtomicUsize,
@@ -85,7 +86,7 @@ impl Table {
         Self(Arc::new(Inner {
             store,
             flaw,
-            at_once: Semaphore::new(8),
+            at_once: Semaphore::new(2),
             done: Mutex::default(),
             lost_answers: AtomicUsize::new(0),
             naive: Mutex::default(),
@@ -321,6 +322,7 @@ impl Ledger for Table {
                 code_length: 8,
                 language: again.language,
                 brand_name: "ExampleCorp",
+                forget: &[],
             };
             self.step(async { self.0.store.open(key, Some(seen), &new).await }).await?
         } else {
