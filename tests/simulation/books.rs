@@ -963,8 +963,10 @@ impl Books {
         if answer.is_ok() {
             let seen = &self.operations[operation];
             let (claimant, key) = (Some(seen.intent.winner(operation)), seen.verification.as_ref());
-            if !self.wins.iter().any(|win| Some(&win.key) == key && win.claimant == claimant) {
-                self.violated(Invariant::I3, format!("#{operation} claims what it has not"));
+            let now = seen.now;
+            let in_time = |at: Millis| now.since(at) < CLAIMABLE;
+            if !self.wins.iter().any(|win| Some(&win.key) == key && win.claimant == claimant && in_time(win.at)) {
+                self.violated(Invariant::I3, format!("#{operation} claims what it has not, or too late"));
             }
         }
         let said = answer.as_ref().map(|_| "claimed").map_err(Error::code);
