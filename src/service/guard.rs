@@ -566,8 +566,9 @@ pub(super) fn why_not_consumed(seen: Option<&Verification>, success: &Success) -
 /// Why a verification cannot be claimed; `Ok` if this claimant has it already.
 pub(super) fn why_not_claimed(seen: Option<&Verification>, claimant: &Mac, now: Millis) -> Result<(), Error> {
     let seen = seen.ok_or_else(not_found)?;
+    let in_time = seen.success.as_ref().is_some_and(|success| now.since(success.at) < CLAIMABLE);
     match seen.phase(now) {
-        Phase::Verified if seen.claimed.as_ref() == Some(claimant) => Ok(()),
+        Phase::Verified if seen.claimed.as_ref() == Some(claimant) && in_time => Ok(()),
         Phase::Verified if seen.claimed.is_some() => {
             Err(Error::new(Code::AlreadyVerified, "This verification was claimed before; it is good for one claim."))
         }

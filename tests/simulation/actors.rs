@@ -108,6 +108,7 @@ pub(crate) fn setup(seed: u64, rng: &mut fastrand::Rng) -> Setup {
         most_at_once: if siege { 14 } else { rng.usize(2..=6) },
         siege,
         naive: None,
+        twin: false,
     }
 }
 
@@ -123,7 +124,12 @@ pub(crate) fn pause(books: &mut Books) -> Duration {
         94..98 => rng.u64(3_600_000..8_000_000),
         _ => rng.u64(80_000_000..260_000_000),
     };
-    let millis = if books.setup.siege && rng.u32(0..3) == 0 { 90_000_000 } else { millis };
+    // A siege waits until it may go on, and once in a while until everything could be forgotten.
+    let millis = match rng.u32(0..100) {
+        0 if books.setup.siege => 91 * 24 * 3_600_000,
+        1..34 if books.setup.siege => 90_000_000,
+        _ => millis,
+    };
     Duration::from_millis(millis)
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::actors::{Intent, What, Who};
 use crate::books::{Fault, Invariant, Plan, ProviderCode, Violation};
 use crate::naive::Naive;
-use crate::sim::{Setup, Sim};
+use crate::sim::{Outcome, Setup, Sim};
 
 /// What is done to a step.
 const FAULTS: [Fault; 5] = [Fault::CrashBefore, Fault::CrashAfter, Fault::AnswerLost, Fault::Refused, Fault::Late];
@@ -163,6 +163,7 @@ fn setup(case: &Case, kills_first: bool, takes_twice: bool, naive: Option<Naive>
         most_at_once: 1,
         siege: false,
         naive,
+        twin: false,
     }
 }
 
@@ -191,6 +192,10 @@ fn dies(case: &Case, death: &Death, trace: bool) -> Option<Sim> {
     sim.set_plan(Plan::Never);
     if sim.books.lock().counts.sum() == 0 {
         return None;
+    }
+    if sim.books.lock().operations[operation].went_wrong == Some("consume") && !matches!(first, Outcome::Died) {
+        // The code is used up at the provider: this is the one step that is tried again at once.
+        assert!(first.is_ok(), "{}: {:?}", case.name, first.code());
     }
     sim.advance(death.wait);
     if !first.is_ok() {

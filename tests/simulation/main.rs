@@ -15,9 +15,13 @@
 mod actors;
 mod books;
 mod controls;
+#[path = "../ledger/emulator.rs"]
+#[expect(dead_code, reason = "the tests of the ledger by itself use the rest")]
+mod emulator;
 mod kills;
 mod naive;
 mod provider;
 mod seeds;
 mod sim;
 mod store;
+mod twin;

@@ -14,6 +14,7 @@ const KNOWN_SEEDS: &[(u64, &str)] = &[];
 
 const SEEDS: u64 = 10_000;
 const FAULTS: u64 = 100_000;
+const FAULTS_IN_DYNAMODB: u64 = 2_000;
 
 fn setup_of(seed: u64, naive: Option<Naive>) -> (Rng, Setup) {
     let mut rng = Rng::with_seed(seed);
@@ -87,6 +88,25 @@ fn what_must_hold_holds_at_every_step_of_ten_thousand_seeds() {
     for (fault, name) in Fault::ALL {
         assert!(sum.faults.of(fault) > 100, "{name}");
     }
+}
+
+/// The ledger that is shipped, in the same runs: DynamoDB does every step, and must say what the one in memory says.
+#[test]
+fn the_same_holds_with_every_step_done_in_dynamodb_as_well() {
+    let started = Instant::now();
+    let mut sum = Report::default();
+    for seed in 0.. {
+        let _named = Named(seed);
+        let (rng, setup) = setup_of(seed, None);
+        match Sim::new(rng, Setup { twin: true, ..setup }, false).run() {
+            Ok(report) => sum.merge(&report),
+            Err(violation) => panic!("{violation:?}"),
+        }
+        if sum.faults.sum() >= FAULTS_IN_DYNAMODB {
+            break;
+        }
+    }
+    tell(&sum, started.elapsed().as_secs_f64());
 }
 
 #[test]

@@ -22,9 +22,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::actors::{self, BRAND, Intent, SOURCE, What, Who};
 use crate::books::{Books, Counts, Plan, Shared, TIME_LIMIT, Violation};
+use crate::emulator::Emulator;
 use crate::naive::{Naive, NaiveLedger};
 use crate::provider::FakeProvider;
 use crate::store::Store;
+use crate::twin::Twin;
 
 /// 2027-01-15, at 07:59:30 UTC: an hour ends soon.
 const START: Millis = Millis(1_799_999_970_000);
@@ -63,6 +65,8 @@ pub(crate) struct Setup {
     /// Somebody guesses as much as can be.
     pub(crate) siege: bool,
     pub(crate) naive: Option<Naive>,
+    /// Whether DynamoDB does every step as well, and must say the same.
+    pub(crate) twin: bool,
 }
 
 impl Setup {
@@ -131,6 +135,7 @@ impl Report {
 pub(crate) struct Sim {
     pub(crate) books: Shared,
     pub(crate) memory: MemoryLedger,
+    emulator: Option<Emulator>,
     services: Vec<Arc<Service>>,
     tasks: Vec<Task>,
     /// What did not succeed and could be tried again.
@@ -143,8 +148,12 @@ impl Sim {
         let setup = Arc::new(setup);
         let memory = MemoryLedger::new();
         let books = Shared::new(Books::new(rng, Arc::clone(&setup), memory.clone(), SECRET, START, trace));
+        let emulator = setup.twin.then(Emulator::new);
         let inner: Arc<dyn Ledger> = match setup.naive {
-            None => Arc::new(memory.clone()),
+            None => match &emulator {
+                None => Arc::new(memory.clone()),
+                Some(emulator) => Arc::new(Twin::new(memory.clone(), emulator)),
+            },
             Some(naive) => Arc::new(NaiveLedger::new(naive, memory.clone(), books.clone())),
         };
         let service = |_| {
@@ -160,7 +169,7 @@ impl Sim {
             Arc::new(Service::new(rules(&setup), Box::new(FakeProvider { books: books.clone() }), Some(guard)))
         };
         let services = (0..setup.instances).map(service).collect();
-        Self { books, memory, services, tasks: Vec::new(), failed: Vec::new(), successes: 0 }
+        Self { books, memory, emulator, services, tasks: Vec::new(), failed: Vec::new(), successes: 0 }
     }
 
     pub(crate) fn set_plan(&self, plan: Plan) {
@@ -277,6 +286,9 @@ impl Sim {
             self.ended(operation, &Outcome::Died);
         }
         self.memory.sweep(now);
+        if let Some(emulator) = &self.emulator {
+            emulator.sweep(now);
+        }
     }
 
     // ---- a whole run

@@ -334,7 +334,14 @@ impl Ledger for Store {
     }
 
     async fn claim(&self, key: &Key, claimant: &Mac, now: Millis) -> Result<Step, Unavailable> {
-        let ((inner, ..), key, claimant) = (self.here(), key.clone(), claimant.clone());
-        self.step("claim", true, Box::pin(async move { inner.claim(&key, &claimant, now).await })).await
+        let ((inner, books, operation), key, claimant) = (self.here(), key.clone(), claimant.clone());
+        let job = async move {
+            let answer = inner.claim(&key, &claimant, now).await;
+            if let Ok(Step::Done) = &answer {
+                books.lock().saw_claim(operation, &key);
+            }
+            answer
+        };
+        self.step("claim", true, Box::pin(job)).await
     }
 }

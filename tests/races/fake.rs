@@ -1,0 +1,190 @@
+//! A provider with real state: one code for each number and reference, and a list of everything that it was asked.
+
+use crate::table::Table;
+use async_trait::async_trait;
+use otp_lambda::error::{Code, Error};
+use otp_lambda::ledger::{Keys, Ledger};
+use otp_lambda::otp::Otp;
+use otp_lambda::phone::PhoneNumber;
+use otp_lambda::provider::{Answer, Message, Provider, ProviderLimits, Receipt, Verdict};
+use otp_lambda::reference::ReferenceId;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+static LIMITS: ProviderLimits = ProviderLimits {
+    code_length: 5..=8,
+    validity_minutes: 1..=60,
+    allowed_attempts: 1..=5,
+    brand_name: 1..=20,
+    languages: &["en-US"],
+    channels: &["sms"],
+};
+
+/// It takes the right code as often as it is asked and counts nothing: what holds is the service's doing.
+#[derive(Clone)]
+pub(crate) struct Fake(Arc<State>);
+
+struct State {
+    clock: Arc<AtomicU64>,
+    latency: Duration,
+    table: Table,
+    keys: Keys,
+    codes: Mutex<BTreeMap<(String, String), String>>,
+    texts: Mutex<Vec<Asked>>,
+    guesses: Mutex<Vec<Asked>>,
+    outcomes: Mutex<VecDeque<Outcome>>,
+    /// Texts that were asked for without a record of them.
+    unrecorded: AtomicUsize,
+    hold: AtomicBool,
+    held: AtomicUsize,
+    release: Notify,
+}
+
+/// Something that was asked.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    pub(crate) to: String,
+    pub(crate) reference: String,
+    pub(crate) code: String,
+    /// On the ledger's clock.
+    pub(crate) at: u64,
+}
+
+/// What becomes of a text.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Outcome {
+    Sent,
+    /// It is definitely not sent.
+    Refused,
+    /// It leaves, and the answer is lost.
+    Unclear,
+}
+
+impl Fake {
+    pub(crate) fn new(clock: Arc<AtomicU64>, latency: Duration, table: Table, keys: Keys) -> Self {
+        Self(Arc::new(State {
+            clock,
+            latency,
+            table,
+            keys,
+            codes: Mutex::default(),
+            texts: Mutex::default(),
+            guesses: Mutex::default(),
+            outcomes: Mutex::default(),
+            unrecorded: AtomicUsize::new(0),
+            hold: AtomicBool::new(false),
+            held: AtomicUsize::new(0),
+            release: Notify::new(),
+        }))
+    }
+
+    /// The texts that left, or may have.
+    pub(crate) fn texts(&self) -> Vec<Asked> {
+        self.0.texts.lock().unwrap().clone()
+    }
+
+    pub(crate) fn guesses(&self) -> Vec<Asked> {
+        self.0.guesses.lock().unwrap().clone()
+    }
+
+    pub(crate) fn unrecorded(&self) -> usize {
+        self.0.unrecorded.load(SeqCst)
+    }
+
+    /// What becomes of the next texts.
+    pub(crate) fn outcomes(&self, outcomes: impl IntoIterator<Item = Outcome>) {
+        self.0.outcomes.lock().unwrap().extend(outcomes);
+    }
+
+    /// The code that a person reads on the phone.
+    pub(crate) fn newest_code(&self, to: &PhoneNumber) -> String {
+        let texts = self.0.texts.lock().unwrap();
+        texts.iter().rev().find(|text| text.to == to.expose()).unwrap().code.clone()
+    }
+
+    /// From now on guesses are looked at, and not answered before [`Self::release`].
+    pub(crate) fn hold(&self) {
+        self.0.hold.store(true, SeqCst);
+    }
+
+    /// Waits until so many guesses hang.
+    pub(crate) async fn held(&self, count: usize) {
+        while self.0.held.load(SeqCst) < count {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Answers all guesses that hang, at once.
+    pub(crate) fn release(&self) {
+        self.0.hold.store(false, SeqCst);
+        self.0.held.store(0, SeqCst);
+        self.0.release.notify_waiters();
+    }
+
+    async fn take_time(&self) {
+        if self.0.latency.is_zero() {
+            tokio::task::yield_now().await;
+        } else {
+            tokio::time::sleep(self.0.latency).await;
+        }
+    }
+
+    fn asked(&self, to: &PhoneNumber, reference: &ReferenceId, code: String) -> Asked {
+        let at = self.0.clock.load(SeqCst);
+        Asked { to: to.expose().to_owned(), reference: reference.expose().to_owned(), code, at }
+    }
+}
+
+#[async_trait]
+impl Provider for Fake {
+    fn name(&self) -> &'static str {
+        "fake"
+    }
+
+    fn limits(&self) -> &'static ProviderLimits {
+        &LIMITS
+    }
+
+    async fn send(&self, message: &Message<'_>, _: Duration) -> Result<Receipt, Error> {
+        let record = self.0.table.verification(&self.0.keys.verification(message.reference, message.to)).await;
+        if record.unwrap().is_none() {
+            self.0.unrecorded.fetch_add(1, SeqCst);
+        }
+        let outcome = self.0.outcomes.lock().unwrap().pop_front().unwrap_or(Outcome::Sent);
+        if matches!(outcome, Outcome::Refused) {
+            self.take_time().await;
+            return Err(Error::new(Code::OptedOut, "The number has opted out."));
+        }
+        {
+            let mut texts = self.0.texts.lock().unwrap();
+            // No guess of the tests begins with a nine.
+            let text = self.asked(message.to, message.reference, format!("{}", 90_000_000 + texts.len()));
+            self.0.codes.lock().unwrap().insert((text.to.clone(), text.reference.clone()), text.code.clone());
+            texts.push(text);
+        }
+        self.take_time().await;
+        match outcome {
+            Outcome::Unclear => Err(Error::new(Code::ProviderTimeout, "No answer.").with_unknown_delivery()),
+            _ => Ok(Receipt { message_id: Some("m".to_owned()), request_id: None }),
+        }
+    }
+
+    async fn verify(&self, to: &PhoneNumber, reference: &ReferenceId, otp: &Otp, _: Duration) -> Result<Answer, Error> {
+        let guess = self.asked(to, reference, otp.expose().to_owned());
+        let right = {
+            let codes = self.0.codes.lock().unwrap();
+            codes.get(&(guess.to.clone(), guess.reference.clone())).is_some_and(|code| code == otp.expose())
+        };
+        self.0.guesses.lock().unwrap().push(guess);
+        if self.0.hold.load(SeqCst) {
+            let released = self.0.release.notified();
+            self.0.held.fetch_add(1, SeqCst);
+            released.await;
+        }
+        self.take_time().await;
+        Ok(Answer { verdict: if right { Verdict::Valid } else { Verdict::Invalid }, request_id: None })
+    }
+}

@@ -1,0 +1,235 @@
+//! Many guesses at once.
+
+use crate::store::{NewStore, Store, over_both_stores};
+use crate::table::Flaw;
+use crate::world::{
+    MILLISECOND, MINUTE, Name, Setup, World, at_once, check, holds_and_sees, number, tally, word, wrong,
+};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+over_both_stores!(
+    of_ten_thousand_different_guesses_at_once_as_many_are_asked_as_are_allowed,
+    of_ten_thousand_equal_guesses_at_once_one_is_asked,
+    of_a_thousand_right_answers_at_once_one_succeeds,
+    of_right_and_wrong_answers_at_once_one_succeeds_and_no_more_than_allowed_are_asked,
+    right_answers_that_take_over_from_each_other_succeed_once,
+    the_last_attempt_can_be_repeated,
+);
+
+/// No derived one, which other software could have begun anew.
+fn name() -> Name {
+    Name::Given("411f1d86".to_owned())
+}
+
+/// What came of many guesses at once.
+struct Race {
+    asked: usize,
+    left: u8,
+    failures: u32,
+    answers: BTreeMap<&'static str, usize>,
+}
+
+impl Race {
+    fn count(&self, word: &str) -> usize {
+        self.answers.get(word).copied().unwrap_or_default()
+    }
+
+    fn found(&self) -> String {
+        format!("{} asked, {} left, {} failures, {:?}", self.asked, self.left, self.failures, self.answers)
+    }
+
+    fn only(&self, words: &[&str]) -> bool {
+        self.answers.keys().all(|word| words.contains(word))
+    }
+}
+
+/// One code, and these guesses at it, all at once; `None` stands for the right one.
+async fn race(store: Store, flaw: Option<Flaw>, guesses: Vec<Option<String>>, key: Option<&'static str>) -> Race {
+    let world = World::new(store, Setup { flaw, ..Setup::default() });
+    let to = number(1);
+    world.send(&to, &name()).await.unwrap();
+    let right = world.provider.newest_code(&to);
+    let began = Instant::now();
+    let count = guesses.len();
+    let answers = at_once(guesses.into_iter().map(|guess| {
+        let (world, to, right) = (world.clone(), to.clone(), right.clone());
+        async move { world.verify_under(&to, &name(), &guess.unwrap_or(right), key).await }
+    }))
+    .await;
+    let race = Race {
+        asked: world.provider.guesses().len(),
+        left: world.verification(&to, &name()).await.unwrap().left,
+        failures: world.failures(&to).await,
+        answers: tally(&answers),
+    };
+    println!("{}: {count} at once, flaw {flaw:?}: {} in {:?}", world.store, race.found(), began.elapsed());
+    race
+}
+
+async fn of_ten_thousand_different_guesses_at_once_as_many_are_asked_as_are_allowed(new: NewStore) {
+    let guesses = |count| (0..count).map(|n| Some(wrong(n))).collect();
+    let holds = |race: &Race| {
+        let all_told = race.count("invalid_code") == 5 && race.only(&["invalid_code", "attempts_exhausted"]);
+        check(race.asked == 5 && race.left == 0 && race.failures == 5 && all_told, || race.found())
+    };
+    let good = race(new(), None, guesses(10_000), None).await;
+    let flawed = race(new(), Some(Flaw::InSteps), guesses(200), None).await;
+    holds_and_sees("10,000 different guesses", holds(&good), &[(Flaw::InSteps, holds(&flawed))]);
+}
+
+async fn of_ten_thousand_equal_guesses_at_once_one_is_asked(new: NewStore) {
+    let guesses = |count| (0..count).map(|_| Some(wrong(0))).collect();
+    let holds = |race: &Race| {
+        let all_told = race.only(&["invalid_code", "verification_in_progress"]);
+        check(race.asked == 1 && race.left == 4 && race.failures == 1 && all_told, || race.found())
+    };
+    let good = race(new(), None, guesses(10_000), None).await;
+    let in_steps = race(new(), Some(Flaw::InSteps), guesses(200), None).await;
+    let paid = race(new(), Some(Flaw::RepeatsPaid), guesses(200), None).await;
+    let flawed = [(Flaw::InSteps, holds(&in_steps)), (Flaw::RepeatsPaid, holds(&paid))];
+    holds_and_sees("10,000 equal guesses", holds(&good), &flawed);
+}
+
+async fn of_a_thousand_right_answers_at_once_one_succeeds(new: NewStore) {
+    let guesses = |count| vec![None; count];
+    let once = |race: &Race| {
+        let all_told = race.only(&["ok", "already_verified", "verification_in_progress"]);
+        check(race.count("ok") == 1 && race.asked == 1 && race.failures == 0 && all_told, || race.found())
+    };
+    let good = race(new(), None, guesses(1000), None).await;
+    let in_steps = race(new(), Some(Flaw::InSteps), guesses(200), None).await;
+    holds_and_sees("1,000 right answers", once(&good), &[(Flaw::InSteps, once(&in_steps))]);
+
+    // Under one idempotency key it is one caller who asks again: every yes is the same one.
+    let same = |race: &Race| {
+        let all_told = race.only(&["ok", "verification_in_progress"]);
+        check(race.count("ok") >= 1 && race.asked == 1 && race.failures == 0 && all_told, || race.found())
+    };
+    let good = race(new(), None, guesses(1000), Some("k")).await;
+    let in_steps = race(new(), Some(Flaw::InSteps), guesses(200), Some("k")).await;
+    holds_and_sees("1,000 right answers under one key", same(&good), &[(Flaw::InSteps, same(&in_steps))]);
+}
+
+/// A wrong guess in between makes the right one a new guess: so several of the right ones are on their way at once.
+async fn of_right_and_wrong_answers_at_once_one_succeeds_and_no_more_than_allowed_are_asked(new: NewStore) {
+    let guesses = |count| (0..count).map(|n| (n % 2 == 1).then(|| wrong(n))).collect::<Vec<_>>();
+    let holds = |race: &Race| {
+        let all_told =
+            race.only(&["ok", "already_verified", "verification_in_progress", "invalid_code", "attempts_exhausted"]);
+        check(race.count("ok") == 1 && (1..=5).contains(&race.asked) && all_told, || race.found())
+    };
+    let good = race(new(), None, guesses(2000), None).await;
+    let in_steps = race(new(), Some(Flaw::InSteps), guesses(200), None).await;
+    holds_and_sees("right and wrong answers", holds(&good), &[(Flaw::InSteps, holds(&in_steps))]);
+}
+
+/// Five right answers, each of which finds the ones before hanging for five seconds; then all are answered at once.
+async fn taken_over(store: Store, flaw: Option<Flaw>, key: Option<&'static str>) -> Race {
+    let world = World::new(store, Setup { flaw, ..Setup::default() });
+    let to = number(1);
+    world.send(&to, &name()).await.unwrap();
+    let right = world.provider.newest_code(&to);
+    world.provider.hold();
+    let ask = |world: &Arc<World>| {
+        let (world, to, right) = (world.clone(), to.clone(), right.clone());
+        async move { world.verify_under(&to, &name(), &right, key).await }
+    };
+    let mut running = Vec::new();
+    for asking in 1..=5 {
+        running.push(tokio::spawn(ask(&world)));
+        world.provider.held(asking).await;
+        world.pass(MILLISECOND * 4999);
+        assert_eq!(word(&ask(&world).await), "verification_in_progress", "not yet five seconds");
+        world.pass(MILLISECOND);
+    }
+    // None is left to take over with.
+    assert_eq!(word(&ask(&world).await), "attempts_exhausted");
+    world.provider.release();
+    let mut answers = Vec::new();
+    for task in running {
+        answers.push(task.await.unwrap());
+    }
+    Race {
+        asked: world.provider.guesses().len(),
+        left: world.verification(&to, &name()).await.unwrap().left,
+        failures: world.failures(&to).await,
+        answers: tally(&answers),
+    }
+}
+
+async fn right_answers_that_take_over_from_each_other_succeed_once(new: NewStore) {
+    let rounds = if new().is_memory() { 200 } else { 8 };
+    let once = |race: &Race| {
+        check(race.count("ok") == 1 && race.count("already_verified") == 4 && race.asked == 5, || race.found())
+    };
+    for _ in 0..rounds {
+        once(&taken_over(new(), None, None).await).unwrap();
+        // The same caller is told the same by each of its tries.
+        let race = taken_over(new(), None, Some("k")).await;
+        check(race.count("ok") == 5 && race.asked == 5, || race.found()).unwrap();
+    }
+    println!("{}: {rounds} rounds of 5 right answers that take over: 1 success each", new());
+    let good = taken_over(new(), None, None).await;
+    // The writes of the flawed one meet because all are answered at once.
+    let flawed = taken_over(new(), Some(Flaw::WritesNoSuccess), None).await;
+    holds_and_sees("taking over", once(&good), &[(Flaw::WritesNoSuccess, once(&flawed))]);
+}
+
+/// One attempt, spent on the right code; what each further try is told.
+async fn repeated(store: Store, flaw: Option<Flaw>, lost: usize) -> Vec<(&'static str, String)> {
+    let world = World::new(store, Setup { attempts: 1, flaw, ..Setup::default() });
+    let to = number(1);
+    world.send(&to, &self::name()).await.unwrap();
+    let right = world.provider.newest_code(&to);
+    world.table.lose_answers(lost);
+    let mut told = Vec::new();
+    let mut tell = |when, answer| told.push((when, word(&answer).to_owned()));
+    let name = name();
+    let ask = |key| world.verify_under(&to, &name, &right, key);
+    tell("first", ask(Some("k")).await);
+    tell("at once, same key", ask(Some("k")).await);
+    tell("at once, no key", ask(None).await);
+    tell("at once, other key", ask(Some("other")).await);
+    world.pass(MILLISECOND * 19_999);
+    tell("just under 20 s, same key", ask(Some("k")).await);
+    world.pass(MILLISECOND);
+    tell("after 20 s, same key", ask(Some("k")).await);
+    world.pass(MINUTE * 5);
+    tell("after minutes, no key", ask(None).await);
+    world.pass(MINUTE * 10);
+    tell("when the code is over, same key", ask(Some("k")).await);
+    told.push(("asked", world.provider.guesses().len().to_string()));
+    told
+}
+
+async fn the_last_attempt_can_be_repeated(new: NewStore) {
+    let holds = |told: &[(&'static str, String)], first: &str| {
+        let expected = [
+            ("first", first),
+            ("at once, same key", "ok"),
+            ("at once, no key", "already_verified"),
+            ("at once, other key", "already_verified"),
+            ("just under 20 s, same key", "ok"),
+            ("after 20 s, same key", "already_verified"),
+            ("after minutes, no key", "already_verified"),
+            ("when the code is over, same key", "already_verified"),
+            ("asked", "1"),
+        ];
+        let wrong = told.iter().zip(expected).find(|((_, told), (_, expected))| told != expected);
+        wrong.map_or(Ok(()), |((when, told), (_, expected))| Err(format!("{when}: {told}, and not {expected}")))
+    };
+    // With no answer lost, with the first lost (it is tried again), and with both.
+    for (lost, first) in [(0, "ok"), (1, "ok"), (2, "ledger_unavailable")] {
+        let told = repeated(new(), None, lost).await;
+        println!("{}: one attempt, {lost} answers lost: {told:?}", new());
+        holds(&told, first).unwrap();
+    }
+    let good = holds(&repeated(new(), None, 0).await, "ok");
+    let mut flawed = Vec::new();
+    for flaw in [Flaw::ForgetsWinner, Flaw::WritesNoSuccess] {
+        flawed.push((flaw, holds(&repeated(new(), Some(flaw), 0).await, "ok")));
+    }
+    holds_and_sees("the last attempt", good, &flawed);
+}

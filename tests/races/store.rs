@@ -1,0 +1,126 @@
+//! The stores that every test runs over, looked at from outside.
+
+use crate::emulator::Emulator;
+use otp_lambda::ledger::{Ledger, Millis};
+use simulator::MemoryLedger;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// Makes an empty store.
+pub(crate) type NewStore = fn() -> Store;
+
+#[derive(Clone)]
+pub(crate) enum Store {
+    Memory(MemoryLedger),
+    DynamoDb(Emulator),
+}
+
+/// Makes of every function that takes a [`NewStore`] one test for each store.
+macro_rules! over_both_stores {
+    ($($test:ident),+ $(,)?) => {
+        mod memory {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $test() {
+                super::$test(crate::store::Store::memory).await;
+            })+
+        }
+        mod dynamodb {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $test() {
+                super::$test(crate::store::Store::dynamodb).await;
+            })+
+        }
+    };
+}
+pub(crate) use over_both_stores;
+
+impl Store {
+    pub(crate) fn memory() -> Self {
+        Self::Memory(MemoryLedger::new())
+    }
+
+    pub(crate) fn dynamodb() -> Self {
+        Self::DynamoDb(Emulator::new())
+    }
+
+    pub(crate) fn is_memory(&self) -> bool {
+        matches!(self, Self::Memory(_))
+    }
+
+    pub(crate) fn ledger(&self) -> Arc<dyn Ledger> {
+        match self {
+            Self::Memory(ledger) => Arc::new(ledger.clone()),
+            Self::DynamoDb(emulator) => Arc::new(emulator.ledger()),
+        }
+    }
+
+    /// Deletes what has outlived its time.
+    pub(crate) fn sweep(&self, now: Millis) {
+        match self {
+            Self::Memory(ledger) => ledger.sweep(now),
+            Self::DynamoDb(emulator) => {
+                emulator.sweep(now);
+                // Nobody reads them here, and a year of them is much.
+                emulator.requests();
+            }
+        }
+    }
+
+    /// What is spent of the budgets, by counter; those at zero left out.
+    pub(crate) fn spent(&self) -> BTreeMap<String, u64> {
+        let all: Vec<(String, u64)> = match self {
+            Self::Memory(ledger) => ledger.budgets().into_values().flatten().collect(),
+            Self::DynamoDb(emulator) => {
+                let mut lines = Vec::new();
+                for item in emulator.items().iter().filter(|item| item["pk"].as_str().unwrap().starts_with("B#")) {
+                    let counters = item.as_object().unwrap().iter().filter(|(name, _)| *name != "pk" && *name != "ttl");
+                    lines.extend(counters.map(|(name, n)| (name.clone(), n.as_str().unwrap().parse().unwrap())));
+                }
+                lines
+            }
+        };
+        all.into_iter().filter(|(_, amount)| *amount > 0).collect()
+    }
+
+    /// What is counted for prefixes, largest first; those at zero left out.
+    pub(crate) fn prefixes(&self) -> Vec<u64> {
+        let mut counts: Vec<u64> = match self {
+            Self::Memory(ledger) => ledger
+                .counters()
+                .into_iter()
+                .filter(|(key, _)| key.as_str().starts_with("R#"))
+                .map(|(_, n)| n)
+                .collect(),
+            Self::DynamoDb(emulator) => {
+                let items = emulator.items();
+                let prefixes = items.iter().filter(|item| item["pk"].as_str().unwrap().starts_with("R#"));
+                prefixes.map(|item| item["n"].as_str().unwrap().parse().unwrap()).collect()
+            }
+        };
+        counts.retain(|count| *count > 0);
+        counts.sort_unstable_by(|a, b| b.cmp(a));
+        counts
+    }
+
+    /// Everything that is stored.
+    pub(crate) fn snapshot(&self) -> String {
+        match self {
+            Self::Memory(ledger) => format!("{ledger:?}"),
+            Self::DynamoDb(emulator) => {
+                let mut items: Vec<String> = emulator.items().iter().map(ToString::to_string).collect();
+                items.sort();
+                items.join("\n")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Memory(_) => "memory",
+            Self::DynamoDb(_) => "DynamoDB",
+        })
+    }
+}

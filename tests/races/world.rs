@@ -1,0 +1,311 @@
+//! One service over one store, with a fake provider and a clock that the test moves.
+
+use crate::fake::Fake;
+use crate::store::Store;
+use crate::table::{Flaw, Table};
+use otp_lambda::error::Error;
+use otp_lambda::ledger::{Keys, Ledger, Millis, Phase, Verification};
+use otp_lambda::otp::Otp;
+use otp_lambda::phone::PhoneNumber;
+use otp_lambda::policy::{AllowedCountries, Budgets, Rate, SendLimits};
+use otp_lambda::reference::ReferenceId;
+use otp_lambda::service::{
+    Caller, Defaults, Guard, LedgerPolicy, Moment, Origination, Reference, ReferenceIds, Rules, SendRequest, Sent,
+    Service, VerificationRequest, VerifyRequest,
+};
+use otp_lambda::telemetry::Record;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::Barrier;
+
+/// The windows of the template.
+pub(crate) const LIMITS: &str = "1/30s,2/90s,3/10m,6/24h";
+
+/// When every test begins: at the full hour.
+pub(crate) const START: Millis = Millis(1_800_000_000_000);
+
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const MINUTE: Duration = Duration::from_mins(1);
+pub(crate) const HOUR: Duration = Duration::from_hours(1);
+pub(crate) const DAY: Duration = Duration::from_hours(24);
+pub(crate) const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// What the operator has set.
+#[derive(Clone)]
+pub(crate) struct Setup {
+    pub(crate) limits: &'static str,
+    pub(crate) prefix_limits: &'static str,
+    pub(crate) budgets: Budgets,
+    pub(crate) attempts: u8,
+    pub(crate) references: ReferenceIds,
+    /// Whether somebody vouches for the caller.
+    pub(crate) authenticated: bool,
+    /// How long the provider takes.
+    pub(crate) latency: Duration,
+    /// What is wrong with the ledger.
+    pub(crate) flaw: Option<Flaw>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            limits: LIMITS,
+            prefix_limits: "none",
+            budgets: Budgets::default(),
+            attempts: 5,
+            references: ReferenceIds::Derived,
+            authenticated: true,
+            latency: Duration::from_millis(3),
+            flaw: None,
+        }
+    }
+}
+
+/// How a verification is named.
+#[derive(Debug, Clone)]
+pub(crate) enum Name {
+    /// By what the defaults make of it.
+    Default,
+    Given(String),
+    Of(String),
+}
+
+pub(crate) struct World {
+    pub(crate) provider: Fake,
+    pub(crate) table: Table,
+    pub(crate) store: Store,
+    pub(crate) setup: Setup,
+    keys: Keys,
+    service: Service,
+    clock: Arc<AtomicU64>,
+}
+
+fn keys() -> Keys {
+    Keys::from_secret(b"a secret of forty-three characters, or more")
+}
+
+/// One of ten thousand numbers with one prefix. The block of exchange 555 is kept for fiction.
+pub(crate) fn number(n: usize) -> PhoneNumber {
+    PhoneNumber::parse(&format!("+1425555{n:04}")).unwrap()
+}
+
+/// A guess that is wrong, and no other one.
+pub(crate) fn wrong(n: usize) -> String {
+    format!("{n:08}")
+}
+
+impl World {
+    pub(crate) fn new(store: Store, setup: Setup) -> Arc<Self> {
+        let table = Table::over(store.ledger(), setup.flaw);
+        let clock = Arc::new(AtomicU64::new(START.0));
+        let provider = Fake::new(clock.clone(), setup.latency, table.clone(), keys());
+        Self::of(store, table, provider, clock, setup)
+    }
+
+    /// The same store, provider and clock under other settings, as after a deployment.
+    pub(crate) fn with_limits(&self, limits: &'static str) -> Arc<Self> {
+        let setup = Setup { limits, ..self.setup.clone() };
+        Self::of(self.store.clone(), self.table.clone(), self.provider.clone(), self.clock.clone(), setup)
+    }
+
+    fn of(store: Store, table: Table, provider: Fake, clock: Arc<AtomicU64>, setup: Setup) -> Arc<Self> {
+        let rules = Rules {
+            allowed_countries: AllowedCountries::Any,
+            reference_ids: setup.references,
+            defaults: Defaults {
+                brand_name: "ExampleCorp".to_owned(),
+                source: "signup".to_owned(),
+                language: "en-US",
+                code_length: 8,
+                validity_minutes: 10,
+                allowed_attempts: setup.attempts,
+            },
+            origination: Origination { default: "+12065550100".to_owned(), by_country: Vec::new() },
+            dlt: None,
+        };
+        let policy = LedgerPolicy {
+            send_limits: SendLimits::parse(setup.limits).unwrap(),
+            prefix_limits: Rate::parse_list(setup.prefix_limits).unwrap(),
+            source_limits: Vec::new(),
+            budgets: setup.budgets.clone(),
+            test_numbers: Vec::new(),
+        };
+        let guard = Guard::new(Box::new(table.clone()), keys(), policy);
+        let service = Service::new(rules, Box::new(provider.clone()), Some(guard));
+        Arc::new(Self { provider, table, store, setup, keys: keys(), service, clock })
+    }
+
+    pub(crate) fn now(&self) -> Millis {
+        Millis(self.clock.load(SeqCst))
+    }
+
+    /// Moves the clock, and deletes what has outlived its time by then.
+    pub(crate) fn move_to(&self, now: Millis) {
+        assert!(now >= self.now());
+        self.clock.store(now.0, SeqCst);
+        self.store.sweep(now);
+    }
+
+    pub(crate) fn pass(&self, time: Duration) {
+        self.move_to(self.now().plus(time));
+    }
+
+    pub(crate) async fn send(&self, to: &PhoneNumber, name: &Name) -> Result<Sent, Error> {
+        self.send_under(to, name, None).await
+    }
+
+    pub(crate) async fn send_under(&self, to: &PhoneNumber, name: &Name, key: Option<&str>) -> Result<Sent, Error> {
+        let defaults = &self.service.rules().defaults;
+        let (brand_name, reference) = match name {
+            Name::Default => (&defaults.brand_name, None),
+            Name::Given(reference) => (&defaults.brand_name, Some(ReferenceId::parse(reference).unwrap())),
+            Name::Of(brand) => (brand, None),
+        };
+        let request = SendRequest {
+            to: to.clone(),
+            brand_name: brand_name.clone(),
+            source: defaults.source.clone(),
+            language: defaults.language,
+            channel: "sms",
+            code_length: defaults.code_length,
+            validity_minutes: defaults.validity_minutes,
+            allowed_attempts: defaults.allowed_attempts,
+            reference,
+        };
+        self.service.send(&request, &self.caller(key), moment(self.now()), &mut Record::default()).await
+    }
+
+    pub(crate) async fn verify(&self, to: &PhoneNumber, name: &Name, code: &str) -> Result<ReferenceId, Error> {
+        self.verify_under(to, name, code, None).await
+    }
+
+    pub(crate) async fn verify_under(
+        &self,
+        to: &PhoneNumber,
+        name: &Name,
+        code: &str,
+        key: Option<&str>,
+    ) -> Result<ReferenceId, Error> {
+        let otp = Otp::parse(code, &self.service.limits().code_length).unwrap();
+        let request = VerifyRequest { to: to.clone(), otp, reference: self.reference(name) };
+        self.service.verify(&request, &self.caller(key), moment(self.now()), &mut Record::default()).await
+    }
+
+    pub(crate) async fn cancel(&self, to: &PhoneNumber, name: &Name) -> Result<(ReferenceId, Phase), Error> {
+        let request = VerificationRequest { to: to.clone(), reference: self.reference(name) };
+        self.service.cancel(&request, moment(self.now()), &mut Record::default()).await
+    }
+
+    pub(crate) async fn unlock(&self, to: &PhoneNumber) {
+        self.service.unlock(to, moment(self.now())).await.unwrap();
+    }
+
+    /// Failures of a number since its last success.
+    pub(crate) async fn failures(&self, to: &PhoneNumber) -> u32 {
+        self.table.number(&self.keys.number(to)).await.unwrap().failures
+    }
+
+    /// A verification as it stands.
+    pub(crate) async fn verification(&self, to: &PhoneNumber, name: &Name) -> Option<Verification> {
+        let reference = match self.reference(name) {
+            Reference::Given(reference) => reference,
+            Reference::Of { brand_name, source } => ReferenceId::derived(&brand_name, &source, to),
+        };
+        self.table.verification(&self.keys.verification(&reference, to)).await.unwrap()
+    }
+
+    fn reference(&self, name: &Name) -> Reference {
+        let defaults = &self.service.rules().defaults;
+        let of = |brand: &String| Reference::Of { brand_name: brand.clone(), source: defaults.source.clone() };
+        match name {
+            Name::Default => of(&defaults.brand_name),
+            Name::Given(reference) => Reference::Given(ReferenceId::parse(reference).unwrap()),
+            Name::Of(brand) => of(brand),
+        }
+    }
+
+    fn caller(&self, key: Option<&str>) -> Caller {
+        Caller {
+            principal: self.setup.authenticated.then(|| "app".to_owned()),
+            address: None,
+            idempotency_key: key.map(str::to_owned),
+        }
+    }
+}
+
+fn moment(now: Millis) -> Moment {
+    Moment { now: SystemTime::UNIX_EPOCH + Duration::from_millis(now.0), started: Instant::now(), time_left: MINUTE }
+}
+
+/// Runs all of them at the same time: none begins before all are there.
+pub(crate) async fn at_once<F>(tasks: impl IntoIterator<Item = F>) -> Vec<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    let tasks: Vec<F> = tasks.into_iter().collect();
+    let barrier = Arc::new(Barrier::new(tasks.len()));
+    let running: Vec<_> = tasks
+        .into_iter()
+        .map(|task| {
+            let barrier = barrier.clone();
+            tokio::spawn(async move {
+                barrier.wait().await;
+                task.await
+            })
+        })
+        .collect();
+    let mut outputs = Vec::new();
+    for task in running {
+        outputs.push(task.await.unwrap());
+    }
+    outputs
+}
+
+/// The stable name of an answer.
+pub(crate) fn word<T>(answer: &Result<T, Error>) -> &'static str {
+    answer.as_ref().map_or_else(|error| error.code().name(), |_| "ok")
+}
+
+/// How often each answer was given.
+pub(crate) fn tally<T>(answers: &[Result<T, Error>]) -> BTreeMap<&'static str, usize> {
+    let mut tally = BTreeMap::new();
+    for answer in answers {
+        *tally.entry(word(answer)).or_default() += 1;
+    }
+    tally
+}
+
+/// Asserts that a check holds, and fails where the ledger has a flaw.
+#[track_caller]
+pub(crate) fn holds_and_sees(what: &str, good: Result<(), String>, flawed: &[(Flaw, Result<(), String>)]) {
+    if let Err(reason) = good {
+        panic!("{what}: {reason}");
+    }
+    for (flaw, outcome) in flawed {
+        match outcome {
+            Ok(()) => panic!("{what}: the control {flaw:?} was not seen"),
+            Err(reason) => println!("    control {flaw:?}: seen, {reason}"),
+        }
+    }
+}
+
+/// A check, with what was found where it fails.
+pub(crate) fn check(holds: bool, found: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(found()) }
+}
+
+/// Repeatable chance: splitmix64.
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    pub(crate) fn roll(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % below
+    }
+}

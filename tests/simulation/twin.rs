@@ -1,0 +1,88 @@
+//! Two ledgers in one: every step is done by the one in memory and by the one in DynamoDB, and both must say the same.
+
+use crate::emulator::Emulator;
+use async_trait::async_trait;
+use otp_lambda::aws::dynamodb::DynamoDb;
+use otp_lambda::ledger::{
+    Again, Attempt, Charge, Key, KeyClaim, Ledger, Mac, Millis, Number, NumberCharge, Opening, Reservation, Said,
+    Settled, Step, Success, Switches, Unavailable, Verification,
+};
+use otp_lambda::policy::{SendLimits, Spending};
+use simulator::MemoryLedger;
+use std::fmt::Debug;
+use std::sync::Arc;
+use tokio::runtime::{Builder, Runtime};
+
+pub(crate) struct Twin {
+    memory: MemoryLedger,
+    dynamodb: DynamoDb,
+    /// What DynamoDB's client waits in: a step is done before anybody else has a turn.
+    runtime: Arc<Runtime>,
+}
+
+impl Twin {
+    pub(crate) fn new(memory: MemoryLedger, emulator: &Emulator) -> Self {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        Self { memory, dynamodb: emulator.ledger(), runtime: Arc::new(runtime) }
+    }
+
+    fn same<T: Debug>(
+        &self,
+        expected: Result<T, Unavailable>,
+        step: impl Future<Output = Result<T, Unavailable>>,
+    ) -> Result<T, Unavailable> {
+        let found = self.runtime.block_on(step);
+        assert_eq!(format!("{found:?}"), format!("{expected:?}"), "DynamoDB and memory do not agree");
+        expected
+    }
+}
+
+/// Hands a step to both.
+macro_rules! steps {
+    ($(fn $step:ident($($name:ident: $type:ty),*) -> $answer:ty;)*) => {
+        #[async_trait]
+        impl Ledger for Twin {
+            /// An operator switches the one in memory alone.
+            async fn switches(&self) -> Result<Switches, Unavailable> {
+                self.memory.switches().await
+            }
+
+            /// Which of several budgets that are spent is named, is left open.
+            async fn spend(&self, spending: &Spending) -> Result<Option<usize>, Unavailable> {
+                let expected = self.memory.spend(spending).await;
+                let found = self.dynamodb.spend(spending);
+                let refused = |answer: Result<Option<usize>, _>| answer.map(|line| line.is_some());
+                self.same(refused(expected.clone()), async { refused(found.await) })?;
+                expected
+            }
+
+            $(async fn $step(&self, $($name: $type),*) -> Result<$answer, Unavailable> {
+                let expected = self.memory.$step($($name),*).await;
+                self.same(expected, self.dynamodb.$step($($name),*))
+            })*
+        }
+    };
+}
+
+steps! {
+    fn count(key: &Key, cap: u64, expires: Millis) -> bool;
+    fn uncount(key: &Key) -> ();
+    fn refund(spending: &Spending) -> ();
+    fn claim_key(key: &Key, fingerprint: &Mac, now: Millis) -> KeyClaim;
+    fn release_key(key: &Key) -> ();
+    fn finish_key(key: &Key, answer: Option<&str>) -> ();
+    fn number(key: &Key) -> Number;
+    fn reserve_send(key: &Key, limits: &SendLimits, now: Millis) -> Reservation;
+    fn charge_number(key: &Key, now: Millis) -> NumberCharge;
+    fn clear_failures(key: &Key, charge: Charge, now: Millis) -> ();
+    fn unlock(key: &Key, now: Millis) -> ();
+    fn verification(key: &Key) -> Option<Verification>;
+    fn open(key: &Key, seen: Option<u64>, new: &Opening<'_>) -> bool;
+    fn reopen(key: &Key, seen: u64, again: &Again<'_>) -> bool;
+    fn settle(key: &Key, generation: u64, outcome: &Settled<'_>) -> ();
+    fn spend_attempt(key: &Key, guess: &Mac, now: Millis) -> Attempt;
+    fn note_answer(key: &Key, generation: u64, guess: &Mac, said: Said) -> ();
+    fn consume(key: &Key, generation: u64, success: &Success) -> Step;
+    fn cancel(key: &Key, now: Millis) -> Step;
+    fn claim(key: &Key, claimant: &Mac, now: Millis) -> Step;
+}
