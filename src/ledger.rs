@@ -141,6 +141,15 @@ pub trait Ledger: Send + Sync {
     /// could answer, or that was asked more than [`ASKING`] ago and never answered, is taken over, once.
     async fn spend_attempt(&self, key: &Key, guess: &Mac, now: Millis) -> Result<Attempt, Unavailable>;
 
+    /// The same for a guess of a sign-in session: the last attempt is its owner's.
+    async fn spend_attempt_of(
+        &self,
+        key: &Key,
+        guess: &Mac,
+        session: &Mac,
+        now: Millis,
+    ) -> Result<Attempt, Unavailable>;
+
     /// Writes down what the provider said to a guess that was paid for. Does nothing if another guess was paid since.
     async fn note_answer(&self, key: &Key, generation: u64, guess: &Mac, said: Said) -> Result<(), Unavailable>;
 
@@ -279,6 +288,8 @@ pub struct Verification {
     pub claimed: Option<Mac>,
     /// The code that was right last, of this generation or an earlier one.
     pub used: Option<UsedCode>,
+    /// The sign-in session that began it, to which its last attempt belongs.
+    pub owner: Option<Mac>,
 }
 
 /// How far a verification got.
@@ -378,6 +389,8 @@ pub struct Opening<'a> {
     pub language: &'a str,
     /// The brand in the text.
     pub brand_name: &'a str,
+    /// The sign-in session that begins it.
+    pub owner: Option<&'a Mac>,
 }
 
 /// A further code for an open verification.

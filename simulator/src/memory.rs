@@ -280,6 +280,7 @@ impl Ledger for MemoryLedger {
             success: None,
             claimed: None,
             used: stored.and_then(|stored| stored.used.clone()),
+            owner: new.owner.cloned(),
         };
         items.verifications.insert(key.clone(), opened);
         Ok(true)
@@ -324,18 +325,18 @@ impl Ledger for MemoryLedger {
     }
 
     async fn spend_attempt(&self, key: &Key, guess: &Mac, now: Millis) -> Result<Attempt, Unavailable> {
-        let mut items = self.items();
-        let may_be_asked = |stored: &Verification| {
-            stored.is_open(now) && stored.last_guess.as_ref().is_none_or(|last| gives_way(last, guess, now))
-        };
-        Ok(match items.verification_if(key, may_be_asked) {
-            Ok(stored) => {
-                stored.left -= 1;
-                stored.last_guess = Some(Guess { mac: guess.clone(), said: Said::Asking, at: now });
-                Attempt::Paid(stored.clone())
-            }
-            Err(stored) => Attempt::Refused(stored.cloned()),
-        })
+        Ok(self.items().attempt(key, guess, now, |_| true))
+    }
+
+    async fn spend_attempt_of(
+        &self,
+        key: &Key,
+        guess: &Mac,
+        session: &Mac,
+        now: Millis,
+    ) -> Result<Attempt, Unavailable> {
+        let may = |stored: &Verification| stored.left > 1 || stored.owner.as_ref() == Some(session);
+        Ok(self.items().attempt(key, guess, now, may))
     }
 
     async fn note_answer(&self, key: &Key, generation: u64, guess: &Mac, said: Said) -> Result<(), Unavailable> {
@@ -391,6 +392,23 @@ impl Ledger for MemoryLedger {
 }
 
 impl Items {
+    /// Pays for a guess, if it is one that may be asked and its asker `may`.
+    fn attempt(&mut self, key: &Key, guess: &Mac, now: Millis, may: impl Fn(&Verification) -> bool) -> Attempt {
+        let may_be_asked = |stored: &Verification| {
+            stored.is_open(now)
+                && may(stored)
+                && stored.last_guess.as_ref().is_none_or(|last| gives_way(last, guess, now))
+        };
+        match self.verification_if(key, may_be_asked) {
+            Ok(stored) => {
+                stored.left -= 1;
+                stored.last_guess = Some(Guess { mac: guess.clone(), said: Said::Asking, at: now });
+                Attempt::Paid(stored.clone())
+            }
+            Err(stored) => Attempt::Refused(stored.cloned()),
+        }
+    }
+
     /// The verification, to be changed, if the condition holds for it; else whatever stands there.
     fn verification_if(
         &mut self,

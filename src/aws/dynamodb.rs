@@ -63,6 +63,19 @@ impl DynamoDb {
         Update { ledger: self, key, expression: update.into(), condition: None, values: BTreeMap::new() }
     }
 
+    /// The write that pays an attempt, if there is one `left`.
+    fn attempt<'a>(&'a self, key: &'a Key, left: &str, guess: &Mac, now: Millis) -> Update<'a> {
+        // `<>` also holds where there is no last guess.
+        self.update(key, "SET #left = #left - :one, #lr = :guess, #lo = :asking, #la = :now")
+            .when(format!(
+                "{OPEN} AND #exp > :now AND {left} AND \
+                 (#lr <> :guess OR #lo = :unclear OR (#lo = :asking AND #la <= :now_less_asking))"
+            ))
+            .text(":guess", guess.as_str())
+            .number(":now", now.0)
+            .number(":now_less_asking", now.minus(ASKING).0)
+    }
+
     /// The write that takes a place in the windows. Which of the last sends must be how old is `limits`' to say; all
     /// that can be remembered are remembered, whatever it says, so that a setting that changes meets a full history.
     fn reservation<'a>(
@@ -281,17 +294,21 @@ impl Ledger for DynamoDb {
     }
 
     async fn open(&self, key: &Key, seen: Option<u64>, new: &Opening<'_>) -> Result<bool, Unavailable> {
+        let (own, not_own) = if new.owner.is_some() { (", #own = :own", "") } else { ("", ", #own") };
         let update = self.update(
             key,
-            "SET #gen = :next, #st = :state, #exp = :exp, #first = :first, #left = :left, #sends = :one, \
-             #prov = :prov, #ch = :ch, #len = :len, #lang = :lang, #brand = :brand, #ttl = :ttl \
-             REMOVE #mid, #lr, #lo, #la, #vk, #vc, #va, #claimed",
+            format!(
+                "SET #gen = :next, #st = :state, #exp = :exp, #first = :first, #left = :left, #sends = :one, \
+             #prov = :prov, #ch = :ch, #len = :len, #lang = :lang, #brand = :brand, #ttl = :ttl{own} \
+             REMOVE #mid, #lr, #lo, #la, #vk, #vc, #va, #claimed{not_own}"
+            ),
         );
         let update = match seen {
             None => update.when("attribute_not_exists(#gen)").number(":next", 1),
             Some(seen) => update.when("#gen = :seen").number(":seen", seen).number(":next", seen.saturating_add(1)),
         };
         let written = update
+            .text(":own", new.owner.map(Mac::as_str).unwrap_or_default())
             .text(":state", word_of(new.state))
             .number(":exp", new.expires.0)
             .number(":first", new.first.0)
@@ -344,22 +361,18 @@ impl Ledger for DynamoDb {
     }
 
     async fn spend_attempt(&self, key: &Key, guess: &Mac, now: Millis) -> Result<Attempt, Unavailable> {
-        // `<>` also holds where there is no last guess.
-        let written = self
-            .update(key, "SET #left = #left - :one, #lr = :guess, #lo = :asking, #la = :now")
-            .when(format!(
-                "{OPEN} AND #exp > :now AND #left > :zero AND \
-                 (#lr <> :guess OR #lo = :unclear OR (#lo = :asking AND #la <= :now_less_asking))"
-            ))
-            .text(":guess", guess.as_str())
-            .number(":now", now.0)
-            .number(":now_less_asking", now.minus(ASKING).0)
-            .run()
-            .await?;
-        match written {
-            Written::Done(item) => Ok(Attempt::Paid(item.verification()?)),
-            Written::Refused(item) => Ok(Attempt::Refused(item.map(|item| item.verification()).transpose()?)),
-        }
+        self.attempt(key, "#left > :zero", guess, now).attempt().await
+    }
+
+    async fn spend_attempt_of(
+        &self,
+        key: &Key,
+        guess: &Mac,
+        session: &Mac,
+        now: Millis,
+    ) -> Result<Attempt, Unavailable> {
+        let left = "#left > :zero AND (#left > :one OR #own = :session)";
+        self.attempt(key, left, guess, now).text(":session", session.as_str()).attempt().await
     }
 
     async fn note_answer(&self, key: &Key, generation: u64, guess: &Mac, said: Said) -> Result<(), Unavailable> {
@@ -499,6 +512,14 @@ impl Update<'_> {
                 }
                 _ => Err(Unavailable(format!("UpdateItem: {}", cause(&error)))),
             },
+        }
+    }
+
+    /// [`run`](Self::run), of an attempt.
+    async fn attempt(self) -> Result<Attempt, Unavailable> {
+        match self.run().await? {
+            Written::Done(item) => Ok(Attempt::Paid(item.verification()?)),
+            Written::Refused(item) => Ok(Attempt::Refused(item.map(|item| item.verification()).transpose()?)),
         }
     }
 
@@ -646,6 +667,7 @@ impl Item {
             success,
             claimed: self.mac("claimed")?,
             used,
+            owner: self.mac("own")?,
         })
     }
 

@@ -121,6 +121,10 @@ impl Guard {
         Self { store, keys, policy, switches: Mutex::new(None) }
     }
 
+    pub(super) fn send_limits(&self) -> &SendLimits {
+        &self.policy.send_limits
+    }
+
     /// The test number that `number` is at this time.
     pub(super) fn test_number(&self, number: &PhoneNumber, now: Millis) -> Option<&TestNumber> {
         self.policy.test_numbers.iter().find(|test| test.number == *number && test.until > now)
@@ -352,6 +356,7 @@ impl Guard {
                     code_length: plan.code_length,
                     language: request.language,
                     brand_name: &plan.brand_name,
+                    owner: request.owner.as_ref(),
                 };
                 self.store.open(key, seen, &opening).await?
             }
