@@ -152,11 +152,7 @@ fn every_history_up_to_six_rounds_is_decided_as_the_oracle_does() {
 #[test]
 fn an_oracle_with_a_laxer_rule_differs() {
     let mut oracle = Oracle::new();
-    oracle.rules.push(Rule {
-        step_up: StepUp::Off,
-        words: Regex::new(r"\AR+\z").unwrap(),
-        decision: Verdict::Tokens,
-    });
+    oracle.rules.push(Rule { step_up: StepUp::Off, words: Regex::new(r"\AR+\z").unwrap(), decision: Verdict::Tokens });
     let outcome = std::panic::catch_unwind(move || compare(&mut oracle, &some_rounds(), &mut Vec::new(), 2));
     assert!(outcome.is_err());
 }
