@@ -125,7 +125,7 @@ pub trait Ledger: Send + Sync {
     async fn verification(&self, key: &Key) -> Result<Option<Verification>, Unavailable>;
 
     /// Writes a new verification over one that was seen to be over, or where none was, as generation `seen + 1`. Only
-    /// what is known of the code used last survives. False: the generation is not the one seen.
+    /// what is known of used codes survives, without those to be forgotten. False: the generation is not the one seen.
     async fn open(&self, key: &Key, seen: Option<u64>, new: &Opening<'_>) -> Result<bool, Unavailable>;
 
     /// Makes the next generation of an open verification for a further code; the attempts stay. False: the generation
@@ -286,8 +286,8 @@ pub struct Verification {
     pub success: Option<Success>,
     /// Who claimed the success.
     pub claimed: Option<Mac>,
-    /// The code that was right last, of this generation or an earlier one.
-    pub used: Option<UsedCode>,
+    /// The codes that were right once, of this generation and earlier ones.
+    pub used: BTreeSet<UsedCode>,
     /// The sign-in session that began it, to which its last attempt belongs.
     pub owner: Option<Mac>,
 }
@@ -360,7 +360,7 @@ pub struct Success {
 }
 
 /// A code that was right once and must not be right again.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UsedCode {
     /// Which.
     pub code: Mac,
@@ -391,6 +391,8 @@ pub struct Opening<'a> {
     pub brand_name: &'a str,
     /// The sign-in session that begins it.
     pub owner: Option<&'a Mac>,
+    /// Used codes that no provider can take again: nothing need be known of them any more.
+    pub forget: &'a [UsedCode],
 }
 
 /// A further code for an open verification.
@@ -456,6 +458,18 @@ impl Verification {
             State::Reserved | State::Sent | State::Unclear if self.left == 0 => Phase::Exhausted,
             State::Reserved | State::Sent | State::Unclear => Phase::Pending,
         }
+    }
+
+    /// Whether a code was right once and could be right again at the provider.
+    #[must_use]
+    pub fn has_used(&self, code: &Mac, now: Millis) -> bool {
+        self.used.iter().any(|used| used.code == *code && used.until > now)
+    }
+
+    /// The used codes that no provider can take again.
+    #[must_use]
+    pub fn outlived(&self, now: Millis) -> Vec<UsedCode> {
+        self.used.iter().filter(|used| used.until <= now).cloned().collect()
     }
 
     /// Whether a guess would be asked at `now`.

@@ -411,8 +411,7 @@ impl Service {
             NumberCharge::Locked => return Err(guard::locked()),
         };
 
-        let used = paid.used.as_ref().is_some_and(|used| used.code == guess && used.until > now);
-        let verdict = if used || paid.provider == SHADOW {
+        let verdict = if paid.has_used(&guess, now) || paid.provider == SHADOW {
             // AWS does not say that a code works once only.
             Ok(Verdict::Invalid)
         } else if paid.provider == TEST {
@@ -607,6 +606,7 @@ impl Service {
             language: defaults.language,
             brand_name,
             owner: None,
+            forget: &[],
         }
     }
 

@@ -263,7 +263,7 @@ impl Ledger for MemoryLedger {
         if stored.map(|stored| stored.generation) != seen {
             return Ok(false);
         }
-        let opened = Verification {
+        let mut opened = Verification {
             generation: seen.unwrap_or_default() + 1,
             state: new.state,
             expires: new.expires,
@@ -279,9 +279,10 @@ impl Ledger for MemoryLedger {
             last_guess: None,
             success: None,
             claimed: None,
-            used: stored.and_then(|stored| stored.used.clone()),
+            used: stored.map(|stored| stored.used.clone()).unwrap_or_default(),
             owner: new.owner.cloned(),
         };
+        opened.used.retain(|used| !new.forget.contains(used));
         items.verifications.insert(key.clone(), opened);
         Ok(true)
     }
@@ -356,7 +357,7 @@ impl Ledger for MemoryLedger {
             Ok(stored) => {
                 stored.state = State::Verified;
                 stored.success = Some(success.clone());
-                stored.used = Some(UsedCode { code: success.code.clone(), until: success.at.plus(USED) });
+                stored.used.insert(UsedCode { code: success.code.clone(), until: success.at.plus(USED) });
                 Step::Done
             }
             Err(stored) => Step::Refused(stored.cloned()),
@@ -504,6 +505,8 @@ mod tests {
             code_length: 6,
             language: "en-US",
             brand_name: "Example",
+            owner: None,
+            forget: &[],
         };
         assert!(ledger.open(&key, None, &opening).await.unwrap());
         lives_until(&ledger, end.plus(VERIFICATION_KEPT), |ledger| ledger.verifications().len());

@@ -295,12 +295,14 @@ impl Ledger for DynamoDb {
 
     async fn open(&self, key: &Key, seen: Option<u64>, new: &Opening<'_>) -> Result<bool, Unavailable> {
         let (own, not_own) = if new.owner.is_some() { (", #own = :own", "") } else { ("", ", #own") };
+        // Taken out one by one, and not written over: another may come in at the same time.
+        let forget = if new.forget.is_empty() { "" } else { " DELETE #used :forget" };
         let update = self.update(
             key,
             format!(
                 "SET #gen = :next, #st = :state, #exp = :exp, #first = :first, #left = :left, #sends = :one, \
-             #prov = :prov, #ch = :ch, #len = :len, #lang = :lang, #brand = :brand, #ttl = :ttl{own} \
-             REMOVE #mid, #lr, #lo, #la, #vk, #vc, #va, #claimed{not_own}"
+                 #prov = :prov, #ch = :ch, #len = :len, #lang = :lang, #brand = :brand, #ttl = :ttl{own} \
+                 REMOVE #mid, #lr, #lo, #la, #vk, #vc, #va, #claimed{not_own}{forget}"
             ),
         );
         let update = match seen {
@@ -318,6 +320,7 @@ impl Ledger for DynamoDb {
             .number(":len", new.code_length.into())
             .text(":lang", new.language)
             .text(":brand", new.brand_name)
+            .texts(":forget", new.forget.iter().map(text_of_used))
             .number(":ttl", new.expires.plus(VERIFICATION_KEPT).seconds())
             .run()
             .await?;
@@ -394,13 +397,14 @@ impl Ledger for DynamoDb {
     }
 
     async fn consume(&self, key: &Key, generation: u64, success: &Success) -> Result<Step, Unavailable> {
-        self.update(key, "SET #st = :verified, #vk = :winner, #vc = :code, #va = :at, #used = :code, #ux = :used_until")
+        let used = UsedCode { code: success.code.clone(), until: success.at.plus(USED) };
+        self.update(key, "SET #st = :verified, #vk = :winner, #vc = :code, #va = :at ADD #used :used")
             .when(format!("#gen = :gen AND {OPEN}"))
             .number(":gen", generation)
             .text(":winner", success.winner.as_str())
             .text(":code", success.code.as_str())
             .number(":at", success.at.0)
-            .number(":used_until", success.at.plus(USED).0)
+            .texts(":used", iter::once(text_of_used(&used)))
             .step()
             .await
     }
@@ -474,6 +478,11 @@ impl Update<'_> {
 
     fn number(mut self, name: impl Into<String>, value: u64) -> Self {
         self.values.insert(name.into(), number(value));
+        self
+    }
+
+    fn texts(mut self, name: impl Into<String>, values: impl Iterator<Item = String>) -> Self {
+        self.values.insert(name.into(), AttributeValue::Ss(values.collect()));
         self
     }
 
@@ -583,6 +592,16 @@ fn word_of(state: State) -> &'static str {
     }
 }
 
+/// A used code, as the items have it: until when it is refused, and which it is.
+fn text_of_used(used: &UsedCode) -> String {
+    format!("{} {}", used.until.0, used.code.as_str())
+}
+
+fn used_of_text(text: &str) -> Option<UsedCode> {
+    let (until, code) = text.split_once(' ')?;
+    Some(UsedCode { code: Mac::stored(code), until: Millis(until.parse().ok()?) })
+}
+
 const STATES: [State; 6] =
     [State::Reserved, State::Sent, State::Unclear, State::Failed, State::Verified, State::Canceled];
 
@@ -646,10 +665,7 @@ impl Item {
                 Some(Success { winner, code: needed("vc", self.mac("vc")?)?, at: needed("va", self.time("va")?)? })
             }
         };
-        let used = match self.mac("used")? {
-            None => None,
-            Some(code) => Some(UsedCode { code, until: needed("ux", self.time("ux")?)? }),
-        };
+        let used = self.set("used")?.iter().map(|text| used_of_text(text)).collect::<Option<_>>();
         Ok(Verification {
             generation: needed("gen", self.number("gen")?)?,
             state,
@@ -666,7 +682,7 @@ impl Item {
             last_guess,
             success,
             claimed: self.mac("claimed")?,
-            used,
+            used: needed("used", used)?,
             owner: self.mac("own")?,
         })
     }

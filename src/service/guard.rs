@@ -346,6 +346,7 @@ impl Guard {
                 self.store.reopen(key, seen, &again).await?
             }
             seen => {
+                let forget = plan.seen.as_ref().map(|seen| seen.outlived(now)).unwrap_or_default();
                 let opening = Opening {
                     state: State::Reserved,
                     first: now,
@@ -357,6 +358,7 @@ impl Guard {
                     language: request.language,
                     brand_name: &plan.brand_name,
                     owner: request.owner.as_ref(),
+                    forget: &forget,
                 };
                 self.store.open(key, seen, &opening).await?
             }
@@ -452,7 +454,9 @@ impl Guard {
             };
         }
         // Whether this opens it or another guess was faster: the guess is paid for like any other.
-        self.store.open(key, seen.map(|seen| seen.generation), opening).await?;
+        let forget = seen.map(|seen| seen.outlived(now)).unwrap_or_default();
+        let opening = Opening { forget: &forget, ..*opening };
+        self.store.open(key, seen.map(|seen| seen.generation), &opening).await?;
         match self.store.spend_attempt(key, guess, now).await? {
             Attempt::Paid(verification) => Ok(verification),
             Attempt::Refused(_) => Err(in_progress("Another guess is being asked.")),

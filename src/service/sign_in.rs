@@ -252,6 +252,7 @@ impl Service {
             language: shadow.language,
             brand_name: &defaults.brand_name,
             owner: Some(&place.owner),
+            forget: &[],
         };
         guard.store.open(&place.verification, seen.map(|seen| seen.generation), &opening).await?;
         let open = self.look(guard, &shadow, ChallengeState::Sent, now).await?;

@@ -237,15 +237,13 @@ impl Aws {
         }
     }
 
-    fn judge(&self, round: &mut Round) {
-        let seen = self.see();
+    fn judge(round: &mut Round, seen: &Seen, of_texts: &[String]) {
         let (number, reference) = (round.number.as_str(), round.reference.as_str());
         let record = seen.record(number, reference);
         let (texts, asked) = (seen.texts(number, reference), seen.asked(number, reference));
         let charged = record["left"].as_u64().map_or(0, |left| ALLOWED - left);
         round.used_up = round.yes == 0 && seen.code(number, reference).is_some_and(|code| code.used);
-        let mut problems = seen.problems_of_texts();
-        problems.retain(|problem| problem.contains(number));
+        let mut problems: Vec<_> = of_texts.iter().filter(|problem| problem.contains(number)).cloned().collect();
         if round.deed == Deed::SendWithKey && texts > 1 {
             problems.push(format!("a key with {texts} texts"));
         }
@@ -285,8 +283,10 @@ impl Aws {
             for round in &mut *batch {
                 self.close(round);
             }
+            let seen = self.see();
+            let of_texts = seen.problems_of_texts();
             for round in batch {
-                self.judge(round);
+                Self::judge(round, &seen, &of_texts);
             }
             self.simulator.reset();
             self.table.wipe();
@@ -367,8 +367,10 @@ async fn a_ledger_that_forgets_what_was_before_the_kill_is_noticed() {
             .enumerate()
             .map(|(index, deed)| aws.round(deed, index, &mut random))
             .collect();
+        let seen = aws.see();
+        let of_texts = seen.problems_of_texts();
         for round in &mut rounds {
-            aws.judge(round);
+            Aws::judge(round, &seen, &of_texts);
         }
         rounds
     })

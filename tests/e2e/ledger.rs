@@ -280,3 +280,32 @@ async fn an_operator_unlocks_a_number_and_asks_for_its_name() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the tools that `make test` sets up"]
+async fn what_the_operator_has_stopped_is_not_sent() {
+    let aws = Aws::start().await;
+    let settings = aws.settings();
+    with(move || {
+        let send = |function: &Function, number: &str| {
+            let (status, body) = function.post("send", &json!({ "destinationNumber": number }));
+            (status, body["code"].as_str().unwrap_or_default().to_owned())
+        };
+        let paused = json!({ "pk": { "S": "K#switches" }, "paused": { "BOOL": true } });
+        aws.table.put(&paused);
+        assert_eq!(send(&Function::start(&settings), NUMBER), (503, "sending_paused".to_owned()));
+
+        let blocked = json!({
+            "pk": { "S": "K#switches" },
+            "block": { "SS": ["+1425555"] },
+            "allow": { "SS": [ledger_keys().number(&PhoneNumber::parse(NUMBER).unwrap()).as_str()] },
+        });
+        aws.table.put(&blocked);
+        // What an execution environment has read it believes for ten seconds.
+        let function = Function::start(&settings);
+        assert_eq!(send(&function, "+14255550143"), (403, "destination_blocked".to_owned()));
+        assert_eq!(send(&function, NUMBER).0, 202);
+        assert_eq!(aws.asked(), (1, 0));
+    })
+    .await;
+}

@@ -10,12 +10,15 @@ use serde_json::Value;
 use simulator::{IssuedCode, Operation, Simulator};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// By number, and by reference within.
+type Counts = BTreeMap<String, BTreeMap<String, u64>>;
+
 /// Everything that can be seen, at one moment.
 pub(crate) struct Seen {
     /// Texts, by number and reference.
-    texts: BTreeMap<(String, String), u64>,
+    texts: Counts,
     /// Guesses that reached the provider, by number and reference.
-    asked: BTreeMap<(String, String), u64>,
+    asked: Counts,
     codes: BTreeMap<(String, String), IssuedCode>,
     items: Items,
     keys: Keys,
@@ -24,15 +27,16 @@ pub(crate) struct Seen {
 impl Seen {
     /// Looks while things go on: at the table last, since what is there was there before the provider was asked.
     pub(crate) fn now(simulator: &Simulator, table: &Table) -> Self {
-        let mut texts = BTreeMap::new();
+        let mut texts = Counts::new();
         for text in simulator.inbox() {
-            *texts.entry((text.to, text.reference_id)).or_default() += 1;
+            *texts.entry(text.to).or_default().entry(text.reference_id).or_default() += 1;
         }
-        let mut asked = BTreeMap::new();
+        let mut asked = Counts::new();
         // The body of one that was not read says nothing, and nothing became of it.
         for request in simulator.requests(Operation::Verify).iter().filter(|request| request.body.is_object()) {
             let member = |name: &str| request.body[name].as_str().unwrap_or_default().to_owned();
-            *asked.entry((member("DestinationIdentity"), member("ReferenceId"))).or_default() += 1;
+            let of_number = asked.entry(member("DestinationIdentity")).or_default();
+            *of_number.entry(member("ReferenceId")).or_default() += 1;
         }
         let codes = simulator.codes().into_iter();
         let codes = codes.map(|code| ((code.key.to.clone(), code.key.reference_id.clone()), code)).collect();
@@ -41,32 +45,34 @@ impl Seen {
 
     /// Texts under one reference.
     pub(crate) fn texts(&self, number: &str, reference: &str) -> u64 {
-        self.texts.get(&(number.to_owned(), reference.to_owned())).copied().unwrap_or(0)
+        count(&self.texts, number, reference)
     }
 
     /// Guesses that reached the provider under one reference.
     pub(crate) fn asked(&self, number: &str, reference: &str) -> u64 {
-        self.asked.get(&(number.to_owned(), reference.to_owned())).copied().unwrap_or(0)
+        count(&self.asked, number, reference)
     }
 
     /// Guesses about a number that reached the provider, under whatever reference.
     pub(crate) fn asked_about(&self, number: &str) -> u64 {
-        self.asked.iter().filter(|((of, _), _)| of == number).map(|(_, count)| count).sum()
+        self.asked.get(number).map_or(0, |of_number| of_number.values().sum())
     }
 
     /// Texts to a number, under whatever reference.
     pub(crate) fn texts_to(&self, number: &str) -> u64 {
-        self.texts.iter().filter(|((to, _), _)| to == number).map(|(_, count)| count).sum()
+        self.texts.get(number).map_or(0, |to_number| to_number.values().sum())
     }
 
     /// Numbers that a text went to or a guess was asked about.
     pub(crate) fn numbers(&self) -> BTreeSet<&str> {
-        self.texts.keys().chain(self.asked.keys()).map(|(number, _)| number.as_str()).collect()
+        self.texts.keys().chain(self.asked.keys()).map(String::as_str).collect()
     }
 
     /// What a text was sent under.
     pub(crate) fn with_texts(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.texts.keys().map(|(number, reference)| (number.as_str(), reference.as_str()))
+        self.texts.iter().flat_map(|(number, references)| {
+            references.keys().map(move |reference| (number.as_str(), reference.as_str()))
+        })
     }
 
     /// The code that the provider remembers.
@@ -115,6 +121,10 @@ impl Seen {
         }
         problems
     }
+}
+
+fn count(counts: &Counts, number: &str, reference: &str) -> u64 {
+    counts.get(number).and_then(|of_number| of_number.get(reference)).copied().unwrap_or(0)
 }
 
 /// The name of a verification's item.

@@ -10,6 +10,7 @@ use otp_lambda::ledger::{
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::policy::{GUESS_STOPS, SendLimits, Spending, SpendingLine};
 use otp_lambda::reference::ReferenceId;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// One sentence of the contract, on a ledger in which nothing is yet.
@@ -63,6 +64,7 @@ contract! {
     what_is_opened_reads_back
     it_opens_only_over_what_was_seen
     a_new_one_keeps_only_the_used_code
+    every_used_code_is_known_until_it_is_forgotten
     a_further_code_keeps_the_attempts
     no_further_code_for_what_has_ended
     a_reserved_send_is_settled_once
@@ -152,6 +154,8 @@ pub(crate) const OPENING: Opening<'_> = Opening {
     code_length: 6,
     language: "en-US",
     brand_name: "ExampleCorp",
+    owner: None,
+    forget: &[],
 };
 
 pub(crate) const AGAIN: Again<'_> =
@@ -565,7 +569,8 @@ fn as_opened() -> Verification {
         last_guess: None,
         success: None,
         claimed: None,
-        used: None,
+        owner: None,
+        used: BTreeSet::new(),
     }
 }
 
@@ -603,8 +608,25 @@ async fn a_new_one_keeps_only_the_used_code(ledger: &dyn Ledger) {
     let used = UsedCode { code: mac("code"), until: at(MINUTE).plus(USED) };
     for generation in [3, 4] {
         assert!(ledger.open(&key, Some(generation - 1), &OPENING).await.unwrap());
-        assert_eq!(see(ledger).await, Verification { generation, used: Some(used.clone()), ..as_opened() });
+        assert_eq!(see(ledger).await, Verification { generation, used: [used.clone()].into(), ..as_opened() });
     }
+}
+
+async fn every_used_code_is_known_until_it_is_forgotten(ledger: &dyn Ledger) {
+    let key = the_verification();
+    let used = |code| UsedCode { code: mac(code), until: at(MINUTE).plus(USED) };
+    for (generation, code) in [(1, "a"), (2, "b"), (3, "c")] {
+        let seen = (generation > 1).then_some(generation - 1);
+        assert!(ledger.open(&key, seen, &OPENING).await.unwrap());
+        done(ledger.consume(&key, generation, &Success { code: mac(code), ..success("winner") }).await.unwrap());
+    }
+    assert_eq!(see(ledger).await.used, [used("a"), used("b"), used("c")].into());
+    let forget = [used("a"), used("c"), used("unknown")];
+    assert!(ledger.open(&key, Some(3), &Opening { forget: &forget, ..OPENING }).await.unwrap());
+    assert_eq!(see(ledger).await.used, [used("b")].into());
+    assert!(ledger.open(&key, Some(4), &Opening { forget: &[used("b")], ..OPENING }).await.unwrap());
+    assert_eq!(see(ledger).await.used, BTreeSet::new());
+    assert!(ledger.open(&key, Some(5), &Opening { forget: &[used("b")], ..OPENING }).await.unwrap());
 }
 
 async fn a_further_code_keeps_the_attempts(ledger: &dyn Ledger) {
@@ -856,7 +878,7 @@ async fn a_success_is_remembered(ledger: &dyn Ledger) {
     // The last attempt was paid for before the code's time was over; the answer came later.
     let success = Success { winner: mac("winner"), code: mac("c"), at: OPENING.expires.plus(MINUTE) };
     done(ledger.consume(&key, 1, &success).await.unwrap());
-    let used = Some(UsedCode { code: mac("c"), until: success.at.plus(USED) });
+    let used = [UsedCode { code: mac("c"), until: success.at.plus(USED) }].into();
     let verified = Verification { state: State::Verified, success: Some(success), used, ..before };
     assert_eq!(see(ledger).await, verified);
 }

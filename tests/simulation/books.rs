@@ -27,6 +27,9 @@ pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(10);
 /// How long a switch of the operator may take to be seen.
 const SWITCHES_SEEN: Duration = Duration::from_secs(10);
 
+/// Codes that are sent for one verification.
+const MOST_SENDS: u32 = 3;
+
 /// A verification ends so long after its first code.
 const LONGEST: Duration = Duration::from_hours(1);
 
@@ -137,6 +140,8 @@ pub(crate) enum Invariant {
     Liveness,
     /// What the operator stopped is stopped.
     Switches,
+    /// Who may have a code of other software looked at, and when, and who may claim.
+    Rights,
 }
 
 #[derive(Debug, Clone)]
@@ -185,6 +190,10 @@ struct Chain {
     expires: Millis,
     first: Millis,
     ended: bool,
+    canceled: bool,
+    /// Its text was refused, so there is nothing to guess at.
+    failed: bool,
+    codes: u32,
     of_other_software: bool,
 }
 
@@ -515,10 +524,24 @@ impl Books {
             expires: at.plus(self.setup.validity()),
             first: at,
             ended: false,
+            canceled: false,
+            failed: false,
+            codes: 1,
             of_other_software,
         });
         if of_other_software {
             let number = self.operations[operation].intent.number;
+            let derived = ReferenceId::derived(BRAND, SOURCE, &self.numbers[number]);
+            let is_derived = *key == self.keys.verification(&derived, &self.numbers[number]);
+            let authenticated = self.operations[operation].intent.who.principal.is_some();
+            if !(self.setup.derived && is_derived && authenticated) {
+                self.violated(Invariant::Rights, format!("#{operation} opens a verification that nobody sent"));
+            }
+            let before = self.chains[key].iter().rev().nth(1);
+            let exhausted = |chain: &Chain| chain.paid >= chain.allowed && at < chain.expires;
+            if before.is_some_and(|before| !before.ended && !before.failed && exhausted(before)) {
+                self.violated(Invariant::Rights, format!("#{operation} opens a verification that is exhausted"));
+            }
             self.took_a_place(number, at);
         }
     }
@@ -529,6 +552,10 @@ impl Books {
         self.operations[operation].opened = Some((key.clone(), generation));
         if let Some(chain) = self.chains.get_mut(key).and_then(|chains| chains.last_mut()) {
             chain.expires = chain.expires.max(at.plus(validity).min(chain.first.plus(LONGEST)));
+            chain.codes += 1;
+            if chain.codes > MOST_SENDS {
+                self.violated(Invariant::I7, format!("#{operation} sends one code too many"));
+            }
         }
     }
 
@@ -575,6 +602,15 @@ impl Books {
 
     pub(crate) fn saw_cancel(&mut self, key: &Key) {
         self.end_chain(key);
+        if let Some(chain) = self.chains.get_mut(key).and_then(|chains| chains.last_mut()) {
+            chain.canceled = true;
+        }
+    }
+
+    pub(crate) fn saw_failure(&mut self, key: &Key) {
+        if let Some(chain) = self.chains.get_mut(key).and_then(|chains| chains.last_mut()) {
+            chain.failed = true;
+        }
     }
 
     fn chain_of(&self, key: &Key, generation: u64) -> Option<usize> {
@@ -861,19 +897,14 @@ impl Books {
                         .ok()
                         .map(|it| self.keys.verification(&it, &self.numbers[number]))
                         .as_ref();
-            let in_time = now < chain.expires;
-            let used = self
-                .wins
-                .iter()
-                .rev()
-                .filter(|win| win.key == key && (win.chain, win.generation) != (place, generation))
-                .take(1)
-                .any(|win| win.code == Some(right) && (win.chain, win.generation) != (place, generation));
+            let in_time = now < chain.expires && !chain.canceled;
+            let earlier = |win: &Win| (win.chain, win.generation) != (place, generation);
+            let used = self.wins.iter().any(|win| win.code == Some(right) && earlier(win));
             if !right_code {
                 self.violated(Invariant::I6, format!("#{operation} succeeds with a code of another verification"));
             }
             if !in_time {
-                self.violated(Invariant::I6, format!("#{operation} succeeds after the end of its code"));
+                self.violated(Invariant::I6, format!("#{operation} succeeds after the end of its verification"));
             }
             if used {
                 self.violated(Invariant::I6, format!("#{operation} succeeds with a code that was used before"));
@@ -906,8 +937,10 @@ impl Books {
             let seen = &self.operations[operation];
             let (now, claimant) = (seen.now, seen.intent.winner(operation));
             let key = seen.verification.clone().unwrap();
+            let authenticated = seen.intent.who.principal.is_some();
             let problem = match self.wins.iter_mut().rev().find(|win| win.key == key) {
                 None => Some("what nobody won"),
+                _ if !authenticated => Some("without anybody to vouch"),
                 Some(win) if win.claimant.as_ref().is_some_and(|other| *other != claimant) => Some("a second time"),
                 Some(win) if win.claimant.is_none() && now.since(win.at) >= CLAIMABLE => Some("too late"),
                 Some(win) => {

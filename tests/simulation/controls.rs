@@ -72,3 +72,13 @@ fn guesses_under_many_names_are_seen() {
 fn a_code_that_works_again_is_seen() {
     is_caught(Naive::ForgetsUsedCodes, &[Invariant::I6]);
 }
+
+#[test]
+fn a_code_that_works_again_after_another_is_seen() {
+    is_caught(Naive::RemembersTheLastUsedCode, &[Invariant::I6]);
+}
+
+#[test]
+fn a_counter_that_goes_too_early_is_seen() {
+    is_caught(Naive::ForgetsWindowsAtTheirEnd, &[Invariant::I8]);
+}

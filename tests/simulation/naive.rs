@@ -7,7 +7,7 @@ use otp_lambda::ledger::{
 };
 use otp_lambda::policy::{SendLimits, Spending};
 use simulator::MemoryLedger;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -41,6 +41,10 @@ pub(crate) enum Naive {
     CountsGuessesByReference,
     /// Forgets the code that was used.
     ForgetsUsedCodes,
+    /// Remembers no used code but the last.
+    RemembersTheLastUsedCode,
+    /// Lets the counter of a window go at its end, with requests of the window still on their way.
+    ForgetsWindowsAtTheirEnd,
 }
 
 pub(crate) struct NaiveLedger {
@@ -107,7 +111,9 @@ impl Ledger for NaiveLedger {
     }
 
     async fn count(&self, key: &Key, cap: u64, expires: Millis) -> Result<bool, Unavailable> {
-        self.inner.count(key, cap, expires).await
+        // The service has it kept a minute longer.
+        let early = self.naive == Naive::ForgetsWindowsAtTheirEnd;
+        self.inner.count(key, cap, if early { expires.minus(Duration::from_mins(1)) } else { expires }).await
     }
 
     async fn uncount(&self, key: &Key) -> Result<(), Unavailable> {
@@ -253,11 +259,28 @@ impl Ledger for NaiveLedger {
                 Ok(attempt)
             }
             Naive::ForgetsUsedCodes => Ok(match self.inner.spend_attempt(key, guess, now).await? {
-                Attempt::Paid(paid) => Attempt::Paid(Verification { used: None, ..paid }),
+                Attempt::Paid(paid) => Attempt::Paid(Verification { used: BTreeSet::new(), ..paid }),
+                refused @ Attempt::Refused(_) => refused,
+            }),
+            Naive::RemembersTheLastUsedCode => Ok(match self.inner.spend_attempt(key, guess, now).await? {
+                Attempt::Paid(paid) => {
+                    let last = paid.used.iter().max_by_key(|used| used.until).cloned();
+                    Attempt::Paid(Verification { used: last.into_iter().collect(), ..paid })
+                }
                 refused @ Attempt::Refused(_) => refused,
             }),
             _ => self.inner.spend_attempt(key, guess, now).await,
         }
+    }
+
+    async fn spend_attempt_of(
+        &self,
+        key: &Key,
+        guess: &Mac,
+        session: &Mac,
+        now: Millis,
+    ) -> Result<Attempt, Unavailable> {
+        self.inner.spend_attempt_of(key, guess, session, now).await
     }
 
     async fn note_answer(&self, key: &Key, generation: u64, guess: &Mac, said: Said) -> Result<(), Unavailable> {

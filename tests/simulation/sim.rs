@@ -163,10 +163,6 @@ impl Sim {
         Self { books, memory, services, tasks: Vec::new(), failed: Vec::new(), successes: 0 }
     }
 
-    pub(crate) fn now(&self) -> Millis {
-        self.books.lock().now
-    }
-
     pub(crate) fn set_plan(&self, plan: Plan) {
         self.books.lock().plan = plan;
     }
@@ -237,14 +233,6 @@ impl Sim {
             if let Some(outcome) = self.go_on(place) {
                 return outcome;
             }
-        }
-    }
-
-    /// Does what is running at the same time to its end, in an order of the dice.
-    pub(crate) fn finish_all(&mut self) {
-        while !self.tasks.is_empty() {
-            let place = self.books.lock().rng.usize(..self.tasks.len());
-            self.go_on(place);
         }
     }
 
@@ -407,6 +395,7 @@ fn caller(who: &Who) -> Caller {
         principal: who.principal.map(str::to_owned),
         address: who.address.map(|last| [192, 0, 2, last].into()),
         idempotency_key: who.key.clone(),
+        ..Caller::default()
     }
 }
 
@@ -436,6 +425,7 @@ async fn perform(
                 validity_minutes,
                 allowed_attempts: intent.attempts,
                 reference: given,
+                owner: None,
             };
             let answer = service.send(&request, &caller, moment, record).await;
             Outcome::Sent(answer.map(|sent| (sent.reference, Millis(sent.receipt.expires))))

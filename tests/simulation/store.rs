@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use otp_lambda::ledger::{
     Again, Attempt, Charge, Key, KeyClaim, Ledger, Mac, Millis, Number, NumberCharge, Opening, Reservation, Said,
-    Settled, State, Step, Success, Switches, Unavailable, Verification,
+    Settled, State, Step, Success, Switches, Unavailable, UsedCode, Verification,
 };
 use otp_lambda::policy::{SendLimits, Spending};
 use std::future::{Future, pending};
@@ -104,6 +104,8 @@ pub(crate) struct OwnedOpening {
     channel: String,
     language: String,
     brand_name: String,
+    owner: Option<Mac>,
+    forget: Vec<UsedCode>,
 }
 
 impl OwnedOpening {
@@ -118,6 +120,8 @@ impl OwnedOpening {
             channel: new.channel.to_owned(),
             language: new.language.to_owned(),
             brand_name: new.brand_name.to_owned(),
+            owner: new.owner.cloned(),
+            forget: new.forget.to_vec(),
         }
     }
 
@@ -132,6 +136,8 @@ impl OwnedOpening {
             code_length: self.code_length,
             language: &self.language,
             brand_name: &self.brand_name,
+            owner: self.owner.as_ref(),
+            forget: &self.forget,
         }
     }
 }
@@ -249,7 +255,7 @@ impl Ledger for Store {
     }
 
     async fn settle(&self, key: &Key, generation: u64, outcome: &Settled<'_>) -> Result<(), Unavailable> {
-        let ((inner, ..), key) = (self.here(), key.clone());
+        let ((inner, books, _), key) = (self.here(), key.clone());
         let (message_id, outcome) = match *outcome {
             Settled::Sent { message_id } => (message_id.map(str::to_owned), None),
             Settled::Unclear => (None, Some(Settled::Unclear)),
@@ -258,6 +264,9 @@ impl Ledger for Store {
         };
         let job = async move {
             let outcome = outcome.unwrap_or(Settled::Sent { message_id: message_id.as_deref() });
+            if let Settled::Failed = outcome {
+                books.lock().saw_failure(&key);
+            }
             inner.settle(&key, generation, &outcome).await
         };
         self.step("settle", true, Box::pin(job)).await
@@ -273,6 +282,25 @@ impl Ledger for Store {
             answer
         };
         self.step("spend_attempt", true, Box::pin(job)).await
+    }
+
+    async fn spend_attempt_of(
+        &self,
+        key: &Key,
+        guess: &Mac,
+        session: &Mac,
+        now: Millis,
+    ) -> Result<Attempt, Unavailable> {
+        let ((inner, books, operation), key, guess, session) =
+            (self.here(), key.clone(), guess.clone(), session.clone());
+        let job = async move {
+            let answer = inner.spend_attempt_of(&key, &guess, &session, now).await;
+            if let Ok(Attempt::Paid(verification)) = &answer {
+                books.lock().saw_payment(operation, &key, verification);
+            }
+            answer
+        };
+        self.step("spend_attempt_of", true, Box::pin(job)).await
     }
 
     async fn note_answer(&self, key: &Key, generation: u64, guess: &Mac, said: Said) -> Result<(), Unavailable> {
