@@ -299,6 +299,31 @@ async fn a_repeated_resend_sends_once() {
 }
 
 #[tokio::test]
+async fn a_later_round_that_nobody_knows_sends_nothing() {
+    let world = world(&[]).await;
+    for metadata in [json!("v1:r46bb87b047dd9f34b9cbe4011325b15b:3"), json!("v1:x:2"), json!("metadata"), json!(null)] {
+        let mut sign_in = SignIn::new(&user());
+        sign_in.metadata = metadata;
+        sign_in.answered(false);
+        let response = world.trigger(&sign_in.create_event()).await;
+        sign_in.keep(&response);
+        sign_in.is("ended", "0");
+    }
+    assert!(!answer_correct(&world.trigger(&file("cognito.verify.resend")).await));
+    assert_eq!((world.texts_sent(), world.guesses_asked()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_code_that_ended_is_not_sent_again() {
+    let world = world(&[]).await;
+    let mut sign_in = SignIn::begin(&world, &user()).await;
+    world.advance(Duration::from_mins(10));
+    assert_eq!(sign_in.answer(&world, "resend").await, Next::Asked);
+    sign_in.is("ended", "0");
+    assert_eq!(world.texts_sent(), 1);
+}
+
+#[tokio::test]
 async fn a_code_that_was_right_in_one_session_is_refused_in_another() {
     let world = world(&[]).await;
     let first = SignIn::begin(&world, &user()).await;
@@ -399,6 +424,12 @@ async fn no_text_is_sent_that_does_not_sign_in() {
         assert_eq!(attacker.answer(&world, &wrong(&code, nth)).await, Next::Asked);
     }
     world.advance(HALF_A_MINUTE);
+    let mut again = SignIn::begin(&world, &user()).await;
+    again.is("ended", "0");
+    assert_eq!(again.answer(&world, "resend").await, Next::Failed);
+    assert_eq!(world.texts_sent(), 1);
+    // When the code has ended, there is a new one.
+    world.advance(Duration::from_mins(10));
     let mut again = SignIn::begin(&world, &user()).await;
     if world.texts_sent() > 1 {
         assert_eq!(again.answer(&world, &world.newest_code()).await, Next::Tokens, "{again:?}");

@@ -207,7 +207,10 @@ async fn a_second_sign_in_looks_alike_with_and_without_a_phone() {
         [Verify("00000001"), Define, Create, Verify("00000002"), Define, Create, Verify("00000003"), Define, Create];
     compare(&world, &mut second, &script).await;
     second[0].1.is("ended", "0");
-    // What is left is the first one's.
+    // What is left is the first one's, and no other can ask for more.
+    let mut third = begun();
+    compare(&world, &mut third, &[Wait(60), Define, Create, Verify("resend"), Define]).await;
+    third[0].1.is("ended", "0");
     compare(&world, &mut first, &[Define, Create, Verify("00000004"), Define, Create]).await;
     first[0].1.is("ended", "0");
     // And anew: at once, when the windows hold, and when they no longer do.
@@ -225,6 +228,11 @@ async fn an_expired_code_looks_alike_with_and_without_a_phone() {
     compare(&world, &mut sign_ins, &[Define, Create, Wait(600), Verify("00000000"), Define, Create]).await;
     sign_ins[0].1.is("ended", "0");
     compare(&world, &mut sign_ins, &[Verify("resend"), Define]).await;
+    // One that is asked for again too late.
+    world.advance(Duration::from_mins(10));
+    let mut sign_ins = begun();
+    compare(&world, &mut sign_ins, &[Define, Create, Wait(600), Verify("resend"), Define, Create]).await;
+    sign_ins[0].1.is("ended", "0");
 }
 
 #[tokio::test]
