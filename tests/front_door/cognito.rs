@@ -3,7 +3,7 @@
 
 use crate::pool::{Next, SignIn, User, answer_correct, is_challenge};
 use crate::world::{KEY, NUMBER, World, file};
-use futures_util::future::join3;
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use simulator::{Failure, Operation};
 use std::time::{Duration, Instant, SystemTime};
@@ -274,14 +274,14 @@ async fn repeated_triggers_at_the_same_time_send_once_and_cost_one_attempt() {
     let world = world(&[]).await;
     let mut sign_in = SignIn::new(&user());
     let event = sign_in.create_event();
-    let (one, two, three) = join3(world.trigger(&event), world.trigger(&event), world.trigger(&event)).await;
+    let responses = join_all((0..3).map(|_| world.trigger(&event))).await;
     assert_eq!(world.texts_sent(), 1);
-    for response in [one, two, three] {
-        sign_in.keep(&response);
+    for response in &responses {
+        sign_in.keep(response);
     }
     let event = sign_in.verify_event(&wrong(&world.newest_code(), 1));
-    let (one, two, three) = join3(world.trigger(&event), world.trigger(&event), world.trigger(&event)).await;
-    assert!([one, two, three].iter().all(|response| !answer_correct(response)));
+    let responses = join_all((0..3).map(|_| world.trigger(&event))).await;
+    assert!(responses.iter().all(|response| !answer_correct(response)));
     assert_eq!((world.guesses_asked(), world.left()), (1, 2));
     assert!(sign_in.verify(&world, &world.newest_code()).await);
 }

@@ -58,7 +58,7 @@ impl Oracle {
         }
     }
 
-    /// A right SRP_A, a right PASSWORD_VERIFIER, a Right answer to our challenge, a wrong one with attempts left, a
+    /// A right `SRP_A`, a right `PASSWORD_VERIFIER`, a Right answer to our challenge, a wrong one with attempts left, a
     /// wrong one with zero or nobody knows how many left; anything else is `x`.
     fn letter(&self, round: &Round) -> char {
         match (round.name.as_deref(), round.result) {
@@ -238,7 +238,7 @@ async fn the_trigger_says_what_the_function_decides() {
             sessions.extend(some_rounds().into_iter().map(|second| vec![first.clone(), second]));
         }
         let password = [round(Some("SRP_A"), Some(true), None), round(Some("PASSWORD_VERIFIER"), Some(true), None)];
-        sessions.extend(rounds.iter().map(|last| [&password[..], &[last.clone()]].concat()));
+        sessions.extend(rounds.iter().map(|last| [&password[..], std::slice::from_ref(last)].concat()));
         for (index, session) in sessions.iter().enumerate() {
             let mut user = User::with_number("+14255550142");
             user.not_found = index % 5 == 0;

@@ -7,6 +7,7 @@ mod codes;
 mod cognito;
 mod cognito_define;
 mod cognito_members;
+mod cognito_outages;
 mod cognito_strangers;
 mod hostile;
 mod ledger;

@@ -130,7 +130,7 @@ impl SignIn {
     /// What we answered to Create is what the pool keeps and shows.
     pub(crate) fn keep(&mut self, response: &Value) {
         is_challenge(response);
-        self.shown = response["publicChallengeParameters"].as_object().unwrap().clone();
+        self.shown.clone_from(response["publicChallengeParameters"].as_object().unwrap());
         self.private = response["privateChallengeParameters"].clone();
         self.metadata = response["challengeMetadata"].clone();
     }
