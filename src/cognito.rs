@@ -97,6 +97,9 @@ pub fn define(session: &[Round], user_not_found: bool, step_up: StepUp) -> Decis
     if earlier.iter().any(|round| round.result == Some(true)) {
         return Decision::Fail;
     }
+    if rounds.len() > MOST_ROUNDS {
+        return Decision::Fail;
+    }
     if last.result == Some(true) {
         return if user_not_found { Decision::Fail } else { Decision::Tokens };
     }
@@ -232,12 +235,11 @@ async fn create(
     moment: Moment,
     record: &mut Record,
 ) -> Option<Value> {
-    // The session so far, if this is not its first round.
-    let known = request.session.iter().rev().find_map(|round| Metadata::parse(round.metadata.as_deref()?));
-    let known = known.and_then(|metadata| session_of(metadata.reference));
-    let is_first = known.is_none();
-    let session = match known {
-        Some(session) => session,
+    let last = request.session.iter().rev().find(|round| round.name.as_deref() == Some(CUSTOM));
+    let is_first = last.is_none();
+    let session = match last {
+        // A later round is of its session or of none: nothing is sent in mid-sign-in.
+        Some(round) => session_of(Metadata::parse(round.metadata.as_deref()?)?.reference)?,
         None => Session { name: ReferenceId::random().ok()?.expose().to_owned(), shadow: false },
     };
     let sign_in = sign_in(service, policy, request, session, record)?;
@@ -264,7 +266,7 @@ async fn verify(
     let answer = request.answer.as_deref()?;
     if answer == "resend" {
         record.operation = Some("resend");
-        noted(service.resend_for_sign_in(&sign_in, moment, record).await, record)?;
+        noted(service.resend_for_sign_in(&sign_in, nonce, moment, record).await, record)?;
         return Some(false);
     }
     let otp = noted(Otp::parse(answer, &service.limits().code_length), record)?;
@@ -309,7 +311,9 @@ fn session_of(reference: &str) -> Option<Session> {
         "s" => true,
         _ => return None,
     };
-    (!name.is_empty()).then(|| Session { name: name.to_owned(), shadow })
+    // As `ReferenceId::random` makes them.
+    let drawn = name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    drawn.then(|| Session { name: name.to_owned(), shadow })
 }
 
 /// Who signs in. A user who cannot be sent a code signs in as a shadow; the log says why.

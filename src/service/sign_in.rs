@@ -1,6 +1,6 @@
 //! Codes for signing in: taken up where one is open, sent where none is, and the same to look at for whoever has none.
 
-use super::guard::Guard;
+use super::guard::{Guard, IdempotencyClaim};
 use super::{Caller, MOST_SENDS, Moment, Reference, SHADOW, SendRequest, Service, VerifyRequest, minutes, no_ledger};
 use crate::error::Error;
 use crate::ledger::{Again, Key, Mac, Millis, Number, Opening, Reservation, Settled, State, Verification};
@@ -132,17 +132,30 @@ impl Service {
         }))
     }
 
-    /// Sends the code of a sign-in again, under the limits of any send.
+    /// Sends the code of a sign-in again, under the limits of any send. `nonce` is of one question: the same question
+    /// sends once, however often it is delivered. A code that has ended is not sent again.
     ///
     /// # Errors
     ///
     /// Why not; nobody but the log is told.
-    pub async fn resend_for_sign_in(&self, sign_in: &SignIn, moment: Moment, record: &mut Record) -> Result<(), Error> {
+    pub async fn resend_for_sign_in(
+        &self,
+        sign_in: &SignIn,
+        nonce: &str,
+        moment: Moment,
+        record: &mut Record,
+    ) -> Result<(), Error> {
         let guard = self.guard.as_ref().ok_or_else(no_ledger)?;
-        if sign_in.session.shadow {
-            return self.resend_shadow(guard, sign_in, moment.millis()).await;
+        // A session without a guess left is about to end: a text for it would be for nothing.
+        let open = self.look(guard, sign_in, ChallengeState::TryAgain, moment.millis()).await?;
+        if open.is_none_or(|open| open.state == ChallengeState::Ended) {
+            return Ok(());
         }
-        self.send(&self.sign_in_request(guard, sign_in), &cognito(sign_in), moment, record).await.map(drop)
+        let caller = Caller { idempotency_key: Some(format!("resend {nonce}")), ..cognito(sign_in) };
+        if sign_in.session.shadow {
+            return self.resend_shadow(guard, sign_in, &caller, moment.millis()).await;
+        }
+        self.send(&self.sign_in_request(guard, sign_in), &caller, moment, record).await.map(drop)
     }
 
     /// Whether `otp` is the code of a sign-in. `nonce` is of one question: the same right answer to the same question is
@@ -203,7 +216,8 @@ impl Service {
         }
     }
 
-    /// The sign-in's open code, if there is one that this session has guesses for.
+    /// The sign-in's open code, if there is one. Where its last guess is another session's, this one has come to its end
+    /// until the code has.
     async fn look(
         &self,
         guard: &Guard,
@@ -215,11 +229,15 @@ impl Service {
         let (seen, number) =
             join(guard.store.verification(&place.verification), guard.store.number(&place.number)).await;
         let (seen, number) = (seen?, number?);
-        Ok(seen.filter(|seen| seen.is_open(now)).and_then(|open| {
+        Ok(seen.filter(|seen| seen.is_open(now)).map(|open| {
             let own = open.owner.as_ref() == Some(&place.owner);
             // The last guess is its owner's: whoever knows a user's name could spend it otherwise.
             let left = if own { open.left } else { open.left.saturating_sub(1) };
-            (left > 0).then(|| challenge(guard, sign_in, &open, &number, state, left, now))
+            let looked = challenge(guard, sign_in, &open, &number, state, left, now);
+            if left > 0 {
+                return looked;
+            }
+            Challenge { state: ChallengeState::Ended, resend: looked.resend.max(open.expires), ..looked }
         }))
     }
 
@@ -266,16 +284,20 @@ impl Service {
         }))
     }
 
-    async fn resend_shadow(&self, guard: &Guard, sign_in: &SignIn, now: Millis) -> Result<(), Error> {
+    async fn resend_shadow(&self, guard: &Guard, sign_in: &SignIn, caller: &Caller, now: Millis) -> Result<(), Error> {
         let place = place(guard, sign_in);
         let Some(open) = guard.store.verification(&place.verification).await?.filter(|seen| seen.is_open(now)) else {
             return Ok(());
         };
-        if open.sends >= MOST_SENDS {
-            return Ok(());
-        }
-        if let Reservation::Refused(_) = guard.store.reserve_send(&place.number, guard.send_limits(), now).await? {
-            return Ok(());
+        let claim = guard.claim(&self.sign_in_request(guard, sign_in), caller, now).await?;
+        let IdempotencyClaim::Mine(claimed) = claim else { return Ok(()) };
+        let refused = open.sends >= MOST_SENDS
+            || matches!(
+                guard.store.reserve_send(&place.number, guard.send_limits(), now).await?,
+                Reservation::Refused(_)
+            );
+        if refused {
+            return Ok(guard.store.release_key(&claimed).await?);
         }
         let expires = now.plus(minutes(self.rules.defaults.validity_minutes)).min(open.first.plus(super::LONGEST));
         let again = Again { expires, provider: SHADOW, channel: "sms", language: sign_in.language };
@@ -283,7 +305,7 @@ impl Service {
             let sent = Settled::Sent { message_id: None };
             guard.store.settle(&place.verification, open.generation + 1, &sent).await?;
         }
-        Ok(())
+        Ok(guard.store.finish_key(&claimed, None).await?)
     }
 }
 
