@@ -157,7 +157,7 @@ impl Trigger {
 const LIMIT: Duration = Duration::from_millis(3800);
 
 /// How long the provider may take of it, so that what it says can still be written down.
-const PROVIDER_TIME: Duration = Duration::from_millis(2000);
+const PROVIDER_TIME: Duration = Duration::from_secs(2);
 
 /// Why an event is not answered: a sentence for the operator.
 pub(crate) const EXPECTED: &str = "This Amazon Cognito trigger is not one this function answers. Expected: \

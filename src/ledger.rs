@@ -138,15 +138,13 @@ pub trait Ledger: Send + Sync {
     /// Pays an attempt for a guess.
     ///
     /// Refused unless the verification is open, and where the guess is the last one over again; but one that nobody
-    /// could answer, or that was asked more than [`ASKING`] ago and never answered, is taken over, once.
-    async fn spend_attempt(&self, key: &Key, guess: &Mac, now: Millis) -> Result<Attempt, Unavailable>;
-
-    /// The same for a guess of a sign-in session: the last attempt is its owner's.
-    async fn spend_attempt_of(
+    /// could answer, or that was asked more than [`ASKING`] ago and never answered, is taken over, once. A guess of a
+    /// sign-in `session` pays the last attempt only where the session is the verification's owner.
+    async fn spend_attempt(
         &self,
         key: &Key,
         guess: &Mac,
-        session: &Mac,
+        session: Option<&Mac>,
         now: Millis,
     ) -> Result<Attempt, Unavailable>;
 

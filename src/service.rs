@@ -373,18 +373,13 @@ impl Service {
         let now = moment.millis();
         guard.count_source("verify", caller, now).await?;
         let key = guard.keys.verification(&reference, &request.to);
-        let number_key = match caller.shadow {
-            true => guard.keys.shadow_number(&request.to),
-            false => guard.keys.number(&request.to),
-        };
+        let number_key =
+            if caller.shadow { guard.keys.shadow_number(&request.to) } else { guard.keys.number(&request.to) };
         let guess = guard.keys.guess(&reference, &request.to, &request.otp);
         let winner = guard.winner(caller, &request.to)?;
 
         // Paid for before it is asked: a hundred guesses at once still cost a hundred attempts.
-        let attempt = match &caller.session {
-            Some(session) => guard.store.spend_attempt_of(&key, &guess, session, now).await?,
-            None => guard.store.spend_attempt(&key, &guess, now).await?,
-        };
+        let attempt = guard.store.spend_attempt(&key, &guess, caller.session.as_ref(), now).await?;
         let (paid, was) = match attempt {
             Attempt::Paid(verification) => (verification, None),
             Attempt::Refused(seen) => {

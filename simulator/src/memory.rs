@@ -325,19 +325,27 @@ impl Ledger for MemoryLedger {
         Ok(())
     }
 
-    async fn spend_attempt(&self, key: &Key, guess: &Mac, now: Millis) -> Result<Attempt, Unavailable> {
-        Ok(self.items().attempt(key, guess, now, |_| true))
-    }
-
-    async fn spend_attempt_of(
+    async fn spend_attempt(
         &self,
         key: &Key,
         guess: &Mac,
-        session: &Mac,
+        session: Option<&Mac>,
         now: Millis,
     ) -> Result<Attempt, Unavailable> {
-        let may = |stored: &Verification| stored.left > 1 || stored.owner.as_ref() == Some(session);
-        Ok(self.items().attempt(key, guess, now, may))
+        let mut items = self.items();
+        let may_be_asked = |stored: &Verification| {
+            stored.is_open(now)
+                && session.is_none_or(|session| stored.left > 1 || stored.owner.as_ref() == Some(session))
+                && stored.last_guess.as_ref().is_none_or(|last| gives_way(last, guess, now))
+        };
+        Ok(match items.verification_if(key, may_be_asked) {
+            Ok(stored) => {
+                stored.left -= 1;
+                stored.last_guess = Some(Guess { mac: guess.clone(), said: Said::Asking, at: now });
+                Attempt::Paid(stored.clone())
+            }
+            Err(stored) => Attempt::Refused(stored.cloned()),
+        })
     }
 
     async fn note_answer(&self, key: &Key, generation: u64, guess: &Mac, said: Said) -> Result<(), Unavailable> {
@@ -393,23 +401,6 @@ impl Ledger for MemoryLedger {
 }
 
 impl Items {
-    /// Pays for a guess, if it is one that may be asked and its asker `may`.
-    fn attempt(&mut self, key: &Key, guess: &Mac, now: Millis, may: impl Fn(&Verification) -> bool) -> Attempt {
-        let may_be_asked = |stored: &Verification| {
-            stored.is_open(now)
-                && may(stored)
-                && stored.last_guess.as_ref().is_none_or(|last| gives_way(last, guess, now))
-        };
-        match self.verification_if(key, may_be_asked) {
-            Ok(stored) => {
-                stored.left -= 1;
-                stored.last_guess = Some(Guess { mac: guess.clone(), said: Said::Asking, at: now });
-                Attempt::Paid(stored.clone())
-            }
-            Err(stored) => Attempt::Refused(stored.cloned()),
-        }
-    }
-
     /// The verification, to be changed, if the condition holds for it; else whatever stands there.
     fn verification_if(
         &mut self,

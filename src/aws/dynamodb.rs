@@ -63,19 +63,6 @@ impl DynamoDb {
         Update { ledger: self, key, expression: update.into(), condition: None, values: BTreeMap::new() }
     }
 
-    /// The write that pays an attempt, if there is one `left`.
-    fn attempt<'a>(&'a self, key: &'a Key, left: &str, guess: &Mac, now: Millis) -> Update<'a> {
-        // `<>` also holds where there is no last guess.
-        self.update(key, "SET #left = #left - :one, #lr = :guess, #lo = :asking, #la = :now")
-            .when(format!(
-                "{OPEN} AND #exp > :now AND {left} AND \
-                 (#lr <> :guess OR #lo = :unclear OR (#lo = :asking AND #la <= :now_less_asking))"
-            ))
-            .text(":guess", guess.as_str())
-            .number(":now", now.0)
-            .number(":now_less_asking", now.minus(ASKING).0)
-    }
-
     /// The write that takes a place in the windows. Which of the last sends must be how old is `limits`' to say; all
     /// that can be remembered are remembered, whatever it says, so that a setting that changes meets a full history.
     fn reservation<'a>(
@@ -363,19 +350,31 @@ impl Ledger for DynamoDb {
         Ok(())
     }
 
-    async fn spend_attempt(&self, key: &Key, guess: &Mac, now: Millis) -> Result<Attempt, Unavailable> {
-        self.attempt(key, "#left > :zero", guess, now).attempt().await
-    }
-
-    async fn spend_attempt_of(
+    async fn spend_attempt(
         &self,
         key: &Key,
         guess: &Mac,
-        session: &Mac,
+        session: Option<&Mac>,
         now: Millis,
     ) -> Result<Attempt, Unavailable> {
-        let left = "#left > :zero AND (#left > :one OR #own = :session)";
-        self.attempt(key, left, guess, now).text(":session", session.as_str()).attempt().await
+        let last = if session.is_some() { " AND (#left > :one OR #own = :session)" } else { "" };
+        // `<>` also holds where there is no last guess.
+        let written = self
+            .update(key, "SET #left = #left - :one, #lr = :guess, #lo = :asking, #la = :now")
+            .when(format!(
+                "{OPEN} AND #exp > :now AND #left > :zero{last} AND \
+                 (#lr <> :guess OR #lo = :unclear OR (#lo = :asking AND #la <= :now_less_asking))"
+            ))
+            .text(":guess", guess.as_str())
+            .text(":session", session.map(Mac::as_str).unwrap_or_default())
+            .number(":now", now.0)
+            .number(":now_less_asking", now.minus(ASKING).0)
+            .run()
+            .await?;
+        match written {
+            Written::Done(item) => Ok(Attempt::Paid(item.verification()?)),
+            Written::Refused(item) => Ok(Attempt::Refused(item.map(|item| item.verification()).transpose()?)),
+        }
     }
 
     async fn note_answer(&self, key: &Key, generation: u64, guess: &Mac, said: Said) -> Result<(), Unavailable> {
@@ -521,14 +520,6 @@ impl Update<'_> {
                 }
                 _ => Err(Unavailable(format!("UpdateItem: {}", cause(&error)))),
             },
-        }
-    }
-
-    /// [`run`](Self::run), of an attempt.
-    async fn attempt(self) -> Result<Attempt, Unavailable> {
-        match self.run().await? {
-            Written::Done(item) => Ok(Attempt::Paid(item.verification()?)),
-            Written::Refused(item) => Ok(Attempt::Refused(item.map(|item| item.verification()).transpose()?)),
         }
     }
 

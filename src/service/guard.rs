@@ -457,7 +457,7 @@ impl Guard {
         let forget = seen.map(|seen| seen.outlived(now)).unwrap_or_default();
         let opening = Opening { forget: &forget, ..*opening };
         self.store.open(key, seen.map(|seen| seen.generation), &opening).await?;
-        match self.store.spend_attempt(key, guess, now).await? {
+        match self.store.spend_attempt(key, guess, None, now).await? {
             Attempt::Paid(verification) => Ok(verification),
             Attempt::Refused(_) => Err(in_progress("Another guess is being asked.")),
         }

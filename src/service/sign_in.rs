@@ -93,10 +93,8 @@ impl Service {
         if let Some(adopted) = self.look(guard, sign_in, ChallengeState::Adopted, moment.millis()).await? {
             return Ok(adopted);
         }
-        let reason = match self.send(&self.sign_in_request(guard, sign_in), &cognito(sign_in), moment, record).await {
-            Ok(_) => None,
-            Err(error) => Some(error),
-        };
+        let request = self.sign_in_request(guard, sign_in);
+        let reason = self.send(&request, &cognito(sign_in), moment, record).await.err();
         // What may have left is open as well; and what another delivery of this very trigger sent meanwhile.
         let state = match &reason {
             Some(error) if !error.is_delivery_unknown() => ChallengeState::Adopted,
@@ -122,7 +120,7 @@ impl Service {
         let guard = self.guard.as_ref().ok_or_else(no_ledger)?;
         let now = moment.millis();
         let open = self.look(guard, sign_in, ChallengeState::TryAgain, now).await?;
-        Ok(open.unwrap_or_else(|| Challenge {
+        Ok(open.unwrap_or(Challenge {
             state: ChallengeState::Ended,
             shadow: sign_in.session.shadow,
             left: 0,

@@ -102,11 +102,7 @@ impl Ledger for Outage {
         self.step().await
     }
 
-    async fn spend_attempt(&self, _: &Key, _: &Mac, _: Millis) -> Result<Attempt, Unavailable> {
-        self.step().await
-    }
-
-    async fn spend_attempt_of(&self, _: &Key, _: &Mac, _: &Mac, _: Millis) -> Result<Attempt, Unavailable> {
+    async fn spend_attempt(&self, _: &Key, _: &Mac, _: Option<&Mac>, _: Millis) -> Result<Attempt, Unavailable> {
         self.step().await
     }
 

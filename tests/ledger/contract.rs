@@ -202,7 +202,7 @@ fn refused(step: Step) -> Option<Verification> {
 }
 
 pub(crate) async fn guess(ledger: &dyn Ledger, guess: &str, now: Millis) -> Attempt {
-    ledger.spend_attempt(&the_verification(), &mac(guess), now).await.unwrap()
+    ledger.spend_attempt(&the_verification(), &mac(guess), None, now).await.unwrap()
 }
 
 pub(crate) fn paid(attempt: Attempt) -> Verification {

@@ -93,16 +93,16 @@ races! {
     spend_attempt(ledger, index) lets 5 through: {
         assert!(ledger.open(&the_verification(), None, &Opening { left: 5, ..OPENING }).await.unwrap());
     }
-        ledger.spend_attempt(&the_verification(), &mac(&index.to_string()), START).await
+        ledger.spend_attempt(&the_verification(), &mac(&index.to_string()), None, START).await
             .map(|attempt| matches!(attempt, Attempt::Paid(_)));
     spend_attempt_for_one_guess(ledger, _index) lets 1 through: { bring(&*ledger, State::Sent).await; }
-        ledger.spend_attempt(&the_verification(), &mac("g"), START).await
+        ledger.spend_attempt(&the_verification(), &mac("g"), None, START).await
             .map(|attempt| matches!(attempt, Attempt::Paid(_)));
     taking_a_guess_over(ledger, _index) lets 1 through: {
         bring(&*ledger, State::Sent).await;
-        paid(ledger.spend_attempt(&the_verification(), &mac("g"), START).await.unwrap());
+        paid(ledger.spend_attempt(&the_verification(), &mac("g"), None, START).await.unwrap());
     }
-        ledger.spend_attempt(&the_verification(), &mac("g"), START.plus(MINUTE)).await
+        ledger.spend_attempt(&the_verification(), &mac("g"), None, START.plus(MINUTE)).await
             .map(|attempt| matches!(attempt, Attempt::Paid(_)));
     consume(ledger, index) lets 1 through: { bring(&*ledger, State::Sent).await; }
         ledger.consume(&the_verification(), 1, &success(&index.to_string())).await

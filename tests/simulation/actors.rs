@@ -152,7 +152,6 @@ pub(crate) fn choose(books: &mut Books, failed: &mut Vec<Intent>) -> Vec<Intent>
             }
             vec![one, other]
         }
-        25..43 => right_guess(books).into_iter().collect(),
         43..53 => wrong_guess(books).into_iter().collect(),
         53..60 => {
             // The same at once, by several.
@@ -191,6 +190,7 @@ pub(crate) fn choose(books: &mut Books, failed: &mut Vec<Intent>) -> Vec<Intent>
             Vec::new()
         }
         99 => vec![intent(books, What::Unlock)],
+        // 25 to 42, and what is left.
         _ => right_guess(books).into_iter().collect(),
     }
 }
@@ -325,7 +325,7 @@ fn old_guess(books: &mut Books) -> Option<Intent> {
 
 fn wrong_guess(books: &mut Books) -> Option<Intent> {
     let mut guess = right_guess(books)?;
-    guess.otp = WRONG[books.rng.usize(..WRONG.len())].to_owned();
+    WRONG[books.rng.usize(..WRONG.len())].clone_into(&mut guess.otp);
     Some(guess)
 }
 

@@ -272,35 +272,23 @@ impl Ledger for Store {
         self.step("settle", true, Box::pin(job)).await
     }
 
-    async fn spend_attempt(&self, key: &Key, guess: &Mac, now: Millis) -> Result<Attempt, Unavailable> {
+    async fn spend_attempt(
+        &self,
+        key: &Key,
+        guess: &Mac,
+        session: Option<&Mac>,
+        now: Millis,
+    ) -> Result<Attempt, Unavailable> {
         let ((inner, books, operation), key, guess) = (self.here(), key.clone(), guess.clone());
+        let session = session.cloned();
         let job = async move {
-            let answer = inner.spend_attempt(&key, &guess, now).await;
+            let answer = inner.spend_attempt(&key, &guess, session.as_ref(), now).await;
             if let Ok(Attempt::Paid(verification)) = &answer {
                 books.lock().saw_payment(operation, &key, verification);
             }
             answer
         };
         self.step("spend_attempt", true, Box::pin(job)).await
-    }
-
-    async fn spend_attempt_of(
-        &self,
-        key: &Key,
-        guess: &Mac,
-        session: &Mac,
-        now: Millis,
-    ) -> Result<Attempt, Unavailable> {
-        let ((inner, books, operation), key, guess, session) =
-            (self.here(), key.clone(), guess.clone(), session.clone());
-        let job = async move {
-            let answer = inner.spend_attempt_of(&key, &guess, &session, now).await;
-            if let Ok(Attempt::Paid(verification)) = &answer {
-                books.lock().saw_payment(operation, &key, verification);
-            }
-            answer
-        };
-        self.step("spend_attempt_of", true, Box::pin(job)).await
     }
 
     async fn note_answer(&self, key: &Key, generation: u64, guess: &Mac, said: Said) -> Result<(), Unavailable> {

@@ -80,7 +80,7 @@ steps! {
     fn open(key: &Key, seen: Option<u64>, new: &Opening<'_>) -> bool;
     fn reopen(key: &Key, seen: u64, again: &Again<'_>) -> bool;
     fn settle(key: &Key, generation: u64, outcome: &Settled<'_>) -> ();
-    fn spend_attempt(key: &Key, guess: &Mac, now: Millis) -> Attempt;
+    fn spend_attempt(key: &Key, guess: &Mac, session: Option<&Mac>, now: Millis) -> Attempt;
     fn note_answer(key: &Key, generation: u64, guess: &Mac, said: Said) -> ();
     fn consume(key: &Key, generation: u64, success: &Success) -> Step;
     fn cancel(key: &Key, now: Millis) -> Step;
