@@ -50,12 +50,12 @@ macro_rules! races {
                 race(&$ledger, |$ledger, $index| Box::pin(async move { $contender })).await
             }
 
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[tokio::test(start_paused = true)]
             async fn as_it_is() {
                 assert_eq!(race_on(false).await, ($expected, 0));
             }
 
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[tokio::test(start_paused = true)]
             async fn looking_first_and_writing_later() {
                 let (through, lost) = race_on(true).await;
                 assert!(through + lost > $expected, "the race shows nothing");
@@ -114,7 +114,7 @@ races! {
             .map(|step| matches!(step, Step::Done));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(start_paused = true)]
 async fn a_canceled_verification_is_not_won_and_a_won_one_not_canceled() {
     let emulator = Emulator::new();
     let ledger = Arc::new(emulator.ledger());
@@ -133,7 +133,7 @@ async fn a_canceled_verification_is_not_won_and_a_won_one_not_canceled() {
     assert_eq!(verification.state == State::Verified, verification.success.is_some());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(start_paused = true)]
 async fn failures_are_neither_lost_nor_counted_twice() {
     let emulator = Emulator::new();
     let ledger = Arc::new(emulator.ledger());
