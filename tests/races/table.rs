@@ -12,8 +12,9 @@ use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use tokio::task::yield_now;
+use tokio::task::{block_in_place, yield_now};
 use tokio::time::sleep;
 
 /// How long a ledger with separate steps takes between them: long enough for all of a race to get there.
@@ -65,8 +66,7 @@ pub(crate) struct Table(Arc<Inner>);
 struct Inner {
     store: Arc<dyn Ledger>,
     flaw: Option<Flaw>,
-    /// Two steps are at the store at once, and all others wait between theirs: the adapter gives up on a step that takes
-    /// a second, which ten thousand at once would on any machine.
+    /// Two steps are at the store at once, and all others wait between theirs.
     at_once: Semaphore,
     done: Mutex<Vec<Done>>,
     lost_answers: AtomicUsize,
@@ -114,7 +114,9 @@ impl Table {
     async fn step<T>(&self, work: impl Future<Output = T>) -> T {
         yield_now().await;
         let _place = self.0.at_once.acquire().await.unwrap();
-        let result = work.await;
+        // A step that has begun does not queue behind ten thousand other tasks: the adapter gives up on one that takes a
+        // second.
+        let result = block_in_place(|| Handle::current().block_on(work));
         yield_now().await;
         result
     }
