@@ -1,11 +1,11 @@
-//! The shipped binary as the triggers of a user pool: MiniStack is AWS (Cognito, Lambda, DynamoDB), the simulator Pinpoint,
+//! The shipped binary as the triggers of a user pool: `MiniStack` is AWS (Cognito, Lambda, DynamoDB), the simulator Pinpoint,
 //! and boto3 the app.
 //!
-//! What MiniStack does otherwise than AWS, so that this says nothing about it (fixtures under the runtime emulator do):
+//! What `MiniStack` does otherwise than AWS, so that this says nothing about it (fixtures under the runtime emulator do):
 //!
 //! - An unknown user is an error at once. AWS calls the triggers with `userNotFound: true`.
 //! - `ClientMetadata` of `InitiateAuth` reaches Define and Create. AWS passes on that of `RespondToAuthChallenge` alone.
-//! - The Verify event carries `session` and `challengeName`, which AWS does not document.
+//! - The Verify event carries `session`, `challengeName` and the public parameters, which AWS does not document.
 //! - `userName` is what the app typed. AWS gives the user's own name in the pool, which is no number.
 //! - `challengeResult` of a round that is not over is null, and members of `response` are null.
 //! - The token of a session stays the same from challenge to challenge, and survives being used.
@@ -116,6 +116,7 @@ async fn people_sign_in_with_one_text_each() {
         json!({
             "straight": one(&["sent, 3 left", "tokens"]),
             "one wrong answer": one(&["sent, 3 left", "try_again, 2 left", "tokens"]),
+            // AWS would ask once more, with the state `ended`.
             "wrong answers only":
                 one(&["sent, 3 left", "try_again, 2 left", "try_again, 1 left", "NotAuthorizedException"]),
             "resend": { "steps": ["sent, 3 left", "try_again, 3 left", "tokens"], "texts": 2 },
