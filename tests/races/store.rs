@@ -20,13 +20,13 @@ pub(crate) enum Store {
 macro_rules! over_both_stores {
     ($($test:ident),+ $(,)?) => {
         mod memory {
-            $(#[tokio::test(start_paused = true)]
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn $test() {
                 super::$test(crate::store::Store::memory).await;
             })+
         }
         mod dynamodb {
-            $(#[tokio::test(start_paused = true)]
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn $test() {
                 super::$test(crate::store::Store::dynamodb).await;
             })+
