@@ -183,6 +183,7 @@ pub(crate) enum Fate {
 
 /// One verification from its first code to its end.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a thing that may have happened to it")]
 struct Chain {
     first_generation: u64,
     allowed: u32,
@@ -267,7 +268,7 @@ pub(crate) struct Books {
     pub(crate) told: Vec<(usize, String)>,
     down_for: u32,
     chains: BTreeMap<Key, Vec<Chain>>,
-    number_books: Vec<NumberBook>,
+    by_number: Vec<NumberBook>,
     number_of: BTreeMap<Key, usize>,
     wins: Vec<Win>,
     answered: BTreeMap<(Key, usize, u64), String>,
@@ -328,7 +329,7 @@ impl Books {
             violation: None,
             late: Vec::new(),
             codes: Vec::new(),
-            number_books: numbers.iter().map(|_| NumberBook::default()).collect(),
+            by_number: numbers.iter().map(|_| NumberBook::default()).collect(),
             blocked: numbers.iter().map(|_| None).collect(),
             numbers,
             keys,
@@ -355,7 +356,7 @@ impl Books {
     pub(crate) fn trace(&mut self, line: impl FnOnce(&Self) -> String) {
         if self.trace.is_some() {
             let line = format!("{:>12} ms  {}", self.now.0 % 100_000_000_000, line(self));
-            self.trace.as_mut().unwrap().push(line);
+            self.trace.get_or_insert_default().push(line);
         }
     }
 
@@ -578,15 +579,15 @@ impl Books {
     pub(crate) fn saw_charge(&mut self, operation: usize) {
         self.charges += 1;
         let number = self.operations[operation].intent.number;
-        self.number_books[number].charges.push(self.charges);
+        self.by_number[number].charges.push(self.charges);
         self.operations[operation].charged = Some(self.charges);
     }
 
     pub(crate) fn saw_unlock(&mut self, key: &Key) {
         self.charges += 1;
         if let Some(number) = self.number_of.get(key) {
-            self.number_books[*number].cleared = self.charges;
-            self.number_books[*number].unlocked = self.charges;
+            self.by_number[*number].cleared = self.charges;
+            self.by_number[*number].unlocked = self.charges;
         }
     }
 
@@ -602,7 +603,7 @@ impl Books {
             at,
             claimant: None,
         });
-        let book = &mut self.number_books[seen.intent.number];
+        let book = &mut self.by_number[seen.intent.number];
         book.cleared = book.cleared.max(seen.charged.unwrap_or_default());
         self.end_chain(key);
         self.trace(|_| format!("#{operation} wins generation {generation}"));
@@ -682,7 +683,7 @@ impl Books {
     }
 
     fn took_a_place(&mut self, number: usize, at: Millis) {
-        let sends = &mut self.number_books[number].sends;
+        let sends = &mut self.by_number[number].sends;
         let place = sends.partition_point(|send| *send <= at);
         sends.insert(place, at);
         let over = self
@@ -827,7 +828,7 @@ impl Books {
         match self.operations[current].charged {
             None => self.violated(Invariant::I2, format!("#{current} asks without a charge to the number")),
             Some(charge) => {
-                let book = &mut self.number_books[number];
+                let book = &mut self.by_number[number];
                 book.asked.push(charge);
                 let since = book.asked.iter().filter(|asked| **asked > book.cleared).count();
                 if since > LOCKED as usize {
@@ -841,16 +842,13 @@ impl Books {
         let current = self.current;
         let number = self.number_index(to);
         let verdict = self.look_up(number, reference.expose(), otp.expose());
-        match verdict {
-            Some(code) => {
-                self.codes[code].uses += 1;
-                self.operations[current].right = Some(code);
-            }
-            None => {
-                let here = self.codes.iter_mut();
-                let here = here.filter(|code| code.number == number && code.reference == reference.expose());
-                here.for_each(|code| code.wrong += 1);
-            }
+        if let Some(code) = verdict {
+            self.codes[code].uses += 1;
+            self.operations[current].right = Some(code);
+        } else {
+            let here = self.codes.iter_mut();
+            let here = here.filter(|code| code.number == number && code.reference == reference.expose());
+            here.for_each(|code| code.wrong += 1);
         }
         self.trace(|_| format!("#{current} provider finds {verdict:?} for {}", otp.expose()));
         if verdict.is_some() { Verdict::Valid } else { Verdict::Invalid }
@@ -990,7 +988,7 @@ impl Books {
     }
 
     pub(crate) fn is_locked(&self, number: usize) -> bool {
-        let book = &self.number_books[number];
+        let book = &self.by_number[number];
         book.charges.iter().filter(|charge| **charge > book.cleared).count() >= LOCKED as usize
     }
 
@@ -1010,7 +1008,7 @@ impl Books {
             let open = chain.is_some_and(|chain| {
                 !chain.of_other_software && !chain.ended && chain.paid < chain.allowed && of_chain(chain)
             });
-            let book = &self.number_books[code.number];
+            let book = &self.by_number[code.number];
             let failures = book.charges.iter().filter(|charge| **charge > book.unlocked).count();
             open && code.told > self.now
                 && !code.won
