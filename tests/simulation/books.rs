@@ -635,6 +635,20 @@ impl Books {
         }
     }
 
+    /// What says that no text was sent must not be about one that was.
+    pub(crate) fn saw_settlement(&mut self, key: &Key) {
+        let stored = self.memory.verification(key).now_or_never().and_then(Result::ok).flatten();
+        let Some(stored) = stored.filter(|stored| stored.state == State::Failed) else { return };
+        let Some(place) = self.chain_of(key, stored.generation) else { return };
+        let first = self.chains[key][place].first_generation;
+        let of_it = |(of, generation): &(Key, u64)| of == key && (first..=stored.generation).contains(generation);
+        let sent = |operation: &Operation| operation.fate == Fate::Sent && operation.opened.as_ref().is_some_and(of_it);
+        let since = self.chains[key][place].first;
+        if self.operations.iter().any(|operation| operation.now >= since && sent(operation)) {
+            self.violated(Invariant::Liveness, "a code that left is taken for one that did not");
+        }
+    }
+
     pub(crate) fn saw_failure(&mut self, key: &Key) {
         if let Some(chain) = self.chains.get_mut(key).and_then(|chains| chains.last_mut()) {
             chain.failed = true;
