@@ -183,7 +183,7 @@ pub(crate) enum Fate {
 
 /// One verification from its first code to its end.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is true by itself")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a thing that may have happened to it")]
 struct Chain {
     first_generation: u64,
     allowed: u32,
@@ -268,7 +268,7 @@ pub(crate) struct Books {
     pub(crate) told: Vec<(usize, String)>,
     down_for: u32,
     chains: BTreeMap<Key, Vec<Chain>>,
-    of_numbers: Vec<NumberBook>,
+    by_number: Vec<NumberBook>,
     number_of: BTreeMap<Key, usize>,
     wins: Vec<Win>,
     answered: BTreeMap<(Key, usize, u64), String>,
@@ -329,7 +329,7 @@ impl Books {
             violation: None,
             late: Vec::new(),
             codes: Vec::new(),
-            of_numbers: numbers.iter().map(|_| NumberBook::default()).collect(),
+            by_number: numbers.iter().map(|_| NumberBook::default()).collect(),
             blocked: numbers.iter().map(|_| None).collect(),
             numbers,
             keys,
@@ -580,15 +580,15 @@ impl Books {
     pub(crate) fn saw_charge(&mut self, operation: usize) {
         self.charges += 1;
         let number = self.operations[operation].intent.number;
-        self.of_numbers[number].charges.push(self.charges);
+        self.by_number[number].charges.push(self.charges);
         self.operations[operation].charged = Some(self.charges);
     }
 
     pub(crate) fn saw_unlock(&mut self, key: &Key) {
         self.charges += 1;
         if let Some(number) = self.number_of.get(key) {
-            self.of_numbers[*number].cleared = self.charges;
-            self.of_numbers[*number].unlocked = self.charges;
+            self.by_number[*number].cleared = self.charges;
+            self.by_number[*number].unlocked = self.charges;
         }
     }
 
@@ -604,7 +604,7 @@ impl Books {
             at,
             claimant: None,
         });
-        let book = &mut self.of_numbers[seen.intent.number];
+        let book = &mut self.by_number[seen.intent.number];
         book.cleared = book.cleared.max(seen.charged.unwrap_or_default());
         self.end_chain(key);
         self.trace(|_| format!("#{operation} wins generation {generation}"));
@@ -633,6 +633,20 @@ impl Books {
         self.end_chain(key);
         if let Some(chain) = self.chains.get_mut(key).and_then(|chains| chains.last_mut()) {
             chain.canceled = true;
+        }
+    }
+
+    /// What says that no text was sent must not be about one that was.
+    pub(crate) fn saw_settlement(&mut self, key: &Key) {
+        let stored = self.memory.verification(key).now_or_never().and_then(Result::ok).flatten();
+        let Some(stored) = stored.filter(|stored| stored.state == State::Failed) else { return };
+        let Some(place) = self.chain_of(key, stored.generation) else { return };
+        let first = self.chains[key][place].first_generation;
+        let of_it = |(of, generation): &(Key, u64)| of == key && (first..=stored.generation).contains(generation);
+        let sent = |operation: &Operation| operation.fate == Fate::Sent && operation.opened.as_ref().is_some_and(of_it);
+        let since = self.chains[key][place].first;
+        if self.operations.iter().any(|operation| operation.now >= since && sent(operation)) {
+            self.violated(Invariant::Liveness, "a code that left is taken for one that did not");
         }
     }
 
@@ -684,7 +698,7 @@ impl Books {
     }
 
     fn took_a_place(&mut self, number: usize, at: Millis) {
-        let sends = &mut self.of_numbers[number].sends;
+        let sends = &mut self.by_number[number].sends;
         let place = sends.partition_point(|send| *send <= at);
         sends.insert(place, at);
         let over = self
@@ -829,7 +843,7 @@ impl Books {
         match self.operations[current].charged {
             None => self.violated(Invariant::I2, format!("#{current} asks without a charge to the number")),
             Some(charge) => {
-                let book = &mut self.of_numbers[number];
+                let book = &mut self.by_number[number];
                 book.asked.push(charge);
                 let since = book.asked.iter().filter(|asked| **asked > book.cleared).count();
                 if since > LOCKED as usize {
@@ -989,7 +1003,7 @@ impl Books {
     }
 
     pub(crate) fn is_locked(&self, number: usize) -> bool {
-        let book = &self.of_numbers[number];
+        let book = &self.by_number[number];
         book.charges.iter().filter(|charge| **charge > book.cleared).count() >= LOCKED as usize
     }
 
@@ -1009,7 +1023,7 @@ impl Books {
             let open = chain.is_some_and(|chain| {
                 !chain.of_other_software && !chain.ended && chain.paid < chain.allowed && of_chain(chain)
             });
-            let book = &self.of_numbers[code.number];
+            let book = &self.by_number[code.number];
             let failures = book.charges.iter().filter(|charge| **charge > book.unlocked).count();
             open && code.told > self.now
                 && !code.won

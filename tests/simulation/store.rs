@@ -267,7 +267,9 @@ impl Ledger for Store {
             if let Settled::Failed = outcome {
                 books.lock().saw_failure(&key);
             }
-            inner.settle(&key, generation, &outcome).await
+            let answer = inner.settle(&key, generation, &outcome).await;
+            books.lock().saw_settlement(&key);
+            answer
         };
         self.step("settle", true, Box::pin(job)).await
     }
