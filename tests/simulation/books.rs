@@ -191,6 +191,8 @@ struct Chain {
     asked: u32,
     /// The latest end that a caller can have been told.
     expires: Millis,
+    /// The earliest end: a further code that was refused takes its time back.
+    open_until: Millis,
     first: Millis,
     ended: bool,
     canceled: bool,
@@ -532,6 +534,7 @@ impl Books {
             paid: 0,
             asked: 0,
             expires: at.plus(self.setup.validity()),
+            open_until: at.plus(self.setup.validity()),
             first: at,
             ended: false,
             canceled: false,
@@ -548,7 +551,7 @@ impl Books {
                 self.violated(Invariant::Rights, format!("#{operation} opens a verification that nobody sent"));
             }
             let before = self.chains[key].iter().rev().nth(1);
-            let exhausted = |chain: &Chain| chain.paid >= chain.allowed && at < chain.expires;
+            let exhausted = |chain: &Chain| chain.paid >= chain.allowed && at < chain.open_until;
             if before.is_some_and(|before| !before.ended && !before.failed && exhausted(before)) {
                 self.violated(Invariant::Rights, format!("#{operation} opens a verification that is exhausted"));
             }
@@ -561,7 +564,8 @@ impl Books {
         let validity = self.setup.validity();
         self.operations[operation].opened = Some((key.clone(), generation));
         if let Some(chain) = self.chains.get_mut(key).and_then(|chains| chains.last_mut()) {
-            chain.expires = chain.expires.max(at.plus(validity).min(chain.first.plus(LONGEST)));
+            chain.open_until = at.plus(validity).min(chain.first.plus(LONGEST));
+            chain.expires = chain.expires.max(chain.open_until);
             chain.codes += 1;
             if chain.codes > MOST_SENDS {
                 self.violated(Invariant::I7, format!("#{operation} sends one code too many"));
@@ -647,6 +651,12 @@ impl Books {
         let since = self.chains[key][place].first;
         if self.operations.iter().any(|operation| operation.now >= since && sent(operation)) {
             self.violated(Invariant::Liveness, "a code that left is taken for one that did not");
+        }
+    }
+
+    pub(crate) fn saw_refused_resend(&mut self, key: &Key, expires: Millis) {
+        if let Some(chain) = self.chains.get_mut(key).and_then(|chains| chains.last_mut()) {
+            chain.open_until = chain.open_until.min(expires);
         }
     }
 

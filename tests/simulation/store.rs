@@ -264,8 +264,10 @@ impl Ledger for Store {
         };
         let job = async move {
             let outcome = outcome.unwrap_or(Settled::Sent { message_id: message_id.as_deref() });
-            if let Settled::Failed = outcome {
-                books.lock().saw_failure(&key);
+            match outcome {
+                Settled::Failed => books.lock().saw_failure(&key),
+                Settled::Back { expires, .. } => books.lock().saw_refused_resend(&key, expires),
+                Settled::Sent { .. } | Settled::Unclear => {}
             }
             let answer = inner.settle(&key, generation, &outcome).await;
             books.lock().saw_settlement(&key);
