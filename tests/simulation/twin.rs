@@ -22,7 +22,8 @@ pub(crate) struct Twin {
 
 impl Twin {
     pub(crate) fn new(memory: MemoryLedger, emulator: &Emulator) -> Self {
-        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        // Its clock stands still, so that the adapter waits for a busy machine as long as it takes.
+        let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         Self { memory, dynamodb: emulator.ledger(), runtime: Arc::new(runtime) }
     }
 
