@@ -948,7 +948,9 @@ impl Books {
                         .map(|it| self.keys.verification(&it, &self.numbers[number]))
                         .as_ref();
             let in_time = now < chain.expires && !chain.canceled;
-            let earlier = |win: &Win| (win.chain, win.generation) != (place, generation);
+            // A request that was made twice, with a further code sent in between: one success, told twice.
+            let same = |win: &Win| win.key == key && win.winner == winner && now.since(win.at) < SAME_YES;
+            let earlier = |win: &Win| (win.chain, win.generation) != (place, generation) && !same(win);
             let used = self.wins.iter().any(|win| win.code == Some(right) && earlier(win));
             if !right_code {
                 self.violated(Invariant::I6, format!("#{operation} succeeds with a code of another verification"));
