@@ -23,8 +23,9 @@ pub const SAME_YES: Duration = Duration::from_secs(20);
 /// How long after a success it can be claimed.
 pub const CLAIMABLE: Duration = Duration::from_mins(10);
 
-/// How long a code that was right once is refused: longer than any provider keeps one.
-pub const USED: Duration = Duration::from_hours(1);
+/// How long a code that was right once is refused: an hour is the longest that a provider may be asked to keep one, and one
+/// that is slow to forget is met with another.
+pub const USED: Duration = Duration::from_hours(2);
 
 /// Failed guesses since the last success at which a number is asked about no more.
 pub const LOCKED: u32 = 100;
