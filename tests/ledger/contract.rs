@@ -744,8 +744,8 @@ async fn the_last_attempt_is_the_owners(ledger: &dyn Ledger) {
     let (owner, other) = (mac("owner"), mac("other"));
     let guess_of =
         async |session: &Mac, guess: &str| ledger.spend_attempt(&key, &mac(guess), Some(session), START).await.unwrap();
-    let owned = Opening { owner: Some(&owner), state: State::Sent, ..OPENING };
-    assert!(ledger.open(&key, None, &owned).await.unwrap());
+    let begun = Opening { owner: Some(&owner), state: State::Sent, ..OPENING };
+    assert!(ledger.open(&key, None, &begun).await.unwrap());
     assert_eq!(see(ledger).await.owner.as_ref(), Some(&owner));
     assert_eq!(paid(guess_of(&other, "a").await).left, 2);
     assert_eq!(paid(guess_of(&other, "b").await).left, 1);
