@@ -935,7 +935,11 @@ impl Books {
         let (now, winner) = (seen.now, seen.intent.winner(operation));
         let (Some(key), number) = (seen.verification.clone(), seen.intent.number) else { return };
         let otp = seen.intent.otp.clone();
-        let own = seen.right.zip(seen.paid.clone());
+        // A request that was made twice, with a further code in between: the other of the two won, and both are told.
+        let own = seen.right.zip(seen.paid.clone()).filter(|(_, (_, generation, place))| {
+            let same = |win: &Win| win.key == key && win.winner == winner && now.since(win.at) < SAME_YES;
+            !self.wins.iter().any(|win| same(win) && (win.chain, win.generation) != (*place, *generation))
+        });
         let (place, generation) = if let Some((right, (of, generation, place))) = own {
             let code = &self.codes[right];
             let chain = &self.chains[&of][place];
@@ -948,9 +952,7 @@ impl Books {
                         .map(|it| self.keys.verification(&it, &self.numbers[number]))
                         .as_ref();
             let in_time = now < chain.expires && !chain.canceled;
-            // A request that was made twice, with a further code sent in between: one success, told twice.
-            let same = |win: &Win| win.key == key && win.winner == winner && now.since(win.at) < SAME_YES;
-            let earlier = |win: &Win| (win.chain, win.generation) != (place, generation) && !same(win);
+            let earlier = |win: &Win| (win.chain, win.generation) != (place, generation);
             let used = self.wins.iter().any(|win| win.code == Some(right) && earlier(win));
             if !right_code {
                 self.violated(Invariant::I6, format!("#{operation} succeeds with a code of another verification"));

@@ -15,6 +15,8 @@ const KNOWN_SEEDS: &[(u64, &str)] = &[
     (3656, "a counter went with its window, while a request of the window was on its way"),
     (57_617, "a refused resend takes its time back: here the books were wrong"),
     (127_461, "one request twice, a further code in between, and one success told twice: the books were wrong"),
+    (130_528, "a used code was forgotten while a provider that is slow to forget still took it"),
+    (195_531, "one request twice, the verification begun anew in between: the books were wrong"),
 ];
 
 const SEEDS: u64 = 10_000;
