@@ -6,6 +6,7 @@ pub use ledger::{LedgerSecret, LedgerSettings};
 
 use crate::aws::pinpoint::{self, Pinpoint};
 use crate::aws::{Account, Credentials, SharedHttpClient};
+use crate::cognito::{self, StepUp};
 use crate::http::{Gate, SOURCE_LIMIT};
 use crate::phone::Country;
 use crate::policy::AllowedCountries;
@@ -13,6 +14,7 @@ use crate::provider::{Dlt, Provider, ProviderLimits};
 use crate::service::{Defaults, Origination, ReferenceIds, Rules};
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
 /// Everything that an operator decides, read once at start.
@@ -25,6 +27,8 @@ pub struct Settings {
     pub provider: ProviderSettings,
     /// What remembers verifications, guesses and limits; nothing if the provider's word is all there is.
     pub ledger: Option<LedgerSettings>,
+    /// What holds for signing in with Cognito.
+    pub sign_in: cognito::Policy,
     /// Where AWS is and who this function is to it.
     pub account: Account,
     /// How talkative the log is.
@@ -102,6 +106,11 @@ pub const SETTINGS: &[Setting] = &[
     Setting { name: "BUDGETS", otherwise: Or("500/1h,2000/24h") },
     Setting { name: "CONFIG_FILE", otherwise: Nothing },
     Setting { name: "TEST_NUMBERS", otherwise: Nothing },
+    Setting { name: "COGNITO_FLOOR_MS", otherwise: Or("800") },
+    Setting { name: "COGNITO_STEP_UP", otherwise: Or("off") },
+    Setting { name: "COGNITO_UNVERIFIED_PHONE", otherwise: Or("refuse") },
+    Setting { name: "COGNITO_PRE_SIGN_UP", otherwise: Or("off") },
+    Setting { name: "COGNITO_LANGUAGE_ATTRIBUTE", otherwise: Or("locale") },
     Setting { name: "LOG_LEVEL", otherwise: Or("info") },
 ];
 
@@ -165,10 +174,6 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn settings(&mut self) -> Result<Settings, Reported> {
-        // It would be ignored, and somebody would believe in a sign-in that is not there.
-        if self.raw("COGNITO_FLOOR_MS").is_some() {
-            self.report("COGNITO_FLOOR_MS", "needs Cognito sign-in, which this version does not have: unset it.");
-        }
         // Every part is read before any is missed, so that all problems are found in one start.
         let provider = self.provider();
         let limits = &pinpoint::LIMITS;
@@ -179,6 +184,7 @@ impl Reader<'_> {
             // A derived reference is known to everybody who knows the number.
             rules.reference_ids = ReferenceIds::Random;
         }
+        let sign_in = self.sign_in();
         let account = self.account();
         let log_level = self.log_level();
         Ok(Settings {
@@ -186,6 +192,7 @@ impl Reader<'_> {
             gate: gate?,
             provider: provider?,
             ledger: ledger?,
+            sign_in: sign_in?,
             account: account?,
             log_level: log_level?,
         })
@@ -351,6 +358,40 @@ impl Reader<'_> {
     fn must_not_be(&mut self, name: &str, unlimited: &str) {
         if self.raw(name).as_deref() == Some(unlimited) {
             self.report(name, &format!("cannot be `{unlimited}` while API_AUTH is `none`, which lets everybody in."));
+        }
+    }
+
+    fn sign_in(&mut self) -> Result<cognito::Policy, Reported> {
+        let floor = self.text("COGNITO_FLOOR_MS")?;
+        // Cognito waits for five seconds.
+        let floor = match floor.parse().ok().filter(|floor| *floor <= 3000) {
+            Some(floor) => Ok(Duration::from_millis(floor)),
+            None => self.problem("COGNITO_FLOOR_MS", "must be milliseconds from 0 to 3000."),
+        };
+        let step_up = self.either("COGNITO_STEP_UP", "off", "required");
+        let unverified_numbers = self.either("COGNITO_UNVERIFIED_PHONE", "refuse", "allow");
+        let pre_sign_up = self.either("COGNITO_PRE_SIGN_UP", "off", "on");
+        let language_attribute = self.matching(
+            "COGNITO_LANGUAGE_ATTRIBUTE",
+            1..=64,
+            |c| c.is_ascii_graphic(),
+            "must be the name of a user attribute, such as `locale` or `custom:language`.",
+        );
+        Ok(cognito::Policy {
+            floor: floor?,
+            step_up: if step_up? { StepUp::Required } else { StepUp::Off },
+            unverified_numbers: unverified_numbers?,
+            pre_sign_up: pre_sign_up?,
+            language_attribute: language_attribute?,
+        })
+    }
+
+    /// Whether the second of two words is given.
+    fn either(&mut self, name: &'static str, no: &str, yes: &str) -> Result<bool, Reported> {
+        match self.text(name)? {
+            text if text == no => Ok(false),
+            text if text == yes => Ok(true),
+            _ => self.problem(name, &format!("must be `{no}` or `{yes}`.")),
         }
     }
 

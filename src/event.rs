@@ -1,12 +1,13 @@
 //! The one entry point: tells what an event is and hands it to its part of the program.
 
+use crate::cognito;
 use crate::http;
 use crate::phone::PhoneNumber;
 use crate::service::{Moment, Service};
 use crate::telemetry::Record;
 use serde::Deserialize;
-use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::json;
+use serde_json::value::{RawValue, to_raw_value};
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -21,6 +22,7 @@ const RESERVE_WITH_LEDGER: Duration = Duration::from_millis(2500);
 pub struct App {
     service: Service,
     gate: http::Gate,
+    sign_in: cognito::Policy,
     warm: AtomicBool,
 }
 
@@ -74,14 +76,15 @@ enum Operation {
 /// What an event is for.
 enum Recognized<'a> {
     Http(Box<http::Event<'a>>),
+    Cognito,
     Command(Command),
 }
 
 impl App {
-    /// A function that answers whom `gate` lets in, by `service`.
+    /// A function that answers whom `gate` lets in, and signs in by `sign_in`, both by `service`.
     #[must_use]
-    pub fn new(service: Service, gate: http::Gate) -> Self {
-        Self { service, gate, warm: AtomicBool::new(false) }
+    pub fn new(service: Service, gate: http::Gate, sign_in: cognito::Policy) -> Self {
+        Self { service, gate, sign_in, warm: AtomicBool::new(false) }
     }
 
     /// Answers an event.
@@ -90,7 +93,7 @@ impl App {
     ///
     /// [`UnrecognizedEvent`] for what is no HTTP event; the runtime reports it as a function error.
     #[expect(clippy::disallowed_methods, reason = "the one place where the clock is read")]
-    pub async fn handle(&self, event: &RawValue, invocation: Invocation) -> Result<Value, UnrecognizedEvent> {
+    pub async fn handle(&self, event: &RawValue, invocation: Invocation) -> Result<Box<RawValue>, UnrecognizedEvent> {
         self.handle_at(SystemTime::now(), event, invocation).await
     }
 
@@ -104,7 +107,7 @@ impl App {
         now: SystemTime,
         event: &RawValue,
         invocation: Invocation,
-    ) -> Result<Value, UnrecognizedEvent> {
+    ) -> Result<Box<RawValue>, UnrecognizedEvent> {
         let started = Instant::now();
         let cold_start = !self.warm.swap(true, Ordering::Relaxed);
         let mut record = Record::new(invocation.request_id, cold_start);
@@ -112,7 +115,11 @@ impl App {
         let moment = Moment { now, started, time_left: time_left(now, invocation.deadline, reserve) };
         let answer = match recognize(event) {
             Ok(Recognized::Http(event)) => {
-                Ok(http::answer(&self.service, self.gate, *event, moment, &mut record).await)
+                let answer = http::answer(&self.service, self.gate, *event, moment, &mut record).await;
+                to_raw_value(&answer).map_err(|_| unrecognized(EXPECTED))
+            }
+            Ok(Recognized::Cognito) => {
+                cognito::answer(&self.service, &self.sign_in, event, moment, &mut record).await.map_err(unrecognized)
             }
             Ok(Recognized::Command(command)) => self.obey(&command, moment, &mut record).await,
             Err(unrecognized) => Err(unrecognized),
@@ -126,7 +133,12 @@ impl App {
     }
 
     /// Does what an operator asks for. What fails is a function error: there is no HTTP in front.
-    async fn obey(&self, command: &Command, moment: Moment, record: &mut Record) -> Result<Value, UnrecognizedEvent> {
+    async fn obey(
+        &self,
+        command: &Command,
+        moment: Moment,
+        record: &mut Record,
+    ) -> Result<Box<RawValue>, UnrecognizedEvent> {
         let failed = |why: String| UnrecognizedEvent(Cow::Owned(why));
         let number = PhoneNumber::parse(&command.destination_number).map_err(|error| failed(error.to_string()))?;
         record.country = number.country();
@@ -144,7 +156,8 @@ impl App {
         };
         let answer = answer.map_err(|error| failed(format!("{}: {}", error.code().name(), error.detail())))?;
         record.outcome = "ok";
-        Ok(answer)
+        record.severity = Some(200);
+        to_raw_value(&answer).map_err(|_| unrecognized(EXPECTED_COMMAND))
     }
 }
 
@@ -153,7 +166,7 @@ fn recognize(event: &RawValue) -> Result<Recognized<'_>, UnrecognizedEvent> {
     let is_text = |member: Option<&RawValue>| member.is_some_and(|member| member.get().starts_with('"'));
     // Only AWS writes the top level of an event: a client's HTTP body is a string inside it.
     if is_text(trigger.trigger_source) {
-        return Err(unrecognized(NO_COGNITO));
+        return Ok(Recognized::Cognito);
     }
     if let Some(event) = http::Event::recognize(event) {
         return Ok(Recognized::Http(Box::new(event)));
@@ -170,12 +183,10 @@ fn unrecognized(why: &'static str) -> UnrecognizedEvent {
 }
 
 const EXPECTED: &str = "This event is not one this function answers. Expected: an API Gateway REST (payload 1.0) or HTTP \
-                        (payload 2.0) event, a Lambda function URL event, or an Application Load Balancer event.";
+                        (payload 2.0) event, a Lambda function URL event, an Application Load Balancer event, or a trigger of Amazon \
+                        Cognito's custom authentication.";
 
 const EXPECTED_COMMAND: &str = "Expected: {\"operation\": \"unlock\" or \"key\", \"destinationNumber\": \"+…\"}.";
-
-const NO_COGNITO: &str = "This is an Amazon Cognito trigger. This version of the function answers none: remove the \
-                          trigger from the user pool.";
 
 /// How long the work may take: less than the invocation has left.
 fn time_left(now: SystemTime, deadline: SystemTime, reserve: Duration) -> Duration {

@@ -347,6 +347,7 @@ fn read_send(service: &Service, body: &[u8], caller: &mut Caller) -> Result<Send
         language: one_of(&mut members, "language", limits.languages)?.unwrap_or(defaults.language),
         channel: one_of(&mut members, "channel", limits.channels)?.unwrap_or("sms"),
         reference: reference_id(&mut members)?,
+        owner: None,
     };
     if let Some(address) = members.string("clientIp")? {
         let address = address
@@ -576,7 +577,7 @@ impl Response {
 }
 
 /// A time in milliseconds to the second, rounded down: the end of something is not to be told late.
-fn rfc3339(millis: u64) -> String {
+pub(crate) fn rfc3339(millis: u64) -> String {
     i64::try_from(millis / 1000)
         .ok()
         .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())

@@ -23,8 +23,9 @@ pub const SAME_YES: Duration = Duration::from_secs(20);
 /// How long after a success it can be claimed.
 pub const CLAIMABLE: Duration = Duration::from_mins(10);
 
-/// How long a code that was right once is refused: longer than any provider keeps one.
-pub const USED: Duration = Duration::from_hours(1);
+/// How long a code that was right once is refused: an hour is the longest that a provider may be asked to keep one, and one
+/// that is slow to forget is met with another.
+pub const USED: Duration = Duration::from_hours(2);
 
 /// Failed guesses since the last success at which a number is asked about no more.
 pub const LOCKED: u32 = 100;
@@ -138,8 +139,15 @@ pub trait Ledger: Send + Sync {
     /// Pays an attempt for a guess.
     ///
     /// Refused unless the verification is open, and where the guess is the last one over again; but one that nobody
-    /// could answer, or that was asked more than [`ASKING`] ago and never answered, is taken over, once.
-    async fn spend_attempt(&self, key: &Key, guess: &Mac, now: Millis) -> Result<Attempt, Unavailable>;
+    /// could answer, or that was asked more than [`ASKING`] ago and never answered, is taken over, once. A guess of a
+    /// sign-in `session` pays the last attempt only where the session is the verification's owner.
+    async fn spend_attempt(
+        &self,
+        key: &Key,
+        guess: &Mac,
+        session: Option<&Mac>,
+        now: Millis,
+    ) -> Result<Attempt, Unavailable>;
 
     /// Writes down what the provider said to a guess that was paid for. Does nothing if another guess was paid since.
     async fn note_answer(&self, key: &Key, generation: u64, guess: &Mac, said: Said) -> Result<(), Unavailable>;
@@ -279,6 +287,8 @@ pub struct Verification {
     pub claimed: Option<Mac>,
     /// The codes that were right once, of this generation and earlier ones.
     pub used: BTreeSet<UsedCode>,
+    /// The sign-in session that began it, to which its last attempt belongs.
+    pub owner: Option<Mac>,
 }
 
 /// How far a verification got.
@@ -378,6 +388,8 @@ pub struct Opening<'a> {
     pub language: &'a str,
     /// The brand in the text.
     pub brand_name: &'a str,
+    /// The sign-in session that begins it.
+    pub owner: Option<&'a Mac>,
     /// Used codes that no provider can take again: nothing need be known of them any more.
     pub forget: &'a [UsedCode],
 }

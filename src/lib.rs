@@ -8,6 +8,7 @@
 //!
 //! - [`event`]: the one entry point, from a Lambda event to an answer
 //! - [`http`]: requests in, answers out, for every HTTP origin
+//! - [`cognito`]: the triggers of Amazon Cognito
 //! - [`service`]: the order of effects of a send and of a verify
 //! - [`policy`]: which numbers are served, and how often
 //! - [`ledger`]: what is remembered of verifications, guesses and limits
@@ -19,6 +20,7 @@
 //! - [`aws`]: the adapters, the only modules that name the AWS SDK
 
 pub mod aws;
+pub mod cognito;
 pub mod config;
 pub mod error;
 pub mod event;

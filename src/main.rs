@@ -54,7 +54,7 @@ async fn serve(settings: Settings) -> Result<(), lambda_runtime::Error> {
         }
         None => None,
     };
-    let app = App::new(Service::new(settings.rules, provider, guard), settings.gate);
+    let app = App::new(Service::new(settings.rules, provider, guard), settings.gate, settings.sign_in);
     let app = &app;
     let handler = service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
         let invocation = Invocation { deadline: event.context.deadline(), request_id: event.context.request_id };

@@ -82,6 +82,28 @@ impl PhoneNumber {
         Ok(Self { e164: e164.into_boxed_str(), calling_code_digits })
     }
 
+    /// A number of `country` that is the same for the same bytes and otherwise anybody's or nobody's: to be shown masked in
+    /// the place of one that does not exist, and never to be texted.
+    #[must_use]
+    pub fn stand_in(country: Country, bytes: [u8; 16]) -> Option<Self> {
+        let of_prefix = PREFIXES.iter().filter(|row| Country(row.1) == country).map(|row| row.0.to_string());
+        let of_code = CALLING_CODES.iter().filter(|row| row.country() == Some(country)).map(|row| row.code.to_string());
+        let beginnings: Vec<String> = of_code.chain(of_prefix).collect();
+        let digits: String =
+            bytes.iter().flat_map(|byte| [byte / 16 % 10, byte % 10]).map(|d| char::from(b'0' + d)).collect();
+        // The longest that its country has, as most numbers of most countries are; the first digits must be some that
+        // numbers there begin with.
+        beginnings.iter().find_map(|beginning| {
+            (0..digits.len()).find_map(|skipped| {
+                let rest = digits.get(skipped..)?;
+                (6..=12).rev().find_map(|length| {
+                    let number = Self::parse(&format!("+{beginning}{}", rest.get(..length)?)).ok()?;
+                    (number.country() == Some(country)).then_some(number)
+                })
+            })
+        })
+    }
+
     /// The number itself, `+14255550142`: for the provider, the reference id and the ledger's keyed hash, never for a log
     /// line or an answer.
     #[must_use]

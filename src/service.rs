@@ -1,11 +1,13 @@
 //! The order of effects of a send and of a verify. The only place where that order is written.
 
 mod guard;
+mod sign_in;
 
 pub use guard::{Guard, LedgerPolicy, TestNumber};
+pub use sign_in::{Challenge, ChallengeState, Session, SignIn};
 
 use crate::error::{Code, Error};
-use crate::ledger::{Attempt, Millis, NumberCharge, Opening, Phase, Said, Settled, State, Step, Success};
+use crate::ledger::{Attempt, Mac, Millis, NumberCharge, Opening, Phase, Said, Settled, State, Step, Success};
 use crate::otp::Otp;
 use crate::phone::{Country, PhoneNumber};
 use crate::policy::AllowedCountries;
@@ -94,6 +96,10 @@ pub struct Caller {
     pub address: Option<IpAddr>,
     /// The caller's `Idempotency-Key`.
     pub idempotency_key: Option<String>,
+    /// The sign-in session that asks.
+    pub session: Option<Mac>,
+    /// Whether it only looks like one: its guesses are counted under a number of its own, and never right.
+    pub shadow: bool,
 }
 
 impl Caller {
@@ -128,6 +134,8 @@ pub struct SendRequest {
     pub allowed_attempts: u8,
     /// The caller's own name for the verification.
     pub reference: Option<ReferenceId>,
+    /// The sign-in session that it is for.
+    pub owner: Option<Mac>,
 }
 
 /// A code is on its way.
@@ -245,6 +253,9 @@ const LONGEST: Duration = Duration::from_hours(1);
 /// Who "made" the code of a test number.
 const TEST: &str = "test";
 
+/// Who "made" the code that a sign-in which only looks like one is asked for.
+const SHADOW: &str = "shadow";
+
 impl Service {
     /// A service by these rules, with codes made and checked by `provider`, and counted by `guard` if there is one.
     #[must_use]
@@ -353,18 +364,23 @@ impl Service {
         moment: Moment,
         record: &mut Record,
     ) -> Result<ReferenceId, Error> {
-        self.admit(&request.to, record)?;
+        // A shadow is asked like anybody else, whatever its number.
+        if !caller.shadow {
+            self.admit(&request.to, record)?;
+        }
         let reference = request.reference.resolve(&request.to);
         let Some(guard) = &self.guard else { return self.verify_uncounted(request, reference, moment, record).await };
         let now = moment.millis();
         guard.count_source("verify", caller, now).await?;
         let key = guard.keys.verification(&reference, &request.to);
-        let number_key = guard.keys.number(&request.to);
+        let number_key =
+            if caller.shadow { guard.keys.shadow_number(&request.to) } else { guard.keys.number(&request.to) };
         let guess = guard.keys.guess(&reference, &request.to, &request.otp);
         let winner = guard.winner(caller, &request.to)?;
 
         // Paid for before it is asked: a hundred guesses at once still cost a hundred attempts.
-        let (paid, was) = match guard.store.spend_attempt(&key, &guess, now).await? {
+        let attempt = guard.store.spend_attempt(&key, &guess, caller.session.as_ref(), now).await?;
+        let (paid, was) = match attempt {
             Attempt::Paid(verification) => (verification, None),
             Attempt::Refused(seen) => {
                 let reason = match guard::why_refused(seen.as_ref(), &guess, &winner, now) {
@@ -390,7 +406,7 @@ impl Service {
             NumberCharge::Locked => return Err(guard::locked()),
         };
 
-        let verdict = if paid.has_used(&guess, now) {
+        let verdict = if paid.has_used(&guess, now) || paid.provider == SHADOW {
             // AWS does not say that a code works once only.
             Ok(Verdict::Invalid)
         } else if paid.provider == TEST {
@@ -562,7 +578,10 @@ impl Service {
                 *reference == ReferenceId::derived(&defaults.brand_name, &defaults.source, &request.to)
             }
         };
-        derived && self.rules.reference_ids == ReferenceIds::Derived && caller.principal.is_some()
+        derived
+            && self.rules.reference_ids == ReferenceIds::Derived
+            && caller.principal.is_some()
+            && caller.session.is_none()
     }
 
     fn of_other_software<'a>(&'a self, request: &'a VerifyRequest, now: Millis) -> Opening<'a> {
@@ -581,6 +600,7 @@ impl Service {
             code_length: request.otp.length(),
             language: defaults.language,
             brand_name,
+            owner: None,
             forget: &[],
         }
     }

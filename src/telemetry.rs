@@ -34,6 +34,8 @@ pub struct Record {
     pub request_id: String,
     /// Whether this is the first invocation of its execution environment.
     pub cold_start: bool,
+    /// The status that the outcome would have over HTTP, where there is none: the level goes by it.
+    pub severity: Option<u16>,
     /// The limit that refused the request.
     pub limit: Option<&'static str>,
     provider: Option<&'static str>,
@@ -92,7 +94,7 @@ impl Record {
                 )
             };
         }
-        match self.status {
+        match self.status.or(self.severity) {
             None | Some(500) => line!(error),
             Some(501..) => line!(warn),
             Some(_) if lost.is_some() => line!(warn),

@@ -38,6 +38,13 @@ else
     skip "the round trip with boto3: needs Python, on Linux"
 fi
 
+step "the packaged function as the triggers of a user pool"
+if [ -n "${OTP_E2E_BOOTSTRAP:-}" ] && [ -n "${OTP_E2E_MINISTACK:-}" ]; then
+    cargo test --test e2e -- --ignored --nocapture cognito::
+else
+    skip "the sign-in with a user pool: needs Python"
+fi
+
 step "the template"
 if [ -n "${OTP_E2E_SAM:-}" ]; then
     "$OTP_E2E_SAM_PYTHON" -m pytest -q -rs -p no:cacheprovider tests/e2e/test_template.py

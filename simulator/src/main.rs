@@ -73,7 +73,10 @@ async fn run(arguments: Arguments) -> io::Result<()> {
         // The clock of the phone: moved there, it is moved for the service as well.
         let now = clock.now();
         let invocation = Invocation { request_id, deadline: now + TIME_LIMIT };
-        async move { app.handle_at(now, &event, invocation).await.map_err(|error| error.to_string()) }
+        async move {
+            let answer = app.handle_at(now, &event, invocation).await.map_err(|error| error.to_string())?;
+            serde_json::from_str(answer.get()).map_err(|error| error.to_string())
+        }
     })?;
     let api = front.url();
     let send = format!(
@@ -127,7 +130,7 @@ fn desk(pinpoint: &str) -> io::Result<App> {
         let keys = Keys::from_secret(KEY.as_bytes());
         Guard::new(Box::new(MemoryLedger::new()), keys, ledger.policy)
     });
-    Ok(App::new(Service::new(settings.rules, provider, guard), settings.gate))
+    Ok(App::new(Service::new(settings.rules, provider, guard), settings.gate, settings.sign_in))
 }
 
 #[expect(clippy::print_stdout, reason = "a program that a person starts")]

@@ -280,6 +280,7 @@ impl Ledger for MemoryLedger {
             success: None,
             claimed: None,
             used: stored.map(|stored| stored.used.clone()).unwrap_or_default(),
+            owner: new.owner.cloned(),
         };
         opened.used.retain(|used| !new.forget.contains(used));
         items.verifications.insert(key.clone(), opened);
@@ -324,10 +325,18 @@ impl Ledger for MemoryLedger {
         Ok(())
     }
 
-    async fn spend_attempt(&self, key: &Key, guess: &Mac, now: Millis) -> Result<Attempt, Unavailable> {
+    async fn spend_attempt(
+        &self,
+        key: &Key,
+        guess: &Mac,
+        session: Option<&Mac>,
+        now: Millis,
+    ) -> Result<Attempt, Unavailable> {
         let mut items = self.items();
         let may_be_asked = |stored: &Verification| {
-            stored.is_open(now) && stored.last_guess.as_ref().is_none_or(|last| gives_way(last, guess, now))
+            stored.is_open(now)
+                && session.is_none_or(|session| stored.left > 1 || stored.owner.as_ref() == Some(session))
+                && stored.last_guess.as_ref().is_none_or(|last| gives_way(last, guess, now))
         };
         Ok(match items.verification_if(key, may_be_asked) {
             Ok(stored) => {
@@ -487,6 +496,7 @@ mod tests {
             code_length: 6,
             language: "en-US",
             brand_name: "Example",
+            owner: None,
             forget: &[],
         };
         assert!(ledger.open(&key, None, &opening).await.unwrap());

@@ -281,14 +281,15 @@ impl Ledger for DynamoDb {
     }
 
     async fn open(&self, key: &Key, seen: Option<u64>, new: &Opening<'_>) -> Result<bool, Unavailable> {
+        let (own, not_own) = if new.owner.is_some() { (", #own = :own", "") } else { ("", ", #own") };
         // Taken out one by one, and not written over: another may come in at the same time.
         let forget = if new.forget.is_empty() { "" } else { " DELETE #used :forget" };
         let update = self.update(
             key,
             format!(
                 "SET #gen = :next, #st = :state, #exp = :exp, #first = :first, #left = :left, #sends = :one, \
-                 #prov = :prov, #ch = :ch, #len = :len, #lang = :lang, #brand = :brand, #ttl = :ttl \
-                 REMOVE #mid, #lr, #lo, #la, #vk, #vc, #va, #claimed{forget}"
+                 #prov = :prov, #ch = :ch, #len = :len, #lang = :lang, #brand = :brand, #ttl = :ttl{own} \
+                 REMOVE #mid, #lr, #lo, #la, #vk, #vc, #va, #claimed{not_own}{forget}"
             ),
         );
         let update = match seen {
@@ -296,6 +297,7 @@ impl Ledger for DynamoDb {
             Some(seen) => update.when("#gen = :seen").number(":seen", seen).number(":next", seen.saturating_add(1)),
         };
         let written = update
+            .text(":own", new.owner.map(Mac::as_str).unwrap_or_default())
             .text(":state", word_of(new.state))
             .number(":exp", new.expires.0)
             .number(":first", new.first.0)
@@ -348,15 +350,23 @@ impl Ledger for DynamoDb {
         Ok(())
     }
 
-    async fn spend_attempt(&self, key: &Key, guess: &Mac, now: Millis) -> Result<Attempt, Unavailable> {
+    async fn spend_attempt(
+        &self,
+        key: &Key,
+        guess: &Mac,
+        session: Option<&Mac>,
+        now: Millis,
+    ) -> Result<Attempt, Unavailable> {
+        let last = if session.is_some() { " AND (#left > :one OR #own = :session)" } else { "" };
         // `<>` also holds where there is no last guess.
         let written = self
             .update(key, "SET #left = #left - :one, #lr = :guess, #lo = :asking, #la = :now")
             .when(format!(
-                "{OPEN} AND #exp > :now AND #left > :zero AND \
+                "{OPEN} AND #exp > :now AND #left > :zero{last} AND \
                  (#lr <> :guess OR #lo = :unclear OR (#lo = :asking AND #la <= :now_less_asking))"
             ))
             .text(":guess", guess.as_str())
+            .text(":session", session.map(Mac::as_str).unwrap_or_default())
             .number(":now", now.0)
             .number(":now_less_asking", now.minus(ASKING).0)
             .run()
@@ -664,6 +674,7 @@ impl Item {
             success,
             claimed: self.mac("claimed")?,
             used: needed("used", used)?,
+            owner: self.mac("own")?,
         })
     }
 

@@ -68,6 +68,11 @@ const ONLY_WITH_A_LEDGER: &[&str] = &[
     "BUDGETS",
     "CONFIG_FILE",
     "TEST_NUMBERS",
+    "COGNITO_FLOOR_MS",
+    "COGNITO_STEP_UP",
+    "COGNITO_UNVERIFIED_PHONE",
+    "COGNITO_PRE_SIGN_UP",
+    "COGNITO_LANGUAGE_ATTRIBUTE",
 ];
 
 impl Reader<'_> {

@@ -169,6 +169,35 @@ impl Keys {
         ReferenceId::from_hash(self.tag("reference", &[caller, key, &at.0.to_string()]).as_ref())
     }
 
+    /// The reference of a user's sign-in code: of this kind, pool, client, user and number, and of no other. Nobody can guess it
+    /// who lacks the key, and no session has to remember it.
+    #[must_use]
+    pub fn sign_in(&self, user: &[&str; 4], number: &PhoneNumber) -> ReferenceId {
+        let [kind, pool, client, name] = user;
+        ReferenceId::from_hash(self.tag("sign-in", &[kind, pool, client, name, number.expose()]).as_ref())
+    }
+
+    /// The name of a number that stands for nobody's, so that it shares no window with whoever has the number.
+    #[must_use]
+    pub fn shadow_number(&self, number: &PhoneNumber) -> Key {
+        self.key("N", &["shadow", number.expose()])
+    }
+
+    /// What only the sign-in session with this name can show.
+    #[must_use]
+    pub fn session(&self, name: &str) -> Mac {
+        Mac(self.hash("session", &[name]))
+    }
+
+    /// Sixteen bytes that are the same for the same words and tell nothing.
+    #[must_use]
+    pub fn bytes(&self, words: &[&str]) -> [u8; 16] {
+        let tag = self.tag("bytes", words);
+        let mut bytes = [0; 16];
+        bytes.iter_mut().zip(tag.as_ref()).for_each(|(byte, of_tag)| *byte = *of_tag);
+        bytes
+    }
+
     fn key(&self, kind: &str, fields: &[&str]) -> Key {
         Key(format!("{kind}#{}", self.hash(kind, fields)))
     }

@@ -121,6 +121,10 @@ impl Guard {
         Self { store, keys, policy, switches: Mutex::new(None) }
     }
 
+    pub(super) fn send_limits(&self) -> &SendLimits {
+        &self.policy.send_limits
+    }
+
     /// The test number that `number` is at this time.
     pub(super) fn test_number(&self, number: &PhoneNumber, now: Millis) -> Option<&TestNumber> {
         self.policy.test_numbers.iter().find(|test| test.number == *number && test.until > now)
@@ -353,6 +357,7 @@ impl Guard {
                     code_length: plan.code_length,
                     language: request.language,
                     brand_name: &plan.brand_name,
+                    owner: request.owner.as_ref(),
                     forget: &forget,
                 };
                 self.store.open(key, seen, &opening).await?
@@ -452,7 +457,7 @@ impl Guard {
         let forget = seen.map(|seen| seen.outlived(now)).unwrap_or_default();
         let opening = Opening { forget: &forget, ..*opening };
         self.store.open(key, seen.map(|seen| seen.generation), &opening).await?;
-        match self.store.spend_attempt(key, guess, now).await? {
+        match self.store.spend_attempt(key, guess, None, now).await? {
             Attempt::Paid(verification) => Ok(verification),
             Attempt::Refused(_) => Err(in_progress("Another guess is being asked.")),
         }

@@ -217,6 +217,6 @@ fn collect(mut stream: impl Read + Send + 'static, log: &Arc<Mutex<String>>) {
     });
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod boto3;
+mod cognito;
 mod function;
 mod kills;
 mod ledger;

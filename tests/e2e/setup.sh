@@ -6,12 +6,14 @@
 #   sam      a virtual environment with SAM CLI, cargo-lambda, pytest and the Lambda Runtime Interface Emulator;
 #            apart from boto3, as SAM CLI pins another version of it
 #   awscli   a virtual environment with the AWS CLI, for the operator's commands; apart, as it pins another boto
+#   ministack  a virtual environment with MiniStack, an emulator of AWS whose Cognito calls triggers, and boto3
 #   policy   an IAM policy simulator for Node (for tests only, AGPL: never part of what is shipped)
 #   inbox    a browser driver and an accessibility checker for Node (the browser itself is the system's Chromium)
 #
 # target/e2e/env has lines KEY=value without quotes, and leaves out what is not there:
-#   OTP_E2E_PYTHON, OTP_E2E_SAM_PYTHON, OTP_E2E_SAM, OTP_E2E_CARGO_LAMBDA, OTP_E2E_RIE, OTP_E2E_AWS, OTP_E2E_POLICY,
-#   OTP_E2E_INBOX, OTP_E2E_BIN (to be put first on PATH: cargo and cargo-lambda look there for cargo-lambda and zig)
+#   OTP_E2E_PYTHON, OTP_E2E_SAM_PYTHON, OTP_E2E_SAM, OTP_E2E_CARGO_LAMBDA, OTP_E2E_RIE, OTP_E2E_AWS,
+#   OTP_E2E_MINISTACK, OTP_E2E_POLICY, OTP_E2E_INBOX, OTP_E2E_BIN (to be put first on PATH: cargo and cargo-lambda look
+#   there for cargo-lambda and zig)
 #
 # What cannot be set up is named with the reason and skipped; with OTP_SKIP_NOTHING=1 that is an error instead.
 set -euo pipefail
@@ -145,6 +147,7 @@ write_env() {
     entry OTP_E2E_CARGO_LAMBDA "$out/sam/bin/cargo-lambda"
     entry OTP_E2E_BIN "$out/sam/bin"
     entry OTP_E2E_AWS "$out/awscli/bin/aws"
+    entry OTP_E2E_MINISTACK "$out/ministack/bin/ministack"
     entry OTP_E2E_POLICY "$out/policy"
     entry OTP_E2E_INBOX "$out/inbox"
     if rie="$(emulator)"; then
@@ -159,6 +162,7 @@ find_python || true
 virtual_environment boto3 "the round trip with boto3"
 virtual_environment sam "the template, its packaging and the binary under the runtime emulator"
 virtual_environment awscli "the operator's commands"
+virtual_environment ministack "the sign-in with a user pool"
 node_packages policy "the role's policy in a policy simulator"
 node_packages inbox "the inbox page in a browser"
 write_env

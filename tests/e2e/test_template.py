@@ -30,6 +30,9 @@ VERIFY = f"arn:aws:mobiletargeting:{REGION}:{ACCOUNT}:apps/{APPLICATION}/verify-
 LOGS = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:FunctionLogs:*"
 TABLE = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/Ledger"
 SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:LedgerKey-AbCdEf"
+POOL = f"arn:aws:cognito-idp:{REGION}:{ACCOUNT}:userpool/{REGION}_UserPool1"
+GIVEN_POOL = f"arn:aws:cognito-idp:{REGION}:{ACCOUNT}:userpool/{REGION}_AbCdEf123"
+FUNCTION = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:Function"
 LAYER = f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:Config:1"
 
 REQUIRED = {
@@ -45,6 +48,9 @@ VARIANTS = {
     "stopped": {"ReservedConcurrency": "0"},
     "public": {"ApiAuth": "none"},
     "public from browsers": {"ApiAuth": "none", "AllowedOrigins": "https://example.com,http://localhost:8080"},
+    "a new pool": {"Cognito": "new"},
+    "a new pool with sign-up and step-up": {"Cognito": "new", "CognitoPreSignUp": "on", "CognitoStepUp": "required"},
+    "a given pool": {"CognitoUserPoolArn": GIVEN_POOL},
     "everything": {
         "SendLimits": "1/1m",
         "PrefixLimits": "none",
@@ -60,6 +66,12 @@ VARIANTS = {
         "LogLevel": "DEBUG",
         "ReservedConcurrency": "3",
         "Architecture": "x86_64",
+        "Cognito": "new",
+        "CognitoStepUp": "required",
+        "CognitoUnverifiedPhone": "allow",
+        "CognitoPreSignUp": "on",
+        "CognitoLanguageAttribute": "custom:language",
+        "CognitoFloorMs": "1500",
     },
 }
 
@@ -119,6 +131,7 @@ class Resolver:
             "AWS::IAM::Role": f"arn:aws:iam::{ACCOUNT}:role/{resource}",
             "AWS::Lambda::Function": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{resource}",
             "AWS::DynamoDB::Table": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{resource}",
+            "AWS::Cognito::UserPool": POOL,
         }[kind]
 
     def substitute(self, text, variables):
@@ -215,6 +228,9 @@ TYPES = [
     "AWS::SecretsManager::Secret",
 ]
 
+WITH_A_NEW_POOL = ["AWS::Cognito::UserPool", "AWS::Cognito::UserPoolClient", "AWS::Lambda::Permission"]
+WITH_A_GIVEN_POOL = ["AWS::Lambda::Permission"]
+
 # What routes there are, and who may call them by ApiAuth.
 ROUTES = {
     "iam": dict.fromkeys(["POST /otp/send", "POST /otp/verify", "POST /otp/status", "POST /otp/cancel"], "AWS_IAM"),
@@ -289,6 +305,28 @@ ROLE = {
     ],
 }
 
+
+def user_pool(pre_sign_up):
+    triggers = ["DefineAuthChallenge", "CreateAuthChallenge", "VerifyAuthChallengeResponse"]
+    return {
+        "UserPoolName": "otp",
+        "UsernameAttributes": ["phone_number"],
+        "AccountRecoverySetting": {"RecoveryMechanisms": [{"Name": "admin_only", "Priority": 1}]},
+        "AdminCreateUserConfig": {"AllowAdminCreateUserOnly": not pre_sign_up},
+        "LambdaConfig": dict.fromkeys(triggers + ["PreSignUp"] * pre_sign_up, FUNCTION),
+    }
+
+
+# No flow with a password: those call no trigger, and so ask for no code.
+CLIENT = {
+    "UserPoolId": "UserPool",
+    "ClientName": "otp",
+    "GenerateSecret": False,
+    "ExplicitAuthFlows": ["ALLOW_CUSTOM_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"],
+    "PreventUserExistenceErrors": "ENABLED",
+    "AuthSessionValidity": 15,
+}
+
 # The access log may hold these, and nothing that names a caller, an address, a path as sent or a free text.
 ACCESS_LOG = {
     "$context.requestTime",
@@ -304,16 +342,22 @@ ACCESS_LOG = {
 }
 
 
-def problems(stack, api_auth="iam", origins=""):
-    """Everything that must not be deployed with these values of ApiAuth and AllowedOrigins, one line each."""
+def problems(stack, **parameters):
+    """Everything that must not be deployed with these parameters, one line each."""
     found = []
+    api_auth = parameters.get("ApiAuth", "iam")
+    origins = parameters.get("AllowedOrigins", "")
+    new_pool = parameters.get("Cognito") == "new"
+    given_pool = parameters.get("CognitoUserPoolArn", "")
+    pre_sign_up = parameters.get("CognitoPreSignUp") == "on"
 
     def demand(holds, text):
         if not holds:
             found.append(text)
 
     # No further resource: a function URL, a second API or a permission for all would be a way around the rest.
-    demand(sorted(it["Type"] for it in stack["Resources"].values()) == TYPES, "resources: others than expected")
+    types = sorted(TYPES + (WITH_A_NEW_POOL if new_pool else WITH_A_GIVEN_POOL if given_pool else []))
+    demand(sorted(it["Type"] for it in stack["Resources"].values()) == types, "resources: others than expected")
 
     roles = of_type(stack, "AWS::IAM::Role")
     demand(roles == {"FunctionRole": ROLE}, "role: not exactly the expected one")
@@ -352,11 +396,24 @@ def problems(stack, api_auth="iam", origins=""):
         demand(access["DestinationArn"] == f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:ApiLogs:*", "stage: no access log")
         demand(set(json.loads(access["Format"]).values()) == ACCESS_LOG, "stage: the access log holds other members")
 
-    permissions = of_type(stack, "AWS::Lambda::Permission").values()
-    for permission in permissions:
-        demand(permission["Principal"] == "apigateway.amazonaws.com", "permission: for others than API Gateway")
-    sources = [it.get("SourceArn") for it in permissions]
-    demand(sources == [f"arn:aws:execute-api:{REGION}:{ACCOUNT}:Api/*/POST/otp/*"], "permission: for other routes")
+    expected = {
+        "ApiMayInvoke": ("apigateway.amazonaws.com", f"arn:aws:execute-api:{REGION}:{ACCOUNT}:Api/*/POST/otp/*"),
+    }
+    if new_pool or given_pool:
+        expected["CognitoMayInvoke"] = ("cognito-idp.amazonaws.com", POOL if new_pool else given_pool)
+    permissions = of_type(stack, "AWS::Lambda::Permission")
+    for name, permission in permissions.items():
+        principal, source = expected.get(name, (None, None))
+        demand(permission["Principal"] == principal, f"permission: {name} is for others")
+        demand(permission.get("SourceArn") == source, f"permission: {name} is for other routes or pools")
+        demand(permission["Action"] == "lambda:InvokeFunction", f"permission: {name} is for more than calls")
+        demand(permission["FunctionName"] == "Function", f"permission: {name} is for another function")
+    demand(set(permissions) == set(expected), "permission: others than expected")
+
+    pools = of_type(stack, "AWS::Cognito::UserPool")
+    demand(pools == ({"UserPool": user_pool(pre_sign_up)} if new_pool else {}), "pool: not exactly the expected one")
+    clients = of_type(stack, "AWS::Cognito::UserPoolClient")
+    demand(clients == ({"UserPoolClient": CLIENT} if new_pool else {}), "client: not exactly the expected one")
 
     demand(of_type(stack, "AWS::DynamoDB::Table") == {"Ledger": LEDGER}, "ledger: not exactly the expected table")
     for secret in of_type(stack, "AWS::SecretsManager::Secret").values():
@@ -364,7 +421,7 @@ def problems(stack, api_auth="iam", origins=""):
         # 64 of 62 characters are 381 bits, and no value stands in the template.
         demand(generated == {"PasswordLength": 64, "ExcludePunctuation": True}, "secret: not generated, or not so")
         demand("SecretString" not in secret, "secret: in the template")
-    for name in ("Ledger", "LedgerKey", "FunctionLogs", "ApiLogs"):
+    for name in ("Ledger", "LedgerKey", "FunctionLogs", "ApiLogs", *(["UserPool"] if new_pool else [])):
         it = stack["Resources"].get(name, {})
         policies = (it.get("DeletionPolicy"), it.get("UpdateReplacePolicy"))
         demand(policies == ("RetainExceptOnCreate", "Retain"), f"{name}: goes with the stack")
@@ -396,8 +453,7 @@ def problems(stack, api_auth="iam", origins=""):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_stack_is_closed_limited_and_least_privileged(variant):
     parameters = VARIANTS[variant]
-    found = problems(deployed(**parameters), parameters.get("ApiAuth", "iam"), parameters.get("AllowedOrigins", ""))
-    assert found == []
+    assert problems(deployed(**parameters), **parameters) == []
 
 
 def properties(source, name):
@@ -448,7 +504,11 @@ MUTATIONS = {
         lambda t: properties(t, "Stage")["AccessLogSettings"].update(Format='{"ip":"$context.identity.sourceIp"}'),
         "the access log holds other",
     ),
-    "any API may invoke": (lambda t: properties(t, "ApiMayInvoke").pop("SourceArn"), "permission: for other routes"),
+    "any API may invoke": (lambda t: properties(t, "ApiMayInvoke").pop("SourceArn"), "permission: ApiMayInvoke is for other"),
+    "a pool that nobody asked for may invoke": (
+        lambda t: t["Conditions"].update(HasPool={"Fn::Equals": [{"Ref": "Cognito"}, "none"]}),
+        "resources: others",
+    ),
     "wider resource": (lambda t: statements(t)[0].update(Resource="*"), "role: a wildcard in *"),
     "all of the application": (
         lambda t: statements(t)[0].update(Resource={"Fn::Sub": "arn:aws:mobiletargeting:::apps/${PinpointApplicationId}/*"}),
@@ -465,7 +525,7 @@ MUTATIONS = {
         "role: a wildcard in arn:aws:dynamodb",
     ),
     "another action on the table": (
-        lambda t: statement(t, "WriteLedger")["Action"].append("dynamodb:DeleteItem"),
+        lambda t: statement(t, "WriteLedger").update(Action=["dynamodb:UpdateItem", "dynamodb:DeleteItem"]),
         "role: not exactly",
     ),
     "the function writes switches": (
@@ -527,6 +587,50 @@ MUTATIONS_IN_PUBLIC = {
     "no throttling": (lambda t: properties(t, "Stage").pop("DefaultRouteSettings"), "no ThrottlingRateLimit"),
 }
 
+# The same, where there is a user pool.
+MUTATIONS_WITH_A_POOL = {
+    "every pool may invoke": (lambda t: properties(t, "CognitoMayInvoke").pop("SourceArn"), "CognitoMayInvoke is for other"),
+    "all pools of the account may invoke": (
+        lambda t: properties(t, "CognitoMayInvoke").update(
+            SourceArn={"Fn::Sub": "arn:aws:cognito-idp:${AWS::Region}:${AWS::AccountId}:userpool/*"}
+        ),
+        "CognitoMayInvoke is for other",
+    ),
+    "another service may invoke": (
+        lambda t: properties(t, "CognitoMayInvoke").update(Principal="*"),
+        "CognitoMayInvoke is for others",
+    ),
+    "more than calls": (
+        lambda t: properties(t, "CognitoMayInvoke").update(Action="lambda:*"),
+        "CognitoMayInvoke is for more than calls",
+    ),
+    "a password without a code": (
+        lambda t: properties(t, "UserPoolClient")["ExplicitAuthFlows"].append("ALLOW_USER_SRP_AUTH"),
+        "client: not exactly",
+    ),
+    "Cognito's own flows": (lambda t: properties(t, "UserPoolClient").pop("ExplicitAuthFlows"), "client: not exactly"),
+    "errors that tell users apart": (
+        lambda t: properties(t, "UserPoolClient").update(PreventUserExistenceErrors="LEGACY"),
+        "client: not exactly",
+    ),
+    "a secret in an app": (lambda t: properties(t, "UserPoolClient").update(GenerateSecret=True), "client: not exactly"),
+    "a short session": (lambda t: properties(t, "UserPoolClient").pop("AuthSessionValidity"), "client: not exactly"),
+    "a trigger less": (
+        lambda t: properties(t, "UserPool")["LambdaConfig"].pop("VerifyAuthChallengeResponse"),
+        "pool: not exactly",
+    ),
+    "a trigger for sign-up that is not asked for": (
+        lambda t: properties(t, "UserPool")["LambdaConfig"].update(PreSignUp={"Fn::GetAtt": ["Function", "Arn"]}),
+        "pool: not exactly",
+    ),
+    "sign-up for everybody": (lambda t: properties(t, "UserPool").pop("AdminCreateUserConfig"), "pool: not exactly"),
+    "texts by Cognito itself": (
+        lambda t: properties(t, "UserPool").update(AutoVerifiedAttributes=["phone_number"]),
+        "pool: not exactly",
+    ),
+    "a pool that goes with the stack": (lambda t: t["Resources"]["UserPool"].pop("DeletionPolicy"), "UserPool: goes with"),
+}
+
 
 def cors(source):
     return properties(source, "Api")["CorsConfiguration"]["Fn::If"][1]
@@ -547,7 +651,17 @@ def test_a_careless_edit_is_noticed_in_public(mutation):
     source = template()
     edit(source)
     public = VARIANTS["public from browsers"]
-    found = problems(deployed(source, **public), "none", public["AllowedOrigins"])
+    found = problems(deployed(source, **public), **public)
+    assert any(expected in problem for problem in found), found
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS_WITH_A_POOL)
+def test_a_careless_edit_is_noticed_with_a_pool(mutation):
+    edit, expected = MUTATIONS_WITH_A_POOL[mutation]
+    source = template()
+    edit(source)
+    with_pools = ({"Cognito": "new"}, {"Cognito": "new", "CognitoPreSignUp": "on"}, {"CognitoUserPoolArn": GIVEN_POOL})
+    found = [problem for pool in with_pools for problem in problems(deployed(source, **pool), **pool)]
     assert any(expected in problem for problem in found), found
 
 
@@ -583,6 +697,11 @@ def test_parameters_reach_the_stack():
         "SOURCE_LIMITS": "10/10m,50/24h",
         "BUDGETS": "500/1h,2000/24h",
         "CONFIG_FILE": "/opt/otp-lambda.json",
+        "COGNITO_FLOOR_MS": "800",
+        "COGNITO_STEP_UP": "off",
+        "COGNITO_UNVERIFIED_PHONE": "refuse",
+        "COGNITO_PRE_SIGN_UP": "off",
+        "COGNITO_LANGUAGE_ATTRIBUTE": "locale",
         "LOG_LEVEL": "INFO",
     }
     assert environment(full) == environment(plain) | {
@@ -597,6 +716,11 @@ def test_parameters_reach_the_stack():
         "COUNTRY_LIMITS": "JM=20/1h,5USD/24h;*=500/24h",
         "BUDGETS": "20.5USD/1h",
         "TEST_NUMBERS": "+14255550100=123456@2027-01-31",
+        "COGNITO_FLOOR_MS": "1500",
+        "COGNITO_STEP_UP": "required",
+        "COGNITO_UNVERIFIED_PHONE": "allow",
+        "COGNITO_PRE_SIGN_UP": "on",
+        "COGNITO_LANGUAGE_ATTRIBUTE": "custom:language",
         "LOG_LEVEL": "DEBUG",
     }
     assert environment(deployed(ApiAuth="none")) == environment(plain) | {"API_AUTH": "none"}
@@ -688,6 +812,17 @@ def accepts(parameter, value):
             ["", "+14255550100=123456@2027-01-31", "+14255550100=123456@2027-01-31,+447700900123=00000@2027-02-01"],
             ["+14255550100", "+14255550100=123456", "14255550100=123456@2027-01-31", "+14255550100=1234@2027-01-31", "x"],
         ),
+        ("Cognito", ["none", "new"], ["", "existing", "New"]),
+        (
+            "CognitoUserPoolArn",
+            ["", GIVEN_POOL, "arn:aws-us-gov:cognito-idp:us-gov-west-1:123456789012:userpool/us-gov-west-1_AbCdEf123"],
+            ["*", f"{GIVEN_POOL}*", f"{GIVEN_POOL}?", GIVEN_POOL.replace("AbCdEf123", "*"), f"{GIVEN_POOL},{POOL}", TABLE],
+        ),
+        ("CognitoStepUp", ["off", "required"], ["", "on", "false"]),
+        ("CognitoUnverifiedPhone", ["refuse", "allow"], ["", "on"]),
+        ("CognitoPreSignUp", ["off", "on"], ["", "true"]),
+        ("CognitoLanguageAttribute", ["locale", "custom:language"], ["", "two words", "x" * 65]),
+        ("CognitoFloorMs", ["0", "800", "3000"], ["-1", "3001", ""]),
         ("DltEntityId", ["", "1101234567890123456"], ["a b", "1" * 51]),
         ("DltTemplateId", ["", "1107123456789012345"], ["a b", "1" * 51]),
         ("ReservedConcurrency", ["", "0", "10"], ["-1", "1.5", "x"]),
@@ -733,6 +868,44 @@ def test_outputs_say_where_to_call_and_who_may():
     assert set(signed) - set(public) == {"SendInvokeArn", "VerifyInvokeArn"} and set(public) < set(signed)
 
 
+def test_outputs_say_how_to_wire_a_pool():
+    def outputs(**parameters):
+        return {name: it["Value"] for name, it in deployed(**parameters)["Outputs"].items() if name.startswith("Cognito")}
+
+    assert outputs() == {}
+    assert outputs(CognitoUserPoolArn=GIVEN_POOL) == {"CognitoTriggerArn": FUNCTION}
+    assert outputs(Cognito="new") == {
+        "CognitoTriggerArn": FUNCTION,
+        "CognitoUserPoolId": "UserPool",
+        "CognitoClientId": "UserPoolClient",
+    }
+
+
+def test_nothing_waits_for_itself():
+    """What a resource names is made before it; CloudFormation refuses a circle."""
+    resources = transform(template())["Resources"]
+
+    def named(value):
+        if isinstance(value, list):
+            return {name for item in value for name in named(item)}
+        if not isinstance(value, dict):
+            return set()
+        if set(value) == {"Fn::Sub"}:
+            text = value["Fn::Sub"] if isinstance(value["Fn::Sub"], str) else value["Fn::Sub"][0]
+            return {name.split(".")[0] for name in re.findall(r"\$\{([^!}]+)\}", text)}
+        if set(value) in ({"Ref"}, {"Fn::GetAtt"}):
+            (name,) = value.values()
+            return {name.split(".")[0] if isinstance(name, str) else name[0]}
+        return {name for item in value.values() for name in named(item)}
+
+    waiting = {name: (named(it) | {it.get("DependsOn")}) & set(resources) for name, it in resources.items()}
+    assert waiting["CognitoMayInvoke"] == {"Function", "UserPool"}
+    while waiting:
+        ready = {name for name, others in waiting.items() if not others & set(waiting)}
+        assert ready, waiting
+        waiting = {name: others for name, others in waiting.items() if name not in ready}
+
+
 def refused(**parameters):
     """Would a rule refuse these parameters before anything is made?"""
     transformed = transform(template(), **parameters)
@@ -758,6 +931,12 @@ def test_an_open_api_has_limits_countries_and_budgets():
     for parameter in unlimited:
         assert refused(ApiAuth="none", **parameter), parameter
         assert not refused(**parameter), parameter
+
+
+def test_a_stack_has_one_pool():
+    assert not refused(Cognito="new")
+    assert not refused(CognitoUserPoolArn=GIVEN_POOL)
+    assert refused(Cognito="new", CognitoUserPoolArn=GIVEN_POOL)
 
 
 def test_origins_are_for_an_open_api():

@@ -4,11 +4,17 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod codes;
+mod cognito;
+mod cognito_define;
+mod cognito_members;
+mod cognito_outages;
+mod cognito_strangers;
 mod hostile;
 mod ledger;
 mod limits;
 mod logs;
 mod origins;
+mod pool;
 mod provider;
 mod public;
 mod send;

@@ -313,7 +313,7 @@ async fn anything_else_is_a_function_error_that_says_what_was_expected() {
         assert!(error.to_string().contains("Expected: an API Gateway REST"), "{event}: {error}");
     }
     let error = world.raw(r#"{"triggerSource":"DefineAuthChallenge_Authentication","request":{}}"#).await.unwrap_err();
-    assert!(error.to_string().contains("This version of the function answers none"), "{error}");
+    assert!(error.to_string().contains("Cognito sign-in needs the ledger"), "{error}");
 }
 
 #[tokio::test]

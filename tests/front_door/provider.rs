@@ -249,7 +249,7 @@ impl Provider for Panicking {
 async fn a_panic_is_a_500_and_the_next_request_is_served() {
     let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
     let settings = crate::world::read(&simulator.url(), &[]);
-    let app = App::new(Service::new(settings.rules, Box::new(Panicking), None), settings.gate);
+    let app = App::new(Service::new(settings.rules, Box::new(Panicking), None), settings.gate, settings.sign_in);
     let world = World::around(app, simulator);
     for _ in 0..2 {
         let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;

@@ -301,13 +301,15 @@ async fn verifications_go_well(ledger: &dyn Ledger) {
         assert!(ledger.open(&key, (seen > 1).then(|| seen - 1), &OPENING).await.unwrap());
         ledger.settle(&key, seen, &outcome).await.unwrap();
     }
-    assert!(ledger.open(&key, Some(5), &Opening { left: 9, ..OPENING }).await.unwrap());
+    let session = mac("session");
+    assert!(ledger.open(&key, Some(5), &Opening { left: 9, owner: Some(&session), ..OPENING }).await.unwrap());
     assert!(ledger.reopen(&key, 6, &AGAIN).await.unwrap());
     paid(guess(ledger, "a", START).await);
     ledger.note_answer(&key, 7, &mac("a"), Said::Unclear).await.unwrap();
     paid(guess(ledger, "a", START).await);
     paid(guess(ledger, "a", at(ASKING)).await);
     paid(guess(ledger, "b", START).await);
+    paid(ledger.spend_attempt(&key, &mac("c"), Some(&session), START).await.unwrap());
     done(ledger.consume(&key, 7, &success("w")).await.unwrap());
     done(ledger.claim(&key, &mac("c"), at(MINUTE)).await.unwrap());
     assert!(ledger.open(&key, Some(7), &OPENING).await.unwrap());
@@ -492,12 +494,15 @@ const EXPECTED: &[&str] = &[
     "spend: attribute_not_exists(#u) OR #u <= :room1",
     "spend_attempt: #exp > :now",
     "spend_attempt: #la <= :now_less_asking",
+    "spend_attempt: #left > :one",
+    "spend_attempt: #left > :one OR #own = :session",
     "spend_attempt: #left > :zero",
     "spend_attempt: #lo = :asking",
     "spend_attempt: #lo = :asking AND #la <= :now_less_asking",
     "spend_attempt: #lo = :unclear",
     "spend_attempt: #lr <> :guess",
     "spend_attempt: #lr <> :guess OR #lo = :unclear OR (#lo = :asking AND #la <= :now_less_asking)",
+    "spend_attempt: #own = :session",
     "spend_attempt: #st IN (:reserved)",
     "spend_attempt: #st IN (:reserved, :sent, :unclear)",
     "spend_attempt: #st IN (:sent)",

@@ -70,6 +70,7 @@ contract! {
     a_reserved_send_is_settled_once
     a_send_that_has_moved_on_is_not_settled
     a_guess_costs_an_attempt
+    the_last_attempt_is_the_owners
     no_guess_at_what_has_ended
     a_wrong_guess_is_not_asked_twice
     a_guess_that_was_never_answered_is_taken_over_once
@@ -154,6 +155,7 @@ pub(crate) const OPENING: Opening<'_> = Opening {
     code_length: 6,
     language: "en-US",
     brand_name: "ExampleCorp",
+    owner: None,
     forget: &[],
 };
 
@@ -201,7 +203,7 @@ fn refused(step: Step) -> Option<Verification> {
 }
 
 pub(crate) async fn guess(ledger: &dyn Ledger, guess: &str, now: Millis) -> Attempt {
-    ledger.spend_attempt(&the_verification(), &mac(guess), now).await.unwrap()
+    ledger.spend_attempt(&the_verification(), &mac(guess), None, now).await.unwrap()
 }
 
 pub(crate) fn paid(attempt: Attempt) -> Verification {
@@ -568,6 +570,7 @@ fn as_opened() -> Verification {
         last_guess: None,
         success: None,
         claimed: None,
+        owner: None,
         used: BTreeSet::new(),
     }
 }
@@ -734,6 +737,28 @@ async fn a_send_that_has_moved_on_is_not_settled(ledger: &dyn Ledger) {
             assert_eq!(see(ledger).await, before);
         }
     }
+}
+
+async fn the_last_attempt_is_the_owners(ledger: &dyn Ledger) {
+    let key = the_verification();
+    let (owner, other) = (mac("owner"), mac("other"));
+    let guess_of =
+        async |session: &Mac, guess: &str| ledger.spend_attempt(&key, &mac(guess), Some(session), START).await.unwrap();
+    let begun = Opening { owner: Some(&owner), state: State::Sent, ..OPENING };
+    assert!(ledger.open(&key, None, &begun).await.unwrap());
+    assert_eq!(see(ledger).await.owner.as_ref(), Some(&owner));
+    assert_eq!(paid(guess_of(&other, "a").await).left, 2);
+    assert_eq!(paid(guess_of(&other, "b").await).left, 1);
+    assert_eq!(unpaid(guess_of(&other, "c").await).unwrap().left, 1);
+    assert_eq!(paid(guess_of(&owner, "c").await).left, 0);
+    assert_eq!(unpaid(guess_of(&owner, "d").await).unwrap().left, 0);
+
+    // One that no session began has no owner, though an earlier one had.
+    assert!(ledger.open(&key, Some(1), &Opening { left: 2, state: State::Sent, ..OPENING }).await.unwrap());
+    assert_eq!(see(ledger).await.owner, None);
+    assert_eq!(paid(guess_of(&owner, "a").await).left, 1);
+    assert_eq!(unpaid(guess_of(&owner, "b").await).unwrap().left, 1);
+    assert_eq!(paid(guess(ledger, "b", START).await).left, 0, "a guess of no session is not held to it");
 }
 
 async fn a_guess_costs_an_attempt(ledger: &dyn Ledger) {

@@ -77,8 +77,8 @@ async fn what_each_step_costs() {
     costs!("settle, moved on", ledger.settle(&v, 1, &Settled::Unclear));
     costs!("reopen", ledger.reopen(&v, 1, &AGAIN));
     costs!("settle Back", ledger.settle(&v, 2, &Settled::Back { state: State::Sent, expires: OPENING.expires }));
-    costs!("spend_attempt", ledger.spend_attempt(&v, &mac("g"), START));
-    costs!("spend_attempt, a repetition", ledger.spend_attempt(&v, &mac("g"), START));
+    costs!("spend_attempt", ledger.spend_attempt(&v, &mac("g"), None, START));
+    costs!("spend_attempt, a repetition", ledger.spend_attempt(&v, &mac("g"), None, START));
     costs!("note_answer", ledger.note_answer(&v, 2, &mac("g"), Said::Invalid));
     paid(guess(&ledger, "h", at(ASKING)).await);
     let success = Success { winner: mac("w"), code: mac("c"), at: START };

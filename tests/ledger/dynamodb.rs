@@ -232,7 +232,7 @@ async fn an_item_that_is_not_understood_is_no_item_and_no_success() {
             let Unavailable(cause) = ledger.verification(&the_verification()).await.unwrap_err();
             assert_eq!(cause, format!("an item's `{name}` is missing or not understood"));
             // The last guess is what an attempt writes over.
-            let attempt = ledger.spend_attempt(&the_verification(), &mac("g"), START).await;
+            let attempt = ledger.spend_attempt(&the_verification(), &mac("g"), None, START).await;
             assert!(name == "lr" || attempt.is_err(), "{name} {attempt:?}");
             emulator.put(&kept);
         }
@@ -338,7 +338,7 @@ async fn every_step_says_when_it_was_not_confirmed() {
         fails!(ledger.open(&v, None, &OPENING));
         fails!(ledger.reopen(&v, 1, &AGAIN));
         fails!(ledger.settle(&v, 1, &Settled::Unclear));
-        fails!(ledger.spend_attempt(&v, &mac("g"), START));
+        fails!(ledger.spend_attempt(&v, &mac("g"), None, START));
         fails!(ledger.note_answer(&v, 1, &mac("g"), Said::Invalid));
         fails!(ledger.consume(&v, 1, &success("w")));
         fails!(ledger.cancel(&v, START));

@@ -89,6 +89,7 @@ impl World {
             validity_minutes: defaults.validity_minutes,
             allowed_attempts: defaults.allowed_attempts,
             reference: None,
+            owner: None,
         };
         let sent = self.service.send(&request, caller, self.moment(), &mut Record::default()).await;
         sent.map(drop).map_err(|error| error.code())

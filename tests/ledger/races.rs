@@ -50,12 +50,12 @@ macro_rules! races {
                 race(&$ledger, |$ledger, $index| Box::pin(async move { $contender })).await
             }
 
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[tokio::test(start_paused = true)]
             async fn as_it_is() {
                 assert_eq!(race_on(false).await, ($expected, 0));
             }
 
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[tokio::test(start_paused = true)]
             async fn looking_first_and_writing_later() {
                 let (through, lost) = race_on(true).await;
                 assert!(through + lost > $expected, "the race shows nothing");
@@ -93,16 +93,16 @@ races! {
     spend_attempt(ledger, index) lets 5 through: {
         assert!(ledger.open(&the_verification(), None, &Opening { left: 5, ..OPENING }).await.unwrap());
     }
-        ledger.spend_attempt(&the_verification(), &mac(&index.to_string()), START).await
+        ledger.spend_attempt(&the_verification(), &mac(&index.to_string()), None, START).await
             .map(|attempt| matches!(attempt, Attempt::Paid(_)));
     spend_attempt_for_one_guess(ledger, _index) lets 1 through: { bring(&*ledger, State::Sent).await; }
-        ledger.spend_attempt(&the_verification(), &mac("g"), START).await
+        ledger.spend_attempt(&the_verification(), &mac("g"), None, START).await
             .map(|attempt| matches!(attempt, Attempt::Paid(_)));
     taking_a_guess_over(ledger, _index) lets 1 through: {
         bring(&*ledger, State::Sent).await;
-        paid(ledger.spend_attempt(&the_verification(), &mac("g"), START).await.unwrap());
+        paid(ledger.spend_attempt(&the_verification(), &mac("g"), None, START).await.unwrap());
     }
-        ledger.spend_attempt(&the_verification(), &mac("g"), START.plus(MINUTE)).await
+        ledger.spend_attempt(&the_verification(), &mac("g"), None, START.plus(MINUTE)).await
             .map(|attempt| matches!(attempt, Attempt::Paid(_)));
     consume(ledger, index) lets 1 through: { bring(&*ledger, State::Sent).await; }
         ledger.consume(&the_verification(), 1, &success(&index.to_string())).await
@@ -114,7 +114,7 @@ races! {
             .map(|step| matches!(step, Step::Done));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(start_paused = true)]
 async fn a_canceled_verification_is_not_won_and_a_won_one_not_canceled() {
     let emulator = Emulator::new();
     let ledger = Arc::new(emulator.ledger());
@@ -133,7 +133,7 @@ async fn a_canceled_verification_is_not_won_and_a_won_one_not_canceled() {
     assert_eq!(verification.state == State::Verified, verification.success.is_some());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(start_paused = true)]
 async fn failures_are_neither_lost_nor_counted_twice() {
     let emulator = Emulator::new();
     let ledger = Arc::new(emulator.ledger());

@@ -324,6 +324,7 @@ impl Ledger for Table {
                 code_length: 8,
                 language: again.language,
                 brand_name: "ExampleCorp",
+                owner: None,
                 forget: &[],
             };
             self.step(async { self.0.store.open(key, Some(seen), &new).await }).await?
@@ -340,7 +341,13 @@ impl Ledger for Table {
         self.step(async { self.0.store.settle(key, generation, outcome).await }).await
     }
 
-    async fn spend_attempt(&self, key: &Key, guess: &Mac, now: Millis) -> Result<Attempt, Unavailable> {
+    async fn spend_attempt(
+        &self,
+        key: &Key,
+        guess: &Mac,
+        session: Option<&Mac>,
+        now: Millis,
+    ) -> Result<Attempt, Unavailable> {
         let attempt = if self.has(Flaw::InSteps) {
             let seen = self.verification(key).await?;
             let may_be_asked = |seen: &&Verification| {
@@ -348,13 +355,13 @@ impl Ledger for Table {
             };
             let Some(open) = seen.as_ref().filter(may_be_asked) else { return Ok(Attempt::Refused(seen)) };
             sleep(PAUSE).await;
-            self.step(async { self.0.store.spend_attempt(key, guess, now).await }).await?;
+            self.step(async { self.0.store.spend_attempt(key, guess, session, now).await }).await?;
             Attempt::Paid(Verification { left: open.left - 1, ..open.clone() })
         } else if self.has(Flaw::RepeatsPaid) {
             let another = Mac::unique().unwrap();
-            self.step(async { self.0.store.spend_attempt(key, &another, now).await }).await?
+            self.step(async { self.0.store.spend_attempt(key, &another, session, now).await }).await?
         } else {
-            self.step(async { self.0.store.spend_attempt(key, guess, now).await }).await?
+            self.step(async { self.0.store.spend_attempt(key, guess, session, now).await }).await?
         };
         if let Attempt::Paid(verification) = &attempt {
             self.note(Done::Paid(key.clone(), verification.generation));

@@ -174,6 +174,7 @@ impl World {
             validity_minutes: defaults.validity_minutes,
             allowed_attempts: defaults.allowed_attempts,
             reference,
+            owner: None,
         };
         self.service.send(&request, &self.caller(key), moment(self.now()), &mut Record::default()).await
     }
@@ -232,6 +233,7 @@ impl World {
             principal: self.setup.authenticated.then(|| "app".to_owned()),
             address: None,
             idempotency_key: key.map(str::to_owned),
+            ..Caller::default()
         }
     }
 }

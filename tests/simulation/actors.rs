@@ -114,9 +114,13 @@ pub(crate) fn setup(seed: u64, rng: &mut fastrand::Rng) -> Setup {
 
 /// How long nothing happens.
 pub(crate) fn pause(books: &mut Books) -> Duration {
+    const TEN_MINUTES: u64 = 600_000;
+    let until_windows_end = TEN_MINUTES - books.now.0 % TEN_MINUTES;
     let rng = &mut books.rng;
     let millis = match rng.u32(0..100) {
-        0..30 => rng.u64(0..500),
+        // To just before windows end: what begins now comes to its later steps in the next ones.
+        0..6 => until_windows_end.saturating_sub(rng.u64(1..200)),
+        6..30 => rng.u64(0..500),
         30..47 => rng.u64(1_000..8_000),
         47..72 => rng.u64(25_000..40_000),
         72..88 => rng.u64(60_000..200_000),
@@ -152,7 +156,6 @@ pub(crate) fn choose(books: &mut Books, failed: &mut Vec<Intent>) -> Vec<Intent>
             }
             vec![one, other]
         }
-        25..43 => right_guess(books).into_iter().collect(),
         43..53 => wrong_guess(books).into_iter().collect(),
         53..60 => {
             // The same at once, by several.
@@ -191,6 +194,7 @@ pub(crate) fn choose(books: &mut Books, failed: &mut Vec<Intent>) -> Vec<Intent>
             Vec::new()
         }
         99 => vec![intent(books, What::Unlock)],
+        // 25 to 42, and what has no meaning in this setup.
         _ => right_guess(books).into_iter().collect(),
     }
 }
@@ -325,7 +329,7 @@ fn old_guess(books: &mut Books) -> Option<Intent> {
 
 fn wrong_guess(books: &mut Books) -> Option<Intent> {
     let mut guess = right_guess(books)?;
-    guess.otp = WRONG[books.rng.usize(..WRONG.len())].to_owned();
+    WRONG[books.rng.usize(..WRONG.len())].clone_into(&mut guess.otp);
     Some(guess)
 }
 

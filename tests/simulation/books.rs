@@ -183,6 +183,7 @@ pub(crate) enum Fate {
 
 /// One verification from its first code to its end.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a thing that may have happened to it")]
 struct Chain {
     first_generation: u64,
     allowed: u32,
@@ -190,6 +191,8 @@ struct Chain {
     asked: u32,
     /// The latest end that a caller can have been told.
     expires: Millis,
+    /// The earliest end: a further code that was refused takes its time back.
+    open_until: Millis,
     first: Millis,
     ended: bool,
     canceled: bool,
@@ -267,7 +270,7 @@ pub(crate) struct Books {
     pub(crate) told: Vec<(usize, String)>,
     down_for: u32,
     chains: BTreeMap<Key, Vec<Chain>>,
-    number_books: Vec<NumberBook>,
+    by_number: Vec<NumberBook>,
     number_of: BTreeMap<Key, usize>,
     wins: Vec<Win>,
     answered: BTreeMap<(Key, usize, u64), String>,
@@ -328,7 +331,7 @@ impl Books {
             violation: None,
             late: Vec::new(),
             codes: Vec::new(),
-            number_books: numbers.iter().map(|_| NumberBook::default()).collect(),
+            by_number: numbers.iter().map(|_| NumberBook::default()).collect(),
             blocked: numbers.iter().map(|_| None).collect(),
             numbers,
             keys,
@@ -353,10 +356,11 @@ impl Books {
     }
 
     pub(crate) fn trace(&mut self, line: impl FnOnce(&Self) -> String) {
-        if self.trace.is_some() {
-            let line = format!("{:>12} ms  {}", self.now.0 % 100_000_000_000, line(self));
-            self.trace.as_mut().unwrap().push(line);
+        if self.trace.is_none() {
+            return;
         }
+        let line = format!("{:>12} ms  {}", self.now.0 % 100_000_000_000, line(self));
+        self.trace.get_or_insert_default().push(line);
     }
 
     fn name(&self, reference: &str) -> String {
@@ -530,6 +534,7 @@ impl Books {
             paid: 0,
             asked: 0,
             expires: at.plus(self.setup.validity()),
+            open_until: at.plus(self.setup.validity()),
             first: at,
             ended: false,
             canceled: false,
@@ -546,7 +551,7 @@ impl Books {
                 self.violated(Invariant::Rights, format!("#{operation} opens a verification that nobody sent"));
             }
             let before = self.chains[key].iter().rev().nth(1);
-            let exhausted = |chain: &Chain| chain.paid >= chain.allowed && at < chain.expires;
+            let exhausted = |chain: &Chain| chain.paid >= chain.allowed && at < chain.open_until;
             if before.is_some_and(|before| !before.ended && !before.failed && exhausted(before)) {
                 self.violated(Invariant::Rights, format!("#{operation} opens a verification that is exhausted"));
             }
@@ -559,7 +564,8 @@ impl Books {
         let validity = self.setup.validity();
         self.operations[operation].opened = Some((key.clone(), generation));
         if let Some(chain) = self.chains.get_mut(key).and_then(|chains| chains.last_mut()) {
-            chain.expires = chain.expires.max(at.plus(validity).min(chain.first.plus(LONGEST)));
+            chain.open_until = at.plus(validity).min(chain.first.plus(LONGEST));
+            chain.expires = chain.expires.max(chain.open_until);
             chain.codes += 1;
             if chain.codes > MOST_SENDS {
                 self.violated(Invariant::I7, format!("#{operation} sends one code too many"));
@@ -578,15 +584,15 @@ impl Books {
     pub(crate) fn saw_charge(&mut self, operation: usize) {
         self.charges += 1;
         let number = self.operations[operation].intent.number;
-        self.number_books[number].charges.push(self.charges);
+        self.by_number[number].charges.push(self.charges);
         self.operations[operation].charged = Some(self.charges);
     }
 
     pub(crate) fn saw_unlock(&mut self, key: &Key) {
         self.charges += 1;
         if let Some(number) = self.number_of.get(key) {
-            self.number_books[*number].cleared = self.charges;
-            self.number_books[*number].unlocked = self.charges;
+            self.by_number[*number].cleared = self.charges;
+            self.by_number[*number].unlocked = self.charges;
         }
     }
 
@@ -602,7 +608,7 @@ impl Books {
             at,
             claimant: None,
         });
-        let book = &mut self.number_books[seen.intent.number];
+        let book = &mut self.by_number[seen.intent.number];
         book.cleared = book.cleared.max(seen.charged.unwrap_or_default());
         self.end_chain(key);
         self.trace(|_| format!("#{operation} wins generation {generation}"));
@@ -631,6 +637,26 @@ impl Books {
         self.end_chain(key);
         if let Some(chain) = self.chains.get_mut(key).and_then(|chains| chains.last_mut()) {
             chain.canceled = true;
+        }
+    }
+
+    /// What says that no text was sent must not be about one that was.
+    pub(crate) fn saw_settlement(&mut self, key: &Key) {
+        let stored = self.memory.verification(key).now_or_never().and_then(Result::ok).flatten();
+        let Some(stored) = stored.filter(|stored| stored.state == State::Failed) else { return };
+        let Some(place) = self.chain_of(key, stored.generation) else { return };
+        let first = self.chains[key][place].first_generation;
+        let of_it = |(of, generation): &(Key, u64)| of == key && (first..=stored.generation).contains(generation);
+        let sent = |operation: &Operation| operation.fate == Fate::Sent && operation.opened.as_ref().is_some_and(of_it);
+        let since = self.chains[key][place].first;
+        if self.operations.iter().any(|operation| operation.now >= since && sent(operation)) {
+            self.violated(Invariant::Liveness, "a code that left is taken for one that did not");
+        }
+    }
+
+    pub(crate) fn saw_refused_resend(&mut self, key: &Key, expires: Millis) {
+        if let Some(chain) = self.chains.get_mut(key).and_then(|chains| chains.last_mut()) {
+            chain.open_until = chain.open_until.min(expires);
         }
     }
 
@@ -682,7 +708,7 @@ impl Books {
     }
 
     fn took_a_place(&mut self, number: usize, at: Millis) {
-        let sends = &mut self.number_books[number].sends;
+        let sends = &mut self.by_number[number].sends;
         let place = sends.partition_point(|send| *send <= at);
         sends.insert(place, at);
         let over = self
@@ -827,7 +853,7 @@ impl Books {
         match self.operations[current].charged {
             None => self.violated(Invariant::I2, format!("#{current} asks without a charge to the number")),
             Some(charge) => {
-                let book = &mut self.number_books[number];
+                let book = &mut self.by_number[number];
                 book.asked.push(charge);
                 let since = book.asked.iter().filter(|asked| **asked > book.cleared).count();
                 if since > LOCKED as usize {
@@ -841,16 +867,13 @@ impl Books {
         let current = self.current;
         let number = self.number_index(to);
         let verdict = self.look_up(number, reference.expose(), otp.expose());
-        match verdict {
-            Some(code) => {
-                self.codes[code].uses += 1;
-                self.operations[current].right = Some(code);
-            }
-            None => {
-                let here = self.codes.iter_mut();
-                let here = here.filter(|code| code.number == number && code.reference == reference.expose());
-                here.for_each(|code| code.wrong += 1);
-            }
+        if let Some(code) = verdict {
+            self.codes[code].uses += 1;
+            self.operations[current].right = Some(code);
+        } else {
+            let here = self.codes.iter_mut();
+            let here = here.filter(|code| code.number == number && code.reference == reference.expose());
+            here.for_each(|code| code.wrong += 1);
         }
         self.trace(|_| format!("#{current} provider finds {verdict:?} for {}", otp.expose()));
         if verdict.is_some() { Verdict::Valid } else { Verdict::Invalid }
@@ -925,7 +948,9 @@ impl Books {
                         .map(|it| self.keys.verification(&it, &self.numbers[number]))
                         .as_ref();
             let in_time = now < chain.expires && !chain.canceled;
-            let earlier = |win: &Win| (win.chain, win.generation) != (place, generation);
+            // A request that was made twice, with a further code sent in between: one success, told twice.
+            let same = |win: &Win| win.key == key && win.winner == winner && now.since(win.at) < SAME_YES;
+            let earlier = |win: &Win| (win.chain, win.generation) != (place, generation) && !same(win);
             let used = self.wins.iter().any(|win| win.code == Some(right) && earlier(win));
             if !right_code {
                 self.violated(Invariant::I6, format!("#{operation} succeeds with a code of another verification"));
@@ -990,7 +1015,7 @@ impl Books {
     }
 
     pub(crate) fn is_locked(&self, number: usize) -> bool {
-        let book = &self.number_books[number];
+        let book = &self.by_number[number];
         book.charges.iter().filter(|charge| **charge > book.cleared).count() >= LOCKED as usize
     }
 
@@ -1010,7 +1035,7 @@ impl Books {
             let open = chain.is_some_and(|chain| {
                 !chain.of_other_software && !chain.ended && chain.paid < chain.allowed && of_chain(chain)
             });
-            let book = &self.number_books[code.number];
+            let book = &self.by_number[code.number];
             let failures = book.charges.iter().filter(|charge| **charge > book.unlocked).count();
             open && code.told > self.now
                 && !code.won

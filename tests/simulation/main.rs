@@ -6,7 +6,6 @@
 //! what the provider was asked and said, and what callers were told ([`books`]). A failing seed prints its last steps.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::print_stdout,
     reason = "a test fails by panicking, and says what it did"

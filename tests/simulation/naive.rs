@@ -242,7 +242,13 @@ impl Ledger for NaiveLedger {
         }
     }
 
-    async fn spend_attempt(&self, key: &Key, guess: &Mac, now: Millis) -> Result<Attempt, Unavailable> {
+    async fn spend_attempt(
+        &self,
+        key: &Key,
+        guess: &Mac,
+        session: Option<&Mac>,
+        now: Millis,
+    ) -> Result<Attempt, Unavailable> {
         let operation = self.operation();
         self.notes().verification.insert(operation, key.clone());
         match self.naive {
@@ -254,22 +260,22 @@ impl Ledger for NaiveLedger {
                 let attempt = self.may_be_asked(key, guess, now).await?;
                 turn().await;
                 if let Attempt::Paid(_) = &attempt {
-                    self.inner.spend_attempt(key, guess, now).await?;
+                    self.inner.spend_attempt(key, guess, session, now).await?;
                 }
                 Ok(attempt)
             }
-            Naive::ForgetsUsedCodes => Ok(match self.inner.spend_attempt(key, guess, now).await? {
+            Naive::ForgetsUsedCodes => Ok(match self.inner.spend_attempt(key, guess, session, now).await? {
                 Attempt::Paid(paid) => Attempt::Paid(Verification { used: BTreeSet::new(), ..paid }),
                 refused @ Attempt::Refused(_) => refused,
             }),
-            Naive::RemembersTheLastUsedCode => Ok(match self.inner.spend_attempt(key, guess, now).await? {
+            Naive::RemembersTheLastUsedCode => Ok(match self.inner.spend_attempt(key, guess, session, now).await? {
                 Attempt::Paid(paid) => {
                     let last = paid.used.iter().max_by_key(|used| used.until).cloned();
                     Attempt::Paid(Verification { used: last.into_iter().collect(), ..paid })
                 }
                 refused @ Attempt::Refused(_) => refused,
             }),
-            _ => self.inner.spend_attempt(key, guess, now).await,
+            _ => self.inner.spend_attempt(key, guess, session, now).await,
         }
     }
 
@@ -277,7 +283,7 @@ impl Ledger for NaiveLedger {
         if self.naive == Naive::ChargesAfterAsking {
             let at = self.notes().asked.get(&(key.clone(), guess.clone())).copied();
             if let (Said::Invalid, Some(at)) = (said, at) {
-                self.inner.spend_attempt(key, guess, at).await?;
+                self.inner.spend_attempt(key, guess, None, at).await?;
             }
         }
         self.inner.note_answer(key, generation, guess, said).await

@@ -38,6 +38,7 @@ const SECRET: &[u8] = b"the secret of a simulation, of forty-three characters";
 
 /// What differs from run to run.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a thing that AWS leaves open, or its opposite")]
 pub(crate) struct Setup {
     pub(crate) numbers: Vec<&'static str>,
     pub(crate) derived: bool,
@@ -305,9 +306,9 @@ impl Sim {
             } else if may_begin && (self.tasks.is_empty() || dice < 12) {
                 let intents = actors::choose(&mut self.books.lock(), &mut self.failed);
                 begun += intents.len().max(1);
-                intents.iter().for_each(|intent| {
+                for intent in &intents {
                     self.begin(intent);
-                });
+                }
             } else if dice < 16 {
                 self.while_running(&setup);
             } else if !self.tasks.is_empty() {
@@ -407,6 +408,7 @@ fn caller(who: &Who) -> Caller {
         principal: who.principal.map(str::to_owned),
         address: who.address.map(|last| [192, 0, 2, last].into()),
         idempotency_key: who.key.clone(),
+        ..Caller::default()
     }
 }
 
@@ -436,6 +438,7 @@ async fn perform(
                 validity_minutes,
                 allowed_attempts: intent.attempts,
                 reference: given,
+                owner: None,
             };
             let answer = service.send(&request, &caller, moment, record).await;
             Outcome::Sent(answer.map(|sent| (sent.reference, Millis(sent.receipt.expires))))

@@ -104,6 +104,7 @@ pub(crate) struct OwnedOpening {
     channel: String,
     language: String,
     brand_name: String,
+    owner: Option<Mac>,
     forget: Vec<UsedCode>,
 }
 
@@ -119,6 +120,7 @@ impl OwnedOpening {
             channel: new.channel.to_owned(),
             language: new.language.to_owned(),
             brand_name: new.brand_name.to_owned(),
+            owner: new.owner.cloned(),
             forget: new.forget.to_vec(),
         }
     }
@@ -134,6 +136,7 @@ impl OwnedOpening {
             code_length: self.code_length,
             language: &self.language,
             brand_name: &self.brand_name,
+            owner: self.owner.as_ref(),
             forget: &self.forget,
         }
     }
@@ -261,18 +264,29 @@ impl Ledger for Store {
         };
         let job = async move {
             let outcome = outcome.unwrap_or(Settled::Sent { message_id: message_id.as_deref() });
-            if let Settled::Failed = outcome {
-                books.lock().saw_failure(&key);
+            match outcome {
+                Settled::Failed => books.lock().saw_failure(&key),
+                Settled::Back { expires, .. } => books.lock().saw_refused_resend(&key, expires),
+                Settled::Sent { .. } | Settled::Unclear => {}
             }
-            inner.settle(&key, generation, &outcome).await
+            let answer = inner.settle(&key, generation, &outcome).await;
+            books.lock().saw_settlement(&key);
+            answer
         };
         self.step("settle", true, Box::pin(job)).await
     }
 
-    async fn spend_attempt(&self, key: &Key, guess: &Mac, now: Millis) -> Result<Attempt, Unavailable> {
+    async fn spend_attempt(
+        &self,
+        key: &Key,
+        guess: &Mac,
+        session: Option<&Mac>,
+        now: Millis,
+    ) -> Result<Attempt, Unavailable> {
         let ((inner, books, operation), key, guess) = (self.here(), key.clone(), guess.clone());
+        let session = session.cloned();
         let job = async move {
-            let answer = inner.spend_attempt(&key, &guess, now).await;
+            let answer = inner.spend_attempt(&key, &guess, session.as_ref(), now).await;
             if let Ok(Attempt::Paid(verification)) = &answer {
                 books.lock().saw_payment(operation, &key, verification);
             }

@@ -22,7 +22,8 @@ pub(crate) struct Twin {
 
 impl Twin {
     pub(crate) fn new(memory: MemoryLedger, emulator: &Emulator) -> Self {
-        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        // Its clock stands still, so that the adapter waits for a busy machine as long as it takes.
+        let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         Self { memory, dynamodb: emulator.ledger(), runtime: Arc::new(runtime) }
     }
 
@@ -80,7 +81,7 @@ steps! {
     fn open(key: &Key, seen: Option<u64>, new: &Opening<'_>) -> bool;
     fn reopen(key: &Key, seen: u64, again: &Again<'_>) -> bool;
     fn settle(key: &Key, generation: u64, outcome: &Settled<'_>) -> ();
-    fn spend_attempt(key: &Key, guess: &Mac, now: Millis) -> Attempt;
+    fn spend_attempt(key: &Key, guess: &Mac, session: Option<&Mac>, now: Millis) -> Attempt;
     fn note_answer(key: &Key, generation: u64, guess: &Mac, said: Said) -> ();
     fn consume(key: &Key, generation: u64, success: &Success) -> Step;
     fn cancel(key: &Key, now: Millis) -> Step;

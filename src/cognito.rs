@@ -1,0 +1,532 @@
+//! Amazon Cognito's custom authentication: its triggers Define, Create and Verify, and the one before a sign-up.
+//!
+//! Events are read as raw JSON, a few members each by itself, and come back with only `response` changed: what AWS adds
+//! to them, and what an emulator leaves out or sets to null, does no harm.
+
+use crate::error::Error;
+use crate::ledger::Millis;
+use crate::otp::Otp;
+use crate::phone::PhoneNumber;
+use crate::provider::ProviderLimits;
+use crate::reference::ReferenceId;
+use crate::service::{
+    Caller, Challenge, ChallengeState, Moment, Reference, Service, Session, SignIn, VerificationRequest,
+};
+use crate::telemetry::Record;
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+
+/// What an operator decides about signing in.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// No answer about a user comes sooner: what is quick to refuse is not to be told by the clock.
+    pub floor: Duration,
+    /// Whether a password comes before the code.
+    pub step_up: StepUp,
+    /// Whether a number that nobody has verified gets a code.
+    pub unverified_numbers: bool,
+    /// Whether sign-ups are confirmed by a verification of their number.
+    pub pre_sign_up: bool,
+    /// The user attribute that names the language of texts.
+    pub language_attribute: String,
+}
+
+/// Whether a password comes before the code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepUp {
+    /// None does.
+    Off,
+    /// It has to.
+    Required,
+}
+
+/// One round of a sign-in that is over, as Cognito tells it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Round {
+    /// The name of the challenge.
+    pub name: Option<String>,
+    /// Whether it was passed.
+    pub result: Option<bool>,
+    /// What Create said about it.
+    pub metadata: Option<String>,
+}
+
+/// How a sign-in goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// The user is signed in.
+    Tokens,
+    /// The sign-in is over.
+    Fail,
+    /// By this challenge.
+    Ask(&'static str),
+}
+
+const CUSTOM: &str = "CUSTOM_CHALLENGE";
+const SRP: &str = "SRP_A";
+const PASSWORD: &str = "PASSWORD_VERIFIER";
+
+/// Rounds that a sign-in may take, resends included.
+const MOST_ROUNDS: usize = 10;
+
+/// Decides how a sign-in goes on from its rounds and from nothing else.
+///
+/// Tokens are given for a right answer to our own challenge, in the last round, and for nothing else; what is not
+/// expected fails.
+#[must_use]
+pub fn define(session: &[Round], user_not_found: bool, step_up: StepUp) -> Decision {
+    let is = |round: &Round, name: &str| round.name.as_deref() == Some(name);
+    let rounds = match (step_up, session) {
+        (StepUp::Off, rounds) => rounds,
+        (StepUp::Required, [srp]) if is(srp, SRP) && srp.result == Some(true) => return Decision::Ask(PASSWORD),
+        (StepUp::Required, [srp, password, rounds @ ..])
+            if is(srp, SRP) && srp.result == Some(true) && is(password, PASSWORD) && password.result == Some(true) =>
+        {
+            rounds
+        }
+        (StepUp::Required, _) => return Decision::Fail,
+    };
+    if !rounds.iter().all(|round| is(round, CUSTOM)) {
+        return Decision::Fail;
+    }
+    let Some((last, earlier)) = rounds.split_last() else { return Decision::Ask(CUSTOM) };
+    // A right answer ends a sign-in: nothing comes after one.
+    if earlier.iter().any(|round| round.result == Some(true)) {
+        return Decision::Fail;
+    }
+    if rounds.len() > MOST_ROUNDS {
+        return Decision::Fail;
+    }
+    if last.result == Some(true) {
+        return if user_not_found { Decision::Fail } else { Decision::Tokens };
+    }
+    let left = last.metadata.as_deref().and_then(Metadata::parse).map_or(0, |metadata| metadata.left);
+    if left == 0 || rounds.len() >= MOST_ROUNDS { Decision::Fail } else { Decision::Ask(CUSTOM) }
+}
+
+/// What a challenge remembers of its session: `v1:<reference>:<attempts left>`.
+struct Metadata<'a> {
+    reference: &'a str,
+    left: u16,
+}
+
+impl<'a> Metadata<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        let (reference, left) = text.strip_prefix("v1:")?.split_once(':')?;
+        let named = (1..=64).contains(&reference.len())
+            && reference.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+        let counted = (1..=3).contains(&left.len()) && left.bytes().all(|byte| byte.is_ascii_digit());
+        (named && counted).then_some(Self { reference, left: left.parse().ok()? })
+    }
+}
+
+/// Which trigger an event is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trigger {
+    Define,
+    Create,
+    Verify,
+    PreSignUp,
+}
+
+impl Trigger {
+    fn read(source: &str, policy: &Policy) -> Option<Self> {
+        match source {
+            "DefineAuthChallenge_Authentication" => Some(Self::Define),
+            "CreateAuthChallenge_Authentication" => Some(Self::Create),
+            "VerifyAuthChallengeResponse_Authentication" => Some(Self::Verify),
+            "PreSignUp_SignUp" if policy.pre_sign_up => Some(Self::PreSignUp),
+            _ => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Define => "define",
+            Self::Create => "create",
+            Self::Verify => "verify",
+            Self::PreSignUp => "pre-sign-up",
+        }
+    }
+}
+
+/// Cognito waits for five seconds and asks up to three times. What is not done by then is answered as not done.
+const LIMIT: Duration = Duration::from_millis(3800);
+
+/// How long the provider may take of it, so that what it says can still be written down.
+const PROVIDER_TIME: Duration = Duration::from_secs(2);
+
+/// Why an event is not answered: a sentence for the operator.
+pub(crate) const EXPECTED: &str = "This Amazon Cognito trigger is not one this function answers. Expected: \
+                                   DefineAuthChallenge_Authentication, CreateAuthChallenge_Authentication or \
+                                   VerifyAuthChallengeResponse_Authentication, and PreSignUp_SignUp with \
+                                   COGNITO_PRE_SIGN_UP=on.";
+
+/// The same, without what a sign-in needs.
+pub(crate) const NO_LEDGER: &str = "This is an Amazon Cognito trigger, and Cognito sign-in needs the ledger: set \
+                                    LEDGER_TABLE, or remove the trigger from the user pool.";
+
+/// Answers a trigger: the event, with its `response`.
+///
+/// # Errors
+///
+/// A sentence for the operator.
+pub(crate) async fn answer(
+    service: &Service,
+    policy: &Policy,
+    event: &RawValue,
+    moment: Moment,
+    record: &mut Record,
+) -> Result<Box<RawValue>, &'static str> {
+    record.origin = Some("cognito");
+    if !service.has_ledger() {
+        return Err(NO_LEDGER);
+    }
+    let event: Event<'_> = serde_json::from_str(event.get()).map_err(|_| EXPECTED)?;
+    let trigger = event.text("triggerSource").and_then(|source| Trigger::read(&source, policy)).ok_or(EXPECTED)?;
+    record.operation = Some(trigger.name());
+    record.outcome = "ok";
+    record.severity = Some(200);
+    let request = Request::read(&event);
+    let moment = Moment { time_left: moment.time_left.min(PROVIDER_TIME), ..moment };
+    let response = match trigger {
+        Trigger::Define => decided(define(&request.session, request.user_not_found, policy.step_up)),
+        Trigger::Create => {
+            let created = within(moment, create(service, policy, &request, moment, record)).await;
+            // Nobody is told that there was nothing to send to, or that nothing could be looked up.
+            created.unwrap_or_else(|| ended(service, &request))
+        }
+        Trigger::Verify => {
+            let correct = within(moment, verify(service, policy, &request, moment, record)).await == Some(true);
+            json!({ "answerCorrect": correct })
+        }
+        Trigger::PreSignUp => {
+            let confirmed = within(moment, pre_sign_up(service, &request, moment, record)).await == Some(true);
+            json!({ "autoConfirmUser": confirmed, "autoVerifyPhone": confirmed, "autoVerifyEmail": false })
+        }
+    };
+    if trigger == Trigger::Create || trigger == Trigger::Verify {
+        tokio::time::sleep(policy.floor.saturating_sub(moment.started.elapsed())).await;
+    }
+    event.with_response(&response).ok_or(EXPECTED)
+}
+
+/// What `work` comes to, if it does in time. What is left unfinished is safe to be done again.
+async fn within<T>(moment: Moment, work: impl Future<Output = Option<T>>) -> Option<T> {
+    let left = LIMIT.saturating_sub(moment.started.elapsed());
+    tokio::time::timeout(left, work).await.ok().flatten()
+}
+
+fn decided(decision: Decision) -> Value {
+    match decision {
+        Decision::Tokens => json!({ "issueTokens": true, "failAuthentication": false }),
+        Decision::Fail => json!({ "issueTokens": false, "failAuthentication": true }),
+        Decision::Ask(name) => json!({ "challengeName": name, "issueTokens": false, "failAuthentication": false }),
+    }
+}
+
+async fn create(
+    service: &Service,
+    policy: &Policy,
+    request: &Request,
+    moment: Moment,
+    record: &mut Record,
+) -> Option<Value> {
+    let last = request.session.iter().rev().find(|round| round.name.as_deref() == Some(CUSTOM));
+    let is_first = last.is_none();
+    let session = match last {
+        // A later round is of its session or of none: nothing is sent in mid-sign-in.
+        Some(round) => session_of(Metadata::parse(round.metadata.as_deref()?)?.reference)?,
+        None => Session { name: ReferenceId::random().ok()?.expose().to_owned(), shadow: false },
+    };
+    let sign_in = sign_in(service, policy, request, session, record)?;
+    let challenge = if is_first {
+        service.begin_sign_in(&sign_in, moment, record).await
+    } else {
+        service.go_on_with_sign_in(&sign_in, moment).await
+    };
+    let challenge = noted(challenge, record)?;
+    Some(asked(&sign_in, &challenge, ReferenceId::random().ok()?.expose()))
+}
+
+async fn verify(
+    service: &Service,
+    policy: &Policy,
+    request: &Request,
+    moment: Moment,
+    record: &mut Record,
+) -> Option<bool> {
+    let private = request.private.as_ref()?;
+    let session = session_of(private.get("reference")?.as_str()?)?;
+    let nonce = private.get("nonce")?.as_str()?;
+    let sign_in = sign_in(service, policy, request, session, record)?;
+    let answer = request.answer.as_deref()?;
+    if answer == "resend" {
+        record.operation = Some("resend");
+        noted(service.resend_for_sign_in(&sign_in, nonce, moment, record).await, record)?;
+        return Some(false);
+    }
+    let otp = noted(Otp::parse(answer, &service.limits().code_length), record)?;
+    noted(service.answer_sign_in(&sign_in, otp, nonce, moment, record).await, record)?;
+    Some(!sign_in.session.shadow)
+}
+
+async fn pre_sign_up(service: &Service, request: &Request, moment: Moment, record: &mut Record) -> Option<bool> {
+    let to = PhoneNumber::parse(request.attribute("phone_number")?).ok()?;
+    let reference = noted(ReferenceId::parse(request.validation.as_ref()?.get("referenceId")?.as_str()?), record)?;
+    // Cognito may ask again for want of an answer: the same user's claim is the same claim.
+    let [pool, client, name] = &request.user;
+    let caller = Caller {
+        principal: Some(format!("cognito {pool} {client}")),
+        idempotency_key: Some(name.clone()),
+        ..Caller::default()
+    };
+    let request = VerificationRequest { to, reference: Reference::Given(reference) };
+    noted(service.claim(&request, &caller, moment, record).await, record)?;
+    Some(true)
+}
+
+/// The value; of an error, the log keeps the reason, and nobody else learns it.
+fn noted<T>(outcome: Result<T, Error>, record: &mut Record) -> Option<T> {
+    match outcome {
+        Ok(value) => Some(value),
+        Err(error) => {
+            record.outcome = error.code().name();
+            record.severity = Some(error.code().status());
+            record.cause = error.cause().map(str::to_owned);
+            record.limit = error.limit();
+            None
+        }
+    }
+}
+
+/// The session of a reference in metadata or private parameters: its first letter says of which kind it is.
+fn session_of(reference: &str) -> Option<Session> {
+    let (kind, name) = reference.split_at_checked(1)?;
+    let shadow = match kind {
+        "r" => false,
+        "s" => true,
+        _ => return None,
+    };
+    // As `ReferenceId::random` makes them.
+    let drawn = name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    drawn.then(|| Session { name: name.to_owned(), shadow })
+}
+
+/// Who signs in. A user who cannot be sent a code signs in as a shadow; the log says why.
+fn sign_in(
+    service: &Service,
+    policy: &Policy,
+    request: &Request,
+    session: Session,
+    record: &mut Record,
+) -> Option<SignIn> {
+    let number = request.attribute("phone_number").and_then(|number| PhoneNumber::parse(number).ok());
+    let verified = policy.unverified_numbers || request.attribute("phone_number_verified") == Some("true");
+    let reason = match &number {
+        _ if request.user_not_found => Some("user_not_found"),
+        None => Some("no_number"),
+        Some(_) if !verified => Some("unverified_number"),
+        Some(_) => None,
+    };
+    if let Some(reason) = reason {
+        record.outcome = reason;
+    }
+    let number = number.filter(|_| !request.user_not_found).or_else(|| service.stand_in(&request.user))?;
+    record.country = number.country();
+    Some(SignIn {
+        user: request.user.clone(),
+        language: language(policy, request, service),
+        number,
+        session: Session { shadow: session.shadow || reason.is_some(), ..session },
+    })
+}
+
+/// The language that the user's attribute or the client names, as far as the provider has it.
+fn language(policy: &Policy, request: &Request, service: &Service) -> &'static str {
+    let limits: &'static ProviderLimits = service.limits();
+    let client = request.client_metadata.as_ref().and_then(|metadata| metadata.get("language")?.as_str());
+    let wishes = [request.attribute(&policy.language_attribute), client];
+    wishes
+        .into_iter()
+        .flatten()
+        .find_map(|wish| closest(wish, limits.languages))
+        .unwrap_or(service.rules().defaults.language)
+}
+
+/// The language with this tag, or else the first of the same primary language.
+fn closest(wish: &str, languages: &[&'static str]) -> Option<&'static str> {
+    let wish = wish.replace('_', "-");
+    let primary = |tag: &str| tag.split('-').next().unwrap_or_default().to_ascii_lowercase();
+    let exact = languages.iter().find(|language| language.eq_ignore_ascii_case(&wish));
+    exact.or_else(|| languages.iter().find(|language| primary(language) == primary(&wish))).copied()
+}
+
+fn asked(sign_in: &SignIn, challenge: &Challenge, nonce: &str) -> Value {
+    let kind = if challenge.shadow { 's' } else { 'r' };
+    let reference = format!("{kind}{}", sign_in.session.name);
+    let state = match challenge.state {
+        ChallengeState::Sent => "sent",
+        ChallengeState::Adopted => "adopted",
+        ChallengeState::TryAgain => "try_again",
+        ChallengeState::Ended => "ended",
+    };
+    json!({
+        // Cognito passes on strings alone.
+        "publicChallengeParameters": {
+            "destinationNumber": sign_in.number.to_string(),
+            "codeLength": challenge.code_length.to_string(),
+            "attemptsLeft": challenge.left.to_string(),
+            "expiresAt": rfc3339(challenge.expires),
+            "resendAt": rfc3339(challenge.resend),
+            "state": state,
+        },
+        "challengeMetadata": format!("v1:{reference}:{}", challenge.left),
+        "privateChallengeParameters": { "reference": reference, "nonce": nonce },
+    })
+}
+
+/// The answer where nothing could be looked up: a challenge that no answer passes, and the last of its sign-in.
+fn ended(service: &Service, request: &Request) -> Value {
+    let number = service.stand_in(&request.user).map(|number| number.to_string());
+    json!({
+        "publicChallengeParameters": {
+            "destinationNumber": number.unwrap_or_default(),
+            "codeLength": service.rules().defaults.code_length.to_string(),
+            "attemptsLeft": "0",
+            "expiresAt": rfc3339(Millis(0)),
+            "resendAt": rfc3339(Millis(0)),
+            "state": "ended",
+        },
+        "challengeMetadata": "v1:none:0",
+        "privateChallengeParameters": { "reference": "none", "nonce": "none" },
+    })
+}
+
+fn rfc3339(time: Millis) -> String {
+    crate::http::rfc3339(time.0)
+}
+
+/// An event, its members in their order and as they were written.
+struct Event<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'a> Event<'a> {
+    fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.0.iter().find(|(given, _)| given == name).map(|(_, value)| *value)
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        serde_json::from_str(self.get(name)?.get()).ok()
+    }
+
+    /// The event with another `response` and nothing else changed.
+    fn with_response(&self, response: &Value) -> Option<Box<RawValue>> {
+        let response = to_raw_value(response).ok()?;
+        let others = self.0.iter().filter(|(name, _)| name != "response").map(|(name, value)| (name.as_str(), *value));
+        let mut text = String::from("{");
+        for (name, value) in others.chain([("response", &*response)]) {
+            if text.len() > 1 {
+                text.push(',');
+            }
+            text.push_str(&serde_json::to_string(name).ok()?);
+            text.push(':');
+            text.push_str(value.get());
+        }
+        text.push('}');
+        RawValue::from_string(text).ok()
+    }
+}
+
+impl<'de> Deserialize<'de> for Event<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Event<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Event<'de>, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Event(members))
+            }
+        }
+
+        deserializer.deserialize_map(Members)
+    }
+}
+
+/// The few members of a request that are needed. What is missing, null or of another kind is not there.
+#[derive(Default)]
+struct Request {
+    /// The pool, the client and the user.
+    user: [String; 3],
+    user_not_found: bool,
+    session: Vec<Round>,
+    attributes: Map<String, Value>,
+    private: Option<Map<String, Value>>,
+    answer: Option<String>,
+    client_metadata: Option<Map<String, Value>>,
+    validation: Option<Map<String, Value>>,
+}
+
+/// Each by itself, so that a strange one spoils no other.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct RawRequest<'a> {
+    #[serde(borrow)]
+    session: Option<&'a RawValue>,
+    user_not_found: Option<&'a RawValue>,
+    user_attributes: Option<&'a RawValue>,
+    private_challenge_parameters: Option<&'a RawValue>,
+    challenge_answer: Option<&'a RawValue>,
+    client_metadata: Option<&'a RawValue>,
+    validation_data: Option<&'a RawValue>,
+}
+
+impl Request {
+    fn read(event: &Event<'_>) -> Self {
+        let raw: RawRequest<'_> = parsed(event.get("request")).unwrap_or_default();
+        let context: Map<String, Value> = parsed(event.get("callerContext")).unwrap_or_default();
+        let client = context.get("clientId").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let pool = event.text("userPoolId").unwrap_or_default();
+        let rounds: Vec<Box<RawValue>> = parsed(raw.session).unwrap_or_default();
+        Self {
+            user: [pool, client, event.text("userName").unwrap_or_default()],
+            user_not_found: parsed(raw.user_not_found).unwrap_or(false),
+            session: rounds.iter().map(|round| read_round(round)).collect(),
+            attributes: parsed(raw.user_attributes).unwrap_or_default(),
+            private: parsed(raw.private_challenge_parameters),
+            answer: parsed(raw.challenge_answer),
+            client_metadata: parsed(raw.client_metadata),
+            validation: parsed(raw.validation_data),
+        }
+    }
+
+    fn attribute(&self, name: &str) -> Option<&str> {
+        self.attributes.get(name)?.as_str()
+    }
+}
+
+/// A round of the history. One that cannot be read is one of no name, with which no sign-in goes on.
+fn read_round(round: &RawValue) -> Round {
+    let round: Map<String, Value> = parsed(Some(round)).unwrap_or_default();
+    let text = |name: &str| round.get(name).and_then(Value::as_str).map(str::to_owned);
+    Round {
+        name: text("challengeName"),
+        result: round.get("challengeResult").and_then(Value::as_bool),
+        metadata: text("challengeMetadata"),
+    }
+}
+
+fn parsed<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Option<T> {
+    serde_json::from_str(raw?.get()).ok()
+}

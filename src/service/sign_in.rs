@@ -1,0 +1,344 @@
+//! Codes for signing in: taken up where one is open, sent where none is, and the same to look at for whoever has none.
+
+use super::guard::{Guard, IdempotencyClaim};
+use super::{Caller, MOST_SENDS, Moment, Reference, SHADOW, SendRequest, Service, VerifyRequest, minutes, no_ledger};
+use crate::error::Error;
+use crate::ledger::{Again, Key, Mac, Millis, Number, Opening, Reservation, Settled, State, Verification};
+use crate::otp::Otp;
+use crate::phone::PhoneNumber;
+use crate::policy::AllowedCountries;
+use crate::reference::ReferenceId;
+use crate::telemetry::Record;
+use futures_util::future::join;
+
+/// A sign-in, as one of its steps knows it.
+#[derive(Debug)]
+pub struct SignIn {
+    /// The pool, the client and the user's name in the pool: a code is good for these alone.
+    pub user: [String; 3],
+    /// The user's number; for a user who has none, one that stands for it.
+    pub number: PhoneNumber,
+    /// The language of the text.
+    pub language: &'static str,
+    /// The session.
+    pub session: Session,
+}
+
+/// A sign-in session.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// A name that nobody else knows.
+    pub name: String,
+    /// Whether it only looks like one: it gets no text, asks the provider nothing, and never succeeds.
+    pub shadow: bool,
+}
+
+/// What the person is asked for.
+#[derive(Debug)]
+pub struct Challenge {
+    /// How it came to this.
+    pub state: ChallengeState,
+    /// Whether it only looks like one from now on.
+    pub shadow: bool,
+    /// Guesses that the session has left.
+    pub left: u8,
+    /// Digits of the code.
+    pub code_length: u8,
+    /// When the code ends.
+    pub expires: Millis,
+    /// When the next may be sent.
+    pub resend: Millis,
+}
+
+/// How it came to a challenge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChallengeState {
+    /// A code was sent for this session.
+    Sent,
+    /// A code that was sent for another session of the same user is good for this one.
+    Adopted,
+    /// The code of this session is still good.
+    TryAgain,
+    /// It no longer is.
+    Ended,
+}
+
+/// Where a sign-in's code is kept.
+struct Place {
+    reference: ReferenceId,
+    verification: Key,
+    number: Key,
+    owner: Mac,
+}
+
+impl Service {
+    /// Begins a sign-in: takes up the user's open code, or sends one.
+    ///
+    /// A user who cannot be sent one (blocked, over a limit, in no allowed country) is not told so: the sign-in becomes
+    /// a shadow, and the reason is in the log alone.
+    ///
+    /// # Errors
+    ///
+    /// The ledger is not there, or cannot be reached.
+    pub async fn begin_sign_in(
+        &self,
+        sign_in: &SignIn,
+        moment: Moment,
+        record: &mut Record,
+    ) -> Result<Challenge, Error> {
+        let guard = self.guard.as_ref().ok_or_else(no_ledger)?;
+        if sign_in.session.shadow {
+            return self.begin_shadow(guard, sign_in, moment.millis()).await;
+        }
+        if let Some(adopted) = self.look(guard, sign_in, ChallengeState::Adopted, moment.millis()).await? {
+            return Ok(adopted);
+        }
+        let request = self.sign_in_request(guard, sign_in);
+        let reason = self.send(&request, &cognito(sign_in), moment, record).await.err();
+        // What may have left is open as well; and what another delivery of this very trigger sent meanwhile.
+        let state = match &reason {
+            Some(error) if !error.is_delivery_unknown() => ChallengeState::Adopted,
+            _ => ChallengeState::Sent,
+        };
+        if let Some(error) = &reason {
+            record.outcome = error.code().name();
+            record.limit = error.limit();
+            record.cause = error.cause().map(str::to_owned);
+        }
+        if let Some(open) = self.look(guard, sign_in, state, moment.millis()).await? {
+            return Ok(open);
+        }
+        self.begin_shadow(guard, sign_in, moment.millis()).await
+    }
+
+    /// What a sign-in comes to after an answer that was not right: nothing is sent here.
+    ///
+    /// # Errors
+    ///
+    /// The ledger is not there, or cannot be reached.
+    pub async fn go_on_with_sign_in(&self, sign_in: &SignIn, moment: Moment) -> Result<Challenge, Error> {
+        let guard = self.guard.as_ref().ok_or_else(no_ledger)?;
+        let now = moment.millis();
+        let open = self.look(guard, sign_in, ChallengeState::TryAgain, now).await?;
+        Ok(open.unwrap_or(Challenge {
+            state: ChallengeState::Ended,
+            shadow: sign_in.session.shadow,
+            left: 0,
+            code_length: self.rules.defaults.code_length,
+            expires: now,
+            resend: now,
+        }))
+    }
+
+    /// Sends the code of a sign-in again, under the limits of any send. `nonce` is of one question: the same question
+    /// sends once, however often it is delivered. A code that has ended is not sent again.
+    ///
+    /// # Errors
+    ///
+    /// Why not; nobody but the log is told.
+    pub async fn resend_for_sign_in(
+        &self,
+        sign_in: &SignIn,
+        nonce: &str,
+        moment: Moment,
+        record: &mut Record,
+    ) -> Result<(), Error> {
+        let guard = self.guard.as_ref().ok_or_else(no_ledger)?;
+        // A session without a guess left is about to end: a text for it would be for nothing.
+        let open = self.look(guard, sign_in, ChallengeState::TryAgain, moment.millis()).await?;
+        if open.is_none_or(|open| open.state == ChallengeState::Ended) {
+            return Ok(());
+        }
+        let caller = Caller { idempotency_key: Some(format!("resend {nonce}")), ..cognito(sign_in) };
+        if sign_in.session.shadow {
+            return self.resend_shadow(guard, sign_in, &caller, moment.millis()).await;
+        }
+        self.send(&self.sign_in_request(guard, sign_in), &caller, moment, record).await.map(drop)
+    }
+
+    /// Whether `otp` is the code of a sign-in. `nonce` is of one question: the same right answer to the same question is
+    /// right again for twenty seconds, and to no other.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not, or why there is no verdict.
+    pub async fn answer_sign_in(
+        &self,
+        sign_in: &SignIn,
+        otp: Otp,
+        nonce: &str,
+        moment: Moment,
+        record: &mut Record,
+    ) -> Result<(), Error> {
+        let guard = self.guard.as_ref().ok_or_else(no_ledger)?;
+        let place = place(guard, sign_in);
+        let caller = Caller {
+            idempotency_key: Some(nonce.to_owned()),
+            session: Some(place.owner),
+            shadow: sign_in.session.shadow,
+            ..cognito(sign_in)
+        };
+        let request = VerifyRequest { to: sign_in.number.clone(), otp, reference: Reference::Given(place.reference) };
+        self.verify(&request, &caller, moment, record).await.map(drop)
+    }
+
+    /// A number that stands for a user who has none: the user's name, if it is one, or one that is the same at every try.
+    #[must_use]
+    pub fn stand_in(&self, user: &[String; 3]) -> Option<PhoneNumber> {
+        let [pool, client, name] = user;
+        if let Ok(number) = PhoneNumber::parse(name) {
+            return Some(number);
+        }
+        let countries = match &self.rules.allowed_countries {
+            AllowedCountries::Only(countries) => countries.clone(),
+            AllowedCountries::Any => vec!["US".parse().ok()?],
+        };
+        let bytes = self.guard.as_ref()?.keys.bytes(&["stand-in", pool, client, name]);
+        countries.first().and_then(|country| PhoneNumber::stand_in(*country, bytes))
+    }
+
+    fn sign_in_request(&self, guard: &Guard, sign_in: &SignIn) -> SendRequest {
+        let place = place(guard, sign_in);
+        let defaults = &self.rules.defaults;
+        SendRequest {
+            to: sign_in.number.clone(),
+            brand_name: defaults.brand_name.clone(),
+            source: defaults.source.clone(),
+            language: sign_in.language,
+            channel: "sms",
+            code_length: defaults.code_length,
+            validity_minutes: defaults.validity_minutes,
+            allowed_attempts: defaults.allowed_attempts,
+            reference: Some(place.reference),
+            owner: Some(place.owner),
+        }
+    }
+
+    /// The sign-in's open code, if there is one. Where its last guess is another session's, this one has come to its end
+    /// until the code has.
+    async fn look(
+        &self,
+        guard: &Guard,
+        sign_in: &SignIn,
+        state: ChallengeState,
+        now: Millis,
+    ) -> Result<Option<Challenge>, Error> {
+        let place = place(guard, sign_in);
+        let (seen, number) =
+            join(guard.store.verification(&place.verification), guard.store.number(&place.number)).await;
+        let (seen, number) = (seen?, number?);
+        Ok(seen.filter(|seen| seen.is_open(now)).map(|open| {
+            let own = open.owner.as_ref() == Some(&place.owner);
+            // The last guess is its owner's: whoever knows a user's name could spend it otherwise.
+            let left = if own { open.left } else { open.left.saturating_sub(1) };
+            let looked = challenge(guard, sign_in, &open, &number, state, left, now);
+            if left > 0 {
+                return looked;
+            }
+            Challenge { state: ChallengeState::Ended, resend: looked.resend.max(open.expires), ..looked }
+        }))
+    }
+
+    /// The ledger's part of a sign-in without its texts. Windows are kept and refuse nothing: the person has been told of
+    /// no number that they could be about.
+    async fn begin_shadow(&self, guard: &Guard, sign_in: &SignIn, now: Millis) -> Result<Challenge, Error> {
+        let shadow = SignIn {
+            user: sign_in.user.clone(),
+            number: sign_in.number.clone(),
+            language: sign_in.language,
+            session: Session { name: sign_in.session.name.clone(), shadow: true },
+        };
+        if let Some(adopted) = self.look(guard, &shadow, ChallengeState::Adopted, now).await? {
+            return Ok(adopted);
+        }
+        let place = place(guard, &shadow);
+        let seen = guard.store.verification(&place.verification).await?;
+        let number = match guard.store.reserve_send(&place.number, guard.send_limits(), now).await? {
+            Reservation::Reserved(number) | Reservation::Refused(number) => number,
+        };
+        let defaults = &self.rules.defaults;
+        let opening = Opening {
+            state: State::Sent,
+            first: now,
+            expires: now.plus(minutes(defaults.validity_minutes)),
+            left: defaults.allowed_attempts,
+            provider: SHADOW,
+            channel: "sms",
+            code_length: defaults.code_length,
+            language: shadow.language,
+            brand_name: &defaults.brand_name,
+            owner: Some(&place.owner),
+            forget: &[],
+        };
+        guard.store.open(&place.verification, seen.map(|seen| seen.generation), &opening).await?;
+        let open = self.look(guard, &shadow, ChallengeState::Sent, now).await?;
+        Ok(open.unwrap_or_else(|| Challenge {
+            state: ChallengeState::Sent,
+            shadow: true,
+            left: defaults.allowed_attempts,
+            code_length: defaults.code_length,
+            expires: opening.expires,
+            resend: guard.next_send(&number, 1, opening.expires).max(now),
+        }))
+    }
+
+    async fn resend_shadow(&self, guard: &Guard, sign_in: &SignIn, caller: &Caller, now: Millis) -> Result<(), Error> {
+        let place = place(guard, sign_in);
+        let Some(open) = guard.store.verification(&place.verification).await?.filter(|seen| seen.is_open(now)) else {
+            return Ok(());
+        };
+        let claim = guard.claim(&self.sign_in_request(guard, sign_in), caller, now).await?;
+        let IdempotencyClaim::Mine(claimed) = claim else { return Ok(()) };
+        let refused = open.sends >= MOST_SENDS
+            || matches!(
+                guard.store.reserve_send(&place.number, guard.send_limits(), now).await?,
+                Reservation::Refused(_)
+            );
+        if refused {
+            return Ok(guard.store.release_key(&claimed).await?);
+        }
+        let expires = now.plus(minutes(self.rules.defaults.validity_minutes)).min(open.first.plus(super::LONGEST));
+        let again = Again { expires, provider: SHADOW, channel: "sms", language: sign_in.language };
+        if guard.store.reopen(&place.verification, open.generation, &again).await? {
+            let sent = Settled::Sent { message_id: None };
+            guard.store.settle(&place.verification, open.generation + 1, &sent).await?;
+        }
+        Ok(guard.store.finish_key(&claimed, None).await?)
+    }
+}
+
+fn challenge(
+    guard: &Guard,
+    sign_in: &SignIn,
+    open: &Verification,
+    number: &Number,
+    state: ChallengeState,
+    left: u8,
+    now: Millis,
+) -> Challenge {
+    Challenge {
+        state,
+        shadow: sign_in.session.shadow,
+        left,
+        code_length: open.code_length,
+        expires: open.expires,
+        resend: guard.next_send(number, open.sends, open.expires).max(now),
+    }
+}
+
+fn place(guard: &Guard, sign_in: &SignIn) -> Place {
+    let [pool, client, name] = sign_in.user.each_ref().map(String::as_str);
+    let keys = &guard.keys;
+    let (reference, number) = if sign_in.session.shadow {
+        (keys.sign_in(&["shadow", pool, client, name], &sign_in.number), keys.shadow_number(&sign_in.number))
+    } else {
+        (keys.sign_in(&["", pool, client, name], &sign_in.number), keys.number(&sign_in.number))
+    };
+    let verification = keys.verification(&reference, &sign_in.number);
+    Place { reference, verification, number, owner: keys.session(&sign_in.session.name) }
+}
+
+fn cognito(sign_in: &SignIn) -> Caller {
+    let [pool, client, _] = &sign_in.user;
+    Caller { principal: Some(format!("cognito {pool} {client}")), ..Caller::default() }
+}

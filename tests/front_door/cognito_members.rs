@@ -1,0 +1,280 @@
+//! Events with members that are missing, null, strange or more than AWS documents: a whole response or a function error
+//! that says something, and never more than the event was good for.
+
+use crate::cognito::file_names;
+use crate::cognito_define::{Oracle, Verdict};
+use crate::pool::{Next, SignIn, User, answer_correct, decision_of, is_challenge};
+use crate::world::{NUMBER, World, file};
+use otp_lambda::cognito::{Round, StepUp};
+use serde_json::{Value, json};
+use simulator::Operation;
+
+const TRIGGERS: [&str; 3] = [
+    "DefineAuthChallenge_Authentication",
+    "CreateAuthChallenge_Authentication",
+    "VerifyAuthChallengeResponse_Authentication",
+];
+
+/// Where every member and element of a value is, as JSON pointers; the value itself is the first.
+fn places(value: &Value, at: &str, places: &mut Vec<String>) {
+    places.push(at.to_owned());
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                self::places(member, &format!("{at}/{}", name.replace('~', "~0").replace('/', "~1")), places);
+            }
+        }
+        Value::Array(elements) => {
+            for (index, element) in elements.iter().enumerate() {
+                self::places(element, &format!("{at}/{index}"), places);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The event without what is at this place.
+fn without(event: &Value, place: &str) -> Value {
+    let mut event = event.clone();
+    let (parent, last) = place.rsplit_once('/').unwrap();
+    let last = last.replace("~1", "/").replace("~0", "~");
+    match event.pointer_mut(parent).unwrap() {
+        Value::Object(members) => drop(members.remove(&last)),
+        Value::Array(elements) => drop(elements.remove(last.parse().unwrap())),
+        other => panic!("{other} has no members"),
+    }
+    event
+}
+
+/// The event with something else at every place, and without it. With each: the place, and what was done.
+fn changed(event: &Value) -> Vec<(String, Value)> {
+    let mut all = Vec::new();
+    places(event, "", &mut all);
+    let long = "x".repeat(3000);
+    let others = [
+        json!(null),
+        json!(true),
+        json!(false),
+        json!(0),
+        json!(-1.5),
+        json!(u64::MAX),
+        json!(""),
+        json!("resend"),
+        json!("\u{0}\u{202e}💬\\\""),
+        json!(long),
+        json!([]),
+        json!({}),
+        json!([[null]]),
+        json!({ "a": { "b": null } }),
+    ];
+    let mut changed = Vec::new();
+    for place in all.iter().skip(1) {
+        changed.push((format!("{place} removed"), without(event, place)));
+        for other in &others {
+            let mut event = event.clone();
+            *event.pointer_mut(place).unwrap() = other.clone();
+            let shown: String = other.to_string().chars().take(30).collect();
+            changed.push((format!("{place} = {shown}"), event));
+        }
+    }
+    changed
+}
+
+/// The history as the oracle reads it from an event.
+fn history(event: &Value) -> Vec<Round> {
+    let rounds = event.pointer("/request/session").and_then(Value::as_array).cloned().unwrap_or_default();
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    rounds
+        .iter()
+        .map(|round| Round {
+            name: text(&round["challengeName"]),
+            result: round["challengeResult"].as_bool(),
+            metadata: text(&round["challengeMetadata"]),
+        })
+        .collect()
+}
+
+/// Hands over an event, and checks that it is answered with what it says or refused with a reason.
+async fn is_answered_or_refused(world: &World, oracle: &mut Oracle, what: &str, event: &Value) {
+    let trigger = event["triggerSource"].as_str().unwrap_or_default();
+    match world.raw(&event.to_string()).await {
+        Err(error) => {
+            let error = error.to_string();
+            assert!(error.len() > 20 && error.contains("Expected"), "{what}: {error}");
+            assert!(!TRIGGERS.contains(&trigger) && trigger != "PreSignUp_SignUp", "{what} is refused: {error}");
+        }
+        Ok(mut answer) => {
+            let response = answer["response"].take();
+            let mut asked = event.clone();
+            asked["response"] = Value::Null;
+            assert_eq!(answer, asked, "{what}: only the response changes");
+            match trigger {
+                "DefineAuthChallenge_Authentication" => {
+                    let not_found = event.pointer("/request/userNotFound") == Some(&json!(true));
+                    let allowed = oracle.decide(&history(event), not_found, StepUp::Off);
+                    let expected = match allowed {
+                        Verdict::Tokens => Next::Tokens,
+                        Verdict::Fail => Next::Failed,
+                        Verdict::Ask(_) => Next::Asked,
+                    };
+                    if event["request"].is_object() {
+                        assert_eq!(decision_of(&response), expected, "{what}");
+                    } else {
+                        assert_ne!(decision_of(&response), Next::Tokens, "{what}");
+                    }
+                }
+                "CreateAuthChallenge_Authentication" => is_challenge(&response),
+                "VerifyAuthChallengeResponse_Authentication" => assert!(!answer_correct(&response), "{what}"),
+                "PreSignUp_SignUp" => {
+                    let confirmed = [&response["autoConfirmUser"], &response["autoVerifyPhone"]];
+                    assert_eq!(confirmed, [&json!(false), &json!(false)], "{what}");
+                }
+                other => panic!("{what}: {other:?} is answered: {response}"),
+            }
+        }
+    }
+}
+
+const GENEROUS: [(&str, &str); 4] =
+    [("COGNITO_FLOOR_MS", "0"), ("COGNITO_PRE_SIGN_UP", "on"), ("PREFIX_LIMITS", "none"), ("BUDGETS", "100000/24h")];
+
+#[tokio::test]
+async fn awss_events_with_any_member_missing_null_or_strange_are_answered_or_refused() {
+    let mut handed_over = 0;
+    for name in file_names("tests/fixtures/cognito") {
+        let path = format!("{}/tests/fixtures/cognito/{name}.json", env!("CARGO_MANIFEST_DIR"));
+        let event: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let world = World::counted(&GENEROUS).await;
+        let mut oracle = Oracle::new();
+        is_answered_or_refused(&world, &mut oracle, &name, &event).await;
+        for (what, event) in changed(&event) {
+            is_answered_or_refused(&world, &mut oracle, &format!("{name}: {what}"), &event).await;
+            handed_over += 1;
+        }
+        // Their number has an area code that nobody has.
+        assert_eq!(world.simulator.requests(Operation::Send).len(), 0, "{name}");
+        assert_eq!(world.simulator.requests(Operation::Verify).len(), 0, "{name}");
+    }
+    assert!(handed_over > 3000, "{handed_over}");
+}
+
+#[tokio::test]
+async fn our_events_with_any_member_missing_null_or_strange_are_answered_or_refused() {
+    for name in file_names("events").iter().filter(|name| name.starts_with("cognito.")) {
+        let event = file(name);
+        let world = World::counted(&GENEROUS).await;
+        let mut oracle = Oracle::new();
+        for (what, event) in changed(&event) {
+            is_answered_or_refused(&world, &mut oracle, &format!("{name}: {what}"), &event).await;
+        }
+        // However the rest of the event is, one number gets one text: its windows hold.
+        assert!(world.simulator.inbox().len() <= 1, "{name}");
+    }
+}
+
+/// Members on which it does not hang that an answer is right.
+const IRRELEVANT: [&str; 9] = [
+    "/version",
+    "/region",
+    "/callerContext/awsSdkVersion",
+    "/response",
+    "/response/answerCorrect",
+    "/request/clientMetadata",
+    "/request/userAttributes/sub",
+    "/request/userAttributes/cognito:user_status",
+    "/request/userNotFound",
+];
+
+#[tokio::test]
+async fn the_right_answer_to_an_event_that_has_lost_something_of_its_session_is_not_right() {
+    let world = World::counted(&GENEROUS).await;
+    let mut last = 100_u32;
+    let mut fresh = async || {
+        last += 1;
+        let number = format!("+1425556{last:04}");
+        let sign_in = SignIn::begin(&world, &User::with_number(&number)).await;
+        let code = world.simulator.newest_to(&number).unwrap().code;
+        sign_in.verify_event(&code)
+    };
+    let template = fresh().await;
+    let changes: Vec<String> = changed(&template).into_iter().map(|(what, _)| what).collect();
+    let mut right = 0;
+    for (index, what) in changes.iter().enumerate() {
+        let place = what.split(' ').next().unwrap();
+        if place == "/triggerSource" {
+            continue;
+        }
+        let event = fresh().await;
+        let event = &changed(&event)[index].1;
+        let answer = world.raw(&event.to_string()).await.unwrap();
+        let unknown = what == "/request/userNotFound = true";
+        // A nonce tells a repetition from another session's answer; the first one is right with any.
+        let nonce = event.pointer("/request/privateChallengeParameters/nonce").filter(|_| place.ends_with("/nonce"));
+        let expected = nonce.is_some_and(Value::is_string) || IRRELEVANT.contains(&place) && !unknown;
+        assert_eq!(answer_correct(&answer["response"]), expected, "{what}");
+        right += usize::from(expected);
+    }
+    assert!(right > 50, "the control: what does not matter leaves the answer right ({right})");
+}
+
+#[tokio::test]
+async fn what_aws_may_add_comes_back_to_the_letter() {
+    let world = World::counted(&[("COGNITO_FLOOR_MS", "0")]).await;
+    let added = concat!(
+        r#""future": {"big": 123456789012345678901234567890, "exact": 0.10000000000000000000000001, "far": 1e400,"#,
+        r#" "minus": -0.0, "nothing": null, "text": "\u00fc \ud83d\udcac \u0000", "list": [1, [2, {"x": []}]]}, "#,
+        r#""Zeichen äöü 💬": "\"\\", "response2": {"issueTokens": true}"#
+    );
+    for name in ["cognito.define", "cognito.create", "cognito.verify"] {
+        let event = file(name).to_string();
+        let event = format!("{{{added},{}", &event[1..]);
+        let event = event.replacen("\"request\":{", &format!("\"request\":{{{added},"), 1);
+        let answer = world.text(&event).await.unwrap();
+        // The space between our top-level members is nobody's.
+        let first = &added["\"future\": ".len()..];
+        assert_eq!(answer.matches(&first[..first.find("]}, ").unwrap()]).count(), 2, "{answer}");
+        for part in ["123456789012345678901234567890", "0.10000000000000000000000001", "1e400", "-0.0", r#""\"\\""#] {
+            assert_eq!(answer.matches(part).count(), 2, "{part} in {answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_response_that_the_event_brings_decides_nothing() {
+    let world = World::counted(&[("COGNITO_FLOOR_MS", "0")]).await;
+    for response in [json!({ "issueTokens": true, "answerCorrect": true }), json!(null), json!("x"), json!([])] {
+        let mut event = file("cognito.define");
+        event["response"] = response.clone();
+        let answered = world.trigger(&event).await;
+        assert_eq!(
+            answered,
+            json!({ "challengeName": "CUSTOM_CHALLENGE", "issueTokens": false, "failAuthentication": false })
+        );
+        let mut event = file("cognito.verify");
+        event["response"] = response;
+        assert_eq!(world.trigger(&event).await, json!({ "answerCorrect": false }));
+    }
+    // The same member twice: what a reader takes of it is not left to chance.
+    let twice = file("cognito.define").to_string();
+    let twice = format!("{},\"response\":{{\"issueTokens\":true}}}}", &twice[..twice.len() - 1]);
+    if let Ok(answer) = world.text(&twice).await {
+        assert_eq!(answer.matches("issueTokens").count(), 1, "{answer}");
+        assert!(answer.contains("\"issueTokens\":false"), "{answer}");
+    }
+    assert!(world.simulator.newest_to(NUMBER).is_none());
+}
+
+#[tokio::test]
+async fn an_event_of_two_kinds_is_a_trigger_or_nothing() {
+    let world = World::counted(&[("COGNITO_FLOOR_MS", "0")]).await;
+    // AWS alone writes the top level: what it calls a trigger is one, whatever else is there.
+    let mut event = crate::world::post("/otp/send", &json!({ "destinationNumber": NUMBER }).to_string());
+    event["triggerSource"] = json!("DefineAuthChallenge_Authentication");
+    let answer = world.raw(&event.to_string()).await.unwrap();
+    assert_eq!(decision_of(&answer["response"]), Next::Asked);
+    for other in [json!(null), json!(7), json!(["DefineAuthChallenge_Authentication"])] {
+        event["triggerSource"] = other;
+        assert_eq!(world.event(&event).await.status, if event["triggerSource"].is_null() { 202 } else { 429 });
+    }
+    assert_eq!(world.simulator.inbox().len(), 1);
+}

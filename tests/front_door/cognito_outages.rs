@@ -1,0 +1,187 @@
+//! Triggers while the store does not answer.
+
+use crate::pool::{SignIn, User, answer_correct, decision_of, is_challenge};
+use crate::world::{KEY, NUMBER, World, file, read};
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use otp_lambda::aws;
+use otp_lambda::event::App;
+use otp_lambda::ledger::{
+    Again, Attempt, Charge, Key, KeyClaim, Keys, Ledger, Mac, Millis, Number, NumberCharge, Opening, Reservation, Said,
+    Settled, Step, Success, Switches, Unavailable, Verification,
+};
+use otp_lambda::policy::{SendLimits, Spending};
+use otp_lambda::service::{Guard, Service};
+use serde_json::json;
+use simulator::Simulator;
+use std::time::{Duration, Instant};
+
+/// A ledger that does with every step the same: nothing, or nothing but saying so.
+#[derive(Clone, Copy, Debug)]
+enum Outage {
+    Hangs,
+    Fails,
+}
+
+impl Outage {
+    async fn step<T>(self) -> Result<T, Unavailable> {
+        match self {
+            Self::Hangs => std::future::pending().await,
+            Self::Fails => Err(Unavailable("out of order".to_owned())),
+        }
+    }
+}
+
+#[async_trait]
+impl Ledger for Outage {
+    async fn switches(&self) -> Result<Switches, Unavailable> {
+        self.step().await
+    }
+
+    async fn count(&self, _: &Key, _: u64, _: Millis) -> Result<bool, Unavailable> {
+        self.step().await
+    }
+
+    async fn uncount(&self, _: &Key) -> Result<(), Unavailable> {
+        self.step().await
+    }
+
+    async fn spend(&self, _: &Spending) -> Result<Option<usize>, Unavailable> {
+        self.step().await
+    }
+
+    async fn refund(&self, _: &Spending) -> Result<(), Unavailable> {
+        self.step().await
+    }
+
+    async fn claim_key(&self, _: &Key, _: &Mac, _: Millis) -> Result<KeyClaim, Unavailable> {
+        self.step().await
+    }
+
+    async fn release_key(&self, _: &Key) -> Result<(), Unavailable> {
+        self.step().await
+    }
+
+    async fn finish_key(&self, _: &Key, _: Option<&str>) -> Result<(), Unavailable> {
+        self.step().await
+    }
+
+    async fn number(&self, _: &Key) -> Result<Number, Unavailable> {
+        self.step().await
+    }
+
+    async fn reserve_send(&self, _: &Key, _: &SendLimits, _: Millis) -> Result<Reservation, Unavailable> {
+        self.step().await
+    }
+
+    async fn charge_number(&self, _: &Key, _: Millis) -> Result<NumberCharge, Unavailable> {
+        self.step().await
+    }
+
+    async fn clear_failures(&self, _: &Key, _: Charge, _: Millis) -> Result<(), Unavailable> {
+        self.step().await
+    }
+
+    async fn unlock(&self, _: &Key, _: Millis) -> Result<(), Unavailable> {
+        self.step().await
+    }
+
+    async fn verification(&self, _: &Key) -> Result<Option<Verification>, Unavailable> {
+        self.step().await
+    }
+
+    async fn open(&self, _: &Key, _: Option<u64>, _: &Opening<'_>) -> Result<bool, Unavailable> {
+        self.step().await
+    }
+
+    async fn reopen(&self, _: &Key, _: u64, _: &Again<'_>) -> Result<bool, Unavailable> {
+        self.step().await
+    }
+
+    async fn settle(&self, _: &Key, _: u64, _: &Settled<'_>) -> Result<(), Unavailable> {
+        self.step().await
+    }
+
+    async fn spend_attempt(&self, _: &Key, _: &Mac, _: Option<&Mac>, _: Millis) -> Result<Attempt, Unavailable> {
+        self.step().await
+    }
+
+    async fn note_answer(&self, _: &Key, _: u64, _: &Mac, _: Said) -> Result<(), Unavailable> {
+        self.step().await
+    }
+
+    async fn consume(&self, _: &Key, _: u64, _: &Success) -> Result<Step, Unavailable> {
+        self.step().await
+    }
+
+    async fn cancel(&self, _: &Key, _: Millis) -> Result<Step, Unavailable> {
+        self.step().await
+    }
+
+    async fn claim(&self, _: &Key, _: &Mac, _: Millis) -> Result<Step, Unavailable> {
+        self.step().await
+    }
+}
+
+async fn world(outage: Outage) -> World {
+    let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let ledger =
+        [("LEDGER_TABLE", "otp"), ("LEDGER_KEY", KEY), ("COGNITO_FLOOR_MS", "50"), ("COGNITO_PRE_SIGN_UP", "on")];
+    let settings = read(&simulator.url(), &ledger);
+    let provider = settings.provider.connect(&settings.account, aws::http_client(None));
+    let keys = Keys::from_secret(KEY.as_bytes());
+    let guard = Guard::new(Box::new(outage), keys, settings.ledger.unwrap().policy);
+    let app = App::new(Service::new(settings.rules, provider, Some(guard)), settings.gate, settings.sign_in);
+    let mut world = World::around(app, simulator);
+    world.set_time_left(Duration::from_secs(5));
+    world
+}
+
+#[tokio::test]
+async fn without_a_store_every_trigger_is_answered_in_time_and_signs_nobody_in() {
+    for outage in [Outage::Fails, Outage::Hangs] {
+        let world = world(outage).await;
+        let answered = async |name: &str| {
+            let began = Instant::now();
+            let response = world.trigger(&file(name)).await;
+            assert!(began.elapsed() < Duration::from_secs(4), "{outage:?}, {name}: {:?}", began.elapsed());
+            response
+        };
+        let names = [
+            "cognito.create",
+            "cognito.create.unknown-user",
+            "cognito.create.later-round",
+            "cognito.verify",
+            "cognito.verify.unknown-user",
+            "cognito.verify.resend",
+            "cognito.pre-sign-up",
+        ];
+        for (name, response) in names.iter().zip(join_all(names.iter().map(|name| answered(name))).await) {
+            match name.split('.').nth(1).unwrap() {
+                "create" => {
+                    is_challenge(&response);
+                    assert_eq!(response["publicChallengeParameters"]["state"], "ended", "{outage:?}, {name}");
+                }
+                "verify" => assert!(!answer_correct(&response), "{outage:?}, {name}"),
+                _ => {
+                    let confirmed = [&response["autoConfirmUser"], &response["autoVerifyPhone"]];
+                    assert_eq!(confirmed, [&json!(false), &json!(false)]);
+                }
+            }
+        }
+        decision_of(&answered("cognito.define").await);
+        assert!(world.simulator.inbox().is_empty(), "nothing is sent that cannot be counted");
+    }
+}
+
+#[tokio::test]
+async fn without_a_store_a_user_and_a_stranger_look_alike() {
+    let world = world(Outage::Fails).await;
+    let mut shown = Vec::new();
+    for user in [User::with_number(NUMBER), User::unknown("nobody")] {
+        let mut sign_in = SignIn::begin(&world, &user).await;
+        sign_in.shown.remove("destinationNumber");
+        shown.push((sign_in.shown, sign_in.metadata));
+    }
+    assert_eq!(shown[0], shown[1]);
+}

@@ -1,0 +1,294 @@
+//! What nobody can tell apart by asking: a user with a phone, and a user without, or no user at all.
+
+use crate::cognito::seconds;
+use crate::pool::{SignIn, User, answer_correct, decision_of, is_challenge};
+use crate::world::World;
+use futures_util::future::join_all;
+use otp_lambda::ledger::Switches;
+use serde_json::{Value, json};
+use simulator::Operation;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+const FLOOR: Duration = Duration::from_millis(200);
+const REAL: &str = "+14255550142";
+const BLOCKED: &str = "+14255550144";
+const LIMITED: &str = "+14255550145";
+const LOCKED: &str = "+14255550146";
+const UNREACHABLE: &str = "+14255550111";
+
+/// Everybody of the script: the first is real, the others only look so.
+fn everybody() -> Vec<(&'static str, User)> {
+    let with = User::with_number;
+    vec![
+        ("real", with(REAL)),
+        ("unknown, by number", User::unknown("+14255550147")),
+        ("unknown, by name", User::unknown("nobody")),
+        ("unknown, with attributes", User { not_found: true, ..with("+14255550148") }),
+        ("without a number", with("+14255550149").but("phone_number", Value::Null)),
+        ("with half a number", with("+14255550120").but("phone_number", json!("0142"))),
+        ("without attributes", User { attributes: json!({}), name: "bare".to_owned(), ..with(REAL) }),
+        ("unverified", with("+14255550121").but("phone_number_verified", json!("false"))),
+        ("in a country that is not served", with("+819012345678")),
+        ("blocked", with(BLOCKED)),
+        ("over a limit", with(LIMITED)),
+        ("locked", with(LOCKED)),
+        ("unreachable", with(UNREACHABLE)),
+    ]
+}
+
+/// One step of the script.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Define,
+    Create,
+    Verify(&'static str),
+    Wait(u64),
+}
+
+use Step::{Create, Define, Verify, Wait};
+
+/// What the client sees of a step, and when.
+struct Seen {
+    response: Value,
+    took: Duration,
+}
+
+async fn step(world: &World, sign_in: &mut SignIn, step: Step) -> Seen {
+    let began = Instant::now();
+    let event = match step {
+        Define => sign_in.define_event(),
+        Create => sign_in.create_event(),
+        Verify(answer) => sign_in.verify_event(answer),
+        Wait(_) => unreachable!("time passes for all at once"),
+    };
+    let mut response = world.trigger(&event).await;
+    let took = began.elapsed();
+    match step {
+        Create => {
+            is_challenge(&response);
+            sign_in.keep(&response);
+            // What the client is not shown, and what is everybody's own, is compared by its kind alone.
+            let (metadata, left) = response["challengeMetadata"].as_str().unwrap().rsplit_once(':').unwrap();
+            let (length, left) = (metadata.len(), left.to_owned());
+            response["challengeMetadata"] = json!([length, left]);
+            for member in ["reference", "nonce"] {
+                let parameter = &mut response["privateChallengeParameters"][member];
+                *parameter = json!(parameter.as_str().unwrap().len());
+            }
+            let number = response["publicChallengeParameters"]["destinationNumber"].as_str().unwrap();
+            let (country, end) = number.split_once("*******").unwrap();
+            assert!(country.len() > 1 && (end.len() == 4 || end.len() == 2), "{number}");
+            response["publicChallengeParameters"]["destinationNumber"] = json!("+…");
+        }
+        Verify(_) => sign_in.answered(answer_correct(&response)),
+        Define | Wait(_) => {}
+    }
+    Seen { response, took }
+}
+
+/// Runs a script for everybody in step, and compares each with the real one after every step.
+async fn compare(world: &World, sign_ins: &mut [(&'static str, SignIn)], script: &[Step]) {
+    for (index, next) in script.iter().enumerate() {
+        if let Wait(seconds) = next {
+            world.advance(Duration::from_secs(*seconds));
+            continue;
+        }
+        let seen = join_all(sign_ins.iter_mut().map(|(_, sign_in)| step(world, sign_in, *next))).await;
+        let real = &seen[0];
+        for ((who, _), seen) in sign_ins.iter().zip(&seen) {
+            assert_eq!(seen.response, real.response, "{who}, at step {index}, {next:?}");
+            if !matches!(next, Define) {
+                assert!(seen.took >= FLOOR, "{who}, at step {index}: {:?}", seen.took);
+            }
+        }
+    }
+}
+
+/// A world where everybody is as their name says.
+async fn prepared() -> World {
+    let world = World::counted(&[
+        ("COGNITO_FLOOR_MS", "200"),
+        ("PREFIX_LIMITS", "none"),
+        ("SEND_LIMITS", "1/30s,2/90s,4/24h"),
+        ("ALLOWED_ATTEMPTS", "5"),
+    ])
+    .await;
+    world.ledger.switch(Switches { blocked: BTreeSet::from([BLOCKED.to_owned()]), ..Switches::default() });
+    let ask = async |path: &str, body: Value| {
+        let answer = world.post(path, &body).await;
+        assert!([200, 202, 422, 429].contains(&answer.status), "{answer:?}");
+        answer.status
+    };
+    // A hundred wrong guesses, with all the waiting between them.
+    let failures = || world.ledger.numbers().values().map(|number| number.failures).max().unwrap_or(0);
+    while failures() < 100 {
+        if ask("/otp/send", json!({ "destinationNumber": LOCKED })).await == 202 {
+            for guess in 0..5 {
+                ask("/otp/verify", json!({ "destinationNumber": LOCKED, "otp": format!("0000000{guess}") })).await;
+            }
+        }
+        world.advance(Duration::from_hours(24));
+    }
+    for source in ["a", "b", "c", "d"] {
+        assert_eq!(ask("/otp/send", json!({ "destinationNumber": LIMITED, "source": source })).await, 202);
+        world.advance(Duration::from_mins(2));
+    }
+    assert_eq!(ask("/otp/send", json!({ "destinationNumber": LIMITED, "source": "e" })).await, 429);
+    world
+}
+
+fn begun() -> Vec<(&'static str, SignIn)> {
+    everybody().into_iter().map(|(who, user)| (who, SignIn::new(&user))).collect()
+}
+
+#[tokio::test]
+async fn ten_steps_of_wrong_answers_look_alike_with_and_without_a_phone() {
+    let world = prepared().await;
+    let texts = || world.simulator.inbox().iter().filter(|message| message.to != REAL).count();
+    let (before, asked) = (texts(), world.simulator.requests(Operation::Verify).len());
+    let mut sign_ins = begun();
+    let script = [
+        Define,
+        Create,
+        Verify("00000000"),
+        Define,
+        Create,
+        Verify("no code"),
+        Define,
+        Create,
+        Verify("resend"),
+        Define,
+        Create,
+        Wait(30),
+        Verify("resend"),
+        Define,
+        Create,
+        Verify("00000001"),
+        Verify("00000001"),
+        Define,
+        Create,
+        Wait(60),
+        Verify("00000002"),
+        Define,
+        Create,
+    ];
+    compare(&world, &mut sign_ins, &script).await;
+    let real = &sign_ins[0].1;
+    real.is("try_again", "2");
+    assert!(seconds(&real.shown["resendAt"]) > 0);
+
+    // To the end, and past it.
+    let script =
+        [Verify("00000003"), Define, Create, Verify("00000004"), Define, Create, Verify("00000005"), Define, Wait(31)];
+    compare(&world, &mut sign_ins, &script).await;
+    sign_ins[0].1.is("ended", "0");
+    let event = sign_ins[0].1.define_event();
+    assert_eq!(decision_of(&world.trigger(&event).await), crate::pool::Next::Failed);
+
+    // Only the real one was texted and asked about.
+    assert_eq!(texts(), before, "nobody else got a text");
+    let guesses = world.simulator.requests(Operation::Verify).len() - asked;
+    assert_eq!(guesses, 5);
+    let sent = world.simulator.inbox().iter().filter(|message| message.to == REAL).count();
+    assert_eq!(sent, 2, "one, and one more that was asked for");
+}
+
+#[tokio::test]
+async fn a_second_sign_in_looks_alike_with_and_without_a_phone() {
+    let world = prepared().await;
+    let mut first = begun();
+    compare(&world, &mut first, &[Define, Create, Verify("00000000")]).await;
+    // The session is lost: the next one takes up what is there, or what would be.
+    let mut second = begun();
+    compare(&world, &mut second, &[Define, Create]).await;
+    second[0].1.is("adopted", "3");
+    let script =
+        [Verify("00000001"), Define, Create, Verify("00000002"), Define, Create, Verify("00000003"), Define, Create];
+    compare(&world, &mut second, &script).await;
+    second[0].1.is("ended", "0");
+    // What is left is the first one's, and no other can ask for more.
+    let mut third = begun();
+    compare(&world, &mut third, &[Wait(60), Define, Create, Verify("resend"), Define]).await;
+    third[0].1.is("ended", "0");
+    compare(&world, &mut first, &[Define, Create, Verify("00000004"), Define, Create]).await;
+    first[0].1.is("ended", "0");
+    // And anew: at once, when the windows hold, and when they no longer do.
+    for wait in [0, 31, 60, 600] {
+        world.advance(Duration::from_secs(wait));
+        let mut again = begun();
+        compare(&world, &mut again, &[Define, Create, Verify("00000000"), Define, Create]).await;
+    }
+}
+
+#[tokio::test]
+async fn an_expired_code_looks_alike_with_and_without_a_phone() {
+    let world = prepared().await;
+    let mut sign_ins = begun();
+    compare(&world, &mut sign_ins, &[Define, Create, Wait(600), Verify("00000000"), Define, Create]).await;
+    sign_ins[0].1.is("ended", "0");
+    compare(&world, &mut sign_ins, &[Verify("resend"), Define]).await;
+    // One that is asked for again too late.
+    world.advance(Duration::from_mins(10));
+    let mut sign_ins = begun();
+    compare(&world, &mut sign_ins, &[Define, Create, Wait(600), Verify("resend"), Define, Create]).await;
+    sign_ins[0].1.is("ended", "0");
+}
+
+#[tokio::test]
+async fn the_number_that_a_stranger_is_shown_stays_the_same_and_is_in_a_served_country() {
+    let world = World::counted(&[("COGNITO_FLOOR_MS", "0"), ("ALLOWED_COUNTRIES", "GB")]).await;
+    let shown = async |name: &str| {
+        let sign_in = SignIn::begin(&world, &User::unknown(name)).await;
+        sign_in.shown["destinationNumber"].as_str().unwrap().to_owned()
+    };
+    let mut numbers = BTreeSet::new();
+    for name in ["nobody", "somebody", "7c9e6679-7425-40de-944b-e07fc1f90ae7", "a@example.com", "", "ü"] {
+        let number = shown(name).await;
+        assert!(number.starts_with("+44*******"), "{number}");
+        assert_eq!(shown(name).await, number, "{name}");
+        numbers.insert(number);
+    }
+    assert!(numbers.len() > 3, "not the same for all: {numbers:?}");
+    assert_eq!(shown("+447700900123").await, "+44*******0123");
+    assert!(world.simulator.requests(Operation::Send).is_empty());
+}
+
+#[tokio::test]
+async fn a_stranger_costs_a_user_nothing() {
+    // An unknown name that is a number, and somebody else's number that nobody has verified: the owner's windows and
+    // attempts are the owner's.
+    let world = World::counted(&[("COGNITO_FLOOR_MS", "0")]).await;
+    for user in [
+        User::unknown(REAL),
+        User { not_found: true, ..User::with_number(REAL) },
+        User { name: "claims-it".to_owned(), ..User::with_number(REAL) }.but("phone_number_verified", json!("false")),
+    ] {
+        for _ in 0..3 {
+            let mut sign_in = SignIn::begin(&world, &user).await;
+            for guess in 0..4 {
+                sign_in.answer(&world, &format!("00000{guess}")).await;
+            }
+        }
+    }
+    assert!(world.simulator.requests(Operation::Send).is_empty());
+    let mut sign_in = SignIn::begin(&world, &User::with_number(REAL)).await;
+    sign_in.is("sent", "3");
+    let code = world.simulator.newest_to(REAL).unwrap().code;
+    assert_eq!(sign_in.answer(&world, &code).await, crate::pool::Next::Tokens);
+}
+
+#[tokio::test]
+async fn a_guess_at_a_shadow_is_never_right() {
+    let world = World::counted(&[("COGNITO_FLOOR_MS", "0"), ("TEST_NUMBERS", "+14255550142=246810@2099-01-31")]).await;
+    // Not even the fixed code of a test number, where the user is not known.
+    let mut sign_in = SignIn::begin(&world, &User::unknown(REAL)).await;
+    assert_eq!(sign_in.answer(&world, "246810").await, crate::pool::Next::Asked);
+    // A real session in a stranger's hands, and a stranger's in real hands.
+    let real = SignIn::begin(&world, &User::with_number(REAL)).await;
+    let crossed = SignIn { private: real.private.clone(), ..sign_in.clone() };
+    assert!(!crossed.verify(&world, "246810").await);
+    let crossed = SignIn { private: sign_in.private.clone(), ..real.clone() };
+    assert!(!crossed.verify(&world, "246810").await);
+    assert!(real.verify(&world, "246810").await);
+}

@@ -1,0 +1,245 @@
+//! A user pool that signs people in by our triggers: which trigger comes when, and what is in it, as AWS documents it.
+
+use crate::world::{World, file};
+use serde_json::{Map, Value, json};
+
+/// Somebody who signs in, or the name that somebody typed.
+#[derive(Clone, Debug)]
+pub(crate) struct User {
+    pub(crate) pool: &'static str,
+    pub(crate) client: &'static str,
+    pub(crate) name: String,
+    pub(crate) attributes: Value,
+    pub(crate) not_found: bool,
+}
+
+impl User {
+    /// Somebody with this verified number.
+    pub(crate) fn with_number(number: &str) -> Self {
+        let attributes = json!({
+            "sub": format!("sub-of-{}", &number[number.len() - 4..]),
+            "cognito:user_status": "CONFIRMED",
+            "phone_number_verified": "true",
+            "phone_number": number,
+        });
+        Self {
+            pool: "us-east-1_aB3xmpl9Z",
+            client: "3n4b5urk1ft4fl3mg5e62d9ado",
+            name: format!("sub-of-{}", &number[number.len() - 4..]),
+            attributes,
+            not_found: false,
+        }
+    }
+
+    /// A name that nobody has, in a pool that does not tell.
+    pub(crate) fn unknown(name: &str) -> Self {
+        Self { name: name.to_owned(), attributes: json!({}), not_found: true, ..Self::with_number("+14255550142") }
+    }
+
+    /// The same one with another attribute; without it, for null.
+    pub(crate) fn but(mut self, attribute: &str, value: Value) -> Self {
+        let attributes = self.attributes.as_object_mut().unwrap();
+        match value {
+            Value::Null => attributes.remove(attribute),
+            value => attributes.insert(attribute.to_owned(), value),
+        };
+        self
+    }
+
+    /// The event of `events/` by this name, about this user, with these members of the request.
+    pub(crate) fn event(&self, name: &str, members: Value) -> Value {
+        let mut event = file(name);
+        event["userPoolId"] = json!(self.pool);
+        event["callerContext"]["clientId"] = json!(self.client);
+        event["userName"] = json!(self.name);
+        let request = event["request"].as_object_mut().unwrap();
+        request.insert("userAttributes".to_owned(), self.attributes.clone());
+        request.insert("userNotFound".to_owned(), json!(self.not_found));
+        let Value::Object(members) = members else { unreachable!("members are an object") };
+        request.extend(members);
+        event
+    }
+}
+
+/// One sign-in, from its first trigger on.
+#[derive(Clone, Debug)]
+pub(crate) struct SignIn {
+    pub(crate) user: User,
+    /// The challenges that were answered.
+    pub(crate) session: Vec<Value>,
+    /// What the client is shown of the challenge that is open.
+    pub(crate) shown: Map<String, Value>,
+    pub(crate) private: Value,
+    pub(crate) metadata: Value,
+    /// What the client sends along with its answers.
+    pub(crate) client_metadata: Value,
+}
+
+/// What an answer led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    Tokens,
+    Failed,
+    Asked,
+}
+
+impl SignIn {
+    /// A sign-in that has not asked us anything yet.
+    pub(crate) fn new(user: &User) -> Self {
+        Self {
+            user: user.clone(),
+            session: Vec::new(),
+            shown: Map::new(),
+            private: Value::Null,
+            metadata: Value::Null,
+            client_metadata: Value::Null,
+        }
+    }
+
+    /// Up to the first challenge.
+    pub(crate) async fn begin(world: &World, user: &User) -> Self {
+        let mut sign_in = Self::new(user);
+        assert_eq!(sign_in.go_on(world).await, Next::Asked);
+        sign_in
+    }
+
+    pub(crate) fn define_event(&self) -> Value {
+        self.user.event("cognito.define", self.with_client_metadata(json!({ "session": self.session })))
+    }
+
+    pub(crate) fn create_event(&self) -> Value {
+        let request = json!({ "challengeName": "CUSTOM_CHALLENGE", "session": self.session });
+        self.user.event("cognito.create", self.with_client_metadata(request))
+    }
+
+    pub(crate) fn verify_event(&self, answer: &str) -> Value {
+        let request = json!({ "privateChallengeParameters": self.private, "challengeAnswer": answer });
+        let mut event = self.user.event("cognito.verify", request);
+        event["request"].as_object_mut().unwrap().remove("clientMetadata");
+        event["request"] = self.with_client_metadata(event["request"].take());
+        event
+    }
+
+    fn with_client_metadata(&self, mut request: Value) -> Value {
+        if !self.client_metadata.is_null() {
+            request["clientMetadata"] = self.client_metadata.clone();
+        }
+        request
+    }
+
+    /// What we answered to Create is what the pool keeps and shows.
+    pub(crate) fn keep(&mut self, response: &Value) {
+        is_challenge(response);
+        self.shown.clone_from(response["publicChallengeParameters"].as_object().unwrap());
+        self.private = response["privateChallengeParameters"].clone();
+        self.metadata = response["challengeMetadata"].clone();
+    }
+
+    /// Define, and Create if it asks for a challenge.
+    pub(crate) async fn go_on(&mut self, world: &World) -> Next {
+        let decision = world.trigger(&self.define_event()).await;
+        match decision_of(&decision) {
+            Next::Asked => {
+                assert_eq!(decision["challengeName"], "CUSTOM_CHALLENGE");
+                let response = world.trigger(&self.create_event()).await;
+                self.keep(&response);
+                Next::Asked
+            }
+            other => other,
+        }
+    }
+
+    /// Verify alone.
+    pub(crate) async fn verify(&self, world: &World, answer: &str) -> bool {
+        answer_correct(&world.trigger(&self.verify_event(answer)).await)
+    }
+
+    /// Notes down what an answer came to.
+    pub(crate) fn answered(&mut self, right: bool) {
+        self.session.push(json!({
+            "challengeName": "CUSTOM_CHALLENGE",
+            "challengeResult": right,
+            "challengeMetadata": self.metadata,
+        }));
+    }
+
+    /// Verify, and what follows.
+    pub(crate) async fn answer(&mut self, world: &World, answer: &str) -> Next {
+        let right = self.verify(world, answer).await;
+        self.answered(right);
+        self.go_on(world).await
+    }
+
+    #[track_caller]
+    pub(crate) fn is(&self, state: &str, left: &str) {
+        assert_eq!((&self.shown["state"], &self.shown["attemptsLeft"]), (&json!(state), &json!(left)), "{self:?}");
+    }
+}
+
+impl World {
+    /// Hands over a trigger's event, and returns the response in it. Nothing else may have changed.
+    pub(crate) async fn trigger(&self, event: &Value) -> Value {
+        let mut answer = self.raw(&event.to_string()).await.expect("a trigger is answered");
+        let response = answer["response"].take();
+        let mut asked = event.clone();
+        asked["response"] = Value::Null;
+        assert_eq!(answer, asked, "only the response changes");
+        response
+    }
+}
+
+/// Asserts that it is a whole response to Define, and says which.
+#[track_caller]
+pub(crate) fn decision_of(response: &Value) -> Next {
+    let response = response.as_object().expect("a response is an object");
+    let next = match (&response["issueTokens"], &response["failAuthentication"]) {
+        (Value::Bool(true), Value::Bool(false)) => Next::Tokens,
+        (Value::Bool(false), Value::Bool(true)) => Next::Failed,
+        (Value::Bool(false), Value::Bool(false)) => Next::Asked,
+        other => panic!("this is no decision: {other:?}"),
+    };
+    let members = if next == Next::Asked { 3 } else { 2 };
+    assert_eq!(response.len(), members, "{response:?}");
+    next
+}
+
+/// Asserts that it is a whole response to Create: a challenge that the pool can keep and the client can be shown.
+#[track_caller]
+pub(crate) fn is_challenge(response: &Value) {
+    let members = |value: &Value| {
+        let mut members: Vec<_> = value.as_object().unwrap().keys().cloned().collect();
+        members.sort();
+        members
+    };
+    assert_eq!(members(response), ["challengeMetadata", "privateChallengeParameters", "publicChallengeParameters"]);
+    let (shown, private) = (&response["publicChallengeParameters"], &response["privateChallengeParameters"]);
+    assert_eq!(
+        members(shown),
+        ["attemptsLeft", "codeLength", "destinationNumber", "expiresAt", "resendAt", "state"],
+        "{shown}"
+    );
+    assert_eq!(members(private), ["nonce", "reference"], "{private}");
+    for value in shown.as_object().unwrap().values().chain(private.as_object().unwrap().values()) {
+        assert!(value.as_str().is_some_and(|text| !text.is_empty()), "a parameter is a text: {value}");
+    }
+    for member in ["expiresAt", "resendAt"] {
+        assert!(shown[member].as_str().is_some_and(|time| time.len() == 20 && time.ends_with('Z')), "{shown}");
+    }
+    let left = shown["attemptsLeft"].as_str().unwrap();
+    assert!(left.parse::<u8>().unwrap() <= 5, "{shown}");
+    let state = shown["state"].as_str().unwrap();
+    assert!(["sent", "adopted", "try_again", "ended"].contains(&state), "{shown}");
+    assert_eq!(state == "ended", left == "0", "{shown}");
+    let number = shown["destinationNumber"].as_str().unwrap();
+    assert!(number.starts_with('+') && number.contains("*******"), "{shown}");
+    let reference = private["reference"].as_str().unwrap();
+    assert!(reference.len() <= 64 && reference.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)));
+    assert_eq!(response["challengeMetadata"], json!(format!("v1:{reference}:{left}")));
+}
+
+/// Asserts that it is a whole response to Verify, and says which.
+#[track_caller]
+pub(crate) fn answer_correct(response: &Value) -> bool {
+    assert_eq!(response.as_object().map(Map::len), Some(1), "{response}");
+    response["answerCorrect"].as_bool().expect("an answer is right or not")
+}
