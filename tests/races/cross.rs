@@ -100,9 +100,24 @@ async fn references_that_nobody_derived_are_not_found_and_leave_no_trace(new: Ne
     assert_ne!(world.store.snapshot(), before);
 }
 
-/// One, two, four … milliseconds, or none: one of them meets what takes one of them, on a fast machine and on a slow one.
-fn some_time(seed: usize) -> Duration {
-    (MILLISECOND * (1 << (seed % 8))) / 2
+/// Two things at about the same time: which begins, and how long before the other, goes by the seed. One, two, four …
+/// milliseconds: one of them meets what takes one of them, on a fast machine and on a slow one.
+async fn about_the_same_time<A, B>(
+    seed: usize,
+    one: impl Future<Output = A>,
+    other: impl Future<Output = B>,
+) -> (A, B) {
+    let time = MILLISECOND * (1 << (seed / 2 % 9)) / 2;
+    let (first, second) = if seed.is_multiple_of(2) { (Duration::ZERO, time) } else { (time, Duration::ZERO) };
+    let one = async {
+        sleep(first).await;
+        one.await
+    };
+    let other = async {
+        sleep(second).await;
+        other.await
+    };
+    tokio::join!(one, other)
 }
 
 /// The right guess is answered while a further code is sent; then the newest code is tried. The words are those of the
@@ -119,13 +134,9 @@ async fn resent(store: Store, flaw: Option<Flaw>, seed: usize) -> (Result<(), St
     });
     world.provider.held(1).await;
     world.pass(SECOND * 30);
-    world.provider.release();
-    sleep(some_time(seed)).await;
-    let (further, again) = tokio::join!(
-        world.send(&to, &Name::Default),
-        // A repetition, which at this time may be asked, too.
-        world.verify(&to, &Name::Default, &first),
-    );
+    // A further code, and a repetition of the guess, which at this time may be asked, too.
+    let further = async { tokio::join!(world.send(&to, &Name::Default), world.verify(&to, &Name::Default, &first)) };
+    let ((), (further, again)) = about_the_same_time(seed, async { world.provider.release() }, further).await;
     let hung = hanging.await.unwrap();
     let newest = world.provider.newest_code(&to);
     let last = world.verify(&to, &Name::Default, &newest).await;
@@ -157,7 +168,7 @@ async fn a_code_is_not_right_once_a_newer_one_is_on_its_way(new: NewStore) {
     println!("{}: {rounds} rounds of resend and verify: {kinds:?}", new());
     assert!(kinds.len() > 1, "it is no race: {kinds:?}");
     let mut seen = Ok(());
-    for seed in 0..24 {
+    for seed in 0..36 {
         seen = seen.and(resent(new(), Some(Flaw::InSteps), seed).await.0);
     }
     holds_and_sees("resend and verify", Ok(()), &[(Flaw::InSteps, seen)]);
@@ -198,15 +209,11 @@ async fn a_verification_is_canceled_or_verified_and_never_both(new: NewStore) {
             async move { world.verify(&to, &Name::Default, &right).await }
         });
         world.provider.held(1).await;
-        world.provider.release();
-        let cancels = at_once((0..4).map(|n| {
+        let cancels = at_once((0..4).map(|_| {
             let (world, to) = (world.clone(), to.clone());
-            async move {
-                sleep(some_time(seed + n % 2)).await;
-                world.cancel(&to, &Name::Default).await
-            }
-        }))
-        .await;
+            async move { world.cancel(&to, &Name::Default).await }
+        }));
+        let ((), cancels) = about_the_same_time(seed, async { world.provider.release() }, cancels).await;
         let verified = hanging.await.unwrap().is_ok();
         let canceled = cancels.iter().filter(|answer| matches!(answer, Ok((_, Phase::Canceled)))).count();
         let state = world.verification(&to, &Name::Default).await.unwrap().state;
@@ -227,27 +234,27 @@ async fn a_verification_is_canceled_or_verified_and_never_both(new: NewStore) {
     println!("{}: {rounds} rounds of cancel and verify: {verified} verified, {} canceled", new(), rounds - verified);
     assert!(verified > 0 && verified < rounds, "it is no race");
     let mut seen = Ok(());
-    for seed in 0..24 {
+    for seed in 0..36 {
         seen = seen.and(round(new(), Some(Flaw::InSteps), seed).await.0);
     }
     holds_and_sees("cancel and verify", Ok(()), &[(Flaw::InSteps, seen)]);
 }
 
-/// Eight sends at once under one name, where the windows would let three pass, and again after a while: the first round
-/// begins a verification, the second sends further codes for it.
+/// Eight sends at once under one name, of which the windows let three pass, and again and again when a minute has passed:
+/// the first begins a verification, the others send further codes for it, until there were three.
 async fn of_sends_at_one_verification_each_generation_leaves_once(new: NewStore) {
     let round = async |store: Store, flaw, seed| {
-        let world = World::new(store, Setup { limits: "3/10m", flaw, ..Setup::default() });
+        let world = World::new(store, Setup { limits: "3/1m", flaw, ..Setup::default() });
         let to = number(seed);
         let ask = |world: &Arc<World>| {
             let (world, to) = (world.clone(), to.clone());
             async move { world.send(&to, &Name::Default).await }
         };
         let mut sent = 0;
-        for _ in 0..2 {
+        for _ in 0..4 {
             let answers = at_once((0..8).map(|_| ask(&world))).await;
             sent += answers.iter().filter(|answer| answer.is_ok()).count();
-            world.pass(MINUTE * 9 + SECOND * 59);
+            world.pass(MINUTE);
         }
         let written: Vec<Done> = world.table.done();
         let generations: BTreeSet<u64> = written
