@@ -159,7 +159,7 @@ async fn items_hold_what_the_design_says() {
             "lang": "de-DE", "brand": "ExampleCorp", "ttl": ttl(OPENING.expires), "mid": "m1",
             "lr": "g", "lo": "invalid", "la": START.0.to_string(),
             "vk": "winner", "vc": "code", "va": at(MINUTE).0.to_string(), "claimed": "claimant",
-            "used": [format!("{} code", at(61 * MINUTE).0)],
+            "used": [format!("{} code", at(121 * MINUTE).0)],
         })
     );
     for request in emulator.requests() {
