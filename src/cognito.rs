@@ -4,6 +4,7 @@
 //! to them, and what an emulator leaves out or sets to null, does no harm.
 
 use crate::error::Error;
+use crate::http::parsed;
 use crate::ledger::Millis;
 use crate::otp::Otp;
 use crate::phone::PhoneNumber;
@@ -525,8 +526,4 @@ fn read_round(round: &RawValue) -> Round {
         result: round.get("challengeResult").and_then(Value::as_bool),
         metadata: text("challengeMetadata"),
     }
-}
-
-fn parsed<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Option<T> {
-    serde_json::from_str(raw?.get()).ok()
 }

@@ -4,6 +4,7 @@ mod body;
 mod origin;
 
 pub use origin::Event;
+pub(crate) use origin::parsed;
 
 use crate::error::{Code, Error};
 use crate::ledger::Phase;

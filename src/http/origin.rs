@@ -338,7 +338,8 @@ fn reason(status: u16) -> &'static str {
     }
 }
 
-fn parsed<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Option<T> {
+/// The value of a raw member, if it is there and of this kind.
+pub(crate) fn parsed<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Option<T> {
     serde_json::from_str(raw?.get()).ok()
 }
 
