@@ -7,18 +7,34 @@ use std::{
 
 use serde::Serialize;
 
-use crate::clock::serialize_rfc3339;
+use crate::{clock::serialize_rfc3339, failure::Service};
 
-/// A code is known by these three together. AWS documents the reference as the key and does not say whether another
-/// number may share it; here it may, and a code proves only the number it was sent to.
+pub(crate) const DIGITS: &str = "0123456789";
+pub(crate) const LETTERS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+pub(crate) const LETTERS_AND_DIGITS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+
+/// How a code is made, and how long it is good for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    /// What it is made of, each as likely as any other; ASCII.
+    pub(crate) characters: &'static str,
+    pub(crate) length: usize,
+    pub(crate) attempts: u32,
+    pub(crate) validity: Duration,
+}
+
+/// A code is known by these together. AWS documents the reference as the key and does not say whether another number may
+/// share it; here it may, and a code proves only the number it was sent to. What one service sent, the other does not know.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CodeKey {
-    /// The Pinpoint application the code was sent with.
+    /// The service that made the code.
+    pub service: Service,
+    /// The Pinpoint application the code was sent with; empty at End User Messaging, which has one key space an account.
     pub application_id: String,
     /// The phone number it was sent to.
     pub to: String,
-    /// The caller's reference.
+    /// The caller's reference; empty if there was none, which End User Messaging alone allows.
     pub reference_id: String,
 }
 
@@ -29,7 +45,7 @@ pub struct IssuedCode {
     /// What it is known by.
     #[serde(flatten)]
     pub key: CodeKey,
-    /// The digits.
+    /// Its digits, or whatever it is made of.
     pub code: String,
     /// From this moment on the code is refused.
     #[serde(serialize_with = "serialize_rfc3339")]
@@ -44,28 +60,22 @@ pub struct IssuedCode {
 pub(crate) struct Codes(HashMap<CodeKey, IssuedCode>);
 
 impl Codes {
-    /// Makes a code of `digits` digits. AWS does not document what a second send under the same reference does to the
+    /// Makes a code. AWS does not document what a second send under the same reference does to the
     /// first code: here the new code replaces it, with its own attempts and validity.
-    pub(crate) fn issue(
-        &mut self,
-        key: CodeKey,
-        digits: usize,
-        attempts: u32,
-        validity: Duration,
-        now: SystemTime,
-    ) -> IssuedCode {
+    pub(crate) fn issue(&mut self, key: CodeKey, rules: Rules, now: SystemTime) -> IssuedCode {
+        let characters = std::iter::repeat_with(|| fastrand::choice(rules.characters.bytes()));
         let issued = IssuedCode {
             key: key.clone(),
-            code: std::iter::repeat_with(|| fastrand::digit(10)).take(digits).collect(),
-            expires_at: now + validity,
-            attempts_left: attempts,
+            code: characters.take(rules.length).flatten().map(char::from).collect(),
+            expires_at: now + rules.validity,
+            attempts_left: rules.attempts,
             used: false,
         };
         self.0.insert(key, issued.clone());
         issued
     }
 
-    /// Whether `guess` is the code. True once; a wrong guess costs an attempt; unknown, expired, used and exhausted
+    /// Whether `guess` is the code, upper and lower case apart. True once; a wrong guess costs an attempt; unknown, expired, used and exhausted
     /// codes are false, and cannot be told from a wrong guess.
     pub(crate) fn verify(&mut self, key: &CodeKey, guess: &str, now: SystemTime) -> bool {
         let Some(issued) = self.0.get_mut(key) else {
@@ -93,10 +103,19 @@ mod tests {
 
     const VALIDITY: Duration = Duration::from_mins(10);
 
+    fn rules(length: usize, attempts: u32) -> Rules {
+        Rules { characters: DIGITS, length, attempts, validity: VALIDITY }
+    }
+
     fn issued(attempts: u32) -> (Codes, CodeKey, String) {
-        let key = CodeKey { application_id: "app".into(), to: "+14255550142".into(), reference_id: "signup".into() };
+        let key = CodeKey {
+            service: Service::Pinpoint,
+            application_id: "app".into(),
+            to: "+14255550142".into(),
+            reference_id: "signup".into(),
+        };
         let mut codes = Codes::default();
-        let issued = codes.issue(key.clone(), 6, attempts, VALIDITY, SystemTime::UNIX_EPOCH);
+        let issued = codes.issue(key.clone(), rules(6, attempts), SystemTime::UNIX_EPOCH);
         (codes, key, issued.code)
     }
 
@@ -138,12 +157,13 @@ mod tests {
     }
 
     #[test]
-    fn a_code_proves_only_the_number_the_reference_and_the_application_it_was_sent_with() {
+    fn a_code_proves_only_the_number_reference_application_and_service_it_was_sent_with() {
         let (mut codes, key, code) = issued(3);
         for other in [
             CodeKey { to: "+14255550143".into(), ..key.clone() },
             CodeKey { reference_id: "login".into(), ..key.clone() },
             CodeKey { application_id: "other".into(), ..key.clone() },
+            CodeKey { service: Service::EndUserMessaging, ..key.clone() },
         ] {
             assert!(!codes.verify(&other, &code, SystemTime::UNIX_EPOCH));
         }
@@ -153,24 +173,27 @@ mod tests {
     #[test]
     fn a_second_send_under_the_same_reference_replaces_the_first_code() {
         let (mut codes, key, _) = issued(1);
-        let second = codes.issue(key.clone(), 8, 2, VALIDITY, SystemTime::UNIX_EPOCH).code;
+        let second = codes.issue(key.clone(), rules(8, 2), SystemTime::UNIX_EPOCH).code;
         assert_eq!(second.len(), 8);
         assert!(!codes.verify(&key, &wrong(&second), SystemTime::UNIX_EPOCH));
         assert!(codes.verify(&key, &second, SystemTime::UNIX_EPOCH));
     }
 
     #[test]
-    fn every_digit_occurs_in_every_place() {
+    fn every_character_occurs_in_every_place_as_often_as_any_other() {
         let mut codes = Codes::default();
         let (_, key, _) = issued(1);
-        let mut seen = [[0_u32; 10]; 5];
-        for _ in 0..5_000 {
-            let code = codes.issue(key.clone(), 5, 1, VALIDITY, SystemTime::UNIX_EPOCH).code;
-            for (place, digit) in code.bytes().enumerate() {
-                seen[place][usize::from(digit - b'0')] += 1;
+        for characters in [DIGITS, LETTERS, LETTERS_AND_DIGITS] {
+            let mut seen = vec![[0_u32; 5]; characters.len()];
+            for _ in 0..500 * characters.len() {
+                let rules = Rules { characters, ..rules(5, 1) };
+                let code = codes.issue(key.clone(), rules, SystemTime::UNIX_EPOCH).code;
+                for (place, character) in code.chars().enumerate() {
+                    seen[characters.find(character).unwrap()][place] += 1;
+                }
             }
+            // 500 expected; 350 is more than six standard deviations away.
+            assert!(seen.iter().flatten().all(|&count| count > 350), "{seen:?}");
         }
-        // 500 expected; 350 is seven standard deviations away.
-        assert!(seen.iter().flatten().all(|&count| count > 350), "{seen:?}");
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::{Request, State},
+    extract::{Query, Request, State},
     http::{Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::rfc3339,
     desk::{Desk, Recorded},
-    failure::{Failure, Operation, Queued, Times},
+    failure::{Failure, Operation, Queued, Service, Times},
     scenarios::{Outcome, scenarios},
 };
 
@@ -76,11 +76,16 @@ async fn advance(State(desk): State<Arc<Desk>>, Json(by): Json<Advance>) -> Json
 pub(crate) struct Queues {
     send: Vec<Queued>,
     verify: Vec<Queued>,
+    feedback: Vec<Queued>,
 }
 
 impl Queues {
     pub(crate) fn of(desk: &Desk) -> Self {
-        Self { send: desk.queued(Operation::Send), verify: desk.queued(Operation::Verify) }
+        Self {
+            send: desk.queued(Operation::Send),
+            verify: desk.queued(Operation::Verify),
+            feedback: desk.queued(Operation::Feedback),
+        }
     }
 }
 
@@ -94,6 +99,7 @@ struct Failures {
 struct Available {
     send: Vec<Described>,
     verify: Vec<Described>,
+    feedback: Vec<Described>,
 }
 
 #[derive(Serialize)]
@@ -102,17 +108,29 @@ struct Described {
     failure: Failure,
 }
 
-async fn failures(State(desk): State<Arc<Desk>>) -> Json<Failures> {
-    let available = |operation| {
+/// Whose failures or numbers are asked for; without it, those of the service that the page is about.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Of {
+    service: Option<Service>,
+}
+
+async fn failures(State(desk): State<Arc<Desk>>, Query(of): Query<Of>) -> Json<Failures> {
+    let service = of.service.unwrap_or_else(|| desk.described());
+    let available = |service, operation| {
         Failure::all()
             .into_iter()
-            .filter(|failure| failure.applies_to(operation))
-            .map(|failure| Described { sees: failure.sees(), failure })
+            .filter(|failure| failure.applies_to(service, operation))
+            .map(|failure| Described { sees: failure.sees(service), failure })
             .collect()
     };
     Json(Failures {
         queued: Queues::of(&desk),
-        available: Available { send: available(Operation::Send), verify: available(Operation::Verify) },
+        available: Available {
+            send: available(service, Operation::Send),
+            verify: available(service, Operation::Verify),
+            feedback: available(Service::PinpointSmsVoiceV2, Operation::Feedback),
+        },
     })
 }
 
@@ -130,8 +148,8 @@ fn once() -> Times {
 }
 
 async fn fail(State(desk): State<Arc<Desk>>, Json(fail): Json<Fail>) -> Response {
-    if !fail.failure.applies_to(fail.operation) {
-        return (StatusCode::UNPROCESSABLE_ENTITY, "Only sending can fail like this.\n").into_response();
+    if !fail.failure.exists_for(fail.operation) {
+        return (StatusCode::UNPROCESSABLE_ENTITY, "This operation cannot fail like this.\n").into_response();
     }
     desk.fail(fail.operation, fail.failure, fail.times);
     Json(Queues::of(&desk)).into_response()
@@ -155,14 +173,15 @@ struct OnTheList {
     sees: &'static str,
 }
 
-async fn listed() -> Json<Scenarios> {
+async fn listed(State(desk): State<Arc<Desk>>, Query(of): Query<Of>) -> Json<Scenarios> {
+    let service = of.service.unwrap_or_else(|| desk.described());
     let scenarios = scenarios()
         .iter()
         .map(|scenario| OnTheList {
             number: scenario.number,
             operation: scenario.operation,
-            outcome: &scenario.outcome,
-            sees: scenario.outcome.sees(),
+            outcome: scenario.outcome_at(service),
+            sees: scenario.outcome_at(service).sees(service),
         })
         .collect();
     Json(Scenarios { scenarios })
@@ -178,12 +197,15 @@ struct Requests {
 struct Counts {
     send: usize,
     verify: usize,
+    feedback: usize,
 }
 
 async fn requests(State(desk): State<Arc<Desk>>) -> Json<Requests> {
     let requests = desk.requests();
     let count = |operation| requests.iter().filter(|request| request.operation == operation).count();
-    Json(Requests { counts: Counts { send: count(Operation::Send), verify: count(Operation::Verify) }, requests })
+    let counts =
+        Counts { send: count(Operation::Send), verify: count(Operation::Verify), feedback: count(Operation::Feedback) };
+    Json(Requests { counts, requests })
 }
 
 #[derive(Deserialize)]

@@ -13,52 +13,22 @@ use tokio::sync::watch;
 
 use crate::{
     clock::{Clock, serialize_rfc3339},
-    codes::{CodeKey, Codes, IssuedCode},
-    failure::{Failure, Failures, Operation, Queued, Times},
-    texts,
+    codes::{CodeKey, Codes, IssuedCode, Rules},
+    failure::{Failure, Failures, Operation, Queued, Service, Times},
+    message::{Channel, Content, Feedback, Message},
 };
 
-/// A text on the phone. `Debug` and the JSON show number and code: this is a simulator, nobody's secret is in it.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Message {
-    /// Counts up from 1; a later message has a higher one.
-    pub id: u64,
-    /// The phone number it was sent to.
-    pub to: String,
-    /// The origination identity it came from.
-    pub from: String,
-    /// The brand name in the text.
-    pub brand: String,
-    /// The language of the text, as in the API (`pt-BR`).
-    pub language: String,
-    /// What the person reads.
-    pub text: String,
-    /// The code in the text.
-    pub code: String,
-    /// The caller's reference.
-    pub reference_id: String,
-    /// Always `sms`: the OTP API has no other channel.
-    pub channel: &'static str,
-    /// When it was sent, by the simulator's clock.
-    #[serde(serialize_with = "serialize_rfc3339")]
-    pub sent_at: SystemTime,
-    /// From this moment on the code is refused, by the simulator's clock.
-    #[serde(serialize_with = "serialize_rfc3339")]
-    pub expires_at: SystemTime,
-    /// The id that the answer to the caller carried.
-    pub message_id: String,
-}
-
-/// A request that reached the service, whatever became of it.
+/// A request that reached a service, whatever became of it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Recorded {
+    /// Which service.
+    pub service: Service,
     /// Which call.
     pub operation: Operation,
     /// The HTTP method; `POST` for every well-made request.
     pub method: String,
-    /// The application id in the path.
+    /// The application id in the path; empty where the service has none.
     pub application_id: String,
     /// When its headers had arrived, by the simulator's clock.
     #[serde(serialize_with = "serialize_rfc3339")]
@@ -74,11 +44,8 @@ pub struct Recorded {
 pub(crate) struct SendRequest {
     pub(crate) key: CodeKey,
     pub(crate) from: String,
-    pub(crate) brand: String,
-    pub(crate) language: String,
-    pub(crate) digits: usize,
-    pub(crate) validity: Duration,
-    pub(crate) attempts: u32,
+    pub(crate) rules: Rules,
+    pub(crate) content: Content,
 }
 
 /// What the desk says to a request whose headers have arrived.
@@ -108,6 +75,8 @@ struct State {
     /// None: every application id is known.
     applications: Option<BTreeSet<String>>,
     suggestion: Option<String>,
+    /// None: Pinpoint.
+    described: Option<Service>,
 }
 
 impl Desk {
@@ -119,6 +88,7 @@ impl Desk {
     /// failure that is meant for it.
     pub(crate) fn arrived(
         &self,
+        service: Service,
         operation: Operation,
         method: &Method,
         application_id: &str,
@@ -128,6 +98,7 @@ impl Desk {
         state.arrivals += 1;
         let number = state.arrivals;
         let recorded = Recorded {
+            service,
             operation,
             method: method.to_string(),
             application_id: application_id.to_owned(),
@@ -136,7 +107,7 @@ impl Desk {
             body: Value::Null,
         };
         state.requests.insert(number, recorded);
-        let failure = state.failures.take(operation);
+        let failure = state.failures.take(service, operation);
         Arrival { number, failure }
     }
 
@@ -151,27 +122,58 @@ impl Desk {
         self.state().applications.as_ref().is_none_or(|known| known.contains(application_id))
     }
 
-    /// Makes a code and puts the text into the inbox.
+    /// Makes a code and puts the message into the inbox.
     pub(crate) fn send(&self, request: SendRequest, message_id: String) {
         let mut state = self.change();
         let now = state.clock.now();
-        let issued = state.codes.issue(request.key, request.digits, request.attempts, request.validity, now);
+        let issued = state.codes.issue(request.key, request.rules, now);
         let id = state.messages.last().map_or(1, |last| last.id + 1);
-        let text = texts::text(&request.language, &request.brand, &issued.code).unwrap_or_default();
+        let text = request.content.with(&issued.code).unwrap_or_default();
+        let (mut brand, mut language) = (String::new(), String::new());
+        let (mut voice_id, mut template) = (None, None);
+        let channel = match request.content {
+            Content::Branded { brand: by, language: of } => {
+                (brand, language) = (by, of);
+                Channel::Sms
+            }
+            Content::Text { .. } => Channel::Sms,
+            Content::Call { language: of, voice_id: by, .. } => {
+                (language, voice_id) = (of, by);
+                Channel::Voice
+            }
+            Content::WhatsApp { language: of, template: name } => {
+                (language, template) = (of, Some(name));
+                Channel::WhatsApp
+            }
+        };
         state.messages.push(Message {
             id,
+            service: issued.key.service,
+            channel,
             to: issued.key.to,
             from: request.from,
-            brand: request.brand,
-            language: request.language,
+            brand,
+            language,
             text,
             code: issued.code,
             reference_id: issued.key.reference_id,
-            channel: "sms",
+            voice_id,
+            template,
             sent_at: now,
             expires_at: issued.expires_at,
             message_id,
+            feedback: None,
         });
+    }
+
+    /// Writes down what became of a message of End User Messaging; false if there is none with this id.
+    pub(crate) fn feedback(&self, message_id: &str, feedback: Feedback) -> bool {
+        let mut state = self.change();
+        let message = state
+            .messages
+            .iter_mut()
+            .find(|message| message.service == Service::EndUserMessaging && message.message_id == message_id);
+        message.map(|message| message.feedback = Some(feedback)).is_some()
     }
 
     pub(crate) fn verify(&self, key: &CodeKey, guess: &str) -> bool {
@@ -225,6 +227,15 @@ impl Desk {
         self.state().suggestion.clone()
     }
 
+    pub(crate) fn describe(&self, service: Service) {
+        self.change().described = Some(service);
+    }
+
+    /// The service whose failures and numbers are listed.
+    pub(crate) fn described(&self) -> Service {
+        self.state().described.unwrap_or(Service::Pinpoint)
+    }
+
     pub(crate) fn now(&self) -> SystemTime {
         self.state().clock.now()
     }
@@ -239,7 +250,12 @@ impl Desk {
 
     pub(crate) fn reset(&self) {
         let mut state = self.change();
-        *state = State { arrivals: state.arrivals, suggestion: state.suggestion.take(), ..State::default() };
+        *state = State {
+            arrivals: state.arrivals,
+            suggestion: state.suggestion.take(),
+            described: state.described,
+            ..State::default()
+        };
     }
 
     /// Reports every change to what a person sees; several may come as one.

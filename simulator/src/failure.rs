@@ -8,70 +8,114 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// One of the two calls of the OTP API.
+/// One of the services that are spoken here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Service {
+    /// Amazon Pinpoint's OTP API. In JSON: `pinpoint`.
+    Pinpoint,
+    /// The code verification of AWS End User Messaging. In JSON: `end-user-messaging`.
+    EndUserMessaging,
+    /// Amazon Pinpoint SMS Voice V2, for what became of a message of End User Messaging. In JSON:
+    /// `pinpoint-sms-voice-v2`.
+    PinpointSmsVoiceV2,
+}
+
+impl Service {
+    /// Every service.
+    pub const ALL: [Self; 3] = [Self::Pinpoint, Self::EndUserMessaging, Self::PinpointSmsVoiceV2];
+}
+
+/// What a request asks a service to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Operation {
-    /// `SendOTPMessage`: `POST /v1/apps/{application-id}/otp`.
+    /// To send a code: Pinpoint's `SendOTPMessage`, End User Messaging's `SendNotifyCodeVerification`.
     Send,
-    /// `VerifyOTPMessage`: `POST /v1/apps/{application-id}/verify-otp`.
+    /// To check a code: Pinpoint's `VerifyOTPMessage`, End User Messaging's `ValidateNotifyCodeVerification`.
     Verify,
+    /// To hear whether a code was used: `PutMessageFeedback` of Pinpoint SMS Voice V2.
+    Feedback,
+}
+
+impl Operation {
+    /// Every operation.
+    pub const ALL: [Self; 3] = [Self::Send, Self::Verify, Self::Feedback];
+
+    /// Whether `service` has it.
+    #[must_use]
+    pub fn is_of(self, service: Service) -> bool {
+        (self == Self::Feedback) == (service == Service::PinpointSmsVoiceV2)
+    }
 }
 
 /// What happens to a request instead of, or on top of, the normal answer.
 ///
-/// Whether a text leaves (send) or an attempt is spent (verify) follows one rule: where the request was refused or the
-/// delivery failed, nothing happens; where only the *answer* is late, lost or wrong, it does.
+/// Whether a text leaves (send), an attempt is spent (verify) or the feedback is kept follows one rule: where the request
+/// was refused or the delivery failed, nothing happens; where only the *answer* is late, lost or wrong, it does.
+///
+/// Not every failure exists everywhere ([`applies_to`](Self::applies_to)): a delivery that fails is a 200 with a status at
+/// Pinpoint and an exception at End User Messaging. Where the name of an exception depends on the service, Pinpoint's is
+/// given here, and [`sees`](Self::sees) knows the others. How AWS words the exceptions of End User Messaging is not
+/// documented, so the messages of `OptOut` and `PermanentFailure` are a guess.
 ///
 /// In JSON the names are in kebab case (`"close-after-reading"`), and `Slow` is `{"slow": milliseconds}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Failure {
-    /// Send: no failure at all, `SUCCESSFUL`; to let requests pass before the next failure in the queue.
+    /// Send: no failure at all; to let requests pass before the next failure in the queue.
     Successful,
-    /// Send: 200, `DUPLICATE`.
+    /// Pinpoint, send: 200, `DUPLICATE`.
     Duplicate,
-    /// Send: 200, `OPT_OUT`.
+    /// Send. Pinpoint: 200, `OPT_OUT`. End User Messaging: 409 `ConflictException` whose message alone says that the number
+    /// opted out, and names the number.
     OptOut,
-    /// Send: 200, `PERMANENT_FAILURE`.
+    /// Send. Pinpoint: 200, `PERMANENT_FAILURE`. End User Messaging: 400 `ValidationException` whose message alone says that
+    /// the number is a landline, and names the number.
     PermanentFailure,
-    /// Send: 200, `PERMANENT_FAILURE` whose `StatusMessage` says that the number opted out, and names the number.
+    /// Pinpoint, send: 200, `PERMANENT_FAILURE` whose `StatusMessage` says that the number opted out, and names the number.
     PermanentFailureOptedOut,
-    /// Send: 200, `THROTTLED`.
+    /// Pinpoint, send: 200, `THROTTLED`.
     Throttled,
-    /// Send: 200, `TEMPORARY_FAILURE`.
+    /// Pinpoint, send: 200, `TEMPORARY_FAILURE`.
     TemporaryFailure,
-    /// Send: 200, `UNKNOWN_FAILURE`.
+    /// Pinpoint, send: 200, `UNKNOWN_FAILURE`.
     UnknownFailure,
-    /// Send: 200, a `DeliveryStatus` that no documentation knows.
+    /// 200, a status that no documentation knows. Pinpoint: the `DeliveryStatus` of a send. End User Messaging: the
+    /// `status` of a verify, and an attempt is spent.
     UnheardOfStatus,
-    /// Send: 200, an empty `Result`. The text leaves.
+    /// Pinpoint, send: 200, an empty `Result`. The text leaves.
     MissingResult,
-    /// Send: 200, a `SUCCESSFUL` result for a number that was not asked for, and none other. The text leaves.
+    /// Pinpoint, send: 200, a `SUCCESSFUL` result for a number that was not asked for, and none other. The text leaves.
     ResultOfAnotherNumber,
-    /// Send: 200, a result without `DeliveryStatus`. The text leaves.
+    /// Pinpoint, send: 200, a result without `DeliveryStatus`. The text leaves.
     MissingDeliveryStatus,
-    /// 400 `BadRequestException`.
+    /// 400 `BadRequestException`; elsewhere `ValidationException`.
     BadRequest,
-    /// 403 `ForbiddenException`.
+    /// 403 `ForbiddenException`; elsewhere the same as `AccessDenied`.
     Forbidden,
-    /// 404 `NotFoundException`.
+    /// 404 `NotFoundException`; elsewhere `ResourceNotFoundException`, which End User Messaging's model knows for a send
+    /// alone.
     NotFound,
-    /// 405 `MethodNotAllowedException`.
+    /// Pinpoint: 405 `MethodNotAllowedException`.
     MethodNotAllowed,
-    /// 413 `PayloadTooLargeException`.
+    /// Pinpoint: 413 `PayloadTooLargeException`.
     PayloadTooLarge,
-    /// 429 `TooManyRequestsException`.
+    /// End User Messaging, send: 409 `ConflictException`.
+    Conflict,
+    /// End User Messaging, send: 400 `ServiceQuotaExceededException`.
+    ServiceQuotaExceeded,
+    /// 429 `TooManyRequestsException`; elsewhere `ThrottlingException`.
     TooManyRequests,
-    /// 500 `InternalServerErrorException`.
+    /// 500 `InternalServerErrorException`; elsewhere `InternalServerException`.
     InternalServerError,
-    /// 500 `InternalServerErrorException`, but the request was carried out.
+    /// As `InternalServerError`, but the request was carried out.
     InternalServerErrorAfterwards,
-    /// 503 `ServiceUnavailableException`, which the service model does not know.
+    /// 503 `ServiceUnavailableException`, which no service model knows.
     ServiceUnavailable,
-    /// 403 `AccessDeniedException`, which the service model does not know: a missing IAM permission.
+    /// 403 `AccessDeniedException`, a missing IAM permission; Pinpoint's service model does not know it.
     AccessDenied,
-    /// 403 `UnrecognizedClientException`, which the service model does not know: credentials of no account.
+    /// 403 `UnrecognizedClientException`, which no service model knows: credentials of no account.
     UnrecognizedClient,
     /// The normal answer, this much later (wall time, not the simulator's clock).
     Slow(#[serde(with = "milliseconds")] Duration),
@@ -89,17 +133,17 @@ pub enum Failure {
     EmptyBody,
     /// 200 with `[]`. The request is carried out.
     JsonArray,
-    /// 200 with `{}`: no `Result`, or no `Valid`. The request is carried out.
+    /// 200 with `{}`: no `Result` or `Valid`, no `messageId` or `status`. The request is carried out.
     EmptyObject,
-    /// 200 with the answer inside the wrapper that boto3 shows and the wire does not have: `{"VerificationResponse":
-    /// {"Valid": true}}`, `{"MessageResponse": {…}}`. The request is carried out.
+    /// Pinpoint: 200 with the answer inside the wrapper that boto3 shows and the wire does not have:
+    /// `{"VerificationResponse": {"Valid": true}}`, `{"MessageResponse": {…}}`. The request is carried out.
     Wrapped,
 }
 
 impl Failure {
     /// Every failure; `Slow` by three seconds.
     #[must_use]
-    pub fn all() -> [Self; 33] {
+    pub fn all() -> [Self; 35] {
         [
             Self::Successful,
             Self::Duplicate,
@@ -118,6 +162,8 @@ impl Failure {
             Self::NotFound,
             Self::MethodNotAllowed,
             Self::PayloadTooLarge,
+            Self::Conflict,
+            Self::ServiceQuotaExceeded,
             Self::TooManyRequests,
             Self::InternalServerError,
             Self::InternalServerErrorAfterwards,
@@ -137,54 +183,87 @@ impl Failure {
         ]
     }
 
-    /// Whether the failure makes sense for `operation`: the delivery of a text cannot fail when a code is verified.
+    /// Whether the failure exists for `operation` at `service`: the delivery of a text cannot fail when a code is verified.
     #[must_use]
-    pub fn applies_to(&self, operation: Operation) -> bool {
-        operation == Operation::Send
-            || !matches!(
-                self,
-                Self::Successful
-                    | Self::Duplicate
-                    | Self::OptOut
-                    | Self::PermanentFailure
-                    | Self::PermanentFailureOptedOut
-                    | Self::Throttled
-                    | Self::TemporaryFailure
-                    | Self::UnknownFailure
-                    | Self::UnheardOfStatus
-                    | Self::MissingResult
-                    | Self::ResultOfAnotherNumber
-                    | Self::MissingDeliveryStatus
-            )
+    pub fn applies_to(&self, service: Service, operation: Operation) -> bool {
+        let exists = match self {
+            Self::Duplicate
+            | Self::PermanentFailureOptedOut
+            | Self::Throttled
+            | Self::TemporaryFailure
+            | Self::UnknownFailure
+            | Self::MissingResult
+            | Self::ResultOfAnotherNumber
+            | Self::MissingDeliveryStatus => service == Service::Pinpoint && operation == Operation::Send,
+            Self::Successful | Self::OptOut | Self::PermanentFailure => operation == Operation::Send,
+            Self::UnheardOfStatus => matches!(
+                (service, operation),
+                (Service::Pinpoint, Operation::Send) | (Service::EndUserMessaging, Operation::Verify)
+            ),
+            Self::MethodNotAllowed | Self::PayloadTooLarge | Self::Wrapped => service == Service::Pinpoint,
+            Self::Conflict | Self::ServiceQuotaExceeded => {
+                service == Service::EndUserMessaging && operation == Operation::Send
+            }
+            _ => true,
+        };
+        exists && operation.is_of(service)
     }
 
-    /// What the client sees, in a few words for a person.
+    /// Whether the failure exists for `operation` at any service.
     #[must_use]
-    pub fn sees(&self) -> &'static str {
+    pub fn exists_for(&self, operation: Operation) -> bool {
+        Service::ALL.into_iter().any(|service| self.applies_to(service, operation))
+    }
+
+    /// What a client of `service` sees, in a few words for a person; where the failure does not apply, Pinpoint's.
+    #[must_use]
+    pub fn sees(&self, service: Service) -> &'static str {
+        let at = |pinpoint, end_user_messaging, sms_voice| match service {
+            Service::Pinpoint => pinpoint,
+            Service::EndUserMessaging => end_user_messaging,
+            Service::PinpointSmsVoiceV2 => sms_voice,
+        };
+        let of_eum = |pinpoint, end_user_messaging| at(pinpoint, end_user_messaging, pinpoint);
         match self {
-            Self::Successful => "200, SUCCESSFUL",
+            Self::Successful => of_eum("200, SUCCESSFUL", "200, sent"),
             Self::Duplicate => "200, DUPLICATE",
-            Self::OptOut => "200, OPT_OUT",
-            Self::PermanentFailure => "200, PERMANENT_FAILURE",
+            Self::OptOut => of_eum("200, OPT_OUT", "409 ConflictException, message says opted out"),
+            Self::PermanentFailure => {
+                of_eum("200, PERMANENT_FAILURE", "400 ValidationException, message says landline")
+            }
             Self::PermanentFailureOptedOut => "200, PERMANENT_FAILURE, message says opted out",
             Self::Throttled => "200, THROTTLED",
             Self::TemporaryFailure => "200, TEMPORARY_FAILURE",
             Self::UnknownFailure => "200, UNKNOWN_FAILURE",
-            Self::UnheardOfStatus => "200, a DeliveryStatus nobody knows",
+            Self::UnheardOfStatus => of_eum("200, a DeliveryStatus nobody knows", "200, a status nobody knows"),
             Self::MissingResult => "200, Result is empty",
             Self::ResultOfAnotherNumber => "200, Result names another number",
             Self::MissingDeliveryStatus => "200, no DeliveryStatus",
-            Self::BadRequest => "400 BadRequestException",
-            Self::Forbidden => "403 ForbiddenException",
-            Self::NotFound => "404 NotFoundException",
+            Self::BadRequest => at("400 BadRequestException", "400 ValidationException", "400 ValidationException"),
+            Self::Forbidden => at("403 ForbiddenException", "403 AccessDeniedException", "400 AccessDeniedException"),
+            Self::NotFound => {
+                at("404 NotFoundException", "404 ResourceNotFoundException", "400 ResourceNotFoundException")
+            }
             Self::MethodNotAllowed => "405 MethodNotAllowedException",
             Self::PayloadTooLarge => "413 PayloadTooLargeException",
-            Self::TooManyRequests => "429 TooManyRequestsException",
-            Self::InternalServerError => "500 InternalServerErrorException",
+            Self::Conflict => "409 ConflictException",
+            Self::ServiceQuotaExceeded => "400 ServiceQuotaExceededException",
+            Self::TooManyRequests => {
+                at("429 TooManyRequestsException", "429 ThrottlingException", "400 ThrottlingException")
+            }
+            Self::InternalServerError => {
+                at("500 InternalServerErrorException", "500 InternalServerException", "500 InternalServerException")
+            }
             Self::InternalServerErrorAfterwards => "500, but it was carried out",
             Self::ServiceUnavailable => "503 ServiceUnavailableException",
-            Self::AccessDenied => "403 AccessDeniedException",
-            Self::UnrecognizedClient => "403 UnrecognizedClientException",
+            Self::AccessDenied => {
+                at("403 AccessDeniedException", "403 AccessDeniedException", "400 AccessDeniedException")
+            }
+            Self::UnrecognizedClient => at(
+                "403 UnrecognizedClientException",
+                "403 UnrecognizedClientException",
+                "400 UnrecognizedClientException",
+            ),
             Self::Slow(_) => "the normal answer, late",
             Self::Hang => "no answer, ever",
             Self::CloseAfterReading => "connection closed, but it was carried out",
@@ -231,15 +310,17 @@ impl Failures {
         self.0.entry(operation).or_default().push_back(Queued { failure, times });
     }
 
-    /// The failure of the request that has just arrived.
-    pub(crate) fn take(&mut self, operation: Operation) -> Option<Failure> {
+    /// The failure of the request that has just arrived: the first that exists at its service. The others wait for a
+    /// request that they can happen to.
+    pub(crate) fn take(&mut self, service: Service, operation: Operation) -> Option<Failure> {
         let queue = self.0.get_mut(&operation)?;
-        let first = queue.front_mut()?;
+        let place = queue.iter().position(|queued| queued.failure.applies_to(service, operation))?;
+        let first = queue.get_mut(place)?;
         let failure = first.failure.clone();
         if let Times::Exactly(times) = first.times {
             match NonZeroU32::new(times.get() - 1) {
                 Some(left) => first.times = Times::Exactly(left),
-                None => drop(queue.pop_front()),
+                None => drop(queue.remove(place)),
             }
         }
         Some(failure)

@@ -35,8 +35,8 @@ use tokio::task::JoinHandle;
 use crate::{
     clock::{Clock, epoch_millis},
     desk::joined,
-    pinpoint::random_id,
     server::{Peer, loopback_only, serve},
+    wire::random_id,
 };
 
 /// API Gateway's limits.

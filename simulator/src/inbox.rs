@@ -15,12 +15,7 @@ use axum::{
 use futures_util::{Stream, stream};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    clock::epoch_millis,
-    control::Queues,
-    desk::{Desk, Message},
-    pinpoint::random_id,
-};
+use crate::{clock::epoch_millis, control::Queues, desk::Desk, message::Message, wire::random_id};
 
 /// The page shows this many; `GET /inbox` gives all.
 const ON_THE_PAGE: usize = 50;

@@ -1,12 +1,13 @@
-//! AWS on your desk: Amazon Pinpoint's OTP API as a local server, with an inbox page instead of a phone, API Gateway in
-//! front of a handler, and the [ledger in memory](MemoryLedger).
+//! AWS on your desk: Amazon Pinpoint's OTP API and the code verification of AWS End User Messaging as a local server, with
+//! an inbox page instead of a phone, API Gateway in front of a handler, and the [ledger in memory](MemoryLedger).
 //!
 //! ```no_run
 //! # async fn example() -> std::io::Result<()> {
 //! use simulator::{Failure, Operation, Simulator};
 //!
 //! let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await?;
-//! // Point a client at `simulator.url()` (for the AWS SDKs: AWS_ENDPOINT_URL_PINPOINT), let it send, and read the code:
+//! // Point a client at `simulator.url()` (for the AWS SDKs: AWS_ENDPOINT_URL_PINPOINT, AWS_ENDPOINT_URL_ENDUSERMESSAGING,
+//! // AWS_ENDPOINT_URL_PINPOINT_SMS_VOICE_V2), let it send, and read the code:
 //! let message = simulator.newest_to("+14255550142");
 //! simulator.fail_next(Operation::Send, Failure::Throttled);
 //! # Ok(())
@@ -19,19 +20,26 @@
 //! |---|---|
 //! | `POST /v1/apps/{application-id}/otp` | `SendOTPMessage` |
 //! | `POST /v1/apps/{application-id}/verify-otp` | `VerifyOTPMessage` |
+//! | `POST /v1/notify-code-verifications/send` | `SendNotifyCodeVerification` |
+//! | `POST /v1/notify-code-verifications/validate` | `ValidateNotifyCodeVerification` |
+//! | `POST /`, `x-amz-target: PinpointSMSVoiceV2.PutMessageFeedback` | `PutMessageFeedback` |
 //! | `GET /` | the inbox page |
 //! | `GET /inbox`, `GET /inbox?to=+14255550142` | `{"messages": […]}`, newest first |
 //! | `GET /inbox/updates` | the same and more as server-sent events, after every change |
 //!
-//! Bodies, headers and errors are those of the real service, so that neither boto3 nor the AWS SDKs can tell. Differences:
+//! Bodies, headers and errors are those of the real services, so that neither boto3 nor the AWS SDKs can tell. Differences:
 //!
-//! - A request must carry a Signature Version 4 whose scope names `mobiletargeting`, as a client makes it with any
-//!   credentials. The signature itself is **not** verified.
-//! - Any application id is known, until [`Simulator::know_only_applications`] says otherwise.
-//! - Where AWS documents nothing, this is a guess: absent optional members mean `CodeLength` 6, `ValidityPeriod` 15
-//!   (minutes), `AllowedAttempts` 3, `Language` `en-US`; a second send under the same reference replaces the first code; a
-//!   right code is accepted once; an unknown reference is `Valid: false`. The texts other than the English one are
-//!   [our own wording](mod@crate::texts).
+//! - A request must carry a Signature Version 4 whose scope names the service (`mobiletargeting`, `end-user-messaging`,
+//!   `sms-voice`), as a client makes it with any credentials. The signature itself is **not** verified.
+//! - Any application id is known, until [`Simulator::know_only_applications`] says otherwise. No configuration and no
+//!   managed template of End User Messaging is known: the template must be in the request.
+//! - Where AWS documents nothing, this is a guess. Of both services: a second send under the same reference replaces the
+//!   first code; a right code is accepted once, in the case it was sent in; an unknown reference is a wrong guess; a code
+//!   is known by its reference and its number, to the service alone that sent it. Of Pinpoint: absent optional members mean
+//!   `CodeLength` 6, `ValidityPeriod` 15 (minutes), `AllowedAttempts` 3, `Language` `en-US`, and the texts other than the
+//!   English one are [our own wording](mod@crate::texts). Of End User Messaging: a template for a call that is said to be
+//!   SSML and is none is refused; how a number that opted out or is a landline is told ([`Failure`]); the text of a
+//!   WhatsApp message, which is Meta's. Feedback is taken for messages of End User Messaging alone, and the last one counts.
 //!
 //! Time is the simulator's own: wall time, until [`Simulator::advance`] moves it forward.
 //!
@@ -60,7 +68,8 @@
 //! | `+14255550156` | `+14255550166` | connection closed, but it was carried out |
 //! | – | `+14255550167` | 200, `Valid` is false, whatever the guess |
 //!
-//! Any other area code does the same ([why](scenarios())), every other number is an ordinary one, and late is by three
+//! That is Pinpoint. End User Messaging has the same, or what comes nearest to it ([`Scenario::outcome_at`]). Any other area
+//! code does the same ([why](scenarios())), every other number is an ordinary one, and late is by three
 //! seconds. A failure that is [queued](Simulator::fail_next) goes before the number's own; so `Failure::Successful` lets
 //! one send to it pass. Whether a text leaves or an attempt is spent follows the rule of [`Failure`].
 //!
@@ -72,13 +81,16 @@
 //! |---|---|---|
 //! | `GET /simulator/clock` | | `{"now": "2026-11-23T10:15:00Z", "offsetSeconds": 0}` |
 //! | `POST /simulator/clock` | `{"advanceSeconds": 600}` | likewise |
-//! | `GET /simulator/failures` | | `{"queued": {"send": […], "verify": […]}, "available": {…}}`: what is to come, and every failure there is |
-//! | `POST /simulator/failures` | `{"operation": "send", "failure": "throttled", "times": 2}` | `{"send": […], "verify": […]}`: what is to come |
+//! | `GET /simulator/failures` | | `{"queued": {"send": […], "verify": […], "feedback": […]}, "available": {…}}`: what is to come, and every failure there is |
+//! | `POST /simulator/failures` | `{"operation": "send", "failure": "throttled", "times": 2}` | `{"send": […], "verify": […], "feedback": […]}`: what is to come |
 //! | `DELETE /simulator/failures` | | likewise, empty |
 //! | `GET /simulator/scenarios` | | `{"scenarios": [{"number": "+14255550110", "operation": "send", "outcome": "opt-out", "sees": "200, OPT_OUT"}, …]}` |
-//! | `GET /simulator/requests` | | `{"counts": {"send": 1, "verify": 0}, "requests": […]}` |
+//! | `GET /simulator/requests` | | `{"counts": {"send": 1, "verify": 0, "feedback": 0}, "requests": […]}` |
 //! | `POST /simulator/applications` | `{"known": ["an-application-id"]}`, or `{"known": null}` for any | 204 |
 //! | `POST /simulator/reset` | | 204 |
+//!
+//! Failures and scenarios are those of the service that [`Simulator::describe`] chose, by default Pinpoint; with
+//! `?service=end-user-messaging` or `?service=pinpoint` they are that one's.
 //!
 //! `times` is a number or `"until-cleared"`, by default 1; the names of the failures are those of [`Failure`] in kebab
 //! case, and `{"slow": 1500}` is in milliseconds.
@@ -89,20 +101,26 @@ mod clock;
 mod codes;
 mod control;
 mod desk;
+mod end_user_messaging;
 mod failure;
 mod inbox;
 mod memory;
+mod message;
 mod pinpoint;
 mod scenarios;
 mod server;
 mod simulator;
+mod sms_voice;
+mod ssml;
 pub mod texts;
+mod wire;
 
 pub use self::{
     codes::{CodeKey, IssuedCode},
-    desk::{Message, Recorded},
-    failure::{Failure, Operation, Queued, Times},
+    desk::Recorded,
+    failure::{Failure, Operation, Queued, Service, Times},
     memory::MemoryLedger,
+    message::{Channel, Feedback, Message},
     scenarios::{Outcome, Scenario, scenarios},
     server::{Bound, bind_or_next},
     simulator::Simulator,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::failure::{Failure, Operation};
+use crate::failure::{Failure, Operation, Service};
 
 /// A number whose requests never go the normal way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,8 +13,30 @@ pub struct Scenario {
     pub number: &'static str,
     /// The requests it holds for; those of the other operation are answered as for any number.
     pub operation: Operation,
-    /// What happens to each of them.
+    /// What happens to each of them at Pinpoint; [`outcome_at`](Self::outcome_at) knows of other services.
     pub outcome: Outcome,
+    /// What comes nearest to it at End User Messaging, if it does not exist there.
+    elsewhere: Option<Outcome>,
+}
+
+impl Scenario {
+    /// What happens to each of them at `service`: at End User Messaging the same, or what comes nearest to it there.
+    #[must_use]
+    pub fn outcome_at(&self, service: Service) -> &Outcome {
+        match &self.elsewhere {
+            Some(elsewhere) if service == Service::EndUserMessaging => elsewhere,
+            _ => &self.outcome,
+        }
+    }
+
+    const fn elsewhere(self, failure: Failure) -> Self {
+        Self {
+            number: self.number,
+            operation: self.operation,
+            outcome: self.outcome,
+            elsewhere: Some(Outcome::Failure(failure)),
+        }
+    }
 }
 
 /// What happens to every request of a scenario. In JSON: the name of the failure, or `"every-guess-is-wrong"`.
@@ -29,12 +51,13 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// What the client sees, in a few words for a person.
+    /// What a client of `service` sees, in a few words for a person.
     #[must_use]
-    pub fn sees(&self) -> &'static str {
-        match self {
-            Self::EveryGuessIsWrong => "200, Valid is false, whatever the guess",
-            Self::Failure(failure) => failure.sees(),
+    pub fn sees(&self, service: Service) -> &'static str {
+        match (self, service) {
+            (Self::EveryGuessIsWrong, Service::EndUserMessaging) => "200, INVALID, whatever the guess",
+            (Self::EveryGuessIsWrong, _) => "200, Valid is false, whatever the guess",
+            (Self::Failure(failure), _) => failure.sees(service),
         }
     }
 }
@@ -48,11 +71,11 @@ const AREA: &str = "+1425";
 static SCENARIOS: [Scenario; 22] = [
     send("+14255550110", Failure::OptOut),
     send("+14255550111", Failure::PermanentFailure),
-    send("+14255550112", Failure::PermanentFailureOptedOut),
-    send("+14255550113", Failure::Throttled),
-    send("+14255550114", Failure::TemporaryFailure),
-    send("+14255550115", Failure::UnknownFailure),
-    send("+14255550116", Failure::Duplicate),
+    send("+14255550112", Failure::PermanentFailureOptedOut).elsewhere(Failure::OptOut),
+    send("+14255550113", Failure::Throttled).elsewhere(Failure::TooManyRequests),
+    send("+14255550114", Failure::TemporaryFailure).elsewhere(Failure::ServiceUnavailable),
+    send("+14255550115", Failure::UnknownFailure).elsewhere(Failure::InternalServerError),
+    send("+14255550116", Failure::Duplicate).elsewhere(Failure::Conflict),
     send("+14255550150", Failure::InternalServerError),
     send("+14255550151", Failure::TooManyRequests),
     send("+14255550152", Failure::AccessDenied),
@@ -74,11 +97,11 @@ static SCENARIOS: [Scenario; 22] = [
 const LATE: Duration = Duration::from_secs(3);
 
 const fn send(number: &'static str, failure: Failure) -> Scenario {
-    Scenario { number, operation: Operation::Send, outcome: Outcome::Failure(failure) }
+    Scenario { number, operation: Operation::Send, outcome: Outcome::Failure(failure), elsewhere: None }
 }
 
 const fn verify(number: &'static str, outcome: Outcome) -> Scenario {
-    Scenario { number, operation: Operation::Verify, outcome }
+    Scenario { number, operation: Operation::Verify, outcome, elsewhere: None }
 }
 
 /// The scenario numbers, in ascending order: of the block 555-0100 to 555-0199, which is kept for fiction and belongs to
@@ -92,8 +115,8 @@ pub fn scenarios() -> &'static [Scenario] {
     &SCENARIOS
 }
 
-/// What happens to a request for this number, if it is a scenario.
-pub(crate) fn outcome(operation: Operation, number: &str) -> Option<&'static Outcome> {
+/// What happens at this service to a request for this number, if it is a scenario.
+pub(crate) fn outcome(service: Service, operation: Operation, number: &str) -> Option<&'static Outcome> {
     let (area, line) = number.strip_prefix("+1")?.split_at_checked(3)?;
     // No area code begins with 0 or 1.
     if !area.bytes().all(|digit| digit.is_ascii_digit()) || area.starts_with(['0', '1']) {
@@ -102,7 +125,7 @@ pub(crate) fn outcome(operation: Operation, number: &str) -> Option<&'static Out
     SCENARIOS
         .iter()
         .find(|scenario| scenario.operation == operation && scenario.number.strip_prefix(AREA) == Some(line))
-        .map(|scenario| &scenario.outcome)
+        .map(|scenario| scenario.outcome_at(service))
 }
 
 #[cfg(test)]
@@ -112,13 +135,15 @@ mod tests {
     #[test]
     fn every_scenario_can_happen_and_has_a_number_of_its_own_in_the_block() {
         assert!(SCENARIOS.is_sorted_by(|one, next| one.number < next.number));
-        for Scenario { number, operation, outcome } in &SCENARIOS {
+        for Scenario { number, operation, .. } in &SCENARIOS {
             assert!(number.len() == 12 && number.starts_with("+142555501"), "{number}");
-            assert_eq!(super::outcome(*operation, number), Some(outcome));
-            match outcome {
-                Outcome::EveryGuessIsWrong => assert_eq!(*operation, Operation::Verify),
-                Outcome::Failure(failure) => {
-                    assert!(failure.applies_to(*operation) && *failure != Failure::CloseBeforeReading, "{number}");
+            for service in [Service::Pinpoint, Service::EndUserMessaging] {
+                match super::outcome(service, *operation, number).unwrap() {
+                    Outcome::EveryGuessIsWrong => assert_eq!(*operation, Operation::Verify),
+                    Outcome::Failure(failure) => {
+                        assert!(failure.applies_to(service, *operation), "{number}");
+                        assert_ne!(*failure, Failure::CloseBeforeReading, "{number}");
+                    }
                 }
             }
         }

@@ -16,10 +16,14 @@ use tokio::{runtime, sync::oneshot};
 use crate::{
     codes::IssuedCode,
     control,
-    desk::{Desk, Message, Recorded},
-    failure::{Failure, Operation, Times},
-    inbox, pinpoint,
+    desk::{Desk, Recorded},
+    end_user_messaging,
+    failure::{Failure, Operation, Service, Times},
+    inbox,
+    message::Message,
+    pinpoint,
     server::{loopback_only, serve},
+    sms_voice,
 };
 
 /// A running simulator. Dropping it closes its connections and frees its port.
@@ -79,29 +83,30 @@ impl Simulator {
         self.address
     }
 
-    /// Every text, newest first.
+    /// Every text, call and chat message, newest first.
     #[must_use]
     pub fn inbox(&self) -> Vec<Message> {
         self.desk.messages()
     }
 
-    /// The newest text to a phone number, spelled as it was sent.
+    /// The newest of them to a phone number, spelled as it was sent.
     #[must_use]
     pub fn newest_to(&self, number: &str) -> Option<Message> {
         self.desk.newest_to(number)
     }
 
-    /// The codes the service remembers, in no order: one per application, number and reference.
+    /// The codes the services remember, in no order: one per service, application, number and reference.
     #[must_use]
     pub fn codes(&self) -> Vec<IssuedCode> {
         self.desk.codes()
     }
 
-    /// Lets the next request fail, after those that are queued already.
+    /// Lets the next request fail, after those that are queued already. A failure that does not exist at a request's
+    /// service ([`Failure::applies_to`]) waits for a request to another.
     ///
     /// # Panics
     ///
-    /// If the failure is one of sending and the operation is not (see [`Failure::applies_to`]).
+    /// If the failure exists for the operation at no service.
     #[track_caller]
     pub fn fail_next(&self, operation: Operation, failure: Failure) {
         self.queue(operation, failure, Times::ONCE);
@@ -129,12 +134,12 @@ impl Simulator {
         self.queue(operation, failure, Times::UntilCleared);
     }
 
-    /// Forgets the failures to come, of both operations. A request that is failing already goes on failing.
+    /// Forgets the failures to come, of all operations. A request that is failing already goes on failing.
     pub fn clear_failures(&self) {
         self.desk.clear_failures();
     }
 
-    /// The requests of this operation that reached the service, oldest first, refused and failed ones included.
+    /// The requests of this operation that reached a service, oldest first, refused and failed ones included.
     #[must_use]
     pub fn requests(&self, operation: Operation) -> Vec<Recorded> {
         let mut requests = self.desk.requests();
@@ -168,6 +173,12 @@ impl Simulator {
         self.desk.suggest(command.into());
     }
 
+    /// The service whose failures and scenario numbers the page lists, and the control API where it is not asked for
+    /// another; without it, Pinpoint. It outlives a reset.
+    pub fn describe(&self, service: Service) {
+        self.desk.describe(service);
+    }
+
     /// Back to the start: no codes, texts, records or failures, wall time, every application id known.
     pub fn reset(&self) {
         self.desk.reset();
@@ -175,7 +186,7 @@ impl Simulator {
 
     #[track_caller]
     fn queue(&self, operation: Operation, failure: Failure, times: Times) {
-        assert!(failure.applies_to(operation), "{operation:?} cannot fail like this: {failure:?}");
+        assert!(failure.exists_for(operation), "{operation:?} cannot fail like this: {failure:?}");
         self.desk.fail(operation, failure, times);
     }
 }
@@ -193,6 +204,8 @@ impl Drop for Simulator {
 fn router(desk: &Arc<Desk>) -> Router {
     Router::new()
         .merge(pinpoint::routes())
+        .merge(end_user_messaging::routes())
+        .merge(sms_voice::routes())
         .merge(inbox::routes())
         .merge(control::routes())
         .fallback(async || (StatusCode::NOT_FOUND, "Nothing here. The inbox is at /.\n"))

@@ -27,7 +27,7 @@ async fn failures_are_queued_listed_and_cleared() {
     assert_eq!(
         post(&simulator, path, &slow).unwrap().json(),
         json!({"send": [{"failure": "too-many-requests", "times": 2}, {"failure": {"slow": 10}, "times": "until-cleared"}],
-               "verify": []})
+               "verify": [], "feedback": []})
     );
     assert_eq!(try_send(&simulator).unwrap().status, 429);
     let listed = get(&simulator, path).json();
@@ -37,7 +37,7 @@ async fn failures_are_queued_listed_and_cleared() {
     );
 
     let cleared = request(simulator.address(), "DELETE", path, &[], b"").unwrap();
-    assert_eq!(cleared.json(), json!({"send": [], "verify": []}));
+    assert_eq!(cleared.json(), json!({"send": [], "verify": [], "feedback": []}));
     assert_eq!(try_send(&simulator).unwrap().status, 200);
 }
 
@@ -71,7 +71,7 @@ async fn requests_are_counted_and_a_reset_forgets_them_and_all_else() {
     try_verify(&simulator, "wrong").unwrap();
     try_verify(&simulator, "wrong").unwrap();
     let counted = get(&simulator, "/simulator/requests").json();
-    assert_eq!(counted["counts"], json!({"send": 1, "verify": 2}));
+    assert_eq!(counted["counts"], json!({"send": 1, "verify": 2, "feedback": 0}));
     assert_eq!(counted["requests"][0]["operation"], "send");
     assert_eq!(counted["requests"][0]["body"]["BrandName"], "ExampleCorp");
     assert_eq!(counted["requests"][2]["headers"]["content-type"], "application/json");
@@ -79,7 +79,7 @@ async fn requests_are_counted_and_a_reset_forgets_them_and_all_else() {
     post(&simulator, "/simulator/applications", &json!({"known": []})).unwrap();
     post(&simulator, "/simulator/clock", &json!({"advanceSeconds": 60})).unwrap();
     assert_eq!(post(&simulator, "/simulator/reset", &Value::Null).unwrap().status, 204);
-    assert_eq!(get(&simulator, "/simulator/requests").json()["counts"], json!({"send": 0, "verify": 0}));
+    assert_eq!(get(&simulator, "/simulator/requests").json()["counts"], json!({"send": 0, "verify": 0, "feedback": 0}));
     assert_eq!(get(&simulator, "/simulator/clock").json()["offsetSeconds"], 0);
     assert_eq!(get(&simulator, "/inbox").json(), json!({"messages": []}));
     assert_eq!(try_send(&simulator).unwrap().status, 200);

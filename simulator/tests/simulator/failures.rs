@@ -184,7 +184,7 @@ fn every_failure_has_a_name_of_its_own_in_kebab_case_that_leads_back_to_it() {
         let name =
             json.as_str().map_or_else(|| json.as_object().unwrap().keys().next().unwrap().clone(), str::to_owned);
         assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{name}");
-        assert!(failure.applies_to(Operation::Send));
+        assert!(failure.exists_for(Operation::Send), "{failure:?}");
         names.insert(name);
     }
     assert_eq!(names.len(), Failure::all().len());

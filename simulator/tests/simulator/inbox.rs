@@ -24,7 +24,8 @@ async fn the_newest_text_comes_first_with_all_there_is_to_know() {
             "id": 2, "to": NUMBER, "from": "+12065550100", "brand": "ExampleCorp", "language": "en-US", "channel": "sms",
             "text": format!("This is your One Time Password: {code} from ExampleCorp"), "code": code,
             "referenceId": "signup", "sentAt": message["sentAt"], "expiresAt": message["expiresAt"],
-            "messageId": simulator.inbox()[0].message_id,
+            "messageId": simulator.inbox()[0].message_id, "service": "pinpoint", "voiceId": null, "template": null,
+            "feedback": null,
         })
     );
     assert!(message["sentAt"].as_str() < message["expiresAt"].as_str());

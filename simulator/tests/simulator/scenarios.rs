@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use simulator::{Failure, Operation, Scenario, Simulator, scenarios};
+use simulator::{Failure, Operation, Scenario, Service, Simulator, scenarios};
 
 use crate::client::{Answer, SIGNATURE, get, request, request_within, send_body, started};
 
@@ -268,9 +268,11 @@ fn the_readme_and_the_documentation_print_the_list_and_nothing_else() {
         // Those that do the same share a row.
         let same = of_verify.iter().position(|verify| verify.outcome == scenario.outcome);
         let verify = same.map_or("–", |place| of_verify.remove(place).number);
-        expected.push([scenario.number, verify, scenario.outcome.sees()].map(str::to_owned));
+        expected.push([scenario.number, verify, scenario.outcome.sees(Service::Pinpoint)].map(str::to_owned));
     }
-    expected.extend(of_verify.iter().map(|verify| ["–", verify.number, verify.outcome.sees()].map(str::to_owned)));
+    expected.extend(
+        of_verify.iter().map(|verify| ["–", verify.number, verify.outcome.sees(Service::Pinpoint)].map(str::to_owned)),
+    );
 
     assert_eq!(printed(include_str!("../../../README.md")), expected);
     let documentation: String = include_str!("../../src/lib.rs")

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use simulator::{Operation, Simulator};
+use simulator::{Channel, Operation, Simulator};
 
 use crate::client::{NUMBER, SIGNATURE, post, request, send, send_body, started, verify};
 
@@ -31,7 +31,7 @@ async fn a_send_answers_with_the_bare_message_response_and_the_text_arrives() {
         })
     );
     assert_eq!(message.text, format!("This is your One Time Password: {} from ExampleCorp", message.code));
-    assert_eq!((message.from.as_str(), message.channel), ("+12065550100", "sms"));
+    assert_eq!((message.from.as_str(), message.channel), ("+12065550100", Channel::Sms));
     assert_eq!(message.expires_at, message.sent_at + Duration::from_mins(10));
 }
 
