@@ -7,11 +7,21 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use simulator::Simulator;
+use simulator::{Operation, Service, Simulator};
 
 pub(crate) const NUMBER: &str = "+14255550142";
+/// For Pinpoint.
 pub(crate) const SIGNATURE: &str = "AWS4-HMAC-SHA256 Credential=AKID/20261123/us-east-1/mobiletargeting/aws4_request, \
                                     SignedHeaders=host;x-amz-date, Signature=0123456789abcdef";
+
+/// The operations, and where each service has them.
+pub(crate) const CALLS: [(Service, Operation); 5] = [
+    (Service::Pinpoint, Operation::Send),
+    (Service::Pinpoint, Operation::Verify),
+    (Service::EndUserMessaging, Operation::Send),
+    (Service::EndUserMessaging, Operation::Verify),
+    (Service::PinpointSmsVoiceV2, Operation::Feedback),
+];
 
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -130,4 +140,32 @@ pub(crate) fn verify(simulator: &Simulator, otp: &str) -> bool {
     let answer = try_verify(simulator, otp).unwrap();
     assert_eq!(answer.status, 200);
     answer.json()["Valid"].as_bool().unwrap()
+}
+
+/// A body signed for a service, to one of its operations.
+pub(crate) fn call(
+    patience: Duration,
+    simulator: &Simulator,
+    service: Service,
+    operation: Operation,
+    body: &Value,
+) -> io::Result<Answer> {
+    let (scope, content_type) = match service {
+        Service::Pinpoint => ("mobiletargeting", "application/json"),
+        Service::EndUserMessaging => ("end-user-messaging", "application/json"),
+        Service::PinpointSmsVoiceV2 => ("sms-voice", "application/x-amz-json-1.0"),
+    };
+    let path = match (service, operation) {
+        (Service::PinpointSmsVoiceV2, _) => "/",
+        (Service::Pinpoint, Operation::Send) => "/v1/apps/app/otp",
+        (Service::Pinpoint, _) => "/v1/apps/app/verify-otp",
+        (_, Operation::Send) => "/v1/notify-code-verifications/send",
+        _ => "/v1/notify-code-verifications/validate",
+    };
+    let signature = SIGNATURE.replace("mobiletargeting", scope);
+    let mut headers = vec![("authorization", signature.as_str()), ("content-type", content_type)];
+    if service == Service::PinpointSmsVoiceV2 {
+        headers.push(("x-amz-target", "PinpointSMSVoiceV2.PutMessageFeedback"));
+    }
+    request_within(patience, simulator.address(), "POST", path, &headers, body.to_string().as_bytes())
 }

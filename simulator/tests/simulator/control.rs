@@ -46,7 +46,7 @@ async fn every_failure_on_offer_can_be_queued_and_nonsense_cannot() {
     let simulator = started().await;
     let path = "/simulator/failures";
     let available = get(&simulator, path).json()["available"].clone();
-    for operation in ["send", "verify"] {
+    for operation in ["send", "verify", "feedback"] {
         for offer in available[operation].as_array().unwrap() {
             let body = json!({"operation": operation, "failure": offer["failure"]});
             assert_eq!(post(&simulator, path, &body).unwrap().status, 200, "{body}");
@@ -54,6 +54,7 @@ async fn every_failure_on_offer_can_be_queued_and_nonsense_cannot() {
     }
     for body in [
         json!({"operation": "verify", "failure": "opt-out"}),
+        json!({"operation": "feedback", "failure": "unheard-of-status"}),
         json!({"operation": "send", "failure": "explode"}),
         json!({"operation": "send", "failure": "hang", "times": 0}),
         json!({"operation": "send", "failure": "hang", "times": "often"}),

@@ -7,9 +7,9 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use simulator::{Failure, Operation};
+use simulator::{Failure, Operation, Service, Simulator};
 
-use crate::client::{NUMBER, send, started, try_send, try_verify};
+use crate::client::{Answer, CALLS, NUMBER, call, get, send, send_body, started, try_send, try_verify};
 
 #[tokio::test]
 async fn failed_deliveries_answer_200_with_their_status_and_send_nothing() {
@@ -173,6 +173,169 @@ async fn failures_come_in_order_each_for_its_number_of_requests_and_of_its_opera
 #[should_panic(expected = "cannot fail like this")]
 async fn a_failure_of_sending_is_refused_for_verifying() {
     started().await.fail_next(Operation::Verify, Failure::OptOut);
+}
+
+/// A number that both services have sent a code to, with 3 attempts left at each.
+async fn with_codes() -> Simulator {
+    let simulator = started().await;
+    for service in [Service::Pinpoint, Service::EndUserMessaging] {
+        assert_eq!(plain(&simulator, service, Operation::Send).unwrap().status, 200);
+    }
+    simulator
+}
+
+/// A request that is well made; a verify guesses wrong.
+fn plain(simulator: &Simulator, service: Service, operation: Operation) -> std::io::Result<Answer> {
+    let body = match (service, operation) {
+        (Service::Pinpoint, Operation::Send) => send_body(json!({})),
+        (Service::Pinpoint, _) => json!({"DestinationIdentity": NUMBER, "ReferenceId": "signup", "Otp": "wrong1"}),
+        (Service::EndUserMessaging, Operation::Send) => json!({
+            "channel": "TEXT", "destinationIdentity": NUMBER, "originationIdentity": "+12065550100",
+            "referenceId": "signup", "overrideChannelParameters": {"text": {"inlineTemplateBody": "{{code}}"}},
+        }),
+        (Service::EndUserMessaging, _) => {
+            json!({"destinationIdentity": NUMBER, "referenceId": "signup", "code": "wrong1"})
+        }
+        (Service::PinpointSmsVoiceV2, _) => {
+            let sent = simulator.inbox().into_iter().find(|message| message.service == Service::EndUserMessaging);
+            json!({"MessageId": sent.unwrap().message_id, "MessageFeedbackStatus": "RECEIVED"})
+        }
+    };
+    call(Duration::from_millis(700), simulator, service, operation, &body)
+}
+
+/// Whether one more text came, an attempt was spent, or feedback was kept.
+fn happened(simulator: &Simulator, service: Service, operation: Operation) -> bool {
+    match operation {
+        Operation::Send => simulator.inbox().len() == 3,
+        Operation::Verify => {
+            let left = simulator.codes().into_iter().find(|code| code.key.service == service).unwrap().attempts_left;
+            left == 2
+        }
+        Operation::Feedback => simulator.inbox().iter().any(|message| message.feedback.is_some()),
+    }
+}
+
+/// Whether only the answer is late, lost or wrong.
+fn is_of_the_answer(failure: &Failure, service: Service) -> bool {
+    match failure {
+        Failure::Successful
+        | Failure::MissingResult
+        | Failure::ResultOfAnotherNumber
+        | Failure::MissingDeliveryStatus
+        | Failure::InternalServerErrorAfterwards
+        | Failure::Slow(_)
+        | Failure::Hang
+        | Failure::CloseAfterReading
+        | Failure::Truncated
+        | Failure::NotJson
+        | Failure::EmptyBody
+        | Failure::JsonArray
+        | Failure::EmptyObject
+        | Failure::Wrapped => true,
+        Failure::UnheardOfStatus => service == Service::EndUserMessaging,
+        _ => false,
+    }
+}
+
+#[tokio::test]
+async fn every_failure_of_every_operation_of_every_service_is_on_the_wire_what_its_words_say() {
+    let mut seen = [0, 0, 0, 0, 0];
+    for (place, (service, operation)) in CALLS.into_iter().enumerate() {
+        for failure in Failure::all().into_iter().filter(|failure| failure.applies_to(service, operation)) {
+            let failure = match failure {
+                Failure::Slow(_) => Failure::Slow(Duration::from_millis(100)),
+                other => other,
+            };
+            let case = format!("{service:?}, {operation:?}, {failure:?}");
+            let simulator = with_codes().await;
+            simulator.fail_next(operation, failure.clone());
+            let answer = plain(&simulator, service, operation);
+            assert_eq!(happened(&simulator, service, operation), is_of_the_answer(&failure, service), "{case}");
+
+            let says = failure.sees(service);
+            match answer {
+                Ok(answer) => {
+                    assert!(answer.header("x-amzn-requestid").is_some(), "{case}");
+                    let status = says.split([' ', ',']).next().unwrap();
+                    assert!(status == "the" || status == answer.status.to_string(), "{case}: {answer:?}");
+                    if let Some(name) = says.split(' ').find(|word| word.trim_end_matches(',').ends_with("Exception")) {
+                        assert_eq!(exception(&answer, service), name.trim_end_matches(','), "{case}");
+                    }
+                }
+                Err(error) => {
+                    let silence = matches!(failure, Failure::Hang);
+                    assert_eq!(error.kind() == ErrorKind::WouldBlock, silence, "{case}: {error}");
+                    let words = ["no answer, ever", "connection closed", "half of the answer"];
+                    assert!(words.iter().any(|start| says.starts_with(start)), "{case}: {error}");
+                }
+            }
+            seen[place] += 1;
+
+            // It was for one request.
+            let next = with_codes().await;
+            assert_eq!(plain(&next, service, operation).unwrap().status, 200, "{case}");
+            assert!(
+                get(&simulator, "/simulator/failures").json()["queued"]
+                    .as_object()
+                    .unwrap()
+                    .values()
+                    .all(|queue| queue == &json!([]))
+            );
+        }
+    }
+    assert_eq!(seen, [33, 21, 23, 19, 18]);
+}
+
+/// The name of an exception, where the protocol of the service has it, with the message that its model has.
+fn exception(answer: &Answer, service: Service) -> String {
+    let body = answer.json();
+    if service == Service::PinpointSmsVoiceV2 {
+        assert_eq!(answer.header("x-amzn-errortype"), None);
+        assert!(body["Message"].is_string() || body["message"].is_string(), "{body}");
+        return body["__type"].as_str().unwrap().to_owned();
+    }
+    if service == Service::EndUserMessaging {
+        assert!(body["message"].is_string() && body.get("RequestID").is_none(), "{body}");
+    }
+    answer.header("x-amzn-errortype").unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_failure_that_a_service_does_not_have_waits_for_one_that_has_it() {
+    let simulator = with_codes().await;
+    simulator.fail_next(Operation::Send, Failure::Throttled);
+    simulator.fail_next(Operation::Send, Failure::ServiceQuotaExceeded);
+    simulator.fail_next(Operation::Send, Failure::NotFound);
+    let send = |service| plain(&simulator, service, Operation::Send).unwrap();
+    assert_eq!(exception(&send(Service::EndUserMessaging), Service::EndUserMessaging), "ServiceQuotaExceededException");
+    assert_eq!(exception(&send(Service::EndUserMessaging), Service::EndUserMessaging), "ResourceNotFoundException");
+    assert_eq!(send(Service::EndUserMessaging).status, 200);
+    assert_eq!(send(Service::Pinpoint).json()["Result"][NUMBER]["DeliveryStatus"], "THROTTLED");
+    assert_eq!(send(Service::Pinpoint).json()["Result"][NUMBER]["DeliveryStatus"], "SUCCESSFUL");
+}
+
+#[tokio::test]
+async fn end_user_messaging_tells_in_the_message_alone_why_a_number_cannot_have_it() {
+    for (failure, says, status) in
+        [(Failure::OptOut, "opted out", 409), (Failure::PermanentFailure, "is a landline", 400)]
+    {
+        let simulator = with_codes().await;
+        simulator.fail_next(Operation::Send, failure);
+        let answer = plain(&simulator, Service::EndUserMessaging, Operation::Send).unwrap();
+        let body = answer.json();
+        let message = body["message"].as_str().unwrap();
+        assert!(message.contains(says) && message.contains(NUMBER), "{message}");
+        assert_eq!((answer.status, body.as_object().unwrap().len()), (status, 1), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_status_of_a_verify_that_nobody_knows_is_neither_yes_nor_no() {
+    let simulator = with_codes().await;
+    simulator.fail_next(Operation::Verify, Failure::UnheardOfStatus);
+    let answer = plain(&simulator, Service::EndUserMessaging, Operation::Verify).unwrap();
+    assert_eq!(answer.json(), json!({"status": "LOST_IN_SPACE"}));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod client;
 mod control;
+mod end_user_messaging;
 mod failures;
 mod front;
 mod inbox;

@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Value, json};
 use simulator::{Failure, Operation, Scenario, Service, Simulator, scenarios};
 
-use crate::client::{Answer, SIGNATURE, get, request, request_within, send_body, started};
+use crate::client::{Answer, SIGNATURE, call, get, request, request_within, send_body, started};
 
 const SEND: &str = "/v1/apps/app/otp";
 const VERIFY: &str = "/v1/apps/app/verify-otp";
@@ -169,6 +169,77 @@ async fn each_number_for_verifying_does_what_the_list_says_every_time_and_gets_i
     });
 }
 
+/// What the numbers do at End User Messaging, where that is more than another name of what they do at Pinpoint.
+const ELSEWHERE: [(&str, Meets); 7] = [
+    ("10", Exception(409, "ConflictException")),
+    ("11", Exception(400, "ValidationException")),
+    ("12", Exception(409, "ConflictException")),
+    ("13", Exception(429, "ThrottlingException")),
+    ("14", Exception(503, "ServiceUnavailableException")),
+    ("15", Exception(500, "InternalServerException")),
+    ("16", Exception(409, "ConflictException")),
+];
+
+#[tokio::test]
+async fn each_number_does_at_end_user_messaging_what_comes_nearest() {
+    let simulator = started().await;
+    let service = Service::EndUserMessaging;
+    let ask = |operation, body: &Value| call(Duration::from_secs(5), &simulator, service, operation, body);
+    let send = |to: &str| {
+        ask(
+            Operation::Send,
+            &json!({
+                "channel": "TEXT", "destinationIdentity": to, "originationIdentity": "+12065550100",
+                "overrideChannelParameters": {"text": {"inlineTemplateBody": "{{code}}"}},
+            }),
+        )
+    };
+    let at_pinpoint = SENDS.into_iter().chain(VERIFIES);
+    std::thread::scope(|scope| {
+        for (place, (ending, at_pinpoint, happens)) in at_pinpoint.enumerate() {
+            let (simulator, ask, send) = (&simulator, &ask, &send);
+            scope.spawn(move || {
+                let elsewhere = ELSEWHERE.iter().find(|(number, _)| *number == ending).map(|(_, meets)| *meets);
+                let expected = match (elsewhere, at_pinpoint) {
+                    (Some(expected), _) => expected,
+                    (_, Exception(500, _)) => Exception(500, "InternalServerException"),
+                    (_, Exception(429, _)) => Exception(429, "ThrottlingException"),
+                    (_, Exception(400, _)) => Exception(400, "ValidationException"),
+                    (_, same) => same,
+                };
+                let to = format!("{}55501{ending}", ["+1425", "+1416", "+1876"][place % 3]);
+                let is_send = place < SENDS.len();
+                let code = if is_send {
+                    None
+                } else {
+                    assert_eq!(send(&to).unwrap().status, 200, "{to}");
+                    Some(simulator.newest_to(&to).unwrap().code)
+                };
+                let asked = Instant::now();
+                let answer = match &code {
+                    None => send(&to),
+                    Some(code) => ask(Operation::Verify, &json!({"destinationIdentity": to, "code": code})),
+                };
+                match (expected, answer) {
+                    (Invalid, Ok(answer)) => assert_eq!(answer.json(), json!({"status": "INVALID"}), "{to}"),
+                    (expected, answer) => {
+                        let normal = |answer: &Answer| {
+                            answer.json()["status"] == "VALID" || answer.json()["messageId"].is_string()
+                        };
+                        assert_meets(answer, asked.elapsed(), expected, &to, normal);
+                    }
+                }
+                let issued = simulator.codes().into_iter().find(|issued| issued.key.to == to);
+                if is_send {
+                    assert_eq!(issued.is_some(), happens, "{to}");
+                } else {
+                    assert_eq!(issued.unwrap().used, happens && !matches!(expected, Invalid), "{to}");
+                }
+            });
+        }
+    });
+}
+
 #[tokio::test]
 async fn every_other_number_is_an_ordinary_one() {
     let simulator = started().await;
@@ -242,6 +313,28 @@ async fn the_list_can_be_asked_for() {
         let expected = json!({"number": number, "operation": operation, "outcome": outcome, "sees": sees});
         assert!(listed.contains(&expected), "{expected}");
     }
+}
+
+#[tokio::test]
+async fn the_list_of_another_service_can_be_asked_for_and_can_be_the_one_that_is_shown() {
+    let simulator = started().await;
+    let number = |path: &str, place: usize| get(&simulator, path).json()["scenarios"][place].clone();
+    let elsewhere = json!({"number": "+14255550113", "operation": "send", "outcome": "too-many-requests",
+        "sees": "429 ThrottlingException"});
+    assert_eq!(number("/simulator/scenarios", 3)["sees"], "200, THROTTLED");
+    assert_eq!(number("/simulator/scenarios?service=end-user-messaging", 3), elsewhere);
+    let wrong = number("/simulator/scenarios?service=end-user-messaging", 21);
+    assert_eq!(wrong["sees"], "200, INVALID, whatever the guess");
+
+    simulator.describe(Service::EndUserMessaging);
+    simulator.reset();
+    assert_eq!(number("/simulator/scenarios", 3), elsewhere);
+    assert_eq!(number("/simulator/scenarios?service=pinpoint", 3)["sees"], "200, THROTTLED");
+    let available = |path: &str| get(&simulator, path).json()["available"]["send"].clone();
+    let conflict = json!({"failure": "conflict", "sees": "409 ConflictException"});
+    assert!(available("/simulator/failures").as_array().unwrap().contains(&conflict));
+    assert!(!available("/simulator/failures?service=pinpoint").as_array().unwrap().contains(&conflict));
+    assert_eq!(get(&simulator, "/simulator/failures?service=sns").status, 400);
 }
 
 /// The rows of the table below the heading: send, verify, and what the client sees.
