@@ -18,9 +18,8 @@ pub(crate) fn heard(document: &str) -> Option<String> {
             None if !text.trim().is_empty() => return None,
             Some(_) if open.iter().any(|element| element.is_silent) => {}
             Some(_) if open.iter().any(|element| element.is_spelled) => {
-                for character in text.chars().filter(|character| !character.is_whitespace()) {
-                    heard.extend([' ', character, ' ']);
-                }
+                let characters = text.chars().filter(|character| !character.is_whitespace()).map(String::from);
+                heard.push_str(&characters.collect::<Vec<_>>().join(" "));
             }
             _ => heard.push_str(&text),
         }
@@ -149,7 +148,7 @@ mod tests {
             ("<?xml version='1.0'?>\n<speak>\n  Hello,\n  you\n</speak>\n", "Hello, you"),
             (
                 "<speak>Your code is <say-as interpret-as=\"digits\">012345</say-as>.</speak>",
-                "Your code is 0 1 2 3 4 5 .",
+                "Your code is 0 1 2 3 4 5.",
             ),
             ("<speak><prosody rate='slow'><say-as interpret-as='characters'>A1 B</say-as></prosody></speak>", "A 1 B"),
             ("<speak><say-as interpret-as='cardinal'>123</say-as></speak>", "123"),

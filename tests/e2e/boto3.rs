@@ -3,7 +3,7 @@
 use crate::function::{Function, Settings, file, settings, settings_with_ledger, tool, wrong};
 use crate::table::Table;
 use serde_json::{Value, json};
-use simulator::{Failure, Operation, Simulator};
+use simulator::{Failure, Operation, Service, Simulator};
 use std::process::Command;
 
 const NUMBER: &str = "+14255550142";
@@ -135,4 +135,96 @@ async fn botocore_reads_every_answer_of_the_simulator_as_it_reads_awss() {
         .map(|(_, name, status)| json!({ "name": name, "modelled": true, "status": status, "message": true, "requestId": true }))
         .collect();
     assert_eq!(found, json!({ "send": expected, "verify": expected }));
+}
+
+/// The settings of a client of End User Messaging and of the feedback about its messages.
+fn settings_of_end_user_messaging(simulator: &Simulator) -> Settings {
+    let mut settings = settings(&simulator.url());
+    for name in ["AWS_ENDPOINT_URL_ENDUSERMESSAGING", "AWS_ENDPOINT_URL_PINPOINT_SMS_VOICE_V2"] {
+        settings.insert(name, simulator.url());
+    }
+    settings
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the tools that `make test` sets up"]
+async fn botocore_sends_and_validates_codes_by_the_simulated_end_user_messaging() {
+    let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let settings = settings_of_end_user_messaging(&simulator);
+    for (channel, arrives_as) in [("TEXT", "sms"), ("VOICE", "voice"), ("WHATSAPP", "whatsapp")] {
+        let found = tokio::task::block_in_place(|| {
+            python(&settings, "boto3_end_user_messaging.py", &["round", channel, NUMBER])
+        });
+        let code = found["code"].as_str().unwrap();
+        let spelled = code.chars().map(String::from).collect::<Vec<_>>().join(" ");
+        let text = match channel {
+            "TEXT" => format!("{code} is your code from ExampleCorp."),
+            "VOICE" => format!("Your code is {spelled}."),
+            _ => format!("{code} is your verification code."),
+        };
+        assert_eq!(
+            found,
+            json!({
+                "sent": ["messageId", "verificationId"], "statuses": ["INVALID", "VALID", "INVALID"], "code": code,
+                "text": text, "channel": arrives_as, "feedback": "RECEIVED",
+            })
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the tools that `make test` sets up"]
+async fn botocore_reads_every_error_of_the_simulated_end_user_messaging_as_it_reads_awss() {
+    let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let settings = settings_of_end_user_messaging(&simulator);
+    let of_send = [
+        (Failure::BadRequest, "ValidationException", 400),
+        (Failure::AccessDenied, "AccessDeniedException", 403),
+        (Failure::NotFound, "ResourceNotFoundException", 404),
+        (Failure::Conflict, "ConflictException", 409),
+        (Failure::ServiceQuotaExceeded, "ServiceQuotaExceededException", 400),
+        (Failure::TooManyRequests, "ThrottlingException", 429),
+        (Failure::InternalServerError, "InternalServerException", 500),
+        (Failure::OptOut, "ConflictException", 409),
+        (Failure::PermanentFailure, "ValidationException", 400),
+    ];
+    let of_verify = [
+        (Failure::BadRequest, "ValidationException", 400),
+        (Failure::AccessDenied, "AccessDeniedException", 403),
+        (Failure::TooManyRequests, "ThrottlingException", 429),
+        (Failure::InternalServerError, "InternalServerException", 500),
+    ];
+    // One status for every fault of the client: the protocol has the exception in the body.
+    let of_feedback = [
+        (Failure::BadRequest, "ValidationException", 400),
+        (Failure::AccessDenied, "AccessDeniedException", 400),
+        (Failure::NotFound, "ResourceNotFoundException", 400),
+        (Failure::TooManyRequests, "ThrottlingException", 400),
+        (Failure::InternalServerError, "InternalServerException", 500),
+    ];
+    let queues = [
+        (Service::EndUserMessaging, Operation::Send, "send", &of_send[..]),
+        (Service::EndUserMessaging, Operation::Verify, "verify", &of_verify[..]),
+        (Service::PinpointSmsVoiceV2, Operation::Feedback, "feedback", &of_feedback[..]),
+    ];
+    let error = |name: &str, status: u16, fields: &[&str]| {
+        json!({
+            "name": name, "modelled": true, "status": status, "message": true, "requestId": true, "fields": fields,
+        })
+    };
+    let mut expected = json!({
+        "template": error("ValidationException", 400, &["/overrideChannelParameters/text/inlineTemplateBody"]),
+        "unknownMessage": error("ResourceNotFoundException", 400, &[]),
+    });
+    for (service, operation, name, failures) in queues {
+        for (failure, _, _) in failures {
+            assert!(failure.applies_to(service, operation));
+            simulator.fail_next(operation, failure.clone());
+        }
+        expected[name] = failures.iter().map(|(_, name, status)| error(name, *status, &[])).collect();
+    }
+    let times = queues.map(|(_, _, _, failures)| failures.len().to_string());
+    let arguments = [&["errors"], times.each_ref().map(String::as_str).as_slice()].concat();
+    let found = tokio::task::block_in_place(|| python(&settings, "boto3_end_user_messaging.py", &arguments));
+    assert_eq!(found, expected);
 }
