@@ -9,7 +9,7 @@ use otp_lambda::provider::{Answer, Message, Provider, ProviderLimits, Receipt};
 use otp_lambda::reference::ReferenceId;
 use otp_lambda::service::Service;
 use serde_json::json;
-use simulator::{Failure, Operation, Service, Simulator};
+use simulator::{Failure, Operation, Simulator};
 use std::time::{Duration, Instant};
 
 /// Every failure of a send: status, code, and whether the answer says that the text may have left.
@@ -267,7 +267,7 @@ async fn a_panic_is_a_500_and_the_next_request_is_served() {
 fn shortened(operation: Operation) -> Vec<Failure> {
     let failures: Vec<Failure> = Failure::all()
         .into_iter()
-        .filter(|failure| failure.applies_to(Service::Pinpoint, operation))
+        .filter(|failure| failure.applies_to(simulator::Service::Pinpoint, operation))
         .map(|failure| match failure {
             Failure::Slow(_) => Failure::Slow(Duration::from_millis(300)),
             other => other,

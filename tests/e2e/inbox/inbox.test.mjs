@@ -177,7 +177,7 @@ async function inbox(simulator) {
 async function pinpoint(simulator, members) {
   const answer = await fetch(`${simulator.phone}/v1/apps/desk/otp`, {
     method: 'POST',
-    headers: { authorization: 'AWS4-HMAC-SHA256 Credential=desk/20261123/us-east-1/mobiletargeting/aws4_request' },
+    headers: signed('mobiletargeting'),
     body: JSON.stringify({
       Channel: 'SMS',
       BrandName: 'ExampleCorp',
@@ -186,6 +186,40 @@ async function pinpoint(simulator, members) {
       ReferenceId: 'inbox',
       ...members,
     }),
+  })
+  assert.equal(answer.status, 200, await answer.text())
+}
+
+const signed = (scope) => ({ authorization: `AWS4-HMAC-SHA256 Credential=desk/20261123/us-east-1/${scope}/aws4_request` })
+
+/** Straight to the simulated End User Messaging, which has calls and chats too. Gives the id of the message. */
+async function endUserMessaging(simulator, channel, overrideChannelParameters, members) {
+  const answer = await fetch(`${simulator.phone}/v1/notify-code-verifications/send`, {
+    method: 'POST',
+    headers: signed('end-user-messaging'),
+    body: JSON.stringify({
+      channel,
+      destinationIdentity: '+14255550142',
+      originationIdentity: '+12065550100',
+      overrideChannelParameters,
+      ...members,
+    }),
+  })
+  const body = await answer.json()
+  assert.equal(answer.status, 200, JSON.stringify(body))
+  return body.messageId
+}
+
+/** What became of a message of End User Messaging. */
+async function feedback(simulator, MessageId, MessageFeedbackStatus) {
+  const answer = await fetch(`${simulator.phone}/`, {
+    method: 'POST',
+    headers: {
+      ...signed('sms-voice'),
+      'content-type': 'application/x-amz-json-1.0',
+      'x-amz-target': 'PinpointSMSVoiceV2.PutMessageFeedback',
+    },
+    body: JSON.stringify({ MessageId, MessageFeedbackStatus }),
   })
   assert.equal(answer.status, 200, await answer.text())
 }
@@ -460,6 +494,62 @@ describe('the inbox page', { concurrency: 4 }, () => {
     await page.reload()
     await texts(page, messages.length)
     assert.equal(await page.locator('#list :is(img, svg, script, b)').count(), 0)
+  })
+
+  test('texts, calls and chats of End User Messaging look like what they are, and what became of them is shown', async (t) => {
+    const simulator = await start(t)
+    const { page } = await open(t, simulator, { viewport: narrow })
+    const ssml = '<speak>Your code is <say-as interpret-as="digits">{{code}}</say-as><break time="1s"/> &lt;b&gt; Bye.</speak>'
+    const text = await endUserMessaging(simulator, 'TEXT', { text: { inlineTemplateBody: `${hostile[0]} {{code}} ${'W'.repeat(80)}` } })
+    await texts(page, 1)
+    const call = await endUserMessaging(simulator, 'VOICE', {
+      voice: { inlineTemplateBody: ssml, languageCode: 'en-GB', voiceId: 'Amy', voiceMessageBodyTextType: 'SSML' },
+    })
+    await texts(page, 2)
+    const [heard] = await inbox(simulator)
+    await eventually(async () => assert.equal(
+      await announced(page),
+      `New call from +12065550100 to +14255550142. The code is ${[...heard.code].join(' ')}.`,
+    ))
+    await endUserMessaging(simulator, 'WHATSAPP', {
+      whatsApp: { whatsAppTemplateName: '<svg/onload=alert()>'.repeat(10), languageCode: 'en' },
+    }, { overrideCodeConfigurationParameters: { codeType: 'ALPHANUMERIC', codeLength: 8 } })
+    const rows = await texts(page, 3)
+    const messages = await inbox(simulator)
+    for (const [index, message] of messages.entries()) {
+      const row = rows.nth(index)
+      assert.equal(await row.locator('.body').textContent(), message.text)
+      assert.equal(await row.locator('.code').textContent(), message.code)
+      assert.equal(await row.getByRole('heading').textContent(), '+12065550100')
+    }
+
+    const chat = rows.nth(0)
+    assert.equal(await chat.locator('.kind').textContent(), `WhatsApp, template ${messages[0].template}`)
+    assert.equal(await chat.getByRole('button').textContent(), 'Copy code')
+    const phoneCall = rows.nth(1)
+    assert.equal(await phoneCall.locator('.kind').textContent(), 'Phone call')
+    const spelled = [...heard.code].join(' ')
+    assert.equal(await phoneCall.locator('.body').textContent(), `Your code is ${spelled} … <b> Bye.`)
+    assert.equal(await phoneCall.locator('.body strong').textContent(), spelled)
+    assert.equal(await phoneCall.locator('.body').getAttribute('lang'), 'en-GB')
+    assert.match(await phoneCall.locator('.route').textContent(), / · en-GB · Amy$/)
+    assert.equal(await rows.nth(2).locator('.kind').count(), 0)
+
+    const said = () => rows.locator('.feedback').allTextContents()
+    assert.deepEqual(await said(), ['', '', ''])
+    await feedback(simulator, call, 'FAILED')
+    await feedback(simulator, text, 'RECEIVED')
+    await eventually(async () => assert.deepEqual(await said(), ['', 'failed', 'received']))
+    assert.deepEqual(await layoutFaults(page), [])
+    // Of a gradient axe does not know the contrast, and nothing of this is on it.
+    await page.evaluate(() => { document.body.style.background = 'var(--page)' })
+    for (const colorScheme of ['light', 'dark']) {
+      await page.emulateMedia({ colorScheme })
+      assert.deepEqual((await accessibilityFaults(page)).faults, [])
+    }
+    await feedback(simulator, call, 'RECEIVED')
+    await eventually(async () => assert.deepEqual(await said(), ['', 'received', 'received']))
+    assert.equal(await rows.locator('.feedback.failed').count(), 0)
   })
 
   test('what goes wrong on a page is noticed', async (t) => {
