@@ -14,6 +14,7 @@
 //! - [`ledger`]: what is remembered of verifications, guesses and limits
 //! - [`provider`]: what is asked of the service that makes and checks codes
 //! - [`phone`], [`otp`], [`reference`](mod@reference): the three types that everything is about
+//! - [`texts`], [`language`]: what a person reads or hears, and in which language
 //! - [`error`]: every refusal and failure, in one table
 //! - [`config`]: from the environment to types
 //! - [`telemetry`]: what the operator sees
@@ -25,6 +26,7 @@ pub mod config;
 pub mod error;
 pub mod event;
 pub mod http;
+pub mod language;
 pub mod ledger;
 pub mod otp;
 pub mod phone;
@@ -33,3 +35,4 @@ pub mod provider;
 pub mod reference;
 pub mod service;
 pub mod telemetry;
+pub mod texts;

@@ -1,0 +1,216 @@
+//! Languages: which text a reader gets who asked for another one, and what most people of a country read.
+//!
+//! Tags are those of BCP 47 (RFC 5646), such as `pt-BR` and `zh-Hant-HK`. The two tables are judgements, made with CLDR's
+//! likely subtags and parent locales at hand, for one purpose: that the reader of a short text understands it.
+
+mod countries;
+
+use crate::phone::Country;
+use countries::OF_COUNTRIES;
+
+/// The longest tag, in characters: what RFC 5646, section 4.4.1, asks everybody to take, and AWS takes no more.
+pub const LONGEST_TAG: usize = 35;
+
+/// Where no language of a country is known.
+const OTHERWISE: &str = "en";
+
+/// Whether this has the shape of a language tag: subtags of 1 to 8 ASCII letters and digits between hyphens, the first of
+/// 2 to 8 letters, at most [`LONGEST_TAG`] characters in all. Whether there is such a language is not asked.
+#[must_use]
+pub fn is_well_formed(tag: &str) -> bool {
+    let mut subtags = tag.split('-');
+    let primary = subtags.next().unwrap_or_default();
+    tag.len() <= LONGEST_TAG
+        && (2..=8).contains(&primary.len())
+        && primary.bytes().all(|byte| byte.is_ascii_alphabetic())
+        && subtags.all(|subtag| (1..=8).contains(&subtag.len()) && subtag.bytes().all(|b| b.is_ascii_alphanumeric()))
+}
+
+/// The one of `available` that a reader of `wish` understands best; `None` if the reader might understand none of them.
+///
+/// The tag itself comes first, whatever its case and with `_` for `-`. Then the same language in a script that the reader
+/// can read: written as in the region nearest to the wish, then as in no region, then the first of `available`. Extensions
+/// and private use say nothing about reading and are not looked at.
+#[must_use]
+pub fn closest<'a>(wish: &str, available: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
+    let wish = wish.replace('_', "-");
+    if !is_well_formed(&wish) {
+        return None;
+    }
+    if let Some(exact) = available.clone().find(|tag| tag.eq_ignore_ascii_case(&wish)) {
+        return Some(exact);
+    }
+    let wish = Reading::of(&wish);
+    let mut readable = available
+        .map(|tag| (tag, Reading::of(tag)))
+        .filter(|(_, offer)| offer.language == wish.language && wish.can_read(offer.script))
+        .collect::<Vec<_>>();
+    // Stable: those of one rank stay in the order of `available`.
+    readable.sort_by_key(|(_, offer)| {
+        let nearest = wish.nearest_regions();
+        let region = match &offer.region {
+            region if *region == wish.region => 0,
+            Some(region) => nearest.iter().position(|near| near == region).map_or(nearest.len() + 2, |at| at + 1),
+            None => nearest.len() + 1,
+        };
+        (offer.script != wish.script, region)
+    });
+    readable.first().map(|(tag, _)| *tag)
+}
+
+/// The language that most people of `country` read, as a tag with that country: `de-CH`.
+///
+/// Where there are several, the one that networks and banks there text in: Kazakhstan is `ru-KZ`, India `en-IN`. The tag
+/// may be of a language that there is no text in; English where none is known.
+#[must_use]
+pub fn of_country(country: Country) -> &'static str {
+    let region = |tag: &'static str| tag.rsplit('-').next().unwrap_or_default();
+    let found = OF_COUNTRIES.binary_search_by(|tag| region(tag).cmp(country.as_str()));
+    found.ok().and_then(|index| OF_COUNTRIES.get(index)).copied().unwrap_or(OTHERWISE)
+}
+
+/// What a tag says about reading.
+struct Reading {
+    /// The primary language, lower-case, in its one spelling.
+    language: String,
+    script: [u8; 4],
+    /// The region, upper-case: two letters or three digits.
+    region: Option<String>,
+}
+
+impl Reading {
+    fn of(tag: &str) -> Self {
+        let mut subtags = tag.split('-');
+        let primary = subtags.next().unwrap_or_default().to_ascii_lowercase();
+        let language = SPELLINGS.iter().find(|(old, _)| *old == primary).map_or(primary.as_str(), |(_, new)| new);
+        let (mut script, mut region) = (None, None);
+        // A single letter or digit begins an extension or private use.
+        for subtag in subtags.take_while(|subtag| subtag.len() > 1) {
+            let letters = subtag.bytes().all(|byte| byte.is_ascii_alphabetic());
+            match subtag.len() {
+                4 if letters && script.is_none() && region.is_none() => script = written(subtag),
+                2 if letters && region.is_none() => region = Some(subtag.to_ascii_uppercase()),
+                3 if region.is_none() && subtag.bytes().all(|byte| byte.is_ascii_digit()) => {
+                    region = Some(subtag.to_owned());
+                }
+                // A variant, or one of the extended languages such as `zh-yue`, which are read like their first subtag.
+                _ => {}
+            }
+        }
+        let script = script.unwrap_or_else(|| match primary.as_str() {
+            "sh" => *b"Latn",
+            "yue" if region.is_none() => *b"Hant",
+            _ => usual_script(language, region.as_deref().unwrap_or_default()),
+        });
+        Self { language: language.to_owned(), script, region }
+    }
+
+    fn can_read(&self, script: [u8; 4]) -> bool {
+        // Serbian is taught and printed in both of its scripts, wherever it is spoken.
+        self.script == script || self.language == "sr"
+    }
+
+    /// The regions whose way of writing comes next to the wish, the nearest first.
+    fn nearest_regions(&self) -> &'static [&'static str] {
+        let region = self.region.as_deref().unwrap_or("-");
+        let rows = || NEAREST.iter().filter(|(language, ..)| *language == self.language);
+        let named = rows().find(|(_, regions, _)| regions.split(' ').any(|one| one == region));
+        named.or_else(|| rows().find(|(_, regions, _)| regions.is_empty())).map_or(&[], |(.., nearest)| nearest)
+    }
+}
+
+fn written(script: &str) -> Option<[u8; 4]> {
+    let mut bytes: [u8; 4] = script.as_bytes().try_into().ok()?;
+    bytes.make_ascii_lowercase();
+    if let Some(first) = bytes.first_mut() {
+        first.make_ascii_uppercase();
+    }
+    Some(bytes)
+}
+
+/// The script that a language is written in where the tag names none.
+fn usual_script(language: &str, region: &str) -> [u8; 4] {
+    let row = USUAL_SCRIPTS.iter().find(|(_, languages, regions)| {
+        let has = |list: &str, item| list.split(' ').any(|one| one == item);
+        has(languages, language) && (regions.is_empty() || has(regions, region))
+    });
+    row.map_or(*b"Latn", |(script, ..)| **script)
+}
+
+/// Older and other codes of a language, and of languages that are read like it.
+const SPELLINGS: &[(&str, &str)] = &[
+    ("arb", "ar"),
+    ("cmn", "zh"),
+    ("in", "id"),
+    ("iw", "he"),
+    ("ji", "yi"),
+    ("mo", "ro"),
+    // The two ways to write Norwegian are both read by everybody; `no` says neither.
+    ("nn", "nb"),
+    ("no", "nb"),
+    ("prs", "fa"),
+    ("pes", "fa"),
+    ("sh", "sr"),
+    ("swh", "sw"),
+    ("tl", "fil"),
+    // What is written in Hong Kong for everybody is Chinese.
+    ("yue", "zh"),
+    ("zsm", "ms"),
+];
+
+/// A script, the languages that are written in it, the regions where they are (none: everywhere). The first row that fits
+/// decides; a language that stands in none is taken to be written in Latin letters.
+const USUAL_SCRIPTS: &[(&[u8; 4], &str, &str)] = &[
+    (b"Hant", "zh", "TW HK MO"),
+    (b"Hans", "zh", ""),
+    (b"Latn", "sr", "ME"),
+    (b"Arab", "az", "IR"),
+    (b"Arab", "uz tg tk", "AF"),
+    (b"Arab", "kk ky", "CN"),
+    (b"Mong", "mn", "CN"),
+    (b"Arab", "pa", "PK"),
+    (b"Deva", "sd", "IN"),
+    (b"Cyrl", "ru uk be bg mk sr kk ky tg mn tt ba cv ce os ab", ""),
+    (b"Arab", "ar fa ur ps sd ug ckb ks bal", ""),
+    (b"Hebr", "he yi", ""),
+    (b"Deva", "hi mr ne sa mai bho doi kok brx", ""),
+    (b"Beng", "bn as", ""),
+    (b"Guru", "pa", ""),
+    (b"Gujr", "gu", ""),
+    (b"Orya", "or", ""),
+    (b"Taml", "ta", ""),
+    (b"Telu", "te", ""),
+    (b"Knda", "kn", ""),
+    (b"Mlym", "ml", ""),
+    (b"Sinh", "si", ""),
+    (b"Thai", "th", ""),
+    (b"Laoo", "lo", ""),
+    (b"Mymr", "my", ""),
+    (b"Khmr", "km", ""),
+    (b"Tibt", "bo dz", ""),
+    (b"Ethi", "am ti", ""),
+    (b"Geor", "ka", ""),
+    (b"Armn", "hy", ""),
+    (b"Grek", "el", ""),
+    (b"Thaa", "dv", ""),
+    (b"Jpan", "ja", ""),
+    (b"Kore", "ko", ""),
+];
+
+/// A language, regions (`-`: no region; none: all others), and the regions whose way of writing is the nearest to theirs.
+/// The first row that names the region decides.
+const NEAREST: &[(&str, &str, &[&str])] = &[
+    // CLDR's `en-001`: the spelling of Britain, but where the United States had a say.
+    ("en", "- US CA PH PR GU VI AS MP UM LR MH FM PW", &["US", "GB"]),
+    ("en", "", &["GB", "US"]),
+    ("es", "ES EA IC GQ PH AD GI", &["ES", "419"]),
+    ("es", "US PR", &["US", "419", "MX", "ES"]),
+    // Plain Spanish, too: most of its readers are in the Americas.
+    ("es", "", &["419", "MX", "US", "ES"]),
+    ("fr", "CA", &["CA", "FR"]),
+    ("fr", "", &["FR", "CA"]),
+    ("pt", "- BR", &["BR", "PT"]),
+    ("pt", "", &["PT", "BR"]),
+    ("zh", "HK MO", &["HK", "TW"]),
+    ("zh", "", &["CN", "TW", "HK"]),
+];
