@@ -21,8 +21,8 @@ TOOLS := tests/e2e/with-tools.sh
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: ## the service on your desk: a simulated phone, no AWS (needs Rust)
-	@cargo run --package simulator
+run: ## the service on your desk: a simulated phone, no AWS; PROVIDER=end-user-messaging for that one (needs Rust)
+	@cargo run --package simulator -- $(if $(PROVIDER),--provider $(PROVIDER))
 
 test: tools ## all tests; sets up what it needs and says what it skips (needs Rust, Python)
 	@$(TOOLS) tests/run.sh
@@ -42,7 +42,7 @@ build: tools ## the package for Lambda, by SAM and cargo-lambda; ARCH=arm64 or x
 deploy: build ## build and deploy; SAM asks for the settings (needs an AWS account)
 	$(TOOLS) sam deploy --guided --stack-name $(STACK) --capabilities CAPABILITY_IAM --parameter-overrides Architecture=$(ARCH)
 
-invoke: ## run the packaged function on EVENT=events/….json, with the simulator as Pinpoint
+invoke: ## run the packaged function on EVENT=events/….json, with the simulator as PROVIDER
 	@tests/e2e/setup.sh >/dev/null
 	@$(TOOLS) tests/e2e/invoke.sh "$(EVENT)"
 

@@ -4,7 +4,12 @@
 //! jitter entropy, the system's certificates) costs about a hundred times the instructions of
 //! this one until the first answer.
 
+#[cfg_attr(not(feature = "end-user-messaging"), expect(dead_code, reason = "Pinpoint's exceptions need no names"))]
+mod call;
 pub mod dynamodb;
+#[cfg(feature = "end-user-messaging")]
+pub mod end_user_messaging;
+#[cfg(feature = "pinpoint")]
 pub mod pinpoint;
 pub mod secrets;
 

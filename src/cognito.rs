@@ -8,7 +8,6 @@ use crate::http::parsed;
 use crate::ledger::Millis;
 use crate::otp::Otp;
 use crate::phone::PhoneNumber;
-use crate::provider::ProviderLimits;
 use crate::reference::ReferenceId;
 use crate::service::{
     Caller, Challenge, ChallengeState, Moment, Reference, Service, Session, SignIn, VerificationRequest,
@@ -270,7 +269,7 @@ async fn verify(
         noted(service.resend_for_sign_in(&sign_in, nonce, moment, record).await, record)?;
         return Some(false);
     }
-    let otp = noted(Otp::parse(answer, &service.limits().code_length), record)?;
+    let otp = noted(Otp::parse(answer, &service.codes()), record)?;
     noted(service.answer_sign_in(&sign_in, otp, nonce, moment, record).await, record)?;
     Some(!sign_in.session.shadow)
 }
@@ -340,30 +339,17 @@ fn sign_in(
     record.country = number.country();
     Some(SignIn {
         user: request.user.clone(),
-        language: language(policy, request, service),
+        language: language(policy, request, service, &number),
         number,
         session: Session { shadow: session.shadow || reason.is_some(), ..session },
     })
 }
 
 /// The language that the user's attribute or the client names, as far as the provider has it.
-fn language(policy: &Policy, request: &Request, service: &Service) -> &'static str {
-    let limits: &'static ProviderLimits = service.limits();
+fn language(policy: &Policy, request: &Request, service: &Service, number: &PhoneNumber) -> &'static str {
     let client = request.client_metadata.as_ref().and_then(|metadata| metadata.get("language")?.as_str());
-    let wishes = [request.attribute(&policy.language_attribute), client];
-    wishes
-        .into_iter()
-        .flatten()
-        .find_map(|wish| closest(wish, limits.languages))
-        .unwrap_or(service.rules().defaults.language)
-}
-
-/// The language with this tag, or else the first of the same primary language.
-fn closest(wish: &str, languages: &[&'static str]) -> Option<&'static str> {
-    let wish = wish.replace('_', "-");
-    let primary = |tag: &str| tag.split('-').next().unwrap_or_default().to_ascii_lowercase();
-    let exact = languages.iter().find(|language| language.eq_ignore_ascii_case(&wish));
-    exact.or_else(|| languages.iter().find(|language| primary(language) == primary(&wish))).copied()
+    let wishes: Vec<_> = [request.attribute(&policy.language_attribute), client].into_iter().flatten().collect();
+    service.closest_language(&wishes, service.limits().usual_channel(), number)
 }
 
 fn asked(sign_in: &SignIn, challenge: &Challenge, nonce: &str) -> Value {

@@ -1,17 +1,19 @@
 //! The settings: from the environment to types that cannot be half right.
 
+mod file;
 mod ledger;
+mod provider;
 
 pub use ledger::{LedgerSecret, LedgerSettings};
+pub use provider::{OneProvider, ProviderSettings};
 
-use crate::aws::pinpoint::{self, Pinpoint};
-use crate::aws::{Account, Credentials, SharedHttpClient};
+use crate::aws::{Account, Credentials};
 use crate::cognito::{self, StepUp};
 use crate::http::{Gate, SOURCE_LIMIT};
-use crate::phone::Country;
+use crate::language;
 use crate::policy::AllowedCountries;
-use crate::provider::{Dlt, Provider, ProviderLimits};
-use crate::service::{Defaults, Origination, ReferenceIds, Rules};
+use crate::provider::{Channel, Dlt, ProviderLimits};
+use crate::service::{Defaults, Origination, OriginationFor, ReferenceIds, Rules};
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -23,7 +25,7 @@ pub struct Settings {
     pub rules: Rules,
     /// Whom the HTTP routes let in.
     pub gate: Gate,
-    /// Who makes and checks the codes, with what only that provider needs.
+    /// Who makes and checks the codes, with what only they need.
     pub provider: ProviderSettings,
     /// What remembers verifications, guesses and limits; nothing if the provider's word is all there is.
     pub ledger: Option<LedgerSettings>,
@@ -33,29 +35,6 @@ pub struct Settings {
     pub account: Account,
     /// How talkative the log is.
     pub log_level: LevelFilter,
-}
-
-/// Who makes and checks the codes.
-pub enum ProviderSettings {
-    /// Amazon Pinpoint's OTP API.
-    Pinpoint {
-        /// The Pinpoint application that the codes belong to.
-        application_id: String,
-        /// An endpoint in place of AWS's.
-        endpoint: Option<String>,
-    },
-}
-
-impl ProviderSettings {
-    /// The provider itself, in `account`, reached through `http_client`.
-    #[must_use]
-    pub fn connect(self, account: &Account, http_client: SharedHttpClient) -> Box<dyn Provider> {
-        match self {
-            Self::Pinpoint { application_id, endpoint } => {
-                Box::new(Pinpoint::new(account, application_id, endpoint, http_client))
-            }
-        }
-    }
 }
 
 /// One line of the settings table.
@@ -83,7 +62,8 @@ use Otherwise::{Default as Or, Nothing, Required};
 /// Every setting that this version reads, in the order of the README's table.
 pub const SETTINGS: &[Setting] = &[
     Setting { name: "OTP_PROVIDER", otherwise: Or("pinpoint") },
-    Setting { name: "PINPOINT_APPLICATION_ID", otherwise: Required },
+    Setting { name: "OTP_PREVIOUS_PROVIDER", otherwise: Nothing },
+    Setting { name: "PINPOINT_APPLICATION_ID", otherwise: Nothing },
     Setting { name: "ORIGINATION_IDENTITY", otherwise: Required },
     Setting { name: "ORIGINATION_IDENTITIES", otherwise: Nothing },
     Setting { name: "BRAND_NAME", otherwise: Required },
@@ -93,6 +73,15 @@ pub const SETTINGS: &[Setting] = &[
     Setting { name: "CODE_LENGTH", otherwise: Or("6") },
     Setting { name: "VALIDITY_PERIOD", otherwise: Or("10") },
     Setting { name: "ALLOWED_ATTEMPTS", otherwise: Or("3") },
+    Setting { name: "CODE_TYPE", otherwise: Or("numeric") },
+    Setting { name: "CHANNELS", otherwise: Or("sms") },
+    Setting { name: "WHATSAPP_TEMPLATE", otherwise: Nothing },
+    Setting { name: "WHATSAPP_LANGUAGES", otherwise: Nothing },
+    Setting { name: "DO_NOT_SHARE_LINE", otherwise: Or("on") },
+    Setting { name: "WEBOTP_DOMAIN", otherwise: Nothing },
+    Setting { name: "ANDROID_APP_HASH", otherwise: Nothing },
+    Setting { name: "CONFIGURATION_SET", otherwise: Nothing },
+    Setting { name: "MESSAGE_FEEDBACK", otherwise: Or("off") },
     Setting { name: "DLT_ENTITY_ID", otherwise: Nothing },
     Setting { name: "DLT_TEMPLATE_ID", otherwise: Nothing },
     Setting { name: "REFERENCE_ID", otherwise: Or("derived") },
@@ -175,10 +164,20 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn settings(&mut self) -> Result<Settings, Reported> {
         // Every part is read before any is missed, so that all problems are found in one start.
-        let provider = self.provider();
-        let limits = &pinpoint::LIMITS;
+        let file = self.config_file();
+        let file_is_good = file.is_ok();
+        let mut file = file.unwrap_or_default();
+        let prices = file.take_prices();
+        let provider = self.provider(file.take_texts());
+        let (limits, codes) = if let Ok(provider) = &provider {
+            (provider.current.limits(), provider.codes())
+        } else {
+            let limits = provider::limits_of(&self.text("OTP_PROVIDER")?);
+            (limits, limits.code.clone())
+        };
         let mut rules = self.rules(limits);
-        let ledger = self.ledger(rules.as_ref().ok().map(|rules| &rules.allowed_countries), limits);
+        let countries = rules.as_ref().ok().map(|rules| &rules.allowed_countries).filter(|_| file_is_good);
+        let ledger = self.ledger(countries, limits, &codes, prices);
         let gate = self.gate();
         if let (Ok(Gate::Open), Ok(rules)) = (&gate, &mut rules) {
             // A derived reference is known to everybody who knows the number.
@@ -196,22 +195,6 @@ impl Reader<'_> {
             account: account?,
             log_level: log_level?,
         })
-    }
-
-    fn provider(&mut self) -> Result<ProviderSettings, Reported> {
-        match self.text("OTP_PROVIDER")?.as_str() {
-            "pinpoint" => {
-                let application_id = self.matching(
-                    "PINPOINT_APPLICATION_ID",
-                    1..=64,
-                    |c| c.is_ascii_alphanumeric() || c == '-',
-                    "must be the ID of a Pinpoint application: 1 to 64 letters, digits and dashes.",
-                );
-                let endpoint = self.endpoint("AWS_ENDPOINT_URL_PINPOINT");
-                Ok(ProviderSettings::Pinpoint { application_id: application_id?, endpoint: endpoint? })
-            }
-            _ => self.problem("OTP_PROVIDER", "must be `pinpoint`, the only provider of this version."),
-        }
     }
 
     /// An endpoint in place of AWS's, by the SDKs' own variables.
@@ -271,8 +254,8 @@ impl Reader<'_> {
             |_| true,
             &format!("must have at most {SOURCE_LIMIT} characters."),
         );
-        let language = self.language(limits.languages);
-        let code_length = self.number("CODE_LENGTH", &limits.code_length);
+        let language = self.language(limits);
+        let code_length = self.number("CODE_LENGTH", &limits.code.length);
         let validity_minutes = self.number("VALIDITY_PERIOD", &limits.validity_minutes);
         let allowed_attempts = self.number("ALLOWED_ATTEMPTS", &limits.allowed_attempts);
         Ok(Defaults {
@@ -285,11 +268,20 @@ impl Reader<'_> {
         })
     }
 
-    fn language(&mut self, languages: &'static [&'static str]) -> Result<&'static str, Reported> {
+    fn language(&mut self, limits: &ProviderLimits) -> Result<&'static str, Reported> {
         let given = self.text("LANGUAGE")?;
-        match languages.iter().find(|language| **language == given) {
+        if given == language::BY_COUNTRY {
+            return Ok(language::BY_COUNTRY);
+        }
+        let languages = limits.languages(limits.usual_channel());
+        let known = if limits.any_language {
+            language::closest(&given, languages.iter().copied())
+        } else {
+            languages.iter().find(|language| **language == given).copied()
+        };
+        match known {
             Some(language) => Ok(language),
-            None => self.problem("LANGUAGE", &format!("must be one of {}.", languages.join(", "))),
+            None => self.problem("LANGUAGE", &format!("must be `country`, or one of {}.", languages.join(", "))),
         }
     }
 
@@ -301,24 +293,30 @@ impl Reader<'_> {
             is_of_identity,
             "must be a phone number, a sender ID, a pool ID or an ARN.",
         );
-        let mut by_country: Vec<(Country, String)> = Vec::new();
+        let mut others = Vec::new();
         let mut seen = BTreeSet::new();
         for entry in self.raw(EACH).iter().flat_map(|list| list.split(',')) {
-            let parsed = entry.trim().split_once('=').and_then(|(country, identity)| {
-                let country: Country = country.trim().parse().ok()?;
-                let identity = identity.trim();
+            let parsed = entry.trim().split_once('=').and_then(|(place, identity)| {
+                let (place, identity) = (place.trim(), identity.trim());
                 let fits = (1..=256).contains(&identity.len()) && identity.chars().all(is_of_identity);
-                fits.then(|| (country, identity.to_owned()))
+                let (country, channel) = match (place.split_once('/'), Channel::named(place)) {
+                    (Some((country, channel)), _) => (Some(country.parse().ok()?), Some(Channel::named(channel)?)),
+                    (None, Some(channel)) => (None, Some(channel)),
+                    (None, None) => (Some(place.parse().ok()?), None),
+                };
+                fits.then(|| (place.to_owned(), OriginationFor { country, channel, identity: identity.to_owned() }))
             });
             match parsed {
-                Some((country, identity)) if seen.insert(country) => by_country.push((country, identity)),
-                Some((country, _)) => return self.problem(EACH, &format!("names {country} twice.")),
+                Some((place, origination)) if seen.insert(place.clone()) => others.push(origination),
+                Some((place, _)) => return self.problem(EACH, &format!("names {place} twice.")),
                 None => {
-                    return self.problem(EACH, "must be `COUNTRY=IDENTITY`, separated by commas, such as `IN=BRANDX`.");
+                    let what = "must be `COUNTRY=IDENTITY`, `CHANNEL=IDENTITY` or `COUNTRY/CHANNEL=IDENTITY`, separated \
+                                by commas, such as `IN=BRANDX,voice=+12065550101`.";
+                    return self.problem(EACH, what);
                 }
             }
         }
-        Ok(Origination { default: default?, by_country })
+        Ok(Origination { default: default?, others })
     }
 
     /// The registration for India: both parts or none.
@@ -474,6 +472,18 @@ impl Reader<'_> {
         } else {
             self.problem(name, expected)
         }
+    }
+
+    /// As `matching`, for what may be left out.
+    #[cfg(feature = "end-user-messaging")]
+    fn optional(
+        &mut self,
+        name: &'static str,
+        length: RangeInclusive<usize>,
+        allowed: impl Fn(char) -> bool,
+        expected: &str,
+    ) -> Result<Option<String>, Reported> {
+        if self.raw(name).is_none() { Ok(None) } else { self.matching(name, length, allowed, expected).map(Some) }
     }
 
     /// A setting of the table, with its default.

@@ -10,6 +10,7 @@ use crate::error::{Code, Error};
 use crate::ledger::Phase;
 use crate::otp::Otp;
 use crate::phone::PhoneNumber;
+use crate::provider::{Channel, ProviderLimits};
 use crate::reference::ReferenceId;
 use crate::service::{
     Caller, Moment, Reference, ReferenceIds, SendRequest, Service, VerificationRequest, VerifyRequest,
@@ -243,6 +244,7 @@ async fn send(
             expires_in: seconds(receipt.sent, receipt.expires),
             resend_at: receipt.resend.map(rfc3339_rounded_up),
             resend_in: receipt.resend.map(|resend| seconds_rounded_up(receipt.sent, resend)),
+            next: &receipt.next,
         },
     ))
 }
@@ -334,19 +336,22 @@ fn read_send(service: &Service, body: &[u8], caller: &mut Caller) -> Result<Send
     let mut members = Members::read(body, known(caller, MEMBERS, 3))?;
     let limits = service.limits();
     let defaults = &service.rules().defaults;
+    let to = destination_number(&mut members)?;
+    let channel = channel(&mut members, limits)?;
+    let language = members.string("language")?;
     let request = SendRequest {
-        to: destination_number(&mut members)?,
+        language: service.language(language.as_deref(), channel, &to)?,
+        channel,
+        to,
         brand_name: brand_name(&mut members, &limits.brand_name)?.unwrap_or_else(|| defaults.brand_name.clone()),
         source: source(&mut members)?.unwrap_or_else(|| defaults.source.clone()),
-        code_length: members.integer("codeLength", &limits.code_length)?.unwrap_or(defaults.code_length),
+        code_length: members.integer("codeLength", &limits.code.length)?.unwrap_or(defaults.code_length),
         validity_minutes: members
             .integer("validityPeriod", &limits.validity_minutes)?
             .unwrap_or(defaults.validity_minutes),
         allowed_attempts: members
             .integer("allowedAttempts", &limits.allowed_attempts)?
             .unwrap_or(defaults.allowed_attempts),
-        language: one_of(&mut members, "language", limits.languages)?.unwrap_or(defaults.language),
-        channel: one_of(&mut members, "channel", limits.channels)?.unwrap_or("sms"),
         reference: reference_id(&mut members)?,
         owner: None,
     };
@@ -366,7 +371,7 @@ fn read_verify(service: &Service, body: &[u8], caller: &Caller) -> Result<Verify
     let otp = members
         .string("otp")?
         .ok_or_else(|| Error::invalid_parameter("otp", "otp is missing."))
-        .and_then(|otp| Otp::parse(&otp, &service.limits().code_length))?;
+        .and_then(|otp| Otp::parse(&otp, &service.codes()))?;
     Ok(VerifyRequest { to, otp, reference: reference(service, &mut members, caller)? })
 }
 
@@ -428,12 +433,13 @@ fn reference_id(members: &mut Members) -> Result<Option<ReferenceId>, Error> {
     members.string("referenceId")?.map(|text| ReferenceId::parse(&text)).transpose()
 }
 
-fn one_of(members: &mut Members, name: &'static str, known: &[&'static str]) -> Result<Option<&'static str>, Error> {
-    let Some(given) = members.string(name)? else { return Ok(None) };
-    match known.iter().find(|known| **known == given) {
-        Some(known) => Ok(Some(known)),
-        None => Err(Error::invalid_parameter(name, format!("{name} must be one of {}.", known.join(", ")))),
-    }
+fn channel(members: &mut Members, limits: &ProviderLimits) -> Result<Channel, Error> {
+    let Some(given) = members.string("channel")? else { return Ok(limits.usual_channel()) };
+    let known = || limits.channels.iter().map(|own| own.channel);
+    Channel::named(&given).filter(|channel| known().any(|known| known == *channel)).ok_or_else(|| {
+        let known: Vec<_> = known().map(Channel::name).collect();
+        Error::invalid_parameter("channel", format!("channel must be one of {}.", known.join(", ")))
+    })
 }
 
 /// The answer to a send.
@@ -458,6 +464,9 @@ struct SendAnswer<'a> {
     /// Seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     resend_in: Option<u64>,
+    /// Channels.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    next: &'a [String],
 }
 
 /// The answer to a question for the state of a verification; what holds for an open one only is left out of others.

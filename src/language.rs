@@ -11,6 +11,9 @@ use countries::OF_COUNTRIES;
 /// The longest tag, in characters: what RFC 5646, section 4.4.1, asks everybody to take, and AWS takes no more.
 pub const LONGEST_TAG: usize = 35;
 
+/// In the place of a tag: the language of the number's country.
+pub const BY_COUNTRY: &str = "country";
+
 /// Where no language of a country is known.
 const OTHERWISE: &str = "en";
 

@@ -46,6 +46,7 @@ fn main() -> ExitCode {
 
 async fn serve(settings: Settings) -> Result<(), lambda_runtime::Error> {
     let client = aws::http_client(settings.account.ca_bundle.as_deref());
+    settings.provider.warn_of_long_texts(&settings.rules.defaults);
     let provider = settings.provider.connect(&settings.account, client.clone());
     let guard = match settings.ledger {
         Some(ledger) => {

@@ -3,7 +3,7 @@
 use crate::error::Error;
 use std::ops::RangeInclusive;
 
-/// A guess at a one-time password, in the shape the provider gives to its codes.
+/// A guess at a one-time password, in the shape that providers give to their codes.
 ///
 /// It has no `Display`, `Serialize`, `PartialEq` or `Clone`, and its `Debug` is blind: it can be
 /// handed to the provider and to nothing else.
@@ -31,31 +31,85 @@ use std::ops::RangeInclusive;
 /// ```
 pub struct Otp(String);
 
+/// What the codes of a provider look like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CodeShape {
+    /// How many characters they have.
+    pub length: RangeInclusive<u8>,
+    /// Which characters those are.
+    pub characters: CodeCharacters,
+}
+
+/// What codes are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CodeCharacters {
+    /// Digits.
+    Digits,
+    /// Capital letters of the English alphabet.
+    Letters,
+    /// Both.
+    LettersAndDigits,
+}
+
+impl CodeShape {
+    /// Whether a code of this shape could be `otp`.
+    #[must_use]
+    pub fn fits(&self, otp: &Otp) -> bool {
+        self.fits_text(&otp.0)
+    }
+
+    /// The shape of whatever has this one or `other`.
+    #[must_use]
+    pub fn or(&self, other: &Self) -> Self {
+        let length = *self.length.start().min(other.length.start())..=*self.length.end().max(other.length.end());
+        let characters =
+            if self.characters == other.characters { self.characters } else { CodeCharacters::LettersAndDigits };
+        Self { length, characters }
+    }
+
+    fn fits_text(&self, text: &str) -> bool {
+        let allowed = |byte: u8| match self.characters {
+            CodeCharacters::Digits => byte.is_ascii_digit(),
+            CodeCharacters::Letters => byte.is_ascii_uppercase(),
+            CodeCharacters::LettersAndDigits => byte.is_ascii_digit() || byte.is_ascii_uppercase(),
+        };
+        u8::try_from(text.len()).is_ok_and(|length| self.length.contains(&length)) && text.bytes().all(allowed)
+    }
+}
+
+impl std::fmt::Display for CodeShape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let characters = match self.characters {
+            CodeCharacters::Digits => "digits",
+            CodeCharacters::Letters => "letters",
+            CodeCharacters::LettersAndDigits => "letters and digits",
+        };
+        write!(f, "{} to {} {characters}", self.length.start(), self.length.end())
+    }
+}
+
 impl Otp {
-    /// Takes `text` as a guess if it has a number of ASCII digits within `length`.
+    /// Takes `text` as a guess at a code of this shape. Small letters are taken for capitals: codes have no others.
     ///
     /// # Errors
     ///
     /// `invalid_parameter` for the field `otp`, which costs no attempt; it never shows the value.
-    pub fn parse(text: &str, length: &RangeInclusive<u8>) -> Result<Self, Error> {
-        let fits = u8::try_from(text.len()).is_ok_and(|digits| length.contains(&digits));
-        if fits && text.bytes().all(|byte| byte.is_ascii_digit()) {
-            Ok(Self(text.to_owned()))
+    pub fn parse(text: &str, shape: &CodeShape) -> Result<Self, Error> {
+        let text = text.to_ascii_uppercase();
+        if shape.fits_text(&text) {
+            Ok(Self(text))
         } else {
-            Err(Error::invalid_parameter(
-                "otp",
-                format!("otp must be a string of {} to {} digits.", length.start(), length.end()),
-            ))
+            Err(Error::invalid_parameter("otp", format!("otp must be a string of {shape}.")))
         }
     }
 
-    /// How many digits it has.
+    /// How many characters it has.
     #[must_use]
     pub fn length(&self) -> u8 {
         u8::try_from(self.0.len()).unwrap_or(u8::MAX)
     }
 
-    /// The digits, for the provider and for the ledger's keyed hash.
+    /// The characters, for the provider and for the ledger's keyed hash.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -72,20 +126,41 @@ impl std::fmt::Debug for Otp {
 mod tests {
     use super::*;
 
+    const DIGITS: CodeShape = CodeShape { length: 5..=8, characters: CodeCharacters::Digits };
+    const LETTERS: CodeShape = CodeShape { length: 4..=6, characters: CodeCharacters::Letters };
+
     #[test]
     fn only_ascii_digits_of_the_providers_length_are_a_guess() {
         for good in ["01234", "012345", "00000000"] {
-            assert_eq!(Otp::parse(good, &(5..=8)).map(|otp| otp.expose().to_owned()).ok().as_deref(), Some(good));
+            assert_eq!(Otp::parse(good, &DIGITS).map(|otp| otp.0).ok().as_deref(), Some(good));
         }
         for bad in ["", "1234", "123456789", "12345 ", " 12345", "12a456", "1234\u{660}", "١٢٣٤٥٦", "-12345", "12345\0"]
         {
-            assert!(Otp::parse(bad, &(5..=8)).is_err(), "{bad:?}");
+            assert!(Otp::parse(bad, &DIGITS).is_err(), "{bad:?}");
         }
     }
 
     #[test]
+    fn letters_are_taken_as_capitals() {
+        assert_eq!(Otp::parse("abCD", &LETTERS).map(|otp| otp.0).ok().as_deref(), Some("ABCD"));
+        for bad in ["ABC", "ABCDEFG", "ABC1", "ÄBCD", "ABC\u{131}"] {
+            assert!(Otp::parse(bad, &LETTERS).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn of_two_shapes_a_guess_may_have_either() -> Result<(), Error> {
+        let both = DIGITS.or(&LETTERS);
+        assert_eq!(both.to_string(), "4 to 8 letters and digits");
+        let guess = Otp::parse("12345", &both)?;
+        assert!(DIGITS.fits(&guess) && !LETTERS.fits(&guess));
+        assert_eq!(DIGITS.or(&DIGITS), DIGITS);
+        Ok(())
+    }
+
+    #[test]
     fn debug_shows_no_digit() -> Result<(), Error> {
-        let shown = format!("{:?} {:#?}", Otp::parse("123456", &(5..=8))?, Otp::parse("987654", &(5..=8))?);
+        let shown = format!("{:?} {:#?}", Otp::parse("123456", &DIGITS)?, Otp::parse("987654", &DIGITS)?);
         assert!(!shown.contains(|c: char| c.is_ascii_digit()), "{shown}");
         Ok(())
     }

@@ -3,6 +3,7 @@
 use crate::error::{Code, Error};
 use crate::ledger::{Key, LOCKED, Millis, Number, REMEMBERED_SENDS};
 use crate::phone::{Country, PhoneNumber};
+use crate::provider::Channel;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -274,13 +275,15 @@ fn micro_dollars(text: &str) -> Option<u64> {
     Some(dollars * 1_000_000 + whole(&fraction)?)
 }
 
-/// What a text costs, by country, in millionths of a US dollar.
+/// What a message costs, by country, in millionths of a US dollar.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Prices {
-    /// Of single countries.
+    /// Of a text to single countries.
     pub by_country: BTreeMap<Country, u64>,
-    /// Of all others.
+    /// Of a text to all others.
     pub otherwise: Option<u64>,
+    /// Of a call or a message by WhatsApp to single countries, and under no country to all others.
+    pub by_channel: BTreeMap<(Channel, Option<Country>), u64>,
 }
 
 impl Prices {
@@ -295,10 +298,23 @@ impl Prices {
             .ok_or_else(|| format!("`{text}` is no price in dollars from 0.000001 to 100, such as `0.00581`"))
     }
 
-    /// What a text to this country costs, if that is known.
+    /// Whether a message by this channel has a price wherever it goes.
     #[must_use]
-    pub fn of(&self, country: Country) -> Option<u64> {
-        self.by_country.get(&country).copied().or(self.otherwise)
+    pub fn has_any(&self, channel: Channel) -> bool {
+        match channel {
+            Channel::Sms => self.otherwise.is_some(),
+            _ => self.by_channel.contains_key(&(channel, None)),
+        }
+    }
+
+    /// What a message to this country costs by this channel, if that is known. A call costs several times what a text
+    /// does, so that the price of one says nothing about the other.
+    #[must_use]
+    pub fn of(&self, country: Country, channel: Channel) -> Option<u64> {
+        match channel {
+            Channel::Sms => self.by_country.get(&country).copied().or(self.otherwise),
+            _ => [Some(country), None].iter().find_map(|country| self.by_channel.get(&(channel, *country))).copied(),
+        }
     }
 }
 
@@ -329,10 +345,10 @@ pub struct SpendingLine {
 }
 
 impl Budgets {
-    /// What a text to `country` at `now` spends. A price that is not known counts as the whole of a budget in money, so
+    /// What a message to `country` by `channel` spends at `now`. A price that is not known counts as the whole of a budget in money, so
     /// that such a text is refused.
     #[must_use]
-    pub fn spending(&self, country: Country, now: Millis) -> Spending {
+    pub fn spending(&self, country: Country, channel: Channel, now: Millis) -> Spending {
         const HOUR: u64 = 3_600_000;
         let hour = now.0 / HOUR;
         let day = hour / 24;
@@ -351,7 +367,7 @@ impl Budgets {
                 counter: format!("{unit}{period}{of}"),
                 amount: match budget.unit {
                     Unit::Messages => 1,
-                    Unit::MicroDollars => self.prices.of(country).unwrap_or(u64::MAX),
+                    Unit::MicroDollars => self.prices.of(country, channel).unwrap_or(u64::MAX),
                 },
                 cap: budget.cap,
                 of_country: !of.is_empty(),
@@ -486,10 +502,10 @@ mod tests {
             all: Budget::parse_list("500/1h,2USD/24h,400/1h").unwrap(),
             by_country: BTreeMap::from([(jm, Budget::parse_list("20/24h").unwrap())]),
             other_countries: Vec::new(),
-            prices: Prices { by_country: BTreeMap::from([(us, 5810)]), otherwise: None },
+            prices: Prices { by_country: BTreeMap::from([(us, 5810)]), otherwise: None, by_channel: BTreeMap::new() },
         };
         let lines = |country, now| {
-            let spending = budgets.spending(country, Millis(now));
+            let spending = budgets.spending(country, Channel::Sms, Millis(now));
             spending.lines.into_iter().map(|line| (line.counter, line.amount, line.cap)).collect::<Vec<_>>()
         };
         assert_eq!(lines(us, 0), [("m00".to_owned(), 1, 400), ("u".to_owned(), 5810, 2_000_000)]);

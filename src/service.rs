@@ -1,17 +1,22 @@
 //! The order of effects of a send and of a verify. The only place where that order is written.
 
 mod guard;
+mod providers;
 mod sign_in;
 
 pub use guard::{Guard, LedgerPolicy, TestNumber};
+pub use providers::Providers;
 pub use sign_in::{Challenge, ChallengeState, Session, SignIn};
 
 use crate::error::{Code, Error};
-use crate::ledger::{Attempt, Mac, Millis, NumberCharge, Opening, Phase, Said, Settled, State, Step, Success};
-use crate::otp::Otp;
+use crate::language;
+use crate::ledger::{
+    Attempt, Mac, Millis, NumberCharge, Opening, Phase, Said, Settled, State, Step, Success, Verification,
+};
+use crate::otp::{CodeShape, Otp};
 use crate::phone::{Country, PhoneNumber};
 use crate::policy::AllowedCountries;
-use crate::provider::{Dlt, Message, Provider, ProviderLimits, Receipt, Verdict};
+use crate::provider::{Channel, Dlt, Message, Provider, ProviderLimits, Receipt, Verdict};
 use crate::reference::ReferenceId;
 use crate::telemetry::Record;
 use futures_util::future::join;
@@ -23,7 +28,7 @@ use std::time::{Duration, Instant, SystemTime};
 /// Sends and verifies codes by the operator's rules.
 pub struct Service {
     rules: Rules,
-    provider: Box<dyn Provider>,
+    providers: Providers,
     /// What counts guesses and sends; without it, AWS's answers are passed on and no more is promised.
     guard: Option<Guard>,
 }
@@ -59,9 +64,9 @@ pub struct Defaults {
     pub brand_name: String,
     /// The purpose, as a part of derived reference IDs.
     pub source: String,
-    /// The language of the text.
+    /// The language of the text, or [`language::BY_COUNTRY`].
     pub language: &'static str,
-    /// Digits of a code.
+    /// Characters of a code.
     pub code_length: u8,
     /// Minutes that a code is good for.
     pub validity_minutes: u8,
@@ -69,21 +74,36 @@ pub struct Defaults {
     pub allowed_attempts: u8,
 }
 
-/// What messages are sent from, by the country they go to.
+/// What messages are sent from, by the country they go to and the way they go.
 #[derive(Debug)]
 pub struct Origination {
-    /// For every country without its own.
+    /// For all that has none of its own.
     pub default: String,
-    /// For single countries.
-    pub by_country: Vec<(Country, String)>,
+    /// For single countries and channels.
+    pub others: Vec<OriginationFor>,
+}
+
+/// What some messages are sent from.
+#[derive(Debug)]
+pub struct OriginationFor {
+    /// To this country; to every one, if there is none.
+    pub country: Option<Country>,
+    /// By this channel; by every one, if there is none.
+    pub channel: Option<Channel>,
+    /// From this.
+    pub identity: String,
 }
 
 impl Origination {
-    /// The identity that messages to `country` are sent from.
+    /// The identity that messages to `country` by `channel` are sent from. A channel counts for more than a country: a
+    /// sender ID cannot call anybody.
     #[must_use]
-    pub fn identity(&self, country: Country) -> &str {
-        let own = self.by_country.iter().find(|(listed, _)| *listed == country);
-        own.map_or(&self.default, |(_, identity)| identity)
+    pub fn identity(&self, country: Country, channel: Channel) -> &str {
+        let places = [(Some(country), Some(channel)), (None, Some(channel)), (Some(country), None)];
+        let own = places.iter().find_map(|place| {
+            self.others.iter().find(|other| (other.country, other.channel) == *place).map(|other| &other.identity)
+        });
+        own.unwrap_or(&self.default)
     }
 }
 
@@ -125,7 +145,7 @@ pub struct SendRequest {
     /// The language of the text.
     pub language: &'static str,
     /// How the code is delivered.
-    pub channel: &'static str,
+    pub channel: Channel,
     /// Digits of the code.
     pub code_length: u8,
     /// Minutes that the code is good for.
@@ -164,6 +184,9 @@ pub struct SentReceipt {
     pub attempts_left: Option<u8>,
     /// When the next code may be sent, if that is limited.
     pub resend: Option<u64>,
+    /// Other ways in which the next code may be sent, after a code was asked for again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub next: Vec<String>,
 }
 
 /// A parsed request to verify a code.
@@ -244,6 +267,9 @@ impl Moment {
 /// What the provider may take at most. AWS answers in well under a second.
 const PROVIDER_TIME: Duration = Duration::from_secs(6);
 
+/// What telling the provider that a code came back may take: the person waits for it.
+const FEEDBACK_TIME: Duration = Duration::from_millis(300);
+
 /// Codes that are sent for one verification before it has to end.
 const MOST_SENDS: u8 = 3;
 
@@ -257,10 +283,10 @@ const TEST: &str = "test";
 const SHADOW: &str = "shadow";
 
 impl Service {
-    /// A service by these rules, with codes made and checked by `provider`, and counted by `guard` if there is one.
+    /// A service by these rules, with codes made and checked by `providers`, and counted by `guard` if there is one.
     #[must_use]
-    pub fn new(rules: Rules, provider: Box<dyn Provider>, guard: Option<Guard>) -> Self {
-        Self { rules, provider, guard }
+    pub fn new(rules: Rules, providers: Providers, guard: Option<Guard>) -> Self {
+        Self { rules, providers, guard }
     }
 
     /// The operator's rules.
@@ -272,7 +298,57 @@ impl Service {
     /// What requests are held against.
     #[must_use]
     pub fn limits(&self) -> &'static ProviderLimits {
-        self.provider.limits()
+        self.providers.current.limits()
+    }
+
+    /// What a guess may look like.
+    #[must_use]
+    pub fn codes(&self) -> CodeShape {
+        self.providers.codes()
+    }
+
+    /// The language of a message to `to` by `channel` that a caller wishes for.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_parameter` for the field `language`: it is no language, or one that this provider does not take.
+    pub fn language(&self, wish: Option<&str>, channel: Channel, to: &PhoneNumber) -> Result<&'static str, Error> {
+        let limits = self.limits();
+        let languages = limits.languages(channel);
+        match wish {
+            None => Ok(self.usual_language(self.rules.defaults.language, channel, to)),
+            Some(language::BY_COUNTRY) => Ok(self.usual_language(language::BY_COUNTRY, channel, to)),
+            Some(tag) if limits.any_language && language::is_well_formed(tag) => {
+                Ok(self.closest_language(&[tag], channel, to))
+            }
+            Some(tag) => languages.iter().find(|known| **known == tag).copied().ok_or_else(|| {
+                let expected = if limits.any_language {
+                    "a language tag such as en-US or pt-BR, or country".to_owned()
+                } else {
+                    format!("one of {}, or country", languages.join(", "))
+                };
+                Error::invalid_parameter("language", format!("language must be {expected}."))
+            }),
+        }
+    }
+
+    /// The language of a message to `to` by `channel` that comes closest to the first of `wishes` that any comes close to.
+    #[must_use]
+    pub fn closest_language(&self, wishes: &[&str], channel: Channel, to: &PhoneNumber) -> &'static str {
+        let languages = self.limits().languages(channel);
+        let closest = wishes.iter().find_map(|wish| language::closest(wish, languages.iter().copied()));
+        closest.unwrap_or_else(|| self.usual_language(self.rules.defaults.language, channel, to))
+    }
+
+    /// The language that `setting` means for this message.
+    fn usual_language(&self, setting: &'static str, channel: Channel, to: &PhoneNumber) -> &'static str {
+        let languages = self.limits().languages(channel);
+        let of_country = || to.country().map_or("en-US", language::of_country);
+        let usual = if setting == language::BY_COUNTRY { of_country() } else { setting };
+        language::closest(usual, languages.iter().copied())
+            .or_else(|| language::closest("en-US", languages.iter().copied()))
+            .or_else(|| languages.first().copied())
+            .unwrap_or("en-US")
     }
 
     /// Whether guesses and sends are counted.
@@ -317,14 +393,15 @@ impl Service {
 
             if test_number.is_none() {
                 guard.count_prefix(&request.to, &mut tab, now).await?;
-                guard.spend(country, &mut tab, now).await?;
+                guard.spend(country, request.channel, &mut tab, now).await?;
             }
             // The one exact gate, and the last that refuses: whatever refused after it would have taken a place in the
             // windows of somebody who got no text.
             let number = guard.reserve_send(&number_key, test_number.is_some(), &plan, now).await?;
             // Written before the provider is asked: a text without a record could be guessed at without end, and after
             // a crash here the code that has left can still be verified.
-            let generation = guard.write_ahead(&key, request, &plan, self.provider_for(test_number), now).await?;
+            let makers = self.makers(test_number, &plan);
+            let generation = guard.write_ahead(&key, request, &plan, &makers, now).await?;
 
             let outcome = match test_number {
                 Some(_) => Ok(Receipt { message_id: None, request_id: None }),
@@ -339,7 +416,9 @@ impl Service {
             // The text has left or it has not: no failure to write that down changes what the caller is told.
             record.best_effort("settle", guard.store.settle(&key, generation, &settled).await);
             let receipt = outcome?;
-            Ok(Sent { reference, receipt: guard.receipt(&plan, &number, receipt.message_id, request.channel, now) })
+            let next = if plan.is_again() { self.channels_after(request.channel, &plan) } else { Vec::new() };
+            let receipt = guard.receipt(&plan, &number, receipt.message_id, request.channel, next, now);
+            Ok(Sent { reference, receipt })
         }
         .await;
 
@@ -390,7 +469,8 @@ impl Service {
                 if !(reason.may_be_of_other_software && self.could_be_of_other_software(&reference, request, caller)) {
                     return Err(reason.error);
                 }
-                let opening = self.of_other_software(request, now);
+                let makers = self.providers.all();
+                let opening = self.of_other_software(request, &makers, now);
                 let seen = seen.as_ref();
                 let was = seen.map(|seen| seen.phase(now));
                 (
@@ -406,13 +486,18 @@ impl Service {
             NumberCharge::Locked => return Err(guard::locked()),
         };
 
+        let mut maker = None;
         let verdict = if paid.has_used(&guess, now) || paid.provider == SHADOW {
             // AWS does not say that a code works once only.
             Ok(Verdict::Invalid)
         } else if paid.provider == TEST {
             Ok(guard.check_test_number(&request.to, &reference, &guess, now))
         } else {
-            self.ask_to_verify(request, &reference, moment, record).await
+            let answer = self.ask_to_verify(&paid.provider, request, &reference, moment, record).await;
+            answer.map(|said_yes| {
+                maker = said_yes;
+                if said_yes.is_some() { Verdict::Valid } else { Verdict::Invalid }
+            })
         };
         let generation = paid.generation;
         match verdict {
@@ -429,6 +514,9 @@ impl Service {
                 let success = Success { winner, code: guess, at: now };
                 consume(guard, &key, generation, &success).await?;
                 record.best_effort("clear", guard.store.clear_failures(&number_key, charge, now).await);
+                if let Some(maker) = maker {
+                    tell_that_it_came_back(maker, &paid, moment, record).await;
+                }
                 Ok(reference)
             }
         }
@@ -539,8 +627,9 @@ impl Service {
         self.rules.allowed_countries.admit(number)
     }
 
-    fn provider_for(&self, test_number: Option<&TestNumber>) -> &'static str {
-        if test_number.is_some() { TEST } else { self.provider.name() }
+    /// Who will have made codes of a verification once this send is done.
+    fn makers(&self, test_number: Option<&TestNumber>, plan: &Plan) -> String {
+        if test_number.is_some() { TEST.to_owned() } else { self.providers.makers(plan.made_by()) }
     }
 
     /// How a send's verification is named. `at` is when it was first asked for: under one idempotency key a random
@@ -584,7 +673,8 @@ impl Service {
             && caller.session.is_none()
     }
 
-    fn of_other_software<'a>(&'a self, request: &'a VerifyRequest, now: Millis) -> Opening<'a> {
+    /// A verification for a code that nobody here has sent. `makers` is who can have made it.
+    fn of_other_software<'a>(&'a self, request: &'a VerifyRequest, makers: &'a str, now: Millis) -> Opening<'a> {
         let defaults = &self.rules.defaults;
         let brand_name = match &request.reference {
             Reference::Of { brand_name, .. } => brand_name,
@@ -595,14 +685,23 @@ impl Service {
             first: now,
             expires: now.plus(minutes(defaults.validity_minutes)),
             left: defaults.allowed_attempts,
-            provider: self.provider.name(),
-            channel: "sms",
+            provider: makers,
+            channel: Channel::Sms.name(),
             code_length: request.otp.length(),
             language: defaults.language,
             brand_name,
             owner: None,
             forget: &[],
         }
+    }
+
+    /// The channels that come after `channel` in the operator's order, as long as another code may be sent at all.
+    fn channels_after(&self, channel: Channel, plan: &Plan) -> Vec<String> {
+        if plan.is_last_send() {
+            return Vec::new();
+        }
+        let channels = self.limits().channels.iter().map(|own| own.channel);
+        channels.skip_while(|own| *own != channel).skip(1).map(|own| own.name().to_owned()).collect()
     }
 
     async fn ask_to_send(
@@ -633,35 +732,62 @@ impl Service {
             code_length: request.code_length,
             validity_minutes: request.validity_minutes,
             allowed_attempts: request.allowed_attempts,
+            channel: request.channel,
             language: request.language,
-            origination_identity: self.rules.origination.identity(country),
+            origination_identity: self.rules.origination.identity(country, request.channel),
             dlt: self.rules.dlt.as_ref().filter(|_| india),
         }
     }
 
     async fn send_message(&self, message: &Message<'_>, moment: Moment, record: &mut Record) -> Result<Receipt, Error> {
+        let provider = &self.providers.current;
         let asked = Instant::now();
-        let outcome = self.provider.send(message, moment.provider_time_left()).await;
-        record.provider_answered(self.provider.name(), asked.elapsed());
+        let outcome = provider.send(message, moment.provider_time_left()).await;
+        record.provider_answered(provider.name(), asked.elapsed());
         let receipt = outcome?;
         record.provider_request(receipt.request_id.clone());
         Ok(receipt)
     }
 
+    /// Asks those who made codes of this verification, the last one first, until one says yes; says which one did.
     async fn ask_to_verify(
         &self,
+        made_by: &str,
         request: &VerifyRequest,
         reference: &ReferenceId,
         moment: Moment,
         record: &mut Record,
-    ) -> Result<Verdict, Error> {
-        let asked = Instant::now();
-        let time = moment.provider_time_left();
-        let outcome = self.provider.verify(&request.to, reference, &request.otp, time).await;
-        record.provider_answered(self.provider.name(), asked.elapsed());
-        let answer = outcome?;
-        record.provider_request(answer.request_id);
-        Ok(answer.verdict)
+    ) -> Result<Option<&dyn Provider>, Error> {
+        let makers = self.providers.who(made_by);
+        if makers.is_empty() {
+            return Err(Error::new(Code::CodeExpired, "The code can no longer be verified: send a new one.")
+                .with_cause(format!(
+                    "the code was made by {made_by}, and this function asks others: set OTP_PREVIOUS_PROVIDER"
+                )));
+        }
+        let mut failed = None;
+        for (index, &provider) in makers.iter().enumerate() {
+            // A code that it does not make is none of its codes.
+            if !provider.limits().code.fits(&request.otp) {
+                continue;
+            }
+            // Where another is to be asked, the first must leave it its time.
+            let time = moment.provider_time_left() / u32::try_from(makers.len() - index).unwrap_or(1);
+            let asked = Instant::now();
+            let outcome = provider.verify(&request.to, reference, &request.otp, time).await;
+            record.provider_answered(provider.name(), asked.elapsed());
+            match outcome {
+                Ok(answer) => {
+                    record.provider_request(answer.request_id);
+                    if answer.verdict == Verdict::Valid {
+                        return Ok(Some(provider));
+                    }
+                }
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        // One that gave no answer might have said yes.
+        failed.map_or(Ok(None), Err)
     }
 
     /// A send that nothing is known of afterwards: as AWS's example, and no more is promised.
@@ -678,12 +804,13 @@ impl Service {
         let sent = moment.millis();
         let receipt = SentReceipt {
             message_id: receipt.message_id,
-            channel: request.channel.to_owned(),
+            channel: request.channel.name().to_owned(),
             code_length: request.code_length,
             sent: sent.0,
             expires: sent.plus(minutes(request.validity_minutes)).0,
             attempts_left: None,
             resend: None,
+            next: Vec::new(),
         };
         Ok(Sent { reference, receipt })
     }
@@ -695,10 +822,10 @@ impl Service {
         moment: Moment,
         record: &mut Record,
     ) -> Result<ReferenceId, Error> {
-        match self.ask_to_verify(request, &reference, moment, record).await? {
-            Verdict::Valid => Ok(reference),
+        match self.ask_to_verify(&self.providers.all(), request, &reference, moment, record).await? {
+            Some(_) => Ok(reference),
             // Without a ledger nobody knows which of these it is: the provider only says no.
-            Verdict::Invalid => Err(Error::new(
+            None => Err(Error::new(
                 Code::InvalidCode,
                 "The code is wrong, expired, used up or unknown. Check it, or send a new one.",
             )),
@@ -718,6 +845,17 @@ async fn consume(guard: &Guard, key: &crate::ledger::Key, generation: u64, succe
     match step? {
         Step::Done => Ok(()),
         Step::Refused(seen) => guard::why_not_consumed(seen.as_ref(), success),
+    }
+}
+
+/// Tells the provider that its code came back. Only after the success is written down, and whatever comes of it.
+async fn tell_that_it_came_back(maker: &dyn Provider, won: &Verification, moment: Moment, record: &Record) {
+    // The message that is known is the last one, and it may be another provider's.
+    let is_last = won.provider.split(',').next() == Some(maker.name());
+    let Some(message_id) = won.message_id.as_ref().filter(|_| is_last) else { return };
+    let time = FEEDBACK_TIME.min(moment.provider_time_left());
+    if let Err(cause) = maker.code_came_back(message_id, time).await {
+        record.feedback_lost(message_id, &cause);
     }
 }
 

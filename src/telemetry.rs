@@ -69,6 +69,11 @@ impl Record {
         }
     }
 
+    /// The provider was not told that a code came back. A line of its own: the message's ID is needed to tell it later.
+    pub fn feedback_lost(&self, message_id: &str, cause: &str) {
+        warn!(requestId = self.request_id, messageId = message_id, cause, "feedback_lost");
+    }
+
     /// Writes the line: INFO for answers and refusals, WARN for failures of the provider, ERROR
     /// for what the operator has to mend.
     pub fn write(&self, duration: Duration) {

@@ -98,29 +98,35 @@ impl Texts {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong, each as a clause that names the option, or the language and the channel.
+    /// Everything that is wrong, each as a sentence that begins with the setting and names the language and the channel.
     pub fn new(options: Options, own: BTreeMap<String, OwnTexts>) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
         let domain = options.web_otp_domain.map(|domain| domain.to_ascii_lowercase());
         if let Some(domain) = domain.as_deref().filter(|domain| !is_host_name(domain)) {
-            problems.push(format!("`{domain}` is no host name of a website such as www.example.com"));
+            problems.push(format!(
+                "WEBOTP_DOMAIN must be the host name of a website such as www.example.com, not `{domain}`."
+            ));
         }
         let hash = options.android_app_hash;
         if let Some(hash) = hash.as_deref().filter(|hash| !is_app_hash(hash)) {
-            problems.push(format!("`{hash}` is no hash of an Android app: 11 letters, digits, `+` and `/`"));
+            problems.push(format!(
+                "ANDROID_APP_HASH must be the hash of an Android app, 11 letters, digits, `+` and `/`, not `{hash}`."
+            ));
         }
         let mut texts =
             Self { do_not_share: options.do_not_share, last_line: last_line(domain, hash), own: BTreeMap::new() };
+        let mut of_own = Vec::new();
         for (tag, own) in own {
             if !is_well_formed(&tag) {
-                problems.push(format!("`{tag}` is no language tag such as pt-BR"));
+                of_own.push(format!("`{tag}` is no language tag such as pt-BR"));
             } else if texts.own_in(&tag).is_some() {
-                problems.push(format!("`{tag}` is named twice"));
+                of_own.push(format!("`{tag}` is named twice"));
             } else {
-                let checked = texts.checked(&tag, own, &mut problems);
+                let checked = texts.checked(&tag, own, &mut of_own);
                 texts.own.insert(tag, checked);
             }
         }
+        problems.extend(of_own.into_iter().map(|what| format!("CONFIG_FILE has texts that cannot be sent: {what}.")));
         if problems.is_empty() { Ok(texts) } else { Err(problems) }
     }
 
@@ -151,6 +157,16 @@ impl Texts {
         let brand = harmless(brand);
         call.body = call.body.replace(BRAND, &if call.body_type == BodyType::Ssml { escaped(&brand) } else { brand });
         Some(call)
+    }
+
+    /// An operator's own short messages that are charged for more than once, by language, with how often that is.
+    #[must_use]
+    pub fn long_ones(&self, brand: &str, code_length: u8) -> Vec<(&str, usize)> {
+        let own = self.own.iter().filter(|(_, own)| own.sms.is_some());
+        let counted = own.filter_map(|(language, _)| {
+            Some((language.as_str(), segments(&self.sms(language, brand)?, code_length.into()).count))
+        });
+        counted.filter(|(_, count)| *count > 1).collect()
     }
 
     /// The languages of [`sms`](Self::sms).

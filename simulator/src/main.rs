@@ -1,6 +1,6 @@
-//! The service on your desk: the real function behind a simulated API Gateway, a simulated Pinpoint, and a phone.
+//! The service on your desk: the real function behind a simulated API Gateway, a simulated provider, and a phone.
 //!
-//! `simulator [--port N] [--api-port N] [--phone-only]`; `make run` starts it.
+//! `simulator [--port N] [--api-port N] [--provider NAME] [--phone-only]`; `make run` starts it.
 
 use std::{env, io, process::ExitCode, sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use otp_lambda::{
     telemetry,
 };
 use serde_json::value::RawValue;
-use simulator::{Bound, MemoryLedger, Simulator, bind_or_next, front::Front};
+use simulator::{Bound, MemoryLedger, Service as Simulated, Simulator, bind_or_next, front::Front};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// O, T and P on a telephone keypad, and a zero.
@@ -26,15 +26,17 @@ const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 /// As long as the deployed function has.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 
-const USAGE: &str = "usage: simulator [--port N] [--api-port N] [--phone-only]
+const USAGE: &str = "usage: simulator [--port N] [--api-port N] [--provider NAME] [--phone-only]
 
-  --port N       where the phone and the simulated Pinpoint listen (6870)
-  --api-port N   where the service listens (6880)
-  --phone-only   the phone and the simulated Pinpoint, without the service";
+  --port N          where the phone and the simulated providers listen (6870)
+  --api-port N      where the service listens (6880)
+  --provider NAME   pinpoint (unless you say) or end-user-messaging
+  --phone-only      the phone and the simulated providers, without the service";
 
 struct Arguments {
     phone_port: u16,
     api_port: Option<u16>,
+    provider: String,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -66,7 +68,7 @@ async fn run(arguments: Arguments) -> io::Result<()> {
         return told_to_stop().await;
     };
 
-    let app = Arc::new(desk(&phone)?);
+    let app = Arc::new(desk(&phone, &arguments.provider)?);
     let clock = Arc::clone(&simulator);
     let front = Front::start_on(bind(port)?.listener, move |event: Box<RawValue>, request_id| {
         let app = Arc::clone(&app);
@@ -83,6 +85,9 @@ async fn run(arguments: Arguments) -> io::Result<()> {
         "curl -sSw '\\n' {api}/otp/send -H 'content-type: application/json' -d '{{\"destinationNumber\":\"+14255550142\"}}'"
     );
     simulator.suggest(send.as_str());
+    if arguments.provider != "pinpoint" {
+        simulator.describe(Simulated::EndUserMessaging);
+    }
     println!(
         "otp-lambda is running on your desk. AWS is simulated: no account, no text, no bill.
 
@@ -97,23 +102,37 @@ async fn run(arguments: Arguments) -> io::Result<()> {
 
    printf 'code: '; read -r otp; curl -sSw '\\n' {api}/otp/verify -H 'content-type: application/json' -d \
          '{{\"destinationNumber\":\"+14255550142\",\"otp\":\"'\"$otp\"'\"}}'
-
+{}
 Below is the log of the service, a line a request. Ctrl-C stops everything.
+",
+        if arguments.provider == "pinpoint" {
+            ""
+        } else {
+            "
+3. Let it call, or write by WhatsApp: add \"channel\":\"voice\" or \"channel\":\"whatsapp\" to the first.
 "
+        }
     );
     told_to_stop().await
 }
 
 /// The function as it is shipped, with settings of the desk in place of the template's.
-fn desk(pinpoint: &str) -> io::Result<App> {
+fn desk(phone: &str, provider: &str) -> io::Result<App> {
+    let is_pinpoint = provider == "pinpoint";
     let settings = Settings::read(&|name| {
         let value = match name {
-            "PINPOINT_APPLICATION_ID" | "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "desk",
+            "OTP_PROVIDER" => provider,
+            "PINPOINT_APPLICATION_ID" if is_pinpoint => "desk",
+            // All that End User Messaging can do, to be tried.
+            "CHANNELS" if !is_pinpoint => "sms,voice,whatsapp",
+            "WHATSAPP_TEMPLATE" if !is_pinpoint => "verification_code",
+            "MESSAGE_FEEDBACK" if !is_pinpoint => "on",
+            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "desk",
             "ORIGINATION_IDENTITY" => "+12065550100",
             "BRAND_NAME" => "ExampleCorp",
             "ALLOWED_COUNTRIES" => "*",
             "AWS_REGION" => "us-east-1",
-            "AWS_ENDPOINT_URL_PINPOINT" => pinpoint,
+            "AWS_ENDPOINT_URL" => phone,
             "LEDGER_TABLE" => "in-memory",
             "LEDGER_KEY" => KEY,
             // A desk has one person, who tries things: the limits around a number are left out, those of it are not.
@@ -153,12 +172,13 @@ async fn told_to_stop() -> io::Result<()> {
 
 /// What the arguments ask for, or nothing if they make no sense.
 fn arguments(given: impl Iterator<Item = String>) -> Option<Arguments> {
-    let mut arguments = Arguments { phone_port: PHONE_PORT, api_port: Some(API_PORT) };
+    let mut arguments = Arguments { phone_port: PHONE_PORT, api_port: Some(API_PORT), provider: "pinpoint".to_owned() };
     let mut given = given;
     while let Some(argument) = given.next() {
         match argument.as_str() {
             "--port" => arguments.phone_port = given.next()?.parse().ok()?,
             "--api-port" => arguments.api_port = Some(given.next()?.parse().ok()?),
+            "--provider" => arguments.provider = given.next()?,
             "--phone-only" => arguments.api_port = None,
             _ => return None,
         }

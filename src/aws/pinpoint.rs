@@ -1,41 +1,40 @@
 //! Amazon Pinpoint's OTP API: `SendOTPMessage` and `VerifyOTPMessage`.
 
-use super::{Account, CONNECT, SharedHttpClient, cause, chain};
+use super::call::{Exception, READ, opted_out, speaks_of_opt_out, throttled, undeliverable, within};
+use super::{Account, CONNECT, SharedHttpClient};
 use crate::error::{Code, Error};
-use crate::otp::Otp;
+use crate::otp::{CodeCharacters, CodeShape, Otp};
 use crate::phone::PhoneNumber;
-use crate::provider::{Answer, Message, Provider, ProviderLimits, Receipt, Verdict};
+use crate::provider::{Answer, Channel, ChannelLimits, Message, Provider, ProviderLimits, Receipt, Verdict};
 use crate::reference::ReferenceId;
 use crate::telemetry::redact;
 use async_trait::async_trait;
 use aws_sdk_pinpoint::Client;
 use aws_sdk_pinpoint::config::timeout::TimeoutConfig;
-use aws_sdk_pinpoint::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_pinpoint::operation::RequestId;
 use aws_sdk_pinpoint::types::{
     DeliveryStatus, MessageResponse, MessageResult, SendOtpMessageRequestParameters, VerifyOtpMessageRequestParameters,
 };
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use std::time::Duration;
+
+/// The name in settings, logs and the ledger.
+pub const NAME: &str = "pinpoint";
 
 /// What Pinpoint takes.
 pub const LIMITS: ProviderLimits = ProviderLimits {
-    code_length: 5..=8,
+    code: CodeShape { length: 5..=8, characters: CodeCharacters::Digits },
     validity_minutes: 5..=60,
     allowed_attempts: 1..=5,
     brand_name: 1..=20,
-    languages: &[
-        "de-DE", "en-GB", "en-US", "es-419", "es-ES", "fr-CA", "fr-FR", "it-IT", "ja-JP", "ko-KR", "pt-BR", "zh-CN",
-        "zh-TW",
-    ],
-    channels: &["sms"],
+    channels: &[ChannelLimits {
+        channel: Channel::Sms,
+        languages: &[
+            "de-DE", "en-GB", "en-US", "es-419", "es-ES", "fr-CA", "fr-FR", "it-IT", "ja-JP", "ko-KR", "pt-BR",
+            "zh-CN", "zh-TW",
+        ],
+    }],
+    any_language: false,
 };
-
-/// How long Pinpoint may think before its answer begins.
-const READ: Duration = Duration::from_secs(5);
-
-/// Less than this is no time to ask in.
-const LEAST: Duration = Duration::from_millis(200);
 
 /// Pinpoint's OTP API in one account, for one Pinpoint application.
 pub struct Pinpoint {
@@ -61,7 +60,7 @@ impl Pinpoint {
 #[async_trait]
 impl Provider for Pinpoint {
     fn name(&self) -> &'static str {
-        "pinpoint"
+        NAME
     }
 
     fn limits(&self) -> &'static ProviderLimits {
@@ -88,7 +87,7 @@ impl Provider for Pinpoint {
             .application_id(&self.application_id)
             .send_otp_message_request_parameters(parameters)
             .send();
-        let output = within(time_limit, call).await.map_err(Failure::of_send)?;
+        let output = within(time_limit, call).await.map_err(|failure| failure.of_send(of_exception))?;
         let request_id = output.request_id().map(str::to_owned);
         delivered(output.message_response(), message.to, request_id)
     }
@@ -111,13 +110,31 @@ impl Provider for Pinpoint {
             .application_id(&self.application_id)
             .verify_otp_message_request_parameters(parameters)
             .send();
-        let output = within(time_limit, call).await.map_err(Failure::into_error)?;
+        let output = within(time_limit, call).await.map_err(|failure| failure.into_error(of_exception))?;
         // `Valid` is optional. What is not said to be valid is not.
         let valid = output.verification_response().and_then(|response| response.valid) == Some(true);
         Ok(Answer {
             verdict: if valid { Verdict::Valid } else { Verdict::Invalid },
             request_id: output.request_id().map(str::to_owned),
         })
+    }
+}
+
+/// What only Pinpoint means by an exception.
+fn of_exception(exception: &Exception) -> Option<Error> {
+    match exception.status {
+        403 => Some(Error::new(
+            Code::Misconfigured,
+            "Amazon Pinpoint refused this function's credentials. Operator: look at the function's role \
+             (mobiletargeting:SendOTPMessage and VerifyOTPMessage on this application), the region, and whether the \
+             account may use Pinpoint at all: new accounts use AWS End User Messaging instead.",
+        )),
+        404 | 405 => Some(Error::new(
+            Code::Misconfigured,
+            "Amazon Pinpoint does not know the application. Operator: look at PINPOINT_APPLICATION_ID and the region. \
+             AWS takes no new Pinpoint customers: new accounts use AWS End User Messaging instead.",
+        )),
+        _ => None,
     }
 }
 
@@ -139,10 +156,7 @@ fn delivered(
         Some(DeliveryStatus::OptOut) => opted_out(),
         // Pinpoint reports an opt-out on the side of the networks as any other permanent failure.
         Some(DeliveryStatus::PermanentFailure) if speaks_of_opt_out(text) => opted_out(),
-        Some(DeliveryStatus::PermanentFailure) => Error::new(
-            Code::Undeliverable,
-            "No text can reach this number: it may be a landline, not in service, or closed to such messages.",
-        ),
+        Some(DeliveryStatus::PermanentFailure) => undeliverable(),
         Some(DeliveryStatus::Throttled) => throttled(),
         Some(DeliveryStatus::TemporaryFailure) => {
             Error::new(Code::ProviderUnavailable, "The text could not be delivered just now. Try again shortly.")
@@ -163,132 +177,4 @@ fn delivered(
     Err(error
         .with_cause(format!("delivery status {}, status code {code}, message: {}", redact(status), redact(text)))
         .with_provider_request_id(request_id))
-}
-
-fn opted_out() -> Error {
-    Error::new(Code::OptedOut, "The owner of this number has opted out of messages from this sender.")
-}
-
-fn speaks_of_opt_out(text: &str) -> bool {
-    let text = text.to_ascii_lowercase();
-    ["opted out", "opted-out", "opt out", "opt-out"].iter().any(|words| text.contains(words))
-}
-
-fn throttled() -> Error {
-    Error::new(Code::ProviderThrottled, "The provider is limiting requests. Try again shortly.")
-        .with_retry_after(Duration::from_secs(2))
-}
-
-/// Lets `call` take as long as the invocation has for it.
-///
-/// Here rather than in the client's configuration, because every invocation has another deadline
-/// and a client of its own for each would lose the open connection.
-async fn within<T, E>(
-    time_limit: Duration,
-    call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-) -> Result<T, Failure>
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-{
-    if time_limit < LEAST {
-        return Err(Failure::new(Kind::TimedOut, false, "no time was left to ask"));
-    }
-    match tokio::time::timeout(time_limit, call).await {
-        Ok(outcome) => outcome.map_err(|error| Failure::read(&error)),
-        Err(_) => Err(Failure::new(Kind::TimedOut, true, "the invocation's time for the provider was over")),
-    }
-}
-
-/// Why a call has no output.
-struct Failure {
-    kind: Kind,
-    /// Whether Pinpoint may have acted on the request all the same.
-    may_have_acted: bool,
-    cause: String,
-    request_id: Option<String>,
-}
-
-enum Kind {
-    TimedOut,
-    Unavailable,
-    /// An error answer, by its HTTP status: AWS's exceptions of these calls map to them one to one,
-    /// and what its gateways answer has no modelled exception at all.
-    Answered(u16),
-}
-
-impl Failure {
-    fn new(kind: Kind, may_have_acted: bool, cause: impl Into<String>) -> Self {
-        Self { kind, may_have_acted, cause: cause.into(), request_id: None }
-    }
-
-    fn read<E>(error: &SdkError<E, HttpResponse>) -> Self
-    where
-        E: ProvideErrorMetadata + std::error::Error + 'static,
-    {
-        match error {
-            SdkError::ServiceError(answer) => {
-                let status = answer.raw().status().as_u16();
-                Self {
-                    kind: Kind::Answered(status),
-                    // A 4xx is a refusal. Anything else, a 200 that cannot be read included, is not one.
-                    may_have_acted: !(400..500).contains(&status),
-                    cause: cause(error),
-                    request_id: answer.err().meta().request_id().map(str::to_owned),
-                }
-            }
-            // Nothing was written before there was a connection.
-            SdkError::DispatchFailure(failure) if failure.as_connector_error().is_some_and(never_connected) => {
-                Self::new(Kind::Unavailable, false, format!("no connection: {}", chain(error)))
-            }
-            SdkError::DispatchFailure(failure) if failure.is_timeout() => Self::new(Kind::TimedOut, true, chain(error)),
-            SdkError::ConstructionFailure(_) => {
-                Self::new(Kind::Unavailable, false, format!("the request could not be made: {}", chain(error)))
-            }
-            _ => Self::new(Kind::Unavailable, true, chain(error)),
-        }
-    }
-
-    fn of_send(self) -> Error {
-        let may_have_left = self.may_have_acted;
-        let error = self.into_error();
-        if may_have_left { error.with_unknown_delivery() } else { error }
-    }
-
-    fn into_error(self) -> Error {
-        let error = match self.kind {
-            Kind::TimedOut => Error::new(Code::ProviderTimeout, "The provider did not answer in time."),
-            Kind::Answered(403) => Error::new(
-                Code::Misconfigured,
-                "Amazon Pinpoint refused this function's credentials. Operator: look at the function's role \
-                 (mobiletargeting:SendOTPMessage and VerifyOTPMessage on this application), the region, and whether the \
-                 account may use Pinpoint at all: new accounts use AWS End User Messaging instead.",
-            ),
-            Kind::Answered(404 | 405) => Error::new(
-                Code::Misconfigured,
-                "Amazon Pinpoint does not know the application. Operator: look at PINPOINT_APPLICATION_ID and the region. \
-                 AWS takes no new Pinpoint customers: new accounts use AWS End User Messaging instead.",
-            ),
-            Kind::Answered(429) => throttled(),
-            Kind::Answered(400..500) => Error::new(
-                Code::ProviderRejected,
-                "The provider refused the request as it is; sending it again will not help.",
-            ),
-            Kind::Answered(_) | Kind::Unavailable => {
-                Error::new(Code::ProviderUnavailable, "The provider could not be reached, or failed.")
-            }
-        };
-        error.with_cause(self.cause).with_provider_request_id(self.request_id)
-    }
-}
-
-/// Whether the failure came before the connection was there.
-fn never_connected(error: &aws_sdk_pinpoint::error::ConnectorError) -> bool {
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = next {
-        if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
-            return error.is_connect();
-        }
-        next = error.source();
-    }
-    false
 }

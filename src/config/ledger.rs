@@ -4,16 +4,13 @@ use super::{Reader, Reported};
 use crate::aws::dynamodb::DynamoDb;
 use crate::aws::{Account, SharedHttpClient, secrets};
 use crate::ledger::{Keys, Millis};
-use crate::otp::Otp;
+use crate::otp::{CodeShape, Otp};
 use crate::phone::{Country, PhoneNumber};
 use crate::policy::{AllowedCountries, Budget, Budgets, Prices, Rate, SendLimits, Unit};
-use crate::provider::ProviderLimits;
+use crate::provider::{Channel, ProviderLimits};
 use crate::service::{Guard, LedgerPolicy, TestNumber};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
-use serde::de::{Deserializer, Error, MapAccess, Visitor};
-use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use time::{Date, Month};
 
@@ -66,7 +63,6 @@ const ONLY_WITH_A_LEDGER: &[&str] = &[
     "SOURCE_LIMITS",
     "COUNTRY_LIMITS",
     "BUDGETS",
-    "CONFIG_FILE",
     "TEST_NUMBERS",
     "COGNITO_FLOOR_MS",
     "COGNITO_STEP_UP",
@@ -81,11 +77,16 @@ impl Reader<'_> {
         &mut self,
         countries: Option<&AllowedCountries>,
         limits: &ProviderLimits,
+        codes: &CodeShape,
+        prices: Option<Prices>,
     ) -> Result<Option<LedgerSettings>, Reported> {
         if self.raw("LEDGER_TABLE").is_none() {
             let ignored: Vec<_> = ONLY_WITH_A_LEDGER.iter().filter(|name| self.raw(name).is_some()).collect();
             for name in ignored {
                 self.report(name, "needs the ledger: set LEDGER_TABLE, or unset it.");
+            }
+            if prices.is_some() {
+                self.report("CONFIG_FILE", "has `prices`, which need the ledger: set LEDGER_TABLE, or leave them out.");
             }
             return Ok(None);
         }
@@ -98,7 +99,7 @@ impl Reader<'_> {
         let secret = self.ledger_secret();
         let endpoint = self.endpoint("AWS_ENDPOINT_URL_DYNAMODB");
         let secrets_endpoint = self.endpoint("AWS_ENDPOINT_URL_SECRETS_MANAGER");
-        let policy = self.ledger_policy(countries, limits);
+        let policy = self.ledger_policy(countries, limits, codes, prices.unwrap_or_default());
         Ok(Some(LedgerSettings {
             table: table?,
             secret: secret?,
@@ -124,13 +125,15 @@ impl Reader<'_> {
         &mut self,
         countries: Option<&AllowedCountries>,
         limits: &ProviderLimits,
+        codes: &CodeShape,
+        prices: Prices,
     ) -> Result<LedgerPolicy, Reported> {
         const RATES: &str = "must be counts and windows such as `10/10m,50/24h`";
         let send_limits = self.parsed("SEND_LIMITS", RATES, SendLimits::parse);
         let prefix_limits = self.parsed("PREFIX_LIMITS", RATES, Rate::parse_list);
         let source_limits = self.parsed("SOURCE_LIMITS", RATES, Rate::parse_list);
-        let budgets = self.budgets(countries);
-        let test_numbers = self.test_numbers(limits);
+        let budgets = self.budgets(countries, limits, prices);
+        let test_numbers = self.test_numbers(codes);
         Ok(LedgerPolicy {
             send_limits: send_limits?,
             prefix_limits: prefix_limits?,
@@ -140,24 +143,40 @@ impl Reader<'_> {
         })
     }
 
-    fn budgets(&mut self, countries: Option<&AllowedCountries>) -> Result<Budgets, Reported> {
+    fn budgets(
+        &mut self,
+        countries: Option<&AllowedCountries>,
+        limits: &ProviderLimits,
+        prices: Prices,
+    ) -> Result<Budgets, Reported> {
         let all =
             self.parsed("BUDGETS", "must be budgets such as `500/1h,2000/24h` or `100USD/24h`", Budget::parse_list);
         let by_country = self.country_limits();
-        let prices = self.prices();
-        let (mut by_country, prices) = (by_country?, prices?);
+        let mut by_country = by_country?;
         let other_countries = by_country.remove(&None).unwrap_or_default();
         let by_country = by_country.into_iter().filter_map(|(country, own)| Some((country?, own))).collect();
         let budgets = Budgets { all: all?, by_country, other_countries, prices };
 
-        let unpriced = countries.map(|countries| unpriced(&budgets, countries)).unwrap_or_default();
-        if unpriced.is_empty() {
-            return Ok(budgets);
+        // A message without a price would be refused by a budget in money, whatever is left of it.
+        let mut missing = false;
+        for channel in limits.channels.iter().map(|own| own.channel) {
+            let unpriced = countries.map(|countries| unpriced(&budgets, countries, channel)).unwrap_or_default();
+            if unpriced.is_empty() {
+                continue;
+            }
+            let (message, any) = match channel {
+                Channel::Sms => ("a text", "*"),
+                Channel::Voice => ("a call", "*/voice"),
+                Channel::WhatsApp => ("a message by WhatsApp", "*/whatsapp"),
+            };
+            let what = format!(
+                "must give the price of {message} to {}, or to `{any}`, as a budget is in USD.",
+                unpriced.join(", ")
+            );
+            self.report("CONFIG_FILE", &what);
+            missing = true;
         }
-        // A text without a price would be refused by a budget in money, whatever is left of it.
-        let what =
-            format!("must give the price of a text to {}, or to `*`, as a budget is in USD.", unpriced.join(", "));
-        self.problem("CONFIG_FILE", &what)
+        if missing { Err(Reported) } else { Ok(budgets) }
     }
 
     /// The budgets of single countries, and under `None` those of each other one.
@@ -187,32 +206,14 @@ impl Reader<'_> {
         Ok(limits)
     }
 
-    /// The prices in the packaged file.
-    fn prices(&mut self) -> Result<Prices, Reported> {
-        const NAME: &str = "CONFIG_FILE";
-        let Some(path) = self.raw(NAME) else { return Ok(Prices::default()) };
-        let text = match std::fs::read(path) {
-            Ok(text) => text,
-            Err(error) => {
-                return self.problem(NAME, &format!("names a file that cannot be read ({}).", error.kind()));
-            }
-        };
-        match serde_json::from_slice::<ConfigFile>(&text) {
-            Ok(file) => Ok(file.prices.0),
-            Err(error) => {
-                self.problem(NAME, &format!("must name a JSON file such as {{\"prices\": {{\"*\": 0.1}}}}: {error}."))
-            }
-        }
-    }
-
-    fn test_numbers(&mut self, limits: &ProviderLimits) -> Result<Vec<TestNumber>, Reported> {
+    fn test_numbers(&mut self, codes: &CodeShape) -> Result<Vec<TestNumber>, Reported> {
         const NAME: &str = "TEST_NUMBERS";
         let mut numbers: Vec<TestNumber> = Vec::new();
         let list = self.raw(NAME);
         for (index, entry) in list.iter().flat_map(|list| list.split(',')).enumerate() {
             // Which one it is by its place: what is in it is not for the log.
             let place = index + 1;
-            match test_number(entry.trim(), limits) {
+            match test_number(entry.trim(), codes) {
                 Ok(number) if numbers.iter().any(|known| known.number == number.number) => {
                     return self.problem(NAME, &format!("has a number twice, at entry {place}."));
                 }
@@ -241,15 +242,15 @@ impl Reader<'_> {
 }
 
 /// The countries that have a budget in money and no price, `*` for those without a name of their own.
-fn unpriced(budgets: &Budgets, countries: &AllowedCountries) -> Vec<String> {
+fn unpriced(budgets: &Budgets, countries: &AllowedCountries, channel: Channel) -> Vec<String> {
     let in_money = |own: &[Budget]| budgets.all.iter().chain(own).any(|budget| budget.unit == Unit::MicroDollars);
     let is_unpriced = |country: &&Country| {
         let own = budgets.by_country.get(country).unwrap_or(&budgets.other_countries);
-        in_money(own) && budgets.prices.of(**country).is_none()
+        in_money(own) && budgets.prices.of(**country, channel).is_none()
     };
     match countries {
         AllowedCountries::Only(countries) => countries.iter().filter(is_unpriced).map(Country::to_string).collect(),
-        AllowedCountries::Any if in_money(&budgets.other_countries) && budgets.prices.otherwise.is_none() => {
+        AllowedCountries::Any if in_money(&budgets.other_countries) && !budgets.prices.has_any(channel) => {
             vec!["every country".to_owned()]
         }
         AllowedCountries::Any => budgets.by_country.keys().filter(is_unpriced).map(Country::to_string).collect(),
@@ -257,13 +258,11 @@ fn unpriced(budgets: &Budgets, countries: &AllowedCountries) -> Vec<String> {
 }
 
 /// Reads `+14255550100=123456@2027-01-31`. What is wrong is said without anything of the text.
-fn test_number(text: &str, limits: &ProviderLimits) -> Result<TestNumber, String> {
+fn test_number(text: &str, codes: &CodeShape) -> Result<TestNumber, String> {
     let parts = text.split_once('=').and_then(|(number, rest)| Some((number, rest.split_once('@')?)));
     let (number, (otp, date)) = parts.ok_or("a part is missing")?;
     let number = PhoneNumber::parse(number.trim()).map_err(|error| error.to_string())?;
-    let otp = Otp::parse(otp.trim(), &limits.code_length).map_err(|_| {
-        format!("the code has not {} to {} digits", limits.code_length.start(), limits.code_length.end())
-    })?;
+    let otp = Otp::parse(otp.trim(), codes).map_err(|_| format!("the code has not {codes}"))?;
     let until = end_of_day(date.trim()).ok_or("the date is no day such as 2027-01-31")?;
     Ok(TestNumber { number, otp, until })
 }
@@ -284,47 +283,4 @@ fn end_of_day(text: &str) -> Option<Millis> {
     let date = Date::from_calendar_date(year.into(), month, u8::try_from(day).ok()?).ok()?;
     let seconds = date.midnight().assume_utc().unix_timestamp() + DAY;
     Some(Millis(u64::try_from(seconds).ok()? * 1000))
-}
-
-/// What the packaged file may hold.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ConfigFile {
-    prices: PricesInFile,
-}
-
-struct PricesInFile(Prices);
-
-impl<'de> Deserialize<'de> for PricesInFile {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries;
-
-        impl<'de> Visitor<'de> for Entries {
-            type Value = PricesInFile;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object of prices by country")
-            }
-
-            // By hand, because a map would keep the last of two prices, and a float would round them.
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PricesInFile, A::Error> {
-                let mut prices = Prices::default();
-                while let Some((name, price)) = map.next_entry::<String, Box<RawValue>>()? {
-                    let price = Prices::parse_one(price.get()).map_err(A::Error::custom)?;
-                    let earlier = if name == "*" {
-                        prices.otherwise.replace(price)
-                    } else {
-                        let no_country = |_| A::Error::custom(format!("`{name}` is no ISO 3166-1 country code"));
-                        prices.by_country.insert(name.parse().map_err(no_country)?, price)
-                    };
-                    if earlier.is_some() {
-                        return Err(A::Error::custom(format!("`{name}` has two prices")));
-                    }
-                }
-                Ok(PricesInFile(prices))
-            }
-        }
-
-        deserializer.deserialize_map(Entries)
-    }
 }

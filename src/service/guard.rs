@@ -9,7 +9,7 @@ use crate::ledger::{
 use crate::otp::Otp;
 use crate::phone::{Country, PhoneNumber};
 use crate::policy::{Budgets, Rate, SendLimits, Spending, Wait};
-use crate::provider::{ProviderLimits, Verdict};
+use crate::provider::{Channel, ProviderLimits, Verdict};
 use crate::reference::ReferenceId;
 use crate::telemetry::Record;
 use futures_util::future::join;
@@ -208,7 +208,7 @@ impl Guard {
             &request.brand_name,
             &request.source,
             request.language,
-            request.channel,
+            request.channel.name(),
             &format!("{} {} {}", request.code_length, request.validity_minutes, request.allowed_attempts),
             request.reference.as_ref().map_or("", ReferenceId::expose),
         ]);
@@ -254,7 +254,8 @@ impl Guard {
                     sends: open.sends + 1,
                     // A further code brings no further guesses, or asking for codes would be asking for guesses.
                     left: open.left,
-                    code_length: open.code_length,
+                    // It may have been sent through a provider that takes other lengths.
+                    code_length: open.code_length.clamp(*limits.code.length.start(), *limits.code.length.end()),
                     brand_name: open.brand_name.clone(),
                     validity_minutes: u8::try_from(minutes)
                         .unwrap_or(u8::MAX)
@@ -292,9 +293,15 @@ impl Guard {
         Ok(())
     }
 
-    /// Spends a text to `country` from the budgets.
-    pub(super) async fn spend(&self, country: Country, tab: &mut Tab, now: Millis) -> Result<(), Error> {
-        let spending = self.policy.budgets.spending(country, now);
+    /// Spends a message to `country` from the budgets.
+    pub(super) async fn spend(
+        &self,
+        country: Country,
+        channel: Channel,
+        tab: &mut Tab,
+        now: Millis,
+    ) -> Result<(), Error> {
+        let spending = self.policy.budgets.spending(country, channel, now);
         if let Some(refused) = self.store.spend(&spending).await? {
             let line = spending.lines.get(refused);
             let (limit, detail) = match line {
@@ -341,8 +348,12 @@ impl Guard {
         let seen = plan.seen.as_ref().map(|seen| seen.generation);
         let written = match seen {
             Some(seen) if plan.again => {
-                let again =
-                    Again { expires: plan.expires, provider, channel: request.channel, language: request.language };
+                let again = Again {
+                    expires: plan.expires,
+                    provider,
+                    channel: request.channel.name(),
+                    language: request.language,
+                };
                 self.store.reopen(key, seen, &again).await?
             }
             seen => {
@@ -353,7 +364,7 @@ impl Guard {
                     expires: plan.expires,
                     left: plan.left,
                     provider,
-                    channel: request.channel,
+                    channel: request.channel.name(),
                     code_length: plan.code_length,
                     language: request.language,
                     brand_name: &plan.brand_name,
@@ -376,17 +387,19 @@ impl Guard {
         plan: &Plan,
         number: &Number,
         message_id: Option<String>,
-        channel: &str,
+        channel: Channel,
+        next: Vec<String>,
         now: Millis,
     ) -> SentReceipt {
         SentReceipt {
             message_id,
-            channel: channel.to_owned(),
+            channel: channel.name().to_owned(),
             code_length: plan.code_length,
             sent: now.0,
             expires: plan.expires.0,
             attempts_left: Some(plan.left),
             resend: Some(self.next_send(number, plan.sends, plan.expires).max(now).0),
+            next,
         }
     }
 
@@ -465,6 +478,21 @@ impl Guard {
 }
 
 impl Plan {
+    /// Whether this is a further code for an open verification.
+    pub(super) fn is_again(&self) -> bool {
+        self.again
+    }
+
+    /// Whether no further code may follow this one.
+    pub(super) fn is_last_send(&self) -> bool {
+        self.sends >= MOST_SENDS
+    }
+
+    /// Who made the codes that are still good beside the one of this send.
+    pub(super) fn made_by(&self) -> Option<&str> {
+        self.seen.as_ref().filter(|_| self.again).map(|open| open.provider.as_str())
+    }
+
     /// Why this send has to wait.
     fn refusal(&self, wait: Wait, now: Millis) -> Error {
         match (&self.seen, wait.until) {

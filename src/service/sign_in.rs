@@ -205,7 +205,7 @@ impl Service {
             brand_name: defaults.brand_name.clone(),
             source: defaults.source.clone(),
             language: sign_in.language,
-            channel: "sms",
+            channel: self.limits().usual_channel(),
             code_length: defaults.code_length,
             validity_minutes: defaults.validity_minutes,
             allowed_attempts: defaults.allowed_attempts,
@@ -263,7 +263,7 @@ impl Service {
             expires: now.plus(minutes(defaults.validity_minutes)),
             left: defaults.allowed_attempts,
             provider: SHADOW,
-            channel: "sms",
+            channel: self.limits().usual_channel().name(),
             code_length: defaults.code_length,
             language: shadow.language,
             brand_name: &defaults.brand_name,
@@ -298,7 +298,8 @@ impl Service {
             return Ok(guard.store.release_key(&claimed).await?);
         }
         let expires = now.plus(minutes(self.rules.defaults.validity_minutes)).min(open.first.plus(super::LONGEST));
-        let again = Again { expires, provider: SHADOW, channel: "sms", language: sign_in.language };
+        let channel = self.limits().usual_channel().name();
+        let again = Again { expires, provider: SHADOW, channel, language: sign_in.language };
         if guard.store.reopen(&place.verification, open.generation, &again).await? {
             let sent = Settled::Sent { message_id: None };
             guard.store.settle(&place.verification, open.generation + 1, &sent).await?;

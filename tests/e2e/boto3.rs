@@ -21,92 +21,134 @@ fn python(settings: &Settings, script: &str, arguments: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
+/// A provider, and the script that is to it what AWS's example is to Pinpoint.
+#[derive(Clone, Copy)]
+struct Pair {
+    provider: &'static str,
+    script: &'static str,
+}
+
+const PAIRS: [Pair; 2] = [
+    Pair { provider: "pinpoint", script: "boto3_example.py" },
+    Pair { provider: "end-user-messaging", script: "boto3_example_end_user_messaging.py" },
+];
+
+impl Pair {
+    /// Settings for the function and the script at once.
+    fn of(self, mut settings: Settings, simulator: &Simulator) -> Settings {
+        settings.insert("OTP_PROVIDER", self.provider.to_owned());
+        settings.insert("AWS_ENDPOINT_URL_ENDUSERMESSAGING", simulator.url());
+        settings
+    }
+
+    fn send(self, settings: &Settings) {
+        let sent = python(settings, self.script, &["send", NUMBER, "ExampleCorp", "CreateAccount"]);
+        let message = sent.pointer(&format!("/Result/{NUMBER}/MessageId")).or_else(|| sent.get("MessageId"));
+        assert!(message.is_some_and(|id| id.as_str().is_some_and(|id| !id.is_empty())), "{sent}");
+    }
+
+    fn verify(self, settings: &Settings, otp: &str) -> Value {
+        python(settings, self.script, &["verify", NUMBER, otp, "ExampleCorp", "CreateAccount"])
+    }
+}
+
+async fn start(settings: &Settings) -> Function {
+    let settings = settings.clone();
+    tokio::task::spawn_blocking(move || Function::start(&settings)).await.unwrap()
+}
+
+fn verify(function: &Function, otp: &str) -> (u64, Value) {
+    let mut event = file("verify.http-v2");
+    let body =
+        json!({ "destinationNumber": NUMBER, "otp": otp, "brandName": "ExampleCorp", "source": "CreateAccount" });
+    event["body"] = json!(body.to_string());
+    function.request(&event)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
 async fn a_code_sent_by_awss_python_verifies_through_the_function_and_the_other_way_round() {
-    let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
-    let settings = settings(&simulator.url());
-    let function = {
-        let settings = settings.clone();
-        tokio::task::spawn_blocking(move || Function::start(&settings)).await.unwrap()
-    };
+    for pair in PAIRS {
+        let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let settings = pair.of(settings(&simulator.url()), &simulator);
+        let function = start(&settings).await;
 
-    tokio::task::block_in_place(|| {
-        // Python sends, the function verifies.
-        let sent = python(&settings, "boto3_example.py", &["send", NUMBER, "ExampleCorp", "CreateAccount"]);
-        assert_eq!(sent["Result"][NUMBER]["DeliveryStatus"], "SUCCESSFUL");
-        let verify = |otp: &str| {
-            let mut event = file("verify.http-v2");
-            let body = json!({ "destinationNumber": NUMBER, "otp": otp, "brandName": "ExampleCorp", "source": "CreateAccount" });
-            event["body"] = json!(body.to_string());
-            function.request(&event)
-        };
-        let otp = simulator.newest_to(NUMBER).unwrap().code;
-        let wrong = if otp == "000000" { "000001" } else { "000000" };
-        assert_eq!(verify(wrong).0, 422);
-        assert_eq!(
-            verify(&otp),
-            (
-                200,
-                json!({
-                    "valid": true, "referenceId": "46bb87b047dd9f34b9cbe4011325b15b", "status": "verified",
-                })
-            )
-        );
+        tokio::task::block_in_place(|| {
+            // Python sends, the function verifies.
+            pair.send(&settings);
+            let otp = simulator.newest_to(NUMBER).unwrap().code;
+            assert_eq!(verify(&function, &wrong(&otp, 0)).0, 422);
+            let reference = "46bb87b047dd9f34b9cbe4011325b15b";
+            let yes = json!({ "valid": true, "referenceId": reference, "status": "verified" });
+            assert_eq!(verify(&function, &otp), (200, yes));
 
-        // The function sends, Python verifies.
-        assert_eq!(function.request(&file("send.http-v2")).0, 202);
-        let otp = simulator.newest_to(NUMBER).unwrap().code;
-        let wrong = if otp == "000000" { "000001" } else { "000000" };
-        let verify =
-            |otp: &str| python(&settings, "boto3_example.py", &["verify", NUMBER, otp, "ExampleCorp", "CreateAccount"]);
-        assert_eq!(verify(wrong), json!({ "Valid": false }));
-        assert_eq!(verify(&otp), json!({ "Valid": true }));
-    });
+            // The function sends, Python verifies.
+            assert_eq!(function.request(&file("send.http-v2")).0, 202);
+            let otp = simulator.newest_to(NUMBER).unwrap().code;
+            assert_eq!(pair.verify(&settings, &wrong(&otp, 0)), json!({ "Valid": false }));
+            assert_eq!(pair.verify(&settings, &otp), json!({ "Valid": true }));
+        });
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
 async fn with_the_ledger_both_ways_work_as_well_and_guesses_are_counted() {
+    for pair in PAIRS {
+        let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let table = Table::start();
+        let mut settings = pair.of(settings_with_ledger(&simulator.url(), &table.url()), &simulator);
+        // The round takes no half minute.
+        settings.insert("SEND_LIMITS", "3/10m".to_owned());
+        let function = start(&settings).await;
+        let asked = || simulator.requests(Operation::Verify).len();
+
+        tokio::task::block_in_place(|| {
+            // Python sends: the ledger has never heard of it, and counts the guesses all the same.
+            pair.send(&settings);
+            let otp = simulator.newest_to(NUMBER).unwrap().code;
+            for (nth, left) in [(0, 2), (1, 1), (1, 1)] {
+                let (status, body) = verify(&function, &wrong(&otp, nth));
+                assert_eq!((status, &body["code"], &body["attemptsLeft"]), (422, &json!("invalid_code"), &json!(left)));
+            }
+            assert_eq!(asked(), 2, "the repeated guess was answered from the record");
+            let reference = json!("46bb87b047dd9f34b9cbe4011325b15b");
+            let yes = json!({ "valid": true, "referenceId": reference, "status": "verified" });
+            assert_eq!(verify(&function, &otp), (200, yes));
+            let (status, body) = verify(&function, &otp);
+            assert_eq!((status, &body["code"]), (409, &json!("already_verified")), "{body}");
+            assert_eq!(asked(), 3);
+
+            // The function sends, Python verifies.
+            assert_eq!(function.request(&file("send.http-v2")).0, 202);
+            let otp = simulator.newest_to(NUMBER).unwrap().code;
+            assert_eq!(pair.verify(&settings, &wrong(&otp, 0)), json!({ "Valid": false }));
+            assert_eq!(pair.verify(&settings, &otp), json!({ "Valid": true }));
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the tools that `make test` sets up"]
+async fn a_script_and_the_function_change_providers_one_after_the_other() {
     let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
-    let mut settings = settings_with_ledger(&simulator.url(), &Table::start().url());
-    // The round takes no half minute.
+    let table = Table::start();
+    let [old, new] = PAIRS;
+    let mut settings = new.of(settings_with_ledger(&simulator.url(), &table.url()), &simulator);
+    settings.insert("OTP_PREVIOUS_PROVIDER", old.provider.to_owned());
     settings.insert("SEND_LIMITS", "3/10m".to_owned());
-    let function = {
-        let settings = settings.clone();
-        tokio::task::spawn_blocking(move || Function::start(&settings)).await.unwrap()
-    };
-    let asked = || simulator.requests(Operation::Verify).len();
-
+    let function = start(&settings).await;
     tokio::task::block_in_place(|| {
-        // Python sends: the ledger has never heard of it, and counts the guesses all the same.
-        let sent = python(&settings, "boto3_example.py", &["send", NUMBER, "ExampleCorp", "CreateAccount"]);
-        assert_eq!(sent["Result"][NUMBER]["DeliveryStatus"], "SUCCESSFUL");
-        let verify = |otp: &str| {
-            let mut event = file("verify.http-v2");
-            let body = json!({ "destinationNumber": NUMBER, "otp": otp, "brandName": "ExampleCorp", "source": "CreateAccount" });
-            event["body"] = json!(body.to_string());
-            function.request(&event)
-        };
+        // The script still sends through Pinpoint: both are asked, and it is right.
+        old.send(&settings);
         let otp = simulator.newest_to(NUMBER).unwrap().code;
-        for (nth, left) in [(0, 2), (1, 1), (1, 1)] {
-            let (status, body) = verify(&wrong(&otp, nth));
-            assert_eq!((status, &body["code"], &body["attemptsLeft"]), (422, &json!("invalid_code"), &json!(left)));
-        }
-        assert_eq!(asked(), 2, "the repeated guess was answered from the record");
-        let reference = json!("46bb87b047dd9f34b9cbe4011325b15b");
-        assert_eq!(verify(&otp), (200, json!({ "valid": true, "referenceId": reference, "status": "verified" })));
-        let (status, body) = verify(&otp);
-        assert_eq!((status, &body["code"]), (409, &json!("already_verified")), "{body}");
-        assert_eq!(asked(), 3);
-
-        // The function sends, Python verifies.
+        assert_eq!(verify(&function, &otp).0, 200);
+        let asked: Vec<_> = simulator.requests(Operation::Verify).iter().map(|request| request.service).collect();
+        assert_eq!(asked, [Service::EndUserMessaging, Service::Pinpoint]);
+        // And then it does not.
         assert_eq!(function.request(&file("send.http-v2")).0, 202);
         let otp = simulator.newest_to(NUMBER).unwrap().code;
-        let verify =
-            |otp: &str| python(&settings, "boto3_example.py", &["verify", NUMBER, otp, "ExampleCorp", "CreateAccount"]);
-        assert_eq!(verify(&wrong(&otp, 0)), json!({ "Valid": false }));
-        assert_eq!(verify(&otp), json!({ "Valid": true }));
+        assert_eq!(new.verify(&settings, &otp), json!({ "Valid": true }));
     });
 }
 

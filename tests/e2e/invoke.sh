@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the packaged function on one event, with the simulator as Pinpoint, and prints the answer: by SAM where Docker is,
+# Runs the packaged function on one event, with the simulator as the provider, and prints the answer: by SAM where Docker is,
 # by the Lambda Runtime Interface Emulator where it is not. To be run by with-tools.sh, as `make invoke` does.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -38,9 +38,13 @@ fi
 # Local values, and names that a desk's own environment may give another meaning to. The template's ledger is not here, so
 # that nothing that needs it may be set.
 settings=(
+    OTP_PROVIDER="${PROVIDER:-pinpoint}" OTP_PREVIOUS_PROVIDER=
     PINPOINT_APPLICATION_ID=desk ORIGINATION_IDENTITY=+12065550100 BRAND_NAME=ExampleCorp ALLOWED_COUNTRIES='*'
     API_AUTH=trusted LANGUAGE=en-US SOURCE=otp LOG_LEVEL=info AWS_ENDPOINT_URL_PINPOINT=$phone
+    AWS_ENDPOINT_URL_ENDUSERMESSAGING=$phone
     LEDGER_TABLE= LEDGER_KEY= SEND_LIMITS= PREFIX_LIMITS= SOURCE_LIMITS= COUNTRY_LIMITS= BUDGETS= CONFIG_FILE= TEST_NUMBERS=
+    CODE_TYPE= CHANNELS= WHATSAPP_TEMPLATE= WHATSAPP_LANGUAGES= DO_NOT_SHARE_LINE= WEBOTP_DOMAIN= ANDROID_APP_HASH=
+    CONFIGURATION_SET= MESSAGE_FEEDBACK=
     COGNITO_FLOOR_MS= COGNITO_STEP_UP= COGNITO_UNVERIFIED_PHONE= COGNITO_PRE_SIGN_UP= COGNITO_LANGUAGE_ATTRIBUTE=
 )
 

@@ -46,7 +46,8 @@ def test_the_layer_is_the_file_of_prices(bootstrap):
     layer = (BUILT.parent / built["Config"]["Properties"]["ContentUri"]).resolve()
     assert [file.name for file in layer.iterdir()] == ["otp-lambda.json"]
     prices = json.loads((layer / "otp-lambda.json").read_text())
-    assert list(prices) == ["prices"] and prices["prices"]["*"] > 0
+    # A text, a call and a message by WhatsApp to whatever country.
+    assert list(prices) == ["prices"] and all(prices["prices"][name] > 0 for name in ("*", "*/voice", "*/whatsapp"))
     function = built["Function"]["Properties"]
     assert function["Layers"] == [{"Ref": "Config"}]
     assert function["Environment"]["Variables"]["CONFIG_FILE"] == "/opt/otp-lambda.json"

@@ -4,6 +4,7 @@
 """
 
 import copy
+import itertools
 import json
 import os
 import re
@@ -27,6 +28,12 @@ ACCOUNT = "123456789012"
 APPLICATION = "0123456789abcdef0123456789abcdef"
 SEND = f"arn:aws:mobiletargeting:{REGION}:{ACCOUNT}:apps/{APPLICATION}/otp"
 VERIFY = f"arn:aws:mobiletargeting:{REGION}:{ACCOUNT}:apps/{APPLICATION}/verify-otp"
+PHONE = f"arn:aws:sms-voice:{REGION}:{ACCOUNT}:phone-number/phone-0123456789abcdef"
+SENDER = f"arn:aws:sms-voice:{REGION}:{ACCOUNT}:sender-id/BRANDX/GB"
+CALLER = f"arn:aws:sms-voice:{REGION}:{ACCOUNT}:pool/pool-0123456789abcdef"
+WHATSAPP = f"arn:aws:social-messaging:{REGION}:{ACCOUNT}:phone-number-id/fedcba9876543210fedcba9876543210"
+CONFIGURATION_SET = f"arn:aws:sms-voice:{REGION}:{ACCOUNT}:configuration-set/codes"
+MESSAGES = f"arn:aws:sms-voice:{REGION}:{ACCOUNT}:message/*"
 LOGS = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:FunctionLogs:*"
 TABLE = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/Ledger"
 SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:LedgerKey-AbCdEf"
@@ -36,11 +43,53 @@ FUNCTION = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:Function"
 LAYER = f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:Config:1"
 
 REQUIRED = {
-    "PinpointApplicationId": APPLICATION,
     "OriginationIdentity": "+14255550100",
     "BrandName": "ExampleCorp",
     "AllowedCountries": "US,CA",
 }
+# What is given unless a test gives something else: the default provider needs an application.
+USUAL = {**REQUIRED, "PinpointApplicationId": APPLICATION}
+
+# Who makes the codes, and who made them before.
+PINPOINT = {"Provider": "pinpoint"}
+MESSAGING = {"Provider": "end-user-messaging"}
+PROVIDERS = {
+    "Pinpoint": PINPOINT,
+    "End User Messaging": MESSAGING,
+    "Pinpoint, before it End User Messaging": {**PINPOINT, "PreviousProvider": "end-user-messaging"},
+    "End User Messaging, before it Pinpoint": {
+        "Provider": "end-user-messaging",
+        "PreviousProvider": "pinpoint",
+    },
+}
+# What a channel is sent from.
+ORIGINS = {
+    "sms": {"SmsOriginationArns": f"{PHONE},{SENDER}"},
+    "voice": {"VoiceOriginationArns": CALLER},
+    "whatsapp": {"WhatsAppOriginationArns": WHATSAPP, "WhatsAppTemplate": "verification_code"},
+}
+CHANNELS = [
+    ",".join(some) for count in (1, 2, 3) for some in itertools.permutations(["sms", "voice", "whatsapp"], count)
+]
+
+
+def through(channels):
+    """The parameters for these channels."""
+    return {"Channels": channels} | {name: it for one in channels.split(",") for name, it in ORIGINS[one].items()}
+
+
+def every_provider():
+    """All that decides about the role: providers, and with End User Messaging channels, feedback and configuration set."""
+    for name, provider in PROVIDERS.items():
+        if "end-user-messaging" not in provider.values():
+            yield name, provider
+            continue
+        for channels, feedback, configuration_set in itertools.product(CHANNELS, ["off", "on"], ["", "codes"]):
+            words = [name, channels] + ["feedback"] * (feedback == "on") + ["configuration set"] * bool(configuration_set)
+            more = {"MessageFeedback": feedback, "ConfigurationSet": configuration_set}
+            yield "; ".join(words), {**provider, **through(channels), **more}
+
+
 VARIANTS = {
     "defaults": {},
     "x86_64": {"Architecture": "x86_64"},
@@ -51,6 +100,26 @@ VARIANTS = {
     "a new pool": {"Cognito": "new"},
     "a new pool with sign-up and step-up": {"Cognito": "new", "CognitoPreSignUp": "on", "CognitoStepUp": "required"},
     "a given pool": {"CognitoUserPoolArn": GIVEN_POOL},
+    "End User Messaging": {**MESSAGING, **through("sms")},
+    "End User Messaging by everything": {
+        **MESSAGING,
+        **through("voice,sms,whatsapp"),
+        "OriginationIdentity": PHONE,
+        "OriginationIdentities": f"voice={CALLER},GB/sms={SENDER},whatsapp={WHATSAPP}",
+        "CodeType": "alphanumeric",
+        "CodeLength": "4",
+        "ValidityPeriod": "1",
+        "WhatsAppLanguages": "en-US,pt-BR",
+        "DoNotShareLine": "off",
+        "WebOtpDomain": "example.com",
+        "AndroidAppHash": "FA+9qCX9VSu",
+        "ConfigurationSet": "codes",
+        "MessageFeedback": "on",
+        "Language": "country",
+        "TestNumbers": "+14255550100=A1B2@2027-01-31",
+    },
+    "from Pinpoint to End User Messaging": {**PROVIDERS["End User Messaging, before it Pinpoint"], **through("sms,voice")},
+    "from End User Messaging to Pinpoint": {**PROVIDERS["Pinpoint, before it End User Messaging"], **through("sms")},
     "everything": {
         "SendLimits": "1/1m",
         "PrefixLimits": "none",
@@ -96,7 +165,7 @@ def transform(source, **parameters):
     source["Resources"]["Function"]["Properties"]["CodeUri"] = "s3://some-bucket/some-key"
     source["Resources"]["Config"]["Properties"]["ContentUri"] = "s3://some-bucket/another-key"
     translator = Translator({}, Parser(), boto_session=boto3.Session(region_name=REGION))
-    return translator.translate(source, {**REQUIRED, **parameters})
+    return translator.translate(source, {**USUAL, **parameters})
 
 
 ABSENT = object()
@@ -158,6 +227,9 @@ class Resolver:
         if function == "Fn::Equals":
             left, right = (self(argument) for argument in arguments)
             return left == right
+        if function == "Fn::Contains":
+            # In rules alone.
+            return self(arguments[1]) in self(arguments[0])
         raise AssertionError(f"unknown condition {function}")
 
     def __call__(self, value):
@@ -189,7 +261,7 @@ class Resolver:
 
 def deployed(source=None, **parameters):
     """Resources and outputs of a stack with these parameters."""
-    given = {**REQUIRED, **parameters}
+    given = {**USUAL, **parameters}
     transformed = transform(source or template(), **parameters)
     resolver = Resolver(transformed, given)
 
@@ -258,51 +330,96 @@ def only_keys(*beginnings):
     return {"ForAllValues:StringLike": {keys: list(beginnings)}, "Null": {keys: "false"}}
 
 
-ROLE = {
-    "Description": "What the function of the stack otp may do",
-    "AssumeRolePolicyDocument": {
-        "Version": "2012-10-17",
-        "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}],
-    },
-    "Policies": [
-        {
-            "PolicyName": "otp",
-            "PolicyDocument": {
-                "Version": "2012-10-17",
-                "Statement": [
-                    {"Sid": "SendOtp", "Effect": "Allow", "Action": "mobiletargeting:SendOTPMessage", "Resource": SEND},
-                    {"Sid": "VerifyOtp", "Effect": "Allow", "Action": "mobiletargeting:VerifyOTPMessage", "Resource": VERIFY},
-                    {
-                        "Sid": "ReadLedger",
-                        "Effect": "Allow",
-                        "Action": "dynamodb:GetItem",
-                        "Resource": TABLE,
-                        "Condition": only_keys(*WRITTEN, "K#*"),
-                    },
-                    {
-                        "Sid": "WriteLedger",
-                        "Effect": "Allow",
-                        "Action": "dynamodb:UpdateItem",
-                        "Resource": TABLE,
-                        "Condition": only_keys(*WRITTEN),
-                    },
-                    {
-                        "Sid": "ReadLedgerKey",
-                        "Effect": "Allow",
-                        "Action": "secretsmanager:GetSecretValue",
-                        "Resource": SECRET,
-                    },
-                    {
-                        "Sid": "WriteOwnLogs",
-                        "Effect": "Allow",
-                        "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
-                        # A log group's ARN ends so: its streams, and no other group.
-                        "Resource": LOGS,
-                    },
-                ],
-            },
-        }
-    ],
+def allow(sid, action, resource, condition=None):
+    statement = {"Sid": sid, "Effect": "Allow", "Action": action, "Resource": resource}
+    return statement | ({"Condition": condition} if condition else {})
+
+
+# What the function may do whoever makes the codes.
+ALWAYS = [
+    allow("ReadLedger", "dynamodb:GetItem", TABLE, only_keys(*WRITTEN, "K#*")),
+    allow("WriteLedger", "dynamodb:UpdateItem", TABLE, only_keys(*WRITTEN)),
+    allow("ReadLedgerKey", "secretsmanager:GetSecretValue", SECRET),
+    # A log group's ARN ends so: its streams, and no other group.
+    allow("WriteOwnLogs", ["logs:CreateLogStream", "logs:PutLogEvents"], LOGS),
+]
+
+
+def of_providers(
+    Provider="pinpoint",
+    PreviousProvider="",
+    Channels="sms",
+    MessageFeedback="off",
+    ConfigurationSet="",
+    **_,
+):
+    """What the function may do with those who make the codes, by what its adapters call."""
+    used = {Provider, PreviousProvider}
+    found = []
+    if Provider == "pinpoint":
+        found.append(allow("SendOtp", "mobiletargeting:SendOTPMessage", SEND))
+    if "pinpoint" in used:
+        found.append(allow("VerifyOtp", "mobiletargeting:VerifyOTPMessage", VERIFY))
+    if Provider == "end-user-messaging":
+        found.append(allow("SendCodeVerification", "end-user-messaging:SendNotifyCodeVerification", "*"))
+    if "end-user-messaging" not in used:
+        return found
+    found.append(allow("ValidateCodeVerification", "end-user-messaging:ValidateNotifyCodeVerification", "*"))
+    if Provider == "end-user-messaging":
+        channels = Channels.split(",")
+        by_configuration_set = []
+        if "sms" in channels:
+            found.append(allow("SendTexts", "sms-voice:SendTextMessage", [PHONE, SENDER]))
+            by_configuration_set.append("sms-voice:SendTextMessage")
+        if "voice" in channels:
+            found.append(allow("MakeCalls", "sms-voice:SendVoiceMessage", [CALLER]))
+            by_configuration_set.append("sms-voice:SendVoiceMessage")
+        if "whatsapp" in channels:
+            found.append(allow("SendByWhatsApp", "social-messaging:SendWhatsAppMessage", [WHATSAPP]))
+        if ConfigurationSet and by_configuration_set:
+            found.append(allow("SendWithConfigurationSet", by_configuration_set, CONFIGURATION_SET))
+    if MessageFeedback == "on":
+        found.append(allow("TellWhichCodesCameBack", "sms-voice:PutMessageFeedback", MESSAGES))
+    return found
+
+
+def expected_role(**parameters):
+    return {
+        "Description": "What the function of the stack otp may do",
+        "AssumeRolePolicyDocument": {
+            "Version": "2012-10-17",
+            "Statement": [
+                {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+            ],
+        },
+        "Policies": [
+            {
+                "PolicyName": "otp",
+                "PolicyDocument": {"Version": "2012-10-17", "Statement": of_providers(**parameters) + ALWAYS},
+            }
+        ],
+    }
+
+
+# The only statements whose resource has a wildcard, and which: AWS has no narrower one for them.
+WILDCARDS = {
+    "SendCodeVerification": "*",
+    "ValidateCodeVerification": "*",
+    "TellWhichCodesCameBack": MESSAGES,
+    "WriteOwnLogs": LOGS,
+}
+
+# Set only where End User Messaging is used, as the program refuses them elsewhere.
+OF_MESSAGING = {
+    "CODE_TYPE",
+    "CHANNELS",
+    "WHATSAPP_TEMPLATE",
+    "WHATSAPP_LANGUAGES",
+    "DO_NOT_SHARE_LINE",
+    "WEBOTP_DOMAIN",
+    "ANDROID_APP_HASH",
+    "CONFIGURATION_SET",
+    "MESSAGE_FEEDBACK",
 }
 
 
@@ -350,6 +467,8 @@ def problems(stack, **parameters):
     new_pool = parameters.get("Cognito") == "new"
     given_pool = parameters.get("CognitoUserPoolArn", "")
     pre_sign_up = parameters.get("CognitoPreSignUp") == "on"
+    provider = parameters.get("Provider", "pinpoint")
+    used = {provider, parameters.get("PreviousProvider", "")}
 
     def demand(holds, text):
         if not holds:
@@ -360,15 +479,21 @@ def problems(stack, **parameters):
     demand(sorted(it["Type"] for it in stack["Resources"].values()) == types, "resources: others than expected")
 
     roles = of_type(stack, "AWS::IAM::Role")
-    demand(roles == {"FunctionRole": ROLE}, "role: not exactly the expected one")
+    demand(roles == {"FunctionRole": expected_role(**parameters)}, "role: not exactly the expected one")
     for role in roles.values():
         demand(not role.get("ManagedPolicyArns"), "role: a managed policy")
         for policy in role.get("Policies", []):
             for statement in policy["PolicyDocument"]["Statement"]:
                 for key in ("Action", "Resource", "NotAction", "NotResource"):
                     values = statement.get(key, [])
+                    wildcard = WILDCARDS.get(statement.get("Sid")) if key == "Resource" else None
                     for value in [values] if isinstance(values, str) else values:
-                        demand("*" not in value and "?" not in value or value == LOGS, f"role: a wildcard in {value}")
+                        allowed = "*" not in value and "?" not in value or value == wildcard
+                        demand(allowed, f"role: a wildcard in {value}")
+    if "pinpoint" not in used:
+        whole = json.dumps(stack).lower()
+        demand("mobiletargeting" not in whole, "role: something of Pinpoint, which is not used")
+        demand("pinpoint" not in whole and APPLICATION not in whole, "stack: something of Pinpoint, which is not used")
 
     routes = of_type(stack, "AWS::ApiGatewayV2::Route").values()
     found_routes = {it["RouteKey"]: it.get("AuthorizationType", "NONE") for it in routes}
@@ -442,7 +567,11 @@ def problems(stack, **parameters):
         demand(ledger == ("Ledger", SECRET), "function: without the ledger")
         demand(variables.get("CONFIG_FILE") == "/opt/otp-lambda.json", "function: without the prices")
         demand(function.get("Layers") == [LAYER], "function: without its layer")
-        demand(variables.get("OTP_PROVIDER") == "pinpoint", "function: another provider")
+        providers = {variables.get("OTP_PROVIDER"), variables.get("OTP_PREVIOUS_PROVIDER", "")}
+        demand(providers == used and variables["OTP_PROVIDER"] == provider, "function: other providers")
+        demand(("PINPOINT_APPLICATION_ID" in variables) == ("pinpoint" in used), "function: the application")
+        if "end-user-messaging" not in used:
+            demand(not OF_MESSAGING & set(variables), "function: settings of a provider that is not used")
         demand("" not in variables.values(), "function: an empty setting")
     return found
 
@@ -454,6 +583,19 @@ def problems(stack, **parameters):
 def test_a_stack_is_closed_limited_and_least_privileged(variant):
     parameters = VARIANTS[variant]
     assert problems(deployed(**parameters), **parameters) == []
+
+
+def test_the_role_has_of_each_provider_what_is_called_of_it_and_no_more():
+    source = template()
+    seen = set()
+    for name, parameters in every_provider():
+        found = problems(deployed(source, **parameters), **parameters)
+        assert found == [], name
+        assert not refused(source, **parameters), name
+        seen.add(json.dumps(of_providers(**parameters)))
+    # 1 + 3 * 15 * 2 * 2 stacks. Channels in another order are the same role, and so is a configuration set without texts
+    # and calls or, with a previous provider, without anything that it sends.
+    assert len(seen) == 1 + 2 + 2 * (7 * 2 + 6 * 2)
 
 
 def properties(source, name):
@@ -473,8 +615,16 @@ def statements(source):
 
 
 def statement(source, sid):
-    (found,) = (it for it in statements(source) if it["Sid"] == sid)
+    # Some are there on a condition.
+    (found,) = (it for it in (it["Fn::If"][1] if "Fn::If" in it else it for it in statements(source)) if it["Sid"] == sid)
     return found
+
+
+def always(source, sid):
+    """Has the statement there without its condition."""
+    every = statements(source)
+    (index,) = (index for index, it in enumerate(every) if "Fn::If" in it and it["Fn::If"][1]["Sid"] == sid)
+    every[index] = every[index]["Fn::If"][1]
 
 
 def another_route(source, key):
@@ -509,13 +659,13 @@ MUTATIONS = {
         lambda t: t["Conditions"].update(HasPool={"Fn::Equals": [{"Ref": "Cognito"}, "none"]}),
         "resources: others",
     ),
-    "wider resource": (lambda t: statements(t)[0].update(Resource="*"), "role: a wildcard in *"),
+    "wider resource": (lambda t: statement(t, "SendOtp").update(Resource="*"), "role: a wildcard in *"),
     "all of the application": (
-        lambda t: statements(t)[0].update(Resource={"Fn::Sub": "arn:aws:mobiletargeting:::apps/${PinpointApplicationId}/*"}),
+        lambda t: statement(t, "SendOtp").update(Resource={"Fn::Sub": "arn:aws:mobiletargeting:::apps/${PinpointApplicationId}/*"}),
         "role: a wildcard in arn",
     ),
-    "wider action": (lambda t: statements(t)[1].update(Action="mobiletargeting:*"), "role: a wildcard in mobile"),
-    "another action": (lambda t: statements(t)[1].update(Action="mobiletargeting:SendMessages"), "role: not exactly"),
+    "wider action": (lambda t: statement(t, "VerifyOtp").update(Action="mobiletargeting:*"), "role: a wildcard in mobile"),
+    "another action": (lambda t: statement(t, "VerifyOtp").update(Action="mobiletargeting:SendMessages"), "role: not exactly"),
     "another statement": (
         lambda t: statements(t).append({"Effect": "Allow", "Action": "s3:GetObject", "Resource": SEND}),
         "role: not exactly",
@@ -569,6 +719,86 @@ MUTATIONS = {
     "logs that go with the stack": (lambda t: t["Resources"]["ApiLogs"].pop("DeletionPolicy"), "ApiLogs: goes with"),
     "public": (lambda t: variables(t).update(API_AUTH="none"), "another ApiAuth"),
     "an empty setting": (lambda t: variables(t).update(DLT_ENTITY_ID={"Ref": "DltEntityId"}), "an empty setting"),
+}
+
+# The same, where End User Messaging makes the codes. Said of one or the other stack of `WITH_MESSAGING`.
+WITH_MESSAGING = [
+    {**MESSAGING, **through("sms,voice,whatsapp"), "ConfigurationSet": "codes", "MessageFeedback": "on"},
+    {**MESSAGING, **through("whatsapp"), "ConfigurationSet": "codes"},
+    {**MESSAGING, **through("voice")},
+    {**PROVIDERS["Pinpoint, before it End User Messaging"], **through("sms")},
+    {**PROVIDERS["End User Messaging, before it Pinpoint"], **through("sms")},
+    PINPOINT,
+]
+
+
+def every(kind):
+    return {"Fn::Sub": "arn:${AWS::Partition}:sms-voice:${AWS::Region}:${AWS::AccountId}:" + f"{kind}/*"}
+
+
+MUTATIONS_WITH_MESSAGING = {
+    "sends through Pinpoint, too": (lambda t: always(t, "SendOtp"), "role: something of Pinpoint"),
+    "verifies through Pinpoint, too": (lambda t: always(t, "VerifyOtp"), "role: something of Pinpoint"),
+    "sends through the previous provider": (lambda t: always(t, "SendCodeVerification"), "role: not exactly"),
+    "sends through the previous Pinpoint": (
+        lambda t: t["Conditions"].update(SendsThroughPinpoint=t["Conditions"]["UsesPinpoint"]["Fn::Or"][1]),
+        "role: not exactly",
+    ),
+    "no verifying with the previous provider": (
+        lambda t: t["Conditions"].update(UsesEndUserMessaging={"Condition": "SendsThroughEndUserMessaging"}),
+        "role: not exactly",
+    ),
+    "validates whoever makes the codes": (lambda t: always(t, "ValidateCodeVerification"), "role: not exactly"),
+    "every action": (
+        lambda t: statement(t, "ValidateCodeVerification").update(Action="end-user-messaging:*"),
+        "role: a wildcard in end-user-messaging",
+    ),
+    "the guide's own policy": (
+        lambda t: statement(t, "SendTexts").update(Action="sms-voice:*", Resource="*"),
+        "role: a wildcard in sms-voice",
+    ),
+    "texts from everywhere": (lambda t: statement(t, "SendTexts").update(Resource="*"), "role: a wildcard in *"),
+    "texts from every number": (
+        lambda t: statement(t, "SendTexts").update(Resource=every("phone-number")),
+        "role: a wildcard in arn",
+    ),
+    "texts from the number for calls": (
+        lambda t: statement(t, "SendTexts").update(Resource={"Ref": "VoiceOriginationArns"}),
+        "role: not exactly",
+    ),
+    "calls as well as texts": (
+        lambda t: statement(t, "SendTexts").update(Action=["sms-voice:SendTextMessage", "sms-voice:SendVoiceMessage"]),
+        "role: not exactly",
+    ),
+    "texts where there are calls alone": (
+        lambda t: t["Conditions"].update(SendsTexts={"Condition": "SendsThroughEndUserMessaging"}),
+        "role: not exactly",
+    ),
+    "texts for the previous provider": (
+        lambda t: t["Conditions"].update(SendsTexts={"Condition": "UsesEndUserMessaging"}),
+        "role: not exactly",
+    ),
+    "WhatsApp from everywhere": (lambda t: statement(t, "SendByWhatsApp").update(Resource="*"), "role: a wildcard in *"),
+    "every configuration set": (
+        lambda t: statement(t, "SendWithConfigurationSet").update(Resource=every("configuration-set")),
+        "role: a wildcard in arn",
+    ),
+    "a configuration set for nothing": (lambda t: always(t, "SendWithConfigurationSet"), "role: not exactly"),
+    "feedback where it is off": (lambda t: always(t, "TellWhichCodesCameBack"), "role: not exactly"),
+    "feedback of every account": (
+        lambda t: statement(t, "TellWhichCodesCameBack").update(Resource="*"),
+        "role: a wildcard in *",
+    ),
+    "an application that is not used": (
+        lambda t: variables(t).update(PINPOINT_APPLICATION_ID={"Ref": "PinpointApplicationId"}),
+        "stack: something of Pinpoint",
+    ),
+    "channels with Pinpoint": (
+        lambda t: variables(t).update(CHANNELS={"Ref": "Channels"}),
+        "settings of a provider that is not used",
+    ),
+    "always Pinpoint": (lambda t: variables(t).update(OTP_PROVIDER="pinpoint"), "function: other providers"),
+    "no previous provider": (lambda t: variables(t).pop("OTP_PREVIOUS_PROVIDER"), "function: other providers"),
 }
 
 # The same, where everybody may send and verify.
@@ -655,6 +885,15 @@ def test_a_careless_edit_is_noticed_in_public(mutation):
     assert any(expected in problem for problem in found), found
 
 
+@pytest.mark.parametrize("mutation", MUTATIONS_WITH_MESSAGING)
+def test_a_careless_edit_is_noticed_with_end_user_messaging(mutation):
+    edit, expected = MUTATIONS_WITH_MESSAGING[mutation]
+    source = template()
+    edit(source)
+    found = [problem for stack in WITH_MESSAGING for problem in problems(deployed(source, **stack), **stack)]
+    assert any(expected in problem for problem in found), found
+
+
 @pytest.mark.parametrize("mutation", MUTATIONS_WITH_A_POOL)
 def test_a_careless_edit_is_noticed_with_a_pool(mutation):
     edit, expected = MUTATIONS_WITH_A_POOL[mutation]
@@ -725,9 +964,40 @@ def test_parameters_reach_the_stack():
     }
     assert environment(deployed(ApiAuth="none")) == environment(plain) | {"API_AUTH": "none"}
 
+    other = environment(plain) | {"OTP_PROVIDER": "end-user-messaging"}
+    other.pop("PINPOINT_APPLICATION_ID")
+    usual = {"CODE_TYPE": "numeric", "CHANNELS": "sms", "DO_NOT_SHARE_LINE": "on", "MESSAGE_FEEDBACK": "off"}
+    assert environment(deployed(**VARIANTS["End User Messaging"])) == other | usual
+    assert environment(deployed(**VARIANTS["End User Messaging by everything"])) == other | {
+        "ORIGINATION_IDENTITY": PHONE,
+        "ORIGINATION_IDENTITIES": f"voice={CALLER},GB/sms={SENDER},whatsapp={WHATSAPP}",
+        "LANGUAGE": "country",
+        "CODE_LENGTH": "4",
+        "VALIDITY_PERIOD": "1",
+        "CODE_TYPE": "alphanumeric",
+        "CHANNELS": "voice,sms,whatsapp",
+        "WHATSAPP_TEMPLATE": "verification_code",
+        "WHATSAPP_LANGUAGES": "en-US,pt-BR",
+        "DO_NOT_SHARE_LINE": "off",
+        "WEBOTP_DOMAIN": "example.com",
+        "ANDROID_APP_HASH": "FA+9qCX9VSu",
+        "CONFIGURATION_SET": "codes",
+        "MESSAGE_FEEDBACK": "on",
+        "TEST_NUMBERS": "+14255550100=A1B2@2027-01-31",
+    }
+    # While moving, both have what they need, and who was before does not change who sends.
+    moving = environment(deployed(**VARIANTS["from Pinpoint to End User Messaging"]))
+    assert moving == other | usual | {
+        "OTP_PREVIOUS_PROVIDER": "pinpoint",
+        "PINPOINT_APPLICATION_ID": APPLICATION,
+        "CHANNELS": "sms,voice",
+    }
+    back = environment(deployed(**VARIANTS["from End User Messaging to Pinpoint"]))
+    assert back == environment(plain) | usual | {"OTP_PREVIOUS_PROVIDER": "end-user-messaging"}
+
 
 def test_only_a_local_invocation_can_point_the_function_elsewhere():
-    for service in ("PINPOINT", "DYNAMODB", "SECRETS_MANAGER"):
+    for service in ("PINPOINT", "ENDUSERMESSAGING", "PINPOINT_SMS_VOICE_V2", "DYNAMODB", "SECRETS_MANAGER"):
         assert variables(template())[f"AWS_ENDPOINT_URL_{service}"] == {"Ref": "AWS::NoValue"}
     assert not any("ENDPOINT" in name for name in environment(deployed(**VARIANTS["everything"])))
 
@@ -762,26 +1032,62 @@ def accepts(parameter, value):
     return True
 
 
+# The languages of Pinpoint's texts.
+OF_PINPOINT = "de-DE en-GB en-US es-419 es-ES fr-CA fr-FR it-IT ja-JP ko-KR pt-BR zh-CN zh-TW".split()
+
+
 @pytest.mark.parametrize(
     "name, good, bad",
     [
+        ("Provider", ["pinpoint", "end-user-messaging"], ["", "Pinpoint", "endusermessaging"]),
+        ("PreviousProvider", ["", "pinpoint", "end-user-messaging"], ["none", "sns"]),
         (
             "PinpointApplicationId",
-            [APPLICATION, "810c7aab86d42fb2b56c8c966example", "my-application"],
-            ["", "*", "a*", "a?", "a/otp", "../a", "a_b", "a:b", "${AWS::AccountId}", "a b", "a\n", "ä", "a" * 65],
+            ["", APPLICATION, "810c7aab86d42fb2b56c8c966example", "my-application"],
+            ["*", "a*", "a?", "a/otp", "../a", "a_b", "a:b", "${AWS::AccountId}", "a b", "a\n", "ä", "a" * 65],
         ),
         ("OriginationIdentity", ["+14255550100", "ExampleCo", "12345"], ["", "a b", "a,b", "a=b"]),
-        ("OriginationIdentities", ["", "IN=BRANDX", "IN=BRANDX,GB=+447700900000"], [",", "IN", "in=A", "IN=A, GB=B", "IN=A,"]),
+        (
+            "OriginationIdentities",
+            ["", "IN=BRANDX", "IN=BRANDX,GB=+447700900000", "voice=+12065550101,GB/voice=+447700900000", f"whatsapp={WHATSAPP}"],
+            [",", "IN", "in=A", "IN=A, GB=B", "IN=A,", "fax=A", "GB/=A", "/voice=A", "voice/GB=A", "GB/fax=A", "VOICE=A"],
+        ),
+        (
+            "SmsOriginationArns",
+            ["", PHONE, CALLER, f"{SENDER},{PHONE}", PHONE.replace("aws", "aws-us-gov")],
+            ["*", PHONE[:-1] + "*", PHONE[:-1] + "?", f"{PHONE}, {SENDER}", f"{PHONE},", WHATSAPP, "+12065550100", "BRANDX"]
+            + [SENDER.removesuffix("/GB"), SENDER.replace("GB", "*"), MESSAGES, CONFIGURATION_SET, PHONE.replace(ACCOUNT, "*")]
+            + [PHONE.replace(REGION, "*"), PHONE.replace(ACCOUNT, ""), PHONE + "${AWS::NoValue}"],
+        ),
+        (
+            "VoiceOriginationArns",
+            ["", PHONE, CALLER, f"{CALLER},{PHONE}"],
+            ["*", SENDER, WHATSAPP, CALLER[:-1] + "*", f"{CALLER},*"],
+        ),
+        (
+            "WhatsAppOriginationArns",
+            ["", WHATSAPP, f"{WHATSAPP},{WHATSAPP}"],
+            ["*", PHONE, WHATSAPP[:-1] + "*", WHATSAPP.replace("phone-number-id", "waba"), f"{WHATSAPP},*"],
+        ),
+        ("Channels", CHANNELS, ["", "SMS", "sms,", "sms,sms", "sms, voice", "text", "sms,voice,whatsapp,sms", "email"]),
+        ("CodeType", ["numeric", "alphabetic", "alphanumeric"], ["", "alpha", "NUMERIC"]),
+        ("WhatsAppTemplate", ["", "verification_code", "x" * 512], ["a b", "a-b", "x" * 513]),
+        ("WhatsAppLanguages", ["", "en-US", "en,pt-BR,zh-Hant-TW"], ["en-US,", "en-US, pt-BR", "e", "en_US", "country,"]),
+        ("DoNotShareLine", ["off", "on"], ["", "true"]),
+        ("WebOtpDomain", ["", "example.com", "login.example.co.uk"], ["example", "https://example.com", "example.com/", "a b.c", "-a.b"]),
+        ("AndroidAppHash", ["", "FA+9qCX9VSu"], ["FA+9qCX9VS", "FA+9qCX9VSux", "FA-9qCX9VSu"]),
+        ("ConfigurationSet", ["", "codes", "my_set-1"], ["*", "a*", "a b", CONFIGURATION_SET, "x" * 65]),
+        ("MessageFeedback", ["off", "on"], ["", "true"]),
         ("BrandName", ["A", "Größe & Söhne", "x" * 20], ["", " ", " A", "A ", "x" * 21]),
         ("AllowedCountries", ["US", "US,CA,GB", "*"], ["", "us", "USA", "US, CA", "US,", "US,*", "**"]),
         ("Source", ["otp", "CreateAccount", "x" * 128], ["", " ", "x" * 129]),
         (
             "Language",
-            "de-DE en-GB en-US es-419 es-ES fr-CA fr-FR it-IT ja-JP ko-KR pt-BR zh-CN zh-TW".split(),
-            ["", "en", "en-us", "nl-NL"],
+            ["country", "en", "nl-NL", "zh-Hant-TW", *OF_PINPOINT],
+            ["", "e", "en_US", "en-", "en-US,de-DE", "englishes"],
         ),
-        ("CodeLength", ["5", "6", "8"], ["4", "9", "", "6.5"]),
-        ("ValidityPeriod", ["5", "60"], ["4", "61", ""]),
+        ("CodeLength", ["4", "6", "8"], ["3", "9", "", "6.5"]),
+        ("ValidityPeriod", ["1", "60"], ["0", "61", ""]),
         ("AllowedAttempts", ["1", "5"], ["0", "6", ""]),
         ("ReferenceId", ["derived", "random"], ["", "Random", "none"]),
         ("ApiAuth", ["iam", "none"], ["", "trusted", "NONE"]),
@@ -809,8 +1115,9 @@ def accepts(parameter, value):
         ),
         (
             "TestNumbers",
-            ["", "+14255550100=123456@2027-01-31", "+14255550100=123456@2027-01-31,+447700900123=00000@2027-02-01"],
-            ["+14255550100", "+14255550100=123456", "14255550100=123456@2027-01-31", "+14255550100=1234@2027-01-31", "x"],
+            ["", "+14255550100=123456@2027-01-31", "+14255550100=1234@2027-01-31,+447700900123=A1B2C3D4@2027-02-01"],
+            ["+14255550100", "+14255550100=123456", "14255550100=123456@2027-01-31", "+14255550100=123@2027-01-31", "x"]
+            + ["+14255550100=12345a@2027-01-31", "+14255550100=123456789@2027-01-31"],
         ),
         ("Cognito", ["none", "new"], ["", "existing", "New"]),
         (
@@ -906,10 +1213,10 @@ def test_nothing_waits_for_itself():
         waiting = {name: others for name, others in waiting.items() if name not in ready}
 
 
-def refused(**parameters):
+def refused(source=None, **parameters):
     """Would a rule refuse these parameters before anything is made?"""
-    transformed = transform(template(), **parameters)
-    resolver = Resolver(transformed, {**REQUIRED, **parameters})
+    transformed = transform(source or template(), **parameters)
+    resolver = Resolver(transformed, {**USUAL, **parameters})
     return any(
         not resolver.condition(assertion["Assert"])
         for rule in transformed["Rules"].values()
@@ -944,6 +1251,85 @@ def test_origins_are_for_an_open_api():
     assert refused(AllowedOrigins="https://example.com")
 
 
+def test_pinpoint_needs_an_application_wherever_it_is_used():
+    for name, provider in PROVIDERS.items():
+        channels = through("sms") if provider["Provider"] == "end-user-messaging" else {}
+        needed = "pinpoint" in provider.values()
+        assert refused(**provider, **channels, PinpointApplicationId="") == needed, name
+        assert not refused(**provider, **channels), name
+
+
+def test_the_previous_provider_is_another():
+    assert refused(PreviousProvider="pinpoint")
+    assert not refused(PreviousProvider="end-user-messaging")
+    assert refused(**MESSAGING, **through("sms"), PreviousProvider="end-user-messaging")
+    assert not refused(**MESSAGING, **through("sms"), PreviousProvider="pinpoint")
+
+
+def test_pinpoint_is_held_to_what_it_takes():
+    other = MESSAGING | through("sms")
+    good = [{"Language": language} for language in [*OF_PINPOINT, "country"]]
+    good += [{"CodeLength": length} for length in "5678"] + [{"ValidityPeriod": str(n)} for n in range(5, 61)]
+    bad = [{"Language": language} for language in ("en", "en-us", "nl-NL", "zh-Hant-TW")]
+    bad += [{"CodeLength": "4"}] + [{"ValidityPeriod": minutes} for minutes in "1234"]
+    source = template()
+    for parameter in good:
+        assert not refused(source, **parameter), parameter
+    for parameter in bad:
+        assert refused(source, **parameter), parameter
+        # Who makes new codes decides.
+        assert refused(source, **parameter, PreviousProvider="end-user-messaging"), parameter
+        assert not refused(source, **other, **parameter), parameter
+        assert not refused(source, **other, **parameter, PreviousProvider="pinpoint"), parameter
+
+
+def test_what_only_end_user_messaging_has_is_refused_without_it():
+    given = {
+        "Channels": "voice",
+        "CodeType": "alphabetic",
+        "WhatsAppTemplate": "verification_code",
+        "WhatsAppLanguages": "en-US",
+        "DoNotShareLine": "off",
+        "WebOtpDomain": "example.com",
+        "AndroidAppHash": "FA+9qCX9VSu",
+        "ConfigurationSet": "codes",
+        "MessageFeedback": "on",
+        "SmsOriginationArns": PHONE,
+        "VoiceOriginationArns": CALLER,
+        "WhatsAppOriginationArns": WHATSAPP,
+    }
+    source = template()
+    (group,) = (
+        group["Parameters"]
+        for group in source["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+        if group["Label"]["default"].startswith("End User Messaging")
+    )
+    assert sorted(group) == sorted(given)
+    for name, value in given.items():
+        assert refused(source, **{name: value}), name
+        # What it was set to stays while codes that it made are out.
+        assert not refused(source, **{name: value}, PreviousProvider="end-user-messaging"), name
+
+
+def test_each_channel_has_its_origins_and_no_other_has():
+    source = template()
+    every = {name: it for channel in ORIGINS.values() for name, it in channel.items()}
+    for channels in CHANNELS:
+        right = MESSAGING | through(channels)
+        assert not refused(source, **right), channels
+        for name in every:
+            if name in right:
+                assert refused(source, **right | {name: ""}), (channels, name)
+            elif name.endswith("Arns"):
+                assert refused(source, **right | {name: every[name]}), (channels, name)
+
+
+def test_whatsapp_needs_a_template_with_the_previous_provider_as_well():
+    moved = PROVIDERS["Pinpoint, before it End User Messaging"]
+    assert refused(**moved, Channels="sms,whatsapp")
+    assert not refused(**moved, Channels="sms,whatsapp", WhatsAppTemplate="verification_code")
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_no_rule_refuses_what_is_tested_here(variant):
     assert not refused(**VARIANTS[variant])
@@ -968,7 +1354,7 @@ def template_settings():
             value = None
         elif isinstance(value, dict):
             parameter = value["Ref"] if "Ref" in value else value["Fn::If"][1]["Ref"]
-            assert parameter.upper() == name.replace("_", ""), f"{name} is set by {parameter}"
+            assert parameter.upper() == name.removeprefix("OTP_").replace("_", ""), f"{name} is set by {parameter}"
             default = source["Parameters"][parameter].get("Default")
             value = None if default is None else str(default)
         settings[name] = value
@@ -1008,9 +1394,21 @@ def test_the_transformed_template_has_no_lint(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_lint_sees_an_action_that_does_not_exist(tmp_path):
+@pytest.mark.parametrize(
+    "sid, action",
+    [
+        ("SendOtp", "mobiletargeting:SendOtpMessages"),
+        ("SendCodeVerification", "end-user-messaging:SendCodeVerification"),
+        ("ValidateCodeVerification", "end-user-messaging:VerifyNotifyCodeVerification"),
+        ("SendTexts", "sms-voice:SendTextMessages"),
+        ("MakeCalls", "sms-voice:SendVoice"),
+        ("SendByWhatsApp", "social-messaging:SendMessage"),
+        ("TellWhichCodesCameBack", "sms-voice:SendMessageFeedback"),
+    ],
+)
+def test_lint_sees_an_action_that_does_not_exist(tmp_path, sid, action):
     source = template()
-    statements(source)[0]["Action"] = "mobiletargeting:SendOtpMessages"
+    statement(source, sid)["Action"] = action
     assert "W3037" in lint(source, tmp_path).stdout
 
 
@@ -1046,8 +1444,6 @@ ALLOWED = [
     *[("dynamodb:GetItem", TABLE, item(f"{kind}#x")) for kind in "VNISRBK"],
     *[("dynamodb:UpdateItem", TABLE, item(f"{kind}#x")) for kind in "VNISRB"],
     ("secretsmanager:GetSecretValue", SECRET),
-    ("mobiletargeting:SendOTPMessage", SEND),
-    ("mobiletargeting:VerifyOTPMessage", VERIFY),
     ("logs:CreateLogStream", STREAM),
     ("logs:PutLogEvents", STREAM),
 ]
@@ -1083,7 +1479,6 @@ DENIED = [
     ("mobiletargeting:DeleteApp", APP),
     ("mobiletargeting:CreateApp", "*"),
     ("mobiletargeting:PhoneNumberValidate", "*"),
-    ("sms-voice:SendTextMessage", f"arn:aws:sms-voice:{REGION}:{ACCOUNT}:phone-number/phone-1"),
     ("logs:PutLogEvents", STREAM.replace("FunctionLogs", "ApiLogs")),
     ("logs:CreateLogStream", STREAM.replace("FunctionLogs", "FunctionLogs2")),
     ("logs:CreateLogGroup", LOGS.removesuffix(":*")),
@@ -1095,23 +1490,91 @@ DENIED = [
 ]
 
 
-def role_policy(source=None):
-    (role,) = of_type(deployed(source), "AWS::IAM::Role").values()
+# What the adapters call, and of which providers.
+CALLS = {
+    "SendOtp": [("mobiletargeting:SendOTPMessage", SEND)],
+    "VerifyOtp": [("mobiletargeting:VerifyOTPMessage", VERIFY)],
+    "SendCodeVerification": [("end-user-messaging:SendNotifyCodeVerification", "*")],
+    "ValidateCodeVerification": [("end-user-messaging:ValidateNotifyCodeVerification", "*")],
+    "SendTexts": [("sms-voice:SendTextMessage", PHONE), ("sms-voice:SendTextMessage", SENDER)],
+    "MakeCalls": [("sms-voice:SendVoiceMessage", CALLER)],
+    "SendByWhatsApp": [("social-messaging:SendWhatsAppMessage", WHATSAPP)],
+    "TellWhichCodesCameBack": [("sms-voice:PutMessageFeedback", MESSAGES.replace("*", "0123-4567"))],
+}
+NEVER = [
+    ("sms-voice:SendTextMessage", CALLER),
+    ("sms-voice:SendTextMessage", PHONE + "0"),
+    ("sms-voice:SendTextMessage", SENDER.replace("GB", "US")),
+    ("sms-voice:SendTextMessage", PHONE.replace(ACCOUNT, "210987654321")),
+    ("sms-voice:SendTextMessage", PHONE.replace(REGION, "us-east-1")),
+    ("sms-voice:SendMediaMessage", PHONE),
+    ("sms-voice:DescribePhoneNumbers", PHONE),
+    ("sms-voice:ReleasePhoneNumber", PHONE),
+    ("sms-voice:UpdatePhoneNumber", PHONE),
+    ("sms-voice:SetDefaultMessageFeedbackEnabled", CONFIGURATION_SET),
+    ("sms-voice:SendTextMessage", CONFIGURATION_SET + "2"),
+    ("sms-voice:PutMessageFeedback", MESSAGES.replace(ACCOUNT, "210987654321")),
+    ("social-messaging:SendWhatsAppMessage", WHATSAPP + "0"),
+    ("social-messaging:GetWhatsAppMessageMedia", WHATSAPP),
+    ("social-messaging:DeleteWhatsAppMessageTemplate", WHATSAPP.split(":phone")[0] + ":waba/0123456789abcdef"),
+]
+
+
+def of_configuration_set(allowed):
+    actions = {"SendTexts": "sms-voice:SendTextMessage", "MakeCalls": "sms-voice:SendVoiceMessage"}
+    return [(action, CONFIGURATION_SET) for sid, action in actions.items() if sid in allowed]
+
+
+def requests_of(**parameters):
+    """What the role is asked for with these parameters, and what it must never be given."""
+    sids = {it["Sid"] for it in of_providers(**parameters)}
+    allowed = [request for sid, requests in CALLS.items() if sid in sids for request in requests]
+    denied = [request for sid, requests in CALLS.items() if sid not in sids for request in requests]
+    named = of_configuration_set(sids) if "SendWithConfigurationSet" in sids else []
+    denied += [request for request in of_configuration_set(CALLS) if request not in named]
+    return ALLOWED + allowed + named, DENIED + denied + NEVER
+
+
+def role_policy(source=None, **parameters):
+    (role,) = of_type(deployed(source, **parameters), "AWS::IAM::Role").values()
     (policy,) = role["Policies"]
     return policy["PolicyDocument"]
 
 
-def test_the_role_may_send_verify_remember_and_log_and_nothing_else():
-    answers = evaluate(role_policy(), ALLOWED + DENIED)
-    expected = ["Allowed"] * len(ALLOWED) + ["ImplicitlyDenied"] * len(DENIED)
-    wrong = [it for it in zip(ALLOWED + DENIED, answers, expected) if it[1] != it[2]]
+# Of the stacks above one of each kind.
+SIMULATED = {
+    "Pinpoint": PINPOINT,
+    **{f"by {channels}": {**MESSAGING, **through(channels)} for channels in ("sms", "voice", "whatsapp", "sms,voice")},
+    "by everything, with a configuration set and feedback": WITH_MESSAGING[0],
+    "by voice, with a configuration set": {**MESSAGING, **through("voice"), "ConfigurationSet": "codes"},
+    "from Pinpoint": {**PROVIDERS["End User Messaging, before it Pinpoint"], **through("sms")},
+    "to Pinpoint": {**PROVIDERS["Pinpoint, before it End User Messaging"], **through("sms"), "ConfigurationSet": "codes"},
+    "to Pinpoint, with feedback": {**PROVIDERS["Pinpoint, before it End User Messaging"], "MessageFeedback": "on"},
+}
+
+
+@pytest.mark.parametrize("stack", SIMULATED)
+def test_the_role_may_send_verify_remember_and_log_and_nothing_else(stack):
+    allowed, denied = requests_of(**SIMULATED[stack])
+    answers = evaluate(role_policy(**SIMULATED[stack]), allowed + denied)
+    expected = ["Allowed"] * len(allowed) + ["ImplicitlyDenied"] * len(denied)
+    wrong = [it for it in zip(allowed + denied, answers, expected) if it[1] != it[2]]
     assert wrong == []
 
 
 def test_the_policy_simulator_sees_a_wider_policy():
     source = template()
-    statements(source)[0]["Resource"] = {"Fn::Sub": "arn:aws:mobiletargeting:${AWS::Region}:${AWS::AccountId}:apps/*/otp"}
+    statement(source, "SendOtp")["Resource"] = {"Fn::Sub": "arn:aws:mobiletargeting:${AWS::Region}:${AWS::AccountId}:apps/*/otp"}
     assert evaluate(role_policy(source), [("mobiletargeting:SendOTPMessage", OTHER)]) == ["Allowed"]
+
+
+def test_the_policy_simulator_sees_a_wider_policy_of_end_user_messaging():
+    source = template()
+    statement(source, "SendTexts")["Resource"] = every("phone-number")
+    statement(source, "TellWhichCodesCameBack")["Resource"] = "*"
+    requests = [("sms-voice:SendTextMessage", PHONE + "0"), ("sms-voice:PutMessageFeedback", MESSAGES.replace(ACCOUNT, "1" * 12))]
+    assert evaluate(role_policy(source, **WITH_MESSAGING[0]), requests) == ["Allowed", "Allowed"]
+    assert evaluate(role_policy(**WITH_MESSAGING[0]), requests) == ["ImplicitlyDenied", "ImplicitlyDenied"]
 
 
 def test_the_policy_simulator_sees_a_write_to_the_switches_and_one_without_a_key():
@@ -1149,5 +1612,27 @@ def test_the_program_starts_with_what_the_template_sets(variant):
     assert REFUSAL not in said, said
 
 
-def test_the_program_would_refuse_what_a_rule_refuses():
-    assert REFUSAL in start(environment(deployed(ApiAuth="none", AllowedCountries="*")))
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"ApiAuth": "none", "AllowedCountries": "*"},
+        {"PinpointApplicationId": ""},
+        {**PROVIDERS["End User Messaging, before it Pinpoint"], **through("sms"), "PinpointApplicationId": ""},
+        {"PreviousProvider": "pinpoint"},
+        {"Language": "nl-NL"},
+        {"CodeLength": "4"},
+        {"ValidityPeriod": "4"},
+        {**PROVIDERS["Pinpoint, before it End User Messaging"], "CodeLength": "4"},
+        {**MESSAGING, **through("sms,whatsapp"), "WhatsAppTemplate": ""},
+        {**PROVIDERS["Pinpoint, before it End User Messaging"], "Channels": "whatsapp"},
+    ],
+    ids=repr,
+)
+def test_the_program_would_refuse_what_a_rule_refuses(parameters):
+    assert refused(**parameters)
+    assert REFUSAL in start(environment(deployed(**parameters)))
+
+
+def test_the_program_would_refuse_what_the_template_leaves_out_with_pinpoint():
+    for name in sorted(OF_MESSAGING):
+        assert REFUSAL in start(environment(deployed()) | {name: "on"}), name

@@ -1,6 +1,7 @@
 //! Sign-in by Cognito's triggers: one text for a sign-in, attempts that no new session gives back, and a code that is
 //! good for one session.
 
+use crate::with::{asked_to_send, says};
 use crate::pool::{Next, SignIn, User, answer_correct, is_challenge};
 use crate::world::{KEY, NUMBER, World, file};
 use futures_util::future::join_all;
@@ -42,7 +43,7 @@ impl World {
     /// What the ledger says is left of the one verification that is not a shadow's.
     fn left(&self) -> u8 {
         let mut real = self.ledger.verifications();
-        real.retain(|_, verification| verification.provider == "pinpoint");
+        real.retain(|_, verification| verification.provider == crate::with::NAME);
         assert_eq!(real.len(), 1);
         real.values().next().unwrap().left
     }
@@ -150,6 +151,7 @@ async fn nothing_but_the_exact_word_sends_again_and_what_is_no_code_costs_nothin
     let sign_in = SignIn::begin(&world, &user()).await;
     world.advance(Duration::from_mins(3));
     let long = "1".repeat(5000);
+    let short = "1".repeat(usize::from(crate::with::LEAST.0) - 1);
     for answer in [
         "",
         " ",
@@ -160,7 +162,7 @@ async fn nothing_but_the_exact_word_sends_again_and_what_is_no_code_costs_nothin
         "resend\n",
         "\"resend\"",
         "cancel",
-        "1234",
+        &short,
         "123456789",
         "12345a",
         "12 34 56",
@@ -538,14 +540,14 @@ async fn the_text_is_in_the_users_language_if_there_is_one() {
     ] {
         let world = world(&[]).await;
         SignIn::begin(&world, &user().but("locale", locale.clone())).await;
-        assert_eq!(world.simulator.requests(Operation::Send)[0].body["Language"], language, "{locale}");
+        assert_eq!(world.asked_to_send()["says"], says(language, "ExampleCorp"), "{locale}");
     }
     let world = world(&[("LANGUAGE", "it-IT"), ("COGNITO_LANGUAGE_ATTRIBUTE", "custom:language")]).await;
     SignIn::begin(&world, &user().but("locale", json!("fr-FR"))).await;
     SignIn::begin(&world, &User::with_number(OTHER).but("custom:language", json!("fr-FR"))).await;
     let languages: Vec<_> =
-        world.simulator.requests(Operation::Send).iter().map(|r| r.body["Language"].clone()).collect();
-    assert_eq!(languages, ["it-IT", "fr-FR"]);
+        world.simulator.requests(Operation::Send).iter().map(|r| asked_to_send(&r.body)["says"].clone()).collect();
+    assert_eq!(languages, ["it-IT", "fr-FR"].map(|language| says(language, "ExampleCorp")));
 }
 
 #[tokio::test]

@@ -174,8 +174,8 @@ async fn a_code_is_sent_again_without_new_guesses() {
     let answer = world.post("/otp/send", &body).await;
     assert_eq!(answer.status, 202, "{answer:?}");
     assert_eq!((&answer.body["attemptsLeft"], &answer.body["codeLength"]), (&json!(2), &json!(6)));
-    let asked = world.simulator.requests(Operation::Send).last().unwrap().body.clone();
-    assert_eq!((&asked["CodeLength"], &asked["AllowedAttempts"]), (&json!(6), &json!(2)));
+    let asked = world.asked_to_send();
+    assert_eq!((&asked["length"], &asked["attempts"]), (&json!(6), &json!(2)));
     let newest = world.newest_code();
     assert_eq!(world.guess(&newest).await.status, 200);
 }
@@ -210,13 +210,12 @@ async fn resends_end_an_hour_after_the_first() {
     world.advance(Duration::from_mins(39));
     let answer = world.post("/otp/send", &body).await;
     assert_eq!(answer.body["expiresIn"], json!(21 * 60), "{answer:?}");
-    let asked = world.simulator.requests(Operation::Send).last().unwrap().body.clone();
-    assert_eq!(asked["ValidityPeriod"], json!(21));
+    assert_eq!(world.asked_to_send()["minutes"], json!(21));
     world.advance(Duration::from_mins(20));
     let answer = world.post("/otp/send", &body).await;
     assert_eq!(answer.body["expiresIn"], json!(60), "{answer:?}");
-    let asked = world.simulator.requests(Operation::Send).last().unwrap().body.clone();
-    assert_eq!(asked["ValidityPeriod"], json!(5), "the least that the provider takes");
+    let least = crate::with::LEAST.1;
+    assert_eq!(world.asked_to_send()["minutes"], json!(least), "the least that the provider takes");
     world.advance(Duration::from_mins(1));
     assert_eq!(world.status().await.body["status"], "expired", "whatever the provider would say");
 }
@@ -329,7 +328,7 @@ async fn a_refused_resend_leaves_the_first_code_as_it_was() {
     let world = World::counted(&[]).await;
     let code = world.code_on_the_phone().await;
     world.advance(Duration::from_mins(5));
-    world.simulator.fail_next(Operation::Send, Failure::Throttled);
+    world.simulator.fail_next(Operation::Send, Failure::TooManyRequests);
     world.send().await.is_problem(503, "provider_throttled");
     let status = world.status().await;
     assert_eq!((&status.body["status"], &status.body["expiresIn"]), (&json!("pending"), &json!(300)));
@@ -391,7 +390,7 @@ async fn a_key_is_its_callers_own() {
 async fn a_refusal_frees_the_key_and_a_text_that_may_have_left_holds_it() {
     let world = World::counted(&[]).await;
     let body = json!({ "destinationNumber": NUMBER });
-    world.simulator.fail_next(Operation::Send, Failure::Throttled);
+    world.simulator.fail_next(Operation::Send, Failure::TooManyRequests);
     world.post_with_key("a", "/otp/send", &body).await.is_problem(503, "provider_throttled");
     world.post_with_key("a", "/otp/send", &body).await.is_problem(429, "rate_limited");
     world.advance(HALF_A_MINUTE);

@@ -1,25 +1,14 @@
 //! Tests through the front door: an event goes in, an answer comes out, the simulator stands for
 //! AWS. Every test ends by searching its own log, written at the most talkative level, for the
 //! codes and numbers it used.
+//!
+//! Here the provider is Pinpoint; the same scenarios run with End User Messaging in `end_user_messaging.rs`.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+include!("scenarios.rs");
+
 mod codes;
-mod cognito;
-mod cognito_define;
-mod cognito_members;
-mod cognito_outages;
-mod cognito_strangers;
-mod hostile;
-mod ledger;
-mod limits;
-mod logs;
-mod origins;
-mod pool;
-mod provider;
-mod public;
-mod send;
+mod pinpoint_wire;
 mod settings;
-mod tls;
-mod verify;
-mod wire;
-mod world;
+#[path = "with_pinpoint.rs"]
+mod with;

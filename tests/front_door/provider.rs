@@ -1,5 +1,6 @@
-//! What Pinpoint can do to a request, and what the caller is told.
+//! What the provider can do to a request, and what the caller is told.
 
+use crate::with::{self, of_send, of_verify};
 use crate::world::{NUMBER, World};
 use otp_lambda::error::Error;
 use otp_lambda::event::App;
@@ -7,66 +8,13 @@ use otp_lambda::otp::Otp;
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::provider::{Answer, Message, Provider, ProviderLimits, Receipt};
 use otp_lambda::reference::ReferenceId;
-use otp_lambda::service::Service;
+use otp_lambda::service::{Providers, Service};
 use serde_json::json;
 use simulator::{Failure, Operation, Simulator};
 use std::time::{Duration, Instant};
 
-/// Every failure of a send: status, code, and whether the answer says that the text may have left.
-fn of_send(failure: &Failure) -> (u64, &'static str, bool) {
-    match failure {
-        Failure::Successful | Failure::Slow(_) => (202, "no code", false),
-        Failure::OptOut | Failure::PermanentFailureOptedOut => (422, "opted_out", false),
-        Failure::PermanentFailure => (422, "undeliverable", false),
-        Failure::Duplicate | Failure::BadRequest | Failure::PayloadTooLarge => (502, "provider_rejected", false),
-        Failure::Throttled | Failure::TooManyRequests => (503, "provider_throttled", false),
-        Failure::TemporaryFailure => (503, "provider_unavailable", false),
-        Failure::Forbidden
-        | Failure::NotFound
-        | Failure::MethodNotAllowed
-        | Failure::AccessDenied
-        | Failure::UnrecognizedClient => (500, "misconfigured", false),
-        Failure::UnknownFailure
-        | Failure::UnheardOfStatus
-        | Failure::MissingResult
-        | Failure::ResultOfAnotherNumber
-        | Failure::MissingDeliveryStatus
-        | Failure::InternalServerError
-        | Failure::InternalServerErrorAfterwards
-        | Failure::ServiceUnavailable
-        | Failure::CloseAfterReading
-        | Failure::CloseBeforeReading
-        | Failure::Truncated
-        | Failure::NotJson
-        | Failure::EmptyBody
-        | Failure::JsonArray
-        | Failure::EmptyObject
-        | Failure::Wrapped => (503, "provider_unavailable", true),
-        Failure::Hang => (504, "provider_timeout", true),
-        Failure::Conflict | Failure::ServiceQuotaExceeded => unreachable!("Pinpoint has no such failure"),
-    }
-}
-
-/// Every failure of a verify whose guess is right.
-fn of_verify(failure: &Failure) -> (u64, &'static str) {
-    match failure {
-        Failure::Slow(_) => (200, "no code"),
-        Failure::BadRequest | Failure::PayloadTooLarge => (502, "provider_rejected"),
-        Failure::TooManyRequests => (503, "provider_throttled"),
-        Failure::Forbidden
-        | Failure::NotFound
-        | Failure::MethodNotAllowed
-        | Failure::AccessDenied
-        | Failure::UnrecognizedClient => (500, "misconfigured"),
-        // An answer without `Valid` in its place is an answer, and it does not say yes.
-        Failure::EmptyObject | Failure::Wrapped | Failure::EmptyBody => (422, "invalid_code"),
-        Failure::Hang => (504, "provider_timeout"),
-        _ => (503, "provider_unavailable"),
-    }
-}
-
 #[tokio::test]
-async fn every_failure_of_a_send_has_its_code_and_reaches_pinpoint_once() {
+async fn every_failure_of_a_send_has_its_code_and_reaches_the_provider_once() {
     let mut world = World::new().await;
     world.set_time_left(Duration::from_millis(1500));
     for failure in shortened(Operation::Send) {
@@ -89,7 +37,7 @@ async fn every_failure_of_a_send_has_its_code_and_reaches_pinpoint_once() {
 }
 
 #[tokio::test]
-async fn every_failure_of_a_verify_has_its_code_and_reaches_pinpoint_once() {
+async fn every_failure_of_a_verify_has_its_code_and_reaches_the_provider_once() {
     let mut world = World::new().await;
     world.set_time_left(Duration::from_millis(1500));
     for failure in shortened(Operation::Verify) {
@@ -107,10 +55,7 @@ async fn every_failure_of_a_verify_has_its_code_and_reaches_pinpoint_once() {
 #[tokio::test]
 async fn a_misconfiguration_tells_the_operator_what_to_look_at() {
     let world = World::new().await;
-    for (failure, hints) in [
-        (Failure::Forbidden, ["the function's role", "End User Messaging"]),
-        (Failure::NotFound, ["PINPOINT_APPLICATION_ID", "End User Messaging"]),
-    ] {
+    for (failure, hints) in with::HINTS {
         world.simulator.fail_next(Operation::Send, failure);
         let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
         for hint in hints {
@@ -136,7 +81,7 @@ async fn a_throttled_caller_is_told_when_to_come_back() {
 async fn where_no_connection_is_made_nothing_has_left() {
     // A port that was free a moment ago and that nobody listens on.
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let world = World::with(&[("AWS_ENDPOINT_URL_PINPOINT", &format!("http://{closed}"))]).await;
+    let world = World::with(&[(with::ENDPOINT, &format!("http://{closed}"))]).await;
     let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
     answer.is_problem(503, "provider_unavailable");
     assert_eq!(answer.body.get("delivery"), None);
@@ -146,7 +91,7 @@ async fn where_no_connection_is_made_nothing_has_left() {
 #[tokio::test]
 async fn a_request_that_cannot_be_made_has_not_left() {
     // What Lambda never sets: no endpoint can be made of it.
-    let world = World::with(&[("AWS_ENDPOINT_URL_PINPOINT", ""), ("AWS_REGION", "no region")]).await;
+    let world = World::with(&[(with::ENDPOINT, ""), ("AWS_REGION", "no region")]).await;
     let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
     answer.is_problem(503, "provider_unavailable");
     assert_eq!(answer.body.get("delivery"), None);
@@ -159,7 +104,7 @@ async fn a_connection_that_is_never_accepted_ends_with_the_connect_timeout() {
     // A TLS handshake that is never answered is a part of connecting.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let world =
-        World::with(&[("AWS_ENDPOINT_URL_PINPOINT", &format!("https://{}", silent.local_addr().unwrap()))]).await;
+        World::with(&[(with::ENDPOINT, &format!("https://{}", silent.local_addr().unwrap()))]).await;
     let started = Instant::now();
     let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
     answer.is_problem(503, "provider_unavailable");
@@ -250,7 +195,11 @@ impl Provider for Panicking {
 async fn a_panic_is_a_500_and_the_next_request_is_served() {
     let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
     let settings = crate::world::read(&simulator.url(), &[]);
-    let app = App::new(Service::new(settings.rules, Box::new(Panicking), None), settings.gate, settings.sign_in);
+    let app = App::new(
+        Service::new(settings.rules, Providers::only(Box::new(Panicking)), None),
+        settings.gate,
+        settings.sign_in,
+    );
     let world = World::around(app, simulator);
     for _ in 0..2 {
         let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
@@ -267,12 +216,12 @@ async fn a_panic_is_a_500_and_the_next_request_is_served() {
 fn shortened(operation: Operation) -> Vec<Failure> {
     let failures: Vec<Failure> = Failure::all()
         .into_iter()
-        .filter(|failure| failure.applies_to(simulator::Service::Pinpoint, operation))
+        .filter(|failure| failure.applies_to(with::SERVICE, operation))
         .map(|failure| match failure {
             Failure::Slow(_) => Failure::Slow(Duration::from_millis(300)),
             other => other,
         })
         .collect();
-    assert!(failures.len() >= 20);
+    assert!(failures.len() >= 15);
     failures
 }

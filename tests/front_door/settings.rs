@@ -4,6 +4,7 @@ use crate::world::environment;
 use otp_lambda::config::{LedgerSecret, LedgerSettings, Otherwise, SETTINGS, Settings};
 use otp_lambda::http::Gate;
 use otp_lambda::policy::{Budget, Prices, Rate, SendLimits};
+use otp_lambda::provider::Channel;
 use otp_lambda::service::ReferenceIds;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -81,7 +82,11 @@ fn what_is_required_is_asked_for_all_at_once() {
 fn every_bad_value_is_reported_by_name_and_all_at_once() {
     let bad = [
         ("ORIGINATION_IDENTITY", "<script>", "must be a phone number, a sender ID, a pool ID or an ARN."),
-        ("ORIGINATION_IDENTITIES", "IN", "must be `COUNTRY=IDENTITY`, separated by commas, such as `IN=BRANDX`."),
+        (
+            "ORIGINATION_IDENTITIES",
+            "IN",
+            "must be `COUNTRY=IDENTITY`, `CHANNEL=IDENTITY` or `COUNTRY/CHANNEL=IDENTITY`, separated by commas",
+        ),
         ("BRAND_NAME", "A brand of many characters", "must have 1 to 20 characters."),
         (
             "ALLOWED_COUNTRIES",
@@ -89,7 +94,7 @@ fn every_bad_value_is_reported_by_name_and_all_at_once() {
             "must be country codes such as `US,CA`, or `*`: `UK` is no ISO 3166-1 country code.",
         ),
         ("SOURCE", &"x".repeat(129), "must have at most 128 characters."),
-        ("LANGUAGE", "en", "must be one of de-DE,"),
+        ("LANGUAGE", "en", "must be `country`, or one of de-DE,"),
         ("CODE_LENGTH", "4", "must be an integer from 5 to 8."),
         ("VALIDITY_PERIOD", "10 minutes", "must be an integer from 5 to 60."),
         ("ALLOWED_ATTEMPTS", "6", "must be an integer from 1 to 5."),
@@ -103,7 +108,7 @@ fn every_bad_value_is_reported_by_name_and_all_at_once() {
         ("SOURCE_LIMITS", "10/10m", "needs the ledger"),
         ("COUNTRY_LIMITS", "JM=20/1h", "needs the ledger"),
         ("BUDGETS", "500/1h", "needs the ledger"),
-        ("CONFIG_FILE", "/opt/otp-lambda.json", "needs the ledger"),
+        ("CONFIG_FILE", "/opt/otp-lambda.json", "names a file that cannot be read"),
         ("TEST_NUMBERS", "x", "needs the ledger"),
         ("COGNITO_FLOOR_MS", "800", "needs the ledger"),
         ("COGNITO_STEP_UP", "off", "needs the ledger"),
@@ -259,17 +264,18 @@ fn prices_are_read_to_the_last_digit_and_refused_where_they_are_doubtful() {
     let expected = [("US", 5_810), ("JM", 100_000)].map(|(name, price)| (name.parse().unwrap(), price));
     assert_eq!(
         ledger(&[("CONFIG_FILE", prices.path())]).policy.budgets.prices,
-        Prices { by_country: BTreeMap::from(expected), otherwise: Some(1_000_000) }
+        Prices { by_country: BTreeMap::from(expected), otherwise: Some(1_000_000), ..Prices::default() }
     );
     for (content, says) in [
         ("", "EOF"),
-        ("{}", "missing field `prices`"),
         (r#"{"prices": {}, "price": {}}"#, "unknown field `price`"),
         (r#"{"prices": {}, "prices": {}}"#, "duplicate field `prices`"),
         (r#"{"prices": []}"#, "expected an object of prices by country"),
         (r#"{"prices": {"US": 0.1, "US": 0.2}}"#, "`US` has two prices"),
         (r#"{"prices": {"*": 0.1, "*": 0.1}}"#, "`*` has two prices"),
         (r#"{"prices": {"UK": 0.1}}"#, "`UK` is no ISO 3166-1 country code"),
+        (r#"{"prices": {"US/fax": 0.1}}"#, "`fax` is no channel"),
+        (r#"{"prices": {"US": 0.1, "US/sms": 0.1}}"#, "`US/sms` has two prices"),
         (r#"{"prices": {"US": "0.1"}}"#, "`\"0.1\"` is no price in dollars"),
         (r#"{"prices": {"US": 1e-2}}"#, "`1e-2` is no price"),
         (r#"{"prices": {"US": 0}}"#, "`0` is no price"),
@@ -289,7 +295,14 @@ fn prices_are_read_to_the_last_digit_and_refused_where_they_are_doubtful() {
 fn the_packaged_file_is_read() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/config/otp-lambda.json");
     let settings = ledger(&[("ALLOWED_COUNTRIES", "*"), ("BUDGETS", "20USD/1h"), ("CONFIG_FILE", file)]);
-    assert_eq!(settings.policy.budgets.prices, Prices { by_country: BTreeMap::new(), otherwise: Some(100_000) });
+    assert_eq!(
+        settings.policy.budgets.prices,
+        Prices {
+            by_country: BTreeMap::new(),
+            otherwise: Some(100_000),
+            by_channel: BTreeMap::from([((Channel::Voice, None), 500_000), ((Channel::WhatsApp, None), 100_000)]),
+        }
+    );
 }
 
 #[test]
@@ -381,8 +394,8 @@ fn an_open_function_starts_only_with_a_ledger_limits_countries_and_budgets() {
 
 #[test]
 fn an_unknown_provider_is_named_and_nothing_of_another_is_asked_for() {
-    let found = problems(&[("OTP_PROVIDER", "end-user-messaging"), ("PINPOINT_APPLICATION_ID", "")]);
-    assert_eq!(found, ["OTP_PROVIDER must be `pinpoint`, the only provider of this version."]);
+    let found = problems(&[("OTP_PROVIDER", "twilio"), ("PINPOINT_APPLICATION_ID", "")]);
+    assert_eq!(found, ["OTP_PROVIDER must be `pinpoint` or `end-user-messaging`."]);
 }
 
 #[test]

@@ -59,7 +59,7 @@ async fn a_send_over_tls_reaches_who_the_bundle_vouches_for_and_nobody_else() {
     let simulator = simulator::Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
     let terminator = Terminator::start(simulator.url()).await;
     let root = terminator.root.to_str().unwrap();
-    let endpoint = ("AWS_ENDPOINT_URL_PINPOINT", terminator.url.as_str());
+    let endpoint = (crate::with::ENDPOINT, terminator.url.as_str());
 
     let trusting = World::with(&[endpoint, ("AWS_CA_BUNDLE", root)]).await;
     let answer = trusting.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
@@ -81,7 +81,7 @@ async fn a_certificate_for_another_name_is_not_accepted() {
     let terminator = Terminator::start(simulator.url()).await;
     let by_address = terminator.url.replace("localhost", "127.0.0.1");
     let root = terminator.root.to_str().unwrap();
-    let world = World::with(&[("AWS_ENDPOINT_URL_PINPOINT", &by_address), ("AWS_CA_BUNDLE", root)]).await;
+    let world = World::with(&[(crate::with::ENDPOINT, &by_address), ("AWS_CA_BUNDLE", root)]).await;
     let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
     answer.is_problem(503, "provider_unavailable");
     assert_eq!(simulator.inbox().len(), 0);

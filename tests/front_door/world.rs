@@ -1,5 +1,6 @@
 //! One function, one simulated AWS, one log.
 
+use crate::with;
 use otp_lambda::aws::{self, SharedHttpClient};
 use otp_lambda::config::Settings;
 use otp_lambda::event::{App, Invocation, UnrecognizedEvent};
@@ -34,7 +35,7 @@ pub(crate) struct World {
 /// Settings with which the function starts, as the template would set them.
 pub(crate) fn environment(endpoint: &str) -> BTreeMap<String, String> {
     [
-        ("PINPOINT_APPLICATION_ID", "9aad3a0a1e6d4cfda6d6ad7c7d6e2a8d"),
+        ("OTP_PROVIDER", with::NAME),
         ("ORIGINATION_IDENTITY", "+12065550100"),
         ("BRAND_NAME", "ExampleCorp"),
         ("ALLOWED_COUNTRIES", "US,GB,JM,IN"),
@@ -42,10 +43,11 @@ pub(crate) fn environment(endpoint: &str) -> BTreeMap<String, String> {
         ("AWS_ACCESS_KEY_ID", "ASIAEXAMPLE"),
         ("AWS_SECRET_ACCESS_KEY", "example"),
         ("AWS_SESSION_TOKEN", "example"),
-        ("AWS_ENDPOINT_URL_PINPOINT", endpoint),
         ("LOG_LEVEL", "trace"),
     ]
     .into_iter()
+    .chain(with::ENDPOINTS.iter().map(|name| (*name, endpoint)))
+    .chain(with::SETTINGS.iter().copied())
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .collect()
 }
@@ -59,6 +61,7 @@ pub(crate) fn read(endpoint: &str, changes: &[(&str, &str)]) -> Settings {
 
 /// The function with these settings, as `main` puts it together.
 pub(crate) fn app(settings: Settings, client: SharedHttpClient, ledger: &MemoryLedger) -> App {
+    settings.provider.warn_of_long_texts(&settings.rules.defaults);
     let provider = settings.provider.connect(&settings.account, client);
     let guard = settings.ledger.map(|settings| {
         settings.policy.warn_of_test_numbers();
@@ -179,6 +182,11 @@ impl World {
         self.simulator.newest_to(NUMBER).expect("a text arrived").code
     }
 
+    /// What the provider was asked to send last.
+    pub(crate) fn asked_to_send(&self) -> Value {
+        with::asked_to_send(&self.simulator.requests(simulator::Operation::Send).last().unwrap().body)
+    }
+
     /// The one line that the last invocation wrote.
     pub(crate) fn last_line(&self) -> Value {
         let text = self.log.text();
@@ -199,7 +207,8 @@ impl World {
             secrets.push(message.to.trim_start_matches('+').to_owned());
         }
         for request in self.simulator.requests(simulator::Operation::Verify) {
-            secrets.extend(request.body.get("Otp").and_then(Value::as_str).map(str::to_owned));
+            let otp = request.body.get("Otp").or_else(|| request.body.get("code"));
+            secrets.extend(otp.and_then(Value::as_str).map(str::to_owned));
         }
         secrets
     }

@@ -7,9 +7,11 @@ use otp_lambda::error::{Code, Error};
 use otp_lambda::ledger::Keys;
 use otp_lambda::otp::Otp;
 use otp_lambda::phone::PhoneNumber;
-use otp_lambda::provider::{Answer, Message, Provider, ProviderLimits, Receipt, Verdict};
+use otp_lambda::provider::{Answer, Channel, Message, Provider, ProviderLimits, Receipt, Verdict};
 use otp_lambda::reference::ReferenceId;
-use otp_lambda::service::{Caller, Guard, Moment, Reference, SendRequest, Service, VerificationRequest, VerifyRequest};
+use otp_lambda::service::{
+    Caller, Guard, Moment, Providers, Reference, SendRequest, Service, VerificationRequest, VerifyRequest,
+};
 use otp_lambda::telemetry::Record;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -68,7 +70,7 @@ impl World {
         let emulator = Emulator::new();
         let policy = settings.ledger.unwrap().policy;
         let guard = Guard::new(Box::new(emulator.ledger()), Keys::from_secret(b"a secret"), policy);
-        let service = Service::new(settings.rules, Box::new(OneCode), Some(guard));
+        let service = Service::new(settings.rules, Providers::only(Box::new(OneCode)), Some(guard));
         let now = SystemTime::UNIX_EPOCH + Duration::from_hours(500_000);
         Self { emulator, service, now, rows: Vec::new() }
     }
@@ -84,7 +86,7 @@ impl World {
             brand_name: defaults.brand_name.clone(),
             source: defaults.source.clone(),
             language: defaults.language,
-            channel: "sms",
+            channel: Channel::Sms,
             code_length: defaults.code_length,
             validity_minutes: defaults.validity_minutes,
             allowed_attempts: defaults.allowed_attempts,
@@ -96,7 +98,7 @@ impl World {
     }
 
     async fn verify(&self, otp: &str) -> Result<(), Code> {
-        let otp = Otp::parse(otp, &(5..=8)).unwrap();
+        let otp = Otp::parse(otp, &self.service.codes()).unwrap();
         let request = VerifyRequest { to: number(), otp, reference: self.reference() };
         let verified = self.service.verify(&request, &caller(), self.moment(), &mut Record::default()).await;
         verified.map(drop).map_err(|error| error.code())

@@ -4,9 +4,9 @@ use crate::table::Table;
 use async_trait::async_trait;
 use otp_lambda::error::{Code, Error};
 use otp_lambda::ledger::{Keys, Ledger};
-use otp_lambda::otp::Otp;
+use otp_lambda::otp::{CodeCharacters, CodeShape, Otp};
 use otp_lambda::phone::PhoneNumber;
-use otp_lambda::provider::{Answer, Message, Provider, ProviderLimits, Receipt, Verdict};
+use otp_lambda::provider::{Answer, Channel, ChannelLimits, Message, Provider, ProviderLimits, Receipt, Verdict};
 use otp_lambda::reference::ReferenceId;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
@@ -15,12 +15,12 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 static LIMITS: ProviderLimits = ProviderLimits {
-    code_length: 5..=8,
+    code: CodeShape { length: 5..=8, characters: CodeCharacters::Digits },
     validity_minutes: 1..=60,
     allowed_attempts: 1..=5,
     brand_name: 1..=20,
-    languages: &["en-US"],
-    channels: &["sms"],
+    channels: &[ChannelLimits { channel: Channel::Sms, languages: &["en-US"] }],
+    any_language: false,
 };
 
 /// It takes the right code as often as it is asked and counts nothing: what holds is the service's doing.

@@ -75,7 +75,11 @@ async fn budgets_of_countries_and_in_money_are_spent_exactly(new: NewStore) {
                 (gb, Budget::parse_list("1USD/1h").unwrap()),
             ]),
             other_countries: Budget::parse_list("1000/24h").unwrap(),
-            prices: Prices { by_country: BTreeMap::from([(us, 5810), (jm, 20_000), (gb, 31_500)]), otherwise: None },
+            prices: Prices {
+                by_country: BTreeMap::from([(us, 5810), (jm, 20_000), (gb, 31_500)]),
+                otherwise: None,
+                ..Prices::default()
+            },
         };
         let world = World::new(store, Setup { budgets, flaw, ..Setup::default() });
         let numbers = (0..each).flat_map(|n| {

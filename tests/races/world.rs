@@ -8,10 +8,11 @@ use otp_lambda::ledger::{Keys, Ledger, Millis, Phase, Verification};
 use otp_lambda::otp::Otp;
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::policy::{AllowedCountries, Budgets, Rate, SendLimits};
+use otp_lambda::provider::Channel;
 use otp_lambda::reference::ReferenceId;
 use otp_lambda::service::{
-    Caller, Defaults, Guard, LedgerPolicy, Moment, Origination, Reference, ReferenceIds, Rules, SendRequest, Sent,
-    Service, VerificationRequest, VerifyRequest,
+    Caller, Defaults, Guard, LedgerPolicy, Moment, Origination, Providers, Reference, ReferenceIds, Rules, SendRequest,
+    Sent, Service, VerificationRequest, VerifyRequest,
 };
 use otp_lambda::telemetry::Record;
 use std::collections::BTreeMap;
@@ -123,7 +124,7 @@ impl World {
                 validity_minutes: 10,
                 allowed_attempts: setup.attempts,
             },
-            origination: Origination { default: "+12065550100".to_owned(), by_country: Vec::new() },
+            origination: Origination { default: "+12065550100".to_owned(), others: Vec::new() },
             dlt: None,
         };
         let policy = LedgerPolicy {
@@ -134,7 +135,7 @@ impl World {
             test_numbers: Vec::new(),
         };
         let guard = Guard::new(Box::new(table.clone()), keys(), policy);
-        let service = Service::new(rules, Box::new(provider.clone()), Some(guard));
+        let service = Service::new(rules, Providers::only(Box::new(provider.clone())), Some(guard));
         Arc::new(Self { provider, table, store, setup, keys: keys(), service, clock })
     }
 
@@ -169,7 +170,7 @@ impl World {
             brand_name: brand_name.clone(),
             source: defaults.source.clone(),
             language: defaults.language,
-            channel: "sms",
+            channel: Channel::Sms,
             code_length: defaults.code_length,
             validity_minutes: defaults.validity_minutes,
             allowed_attempts: defaults.allowed_attempts,
@@ -190,7 +191,7 @@ impl World {
         code: &str,
         key: Option<&str>,
     ) -> Result<ReferenceId, Error> {
-        let otp = Otp::parse(code, &self.service.limits().code_length).unwrap();
+        let otp = Otp::parse(code, &self.service.codes()).unwrap();
         let request = VerifyRequest { to: to.clone(), otp, reference: self.reference(name) };
         self.service.verify(&request, &self.caller(key), moment(self.now()), &mut Record::default()).await
     }

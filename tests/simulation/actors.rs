@@ -94,7 +94,11 @@ pub(crate) fn setup(seed: u64, rng: &mut fastrand::Rng) -> Setup {
             all: budgets(all),
             by_country: BTreeMap::from([("JM".parse().unwrap(), budgets(jamaica))]),
             other_countries: if wide { Vec::new() } else { budgets(one(rng, ["none", "none", "6/24h", "2/1h"])) },
-            prices: Prices { by_country: BTreeMap::from([("US".parse().unwrap(), 5810)]), otherwise: Some(40_000) },
+            prices: Prices {
+                by_country: BTreeMap::from([("US".parse().unwrap(), 5810)]),
+                otherwise: Some(40_000),
+                ..Prices::default()
+            },
         },
         attempts: if siege { 20 } else { [1, 2, 3, 5, 5][rng.usize(..5)] },
         validity_minutes: [1, 2, 5, 10, 30, 60][rng.usize(..6)],

@@ -10,6 +10,7 @@ use otp_lambda::ledger::{
 use otp_lambda::otp::Otp;
 use otp_lambda::phone::{Country, PhoneNumber};
 use otp_lambda::policy::{Budget, Period, Unit};
+use otp_lambda::provider::Channel;
 use otp_lambda::provider::{Message, Verdict};
 use otp_lambda::reference::ReferenceId;
 use simulator::MemoryLedger;
@@ -764,7 +765,7 @@ impl Books {
             };
             let amount = match budget.unit {
                 Unit::Messages => 1,
-                Unit::MicroDollars => setup.budgets.prices.of(country).unwrap_or(u64::MAX),
+                Unit::MicroDollars => setup.budgets.prices.of(country, Channel::Sms).unwrap_or(u64::MAX),
             };
             let spent = self.spent.entry((of * 100 + place, period)).or_default();
             *spent = spent.saturating_add(amount);
@@ -1059,7 +1060,7 @@ impl Books {
         let unclear: Vec<_> = unclear.map(|it| (it.intent.number, it.now)).collect();
         let left: Vec<_> = self.texts.iter().copied().chain(unclear).collect();
         for (number, at) in left {
-            let spending = self.setup.budgets.spending(self.numbers[number].country().unwrap(), at);
+            let spending = self.setup.budgets.spending(self.numbers[number].country().unwrap(), Channel::Sms, at);
             for line in spending.lines {
                 *budgets.entry((spending.key.clone(), line.counter)).or_default() += line.amount;
             }

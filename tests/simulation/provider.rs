@@ -2,9 +2,9 @@
 
 use async_trait::async_trait;
 use otp_lambda::error::{Code, Error};
-use otp_lambda::otp::Otp;
+use otp_lambda::otp::{CodeCharacters, CodeShape, Otp};
 use otp_lambda::phone::PhoneNumber;
-use otp_lambda::provider::{Answer, Message, Provider, ProviderLimits, Receipt};
+use otp_lambda::provider::{Answer, Channel, ChannelLimits, Message, Provider, ProviderLimits, Receipt};
 use otp_lambda::reference::ReferenceId;
 use std::future::pending;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use crate::books::{Fate, Fault, Shared};
 use crate::store::turn;
 
 static LIMITS: ProviderLimits = ProviderLimits {
-    code_length: 5..=8,
+    code: CodeShape { length: 5..=8, characters: CodeCharacters::Digits },
     validity_minutes: 1..=60,
     allowed_attempts: 1..=25,
     brand_name: 1..=11,
-    languages: &["en-US"],
-    channels: &["sms"],
+    channels: &[ChannelLimits { channel: Channel::Sms, languages: &["en-US"] }],
+    any_language: false,
 };
 
 pub(crate) struct FakeProvider {

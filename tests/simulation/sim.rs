@@ -7,10 +7,11 @@ use otp_lambda::ledger::{Keys, Ledger, Millis};
 use otp_lambda::otp::Otp;
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::policy::{AllowedCountries, Budgets, Rate, SendLimits};
+use otp_lambda::provider::Channel;
 use otp_lambda::reference::ReferenceId;
 use otp_lambda::service::{
-    Caller, Defaults, Guard, LedgerPolicy, Moment, Origination, Reference, ReferenceIds, Rules, SendRequest, Service,
-    VerificationRequest, VerifyRequest,
+    Caller, Defaults, Guard, LedgerPolicy, Moment, Origination, Providers, Reference, ReferenceIds, Rules, SendRequest,
+    Service, VerificationRequest, VerifyRequest,
 };
 use otp_lambda::telemetry::Record;
 use simulator::MemoryLedger;
@@ -167,7 +168,11 @@ impl Sim {
                 test_numbers: Vec::new(),
             };
             let guard = Guard::new(Box::new(store), Keys::from_secret(SECRET), policy);
-            Arc::new(Service::new(rules(&setup), Box::new(FakeProvider { books: books.clone() }), Some(guard)))
+            Arc::new(Service::new(
+                rules(&setup),
+                Providers::only(Box::new(FakeProvider { books: books.clone() })),
+                Some(guard),
+            ))
         };
         let services = (0..setup.instances).map(service).collect();
         Self { books, memory, emulator, services, tasks: Vec::new(), failed: Vec::new(), successes: 0 }
@@ -398,7 +403,7 @@ fn rules(setup: &Setup) -> Rules {
             validity_minutes: setup.validity_minutes,
             allowed_attempts: setup.attempts,
         },
-        origination: Origination { default: "+12065550100".to_owned(), by_country: Vec::new() },
+        origination: Origination { default: "+12065550100".to_owned(), others: Vec::new() },
         dlt: None,
     }
 }
@@ -433,7 +438,7 @@ async fn perform(
                 brand_name: BRAND.to_owned(),
                 source: SOURCE.to_owned(),
                 language: "en-US",
-                channel: "sms",
+                channel: Channel::Sms,
                 code_length: 6,
                 validity_minutes,
                 allowed_attempts: intent.attempts,
@@ -444,7 +449,7 @@ async fn perform(
             Outcome::Sent(answer.map(|sent| (sent.reference, Millis(sent.receipt.expires))))
         }
         What::Verify => {
-            let otp = Otp::parse(&intent.otp, &service.limits().code_length).unwrap();
+            let otp = Otp::parse(&intent.otp, &service.codes()).unwrap();
             let request = VerifyRequest { to, otp, reference: reference() };
             Outcome::Verified(service.verify(&request, &caller, moment, record).await)
         }

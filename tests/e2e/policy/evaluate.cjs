@@ -8,7 +8,43 @@ const { createRequire } = require('node:module')
 const { readFileSync } = require('node:fs')
 const { join, resolve } = require('node:path')
 
-const { runSimulation } = createRequire(join(resolve(process.argv[2]), 'package.json'))('@cloud-copilot/iam-simulate')
+const installed = resolve(process.argv[2])
+
+// What AWS's reference of actions has and the simulator's copy of it, of September 2026, has not: a service of that month,
+// and the resources of calls, which are lost in the copy between the two versions of the API.
+const newer = {
+  'serviceNames.json': { 'end-user-messaging': 'AWS End User Messaging' },
+  'actions/end-user-messaging.json': {
+    sendnotifycodeverification: action('SendNotifyCodeVerification', ['notify-code-configuration']),
+    validatenotifycodeverification: action('ValidateNotifyCodeVerification', []),
+  },
+  'resourceTypes/end-user-messaging.json': {
+    'notify-code-configuration': {
+      key: 'notify-code-configuration',
+      arn: 'arn:${Partition}:end-user-messaging:${Region}:${Account}:notify-code-configuration/${ResourceId}',
+      conditionKeys: ['aws:ResourceTag/${TagKey}'],
+    },
+  },
+  'conditionKeys/end-user-messaging.json': {},
+  'actions/sms-voice.json': {
+    sendvoicemessage: action('SendVoiceMessage', ['ConfigurationSet', 'PhoneNumber', 'Pool']),
+  },
+}
+
+function action(name, resources) {
+  const resourceTypes = resources.map((type) => ({ name: type, required: false, conditionKeys: [], dependentActions: [] }))
+  return { name, description: '', accessLevel: 'Write', resourceTypes, conditionKeys: [], dependentActions: [] }
+}
+
+const files = require(join(installed, 'node_modules', '@cloud-copilot', 'iam-data', 'dist', 'cjs', 'readRelativeFile.js'))
+const { readRelativeFile } = files
+files.readRelativeFile = async (path) => {
+  const name = path.slice(1).join('/')
+  const known = name.endsWith('/end-user-messaging.json') ? {} : await readRelativeFile(path)
+  return newer[name] ? { ...known, ...newer[name] } : known
+}
+
+const { runSimulation } = createRequire(join(installed, 'package.json'))('@cloud-copilot/iam-simulate')
 
 const account = '123456789012'
 const allowEverything = { Version: '2012-10-17', Statement: [{ Effect: 'Allow', Action: '*', Resource: '*' }] }

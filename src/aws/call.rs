@@ -1,0 +1,174 @@
+//! One call to a provider: the time it may take, and what a call without an output comes to.
+
+use super::{cause, chain};
+use crate::error::{Code, Error};
+use aws_sdk_dynamodb::error::{ConnectorError, ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_types::request_id::RequestId;
+use std::time::Duration;
+
+/// How long a provider may think before its answer begins.
+pub(super) const READ: Duration = Duration::from_secs(5);
+
+/// Less than this is no time to ask in.
+const LEAST: Duration = Duration::from_millis(200);
+
+/// Lets `call` take as long as the invocation has for it.
+///
+/// Here rather than in the client's configuration, because every invocation has another deadline
+/// and a client of its own for each would lose the open connection.
+pub(super) async fn within<T, E>(
+    time_limit: Duration,
+    call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+) -> Result<T, Failure>
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    if time_limit < LEAST {
+        return Err(Failure::new(Kind::TimedOut, false, "no time was left to ask"));
+    }
+    match tokio::time::timeout(time_limit, call).await {
+        Ok(outcome) => outcome.map_err(|error| Failure::read(&error)),
+        Err(_) => Err(Failure::new(Kind::TimedOut, true, "the invocation's time for the provider was over")),
+    }
+}
+
+/// Why a call has no output.
+pub(super) struct Failure {
+    kind: Kind,
+    /// Whether the provider may have acted on the request all the same.
+    may_have_acted: bool,
+    cause: String,
+    request_id: Option<String>,
+}
+
+enum Kind {
+    TimedOut,
+    Unavailable,
+    Answered(Exception),
+}
+
+/// An error answer. What AWS's gateways answer has no modelled exception, so the status is what counts first.
+pub(super) struct Exception {
+    pub(super) status: u16,
+    /// The exception's name, if there is one.
+    pub(super) name: String,
+    /// What it says. Not for the log: it may repeat what was asked.
+    pub(super) text: String,
+}
+
+impl Failure {
+    fn new(kind: Kind, may_have_acted: bool, cause: impl Into<String>) -> Self {
+        Self { kind, may_have_acted, cause: cause.into(), request_id: None }
+    }
+
+    fn read<E>(error: &SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        match error {
+            SdkError::ServiceError(answer) => {
+                let status = answer.raw().status().as_u16();
+                let meta = answer.err().meta();
+                let exception = Exception {
+                    status,
+                    name: meta.code().unwrap_or_default().to_owned(),
+                    text: meta.message().unwrap_or_default().to_owned(),
+                };
+                Self {
+                    kind: Kind::Answered(exception),
+                    // A 4xx is a refusal. Anything else, a 200 that cannot be read included, is not one.
+                    may_have_acted: !(400..500).contains(&status),
+                    cause: cause(error),
+                    request_id: meta.request_id().map(str::to_owned),
+                }
+            }
+            // Nothing was written before there was a connection.
+            SdkError::DispatchFailure(failure) if failure.as_connector_error().is_some_and(never_connected) => {
+                Self::new(Kind::Unavailable, false, format!("no connection: {}", chain(error)))
+            }
+            SdkError::DispatchFailure(failure) if failure.is_timeout() => Self::new(Kind::TimedOut, true, chain(error)),
+            SdkError::ConstructionFailure(_) => {
+                Self::new(Kind::Unavailable, false, format!("the request could not be made: {}", chain(error)))
+            }
+            _ => Self::new(Kind::Unavailable, true, chain(error)),
+        }
+    }
+
+    /// Whether it is an error answer that `is` says yes to.
+    pub(super) fn is_exception(&self, is: impl Fn(&Exception) -> bool) -> bool {
+        matches!(&self.kind, Kind::Answered(exception) if is(exception))
+    }
+
+    /// The provider's ID of the request, if it answered.
+    pub(super) fn request_id(&self) -> Option<String> {
+        self.request_id.clone()
+    }
+
+    /// The failure of a send, whose text may have left; `of_exception` reads what only this provider means by one.
+    pub(super) fn of_send(self, of_exception: impl Fn(&Exception) -> Option<Error>) -> Error {
+        let may_have_left = self.may_have_acted;
+        let error = self.into_error(of_exception);
+        if may_have_left { error.with_unknown_delivery() } else { error }
+    }
+
+    pub(super) fn into_error(self, of_exception: impl Fn(&Exception) -> Option<Error>) -> Error {
+        let error = match &self.kind {
+            Kind::TimedOut => Error::new(Code::ProviderTimeout, "The provider did not answer in time."),
+            Kind::Answered(exception) => of_exception(exception).unwrap_or_else(|| exception.usual()),
+            Kind::Unavailable => unavailable(),
+        };
+        error.with_cause(self.cause).with_provider_request_id(self.request_id)
+    }
+}
+
+impl Exception {
+    /// What most providers mean by it.
+    fn usual(&self) -> Error {
+        match self.status {
+            429 => throttled(),
+            400..500 => Error::new(
+                Code::ProviderRejected,
+                "The provider refused the request as it is; sending it again will not help.",
+            ),
+            _ => unavailable(),
+        }
+    }
+}
+
+fn unavailable() -> Error {
+    Error::new(Code::ProviderUnavailable, "The provider could not be reached, or failed.")
+}
+
+pub(super) fn opted_out() -> Error {
+    Error::new(Code::OptedOut, "The owner of this number has opted out of messages from this sender.")
+}
+
+pub(super) fn speaks_of_opt_out(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    ["opted out", "opted-out", "opted_out", "opt out", "opt-out"].iter().any(|words| text.contains(words))
+}
+
+pub(super) fn undeliverable() -> Error {
+    Error::new(
+        Code::Undeliverable,
+        "No text can reach this number: it may be a landline, not in service, or closed to such messages.",
+    )
+}
+
+pub(super) fn throttled() -> Error {
+    Error::new(Code::ProviderThrottled, "The provider is limiting requests. Try again shortly.")
+        .with_retry_after(Duration::from_secs(2))
+}
+
+/// Whether the failure came before the connection was there.
+fn never_connected(error: &ConnectorError) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
+            return error.is_connect();
+        }
+        next = error.source();
+    }
+    false
+}

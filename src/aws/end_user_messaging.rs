@@ -1,0 +1,283 @@
+//! AWS End User Messaging: `SendNotifyCodeVerification`, `ValidateNotifyCodeVerification`, and `PutMessageFeedback`.
+
+use super::call::{Exception, READ, opted_out, speaks_of_opt_out, throttled, undeliverable, within};
+use super::{Account, CONNECT, SharedHttpClient, cause};
+use crate::error::{Code, Error};
+use crate::otp::{CodeCharacters, CodeShape, Otp};
+use crate::phone::PhoneNumber;
+use crate::provider::{Answer, Channel, ChannelLimits, Message, Provider, ProviderLimits, Receipt, Verdict};
+use crate::reference::ReferenceId;
+use crate::texts::{BodyType, Texts};
+use async_trait::async_trait;
+use aws_sdk_endusermessaging::Client;
+use aws_sdk_endusermessaging::config::timeout::TimeoutConfig;
+use aws_sdk_endusermessaging::operation::RequestId;
+use aws_sdk_endusermessaging::types::{
+    ChannelParameters, CodeConfigurationParameters, CodeType, NotifyChannel, TextParameters, VerificationStatus,
+    VoiceMessageBodyTextType, VoiceParameters, WhatsAppParameters,
+};
+use aws_sdk_pinpointsmsvoicev2::types::MessageFeedbackStatus;
+use std::time::Duration;
+
+/// The name in settings, logs and the ledger.
+pub const NAME: &str = "end-user-messaging";
+
+/// What the operator decides about code verification with End User Messaging.
+#[derive(Debug)]
+pub struct Options {
+    /// What codes are made of.
+    pub code_characters: CodeCharacters,
+    /// The ways to deliver a code that callers may choose, the usual one first.
+    pub channels: Vec<Channel>,
+    /// What messages say.
+    pub texts: Texts,
+    /// The template that Meta has approved for codes by WhatsApp.
+    pub whatsapp_template: Option<String>,
+    /// The languages that template exists in.
+    pub whatsapp_languages: Vec<String>,
+    /// The configuration set whose destinations get the delivery events.
+    pub configuration_set: Option<String>,
+    /// Whether AWS is told that a code came back.
+    pub feedback: bool,
+}
+
+/// Endpoints in place of AWS's.
+#[derive(Debug, Clone, Default)]
+pub struct Endpoints {
+    /// Of End User Messaging.
+    pub codes: Option<String>,
+    /// Of its SMS and voice API, version 2.
+    pub feedback: Option<String>,
+}
+
+/// End User Messaging's code verification in one account.
+pub struct EndUserMessaging {
+    client: Client,
+    feedback: Option<aws_sdk_pinpointsmsvoicev2::Client>,
+    options: &'static Options,
+    limits: &'static ProviderLimits,
+}
+
+/// What the service takes, with these options.
+///
+/// They are read once a process and hold for as long as it lives, and so does what this returns.
+#[must_use]
+pub fn limits(options: &'static Options) -> &'static ProviderLimits {
+    let channels: Vec<_> = options
+        .channels
+        .iter()
+        .map(|&channel| {
+            let languages: Vec<&'static str> = match channel {
+                Channel::Sms => options.texts.sms_languages().collect(),
+                Channel::Voice => options.texts.voice_languages().collect(),
+                Channel::WhatsApp => options.whatsapp_languages.iter().map(String::as_str).collect(),
+            };
+            ChannelLimits { channel, languages: Vec::leak(languages) }
+        })
+        .collect();
+    Box::leak(Box::new(ProviderLimits {
+        code: CodeShape { length: 4..=8, characters: options.code_characters },
+        validity_minutes: 1..=60,
+        allowed_attempts: 1..=5,
+        // The service has no limit. A brand that both providers take makes a change of provider one of a setting, and
+        // the texts fit into one segment with it.
+        brand_name: 1..=20,
+        channels: Vec::leak(channels),
+        any_language: true,
+    }))
+}
+
+impl EndUserMessaging {
+    /// Uses `account`, through `http_client`, with these options and the limits that [`limits`] makes of them.
+    #[must_use]
+    pub fn new(
+        account: &Account,
+        options: &'static Options,
+        limits: &'static ProviderLimits,
+        endpoints: Endpoints,
+        http_client: SharedHttpClient,
+    ) -> Self {
+        let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(READ).build();
+        let feedback = options.feedback.then(|| {
+            let config = account.sdk_config(endpoints.feedback, http_client.clone(), timeouts.clone());
+            aws_sdk_pinpointsmsvoicev2::Client::new(&config)
+        });
+        let client = Client::new(&account.sdk_config(endpoints.codes, http_client, timeouts));
+        Self { client, feedback, options, limits }
+    }
+
+    /// What the message says: everything but the code is filled in here.
+    fn parameters(&self, message: &Message<'_>) -> Result<ChannelParameters, Error> {
+        let parameters = ChannelParameters::builder();
+        let texts = &self.options.texts;
+        let parameters = match message.channel {
+            Channel::Sms => {
+                let text = texts.sms(message.language, message.brand_name).ok_or_else(no_text)?;
+                let mut text = TextParameters::builder().inline_template_body(text);
+                if let Some(dlt) = message.dlt {
+                    text = text
+                        .destination_country_parameters("IN_ENTITY_ID", &dlt.entity_id)
+                        .destination_country_parameters("IN_TEMPLATE_ID", &dlt.template_id);
+                }
+                parameters.text(text.build())
+            }
+            Channel::Voice => {
+                let text = texts.voice(message.language, message.brand_name).ok_or_else(no_text)?;
+                let kind = match text.body_type {
+                    BodyType::Ssml => VoiceMessageBodyTextType::Ssml,
+                    BodyType::Text => VoiceMessageBodyTextType::Text,
+                };
+                let voice = VoiceParameters::builder()
+                    .inline_template_body(text.body)
+                    .voice_message_body_text_type(kind)
+                    .language_code(text.language_code)
+                    .voice_id(text.voice_id);
+                parameters.voice(voice.build())
+            }
+            Channel::WhatsApp => {
+                let template = self.options.whatsapp_template.clone().ok_or_else(no_text)?;
+                let template =
+                    WhatsAppParameters::builder().whats_app_template_name(template).language_code(message.language);
+                parameters.whats_app(template.build())
+            }
+        };
+        Ok(parameters.build())
+    }
+}
+
+#[async_trait]
+impl Provider for EndUserMessaging {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn limits(&self) -> &'static ProviderLimits {
+        self.limits
+    }
+
+    async fn send(&self, message: &Message<'_>, time_limit: Duration) -> Result<Receipt, Error> {
+        let code_type = match self.options.code_characters {
+            CodeCharacters::Digits => CodeType::Numeric,
+            CodeCharacters::Letters => CodeType::Alpha,
+            CodeCharacters::LettersAndDigits => CodeType::Alphanumeric,
+        };
+        let code = CodeConfigurationParameters::builder()
+            .code_type(code_type)
+            .code_length(message.code_length.into())
+            .validity_period_minutes(message.validity_minutes.into())
+            .max_attempts(message.allowed_attempts.into())
+            .build();
+        let channel = match message.channel {
+            Channel::Sms => NotifyChannel::Text,
+            Channel::Voice => NotifyChannel::Voice,
+            Channel::WhatsApp => NotifyChannel::Whatsapp,
+        };
+        let call = self
+            .client
+            .send_notify_code_verification()
+            .channel(channel)
+            .destination_identity(message.to.expose())
+            .origination_identity(message.origination_identity)
+            .override_channel_parameters(self.parameters(message)?)
+            .override_code_configuration_parameters(code)
+            .set_configuration_set_name(self.options.configuration_set.clone())
+            .reference_id(message.reference.expose())
+            .send();
+        let output = within(time_limit, call)
+            .await
+            .map_err(|failure| failure.of_send(|exception| of_exception(exception, true)))?;
+        let request_id = output.request_id().map(str::to_owned);
+        // Required members that the answer leaves out come as empty texts.
+        let message_id = Some(output.message_id().to_owned()).filter(|id| !id.is_empty());
+        if message_id.is_none() {
+            return Err(Error::new(
+                Code::ProviderUnavailable,
+                "The provider did not say whether the message was sent. Ask the person before sending another.",
+            )
+            .with_unknown_delivery()
+            .with_cause("the answer names no message")
+            .with_provider_request_id(request_id));
+        }
+        Ok(Receipt { message_id, request_id })
+    }
+
+    async fn verify(
+        &self,
+        to: &PhoneNumber,
+        reference: &ReferenceId,
+        otp: &Otp,
+        time_limit: Duration,
+    ) -> Result<Answer, Error> {
+        let call = self
+            .client
+            .validate_notify_code_verification()
+            .destination_identity(to.expose())
+            .reference_id(reference.expose())
+            .code(otp.expose())
+            .send();
+        match within(time_limit, call).await {
+            Ok(output) => Ok(Answer {
+                verdict: match output.status() {
+                    VerificationStatus::Valid => Verdict::Valid,
+                    // What is not said to be valid is not.
+                    _ => Verdict::Invalid,
+                },
+                request_id: output.request_id().map(str::to_owned),
+            }),
+            // The model has no such exception here; the one thing that it could be about is the verification.
+            Err(failure) if failure.is_exception(|exception| exception.name == "ResourceNotFoundException") => {
+                Ok(Answer { verdict: Verdict::Invalid, request_id: failure.request_id() })
+            }
+            Err(failure) => Err(failure.into_error(|exception| of_exception(exception, false))),
+        }
+    }
+
+    async fn code_came_back(&self, message_id: &str, time_limit: Duration) -> Result<(), String> {
+        let Some(client) = &self.feedback else { return Ok(()) };
+        let call = client
+            .put_message_feedback()
+            .message_id(message_id)
+            .message_feedback_status(MessageFeedbackStatus::Received)
+            .send();
+        match tokio::time::timeout(time_limit, call).await {
+            Ok(outcome) => outcome.map(drop).map_err(|error| cause(&error)),
+            Err(_) => Err(format!("no answer in {} ms", time_limit.as_millis())),
+        }
+    }
+}
+
+fn no_text() -> Error {
+    Error::new(Code::InternalError, "There is no text for this channel and language.")
+}
+
+/// What only End User Messaging means by an exception. Why it refuses a send is in its text alone.
+fn of_exception(exception: &Exception, is_send: bool) -> Option<Error> {
+    let text = exception.text.to_ascii_lowercase();
+    match exception.status {
+        403 => Some(Error::new(
+            Code::Misconfigured,
+            "AWS End User Messaging refused this function's credentials. Operator: look at the function's role \
+             (end-user-messaging:SendNotifyCodeVerification and ValidateNotifyCodeVerification, and sms-voice actions \
+             on the origination identity), and at the region.",
+        )),
+        404 => Some(Error::new(
+            Code::Misconfigured,
+            "AWS End User Messaging does not know something that the request names. Operator: look at \
+             ORIGINATION_IDENTITY, ORIGINATION_IDENTITIES, CONFIGURATION_SET, WHATSAPP_TEMPLATE and the region.",
+        )),
+        _ if exception.name == "ServiceQuotaExceededException" => Some(
+            Error::new(
+                Code::ProviderThrottled,
+                "The account's quota at the provider is used up. Operator: look at the spending limit and the quotas of \
+                 AWS End User Messaging.",
+            )
+            .with_retry_after(Duration::from_mins(1)),
+        ),
+        _ if exception.name == "ThrottlingException" => Some(throttled()),
+        400..500 if is_send && speaks_of_opt_out(&text) => Some(opted_out()),
+        400..500 if is_send && ["landline", "unreachable", "invalid phone number"].iter().any(|words| text.contains(words)) => {
+            Some(undeliverable())
+        }
+        _ => None,
+    }
+}

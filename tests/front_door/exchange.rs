@@ -1,0 +1,44 @@
+//! One request on the wire, and a given answer to it.
+
+use crate::world::{app, now, read};
+use aws_smithy_http_client::test_util::{ReplayEvent, StaticReplayClient};
+use aws_smithy_types::body::SdkBody;
+use otp_lambda::aws::SharedHttpClient;
+use otp_lambda::event::Invocation;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use simulator::MemoryLedger;
+use std::time::Duration;
+
+/// One exchange with the provider: sends `event` through a function with these settings, answers its one request with
+/// `answer`, and gives back what was requested and what the function said.
+pub(crate) async fn exchange(settings: &[(&str, &str)], event: &Value, answer: &str) -> (Wire, Value) {
+    let answer = http::Response::builder().status(200).body(SdkBody::from(answer)).unwrap();
+    let client = StaticReplayClient::new(vec![ReplayEvent::new(http::Request::new(SdkBody::empty()), answer)]);
+
+    let app = app(read("", settings), SharedHttpClient::new(client.clone()), &MemoryLedger::new());
+    let event: Box<RawValue> = serde_json::from_str(&event.to_string()).unwrap();
+    let invocation = Invocation { request_id: String::new(), deadline: now() + Duration::from_secs(10) };
+    let said = app.handle(&event, invocation).await.unwrap();
+
+    let requests: Vec<_> = client.actual_requests().collect();
+    assert_eq!(requests.len(), 1);
+    let request = requests.first().unwrap();
+    let header = |name: &str| request.headers().get(name).unwrap_or_default().to_owned();
+    let wire = Wire {
+        line: format!("{} {}", request.method(), request.uri()),
+        content_type: header("content-type"),
+        authorization: header("authorization"),
+        token: header("x-amz-security-token"),
+        body: serde_json::from_slice(request.body().bytes().unwrap()).unwrap(),
+    };
+    (wire, serde_json::from_str(said.get()).unwrap())
+}
+
+pub(crate) struct Wire {
+    pub(crate) line: String,
+    pub(crate) content_type: String,
+    pub(crate) authorization: String,
+    pub(crate) token: String,
+    pub(crate) body: Value,
+}

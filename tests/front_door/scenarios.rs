@@ -1,0 +1,20 @@
+// What every provider is tried with: the tests of `main.rs` and of `end_user_messaging.rs` are these.
+
+mod cognito;
+mod cognito_define;
+mod cognito_members;
+mod cognito_outages;
+mod cognito_strangers;
+mod exchange;
+mod hostile;
+mod ledger;
+mod limits;
+mod logs;
+mod origins;
+mod pool;
+mod provider;
+mod public;
+mod send;
+mod tls;
+mod verify;
+mod world;

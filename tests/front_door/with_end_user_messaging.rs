@@ -1,0 +1,112 @@
+//! AWS End User Messaging, for the scenarios that hold for every provider.
+
+use otp_lambda::texts::{Options, Texts};
+use serde_json::{Value, json};
+use simulator::{Failure, Service};
+
+/// Its name in settings.
+pub(crate) const NAME: &str = otp_lambda::aws::end_user_messaging::NAME;
+
+/// The simulated service.
+pub(crate) const SERVICE: Service = Service::EndUserMessaging;
+
+/// The setting of its endpoint.
+pub(crate) const ENDPOINT: &str = "AWS_ENDPOINT_URL_ENDUSERMESSAGING";
+
+/// The settings of the endpoints of all that it is tried with: its own, that of feedback, and that of a provider before it.
+pub(crate) const ENDPOINTS: &[&str] =
+    &[ENDPOINT, "AWS_ENDPOINT_URL_PINPOINT_SMS_VOICE_V2", "AWS_ENDPOINT_URL_PINPOINT"];
+
+/// What it needs beside the settings of every provider.
+pub(crate) const SETTINGS: &[(&str, &str)] = &[];
+
+/// The least it takes as the length of a code and as its validity.
+pub(crate) const LEAST: (u8, u8) = (4, 1);
+
+/// What it says to what is no language.
+pub(crate) const LANGUAGES: &str = "language must be a language tag such as en-US or pt-BR, or country.";
+
+/// Failures that the operator has to mend, and what the answer points at.
+pub(crate) const HINTS: [(Failure, [&str; 2]); 2] = [
+    (Failure::Forbidden, ["the function's role", "sms-voice"]),
+    (Failure::NotFound, ["ORIGINATION_IDENTITY", "CONFIGURATION_SET"]),
+];
+
+/// Whether the SDK prints numbers when it is let: it takes these for sensitive.
+pub(crate) const SDK_TELLS: bool = false;
+
+/// A refusal that names the number, and a word of it.
+pub(crate) const REPEATS_THE_NUMBER: (Failure, &str) = (Failure::OptOut, "ConflictException");
+
+/// What a text says, as the provider is asked for it.
+pub(crate) fn says(language: &str, brand: &str) -> Value {
+    let options = Options { do_not_share: true, web_otp_domain: None, android_app_hash: None };
+    json!(Texts::new(options, std::collections::BTreeMap::new()).unwrap().sms(language, brand).unwrap())
+}
+
+/// A request to send, in the words of every provider.
+pub(crate) fn asked_to_send(body: &Value) -> Value {
+    let code = &body["overrideCodeConfigurationParameters"];
+    let text = &body["overrideChannelParameters"]["text"];
+    let mut asked = json!({
+        "to": body["destinationIdentity"], "from": body["originationIdentity"], "reference": body["referenceId"],
+        "length": code["codeLength"], "minutes": code["validityPeriodMinutes"], "attempts": code["maxAttempts"],
+        "channel": if body["channel"] == "TEXT" { "sms" } else { "another" },
+        "says": text["inlineTemplateBody"],
+    });
+    assert_eq!(code["codeType"], "NUMERIC");
+    if let Some(country) = text.get("destinationCountryParameters") {
+        asked["dlt"] = json!([country["IN_ENTITY_ID"], country["IN_TEMPLATE_ID"]]);
+    }
+    // Nothing else is asked.
+    assert_eq!((body.as_object().unwrap().len(), code.as_object().unwrap().len()), (6, 4), "{body}");
+    asked
+}
+
+/// A request to verify, in the words of every provider.
+pub(crate) fn asked_to_verify(body: &Value) -> Value {
+    assert_eq!(body.as_object().unwrap().len(), 3, "{body}");
+    json!({ "to": body["destinationIdentity"], "reference": body["referenceId"], "otp": body["code"] })
+}
+
+/// Every failure of a send: status, code, and whether the answer says that the text may have left.
+pub(crate) fn of_send(failure: &Failure) -> (u64, &'static str, bool) {
+    match failure {
+        Failure::Successful | Failure::Slow(_) => (202, "no code", false),
+        Failure::OptOut => (422, "opted_out", false),
+        Failure::PermanentFailure => (422, "undeliverable", false),
+        Failure::BadRequest | Failure::Conflict => (502, "provider_rejected", false),
+        Failure::TooManyRequests | Failure::ServiceQuotaExceeded => (503, "provider_throttled", false),
+        Failure::Forbidden | Failure::NotFound | Failure::AccessDenied | Failure::UnrecognizedClient => {
+            (500, "misconfigured", false)
+        }
+        Failure::InternalServerError
+        | Failure::InternalServerErrorAfterwards
+        | Failure::ServiceUnavailable
+        | Failure::CloseAfterReading
+        | Failure::CloseBeforeReading
+        | Failure::Truncated
+        | Failure::NotJson
+        | Failure::EmptyBody
+        | Failure::JsonArray
+        | Failure::EmptyObject => (503, "provider_unavailable", true),
+        Failure::Hang => (504, "provider_timeout", true),
+        other => unreachable!("End User Messaging has no {other:?}"),
+    }
+}
+
+/// Every failure of a verify whose guess is right.
+pub(crate) fn of_verify(failure: &Failure) -> (u64, &'static str) {
+    match failure {
+        Failure::Slow(_) => (200, "no code"),
+        Failure::BadRequest => (502, "provider_rejected"),
+        Failure::TooManyRequests => (503, "provider_throttled"),
+        Failure::Forbidden | Failure::AccessDenied | Failure::UnrecognizedClient => (500, "misconfigured"),
+        // An answer that does not say `VALID` is an answer, and so is that the verification is not known.
+        Failure::EmptyObject | Failure::EmptyBody | Failure::UnheardOfStatus | Failure::NotFound => {
+            (422, "invalid_code")
+        }
+        Failure::Hang => (504, "provider_timeout"),
+        _ => (503, "provider_unavailable"),
+    }
+}

@@ -1,0 +1,119 @@
+//! Amazon Pinpoint, for the scenarios that hold for every provider.
+
+use serde_json::{Value, json};
+use simulator::{Failure, Service};
+
+/// Its name in settings.
+pub(crate) const NAME: &str = otp_lambda::aws::pinpoint::NAME;
+
+/// The simulated service.
+pub(crate) const SERVICE: Service = Service::Pinpoint;
+
+/// The setting of its endpoint.
+pub(crate) const ENDPOINT: &str = "AWS_ENDPOINT_URL_PINPOINT";
+
+/// The settings of the endpoints of all that it is tried with.
+pub(crate) const ENDPOINTS: &[&str] = &[ENDPOINT];
+
+/// What it needs beside the settings of every provider.
+pub(crate) const SETTINGS: &[(&str, &str)] = &[("PINPOINT_APPLICATION_ID", "9aad3a0a1e6d4cfda6d6ad7c7d6e2a8d")];
+
+/// The least it takes as the length of a code and as its validity.
+pub(crate) const LEAST: (u8, u8) = (5, 5);
+
+/// What it says to a language that it does not have.
+pub(crate) const LANGUAGES: &str = "language must be one of de-DE, en-GB, en-US, es-419, es-ES, fr-CA, fr-FR, it-IT, ja-JP, ko-KR, pt-BR, zh-CN, zh-TW, or country.";
+
+/// Failures that the operator has to mend, and what the answer points at.
+pub(crate) const HINTS: [(Failure, [&str; 2]); 2] = [
+    (Failure::Forbidden, ["the function's role", "End User Messaging"]),
+    (Failure::NotFound, ["PINPOINT_APPLICATION_ID", "End User Messaging"]),
+];
+
+/// Whether the SDK prints numbers when it is let.
+pub(crate) const SDK_TELLS: bool = true;
+
+/// A refusal that names the number, and a word of it.
+pub(crate) const REPEATS_THE_NUMBER: (Failure, &str) = (Failure::PermanentFailureOptedOut, "PERMANENT_FAILURE");
+
+/// What a text says, as the provider is asked for it.
+pub(crate) fn says(language: &str, brand: &str) -> Value {
+    json!({ "language": language, "brand": brand })
+}
+
+/// A request to send, in the words of every provider.
+pub(crate) fn asked_to_send(body: &Value) -> Value {
+    let mut asked = json!({
+        "to": body["DestinationIdentity"], "from": body["OriginationIdentity"], "reference": body["ReferenceId"],
+        "length": body["CodeLength"], "minutes": body["ValidityPeriod"], "attempts": body["AllowedAttempts"],
+        "channel": body["Channel"].as_str().unwrap().to_lowercase(),
+        "says": says(body["Language"].as_str().unwrap(), body["BrandName"].as_str().unwrap()),
+        "dlt": [body["EntityId"], body["TemplateId"]],
+    });
+    if body.get("EntityId").is_none() && body.get("TemplateId").is_none() {
+        asked.as_object_mut().unwrap().remove("dlt");
+    }
+    // Nothing else is asked.
+    let known = ["EntityId", "TemplateId"].iter().filter(|name| body.get(**name).is_some()).count();
+    assert_eq!(body.as_object().unwrap().len(), 9 + known, "{body}");
+    asked
+}
+
+/// A request to verify, in the words of every provider.
+pub(crate) fn asked_to_verify(body: &Value) -> Value {
+    assert_eq!(body.as_object().unwrap().len(), 3, "{body}");
+    json!({ "to": body["DestinationIdentity"], "reference": body["ReferenceId"], "otp": body["Otp"] })
+}
+
+/// Every failure of a send: status, code, and whether the answer says that the text may have left.
+pub(crate) fn of_send(failure: &Failure) -> (u64, &'static str, bool) {
+    match failure {
+        Failure::Successful | Failure::Slow(_) => (202, "no code", false),
+        Failure::OptOut | Failure::PermanentFailureOptedOut => (422, "opted_out", false),
+        Failure::PermanentFailure => (422, "undeliverable", false),
+        Failure::Duplicate | Failure::BadRequest | Failure::PayloadTooLarge => (502, "provider_rejected", false),
+        Failure::Throttled | Failure::TooManyRequests => (503, "provider_throttled", false),
+        Failure::TemporaryFailure => (503, "provider_unavailable", false),
+        Failure::Forbidden
+        | Failure::NotFound
+        | Failure::MethodNotAllowed
+        | Failure::AccessDenied
+        | Failure::UnrecognizedClient => (500, "misconfigured", false),
+        Failure::UnknownFailure
+        | Failure::UnheardOfStatus
+        | Failure::MissingResult
+        | Failure::ResultOfAnotherNumber
+        | Failure::MissingDeliveryStatus
+        | Failure::InternalServerError
+        | Failure::InternalServerErrorAfterwards
+        | Failure::ServiceUnavailable
+        | Failure::CloseAfterReading
+        | Failure::CloseBeforeReading
+        | Failure::Truncated
+        | Failure::NotJson
+        | Failure::EmptyBody
+        | Failure::JsonArray
+        | Failure::EmptyObject
+        | Failure::Wrapped => (503, "provider_unavailable", true),
+        Failure::Hang => (504, "provider_timeout", true),
+        Failure::Conflict | Failure::ServiceQuotaExceeded => unreachable!("Pinpoint has no such failure"),
+    }
+}
+
+/// Every failure of a verify whose guess is right.
+pub(crate) fn of_verify(failure: &Failure) -> (u64, &'static str) {
+    match failure {
+        Failure::Slow(_) => (200, "no code"),
+        Failure::BadRequest | Failure::PayloadTooLarge => (502, "provider_rejected"),
+        Failure::TooManyRequests => (503, "provider_throttled"),
+        Failure::Forbidden
+        | Failure::NotFound
+        | Failure::MethodNotAllowed
+        | Failure::AccessDenied
+        | Failure::UnrecognizedClient => (500, "misconfigured"),
+        // An answer without `Valid` in its place is an answer, and it does not say yes.
+        Failure::EmptyObject | Failure::Wrapped | Failure::EmptyBody => (422, "invalid_code"),
+        Failure::Hang => (504, "provider_timeout"),
+        _ => (503, "provider_unavailable"),
+    }
+}
