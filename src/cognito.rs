@@ -4,6 +4,7 @@
 //! to them, and what an emulator leaves out or sets to null, does no harm.
 
 use crate::error::Error;
+use crate::event::{FunctionError, unrecognized};
 use crate::http::parsed;
 use crate::ledger::Millis;
 use crate::otp::Otp;
@@ -17,6 +18,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// What an operator decides about signing in.
@@ -130,6 +132,8 @@ enum Trigger {
     Create,
     Verify,
     PreSignUp,
+    /// A user who signs up through nobody's app: made by an administrator, or by another identity provider.
+    OtherSignUp,
 }
 
 impl Trigger {
@@ -139,6 +143,7 @@ impl Trigger {
             "CreateAuthChallenge_Authentication" => Some(Self::Create),
             "VerifyAuthChallengeResponse_Authentication" => Some(Self::Verify),
             "PreSignUp_SignUp" if policy.pre_sign_up => Some(Self::PreSignUp),
+            "PreSignUp_AdminCreateUser" | "PreSignUp_ExternalProvider" if policy.pre_sign_up => Some(Self::OtherSignUp),
             _ => None,
         }
     }
@@ -148,7 +153,7 @@ impl Trigger {
             Self::Define => "define",
             Self::Create => "create",
             Self::Verify => "verify",
-            Self::PreSignUp => "pre-sign-up",
+            Self::PreSignUp | Self::OtherSignUp => "pre-sign-up",
         }
     }
 }
@@ -169,24 +174,30 @@ pub(crate) const EXPECTED: &str = "This Amazon Cognito trigger is not one this f
 pub(crate) const NO_LEDGER: &str = "This is an Amazon Cognito trigger, and Cognito sign-in needs the ledger: set \
                                     LEDGER_TABLE, or remove the trigger from the user pool.";
 
+/// Why a sign-up is refused. Cognito shows it to the app.
+const UNPROVEN: &str = "The phone number of this sign-up is not verified. Expected: validationData.referenceId of a \
+                        verification of this very number, at most ten minutes old and not used before.";
+
 /// Answers a trigger: the event, with its `response`.
 ///
 /// # Errors
 ///
-/// A sentence for the operator.
+/// A sentence for the operator; or, of a sign-up, for the app.
 pub(crate) async fn answer(
     service: &Service,
     policy: &Policy,
     event: &RawValue,
     moment: Moment,
     record: &mut Record,
-) -> Result<Box<RawValue>, &'static str> {
+) -> Result<Box<RawValue>, FunctionError> {
     record.origin = Some("cognito");
     if !service.has_ledger() {
-        return Err(NO_LEDGER);
+        return Err(unrecognized(NO_LEDGER));
     }
-    let event: Event<'_> = serde_json::from_str(event.get()).map_err(|_| EXPECTED)?;
-    let trigger = event.text("triggerSource").and_then(|source| Trigger::read(&source, policy)).ok_or(EXPECTED)?;
+    let unexpected = || unrecognized(EXPECTED);
+    let event: Event<'_> = serde_json::from_str(event.get()).map_err(|_| unexpected())?;
+    let trigger =
+        event.text("triggerSource").and_then(|source| Trigger::read(&source, policy)).ok_or_else(unexpected)?;
     record.operation = Some(trigger.name());
     record.outcome = "ok";
     record.severity = Some(200);
@@ -204,14 +215,24 @@ pub(crate) async fn answer(
             json!({ "answerCorrect": correct })
         }
         Trigger::PreSignUp => {
-            let confirmed = within(moment, pre_sign_up(service, &request, moment, record)).await == Some(true);
-            json!({ "autoConfirmUser": confirmed, "autoVerifyPhone": confirmed, "autoVerifyEmail": false })
+            if within(moment, pre_sign_up(service, &request, moment, record)).await != Some(true) {
+                // Left unconfirmed, it would hold a user name that is somebody else's number.
+                if record.outcome == "ok" {
+                    record.outcome = "no_proof";
+                }
+                return Err(FunctionError { kind: "SignUpRefused", message: Cow::Borrowed(UNPROVEN) });
+            }
+            json!({ "autoConfirmUser": true, "autoVerifyPhone": true, "autoVerifyEmail": false })
+        }
+        // Whom these are about is not for a code to say.
+        Trigger::OtherSignUp => {
+            json!({ "autoConfirmUser": false, "autoVerifyPhone": false, "autoVerifyEmail": false })
         }
     };
     if trigger == Trigger::Create || trigger == Trigger::Verify {
         tokio::time::sleep(policy.floor.saturating_sub(moment.started.elapsed())).await;
     }
-    event.with_response(&response).ok_or(EXPECTED)
+    event.with_response(&response).ok_or_else(unexpected)
 }
 
 /// What `work` comes to, if it does in time. What is left unfinished is safe to be done again.
@@ -324,9 +345,9 @@ fn sign_in(
     session: Session,
     record: &mut Record,
 ) -> Option<SignIn> {
-    let number = request.attribute("phone_number").and_then(|number| PhoneNumber::parse(number).ok());
+    let own = request.own_number();
     let verified = policy.unverified_numbers || request.attribute("phone_number_verified") == Some("true");
-    let reason = match &number {
+    let reason = match &own {
         _ if request.user_not_found => Some("user_not_found"),
         None => Some("no_number"),
         Some(_) if !verified => Some("unverified_number"),
@@ -335,7 +356,7 @@ fn sign_in(
     if let Some(reason) = reason {
         record.outcome = reason;
     }
-    let number = number.filter(|_| !request.user_not_found).or_else(|| service.stand_in(&request.user))?;
+    let number = own.or_else(|| service.stand_in(&request.user))?;
     record.country = number.country();
     Some(SignIn {
         user: request.user.clone(),
@@ -378,7 +399,8 @@ fn asked(sign_in: &SignIn, challenge: &Challenge, nonce: &str) -> Value {
 
 /// The answer where nothing could be looked up: a challenge that no answer passes, and the last of its sign-in.
 fn ended(service: &Service, request: &Request) -> Value {
-    let number = service.stand_in(&request.user).map(|number| number.to_string());
+    // The number that is always shown: what could not be looked up is not that.
+    let number = request.own_number().or_else(|| service.stand_in(&request.user)).map(|number| number.to_string());
     json!({
         "publicChallengeParameters": {
             "destinationNumber": number.unwrap_or_default(),
@@ -481,14 +503,17 @@ struct RawRequest<'a> {
 
 impl Request {
     fn read(event: &Event<'_>) -> Self {
-        let raw: RawRequest<'_> = parsed(event.get("request")).unwrap_or_default();
+        // A struct would be read from an array as well.
+        let request = event.get("request").filter(|request| request.get().starts_with('{'));
+        let raw: RawRequest<'_> = parsed(request).unwrap_or_default();
         let context: Map<String, Value> = parsed(event.get("callerContext")).unwrap_or_default();
         let client = context.get("clientId").and_then(Value::as_str).unwrap_or_default().to_owned();
         let pool = event.text("userPoolId").unwrap_or_default();
         let rounds: Vec<Box<RawValue>> = parsed(raw.session).unwrap_or_default();
         Self {
             user: [pool, client, event.text("userName").unwrap_or_default()],
-            user_not_found: parsed(raw.user_not_found).unwrap_or(false),
+            // Of what is neither yes nor no, nobody knows that there is a user.
+            user_not_found: raw.user_not_found.is_some_and(|value| !["false", "null"].contains(&value.get())),
             session: rounds.iter().map(|round| read_round(round)).collect(),
             attributes: parsed(raw.user_attributes).unwrap_or_default(),
             private: parsed(raw.private_challenge_parameters),
@@ -496,6 +521,12 @@ impl Request {
             client_metadata: parsed(raw.client_metadata),
             validation: parsed(raw.validation_data),
         }
+    }
+
+    /// The number of a user who is there and has one.
+    fn own_number(&self) -> Option<PhoneNumber> {
+        let number = self.attribute("phone_number").filter(|_| !self.user_not_found)?;
+        PhoneNumber::parse(number).ok()
     }
 
     fn attribute(&self, name: &str) -> Option<&str> {

@@ -35,17 +35,22 @@ pub struct Invocation {
     pub deadline: SystemTime,
 }
 
-/// An event that is none of those this function answers. It says what was expected.
+/// Why an event has no answer: what Lambda calls a function error. It says what was expected, and nothing of the event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnrecognizedEvent(pub Cow<'static, str>);
+pub struct FunctionError {
+    /// Its name, for whoever reads the invocation's result.
+    pub kind: &'static str,
+    /// The sentence.
+    pub message: Cow<'static, str>,
+}
 
-impl std::fmt::Display for UnrecognizedEvent {
+impl std::fmt::Display for FunctionError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.message)
     }
 }
 
-impl std::error::Error for UnrecognizedEvent {}
+impl std::error::Error for FunctionError {}
 
 /// The members that tell events apart.
 #[derive(Deserialize)]
@@ -91,9 +96,9 @@ impl App {
     ///
     /// # Errors
     ///
-    /// [`UnrecognizedEvent`] for what is no HTTP event; the runtime reports it as a function error.
+    /// The event is none that this function answers, or a sign-up that is refused; the runtime reports it.
     #[expect(clippy::disallowed_methods, reason = "the one place where the clock is read")]
-    pub async fn handle(&self, event: &RawValue, invocation: Invocation) -> Result<Box<RawValue>, UnrecognizedEvent> {
+    pub async fn handle(&self, event: &RawValue, invocation: Invocation) -> Result<Box<RawValue>, FunctionError> {
         self.handle_at(SystemTime::now(), event, invocation).await
     }
 
@@ -107,7 +112,7 @@ impl App {
         now: SystemTime,
         event: &RawValue,
         invocation: Invocation,
-    ) -> Result<Box<RawValue>, UnrecognizedEvent> {
+    ) -> Result<Box<RawValue>, FunctionError> {
         let started = Instant::now();
         let cold_start = !self.warm.swap(true, Ordering::Relaxed);
         let mut record = Record::new(invocation.request_id, cold_start);
@@ -118,15 +123,15 @@ impl App {
                 let answer = http::answer(&self.service, self.gate, *event, moment, &mut record).await;
                 to_raw_value(&answer).map_err(|_| unrecognized(EXPECTED))
             }
-            Ok(Recognized::Cognito) => {
-                cognito::answer(&self.service, &self.sign_in, event, moment, &mut record).await.map_err(unrecognized)
-            }
+            Ok(Recognized::Cognito) => cognito::answer(&self.service, &self.sign_in, event, moment, &mut record).await,
             Ok(Recognized::Command(command)) => self.obey(&command, moment, &mut record).await,
             Err(unrecognized) => Err(unrecognized),
         };
-        if let Err(unrecognized) = &answer {
+        if let Err(error) = &answer
+            && error.kind == UNRECOGNIZED
+        {
             record.outcome = "unrecognized_event";
-            record.cause = Some(unrecognized.to_string());
+            record.cause = Some(error.to_string());
         }
         record.write(started.elapsed());
         answer
@@ -138,8 +143,8 @@ impl App {
         command: &Command,
         moment: Moment,
         record: &mut Record,
-    ) -> Result<Box<RawValue>, UnrecognizedEvent> {
-        let failed = |why: String| UnrecognizedEvent(Cow::Owned(why));
+    ) -> Result<Box<RawValue>, FunctionError> {
+        let failed = |why: String| FunctionError { kind: UNRECOGNIZED, message: Cow::Owned(why) };
         let number = PhoneNumber::parse(&command.destination_number).map_err(|error| failed(error.to_string()))?;
         record.country = number.country();
         let shown = number.to_string();
@@ -161,7 +166,7 @@ impl App {
     }
 }
 
-fn recognize(event: &RawValue) -> Result<Recognized<'_>, UnrecognizedEvent> {
+fn recognize(event: &RawValue) -> Result<Recognized<'_>, FunctionError> {
     let trigger: Trigger<'_> = serde_json::from_str(event.get()).map_err(|_| unrecognized(EXPECTED))?;
     let is_text = |member: Option<&RawValue>| member.is_some_and(|member| member.get().starts_with('"'));
     // Only AWS writes the top level of an event: a client's HTTP body is a string inside it.
@@ -178,9 +183,12 @@ fn recognize(event: &RawValue) -> Result<Recognized<'_>, UnrecognizedEvent> {
     Err(unrecognized(EXPECTED))
 }
 
-fn unrecognized(why: &'static str) -> UnrecognizedEvent {
-    UnrecognizedEvent(Cow::Borrowed(why))
+pub(crate) fn unrecognized(why: &'static str) -> FunctionError {
+    FunctionError { kind: UNRECOGNIZED, message: Cow::Borrowed(why) }
 }
+
+/// The event is none that this function answers.
+const UNRECOGNIZED: &str = "UnrecognizedEvent";
 
 const EXPECTED: &str = "This event is not one this function answers. Expected: an API Gateway REST (payload 1.0) or HTTP \
                         (payload 2.0) event, a Lambda function URL event, an Application Load Balancer event, or a trigger of Amazon \

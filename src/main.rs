@@ -59,9 +59,9 @@ async fn serve(settings: Settings) -> Result<(), lambda_runtime::Error> {
     let app = &app;
     let handler = service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
         let invocation = Invocation { deadline: event.context.deadline(), request_id: event.context.request_id };
-        app.handle(&event.payload, invocation).await.map_err(|unrecognized| Diagnostic {
-            error_type: "UnrecognizedEvent".to_owned(),
-            error_message: unrecognized.to_string(),
+        app.handle(&event.payload, invocation).await.map_err(|error| Diagnostic {
+            error_type: error.kind.to_owned(),
+            error_message: error.message.into_owned(),
         })
     });
     lambda_runtime::Runtime::new(handler).run().await

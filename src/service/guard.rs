@@ -315,6 +315,29 @@ impl Guard {
         Ok(())
     }
 
+    /// Whether anything is sent at this time, whoever it is for: what holds for everybody holds for a shadow as well, or a
+    /// pause would tell one from a user. Nothing stays counted.
+    pub(super) async fn sends_at_all(
+        &self,
+        to: &PhoneNumber,
+        channel: Channel,
+        now: Millis,
+        record: &mut Record,
+    ) -> Result<bool, Error> {
+        if self.switches(now).await?.paused {
+            return Ok(false);
+        }
+        let Some(country) = to.country() else { return Ok(true) };
+        let mut tab = Tab::default();
+        let is_left = self.spend(country, channel, &mut tab, now).await;
+        self.give_back(tab, record).await;
+        match is_left {
+            Ok(()) => Ok(true),
+            Err(error) if error.limit().is_some() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Takes a place in the number's windows. Test numbers need none.
     pub(super) async fn reserve_send(
         &self,

@@ -151,7 +151,7 @@ impl Service {
         }
         let caller = Caller { idempotency_key: Some(format!("resend {nonce}")), ..cognito(sign_in) };
         if sign_in.session.shadow {
-            return self.resend_shadow(guard, sign_in, &caller, moment.millis()).await;
+            return self.resend_shadow(guard, sign_in, &caller, moment.millis(), record).await;
         }
         self.send(&self.sign_in_request(guard, sign_in), &caller, moment, record).await.map(drop)
     }
@@ -282,7 +282,14 @@ impl Service {
         }))
     }
 
-    async fn resend_shadow(&self, guard: &Guard, sign_in: &SignIn, caller: &Caller, now: Millis) -> Result<(), Error> {
+    async fn resend_shadow(
+        &self,
+        guard: &Guard,
+        sign_in: &SignIn,
+        caller: &Caller,
+        now: Millis,
+        record: &mut Record,
+    ) -> Result<(), Error> {
         let place = place(guard, sign_in);
         let Some(open) = guard.store.verification(&place.verification).await?.filter(|seen| seen.is_open(now)) else {
             return Ok(());
@@ -290,6 +297,7 @@ impl Service {
         let claim = guard.claim(&self.sign_in_request(guard, sign_in), caller, now).await?;
         let IdempotencyClaim::Mine(claimed) = claim else { return Ok(()) };
         let refused = open.sends >= MOST_SENDS
+            || !guard.sends_at_all(&sign_in.number, self.limits().usual_channel(), now, record).await?
             || matches!(
                 guard.store.reserve_send(&place.number, guard.send_limits(), now).await?,
                 Reservation::Refused(_)

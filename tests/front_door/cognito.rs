@@ -682,6 +682,12 @@ async fn every_event_of_the_directory_is_answered() {
     let mut seen = 0;
     for name in file_names("events").iter().filter(|name| name.starts_with("cognito.")) {
         let event = file(name);
+        if name == "cognito.pre-sign-up" {
+            let refused = world.raw(&event.to_string()).await.unwrap_err();
+            assert_eq!(refused.kind, "SignUpRefused", "{refused}");
+            seen += 1;
+            continue;
+        }
         let response = world.trigger(&event).await;
         match event["triggerSource"].as_str().unwrap() {
             "DefineAuthChallenge_Authentication" => {
@@ -695,7 +701,7 @@ async fn every_event_of_the_directory_is_answered() {
             }
             "CreateAuthChallenge_Authentication" => is_challenge(&response),
             "VerifyAuthChallengeResponse_Authentication" => assert!(!answer_correct(&response), "{name}"),
-            _ => assert_eq!(response["autoConfirmUser"], json!(false)),
+            other => panic!("{other}"),
         }
         seen += 1;
     }
@@ -789,12 +795,17 @@ async fn a_sign_up_is_confirmed_by_a_verification_of_that_very_number() {
         };
         let confirmed = async |event: &Value| match world.raw(&event.to_string()).await {
             Ok(answer) => {
-                let response = &answer["response"];
-                assert_eq!(response["autoVerifyEmail"], json!(false));
-                assert_eq!(response["autoConfirmUser"], response["autoVerifyPhone"]);
-                response["autoConfirmUser"].as_bool().unwrap()
+                let yes = json!({ "autoConfirmUser": true, "autoVerifyPhone": true, "autoVerifyEmail": false });
+                assert_eq!(answer["response"], yes);
+                true
             }
-            Err(_) => false,
+            // Left unconfirmed it would hold the user name.
+            Err(refused) => {
+                assert_eq!(refused.kind, "SignUpRefused");
+                assert!(refused.message.contains("validationData.referenceId"), "{refused}");
+                assert!(!refused.message.contains("4255550142"), "{refused}");
+                false
+            }
         };
         let event = sign_up(NUMBER, &reference);
         assert!(!confirmed(&event).await, "not verified yet");
@@ -824,9 +835,19 @@ async fn a_verification_is_good_for_a_sign_up_for_ten_minutes() {
     let mut event = file("cognito.pre-sign-up");
     event["request"]["userAttributes"]["phone_number"] = json!(NUMBER);
     event["request"]["validationData"]["referenceId"] = reference;
-    if let Ok(answer) = world.raw(&event.to_string()).await {
-        assert_eq!(answer["response"]["autoConfirmUser"], json!(false));
-        assert_eq!(answer["response"]["autoVerifyPhone"], json!(false));
+    assert_eq!(world.raw(&event.to_string()).await.unwrap_err().kind, "SignUpRefused");
+    let line = world.last_line();
+    assert_eq!((&line["operation"], &line["level"]), (&json!("pre-sign-up"), &json!("INFO")), "{line}");
+}
+
+#[tokio::test]
+async fn users_whom_nobody_signs_up_through_an_app_are_left_alone() {
+    let world = world(&[("COGNITO_PRE_SIGN_UP", "on")]).await;
+    for trigger in ["PreSignUp_AdminCreateUser", "PreSignUp_ExternalProvider"] {
+        let mut event = file("cognito.pre-sign-up");
+        event["triggerSource"] = json!(trigger);
+        let no = json!({ "autoConfirmUser": false, "autoVerifyPhone": false, "autoVerifyEmail": false });
+        assert_eq!(world.trigger(&event).await, no, "{trigger}");
     }
 }
 

@@ -12,7 +12,6 @@ use otp_lambda::ledger::{
 };
 use otp_lambda::policy::{SendLimits, Spending};
 use otp_lambda::service::{Guard, Service};
-use serde_json::json;
 use simulator::Simulator;
 use std::time::{Duration, Instant};
 
@@ -154,7 +153,6 @@ async fn without_a_store_every_trigger_is_answered_in_time_and_signs_nobody_in()
             "cognito.verify",
             "cognito.verify.unknown-user",
             "cognito.verify.resend",
-            "cognito.pre-sign-up",
         ];
         for (name, response) in names.iter().zip(join_all(names.iter().map(|name| answered(name))).await) {
             match name.split('.').nth(1).unwrap() {
@@ -163,13 +161,14 @@ async fn without_a_store_every_trigger_is_answered_in_time_and_signs_nobody_in()
                     assert_eq!(response["publicChallengeParameters"]["state"], "ended", "{outage:?}, {name}");
                 }
                 "verify" => assert!(!answer_correct(&response), "{outage:?}, {name}"),
-                _ => {
-                    let confirmed = [&response["autoConfirmUser"], &response["autoVerifyPhone"]];
-                    assert_eq!(confirmed, [&json!(false), &json!(false)]);
-                }
+                other => panic!("{other}"),
             }
         }
         decision_of(&answered("cognito.define").await);
+        let began = Instant::now();
+        let refused = world.raw(&file("cognito.pre-sign-up").to_string()).await.unwrap_err();
+        assert_eq!(refused.kind, "SignUpRefused", "nobody is confirmed, and it can be tried again");
+        assert!(began.elapsed() < Duration::from_secs(4), "{outage:?}: {:?}", began.elapsed());
         assert!(world.simulator.inbox().is_empty(), "nothing is sent that cannot be counted");
     }
 }
@@ -177,10 +176,13 @@ async fn without_a_store_every_trigger_is_answered_in_time_and_signs_nobody_in()
 #[tokio::test]
 async fn without_a_store_a_user_and_a_stranger_look_alike() {
     let world = world(Outage::Fails).await;
+    let usual = World::counted(&[("COGNITO_FLOOR_MS", "0")]).await;
     let mut shown = Vec::new();
     for user in [User::with_number(NUMBER), User::unknown("nobody")] {
         let mut sign_in = SignIn::begin(&world, &user).await;
-        sign_in.shown.remove("destinationNumber");
+        let number = sign_in.shown.remove("destinationNumber");
+        let always = SignIn::begin(&usual, &user).await.shown.remove("destinationNumber");
+        assert_eq!(number, always, "the number is the one that is always shown");
         shown.push((sign_in.shown, sign_in.metadata));
     }
     assert_eq!(shown[0], shown[1]);

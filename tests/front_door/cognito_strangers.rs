@@ -222,6 +222,48 @@ async fn a_second_sign_in_looks_alike_with_and_without_a_phone() {
 }
 
 #[tokio::test]
+async fn a_pause_or_a_spent_budget_in_the_middle_looks_alike_with_and_without_a_phone() {
+    let world = World::counted(&[
+        ("COGNITO_FLOOR_MS", "200"),
+        ("PREFIX_LIMITS", "none"),
+        ("ALLOWED_ATTEMPTS", "5"),
+        ("ALLOWED_COUNTRIES", "US,GB"),
+        ("BUDGETS", "3/24h"),
+    ])
+    .await;
+    let everybody = || -> Vec<(&'static str, SignIn)> {
+        [("real", User::with_number(REAL)), ("unknown", User::unknown("nobody")), ("by number", User::unknown("+14255550147"))]
+            .map(|(who, user)| (who, SignIn::new(&user)))
+            .into()
+    };
+    let resend = [Verify("resend"), Define, Create];
+    let mut sign_ins = everybody();
+    compare(&world, &mut sign_ins, &[Define, Create, Wait(30)]).await;
+    let can_resend = |sign_ins: &[(&str, SignIn)]| {
+        let now = world.simulator.now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        seconds(&sign_ins[0].1.shown["resendAt"]) <= now + 1
+    };
+    world.ledger.switch(Switches { paused: true, ..Switches::default() });
+    world.advance(Duration::from_secs(11));
+    compare(&world, &mut sign_ins, &resend).await;
+    assert!(can_resend(&sign_ins), "nothing was sent");
+    world.ledger.switch(Switches::default());
+    world.advance(Duration::from_secs(11));
+    compare(&world, &mut sign_ins, &resend).await;
+    assert!(!can_resend(&sign_ins), "the control: now something was");
+    assert_eq!(world.simulator.inbox().len(), 2);
+    // Somebody else gets the last text of the day's budget.
+    let answer = world.post("/otp/send", &json!({ "destinationNumber": "+14255550120" })).await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    compare(&world, &mut sign_ins, &[Wait(90), Verify("resend"), Define, Create]).await;
+    assert!(can_resend(&sign_ins), "nothing was sent");
+    assert_eq!(world.simulator.inbox().len(), 3);
+    // And whoever begins now is nobody for all of them.
+    compare(&world, &mut everybody(), &[Wait(600), Define, Create, Verify("00000000"), Define, Create]).await;
+    assert_eq!(world.simulator.inbox().len(), 3);
+}
+
+#[tokio::test]
 async fn an_expired_code_looks_alike_with_and_without_a_phone() {
     let world = prepared().await;
     let mut sign_ins = begun();

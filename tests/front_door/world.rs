@@ -3,7 +3,7 @@
 use crate::with;
 use otp_lambda::aws::{self, SharedHttpClient};
 use otp_lambda::config::Settings;
-use otp_lambda::event::{App, Invocation, UnrecognizedEvent};
+use otp_lambda::event::{App, Invocation, FunctionError};
 use otp_lambda::ledger::{Keys, Millis};
 use otp_lambda::service::{Guard, Service};
 use otp_lambda::telemetry;
@@ -144,12 +144,12 @@ impl World {
     }
 
     /// Hands an event to the function, as Lambda's runtime does.
-    pub(crate) async fn raw(&self, event: &str) -> Result<Value, UnrecognizedEvent> {
+    pub(crate) async fn raw(&self, event: &str) -> Result<Value, FunctionError> {
         self.text(event).await.map(|answer| serde_json::from_str(&answer).unwrap())
     }
 
     /// The same, with the answer to the letter.
-    pub(crate) async fn text(&self, event: &str) -> Result<String, UnrecognizedEvent> {
+    pub(crate) async fn text(&self, event: &str) -> Result<String, FunctionError> {
         let event: Box<RawValue> = serde_json::from_str(event).expect("the runtime hands over only JSON");
         let now = self.now.lock().unwrap().unwrap_or_else(|| self.simulator.now());
         let invocation = Invocation {

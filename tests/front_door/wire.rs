@@ -1,0 +1,104 @@
+//! The two requests to Pinpoint, as they are on the wire, and where they go.
+
+use crate::world::{NUMBER, app, file, now, read};
+use aws_smithy_http_client::test_util::{ReplayEvent, StaticReplayClient};
+use aws_smithy_types::body::SdkBody;
+use otp_lambda::aws::SharedHttpClient;
+use otp_lambda::event::Invocation;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use simulator::MemoryLedger;
+use std::time::Duration;
+
+/// One exchange with Pinpoint: sends `event` through a function with these settings, answers its one request with
+/// `answer`, and gives back what was requested and what the function said.
+async fn exchange(settings: &[(&str, &str)], event: &Value, answer: &str) -> (Wire, Value) {
+    let answer = http::Response::builder().status(200).body(SdkBody::from(answer)).unwrap();
+    let client = StaticReplayClient::new(vec![ReplayEvent::new(http::Request::new(SdkBody::empty()), answer)]);
+
+    let app = app(read("", settings), SharedHttpClient::new(client.clone()), &MemoryLedger::new());
+    let event: Box<RawValue> = serde_json::from_str(&event.to_string()).unwrap();
+    let invocation = Invocation { request_id: String::new(), deadline: now() + Duration::from_secs(10) };
+    let said = app.handle(&event, invocation).await.unwrap();
+
+    let requests: Vec<_> = client.actual_requests().collect();
+    assert_eq!(requests.len(), 1);
+    let request = requests.first().unwrap();
+    let header = |name: &str| request.headers().get(name).unwrap_or_default().to_owned();
+    let wire = Wire {
+        line: format!("{} {}", request.method(), request.uri()),
+        content_type: header("content-type"),
+        authorization: header("authorization"),
+        token: header("x-amz-security-token"),
+        body: serde_json::from_slice(request.body().bytes().unwrap()).unwrap(),
+    };
+    (wire, serde_json::from_str(said.get()).unwrap())
+}
+
+struct Wire {
+    line: String,
+    content_type: String,
+    authorization: String,
+    token: String,
+    body: Value,
+}
+
+fn successful() -> String {
+    json!({ "ApplicationId": "a", "RequestId": "b", "Result": { NUMBER: {
+        "DeliveryStatus": "SUCCESSFUL", "StatusCode": 200, "StatusMessage": "MessageId: c", "MessageId": "c" } } })
+    .to_string()
+}
+
+#[tokio::test]
+async fn a_send_on_the_wire() {
+    let (wire, said) = exchange(&[], &file("send.http-v2"), &successful()).await;
+    assert_eq!(wire.line, "POST https://pinpoint.us-east-1.amazonaws.com/v1/apps/9aad3a0a1e6d4cfda6d6ad7c7d6e2a8d/otp");
+    assert_eq!(wire.content_type, "application/json");
+    assert!(wire.authorization.contains("/us-east-1/mobiletargeting/aws4_request"), "{}", wire.authorization);
+    assert_eq!(wire.token, "example");
+    assert_eq!(
+        wire.body,
+        json!({
+            "Channel": "SMS", "BrandName": "ExampleCorp", "CodeLength": 6, "ValidityPeriod": 10, "AllowedAttempts": 3,
+            "Language": "en-US", "OriginationIdentity": "+12065550100", "DestinationIdentity": NUMBER,
+            "ReferenceId": "46bb87b047dd9f34b9cbe4011325b15b",
+        })
+    );
+    assert_eq!(said["statusCode"], 202);
+}
+
+#[tokio::test]
+async fn a_verify_on_the_wire() {
+    for (answer, status) in
+        [(r#"{"Valid":true}"#, 200), (r#"{"Valid":false}"#, 422), (r#"{"Valid":null}"#, 422), ("{}", 422)]
+    {
+        let (wire, said) = exchange(&[], &file("verify.http-v2"), answer).await;
+        assert_eq!(
+            wire.line,
+            "POST https://pinpoint.us-east-1.amazonaws.com/v1/apps/9aad3a0a1e6d4cfda6d6ad7c7d6e2a8d/verify-otp"
+        );
+        assert_eq!(
+            wire.body,
+            json!({ "DestinationIdentity": NUMBER, "ReferenceId": "46bb87b047dd9f34b9cbe4011325b15b", "Otp": "012345" })
+        );
+        assert_eq!(said["statusCode"], status, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn the_endpoint_follows_the_region_the_partition_and_the_sdks_own_variables() {
+    for (settings, host) in [
+        (&[("AWS_REGION", "eu-central-1")][..], "https://pinpoint.eu-central-1.amazonaws.com/"),
+        (&[("AWS_REGION", "us-gov-west-1")], "https://pinpoint.us-gov-west-1.amazonaws.com/"),
+        (&[("AWS_USE_FIPS_ENDPOINT", "true")], "https://pinpoint-fips.us-east-1.amazonaws.com/"),
+        (&[("AWS_USE_DUALSTACK_ENDPOINT", "true")], "https://pinpoint.us-east-1.api.aws/"),
+        (&[("AWS_ENDPOINT_URL", "http://127.0.0.1:9")], "http://127.0.0.1:9/"),
+        (
+            &[("AWS_ENDPOINT_URL", "http://127.0.0.1:9"), ("AWS_ENDPOINT_URL_PINPOINT", "http://127.0.0.1:8")],
+            "http://127.0.0.1:8/",
+        ),
+    ] {
+        let (wire, _) = exchange(settings, &file("send.http-v2"), &successful()).await;
+        assert!(wire.line.starts_with(&format!("POST {host}")), "{settings:?}: {}", wire.line);
+    }
+}
