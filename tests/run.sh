@@ -19,7 +19,7 @@ fi
 
 step "the packaged function under the runtime emulator"
 if [ -n "${OTP_E2E_BOOTSTRAP:-}" ] && [ -n "${OTP_E2E_RIE:-}" ]; then
-    cargo test --test e2e -- --ignored shipped:: ledger:: load::
+    cargo test --test e2e -- --ignored --nocapture shipped:: ledger:: load:: triggers::
 else
     skip "the packaged function: needs Python, on Linux"
 fi

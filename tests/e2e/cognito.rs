@@ -1,7 +1,8 @@
 //! The shipped binary as the triggers of a user pool: `MiniStack` is AWS (Cognito, Lambda, DynamoDB), the simulator Pinpoint,
 //! and boto3 the app.
 //!
-//! What `MiniStack` does otherwise than AWS, so that this says nothing about it (fixtures under the runtime emulator do):
+//! What `MiniStack` does otherwise than AWS, so that this says nothing about it (`triggers.rs` and `shipped.rs` do, with
+//! events as AWS documents them, under the runtime emulator):
 //!
 //! - An unknown user is an error at once. AWS calls the triggers with `userNotFound: true`.
 //! - `ClientMetadata` of `InitiateAuth` reaches Define and Create. AWS passes on that of `RespondToAuthChallenge` alone.
@@ -12,6 +13,7 @@
 //! - A sign-in ends after three answers, whatever Define says.
 //! - A trigger is called once and waited for, where AWS waits five seconds and calls up to three times.
 //! - `ValidationData` of `SignUp` never reaches the trigger, so a sign-up cannot be confirmed here.
+//! - `CUSTOM_AUTH` that begins with SRP is not tried here: boto3 has no SRP.
 //! - No permission is needed to call the function.
 
 use crate::function::{LEDGER_KEY, eventually, free_port, settings, tool};

@@ -16,3 +16,4 @@ mod outside;
 mod random;
 mod shipped;
 mod table;
+mod triggers;

@@ -109,6 +109,10 @@ async fn every_trigger_of_the_directory_comes_back_with_a_response_and_nothing_e
         for trigger in triggers() {
             let mut event = file(&trigger);
             let mut answer = function.invoke(&event.to_string());
+            if trigger == "cognito.pre-sign-up" {
+                assert_eq!(answer["errorType"], "SignUpRefused", "nothing was verified: {answer}");
+                continue;
+            }
             let response =
                 answer.as_object_mut().unwrap().remove("response").unwrap_or_else(|| panic!("{trigger}: {answer}"));
             event.as_object_mut().unwrap().remove("response");
