@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 
 /// What the packaged file may hold.
 #[derive(Deserialize, Default)]
@@ -56,28 +57,13 @@ struct TextsInFile(BTreeMap<String, OwnTexts>);
 
 impl<'de> Deserialize<'de> for TextsInFile {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries;
-
-        impl<'de> Visitor<'de> for Entries {
-            type Value = TextsInFile;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object of texts by language")
-            }
-
-            // By hand, because a map would keep the last of two.
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<TextsInFile, A::Error> {
-                let mut texts = BTreeMap::new();
-                while let Some((language, own)) = map.next_entry::<String, OwnTexts>()? {
-                    if texts.insert(language.clone(), own).is_some() {
-                        return Err(A::Error::custom(format!("`{language}` has two texts")));
-                    }
-                }
-                Ok(TextsInFile(texts))
+        let mut texts = BTreeMap::new();
+        for (language, own) in each(deserializer, "an object of texts by language")? {
+            if texts.insert(String::clone(&language), own).is_some() {
+                return Err(D::Error::custom(format!("`{language}` has two texts")));
             }
         }
-
-        deserializer.deserialize_map(Entries)
+        Ok(Self(texts))
     }
 }
 
@@ -85,36 +71,49 @@ struct PricesInFile(Prices);
 
 impl<'de> Deserialize<'de> for PricesInFile {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries;
-
-        impl<'de> Visitor<'de> for Entries {
-            type Value = PricesInFile;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object of prices by country")
-            }
-
-            // By hand, because a map would keep the last of two prices, and a float would round them.
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PricesInFile, A::Error> {
-                let mut prices = Prices::default();
-                while let Some((name, price)) = map.next_entry::<String, Box<RawValue>>()? {
-                    let price = Prices::parse_one(price.get()).map_err(A::Error::custom)?;
-                    let (country, channel) = destination(&name).map_err(A::Error::custom)?;
-                    let earlier = match (country, channel) {
-                        (None, Channel::Sms) => prices.otherwise.replace(price),
-                        (Some(country), Channel::Sms) => prices.by_country.insert(country, price),
-                        (country, channel) => prices.by_channel.insert((channel, country), price),
-                    };
-                    if earlier.is_some() {
-                        return Err(A::Error::custom(format!("`{name}` has two prices")));
-                    }
-                }
-                Ok(PricesInFile(prices))
+        let mut prices = Prices::default();
+        // As it is written: a float would round it.
+        let entries: Vec<(String, Box<RawValue>)> = each(deserializer, "an object of prices by country")?;
+        for (name, price) in entries {
+            let price = Prices::parse_one(price.get()).map_err(D::Error::custom)?;
+            let earlier = match destination(&name).map_err(D::Error::custom)? {
+                (None, Channel::Sms) => prices.otherwise.replace(price),
+                (Some(country), Channel::Sms) => prices.by_country.insert(country, price),
+                (country, channel) => prices.by_channel.insert((channel, country), price),
+            };
+            if earlier.is_some() {
+                return Err(D::Error::custom(format!("`{name}` has two prices")));
             }
         }
-
-        deserializer.deserialize_map(Entries)
+        Ok(Self(prices))
     }
+}
+
+/// The members of an object in their order, all of them: a map would keep the last of two.
+fn each<'de, D, V>(deserializer: D, expected: &'static str) -> Result<Vec<(String, V)>, D::Error>
+where
+    D: Deserializer<'de>,
+    V: Deserialize<'de>,
+{
+    struct Entries<V>(&'static str, PhantomData<V>);
+
+    impl<'de, V: Deserialize<'de>> Visitor<'de> for Entries<V> {
+        type Value = Vec<(String, V)>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str(self.0)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut entries = Vec::new();
+            while let Some(entry) = map.next_entry()? {
+                entries.push(entry);
+            }
+            Ok(entries)
+        }
+    }
+
+    deserializer.deserialize_map(Entries(expected, PhantomData))
 }
 
 /// Reads `US`, `*`, `US/voice` or `*/voice`: where a price is for, and by which channel.

@@ -62,6 +62,24 @@ async fn own_texts_take_the_place_of_the_built_in_ones_and_add_languages() {
 }
 
 #[tokio::test]
+async fn an_own_text_that_is_paid_for_twice_is_said_at_start() {
+    let long = "x".repeat(150);
+    let file = Packaged::new(
+        "long",
+        &format!(
+            r#"{{"texts": {{"en-US": {{"sms": "{{{{code}}}} {long} {{{{brand}}}}"}}, "eo": {{"sms": "{{{{code}}}}"}}}}}}"#
+        ),
+    );
+    let world = World::with(&[file.setting()]).await;
+    let line = world.last_line();
+    assert_eq!(
+        (&line["message"], &line["level"], &line["language"], &line["segments"]),
+        (&json!("long_text"), &json!("WARN"), &json!("en-US"), &json!(2))
+    );
+    assert_eq!(world.log.text().lines().count(), 1);
+}
+
+#[tokio::test]
 async fn a_brand_cannot_smuggle_in_a_placeholder() {
     let world = World::new().await;
     let said = text(&world, "en-US", "{{code}}").await;
