@@ -126,3 +126,37 @@ fn derived_reference_ids_are_those_of_awss_example() {
         assert_eq!(id.expose(), text("referenceId"), "{case}");
     }
 }
+
+/// The anchor that a heading has on a page.
+fn anchor(heading: &str) -> String {
+    let kept = heading.to_lowercase();
+    let kept = kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+#[test]
+fn links_from_page_to_page_lead_to_a_heading_or_a_file() {
+    let pages = ["README.md", "ARCHITECTURE.md", "MIGRATION.md", "CHANGELOG.md"];
+    let headings = |page: &str| -> Vec<String> {
+        repository(page)
+            .lines()
+            .filter_map(|line| Some(anchor(line.trim_start_matches('#').strip_prefix(' ')?)))
+            .collect()
+    };
+    let mut seen = 0;
+    for page in pages {
+        for rest in repository(page).split("](").skip(1) {
+            let link = rest.split(')').next().unwrap();
+            if link.contains("://") {
+                continue;
+            }
+            let (file, wanted) = link.split_once('#').unwrap_or((link, ""));
+            let file = if file.is_empty() { page } else { file };
+            let path = format!("{}/{file}", env!("CARGO_MANIFEST_DIR"));
+            assert!(std::path::Path::new(&path).exists(), "{page}: {link}");
+            assert!(wanted.is_empty() || headings(file).iter().any(|heading| heading == wanted), "{page}: {link}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 30, "{seen}");
+}
