@@ -18,11 +18,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import boto3
 from botocore.config import Config
+from pycognito.aws_srp import AWSSRP
 
 MINISTACK, SIMULATOR, BOOTSTRAP, SETTINGS = sys.argv[1:]
 SETTINGS = json.loads(SETTINGS)
 
 SLOWEST = {"ms": 0}
+PASSWORD = "A-1-never-used"
 
 
 def client(service):
@@ -54,7 +56,7 @@ def make_table():
     tables.get_waiter("table_exists").wait(TableName=SETTINGS["LEDGER_TABLE"], WaiterConfig={"Delay": 1})
 
 
-def make_function():
+def make_function(name, **settings):
     package = io.BytesIO()
     with zipfile.ZipFile(package, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
         entry = zipfile.ZipInfo("bootstrap")
@@ -63,24 +65,24 @@ def make_function():
         with open(BOOTSTRAP, "rb") as program:
             file.writestr(entry, program.read())
     made = functions.create_function(
-        FunctionName="otp",
+        FunctionName=name,
         Runtime="provided.al2023",
         Handler="bootstrap",
         Role="arn:aws:iam::000000000000:role/otp",
         Code={"ZipFile": package.getvalue()},
         Timeout=10,
         MemorySize=256,
-        Environment={"Variables": SETTINGS},
+        Environment={"Variables": SETTINGS | settings},
     )
     return made["FunctionArn"]
 
 
-def make_pool(function):
-    triggers = ["DefineAuthChallenge", "CreateAuthChallenge", "VerifyAuthChallengeResponse"]
+def make_pool(function, *more_triggers):
+    triggers = ["DefineAuthChallenge", "CreateAuthChallenge", "VerifyAuthChallengeResponse", *more_triggers]
     made = idp.create_user_pool(
         PoolName="otp",
         UsernameAttributes=["phone_number"],
-        AdminCreateUserConfig={"AllowAdminCreateUserOnly": True},
+        AdminCreateUserConfig={"AllowAdminCreateUserOnly": not more_triggers},
         LambdaConfig=dict.fromkeys(triggers, function),
     )
     return made["UserPool"]["Id"]
@@ -98,10 +100,11 @@ def make_client(pool):
     return made["UserPoolClient"]["ClientId"]
 
 
-def make_user(number, verified="true"):
+def make_user(number, verified="true", pool=None):
     """As an administrator does it: nobody is told, and the number counts as verified."""
+    pool = pool or POOL
     idp.admin_create_user(
-        UserPoolId=POOL,
+        UserPoolId=pool,
         Username=number,
         MessageAction="SUPPRESS",
         UserAttributes=[
@@ -110,7 +113,7 @@ def make_user(number, verified="true"):
         ],
     )
     # A password that nobody knows, so that no first one has to be changed.
-    idp.admin_set_user_password(UserPoolId=POOL, Username=number, Password="A-1-never-used", Permanent=True)
+    idp.admin_set_user_password(UserPoolId=pool, Username=number, Password=PASSWORD, Permanent=True)
 
 
 # --- the phone and the app ------------------------------------------------------------------------------------------
@@ -141,12 +144,12 @@ def begin(number):
     return timed(idp.initiate_auth, ClientId=CLIENT, AuthFlow="CUSTOM_AUTH", AuthParameters={"USERNAME": number})
 
 
-def answer(number, challenge, text):
+def answer(number, challenge, text, app=None):
     """The next challenge, or the tokens, or the name of an error."""
     try:
         return timed(
             idp.respond_to_auth_challenge,
-            ClientId=CLIENT,
+            ClientId=app or CLIENT,
             ChallengeName="CUSTOM_CHALLENGE",
             Session=challenge["Session"],
             ChallengeResponses={"USERNAME": number, "ANSWER": text},
@@ -231,9 +234,60 @@ def unverified(number):
     return told(number, first, answer(number, first, "123456")) | {"parameters": first["ChallengeParameters"]}
 
 
+def after_a_password(pool, app, number, password):
+    """With SRP, as Amplify's CUSTOM_WITH_SRP does it: the password proves itself and is not sent."""
+    srp = AWSSRP(number, password, pool, app, client=idp)
+    first = timed(
+        idp.initiate_auth,
+        ClientId=app,
+        AuthFlow="CUSTOM_AUTH",
+        AuthParameters=srp.get_auth_params() | {"CHALLENGE_NAME": "SRP_A"},
+    )
+    assert first["ChallengeName"] == "PASSWORD_VERIFIER", first
+    try:
+        second = timed(
+            idp.respond_to_auth_challenge,
+            ClientId=app,
+            ChallengeName="PASSWORD_VERIFIER",
+            Session=first["Session"],
+            ChallengeResponses=srp.process_challenge(first["ChallengeParameters"], {"USERNAME": number}),
+        )
+    except idp.exceptions.NotAuthorizedException:
+        return told(number, "NotAuthorizedException")
+    return told(number, second, answer(number, second, code(number), app))
+
+
+def without_a_password(app, number):
+    try:
+        idp.initiate_auth(ClientId=app, AuthFlow="CUSTOM_AUTH", AuthParameters={"USERNAME": number})
+    except idp.exceptions.NotAuthorizedException:
+        return told(number, "NotAuthorizedException")
+    raise AssertionError("a code without a password")
+
+
+def sign_up_without_proof(pool, app, number):
+    """Refused, and the name stays free for its owner."""
+    try:
+        idp.sign_up(
+            ClientId=app,
+            Username=number,
+            Password=PASSWORD,
+            UserAttributes=[{"Name": "phone_number", "Value": number}],
+        )
+    except idp.exceptions.UserLambdaValidationException as error:
+        assert "validationData.referenceId" in str(error), error
+        assert number not in str(error), error
+        make_user(number, pool=pool)
+        return told(number, "UserLambdaValidationException")
+    raise AssertionError("a sign-up without proof")
+
+
 make_table()
-POOL = make_pool(make_function())
+POOL = make_pool(make_function("otp"))
 CLIENT = make_client(POOL)
+STRICT = make_function("otp-strict", COGNITO_STEP_UP="required", COGNITO_PRE_SIGN_UP="on")
+STRICT_POOL = make_pool(STRICT, "PreSignUp")
+STRICT_CLIENT = make_client(STRICT_POOL)
 NUMBERS = [f"+142555501{last}" for last in range(20, 32)]
 for it in NUMBERS[:-1]:
     make_user(it)
@@ -249,5 +303,14 @@ report = {
     "two at once": two_at_once(NUMBERS[6], NUMBERS[7]),
     "each other's codes": each_others_codes(NUMBERS[8], NUMBERS[9]),
     "unverified": unverified(NUMBERS[-1]),
+}
+OTHERS = [f"+142555501{last}" for last in range(32, 35)]
+for it in OTHERS[:2]:
+    make_user(it, pool=STRICT_POOL)
+report |= {
+    "after a password": after_a_password(STRICT_POOL, STRICT_CLIENT, OTHERS[0], PASSWORD),
+    "after a wrong password": after_a_password(STRICT_POOL, STRICT_CLIENT, OTHERS[1], "A-1-wrong-one"),
+    "without a password": without_a_password(STRICT_CLIENT, OTHERS[1]),
+    "sign-up without proof": sign_up_without_proof(STRICT_POOL, STRICT_CLIENT, OTHERS[2]),
 }
 print(json.dumps(report | {"slowest": SLOWEST["ms"]}))

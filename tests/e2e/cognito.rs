@@ -12,8 +12,7 @@
 //! - The token of a session stays the same from challenge to challenge, and survives being used.
 //! - A sign-in ends after three answers, whatever Define says.
 //! - A trigger is called once and waited for, where AWS waits five seconds and calls up to three times.
-//! - `ValidationData` of `SignUp` never reaches the trigger, so a sign-up cannot be confirmed here.
-//! - `CUSTOM_AUTH` that begins with SRP is not tried here: boto3 has no SRP.
+//! - `ValidationData` of `SignUp` never reaches the trigger, so a sign-up can only be refused here.
 //! - No permission is needed to call the function.
 
 use crate::function::{LEDGER_KEY, eventually, free_port, settings, tool};
@@ -132,9 +131,13 @@ async fn people_sign_in_with_one_text_each() {
             "each other's codes": { "steps": ["try_again, 2 left", "try_again, 2 left"], "texts": 2 },
             // Nobody can tell from outside that this user got no text.
             "unverified": { "steps": ["sent, 3 left", "try_again, 2 left"], "texts": 0 },
+            "after a password": one(&["sent, 3 left", "tokens"]),
+            "after a wrong password": { "steps": ["NotAuthorizedException"], "texts": 0 },
+            "without a password": { "steps": ["NotAuthorizedException"], "texts": 0 },
+            "sign-up without proof": { "steps": ["UserLambdaValidationException"], "texts": 0 },
         })
     );
     // Nobody's wrong answer was asked twice, and the one without a text not at all.
-    assert_eq!(simulator.requests(Operation::Send).len(), 12);
-    assert_eq!(simulator.inbox().len(), 12);
+    assert_eq!(simulator.requests(Operation::Send).len(), 13);
+    assert_eq!(simulator.inbox().len(), 13);
 }

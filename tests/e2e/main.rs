@@ -1,5 +1,5 @@
 //! The shipped binary and programs that are not ours: Lambda's own runtime interface emulator in
-//! front of it, the simulator as Pinpoint and a DynamoDB emulator behind it, boto3 beside it.
+//! front of it, the simulator as the provider and a DynamoDB emulator behind it, boto3 beside it.
 //!
 //! `make test` sets up what is needed and runs these; a plain `cargo test` lists them as ignored.
 //! `make soak` runs `kills` and `load` for longer.
