@@ -74,7 +74,7 @@ async fn a_send_answers_with_two_ids_and_the_template_arrives_with_the_code_in_e
     assert!(answer.header("x-amzn-requestid").is_some());
     let message = simulator.newest_to(NUMBER).unwrap();
     let answer = answer.json();
-    assert_eq!(answer.as_object().unwrap().keys().collect::<Vec<_>>(), ["messageId", "verificationId"]);
+    assert_eq!(answer.as_object().unwrap().len(), 2, "{answer}");
     assert_eq!(answer["messageId"], message.message_id);
     assert_ne!(answer["verificationId"], message.message_id);
 
