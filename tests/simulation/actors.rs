@@ -1,6 +1,6 @@
 //! Who asks for what: people with their typos, a guesser, other software, an operator.
 
-use otp_lambda::ledger::Switches;
+use otp_lambda::ledger::{Keys, Mac, Switches};
 use otp_lambda::policy::{Budget, Budgets, Prices, Rate, SendLimits};
 use otp_lambda::reference::ReferenceId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +33,15 @@ pub(crate) struct Who {
     pub(crate) principal: Option<&'static str>,
     pub(crate) address: Option<u8>,
     pub(crate) key: Option<String>,
+    /// The sign-in session that it is made in.
+    pub(crate) session: Option<u8>,
+}
+
+impl Who {
+    /// What the ledger calls the session.
+    pub(crate) fn session(&self, keys: &Keys) -> Option<Mac> {
+        Some(keys.session(&format!("session-{}", self.session?)))
+    }
 }
 
 /// A request before it is made.
@@ -111,6 +120,7 @@ pub(crate) fn setup(seed: u64, rng: &mut fastrand::Rng) -> Setup {
         operations: if siege { 400 } else { rng.usize(40..=90) },
         most_at_once: if siege { 14 } else { rng.usize(2..=6) },
         siege,
+        sign_ins: seed % 8 == 6,
         naive: None,
         twin: false,
     }
@@ -269,6 +279,8 @@ fn who(books: &mut Books) -> Who {
         // Few enough that some are used for two requests.
         key: (rng.u32(0..100) < 55)
             .then(|| format!("key-{}", if rng.u32(0..10) == 0 { rng.u32(0..20) } else { rng.u32(100..) })),
+        // Few enough that owners come back, and strangers in between.
+        session: (books.setup.sign_ins && rng.u32(0..10) < 7).then(|| rng.u8(0..3)),
     }
 }
 
@@ -358,6 +370,6 @@ fn of_known(books: &mut Books, what: What) -> Option<Intent> {
 
 /// The owner of a code types it in, with nobody's limits in the way.
 pub(crate) fn honest_guess(books: &mut Books, code: usize) -> Intent {
-    let who = Who { principal: Some("backend-1"), address: None, key: None };
+    let who = Who { principal: Some("backend-1"), address: None, key: None, session: None };
     Intent { who, reference: Some(books.codes[code].reference.clone()), ..guess_of(books, code) }
 }

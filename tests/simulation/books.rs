@@ -5,7 +5,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use otp_lambda::error::Error;
 use otp_lambda::ledger::{
-    CLAIMABLE, KEY_KEPT, Key, Keys, LOCKED, Ledger, Millis, Opening, SAME_YES, State, Verification, Window,
+    CLAIMABLE, KEY_KEPT, Key, Keys, LOCKED, Ledger, Mac, Millis, Opening, SAME_YES, State, Verification, Window,
 };
 use otp_lambda::otp::Otp;
 use otp_lambda::phone::{Country, PhoneNumber};
@@ -143,6 +143,8 @@ pub(crate) enum Invariant {
     Switches,
     /// Who may have a code of other software looked at, and when, and who may claim.
     Rights,
+    /// The last attempt of a sign-in's code is paid by its own session, or outside of any.
+    Owner,
 }
 
 #[derive(Debug, Clone)]
@@ -201,6 +203,8 @@ struct Chain {
     failed: bool,
     codes: u32,
     of_other_software: bool,
+    /// The sign-in session that it was begun in.
+    owner: Option<Mac>,
 }
 
 /// A code at the provider.
@@ -410,7 +414,7 @@ impl Books {
         self.trace(|books| {
             let Intent { what, number, otp, who, .. } = intent;
             let reference = intent.reference.as_deref().map_or("derived".to_owned(), |reference| books.name(reference));
-            let Who { principal, address, key } = who;
+            let Who { principal, address, key, session: _ } = who;
             format!(
                 "#{operation} begins: {what:?} {otp} number {number}, {reference}, {principal:?} {address:?} {key:?}"
             )
@@ -542,6 +546,7 @@ impl Books {
             failed: false,
             codes: 1,
             of_other_software,
+            owner: new.owner.cloned(),
         });
         if of_other_software {
             let number = self.operations[operation].intent.number;
@@ -578,6 +583,11 @@ impl Books {
         let Some(place) = self.chain_of(key, paid.generation) else {
             return self.violated(Invariant::I1, format!("#{operation} paid for a verification nobody opened"));
         };
+        let session = self.operations[operation].intent.who.session(&self.keys);
+        let is_strange = session.is_some() && session != self.chains[key][place].owner;
+        if is_strange && paid.left == 0 {
+            self.violated(Invariant::Owner, format!("#{operation} pays the last attempt of another session's code"));
+        }
         self.chains.get_mut(key).unwrap()[place].paid += 1;
         self.operations[operation].paid = Some((key.clone(), paid.generation, place));
     }

@@ -83,3 +83,8 @@ fn a_code_that_works_again_after_another_is_seen() {
 fn a_counter_that_goes_too_early_is_seen() {
     is_caught(Naive::ForgetsWindowsAtTheirEnd, &[Invariant::I8]);
 }
+
+#[test]
+fn a_last_attempt_that_a_stranger_pays_is_seen() {
+    is_caught(Naive::KnowsNoOwners, &[Invariant::Owner]);
+}

@@ -54,7 +54,7 @@ const CASES: [Case; 18] = [
 ];
 
 fn intent(what: What, key: Option<&str>) -> Intent {
-    let who = Who { principal: Some("backend-1"), address: None, key: key.map(str::to_owned) };
+    let who = Who { principal: Some("backend-1"), address: None, key: key.map(str::to_owned), session: None };
     Intent { what, number: 0, reference: None, otp: String::new(), attempts: 0, who }
 }
 
@@ -161,6 +161,7 @@ fn setup(case: &Case, kills_first: bool, takes_twice: bool, naive: Option<Naive>
         plan: Plan::Never,
         operations: 0,
         most_at_once: 1,
+        sign_ins: false,
         siege: false,
         naive,
         twin: false,

@@ -3,7 +3,7 @@
 use fastrand::Rng;
 use futures_util::FutureExt;
 use otp_lambda::error::{Code, Error};
-use otp_lambda::ledger::{Keys, Ledger, Millis};
+use otp_lambda::ledger::{Keys, Ledger, Mac, Millis};
 use otp_lambda::otp::Otp;
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::policy::{AllowedCountries, Budgets, Rate, SendLimits};
@@ -66,6 +66,8 @@ pub(crate) struct Setup {
     pub(crate) most_at_once: usize,
     /// Somebody guesses as much as can be.
     pub(crate) siege: bool,
+    /// Whether people sign in: their sessions own the last attempts of the codes that they had sent.
+    pub(crate) sign_ins: bool,
     pub(crate) naive: Option<Naive>,
     /// Whether DynamoDB does every step as well, and must say the same.
     pub(crate) twin: bool,
@@ -200,8 +202,9 @@ impl Sim {
             time_left: Duration::MAX,
         };
         let validity_minutes = books.setup.validity_minutes;
+        let session = intent.who.session(&books.keys);
         drop(books);
-        let future = perform(service, to, intent.clone(), moment, validity_minutes);
+        let future = perform(service, to, intent.clone(), session, moment, validity_minutes);
         self.tasks.push(Task { operation, future: Box::pin(future) });
         operation
     }
@@ -408,11 +411,12 @@ fn rules(setup: &Setup) -> Rules {
     }
 }
 
-fn caller(who: &Who) -> Caller {
+fn caller(who: &Who, session: Option<Mac>) -> Caller {
     Caller {
         principal: who.principal.map(str::to_owned),
         address: who.address.map(|last| [192, 0, 2, last].into()),
         idempotency_key: who.key.clone(),
+        session,
         ..Caller::default()
     }
 }
@@ -421,11 +425,12 @@ async fn perform(
     service: Arc<Service>,
     to: PhoneNumber,
     intent: Intent,
+    session: Option<Mac>,
     moment: Moment,
     validity_minutes: u8,
 ) -> Outcome {
     let record = &mut Record::default();
-    let caller = caller(&intent.who);
+    let caller = caller(&intent.who, session.clone());
     let given = intent.reference.as_deref().map(|reference| ReferenceId::parse(reference).unwrap());
     let reference = || match &given {
         Some(given) => Reference::Given(given.clone()),
@@ -443,7 +448,7 @@ async fn perform(
                 validity_minutes,
                 allowed_attempts: intent.attempts,
                 reference: given,
-                owner: None,
+                owner: session,
             };
             let answer = service.send(&request, &caller, moment, record).await;
             Outcome::Sent(answer.map(|sent| (sent.reference, Millis(sent.receipt.expires))))
