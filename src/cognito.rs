@@ -3,7 +3,7 @@
 //! Events are read as raw JSON, a few members each by itself, and come back with only `response` changed: what AWS adds
 //! to them, and what an emulator leaves out or sets to null, does no harm.
 
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::event::{FunctionError, unrecognized};
 use crate::http::parsed;
 use crate::ledger::Millis;
@@ -178,6 +178,9 @@ pub(crate) const NO_LEDGER: &str = "This is an Amazon Cognito trigger, and Cogni
 const UNPROVEN: &str = "The phone number of this sign-up is not verified. Expected: validationData.referenceId of a \
                         verification of this very number, at most ten minutes old and not used before.";
 
+/// The same, where that could not be found out. Nothing is used up by it.
+const UNCHECKED: &str = "Whether the phone number of this sign-up is verified could not be looked up. Sign up again.";
+
 /// Answers a trigger: the event, with its `response`.
 ///
 /// # Errors
@@ -215,12 +218,17 @@ pub(crate) async fn answer(
             json!({ "answerCorrect": correct })
         }
         Trigger::PreSignUp => {
-            if within(moment, pre_sign_up(service, &request, moment, record)).await != Some(true) {
-                // Left unconfirmed, it would hold a user name that is somebody else's number.
+            // Left unconfirmed, it would hold a user name that is somebody else's number.
+            let message = match within(moment, pre_sign_up(service, &request, moment, record)).await {
+                Some(true) => None,
+                Some(false) => Some(UNPROVEN),
+                None => Some(UNCHECKED),
+            };
+            if let Some(message) = message {
                 if record.outcome == "ok" {
                     record.outcome = "no_proof";
                 }
-                return Err(FunctionError { kind: "SignUpRefused", message: Cow::Borrowed(UNPROVEN) });
+                return Err(FunctionError { kind: "SignUpRefused", message: Cow::Borrowed(message) });
             }
             json!({ "autoConfirmUser": true, "autoVerifyPhone": true, "autoVerifyEmail": false })
         }
@@ -261,7 +269,7 @@ async fn create(
     let session = match last {
         // A later round is of its session or of none: nothing is sent in mid-sign-in.
         Some(round) => session_of(Metadata::parse(round.metadata.as_deref()?)?.reference)?,
-        None => Session { name: ReferenceId::random().ok()?.expose().to_owned(), shadow: false },
+        None => Session { name: ReferenceId::random().ok()?.expose().to_owned(), shadow: 0 },
     };
     let sign_in = sign_in(service, policy, request, session, record)?;
     let challenge = if is_first {
@@ -292,22 +300,40 @@ async fn verify(
     }
     let otp = noted(Otp::parse(answer, &service.codes()), record)?;
     noted(service.answer_sign_in(&sign_in, otp, nonce, moment, record).await, record)?;
-    Some(!sign_in.session.shadow)
+    Some(sign_in.session.shadow == 0)
 }
 
+/// Whether the number is proven to be the user's; nothing, if that cannot be said now.
 async fn pre_sign_up(service: &Service, request: &Request, moment: Moment, record: &mut Record) -> Option<bool> {
-    let to = PhoneNumber::parse(request.attribute("phone_number")?).ok()?;
-    let reference = noted(ReferenceId::parse(request.validation.as_ref()?.get("referenceId")?.as_str()?), record)?;
-    // Cognito may ask again for want of an answer: the same user's claim is the same claim.
+    let to = request.attribute("phone_number").and_then(|number| PhoneNumber::parse(number).ok());
+    let reference = request.validation.as_ref().and_then(|data| data.get("referenceId")?.as_str());
+    let (Some(to), Some(reference)) = (to, reference) else { return Some(false) };
+    let Some(reference) = noted(ReferenceId::parse(reference), record) else { return Some(false) };
     let [pool, client, name] = &request.user;
+    // Cognito may ask again for want of an answer, and the app after another error of its sign-up: the same claim each
+    // time. A pool whose user names are numbers makes up a name for each try, and takes a number once by itself.
+    let claimant = if is_made_up(name) { to.expose() } else { name };
     let caller = Caller {
         principal: Some(format!("cognito {pool} {client}")),
-        idempotency_key: Some(name.clone()),
+        idempotency_key: Some(claimant.to_owned()),
         ..Caller::default()
     };
     let request = VerificationRequest { to, reference: Reference::Given(reference) };
-    noted(service.claim(&request, &caller, moment, record).await, record)?;
-    Some(true)
+    match service.claim(&request, &caller, moment, record).await {
+        Ok(_) => Some(true),
+        Err(error) => {
+            let is_outage = error.code() == Code::LedgerUnavailable;
+            noted::<()>(Err(error), record);
+            (!is_outage).then_some(false)
+        }
+    }
+}
+
+/// Whether a user name is one that Cognito made up: a UUID.
+fn is_made_up(name: &str) -> bool {
+    let parts: Vec<_> = name.split('-').collect();
+    let is_hex = |part: &&str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12]) && parts.iter().all(is_hex)
 }
 
 /// The value; of an error, the log keeps the reason, and nobody else learns it.
@@ -324,14 +350,13 @@ fn noted<T>(outcome: Result<T, Error>, record: &mut Record) -> Option<T> {
     }
 }
 
+/// The first letter of a reference in metadata: of a user's session, or of one in shadow, by how deep.
+const KINDS: &str = "rstuv";
+
 /// The session of a reference in metadata or private parameters: its first letter says of which kind it is.
 fn session_of(reference: &str) -> Option<Session> {
     let (kind, name) = reference.split_at_checked(1)?;
-    let shadow = match kind {
-        "r" => false,
-        "s" => true,
-        _ => return None,
-    };
+    let shadow = u8::try_from(KINDS.find(kind)?).ok()?;
     // As `ReferenceId::random` makes them.
     let drawn = name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
     drawn.then(|| Session { name: name.to_owned(), shadow })
@@ -362,7 +387,7 @@ fn sign_in(
         user: request.user.clone(),
         language: language(policy, request, service, &number),
         number,
-        session: Session { shadow: session.shadow || reason.is_some(), ..session },
+        session: Session { shadow: session.shadow.max(u8::from(reason.is_some())), ..session },
     })
 }
 
@@ -374,7 +399,7 @@ fn language(policy: &Policy, request: &Request, service: &Service, number: &Phon
 }
 
 fn asked(sign_in: &SignIn, challenge: &Challenge, nonce: &str) -> Value {
-    let kind = if challenge.shadow { 's' } else { 'r' };
+    let kind = KINDS.chars().nth(challenge.shadow.into()).unwrap_or('r');
     let reference = format!("{kind}{}", sign_in.session.name);
     let state = match challenge.state {
         ChallengeState::Sent => "sent",

@@ -118,8 +118,8 @@ pub struct Caller {
     pub idempotency_key: Option<String>,
     /// The sign-in session that asks.
     pub session: Option<Mac>,
-    /// Whether it only looks like one: its guesses are counted under a number of its own, and never right.
-    pub shadow: bool,
+    /// How deep in shadow it is, if at all: its guesses are counted under a number of its own, and never right.
+    pub shadow: u8,
 }
 
 impl Caller {
@@ -444,7 +444,7 @@ impl Service {
         record: &mut Record,
     ) -> Result<ReferenceId, Error> {
         // A shadow is asked like anybody else, whatever its number.
-        if !caller.shadow {
+        if caller.shadow == 0 {
             self.admit(&request.to, record)?;
         }
         let reference = request.reference.resolve(&request.to);
@@ -452,8 +452,10 @@ impl Service {
         let now = moment.millis();
         guard.count_source("verify", caller, now).await?;
         let key = guard.keys.verification(&reference, &request.to);
-        let number_key =
-            if caller.shadow { guard.keys.shadow_number(&request.to) } else { guard.keys.number(&request.to) };
+        let number_key = match caller.shadow {
+            0 => guard.keys.number(&request.to),
+            depth => guard.keys.shadow_number(&request.to, depth),
+        };
         let guess = guard.keys.guess(&reference, &request.to, &request.otp);
         let winner = guard.winner(caller, &request.to)?;
 

@@ -177,10 +177,11 @@ impl Keys {
         ReferenceId::from_hash(self.tag("sign-in", &[kind, pool, client, name, number.expose()]).as_ref())
     }
 
-    /// The name of a number that stands for nobody's, so that it shares no window with whoever has the number.
+    /// The name of a number that stands for nobody's, so that it shares no window with whoever has the number: at each
+    /// depth of shadow another.
     #[must_use]
-    pub fn shadow_number(&self, number: &PhoneNumber) -> Key {
-        self.key("N", &["shadow", number.expose()])
+    pub fn shadow_number(&self, number: &PhoneNumber, depth: u8) -> Key {
+        self.key("N", &["shadow", &depth.to_string(), number.expose()])
     }
 
     /// What only the sign-in session with this name can show.

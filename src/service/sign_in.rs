@@ -29,8 +29,9 @@ pub struct SignIn {
 pub struct Session {
     /// A name that nobody else knows.
     pub name: String,
-    /// Whether it only looks like one: it gets no text, asks the provider nothing, and never succeeds.
-    pub shadow: bool,
+    /// How deep in shadow it is. From 1 on it only looks like one: it gets no text, asks the provider nothing, and never
+    /// succeeds.
+    pub shadow: u8,
 }
 
 /// What the person is asked for.
@@ -38,8 +39,8 @@ pub struct Session {
 pub struct Challenge {
     /// How it came to this.
     pub state: ChallengeState,
-    /// Whether it only looks like one from now on.
-    pub shadow: bool,
+    /// How deep in shadow the session is from now on.
+    pub shadow: u8,
     /// Guesses that the session has left.
     pub left: u8,
     /// Digits of the code.
@@ -62,6 +63,9 @@ pub enum ChallengeState {
     /// It no longer is.
     Ended,
 }
+
+/// How often a sign-in can fall deeper into shadow.
+const FALLS: u8 = 3;
 
 /// Where a sign-in's code is kept.
 struct Place {
@@ -87,8 +91,8 @@ impl Service {
         record: &mut Record,
     ) -> Result<Challenge, Error> {
         let guard = self.guard.as_ref().ok_or_else(no_ledger)?;
-        if sign_in.session.shadow {
-            return self.begin_shadow(guard, sign_in, moment.millis()).await;
+        if sign_in.session.shadow > 0 {
+            return self.begin_in_shadow(guard, sign_in, 1 + FALLS, moment, record).await;
         }
         if let Some(adopted) = self.look(guard, sign_in, ChallengeState::Adopted, moment.millis()).await? {
             return Ok(adopted);
@@ -108,7 +112,10 @@ impl Service {
         if let Some(open) = self.look(guard, sign_in, state, moment.millis()).await? {
             return Ok(open);
         }
-        self.begin_shadow(guard, sign_in, moment.millis()).await
+        // Who never got a code begins in shadow as who is not there does, and falls as often from there.
+        let before = guard.store.verification(&place(guard, sign_in).verification).await?;
+        let deepest = if before.is_some_and(|code| code.state != State::Failed) { FALLS } else { 1 + FALLS };
+        self.begin_in_shadow(guard, sign_in, deepest, moment, record).await
     }
 
     /// What a sign-in comes to after an answer that was not right: nothing is sent here.
@@ -150,7 +157,7 @@ impl Service {
             return Ok(());
         }
         let caller = Caller { idempotency_key: Some(format!("resend {nonce}")), ..cognito(sign_in) };
-        if sign_in.session.shadow {
+        if sign_in.session.shadow > 0 {
             return self.resend_shadow(guard, sign_in, &caller, moment.millis(), record).await;
         }
         self.send(&self.sign_in_request(guard, sign_in), &caller, moment, record).await.map(drop)
@@ -239,23 +246,59 @@ impl Service {
         }))
     }
 
-    /// The ledger's part of a sign-in without its texts. Windows are kept and refuse nothing: the person has been told of
-    /// no number that they could be about.
-    async fn begin_shadow(&self, guard: &Guard, sign_in: &SignIn, now: Millis) -> Result<Challenge, Error> {
-        let shadow = SignIn {
-            user: sign_in.user.clone(),
-            number: sign_in.number.clone(),
-            language: sign_in.language,
-            session: Session { name: sign_in.session.name.clone(), shadow: true },
-        };
-        if let Some(adopted) = self.look(guard, &shadow, ChallengeState::Adopted, now).await? {
-            return Ok(adopted);
+    /// The ledger's part of a sign-in without its texts.
+    ///
+    /// A user whose windows hold falls into shadow, where they do not; so does who is in shadow, into a deeper one, or the
+    /// times shown would tell them apart. The deepest refuses nothing.
+    async fn begin_in_shadow(
+        &self,
+        guard: &Guard,
+        sign_in: &SignIn,
+        deepest: u8,
+        moment: Moment,
+        record: &mut Record,
+    ) -> Result<Challenge, Error> {
+        let now = moment.millis();
+        let channel = self.limits().usual_channel();
+        let mut sends = None;
+        let mut depth = sign_in.session.shadow.max(1);
+        loop {
+            let shadow = SignIn {
+                user: sign_in.user.clone(),
+                number: sign_in.number.clone(),
+                language: sign_in.language,
+                session: Session { name: sign_in.session.name.clone(), shadow: depth },
+            };
+            if let Some(adopted) = self.look(guard, &shadow, ChallengeState::Adopted, now).await? {
+                return Ok(adopted);
+            }
+            let is_open = match sends {
+                Some(known) => known,
+                None => *sends.insert(guard.sends_at_all(&sign_in.number, channel, now, record).await?),
+            };
+            if is_open || depth == deepest {
+                let number = place(guard, &shadow).number;
+                match guard.store.reserve_send(&number, guard.send_limits(), now).await? {
+                    Reservation::Refused(_) if depth < deepest => {}
+                    Reservation::Reserved(number) | Reservation::Refused(number) => {
+                        return self.open_shadow(guard, &shadow, &number, now).await;
+                    }
+                }
+            }
+            depth += 1;
         }
-        let place = place(guard, &shadow);
+    }
+
+    /// Writes down the code that a sign-in in shadow would have been sent.
+    async fn open_shadow(
+        &self,
+        guard: &Guard,
+        shadow: &SignIn,
+        number: &Number,
+        now: Millis,
+    ) -> Result<Challenge, Error> {
+        let place = place(guard, shadow);
         let seen = guard.store.verification(&place.verification).await?;
-        let number = match guard.store.reserve_send(&place.number, guard.send_limits(), now).await? {
-            Reservation::Reserved(number) | Reservation::Refused(number) => number,
-        };
         let defaults = &self.rules.defaults;
         let opening = Opening {
             state: State::Sent,
@@ -271,14 +314,14 @@ impl Service {
             forget: &[],
         };
         guard.store.open(&place.verification, seen.map(|seen| seen.generation), &opening).await?;
-        let open = self.look(guard, &shadow, ChallengeState::Sent, now).await?;
+        let open = self.look(guard, shadow, ChallengeState::Sent, now).await?;
         Ok(open.unwrap_or_else(|| Challenge {
             state: ChallengeState::Sent,
-            shadow: true,
+            shadow: shadow.session.shadow,
             left: defaults.allowed_attempts,
             code_length: defaults.code_length,
             expires: opening.expires,
-            resend: guard.next_send(&number, 1, opening.expires).max(now),
+            resend: guard.next_send(number, 1, opening.expires).max(now),
         }))
     }
 
@@ -338,10 +381,13 @@ fn challenge(
 fn place(guard: &Guard, sign_in: &SignIn) -> Place {
     let [pool, client, name] = sign_in.user.each_ref().map(String::as_str);
     let keys = &guard.keys;
-    let (reference, number) = if sign_in.session.shadow {
-        (keys.sign_in(&["shadow", pool, client, name], &sign_in.number), keys.shadow_number(&sign_in.number))
-    } else {
-        (keys.sign_in(&["", pool, client, name], &sign_in.number), keys.number(&sign_in.number))
+    let (reference, number) = match sign_in.session.shadow {
+        0 => (keys.sign_in(&["", pool, client, name], &sign_in.number), keys.number(&sign_in.number)),
+        depth => {
+            let shadow = format!("shadow {depth}");
+            let reference = keys.sign_in(&[&shadow, pool, client, name], &sign_in.number);
+            (reference, keys.shadow_number(&sign_in.number, depth))
+        }
     };
     let verification = keys.verification(&reference, &sign_in.number);
     Place { reference, verification, number, owner: keys.session(&sign_in.session.name) }

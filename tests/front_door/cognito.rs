@@ -825,6 +825,27 @@ async fn a_sign_up_is_confirmed_by_a_verification_of_that_very_number() {
 }
 
 #[tokio::test]
+async fn a_sign_up_that_failed_for_another_reason_can_be_tried_again_with_its_proof() {
+    let world = world(&[("COGNITO_PRE_SIGN_UP", "on"), ("REFERENCE_ID", "random")]).await;
+    let sent = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
+    let reference = &sent.body["referenceId"];
+    let body = json!({ "destinationNumber": NUMBER, "otp": world.newest_code(), "referenceId": reference });
+    assert_eq!(world.post("/otp/verify", &body).await.status, 200);
+    // A pool whose user names are numbers makes up another name for each try.
+    for (name, is_confirmed) in [
+        ("7c9e6679-7425-40de-944b-e07fc1f90ae7", true),
+        ("11111111-2222-3333-4444-555555555555", true),
+        ("a-name-of-the-users-own", false),
+    ] {
+        let mut event = file("cognito.pre-sign-up");
+        event["userName"] = json!(name);
+        event["request"]["userAttributes"]["phone_number"] = json!(NUMBER);
+        event["request"]["validationData"]["referenceId"] = reference.clone();
+        assert_eq!(world.raw(&event.to_string()).await.is_ok(), is_confirmed, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_verification_is_good_for_a_sign_up_for_ten_minutes() {
     let world = world(&[("COGNITO_PRE_SIGN_UP", "on"), ("REFERENCE_ID", "random")]).await;
     let sent = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;

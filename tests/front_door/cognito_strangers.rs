@@ -264,6 +264,34 @@ async fn a_pause_or_a_spent_budget_in_the_middle_looks_alike_with_and_without_a_
 }
 
 #[tokio::test]
+async fn beginning_again_and_again_looks_alike_with_and_without_a_phone() {
+    let world = prepared().await;
+    // All attempts are spent in ten seconds, and the windows hold.
+    let until_the_end = [
+        Define,
+        Create,
+        Verify("00000000"),
+        Verify("00000001"),
+        Verify("00000002"),
+        Verify("00000003"),
+        Verify("00000004"),
+        Define,
+    ];
+    for wait in [0, 11, 1, 12, 11, 1, 60, 1, 600, 1] {
+        world.advance(Duration::from_secs(wait));
+        let mut sign_ins = begun();
+        compare(&world, &mut sign_ins, &until_the_end).await;
+    }
+    // And with an attempt left here and there.
+    for wait in [90, 1, 40, 1, 1, 700] {
+        world.advance(Duration::from_secs(wait));
+        let mut sign_ins = begun();
+        compare(&world, &mut sign_ins, &[Define, Create, Verify("00000005"), Define, Create, Verify("resend"), Define, Create])
+            .await;
+    }
+}
+
+#[tokio::test]
 async fn an_expired_code_looks_alike_with_and_without_a_phone() {
     let world = prepared().await;
     let mut sign_ins = begun();
