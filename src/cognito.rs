@@ -351,7 +351,7 @@ fn noted<T>(outcome: Result<T, Error>, record: &mut Record) -> Option<T> {
 }
 
 /// The first letter of a reference in metadata: of a user's session, or of one in shadow, by how deep.
-const KINDS: &str = "rstuv";
+const KINDS: &str = "rstuvw";
 
 /// The session of a reference in metadata or private parameters: its first letter says of which kind it is.
 fn session_of(reference: &str) -> Option<Session> {

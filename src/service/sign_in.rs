@@ -3,7 +3,9 @@
 use super::guard::{Guard, IdempotencyClaim};
 use super::{Caller, MOST_SENDS, Moment, Reference, SHADOW, SendRequest, Service, VerifyRequest, minutes, no_ledger};
 use crate::error::Error;
-use crate::ledger::{Again, Key, Mac, Millis, Number, Opening, Reservation, Settled, State, Verification};
+use crate::ledger::{
+    Again, Key, Mac, Millis, Number, Opening, REMEMBERED_SENDS, Reservation, Settled, State, Unavailable, Verification,
+};
 use crate::otp::Otp;
 use crate::phone::PhoneNumber;
 use crate::policy::AllowedCountries;
@@ -92,7 +94,7 @@ impl Service {
     ) -> Result<Challenge, Error> {
         let guard = self.guard.as_ref().ok_or_else(no_ledger)?;
         if sign_in.session.shadow > 0 {
-            return self.begin_in_shadow(guard, sign_in, 1 + FALLS, moment, record).await;
+            return self.begin_in_shadow(guard, sign_in, moment, record).await;
         }
         if let Some(adopted) = self.look(guard, sign_in, ChallengeState::Adopted, moment.millis()).await? {
             return Ok(adopted);
@@ -112,10 +114,7 @@ impl Service {
         if let Some(open) = self.look(guard, sign_in, state, moment.millis()).await? {
             return Ok(open);
         }
-        // Who never got a code begins in shadow as who is not there does, and falls as often from there.
-        let before = guard.store.verification(&place(guard, sign_in).verification).await?;
-        let deepest = if before.is_some_and(|code| code.state != State::Failed) { FALLS } else { 1 + FALLS };
-        self.begin_in_shadow(guard, sign_in, deepest, moment, record).await
+        self.begin_in_shadow(guard, sign_in, moment, record).await
     }
 
     /// What a sign-in comes to after an answer that was not right: nothing is sent here.
@@ -231,8 +230,7 @@ impl Service {
         now: Millis,
     ) -> Result<Option<Challenge>, Error> {
         let place = place(guard, sign_in);
-        let (seen, number) =
-            join(guard.store.verification(&place.verification), guard.store.number(&place.number)).await;
+        let (seen, number) = join(guard.store.verification(&place.verification), number_of(guard, sign_in)).await;
         let (seen, number) = (seen?, number?);
         Ok(seen.filter(|seen| seen.is_open(now)).map(|open| {
             let own = open.owner.as_ref() == Some(&place.owner);
@@ -254,29 +252,41 @@ impl Service {
         &self,
         guard: &Guard,
         sign_in: &SignIn,
-        deepest: u8,
         moment: Moment,
         record: &mut Record,
     ) -> Result<Challenge, Error> {
         let now = moment.millis();
         let channel = self.limits().usual_channel();
-        let mut sends = None;
-        let mut depth = sign_in.session.shadow.max(1);
+        let at = |depth| SignIn {
+            user: sign_in.user.clone(),
+            number: sign_in.number.clone(),
+            language: sign_in.language,
+            session: Session { name: sign_in.session.name.clone(), shadow: depth },
+        };
+        // In the first one it goes as it would for a user with this number.
+        let first = at(1);
+        if let Some(adopted) = self.look(guard, &first, ChallengeState::Adopted, now).await? {
+            return Ok(adopted);
+        }
+        let sends = guard.sends_at_all(&sign_in.number, channel, now, record).await?;
+        if sends && guard.send_limits().wait(&number_of(guard, &first).await?, now).is_none() {
+            let number = place(guard, &first).number;
+            if let Reservation::Reserved(number) = guard.store.reserve_send(&number, guard.send_limits(), now).await? {
+                return self.open_shadow(guard, &first, &number, now).await;
+            }
+        }
+        // Who never got so far has one more to fall into, or would come to the deepest one sooner than others.
+        let users = guard.store.verification(&place(guard, sign_in).verification).await?;
+        let firsts = guard.store.verification(&place(guard, &first).verification).await?;
+        let never = ![users, firsts].iter().flatten().any(|code| code.state != State::Failed);
+        let deepest = 1 + FALLS + u8::from(never);
+        let mut depth = 2;
         loop {
-            let shadow = SignIn {
-                user: sign_in.user.clone(),
-                number: sign_in.number.clone(),
-                language: sign_in.language,
-                session: Session { name: sign_in.session.name.clone(), shadow: depth },
-            };
+            let shadow = at(depth);
             if let Some(adopted) = self.look(guard, &shadow, ChallengeState::Adopted, now).await? {
                 return Ok(adopted);
             }
-            let is_open = match sends {
-                Some(known) => known,
-                None => *sends.insert(guard.sends_at_all(&sign_in.number, channel, now, record).await?),
-            };
-            if is_open || depth == deepest {
+            if sends || depth == deepest {
                 let number = place(guard, &shadow).number;
                 match guard.store.reserve_send(&number, guard.send_limits(), now).await? {
                     Reservation::Refused(_) if depth < deepest => {}
@@ -341,6 +351,8 @@ impl Service {
         let IdempotencyClaim::Mine(claimed) = claim else { return Ok(()) };
         let refused = open.sends >= MOST_SENDS
             || !guard.sends_at_all(&sign_in.number, self.limits().usual_channel(), now, record).await?
+            || sign_in.session.shadow == 1
+                && guard.send_limits().wait(&number_of(guard, sign_in).await?, now).is_some()
             || matches!(
                 guard.store.reserve_send(&place.number, guard.send_limits(), now).await?,
                 Reservation::Refused(_)
@@ -357,6 +369,25 @@ impl Service {
         }
         Ok(guard.store.finish_key(&claimed, None).await?)
     }
+}
+
+/// What is known of the number of a sign-in. In the first shadow, texts that its number got over HTTP count as they would for
+/// a user who has it: they would show in the times of the one and not of the other.
+async fn number_of(guard: &Guard, sign_in: &SignIn) -> Result<Number, Unavailable> {
+    let own = place(guard, sign_in).number;
+    if sign_in.session.shadow != 1 {
+        return guard.store.number(&own).await;
+    }
+    let (own, real) = join(guard.store.number(&own), guard.store.number(&guard.keys.number(&sign_in.number))).await;
+    let (own, real) = (own?, real?);
+    let mut sends = [own.sends, real.sends].concat();
+    sends.sort_unstable_by_key(|at| std::cmp::Reverse(*at));
+    sends.truncate(REMEMBERED_SENDS);
+    Ok(Number {
+        sends,
+        failures: own.failures.saturating_add(real.failures),
+        last_failure: own.last_failure.max(real.last_failure),
+    })
 }
 
 fn challenge(

@@ -292,6 +292,41 @@ async fn beginning_again_and_again_looks_alike_with_and_without_a_phone() {
 }
 
 #[tokio::test]
+async fn texts_over_http_show_in_the_times_of_everybody_who_gives_that_number() {
+    let world = World::counted(&[("COGNITO_FLOOR_MS", "200"), ("PREFIX_LIMITS", "none")]).await;
+    let numbers = [REAL, "+14255550147", "+14255550148"];
+    let everybody = || -> Vec<(&'static str, SignIn)> {
+        let unverified = User::with_number(numbers[2]).but("phone_number_verified", json!("false"));
+        [("real", User::with_number(REAL)), ("unknown", User::unknown(numbers[1])), ("unverified", unverified)]
+            .map(|(who, user)| (who, SignIn::new(&user)))
+            .into()
+    };
+    let text_to_all = async |world: &World| {
+        for number in numbers {
+            let answer = world.post("/otp/send", &json!({ "destinationNumber": number })).await;
+            assert_eq!(answer.status, 202, "{answer:?}");
+        }
+    };
+    let resend_in = |sign_ins: &[(&str, SignIn)]| {
+        let now = world.simulator.now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        seconds(&sign_ins[0].1.shown["resendAt"]).saturating_sub(now)
+    };
+    let mut sign_ins = everybody();
+    compare(&world, &mut sign_ins, &[Define, Create, Wait(31)]).await;
+    assert_eq!(resend_in(&sign_ins), 0);
+    text_to_all(&world).await;
+    compare(&world, &mut sign_ins, &[Verify("resend"), Define, Create]).await;
+    assert!(resend_in(&sign_ins) > 20, "the control: that text is in the times");
+    compare(&world, &mut sign_ins, &[Wait(60), Verify("resend"), Define, Create]).await;
+    // And before a sign-in begins: then it is nobody's, for all of them.
+    world.advance(Duration::from_mins(20));
+    text_to_all(&world).await;
+    compare(&world, &mut everybody(), &[Wait(1), Define, Create, Verify("000000"), Define, Create, Verify("resend"), Define, Create])
+        .await;
+    compare(&world, &mut everybody(), &[Wait(120), Define, Create, Verify("000000"), Define, Create]).await;
+}
+
+#[tokio::test]
 async fn an_expired_code_looks_alike_with_and_without_a_phone() {
     let world = prepared().await;
     let mut sign_ins = begun();
