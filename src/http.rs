@@ -354,6 +354,7 @@ fn read_send(service: &Service, body: &[u8], caller: &mut Caller) -> Result<Send
             .unwrap_or(defaults.allowed_attempts),
         reference: reference_id(&mut members)?,
         owner: None,
+        unless_open: false,
     };
     if let Some(address) = members.string("clientIp")? {
         let address = address

@@ -39,6 +39,9 @@ pub const KEY_KEPT: Duration = Duration::from_hours(24);
 /// How long what is left of a number without failures is kept. Longer than any window of `SEND_LIMITS`.
 pub const NUMBER_KEPT: Duration = Duration::from_hours(90 * 24);
 
+/// How long failures are kept that are nobody's: anybody can make them, under as many names as they like.
+pub const SHADOW_KEPT: Duration = Duration::from_hours(365 * 24);
+
 /// How long a verification is kept after its end.
 pub const VERIFICATION_KEPT: Duration = Duration::from_hours(24);
 
@@ -112,8 +115,9 @@ pub trait Ledger: Send + Sync {
     /// Takes a place for one send in the windows of `limits`, if there is one in every window and no lock holds.
     async fn reserve_send(&self, key: &Key, limits: &SendLimits, now: Millis) -> Result<Reservation, Unavailable>;
 
-    /// Counts a guess about a number as failed, before anybody is asked. Not above [`LOCKED`].
-    async fn charge_number(&self, key: &Key, now: Millis) -> Result<NumberCharge, Unavailable>;
+    /// Counts a guess about a number as failed, before anybody is asked. Not above [`LOCKED`]. The failures of a number
+    /// that is nobody's may be forgotten at `forget`; of others never.
+    async fn charge_number(&self, key: &Key, forget: Option<Millis>, now: Millis) -> Result<NumberCharge, Unavailable>;
 
     /// Forgets the failures up to and with the charge of a guess that turned out right, unless something has cleared
     /// them since. Failures that came after the charge stay.
@@ -139,13 +143,14 @@ pub trait Ledger: Send + Sync {
     /// Pays an attempt for a guess.
     ///
     /// Refused unless the verification is open, and where the guess is the last one over again; but one that nobody
-    /// could answer, or that was asked more than [`ASKING`] ago and never answered, is taken over, once. A guess of a
-    /// sign-in `session` pays the last attempt only where the session is the verification's owner.
+    /// could answer, or that was asked more than [`ASKING`] ago and never answered, is taken over, once. The answer to a
+    /// sign-in's `question` pays the last attempt only where the session is the verification's owner, and takes over
+    /// none to the same question: that was delivered twice, and costs once.
     async fn spend_attempt(
         &self,
         key: &Key,
         guess: &Mac,
-        session: Option<&Mac>,
+        question: Option<&Question>,
         now: Millis,
     ) -> Result<Attempt, Unavailable>;
 
@@ -158,7 +163,7 @@ pub trait Ledger: Send + Sync {
     /// Ends a verification that is open.
     async fn cancel(&self, key: &Key, now: Millis) -> Result<Step, Unavailable>;
 
-    /// Claims a verified one that nobody has claimed, within [`CLAIMABLE`].
+    /// Claims a verified one that nobody has claimed, within [`CLAIMABLE`]. Not one that a sign-in began.
     async fn claim(&self, key: &Key, claimant: &Mac, now: Millis) -> Result<Step, Unavailable>;
 }
 
@@ -334,6 +339,17 @@ pub struct Guess {
     pub said: Said,
     /// When it was paid for.
     pub at: Millis,
+    /// The sign-in's question that it was an answer to.
+    pub question: Option<Mac>,
+}
+
+/// A question to a sign-in session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// Which session it is.
+    pub session: Mac,
+    /// Which of its questions.
+    pub nonce: Mac,
 }
 
 /// What the provider said to a guess.

@@ -11,7 +11,8 @@ pub use sign_in::{Challenge, ChallengeState, Session, SignIn};
 use crate::error::{Code, Error};
 use crate::language;
 use crate::ledger::{
-    Attempt, Mac, Millis, NumberCharge, Opening, Phase, Said, Settled, State, Step, Success, Verification,
+    Attempt, Mac, Millis, NumberCharge, Opening, Phase, Question, SHADOW_KEPT, Said, Settled, State, Step, Success,
+    Verification,
 };
 use crate::otp::{CodeShape, Otp};
 use crate::phone::{Country, PhoneNumber};
@@ -156,6 +157,8 @@ pub struct SendRequest {
     pub reference: Option<ReferenceId>,
     /// The sign-in session that it is for.
     pub owner: Option<Mac>,
+    /// Whether a code that is open is let be: a sign-in that begins takes it up.
+    pub unless_open: bool,
 }
 
 /// A code is on its way.
@@ -452,15 +455,16 @@ impl Service {
         let now = moment.millis();
         guard.count_source("verify", caller, now).await?;
         let key = guard.keys.verification(&reference, &request.to);
-        let number_key = match caller.shadow {
-            0 => guard.keys.number(&request.to),
-            depth => guard.keys.shadow_number(&request.to, depth),
+        let (number_key, forget) = match caller.shadow {
+            0 => (guard.keys.number(&request.to), None),
+            depth => (guard.keys.shadow_number(&request.to, depth), Some(now.plus(SHADOW_KEPT))),
         };
         let guess = guard.keys.guess(&reference, &request.to, &request.otp);
         let winner = guard.winner(caller, &request.to)?;
 
         // Paid for before it is asked: a hundred guesses at once still cost a hundred attempts.
-        let attempt = guard.store.spend_attempt(&key, &guess, caller.session.as_ref(), now).await?;
+        let question = caller.session.clone().map(|session| Question { session, nonce: winner.clone() });
+        let attempt = guard.store.spend_attempt(&key, &guess, question.as_ref(), now).await?;
         let (paid, was) = match attempt {
             Attempt::Paid(verification) => (verification, None),
             Attempt::Refused(seen) => {
@@ -483,7 +487,7 @@ impl Service {
         };
         // Counted for the number, too, and as failed: whoever asks for new codes, under whatever names, gets no more
         // guesses, and a guess that is never answered was one all the same. Nothing reaches the provider without this.
-        let charge = match guard.store.charge_number(&number_key, now).await? {
+        let charge = match guard.store.charge_number(&number_key, forget, now).await? {
             NumberCharge::Charged(charge) => charge,
             NumberCharge::Locked => return Err(guard::locked()),
         };

@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use otp_lambda::{
     ledger::{
         ASKING, Again, Attempt, CLAIMABLE, Charge, Guess, HeldKey, KEY_KEPT, Key, KeyClaim, KeyOutcome, LOCKED, Ledger,
-        Mac, Millis, NUMBER_KEPT, Number, NumberCharge, Opening, REMEMBERED_SENDS, Reservation, Said, Settled, State,
-        Step, Success, Switches, USED, Unavailable, UsedCode, VERIFICATION_KEPT, Verification,
+        Mac, Millis, NUMBER_KEPT, Number, NumberCharge, Opening, Question, REMEMBERED_SENDS, Reservation, Said,
+        Settled, State, Step, Success, Switches, USED, Unavailable, UsedCode, VERIFICATION_KEPT, Verification,
     },
     policy::{GUESS_STOPS, SendLimits, Spending},
 };
@@ -223,7 +223,7 @@ impl Ledger for MemoryLedger {
         Ok(Reservation::Reserved(known.number.clone()))
     }
 
-    async fn charge_number(&self, key: &Key, now: Millis) -> Result<NumberCharge, Unavailable> {
+    async fn charge_number(&self, key: &Key, forget: Option<Millis>, now: Millis) -> Result<NumberCharge, Unavailable> {
         let mut items = self.items();
         let known = items.numbers.entry(key.clone()).or_default();
         if known.number.failures >= LOCKED {
@@ -231,7 +231,7 @@ impl Ledger for MemoryLedger {
         }
         known.number.failures += 1;
         known.number.last_failure = now;
-        known.expires = None;
+        known.expires = forget;
         Ok(NumberCharge::Charged(Charge { failures: known.number.failures, epoch: known.epoch }))
     }
 
@@ -329,19 +329,20 @@ impl Ledger for MemoryLedger {
         &self,
         key: &Key,
         guess: &Mac,
-        session: Option<&Mac>,
+        question: Option<&Question>,
         now: Millis,
     ) -> Result<Attempt, Unavailable> {
         let mut items = self.items();
         let may_be_asked = |stored: &Verification| {
             stored.is_open(now)
-                && session.is_none_or(|session| stored.left > 1 || stored.owner.as_ref() == Some(session))
-                && stored.last_guess.as_ref().is_none_or(|last| gives_way(last, guess, now))
+                && question.is_none_or(|asked| stored.left > 1 || stored.owner.as_ref() == Some(&asked.session))
+                && stored.last_guess.as_ref().is_none_or(|last| gives_way(last, guess, question, now))
         };
         Ok(match items.verification_if(key, may_be_asked) {
             Ok(stored) => {
                 stored.left -= 1;
-                stored.last_guess = Some(Guess { mac: guess.clone(), said: Said::Asking, at: now });
+                let question = question.map(|asked| asked.nonce.clone());
+                stored.last_guess = Some(Guess { mac: guess.clone(), said: Said::Asking, at: now, question });
                 Attempt::Paid(stored.clone())
             }
             Err(stored) => Attempt::Refused(stored.cloned()),
@@ -387,6 +388,7 @@ impl Ledger for MemoryLedger {
         let mut items = self.items();
         let claimable = |stored: &Verification| {
             stored.state == State::Verified
+                && stored.owner.is_none()
                 && stored.claimed.is_none()
                 && stored.success.as_ref().is_some_and(|success| success.at > now.minus(CLAIMABLE))
         };
@@ -440,13 +442,14 @@ fn has_place(number: &Number, limits: &SendLimits, now: Millis) -> bool {
 }
 
 /// Whether the guess paid for last lets this one be paid for.
-fn gives_way(last: &Guess, guess: &Mac, now: Millis) -> bool {
-    last.mac != *guess
-        || match last.said {
-            Said::Invalid => false,
-            Said::Unclear => true,
-            Said::Asking => last.at <= now.minus(ASKING),
-        }
+fn gives_way(last: &Guess, guess: &Mac, question: Option<&Question>, now: Millis) -> bool {
+    let is_over = match last.said {
+        Said::Invalid => false,
+        Said::Unclear => true,
+        Said::Asking => last.at <= now.minus(ASKING),
+    };
+    let is_delivered_twice = question.is_some_and(|asked| last.question.as_ref() == Some(&asked.nonce));
+    last.mac != *guess || is_over && !is_delivered_twice
 }
 
 #[cfg(test)]
@@ -515,10 +518,12 @@ mod tests {
         lives_until(&ledger, NOW.plus(NUMBER_KEPT), count);
 
         ledger.reserve_send(&key, &limits, NOW).await.unwrap();
-        let NumberCharge::Charged(first) = ledger.charge_number(&key, NOW).await.unwrap() else { panic!("locked") };
+        let NumberCharge::Charged(first) = ledger.charge_number(&key, None, NOW).await.unwrap() else {
+            panic!("locked")
+        };
         let later = NOW.plus(Duration::from_mins(1));
         ledger.reserve_send(&key, &limits, later).await.unwrap();
-        ledger.charge_number(&key, later).await.unwrap();
+        ledger.charge_number(&key, None, later).await.unwrap();
         ledger.sweep(never);
         assert_eq!(count(&ledger), 1, "a send does not bring the time to live back");
 
@@ -529,7 +534,9 @@ mod tests {
         ledger.unlock(&key, later).await.unwrap();
         lives_until(&ledger, later.plus(NUMBER_KEPT), count);
 
-        let NumberCharge::Charged(only) = ledger.charge_number(&key, NOW).await.unwrap() else { panic!("locked") };
+        let NumberCharge::Charged(only) = ledger.charge_number(&key, None, NOW).await.unwrap() else {
+            panic!("locked")
+        };
         ledger.clear_failures(&key, only, later).await.unwrap();
         lives_until(&ledger, later.plus(NUMBER_KEPT), count);
     }

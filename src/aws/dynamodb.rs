@@ -12,8 +12,8 @@
 use super::{Account, CONNECT, SharedHttpClient, cause};
 use crate::ledger::{
     ASKING, Again, Attempt, CLAIMABLE, Charge, Guess, HeldKey, KEY_KEPT, Key, KeyClaim, KeyOutcome, LOCKED, Ledger,
-    Mac, Millis, NUMBER_KEPT, Number, NumberCharge, Opening, REMEMBERED_SENDS, Reservation, Said, Settled, State, Step,
-    Success, Switches, USED, Unavailable, UsedCode, VERIFICATION_KEPT, Verification,
+    Mac, Millis, NUMBER_KEPT, Number, NumberCharge, Opening, Question, REMEMBERED_SENDS, Reservation, Said, Settled,
+    State, Step, Success, Switches, USED, Unavailable, UsedCode, VERIFICATION_KEPT, Verification,
 };
 use crate::policy::{GUESS_STOPS, SendLimits, Spending};
 use async_trait::async_trait;
@@ -229,10 +229,12 @@ impl Ledger for DynamoDb {
         }
     }
 
-    async fn charge_number(&self, key: &Key, now: Millis) -> Result<NumberCharge, Unavailable> {
+    async fn charge_number(&self, key: &Key, forget: Option<Millis>, now: Millis) -> Result<NumberCharge, Unavailable> {
+        let ttl = if forget.is_some() { ", #ttl = :ttl" } else { " REMOVE #ttl" };
         let written = self
-            .update(key, "SET #f = if_not_exists(#f, :zero) + :one, #lf = :now REMOVE #ttl")
+            .update(key, format!("SET #f = if_not_exists(#f, :zero) + :one, #lf = :now{ttl}"))
             .when("attribute_not_exists(#f) OR #f < :locked")
+            .number(":ttl", forget.unwrap_or_default().seconds())
             .number(":now", now.0)
             .number(":locked", LOCKED.into())
             .run()
@@ -289,7 +291,7 @@ impl Ledger for DynamoDb {
             format!(
                 "SET #gen = :next, #st = :state, #exp = :exp, #first = :first, #left = :left, #sends = :one, \
                  #prov = :prov, #ch = :ch, #len = :len, #lang = :lang, #brand = :brand, #ttl = :ttl{own} \
-                 REMOVE #mid, #lr, #lo, #la, #vk, #vc, #va, #claimed{not_own}{forget}"
+                 REMOVE #mid, #lr, #lo, #la, #lq, #vk, #vc, #va, #claimed{not_own}{forget}"
             ),
         );
         let update = match seen {
@@ -319,7 +321,7 @@ impl Ledger for DynamoDb {
             .update(
                 key,
                 "SET #gen = :next, #st = :reserved, #exp = :exp, #sends = #sends + :one, \
-                 #prov = :prov, #ch = :ch, #lang = :lang, #ttl = :ttl REMOVE #lr, #lo, #la",
+                 #prov = :prov, #ch = :ch, #lang = :lang, #ttl = :ttl REMOVE #lr, #lo, #la, #lq",
             )
             .when(format!("#gen = :seen AND {OPEN} AND #left > :zero"))
             .number(":seen", seen)
@@ -354,19 +356,24 @@ impl Ledger for DynamoDb {
         &self,
         key: &Key,
         guess: &Mac,
-        session: Option<&Mac>,
+        question: Option<&Question>,
         now: Millis,
     ) -> Result<Attempt, Unavailable> {
-        let last = if session.is_some() { " AND (#left > :one OR #own = :session)" } else { "" };
-        // `<>` also holds where there is no last guess.
+        let over = "#lo = :unclear OR (#lo = :asking AND #la <= :now_less_asking)";
+        // No parentheses that are not needed: DynamoDB refuses them.
+        let (own, over, nonce) = match question {
+            Some(_) => {
+                (" AND (#left > :one OR #own = :session)", format!("(#lq <> :nonce AND ({over}))"), ", #lq = :nonce")
+            }
+            None => ("", over.to_owned(), " REMOVE #lq"),
+        };
+        // `<>` also holds where there is none.
         let written = self
-            .update(key, "SET #left = #left - :one, #lr = :guess, #lo = :asking, #la = :now")
-            .when(format!(
-                "{OPEN} AND #exp > :now AND #left > :zero{last} AND \
-                 (#lr <> :guess OR #lo = :unclear OR (#lo = :asking AND #la <= :now_less_asking))"
-            ))
+            .update(key, format!("SET #left = #left - :one, #lr = :guess, #lo = :asking, #la = :now{nonce}"))
+            .when(format!("{OPEN} AND #exp > :now AND #left > :zero{own} AND (#lr <> :guess OR {over})"))
             .text(":guess", guess.as_str())
-            .text(":session", session.map(Mac::as_str).unwrap_or_default())
+            .text(":session", question.map(|question| question.session.as_str()).unwrap_or_default())
+            .text(":nonce", question.map(|question| question.nonce.as_str()).unwrap_or_default())
             .number(":now", now.0)
             .number(":now_less_asking", now.minus(ASKING).0)
             .run()
@@ -418,7 +425,10 @@ impl Ledger for DynamoDb {
 
     async fn claim(&self, key: &Key, claimant: &Mac, now: Millis) -> Result<Step, Unavailable> {
         self.update(key, "SET #claimed = :claimant")
-            .when("#st = :verified AND attribute_not_exists(#claimed) AND #va > :now_less_claimable")
+            .when(
+                "#st = :verified AND attribute_not_exists(#own) AND attribute_not_exists(#claimed) AND \
+                 #va > :now_less_claimable",
+            )
             .text(":claimant", claimant.as_str())
             .number(":now_less_claimable", now.minus(CLAIMABLE).0)
             .step()
@@ -648,6 +658,7 @@ impl Item {
                     _ => return Err(not_understood("lo")),
                 },
                 at: needed("la", self.time("la")?)?,
+                question: self.mac("lq")?,
             }),
         };
         let success = match self.mac("vk")? {

@@ -240,6 +240,9 @@ impl Guard {
         let (seen, number) = (seen?, number?);
         let plan = match seen {
             Some(open) if open.is_open(now) => {
+                if request.unless_open {
+                    return Err(in_progress("Another sign-in has just sent the code."));
+                }
                 if open.sends >= MOST_SENDS {
                     let detail = "The code was sent as often as it may be: use it, cancel it, or wait until it ends.";
                     return Err(Error::new(Code::ResendLimit, detail)
@@ -329,7 +332,10 @@ impl Guard {
         }
         let Some(country) = to.country() else { return Ok(true) };
         let mut tab = Tab::default();
-        let is_left = self.spend(country, channel, &mut tab, now).await;
+        let is_left = match self.count_prefix(to, &mut tab, now).await {
+            Ok(()) => self.spend(country, channel, &mut tab, now).await,
+            refused => refused,
+        };
         self.give_back(tab, record).await;
         match is_left {
             Ok(()) => Ok(true),
@@ -616,7 +622,8 @@ pub(super) fn why_not_consumed(seen: Option<&Verification>, success: &Success) -
 
 /// Why a verification cannot be claimed; `Ok` if this claimant has it already.
 pub(super) fn why_not_claimed(seen: Option<&Verification>, claimant: &Mac, now: Millis) -> Result<(), Error> {
-    let seen = seen.ok_or_else(not_found)?;
+    // A sign-in's code proves nothing outside it.
+    let seen = seen.filter(|seen| seen.owner.is_none()).ok_or_else(not_found)?;
     let in_time = seen.success.as_ref().is_some_and(|success| now.since(success.at) < CLAIMABLE);
     match seen.phase(now) {
         Phase::Verified if seen.claimed.as_ref() == Some(claimant) && in_time => Ok(()),

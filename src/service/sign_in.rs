@@ -99,7 +99,7 @@ impl Service {
         if let Some(adopted) = self.look(guard, sign_in, ChallengeState::Adopted, moment.millis()).await? {
             return Ok(adopted);
         }
-        let request = self.sign_in_request(guard, sign_in);
+        let request = SendRequest { unless_open: true, ..self.sign_in_request(guard, sign_in) };
         let reason = self.send(&request, &cognito(sign_in), moment, record).await.err();
         // What may have left is open as well; and what another delivery of this very trigger sent meanwhile.
         let state = match &reason {
@@ -191,7 +191,7 @@ impl Service {
     /// A number that stands for a user who has none: the user's name, if it is one, or one that is the same at every try.
     #[must_use]
     pub fn stand_in(&self, user: &[String; 3]) -> Option<PhoneNumber> {
-        let [pool, client, name] = user;
+        let [pool, _, name] = user;
         if let Ok(number) = PhoneNumber::parse(name) {
             return Some(number);
         }
@@ -199,8 +199,10 @@ impl Service {
             AllowedCountries::Only(countries) => countries.clone(),
             AllowedCountries::Any => vec!["US".parse().ok()?],
         };
-        let bytes = self.guard.as_ref()?.keys.bytes(&["stand-in", pool, client, name]);
-        countries.first().and_then(|country| PhoneNumber::stand_in(*country, bytes))
+        // The same whatever the client, as a user's is; and of any country, or one that shows another would be a user.
+        let bytes = self.guard.as_ref()?.keys.bytes(&["stand-in", pool, name]);
+        let (others, first) = countries.split_at(usize::from(bytes[15]) % countries.len().max(1));
+        first.iter().chain(others).find_map(|country| PhoneNumber::stand_in(*country, bytes))
     }
 
     fn sign_in_request(&self, guard: &Guard, sign_in: &SignIn) -> SendRequest {
@@ -217,6 +219,7 @@ impl Service {
             allowed_attempts: defaults.allowed_attempts,
             reference: Some(place.reference),
             owner: Some(place.owner),
+            unless_open: false,
         }
     }
 

@@ -433,9 +433,8 @@ async fn no_text_is_sent_that_does_not_sign_in() {
     // When the code has ended, there is a new one.
     world.advance(Duration::from_mins(10));
     let mut again = SignIn::begin(&world, &user()).await;
-    if world.texts_sent() > 1 {
-        assert_eq!(again.answer(&world, &world.newest_code()).await, Next::Tokens, "{again:?}");
-    }
+    assert_eq!(world.texts_sent(), 2);
+    assert_eq!(again.answer(&world, &world.newest_code()).await, Next::Tokens, "{again:?}");
 }
 
 #[tokio::test]
@@ -627,6 +626,45 @@ async fn an_answer_that_the_provider_never_gave_is_asked_again_with_the_next_rou
     sign_in.is("try_again", "2");
     world.advance(Duration::from_secs(6));
     assert_eq!(sign_in.answer(&world, &code).await, Next::Tokens);
+}
+
+#[tokio::test]
+async fn an_answer_that_the_provider_never_gave_costs_once_however_often_it_is_delivered() {
+    let mut world = world(&[("ALLOWED_ATTEMPTS", "5")]).await;
+    world.set_time_left(Duration::from_secs(5));
+    let mut sign_in = SignIn::begin(&world, &user()).await;
+    let code = world.newest_code();
+    world.simulator.fail_next(Operation::Verify, Failure::CloseBeforeReading);
+    let asked = world.guesses_asked();
+    for _ in 0..3 {
+        assert!(!sign_in.verify(&world, &code).await);
+        world.advance(Duration::from_secs(5));
+    }
+    assert_eq!(world.guesses_asked(), asked + 1);
+    sign_in.answered(false);
+    assert_eq!(sign_in.go_on(&world).await, Next::Asked);
+    sign_in.is("try_again", "4");
+    // The person gives it again, which is another guess.
+    assert_eq!(sign_in.answer(&world, &code).await, Next::Tokens);
+}
+
+#[tokio::test]
+async fn sign_ins_at_the_same_time_send_once_without_a_short_window_too() {
+    let world = world(&[("SEND_LIMITS", "3/10m")]).await;
+    for _ in 0..20 {
+        let before = world.texts_sent();
+        let user = user();
+        let (first, second, third) = tokio::join!(
+            SignIn::begin(&world, &user),
+            SignIn::begin(&world, &user),
+            SignIn::begin(&world, &user)
+        );
+        assert_eq!(world.texts_sent(), before + 1);
+        let mut states = [&first, &second, &third].map(|sign_in| sign_in.shown["state"].as_str().unwrap().to_owned());
+        states.sort();
+        assert_eq!(states, ["adopted", "adopted", "sent"]);
+        world.advance(Duration::from_hours(24));
+    }
 }
 
 #[tokio::test]
@@ -878,8 +916,16 @@ async fn a_code_of_a_sign_in_is_no_proof_for_a_sign_up() {
     let mut sign_in = SignIn::begin(&world, &user()).await;
     let sent = world.simulator.newest_to(NUMBER).unwrap();
     assert_eq!(sign_in.answer(&world, &sent.code).await, Next::Tokens);
-    // Nobody but the session has seen that reference; and the number is verified, so this is no door to anything.
+    // Nobody but the provider has seen that reference, and still.
     assert!(!world.log.text().contains(&sent.reference_id));
+    let mut event = file("cognito.pre-sign-up");
+    event["request"]["userAttributes"]["phone_number"] = json!(NUMBER);
+    event["request"]["validationData"]["referenceId"] = json!(sent.reference_id);
+    let refused = world.raw(&event.to_string()).await.unwrap_err();
+    assert_eq!(refused.kind, "SignUpRefused");
+    assert_eq!(world.last_line()["outcome"], "verification_not_found");
+    let claim = json!({ "destinationNumber": NUMBER, "referenceId": sent.reference_id, "claim": true });
+    assert_eq!(world.post("/otp/status", &claim).await.code(), "verification_not_found");
 }
 
 #[tokio::test]

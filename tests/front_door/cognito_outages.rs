@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use otp_lambda::aws;
 use otp_lambda::event::App;
 use otp_lambda::ledger::{
-    Again, Attempt, Charge, Key, KeyClaim, Keys, Ledger, Mac, Millis, Number, NumberCharge, Opening, Reservation, Said,
+    Again, Attempt, Charge, Key, KeyClaim, Keys, Ledger, Mac, Millis, Number, NumberCharge, Opening, Question, Reservation, Said,
     Settled, Step, Success, Switches, Unavailable, Verification,
 };
 use otp_lambda::policy::{SendLimits, Spending};
@@ -73,7 +73,7 @@ impl Ledger for Outage {
         self.step().await
     }
 
-    async fn charge_number(&self, _: &Key, _: Millis) -> Result<NumberCharge, Unavailable> {
+    async fn charge_number(&self, _: &Key, _: Option<Millis>, _: Millis) -> Result<NumberCharge, Unavailable> {
         self.step().await
     }
 
@@ -101,7 +101,7 @@ impl Ledger for Outage {
         self.step().await
     }
 
-    async fn spend_attempt(&self, _: &Key, _: &Mac, _: Option<&Mac>, _: Millis) -> Result<Attempt, Unavailable> {
+    async fn spend_attempt(&self, _: &Key, _: &Mac, _: Option<&Question>, _: Millis) -> Result<Attempt, Unavailable> {
         self.step().await
     }
 

@@ -1,13 +1,13 @@
 //! What nobody can tell apart by asking: a user with a phone, and a user without, or no user at all.
 
 use crate::cognito::seconds;
-use crate::pool::{SignIn, User, answer_correct, decision_of, is_challenge};
+use crate::pool::{Next, SignIn, User, answer_correct, decision_of, is_challenge};
 use crate::world::World;
 use futures_util::future::join_all;
 use otp_lambda::ledger::Switches;
 use serde_json::{Value, json};
 use simulator::Operation;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 const FLOOR: Duration = Duration::from_millis(200);
@@ -38,7 +38,7 @@ fn everybody() -> Vec<(&'static str, User)> {
 }
 
 /// One step of the script.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Define,
     Create,
@@ -184,7 +184,7 @@ async fn ten_steps_of_wrong_answers_look_alike_with_and_without_a_phone() {
     compare(&world, &mut sign_ins, &script).await;
     sign_ins[0].1.is("ended", "0");
     let event = sign_ins[0].1.define_event();
-    assert_eq!(decision_of(&world.trigger(&event).await), crate::pool::Next::Failed);
+    assert_eq!(decision_of(&world.trigger(&event).await), Next::Failed);
 
     // Only the real one was texted and asked about.
     assert_eq!(texts(), before, "nobody else got a text");
@@ -360,6 +360,165 @@ async fn the_number_that_a_stranger_is_shown_stays_the_same_and_is_in_a_served_c
 }
 
 #[tokio::test]
+async fn the_number_that_a_stranger_is_shown_is_the_same_in_every_app_of_the_pool() {
+    // As a user's is.
+    let world = World::counted(&[("COGNITO_FLOOR_MS", "0")]).await;
+    for user in [User { name: "alice".to_owned(), ..User::with_number(REAL) }, User::unknown("bob")] {
+        let other = User { client: "another0client0of0the0same0pool0", ..user.clone() };
+        let [one, two] = [SignIn::begin(&world, &user).await, SignIn::begin(&world, &other).await];
+        assert_eq!(one.shown["destinationNumber"], two.shown["destinationNumber"], "{}", user.name);
+    }
+    let elsewhere = SignIn::begin(&world, &User { pool: "us-east-1_other", ..User::unknown("bob") }).await;
+    let here = SignIn::begin(&world, &User::unknown("bob")).await;
+    assert_ne!(elsewhere.shown["destinationNumber"], here.shown["destinationNumber"], "the control");
+}
+
+#[tokio::test]
+async fn strangers_are_from_every_served_country_that_has_numbers_to_show() {
+    // Half of the names for each; and none for the Falklands, whose numbers are too short to make one up.
+    let world = World::counted(&[
+        ("COGNITO_FLOOR_MS", "0"),
+        ("ALLOWED_COUNTRIES", "FK,GB,US"),
+        ("PREFIX_LIMITS", "none"),
+    ])
+    .await;
+    let mut by_country = BTreeMap::new();
+    for name in 0..100 {
+        let sign_in = SignIn::begin(&world, &User::unknown(&format!("user{name}"))).await;
+        sign_in.is("sent", "3");
+        let number = sign_in.shown["destinationNumber"].as_str().unwrap();
+        *by_country.entry(number.split('*').next().unwrap().to_owned()).or_insert(0) += 1;
+    }
+    assert!(by_country.len() == 2 && by_country.values().all(|count| *count > 20), "{by_country:?}");
+}
+
+#[tokio::test]
+async fn a_limit_of_the_numbers_around_looks_alike_with_and_without_a_phone() {
+    let world = World::counted(&[("COGNITO_FLOOR_MS", "200"), ("PREFIX_LIMITS", "2/1h")]).await;
+    let everybody = || -> Vec<(&'static str, SignIn)> {
+        [("real", User::with_number(REAL)), ("unknown", User::unknown("+14255550143"))]
+            .map(|(who, user)| (who, SignIn::new(&user)))
+            .into()
+    };
+    let can_resend = |sign_ins: &[(&str, SignIn)]| {
+        let now = world.simulator.now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        seconds(&sign_ins[0].1.shown["resendAt"]) <= now + 1
+    };
+    // Early in a window, so that it holds for a while.
+    let now = world.simulator.now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    world.advance(Duration::from_secs(3600 - now % 3600 + 5));
+    let mut sign_ins = everybody();
+    compare(&world, &mut sign_ins, &[Define, Create, Wait(31)]).await;
+    let answer = world.post("/otp/send", &json!({ "destinationNumber": "+14255550120" })).await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    compare(&world, &mut sign_ins, &[Verify("resend"), Define, Create]).await;
+    assert!(can_resend(&sign_ins), "nothing was sent");
+    assert_eq!(world.simulator.inbox().len(), 2);
+    // Whoever begins now is nobody for all of them, and somebody again when the window is over.
+    compare(&world, &mut everybody(), &[Wait(600), Define, Create, Verify("000000"), Define, Create]).await;
+    assert_eq!(world.simulator.inbox().len(), 2);
+    compare(&world, &mut everybody(), &[Wait(3600), Define, Create, Verify("000000"), Define, Create]).await;
+    assert_eq!(world.simulator.inbox().len(), 3);
+}
+
+/// A script that nobody has thought of, for everybody in step; what was the same for all is said at its end.
+async fn any_script(seed: u64, settings: &[(&str, &str)], texts_over_http: bool) -> Result<(), String> {
+    let mut dice = fastrand::Rng::with_seed(seed);
+    let world = World::counted(&[&[("COGNITO_FLOOR_MS", "0"), ("BUDGETS", "100000/24h")], settings].concat()).await;
+    let users = [
+        User::with_number(REAL),
+        User::unknown("+14255560147"),
+        User::unknown("nobody"),
+        User::with_number("+14255570148").but("phone_number_verified", json!("false")),
+    ];
+    let mut sign_ins: Vec<Vec<SignIn>> = vec![Vec::new(); users.len()];
+    let mut done = Vec::new();
+    for _ in 0..40 {
+        let begun = sign_ins[0].len();
+        let wait = *dice.choice(&[1, 5, 12, 29, 31, 61, 100, 300, 605, 3600, 86_400]).unwrap();
+        let (what, which) = (dice.u8(0..10), dice.usize(0..begun.clamp(1, 3)));
+        let answer = ["resend", "resend", "no code", "00000000", "00000001", "00000002"][dice.usize(0..6)];
+        let deliveries = 1 + usize::from(dice.u8(0..6) == 0);
+        let mut shown = Vec::new();
+        for (user, sign_ins) in users.iter().zip(&mut sign_ins) {
+            match what {
+                // Whoever gives no number has no text to it either.
+                9 if texts_over_http => {
+                    if let Ok(number) = serde_json::from_value::<String>(user.attributes["phone_number"].clone()) {
+                        shown.push(json!(world.post("/otp/send", &json!({ "destinationNumber": number })).await.status));
+                    }
+                }
+                7.. if begun > 0 => {}
+                3.. if begun > 0 => {
+                    // Mostly the newest ones.
+                    let sign_in = &mut sign_ins[begun - 1 - which];
+                    let mut responses = Vec::new();
+                    for _ in 0..deliveries {
+                        responses.push(json!(sign_in.verify(&world, answer).await));
+                    }
+                    sign_in.answered(false);
+                    for next in [Define, Create] {
+                        if next == Define || decision_of(responses.last().unwrap()) == Next::Asked {
+                            responses.push(step(&world, sign_in, next).await.response);
+                        } else {
+                            sign_in.session.pop();
+                        }
+                    }
+                    shown.push(json!(responses));
+                }
+                _ => {
+                    let mut sign_in = SignIn::new(user);
+                    shown.push(step(&world, &mut sign_in, Create).await.response);
+                    sign_ins.push(sign_in);
+                }
+            }
+        }
+        if what >= 7 && begun > 0 {
+            world.advance(Duration::from_secs(wait));
+        }
+        done.push(format!("{what} {which} {answer} {deliveries} {wait}"));
+        if let Some(other) = shown.iter().position(|one| *one != shown[0]) {
+            return Err(format!("seed {seed}, user {other}: {done:?}\n{}\n{}", shown[0], shown[other]));
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn any_script_looks_alike_with_and_without_a_phone() {
+    let settings: [&[(&str, &str)]; 4] = [
+        &[],
+        &[("ALLOWED_ATTEMPTS", "5"), ("SEND_LIMITS", "3/10m")],
+        &[("SEND_LIMITS", "1/30s,2/90s,4/24h")],
+        &[("SEND_LIMITS", "20/1h"), ("ALLOWED_ATTEMPTS", "1")],
+    ];
+    for seed in 0..40 {
+        let settings = settings[usize::try_from(seed).unwrap() % settings.len()];
+        if let Err(difference) = any_script(seed, settings, false).await {
+            panic!("{difference}");
+        }
+    }
+    // The control: what an API that sends to everybody gives away, as the README says, is found.
+    let mut found = 0;
+    for seed in 0..8 {
+        found += usize::from(any_script(seed, &[], true).await.is_err());
+    }
+    assert!(found > 0);
+}
+
+#[tokio::test]
+async fn a_guess_about_nobody_is_forgotten_some_day() {
+    // Anybody can make such items, under as many names as they like.
+    let world = World::counted(&[("COGNITO_FLOOR_MS", "0"), ("PREFIX_LIMITS", "none")]).await;
+    for user in [User::unknown("nobody"), User::unknown("+14255550147"), User::with_number(REAL)] {
+        SignIn::begin(&world, &user).await.answer(&world, "000000").await;
+    }
+    assert!(world.ledger.numbers().len() >= 3);
+    world.advance(Duration::from_hours(366 * 24));
+    assert_eq!(world.ledger.numbers().len(), 1, "what is known of a user's number stays");
+}
+
+#[tokio::test]
 async fn a_stranger_costs_a_user_nothing() {
     // An unknown name that is a number, and somebody else's number that nobody has verified: the owner's windows and
     // attempts are the owner's.
@@ -380,7 +539,7 @@ async fn a_stranger_costs_a_user_nothing() {
     let mut sign_in = SignIn::begin(&world, &User::with_number(REAL)).await;
     sign_in.is("sent", "3");
     let code = world.simulator.newest_to(REAL).unwrap().code;
-    assert_eq!(sign_in.answer(&world, &code).await, crate::pool::Next::Tokens);
+    assert_eq!(sign_in.answer(&world, &code).await, Next::Tokens);
 }
 
 #[tokio::test]
@@ -388,7 +547,7 @@ async fn a_guess_at_a_shadow_is_never_right() {
     let world = World::counted(&[("COGNITO_FLOOR_MS", "0"), ("TEST_NUMBERS", "+14255550142=246810@2099-01-31")]).await;
     // Not even the fixed code of a test number, where the user is not known.
     let mut sign_in = SignIn::begin(&world, &User::unknown(REAL)).await;
-    assert_eq!(sign_in.answer(&world, "246810").await, crate::pool::Next::Asked);
+    assert_eq!(sign_in.answer(&world, "246810").await, Next::Asked);
     // A real session in a stranger's hands, and a stranger's in real hands.
     let real = SignIn::begin(&world, &User::with_number(REAL)).await;
     let crossed = SignIn { private: real.private.clone(), ..sign_in.clone() };

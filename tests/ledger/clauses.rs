@@ -8,7 +8,7 @@ use crate::contract::{
 use crate::emulator::{Emulator, Request, keep_what_is_used, remove};
 use crate::{contract, dynamodb};
 use futures_util::FutureExt;
-use otp_lambda::ledger::{ASKING, KEY_KEPT, KeyClaim, Ledger, Opening, Reservation, Said, Settled, State};
+use otp_lambda::ledger::{ASKING, KEY_KEPT, KeyClaim, Ledger, Opening, Question, Reservation, Said, Settled, State};
 use otp_lambda::policy::GUESS_STOPS;
 use serde_json::Value;
 use std::cell::Cell;
@@ -309,10 +309,13 @@ async fn verifications_go_well(ledger: &dyn Ledger) {
     paid(guess(ledger, "a", START).await);
     paid(guess(ledger, "a", at(ASKING)).await);
     paid(guess(ledger, "b", START).await);
-    paid(ledger.spend_attempt(&key, &mac("c"), Some(&session), START).await.unwrap());
+    let question = Question { session, nonce: mac("nonce") };
+    paid(ledger.spend_attempt(&key, &mac("c"), Some(&question), START).await.unwrap());
     done(ledger.consume(&key, 7, &success("w")).await.unwrap());
+    assert!(ledger.open(&key, Some(7), &Opening { state: State::Sent, ..OPENING }).await.unwrap());
+    done(ledger.consume(&key, 8, &success("w")).await.unwrap());
     done(ledger.claim(&key, &mac("c"), at(MINUTE)).await.unwrap());
-    assert!(ledger.open(&key, Some(7), &OPENING).await.unwrap());
+    assert!(ledger.open(&key, Some(8), &OPENING).await.unwrap());
     done(ledger.cancel(&key, START).await.unwrap());
 }
 
@@ -419,6 +422,7 @@ const EXPECTED: &[&str] = &[
     "claim: #st = :verified",
     "claim: #va > :now_less_claimable",
     "claim: attribute_not_exists(#claimed)",
+    "claim: attribute_not_exists(#own)",
     "claim_key: #at <= :now_less_kept",
     "claim_key: #st = :released",
     "claim_key: attribute_not_exists(#pk)",
@@ -500,8 +504,12 @@ const EXPECTED: &[&str] = &[
     "spend_attempt: #lo = :asking",
     "spend_attempt: #lo = :asking AND #la <= :now_less_asking",
     "spend_attempt: #lo = :unclear",
+    "spend_attempt: #lo = :unclear OR (#lo = :asking AND #la <= :now_less_asking)",
+    "spend_attempt: #lq <> :nonce",
+    "spend_attempt: #lq <> :nonce AND (#lo = :unclear OR (#lo = :asking AND #la <= :now_less_asking))",
     "spend_attempt: #lr <> :guess",
     "spend_attempt: #lr <> :guess OR #lo = :unclear OR (#lo = :asking AND #la <= :now_less_asking)",
+    "spend_attempt: #lr <> :guess OR (#lq <> :nonce AND (#lo = :unclear OR (#lo = :asking AND #la <= :now_less_asking)))",
     "spend_attempt: #own = :session",
     "spend_attempt: #st IN (:reserved)",
     "spend_attempt: #st IN (:reserved, :sent, :unclear)",

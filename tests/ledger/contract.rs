@@ -4,8 +4,8 @@ use crate::emulator::Emulator;
 use futures_util::future::BoxFuture;
 use otp_lambda::ledger::{
     ASKING, Again, Attempt, CLAIMABLE, Charge, Guess, KEY_KEPT, Key, KeyClaim, KeyOutcome, Keys, LOCKED, Ledger, Mac,
-    Millis, Number, NumberCharge, Opening, REMEMBERED_SENDS, Reservation, Said, Settled, State, Step, Success,
-    Switches, USED, UsedCode, Verification, Window,
+    Millis, Number, NumberCharge, Opening, Question, REMEMBERED_SENDS, Reservation, Said, Settled, State, Step,
+    Success, Switches, USED, UsedCode, Verification, Window,
 };
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::policy::{GUESS_STOPS, SendLimits, Spending, SpendingLine};
@@ -71,6 +71,8 @@ contract! {
     a_send_that_has_moved_on_is_not_settled
     a_guess_costs_an_attempt
     the_last_attempt_is_the_owners
+    a_question_delivered_twice_costs_once
+    a_sign_in_is_nothing_to_claim
     no_guess_at_what_has_ended
     a_wrong_guess_is_not_asked_twice
     a_guess_that_was_never_answered_is_taken_over_once
@@ -239,7 +241,7 @@ async fn finds_no_place(ledger: &dyn Ledger, windows: &str, now: Millis) -> Numb
 }
 
 pub(crate) async fn charge(ledger: &dyn Ledger, now: Millis) -> Charge {
-    match ledger.charge_number(&the_number(), now).await.unwrap() {
+    match ledger.charge_number(&the_number(), None, now).await.unwrap() {
         NumberCharge::Charged(charge) => charge,
         NumberCharge::Locked => panic!("locked"),
     }
@@ -474,7 +476,7 @@ async fn a_number_is_locked_at_a_hundred_failures(ledger: &dyn Ledger) {
         assert_eq!(charge(ledger, seconds(failures.into())).await, Charge { failures, epoch: 0 });
     }
     for _ in 0..2 {
-        let charge = ledger.charge_number(&the_number(), at(Duration::from_hours(99))).await.unwrap();
+        let charge = ledger.charge_number(&the_number(), None, at(Duration::from_hours(99))).await.unwrap();
         assert!(matches!(charge, NumberCharge::Locked));
     }
     let number = ledger.number(&the_number()).await.unwrap();
@@ -549,7 +551,9 @@ async fn an_operator_unlocks(ledger: &dyn Ledger) {
     let other = keys().number(&PhoneNumber::parse("+14255550199").unwrap());
     ledger.unlock(&other, START).await.unwrap();
     assert_eq!(ledger.number(&other).await.unwrap(), Number::default());
-    let NumberCharge::Charged(charge) = ledger.charge_number(&other, START).await.unwrap() else { panic!("locked") };
+    let NumberCharge::Charged(charge) = ledger.charge_number(&other, None, START).await.unwrap() else {
+        panic!("locked")
+    };
     assert_eq!(charge, Charge { failures: 1, epoch: 1 });
 }
 
@@ -742,8 +746,10 @@ async fn a_send_that_has_moved_on_is_not_settled(ledger: &dyn Ledger) {
 async fn the_last_attempt_is_the_owners(ledger: &dyn Ledger) {
     let key = the_verification();
     let (owner, other) = (mac("owner"), mac("other"));
-    let guess_of =
-        async |session: &Mac, guess: &str| ledger.spend_attempt(&key, &mac(guess), Some(session), START).await.unwrap();
+    let guess_of = async |session: &Mac, guess: &str| {
+        let question = Question { session: session.clone(), nonce: mac("nonce") };
+        ledger.spend_attempt(&key, &mac(guess), Some(&question), START).await.unwrap()
+    };
     let begun = Opening { owner: Some(&owner), state: State::Sent, ..OPENING };
     assert!(ledger.open(&key, None, &begun).await.unwrap());
     assert_eq!(see(ledger).await.owner.as_ref(), Some(&owner));
@@ -761,6 +767,46 @@ async fn the_last_attempt_is_the_owners(ledger: &dyn Ledger) {
     assert_eq!(paid(guess(ledger, "b", START).await).left, 0, "a guess of no session is not held to it");
 }
 
+async fn a_question_delivered_twice_costs_once(ledger: &dyn Ledger) {
+    let key = the_verification();
+    let session = mac("session");
+    let answer_to = async |question: &str, guess: &str, now| {
+        let question = Question { session: session.clone(), nonce: mac(question) };
+        ledger.spend_attempt(&key, &mac(guess), Some(&question), now).await.unwrap()
+    };
+    assert!(ledger.open(&key, None, &Opening { left: 9, state: State::Sent, ..OPENING }).await.unwrap());
+    let first = paid(answer_to("1", "a", START).await);
+    assert_eq!(first.last_guess.unwrap().question, Some(mac("1")));
+    // Nobody has answered it, and then nobody could.
+    assert_eq!(unpaid(answer_to("1", "a", at(ASKING)).await).unwrap().left, 8);
+    ledger.note_answer(&key, 1, &mac("a"), Said::Unclear).await.unwrap();
+    assert_eq!(unpaid(answer_to("1", "a", START).await).unwrap().left, 8);
+    // The person gives the same answer to the next question.
+    assert_eq!(paid(answer_to("2", "a", START).await).left, 7);
+    assert_eq!(unpaid(answer_to("2", "a", at(ASKING)).await).unwrap().left, 7);
+    assert_eq!(unpaid(answer_to("3", "a", START).await).unwrap().left, 7, "it is being asked");
+    assert_eq!(paid(answer_to("3", "a", at(ASKING)).await).left, 6);
+    ledger.note_answer(&key, 1, &mac("a"), Said::Invalid).await.unwrap();
+    assert_eq!(unpaid(answer_to("4", "a", at(ASKING)).await).unwrap().left, 6, "it is known to be wrong");
+    // Another answer is another guess, whatever it is an answer to.
+    assert_eq!(paid(answer_to("3", "b", START).await).left, 5);
+    // What was asked about one code is nothing to the next.
+    assert!(ledger.reopen(&key, 1, &AGAIN).await.unwrap());
+    assert_eq!(see(ledger).await.last_guess, None);
+    assert_eq!(paid(answer_to("3", "b", START).await).left, 4);
+}
+
+async fn a_sign_in_is_nothing_to_claim(ledger: &dyn Ledger) {
+    let key = the_verification();
+    let owner = mac("owner");
+    assert!(ledger.open(&key, None, &Opening { owner: Some(&owner), state: State::Sent, ..OPENING }).await.unwrap());
+    paid(guess(ledger, "a", START).await);
+    done(ledger.consume(&key, 1, &success("w")).await.unwrap());
+    let verified = see(ledger).await;
+    assert_eq!(refused(ledger.claim(&key, &mac("c"), START).await.unwrap()), Some(verified.clone()));
+    assert_eq!(see(ledger).await, verified);
+}
+
 async fn a_guess_costs_an_attempt(ledger: &dyn Ledger) {
     for state in OPEN {
         bring(ledger, state).await;
@@ -768,7 +814,10 @@ async fn a_guess_costs_an_attempt(ledger: &dyn Ledger) {
             let now = OPENING.expires.minus(MILLI);
             let verification = paid(guess(ledger, wrong, now).await);
             assert_eq!(verification.left, left);
-            assert_eq!(verification.last_guess, Some(Guess { mac: mac(wrong), said: Said::Asking, at: now }));
+            assert_eq!(
+                verification.last_guess,
+                Some(Guess { mac: mac(wrong), said: Said::Asking, at: now, question: None })
+            );
             assert_eq!(verification.state, state);
             assert_eq!(see(ledger).await, verification);
         }
@@ -802,7 +851,10 @@ async fn a_wrong_guess_is_not_asked_twice(ledger: &dyn Ledger) {
     for now in [START, at(ASKING), at(MINUTE)] {
         let verification = unpaid(guess(ledger, "a", now).await).unwrap();
         assert_eq!(verification.left, 2);
-        assert_eq!(verification.last_guess, Some(Guess { mac: mac("a"), said: Said::Invalid, at: START }));
+        assert_eq!(
+            verification.last_guess,
+            Some(Guess { mac: mac("a"), said: Said::Invalid, at: START, question: None })
+        );
     }
 }
 
@@ -815,7 +867,7 @@ async fn a_guess_that_was_never_answered_is_taken_over_once(ledger: &dyn Ledger)
     let now = at(ASKING);
     let verification = paid(guess(ledger, "a", now).await);
     assert_eq!(verification.left, 1);
-    assert_eq!(verification.last_guess, Some(Guess { mac: mac("a"), said: Said::Asking, at: now }));
+    assert_eq!(verification.last_guess, Some(Guess { mac: mac("a"), said: Said::Asking, at: now, question: None }));
     assert_eq!(unpaid(guess(ledger, "a", now).await), Some(verification));
     unpaid(guess(ledger, "a", now.plus(ASKING).minus(MILLI)).await);
     assert_eq!(paid(guess(ledger, "a", now.plus(ASKING)).await).left, 0);
@@ -829,7 +881,10 @@ async fn a_guess_that_nobody_could_answer_is_taken_over_once(ledger: &dyn Ledger
     assert_eq!(see(ledger).await.last_guess.unwrap().said, Said::Unclear);
     let verification = paid(guess(ledger, "a", seconds(1)).await);
     assert_eq!(verification.left, 1);
-    assert_eq!(verification.last_guess, Some(Guess { mac: mac("a"), said: Said::Asking, at: seconds(1) }));
+    assert_eq!(
+        verification.last_guess,
+        Some(Guess { mac: mac("a"), said: Said::Asking, at: seconds(1), question: None })
+    );
     assert_eq!(unpaid(guess(ledger, "a", seconds(2)).await), Some(verification));
 }
 

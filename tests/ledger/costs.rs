@@ -61,12 +61,12 @@ async fn what_each_step_costs() {
     costs!("number", ledger.number(&n));
     costs!("reserve_send", ledger.reserve_send(&n, &limits("20/1h"), at(61 * MINUTE)));
     costs!("reserve_send, refused", ledger.reserve_send(&n, &limits("1/1h"), at(61 * MINUTE)));
-    costs!("charge_number", ledger.charge_number(&n, START));
+    costs!("charge_number", ledger.charge_number(&n, None, START));
     costs!("reserve_send with failures", ledger.reserve_send(&n, &limits("20/1h"), at(62 * MINUTE)));
     costs!("reserve_send with failures, refused", ledger.reserve_send(&n, &limits("1/1h"), at(62 * MINUTE)));
     costs!("clear_failures", ledger.clear_failures(&n, Charge { failures: 1, epoch: 0 }, START));
     let charge = charge(&ledger, START).await;
-    ledger.charge_number(&n, START).await.unwrap();
+    ledger.charge_number(&n, None, START).await.unwrap();
     costs!("clear_failures in part", ledger.clear_failures(&n, charge, START));
     costs!("unlock", ledger.unlock(&n, START));
 

@@ -37,6 +37,7 @@ cases! {
     a_counter_that_is_gone_does_not_come_back
     a_budget_that_is_gone_does_not_come_back
     a_number_with_failures_never_expires
+    failures_of_nobodys_number_expire
     failures_that_are_cleared_between_two_writes_stay_cleared
     a_success_that_an_operator_took_back_cannot_be_claimed
 }
@@ -89,6 +90,20 @@ async fn a_number_with_failures_never_expires(emulator: &Emulator) {
     emulator.sweep(at(NUMBER_KEPT));
     assert_eq!(emulator.items().len(), 1);
     emulator.sweep(at(NUMBER_KEPT + 61 * MINUTE));
+    assert_eq!(emulator.items().len(), 0);
+}
+
+async fn failures_of_nobodys_number_expire(emulator: &Emulator) {
+    let ledger = emulator.ledger();
+    reserve(&ledger, WINDOWS, START).await;
+    let forget = seconds(400 * 24 * 3600);
+    for _ in 0..2 {
+        ledger.charge_number(&the_number(), Some(forget), START).await.unwrap();
+        assert_eq!(emulator.item()["ttl"], forget.seconds().to_string());
+        reserve(&ledger, WINDOWS, seconds(3600)).await;
+        assert_eq!(emulator.item()["ttl"], forget.seconds().to_string(), "a place in the windows changes nothing");
+    }
+    emulator.sweep(forget.plus(61 * MINUTE));
     assert_eq!(emulator.items().len(), 0);
 }
 
@@ -267,7 +282,7 @@ async fn a_number_or_key_that_is_not_understood_stops() {
         assert!(ledger.reserve_send(&the_number(), &limits(WINDOWS), START).await.is_err(), "{name}");
     }
     emulator.put(&number("f"));
-    assert!(ledger.charge_number(&the_number(), START).await.is_err());
+    assert!(ledger.charge_number(&the_number(), None, START).await.is_err());
     for (name, value) in [("st", "odd"), ("fp", ""), ("at", "")] {
         let mut item = json!({
             "pk": { "S": the_key().as_str() }, "st": { "S": "claimed" }, "fp": { "S": "f" },
@@ -331,7 +346,7 @@ async fn every_step_says_when_it_was_not_confirmed() {
         fails!(ledger.finish_key(&i, None));
         fails!(ledger.number(&n));
         fails!(ledger.reserve_send(&n, &limits(WINDOWS), START));
-        fails!(ledger.charge_number(&n, START));
+        fails!(ledger.charge_number(&n, None, START));
         fails!(ledger.clear_failures(&n, Charge { failures: 1, epoch: 0 }, START));
         fails!(ledger.unlock(&n, START));
         fails!(ledger.verification(&v));
@@ -363,7 +378,7 @@ async fn the_second_write_of_a_step_can_fail_too() {
 async fn a_slow_answer_counts() {
     let emulator = Emulator::new();
     emulator.faults([Fault::Delay(Duration::from_millis(300))]);
-    let charge = emulator.ledger().charge_number(&the_number(), START).await.unwrap();
+    let charge = emulator.ledger().charge_number(&the_number(), None, START).await.unwrap();
     assert!(matches!(charge, NumberCharge::Charged(_)));
 }
 

@@ -92,6 +92,7 @@ impl World {
             allowed_attempts: defaults.allowed_attempts,
             reference: None,
             owner: None,
+            unless_open: false,
         };
         let sent = self.service.send(&request, caller, self.moment(), &mut Record::default()).await;
         sent.map(drop).map_err(|error| error.code())

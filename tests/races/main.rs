@@ -17,6 +17,7 @@ mod emulator;
 mod fake;
 mod guesses;
 mod sends;
+mod sign_ins;
 mod store;
 mod table;
 mod waits;

@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use otp_lambda::ledger::{
     Again, Attempt, Charge, HeldKey, Key, KeyClaim, KeyOutcome, Ledger, Mac, Millis, NUMBER_KEPT, Number, NumberCharge,
-    Opening, Reservation, Said, Settled, Step, Success, Switches, Unavailable, Verification, Window,
+    Opening, Question, Reservation, Said, Settled, Step, Success, Switches, Unavailable, Verification, Window,
 };
 use otp_lambda::policy::{SendLimits, Spending};
 use std::collections::BTreeMap;
@@ -264,12 +264,12 @@ impl Ledger for Table {
         Ok(seen.map_or(reservation, Reservation::Reserved))
     }
 
-    async fn charge_number(&self, key: &Key, now: Millis) -> Result<NumberCharge, Unavailable> {
+    async fn charge_number(&self, key: &Key, forget: Option<Millis>, now: Millis) -> Result<NumberCharge, Unavailable> {
         if self.has(Flaw::NumberPaysNothing) {
             return Ok(NumberCharge::Charged(Charge { failures: 1, epoch: 0 }));
         }
         self.expire(key, now).await?;
-        self.step(async { self.0.store.charge_number(key, now).await }).await
+        self.step(async { self.0.store.charge_number(key, forget, now).await }).await
     }
 
     async fn clear_failures(&self, key: &Key, charge: Charge, now: Millis) -> Result<(), Unavailable> {
@@ -345,7 +345,7 @@ impl Ledger for Table {
         &self,
         key: &Key,
         guess: &Mac,
-        session: Option<&Mac>,
+        question: Option<&Question>,
         now: Millis,
     ) -> Result<Attempt, Unavailable> {
         let attempt = if self.has(Flaw::InSteps) {
@@ -355,13 +355,13 @@ impl Ledger for Table {
             };
             let Some(open) = seen.as_ref().filter(may_be_asked) else { return Ok(Attempt::Refused(seen)) };
             sleep(PAUSE).await;
-            self.step(async { self.0.store.spend_attempt(key, guess, session, now).await }).await?;
+            self.step(async { self.0.store.spend_attempt(key, guess, question, now).await }).await?;
             Attempt::Paid(Verification { left: open.left - 1, ..open.clone() })
         } else if self.has(Flaw::RepeatsPaid) {
             let another = Mac::unique().unwrap();
-            self.step(async { self.0.store.spend_attempt(key, &another, session, now).await }).await?
+            self.step(async { self.0.store.spend_attempt(key, &another, question, now).await }).await?
         } else {
-            self.step(async { self.0.store.spend_attempt(key, guess, session, now).await }).await?
+            self.step(async { self.0.store.spend_attempt(key, guess, question, now).await }).await?
         };
         if let Attempt::Paid(verification) = &attempt {
             self.note(Done::Paid(key.clone(), verification.generation));

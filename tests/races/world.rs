@@ -11,8 +11,8 @@ use otp_lambda::policy::{AllowedCountries, Budgets, Rate, SendLimits};
 use otp_lambda::provider::Channel;
 use otp_lambda::reference::ReferenceId;
 use otp_lambda::service::{
-    Caller, Defaults, Guard, LedgerPolicy, Moment, Origination, Providers, Reference, ReferenceIds, Rules, SendRequest,
-    Sent, Service, VerificationRequest, VerifyRequest,
+    Caller, Challenge, Defaults, Guard, LedgerPolicy, Moment, Origination, Providers, Reference, ReferenceIds, Rules,
+    SendRequest, Sent, Service, Session, SignIn, VerificationRequest, VerifyRequest,
 };
 use otp_lambda::telemetry::Record;
 use std::collections::BTreeMap;
@@ -176,6 +176,7 @@ impl World {
             allowed_attempts: defaults.allowed_attempts,
             reference,
             owner: None,
+            unless_open: false,
         };
         self.service.send(&request, &self.caller(key), moment(self.now()), &mut Record::default()).await
     }
@@ -194,6 +195,18 @@ impl World {
         let otp = Otp::parse(code, &self.service.codes()).unwrap();
         let request = VerifyRequest { to: to.clone(), otp, reference: self.reference(name) };
         self.service.verify(&request, &self.caller(key), moment(self.now()), &mut Record::default()).await
+    }
+
+    /// Begins a sign-in of the user who has this number.
+    pub(crate) async fn begin_sign_in(&self, to: &PhoneNumber) -> Result<Challenge, Error> {
+        let name = ReferenceId::random()?.expose().to_owned();
+        let sign_in = SignIn {
+            user: ["pool".to_owned(), "client".to_owned(), to.expose().to_owned()],
+            number: to.clone(),
+            language: "en-US",
+            session: Session { name, shadow: 0 },
+        };
+        self.service.begin_sign_in(&sign_in, moment(self.now()), &mut Record::default()).await
     }
 
     pub(crate) async fn cancel(&self, to: &PhoneNumber, name: &Name) -> Result<(ReferenceId, Phase), Error> {

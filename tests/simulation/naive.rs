@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use otp_lambda::ledger::{
-    Again, Attempt, Charge, Key, KeyClaim, KeyOutcome, Ledger, Mac, Millis, Number, NumberCharge, Opening, Reservation,
-    Said, Settled, Step, Success, Switches, Unavailable, Verification,
+    Again, Attempt, Charge, Key, KeyClaim, KeyOutcome, Ledger, Mac, Millis, Number, NumberCharge, Opening, Question,
+    Reservation, Said, Settled, Step, Success, Switches, Unavailable, Verification,
 };
 use otp_lambda::policy::{SendLimits, Spending};
 use simulator::MemoryLedger;
@@ -182,8 +182,8 @@ impl Ledger for NaiveLedger {
         self.inner.reserve_send(key, &SendLimits::parse("20/1s").unwrap(), now).await
     }
 
-    async fn charge_number(&self, key: &Key, now: Millis) -> Result<NumberCharge, Unavailable> {
-        self.inner.charge_number(&self.failures_of(key), now).await
+    async fn charge_number(&self, key: &Key, forget: Option<Millis>, now: Millis) -> Result<NumberCharge, Unavailable> {
+        self.inner.charge_number(&self.failures_of(key), forget, now).await
     }
 
     async fn clear_failures(&self, key: &Key, charge: Charge, now: Millis) -> Result<(), Unavailable> {
@@ -248,7 +248,7 @@ impl Ledger for NaiveLedger {
         &self,
         key: &Key,
         guess: &Mac,
-        session: Option<&Mac>,
+        question: Option<&Question>,
         now: Millis,
     ) -> Result<Attempt, Unavailable> {
         let operation = self.operation();
@@ -262,15 +262,15 @@ impl Ledger for NaiveLedger {
                 let attempt = self.may_be_asked(key, guess, now).await?;
                 turn().await;
                 if let Attempt::Paid(_) = &attempt {
-                    self.inner.spend_attempt(key, guess, session, now).await?;
+                    self.inner.spend_attempt(key, guess, question, now).await?;
                 }
                 Ok(attempt)
             }
-            Naive::ForgetsUsedCodes => Ok(match self.inner.spend_attempt(key, guess, session, now).await? {
+            Naive::ForgetsUsedCodes => Ok(match self.inner.spend_attempt(key, guess, question, now).await? {
                 Attempt::Paid(paid) => Attempt::Paid(Verification { used: BTreeSet::new(), ..paid }),
                 refused @ Attempt::Refused(_) => refused,
             }),
-            Naive::RemembersTheLastUsedCode => Ok(match self.inner.spend_attempt(key, guess, session, now).await? {
+            Naive::RemembersTheLastUsedCode => Ok(match self.inner.spend_attempt(key, guess, question, now).await? {
                 Attempt::Paid(paid) => {
                     let last = paid.used.iter().max_by_key(|used| used.until).cloned();
                     Attempt::Paid(Verification { used: last.into_iter().collect(), ..paid })
@@ -278,7 +278,7 @@ impl Ledger for NaiveLedger {
                 refused @ Attempt::Refused(_) => refused,
             }),
             Naive::KnowsNoOwners => self.inner.spend_attempt(key, guess, None, now).await,
-            _ => self.inner.spend_attempt(key, guess, session, now).await,
+            _ => self.inner.spend_attempt(key, guess, question, now).await,
         }
     }
 

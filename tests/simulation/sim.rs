@@ -449,6 +449,7 @@ async fn perform(
                 allowed_attempts: intent.attempts,
                 reference: given,
                 owner: session,
+                unless_open: false,
             };
             let answer = service.send(&request, &caller, moment, record).await;
             Outcome::Sent(answer.map(|sent| (sent.reference, Millis(sent.receipt.expires))))

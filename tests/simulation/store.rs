@@ -4,8 +4,8 @@
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use otp_lambda::ledger::{
-    Again, Attempt, Charge, Key, KeyClaim, Ledger, Mac, Millis, Number, NumberCharge, Opening, Reservation, Said,
-    Settled, State, Step, Success, Switches, Unavailable, UsedCode, Verification,
+    Again, Attempt, Charge, Key, KeyClaim, Ledger, Mac, Millis, Number, NumberCharge, Opening, Question, Reservation,
+    Said, Settled, State, Step, Success, Switches, Unavailable, UsedCode, Verification,
 };
 use otp_lambda::policy::{SendLimits, Spending};
 use std::future::{Future, pending};
@@ -194,10 +194,10 @@ impl Ledger for Store {
         self.step("reserve_send", true, Box::pin(async move { inner.reserve_send(&key, &limits, now).await })).await
     }
 
-    async fn charge_number(&self, key: &Key, now: Millis) -> Result<NumberCharge, Unavailable> {
+    async fn charge_number(&self, key: &Key, forget: Option<Millis>, now: Millis) -> Result<NumberCharge, Unavailable> {
         let ((inner, books, operation), key) = (self.here(), key.clone());
         let job = async move {
-            let answer = inner.charge_number(&key, now).await;
+            let answer = inner.charge_number(&key, forget, now).await;
             if let Ok(NumberCharge::Charged(_)) = &answer {
                 books.lock().saw_charge(operation);
             }
@@ -280,13 +280,13 @@ impl Ledger for Store {
         &self,
         key: &Key,
         guess: &Mac,
-        session: Option<&Mac>,
+        question: Option<&Question>,
         now: Millis,
     ) -> Result<Attempt, Unavailable> {
         let ((inner, books, operation), key, guess) = (self.here(), key.clone(), guess.clone());
-        let session = session.cloned();
+        let question = question.cloned();
         let job = async move {
-            let answer = inner.spend_attempt(&key, &guess, session.as_ref(), now).await;
+            let answer = inner.spend_attempt(&key, &guess, question.as_ref(), now).await;
             if let Ok(Attempt::Paid(verification)) = &answer {
                 books.lock().saw_payment(operation, &key, verification);
             }

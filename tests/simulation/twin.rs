@@ -4,8 +4,8 @@ use crate::emulator::Emulator;
 use async_trait::async_trait;
 use otp_lambda::aws::dynamodb::DynamoDb;
 use otp_lambda::ledger::{
-    Again, Attempt, Charge, Key, KeyClaim, Ledger, Mac, Millis, Number, NumberCharge, Opening, Reservation, Said,
-    Settled, Step, Success, Switches, Unavailable, Verification,
+    Again, Attempt, Charge, Key, KeyClaim, Ledger, Mac, Millis, Number, NumberCharge, Opening, Question, Reservation,
+    Said, Settled, Step, Success, Switches, Unavailable, Verification,
 };
 use otp_lambda::policy::{SendLimits, Spending};
 use simulator::MemoryLedger;
@@ -74,14 +74,14 @@ steps! {
     fn finish_key(key: &Key, answer: Option<&str>) -> ();
     fn number(key: &Key) -> Number;
     fn reserve_send(key: &Key, limits: &SendLimits, now: Millis) -> Reservation;
-    fn charge_number(key: &Key, now: Millis) -> NumberCharge;
+    fn charge_number(key: &Key, forget: Option<Millis>, now: Millis) -> NumberCharge;
     fn clear_failures(key: &Key, charge: Charge, now: Millis) -> ();
     fn unlock(key: &Key, now: Millis) -> ();
     fn verification(key: &Key) -> Option<Verification>;
     fn open(key: &Key, seen: Option<u64>, new: &Opening<'_>) -> bool;
     fn reopen(key: &Key, seen: u64, again: &Again<'_>) -> bool;
     fn settle(key: &Key, generation: u64, outcome: &Settled<'_>) -> ();
-    fn spend_attempt(key: &Key, guess: &Mac, session: Option<&Mac>, now: Millis) -> Attempt;
+    fn spend_attempt(key: &Key, guess: &Mac, question: Option<&Question>, now: Millis) -> Attempt;
     fn note_answer(key: &Key, generation: u64, guess: &Mac, said: Said) -> ();
     fn consume(key: &Key, generation: u64, success: &Success) -> Step;
     fn cancel(key: &Key, now: Millis) -> Step;

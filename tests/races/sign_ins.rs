@@ -1,0 +1,53 @@
+//! Many sign-ins of one user at once.
+
+use crate::store::{NewStore, Store, over_both_stores};
+use crate::table::Flaw;
+use crate::world::{Setup, World, at_once, check, holds_and_sees, number};
+use otp_lambda::service::ChallengeState;
+use std::time::Instant;
+use tokio::task::yield_now;
+
+over_both_stores!(of_many_sign_ins_at_once_one_sends);
+
+/// With windows wide enough for all, so that it is the verification that holds. Each begins a little later than the one
+/// before, and comes in between its steps.
+async fn of_many_sign_ins_at_once_one_sends(new: NewStore) {
+    let race = async |store: Store, flaw, users: usize| {
+        let world = World::new(store, Setup { limits: "20/1h", flaw, ..Setup::default() });
+        let began = Instant::now();
+        let mut twice = 0;
+        let mut strange = Vec::new();
+        for user in 0..users {
+            let before = world.provider.texts().len();
+            let answers = at_once((0..4).map(|nth| {
+                let world = world.clone();
+                async move {
+                    for _ in 0..nth * (user % 12) {
+                        yield_now().await;
+                    }
+                    world.begin_sign_in(&number(user)).await
+                }
+            }))
+            .await;
+            twice += usize::from(world.provider.texts().len() != before + 1);
+            for answer in answers {
+                let challenge = answer.unwrap();
+                let is_taken_up = matches!(challenge.state, ChallengeState::Sent | ChallengeState::Adopted);
+                if !is_taken_up || challenge.shadow > 0 {
+                    strange.push(challenge);
+                }
+            }
+        }
+        println!(
+            "{}: 4 sign-ins of {users} users, flaw {flaw:?}, in {:?}: {twice} did not get one text",
+            world.store,
+            began.elapsed()
+        );
+        check(twice == 0 && strange.is_empty(), || format!("{twice} of {users} did not get one text; {strange:?}"))
+    };
+    let store = new();
+    let users = if store.is_memory() { 300 } else { 60 };
+    let good = race(store, None, users).await;
+    let flawed = race(new(), Some(Flaw::InSteps), 12).await;
+    holds_and_sees("one text", good, &[(Flaw::InSteps, flawed)]);
+}
