@@ -465,8 +465,8 @@ impl Service {
         // Paid for before it is asked: a hundred guesses at once still cost a hundred attempts.
         let question = caller.session.clone().map(|session| Question { session, nonce: winner.clone() });
         let attempt = guard.store.spend_attempt(&key, &guess, question.as_ref(), now).await?;
-        let (paid, was) = match attempt {
-            Attempt::Paid(verification) => (verification, None),
+        let paid = match attempt {
+            Attempt::Paid(verification) => verification,
             Attempt::Refused(seen) => {
                 let reason = match guard::why_refused(seen.as_ref(), &guess, &winner, now) {
                     Ok(()) => return Ok(reference),
@@ -477,12 +477,7 @@ impl Service {
                 }
                 let makers = self.providers.all();
                 let opening = self.of_other_software(request, &makers, now);
-                let seen = seen.as_ref();
-                let was = seen.map(|seen| seen.phase(now));
-                (
-                    guard.open_for_other_software(&key, &number_key, &guess, seen, &opening, reason.error, now).await?,
-                    was,
-                )
+                guard.open_for_other_software(&key, &number_key, &guess, &opening, now).await?
             }
         };
         // Counted for the number, too, and as failed: whoever asks for new codes, under whatever names, gets no more
@@ -514,7 +509,7 @@ impl Service {
             }
             Ok(Verdict::Invalid) => {
                 record.best_effort("note", guard.store.note_answer(&key, generation, &guess, Said::Invalid).await);
-                Err(guard::wrong_code(paid.left, was))
+                Err(guard::wrong_code(paid.left))
             }
             Ok(Verdict::Valid) => {
                 let success = Success { winner, code: guess, at: now };

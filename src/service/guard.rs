@@ -110,7 +110,7 @@ pub(super) struct Plan {
 /// Why a guess was not paid for.
 pub(super) struct Refusal {
     pub(super) error: Error,
-    /// Whether a code that other software has sent since would explain the guess.
+    /// Whether the ledger knows nothing under this reference, so that other software may have sent the code.
     pub(super) may_be_of_other_software: bool,
 }
 
@@ -475,30 +475,24 @@ impl Guard {
     ///
     /// It takes a place in the number's windows, as a send does: invented names buy an attacker nothing that sends would
     /// not.
-    #[expect(clippy::too_many_arguments, reason = "one step of `verify`, and all of what that knows")]
     pub(super) async fn open_for_other_software(
         &self,
         key: &Key,
         number_key: &Key,
         guess: &Mac,
-        seen: Option<&Verification>,
         opening: &Opening<'_>,
-        otherwise: Error,
         now: Millis,
     ) -> Result<Verification, Error> {
         if let Reservation::Refused(number) = self.store.reserve_send(number_key, &self.policy.send_limits, now).await?
         {
             let wait = self.policy.send_limits.wait(&number, now);
-            return match wait {
-                _ if otherwise.code() == Code::CodeExpired => Err(otherwise),
-                Some(wait) => Err(refused_number(wait, now)),
-                None => Err(in_progress("Another guess opens this verification.")),
-            };
+            return Err(match wait {
+                Some(wait) => refused_number(wait, now),
+                None => in_progress("Another guess opens this verification."),
+            });
         }
         // Whether this opens it or another guess was faster: the guess is paid for like any other.
-        let forget = seen.map(|seen| seen.outlived(now)).unwrap_or_default();
-        let opening = Opening { forget: &forget, ..*opening };
-        self.store.open(key, seen.map(|seen| seen.generation), &opening).await?;
+        self.store.open(key, None, opening).await?;
         match self.store.spend_attempt(key, guess, None, now).await? {
             Attempt::Paid(verification) => Ok(verification),
             Attempt::Refused(_) => Err(in_progress("Another guess is being asked.")),
@@ -587,11 +581,11 @@ pub(super) fn why_refused(seen: Option<&Verification>, guess: &Mac, winner: &Mac
                     final_reason(already_verified())
                 }
             }
-            _ => Err(Refusal { error: already_verified(), may_be_of_other_software: true }),
+            _ => final_reason(already_verified()),
         },
         // Answered from the record: no call, and no charge, whatever is left.
         (Phase::Pending | Phase::Exhausted, Some(last)) if last.said == Said::Invalid => {
-            final_reason(wrong_code(seen.left, None))
+            final_reason(wrong_code(seen.left))
         }
         (Phase::Pending, Some(_)) => final_reason(in_progress("This very code is being checked.")),
         (Phase::Exhausted, Some(last)) if last.said == Said::Asking && now.since(last.at) < ASKING => {
@@ -600,9 +594,10 @@ pub(super) fn why_refused(seen: Option<&Verification>, guess: &Mac, winner: &Mac
         (Phase::Exhausted, _) => final_reason(exhausted()),
         // It was open to nobody a moment ago: another send or guess came in between.
         (Phase::Pending, None) => final_reason(in_progress("Something else is being done with this verification.")),
-        (Phase::Expired, _) => Err(Refusal { error: expired(), may_be_of_other_software: true }),
-        (Phase::Canceled, _) => Err(Refusal { error: canceled(), may_be_of_other_software: true }),
-        (Phase::Failed, _) => Err(Refusal { error: not_found(), may_be_of_other_software: true }),
+        // An end is final: the provider knows nothing of it, and would still say yes to the code.
+        (Phase::Expired, _) => final_reason(expired()),
+        (Phase::Canceled, _) => final_reason(canceled()),
+        (Phase::Failed, _) => final_reason(not_found()),
     }
 }
 
@@ -642,15 +637,8 @@ pub(super) fn why_not_claimed(seen: Option<&Verification>, claimant: &Mac, now: 
     }
 }
 
-/// What a wrong guess is told. `was` is what the verification had been before this guess opened it again for a code of
-/// other software: for its owner, that is the reason.
-pub(super) fn wrong_code(left: u8, was: Option<Phase>) -> Error {
-    match was {
-        Some(Phase::Expired) => expired(),
-        Some(Phase::Canceled) => canceled(),
-        Some(Phase::Verified) => already_verified(),
-        _ => Error::new(Code::InvalidCode, "The code is wrong.").with_attempts_left(left),
-    }
+pub(super) fn wrong_code(left: u8) -> Error {
+    Error::new(Code::InvalidCode, "The code is wrong.").with_attempts_left(left)
 }
 
 pub(super) fn not_found() -> Error {

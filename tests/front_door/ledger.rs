@@ -279,24 +279,6 @@ fn body_with(reference: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_late_guess_is_told_that_the_code_has_expired_though_other_software_is_asked_for_it() {
-    let world = World::counted(&[]).await;
-    let code = world.code_on_the_phone().await;
-    world.advance(Duration::from_mins(10));
-    world.guess(&code).await.is_problem(410, "code_expired");
-    assert_eq!(world.asked(), 1, "other software may have sent one since");
-    world.guess(&wrong(&code)).await.is_problem(422, "invalid_code");
-
-    // A code that other software sent after all.
-    let world = World::counted(&[]).await;
-    let code = world.code_on_the_phone().await;
-    assert_eq!(world.guess(&code).await.status, 200);
-    world.guess(&code).await.is_problem(409, "already_verified");
-    world.advance(HALF_A_MINUTE);
-    world.guess(&wrong(&code)).await.is_problem(409, "already_verified");
-}
-
-#[tokio::test]
 async fn an_unanswered_guess_is_paid_for_and_may_be_asked_again_at_the_price_of_another() {
     let world = World::counted(&[]).await;
     let code = world.code_on_the_phone().await;
