@@ -4,7 +4,10 @@
 //! jitter entropy, the system's certificates) costs about a hundred times the instructions of
 //! this one until the first answer.
 
-#[cfg_attr(not(feature = "end-user-messaging"), expect(dead_code, reason = "Pinpoint's exceptions need no names"))]
+#[cfg_attr(
+    not(feature = "end-user-messaging"),
+    expect(dead_code, reason = "Pinpoint's exceptions need no names")
+)]
 mod call;
 pub mod dynamodb;
 #[cfg(feature = "end-user-messaging")]
@@ -17,7 +20,8 @@ use crate::telemetry::redact;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{
-    AppName, BehaviorVersion, IdentityCache, Region, SharedCredentialsProvider, StalledStreamProtectionConfig,
+    AppName, BehaviorVersion, IdentityCache, Region, SharedCredentialsProvider,
+    StalledStreamProtectionConfig,
 };
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -98,8 +102,16 @@ where
     match error {
         SdkError::ServiceError(answer) => {
             let error = answer.err();
-            let (name, text) = (error.code().unwrap_or("unnamed"), error.message().unwrap_or_default());
-            format!("HTTP {}, {}: {}", answer.raw().status().as_u16(), redact(name), redact(text))
+            let (name, text) = (
+                error.code().unwrap_or("unnamed"),
+                error.message().unwrap_or_default(),
+            );
+            format!(
+                "HTTP {}, {}: {}",
+                answer.raw().status().as_u16(),
+                redact(name),
+                redact(text)
+            )
         }
         _ => chain(error),
     }
@@ -132,9 +144,11 @@ const IDLE: Duration = Duration::from_secs(20);
 /// An HTTPS client that trusts Amazon's roots, or those of `ca_bundle`.
 #[must_use]
 pub fn http_client(ca_bundle: Option<&[u8]>) -> SharedHttpClient {
-    let roots = TrustStore::empty().with_pem_certificate(ca_bundle.unwrap_or(AMAZON_ROOTS.as_bytes()));
-    let mut client =
-        aws_smithy_http_client::Builder::new().pool_idle_timeout(IDLE).tls_provider(Provider::rustls(CryptoMode::Ring));
+    let roots =
+        TrustStore::empty().with_pem_certificate(ca_bundle.unwrap_or(AMAZON_ROOTS.as_bytes()));
+    let mut client = aws_smithy_http_client::Builder::new()
+        .pool_idle_timeout(IDLE)
+        .tls_provider(Provider::rustls(CryptoMode::Ring));
     // Building a context from a trust store cannot fail; the default one would fail loudly at the
     // first connection, for want of a root.
     if let Ok(context) = TlsContext::builder().with_trust_store(roots).build() {

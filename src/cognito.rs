@@ -11,7 +11,8 @@ use crate::otp::Otp;
 use crate::phone::PhoneNumber;
 use crate::reference::ReferenceId;
 use crate::service::{
-    Caller, Challenge, ChallengeState, Moment, Reference, Service, Session, SignIn, VerificationRequest,
+    Caller, Challenge, ChallengeState, Moment, Reference, Service, Session, SignIn,
+    VerificationRequest,
 };
 use crate::telemetry::Record;
 use serde::Deserialize;
@@ -83,9 +84,14 @@ pub fn define(session: &[Round], user_not_found: bool, step_up: StepUp) -> Decis
     let is = |round: &Round, name: &str| round.name.as_deref() == Some(name);
     let rounds = match (step_up, session) {
         (StepUp::Off, rounds) => rounds,
-        (StepUp::Required, [srp]) if is(srp, SRP) && srp.result == Some(true) => return Decision::Ask(PASSWORD),
+        (StepUp::Required, [srp]) if is(srp, SRP) && srp.result == Some(true) => {
+            return Decision::Ask(PASSWORD);
+        }
         (StepUp::Required, [srp, password, rounds @ ..])
-            if is(srp, SRP) && srp.result == Some(true) && is(password, PASSWORD) && password.result == Some(true) =>
+            if is(srp, SRP)
+                && srp.result == Some(true)
+                && is(password, PASSWORD)
+                && password.result == Some(true) =>
         {
             rounds
         }
@@ -94,7 +100,9 @@ pub fn define(session: &[Round], user_not_found: bool, step_up: StepUp) -> Decis
     if !rounds.iter().all(|round| is(round, CUSTOM)) {
         return Decision::Fail;
     }
-    let Some((last, earlier)) = rounds.split_last() else { return Decision::Ask(CUSTOM) };
+    let Some((last, earlier)) = rounds.split_last() else {
+        return Decision::Ask(CUSTOM);
+    };
     // A right answer ends a sign-in: nothing comes after one.
     if earlier.iter().any(|round| round.result == Some(true)) {
         return Decision::Fail;
@@ -103,10 +111,22 @@ pub fn define(session: &[Round], user_not_found: bool, step_up: StepUp) -> Decis
         return Decision::Fail;
     }
     if last.result == Some(true) {
-        return if user_not_found { Decision::Fail } else { Decision::Tokens };
+        return if user_not_found {
+            Decision::Fail
+        } else {
+            Decision::Tokens
+        };
     }
-    let left = last.metadata.as_deref().and_then(Metadata::parse).map_or(0, |metadata| metadata.left);
-    if left == 0 || rounds.len() >= MOST_ROUNDS { Decision::Fail } else { Decision::Ask(CUSTOM) }
+    let left = last
+        .metadata
+        .as_deref()
+        .and_then(Metadata::parse)
+        .map_or(0, |metadata| metadata.left);
+    if left == 0 || rounds.len() >= MOST_ROUNDS {
+        Decision::Fail
+    } else {
+        Decision::Ask(CUSTOM)
+    }
 }
 
 /// What a challenge remembers of its session: `v1:<reference>:<attempts left>`.
@@ -119,9 +139,15 @@ impl<'a> Metadata<'a> {
     fn parse(text: &'a str) -> Option<Self> {
         let (reference, left) = text.strip_prefix("v1:")?.split_once(':')?;
         let named = (1..=64).contains(&reference.len())
-            && reference.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
-        let counted = (1..=3).contains(&left.len()) && left.bytes().all(|byte| byte.is_ascii_digit());
-        (named && counted).then_some(Self { reference, left: left.parse().ok()? })
+            && reference
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+        let counted =
+            (1..=3).contains(&left.len()) && left.bytes().all(|byte| byte.is_ascii_digit());
+        (named && counted).then_some(Self {
+            reference,
+            left: left.parse().ok()?,
+        })
     }
 }
 
@@ -143,7 +169,9 @@ impl Trigger {
             "CreateAuthChallenge_Authentication" => Some(Self::Create),
             "VerifyAuthChallengeResponse_Authentication" => Some(Self::Verify),
             "PreSignUp_SignUp" if policy.pre_sign_up => Some(Self::PreSignUp),
-            "PreSignUp_AdminCreateUser" | "PreSignUp_ExternalProvider" if policy.pre_sign_up => Some(Self::OtherSignUp),
+            "PreSignUp_AdminCreateUser" | "PreSignUp_ExternalProvider" if policy.pre_sign_up => {
+                Some(Self::OtherSignUp)
+            }
             _ => None,
         }
     }
@@ -179,7 +207,8 @@ const UNPROVEN: &str = "The phone number of this sign-up is not verified. Expect
                         verification of this very number, at most ten minutes old and not used before.";
 
 /// The same, where that could not be found out. Nothing is used up by it.
-const UNCHECKED: &str = "Whether the phone number of this sign-up is verified could not be looked up. Sign up again.";
+const UNCHECKED: &str =
+    "Whether the phone number of this sign-up is verified could not be looked up. Sign up again.";
 
 /// Answers a trigger: the event, with its `response`.
 ///
@@ -199,27 +228,38 @@ pub(crate) async fn answer(
     }
     let unexpected = || unrecognized(EXPECTED);
     let event: Event<'_> = serde_json::from_str(event.get()).map_err(|_| unexpected())?;
-    let trigger =
-        event.text("triggerSource").and_then(|source| Trigger::read(&source, policy)).ok_or_else(unexpected)?;
+    let trigger = event
+        .text("triggerSource")
+        .and_then(|source| Trigger::read(&source, policy))
+        .ok_or_else(unexpected)?;
     record.operation = Some(trigger.name());
     record.outcome = "ok";
     record.severity = Some(200);
     let request = Request::read(&event);
-    let moment = Moment { time_left: moment.time_left.min(PROVIDER_TIME), ..moment };
+    let moment = Moment {
+        time_left: moment.time_left.min(PROVIDER_TIME),
+        ..moment
+    };
     let response = match trigger {
-        Trigger::Define => decided(define(&request.session, request.user_not_found, policy.step_up)),
+        Trigger::Define => decided(define(
+            &request.session,
+            request.user_not_found,
+            policy.step_up,
+        )),
         Trigger::Create => {
             let created = within(moment, create(service, policy, &request, moment, record)).await;
             // Nobody is told that there was nothing to send to, or that nothing could be looked up.
             created.unwrap_or_else(|| ended(service, &request))
         }
         Trigger::Verify => {
-            let correct = within(moment, verify(service, policy, &request, moment, record)).await == Some(true);
+            let correct = within(moment, verify(service, policy, &request, moment, record)).await
+                == Some(true);
             json!({ "answerCorrect": correct })
         }
         Trigger::PreSignUp => {
             // Left unconfirmed, it would hold a user name that is somebody else's number.
-            let message = match within(moment, pre_sign_up(service, &request, moment, record)).await {
+            let message = match within(moment, pre_sign_up(service, &request, moment, record)).await
+            {
                 Some(true) => None,
                 Some(false) => Some(UNPROVEN),
                 None => Some(UNCHECKED),
@@ -228,7 +268,10 @@ pub(crate) async fn answer(
                 if record.outcome == "ok" {
                     record.outcome = "no_proof";
                 }
-                return Err(FunctionError { kind: "SignUpRefused", message: Cow::Borrowed(message) });
+                return Err(FunctionError {
+                    kind: "SignUpRefused",
+                    message: Cow::Borrowed(message),
+                });
             }
             json!({ "autoConfirmUser": true, "autoVerifyPhone": true, "autoVerifyEmail": false })
         }
@@ -253,7 +296,9 @@ fn decided(decision: Decision) -> Value {
     match decision {
         Decision::Tokens => json!({ "issueTokens": true, "failAuthentication": false }),
         Decision::Fail => json!({ "issueTokens": false, "failAuthentication": true }),
-        Decision::Ask(name) => json!({ "challengeName": name, "issueTokens": false, "failAuthentication": false }),
+        Decision::Ask(name) => {
+            json!({ "challengeName": name, "issueTokens": false, "failAuthentication": false })
+        }
     }
 }
 
@@ -264,12 +309,19 @@ async fn create(
     moment: Moment,
     record: &mut Record,
 ) -> Option<Value> {
-    let last = request.session.iter().rev().find(|round| round.name.as_deref() == Some(CUSTOM));
+    let last = request
+        .session
+        .iter()
+        .rev()
+        .find(|round| round.name.as_deref() == Some(CUSTOM));
     let is_first = last.is_none();
     let session = match last {
         // A later round is of its session or of none: nothing is sent in mid-sign-in.
         Some(round) => session_of(Metadata::parse(round.metadata.as_deref()?)?.reference)?,
-        None => Session { name: ReferenceId::random().ok()?.expose().to_owned(), shadow: 0 },
+        None => Session {
+            name: ReferenceId::random().ok()?.expose().to_owned(),
+            shadow: 0,
+        },
     };
     let sign_in = sign_in(service, policy, request, session, record)?;
     let challenge = if is_first {
@@ -278,7 +330,11 @@ async fn create(
         service.go_on_with_sign_in(&sign_in, moment).await
     };
     let challenge = noted(challenge, record)?;
-    Some(asked(&sign_in, &challenge, ReferenceId::random().ok()?.expose()))
+    Some(asked(
+        &sign_in,
+        &challenge,
+        ReferenceId::random().ok()?.expose(),
+    ))
 }
 
 async fn verify(
@@ -295,20 +351,44 @@ async fn verify(
     let answer = request.answer.as_deref()?;
     if answer == "resend" {
         record.operation = Some("resend");
-        noted(service.resend_for_sign_in(&sign_in, nonce, moment, record).await, record)?;
+        noted(
+            service
+                .resend_for_sign_in(&sign_in, nonce, moment, record)
+                .await,
+            record,
+        )?;
         return Some(false);
     }
     let otp = noted(Otp::parse(answer, &service.codes()), record)?;
-    noted(service.answer_sign_in(&sign_in, otp, nonce, moment, record).await, record)?;
+    noted(
+        service
+            .answer_sign_in(&sign_in, otp, nonce, moment, record)
+            .await,
+        record,
+    )?;
     Some(sign_in.session.shadow == 0)
 }
 
 /// Whether the number is proven to be the user's; nothing, if that cannot be said now.
-async fn pre_sign_up(service: &Service, request: &Request, moment: Moment, record: &mut Record) -> Option<bool> {
-    let to = request.attribute("phone_number").and_then(|number| PhoneNumber::parse(number).ok());
-    let reference = request.validation.as_ref().and_then(|data| data.get("referenceId")?.as_str());
-    let (Some(to), Some(reference)) = (to, reference) else { return Some(false) };
-    let Some(reference) = noted(ReferenceId::parse(reference), record) else { return Some(false) };
+async fn pre_sign_up(
+    service: &Service,
+    request: &Request,
+    moment: Moment,
+    record: &mut Record,
+) -> Option<bool> {
+    let to = request
+        .attribute("phone_number")
+        .and_then(|number| PhoneNumber::parse(number).ok());
+    let reference = request
+        .validation
+        .as_ref()
+        .and_then(|data| data.get("referenceId")?.as_str());
+    let (Some(to), Some(reference)) = (to, reference) else {
+        return Some(false);
+    };
+    let Some(reference) = noted(ReferenceId::parse(reference), record) else {
+        return Some(false);
+    };
     let [pool, client, name] = &request.user;
     // Cognito may ask again for want of an answer, and the app after another error of its sign-up: the same claim each
     // time. A pool whose user names are numbers makes up a name for each try, and takes a number once by itself.
@@ -318,7 +398,10 @@ async fn pre_sign_up(service: &Service, request: &Request, moment: Moment, recor
         idempotency_key: Some(claimant.to_owned()),
         ..Caller::default()
     };
-    let request = VerificationRequest { to, reference: Reference::Given(reference) };
+    let request = VerificationRequest {
+        to,
+        reference: Reference::Given(reference),
+    };
     match service.claim(&request, &caller, moment, record).await {
         Ok(_) => Some(true),
         Err(error) => {
@@ -358,8 +441,14 @@ fn session_of(reference: &str) -> Option<Session> {
     let (kind, name) = reference.split_at_checked(1)?;
     let shadow = u8::try_from(KINDS.find(kind)?).ok()?;
     // As `ReferenceId::random` makes them.
-    let drawn = name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
-    drawn.then(|| Session { name: name.to_owned(), shadow })
+    let drawn = name.len() == 32
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    drawn.then(|| Session {
+        name: name.to_owned(),
+        shadow,
+    })
 }
 
 /// Who signs in. A user who cannot be sent a code signs in as a shadow; the log says why.
@@ -371,7 +460,8 @@ fn sign_in(
     record: &mut Record,
 ) -> Option<SignIn> {
     let own = request.own_number();
-    let verified = policy.unverified_numbers || request.attribute("phone_number_verified") == Some("true");
+    let verified =
+        policy.unverified_numbers || request.attribute("phone_number_verified") == Some("true");
     let reason = match &own {
         _ if request.user_not_found => Some("user_not_found"),
         None => Some("no_number"),
@@ -387,14 +477,28 @@ fn sign_in(
         user: request.user.clone(),
         language: language(policy, request, service, &number),
         number,
-        session: Session { shadow: session.shadow.max(u8::from(reason.is_some())), ..session },
+        session: Session {
+            shadow: session.shadow.max(u8::from(reason.is_some())),
+            ..session
+        },
     })
 }
 
 /// The language that the user's attribute or the client names, as far as the provider has it.
-fn language(policy: &Policy, request: &Request, service: &Service, number: &PhoneNumber) -> &'static str {
-    let client = request.client_metadata.as_ref().and_then(|metadata| metadata.get("language")?.as_str());
-    let wishes: Vec<_> = [request.attribute(&policy.language_attribute), client].into_iter().flatten().collect();
+fn language(
+    policy: &Policy,
+    request: &Request,
+    service: &Service,
+    number: &PhoneNumber,
+) -> &'static str {
+    let client = request
+        .client_metadata
+        .as_ref()
+        .and_then(|metadata| metadata.get("language")?.as_str());
+    let wishes: Vec<_> = [request.attribute(&policy.language_attribute), client]
+        .into_iter()
+        .flatten()
+        .collect();
     service.closest_language(&wishes, service.limits().usual_channel(), number)
 }
 
@@ -425,7 +529,10 @@ fn asked(sign_in: &SignIn, challenge: &Challenge, nonce: &str) -> Value {
 /// The answer where nothing could be looked up: a challenge that no answer passes, and the last of its sign-in.
 fn ended(service: &Service, request: &Request) -> Value {
     // The number that is always shown: what could not be looked up is not that.
-    let number = request.own_number().or_else(|| service.stand_in(&request.user)).map(|number| number.to_string());
+    let number = request
+        .own_number()
+        .or_else(|| service.stand_in(&request.user))
+        .map(|number| number.to_string());
     json!({
         "publicChallengeParameters": {
             "destinationNumber": number.unwrap_or_default(),
@@ -449,7 +556,10 @@ struct Event<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'a> Event<'a> {
     fn get(&self, name: &str) -> Option<&'a RawValue> {
-        self.0.iter().find(|(given, _)| given == name).map(|(_, value)| *value)
+        self.0
+            .iter()
+            .find(|(given, _)| given == name)
+            .map(|(_, value)| *value)
     }
 
     fn text(&self, name: &str) -> Option<String> {
@@ -459,7 +569,11 @@ impl<'a> Event<'a> {
     /// The event with another `response` and nothing else changed.
     fn with_response(&self, response: &Value) -> Option<Box<RawValue>> {
         let response = to_raw_value(response).ok()?;
-        let others = self.0.iter().filter(|(name, _)| name != "response").map(|(name, value)| (name.as_str(), *value));
+        let others = self
+            .0
+            .iter()
+            .filter(|(name, _)| name != "response")
+            .map(|(name, value)| (name.as_str(), *value));
         let mut text = String::from("{");
         for (name, value) in others.chain([("response", &*response)]) {
             if text.len() > 1 {
@@ -529,16 +643,24 @@ struct RawRequest<'a> {
 impl Request {
     fn read(event: &Event<'_>) -> Self {
         // A struct would be read from an array as well.
-        let request = event.get("request").filter(|request| request.get().starts_with('{'));
+        let request = event
+            .get("request")
+            .filter(|request| request.get().starts_with('{'));
         let raw: RawRequest<'_> = parsed(request).unwrap_or_default();
         let context: Map<String, Value> = parsed(event.get("callerContext")).unwrap_or_default();
-        let client = context.get("clientId").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let client = context
+            .get("clientId")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
         let pool = event.text("userPoolId").unwrap_or_default();
         let rounds: Vec<Box<RawValue>> = parsed(raw.session).unwrap_or_default();
         Self {
             user: [pool, client, event.text("userName").unwrap_or_default()],
             // Of what is neither yes nor no, nobody knows that there is a user.
-            user_not_found: raw.user_not_found.is_some_and(|value| !["false", "null"].contains(&value.get())),
+            user_not_found: raw
+                .user_not_found
+                .is_some_and(|value| !["false", "null"].contains(&value.get())),
             session: rounds.iter().map(|round| read_round(round)).collect(),
             attributes: parsed(raw.user_attributes).unwrap_or_default(),
             private: parsed(raw.private_challenge_parameters),
@@ -550,7 +672,9 @@ impl Request {
 
     /// The number of a user who is there and has one.
     fn own_number(&self) -> Option<PhoneNumber> {
-        let number = self.attribute("phone_number").filter(|_| !self.user_not_found)?;
+        let number = self
+            .attribute("phone_number")
+            .filter(|_| !self.user_not_found)?;
         PhoneNumber::parse(number).ok()
     }
 

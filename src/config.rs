@@ -61,46 +61,166 @@ use Otherwise::{Default as Or, Nothing, Required};
 
 /// Every setting that this version reads, in the order of the README's table.
 pub const SETTINGS: &[Setting] = &[
-    Setting { name: "OTP_PROVIDER", otherwise: Or("pinpoint") },
-    Setting { name: "OTP_PREVIOUS_PROVIDER", otherwise: Nothing },
-    Setting { name: "PINPOINT_APPLICATION_ID", otherwise: Nothing },
-    Setting { name: "ORIGINATION_IDENTITY", otherwise: Required },
-    Setting { name: "ORIGINATION_IDENTITIES", otherwise: Nothing },
-    Setting { name: "BRAND_NAME", otherwise: Required },
-    Setting { name: "ALLOWED_COUNTRIES", otherwise: Required },
-    Setting { name: "SOURCE", otherwise: Or("otp") },
-    Setting { name: "LANGUAGE", otherwise: Or("en-US") },
-    Setting { name: "CODE_LENGTH", otherwise: Or("6") },
-    Setting { name: "VALIDITY_PERIOD", otherwise: Or("10") },
-    Setting { name: "ALLOWED_ATTEMPTS", otherwise: Or("3") },
-    Setting { name: "CODE_TYPE", otherwise: Or("numeric") },
-    Setting { name: "CHANNELS", otherwise: Or("sms") },
-    Setting { name: "WHATSAPP_TEMPLATE", otherwise: Nothing },
-    Setting { name: "WHATSAPP_LANGUAGES", otherwise: Nothing },
-    Setting { name: "DO_NOT_SHARE_LINE", otherwise: Or("on") },
-    Setting { name: "WEBOTP_DOMAIN", otherwise: Nothing },
-    Setting { name: "ANDROID_APP_HASH", otherwise: Nothing },
-    Setting { name: "CONFIGURATION_SET", otherwise: Nothing },
-    Setting { name: "MESSAGE_FEEDBACK", otherwise: Or("off") },
-    Setting { name: "DLT_ENTITY_ID", otherwise: Nothing },
-    Setting { name: "DLT_TEMPLATE_ID", otherwise: Nothing },
-    Setting { name: "REFERENCE_ID", otherwise: Or("derived") },
-    Setting { name: "API_AUTH", otherwise: Or("iam") },
-    Setting { name: "LEDGER_TABLE", otherwise: Nothing },
-    Setting { name: "LEDGER_KEY", otherwise: Nothing },
-    Setting { name: "SEND_LIMITS", otherwise: Or("1/30s,2/90s,3/10m,6/24h") },
-    Setting { name: "PREFIX_LIMITS", otherwise: Or("50/1h") },
-    Setting { name: "SOURCE_LIMITS", otherwise: Or("10/10m,50/24h") },
-    Setting { name: "COUNTRY_LIMITS", otherwise: Nothing },
-    Setting { name: "BUDGETS", otherwise: Or("500/1h,2000/24h") },
-    Setting { name: "CONFIG_FILE", otherwise: Nothing },
-    Setting { name: "TEST_NUMBERS", otherwise: Nothing },
-    Setting { name: "COGNITO_FLOOR_MS", otherwise: Or("800") },
-    Setting { name: "COGNITO_STEP_UP", otherwise: Or("off") },
-    Setting { name: "COGNITO_UNVERIFIED_PHONE", otherwise: Or("refuse") },
-    Setting { name: "COGNITO_PRE_SIGN_UP", otherwise: Or("off") },
-    Setting { name: "COGNITO_LANGUAGE_ATTRIBUTE", otherwise: Or("locale") },
-    Setting { name: "LOG_LEVEL", otherwise: Or("info") },
+    Setting {
+        name: "OTP_PROVIDER",
+        otherwise: Or("pinpoint"),
+    },
+    Setting {
+        name: "OTP_PREVIOUS_PROVIDER",
+        otherwise: Nothing,
+    },
+    Setting {
+        name: "PINPOINT_APPLICATION_ID",
+        otherwise: Nothing,
+    },
+    Setting {
+        name: "ORIGINATION_IDENTITY",
+        otherwise: Required,
+    },
+    Setting {
+        name: "ORIGINATION_IDENTITIES",
+        otherwise: Nothing,
+    },
+    Setting {
+        name: "BRAND_NAME",
+        otherwise: Required,
+    },
+    Setting {
+        name: "ALLOWED_COUNTRIES",
+        otherwise: Required,
+    },
+    Setting {
+        name: "SOURCE",
+        otherwise: Or("otp"),
+    },
+    Setting {
+        name: "LANGUAGE",
+        otherwise: Or("en-US"),
+    },
+    Setting {
+        name: "CODE_LENGTH",
+        otherwise: Or("6"),
+    },
+    Setting {
+        name: "VALIDITY_PERIOD",
+        otherwise: Or("10"),
+    },
+    Setting {
+        name: "ALLOWED_ATTEMPTS",
+        otherwise: Or("3"),
+    },
+    Setting {
+        name: "CODE_TYPE",
+        otherwise: Or("numeric"),
+    },
+    Setting {
+        name: "CHANNELS",
+        otherwise: Or("sms"),
+    },
+    Setting {
+        name: "WHATSAPP_TEMPLATE",
+        otherwise: Nothing,
+    },
+    Setting {
+        name: "WHATSAPP_LANGUAGES",
+        otherwise: Nothing,
+    },
+    Setting {
+        name: "DO_NOT_SHARE_LINE",
+        otherwise: Or("on"),
+    },
+    Setting {
+        name: "WEBOTP_DOMAIN",
+        otherwise: Nothing,
+    },
+    Setting {
+        name: "ANDROID_APP_HASH",
+        otherwise: Nothing,
+    },
+    Setting {
+        name: "CONFIGURATION_SET",
+        otherwise: Nothing,
+    },
+    Setting {
+        name: "MESSAGE_FEEDBACK",
+        otherwise: Or("off"),
+    },
+    Setting {
+        name: "DLT_ENTITY_ID",
+        otherwise: Nothing,
+    },
+    Setting {
+        name: "DLT_TEMPLATE_ID",
+        otherwise: Nothing,
+    },
+    Setting {
+        name: "REFERENCE_ID",
+        otherwise: Or("derived"),
+    },
+    Setting {
+        name: "API_AUTH",
+        otherwise: Or("iam"),
+    },
+    Setting {
+        name: "LEDGER_TABLE",
+        otherwise: Nothing,
+    },
+    Setting {
+        name: "LEDGER_KEY",
+        otherwise: Nothing,
+    },
+    Setting {
+        name: "SEND_LIMITS",
+        otherwise: Or("1/30s,2/90s,3/10m,6/24h"),
+    },
+    Setting {
+        name: "PREFIX_LIMITS",
+        otherwise: Or("50/1h"),
+    },
+    Setting {
+        name: "SOURCE_LIMITS",
+        otherwise: Or("10/10m,50/24h"),
+    },
+    Setting {
+        name: "COUNTRY_LIMITS",
+        otherwise: Nothing,
+    },
+    Setting {
+        name: "BUDGETS",
+        otherwise: Or("500/1h,2000/24h"),
+    },
+    Setting {
+        name: "CONFIG_FILE",
+        otherwise: Nothing,
+    },
+    Setting {
+        name: "TEST_NUMBERS",
+        otherwise: Nothing,
+    },
+    Setting {
+        name: "COGNITO_FLOOR_MS",
+        otherwise: Or("800"),
+    },
+    Setting {
+        name: "COGNITO_STEP_UP",
+        otherwise: Or("off"),
+    },
+    Setting {
+        name: "COGNITO_UNVERIFIED_PHONE",
+        otherwise: Or("refuse"),
+    },
+    Setting {
+        name: "COGNITO_PRE_SIGN_UP",
+        otherwise: Or("off"),
+    },
+    Setting {
+        name: "COGNITO_LANGUAGE_ATTRIBUTE",
+        otherwise: Or("locale"),
+    },
+    Setting {
+        name: "LOG_LEVEL",
+        otherwise: Or("info"),
+    },
 ];
 
 /// What is wrong with the settings: every problem, each by the name of its setting.
@@ -121,7 +241,10 @@ pub fn is_in_lambda() -> bool {
     environment("AWS_LAMBDA_RUNTIME_API").is_some()
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place where the environment is read")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where the environment is read"
+)]
 fn environment(name: &str) -> Option<String> {
     // What is not UTF-8 is kept as something that no setting allows.
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
@@ -143,7 +266,10 @@ impl Settings {
     ///
     /// Every problem at once.
     pub fn read(variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, Problems> {
-        let mut reader = Reader { variable, problems: Vec::new() };
+        let mut reader = Reader {
+            variable,
+            problems: Vec::new(),
+        };
         let settings = reader.settings();
         match settings {
             Ok(settings) if reader.problems.is_empty() => Ok(settings),
@@ -176,7 +302,11 @@ impl Reader<'_> {
             (limits, limits.code.clone())
         };
         let mut rules = self.rules(limits);
-        let countries = rules.as_ref().ok().map(|rules| &rules.allowed_countries).filter(|_| file_is_good);
+        let countries = rules
+            .as_ref()
+            .ok()
+            .map(|rules| &rules.allowed_countries)
+            .filter(|_| file_is_good);
         let ledger = self.ledger(countries, limits, &codes, prices);
         let gate = self.gate();
         if let (Ok(Gate::Open), Ok(rules)) = (&gate, &mut rules) {
@@ -228,7 +358,10 @@ impl Reader<'_> {
         const NAME: &str = "ALLOWED_COUNTRIES";
         match AllowedCountries::parse(&self.text(NAME)?) {
             Ok(countries) => Ok(countries),
-            Err(why) => self.problem(NAME, &format!("must be country codes such as `US,CA`, or `*`: {why}.")),
+            Err(why) => self.problem(
+                NAME,
+                &format!("must be country codes such as `US,CA`, or `*`: {why}."),
+            ),
         }
     }
 
@@ -277,11 +410,17 @@ impl Reader<'_> {
         let known = if limits.any_language {
             language::closest(&given, languages.iter().copied())
         } else {
-            languages.iter().find(|language| **language == given).copied()
+            languages
+                .iter()
+                .find(|language| **language == given)
+                .copied()
         };
         match known {
             Some(language) => Ok(language),
-            None => self.problem("LANGUAGE", &format!("must be `country`, or one of {}.", languages.join(", "))),
+            None => self.problem(
+                "LANGUAGE",
+                &format!("must be `country`, or one of {}.", languages.join(", ")),
+            ),
         }
     }
 
@@ -298,16 +437,30 @@ impl Reader<'_> {
         for entry in self.raw(EACH).iter().flat_map(|list| list.split(',')) {
             let parsed = entry.trim().split_once('=').and_then(|(place, identity)| {
                 let (place, identity) = (place.trim(), identity.trim());
-                let fits = (1..=256).contains(&identity.len()) && identity.chars().all(is_of_identity);
+                let fits =
+                    (1..=256).contains(&identity.len()) && identity.chars().all(is_of_identity);
                 let (country, channel) = match (place.split_once('/'), Channel::named(place)) {
-                    (Some((country, channel)), _) => (Some(country.parse().ok()?), Some(Channel::named(channel)?)),
+                    (Some((country, channel)), _) => {
+                        (Some(country.parse().ok()?), Some(Channel::named(channel)?))
+                    }
                     (None, Some(channel)) => (None, Some(channel)),
                     (None, None) => (Some(place.parse().ok()?), None),
                 };
-                fits.then(|| (place.to_owned(), OriginationFor { country, channel, identity: identity.to_owned() }))
+                fits.then(|| {
+                    (
+                        place.to_owned(),
+                        OriginationFor {
+                            country,
+                            channel,
+                            identity: identity.to_owned(),
+                        },
+                    )
+                })
             });
             match parsed {
-                Some((place, origination)) if seen.insert(place.clone()) => others.push(origination),
+                Some((place, origination)) if seen.insert(place.clone()) => {
+                    others.push(origination)
+                }
                 Some((place, _)) => return self.problem(EACH, &format!("names {place} twice.")),
                 None => {
                     let what = "must be `COUNTRY=IDENTITY`, `CHANNEL=IDENTITY` or `COUNTRY/CHANNEL=IDENTITY`, separated \
@@ -316,19 +469,28 @@ impl Reader<'_> {
                 }
             }
         }
-        Ok(Origination { default: default?, others })
+        Ok(Origination {
+            default: default?,
+            others,
+        })
     }
 
     /// The registration for India: both parts or none.
     fn dlt(&mut self) -> Result<Option<Dlt>, Reported> {
         const WHAT: &str = "must be the ID from the DLT registration: 1 to 50 letters, digits, dashes and underscores.";
         let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        match (self.raw("DLT_ENTITY_ID").is_some(), self.raw("DLT_TEMPLATE_ID").is_some()) {
+        match (
+            self.raw("DLT_ENTITY_ID").is_some(),
+            self.raw("DLT_TEMPLATE_ID").is_some(),
+        ) {
             (false, false) => Ok(None),
             (true, true) => {
                 let entity_id = self.matching("DLT_ENTITY_ID", 1..=50, allowed, WHAT);
                 let template_id = self.matching("DLT_TEMPLATE_ID", 1..=50, allowed, WHAT);
-                Ok(Some(Dlt { entity_id: entity_id?, template_id: template_id? }))
+                Ok(Some(Dlt {
+                    entity_id: entity_id?,
+                    template_id: template_id?,
+                }))
             }
             (true, false) => self.problem("DLT_TEMPLATE_ID", "must be set, as DLT_ENTITY_ID is."),
             (false, true) => self.problem("DLT_ENTITY_ID", "must be set, as DLT_TEMPLATE_ID is."),
@@ -339,8 +501,10 @@ impl Reader<'_> {
         match self.text("API_AUTH")?.as_str() {
             "iam" => Ok(Gate::Iam),
             "trusted" => Ok(Gate::Trusted),
-            "none" if self.raw("LEDGER_TABLE").is_none() => self
-                .problem("API_AUTH", "cannot be `none` without the ledger, which keeps the limits: set LEDGER_TABLE."),
+            "none" if self.raw("LEDGER_TABLE").is_none() => self.problem(
+                "API_AUTH",
+                "cannot be `none` without the ledger, which keeps the limits: set LEDGER_TABLE.",
+            ),
             "none" => {
                 // What keeps an open endpoint from spending the owner's money is not the caller's good will.
                 self.must_not_be("ALLOWED_COUNTRIES", "*");
@@ -355,7 +519,12 @@ impl Reader<'_> {
 
     fn must_not_be(&mut self, name: &str, unlimited: &str) {
         if self.raw(name).as_deref() == Some(unlimited) {
-            self.report(name, &format!("cannot be `{unlimited}` while API_AUTH is `none`, which lets everybody in."));
+            self.report(
+                name,
+                &format!(
+                    "cannot be `{unlimited}` while API_AUTH is `none`, which lets everybody in."
+                ),
+            );
         }
     }
 
@@ -377,7 +546,11 @@ impl Reader<'_> {
         );
         Ok(cognito::Policy {
             floor: floor?,
-            step_up: if step_up? { StepUp::Required } else { StepUp::Off },
+            step_up: if step_up? {
+                StepUp::Required
+            } else {
+                StepUp::Off
+            },
             unverified_numbers: unverified_numbers?,
             pre_sign_up: pre_sign_up?,
             language_attribute: language_attribute?,
@@ -428,23 +601,35 @@ impl Reader<'_> {
     fn set_by_lambda(&mut self, name: &'static str) -> Result<String, Reported> {
         match self.raw(name) {
             Some(value) => Ok(value),
-            None => self.problem(name, "is not set. Lambda sets it; outside Lambda, set it yourself."),
+            None => self.problem(
+                name,
+                "is not set. Lambda sets it; outside Lambda, set it yourself.",
+            ),
         }
     }
 
     /// Other roots to trust, by the SDKs' own variable.
     fn ca_bundle(&mut self) -> Result<Option<Vec<u8>>, Reported> {
         const NAME: &str = "AWS_CA_BUNDLE";
-        let Some(path) = self.raw(NAME) else { return Ok(None) };
+        let Some(path) = self.raw(NAME) else {
+            return Ok(None);
+        };
         match std::fs::read(path) {
             Ok(bundle) if is_bundle(&bundle) => Ok(Some(bundle)),
             Ok(_) => self.problem(NAME, "must name a file of certificates in PEM."),
-            Err(error) => self.problem(NAME, &format!("names a file that cannot be read ({}).", error.kind())),
+            Err(error) => self.problem(
+                NAME,
+                &format!("names a file that cannot be read ({}).", error.kind()),
+            ),
         }
     }
 
     fn flag(&mut self, name: &'static str) -> Result<bool, Reported> {
-        match self.raw(name).map(|value| value.to_ascii_lowercase()).as_deref() {
+        match self
+            .raw(name)
+            .map(|value| value.to_ascii_lowercase())
+            .as_deref()
+        {
             None | Some("false") => Ok(false),
             Some("true") => Ok(true),
             Some(_) => self.problem(name, "must be true or false."),
@@ -455,7 +640,14 @@ impl Reader<'_> {
         let text = self.text(name)?;
         match text.parse().ok().filter(|number| range.contains(number)) {
             Some(number) => Ok(number),
-            None => self.problem(name, &format!("must be an integer from {} to {}.", range.start(), range.end())),
+            None => self.problem(
+                name,
+                &format!(
+                    "must be an integer from {} to {}.",
+                    range.start(),
+                    range.end()
+                ),
+            ),
         }
     }
 
@@ -483,12 +675,19 @@ impl Reader<'_> {
         allowed: impl Fn(char) -> bool,
         expected: &str,
     ) -> Result<Option<String>, Reported> {
-        if self.raw(name).is_none() { Ok(None) } else { self.matching(name, length, allowed, expected).map(Some) }
+        if self.raw(name).is_none() {
+            Ok(None)
+        } else {
+            self.matching(name, length, allowed, expected).map(Some)
+        }
     }
 
     /// A setting of the table, with its default.
     fn text(&mut self, name: &'static str) -> Result<String, Reported> {
-        let otherwise = SETTINGS.iter().find(|setting| setting.name == name).map(|setting| setting.otherwise);
+        let otherwise = SETTINGS
+            .iter()
+            .find(|setting| setting.name == name)
+            .map(|setting| setting.otherwise);
         match (self.raw(name), otherwise) {
             (Some(text), _) => Ok(text),
             (None, Some(Or(default))) => Ok(default.to_owned()),

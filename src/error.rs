@@ -82,39 +82,199 @@ pub enum Code {
 impl Code {
     /// All codes, with name, HTTP status and title, in the order of the README's table.
     pub const TABLE: &'static [(Self, &'static str, u16, &'static str)] = &[
-        (Self::MalformedRequest, "malformed_request", 400, "The request cannot be read"),
-        (Self::InvalidParameter, "invalid_parameter", 400, "A member of the request is missing or invalid"),
-        (Self::Unauthenticated, "unauthenticated", 403, "The caller is not authenticated"),
-        (Self::CountryNotAllowed, "country_not_allowed", 403, "Numbers of this country are not served"),
-        (Self::DestinationBlocked, "destination_blocked", 403, "The number is blocked"),
-        (Self::DestinationLocked, "destination_locked", 403, "The number is locked after too many wrong codes"),
-        (Self::RouteNotFound, "route_not_found", 404, "There is no such route"),
-        (Self::VerificationNotFound, "verification_not_found", 404, "There is no such verification"),
-        (Self::MethodNotAllowed, "method_not_allowed", 405, "The route has another method"),
-        (Self::AlreadyVerified, "already_verified", 409, "The verification has succeeded before"),
-        (Self::VerificationInProgress, "verification_in_progress", 409, "The same is being done at this moment"),
-        (Self::IdempotencyKeyInUse, "idempotency_key_in_use", 409, "The first request with this key is not finished"),
-        (Self::CodeExpired, "code_expired", 410, "The code has expired"),
-        (Self::AttemptsExhausted, "attempts_exhausted", 410, "No guess is left"),
-        (Self::VerificationCanceled, "verification_canceled", 410, "The verification was canceled"),
-        (Self::BodyTooLarge, "body_too_large", 413, "The request body is too large"),
-        (Self::UnsupportedMediaType, "unsupported_media_type", 415, "The request body is not JSON"),
-        (Self::InvalidCode, "invalid_code", 422, "The code is not valid"),
-        (Self::InvalidPhoneNumber, "invalid_phone_number", 422, "The destination number is not a phone number"),
-        (Self::OptedOut, "opted_out", 422, "The number has opted out of messages"),
-        (Self::Undeliverable, "undeliverable", 422, "The number cannot be reached"),
-        (Self::IdempotencyKeyReused, "idempotency_key_reused", 422, "The key stands for another request"),
+        (
+            Self::MalformedRequest,
+            "malformed_request",
+            400,
+            "The request cannot be read",
+        ),
+        (
+            Self::InvalidParameter,
+            "invalid_parameter",
+            400,
+            "A member of the request is missing or invalid",
+        ),
+        (
+            Self::Unauthenticated,
+            "unauthenticated",
+            403,
+            "The caller is not authenticated",
+        ),
+        (
+            Self::CountryNotAllowed,
+            "country_not_allowed",
+            403,
+            "Numbers of this country are not served",
+        ),
+        (
+            Self::DestinationBlocked,
+            "destination_blocked",
+            403,
+            "The number is blocked",
+        ),
+        (
+            Self::DestinationLocked,
+            "destination_locked",
+            403,
+            "The number is locked after too many wrong codes",
+        ),
+        (
+            Self::RouteNotFound,
+            "route_not_found",
+            404,
+            "There is no such route",
+        ),
+        (
+            Self::VerificationNotFound,
+            "verification_not_found",
+            404,
+            "There is no such verification",
+        ),
+        (
+            Self::MethodNotAllowed,
+            "method_not_allowed",
+            405,
+            "The route has another method",
+        ),
+        (
+            Self::AlreadyVerified,
+            "already_verified",
+            409,
+            "The verification has succeeded before",
+        ),
+        (
+            Self::VerificationInProgress,
+            "verification_in_progress",
+            409,
+            "The same is being done at this moment",
+        ),
+        (
+            Self::IdempotencyKeyInUse,
+            "idempotency_key_in_use",
+            409,
+            "The first request with this key is not finished",
+        ),
+        (
+            Self::CodeExpired,
+            "code_expired",
+            410,
+            "The code has expired",
+        ),
+        (
+            Self::AttemptsExhausted,
+            "attempts_exhausted",
+            410,
+            "No guess is left",
+        ),
+        (
+            Self::VerificationCanceled,
+            "verification_canceled",
+            410,
+            "The verification was canceled",
+        ),
+        (
+            Self::BodyTooLarge,
+            "body_too_large",
+            413,
+            "The request body is too large",
+        ),
+        (
+            Self::UnsupportedMediaType,
+            "unsupported_media_type",
+            415,
+            "The request body is not JSON",
+        ),
+        (
+            Self::InvalidCode,
+            "invalid_code",
+            422,
+            "The code is not valid",
+        ),
+        (
+            Self::InvalidPhoneNumber,
+            "invalid_phone_number",
+            422,
+            "The destination number is not a phone number",
+        ),
+        (
+            Self::OptedOut,
+            "opted_out",
+            422,
+            "The number has opted out of messages",
+        ),
+        (
+            Self::Undeliverable,
+            "undeliverable",
+            422,
+            "The number cannot be reached",
+        ),
+        (
+            Self::IdempotencyKeyReused,
+            "idempotency_key_reused",
+            422,
+            "The key stands for another request",
+        ),
         (Self::RateLimited, "rate_limited", 429, "A limit is reached"),
-        (Self::ResendTooSoon, "resend_too_soon", 429, "The next code cannot be sent yet"),
-        (Self::ResendLimit, "resend_limit", 429, "No further code is sent for this verification"),
-        (Self::InternalError, "internal_error", 500, "Something went wrong here"),
-        (Self::Misconfigured, "misconfigured", 500, "The service is not set up correctly"),
-        (Self::ProviderRejected, "provider_rejected", 502, "The provider refused the request"),
-        (Self::ProviderUnavailable, "provider_unavailable", 503, "The provider is not available"),
-        (Self::ProviderThrottled, "provider_throttled", 503, "The provider is limiting requests"),
-        (Self::LedgerUnavailable, "ledger_unavailable", 503, "The ledger is not available"),
-        (Self::SendingPaused, "sending_paused", 503, "Sending is paused"),
-        (Self::ProviderTimeout, "provider_timeout", 504, "The provider did not answer in time"),
+        (
+            Self::ResendTooSoon,
+            "resend_too_soon",
+            429,
+            "The next code cannot be sent yet",
+        ),
+        (
+            Self::ResendLimit,
+            "resend_limit",
+            429,
+            "No further code is sent for this verification",
+        ),
+        (
+            Self::InternalError,
+            "internal_error",
+            500,
+            "Something went wrong here",
+        ),
+        (
+            Self::Misconfigured,
+            "misconfigured",
+            500,
+            "The service is not set up correctly",
+        ),
+        (
+            Self::ProviderRejected,
+            "provider_rejected",
+            502,
+            "The provider refused the request",
+        ),
+        (
+            Self::ProviderUnavailable,
+            "provider_unavailable",
+            503,
+            "The provider is not available",
+        ),
+        (
+            Self::ProviderThrottled,
+            "provider_throttled",
+            503,
+            "The provider is limiting requests",
+        ),
+        (
+            Self::LedgerUnavailable,
+            "ledger_unavailable",
+            503,
+            "The ledger is not available",
+        ),
+        (
+            Self::SendingPaused,
+            "sending_paused",
+            503,
+            "Sending is paused",
+        ),
+        (
+            Self::ProviderTimeout,
+            "provider_timeout",
+            504,
+            "The provider did not answer in time",
+        ),
     ];
 
     /// The stable name, as callers see it in `code`.
@@ -136,10 +296,18 @@ impl Code {
     }
 
     fn row(self) -> (Self, &'static str, u16, &'static str) {
-        const UNLISTED: (Code, &str, u16, &str) =
-            (Code::InternalError, "internal_error", 500, "Something went wrong here");
+        const UNLISTED: (Code, &str, u16, &str) = (
+            Code::InternalError,
+            "internal_error",
+            500,
+            "Something went wrong here",
+        );
         // The unit test below proves that every code has its row.
-        Self::TABLE.iter().copied().find(|row| row.0 == self).unwrap_or(UNLISTED)
+        Self::TABLE
+            .iter()
+            .copied()
+            .find(|row| row.0 == self)
+            .unwrap_or(UNLISTED)
     }
 }
 
@@ -271,7 +439,9 @@ impl Error {
     /// Whole seconds to wait, rounded up.
     #[must_use]
     pub fn retry_after_seconds(&self) -> Option<u64> {
-        self.0.retry_after.map(|wait| wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
+        self.0
+            .retry_after
+            .map(|wait| wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
     }
 
     /// How many guesses are left.
@@ -307,9 +477,12 @@ impl Error {
 
 impl From<Unavailable> for Error {
     fn from(unavailable: Unavailable) -> Self {
-        Self::new(Code::LedgerUnavailable, "The limits could not be looked up, so nothing was done. Try again shortly.")
-            .with_retry_after(Duration::from_secs(2))
-            .with_cause(unavailable.0)
+        Self::new(
+            Code::LedgerUnavailable,
+            "The limits could not be looked up, so nothing was done. Try again shortly.",
+        )
+        .with_retry_after(Duration::from_secs(2))
+        .with_cause(unavailable.0)
     }
 }
 
@@ -366,7 +539,8 @@ mod tests {
 
     #[test]
     fn a_part_of_a_second_is_waited_for_too() {
-        let error = Error::new(Code::ProviderThrottled, "").with_retry_after(Duration::from_millis(1500));
+        let error =
+            Error::new(Code::ProviderThrottled, "").with_retry_after(Duration::from_millis(1500));
         assert_eq!(error.retry_after_seconds(), Some(2));
     }
 }

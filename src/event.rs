@@ -89,7 +89,12 @@ impl App {
     /// A function that answers whom `gate` lets in, and signs in by `sign_in`, both by `service`.
     #[must_use]
     pub fn new(service: Service, gate: http::Gate, sign_in: cognito::Policy) -> Self {
-        Self { service, gate, sign_in, warm: AtomicBool::new(false) }
+        Self {
+            service,
+            gate,
+            sign_in,
+            warm: AtomicBool::new(false),
+        }
     }
 
     /// Answers an event.
@@ -97,8 +102,15 @@ impl App {
     /// # Errors
     ///
     /// The event is none that this function answers, or a sign-up that is refused; the runtime reports it.
-    #[expect(clippy::disallowed_methods, reason = "the one place where the clock is read")]
-    pub async fn handle(&self, event: &RawValue, invocation: Invocation) -> Result<Box<RawValue>, FunctionError> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place where the clock is read"
+    )]
+    pub async fn handle(
+        &self,
+        event: &RawValue,
+        invocation: Invocation,
+    ) -> Result<Box<RawValue>, FunctionError> {
         self.handle_at(SystemTime::now(), event, invocation).await
     }
 
@@ -116,14 +128,25 @@ impl App {
         let started = Instant::now();
         let cold_start = !self.warm.swap(true, Ordering::Relaxed);
         let mut record = Record::new(invocation.request_id, cold_start);
-        let reserve = if self.service.has_ledger() { RESERVE_WITH_LEDGER } else { RESERVE };
-        let moment = Moment { now, started, time_left: time_left(now, invocation.deadline, reserve) };
+        let reserve = if self.service.has_ledger() {
+            RESERVE_WITH_LEDGER
+        } else {
+            RESERVE
+        };
+        let moment = Moment {
+            now,
+            started,
+            time_left: time_left(now, invocation.deadline, reserve),
+        };
         let answer = match recognize(event) {
             Ok(Recognized::Http(event)) => {
-                let answer = http::answer(&self.service, self.gate, *event, moment, &mut record).await;
+                let answer =
+                    http::answer(&self.service, self.gate, *event, moment, &mut record).await;
                 to_raw_value(&answer).map_err(|_| unrecognized(EXPECTED))
             }
-            Ok(Recognized::Cognito) => cognito::answer(&self.service, &self.sign_in, event, moment, &mut record).await,
+            Ok(Recognized::Cognito) => {
+                cognito::answer(&self.service, &self.sign_in, event, moment, &mut record).await
+            }
             Ok(Recognized::Command(command)) => self.obey(&command, moment, &mut record).await,
             Err(unrecognized) => Err(unrecognized),
         };
@@ -144,8 +167,12 @@ impl App {
         moment: Moment,
         record: &mut Record,
     ) -> Result<Box<RawValue>, FunctionError> {
-        let failed = |why: String| FunctionError { kind: UNRECOGNIZED, message: Cow::Owned(why) };
-        let number = PhoneNumber::parse(&command.destination_number).map_err(|error| failed(error.to_string()))?;
+        let failed = |why: String| FunctionError {
+            kind: UNRECOGNIZED,
+            message: Cow::Owned(why),
+        };
+        let number = PhoneNumber::parse(&command.destination_number)
+            .map_err(|error| failed(error.to_string()))?;
         record.country = number.country();
         let shown = number.to_string();
         let answer = match command.operation {
@@ -156,10 +183,13 @@ impl App {
             }
             Operation::Key => {
                 record.operation = Some("key");
-                self.service.key_of(&number).map(|key| json!({ "key": key, "destinationNumber": shown }))
+                self.service
+                    .key_of(&number)
+                    .map(|key| json!({ "key": key, "destinationNumber": shown }))
             }
         };
-        let answer = answer.map_err(|error| failed(format!("{}: {}", error.code().name(), error.detail())))?;
+        let answer = answer
+            .map_err(|error| failed(format!("{}: {}", error.code().name(), error.detail())))?;
         record.outcome = "ok";
         record.severity = Some(200);
         to_raw_value(&answer).map_err(|_| unrecognized(EXPECTED_COMMAND))
@@ -167,8 +197,10 @@ impl App {
 }
 
 fn recognize(event: &RawValue) -> Result<Recognized<'_>, FunctionError> {
-    let trigger: Trigger<'_> = serde_json::from_str(event.get()).map_err(|_| unrecognized(EXPECTED))?;
-    let is_text = |member: Option<&RawValue>| member.is_some_and(|member| member.get().starts_with('"'));
+    let trigger: Trigger<'_> =
+        serde_json::from_str(event.get()).map_err(|_| unrecognized(EXPECTED))?;
+    let is_text =
+        |member: Option<&RawValue>| member.is_some_and(|member| member.get().starts_with('"'));
     // Only AWS writes the top level of an event: a client's HTTP body is a string inside it.
     if is_text(trigger.trigger_source) {
         return Ok(Recognized::Cognito);
@@ -177,14 +209,18 @@ fn recognize(event: &RawValue) -> Result<Recognized<'_>, FunctionError> {
         return Ok(Recognized::Http(Box::new(event)));
     }
     if is_text(trigger.operation) {
-        let command = serde_json::from_str(event.get()).map_err(|_| unrecognized(EXPECTED_COMMAND))?;
+        let command =
+            serde_json::from_str(event.get()).map_err(|_| unrecognized(EXPECTED_COMMAND))?;
         return Ok(Recognized::Command(command));
     }
     Err(unrecognized(EXPECTED))
 }
 
 pub(crate) fn unrecognized(why: &'static str) -> FunctionError {
-    FunctionError { kind: UNRECOGNIZED, message: Cow::Borrowed(why) }
+    FunctionError {
+        kind: UNRECOGNIZED,
+        message: Cow::Borrowed(why),
+    }
 }
 
 /// The event is none that this function answers.
@@ -194,7 +230,8 @@ const EXPECTED: &str = "This event is not one this function answers. Expected: a
                         (payload 2.0) event, a Lambda function URL event, an Application Load Balancer event, or a trigger of Amazon \
                         Cognito's custom authentication.";
 
-const EXPECTED_COMMAND: &str = "Expected: {\"operation\": \"unlock\" or \"key\", \"destinationNumber\": \"+…\"}.";
+const EXPECTED_COMMAND: &str =
+    "Expected: {\"operation\": \"unlock\" or \"key\", \"destinationNumber\": \"+…\"}.";
 
 /// How long the work may take: less than the invocation has left.
 fn time_left(now: SystemTime, deadline: SystemTime, reserve: Duration) -> Duration {
@@ -219,6 +256,9 @@ mod tests {
     #[test]
     fn a_deadline_in_the_past_is_not_believed() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_hours(500_000);
-        assert_eq!(time_left(now, SystemTime::UNIX_EPOCH, RESERVE), Duration::MAX);
+        assert_eq!(
+            time_left(now, SystemTime::UNIX_EPOCH, RESERVE),
+            Duration::MAX
+        );
     }
 }

@@ -13,7 +13,8 @@ use crate::phone::PhoneNumber;
 use crate::provider::{Channel, ProviderLimits};
 use crate::reference::ReferenceId;
 use crate::service::{
-    Caller, Moment, Reference, ReferenceIds, SendRequest, Service, VerificationRequest, VerifyRequest,
+    Caller, Moment, Reference, ReferenceIds, SendRequest, Service, VerificationRequest,
+    VerifyRequest,
 };
 use crate::telemetry::Record;
 use body::Members;
@@ -80,10 +81,16 @@ pub(crate) async fn answer(
     record.origin = Some(event.origin().name());
     let mut reached = None;
     // A panic ends this request, not the whole execution environment with its open connection.
-    let outcome = AssertUnwindSafe(respond(service, gate, &event, moment, record, &mut reached)).catch_unwind().await;
+    let outcome = AssertUnwindSafe(respond(service, gate, &event, moment, record, &mut reached))
+        .catch_unwind()
+        .await;
     let outcome = outcome.unwrap_or_else(|_| {
         let error = Error::new(Code::InternalError, "The request could not be finished.");
-        Err(if reached == Some(Operation::Send) { error.with_unknown_delivery() } else { error })
+        Err(if reached == Some(Operation::Send) {
+            error.with_unknown_delivery()
+        } else {
+            error
+        })
     });
     let response = match outcome {
         Ok(response) => {
@@ -141,7 +148,10 @@ fn route(method: &str, path: &str, has_ledger: bool) -> Result<Operation, Error>
             } else {
                 "The routes are POST /otp/send and POST /otp/verify."
             };
-            return Err(Error::new(Code::RouteNotFound, format!("There is nothing at this path. {routes}")));
+            return Err(Error::new(
+                Code::RouteNotFound,
+                format!("There is nothing at this path. {routes}"),
+            ));
         }
     };
     if method == "POST" {
@@ -165,14 +175,23 @@ impl Operation {
 impl Request {
     /// Who asks, if the gate lets it in.
     fn caller(&self, gate: Gate) -> Result<Caller, Error> {
-        let known = |principal: String| Ok(Caller { principal: Some(principal), ..Caller::default() });
+        let known = |principal: String| {
+            Ok(Caller {
+                principal: Some(principal),
+                ..Caller::default()
+            })
+        };
         match (&self.principal, gate) {
             (Some(principal), _) => known(principal.clone()),
             (None, Gate::Trusted) => known("trusted".to_owned()),
-            (None, Gate::Open) if self.address.is_some() => Ok(Caller { address: self.address, ..Caller::default() }),
-            (None, Gate::Open) => {
-                Err(Error::new(Code::MalformedRequest, "The event does not say where the request came from."))
-            }
+            (None, Gate::Open) if self.address.is_some() => Ok(Caller {
+                address: self.address,
+                ..Caller::default()
+            }),
+            (None, Gate::Open) => Err(Error::new(
+                Code::MalformedRequest,
+                "The event does not say where the request came from.",
+            )),
             (None, Gate::Iam) => Err(Error::new(
                 Code::Unauthenticated,
                 "Nobody vouches for the caller: sign the request (SigV4), or put an authorizer in front.",
@@ -181,7 +200,10 @@ impl Request {
     }
 
     fn check_headers(&self) -> Result<(), Error> {
-        let mut types = self.headers.iter().filter(|(name, _)| name == "content-type");
+        let mut types = self
+            .headers
+            .iter()
+            .filter(|(name, _)| name == "content-type");
         if !matches!((types.next(), types.next()), (Some((_, value)), None) if is_json(value)) {
             return Err(Error::new(
                 Code::UnsupportedMediaType,
@@ -194,17 +216,27 @@ impl Request {
     fn idempotency_key(&self, has_ledger: bool) -> Result<Option<String>, Error> {
         const FIELD: &str = "Idempotency-Key";
         let invalid = |detail: &'static str| Error::invalid_parameter(FIELD, detail);
-        let mut keys = self.headers.iter().filter(|(name, _)| name == "idempotency-key").map(|(_, value)| value);
-        let Some(key) = keys.next() else { return Ok(None) };
+        let mut keys = self
+            .headers
+            .iter()
+            .filter(|(name, _)| name == "idempotency-key")
+            .map(|(_, value)| value);
+        let Some(key) = keys.next() else {
+            return Ok(None);
+        };
         // Refused rather than ignored: who sends it relies on it.
         if !has_ledger {
-            return Err(invalid("Idempotency-Key needs the ledger, and this function runs without one: leave it out."));
+            return Err(invalid(
+                "Idempotency-Key needs the ledger, and this function runs without one: leave it out.",
+            ));
         }
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
         if keys.next().is_none() && (1..=64).contains(&key.len()) && key.bytes().all(allowed) {
             Ok(Some(key.clone()))
         } else {
-            Err(invalid("Idempotency-Key must be given once, with 1 to 64 characters of A-Z, a-z, 0-9, _ and -."))
+            Err(invalid(
+                "Idempotency-Key must be given once, with 1 to 64 characters of A-Z, a-z, 0-9, _ and -.",
+            ))
         }
     }
 }
@@ -215,9 +247,12 @@ fn is_json(content_type: &str) -> bool {
     let media_type = parts.next().unwrap_or_default();
     let mut charsets = parts.filter_map(|part| {
         let (name, value) = part.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
+        name.trim()
+            .eq_ignore_ascii_case("charset")
+            .then(|| value.trim().trim_matches('"'))
     });
-    media_type.eq_ignore_ascii_case("application/json") && charsets.all(|charset| charset.eq_ignore_ascii_case("utf-8"))
+    media_type.eq_ignore_ascii_case("application/json")
+        && charsets.all(|charset| charset.eq_ignore_ascii_case("utf-8"))
 }
 
 async fn send(
@@ -243,7 +278,9 @@ async fn send(
             expires_at: rfc3339(receipt.expires),
             expires_in: seconds(receipt.sent, receipt.expires),
             resend_at: receipt.resend.map(rfc3339_rounded_up),
-            resend_in: receipt.resend.map(|resend| seconds_rounded_up(receipt.sent, resend)),
+            resend_in: receipt
+                .resend
+                .map(|resend| seconds_rounded_up(receipt.sent, resend)),
             next: &receipt.next,
         },
     ))
@@ -258,7 +295,14 @@ async fn verify(
 ) -> Result<Response, Error> {
     let request = read_verify(service, body, caller)?;
     let reference = service.verify(&request, caller, moment, record).await?;
-    Ok(Response::json(200, &VerifyAnswer { valid: true, reference_id: reference.expose(), status: "verified" }))
+    Ok(Response::json(
+        200,
+        &VerifyAnswer {
+            valid: true,
+            reference_id: reference.expose(),
+            status: "verified",
+        },
+    ))
 }
 
 async fn status(
@@ -268,8 +312,20 @@ async fn status(
     moment: Moment,
     record: &mut Record,
 ) -> Result<Response, Error> {
-    let mut members =
-        Members::read(body, known(caller, &["destinationNumber", "referenceId", "claim", "brandName", "source"], 3))?;
+    let mut members = Members::read(
+        body,
+        known(
+            caller,
+            &[
+                "destinationNumber",
+                "referenceId",
+                "claim",
+                "brandName",
+                "source",
+            ],
+            3,
+        ),
+    )?;
     let claim = members.boolean("claim")?.unwrap_or(false);
     let to = destination_number(&mut members)?;
     let reference = reference(service, &mut members, caller)?;
@@ -278,7 +334,11 @@ async fn status(
         let reference = service.claim(&request, caller, moment, record).await?;
         return Ok(Response::json(
             200,
-            &ClaimAnswer { claimed: true, reference_id: reference.expose(), status: Phase::Verified.name() },
+            &ClaimAnswer {
+                claimed: true,
+                reference_id: reference.expose(),
+                status: Phase::Verified.name(),
+            },
         ));
     }
     let status = service.status(&request, moment, record).await?;
@@ -307,17 +367,35 @@ async fn cancel(
     moment: Moment,
     record: &mut Record,
 ) -> Result<Response, Error> {
-    let mut members =
-        Members::read(body, known(caller, &["destinationNumber", "referenceId", "brandName", "source"], 2))?;
+    let mut members = Members::read(
+        body,
+        known(
+            caller,
+            &["destinationNumber", "referenceId", "brandName", "source"],
+            2,
+        ),
+    )?;
     let to = destination_number(&mut members)?;
     let reference = reference(service, &mut members, caller)?;
-    let (reference, phase) = service.cancel(&VerificationRequest { to, reference }, moment, record).await?;
-    Ok(Response::json(200, &CancelAnswer { reference_id: reference.expose(), status: phase.name() }))
+    let (reference, phase) = service
+        .cancel(&VerificationRequest { to, reference }, moment, record)
+        .await?;
+    Ok(Response::json(
+        200,
+        &CancelAnswer {
+            reference_id: reference.expose(),
+            status: phase.name(),
+        },
+    ))
 }
 
 /// The members that this caller may set: of somebody nobody vouches for, only the first `public` ones.
 fn known<'a>(caller: &Caller, members: &'a [&'static str], public: usize) -> &'a [&'static str] {
-    if caller.principal.is_some() { members } else { members.get(..public).unwrap_or(members) }
+    if caller.principal.is_some() {
+        members
+    } else {
+        members.get(..public).unwrap_or(members)
+    }
 }
 
 fn read_send(service: &Service, body: &[u8], caller: &mut Caller) -> Result<SendRequest, Error> {
@@ -343,9 +421,12 @@ fn read_send(service: &Service, body: &[u8], caller: &mut Caller) -> Result<Send
         language: service.language(language.as_deref(), channel, &to)?,
         channel,
         to,
-        brand_name: brand_name(&mut members, &limits.brand_name)?.unwrap_or_else(|| defaults.brand_name.clone()),
+        brand_name: brand_name(&mut members, &limits.brand_name)?
+            .unwrap_or_else(|| defaults.brand_name.clone()),
         source: source(&mut members)?.unwrap_or_else(|| defaults.source.clone()),
-        code_length: members.integer("codeLength", &limits.code.length)?.unwrap_or(defaults.code_length),
+        code_length: members
+            .integer("codeLength", &limits.code.length)?
+            .unwrap_or(defaults.code_length),
         validity_minutes: members
             .integer("validityPeriod", &limits.validity_minutes)?
             .unwrap_or(defaults.validity_minutes),
@@ -357,33 +438,52 @@ fn read_send(service: &Service, body: &[u8], caller: &mut Caller) -> Result<Send
         unless_open: false,
     };
     if let Some(address) = members.string("clientIp")? {
-        let address = address
-            .parse()
-            .map_err(|_| Error::invalid_parameter("clientIp", "clientIp must be an IPv4 or IPv6 address."))?;
+        let address = address.parse().map_err(|_| {
+            Error::invalid_parameter("clientIp", "clientIp must be an IPv4 or IPv6 address.")
+        })?;
         caller.address = Some(address);
     }
     Ok(request)
 }
 
 fn read_verify(service: &Service, body: &[u8], caller: &Caller) -> Result<VerifyRequest, Error> {
-    let known = known(caller, &["destinationNumber", "otp", "referenceId", "brandName", "source"], 3);
+    let known = known(
+        caller,
+        &[
+            "destinationNumber",
+            "otp",
+            "referenceId",
+            "brandName",
+            "source",
+        ],
+        3,
+    );
     let mut members = Members::read(body, known)?;
     let to = destination_number(&mut members)?;
     let otp = members
         .string("otp")?
         .ok_or_else(|| Error::invalid_parameter("otp", "otp is missing."))
         .and_then(|otp| Otp::parse(&otp, &service.codes()))?;
-    Ok(VerifyRequest { to, otp, reference: reference(service, &mut members, caller)? })
+    Ok(VerifyRequest {
+        to,
+        otp,
+        reference: reference(service, &mut members, caller)?,
+    })
 }
 
 /// Which verification a request is about.
-fn reference(service: &Service, members: &mut Members, caller: &Caller) -> Result<Reference, Error> {
+fn reference(
+    service: &Service,
+    members: &mut Members,
+    caller: &Caller,
+) -> Result<Reference, Error> {
     let named = members.has("brandName") || members.has("source");
     match (reference_id(members)?, service.rules().reference_ids) {
         // Both could name two verifications; which one is meant is not ours to guess.
-        (Some(_), _) if named => {
-            Err(Error::invalid_parameter("referenceId", "Give referenceId, or brandName and source, but not both."))
-        }
+        (Some(_), _) if named => Err(Error::invalid_parameter(
+            "referenceId",
+            "Give referenceId, or brandName and source, but not both.",
+        )),
         (Some(reference), _) => Ok(Reference::Given(reference)),
         (None, ReferenceIds::Derived) if caller.principal.is_some() => {
             let defaults = &service.rules().defaults;
@@ -393,28 +493,37 @@ fn reference(service: &Service, members: &mut Members, caller: &Caller) -> Resul
                 source: source(members)?.unwrap_or_else(|| defaults.source.clone()),
             })
         }
-        (None, _) => {
-            Err(Error::invalid_parameter("referenceId", "referenceId is missing: it is in the answer to the send."))
-        }
+        (None, _) => Err(Error::invalid_parameter(
+            "referenceId",
+            "referenceId is missing: it is in the answer to the send.",
+        )),
     }
 }
 
 fn destination_number(members: &mut Members) -> Result<PhoneNumber, Error> {
     const FIELD: &str = "destinationNumber";
-    let text =
-        members.string(FIELD)?.ok_or_else(|| Error::invalid_parameter(FIELD, "destinationNumber is missing."))?;
-    PhoneNumber::parse(&text).map_err(|error| Error::new(Code::InvalidPhoneNumber, error.to_string()).with_field(FIELD))
+    let text = members
+        .string(FIELD)?
+        .ok_or_else(|| Error::invalid_parameter(FIELD, "destinationNumber is missing."))?;
+    PhoneNumber::parse(&text)
+        .map_err(|error| Error::new(Code::InvalidPhoneNumber, error.to_string()).with_field(FIELD))
 }
 
 fn brand_name(members: &mut Members, length: &RangeInclusive<u8>) -> Result<Option<String>, Error> {
-    let Some(brand) = members.string("brandName")? else { return Ok(None) };
+    let Some(brand) = members.string("brandName")? else {
+        return Ok(None);
+    };
     let fits = u8::try_from(brand.chars().count()).is_ok_and(|count| length.contains(&count));
     if fits && !brand.chars().any(char::is_control) {
         Ok(Some(brand))
     } else {
         Err(Error::invalid_parameter(
             "brandName",
-            format!("brandName must have {} to {} characters and no control characters.", length.start(), length.end()),
+            format!(
+                "brandName must have {} to {} characters and no control characters.",
+                length.start(),
+                length.end()
+            ),
         ))
     }
 }
@@ -424,23 +533,39 @@ pub(crate) const SOURCE_LIMIT: usize = 128;
 
 fn source(members: &mut Members) -> Result<Option<String>, Error> {
     let source = members.string("source")?;
-    if source.as_ref().is_some_and(|source| source.chars().count() > SOURCE_LIMIT) {
-        return Err(Error::invalid_parameter("source", format!("source must have at most {SOURCE_LIMIT} characters.")));
+    if source
+        .as_ref()
+        .is_some_and(|source| source.chars().count() > SOURCE_LIMIT)
+    {
+        return Err(Error::invalid_parameter(
+            "source",
+            format!("source must have at most {SOURCE_LIMIT} characters."),
+        ));
     }
     Ok(source)
 }
 
 fn reference_id(members: &mut Members) -> Result<Option<ReferenceId>, Error> {
-    members.string("referenceId")?.map(|text| ReferenceId::parse(&text)).transpose()
+    members
+        .string("referenceId")?
+        .map(|text| ReferenceId::parse(&text))
+        .transpose()
 }
 
 fn channel(members: &mut Members, limits: &ProviderLimits) -> Result<Channel, Error> {
-    let Some(given) = members.string("channel")? else { return Ok(limits.usual_channel()) };
+    let Some(given) = members.string("channel")? else {
+        return Ok(limits.usual_channel());
+    };
     let known = || limits.channels.iter().map(|own| own.channel);
-    Channel::named(&given).filter(|channel| known().any(|known| known == *channel)).ok_or_else(|| {
-        let known: Vec<_> = known().map(Channel::name).collect();
-        Error::invalid_parameter("channel", format!("channel must be one of {}.", known.join(", ")))
-    })
+    Channel::named(&given)
+        .filter(|channel| known().any(|known| known == *channel))
+        .ok_or_else(|| {
+            let known: Vec<_> = known().map(Channel::name).collect();
+            Error::invalid_parameter(
+                "channel",
+                format!("channel must be one of {}.", known.join(", ")),
+            )
+        })
 }
 
 /// The answer to a send.
@@ -566,8 +691,12 @@ fn problem(error: &Error, reached: Option<Operation>, request_id: &str) -> Respo
         },
     );
     response.content_type = "application/problem+json";
-    response.headers.extend(error.allow().map(|methods| ("allow", methods.to_owned())));
-    response.headers.extend(retry_after.map(|seconds| ("retry-after", seconds.to_string())));
+    response
+        .headers
+        .extend(error.allow().map(|methods| ("allow", methods.to_owned())));
+    response
+        .headers
+        .extend(retry_after.map(|seconds| ("retry-after", seconds.to_string())));
     response
 }
 
@@ -577,13 +706,22 @@ impl Response {
         let body = serde_json::to_string(body).unwrap_or_default();
         // An answer about one person's phone is for nobody's cache.
         let headers = vec![("cache-control", "no-store".to_owned())];
-        Self { status, content_type: "application/json", headers, body }
+        Self {
+            status,
+            content_type: "application/json",
+            headers,
+            body,
+        }
     }
 
     /// All headers, in lower case.
     fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let content_type = std::iter::once(("content-type", self.content_type));
-        content_type.chain(self.headers.iter().map(|(name, value)| (*name, value.as_str())))
+        content_type.chain(
+            self.headers
+                .iter()
+                .map(|(name, value)| (*name, value.as_str())),
+        )
     }
 }
 

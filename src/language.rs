@@ -26,7 +26,9 @@ pub fn is_well_formed(tag: &str) -> bool {
     tag.len() <= LONGEST_TAG
         && (2..=8).contains(&primary.len())
         && primary.bytes().all(|byte| byte.is_ascii_alphabetic())
-        && subtags.all(|subtag| (1..=8).contains(&subtag.len()) && subtag.bytes().all(|b| b.is_ascii_alphanumeric()))
+        && subtags.all(|subtag| {
+            (1..=8).contains(&subtag.len()) && subtag.bytes().all(|b| b.is_ascii_alphanumeric())
+        })
 }
 
 /// The one of `available` that a reader of `wish` understands best; `None` if the reader might understand none of them.
@@ -35,12 +37,18 @@ pub fn is_well_formed(tag: &str) -> bool {
 /// can read: written as in the region nearest to the wish, then as in no region, then the first of `available`. Extensions
 /// and private use say nothing about reading and are not looked at.
 #[must_use]
-pub fn closest<'a>(wish: &str, available: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
+pub fn closest<'a>(
+    wish: &str,
+    available: impl Iterator<Item = &'a str> + Clone,
+) -> Option<&'a str> {
     let wish = wish.replace('_', "-");
     if !is_well_formed(&wish) {
         return None;
     }
-    if let Some(exact) = available.clone().find(|tag| tag.eq_ignore_ascii_case(&wish)) {
+    if let Some(exact) = available
+        .clone()
+        .find(|tag| tag.eq_ignore_ascii_case(&wish))
+    {
         return Some(exact);
     }
     let wish = Reading::of(&wish);
@@ -53,7 +61,10 @@ pub fn closest<'a>(wish: &str, available: impl Iterator<Item = &'a str> + Clone)
         let nearest = wish.nearest_regions();
         let region = match &offer.region {
             region if *region == wish.region => 0,
-            Some(region) => nearest.iter().position(|near| near == region).map_or(nearest.len() + 2, |at| at + 1),
+            Some(region) => nearest
+                .iter()
+                .position(|near| near == region)
+                .map_or(nearest.len() + 2, |at| at + 1),
             None => nearest.len() + 1,
         };
         (offer.script != wish.script, region)
@@ -69,7 +80,11 @@ pub fn closest<'a>(wish: &str, available: impl Iterator<Item = &'a str> + Clone)
 pub fn of_country(country: Country) -> &'static str {
     let region = |tag: &'static str| tag.rsplit('-').next().unwrap_or_default();
     let found = OF_COUNTRIES.binary_search_by(|tag| region(tag).cmp(country.as_str()));
-    found.ok().and_then(|index| OF_COUNTRIES.get(index)).copied().unwrap_or(OTHERWISE)
+    found
+        .ok()
+        .and_then(|index| OF_COUNTRIES.get(index))
+        .copied()
+        .unwrap_or(OTHERWISE)
 }
 
 /// What a tag says about reading.
@@ -85,7 +100,10 @@ impl Reading {
     fn of(tag: &str) -> Self {
         let mut subtags = tag.split('-');
         let primary = subtags.next().unwrap_or_default().to_ascii_lowercase();
-        let language = SPELLINGS.iter().find(|(old, _)| *old == primary).map_or(primary.as_str(), |(_, new)| new);
+        let language = SPELLINGS
+            .iter()
+            .find(|(old, _)| *old == primary)
+            .map_or(primary.as_str(), |(_, new)| new);
         let (mut script, mut region) = (None, None);
         // A single letter or digit begins an extension or private use.
         for subtag in subtags.take_while(|subtag| subtag.len() > 1) {
@@ -105,7 +123,11 @@ impl Reading {
             "yue" if region.is_none() => *b"Hant",
             _ => usual_script(language, region.as_deref().unwrap_or_default()),
         });
-        Self { language: language.to_owned(), script, region }
+        Self {
+            language: language.to_owned(),
+            script,
+            region,
+        }
     }
 
     fn can_read(&self, script: [u8; 4]) -> bool {
@@ -116,9 +138,15 @@ impl Reading {
     /// The regions whose way of writing comes next to the wish, the nearest first.
     fn nearest_regions(&self) -> &'static [&'static str] {
         let region = self.region.as_deref().unwrap_or("-");
-        let rows = || NEAREST.iter().filter(|(language, ..)| *language == self.language);
+        let rows = || {
+            NEAREST
+                .iter()
+                .filter(|(language, ..)| *language == self.language)
+        };
         let named = rows().find(|(_, regions, _)| regions.split(' ').any(|one| one == region));
-        named.or_else(|| rows().find(|(_, regions, _)| regions.is_empty())).map_or(&[], |(.., nearest)| nearest)
+        named
+            .or_else(|| rows().find(|(_, regions, _)| regions.is_empty()))
+            .map_or(&[], |(.., nearest)| nearest)
     }
 }
 
@@ -173,7 +201,11 @@ const USUAL_SCRIPTS: &[(&[u8; 4], &str, &str)] = &[
     (b"Mong", "mn", "CN"),
     (b"Arab", "pa", "PK"),
     (b"Deva", "sd", "IN"),
-    (b"Cyrl", "ru uk be bg mk sr kk ky tg mn tt ba cv ce os ab", ""),
+    (
+        b"Cyrl",
+        "ru uk be bg mk sr kk ky tg mn tt ba cv ce os ab",
+        "",
+    ),
     (b"Arab", "ar fa ur ps sd ug ckb ks bal", ""),
     (b"Hebr", "he yi", ""),
     (b"Deva", "hi mr ne sa mai bho doi kok brx", ""),
@@ -204,7 +236,11 @@ const USUAL_SCRIPTS: &[(&[u8; 4], &str, &str)] = &[
 /// The first row that names the region decides.
 const NEAREST: &[(&str, &str, &[&str])] = &[
     // CLDR's `en-001`: the spelling of Britain, but where the United States had a say.
-    ("en", "- US CA PH PR GU VI AS MP UM LR MH FM PW", &["US", "GB"]),
+    (
+        "en",
+        "- US CA PH PR GU VI AS MP UM LR MH FM PW",
+        &["US", "GB"],
+    ),
     ("en", "", &["GB", "US"]),
     ("es", "ES EA IC GQ PH AD GI", &["ES", "419"]),
     ("es", "US PR", &["US", "419", "MX", "ES"]),

@@ -53,13 +53,19 @@ impl Millis {
     /// This time `later`.
     #[must_use]
     pub fn plus(self, later: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(later.as_millis()).unwrap_or(u64::MAX)))
+        Self(
+            self.0
+                .saturating_add(u64::try_from(later.as_millis()).unwrap_or(u64::MAX)),
+        )
     }
 
     /// This time `earlier`.
     #[must_use]
     pub fn minus(self, earlier: Duration) -> Self {
-        Self(self.0.saturating_sub(u64::try_from(earlier.as_millis()).unwrap_or(u64::MAX)))
+        Self(
+            self.0
+                .saturating_sub(u64::try_from(earlier.as_millis()).unwrap_or(u64::MAX)),
+        )
     }
 
     /// How long it is from `earlier` until this time; nothing if that is later.
@@ -101,7 +107,12 @@ pub trait Ledger: Send + Sync {
     async fn refund(&self, spending: &Spending) -> Result<(), Unavailable>;
 
     /// Takes an idempotency key that is new, released or older than [`KEY_KEPT`].
-    async fn claim_key(&self, key: &Key, fingerprint: &Mac, now: Millis) -> Result<KeyClaim, Unavailable>;
+    async fn claim_key(
+        &self,
+        key: &Key,
+        fingerprint: &Mac,
+        now: Millis,
+    ) -> Result<KeyClaim, Unavailable>;
 
     /// Gives a claimed key free: nothing happened under it. Only who claimed it may.
     async fn release_key(&self, key: &Key) -> Result<(), Unavailable>;
@@ -113,15 +124,30 @@ pub trait Ledger: Send + Sync {
     async fn number(&self, key: &Key) -> Result<Number, Unavailable>;
 
     /// Takes a place for one send in the windows of `limits`, if there is one in every window and no lock holds.
-    async fn reserve_send(&self, key: &Key, limits: &SendLimits, now: Millis) -> Result<Reservation, Unavailable>;
+    async fn reserve_send(
+        &self,
+        key: &Key,
+        limits: &SendLimits,
+        now: Millis,
+    ) -> Result<Reservation, Unavailable>;
 
     /// Counts a guess about a number as failed, before anybody is asked. Not above [`LOCKED`]. The failures of a number
     /// that is nobody's may be forgotten at `forget`; of others never.
-    async fn charge_number(&self, key: &Key, forget: Option<Millis>, now: Millis) -> Result<NumberCharge, Unavailable>;
+    async fn charge_number(
+        &self,
+        key: &Key,
+        forget: Option<Millis>,
+        now: Millis,
+    ) -> Result<NumberCharge, Unavailable>;
 
     /// Forgets the failures up to and with the charge of a guess that turned out right, unless something has cleared
     /// them since. Failures that came after the charge stay.
-    async fn clear_failures(&self, key: &Key, charge: Charge, now: Millis) -> Result<(), Unavailable>;
+    async fn clear_failures(
+        &self,
+        key: &Key,
+        charge: Charge,
+        now: Millis,
+    ) -> Result<(), Unavailable>;
 
     /// Forgets all failures of a number.
     async fn unlock(&self, key: &Key, now: Millis) -> Result<(), Unavailable>;
@@ -131,14 +157,24 @@ pub trait Ledger: Send + Sync {
 
     /// Writes a new verification over one that was seen to be over, or where none was, as generation `seen + 1`. Only
     /// what is known of used codes survives, without those to be forgotten. False: the generation is not the one seen.
-    async fn open(&self, key: &Key, seen: Option<u64>, new: &Opening<'_>) -> Result<bool, Unavailable>;
+    async fn open(
+        &self,
+        key: &Key,
+        seen: Option<u64>,
+        new: &Opening<'_>,
+    ) -> Result<bool, Unavailable>;
 
     /// Makes the next generation of an open verification for a further code; the attempts stay. False: the generation
     /// is not the one seen, or the verification has ended.
     async fn reopen(&self, key: &Key, seen: u64, again: &Again<'_>) -> Result<bool, Unavailable>;
 
     /// Writes down what became of a reserved send. Does nothing if the verification has moved on.
-    async fn settle(&self, key: &Key, generation: u64, outcome: &Settled<'_>) -> Result<(), Unavailable>;
+    async fn settle(
+        &self,
+        key: &Key,
+        generation: u64,
+        outcome: &Settled<'_>,
+    ) -> Result<(), Unavailable>;
 
     /// Pays an attempt for a guess.
     ///
@@ -155,10 +191,21 @@ pub trait Ledger: Send + Sync {
     ) -> Result<Attempt, Unavailable>;
 
     /// Writes down what the provider said to a guess that was paid for. Does nothing if another guess was paid since.
-    async fn note_answer(&self, key: &Key, generation: u64, guess: &Mac, said: Said) -> Result<(), Unavailable>;
+    async fn note_answer(
+        &self,
+        key: &Key,
+        generation: u64,
+        guess: &Mac,
+        said: Said,
+    ) -> Result<(), Unavailable>;
 
     /// Makes a verification verified, if it is of this generation and not ended by its state.
-    async fn consume(&self, key: &Key, generation: u64, success: &Success) -> Result<Step, Unavailable>;
+    async fn consume(
+        &self,
+        key: &Key,
+        generation: u64,
+        success: &Success,
+    ) -> Result<Step, Unavailable>;
 
     /// Ends a verification that is open.
     async fn cancel(&self, key: &Key, now: Millis) -> Result<Step, Unavailable>;
@@ -478,13 +525,19 @@ impl Verification {
     /// Whether a code was right once and could be right again at the provider.
     #[must_use]
     pub fn has_used(&self, code: &Mac, now: Millis) -> bool {
-        self.used.iter().any(|used| used.code == *code && used.until > now)
+        self.used
+            .iter()
+            .any(|used| used.code == *code && used.until > now)
     }
 
     /// The used codes that no provider can take again.
     #[must_use]
     pub fn outlived(&self, now: Millis) -> Vec<UsedCode> {
-        self.used.iter().filter(|used| used.until <= now).cloned().collect()
+        self.used
+            .iter()
+            .filter(|used| used.until <= now)
+            .cloned()
+            .collect()
     }
 
     /// Whether a guess would be asked at `now`.

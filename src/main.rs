@@ -46,7 +46,9 @@ fn main() -> ExitCode {
 
 async fn serve(settings: Settings) -> Result<(), lambda_runtime::Error> {
     let client = aws::http_client(settings.account.ca_bundle.as_deref());
-    settings.provider.warn_of_long_texts(&settings.rules.defaults);
+    settings
+        .provider
+        .warn_of_long_texts(&settings.rules.defaults);
     let provider = settings.provider.connect(&settings.account, client.clone());
     let guard = match settings.ledger {
         Some(ledger) => {
@@ -55,14 +57,23 @@ async fn serve(settings: Settings) -> Result<(), lambda_runtime::Error> {
         }
         None => None,
     };
-    let app = App::new(Service::new(settings.rules, provider, guard), settings.gate, settings.sign_in);
+    let app = App::new(
+        Service::new(settings.rules, provider, guard),
+        settings.gate,
+        settings.sign_in,
+    );
     let app = &app;
     let handler = service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
-        let invocation = Invocation { deadline: event.context.deadline(), request_id: event.context.request_id };
-        app.handle(&event.payload, invocation).await.map_err(|error| Diagnostic {
-            error_type: error.kind.to_owned(),
-            error_message: error.message.into_owned(),
-        })
+        let invocation = Invocation {
+            deadline: event.context.deadline(),
+            request_id: event.context.request_id,
+        };
+        app.handle(&event.payload, invocation)
+            .await
+            .map_err(|error| Diagnostic {
+                error_type: error.kind.to_owned(),
+                error_message: error.message.into_owned(),
+            })
     });
     lambda_runtime::Runtime::new(handler).run().await
 }

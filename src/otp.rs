@@ -61,9 +61,13 @@ impl CodeShape {
     /// The shape of whatever has this one or `other`.
     #[must_use]
     pub fn or(&self, other: &Self) -> Self {
-        let length = *self.length.start().min(other.length.start())..=*self.length.end().max(other.length.end());
-        let characters =
-            if self.characters == other.characters { self.characters } else { CodeCharacters::LettersAndDigits };
+        let length = *self.length.start().min(other.length.start())
+            ..=*self.length.end().max(other.length.end());
+        let characters = if self.characters == other.characters {
+            self.characters
+        } else {
+            CodeCharacters::LettersAndDigits
+        };
         Self { length, characters }
     }
 
@@ -73,7 +77,8 @@ impl CodeShape {
             CodeCharacters::Letters => byte.is_ascii_uppercase(),
             CodeCharacters::LettersAndDigits => byte.is_ascii_digit() || byte.is_ascii_uppercase(),
         };
-        u8::try_from(text.len()).is_ok_and(|length| self.length.contains(&length)) && text.bytes().all(allowed)
+        u8::try_from(text.len()).is_ok_and(|length| self.length.contains(&length))
+            && text.bytes().all(allowed)
     }
 }
 
@@ -84,7 +89,12 @@ impl std::fmt::Display for CodeShape {
             CodeCharacters::Letters => "letters",
             CodeCharacters::LettersAndDigits => "letters and digits",
         };
-        write!(f, "{} to {} {characters}", self.length.start(), self.length.end())
+        write!(
+            f,
+            "{} to {} {characters}",
+            self.length.start(),
+            self.length.end()
+        )
     }
 }
 
@@ -99,7 +109,10 @@ impl Otp {
         if shape.fits_text(&text) {
             Ok(Self(text))
         } else {
-            Err(Error::invalid_parameter("otp", format!("otp must be a string of {shape}.")))
+            Err(Error::invalid_parameter(
+                "otp",
+                format!("otp must be a string of {shape}."),
+            ))
         }
     }
 
@@ -126,23 +139,48 @@ impl std::fmt::Debug for Otp {
 mod tests {
     use super::*;
 
-    const DIGITS: CodeShape = CodeShape { length: 5..=8, characters: CodeCharacters::Digits };
-    const LETTERS: CodeShape = CodeShape { length: 4..=6, characters: CodeCharacters::Letters };
+    const DIGITS: CodeShape = CodeShape {
+        length: 5..=8,
+        characters: CodeCharacters::Digits,
+    };
+    const LETTERS: CodeShape = CodeShape {
+        length: 4..=6,
+        characters: CodeCharacters::Letters,
+    };
 
     #[test]
     fn only_ascii_digits_of_the_providers_length_are_a_guess() {
         for good in ["01234", "012345", "00000000"] {
-            assert_eq!(Otp::parse(good, &DIGITS).map(|otp| otp.0).ok().as_deref(), Some(good));
+            assert_eq!(
+                Otp::parse(good, &DIGITS).map(|otp| otp.0).ok().as_deref(),
+                Some(good)
+            );
         }
-        for bad in ["", "1234", "123456789", "12345 ", " 12345", "12a456", "1234\u{660}", "١٢٣٤٥٦", "-12345", "12345\0"]
-        {
+        for bad in [
+            "",
+            "1234",
+            "123456789",
+            "12345 ",
+            " 12345",
+            "12a456",
+            "1234\u{660}",
+            "١٢٣٤٥٦",
+            "-12345",
+            "12345\0",
+        ] {
             assert!(Otp::parse(bad, &DIGITS).is_err(), "{bad:?}");
         }
     }
 
     #[test]
     fn letters_are_taken_as_capitals() {
-        assert_eq!(Otp::parse("abCD", &LETTERS).map(|otp| otp.0).ok().as_deref(), Some("ABCD"));
+        assert_eq!(
+            Otp::parse("abCD", &LETTERS)
+                .map(|otp| otp.0)
+                .ok()
+                .as_deref(),
+            Some("ABCD")
+        );
         for bad in ["ABC", "ABCDEFG", "ABC1", "ÄBCD", "ABC\u{131}"] {
             assert!(Otp::parse(bad, &LETTERS).is_err(), "{bad:?}");
         }
@@ -160,7 +198,11 @@ mod tests {
 
     #[test]
     fn debug_shows_no_digit() -> Result<(), Error> {
-        let shown = format!("{:?} {:#?}", Otp::parse("123456", &DIGITS)?, Otp::parse("987654", &DIGITS)?);
+        let shown = format!(
+            "{:?} {:#?}",
+            Otp::parse("123456", &DIGITS)?,
+            Otp::parse("987654", &DIGITS)?
+        );
         assert!(!shown.contains(|c: char| c.is_ascii_digit()), "{shown}");
         Ok(())
     }

@@ -61,7 +61,9 @@ impl PhoneNumber {
         if text.len() > LONGEST_TEXT {
             return Err(InvalidPhoneNumber::TextTooLong);
         }
-        let rest = text.strip_prefix('+').ok_or(InvalidPhoneNumber::PlusMissing)?;
+        let rest = text
+            .strip_prefix('+')
+            .ok_or(InvalidPhoneNumber::PlusMissing)?;
         let mut e164 = String::with_capacity(1 + MOST_DIGITS);
         e164.push('+');
         for byte in rest.bytes() {
@@ -77,27 +79,41 @@ impl PhoneNumber {
         if digits.len() < FEWEST_DIGITS {
             return Err(InvalidPhoneNumber::TooShort);
         }
-        let (plan, calling_code_digits) = CallingCode::of(digits).ok_or(InvalidPhoneNumber::UnknownCallingCode)?;
+        let (plan, calling_code_digits) =
+            CallingCode::of(digits).ok_or(InvalidPhoneNumber::UnknownCallingCode)?;
         plan.check(digits.get(calling_code_digits..).unwrap_or_default())?;
-        Ok(Self { e164: e164.into_boxed_str(), calling_code_digits })
+        Ok(Self {
+            e164: e164.into_boxed_str(),
+            calling_code_digits,
+        })
     }
 
     /// A number of `country` that is the same for the same bytes and otherwise anybody's or nobody's: to be shown masked in
     /// the place of one that does not exist, and never to be texted.
     #[must_use]
     pub fn stand_in(country: Country, bytes: [u8; 16]) -> Option<Self> {
-        let of_prefix = PREFIXES.iter().filter(|row| Country(row.1) == country).map(|row| row.0.to_string());
-        let of_code = CALLING_CODES.iter().filter(|row| row.country() == Some(country)).map(|row| row.code.to_string());
+        let of_prefix = PREFIXES
+            .iter()
+            .filter(|row| Country(row.1) == country)
+            .map(|row| row.0.to_string());
+        let of_code = CALLING_CODES
+            .iter()
+            .filter(|row| row.country() == Some(country))
+            .map(|row| row.code.to_string());
         let beginnings: Vec<String> = of_code.chain(of_prefix).collect();
-        let digits: String =
-            bytes.iter().flat_map(|byte| [byte / 16 % 10, byte % 10]).map(|d| char::from(b'0' + d)).collect();
+        let digits: String = bytes
+            .iter()
+            .flat_map(|byte| [byte / 16 % 10, byte % 10])
+            .map(|d| char::from(b'0' + d))
+            .collect();
         // The longest that its country has, as most numbers of most countries are; the first digits must be some that
         // numbers there begin with.
         beginnings.iter().find_map(|beginning| {
             (0..digits.len()).find_map(|skipped| {
                 let rest = digits.get(skipped..)?;
                 (6..=12).rev().find_map(|length| {
-                    let number = Self::parse(&format!("+{beginning}{}", rest.get(..length)?)).ok()?;
+                    let number =
+                        Self::parse(&format!("+{beginning}{}", rest.get(..length)?)).ok()?;
                     (number.country() == Some(country)).then_some(number)
                 })
             })
@@ -284,14 +300,21 @@ impl CallingCode {
             starts |= 1 << (*digit - b'0');
             rest = tail;
         }
-        Self { code, country, starts, longest }
+        Self {
+            code,
+            country,
+            starts,
+            longest,
+        }
     }
 
     /// The row for a whole number and how many digits the calling code has. No calling code is the beginning of another.
     fn of(digits: &str) -> Option<(&'static Self, usize)> {
         (1..=3).find_map(|length| {
             let code = number(digits.get(..length)?);
-            let index = CALLING_CODES.binary_search_by_key(&code, |row| u32::from(row.code)).ok()?;
+            let index = CALLING_CODES
+                .binary_search_by_key(&code, |row| u32::from(row.code))
+                .ok()?;
             Some((CALLING_CODES.get(index)?, length))
         })
     }
@@ -302,7 +325,10 @@ impl CallingCode {
 
     /// Refuses a national number that may be a second spelling of another.
     fn check(&self, national: &str) -> Result<(), InvalidPhoneNumber> {
-        let starts_well = national.bytes().next().is_some_and(|first| self.starts & (1 << (first - b'0')) != 0);
+        let starts_well = national
+            .bytes()
+            .next()
+            .is_some_and(|first| self.starts & (1 << (first - b'0')) != 0);
         if !starts_well {
             return Err(InvalidPhoneNumber::NotInternational);
         }
@@ -355,5 +381,7 @@ fn prefix_country(prefix: u32) -> Option<Country> {
 
 /// The value of a few ASCII digits. Their number need not be kept: no calling code starts with zero.
 fn number(digits: &str) -> u32 {
-    digits.bytes().fold(0, |value, digit| value * 10 + u32::from(digit - b'0'))
+    digits
+        .bytes()
+        .fold(0, |value, digit| value * 10 + u32::from(digit - b'0'))
 }

@@ -29,7 +29,10 @@ impl AllowedCountries {
         let mut countries = text
             .split(',')
             .map(str::trim)
-            .map(|part| part.parse().map_err(|_| format!("`{part}` is no ISO 3166-1 country code")))
+            .map(|part| {
+                part.parse()
+                    .map_err(|_| format!("`{part}` is no ISO 3166-1 country code"))
+            })
             .collect::<Result<Vec<Country>, _>>()?;
         countries.sort_unstable();
         countries.dedup();
@@ -47,8 +50,11 @@ impl AllowedCountries {
     /// `country_not_allowed`.
     pub fn admit(&self, number: &PhoneNumber) -> Result<Country, Error> {
         let refused = || {
-            Error::new(Code::CountryNotAllowed, "The destination number belongs to no country that is served here.")
-                .with_field("destinationNumber")
+            Error::new(
+                Code::CountryNotAllowed,
+                "The destination number belongs to no country that is served here.",
+            )
+            .with_field("destinationNumber")
         };
         let country = number.country().ok_or_else(refused)?;
         match self {
@@ -77,8 +83,13 @@ impl Rate {
     pub fn parse(text: &str) -> Result<Self, String> {
         let no_rate = || format!("`{text}` is no count and window such as `6/24h`");
         let (count, window) = text.split_once('/').ok_or_else(no_rate)?;
-        let count = whole(count).filter(|count| *count > 0).ok_or_else(no_rate)?;
-        Ok(Self { count, window: window_of(window).ok_or_else(no_rate)? })
+        let count = whole(count)
+            .filter(|count| *count > 0)
+            .ok_or_else(no_rate)?;
+        Ok(Self {
+            count,
+            window: window_of(window).ok_or_else(no_rate)?,
+        })
     }
 
     /// Reads rates separated by commas, or `none`.
@@ -96,7 +107,11 @@ impl Rate {
 
 /// A decimal number without sign, so that `+5` and an empty text are none.
 fn whole(text: &str) -> Option<u64> {
-    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        text.parse().ok()
+    } else {
+        None
+    }
 }
 
 fn window_of(text: &str) -> Option<Duration> {
@@ -137,8 +152,14 @@ impl SendLimits {
         if rates.is_empty() {
             return Err("there must be at least one".to_owned());
         }
-        match rates.iter().find(|rate| rate.count > REMEMBERED_SENDS as u64) {
-            Some(rate) => Err(format!("{} is more than the {REMEMBERED_SENDS} sends that are remembered", rate.count)),
+        match rates
+            .iter()
+            .find(|rate| rate.count > REMEMBERED_SENDS as u64)
+        {
+            Some(rate) => Err(format!(
+                "{} is more than the {REMEMBERED_SENDS} sends that are remembered",
+                rate.count
+            )),
             None => Ok(Self(rates)),
         }
     }
@@ -146,13 +167,19 @@ impl SendLimits {
     /// Which of the last sends must be how old: the `count`-th last one at least as old as the window is long. That is
     /// the same as at most `count` sends in every window.
     pub fn conditions(&self) -> impl Iterator<Item = (usize, Duration)> {
-        self.0.iter().map(|rate| (usize::try_from(rate.count).unwrap_or(usize::MAX), rate.window))
+        self.0.iter().map(|rate| {
+            (
+                usize::try_from(rate.count).unwrap_or(usize::MAX),
+                rate.window,
+            )
+        })
     }
 
     /// From when on a code may be sent to the number, as far as the windows go.
     #[must_use]
     pub fn next_send(&self, number: &Number) -> Millis {
-        let next = |(count, window): (usize, Duration)| Some(number.sends.get(count - 1)?.plus(window));
+        let next =
+            |(count, window): (usize, Duration)| Some(number.sends.get(count - 1)?.plus(window));
         self.conditions().filter_map(next).max().unwrap_or_default()
     }
 
@@ -160,7 +187,10 @@ impl SendLimits {
     #[must_use]
     pub fn wait(&self, number: &Number, now: Millis) -> Option<Wait> {
         if number.failures >= LOCKED {
-            return Some(Wait { until: None, guesses: true });
+            return Some(Wait {
+                until: None,
+                guesses: true,
+            });
         }
         let after_guesses = GUESS_STOPS
             .iter()
@@ -169,7 +199,10 @@ impl SendLimits {
             .map_or(Millis(0), |stop| number.last_failure.plus(stop.wait));
         let next_send = self.next_send(number);
         let until = next_send.max(after_guesses);
-        (until > now).then_some(Wait { until: Some(until), guesses: after_guesses > next_send })
+        (until > now).then_some(Wait {
+            until: Some(until),
+            guesses: after_guesses > next_send,
+        })
     }
 }
 
@@ -184,8 +217,14 @@ pub struct GuessStop {
 
 /// The waits, before the end at [`LOCKED`].
 pub const GUESS_STOPS: [GuessStop; 2] = [
-    GuessStop { failures: 10, wait: Duration::from_mins(15) },
-    GuessStop { failures: 30, wait: Duration::from_hours(24) },
+    GuessStop {
+        failures: 10,
+        wait: Duration::from_mins(15),
+    },
+    GuessStop {
+        failures: 30,
+        wait: Duration::from_hours(24),
+    },
 ];
 
 /// What texts may cost, in messages or in money, by UTC hour or day.
@@ -237,7 +276,8 @@ impl Budget {
     ///
     /// A sentence that names the part that is no budget.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let no_budget = || format!("`{text}` is no budget such as `500/1h`, `2000/24h` or `20USD/24h`");
+        let no_budget =
+            || format!("`{text}` is no budget such as `500/1h`, `2000/24h` or `20USD/24h`");
         let (amount, period) = text.split_once('/').ok_or_else(no_budget)?;
         let period = match period {
             "1h" => Period::Hour,
@@ -248,7 +288,11 @@ impl Budget {
             Some(dollars) => (Unit::MicroDollars, micro_dollars(dollars)),
             None => (Unit::Messages, whole(amount)),
         };
-        Ok(Self { unit, cap: cap.filter(|cap| *cap > 0).ok_or_else(no_budget)?, period })
+        Ok(Self {
+            unit,
+            cap: cap.filter(|cap| *cap > 0).ok_or_else(no_budget)?,
+            period,
+        })
     }
 
     /// Reads budgets separated by commas, or `none`.
@@ -295,7 +339,9 @@ impl Prices {
     pub fn parse_one(text: &str) -> Result<u64, String> {
         micro_dollars(text)
             .filter(|price| (1..=100_000_000).contains(price))
-            .ok_or_else(|| format!("`{text}` is no price in dollars from 0.000001 to 100, such as `0.00581`"))
+            .ok_or_else(|| {
+                format!("`{text}` is no price in dollars from 0.000001 to 100, such as `0.00581`")
+            })
     }
 
     /// Whether a message by this channel has a price wherever it goes.
@@ -313,7 +359,10 @@ impl Prices {
     pub fn of(&self, country: Country, channel: Channel) -> Option<u64> {
         match channel {
             Channel::Sms => self.by_country.get(&country).copied().or(self.otherwise),
-            _ => [Some(country), None].iter().find_map(|country| self.by_channel.get(&(channel, *country))).copied(),
+            _ => [Some(country), None]
+                .iter()
+                .find_map(|country| self.by_channel.get(&(channel, *country)))
+                .copied(),
         }
     }
 }
@@ -352,32 +401,39 @@ impl Budgets {
         const HOUR: u64 = 3_600_000;
         let hour = now.0 / HOUR;
         let day = hour / 24;
-        let own = self.by_country.get(&country).unwrap_or(&self.other_countries);
+        let own = self
+            .by_country
+            .get(&country)
+            .unwrap_or(&self.other_countries);
         let all = self.all.iter().map(|budget| (budget, ""));
-        let lines = all.chain(own.iter().map(|budget| (budget, country.as_str()))).map(|(budget, of)| {
-            let unit = match budget.unit {
-                Unit::Messages => 'm',
-                Unit::MicroDollars => 'u',
-            };
-            let (period, ends) = match budget.period {
-                Period::Hour => (format!("{:02}", hour % 24), (hour + 1) * HOUR),
-                Period::Day => (String::new(), (day + 1) * 24 * HOUR),
-            };
-            SpendingLine {
-                counter: format!("{unit}{period}{of}"),
-                amount: match budget.unit {
-                    Unit::Messages => 1,
-                    Unit::MicroDollars => self.prices.of(country, channel).unwrap_or(u64::MAX),
-                },
-                cap: budget.cap,
-                of_country: !of.is_empty(),
-                ends: Millis(ends),
-            }
-        });
+        let lines = all
+            .chain(own.iter().map(|budget| (budget, country.as_str())))
+            .map(|(budget, of)| {
+                let unit = match budget.unit {
+                    Unit::Messages => 'm',
+                    Unit::MicroDollars => 'u',
+                };
+                let (period, ends) = match budget.period {
+                    Period::Hour => (format!("{:02}", hour % 24), (hour + 1) * HOUR),
+                    Period::Day => (String::new(), (day + 1) * 24 * HOUR),
+                };
+                SpendingLine {
+                    counter: format!("{unit}{period}{of}"),
+                    amount: match budget.unit {
+                        Unit::Messages => 1,
+                        Unit::MicroDollars => self.prices.of(country, channel).unwrap_or(u64::MAX),
+                    },
+                    cap: budget.cap,
+                    of_country: !of.is_empty(),
+                    ends: Millis(ends),
+                }
+            });
         // Two budgets of one unit and period have one counter; the smaller cap holds.
         let mut smallest: BTreeMap<String, SpendingLine> = BTreeMap::new();
         for line in lines {
-            let known = smallest.entry(line.counter.clone()).or_insert_with(|| line.clone());
+            let known = smallest
+                .entry(line.counter.clone())
+                .or_insert_with(|| line.clone());
             known.cap = known.cap.min(line.cap);
         }
         Spending {
@@ -397,11 +453,19 @@ mod tests {
     fn a_list_is_codes_between_commas_in_any_order() {
         let list = AllowedCountries::parse("US, CA,GB ,US").unwrap();
         assert_eq!(list, AllowedCountries::parse("CA,GB,US").unwrap());
-        assert_eq!(AllowedCountries::parse(" * ").unwrap(), AllowedCountries::Any);
-        for bad in ["", ",", "US,", "us", "USA", "UK", "US CA", "*,US", "**", "U", "ÜS"] {
+        assert_eq!(
+            AllowedCountries::parse(" * ").unwrap(),
+            AllowedCountries::Any
+        );
+        for bad in [
+            "", ",", "US,", "us", "USA", "UK", "US CA", "*,US", "**", "U", "ÜS",
+        ] {
             assert!(AllowedCountries::parse(bad).is_err(), "{bad:?}");
         }
-        assert_eq!(AllowedCountries::parse("US,XX").unwrap_err(), "`XX` is no ISO 3166-1 country code");
+        assert_eq!(
+            AllowedCountries::parse("US,XX").unwrap_err(),
+            "`XX` is no ISO 3166-1 country code"
+        );
     }
 
     #[test]
@@ -418,27 +482,46 @@ mod tests {
         ] {
             let number = PhoneNumber::parse(number).unwrap();
             assert_eq!(some.admit(&number).is_ok(), some_admits, "{number}");
-            assert_eq!(AllowedCountries::Any.admit(&number).is_ok(), any_admits, "{number}");
+            assert_eq!(
+                AllowedCountries::Any.admit(&number).is_ok(),
+                any_admits,
+                "{number}"
+            );
         }
-        let refusal = some.admit(&PhoneNumber::parse("+18765550142").unwrap()).unwrap_err();
-        assert_eq!((refusal.code(), refusal.field()), (Code::CountryNotAllowed, Some("destinationNumber")));
+        let refusal = some
+            .admit(&PhoneNumber::parse("+18765550142").unwrap())
+            .unwrap_err();
+        assert_eq!(
+            (refusal.code(), refusal.field()),
+            (Code::CountryNotAllowed, Some("destinationNumber"))
+        );
     }
 
     #[test]
     fn a_rate_is_a_count_and_a_window() {
-        for (text, count, seconds) in
-            [("1/30s", 1, 30), ("3/10m", 3, 600), ("6/24h", 6, 86_400), ("20/30d", 20, 2_592_000)]
-        {
+        for (text, count, seconds) in [
+            ("1/30s", 1, 30),
+            ("3/10m", 3, 600),
+            ("6/24h", 6, 86_400),
+            ("20/30d", 20, 2_592_000),
+        ] {
             let rate = Rate::parse(text).unwrap();
-            assert_eq!((rate.count, rate.window.as_secs()), (count, seconds), "{text}");
+            assert_eq!(
+                (rate.count, rate.window.as_secs()),
+                (count, seconds),
+                "{text}"
+            );
         }
         for bad in [
-            "", "6", "6/", "/24h", "0/1h", "6/0h", "6/24", "6/h", "-1/1h", "+1/1h", "1/+1h", "6/24H", "6/31d",
-            "1.5/1h", "6 /1h",
+            "", "6", "6/", "/24h", "0/1h", "6/0h", "6/24", "6/h", "-1/1h", "+1/1h", "1/+1h",
+            "6/24H", "6/31d", "1.5/1h", "6 /1h",
         ] {
             assert!(Rate::parse(bad).is_err(), "{bad:?}");
         }
-        assert_eq!(SendLimits::parse("21/24h").unwrap_err(), "21 is more than the 20 sends that are remembered");
+        assert_eq!(
+            SendLimits::parse("21/24h").unwrap_err(),
+            "21 is more than the 20 sends that are remembered"
+        );
         assert!(SendLimits::parse("none").is_err());
     }
 
@@ -455,26 +538,60 @@ mod tests {
         assert_eq!(limits.next_send(&number(&[200, 100, 50])), Millis(650_000));
         assert_eq!(limits.wait(&number(&[100]), Millis(130_000)), None);
         let wait = limits.wait(&number(&[100]), Millis(129_999)).unwrap();
-        assert_eq!(wait, Wait { until: Some(Millis(130_000)), guesses: false });
+        assert_eq!(
+            wait,
+            Wait {
+                until: Some(Millis(130_000)),
+                guesses: false
+            }
+        );
     }
 
     #[test]
     fn failed_guesses_make_sends_wait() {
         let limits = SendLimits::parse("1/30s").unwrap();
-        let number = |failures| Number { failures, last_failure: Millis(1000), ..Number::default() };
-        let until = |failures| limits.wait(&number(failures), Millis(1000)).and_then(|wait| wait.until);
+        let number = |failures| Number {
+            failures,
+            last_failure: Millis(1000),
+            ..Number::default()
+        };
+        let until = |failures| {
+            limits
+                .wait(&number(failures), Millis(1000))
+                .and_then(|wait| wait.until)
+        };
         assert_eq!(limits.wait(&number(9), Millis(1000)), None);
         assert_eq!(until(10), Some(Millis(1000 + 15 * 60_000)));
         assert_eq!(until(29), until(10));
         assert_eq!(until(30), Some(Millis(1000 + 24 * 3_600_000)));
-        assert_eq!(limits.wait(&number(100), Millis(u64::MAX)), Some(Wait { until: None, guesses: true }));
+        assert_eq!(
+            limits.wait(&number(100), Millis(u64::MAX)),
+            Some(Wait {
+                until: None,
+                guesses: true
+            })
+        );
     }
 
     #[test]
     fn a_budget_is_messages_or_dollars_in_an_hour_or_a_day() {
         let budget = |text| Budget::parse(text).unwrap();
-        assert_eq!(budget("500/1h"), Budget { unit: Unit::Messages, cap: 500, period: Period::Hour });
-        assert_eq!(budget("20.5USD/24h"), Budget { unit: Unit::MicroDollars, cap: 20_500_000, period: Period::Day });
+        assert_eq!(
+            budget("500/1h"),
+            Budget {
+                unit: Unit::Messages,
+                cap: 500,
+                period: Period::Hour
+            }
+        );
+        assert_eq!(
+            budget("20.5USD/24h"),
+            Budget {
+                unit: Unit::MicroDollars,
+                cap: 20_500_000,
+                period: Period::Day
+            }
+        );
         for bad in [
             "",
             "500",
@@ -502,15 +619,36 @@ mod tests {
             all: Budget::parse_list("500/1h,2USD/24h,400/1h").unwrap(),
             by_country: BTreeMap::from([(jm, Budget::parse_list("20/24h").unwrap())]),
             other_countries: Vec::new(),
-            prices: Prices { by_country: BTreeMap::from([(us, 5810)]), otherwise: None, by_channel: BTreeMap::new() },
+            prices: Prices {
+                by_country: BTreeMap::from([(us, 5810)]),
+                otherwise: None,
+                by_channel: BTreeMap::new(),
+            },
         };
         let lines = |country, now| {
             let spending = budgets.spending(country, Channel::Sms, Millis(now));
-            spending.lines.into_iter().map(|line| (line.counter, line.amount, line.cap)).collect::<Vec<_>>()
+            spending
+                .lines
+                .into_iter()
+                .map(|line| (line.counter, line.amount, line.cap))
+                .collect::<Vec<_>>()
         };
-        assert_eq!(lines(us, 0), [("m00".to_owned(), 1, 400), ("u".to_owned(), 5810, 2_000_000)]);
+        assert_eq!(
+            lines(us, 0),
+            [
+                ("m00".to_owned(), 1, 400),
+                ("u".to_owned(), 5810, 2_000_000)
+            ]
+        );
         let at_five = 5 * 3_600_000;
         let unknown = ("u".to_owned(), u64::MAX, 2_000_000);
-        assert_eq!(lines(jm, at_five), [("m05".to_owned(), 1, 400), ("mJM".to_owned(), 1, 20), unknown]);
+        assert_eq!(
+            lines(jm, at_five),
+            [
+                ("m05".to_owned(), 1, 400),
+                ("mJM".to_owned(), 1, 20),
+                unknown
+            ]
+        );
     }
 }

@@ -79,13 +79,18 @@ impl ProviderLimits {
     /// The languages of a channel; none if the channel is not among these.
     #[must_use]
     pub fn languages(&self, channel: Channel) -> &'static [&'static str] {
-        self.channels.iter().find(|own| own.channel == channel).map_or(&[], |own| own.languages)
+        self.channels
+            .iter()
+            .find(|own| own.channel == channel)
+            .map_or(&[], |own| own.languages)
     }
 
     /// The usual way to deliver a code.
     #[must_use]
     pub fn usual_channel(&self) -> Channel {
-        self.channels.first().map_or(Channel::Sms, |first| first.channel)
+        self.channels
+            .first()
+            .map_or(Channel::Sms, |first| first.channel)
     }
 }
 
@@ -123,7 +128,9 @@ impl Channel {
     /// The channel of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        [Self::Sms, Self::Voice, Self::WhatsApp].into_iter().find(|channel| channel.name() == name)
+        [Self::Sms, Self::Voice, Self::WhatsApp]
+            .into_iter()
+            .find(|channel| channel.name() == name)
     }
 }
 

@@ -61,8 +61,11 @@ impl ReferenceId {
     pub fn random() -> Result<Self, Error> {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).map_err(|error| {
-            Error::new(crate::error::Code::InternalError, "No random reference ID could be made.")
-                .with_cause(format!("random source: {error}"))
+            Error::new(
+                crate::error::Code::InternalError,
+                "No random reference ID could be made.",
+            )
+            .with_cause(format!("random source: {error}"))
         })?;
         Ok(Self(hex(&bytes)))
     }
@@ -87,11 +90,13 @@ impl std::fmt::Debug for ReferenceId {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 #[cfg(test)]
@@ -101,7 +106,10 @@ mod tests {
     #[test]
     fn a_given_reference_id_is_one_to_forty_eight_url_safe_characters() {
         for good in ["a", "Az09_-", &"x".repeat(48)] {
-            assert_eq!(ReferenceId::parse(good).map(|id| id.0).ok().as_deref(), Some(good));
+            assert_eq!(
+                ReferenceId::parse(good).map(|id| id.0).ok().as_deref(),
+                Some(good)
+            );
         }
         for bad in ["", &"x".repeat(49), "a b", "a+b", "é", "a\n", "a.b"] {
             assert!(ReferenceId::parse(bad).is_err(), "{bad:?}");

@@ -11,8 +11,8 @@ pub use sign_in::{Challenge, ChallengeState, Session, SignIn};
 use crate::error::{Code, Error};
 use crate::language;
 use crate::ledger::{
-    Attempt, Mac, Millis, NumberCharge, Opening, Phase, Question, SHADOW_KEPT, Said, Settled, State, Step, Success,
-    Verification,
+    Attempt, Mac, Millis, NumberCharge, Opening, Phase, Question, SHADOW_KEPT, Said, Settled,
+    State, Step, Success, Verification,
 };
 use crate::otp::{CodeShape, Otp};
 use crate::phone::{Country, PhoneNumber};
@@ -100,9 +100,16 @@ impl Origination {
     /// sender ID cannot call anybody.
     #[must_use]
     pub fn identity(&self, country: Country, channel: Channel) -> &str {
-        let places = [(Some(country), Some(channel)), (None, Some(channel)), (Some(country), None)];
+        let places = [
+            (Some(country), Some(channel)),
+            (None, Some(channel)),
+            (Some(country), None),
+        ];
         let own = places.iter().find_map(|place| {
-            self.others.iter().find(|other| (other.country, other.channel) == *place).map(|other| &other.identity)
+            self.others
+                .iter()
+                .find(|other| (other.country, other.channel) == *place)
+                .map(|other| &other.identity)
         });
         own.unwrap_or(&self.default)
     }
@@ -129,7 +136,13 @@ impl Caller {
     fn owner(&self, to: &PhoneNumber) -> String {
         match &self.principal {
             Some(principal) => principal.clone(),
-            None => format!("{} {}", self.address.map(|address| address.to_string()).unwrap_or_default(), to.expose()),
+            None => format!(
+                "{} {}",
+                self.address
+                    .map(|address| address.to_string())
+                    .unwrap_or_default(),
+                to.expose()
+            ),
         }
     }
 }
@@ -258,7 +271,10 @@ impl Moment {
     /// The time of the whole invocation, as the ledger keeps it.
     #[must_use]
     pub fn millis(&self) -> Millis {
-        let since = self.now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let since = self
+            .now
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
         Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 
@@ -289,7 +305,11 @@ impl Service {
     /// A service by these rules, with codes made and checked by `providers`, and counted by `guard` if there is one.
     #[must_use]
     pub fn new(rules: Rules, providers: Providers, guard: Option<Guard>) -> Self {
-        Self { rules, providers, guard }
+        Self {
+            rules,
+            providers,
+            guard,
+        }
     }
 
     /// The operator's rules.
@@ -315,39 +335,66 @@ impl Service {
     /// # Errors
     ///
     /// `invalid_parameter` for the field `language`: it is no language, or one that this provider does not take.
-    pub fn language(&self, wish: Option<&str>, channel: Channel, to: &PhoneNumber) -> Result<&'static str, Error> {
+    pub fn language(
+        &self,
+        wish: Option<&str>,
+        channel: Channel,
+        to: &PhoneNumber,
+    ) -> Result<&'static str, Error> {
         let limits = self.limits();
         let languages = limits.languages(channel);
         match wish {
             None => Ok(self.usual_language(self.rules.defaults.language, channel, to)),
-            Some(language::BY_COUNTRY) => Ok(self.usual_language(language::BY_COUNTRY, channel, to)),
+            Some(language::BY_COUNTRY) => {
+                Ok(self.usual_language(language::BY_COUNTRY, channel, to))
+            }
             Some(tag) if limits.any_language && language::is_well_formed(tag) => {
                 Ok(self.closest_language(&[tag], channel, to))
             }
-            Some(tag) => languages.iter().find(|known| **known == tag).copied().ok_or_else(|| {
-                let expected = if limits.any_language {
-                    "a language tag such as en-US or pt-BR, or country".to_owned()
-                } else {
-                    format!("one of {}, or country", languages.join(", "))
-                };
-                Error::invalid_parameter("language", format!("language must be {expected}."))
-            }),
+            Some(tag) => languages
+                .iter()
+                .find(|known| **known == tag)
+                .copied()
+                .ok_or_else(|| {
+                    let expected = if limits.any_language {
+                        "a language tag such as en-US or pt-BR, or country".to_owned()
+                    } else {
+                        format!("one of {}, or country", languages.join(", "))
+                    };
+                    Error::invalid_parameter("language", format!("language must be {expected}."))
+                }),
         }
     }
 
     /// The language of a message to `to` by `channel` that comes closest to the first of `wishes` that any comes close to.
     #[must_use]
-    pub fn closest_language(&self, wishes: &[&str], channel: Channel, to: &PhoneNumber) -> &'static str {
+    pub fn closest_language(
+        &self,
+        wishes: &[&str],
+        channel: Channel,
+        to: &PhoneNumber,
+    ) -> &'static str {
         let languages = self.limits().languages(channel);
-        let closest = wishes.iter().find_map(|wish| language::closest(wish, languages.iter().copied()));
+        let closest = wishes
+            .iter()
+            .find_map(|wish| language::closest(wish, languages.iter().copied()));
         closest.unwrap_or_else(|| self.usual_language(self.rules.defaults.language, channel, to))
     }
 
     /// The language that `setting` means for this message.
-    fn usual_language(&self, setting: &'static str, channel: Channel, to: &PhoneNumber) -> &'static str {
+    fn usual_language(
+        &self,
+        setting: &'static str,
+        channel: Channel,
+        to: &PhoneNumber,
+    ) -> &'static str {
         let languages = self.limits().languages(channel);
         let of_country = || to.country().map_or("en-US", language::of_country);
-        let usual = if setting == language::BY_COUNTRY { of_country() } else { setting };
+        let usual = if setting == language::BY_COUNTRY {
+            of_country()
+        } else {
+            setting
+        };
         language::closest(usual, languages.iter().copied())
             .or_else(|| language::closest("en-US", languages.iter().copied()))
             .or_else(|| languages.first().copied())
@@ -374,7 +421,9 @@ impl Service {
     ) -> Result<Sent, Error> {
         // The country comes before anything that costs: pumped numbers are refused for free.
         let country = self.admit(&request.to, record)?;
-        let Some(guard) = &self.guard else { return self.send_uncounted(request, country, moment, record).await };
+        let Some(guard) = &self.guard else {
+            return self.send_uncounted(request, country, moment, record).await;
+        };
         let now = moment.millis();
         let number_key = guard.keys.number(&request.to);
         let test_number = guard.test_number(&request.to, now);
@@ -392,7 +441,16 @@ impl Service {
         let outcome: Result<Sent, Error> = async {
             let reference = self.reference_of_send(guard, request, caller, now)?;
             let key = guard.keys.verification(&reference, &request.to);
-            let plan = guard.plan(request, &key, &number_key, test_number.is_some(), self.limits(), now).await?;
+            let plan = guard
+                .plan(
+                    request,
+                    &key,
+                    &number_key,
+                    test_number.is_some(),
+                    self.limits(),
+                    now,
+                )
+                .await?;
 
             if test_number.is_none() {
                 guard.count_prefix(&request.to, &mut tab, now).await?;
@@ -400,27 +458,53 @@ impl Service {
             }
             // The one exact gate, and the last that refuses: whatever refused after it would have taken a place in the
             // windows of somebody who got no text.
-            let number = guard.reserve_send(&number_key, test_number.is_some(), &plan, now).await?;
+            let number = guard
+                .reserve_send(&number_key, test_number.is_some(), &plan, now)
+                .await?;
             // Written before the provider is asked: a text without a record could be guessed at without end, and after
             // a crash here the code that has left can still be verified.
             let makers = self.makers(test_number, &plan);
-            let generation = guard.write_ahead(&key, request, &plan, &makers, now).await?;
+            let generation = guard
+                .write_ahead(&key, request, &plan, &makers, now)
+                .await?;
 
             let outcome = match test_number {
-                Some(_) => Ok(Receipt { message_id: None, request_id: None }),
-                None => self.ask_to_send(request, country, &reference, &plan, moment, record).await,
+                Some(_) => Ok(Receipt {
+                    message_id: None,
+                    request_id: None,
+                }),
+                None => {
+                    self.ask_to_send(request, country, &reference, &plan, moment, record)
+                        .await
+                }
             };
             let settled = match &outcome {
-                Ok(receipt) => Settled::Sent { message_id: receipt.message_id.as_deref() },
+                Ok(receipt) => Settled::Sent {
+                    message_id: receipt.message_id.as_deref(),
+                },
                 Err(error) if error.is_delivery_unknown() => Settled::Unclear,
                 // An earlier text of this verification may be in the person's hands: its code stays good.
                 Err(_) => plan.without_this_send(),
             };
             // The text has left or it has not: no failure to write that down changes what the caller is told.
-            record.best_effort("settle", guard.store.settle(&key, generation, &settled).await);
+            record.best_effort(
+                "settle",
+                guard.store.settle(&key, generation, &settled).await,
+            );
             let receipt = outcome?;
-            let next = if plan.is_again() { self.channels_after(request.channel, &plan) } else { Vec::new() };
-            let receipt = guard.receipt(&plan, &number, receipt.message_id, request.channel, next, now);
+            let next = if plan.is_again() {
+                self.channels_after(request.channel, &plan)
+            } else {
+                Vec::new()
+            };
+            let receipt = guard.receipt(
+                &plan,
+                &number,
+                receipt.message_id,
+                request.channel,
+                next,
+                now,
+            );
             Ok(Sent { reference, receipt })
         }
         .await;
@@ -451,20 +535,33 @@ impl Service {
             self.admit(&request.to, record)?;
         }
         let reference = request.reference.resolve(&request.to);
-        let Some(guard) = &self.guard else { return self.verify_uncounted(request, reference, moment, record).await };
+        let Some(guard) = &self.guard else {
+            return self
+                .verify_uncounted(request, reference, moment, record)
+                .await;
+        };
         let now = moment.millis();
         guard.count_source("verify", caller, now).await?;
         let key = guard.keys.verification(&reference, &request.to);
         let (number_key, forget) = match caller.shadow {
             0 => (guard.keys.number(&request.to), None),
-            depth => (guard.keys.shadow_number(&request.to, depth), Some(now.plus(SHADOW_KEPT))),
+            depth => (
+                guard.keys.shadow_number(&request.to, depth),
+                Some(now.plus(SHADOW_KEPT)),
+            ),
         };
         let guess = guard.keys.guess(&reference, &request.to, &request.otp);
         let winner = guard.winner(caller, &request.to)?;
 
         // Paid for before it is asked: a hundred guesses at once still cost a hundred attempts.
-        let question = caller.session.clone().map(|session| Question { session, nonce: winner.clone() });
-        let attempt = guard.store.spend_attempt(&key, &guess, question.as_ref(), now).await?;
+        let question = caller.session.clone().map(|session| Question {
+            session,
+            nonce: winner.clone(),
+        });
+        let attempt = guard
+            .store
+            .spend_attempt(&key, &guess, question.as_ref(), now)
+            .await?;
         let paid = match attempt {
             Attempt::Paid(verification) => verification,
             Attempt::Refused(seen) => {
@@ -472,12 +569,16 @@ impl Service {
                     Ok(()) => return Ok(reference),
                     Err(reason) => reason,
                 };
-                if !(reason.may_be_of_other_software && self.could_be_of_other_software(&reference, request, caller)) {
+                if !(reason.may_be_of_other_software
+                    && self.could_be_of_other_software(&reference, request, caller))
+                {
                     return Err(reason.error);
                 }
                 let makers = self.providers.all();
                 let opening = self.of_other_software(request, &makers, now);
-                guard.open_for_other_software(&key, &number_key, &guess, &opening, now).await?
+                guard
+                    .open_for_other_software(&key, &number_key, &guess, &opening, now)
+                    .await?
             }
         };
         // Counted for the number, too, and as failed: whoever asks for new codes, under whatever names, gets no more
@@ -494,27 +595,52 @@ impl Service {
         } else if paid.provider == TEST {
             Ok(guard.check_test_number(&request.to, &reference, &guess, now))
         } else {
-            let answer = self.ask_to_verify(&paid.provider, request, &reference, moment, record).await;
+            let answer = self
+                .ask_to_verify(&paid.provider, request, &reference, moment, record)
+                .await;
             answer.map(|said_yes| {
                 maker = said_yes;
-                if said_yes.is_some() { Verdict::Valid } else { Verdict::Invalid }
+                if said_yes.is_some() {
+                    Verdict::Valid
+                } else {
+                    Verdict::Invalid
+                }
             })
         };
         let generation = paid.generation;
         match verdict {
             Err(error) => {
                 // Nobody knows whether AWS counted it. It stays paid for, and may be asked again at the price of another.
-                record.best_effort("note", guard.store.note_answer(&key, generation, &guess, Said::Unclear).await);
+                record.best_effort(
+                    "note",
+                    guard
+                        .store
+                        .note_answer(&key, generation, &guess, Said::Unclear)
+                        .await,
+                );
                 Err(error.with_attempts_left(paid.left))
             }
             Ok(Verdict::Invalid) => {
-                record.best_effort("note", guard.store.note_answer(&key, generation, &guess, Said::Invalid).await);
+                record.best_effort(
+                    "note",
+                    guard
+                        .store
+                        .note_answer(&key, generation, &guess, Said::Invalid)
+                        .await,
+                );
                 Err(guard::wrong_code(paid.left))
             }
             Ok(Verdict::Valid) => {
-                let success = Success { winner, code: guess, at: now };
+                let success = Success {
+                    winner,
+                    code: guess,
+                    at: now,
+                };
                 consume(guard, &key, generation, &success).await?;
-                record.best_effort("clear", guard.store.clear_failures(&number_key, charge, now).await);
+                record.best_effort(
+                    "clear",
+                    guard.store.clear_failures(&number_key, charge, now).await,
+                );
                 if let Some(maker) = maker {
                     tell_that_it_came_back(maker, &paid, moment, record).await;
                 }
@@ -540,7 +666,11 @@ impl Service {
         let reference = request.reference.resolve(&request.to);
         let key = guard.keys.verification(&reference, &request.to);
         let number_key = guard.keys.number(&request.to);
-        let (seen, number) = join(guard.store.verification(&key), guard.store.number(&number_key)).await;
+        let (seen, number) = join(
+            guard.store.verification(&key),
+            guard.store.number(&number_key),
+        )
+        .await;
         let (seen, number) = (seen?.ok_or_else(guard::not_found)?, number?);
         Ok(Status {
             phase: seen.phase(now),
@@ -567,9 +697,11 @@ impl Service {
         self.admit(&request.to, record)?;
         let guard = self.guard.as_ref().ok_or_else(no_ledger)?;
         if caller.principal.is_none() {
-            return Err(
-                Error::new(Code::Unauthenticated, "Only a caller somebody vouches for can claim.").with_field("claim")
-            );
+            return Err(Error::new(
+                Code::Unauthenticated,
+                "Only a caller somebody vouches for can claim.",
+            )
+            .with_field("claim"));
         }
         let now = moment.millis();
         let reference = request.reference.resolve(&request.to);
@@ -577,7 +709,9 @@ impl Service {
         let claimant = guard.winner(caller, &request.to)?;
         match guard.store.claim(&key, &claimant, now).await? {
             Step::Done => Ok(reference),
-            Step::Refused(seen) => guard::why_not_claimed(seen.as_ref(), &claimant, now).map(|()| reference),
+            Step::Refused(seen) => {
+                guard::why_not_claimed(seen.as_ref(), &claimant, now).map(|()| reference)
+            }
         }
     }
 
@@ -610,7 +744,10 @@ impl Service {
     /// `ledger_unavailable`; `route_not_found` without a ledger.
     pub async fn unlock(&self, number: &PhoneNumber, moment: Moment) -> Result<(), Error> {
         let guard = self.guard.as_ref().ok_or_else(no_ledger)?;
-        Ok(guard.store.unlock(&guard.keys.number(number), moment.millis()).await?)
+        Ok(guard
+            .store
+            .unlock(&guard.keys.number(number), moment.millis())
+            .await?)
     }
 
     /// The name of a number in the ledger's table: for an operator who blocks or allows it.
@@ -630,7 +767,11 @@ impl Service {
 
     /// Who will have made codes of a verification once this send is done.
     fn makers(&self, test_number: Option<&TestNumber>, plan: &Plan) -> String {
-        if test_number.is_some() { TEST.to_owned() } else { self.providers.makers(plan.made_by()) }
+        if test_number.is_some() {
+            TEST.to_owned()
+        } else {
+            self.providers.makers(plan.made_by())
+        }
     }
 
     /// How a send's verification is named. `at` is when it was first asked for: under one idempotency key a random
@@ -642,8 +783,14 @@ impl Service {
         caller: &Caller,
         at: Millis,
     ) -> Result<ReferenceId, Error> {
-        match (&request.reference, self.rules.reference_ids, &caller.idempotency_key) {
-            (None, ReferenceIds::Random, Some(key)) => Ok(guard.keys.reference(&caller.owner(&request.to), key, at)),
+        match (
+            &request.reference,
+            self.rules.reference_ids,
+            &caller.idempotency_key,
+        ) {
+            (None, ReferenceIds::Random, Some(key)) => {
+                Ok(guard.keys.reference(&caller.owner(&request.to), key, at))
+            }
             _ => self.new_reference(request),
         }
     }
@@ -651,21 +798,29 @@ impl Service {
     fn new_reference(&self, request: &SendRequest) -> Result<ReferenceId, Error> {
         match (&request.reference, self.rules.reference_ids) {
             (Some(reference), _) => Ok(reference.clone()),
-            (None, ReferenceIds::Derived) => {
-                Ok(ReferenceId::derived(&request.brand_name, &request.source, &request.to))
-            }
+            (None, ReferenceIds::Derived) => Ok(ReferenceId::derived(
+                &request.brand_name,
+                &request.source,
+                &request.to,
+            )),
             (None, ReferenceIds::Random) => ReferenceId::random(),
         }
     }
 
     /// Whether the verification may have been begun by other software that names it as AWS's example does. Nobody else
     /// can be believed to know of a code that this program did not send.
-    fn could_be_of_other_software(&self, reference: &ReferenceId, request: &VerifyRequest, caller: &Caller) -> bool {
+    fn could_be_of_other_software(
+        &self,
+        reference: &ReferenceId,
+        request: &VerifyRequest,
+        caller: &Caller,
+    ) -> bool {
         let defaults = &self.rules.defaults;
         let derived = match &request.reference {
             Reference::Of { .. } => true,
             Reference::Given(_) => {
-                *reference == ReferenceId::derived(&defaults.brand_name, &defaults.source, &request.to)
+                *reference
+                    == ReferenceId::derived(&defaults.brand_name, &defaults.source, &request.to)
             }
         };
         derived
@@ -675,7 +830,12 @@ impl Service {
     }
 
     /// A verification for a code that nobody here has sent. `makers` is who can have made it.
-    fn of_other_software<'a>(&'a self, request: &'a VerifyRequest, makers: &'a str, now: Millis) -> Opening<'a> {
+    fn of_other_software<'a>(
+        &'a self,
+        request: &'a VerifyRequest,
+        makers: &'a str,
+        now: Millis,
+    ) -> Opening<'a> {
         let defaults = &self.rules.defaults;
         let brand_name = match &request.reference {
             Reference::Of { brand_name, .. } => brand_name,
@@ -702,7 +862,11 @@ impl Service {
             return Vec::new();
         }
         let channels = self.limits().channels.iter().map(|own| own.channel);
-        channels.skip_while(|own| *own != channel).skip(1).map(|own| own.name().to_owned()).collect()
+        channels
+            .skip_while(|own| *own != channel)
+            .skip(1)
+            .map(|own| own.name().to_owned())
+            .collect()
     }
 
     async fn ask_to_send(
@@ -724,7 +888,12 @@ impl Service {
         self.send_message(&message, moment, record).await
     }
 
-    fn message<'a>(&'a self, request: &'a SendRequest, country: Country, reference: &'a ReferenceId) -> Message<'a> {
+    fn message<'a>(
+        &'a self,
+        request: &'a SendRequest,
+        country: Country,
+        reference: &'a ReferenceId,
+    ) -> Message<'a> {
         let india = country.as_str() == "IN";
         Message {
             to: &request.to,
@@ -740,7 +909,12 @@ impl Service {
         }
     }
 
-    async fn send_message(&self, message: &Message<'_>, moment: Moment, record: &mut Record) -> Result<Receipt, Error> {
+    async fn send_message(
+        &self,
+        message: &Message<'_>,
+        moment: Moment,
+        record: &mut Record,
+    ) -> Result<Receipt, Error> {
         let provider = &self.providers.current;
         let asked = Instant::now();
         let outcome = provider.send(message, moment.provider_time_left()).await;
@@ -773,9 +947,12 @@ impl Service {
                 continue;
             }
             // Where another is to be asked, the first must leave it its time.
-            let time = moment.provider_time_left() / u32::try_from(makers.len() - index).unwrap_or(1);
+            let time =
+                moment.provider_time_left() / u32::try_from(makers.len() - index).unwrap_or(1);
             let asked = Instant::now();
-            let outcome = provider.verify(&request.to, reference, &request.otp, time).await;
+            let outcome = provider
+                .verify(&request.to, reference, &request.otp, time)
+                .await;
             record.provider_answered(provider.name(), asked.elapsed());
             match outcome {
                 Ok(answer) => {
@@ -800,7 +977,9 @@ impl Service {
         record: &mut Record,
     ) -> Result<Sent, Error> {
         let reference = self.new_reference(request)?;
-        let receipt = self.send_message(&self.message(request, country, &reference), moment, record).await?;
+        let receipt = self
+            .send_message(&self.message(request, country, &reference), moment, record)
+            .await?;
         // Counted from before the call, so that no caller is told of a code that has already ended.
         let sent = moment.millis();
         let receipt = SentReceipt {
@@ -823,7 +1002,10 @@ impl Service {
         moment: Moment,
         record: &mut Record,
     ) -> Result<ReferenceId, Error> {
-        match self.ask_to_verify(&self.providers.all(), request, &reference, moment, record).await? {
+        match self
+            .ask_to_verify(&self.providers.all(), request, &reference, moment, record)
+            .await?
+        {
             Some(_) => Ok(reference),
             // Without a ledger nobody knows which of these it is: the provider only says no.
             None => Err(Error::new(
@@ -838,7 +1020,12 @@ impl Service {
 ///
 /// Tried twice: the code is used up at the provider by now, and its owner would have to begin anew. That is safe,
 /// because a first try that was carried out after all left the winner's own mark.
-async fn consume(guard: &Guard, key: &crate::ledger::Key, generation: u64, success: &Success) -> Result<(), Error> {
+async fn consume(
+    guard: &Guard,
+    key: &crate::ledger::Key,
+    generation: u64,
+    success: &Success,
+) -> Result<(), Error> {
     let step = match guard.store.consume(key, generation, success).await {
         Err(_) => guard.store.consume(key, generation, success).await,
         step => step,
@@ -850,10 +1037,17 @@ async fn consume(guard: &Guard, key: &crate::ledger::Key, generation: u64, succe
 }
 
 /// Tells the provider that its code came back. Only after the success is written down, and whatever comes of it.
-async fn tell_that_it_came_back(maker: &dyn Provider, won: &Verification, moment: Moment, record: &Record) {
+async fn tell_that_it_came_back(
+    maker: &dyn Provider,
+    won: &Verification,
+    moment: Moment,
+    record: &Record,
+) {
     // The message that is known is the last one, and it may be another provider's.
     let is_last = won.provider.split(',').next() == Some(maker.name());
-    let Some(message_id) = won.message_id.as_ref().filter(|_| is_last) else { return };
+    let Some(message_id) = won.message_id.as_ref().filter(|_| is_last) else {
+        return;
+    };
     let time = FEEDBACK_TIME.min(moment.provider_time_left());
     if let Err(cause) = maker.code_came_back(message_id, time).await {
         record.feedback_lost(message_id, &cause);
@@ -861,7 +1055,10 @@ async fn tell_that_it_came_back(maker: &dyn Provider, won: &Verification, moment
 }
 
 fn no_ledger() -> Error {
-    Error::new(Code::RouteNotFound, "This needs the ledger, and this function runs without one.")
+    Error::new(
+        Code::RouteNotFound,
+        "This needs the ledger, and this function runs without one.",
+    )
 }
 
 fn minutes(minutes: u8) -> Duration {

@@ -48,7 +48,11 @@ impl Record {
     /// The record of an invocation that has just begun.
     #[must_use]
     pub fn new(request_id: String, cold_start: bool) -> Self {
-        Self { request_id, cold_start, ..Self::default() }
+        Self {
+            request_id,
+            cold_start,
+            ..Self::default()
+        }
     }
 
     /// The provider was asked, and answered or failed after `time`.
@@ -71,7 +75,12 @@ impl Record {
 
     /// The provider was not told that a code came back. A line of its own: the message's ID is needed to tell it later.
     pub fn feedback_lost(&self, message_id: &str, cause: &str) {
-        warn!(requestId = self.request_id, messageId = message_id, cause, "feedback_lost");
+        warn!(
+            requestId = self.request_id,
+            messageId = message_id,
+            cause,
+            "feedback_lost"
+        );
     }
 
     /// Writes the line: INFO for answers and refusals, WARN for failures of the provider, ERROR
@@ -179,7 +188,10 @@ mod tests {
     #[test]
     fn a_redacted_text_keeps_its_words_and_no_digit() {
         let text = "Number +1 425-555-0142 or ١٢٣ is not\nregistered²";
-        assert_eq!(redact(text), "Number +# ###-###-#### or ### is not registered#");
+        assert_eq!(
+            redact(text),
+            "Number +# ###-###-#### or ### is not registered#"
+        );
         assert_eq!(redact(&"x".repeat(500)).len(), 200);
     }
 

@@ -31,7 +31,8 @@ pub const LONGEST_TEXT: usize = 6000;
 const LONGEST_BRAND: usize = 20;
 
 /// How SSML says the code: character by character, slowly.
-const SPELLED: &str = r#"<prosody rate="slow"><say-as interpret-as="characters">{{code}}</say-as></prosody>"#;
+const SPELLED: &str =
+    r#"<prosody rate="slow"><say-as interpret-as="characters">{{code}}</say-as></prosody>"#;
 
 /// What is added to the texts of short messages.
 #[derive(Debug, Clone, Default)]
@@ -101,7 +102,9 @@ impl Texts {
     /// Everything that is wrong, each as a sentence that begins with the setting and names the language and the channel.
     pub fn new(options: Options, own: BTreeMap<String, OwnTexts>) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
-        let domain = options.web_otp_domain.map(|domain| domain.to_ascii_lowercase());
+        let domain = options
+            .web_otp_domain
+            .map(|domain| domain.to_ascii_lowercase());
         if let Some(domain) = domain.as_deref().filter(|domain| !is_host_name(domain)) {
             problems.push(format!(
                 "WEBOTP_DOMAIN must be the host name of a website such as www.example.com, not `{domain}`."
@@ -113,8 +116,11 @@ impl Texts {
                 "ANDROID_APP_HASH must be the hash of an Android app, 11 letters, digits, `+` and `/`, not `{hash}`."
             ));
         }
-        let mut texts =
-            Self { do_not_share: options.do_not_share, last_line: last_line(domain, hash), own: BTreeMap::new() };
+        let mut texts = Self {
+            do_not_share: options.do_not_share,
+            last_line: last_line(domain, hash),
+            own: BTreeMap::new(),
+        };
         let mut of_own = Vec::new();
         for (tag, own) in own {
             if !is_well_formed(&tag) {
@@ -126,8 +132,16 @@ impl Texts {
                 texts.own.insert(tag, checked);
             }
         }
-        problems.extend(of_own.into_iter().map(|what| format!("CONFIG_FILE has texts that cannot be sent: {what}.")));
-        if problems.is_empty() { Ok(texts) } else { Err(problems) }
+        problems.extend(
+            of_own
+                .into_iter()
+                .map(|what| format!("CONFIG_FILE has texts that cannot be sent: {what}.")),
+        );
+        if problems.is_empty() {
+            Ok(texts)
+        } else {
+            Err(problems)
+        }
     }
 
     /// The short message in exactly this language, complete but for `{{code}}`; `None` if there is none.
@@ -155,7 +169,14 @@ impl Texts {
             None => built_in_voice(language)?,
         };
         let brand = harmless(brand);
-        call.body = call.body.replace(BRAND, &if call.body_type == BodyType::Ssml { escaped(&brand) } else { brand });
+        call.body = call.body.replace(
+            BRAND,
+            &if call.body_type == BodyType::Ssml {
+                escaped(&brand)
+            } else {
+                brand
+            },
+        );
         Some(call)
     }
 
@@ -164,31 +185,54 @@ impl Texts {
     pub fn long_ones(&self, brand: &str, code_length: u8) -> Vec<(&str, usize)> {
         let own = self.own.iter().filter(|(_, own)| own.sms.is_some());
         let counted = own.filter_map(|(language, _)| {
-            Some((language.as_str(), segments(&self.sms(language, brand)?, code_length.into()).count))
+            Some((
+                language.as_str(),
+                segments(&self.sms(language, brand)?, code_length.into()).count,
+            ))
         });
         counted.filter(|(_, count)| *count > 1).collect()
     }
 
     /// The languages of [`sms`](Self::sms).
     pub fn sms_languages(&self) -> impl Iterator<Item = &str> + Clone {
-        let own = self.own.iter().filter(|(_, own)| own.sms.is_some()).map(|(tag, _)| tag.as_str());
-        let added = own.filter(|tag| !SMS.iter().any(|(built_in, ..)| built_in.eq_ignore_ascii_case(tag)));
+        let own = self
+            .own
+            .iter()
+            .filter(|(_, own)| own.sms.is_some())
+            .map(|(tag, _)| tag.as_str());
+        let added = own.filter(|tag| {
+            !SMS.iter()
+                .any(|(built_in, ..)| built_in.eq_ignore_ascii_case(tag))
+        });
         SMS.iter().map(|(language, ..)| *language).chain(added)
     }
 
     /// The languages of [`voice`](Self::voice): fewer, as not every language has a voice.
     pub fn voice_languages(&self) -> impl Iterator<Item = &str> + Clone {
-        let own = self.own.iter().filter(|(_, own)| own.voice.is_some()).map(|(tag, _)| tag.as_str());
-        let added = own.filter(|tag| !VOICE.iter().any(|call| call.language.eq_ignore_ascii_case(tag)));
+        let own = self
+            .own
+            .iter()
+            .filter(|(_, own)| own.voice.is_some())
+            .map(|(tag, _)| tag.as_str());
+        let added = own.filter(|tag| {
+            !VOICE
+                .iter()
+                .any(|call| call.language.eq_ignore_ascii_case(tag))
+        });
         VOICE.iter().map(|call| call.language).chain(added)
     }
 
     fn own_in(&self, language: &str) -> Option<&Own> {
-        self.own.iter().find(|(tag, _)| tag.eq_ignore_ascii_case(language)).map(|(_, own)| own)
+        self.own
+            .iter()
+            .find(|(tag, _)| tag.eq_ignore_ascii_case(language))
+            .map(|(_, own)| own)
     }
 
     fn built_in_sms(&self, language: &str) -> Option<String> {
-        let (_, text, do_not_share) = SMS.iter().find(|(tag, ..)| tag.eq_ignore_ascii_case(language))?;
+        let (_, text, do_not_share) = SMS
+            .iter()
+            .find(|(tag, ..)| tag.eq_ignore_ascii_case(language))?;
         if !self.do_not_share {
             return Some((*text).to_owned());
         }
@@ -199,7 +243,9 @@ impl Texts {
 
     /// What is left of an operator's own texts when the wrong ones are reported.
     fn checked(&self, tag: &str, own: OwnTexts, problems: &mut Vec<String>) -> Own {
-        let mut report = |channel: &str, what: &str| problems.push(format!("the {channel} text of `{tag}` {what}"));
+        let mut report = |channel: &str, what: &str| {
+            problems.push(format!("the {channel} text of `{tag}` {what}"))
+        };
         let sms = own.sms.inspect(|text| {
             for what in wrong_in(text, self.last_line.chars().count()) {
                 report("sms", &what);
@@ -211,23 +257,40 @@ impl Texts {
                 report("voice", &what);
             }
             if is_ssml && !body.trim_end().ends_with("</speak>") {
-                report("voice", "begins with <speak> and does not end with </speak>");
+                report(
+                    "voice",
+                    "begins with <speak> and does not end with </speak>",
+                );
             }
             // A text for Austria is read by the voice of Germany.
-            let voice = closest(tag, VOICE.iter().map(|call| call.language)).and_then(built_in_voice);
+            let voice =
+                closest(tag, VOICE.iter().map(|call| call.language)).and_then(built_in_voice);
             if voice.is_none() {
                 report("voice", "has no voice that could read it");
             }
-            Some(VoiceText { body, body_type: if is_ssml { BodyType::Ssml } else { BodyType::Text }, ..voice? })
+            Some(VoiceText {
+                body,
+                body_type: if is_ssml {
+                    BodyType::Ssml
+                } else {
+                    BodyType::Text
+                },
+                ..voice?
+            })
         });
         Own { sms, voice }
     }
 }
 
 fn built_in_voice(language: &str) -> Option<VoiceText> {
-    let call = VOICE.iter().find(|call| call.language.eq_ignore_ascii_case(language))?;
+    let call = VOICE
+        .iter()
+        .find(|call| call.language.eq_ignore_ascii_case(language))?;
     // The first pause is for the phone on its way to the ear, the second for the pen.
-    let body = format!(r#"<speak><break time="1s"/>{} <break time="1s"/>{}</speak>"#, call.first, call.again);
+    let body = format!(
+        r#"<speak><break time="1s"/>{} <break time="1s"/>{}</speak>"#,
+        call.first, call.again
+    );
     Some(VoiceText {
         body: body.replace(CODE, SPELLED),
         body_type: BodyType::Ssml,
@@ -254,7 +317,9 @@ fn last_line(domain: Option<String>, hash: Option<String>) -> String {
 fn is_host_name(name: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
@@ -267,7 +332,10 @@ fn is_host_name(name: &str) -> bool {
 }
 
 fn is_app_hash(hash: &str) -> bool {
-    hash.len() == 11 && hash.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/')
+    hash.len() == 11
+        && hash
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/')
 }
 
 /// What is wrong in an operator's own text to which `added` characters are added.
@@ -283,17 +351,28 @@ fn wrong_in(text: &str, added: usize) -> Vec<String> {
             break;
         };
         if name != "code" && name != "brand" {
-            wrong.push(format!("contains {{{{{name}}}}}, which is neither {CODE} nor {BRAND}"));
+            wrong.push(format!(
+                "contains {{{{{name}}}}}, which is neither {CODE} nor {BRAND}"
+            ));
         }
         rest = next;
     }
-    if text.chars().any(|character| character.is_control() && character != '\n') {
+    if text
+        .chars()
+        .any(|character| character.is_control() && character != '\n')
+    {
         wrong.push("contains a control character other than a line break".to_owned());
     }
     let longest_brand = "&".repeat(LONGEST_BRAND);
-    let longest_brand = if text.starts_with("<speak>") { escaped(&longest_brand) } else { longest_brand };
+    let longest_brand = if text.starts_with("<speak>") {
+        escaped(&longest_brand)
+    } else {
+        longest_brand
+    };
     if text.replace(BRAND, &longest_brand).chars().count() + added > LONGEST_TEXT {
-        wrong.push(format!("is longer than {LONGEST_TEXT} characters, with the longest brand and all that is added"));
+        wrong.push(format!(
+            "is longer than {LONGEST_TEXT} characters, with the longest brand and all that is added"
+        ));
     }
     wrong
 }

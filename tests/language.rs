@@ -15,7 +15,11 @@ const PINPOINT: &[&str] = &[
 
 /// A wish and what it gets (`-`: nothing), separated by a space.
 fn each(available: &[&str], wishes_and_answers: &str) {
-    for line in wishes_and_answers.lines().map(str::trim).filter(|line| !line.is_empty()) {
+    for line in wishes_and_answers
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+    {
         let (wishes, answer) = line.split_once(" > ").unwrap();
         for wish in wishes.split(' ') {
             let got = closest(wish, available.iter().copied()).unwrap_or("-");
@@ -63,7 +67,9 @@ fn with_the_thirteen_of_pinpoint_a_reader_gets_the_nearest_spelling() {
 #[test]
 fn older_and_other_codes_are_the_same_language() {
     each(
-        &["nb-NO", "he-IL", "id-ID", "fil-PH", "ms-MY", "sw-KE", "fa-IR", "ro-RO", "ar"],
+        &[
+            "nb-NO", "he-IL", "id-ID", "fil-PH", "ms-MY", "sw-KE", "fa-IR", "ro-RO", "ar",
+        ],
         "
         no nn nn-NO no-NO nb > nb-NO
         iw iw-IL he > he-IL
@@ -80,9 +86,18 @@ fn older_and_other_codes_are_the_same_language() {
 
 #[test]
 fn nobody_gets_a_script_they_may_not_read() {
-    each(&["zh-CN"], "zh-TW zh-HK zh-Hant yue > -\n zh zh-SG zh-Hans-TW > zh-CN");
-    each(&["zh-TW"], "zh zh-CN zh-SG cmn > -\n zh-HK zh-Hant-SG > zh-TW");
-    each(&["uz-UZ"], "uz uz-Latn > uz-UZ\n uz-Cyrl uz-Cyrl-UZ uz-AF uz-Arab > -");
+    each(
+        &["zh-CN"],
+        "zh-TW zh-HK zh-Hant yue > -\n zh zh-SG zh-Hans-TW > zh-CN",
+    );
+    each(
+        &["zh-TW"],
+        "zh zh-CN zh-SG cmn > -\n zh-HK zh-Hant-SG > zh-TW",
+    );
+    each(
+        &["uz-UZ"],
+        "uz uz-Latn > uz-UZ\n uz-Cyrl uz-Cyrl-UZ uz-AF uz-Arab > -",
+    );
     each(&["pa-IN"], "pa pa-Guru > pa-IN\n pa-PK pa-Arab > -");
     each(&["az-AZ"], "az az-Latn > az-AZ\n az-Cyrl az-IR > -");
     each(&["hi-IN"], "hi hi-Deva > hi-IN\n hi-Latn hi-Latn-IN > -");
@@ -92,15 +107,24 @@ fn nobody_gets_a_script_they_may_not_read() {
 
 #[test]
 fn serbian_is_read_in_both_scripts_and_rather_in_the_one_that_was_asked_for() {
-    each(&["sr-Latn-RS"], "sr sr-RS sr-Cyrl sr-Latn sr-ME sh > sr-Latn-RS");
-    each(&["sr-Latn-RS", "sr-RS"], "sr sr-Cyrl sr-BA > sr-RS\n sr-Latn sr-Latn-BA sr-ME sh > sr-Latn-RS");
+    each(
+        &["sr-Latn-RS"],
+        "sr sr-RS sr-Cyrl sr-Latn sr-ME sh > sr-Latn-RS",
+    );
+    each(
+        &["sr-Latn-RS", "sr-RS"],
+        "sr sr-Cyrl sr-BA > sr-RS\n sr-Latn sr-Latn-BA sr-ME sh > sr-Latn-RS",
+    );
     each(&["hr-HR", "bs-BA"], "sr sr-Latn > -");
 }
 
 #[test]
 fn more_to_choose_from_is_a_nearer_choice() {
     each(
-        &["en-US", "en-AU", "en-GB", "en-IN", "es-ES", "es-US", "es-MX", "es-419", "pt-BR", "pt-PT", "zh-TW", "zh-HK"],
+        &[
+            "en-US", "en-AU", "en-GB", "en-IN", "es-ES", "es-US", "es-MX", "es-419", "pt-BR",
+            "pt-PT", "zh-TW", "zh-HK",
+        ],
         "
         en-NZ en-ZA > en-GB
         en-IN en-Latn-IN > en-IN
@@ -120,21 +144,50 @@ fn more_to_choose_from_is_a_nearer_choice() {
 
 #[test]
 fn what_is_no_tag_gets_nothing() {
-    each(PINPOINT, "x-private e en- -en en--US en-US-verylongsubtag 1n en-US.UTF-8 * ｅn > -");
+    each(
+        PINPOINT,
+        "x-private e en- -en en--US en-US-verylongsubtag 1n en-US.UTF-8 * ｅn > -",
+    );
     assert_eq!(closest("", PINPOINT.iter().copied()), None);
-    assert_eq!(closest(&"en-US-aaaaaaaa".repeat(1000), PINPOINT.iter().copied()), None);
+    assert_eq!(
+        closest(&"en-US-aaaaaaaa".repeat(1000), PINPOINT.iter().copied()),
+        None
+    );
 }
 
 #[test]
 fn a_tag_has_its_shape() {
-    for tag in ["en", "fil", "es-419", "zh-Hant-HK", "de-CH-1996", "en-u-ca-gregory", "abcdefgh", "sr-Latn-RS"] {
+    for tag in [
+        "en",
+        "fil",
+        "es-419",
+        "zh-Hant-HK",
+        "de-CH-1996",
+        "en-u-ca-gregory",
+        "abcdefgh",
+        "sr-Latn-RS",
+    ] {
         assert!(is_well_formed(tag), "{tag}");
     }
-    let (longest, longer) = ("en-aaaaaaaa-bbbbbbbb-cccccccc-ddddd", "en-aaaaaaaa-bbbbbbbb-cccccccc-dddddd");
+    let (longest, longer) = (
+        "en-aaaaaaaa-bbbbbbbb-cccccccc-ddddd",
+        "en-aaaaaaaa-bbbbbbbb-cccccccc-dddddd",
+    );
     assert!(is_well_formed(longest) && longest.len() == 35);
     assert!(!is_well_formed(longer));
-    for no in ["", "e", "e1", "abcdefghi", "en_US", "en-", "en--US", "en-abcdefghi", "en US", "d\u{e9}", "en-U\u{308}"]
-    {
+    for no in [
+        "",
+        "e",
+        "e1",
+        "abcdefghi",
+        "en_US",
+        "en-",
+        "en--US",
+        "en-abcdefghi",
+        "en US",
+        "d\u{e9}",
+        "en-U\u{308}",
+    ] {
         assert!(!is_well_formed(no), "{no}");
     }
 }

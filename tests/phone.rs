@@ -1,6 +1,10 @@
 //! Phone numbers: one key for one phone, the right country, nothing shown. libphonenumber is the oracle.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on has failed"
+)]
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
@@ -24,7 +28,9 @@ fn country(text: &str) -> Option<String> {
 }
 
 fn refusal(text: &str) -> InvalidPhoneNumber {
-    PhoneNumber::parse(text).err().unwrap_or_else(|| panic!("{text} was taken for a number"))
+    PhoneNumber::parse(text)
+        .err()
+        .unwrap_or_else(|| panic!("{text} was taken for a number"))
 }
 
 // ---- one phone, one key
@@ -58,8 +64,10 @@ const NUMBERS: [&str; 20] = [
 fn spellings(number: &str) -> Vec<String> {
     let digits = &number[1..];
     let join = |size: usize, separator: &str| {
-        let groups: Vec<&str> =
-            (0..digits.len()).step_by(size).map(|start| &digits[start..(start + size).min(digits.len())]).collect();
+        let groups: Vec<&str> = (0..digits.len())
+            .step_by(size)
+            .map(|start| &digits[start..(start + size).min(digits.len())])
+            .collect();
         format!("+{}", groups.join(separator))
     };
     let mut spellings = vec![number.to_owned()];
@@ -72,7 +80,12 @@ fn spellings(number: &str) -> Vec<String> {
         spellings.extend((4..=7).map(|size| join(size, separator)));
     }
     for cut in 1..=6 {
-        spellings.push(format!("+{} ({}) {}", &digits[..cut], &digits[cut..=cut], &digits[cut + 1..]));
+        spellings.push(format!(
+            "+{} ({}) {}",
+            &digits[..cut],
+            &digits[cut..=cut],
+            &digits[cut + 1..]
+        ));
     }
     spellings
 }
@@ -81,7 +94,10 @@ fn spellings(number: &str) -> Vec<String> {
 fn impostors(number: &str) -> Vec<String> {
     let digits = &number[1..];
     let shifted = |zero: u32| -> String {
-        digits.chars().map(|digit| char::from_u32(zero + digit.to_digit(10).unwrap()).unwrap()).collect()
+        digits
+            .chars()
+            .map(|digit| char::from_u32(zero + digit.to_digit(10).unwrap()).unwrap())
+            .collect()
     };
     let mut impostors = vec![
         digits.to_owned(),
@@ -108,9 +124,9 @@ fn impostors(number: &str) -> Vec<String> {
         format!("{number}\u{30C}"),
     ];
     let foreign = [
-        "\0", "\t", "\n", "\r", "\u{b}", "\u{a0}", "\u{2009}", "\u{200b}", "\u{200e}", "\u{202e}", "\u{2066}",
-        "\u{feff}", "\u{2010}", "\u{2011}", "\u{2212}", "\u{3000}", "/", "_", "~", "*", "#", ",", ";", "'", "\"", "\\",
-        "O", "l",
+        "\0", "\t", "\n", "\r", "\u{b}", "\u{a0}", "\u{2009}", "\u{200b}", "\u{200e}", "\u{202e}",
+        "\u{2066}", "\u{feff}", "\u{2010}", "\u{2011}", "\u{2212}", "\u{3000}", "/", "_", "~", "*",
+        "#", ",", ";", "'", "\"", "\\", "O", "l",
     ];
     for odd in foreign {
         impostors.push(format!("{odd}{number}"));
@@ -130,15 +146,21 @@ fn every_spelling_of_a_number_is_the_same_key() {
     for number in NUMBERS {
         let expected = parse(number);
         assert_eq!(expected.expose(), number);
-        let spellings: HashSet<String> =
-            spellings(number).into_iter().filter(|text| text.len() <= LONGEST_TEXT).collect();
+        let spellings: HashSet<String> = spellings(number)
+            .into_iter()
+            .filter(|text| text.len() <= LONGEST_TEXT)
+            .collect();
         assert!(spellings.len() >= 40, "{number}: {}", spellings.len());
         for spelling in spellings {
             assert_eq!(parse(&spelling), expected, "{spelling}");
         }
         keys.insert(expected);
     }
-    assert_eq!(keys.len(), NUMBERS.len(), "different numbers are different keys");
+    assert_eq!(
+        keys.len(),
+        NUMBERS.len(),
+        "different numbers are different keys"
+    );
 }
 
 #[test]
@@ -147,7 +169,10 @@ fn what_only_looks_like_a_number_is_an_error_and_never_another_key() {
         let impostors = impostors(number);
         assert!(impostors.len() >= 100);
         for text in impostors {
-            assert!(PhoneNumber::parse(&text).is_err(), "{text:?} was taken for a number");
+            assert!(
+                PhoneNumber::parse(&text).is_err(),
+                "{text:?} was taken for a number"
+            );
         }
     }
 }
@@ -188,7 +213,10 @@ fn a_domestic_prefix_after_the_calling_code_is_refused() {
     ] {
         let reason = refusal(text);
         assert!(
-            matches!(reason, InvalidPhoneNumber::NotInternational | InvalidPhoneNumber::TooLong),
+            matches!(
+                reason,
+                InvalidPhoneNumber::NotInternational | InvalidPhoneNumber::TooLong
+            ),
             "{text}: {reason}"
         );
         assert_eq!(parse(right).expose(), right);
@@ -218,14 +246,30 @@ fn a_number_has_7_to_15_digits_and_a_text_32_bytes() {
     assert_eq!(refusal("+"), InvalidPhoneNumber::TooShort);
     assert_eq!(refusal("+ ()-."), InvalidPhoneNumber::TooShort);
     let room = LONGEST_TEXT - "+14255550142".len();
-    assert_eq!(parse(&format!("+14255550142{}", " ".repeat(room))).expose(), "+14255550142");
-    assert_eq!(refusal(&format!("+14255550142{}", " ".repeat(room + 1))), InvalidPhoneNumber::TextTooLong);
+    assert_eq!(
+        parse(&format!("+14255550142{}", " ".repeat(room))).expose(),
+        "+14255550142"
+    );
+    assert_eq!(
+        refusal(&format!("+14255550142{}", " ".repeat(room + 1))),
+        InvalidPhoneNumber::TextTooLong
+    );
 }
 
 #[test]
 fn an_unassigned_calling_code_is_an_error() {
-    for text in ["+9991234567", "+2101234567", "+0123456789", "+9971234567890", "+3841234567"] {
-        assert_eq!(refusal(text), InvalidPhoneNumber::UnknownCallingCode, "{text}");
+    for text in [
+        "+9991234567",
+        "+2101234567",
+        "+0123456789",
+        "+9971234567890",
+        "+3841234567",
+    ] {
+        assert_eq!(
+            refusal(text),
+            InvalidPhoneNumber::UnknownCallingCode,
+            "{text}"
+        );
     }
 }
 
@@ -290,19 +334,38 @@ fn a_shared_calling_code_is_told_apart_by_what_follows() {
 
 #[test]
 fn a_number_the_metadata_gives_to_nobody_is_the_main_countrys() {
-    assert_eq!(country("+447700900123").as_deref(), Some("GB"), "reserved for drama");
-    assert_eq!(country("+447005550123").as_deref(), Some("GB"), "not assigned");
+    assert_eq!(
+        country("+447700900123").as_deref(),
+        Some("GB"),
+        "reserved for drama"
+    );
+    assert_eq!(
+        country("+447005550123").as_deref(),
+        Some("GB"),
+        "not assigned"
+    );
     // Beside the drama numbers, the metadata does name another.
     assert_eq!(country("+447700300123").as_deref(), Some("JE"));
 }
 
 #[test]
 fn a_number_of_no_one_country_has_none() {
-    for text in ["+80012345678", "+870773111632", "+881612345678", "+883510012345", "+888123456789"] {
+    for text in [
+        "+80012345678",
+        "+870773111632",
+        "+881612345678",
+        "+883510012345",
+        "+888123456789",
+    ] {
         assert_eq!(country(text), None, "{text}");
     }
     // 211 and 911 are services, 999 and 237 are no area codes.
-    for text in ["+12115550142", "+19115550142", "+19995550142", "+12375550142"] {
+    for text in [
+        "+12115550142",
+        "+19115550142",
+        "+19995550142",
+        "+12375550142",
+    ] {
         assert_eq!(country(text), None, "{text}");
     }
 }
@@ -312,7 +375,22 @@ fn a_country_is_two_upper_case_letters_the_metadata_knows() {
     for text in ["GB", "US", "JM", "XK", "EH", "AC"] {
         assert_eq!(text.parse::<Country>().unwrap().to_string(), text);
     }
-    for text in ["", "G", "gb", "Gb", "GBR", "UK", "ZZ", "001", "--", "G ", " GB", "*", "ÄX", "\u{410}\u{420}"] {
+    for text in [
+        "",
+        "G",
+        "gb",
+        "Gb",
+        "GBR",
+        "UK",
+        "ZZ",
+        "001",
+        "--",
+        "G ",
+        " GB",
+        "*",
+        "ÄX",
+        "\u{410}\u{420}",
+    ] {
         assert!(text.parse::<Country>().is_err(), "{text:?}");
     }
 }
@@ -337,11 +415,16 @@ fn a_mask_shows_calling_code_seven_stars_and_the_end() {
     }
     assert_eq!(parse("+2905123").masked(), "+290*******23");
     assert_eq!(format!("{}", parse("+1 (425) 555-0142")), "+1*******0142");
-    assert_eq!(format!("{:?}", parse("+39 06 698 12345")), "PhoneNumber(+39*******2345)");
+    assert_eq!(
+        format!("{:?}", parse("+39 06 698 12345")),
+        "PhoneNumber(+39*******2345)"
+    );
 }
 
 fn has_run_of_digits(text: &str, length: usize) -> bool {
-    text.as_bytes().windows(length).any(|window| window.iter().all(u8::is_ascii_digit))
+    text.as_bytes()
+        .windows(length)
+        .any(|window| window.iter().all(u8::is_ascii_digit))
 }
 
 /// Numbers that are all accepted, so that no property holds for want of one.
@@ -430,7 +513,9 @@ const TYPES: [PhoneNumberType; 10] = [
 /// What libphonenumber makes of a number: its own spelling, and the country it names.
 fn oracle(e164: &str) -> Option<(String, Option<String>)> {
     let number = ORACLE.parse(e164, None).ok()?;
-    let region = ORACLE.get_region_for_number(&number).map(|region| region.to_string());
+    let region = ORACLE
+        .get_region_for_number(&number)
+        .map(|region| region.to_string());
     let spelling = ORACLE.format(&number, PhoneNumberFormat::E164).into_owned();
     Some((spelling, region.filter(|region| region != "001")))
 }
@@ -441,7 +526,11 @@ fn examples() -> Vec<(Region, PhoneNumberType, String)> {
     for region in ORACLE.get_supported_regions() {
         for kind in TYPES {
             if let Ok(number) = ORACLE.get_example_number_for_type_and_region(region, kind) {
-                examples.push((region, kind, ORACLE.format(&number, PhoneNumberFormat::E164).into_owned()));
+                examples.push((
+                    region,
+                    kind,
+                    ORACLE.format(&number, PhoneNumberFormat::E164).into_owned(),
+                ));
             }
         }
     }
@@ -457,7 +546,10 @@ fn agrees(e164: &str) -> bool {
     let Some((spelling, region)) = oracle(e164) else {
         return false;
     };
-    assert_eq!(spelling, e164, "accepted, though libphonenumber spells it otherwise");
+    assert_eq!(
+        spelling, e164,
+        "accepted, though libphonenumber spells it otherwise"
+    );
     if let Some(region) = region {
         // Seven digits after +1 are a service inside Canada; nobody can be reached so from abroad.
         if e164.starts_with("+1") && e164.len() < "+14255550142".len() {
@@ -474,8 +566,14 @@ fn agrees(e164: &str) -> bool {
 fn the_committed_table_is_what_the_metadata_says() {
     let committed = fs::read_to_string(TABLE).unwrap();
     let derived = table::countries_rs();
-    assert!(derived.contains("(4477003, *b\"JE\")"), "a block of Jersey's mobiles, three digits deep in Britain's");
-    assert!(committed == derived, "run `cargo test --test phone -- --ignored write_the_table` and read the difference");
+    assert!(
+        derived.contains("(4477003, *b\"JE\")"),
+        "a block of Jersey's mobiles, three digits deep in Britain's"
+    );
+    assert!(
+        committed == derived,
+        "run `cargo test --test phone -- --ignored write_the_table` and read the difference"
+    );
 }
 
 #[test]
@@ -517,7 +615,11 @@ fn every_area_code_of_north_america_is_of_its_country() {
         }
         if !assigned {
             unassigned += 1;
-            assert_eq!(country(&format!("+1{area_code}5550142")), None, "{area_code}");
+            assert_eq!(
+                country(&format!("+1{area_code}5550142")),
+                None,
+                "{area_code}"
+            );
         }
     }
     assert!(compared > 50_000, "{compared}");
@@ -528,8 +630,11 @@ fn every_area_code_of_north_america_is_of_its_country() {
 #[test]
 fn every_shared_calling_code_is_divided_as_libphonenumber_divides_it() {
     let mut random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
-    let mut digits =
-        |count: usize| -> String { (0..count).map(|_| char::from(b'0' + random.random_range(0..10))).collect() };
+    let mut digits = |count: usize| -> String {
+        (0..count)
+            .map(|_| char::from(b'0' + random.random_range(0..10)))
+            .collect()
+    };
     for (calling_code, members, length) in [
         (7, &["RU", "KZ"][..], 10),
         (39, &["IT", "VA"], 10),
@@ -550,17 +655,34 @@ fn every_shared_calling_code_is_divided_as_libphonenumber_divides_it() {
             }
         };
         for beginning in 0..10_000 {
-            compare(format!("+{calling_code}{beginning:04}{}", digits(length - 4)));
+            compare(format!(
+                "+{calling_code}{beginning:04}{}",
+                digits(length - 4)
+            ));
         }
         let calling_code = format!("+{calling_code}");
-        for (_, _, example) in examples().iter().filter(|(_, _, example)| example.starts_with(&calling_code)) {
+        for (_, _, example) in examples()
+            .iter()
+            .filter(|(_, _, example)| example.starts_with(&calling_code))
+        {
             for _ in 0..200 {
                 let changed = digits(1).parse::<usize>().unwrap() % 8;
-                let kept = example.len().saturating_sub(changed).max(calling_code.len());
-                compare(format!("{}{}", &example[..kept], digits(example.len() - kept)));
+                let kept = example
+                    .len()
+                    .saturating_sub(changed)
+                    .max(calling_code.len());
+                compare(format!(
+                    "{}{}",
+                    &example[..kept],
+                    digits(example.len() - kept)
+                ));
             }
         }
-        assert_eq!(met, members.iter().map(ToString::to_string).collect(), "{calling_code}");
+        assert_eq!(
+            met,
+            members.iter().map(ToString::to_string).collect(),
+            "{calling_code}"
+        );
     }
 }
 
@@ -576,11 +698,22 @@ fn nothing_accepted_is_another_spelling_to_libphonenumber() {
         other_spellings += usize::from(other);
     };
     for (_, kind, example) in examples() {
-        let calling_code = ORACLE.parse(&example, None).unwrap().country_code.to_string();
+        let calling_code = ORACLE
+            .parse(&example, None)
+            .unwrap()
+            .country_code
+            .to_string();
         let national = &example[1 + calling_code.len()..];
-        for width in 1..=if kind == PhoneNumberType::Mobile { 3 } else { 1 } {
+        for width in 1..=if kind == PhoneNumberType::Mobile {
+            3
+        } else {
+            1
+        } {
             for front in 0..10_u32.pow(width) {
-                check(&format!("+{calling_code}{front:0>width$}{national}", width = width as usize));
+                check(&format!(
+                    "+{calling_code}{front:0>width$}{national}",
+                    width = width as usize
+                ));
             }
         }
         // Local numbers: the end alone, and the end behind a prefix.
@@ -593,5 +726,8 @@ fn nothing_accepted_is_another_spelling_to_libphonenumber() {
             }
         }
     }
-    assert!(other_spellings > 10_000, "{other_spellings}: the oracle knows other spellings");
+    assert!(
+        other_spellings > 10_000,
+        "{other_spellings}: the oracle knows other spellings"
+    );
 }

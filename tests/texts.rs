@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use otp_lambda::language::{closest, is_well_formed};
-use otp_lambda::texts::{BRAND, BodyType, CODE, Encoding, Options, OwnTexts, Segments, Texts, segments};
+use otp_lambda::texts::{
+    BRAND, BodyType, CODE, Encoding, Options, OwnTexts, Segments, Texts, segments,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
@@ -18,10 +20,20 @@ const LONGEST_BRAND: &str = "Example & Sons, Ltd.";
 const LONGEST_CODE: usize = 8;
 
 fn built_in(do_not_share: bool) -> Texts {
-    Texts::new(Options { do_not_share, ..Options::default() }, BTreeMap::new()).unwrap()
+    Texts::new(
+        Options {
+            do_not_share,
+            ..Options::default()
+        },
+        BTreeMap::new(),
+    )
+    .unwrap()
 }
 
-fn with_lines(web_otp_domain: Option<&str>, android_app_hash: Option<&str>) -> Result<Texts, Vec<String>> {
+fn with_lines(
+    web_otp_domain: Option<&str>,
+    android_app_hash: Option<&str>,
+) -> Result<Texts, Vec<String>> {
     let options = Options {
         do_not_share: false,
         web_otp_domain: web_otp_domain.map(str::to_owned),
@@ -32,7 +44,13 @@ fn with_lines(web_otp_domain: Option<&str>, android_app_hash: Option<&str>) -> R
 
 fn own(texts: &[(&str, Option<&str>, Option<&str>)]) -> Result<Texts, Vec<String>> {
     let texts = texts.iter().map(|(tag, sms, voice)| {
-        ((*tag).to_owned(), OwnTexts { sms: sms.map(str::to_owned), voice: voice.map(str::to_owned) })
+        (
+            (*tag).to_owned(),
+            OwnTexts {
+                sms: sms.map(str::to_owned),
+                voice: voice.map(str::to_owned),
+            },
+        )
     });
     Texts::new(Options::default(), texts.collect())
 }
@@ -45,14 +63,24 @@ fn refusals(tag: &str, sms: Option<&str>, voice: Option<&str>) -> String {
 /// Every message, by its language.
 fn messages(do_not_share: bool) -> Vec<(String, String)> {
     let texts = built_in(do_not_share);
-    texts.sms_languages().map(|tag| (tag.to_owned(), texts.sms(tag, "Brand").unwrap())).collect()
+    texts
+        .sms_languages()
+        .map(|tag| (tag.to_owned(), texts.sms(tag, "Brand").unwrap()))
+        .collect()
 }
 
 // ---- one segment
 
 #[test]
 fn every_message_is_one_segment_with_the_longest_brand_and_code() {
-    assert_eq!(segments(LONGEST_BRAND, 0), Segments { count: 1, encoding: Encoding::Gsm7, units: 20 });
+    assert_eq!(
+        segments(LONGEST_BRAND, 0),
+        Segments {
+            count: 1,
+            encoding: Encoding::Gsm7,
+            units: 20
+        }
+    );
     for do_not_share in [false, true] {
         let texts = built_in(do_not_share);
         for language in texts.sms_languages() {
@@ -73,15 +101,27 @@ fn where_the_language_allows_there_is_room_for_a_last_line() {
     let texts = Texts::new(options, BTreeMap::new()).unwrap();
     for language in texts.sms_languages() {
         let length = segments(&texts.sms(language, LONGEST_BRAND).unwrap(), LONGEST_CODE);
-        let one = if length.encoding == Encoding::Gsm7 { 1 } else { 2 };
+        let one = if length.encoding == Encoding::Gsm7 {
+            1
+        } else {
+            2
+        };
         assert_eq!(length.count, one, "{language}: {length:?}");
     }
 }
 
 #[test]
 fn the_count_sees_one_character_too_many() {
-    let gsm7 = |count, units| Segments { count, encoding: Encoding::Gsm7, units };
-    let ucs2 = |count, units| Segments { count, encoding: Encoding::Ucs2, units };
+    let gsm7 = |count, units| Segments {
+        count,
+        encoding: Encoding::Gsm7,
+        units,
+    };
+    let ucs2 = |count, units| Segments {
+        count,
+        encoding: Encoding::Ucs2,
+        units,
+    };
     assert_eq!(segments("", 0), gsm7(1, 0));
     assert_eq!(segments(&"a".repeat(160), 0), gsm7(1, 160));
     assert_eq!(segments(&"a".repeat(161), 0), gsm7(2, 161));
@@ -91,33 +131,65 @@ fn the_count_sees_one_character_too_many() {
     assert_eq!(segments(&"я".repeat(71), 0), ucs2(2, 71));
     assert_eq!(segments(&"я".repeat(135), 0), ucs2(3, 135));
     // The code counts with its digits, not with its placeholder.
-    assert_eq!(segments(&format!("{}{CODE}", "a".repeat(152)), 8), gsm7(1, 160));
-    assert_eq!(segments(&format!("{}{CODE}", "a".repeat(153)), 8), gsm7(2, 161));
+    assert_eq!(
+        segments(&format!("{}{CODE}", "a".repeat(152)), 8),
+        gsm7(1, 160)
+    );
+    assert_eq!(
+        segments(&format!("{}{CODE}", "a".repeat(153)), 8),
+        gsm7(2, 161)
+    );
     assert_eq!(segments(&format!("{CODE}{CODE}"), 6), gsm7(1, 12));
 }
 
 #[test]
 fn the_count_knows_the_alphabet() {
-    for character in "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0:;<=>?¡AZÄÖÑÜ§¿azäöñüà".chars()
+    for character in
+        "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0:;<=>?¡AZÄÖÑÜ§¿azäöñüà".chars()
     {
         let length = segments(&character.to_string(), 0);
-        assert_eq!((length.encoding, length.units), (Encoding::Gsm7, 1), "{character}");
+        assert_eq!(
+            (length.encoding, length.units),
+            (Encoding::Gsm7, 1),
+            "{character}"
+        );
     }
     for character in "€^{}\\[~]|".chars() {
         let length = segments(&character.to_string(), 0);
-        assert_eq!((length.encoding, length.units), (Encoding::Gsm7, 2), "{character}");
+        assert_eq!(
+            (length.encoding, length.units),
+            (Encoding::Gsm7, 2),
+            "{character}"
+        );
     }
     for character in "çáíóúâêãõëï`\tžяあ\u{200f}’–".chars() {
         let length = segments(&character.to_string(), 0);
-        assert_eq!((length.encoding, length.units), (Encoding::Ucs2, 1), "{character}");
+        assert_eq!(
+            (length.encoding, length.units),
+            (Encoding::Ucs2, 1),
+            "{character}"
+        );
     }
-    assert_eq!(segments("😀", 0), Segments { count: 1, encoding: Encoding::Ucs2, units: 2 });
+    assert_eq!(
+        segments("😀", 0),
+        Segments {
+            count: 1,
+            encoding: Encoding::Ucs2,
+            units: 2
+        }
+    );
     assert_eq!(segments(&format!("{}á", "a".repeat(70)), 0).count, 2);
     assert_eq!(segments(&format!("{}€", "a".repeat(158)), 0).count, 1);
     assert_eq!(segments(&format!("{}€", "a".repeat(159)), 0).count, 2);
     // Neither an escape sequence nor a surrogate pair is divided between two segments.
-    assert_eq!(segments(&format!("{}€{}", "a".repeat(152), "a".repeat(152)), 0).count, 3);
-    assert_eq!(segments(&format!("{}😀{}", "я".repeat(66), "я".repeat(66)), 0).count, 3);
+    assert_eq!(
+        segments(&format!("{}€{}", "a".repeat(152), "a".repeat(152)), 0).count,
+        3
+    );
+    assert_eq!(
+        segments(&format!("{}😀{}", "я".repeat(66), "я".repeat(66)), 0).count,
+        3
+    );
 }
 
 // ---- what is in a text
@@ -129,12 +201,19 @@ fn there_are_many_languages_with_all_of_pinpoints_among_them() {
     let voice: Vec<&str> = texts.voice_languages().collect();
     for languages in [&sms, &voice] {
         assert!(languages.len() >= 25, "{languages:?}");
-        assert!(languages.is_sorted() && languages.iter().collect::<BTreeSet<_>>().len() == languages.len());
+        assert!(
+            languages.is_sorted()
+                && languages.iter().collect::<BTreeSet<_>>().len() == languages.len()
+        );
         assert!(languages.iter().all(|tag| is_well_formed(tag)));
         assert!(PINPOINT.iter().all(|tag| languages.contains(tag)));
     }
     // Whoever can be called can be texted.
-    assert!(voice.iter().all(|tag| closest(tag, sms.iter().copied()).is_some()));
+    assert!(
+        voice
+            .iter()
+            .all(|tag| closest(tag, sms.iter().copied()).is_some())
+    );
 }
 
 #[test]
@@ -144,8 +223,14 @@ fn every_message_holds_code_and_brand_once_and_no_other_placeholder() {
             assert_eq!(text.matches(CODE).count(), 1, "{language}: {text}");
             assert_eq!(text.matches("Brand").count(), 1, "{language}: {text}");
             assert_eq!(text.matches(['{', '}']).count(), 4, "{language}: {text}");
-            assert!(text.matches(char::is_whitespace).all(|space| space == " "), "{language}: {text}");
-            assert!(!text.contains("  ") && text.trim() == text, "{language}: {text}");
+            assert!(
+                text.matches(char::is_whitespace).all(|space| space == " "),
+                "{language}: {text}"
+            );
+            assert!(
+                !text.contains("  ") && text.trim() == text,
+                "{language}: {text}"
+            );
         }
     }
 }
@@ -155,7 +240,11 @@ fn the_second_sentence_is_added_and_changes_nothing_else() {
     for ((language, text), (_, longer)) in messages(false).into_iter().zip(messages(true)) {
         let added = longer.strip_prefix(&text).unwrap();
         assert!(added.chars().count() > 5, "{language}: {added}");
-        assert_eq!(added.starts_with(' '), !["ja-JP", "zh-CN", "zh-TW"].contains(&language.as_str()), "{language}");
+        assert_eq!(
+            added.starts_with(' '),
+            !["ja-JP", "zh-CN", "zh-TW"].contains(&language.as_str()),
+            "{language}"
+        );
     }
 }
 
@@ -167,11 +256,19 @@ fn every_call_spells_the_code_twice_and_is_well_formed() {
         let body = &call.body;
         assert_eq!(call.body_type, BodyType::Ssml);
         assert_eq!(body.matches(CODE).count(), 2, "{language}: {body}");
-        assert_eq!(body.matches(r#"<say-as interpret-as="characters">{{code}}</say-as>"#).count(), 2, "{body}");
+        assert_eq!(
+            body.matches(r#"<say-as interpret-as="characters">{{code}}</say-as>"#)
+                .count(),
+            2,
+            "{body}"
+        );
         assert_eq!(body.matches("Brand").count(), 1, "{language}: {body}");
         assert_eq!(body.matches(['{', '}']).count(), 8, "{language}: {body}");
         assert!(is_balanced(body), "{language}: {body}");
-        assert!(is_well_formed(call.language_code) && call.voice_id.bytes().all(|b| b.is_ascii_alphabetic()));
+        assert!(
+            is_well_formed(call.language_code)
+                && call.voice_id.bytes().all(|b| b.is_ascii_alphabetic())
+        );
     }
 }
 
@@ -180,7 +277,9 @@ fn is_balanced(xml: &str) -> bool {
     let mut open = Vec::new();
     let mut rest = xml;
     while let Some((text, after)) = rest.split_once('<') {
-        let Some((tag, next)) = after.split_once('>') else { return false };
+        let Some((tag, next)) = after.split_once('>') else {
+            return false;
+        };
         if text.replace("&amp;", "").contains('&') || (open.is_empty() && !text.is_empty()) {
             return false;
         }
@@ -209,7 +308,11 @@ fn the_voices_are_those_of_their_languages() {
     let texts = built_in(false);
     for language in texts.voice_languages() {
         let call = texts.voice(language, "Brand").unwrap();
-        assert!(VOICES.contains(&call.voice_id.to_ascii_uppercase().as_str()), "{language}: {}", call.voice_id);
+        assert!(
+            VOICES.contains(&call.voice_id.to_ascii_uppercase().as_str()),
+            "{language}: {}",
+            call.voice_id
+        );
         let spoken = match language {
             "ar" => "arb",
             "es-419" => "es-MX",
@@ -238,8 +341,12 @@ fn alphabet(language: &str) -> fn(char) -> bool {
         "ko" => |c| matches!(c, '\u{ac00}'..='\u{d7a3}'),
         "ja" => |c| matches!(c, '\u{3041}'..='\u{30ff}' | '\u{4e00}'..='\u{9fff}'),
         "zh" => |c| matches!(c, '\u{4e00}'..='\u{9fff}'),
-        "vi" => |c| c.is_ascii_alphabetic() || matches!(c, '\u{c0}'..='\u{1b0}' | '\u{1ea0}'..='\u{1ef9}'),
-        _ => |c| c.is_ascii_alphabetic() || matches!(c, '\u{c0}'..='\u{17f}' | '\u{218}'..='\u{21b}'),
+        "vi" => |c| {
+            c.is_ascii_alphabetic() || matches!(c, '\u{c0}'..='\u{1b0}' | '\u{1ea0}'..='\u{1ef9}')
+        },
+        _ => {
+            |c| c.is_ascii_alphabetic() || matches!(c, '\u{c0}'..='\u{17f}' | '\u{218}'..='\u{21b}')
+        }
     }
 }
 
@@ -263,17 +370,29 @@ fn words(text: &str) -> String {
 #[test]
 fn every_text_is_in_the_letters_of_its_language_alone() {
     let texts = built_in(true);
-    let sms = texts.sms_languages().map(|tag| (tag, texts.sms(tag, "").unwrap()));
-    let calls = texts.voice_languages().map(|tag| (tag, texts.voice(tag, "").unwrap().body));
+    let sms = texts
+        .sms_languages()
+        .map(|tag| (tag, texts.sms(tag, "").unwrap()));
+    let calls = texts
+        .voice_languages()
+        .map(|tag| (tag, texts.voice(tag, "").unwrap().body));
     for (language, text) in sms.chain(calls) {
         let is_letter = alphabet(language);
         let words = words(&text);
-        assert!(words.chars().filter(|c| is_letter(*c)).count() >= 8, "{language}: {words}");
+        assert!(
+            words.chars().filter(|c| is_letter(*c)).count() >= 8,
+            "{language}: {words}"
+        );
         for character in words.chars().filter(|c| !is_mark(*c)) {
             assert!(is_letter(character), "{language}: {character:?} in {words}");
         }
         // Decomposed letters would cost a unit more each; these scripts have them composed.
-        assert!(!words.chars().any(|c| matches!(c, '\u{300}'..='\u{36f}' | '\u{200b}'..='\u{200f}')), "{language}");
+        assert!(
+            !words
+                .chars()
+                .any(|c| matches!(c, '\u{300}'..='\u{36f}' | '\u{200b}'..='\u{200f}')),
+            "{language}"
+        );
     }
 }
 
@@ -288,7 +407,10 @@ fn a_look_alike_of_another_script_would_be_seen() {
 fn persian_and_urdu_are_not_written_with_arabic_yeh_and_kaf() {
     for language in ["fa-IR", "ur-PK"] {
         let text = built_in(true).sms(language, "").unwrap();
-        assert!(!text.contains(['\u{64a}', '\u{643}', '\u{649}']), "{language}: {text}");
+        assert!(
+            !text.contains(['\u{64a}', '\u{643}', '\u{649}']),
+            "{language}: {text}"
+        );
     }
 }
 
@@ -298,13 +420,22 @@ fn texts_from_right_to_left_begin_and_divide_with_their_own_letters() {
     for language in ["ar", "fa-IR", "he-IL", "ur-PK"] {
         let is_letter = alphabet(language);
         let text = texts.sms(language, "Brand").unwrap();
-        assert!(is_letter(text.chars().next().unwrap()), "{language}: {text}");
+        assert!(
+            is_letter(text.chars().next().unwrap()),
+            "{language}: {text}"
+        );
         let (before, after) = text.split_once("Brand").unwrap();
         let between = after.split_once(CODE).unwrap().0;
         assert!(between.chars().any(is_letter), "{language}: {between}");
         assert!(before.chars().any(is_letter), "{language}: {before}");
         // No letter from left to right but the brand, and no mark of direction.
-        assert!(!words(&text).replace("Brand", "").chars().any(|c| c.is_ascii_alphabetic()), "{language}: {text}");
+        assert!(
+            !words(&text)
+                .replace("Brand", "")
+                .chars()
+                .any(|c| c.is_ascii_alphabetic()),
+            "{language}: {text}"
+        );
         assert!(
             !text
                 .contains(|c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
@@ -317,22 +448,45 @@ fn texts_from_right_to_left_begin_and_divide_with_their_own_letters() {
 #[test]
 fn a_brand_adds_no_placeholder_no_line_and_no_markup() {
     let texts = with_lines(Some("example.com"), None).unwrap();
-    for brand in ["{{code}}", "{{brand}}", "a{{", "}}", "{", "{{{code}}}", "{\u{0}{code}}"] {
+    for brand in [
+        "{{code}}",
+        "{{brand}}",
+        "a{{",
+        "}}",
+        "{",
+        "{{{code}}}",
+        "{\u{0}{code}}",
+    ] {
         let text = texts.sms("en-US", brand).unwrap();
         assert_eq!(text.matches(CODE).count(), 2, "{text}");
         assert_eq!(text.matches(['{', '}']).count(), 8, "{text}");
         let call = texts.voice("en-US", brand).unwrap();
         assert_eq!(call.body.matches(['{', '}']).count(), 8, "{}", call.body);
     }
-    let text = texts.sms("en-US", "A\n@evil.example #1\r\u{2028}\u{85}\u{202e}").unwrap();
+    let text = texts
+        .sms("en-US", "A\n@evil.example #1\r\u{2028}\u{85}\u{202e}")
+        .unwrap();
     assert_eq!(text.lines().count(), 2, "{text}");
-    assert!(!text.contains(['\r', '\u{85}', '\u{2028}', '\u{202e}']), "{text}");
+    assert!(
+        !text.contains(['\r', '\u{85}', '\u{2028}', '\u{202e}']),
+        "{text}"
+    );
     assert!(text.ends_with("\n@example.com #{{code}}"));
 
     let call = texts.voice("en-US", "</speak>&\"'<b>").unwrap();
-    assert!(call.body.contains("Your &lt;/speak&gt;&amp;&quot;&apos;&lt;b&gt; verification"), "{}", call.body);
+    assert!(
+        call.body
+            .contains("Your &lt;/speak&gt;&amp;&quot;&apos;&lt;b&gt; verification"),
+        "{}",
+        call.body
+    );
     assert_eq!(
-        texts.sms("en-US", "A&B <C>").unwrap().lines().next().unwrap(),
+        texts
+            .sms("en-US", "A&B <C>")
+            .unwrap()
+            .lines()
+            .next()
+            .unwrap(),
         "{{code}} is your A&B <C> verification code."
     );
 }
@@ -341,25 +495,58 @@ fn a_brand_adds_no_placeholder_no_line_and_no_markup() {
 
 #[test]
 fn the_last_line_is_for_a_website_or_an_app_or_both() {
-    let text = |domain, hash| with_lines(domain, hash).unwrap().sms("de-DE", "Acme").unwrap();
+    let text = |domain, hash| {
+        with_lines(domain, hash)
+            .unwrap()
+            .sms("de-DE", "Acme")
+            .unwrap()
+    };
     let first = "{{code}} ist Ihr Bestätigungscode für Acme.";
     assert_eq!(text(None, None), first);
-    assert_eq!(text(Some("Example.com"), None), format!("{first}\n@example.com #{{{{code}}}}"));
-    assert_eq!(text(None, Some("FA+9qCX9VSu")), format!("{first}\nFA+9qCX9VSu"));
+    assert_eq!(
+        text(Some("Example.com"), None),
+        format!("{first}\n@example.com #{{{{code}}}}")
+    );
+    assert_eq!(
+        text(None, Some("FA+9qCX9VSu")),
+        format!("{first}\nFA+9qCX9VSu")
+    );
     let both = text(Some("login.example.com"), Some("FA+9qCX9VSu"));
-    assert_eq!(both, format!("{first}\n@login.example.com #{{{{code}}}} FA+9qCX9VSu"));
+    assert_eq!(
+        both,
+        format!("{first}\n@login.example.com #{{{{code}}}} FA+9qCX9VSu")
+    );
 
     // As the specification reads it: the last line, a host behind @, one space, a code behind #, the rest ignored.
     let sent = both.replace(CODE, "123456");
-    let (host, rest) = sent.lines().last().unwrap().strip_prefix('@').unwrap().split_once(' ').unwrap();
-    assert_eq!((host, rest.strip_prefix('#').unwrap().split(' ').next()), ("login.example.com", Some("123456")));
+    let (host, rest) = sent
+        .lines()
+        .last()
+        .unwrap()
+        .strip_prefix('@')
+        .unwrap()
+        .split_once(' ')
+        .unwrap();
+    assert_eq!(
+        (host, rest.strip_prefix('#').unwrap().split(' ').next()),
+        ("login.example.com", Some("123456"))
+    );
     // As the app reads it, by the strictest version.
     assert!(sent.ends_with("FA+9qCX9VSu"));
 }
 
 #[test]
 fn a_wrong_domain_or_hash_is_refused() {
-    let longest = format!("{}.example", ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(53)].join("."));
+    let longest = format!(
+        "{}.example",
+        [
+            "a".repeat(63),
+            "b".repeat(63),
+            "c".repeat(63),
+            "d".repeat(53)
+        ]
+        .join(".")
+    );
     assert!(longest.len() == 253 && with_lines(Some(&longest), None).is_ok());
     let longer = format!("a{longest}");
     for domain in [
@@ -382,11 +569,22 @@ fn a_wrong_domain_or_hash_is_refused() {
     ] {
         let problems = with_lines(Some(domain), None).unwrap_err();
         assert!(
-            problems.len() == 1 && problems.concat().starts_with("WEBOTP_DOMAIN must be the host name"),
+            problems.len() == 1
+                && problems
+                    .concat()
+                    .starts_with("WEBOTP_DOMAIN must be the host name"),
             "{domain}: {problems:?}"
         );
     }
-    for hash in ["", "FA+9qCX9VS", "FA+9qCX9VSuu", "FA-9qCX9VSu", "FA 9qCX9VSu", "FA=9qCX9VSu", "F\u{e4}9qCX9VSu"] {
+    for hash in [
+        "",
+        "FA+9qCX9VS",
+        "FA+9qCX9VSuu",
+        "FA-9qCX9VSu",
+        "FA 9qCX9VSu",
+        "FA=9qCX9VSu",
+        "F\u{e4}9qCX9VSu",
+    ] {
         let problems = with_lines(None, Some(hash)).unwrap_err();
         assert!(
             problems.len() == 1 && problems.concat().starts_with("ANDROID_APP_HASH must be"),
@@ -401,37 +599,75 @@ fn a_wrong_domain_or_hash_is_refused() {
 
 #[test]
 fn an_own_text_replaces_the_built_in_one_of_its_channel() {
-    let texts = own(&[("EN-us", Some("{{brand}}: {{code}}"), None), ("eo", Some("Via kodo: {{code}}"), None)]).unwrap();
+    let texts = own(&[
+        ("EN-us", Some("{{brand}}: {{code}}"), None),
+        ("eo", Some("Via kodo: {{code}}"), None),
+    ])
+    .unwrap();
     assert_eq!(texts.sms("en-US", "Acme").unwrap(), "Acme: {{code}}");
-    assert_eq!(texts.sms("en-GB", "Acme").unwrap(), built_in(false).sms("en-GB", "Acme").unwrap());
-    assert_eq!(texts.voice("en-US", "Acme"), built_in(false).voice("en-US", "Acme"));
+    assert_eq!(
+        texts.sms("en-GB", "Acme").unwrap(),
+        built_in(false).sms("en-GB", "Acme").unwrap()
+    );
+    assert_eq!(
+        texts.voice("en-US", "Acme"),
+        built_in(false).voice("en-US", "Acme")
+    );
     assert_eq!(texts.sms("EO", "Acme").unwrap(), "Via kodo: {{code}}");
     assert_eq!(texts.voice("eo", "Acme"), None);
-    let added: Vec<&str> = texts.sms_languages().skip(built_in(false).sms_languages().count()).collect();
+    let added: Vec<&str> = texts
+        .sms_languages()
+        .skip(built_in(false).sms_languages().count())
+        .collect();
     assert_eq!(added, ["eo"]);
-    assert_eq!(texts.voice_languages().count(), built_in(false).voice_languages().count());
+    assert_eq!(
+        texts.voice_languages().count(),
+        built_in(false).voice_languages().count()
+    );
 }
 
 #[test]
 fn an_own_text_gets_the_last_line_but_no_second_sentence() {
-    let options =
-        Options { do_not_share: true, web_otp_domain: Some("example.com".to_owned()), android_app_hash: None };
-    let own = OwnTexts { sms: Some("{{code}}\nAcme".to_owned()), voice: None };
+    let options = Options {
+        do_not_share: true,
+        web_otp_domain: Some("example.com".to_owned()),
+        android_app_hash: None,
+    };
+    let own = OwnTexts {
+        sms: Some("{{code}}\nAcme".to_owned()),
+        voice: None,
+    };
     let texts = Texts::new(options, BTreeMap::from([("en-US".to_owned(), own)])).unwrap();
-    assert_eq!(texts.sms("en-US", "Acme").unwrap(), "{{code}}\nAcme\n@example.com #{{code}}");
+    assert_eq!(
+        texts.sms("en-US", "Acme").unwrap(),
+        "{{code}}\nAcme\n@example.com #{{code}}"
+    );
 }
 
 #[test]
 fn an_own_call_is_text_or_markup_and_read_by_the_nearest_voice() {
-    let markup = "<speak>{{brand}}: <say-as interpret-as=\"characters\">{{code}}</say-as></speak>\n";
-    let texts = own(&[("de-AT", None, Some("{{brand}}: {{code}}")), ("pt-AO", None, Some(markup))]).unwrap();
+    let markup =
+        "<speak>{{brand}}: <say-as interpret-as=\"characters\">{{code}}</say-as></speak>\n";
+    let texts = own(&[
+        ("de-AT", None, Some("{{brand}}: {{code}}")),
+        ("pt-AO", None, Some(markup)),
+    ])
+    .unwrap();
     let plain = texts.voice("de-AT", "A&B").unwrap();
-    assert_eq!((plain.body.as_str(), plain.body_type), ("A&B: {{code}}", BodyType::Text));
+    assert_eq!(
+        (plain.body.as_str(), plain.body_type),
+        ("A&B: {{code}}", BodyType::Text)
+    );
     assert_eq!((plain.language_code, plain.voice_id), ("de-DE", "Vicki"));
     let marked = texts.voice("pt-AO", "A&B").unwrap();
-    assert!(marked.body.starts_with("<speak>A&amp;B: <say-as") && marked.body_type == BodyType::Ssml);
+    assert!(
+        marked.body.starts_with("<speak>A&amp;B: <say-as") && marked.body_type == BodyType::Ssml
+    );
     assert_eq!((marked.language_code, marked.voice_id), ("pt-PT", "Ines"));
-    let added: Vec<&str> = texts.voice_languages().skip(built_in(false).voice_languages().count()).collect();
+    let added: Vec<&str> = texts
+        .voice_languages()
+        .skip(built_in(false).voice_languages().count())
+        .collect();
     assert_eq!(added, ["de-AT", "pt-AO"]);
 }
 
@@ -446,35 +682,70 @@ fn what_is_wrong_in_an_own_text_is_said_with_language_and_channel() {
         ("{{code}} {{", "opens a placeholder"),
         ("{{code}}\t", "control character"),
         ("{{code}}\r\n", "control character"),
-        (&format!("{{{{code}}}}{}", "a".repeat(6000)), "longer than 6000"),
-        (&format!("{{{{code}}}}{{{{brand}}}}{}", "a".repeat(5980)), "longer than 6000"),
+        (
+            &format!("{{{{code}}}}{}", "a".repeat(6000)),
+            "longer than 6000",
+        ),
+        (
+            &format!("{{{{code}}}}{{{{brand}}}}{}", "a".repeat(5980)),
+            "longer than 6000",
+        ),
     ] {
         let problems = refusals("en-US", Some(sms), None);
-        assert!(problems.contains("the sms text of `en-US` ") && problems.contains(part), "{sms}: {problems}");
+        assert!(
+            problems.contains("the sms text of `en-US` ") && problems.contains(part),
+            "{sms}: {problems}"
+        );
     }
-    assert!(own(&[("en-US", Some(&format!("{CODE}{}", "\u{e4}".repeat(5992))), None)]).is_ok());
+    assert!(
+        own(&[(
+            "en-US",
+            Some(&format!("{CODE}{}", "\u{e4}".repeat(5992))),
+            None
+        )])
+        .is_ok()
+    );
     for (voice, part) in [
         ("Your code", "does not contain {{code}}"),
         ("<speak>{{code}}", "does not end with </speak>"),
         ("<speak>{{code}}{{x}}</speak>", "contains {{x}}"),
     ] {
         let problems = refusals("en-US", None, Some(voice));
-        assert!(problems.contains("the voice text of `en-US` ") && problems.contains(part), "{voice}: {problems}");
+        assert!(
+            problems.contains("the voice text of `en-US` ") && problems.contains(part),
+            "{voice}: {problems}"
+        );
     }
     let start = "CONFIG_FILE has texts that cannot be sent:";
     let unread = format!("{start} the voice text of `hi-IN` has no voice that could read it.");
     assert_eq!(refusals("hi-IN", None, Some(CODE)), unread);
-    assert_eq!(refusals("en_US", Some(CODE), None), format!("{start} `en_US` is no language tag such as pt-BR."));
+    assert_eq!(
+        refusals("en_US", Some(CODE), None),
+        format!("{start} `en_US` is no language tag such as pt-BR.")
+    );
     let twice = own(&[("EN-US", Some(CODE), None), ("en-us", Some(CODE), None)]).unwrap_err();
     assert_eq!(twice, [format!("{start} `en-us` is named twice.")]);
-    let all = own(&[("x", None, None), ("en", Some(""), Some("")), ("hi", None, Some(CODE))]).unwrap_err();
+    let all = own(&[
+        ("x", None, None),
+        ("en", Some(""), Some("")),
+        ("hi", None, Some(CODE)),
+    ])
+    .unwrap_err();
     assert_eq!(all.len(), 4, "{all:?}");
 }
 
 #[test]
 fn own_texts_are_read_from_json_and_nothing_else_with_them() {
     let read = |json| serde_json::from_str::<BTreeMap<String, OwnTexts>>(json);
-    assert_eq!(read(r#"{"eo": {"sms": "a"}}"#).unwrap().get("eo").unwrap().sms.as_deref(), Some("a"));
+    assert_eq!(
+        read(r#"{"eo": {"sms": "a"}}"#)
+            .unwrap()
+            .get("eo")
+            .unwrap()
+            .sms
+            .as_deref(),
+        Some("a")
+    );
     assert!(read(r#"{"eo": {"text": "a"}}"#).is_err());
 }
 
@@ -490,12 +761,24 @@ fn print(table: &str) {
 fn the_table_of_lengths_can_be_printed() {
     let (short, long) = (built_in(false), built_in(true));
     let mut table =
-        "| language | encoding | units | segments | with do-not-share |\n|---|---|---|---|---|\n".to_owned();
+        "| language | encoding | units | segments | with do-not-share |\n|---|---|---|---|---|\n"
+            .to_owned();
     for language in short.sms_languages() {
-        let count = |texts: &Texts| segments(&texts.sms(language, LONGEST_BRAND).unwrap(), LONGEST_CODE);
-        let name = |length: Segments| if length.encoding == Encoding::Gsm7 { "GSM-7" } else { "UCS-2" };
+        let count =
+            |texts: &Texts| segments(&texts.sms(language, LONGEST_BRAND).unwrap(), LONGEST_CODE);
+        let name = |length: Segments| {
+            if length.encoding == Encoding::Gsm7 {
+                "GSM-7"
+            } else {
+                "UCS-2"
+            }
+        };
         let (plain, both) = (count(&short), count(&long));
-        let encoding = if name(plain) == name(both) { String::new() } else { format!("{}, ", name(both)) };
+        let encoding = if name(plain) == name(both) {
+            String::new()
+        } else {
+            format!("{}, ", name(both))
+        };
         writeln!(
             table,
             "| {language} | {} | {} | {} | {encoding}{} units, {} |",

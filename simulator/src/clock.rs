@@ -15,7 +15,10 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads wall time")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads wall time"
+    )]
     pub(crate) fn now(&self) -> SystemTime {
         SystemTime::now() + self.offset
     }
@@ -33,16 +36,24 @@ impl Clock {
 
 /// `2026-11-23T10:15:00.123Z`.
 pub(crate) fn rfc3339(at: SystemTime) -> String {
-    OffsetDateTime::from(at).truncate_to_millisecond().format(&Rfc3339).unwrap_or_default()
+    OffsetDateTime::from(at)
+        .truncate_to_millisecond()
+        .format(&Rfc3339)
+        .unwrap_or_default()
 }
 
 /// For `#[serde(serialize_with = "…")]`.
-pub(crate) fn serialize_rfc3339<S: Serializer>(at: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn serialize_rfc3339<S: Serializer>(
+    at: &SystemTime,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&rfc3339(*at))
 }
 
 /// Milliseconds since 1970.
 pub(crate) fn epoch_millis(at: SystemTime) -> u64 {
-    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = at
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -66,7 +66,11 @@ impl Codes {
         let characters = std::iter::repeat_with(|| fastrand::choice(rules.characters.bytes()));
         let issued = IssuedCode {
             key: key.clone(),
-            code: characters.take(rules.length).flatten().map(char::from).collect(),
+            code: characters
+                .take(rules.length)
+                .flatten()
+                .map(char::from)
+                .collect(),
             expires_at: now + rules.validity,
             attempts_left: rules.attempts,
             used: false,
@@ -104,7 +108,12 @@ mod tests {
     const VALIDITY: Duration = Duration::from_mins(10);
 
     fn rules(length: usize, attempts: u32) -> Rules {
-        Rules { characters: DIGITS, length, attempts, validity: VALIDITY }
+        Rules {
+            characters: DIGITS,
+            length,
+            attempts,
+            validity: VALIDITY,
+        }
     }
 
     fn issued(attempts: u32) -> (Codes, CodeKey, String) {
@@ -121,7 +130,9 @@ mod tests {
 
     /// A guess of the right shape that is not the code.
     fn wrong(code: &str) -> String {
-        code.chars().map(|digit| if digit == '9' { '0' } else { '9' }).collect()
+        code.chars()
+            .map(|digit| if digit == '9' { '0' } else { '9' })
+            .collect()
     }
 
     #[test]
@@ -160,10 +171,22 @@ mod tests {
     fn a_code_proves_only_the_number_reference_application_and_service_it_was_sent_with() {
         let (mut codes, key, code) = issued(3);
         for other in [
-            CodeKey { to: "+14255550143".into(), ..key.clone() },
-            CodeKey { reference_id: "login".into(), ..key.clone() },
-            CodeKey { application_id: "other".into(), ..key.clone() },
-            CodeKey { service: Service::EndUserMessaging, ..key.clone() },
+            CodeKey {
+                to: "+14255550143".into(),
+                ..key.clone()
+            },
+            CodeKey {
+                reference_id: "login".into(),
+                ..key.clone()
+            },
+            CodeKey {
+                application_id: "other".into(),
+                ..key.clone()
+            },
+            CodeKey {
+                service: Service::EndUserMessaging,
+                ..key.clone()
+            },
         ] {
             assert!(!codes.verify(&other, &code, SystemTime::UNIX_EPOCH));
         }
@@ -173,7 +196,9 @@ mod tests {
     #[test]
     fn a_second_send_under_the_same_reference_replaces_the_first_code() {
         let (mut codes, key, _) = issued(1);
-        let second = codes.issue(key.clone(), rules(8, 2), SystemTime::UNIX_EPOCH).code;
+        let second = codes
+            .issue(key.clone(), rules(8, 2), SystemTime::UNIX_EPOCH)
+            .code;
         assert_eq!(second.len(), 8);
         assert!(!codes.verify(&key, &wrong(&second), SystemTime::UNIX_EPOCH));
         assert!(codes.verify(&key, &second, SystemTime::UNIX_EPOCH));
@@ -186,7 +211,10 @@ mod tests {
         for characters in [DIGITS, LETTERS, LETTERS_AND_DIGITS] {
             let mut seen = vec![[0_u32; 5]; characters.len()];
             for _ in 0..500 * characters.len() {
-                let rules = Rules { characters, ..rules(5, 1) };
+                let rules = Rules {
+                    characters,
+                    ..rules(5, 1)
+                };
                 let code = codes.issue(key.clone(), rules, SystemTime::UNIX_EPOCH).code;
                 for (place, character) in code.chars().enumerate() {
                     seen[characters.find(character).unwrap()][place] += 1;

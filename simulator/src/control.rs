@@ -22,7 +22,10 @@ use crate::{
 pub(crate) fn routes() -> Router<Arc<Desk>> {
     Router::new()
         .route("/simulator/clock", get(clock).post(advance))
-        .route("/simulator/failures", get(failures).post(fail).delete(clear))
+        .route(
+            "/simulator/failures",
+            get(failures).post(fail).delete(clear),
+        )
         .route("/simulator/scenarios", get(listed))
         .route("/simulator/requests", get(requests))
         .route("/simulator/applications", post(know_only))
@@ -40,12 +43,18 @@ async fn json_only(request: Request, next: Next) -> Response {
         .and_then(|value| value.split(';').next())
         .map(|essence| essence.trim().to_ascii_lowercase());
     if request.method() == Method::POST && content_type.as_deref() != Some("application/json") {
-        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Send this with content-type: application/json.\n")
+        return (
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "Send this with content-type: application/json.\n",
+        )
             .into_response();
     }
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, header::HeaderValue::from_static("nosniff"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        header::HeaderValue::from_static("nosniff"),
+    );
     response
 }
 
@@ -57,7 +66,10 @@ struct Clock {
 }
 
 async fn clock(State(desk): State<Arc<Desk>>) -> Json<Clock> {
-    Json(Clock { now: rfc3339(desk.now()), offset_seconds: desk.clock_offset().as_secs() })
+    Json(Clock {
+        now: rfc3339(desk.now()),
+        offset_seconds: desk.clock_offset().as_secs(),
+    })
 }
 
 #[derive(Deserialize)]
@@ -121,7 +133,10 @@ async fn failures(State(desk): State<Arc<Desk>>, Query(of): Query<Of>) -> Json<F
         Failure::all()
             .into_iter()
             .filter(|failure| failure.applies_to(service, operation))
-            .map(|failure| Described { sees: failure.sees(service), failure })
+            .map(|failure| Described {
+                sees: failure.sees(service),
+                failure,
+            })
             .collect()
     };
     Json(Failures {
@@ -149,7 +164,11 @@ fn once() -> Times {
 
 async fn fail(State(desk): State<Arc<Desk>>, Json(fail): Json<Fail>) -> Response {
     if !fail.failure.exists_for(fail.operation) {
-        return (StatusCode::UNPROCESSABLE_ENTITY, "This operation cannot fail like this.\n").into_response();
+        return (
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "This operation cannot fail like this.\n",
+        )
+            .into_response();
     }
     desk.fail(fail.operation, fail.failure, fail.times);
     Json(Queues::of(&desk)).into_response()
@@ -202,9 +221,17 @@ struct Counts {
 
 async fn requests(State(desk): State<Arc<Desk>>) -> Json<Requests> {
     let requests = desk.requests();
-    let count = |operation| requests.iter().filter(|request| request.operation == operation).count();
-    let counts =
-        Counts { send: count(Operation::Send), verify: count(Operation::Verify), feedback: count(Operation::Feedback) };
+    let count = |operation| {
+        requests
+            .iter()
+            .filter(|request| request.operation == operation)
+            .count()
+    };
+    let counts = Counts {
+        send: count(Operation::Send),
+        verify: count(Operation::Verify),
+        feedback: count(Operation::Feedback),
+    };
     Json(Requests { counts, requests })
 }
 
@@ -214,7 +241,10 @@ struct Applications {
     known: Option<BTreeSet<String>>,
 }
 
-async fn know_only(State(desk): State<Arc<Desk>>, Json(applications): Json<Applications>) -> StatusCode {
+async fn know_only(
+    State(desk): State<Arc<Desk>>,
+    Json(applications): Json<Applications>,
+) -> StatusCode {
     desk.know_only(applications.known);
     StatusCode::NO_CONTENT
 }

@@ -81,7 +81,10 @@ struct State {
 
 impl Desk {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), changed: watch::Sender::new(()) })
+        Arc::new(Self {
+            state: Mutex::default(),
+            changed: watch::Sender::new(()),
+        })
     }
 
     /// Records a request as soon as its headers are there, so that one that dies half-way is counted too, and takes the
@@ -119,7 +122,10 @@ impl Desk {
     }
 
     pub(crate) fn knows(&self, application_id: &str) -> bool {
-        self.state().applications.as_ref().is_none_or(|known| known.contains(application_id))
+        self.state()
+            .applications
+            .as_ref()
+            .is_none_or(|known| known.contains(application_id))
     }
 
     /// Makes a code and puts the message into the inbox.
@@ -132,16 +138,26 @@ impl Desk {
         let (mut brand, mut language) = (String::new(), String::new());
         let (mut voice_id, mut template) = (None, None);
         let channel = match request.content {
-            Content::Branded { brand: by, language: of } => {
+            Content::Branded {
+                brand: by,
+                language: of,
+            } => {
                 (brand, language) = (by, of);
                 Channel::Sms
             }
             Content::Text { .. } => Channel::Sms,
-            Content::Call { language: of, voice_id: by, .. } => {
+            Content::Call {
+                language: of,
+                voice_id: by,
+                ..
+            } => {
                 (language, voice_id) = (of, by);
                 Channel::Voice
             }
-            Content::WhatsApp { language: of, template: name } => {
+            Content::WhatsApp {
+                language: of,
+                template: name,
+            } => {
                 (language, template) = (of, Some(name));
                 Channel::WhatsApp
             }
@@ -169,11 +185,12 @@ impl Desk {
     /// Writes down what became of a message of End User Messaging; false if there is none with this id.
     pub(crate) fn feedback(&self, message_id: &str, feedback: Feedback) -> bool {
         let mut state = self.change();
-        let message = state
-            .messages
-            .iter_mut()
-            .find(|message| message.service == Service::EndUserMessaging && message.message_id == message_id);
-        message.map(|message| message.feedback = Some(feedback)).is_some()
+        let message = state.messages.iter_mut().find(|message| {
+            message.service == Service::EndUserMessaging && message.message_id == message_id
+        });
+        message
+            .map(|message| message.feedback = Some(feedback))
+            .is_some()
     }
 
     pub(crate) fn verify(&self, key: &CodeKey, guess: &str) -> bool {
@@ -188,11 +205,22 @@ impl Desk {
     }
 
     pub(crate) fn newest_messages(&self, count: usize) -> Vec<Message> {
-        self.state().messages.iter().rev().take(count).cloned().collect()
+        self.state()
+            .messages
+            .iter()
+            .rev()
+            .take(count)
+            .cloned()
+            .collect()
     }
 
     pub(crate) fn newest_to(&self, to: &str) -> Option<Message> {
-        self.state().messages.iter().rev().find(|message| message.to == to).cloned()
+        self.state()
+            .messages
+            .iter()
+            .rev()
+            .find(|message| message.to == to)
+            .cloned()
     }
 
     pub(crate) fn codes(&self) -> Vec<IssuedCode> {

@@ -47,7 +47,11 @@ impl Call for CodeCall {
 
     fn admit(&self, _: &Desk, method: &Method) -> Result<(), Refusal> {
         if method != Method::POST {
-            return Err(Refusal::gateway(StatusCode::NOT_FOUND, "UnknownOperationException", "Unknown operation"));
+            return Err(Refusal::gateway(
+                StatusCode::NOT_FOUND,
+                "UnknownOperationException",
+                "Unknown operation",
+            ));
         }
         Ok(())
     }
@@ -57,17 +61,25 @@ impl Call for CodeCall {
     }
 
     fn carry_out(&self, desk: &Desk, asked: &Asked<'_>) -> Result<Value, Refusal> {
-        if self.0 == Operation::Send { send(desk, asked) } else { validate(desk, asked).map_err(invalid) }
+        if self.0 == Operation::Send {
+            send(desk, asked)
+        } else {
+            validate(desk, asked).map_err(invalid)
+        }
     }
 
     fn refusal(failure: &Failure) -> Option<Refusal> {
         Some(match failure {
-            Failure::BadRequest => {
-                Refusal::modelled(StatusCode::BAD_REQUEST, "ValidationException", "The request is not valid.")
-            }
-            Failure::Forbidden | Failure::AccessDenied => {
-                Refusal::modelled(StatusCode::FORBIDDEN, "AccessDeniedException", Refusal::NOT_AUTHORIZED)
-            }
+            Failure::BadRequest => Refusal::modelled(
+                StatusCode::BAD_REQUEST,
+                "ValidationException",
+                "The request is not valid.",
+            ),
+            Failure::Forbidden | Failure::AccessDenied => Refusal::modelled(
+                StatusCode::FORBIDDEN,
+                "AccessDeniedException",
+                Refusal::NOT_AUTHORIZED,
+            ),
             Failure::NotFound => not_found("notify-code-configuration", "desk"),
             Failure::Conflict => Refusal::modelled(
                 StatusCode::CONFLICT,
@@ -79,9 +91,11 @@ impl Call for CodeCall {
                 "ServiceQuotaExceededException",
                 "The request would exceed a service quota for your account.",
             ),
-            Failure::TooManyRequests => {
-                Refusal::modelled(StatusCode::TOO_MANY_REQUESTS, "ThrottlingException", "Rate exceeded")
-            }
+            Failure::TooManyRequests => Refusal::modelled(
+                StatusCode::TOO_MANY_REQUESTS,
+                "ThrottlingException",
+                "Rate exceeded",
+            ),
             Failure::InternalServerError => Refusal::modelled(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "InternalServerException",
@@ -92,28 +106,49 @@ impl Call for CodeCall {
     }
 
     fn too_large() -> Refusal {
-        Refusal::gateway(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLargeException", "Request entity too large")
+        Refusal::gateway(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "RequestEntityTooLargeException",
+            "Request entity too large",
+        )
     }
 
     fn refused(refusal: Refusal, _: &str) -> OnTheWire {
         let mut body = refusal.more;
         body.insert("message".to_owned(), refusal.message.into());
-        (refusal.status, Some(refusal.error_type), Value::Object(body).to_string())
+        (
+            refusal.status,
+            Some(refusal.error_type),
+            Value::Object(body).to_string(),
+        )
     }
 }
 
 fn send(desk: &Desk, asked: &Asked<'_>) -> Result<Value, Refusal> {
-    let Parsed { key, from, rules, template } = parse(asked.body).map_err(invalid)?;
+    let Parsed {
+        key,
+        from,
+        rules,
+        template,
+    } = parse(asked.body).map_err(invalid)?;
     let content = match template {
         Template::Inline(content) => content,
         // There are none of either here.
         Template::Managed(id) => return Err(not_found("notify-template", id)),
         Template::OfConfiguration(id) => return Err(not_found("notify-code-configuration", id)),
     };
-    if let Some(refusal) = asked.failure.and_then(|failure| undeliverable(failure, &key.to)) {
+    if let Some(refusal) = asked
+        .failure
+        .and_then(|failure| undeliverable(failure, &key.to))
+    {
         return Err(refusal);
     }
-    let request = SendRequest { key, from: from.to_owned(), rules, content };
+    let request = SendRequest {
+        key,
+        from: from.to_owned(),
+        rules,
+        content,
+    };
     let message_id = random_id();
     desk.send(request, message_id.clone());
     Ok(json!({"verificationId": random_id(), "messageId": message_id}))
@@ -167,13 +202,18 @@ fn parse(body: &Value) -> Result<Parsed<'_>, Unfit> {
     let to = members.matching("destinationIdentity", 1..=20, is_identity)?;
     let to = members.present("destinationIdentity", to)?;
     if channel != "WHATSAPP" && !is_e164(to) {
-        return Err(members.unfit("destinationIdentity", "must be a phone number in E.164 format."));
+        return Err(members.unfit(
+            "destinationIdentity",
+            "must be a phone number in E.164 format.",
+        ));
     }
-    let from =
-        members.matching("originationIdentity", 1..=256, |c| c.is_ascii_alphanumeric() || "_:/+-".contains(c))?;
+    let from = members.matching("originationIdentity", 1..=256, |c| {
+        c.is_ascii_alphanumeric() || "_:/+-".contains(c)
+    })?;
     let from = members.present("originationIdentity", from)?;
-    let configuration =
-        members.matching("notifyCodeConfiguration", 1..=256, |c| c.is_ascii_alphanumeric() || "_:/-".contains(c))?;
+    let configuration = members.matching("notifyCodeConfiguration", 1..=256, |c| {
+        c.is_ascii_alphanumeric() || "_:/-".contains(c)
+    })?;
     let reference_id = members.matching("referenceId", 1..=256, is_name)?;
     // What goes into the events about a message: only the shape can be wrong here.
     members.matching("configurationSetName", 1..=256, is_name)?;
@@ -193,9 +233,19 @@ fn parse(body: &Value) -> Result<Parsed<'_>, Unfit> {
         (Some(configuration), ..) => Template::OfConfiguration(configuration),
         (_, Some(content), _) => Template::Inline(content),
         (.., Some(managed)) => Template::Managed(managed),
-        _ => return Err(members.unfit("overrideChannelParameters", "must have the template of the channel.")),
+        _ => {
+            return Err(members.unfit(
+                "overrideChannelParameters",
+                "must have the template of the channel.",
+            ));
+        }
     };
-    Ok(Parsed { key: key(to, reference_id), from, rules, template })
+    Ok(Parsed {
+        key: key(to, reference_id),
+        from,
+        rules,
+        template,
+    })
 }
 
 /// How the code is made. The defaults are those of AWS's documentation.
@@ -209,7 +259,11 @@ fn rules(overrides: &Members<'_>) -> Result<Rules, Unfit> {
     Ok(Rules {
         characters,
         length: overrides.within("codeLength", 4..=8, 6)?.into(),
-        validity: Duration::from_mins(overrides.within("validityPeriodMinutes", 1..=60, 10)?.into()),
+        validity: Duration::from_mins(
+            overrides
+                .within("validityPeriodMinutes", 1..=60, 10)?
+                .into(),
+        ),
         attempts: overrides.within("maxAttempts", 1..=5, 3)?.into(),
     })
 }
@@ -224,7 +278,10 @@ fn text(parameters: &Members<'_>) -> Result<Option<Content>, Unfit> {
 fn call(voice: &Members<'_>) -> Result<Option<Content>, Unfit> {
     let language = voice.matching("languageCode", 2..=35, |c| !c.is_whitespace())?;
     let voice_id = voice.matching("voiceId", 1..=64, |c| c.is_ascii_alphanumeric())?;
-    let is_ssml = match voice.optional("voiceMessageBodyTextType")?.unwrap_or("TEXT") {
+    let is_ssml = match voice
+        .optional("voiceMessageBodyTextType")?
+        .unwrap_or("TEXT")
+    {
         "TEXT" => false,
         "SSML" => true,
         _ => return Err(voice.unfit("voiceMessageBodyTextType", "must be TEXT or SSML.")),
@@ -233,7 +290,12 @@ fn call(voice: &Members<'_>) -> Result<Option<Content>, Unfit> {
         return Ok(None);
     };
     let language = voice.present("languageCode", language)?.to_owned();
-    let content = Content::Call { template, is_ssml, language, voice_id: voice_id.map(str::to_owned) };
+    let content = Content::Call {
+        template,
+        is_ssml,
+        language,
+        voice_id: voice_id.map(str::to_owned),
+    };
     if content.with("000000").is_none() {
         return Err(voice.unfit("inlineTemplateBody", "must be well-formed SSML."));
     }
@@ -242,11 +304,16 @@ fn call(voice: &Members<'_>) -> Result<Option<Content>, Unfit> {
 
 fn chat(parameters: &Members<'_>) -> Result<Option<Content>, Unfit> {
     let language = parameters.matching("languageCode", 2..=35, |c| !c.is_whitespace())?;
-    let Some(template) = parameters.matching("whatsAppTemplateName", 1..=512, |c| !c.is_whitespace())? else {
+    let Some(template) =
+        parameters.matching("whatsAppTemplateName", 1..=512, |c| !c.is_whitespace())?
+    else {
         return Ok(None);
     };
     let language = parameters.present("languageCode", language)?.to_owned();
-    Ok(Some(Content::WhatsApp { template: template.to_owned(), language }))
+    Ok(Some(Content::WhatsApp {
+        template: template.to_owned(),
+        language,
+    }))
 }
 
 fn inline_template(parameters: &Members<'_>) -> Result<Option<String>, Unfit> {
@@ -254,7 +321,10 @@ fn inline_template(parameters: &Members<'_>) -> Result<Option<String>, Unfit> {
         return Ok(None);
     };
     if !template.contains(PLACEHOLDER) {
-        return Err(parameters.unfit("inlineTemplateBody", "must contain the placeholder {{code}}."));
+        return Err(parameters.unfit(
+            "inlineTemplateBody",
+            "must contain the placeholder {{code}}.",
+        ));
     }
     Ok(Some(template.to_owned()))
 }
@@ -280,7 +350,10 @@ fn pairs(
     for key in map.names() {
         let value = map.matching(key, 1..=longest_value, |_| true)?;
         let is_trimmed = value.is_none_or(|value| value.trim() == value);
-        if !(1..=longest_name).contains(&key.chars().count()) || key.contains(char::is_whitespace) || !is_trimmed {
+        if !(1..=longest_name).contains(&key.chars().count())
+            || key.contains(char::is_whitespace)
+            || !is_trimmed
+        {
             return Err(members.unfit(name, "has a name or a value that is not allowed."));
         }
     }
@@ -315,11 +388,20 @@ fn undeliverable(failure: &Failure, to: &str) -> Option<Refusal> {
 
 fn invalid(unfit: Unfit) -> Refusal {
     let fields = json!([{"path": unfit.path, "message": unfit.message}]);
-    Refusal::modelled(StatusCode::BAD_REQUEST, "ValidationException", unfit.message).with("fieldList", fields)
+    Refusal::modelled(
+        StatusCode::BAD_REQUEST,
+        "ValidationException",
+        unfit.message,
+    )
+    .with("fieldList", fields)
 }
 
 fn not_found(resource_type: &str, resource_id: &str) -> Refusal {
-    Refusal::modelled(StatusCode::NOT_FOUND, "ResourceNotFoundException", "Resource not found")
-        .with("resourceType", resource_type)
-        .with("resourceId", resource_id)
+    Refusal::modelled(
+        StatusCode::NOT_FOUND,
+        "ResourceNotFoundException",
+        "Resource not found",
+    )
+    .with("resourceType", resource_type)
+    .with("resourceId", resource_id)
 }

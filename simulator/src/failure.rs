@@ -23,7 +23,11 @@ pub enum Service {
 
 impl Service {
     /// Every service.
-    pub const ALL: [Self; 3] = [Self::Pinpoint, Self::EndUserMessaging, Self::PinpointSmsVoiceV2];
+    pub const ALL: [Self; 3] = [
+        Self::Pinpoint,
+        Self::EndUserMessaging,
+        Self::PinpointSmsVoiceV2,
+    ];
 }
 
 /// What a request asks a service to do.
@@ -194,13 +198,20 @@ impl Failure {
             | Self::UnknownFailure
             | Self::MissingResult
             | Self::ResultOfAnotherNumber
-            | Self::MissingDeliveryStatus => service == Service::Pinpoint && operation == Operation::Send,
-            Self::Successful | Self::OptOut | Self::PermanentFailure => operation == Operation::Send,
+            | Self::MissingDeliveryStatus => {
+                service == Service::Pinpoint && operation == Operation::Send
+            }
+            Self::Successful | Self::OptOut | Self::PermanentFailure => {
+                operation == Operation::Send
+            }
             Self::UnheardOfStatus => matches!(
                 (service, operation),
-                (Service::Pinpoint, Operation::Send) | (Service::EndUserMessaging, Operation::Verify)
+                (Service::Pinpoint, Operation::Send)
+                    | (Service::EndUserMessaging, Operation::Verify)
             ),
-            Self::MethodNotAllowed | Self::PayloadTooLarge | Self::Wrapped => service == Service::Pinpoint,
+            Self::MethodNotAllowed | Self::PayloadTooLarge | Self::Wrapped => {
+                service == Service::Pinpoint
+            }
             Self::Conflict | Self::ServiceQuotaExceeded => {
                 service == Service::EndUserMessaging && operation == Operation::Send
             }
@@ -212,7 +223,9 @@ impl Failure {
     /// Whether the failure exists for `operation` at any service.
     #[must_use]
     pub fn exists_for(&self, operation: Operation) -> bool {
-        Service::ALL.into_iter().any(|service| self.applies_to(service, operation))
+        Service::ALL
+            .into_iter()
+            .any(|service| self.applies_to(service, operation))
     }
 
     /// What a client of `service` sees, in a few words for a person; where the failure does not apply, Pinpoint's.
@@ -227,38 +240,61 @@ impl Failure {
         match self {
             Self::Successful => of_eum("200, SUCCESSFUL", "200, sent"),
             Self::Duplicate => "200, DUPLICATE",
-            Self::OptOut => of_eum("200, OPT_OUT", "409 ConflictException, message says opted out"),
-            Self::PermanentFailure => {
-                of_eum("200, PERMANENT_FAILURE", "400 ValidationException, message says landline")
-            }
+            Self::OptOut => of_eum(
+                "200, OPT_OUT",
+                "409 ConflictException, message says opted out",
+            ),
+            Self::PermanentFailure => of_eum(
+                "200, PERMANENT_FAILURE",
+                "400 ValidationException, message says landline",
+            ),
             Self::PermanentFailureOptedOut => "200, PERMANENT_FAILURE, message says opted out",
             Self::Throttled => "200, THROTTLED",
             Self::TemporaryFailure => "200, TEMPORARY_FAILURE",
             Self::UnknownFailure => "200, UNKNOWN_FAILURE",
-            Self::UnheardOfStatus => of_eum("200, a DeliveryStatus nobody knows", "200, a status nobody knows"),
+            Self::UnheardOfStatus => of_eum(
+                "200, a DeliveryStatus nobody knows",
+                "200, a status nobody knows",
+            ),
             Self::MissingResult => "200, Result is empty",
             Self::ResultOfAnotherNumber => "200, Result names another number",
             Self::MissingDeliveryStatus => "200, no DeliveryStatus",
-            Self::BadRequest => at("400 BadRequestException", "400 ValidationException", "400 ValidationException"),
-            Self::Forbidden => at("403 ForbiddenException", "403 AccessDeniedException", "400 AccessDeniedException"),
-            Self::NotFound => {
-                at("404 NotFoundException", "404 ResourceNotFoundException", "400 ResourceNotFoundException")
-            }
+            Self::BadRequest => at(
+                "400 BadRequestException",
+                "400 ValidationException",
+                "400 ValidationException",
+            ),
+            Self::Forbidden => at(
+                "403 ForbiddenException",
+                "403 AccessDeniedException",
+                "400 AccessDeniedException",
+            ),
+            Self::NotFound => at(
+                "404 NotFoundException",
+                "404 ResourceNotFoundException",
+                "400 ResourceNotFoundException",
+            ),
             Self::MethodNotAllowed => "405 MethodNotAllowedException",
             Self::PayloadTooLarge => "413 PayloadTooLargeException",
             Self::Conflict => "409 ConflictException",
             Self::ServiceQuotaExceeded => "400 ServiceQuotaExceededException",
-            Self::TooManyRequests => {
-                at("429 TooManyRequestsException", "429 ThrottlingException", "400 ThrottlingException")
-            }
-            Self::InternalServerError => {
-                at("500 InternalServerErrorException", "500 InternalServerException", "500 InternalServerException")
-            }
+            Self::TooManyRequests => at(
+                "429 TooManyRequestsException",
+                "429 ThrottlingException",
+                "400 ThrottlingException",
+            ),
+            Self::InternalServerError => at(
+                "500 InternalServerErrorException",
+                "500 InternalServerException",
+                "500 InternalServerException",
+            ),
             Self::InternalServerErrorAfterwards => "500, but it was carried out",
             Self::ServiceUnavailable => "503 ServiceUnavailableException",
-            Self::AccessDenied => {
-                at("403 AccessDeniedException", "403 AccessDeniedException", "400 AccessDeniedException")
-            }
+            Self::AccessDenied => at(
+                "403 AccessDeniedException",
+                "403 AccessDeniedException",
+                "400 AccessDeniedException",
+            ),
             Self::UnrecognizedClient => at(
                 "403 UnrecognizedClientException",
                 "403 UnrecognizedClientException",
@@ -307,14 +343,19 @@ pub(crate) struct Failures(HashMap<Operation, VecDeque<Queued>>);
 
 impl Failures {
     pub(crate) fn queue(&mut self, operation: Operation, failure: Failure, times: Times) {
-        self.0.entry(operation).or_default().push_back(Queued { failure, times });
+        self.0
+            .entry(operation)
+            .or_default()
+            .push_back(Queued { failure, times });
     }
 
     /// The failure of the request that has just arrived: the first that exists at its service. The others wait for a
     /// request that they can happen to.
     pub(crate) fn take(&mut self, service: Service, operation: Operation) -> Option<Failure> {
         let queue = self.0.get_mut(&operation)?;
-        let place = queue.iter().position(|queued| queued.failure.applies_to(service, operation))?;
+        let place = queue
+            .iter()
+            .position(|queued| queued.failure.applies_to(service, operation))?;
         let first = queue.get_mut(place)?;
         let failure = first.failure.clone();
         if let Times::Exactly(times) = first.times {
@@ -327,7 +368,10 @@ impl Failures {
     }
 
     pub(crate) fn queued(&self, operation: Operation) -> Vec<Queued> {
-        self.0.get(&operation).map(|queue| queue.iter().cloned().collect()).unwrap_or_default()
+        self.0
+            .get(&operation)
+            .map(|queue| queue.iter().cloned().collect())
+            .unwrap_or_default()
     }
 }
 
@@ -365,11 +409,18 @@ mod milliseconds {
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(by: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        u64::try_from(by.as_millis()).unwrap_or(u64::MAX).serialize(serializer)
+    pub(super) fn serialize<S: Serializer>(
+        by: &Duration,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        u64::try_from(by.as_millis())
+            .unwrap_or(u64::MAX)
+            .serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Duration, D::Error> {
         u64::deserialize(deserializer).map(Duration::from_millis)
     }
 }

@@ -20,7 +20,9 @@ use axum::{
     Extension, Router,
     body::{Body, to_bytes},
     extract::{Query, Request},
-    http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header, request::Parts},
+    http::{
+        HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header, request::Parts,
+    },
     response::IntoResponse,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -80,7 +82,11 @@ impl Front {
     /// # Errors
     ///
     /// As [`start_on`](Self::start_on).
-    pub fn start_with_routes<H, F, I>(listener: TcpListener, routes: I, handler: H) -> io::Result<Self>
+    pub fn start_with_routes<H, F, I>(
+        listener: TcpListener,
+        routes: I,
+        handler: H,
+    ) -> io::Result<Self>
     where
         H: Fn(Box<RawValue>, String) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<Value, String>> + Send + 'static,
@@ -117,14 +123,20 @@ impl Drop for Front {
     }
 }
 
-async fn answer<H, F>(routes: &[String], handler: H, peer: SocketAddr, request: Request) -> Response<Body>
+async fn answer<H, F>(
+    routes: &[String],
+    handler: H,
+    peer: SocketAddr,
+    request: Request,
+) -> Response<Body>
 where
     H: Fn(Box<RawValue>, String) -> F + Send + 'static,
     F: Future<Output = Result<Value, String>> + Send + 'static,
 {
     let exact = format!("{} {}", request.method(), request.uri().path());
-    let Some(route) =
-        [exact.as_str(), "$default"].into_iter().find(|wanted| routes.iter().any(|route| route == wanted))
+    let Some(route) = [exact.as_str(), "$default"]
+        .into_iter()
+        .find(|wanted| routes.iter().any(|route| route == wanted))
     else {
         return message(StatusCode::NOT_FOUND, "Not Found");
     };
@@ -171,9 +183,13 @@ fn event(head: &Parts, body: &[u8], route: &str, peer: SocketAddr, gateway_id: &
     let mut headers = joined(&head.headers);
     headers.remove(header::COOKIE.as_str());
     let cookies = head.headers.get_all(header::COOKIE).into_iter();
-    let cookies = cookies.filter_map(|cookies| cookies.to_str().ok()).flat_map(|cookies| cookies.split(';'));
+    let cookies = cookies
+        .filter_map(|cookies| cookies.to_str().ok())
+        .flat_map(|cookies| cookies.split(';'));
     let host = headers.get("host").cloned().unwrap_or_default();
-    let domain = host.rsplit_once(':').map_or(host.as_str(), |(domain, _)| domain);
+    let domain = host
+        .rsplit_once(':')
+        .map_or(host.as_str(), |(domain, _)| domain);
     let now = Clock::default().now();
     let (body, is_base64_encoded) = encoded(&head.headers, body);
     Event {
@@ -220,7 +236,9 @@ fn event(head: &Parts, body: &[u8], route: &str, peer: SocketAddr, gateway_id: &
 
 /// Decoded, repeated ones joined by a comma.
 fn query(head: &Parts) -> BTreeMap<String, String> {
-    let pairs = Query::<Vec<(String, String)>>::try_from_uri(&head.uri).map(|Query(pairs)| pairs).unwrap_or_default();
+    let pairs = Query::<Vec<(String, String)>>::try_from_uri(&head.uri)
+        .map(|Query(pairs)| pairs)
+        .unwrap_or_default();
     let mut joined = BTreeMap::<String, String>::new();
     for (name, value) in pairs {
         joined
@@ -258,7 +276,10 @@ fn is_text(headers: &HeaderMap) -> bool {
     essence.starts_with("text/")
         || essence.ends_with("+json")
         || essence.ends_with("+xml")
-        || matches!(essence.as_str(), "application/json" | "application/javascript" | "application/xml")
+        || matches!(
+            essence.as_str(),
+            "application/json" | "application/javascript" | "application/xml"
+        )
 }
 
 /// `23/Nov/2026:13:09:48 +0000`.
@@ -304,14 +325,21 @@ fn to_http(answer: Value) -> Option<Response<Body>> {
     }
     let answer: Answer = serde_json::from_value(answer).ok()?;
     let body = answer.body.unwrap_or_default();
-    let body =
-        if answer.is_base64_encoded.unwrap_or_default() { STANDARD.decode(body).ok()? } else { body.into_bytes() };
+    let body = if answer.is_base64_encoded.unwrap_or_default() {
+        STANDARD.decode(body).ok()?
+    } else {
+        body.into_bytes()
+    };
     let mut response = Response::new(Body::from(body));
     // Informational statuses promise another answer, and none comes.
-    *response.status_mut() =
-        StatusCode::from_u16(answer.status_code).ok().filter(|status| !status.is_informational())?;
+    *response.status_mut() = StatusCode::from_u16(answer.status_code)
+        .ok()
+        .filter(|status| !status.is_informational())?;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain;charset=UTF-8"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain;charset=UTF-8"),
+    );
     for (name, value) in answer.headers.unwrap_or_default() {
         let name: HeaderName = name.parse().ok()?;
         let value = match value {
@@ -320,7 +348,10 @@ fn to_http(answer: Value) -> Option<Response<Body>> {
             _ => return None,
         };
         // The framing of the answer is the server's business.
-        if name == header::CONTENT_LENGTH || name == header::TRANSFER_ENCODING || name == header::CONNECTION {
+        if name == header::CONTENT_LENGTH
+            || name == header::TRANSFER_ENCODING
+            || name == header::CONNECTION
+        {
             continue;
         }
         headers.insert(name, value.parse().ok()?);
@@ -337,5 +368,10 @@ fn internal_server_error() -> Response<Body> {
 
 /// How API Gateway says something itself.
 fn message(status: StatusCode, message: &str) -> Response<Body> {
-    (status, [(header::CONTENT_TYPE, "application/json")], json!({ "message": message }).to_string()).into_response()
+    (
+        status,
+        [(header::CONTENT_TYPE, "application/json")],
+        json!({ "message": message }).to_string(),
+    )
+        .into_response()
 }

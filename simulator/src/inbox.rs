@@ -21,7 +21,10 @@ use crate::{clock::epoch_millis, control::Queues, desk::Desk, message::Message, 
 const ON_THE_PAGE: usize = 50;
 
 pub(crate) fn routes() -> Router<Arc<Desk>> {
-    Router::new().route("/", get(page)).route("/inbox", get(inbox)).route("/inbox/updates", get(updates))
+    Router::new()
+        .route("/", get(page))
+        .route("/inbox", get(inbox))
+        .route("/inbox/updates", get(updates))
 }
 
 /// Only the script and the style of this very answer run: a brand name is text of a stranger.
@@ -55,7 +58,13 @@ async fn inbox(State(desk): State<Arc<Desk>>, Query(filter): Query<Filter>) -> i
         let to = to.replace(' ', "+");
         messages.retain(|message| message.to == to);
     }
-    ([(header::CACHE_CONTROL, "no-store"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")], Json(Messages { messages }))
+    (
+        [
+            (header::CACHE_CONTROL, "no-store"),
+            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        ],
+        Json(Messages { messages }),
+    )
 }
 
 #[derive(Serialize)]
@@ -93,7 +102,10 @@ async fn updates(State(desk): State<Arc<Desk>>) -> impl IntoResponse {
         let event = Event::default().json_data(snapshot).unwrap_or_default();
         Some((Ok(event), (desk, changes)))
     });
-    ([(header::X_CONTENT_TYPE_OPTIONS, "nosniff")], stream_of(updates))
+    (
+        [(header::X_CONTENT_TYPE_OPTIONS, "nosniff")],
+        stream_of(updates),
+    )
 }
 
 fn stream_of<S>(events: S) -> impl IntoResponse

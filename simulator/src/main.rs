@@ -40,7 +40,11 @@ struct Arguments {
 }
 
 #[tokio::main(flavor = "current_thread")]
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that a person starts")]
+#[expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program that a person starts"
+)]
 async fn main() -> ExitCode {
     let Some(arguments) = arguments(env::args().skip(1)) else {
         eprintln!("{USAGE}");
@@ -70,16 +74,25 @@ async fn run(arguments: Arguments) -> io::Result<()> {
 
     let app = Arc::new(desk(&phone, &arguments.provider)?);
     let clock = Arc::clone(&simulator);
-    let front = Front::start_on(bind(port)?.listener, move |event: Box<RawValue>, request_id| {
-        let app = Arc::clone(&app);
-        // The clock of the phone: moved there, it is moved for the service as well.
-        let now = clock.now();
-        let invocation = Invocation { request_id, deadline: now + TIME_LIMIT };
-        async move {
-            let answer = app.handle_at(now, &event, invocation).await.map_err(|error| error.to_string())?;
-            serde_json::from_str(answer.get()).map_err(|error| error.to_string())
-        }
-    })?;
+    let front = Front::start_on(
+        bind(port)?.listener,
+        move |event: Box<RawValue>, request_id| {
+            let app = Arc::clone(&app);
+            // The clock of the phone: moved there, it is moved for the service as well.
+            let now = clock.now();
+            let invocation = Invocation {
+                request_id,
+                deadline: now + TIME_LIMIT,
+            };
+            async move {
+                let answer = app
+                    .handle_at(now, &event, invocation)
+                    .await
+                    .map_err(|error| error.to_string())?;
+                serde_json::from_str(answer.get()).map_err(|error| error.to_string())
+            }
+        },
+    )?;
     let api = front.url();
     let send = format!(
         "curl -sSw '\\n' {api}/otp/send -H 'content-type: application/json' -d '{{\"destinationNumber\":\"+14255550142\"}}'"
@@ -143,20 +156,29 @@ fn desk(phone: &str, provider: &str) -> io::Result<App> {
     })
     .map_err(io::Error::other)?;
     telemetry::install(settings.log_level);
-    let provider = settings.provider.connect(&settings.account, aws::http_client(None));
+    let provider = settings
+        .provider
+        .connect(&settings.account, aws::http_client(None));
     // The one part that is not as shipped: what is remembered goes with the program.
     let guard = settings.ledger.map(|ledger| {
         let keys = Keys::from_secret(KEY.as_bytes());
         Guard::new(Box::new(MemoryLedger::new()), keys, ledger.policy)
     });
-    Ok(App::new(Service::new(settings.rules, provider, guard), settings.gate, settings.sign_in))
+    Ok(App::new(
+        Service::new(settings.rules, provider, guard),
+        settings.gate,
+        settings.sign_in,
+    ))
 }
 
 #[expect(clippy::print_stdout, reason = "a program that a person starts")]
 fn bind(port: u16) -> io::Result<Bound> {
     let bound = bind_or_next(port)?;
     if let Some(taken) = bound.instead_of {
-        println!("Port {taken} is taken, so {} is used instead.", bound.listener.local_addr()?.port());
+        println!(
+            "Port {taken} is taken, so {} is used instead.",
+            bound.listener.local_addr()?.port()
+        );
     }
     Ok(bound)
 }
@@ -172,7 +194,11 @@ async fn told_to_stop() -> io::Result<()> {
 
 /// What the arguments ask for, or nothing if they make no sense.
 fn arguments(given: impl Iterator<Item = String>) -> Option<Arguments> {
-    let mut arguments = Arguments { phone_port: PHONE_PORT, api_port: Some(API_PORT), provider: "pinpoint".to_owned() };
+    let mut arguments = Arguments {
+        phone_port: PHONE_PORT,
+        api_port: Some(API_PORT),
+        provider: "pinpoint".to_owned(),
+    };
     let mut given = given;
     while let Some(argument) = given.next() {
         match argument.as_str() {

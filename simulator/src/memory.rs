@@ -10,9 +10,10 @@ use std::{
 use async_trait::async_trait;
 use otp_lambda::{
     ledger::{
-        ASKING, Again, Attempt, CLAIMABLE, Charge, Guess, HeldKey, KEY_KEPT, Key, KeyClaim, KeyOutcome, LOCKED, Ledger,
-        Mac, Millis, NUMBER_KEPT, Number, NumberCharge, Opening, Question, REMEMBERED_SENDS, Reservation, Said,
-        Settled, State, Step, Success, Switches, USED, Unavailable, UsedCode, VERIFICATION_KEPT, Verification,
+        ASKING, Again, Attempt, CLAIMABLE, Charge, Guess, HeldKey, KEY_KEPT, Key, KeyClaim,
+        KeyOutcome, LOCKED, Ledger, Mac, Millis, NUMBER_KEPT, Number, NumberCharge, Opening,
+        Question, REMEMBERED_SENDS, Reservation, Said, Settled, State, Step, Success, Switches,
+        USED, Unavailable, UsedCode, VERIFICATION_KEPT, Verification,
     },
     policy::{GUESS_STOPS, SendLimits, Spending},
 };
@@ -83,9 +84,15 @@ impl MemoryLedger {
         let items = &mut *self.items();
         items.counters.retain(|_, counter| kept(counter.expires));
         items.budgets.retain(|_, budget| kept(budget.expires));
-        items.idempotency_keys.retain(|_, key| kept(key.held.at.plus(KEY_KEPT)));
-        items.numbers.retain(|_, known| known.expires.is_none_or(kept));
-        items.verifications.retain(|_, verification| kept(verification.expires.plus(VERIFICATION_KEPT)));
+        items
+            .idempotency_keys
+            .retain(|_, key| kept(key.held.at.plus(KEY_KEPT)));
+        items
+            .numbers
+            .retain(|_, known| known.expires.is_none_or(kept));
+        items
+            .verifications
+            .retain(|_, verification| kept(verification.expires.plus(VERIFICATION_KEPT)));
     }
 
     /// Every verification there is.
@@ -97,27 +104,43 @@ impl MemoryLedger {
     /// Every number that something is known of.
     #[must_use]
     pub fn numbers(&self) -> BTreeMap<Key, Number> {
-        self.items().numbers.iter().map(|(key, known)| (key.clone(), known.number.clone())).collect()
+        self.items()
+            .numbers
+            .iter()
+            .map(|(key, known)| (key.clone(), known.number.clone()))
+            .collect()
     }
 
     /// Every counter of sources and prefixes.
     #[must_use]
     pub fn counters(&self) -> BTreeMap<Key, u64> {
-        self.items().counters.iter().map(|(key, counter)| (key.clone(), counter.count)).collect()
+        self.items()
+            .counters
+            .iter()
+            .map(|(key, counter)| (key.clone(), counter.count))
+            .collect()
     }
 
     /// What is spent of the budgets, by day and counter.
     #[must_use]
     pub fn budgets(&self) -> BTreeMap<Key, BTreeMap<String, u64>> {
-        self.items().budgets.iter().map(|(key, budget)| (key.clone(), budget.spent.clone())).collect()
+        self.items()
+            .budgets
+            .iter()
+            .map(|(key, budget)| (key.clone(), budget.spent.clone()))
+            .collect()
     }
 
     /// Every idempotency key that somebody holds.
     #[must_use]
     pub fn idempotency_keys(&self) -> BTreeMap<Key, HeldKey> {
         let items = self.items();
-        let held = items.idempotency_keys.iter().filter(|(_, item)| !item.released);
-        held.map(|(key, item)| (key.clone(), item.held.clone())).collect()
+        let held = items
+            .idempotency_keys
+            .iter()
+            .filter(|(_, item)| !item.released);
+        held.map(|(key, item)| (key.clone(), item.held.clone()))
+            .collect()
     }
 
     fn items(&self) -> MutexGuard<'_, Items> {
@@ -137,7 +160,13 @@ impl Ledger for MemoryLedger {
         if count >= cap {
             return Ok(false);
         }
-        items.counters.insert(key.clone(), Counter { count: count + 1, expires });
+        items.counters.insert(
+            key.clone(),
+            Counter {
+                count: count + 1,
+                expires,
+            },
+        );
         Ok(true)
     }
 
@@ -151,7 +180,12 @@ impl Ledger for MemoryLedger {
     async fn spend(&self, spending: &Spending) -> Result<Option<usize>, Unavailable> {
         let mut items = self.items();
         let budget = items.budgets.get(&spending.key);
-        let spent = |counter| budget.and_then(|budget| budget.spent.get(counter)).copied().unwrap_or_default();
+        let spent = |counter| {
+            budget
+                .and_then(|budget| budget.spent.get(counter))
+                .copied()
+                .unwrap_or_default()
+        };
         let over = spending.lines.iter().position(|line| {
             let would_be = line.amount.checked_add(spent(&line.counter));
             would_be.is_none_or(|amount| amount > line.cap)
@@ -160,8 +194,14 @@ impl Ledger for MemoryLedger {
             return Ok(over);
         }
         let expires = spending.expires;
-        let new = || Budget { spent: BTreeMap::new(), expires };
-        let budget = items.budgets.entry(spending.key.clone()).or_insert_with(new);
+        let new = || Budget {
+            spent: BTreeMap::new(),
+            expires,
+        };
+        let budget = items
+            .budgets
+            .entry(spending.key.clone())
+            .or_insert_with(new);
         budget.expires = expires;
         for line in &spending.lines {
             *budget.spent.entry(line.counter.clone()).or_default() += line.amount;
@@ -180,13 +220,30 @@ impl Ledger for MemoryLedger {
         Ok(())
     }
 
-    async fn claim_key(&self, key: &Key, fingerprint: &Mac, now: Millis) -> Result<KeyClaim, Unavailable> {
+    async fn claim_key(
+        &self,
+        key: &Key,
+        fingerprint: &Mac,
+        now: Millis,
+    ) -> Result<KeyClaim, Unavailable> {
         let mut items = self.items();
         match items.idempotency_keys.get(key) {
-            Some(item) if !item.released && item.held.at > now.minus(KEY_KEPT) => Ok(KeyClaim::Held(item.held.clone())),
+            Some(item) if !item.released && item.held.at > now.minus(KEY_KEPT) => {
+                Ok(KeyClaim::Held(item.held.clone()))
+            }
             _ => {
-                let held = HeldKey { fingerprint: fingerprint.clone(), at: now, outcome: KeyOutcome::Pending };
-                items.idempotency_keys.insert(key.clone(), IdempotencyKey { held, released: false });
+                let held = HeldKey {
+                    fingerprint: fingerprint.clone(),
+                    at: now,
+                    outcome: KeyOutcome::Pending,
+                };
+                items.idempotency_keys.insert(
+                    key.clone(),
+                    IdempotencyKey {
+                        held,
+                        released: false,
+                    },
+                );
                 Ok(KeyClaim::Claimed)
             }
         }
@@ -201,18 +258,34 @@ impl Ledger for MemoryLedger {
 
     async fn finish_key(&self, key: &Key, answer: Option<&str>) -> Result<(), Unavailable> {
         if let Some(item) = self.items().idempotency_keys.get_mut(key) {
-            item.held.outcome = answer.map_or(KeyOutcome::Unclear, |answer| KeyOutcome::Answered(answer.to_owned()));
+            item.held.outcome = answer.map_or(KeyOutcome::Unclear, |answer| {
+                KeyOutcome::Answered(answer.to_owned())
+            });
         }
         Ok(())
     }
 
     async fn number(&self, key: &Key) -> Result<Number, Unavailable> {
-        Ok(self.items().numbers.get(key).map(|known| known.number.clone()).unwrap_or_default())
+        Ok(self
+            .items()
+            .numbers
+            .get(key)
+            .map(|known| known.number.clone())
+            .unwrap_or_default())
     }
 
-    async fn reserve_send(&self, key: &Key, limits: &SendLimits, now: Millis) -> Result<Reservation, Unavailable> {
+    async fn reserve_send(
+        &self,
+        key: &Key,
+        limits: &SendLimits,
+        now: Millis,
+    ) -> Result<Reservation, Unavailable> {
         let mut items = self.items();
-        let number = items.numbers.get(key).map(|known| known.number.clone()).unwrap_or_default();
+        let number = items
+            .numbers
+            .get(key)
+            .map(|known| known.number.clone())
+            .unwrap_or_default();
         if !has_place(&number, limits, now) {
             return Ok(Reservation::Refused(number));
         }
@@ -223,7 +296,12 @@ impl Ledger for MemoryLedger {
         Ok(Reservation::Reserved(known.number.clone()))
     }
 
-    async fn charge_number(&self, key: &Key, forget: Option<Millis>, now: Millis) -> Result<NumberCharge, Unavailable> {
+    async fn charge_number(
+        &self,
+        key: &Key,
+        forget: Option<Millis>,
+        now: Millis,
+    ) -> Result<NumberCharge, Unavailable> {
         let mut items = self.items();
         let known = items.numbers.entry(key.clone()).or_default();
         if known.number.failures >= LOCKED {
@@ -232,11 +310,24 @@ impl Ledger for MemoryLedger {
         known.number.failures += 1;
         known.number.last_failure = now;
         known.expires = forget;
-        Ok(NumberCharge::Charged(Charge { failures: known.number.failures, epoch: known.epoch }))
+        Ok(NumberCharge::Charged(Charge {
+            failures: known.number.failures,
+            epoch: known.epoch,
+        }))
     }
 
-    async fn clear_failures(&self, key: &Key, charge: Charge, now: Millis) -> Result<(), Unavailable> {
-        if let Some(known) = self.items().numbers.get_mut(key).filter(|known| known.epoch == charge.epoch) {
+    async fn clear_failures(
+        &self,
+        key: &Key,
+        charge: Charge,
+        now: Millis,
+    ) -> Result<(), Unavailable> {
+        if let Some(known) = self
+            .items()
+            .numbers
+            .get_mut(key)
+            .filter(|known| known.epoch == charge.epoch)
+        {
             known.number.failures = known.number.failures.saturating_sub(charge.failures);
             known.epoch += 1;
             known.keep(now);
@@ -257,7 +348,12 @@ impl Ledger for MemoryLedger {
         Ok(self.items().verifications.get(key).cloned())
     }
 
-    async fn open(&self, key: &Key, seen: Option<u64>, new: &Opening<'_>) -> Result<bool, Unavailable> {
+    async fn open(
+        &self,
+        key: &Key,
+        seen: Option<u64>,
+        new: &Opening<'_>,
+    ) -> Result<bool, Unavailable> {
         let mut items = self.items();
         let stored = items.verifications.get(key);
         if stored.map(|stored| stored.generation) != seen {
@@ -289,7 +385,9 @@ impl Ledger for MemoryLedger {
 
     async fn reopen(&self, key: &Key, seen: u64, again: &Again<'_>) -> Result<bool, Unavailable> {
         let mut items = self.items();
-        let open = |stored: &Verification| stored.generation == seen && stored.state.is_open() && stored.left > 0;
+        let open = |stored: &Verification| {
+            stored.generation == seen && stored.state.is_open() && stored.left > 0
+        };
         let Ok(stored) = items.verification_if(key, open) else {
             return Ok(false);
         };
@@ -304,9 +402,16 @@ impl Ledger for MemoryLedger {
         Ok(true)
     }
 
-    async fn settle(&self, key: &Key, generation: u64, outcome: &Settled<'_>) -> Result<(), Unavailable> {
+    async fn settle(
+        &self,
+        key: &Key,
+        generation: u64,
+        outcome: &Settled<'_>,
+    ) -> Result<(), Unavailable> {
         let mut items = self.items();
-        let reserved = |stored: &Verification| stored.generation == generation && stored.state == State::Reserved;
+        let reserved = |stored: &Verification| {
+            stored.generation == generation && stored.state == State::Reserved
+        };
         let Ok(stored) = items.verification_if(key, reserved) else {
             return Ok(());
         };
@@ -335,21 +440,37 @@ impl Ledger for MemoryLedger {
         let mut items = self.items();
         let may_be_asked = |stored: &Verification| {
             stored.is_open(now)
-                && question.is_none_or(|asked| stored.left > 1 || stored.owner.as_ref() == Some(&asked.session))
-                && stored.last_guess.as_ref().is_none_or(|last| gives_way(last, guess, question, now))
+                && question.is_none_or(|asked| {
+                    stored.left > 1 || stored.owner.as_ref() == Some(&asked.session)
+                })
+                && stored
+                    .last_guess
+                    .as_ref()
+                    .is_none_or(|last| gives_way(last, guess, question, now))
         };
         Ok(match items.verification_if(key, may_be_asked) {
             Ok(stored) => {
                 stored.left -= 1;
                 let question = question.map(|asked| asked.nonce.clone());
-                stored.last_guess = Some(Guess { mac: guess.clone(), said: Said::Asking, at: now, question });
+                stored.last_guess = Some(Guess {
+                    mac: guess.clone(),
+                    said: Said::Asking,
+                    at: now,
+                    question,
+                });
                 Attempt::Paid(stored.clone())
             }
             Err(stored) => Attempt::Refused(stored.cloned()),
         })
     }
 
-    async fn note_answer(&self, key: &Key, generation: u64, guess: &Mac, said: Said) -> Result<(), Unavailable> {
+    async fn note_answer(
+        &self,
+        key: &Key,
+        generation: u64,
+        guess: &Mac,
+        said: Said,
+    ) -> Result<(), Unavailable> {
         let mut items = self.items();
         if let Ok(stored) = items.verification_if(key, |stored| stored.generation == generation)
             && let Some(last) = stored.last_guess.as_mut().filter(|last| last.mac == *guess)
@@ -359,14 +480,23 @@ impl Ledger for MemoryLedger {
         Ok(())
     }
 
-    async fn consume(&self, key: &Key, generation: u64, success: &Success) -> Result<Step, Unavailable> {
+    async fn consume(
+        &self,
+        key: &Key,
+        generation: u64,
+        success: &Success,
+    ) -> Result<Step, Unavailable> {
         let mut items = self.items();
-        let open = |stored: &Verification| stored.generation == generation && stored.state.is_open();
+        let open =
+            |stored: &Verification| stored.generation == generation && stored.state.is_open();
         Ok(match items.verification_if(key, open) {
             Ok(stored) => {
                 stored.state = State::Verified;
                 stored.success = Some(success.clone());
-                stored.used.insert(UsedCode { code: success.code.clone(), until: success.at.plus(USED) });
+                stored.used.insert(UsedCode {
+                    code: success.code.clone(),
+                    until: success.at.plus(USED),
+                });
                 Step::Done
             }
             Err(stored) => Step::Refused(stored.cloned()),
@@ -375,13 +505,15 @@ impl Ledger for MemoryLedger {
 
     async fn cancel(&self, key: &Key, now: Millis) -> Result<Step, Unavailable> {
         let mut items = self.items();
-        Ok(match items.verification_if(key, |stored| stored.is_open(now)) {
-            Ok(stored) => {
-                stored.state = State::Canceled;
-                Step::Done
-            }
-            Err(stored) => Step::Refused(stored.cloned()),
-        })
+        Ok(
+            match items.verification_if(key, |stored| stored.is_open(now)) {
+                Ok(stored) => {
+                    stored.state = State::Canceled;
+                    Step::Done
+                }
+                Err(stored) => Step::Refused(stored.cloned()),
+            },
+        )
     }
 
     async fn claim(&self, key: &Key, claimant: &Mac, now: Millis) -> Result<Step, Unavailable> {
@@ -390,7 +522,10 @@ impl Ledger for MemoryLedger {
             stored.state == State::Verified
                 && stored.owner.is_none()
                 && stored.claimed.is_none()
-                && stored.success.as_ref().is_some_and(|success| success.at > now.minus(CLAIMABLE))
+                && stored
+                    .success
+                    .as_ref()
+                    .is_some_and(|success| success.at > now.minus(CLAIMABLE))
         };
         Ok(match items.verification_if(key, claimable) {
             Ok(stored) => {
@@ -429,7 +564,9 @@ impl KnownNumber {
 /// Whether the windows and the failed guesses leave a place for one more send.
 fn has_place(number: &Number, limits: &SendLimits, now: Millis) -> bool {
     let window_has = |(count, window): (usize, _)| {
-        let oldest = count.checked_sub(1).and_then(|before| number.sends.get(before));
+        let oldest = count
+            .checked_sub(1)
+            .and_then(|before| number.sends.get(before));
         oldest.is_none_or(|at| *at <= now.minus(window))
     };
     // The waits grow with the failures, so the longest one that is due decides.
@@ -448,7 +585,8 @@ fn gives_way(last: &Guess, guess: &Mac, question: Option<&Question>, now: Millis
         Said::Unclear => true,
         Said::Asking => last.at <= now.minus(ASKING),
     };
-    let is_delivered_twice = question.is_some_and(|asked| last.question.as_ref() == Some(&asked.nonce));
+    let is_delivered_twice =
+        question.is_some_and(|asked| last.question.as_ref() == Some(&asked.nonce));
     last.mac != *guess || is_over && !is_delivered_twice
 }
 
@@ -503,14 +641,22 @@ mod tests {
             forget: &[],
         };
         assert!(ledger.open(&key, None, &opening).await.unwrap());
-        lives_until(&ledger, end.plus(VERIFICATION_KEPT), |ledger| ledger.verifications().len());
-        assert!(ledger.open(&key, None, &opening).await.unwrap(), "as if there had been none");
+        lives_until(&ledger, end.plus(VERIFICATION_KEPT), |ledger| {
+            ledger.verifications().len()
+        });
+        assert!(
+            ledger.open(&key, None, &opening).await.unwrap(),
+            "as if there had been none"
+        );
     }
 
     #[tokio::test]
     async fn a_sweep_deletes_a_number_only_when_it_has_no_failures() {
         let ledger = MemoryLedger::new();
-        let (key, limits) = (keys().number(&number()), SendLimits::parse("1/30s").unwrap());
+        let (key, limits) = (
+            keys().number(&number()),
+            SendLimits::parse("1/30s").unwrap(),
+        );
         let count = |ledger: &MemoryLedger| ledger.numbers().len();
         let never = Millis(u64::MAX);
 
@@ -518,23 +664,33 @@ mod tests {
         lives_until(&ledger, NOW.plus(NUMBER_KEPT), count);
 
         ledger.reserve_send(&key, &limits, NOW).await.unwrap();
-        let NumberCharge::Charged(first) = ledger.charge_number(&key, None, NOW).await.unwrap() else {
+        let NumberCharge::Charged(first) = ledger.charge_number(&key, None, NOW).await.unwrap()
+        else {
             panic!("locked")
         };
         let later = NOW.plus(Duration::from_mins(1));
         ledger.reserve_send(&key, &limits, later).await.unwrap();
         ledger.charge_number(&key, None, later).await.unwrap();
         ledger.sweep(never);
-        assert_eq!(count(&ledger), 1, "a send does not bring the time to live back");
+        assert_eq!(
+            count(&ledger),
+            1,
+            "a send does not bring the time to live back"
+        );
 
         ledger.clear_failures(&key, first, later).await.unwrap();
         ledger.sweep(never);
-        assert_eq!(ledger.number(&key).await.unwrap().failures, 1, "a failure was left");
+        assert_eq!(
+            ledger.number(&key).await.unwrap().failures,
+            1,
+            "a failure was left"
+        );
 
         ledger.unlock(&key, later).await.unwrap();
         lives_until(&ledger, later.plus(NUMBER_KEPT), count);
 
-        let NumberCharge::Charged(only) = ledger.charge_number(&key, None, NOW).await.unwrap() else {
+        let NumberCharge::Charged(only) = ledger.charge_number(&key, None, NOW).await.unwrap()
+        else {
             panic!("locked")
         };
         ledger.clear_failures(&key, only, later).await.unwrap();
@@ -547,7 +703,9 @@ mod tests {
         let (key, body) = (keys().idempotency("caller", "key"), Mac::stored("body"));
         ledger.claim_key(&key, &body, NOW).await.unwrap();
         ledger.finish_key(&key, Some("{}")).await.unwrap();
-        lives_until(&ledger, NOW.plus(KEY_KEPT), |ledger| ledger.idempotency_keys().len());
+        lives_until(&ledger, NOW.plus(KEY_KEPT), |ledger| {
+            ledger.idempotency_keys().len()
+        });
     }
 
     #[tokio::test]
@@ -558,9 +716,18 @@ mod tests {
         ledger.count(&key, 1, NOW.minus(MILLISECOND)).await.unwrap();
         lives_until(&ledger, NOW, |ledger| ledger.counters().len());
 
-        let line =
-            SpendingLine { counter: "m".to_owned(), amount: 1, cap: 1, of_country: false, ends: NOW.plus(MILLISECOND) };
-        let spending = Spending { key: Key::of_budget(0), expires: NOW, lines: vec![line] };
+        let line = SpendingLine {
+            counter: "m".to_owned(),
+            amount: 1,
+            cap: 1,
+            of_country: false,
+            ends: NOW.plus(MILLISECOND),
+        };
+        let spending = Spending {
+            key: Key::of_budget(0),
+            expires: NOW,
+            lines: vec![line],
+        };
         assert_eq!(ledger.spend(&spending).await.unwrap(), None);
         lives_until(&ledger, NOW, |ledger| ledger.budgets().len());
     }

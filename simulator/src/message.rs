@@ -78,7 +78,12 @@ pub(crate) enum Content {
     /// A text with the code in every [`PLACEHOLDER`].
     Text { template: String },
     /// A call, likewise.
-    Call { template: String, is_ssml: bool, language: String, voice_id: Option<String> },
+    Call {
+        template: String,
+        is_ssml: bool,
+        language: String,
+        voice_id: Option<String>,
+    },
     /// A chat message.
     WhatsApp { template: String, language: String },
 }
@@ -91,9 +96,12 @@ impl Content {
     pub(crate) fn with(&self, code: &str) -> Option<String> {
         match self {
             Self::Branded { brand, language } => texts::text(language, brand, code),
-            Self::Text { template } | Self::Call { template, is_ssml: false, .. } => {
-                Some(template.replace(PLACEHOLDER, code))
-            }
+            Self::Text { template }
+            | Self::Call {
+                template,
+                is_ssml: false,
+                ..
+            } => Some(template.replace(PLACEHOLDER, code)),
             Self::Call { template, .. } => ssml::heard(&template.replace(PLACEHOLDER, code)),
             Self::WhatsApp { .. } => Some(format!("{code} is your verification code.")),
         }

@@ -20,11 +20,31 @@ use crate::{
 };
 
 pub(crate) fn routes() -> Router<Arc<Desk>> {
-    let send = |State(desk): State<Arc<Desk>>, Path(application_id): Path<String>, request: Request| async move {
-        answer(&desk, OtpCall { operation: Operation::Send, application_id }, request).await
+    let send = |State(desk): State<Arc<Desk>>,
+                Path(application_id): Path<String>,
+                request: Request| async move {
+        answer(
+            &desk,
+            OtpCall {
+                operation: Operation::Send,
+                application_id,
+            },
+            request,
+        )
+        .await
     };
-    let verify = |State(desk): State<Arc<Desk>>, Path(application_id): Path<String>, request: Request| async move {
-        answer(&desk, OtpCall { operation: Operation::Verify, application_id }, request).await
+    let verify = |State(desk): State<Arc<Desk>>,
+                  Path(application_id): Path<String>,
+                  request: Request| async move {
+        answer(
+            &desk,
+            OtpCall {
+                operation: Operation::Verify,
+                application_id,
+            },
+            request,
+        )
+        .await
     };
     // Any method: the service answers a wrong one itself, with an exception of its model.
     Router::new()
@@ -74,36 +94,50 @@ impl Call for OtpCall {
             self.verify(desk, asked)
         };
         let answer = answer.map_err(|unfit| bad_request(unfit.message))?;
-        Ok(if asked.failure == Some(&Failure::Wrapped) { json!({ wrapper: answer }) } else { answer })
+        Ok(if asked.failure == Some(&Failure::Wrapped) {
+            json!({ wrapper: answer })
+        } else {
+            answer
+        })
     }
 
     fn refusal(failure: &Failure) -> Option<Refusal> {
         Some(match failure {
             Failure::BadRequest => bad_request("The request is not valid."),
-            Failure::Forbidden => {
-                Refusal::modelled(StatusCode::FORBIDDEN, "ForbiddenException", "Access to the resource is forbidden.")
-            }
+            Failure::Forbidden => Refusal::modelled(
+                StatusCode::FORBIDDEN,
+                "ForbiddenException",
+                "Access to the resource is forbidden.",
+            ),
             Failure::NotFound => not_found(),
             Failure::MethodNotAllowed => method_not_allowed(),
             Failure::PayloadTooLarge => Self::too_large(),
-            Failure::TooManyRequests => {
-                Refusal::modelled(StatusCode::TOO_MANY_REQUESTS, "TooManyRequestsException", "Too many requests.")
-            }
+            Failure::TooManyRequests => Refusal::modelled(
+                StatusCode::TOO_MANY_REQUESTS,
+                "TooManyRequestsException",
+                "Too many requests.",
+            ),
             Failure::InternalServerError => Refusal::modelled(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "InternalServerErrorException",
                 "Internal server error.",
             ),
             // Not of the service model: it has `ForbiddenException`.
-            Failure::AccessDenied => {
-                Refusal::gateway(StatusCode::FORBIDDEN, "AccessDeniedException", Refusal::NOT_AUTHORIZED)
-            }
+            Failure::AccessDenied => Refusal::gateway(
+                StatusCode::FORBIDDEN,
+                "AccessDeniedException",
+                Refusal::NOT_AUTHORIZED,
+            ),
             _ => return Refusal::of_the_gateway(failure),
         })
     }
 
     fn too_large() -> Refusal {
-        Refusal::modelled(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException", "The payload is too large.")
+        Refusal::modelled(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "PayloadTooLargeException",
+            "The payload is too large.",
+        )
     }
 
     fn refused(refusal: Refusal, request_id: &str) -> OnTheWire {
@@ -145,7 +179,9 @@ impl OtpCall {
             Some(Failure::MissingResult) => json!({}),
             _ => json!({ addressed_to: result }),
         };
-        Ok(json!({"ApplicationId": self.application_id, "RequestId": asked.request_id, "Result": results}))
+        Ok(
+            json!({"ApplicationId": self.application_id, "RequestId": asked.request_id, "Result": results}),
+        )
     }
 
     fn verify(&self, desk: &Desk, asked: &Asked<'_>) -> Result<Value, Unfit> {
@@ -181,7 +217,10 @@ impl OtpCall {
         }
         let to = members.required("DestinationIdentity")?;
         if !is_e164(to) {
-            return Err(members.unfit("DestinationIdentity", "must be a phone number in E.164 format."));
+            return Err(members.unfit(
+                "DestinationIdentity",
+                "must be a phone number in E.164 format.",
+            ));
         }
         let from = members.required("OriginationIdentity")?;
         if from.is_empty() {
@@ -211,14 +250,20 @@ impl OtpCall {
                 validity: Duration::from_mins(minutes.into()),
                 attempts: attempts.into(),
             },
-            content: Content::Branded { brand: brand.to_owned(), language: language.to_owned() },
+            content: Content::Branded {
+                brand: brand.to_owned(),
+                language: language.to_owned(),
+            },
         })
     }
 }
 
 fn another_number(number: &str) -> String {
     let other = if number.ends_with('0') { "1" } else { "0" };
-    format!("{}{other}", number.get(..number.len() - 1).unwrap_or_default())
+    format!(
+        "{}{other}",
+        number.get(..number.len() - 1).unwrap_or_default()
+    )
 }
 
 /// What becomes of a text.
@@ -240,13 +285,17 @@ impl Outcome {
         match failure {
             Some(Failure::Duplicate) => failed("DUPLICATE", 400, "Duplicate endpoint address"),
             Some(Failure::OptOut) => failed("OPT_OUT", 400, "The recipient has opted out"),
-            Some(Failure::PermanentFailure) => {
-                failed("PERMANENT_FAILURE", 400, "Invalid phone number or unreachable carrier")
-            }
+            Some(Failure::PermanentFailure) => failed(
+                "PERMANENT_FAILURE",
+                400,
+                "Invalid phone number or unreachable carrier",
+            ),
             // With the number in it, as a status message may be: callers must not log it.
-            Some(Failure::PermanentFailureOptedOut) => {
-                failed("PERMANENT_FAILURE", 400, &format!("Phone number {to} is opted out"))
-            }
+            Some(Failure::PermanentFailureOptedOut) => failed(
+                "PERMANENT_FAILURE",
+                400,
+                &format!("Phone number {to} is opted out"),
+            ),
             Some(Failure::Throttled) => failed("THROTTLED", 429, "Rate exceeded"),
             Some(Failure::TemporaryFailure) => failed("TEMPORARY_FAILURE", 500, "Carrier is busy"),
             Some(Failure::UnknownFailure) => failed("UNKNOWN_FAILURE", 500, "Unknown error"),
@@ -266,7 +315,11 @@ fn bad_request(message: impl Into<String>) -> Refusal {
 }
 
 fn not_found() -> Refusal {
-    Refusal::modelled(StatusCode::NOT_FOUND, "NotFoundException", "Resource not found")
+    Refusal::modelled(
+        StatusCode::NOT_FOUND,
+        "NotFoundException",
+        "Resource not found",
+    )
 }
 
 fn method_not_allowed() -> Refusal {

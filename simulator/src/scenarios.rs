@@ -55,7 +55,9 @@ impl Outcome {
     #[must_use]
     pub fn sees(&self, service: Service) -> &'static str {
         match (self, service) {
-            (Self::EveryGuessIsWrong, Service::EndUserMessaging) => "200, INVALID, whatever the guess",
+            (Self::EveryGuessIsWrong, Service::EndUserMessaging) => {
+                "200, INVALID, whatever the guess"
+            }
             (Self::EveryGuessIsWrong, _) => "200, Valid is false, whatever the guess",
             (Self::Failure(failure), _) => failure.sees(service),
         }
@@ -83,7 +85,10 @@ static SCENARIOS: [Scenario; 22] = [
     send("+14255550154", Failure::Slow(LATE)),
     send("+14255550155", Failure::Hang),
     send("+14255550156", Failure::CloseAfterReading),
-    verify("+14255550160", Outcome::Failure(Failure::InternalServerError)),
+    verify(
+        "+14255550160",
+        Outcome::Failure(Failure::InternalServerError),
+    ),
     verify("+14255550161", Outcome::Failure(Failure::TooManyRequests)),
     verify("+14255550162", Outcome::Failure(Failure::AccessDenied)),
     verify("+14255550163", Outcome::Failure(Failure::BadRequest)),
@@ -97,11 +102,21 @@ static SCENARIOS: [Scenario; 22] = [
 const LATE: Duration = Duration::from_secs(3);
 
 const fn send(number: &'static str, failure: Failure) -> Scenario {
-    Scenario { number, operation: Operation::Send, outcome: Outcome::Failure(failure), elsewhere: None }
+    Scenario {
+        number,
+        operation: Operation::Send,
+        outcome: Outcome::Failure(failure),
+        elsewhere: None,
+    }
 }
 
 const fn verify(number: &'static str, outcome: Outcome) -> Scenario {
-    Scenario { number, operation: Operation::Verify, outcome, elsewhere: None }
+    Scenario {
+        number,
+        operation: Operation::Verify,
+        outcome,
+        elsewhere: None,
+    }
 }
 
 /// The scenario numbers, in ascending order: of the block 555-0100 to 555-0199, which is kept for fiction and belongs to
@@ -116,7 +131,11 @@ pub fn scenarios() -> &'static [Scenario] {
 }
 
 /// What happens at this service to a request for this number, if it is a scenario.
-pub(crate) fn outcome(service: Service, operation: Operation, number: &str) -> Option<&'static Outcome> {
+pub(crate) fn outcome(
+    service: Service,
+    operation: Operation,
+    number: &str,
+) -> Option<&'static Outcome> {
     let (area, line) = number.strip_prefix("+1")?.split_at_checked(3)?;
     // No area code begins with 0 or 1.
     if !area.bytes().all(|digit| digit.is_ascii_digit()) || area.starts_with(['0', '1']) {
@@ -124,7 +143,9 @@ pub(crate) fn outcome(service: Service, operation: Operation, number: &str) -> O
     }
     SCENARIOS
         .iter()
-        .find(|scenario| scenario.operation == operation && scenario.number.strip_prefix(AREA) == Some(line))
+        .find(|scenario| {
+            scenario.operation == operation && scenario.number.strip_prefix(AREA) == Some(line)
+        })
         .map(|scenario| scenario.outcome_at(service))
 }
 
@@ -135,8 +156,14 @@ mod tests {
     #[test]
     fn every_scenario_can_happen_and_has_a_number_of_its_own_in_the_block() {
         assert!(SCENARIOS.is_sorted_by(|one, next| one.number < next.number));
-        for Scenario { number, operation, .. } in &SCENARIOS {
-            assert!(number.len() == 12 && number.starts_with("+142555501"), "{number}");
+        for Scenario {
+            number, operation, ..
+        } in &SCENARIOS
+        {
+            assert!(
+                number.len() == 12 && number.starts_with("+142555501"),
+                "{number}"
+            );
             for service in [Service::Pinpoint, Service::EndUserMessaging] {
                 match super::outcome(service, *operation, number).unwrap() {
                     Outcome::EveryGuessIsWrong => assert_eq!(*operation, Operation::Verify),

@@ -46,7 +46,10 @@ pub fn bind_or_next(preferred: u16) -> io::Result<Bound> {
     for port in std::iter::once(preferred).chain(next).chain([0]) {
         match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
             Ok(listener) => {
-                return Ok(Bound { listener, instead_of: (port != preferred).then_some(preferred) });
+                return Ok(Bound {
+                    listener,
+                    instead_of: (port != preferred).then_some(preferred),
+                });
             }
             Err(taken) if taken.kind() == io::ErrorKind::AddrInUse => {}
             Err(error) => return Err(error),
@@ -69,7 +72,8 @@ pub(crate) fn hang_up() -> Response<Body> {
 /// The first half of a body, under the headers of the whole, then the end of the connection.
 pub(crate) fn broken_off(response: Response<Body>, body: &Bytes) -> Response<Body> {
     let (mut head, _) = response.into_parts();
-    head.headers.insert(header::CONTENT_LENGTH, body.len().into());
+    head.headers
+        .insert(header::CONTENT_LENGTH, body.len().into());
     let half = stream::iter([Ok(body.slice(..body.len() / 2))]);
     let end = stream::once(async {
         // An error drops what hyper has not written yet: let it write the first half.
@@ -119,7 +123,10 @@ async fn serve_connection(stream: TcpStream, peer: SocketAddr, router: Router) {
                 return Ok(not_local());
             }
             request.extensions_mut().insert(Peer(peer));
-            let response = router.call(request).await.unwrap_or_else(|never: Infallible| match never {});
+            let response = router
+                .call(request)
+                .await
+                .unwrap_or_else(|never: Infallible| match never {});
             match response.extensions().get::<HangUp>() {
                 // hyper closes the connection without a word when a service fails.
                 Some(HangUp) => Err(HungUp),
@@ -128,7 +135,10 @@ async fn serve_connection(stream: TcpStream, peer: SocketAddr, router: Router) {
         }
     });
     // An error is a client that left, or a hang-up we asked for.
-    let _ = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
+    let _ = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
 }
 
 /// A web page can make a browser call a name of the page's own that resolves to 127.0.0.1, and then read the answers (DNS
@@ -138,9 +148,13 @@ fn is_local<B>(request: &Request<B>) -> bool {
         let host = authority.host().to_ascii_lowercase();
         host == "localhost"
             || host.ends_with(".localhost")
-            || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+            || host
+                .trim_matches(['[', ']'])
+                .parse::<IpAddr>()
+                .is_ok_and(|address| address.is_loopback())
     };
-    host(request.headers()).is_some_and(|host| named(&host)) && request.uri().authority().is_none_or(named)
+    host(request.headers()).is_some_and(|host| named(&host))
+        && request.uri().authority().is_none_or(named)
 }
 
 /// The Host header, if there is one and it is well formed.
@@ -149,7 +163,11 @@ fn host(headers: &HeaderMap) -> Option<Authority> {
 }
 
 fn not_local() -> Response<Body> {
-    (StatusCode::FORBIDDEN, "Only requests to localhost, 127.0.0.1 or [::1] are answered.\n").into_response()
+    (
+        StatusCode::FORBIDDEN,
+        "Only requests to localhost, 127.0.0.1 or [::1] are answered.\n",
+    )
+        .into_response()
 }
 
 #[derive(Clone, Copy, Debug)]

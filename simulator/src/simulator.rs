@@ -44,7 +44,10 @@ impl Simulator {
     /// # Errors
     ///
     /// The address is taken, or no loopback address (`InvalidInput`).
-    #[expect(clippy::unused_async, reason = "callers await it, and need not change if starting ever has to wait")]
+    #[expect(
+        clippy::unused_async,
+        reason = "callers await it, and need not change if starting ever has to wait"
+    )]
     pub async fn start(address: SocketAddr) -> io::Result<Self> {
         Self::start_on(TcpListener::bind(address)?)
     }
@@ -58,17 +61,26 @@ impl Simulator {
         let address = loopback_only(&listener)?;
         let desk = Desk::new();
         let router = router(&desk);
-        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let (stop, stopped) = oneshot::channel();
-        let thread = thread::Builder::new().name("simulator".into()).spawn(move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    _ = serve(listener, router) => {}
-                    _ = stopped => {}
-                }
-            });
-        })?;
-        Ok(Self { desk, address, stop: Some(stop), thread: Some(thread) })
+        let thread = thread::Builder::new()
+            .name("simulator".into())
+            .spawn(move || {
+                runtime.block_on(async {
+                    tokio::select! {
+                        _ = serve(listener, router) => {}
+                        _ = stopped => {}
+                    }
+                });
+            })?;
+        Ok(Self {
+            desk,
+            address,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 
     /// `http://127.0.0.1:6870`, without a slash at the end: the endpoint for clients, and the inbox page for a browser.
@@ -186,7 +198,10 @@ impl Simulator {
 
     #[track_caller]
     fn queue(&self, operation: Operation, failure: Failure, times: Times) {
-        assert!(failure.exists_for(operation), "{operation:?} cannot fail like this: {failure:?}");
+        assert!(
+            failure.exists_for(operation),
+            "{operation:?} cannot fail like this: {failure:?}"
+        );
         self.desk.fail(operation, failure, times);
     }
 }

@@ -27,13 +27,31 @@ pub(crate) fn routes() -> Router<Arc<Desk>> {
 
 /// Every operation of the service has the same path. Of one that is not spoken here nothing is recorded.
 async fn operation(State(desk): State<Arc<Desk>>, request: Request) -> Response<Body> {
-    let named = [("x-amz-target", "PinpointSMSVoiceV2.PutMessageFeedback"), ("content-type", CONTENT_TYPE)];
-    if named.iter().all(|(name, expected)| request.headers().get(*name).is_some_and(|value| value == expected)) {
+    let named = [
+        ("x-amz-target", "PinpointSMSVoiceV2.PutMessageFeedback"),
+        ("content-type", CONTENT_TYPE),
+    ];
+    if named.iter().all(|(name, expected)| {
+        request
+            .headers()
+            .get(*name)
+            .is_some_and(|value| value == expected)
+    }) {
         return answer(&desk, FeedbackCall, request).await;
     }
-    let unknown = Refusal::gateway(StatusCode::BAD_REQUEST, "UnknownOperationException", "Unknown operation");
+    let unknown = Refusal::gateway(
+        StatusCode::BAD_REQUEST,
+        "UnknownOperationException",
+        "Unknown operation",
+    );
     let (status, _, body) = FeedbackCall::refused(unknown, "");
-    (status, [(header::CONTENT_TYPE, CONTENT_TYPE)], [("x-amzn-requestid", random_id())], body).into_response()
+    (
+        status,
+        [(header::CONTENT_TYPE, CONTENT_TYPE)],
+        [("x-amzn-requestid", random_id())],
+        body,
+    )
+        .into_response()
 }
 
 struct FeedbackCall;
@@ -61,8 +79,10 @@ impl Call for FeedbackCall {
 
     fn carry_out(&self, desk: &Desk, asked: &Asked<'_>) -> Result<Value, Refusal> {
         let (message_id, feedback) = parse(asked.body).map_err(|unfit| {
-            invalid("FIELD_VALIDATION_FAILED", unfit.message.clone())
-                .with("Fields", json!([{"Name": unfit.path.trim_start_matches('/'), "Message": unfit.message}]))
+            invalid("FIELD_VALIDATION_FAILED", unfit.message.clone()).with(
+                "Fields",
+                json!([{"Name": unfit.path.trim_start_matches('/'), "Message": unfit.message}]),
+            )
         })?;
         if !desk.feedback(message_id, feedback) {
             return Err(not_found(message_id));
@@ -72,14 +92,20 @@ impl Call for FeedbackCall {
 
     fn refusal(failure: &Failure) -> Option<Refusal> {
         Some(match failure {
-            Failure::BadRequest => invalid("INVALID_REQUEST", "The request is not valid.".to_owned()),
-            Failure::Forbidden | Failure::AccessDenied => {
-                Refusal::modelled(StatusCode::FORBIDDEN, "AccessDeniedException", Refusal::NOT_AUTHORIZED)
+            Failure::BadRequest => {
+                invalid("INVALID_REQUEST", "The request is not valid.".to_owned())
             }
+            Failure::Forbidden | Failure::AccessDenied => Refusal::modelled(
+                StatusCode::FORBIDDEN,
+                "AccessDeniedException",
+                Refusal::NOT_AUTHORIZED,
+            ),
             Failure::NotFound => not_found("desk"),
-            Failure::TooManyRequests => {
-                Refusal::modelled(StatusCode::TOO_MANY_REQUESTS, "ThrottlingException", "Rate exceeded")
-            }
+            Failure::TooManyRequests => Refusal::modelled(
+                StatusCode::TOO_MANY_REQUESTS,
+                "ThrottlingException",
+                "Rate exceeded",
+            ),
             Failure::InternalServerError => Refusal::modelled(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "InternalServerException",
@@ -90,15 +116,27 @@ impl Call for FeedbackCall {
     }
 
     fn too_large() -> Refusal {
-        Refusal::gateway(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLargeException", "Request entity too large")
+        Refusal::gateway(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "RequestEntityTooLargeException",
+            "Request entity too large",
+        )
     }
 
     /// The protocol has one status for every fault of the client, and the exception's name in the body alone.
     fn refused(refusal: Refusal, _: &str) -> OnTheWire {
-        let status = if refusal.status.is_client_error() { StatusCode::BAD_REQUEST } else { refusal.status };
+        let status = if refusal.status.is_client_error() {
+            StatusCode::BAD_REQUEST
+        } else {
+            refusal.status
+        };
         let mut body = refusal.more;
         body.insert("__type".to_owned(), refusal.error_type.into());
-        let message = if refusal.by_gateway { "message" } else { "Message" };
+        let message = if refusal.by_gateway {
+            "message"
+        } else {
+            "Message"
+        };
         body.insert(message.to_owned(), refusal.message.into());
         (status, None, Value::Object(body).to_string())
     }
@@ -106,7 +144,9 @@ impl Call for FeedbackCall {
 
 fn parse(body: &Value) -> Result<(&str, Feedback), Unfit> {
     let members = Members::of(body)?;
-    let message_id = members.matching("MessageId", 1..=64, |c| c.is_ascii_alphanumeric() || "_:/-".contains(c))?;
+    let message_id = members.matching("MessageId", 1..=64, |c| {
+        c.is_ascii_alphanumeric() || "_:/-".contains(c)
+    })?;
     let message_id = members.present("MessageId", message_id)?;
     let feedback = match members.required("MessageFeedbackStatus")? {
         "RECEIVED" => Feedback::Received,
@@ -117,11 +157,16 @@ fn parse(body: &Value) -> Result<(&str, Feedback), Unfit> {
 }
 
 fn invalid(reason: &str, message: String) -> Refusal {
-    Refusal::modelled(StatusCode::BAD_REQUEST, "ValidationException", message).with("Reason", reason)
+    Refusal::modelled(StatusCode::BAD_REQUEST, "ValidationException", message)
+        .with("Reason", reason)
 }
 
 fn not_found(message_id: &str) -> Refusal {
-    Refusal::modelled(StatusCode::BAD_REQUEST, "ResourceNotFoundException", "Resource not found")
-        .with("ResourceType", "message")
-        .with("ResourceId", message_id)
+    Refusal::modelled(
+        StatusCode::BAD_REQUEST,
+        "ResourceNotFoundException",
+        "Resource not found",
+    )
+    .with("ResourceType", "message")
+    .with("ResourceId", message_id)
 }

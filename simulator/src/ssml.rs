@@ -18,7 +18,10 @@ pub(crate) fn heard(document: &str) -> Option<String> {
             None if !text.trim().is_empty() => return None,
             Some(_) if open.iter().any(|element| element.is_silent) => {}
             Some(_) if open.iter().any(|element| element.is_spelled) => {
-                let characters = text.chars().filter(|character| !character.is_whitespace()).map(String::from);
+                let characters = text
+                    .chars()
+                    .filter(|character| !character.is_whitespace())
+                    .map(String::from);
                 heard.push_str(&characters.collect::<Vec<_>>().join(" "));
             }
             _ => heard.push_str(&text),
@@ -32,14 +35,18 @@ pub(crate) fn heard(document: &str) -> Option<String> {
             continue;
         }
         if let Some(name) = tag.strip_prefix('/') {
-            let element = open.pop().filter(|element| element.name == name.trim_end())?;
+            let element = open
+                .pop()
+                .filter(|element| element.name == name.trim_end())?;
             if matches!(element.name, "p" | "s") {
                 heard.push_str(" … ");
             }
             is_over = open.is_empty();
             continue;
         }
-        let (tag, is_empty) = tag.strip_suffix('/').map_or((tag, false), |tag| (tag, true));
+        let (tag, is_empty) = tag
+            .strip_suffix('/')
+            .map_or((tag, false), |tag| (tag, true));
         let element = Element::of(tag);
         if is_over || open.is_empty() != (element.name == "speak") {
             return None;
@@ -73,7 +80,8 @@ impl<'a> Element<'a> {
         let spelled = ["digits", "characters", "spell-out", "telephone"];
         Self {
             name,
-            is_spelled: name == "say-as" && attribute(tag, "interpret-as").is_some_and(|how| spelled.contains(&how)),
+            is_spelled: name == "say-as"
+                && attribute(tag, "interpret-as").is_some_and(|how| spelled.contains(&how)),
             is_silent: name == "sub",
         }
     }
@@ -102,7 +110,10 @@ fn attribute<'a>(tag: &'a str, name: &str) -> Option<&'a str> {
     loop {
         let (found, value) = rest.split_once('=')?;
         let value = value.trim_start();
-        let quote = value.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
+        let quote = value
+            .chars()
+            .next()
+            .filter(|quote| matches!(quote, '"' | '\''))?;
         let (value, after) = value.strip_prefix(quote)?.split_once(quote)?;
         if found.trim() == name {
             return Some(value);
@@ -145,17 +156,35 @@ mod tests {
     fn tags_are_not_heard_but_what_they_do_is() {
         for (document, expected) in [
             ("<speak>Hello</speak>", "Hello"),
-            ("<?xml version='1.0'?>\n<speak>\n  Hello,\n  you\n</speak>\n", "Hello, you"),
+            (
+                "<?xml version='1.0'?>\n<speak>\n  Hello,\n  you\n</speak>\n",
+                "Hello, you",
+            ),
             (
                 "<speak>Your code is <say-as interpret-as=\"digits\">012345</say-as>.</speak>",
                 "Your code is 0 1 2 3 4 5.",
             ),
-            ("<speak><prosody rate='slow'><say-as interpret-as='characters'>A1 B</say-as></prosody></speak>", "A 1 B"),
-            ("<speak><say-as interpret-as='cardinal'>123</say-as></speak>", "123"),
+            (
+                "<speak><prosody rate='slow'><say-as interpret-as='characters'>A1 B</say-as></prosody></speak>",
+                "A 1 B",
+            ),
+            (
+                "<speak><say-as interpret-as='cardinal'>123</say-as></speak>",
+                "123",
+            ),
             ("<speak><p>One</p><break/>two</speak>", "One … two"),
-            ("<speak>One<break time=\"500ms\"/>two<break/></speak>", "One … two"),
-            ("<speak><p><s>One.</s><s>Two.</s></p></speak>", "One. … Two."),
-            ("<speak>From <sub alias='Amazon Web Services'>AWS</sub></speak>", "From Amazon Web Services"),
+            (
+                "<speak>One<break time=\"500ms\"/>two<break/></speak>",
+                "One … two",
+            ),
+            (
+                "<speak><p><s>One.</s><s>Two.</s></p></speak>",
+                "One. … Two.",
+            ),
+            (
+                "<speak>From <sub alias='Amazon Web Services'>AWS</sub></speak>",
+                "From Amazon Web Services",
+            ),
             ("<speak>A &amp; B &lt;3 &#233;&#xe9;</speak>", "A & B <3 éé"),
             ("<speak>a<!-- <b> & > -->b<mark name='a>b'/></speak>", "ab"),
             ("<speak/>", ""),

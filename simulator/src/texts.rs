@@ -9,11 +9,26 @@
 const TEXTS: [(&str, &str); 13] = [
     ("de-DE", "Ihr Einmalpasswort von {{brand}} lautet: {{otp}}"),
     ("en-GB", "Your one-time password from {{brand}} is: {{otp}}"),
-    ("en-US", "This is your One Time Password: {{otp}} from {{brand}}"),
-    ("es-419", "{{otp}} es tu contraseña de un solo uso de {{brand}}"),
-    ("es-ES", "Su contraseña de un solo uso para {{brand}} es: {{otp}}"),
-    ("fr-CA", "{{brand}} : votre mot de passe à usage unique est {{otp}}"),
-    ("fr-FR", "Votre mot de passe à usage unique {{brand}} : {{otp}}"),
+    (
+        "en-US",
+        "This is your One Time Password: {{otp}} from {{brand}}",
+    ),
+    (
+        "es-419",
+        "{{otp}} es tu contraseña de un solo uso de {{brand}}",
+    ),
+    (
+        "es-ES",
+        "Su contraseña de un solo uso para {{brand}} es: {{otp}}",
+    ),
+    (
+        "fr-CA",
+        "{{brand}} : votre mot de passe à usage unique est {{otp}}",
+    ),
+    (
+        "fr-FR",
+        "Votre mot de passe à usage unique {{brand}} : {{otp}}",
+    ),
     ("it-IT", "La tua password monouso per {{brand}} è: {{otp}}"),
     ("ja-JP", "{{brand}}のワンタイムパスワードは{{otp}}です。"),
     ("ko-KR", "{{brand}} 일회용 비밀번호는 {{otp}}입니다."),
@@ -32,7 +47,11 @@ pub fn languages() -> impl Iterator<Item = &'static str> {
 pub fn text(language: &str, brand: &str, code: &str) -> Option<String> {
     let (_, template) = TEXTS.iter().find(|(known, _)| *known == language)?;
     // The code first: its digits cannot form a placeholder, a brand named `{{otp}}` could.
-    Some(template.replace("{{otp}}", code).replace("{{brand}}", brand))
+    Some(
+        template
+            .replace("{{otp}}", code)
+            .replace("{{brand}}", brand),
+    )
 }
 
 #[cfg(test)]
@@ -43,8 +62,9 @@ mod tests {
 
     #[test]
     fn all_thirteen_texts_differ_and_hold_the_brand_and_the_code_once() {
-        let texts: BTreeSet<String> =
-            languages().map(|language| text(language, "ExampleCorp", "012345").unwrap()).collect();
+        let texts: BTreeSet<String> = languages()
+            .map(|language| text(language, "ExampleCorp", "012345").unwrap())
+            .collect();
         assert_eq!(texts.len(), 13);
         for text in texts {
             assert_eq!(text.matches("ExampleCorp").count(), 1, "{text}");
@@ -63,7 +83,10 @@ mod tests {
 
     #[test]
     fn every_text_is_one_segment_with_the_longest_code_and_brand_even_in_ucs2() {
-        for brand in ["ABCDEFGHIJKLMNOPQRST", "あいうえおかきくけこさしすせそたちつてと"] {
+        for brand in [
+            "ABCDEFGHIJKLMNOPQRST",
+            "あいうえおかきくけこさしすせそたちつてと",
+        ] {
             for language in languages() {
                 let text = text(language, brand, "01234567").unwrap();
                 let units = text.encode_utf16().count();

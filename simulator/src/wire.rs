@@ -79,8 +79,18 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    pub(crate) fn modelled(status: StatusCode, error_type: &'static str, message: impl Into<String>) -> Self {
-        Self { status, error_type, message: message.into(), more: Map::new(), by_gateway: false }
+    pub(crate) fn modelled(
+        status: StatusCode,
+        error_type: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            status,
+            error_type,
+            message: message.into(),
+            more: Map::new(),
+            by_gateway: false,
+        }
     }
 
     pub(crate) fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
@@ -89,15 +99,20 @@ impl Refusal {
     }
 
     pub(crate) fn gateway(status: StatusCode, error_type: &'static str, message: &str) -> Self {
-        Self { by_gateway: true, ..Self::modelled(status, error_type, message) }
+        Self {
+            by_gateway: true,
+            ..Self::modelled(status, error_type, message)
+        }
     }
 
     /// The failures that no service model knows; one in front of every service stands for them.
     pub(crate) fn of_the_gateway(failure: &Failure) -> Option<Self> {
         Some(match failure {
-            Failure::ServiceUnavailable => {
-                Self::gateway(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailableException", "Service Unavailable")
-            }
+            Failure::ServiceUnavailable => Self::gateway(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "ServiceUnavailableException",
+                "Service Unavailable",
+            ),
             Failure::UnrecognizedClient => Self::gateway(
                 StatusCode::FORBIDDEN,
                 "UnrecognizedClientException",
@@ -113,10 +128,20 @@ impl Refusal {
 }
 
 /// Answers a request, whatever its method: a service answers a wrong one itself.
-pub(crate) async fn answer<C: Call + Sync>(desk: &Desk, call: C, request: Request) -> Response<Body> {
+pub(crate) async fn answer<C: Call + Sync>(
+    desk: &Desk,
+    call: C,
+    request: Request,
+) -> Response<Body> {
     let request_id = random_id();
     let (head, body) = request.into_parts();
-    let arrival = desk.arrived(C::SERVICE, call.operation(), &head.method, call.application_id(), &head.headers);
+    let arrival = desk.arrived(
+        C::SERVICE,
+        call.operation(),
+        &head.method,
+        call.application_id(),
+        &head.headers,
+    );
     if arrival.failure == Some(Failure::CloseBeforeReading) {
         return hang_up();
     }
@@ -133,9 +158,9 @@ pub(crate) async fn answer<C: Call + Sync>(desk: &Desk, call: C, request: Reques
         .and_then(|()| call.admit(desk, &head.method))
         .and(body.as_ref().map_err(|_| C::too_large()));
     let scenario = match (&arrival.failure, &admitted) {
-        (None, Ok(body)) => {
-            call.destination(body).and_then(|number| scenarios::outcome(C::SERVICE, call.operation(), number))
-        }
+        (None, Ok(body)) => call
+            .destination(body)
+            .and_then(|number| scenarios::outcome(C::SERVICE, call.operation(), number)),
         _ => None,
     };
     let failure = match scenario {
@@ -147,7 +172,15 @@ pub(crate) async fn answer<C: Call + Sync>(desk: &Desk, call: C, request: Reques
         Some(refusal) => Err(refusal),
         None => admitted.and_then(|body| {
             let every_guess_is_wrong = scenario == Some(&Scenario::EveryGuessIsWrong);
-            call.carry_out(desk, &Asked { request_id: &request_id, body, failure, every_guess_is_wrong })
+            call.carry_out(
+                desk,
+                &Asked {
+                    request_id: &request_id,
+                    body,
+                    failure,
+                    every_guess_is_wrong,
+                },
+            )
         }),
     };
     let carried_out = carried_out.and_then(|answer| spoilt::<C>(&answer, failure));
@@ -179,7 +212,8 @@ pub(crate) async fn answer<C: Call + Sync>(desk: &Desk, call: C, request: Reques
 fn spoilt<C: Call>(answer: &Value, failure: Option<&Failure>) -> Result<String, Refusal> {
     Ok(match failure {
         Some(Failure::InternalServerErrorAfterwards) => {
-            return C::refusal(&Failure::InternalServerError).map_or_else(|| Ok(String::new()), Err);
+            return C::refusal(&Failure::InternalServerError)
+                .map_or_else(|| Ok(String::new()), Err);
         }
         Some(Failure::NotJson) => "<html><body><h1>It works!</h1></body></html>".to_owned(),
         Some(Failure::EmptyBody) => String::new(),
@@ -204,7 +238,9 @@ fn signed(headers: &HeaderMap, signing_name: &str) -> Result<(), Refusal> {
             )
         })?;
     // Credential=AKIA…/20261123/us-east-1/mobiletargeting/aws4_request, SignedHeaders=…, Signature=…
-    let scope = authorization.split_once("Credential=").and_then(|(_, rest)| rest.split(',').next());
+    let scope = authorization
+        .split_once("Credential=")
+        .and_then(|(_, rest)| rest.split(',').next());
     let mut scope = scope.unwrap_or_default().rsplit('/');
     if scope.next() == Some("aws4_request") && scope.next() == Some(signing_name) {
         return Ok(());
@@ -237,7 +273,10 @@ impl<'a> Members<'a> {
             path: String::new(),
             message: "The request body must be a JSON object.".to_owned(),
         })?;
-        Ok(Self { members: Some(members), path: String::new() })
+        Ok(Self {
+            members: Some(members),
+            path: String::new(),
+        })
     }
 
     fn get(&self, name: &str) -> Option<&'a Value> {
@@ -245,7 +284,10 @@ impl<'a> Members<'a> {
     }
 
     pub(crate) fn unfit(&self, name: &str, what: &str) -> Unfit {
-        Unfit { path: format!("{}/{name}", self.path), message: format!("{name} {what}") }
+        Unfit {
+            path: format!("{}/{name}", self.path),
+            message: format!("{name} {what}"),
+        }
     }
 
     pub(crate) fn required(&self, name: &str) -> Result<&'a str, Unfit> {
@@ -256,7 +298,10 @@ impl<'a> Members<'a> {
         let Some(value) = self.get(name) else {
             return Ok(None);
         };
-        value.as_str().map(Some).ok_or_else(|| self.unfit(name, "must be a string."))
+        value
+            .as_str()
+            .map(Some)
+            .ok_or_else(|| self.unfit(name, "must be a string."))
     }
 
     /// A member that was looked for and must be there.
@@ -275,7 +320,14 @@ impl<'a> Members<'a> {
             return Ok(None);
         };
         if !lengths.contains(&text.chars().count()) {
-            return Err(self.unfit(name, &format!("must have {} to {} characters.", lengths.start(), lengths.end())));
+            return Err(self.unfit(
+                name,
+                &format!(
+                    "must have {} to {} characters.",
+                    lengths.start(),
+                    lengths.end()
+                ),
+            ));
         }
         if !text.chars().all(allowed) {
             return Err(self.unfit(name, "has characters that are not allowed."));
@@ -283,7 +335,12 @@ impl<'a> Members<'a> {
         Ok(Some(text))
     }
 
-    pub(crate) fn within(&self, name: &str, range: RangeInclusive<u8>, default: u8) -> Result<u8, Unfit> {
+    pub(crate) fn within(
+        &self,
+        name: &str,
+        range: RangeInclusive<u8>,
+        default: u8,
+    ) -> Result<u8, Unfit> {
         let Some(value) = self.get(name) else {
             return Ok(default);
         };
@@ -291,7 +348,16 @@ impl<'a> Members<'a> {
             .as_u64()
             .and_then(|value| u8::try_from(value).ok())
             .filter(|value| range.contains(value))
-            .ok_or_else(|| self.unfit(name, &format!("must be an integer from {} to {}.", range.start(), range.end())))
+            .ok_or_else(|| {
+                self.unfit(
+                    name,
+                    &format!(
+                        "must be an integer from {} to {}.",
+                        range.start(),
+                        range.end()
+                    ),
+                )
+            })
     }
 
     /// The members of an object inside.
@@ -301,11 +367,17 @@ impl<'a> Members<'a> {
         if value.is_some() && members.is_none() {
             return Err(self.unfit(name, "must be an object."));
         }
-        Ok(Self { members, path: format!("{}/{name}", self.path) })
+        Ok(Self {
+            members,
+            path: format!("{}/{name}", self.path),
+        })
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &'a str> {
-        self.members.into_iter().flat_map(Map::keys).map(String::as_str)
+        self.members
+            .into_iter()
+            .flat_map(Map::keys)
+            .map(String::as_str)
     }
 }
 

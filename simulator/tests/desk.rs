@@ -1,5 +1,9 @@
 //! The program that `make run` starts, used as its own words say.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener};
@@ -35,7 +39,10 @@ impl Desk {
     fn until(&self, start: &str) -> Vec<String> {
         let mut seen = Vec::new();
         loop {
-            let line = self.lines.recv_timeout(Duration::from_secs(20)).expect("the next line");
+            let line = self
+                .lines
+                .recv_timeout(Duration::from_secs(20))
+                .expect("the next line");
             seen.push(line);
             if seen.last().unwrap().trim_start().starts_with(start) {
                 return seen;
@@ -44,7 +51,10 @@ impl Desk {
     }
 
     fn stop(mut self, signal: &str) -> (Option<i32>, String) {
-        let status = Command::new("kill").args([signal, &self.process.id().to_string()]).status().unwrap();
+        let status = Command::new("kill")
+            .args([signal, &self.process.id().to_string()])
+            .status()
+            .unwrap();
         assert!(status.success());
         let code = self.process.wait().unwrap().code();
         (code, self.lines.iter().last().unwrap_or_default())
@@ -59,7 +69,12 @@ impl Drop for Desk {
 }
 
 fn free_port() -> String {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port().to_string()
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+        .to_string()
 }
 
 /// Pastes a command into a shell, and types `input` when it asks.
@@ -71,47 +86,95 @@ fn paste(command: &str, input: &str) -> String {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    shell.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    shell
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
     let output = shell.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap()
 }
 
 /// The text between two others.
 fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
-    text.split_once(before).and_then(|(_, rest)| rest.split_once(after)).expect(text).0
+    text.split_once(before)
+        .and_then(|(_, rest)| rest.split_once(after))
+        .expect(text)
+        .0
 }
 
 #[test]
 fn the_two_printed_commands_work_when_pasted() {
     pasted("pinpoint");
     let screen = pasted("end-user-messaging");
-    assert!(screen.iter().any(|line| line.starts_with("3. Let it call")), "{screen:?}");
+    assert!(
+        screen.iter().any(|line| line.starts_with("3. Let it call")),
+        "{screen:?}"
+    );
 }
 
 /// The printed commands, pasted; and what was on the screen.
 fn pasted(provider: &str) -> Vec<String> {
-    let desk = Desk::start(&["--port", &free_port(), "--api-port", &free_port(), "--provider", provider]);
+    let desk = Desk::start(&[
+        "--port",
+        &free_port(),
+        "--api-port",
+        &free_port(),
+        "--provider",
+        provider,
+    ]);
     let screen = desk.until("Below is the log");
-    let command = |start: &str| screen.iter().find(|line| line.trim_start().starts_with(start)).unwrap().trim();
-    let phone = between(screen.iter().find(|line| line.trim_start().starts_with("phone")).unwrap(), "phone  ", " ");
+    let command = |start: &str| {
+        screen
+            .iter()
+            .find(|line| line.trim_start().starts_with(start))
+            .unwrap()
+            .trim()
+    };
+    let phone = between(
+        screen
+            .iter()
+            .find(|line| line.trim_start().starts_with("phone"))
+            .unwrap(),
+        "phone  ",
+        " ",
+    );
 
     let sent = paste(command("curl"), "");
-    assert!(sent.contains(r#""status":"pending""#) && sent.contains(r#""+1*******0142""#), "{sent}");
+    assert!(
+        sent.contains(r#""status":"pending""#) && sent.contains(r#""+1*******0142""#),
+        "{sent}"
+    );
     assert!(sent.ends_with('\n'));
     let log = desk.until("{").pop().unwrap();
-    assert!(log.contains(r#""outcome":"ok""#) && !log.contains("4255550142"), "{log}");
+    assert!(
+        log.contains(r#""outcome":"ok""#) && !log.contains("4255550142"),
+        "{log}"
+    );
 
     let inbox = paste(&format!("curl -sS {phone}/inbox"), "");
     let code = between(&inbox, r#""code":""#, "\"");
     let verified = paste(command("printf"), &format!("{code}\n"));
-    assert!(verified.starts_with("code: ") && verified.contains(r#""valid":true"#), "{verified}");
+    assert!(
+        verified.starts_with("code: ") && verified.contains(r#""valid":true"#),
+        "{verified}"
+    );
     let verified_again = paste(command("printf"), &format!("{code}\n"));
-    assert!(verified_again.contains(r#""code":"already_verified""#), "{verified_again}");
+    assert!(
+        verified_again.contains(r#""code":"already_verified""#),
+        "{verified_again}"
+    );
 
     if provider != "pinpoint" {
         // As the third step says, to another number: this one has to wait.
-        let call = command("curl").replace("+14255550142\"", "+14255550143\",\"channel\":\"voice\"");
+        let call =
+            command("curl").replace("+14255550142\"", "+14255550143\",\"channel\":\"voice\"");
         let called = paste(&call, "");
         assert!(called.contains(r#""channel":"voice""#), "{called}");
         let inbox = paste(&format!("curl -sS {phone}/inbox"), "");
@@ -134,42 +197,79 @@ fn the_service_answers_to_every_scenario_number_as_the_readme_says() {
 
 /// Every number of the table; at those `unknown` the delivery is, although the table does not say so.
 fn answers(provider: &str, unknown: &[&str]) {
-    let desk = Desk::start(&["--port", &free_port(), "--api-port", &free_port(), "--provider", provider]);
+    let desk = Desk::start(&[
+        "--port",
+        &free_port(),
+        "--api-port",
+        &free_port(),
+        "--provider",
+        provider,
+    ]);
     let screen = desk.until("Below is the log");
     let address = |name: &str| {
-        let line = screen.iter().find_map(|line| line.trim_start().strip_prefix(name)).unwrap();
+        let line = screen
+            .iter()
+            .find_map(|line| line.trim_start().strip_prefix(name))
+            .unwrap();
         line.split_whitespace().next().unwrap().to_owned()
     };
     let (phone, api) = (address("phone "), address("API "));
     // The status on a line of its own before the body.
     let post = |path: &str, body: &str| {
         let answer = paste(
-            &format!("curl -sS -w '\\n%{{http_code}}' {api}{path} -H 'content-type: application/json' -d '{body}'"),
+            &format!(
+                "curl -sS -w '\\n%{{http_code}}' {api}{path} -H 'content-type: application/json' -d '{body}'"
+            ),
             "",
         );
         let (body, status) = answer.rsplit_once('\n').unwrap();
         (status.to_owned(), body.to_owned())
     };
-    let send = |number: &str| post("/otp/send", &format!(r#"{{"destinationNumber":"{number}"}}"#));
-    let verify =
-        |number: &str, otp: &str| post("/otp/verify", &format!(r#"{{"destinationNumber":"{number}","otp":"{otp}"}}"#));
+    let send = |number: &str| {
+        post(
+            "/otp/send",
+            &format!(r#"{{"destinationNumber":"{number}"}}"#),
+        )
+    };
+    let verify = |number: &str, otp: &str| {
+        post(
+            "/otp/verify",
+            &format!(r#"{{"destinationNumber":"{number}","otp":"{otp}"}}"#),
+        )
+    };
     let code = |number: &str| {
         let inbox = paste(&format!("curl -sS '{phone}/inbox?to={number}'"), "");
         between(&inbox, r#""code":""#, "\"").to_owned()
     };
-    let check = |(status, body): (String, String), number: &str, says: &str, success: &str, unknown: bool| {
+    let check = |(status, body): (String, String),
+                 number: &str,
+                 says: &str,
+                 success: &str,
+                 unknown: bool| {
         if says.starts_with("as usual") {
             assert_eq!(status, success, "{number}: {body}");
             return;
         }
-        assert!(says.starts_with(&format!("{status} `")), "{number}: {status} is not {says}: {body}");
+        assert!(
+            says.starts_with(&format!("{status} `")),
+            "{number}: {status} is not {says}: {body}"
+        );
         let code = between(says, "`", "`");
-        assert!(body.contains(&format!(r#""code":"{code}""#)), "{number}: {says} is not in {body}");
-        assert_eq!(body.contains(r#""delivery":"unknown""#), unknown, "{number}: {body}");
+        assert!(
+            body.contains(&format!(r#""code":"{code}""#)),
+            "{number}: {says} is not in {body}"
+        );
+        assert_eq!(
+            body.contains(r#""delivery":"unknown""#),
+            unknown,
+            "{number}: {body}"
+        );
     };
 
     let readme = include_str!("../../README.md");
-    let (_, table) = readme.split_once("| send | verify | AWS | the service |\n|---|---|---|---|\n").unwrap();
+    let (_, table) = readme
+        .split_once("| send | verify | AWS | the service |\n|---|---|---|---|\n")
+        .unwrap();
     let rows: Vec<Vec<&str>> = table
         .lines()
         .map_while(|line| line.strip_prefix("| ")?.strip_suffix(" |"))
@@ -179,14 +279,22 @@ fn answers(provider: &str, unknown: &[&str]) {
     // Side by side: some of them take as long as the service's patience.
     std::thread::scope(|scope| {
         for row in &rows {
-            let [sending, verifying, _, says] = row.as_slice() else { panic!("{row:?}") };
+            let [sending, verifying, _, says] = row.as_slice() else {
+                panic!("{row:?}")
+            };
             let (send, verify, code, check) = (&send, &verify, &code, &check);
-            if let Some(number) = sending.strip_prefix('`').and_then(|number| number.strip_suffix('`')) {
+            if let Some(number) = sending
+                .strip_prefix('`')
+                .and_then(|number| number.strip_suffix('`'))
+            {
                 let is_unknown = says.ends_with("delivery unknown") || unknown.contains(&number);
                 scope.spawn(move || check(send(number), number, says, "202", is_unknown));
                 asked += 1;
             }
-            if let Some(number) = verifying.strip_prefix('`').and_then(|number| number.strip_suffix('`')) {
+            if let Some(number) = verifying
+                .strip_prefix('`')
+                .and_then(|number| number.strip_suffix('`'))
+            {
                 scope.spawn(move || {
                     assert_eq!(send(number).0, "202");
                     check(verify(number, &code(number)), number, says, "200", false);
@@ -207,9 +315,17 @@ fn a_taken_port_is_said_and_another_one_taken() {
     let desk = Desk::start(&["--port", &phone.to_string(), "--api-port", &api.to_string()]);
     let screen = desk.until("Below is the log");
     for taken in [phone, api] {
-        let said = screen.iter().find(|line| line.starts_with(&format!("Port {taken} is taken"))).unwrap();
+        let said = screen
+            .iter()
+            .find(|line| line.starts_with(&format!("Port {taken} is taken")))
+            .unwrap();
         let other = between(said, "so ", " is used");
-        assert!(screen.iter().any(|line| line.contains(&format!("http://127.0.0.1:{other}"))), "{screen:?}");
+        assert!(
+            screen
+                .iter()
+                .any(|line| line.contains(&format!("http://127.0.0.1:{other}"))),
+            "{screen:?}"
+        );
     }
     assert_eq!(desk.stop("-TERM").0, Some(0));
 }
@@ -217,8 +333,15 @@ fn a_taken_port_is_said_and_another_one_taken() {
 #[test]
 fn arguments_that_make_no_sense_are_answered_with_the_usage() {
     for arguments in [&["--port"][..], &["--port", "x"], &["--help"], &["x"]] {
-        let output = Command::new(env!("CARGO_BIN_EXE_simulator")).args(arguments).output().unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_simulator"))
+            .args(arguments)
+            .output()
+            .unwrap();
         assert_eq!(output.status.code(), Some(2));
-        assert!(String::from_utf8(output.stderr).unwrap().contains("usage: simulator"));
+        assert!(
+            String::from_utf8(output.stderr)
+                .unwrap()
+                .contains("usage: simulator")
+        );
     }
 }

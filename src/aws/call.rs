@@ -25,11 +25,19 @@ where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     if time_limit < LEAST {
-        return Err(Failure::new(Kind::TimedOut, false, "no time was left to ask"));
+        return Err(Failure::new(
+            Kind::TimedOut,
+            false,
+            "no time was left to ask",
+        ));
     }
     match tokio::time::timeout(time_limit, call).await {
         Ok(outcome) => outcome.map_err(|error| Failure::read(&error)),
-        Err(_) => Err(Failure::new(Kind::TimedOut, true, "the invocation's time for the provider was over")),
+        Err(_) => Err(Failure::new(
+            Kind::TimedOut,
+            true,
+            "the invocation's time for the provider was over",
+        )),
     }
 }
 
@@ -59,7 +67,12 @@ pub(super) struct Exception {
 
 impl Failure {
     fn new(kind: Kind, may_have_acted: bool, cause: impl Into<String>) -> Self {
-        Self { kind, may_have_acted, cause: cause.into(), request_id: None }
+        Self {
+            kind,
+            may_have_acted,
+            cause: cause.into(),
+            request_id: None,
+        }
     }
 
     fn read<E>(error: &SdkError<E, HttpResponse>) -> Self
@@ -84,13 +97,23 @@ impl Failure {
                 }
             }
             // Nothing was written before there was a connection.
-            SdkError::DispatchFailure(failure) if failure.as_connector_error().is_some_and(never_connected) => {
-                Self::new(Kind::Unavailable, false, format!("no connection: {}", chain(error)))
+            SdkError::DispatchFailure(failure)
+                if failure.as_connector_error().is_some_and(never_connected) =>
+            {
+                Self::new(
+                    Kind::Unavailable,
+                    false,
+                    format!("no connection: {}", chain(error)),
+                )
             }
-            SdkError::DispatchFailure(failure) if failure.is_timeout() => Self::new(Kind::TimedOut, true, chain(error)),
-            SdkError::ConstructionFailure(_) => {
-                Self::new(Kind::Unavailable, false, format!("the request could not be made: {}", chain(error)))
+            SdkError::DispatchFailure(failure) if failure.is_timeout() => {
+                Self::new(Kind::TimedOut, true, chain(error))
             }
+            SdkError::ConstructionFailure(_) => Self::new(
+                Kind::Unavailable,
+                false,
+                format!("the request could not be made: {}", chain(error)),
+            ),
             _ => Self::new(Kind::Unavailable, true, chain(error)),
         }
     }
@@ -109,16 +132,27 @@ impl Failure {
     pub(super) fn of_send(self, of_exception: impl Fn(&Exception) -> Option<Error>) -> Error {
         let may_have_left = self.may_have_acted;
         let error = self.into_error(of_exception);
-        if may_have_left { error.with_unknown_delivery() } else { error }
+        if may_have_left {
+            error.with_unknown_delivery()
+        } else {
+            error
+        }
     }
 
     pub(super) fn into_error(self, of_exception: impl Fn(&Exception) -> Option<Error>) -> Error {
         let error = match &self.kind {
-            Kind::TimedOut => Error::new(Code::ProviderTimeout, "The provider did not answer in time."),
-            Kind::Answered(exception) => of_exception(exception).unwrap_or_else(|| exception.usual()),
+            Kind::TimedOut => Error::new(
+                Code::ProviderTimeout,
+                "The provider did not answer in time.",
+            ),
+            Kind::Answered(exception) => {
+                of_exception(exception).unwrap_or_else(|| exception.usual())
+            }
             Kind::Unavailable => unavailable(),
         };
-        error.with_cause(self.cause).with_provider_request_id(self.request_id)
+        error
+            .with_cause(self.cause)
+            .with_provider_request_id(self.request_id)
     }
 }
 
@@ -137,16 +171,24 @@ impl Exception {
 }
 
 fn unavailable() -> Error {
-    Error::new(Code::ProviderUnavailable, "The provider could not be reached, or failed.")
+    Error::new(
+        Code::ProviderUnavailable,
+        "The provider could not be reached, or failed.",
+    )
 }
 
 pub(super) fn opted_out() -> Error {
-    Error::new(Code::OptedOut, "The owner of this number has opted out of messages from this sender.")
+    Error::new(
+        Code::OptedOut,
+        "The owner of this number has opted out of messages from this sender.",
+    )
 }
 
 pub(super) fn speaks_of_opt_out(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
-    ["opted out", "opted-out", "opted_out", "opt out", "opt-out"].iter().any(|words| text.contains(words))
+    ["opted out", "opted-out", "opted_out", "opt out", "opt-out"]
+        .iter()
+        .any(|words| text.contains(words))
 }
 
 pub(super) fn undeliverable() -> Error {
@@ -157,8 +199,11 @@ pub(super) fn undeliverable() -> Error {
 }
 
 pub(super) fn throttled() -> Error {
-    Error::new(Code::ProviderThrottled, "The provider is limiting requests. Try again shortly.")
-        .with_retry_after(Duration::from_secs(2))
+    Error::new(
+        Code::ProviderThrottled,
+        "The provider is limiting requests. Try again shortly.",
+    )
+    .with_retry_after(Duration::from_secs(2))
 }
 
 /// Whether the failure came before the connection was there.

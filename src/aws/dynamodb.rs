@@ -11,9 +11,10 @@
 
 use super::{Account, CONNECT, SharedHttpClient, cause};
 use crate::ledger::{
-    ASKING, Again, Attempt, CLAIMABLE, Charge, Guess, HeldKey, KEY_KEPT, Key, KeyClaim, KeyOutcome, LOCKED, Ledger,
-    Mac, Millis, NUMBER_KEPT, Number, NumberCharge, Opening, Question, REMEMBERED_SENDS, Reservation, Said, Settled,
-    State, Step, Success, Switches, USED, Unavailable, UsedCode, VERIFICATION_KEPT, Verification,
+    ASKING, Again, Attempt, CLAIMABLE, Charge, Guess, HeldKey, KEY_KEPT, Key, KeyClaim, KeyOutcome,
+    LOCKED, Ledger, Mac, Millis, NUMBER_KEPT, Number, NumberCharge, Opening, Question,
+    REMEMBERED_SENDS, Reservation, Said, Settled, State, Step, Success, Switches, USED,
+    Unavailable, UsedCode, VERIFICATION_KEPT, Verification,
 };
 use crate::policy::{GUESS_STOPS, SendLimits, Spending};
 use async_trait::async_trait;
@@ -41,9 +42,20 @@ pub struct DynamoDb {
 impl DynamoDb {
     /// Uses `table` of `account`, through `http_client`; `endpoint` takes the place of AWS's.
     #[must_use]
-    pub fn new(account: &Account, table: String, endpoint: Option<String>, http_client: SharedHttpClient) -> Self {
-        let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_timeout(STEP).build();
-        Self { client: Client::new(&account.sdk_config(endpoint, http_client, timeouts)), table }
+    pub fn new(
+        account: &Account,
+        table: String,
+        endpoint: Option<String>,
+        http_client: SharedHttpClient,
+    ) -> Self {
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT)
+            .operation_timeout(STEP)
+            .build();
+        Self {
+            client: Client::new(&account.sdk_config(endpoint, http_client, timeouts)),
+            table,
+        }
     }
 
     async fn read(&self, key: &Key) -> Result<Option<Item>, Unavailable> {
@@ -60,7 +72,13 @@ impl DynamoDb {
     }
 
     fn update<'a>(&'a self, key: &'a Key, update: impl Into<String>) -> Update<'a> {
-        Update { ledger: self, key, expression: update.into(), condition: None, values: BTreeMap::new() }
+        Update {
+            ledger: self,
+            key,
+            expression: update.into(),
+            condition: None,
+            values: BTreeMap::new(),
+        }
     }
 
     /// The write that takes a place in the windows. Which of the last sends must be how old is `limits`' to say; all
@@ -73,10 +91,15 @@ impl DynamoDb {
         more: &str,
         guesses: &str,
     ) -> Update<'a> {
-        let older = (1..REMEMBERED_SENDS).rev().map(|k| format!("#t{} = if_not_exists(#t{k}, :zero)", k + 1));
+        let older = (1..REMEMBERED_SENDS)
+            .rev()
+            .map(|k| format!("#t{} = if_not_exists(#t{k}, :zero)", k + 1));
         let slots: Vec<String> = older.collect();
         let windows = limits.conditions().map(|(count, window)| {
-            format!("(attribute_not_exists(#t{count}) OR #t{count} <= :now_less_{}s)", window.as_secs())
+            format!(
+                "(attribute_not_exists(#t{count}) OR #t{count} <= :now_less_{}s)",
+                window.as_secs()
+            )
         });
         let conditions: Vec<String> = windows.chain([guesses.to_owned()]).collect();
         let mut update = self
@@ -84,7 +107,10 @@ impl DynamoDb {
             .when(conditions.join(" AND "))
             .number(":now", now.0);
         for (_, window) in limits.conditions() {
-            update = update.number(format!(":now_less_{}s", window.as_secs()), now.minus(window).0);
+            update = update.number(
+                format!(":now_less_{}s", window.as_secs()),
+                now.minus(window).0,
+            );
         }
         update
     }
@@ -93,7 +119,9 @@ impl DynamoDb {
 #[async_trait]
 impl Ledger for DynamoDb {
     async fn switches(&self) -> Result<Switches, Unavailable> {
-        let Some(item) = self.read(&Key::of_switches()).await? else { return Ok(Switches::default()) };
+        let Some(item) = self.read(&Key::of_switches()).await? else {
+            return Ok(Switches::default());
+        };
         Ok(Switches {
             paused: item.flag("paused")?.unwrap_or_default(),
             blocked: item.set("block")?,
@@ -102,7 +130,9 @@ impl Ledger for DynamoDb {
     }
 
     async fn count(&self, key: &Key, cap: u64, expires: Millis) -> Result<bool, Unavailable> {
-        let Some(below) = cap.checked_sub(1) else { return Ok(false) };
+        let Some(below) = cap.checked_sub(1) else {
+            return Ok(false);
+        };
         let written = self
             .update(key, "ADD #n :one SET #ttl = :ttl")
             .when("attribute_not_exists(#n) OR #n <= :below_cap")
@@ -115,7 +145,10 @@ impl Ledger for DynamoDb {
 
     async fn uncount(&self, key: &Key) -> Result<(), Unavailable> {
         // A counter whose time was over may be gone: it must not come back as −1, without an end.
-        self.update(key, "SET #n = #n - :one").when("attribute_exists(#n)").run().await?;
+        self.update(key, "SET #n = #n - :one")
+            .when("attribute_exists(#n)")
+            .run()
+            .await?;
         Ok(())
     }
 
@@ -125,26 +158,45 @@ impl Ledger for DynamoDb {
             return Ok(None);
         }
         // Conditions do no arithmetic, so it is the room below the cap that each counter is held against.
-        let rooms: Vec<Option<u64>> = lines.iter().map(|line| line.cap.checked_sub(line.amount)).collect();
+        let rooms: Vec<Option<u64>> = lines
+            .iter()
+            .map(|line| line.cap.checked_sub(line.amount))
+            .collect();
         if let Some(index) = rooms.iter().position(Option::is_none) {
             return Ok(Some(index));
         }
-        let adds: Vec<String> =
-            lines.iter().enumerate().map(|(i, line)| format!("#{} :amount{i}", line.counter)).collect();
+        let adds: Vec<String> = lines
+            .iter()
+            .enumerate()
+            .map(|(i, line)| format!("#{} :amount{i}", line.counter))
+            .collect();
         let caps: Vec<String> = lines
             .iter()
             .enumerate()
-            .map(|(i, line)| format!("(attribute_not_exists(#{0}) OR #{0} <= :room{i})", line.counter))
+            .map(|(i, line)| {
+                format!(
+                    "(attribute_not_exists(#{0}) OR #{0} <= :room{i})",
+                    line.counter
+                )
+            })
             .collect();
         let mut update = self
-            .update(&spending.key, format!("ADD {} SET #ttl = :ttl", adds.join(", ")))
+            .update(
+                &spending.key,
+                format!("ADD {} SET #ttl = :ttl", adds.join(", ")),
+            )
             .when(caps.join(" AND "))
             .number(":ttl", spending.expires.seconds());
         for (i, (line, room)) in lines.iter().zip(&rooms).enumerate() {
-            update = update.number(format!(":amount{i}"), line.amount).number(format!(":room{i}"), room.unwrap_or(0));
+            update = update
+                .number(format!(":amount{i}"), line.amount)
+                .number(format!(":room{i}"), room.unwrap_or(0));
         }
-        let Written::Refused(item) = update.run().await? else { return Ok(None) };
-        let item = item.ok_or_else(|| Unavailable("a budget without an item was refused".to_owned()))?;
+        let Written::Refused(item) = update.run().await? else {
+            return Ok(None);
+        };
+        let item =
+            item.ok_or_else(|| Unavailable("a budget without an item was refused".to_owned()))?;
         for (index, (line, room)) in lines.iter().zip(rooms).enumerate() {
             if item.number::<u64>(&line.counter)?.unwrap_or(0) > room.unwrap_or(0) {
                 return Ok(Some(index));
@@ -158,8 +210,12 @@ impl Ledger for DynamoDb {
             return Ok(());
         }
         let lines = spending.lines.iter().enumerate();
-        let back: Vec<String> = lines.map(|(i, line)| format!("#{0} = #{0} - :amount{i}", line.counter)).collect();
-        let mut update = self.update(&spending.key, format!("SET {}", back.join(", "))).when("attribute_exists(#pk)");
+        let back: Vec<String> = lines
+            .map(|(i, line)| format!("#{0} = #{0} - :amount{i}", line.counter))
+            .collect();
+        let mut update = self
+            .update(&spending.key, format!("SET {}", back.join(", ")))
+            .when("attribute_exists(#pk)");
         for (i, line) in spending.lines.iter().enumerate() {
             update = update.number(format!(":amount{i}"), line.amount);
         }
@@ -167,9 +223,17 @@ impl Ledger for DynamoDb {
         Ok(())
     }
 
-    async fn claim_key(&self, key: &Key, fingerprint: &Mac, now: Millis) -> Result<KeyClaim, Unavailable> {
+    async fn claim_key(
+        &self,
+        key: &Key,
+        fingerprint: &Mac,
+        now: Millis,
+    ) -> Result<KeyClaim, Unavailable> {
         let written = self
-            .update(key, "SET #st = :claimed, #at = :now, #fp = :fp, #ttl = :ttl REMOVE #ans")
+            .update(
+                key,
+                "SET #st = :claimed, #at = :now, #fp = :fp, #ttl = :ttl REMOVE #ans",
+            )
             .when("attribute_not_exists(#pk) OR #st = :released OR #at <= :now_less_kept")
             .text(":fp", fingerprint.as_str())
             .number(":now", now.0)
@@ -180,7 +244,9 @@ impl Ledger for DynamoDb {
         match written {
             Written::Done(_) => Ok(KeyClaim::Claimed),
             Written::Refused(Some(item)) => Ok(KeyClaim::Held(item.held_key()?)),
-            Written::Refused(None) => Err(Unavailable("an idempotency key that nobody holds was refused".to_owned())),
+            Written::Refused(None) => Err(Unavailable(
+                "an idempotency key that nobody holds was refused".to_owned(),
+            )),
         }
     }
 
@@ -194,7 +260,9 @@ impl Ledger for DynamoDb {
 
     async fn finish_key(&self, key: &Key, answer: Option<&str>) -> Result<(), Unavailable> {
         let update = match answer {
-            Some(answer) => self.update(key, "SET #st = :done, #ans = :answer").text(":answer", answer),
+            Some(answer) => self
+                .update(key, "SET #st = :done, #ans = :answer")
+                .text(":answer", answer),
             None => self.update(key, "SET #st = :unclear"),
         };
         update.run().await?;
@@ -202,25 +270,47 @@ impl Ledger for DynamoDb {
     }
 
     async fn number(&self, key: &Key) -> Result<Number, Unavailable> {
-        self.read(key).await?.map_or_else(|| Ok(Number::default()), |item| item.the_number())
+        self.read(key)
+            .await?
+            .map_or_else(|| Ok(Number::default()), |item| item.the_number())
     }
 
-    async fn reserve_send(&self, key: &Key, limits: &SendLimits, now: Millis) -> Result<Reservation, Unavailable> {
+    async fn reserve_send(
+        &self,
+        key: &Key,
+        limits: &SendLimits,
+        now: Millis,
+    ) -> Result<Reservation, Unavailable> {
         // What holds failures must not expire, or waiting would clear them: so there are two writes, and each makes
         // sure that it meets the kind of item that it is for.
         let without_failures = self
-            .reservation(key, limits, now, ", #ttl = :ttl", "(attribute_not_exists(#f) OR #f = :zero)")
+            .reservation(
+                key,
+                limits,
+                now,
+                ", #ttl = :ttl",
+                "(attribute_not_exists(#f) OR #f = :zero)",
+            )
             .number(":ttl", now.plus(NUMBER_KEPT).seconds());
         match without_failures.run().await?.item() {
             (true, item) => return Ok(Reservation::Reserved(item.the_number()?)),
-            (false, item) if item.failures()? == 0 => return Ok(Reservation::Refused(item.the_number()?)),
+            (false, item) if item.failures()? == 0 => {
+                return Ok(Reservation::Refused(item.the_number()?));
+            }
             (false, _) => {}
         }
-        let mut with_failures = self.reservation(key, limits, now, "", &format!("({})", guesses_below_a_stop()));
+        let mut with_failures = self.reservation(
+            key,
+            limits,
+            now,
+            "",
+            &format!("({})", guesses_below_a_stop()),
+        );
         for (failures, wait) in guess_stops() {
             with_failures = with_failures.number(format!(":f{failures}"), failures.into());
             if let Some(wait) = wait {
-                with_failures = with_failures.number(format!(":now_less_{}s", wait.as_secs()), now.minus(wait).0);
+                with_failures = with_failures
+                    .number(format!(":now_less_{}s", wait.as_secs()), now.minus(wait).0);
             }
         }
         match with_failures.run().await?.item() {
@@ -229,10 +319,22 @@ impl Ledger for DynamoDb {
         }
     }
 
-    async fn charge_number(&self, key: &Key, forget: Option<Millis>, now: Millis) -> Result<NumberCharge, Unavailable> {
-        let ttl = if forget.is_some() { ", #ttl = :ttl" } else { " REMOVE #ttl" };
+    async fn charge_number(
+        &self,
+        key: &Key,
+        forget: Option<Millis>,
+        now: Millis,
+    ) -> Result<NumberCharge, Unavailable> {
+        let ttl = if forget.is_some() {
+            ", #ttl = :ttl"
+        } else {
+            " REMOVE #ttl"
+        };
         let written = self
-            .update(key, format!("SET #f = if_not_exists(#f, :zero) + :one, #lf = :now{ttl}"))
+            .update(
+                key,
+                format!("SET #f = if_not_exists(#f, :zero) + :one, #lf = :now{ttl}"),
+            )
             .when("attribute_not_exists(#f) OR #f < :locked")
             .number(":ttl", forget.unwrap_or_default().seconds())
             .number(":now", now.0)
@@ -242,7 +344,10 @@ impl Ledger for DynamoDb {
         match written {
             Written::Done(item) => {
                 let failures = needed("f", item.number("f")?)?;
-                Ok(NumberCharge::Charged(Charge { failures, epoch: item.epoch()? }))
+                Ok(NumberCharge::Charged(Charge {
+                    failures,
+                    epoch: item.epoch()?,
+                }))
             }
             Written::Refused(item) => {
                 item.unwrap_or_default().failures()?;
@@ -251,9 +356,18 @@ impl Ledger for DynamoDb {
         }
     }
 
-    async fn clear_failures(&self, key: &Key, charge: Charge, now: Millis) -> Result<(), Unavailable> {
+    async fn clear_failures(
+        &self,
+        key: &Key,
+        charge: Charge,
+        now: Millis,
+    ) -> Result<(), Unavailable> {
         // The epoch is how a charge knows whether it is still counted: within one, failures only grow.
-        let same_epoch = if charge.epoch == 0 { "attribute_not_exists(#ep)" } else { "#ep = :epoch" };
+        let same_epoch = if charge.epoch == 0 {
+            "attribute_not_exists(#ep)"
+        } else {
+            "#ep = :epoch"
+        };
         let clear = |set: &str, condition: String| {
             self.update(key, format!("SET {set}, #ep = :next"))
                 .when(condition)
@@ -262,30 +376,56 @@ impl Ledger for DynamoDb {
                 .number(":next", charge.epoch + 1)
                 .number(":ttl", now.plus(NUMBER_KEPT).seconds())
         };
-        let all = clear("#f = :zero, #ttl = :ttl", format!("#f = :charged AND {same_epoch}"));
-        let Written::Refused(Some(item)) = all.run().await? else { return Ok(()) };
+        let all = clear(
+            "#f = :zero, #ttl = :ttl",
+            format!("#f = :charged AND {same_epoch}"),
+        );
+        let Written::Refused(Some(item)) = all.run().await? else {
+            return Ok(());
+        };
         if item.epoch()? == charge.epoch && item.failures()? > charge.failures {
-            clear("#f = #f - :charged", same_epoch.to_owned()).run().await?;
+            clear("#f = #f - :charged", same_epoch.to_owned())
+                .run()
+                .await?;
         }
         Ok(())
     }
 
     async fn unlock(&self, key: &Key, now: Millis) -> Result<(), Unavailable> {
-        self.update(key, "SET #f = :zero, #ep = if_not_exists(#ep, :zero) + :one, #ttl = :ttl")
-            .number(":ttl", now.plus(NUMBER_KEPT).seconds())
-            .run()
-            .await?;
+        self.update(
+            key,
+            "SET #f = :zero, #ep = if_not_exists(#ep, :zero) + :one, #ttl = :ttl",
+        )
+        .number(":ttl", now.plus(NUMBER_KEPT).seconds())
+        .run()
+        .await?;
         Ok(())
     }
 
     async fn verification(&self, key: &Key) -> Result<Option<Verification>, Unavailable> {
-        self.read(key).await?.map(|item| item.verification()).transpose()
+        self.read(key)
+            .await?
+            .map(|item| item.verification())
+            .transpose()
     }
 
-    async fn open(&self, key: &Key, seen: Option<u64>, new: &Opening<'_>) -> Result<bool, Unavailable> {
-        let (own, not_own) = if new.owner.is_some() { (", #own = :own", "") } else { ("", ", #own") };
+    async fn open(
+        &self,
+        key: &Key,
+        seen: Option<u64>,
+        new: &Opening<'_>,
+    ) -> Result<bool, Unavailable> {
+        let (own, not_own) = if new.owner.is_some() {
+            (", #own = :own", "")
+        } else {
+            ("", ", #own")
+        };
         // Taken out one by one, and not written over: another may come in at the same time.
-        let forget = if new.forget.is_empty() { "" } else { " DELETE #used :forget" };
+        let forget = if new.forget.is_empty() {
+            ""
+        } else {
+            " DELETE #used :forget"
+        };
         let update = self.update(
             key,
             format!(
@@ -296,7 +436,10 @@ impl Ledger for DynamoDb {
         );
         let update = match seen {
             None => update.when("attribute_not_exists(#gen)").number(":next", 1),
-            Some(seen) => update.when("#gen = :seen").number(":seen", seen).number(":next", seen.saturating_add(1)),
+            Some(seen) => update
+                .when("#gen = :seen")
+                .number(":seen", seen)
+                .number(":next", seen.saturating_add(1)),
         };
         let written = update
             .text(":own", new.owner.map(Mac::as_str).unwrap_or_default())
@@ -336,9 +479,18 @@ impl Ledger for DynamoDb {
         Ok(written.is_done())
     }
 
-    async fn settle(&self, key: &Key, generation: u64, outcome: &Settled<'_>) -> Result<(), Unavailable> {
+    async fn settle(
+        &self,
+        key: &Key,
+        generation: u64,
+        outcome: &Settled<'_>,
+    ) -> Result<(), Unavailable> {
         let update = match *outcome {
-            Settled::Sent { message_id: Some(id) } => self.update(key, "SET #st = :sent, #mid = :mid").text(":mid", id),
+            Settled::Sent {
+                message_id: Some(id),
+            } => self
+                .update(key, "SET #st = :sent, #mid = :mid")
+                .text(":mid", id),
             Settled::Sent { message_id: None } => self.update(key, "SET #st = :sent REMOVE #mid"),
             Settled::Unclear => self.update(key, "SET #st = :unclear"),
             Settled::Failed => self.update(key, "SET #st = :failed"),
@@ -348,7 +500,11 @@ impl Ledger for DynamoDb {
                 .number(":exp", expires.0)
                 .number(":ttl", expires.plus(VERIFICATION_KEPT).seconds()),
         };
-        update.when("#gen = :gen AND #st = :reserved").number(":gen", generation).run().await?;
+        update
+            .when("#gen = :gen AND #st = :reserved")
+            .number(":gen", generation)
+            .run()
+            .await?;
         Ok(())
     }
 
@@ -362,29 +518,54 @@ impl Ledger for DynamoDb {
         let over = "#lo = :unclear OR (#lo = :asking AND #la <= :now_less_asking)";
         // No parentheses that are not needed: DynamoDB refuses them.
         let (own, over, nonce) = match question {
-            Some(_) => {
-                (" AND (#left > :one OR #own = :session)", format!("(#lq <> :nonce AND ({over}))"), ", #lq = :nonce")
-            }
+            Some(_) => (
+                " AND (#left > :one OR #own = :session)",
+                format!("(#lq <> :nonce AND ({over}))"),
+                ", #lq = :nonce",
+            ),
             None => ("", over.to_owned(), " REMOVE #lq"),
         };
         // `<>` also holds where there is none.
         let written = self
-            .update(key, format!("SET #left = #left - :one, #lr = :guess, #lo = :asking, #la = :now{nonce}"))
-            .when(format!("{OPEN} AND #exp > :now AND #left > :zero{own} AND (#lr <> :guess OR {over})"))
+            .update(
+                key,
+                format!("SET #left = #left - :one, #lr = :guess, #lo = :asking, #la = :now{nonce}"),
+            )
+            .when(format!(
+                "{OPEN} AND #exp > :now AND #left > :zero{own} AND (#lr <> :guess OR {over})"
+            ))
             .text(":guess", guess.as_str())
-            .text(":session", question.map(|question| question.session.as_str()).unwrap_or_default())
-            .text(":nonce", question.map(|question| question.nonce.as_str()).unwrap_or_default())
+            .text(
+                ":session",
+                question
+                    .map(|question| question.session.as_str())
+                    .unwrap_or_default(),
+            )
+            .text(
+                ":nonce",
+                question
+                    .map(|question| question.nonce.as_str())
+                    .unwrap_or_default(),
+            )
             .number(":now", now.0)
             .number(":now_less_asking", now.minus(ASKING).0)
             .run()
             .await?;
         match written {
             Written::Done(item) => Ok(Attempt::Paid(item.verification()?)),
-            Written::Refused(item) => Ok(Attempt::Refused(item.map(|item| item.verification()).transpose()?)),
+            Written::Refused(item) => Ok(Attempt::Refused(
+                item.map(|item| item.verification()).transpose()?,
+            )),
         }
     }
 
-    async fn note_answer(&self, key: &Key, generation: u64, guess: &Mac, said: Said) -> Result<(), Unavailable> {
+    async fn note_answer(
+        &self,
+        key: &Key,
+        generation: u64,
+        guess: &Mac,
+        said: Said,
+    ) -> Result<(), Unavailable> {
         self.update(key, "SET #lo = :said")
             .when("#gen = :gen AND #lr = :guess")
             .text(
@@ -402,17 +583,28 @@ impl Ledger for DynamoDb {
         Ok(())
     }
 
-    async fn consume(&self, key: &Key, generation: u64, success: &Success) -> Result<Step, Unavailable> {
-        let used = UsedCode { code: success.code.clone(), until: success.at.plus(USED) };
-        self.update(key, "SET #st = :verified, #vk = :winner, #vc = :code, #va = :at ADD #used :used")
-            .when(format!("#gen = :gen AND {OPEN}"))
-            .number(":gen", generation)
-            .text(":winner", success.winner.as_str())
-            .text(":code", success.code.as_str())
-            .number(":at", success.at.0)
-            .texts(":used", iter::once(text_of_used(&used)))
-            .step()
-            .await
+    async fn consume(
+        &self,
+        key: &Key,
+        generation: u64,
+        success: &Success,
+    ) -> Result<Step, Unavailable> {
+        let used = UsedCode {
+            code: success.code.clone(),
+            until: success.at.plus(USED),
+        };
+        self.update(
+            key,
+            "SET #st = :verified, #vk = :winner, #vc = :code, #va = :at ADD #used :used",
+        )
+        .when(format!("#gen = :gen AND {OPEN}"))
+        .number(":gen", generation)
+        .text(":winner", success.winner.as_str())
+        .text(":code", success.code.as_str())
+        .number(":at", success.at.0)
+        .texts(":used", iter::once(text_of_used(&used)))
+        .step()
+        .await
     }
 
     async fn cancel(&self, key: &Key, now: Millis) -> Result<Step, Unavailable> {
@@ -447,7 +639,10 @@ fn guesses_below_a_stop() -> String {
     let alternatives: Vec<String> = guess_stops()
         .map(|(failures, wait)| match wait {
             None => format!("#f < :f{failures}"),
-            Some(wait) => format!("(#f < :f{failures} AND #lf <= :now_less_{}s)", wait.as_secs()),
+            Some(wait) => format!(
+                "(#f < :f{failures} AND #lf <= :now_less_{}s)",
+                wait.as_secs()
+            ),
         })
         .collect();
     alternatives.join(" OR ")
@@ -491,19 +686,31 @@ impl Update<'_> {
     }
 
     fn texts(mut self, name: impl Into<String>, values: impl Iterator<Item = String>) -> Self {
-        self.values.insert(name.into(), AttributeValue::Ss(values.collect()));
+        self.values
+            .insert(name.into(), AttributeValue::Ss(values.collect()));
         self
     }
 
     async fn run(self) -> Result<Written, Unavailable> {
-        let expressions = format!("{} {}", self.expression, self.condition.as_deref().unwrap_or_default());
-        let names = words(&expressions, '#').map(|name| (name.to_owned(), name.trim_start_matches('#').to_owned()));
+        let expressions = format!(
+            "{} {}",
+            self.expression,
+            self.condition.as_deref().unwrap_or_default()
+        );
+        let names = words(&expressions, '#')
+            .map(|name| (name.to_owned(), name.trim_start_matches('#').to_owned()));
         let mut values = HashMap::new();
         for name in words(&expressions, ':') {
             let value = self.values.get(name).cloned().or_else(|| constant(name));
-            values.insert(name.to_owned(), value.ok_or_else(|| Unavailable(format!("{name} has no value")))?);
+            values.insert(
+                name.to_owned(),
+                value.ok_or_else(|| Unavailable(format!("{name} has no value")))?,
+            );
         }
-        let on_failure = self.condition.as_ref().map(|_| ReturnValuesOnConditionCheckFailure::AllOld);
+        let on_failure = self
+            .condition
+            .as_ref()
+            .map(|_| ReturnValuesOnConditionCheckFailure::AllOld);
         let outcome = self
             .ledger
             .client
@@ -522,11 +729,19 @@ impl Update<'_> {
             // Without the item it is no answer of DynamoDB's.
             Ok(output) => match output.attributes {
                 Some(item) => Ok(Written::Done(Item(item))),
-                None => Err(Unavailable("UpdateItem: an answer without the item".to_owned())),
+                None => Err(Unavailable(
+                    "UpdateItem: an answer without the item".to_owned(),
+                )),
             },
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(refusal)) => {
-                    Ok(Written::Refused(refusal.item().filter(|item| !item.is_empty()).cloned().map(Item)))
+                    Ok(Written::Refused(
+                        refusal
+                            .item()
+                            .filter(|item| !item.is_empty())
+                            .cloned()
+                            .map(Item),
+                    ))
                 }
                 _ => Err(Unavailable(format!("UpdateItem: {}", cause(&error)))),
             },
@@ -537,7 +752,9 @@ impl Update<'_> {
     async fn step(self) -> Result<Step, Unavailable> {
         match self.run().await? {
             Written::Done(_) => Ok(Step::Done),
-            Written::Refused(item) => Ok(Step::Refused(item.map(|item| item.verification()).transpose()?)),
+            Written::Refused(item) => Ok(Step::Refused(
+                item.map(|item| item.verification()).transpose()?,
+            )),
         }
     }
 }
@@ -559,7 +776,9 @@ impl Written {
 /// The words of an expression that begin with `sigil`.
 fn words(expression: &str, sigil: char) -> impl Iterator<Item = &str> {
     let between = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '#' | ':'));
-    expression.split(between).filter(move |word| word.starts_with(sigil))
+    expression
+        .split(between)
+        .filter(move |word| word.starts_with(sigil))
 }
 
 /// What a value means in every expression.
@@ -567,8 +786,8 @@ fn constant(name: &str) -> Option<AttributeValue> {
     match name {
         ":zero" => Some(number(0)),
         ":one" => Some(number(1)),
-        ":reserved" | ":sent" | ":unclear" | ":failed" | ":verified" | ":canceled" | ":asking" | ":claimed"
-        | ":released" | ":done" => Some(text(name.trim_start_matches(':'))),
+        ":reserved" | ":sent" | ":unclear" | ":failed" | ":verified" | ":canceled" | ":asking"
+        | ":claimed" | ":released" | ":done" => Some(text(name.trim_start_matches(':'))),
         _ => None,
     }
 }
@@ -600,11 +819,20 @@ fn text_of_used(used: &UsedCode) -> String {
 
 fn used_of_text(text: &str) -> Option<UsedCode> {
     let (until, code) = text.split_once(' ')?;
-    Some(UsedCode { code: Mac::stored(code), until: Millis(until.parse().ok()?) })
+    Some(UsedCode {
+        code: Mac::stored(code),
+        until: Millis(until.parse().ok()?),
+    })
 }
 
-const STATES: [State; 6] =
-    [State::Reserved, State::Sent, State::Unclear, State::Failed, State::Verified, State::Canceled];
+const STATES: [State; 6] = [
+    State::Reserved,
+    State::Sent,
+    State::Unclear,
+    State::Failed,
+    State::Verified,
+    State::Canceled,
+];
 
 /// An item as it was read.
 #[derive(Default)]
@@ -622,7 +850,11 @@ impl Item {
         }
         let failures = self.failures()?;
         let last = self.time("lf")?.filter(|_| failures > 0);
-        Ok(Number { sends, failures, last_failure: last.unwrap_or_default() })
+        Ok(Number {
+            sends,
+            failures,
+            last_failure: last.unwrap_or_default(),
+        })
     }
 
     fn failures(&self) -> Result<u32, Unavailable> {
@@ -640,13 +872,20 @@ impl Item {
             "done" => KeyOutcome::Answered(needed("ans", self.text("ans")?)?.to_owned()),
             _ => return Err(not_understood("st")),
         };
-        Ok(HeldKey { fingerprint: needed("fp", self.mac("fp")?)?, at: needed("at", self.time("at")?)?, outcome })
+        Ok(HeldKey {
+            fingerprint: needed("fp", self.mac("fp")?)?,
+            at: needed("at", self.time("at")?)?,
+            outcome,
+        })
     }
 
     fn verification(&self) -> Result<Verification, Unavailable> {
         let owned = |name| Ok(needed(name, self.text(name)?)?.to_owned());
         let word = needed("st", self.text("st")?)?;
-        let state = STATES.into_iter().find(|state| word_of(*state) == word).ok_or_else(|| not_understood("st"))?;
+        let state = STATES
+            .into_iter()
+            .find(|state| word_of(*state) == word)
+            .ok_or_else(|| not_understood("st"))?;
         let last_guess = match self.mac("lr")? {
             None => None,
             Some(mac) => Some(Guess {
@@ -663,11 +902,17 @@ impl Item {
         };
         let success = match self.mac("vk")? {
             None => None,
-            Some(winner) => {
-                Some(Success { winner, code: needed("vc", self.mac("vc")?)?, at: needed("va", self.time("va")?)? })
-            }
+            Some(winner) => Some(Success {
+                winner,
+                code: needed("vc", self.mac("vc")?)?,
+                at: needed("va", self.time("va")?)?,
+            }),
         };
-        let used = self.set("used")?.iter().map(|text| used_of_text(text)).collect::<Option<_>>();
+        let used = self
+            .set("used")?
+            .iter()
+            .map(|text| used_of_text(text))
+            .collect::<Option<_>>();
         Ok(Verification {
             generation: needed("gen", self.number("gen")?)?,
             state,
@@ -710,7 +955,9 @@ impl Item {
     }
 
     fn set(&self, name: &str) -> Result<BTreeSet<String>, Unavailable> {
-        let set = self.get(name, |value| Some(value.as_ss().ok()?.iter().cloned().collect()))?;
+        let set = self.get(name, |value| {
+            Some(value.as_ss().ok()?.iter().cloned().collect())
+        })?;
         Ok(set.unwrap_or_default())
     }
 
@@ -719,7 +966,10 @@ impl Item {
         name: &str,
         read: impl FnOnce(&'a AttributeValue) -> Option<T>,
     ) -> Result<Option<T>, Unavailable> {
-        self.0.get(name).map(|value| read(value).ok_or_else(|| not_understood(name))).transpose()
+        self.0
+            .get(name)
+            .map(|value| read(value).ok_or_else(|| not_understood(name)))
+            .transpose()
     }
 }
 

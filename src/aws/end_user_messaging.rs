@@ -1,11 +1,15 @@
 //! AWS End User Messaging: `SendNotifyCodeVerification`, `ValidateNotifyCodeVerification`, and `PutMessageFeedback`.
 
-use super::call::{Exception, READ, opted_out, speaks_of_opt_out, throttled, undeliverable, within};
+use super::call::{
+    Exception, READ, opted_out, speaks_of_opt_out, throttled, undeliverable, within,
+};
 use super::{Account, CONNECT, SharedHttpClient, cause};
 use crate::error::{Code, Error};
 use crate::otp::{CodeCharacters, CodeShape, Otp};
 use crate::phone::PhoneNumber;
-use crate::provider::{Answer, Channel, ChannelLimits, Message, Provider, ProviderLimits, Receipt, Verdict};
+use crate::provider::{
+    Answer, Channel, ChannelLimits, Message, Provider, ProviderLimits, Receipt, Verdict,
+};
 use crate::reference::ReferenceId;
 use crate::texts::{BodyType, Texts};
 use async_trait::async_trait;
@@ -13,8 +17,8 @@ use aws_sdk_endusermessaging::Client;
 use aws_sdk_endusermessaging::config::timeout::TimeoutConfig;
 use aws_sdk_endusermessaging::operation::RequestId;
 use aws_sdk_endusermessaging::types::{
-    ChannelParameters, CodeConfigurationParameters, CodeType, NotifyChannel, TextParameters, VerificationStatus,
-    VoiceMessageBodyTextType, VoiceParameters, WhatsAppParameters,
+    ChannelParameters, CodeConfigurationParameters, CodeType, NotifyChannel, TextParameters,
+    VerificationStatus, VoiceMessageBodyTextType, VoiceParameters, WhatsAppParameters,
 };
 use aws_sdk_pinpointsmsvoicev2::types::MessageFeedbackStatus;
 use std::time::Duration;
@@ -70,13 +74,23 @@ pub fn limits(options: &'static Options) -> &'static ProviderLimits {
             let languages: Vec<&'static str> = match channel {
                 Channel::Sms => options.texts.sms_languages().collect(),
                 Channel::Voice => options.texts.voice_languages().collect(),
-                Channel::WhatsApp => options.whatsapp_languages.iter().map(String::as_str).collect(),
+                Channel::WhatsApp => options
+                    .whatsapp_languages
+                    .iter()
+                    .map(String::as_str)
+                    .collect(),
             };
-            ChannelLimits { channel, languages: Vec::leak(languages) }
+            ChannelLimits {
+                channel,
+                languages: Vec::leak(languages),
+            }
         })
         .collect();
     Box::leak(Box::new(ProviderLimits {
-        code: CodeShape { length: 4..=8, characters: options.code_characters },
+        code: CodeShape {
+            length: 4..=8,
+            characters: options.code_characters,
+        },
         validity_minutes: 1..=60,
         allowed_attempts: 1..=5,
         // The service has no limit. A brand that both providers take makes a change of provider one of a setting, and
@@ -97,13 +111,22 @@ impl EndUserMessaging {
         endpoints: Endpoints,
         http_client: SharedHttpClient,
     ) -> Self {
-        let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(READ).build();
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT)
+            .read_timeout(READ)
+            .build();
         let feedback = options.feedback.then(|| {
-            let config = account.sdk_config(endpoints.feedback, http_client.clone(), timeouts.clone());
+            let config =
+                account.sdk_config(endpoints.feedback, http_client.clone(), timeouts.clone());
             aws_sdk_pinpointsmsvoicev2::Client::new(&config)
         });
         let client = Client::new(&account.sdk_config(endpoints.codes, http_client, timeouts));
-        Self { client, feedback, options, limits }
+        Self {
+            client,
+            feedback,
+            options,
+            limits,
+        }
     }
 
     /// What the message says: everything but the code is filled in here.
@@ -112,7 +135,9 @@ impl EndUserMessaging {
         let texts = &self.options.texts;
         let parameters = match message.channel {
             Channel::Sms => {
-                let text = texts.sms(message.language, message.brand_name).ok_or_else(no_text)?;
+                let text = texts
+                    .sms(message.language, message.brand_name)
+                    .ok_or_else(no_text)?;
                 let mut text = TextParameters::builder().inline_template_body(text);
                 if let Some(dlt) = message.dlt {
                     text = text
@@ -122,7 +147,9 @@ impl EndUserMessaging {
                 parameters.text(text.build())
             }
             Channel::Voice => {
-                let text = texts.voice(message.language, message.brand_name).ok_or_else(no_text)?;
+                let text = texts
+                    .voice(message.language, message.brand_name)
+                    .ok_or_else(no_text)?;
                 let kind = match text.body_type {
                     BodyType::Ssml => VoiceMessageBodyTextType::Ssml,
                     BodyType::Text => VoiceMessageBodyTextType::Text,
@@ -136,8 +163,9 @@ impl EndUserMessaging {
             }
             Channel::WhatsApp => {
                 let template = self.options.whatsapp_template.clone().ok_or_else(no_text)?;
-                let template =
-                    WhatsAppParameters::builder().whats_app_template_name(template).language_code(message.language);
+                let template = WhatsAppParameters::builder()
+                    .whats_app_template_name(template)
+                    .language_code(message.language);
                 parameters.whats_app(template.build())
             }
         };
@@ -198,7 +226,10 @@ impl Provider for EndUserMessaging {
             .with_cause("the answer names no message")
             .with_provider_request_id(request_id));
         }
-        Ok(Receipt { message_id, request_id })
+        Ok(Receipt {
+            message_id,
+            request_id,
+        })
     }
 
     async fn verify(
@@ -225,15 +256,23 @@ impl Provider for EndUserMessaging {
                 request_id: output.request_id().map(str::to_owned),
             }),
             // The model has no such exception here; the one thing that it could be about is the verification.
-            Err(failure) if failure.is_exception(|exception| exception.name == "ResourceNotFoundException") => {
-                Ok(Answer { verdict: Verdict::Invalid, request_id: failure.request_id() })
+            Err(failure)
+                if failure
+                    .is_exception(|exception| exception.name == "ResourceNotFoundException") =>
+            {
+                Ok(Answer {
+                    verdict: Verdict::Invalid,
+                    request_id: failure.request_id(),
+                })
             }
             Err(failure) => Err(failure.into_error(|exception| of_exception(exception, false))),
         }
     }
 
     async fn code_came_back(&self, message_id: &str, time_limit: Duration) -> Result<(), String> {
-        let Some(client) = &self.feedback else { return Ok(()) };
+        let Some(client) = &self.feedback else {
+            return Ok(());
+        };
         let call = client
             .put_message_feedback()
             .message_id(message_id)
@@ -247,7 +286,10 @@ impl Provider for EndUserMessaging {
 }
 
 fn no_text() -> Error {
-    Error::new(Code::InternalError, "There is no text for this channel and language.")
+    Error::new(
+        Code::InternalError,
+        "There is no text for this channel and language.",
+    )
 }
 
 /// What only End User Messaging means by an exception. Why it refuses a send is in its text alone.

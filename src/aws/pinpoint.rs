@@ -1,11 +1,15 @@
 //! Amazon Pinpoint's OTP API: `SendOTPMessage` and `VerifyOTPMessage`.
 
-use super::call::{Exception, READ, opted_out, speaks_of_opt_out, throttled, undeliverable, within};
+use super::call::{
+    Exception, READ, opted_out, speaks_of_opt_out, throttled, undeliverable, within,
+};
 use super::{Account, CONNECT, SharedHttpClient};
 use crate::error::{Code, Error};
 use crate::otp::{CodeCharacters, CodeShape, Otp};
 use crate::phone::PhoneNumber;
-use crate::provider::{Answer, Channel, ChannelLimits, Message, Provider, ProviderLimits, Receipt, Verdict};
+use crate::provider::{
+    Answer, Channel, ChannelLimits, Message, Provider, ProviderLimits, Receipt, Verdict,
+};
 use crate::reference::ReferenceId;
 use crate::telemetry::redact;
 use async_trait::async_trait;
@@ -13,7 +17,8 @@ use aws_sdk_pinpoint::Client;
 use aws_sdk_pinpoint::config::timeout::TimeoutConfig;
 use aws_sdk_pinpoint::operation::RequestId;
 use aws_sdk_pinpoint::types::{
-    DeliveryStatus, MessageResponse, MessageResult, SendOtpMessageRequestParameters, VerifyOtpMessageRequestParameters,
+    DeliveryStatus, MessageResponse, MessageResult, SendOtpMessageRequestParameters,
+    VerifyOtpMessageRequestParameters,
 };
 use std::time::Duration;
 
@@ -22,15 +27,18 @@ pub const NAME: &str = "pinpoint";
 
 /// What Pinpoint takes.
 pub const LIMITS: ProviderLimits = ProviderLimits {
-    code: CodeShape { length: 5..=8, characters: CodeCharacters::Digits },
+    code: CodeShape {
+        length: 5..=8,
+        characters: CodeCharacters::Digits,
+    },
     validity_minutes: 5..=60,
     allowed_attempts: 1..=5,
     brand_name: 1..=20,
     channels: &[ChannelLimits {
         channel: Channel::Sms,
         languages: &[
-            "de-DE", "en-GB", "en-US", "es-419", "es-ES", "fr-CA", "fr-FR", "it-IT", "ja-JP", "ko-KR", "pt-BR",
-            "zh-CN", "zh-TW",
+            "de-DE", "en-GB", "en-US", "es-419", "es-ES", "fr-CA", "fr-FR", "it-IT", "ja-JP",
+            "ko-KR", "pt-BR", "zh-CN", "zh-TW",
         ],
     }],
     any_language: false,
@@ -52,8 +60,14 @@ impl Pinpoint {
         endpoint: Option<String>,
         http_client: SharedHttpClient,
     ) -> Self {
-        let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(READ).build();
-        Self { client: Client::new(&account.sdk_config(endpoint, http_client, timeouts)), application_id }
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT)
+            .read_timeout(READ)
+            .build();
+        Self {
+            client: Client::new(&account.sdk_config(endpoint, http_client, timeouts)),
+            application_id,
+        }
     }
 }
 
@@ -87,7 +101,9 @@ impl Provider for Pinpoint {
             .application_id(&self.application_id)
             .send_otp_message_request_parameters(parameters)
             .send();
-        let output = within(time_limit, call).await.map_err(|failure| failure.of_send(of_exception))?;
+        let output = within(time_limit, call)
+            .await
+            .map_err(|failure| failure.of_send(of_exception))?;
         let request_id = output.request_id().map(str::to_owned);
         delivered(output.message_response(), message.to, request_id)
     }
@@ -110,11 +126,20 @@ impl Provider for Pinpoint {
             .application_id(&self.application_id)
             .verify_otp_message_request_parameters(parameters)
             .send();
-        let output = within(time_limit, call).await.map_err(|failure| failure.into_error(of_exception))?;
+        let output = within(time_limit, call)
+            .await
+            .map_err(|failure| failure.into_error(of_exception))?;
         // `Valid` is optional. What is not said to be valid is not.
-        let valid = output.verification_response().and_then(|response| response.valid) == Some(true);
+        let valid = output
+            .verification_response()
+            .and_then(|response| response.valid)
+            == Some(true);
         Ok(Answer {
-            verdict: if valid { Verdict::Valid } else { Verdict::Invalid },
+            verdict: if valid {
+                Verdict::Valid
+            } else {
+                Verdict::Invalid
+            },
             request_id: output.request_id().map(str::to_owned),
         })
     }
@@ -144,10 +169,14 @@ fn delivered(
     to: &PhoneNumber,
     request_id: Option<String>,
 ) -> Result<Receipt, Error> {
-    let result = response.and_then(|response| response.result()).and_then(|results| results.get(to.expose()));
+    let result = response
+        .and_then(|response| response.result())
+        .and_then(|results| results.get(to.expose()));
     let status = result.and_then(|result| result.delivery_status());
     let code = result.and_then(MessageResult::status_code);
-    let text = result.and_then(|result| result.status_message()).unwrap_or_default();
+    let text = result
+        .and_then(|result| result.status_message())
+        .unwrap_or_default();
     let error = match status {
         Some(DeliveryStatus::Successful) => {
             let message_id = result.and_then(|result| result.message_id()).map(str::to_owned);
@@ -175,6 +204,10 @@ fn delivered(
     let status = status.map_or("absent", DeliveryStatus::as_str);
     let code = code.map_or_else(|| "absent".to_owned(), |code| code.to_string());
     Err(error
-        .with_cause(format!("delivery status {}, status code {code}, message: {}", redact(status), redact(text)))
+        .with_cause(format!(
+            "delivery status {}, status code {code}, message: {}",
+            redact(status),
+            redact(text)
+        ))
         .with_provider_request_id(request_id))
 }

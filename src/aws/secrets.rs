@@ -22,7 +22,10 @@ pub async fn ledger_secret(
     endpoint: Option<String>,
     http_client: SharedHttpClient,
 ) -> Result<Vec<u8>, String> {
-    let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_timeout(ASK).build();
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT)
+        .operation_timeout(ASK)
+        .build();
     let client = Client::new(&account.sdk_config(endpoint, http_client, timeouts));
     let output = client.get_secret_value().secret_id(arn).send().await.map_err(|error| {
         format!(

@@ -36,18 +36,24 @@ impl ConfigFile {
 impl Reader<'_> {
     pub(super) fn config_file(&mut self) -> Result<ConfigFile, Reported> {
         const NAME: &str = "CONFIG_FILE";
-        let Some(path) = self.raw(NAME) else { return Ok(ConfigFile::default()) };
+        let Some(path) = self.raw(NAME) else {
+            return Ok(ConfigFile::default());
+        };
         let text = match std::fs::read(path) {
             Ok(text) => text,
             Err(error) => {
-                return self.problem(NAME, &format!("names a file that cannot be read ({}).", error.kind()));
+                return self.problem(
+                    NAME,
+                    &format!("names a file that cannot be read ({}).", error.kind()),
+                );
             }
         };
         match serde_json::from_slice::<ConfigFile>(&text) {
             Ok(file) => Ok(file),
-            Err(error) => {
-                self.problem(NAME, &format!("must name a JSON file such as {{\"prices\": {{\"*\": 0.1}}}}: {error}."))
-            }
+            Err(error) => self.problem(
+                NAME,
+                &format!("must name a JSON file such as {{\"prices\": {{\"*\": 0.1}}}}: {error}."),
+            ),
         }
     }
 }
@@ -73,7 +79,8 @@ impl<'de> Deserialize<'de> for PricesInFile {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut prices = Prices::default();
         // As it is written: a float would round it.
-        let entries: Vec<(String, Box<RawValue>)> = each(deserializer, "an object of prices by country")?;
+        let entries: Vec<(String, Box<RawValue>)> =
+            each(deserializer, "an object of prices by country")?;
         for (name, price) in entries {
             let price = Prices::parse_one(price.get()).map_err(D::Error::custom)?;
             let earlier = match destination(&name).map_err(D::Error::custom)? {
@@ -120,13 +127,17 @@ where
 fn destination(name: &str) -> Result<(Option<Country>, Channel), String> {
     let (country, channel) = match name.split_once('/') {
         None => (name, Channel::Sms),
-        Some((country, channel)) => {
-            (country, Channel::named(channel).ok_or_else(|| format!("`{channel}` is no channel"))?)
-        }
+        Some((country, channel)) => (
+            country,
+            Channel::named(channel).ok_or_else(|| format!("`{channel}` is no channel"))?,
+        ),
     };
     let country = match country {
         "*" => None,
-        code => Some(code.parse().map_err(|_| format!("`{code}` is no ISO 3166-1 country code"))?),
+        code => Some(
+            code.parse()
+                .map_err(|_| format!("`{code}` is no ISO 3166-1 country code"))?,
+        ),
     };
     Ok((country, channel))
 }

@@ -34,15 +34,24 @@ impl LedgerSettings {
     /// # Errors
     ///
     /// A sentence for the operator: the secret cannot be read.
-    pub async fn connect(self, account: &Account, http_client: SharedHttpClient) -> Result<Guard, String> {
+    pub async fn connect(
+        self,
+        account: &Account,
+        http_client: SharedHttpClient,
+    ) -> Result<Guard, String> {
         let secret = match self.secret {
             LedgerSecret::Arn(arn) => {
-                secrets::ledger_secret(account, &arn, self.secrets_endpoint, http_client.clone()).await?
+                secrets::ledger_secret(account, &arn, self.secrets_endpoint, http_client.clone())
+                    .await?
             }
             LedgerSecret::Bytes(bytes) => bytes,
         };
         let store = DynamoDb::new(account, self.table, self.endpoint, http_client);
-        Ok(Guard::new(Box::new(store), Keys::from_secret(&secret), self.policy))
+        Ok(Guard::new(
+            Box::new(store),
+            Keys::from_secret(&secret),
+            self.policy,
+        ))
     }
 }
 
@@ -81,12 +90,18 @@ impl Reader<'_> {
         prices: Option<Prices>,
     ) -> Result<Option<LedgerSettings>, Reported> {
         if self.raw("LEDGER_TABLE").is_none() {
-            let ignored: Vec<_> = ONLY_WITH_A_LEDGER.iter().filter(|name| self.raw(name).is_some()).collect();
+            let ignored: Vec<_> = ONLY_WITH_A_LEDGER
+                .iter()
+                .filter(|name| self.raw(name).is_some())
+                .collect();
             for name in ignored {
                 self.report(name, "needs the ledger: set LEDGER_TABLE, or unset it.");
             }
             if prices.is_some() {
-                self.report("CONFIG_FILE", "has `prices`, which need the ledger: set LEDGER_TABLE, or leave them out.");
+                self.report(
+                    "CONFIG_FILE",
+                    "has `prices`, which need the ledger: set LEDGER_TABLE, or leave them out.",
+                );
             }
             return Ok(None);
         }
@@ -111,13 +126,18 @@ impl Reader<'_> {
 
     fn ledger_secret(&mut self) -> Result<LedgerSecret, Reported> {
         const NAME: &str = "LEDGER_KEY";
-        let Some(key) = self.raw(NAME) else { return self.problem(NAME, "must be set, as LEDGER_TABLE is.") };
+        let Some(key) = self.raw(NAME) else {
+            return self.problem(NAME, "must be set, as LEDGER_TABLE is.");
+        };
         if key.starts_with("arn:") && key.contains(":secretsmanager:") {
             return Ok(LedgerSecret::Arn(key));
         }
         match STANDARD.decode(&key) {
             Ok(bytes) if bytes.len() == 32 => Ok(LedgerSecret::Bytes(bytes)),
-            _ => self.problem(NAME, "must be the ARN of a secret in Secrets Manager, or 32 bytes in base64."),
+            _ => self.problem(
+                NAME,
+                "must be the ARN of a secret in Secrets Manager, or 32 bytes in base64.",
+            ),
         }
     }
 
@@ -149,18 +169,31 @@ impl Reader<'_> {
         limits: &ProviderLimits,
         prices: Prices,
     ) -> Result<Budgets, Reported> {
-        let all =
-            self.parsed("BUDGETS", "must be budgets such as `500/1h,2000/24h` or `100USD/24h`", Budget::parse_list);
+        let all = self.parsed(
+            "BUDGETS",
+            "must be budgets such as `500/1h,2000/24h` or `100USD/24h`",
+            Budget::parse_list,
+        );
         let by_country = self.country_limits();
         let mut by_country = by_country?;
         let other_countries = by_country.remove(&None).unwrap_or_default();
-        let by_country = by_country.into_iter().filter_map(|(country, own)| Some((country?, own))).collect();
-        let budgets = Budgets { all: all?, by_country, other_countries, prices };
+        let by_country = by_country
+            .into_iter()
+            .filter_map(|(country, own)| Some((country?, own)))
+            .collect();
+        let budgets = Budgets {
+            all: all?,
+            by_country,
+            other_countries,
+            prices,
+        };
 
         // A message without a price would be refused by a budget in money, whatever is left of it.
         let mut missing = false;
         for channel in limits.channels.iter().map(|own| own.channel) {
-            let unpriced = countries.map(|countries| unpriced(&budgets, countries, channel)).unwrap_or_default();
+            let unpriced = countries
+                .map(|countries| unpriced(&budgets, countries, channel))
+                .unwrap_or_default();
             if unpriced.is_empty() {
                 continue;
             }
@@ -183,21 +216,33 @@ impl Reader<'_> {
     fn country_limits(&mut self) -> Result<BTreeMap<Option<Country>, Vec<Budget>>, Reported> {
         const NAME: &str = "COUNTRY_LIMITS";
         let mut limits = BTreeMap::new();
-        let Some(list) = self.raw(NAME) else { return Ok(limits) };
+        let Some(list) = self.raw(NAME) else {
+            return Ok(limits);
+        };
         for entry in list.split(';').map(str::trim) {
-            let country = |text: &str| if text == "*" { Some(None) } else { text.parse().ok().map(Some) };
-            let parsed =
-                entry.split_once('=').and_then(|(name, budgets)| Some((country(name.trim())?, budgets.trim())));
+            let country = |text: &str| {
+                if text == "*" {
+                    Some(None)
+                } else {
+                    text.parse().ok().map(Some)
+                }
+            };
+            let parsed = entry
+                .split_once('=')
+                .and_then(|(name, budgets)| Some((country(name.trim())?, budgets.trim())));
             let Some((country, budgets)) = parsed else {
                 let what = format!(
                     "must be `COUNTRY=BUDGETS`, separated by `;`, such as `JM=20/1h;*=500/24h`: see `{entry}`."
                 );
                 return self.problem(NAME, &what);
             };
-            let name = country.map_or_else(|| "*".to_owned(), |country: Country| country.to_string());
+            let name =
+                country.map_or_else(|| "*".to_owned(), |country: Country| country.to_string());
             let budgets = match Budget::parse_list(budgets) {
                 Ok(budgets) => budgets,
-                Err(why) => return self.problem(NAME, &format!("has no budgets for {name}: {why}.")),
+                Err(why) => {
+                    return self.problem(NAME, &format!("has no budgets for {name}: {why}."));
+                }
             };
             if limits.insert(country, budgets).is_some() {
                 return self.problem(NAME, &format!("names {name} twice."));
@@ -243,23 +288,45 @@ impl Reader<'_> {
 
 /// The countries that have a budget in money and no price, `*` for those without a name of their own.
 fn unpriced(budgets: &Budgets, countries: &AllowedCountries, channel: Channel) -> Vec<String> {
-    let in_money = |own: &[Budget]| budgets.all.iter().chain(own).any(|budget| budget.unit == Unit::MicroDollars);
+    let in_money = |own: &[Budget]| {
+        budgets
+            .all
+            .iter()
+            .chain(own)
+            .any(|budget| budget.unit == Unit::MicroDollars)
+    };
     let is_unpriced = |country: &&Country| {
-        let own = budgets.by_country.get(country).unwrap_or(&budgets.other_countries);
+        let own = budgets
+            .by_country
+            .get(country)
+            .unwrap_or(&budgets.other_countries);
         in_money(own) && budgets.prices.of(**country, channel).is_none()
     };
     match countries {
-        AllowedCountries::Only(countries) => countries.iter().filter(is_unpriced).map(Country::to_string).collect(),
-        AllowedCountries::Any if in_money(&budgets.other_countries) && !budgets.prices.has_any(channel) => {
+        AllowedCountries::Only(countries) => countries
+            .iter()
+            .filter(is_unpriced)
+            .map(Country::to_string)
+            .collect(),
+        AllowedCountries::Any
+            if in_money(&budgets.other_countries) && !budgets.prices.has_any(channel) =>
+        {
             vec!["every country".to_owned()]
         }
-        AllowedCountries::Any => budgets.by_country.keys().filter(is_unpriced).map(Country::to_string).collect(),
+        AllowedCountries::Any => budgets
+            .by_country
+            .keys()
+            .filter(is_unpriced)
+            .map(Country::to_string)
+            .collect(),
     }
 }
 
 /// Reads `+14255550100=123456@2027-01-31`. What is wrong is said without anything of the text.
 fn test_number(text: &str, codes: &CodeShape) -> Result<TestNumber, String> {
-    let parts = text.split_once('=').and_then(|(number, rest)| Some((number, rest.split_once('@')?)));
+    let parts = text
+        .split_once('=')
+        .and_then(|(number, rest)| Some((number, rest.split_once('@')?)));
     let (number, (otp, date)) = parts.ok_or("a part is missing")?;
     let number = PhoneNumber::parse(number.trim()).map_err(|error| error.to_string())?;
     let otp = Otp::parse(otp.trim(), codes).map_err(|_| format!("the code has not {codes}"))?;
@@ -272,7 +339,9 @@ fn end_of_day(text: &str) -> Option<Millis> {
     const DAY: i64 = 86_400;
     let mut parts = text.split('-');
     let mut part = |length| {
-        let part = parts.next().filter(|part| part.len() == length && part.bytes().all(|b| b.is_ascii_digit()))?;
+        let part = parts
+            .next()
+            .filter(|part| part.len() == length && part.bytes().all(|b| b.is_ascii_digit()))?;
         part.parse::<u16>().ok()
     };
     let (year, month, day) = (part(4)?, part(2)?, part(2)?);

@@ -14,7 +14,9 @@ use std::collections::BTreeMap;
 use tracing::warn;
 
 #[cfg(not(any(feature = "end-user-messaging", feature = "pinpoint")))]
-compile_error!("a provider is needed: build with the feature `end-user-messaging`, `pinpoint`, or both");
+compile_error!(
+    "a provider is needed: build with the feature `end-user-messaging`, `pinpoint`, or both"
+);
 
 /// Who makes and checks the codes.
 pub struct ProviderSettings {
@@ -29,13 +31,20 @@ impl ProviderSettings {
     #[must_use]
     pub fn codes(&self) -> CodeShape {
         let current = &self.current.limits().code;
-        self.previous.as_ref().map_or_else(|| current.clone(), |previous| current.or(&previous.limits().code))
+        self.previous.as_ref().map_or_else(
+            || current.clone(),
+            |previous| current.or(&previous.limits().code),
+        )
     }
 
     /// Says in the log which of the operator's own texts are paid for more than once.
     pub fn warn_of_long_texts(&self, defaults: &Defaults) {
         let all = [Some(&self.current), self.previous.as_ref()];
-        for (language, segments) in all.into_iter().flatten().flat_map(|one| one.long_texts(defaults)) {
+        for (language, segments) in all
+            .into_iter()
+            .flatten()
+            .flat_map(|one| one.long_texts(defaults))
+        {
             warn!(language, segments, "long_text");
         }
     }
@@ -44,7 +53,9 @@ impl ProviderSettings {
     #[must_use]
     pub fn connect(self, account: &Account, http_client: SharedHttpClient) -> Providers {
         Providers {
-            previous: self.previous.map(|previous| previous.connect(account, http_client.clone())),
+            previous: self
+                .previous
+                .map(|previous| previous.connect(account, http_client.clone())),
             current: self.current.connect(account, http_client),
         }
     }
@@ -84,39 +95,62 @@ impl OneProvider {
         }
     }
 
-    #[cfg_attr(not(feature = "end-user-messaging"), expect(unused_variables, reason = "Pinpoint writes its own texts"))]
+    #[cfg_attr(
+        not(feature = "end-user-messaging"),
+        expect(unused_variables, reason = "Pinpoint writes its own texts")
+    )]
     fn long_texts(&self, defaults: &Defaults) -> Vec<(&'static str, usize)> {
         match self {
             #[cfg(feature = "pinpoint")]
             Self::Pinpoint { .. } => Vec::new(),
             #[cfg(feature = "end-user-messaging")]
-            Self::EndUserMessaging { options, .. } => {
-                options.texts.long_ones(&defaults.brand_name, defaults.code_length)
-            }
+            Self::EndUserMessaging { options, .. } => options
+                .texts
+                .long_ones(&defaults.brand_name, defaults.code_length),
         }
     }
 
     fn connect(self, account: &Account, http_client: SharedHttpClient) -> Box<dyn Provider> {
         match self {
             #[cfg(feature = "pinpoint")]
-            Self::Pinpoint { application_id, endpoint } => {
-                Box::new(Pinpoint::new(account, application_id, endpoint, http_client))
-            }
+            Self::Pinpoint {
+                application_id,
+                endpoint,
+            } => Box::new(Pinpoint::new(
+                account,
+                application_id,
+                endpoint,
+                http_client,
+            )),
             #[cfg(feature = "end-user-messaging")]
-            Self::EndUserMessaging { options, limits, endpoints } => {
-                Box::new(EndUserMessaging::new(account, options, limits, endpoints, http_client))
-            }
+            Self::EndUserMessaging {
+                options,
+                limits,
+                endpoints,
+            } => Box::new(EndUserMessaging::new(
+                account,
+                options,
+                limits,
+                endpoints,
+                http_client,
+            )),
         }
     }
 }
 
 /// What some provider takes: other settings are held against it where it is not known which provider there will be.
 static WIDEST: ProviderLimits = ProviderLimits {
-    code: CodeShape { length: 4..=8, characters: CodeCharacters::LettersAndDigits },
+    code: CodeShape {
+        length: 4..=8,
+        characters: CodeCharacters::LettersAndDigits,
+    },
     validity_minutes: 1..=60,
     allowed_attempts: 1..=5,
     brand_name: 1..=20,
-    channels: &[ChannelLimits { channel: Channel::Sms, languages: &["en-US"] }],
+    channels: &[ChannelLimits {
+        channel: Channel::Sms,
+        languages: &["en-US"],
+    }],
     any_language: true,
 };
 
@@ -153,31 +187,51 @@ pub(super) fn limits_of(name: &str) -> &'static ProviderLimits {
 
 impl Reader<'_> {
     /// Who makes the codes and who made them before; `own_texts` are those of the packaged file.
-    pub(super) fn provider(&mut self, own_texts: BTreeMap<String, OwnTexts>) -> Result<ProviderSettings, Reported> {
+    pub(super) fn provider(
+        &mut self,
+        own_texts: BTreeMap<String, OwnTexts>,
+    ) -> Result<ProviderSettings, Reported> {
         const CURRENT: &str = "OTP_PROVIDER";
         const PREVIOUS: &str = "OTP_PREVIOUS_PROVIDER";
         let current_name = self.text(CURRENT)?;
         let previous_name = self.raw(PREVIOUS);
         let uses = |name| current_name == name || previous_name.as_deref() == Some(name);
         if !uses("end-user-messaging") {
-            let ignored: Vec<_> = ONLY_WITH_END_USER_MESSAGING.iter().filter(|name| self.raw(name).is_some()).collect();
+            let ignored: Vec<_> = ONLY_WITH_END_USER_MESSAGING
+                .iter()
+                .filter(|name| self.raw(name).is_some())
+                .collect();
             for name in ignored {
                 self.report(name, "is for the provider `end-user-messaging`: set OTP_PROVIDER to it, or unset this.");
             }
             if !own_texts.is_empty() {
-                self.report("CONFIG_FILE", "has `texts`, which are for the provider `end-user-messaging` alone.");
+                self.report(
+                    "CONFIG_FILE",
+                    "has `texts`, which are for the provider `end-user-messaging` alone.",
+                );
             }
         }
         if previous_name.as_ref() == Some(&current_name) {
-            self.report(PREVIOUS, "must be another provider than OTP_PROVIDER, or unset.");
+            self.report(
+                PREVIOUS,
+                "must be another provider than OTP_PROVIDER, or unset.",
+            );
         }
         let mut texts = Some(own_texts);
         let current = self.one_provider(CURRENT, &current_name, &mut texts);
-        let previous = previous_name.map(|name| self.one_provider(PREVIOUS, &name, &mut texts)).transpose();
-        Ok(ProviderSettings { current: current?, previous: previous? })
+        let previous = previous_name
+            .map(|name| self.one_provider(PREVIOUS, &name, &mut texts))
+            .transpose();
+        Ok(ProviderSettings {
+            current: current?,
+            previous: previous?,
+        })
     }
 
-    #[cfg_attr(not(feature = "end-user-messaging"), expect(unused_variables, reason = "Pinpoint writes its own texts"))]
+    #[cfg_attr(
+        not(feature = "end-user-messaging"),
+        expect(unused_variables, reason = "Pinpoint writes its own texts")
+    )]
     fn one_provider(
         &mut self,
         setting: &'static str,
@@ -210,11 +264,17 @@ impl Reader<'_> {
             )
         };
         let endpoint = self.endpoint("AWS_ENDPOINT_URL_PINPOINT");
-        Ok(OneProvider::Pinpoint { application_id: application_id?, endpoint: endpoint? })
+        Ok(OneProvider::Pinpoint {
+            application_id: application_id?,
+            endpoint: endpoint?,
+        })
     }
 
     #[cfg(feature = "end-user-messaging")]
-    fn end_user_messaging(&mut self, own_texts: BTreeMap<String, OwnTexts>) -> Result<OneProvider, Reported> {
+    fn end_user_messaging(
+        &mut self,
+        own_texts: BTreeMap<String, OwnTexts>,
+    ) -> Result<OneProvider, Reported> {
         let code_characters = self.code_characters();
         let channels = self.channels();
         let texts = self.texts(own_texts);
@@ -238,11 +298,17 @@ impl Reader<'_> {
         if let (Ok(channels), Ok(None)) = (&channels, &whatsapp_template)
             && channels.contains(&Channel::WhatsApp)
         {
-            self.report("WHATSAPP_TEMPLATE", "must be set, as CHANNELS has `whatsapp`.");
+            self.report(
+                "WHATSAPP_TEMPLATE",
+                "must be set, as CHANNELS has `whatsapp`.",
+            );
         }
         if matches!(feedback, Ok(true)) && self.raw("LEDGER_TABLE").is_none() {
             // What the code was in is remembered by the ledger alone.
-            self.report("MESSAGE_FEEDBACK", "needs the ledger: set LEDGER_TABLE, or leave it `off`.");
+            self.report(
+                "MESSAGE_FEEDBACK",
+                "needs the ledger: set LEDGER_TABLE, or leave it `off`.",
+            );
         }
         let options = end_user_messaging::Options {
             code_characters: code_characters?,
@@ -258,7 +324,10 @@ impl Reader<'_> {
         Ok(OneProvider::EndUserMessaging {
             limits: end_user_messaging::limits(options),
             options,
-            endpoints: Endpoints { codes: codes_endpoint?, feedback: feedback_endpoint? },
+            endpoints: Endpoints {
+                codes: codes_endpoint?,
+                feedback: feedback_endpoint?,
+            },
         })
     }
 
@@ -268,7 +337,10 @@ impl Reader<'_> {
             "numeric" => Ok(CodeCharacters::Digits),
             "alphabetic" => Ok(CodeCharacters::Letters),
             "alphanumeric" => Ok(CodeCharacters::LettersAndDigits),
-            _ => self.problem("CODE_TYPE", "must be `numeric`, `alphabetic` or `alphanumeric`."),
+            _ => self.problem(
+                "CODE_TYPE",
+                "must be `numeric`, `alphabetic` or `alphanumeric`.",
+            ),
         }
     }
 
@@ -310,13 +382,24 @@ impl Reader<'_> {
     fn whatsapp_languages(&mut self) -> Result<Vec<String>, Reported> {
         let languages = match self.raw("WHATSAPP_LANGUAGES") {
             Some(list) => list,
-            None => self.text("LANGUAGE")?.replace(crate::language::BY_COUNTRY, "en-US"),
+            None => self
+                .text("LANGUAGE")?
+                .replace(crate::language::BY_COUNTRY, "en-US"),
         };
-        let languages: Vec<_> = languages.split(',').map(|language| language.trim().to_owned()).collect();
-        if languages.iter().all(|language| crate::language::is_well_formed(language)) {
+        let languages: Vec<_> = languages
+            .split(',')
+            .map(|language| language.trim().to_owned())
+            .collect();
+        if languages
+            .iter()
+            .all(|language| crate::language::is_well_formed(language))
+        {
             Ok(languages)
         } else {
-            self.problem("WHATSAPP_LANGUAGES", "must be language tags such as `en-US,pt-BR`, separated by commas.")
+            self.problem(
+                "WHATSAPP_LANGUAGES",
+                "must be language tags such as `en-US,pt-BR`, separated by commas.",
+            )
         }
     }
 }

@@ -21,26 +21,44 @@ impl Members {
     pub(super) fn read(body: &[u8], known: &[&str]) -> Result<Self, Error> {
         let malformed = |detail: String| Error::new(Code::MalformedRequest, detail);
         if body.is_empty() {
-            return Err(malformed("The request has no body. Expected: a JSON object.".into()));
+            return Err(malformed(
+                "The request has no body. Expected: a JSON object.".into(),
+            ));
         }
         if body.starts_with(b"\xEF\xBB\xBF") {
-            return Err(malformed("The body starts with a byte order mark. Send JSON without one.".into()));
+            return Err(malformed(
+                "The body starts with a byte order mark. Send JSON without one.".into(),
+            ));
         }
-        let text = std::str::from_utf8(body).map_err(|_| malformed("The body is not UTF-8.".into()))?;
+        let text =
+            std::str::from_utf8(body).map_err(|_| malformed("The body is not UTF-8.".into()))?;
         let members: Self = serde_json::from_str(text).map_err(|error| {
             malformed(match error.classify() {
                 Category::Data => "The body is not a JSON object.".into(),
                 Category::Syntax | Category::Eof | Category::Io => {
-                    format!("The body is not JSON: see line {}, column {}.", error.line(), error.column())
+                    format!(
+                        "The body is not JSON: see line {}, column {}.",
+                        error.line(),
+                        error.column()
+                    )
                 }
             })
         })?;
 
         for (index, (name, _)) in members.0.iter().enumerate() {
             if !known.contains(&name.as_str()) {
-                return Err(malformed(format!("{} is not known here. Known: {}.", quoted(name), known.join(", "))));
+                return Err(malformed(format!(
+                    "{} is not known here. Known: {}.",
+                    quoted(name),
+                    known.join(", ")
+                )));
             }
-            if members.0.iter().take(index).any(|(earlier, _)| earlier == name) {
+            if members
+                .0
+                .iter()
+                .take(index)
+                .any(|(earlier, _)| earlier == name)
+            {
                 return Err(malformed(format!("{} is given twice.", quoted(name))));
             }
         }
@@ -57,7 +75,10 @@ impl Members {
         match self.take(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(Error::invalid_parameter(name, format!("{name} must be a string."))),
+            Some(_) => Err(Error::invalid_parameter(
+                name,
+                format!("{name} must be a string."),
+            )),
         }
     }
 
@@ -66,19 +87,32 @@ impl Members {
         match self.take(name) {
             None => Ok(None),
             Some(Value::Bool(value)) => Ok(Some(value)),
-            Some(_) => Err(Error::invalid_parameter(name, format!("{name} must be true or false."))),
+            Some(_) => Err(Error::invalid_parameter(
+                name,
+                format!("{name} must be true or false."),
+            )),
         }
     }
 
     /// Takes an integer within `range` out: `6`, not `"6"` or `6.0`.
-    pub(super) fn integer(&mut self, name: &'static str, range: &RangeInclusive<u8>) -> Result<Option<u8>, Error> {
-        let Some(value) = self.take(name) else { return Ok(None) };
+    pub(super) fn integer(
+        &mut self,
+        name: &'static str,
+        range: &RangeInclusive<u8>,
+    ) -> Result<Option<u8>, Error> {
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
         let number = value.as_u64().and_then(|number| u8::try_from(number).ok());
         match number.filter(|number| range.contains(number)) {
             Some(number) => Ok(Some(number)),
             None => Err(Error::invalid_parameter(
                 name,
-                format!("{name} must be an integer from {} to {}.", range.start(), range.end()),
+                format!(
+                    "{name} must be an integer from {} to {}.",
+                    range.start(),
+                    range.end()
+                ),
             )),
         }
     }
@@ -91,9 +125,15 @@ impl Members {
 
 /// The name for a message, if it looks like a name of a member.
 fn quoted(name: &str) -> String {
-    let plain =
-        (1..=40).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_' || b == b'-');
-    if plain { format!("The member `{name}`") } else { "One of the members".to_owned() }
+    let plain = (1..=40).contains(&name.len())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphabetic() || b == b'_' || b == b'-');
+    if plain {
+        format!("The member `{name}`")
+    } else {
+        "One of the members".to_owned()
+    }
 }
 
 impl<'de> Deserialize<'de> for Members {
@@ -152,24 +192,45 @@ mod tests {
             (b"{\"a\":\"\xFF\"}", "not UTF-8"),
             (br#"{"destinationNumber":"\ud800"}"#, "not JSON"),
         ] {
-            assert!(detail(body).contains(says), "{} for {}", detail(body), String::from_utf8_lossy(body));
+            assert!(
+                detail(body).contains(says),
+                "{} for {}",
+                detail(body),
+                String::from_utf8_lossy(body)
+            );
         }
-        let deep = format!("{{\"codeLength\":{}{}}}", "[".repeat(2000), "]".repeat(2000));
+        let deep = format!(
+            "{{\"codeLength\":{}{}}}",
+            "[".repeat(2000),
+            "]".repeat(2000)
+        );
         assert!(detail(deep.as_bytes()).contains("not JSON"));
     }
 
     #[test]
     fn a_duplicate_member_is_refused_by_name() {
-        assert_eq!(detail(br#"{"codeLength":6,"codeLength":6}"#), "The member `codeLength` is given twice.");
-        assert_eq!(detail(br#"{"codeLength":6,"code\u004Cength":7}"#), "The member `codeLength` is given twice.");
+        assert_eq!(
+            detail(br#"{"codeLength":6,"codeLength":6}"#),
+            "The member `codeLength` is given twice."
+        );
+        assert_eq!(
+            detail(br#"{"codeLength":6,"code\u004Cength":7}"#),
+            "The member `codeLength` is given twice."
+        );
     }
 
     #[test]
     fn an_unknown_member_is_named_only_if_the_name_can_hold_no_number() {
-        assert!(detail(br#"{"code_length":6}"#).starts_with("The member `code_length` is not known here."));
+        assert!(
+            detail(br#"{"code_length":6}"#)
+                .starts_with("The member `code_length` is not known here.")
+        );
         for hostile in ["+14255550142", "a1", "\u{661}", "x y", ""] {
             let body = serde_json::json!({ hostile: 1 }).to_string();
-            assert!(detail(body.as_bytes()).starts_with("One of the members is not known here."), "{hostile}");
+            assert!(
+                detail(body.as_bytes()).starts_with("One of the members is not known here."),
+                "{hostile}"
+            );
         }
     }
 
@@ -177,12 +238,30 @@ mod tests {
     fn numbers_are_json_integers_in_range() {
         let integer = |json: &str| {
             let body = format!("{{\"codeLength\":{json}}}");
-            Members::read(body.as_bytes(), KNOWN).unwrap().integer("codeLength", &(5..=8))
+            Members::read(body.as_bytes(), KNOWN)
+                .unwrap()
+                .integer("codeLength", &(5..=8))
         };
         assert_eq!(integer("6").unwrap(), Some(6));
-        for bad in ["4", "9", "-6", "6.0", "6e0", "\"6\"", "null", "true", "[6]", "262", "18446744073709551622"] {
+        for bad in [
+            "4",
+            "9",
+            "-6",
+            "6.0",
+            "6e0",
+            "\"6\"",
+            "null",
+            "true",
+            "[6]",
+            "262",
+            "18446744073709551622",
+        ] {
             let error = integer(bad).err().unwrap();
-            assert_eq!((error.code(), error.field()), (Code::InvalidParameter, Some("codeLength")), "{bad}");
+            assert_eq!(
+                (error.code(), error.field()),
+                (Code::InvalidParameter, Some("codeLength")),
+                "{bad}"
+            );
             assert_eq!(error.detail(), "codeLength must be an integer from 5 to 8.");
         }
     }

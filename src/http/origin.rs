@@ -104,14 +104,23 @@ impl<'a> Event<'a> {
                 Some(host) if host.contains(".lambda-url.") => Origin::FunctionUrl,
                 _ => Origin::HttpV2,
             }
-        } else if context.http_method.is_some() || (members.request_context.is_some() && members.resource.is_some()) {
+        } else if context.http_method.is_some()
+            || (members.request_context.is_some() && members.resource.is_some())
+        {
             Origin::RestV1
-        } else if members.http_method.is_some() || members.raw_path.is_some() || members.resource.is_some() {
+        } else if members.http_method.is_some()
+            || members.raw_path.is_some()
+            || members.resource.is_some()
+        {
             Origin::Unclear
         } else {
             return None;
         };
-        Some(Self { origin, members, context })
+        Some(Self {
+            origin,
+            members,
+            context,
+        })
     }
 
     pub(super) fn origin(&self) -> Origin {
@@ -124,16 +133,22 @@ impl<'a> Event<'a> {
     ///
     /// `malformed_request` if the event lacks what every request has.
     pub(super) fn request(&self) -> Result<Request, Error> {
-        let unreadable = |what: &str| Error::new(Code::MalformedRequest, format!("The event has no readable {what}."));
+        let unreadable = |what: &str| {
+            Error::new(
+                Code::MalformedRequest,
+                format!("The event has no readable {what}."),
+            )
+        };
         let (method, path) = match self.origin {
             Origin::Unclear => return Err(unreadable("request context")),
             Origin::HttpV2 | Origin::FunctionUrl => {
                 let http: HttpContext<'_> = parsed(self.context.http).unwrap_or_default();
                 (text(http.method), text(self.members.raw_path))
             }
-            Origin::RestV1 => {
-                (text(self.members.http_method).or_else(|| text(self.context.http_method)), text(self.members.path))
-            }
+            Origin::RestV1 => (
+                text(self.members.http_method).or_else(|| text(self.context.http_method)),
+                text(self.members.path),
+            ),
             Origin::Alb => (text(self.members.http_method), text(self.members.path)),
         };
         Ok(Request {
@@ -150,7 +165,10 @@ impl<'a> Event<'a> {
     /// API Gateway says which of its routes a request took; what stands before that route in the
     /// path is the base. Nothing is decoded: a path that needs decoding to match is another path.
     fn without_base(&self, path: &str) -> String {
-        if let Some(route) = self.taken_route().filter(|route| path.ends_with(route.as_str())) {
+        if let Some(route) = self
+            .taken_route()
+            .filter(|route| path.ends_with(route.as_str()))
+        {
             return route;
         }
         let stage = match self.origin {
@@ -184,13 +202,21 @@ impl<'a> Event<'a> {
         let lower = |(name, value): (String, Text)| (name.to_ascii_lowercase(), value.lossy());
         if let Some(raw) = self.members.multi_value_headers {
             let lists: Pairs<Vec<Text>> = parsed(Some(raw))?;
-            let each =
-                lists.0.into_iter().flat_map(|(name, values)| values.into_iter().map(move |v| (name.clone(), v)));
+            let each = lists
+                .0
+                .into_iter()
+                .flat_map(|(name, values)| values.into_iter().map(move |v| (name.clone(), v)));
             return Some(each.map(lower).collect());
         }
         match self.members.headers {
             None => Some(Vec::new()),
-            Some(raw) => Some(parsed::<Pairs<Text>>(Some(raw))?.0.into_iter().map(lower).collect()),
+            Some(raw) => Some(
+                parsed::<Pairs<Text>>(Some(raw))?
+                    .0
+                    .into_iter()
+                    .map(lower)
+                    .collect(),
+            ),
         }
     }
 
@@ -200,7 +226,12 @@ impl<'a> Event<'a> {
     /// and neither does the guest role of a Cognito identity pool, which anybody can take on.
     fn principal(&self) -> Option<String> {
         let authorizer: Value = parsed(self.context.authorizer).unwrap_or_default();
-        let text = |pointer: &str| authorizer.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
+        let text = |pointer: &str| {
+            authorizer
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .filter(|text| !text.is_empty())
+        };
         // Claims and contexts are the operator's to shape. Who is in them is told by what they usually call it.
         let named = |pointer: &str| {
             let members = authorizer.pointer(pointer)?;
@@ -208,23 +239,40 @@ impl<'a> Event<'a> {
                 return (!text.is_empty()).then(|| text.clone());
             }
             let members = members.as_object().filter(|members| !members.is_empty())?;
-            let subject = ["principalId", "sub", "client_id"].iter().find_map(|name| members.get(*name)?.as_str());
-            let issuer = members.get("iss").and_then(Value::as_str).unwrap_or_default();
+            let subject = ["principalId", "sub", "client_id"]
+                .iter()
+                .find_map(|name| members.get(*name)?.as_str());
+            let issuer = members
+                .get("iss")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
             Some(format!("{issuer} {}", subject.unwrap_or_default()))
         };
         match self.origin {
             Origin::HttpV2 | Origin::FunctionUrl => {
-                let methods = authorizer.pointer("/iam/cognitoIdentity/amr").and_then(Value::as_array);
-                let guest = methods.is_some_and(|methods| methods.iter().any(|method| method == GUEST));
+                let methods = authorizer
+                    .pointer("/iam/cognitoIdentity/amr")
+                    .and_then(Value::as_array);
+                let guest =
+                    methods.is_some_and(|methods| methods.iter().any(|method| method == GUEST));
                 let signer = text("/iam/userArn").filter(|_| !guest).map(without_session);
-                signer.or_else(|| named("/jwt/claims")).or_else(|| named("/lambda"))
+                signer
+                    .or_else(|| named("/jwt/claims"))
+                    .or_else(|| named("/lambda"))
             }
             Origin::RestV1 => {
                 let identity: Value = parsed(self.context.identity).unwrap_or_default();
-                let arn = identity.get("userArn").and_then(Value::as_str).filter(|arn| !arn.is_empty());
-                let guest = identity.get("cognitoAuthenticationType").is_some_and(|kind| kind == GUEST);
+                let arn = identity
+                    .get("userArn")
+                    .and_then(Value::as_str)
+                    .filter(|arn| !arn.is_empty());
+                let guest = identity
+                    .get("cognitoAuthenticationType")
+                    .is_some_and(|kind| kind == GUEST);
                 let signer = arn.filter(|_| !guest).map(without_session);
-                signer.or_else(|| named("/principalId")).or_else(|| named("/claims"))
+                signer
+                    .or_else(|| named("/principalId"))
+                    .or_else(|| named("/claims"))
             }
             // A load balancer can authenticate, but does not say so in a place that only it can write.
             Origin::Alb | Origin::Unclear => None,
@@ -245,7 +293,9 @@ impl<'a> Event<'a> {
             }
             Origin::Alb => {
                 let headers = self.headers()?;
-                let (_, forwarded) = headers.iter().rfind(|(name, _)| name == "x-forwarded-for")?;
+                let (_, forwarded) = headers
+                    .iter()
+                    .rfind(|(name, _)| name == "x-forwarded-for")?;
                 forwarded.rsplit(',').next()?.trim().parse().ok()
             }
             Origin::Unclear => None,
@@ -258,22 +308,41 @@ impl<'a> Event<'a> {
     ///
     /// `body_too_large`, found before anything is decoded; `malformed_request` for bad base64.
     pub(super) fn body(&self, limit: usize) -> Result<Vec<u8>, Error> {
-        let too_large = || Error::new(Code::BodyTooLarge, format!("The body must have at most {limit} bytes."));
+        let too_large = || {
+            Error::new(
+                Code::BodyTooLarge,
+                format!("The body must have at most {limit} bytes."),
+            )
+        };
         let unreadable = |what| Error::new(Code::MalformedRequest, what);
-        let Some(raw) = self.members.body else { return Ok(Vec::new()) };
-        let Text(body) = parsed(Some(raw)).ok_or_else(|| unreadable("The event's body is not a string."))?;
+        let Some(raw) = self.members.body else {
+            return Ok(Vec::new());
+        };
+        let Text(body) =
+            parsed(Some(raw)).ok_or_else(|| unreadable("The event's body is not a string."))?;
         let encoded = match self.members.is_base64_encoded {
             None => false,
-            flag => parsed(flag).ok_or_else(|| unreadable("The event's isBase64Encoded is not a boolean."))?,
+            flag => parsed(flag)
+                .ok_or_else(|| unreadable("The event's isBase64Encoded is not a boolean."))?,
         };
         if !encoded {
-            return if body.len() > limit { Err(too_large()) } else { Ok(body) };
+            return if body.len() > limit {
+                Err(too_large())
+            } else {
+                Ok(body)
+            };
         }
         if body.len() > limit.div_ceil(3) * 4 {
             return Err(too_large());
         }
-        let decoded = BASE64.decode(body).map_err(|_| unreadable("The body is not valid base64."))?;
-        if decoded.len() > limit { Err(too_large()) } else { Ok(decoded) }
+        let decoded = BASE64
+            .decode(body)
+            .map_err(|_| unreadable("The body is not valid base64."))?;
+        if decoded.len() > limit {
+            Err(too_large())
+        } else {
+            Ok(decoded)
+        }
     }
 
     /// The answer in the shape that the event's origin reads.
@@ -284,10 +353,16 @@ impl<'a> Event<'a> {
         answer.insert("isBase64Encoded".to_owned(), false.into());
         // A target group with multi-value headers reads no others.
         if self.origin == Origin::Alb && self.members.multi_value_headers.is_some() {
-            let lists: Map<_, _> = response.headers().map(|(name, value)| (name.to_owned(), json!([value]))).collect();
+            let lists: Map<_, _> = response
+                .headers()
+                .map(|(name, value)| (name.to_owned(), json!([value])))
+                .collect();
             answer.insert("multiValueHeaders".to_owned(), lists.into());
         } else {
-            let headers: Map<_, _> = response.headers().map(|(name, value)| (name.to_owned(), json!(value))).collect();
+            let headers: Map<_, _> = response
+                .headers()
+                .map(|(name, value)| (name.to_owned(), json!(value)))
+                .collect();
             answer.insert("headers".to_owned(), headers.into());
         }
         match self.origin {

@@ -74,7 +74,10 @@ impl Window {
     #[must_use]
     pub fn around(now: Millis, length: Duration) -> Self {
         let millis = u64::try_from(length.as_millis()).unwrap_or(u64::MAX).max(1);
-        Self { length, index: now.0 / millis }
+        Self {
+            length,
+            index: now.0 / millis,
+        }
     }
 
     /// When it ends.
@@ -101,7 +104,9 @@ impl Keys {
         let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"otp-lambda ledger");
         let derived = salt.extract(secret);
         // The length is the hash's own, which HKDF always gives.
-        let key = derived.expand(&[b"hmac v1"], hmac::HMAC_SHA256).map(hmac::Key::from);
+        let key = derived
+            .expand(&[b"hmac v1"], hmac::HMAC_SHA256)
+            .map(hmac::Key::from);
         Self(key.unwrap_or_else(|_| hmac::Key::new(hmac::HMAC_SHA256, secret)))
     }
 
@@ -140,14 +145,19 @@ impl Keys {
     #[must_use]
     pub fn prefix(&self, number: &PhoneNumber, window: Window) -> Key {
         let digits = number.expose();
-        let prefix = digits.get(..digits.len().saturating_sub(4)).unwrap_or_default();
+        let prefix = digits
+            .get(..digits.len().saturating_sub(4))
+            .unwrap_or_default();
         self.counter("R", &[prefix], window)
     }
 
     /// A guess at the code of a verification.
     #[must_use]
     pub fn guess(&self, reference: &ReferenceId, number: &PhoneNumber, otp: &Otp) -> Mac {
-        Mac(self.hash("guess", &[reference.expose(), number.expose(), otp.expose()]))
+        Mac(self.hash(
+            "guess",
+            &[reference.expose(), number.expose(), otp.expose()],
+        ))
     }
 
     /// What only this caller with this idempotency key can show again.
@@ -166,7 +176,10 @@ impl Keys {
     /// again, so that it need not be stored.
     #[must_use]
     pub fn reference(&self, caller: &str, key: &str, at: Millis) -> ReferenceId {
-        ReferenceId::from_hash(self.tag("reference", &[caller, key, &at.0.to_string()]).as_ref())
+        ReferenceId::from_hash(
+            self.tag("reference", &[caller, key, &at.0.to_string()])
+                .as_ref(),
+        )
     }
 
     /// The reference of a user's sign-in code: of this kind, pool, client, user and number, and of no other. Nobody can guess it
@@ -174,7 +187,10 @@ impl Keys {
     #[must_use]
     pub fn sign_in(&self, user: &[&str; 4], number: &PhoneNumber) -> ReferenceId {
         let [kind, pool, client, name] = user;
-        ReferenceId::from_hash(self.tag("sign-in", &[kind, pool, client, name, number.expose()]).as_ref())
+        ReferenceId::from_hash(
+            self.tag("sign-in", &[kind, pool, client, name, number.expose()])
+                .as_ref(),
+        )
     }
 
     /// The name of a number that stands for nobody's, so that it shares no window with whoever has the number: at each
@@ -195,7 +211,10 @@ impl Keys {
     pub fn bytes(&self, words: &[&str]) -> [u8; 16] {
         let tag = self.tag("bytes", words);
         let mut bytes = [0; 16];
-        bytes.iter_mut().zip(tag.as_ref()).for_each(|(byte, of_tag)| *byte = *of_tag);
+        bytes
+            .iter_mut()
+            .zip(tag.as_ref())
+            .for_each(|(byte, of_tag)| *byte = *of_tag);
         bytes
     }
 
@@ -204,7 +223,12 @@ impl Keys {
     }
 
     fn counter(&self, kind: &str, fields: &[&str], window: Window) -> Key {
-        Key(format!("{kind}#{}#{}#{}", self.hash(kind, fields), window.length.as_secs(), window.index))
+        Key(format!(
+            "{kind}#{}#{}#{}",
+            self.hash(kind, fields),
+            window.length.as_secs(),
+            window.index
+        ))
     }
 
     fn hash(&self, kind: &str, fields: &[&str]) -> String {
@@ -238,7 +262,10 @@ mod tests {
         assert_ne!(keys.hash("a", &["b"]), keys.hash("ab", &[""]));
         assert_ne!(keys.hash("a", &["b", ""]), keys.hash("a", &["b"]));
         assert_eq!(keys.hash("a", &["b"]), self::keys().hash("a", &["b"]));
-        assert_ne!(keys.hash("a", &["b"]), Keys::from_secret(b"another").hash("a", &["b"]));
+        assert_ne!(
+            keys.hash("a", &["b"]),
+            Keys::from_secret(b"another").hash("a", &["b"])
+        );
     }
 
     #[test]
@@ -250,7 +277,10 @@ mod tests {
             keys().number(&number),
             Window::around(Millis(5), Duration::from_secs(1))
         );
-        assert!(!shown.contains("425555") && !shown.contains("secret"), "{shown}");
+        assert!(
+            !shown.contains("425555") && !shown.contains("secret"),
+            "{shown}"
+        );
     }
 
     #[test]
@@ -262,7 +292,10 @@ mod tests {
         assert_ne!(source("2001:db8:1:2::1"), source("2001:db8:1:3::1"));
         assert_eq!(source("::ffff:192.0.2.7"), source("192.0.2.7"));
         assert_ne!(source("192.0.2.7"), source("192.0.2.8"));
-        assert_ne!(source("192.0.2.7"), keys.source("verify", "192.0.2.7".parse().unwrap(), window));
+        assert_ne!(
+            source("192.0.2.7"),
+            keys.source("verify", "192.0.2.7".parse().unwrap(), window)
+        );
     }
 
     #[test]
@@ -277,7 +310,13 @@ mod tests {
     #[test]
     fn windows_follow_each_other() {
         let hour = Duration::from_hours(1);
-        assert_eq!(Window::around(Millis(3_599_999), hour).end(), Millis(3_600_000));
-        assert_eq!(Window::around(Millis(3_600_000), hour).end(), Millis(7_200_000));
+        assert_eq!(
+            Window::around(Millis(3_599_999), hour).end(),
+            Millis(3_600_000)
+        );
+        assert_eq!(
+            Window::around(Millis(3_600_000), hour).end(),
+            Millis(7_200_000)
+        );
     }
 }

@@ -3,8 +3,9 @@
 use super::{Caller, LONGEST, MOST_SENDS, SendRequest, Sent, SentReceipt, minutes};
 use crate::error::{Code, Error};
 use crate::ledger::{
-    ASKING, Again, Attempt, CLAIMABLE, HeldKey, Key, KeyClaim, KeyOutcome, Keys, Ledger, Mac, Millis, Number, Opening,
-    Phase, Reservation, SAME_YES, Said, Settled, State, Success, Switches, Verification, Window,
+    ASKING, Again, Attempt, CLAIMABLE, HeldKey, Key, KeyClaim, KeyOutcome, Keys, Ledger, Mac,
+    Millis, Number, Opening, Phase, Reservation, SAME_YES, Said, Settled, State, Success, Switches,
+    Verification, Window,
 };
 use crate::otp::Otp;
 use crate::phone::{Country, PhoneNumber};
@@ -118,7 +119,12 @@ impl Guard {
     /// Limits by `policy`, kept in `store` under names made with `keys`.
     #[must_use]
     pub fn new(store: Box<dyn Ledger>, keys: Keys, policy: LedgerPolicy) -> Self {
-        Self { store, keys, policy, switches: Mutex::new(None) }
+        Self {
+            store,
+            keys,
+            policy,
+            switches: Mutex::new(None),
+        }
     }
 
     pub(super) fn send_limits(&self) -> &SendLimits {
@@ -127,7 +133,10 @@ impl Guard {
 
     /// The test number that `number` is at this time.
     pub(super) fn test_number(&self, number: &PhoneNumber, now: Millis) -> Option<&TestNumber> {
-        self.policy.test_numbers.iter().find(|test| test.number == *number && test.until > now)
+        self.policy
+            .test_numbers
+            .iter()
+            .find(|test| test.number == *number && test.until > now)
     }
 
     /// Whether a guess is the code of a test number. The hashes are compared, and tell nothing by their timing.
@@ -145,19 +154,31 @@ impl Guard {
     }
 
     /// Refuses what the operator has stopped.
-    pub(super) async fn check_switches(&self, to: &PhoneNumber, key: &Key, now: Millis) -> Result<(), Error> {
+    pub(super) async fn check_switches(
+        &self,
+        to: &PhoneNumber,
+        key: &Key,
+        now: Millis,
+    ) -> Result<(), Error> {
         let switches = self.switches(now).await?;
         if switches.paused {
-            return Err(Error::new(Code::SendingPaused, "The operator has paused all sends.")
-                .with_retry_after(Duration::from_mins(1)));
+            return Err(
+                Error::new(Code::SendingPaused, "The operator has paused all sends.")
+                    .with_retry_after(Duration::from_mins(1)),
+            );
         }
         let listed = |list: &std::collections::BTreeSet<String>| {
-            list.iter()
-                .any(|entry| entry == key.as_str() || entry.starts_with('+') && to.expose().starts_with(entry.as_str()))
+            list.iter().any(|entry| {
+                entry == key.as_str()
+                    || entry.starts_with('+') && to.expose().starts_with(entry.as_str())
+            })
         };
         if listed(&switches.blocked) && !listed(&switches.allowed) {
-            return Err(Error::new(Code::DestinationBlocked, "The operator has blocked this number.")
-                .with_field("destinationNumber"));
+            return Err(Error::new(
+                Code::DestinationBlocked,
+                "The operator has blocked this number.",
+            )
+            .with_field("destinationNumber"));
         }
         Ok(())
     }
@@ -173,17 +194,29 @@ impl Guard {
             }
         }
         let switches = self.store.switches().await?;
-        *self.switches.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, switches.clone()));
+        *self.switches.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((now, switches.clone()));
         Ok(switches)
     }
 
     /// Counts a request of the caller's address, in every window.
-    pub(super) async fn count_source(&self, operation: &str, caller: &Caller, now: Millis) -> Result<(), Error> {
-        let Some(address) = caller.address else { return Ok(()) };
+    pub(super) async fn count_source(
+        &self,
+        operation: &str,
+        caller: &Caller,
+        now: Millis,
+    ) -> Result<(), Error> {
+        let Some(address) = caller.address else {
+            return Ok(());
+        };
         for rate in &self.policy.source_limits {
             let window = Window::around(now, rate.window);
             let key = self.keys.source(operation, address, window);
-            if !self.store.count(&key, rate.count, window.end().plus(WINDOW_KEPT)).await? {
+            if !self
+                .store
+                .count(&key, rate.count, window.end().plus(WINDOW_KEPT))
+                .await?
+            {
                 return Err(rate_limited(
                     "source",
                     "Too many requests come from this address.",
@@ -201,7 +234,9 @@ impl Guard {
         caller: &Caller,
         now: Millis,
     ) -> Result<IdempotencyClaim, Error> {
-        let Some(given) = &caller.idempotency_key else { return Ok(IdempotencyClaim::None) };
+        let Some(given) = &caller.idempotency_key else {
+            return Ok(IdempotencyClaim::None);
+        };
         let key = self.keys.idempotency(&caller.owner(&request.to), given);
         let fingerprint = self.keys.fingerprint(&[
             request.to.expose(),
@@ -209,7 +244,10 @@ impl Guard {
             &request.source,
             request.language,
             request.channel.name(),
-            &format!("{} {} {}", request.code_length, request.validity_minutes, request.allowed_attempts),
+            &format!(
+                "{} {} {}",
+                request.code_length, request.validity_minutes, request.allowed_attempts
+            ),
             request.reference.as_ref().map_or("", ReferenceId::expose),
         ]);
         let held = match self.store.claim_key(&key, &fingerprint, now).await? {
@@ -236,7 +274,8 @@ impl Guard {
         limits: &ProviderLimits,
         now: Millis,
     ) -> Result<Plan, Error> {
-        let (seen, number) = join(self.store.verification(key), self.store.number(number_key)).await;
+        let (seen, number) =
+            join(self.store.verification(key), self.store.number(number_key)).await;
         let (seen, number) = (seen?, number?);
         let plan = match seen {
             Some(open) if open.is_open(now) => {
@@ -249,7 +288,9 @@ impl Guard {
                         .with_retry_after(open.expires.since(now))
                         .with_attempts_left(open.left));
                 }
-                let expires = now.plus(minutes(request.validity_minutes)).min(open.first.plus(LONGEST));
+                let expires = now
+                    .plus(minutes(request.validity_minutes))
+                    .min(open.first.plus(LONGEST));
                 let minutes = expires.since(now).as_secs().div_ceil(60);
                 Plan {
                     again: true,
@@ -258,11 +299,14 @@ impl Guard {
                     // A further code brings no further guesses, or asking for codes would be asking for guesses.
                     left: open.left,
                     // It may have been sent through a provider that takes other lengths.
-                    code_length: open.code_length.clamp(*limits.code.length.start(), *limits.code.length.end()),
+                    code_length: open
+                        .code_length
+                        .clamp(*limits.code.length.start(), *limits.code.length.end()),
                     brand_name: open.brand_name.clone(),
-                    validity_minutes: u8::try_from(minutes)
-                        .unwrap_or(u8::MAX)
-                        .clamp(*limits.validity_minutes.start(), *limits.validity_minutes.end()),
+                    validity_minutes: u8::try_from(minutes).unwrap_or(u8::MAX).clamp(
+                        *limits.validity_minutes.start(),
+                        *limits.validity_minutes.end(),
+                    ),
                     seen: Some(open),
                 }
             }
@@ -284,12 +328,25 @@ impl Guard {
     }
 
     /// Counts a send to the numbers around `to`.
-    pub(super) async fn count_prefix(&self, to: &PhoneNumber, tab: &mut Tab, now: Millis) -> Result<(), Error> {
+    pub(super) async fn count_prefix(
+        &self,
+        to: &PhoneNumber,
+        tab: &mut Tab,
+        now: Millis,
+    ) -> Result<(), Error> {
         for rate in &self.policy.prefix_limits {
             let window = Window::around(now, rate.window);
             let key = self.keys.prefix(to, window);
-            if !self.store.count(&key, rate.count, window.end().plus(WINDOW_KEPT)).await? {
-                return Err(rate_limited("prefix", "Too many codes go to numbers like this.", window.end().since(now)));
+            if !self
+                .store
+                .count(&key, rate.count, window.end().plus(WINDOW_KEPT))
+                .await?
+            {
+                return Err(rate_limited(
+                    "prefix",
+                    "Too many codes go to numbers like this.",
+                    window.end().since(now),
+                ));
             }
             tab.prefixes.push(key);
         }
@@ -308,7 +365,9 @@ impl Guard {
         if let Some(refused) = self.store.spend(&spending).await? {
             let line = spending.lines.get(refused);
             let (limit, detail) = match line {
-                Some(line) if line.of_country => ("country", "The budget for texts to this country is spent."),
+                Some(line) if line.of_country => {
+                    ("country", "The budget for texts to this country is spent.")
+                }
                 _ => ("budget", "The budget for texts is spent."),
             };
             let ends = line.map_or(now, |line| line.ends);
@@ -330,7 +389,9 @@ impl Guard {
         if self.switches(now).await?.paused {
             return Ok(false);
         }
-        let Some(country) = to.country() else { return Ok(true) };
+        let Some(country) = to.country() else {
+            return Ok(true);
+        };
         let mut tab = Tab::default();
         let is_left = match self.count_prefix(to, &mut tab, now).await {
             Ok(()) => self.spend(country, channel, &mut tab, now).await,
@@ -355,12 +416,25 @@ impl Guard {
         if is_test {
             return Ok(Number::default());
         }
-        match self.store.reserve_send(key, &self.policy.send_limits, now).await? {
+        match self
+            .store
+            .reserve_send(key, &self.policy.send_limits, now)
+            .await?
+        {
             Reservation::Reserved(number) => Ok(number),
             Reservation::Refused(number) => {
                 // A place was there a moment ago; where the rules no longer tell why it is gone, another send has it.
-                let shortest = Wait { until: Some(now.plus(Duration::from_secs(1))), guesses: false };
-                Err(plan.refusal(self.policy.send_limits.wait(&number, now).unwrap_or(shortest), now))
+                let shortest = Wait {
+                    until: Some(now.plus(Duration::from_secs(1))),
+                    guesses: false,
+                };
+                Err(plan.refusal(
+                    self.policy
+                        .send_limits
+                        .wait(&number, now)
+                        .unwrap_or(shortest),
+                    now,
+                ))
             }
         }
     }
@@ -386,7 +460,11 @@ impl Guard {
                 self.store.reopen(key, seen, &again).await?
             }
             seen => {
-                let forget = plan.seen.as_ref().map(|seen| seen.outlived(now)).unwrap_or_default();
+                let forget = plan
+                    .seen
+                    .as_ref()
+                    .map(|seen| seen.outlived(now))
+                    .unwrap_or_default();
                 let opening = Opening {
                     state: State::Reserved,
                     first: now,
@@ -406,7 +484,9 @@ impl Guard {
         if written {
             Ok(seen.unwrap_or(0) + 1)
         } else {
-            Err(in_progress("Something else is being done with this verification."))
+            Err(in_progress(
+                "Something else is being done with this verification.",
+            ))
         }
     }
 
@@ -435,7 +515,11 @@ impl Guard {
     /// When the next code may be sent, as far as the number's windows and its own verification go.
     pub(super) fn next_send(&self, number: &Number, sends: u8, expires: Millis) -> Millis {
         let next = self.policy.send_limits.next_send(number);
-        if sends >= MOST_SENDS { next.max(expires) } else { next }
+        if sends >= MOST_SENDS {
+            next.max(expires)
+        } else {
+            next
+        }
     }
 
     /// Gives back what was counted for a send that certainly did not happen.
@@ -450,8 +534,15 @@ impl Guard {
 
     /// Writes down what happened under an idempotency key. Where that fails, the key stays claimed: nothing is ever sent
     /// under it again.
-    pub(super) async fn end_claim(&self, claim: IdempotencyClaim, outcome: &Result<Sent, Error>, record: &mut Record) {
-        let IdempotencyClaim::Mine(key) = claim else { return };
+    pub(super) async fn end_claim(
+        &self,
+        claim: IdempotencyClaim,
+        outcome: &Result<Sent, Error>,
+        record: &mut Record,
+    ) {
+        let IdempotencyClaim::Mine(key) = claim else {
+            return;
+        };
         let ended = match outcome {
             Ok(sent) => {
                 let answer = serde_json::to_string(&sent.receipt).ok();
@@ -483,7 +574,10 @@ impl Guard {
         opening: &Opening<'_>,
         now: Millis,
     ) -> Result<Verification, Error> {
-        if let Reservation::Refused(number) = self.store.reserve_send(number_key, &self.policy.send_limits, now).await?
+        if let Reservation::Refused(number) = self
+            .store
+            .reserve_send(number_key, &self.policy.send_limits, now)
+            .await?
         {
             let wait = self.policy.send_limits.wait(&number, now);
             return Err(match wait {
@@ -513,16 +607,22 @@ impl Plan {
 
     /// Who made the codes that are still good beside the one of this send.
     pub(super) fn made_by(&self) -> Option<&str> {
-        self.seen.as_ref().filter(|_| self.again).map(|open| open.provider.as_str())
+        self.seen
+            .as_ref()
+            .filter(|_| self.again)
+            .map(|open| open.provider.as_str())
     }
 
     /// Why this send has to wait.
     fn refusal(&self, wait: Wait, now: Millis) -> Error {
         match (&self.seen, wait.until) {
             (Some(open), Some(until)) if self.again && !wait.guesses && until <= open.expires => {
-                Error::new(Code::ResendTooSoon, "The last code has only just been sent: give it time to arrive.")
-                    .with_retry_after(until.since(now))
-                    .with_attempts_left(open.left)
+                Error::new(
+                    Code::ResendTooSoon,
+                    "The last code has only just been sent: give it time to arrive.",
+                )
+                .with_retry_after(until.since(now))
+                .with_attempts_left(open.left)
             }
             _ => refused_number(wait, now),
         }
@@ -533,7 +633,11 @@ impl Plan {
         match &self.seen {
             // A send before this one that crashed may have left, or not.
             Some(open) if self.again => Settled::Back {
-                state: if open.state == State::Sent { State::Sent } else { State::Unclear },
+                state: if open.state == State::Sent {
+                    State::Sent
+                } else {
+                    State::Unclear
+                },
                 expires: open.expires,
             },
             _ => Settled::Failed,
@@ -565,10 +669,23 @@ fn answered_before(held: HeldKey, now: Millis) -> Result<IdempotencyClaim, Error
 }
 
 /// Why a guess was not paid for; `Ok` if it is the winner's own answer over again, which is right again.
-pub(super) fn why_refused(seen: Option<&Verification>, guess: &Mac, winner: &Mac, now: Millis) -> Result<(), Refusal> {
-    let final_reason = |error| Err(Refusal { error, may_be_of_other_software: false });
+pub(super) fn why_refused(
+    seen: Option<&Verification>,
+    guess: &Mac,
+    winner: &Mac,
+    now: Millis,
+) -> Result<(), Refusal> {
+    let final_reason = |error| {
+        Err(Refusal {
+            error,
+            may_be_of_other_software: false,
+        })
+    };
     let Some(seen) = seen else {
-        return Err(Refusal { error: not_found(), may_be_of_other_software: true });
+        return Err(Refusal {
+            error: not_found(),
+            may_be_of_other_software: true,
+        });
     };
     let phase = seen.phase(now);
     let is_last = seen.last_guess.as_ref().filter(|last| last.mac == *guess);
@@ -588,12 +705,16 @@ pub(super) fn why_refused(seen: Option<&Verification>, guess: &Mac, winner: &Mac
             final_reason(wrong_code(seen.left))
         }
         (Phase::Pending, Some(_)) => final_reason(in_progress("This very code is being checked.")),
-        (Phase::Exhausted, Some(last)) if last.said == Said::Asking && now.since(last.at) < ASKING => {
+        (Phase::Exhausted, Some(last))
+            if last.said == Said::Asking && now.since(last.at) < ASKING =>
+        {
             final_reason(in_progress("This very code is being checked."))
         }
         (Phase::Exhausted, _) => final_reason(exhausted()),
         // It was open to nobody a moment ago: another send or guess came in between.
-        (Phase::Pending, None) => final_reason(in_progress("Something else is being done with this verification.")),
+        (Phase::Pending, None) => final_reason(in_progress(
+            "Something else is being done with this verification.",
+        )),
         // An end is final: the provider knows nothing of it, and would still say yes to the code.
         (Phase::Expired, _) => final_reason(expired()),
         (Phase::Canceled, _) => final_reason(canceled()),
@@ -602,32 +723,55 @@ pub(super) fn why_refused(seen: Option<&Verification>, guess: &Mac, winner: &Mac
 }
 
 /// Why a right answer did not win; `Ok` if it did, by a try whose answer was lost or under the same key.
-pub(super) fn why_not_consumed(seen: Option<&Verification>, success: &Success) -> Result<(), Error> {
+pub(super) fn why_not_consumed(
+    seen: Option<&Verification>,
+    success: &Success,
+) -> Result<(), Error> {
     match seen {
         Some(seen) => match (seen.state, &seen.success) {
-            (State::Verified, Some(won)) if won.winner == success.winner && won.code == success.code => Ok(()),
+            (State::Verified, Some(won))
+                if won.winner == success.winner && won.code == success.code =>
+            {
+                Ok(())
+            }
             (State::Verified, _) => Err(already_verified()),
             (State::Canceled, _) => Err(canceled()),
-            _ => Err(Error::new(Code::InvalidCode, "A newer code was sent meanwhile: use that one.")
-                .with_attempts_left(seen.left)),
+            _ => Err(Error::new(
+                Code::InvalidCode,
+                "A newer code was sent meanwhile: use that one.",
+            )
+            .with_attempts_left(seen.left)),
         },
         None => Err(not_found()),
     }
 }
 
 /// Why a verification cannot be claimed; `Ok` if this claimant has it already.
-pub(super) fn why_not_claimed(seen: Option<&Verification>, claimant: &Mac, now: Millis) -> Result<(), Error> {
+pub(super) fn why_not_claimed(
+    seen: Option<&Verification>,
+    claimant: &Mac,
+    now: Millis,
+) -> Result<(), Error> {
     // A sign-in's code proves nothing outside it.
-    let seen = seen.filter(|seen| seen.owner.is_none()).ok_or_else(not_found)?;
-    let in_time = seen.success.as_ref().is_some_and(|success| now.since(success.at) < CLAIMABLE);
+    let seen = seen
+        .filter(|seen| seen.owner.is_none())
+        .ok_or_else(not_found)?;
+    let in_time = seen
+        .success
+        .as_ref()
+        .is_some_and(|success| now.since(success.at) < CLAIMABLE);
     match seen.phase(now) {
         Phase::Verified if seen.claimed.as_ref() == Some(claimant) && in_time => Ok(()),
-        Phase::Verified if seen.claimed.is_some() => {
-            Err(Error::new(Code::AlreadyVerified, "This verification was claimed before; it is good for one claim."))
-        }
+        Phase::Verified if seen.claimed.is_some() => Err(Error::new(
+            Code::AlreadyVerified,
+            "This verification was claimed before; it is good for one claim.",
+        )),
         Phase::Verified => Err(Error::new(
             Code::CodeExpired,
-            format!("The success is more than {} minutes old: verify anew.", CLAIMABLE.as_secs() / 60),
+            format!(
+                "The success is more than {} minutes old: verify anew.",
+                CLAIMABLE.as_secs() / 60
+            ),
         )),
         Phase::Pending => Err(in_progress("The code has not been verified yet.")),
         Phase::Expired => Err(expired()),
@@ -642,7 +786,10 @@ pub(super) fn wrong_code(left: u8) -> Error {
 }
 
 pub(super) fn not_found() -> Error {
-    Error::new(Code::VerificationNotFound, "No code was sent to this number under this reference, or long ago.")
+    Error::new(
+        Code::VerificationNotFound,
+        "No code was sent to this number under this reference, or long ago.",
+    )
 }
 
 pub(super) fn locked() -> Error {
@@ -654,7 +801,10 @@ pub(super) fn locked() -> Error {
 }
 
 fn already_verified() -> Error {
-    Error::new(Code::AlreadyVerified, "This code was used before: a code is good for one success.")
+    Error::new(
+        Code::AlreadyVerified,
+        "This code was used before: a code is good for one success.",
+    )
 }
 
 fn expired() -> Error {
@@ -662,11 +812,19 @@ fn expired() -> Error {
 }
 
 fn exhausted() -> Error {
-    Error::new(Code::AttemptsExhausted, "No guess is left for this code: send a new one.").with_attempts_left(0)
+    Error::new(
+        Code::AttemptsExhausted,
+        "No guess is left for this code: send a new one.",
+    )
+    .with_attempts_left(0)
 }
 
 fn canceled() -> Error {
-    Error::new(Code::VerificationCanceled, "This verification was canceled: send a new code.").with_attempts_left(0)
+    Error::new(
+        Code::VerificationCanceled,
+        "This verification was canceled: send a new code.",
+    )
+    .with_attempts_left(0)
 }
 
 fn in_progress(detail: &'static str) -> Error {
@@ -674,15 +832,23 @@ fn in_progress(detail: &'static str) -> Error {
 }
 
 fn rate_limited(limit: &'static str, detail: &'static str, wait: Duration) -> Error {
-    Error::new(Code::RateLimited, detail).with_limit(limit).with_retry_after(wait)
+    Error::new(Code::RateLimited, detail)
+        .with_limit(limit)
+        .with_retry_after(wait)
 }
 
 fn refused_number(wait: Wait, now: Millis) -> Error {
     match wait.until {
         None => locked(),
-        Some(until) if wait.guesses => {
-            rate_limited("guesses", "Too many wrong codes were given for this number.", until.since(now))
-        }
-        Some(until) => rate_limited("number", "Too many codes were sent to this number.", until.since(now)),
+        Some(until) if wait.guesses => rate_limited(
+            "guesses",
+            "Too many wrong codes were given for this number.",
+            until.since(now),
+        ),
+        Some(until) => rate_limited(
+            "number",
+            "Too many codes were sent to this number.",
+            until.since(now),
+        ),
     }
 }

@@ -15,13 +15,19 @@ impl Providers {
     /// One provider, and none before it.
     #[must_use]
     pub fn only(provider: Box<dyn Provider>) -> Self {
-        Self { current: provider, previous: None }
+        Self {
+            current: provider,
+            previous: None,
+        }
     }
 
     /// What a guess may look like: a code of either.
     pub(super) fn codes(&self) -> CodeShape {
         let current = &self.current.limits().code;
-        self.previous.as_ref().map_or_else(|| current.clone(), |previous| current.or(&previous.limits().code))
+        self.previous.as_ref().map_or_else(
+            || current.clone(),
+            |previous| current.or(&previous.limits().code),
+        )
     }
 
     /// The names of all, as the ledger keeps those who made codes of one verification: the last one first.
@@ -36,7 +42,13 @@ impl Providers {
         let others = before
             .into_iter()
             .flat_map(|before| before.split(','))
-            .filter(|name| *name != current && self.previous.as_ref().is_some_and(|previous| previous.name() == *name));
+            .filter(|name| {
+                *name != current
+                    && self
+                        .previous
+                        .as_ref()
+                        .is_some_and(|previous| previous.name() == *name)
+            });
         others.fold(current.to_owned(), |all, name| format!("{all},{name}"))
     }
 

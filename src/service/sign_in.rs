@@ -1,10 +1,14 @@
 //! Codes for signing in: taken up where one is open, sent where none is, and the same to look at for whoever has none.
 
 use super::guard::{Guard, IdempotencyClaim};
-use super::{Caller, MOST_SENDS, Moment, Reference, SHADOW, SendRequest, Service, VerifyRequest, minutes, no_ledger};
+use super::{
+    Caller, MOST_SENDS, Moment, Reference, SHADOW, SendRequest, Service, VerifyRequest, minutes,
+    no_ledger,
+};
 use crate::error::Error;
 use crate::ledger::{
-    Again, Key, Mac, Millis, Number, Opening, REMEMBERED_SENDS, Reservation, Settled, State, Unavailable, Verification,
+    Again, Key, Mac, Millis, Number, Opening, REMEMBERED_SENDS, Reservation, Settled, State,
+    Unavailable, Verification,
 };
 use crate::otp::Otp;
 use crate::phone::PhoneNumber;
@@ -96,11 +100,20 @@ impl Service {
         if sign_in.session.shadow > 0 {
             return self.begin_in_shadow(guard, sign_in, moment, record).await;
         }
-        if let Some(adopted) = self.look(guard, sign_in, ChallengeState::Adopted, moment.millis()).await? {
+        if let Some(adopted) = self
+            .look(guard, sign_in, ChallengeState::Adopted, moment.millis())
+            .await?
+        {
             return Ok(adopted);
         }
-        let request = SendRequest { unless_open: true, ..self.sign_in_request(guard, sign_in) };
-        let reason = self.send(&request, &cognito(sign_in), moment, record).await.err();
+        let request = SendRequest {
+            unless_open: true,
+            ..self.sign_in_request(guard, sign_in)
+        };
+        let reason = self
+            .send(&request, &cognito(sign_in), moment, record)
+            .await
+            .err();
         // What may have left is open as well; and what another delivery of this very trigger sent meanwhile.
         let state = match &reason {
             Some(error) if !error.is_delivery_unknown() => ChallengeState::Adopted,
@@ -122,10 +135,16 @@ impl Service {
     /// # Errors
     ///
     /// The ledger is not there, or cannot be reached.
-    pub async fn go_on_with_sign_in(&self, sign_in: &SignIn, moment: Moment) -> Result<Challenge, Error> {
+    pub async fn go_on_with_sign_in(
+        &self,
+        sign_in: &SignIn,
+        moment: Moment,
+    ) -> Result<Challenge, Error> {
         let guard = self.guard.as_ref().ok_or_else(no_ledger)?;
         let now = moment.millis();
-        let open = self.look(guard, sign_in, ChallengeState::TryAgain, now).await?;
+        let open = self
+            .look(guard, sign_in, ChallengeState::TryAgain, now)
+            .await?;
         Ok(open.unwrap_or(Challenge {
             state: ChallengeState::Ended,
             shadow: sign_in.session.shadow,
@@ -151,15 +170,29 @@ impl Service {
     ) -> Result<(), Error> {
         let guard = self.guard.as_ref().ok_or_else(no_ledger)?;
         // A session without a guess left is about to end: a text for it would be for nothing.
-        let open = self.look(guard, sign_in, ChallengeState::TryAgain, moment.millis()).await?;
+        let open = self
+            .look(guard, sign_in, ChallengeState::TryAgain, moment.millis())
+            .await?;
         if open.is_none_or(|open| open.state == ChallengeState::Ended) {
             return Ok(());
         }
-        let caller = Caller { idempotency_key: Some(format!("resend {nonce}")), ..cognito(sign_in) };
+        let caller = Caller {
+            idempotency_key: Some(format!("resend {nonce}")),
+            ..cognito(sign_in)
+        };
         if sign_in.session.shadow > 0 {
-            return self.resend_shadow(guard, sign_in, &caller, moment.millis(), record).await;
+            return self
+                .resend_shadow(guard, sign_in, &caller, moment.millis(), record)
+                .await;
         }
-        self.send(&self.sign_in_request(guard, sign_in), &caller, moment, record).await.map(drop)
+        self.send(
+            &self.sign_in_request(guard, sign_in),
+            &caller,
+            moment,
+            record,
+        )
+        .await
+        .map(drop)
     }
 
     /// Whether `otp` is the code of a sign-in. `nonce` is of one question: the same right answer to the same question is
@@ -184,8 +217,14 @@ impl Service {
             shadow: sign_in.session.shadow,
             ..cognito(sign_in)
         };
-        let request = VerifyRequest { to: sign_in.number.clone(), otp, reference: Reference::Given(place.reference) };
-        self.verify(&request, &caller, moment, record).await.map(drop)
+        let request = VerifyRequest {
+            to: sign_in.number.clone(),
+            otp,
+            reference: Reference::Given(place.reference),
+        };
+        self.verify(&request, &caller, moment, record)
+            .await
+            .map(drop)
     }
 
     /// A number that stands for a user who has none: the user's name, if it is one, or one that is the same at every try.
@@ -202,7 +241,10 @@ impl Service {
         // The same whatever the client, as a user's is; and of any country, or one that shows another would be a user.
         let bytes = self.guard.as_ref()?.keys.bytes(&["stand-in", pool, name]);
         let (others, first) = countries.split_at(usize::from(bytes[15]) % countries.len().max(1));
-        first.iter().chain(others).find_map(|country| PhoneNumber::stand_in(*country, bytes))
+        first
+            .iter()
+            .chain(others)
+            .find_map(|country| PhoneNumber::stand_in(*country, bytes))
     }
 
     fn sign_in_request(&self, guard: &Guard, sign_in: &SignIn) -> SendRequest {
@@ -233,17 +275,29 @@ impl Service {
         now: Millis,
     ) -> Result<Option<Challenge>, Error> {
         let place = place(guard, sign_in);
-        let (seen, number) = join(guard.store.verification(&place.verification), number_of(guard, sign_in)).await;
+        let (seen, number) = join(
+            guard.store.verification(&place.verification),
+            number_of(guard, sign_in),
+        )
+        .await;
         let (seen, number) = (seen?, number?);
         Ok(seen.filter(|seen| seen.is_open(now)).map(|open| {
             let own = open.owner.as_ref() == Some(&place.owner);
             // The last guess is its owner's: whoever knows a user's name could spend it otherwise.
-            let left = if own { open.left } else { open.left.saturating_sub(1) };
+            let left = if own {
+                open.left
+            } else {
+                open.left.saturating_sub(1)
+            };
             let looked = challenge(guard, sign_in, &open, &number, state, left, now);
             if left > 0 {
                 return looked;
             }
-            Challenge { state: ChallengeState::Ended, resend: looked.resend.max(open.expires), ..looked }
+            Challenge {
+                state: ChallengeState::Ended,
+                resend: looked.resend.max(open.expires),
+                ..looked
+            }
         }))
     }
 
@@ -264,34 +318,67 @@ impl Service {
             user: sign_in.user.clone(),
             number: sign_in.number.clone(),
             language: sign_in.language,
-            session: Session { name: sign_in.session.name.clone(), shadow: depth },
+            session: Session {
+                name: sign_in.session.name.clone(),
+                shadow: depth,
+            },
         };
         // In the first one it goes as it would for a user with this number.
         let first = at(1);
-        if let Some(adopted) = self.look(guard, &first, ChallengeState::Adopted, now).await? {
+        if let Some(adopted) = self
+            .look(guard, &first, ChallengeState::Adopted, now)
+            .await?
+        {
             return Ok(adopted);
         }
-        let sends = guard.sends_at_all(&sign_in.number, channel, now, record).await?;
-        if sends && guard.send_limits().wait(&number_of(guard, &first).await?, now).is_none() {
+        let sends = guard
+            .sends_at_all(&sign_in.number, channel, now, record)
+            .await?;
+        if sends
+            && guard
+                .send_limits()
+                .wait(&number_of(guard, &first).await?, now)
+                .is_none()
+        {
             let number = place(guard, &first).number;
-            if let Reservation::Reserved(number) = guard.store.reserve_send(&number, guard.send_limits(), now).await? {
+            if let Reservation::Reserved(number) = guard
+                .store
+                .reserve_send(&number, guard.send_limits(), now)
+                .await?
+            {
                 return self.open_shadow(guard, &first, &number, now).await;
             }
         }
         // Who never got so far has one more to fall into, or would come to the deepest one sooner than others.
-        let users = guard.store.verification(&place(guard, sign_in).verification).await?;
-        let firsts = guard.store.verification(&place(guard, &first).verification).await?;
-        let never = ![users, firsts].iter().flatten().any(|code| code.state != State::Failed);
+        let users = guard
+            .store
+            .verification(&place(guard, sign_in).verification)
+            .await?;
+        let firsts = guard
+            .store
+            .verification(&place(guard, &first).verification)
+            .await?;
+        let never = ![users, firsts]
+            .iter()
+            .flatten()
+            .any(|code| code.state != State::Failed);
         let deepest = 1 + FALLS + u8::from(never);
         let mut depth = 2;
         loop {
             let shadow = at(depth);
-            if let Some(adopted) = self.look(guard, &shadow, ChallengeState::Adopted, now).await? {
+            if let Some(adopted) = self
+                .look(guard, &shadow, ChallengeState::Adopted, now)
+                .await?
+            {
                 return Ok(adopted);
             }
             if sends || depth == deepest {
                 let number = place(guard, &shadow).number;
-                match guard.store.reserve_send(&number, guard.send_limits(), now).await? {
+                match guard
+                    .store
+                    .reserve_send(&number, guard.send_limits(), now)
+                    .await?
+                {
                     Reservation::Refused(_) if depth < deepest => {}
                     Reservation::Reserved(number) | Reservation::Refused(number) => {
                         return self.open_shadow(guard, &shadow, &number, now).await;
@@ -326,7 +413,14 @@ impl Service {
             owner: Some(&place.owner),
             forget: &[],
         };
-        guard.store.open(&place.verification, seen.map(|seen| seen.generation), &opening).await?;
+        guard
+            .store
+            .open(
+                &place.verification,
+                seen.map(|seen| seen.generation),
+                &opening,
+            )
+            .await?;
         let open = self.look(guard, shadow, ChallengeState::Sent, now).await?;
         Ok(open.unwrap_or_else(|| Challenge {
             state: ChallengeState::Sent,
@@ -347,28 +441,59 @@ impl Service {
         record: &mut Record,
     ) -> Result<(), Error> {
         let place = place(guard, sign_in);
-        let Some(open) = guard.store.verification(&place.verification).await?.filter(|seen| seen.is_open(now)) else {
+        let Some(open) = guard
+            .store
+            .verification(&place.verification)
+            .await?
+            .filter(|seen| seen.is_open(now))
+        else {
             return Ok(());
         };
-        let claim = guard.claim(&self.sign_in_request(guard, sign_in), caller, now).await?;
-        let IdempotencyClaim::Mine(claimed) = claim else { return Ok(()) };
+        let claim = guard
+            .claim(&self.sign_in_request(guard, sign_in), caller, now)
+            .await?;
+        let IdempotencyClaim::Mine(claimed) = claim else {
+            return Ok(());
+        };
         let refused = open.sends >= MOST_SENDS
-            || !guard.sends_at_all(&sign_in.number, self.limits().usual_channel(), now, record).await?
+            || !guard
+                .sends_at_all(&sign_in.number, self.limits().usual_channel(), now, record)
+                .await?
             || sign_in.session.shadow == 1
-                && guard.send_limits().wait(&number_of(guard, sign_in).await?, now).is_some()
+                && guard
+                    .send_limits()
+                    .wait(&number_of(guard, sign_in).await?, now)
+                    .is_some()
             || matches!(
-                guard.store.reserve_send(&place.number, guard.send_limits(), now).await?,
+                guard
+                    .store
+                    .reserve_send(&place.number, guard.send_limits(), now)
+                    .await?,
                 Reservation::Refused(_)
             );
         if refused {
             return Ok(guard.store.release_key(&claimed).await?);
         }
-        let expires = now.plus(minutes(self.rules.defaults.validity_minutes)).min(open.first.plus(super::LONGEST));
+        let expires = now
+            .plus(minutes(self.rules.defaults.validity_minutes))
+            .min(open.first.plus(super::LONGEST));
         let channel = self.limits().usual_channel().name();
-        let again = Again { expires, provider: SHADOW, channel, language: sign_in.language };
-        if guard.store.reopen(&place.verification, open.generation, &again).await? {
+        let again = Again {
+            expires,
+            provider: SHADOW,
+            channel,
+            language: sign_in.language,
+        };
+        if guard
+            .store
+            .reopen(&place.verification, open.generation, &again)
+            .await?
+        {
             let sent = Settled::Sent { message_id: None };
-            guard.store.settle(&place.verification, open.generation + 1, &sent).await?;
+            guard
+                .store
+                .settle(&place.verification, open.generation + 1, &sent)
+                .await?;
         }
         Ok(guard.store.finish_key(&claimed, None).await?)
     }
@@ -381,7 +506,11 @@ async fn number_of(guard: &Guard, sign_in: &SignIn) -> Result<Number, Unavailabl
     if sign_in.session.shadow != 1 {
         return guard.store.number(&own).await;
     }
-    let (own, real) = join(guard.store.number(&own), guard.store.number(&guard.keys.number(&sign_in.number))).await;
+    let (own, real) = join(
+        guard.store.number(&own),
+        guard.store.number(&guard.keys.number(&sign_in.number)),
+    )
+    .await;
     let (own, real) = (own?, real?);
     let mut sends = [own.sends, real.sends].concat();
     sends.sort_unstable_by_key(|at| std::cmp::Reverse(*at));
@@ -416,7 +545,10 @@ fn place(guard: &Guard, sign_in: &SignIn) -> Place {
     let [pool, client, name] = sign_in.user.each_ref().map(String::as_str);
     let keys = &guard.keys;
     let (reference, number) = match sign_in.session.shadow {
-        0 => (keys.sign_in(&["", pool, client, name], &sign_in.number), keys.number(&sign_in.number)),
+        0 => (
+            keys.sign_in(&["", pool, client, name], &sign_in.number),
+            keys.number(&sign_in.number),
+        ),
         depth => {
             let shadow = format!("shadow {depth}");
             let reference = keys.sign_in(&[&shadow, pool, client, name], &sign_in.number);
@@ -424,10 +556,18 @@ fn place(guard: &Guard, sign_in: &SignIn) -> Place {
         }
     };
     let verification = keys.verification(&reference, &sign_in.number);
-    Place { reference, verification, number, owner: keys.session(&sign_in.session.name) }
+    Place {
+        reference,
+        verification,
+        number,
+        owner: keys.session(&sign_in.session.name),
+    }
 }
 
 fn cognito(sign_in: &SignIn) -> Caller {
     let [pool, client, _] = &sign_in.user;
-    Caller { principal: Some(format!("cognito {pool} {client}")), ..Caller::default() }
+    Caller {
+        principal: Some(format!("cognito {pool} {client}")),
+        ..Caller::default()
+    }
 }

@@ -46,12 +46,25 @@ impl Encoding {
 #[must_use]
 pub fn segments(text: &str, code_length: usize) -> Segments {
     let text = text.replace(CODE, &"0".repeat(code_length));
-    let is_gsm7 = text.chars().all(|character| BASIC.contains(character) || EXTENSION.contains(character));
-    let encoding = if is_gsm7 { Encoding::Gsm7 } else { Encoding::Ucs2 };
-    let units = text.chars().map(|character| encoding.units(character)).sum();
+    let is_gsm7 = text
+        .chars()
+        .all(|character| BASIC.contains(character) || EXTENSION.contains(character));
+    let encoding = if is_gsm7 {
+        Encoding::Gsm7
+    } else {
+        Encoding::Ucs2
+    };
+    let units = text
+        .chars()
+        .map(|character| encoding.units(character))
+        .sum();
     let (alone, each) = encoding.capacity();
     if units <= alone {
-        return Segments { count: 1, encoding, units };
+        return Segments {
+            count: 1,
+            encoding,
+            units,
+        };
     }
     let (mut count, mut used) = (1, 0);
     for character in text.chars() {
@@ -62,7 +75,11 @@ pub fn segments(text: &str, code_length: usize) -> Segments {
         }
         used += wanted;
     }
-    Segments { count, encoding, units }
+    Segments {
+        count,
+        encoding,
+        units,
+    }
 }
 
 /// The basic table, without the escape to the next one.

@@ -21,18 +21,43 @@ impl Call {
         first: &'static str,
         again: &'static str,
     ) -> Self {
-        Self { language, language_code, voice_id, first, again }
+        Self {
+            language,
+            language_code,
+            voice_id,
+            first,
+            again,
+        }
     }
 }
 
-const ENGLISH: (&str, &str) = ("Your {{brand}} verification code is: {{code}}.", "I repeat: {{code}}.");
-const SPANISH: (&str, &str) = ("Su código de verificación para {{brand}} es: {{code}}.", "Repito: {{code}}.");
-const FRENCH: (&str, &str) = ("Votre code de vérification pour {{brand}} est : {{code}}.", "Je répète : {{code}}.");
+const ENGLISH: (&str, &str) = (
+    "Your {{brand}} verification code is: {{code}}.",
+    "I repeat: {{code}}.",
+);
+const SPANISH: (&str, &str) = (
+    "Su código de verificación para {{brand}} es: {{code}}.",
+    "Repito: {{code}}.",
+);
+const FRENCH: (&str, &str) = (
+    "Votre code de vérification pour {{brand}} est : {{code}}.",
+    "Je répète : {{code}}.",
+);
 
 /// Ascending by the language.
 pub(super) static VOICE: &[Call] = &[
-    Call::new("ar", ("arb", "Zeina"), "رمز التحقق الخاص بك لدى {{brand}} هو: {{code}}.", "أكرر: {{code}}."),
-    Call::new("cy-GB", ("cy-GB", "Gwyneth"), "Eich cod dilysu {{brand}} yw: {{code}}.", "Dyma'r cod eto: {{code}}."),
+    Call::new(
+        "ar",
+        ("arb", "Zeina"),
+        "رمز التحقق الخاص بك لدى {{brand}} هو: {{code}}.",
+        "أكرر: {{code}}.",
+    ),
+    Call::new(
+        "cy-GB",
+        ("cy-GB", "Gwyneth"),
+        "Eich cod dilysu {{brand}} yw: {{code}}.",
+        "Dyma'r cod eto: {{code}}.",
+    ),
     Call::new(
         "da-DK",
         ("da-DK", "Naja"),
@@ -68,33 +93,83 @@ pub(super) static VOICE: &[Call] = &[
         "Il tuo codice di verifica per {{brand}} è: {{code}}.",
         "Ripeto: {{code}}.",
     ),
-    Call::new("ja-JP", ("ja-JP", "Mizuki"), "{{brand}}の認証コードは、{{code}}です。", "繰り返します。{{code}}です。"),
+    Call::new(
+        "ja-JP",
+        ("ja-JP", "Mizuki"),
+        "{{brand}}の認証コードは、{{code}}です。",
+        "繰り返します。{{code}}です。",
+    ),
     Call::new(
         "ko-KR",
         ("ko-KR", "Seoyeon"),
         "{{brand}} 인증번호는 {{code}}입니다.",
         "다시 한번 말씀드립니다. {{code}}입니다.",
     ),
-    Call::new("nb-NO", ("nb-NO", "Liv"), "Bekreftelseskoden din for {{brand}} er: {{code}}.", "Jeg gjentar: {{code}}."),
-    Call::new("nl-NL", ("nl-NL", "Lotte"), "Uw verificatiecode voor {{brand}} is: {{code}}.", "Ik herhaal: {{code}}."),
-    Call::new("pl-PL", ("pl-PL", "Ewa"), "Kod weryfikacyjny {{brand}} to: {{code}}.", "Powtarzam: {{code}}."),
-    Call::new("pt-BR", ("pt-BR", "Camila"), "Seu código de verificação {{brand}} é: {{code}}.", "Repetindo: {{code}}."),
-    Call::new("pt-PT", ("pt-PT", "Ines"), "O seu código de verificação {{brand}} é: {{code}}.", "Repito: {{code}}."),
+    Call::new(
+        "nb-NO",
+        ("nb-NO", "Liv"),
+        "Bekreftelseskoden din for {{brand}} er: {{code}}.",
+        "Jeg gjentar: {{code}}.",
+    ),
+    Call::new(
+        "nl-NL",
+        ("nl-NL", "Lotte"),
+        "Uw verificatiecode voor {{brand}} is: {{code}}.",
+        "Ik herhaal: {{code}}.",
+    ),
+    Call::new(
+        "pl-PL",
+        ("pl-PL", "Ewa"),
+        "Kod weryfikacyjny {{brand}} to: {{code}}.",
+        "Powtarzam: {{code}}.",
+    ),
+    Call::new(
+        "pt-BR",
+        ("pt-BR", "Camila"),
+        "Seu código de verificação {{brand}} é: {{code}}.",
+        "Repetindo: {{code}}.",
+    ),
+    Call::new(
+        "pt-PT",
+        ("pt-PT", "Ines"),
+        "O seu código de verificação {{brand}} é: {{code}}.",
+        "Repito: {{code}}.",
+    ),
     Call::new(
         "ro-RO",
         ("ro-RO", "Carmen"),
         "Codul dumneavoastră de verificare {{brand}} este: {{code}}.",
         "Repet: {{code}}.",
     ),
-    Call::new("ru-RU", ("ru-RU", "Tatyana"), "Ваш код подтверждения {{brand}}: {{code}}.", "Повторяю: {{code}}."),
+    Call::new(
+        "ru-RU",
+        ("ru-RU", "Tatyana"),
+        "Ваш код подтверждения {{brand}}: {{code}}.",
+        "Повторяю: {{code}}.",
+    ),
     Call::new(
         "sv-SE",
         ("sv-SE", "Astrid"),
         "Din verifieringskod för {{brand}} är: {{code}}.",
         "Jag upprepar: {{code}}.",
     ),
-    Call::new("tr-TR", ("tr-TR", "Filiz"), "{{brand}} doğrulama kodunuz: {{code}}.", "Tekrar ediyorum: {{code}}."),
-    Call::new("zh-CN", ("cmn-CN", "Zhiyu"), "您的{{brand}}验证码是：{{code}}。", "再重复一遍：{{code}}。"),
+    Call::new(
+        "tr-TR",
+        ("tr-TR", "Filiz"),
+        "{{brand}} doğrulama kodunuz: {{code}}.",
+        "Tekrar ediyorum: {{code}}.",
+    ),
+    Call::new(
+        "zh-CN",
+        ("cmn-CN", "Zhiyu"),
+        "您的{{brand}}验证码是：{{code}}。",
+        "再重复一遍：{{code}}。",
+    ),
     // Polly's one Mandarin voice is of the mainland; it is given the letters it was made for, as nobody reads them.
-    Call::new("zh-TW", ("cmn-CN", "Zhiyu"), "您的{{brand}}验证码是：{{code}}。", "再重复一次：{{code}}。"),
+    Call::new(
+        "zh-TW",
+        ("cmn-CN", "Zhiyu"),
+        "您的{{brand}}验证码是：{{code}}。",
+        "再重复一次：{{code}}。",
+    ),
 ];

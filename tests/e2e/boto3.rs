@@ -17,7 +17,11 @@ fn python(settings: &Settings, script: &str, arguments: &[&str]) -> Value {
         .env("AWS_DEFAULT_REGION", "us-east-1")
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
@@ -29,8 +33,14 @@ struct Pair {
 }
 
 const PAIRS: [Pair; 2] = [
-    Pair { provider: "pinpoint", script: "boto3_example.py" },
-    Pair { provider: "end-user-messaging", script: "boto3_example_end_user_messaging.py" },
+    Pair {
+        provider: "pinpoint",
+        script: "boto3_example.py",
+    },
+    Pair {
+        provider: "end-user-messaging",
+        script: "boto3_example_end_user_messaging.py",
+    },
 ];
 
 impl Pair {
@@ -42,25 +52,39 @@ impl Pair {
     }
 
     fn send(self, settings: &Settings) {
-        let sent = python(settings, self.script, &["send", NUMBER, "ExampleCorp", "CreateAccount"]);
-        let message = sent.pointer(&format!("/Result/{NUMBER}/MessageId")).or_else(|| sent.get("MessageId"));
-        assert!(message.is_some_and(|id| id.as_str().is_some_and(|id| !id.is_empty())), "{sent}");
+        let sent = python(
+            settings,
+            self.script,
+            &["send", NUMBER, "ExampleCorp", "CreateAccount"],
+        );
+        let message = sent
+            .pointer(&format!("/Result/{NUMBER}/MessageId"))
+            .or_else(|| sent.get("MessageId"));
+        assert!(
+            message.is_some_and(|id| id.as_str().is_some_and(|id| !id.is_empty())),
+            "{sent}"
+        );
     }
 
     fn verify(self, settings: &Settings, otp: &str) -> Value {
-        python(settings, self.script, &["verify", NUMBER, otp, "ExampleCorp", "CreateAccount"])
+        python(
+            settings,
+            self.script,
+            &["verify", NUMBER, otp, "ExampleCorp", "CreateAccount"],
+        )
     }
 }
 
 async fn start(settings: &Settings) -> Function {
     let settings = settings.clone();
-    tokio::task::spawn_blocking(move || Function::start(&settings)).await.unwrap()
+    tokio::task::spawn_blocking(move || Function::start(&settings))
+        .await
+        .unwrap()
 }
 
 fn verify(function: &Function, otp: &str) -> (u64, Value) {
     let mut event = file("verify.http-v2");
-    let body =
-        json!({ "destinationNumber": NUMBER, "otp": otp, "brandName": "ExampleCorp", "source": "CreateAccount" });
+    let body = json!({ "destinationNumber": NUMBER, "otp": otp, "brandName": "ExampleCorp", "source": "CreateAccount" });
     event["body"] = json!(body.to_string());
     function.request(&event)
 }
@@ -85,7 +109,10 @@ async fn a_code_sent_by_awss_python_verifies_through_the_function_and_the_other_
             // The function sends, Python verifies.
             assert_eq!(function.request(&file("send.http-v2")).0, 202);
             let otp = simulator.newest_to(NUMBER).unwrap().code;
-            assert_eq!(pair.verify(&settings, &wrong(&otp, 0)), json!({ "Valid": false }));
+            assert_eq!(
+                pair.verify(&settings, &wrong(&otp, 0)),
+                json!({ "Valid": false })
+            );
             assert_eq!(pair.verify(&settings, &otp), json!({ "Valid": true }));
         });
     }
@@ -97,7 +124,10 @@ async fn with_the_ledger_both_ways_work_as_well_and_guesses_are_counted() {
     for pair in PAIRS {
         let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
         let table = Table::start();
-        let mut settings = pair.of(settings_with_ledger(&simulator.url(), &table.url()), &simulator);
+        let mut settings = pair.of(
+            settings_with_ledger(&simulator.url(), &table.url()),
+            &simulator,
+        );
         // The round takes no half minute.
         settings.insert("SEND_LIMITS", "3/10m".to_owned());
         let function = start(&settings).await;
@@ -109,20 +139,34 @@ async fn with_the_ledger_both_ways_work_as_well_and_guesses_are_counted() {
             let otp = simulator.newest_to(NUMBER).unwrap().code;
             for (nth, left) in [(0, 2), (1, 1), (1, 1)] {
                 let (status, body) = verify(&function, &wrong(&otp, nth));
-                assert_eq!((status, &body["code"], &body["attemptsLeft"]), (422, &json!("invalid_code"), &json!(left)));
+                assert_eq!(
+                    (status, &body["code"], &body["attemptsLeft"]),
+                    (422, &json!("invalid_code"), &json!(left))
+                );
             }
-            assert_eq!(asked(), 2, "the repeated guess was answered from the record");
+            assert_eq!(
+                asked(),
+                2,
+                "the repeated guess was answered from the record"
+            );
             let reference = json!("46bb87b047dd9f34b9cbe4011325b15b");
             let yes = json!({ "valid": true, "referenceId": reference, "status": "verified" });
             assert_eq!(verify(&function, &otp), (200, yes));
             let (status, body) = verify(&function, &otp);
-            assert_eq!((status, &body["code"]), (409, &json!("already_verified")), "{body}");
+            assert_eq!(
+                (status, &body["code"]),
+                (409, &json!("already_verified")),
+                "{body}"
+            );
             assert_eq!(asked(), 3);
 
             // The function sends, Python verifies.
             assert_eq!(function.request(&file("send.http-v2")).0, 202);
             let otp = simulator.newest_to(NUMBER).unwrap().code;
-            assert_eq!(pair.verify(&settings, &wrong(&otp, 0)), json!({ "Valid": false }));
+            assert_eq!(
+                pair.verify(&settings, &wrong(&otp, 0)),
+                json!({ "Valid": false })
+            );
             assert_eq!(pair.verify(&settings, &otp), json!({ "Valid": true }));
         });
     }
@@ -134,7 +178,10 @@ async fn a_script_and_the_function_change_providers_one_after_the_other() {
     let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
     let table = Table::start();
     let [old, new] = PAIRS;
-    let mut settings = new.of(settings_with_ledger(&simulator.url(), &table.url()), &simulator);
+    let mut settings = new.of(
+        settings_with_ledger(&simulator.url(), &table.url()),
+        &simulator,
+    );
     settings.insert("OTP_PREVIOUS_PROVIDER", old.provider.to_owned());
     settings.insert("SEND_LIMITS", "3/10m".to_owned());
     let function = start(&settings).await;
@@ -143,7 +190,11 @@ async fn a_script_and_the_function_change_providers_one_after_the_other() {
         old.send(&settings);
         let otp = simulator.newest_to(NUMBER).unwrap().code;
         assert_eq!(verify(&function, &otp).0, 200);
-        let asked: Vec<_> = simulator.requests(Operation::Verify).iter().map(|request| request.service).collect();
+        let asked: Vec<_> = simulator
+            .requests(Operation::Verify)
+            .iter()
+            .map(|request| request.service)
+            .collect();
         assert_eq!(asked, [Service::EndUserMessaging, Service::Pinpoint]);
         // And then it does not.
         assert_eq!(function.request(&file("send.http-v2")).0, 202);
@@ -164,14 +215,20 @@ async fn botocore_reads_every_answer_of_the_simulator_as_it_reads_awss() {
         (Failure::MethodNotAllowed, "MethodNotAllowedException", 405),
         (Failure::PayloadTooLarge, "PayloadTooLargeException", 413),
         (Failure::TooManyRequests, "TooManyRequestsException", 429),
-        (Failure::InternalServerError, "InternalServerErrorException", 500),
+        (
+            Failure::InternalServerError,
+            "InternalServerErrorException",
+            500,
+        ),
     ];
     for operation in [Operation::Send, Operation::Verify] {
         for (failure, _, _) in &failures {
             simulator.fail_next(operation, failure.clone());
         }
     }
-    let found = tokio::task::block_in_place(|| python(&settings, "boto3_errors.py", &[&failures.len().to_string()]));
+    let found = tokio::task::block_in_place(|| {
+        python(&settings, "boto3_errors.py", &[&failures.len().to_string()])
+    });
     let expected: Vec<Value> = failures
         .iter()
         .map(|(_, name, status)| json!({ "name": name, "modelled": true, "status": status, "message": true, "requestId": true }))
@@ -182,7 +239,10 @@ async fn botocore_reads_every_answer_of_the_simulator_as_it_reads_awss() {
 /// The settings of a client of End User Messaging and of the feedback about its messages.
 fn settings_of_end_user_messaging(simulator: &Simulator) -> Settings {
     let mut settings = settings(&simulator.url());
-    for name in ["AWS_ENDPOINT_URL_ENDUSERMESSAGING", "AWS_ENDPOINT_URL_PINPOINT_SMS_VOICE_V2"] {
+    for name in [
+        "AWS_ENDPOINT_URL_ENDUSERMESSAGING",
+        "AWS_ENDPOINT_URL_PINPOINT_SMS_VOICE_V2",
+    ] {
         settings.insert(name, simulator.url());
     }
     settings
@@ -193,9 +253,17 @@ fn settings_of_end_user_messaging(simulator: &Simulator) -> Settings {
 async fn botocore_sends_and_validates_codes_by_the_simulated_end_user_messaging() {
     let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
     let settings = settings_of_end_user_messaging(&simulator);
-    for (channel, arrives_as) in [("TEXT", "sms"), ("VOICE", "voice"), ("WHATSAPP", "whatsapp")] {
+    for (channel, arrives_as) in [
+        ("TEXT", "sms"),
+        ("VOICE", "voice"),
+        ("WHATSAPP", "whatsapp"),
+    ] {
         let found = tokio::task::block_in_place(|| {
-            python(&settings, "boto3_end_user_messaging.py", &["round", channel, NUMBER])
+            python(
+                &settings,
+                "boto3_end_user_messaging.py",
+                &["round", channel, NUMBER],
+            )
         });
         let code = found["code"].as_str().unwrap();
         let spelled = code.chars().map(String::from).collect::<Vec<_>>().join(" ");
@@ -224,7 +292,11 @@ async fn botocore_reads_every_error_of_the_simulated_end_user_messaging_as_it_re
         (Failure::AccessDenied, "AccessDeniedException", 403),
         (Failure::NotFound, "ResourceNotFoundException", 404),
         (Failure::Conflict, "ConflictException", 409),
-        (Failure::ServiceQuotaExceeded, "ServiceQuotaExceededException", 400),
+        (
+            Failure::ServiceQuotaExceeded,
+            "ServiceQuotaExceededException",
+            400,
+        ),
         (Failure::TooManyRequests, "ThrottlingException", 429),
         (Failure::InternalServerError, "InternalServerException", 500),
         (Failure::OptOut, "ConflictException", 409),
@@ -245,9 +317,24 @@ async fn botocore_reads_every_error_of_the_simulated_end_user_messaging_as_it_re
         (Failure::InternalServerError, "InternalServerException", 500),
     ];
     let queues = [
-        (Service::EndUserMessaging, Operation::Send, "send", &of_send[..]),
-        (Service::EndUserMessaging, Operation::Verify, "verify", &of_verify[..]),
-        (Service::PinpointSmsVoiceV2, Operation::Feedback, "feedback", &of_feedback[..]),
+        (
+            Service::EndUserMessaging,
+            Operation::Send,
+            "send",
+            &of_send[..],
+        ),
+        (
+            Service::EndUserMessaging,
+            Operation::Verify,
+            "verify",
+            &of_verify[..],
+        ),
+        (
+            Service::PinpointSmsVoiceV2,
+            Operation::Feedback,
+            "feedback",
+            &of_feedback[..],
+        ),
     ];
     let error = |name: &str, status: u16, fields: &[&str]| {
         json!({
@@ -263,10 +350,15 @@ async fn botocore_reads_every_error_of_the_simulated_end_user_messaging_as_it_re
             assert!(failure.applies_to(service, operation));
             simulator.fail_next(operation, failure.clone());
         }
-        expected[name] = failures.iter().map(|(_, name, status)| error(name, *status, &[])).collect();
+        expected[name] = failures
+            .iter()
+            .map(|(_, name, status)| error(name, *status, &[]))
+            .collect();
     }
     let times = queues.map(|(_, _, _, failures)| failures.len().to_string());
     let arguments = [&["errors"], times.each_ref().map(String::as_str).as_slice()].concat();
-    let found = tokio::task::block_in_place(|| python(&settings, "boto3_end_user_messaging.py", &arguments));
+    let found = tokio::task::block_in_place(|| {
+        python(&settings, "boto3_end_user_messaging.py", &arguments)
+    });
     assert_eq!(found, expected);
 }

@@ -48,8 +48,14 @@ impl MiniStack {
             .stderr(Stdio::null())
             .spawn()
             .expect("MiniStack starts");
-        let started = Self { process, port, folder };
-        eventually("MiniStack listens", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
+        let started = Self {
+            process,
+            port,
+            folder,
+        };
+        eventually("MiniStack listens", || {
+            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+        });
         started
     }
 
@@ -61,7 +67,9 @@ impl MiniStack {
 impl Drop for MiniStack {
     fn drop(&mut self) {
         // Asked to end, it ends the functions that it has started.
-        let _ = Command::new("kill").arg(self.process.id().to_string()).status();
+        let _ = Command::new("kill")
+            .arg(self.process.id().to_string())
+            .status();
         let _ = self.process.wait();
         let _ = std::fs::remove_dir_all(&self.folder);
     }
@@ -81,12 +89,24 @@ fn signed_in(ministack: &MiniStack, simulator: &str) -> Value {
     // Lambda sets these itself.
     settings.retain(|name, _| !name.starts_with("AWS_") || name.starts_with("AWS_ENDPOINT_URL"));
     let output = Command::new(Path::new(&tool("OTP_E2E_MINISTACK")).with_file_name("python"))
-        .arg(format!("{}/tests/e2e/cognito.py", env!("CARGO_MANIFEST_DIR")))
-        .args([&ministack.url(), simulator, &tool("OTP_E2E_BOOTSTRAP"), &json!(settings).to_string()])
+        .arg(format!(
+            "{}/tests/e2e/cognito.py",
+            env!("CARGO_MANIFEST_DIR")
+        ))
+        .args([
+            &ministack.url(),
+            simulator,
+            &tool("OTP_E2E_BOOTSTRAP"),
+            &json!(settings).to_string(),
+        ])
         .env_clear()
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
@@ -99,11 +119,22 @@ async fn people_sign_in_with_one_text_each() {
         let ministack = MiniStack::start();
         signed_in(&ministack, &simulator.url())
     });
-    let slowest = report.as_object_mut().unwrap().remove("slowest").and_then(|slowest| slowest.as_u64()).unwrap();
+    let slowest = report
+        .as_object_mut()
+        .unwrap()
+        .remove("slowest")
+        .and_then(|slowest| slowest.as_u64())
+        .unwrap();
     println!("slowest call of the app (up to three triggers): {slowest} ms");
     assert!(slowest < 8000, "{slowest} ms");
 
-    let mut parameters = |scenario: &str| report[scenario].as_object_mut().unwrap().remove("parameters").unwrap();
+    let mut parameters = |scenario: &str| {
+        report[scenario]
+            .as_object_mut()
+            .unwrap()
+            .remove("parameters")
+            .unwrap()
+    };
     let (of_a_user, of_another) = (parameters("straight"), parameters("unverified"));
     assert_eq!(of_a_user["destinationNumber"], "+1*******0120");
     assert_eq!(of_a_user["codeLength"], "6");
@@ -111,7 +142,17 @@ async fn people_sign_in_with_one_text_each() {
     let (mut named, of_another) = (members(&of_a_user), members(&of_another));
     assert_eq!(named, of_another, "in the same order as well");
     named.sort_unstable();
-    assert_eq!(named, ["attemptsLeft", "codeLength", "destinationNumber", "expiresAt", "resendAt", "state"]);
+    assert_eq!(
+        named,
+        [
+            "attemptsLeft",
+            "codeLength",
+            "destinationNumber",
+            "expiresAt",
+            "resendAt",
+            "state"
+        ]
+    );
 
     let one = |steps: &[&str]| json!({ "steps": steps, "texts": 1 });
     assert_eq!(

@@ -31,15 +31,22 @@ pub(crate) const LEDGER_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY
 const DOOR: &str = "http-v2";
 
 /// A variable that `make test` sets.
-#[expect(clippy::disallowed_methods, reason = "tests find their tools by the environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests find their tools by the environment"
+)]
 pub(crate) fn tool(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run these tests by `make test`"))
+    std::env::var(name)
+        .unwrap_or_else(|_| panic!("{name} is not set: run these tests by `make test`"))
 }
 
 /// A function without a ledger.
 pub(crate) fn settings(pinpoint: &str) -> Settings {
     BTreeMap::from([
-        ("PINPOINT_APPLICATION_ID", "9aad3a0a1e6d4cfda6d6ad7c7d6e2a8d".to_owned()),
+        (
+            "PINPOINT_APPLICATION_ID",
+            "9aad3a0a1e6d4cfda6d6ad7c7d6e2a8d".to_owned(),
+        ),
         ("ORIGINATION_IDENTITY", "+12065550100".to_owned()),
         ("BRAND_NAME", "ExampleCorp".to_owned()),
         ("ALLOWED_COUNTRIES", "US".to_owned()),
@@ -78,8 +85,14 @@ impl Function {
             .env("AWS_LAMBDA_FUNCTION_TIMEOUT", "5")
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
             .args(["--log-level", "warn"])
-            .args(["--runtime-interface-emulator-address", &format!("127.0.0.1:{port}")])
-            .args(["--runtime-api-address", &format!("127.0.0.1:{runtime_port}")])
+            .args([
+                "--runtime-interface-emulator-address",
+                &format!("127.0.0.1:{port}"),
+            ])
+            .args([
+                "--runtime-api-address",
+                &format!("127.0.0.1:{runtime_port}"),
+            ])
             .arg(tool("OTP_E2E_BOOTSTRAP"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -95,20 +108,35 @@ impl Function {
             .http_status_as_error(false)
             .build()
             .into();
-        let function = Self { emulator, port, log, client };
-        eventually("the emulator listens", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
+        let function = Self {
+            emulator,
+            port,
+            log,
+            client,
+        };
+        eventually("the emulator listens", || {
+            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+        });
         function
     }
 
     /// What Lambda's Invoke API gives back for an event.
     pub(crate) fn invoke(&self, event: &str) -> Value {
-        self.invoke_unless_killed(event).expect("an answer of the function")
+        self.invoke_unless_killed(event)
+            .expect("an answer of the function")
     }
 
     /// The same; nothing if the function's process ended meanwhile.
     pub(crate) fn invoke_unless_killed(&self, event: &str) -> Option<Value> {
-        let url = format!("http://127.0.0.1:{}/2015-03-31/functions/function/invocations", self.port);
-        let mut answer = self.client.post(url).send(event).expect("the emulator answers");
+        let url = format!(
+            "http://127.0.0.1:{}/2015-03-31/functions/function/invocations",
+            self.port
+        );
+        let mut answer = self
+            .client
+            .post(url)
+            .send(event)
+            .expect("the emulator answers");
         let body = answer.body_mut().read_to_string().unwrap();
         (answer.status() == 200).then(|| serde_json::from_str(&body).expect("an answer in JSON"))
     }
@@ -116,8 +144,13 @@ impl Function {
     /// What the function answers to an HTTP event: its status and its body.
     pub(crate) fn request(&self, event: &Value) -> (u64, Value) {
         let answer = self.invoke(&event.to_string());
-        let body = answer["body"].as_str().unwrap_or_else(|| panic!("no HTTP answer: {answer}"));
-        (answer["statusCode"].as_u64().unwrap(), serde_json::from_str(body).unwrap())
+        let body = answer["body"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no HTTP answer: {answer}"));
+        (
+            answer["statusCode"].as_u64().unwrap(),
+            serde_json::from_str(body).unwrap(),
+        )
     }
 
     /// What the function answers to a request by a caller whom AWS has authenticated.
@@ -128,8 +161,12 @@ impl Function {
     /// The process of the function itself, if it is running.
     pub(crate) fn process(&self) -> Option<u32> {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.emulator.id())).ok()?;
-        let children = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("children")).ok();
-        tasks.flatten().filter_map(children).find_map(|list| list.split_whitespace().next()?.parse().ok())
+        let children =
+            |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("children")).ok();
+        tasks
+            .flatten()
+            .filter_map(children)
+            .find_map(|list| list.split_whitespace().next()?.parse().ok())
     }
 
     /// The memory that the function's process holds, in KiB.
@@ -150,14 +187,19 @@ impl Function {
 
     /// The lines that the function itself wrote so far.
     pub(crate) fn lines(&self) -> Vec<Value> {
-        self.log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        self.log()
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
     }
 }
 
 impl Drop for Function {
     fn drop(&mut self) {
         // The emulator takes the function down with it.
-        let _ = Command::new("kill").arg(self.emulator.id().to_string()).status();
+        let _ = Command::new("kill")
+            .arg(self.emulator.id().to_string())
+            .status();
         let _ = self.emulator.wait();
     }
 }
@@ -172,7 +214,10 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// The status and the body of an HTTP answer; nothing if there is none.
 pub(crate) fn http_answer(answer: &Value) -> Option<(u64, Value)> {
-    Some((answer["statusCode"].as_u64()?, serde_json::from_str(answer["body"].as_str()?).ok()?))
+    Some((
+        answer["statusCode"].as_u64()?,
+        serde_json::from_str(answer["body"].as_str()?).ok()?,
+    ))
 }
 
 /// The event of a request through `door`, made of the one in `events/` for the same route.
@@ -191,7 +236,10 @@ pub(crate) fn keyed_request(route: &str, body: &Value, key: &str) -> Value {
 
 /// The same, with one if there is one.
 pub(crate) fn event(route: &str, body: &Value, key: Option<&str>) -> Value {
-    key.map_or_else(|| request(DOOR, route, body), |key| keyed_request(route, body, key))
+    key.map_or_else(
+        || request(DOOR, route, body),
+        |key| keyed_request(route, body, key),
+    )
 }
 
 /// As many digits as `code` has, and others: the `nth` of ten wrong guesses.
@@ -218,5 +266,9 @@ fn collect(mut stream: impl Read + Send + 'static, log: &Arc<Mutex<String>>) {
 }
 
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }

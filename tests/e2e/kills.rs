@@ -1,7 +1,9 @@
 //! The function is killed at random moments, restarted as Lambda would, and asked again as a client would. What must
 //! hold all the same is looked at from outside.
 
-use crate::function::{Function, Settings, event, http_answer, ledger_keys, settings_with_ledger, wrong};
+use crate::function::{
+    Function, Settings, event, http_answer, ledger_keys, settings_with_ledger, wrong,
+};
 use crate::outside::{Seen, record_key};
 use crate::random::Random;
 use crate::table::Table;
@@ -73,21 +75,40 @@ impl Aws {
     fn start(simulator: Simulator, forgets: bool) -> Self {
         let table = Table::start();
         let function = Function::start(&settings(&simulator, &table));
-        Self { simulator, table, function, forgets }
+        Self {
+            simulator,
+            table,
+            function,
+            forgets,
+        }
     }
 
     /// One request; nothing if the function's process ended before it answered.
-    fn ask(&self, route: &str, round: &Round, otp: Option<&str>, key: Option<&str>) -> Option<(u64, Value)> {
+    fn ask(
+        &self,
+        route: &str,
+        round: &Round,
+        otp: Option<&str>,
+        key: Option<&str>,
+    ) -> Option<(u64, Value)> {
         let mut body = json!({ "destinationNumber": round.number, "referenceId": round.reference });
         if let Some(otp) = otp {
             body["otp"] = json!(otp);
         }
-        let answer = self.function.invoke_unless_killed(&event(route, &body, key).to_string())?;
+        let answer = self
+            .function
+            .invoke_unless_killed(&event(route, &body, key).to_string())?;
         Some(http_answer(&answer).unwrap_or_else(|| panic!("no HTTP answer: {answer}")))
     }
 
     /// The same, as a client asks: until there is an answer.
-    fn ask_until_answered(&self, route: &str, round: &mut Round, otp: Option<&str>, key: Option<&str>) -> (u64, Value) {
+    fn ask_until_answered(
+        &self,
+        route: &str,
+        round: &mut Round,
+        otp: Option<&str>,
+        key: Option<&str>,
+    ) -> (u64, Value) {
         for _ in 0..5 {
             let answer = self.ask(route, round, otp, key);
             self.note(round);
@@ -110,7 +131,8 @@ impl Aws {
     }
 
     fn record(&self, round: &Round) -> Value {
-        self.table.item(&record_key(&ledger_keys(), &round.number, &round.reference))
+        self.table
+            .item(&record_key(&ledger_keys(), &round.number, &round.reference))
     }
 
     fn code(&self, round: &Round) -> Option<String> {
@@ -122,7 +144,13 @@ impl Aws {
     }
 
     /// Lets the function do something, and kills it meanwhile, or shortly after.
-    fn kill_during(&self, round: &mut Round, otp: Option<&str>, key: Option<&str>, after: Duration) {
+    fn kill_during(
+        &self,
+        round: &mut Round,
+        otp: Option<&str>,
+        key: Option<&str>,
+        after: Duration,
+    ) {
         let before = self.forgets.then(|| self.table.scan());
         let route = if otp.is_some() { "verify" } else { "send" };
         let answer = std::thread::scope(|scope| {
@@ -137,7 +165,9 @@ impl Aws {
                     None => panic!("there is no process: {}", self.function.log()),
                 }
             };
-            let killed = Command::new("kill").args(["-KILL", &process.to_string()]).status();
+            let killed = Command::new("kill")
+                .args(["-KILL", &process.to_string()])
+                .status();
             assert!(killed.is_ok_and(|status| status.success()));
             asked.join().unwrap()
         });
@@ -150,7 +180,11 @@ impl Aws {
             round.yes += 1;
         }
         let record = self.record(round);
-        round.found = match (record["st"].as_str(), record["lo"].as_str(), answer.is_some()) {
+        round.found = match (
+            record["st"].as_str(),
+            record["lo"].as_str(),
+            answer.is_some(),
+        ) {
             (_, _, true) => "after the answer".to_owned(),
             (None, ..) => "no record".to_owned(),
             (Some(state), None, _) => state.to_owned(),
@@ -159,7 +193,11 @@ impl Aws {
         self.note(round);
         // Nothing writes a record from here on: whatever text has left must have one.
         let seen = self.see();
-        round.problems.extend(seen.problems_of_texts().into_iter().filter(|problem| problem.contains(&round.number)));
+        round.problems.extend(
+            seen.problems_of_texts()
+                .into_iter()
+                .filter(|problem| problem.contains(&round.number)),
+        );
     }
 
     fn round(&self, deed: Deed, index: usize, random: &mut Random) -> Round {
@@ -167,7 +205,8 @@ impl Aws {
             deed,
             number: format!("+1425{:07}", 5_560_000 + index),
             reference: format!("round-{index}"),
-            key: matches!(deed, Deed::SendWithKey | Deed::RightGuessWithKey).then(|| format!("key-{index}")),
+            key: matches!(deed, Deed::SendWithKey | Deed::RightGuessWithKey)
+                .then(|| format!("key-{index}")),
             found: String::new(),
             problems: Vec::new(),
             left: Vec::new(),
@@ -177,7 +216,10 @@ impl Aws {
         let key = round.key.clone();
         let key = key.as_deref();
         if !matches!(deed, Deed::Send | Deed::SendWithKey) {
-            assert_eq!(self.ask_until_answered("send", &mut round, None, None).0, 202);
+            assert_eq!(
+                self.ask_until_answered("send", &mut round, None, None).0,
+                202
+            );
         } else if random.chance(50) {
             // Else the kill may meet the start of the process.
             self.ask_until_answered("status", &mut round, None, None);
@@ -189,16 +231,29 @@ impl Aws {
             Deed::RightGuess | Deed::RightGuessWithKey => code.clone(),
         };
         let otp = otp.as_deref();
-        let operation = if otp.is_some() { Operation::Verify } else { Operation::Send };
+        let operation = if otp.is_some() {
+            Operation::Verify
+        } else {
+            Operation::Send
+        };
         // One of three kills is to meet the function while it waits for the provider.
         if self.forgets {
-            self.simulator.fail_next(operation, Failure::Slow(Duration::from_millis(300)));
+            self.simulator
+                .fail_next(operation, Failure::Slow(Duration::from_millis(300)));
             self.kill_during(&mut round, otp, key, Duration::from_millis(200));
         } else {
             if random.chance(33) {
-                self.simulator.fail_next(operation, Failure::Slow(Duration::from_millis(random.below(40))));
+                self.simulator.fail_next(
+                    operation,
+                    Failure::Slow(Duration::from_millis(random.below(40))),
+                );
             }
-            self.kill_during(&mut round, otp, key, Duration::from_micros(random.below(60_000)));
+            self.kill_during(
+                &mut round,
+                otp,
+                key,
+                Duration::from_micros(random.below(60_000)),
+            );
             self.simulator.clear_failures();
         }
 
@@ -222,7 +277,9 @@ impl Aws {
             let key = round.key.clone();
             let (status, body) = self.ask_until_answered("send", round, None, key.as_deref());
             if status != 202 && body["delivery"] != "unknown" {
-                round.problems.push(format!("a key with neither answer nor \"unknown\": {status} {body}"));
+                round.problems.push(format!(
+                    "a key with neither answer nor \"unknown\": {status} {body}"
+                ));
             }
         }
         let seen = self.see();
@@ -235,7 +292,9 @@ impl Aws {
             let (status, body) = self.ask_until_answered("verify", round, Some(&code.code), None);
             round.yes += u64::from(status == 200);
             if status != 200 && !charged_away {
-                round.problems.push(format!("a delivered code is not good: {status} {body}, {record}"));
+                round.problems.push(format!(
+                    "a delivered code is not good: {status} {body}, {record}"
+                ));
             }
         }
     }
@@ -245,8 +304,13 @@ impl Aws {
         let record = seen.record(number, reference);
         let (texts, asked) = (seen.texts(number, reference), seen.asked(number, reference));
         let charged = record["left"].as_u64().map_or(0, |left| ALLOWED - left);
-        round.used_up = round.yes == 0 && seen.code(number, reference).is_some_and(|code| code.used);
-        let mut problems: Vec<_> = of_texts.iter().filter(|problem| problem.contains(number)).cloned().collect();
+        round.used_up =
+            round.yes == 0 && seen.code(number, reference).is_some_and(|code| code.used);
+        let mut problems: Vec<_> = of_texts
+            .iter()
+            .filter(|problem| problem.contains(number))
+            .cloned()
+            .collect();
         if round.deed == Deed::SendWithKey && texts > 1 {
             problems.push(format!("a key with {texts} texts"));
         }
@@ -256,7 +320,11 @@ impl Aws {
         if asked > charged {
             problems.push(format!("{asked} guesses asked, {charged} charged"));
         }
-        if round.left.windows(2).any(|pair| matches!(pair, [before, after] if after > before)) {
+        if round
+            .left
+            .windows(2)
+            .any(|pair| matches!(pair, [before, after] if after > before))
+        {
             problems.push(format!("an attempt came back: {:?}", round.left));
         }
         if round.yes > 1 {
@@ -268,7 +336,9 @@ impl Aws {
         }
         let failures = seen.number(number)["f"].as_u64().unwrap_or(0);
         if !is_verified && failures < asked {
-            problems.push(format!("{asked} guesses asked about the number, {failures} charged to it"));
+            problems.push(format!(
+                "{asked} guesses asked about the number, {failures} charged to it"
+            ));
         }
         round.problems.append(&mut problems);
     }
@@ -311,7 +381,10 @@ fn settings(simulator: &Simulator, table: &Table) -> Settings {
 
 fn kills() -> usize {
     #[expect(clippy::disallowed_methods, reason = "a test that is longer on demand")]
-    std::env::var("OTP_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(42)
+    std::env::var("OTP_KILLS")
+        .ok()
+        .and_then(|kills| kills.parse().ok())
+        .unwrap_or(42)
 }
 
 /// What was killed when, for people.
@@ -319,11 +392,18 @@ fn kills() -> usize {
 fn print(rounds: &[Round], elapsed: Duration) {
     let mut table: BTreeMap<Deed, BTreeMap<&str, usize>> = BTreeMap::new();
     for round in rounds {
-        *table.entry(round.deed).or_default().entry(&round.found).or_default() += 1;
+        *table
+            .entry(round.deed)
+            .or_default()
+            .entry(&round.found)
+            .or_default() += 1;
     }
     println!("\n{:<20} found after the kill", "killed during");
     for (deed, found) in &table {
-        let found: Vec<_> = found.iter().map(|(state, count)| format!("{state} {count}")).collect();
+        let found: Vec<_> = found
+            .iter()
+            .map(|(state, count)| format!("{state} {count}"))
+            .collect();
         println!("{:<20} {}", format!("{deed:?}"), found.join(" · "));
     }
     let problems: usize = rounds.iter().map(|round| round.problems.len()).sum();
@@ -350,11 +430,23 @@ async fn whenever_the_function_is_killed_no_limit_and_no_code_is_lost() {
     })
     .await
     .unwrap();
-    let problems: Vec<_> =
-        rounds.iter().flat_map(|round| round.problems.iter().map(move |problem| (round.deed, problem))).collect();
+    let problems: Vec<_> = rounds
+        .iter()
+        .flat_map(|round| {
+            round
+                .problems
+                .iter()
+                .map(move |problem| (round.deed, problem))
+        })
+        .collect();
     assert!(problems.is_empty(), "{problems:#?}");
-    let in_between = rounds.iter().filter(|round| round.found != "after the answer" && round.found != "no record");
-    assert!(in_between.count() * 4 > rounds.len(), "most kills came too early or too late to mean anything");
+    let in_between = rounds
+        .iter()
+        .filter(|round| round.found != "after the answer" && round.found != "no record");
+    assert!(
+        in_between.count() * 4 > rounds.len(),
+        "most kills came too early or too late to mean anything"
+    );
 }
 
 /// The control: the same eyes see what would go wrong if the ledger were written after the provider was asked.
@@ -365,11 +457,16 @@ async fn a_ledger_that_forgets_what_was_before_the_kill_is_noticed() {
     let rounds = tokio::task::spawn_blocking(move || {
         let aws = Aws::start(simulator, true);
         let mut random = Random::new(1);
-        let mut rounds: Vec<_> = [Deed::Send, Deed::SendWithKey, Deed::WrongGuess, Deed::WrongGuesses]
-            .into_iter()
-            .enumerate()
-            .map(|(index, deed)| aws.round(deed, index, &mut random))
-            .collect();
+        let mut rounds: Vec<_> = [
+            Deed::Send,
+            Deed::SendWithKey,
+            Deed::WrongGuess,
+            Deed::WrongGuesses,
+        ]
+        .into_iter()
+        .enumerate()
+        .map(|(index, deed)| aws.round(deed, index, &mut random))
+        .collect();
         let seen = aws.see();
         let of_texts = seen.problems_of_texts();
         for round in &mut rounds {
@@ -387,7 +484,10 @@ async fn a_ledger_that_forgets_what_was_before_the_kill_is_noticed() {
     ] {
         let round = rounds.iter().find(|round| round.deed == deed).unwrap();
         assert!(
-            round.problems.iter().any(|problem| problem.contains(expected)),
+            round
+                .problems
+                .iter()
+                .any(|problem| problem.contains(expected)),
             "{deed:?}, {}: {:#?}",
             round.found,
             round.problems

@@ -25,7 +25,10 @@ struct Aws {
 
 impl Aws {
     async fn start() -> Self {
-        Self { simulator: Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap(), table: Table::start() }
+        Self {
+            simulator: Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap(),
+            table: Table::start(),
+        }
     }
 
     fn settings(&self) -> Settings {
@@ -49,7 +52,11 @@ impl Aws {
         let items = serde_json::to_string(&items).unwrap();
         for place in [log, items.as_str()] {
             for text in &texts {
-                for secret in [text.to.trim_start_matches("+1"), &text.code, &text.reference_id] {
+                for secret in [
+                    text.to.trim_start_matches("+1"),
+                    &text.code,
+                    &text.reference_id,
+                ] {
                     assert!(!place.contains(secret), "{secret} in {place}");
                 }
             }
@@ -77,14 +84,21 @@ async fn a_verification_goes_its_way_through_every_door() {
     settings.insert("API_AUTH", "trusted".to_owned());
     with(move || {
         let function = Function::start(&settings);
-        for (index, door) in ["rest-v1", "http-v2", "function-url", "alb"].into_iter().enumerate() {
+        for (index, door) in ["rest-v1", "http-v2", "function-url", "alb"]
+            .into_iter()
+            .enumerate()
+        {
             let number = format!("+1425555014{index}");
             let ask = |route: &str, mut body: Value| {
                 body["destinationNumber"] = json!(number);
                 function.request(&request(door, route, &body))
             };
             let (status, sent) = ask("send", json!({}));
-            assert_eq!((status, &sent["attemptsLeft"], &sent["resendIn"]), (202, &json!(3), &json!(30)), "{sent}");
+            assert_eq!(
+                (status, &sent["attemptsLeft"], &sent["resendIn"]),
+                (202, &json!(3), &json!(30)),
+                "{sent}"
+            );
             let (status, state) = ask("status", json!({}));
             assert_eq!(
                 (status, &state["status"], &state["attemptsLeft"]),
@@ -96,7 +110,11 @@ async fn a_verification_goes_its_way_through_every_door() {
             for _ in 0..2 {
                 // The second time from the record: it is the same guess.
                 let (status, refused) = ask("verify", json!({ "otp": wrong(&code, 0) }));
-                let told = (&refused["code"], &refused["attemptsLeft"], &refused["valid"]);
+                let told = (
+                    &refused["code"],
+                    &refused["attemptsLeft"],
+                    &refused["valid"],
+                );
                 assert_eq!(
                     (status, told),
                     (422, (&json!("invalid_code"), &json!(2), &json!(false))),
@@ -110,16 +128,34 @@ async fn a_verification_goes_its_way_through_every_door() {
             );
 
             let (status, verified) = ask("verify", json!({ "otp": code }));
-            assert_eq!((status, &verified["valid"], &verified["status"]), (200, &json!(true), &json!("verified")));
+            assert_eq!(
+                (status, &verified["valid"], &verified["status"]),
+                (200, &json!(true), &json!("verified"))
+            );
             let (status, again) = ask("verify", json!({ "otp": code }));
-            assert_eq!((status, &again["code"], &again["valid"]), (409, &json!("already_verified"), &json!(false)));
+            assert_eq!(
+                (status, &again["code"], &again["valid"]),
+                (409, &json!("already_verified"), &json!(false))
+            );
 
             let (status, claimed) = ask("status", json!({ "claim": true }));
-            assert_eq!((status, &claimed["claimed"]), (200, &json!(true)), "{door}: {claimed}");
+            assert_eq!(
+                (status, &claimed["claimed"]),
+                (200, &json!(true)),
+                "{door}: {claimed}"
+            );
             let (status, claimed) = ask("status", json!({ "claim": true }));
-            assert_eq!((status, &claimed["code"]), (409, &json!("already_verified")), "{door}: {claimed}");
+            assert_eq!(
+                (status, &claimed["code"]),
+                (409, &json!("already_verified")),
+                "{door}: {claimed}"
+            );
             let (status, state) = ask("cancel", json!({}));
-            assert_eq!((status, &state["status"]), (200, &json!("verified")), "{door}: {state}");
+            assert_eq!(
+                (status, &state["status"]),
+                (200, &json!("verified")),
+                "{door}: {state}"
+            );
         }
         // For each of the four: one text, one wrong guess and one right one.
         assert_eq!(aws.asked(), (4, 8));
@@ -136,34 +172,76 @@ async fn execution_environments_share_attempts_windows_and_keys() {
     settings.insert("SEND_LIMITS", "2/1h".to_owned());
     with(move || {
         let (one, other) = (Function::start(&settings), Function::start(&settings));
-        let asked =
-            keyed_request("send", &json!({ "destinationNumber": NUMBER, "clientIp": "192.0.2.77" }), "order-4711");
+        let asked = keyed_request(
+            "send",
+            &json!({ "destinationNumber": NUMBER, "clientIp": "192.0.2.77" }),
+            "order-4711",
+        );
         let (status, answer) = one.request(&asked);
         assert_eq!(status, 202, "{answer}");
-        assert_eq!(other.request(&asked), (202, answer), "the same answer, and no second text");
+        assert_eq!(
+            other.request(&asked),
+            (202, answer),
+            "the same answer, and no second text"
+        );
         assert_eq!(aws.simulator.inbox().len(), 1);
 
         let code = aws.code(NUMBER);
         let guess = |function: &Function, otp: &str| {
-            function.post("verify", &json!({ "destinationNumber": NUMBER, "otp": otp }))
+            function.post(
+                "verify",
+                &json!({ "destinationNumber": NUMBER, "otp": otp }),
+            )
         };
         for (function, nth, left) in [(&one, 0, 2), (&other, 1, 1)] {
             let (status, refused) = guess(function, &wrong(&code, nth));
-            assert_eq!((status, &refused["attemptsLeft"]), (422, &json!(left)), "{refused}");
+            assert_eq!(
+                (status, &refused["attemptsLeft"]),
+                (422, &json!(left)),
+                "{refused}"
+            );
         }
         let (status, again) = other.post("send", &json!({ "destinationNumber": NUMBER }));
-        assert_eq!((status, &again["attemptsLeft"]), (202, &json!(1)), "a new code gives no new guesses: {again}");
-        let (status, refused) = one.post("send", &json!({ "destinationNumber": NUMBER, "source": "another" }));
-        assert_eq!((status, &refused["code"], &refused["limit"]), (429, &json!("rate_limited"), &json!("number")));
+        assert_eq!(
+            (status, &again["attemptsLeft"]),
+            (202, &json!(1)),
+            "a new code gives no new guesses: {again}"
+        );
+        let (status, refused) = one.post(
+            "send",
+            &json!({ "destinationNumber": NUMBER, "source": "another" }),
+        );
+        assert_eq!(
+            (status, &refused["code"], &refused["limit"]),
+            (429, &json!("rate_limited"), &json!("number"))
+        );
 
         let code = aws.code(NUMBER);
         assert_eq!(guess(&one, &code).0, 200);
         assert_eq!(guess(&other, &code).1["code"], "already_verified");
-        assert_eq!(other.post("status", &json!({ "destinationNumber": NUMBER, "claim": true })).0, 200);
-        assert_eq!(one.post("status", &json!({ "destinationNumber": NUMBER, "claim": true })).0, 409);
+        assert_eq!(
+            other
+                .post(
+                    "status",
+                    &json!({ "destinationNumber": NUMBER, "claim": true })
+                )
+                .0,
+            200
+        );
+        assert_eq!(
+            one.post(
+                "status",
+                &json!({ "destinationNumber": NUMBER, "claim": true })
+            )
+            .0,
+            409
+        );
         assert_eq!(aws.asked(), (2, 3));
         for function in [&one, &other] {
-            aws.assert_no_leak(&function.log(), &["192.0.2.77", "order-4711", "user/backend"]);
+            aws.assert_no_leak(
+                &function.log(),
+                &["192.0.2.77", "order-4711", "user/backend"],
+            );
         }
     })
     .await;
@@ -173,22 +251,43 @@ async fn execution_environments_share_attempts_windows_and_keys() {
 #[ignore = "needs the tools that `make test` sets up"]
 async fn without_dynamodb_nothing_is_sent_and_nothing_asked() {
     let aws = Aws::start().await;
-    for (dynamodb, longest) in [(nobody(), Duration::from_secs(3)), (silence(), Duration::from_secs(5))] {
+    for (dynamodb, longest) in [
+        (nobody(), Duration::from_secs(3)),
+        (silence(), Duration::from_secs(5)),
+    ] {
         let settings = settings_with_ledger(&aws.simulator.url(), &dynamodb);
         with(move || {
             let function = Function::start(&settings);
             let body = json!({ "destinationNumber": NUMBER });
             let guess = json!({ "destinationNumber": NUMBER, "otp": "012345" });
-            for (route, body) in [("send", &body), ("verify", &guess), ("status", &body), ("cancel", &body)] {
+            for (route, body) in [
+                ("send", &body),
+                ("verify", &guess),
+                ("status", &body),
+                ("cancel", &body),
+            ] {
                 for key in [None, Some("order-4711")] {
                     let started = Instant::now();
                     let answer = function.invoke(&event(route, body, key).to_string());
                     let (status, problem) = http_answer(&answer).unwrap();
-                    assert_eq!((status, &problem["code"]), (503, &json!("ledger_unavailable")), "{route}: {problem}");
-                    assert_eq!(problem["delivery"], Value::Null, "it is certain that no text has left: {problem}");
-                    let after = header(&answer, "retry-after").and_then(|seconds| seconds.parse::<u64>().ok());
+                    assert_eq!(
+                        (status, &problem["code"]),
+                        (503, &json!("ledger_unavailable")),
+                        "{route}: {problem}"
+                    );
+                    assert_eq!(
+                        problem["delivery"],
+                        Value::Null,
+                        "it is certain that no text has left: {problem}"
+                    );
+                    let after = header(&answer, "retry-after")
+                        .and_then(|seconds| seconds.parse::<u64>().ok());
                     assert!(after.is_some_and(|seconds| seconds > 0), "{answer}");
-                    assert!(started.elapsed() < longest, "{route}: {:?}", started.elapsed());
+                    assert!(
+                        started.elapsed() < longest,
+                        "{route}: {:?}",
+                        started.elapsed()
+                    );
                 }
             }
             assert!(!function.log().contains("4255550142"), "{}", function.log());
@@ -204,14 +303,26 @@ async fn the_key_comes_from_secrets_manager() {
     let aws = Aws::start().await;
     let mut settings = aws.settings();
     settings.insert("LEDGER_KEY", SECRET_ARN.to_owned());
-    settings.insert("AWS_ENDPOINT_URL_SECRETS_MANAGER", secrets_manager(SECRET_ARN, SECRET));
+    settings.insert(
+        "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+        secrets_manager(SECRET_ARN, SECRET),
+    );
     with(move || {
         let function = Function::start(&settings);
-        assert_eq!(function.post("send", &json!({ "destinationNumber": NUMBER })).0, 202);
+        assert_eq!(
+            function
+                .post("send", &json!({ "destinationNumber": NUMBER }))
+                .0,
+            202
+        );
         let number = PhoneNumber::parse(NUMBER).unwrap();
         let reference = ReferenceId::derived("ExampleCorp", "otp", &number);
         let keys = Keys::from_secret(SECRET.as_bytes());
-        assert_eq!(aws.table.item(keys.verification(&reference, &number).as_str())["st"], "sent");
+        assert_eq!(
+            aws.table
+                .item(keys.verification(&reference, &number).as_str())["st"],
+            "sent"
+        );
         assert!(aws.table.item(keys.number(&number).as_str())["t1"].is_u64());
         aws.assert_no_leak(&function.log(), &[SECRET]);
     })
@@ -225,11 +336,27 @@ fn a_function_that_cannot_have_its_key_does_not_start_and_says_why() {
     let known = secrets_manager(SECRET_ARN, short);
     let other = SECRET_ARN.replace("otp-AbCdEf", "other-AbCdEf");
     for (key, secrets, expected) in [
-        (SECRET_ARN.to_owned(), known.clone(), "The ledger's secret has 19 bytes. It must have at least 43"),
+        (
+            SECRET_ARN.to_owned(),
+            known.clone(),
+            "The ledger's secret has 19 bytes. It must have at least 43",
+        ),
         (other, known, "secretsmanager:GetSecretValue"),
-        (SECRET_ARN.to_owned(), nobody(), "could not be read from Secrets Manager"),
-        (SECRET_ARN.to_owned(), silence(), "could not be read from Secrets Manager"),
-        ("dG9vIHNob3J0".to_owned(), nobody(), "LEDGER_KEY must be the ARN of a secret"),
+        (
+            SECRET_ARN.to_owned(),
+            nobody(),
+            "could not be read from Secrets Manager",
+        ),
+        (
+            SECRET_ARN.to_owned(),
+            silence(),
+            "could not be read from Secrets Manager",
+        ),
+        (
+            "dG9vIHNob3J0".to_owned(),
+            nobody(),
+            "LEDGER_KEY must be the ARN of a secret",
+        ),
     ] {
         let mut settings = settings_with_ledger(&nobody(), &nobody());
         settings.insert("LEDGER_KEY", key.clone());
@@ -243,12 +370,19 @@ fn a_function_that_cannot_have_its_key_does_not_start_and_says_why() {
             .unwrap();
         assert!(!output.status.success());
         // Lambda gives ten seconds.
-        assert!(started.elapsed() < Duration::from_secs(6), "{:?}", started.elapsed());
+        assert!(
+            started.elapsed() < Duration::from_secs(6),
+            "{:?}",
+            started.elapsed()
+        );
         let log = String::from_utf8(output.stdout).unwrap();
         let line: Value = serde_json::from_str(log.trim()).unwrap();
         assert_eq!(line["level"], "ERROR");
         assert!(log.contains(expected), "{log}");
-        assert!(!log.contains(short) && !log.contains("dG9vIHNob3J0") && !log.contains("example\""), "{log}");
+        assert!(
+            !log.contains(short) && !log.contains("dG9vIHNob3J0") && !log.contains("example\""),
+            "{log}"
+        );
     }
 }
 
@@ -265,12 +399,21 @@ async fn an_operator_unlocks_a_number_and_asks_for_its_name() {
         let shown = json!({ "key": name, "destinationNumber": "+1*******0142" });
         assert_eq!(function.invoke(&command.to_string()), shown);
 
-        aws.table.put(&json!({ "pk": { "S": name }, "f": { "N": "100" }, "lf": { "N": "1" } }));
+        aws.table
+            .put(&json!({ "pk": { "S": name }, "f": { "N": "100" }, "lf": { "N": "1" } }));
         let (status, refused) = function.post("send", &json!({ "destinationNumber": NUMBER }));
-        assert_eq!((status, &refused["code"]), (403, &json!("destination_locked")));
+        assert_eq!(
+            (status, &refused["code"]),
+            (403, &json!("destination_locked"))
+        );
         let done = json!({ "unlocked": true, "destinationNumber": "+1*******0142" });
         assert_eq!(function.invoke(&file("unlock").to_string()), done);
-        assert_eq!(function.post("send", &json!({ "destinationNumber": NUMBER })).0, 202);
+        assert_eq!(
+            function
+                .post("send", &json!({ "destinationNumber": NUMBER }))
+                .0,
+            202
+        );
 
         // Through a front door, the same is a body like any other.
         let mut event = request("http-v2", "send", &json!({}));

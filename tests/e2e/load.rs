@@ -72,7 +72,10 @@ impl Told {
     /// How often a step in the table took longer than it may, so that the request was refused. A table that shares a
     /// busy machine with all the rest may do that now and then.
     fn too_slow(&self) -> u64 {
-        let of_ledger = self.answers.iter().filter(|((_, _, code), _)| code == "ledger_unavailable");
+        let of_ledger = self
+            .answers
+            .iter()
+            .filter(|((_, _, code), _)| code == "ledger_unavailable");
         of_ledger.map(|(_, count)| count).sum()
     }
 }
@@ -110,26 +113,42 @@ impl World {
         }
     }
 
-    fn ask(&self, function: &Function, route: &'static str, body: &Value, key: Option<&str>) -> (u64, Value) {
+    fn ask(
+        &self,
+        function: &Function,
+        route: &'static str,
+        body: &Value,
+        key: Option<&str>,
+    ) -> (u64, Value) {
         let event = event(route, body, key).to_string();
         let started = Instant::now();
-        let answer = function.invoke_unless_killed(&event).expect("the function goes on");
+        let answer = function
+            .invoke_unless_killed(&event)
+            .expect("the function goes on");
         let took = started.elapsed();
-        let (status, body) = http_answer(&answer).unwrap_or_else(|| panic!("no HTTP answer: {answer}"));
+        let (status, body) =
+            http_answer(&answer).unwrap_or_else(|| panic!("no HTTP answer: {answer}"));
         let mut told = self.told.lock().unwrap();
         let code = body["code"].as_str().unwrap_or("ok").to_owned();
         if matches!(code.as_str(), "internal_error" | "misconfigured") {
             told.problems.push(format!("{route}: {body}"));
         }
         *told.answers.entry((route, status, code)).or_default() += 1;
-        told.latencies.entry(route).or_default().push(u32::try_from(took.as_micros()).unwrap_or(u32::MAX));
+        told.latencies
+            .entry(route)
+            .or_default()
+            .push(u32::try_from(took.as_micros()).unwrap_or(u32::MAX));
         (status, body)
     }
 
     fn work(&self, function: &Function, random: &mut Random) {
         while !self.stop.load(Ordering::Relaxed) {
             if random.chance(2) {
-                let operation = if random.chance(50) { Operation::Send } else { Operation::Verify };
+                let operation = if random.chance(50) {
+                    Operation::Send
+                } else {
+                    Operation::Verify
+                };
                 self.simulator.fail_next(operation, failure(random));
             }
             match random.below(100) {
@@ -162,11 +181,19 @@ impl World {
         let reference = match &source {
             Some(source) => {
                 let parsed = PhoneNumber::parse(&number).unwrap();
-                ReferenceId::derived("ExampleCorp", source, &parsed).expose().to_owned()
+                ReferenceId::derived("ExampleCorp", source, &parsed)
+                    .expose()
+                    .to_owned()
             }
             None => name,
         };
-        Person { number, source, reference, next: Step::Send, tries: 0 }
+        Person {
+            number,
+            source,
+            reference,
+            next: Step::Send,
+            tries: 0,
+        }
     }
 
     /// What a person does next; afterwards nobody if that was all.
@@ -179,9 +206,19 @@ impl World {
         let id = (person.number.clone(), person.reference.clone());
         person.next = match person.next {
             Step::Send | Step::SendAgain | Step::Resend => {
-                let key = key(if person.next == Step::Resend { "resend" } else { "send" });
+                let key = key(if person.next == Step::Resend {
+                    "resend"
+                } else {
+                    "send"
+                });
                 let first = person.next == Step::Send;
-                self.told.lock().unwrap().keys.entry(id).or_default().insert(key.clone());
+                self.told
+                    .lock()
+                    .unwrap()
+                    .keys
+                    .entry(id)
+                    .or_default()
+                    .insert(key.clone());
                 let (status, body) = self.ask(function, "send", &person.body(None), Some(&key));
                 if status == 202 {
                     assert_eq!(body["referenceId"], json!(person.reference));
@@ -207,8 +244,17 @@ impl World {
             Step::Guess => {
                 let code = self.simulator.newest_to(&person.number)?.code;
                 let nth = u8::try_from(random.below(9)).unwrap();
-                self.ask(function, "verify", &person.body(Some(&wrong(&code, nth))), None);
-                if random.chance(40) { Step::Guess } else { Step::Right }
+                self.ask(
+                    function,
+                    "verify",
+                    &person.body(Some(&wrong(&code, nth))),
+                    None,
+                );
+                if random.chance(40) {
+                    Step::Guess
+                } else {
+                    Step::Right
+                }
             }
             Step::Right | Step::RightAgain => {
                 let code = self.simulator.newest_to(&person.number)?.code;
@@ -245,7 +291,13 @@ impl World {
                 std::borrow::ToOwned::to_owned,
             );
             let id = (person.number.clone(), person.reference.clone());
-            self.told.lock().unwrap().yes.entry(id).or_default().insert(who);
+            self.told
+                .lock()
+                .unwrap()
+                .yes
+                .entry(id)
+                .or_default()
+                .insert(who);
         }
         status == 200
     }
@@ -258,8 +310,14 @@ impl World {
             people.get(index).cloned()
         };
         let Some(person) = person else { return };
-        let Some(text) = self.simulator.newest_to(&person.number) else { return };
-        let otp = if random.chance(70) { text.code } else { wrong(&text.code, 3) };
+        let Some(text) = self.simulator.newest_to(&person.number) else {
+            return;
+        };
+        let otp = if random.chance(70) {
+            text.code
+        } else {
+            wrong(&text.code, 3)
+        };
         self.guess(function, &person, &otp, None);
     }
 
@@ -302,14 +360,26 @@ impl World {
             if texts > keys.len() as u64 {
                 problems.push(format!("{id:?}: {texts} texts under {} keys", keys.len()));
             }
-            let charged = if record.is_null() { 0 } else { ALLOWED * begins - of("left") };
-            if asked > if began_once { charged } else { ALLOWED * begins } {
+            let charged = if record.is_null() {
+                0
+            } else {
+                ALLOWED * begins - of("left")
+            };
+            if asked
+                > if began_once {
+                    charged
+                } else {
+                    ALLOWED * begins
+                }
+            {
                 problems.push(format!("{id:?}: {asked} guesses asked, {charged} charged"));
             }
             let winners = yes.get(id).map_or(0, |who| who.len() as u64);
             let claims = claims.get(id).copied().unwrap_or(0);
             if winners > begins || claims > begins {
-                problems.push(format!("{id:?}: {winners} were told yes, {claims} claimed, {begins} at most"));
+                problems.push(format!(
+                    "{id:?}: {winners} were told yes, {claims} claimed, {begins} at most"
+                ));
             }
         }
         for number in (0..TARGETS).map(target) {
@@ -319,7 +389,9 @@ impl World {
             // A guess can be right, once in a million.
             let is_won = item["ep"].as_u64().unwrap_or(0) > 0;
             if !is_won && asked > charged.min(places * ALLOWED) {
-                problems.push(format!("{number}: {asked} guesses asked, {charged} charged, {places} codes"));
+                problems.push(format!(
+                    "{number}: {asked} guesses asked, {charged} charged, {places} codes"
+                ));
             }
         }
         for number in seen.numbers() {
@@ -327,22 +399,32 @@ impl World {
             for (count, window) in WINDOWS {
                 let pairs = sends.iter().zip(sends.iter().skip(count));
                 if pairs.clone().any(|(late, early)| late - early < window) {
-                    problems.push(format!("{number}: more than {count} sends in {window} ms: {sends:?}"));
+                    problems.push(format!(
+                        "{number}: more than {count} sends in {window} ms: {sends:?}"
+                    ));
                 }
             }
         }
         let sum = |country: &str| {
-            let numbers = seen.numbers().into_iter().filter(|number| number.starts_with(country));
+            let numbers = seen
+                .numbers()
+                .into_iter()
+                .filter(|number| number.starts_with(country));
             numbers.map(|number| seen.texts_to(number)).sum::<u64>()
         };
         let (all, canada) = (sum("+1"), sum("+1416"));
         let counted = |counts: &dyn Fn(&str) -> bool| {
             let counters = seen.items_of("B#").filter_map(Value::as_object).flatten();
-            counters.filter(|(name, _)| counts(name)).filter_map(|(_, n)| n.as_u64()).collect::<Vec<_>>()
+            counters
+                .filter(|(name, _)| counts(name))
+                .filter_map(|(_, n)| n.as_u64())
+                .collect::<Vec<_>>()
         };
         let of_canada = counted(&|name| name.starts_with('m') && name.ends_with("CA"));
         if of_canada.iter().any(|n| *n > CANADA) || of_canada.iter().sum::<u64>() < canada {
-            problems.push(format!("{canada} texts to Canada, {of_canada:?} counted, {CANADA} allowed"));
+            problems.push(format!(
+                "{canada} texts to Canada, {of_canada:?} counted, {CANADA} allowed"
+            ));
         }
         let of_day = counted(&|name| name == "m");
         if of_day.iter().sum::<u64>() < all {
@@ -377,7 +459,10 @@ impl World {
                 self.table.wipe();
             }
             while Instant::now() < ends {
-                std::thread::sleep(ends.saturating_duration_since(Instant::now()).min(Duration::from_secs(10)));
+                std::thread::sleep(
+                    ends.saturating_duration_since(Instant::now())
+                        .min(Duration::from_secs(10)),
+                );
                 let problems = self.problems();
                 self.told.lock().unwrap().problems.extend(problems);
             }
@@ -436,20 +521,34 @@ fn failure(random: &mut Random) -> Failure {
 
 fn seconds() -> u64 {
     #[expect(clippy::disallowed_methods, reason = "a test that is longer on demand")]
-    std::env::var("OTP_LOAD_SECONDS").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(12)
+    std::env::var("OTP_LOAD_SECONDS")
+        .ok()
+        .and_then(|seconds| seconds.parse().ok())
+        .unwrap_or(12)
 }
 
 #[expect(clippy::print_stdout, reason = "figures for whoever runs it")]
 fn print(told: &mut Told, memory: &[Vec<u64>], took: Duration) {
-    println!("\n{:<9} {:>9} {:>9} {:>9} {:>9} {:>9}  ms", "", "requests", "p50", "p90", "p99", "longest");
+    println!(
+        "\n{:<9} {:>9} {:>9} {:>9} {:>9} {:>9}  ms",
+        "", "requests", "p50", "p90", "p99", "longest"
+    );
     for (route, latencies) in &mut told.latencies {
         latencies.sort_unstable();
-        let at = |percent: usize| f64::from(latencies[(latencies.len() - 1) * percent / 100]) / 1000.0;
+        let at =
+            |percent: usize| f64::from(latencies[(latencies.len() - 1) * percent / 100]) / 1000.0;
         let (count, longest) = (latencies.len(), at(100));
-        println!("{route:<9} {count:>9} {:>9.1} {:>9.1} {:>9.1} {longest:>9.1}", at(50), at(90), at(99));
+        println!(
+            "{route:<9} {count:>9} {:>9.1} {:>9.1} {:>9.1} {longest:>9.1}",
+            at(50),
+            at(90),
+            at(99)
+        );
     }
     let answers = told.answers.iter();
-    let answers: Vec<_> = answers.map(|((route, status, code), n)| format!("{route} {status} {code} {n}")).collect();
+    let answers: Vec<_> = answers
+        .map(|((route, status, code), n)| format!("{route} {status} {code} {n}"))
+        .collect();
     println!("answers: {}", answers.join(" · "));
     for (index, of_one) in memory.iter().enumerate() {
         println!("memory of {index}: {of_one:?} KiB");
@@ -494,16 +593,36 @@ async fn under_load_and_attack_everything_holds() {
         print(&mut told, &memory, started.elapsed());
         assert!(told.problems.is_empty(), "{:#?}", told.problems);
         let requests: usize = told.latencies.values().map(Vec::len).sum();
-        assert!(told.too_slow() * 1000 <= requests as u64, "{} times the ledger was not there", told.too_slow());
-        let answered = |route, status| told.answers.keys().any(|(of, with, _)| *of == route && *with == status);
-        for (route, status) in [("send", 202), ("send", 429), ("verify", 200), ("verify", 422), ("status", 200)] {
+        assert!(
+            told.too_slow() * 1000 <= requests as u64,
+            "{} times the ledger was not there",
+            told.too_slow()
+        );
+        let answered = |route, status| {
+            told.answers
+                .keys()
+                .any(|(of, with, _)| *of == route && *with == status)
+        };
+        for (route, status) in [
+            ("send", 202),
+            ("send", 429),
+            ("verify", 200),
+            ("verify", 422),
+            ("status", 200),
+        ] {
             assert!(answered(route, status), "{route} {status} never happened");
         }
         for of_one in &memory {
             // What is kept open and cached is there after the first minutes.
             let quarter = of_one.len() / 4;
-            let (early, late) = (&of_one[quarter..quarter * 2], &of_one[of_one.len() - quarter..]);
-            assert!(median(late) < median(early) + 1024, "memory grows: {of_one:?} KiB");
+            let (early, late) = (
+                &of_one[quarter..quarter * 2],
+                &of_one[of_one.len() - quarter..],
+            );
+            assert!(
+                median(late) < median(early) + 1024,
+                "memory grows: {of_one:?} KiB"
+            );
         }
     })
     .await
@@ -519,7 +638,11 @@ async fn a_table_that_loses_its_items_is_noticed() {
         let world = World::start(simulator);
         world.phase(1, Duration::from_secs(4), true);
         let problems = world.told.lock().unwrap().problems.join("\n");
-        for expected in ["a text without a record", "a text without a place in the windows", "guesses asked,"] {
+        for expected in [
+            "a text without a record",
+            "a text without a place in the windows",
+            "guesses asked,",
+        ] {
             assert!(problems.contains(expected), "{expected}: {problems}");
         }
     })

@@ -3,7 +3,12 @@
 //!
 //! `make test` sets up what is needed and runs these; a plain `cargo test` lists them as ignored.
 //! `make soak` runs `kills` and `load` for longer.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod boto3;
 mod cognito;

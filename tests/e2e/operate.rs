@@ -15,9 +15,15 @@ impl Desk {
     async fn new() -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(dynoxide::server::serve_on(listener, Database::memory().unwrap()));
+        tokio::spawn(dynoxide::server::serve_on(
+            listener,
+            Database::memory().unwrap(),
+        ));
         let aws = tool("OTP_E2E_AWS");
-        let path = format!("{}:/usr/bin:/bin", Path::new(&aws).parent().unwrap().display());
+        let path = format!(
+            "{}:/usr/bin:/bin",
+            Path::new(&aws).parent().unwrap().display()
+        );
         let desk = Self(BTreeMap::from([
             ("PATH", path),
             ("TABLE", "Ledger".to_owned()),
@@ -28,18 +34,41 @@ impl Desk {
         ]));
         desk.run(
             "aws",
-            &["dynamodb", "create-table", "--table-name", "Ledger", "--billing-mode", "PAY_PER_REQUEST"],
-            &["--attribute-definitions=AttributeName=pk,AttributeType=S", "--key-schema=AttributeName=pk,KeyType=HASH"],
+            &[
+                "dynamodb",
+                "create-table",
+                "--table-name",
+                "Ledger",
+                "--billing-mode",
+                "PAY_PER_REQUEST",
+            ],
+            &[
+                "--attribute-definitions=AttributeName=pk,AttributeType=S",
+                "--key-schema=AttributeName=pk,KeyType=HASH",
+            ],
         );
-        desk.run("aws", &["dynamodb", "wait", "table-exists", "--table-name", "Ledger"], &[]);
+        desk.run(
+            "aws",
+            &["dynamodb", "wait", "table-exists", "--table-name", "Ledger"],
+            &[],
+        );
         desk
     }
 
     fn run(&self, program: &str, arguments: &[&str], more: &[&str]) -> String {
         let mut command = Command::new(program);
-        command.args(arguments).args(more).current_dir(env!("CARGO_MANIFEST_DIR")).env_clear().envs(&self.0);
+        command
+            .args(arguments)
+            .args(more)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .env_clear()
+            .envs(&self.0);
         let output = tokio::task::block_in_place(|| command.output().unwrap());
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -50,7 +79,14 @@ impl Desk {
     fn switches(&self) -> Value {
         let item = self.run(
             "aws",
-            &["dynamodb", "get-item", "--table-name", "Ledger", "--output", "json"],
+            &[
+                "dynamodb",
+                "get-item",
+                "--table-name",
+                "Ledger",
+                "--output",
+                "json",
+            ],
             &[r#"--key={"pk":{"S":"K#switches"}}"#, "--query=Item"],
         );
         serde_json::from_str(&item).unwrap()
@@ -65,19 +101,37 @@ async fn the_operators_switches_are_an_item_that_dynamodb_keeps() {
     desk.make(&["block", "PREFIX=+1876"]);
     desk.make(&["block", "PREFIX=+1876555"]);
     desk.make(&["allow", "PREFIX=+1876556"]);
-    assert!(desk.make(&["block", "PREFIX=+1876"]).starts_with("It was so already"));
+    assert!(
+        desk.make(&["block", "PREFIX=+1876"])
+            .starts_with("It was so already")
+    );
     let key = json!({ "S": "K#switches" });
     let allow = json!({ "SS": ["+1876556"] });
     let switches = desk.switches();
     let block: Vec<&Value> = switches["block"]["SS"].as_array().unwrap().iter().collect();
-    assert!(block.len() == 2 && block.contains(&&json!("+1876")) && block.contains(&&json!("+1876555")), "{switches}");
-    assert_eq!(switches, json!({ "pk": key, "paused": { "BOOL": true }, "block": switches["block"], "allow": allow }));
+    assert!(
+        block.len() == 2 && block.contains(&&json!("+1876")) && block.contains(&&json!("+1876555")),
+        "{switches}"
+    );
+    assert_eq!(
+        switches,
+        json!({ "pk": key, "paused": { "BOOL": true }, "block": switches["block"], "allow": allow })
+    );
 
     desk.make(&["resume"]);
     desk.make(&["unblock", "PREFIX=+1876"]);
     desk.make(&["unblock", "PREFIX=+1876555"]);
-    assert!(desk.make(&["unblock", "PREFIX=+1876555"]).starts_with("It was so already"));
-    assert_eq!(desk.switches(), json!({ "pk": key, "paused": { "BOOL": false }, "allow": allow }));
+    assert!(
+        desk.make(&["unblock", "PREFIX=+1876555"])
+            .starts_with("It was so already")
+    );
+    assert_eq!(
+        desk.switches(),
+        json!({ "pk": key, "paused": { "BOOL": false }, "allow": allow })
+    );
     desk.make(&["disallow", "PREFIX=+1876556"]);
-    assert_eq!(desk.switches(), json!({ "pk": key, "paused": { "BOOL": false } }));
+    assert_eq!(
+        desk.switches(),
+        json!({ "pk": key, "paused": { "BOOL": false } })
+    );
 }

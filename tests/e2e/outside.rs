@@ -29,18 +29,34 @@ impl Seen {
     pub(crate) fn now(simulator: &Simulator, table: &Table) -> Self {
         let mut texts = Counts::new();
         for text in simulator.inbox() {
-            *texts.entry(text.to).or_default().entry(text.reference_id).or_default() += 1;
+            *texts
+                .entry(text.to)
+                .or_default()
+                .entry(text.reference_id)
+                .or_default() += 1;
         }
         let mut asked = Counts::new();
         // The body of one that was not read says nothing, and nothing became of it.
-        for request in simulator.requests(Operation::Verify).iter().filter(|request| request.body.is_object()) {
+        for request in simulator
+            .requests(Operation::Verify)
+            .iter()
+            .filter(|request| request.body.is_object())
+        {
             let member = |name: &str| request.body[name].as_str().unwrap_or_default().to_owned();
             let of_number = asked.entry(member("DestinationIdentity")).or_default();
             *of_number.entry(member("ReferenceId")).or_default() += 1;
         }
         let codes = simulator.codes().into_iter();
-        let codes = codes.map(|code| ((code.key.to.clone(), code.key.reference_id.clone()), code)).collect();
-        Self { texts, asked, codes, items: table.items(), keys: ledger_keys() }
+        let codes = codes
+            .map(|code| ((code.key.to.clone(), code.key.reference_id.clone()), code))
+            .collect();
+        Self {
+            texts,
+            asked,
+            codes,
+            items: table.items(),
+            keys: ledger_keys(),
+        }
     }
 
     /// Texts under one reference.
@@ -55,23 +71,33 @@ impl Seen {
 
     /// Guesses about a number that reached the provider, under whatever reference.
     pub(crate) fn asked_about(&self, number: &str) -> u64 {
-        self.asked.get(number).map_or(0, |of_number| of_number.values().sum())
+        self.asked
+            .get(number)
+            .map_or(0, |of_number| of_number.values().sum())
     }
 
     /// Texts to a number, under whatever reference.
     pub(crate) fn texts_to(&self, number: &str) -> u64 {
-        self.texts.get(number).map_or(0, |to_number| to_number.values().sum())
+        self.texts
+            .get(number)
+            .map_or(0, |to_number| to_number.values().sum())
     }
 
     /// Numbers that a text went to or a guess was asked about.
     pub(crate) fn numbers(&self) -> BTreeSet<&str> {
-        self.texts.keys().chain(self.asked.keys()).map(String::as_str).collect()
+        self.texts
+            .keys()
+            .chain(self.asked.keys())
+            .map(String::as_str)
+            .collect()
     }
 
     /// What a text was sent under.
     pub(crate) fn with_texts(&self) -> impl Iterator<Item = (&str, &str)> {
         self.texts.iter().flat_map(|(number, references)| {
-            references.keys().map(move |reference| (number.as_str(), reference.as_str()))
+            references
+                .keys()
+                .map(move |reference| (number.as_str(), reference.as_str()))
         })
     }
 
@@ -82,24 +108,34 @@ impl Seen {
 
     /// The record of a verification, or null.
     pub(crate) fn record(&self, number: &str, reference: &str) -> &Value {
-        self.items.get(&record_key(&self.keys, number, reference)).unwrap_or(&Value::Null)
+        self.items
+            .get(&record_key(&self.keys, number, reference))
+            .unwrap_or(&Value::Null)
     }
 
     /// The item of a number, or null.
     pub(crate) fn number(&self, number: &str) -> &Value {
         let number = PhoneNumber::parse(number).unwrap();
-        self.items.get(self.keys.number(&number).as_str()).unwrap_or(&Value::Null)
+        self.items
+            .get(self.keys.number(&number).as_str())
+            .unwrap_or(&Value::Null)
     }
 
     /// When a number's sends were, newest first.
     pub(crate) fn sends(&self, number: &str) -> Vec<u64> {
         let item = self.number(number);
-        (1..=20).filter_map(|k| item[format!("t{k}")].as_u64()).take_while(|at| *at > 0).collect()
+        (1..=20)
+            .filter_map(|k| item[format!("t{k}")].as_u64())
+            .take_while(|at| *at > 0)
+            .collect()
     }
 
     /// Items whose key begins so.
     pub(crate) fn items_of<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Value> {
-        self.items.iter().filter(move |(key, _)| key.starts_with(kind)).map(|(_, item)| item)
+        self.items
+            .iter()
+            .filter(move |(key, _)| key.starts_with(kind))
+            .map(|(_, item)| item)
     }
 
     /// What must hold for every text there is: its record was there before it, and it has a place in the windows.
@@ -107,16 +143,23 @@ impl Seen {
         let mut problems = Vec::new();
         for (number, reference) in self.with_texts() {
             let record = self.record(number, reference);
-            let (texts, generation) = (self.texts(number, reference), record["gen"].as_u64().unwrap_or(0));
+            let (texts, generation) = (
+                self.texts(number, reference),
+                record["gen"].as_u64().unwrap_or(0),
+            );
             if texts > generation {
-                problems.push(format!("a text without a record: {number} has {texts}, the record is {record}"));
+                problems.push(format!(
+                    "a text without a record: {number} has {texts}, the record is {record}"
+                ));
             }
         }
         for number in self.numbers() {
             let (texts, places) = (self.texts_to(number), self.sends(number).len() as u64);
             // No more than twenty are remembered.
             if texts.min(20) > places {
-                problems.push(format!("a text without a place in the windows: {number} has {texts} in {places}"));
+                problems.push(format!(
+                    "a text without a place in the windows: {number} has {texts} in {places}"
+                ));
             }
         }
         problems
@@ -124,12 +167,17 @@ impl Seen {
 }
 
 fn count(counts: &Counts, number: &str, reference: &str) -> u64 {
-    counts.get(number).and_then(|of_number| of_number.get(reference)).copied().unwrap_or(0)
+    counts
+        .get(number)
+        .and_then(|of_number| of_number.get(reference))
+        .copied()
+        .unwrap_or(0)
 }
 
 /// The name of a verification's item.
 pub(crate) fn record_key(keys: &Keys, number: &str, reference: &str) -> String {
     let number = PhoneNumber::parse(number).unwrap();
-    let reference = ReferenceId::parse(reference).unwrap_or_else(|_| panic!("no reference: {reference}"));
+    let reference =
+        ReferenceId::parse(reference).unwrap_or_else(|_| panic!("no reference: {reference}"));
     keys.verification(&reference, &number).as_str().to_owned()
 }

@@ -36,7 +36,10 @@ async fn with_function<T: Send + 'static>(
 
 fn assert_no_leak(simulator: &Simulator, log: &str) {
     for message in simulator.inbox() {
-        assert!(!log.contains(message.to.trim_start_matches('+')), "the log holds the number");
+        assert!(
+            !log.contains(message.to.trim_start_matches('+')),
+            "the log holds the number"
+        );
         assert!(!log.contains(&message.code), "the log holds a code: {log}");
     }
 }
@@ -52,16 +55,31 @@ async fn every_event_of_the_directory_is_answered() {
         let ((), log) = with_function(settings, move |function| {
             for door in ["rest-v1", "http-v2", "function-url", "alb"] {
                 let (status, body) = function.request(&file(&format!("send.{door}")));
-                assert_eq!((status, &body["destinationNumber"]), (202, &json!("+1*******0142")), "{door}: {body}");
+                assert_eq!(
+                    (status, &body["destinationNumber"]),
+                    (202, &json!("+1*******0142")),
+                    "{door}: {body}"
+                );
                 let (status, body) = function.request(&file(&format!("verify.{door}")));
-                assert!(status == 422 && body["code"] == "invalid_code" || status == 200, "{door}: {body}");
+                assert!(
+                    status == 422 && body["code"] == "invalid_code" || status == 200,
+                    "{door}: {body}"
+                );
                 for route in ["status", "cancel"] {
                     let (status, body) = function.request(&file(&format!("{route}.{door}")));
-                    assert_eq!(status, if with_ledger { 200 } else { 404 }, "{route}, {door}: {body}");
+                    assert_eq!(
+                        status,
+                        if with_ledger { 200 } else { 404 },
+                        "{route}, {door}: {body}"
+                    );
                 }
             }
             let unlocked = function.invoke(&file("unlock").to_string());
-            assert_eq!(unlocked["unlocked"] == json!(true), with_ledger, "{unlocked}");
+            assert_eq!(
+                unlocked["unlocked"] == json!(true),
+                with_ledger,
+                "{unlocked}"
+            );
         })
         .await;
         assert_eq!(simulator.requests(Operation::Send).len(), 4);
@@ -73,24 +91,35 @@ async fn every_event_of_the_directory_is_answered() {
 #[ignore = "needs the tools that `make test` sets up"]
 fn no_event_of_the_directory_is_left_out() {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/events");
-    let mut names: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let mut names: Vec<_> = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
     names.sort();
     let routes = ["cancel", "send", "status", "verify"];
     let doors = ["alb", "function-url", "http-v2", "rest-v1"];
     let mut expected: Vec<std::ffi::OsString> = routes
         .iter()
-        .flat_map(|route| doors.map(|door| std::ffi::OsString::from(format!("{route}.{door}.json"))))
+        .flat_map(|route| {
+            doors.map(|door| std::ffi::OsString::from(format!("{route}.{door}.json")))
+        })
         .collect();
     expected.push("unlock.json".into());
     expected.sort();
-    names.retain(|name| !triggers().iter().any(|trigger| name.to_str() == Some(&format!("{trigger}.json"))));
+    names.retain(|name| {
+        !triggers()
+            .iter()
+            .any(|trigger| name.to_str() == Some(&format!("{trigger}.json")))
+    });
     assert_eq!(names, expected);
 }
 
 /// The names of Cognito's events in the directory.
 fn triggers() -> Vec<String> {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/events");
-    let names = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let names = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names
         .filter_map(|name| Some(name.strip_suffix(".json")?.to_owned()))
         .filter(|name| name.starts_with("cognito."))
@@ -110,14 +139,25 @@ async fn every_trigger_of_the_directory_comes_back_with_a_response_and_nothing_e
             let mut event = file(&trigger);
             let mut answer = function.invoke(&event.to_string());
             if trigger == "cognito.pre-sign-up" {
-                assert_eq!(answer["errorType"], "SignUpRefused", "nothing was verified: {answer}");
+                assert_eq!(
+                    answer["errorType"], "SignUpRefused",
+                    "nothing was verified: {answer}"
+                );
                 continue;
             }
-            let response =
-                answer.as_object_mut().unwrap().remove("response").unwrap_or_else(|| panic!("{trigger}: {answer}"));
+            let response = answer
+                .as_object_mut()
+                .unwrap()
+                .remove("response")
+                .unwrap_or_else(|| panic!("{trigger}: {answer}"));
             event.as_object_mut().unwrap().remove("response");
             assert_eq!(answer, event, "{trigger}");
-            assert!(response.as_object().is_some_and(|response| !response.is_empty()), "{trigger}: {response}");
+            assert!(
+                response
+                    .as_object()
+                    .is_some_and(|response| !response.is_empty()),
+                "{trigger}: {response}"
+            );
         }
     })
     .await;
@@ -146,12 +186,33 @@ async fn hostile_events_leave_the_same_process_running() {
         (with_body("[]", false), 400),
         (with_body("\u{feff}{}", false), 400),
         (with_body(&deep, false), 413),
-        (with_body(&format!("{{\"destinationNumber\":{}1{}}}", "[".repeat(1000), "]".repeat(1000)), false), 400),
+        (
+            with_body(
+                &format!(
+                    "{{\"destinationNumber\":{}1{}}}",
+                    "[".repeat(1000),
+                    "]".repeat(1000)
+                ),
+                false,
+            ),
+            400,
+        ),
         (with_body("{\"a\":1,\"a\":2}", false), 400),
-        (send.to_string().replace("\"body\":\"{", "\"body\":\"\\ud800{"), 400),
-        (send.to_string().replacen('{', &format!("{{\"x\":{deep},"), 1), 202),
+        (
+            send.to_string()
+                .replace("\"body\":\"{", "\"body\":\"\\ud800{"),
+            400,
+        ),
+        (
+            send.to_string()
+                .replacen('{', &format!("{{\"x\":{deep},"), 1),
+            202,
+        ),
         (odd.to_string(), 202),
-        (json!({ "httpMethod": "POST", "path": "/otp/send" }).to_string(), 400),
+        (
+            json!({ "httpMethod": "POST", "path": "/otp/send" }).to_string(),
+            400,
+        ),
     ];
     let count = events.len();
     for settings in without_and_with_ledger(&simulator) {
@@ -159,19 +220,47 @@ async fn hostile_events_leave_the_same_process_running() {
         let (lines, log) = with_function(settings, move |function| {
             for (event, status) in &events {
                 let answer = function.invoke(event);
-                assert_eq!(answer["statusCode"], json!(status), "{answer} for {event:.200}");
+                assert_eq!(
+                    answer["statusCode"],
+                    json!(status),
+                    "{answer} for {event:.200}"
+                );
             }
-            for event in ["[]", "{}", "{\"Records\":[]}", "{\"triggerSource\":\"PostConfirmation_ConfirmSignUp\"}"] {
-                assert_eq!(function.invoke(event)["errorType"], "UnrecognizedEvent", "{event}");
+            for event in [
+                "[]",
+                "{}",
+                "{\"Records\":[]}",
+                "{\"triggerSource\":\"PostConfirmation_ConfirmSignUp\"}",
+            ] {
+                assert_eq!(
+                    function.invoke(event)["errorType"],
+                    "UnrecognizedEvent",
+                    "{event}"
+                );
             }
-            eventually("every line is written", || function.lines().len() >= count + 4);
+            eventually("every line is written", || {
+                function.lines().len() >= count + 4
+            });
             function.lines()
         })
         .await;
-        assert!(lines.iter().all(|line| line["message"] == "request"), "no panic: {log}");
+        assert!(
+            lines.iter().all(|line| line["message"] == "request"),
+            "no panic: {log}"
+        );
         assert_eq!(lines.len(), count + 4, "{log}");
-        assert_eq!(lines.iter().filter(|line| line["outcome"] == "unrecognized_event").count(), 4, "{log}");
-        let cold = lines.iter().filter(|line| line["coldStart"] == json!(true)).count();
+        assert_eq!(
+            lines
+                .iter()
+                .filter(|line| line["outcome"] == "unrecognized_event")
+                .count(),
+            4,
+            "{log}"
+        );
+        let cold = lines
+            .iter()
+            .filter(|line| line["coldStart"] == json!(true))
+            .count();
         assert_eq!(cold, 1, "the process was started once: {log}");
         assert_no_leak(&simulator, &log);
     }
@@ -190,8 +279,16 @@ async fn a_hanging_provider_is_answered_within_the_functions_five_seconds() {
                 (status, &body["code"], &body["delivery"]),
                 (504, &json!("provider_timeout"), &json!("unknown"))
             );
-            assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
-            assert_eq!(function.request(&file("send.http-v2")).0, 202, "and the next one is served");
+            assert!(
+                started.elapsed() < Duration::from_secs(5),
+                "{:?}",
+                started.elapsed()
+            );
+            assert_eq!(
+                function.request(&file("send.http-v2")).0,
+                202,
+                "and the next one is served"
+            );
         })
         .await;
         assert_no_leak(&simulator, &log);
@@ -206,9 +303,16 @@ async fn what_lambda_sees_is_json_with_a_time_and_a_level_on_every_line() {
     for settings in without_and_with_ledger(&simulator) {
         let ((), log) = with_function(settings, |function| {
             function.request(&file("send.http-v2"));
-            eventually("the line is written", || function.lines().iter().any(|line| line["outcome"] == "ok"));
+            eventually("the line is written", || {
+                function.lines().iter().any(|line| line["outcome"] == "ok")
+            });
             for line in function.lines() {
-                assert!(line["timestamp"].as_str().is_some_and(|time| time.ends_with('Z')), "{line}");
+                assert!(
+                    line["timestamp"]
+                        .as_str()
+                        .is_some_and(|time| time.ends_with('Z')),
+                    "{line}"
+                );
                 assert!(line["level"].is_string(), "{line}");
             }
         })
@@ -245,9 +349,16 @@ fn a_half_configured_function_does_not_start_and_says_everything_that_is_missing
 #[test]
 #[ignore = "needs the tools that `make test` sets up"]
 fn the_binary_by_itself_says_what_to_do_instead() {
-    let output = Command::new(tool("OTP_E2E_BOOTSTRAP")).env_clear().output().unwrap();
+    let output = Command::new(tool("OTP_E2E_BOOTSTRAP"))
+        .env_clear()
+        .output()
+        .unwrap();
     assert!(!output.status.success());
-    assert!(String::from_utf8(output.stdout).unwrap().contains("make run"));
+    assert!(
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .contains("make run")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -255,7 +366,10 @@ fn the_binary_by_itself_says_what_to_do_instead() {
 async fn two_execution_environments_share_a_verification() {
     let simulator = simulator().await;
     for settings in without_and_with_ledger(&simulator) {
-        with_function(settings.clone(), |function| assert_eq!(function.request(&file("send.http-v2")).0, 202)).await;
+        with_function(settings.clone(), |function| {
+            assert_eq!(function.request(&file("send.http-v2")).0, 202)
+        })
+        .await;
         let otp = simulator.newest_to(NUMBER).unwrap().code;
         let ((), log) = with_function(settings, move |function| {
         let mut event = file("verify.http-v2");

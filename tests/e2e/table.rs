@@ -36,7 +36,10 @@ impl Table {
         let behind = database.clone();
         let pause = Arc::clone(&delay);
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
             runtime.block_on(async move {
                 let place = inner.local_addr().unwrap();
                 inner.set_nonblocking(true).unwrap();
@@ -46,15 +49,31 @@ impl Table {
                 let outer = tokio::net::TcpListener::from_std(outer).unwrap();
                 let random = Arc::new(Mutex::new(Random::new(1)));
                 while let Ok((client, _)) = outer.accept().await {
-                    let Ok(server) = TcpStream::connect(place).await else { continue };
+                    let Ok(server) = TcpStream::connect(place).await else {
+                        continue;
+                    };
                     let (from_client, to_client) = client.into_split();
                     let (from_server, to_server) = server.into_split();
-                    tokio::spawn(pump(from_client, to_server, Arc::clone(&pause), Arc::clone(&random)));
-                    tokio::spawn(pump(from_server, to_client, Arc::clone(&pause), Arc::clone(&random)));
+                    tokio::spawn(pump(
+                        from_client,
+                        to_server,
+                        Arc::clone(&pause),
+                        Arc::clone(&random),
+                    ));
+                    tokio::spawn(pump(
+                        from_server,
+                        to_client,
+                        Arc::clone(&pause),
+                        Arc::clone(&random),
+                    ));
                 }
             });
         });
-        Self { database, address, delay }
+        Self {
+            database,
+            address,
+            delay,
+        }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -63,25 +82,40 @@ impl Table {
 
     /// Every request and every answer takes up to this long from now on.
     pub(crate) fn slow_down(&self, longest: Duration) {
-        self.delay.store(u64::try_from(longest.as_micros()).unwrap(), Ordering::Relaxed);
+        self.delay.store(
+            u64::try_from(longest.as_micros()).unwrap(),
+            Ordering::Relaxed,
+        );
     }
 
     /// All items.
     pub(crate) fn items(&self) -> Items {
-        self.scan().iter().map(|item| (item["pk"]["S"].as_str().unwrap().to_owned(), plain(item))).collect()
+        self.scan()
+            .iter()
+            .map(|item| (item["pk"]["S"].as_str().unwrap().to_owned(), plain(item)))
+            .collect()
     }
 
     /// One item, or null.
     pub(crate) fn item(&self, key: &str) -> Value {
-        let request = json!({ "TableName": TABLE, "Key": { "pk": { "S": key } }, "ConsistentRead": true });
-        let answer = self.database.get_item(serde_json::from_value(request).unwrap()).unwrap();
-        serde_json::to_value(answer).unwrap().get("Item").map_or(Value::Null, plain)
+        let request =
+            json!({ "TableName": TABLE, "Key": { "pk": { "S": key } }, "ConsistentRead": true });
+        let answer = self
+            .database
+            .get_item(serde_json::from_value(request).unwrap())
+            .unwrap();
+        serde_json::to_value(answer)
+            .unwrap()
+            .get("Item")
+            .map_or(Value::Null, plain)
     }
 
     /// An item by hand, in DynamoDB's own form.
     pub(crate) fn put(&self, item: &Value) {
         let request = json!({ "TableName": TABLE, "Item": item });
-        self.database.put_item(serde_json::from_value(request).unwrap()).unwrap();
+        self.database
+            .put_item(serde_json::from_value(request).unwrap())
+            .unwrap();
     }
 
     /// All items, in DynamoDB's own form.
@@ -93,7 +127,10 @@ impl Table {
             if !start.is_null() {
                 request["ExclusiveStartKey"] = start;
             }
-            let answer = self.database.scan(serde_json::from_value(request).unwrap()).unwrap();
+            let answer = self
+                .database
+                .scan(serde_json::from_value(request).unwrap())
+                .unwrap();
             let answer = serde_json::to_value(answer).unwrap();
             items.extend(answer["Items"].as_array().unwrap().iter().cloned());
             start = answer.get("LastEvaluatedKey").cloned().unwrap_or_default();
@@ -115,7 +152,9 @@ impl Table {
     pub(crate) fn wipe(&self) {
         for item in self.scan() {
             let request = json!({ "TableName": TABLE, "Key": { "pk": item["pk"] } });
-            self.database.delete_item(serde_json::from_value(request).unwrap()).unwrap();
+            self.database
+                .delete_item(serde_json::from_value(request).unwrap())
+                .unwrap();
         }
     }
 }
@@ -127,19 +166,32 @@ fn create(database: &Database) {
         "AttributeDefinitions": [{ "AttributeName": "pk", "AttributeType": "S" }],
         "KeySchema": [{ "AttributeName": "pk", "KeyType": "HASH" }],
     });
-    database.create_table(serde_json::from_value(table).unwrap()).unwrap();
+    database
+        .create_table(serde_json::from_value(table).unwrap())
+        .unwrap();
     // It is being created until somebody looks.
-    database.describe_table(serde_json::from_value(json!({ "TableName": TABLE })).unwrap()).unwrap();
+    database
+        .describe_table(serde_json::from_value(json!({ "TableName": TABLE })).unwrap())
+        .unwrap();
 }
 
 /// `{"pk": "V#…", "left": 3}` of `{"pk": {"S": "V#…"}, "left": {"N": "3"}}`.
 fn plain(item: &Value) -> Value {
-    let value = |wrapped: &Value| match wrapped.as_object().and_then(|wrapped| wrapped.iter().next()) {
-        Some((kind, Value::String(number))) if kind == "N" => number.parse::<u64>().map_or(Value::Null, Value::from),
+    let value = |wrapped: &Value| match wrapped
+        .as_object()
+        .and_then(|wrapped| wrapped.iter().next())
+    {
+        Some((kind, Value::String(number))) if kind == "N" => {
+            number.parse::<u64>().map_or(Value::Null, Value::from)
+        }
         Some((_, value)) => value.clone(),
         None => Value::Null,
     };
-    item.as_object().unwrap().iter().map(|(name, wrapped)| (name.clone(), value(wrapped))).collect()
+    item.as_object()
+        .unwrap()
+        .iter()
+        .map(|(name, wrapped)| (name.clone(), value(wrapped)))
+        .collect()
 }
 
 async fn pump(
@@ -159,7 +211,8 @@ async fn pump(
             let pause = random.lock().unwrap().below(longest + 1);
             tokio::time::sleep(Duration::from_micros(pause)).await;
         }
-        to.write_all(buffer.get(..length).unwrap_or_default()).await?;
+        to.write_all(buffer.get(..length).unwrap_or_default())
+            .await?;
     }
 }
 
@@ -188,14 +241,24 @@ pub(crate) fn secrets_manager(arn: &str, secret: &str) -> String {
     let (arn, secret) = (arn.to_owned(), secret.to_owned());
     std::thread::spawn(move || {
         while let Ok((mut connection, _)) = listener.accept() {
-            let Some((head, body)) = read_request(&mut connection) else { continue };
+            let Some((head, body)) = read_request(&mut connection) else {
+                continue;
+            };
             let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
-            let is_asked = head.to_ascii_lowercase().contains("x-amz-target: secretsmanager.getsecretvalue");
+            let is_asked = head
+                .to_ascii_lowercase()
+                .contains("x-amz-target: secretsmanager.getsecretvalue");
             let (status, answer) = if is_asked && asked["SecretId"] == json!(arn) {
-                ("200 OK", json!({ "ARN": arn, "Name": "otp", "SecretString": secret }))
+                (
+                    "200 OK",
+                    json!({ "ARN": arn, "Name": "otp", "SecretString": secret }),
+                )
             } else {
                 let message = "Secrets Manager can't find the specified secret.";
-                ("400 Bad Request", json!({ "__type": "ResourceNotFoundException", "Message": message }))
+                (
+                    "400 Bad Request",
+                    json!({ "__type": "ResourceNotFoundException", "Message": message }),
+                )
             };
             let answer = answer.to_string();
             let _ = write!(

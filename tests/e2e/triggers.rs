@@ -47,7 +47,12 @@ impl SignIn {
     }
 
     fn unknown(name: &str) -> Self {
-        Self { name: name.to_owned(), attributes: json!({}), not_found: true, ..Self::of("+14255550100") }
+        Self {
+            name: name.to_owned(),
+            attributes: json!({}),
+            not_found: true,
+            ..Self::of("+14255550100")
+        }
     }
 }
 
@@ -60,7 +65,11 @@ enum Next {
 
 impl Pool {
     fn start(settings: &Settings, deliveries: usize) -> Self {
-        Self { function: Function::start(settings), deliveries, slowest: Mutex::default() }
+        Self {
+            function: Function::start(settings),
+            deliveries,
+            slowest: Mutex::default(),
+        }
     }
 
     /// The responses to all deliveries of a trigger.
@@ -92,7 +101,9 @@ impl Pool {
         if !who.session.is_empty() || name == "cognito.verify" {
             request.insert("clientMetadata".to_owned(), who.client_metadata.clone());
         }
-        let Value::Object(members) = members else { unreachable!("members are an object") };
+        let Value::Object(members) = members else {
+            unreachable!("members are an object")
+        };
         request.extend(members);
         event
     }
@@ -100,15 +111,25 @@ impl Pool {
     /// Define, and Create where it asks for our challenge.
     fn go_on(&self, who: &mut SignIn) -> Next {
         let decisions = self.deliver(&Self::event("cognito.define", who, json!({})));
-        assert!(decisions.iter().all(|decision| *decision == decisions[0]), "{decisions:?}");
-        match (&decisions[0]["issueTokens"], &decisions[0]["failAuthentication"]) {
+        assert!(
+            decisions.iter().all(|decision| *decision == decisions[0]),
+            "{decisions:?}"
+        );
+        match (
+            &decisions[0]["issueTokens"],
+            &decisions[0]["failAuthentication"],
+        ) {
             (Value::Bool(true), Value::Bool(false)) => return Next::Tokens,
             (Value::Bool(false), Value::Bool(true)) => return Next::Failed,
             _ => assert_eq!(decisions[0]["challengeName"], "CUSTOM_CHALLENGE"),
         }
         // The first answers were lost, which is why there was another delivery.
-        let challenge = self.deliver(&Self::event("cognito.create", who, json!({}))).pop().unwrap();
-        who.shown.clone_from(challenge["publicChallengeParameters"].as_object().unwrap());
+        let challenge = self
+            .deliver(&Self::event("cognito.create", who, json!({})))
+            .pop()
+            .unwrap();
+        who.shown
+            .clone_from(challenge["publicChallengeParameters"].as_object().unwrap());
         who.private = challenge["privateChallengeParameters"].clone();
         who.metadata = challenge["challengeMetadata"].clone();
         Next::Asked
@@ -120,11 +141,15 @@ impl Pool {
     }
 
     fn answer(&self, who: &mut SignIn, answer: &str) -> Next {
-        let members = json!({ "privateChallengeParameters": who.private, "challengeAnswer": answer });
+        let members =
+            json!({ "privateChallengeParameters": who.private, "challengeAnswer": answer });
         let mut event = Self::event("cognito.verify", who, members);
         event["request"].as_object_mut().unwrap().remove("session");
         let verdicts = self.deliver(&event);
-        assert!(verdicts.iter().all(|verdict| *verdict == verdicts[0]), "a repeat is answered the same: {verdicts:?}");
+        assert!(
+            verdicts.iter().all(|verdict| *verdict == verdicts[0]),
+            "a repeat is answered the same: {verdicts:?}"
+        );
         who.session.push(json!({
             "challengeName": "CUSTOM_CHALLENGE",
             "challengeResult": verdicts[0]["answerCorrect"],
@@ -136,7 +161,11 @@ impl Pool {
 
 /// What the app sees of a challenge, without what differs from run to run.
 fn seen(who: &SignIn) -> String {
-    format!("{}, {} left", who.shown["state"].as_str().unwrap(), who.shown["attemptsLeft"].as_str().unwrap())
+    format!(
+        "{}, {} left",
+        who.shown["state"].as_str().unwrap(),
+        who.shown["attemptsLeft"].as_str().unwrap()
+    )
 }
 
 fn settings(simulator: &Simulator, table: &Table) -> Settings {
@@ -147,7 +176,11 @@ fn settings(simulator: &Simulator, table: &Table) -> Settings {
 }
 
 fn texts(simulator: &Simulator, number: &str) -> usize {
-    simulator.inbox().iter().filter(|message| message.to == number).count()
+    simulator
+        .inbox()
+        .iter()
+        .filter(|message| message.to == number)
+        .count()
 }
 
 fn code(simulator: &Simulator, number: &str) -> String {
@@ -165,24 +198,42 @@ async fn a_sign_in_costs_one_text_however_often_its_triggers_are_delivered() {
         for deliveries in [1, 3] {
             let pool = Pool::start(&settings, deliveries);
             // Of a first challenge whose answer was lost, the session is not the one that the code was sent for.
-            let first = if deliveries == 1 { "sent, 3 left" } else { "adopted, 2 left" };
+            let first = if deliveries == 1 {
+                "sent, 3 left"
+            } else {
+                "adopted, 2 left"
+            };
             let number = |last: usize| format!("+1425555{:04}", 1000 * deliveries + last);
 
             let mut straight = SignIn::of(&number(1));
             assert_eq!(pool.begin(&mut straight), first);
-            assert_eq!(pool.answer(&mut straight, &code(&simulator, &number(1))), Next::Tokens);
+            assert_eq!(
+                pool.answer(&mut straight, &code(&simulator, &number(1))),
+                Next::Tokens
+            );
 
             let mut one_wrong = SignIn::of(&number(2));
             pool.begin(&mut one_wrong);
             let right = code(&simulator, &number(2));
             let asked = simulator.requests(Operation::Verify).len();
             assert_eq!(pool.answer(&mut one_wrong, &wrong(&right, 0)), Next::Asked);
-            let left = if deliveries == 1 { "try_again, 2 left" } else { "try_again, 1 left" };
-            assert_eq!(seen(&one_wrong), left, "one attempt, however often it is delivered");
+            let left = if deliveries == 1 {
+                "try_again, 2 left"
+            } else {
+                "try_again, 1 left"
+            };
+            assert_eq!(
+                seen(&one_wrong),
+                left,
+                "one attempt, however often it is delivered"
+            );
             assert_eq!(simulator.requests(Operation::Verify).len(), asked + 1);
             assert_eq!(pool.answer(&mut one_wrong, &right), Next::Tokens);
             // The same code in another session is used up.
-            let mut another = SignIn { session: Vec::new(), ..one_wrong.clone() };
+            let mut another = SignIn {
+                session: Vec::new(),
+                ..one_wrong.clone()
+            };
             pool.begin(&mut another);
             assert_eq!(pool.answer(&mut another, &right), Next::Asked);
 
@@ -190,13 +241,19 @@ async fn a_sign_in_costs_one_text_however_often_its_triggers_are_delivered() {
             pool.begin(&mut lost);
             let mut again = SignIn::of(&number(3));
             assert_eq!(pool.begin(&mut again), "adopted, 2 left");
-            assert_eq!(pool.answer(&mut again, &code(&simulator, &number(3))), Next::Tokens);
+            assert_eq!(
+                pool.answer(&mut again, &code(&simulator, &number(3))),
+                Next::Tokens
+            );
 
             let mut resend = SignIn::of(&number(4));
             pool.begin(&mut resend);
             assert_eq!(pool.answer(&mut resend, "resend"), Next::Asked);
             assert_eq!(texts(&simulator, &number(4)), 2, "one question sends once");
-            assert_eq!(pool.answer(&mut resend, &code(&simulator, &number(4))), Next::Tokens);
+            assert_eq!(
+                pool.answer(&mut resend, &code(&simulator, &number(4))),
+                Next::Tokens
+            );
 
             let counts = [1, 3].map(|last| texts(&simulator, &number(last)));
             // The one after the used code had a text of its own.
@@ -209,7 +266,10 @@ async fn a_sign_in_costs_one_text_however_often_its_triggers_are_delivered() {
                 counts[1],
                 slowest.as_millis()
             );
-            assert!((FLOOR..Duration::from_secs(4)).contains(&slowest), "{slowest:?}");
+            assert!(
+                (FLOOR..Duration::from_secs(4)).contains(&slowest),
+                "{slowest:?}"
+            );
         }
     });
 }
@@ -228,7 +288,11 @@ async fn who_is_not_there_sees_what_everybody_sees() {
             members.sort();
             for answer in ["000000", "no code", "resend", "000001", "000002"] {
                 let next = pool.answer(&mut who, answer);
-                steps.push(if next == Next::Asked { seen(&who) } else { format!("{next:?}") });
+                steps.push(if next == Next::Asked {
+                    seen(&who)
+                } else {
+                    format!("{next:?}")
+                });
             }
             steps.push(format!("{:?}", pool.answer(&mut who, "000003")));
             (steps, members)
@@ -237,16 +301,30 @@ async fn who_is_not_there_sees_what_everybody_sees() {
         for stranger in [
             SignIn::unknown("nobody"),
             SignIn::unknown("+14255550147"),
-            SignIn { attributes: Value::Null, ..SignIn::unknown("null attributes") },
-            SignIn { attributes: json!({ "phone_number": "+14255550148" }), ..SignIn::of("+14255550148") },
+            SignIn {
+                attributes: Value::Null,
+                ..SignIn::unknown("null attributes")
+            },
+            SignIn {
+                attributes: json!({ "phone_number": "+14255550148" }),
+                ..SignIn::of("+14255550148")
+            },
         ] {
             let name = stranger.name.clone();
             assert_eq!(script(stranger), real, "{name}");
         }
         assert_eq!(real.0[0], "sent, 3 left");
         assert_eq!(real.0.last().map(String::as_str), Some("Failed"));
-        let others = simulator.inbox().iter().filter(|message| message.to != "+14255550142").count();
-        assert_eq!((others, texts(&simulator, "+14255550142")), (0, 2), "one, and the one that was asked for");
+        let others = simulator
+            .inbox()
+            .iter()
+            .filter(|message| message.to != "+14255550142")
+            .count();
+        assert_eq!(
+            (others, texts(&simulator, "+14255550142")),
+            (0, 2),
+            "one, and the one that was asked for"
+        );
         assert!(!pool.function.log().contains("4255550142"));
     });
 }
@@ -258,14 +336,23 @@ async fn the_apps_language_counts_from_its_first_answer_on() {
     let table = Table::start();
     let settings = settings(&simulator, &table);
     let languages = || -> Vec<Value> {
-        simulator.requests(Operation::Send).iter().map(|request| request.body["Language"].clone()).collect()
+        simulator
+            .requests(Operation::Send)
+            .iter()
+            .map(|request| request.body["Language"].clone())
+            .collect()
     };
     tokio::task::block_in_place(|| {
         let pool = Pool::start(&settings, 1);
-        for (index, metadata) in
-            [Value::Null, json!({}), json!({ "language": "de" }), json!({ "language": 7 }), json!("de")]
-                .iter()
-                .enumerate()
+        for (index, metadata) in [
+            Value::Null,
+            json!({}),
+            json!({ "language": "de" }),
+            json!({ "language": 7 }),
+            json!("de"),
+        ]
+        .iter()
+        .enumerate()
         {
             let before = languages().len();
             let mut who = SignIn::of(&format!("+142555510{index:02}"));
@@ -273,12 +360,20 @@ async fn the_apps_language_counts_from_its_first_answer_on() {
             pool.begin(&mut who);
             assert_eq!(pool.answer(&mut who, "resend"), Next::Asked);
             let expected = if index == 2 { "de-DE" } else { "en-US" };
-            assert_eq!(languages()[before..], [json!("en-US"), json!(expected)], "{metadata}");
+            assert_eq!(
+                languages()[before..],
+                [json!("en-US"), json!(expected)],
+                "{metadata}"
+            );
         }
         // Where it comes early after all, as MiniStack does, it counts early.
         let mut early = SignIn::of("+14255551010");
         early.client_metadata = json!({ "language": "fr-CA" });
-        let event = Pool::event("cognito.create", &early, json!({ "clientMetadata": early.client_metadata }));
+        let event = Pool::event(
+            "cognito.create",
+            &early,
+            json!({ "clientMetadata": early.client_metadata }),
+        );
         pool.deliver(&event);
         assert_eq!(languages().last(), Some(&json!("fr-CA")));
     });
@@ -295,15 +390,24 @@ async fn a_code_comes_after_the_password_where_one_is_required() {
         let pool = Pool::start(&settings, 1);
         let number = "+14255550142";
         let mut who = SignIn::of(number);
-        assert_eq!(pool.go_on(&mut who), Next::Failed, "no code without a password");
+        assert_eq!(
+            pool.go_on(&mut who),
+            Next::Failed,
+            "no code without a password"
+        );
         let round = |name: &str| json!({ "challengeName": name, "challengeResult": true, "challengeMetadata": null });
         who.session.push(round("SRP_A"));
-        let decision = pool.deliver(&Pool::event("cognito.define", &who, json!({}))).remove(0);
+        let decision = pool
+            .deliver(&Pool::event("cognito.define", &who, json!({})))
+            .remove(0);
         assert_eq!(decision["challengeName"], "PASSWORD_VERIFIER");
         assert_eq!(texts(&simulator, number), 0);
         who.session.push(round("PASSWORD_VERIFIER"));
         assert_eq!(pool.begin(&mut who), "sent, 3 left");
-        assert_eq!(pool.answer(&mut who, &code(&simulator, number)), Next::Tokens);
+        assert_eq!(
+            pool.answer(&mut who, &code(&simulator, number)),
+            Next::Tokens
+        );
         assert_eq!(texts(&simulator, number), 1);
     });
 }

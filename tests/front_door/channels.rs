@@ -10,11 +10,22 @@ const ALL: (&str, &str) = ("CHANNELS", "sms,voice,whatsapp");
 const TEMPLATE: (&str, &str) = ("WHATSAPP_TEMPLATE", "verification_code");
 
 async fn send_by(world: &World, channel: &str) -> Answer {
-    world.post("/otp/send", &json!({ "destinationNumber": NUMBER, "channel": channel })).await
+    world
+        .post(
+            "/otp/send",
+            &json!({ "destinationNumber": NUMBER, "channel": channel }),
+        )
+        .await
 }
 
 fn asked(world: &World) -> Value {
-    world.simulator.requests(Operation::Send).last().unwrap().body.clone()
+    world
+        .simulator
+        .requests(Operation::Send)
+        .last()
+        .unwrap()
+        .body
+        .clone()
 }
 
 #[tokio::test]
@@ -24,45 +35,92 @@ async fn a_channel_is_a_callers_choice_among_those_that_the_operator_allows() {
     answer.is_problem(400, "invalid_parameter");
     assert_eq!(answer.body["detail"], "channel must be one of voice, sms.");
     for wrong in ["call", "SMS", "VOICE", ""] {
-        send_by(&world, wrong).await.is_problem(400, "invalid_parameter");
+        send_by(&world, wrong)
+            .await
+            .is_problem(400, "invalid_parameter");
     }
     assert!(world.simulator.requests(Operation::Send).is_empty());
     // The first is what is meant by none.
-    let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
-    assert_eq!((answer.status, &answer.body["channel"]), (202, &json!("voice")));
+    let answer = world
+        .post("/otp/send", &json!({ "destinationNumber": NUMBER }))
+        .await;
+    assert_eq!(
+        (answer.status, &answer.body["channel"]),
+        (202, &json!("voice"))
+    );
     assert_eq!(send_by(&world, "sms").await.body["channel"], "sms");
 }
 
 #[tokio::test]
 async fn a_call_speaks_the_digits_one_by_one_and_twice() {
-    let world = World::with(&[ALL, TEMPLATE, ("ORIGINATION_IDENTITIES", "GB=EXAMPLE,voice=+12065550101")]).await;
+    let world = World::with(&[
+        ALL,
+        TEMPLATE,
+        ("ORIGINATION_IDENTITIES", "GB=EXAMPLE,voice=+12065550101"),
+    ])
+    .await;
     let answer = send_by(&world, "voice").await;
-    assert_eq!((answer.status, &answer.body["channel"]), (202, &json!("voice")), "{answer:?}");
+    assert_eq!(
+        (answer.status, &answer.body["channel"]),
+        (202, &json!("voice")),
+        "{answer:?}"
+    );
     let asked = asked(&world);
-    assert_eq!((&asked["channel"], &asked["originationIdentity"]), (&json!("VOICE"), &json!("+12065550101")));
+    assert_eq!(
+        (&asked["channel"], &asked["originationIdentity"]),
+        (&json!("VOICE"), &json!("+12065550101"))
+    );
     let voice = &asked["overrideChannelParameters"]["voice"];
-    assert_eq!((&voice["languageCode"], &voice["voiceMessageBodyTextType"]), (&json!("en-US"), &json!("SSML")));
+    assert_eq!(
+        (&voice["languageCode"], &voice["voiceMessageBodyTextType"]),
+        (&json!("en-US"), &json!("SSML"))
+    );
     assert!(voice["voiceId"].as_str().is_some_and(|id| !id.is_empty()));
     let heard = world.simulator.newest_to(NUMBER).unwrap();
     assert_eq!(heard.channel, Channel::Voice);
-    let digits = heard.code.chars().map(String::from).collect::<Vec<_>>().join(" ");
+    let digits = heard
+        .code
+        .chars()
+        .map(String::from)
+        .collect::<Vec<_>>()
+        .join(" ");
     assert_eq!(heard.text.matches(&digits).count(), 2, "{}", heard.text);
-    let answer = world.post("/otp/verify", &json!({ "destinationNumber": NUMBER, "otp": heard.code })).await;
+    let answer = world
+        .post(
+            "/otp/verify",
+            &json!({ "destinationNumber": NUMBER, "otp": heard.code }),
+        )
+        .await;
     assert_eq!(answer.status, 200, "{answer:?}");
 }
 
 #[tokio::test]
 async fn whatsapp_sends_the_approved_template_in_a_language_that_it_exists_in() {
-    let settings = [ALL, TEMPLATE, ("WHATSAPP_LANGUAGES", "en-US,pt-BR"), ("ORIGINATION_IDENTITIES", "whatsapp=wa-1")];
+    let settings = [
+        ALL,
+        TEMPLATE,
+        ("WHATSAPP_LANGUAGES", "en-US,pt-BR"),
+        ("ORIGINATION_IDENTITIES", "whatsapp=wa-1"),
+    ];
     let world = World::with(&settings).await;
-    for (wish, language) in [(None, "en-US"), (Some("pt-PT"), "pt-BR"), (Some("de-DE"), "en-US")] {
+    for (wish, language) in [
+        (None, "en-US"),
+        (Some("pt-PT"), "pt-BR"),
+        (Some("de-DE"), "en-US"),
+    ] {
         let body = json!({ "destinationNumber": NUMBER, "channel": "whatsapp", "language": wish.unwrap_or("en-US") });
         let answer = world.post("/otp/send", &body).await;
-        assert_eq!((answer.status, &answer.body["channel"]), (202, &json!("whatsapp")), "{answer:?}");
+        assert_eq!(
+            (answer.status, &answer.body["channel"]),
+            (202, &json!("whatsapp")),
+            "{answer:?}"
+        );
         let asked = asked(&world);
-        assert_eq!((&asked["channel"], &asked["originationIdentity"]), (&json!("WHATSAPP"), &json!("wa-1")));
-        let parameters =
-            json!({ "whatsApp": { "whatsAppTemplateName": "verification_code", "languageCode": language } });
+        assert_eq!(
+            (&asked["channel"], &asked["originationIdentity"]),
+            (&json!("WHATSAPP"), &json!("wa-1"))
+        );
+        let parameters = json!({ "whatsApp": { "whatsAppTemplateName": "verification_code", "languageCode": language } });
         assert_eq!(asked["overrideChannelParameters"], parameters, "{wish:?}");
     }
     let message = world.simulator.newest_to(NUMBER).unwrap();
@@ -80,8 +138,17 @@ async fn an_origination_is_the_most_special_one_that_there_is() {
         (NUMBER, "sms", "+12065550100"),
         ("+447700900123", "whatsapp", "EXAMPLE"),
     ] {
-        world.post("/otp/send", &json!({ "destinationNumber": number, "channel": channel })).await;
-        assert_eq!(asked(&world)["originationIdentity"], identity, "{number} {channel}");
+        world
+            .post(
+                "/otp/send",
+                &json!({ "destinationNumber": number, "channel": channel }),
+            )
+            .await;
+        assert_eq!(
+            asked(&world)["originationIdentity"],
+            identity,
+            "{number} {channel}"
+        );
     }
 }
 
@@ -89,18 +156,40 @@ async fn an_origination_is_the_most_special_one_that_there_is() {
 async fn who_asks_again_is_offered_the_channels_that_come_after() {
     let world = World::counted(&[ALL, TEMPLATE]).await;
     let first = send_by(&world, "sms").await;
-    assert_eq!((first.status, first.body.get("next")), (202, None), "there is nothing wrong yet");
+    assert_eq!(
+        (first.status, first.body.get("next")),
+        (202, None),
+        "there is nothing wrong yet"
+    );
     world.advance(Duration::from_secs(30));
     let again = send_by(&world, "sms").await;
-    assert_eq!((again.status, &again.body["next"]), (202, &json!(["voice", "whatsapp"])), "{again:?}");
+    assert_eq!(
+        (again.status, &again.body["next"]),
+        (202, &json!(["voice", "whatsapp"])),
+        "{again:?}"
+    );
     assert_eq!(again.body["referenceId"], first.body["referenceId"]);
     world.advance(Duration::from_mins(1));
     let last = send_by(&world, "voice").await;
-    assert_eq!((last.status, last.body.get("next")), (202, None), "no further code may be sent: {last:?}");
+    assert_eq!(
+        (last.status, last.body.get("next")),
+        (202, None),
+        "no further code may be sent: {last:?}"
+    );
     // Whatever it came by, it is one verification with one count of guesses, and its newest code.
-    let status = world.post("/otp/status", &json!({ "destinationNumber": NUMBER })).await;
-    assert_eq!((&status.body["channel"], &status.body["attemptsLeft"]), (&json!("voice"), &json!(3)));
-    let answer = world.post("/otp/verify", &json!({ "destinationNumber": NUMBER, "otp": world.newest_code() })).await;
+    let status = world
+        .post("/otp/status", &json!({ "destinationNumber": NUMBER }))
+        .await;
+    assert_eq!(
+        (&status.body["channel"], &status.body["attemptsLeft"]),
+        (&json!("voice"), &json!(3))
+    );
+    let answer = world
+        .post(
+            "/otp/verify",
+            &json!({ "destinationNumber": NUMBER, "otp": world.newest_code() }),
+        )
+        .await;
     assert_eq!(answer.status, 200, "{answer:?}");
 }
 
@@ -109,18 +198,30 @@ async fn the_same_key_offers_the_same_again() {
     let world = World::counted(&[ALL, TEMPLATE]).await;
     send_by(&world, "sms").await;
     world.advance(Duration::from_secs(30));
-    let mut event = crate::world::post("/otp/send", &json!({ "destinationNumber": NUMBER }).to_string());
+    let mut event = crate::world::post(
+        "/otp/send",
+        &json!({ "destinationNumber": NUMBER }).to_string(),
+    );
     event["headers"]["Idempotency-Key"] = json!("a1");
     let answers = [world.event(&event).await, world.event(&event).await];
     for answer in &answers {
-        assert_eq!((answer.status, &answer.body["next"]), (202, &json!(["voice", "whatsapp"])), "{answer:?}");
+        assert_eq!(
+            (answer.status, &answer.body["next"]),
+            (202, &json!(["voice", "whatsapp"])),
+            "{answer:?}"
+        );
     }
     assert_eq!(world.simulator.requests(Operation::Send).len(), 2);
     // By another channel it is another request.
-    let mut other =
-        crate::world::post("/otp/send", &json!({ "destinationNumber": NUMBER, "channel": "voice" }).to_string());
+    let mut other = crate::world::post(
+        "/otp/send",
+        &json!({ "destinationNumber": NUMBER, "channel": "voice" }).to_string(),
+    );
     other["headers"]["Idempotency-Key"] = json!("a1");
-    world.event(&other).await.is_problem(422, "idempotency_key_reused");
+    world
+        .event(&other)
+        .await
+        .is_problem(422, "idempotency_key_reused");
 }
 
 #[tokio::test]
@@ -128,7 +229,9 @@ async fn a_call_counts_as_a_text_does() {
     let world = World::counted(&[("CHANNELS", "sms,voice"), ("SEND_LIMITS", "1/10m")]).await;
     assert_eq!(send_by(&world, "sms").await.status, 202);
     world.advance(Duration::from_mins(9));
-    send_by(&world, "voice").await.is_problem(429, "resend_too_soon");
+    send_by(&world, "voice")
+        .await
+        .is_problem(429, "resend_too_soon");
 }
 
 #[tokio::test]
@@ -144,33 +247,73 @@ async fn the_closest_language_is_taken_and_what_is_none_is_refused() {
         ("+5511912345678", json!("country"), "pt-BR"),
         ("+525512345678", json!("country"), "es-419"),
     ] {
-        let answer = world.post("/otp/send", &json!({ "destinationNumber": number, "language": wish })).await;
+        let answer = world
+            .post(
+                "/otp/send",
+                &json!({ "destinationNumber": number, "language": wish }),
+            )
+            .await;
         assert_eq!(answer.status, 202, "{answer:?}");
-        assert_eq!(world.asked_to_send()["says"], says(language, "ExampleCorp"), "{wish}");
+        assert_eq!(
+            world.asked_to_send()["says"],
+            says(language, "ExampleCorp"),
+            "{wish}"
+        );
     }
-    for wish in ["", "e", "en_", "en US", "12-34", "en-US-", "x".repeat(36).as_str(), "en-US\n"] {
-        let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER, "language": wish })).await;
+    for wish in [
+        "",
+        "e",
+        "en_",
+        "en US",
+        "12-34",
+        "en-US-",
+        "x".repeat(36).as_str(),
+        "en-US\n",
+    ] {
+        let answer = world
+            .post(
+                "/otp/send",
+                &json!({ "destinationNumber": NUMBER, "language": wish }),
+            )
+            .await;
         answer.is_problem(400, "invalid_parameter");
         assert_eq!(answer.body["field"], "language", "{wish:?}");
     }
     let by_country = World::with(&[("LANGUAGE", "country"), ("ALLOWED_COUNTRIES", "BR")]).await;
-    by_country.post("/otp/send", &json!({ "destinationNumber": "+5511912345678" })).await;
-    assert_eq!(by_country.asked_to_send()["says"], says("pt-BR", "ExampleCorp"));
+    by_country
+        .post(
+            "/otp/send",
+            &json!({ "destinationNumber": "+5511912345678" }),
+        )
+        .await;
+    assert_eq!(
+        by_country.asked_to_send()["says"],
+        says("pt-BR", "ExampleCorp")
+    );
 }
 
 #[tokio::test]
 async fn codes_can_be_letters_and_are_typed_in_any_case() {
     for (kind, characters, wrong) in [
         ("alphabetic", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "ABC123"),
-        ("alphanumeric", "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", "ABC-12"),
+        (
+            "alphanumeric",
+            "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789",
+            "ABC-12",
+        ),
     ] {
         let world = World::counted(&[("CODE_TYPE", kind)]).await;
         let code = world.code_on_the_phone().await;
-        assert!(code.len() == 6 && code.chars().all(|c| characters.contains(c)), "{code}");
+        assert!(
+            code.len() == 6 && code.chars().all(|c| characters.contains(c)),
+            "{code}"
+        );
         let verify = |otp: String| json!({ "destinationNumber": NUMBER, "otp": otp });
         let answer = world.post("/otp/verify", &verify(wrong.to_owned())).await;
         answer.is_problem(400, "invalid_parameter");
-        let answer = world.post("/otp/verify", &verify(code.to_lowercase())).await;
+        let answer = world
+            .post("/otp/verify", &verify(code.to_lowercase()))
+            .await;
         assert_eq!(answer.status, 200, "{answer:?}");
     }
 }
@@ -178,7 +321,11 @@ async fn codes_can_be_letters_and_are_typed_in_any_case() {
 #[tokio::test]
 async fn a_call_is_spent_from_a_budget_at_its_own_price() {
     let path = std::env::temp_dir().join(format!("otp-lambda-voice-{}.json", std::process::id()));
-    std::fs::write(&path, r#"{"prices": {"US": 0.01, "*": 0.05, "US/voice": 0.9, "*/voice": 2}}"#).unwrap();
+    std::fs::write(
+        &path,
+        r#"{"prices": {"US": 0.01, "*": 0.05, "US/voice": 0.9, "*/voice": 2}}"#,
+    )
+    .unwrap();
     let world = World::counted(&[
         ("CHANNELS", "sms,voice"),
         ("BUDGETS", "1USD/24h"),
@@ -188,11 +335,20 @@ async fn a_call_is_spent_from_a_budget_at_its_own_price() {
     .await;
     let _ = std::fs::remove_file(&path);
     let send = async |number: &str, channel: &str| {
-        world.post("/otp/send", &json!({ "destinationNumber": number, "channel": channel })).await
+        world
+            .post(
+                "/otp/send",
+                &json!({ "destinationNumber": number, "channel": channel }),
+            )
+            .await
     };
     assert_eq!(send("+14255550120", "voice").await.status, 202);
     let answer = send("+14255550121", "voice").await;
     answer.is_problem(429, "rate_limited");
     assert_eq!(answer.body["limit"], "budget");
-    assert_eq!(send("+14255550122", "sms").await.status, 202, "ten cents are left");
+    assert_eq!(
+        send("+14255550122", "sms").await.status,
+        202,
+        "ten cents are left"
+    );
 }

@@ -65,18 +65,26 @@ fn the_readme_prints_every_code_with_its_status_and_no_other() {
             Some((status, cells.next()?.trim_matches('`').to_owned()))
         })
         .collect();
-    let table: Vec<(u16, String)> = Code::TABLE.iter().map(|row| (row.2, row.1.to_owned())).collect();
+    let table: Vec<(u16, String)> = Code::TABLE
+        .iter()
+        .map(|row| (row.2, row.1.to_owned()))
+        .collect();
     assert_eq!(rows, table);
 }
 
 #[test]
 fn the_readme_prints_every_setting_with_its_default_and_no_other() {
     let readme = repository("README.md");
-    let (_, settings) = readme.split_once("| setting | default | what it is |\n|---|---|---|\n").unwrap();
+    let (_, settings) = readme
+        .split_once("| setting | default | what it is |\n|---|---|---|\n")
+        .unwrap();
     let rows: Vec<(String, String)> = settings
         .lines()
         .map_while(|line| {
-            let mut cells = line.strip_prefix("| ")?.split(" | ").map(|cell| cell.trim_matches('`').to_owned());
+            let mut cells = line
+                .strip_prefix("| ")?
+                .split(" | ")
+                .map(|cell| cell.trim_matches('`').to_owned());
             cells.next().zip(cells.next())
         })
         .collect();
@@ -104,7 +112,8 @@ fn the_template_sets_every_setting_and_no_other() {
         .filter_map(|line| {
             let name = line.strip_prefix("          ")?.split_once(':')?.0;
             // The AWS_ ones are the SDK's own.
-            (name.starts_with(|c: char| c.is_ascii_uppercase()) && !name.starts_with("AWS_")).then_some(name)
+            (name.starts_with(|c: char| c.is_ascii_uppercase()) && !name.starts_with("AWS_"))
+                .then_some(name)
         })
         .collect();
     let mut known: Vec<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
@@ -116,7 +125,8 @@ fn the_template_sets_every_setting_and_no_other() {
 /// The published vectors of the reference ID of AWS's example.
 #[test]
 fn derived_reference_ids_are_those_of_awss_example() {
-    let vectors: Value = serde_json::from_str(&repository("tests/vectors/reference-ids.json")).unwrap();
+    let vectors: Value =
+        serde_json::from_str(&repository("tests/vectors/reference-ids.json")).unwrap();
     let cases = vectors["cases"].as_array().unwrap();
     assert_eq!(cases.len(), 8);
     for case in cases {
@@ -130,13 +140,20 @@ fn derived_reference_ids_are_those_of_awss_example() {
 /// The anchor that a heading has on a page.
 fn anchor(heading: &str) -> String {
     let kept = heading.to_lowercase();
-    let kept = kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    let kept = kept
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
     kept.map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
 #[test]
 fn links_from_page_to_page_lead_to_a_heading_or_a_file() {
-    let pages = ["README.md", "ARCHITECTURE.md", "MIGRATION.md", "CHANGELOG.md"];
+    let pages = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "MIGRATION.md",
+        "CHANGELOG.md",
+    ];
     let headings = |page: &str| -> Vec<String> {
         repository(page)
             .lines()
@@ -154,7 +171,10 @@ fn links_from_page_to_page_lead_to_a_heading_or_a_file() {
             let file = if file.is_empty() { page } else { file };
             let path = format!("{}/{file}", env!("CARGO_MANIFEST_DIR"));
             assert!(std::path::Path::new(&path).exists(), "{page}: {link}");
-            assert!(wanted.is_empty() || headings(file).iter().any(|heading| heading == wanted), "{page}: {link}");
+            assert!(
+                wanted.is_empty() || headings(file).iter().any(|heading| heading == wanted),
+                "{page}: {link}"
+            );
             seen += 1;
         }
     }

@@ -1,5 +1,10 @@
 //! The scenarios of the front door with End User Messaging in Pinpoint's place, and what only it can do.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 include!("scenarios.rs");
 

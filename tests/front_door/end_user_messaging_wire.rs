@@ -15,11 +15,20 @@ async fn a_send_on_the_wire() {
         ("DLT_TEMPLATE_ID", "1107"),
         ("ALLOWED_COUNTRIES", "IN"),
     ];
-    let body = json!({ "destinationNumber": "+919876543210", "brandName": "Acme", "validityPeriod": 1 });
+    let body =
+        json!({ "destinationNumber": "+919876543210", "brandName": "Acme", "validityPeriod": 1 });
     let (wire, said) = exchange(&settings, &post("/otp/send", &body.to_string()), SENT).await;
-    assert_eq!(wire.line, "POST https://end-user-messaging.us-east-1.amazonaws.com/v1/notify-code-verifications/send");
+    assert_eq!(
+        wire.line,
+        "POST https://end-user-messaging.us-east-1.amazonaws.com/v1/notify-code-verifications/send"
+    );
     assert_eq!(wire.content_type, "application/json");
-    assert!(wire.authorization.contains("/us-east-1/end-user-messaging/aws4_request"), "{}", wire.authorization);
+    assert!(
+        wire.authorization
+            .contains("/us-east-1/end-user-messaging/aws4_request"),
+        "{}",
+        wire.authorization
+    );
     assert_eq!(wire.token, "example");
     assert_eq!(
         wire.body,
@@ -38,7 +47,10 @@ async fn a_send_on_the_wire() {
     );
     assert_eq!(said["statusCode"], 202);
     let answer: Value = serde_json::from_str(said["body"].as_str().unwrap()).unwrap();
-    assert_eq!((&answer["messageId"], &answer["referenceId"]), (&json!("m-1"), &wire.body["referenceId"]));
+    assert_eq!(
+        (&answer["messageId"], &answer["referenceId"]),
+        (&json!("m-1"), &wire.body["referenceId"])
+    );
 }
 
 #[tokio::test]
@@ -65,25 +77,49 @@ async fn a_verify_on_the_wire() {
 
 #[tokio::test]
 async fn an_answer_without_a_message_is_no_word_of_a_sent_one() {
-    for answer in [r#"{"verificationId":"v-1"}"#, r#"{"verificationId":"v-1","messageId":""}"#, "{}"] {
+    for answer in [
+        r#"{"verificationId":"v-1"}"#,
+        r#"{"verificationId":"v-1","messageId":""}"#,
+        "{}",
+    ] {
         let (_, said) = exchange(&[], &file("send.http-v2"), answer).await;
         let body: Value = serde_json::from_str(said["body"].as_str().unwrap()).unwrap();
-        assert_eq!((&said["statusCode"], &body["delivery"]), (&json!(503), &json!("unknown")), "{answer}");
+        assert_eq!(
+            (&said["statusCode"], &body["delivery"]),
+            (&json!(503), &json!("unknown")),
+            "{answer}"
+        );
     }
 }
 
 #[tokio::test]
 async fn the_endpoint_follows_the_region_and_the_sdks_own_variables() {
     for (settings, host) in [
-        (&[("AWS_REGION", "eu-central-1")][..], "https://end-user-messaging.eu-central-1.amazonaws.com/"),
-        (&[("AWS_USE_FIPS_ENDPOINT", "true")], "https://end-user-messaging-fips.us-east-1.amazonaws.com/"),
-        (&[("AWS_ENDPOINT_URL", "http://127.0.0.1:9")], "http://127.0.0.1:9/"),
         (
-            &[("AWS_ENDPOINT_URL", "http://127.0.0.1:9"), ("AWS_ENDPOINT_URL_ENDUSERMESSAGING", "http://127.0.0.1:8")],
+            &[("AWS_REGION", "eu-central-1")][..],
+            "https://end-user-messaging.eu-central-1.amazonaws.com/",
+        ),
+        (
+            &[("AWS_USE_FIPS_ENDPOINT", "true")],
+            "https://end-user-messaging-fips.us-east-1.amazonaws.com/",
+        ),
+        (
+            &[("AWS_ENDPOINT_URL", "http://127.0.0.1:9")],
+            "http://127.0.0.1:9/",
+        ),
+        (
+            &[
+                ("AWS_ENDPOINT_URL", "http://127.0.0.1:9"),
+                ("AWS_ENDPOINT_URL_ENDUSERMESSAGING", "http://127.0.0.1:8"),
+            ],
             "http://127.0.0.1:8/",
         ),
     ] {
         let (wire, _) = exchange(settings, &file("send.http-v2"), SENT).await;
-        assert!(wire.line.starts_with(&format!("POST {host}")), "{settings:?}: {}", wire.line);
+        assert!(
+            wire.line.starts_with(&format!("POST {host}")),
+            "{settings:?}: {}",
+            wire.line
+        );
     }
 }

@@ -8,20 +8,34 @@ use std::time::{Duration, Instant};
 const ON: (&str, &str) = ("MESSAGE_FEEDBACK", "on");
 
 async fn verify(world: &World, otp: &str) -> u64 {
-    world.post("/otp/verify", &json!({ "destinationNumber": NUMBER, "otp": otp })).await.status
+    world
+        .post(
+            "/otp/verify",
+            &json!({ "destinationNumber": NUMBER, "otp": otp }),
+        )
+        .await
+        .status
 }
 
 fn told(world: &World) -> Vec<Value> {
     let requests = world.simulator.requests(Operation::Feedback);
-    assert!(requests.iter().all(|request| request.service == Service::PinpointSmsVoiceV2));
+    assert!(
+        requests
+            .iter()
+            .all(|request| request.service == Service::PinpointSmsVoiceV2)
+    );
     requests.into_iter().map(|request| request.body).collect()
 }
 
 /// The lines of the log that say `feedback_lost`.
 fn lost(world: &World) -> Vec<Value> {
     let lines = world.log.text();
-    let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    lines.filter(|line| line["message"] == "feedback_lost").collect()
+    let lines = lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines
+        .filter(|line| line["message"] == "feedback_lost")
+        .collect()
 }
 
 #[tokio::test]
@@ -33,7 +47,10 @@ async fn aws_is_told_of_the_code_that_came_back_and_of_no_other() {
     assert_eq!(verify(&world, wrong).await, 422);
     assert_eq!(told(&world), Vec::<Value>::new(), "a wrong guess is none");
     assert_eq!(verify(&world, &code).await, 200);
-    assert_eq!(told(&world), [json!({ "MessageId": message, "MessageFeedbackStatus": "RECEIVED" })]);
+    assert_eq!(
+        told(&world),
+        [json!({ "MessageId": message, "MessageFeedbackStatus": "RECEIVED" })]
+    );
     assert_eq!(verify(&world, &code).await, 409, "used");
     assert_eq!(told(&world).len(), 1);
     assert!(lost(&world).is_empty());
@@ -49,23 +66,42 @@ async fn nobody_is_told_unless_the_operator_wants_it() {
 
 #[tokio::test]
 async fn whatever_becomes_of_it_the_answer_is_yes_and_in_time() {
-    for failure in Failure::all().into_iter().filter(|f| f.applies_to(Service::PinpointSmsVoiceV2, Operation::Feedback))
+    for failure in Failure::all()
+        .into_iter()
+        .filter(|f| f.applies_to(Service::PinpointSmsVoiceV2, Operation::Feedback))
     {
         let world = World::counted(&[ON]).await;
         let code = world.code_on_the_phone().await;
         let message = world.simulator.newest_to(NUMBER).unwrap().message_id;
-        world.simulator.fail_next(Operation::Feedback, failure.clone());
+        world
+            .simulator
+            .fail_next(Operation::Feedback, failure.clone());
         let asked = Instant::now();
         assert_eq!(verify(&world, &code).await, 200, "{failure:?}");
-        assert!(asked.elapsed() < Duration::from_millis(900), "{failure:?}: {:?}", asked.elapsed());
-        assert_eq!(world.simulator.requests(Operation::Feedback).len(), 1, "{failure:?}: once, whatever comes");
+        assert!(
+            asked.elapsed() < Duration::from_millis(900),
+            "{failure:?}: {:?}",
+            asked.elapsed()
+        );
+        assert_eq!(
+            world.simulator.requests(Operation::Feedback).len(),
+            1,
+            "{failure:?}: once, whatever comes"
+        );
         let lost = lost(&world);
         // Answers that carry nothing say as much as any other: it arrived.
         let heard = matches!(failure, Failure::EmptyBody | Failure::EmptyObject);
         assert_eq!(lost.len(), usize::from(!heard), "{failure:?}: {lost:?}");
         for line in lost {
-            assert_eq!((&line["level"], &line["messageId"]), (&json!("WARN"), &json!(message)), "{failure:?}");
-            assert!(line["requestId"].is_string() && line["cause"].is_string(), "{line}");
+            assert_eq!(
+                (&line["level"], &line["messageId"]),
+                (&json!("WARN"), &json!(message)),
+                "{failure:?}"
+            );
+            assert!(
+                line["requestId"].is_string() && line["cause"].is_string(),
+                "{line}"
+            );
         }
         let request = world.last_line();
         assert_eq!(
@@ -80,7 +116,9 @@ async fn it_is_told_after_the_success_is_written_down() {
     // The control of the order: while it hangs, the success stands already.
     let world = World::counted(&[ON]).await;
     let code = world.code_on_the_phone().await;
-    world.simulator.fail_next(Operation::Feedback, Failure::Hang);
+    world
+        .simulator
+        .fail_next(Operation::Feedback, Failure::Hang);
     let body = json!({ "destinationNumber": NUMBER });
     let slow = verify(&world, &code);
     let quick = async {

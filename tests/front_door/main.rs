@@ -3,7 +3,12 @@
 //! codes and numbers it used.
 //!
 //! Here the provider is Pinpoint; the same scenarios run with End User Messaging in `end_user_messaging.rs`.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 include!("scenarios.rs");
 

@@ -6,11 +6,17 @@ use simulator::{Failure, Operation, Service};
 use std::time::Duration;
 
 const LEDGER: [(&str, &str); 2] = [("LEDGER_TABLE", "otp"), ("LEDGER_KEY", KEY)];
-const APPLICATION: (&str, &str) = ("PINPOINT_APPLICATION_ID", "9aad3a0a1e6d4cfda6d6ad7c7d6e2a8d");
+const APPLICATION: (&str, &str) = (
+    "PINPOINT_APPLICATION_ID",
+    "9aad3a0a1e6d4cfda6d6ad7c7d6e2a8d",
+);
 const PINPOINT: &[(&str, &str)] = &[("OTP_PROVIDER", "pinpoint"), APPLICATION];
 const SWITCHED: &[(&str, &str)] = &[("OTP_PREVIOUS_PROVIDER", "pinpoint"), APPLICATION];
-const BACK: &[(&str, &str)] =
-    &[("OTP_PROVIDER", "pinpoint"), ("OTP_PREVIOUS_PROVIDER", "end-user-messaging"), APPLICATION];
+const BACK: &[(&str, &str)] = &[
+    ("OTP_PROVIDER", "pinpoint"),
+    ("OTP_PREVIOUS_PROVIDER", "end-user-messaging"),
+    APPLICATION,
+];
 
 /// A function with a ledger, with these settings of its providers.
 async fn world(settings: &[(&str, &str)]) -> World {
@@ -23,20 +29,35 @@ fn deploy(world: &mut World, settings: &[(&str, &str)]) {
 }
 
 async fn send(world: &World) -> Answer {
-    world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await
+    world
+        .post("/otp/send", &json!({ "destinationNumber": NUMBER }))
+        .await
 }
 
 async fn verify(world: &World, otp: &str) -> Answer {
-    world.post("/otp/verify", &json!({ "destinationNumber": NUMBER, "otp": otp })).await
+    world
+        .post(
+            "/otp/verify",
+            &json!({ "destinationNumber": NUMBER, "otp": otp }),
+        )
+        .await
 }
 
 /// Who was asked about guesses, in order.
 fn asked(world: &World) -> Vec<Service> {
-    world.simulator.requests(Operation::Verify).into_iter().map(|request| request.service).collect()
+    world
+        .simulator
+        .requests(Operation::Verify)
+        .into_iter()
+        .map(|request| request.service)
+        .collect()
 }
 
 fn other_than(codes: &[&str]) -> String {
-    (0..1_000_000).map(|number| format!("{number:06}")).find(|code| !codes.contains(&code.as_str())).unwrap()
+    (0..1_000_000)
+        .map(|number| format!("{number:06}"))
+        .find(|code| !codes.contains(&code.as_str()))
+        .unwrap()
 }
 
 #[tokio::test]
@@ -53,11 +74,17 @@ async fn a_code_is_checked_by_who_sent_it_there_and_back() {
         assert_eq!(message.service, maker);
         deploy(&mut world, after);
         let wrong = verify(&world, &other_than(&[&message.code])).await;
-        assert_eq!((wrong.status, &wrong.body["attemptsLeft"]), (422, &json!(2)), "{wrong:?}");
+        assert_eq!(
+            (wrong.status, &wrong.body["attemptsLeft"]),
+            (422, &json!(2)),
+            "{wrong:?}"
+        );
         let answer = verify(&world, &message.code).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         assert_eq!(asked(&world), [maker, maker], "and nobody else");
-        verify(&world, &message.code).await.is_problem(409, "already_verified");
+        verify(&world, &message.code)
+            .await
+            .is_problem(409, "already_verified");
 
         // What is sent from now on is the new one's.
         world.advance(Duration::from_mins(1));
@@ -84,19 +111,39 @@ async fn after_a_resend_through_the_other_both_codes_are_good_and_a_guess_is_one
         deploy(&mut world, &[SWITCHED, &[random]].concat());
         world.advance(Duration::from_secs(30));
         let answer = world.post("/otp/send", &named).await;
-        assert_eq!((answer.status, &answer.body["attemptsLeft"]), (202, &json!(3)), "{answer:?}");
+        assert_eq!(
+            (answer.status, &answer.body["attemptsLeft"]),
+            (202, &json!(3)),
+            "{answer:?}"
+        );
         let new = world.newest_code();
         let wrong = verify(&world, &other_than(&[&old, &new])).await;
-        assert_eq!((wrong.status, &wrong.body["attemptsLeft"]), (422, &json!(2)), "both were asked, for one attempt");
-        assert_eq!(asked(&world), [Service::EndUserMessaging, Service::Pinpoint]);
+        assert_eq!(
+            (wrong.status, &wrong.body["attemptsLeft"]),
+            (422, &json!(2)),
+            "both were asked, for one attempt"
+        );
+        assert_eq!(
+            asked(&world),
+            [Service::EndUserMessaging, Service::Pinpoint]
+        );
 
         let code = if old_one_comes_back { &old } else { &new };
         assert_eq!(verify(&world, code).await.status, 200);
         let newest_first = &asked(&world)[2..];
         let expected = [Service::EndUserMessaging, Service::Pinpoint];
-        assert_eq!(newest_first, if old_one_comes_back { &expected[..] } else { &expected[..1] });
+        assert_eq!(
+            newest_first,
+            if old_one_comes_back {
+                &expected[..]
+            } else {
+                &expected[..1]
+            }
+        );
         // One success is all there is: the other code ends with it.
-        verify(&world, if old_one_comes_back { &new } else { &old }).await.is_problem(409, "already_verified");
+        verify(&world, if old_one_comes_back { &new } else { &old })
+            .await
+            .is_problem(409, "already_verified");
     }
 }
 
@@ -110,12 +157,20 @@ async fn one_that_gives_no_answer_leaves_the_guess_open_unless_the_other_says_ye
     send(&world).await;
     let new = world.newest_code();
     // The queue is one for both: the first request is the new one's.
-    world.simulator.fail_next(Operation::Verify, Failure::InternalServerError);
+    world
+        .simulator
+        .fail_next(Operation::Verify, Failure::InternalServerError);
     let answer = verify(&world, &other_than(&[&old, &new])).await;
     answer.is_problem(503, "provider_unavailable");
     assert_eq!(answer.body["attemptsLeft"], json!(2));
-    world.simulator.fail_next(Operation::Verify, Failure::InternalServerError);
-    assert_eq!(verify(&world, &old).await.status, 200, "the old one said yes");
+    world
+        .simulator
+        .fail_next(Operation::Verify, Failure::InternalServerError);
+    assert_eq!(
+        verify(&world, &old).await.status,
+        200,
+        "the old one said yes"
+    );
 }
 
 #[tokio::test]
@@ -128,9 +183,19 @@ async fn two_that_hang_end_in_time() {
     world.set_time_left(Duration::from_millis(4500));
     world.simulator.fail(Operation::Verify, Failure::Hang, 2);
     let started = std::time::Instant::now();
-    verify(&world, "000000").await.is_problem(504, "provider_timeout");
-    assert!(started.elapsed() < Duration::from_millis(2400), "{:?}", started.elapsed());
-    assert_eq!(asked(&world).len(), 2, "the first leaves the second its time");
+    verify(&world, "000000")
+        .await
+        .is_problem(504, "provider_timeout");
+    assert!(
+        started.elapsed() < Duration::from_millis(2400),
+        "{:?}",
+        started.elapsed()
+    );
+    assert_eq!(
+        asked(&world).len(),
+        2,
+        "the first leaves the second its time"
+    );
 }
 
 #[tokio::test]
@@ -141,8 +206,18 @@ async fn without_the_previous_one_its_codes_are_over_and_a_new_one_works() {
     deploy(&mut world, &[]);
     let answer = verify(&world, &old).await;
     answer.is_problem(410, "code_expired");
-    assert!(world.last_line()["cause"].as_str().unwrap().contains("OTP_PREVIOUS_PROVIDER"), "{}", world.last_line());
-    assert!(asked(&world).is_empty(), "nobody is asked about a code that is not theirs");
+    assert!(
+        world.last_line()["cause"]
+            .as_str()
+            .unwrap()
+            .contains("OTP_PREVIOUS_PROVIDER"),
+        "{}",
+        world.last_line()
+    );
+    assert!(
+        asked(&world).is_empty(),
+        "nobody is asked about a code that is not theirs"
+    );
     world.advance(Duration::from_secs(30));
     assert_eq!(send(&world).await.status, 202);
     assert_eq!(verify(&world, &world.newest_code()).await.status, 200);
@@ -158,14 +233,24 @@ async fn a_code_of_other_software_is_asked_of_the_previous_one_only_if_the_prese
     deploy(&mut world, SWITCHED);
     let answer = verify(&world, &code).await;
     assert_eq!(answer.status, 200, "{answer:?}");
-    assert_eq!(asked(&world), [Service::EndUserMessaging, Service::Pinpoint]);
+    assert_eq!(
+        asked(&world),
+        [Service::EndUserMessaging, Service::Pinpoint]
+    );
 
     // Both for one attempt.
     let mut world = World::counted(SWITCHED).await;
     world.set_now(world.simulator.now());
     let answer = verify(&world, &other_than(&[&code])).await;
-    assert_eq!((answer.status, &answer.body["attemptsLeft"]), (422, &json!(2)), "{answer:?}");
-    assert_eq!(asked(&world), [Service::EndUserMessaging, Service::Pinpoint]);
+    assert_eq!(
+        (answer.status, &answer.body["attemptsLeft"]),
+        (422, &json!(2)),
+        "{answer:?}"
+    );
+    assert_eq!(
+        asked(&world),
+        [Service::EndUserMessaging, Service::Pinpoint]
+    );
 }
 
 #[tokio::test]
@@ -178,7 +263,9 @@ async fn without_a_ledger_both_are_asked() {
     let new = world.newest_code();
     assert_eq!(verify(&world, &new).await.status, 200);
     assert_eq!(verify(&world, &old).await.status, 200);
-    verify(&world, &other_than(&[&old, &new])).await.is_problem(422, "invalid_code");
+    verify(&world, &other_than(&[&old, &new]))
+        .await
+        .is_problem(422, "invalid_code");
     let (first, second) = (Service::EndUserMessaging, Service::Pinpoint);
     assert_eq!(asked(&world), [first, first, second, first, second]);
 }
@@ -193,7 +280,11 @@ async fn a_guess_that_one_of_them_could_not_have_made_is_not_asked_of_it() {
     world.advance(Duration::from_secs(30));
     // Pinpoint has no code of four: the one that is sent again is as short as it can make it.
     let answer = send(&world).await;
-    assert_eq!((answer.status, &answer.body["codeLength"]), (202, &json!(5)), "{answer:?}");
+    assert_eq!(
+        (answer.status, &answer.body["codeLength"]),
+        (202, &json!(5)),
+        "{answer:?}"
+    );
     assert_eq!(verify(&world, &short).await.status, 200);
     assert_eq!(asked(&world), [Service::EndUserMessaging]);
 }
@@ -203,9 +294,15 @@ async fn a_feedback_is_about_the_message_that_the_code_was_in() {
     let mut world = world(PINPOINT).await;
     send(&world).await;
     let old = world.newest_code();
-    deploy(&mut world, &[SWITCHED, &[("MESSAGE_FEEDBACK", "on")]].concat());
+    deploy(
+        &mut world,
+        &[SWITCHED, &[("MESSAGE_FEEDBACK", "on")]].concat(),
+    );
     world.advance(Duration::from_secs(30));
     send(&world).await;
     assert_eq!(verify(&world, &old).await.status, 200);
-    assert!(world.simulator.requests(Operation::Feedback).is_empty(), "the message that came back was Pinpoint's");
+    assert!(
+        world.simulator.requests(Operation::Feedback).is_empty(),
+        "the message that came back was Pinpoint's"
+    );
 }

@@ -8,14 +8,21 @@ use std::collections::BTreeMap;
 
 #[test]
 fn the_readme_names_every_language() {
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let readme =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
     let (_, listed) = readme.split_once("**Texts** are built in for\n").unwrap();
     let (sms, voice) = listed.split_once(",\n**calls** for\n").unwrap();
-    let names =
-        |text: &str| -> Vec<String> { text.split_whitespace().map(|name| name.trim_matches('`').to_owned()).collect() };
+    let names = |text: &str| -> Vec<String> {
+        text.split_whitespace()
+            .map(|name| name.trim_matches('`').to_owned())
+            .collect()
+    };
     let texts = Texts::new(Options::default(), BTreeMap::new()).unwrap();
     assert_eq!(names(sms), texts.sms_languages().collect::<Vec<_>>());
-    assert_eq!(names(voice.split_once(".\n").unwrap().0), texts.voice_languages().collect::<Vec<_>>());
+    assert_eq!(
+        names(voice.split_once(".\n").unwrap().0),
+        texts.voice_languages().collect::<Vec<_>>()
+    );
 }
 
 /// A packaged file that lives as long as this.
@@ -23,7 +30,10 @@ struct Packaged(std::path::PathBuf);
 
 impl Packaged {
     fn new(name: &str, content: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("otp-lambda-texts-{name}-{}.json", std::process::id()));
+        let path = std::env::temp_dir().join(format!(
+            "otp-lambda-texts-{name}-{}.json",
+            std::process::id()
+        ));
         std::fs::write(&path, content).unwrap();
         Self(path)
     }
@@ -57,8 +67,14 @@ async fn own_texts_take_the_place_of_the_built_in_ones_and_add_languages() {
     assert_eq!(said, format!("Acme says {}", world.newest_code()));
     let said = text(&world, "eo", "Acme").await;
     assert_eq!(said, format!("Kodo: {}", world.newest_code()));
-    assert!(text(&world, "de-DE", "Acme").await.contains("Acme"), "the others are as built in");
-    assert_eq!(text(&world, "en", "Acme").await, format!("Acme says {}", world.newest_code()));
+    assert!(
+        text(&world, "de-DE", "Acme").await.contains("Acme"),
+        "the others are as built in"
+    );
+    assert_eq!(
+        text(&world, "en", "Acme").await,
+        format!("Acme says {}", world.newest_code())
+    );
 }
 
 #[tokio::test]
@@ -73,8 +89,18 @@ async fn an_own_text_that_is_paid_for_twice_is_said_at_start() {
     let world = World::with(&[file.setting()]).await;
     let line = world.last_line();
     assert_eq!(
-        (&line["message"], &line["level"], &line["language"], &line["segments"]),
-        (&json!("long_text"), &json!("WARN"), &json!("en-US"), &json!(2))
+        (
+            &line["message"],
+            &line["level"],
+            &line["language"],
+            &line["segments"]
+        ),
+        (
+            &json!("long_text"),
+            &json!("WARN"),
+            &json!("en-US"),
+            &json!(2)
+        )
     );
     assert_eq!(world.log.text().lines().count(), 1);
 }
@@ -85,8 +111,16 @@ async fn a_brand_cannot_smuggle_in_a_placeholder() {
     let said = text(&world, "en-US", "{{code}}").await;
     let code = world.newest_code();
     assert_eq!(said.matches(&code).count(), 1, "{said}");
-    let asked = world.simulator.requests(Operation::Send).last().unwrap().body.clone();
-    let template = asked["overrideChannelParameters"]["text"]["inlineTemplateBody"].as_str().unwrap();
+    let asked = world
+        .simulator
+        .requests(Operation::Send)
+        .last()
+        .unwrap()
+        .body
+        .clone();
+    let template = asked["overrideChannelParameters"]["text"]["inlineTemplateBody"]
+        .as_str()
+        .unwrap();
     assert_eq!(template.matches("{{").count(), 1, "{template}");
 }
 
@@ -102,15 +136,25 @@ async fn a_brand_cannot_break_the_speech() {
 
 #[tokio::test]
 async fn browsers_and_androids_find_the_code_in_the_last_lines() {
-    let world = World::with(&[("WEBOTP_DOMAIN", "example.com"), ("ANDROID_APP_HASH", "FA+9qCX9VSu")]).await;
+    let world = World::with(&[
+        ("WEBOTP_DOMAIN", "example.com"),
+        ("ANDROID_APP_HASH", "FA+9qCX9VSu"),
+    ])
+    .await;
     let said = text(&world, "de-DE", "Acme").await;
     let code = world.newest_code();
-    assert_eq!(said.lines().last().unwrap(), format!("@example.com #{code} FA+9qCX9VSu"), "{said}");
+    assert_eq!(
+        said.lines().last().unwrap(),
+        format!("@example.com #{code} FA+9qCX9VSu"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
 async fn the_second_sentence_can_be_left_out() {
     let with = World::new().await;
     let without = World::with(&[("DO_NOT_SHARE_LINE", "off")]).await;
-    assert!(text(&with, "en-US", "Acme").await.len() > text(&without, "en-US", "Acme").await.len() + 10);
+    assert!(
+        text(&with, "en-US", "Acme").await.len() > text(&without, "en-US", "Acme").await.len() + 10
+    );
 }

@@ -13,9 +13,17 @@ fn successful() -> String {
 #[tokio::test]
 async fn a_send_on_the_wire() {
     let (wire, said) = exchange(&[], &file("send.http-v2"), &successful()).await;
-    assert_eq!(wire.line, "POST https://pinpoint.us-east-1.amazonaws.com/v1/apps/9aad3a0a1e6d4cfda6d6ad7c7d6e2a8d/otp");
+    assert_eq!(
+        wire.line,
+        "POST https://pinpoint.us-east-1.amazonaws.com/v1/apps/9aad3a0a1e6d4cfda6d6ad7c7d6e2a8d/otp"
+    );
     assert_eq!(wire.content_type, "application/json");
-    assert!(wire.authorization.contains("/us-east-1/mobiletargeting/aws4_request"), "{}", wire.authorization);
+    assert!(
+        wire.authorization
+            .contains("/us-east-1/mobiletargeting/aws4_request"),
+        "{}",
+        wire.authorization
+    );
     assert_eq!(wire.token, "example");
     assert_eq!(
         wire.body,
@@ -30,9 +38,12 @@ async fn a_send_on_the_wire() {
 
 #[tokio::test]
 async fn a_verify_on_the_wire() {
-    for (answer, status) in
-        [(r#"{"Valid":true}"#, 200), (r#"{"Valid":false}"#, 422), (r#"{"Valid":null}"#, 422), ("{}", 422)]
-    {
+    for (answer, status) in [
+        (r#"{"Valid":true}"#, 200),
+        (r#"{"Valid":false}"#, 422),
+        (r#"{"Valid":null}"#, 422),
+        ("{}", 422),
+    ] {
         let (wire, said) = exchange(&[], &file("verify.http-v2"), answer).await;
         assert_eq!(
             wire.line,
@@ -49,17 +60,39 @@ async fn a_verify_on_the_wire() {
 #[tokio::test]
 async fn the_endpoint_follows_the_region_the_partition_and_the_sdks_own_variables() {
     for (settings, host) in [
-        (&[("AWS_REGION", "eu-central-1")][..], "https://pinpoint.eu-central-1.amazonaws.com/"),
-        (&[("AWS_REGION", "us-gov-west-1")], "https://pinpoint.us-gov-west-1.amazonaws.com/"),
-        (&[("AWS_USE_FIPS_ENDPOINT", "true")], "https://pinpoint-fips.us-east-1.amazonaws.com/"),
-        (&[("AWS_USE_DUALSTACK_ENDPOINT", "true")], "https://pinpoint.us-east-1.api.aws/"),
-        (&[("AWS_ENDPOINT_URL", "http://127.0.0.1:9")], "http://127.0.0.1:9/"),
         (
-            &[("AWS_ENDPOINT_URL", "http://127.0.0.1:9"), ("AWS_ENDPOINT_URL_PINPOINT", "http://127.0.0.1:8")],
+            &[("AWS_REGION", "eu-central-1")][..],
+            "https://pinpoint.eu-central-1.amazonaws.com/",
+        ),
+        (
+            &[("AWS_REGION", "us-gov-west-1")],
+            "https://pinpoint.us-gov-west-1.amazonaws.com/",
+        ),
+        (
+            &[("AWS_USE_FIPS_ENDPOINT", "true")],
+            "https://pinpoint-fips.us-east-1.amazonaws.com/",
+        ),
+        (
+            &[("AWS_USE_DUALSTACK_ENDPOINT", "true")],
+            "https://pinpoint.us-east-1.api.aws/",
+        ),
+        (
+            &[("AWS_ENDPOINT_URL", "http://127.0.0.1:9")],
+            "http://127.0.0.1:9/",
+        ),
+        (
+            &[
+                ("AWS_ENDPOINT_URL", "http://127.0.0.1:9"),
+                ("AWS_ENDPOINT_URL_PINPOINT", "http://127.0.0.1:8"),
+            ],
             "http://127.0.0.1:8/",
         ),
     ] {
         let (wire, _) = exchange(settings, &file("send.http-v2"), &successful()).await;
-        assert!(wire.line.starts_with(&format!("POST {host}")), "{settings:?}: {}", wire.line);
+        assert!(
+            wire.line.starts_with(&format!("POST {host}")),
+            "{settings:?}: {}",
+            wire.line
+        );
     }
 }

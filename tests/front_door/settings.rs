@@ -15,7 +15,11 @@ const KEY: &str = "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0ISEhISE=";
 
 fn with(changes: &[(&str, &str)]) -> BTreeMap<String, String> {
     let mut environment = environment("http://127.0.0.1:1");
-    environment.extend(changes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    environment.extend(
+        changes
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+    );
     environment
 }
 
@@ -42,7 +46,8 @@ struct Packaged(PathBuf);
 
 impl Packaged {
     fn new(name: &str, content: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("otp-lambda-{}-{name}.json", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("otp-lambda-{}-{name}.json", std::process::id()));
         std::fs::write(&path, content).unwrap();
         Self(path)
     }
@@ -59,19 +64,30 @@ impl Drop for Packaged {
 }
 
 fn read(environment: &BTreeMap<String, String>) -> Vec<String> {
-    Settings::read(&|name| environment.get(name).cloned()).err().map(|problems| problems.0).unwrap_or_default()
+    Settings::read(&|name| environment.get(name).cloned())
+        .err()
+        .map(|problems| problems.0)
+        .unwrap_or_default()
 }
 
 #[test]
 fn what_is_required_is_asked_for_all_at_once() {
     let missing = read(&BTreeMap::new());
-    let required =
-        SETTINGS.iter().filter(|setting| setting.otherwise == Otherwise::Required).map(|setting| setting.name);
+    let required = SETTINGS
+        .iter()
+        .filter(|setting| setting.otherwise == Otherwise::Required)
+        .map(|setting| setting.name);
     for name in required {
-        assert!(missing.contains(&format!("{name} is required.")), "{name} in {missing:?}");
+        assert!(
+            missing.contains(&format!("{name} is required.")),
+            "{name} in {missing:?}"
+        );
     }
     for name in ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
-        assert!(missing.iter().any(|problem| problem.starts_with(name)), "{name} in {missing:?}");
+        assert!(
+            missing.iter().any(|problem| problem.starts_with(name)),
+            "{name} in {missing:?}"
+        );
     }
     assert_eq!(missing.len(), 7, "{missing:?}");
     // An empty variable, as a template without a value leaves it, is no value.
@@ -81,42 +97,86 @@ fn what_is_required_is_asked_for_all_at_once() {
 #[test]
 fn every_bad_value_is_reported_by_name_and_all_at_once() {
     let bad = [
-        ("ORIGINATION_IDENTITY", "<script>", "must be a phone number, a sender ID, a pool ID or an ARN."),
+        (
+            "ORIGINATION_IDENTITY",
+            "<script>",
+            "must be a phone number, a sender ID, a pool ID or an ARN.",
+        ),
         (
             "ORIGINATION_IDENTITIES",
             "IN",
             "must be `COUNTRY=IDENTITY`, `CHANNEL=IDENTITY` or `COUNTRY/CHANNEL=IDENTITY`, separated by commas",
         ),
-        ("BRAND_NAME", "A brand of many characters", "must have 1 to 20 characters."),
+        (
+            "BRAND_NAME",
+            "A brand of many characters",
+            "must have 1 to 20 characters.",
+        ),
         (
             "ALLOWED_COUNTRIES",
             "US,UK",
             "must be country codes such as `US,CA`, or `*`: `UK` is no ISO 3166-1 country code.",
         ),
-        ("SOURCE", &"x".repeat(129), "must have at most 128 characters."),
+        (
+            "SOURCE",
+            &"x".repeat(129),
+            "must have at most 128 characters.",
+        ),
         ("LANGUAGE", "en", "must be `country`, or one of de-DE,"),
         ("CODE_LENGTH", "4", "must be an integer from 5 to 8."),
-        ("VALIDITY_PERIOD", "10 minutes", "must be an integer from 5 to 60."),
+        (
+            "VALIDITY_PERIOD",
+            "10 minutes",
+            "must be an integer from 5 to 60.",
+        ),
         ("ALLOWED_ATTEMPTS", "6", "must be an integer from 1 to 5."),
-        ("DLT_ENTITY_ID", "1101", "DLT_TEMPLATE_ID must be set, as DLT_ENTITY_ID is."),
+        (
+            "DLT_ENTITY_ID",
+            "1101",
+            "DLT_TEMPLATE_ID must be set, as DLT_ENTITY_ID is.",
+        ),
         ("REFERENCE_ID", "md5", "must be `derived` or `random`."),
-        ("API_AUTH", "none", "cannot be `none` without the ledger, which keeps the limits: set LEDGER_TABLE"),
-        ("LOG_LEVEL", "loud", "must be error, warn, info, debug or trace."),
-        ("LEDGER_KEY", KEY, "needs the ledger: set LEDGER_TABLE, or unset it."),
+        (
+            "API_AUTH",
+            "none",
+            "cannot be `none` without the ledger, which keeps the limits: set LEDGER_TABLE",
+        ),
+        (
+            "LOG_LEVEL",
+            "loud",
+            "must be error, warn, info, debug or trace.",
+        ),
+        (
+            "LEDGER_KEY",
+            KEY,
+            "needs the ledger: set LEDGER_TABLE, or unset it.",
+        ),
         ("SEND_LIMITS", "1/30s", "needs the ledger"),
         ("PREFIX_LIMITS", "none", "needs the ledger"),
         ("SOURCE_LIMITS", "10/10m", "needs the ledger"),
         ("COUNTRY_LIMITS", "JM=20/1h", "needs the ledger"),
         ("BUDGETS", "500/1h", "needs the ledger"),
-        ("CONFIG_FILE", "/opt/otp-lambda.json", "names a file that cannot be read"),
+        (
+            "CONFIG_FILE",
+            "/opt/otp-lambda.json",
+            "names a file that cannot be read",
+        ),
         ("TEST_NUMBERS", "x", "needs the ledger"),
         ("COGNITO_FLOOR_MS", "800", "needs the ledger"),
         ("COGNITO_STEP_UP", "off", "needs the ledger"),
         ("COGNITO_UNVERIFIED_PHONE", "refuse", "needs the ledger"),
         ("COGNITO_PRE_SIGN_UP", "on", "needs the ledger"),
         ("COGNITO_LANGUAGE_ATTRIBUTE", "locale", "needs the ledger"),
-        ("AWS_ENDPOINT_URL_PINPOINT", "localhost", "must be an http:// or https:// URL."),
-        ("AWS_CA_BUNDLE", "/nowhere", "names a file that cannot be read"),
+        (
+            "AWS_ENDPOINT_URL_PINPOINT",
+            "localhost",
+            "must be an http:// or https:// URL.",
+        ),
+        (
+            "AWS_CA_BUNDLE",
+            "/nowhere",
+            "names a file that cannot be read",
+        ),
         ("AWS_USE_FIPS_ENDPOINT", "1", "must be true or false."),
     ];
     are_reported(&bad, problems);
@@ -125,22 +185,78 @@ fn every_bad_value_is_reported_by_name_and_all_at_once() {
 #[test]
 fn every_bad_value_of_the_ledger_is_reported_by_name_and_all_at_once() {
     let bad = [
-        ("LEDGER_TABLE", "ot", "must be the name of a DynamoDB table: 3 to 255 letters"),
-        ("LEDGER_KEY", "c2VjcmV0", "must be the ARN of a secret in Secrets Manager, or 32 bytes in base64."),
-        ("SEND_LIMITS", "none", "must be counts and windows such as `10/10m,50/24h`: there must be at least one."),
-        ("PREFIX_LIMITS", "50/hour", "`50/hour` is no count and window such as `6/24h`."),
-        ("SOURCE_LIMITS", "10/10m,", "`` is no count and window such as `6/24h`."),
-        ("COUNTRY_LIMITS", "JM=20/2h", "has no budgets for JM: `20/2h` is no budget such as `500/1h`"),
-        ("BUDGETS", "500", "must be budgets such as `500/1h,2000/24h` or `100USD/24h`: `500` is no budget"),
-        ("CONFIG_FILE", "/nowhere", "names a file that cannot be read (entity not found)."),
-        ("TEST_NUMBERS", "+14255550100", "must be `NUMBER=CODE@DATE`, separated by commas, such as"),
-        ("COGNITO_FLOOR_MS", "3001", "must be milliseconds from 0 to 3000."),
+        (
+            "LEDGER_TABLE",
+            "ot",
+            "must be the name of a DynamoDB table: 3 to 255 letters",
+        ),
+        (
+            "LEDGER_KEY",
+            "c2VjcmV0",
+            "must be the ARN of a secret in Secrets Manager, or 32 bytes in base64.",
+        ),
+        (
+            "SEND_LIMITS",
+            "none",
+            "must be counts and windows such as `10/10m,50/24h`: there must be at least one.",
+        ),
+        (
+            "PREFIX_LIMITS",
+            "50/hour",
+            "`50/hour` is no count and window such as `6/24h`.",
+        ),
+        (
+            "SOURCE_LIMITS",
+            "10/10m,",
+            "`` is no count and window such as `6/24h`.",
+        ),
+        (
+            "COUNTRY_LIMITS",
+            "JM=20/2h",
+            "has no budgets for JM: `20/2h` is no budget such as `500/1h`",
+        ),
+        (
+            "BUDGETS",
+            "500",
+            "must be budgets such as `500/1h,2000/24h` or `100USD/24h`: `500` is no budget",
+        ),
+        (
+            "CONFIG_FILE",
+            "/nowhere",
+            "names a file that cannot be read (entity not found).",
+        ),
+        (
+            "TEST_NUMBERS",
+            "+14255550100",
+            "must be `NUMBER=CODE@DATE`, separated by commas, such as",
+        ),
+        (
+            "COGNITO_FLOOR_MS",
+            "3001",
+            "must be milliseconds from 0 to 3000.",
+        ),
         ("COGNITO_STEP_UP", "on", "must be `off` or `required`."),
-        ("COGNITO_UNVERIFIED_PHONE", "yes", "must be `refuse` or `allow`."),
+        (
+            "COGNITO_UNVERIFIED_PHONE",
+            "yes",
+            "must be `refuse` or `allow`.",
+        ),
         ("COGNITO_PRE_SIGN_UP", "true", "must be `off` or `on`."),
-        ("COGNITO_LANGUAGE_ATTRIBUTE", "two words", "must be the name of a user attribute, such as `locale` or"),
-        ("AWS_ENDPOINT_URL_DYNAMODB", "localhost", "must be an http:// or https:// URL."),
-        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", "localhost", "must be an http:// or https:// URL."),
+        (
+            "COGNITO_LANGUAGE_ATTRIBUTE",
+            "two words",
+            "must be the name of a user attribute, such as `locale` or",
+        ),
+        (
+            "AWS_ENDPOINT_URL_DYNAMODB",
+            "localhost",
+            "must be an http:// or https:// URL.",
+        ),
+        (
+            "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+            "localhost",
+            "must be an http:// or https:// URL.",
+        ),
     ];
     are_reported(&bad, ledger_problems);
 }
@@ -151,7 +267,9 @@ fn are_reported(bad: &[(&str, &str, &str)], problems: fn(&[(&str, &str)]) -> Vec
     let changes: Vec<(&str, &str)> = bad.iter().map(|(name, value, _)| (*name, *value)).collect();
     let found = problems(&changes);
     for (name, value, says) in bad {
-        let reported = found.iter().any(|problem| problem.contains(name) && problem.contains(says));
+        let reported = found
+            .iter()
+            .any(|problem| problem.contains(name) && problem.contains(says));
         assert!(reported, "{name}={value}: {says} in {found:#?}");
         assert_eq!(problems(&[(name, value)]).len(), 1, "{name}");
     }
@@ -161,7 +279,11 @@ fn are_reported(bad: &[(&str, &str, &str)], problems: fn(&[(&str, &str)]) -> Vec
 #[test]
 fn there_is_no_ledger_unless_its_table_is_named() {
     assert!(settings(&[]).ledger.is_none());
-    assert!(settings(&[("LEDGER_TABLE", ""), ("SEND_LIMITS", " ")]).ledger.is_none());
+    assert!(
+        settings(&[("LEDGER_TABLE", ""), ("SEND_LIMITS", " ")])
+            .ledger
+            .is_none()
+    );
     let found = problems(&[("LEDGER_TABLE", "otp")]);
     assert_eq!(found, ["LEDGER_KEY must be set, as LEDGER_TABLE is."]);
 }
@@ -169,26 +291,51 @@ fn there_is_no_ledger_unless_its_table_is_named() {
 #[test]
 fn a_ledger_has_limits_unless_they_are_switched_off() {
     let rates = |list| Rate::parse_list(list).unwrap();
-    let LedgerSettings { table, policy, endpoint, .. } = ledger(&[]);
+    let LedgerSettings {
+        table,
+        policy,
+        endpoint,
+        ..
+    } = ledger(&[]);
     assert_eq!((table.as_str(), endpoint), ("otp", None));
-    assert_eq!(policy.send_limits, SendLimits::parse("1/30s,2/90s,3/10m,6/24h").unwrap());
+    assert_eq!(
+        policy.send_limits,
+        SendLimits::parse("1/30s,2/90s,3/10m,6/24h").unwrap()
+    );
     assert_eq!(policy.prefix_limits, rates("50/1h"));
     assert_eq!(policy.source_limits, rates("10/10m,50/24h"));
-    assert_eq!(policy.budgets.all, Budget::parse_list("500/1h,2000/24h").unwrap());
+    assert_eq!(
+        policy.budgets.all,
+        Budget::parse_list("500/1h,2000/24h").unwrap()
+    );
     assert!(policy.budgets.by_country.is_empty() && policy.budgets.other_countries.is_empty());
     assert!(policy.test_numbers.is_empty());
 
-    let off = [("PREFIX_LIMITS", "none"), ("SOURCE_LIMITS", "none"), ("BUDGETS", "none")];
+    let off = [
+        ("PREFIX_LIMITS", "none"),
+        ("SOURCE_LIMITS", "none"),
+        ("BUDGETS", "none"),
+    ];
     let policy = ledger(&off).policy;
-    assert!(policy.prefix_limits.is_empty() && policy.source_limits.is_empty() && policy.budgets.all.is_empty());
+    assert!(
+        policy.prefix_limits.is_empty()
+            && policy.source_limits.is_empty()
+            && policy.budgets.all.is_empty()
+    );
 }
 
 #[test]
 fn windows_of_sends_are_of_thirty_days_at_most_and_counts_of_twenty() {
-    assert_eq!(ledger_problems(&[("SEND_LIMITS", "20/30d")]), Vec::<String>::new());
+    assert_eq!(
+        ledger_problems(&[("SEND_LIMITS", "20/30d")]),
+        Vec::<String>::new()
+    );
     for bad in ["20/31d", "21/24h", "6", "6/24h;1/30s"] {
         let found = ledger_problems(&[("SEND_LIMITS", bad)]);
-        assert!(found.len() == 1 && found[0].starts_with("SEND_LIMITS must be"), "{found:?}");
+        assert!(
+            found.len() == 1 && found[0].starts_with("SEND_LIMITS must be"),
+            "{found:?}"
+        );
     }
 }
 
@@ -205,15 +352,25 @@ fn the_ledgers_key_is_a_secret_of_aws_or_32_bytes_and_never_shown() {
         "c2VjcmV0 HNlY3JldCBzZWNyZXQgc2VjcmV0ISEhISE=",
     ] {
         let found = ledger_problems(&[("LEDGER_KEY", bad)]);
-        assert_eq!(found, ["LEDGER_KEY must be the ARN of a secret in Secrets Manager, or 32 bytes in base64."]);
+        assert_eq!(
+            found,
+            ["LEDGER_KEY must be the ARN of a secret in Secrets Manager, or 32 bytes in base64."]
+        );
     }
-    assert_eq!(ledger_problems(&[("LEDGER_KEY", "")]), ["LEDGER_KEY must be set, as LEDGER_TABLE is."]);
+    assert_eq!(
+        ledger_problems(&[("LEDGER_KEY", "")]),
+        ["LEDGER_KEY must be set, as LEDGER_TABLE is."]
+    );
 }
 
 #[test]
 fn a_table_has_a_name_of_dynamodbs() {
     for good in ["otp", "Otp.ledger_1-A", &"x".repeat(255)] {
-        assert_eq!(ledger_problems(&[("LEDGER_TABLE", good)]), Vec::<String>::new(), "{good}");
+        assert_eq!(
+            ledger_problems(&[("LEDGER_TABLE", good)]),
+            Vec::<String>::new(),
+            "{good}"
+        );
     }
     for bad in ["ot", "otp/x", "otp x", "*", "ötp", &"x".repeat(256)] {
         assert_eq!(ledger_problems(&[("LEDGER_TABLE", bad)]).len(), 1, "{bad}");
@@ -222,24 +379,45 @@ fn a_table_has_a_name_of_dynamodbs() {
 
 #[test]
 fn endpoints_of_the_sdks_own_variables_are_honoured() {
-    let (one, two, all) = ("http://127.0.0.1:2", "http://127.0.0.1:3", "http://127.0.0.1:4");
-    let settings = ledger(&[("AWS_ENDPOINT_URL_DYNAMODB", one), ("AWS_ENDPOINT_URL_SECRETS_MANAGER", two)]);
+    let (one, two, all) = (
+        "http://127.0.0.1:2",
+        "http://127.0.0.1:3",
+        "http://127.0.0.1:4",
+    );
+    let settings = ledger(&[
+        ("AWS_ENDPOINT_URL_DYNAMODB", one),
+        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", two),
+    ]);
     assert_eq!(settings.endpoint.as_deref(), Some(one));
     assert_eq!(settings.secrets_endpoint.as_deref(), Some(two));
-    let settings = ledger(&[("AWS_ENDPOINT_URL_DYNAMODB", one), ("AWS_ENDPOINT_URL", all)]);
+    let settings = ledger(&[
+        ("AWS_ENDPOINT_URL_DYNAMODB", one),
+        ("AWS_ENDPOINT_URL", all),
+    ]);
     assert_eq!(settings.endpoint.as_deref(), Some(one));
     assert_eq!(settings.secrets_endpoint.as_deref(), Some(all));
     // What three services read is wrong once.
-    assert_eq!(ledger_problems(&[("AWS_ENDPOINT_URL_PINPOINT", ""), ("AWS_ENDPOINT_URL", "localhost")]).len(), 1);
+    assert_eq!(
+        ledger_problems(&[
+            ("AWS_ENDPOINT_URL_PINPOINT", ""),
+            ("AWS_ENDPOINT_URL", "localhost")
+        ])
+        .len(),
+        1
+    );
 }
 
 #[test]
 fn countries_have_budgets_of_their_own() {
     let prices = Packaged::new("own", r#"{"prices": {"JM": 0.1}}"#);
-    let changes = [("COUNTRY_LIMITS", "JM=20/1h, 5USD/24h ; * = 500/24h;US=none"), ("CONFIG_FILE", prices.path())];
+    let changes = [
+        ("COUNTRY_LIMITS", "JM=20/1h, 5USD/24h ; * = 500/24h;US=none"),
+        ("CONFIG_FILE", prices.path()),
+    ];
     let budgets = ledger(&changes).policy.budgets;
     let list = |text| Budget::parse_list(text).unwrap();
-    let expected = [("JM", list("20/1h,5USD/24h")), ("US", Vec::new())].map(|(name, own)| (name.parse().unwrap(), own));
+    let expected = [("JM", list("20/1h,5USD/24h")), ("US", Vec::new())]
+        .map(|(name, own)| (name.parse().unwrap(), own));
     assert_eq!(budgets.by_country, BTreeMap::from(expected));
     assert_eq!(budgets.other_countries, list("500/24h"));
 
@@ -248,59 +426,107 @@ fn countries_have_budgets_of_their_own() {
         ("UK=20/1h", "see `UK=20/1h`"),
         ("JM", "see `JM`"),
         ("JM=20/1h;", "see ``"),
-        ("JM=20/1h,GB=20/1h", "has no budgets for JM: `GB=20/1h` is no budget"),
+        (
+            "JM=20/1h,GB=20/1h",
+            "has no budgets for JM: `GB=20/1h` is no budget",
+        ),
         ("JM=20/1h;JM=30/24h", "names JM twice."),
         ("*=20/1h;*=30/24h", "names * twice."),
         ("*=", "has no budgets for *"),
     ] {
         let found = ledger_problems(&[("COUNTRY_LIMITS", bad)]);
-        assert!(found.len() == 1 && found[0].starts_with("COUNTRY_LIMITS") && found[0].contains(says), "{found:?}");
+        assert!(
+            found.len() == 1 && found[0].starts_with("COUNTRY_LIMITS") && found[0].contains(says),
+            "{found:?}"
+        );
     }
 }
 
 #[test]
 fn prices_are_read_to_the_last_digit_and_refused_where_they_are_doubtful() {
-    let prices = Packaged::new("exact", r#"{"prices": {"US": 0.00581, "JM": 0.100000, "*": 1}}"#);
-    let expected = [("US", 5_810), ("JM", 100_000)].map(|(name, price)| (name.parse().unwrap(), price));
+    let prices = Packaged::new(
+        "exact",
+        r#"{"prices": {"US": 0.00581, "JM": 0.100000, "*": 1}}"#,
+    );
+    let expected =
+        [("US", 5_810), ("JM", 100_000)].map(|(name, price)| (name.parse().unwrap(), price));
     assert_eq!(
-        ledger(&[("CONFIG_FILE", prices.path())]).policy.budgets.prices,
-        Prices { by_country: BTreeMap::from(expected), otherwise: Some(1_000_000), ..Prices::default() }
+        ledger(&[("CONFIG_FILE", prices.path())])
+            .policy
+            .budgets
+            .prices,
+        Prices {
+            by_country: BTreeMap::from(expected),
+            otherwise: Some(1_000_000),
+            ..Prices::default()
+        }
     );
     for (content, says) in [
         ("", "EOF"),
         (r#"{"prices": {}, "price": {}}"#, "unknown field `price`"),
-        (r#"{"prices": {}, "prices": {}}"#, "duplicate field `prices`"),
-        (r#"{"prices": []}"#, "expected an object of prices by country"),
-        (r#"{"prices": {"US": 0.1, "US": 0.2}}"#, "`US` has two prices"),
+        (
+            r#"{"prices": {}, "prices": {}}"#,
+            "duplicate field `prices`",
+        ),
+        (
+            r#"{"prices": []}"#,
+            "expected an object of prices by country",
+        ),
+        (
+            r#"{"prices": {"US": 0.1, "US": 0.2}}"#,
+            "`US` has two prices",
+        ),
         (r#"{"prices": {"*": 0.1, "*": 0.1}}"#, "`*` has two prices"),
-        (r#"{"prices": {"UK": 0.1}}"#, "`UK` is no ISO 3166-1 country code"),
+        (
+            r#"{"prices": {"UK": 0.1}}"#,
+            "`UK` is no ISO 3166-1 country code",
+        ),
         (r#"{"prices": {"US/fax": 0.1}}"#, "`fax` is no channel"),
-        (r#"{"prices": {"US": 0.1, "US/sms": 0.1}}"#, "`US/sms` has two prices"),
-        (r#"{"prices": {"US": "0.1"}}"#, "`\"0.1\"` is no price in dollars"),
+        (
+            r#"{"prices": {"US": 0.1, "US/sms": 0.1}}"#,
+            "`US/sms` has two prices",
+        ),
+        (
+            r#"{"prices": {"US": "0.1"}}"#,
+            "`\"0.1\"` is no price in dollars",
+        ),
         (r#"{"prices": {"US": 1e-2}}"#, "`1e-2` is no price"),
         (r#"{"prices": {"US": 0}}"#, "`0` is no price"),
         (r#"{"prices": {"US": -0.1}}"#, "`-0.1` is no price"),
-        (r#"{"prices": {"US": 0.0058123}}"#, "`0.0058123` is no price"),
+        (
+            r#"{"prices": {"US": 0.0058123}}"#,
+            "`0.0058123` is no price",
+        ),
         (r#"{"prices": {"US": null}}"#, "`null` is no price"),
         (r#"{"prices": {}} {}"#, "trailing characters"),
     ] {
         let file = Packaged::new("doubtful", content);
         let found = ledger_problems(&[("CONFIG_FILE", file.path())]);
         let start = "CONFIG_FILE must name a JSON file such as {\"prices\": {\"*\": 0.1}}: ";
-        assert!(found.len() == 1 && found[0].starts_with(start) && found[0].contains(says), "{content}: {found:?}");
+        assert!(
+            found.len() == 1 && found[0].starts_with(start) && found[0].contains(says),
+            "{content}: {found:?}"
+        );
     }
 }
 
 #[test]
 fn the_packaged_file_is_read() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/config/otp-lambda.json");
-    let settings = ledger(&[("ALLOWED_COUNTRIES", "*"), ("BUDGETS", "20USD/1h"), ("CONFIG_FILE", file)]);
+    let settings = ledger(&[
+        ("ALLOWED_COUNTRIES", "*"),
+        ("BUDGETS", "20USD/1h"),
+        ("CONFIG_FILE", file),
+    ]);
     assert_eq!(
         settings.policy.budgets.prices,
         Prices {
             by_country: BTreeMap::new(),
             otherwise: Some(100_000),
-            by_channel: BTreeMap::from([((Channel::Voice, None), 500_000), ((Channel::WhatsApp, None), 100_000)]),
+            by_channel: BTreeMap::from([
+                ((Channel::Voice, None), 500_000),
+                ((Channel::WhatsApp, None), 100_000)
+            ]),
         }
     );
 }
@@ -310,7 +536,9 @@ fn a_budget_in_money_needs_the_price_of_every_text_it_is_for() {
     let some = Packaged::new("some", r#"{"prices": {"US": 0.00581, "JM": 0.1}}"#);
     let all = Packaged::new("all", r#"{"prices": {"*": 0.1}}"#);
     let missing = |what: &str| {
-        vec![format!("CONFIG_FILE must give the price of a text to {what}, or to `*`, as a budget is in USD.")]
+        vec![format!(
+            "CONFIG_FILE must give the price of a text to {what}, or to `*`, as a budget is in USD."
+        )]
     };
     let found = |countries, budgets, by_country, file| {
         ledger_problems(&[
@@ -322,12 +550,27 @@ fn a_budget_in_money_needs_the_price_of_every_text_it_is_for() {
     };
     let money = "500/1h,20USD/24h";
     assert_eq!(found("US", money, "", ""), missing("US"));
-    assert_eq!(found("US,JM,GB,IN", money, "", some.path()), missing("GB, IN"));
-    assert_eq!(found("US,JM", "500/1h", "GB=1USD/1h;JM=1USD/1h", ""), missing("JM"));
-    assert_eq!(found("US,JM", "500/1h", "*=1USD/1h;JM=5/1h", ""), missing("US"));
+    assert_eq!(
+        found("US,JM,GB,IN", money, "", some.path()),
+        missing("GB, IN")
+    );
+    assert_eq!(
+        found("US,JM", "500/1h", "GB=1USD/1h;JM=1USD/1h", ""),
+        missing("JM")
+    );
+    assert_eq!(
+        found("US,JM", "500/1h", "*=1USD/1h;JM=5/1h", ""),
+        missing("US")
+    );
     assert_eq!(found("*", money, "", some.path()), missing("every country"));
-    assert_eq!(found("*", "500/1h", "*=1USD/1h", some.path()), missing("every country"));
-    assert_eq!(found("*", "500/1h", "GB=1USD/1h", some.path()), missing("GB"));
+    assert_eq!(
+        found("*", "500/1h", "*=1USD/1h", some.path()),
+        missing("every country")
+    );
+    assert_eq!(
+        found("*", "500/1h", "GB=1USD/1h", some.path()),
+        missing("GB")
+    );
 
     let fine = Vec::<String>::new();
     assert_eq!(found("US,JM", money, "", some.path()), fine);
@@ -340,18 +583,38 @@ fn a_budget_in_money_needs_the_price_of_every_text_it_is_for() {
 fn a_test_number_has_its_code_until_the_end_of_a_day() {
     let numbers = "+14255550100=123456@2027-01-31, +44 7700 900123=00000@2028-02-29";
     let numbers = ledger(&[("TEST_NUMBERS", numbers)]).policy.test_numbers;
-    let plain: Vec<_> =
-        numbers.iter().map(|test| (test.number.expose(), test.otp.expose(), test.until.0 / 1000)).collect();
+    let plain: Vec<_> = numbers
+        .iter()
+        .map(|test| (test.number.expose(), test.otp.expose(), test.until.0 / 1000))
+        .collect();
     // 2027-02-01 and 2028-03-01, 00:00 UTC.
-    assert_eq!(plain, [("+14255550100", "123456", 1_801_440_000), ("+447700900123", "00000", 1_835_481_600)]);
+    assert_eq!(
+        plain,
+        [
+            ("+14255550100", "123456", 1_801_440_000),
+            ("+447700900123", "00000", 1_835_481_600)
+        ]
+    );
 
     for (bad, says) in [
         ("+14255550100=123456", "at entry 1, a part is missing."),
         ("+14255550100@2027-01-31", "a part is missing"),
-        ("14255550100=123456@2027-01-31", "a phone number starts with +"),
-        ("+14255550100=1234@2027-01-31", "the code has not 5 to 8 digits."),
-        ("+14255550100=12345a@2027-01-31", "the code has not 5 to 8 digits."),
-        ("+14255550100=123456@2027-02-29", "the date is no day such as 2027-01-31."),
+        (
+            "14255550100=123456@2027-01-31",
+            "a phone number starts with +",
+        ),
+        (
+            "+14255550100=1234@2027-01-31",
+            "the code has not 5 to 8 digits.",
+        ),
+        (
+            "+14255550100=12345a@2027-01-31",
+            "the code has not 5 to 8 digits.",
+        ),
+        (
+            "+14255550100=123456@2027-02-29",
+            "the date is no day such as 2027-01-31.",
+        ),
         ("+14255550100=123456@2027-13-01", "the date is no day"),
         ("+14255550100=123456@2027-1-31", "the date is no day"),
         ("+14255550100=123456@2027-01-311", "the date is no day"),
@@ -359,15 +622,28 @@ fn a_test_number_has_its_code_until_the_end_of_a_day() {
         ("+14255550100=123456@+027-01-31", "the date is no day"),
         ("+14255550100=123456@1969-01-31", "the date is no day"),
         ("+14255550100=123456@never", "the date is no day"),
-        ("+14255550100=123456@2027-01-31,", "at entry 2, a part is missing."),
-        ("+14255550100=123456@2027-01-31,+1 (425) 555-0100=654321@2027-01-30", "has a number twice, at entry 2."),
+        (
+            "+14255550100=123456@2027-01-31,",
+            "at entry 2, a part is missing.",
+        ),
+        (
+            "+14255550100=123456@2027-01-31,+1 (425) 555-0100=654321@2027-01-30",
+            "has a number twice, at entry 2.",
+        ),
     ] {
         let found = ledger_problems(&[("TEST_NUMBERS", bad)]);
         assert!(
             found.len() == 1 && found[0].starts_with("TEST_NUMBERS") && found[0].contains(says),
             "{bad}: {found:?}"
         );
-        for secret in ["4255550100", "555-0100", "123456", "654321", "1234", "12345a"] {
+        for secret in [
+            "4255550100",
+            "555-0100",
+            "123456",
+            "654321",
+            "1234",
+            "12345a",
+        ] {
             assert!(!found[0].contains(secret), "{found:?}");
         }
     }
@@ -382,33 +658,64 @@ fn an_open_function_starts_only_with_a_ledger_limits_countries_and_budgets() {
     assert_eq!(settings.rules.reference_ids, ReferenceIds::Random);
 
     let without = [
-        ("ALLOWED_COUNTRIES", "*", "cannot be `*` while API_AUTH is `none`, which lets everybody in."),
-        ("PREFIX_LIMITS", "none", "cannot be `none` while API_AUTH is `none`"),
-        ("SOURCE_LIMITS", "none", "cannot be `none` while API_AUTH is `none`"),
-        ("BUDGETS", "none", "cannot be `none` while API_AUTH is `none`"),
+        (
+            "ALLOWED_COUNTRIES",
+            "*",
+            "cannot be `*` while API_AUTH is `none`, which lets everybody in.",
+        ),
+        (
+            "PREFIX_LIMITS",
+            "none",
+            "cannot be `none` while API_AUTH is `none`",
+        ),
+        (
+            "SOURCE_LIMITS",
+            "none",
+            "cannot be `none` while API_AUTH is `none`",
+        ),
+        (
+            "BUDGETS",
+            "none",
+            "cannot be `none` while API_AUTH is `none`",
+        ),
     ];
-    are_reported(&without, |changes| ledger_problems(&[changes, &[("API_AUTH", "none")]].concat()));
-    let closed: Vec<_> = without.iter().map(|(name, value, _)| (*name, *value)).collect();
+    are_reported(&without, |changes| {
+        ledger_problems(&[changes, &[("API_AUTH", "none")]].concat())
+    });
+    let closed: Vec<_> = without
+        .iter()
+        .map(|(name, value, _)| (*name, *value))
+        .collect();
     assert_eq!(ledger_problems(&closed), Vec::<String>::new());
 }
 
 #[test]
 fn an_unknown_provider_is_named_and_nothing_of_another_is_asked_for() {
     let found = problems(&[("OTP_PROVIDER", "twilio"), ("PINPOINT_APPLICATION_ID", "")]);
-    assert_eq!(found, ["OTP_PROVIDER must be `pinpoint` or `end-user-messaging`."]);
+    assert_eq!(
+        found,
+        ["OTP_PROVIDER must be `pinpoint` or `end-user-messaging`."]
+    );
 }
 
 #[test]
 fn an_application_id_cannot_reach_beyond_itself() {
     for id in ["a/../b", "*", "a b", "a?x"] {
-        assert_eq!(problems(&[("PINPOINT_APPLICATION_ID", id)]).len(), 1, "{id}");
+        assert_eq!(
+            problems(&[("PINPOINT_APPLICATION_ID", id)]).len(),
+            1,
+            "{id}"
+        );
     }
 }
 
 #[test]
 fn a_phone_number_among_bad_values_is_not_repeated() {
-    let found =
-        problems(&[("ORIGINATION_IDENTITY", "+14255550142 x"), ("BRAND_NAME", "+14255550142+14255550142")]).join(" ");
+    let found = problems(&[
+        ("ORIGINATION_IDENTITY", "+14255550142 x"),
+        ("BRAND_NAME", "+14255550142+14255550142"),
+    ])
+    .join(" ");
     assert!(!found.contains("425"), "{found}");
 }
 
@@ -417,9 +724,16 @@ fn a_bundle_of_roots_must_hold_a_certificate() {
     let directory = std::env::temp_dir().join(format!("otp-lambda-{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
     let path = directory.join("bundle.pem");
-    for (content, fine) in [("", false), ("not PEM", false), (otp_lambda::aws::AMAZON_ROOTS, true)] {
+    for (content, fine) in [
+        ("", false),
+        ("not PEM", false),
+        (otp_lambda::aws::AMAZON_ROOTS, true),
+    ] {
         std::fs::write(&path, content).unwrap();
-        assert_eq!(problems(&[("AWS_CA_BUNDLE", path.to_str().unwrap())]).is_empty(), fine);
+        assert_eq!(
+            problems(&[("AWS_CA_BUNDLE", path.to_str().unwrap())]).is_empty(),
+            fine
+        );
     }
     std::fs::remove_dir_all(directory).unwrap();
 }
@@ -427,9 +741,15 @@ fn a_bundle_of_roots_must_hold_a_certificate() {
 #[test]
 fn no_required_setting_can_be_left_out_of_a_working_set() {
     assert_eq!(problems(&[]), Vec::<String>::new());
-    for setting in SETTINGS.iter().filter(|setting| setting.otherwise == Otherwise::Required) {
+    for setting in SETTINGS
+        .iter()
+        .filter(|setting| setting.otherwise == Otherwise::Required)
+    {
         let mut environment = environment("http://127.0.0.1:1");
         environment.remove(setting.name);
-        assert_eq!(read(&environment), [format!("{} is required.", setting.name)]);
+        assert_eq!(
+            read(&environment),
+            [format!("{} is required.", setting.name)]
+        );
     }
 }

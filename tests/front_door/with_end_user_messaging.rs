@@ -14,8 +14,11 @@ pub(crate) const SERVICE: Service = Service::EndUserMessaging;
 pub(crate) const ENDPOINT: &str = "AWS_ENDPOINT_URL_ENDUSERMESSAGING";
 
 /// The settings of the endpoints of all that it is tried with: its own, that of feedback, and that of a provider before it.
-pub(crate) const ENDPOINTS: &[&str] =
-    &[ENDPOINT, "AWS_ENDPOINT_URL_PINPOINT_SMS_VOICE_V2", "AWS_ENDPOINT_URL_PINPOINT"];
+pub(crate) const ENDPOINTS: &[&str] = &[
+    ENDPOINT,
+    "AWS_ENDPOINT_URL_PINPOINT_SMS_VOICE_V2",
+    "AWS_ENDPOINT_URL_PINPOINT",
+];
 
 /// What it needs beside the settings of every provider.
 pub(crate) const SETTINGS: &[(&str, &str)] = &[];
@@ -24,12 +27,16 @@ pub(crate) const SETTINGS: &[(&str, &str)] = &[];
 pub(crate) const LEAST: (u8, u8) = (4, 1);
 
 /// What it says to what is no language.
-pub(crate) const LANGUAGES: &str = "language must be a language tag such as en-US or pt-BR, or country.";
+pub(crate) const LANGUAGES: &str =
+    "language must be a language tag such as en-US or pt-BR, or country.";
 
 /// Failures that the operator has to mend, and what the answer points at.
 pub(crate) const HINTS: [(Failure, [&str; 2]); 2] = [
     (Failure::Forbidden, ["the function's role", "sms-voice"]),
-    (Failure::NotFound, ["ORIGINATION_IDENTITY", "CONFIGURATION_SET"]),
+    (
+        Failure::NotFound,
+        ["ORIGINATION_IDENTITY", "CONFIGURATION_SET"],
+    ),
 ];
 
 /// Whether the SDK prints numbers when it is let: it takes these for sensitive.
@@ -40,8 +47,17 @@ pub(crate) const REPEATS_THE_NUMBER: (Failure, &str) = (Failure::OptOut, "Confli
 
 /// What a text says, as the provider is asked for it.
 pub(crate) fn says(language: &str, brand: &str) -> Value {
-    let options = Options { do_not_share: true, web_otp_domain: None, android_app_hash: None };
-    json!(Texts::new(options, std::collections::BTreeMap::new()).unwrap().sms(language, brand).unwrap())
+    let options = Options {
+        do_not_share: true,
+        web_otp_domain: None,
+        android_app_hash: None,
+    };
+    json!(
+        Texts::new(options, std::collections::BTreeMap::new())
+            .unwrap()
+            .sms(language, brand)
+            .unwrap()
+    )
 }
 
 /// A request to send, in the words of every provider.
@@ -59,7 +75,14 @@ pub(crate) fn asked_to_send(body: &Value) -> Value {
         asked["dlt"] = json!([country["IN_ENTITY_ID"], country["IN_TEMPLATE_ID"]]);
     }
     // Nothing else is asked.
-    assert_eq!((body.as_object().unwrap().len(), code.as_object().unwrap().len()), (6, 4), "{body}");
+    assert_eq!(
+        (
+            body.as_object().unwrap().len(),
+            code.as_object().unwrap().len()
+        ),
+        (6, 4),
+        "{body}"
+    );
     asked
 }
 
@@ -76,10 +99,13 @@ pub(crate) fn of_send(failure: &Failure) -> (u64, &'static str, bool) {
         Failure::OptOut => (422, "opted_out", false),
         Failure::PermanentFailure => (422, "undeliverable", false),
         Failure::BadRequest | Failure::Conflict => (502, "provider_rejected", false),
-        Failure::TooManyRequests | Failure::ServiceQuotaExceeded => (503, "provider_throttled", false),
-        Failure::Forbidden | Failure::NotFound | Failure::AccessDenied | Failure::UnrecognizedClient => {
-            (500, "misconfigured", false)
+        Failure::TooManyRequests | Failure::ServiceQuotaExceeded => {
+            (503, "provider_throttled", false)
         }
+        Failure::Forbidden
+        | Failure::NotFound
+        | Failure::AccessDenied
+        | Failure::UnrecognizedClient => (500, "misconfigured", false),
         Failure::InternalServerError
         | Failure::InternalServerErrorAfterwards
         | Failure::ServiceUnavailable
@@ -101,11 +127,14 @@ pub(crate) fn of_verify(failure: &Failure) -> (u64, &'static str) {
         Failure::Slow(_) => (200, "no code"),
         Failure::BadRequest => (502, "provider_rejected"),
         Failure::TooManyRequests => (503, "provider_throttled"),
-        Failure::Forbidden | Failure::AccessDenied | Failure::UnrecognizedClient => (500, "misconfigured"),
-        // An answer that does not say `VALID` is an answer, and so is that the verification is not known.
-        Failure::EmptyObject | Failure::EmptyBody | Failure::UnheardOfStatus | Failure::NotFound => {
-            (422, "invalid_code")
+        Failure::Forbidden | Failure::AccessDenied | Failure::UnrecognizedClient => {
+            (500, "misconfigured")
         }
+        // An answer that does not say `VALID` is an answer, and so is that the verification is not known.
+        Failure::EmptyObject
+        | Failure::EmptyBody
+        | Failure::UnheardOfStatus
+        | Failure::NotFound => (422, "invalid_code"),
         Failure::Hang => (504, "provider_timeout"),
         _ => (503, "provider_unavailable"),
     }

@@ -16,7 +16,10 @@ pub(crate) const ENDPOINT: &str = "AWS_ENDPOINT_URL_PINPOINT";
 pub(crate) const ENDPOINTS: &[&str] = &[ENDPOINT];
 
 /// What it needs beside the settings of every provider.
-pub(crate) const SETTINGS: &[(&str, &str)] = &[("PINPOINT_APPLICATION_ID", "9aad3a0a1e6d4cfda6d6ad7c7d6e2a8d")];
+pub(crate) const SETTINGS: &[(&str, &str)] = &[(
+    "PINPOINT_APPLICATION_ID",
+    "9aad3a0a1e6d4cfda6d6ad7c7d6e2a8d",
+)];
 
 /// The least it takes as the length of a code and as its validity.
 pub(crate) const LEAST: (u8, u8) = (5, 5);
@@ -26,15 +29,22 @@ pub(crate) const LANGUAGES: &str = "language must be one of de-DE, en-GB, en-US,
 
 /// Failures that the operator has to mend, and what the answer points at.
 pub(crate) const HINTS: [(Failure, [&str; 2]); 2] = [
-    (Failure::Forbidden, ["the function's role", "End User Messaging"]),
-    (Failure::NotFound, ["PINPOINT_APPLICATION_ID", "End User Messaging"]),
+    (
+        Failure::Forbidden,
+        ["the function's role", "End User Messaging"],
+    ),
+    (
+        Failure::NotFound,
+        ["PINPOINT_APPLICATION_ID", "End User Messaging"],
+    ),
 ];
 
 /// Whether the SDK prints numbers when it is let.
 pub(crate) const SDK_TELLS: bool = true;
 
 /// A refusal that names the number, and a word of it.
-pub(crate) const REPEATS_THE_NUMBER: (Failure, &str) = (Failure::PermanentFailureOptedOut, "PERMANENT_FAILURE");
+pub(crate) const REPEATS_THE_NUMBER: (Failure, &str) =
+    (Failure::PermanentFailureOptedOut, "PERMANENT_FAILURE");
 
 /// What a text says, as the provider is asked for it.
 pub(crate) fn says(language: &str, brand: &str) -> Value {
@@ -54,7 +64,10 @@ pub(crate) fn asked_to_send(body: &Value) -> Value {
         asked.as_object_mut().unwrap().remove("dlt");
     }
     // Nothing else is asked.
-    let known = ["EntityId", "TemplateId"].iter().filter(|name| body.get(**name).is_some()).count();
+    let known = ["EntityId", "TemplateId"]
+        .iter()
+        .filter(|name| body.get(**name).is_some())
+        .count();
     assert_eq!(body.as_object().unwrap().len(), 9 + known, "{body}");
     asked
 }
@@ -71,7 +84,9 @@ pub(crate) fn of_send(failure: &Failure) -> (u64, &'static str, bool) {
         Failure::Successful | Failure::Slow(_) => (202, "no code", false),
         Failure::OptOut | Failure::PermanentFailureOptedOut => (422, "opted_out", false),
         Failure::PermanentFailure => (422, "undeliverable", false),
-        Failure::Duplicate | Failure::BadRequest | Failure::PayloadTooLarge => (502, "provider_rejected", false),
+        Failure::Duplicate | Failure::BadRequest | Failure::PayloadTooLarge => {
+            (502, "provider_rejected", false)
+        }
         Failure::Throttled | Failure::TooManyRequests => (503, "provider_throttled", false),
         Failure::TemporaryFailure => (503, "provider_unavailable", false),
         Failure::Forbidden
@@ -96,7 +111,9 @@ pub(crate) fn of_send(failure: &Failure) -> (u64, &'static str, bool) {
         | Failure::EmptyObject
         | Failure::Wrapped => (503, "provider_unavailable", true),
         Failure::Hang => (504, "provider_timeout", true),
-        Failure::Conflict | Failure::ServiceQuotaExceeded => unreachable!("Pinpoint has no such failure"),
+        Failure::Conflict | Failure::ServiceQuotaExceeded => {
+            unreachable!("Pinpoint has no such failure")
+        }
     }
 }
 

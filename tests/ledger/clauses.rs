@@ -2,13 +2,15 @@
 //! ledger with which all goes well as long as nothing goes wrong, and which breaks the contract.
 
 use crate::contract::{
-    AGAIN, MINUTE, OPENING, START, WINDOWS, at, charge, done, guess, mac, paid, reserve, seconds, spending, success,
-    the_counter, the_key, the_number, the_verification,
+    AGAIN, MINUTE, OPENING, START, WINDOWS, at, charge, done, guess, mac, paid, reserve, seconds,
+    spending, success, the_counter, the_key, the_number, the_verification,
 };
 use crate::emulator::{Emulator, Request, keep_what_is_used, remove};
 use crate::{contract, dynamodb};
 use futures_util::FutureExt;
-use otp_lambda::ledger::{ASKING, KEY_KEPT, KeyClaim, Ledger, Opening, Question, Reservation, Said, Settled, State};
+use otp_lambda::ledger::{
+    ASKING, KEY_KEPT, KeyClaim, Ledger, Opening, Question, Reservation, Said, Settled, State,
+};
 use otp_lambda::policy::GUESS_STOPS;
 use serde_json::Value;
 use std::cell::Cell;
@@ -51,7 +53,11 @@ impl Node {
         }
         match text.split_once(" IN (") {
             Some((operand, list)) => {
-                let options = list.strip_suffix(')').unwrap().split(", ").map(str::to_owned);
+                let options = list
+                    .strip_suffix(')')
+                    .unwrap()
+                    .split(", ")
+                    .map(str::to_owned);
                 Self::In(operand.to_owned(), options.collect())
             }
             None => Self::Leaf(text.to_owned()),
@@ -63,7 +69,8 @@ impl Node {
             Self::All(_) | Self::Any(_) => format!("({})", node.render()),
             _ => node.render(),
         };
-        let several = |nodes: &[Self], word: &str| nodes.iter().map(inside).collect::<Vec<_>>().join(word);
+        let several =
+            |nodes: &[Self], word: &str| nodes.iter().map(inside).collect::<Vec<_>>().join(word);
         match self {
             Self::Leaf(text) => text.clone(),
             Self::In(operand, options) => format!("{operand} IN ({})", options.join(", ")),
@@ -80,7 +87,11 @@ impl Node {
         match self {
             Self::Leaf(_) => {}
             Self::In(operand, options) => {
-                clauses.extend(options.iter().map(|option| Clause::Alternative(format!("{operand} IN ({option})"))));
+                clauses.extend(
+                    options
+                        .iter()
+                        .map(|option| Clause::Alternative(format!("{operand} IN ({option})"))),
+                );
             }
             Self::All(nodes) | Self::Any(nodes) => {
                 for node in nodes {
@@ -100,16 +111,27 @@ impl Node {
         if self.render() == clause {
             return None;
         }
-        let without = |nodes: Vec<Self>| nodes.into_iter().filter_map(|node| node.without(clause)).collect::<Vec<_>>();
+        let without = |nodes: Vec<Self>| {
+            nodes
+                .into_iter()
+                .filter_map(|node| node.without(clause))
+                .collect::<Vec<_>>()
+        };
         let group = |mut nodes: Vec<Self>, all: bool| match nodes.len() {
             0 => None,
             1 => nodes.pop(),
-            _ => Some(if all { Self::All(nodes) } else { Self::Any(nodes) }),
+            _ => Some(if all {
+                Self::All(nodes)
+            } else {
+                Self::Any(nodes)
+            }),
         };
         match self {
             Self::Leaf(_) => Some(self),
             Self::In(operand, options) => {
-                let kept = options.into_iter().filter(|option| format!("{operand} IN ({option})") != clause);
+                let kept = options
+                    .into_iter()
+                    .filter(|option| format!("{operand} IN ({option})") != clause);
                 Some(Self::In(operand.clone(), kept.collect()))
             }
             Self::All(nodes) => group(without(nodes), true),
@@ -170,7 +192,9 @@ fn step_of(update: &str) -> &'static str {
         ("SET #st = :canceled", "cancel"),
         ("SET #claimed", "claim"),
     ];
-    let step = steps.iter().find(|(beginning, _)| update.starts_with(beginning));
+    let step = steps
+        .iter()
+        .find(|(beginning, _)| update.starts_with(beginning));
     match step.unwrap_or_else(|| panic!("whose is {update}?")).1 {
         "reserve_send with failures" if update.contains("#ttl") => "reserve_send",
         step => step,
@@ -181,12 +205,23 @@ type Clauses = BTreeSet<(&'static str, Clause)>;
 
 fn condition(body: &Value) -> Option<(&'static str, Node)> {
     let condition = body["ConditionExpression"].as_str()?;
-    Some((step_of(body["UpdateExpression"].as_str().unwrap()), Node::parse(condition)))
+    Some((
+        step_of(body["UpdateExpression"].as_str().unwrap()),
+        Node::parse(condition),
+    ))
 }
 
 fn clauses_of(requests: &[Request]) -> Clauses {
-    let conditions = requests.iter().filter_map(|request| condition(&request.body));
-    conditions.flat_map(|(step, node)| node.clauses(true).into_iter().map(move |clause| (step, clause))).collect()
+    let conditions = requests
+        .iter()
+        .filter_map(|request| condition(&request.body));
+    conditions
+        .flat_map(|(step, node)| {
+            node.clauses(true)
+                .into_iter()
+                .map(move |clause| (step, clause))
+        })
+        .collect()
 }
 
 /// An emulator on whose way to the table a clause gets lost, and how often that has happened.
@@ -195,7 +230,9 @@ fn without(step: &'static str, clause: &Clause) -> (Emulator, Arc<AtomicUsize>) 
     let times = Arc::new(AtomicUsize::new(0));
     let (clause, count) = (clause.text().to_owned(), times.clone());
     emulator.rewrite(move |request| {
-        let Some((of, node)) = condition(&request.body) else { return };
+        let Some((of, node)) = condition(&request.body) else {
+            return;
+        };
         if of != step {
             return;
         }
@@ -230,7 +267,9 @@ async fn goes_well(step: &str, ledger: &dyn Ledger) {
         "spend" | "refund" => budgets_go_well(ledger).await,
         "claim_key" => keys_go_well(ledger).await,
         "charge_number" => numbers_go_well(ledger).await,
-        step if step.starts_with("reserve_send") || step.starts_with("clear_failures") => numbers_go_well(ledger).await,
+        step if step.starts_with("reserve_send") || step.starts_with("clear_failures") => {
+            numbers_go_well(ledger).await
+        }
         _ => verifications_go_well(ledger).await,
     }
 }
@@ -243,7 +282,10 @@ async fn counters_go_well(ledger: &dyn Ledger) {
 }
 
 async fn budgets_go_well(ledger: &dyn Ledger) {
-    for lines in [&[("m", 1, 9), ("u", 5, 100)][..], &[("m", 1, 9), ("m13", 1, 9), ("mUS", 1, 9)][..]] {
+    for lines in [
+        &[("m", 1, 9), ("u", 5, 100)][..],
+        &[("m", 1, 9), ("m13", 1, 9), ("mUS", 1, 9)][..],
+    ] {
         let text = spending(lines);
         for _ in 0..2 {
             assert_eq!(ledger.spend(&text).await.unwrap(), None);
@@ -255,17 +297,34 @@ async fn budgets_go_well(ledger: &dyn Ledger) {
 async fn keys_go_well(ledger: &dyn Ledger) {
     let key = the_key();
     for now in [START, seconds(1)] {
-        assert!(matches!(ledger.claim_key(&key, &mac("f"), now).await.unwrap(), KeyClaim::Claimed));
+        assert!(matches!(
+            ledger.claim_key(&key, &mac("f"), now).await.unwrap(),
+            KeyClaim::Claimed
+        ));
         ledger.release_key(&key).await.unwrap();
     }
-    assert!(matches!(ledger.claim_key(&key, &mac("f"), START).await.unwrap(), KeyClaim::Claimed));
+    assert!(matches!(
+        ledger.claim_key(&key, &mac("f"), START).await.unwrap(),
+        KeyClaim::Claimed
+    ));
     ledger.finish_key(&key, Some("answer")).await.unwrap();
-    assert!(matches!(ledger.claim_key(&key, &mac("f"), at(KEY_KEPT)).await.unwrap(), KeyClaim::Claimed));
+    assert!(matches!(
+        ledger
+            .claim_key(&key, &mac("f"), at(KEY_KEPT))
+            .await
+            .unwrap(),
+        KeyClaim::Claimed
+    ));
 }
 
 async fn numbers_go_well(ledger: &dyn Ledger) {
     let key = the_number();
-    let takes = async |now| assert!(matches!(reserve(ledger, WINDOWS, now).await, Reservation::Reserved(_)));
+    let takes = async |now| {
+        assert!(matches!(
+            reserve(ledger, WINDOWS, now).await,
+            Reservation::Reserved(_)
+        ))
+    };
     let mut now = START;
     for _ in 0..4 {
         takes(now).await;
@@ -292,27 +351,73 @@ async fn numbers_go_well(ledger: &dyn Ledger) {
 async fn verifications_go_well(ledger: &dyn Ledger) {
     let key = the_verification();
     for (seen, outcome) in (1..).zip([
-        Settled::Sent { message_id: Some("m") },
+        Settled::Sent {
+            message_id: Some("m"),
+        },
         Settled::Sent { message_id: None },
         Settled::Unclear,
         Settled::Failed,
-        Settled::Back { state: State::Sent, expires: OPENING.expires },
+        Settled::Back {
+            state: State::Sent,
+            expires: OPENING.expires,
+        },
     ]) {
-        assert!(ledger.open(&key, (seen > 1).then(|| seen - 1), &OPENING).await.unwrap());
+        assert!(
+            ledger
+                .open(&key, (seen > 1).then(|| seen - 1), &OPENING)
+                .await
+                .unwrap()
+        );
         ledger.settle(&key, seen, &outcome).await.unwrap();
     }
     let session = mac("session");
-    assert!(ledger.open(&key, Some(5), &Opening { left: 9, owner: Some(&session), ..OPENING }).await.unwrap());
+    assert!(
+        ledger
+            .open(
+                &key,
+                Some(5),
+                &Opening {
+                    left: 9,
+                    owner: Some(&session),
+                    ..OPENING
+                }
+            )
+            .await
+            .unwrap()
+    );
     assert!(ledger.reopen(&key, 6, &AGAIN).await.unwrap());
     paid(guess(ledger, "a", START).await);
-    ledger.note_answer(&key, 7, &mac("a"), Said::Unclear).await.unwrap();
+    ledger
+        .note_answer(&key, 7, &mac("a"), Said::Unclear)
+        .await
+        .unwrap();
     paid(guess(ledger, "a", START).await);
     paid(guess(ledger, "a", at(ASKING)).await);
     paid(guess(ledger, "b", START).await);
-    let question = Question { session, nonce: mac("nonce") };
-    paid(ledger.spend_attempt(&key, &mac("c"), Some(&question), START).await.unwrap());
+    let question = Question {
+        session,
+        nonce: mac("nonce"),
+    };
+    paid(
+        ledger
+            .spend_attempt(&key, &mac("c"), Some(&question), START)
+            .await
+            .unwrap(),
+    );
     done(ledger.consume(&key, 7, &success("w")).await.unwrap());
-    assert!(ledger.open(&key, Some(7), &Opening { state: State::Sent, ..OPENING }).await.unwrap());
+    assert!(
+        ledger
+            .open(
+                &key,
+                Some(7),
+                &Opening {
+                    state: State::Sent,
+                    ..OPENING
+                }
+            )
+            .await
+            .unwrap()
+    );
     done(ledger.consume(&key, 8, &success("w")).await.unwrap());
     done(ledger.claim(&key, &mac("c"), at(MINUTE)).await.unwrap());
     assert!(ledger.open(&key, Some(8), &OPENING).await.unwrap());
@@ -344,7 +449,10 @@ async fn no_clause_can_be_taken_out_unnoticed() {
     }
     cases.sort();
     let shapes = |clauses: &Clauses| -> BTreeSet<(&str, String)> {
-        clauses.iter().map(|(step, clause)| (*step, without_numbers(clause.text()))).collect()
+        clauses
+            .iter()
+            .map(|(step, clause)| (*step, without_numbers(clause.text())))
+            .collect()
     };
     let known = shapes(&clauses);
     for (_, index, sent) in &cases {
@@ -359,11 +467,20 @@ async fn no_clause_can_be_taken_out_unnoticed() {
         EXPECTS_PANICS.set(matches!(clause, Clause::Alternative(_)));
         let well = passes(goes_well(step, &emulator.ledger())).await;
         EXPECTS_PANICS.set(false);
-        assert!(times.load(Ordering::Relaxed) > 0, "{step}: {clause:?} is never sent");
+        assert!(
+            times.load(Ordering::Relaxed) > 0,
+            "{step}: {clause:?} is never sent"
+        );
         for request in emulator.requests() {
-            assert!(["", "ConditionalCheckFailedException"].contains(&request.answer.1.as_str()), "{request:?}");
+            assert!(
+                ["", "ConditionalCheckFailedException"].contains(&request.answer.1.as_str()),
+                "{request:?}"
+            );
         }
-        assert!(well || matches!(clause, Clause::Alternative(_)), "{step}: {clause:?}");
+        assert!(
+            well || matches!(clause, Clause::Alternative(_)),
+            "{step}: {clause:?}"
+        );
 
         let sent = (*step, clause.clone());
         let mut is_noticed = false;
@@ -383,14 +500,20 @@ async fn no_clause_can_be_taken_out_unnoticed() {
             survivors.push(line);
         }
     }
-    assert!(survivors.is_empty(), "not noticed:\n{}", survivors.join("\n"));
+    assert!(
+        survivors.is_empty(),
+        "not noticed:\n{}",
+        survivors.join("\n")
+    );
     let found: Vec<&str> = noticed.iter().map(String::as_str).collect();
     assert_eq!(found, EXPECTED);
 }
 
 fn name(index: usize) -> &'static str {
     let (contract, more) = (contract::CASES, dynamodb::CASES);
-    contract.get(index).map_or_else(|| more[index - contract.len()].0, |case| case.0)
+    contract
+        .get(index)
+        .map_or_else(|| more[index - contract.len()].0, |case| case.0)
 }
 
 async fn run(index: usize, emulator: &Emulator) {

@@ -3,9 +3,10 @@
 use crate::emulator::Emulator;
 use futures_util::future::BoxFuture;
 use otp_lambda::ledger::{
-    ASKING, Again, Attempt, CLAIMABLE, Charge, Guess, KEY_KEPT, Key, KeyClaim, KeyOutcome, Keys, LOCKED, Ledger, Mac,
-    Millis, Number, NumberCharge, Opening, Question, REMEMBERED_SENDS, Reservation, Said, Settled, State, Step,
-    Success, Switches, USED, UsedCode, Verification, Window,
+    ASKING, Again, Attempt, CLAIMABLE, Charge, Guess, KEY_KEPT, Key, KeyClaim, KeyOutcome, Keys,
+    LOCKED, Ledger, Mac, Millis, Number, NumberCharge, Opening, Question, REMEMBERED_SENDS,
+    Reservation, Said, Settled, State, Step, Success, Switches, USED, UsedCode, Verification,
+    Window,
 };
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::policy::{GUESS_STOPS, SendLimits, Spending, SpendingLine};
@@ -110,7 +111,10 @@ pub(crate) fn the_number() -> Key {
 }
 
 pub(crate) fn the_verification() -> Key {
-    keys().verification(&ReferenceId::parse("reference").unwrap(), &PhoneNumber::parse("+14255550142").unwrap())
+    keys().verification(
+        &ReferenceId::parse("reference").unwrap(),
+        &PhoneNumber::parse("+14255550142").unwrap(),
+    )
 }
 
 pub(crate) fn the_key() -> Key {
@@ -118,7 +122,11 @@ pub(crate) fn the_key() -> Key {
 }
 
 pub(crate) fn the_counter() -> Key {
-    keys().source("send", "192.0.2.7".parse().unwrap(), Window::around(START, Duration::from_hours(1)))
+    keys().source(
+        "send",
+        "192.0.2.7".parse().unwrap(),
+        Window::around(START, Duration::from_hours(1)),
+    )
 }
 
 pub(crate) fn mac(text: &str) -> Mac {
@@ -161,29 +169,65 @@ pub(crate) const OPENING: Opening<'_> = Opening {
     forget: &[],
 };
 
-pub(crate) const AGAIN: Again<'_> =
-    Again { expires: Millis(START.0 + 660_000), provider: "eum", channel: "voice", language: "de-DE" };
+pub(crate) const AGAIN: Again<'_> = Again {
+    expires: Millis(START.0 + 660_000),
+    provider: "eum",
+    channel: "voice",
+    language: "de-DE",
+};
 
 pub(crate) fn success(winner: &str) -> Success {
-    Success { winner: mac(winner), code: mac("code"), at: at(MINUTE) }
+    Success {
+        winner: mac(winner),
+        code: mac("code"),
+        at: at(MINUTE),
+    }
 }
 
 pub(crate) async fn see(ledger: &dyn Ledger) -> Verification {
-    ledger.verification(&the_verification()).await.unwrap().unwrap()
+    ledger
+        .verification(&the_verification())
+        .await
+        .unwrap()
+        .unwrap()
 }
 
 /// Brings the verification into a state.
 pub(crate) async fn bring(ledger: &dyn Ledger, state: State) {
     let key = the_verification();
-    let seen = ledger.verification(&key).await.unwrap().map(|verification| verification.generation);
+    let seen = ledger
+        .verification(&key)
+        .await
+        .unwrap()
+        .map(|verification| verification.generation);
     assert!(ledger.open(&key, seen, &OPENING).await.unwrap());
     let generation = seen.unwrap_or(0) + 1;
     match state {
         State::Reserved => {}
-        State::Sent => ledger.settle(&key, generation, &Settled::Sent { message_id: Some("m1") }).await.unwrap(),
-        State::Unclear => ledger.settle(&key, generation, &Settled::Unclear).await.unwrap(),
-        State::Failed => ledger.settle(&key, generation, &Settled::Failed).await.unwrap(),
-        State::Verified => done(ledger.consume(&key, generation, &success("winner")).await.unwrap()),
+        State::Sent => ledger
+            .settle(
+                &key,
+                generation,
+                &Settled::Sent {
+                    message_id: Some("m1"),
+                },
+            )
+            .await
+            .unwrap(),
+        State::Unclear => ledger
+            .settle(&key, generation, &Settled::Unclear)
+            .await
+            .unwrap(),
+        State::Failed => ledger
+            .settle(&key, generation, &Settled::Failed)
+            .await
+            .unwrap(),
+        State::Verified => done(
+            ledger
+                .consume(&key, generation, &success("winner"))
+                .await
+                .unwrap(),
+        ),
         State::Canceled => done(ledger.cancel(&key, START).await.unwrap()),
     }
     assert_eq!(see(ledger).await.state, state);
@@ -192,7 +236,10 @@ pub(crate) async fn bring(ledger: &dyn Ledger, state: State) {
 const OPEN: [State; 3] = [State::Reserved, State::Sent, State::Unclear];
 const ENDED: [State; 3] = [State::Failed, State::Verified, State::Canceled];
 
-#[expect(clippy::needless_pass_by_value, reason = "it is the last that is done with it")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is the last that is done with it"
+)]
 pub(crate) fn done(step: Step) {
     assert!(matches!(step, Step::Done), "{step:?}");
 }
@@ -205,7 +252,10 @@ fn refused(step: Step) -> Option<Verification> {
 }
 
 pub(crate) async fn guess(ledger: &dyn Ledger, guess: &str, now: Millis) -> Attempt {
-    ledger.spend_attempt(&the_verification(), &mac(guess), None, now).await.unwrap()
+    ledger
+        .spend_attempt(&the_verification(), &mac(guess), None, now)
+        .await
+        .unwrap()
 }
 
 pub(crate) fn paid(attempt: Attempt) -> Verification {
@@ -223,7 +273,10 @@ fn unpaid(attempt: Attempt) -> Option<Verification> {
 }
 
 pub(crate) async fn reserve(ledger: &dyn Ledger, windows: &str, now: Millis) -> Reservation {
-    ledger.reserve_send(&the_number(), &limits(windows), now).await.unwrap()
+    ledger
+        .reserve_send(&the_number(), &limits(windows), now)
+        .await
+        .unwrap()
 }
 
 async fn takes(ledger: &dyn Ledger, windows: &str, now: Millis) -> Number {
@@ -241,7 +294,11 @@ async fn finds_no_place(ledger: &dyn Ledger, windows: &str, now: Millis) -> Numb
 }
 
 pub(crate) async fn charge(ledger: &dyn Ledger, now: Millis) -> Charge {
-    match ledger.charge_number(&the_number(), None, now).await.unwrap() {
+    match ledger
+        .charge_number(&the_number(), None, now)
+        .await
+        .unwrap()
+    {
         NumberCharge::Charged(charge) => charge,
         NumberCharge::Locked => panic!("locked"),
     }
@@ -261,7 +318,11 @@ async fn a_counter_stops_at_its_cap(ledger: &dyn Ledger) {
         assert_eq!(ledger.count(&key, 3, expires).await.unwrap(), expected);
     }
     assert!(ledger.count(&key, 4, expires).await.unwrap());
-    let other = keys().source("verify", "192.0.2.7".parse().unwrap(), Window::around(START, MINUTE));
+    let other = keys().source(
+        "verify",
+        "192.0.2.7".parse().unwrap(),
+        Window::around(START, MINUTE),
+    );
     assert!(!ledger.count(&other, 0, expires).await.unwrap());
     assert!(ledger.count(&other, 1, expires).await.unwrap());
     assert!(!ledger.count(&other, 1, expires).await.unwrap());
@@ -292,23 +353,83 @@ async fn a_budget_is_spent_to_its_last_unit(ledger: &dyn Ledger) {
         assert_eq!(ledger.spend(&by_money).await.unwrap(), expected);
     }
     assert_eq!(ledger.spend(&by_messages).await.unwrap(), Some(0));
-    assert_eq!(ledger.spend(&spending(&[("m", 1, 3), ("u", 1, 11_620)])).await.unwrap(), Some(1));
-    assert_eq!(ledger.spend(&spending(&[("m", 1, 3), ("u", 1, 11_621)])).await.unwrap(), None);
+    assert_eq!(
+        ledger
+            .spend(&spending(&[("m", 1, 3), ("u", 1, 11_620)]))
+            .await
+            .unwrap(),
+        Some(1)
+    );
+    assert_eq!(
+        ledger
+            .spend(&spending(&[("m", 1, 3), ("u", 1, 11_621)]))
+            .await
+            .unwrap(),
+        None
+    );
 }
 
 async fn a_refused_text_spends_nothing_of_any_budget(ledger: &dyn Ledger) {
-    assert_eq!(ledger.spend(&spending(&[("m", 1, 2), ("u", 5, 9)])).await.unwrap(), None);
-    assert_eq!(ledger.spend(&spending(&[("m", 1, 2), ("u", 5, 9)])).await.unwrap(), Some(1));
-    assert_eq!(ledger.spend(&spending(&[("m", 1, 2), ("u", 4, 9)])).await.unwrap(), None);
-    assert_eq!(ledger.spend(&spending(&[("m", 1, 2), ("u", 1, 100)])).await.unwrap(), Some(0));
-    assert_eq!(ledger.spend(&spending(&[("m", 1, 3), ("u", 91, 100)])).await.unwrap(), None);
+    assert_eq!(
+        ledger
+            .spend(&spending(&[("m", 1, 2), ("u", 5, 9)]))
+            .await
+            .unwrap(),
+        None
+    );
+    assert_eq!(
+        ledger
+            .spend(&spending(&[("m", 1, 2), ("u", 5, 9)]))
+            .await
+            .unwrap(),
+        Some(1)
+    );
+    assert_eq!(
+        ledger
+            .spend(&spending(&[("m", 1, 2), ("u", 4, 9)]))
+            .await
+            .unwrap(),
+        None
+    );
+    assert_eq!(
+        ledger
+            .spend(&spending(&[("m", 1, 2), ("u", 1, 100)]))
+            .await
+            .unwrap(),
+        Some(0)
+    );
+    assert_eq!(
+        ledger
+            .spend(&spending(&[("m", 1, 3), ("u", 91, 100)]))
+            .await
+            .unwrap(),
+        None
+    );
 }
 
 async fn what_can_never_be_afforded_is_refused(ledger: &dyn Ledger) {
     assert_eq!(ledger.spend(&spending(&[])).await.unwrap(), None);
-    assert_eq!(ledger.spend(&spending(&[("m", 1, 1), ("u", u64::MAX, 1_000_000)])).await.unwrap(), Some(1));
-    assert_eq!(ledger.spend(&spending(&[("m", 1, 1), ("u", 6, 5)])).await.unwrap(), Some(1));
-    assert_eq!(ledger.spend(&spending(&[("m", 1, 1), ("u", 5, 5)])).await.unwrap(), None);
+    assert_eq!(
+        ledger
+            .spend(&spending(&[("m", 1, 1), ("u", u64::MAX, 1_000_000)]))
+            .await
+            .unwrap(),
+        Some(1)
+    );
+    assert_eq!(
+        ledger
+            .spend(&spending(&[("m", 1, 1), ("u", 6, 5)]))
+            .await
+            .unwrap(),
+        Some(1)
+    );
+    assert_eq!(
+        ledger
+            .spend(&spending(&[("m", 1, 1), ("u", 5, 5)]))
+            .await
+            .unwrap(),
+        None
+    );
 }
 
 async fn what_is_refunded_can_be_spent_again(ledger: &dyn Ledger) {
@@ -324,65 +445,121 @@ async fn what_is_refunded_can_be_spent_again(ledger: &dyn Ledger) {
 
 async fn an_hour_begins_at_nothing_in_the_item_of_its_day(ledger: &dyn Ledger) {
     for expected in [None, None, Some(1)] {
-        assert_eq!(ledger.spend(&spending(&[("m", 1, 9), ("m13", 1, 2)])).await.unwrap(), expected);
+        assert_eq!(
+            ledger
+                .spend(&spending(&[("m", 1, 9), ("m13", 1, 2)]))
+                .await
+                .unwrap(),
+            expected
+        );
     }
     for expected in [None, None, Some(1)] {
-        assert_eq!(ledger.spend(&spending(&[("m", 1, 9), ("m14", 1, 2)])).await.unwrap(), expected);
+        assert_eq!(
+            ledger
+                .spend(&spending(&[("m", 1, 9), ("m14", 1, 2)]))
+                .await
+                .unwrap(),
+            expected
+        );
     }
     for expected in [None, None, Some(2)] {
-        assert_eq!(ledger.spend(&spending(&[("m", 1, 9), ("m15", 1, 9), ("mUS", 1, 2)])).await.unwrap(), expected);
+        assert_eq!(
+            ledger
+                .spend(&spending(&[("m", 1, 9), ("m15", 1, 9), ("mUS", 1, 2)]))
+                .await
+                .unwrap(),
+            expected
+        );
     }
 }
 
 async fn held(ledger: &dyn Ledger, now: Millis) -> (String, Millis, KeyOutcome) {
-    match ledger.claim_key(&the_key(), &mac("another"), now).await.unwrap() {
+    match ledger
+        .claim_key(&the_key(), &mac("another"), now)
+        .await
+        .unwrap()
+    {
         KeyClaim::Held(held) => (held.fingerprint.as_str().to_owned(), held.at, held.outcome),
         KeyClaim::Claimed => panic!("claimed"),
     }
 }
 
 async fn claims(ledger: &dyn Ledger, fingerprint: &str, now: Millis) {
-    let claim = ledger.claim_key(&the_key(), &mac(fingerprint), now).await.unwrap();
+    let claim = ledger
+        .claim_key(&the_key(), &mac(fingerprint), now)
+        .await
+        .unwrap();
     assert!(matches!(claim, KeyClaim::Claimed), "{claim:?}");
 }
 
 async fn a_key_is_held_until_it_is_released(ledger: &dyn Ledger) {
     claims(ledger, "first", START).await;
-    assert_eq!(held(ledger, at(MINUTE)).await, ("first".to_owned(), START, KeyOutcome::Pending));
+    assert_eq!(
+        held(ledger, at(MINUTE)).await,
+        ("first".to_owned(), START, KeyOutcome::Pending)
+    );
     ledger.release_key(&the_key()).await.unwrap();
     claims(ledger, "second", at(MINUTE)).await;
-    assert_eq!(held(ledger, at(MINUTE)).await, ("second".to_owned(), at(MINUTE), KeyOutcome::Pending));
+    assert_eq!(
+        held(ledger, at(MINUTE)).await,
+        ("second".to_owned(), at(MINUTE), KeyOutcome::Pending)
+    );
 }
 
 async fn a_key_remembers_what_happened_under_it(ledger: &dyn Ledger) {
     claims(ledger, "body", START).await;
     ledger.finish_key(&the_key(), None).await.unwrap();
-    assert_eq!(held(ledger, START).await, ("body".to_owned(), START, KeyOutcome::Unclear));
+    assert_eq!(
+        held(ledger, START).await,
+        ("body".to_owned(), START, KeyOutcome::Unclear)
+    );
     let answer = r#"{"status":202,"text":"Grüße"}"#;
     ledger.finish_key(&the_key(), Some(answer)).await.unwrap();
-    assert_eq!(held(ledger, START).await, ("body".to_owned(), START, KeyOutcome::Answered(answer.to_owned())));
+    assert_eq!(
+        held(ledger, START).await,
+        (
+            "body".to_owned(),
+            START,
+            KeyOutcome::Answered(answer.to_owned())
+        )
+    );
 }
 
 async fn a_key_is_free_again_after_a_day(ledger: &dyn Ledger) {
     claims(ledger, "first", START).await;
     ledger.finish_key(&the_key(), Some("answer")).await.unwrap();
     let end = at(KEY_KEPT);
-    assert_eq!(held(ledger, end.minus(MILLI)).await.2, KeyOutcome::Answered("answer".to_owned()));
+    assert_eq!(
+        held(ledger, end.minus(MILLI)).await.2,
+        KeyOutcome::Answered("answer".to_owned())
+    );
     claims(ledger, "second", end).await;
-    assert_eq!(held(ledger, end.plus(MILLI)).await, ("second".to_owned(), end, KeyOutcome::Pending));
+    assert_eq!(
+        held(ledger, end.plus(MILLI)).await,
+        ("second".to_owned(), end, KeyOutcome::Pending)
+    );
 }
 
 async fn nothing_is_known_of_a_new_number(ledger: &dyn Ledger) {
-    assert_eq!(ledger.number(&the_number()).await.unwrap(), Number::default());
+    assert_eq!(
+        ledger.number(&the_number()).await.unwrap(),
+        Number::default()
+    );
 }
 
 async fn as_many_sends_as_a_window_has_and_no_more(ledger: &dyn Ledger) {
     assert_eq!(takes(ledger, WINDOWS, START).await.sends, [START]);
-    assert_eq!(takes(ledger, WINDOWS, seconds(1)).await.sends, [seconds(1), START]);
+    assert_eq!(
+        takes(ledger, WINDOWS, seconds(1)).await.sends,
+        [seconds(1), START]
+    );
     let number = finds_no_place(ledger, WINDOWS, seconds(30).minus(MILLI)).await;
     assert_eq!(number.sends, [seconds(1), START]);
     assert_eq!(ledger.number(&the_number()).await.unwrap(), number);
-    assert_eq!(takes(ledger, WINDOWS, seconds(30)).await.sends, [seconds(30), seconds(1), START]);
+    assert_eq!(
+        takes(ledger, WINDOWS, seconds(30)).await.sends,
+        [seconds(30), seconds(1), START]
+    );
 }
 
 async fn every_window_holds(ledger: &dyn Ledger) {
@@ -458,7 +635,10 @@ async fn failures_leave_the_windows_as_they_are(ledger: &dyn Ledger) {
     takes(ledger, WINDOWS, seconds(30)).await;
     finds_no_place(ledger, WINDOWS, seconds(600).minus(MILLI)).await;
     let number = takes(ledger, WINDOWS, seconds(600)).await;
-    assert_eq!((number.sends.len(), number.failures, number.last_failure), (4, 1, START));
+    assert_eq!(
+        (number.sends.len(), number.failures, number.last_failure),
+        (4, 1, START)
+    );
 }
 
 async fn sends_go_on_after_failures_are_cleared(ledger: &dyn Ledger) {
@@ -466,21 +646,40 @@ async fn sends_go_on_after_failures_are_cleared(ledger: &dyn Ledger) {
         charge(ledger, START).await;
     }
     finds_no_place(ledger, WINDOWS, seconds(1)).await;
-    ledger.clear_failures(&the_number(), Charge { failures: 30, epoch: 0 }, seconds(1)).await.unwrap();
+    ledger
+        .clear_failures(
+            &the_number(),
+            Charge {
+                failures: 30,
+                epoch: 0,
+            },
+            seconds(1),
+        )
+        .await
+        .unwrap();
     assert_eq!(takes(ledger, WINDOWS, seconds(1)).await.failures, 0);
     assert_eq!(takes(ledger, WINDOWS, seconds(2)).await.failures, 0);
 }
 
 async fn a_number_is_locked_at_a_hundred_failures(ledger: &dyn Ledger) {
     for failures in 1..=LOCKED {
-        assert_eq!(charge(ledger, seconds(failures.into())).await, Charge { failures, epoch: 0 });
+        assert_eq!(
+            charge(ledger, seconds(failures.into())).await,
+            Charge { failures, epoch: 0 }
+        );
     }
     for _ in 0..2 {
-        let charge = ledger.charge_number(&the_number(), None, at(Duration::from_hours(99))).await.unwrap();
+        let charge = ledger
+            .charge_number(&the_number(), None, at(Duration::from_hours(99)))
+            .await
+            .unwrap();
         assert!(matches!(charge, NumberCharge::Locked));
     }
     let number = ledger.number(&the_number()).await.unwrap();
-    assert_eq!((number.failures, number.last_failure), (LOCKED, seconds(LOCKED.into())));
+    assert_eq!(
+        (number.failures, number.last_failure),
+        (LOCKED, seconds(LOCKED.into()))
+    );
 }
 
 async fn a_success_clears_the_failures_up_to_it(ledger: &dyn Ledger) {
@@ -488,13 +687,21 @@ async fn a_success_clears_the_failures_up_to_it(ledger: &dyn Ledger) {
         charge(ledger, START).await;
         let last = charge(ledger, START).await;
         assert_eq!(last, Charge { failures: 2, epoch });
-        ledger.clear_failures(&the_number(), last, START).await.unwrap();
+        ledger
+            .clear_failures(&the_number(), last, START)
+            .await
+            .unwrap();
         assert_eq!(failures(ledger).await, 0);
     }
 }
 
 async fn failures_after_the_charge_stay(ledger: &dyn Ledger) {
-    let clear = async |charge| ledger.clear_failures(&the_number(), charge, START).await.unwrap();
+    let clear = async |charge| {
+        ledger
+            .clear_failures(&the_number(), charge, START)
+            .await
+            .unwrap()
+    };
     for epoch in [0, 2] {
         charge(ledger, START).await;
         let second = charge(ledger, START).await;
@@ -507,7 +714,13 @@ async fn failures_after_the_charge_stay(ledger: &dyn Ledger) {
         clear(third).await;
         assert_eq!(failures(ledger).await, 2);
         let last = charge(ledger, START).await;
-        assert_eq!(last, Charge { failures: 3, epoch: epoch + 1 });
+        assert_eq!(
+            last,
+            Charge {
+                failures: 3,
+                epoch: epoch + 1
+            }
+        );
         clear(last).await;
         assert_eq!(failures(ledger).await, 0);
     }
@@ -544,17 +757,33 @@ async fn an_operator_unlocks(ledger: &dyn Ledger) {
     }
     ledger.unlock(&the_number(), START).await.unwrap();
     assert_eq!(failures(ledger).await, 0);
-    assert_eq!(charge(ledger, START).await, Charge { failures: 1, epoch: 1 });
-    ledger.clear_failures(&the_number(), before, START).await.unwrap();
+    assert_eq!(
+        charge(ledger, START).await,
+        Charge {
+            failures: 1,
+            epoch: 1
+        }
+    );
+    ledger
+        .clear_failures(&the_number(), before, START)
+        .await
+        .unwrap();
     assert_eq!(failures(ledger).await, 1);
 
     let other = keys().number(&PhoneNumber::parse("+14255550199").unwrap());
     ledger.unlock(&other, START).await.unwrap();
     assert_eq!(ledger.number(&other).await.unwrap(), Number::default());
-    let NumberCharge::Charged(charge) = ledger.charge_number(&other, None, START).await.unwrap() else {
+    let NumberCharge::Charged(charge) = ledger.charge_number(&other, None, START).await.unwrap()
+    else {
         panic!("locked")
     };
-    assert_eq!(charge, Charge { failures: 1, epoch: 1 });
+    assert_eq!(
+        charge,
+        Charge {
+            failures: 1,
+            epoch: 1
+        }
+    );
 }
 
 fn as_opened() -> Verification {
@@ -584,8 +813,27 @@ async fn what_is_opened_reads_back(ledger: &dyn Ledger) {
     assert_eq!(ledger.verification(&key).await.unwrap(), None);
     assert!(ledger.open(&key, None, &OPENING).await.unwrap());
     assert_eq!(see(ledger).await, as_opened());
-    assert!(ledger.open(&key, Some(1), &Opening { state: State::Sent, ..OPENING }).await.unwrap());
-    assert_eq!(see(ledger).await, Verification { generation: 2, state: State::Sent, ..as_opened() });
+    assert!(
+        ledger
+            .open(
+                &key,
+                Some(1),
+                &Opening {
+                    state: State::Sent,
+                    ..OPENING
+                }
+            )
+            .await
+            .unwrap()
+    );
+    assert_eq!(
+        see(ledger).await,
+        Verification {
+            generation: 2,
+            state: State::Sent,
+            ..as_opened()
+        }
+    );
 }
 
 async fn it_opens_only_over_what_was_seen(ledger: &dyn Ledger) {
@@ -593,9 +841,15 @@ async fn it_opens_only_over_what_was_seen(ledger: &dyn Ledger) {
     assert!(!ledger.open(&key, Some(1), &OPENING).await.unwrap());
     assert_eq!(ledger.verification(&key).await.unwrap(), None);
     assert!(ledger.open(&key, None, &OPENING).await.unwrap());
-    let another = Opening { brand_name: "Another", ..OPENING };
+    let another = Opening {
+        brand_name: "Another",
+        ..OPENING
+    };
     for seen in [None, Some(0), Some(2)] {
-        assert!(!ledger.open(&key, seen, &another).await.unwrap(), "{seen:?}");
+        assert!(
+            !ledger.open(&key, seen, &another).await.unwrap(),
+            "{seen:?}"
+        );
     }
     assert_eq!(see(ledger).await, as_opened());
     assert!(ledger.open(&key, Some(1), &another).await.unwrap());
@@ -609,29 +863,103 @@ async fn a_new_one_keeps_only_the_used_code(ledger: &dyn Ledger) {
     assert!(ledger.reopen(&key, 1, &AGAIN).await.unwrap());
     paid(guess(ledger, "guess", START).await);
     done(ledger.consume(&key, 2, &success("winner")).await.unwrap());
-    done(ledger.claim(&key, &mac("claimant"), at(MINUTE)).await.unwrap());
-    let used = UsedCode { code: mac("code"), until: at(MINUTE).plus(USED) };
+    done(
+        ledger
+            .claim(&key, &mac("claimant"), at(MINUTE))
+            .await
+            .unwrap(),
+    );
+    let used = UsedCode {
+        code: mac("code"),
+        until: at(MINUTE).plus(USED),
+    };
     for generation in [3, 4] {
-        assert!(ledger.open(&key, Some(generation - 1), &OPENING).await.unwrap());
-        assert_eq!(see(ledger).await, Verification { generation, used: [used.clone()].into(), ..as_opened() });
+        assert!(
+            ledger
+                .open(&key, Some(generation - 1), &OPENING)
+                .await
+                .unwrap()
+        );
+        assert_eq!(
+            see(ledger).await,
+            Verification {
+                generation,
+                used: [used.clone()].into(),
+                ..as_opened()
+            }
+        );
     }
 }
 
 async fn every_used_code_is_known_until_it_is_forgotten(ledger: &dyn Ledger) {
     let key = the_verification();
-    let used = |code| UsedCode { code: mac(code), until: at(MINUTE).plus(USED) };
+    let used = |code| UsedCode {
+        code: mac(code),
+        until: at(MINUTE).plus(USED),
+    };
     for (generation, code) in [(1, "a"), (2, "b"), (3, "c")] {
         let seen = (generation > 1).then_some(generation - 1);
         assert!(ledger.open(&key, seen, &OPENING).await.unwrap());
-        done(ledger.consume(&key, generation, &Success { code: mac(code), ..success("winner") }).await.unwrap());
+        done(
+            ledger
+                .consume(
+                    &key,
+                    generation,
+                    &Success {
+                        code: mac(code),
+                        ..success("winner")
+                    },
+                )
+                .await
+                .unwrap(),
+        );
     }
-    assert_eq!(see(ledger).await.used, [used("a"), used("b"), used("c")].into());
+    assert_eq!(
+        see(ledger).await.used,
+        [used("a"), used("b"), used("c")].into()
+    );
     let forget = [used("a"), used("c"), used("unknown")];
-    assert!(ledger.open(&key, Some(3), &Opening { forget: &forget, ..OPENING }).await.unwrap());
+    assert!(
+        ledger
+            .open(
+                &key,
+                Some(3),
+                &Opening {
+                    forget: &forget,
+                    ..OPENING
+                }
+            )
+            .await
+            .unwrap()
+    );
     assert_eq!(see(ledger).await.used, [used("b")].into());
-    assert!(ledger.open(&key, Some(4), &Opening { forget: &[used("b")], ..OPENING }).await.unwrap());
+    assert!(
+        ledger
+            .open(
+                &key,
+                Some(4),
+                &Opening {
+                    forget: &[used("b")],
+                    ..OPENING
+                }
+            )
+            .await
+            .unwrap()
+    );
     assert_eq!(see(ledger).await.used, BTreeSet::new());
-    assert!(ledger.open(&key, Some(5), &Opening { forget: &[used("b")], ..OPENING }).await.unwrap());
+    assert!(
+        ledger
+            .open(
+                &key,
+                Some(5),
+                &Opening {
+                    forget: &[used("b")],
+                    ..OPENING
+                }
+            )
+            .await
+            .unwrap()
+    );
 }
 
 async fn a_further_code_keeps_the_attempts(ledger: &dyn Ledger) {
@@ -656,7 +984,14 @@ async fn a_further_code_keeps_the_attempts(ledger: &dyn Ledger) {
     assert!(ledger.reopen(&key, 2, &AGAIN).await.unwrap());
     ledger.settle(&key, 3, &Settled::Unclear).await.unwrap();
     assert!(ledger.reopen(&key, 3, &AGAIN).await.unwrap());
-    assert_eq!(see(ledger).await, Verification { generation: 4, sends: 4, ..again });
+    assert_eq!(
+        see(ledger).await,
+        Verification {
+            generation: 4,
+            sends: 4,
+            ..again
+        }
+    );
 }
 
 async fn no_further_code_for_what_has_ended(ledger: &dyn Ledger) {
@@ -666,7 +1001,13 @@ async fn no_further_code_for_what_has_ended(ledger: &dyn Ledger) {
     for state in ENDED {
         bring(ledger, state).await;
         let before = see(ledger).await;
-        assert!(!ledger.reopen(&key, before.generation, &AGAIN).await.unwrap(), "{state:?}");
+        assert!(
+            !ledger
+                .reopen(&key, before.generation, &AGAIN)
+                .await
+                .unwrap(),
+            "{state:?}"
+        );
         assert_eq!(see(ledger).await, before);
     }
     bring(ledger, State::Sent).await;
@@ -681,22 +1022,59 @@ async fn no_further_code_for_what_has_ended(ledger: &dyn Ledger) {
 
 async fn a_reserved_send_is_settled_once(ledger: &dyn Ledger) {
     let key = the_verification();
-    let back = |state| Settled::Back { state, expires: seconds(300) };
+    let back = |state| Settled::Back {
+        state,
+        expires: seconds(300),
+    };
     let opened = as_opened();
-    let sent = Verification { state: State::Sent, message_id: Some("m".to_owned()), ..opened.clone() };
-    let restored = |state| Verification { state, expires: seconds(300), ..as_opened() };
+    let sent = Verification {
+        state: State::Sent,
+        message_id: Some("m".to_owned()),
+        ..opened.clone()
+    };
+    let restored = |state| Verification {
+        state,
+        expires: seconds(300),
+        ..as_opened()
+    };
     let outcomes = [
-        (Settled::Sent { message_id: Some("m") }, sent.clone()),
-        (Settled::Sent { message_id: None }, Verification { message_id: None, ..sent }),
-        (Settled::Unclear, Verification { state: State::Unclear, ..opened.clone() }),
-        (Settled::Failed, Verification { state: State::Failed, ..opened }),
+        (
+            Settled::Sent {
+                message_id: Some("m"),
+            },
+            sent.clone(),
+        ),
+        (
+            Settled::Sent { message_id: None },
+            Verification {
+                message_id: None,
+                ..sent
+            },
+        ),
+        (
+            Settled::Unclear,
+            Verification {
+                state: State::Unclear,
+                ..opened.clone()
+            },
+        ),
+        (
+            Settled::Failed,
+            Verification {
+                state: State::Failed,
+                ..opened
+            },
+        ),
         (back(State::Sent), restored(State::Sent)),
         (back(State::Unclear), restored(State::Unclear)),
     ];
     let all = outcomes.clone();
     for (generation, (outcome, expected)) in (1..).zip(outcomes) {
         bring(ledger, State::Reserved).await;
-        let expected = Verification { generation, ..expected };
+        let expected = Verification {
+            generation,
+            ..expected
+        };
         ledger.settle(&key, generation, &outcome).await.unwrap();
         assert_eq!(see(ledger).await, expected);
         for (again, _) in &all {
@@ -708,18 +1086,26 @@ async fn a_reserved_send_is_settled_once(ledger: &dyn Ledger) {
     bring(ledger, State::Sent).await;
     let generation = see(ledger).await.generation;
     assert!(ledger.reopen(&key, generation, &AGAIN).await.unwrap());
-    ledger.settle(&key, generation + 1, &Settled::Sent { message_id: None }).await.unwrap();
+    ledger
+        .settle(&key, generation + 1, &Settled::Sent { message_id: None })
+        .await
+        .unwrap();
     assert_eq!(see(ledger).await.message_id, None);
 }
 
 async fn a_send_that_has_moved_on_is_not_settled(ledger: &dyn Ledger) {
     let key = the_verification();
     let outcomes = [
-        Settled::Sent { message_id: Some("late") },
+        Settled::Sent {
+            message_id: Some("late"),
+        },
         Settled::Sent { message_id: None },
         Settled::Unclear,
         Settled::Failed,
-        Settled::Back { state: State::Sent, expires: START },
+        Settled::Back {
+            state: State::Sent,
+            expires: START,
+        },
     ];
     for outcome in &outcomes {
         ledger.settle(&key, 1, outcome).await.unwrap();
@@ -731,13 +1117,22 @@ async fn a_send_that_has_moved_on_is_not_settled(ledger: &dyn Ledger) {
         for generation in [0, 1, 3] {
             ledger.settle(&key, generation, outcome).await.unwrap();
         }
-        assert_eq!(see(ledger).await, Verification { generation: 2, ..as_opened() });
+        assert_eq!(
+            see(ledger).await,
+            Verification {
+                generation: 2,
+                ..as_opened()
+            }
+        );
     }
     for state in [State::Verified, State::Canceled] {
         bring(ledger, state).await;
         let before = see(ledger).await;
         for outcome in &outcomes {
-            ledger.settle(&key, before.generation, outcome).await.unwrap();
+            ledger
+                .settle(&key, before.generation, outcome)
+                .await
+                .unwrap();
             assert_eq!(see(ledger).await, before);
         }
     }
@@ -747,10 +1142,20 @@ async fn the_last_attempt_is_the_owners(ledger: &dyn Ledger) {
     let key = the_verification();
     let (owner, other) = (mac("owner"), mac("other"));
     let guess_of = async |session: &Mac, guess: &str| {
-        let question = Question { session: session.clone(), nonce: mac("nonce") };
-        ledger.spend_attempt(&key, &mac(guess), Some(&question), START).await.unwrap()
+        let question = Question {
+            session: session.clone(),
+            nonce: mac("nonce"),
+        };
+        ledger
+            .spend_attempt(&key, &mac(guess), Some(&question), START)
+            .await
+            .unwrap()
     };
-    let begun = Opening { owner: Some(&owner), state: State::Sent, ..OPENING };
+    let begun = Opening {
+        owner: Some(&owner),
+        state: State::Sent,
+        ..OPENING
+    };
     assert!(ledger.open(&key, None, &begun).await.unwrap());
     assert_eq!(see(ledger).await.owner.as_ref(), Some(&owner));
     assert_eq!(paid(guess_of(&other, "a").await).left, 2);
@@ -760,34 +1165,90 @@ async fn the_last_attempt_is_the_owners(ledger: &dyn Ledger) {
     assert_eq!(unpaid(guess_of(&owner, "d").await).unwrap().left, 0);
 
     // One that no session began has no owner, though an earlier one had.
-    assert!(ledger.open(&key, Some(1), &Opening { left: 2, state: State::Sent, ..OPENING }).await.unwrap());
+    assert!(
+        ledger
+            .open(
+                &key,
+                Some(1),
+                &Opening {
+                    left: 2,
+                    state: State::Sent,
+                    ..OPENING
+                }
+            )
+            .await
+            .unwrap()
+    );
     assert_eq!(see(ledger).await.owner, None);
     assert_eq!(paid(guess_of(&owner, "a").await).left, 1);
     assert_eq!(unpaid(guess_of(&owner, "b").await).unwrap().left, 1);
-    assert_eq!(paid(guess(ledger, "b", START).await).left, 0, "a guess of no session is not held to it");
+    assert_eq!(
+        paid(guess(ledger, "b", START).await).left,
+        0,
+        "a guess of no session is not held to it"
+    );
 }
 
 async fn a_question_delivered_twice_costs_once(ledger: &dyn Ledger) {
     let key = the_verification();
     let session = mac("session");
     let answer_to = async |question: &str, guess: &str, now| {
-        let question = Question { session: session.clone(), nonce: mac(question) };
-        ledger.spend_attempt(&key, &mac(guess), Some(&question), now).await.unwrap()
+        let question = Question {
+            session: session.clone(),
+            nonce: mac(question),
+        };
+        ledger
+            .spend_attempt(&key, &mac(guess), Some(&question), now)
+            .await
+            .unwrap()
     };
-    assert!(ledger.open(&key, None, &Opening { left: 9, state: State::Sent, ..OPENING }).await.unwrap());
+    assert!(
+        ledger
+            .open(
+                &key,
+                None,
+                &Opening {
+                    left: 9,
+                    state: State::Sent,
+                    ..OPENING
+                }
+            )
+            .await
+            .unwrap()
+    );
     let first = paid(answer_to("1", "a", START).await);
     assert_eq!(first.last_guess.unwrap().question, Some(mac("1")));
     // Nobody has answered it, and then nobody could.
-    assert_eq!(unpaid(answer_to("1", "a", at(ASKING)).await).unwrap().left, 8);
-    ledger.note_answer(&key, 1, &mac("a"), Said::Unclear).await.unwrap();
+    assert_eq!(
+        unpaid(answer_to("1", "a", at(ASKING)).await).unwrap().left,
+        8
+    );
+    ledger
+        .note_answer(&key, 1, &mac("a"), Said::Unclear)
+        .await
+        .unwrap();
     assert_eq!(unpaid(answer_to("1", "a", START).await).unwrap().left, 8);
     // The person gives the same answer to the next question.
     assert_eq!(paid(answer_to("2", "a", START).await).left, 7);
-    assert_eq!(unpaid(answer_to("2", "a", at(ASKING)).await).unwrap().left, 7);
-    assert_eq!(unpaid(answer_to("3", "a", START).await).unwrap().left, 7, "it is being asked");
+    assert_eq!(
+        unpaid(answer_to("2", "a", at(ASKING)).await).unwrap().left,
+        7
+    );
+    assert_eq!(
+        unpaid(answer_to("3", "a", START).await).unwrap().left,
+        7,
+        "it is being asked"
+    );
     assert_eq!(paid(answer_to("3", "a", at(ASKING)).await).left, 6);
-    ledger.note_answer(&key, 1, &mac("a"), Said::Invalid).await.unwrap();
-    assert_eq!(unpaid(answer_to("4", "a", at(ASKING)).await).unwrap().left, 6, "it is known to be wrong");
+    ledger
+        .note_answer(&key, 1, &mac("a"), Said::Invalid)
+        .await
+        .unwrap();
+    assert_eq!(
+        unpaid(answer_to("4", "a", at(ASKING)).await).unwrap().left,
+        6,
+        "it is known to be wrong"
+    );
     // Another answer is another guess, whatever it is an answer to.
     assert_eq!(paid(answer_to("3", "b", START).await).left, 5);
     // What was asked about one code is nothing to the next.
@@ -799,11 +1260,27 @@ async fn a_question_delivered_twice_costs_once(ledger: &dyn Ledger) {
 async fn a_sign_in_is_nothing_to_claim(ledger: &dyn Ledger) {
     let key = the_verification();
     let owner = mac("owner");
-    assert!(ledger.open(&key, None, &Opening { owner: Some(&owner), state: State::Sent, ..OPENING }).await.unwrap());
+    assert!(
+        ledger
+            .open(
+                &key,
+                None,
+                &Opening {
+                    owner: Some(&owner),
+                    state: State::Sent,
+                    ..OPENING
+                }
+            )
+            .await
+            .unwrap()
+    );
     paid(guess(ledger, "a", START).await);
     done(ledger.consume(&key, 1, &success("w")).await.unwrap());
     let verified = see(ledger).await;
-    assert_eq!(refused(ledger.claim(&key, &mac("c"), START).await.unwrap()), Some(verified.clone()));
+    assert_eq!(
+        refused(ledger.claim(&key, &mac("c"), START).await.unwrap()),
+        Some(verified.clone())
+    );
     assert_eq!(see(ledger).await, verified);
 }
 
@@ -816,44 +1293,72 @@ async fn a_guess_costs_an_attempt(ledger: &dyn Ledger) {
             assert_eq!(verification.left, left);
             assert_eq!(
                 verification.last_guess,
-                Some(Guess { mac: mac(wrong), said: Said::Asking, at: now, question: None })
+                Some(Guess {
+                    mac: mac(wrong),
+                    said: Said::Asking,
+                    at: now,
+                    question: None
+                })
             );
             assert_eq!(verification.state, state);
             assert_eq!(see(ledger).await, verification);
         }
         let verification = unpaid(guess(ledger, "d", START).await).unwrap();
-        assert_eq!((verification.left, verification.last_guess.unwrap().mac), (0, mac("c")));
+        assert_eq!(
+            (verification.left, verification.last_guess.unwrap().mac),
+            (0, mac("c"))
+        );
     }
 }
 
 async fn no_guess_at_what_has_ended(ledger: &dyn Ledger) {
     assert_eq!(unpaid(guess(ledger, "a", START).await), None);
-    assert_eq!(ledger.verification(&the_verification()).await.unwrap(), None);
+    assert_eq!(
+        ledger.verification(&the_verification()).await.unwrap(),
+        None
+    );
     for state in ENDED {
         bring(ledger, state).await;
         let before = see(ledger).await;
-        assert_eq!(unpaid(guess(ledger, "a", START).await), Some(before.clone()));
+        assert_eq!(
+            unpaid(guess(ledger, "a", START).await),
+            Some(before.clone())
+        );
         assert_eq!(see(ledger).await, before);
     }
     bring(ledger, State::Sent).await;
     let before = see(ledger).await;
-    assert_eq!(unpaid(guess(ledger, "a", OPENING.expires).await), Some(before.clone()));
+    assert_eq!(
+        unpaid(guess(ledger, "a", OPENING.expires).await),
+        Some(before.clone())
+    );
     paid(guess(ledger, "a", OPENING.expires.minus(MILLI)).await);
     // A guess that could be taken over cannot be any more.
     let before = see(ledger).await;
-    assert_eq!(unpaid(guess(ledger, "a", OPENING.expires.plus(MINUTE)).await), Some(before));
+    assert_eq!(
+        unpaid(guess(ledger, "a", OPENING.expires.plus(MINUTE)).await),
+        Some(before)
+    );
 }
 
 async fn a_wrong_guess_is_not_asked_twice(ledger: &dyn Ledger) {
     bring(ledger, State::Sent).await;
     paid(guess(ledger, "a", START).await);
-    ledger.note_answer(&the_verification(), 1, &mac("a"), Said::Invalid).await.unwrap();
+    ledger
+        .note_answer(&the_verification(), 1, &mac("a"), Said::Invalid)
+        .await
+        .unwrap();
     for now in [START, at(ASKING), at(MINUTE)] {
         let verification = unpaid(guess(ledger, "a", now).await).unwrap();
         assert_eq!(verification.left, 2);
         assert_eq!(
             verification.last_guess,
-            Some(Guess { mac: mac("a"), said: Said::Invalid, at: START, question: None })
+            Some(Guess {
+                mac: mac("a"),
+                said: Said::Invalid,
+                at: START,
+                question: None
+            })
         );
     }
 }
@@ -867,32 +1372,59 @@ async fn a_guess_that_was_never_answered_is_taken_over_once(ledger: &dyn Ledger)
     let now = at(ASKING);
     let verification = paid(guess(ledger, "a", now).await);
     assert_eq!(verification.left, 1);
-    assert_eq!(verification.last_guess, Some(Guess { mac: mac("a"), said: Said::Asking, at: now, question: None }));
+    assert_eq!(
+        verification.last_guess,
+        Some(Guess {
+            mac: mac("a"),
+            said: Said::Asking,
+            at: now,
+            question: None
+        })
+    );
     assert_eq!(unpaid(guess(ledger, "a", now).await), Some(verification));
     unpaid(guess(ledger, "a", now.plus(ASKING).minus(MILLI)).await);
     assert_eq!(paid(guess(ledger, "a", now.plus(ASKING)).await).left, 0);
-    assert_eq!(unpaid(guess(ledger, "a", now.plus(MINUTE)).await).unwrap().left, 0);
+    assert_eq!(
+        unpaid(guess(ledger, "a", now.plus(MINUTE)).await)
+            .unwrap()
+            .left,
+        0
+    );
 }
 
 async fn a_guess_that_nobody_could_answer_is_taken_over_once(ledger: &dyn Ledger) {
     bring(ledger, State::Sent).await;
     paid(guess(ledger, "a", START).await);
-    ledger.note_answer(&the_verification(), 1, &mac("a"), Said::Unclear).await.unwrap();
+    ledger
+        .note_answer(&the_verification(), 1, &mac("a"), Said::Unclear)
+        .await
+        .unwrap();
     assert_eq!(see(ledger).await.last_guess.unwrap().said, Said::Unclear);
     let verification = paid(guess(ledger, "a", seconds(1)).await);
     assert_eq!(verification.left, 1);
     assert_eq!(
         verification.last_guess,
-        Some(Guess { mac: mac("a"), said: Said::Asking, at: seconds(1), question: None })
+        Some(Guess {
+            mac: mac("a"),
+            said: Said::Asking,
+            at: seconds(1),
+            question: None
+        })
     );
-    assert_eq!(unpaid(guess(ledger, "a", seconds(2)).await), Some(verification));
+    assert_eq!(
+        unpaid(guess(ledger, "a", seconds(2)).await),
+        Some(verification)
+    );
 }
 
 async fn only_the_last_guess_is_known_again(ledger: &dyn Ledger) {
     bring(ledger, State::Sent).await;
     for wrong in ["a", "b", "a"] {
         paid(guess(ledger, wrong, START).await);
-        ledger.note_answer(&the_verification(), 1, &mac(wrong), Said::Invalid).await.unwrap();
+        ledger
+            .note_answer(&the_verification(), 1, &mac(wrong), Said::Invalid)
+            .await
+            .unwrap();
     }
     assert_eq!(see(ledger).await.left, 0);
 }
@@ -900,35 +1432,58 @@ async fn only_the_last_guess_is_known_again(ledger: &dyn Ledger) {
 async fn an_answer_belongs_to_its_guess(ledger: &dyn Ledger) {
     let key = the_verification();
     let said = async || see(ledger).await.last_guess.unwrap().said;
-    ledger.note_answer(&key, 1, &mac("a"), Said::Invalid).await.unwrap();
+    ledger
+        .note_answer(&key, 1, &mac("a"), Said::Invalid)
+        .await
+        .unwrap();
     assert_eq!(ledger.verification(&key).await.unwrap(), None);
     bring(ledger, State::Sent).await;
-    ledger.note_answer(&key, 1, &mac("a"), Said::Invalid).await.unwrap();
+    ledger
+        .note_answer(&key, 1, &mac("a"), Said::Invalid)
+        .await
+        .unwrap();
     assert_eq!(see(ledger).await.last_guess, None);
     paid(guess(ledger, "a", START).await);
     paid(guess(ledger, "b", START).await);
-    ledger.note_answer(&key, 1, &mac("a"), Said::Invalid).await.unwrap();
+    ledger
+        .note_answer(&key, 1, &mac("a"), Said::Invalid)
+        .await
+        .unwrap();
     assert_eq!(said().await, Said::Asking);
     // The same guess again, at a further code.
     assert!(ledger.reopen(&key, 1, &AGAIN).await.unwrap());
     paid(guess(ledger, "b", START).await);
-    ledger.note_answer(&key, 1, &mac("b"), Said::Invalid).await.unwrap();
+    ledger
+        .note_answer(&key, 1, &mac("b"), Said::Invalid)
+        .await
+        .unwrap();
     assert_eq!(said().await, Said::Asking);
     for answer in [Said::Unclear, Said::Invalid] {
-        ledger.note_answer(&key, 2, &mac("b"), answer).await.unwrap();
+        ledger
+            .note_answer(&key, 2, &mac("b"), answer)
+            .await
+            .unwrap();
         assert_eq!(said().await, answer);
     }
 }
 
 async fn one_success_a_generation(ledger: &dyn Ledger) {
     let key = the_verification();
-    assert_eq!(refused(ledger.consume(&key, 1, &success("a")).await.unwrap()), None);
+    assert_eq!(
+        refused(ledger.consume(&key, 1, &success("a")).await.unwrap()),
+        None
+    );
     assert_eq!(ledger.verification(&key).await.unwrap(), None);
     for state in ENDED {
         bring(ledger, state).await;
         let before = see(ledger).await;
         assert_eq!(
-            refused(ledger.consume(&key, before.generation, &success("b")).await.unwrap()),
+            refused(
+                ledger
+                    .consume(&key, before.generation, &success("b"))
+                    .await
+                    .unwrap()
+            ),
             Some(before.clone())
         );
         assert_eq!(see(ledger).await, before);
@@ -937,10 +1492,24 @@ async fn one_success_a_generation(ledger: &dyn Ledger) {
         bring(ledger, state).await;
         let before = see(ledger).await;
         for wrong in [before.generation - 1, before.generation + 1] {
-            assert_eq!(refused(ledger.consume(&key, wrong, &success("c")).await.unwrap()), Some(before.clone()));
+            assert_eq!(
+                refused(ledger.consume(&key, wrong, &success("c")).await.unwrap()),
+                Some(before.clone())
+            );
         }
-        done(ledger.consume(&key, before.generation, &success("d")).await.unwrap());
-        let verification = refused(ledger.consume(&key, before.generation, &success("e")).await.unwrap()).unwrap();
+        done(
+            ledger
+                .consume(&key, before.generation, &success("d"))
+                .await
+                .unwrap(),
+        );
+        let verification = refused(
+            ledger
+                .consume(&key, before.generation, &success("e"))
+                .await
+                .unwrap(),
+        )
+        .unwrap();
         assert_eq!(verification.success, Some(success("d")));
         assert_eq!(see(ledger).await, verification);
     }
@@ -954,10 +1523,23 @@ async fn a_success_is_remembered(ledger: &dyn Ledger) {
     }
     let before = see(ledger).await;
     // The last attempt was paid for before the code's time was over; the answer came later.
-    let success = Success { winner: mac("winner"), code: mac("c"), at: OPENING.expires.plus(MINUTE) };
+    let success = Success {
+        winner: mac("winner"),
+        code: mac("c"),
+        at: OPENING.expires.plus(MINUTE),
+    };
     done(ledger.consume(&key, 1, &success).await.unwrap());
-    let used = [UsedCode { code: mac("c"), until: success.at.plus(USED) }].into();
-    let verified = Verification { state: State::Verified, success: Some(success), used, ..before };
+    let used = [UsedCode {
+        code: mac("c"),
+        until: success.at.plus(USED),
+    }]
+    .into();
+    let verified = Verification {
+        state: State::Verified,
+        success: Some(success),
+        used,
+        ..before
+    };
     assert_eq!(see(ledger).await, verified);
 }
 
@@ -965,8 +1547,19 @@ async fn what_is_open_can_be_canceled(ledger: &dyn Ledger) {
     for state in OPEN {
         bring(ledger, state).await;
         let before = see(ledger).await;
-        done(ledger.cancel(&the_verification(), OPENING.expires.minus(MILLI)).await.unwrap());
-        assert_eq!(see(ledger).await, Verification { state: State::Canceled, ..before });
+        done(
+            ledger
+                .cancel(&the_verification(), OPENING.expires.minus(MILLI))
+                .await
+                .unwrap(),
+        );
+        assert_eq!(
+            see(ledger).await,
+            Verification {
+                state: State::Canceled,
+                ..before
+            }
+        );
     }
 }
 
@@ -977,17 +1570,26 @@ async fn what_has_ended_cannot_be_canceled(ledger: &dyn Ledger) {
     for state in ENDED {
         bring(ledger, state).await;
         let before = see(ledger).await;
-        assert_eq!(refused(ledger.cancel(&key, START).await.unwrap()), Some(before.clone()));
+        assert_eq!(
+            refused(ledger.cancel(&key, START).await.unwrap()),
+            Some(before.clone())
+        );
         assert_eq!(see(ledger).await, before);
     }
     bring(ledger, State::Sent).await;
     let before = see(ledger).await;
-    assert_eq!(refused(ledger.cancel(&key, OPENING.expires).await.unwrap()), Some(before));
+    assert_eq!(
+        refused(ledger.cancel(&key, OPENING.expires).await.unwrap()),
+        Some(before)
+    );
     for wrong in ["a", "b", "c"] {
         paid(guess(ledger, wrong, START).await);
     }
     let before = see(ledger).await;
-    assert_eq!(refused(ledger.cancel(&key, START).await.unwrap()), Some(before.clone()));
+    assert_eq!(
+        refused(ledger.cancel(&key, START).await.unwrap()),
+        Some(before.clone())
+    );
     assert_eq!(see(ledger).await, before);
 }
 
@@ -996,9 +1598,20 @@ async fn a_success_is_claimed_once(ledger: &dyn Ledger) {
     bring(ledger, State::Verified).await;
     let before = see(ledger).await;
     done(ledger.claim(&key, &mac("first"), at(MINUTE)).await.unwrap());
-    let claimed = Verification { claimed: Some(mac("first")), ..before };
+    let claimed = Verification {
+        claimed: Some(mac("first")),
+        ..before
+    };
     assert_eq!(see(ledger).await, claimed);
-    assert_eq!(refused(ledger.claim(&key, &mac("second"), at(MINUTE)).await.unwrap()), Some(claimed.clone()));
+    assert_eq!(
+        refused(
+            ledger
+                .claim(&key, &mac("second"), at(MINUTE))
+                .await
+                .unwrap()
+        ),
+        Some(claimed.clone())
+    );
     assert_eq!(see(ledger).await, claimed);
 }
 
@@ -1006,18 +1619,34 @@ async fn a_success_is_claimed_in_time(ledger: &dyn Ledger) {
     let key = the_verification();
     let end = at(MINUTE).plus(CLAIMABLE);
     bring(ledger, State::Verified).await;
-    assert_eq!(refused(ledger.claim(&key, &mac("a"), end).await.unwrap()).unwrap().claimed, None);
-    done(ledger.claim(&key, &mac("a"), end.minus(MILLI)).await.unwrap());
+    assert_eq!(
+        refused(ledger.claim(&key, &mac("a"), end).await.unwrap())
+            .unwrap()
+            .claimed,
+        None
+    );
+    done(
+        ledger
+            .claim(&key, &mac("a"), end.minus(MILLI))
+            .await
+            .unwrap(),
+    );
 }
 
 async fn only_a_success_is_claimed(ledger: &dyn Ledger) {
     let key = the_verification();
-    assert_eq!(refused(ledger.claim(&key, &mac("a"), START).await.unwrap()), None);
+    assert_eq!(
+        refused(ledger.claim(&key, &mac("a"), START).await.unwrap()),
+        None
+    );
     assert_eq!(ledger.verification(&key).await.unwrap(), None);
     for state in OPEN.into_iter().chain([State::Failed, State::Canceled]) {
         bring(ledger, state).await;
         let before = see(ledger).await;
-        assert_eq!(refused(ledger.claim(&key, &mac("a"), START).await.unwrap()), Some(before.clone()));
+        assert_eq!(
+            refused(ledger.claim(&key, &mac("a"), START).await.unwrap()),
+            Some(before.clone())
+        );
         assert_eq!(see(ledger).await, before);
     }
 }

@@ -1,8 +1,8 @@
 //! What each step costs: requests, and the units that AWS bills. A change here is a change of the bill.
 
 use crate::contract::{
-    AGAIN, MINUTE, OPENING, START, at, charge, done, guess, limits, paid, reserve, seconds, spending, the_counter,
-    the_key, the_number, the_verification,
+    AGAIN, MINUTE, OPENING, START, at, charge, done, guess, limits, paid, reserve, seconds,
+    spending, the_counter, the_key, the_number, the_verification,
 };
 use crate::emulator::Emulator;
 use otp_lambda::ledger::{ASKING, Charge, Ledger, Mac, Opening, Said, Settled, State, Success};
@@ -17,9 +17,20 @@ fn mac(text: &str) -> Mac {
 fn line(table: &mut String, emulator: &Emulator, step: &str) {
     let requests = emulator.requests();
     let units = |action: &str| -> usize {
-        requests.iter().filter(|request| request.action == action).map(|request| request.units).sum()
+        requests
+            .iter()
+            .filter(|request| request.action == action)
+            .map(|request| request.units)
+            .sum()
     };
-    writeln!(table, "{step:<44} {} {} {}", requests.len(), units("UpdateItem"), units("GetItem")).unwrap();
+    writeln!(
+        table,
+        "{step:<44} {} {} {}",
+        requests.len(),
+        units("UpdateItem"),
+        units("GetItem")
+    )
+    .unwrap();
 }
 
 #[tokio::test]
@@ -43,50 +54,125 @@ async fn what_each_step_costs() {
     costs!("count, cap of 0", ledger.count(&the_counter(), 0, START));
     costs!("uncount", ledger.uncount(&the_counter()));
 
-    let text = spending(&[("m", 1, 2), ("m13", 1, 2), ("mUS", 1, 2), ("u", 5810, 1_000_000)]);
+    let text = spending(&[
+        ("m", 1, 2),
+        ("m13", 1, 2),
+        ("mUS", 1, 2),
+        ("u", 5810, 1_000_000),
+    ]);
     costs!("spend", ledger.spend(&text));
     costs!("refund", ledger.refund(&text));
     costs!("spend without budgets", ledger.spend(&spending(&[])));
-    costs!("spend what can never be afforded", ledger.spend(&spending(&[("m", 2, 1)])));
+    costs!(
+        "spend what can never be afforded",
+        ledger.spend(&spending(&[("m", 2, 1)]))
+    );
 
     costs!("claim_key", ledger.claim_key(&i, &mac("f"), START));
     costs!("claim_key, held", ledger.claim_key(&i, &mac("f"), START));
     costs!("release_key", ledger.release_key(&i));
     costs!("finish_key", ledger.finish_key(&i, Some(&"a".repeat(500))));
-    costs!("finish_key, a long answer", ledger.finish_key(&i, Some(&"a".repeat(1000))));
+    costs!(
+        "finish_key, a long answer",
+        ledger.finish_key(&i, Some(&"a".repeat(1000)))
+    );
 
     for second in 0..20 {
         reserve(&ledger, "20/1h", seconds(second)).await;
     }
     costs!("number", ledger.number(&n));
-    costs!("reserve_send", ledger.reserve_send(&n, &limits("20/1h"), at(61 * MINUTE)));
-    costs!("reserve_send, refused", ledger.reserve_send(&n, &limits("1/1h"), at(61 * MINUTE)));
+    costs!(
+        "reserve_send",
+        ledger.reserve_send(&n, &limits("20/1h"), at(61 * MINUTE))
+    );
+    costs!(
+        "reserve_send, refused",
+        ledger.reserve_send(&n, &limits("1/1h"), at(61 * MINUTE))
+    );
     costs!("charge_number", ledger.charge_number(&n, None, START));
-    costs!("reserve_send with failures", ledger.reserve_send(&n, &limits("20/1h"), at(62 * MINUTE)));
-    costs!("reserve_send with failures, refused", ledger.reserve_send(&n, &limits("1/1h"), at(62 * MINUTE)));
-    costs!("clear_failures", ledger.clear_failures(&n, Charge { failures: 1, epoch: 0 }, START));
+    costs!(
+        "reserve_send with failures",
+        ledger.reserve_send(&n, &limits("20/1h"), at(62 * MINUTE))
+    );
+    costs!(
+        "reserve_send with failures, refused",
+        ledger.reserve_send(&n, &limits("1/1h"), at(62 * MINUTE))
+    );
+    costs!(
+        "clear_failures",
+        ledger.clear_failures(
+            &n,
+            Charge {
+                failures: 1,
+                epoch: 0
+            },
+            START
+        )
+    );
     let charge = charge(&ledger, START).await;
     ledger.charge_number(&n, None, START).await.unwrap();
-    costs!("clear_failures in part", ledger.clear_failures(&n, charge, START));
+    costs!(
+        "clear_failures in part",
+        ledger.clear_failures(&n, charge, START)
+    );
     costs!("unlock", ledger.unlock(&n, START));
 
-    let opening = Opening { brand_name: "A brand of 20 letters", left: 5, ..OPENING };
+    let opening = Opening {
+        brand_name: "A brand of 20 letters",
+        left: 5,
+        ..OPENING
+    };
     costs!("open", ledger.open(&v, None, &opening));
     let id = "m".repeat(64);
-    costs!("settle", ledger.settle(&v, 1, &Settled::Sent { message_id: Some(&id) }));
+    costs!(
+        "settle",
+        ledger.settle(
+            &v,
+            1,
+            &Settled::Sent {
+                message_id: Some(&id)
+            }
+        )
+    );
     costs!("settle, moved on", ledger.settle(&v, 1, &Settled::Unclear));
     costs!("reopen", ledger.reopen(&v, 1, &AGAIN));
-    costs!("settle Back", ledger.settle(&v, 2, &Settled::Back { state: State::Sent, expires: OPENING.expires }));
-    costs!("spend_attempt", ledger.spend_attempt(&v, &mac("g"), None, START));
-    costs!("spend_attempt, a repetition", ledger.spend_attempt(&v, &mac("g"), None, START));
-    costs!("note_answer", ledger.note_answer(&v, 2, &mac("g"), Said::Invalid));
+    costs!(
+        "settle Back",
+        ledger.settle(
+            &v,
+            2,
+            &Settled::Back {
+                state: State::Sent,
+                expires: OPENING.expires
+            }
+        )
+    );
+    costs!(
+        "spend_attempt",
+        ledger.spend_attempt(&v, &mac("g"), None, START)
+    );
+    costs!(
+        "spend_attempt, a repetition",
+        ledger.spend_attempt(&v, &mac("g"), None, START)
+    );
+    costs!(
+        "note_answer",
+        ledger.note_answer(&v, 2, &mac("g"), Said::Invalid)
+    );
     paid(guess(&ledger, "h", at(ASKING)).await);
-    let success = Success { winner: mac("w"), code: mac("c"), at: START };
+    let success = Success {
+        winner: mac("w"),
+        code: mac("c"),
+        at: START,
+    };
     costs!("consume", ledger.consume(&v, 2, &success));
     done(ledger.claim(&v, &mac("x"), START).await.unwrap());
     costs!("claim, again", ledger.claim(&v, &mac("c"), START));
     costs!("verification", ledger.verification(&v));
-    costs!("open over a verified one", ledger.open(&v, Some(2), &opening));
+    costs!(
+        "open over a verified one",
+        ledger.open(&v, Some(2), &opening)
+    );
     costs!("cancel", ledger.cancel(&v, START));
 
     assert_eq!(table, EXPECTED, "\n{table}");
@@ -144,7 +230,14 @@ async fn many_budgets_make_a_text_dearer() {
             let letter = char::from(b'A' + country);
             let by_hour = format!("m{hour:02}X{letter}");
             let by_day = format!("mX{letter}");
-            ledger.spend(&spending(&[(&by_hour, 1, 1_000), (&by_day, 1, 1_000), ("m", 1, 1_000)])).await.unwrap();
+            ledger
+                .spend(&spending(&[
+                    (&by_hour, 1, 1_000),
+                    (&by_day, 1, 1_000),
+                    ("m", 1, 1_000),
+                ]))
+                .await
+                .unwrap();
         }
         units.push(emulator.requests().last().unwrap().units);
     }

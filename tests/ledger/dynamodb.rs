@@ -1,8 +1,8 @@
 //! What only a ledger in DynamoDB can get wrong: its items, their time to live, and answers that never come.
 
 use crate::contract::{
-    AGAIN, MINUTE, OPENING, START, WINDOWS, at, bring, charge, done, guess, limits, mac, paid, reserve, seconds, see,
-    spending, success, the_counter, the_key, the_number, the_verification,
+    AGAIN, MINUTE, OPENING, START, WINDOWS, at, bring, charge, done, guess, limits, mac, paid,
+    reserve, seconds, see, spending, success, the_counter, the_key, the_number, the_verification,
 };
 use crate::emulator::{Emulator, Fault, account};
 use aws_smithy_http_client::test_util::{ReplayEvent, StaticReplayClient};
@@ -11,8 +11,8 @@ use futures_util::future::BoxFuture;
 use otp_lambda::aws::SharedHttpClient;
 use otp_lambda::aws::secrets::ledger_secret;
 use otp_lambda::ledger::{
-    Charge, KEY_KEPT, Key, KeyClaim, Ledger, Millis, NUMBER_KEPT, NumberCharge, Reservation, Said, Settled, State,
-    Step, Switches, Unavailable, VERIFICATION_KEPT,
+    Charge, KEY_KEPT, Key, KeyClaim, Ledger, Millis, NUMBER_KEPT, NumberCharge, Reservation, Said,
+    Settled, State, Step, Switches, Unavailable, VERIFICATION_KEPT,
 };
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -75,13 +75,25 @@ async fn a_number_with_failures_never_expires(emulator: &Emulator) {
         assert_eq!(ttl(), None);
         let second = charge(&ledger, now).await;
         let third = charge(&ledger, now).await;
-        ledger.clear_failures(&the_number(), second, now).await.unwrap();
+        ledger
+            .clear_failures(&the_number(), second, now)
+            .await
+            .unwrap();
         assert_eq!(ttl(), None);
-        ledger.clear_failures(&the_number(), first, now).await.unwrap();
-        ledger.clear_failures(&the_number(), third, now).await.unwrap();
+        ledger
+            .clear_failures(&the_number(), first, now)
+            .await
+            .unwrap();
+        ledger
+            .clear_failures(&the_number(), third, now)
+            .await
+            .unwrap();
         assert_eq!(ttl(), None);
         let last = charge(&ledger, now).await;
-        ledger.clear_failures(&the_number(), last, now).await.unwrap();
+        ledger
+            .clear_failures(&the_number(), last, now)
+            .await
+            .unwrap();
         assert_eq!(ttl(), kept(now));
         charge(&ledger, now).await;
         ledger.unlock(&the_number(), now).await.unwrap();
@@ -98,10 +110,17 @@ async fn failures_of_nobodys_number_expire(emulator: &Emulator) {
     reserve(&ledger, WINDOWS, START).await;
     let forget = seconds(400 * 24 * 3600);
     for _ in 0..2 {
-        ledger.charge_number(&the_number(), Some(forget), START).await.unwrap();
+        ledger
+            .charge_number(&the_number(), Some(forget), START)
+            .await
+            .unwrap();
         assert_eq!(emulator.item()["ttl"], forget.seconds().to_string());
         reserve(&ledger, WINDOWS, seconds(3600)).await;
-        assert_eq!(emulator.item()["ttl"], forget.seconds().to_string(), "a place in the windows changes nothing");
+        assert_eq!(
+            emulator.item()["ttl"],
+            forget.seconds().to_string(),
+            "a place in the windows changes nothing"
+        );
     }
     emulator.sweep(forget.plus(61 * MINUTE));
     assert_eq!(emulator.items().len(), 0);
@@ -116,7 +135,9 @@ async fn failures_that_are_cleared_between_two_writes_stay_cleared(emulator: &Em
         // The first write meets two failures; then somebody clears them, and one more is counted.
         let table = emulator.clone();
         emulator.meanwhile(move |request| {
-            let update = request.body["UpdateExpression"].as_str().unwrap_or_default();
+            let update = request.body["UpdateExpression"]
+                .as_str()
+                .unwrap_or_default();
             if update.starts_with("SET #f = #f - :charged") {
                 table.edit(|item| {
                     let epoch: u64 = item["ep"]["N"].as_str().unwrap_or("0").parse().unwrap();
@@ -125,11 +146,20 @@ async fn failures_that_are_cleared_between_two_writes_stay_cleared(emulator: &Em
                 });
             }
         });
-        ledger.clear_failures(&the_number(), ours, START).await.unwrap();
+        ledger
+            .clear_failures(&the_number(), ours, START)
+            .await
+            .unwrap();
         emulator.meanwhile(|_| ());
         assert_eq!(ledger.number(&the_number()).await.unwrap().failures, 1);
-        let charge = Charge { failures: 1, epoch: epoch * 2 + 1 };
-        ledger.clear_failures(&the_number(), charge, START).await.unwrap();
+        let charge = Charge {
+            failures: 1,
+            epoch: epoch * 2 + 1,
+        };
+        ledger
+            .clear_failures(&the_number(), charge, START)
+            .await
+            .unwrap();
         assert_eq!(ledger.number(&the_number()).await.unwrap().failures, 0);
     }
 }
@@ -138,7 +168,10 @@ async fn a_success_that_an_operator_took_back_cannot_be_claimed(emulator: &Emula
     let ledger = emulator.ledger();
     bring(&ledger, State::Verified).await;
     emulator.edit(|item| item["st"] = json!({ "S": "canceled" }));
-    let step = ledger.claim(&the_verification(), &mac("claimant"), at(MINUTE)).await.unwrap();
+    let step = ledger
+        .claim(&the_verification(), &mac("claimant"), at(MINUTE))
+        .await
+        .unwrap();
     assert!(matches!(step, Step::Refused(_)));
 }
 
@@ -157,15 +190,42 @@ async fn items_hold_what_the_design_says() {
             "lang": "en-US", "brand": "ExampleCorp", "ttl": ttl(OPENING.expires),
         })
     );
-    ledger.settle(&key, 1, &Settled::Sent { message_id: Some("m1") }).await.unwrap();
+    ledger
+        .settle(
+            &key,
+            1,
+            &Settled::Sent {
+                message_id: Some("m1"),
+            },
+        )
+        .await
+        .unwrap();
     assert!(ledger.reopen(&key, 1, &AGAIN).await.unwrap());
     assert_eq!(emulator.item()["ttl"], ttl(AGAIN.expires));
-    ledger.settle(&key, 2, &Settled::Back { state: State::Sent, expires: OPENING.expires }).await.unwrap();
+    ledger
+        .settle(
+            &key,
+            2,
+            &Settled::Back {
+                state: State::Sent,
+                expires: OPENING.expires,
+            },
+        )
+        .await
+        .unwrap();
     assert_eq!(emulator.item()["ttl"], ttl(OPENING.expires));
     paid(guess(&ledger, "g", START).await);
-    ledger.note_answer(&key, 2, &mac("g"), Said::Invalid).await.unwrap();
+    ledger
+        .note_answer(&key, 2, &mac("g"), Said::Invalid)
+        .await
+        .unwrap();
     done(ledger.consume(&key, 2, &success("winner")).await.unwrap());
-    done(ledger.claim(&key, &mac("claimant"), at(MINUTE)).await.unwrap());
+    done(
+        ledger
+            .claim(&key, &mac("claimant"), at(MINUTE))
+            .await
+            .unwrap(),
+    );
     assert_eq!(
         emulator.item(),
         json!({
@@ -178,7 +238,10 @@ async fn items_hold_what_the_design_says() {
         })
     );
     for request in emulator.requests() {
-        assert!(["GetItem", "UpdateItem"].contains(&request.action.as_str()), "{request:?}");
+        assert!(
+            ["GetItem", "UpdateItem"].contains(&request.action.as_str()),
+            "{request:?}"
+        );
         assert!(request.action != "GetItem" || request.body["ConsistentRead"] == true);
     }
 }
@@ -187,7 +250,10 @@ async fn items_hold_what_the_design_says() {
 async fn a_key_holds_what_the_design_says() {
     let emulator = Emulator::new();
     let ledger = emulator.ledger();
-    ledger.claim_key(&the_key(), &mac("body"), START).await.unwrap();
+    ledger
+        .claim_key(&the_key(), &mac("body"), START)
+        .await
+        .unwrap();
     let claimed = json!({
         "pk": the_key().as_str(), "st": "claimed", "at": START.0.to_string(), "fp": "body",
         "ttl": at(KEY_KEPT).seconds().to_string(),
@@ -195,7 +261,10 @@ async fn a_key_holds_what_the_design_says() {
     assert_eq!(emulator.item(), claimed);
     ledger.finish_key(&the_key(), Some("answer")).await.unwrap();
     assert_eq!(emulator.item()["ans"], "answer");
-    ledger.claim_key(&the_key(), &mac("body"), at(KEY_KEPT)).await.unwrap();
+    ledger
+        .claim_key(&the_key(), &mac("body"), at(KEY_KEPT))
+        .await
+        .unwrap();
     assert_eq!(emulator.item()["ans"], Value::Null);
 }
 
@@ -208,16 +277,25 @@ async fn switches_are_read_from_their_item() {
         "block": { "SS": ["+1876555", "N#abc"] }, "allow": { "SS": ["+18765550142"] },
     }));
     let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-    let expected = Switches { paused: true, blocked: texts(&["+1876555", "N#abc"]), allowed: texts(&["+18765550142"]) };
+    let expected = Switches {
+        paused: true,
+        blocked: texts(&["+1876555", "N#abc"]),
+        allowed: texts(&["+18765550142"]),
+    };
     assert_eq!(ledger.switches().await.unwrap(), expected);
     emulator.put(&json!({ "pk": { "S": Key::of_switches().as_str() } }));
     assert_eq!(ledger.switches().await.unwrap(), Switches::default());
-    for (name, value) in
-        [("paused", json!({ "S": "true" })), ("block", json!({ "S": "+1876" })), ("allow", json!({ "BOOL": true }))]
-    {
+    for (name, value) in [
+        ("paused", json!({ "S": "true" })),
+        ("block", json!({ "S": "+1876" })),
+        ("allow", json!({ "BOOL": true })),
+    ] {
         emulator.put(&json!({ "pk": { "S": "K#switches" }, name: value }));
         let Unavailable(cause) = ledger.switches().await.unwrap_err();
-        assert_eq!(cause, format!("an item's `{name}` is missing or not understood"));
+        assert_eq!(
+            cause,
+            format!("an item's `{name}` is missing or not understood")
+        );
     }
 }
 
@@ -227,13 +305,21 @@ async fn an_item_that_is_not_understood_is_no_item_and_no_success() {
     let ledger = emulator.ledger();
     bring(&ledger, State::Sent).await;
     paid(guess(&ledger, "g", START).await);
-    done(ledger.consume(&the_verification(), 1, &success("winner")).await.unwrap());
+    done(
+        ledger
+            .consume(&the_verification(), 1, &success("winner"))
+            .await
+            .unwrap(),
+    );
     emulator.edit(|item| item["st"] = json!({ "S": "sent" }));
     let whole = emulator.item();
     let optional = ["pk", "ttl", "mid", "lr", "vk", "used", "claimed"];
     for name in whole.as_object().unwrap().keys() {
         for value in [None, Some(json!({ "BOOL": true }))] {
-            if name == "pk" || name == "ttl" || (value.is_none() && optional.contains(&name.as_str())) {
+            if name == "pk"
+                || name == "ttl"
+                || (value.is_none() && optional.contains(&name.as_str()))
+            {
                 continue;
             }
             let mut kept = Value::Null;
@@ -245,9 +331,14 @@ async fn an_item_that_is_not_understood_is_no_item_and_no_success() {
                 }
             });
             let Unavailable(cause) = ledger.verification(&the_verification()).await.unwrap_err();
-            assert_eq!(cause, format!("an item's `{name}` is missing or not understood"));
+            assert_eq!(
+                cause,
+                format!("an item's `{name}` is missing or not understood")
+            );
             // The last guess is what an attempt writes over.
-            let attempt = ledger.spend_attempt(&the_verification(), &mac("g"), None, START).await;
+            let attempt = ledger
+                .spend_attempt(&the_verification(), &mac("g"), None, START)
+                .await;
             assert!(name == "lr" || attempt.is_err(), "{name} {attempt:?}");
             emulator.put(&kept);
         }
@@ -265,7 +356,10 @@ async fn an_item_that_is_not_understood_is_no_item_and_no_success() {
             kept = item.clone();
             item[name] = value;
         });
-        assert!(ledger.verification(&the_verification()).await.is_err(), "{name}");
+        assert!(
+            ledger.verification(&the_verification()).await.is_err(),
+            "{name}"
+        );
         emulator.put(&kept);
     }
     assert_eq!(see(&ledger).await.generation, 1);
@@ -279,27 +373,63 @@ async fn a_number_or_key_that_is_not_understood_stops() {
     for name in ["f", "t1"] {
         emulator.put(&number(name));
         assert!(ledger.number(&the_number()).await.is_err(), "{name}");
-        assert!(ledger.reserve_send(&the_number(), &limits(WINDOWS), START).await.is_err(), "{name}");
+        assert!(
+            ledger
+                .reserve_send(&the_number(), &limits(WINDOWS), START)
+                .await
+                .is_err(),
+            "{name}"
+        );
     }
     emulator.put(&number("f"));
-    assert!(ledger.charge_number(&the_number(), None, START).await.is_err());
+    assert!(
+        ledger
+            .charge_number(&the_number(), None, START)
+            .await
+            .is_err()
+    );
     for (name, value) in [("st", "odd"), ("fp", ""), ("at", "")] {
         let mut item = json!({
             "pk": { "S": the_key().as_str() }, "st": { "S": "claimed" }, "fp": { "S": "f" },
             "at": { "N": START.0.to_string() },
         });
-        item[name] = if value.is_empty() { json!({ "BOOL": true }) } else { json!({ "S": value }) };
+        item[name] = if value.is_empty() {
+            json!({ "BOOL": true })
+        } else {
+            json!({ "S": value })
+        };
         emulator.put(&item);
-        assert!(ledger.claim_key(&the_key(), &mac("f"), START).await.is_err(), "{name}");
+        assert!(
+            ledger
+                .claim_key(&the_key(), &mac("f"), START)
+                .await
+                .is_err(),
+            "{name}"
+        );
     }
 }
 
 const FAULTS: [(Fault, &str); 8] = [
-    (Fault::Unreachable, "dispatch failure: io error: connection refused on port ####"),
-    (Fault::LostAnswer, "dispatch failure: io error: connection reset"),
-    (Fault::ServerError, "HTTP 500, InternalServerError: Internal error ##"),
-    (Fault::ServerErrorAfter, "HTTP 500, InternalServerError: Internal error ##"),
-    (Fault::Throttled, "HTTP 400, ProvisionedThroughputExceededException: Too much for ## units"),
+    (
+        Fault::Unreachable,
+        "dispatch failure: io error: connection refused on port ####",
+    ),
+    (
+        Fault::LostAnswer,
+        "dispatch failure: io error: connection reset",
+    ),
+    (
+        Fault::ServerError,
+        "HTTP 500, InternalServerError: Internal error ##",
+    ),
+    (
+        Fault::ServerErrorAfter,
+        "HTTP 500, InternalServerError: Internal error ##",
+    ),
+    (
+        Fault::Throttled,
+        "HTTP 400, ProvisionedThroughputExceededException: Too much for ## units",
+    ),
     (Fault::Hang, "request has timed out"),
     (Fault::Garbage, ""),
     (Fault::Empty, "UpdateItem: an answer without the item"),
@@ -312,11 +442,17 @@ async fn what_is_not_confirmed_is_unavailable_and_is_not_tried_again() {
         let ledger = emulator.ledger();
         emulator.faults([fault]);
         let begun = Instant::now();
-        let Unavailable(cause) = ledger.count(&the_counter(), 9, at(MINUTE)).await.unwrap_err();
+        let Unavailable(cause) = ledger
+            .count(&the_counter(), 9, at(MINUTE))
+            .await
+            .unwrap_err();
         assert!(begun.elapsed() < Duration::from_millis(1500), "{fault:?}");
         assert!(cause.contains(expected), "{fault:?}: {cause}");
         let executed = emulator.requests().len();
-        let expected = matches!(fault, Fault::LostAnswer | Fault::ServerErrorAfter | Fault::Garbage | Fault::Empty);
+        let expected = matches!(
+            fault,
+            Fault::LostAnswer | Fault::ServerErrorAfter | Fault::Garbage | Fault::Empty
+        );
         assert_eq!(executed, usize::from(expected), "{fault:?}");
         assert!(ledger.count(&the_counter(), 9, at(MINUTE)).await.unwrap());
     }
@@ -324,7 +460,10 @@ async fn what_is_not_confirmed_is_unavailable_and_is_not_tried_again() {
 
 #[tokio::test]
 async fn every_step_says_when_it_was_not_confirmed() {
-    for (fault, _) in FAULTS.into_iter().filter(|(fault, _)| !matches!(fault, Fault::Hang | Fault::Empty)) {
+    for (fault, _) in FAULTS
+        .into_iter()
+        .filter(|(fault, _)| !matches!(fault, Fault::Hang | Fault::Empty))
+    {
         let emulator = Emulator::new();
         let ledger = emulator.ledger();
         let (v, n, i) = (the_verification(), the_number(), the_key());
@@ -347,7 +486,14 @@ async fn every_step_says_when_it_was_not_confirmed() {
         fails!(ledger.number(&n));
         fails!(ledger.reserve_send(&n, &limits(WINDOWS), START));
         fails!(ledger.charge_number(&n, None, START));
-        fails!(ledger.clear_failures(&n, Charge { failures: 1, epoch: 0 }, START));
+        fails!(ledger.clear_failures(
+            &n,
+            Charge {
+                failures: 1,
+                epoch: 0
+            },
+            START
+        ));
         fails!(ledger.unlock(&n, START));
         fails!(ledger.verification(&v));
         fails!(ledger.open(&v, None, &OPENING));
@@ -367,18 +513,35 @@ async fn the_second_write_of_a_step_can_fail_too() {
     let ledger = emulator.ledger();
     let first = charge(&ledger, START).await;
     emulator.faults([Fault::None, Fault::ServerError]);
-    assert!(ledger.reserve_send(&the_number(), &limits(WINDOWS), START).await.is_err());
+    assert!(
+        ledger
+            .reserve_send(&the_number(), &limits(WINDOWS), START)
+            .await
+            .is_err()
+    );
     charge(&ledger, START).await;
     emulator.faults([Fault::None, Fault::ServerError]);
-    assert!(ledger.clear_failures(&the_number(), first, START).await.is_err());
-    assert!(matches!(reserve(&ledger, WINDOWS, START).await, Reservation::Reserved(_)));
+    assert!(
+        ledger
+            .clear_failures(&the_number(), first, START)
+            .await
+            .is_err()
+    );
+    assert!(matches!(
+        reserve(&ledger, WINDOWS, START).await,
+        Reservation::Reserved(_)
+    ));
 }
 
 #[tokio::test]
 async fn a_slow_answer_counts() {
     let emulator = Emulator::new();
     emulator.faults([Fault::Delay(Duration::from_millis(300))]);
-    let charge = emulator.ledger().charge_number(&the_number(), None, START).await.unwrap();
+    let charge = emulator
+        .ledger()
+        .charge_number(&the_number(), None, START)
+        .await
+        .unwrap();
     assert!(matches!(charge, NumberCharge::Charged(_)));
 }
 
@@ -387,20 +550,38 @@ async fn a_lost_claim_of_a_key_is_found_held() {
     let emulator = Emulator::new();
     let ledger = emulator.ledger();
     emulator.faults([Fault::LostAnswer]);
-    assert!(ledger.claim_key(&the_key(), &mac("body"), START).await.is_err());
-    let claim = ledger.claim_key(&the_key(), &mac("body"), START).await.unwrap();
+    assert!(
+        ledger
+            .claim_key(&the_key(), &mac("body"), START)
+            .await
+            .is_err()
+    );
+    let claim = ledger
+        .claim_key(&the_key(), &mac("body"), START)
+        .await
+        .unwrap();
     assert!(matches!(claim, KeyClaim::Held(_)));
 }
 
 /// What `ledger_secret` makes of an answer, and what it asked.
 async fn secret(status: u16, answer: Value) -> (Result<Vec<u8>, String>, Vec<String>) {
-    let response = http::Response::builder().status(status).body(SdkBody::from(answer.to_string())).unwrap();
-    let client = StaticReplayClient::new(vec![ReplayEvent::new(http::Request::new(SdkBody::empty()), response)]);
+    let response = http::Response::builder()
+        .status(status)
+        .body(SdkBody::from(answer.to_string()))
+        .unwrap();
+    let client = StaticReplayClient::new(vec![ReplayEvent::new(
+        http::Request::new(SdkBody::empty()),
+        response,
+    )]);
     let arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:ledger-AbCdEf";
     let secret = ledger_secret(&account(), arn, None, SharedHttpClient::new(client.clone())).await;
     let asked = client.actual_requests().map(|request| {
         let target = request.headers().get("x-amz-target").unwrap_or_default();
-        format!("{} {target} {}", request.uri(), String::from_utf8_lossy(request.body().bytes().unwrap()))
+        format!(
+            "{} {target} {}",
+            request.uri(),
+            String::from_utf8_lossy(request.body().bytes().unwrap())
+        )
     });
     (secret, asked.collect())
 }
@@ -410,8 +591,11 @@ async fn the_secret_is_read_once() {
     let text = "wJalrXUtnFEMI7K7MDENGbPxRfiCYEXAMPLEKEYwJal"; // 43 bytes
     let (read, asked) = secret(200, json!({ "SecretString": text })).await;
     assert_eq!(read.unwrap(), text.as_bytes());
-    let body = r#"{"SecretId":"arn:aws:secretsmanager:us-east-1:123456789012:secret:ledger-AbCdEf"}"#;
-    let expected = format!("https://secretsmanager.us-east-1.amazonaws.com/ secretsmanager.GetSecretValue {body}");
+    let body =
+        r#"{"SecretId":"arn:aws:secretsmanager:us-east-1:123456789012:secret:ledger-AbCdEf"}"#;
+    let expected = format!(
+        "https://secretsmanager.us-east-1.amazonaws.com/ secretsmanager.GetSecretValue {body}"
+    );
     assert_eq!(asked, [expected]);
     let (read, _) =
         secret(200, json!({ "SecretBinary": "AAECAwQFBgcICQoLDA0ODwABAgMEBQYHCAkKCwwNDg8AAQIDBAUGBwgJCgsMDQ4P" }))
@@ -424,12 +608,24 @@ async fn a_secret_that_is_short_or_cannot_be_read_stops_the_start() {
     let short = "wJalrXUtnFEMI7K7MDENGbPxRfiCYEXAMPLEKEYwJa";
     let (read, _) = secret(200, json!({ "SecretString": short })).await;
     let sentence = read.unwrap_err();
-    assert!(sentence.starts_with("The ledger's secret has 42 bytes. It must have at least 43"), "{sentence}");
+    assert!(
+        sentence.starts_with("The ledger's secret has 42 bytes. It must have at least 43"),
+        "{sentence}"
+    );
     assert!(!sentence.contains(short));
-    assert!(secret(200, json!({})).await.0.unwrap_err().contains("has 0 bytes"));
+    assert!(
+        secret(200, json!({}))
+            .await
+            .0
+            .unwrap_err()
+            .contains("has 0 bytes")
+    );
     let denied = json!({ "__type": "AccessDeniedException", "Message": "User 123456789012 is not authorized" });
     let (read, asked) = secret(400, denied).await;
     let sentence = read.unwrap_err();
-    assert!(sentence.contains("HTTP 400, AccessDeniedException: User ############ is not"), "{sentence}");
+    assert!(
+        sentence.contains("HTTP 400, AccessDeniedException: User ############ is not"),
+        "{sentence}"
+    );
     assert_eq!(asked.len(), 1);
 }

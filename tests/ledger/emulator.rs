@@ -1,6 +1,8 @@
 //! DynamoDB in this process, behind the HTTP client of the SDK: what the adapter sends is what is executed.
 
-use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn};
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
@@ -86,10 +88,14 @@ impl Emulator {
             "AttributeDefinitions": [{ "AttributeName": "pk", "AttributeType": "S" }],
             "KeySchema": [{ "AttributeName": "pk", "KeyType": "HASH" }],
         });
-        database.create_table(serde_json::from_value(table).unwrap()).unwrap();
+        database
+            .create_table(serde_json::from_value(table).unwrap())
+            .unwrap();
         // It is creating until it is looked at.
         let name = json!({ "TableName": TABLE });
-        database.describe_table(serde_json::from_value(name).unwrap()).unwrap();
+        database
+            .describe_table(serde_json::from_value(name).unwrap())
+            .unwrap();
         Self(Arc::new(Inner {
             database,
             requests: Mutex::default(),
@@ -156,7 +162,10 @@ impl Emulator {
     /// Writes an item by hand, in DynamoDB's JSON.
     pub(crate) fn put(&self, item: &Value) {
         let request = json!({ "TableName": TABLE, "Item": item });
-        self.0.database.put_item(serde_json::from_value(request).unwrap()).unwrap();
+        self.0
+            .database
+            .put_item(serde_json::from_value(request).unwrap())
+            .unwrap();
     }
 
     /// Changes the one item there is by hand.
@@ -170,10 +179,15 @@ impl Emulator {
     /// Deletes what has outlived its time.
     pub(crate) fn sweep(&self, now: Millis) {
         for item in self.scan() {
-            let ttl = item["ttl"]["N"].as_str().map(|ttl| ttl.parse::<u64>().unwrap());
+            let ttl = item["ttl"]["N"]
+                .as_str()
+                .map(|ttl| ttl.parse::<u64>().unwrap());
             if ttl.is_some_and(|ttl| ttl < now.0 / 1000) {
                 let request = json!({ "TableName": TABLE, "Key": { "pk": item["pk"] } });
-                self.0.database.delete_item(serde_json::from_value(request).unwrap()).unwrap();
+                self.0
+                    .database
+                    .delete_item(serde_json::from_value(request).unwrap())
+                    .unwrap();
             }
         }
     }
@@ -192,16 +206,25 @@ impl Emulator {
 
     fn scan(&self) -> Vec<Value> {
         let request = json!({ "TableName": TABLE, "ConsistentRead": true });
-        let found = self.0.database.scan(serde_json::from_value(request).unwrap()).unwrap();
-        serde_json::to_value(found).unwrap()["Items"].as_array().unwrap().clone()
+        let found = self
+            .0
+            .database
+            .scan(serde_json::from_value(request).unwrap())
+            .unwrap();
+        serde_json::to_value(found).unwrap()["Items"]
+            .as_array()
+            .unwrap()
+            .clone()
     }
 
     fn size_of(&self, key: &Value) -> usize {
         let request = json!({ "TableName": TABLE, "Key": key, "ConsistentRead": true });
         let found: Value = serde_json::from_str(&self.execute("GetItem", &request).1).unwrap();
-        found["Item"]
-            .as_object()
-            .map_or(0, |item| item.iter().map(|(name, value)| name.len() + size_of_value(value)).sum())
+        found["Item"].as_object().map_or(0, |item| {
+            item.iter()
+                .map(|(name, value)| name.len() + size_of_value(value))
+                .sum()
+        })
     }
 
     /// Executes a request and writes down what it was and cost.
@@ -215,7 +238,13 @@ impl Emulator {
         let before = size(&request);
         let (status, body) = self.execute(&request.action, &request.body);
         let size = before.max(size(&request));
-        request.units = size.div_ceil(if request.action == "GetItem" { 4096 } else { 1024 }).max(1);
+        request.units = size
+            .div_ceil(if request.action == "GetItem" {
+                4096
+            } else {
+                1024
+            })
+            .max(1);
         request.answer = (status, name_of(status, &body));
         self.0.requests.lock().unwrap().push(request);
         (status, body)
@@ -224,7 +253,10 @@ impl Emulator {
     async fn serve(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let target = request.headers().get("x-amz-target").unwrap();
         let mut request = Request {
-            action: target.strip_prefix("DynamoDB_20120810.").unwrap().to_owned(),
+            action: target
+                .strip_prefix("DynamoDB_20120810.")
+                .unwrap()
+                .to_owned(),
             body: serde_json::from_slice(request.body().bytes().unwrap()).unwrap(),
             answer: (0, String::new()),
             units: 0,
@@ -236,15 +268,27 @@ impl Emulator {
                 hook(&mut request);
             }
         }
-        let fault = self.0.faults.lock().unwrap().pop_front().unwrap_or(Fault::None);
+        let fault = self
+            .0
+            .faults
+            .lock()
+            .unwrap()
+            .pop_front()
+            .unwrap_or(Fault::None);
         // Lets the other tasks of a race come to the same point.
         tokio::task::yield_now().await;
         match fault {
-            Fault::Unreachable => return Err(ConnectorError::io("connection refused on port 4566".into())),
+            Fault::Unreachable => {
+                return Err(ConnectorError::io("connection refused on port 4566".into()));
+            }
             Fault::ServerError => return Ok(internal()),
             Fault::Throttled => {
-                let name = "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException";
-                return Ok(response(400, json!({ "__type": name, "message": "Too much for 10 units" }).to_string()));
+                let name =
+                    "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException";
+                return Ok(response(
+                    400,
+                    json!({ "__type": name, "message": "Too much for 10 units" }).to_string(),
+                ));
             }
             Fault::Hang => std::future::pending::<()>().await,
             Fault::Delay(delay) => tokio::time::sleep(delay).await,
@@ -316,9 +360,13 @@ pub(crate) fn account() -> Account {
 
 /// Drops the names and values that no expression of the request uses any more, which DynamoDB would refuse.
 pub(crate) fn keep_what_is_used(body: &mut Value) {
-    let expressions = ["UpdateExpression", "ConditionExpression"].map(|e| body[e].as_str().unwrap_or("").to_owned());
+    let expressions = ["UpdateExpression", "ConditionExpression"]
+        .map(|e| body[e].as_str().unwrap_or("").to_owned());
     let between = |c: char| !(c.is_ascii_alphanumeric() || "_#:".contains(c));
-    let used: Vec<&str> = expressions.iter().flat_map(|text| text.split(between)).collect();
+    let used: Vec<&str> = expressions
+        .iter()
+        .flat_map(|text| text.split(between))
+        .collect();
     for field in ["ExpressionAttributeNames", "ExpressionAttributeValues"] {
         if let Some(map) = body[field].as_object_mut() {
             map.retain(|name, _| used.contains(&name.as_str()));
@@ -353,23 +401,38 @@ fn name_of(status: u16, body: &str) -> String {
         return String::new();
     }
     let body: Value = serde_json::from_str(body).unwrap();
-    body["__type"].as_str().unwrap().rsplit('#').next().unwrap().to_owned()
+    body["__type"]
+        .as_str()
+        .unwrap()
+        .rsplit('#')
+        .next()
+        .unwrap()
+        .to_owned()
 }
 
 fn internal() -> HttpResponse {
     let name = "com.amazonaws.dynamodb.v20120810#InternalServerError";
-    response(500, json!({ "__type": name, "message": "Internal error 42" }).to_string())
+    response(
+        500,
+        json!({ "__type": name, "message": "Internal error 42" }).to_string(),
+    )
 }
 
 fn response(status: u16, body: String) -> HttpResponse {
     let mut response = HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body));
-    response.headers_mut().insert("content-type", "application/x-amz-json-1.0");
+    response
+        .headers_mut()
+        .insert("content-type", "application/x-amz-json-1.0");
     response
 }
 
 fn plain(item: &Value) -> Value {
     let unwrapped = |value: &Value| value.as_object().unwrap().values().next().unwrap().clone();
-    item.as_object().unwrap().iter().map(|(name, value)| (name.clone(), unwrapped(value))).collect()
+    item.as_object()
+        .unwrap()
+        .iter()
+        .map(|(name, value)| (name.clone(), unwrapped(value)))
+        .collect()
 }
 
 /// As the developer guide counts it.
@@ -377,8 +440,21 @@ fn size_of_value(value: &Value) -> usize {
     let (kind, value) = value.as_object().unwrap().iter().next().unwrap();
     match kind.as_str() {
         "S" => value.as_str().unwrap().len(),
-        "N" => value.as_str().unwrap().trim_end_matches('0').len().div_ceil(2) + 1,
-        "SS" => value.as_array().unwrap().iter().map(|text| text.as_str().unwrap().len()).sum(),
+        "N" => {
+            value
+                .as_str()
+                .unwrap()
+                .trim_end_matches('0')
+                .len()
+                .div_ceil(2)
+                + 1
+        }
+        "SS" => value
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|text| text.as_str().unwrap().len())
+            .sum(),
         "BOOL" => 1,
         _ => panic!("{kind}"),
     }

@@ -1,5 +1,9 @@
 //! Tests of the ledger: one contract for every store, and what only the one in DynamoDB can get wrong.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod clauses;
 mod contract;

@@ -10,7 +10,8 @@ use otp_lambda::phone::PhoneNumber;
 use otp_lambda::provider::{Answer, Channel, Message, Provider, ProviderLimits, Receipt, Verdict};
 use otp_lambda::reference::ReferenceId;
 use otp_lambda::service::{
-    Caller, Guard, Moment, Providers, Reference, SendRequest, Service, VerificationRequest, VerifyRequest,
+    Caller, Guard, Moment, Providers, Reference, SendRequest, Service, VerificationRequest,
+    VerifyRequest,
 };
 use otp_lambda::telemetry::Record;
 use std::time::{Duration, Instant, SystemTime};
@@ -36,12 +37,28 @@ impl Provider for OneCode {
 
     async fn send(&self, _: &Message<'_>, _: Duration) -> Result<Receipt, Error> {
         let message_id = Some("5098cb55-c8b7-461c-a6e5-80b37a07f614".to_owned());
-        Ok(Receipt { message_id, request_id: None })
+        Ok(Receipt {
+            message_id,
+            request_id: None,
+        })
     }
 
-    async fn verify(&self, _: &PhoneNumber, _: &ReferenceId, otp: &Otp, _: Duration) -> Result<Answer, Error> {
-        let verdict = if otp.expose() == RIGHT { Verdict::Valid } else { Verdict::Invalid };
-        Ok(Answer { verdict, request_id: None })
+    async fn verify(
+        &self,
+        _: &PhoneNumber,
+        _: &ReferenceId,
+        otp: &Otp,
+        _: Duration,
+    ) -> Result<Answer, Error> {
+        let verdict = if otp.expose() == RIGHT {
+            Verdict::Valid
+        } else {
+            Verdict::Invalid
+        };
+        Ok(Answer {
+            verdict,
+            request_id: None,
+        })
     }
 }
 
@@ -61,7 +78,10 @@ impl World {
                 "ALLOWED_COUNTRIES" => "US",
                 "AWS_REGION" => "us-east-1",
                 "LEDGER_KEY" => "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
-                "PINPOINT_APPLICATION_ID" | "LEDGER_TABLE" | "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "test",
+                "PINPOINT_APPLICATION_ID"
+                | "LEDGER_TABLE"
+                | "AWS_ACCESS_KEY_ID"
+                | "AWS_SECRET_ACCESS_KEY" => "test",
                 _ => return None,
             };
             Some(value.to_owned())
@@ -69,14 +89,31 @@ impl World {
         .unwrap();
         let emulator = Emulator::new();
         let policy = settings.ledger.unwrap().policy;
-        let guard = Guard::new(Box::new(emulator.ledger()), Keys::from_secret(b"a secret"), policy);
-        let service = Service::new(settings.rules, Providers::only(Box::new(OneCode)), Some(guard));
+        let guard = Guard::new(
+            Box::new(emulator.ledger()),
+            Keys::from_secret(b"a secret"),
+            policy,
+        );
+        let service = Service::new(
+            settings.rules,
+            Providers::only(Box::new(OneCode)),
+            Some(guard),
+        );
         let now = SystemTime::UNIX_EPOCH + Duration::from_hours(500_000);
-        Self { emulator, service, now, rows: Vec::new() }
+        Self {
+            emulator,
+            service,
+            now,
+            rows: Vec::new(),
+        }
     }
 
     fn moment(&self) -> Moment {
-        Moment { now: self.now, started: Instant::now(), time_left: Duration::MAX }
+        Moment {
+            now: self.now,
+            started: Instant::now(),
+            time_left: Duration::MAX,
+        }
     }
 
     async fn send(&self, caller: &Caller) -> Result<(), Code> {
@@ -94,36 +131,59 @@ impl World {
             owner: None,
             unless_open: false,
         };
-        let sent = self.service.send(&request, caller, self.moment(), &mut Record::default()).await;
+        let sent = self
+            .service
+            .send(&request, caller, self.moment(), &mut Record::default())
+            .await;
         sent.map(drop).map_err(|error| error.code())
     }
 
     async fn verify(&self, otp: &str) -> Result<(), Code> {
         let otp = Otp::parse(otp, &self.service.codes()).unwrap();
-        let request = VerifyRequest { to: number(), otp, reference: self.reference() };
-        let verified = self.service.verify(&request, &caller(), self.moment(), &mut Record::default()).await;
+        let request = VerifyRequest {
+            to: number(),
+            otp,
+            reference: self.reference(),
+        };
+        let verified = self
+            .service
+            .verify(&request, &caller(), self.moment(), &mut Record::default())
+            .await;
         verified.map(drop).map_err(|error| error.code())
     }
 
     fn reference(&self) -> Reference {
         let defaults = &self.service.rules().defaults;
-        Reference::Of { brand_name: defaults.brand_name.clone(), source: defaults.source.clone() }
+        Reference::Of {
+            brand_name: defaults.brand_name.clone(),
+            source: defaults.source.clone(),
+        }
     }
 
     fn verification(&self) -> VerificationRequest {
-        VerificationRequest { to: number(), reference: self.reference() }
+        VerificationRequest {
+            to: number(),
+            reference: self.reference(),
+        }
     }
 
     /// Writes down what has been asked since the last row.
     fn row(&mut self, operation: &str) {
         let requests = self.emulator.requests();
         let units = |read: bool| {
-            let of_kind = requests.iter().filter(|request| (request.action == "GetItem") == read);
-            of_kind.map(|request| u32::try_from(request.units).unwrap()).sum::<u32>()
+            let of_kind = requests
+                .iter()
+                .filter(|request| (request.action == "GetItem") == read);
+            of_kind
+                .map(|request| u32::try_from(request.units).unwrap())
+                .sum::<u32>()
         };
         let (reads, writes) = (units(true), units(false));
         let dollars = f64::from(reads) * READ + f64::from(writes) * WRITE;
-        self.rows.push(format!("| {operation} | {} | {reads} | {writes} | {dollars:.3} |", requests.len()));
+        self.rows.push(format!(
+            "| {operation} | {} | {reads} | {writes} | {dollars:.3} |",
+            requests.len()
+        ));
     }
 }
 
@@ -132,7 +192,10 @@ fn number() -> PhoneNumber {
 }
 
 fn caller() -> Caller {
-    Caller { principal: Some("backend".to_owned()), ..Caller::default() }
+    Caller {
+        principal: Some("backend".to_owned()),
+        ..Caller::default()
+    }
 }
 
 /// The table stands in ARCHITECTURE.md.
@@ -147,7 +210,15 @@ async fn what_every_operation_costs_is_what_the_table_says() {
     world.send(&caller()).await.unwrap();
     // The switches are read again every ten seconds; the row is of a busy function.
     world.now += Duration::from_mins(30);
-    world.service.status(&world.verification(), world.moment(), &mut Record::default()).await.unwrap();
+    world
+        .service
+        .status(
+            &world.verification(),
+            world.moment(),
+            &mut Record::default(),
+        )
+        .await
+        .unwrap();
     world.emulator.requests();
     world.send(&caller()).await.unwrap();
     world.row("send, with a look at the switches");
@@ -159,16 +230,44 @@ async fn what_every_operation_costs_is_what_the_table_says() {
     world.row("verify, right");
     assert_eq!(world.verify(RIGHT).await, Err(Code::AlreadyVerified));
     world.row("verify, right, again the same");
-    world.service.claim(&world.verification(), &caller(), world.moment(), &mut Record::default()).await.unwrap();
+    world
+        .service
+        .claim(
+            &world.verification(),
+            &caller(),
+            world.moment(),
+            &mut Record::default(),
+        )
+        .await
+        .unwrap();
     world.row("status with a claim");
     world.now += Duration::from_mins(30);
-    world.service.status(&world.verification(), world.moment(), &mut Record::default()).await.unwrap();
+    world
+        .service
+        .status(
+            &world.verification(),
+            world.moment(),
+            &mut Record::default(),
+        )
+        .await
+        .unwrap();
     world.row("status");
-    let with_all =
-        Caller { idempotency_key: Some("k".to_owned()), address: Some("192.0.2.1".parse().unwrap()), ..caller() };
+    let with_all = Caller {
+        idempotency_key: Some("k".to_owned()),
+        address: Some("192.0.2.1".parse().unwrap()),
+        ..caller()
+    };
     world.send(&with_all).await.unwrap();
     world.row("send, with a look at the switches, an Idempotency-Key and an address");
-    world.service.cancel(&world.verification(), world.moment(), &mut Record::default()).await.unwrap();
+    world
+        .service
+        .cancel(
+            &world.verification(),
+            world.moment(),
+            &mut Record::default(),
+        )
+        .await
+        .unwrap();
     world.row("cancel");
     world.now += Duration::from_mins(30);
     world.send(&caller()).await.unwrap();
@@ -179,9 +278,11 @@ async fn what_every_operation_costs_is_what_the_table_says() {
     world.row("resend, after a wrong guess, with a look at the switches");
 
     let architecture = include_str!("../../ARCHITECTURE.md");
-    let heading =
-        "| operation | requests | read units | write units | dollars for a million |\n|---|---|---|---|---|\n";
+    let heading = "| operation | requests | read units | write units | dollars for a million |\n|---|---|---|---|---|\n";
     let (_, table) = architecture.split_once(heading).unwrap();
-    let printed: Vec<&str> = table.lines().take_while(|line| line.starts_with('|')).collect();
+    let printed: Vec<&str> = table
+        .lines()
+        .take_while(|line| line.starts_with('|'))
+        .collect();
     assert_eq!(printed, world.rows, "\n{}\n", world.rows.join("\n"));
 }

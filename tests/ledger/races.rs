@@ -2,8 +2,8 @@
 //! condition first and writes afterwards must go wrong, or they could not show anything.
 
 use crate::contract::{
-    AGAIN, MINUTE, OPENING, START, at, bring, charge, limits, mac, paid, see, spending, success, the_counter, the_key,
-    the_number, the_verification,
+    AGAIN, MINUTE, OPENING, START, at, bring, charge, limits, mac, paid, see, spending, success,
+    the_counter, the_key, the_number, the_verification,
 };
 use crate::emulator::Emulator;
 use futures_util::future::BoxFuture;
@@ -23,7 +23,9 @@ where
     L: Ledger + 'static,
     F: Fn(Arc<L>, usize) -> BoxFuture<'static, Outcome>,
 {
-    let tasks: Vec<_> = (0..MANY).map(|index| tokio::spawn(contender(ledger.clone(), index))).collect();
+    let tasks: Vec<_> = (0..MANY)
+        .map(|index| tokio::spawn(contender(ledger.clone(), index)))
+        .collect();
     let (mut through, mut lost) = (0, 0);
     for task in tasks {
         match task.await.unwrap() {
@@ -123,14 +125,21 @@ async fn a_canceled_verification_is_not_won_and_a_won_one_not_canceled() {
         Box::pin(async move {
             let step = match index % 2 {
                 0 => ledger.cancel(&the_verification(), START).await?,
-                _ => ledger.consume(&the_verification(), 1, &success("w")).await?,
+                _ => {
+                    ledger
+                        .consume(&the_verification(), 1, &success("w"))
+                        .await?
+                }
             };
             Ok(matches!(step, Step::Done))
         })
     });
     assert_eq!(through.await, (1, 0));
     let verification = see(&*ledger).await;
-    assert_eq!(verification.state == State::Verified, verification.success.is_some());
+    assert_eq!(
+        verification.state == State::Verified,
+        verification.success.is_some()
+    );
 }
 
 #[tokio::test(start_paused = true)]

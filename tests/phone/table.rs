@@ -7,7 +7,10 @@
 //! share a calling code are walked digit by digit, until all numbers beginning so belong to one country: that is a prefix
 //! of the table. So the table is exact where samples would miss a small block.
 
-#![expect(deprecated, reason = "rlibphonenumber deprecates these fields for its own wrappers, which are private")]
+#![expect(
+    deprecated,
+    reason = "rlibphonenumber deprecates these fields for its own wrappers, which are private"
+)]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
@@ -49,7 +52,11 @@ impl Plan {
             &metadata.uan,
             &metadata.voicemail,
         ]);
-        let charged = union(&[&metadata.toll_free, &metadata.premium_rate, &metadata.shared_cost]);
+        let charged = union(&[
+            &metadata.toll_free,
+            &metadata.premium_rate,
+            &metadata.shared_cost,
+        ]);
         let numbers = format!("{called}|{charged}");
         let only_numbers = automaton(&numbers);
         let only_called = automaton(&called);
@@ -57,8 +64,13 @@ impl Plan {
             .filter(|digit| {
                 // A domestic prefix may also begin free numbers, which mostly cannot be called from abroad. They would let
                 // `+91 0 98…` pass as one of them, so the digit counts only if phones of people start with it.
-                let domestic = metadata.national_prefix.as_deref() == Some(digit.to_string().as_str());
-                let numbers = if domestic { &only_called } else { &only_numbers };
+                let domestic =
+                    metadata.national_prefix.as_deref() == Some(digit.to_string().as_str());
+                let numbers = if domestic {
+                    &only_called
+                } else {
+                    &only_numbers
+                };
                 !numbers.is_dead_state(step(numbers, start(numbers), *digit))
             })
             .collect();
@@ -70,13 +82,20 @@ impl Plan {
             }
         };
         let general: &PhoneNumberDesc = metadata.general_desc.as_ref().unwrap();
-        Self { country: metadata.id.clone(), dfa, starts, longest: *general.possible_length.iter().max().unwrap() }
+        Self {
+            country: metadata.id.clone(),
+            dfa,
+            starts,
+            longest: *general.possible_length.iter().max().unwrap(),
+        }
     }
 }
 
 /// One pattern for several kinds of numbers; `[^0-9]`, which no digit fits, for a kind the country has not got.
 fn union(kinds: &[&Option<PhoneNumberDesc>]) -> String {
-    let patterns = kinds.iter().filter_map(|kind| kind.as_ref()?.national_number_pattern.as_deref());
+    let patterns = kinds
+        .iter()
+        .filter_map(|kind| kind.as_ref()?.national_number_pattern.as_deref());
     let mut union = String::from("[^0-9]");
     for pattern in patterns.filter(|pattern| !pattern.is_empty()) {
         write!(union, "|{pattern}").unwrap();
@@ -87,7 +106,12 @@ fn union(kinds: &[&Option<PhoneNumberDesc>]) -> String {
 /// An automaton over ASCII digits whose live states all lead to a number.
 fn automaton(pattern: &str) -> dense::DFA<Vec<u32>> {
     dense::Builder::new()
-        .configure(dense::Config::new().start_kind(StartKind::Anchored).accelerate(false).minimize(false))
+        .configure(
+            dense::Config::new()
+                .start_kind(StartKind::Anchored)
+                .accelerate(false)
+                .minimize(false),
+        )
         .syntax(syntax::Config::new().unicode(false).utf8(false))
         .thompson(thompson::Config::new().utf8(false))
         .build(pattern)
@@ -95,7 +119,8 @@ fn automaton(pattern: &str) -> dense::DFA<Vec<u32>> {
 }
 
 fn start(dfa: &dense::DFA<Vec<u32>>) -> StateID {
-    dfa.start_state(&Config::new().anchored(Anchored::Yes)).unwrap()
+    dfa.start_state(&Config::new().anchored(Anchored::Yes))
+        .unwrap()
 }
 
 fn step(dfa: &dense::DFA<Vec<u32>>, state: StateID, digit: char) -> StateID {
@@ -117,7 +142,9 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn next(&self, states: &[StateID], digit: char) -> Vec<StateID> {
         let pairs = self.plans.iter().zip(states);
-        pairs.map(|(plan, state)| step(&plan.dfa, *state, digit)).collect()
+        pairs
+            .map(|(plan, state)| step(&plan.dfa, *state, digit))
+            .collect()
     }
 
     fn owners(&mut self, states: &[StateID], depth: usize) -> Owners {
@@ -131,8 +158,14 @@ impl Walk<'_> {
         }
         // A number of +1 has ten digits; the seven of 310 xxxx reach a Canadian service from inside Canada alone.
         let complete = self.least_digits == 0 || depth == 10;
-        let ends = |(plan, state): (&Plan, &StateID)| plan.dfa.is_match_state(plan.dfa.next_eoi_state(*state));
-        let whole = if complete { self.plans.iter().zip(states).position(ends) } else { None };
+        let ends = |(plan, state): (&Plan, &StateID)| {
+            plan.dfa.is_match_state(plan.dfa.next_eoi_state(*state))
+        };
+        let whole = if complete {
+            self.plans.iter().zip(states).position(ends)
+        } else {
+            None
+        };
         let mut owners: Owners = whole.into_iter().collect();
         for digit in '0'..='9' {
             owners.extend(self.owners(&self.next(states, digit), depth + 1));
@@ -152,8 +185,9 @@ impl Walk<'_> {
         if deep_enough && owners.len() == 1 && inherited == Some(first) {
             return;
         }
-        let mut children: Vec<(char, Vec<StateID>)> =
-            ('0'..='9').map(|digit| (digit, self.next(states, digit))).collect();
+        let mut children: Vec<(char, Vec<StateID>)> = ('0'..='9')
+            .map(|digit| (digit, self.next(states, digit)))
+            .collect();
         children.retain(|(_, next)| !self.owners(next, prefix.len() + 1).is_empty());
         // A territory gets no more than its own block: while a single digit can follow, that digit belongs to the prefix.
         let whole_block = self.least_digits > 0 || children.len() != 1;
@@ -173,12 +207,26 @@ impl Walk<'_> {
 
 fn metadata() -> PhoneMetadataCollection {
     let about = cargo(&["-vV"]);
-    let host = about.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+    let host = about
+        .lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .unwrap();
     // For this machine alone: the packages of other systems have not been unpacked.
-    let packages = cargo(&["metadata", "--format-version=1", "--offline", "--locked", "--filter-platform", host]);
+    let packages = cargo(&[
+        "metadata",
+        "--format-version=1",
+        "--offline",
+        "--locked",
+        "--filter-platform",
+        host,
+    ]);
     let packages: serde_json::Value = serde_json::from_str(&packages).unwrap();
-    let package =
-        packages["packages"].as_array().unwrap().iter().find(|package| package["name"] == "rlibphonenumber").unwrap();
+    let package = packages["packages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|package| package["name"] == "rlibphonenumber")
+        .unwrap();
     assert_eq!(package["version"], SOURCE.0, "SOURCE names both versions");
     let manifest = Path::new(package["manifest_path"].as_str().unwrap());
     let file = manifest.with_file_name("src/generated/metadata/metadata.bin");
@@ -187,8 +235,16 @@ fn metadata() -> PhoneMetadataCollection {
 
 fn cargo(arguments: &[&str]) -> String {
     let directory = env!("CARGO_MANIFEST_DIR");
-    let output = Command::new(env!("CARGO")).args(arguments).current_dir(directory).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new(env!("CARGO"))
+        .args(arguments)
+        .current_dir(directory)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -220,7 +276,11 @@ pub(crate) fn countries_rs() -> String {
             main => main,
         };
         let starts = starts.into_iter().collect::<String>();
-        writeln!(rows, "    CallingCode::new({code}, *b\"{main}\", \"{starts}\", {longest}),").unwrap();
+        writeln!(
+            rows,
+            "    CallingCode::new({code}, *b\"{main}\", \"{starts}\", {longest}),"
+        )
+        .unwrap();
         if plans.len() > 1 {
             let nanp = code == 1;
             let mut walk = Walk {
@@ -246,8 +306,10 @@ pub(crate) fn countries_rs() -> String {
     sorted.sort();
     let mut lines = String::new();
     for chunk in sorted.chunk_by(|(a, _), (b, _)| a / 10 == b / 10) {
-        let entries: Vec<String> =
-            chunk.iter().map(|(prefix, country)| format!("({prefix}, *b\"{country}\")")).collect();
+        let entries: Vec<String> = chunk
+            .iter()
+            .map(|(prefix, country)| format!("({prefix}, *b\"{country}\")"))
+            .collect();
         writeln!(lines, "    {},", entries.join(", ")).unwrap();
     }
 

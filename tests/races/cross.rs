@@ -3,7 +3,8 @@
 use crate::store::{NewStore, Store, over_both_stores};
 use crate::table::{Done, Flaw};
 use crate::world::{
-    MILLISECOND, MINUTE, Name, SECOND, START, Setup, World, at_once, check, holds_and_sees, number, tally, word, wrong,
+    MILLISECOND, MINUTE, Name, SECOND, START, Setup, World, at_once, check, holds_and_sees, number,
+    tally, word, wrong,
 };
 use otp_lambda::ledger::{Phase, State};
 use otp_lambda::service::ReferenceIds;
@@ -22,7 +23,13 @@ over_both_stores!(
 
 async fn invented_references_buy_no_guesses(new: NewStore) {
     let race = async |store: Store, flaw| {
-        let world = World::new(store, Setup { flaw, ..Setup::default() });
+        let world = World::new(
+            store,
+            Setup {
+                flaw,
+                ..Setup::default()
+            },
+        );
         let to = number(1);
         // A hundred at once, and again at these seconds: the windows have room at the first, at 30 and at 90.
         let times = [0, 1, 10, 29, 30, 60, 89, 90, 300, 599];
@@ -32,7 +39,11 @@ async fn invented_references_buy_no_guesses(new: NewStore) {
             world.move_to(START.plus(SECOND * time));
             let answers = at_once((0..100).map(|n| {
                 let (world, to) = (world.clone(), to.clone());
-                async move { world.verify(&to, &Name::Of(format!("b{time}-{n}")), &wrong(n)).await }
+                async move {
+                    world
+                        .verify(&to, &Name::Of(format!("b{time}-{n}")), &wrong(n))
+                        .await
+                }
             }))
             .await;
             if time == 0 {
@@ -43,9 +54,15 @@ async fn invented_references_buy_no_guesses(new: NewStore) {
                 break;
             }
         }
-        let steps: Vec<String> = asked_after.iter().map(|(time, asked)| format!("{asked} by {time} s")).collect();
+        let steps: Vec<String> = asked_after
+            .iter()
+            .map(|(time, asked)| format!("{asked} by {time} s"))
+            .collect();
         let found = format!("{told:?}; asked {}", steps.join(", "));
-        println!("{}: 100 invented references at once, again and again, flaw {flaw:?}: {found}", world.store);
+        println!(
+            "{}: 100 invented references at once, again and again, flaw {flaw:?}: {found}",
+            world.store
+        );
         let within = asked_after.iter().all(|(time, asked)| {
             *asked
                 == match time {
@@ -66,36 +83,70 @@ async fn invented_references_buy_no_guesses(new: NewStore) {
 
 async fn references_that_nobody_derived_are_not_found_and_leave_no_trace(new: NewStore) {
     for (what, setup, names) in [
-        ("given", Setup::default(), vec![Name::Given("411f1d86".to_owned()), Name::Given("0".repeat(32))]),
+        (
+            "given",
+            Setup::default(),
+            vec![
+                Name::Given("411f1d86".to_owned()),
+                Name::Given("0".repeat(32)),
+            ],
+        ),
         (
             "in public mode",
-            Setup { authenticated: false, ..Setup::default() },
-            vec![Name::Default, Name::Of("b".to_owned()), Name::Given("411f1d86".to_owned())],
+            Setup {
+                authenticated: false,
+                ..Setup::default()
+            },
+            vec![
+                Name::Default,
+                Name::Of("b".to_owned()),
+                Name::Given("411f1d86".to_owned()),
+            ],
         ),
         (
             "with random references",
-            Setup { references: ReferenceIds::Random, ..Setup::default() },
-            vec![Name::Default, Name::Of("b".to_owned()), Name::Given("411f1d86".to_owned())],
+            Setup {
+                references: ReferenceIds::Random,
+                ..Setup::default()
+            },
+            vec![
+                Name::Default,
+                Name::Of("b".to_owned()),
+                Name::Given("411f1d86".to_owned()),
+            ],
         ),
     ] {
         let world = World::new(new(), setup);
         let before = world.store.snapshot();
-        let guesses = names.iter().flat_map(|name| (0..50).map(|n| (name.clone(), n)));
+        let guesses = names
+            .iter()
+            .flat_map(|name| (0..50).map(|n| (name.clone(), n)));
         let answers = at_once(guesses.map(|(name, n)| {
             let world = world.clone();
             async move { world.verify(&number(1), &name, &wrong(n)).await }
         }))
         .await;
         let told = tally(&answers);
-        println!("{}: {what}: {told:?}, {} asked", world.store, world.provider.guesses().len());
-        assert_eq!(told, BTreeMap::from([("verification_not_found", names.len() * 50)]), "{what}");
+        println!(
+            "{}: {what}: {told:?}, {} asked",
+            world.store,
+            world.provider.guesses().len()
+        );
+        assert_eq!(
+            told,
+            BTreeMap::from([("verification_not_found", names.len() * 50)]),
+            "{what}"
+        );
         assert_eq!(world.provider.guesses().len(), 0, "{what}");
         assert_eq!(world.store.snapshot(), before, "{what}");
     }
     // The control: with a derived one there would be a trace.
     let world = World::new(new(), Setup::default());
     let before = world.store.snapshot();
-    assert_eq!(word(&world.verify(&number(1), &Name::Default, &wrong(0)).await), "invalid_code");
+    assert_eq!(
+        word(&world.verify(&number(1), &Name::Default, &wrong(0)).await),
+        "invalid_code"
+    );
     assert_eq!(world.provider.guesses().len(), 1);
     assert_ne!(world.store.snapshot(), before);
 }
@@ -108,7 +159,11 @@ async fn about_the_same_time<A, B>(
     other: impl Future<Output = B>,
 ) -> (A, B) {
     let time = MILLISECOND * (1 << (seed / 2 % 9)) / 2;
-    let (first, second) = if seed.is_multiple_of(2) { (Duration::ZERO, time) } else { (time, Duration::ZERO) };
+    let (first, second) = if seed.is_multiple_of(2) {
+        (Duration::ZERO, time)
+    } else {
+        (time, Duration::ZERO)
+    };
     let one = async {
         sleep(first).await;
         one.await
@@ -123,7 +178,13 @@ async fn about_the_same_time<A, B>(
 /// The right guess is answered while a further code is sent; then the newest code is tried. The words are those of the
 /// first guess and of the second.
 async fn resent(store: Store, flaw: Option<Flaw>, seed: usize) -> (Result<(), String>, String) {
-    let world = World::new(store, Setup { flaw, ..Setup::default() });
+    let world = World::new(
+        store,
+        Setup {
+            flaw,
+            ..Setup::default()
+        },
+    );
     let to = number(seed);
     world.send(&to, &Name::Default).await.unwrap();
     let first = world.provider.newest_code(&to);
@@ -135,26 +196,50 @@ async fn resent(store: Store, flaw: Option<Flaw>, seed: usize) -> (Result<(), St
     world.provider.held(1).await;
     world.pass(SECOND * 30);
     // A further code, and a repetition of the guess, which at this time may be asked, too.
-    let further = async { tokio::join!(world.send(&to, &Name::Default), world.verify(&to, &Name::Default, &first)) };
-    let ((), (further, again)) = about_the_same_time(seed, async { world.provider.release() }, further).await;
+    let further = async {
+        tokio::join!(
+            world.send(&to, &Name::Default),
+            world.verify(&to, &Name::Default, &first)
+        )
+    };
+    let ((), (further, again)) =
+        about_the_same_time(seed, async { world.provider.release() }, further).await;
     let hung = hanging.await.unwrap();
     let newest = world.provider.newest_code(&to);
     let last = world.verify(&to, &Name::Default, &newest).await;
     let done = world.table.done();
     let count = |what: fn(&Done) -> bool| done.iter().filter(|done| what(done)).count();
     let opened = count(|done| matches!(done, Done::Opened(..)));
-    let won: Vec<&Done> = done.iter().filter(|done| matches!(done, Done::Won(..))).collect();
+    let won: Vec<&Done> = done
+        .iter()
+        .filter(|done| matches!(done, Done::Won(..)))
+        .collect();
     let generations: BTreeSet<&Done> = won.iter().copied().collect();
-    let yes = [&hung, &again, &last].into_iter().filter(|answer| answer.is_ok()).count();
+    let yes = [&hung, &again, &last]
+        .into_iter()
+        .filter(|answer| answer.is_ok())
+        .count();
     let words = [word(&hung), word(&again), word(&further), word(&last)];
     let kind = format!("{opened} opened, {} won", won.len());
     // One success for each verification, however many codes it had; none that was told and is none; and no text for a
     // generation that the record is not at.
     let texts = world.provider.texts().len();
-    let stands = world.verification(&to, &Name::Default).await.unwrap().generation;
-    let fine =
-        won.len() <= opened && generations.len() == won.len() && yes == won.len() && yes >= 1 && stands == texts as u64;
-    (check(fine, || format!("{kind}, {words:?}, {texts} texts, stands at {stands}")), kind)
+    let stands = world
+        .verification(&to, &Name::Default)
+        .await
+        .unwrap()
+        .generation;
+    let fine = won.len() <= opened
+        && generations.len() == won.len()
+        && yes == won.len()
+        && yes >= 1
+        && stands == texts as u64;
+    (
+        check(fine, || {
+            format!("{kind}, {words:?}, {texts} texts, stands at {stands}")
+        }),
+        kind,
+    )
 }
 
 async fn a_code_is_not_right_once_a_newer_one_is_on_its_way(new: NewStore) {
@@ -175,7 +260,13 @@ async fn a_code_is_not_right_once_a_newer_one_is_on_its_way(new: NewStore) {
 
     // And exactly: while the right guess hangs, a further code is sent. The guess was right, and comes too late.
     let late = async |store: Store, flaw| {
-        let world = World::new(store, Setup { flaw, ..Setup::default() });
+        let world = World::new(
+            store,
+            Setup {
+                flaw,
+                ..Setup::default()
+            },
+        );
         let to = number(1);
         world.send(&to, &Name::Default).await.unwrap();
         let first = world.provider.newest_code(&to);
@@ -189,8 +280,12 @@ async fn a_code_is_not_right_once_a_newer_one_is_on_its_way(new: NewStore) {
         world.send(&to, &Name::Default).await.unwrap();
         world.provider.release();
         let late = hanging.await.unwrap();
-        let last = world.verify(&to, &Name::Default, &world.provider.newest_code(&to)).await;
-        check(word(&late) == "invalid_code" && last.is_ok(), || format!("{}, then {}", word(&late), word(&last)))
+        let last = world
+            .verify(&to, &Name::Default, &world.provider.newest_code(&to))
+            .await;
+        check(word(&late) == "invalid_code" && last.is_ok(), || {
+            format!("{}, then {}", word(&late), word(&last))
+        })
     };
     let good = late(new(), None).await;
     let flawed = late(new(), Some(Flaw::WritesNoSuccess)).await;
@@ -199,7 +294,13 @@ async fn a_code_is_not_right_once_a_newer_one_is_on_its_way(new: NewStore) {
 
 async fn a_verification_is_canceled_or_verified_and_never_both(new: NewStore) {
     let round = async |store: Store, flaw, seed: usize| {
-        let world = World::new(store, Setup { flaw, ..Setup::default() });
+        let world = World::new(
+            store,
+            Setup {
+                flaw,
+                ..Setup::default()
+            },
+        );
         let to = number(seed);
         world.send(&to, &Name::Default).await.unwrap();
         let right = world.provider.newest_code(&to);
@@ -213,16 +314,25 @@ async fn a_verification_is_canceled_or_verified_and_never_both(new: NewStore) {
             let (world, to) = (world.clone(), to.clone());
             async move { world.cancel(&to, &Name::Default).await }
         }));
-        let ((), cancels) = about_the_same_time(seed, async { world.provider.release() }, cancels).await;
+        let ((), cancels) =
+            about_the_same_time(seed, async { world.provider.release() }, cancels).await;
         let verified = hanging.await.unwrap().is_ok();
-        let canceled = cancels.iter().filter(|answer| matches!(answer, Ok((_, Phase::Canceled)))).count();
+        let canceled = cancels
+            .iter()
+            .filter(|answer| matches!(answer, Ok((_, Phase::Canceled))))
+            .count();
         let state = world.verification(&to, &Name::Default).await.unwrap().state;
         let fine = match state {
             State::Verified => verified && canceled == 0,
             State::Canceled => !verified && canceled == 4,
             _ => false,
         };
-        (check(fine, || format!("verified {verified}, {canceled} canceled, {state:?}")), state == State::Verified)
+        (
+            check(fine, || {
+                format!("verified {verified}, {canceled} canceled, {state:?}")
+            }),
+            state == State::Verified,
+        )
     };
     let rounds = if new().is_memory() { 200 } else { 48 };
     let mut verified = 0;
@@ -231,7 +341,11 @@ async fn a_verification_is_canceled_or_verified_and_never_both(new: NewStore) {
         outcome.unwrap();
         verified += usize::from(was_verified);
     }
-    println!("{}: {rounds} rounds of cancel and verify: {verified} verified, {} canceled", new(), rounds - verified);
+    println!(
+        "{}: {rounds} rounds of cancel and verify: {verified} verified, {} canceled",
+        new(),
+        rounds - verified
+    );
     assert!(verified > 0 && verified < rounds, "it is no race");
     let mut seen = Ok(());
     for seed in 0..36 {
@@ -244,7 +358,14 @@ async fn a_verification_is_canceled_or_verified_and_never_both(new: NewStore) {
 /// the first begins a verification, the others send further codes for it, until there were three.
 async fn of_sends_at_one_verification_each_generation_leaves_once(new: NewStore) {
     let round = async |store: Store, flaw, seed| {
-        let world = World::new(store, Setup { limits: "3/1m", flaw, ..Setup::default() });
+        let world = World::new(
+            store,
+            Setup {
+                limits: "3/1m",
+                flaw,
+                ..Setup::default()
+            },
+        );
         let to = number(seed);
         let ask = |world: &Arc<World>| {
             let (world, to) = (world.clone(), to.clone());
@@ -267,11 +388,24 @@ async fn of_sends_at_one_verification_each_generation_leaves_once(new: NewStore)
             })
             .collect();
         let texts = world.provider.texts().len();
-        let stands = world.verification(&to, &Name::Default).await.unwrap().generation;
-        let each_once = generations.len() == written.len() && texts == written.len() && sent == texts;
-        let fine = each_once && texts <= 3 && stands == written.len() as u64 && world.provider.unrecorded() == 0;
+        let stands = world
+            .verification(&to, &Name::Default)
+            .await
+            .unwrap()
+            .generation;
+        let each_once =
+            generations.len() == written.len() && texts == written.len() && sent == texts;
+        let fine = each_once
+            && texts <= 3
+            && stands == written.len() as u64
+            && world.provider.unrecorded() == 0;
         (
-            check(fine, || format!("{texts} texts, {sent} told, {} write-aheads, stands at {stands}", written.len())),
+            check(fine, || {
+                format!(
+                    "{texts} texts, {sent} told, {} write-aheads, stands at {stands}",
+                    written.len()
+                )
+            }),
             texts,
         )
     };
@@ -282,10 +416,17 @@ async fn of_sends_at_one_verification_each_generation_leaves_once(new: NewStore)
         outcome.unwrap();
         *texts.entry(sent).or_default() += 1;
     }
-    println!("{}: {rounds} rounds of sends at one verification: rounds by texts {texts:?}", new());
+    println!(
+        "{}: {rounds} rounds of sends at one verification: rounds by texts {texts:?}",
+        new()
+    );
     let mut seen = Ok(());
     for seed in 0..8 {
         seen = seen.and(round(new(), Some(Flaw::InSteps), seed).await.0);
     }
-    holds_and_sees("sends at one verification", Ok(()), &[(Flaw::InSteps, seen)]);
+    holds_and_sees(
+        "sends at one verification",
+        Ok(()),
+        &[(Flaw::InSteps, seen)],
+    );
 }

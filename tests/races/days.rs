@@ -3,7 +3,8 @@
 use crate::store::{NewStore, Store, over_both_stores};
 use crate::table::{Done, Flaw};
 use crate::world::{
-    DAY, Dice, HOUR, MINUTE, Name, SECOND, START, Setup, World, check, holds_and_sees, number, word, wrong,
+    DAY, Dice, HOUR, MINUTE, Name, SECOND, START, Setup, World, check, holds_and_sees, number,
+    word, wrong,
 };
 use otp_lambda::ledger::Key;
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,12 +43,27 @@ enum Way {
     OwnDerived,
 }
 
-const WAYS: [Way; 5] = [Way::NewName, Way::CancelThenSend, Way::Resend, Way::Foreign, Way::OwnDerived];
+const WAYS: [Way; 5] = [
+    Way::NewName,
+    Way::CancelThenSend,
+    Way::Resend,
+    Way::Foreign,
+    Way::OwnDerived,
+];
 
 impl Attacker {
     fn new(store: Store, flaw: Option<Flaw>) -> Self {
-        let setup = Setup { latency: Duration::ZERO, flaw, ..Setup::default() };
-        Self { world: World::new(store, setup), enough: usize::MAX, names: 0, guesses: 0 }
+        let setup = Setup {
+            latency: Duration::ZERO,
+            flaw,
+            ..Setup::default()
+        };
+        Self {
+            world: World::new(store, setup),
+            enough: usize::MAX,
+            names: 0,
+            guesses: 0,
+        }
     }
 
     /// Over a ledger with a flaw it ends with so many guesses: they show the flaw.
@@ -70,7 +86,12 @@ impl Attacker {
         };
         let mut wait = None;
         if matches!(way, Way::NewName | Way::CancelThenSend | Way::Resend) {
-            wait = self.world.send(&to, &name).await.err().and_then(|error| error.retry_after_seconds());
+            wait = self
+                .world
+                .send(&to, &name)
+                .await
+                .err()
+                .and_then(|error| error.retry_after_seconds());
         }
         // Every guess twice: the second time it is answered from the record.
         for _ in 0..12 {
@@ -82,7 +103,10 @@ impl Attacker {
                 break;
             }
             let again = self.world.verify(&to, &name, &guess).await;
-            assert!(["invalid_code", "attempts_exhausted"].contains(&word(&again)), "{again:?}");
+            assert!(
+                ["invalid_code", "attempts_exhausted"].contains(&word(&again)),
+                "{again:?}"
+            );
         }
         if matches!(way, Way::CancelThenSend) {
             let _ = self.world.cancel(&to, &name).await;
@@ -112,8 +136,13 @@ impl Attacker {
 
     /// Codes that could be guessed at: texts, and verifications begun without one.
     fn codes(&self) -> usize {
-        let write_aheads =
-            self.world.table.done().iter().filter(|done| matches!(done, Done::Opened(..) | Done::Reopened(..))).count();
+        let write_aheads = self
+            .world
+            .table
+            .done()
+            .iter()
+            .filter(|done| matches!(done, Done::Opened(..) | Done::Reopened(..)))
+            .count();
         assert!(write_aheads >= self.world.provider.texts().len());
         write_aheads
     }
@@ -121,16 +150,39 @@ impl Attacker {
 
 async fn a_day_buys_six_codes_and_thirty_guesses(new: NewStore) {
     let day = async |store: Store, flaw, ways: &[Way]| {
-        let probe = if store.is_memory() { MINUTE } else { MINUTE * 30 };
+        let probe = if store.is_memory() {
+            MINUTE
+        } else {
+            MINUTE * 30
+        };
         let mut attacker = Attacker::new(store, flaw).until_seen(40);
         attacker.attack(ways, DAY, probe).await;
-        let (codes, texts, asked) = (attacker.codes(), attacker.world.provider.texts().len(), attacker.asked());
-        let found = format!("{codes} codes, of which {texts} texts, and {asked} guesses, in {} tries", attacker.names);
-        println!("{}: a day of {ways:?}, flaw {flaw:?}: {found}", attacker.world.store);
-        (check(codes <= 6 && texts <= 6 && asked <= 30, || found), asked)
+        let (codes, texts, asked) = (
+            attacker.codes(),
+            attacker.world.provider.texts().len(),
+            attacker.asked(),
+        );
+        let found = format!(
+            "{codes} codes, of which {texts} texts, and {asked} guesses, in {} tries",
+            attacker.names
+        );
+        println!(
+            "{}: a day of {ways:?}, flaw {flaw:?}: {found}",
+            attacker.world.store
+        );
+        (
+            check(codes <= 6 && texts <= 6 && asked <= 30, || found),
+            asked,
+        )
     };
     let mut most = 0;
-    for ways in [&[Way::NewName][..], &[Way::CancelThenSend], &[Way::Foreign], &[Way::Resend, Way::OwnDerived], &WAYS] {
+    for ways in [
+        &[Way::NewName][..],
+        &[Way::CancelThenSend],
+        &[Way::Foreign],
+        &[Way::Resend, Way::OwnDerived],
+        &WAYS,
+    ] {
         let (outcome, asked) = day(new(), None, ways).await;
         outcome.unwrap();
         most = most.max(asked);
@@ -146,9 +198,23 @@ async fn a_day_buys_six_codes_and_thirty_guesses(new: NewStore) {
 
 async fn a_year_buys_a_hundred_guesses_and_then_only_an_operator_helps(new: NewStore) {
     let year = async |store: Store, flaw| {
-        let probe = if store.is_memory() { HOUR * 6 } else { HOUR * 96 };
+        let probe = if store.is_memory() {
+            HOUR * 6
+        } else {
+            HOUR * 96
+        };
         let mut attacker = Attacker::new(store, flaw).until_seen(120);
-        attacker.attack(&WAYS, DAY * 15, if attacker.world.store.is_memory() { MINUTE * 20 } else { HOUR * 3 }).await;
+        attacker
+            .attack(
+                &WAYS,
+                DAY * 15,
+                if attacker.world.store.is_memory() {
+                    MINUTE * 20
+                } else {
+                    HOUR * 3
+                },
+            )
+            .await;
         let after_days = attacker.asked();
         attacker.attack(&WAYS, DAY * 365, probe).await;
         let world = attacker.world.clone();
@@ -165,11 +231,25 @@ async fn a_year_buys_a_hundred_guesses_and_then_only_an_operator_helps(new: NewS
         check(asked == 100 && told == "destination_locked", || found)?;
         // An operator unlocks, and the next hundred begin.
         world.unlock(&number(1)).await;
-        let sent = word(&world.send(&number(1), &Name::Given("after".to_owned())).await);
-        let guess = word(&world.verify(&number(1), &Name::Given("after".to_owned()), &wrong(0)).await);
-        check(sent == "ok" && guess == "invalid_code" && attacker.asked() == 101, || {
-            format!("after the unlock: {sent}, {guess}, {} asked", attacker.asked())
-        })
+        let sent = word(
+            &world
+                .send(&number(1), &Name::Given("after".to_owned()))
+                .await,
+        );
+        let guess = word(
+            &world
+                .verify(&number(1), &Name::Given("after".to_owned()), &wrong(0))
+                .await,
+        );
+        check(
+            sent == "ok" && guess == "invalid_code" && attacker.asked() == 101,
+            || {
+                format!(
+                    "after the unlock: {sent}, {guess}, {} asked",
+                    attacker.asked()
+                )
+            },
+        )
     };
     let good = year(new(), None).await;
     let flawed = year(new(), Some(Flaw::NumberPaysNothing)).await;
@@ -216,9 +296,17 @@ async fn no_day_whenever_it_begins_holds_more_than_forty_four_guesses(new: NewSt
             guess(&name(6 + n), 6).await;
         }
         attacker.attack(&WAYS, DAY * 3, HOUR).await;
-        let times: Vec<u64> = world.provider.guesses().iter().map(|guess| guess.at).collect();
+        let times: Vec<u64> = world
+            .provider
+            .guesses()
+            .iter()
+            .map(|guess| guess.at)
+            .collect();
         let most = most_in_a_day(&times);
-        let found = format!("{most} guesses in the dearest day, {} in three; sends {told:?}", times.len());
+        let found = format!(
+            "{most} guesses in the dearest day, {} in three; sends {told:?}",
+            times.len()
+        );
         println!("{}: flaw {flaw:?}: {found}", world.store);
         check(most == 44 && told == ["ok"; 9], || found)
     };
@@ -230,7 +318,11 @@ async fn no_day_whenever_it_begins_holds_more_than_forty_four_guesses(new: NewSt
 /// Guesses a day long, and then waits until every item that has an end is gone: four times a year, for two years.
 async fn patience_buys_no_more(new: NewStore) {
     let wait = async |store: Store, flaw| {
-        let probe = if store.is_memory() { MINUTE * 5 } else { HOUR * 2 };
+        let probe = if store.is_memory() {
+            MINUTE * 5
+        } else {
+            HOUR * 2
+        };
         let mut attacker = Attacker::new(store, flaw).until_seen(120);
         let mut asked = Vec::new();
         for quarter in 0..8_u32 {
@@ -239,7 +331,10 @@ async fn patience_buys_no_more(new: NewStore) {
             attacker.attack(&WAYS, begin + DAY, probe).await;
             asked.push(attacker.asked());
         }
-        println!("{}: eight days, 91 days apart, flaw {flaw:?}: asked {asked:?}", attacker.world.store);
+        println!(
+            "{}: eight days, 91 days apart, flaw {flaw:?}: asked {asked:?}",
+            attacker.world.store
+        );
         check(attacker.asked() <= 100, || format!("asked {asked:?}"))
     };
     let good = wait(new(), None).await;
@@ -261,7 +356,16 @@ struct Bought {
 /// The most of these times that lie in one stretch of a day.
 fn most_in_a_day(times: &[u64]) -> usize {
     let day = u64::try_from(DAY.as_millis()).unwrap();
-    times.iter().map(|begin| times.iter().filter(|at| (*begin..*begin + day).contains(*at)).count()).max().unwrap_or(0)
+    times
+        .iter()
+        .map(|begin| {
+            times
+                .iter()
+                .filter(|at| (*begin..*begin + day).contains(*at))
+                .count()
+        })
+        .max()
+        .unwrap_or(0)
 }
 
 /// Anything at any time, by dice.
@@ -289,7 +393,9 @@ async fn schedule(store: Store, flaw: Option<Flaw>, seed: u64) -> Bought {
                 names.push(Name::Of(format!("b{}", attacker.names)));
             }
             5 | 10 => {
-                attacker.strike(WAYS[usize::try_from(dice.roll(5)).unwrap()]).await;
+                attacker
+                    .strike(WAYS[usize::try_from(dice.roll(5)).unwrap()])
+                    .await;
             }
             6 | 7 => {
                 // An old guess over again, or a new one.
@@ -307,9 +413,15 @@ async fn schedule(store: Store, flaw: Option<Flaw>, seed: u64) -> Bought {
         let write_aheads = attacker.codes();
         opened.resize(write_aheads.max(opened.len()), now);
     }
-    let guesses: Vec<u64> = world.provider.guesses().iter().map(|guess| guess.at).collect();
+    let guesses: Vec<u64> = world
+        .provider
+        .guesses()
+        .iter()
+        .map(|guess| guess.at)
+        .collect();
     let day = START.plus(DAY).0;
-    let (mut of_verification, mut of_code) = (BTreeMap::<Key, usize>::new(), BTreeMap::<Key, usize>::new());
+    let (mut of_verification, mut of_code) =
+        (BTreeMap::<Key, usize>::new(), BTreeMap::<Key, usize>::new());
     let (mut for_one_verification, mut for_one_code) = (0, 0);
     for done in world.table.done() {
         match done {
@@ -371,7 +483,14 @@ async fn whatever_the_schedule_it_buys_no_more(new: NewStore) {
     let mut flawed = Vec::new();
     // Two schedules do not meet them all.
     let (tried, flaws) = if new().is_memory() {
-        (40, &[Flaw::AlwaysPlace, Flaw::NumberPaysNothing, Flaw::FreshGuesses][..])
+        (
+            40,
+            &[
+                Flaw::AlwaysPlace,
+                Flaw::NumberPaysNothing,
+                Flaw::FreshGuesses,
+            ][..],
+        )
     } else {
         (2, &[Flaw::AlwaysPlace][..])
     };

@@ -6,7 +6,9 @@ use otp_lambda::error::{Code, Error};
 use otp_lambda::ledger::{Keys, Ledger};
 use otp_lambda::otp::{CodeCharacters, CodeShape, Otp};
 use otp_lambda::phone::PhoneNumber;
-use otp_lambda::provider::{Answer, Channel, ChannelLimits, Message, Provider, ProviderLimits, Receipt, Verdict};
+use otp_lambda::provider::{
+    Answer, Channel, ChannelLimits, Message, Provider, ProviderLimits, Receipt, Verdict,
+};
 use otp_lambda::reference::ReferenceId;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
@@ -15,11 +17,17 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 static LIMITS: ProviderLimits = ProviderLimits {
-    code: CodeShape { length: 5..=8, characters: CodeCharacters::Digits },
+    code: CodeShape {
+        length: 5..=8,
+        characters: CodeCharacters::Digits,
+    },
     validity_minutes: 1..=60,
     allowed_attempts: 1..=5,
     brand_name: 1..=20,
-    channels: &[ChannelLimits { channel: Channel::Sms, languages: &["en-US"] }],
+    channels: &[ChannelLimits {
+        channel: Channel::Sms,
+        languages: &["en-US"],
+    }],
     any_language: false,
 };
 
@@ -102,7 +110,13 @@ impl Fake {
     /// The code that a person reads on the phone.
     pub(crate) fn newest_code(&self, to: &PhoneNumber) -> String {
         let texts = self.0.texts.lock().unwrap();
-        texts.iter().rev().find(|text| text.to == to.expose()).unwrap().code.clone()
+        texts
+            .iter()
+            .rev()
+            .find(|text| text.to == to.expose())
+            .unwrap()
+            .code
+            .clone()
     }
 
     /// From now on guesses are looked at, and not answered before [`Self::release`].
@@ -134,7 +148,12 @@ impl Fake {
 
     fn asked(&self, to: &PhoneNumber, reference: &ReferenceId, code: String) -> Asked {
         let at = self.0.clock.load(SeqCst);
-        Asked { to: to.expose().to_owned(), reference: reference.expose().to_owned(), code, at }
+        Asked {
+            to: to.expose().to_owned(),
+            reference: reference.expose().to_owned(),
+            code,
+            at,
+        }
     }
 }
 
@@ -149,11 +168,21 @@ impl Provider for Fake {
     }
 
     async fn send(&self, message: &Message<'_>, _: Duration) -> Result<Receipt, Error> {
-        let record = self.0.table.verification(&self.0.keys.verification(message.reference, message.to)).await;
+        let record = self
+            .0
+            .table
+            .verification(&self.0.keys.verification(message.reference, message.to))
+            .await;
         if record.unwrap().is_none() {
             self.0.unrecorded.fetch_add(1, SeqCst);
         }
-        let outcome = self.0.outcomes.lock().unwrap().pop_front().unwrap_or(Outcome::Sent);
+        let outcome = self
+            .0
+            .outcomes
+            .lock()
+            .unwrap()
+            .pop_front()
+            .unwrap_or(Outcome::Sent);
         if matches!(outcome, Outcome::Refused) {
             self.take_time().await;
             return Err(Error::new(Code::OptedOut, "The number has opted out."));
@@ -161,22 +190,43 @@ impl Provider for Fake {
         {
             let mut texts = self.0.texts.lock().unwrap();
             // No guess of the tests begins with a nine.
-            let text = self.asked(message.to, message.reference, format!("{}", 90_000_000 + texts.len()));
-            self.0.codes.lock().unwrap().insert((text.to.clone(), text.reference.clone()), text.code.clone());
+            let text = self.asked(
+                message.to,
+                message.reference,
+                format!("{}", 90_000_000 + texts.len()),
+            );
+            self.0
+                .codes
+                .lock()
+                .unwrap()
+                .insert((text.to.clone(), text.reference.clone()), text.code.clone());
             texts.push(text);
         }
         self.take_time().await;
         match outcome {
-            Outcome::Unclear => Err(Error::new(Code::ProviderTimeout, "No answer.").with_unknown_delivery()),
-            _ => Ok(Receipt { message_id: Some("m".to_owned()), request_id: None }),
+            Outcome::Unclear => {
+                Err(Error::new(Code::ProviderTimeout, "No answer.").with_unknown_delivery())
+            }
+            _ => Ok(Receipt {
+                message_id: Some("m".to_owned()),
+                request_id: None,
+            }),
         }
     }
 
-    async fn verify(&self, to: &PhoneNumber, reference: &ReferenceId, otp: &Otp, _: Duration) -> Result<Answer, Error> {
+    async fn verify(
+        &self,
+        to: &PhoneNumber,
+        reference: &ReferenceId,
+        otp: &Otp,
+        _: Duration,
+    ) -> Result<Answer, Error> {
         let guess = self.asked(to, reference, otp.expose().to_owned());
         let right = {
             let codes = self.0.codes.lock().unwrap();
-            codes.get(&(guess.to.clone(), guess.reference.clone())).is_some_and(|code| code == otp.expose())
+            codes
+                .get(&(guess.to.clone(), guess.reference.clone()))
+                .is_some_and(|code| code == otp.expose())
         };
         self.0.guesses.lock().unwrap().push(guess);
         if self.0.hold.load(SeqCst) {
@@ -185,6 +235,13 @@ impl Provider for Fake {
             released.await;
         }
         self.take_time().await;
-        Ok(Answer { verdict: if right { Verdict::Valid } else { Verdict::Invalid }, request_id: None })
+        Ok(Answer {
+            verdict: if right {
+                Verdict::Valid
+            } else {
+                Verdict::Invalid
+            },
+            request_id: None,
+        })
     }
 }

@@ -3,7 +3,8 @@
 use crate::store::{NewStore, Store, over_both_stores};
 use crate::table::Flaw;
 use crate::world::{
-    MILLISECOND, MINUTE, Name, Setup, World, at_once, check, holds_and_sees, number, tally, word, wrong,
+    MILLISECOND, MINUTE, Name, Setup, World, at_once, check, holds_and_sees, number, tally, word,
+    wrong,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -51,8 +52,19 @@ impl Race {
 }
 
 /// One code, and these guesses at it, all at once; `None` stands for the right one.
-async fn race(store: Store, flaw: Option<Flaw>, guesses: Vec<Option<String>>, key: Option<&'static str>) -> Race {
-    let world = World::new(store, Setup { flaw, ..Setup::default() });
+async fn race(
+    store: Store,
+    flaw: Option<Flaw>,
+    guesses: Vec<Option<String>>,
+    key: Option<&'static str>,
+) -> Race {
+    let world = World::new(
+        store,
+        Setup {
+            flaw,
+            ..Setup::default()
+        },
+    );
     let to = number(1);
     world.send(&to, &name()).await.unwrap();
     let right = world.provider.newest_code(&to);
@@ -60,7 +72,11 @@ async fn race(store: Store, flaw: Option<Flaw>, guesses: Vec<Option<String>>, ke
     let count = guesses.len();
     let answers = at_once(guesses.into_iter().map(|guess| {
         let (world, to, right) = (world.clone(), to.clone(), right.clone());
-        async move { world.verify_under(&to, &name(), &guess.unwrap_or(right), key).await }
+        async move {
+            world
+                .verify_under(&to, &name(), &guess.unwrap_or(right), key)
+                .await
+        }
     }))
     .await;
     let asked = world.provider.guesses();
@@ -71,31 +87,50 @@ async fn race(store: Store, flaw: Option<Flaw>, guesses: Vec<Option<String>>, ke
         failures: world.failures(&to).await,
         answers: tally(&answers),
     };
-    println!("{}: {count} at once, flaw {flaw:?}: {} in {:?}", world.store, race.found(), began.elapsed());
+    println!(
+        "{}: {count} at once, flaw {flaw:?}: {} in {:?}",
+        world.store,
+        race.found(),
+        began.elapsed()
+    );
     race
 }
 
 async fn of_ten_thousand_different_guesses_at_once_as_many_are_asked_as_are_allowed(new: NewStore) {
     let guesses = |count| (0..count).map(|n| Some(wrong(n))).collect();
     let holds = |race: &Race| {
-        let all_told = race.count("invalid_code") == 5 && race.only(&["invalid_code", "attempts_exhausted"]);
-        check(race.asked == 5 && race.left == 0 && race.failures == 5 && all_told, || race.found())
+        let all_told =
+            race.count("invalid_code") == 5 && race.only(&["invalid_code", "attempts_exhausted"]);
+        check(
+            race.asked == 5 && race.left == 0 && race.failures == 5 && all_told,
+            || race.found(),
+        )
     };
     let good = race(new(), None, guesses(10_000), None).await;
     let flawed = race(new(), Some(Flaw::InSteps), guesses(200), None).await;
-    holds_and_sees("10,000 different guesses", holds(&good), &[(Flaw::InSteps, holds(&flawed))]);
+    holds_and_sees(
+        "10,000 different guesses",
+        holds(&good),
+        &[(Flaw::InSteps, holds(&flawed))],
+    );
 }
 
 async fn of_ten_thousand_equal_guesses_at_once_one_is_asked(new: NewStore) {
     let guesses = |count| (0..count).map(|_| Some(wrong(0))).collect();
     let holds = |race: &Race| {
         let all_told = race.only(&["invalid_code", "verification_in_progress"]);
-        check(race.asked == 1 && race.left == 4 && race.failures == 1 && all_told, || race.found())
+        check(
+            race.asked == 1 && race.left == 4 && race.failures == 1 && all_told,
+            || race.found(),
+        )
     };
     let good = race(new(), None, guesses(10_000), None).await;
     let in_steps = race(new(), Some(Flaw::InSteps), guesses(200), None).await;
     let paid = race(new(), Some(Flaw::RepeatsPaid), guesses(200), None).await;
-    let flawed = [(Flaw::InSteps, holds(&in_steps)), (Flaw::RepeatsPaid, holds(&paid))];
+    let flawed = [
+        (Flaw::InSteps, holds(&in_steps)),
+        (Flaw::RepeatsPaid, holds(&paid)),
+    ];
     holds_and_sees("10,000 equal guesses", holds(&good), &flawed);
 }
 
@@ -103,40 +138,77 @@ async fn of_a_thousand_right_answers_at_once_one_succeeds(new: NewStore) {
     let guesses = |count| vec![None; count];
     let once = |race: &Race| {
         let all_told = race.only(&["ok", "already_verified", "verification_in_progress"]);
-        check(race.count("ok") == 1 && race.asked == 1 && race.failures == 0 && all_told, || race.found())
+        check(
+            race.count("ok") == 1 && race.asked == 1 && race.failures == 0 && all_told,
+            || race.found(),
+        )
     };
     let good = race(new(), None, guesses(1000), None).await;
     let in_steps = race(new(), Some(Flaw::InSteps), guesses(200), None).await;
-    holds_and_sees("1,000 right answers", once(&good), &[(Flaw::InSteps, once(&in_steps))]);
+    holds_and_sees(
+        "1,000 right answers",
+        once(&good),
+        &[(Flaw::InSteps, once(&in_steps))],
+    );
 
     // Under one idempotency key it is one caller who asks again: every yes is the same one.
     let same = |race: &Race| {
         let all_told = race.only(&["ok", "verification_in_progress"]);
-        check(race.count("ok") >= 1 && race.asked == 1 && race.failures == 0 && all_told, || race.found())
+        check(
+            race.count("ok") >= 1 && race.asked == 1 && race.failures == 0 && all_told,
+            || race.found(),
+        )
     };
     let good = race(new(), None, guesses(1000), Some("k")).await;
     let in_steps = race(new(), Some(Flaw::InSteps), guesses(200), Some("k")).await;
-    holds_and_sees("1,000 right answers under one key", same(&good), &[(Flaw::InSteps, same(&in_steps))]);
+    holds_and_sees(
+        "1,000 right answers under one key",
+        same(&good),
+        &[(Flaw::InSteps, same(&in_steps))],
+    );
 }
 
 /// A wrong guess in between makes the right one a new guess: so several of the right ones are on their way at once.
-async fn of_right_and_wrong_answers_at_once_one_succeeds_and_no_more_than_allowed_are_asked(new: NewStore) {
-    let guesses = |count| (0..count).map(|n| (n % 4 == 1).then(|| wrong(n))).collect::<Vec<_>>();
+async fn of_right_and_wrong_answers_at_once_one_succeeds_and_no_more_than_allowed_are_asked(
+    new: NewStore,
+) {
+    let guesses = |count| {
+        (0..count)
+            .map(|n| (n % 4 == 1).then(|| wrong(n)))
+            .collect::<Vec<_>>()
+    };
     let holds = |race: &Race| {
-        let all_told =
-            race.only(&["ok", "already_verified", "verification_in_progress", "invalid_code", "attempts_exhausted"]);
+        let all_told = race.only(&[
+            "ok",
+            "already_verified",
+            "verification_in_progress",
+            "invalid_code",
+            "attempts_exhausted",
+        ]);
         // It can be that no right one was among the five.
         let once = race.count("ok") == race.right.min(1);
-        check(once && (1..=5).contains(&race.asked) && all_told, || race.found())
+        check(once && (1..=5).contains(&race.asked) && all_told, || {
+            race.found()
+        })
     };
     let good = race(new(), None, guesses(2000), None).await;
     let in_steps = race(new(), Some(Flaw::InSteps), guesses(200), None).await;
-    holds_and_sees("right and wrong answers", holds(&good), &[(Flaw::InSteps, holds(&in_steps))]);
+    holds_and_sees(
+        "right and wrong answers",
+        holds(&good),
+        &[(Flaw::InSteps, holds(&in_steps))],
+    );
 }
 
 /// Five right answers, each of which finds the ones before hanging for five seconds; then all are answered at once.
 async fn taken_over(store: Store, flaw: Option<Flaw>, key: Option<&'static str>) -> Race {
-    let world = World::new(store, Setup { flaw, ..Setup::default() });
+    let world = World::new(
+        store,
+        Setup {
+            flaw,
+            ..Setup::default()
+        },
+    );
     let to = number(1);
     world.send(&to, &name()).await.unwrap();
     let right = world.provider.newest_code(&to);
@@ -150,7 +222,11 @@ async fn taken_over(store: Store, flaw: Option<Flaw>, key: Option<&'static str>)
         running.push(tokio::spawn(ask(&world)));
         world.provider.held(asking).await;
         world.pass(MILLISECOND * 4999);
-        assert_eq!(word(&ask(&world).await), "verification_in_progress", "not yet five seconds");
+        assert_eq!(
+            word(&ask(&world).await),
+            "verification_in_progress",
+            "not yet five seconds"
+        );
         world.pass(MILLISECOND);
     }
     // None is left to take over with.
@@ -173,7 +249,10 @@ async fn taken_over(store: Store, flaw: Option<Flaw>, key: Option<&'static str>)
 async fn right_answers_that_take_over_from_each_other_succeed_once(new: NewStore) {
     let rounds = if new().is_memory() { 200 } else { 8 };
     let once = |race: &Race| {
-        check(race.count("ok") == 1 && race.count("already_verified") == 4 && race.asked == 5, || race.found())
+        check(
+            race.count("ok") == 1 && race.count("already_verified") == 4 && race.asked == 5,
+            || race.found(),
+        )
     };
     for _ in 0..rounds {
         once(&taken_over(new(), None, None).await).unwrap();
@@ -181,16 +260,30 @@ async fn right_answers_that_take_over_from_each_other_succeed_once(new: NewStore
         let race = taken_over(new(), None, Some("k")).await;
         check(race.count("ok") == 5 && race.asked == 5, || race.found()).unwrap();
     }
-    println!("{}: {rounds} rounds of 5 right answers that take over: 1 success each", new());
+    println!(
+        "{}: {rounds} rounds of 5 right answers that take over: 1 success each",
+        new()
+    );
     let good = taken_over(new(), None, None).await;
     // The writes of the flawed one meet because all are answered at once.
     let flawed = taken_over(new(), Some(Flaw::WritesNoSuccess), None).await;
-    holds_and_sees("taking over", once(&good), &[(Flaw::WritesNoSuccess, once(&flawed))]);
+    holds_and_sees(
+        "taking over",
+        once(&good),
+        &[(Flaw::WritesNoSuccess, once(&flawed))],
+    );
 }
 
 /// One attempt, spent on the right code; what each further try is told.
 async fn repeated(store: Store, flaw: Option<Flaw>, lost: usize) -> Vec<(&'static str, String)> {
-    let world = World::new(store, Setup { attempts: 1, flaw, ..Setup::default() });
+    let world = World::new(
+        store,
+        Setup {
+            attempts: 1,
+            flaw,
+            ..Setup::default()
+        },
+    );
     let to = number(1);
     world.send(&to, &self::name()).await.unwrap();
     let right = world.provider.newest_code(&to);
@@ -228,8 +321,13 @@ async fn the_last_attempt_can_be_repeated(new: NewStore) {
             ("when the code is over, same key", "already_verified"),
             ("asked", "1"),
         ];
-        let wrong = told.iter().zip(expected).find(|((_, told), (_, expected))| told != expected);
-        wrong.map_or(Ok(()), |((when, told), (_, expected))| Err(format!("{when}: {told}, and not {expected}")))
+        let wrong = told
+            .iter()
+            .zip(expected)
+            .find(|((_, told), (_, expected))| told != expected);
+        wrong.map_or(Ok(()), |((when, told), (_, expected))| {
+            Err(format!("{when}: {told}, and not {expected}"))
+        })
     };
     // With no answer lost, with the first lost (it is tried again), and with both.
     for (lost, first) in [(0, "ok"), (1, "ok"), (2, "ledger_unavailable")] {

@@ -19,7 +19,10 @@ over_both_stores!(
 );
 
 /// Sends to all of them at once, each under a name of its own.
-async fn send_all(world: &Arc<World>, numbers: impl IntoIterator<Item = PhoneNumber>) -> BTreeMap<&'static str, usize> {
+async fn send_all(
+    world: &Arc<World>,
+    numbers: impl IntoIterator<Item = PhoneNumber>,
+) -> BTreeMap<&'static str, usize> {
     let began = Instant::now();
     let answers = at_once(numbers.into_iter().enumerate().map(|(n, to)| {
         let world = world.clone();
@@ -35,7 +38,11 @@ async fn send_all(world: &Arc<World>, numbers: impl IntoIterator<Item = PhoneNum
         world.provider.texts().len(),
         began.elapsed()
     );
-    assert_eq!(world.provider.unrecorded(), 0, "a text without a record before it");
+    assert_eq!(
+        world.provider.unrecorded(),
+        0,
+        "a text without a record before it"
+    );
     told
 }
 
@@ -50,14 +57,29 @@ fn country(to: &str) -> &'static str {
 
 async fn a_thousand_sends_at_once_spend_a_budget_exactly(new: NewStore) {
     let race = async |store: Store, flaw, count| {
-        let budgets = Budgets { all: Budget::parse_list("100/1h").unwrap(), ..Budgets::default() };
-        let world = World::new(store, Setup { budgets, flaw, ..Setup::default() });
+        let budgets = Budgets {
+            all: Budget::parse_list("100/1h").unwrap(),
+            ..Budgets::default()
+        };
+        let world = World::new(
+            store,
+            Setup {
+                budgets,
+                flaw,
+                ..Setup::default()
+            },
+        );
         let told = send_all(&world, (0..count).map(number)).await;
         let (texts, spent) = (world.provider.texts().len(), world.store.spent());
         let sum: u64 = spent.values().sum();
-        println!("{}: budget of 100, {count} sends: {texts} texts, {spent:?} spent", world.store);
+        println!(
+            "{}: budget of 100, {count} sends: {texts} texts, {spent:?} spent",
+            world.store
+        );
         let refused = told.get("rate_limited") == Some(&(count - 100));
-        check(texts == 100 && sum == 100 && refused, || format!("{texts} texts, {sum} spent, {told:?}"))
+        check(texts == 100 && sum == 100 && refused, || {
+            format!("{texts} texts, {sum} spent, {told:?}")
+        })
     };
     let good = race(new(), None, 1000).await;
     let flawed = race(new(), Some(Flaw::InSteps), 150).await;
@@ -66,7 +88,11 @@ async fn a_thousand_sends_at_once_spend_a_budget_exactly(new: NewStore) {
 
 async fn budgets_of_countries_and_in_money_are_spent_exactly(new: NewStore) {
     let race = async |store: Store, flaw, each: usize| {
-        let (us, jm, gb) = ("US".parse().unwrap(), "JM".parse().unwrap(), "GB".parse().unwrap());
+        let (us, jm, gb) = (
+            "US".parse().unwrap(),
+            "JM".parse().unwrap(),
+            "GB".parse().unwrap(),
+        );
         let budgets = Budgets {
             all: Budget::parse_list("150/1h,2.5USD/24h").unwrap(),
             by_country: BTreeMap::from([
@@ -81,9 +107,17 @@ async fn budgets_of_countries_and_in_money_are_spent_exactly(new: NewStore) {
                 ..Prices::default()
             },
         };
-        let world = World::new(store, Setup { budgets, flaw, ..Setup::default() });
+        let world = World::new(
+            store,
+            Setup {
+                budgets,
+                flaw,
+                ..Setup::default()
+            },
+        );
         let numbers = (0..each).flat_map(|n| {
-            ["+1425555", "+1876555", "+44770090"].map(|prefix| PhoneNumber::parse(&format!("{prefix}{n:04}")).unwrap())
+            ["+1425555", "+1876555", "+44770090"]
+                .map(|prefix| PhoneNumber::parse(&format!("{prefix}{n:04}")).unwrap())
         });
         let told = send_all(&world, numbers).await;
         let texts = world.provider.texts();
@@ -105,7 +139,9 @@ async fn budgets_of_countries_and_in_money_are_spent_exactly(new: NewStore) {
         let within = texts.len() <= 150 && money <= 2_500_000 && of["JM"] <= 20 && of["GB"] <= 31;
         // One of the two budgets of all has no room left for the cheapest text.
         let used_up = texts.len() == 150 || money + 5810 > 2_500_000;
-        check(within && used_up && spent == should_be, || format!("{of:?}, {spent:?}, {told:?}"))
+        check(within && used_up && spent == should_be, || {
+            format!("{of:?}, {spent:?}, {told:?}")
+        })
     };
     let good = race(new(), None, 333).await;
     let flawed = race(new(), Some(Flaw::InSteps), 60).await;
@@ -116,8 +152,16 @@ async fn budgets_of_countries_and_in_money_are_spent_exactly(new: NewStore) {
 /// number's windows refused, everything was paid and the provider refused. What leaves and what is unclear stays.
 async fn what_a_refusal_had_counted_is_given_back(new: NewStore) {
     let race = async |store: Store, flaw| {
-        let budgets = Budgets { all: Budget::parse_list("200/1h").unwrap(), ..Budgets::default() };
-        let setup = Setup { budgets, prefix_limits: "90/1h,90/24h", flaw, ..Setup::default() };
+        let budgets = Budgets {
+            all: Budget::parse_list("200/1h").unwrap(),
+            ..Budgets::default()
+        };
+        let setup = Setup {
+            budgets,
+            prefix_limits: "90/1h,90/24h",
+            flaw,
+            ..Setup::default()
+        };
         let world = World::new(store, setup);
         world.provider.outcomes((0..60).map(|n| match n % 3 {
             0 => Outcome::Refused,
@@ -139,32 +183,62 @@ async fn what_a_refusal_had_counted_is_given_back(new: NewStore) {
             numbers.insert(text.to.clone());
         }
         let (spent, prefixes) = (world.store.spent(), world.store.prefixes());
-        let mut should_be: Vec<u64> = by_prefix.values().flat_map(|count| [*count, *count]).collect();
+        let mut should_be: Vec<u64> = by_prefix
+            .values()
+            .flat_map(|count| [*count, *count])
+            .collect();
         should_be.sort_unstable_by(|a, b| b.cmp(a));
-        println!("{}: {} texts; budget {spent:?}; prefixes {prefixes:?}", world.store, texts.len());
+        println!(
+            "{}: {} texts; budget {spent:?}; prefixes {prefixes:?}",
+            world.store,
+            texts.len()
+        );
         let sum: u64 = spent.values().sum();
         let each_once = numbers.len() == texts.len();
-        check(sum == texts.len() as u64 && prefixes == should_be && each_once && texts.len() >= 50, || {
-            format!("{} texts, {spent:?} spent, prefixes {prefixes:?}, {told:?}", texts.len())
-        })
+        check(
+            sum == texts.len() as u64 && prefixes == should_be && each_once && texts.len() >= 50,
+            || {
+                format!(
+                    "{} texts, {spent:?} spent, prefixes {prefixes:?}, {told:?}",
+                    texts.len()
+                )
+            },
+        )
     };
     let good = race(new(), None).await;
     let flawed = race(new(), Some(Flaw::GivesNothingBack)).await;
-    holds_and_sees("what is given back", good, &[(Flaw::GivesNothingBack, flawed)]);
+    holds_and_sees(
+        "what is given back",
+        good,
+        &[(Flaw::GivesNothingBack, flawed)],
+    );
 
     // And in order: a prefix of 3, a budget of 2. The third is counted for the prefix and refused by the budget; a
     // prefix that still counted it would refuse the fourth.
     let in_order = async |store: Store, flaw| {
-        let budgets = Budgets { all: Budget::parse_list("2/1h").unwrap(), ..Budgets::default() };
-        let world = World::new(store, Setup { budgets, prefix_limits: "3/1h", flaw, ..Setup::default() });
+        let budgets = Budgets {
+            all: Budget::parse_list("2/1h").unwrap(),
+            ..Budgets::default()
+        };
+        let world = World::new(
+            store,
+            Setup {
+                budgets,
+                prefix_limits: "3/1h",
+                flaw,
+                ..Setup::default()
+            },
+        );
         let mut limits = Vec::new();
         for n in 0..5 {
             let answer = world.send(&number(n), &Name::Default).await;
             limits.push(answer.err().map_or("sent", |error| error.limit().unwrap()));
         }
-        check(limits == ["sent", "sent", "budget", "budget", "budget"] && world.store.prefixes() == [2], || {
-            format!("{limits:?}, prefixes {:?}", world.store.prefixes())
-        })
+        check(
+            limits == ["sent", "sent", "budget", "budget", "budget"]
+                && world.store.prefixes() == [2],
+            || format!("{limits:?}, prefixes {:?}", world.store.prefixes()),
+        )
     };
     let good = in_order(new(), None).await;
     let flawed = in_order(new(), Some(Flaw::GivesNothingBack)).await;
@@ -173,26 +247,49 @@ async fn what_a_refusal_had_counted_is_given_back(new: NewStore) {
 
 async fn of_a_thousand_sends_to_one_number_one_leaves(new: NewStore) {
     let race = async |store: Store, flaw, count| {
-        let world = World::new(store, Setup { flaw, ..Setup::default() });
+        let world = World::new(
+            store,
+            Setup {
+                flaw,
+                ..Setup::default()
+            },
+        );
         let told = send_all(&world, std::iter::repeat_n(number(1), count)).await;
         let texts = world.provider.texts().len();
         let all_told = told.get("ok") == Some(&1) && told.get("rate_limited") == Some(&(count - 1));
-        check(texts == 1 && all_told, || format!("{texts} texts, {told:?}"))
+        check(texts == 1 && all_told, || {
+            format!("{texts} texts, {told:?}")
+        })
     };
     let good = race(new(), None, 1000).await;
     let in_steps = race(new(), Some(Flaw::InSteps), 200).await;
     let place = race(new(), Some(Flaw::AlwaysPlace), 200).await;
-    holds_and_sees("one number", good, &[(Flaw::InSteps, in_steps), (Flaw::AlwaysPlace, place)]);
+    holds_and_sees(
+        "one number",
+        good,
+        &[(Flaw::InSteps, in_steps), (Flaw::AlwaysPlace, place)],
+    );
 }
 
 /// With windows wide enough for twenty, so that it is the key that holds.
 async fn of_a_thousand_sends_under_one_key_one_leaves(new: NewStore) {
     let race = async |store: Store, flaw, count| {
-        let world = World::new(store, Setup { limits: "20/1s", flaw, ..Setup::default() });
+        let world = World::new(
+            store,
+            Setup {
+                limits: "20/1s",
+                flaw,
+                ..Setup::default()
+            },
+        );
         let began = Instant::now();
         let ask = |world: &Arc<World>| {
             let world = world.clone();
-            async move { world.send_under(&number(1), &Name::Default, Some("k")).await }
+            async move {
+                world
+                    .send_under(&number(1), &Name::Default, Some("k"))
+                    .await
+            }
         };
         let mut answers = at_once((0..count).map(|_| ask(&world))).await;
         // And afterwards, too.
@@ -204,17 +301,26 @@ async fn of_a_thousand_sends_under_one_key_one_leaves(new: NewStore) {
             .filter_map(|answer| answer.as_ref().ok())
             .map(|sent| format!("{} {:?}", sent.reference.expose(), sent.receipt))
             .collect();
-        let opened = world.table.done().iter().filter(|done| matches!(done, Done::Opened(..))).count();
+        let opened = world
+            .table
+            .done()
+            .iter()
+            .filter(|done| matches!(done, Done::Opened(..)))
+            .count();
         println!(
             "{}: {count} sends under one key, flaw {flaw:?}: {texts} texts, {} different answers, {told:?} in {:?}",
             world.store,
             receipts.len(),
             began.elapsed()
         );
-        let all_told = told.keys().all(|word| ["ok", "idempotency_key_in_use"].contains(word)) && told["ok"] >= 2;
-        check(texts == 1 && receipts.len() == 1 && opened == 1 && all_told, || {
-            format!("{texts} texts, {} answers, {told:?}", receipts.len())
-        })
+        let all_told = told
+            .keys()
+            .all(|word| ["ok", "idempotency_key_in_use"].contains(word))
+            && told["ok"] >= 2;
+        check(
+            texts == 1 && receipts.len() == 1 && opened == 1 && all_told,
+            || format!("{texts} texts, {} answers, {told:?}", receipts.len()),
+        )
     };
     let good = race(new(), None, 1000).await;
     let flawed = race(new(), Some(Flaw::InSteps), 200).await;

@@ -13,7 +13,14 @@ over_both_stores!(of_many_sign_ins_at_once_one_sends);
 /// before, and comes in between its steps.
 async fn of_many_sign_ins_at_once_one_sends(new: NewStore) {
     let race = async |store: Store, flaw, users: usize| {
-        let world = World::new(store, Setup { limits: "20/1h", flaw, ..Setup::default() });
+        let world = World::new(
+            store,
+            Setup {
+                limits: "20/1h",
+                flaw,
+                ..Setup::default()
+            },
+        );
         let began = Instant::now();
         let mut twice = 0;
         let mut strange = Vec::new();
@@ -32,7 +39,10 @@ async fn of_many_sign_ins_at_once_one_sends(new: NewStore) {
             twice += usize::from(world.provider.texts().len() != before + 1);
             for answer in answers {
                 let challenge = answer.unwrap();
-                let is_taken_up = matches!(challenge.state, ChallengeState::Sent | ChallengeState::Adopted);
+                let is_taken_up = matches!(
+                    challenge.state,
+                    ChallengeState::Sent | ChallengeState::Adopted
+                );
                 if !is_taken_up || challenge.shadow > 0 {
                     strange.push(challenge);
                 }
@@ -43,7 +53,9 @@ async fn of_many_sign_ins_at_once_one_sends(new: NewStore) {
             world.store,
             began.elapsed()
         );
-        check(twice == 0 && strange.is_empty(), || format!("{twice} of {users} did not get one text; {strange:?}"))
+        check(twice == 0 && strange.is_empty(), || {
+            format!("{twice} of {users} did not get one text; {strange:?}")
+        })
     };
     let store = new();
     let users = if store.is_memory() { 300 } else { 60 };

@@ -73,9 +73,20 @@ impl Store {
             Self::Memory(ledger) => ledger.budgets().into_values().flatten().collect(),
             Self::DynamoDb(emulator) => {
                 let mut lines = Vec::new();
-                for item in emulator.items().iter().filter(|item| item["pk"].as_str().unwrap().starts_with("B#")) {
-                    let counters = item.as_object().unwrap().iter().filter(|(name, _)| *name != "pk" && *name != "ttl");
-                    lines.extend(counters.map(|(name, n)| (name.clone(), n.as_str().unwrap().parse().unwrap())));
+                for item in emulator
+                    .items()
+                    .iter()
+                    .filter(|item| item["pk"].as_str().unwrap().starts_with("B#"))
+                {
+                    let counters = item
+                        .as_object()
+                        .unwrap()
+                        .iter()
+                        .filter(|(name, _)| *name != "pk" && *name != "ttl");
+                    lines.extend(
+                        counters
+                            .map(|(name, n)| (name.clone(), n.as_str().unwrap().parse().unwrap())),
+                    );
                 }
                 lines
             }
@@ -94,8 +105,12 @@ impl Store {
                 .collect(),
             Self::DynamoDb(emulator) => {
                 let items = emulator.items();
-                let prefixes = items.iter().filter(|item| item["pk"].as_str().unwrap().starts_with("R#"));
-                prefixes.map(|item| item["n"].as_str().unwrap().parse().unwrap()).collect()
+                let prefixes = items
+                    .iter()
+                    .filter(|item| item["pk"].as_str().unwrap().starts_with("R#"));
+                prefixes
+                    .map(|item| item["n"].as_str().unwrap().parse().unwrap())
+                    .collect()
             }
         };
         counts.retain(|count| *count > 0);
@@ -108,7 +123,8 @@ impl Store {
         match self {
             Self::Memory(ledger) => format!("{ledger:?}"),
             Self::DynamoDb(emulator) => {
-                let mut items: Vec<String> = emulator.items().iter().map(ToString::to_string).collect();
+                let mut items: Vec<String> =
+                    emulator.items().iter().map(ToString::to_string).collect();
                 items.sort();
                 items.join("\n")
             }

@@ -3,8 +3,9 @@
 
 use async_trait::async_trait;
 use otp_lambda::ledger::{
-    Again, Attempt, Charge, HeldKey, Key, KeyClaim, KeyOutcome, Ledger, Mac, Millis, NUMBER_KEPT, Number, NumberCharge,
-    Opening, Question, Reservation, Said, Settled, Step, Success, Switches, Unavailable, Verification, Window,
+    Again, Attempt, Charge, HeldKey, Key, KeyClaim, KeyOutcome, Ledger, Mac, Millis, NUMBER_KEPT,
+    Number, NumberCharge, Opening, Question, Reservation, Said, Settled, Step, Success, Switches,
+    Unavailable, Verification, Window,
 };
 use otp_lambda::policy::{SendLimits, Spending};
 use std::collections::BTreeMap;
@@ -122,12 +123,25 @@ impl Table {
     }
 
     async fn naive_count(&self, counter: &str, amount: u64, cap: u64) -> bool {
-        let count = self.0.naive.lock().unwrap().counts.get(counter).copied().unwrap_or_default();
+        let count = self
+            .0
+            .naive
+            .lock()
+            .unwrap()
+            .counts
+            .get(counter)
+            .copied()
+            .unwrap_or_default();
         if count + amount > cap {
             return false;
         }
         sleep(PAUSE).await;
-        self.0.naive.lock().unwrap().counts.insert(counter.to_owned(), count + amount);
+        self.0
+            .naive
+            .lock()
+            .unwrap()
+            .counts
+            .insert(counter.to_owned(), count + amount);
         true
     }
 
@@ -139,12 +153,18 @@ impl Table {
         let has_place = match self.0.flaw? {
             Flaw::FixedWindows => limits.conditions().all(|(count, window)| {
                 let this = Window::around(now, window);
-                sends.iter().filter(|at| Window::around(**at, window) == this).count() < count
+                sends
+                    .iter()
+                    .filter(|at| Window::around(**at, window) == this)
+                    .count()
+                    < count
             }),
-            Flaw::ForgetsSends => {
-                limits.conditions().all(|(k, window)| kth(k).is_none_or(|at| at <= now.minus(window)))
-            }
-            Flaw::LateByOne => limits.conditions().all(|(k, window)| kth(k).is_none_or(|at| at < now.minus(window))),
+            Flaw::ForgetsSends => limits
+                .conditions()
+                .all(|(k, window)| kth(k).is_none_or(|at| at <= now.minus(window))),
+            Flaw::LateByOne => limits
+                .conditions()
+                .all(|(k, window)| kth(k).is_none_or(|at| at < now.minus(window))),
             _ => return None,
         };
         if !has_place {
@@ -152,7 +172,13 @@ impl Table {
         }
         sends.insert(0, now);
         if self.has(Flaw::ForgetsSends) {
-            sends.truncate(limits.conditions().map(|(k, _)| k).max().unwrap_or_default());
+            sends.truncate(
+                limits
+                    .conditions()
+                    .map(|(k, _)| k)
+                    .max()
+                    .unwrap_or_default(),
+            );
         }
         Some(Reservation::Reserved(Number::default()))
     }
@@ -178,7 +204,8 @@ impl Ledger for Table {
         if self.has(Flaw::InSteps) {
             return Ok(self.naive_count(key.as_str(), 1, cap).await);
         }
-        self.step(async { self.0.store.count(key, cap, expires).await }).await
+        self.step(async { self.0.store.count(key, cap, expires).await })
+            .await
     }
 
     async fn uncount(&self, key: &Key) -> Result<(), Unavailable> {
@@ -197,28 +224,40 @@ impl Ledger for Table {
             }
             return Ok(None);
         }
-        self.step(async { self.0.store.spend(spending).await }).await
+        self.step(async { self.0.store.spend(spending).await })
+            .await
     }
 
     async fn refund(&self, spending: &Spending) -> Result<(), Unavailable> {
         if self.has(Flaw::GivesNothingBack) || self.has(Flaw::InSteps) {
             return Ok(());
         }
-        self.step(async { self.0.store.refund(spending).await }).await
+        self.step(async { self.0.store.refund(spending).await })
+            .await
     }
 
-    async fn claim_key(&self, key: &Key, fingerprint: &Mac, now: Millis) -> Result<KeyClaim, Unavailable> {
+    async fn claim_key(
+        &self,
+        key: &Key,
+        fingerprint: &Mac,
+        now: Millis,
+    ) -> Result<KeyClaim, Unavailable> {
         if self.has(Flaw::InSteps) {
             let held = self.0.naive.lock().unwrap().keys.get(key).cloned();
             if let Some(held) = held {
                 return Ok(KeyClaim::Held(held));
             }
             sleep(PAUSE).await;
-            let held = HeldKey { fingerprint: fingerprint.clone(), at: now, outcome: KeyOutcome::Pending };
+            let held = HeldKey {
+                fingerprint: fingerprint.clone(),
+                at: now,
+                outcome: KeyOutcome::Pending,
+            };
             self.0.naive.lock().unwrap().keys.insert(key.clone(), held);
             return Ok(KeyClaim::Claimed);
         }
-        self.step(async { self.0.store.claim_key(key, fingerprint, now).await }).await
+        self.step(async { self.0.store.claim_key(key, fingerprint, now).await })
+            .await
     }
 
     async fn release_key(&self, key: &Key) -> Result<(), Unavailable> {
@@ -226,26 +265,42 @@ impl Ledger for Table {
             self.0.naive.lock().unwrap().keys.remove(key);
             return Ok(());
         }
-        self.step(async { self.0.store.release_key(key).await }).await
+        self.step(async { self.0.store.release_key(key).await })
+            .await
     }
 
     async fn finish_key(&self, key: &Key, answer: Option<&str>) -> Result<(), Unavailable> {
         if self.has(Flaw::InSteps) {
             if let Some(held) = self.0.naive.lock().unwrap().keys.get_mut(key) {
-                held.outcome = answer.map_or(KeyOutcome::Unclear, |answer| KeyOutcome::Answered(answer.to_owned()));
+                held.outcome = answer.map_or(KeyOutcome::Unclear, |answer| {
+                    KeyOutcome::Answered(answer.to_owned())
+                });
             }
             return Ok(());
         }
-        self.step(async { self.0.store.finish_key(key, answer).await }).await
+        self.step(async { self.0.store.finish_key(key, answer).await })
+            .await
     }
 
     async fn number(&self, key: &Key) -> Result<Number, Unavailable> {
         let number = self.step(async { self.0.store.number(key).await }).await?;
         // What is refused early is refused by what was read, which would hide the flaw of the gate itself.
-        Ok(if self.has(Flaw::AlwaysPlace) { Number { failures: number.failures, ..Number::default() } } else { number })
+        Ok(if self.has(Flaw::AlwaysPlace) {
+            Number {
+                failures: number.failures,
+                ..Number::default()
+            }
+        } else {
+            number
+        })
     }
 
-    async fn reserve_send(&self, key: &Key, limits: &SendLimits, now: Millis) -> Result<Reservation, Unavailable> {
+    async fn reserve_send(
+        &self,
+        key: &Key,
+        limits: &SendLimits,
+        now: Millis,
+    ) -> Result<Reservation, Unavailable> {
         if let Some(flawed) = self.naive_windows(key, limits, now) {
             return Ok(flawed);
         }
@@ -260,44 +315,76 @@ impl Ledger for Table {
         } else {
             self.has(Flaw::AlwaysPlace).then(Number::default)
         };
-        let reservation = self.step(async { self.0.store.reserve_send(key, limits, now).await }).await?;
+        let reservation = self
+            .step(async { self.0.store.reserve_send(key, limits, now).await })
+            .await?;
         Ok(seen.map_or(reservation, Reservation::Reserved))
     }
 
-    async fn charge_number(&self, key: &Key, forget: Option<Millis>, now: Millis) -> Result<NumberCharge, Unavailable> {
+    async fn charge_number(
+        &self,
+        key: &Key,
+        forget: Option<Millis>,
+        now: Millis,
+    ) -> Result<NumberCharge, Unavailable> {
         if self.has(Flaw::NumberPaysNothing) {
-            return Ok(NumberCharge::Charged(Charge { failures: 1, epoch: 0 }));
+            return Ok(NumberCharge::Charged(Charge {
+                failures: 1,
+                epoch: 0,
+            }));
         }
         self.expire(key, now).await?;
-        self.step(async { self.0.store.charge_number(key, forget, now).await }).await
+        self.step(async { self.0.store.charge_number(key, forget, now).await })
+            .await
     }
 
-    async fn clear_failures(&self, key: &Key, charge: Charge, now: Millis) -> Result<(), Unavailable> {
+    async fn clear_failures(
+        &self,
+        key: &Key,
+        charge: Charge,
+        now: Millis,
+    ) -> Result<(), Unavailable> {
         if self.has(Flaw::NeverClears) {
             return Ok(());
         }
-        self.step(async { self.0.store.clear_failures(key, charge, now).await }).await
+        self.step(async { self.0.store.clear_failures(key, charge, now).await })
+            .await
     }
 
     async fn unlock(&self, key: &Key, now: Millis) -> Result<(), Unavailable> {
-        self.step(async { self.0.store.unlock(key, now).await }).await
+        self.step(async { self.0.store.unlock(key, now).await })
+            .await
     }
 
     async fn verification(&self, key: &Key) -> Result<Option<Verification>, Unavailable> {
-        self.step(async { self.0.store.verification(key).await }).await
+        self.step(async { self.0.store.verification(key).await })
+            .await
     }
 
-    async fn open(&self, key: &Key, seen: Option<u64>, new: &Opening<'_>) -> Result<bool, Unavailable> {
+    async fn open(
+        &self,
+        key: &Key,
+        seen: Option<u64>,
+        new: &Opening<'_>,
+    ) -> Result<bool, Unavailable> {
         let opened = if self.has(Flaw::InSteps) {
-            let stands = self.verification(key).await?.map(|stands| stands.generation);
+            let stands = self
+                .verification(key)
+                .await?
+                .map(|stands| stands.generation);
             if stands == seen {
                 sleep(PAUSE).await;
-                let stands = self.verification(key).await?.map(|stands| stands.generation);
-                self.step(async { self.0.store.open(key, stands, new).await }).await?;
+                let stands = self
+                    .verification(key)
+                    .await?
+                    .map(|stands| stands.generation);
+                self.step(async { self.0.store.open(key, stands, new).await })
+                    .await?;
             }
             stands == seen
         } else {
-            self.step(async { self.0.store.open(key, seen, new).await }).await?
+            self.step(async { self.0.store.open(key, seen, new).await })
+                .await?
         };
         if opened {
             self.note(Done::Opened(key.clone(), seen.unwrap_or_default() + 1));
@@ -307,10 +394,14 @@ impl Ledger for Table {
 
     async fn reopen(&self, key: &Key, seen: u64, again: &Again<'_>) -> Result<bool, Unavailable> {
         let reopened = if self.has(Flaw::InSteps) {
-            let stands = self.verification(key).await?.filter(|stands| stands.generation == seen);
+            let stands = self
+                .verification(key)
+                .await?
+                .filter(|stands| stands.generation == seen);
             if stands.is_some() {
                 sleep(PAUSE).await;
-                self.step(async { self.0.store.reopen(key, seen, again).await }).await?;
+                self.step(async { self.0.store.reopen(key, seen, again).await })
+                    .await?;
             }
             stands.is_some()
         } else if self.has(Flaw::FreshGuesses) {
@@ -327,9 +418,11 @@ impl Ledger for Table {
                 owner: None,
                 forget: &[],
             };
-            self.step(async { self.0.store.open(key, Some(seen), &new).await }).await?
+            self.step(async { self.0.store.open(key, Some(seen), &new).await })
+                .await?
         } else {
-            self.step(async { self.0.store.reopen(key, seen, again).await }).await?
+            self.step(async { self.0.store.reopen(key, seen, again).await })
+                .await?
         };
         if reopened {
             self.note(Done::Reopened(key.clone(), seen + 1));
@@ -337,8 +430,14 @@ impl Ledger for Table {
         Ok(reopened)
     }
 
-    async fn settle(&self, key: &Key, generation: u64, outcome: &Settled<'_>) -> Result<(), Unavailable> {
-        self.step(async { self.0.store.settle(key, generation, outcome).await }).await
+    async fn settle(
+        &self,
+        key: &Key,
+        generation: u64,
+        outcome: &Settled<'_>,
+    ) -> Result<(), Unavailable> {
+        self.step(async { self.0.store.settle(key, generation, outcome).await })
+            .await
     }
 
     async fn spend_attempt(
@@ -351,17 +450,34 @@ impl Ledger for Table {
         let attempt = if self.has(Flaw::InSteps) {
             let seen = self.verification(key).await?;
             let may_be_asked = |seen: &&Verification| {
-                seen.is_open(now) && seen.last_guess.as_ref().is_none_or(|last| last.mac != *guess)
+                seen.is_open(now)
+                    && seen
+                        .last_guess
+                        .as_ref()
+                        .is_none_or(|last| last.mac != *guess)
             };
-            let Some(open) = seen.as_ref().filter(may_be_asked) else { return Ok(Attempt::Refused(seen)) };
+            let Some(open) = seen.as_ref().filter(may_be_asked) else {
+                return Ok(Attempt::Refused(seen));
+            };
             sleep(PAUSE).await;
-            self.step(async { self.0.store.spend_attempt(key, guess, question, now).await }).await?;
-            Attempt::Paid(Verification { left: open.left - 1, ..open.clone() })
+            self.step(async { self.0.store.spend_attempt(key, guess, question, now).await })
+                .await?;
+            Attempt::Paid(Verification {
+                left: open.left - 1,
+                ..open.clone()
+            })
         } else if self.has(Flaw::RepeatsPaid) {
             let another = Mac::unique().unwrap();
-            self.step(async { self.0.store.spend_attempt(key, &another, question, now).await }).await?
+            self.step(async {
+                self.0
+                    .store
+                    .spend_attempt(key, &another, question, now)
+                    .await
+            })
+            .await?
         } else {
-            self.step(async { self.0.store.spend_attempt(key, guess, question, now).await }).await?
+            self.step(async { self.0.store.spend_attempt(key, guess, question, now).await })
+                .await?
         };
         if let Attempt::Paid(verification) = &attempt {
             self.note(Done::Paid(key.clone(), verification.generation));
@@ -369,22 +485,38 @@ impl Ledger for Table {
         Ok(attempt)
     }
 
-    async fn note_answer(&self, key: &Key, generation: u64, guess: &Mac, said: Said) -> Result<(), Unavailable> {
-        self.step(async { self.0.store.note_answer(key, generation, guess, said).await }).await
+    async fn note_answer(
+        &self,
+        key: &Key,
+        generation: u64,
+        guess: &Mac,
+        said: Said,
+    ) -> Result<(), Unavailable> {
+        self.step(async { self.0.store.note_answer(key, generation, guess, said).await })
+            .await
     }
 
-    async fn consume(&self, key: &Key, generation: u64, success: &Success) -> Result<Step, Unavailable> {
+    async fn consume(
+        &self,
+        key: &Key,
+        generation: u64,
+        success: &Success,
+    ) -> Result<Step, Unavailable> {
         if self.has(Flaw::WritesNoSuccess) {
             self.note(Done::Won(key.clone(), generation));
             return Ok(Step::Done);
         }
         if self.has(Flaw::InSteps) {
             let seen = self.verification(key).await?;
-            if !seen.as_ref().is_some_and(|seen| seen.generation == generation && seen.state.is_open()) {
+            if !seen
+                .as_ref()
+                .is_some_and(|seen| seen.generation == generation && seen.state.is_open())
+            {
                 return Ok(Step::Refused(seen));
             }
             sleep(PAUSE).await;
-            self.step(async { self.0.store.consume(key, generation, success).await }).await?;
+            self.step(async { self.0.store.consume(key, generation, success).await })
+                .await?;
             self.note(Done::Won(key.clone(), generation));
             return Ok(Step::Done);
         }
@@ -392,7 +524,9 @@ impl Ledger for Table {
         if self.has(Flaw::ForgetsWinner) {
             success.winner = Mac::unique().unwrap();
         }
-        let step = self.step(async { self.0.store.consume(key, generation, &success).await }).await;
+        let step = self
+            .step(async { self.0.store.consume(key, generation, &success).await })
+            .await;
         if let Ok(Step::Done) = step {
             self.note(Done::Won(key.clone(), generation));
         }
@@ -410,13 +544,16 @@ impl Ledger for Table {
                 return Ok(Step::Refused(seen));
             }
             sleep(PAUSE).await;
-            self.step(async { self.0.store.cancel(key, now).await }).await?;
+            self.step(async { self.0.store.cancel(key, now).await })
+                .await?;
             return Ok(Step::Done);
         }
-        self.step(async { self.0.store.cancel(key, now).await }).await
+        self.step(async { self.0.store.cancel(key, now).await })
+            .await
     }
 
     async fn claim(&self, key: &Key, claimant: &Mac, now: Millis) -> Result<Step, Unavailable> {
-        self.step(async { self.0.store.claim(key, claimant, now).await }).await
+        self.step(async { self.0.store.claim(key, claimant, now).await })
+            .await
     }
 }

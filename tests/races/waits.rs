@@ -2,7 +2,10 @@
 
 use crate::store::{NewStore, Store, over_both_stores};
 use crate::table::Flaw;
-use crate::world::{DAY, MILLISECOND, MINUTE, Name, SECOND, Setup, World, check, holds_and_sees, number, word, wrong};
+use crate::world::{
+    DAY, MILLISECOND, MINUTE, Name, SECOND, Setup, World, check, holds_and_sees, number, word,
+    wrong,
+};
 use otp_lambda::ledger::Millis;
 use std::time::Duration;
 
@@ -23,9 +26,19 @@ struct Guesser {
 
 impl Guesser {
     fn new(store: Store, flaw: Option<Flaw>) -> Self {
-        let setup = Setup { limits: "20/1s", latency: Duration::ZERO, flaw, ..Setup::default() };
+        let setup = Setup {
+            limits: "20/1s",
+            latency: Duration::ZERO,
+            flaw,
+            ..Setup::default()
+        };
         let world = World::new(store, setup);
-        Self { last: world.now(), world, names: 0, guesses: 0 }
+        Self {
+            last: world.now(),
+            world,
+            names: 0,
+            guesses: 0,
+        }
     }
 
     fn name(&self) -> Name {
@@ -48,7 +61,12 @@ impl Guesser {
         for _ in 0..count {
             self.world.pass(SECOND);
             self.guesses += 1;
-            told = word(&self.world.verify(&number(1), &self.name(), &wrong(self.guesses)).await);
+            told = word(
+                &self
+                    .world
+                    .verify(&number(1), &self.name(), &wrong(self.guesses))
+                    .await,
+            );
             self.last = self.world.now();
         }
         told
@@ -70,8 +88,17 @@ impl Guesser {
         told.push(self.send().await);
         self.world.pass(MILLISECOND);
         told.push(self.send().await);
-        let expected = ["has to wait for the guesses", "has to wait for the guesses", "ok"];
-        check(told == expected, || format!("after {} guesses, with a wait of {wait:?}: {told:?}", self.guesses))
+        let expected = [
+            "has to wait for the guesses",
+            "has to wait for the guesses",
+            "ok",
+        ];
+        check(told == expected, || {
+            format!(
+                "after {} guesses, with a wait of {wait:?}: {told:?}",
+                self.guesses
+            )
+        })
     }
 
     fn asked(&self) -> usize {
@@ -81,7 +108,9 @@ impl Guesser {
 
 async fn the_way_to_the_lock(store: Store, flaw: Option<Flaw>) -> Result<String, String> {
     let mut guesser = Guesser::new(store, flaw);
-    let expect = |told: &str, expected: &str, at: usize| check(told == expected, || format!("{told} after {at}"));
+    let expect = |told: &str, expected: &str, at: usize| {
+        check(told == expected, || format!("{told} after {at}"))
+    };
     expect(guesser.send().await, "ok", 0)?;
     guesser.guess(5).await;
     expect(guesser.send().await, "ok", 5)?;
@@ -114,8 +143,12 @@ async fn the_way_to_the_lock(store: Store, flaw: Option<Flaw>) -> Result<String,
     guesser.world.pass(DAY * 400);
     expect(guesser.send().await, "destination_locked", 100)?;
     let days = guesser.last.since(crate::world::START).as_secs() / 86_400;
-    check(guesser.asked() == 100, || format!("{} asked", guesser.asked()))?;
-    Ok(format!("100 guesses asked in {days} days at the fastest, then locked, and still after 400 days"))
+    check(guesser.asked() == 100, || {
+        format!("{} asked", guesser.asked())
+    })?;
+    Ok(format!(
+        "100 guesses asked in {days} days at the fastest, then locked, and still after 400 days"
+    ))
 }
 
 async fn failed_guesses_make_sends_wait_and_a_hundred_end_them(new: NewStore) {
@@ -123,7 +156,10 @@ async fn failed_guesses_make_sends_wait_and_a_hundred_end_them(new: NewStore) {
     println!("{}: {good:?}", new());
     let mut flawed = Vec::new();
     for flaw in [Flaw::NumberPaysNothing, Flaw::AlwaysPlace] {
-        flawed.push((flaw, the_way_to_the_lock(new(), Some(flaw)).await.map(|_| ())));
+        flawed.push((
+            flaw,
+            the_way_to_the_lock(new(), Some(flaw)).await.map(|_| ()),
+        ));
     }
     holds_and_sees("the waits", good.map(|_| ()), &flawed);
 }
@@ -141,7 +177,9 @@ async fn a_success_takes_the_failures_back(new: NewStore) {
             guesser.guess(4).await;
             told.push(guesser.send_right().await);
             let failures = guesser.world.failures(&number(1)).await;
-            check(told == ["ok", "ok", "ok"] && failures == 0, || format!("{told:?}, {failures} failures"))?;
+            check(told == ["ok", "ok", "ok"] && failures == 0, || {
+                format!("{told:?}, {failures} failures")
+            })?;
             asked.push(guesser.asked());
         }
         // And to just below the stops: 29 failures, fifteen minutes, the right code, and no wait.
@@ -149,19 +187,37 @@ async fn a_success_takes_the_failures_back(new: NewStore) {
             let failures = guesser.world.failures(&number(1)).await;
             if guesser.send().await != "ok" {
                 guesser.world.move_to(guesser.last.plus(MINUTE * 15));
-                check(guesser.send().await == "ok", || "the wait was not enough".to_owned())?;
+                check(guesser.send().await == "ok", || {
+                    "the wait was not enough".to_owned()
+                })?;
             }
-            guesser.guess(4.min(29 - usize::try_from(failures).unwrap())).await;
+            guesser
+                .guess(4.min(29 - usize::try_from(failures).unwrap()))
+                .await;
         }
         guesser.world.move_to(guesser.last.plus(MINUTE * 15));
-        check(guesser.send_right().await == "ok", || "the right code".to_owned())?;
-        check(guesser.send().await == "ok", || "a wait after the success".to_owned())?;
+        check(guesser.send_right().await == "ok", || {
+            "the right code".to_owned()
+        })?;
+        check(guesser.send().await == "ok", || {
+            "a wait after the success".to_owned()
+        })?;
         Ok(asked)
     };
     let good = run(new(), None).await;
-    println!("{}: nine failures and a success, over again: asked {:?}", new(), good.as_ref().unwrap());
-    let flawed = run(new(), Some(Flaw::NeverClears)).await.map(|_: Vec<usize>| ());
-    holds_and_sees("a success", good.map(|_| ()), &[(Flaw::NeverClears, flawed)]);
+    println!(
+        "{}: nine failures and a success, over again: asked {:?}",
+        new(),
+        good.as_ref().unwrap()
+    );
+    let flawed = run(new(), Some(Flaw::NeverClears))
+        .await
+        .map(|_: Vec<usize>| ());
+    holds_and_sees(
+        "a success",
+        good.map(|_| ()),
+        &[(Flaw::NeverClears, flawed)],
+    );
 }
 
 async fn an_operator_unlocks(new: NewStore) {
@@ -179,5 +235,8 @@ async fn an_operator_unlocks(new: NewStore) {
     guesser.world.unlock(&number(1)).await;
     assert_eq!(guesser.send_right().await, "ok");
     assert_eq!(guesser.asked(), 101);
-    println!("{}: locked after 100, unlocked, and the right code is taken", new());
+    println!(
+        "{}: locked after 100, unlocked, and the right code is taken",
+        new()
+    );
 }

@@ -2,12 +2,17 @@
 
 use crate::store::{NewStore, Store, over_both_stores};
 use crate::table::Flaw;
-use crate::world::{DAY, Dice, HOUR, LIMITS, Name, START, Setup, World, check, holds_and_sees, number, word};
+use crate::world::{
+    DAY, Dice, HOUR, LIMITS, Name, START, Setup, World, check, holds_and_sees, number, word,
+};
 use otp_lambda::ledger::Millis;
 use otp_lambda::policy::Rate;
 use std::time::Duration;
 
-over_both_stores!(the_windows_are_exact_over_three_days, a_setting_that_changes_meets_every_send);
+over_both_stores!(
+    the_windows_are_exact_over_three_days,
+    a_setting_that_changes_meets_every_send
+);
 
 /// What a run of random attempts came to.
 #[derive(Debug, Default)]
@@ -24,7 +29,10 @@ fn millis(time: Duration) -> u64 {
 
 /// Sends within the window that ends at `now`.
 fn within(sends: &[Millis], window: Duration, now: Millis) -> u64 {
-    sends.iter().filter(|at| **at > now.minus(window) && **at <= now).count() as u64
+    sends
+        .iter()
+        .filter(|at| **at > now.minus(window) && **at <= now)
+        .count() as u64
 }
 
 /// Attempts at random, and at the times where a window ends, and a millisecond before and after; each is accepted if and
@@ -37,7 +45,12 @@ async fn run(
     attempts: usize,
     seed: u64,
 ) -> Result<Run, String> {
-    let setup = Setup { limits: settings[0].1, latency: Duration::ZERO, flaw, ..Setup::default() };
+    let setup = Setup {
+        limits: settings[0].1,
+        latency: Duration::ZERO,
+        flaw,
+        ..Setup::default()
+    };
     let mut world = World::new(store, setup);
     let mut dice = Dice(seed);
     let mut run = Run::default();
@@ -53,19 +66,36 @@ async fn run(
         }
         let rates = Rate::parse_list(settings[setting].1).unwrap();
         let now = world.now();
-        let full = rates.iter().find(|rate| within(&run.accepted, rate.window, now) >= rate.count);
-        let answer = world.send(&number(1), &Name::Given(format!("r{}", run.attempts))).await;
+        let full = rates
+            .iter()
+            .find(|rate| within(&run.accepted, rate.window, now) >= rate.count);
+        let answer = world
+            .send(&number(1), &Name::Given(format!("r{}", run.attempts)))
+            .await;
         run.attempts += 1;
-        let edges: Vec<u64> =
-            rates.iter().flat_map(|rate| run.accepted.iter().rev().take(30).map(|at| at.plus(rate.window).0)).collect();
+        let edges: Vec<u64> = rates
+            .iter()
+            .flat_map(|rate| {
+                run.accepted
+                    .iter()
+                    .rev()
+                    .take(30)
+                    .map(|at| at.plus(rate.window).0)
+            })
+            .collect();
         run.at_an_edge += usize::from(edges.iter().any(|edge| now.0.abs_diff(*edge) <= 1));
         match (word(&answer), full) {
             ("ok", None) => {
                 run.accepted.push(now);
                 // Over again by what it means, wherever the window begins.
                 for rate in &rates {
-                    let most =
-                        run.accepted.iter().rev().take(40).map(|at| within(&run.accepted, rate.window, *at)).max();
+                    let most = run
+                        .accepted
+                        .iter()
+                        .rev()
+                        .take(40)
+                        .map(|at| within(&run.accepted, rate.window, *at))
+                        .max();
                     if setting == 0 && most > Some(rate.count) {
                         return Err(format!("{most:?} sends in {:?}", rate.window));
                     }
@@ -74,7 +104,11 @@ async fn run(
             ("rate_limited", Some(_)) => {
                 // And the wait that is told is the right one, rounded up to seconds.
                 let free = rates.iter().filter_map(|rate| {
-                    let kth = run.accepted.iter().rev().nth(usize::try_from(rate.count).unwrap() - 1)?;
+                    let kth = run
+                        .accepted
+                        .iter()
+                        .rev()
+                        .nth(usize::try_from(rate.count).unwrap() - 1)?;
                     Some(kth.plus(rate.window))
                 });
                 let wait = millis(free.max().unwrap().since(now)).div_ceil(1000);
@@ -84,7 +118,10 @@ async fn run(
                 }
             }
             (told, full) => {
-                return Err(format!("{told} at {}, and too full is {full:?}", now.since(START).as_millis()));
+                return Err(format!(
+                    "{told} at {}, and too full is {full:?}",
+                    now.since(START).as_millis()
+                ));
             }
         }
         // To an edge that is to come, give or take a millisecond; or by anything from a millisecond on.
@@ -107,9 +144,22 @@ fn told(run: &Result<Run, String>) -> Result<(), String> {
 }
 
 async fn the_windows_are_exact_over_three_days(new: NewStore) {
-    let (seeds, attempts) = if new().is_memory() { (10, 2000) } else { (1, 400) };
+    let (seeds, attempts) = if new().is_memory() {
+        (10, 2000)
+    } else {
+        (1, 400)
+    };
     for seed in 0..seeds {
-        let good = run(new(), None, &[(Duration::ZERO, LIMITS)], DAY * 3, attempts, seed).await.unwrap();
+        let good = run(
+            new(),
+            None,
+            &[(Duration::ZERO, LIMITS)],
+            DAY * 3,
+            attempts,
+            seed,
+        )
+        .await
+        .unwrap();
         if seed == 0 {
             println!(
                 "{}: three days, {} attempts ({} at an edge): {} accepted",
@@ -120,19 +170,31 @@ async fn the_windows_are_exact_over_three_days(new: NewStore) {
             );
         }
         // As many as there can be, but for the time lost between attempts.
-        check(good.accepted.len() >= 15 && good.at_an_edge >= 20, || format!("{good:?}")).unwrap();
+        check(good.accepted.len() >= 15 && good.at_an_edge >= 20, || {
+            format!("{good:?}")
+        })
+        .unwrap();
     }
     let mut flawed = Vec::new();
     for flaw in [Flaw::FixedWindows, Flaw::LateByOne, Flaw::AlwaysPlace] {
-        let run = run(new(), Some(flaw), &[(Duration::ZERO, LIMITS)], DAY * 3, attempts, 0).await;
+        let run = run(
+            new(),
+            Some(flaw),
+            &[(Duration::ZERO, LIMITS)],
+            DAY * 3,
+            attempts,
+            0,
+        )
+        .await;
         flawed.push((flaw, told(&run)));
     }
     holds_and_sees("the windows", Ok(()), &flawed);
 
     // Any setting, not only this one.
     if new().is_memory() {
-        const COUNTS: [&str; 10] =
-            ["1/1s", "1/30s", "2/90s", "3/10m", "4/1h", "5/1h", "7/6h", "10/12h", "19/24h", "20/24h"];
+        const COUNTS: [&str; 10] = [
+            "1/1s", "1/30s", "2/90s", "3/10m", "4/1h", "5/1h", "7/6h", "10/12h", "19/24h", "20/24h",
+        ];
         let (mut attempts, mut accepted) = (0, 0);
         for seed in 0..300_u64 {
             let mut dice = Dice(seed);
@@ -140,22 +202,46 @@ async fn the_windows_are_exact_over_three_days(new: NewStore) {
             some.push(COUNTS[usize::try_from(dice.roll(10)).unwrap()]);
             // A handful of texts that live as long as the test.
             let limits: &'static str = some.join(",").leak();
-            let run = run(new(), None, &[(Duration::ZERO, limits)], HOUR * 12, 100, seed).await;
+            let run = run(
+                new(),
+                None,
+                &[(Duration::ZERO, limits)],
+                HOUR * 12,
+                100,
+                seed,
+            )
+            .await;
             let run = run.unwrap_or_else(|reason| panic!("{limits}, seed {seed}: {reason}"));
             attempts += run.attempts;
             accepted += run.accepted.len();
         }
-        println!("{}: 300 settings at random: {attempts} attempts, {accepted} accepted", new());
+        println!(
+            "{}: 300 settings at random: {attempts} attempts, {accepted} accepted",
+            new()
+        );
     }
 }
 
 /// From six sends that are remembered to three, and back.
 async fn a_setting_that_changes_meets_every_send(new: NewStore) {
-    let settings = [(Duration::ZERO, LIMITS), (HOUR * 30, "1/30s,2/90s,3/10m"), (HOUR * 34, LIMITS)];
-    let (seeds, attempts) = if new().is_memory() { (10, 2000) } else { (1, 300) };
+    let settings = [
+        (Duration::ZERO, LIMITS),
+        (HOUR * 30, "1/30s,2/90s,3/10m"),
+        (HOUR * 34, LIMITS),
+    ];
+    let (seeds, attempts) = if new().is_memory() {
+        (10, 2000)
+    } else {
+        (1, 300)
+    };
     for seed in 0..seeds {
-        let good = run(new(), None, &settings, DAY * 3, attempts, seed).await.unwrap();
-        let in_between = good.accepted.iter().filter(|at| (30..34).contains(&(at.since(START).as_secs() / 3600)));
+        let good = run(new(), None, &settings, DAY * 3, attempts, seed)
+            .await
+            .unwrap();
+        let in_between = good
+            .accepted
+            .iter()
+            .filter(|at| (30..34).contains(&(at.since(START).as_secs() / 3600)));
         let in_between = in_between.count();
         if seed == 0 {
             println!(
@@ -167,6 +253,18 @@ async fn a_setting_that_changes_meets_every_send(new: NewStore) {
         }
         assert!(in_between > 6, "{in_between}");
     }
-    let flawed = run(new(), Some(Flaw::ForgetsSends), &settings, DAY * 3, attempts, 0).await;
-    holds_and_sees("a changed setting", Ok(()), &[(Flaw::ForgetsSends, told(&flawed))]);
+    let flawed = run(
+        new(),
+        Some(Flaw::ForgetsSends),
+        &settings,
+        DAY * 3,
+        attempts,
+        0,
+    )
+    .await;
+    holds_and_sees(
+        "a changed setting",
+        Ok(()),
+        &[(Flaw::ForgetsSends, told(&flawed))],
+    );
 }

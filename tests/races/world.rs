@@ -11,8 +11,9 @@ use otp_lambda::policy::{AllowedCountries, Budgets, Rate, SendLimits};
 use otp_lambda::provider::Channel;
 use otp_lambda::reference::ReferenceId;
 use otp_lambda::service::{
-    Caller, Challenge, Defaults, Guard, LedgerPolicy, Moment, Origination, Providers, Reference, ReferenceIds, Rules,
-    SendRequest, Sent, Service, Session, SignIn, VerificationRequest, VerifyRequest,
+    Caller, Challenge, Defaults, Guard, LedgerPolicy, Moment, Origination, Providers, Reference,
+    ReferenceIds, Rules, SendRequest, Sent, Service, Session, SignIn, VerificationRequest,
+    VerifyRequest,
 };
 use otp_lambda::telemetry::Record;
 use std::collections::BTreeMap;
@@ -108,11 +109,26 @@ impl World {
 
     /// The same store, provider and clock under other settings, as after a deployment.
     pub(crate) fn with_limits(&self, limits: &'static str) -> Arc<Self> {
-        let setup = Setup { limits, ..self.setup.clone() };
-        Self::of(self.store.clone(), self.table.clone(), self.provider.clone(), self.clock.clone(), setup)
+        let setup = Setup {
+            limits,
+            ..self.setup.clone()
+        };
+        Self::of(
+            self.store.clone(),
+            self.table.clone(),
+            self.provider.clone(),
+            self.clock.clone(),
+            setup,
+        )
     }
 
-    fn of(store: Store, table: Table, provider: Fake, clock: Arc<AtomicU64>, setup: Setup) -> Arc<Self> {
+    fn of(
+        store: Store,
+        table: Table,
+        provider: Fake,
+        clock: Arc<AtomicU64>,
+        setup: Setup,
+    ) -> Arc<Self> {
         let rules = Rules {
             allowed_countries: AllowedCountries::Any,
             reference_ids: setup.references,
@@ -124,7 +140,10 @@ impl World {
                 validity_minutes: 10,
                 allowed_attempts: setup.attempts,
             },
-            origination: Origination { default: "+12065550100".to_owned(), others: Vec::new() },
+            origination: Origination {
+                default: "+12065550100".to_owned(),
+                others: Vec::new(),
+            },
             dlt: None,
         };
         let policy = LedgerPolicy {
@@ -135,8 +154,20 @@ impl World {
             test_numbers: Vec::new(),
         };
         let guard = Guard::new(Box::new(table.clone()), keys(), policy);
-        let service = Service::new(rules, Providers::only(Box::new(provider.clone())), Some(guard));
-        Arc::new(Self { provider, table, store, setup, keys: keys(), service, clock })
+        let service = Service::new(
+            rules,
+            Providers::only(Box::new(provider.clone())),
+            Some(guard),
+        );
+        Arc::new(Self {
+            provider,
+            table,
+            store,
+            setup,
+            keys: keys(),
+            service,
+            clock,
+        })
     }
 
     pub(crate) fn now(&self) -> Millis {
@@ -158,11 +189,19 @@ impl World {
         self.send_under(to, name, None).await
     }
 
-    pub(crate) async fn send_under(&self, to: &PhoneNumber, name: &Name, key: Option<&str>) -> Result<Sent, Error> {
+    pub(crate) async fn send_under(
+        &self,
+        to: &PhoneNumber,
+        name: &Name,
+        key: Option<&str>,
+    ) -> Result<Sent, Error> {
         let defaults = &self.service.rules().defaults;
         let (brand_name, reference) = match name {
             Name::Default => (&defaults.brand_name, None),
-            Name::Given(reference) => (&defaults.brand_name, Some(ReferenceId::parse(reference).unwrap())),
+            Name::Given(reference) => (
+                &defaults.brand_name,
+                Some(ReferenceId::parse(reference).unwrap()),
+            ),
             Name::Of(brand) => (brand, None),
         };
         let request = SendRequest {
@@ -178,10 +217,22 @@ impl World {
             owner: None,
             unless_open: false,
         };
-        self.service.send(&request, &self.caller(key), moment(self.now()), &mut Record::default()).await
+        self.service
+            .send(
+                &request,
+                &self.caller(key),
+                moment(self.now()),
+                &mut Record::default(),
+            )
+            .await
     }
 
-    pub(crate) async fn verify(&self, to: &PhoneNumber, name: &Name, code: &str) -> Result<ReferenceId, Error> {
+    pub(crate) async fn verify(
+        &self,
+        to: &PhoneNumber,
+        name: &Name,
+        code: &str,
+    ) -> Result<ReferenceId, Error> {
         self.verify_under(to, name, code, None).await
     }
 
@@ -193,25 +244,51 @@ impl World {
         key: Option<&str>,
     ) -> Result<ReferenceId, Error> {
         let otp = Otp::parse(code, &self.service.codes()).unwrap();
-        let request = VerifyRequest { to: to.clone(), otp, reference: self.reference(name) };
-        self.service.verify(&request, &self.caller(key), moment(self.now()), &mut Record::default()).await
+        let request = VerifyRequest {
+            to: to.clone(),
+            otp,
+            reference: self.reference(name),
+        };
+        self.service
+            .verify(
+                &request,
+                &self.caller(key),
+                moment(self.now()),
+                &mut Record::default(),
+            )
+            .await
     }
 
     /// Begins a sign-in of the user who has this number.
     pub(crate) async fn begin_sign_in(&self, to: &PhoneNumber) -> Result<Challenge, Error> {
         let name = ReferenceId::random()?.expose().to_owned();
         let sign_in = SignIn {
-            user: ["pool".to_owned(), "client".to_owned(), to.expose().to_owned()],
+            user: [
+                "pool".to_owned(),
+                "client".to_owned(),
+                to.expose().to_owned(),
+            ],
             number: to.clone(),
             language: "en-US",
             session: Session { name, shadow: 0 },
         };
-        self.service.begin_sign_in(&sign_in, moment(self.now()), &mut Record::default()).await
+        self.service
+            .begin_sign_in(&sign_in, moment(self.now()), &mut Record::default())
+            .await
     }
 
-    pub(crate) async fn cancel(&self, to: &PhoneNumber, name: &Name) -> Result<(ReferenceId, Phase), Error> {
-        let request = VerificationRequest { to: to.clone(), reference: self.reference(name) };
-        self.service.cancel(&request, moment(self.now()), &mut Record::default()).await
+    pub(crate) async fn cancel(
+        &self,
+        to: &PhoneNumber,
+        name: &Name,
+    ) -> Result<(ReferenceId, Phase), Error> {
+        let request = VerificationRequest {
+            to: to.clone(),
+            reference: self.reference(name),
+        };
+        self.service
+            .cancel(&request, moment(self.now()), &mut Record::default())
+            .await
     }
 
     pub(crate) async fn unlock(&self, to: &PhoneNumber) {
@@ -220,7 +297,11 @@ impl World {
 
     /// Failures of a number since its last success.
     pub(crate) async fn failures(&self, to: &PhoneNumber) -> u32 {
-        self.table.number(&self.keys.number(to)).await.unwrap().failures
+        self.table
+            .number(&self.keys.number(to))
+            .await
+            .unwrap()
+            .failures
     }
 
     /// A verification as it stands.
@@ -229,12 +310,18 @@ impl World {
             Reference::Given(reference) => reference,
             Reference::Of { brand_name, source } => ReferenceId::derived(&brand_name, &source, to),
         };
-        self.table.verification(&self.keys.verification(&reference, to)).await.unwrap()
+        self.table
+            .verification(&self.keys.verification(&reference, to))
+            .await
+            .unwrap()
     }
 
     fn reference(&self, name: &Name) -> Reference {
         let defaults = &self.service.rules().defaults;
-        let of = |brand: &String| Reference::Of { brand_name: brand.clone(), source: defaults.source.clone() };
+        let of = |brand: &String| Reference::Of {
+            brand_name: brand.clone(),
+            source: defaults.source.clone(),
+        };
         match name {
             Name::Default => of(&defaults.brand_name),
             Name::Given(reference) => Reference::Given(ReferenceId::parse(reference).unwrap()),
@@ -253,7 +340,11 @@ impl World {
 }
 
 fn moment(now: Millis) -> Moment {
-    Moment { now: SystemTime::UNIX_EPOCH + Duration::from_millis(now.0), started: Instant::now(), time_left: MINUTE }
+    Moment {
+        now: SystemTime::UNIX_EPOCH + Duration::from_millis(now.0),
+        started: Instant::now(),
+        time_left: MINUTE,
+    }
 }
 
 /// Runs all of them at the same time: none begins before all are there.
@@ -282,7 +373,9 @@ where
 
 /// The stable name of an answer.
 pub(crate) fn word<T>(answer: &Result<T, Error>) -> &'static str {
-    answer.as_ref().map_or_else(|error| error.code().name(), |_| "ok")
+    answer
+        .as_ref()
+        .map_or_else(|error| error.code().name(), |_| "ok")
 }
 
 /// How often each answer was given.
@@ -296,7 +389,11 @@ pub(crate) fn tally<T>(answers: &[Result<T, Error>]) -> BTreeMap<&'static str, u
 
 /// Asserts that a check holds, and fails where the ledger has a flaw.
 #[track_caller]
-pub(crate) fn holds_and_sees(what: &str, good: Result<(), String>, flawed: &[(Flaw, Result<(), String>)]) {
+pub(crate) fn holds_and_sees(
+    what: &str,
+    good: Result<(), String>,
+    flawed: &[(Flaw, Result<(), String>)],
+) {
     if let Err(reason) = good {
         panic!("{what}: {reason}");
     }

@@ -13,7 +13,12 @@ pub(crate) const BRAND: &str = "ExampleCorp";
 pub(crate) const SOURCE: &str = "sign-up";
 
 /// Numbers that are nobody's. Two are neighbours, and count as one prefix.
-const NUMBERS: [&str; 4] = ["+14255550142", "+14255550143", "+447700900123", "+18765550142"];
+const NUMBERS: [&str; 4] = [
+    "+14255550142",
+    "+14255550143",
+    "+447700900123",
+    "+18765550142",
+];
 
 /// Wrong codes: few, so that the same ones are tried again. The provider makes none of these.
 const WRONG: [&str; 5] = ["000000", "000001", "000002", "000003", "000004"];
@@ -63,7 +68,9 @@ impl Intent {
     }
 
     fn owner(&self, number: &str) -> String {
-        self.who.principal.map_or_else(|| format!("{:?} {number}", self.who.address), str::to_owned)
+        self.who
+            .principal
+            .map_or_else(|| format!("{:?} {number}", self.who.address), str::to_owned)
     }
 
     /// Who wins or claims by it: whoever has the same key, or else nobody but this operation.
@@ -83,33 +90,74 @@ pub(crate) fn setup(seed: u64, rng: &mut fastrand::Rng) -> Setup {
         2 => Plan::OnlyTheProvider,
         _ => Plan::ByChance,
     };
-    let limits = ["1/30s,2/90s,3/10m,6/24h", "2/1m,4/1h", "1/30s,20/24h", "3/10m", "1/10s,5/1h,8/24h"];
-    let limits = if siege { "20/1h" } else { limits[rng.usize(..limits.len())] };
+    let limits = [
+        "1/30s,2/90s,3/10m,6/24h",
+        "2/1m,4/1h",
+        "1/30s,20/24h",
+        "3/10m",
+        "1/10s,5/1h,8/24h",
+    ];
+    let limits = if siege {
+        "20/1h"
+    } else {
+        limits[rng.usize(..limits.len())]
+    };
     let rates = |text| Rate::parse_list(text).unwrap();
     let budgets = |text| Budget::parse_list(text).unwrap();
     let one = |rng: &mut fastrand::Rng, of: [&'static str; 4]| of[rng.usize(..4)];
     let wide = siege || rng.u32(0..100) < 40;
-    let all =
-        if wide { "500/1h,2000/24h" } else { one(rng, ["3/1h,9/24h", "2/1h", "5/24h,0.03USD/1h", "0.05USD/24h"]) };
-    let jamaica = if wide { "none" } else { one(rng, ["none", "1/1h", "2/24h", "0.2USD/24h"]) };
+    let all = if wide {
+        "500/1h,2000/24h"
+    } else {
+        one(
+            rng,
+            ["3/1h,9/24h", "2/1h", "5/24h,0.03USD/1h", "0.05USD/24h"],
+        )
+    };
+    let jamaica = if wide {
+        "none"
+    } else {
+        one(rng, ["none", "1/1h", "2/24h", "0.2USD/24h"])
+    };
     Setup {
-        numbers: NUMBERS[..if siege { 1 } else { rng.usize(1..=NUMBERS.len()) }].to_vec(),
+        numbers: NUMBERS[..if siege {
+            1
+        } else {
+            rng.usize(1..=NUMBERS.len())
+        }]
+            .to_vec(),
         derived: rng.bool(),
         authenticated: [Some(true), Some(true), Some(false), None][rng.usize(..4)],
         send_limits: SendLimits::parse(limits).unwrap(),
-        prefix_limits: if wide { rates("500/1h") } else { rates(one(rng, ["50/1h", "3/10m", "2/1h,5/24h", "4/1h"])) },
-        source_limits: if wide { Vec::new() } else { rates(one(rng, ["10/10m,50/24h", "none", "5/1m", "20/1h"])) },
+        prefix_limits: if wide {
+            rates("500/1h")
+        } else {
+            rates(one(rng, ["50/1h", "3/10m", "2/1h,5/24h", "4/1h"]))
+        },
+        source_limits: if wide {
+            Vec::new()
+        } else {
+            rates(one(rng, ["10/10m,50/24h", "none", "5/1m", "20/1h"]))
+        },
         budgets: Budgets {
             all: budgets(all),
             by_country: BTreeMap::from([("JM".parse().unwrap(), budgets(jamaica))]),
-            other_countries: if wide { Vec::new() } else { budgets(one(rng, ["none", "none", "6/24h", "2/1h"])) },
+            other_countries: if wide {
+                Vec::new()
+            } else {
+                budgets(one(rng, ["none", "none", "6/24h", "2/1h"]))
+            },
             prices: Prices {
                 by_country: BTreeMap::from([("US".parse().unwrap(), 5810)]),
                 otherwise: Some(40_000),
                 ..Prices::default()
             },
         },
-        attempts: if siege { 20 } else { [1, 2, 3, 5, 5][rng.usize(..5)] },
+        attempts: if siege {
+            20
+        } else {
+            [1, 2, 3, 5, 5][rng.usize(..5)]
+        },
         validity_minutes: [1, 2, 5, 10, 30, 60][rng.usize(..6)],
         kills_first: rng.bool(),
         takes_twice: rng.bool(),
@@ -173,12 +221,25 @@ pub(crate) fn choose(books: &mut Books, failed: &mut Vec<Intent>) -> Vec<Intent>
         43..53 => wrong_guess(books).into_iter().collect(),
         53..60 => {
             // The same at once, by several.
-            let guess = if books.rng.u32(0..3) > 0 { right_guess(books) } else { wrong_guess(books) };
-            let Some(guess) = guess else { return Vec::new() };
+            let guess = if books.rng.u32(0..3) > 0 {
+                right_guess(books)
+            } else {
+                wrong_guess(books)
+            };
+            let Some(guess) = guess else {
+                return Vec::new();
+            };
             let same_caller = books.rng.u32(0..3) == 0;
             let copies = books.rng.usize(2..=4);
             let copy = |books: &mut Books| {
-                if same_caller { guess.clone() } else { Intent { who: who(books), ..guess.clone() } }
+                if same_caller {
+                    guess.clone()
+                } else {
+                    Intent {
+                        who: who(books),
+                        ..guess.clone()
+                    }
+                }
             };
             (0..copies).map(|_| copy(books)).collect()
         }
@@ -186,14 +247,24 @@ pub(crate) fn choose(books: &mut Books, failed: &mut Vec<Intent>) -> Vec<Intent>
         64..68 => old_guess(books).into_iter().collect(),
         68..72 => of_known(books, What::Cancel).into_iter().collect(),
         72..75 => {
-            let Some(cancel) = of_known(books, What::Cancel) else { return Vec::new() };
-            let send = Intent { what: What::Send, who: who(books), ..cancel.clone() };
+            let Some(cancel) = of_known(books, What::Cancel) else {
+                return Vec::new();
+            };
+            let send = Intent {
+                what: What::Send,
+                who: who(books),
+                ..cancel.clone()
+            };
             vec![cancel, send]
         }
         75..80 => of_known(books, What::Claim).into_iter().collect(),
         80..82 => of_known(books, What::Status).into_iter().collect(),
         82..93 if !failed.is_empty() => {
-            let place = if books.rng.bool() { failed.len() - 1 } else { books.rng.usize(..failed.len()) };
+            let place = if books.rng.bool() {
+                failed.len() - 1
+            } else {
+                books.rng.usize(..failed.len())
+            };
             vec![failed[place].clone()]
         }
         93..96 if books.setup.derived => {
@@ -226,7 +297,9 @@ fn besiege(books: &mut Books, failed: &mut Vec<Intent>) -> Vec<Intent> {
         }
         return vec![send];
     }
-    let Some(guess) = wrong_guess(books) else { return Vec::new() };
+    let Some(guess) = wrong_guess(books) else {
+        return Vec::new();
+    };
     let reference = books.codes.last().map(|code| code.reference.clone());
     let mut guesses: Vec<_> = (0..books.rng.usize(6..12))
         .map(|_| Intent {
@@ -245,7 +318,10 @@ fn besiege(books: &mut Books, failed: &mut Vec<Intent>) -> Vec<Intent> {
 }
 
 fn operate(books: &mut Books) {
-    let mut switches = Switches { paused: books.paused.is_some(), ..Switches::default() };
+    let mut switches = Switches {
+        paused: books.paused.is_some(),
+        ..Switches::default()
+    };
     let number = books.rng.usize(..books.numbers.len());
     let (mut blocked, mut allowed) = (BTreeSet::new(), BTreeSet::new());
     let now = books.now;
@@ -257,28 +333,62 @@ fn operate(books: &mut Books) {
         switches.paused = true;
         books.paused = Some(now);
     } else {
-        let key = books.keys.number(&books.numbers[number]).as_str().to_owned();
-        blocked.insert(if books.rng.bool() { key.clone() } else { books.setup.numbers[number].to_owned() });
+        let key = books
+            .keys
+            .number(&books.numbers[number])
+            .as_str()
+            .to_owned();
+        blocked.insert(if books.rng.bool() {
+            key.clone()
+        } else {
+            books.setup.numbers[number].to_owned()
+        });
         if books.rng.u32(0..3) == 0 {
             allowed.insert(key);
         } else {
             books.blocked[number] = Some(now);
         }
     }
-    books.trace(|_| format!("the operator switches: paused {}, blocked {blocked:?}", switches.paused));
-    books.memory.switch(Switches { blocked, allowed, ..switches });
+    books.trace(|_| {
+        format!(
+            "the operator switches: paused {}, blocked {blocked:?}",
+            switches.paused
+        )
+    });
+    books.memory.switch(Switches {
+        blocked,
+        allowed,
+        ..switches
+    });
 }
 
 fn who(books: &mut Books) -> Who {
-    let authenticated = books.setup.authenticated.unwrap_or_else(|| books.rng.bool());
+    let authenticated = books
+        .setup
+        .authenticated
+        .unwrap_or_else(|| books.rng.bool());
     let rng = &mut books.rng;
     let address = (!authenticated || rng.u32(0..4) == 0).then(|| rng.u8(1..=2));
     Who {
-        principal: authenticated.then(|| if rng.u32(0..4) == 0 { "backend-2" } else { "backend-1" }),
+        principal: authenticated.then(|| {
+            if rng.u32(0..4) == 0 {
+                "backend-2"
+            } else {
+                "backend-1"
+            }
+        }),
         address,
         // Few enough that some are used for two requests.
-        key: (rng.u32(0..100) < 55)
-            .then(|| format!("key-{}", if rng.u32(0..10) == 0 { rng.u32(0..20) } else { rng.u32(100..) })),
+        key: (rng.u32(0..100) < 55).then(|| {
+            format!(
+                "key-{}",
+                if rng.u32(0..10) == 0 {
+                    rng.u32(0..20)
+                } else {
+                    rng.u32(100..)
+                }
+            )
+        }),
         // Few enough that owners come back, and strangers in between.
         session: (books.setup.sign_ins && rng.u32(0..10) < 7).then(|| rng.u8(0..3)),
     }
@@ -297,10 +407,16 @@ fn intent(books: &mut Books, what: What) -> Intent {
 
 fn send(books: &mut Books) -> Intent {
     let mut intent = intent(books, What::Send);
-    let of_number: Vec<_> = books.codes.iter().filter(|code| code.number == intent.number).collect();
+    let of_number: Vec<_> = books
+        .codes
+        .iter()
+        .filter(|code| code.number == intent.number)
+        .collect();
     let known = of_number.last().map(|code| code.reference.clone());
     let number = books.numbers[intent.number].clone();
-    let derived = ReferenceId::derived(BRAND, SOURCE, &number).expose().to_owned();
+    let derived = ReferenceId::derived(BRAND, SOURCE, &number)
+        .expose()
+        .to_owned();
     intent.reference = match books.rng.u32(0..10) {
         0..2 => Some(format!("shared-{}", books.rng.u32(0..3))),
         2..6 if !books.setup.derived => known,
@@ -313,7 +429,11 @@ fn send(books: &mut Books) -> Intent {
 /// A code that somebody holds, most often the newest.
 fn held_code(books: &mut Books, any: bool) -> Option<usize> {
     let codes = books.codes.len();
-    let age = if any { books.rng.usize(..codes.max(1)) } else { books.rng.usize(..3).saturating_sub(1) };
+    let age = if any {
+        books.rng.usize(..codes.max(1))
+    } else {
+        books.rng.usize(..3).saturating_sub(1)
+    };
     codes.checked_sub(1 + age)
 }
 
@@ -335,7 +455,9 @@ fn right_guess(books: &mut Books) -> Option<Intent> {
 
 /// A code from before, perhaps used.
 fn old_guess(books: &mut Books) -> Option<Intent> {
-    let used: Vec<_> = (0..books.codes.len()).filter(|code| books.codes[*code].uses > 0).collect();
+    let used: Vec<_> = (0..books.codes.len())
+        .filter(|code| books.codes[*code].uses > 0)
+        .collect();
     let code = match used.len() {
         0 => held_code(books, true)?,
         many => used[books.rng.usize(..many)],
@@ -351,7 +473,11 @@ fn wrong_guess(books: &mut Books) -> Option<Intent> {
 
 /// A guess under a name that belongs to another number, or to none.
 fn foreign_guess(books: &mut Books) -> Option<Intent> {
-    let mut guess = if books.rng.bool() { right_guess(books)? } else { intent(books, What::Verify) };
+    let mut guess = if books.rng.bool() {
+        right_guess(books)?
+    } else {
+        intent(books, What::Verify)
+    };
     if guess.otp.is_empty() {
         WRONG[0].clone_into(&mut guess.otp);
     }
@@ -365,11 +491,24 @@ fn foreign_guess(books: &mut Books) -> Option<Intent> {
 
 fn of_known(books: &mut Books, what: What) -> Option<Intent> {
     let code = held_code(books, false)?;
-    Some(Intent { what, otp: String::new(), ..guess_of(books, code) })
+    Some(Intent {
+        what,
+        otp: String::new(),
+        ..guess_of(books, code)
+    })
 }
 
 /// The owner of a code types it in, with nobody's limits in the way.
 pub(crate) fn honest_guess(books: &mut Books, code: usize) -> Intent {
-    let who = Who { principal: Some("backend-1"), address: None, key: None, session: None };
-    Intent { who, reference: Some(books.codes[code].reference.clone()), ..guess_of(books, code) }
+    let who = Who {
+        principal: Some("backend-1"),
+        address: None,
+        key: None,
+        session: None,
+    };
+    Intent {
+        who,
+        reference: Some(books.codes[code].reference.clone()),
+        ..guess_of(books, code)
+    }
 }

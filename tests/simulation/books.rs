@@ -5,7 +5,8 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use otp_lambda::error::Error;
 use otp_lambda::ledger::{
-    CLAIMABLE, KEY_KEPT, Key, Keys, LOCKED, Ledger, Mac, Millis, Opening, SAME_YES, State, Verification, Window,
+    CLAIMABLE, KEY_KEPT, Key, Keys, LOCKED, Ledger, Mac, Millis, Opening, SAME_YES, State,
+    Verification, Window,
 };
 use otp_lambda::otp::Otp;
 use otp_lambda::phone::{Country, PhoneNumber};
@@ -61,8 +62,14 @@ impl Fault {
         (Self::Late, "step done late, after its failure was told"),
         (Self::CrashBefore, "crash before a step"),
         (Self::CrashAfter, "crash after a step"),
-        (Self::CrashAskingBefore, "crash while the provider is asked, before it acts"),
-        (Self::CrashAskingAfter, "crash while the provider is asked, after it acted"),
+        (
+            Self::CrashAskingBefore,
+            "crash while the provider is asked, before it acts",
+        ),
+        (
+            Self::CrashAskingAfter,
+            "crash while the provider is asked, after it acted",
+        ),
         (Self::SendRefused, "provider refuses a send"),
         (Self::SendUnclearSent, "provider unclear, text sent"),
         (Self::SendUnclearUnsent, "provider unclear, no text sent"),
@@ -92,13 +99,18 @@ impl Counts {
     }
 
     pub(crate) fn merge(&mut self, other: &Self) {
-        self.0.iter_mut().zip(other.0).for_each(|(mine, more)| *mine += more);
+        self.0
+            .iter_mut()
+            .zip(other.0)
+            .for_each(|(mine, more)| *mine += more);
     }
 }
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Fault::ALL.iter().try_for_each(|(fault, name)| writeln!(f, "  {:>9}  {name}", self.of(*fault)))
+        Fault::ALL
+            .iter()
+            .try_for_each(|(fault, name)| writeln!(f, "  {:>9}  {name}", self.of(*fault)))
     }
 }
 
@@ -186,7 +198,10 @@ pub(crate) enum Fate {
 
 /// One verification from its first code to its end.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a thing that may have happened to it")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a thing that may have happened to it"
+)]
 struct Chain {
     first_generation: u64,
     allowed: u32,
@@ -323,8 +338,16 @@ impl Books {
         trace: bool,
     ) -> Self {
         let keys = Keys::from_secret(secret);
-        let numbers: Vec<_> = setup.numbers.iter().map(|number| PhoneNumber::parse(number).unwrap()).collect();
-        let number_of = numbers.iter().enumerate().map(|(index, number)| (keys.number(number), index)).collect();
+        let numbers: Vec<_> = setup
+            .numbers
+            .iter()
+            .map(|number| PhoneNumber::parse(number).unwrap())
+            .collect();
+        let number_of = numbers
+            .iter()
+            .enumerate()
+            .map(|(index, number)| (keys.number(number), index))
+            .collect();
         Self {
             rng,
             now,
@@ -370,10 +393,13 @@ impl Books {
 
     fn name(&self, reference: &str) -> String {
         let mut names = self.names.lock().unwrap();
-        let place = names.iter().position(|name| name == reference).unwrap_or_else(|| {
-            names.push(reference.to_owned());
-            names.len() - 1
-        });
+        let place = names
+            .iter()
+            .position(|name| name == reference)
+            .unwrap_or_else(|| {
+                names.push(reference.to_owned());
+                names.len() - 1
+            });
         format!("reference {place}")
     }
 
@@ -395,9 +421,14 @@ impl Books {
         let verification = match (intent.what, &intent.reference) {
             (What::Send | What::Unlock, _) => None,
             (_, Some(reference)) => Some(ReferenceId::parse(reference).unwrap()),
-            (_, None) => Some(ReferenceId::derived(BRAND, SOURCE, &self.numbers[intent.number])),
+            (_, None) => Some(ReferenceId::derived(
+                BRAND,
+                SOURCE,
+                &self.numbers[intent.number],
+            )),
         };
-        let verification = verification.map(|it| self.keys.verification(&it, &self.numbers[intent.number]));
+        let verification =
+            verification.map(|it| self.keys.verification(&it, &self.numbers[intent.number]));
         self.operations.push(Operation {
             intent: intent.clone(),
             now: self.now,
@@ -442,7 +473,11 @@ impl Books {
         self.operations[current].steps += 1;
         let fault = match self.plan {
             Plan::Never | Plan::OnlyTheProvider => None,
-            Plan::At { operation, step: at, fault } => (operation == current && step == at).then_some(fault),
+            Plan::At {
+                operation,
+                step: at,
+                fault,
+            } => (operation == current && step == at).then_some(fault),
             Plan::ByChance => self.chance(name, writes),
         };
         // What only reads cannot be done late, nor be done without its answer.
@@ -455,7 +490,10 @@ impl Books {
             self.operations[current].went_wrong = Some(name);
         }
         self.trace(|_| {
-            format!("#{current} {step}: {name}{}", fault.map(|it| format!(" ** {it:?}")).unwrap_or_default())
+            format!(
+                "#{current} {step}: {name}{}",
+                fault.map(|it| format!(" ** {it:?}")).unwrap_or_default()
+            )
         });
         fault
     }
@@ -495,7 +533,11 @@ impl Books {
         self.operations[current].steps += 1;
         let fault = match self.plan {
             Plan::Never => None,
-            Plan::At { operation, step: at, fault } => (operation == current && step == at).then_some(match fault {
+            Plan::At {
+                operation,
+                step: at,
+                fault,
+            } => (operation == current && step == at).then_some(match fault {
                 Fault::CrashBefore => Fault::CrashAskingBefore,
                 Fault::CrashAfter => Fault::CrashAskingAfter,
                 Fault::AnswerLost if sends => Fault::SendUnclearSent,
@@ -518,16 +560,29 @@ impl Books {
         if let Some(fault) = fault {
             self.counts.add(fault);
         }
-        let name = if sends { "provider.send" } else { "provider.verify" };
+        let name = if sends {
+            "provider.send"
+        } else {
+            "provider.verify"
+        };
         self.trace(|_| {
-            format!("#{current} {step}: {name}{}", fault.map(|it| format!(" ** {it:?}")).unwrap_or_default())
+            format!(
+                "#{current} {step}: {name}{}",
+                fault.map(|it| format!(" ** {it:?}")).unwrap_or_default()
+            )
         });
         fault
     }
 
     // ---- what the ledger did
 
-    pub(crate) fn saw_opening(&mut self, operation: usize, key: &Key, generation: u64, new: &Opening<'_>) {
+    pub(crate) fn saw_opening(
+        &mut self,
+        operation: usize,
+        key: &Key,
+        generation: u64,
+        new: &Opening<'_>,
+    ) {
         let of_other_software = new.state == State::Sent;
         let at = self.operations[operation].now;
         if !of_other_software {
@@ -554,11 +609,17 @@ impl Books {
             let is_derived = *key == self.keys.verification(&derived, &self.numbers[number]);
             let authenticated = self.operations[operation].intent.who.principal.is_some();
             if !(self.setup.derived && is_derived && authenticated) {
-                self.violated(Invariant::Rights, format!("#{operation} opens a verification that nobody sent"));
+                self.violated(
+                    Invariant::Rights,
+                    format!("#{operation} opens a verification that nobody sent"),
+                );
             }
             // A first generation: an item that is past its time to live may be gone.
             if generation != 1 {
-                self.violated(Invariant::Rights, format!("#{operation} opens a verification that has ended"));
+                self.violated(
+                    Invariant::Rights,
+                    format!("#{operation} opens a verification that has ended"),
+                );
             }
             self.took_a_place(number, at);
         }
@@ -568,24 +629,37 @@ impl Books {
         let at = self.operations[operation].now;
         let validity = self.setup.validity();
         self.operations[operation].opened = Some((key.clone(), generation));
-        if let Some(chain) = self.chains.get_mut(key).and_then(|chains| chains.last_mut()) {
+        if let Some(chain) = self
+            .chains
+            .get_mut(key)
+            .and_then(|chains| chains.last_mut())
+        {
             chain.open_until = at.plus(validity).min(chain.first.plus(LONGEST));
             chain.expires = chain.expires.max(chain.open_until);
             chain.codes += 1;
             if chain.codes > MOST_SENDS {
-                self.violated(Invariant::I7, format!("#{operation} sends one code too many"));
+                self.violated(
+                    Invariant::I7,
+                    format!("#{operation} sends one code too many"),
+                );
             }
         }
     }
 
     pub(crate) fn saw_payment(&mut self, operation: usize, key: &Key, paid: &Verification) {
         let Some(place) = self.chain_of(key, paid.generation) else {
-            return self.violated(Invariant::I1, format!("#{operation} paid for a verification nobody opened"));
+            return self.violated(
+                Invariant::I1,
+                format!("#{operation} paid for a verification nobody opened"),
+            );
         };
         let session = self.operations[operation].intent.who.session(&self.keys);
         let is_strange = session.is_some() && session != self.chains[key][place].owner;
         if is_strange && paid.left == 0 {
-            self.violated(Invariant::Owner, format!("#{operation} pays the last attempt of another session's code"));
+            self.violated(
+                Invariant::Owner,
+                format!("#{operation} pays the last attempt of another session's code"),
+            );
         }
         self.chains.get_mut(key).unwrap()[place].paid += 1;
         self.operations[operation].paid = Some((key.clone(), paid.generation, place));
@@ -645,43 +719,82 @@ impl Books {
 
     pub(crate) fn saw_cancel(&mut self, key: &Key) {
         self.end_chain(key);
-        if let Some(chain) = self.chains.get_mut(key).and_then(|chains| chains.last_mut()) {
+        if let Some(chain) = self
+            .chains
+            .get_mut(key)
+            .and_then(|chains| chains.last_mut())
+        {
             chain.canceled = true;
         }
     }
 
     /// What says that no text was sent must not be about one that was.
     pub(crate) fn saw_settlement(&mut self, key: &Key) {
-        let stored = self.memory.verification(key).now_or_never().and_then(Result::ok).flatten();
-        let Some(stored) = stored.filter(|stored| stored.state == State::Failed) else { return };
-        let Some(place) = self.chain_of(key, stored.generation) else { return };
+        let stored = self
+            .memory
+            .verification(key)
+            .now_or_never()
+            .and_then(Result::ok)
+            .flatten();
+        let Some(stored) = stored.filter(|stored| stored.state == State::Failed) else {
+            return;
+        };
+        let Some(place) = self.chain_of(key, stored.generation) else {
+            return;
+        };
         let first = self.chains[key][place].first_generation;
-        let of_it = |(of, generation): &(Key, u64)| of == key && (first..=stored.generation).contains(generation);
-        let sent = |operation: &Operation| operation.fate == Fate::Sent && operation.opened.as_ref().is_some_and(of_it);
+        let of_it = |(of, generation): &(Key, u64)| {
+            of == key && (first..=stored.generation).contains(generation)
+        };
+        let sent = |operation: &Operation| {
+            operation.fate == Fate::Sent && operation.opened.as_ref().is_some_and(of_it)
+        };
         let since = self.chains[key][place].first;
-        if self.operations.iter().any(|operation| operation.now >= since && sent(operation)) {
-            self.violated(Invariant::Liveness, "a code that left is taken for one that did not");
+        if self
+            .operations
+            .iter()
+            .any(|operation| operation.now >= since && sent(operation))
+        {
+            self.violated(
+                Invariant::Liveness,
+                "a code that left is taken for one that did not",
+            );
         }
     }
 
     pub(crate) fn saw_refused_resend(&mut self, key: &Key, expires: Millis) {
-        if let Some(chain) = self.chains.get_mut(key).and_then(|chains| chains.last_mut()) {
+        if let Some(chain) = self
+            .chains
+            .get_mut(key)
+            .and_then(|chains| chains.last_mut())
+        {
             chain.open_until = chain.open_until.min(expires);
         }
     }
 
     pub(crate) fn saw_failure(&mut self, key: &Key) {
-        if let Some(chain) = self.chains.get_mut(key).and_then(|chains| chains.last_mut()) {
+        if let Some(chain) = self
+            .chains
+            .get_mut(key)
+            .and_then(|chains| chains.last_mut())
+        {
             chain.failed = true;
         }
     }
 
     fn chain_of(&self, key: &Key, generation: u64) -> Option<usize> {
-        self.chains.get(key)?.iter().rposition(|chain| chain.first_generation <= generation)
+        self.chains
+            .get(key)?
+            .iter()
+            .rposition(|chain| chain.first_generation <= generation)
     }
 
     fn end_chain(&mut self, key: &Key) {
-        if let Some(chain) = self.chains.get_mut(key).and_then(|chains| chains.last_mut()) {
+        if let Some(chain) = self
+            .chains
+            .get_mut(key)
+            .and_then(|chains| chains.last_mut())
+        {
             chain.ended = true;
         }
     }
@@ -689,7 +802,10 @@ impl Books {
     // ---- what the provider was asked
 
     pub(crate) fn number_index(&self, number: &PhoneNumber) -> usize {
-        self.numbers.iter().position(|known| known == number).unwrap()
+        self.numbers
+            .iter()
+            .position(|known| known == number)
+            .unwrap()
     }
 
     /// A send is asked for, whatever comes of it.
@@ -698,13 +814,23 @@ impl Books {
         let number = self.number_index(message.to);
         let key = self.keys.verification(message.reference, message.to);
         let written = self.operations[current].opened.clone();
-        let stored = self.memory.verification(&key).now_or_never().and_then(Result::ok).flatten();
+        let stored = self
+            .memory
+            .verification(&key)
+            .now_or_never()
+            .and_then(Result::ok)
+            .flatten();
         let holds = match (&written, &stored) {
-            (Some((of, generation)), Some(stored)) => *of == key && stored.generation >= *generation,
+            (Some((of, generation)), Some(stored)) => {
+                *of == key && stored.generation >= *generation
+            }
             _ => false,
         };
         if !holds {
-            self.violated(Invariant::I5, format!("#{current} sends a text without its record before"));
+            self.violated(
+                Invariant::I5,
+                format!("#{current} sends a text without its record before"),
+            );
         }
         if self.operations[current].fate != Fate::NotAsked {
             self.violated(Invariant::I4, format!("#{current} asks for a second text"));
@@ -713,7 +839,10 @@ impl Books {
         self.took_a_place(number, at);
         let seen = |since: Millis| since.plus(SWITCHES_SEEN) <= at;
         if self.paused.is_some_and(seen) || self.blocked[number].is_some_and(seen) {
-            self.violated(Invariant::Switches, format!("#{current} sends although the operator stopped it"));
+            self.violated(
+                Invariant::Switches,
+                format!("#{current} sends although the operator stopped it"),
+            );
         }
     }
 
@@ -721,13 +850,16 @@ impl Books {
         let sends = &mut self.by_number[number].sends;
         let place = sends.partition_point(|send| *send <= at);
         sends.insert(place, at);
-        let over = self
-            .setup
-            .send_limits
-            .conditions()
-            .find(|(count, window)| sends.windows(count + 1).any(|run| run[*count].since(run[0]) < *window));
+        let over = self.setup.send_limits.conditions().find(|(count, window)| {
+            sends
+                .windows(count + 1)
+                .any(|run| run[*count].since(run[0]) < *window)
+        });
         if let Some((count, window)) = over {
-            self.violated(Invariant::I7, format!("more than {count} sends to {number} in {window:?}"));
+            self.violated(
+                Invariant::I7,
+                format!("more than {count} sends to {number} in {window:?}"),
+            );
         }
     }
 
@@ -739,14 +871,27 @@ impl Books {
         self.operations[current].fate = Fate::Sent;
         let allowed = message.allowed_attempts.into();
         let told = self.told_end(current);
-        self.make_code(number, message.reference.expose(), Some(current), message.validity_minutes, allowed, told);
+        self.make_code(
+            number,
+            message.reference.expose(),
+            Some(current),
+            message.validity_minutes,
+            allowed,
+            told,
+        );
 
         if let Some(key) = self.operations[current].intent.owned_key(&self.setup) {
             let times = self.texts_by_key.entry(key).or_default();
             times.push(at);
-            let twice = times.iter().filter(|other| other.since(at) < KEY_KEPT && at.since(**other) < KEY_KEPT).count();
+            let twice = times
+                .iter()
+                .filter(|other| other.since(at) < KEY_KEPT && at.since(**other) < KEY_KEPT)
+                .count();
             if twice > 1 {
-                self.violated(Invariant::I4, format!("#{current} sends a second text under one idempotency key"));
+                self.violated(
+                    Invariant::I4,
+                    format!("#{current} sends a second text under one idempotency key"),
+                );
             }
         }
         self.spend(current, number, at);
@@ -755,7 +900,9 @@ impl Books {
     fn told_end(&self, operation: usize) -> Millis {
         let at = self.operations[operation].now.plus(self.setup.validity());
         let of = self.operations[operation].opened.as_ref();
-        let chain = of.and_then(|(key, _)| self.chains.get(key)).and_then(|chains| chains.last());
+        let chain = of
+            .and_then(|(key, _)| self.chains.get(key))
+            .and_then(|chains| chains.last());
         chain.map_or(at, |chain| at.min(chain.first.plus(LONGEST)))
     }
 
@@ -764,9 +911,15 @@ impl Books {
         self.texts.push((number, at));
         let country = self.numbers[number].country().unwrap();
         let setup = Arc::clone(&self.setup);
-        let own = setup.budgets.by_country.get(&country).unwrap_or(&setup.budgets.other_countries);
+        let own = setup
+            .budgets
+            .by_country
+            .get(&country)
+            .unwrap_or(&setup.budgets.other_countries);
         let slots = setup.budgets.all.iter().map(|budget| (0, budget));
-        let own = own.iter().map(|budget| (1 + country_index(country), budget));
+        let own = own
+            .iter()
+            .map(|budget| (1 + country_index(country), budget));
         for (place, (of, budget)) in slots.chain(own).enumerate() {
             let period = match budget.period {
                 Period::Hour => at.0 / HOUR,
@@ -774,21 +927,33 @@ impl Books {
             };
             let amount = match budget.unit {
                 Unit::Messages => 1,
-                Unit::MicroDollars => setup.budgets.prices.of(country, Channel::Sms).unwrap_or(u64::MAX),
+                Unit::MicroDollars => setup
+                    .budgets
+                    .prices
+                    .of(country, Channel::Sms)
+                    .unwrap_or(u64::MAX),
             };
             let spent = self.spent.entry((of * 100 + place, period)).or_default();
             *spent = spent.saturating_add(amount);
             if *spent > budget.cap {
                 let Budget { cap, .. } = budget;
-                self.violated(Invariant::I8, format!("#{current} spends more than the {cap} of a budget"));
+                self.violated(
+                    Invariant::I8,
+                    format!("#{current} spends more than the {cap} of a budget"),
+                );
             }
         }
         for rate in &setup.prefix_limits {
-            let key = self.keys.prefix(&self.numbers[number], Window::around(at, rate.window));
+            let key = self
+                .keys
+                .prefix(&self.numbers[number], Window::around(at, rate.window));
             let count = self.texts_by_prefix.entry(key).or_default();
             *count += 1;
             if *count > rate.count {
-                self.violated(Invariant::I8, format!("#{current} is one text too many for its prefix"));
+                self.violated(
+                    Invariant::I8,
+                    format!("#{current} is one text too many for its prefix"),
+                );
             }
         }
     }
@@ -803,7 +968,10 @@ impl Books {
         told: Millis,
     ) {
         if self.setup.kills_first {
-            let earlier = self.codes.iter_mut().filter(|code| code.number == number && code.reference == reference);
+            let earlier = self
+                .codes
+                .iter_mut()
+                .filter(|code| code.number == number && code.reference == reference);
             earlier.for_each(|code| code.dead = true);
         }
         let code = loop {
@@ -812,10 +980,22 @@ impl Books {
                 break code;
             }
         };
-        let grace = if self.setup.lax_expiry { Duration::from_secs(45) } else { Duration::ZERO };
-        let expires = self.now.plus(Duration::from_mins(validity_minutes.into())).plus(grace);
+        let grace = if self.setup.lax_expiry {
+            Duration::from_secs(45)
+        } else {
+            Duration::ZERO
+        };
+        let expires = self
+            .now
+            .plus(Duration::from_mins(validity_minutes.into()))
+            .plus(grace);
         let index = self.codes.len();
-        self.trace(|books| format!("code {index} ({code}) arrives at number {number}, {}", books.name(reference)));
+        self.trace(|books| {
+            format!(
+                "code {index} ({code}) arrives at number {number}, {}",
+                books.name(reference)
+            )
+        });
         self.codes.push(ProviderCode {
             number,
             reference: reference.to_owned(),
@@ -848,32 +1028,52 @@ impl Books {
     pub(crate) fn asked_to_verify(&mut self) {
         let current = self.current;
         match self.operations[current].paid.clone() {
-            None => self.violated(Invariant::I1, format!("#{current} asks without having paid")),
+            None => self.violated(
+                Invariant::I1,
+                format!("#{current} asks without having paid"),
+            ),
             Some((key, generation, place)) => {
                 let chain = &mut self.chains.get_mut(&key).unwrap()[place];
                 chain.asked += 1;
                 let (asked, allowed) = (chain.asked, chain.allowed);
                 if asked > allowed {
-                    let what = format!("#{current} is guess {asked} of {allowed} at generation {generation}");
+                    let what = format!(
+                        "#{current} is guess {asked} of {allowed} at generation {generation}"
+                    );
                     self.violated(Invariant::I1, what);
                 }
             }
         }
         let number = self.operations[current].intent.number;
         match self.operations[current].charged {
-            None => self.violated(Invariant::I2, format!("#{current} asks without a charge to the number")),
+            None => self.violated(
+                Invariant::I2,
+                format!("#{current} asks without a charge to the number"),
+            ),
             Some(charge) => {
                 let book = &mut self.by_number[number];
                 book.asked.push(charge);
-                let since = book.asked.iter().filter(|asked| **asked > book.cleared).count();
+                let since = book
+                    .asked
+                    .iter()
+                    .filter(|asked| **asked > book.cleared)
+                    .count();
                 if since > LOCKED as usize {
-                    self.violated(Invariant::I2, format!("#{current} is guess {since} about number {number}"));
+                    self.violated(
+                        Invariant::I2,
+                        format!("#{current} is guess {since} about number {number}"),
+                    );
                 }
             }
         }
     }
 
-    pub(crate) fn answer_guess(&mut self, to: &PhoneNumber, reference: &ReferenceId, otp: &Otp) -> Verdict {
+    pub(crate) fn answer_guess(
+        &mut self,
+        to: &PhoneNumber,
+        reference: &ReferenceId,
+        otp: &Otp,
+    ) -> Verdict {
         let current = self.current;
         let number = self.number_index(to);
         let verdict = self.look_up(number, reference.expose(), otp.expose());
@@ -882,11 +1082,16 @@ impl Books {
             self.operations[current].right = Some(code);
         } else {
             let here = self.codes.iter_mut();
-            let here = here.filter(|code| code.number == number && code.reference == reference.expose());
+            let here =
+                here.filter(|code| code.number == number && code.reference == reference.expose());
             here.for_each(|code| code.wrong += 1);
         }
         self.trace(|_| format!("#{current} provider finds {verdict:?} for {}", otp.expose()));
-        if verdict.is_some() { Verdict::Valid } else { Verdict::Invalid }
+        if verdict.is_some() {
+            Verdict::Valid
+        } else {
+            Verdict::Invalid
+        }
     }
 
     /// The code of this number and reference that the provider takes for right.
@@ -915,15 +1120,27 @@ impl Books {
                     let of = code.operation.map(|of| &self.operations[of].intent);
                     key.is_some() && of.is_some_and(|intent| intent.owned_key(&self.setup) == key)
                 };
-                let text = self.codes.iter().rev().find(|code| own(code) || fate == Fate::NotAsked && same_key(code));
+                let text = self
+                    .codes
+                    .iter()
+                    .rev()
+                    .find(|code| own(code) || fate == Fate::NotAsked && same_key(code));
                 let told_rightly = text.is_some_and(|code| code.reference == reference.expose());
                 if !told_rightly {
-                    self.violated(Invariant::Truth, format!("#{operation} is told of a text that never left"));
+                    self.violated(
+                        Invariant::Truth,
+                        format!("#{operation} is told of a text that never left"),
+                    );
                 }
                 self.told.push((number, reference.expose().to_owned()));
             }
-            Err(error) if matches!(fate, Fate::Sent | Fate::Unclear) && !error.is_delivery_unknown() => {
-                let what = format!("#{operation} is told {:?} although its text may have left", error.code());
+            Err(error)
+                if matches!(fate, Fate::Sent | Fate::Unclear) && !error.is_delivery_unknown() =>
+            {
+                let what = format!(
+                    "#{operation} is told {:?} although its text may have left",
+                    error.code()
+                );
                 self.violated(Invariant::Truth, what);
             }
             Err(_) => {}
@@ -943,13 +1160,22 @@ impl Books {
     fn succeeded(&mut self, operation: usize) {
         let seen = &self.operations[operation];
         let (now, winner) = (seen.now, seen.intent.winner(operation));
-        let (Some(key), number) = (seen.verification.clone(), seen.intent.number) else { return };
+        let (Some(key), number) = (seen.verification.clone(), seen.intent.number) else {
+            return;
+        };
         let otp = seen.intent.otp.clone();
         // A request that was made twice, with a further code in between: the other of the two won, and both are told.
-        let own = seen.right.zip(seen.paid.clone()).filter(|(_, (_, generation, place))| {
-            let same = |win: &Win| win.key == key && win.winner == winner && now.since(win.at) < SAME_YES;
-            !self.wins.iter().any(|win| same(win) && (win.chain, win.generation) != (*place, *generation))
-        });
+        let own =
+            seen.right
+                .zip(seen.paid.clone())
+                .filter(|(_, (_, generation, place))| {
+                    let same = |win: &Win| {
+                        win.key == key && win.winner == winner && now.since(win.at) < SAME_YES
+                    };
+                    !self.wins.iter().any(|win| {
+                        same(win) && (win.chain, win.generation) != (*place, *generation)
+                    })
+                });
         let (place, generation) = if let Some((right, (of, generation, place))) = own {
             let code = &self.codes[right];
             let chain = &self.chains[&of][place];
@@ -963,15 +1189,27 @@ impl Books {
                         .as_ref();
             let in_time = now < chain.expires && !chain.canceled;
             let earlier = |win: &Win| (win.chain, win.generation) != (place, generation);
-            let used = self.wins.iter().any(|win| win.code == Some(right) && earlier(win));
+            let used = self
+                .wins
+                .iter()
+                .any(|win| win.code == Some(right) && earlier(win));
             if !right_code {
-                self.violated(Invariant::I6, format!("#{operation} succeeds with a code of another verification"));
+                self.violated(
+                    Invariant::I6,
+                    format!("#{operation} succeeds with a code of another verification"),
+                );
             }
             if !in_time {
-                self.violated(Invariant::I6, format!("#{operation} succeeds after the end of its verification"));
+                self.violated(
+                    Invariant::I6,
+                    format!("#{operation} succeeds after the end of its verification"),
+                );
             }
             if used {
-                self.violated(Invariant::I6, format!("#{operation} succeeds with a code that was used before"));
+                self.violated(
+                    Invariant::I6,
+                    format!("#{operation} succeeds with a code that was used before"),
+                );
             }
             self.codes[right].won = true;
             (place, generation)
@@ -983,12 +1221,17 @@ impl Books {
             });
             match before {
                 Some(win) => (win.chain, win.generation),
-                None => return self.violated(Invariant::I6, format!("#{operation} succeeds unasked")),
+                None => {
+                    return self.violated(Invariant::I6, format!("#{operation} succeeds unasked"));
+                }
             }
         };
         match self.answered.get(&(key.clone(), place, generation)) {
             Some(other) if *other != winner => {
-                self.violated(Invariant::I3, format!("#{operation} is the second success of generation {generation}"));
+                self.violated(
+                    Invariant::I3,
+                    format!("#{operation} is the second success of generation {generation}"),
+                );
             }
             _ => {
                 self.answered.insert((key, place, generation), winner);
@@ -999,11 +1242,21 @@ impl Books {
     pub(crate) fn claimed(&mut self, operation: usize, answer: &Result<ReferenceId, Error>) {
         if answer.is_ok() {
             let seen = &self.operations[operation];
-            let (claimant, key) = (Some(seen.intent.winner(operation)), seen.verification.as_ref());
+            let (claimant, key) = (
+                Some(seen.intent.winner(operation)),
+                seen.verification.as_ref(),
+            );
             let now = seen.now;
             let in_time = |at: Millis| now.since(at) < CLAIMABLE;
-            if !self.wins.iter().any(|win| Some(&win.key) == key && win.claimant == claimant && in_time(win.at)) {
-                self.violated(Invariant::I3, format!("#{operation} claims what it has not, or too late"));
+            if !self
+                .wins
+                .iter()
+                .any(|win| Some(&win.key) == key && win.claimant == claimant && in_time(win.at))
+            {
+                self.violated(
+                    Invariant::I3,
+                    format!("#{operation} claims what it has not, or too late"),
+                );
             }
         }
         let said = answer.as_ref().map(|_| "claimed").map_err(Error::code);
@@ -1020,15 +1273,25 @@ impl Books {
 
     /// Whether a guess at the newest code would be asked, as far as attempts go.
     pub(crate) fn can_guess(&self) -> bool {
-        let Some(code) = self.codes.last() else { return false };
-        let opened = code.operation.and_then(|operation| self.operations[operation].opened.as_ref());
-        let chain = opened.and_then(|(key, _)| self.chains.get(key)).and_then(|chains| chains.last());
+        let Some(code) = self.codes.last() else {
+            return false;
+        };
+        let opened = code
+            .operation
+            .and_then(|operation| self.operations[operation].opened.as_ref());
+        let chain = opened
+            .and_then(|(key, _)| self.chains.get(key))
+            .and_then(|chains| chains.last());
         chain.is_some_and(|chain| !chain.ended && chain.paid < chain.allowed)
     }
 
     pub(crate) fn is_locked(&self, number: usize) -> bool {
         let book = &self.by_number[number];
-        book.charges.iter().filter(|charge| **charge > book.cleared).count() >= LOCKED as usize
+        book.charges
+            .iter()
+            .filter(|charge| **charge > book.cleared)
+            .count()
+            >= LOCKED as usize
     }
 
     // ---- at the end of a run
@@ -1038,27 +1301,46 @@ impl Books {
     pub(crate) fn verifiable(&self) -> Vec<usize> {
         let is = |(index, code): &(usize, &ProviderCode)| {
             let reference = ReferenceId::parse(&code.reference).unwrap();
-            let key = self.keys.verification(&reference, &self.numbers[code.number]);
+            let key = self
+                .keys
+                .verification(&reference, &self.numbers[code.number]);
             let chain = self.chains.get(&key).and_then(|chains| chains.last());
             let of_chain = |chain: &Chain| {
-                let opened = code.operation.and_then(|of| self.operations[of].opened.as_ref());
+                let opened = code
+                    .operation
+                    .and_then(|of| self.operations[of].opened.as_ref());
                 opened.is_some_and(|(_, generation)| *generation >= chain.first_generation)
             };
             let open = chain.is_some_and(|chain| {
-                !chain.of_other_software && !chain.ended && chain.paid < chain.allowed && of_chain(chain)
+                !chain.of_other_software
+                    && !chain.ended
+                    && chain.paid < chain.allowed
+                    && of_chain(chain)
             });
             let book = &self.by_number[code.number];
-            let failures = book.charges.iter().filter(|charge| **charge > book.unlocked).count();
+            let failures = book
+                .charges
+                .iter()
+                .filter(|charge| **charge > book.unlocked)
+                .count();
             open && code.told > self.now
                 && !code.won
                 && failures < LOCKED as usize
                 && self.look_up(code.number, &code.reference, &code.code) == Some(*index)
         };
-        self.codes.iter().enumerate().filter(is).map(|(index, _)| index).collect()
+        self.codes
+            .iter()
+            .enumerate()
+            .filter(is)
+            .map(|(index, _)| index)
+            .collect()
     }
 
     pub(crate) fn not_verifiable(&mut self, code: usize, said: &str) {
-        self.violated(Invariant::Liveness, format!("code {code} arrived and is refused: {said}"));
+        self.violated(
+            Invariant::Liveness,
+            format!("code {code} arrived and is refused: {said}"),
+        );
     }
 
     /// In a run in which the ledger never failed, its counters are the texts that left or may have left.
@@ -1069,33 +1351,59 @@ impl Books {
         let unclear: Vec<_> = unclear.map(|it| (it.intent.number, it.now)).collect();
         let left: Vec<_> = self.texts.iter().copied().chain(unclear).collect();
         for (number, at) in left {
-            let spending = self.setup.budgets.spending(self.numbers[number].country().unwrap(), Channel::Sms, at);
+            let spending = self.setup.budgets.spending(
+                self.numbers[number].country().unwrap(),
+                Channel::Sms,
+                at,
+            );
             for line in spending.lines {
-                *budgets.entry((spending.key.clone(), line.counter)).or_default() += line.amount;
+                *budgets
+                    .entry((spending.key.clone(), line.counter))
+                    .or_default() += line.amount;
             }
             for rate in &self.setup.prefix_limits {
                 *prefixes
-                    .entry(self.keys.prefix(&self.numbers[number], Window::around(at, rate.window)))
+                    .entry(
+                        self.keys
+                            .prefix(&self.numbers[number], Window::around(at, rate.window)),
+                    )
                     .or_default() += 1;
             }
         }
         for (key, counters) in self.memory.budgets() {
             for (counter, count) in counters {
-                let expected = budgets.get(&(key.clone(), counter.clone())).copied().unwrap_or_default();
+                let expected = budgets
+                    .get(&(key.clone(), counter.clone()))
+                    .copied()
+                    .unwrap_or_default();
                 if count != expected {
-                    self.violated(Invariant::I8, format!("{counter} says {count}, but {expected} left"));
+                    self.violated(
+                        Invariant::I8,
+                        format!("{counter} says {count}, but {expected} left"),
+                    );
                 }
             }
         }
-        for (key, count) in self.memory.counters().into_iter().filter(|(key, _)| key.as_str().starts_with("R#")) {
+        for (key, count) in self
+            .memory
+            .counters()
+            .into_iter()
+            .filter(|(key, _)| key.as_str().starts_with("R#"))
+        {
             let expected = prefixes.get(&key).copied().unwrap_or_default();
             if count != expected {
-                self.violated(Invariant::I8, format!("a prefix says {count}, but {expected} left"));
+                self.violated(
+                    Invariant::I8,
+                    format!("a prefix says {count}, but {expected} left"),
+                );
             }
         }
     }
 }
 
 fn country_index(country: Country) -> usize {
-    country.as_str().bytes().fold(0, |index, byte| index * 256 + usize::from(byte))
+    country
+        .as_str()
+        .bytes()
+        .fold(0, |index, byte| index * 256 + usize::from(byte))
 }

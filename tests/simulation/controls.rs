@@ -9,8 +9,15 @@ use crate::seeds;
 fn is_caught(naive: Naive, expected: &[Invariant]) {
     let caught = (0..10_000).find_map(|seed| Some((seed, seeds::run(seed, Some(naive)).err()?)));
     let (seed, violation) = caught.unwrap_or_else(|| panic!("{naive:?} is never seen"));
-    println!("{naive:?}: seed {seed}, {:?}: {}", violation.invariant, violation.what);
-    assert!(expected.contains(&violation.invariant), "{violation:?}\n{}", seeds::story(seed, Some(naive)));
+    println!(
+        "{naive:?}: seed {seed}, {:?}: {}",
+        violation.invariant, violation.what
+    );
+    assert!(
+        expected.contains(&violation.invariant),
+        "{violation:?}\n{}",
+        seeds::story(seed, Some(naive))
+    );
 }
 
 #[test]
@@ -25,13 +32,19 @@ fn attempts_that_are_spent_in_two_steps_are_seen() {
 
 #[test]
 fn two_winners_are_seen() {
-    is_caught(Naive::ConsumesWithoutCondition, &[Invariant::I3, Invariant::I6]);
+    is_caught(
+        Naive::ConsumesWithoutCondition,
+        &[Invariant::I3, Invariant::I6],
+    );
 }
 
 #[test]
 fn a_pending_key_that_is_taken_over_is_seen() {
     // What the first request did is told under the name of the second.
-    is_caught(Naive::TakesOverPendingKeys, &[Invariant::I4, Invariant::Truth]);
+    is_caught(
+        Naive::TakesOverPendingKeys,
+        &[Invariant::I4, Invariant::Truth],
+    );
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use async_trait::async_trait;
 use otp_lambda::ledger::{
-    Again, Attempt, Charge, Key, KeyClaim, KeyOutcome, Ledger, Mac, Millis, Number, NumberCharge, Opening, Question,
-    Reservation, Said, Settled, Step, Success, Switches, Unavailable, Verification,
+    Again, Attempt, Charge, Key, KeyClaim, KeyOutcome, Ledger, Mac, Millis, Number, NumberCharge,
+    Opening, Question, Reservation, Said, Settled, Step, Success, Switches, Unavailable,
+    Verification,
 };
 use otp_lambda::policy::{SendLimits, Spending};
 use simulator::MemoryLedger;
@@ -72,7 +73,12 @@ enum Unwritten {
 
 impl NaiveLedger {
     pub(crate) fn new(naive: Naive, inner: MemoryLedger, books: Shared) -> Self {
-        Self { naive, inner, books, notes: Mutex::default() }
+        Self {
+            naive,
+            inner,
+            books,
+            notes: Mutex::default(),
+        }
     }
 
     fn operation(&self) -> usize {
@@ -87,10 +93,17 @@ impl NaiveLedger {
     fn failures_of(&self, key: &Key) -> Key {
         let by_reference = self.naive == Naive::CountsGuessesByReference;
         let verification = self.notes().verification.get(&self.operation()).cloned();
-        verification.filter(|_| by_reference).unwrap_or_else(|| key.clone())
+        verification
+            .filter(|_| by_reference)
+            .unwrap_or_else(|| key.clone())
     }
 
-    async fn may_be_asked(&self, key: &Key, guess: &Mac, now: Millis) -> Result<Attempt, Unavailable> {
+    async fn may_be_asked(
+        &self,
+        key: &Key,
+        guess: &Mac,
+        now: Millis,
+    ) -> Result<Attempt, Unavailable> {
         let stored = self.inner.verification(key).await?;
         let fresh = |stored: &Verification| {
             let last = stored.last_guess.as_ref();
@@ -115,7 +128,17 @@ impl Ledger for NaiveLedger {
     async fn count(&self, key: &Key, cap: u64, expires: Millis) -> Result<bool, Unavailable> {
         // The service has it kept a minute longer.
         let early = self.naive == Naive::ForgetsWindowsAtTheirEnd;
-        self.inner.count(key, cap, if early { expires.minus(Duration::from_mins(1)) } else { expires }).await
+        self.inner
+            .count(
+                key,
+                cap,
+                if early {
+                    expires.minus(Duration::from_mins(1))
+                } else {
+                    expires
+                },
+            )
+            .await
     }
 
     async fn uncount(&self, key: &Key) -> Result<(), Unavailable> {
@@ -129,9 +152,17 @@ impl Ledger for NaiveLedger {
             return self.inner.spend(spending).await;
         }
         let budgets = self.inner.budgets();
-        let spent =
-            |counter: &str| budgets.get(&spending.key).and_then(|day| day.get(counter)).copied().unwrap_or_default();
-        let over = spending.lines.iter().position(|line| spent(&line.counter).saturating_add(line.amount) > line.cap);
+        let spent = |counter: &str| {
+            budgets
+                .get(&spending.key)
+                .and_then(|day| day.get(counter))
+                .copied()
+                .unwrap_or_default()
+        };
+        let over = spending
+            .lines
+            .iter()
+            .position(|line| spent(&line.counter).saturating_add(line.amount) > line.cap);
         if over.is_some() {
             return Ok(over);
         }
@@ -145,7 +176,12 @@ impl Ledger for NaiveLedger {
         self.inner.refund(spending).await
     }
 
-    async fn claim_key(&self, key: &Key, fingerprint: &Mac, now: Millis) -> Result<KeyClaim, Unavailable> {
+    async fn claim_key(
+        &self,
+        key: &Key,
+        fingerprint: &Mac,
+        now: Millis,
+    ) -> Result<KeyClaim, Unavailable> {
         match self.inner.claim_key(key, fingerprint, now).await? {
             KeyClaim::Held(held)
                 if self.naive == Naive::TakesOverPendingKeys
@@ -170,7 +206,12 @@ impl Ledger for NaiveLedger {
         self.inner.number(key).await
     }
 
-    async fn reserve_send(&self, key: &Key, limits: &SendLimits, now: Millis) -> Result<Reservation, Unavailable> {
+    async fn reserve_send(
+        &self,
+        key: &Key,
+        limits: &SendLimits,
+        now: Millis,
+    ) -> Result<Reservation, Unavailable> {
         if self.naive != Naive::ReservesInTwoSteps {
             return self.inner.reserve_send(key, limits, now).await;
         }
@@ -179,18 +220,34 @@ impl Ledger for NaiveLedger {
             return Ok(Reservation::Refused(number));
         }
         turn().await;
-        self.inner.reserve_send(key, &SendLimits::parse("20/1s").unwrap(), now).await
+        self.inner
+            .reserve_send(key, &SendLimits::parse("20/1s").unwrap(), now)
+            .await
     }
 
-    async fn charge_number(&self, key: &Key, forget: Option<Millis>, now: Millis) -> Result<NumberCharge, Unavailable> {
-        self.inner.charge_number(&self.failures_of(key), forget, now).await
+    async fn charge_number(
+        &self,
+        key: &Key,
+        forget: Option<Millis>,
+        now: Millis,
+    ) -> Result<NumberCharge, Unavailable> {
+        self.inner
+            .charge_number(&self.failures_of(key), forget, now)
+            .await
     }
 
-    async fn clear_failures(&self, key: &Key, charge: Charge, now: Millis) -> Result<(), Unavailable> {
+    async fn clear_failures(
+        &self,
+        key: &Key,
+        charge: Charge,
+        now: Millis,
+    ) -> Result<(), Unavailable> {
         if self.naive == Naive::ClearsEverything {
             return self.inner.unlock(key, now).await;
         }
-        self.inner.clear_failures(&self.failures_of(key), charge, now).await
+        self.inner
+            .clear_failures(&self.failures_of(key), charge, now)
+            .await
     }
 
     async fn unlock(&self, key: &Key, now: Millis) -> Result<(), Unavailable> {
@@ -201,12 +258,19 @@ impl Ledger for NaiveLedger {
         self.inner.verification(key).await
     }
 
-    async fn open(&self, key: &Key, seen: Option<u64>, new: &Opening<'_>) -> Result<bool, Unavailable> {
+    async fn open(
+        &self,
+        key: &Key,
+        seen: Option<u64>,
+        new: &Opening<'_>,
+    ) -> Result<bool, Unavailable> {
         if self.naive != Naive::WritesBehind {
             return self.inner.open(key, seen, new).await;
         }
         let written = Unwritten::First(seen, OwnedOpening::of(new));
-        self.notes().unwritten.insert((key.clone(), seen.unwrap_or_default() + 1), written);
+        self.notes()
+            .unwritten
+            .insert((key.clone(), seen.unwrap_or_default() + 1), written);
         Ok(true)
     }
 
@@ -215,18 +279,30 @@ impl Ledger for NaiveLedger {
             return self.inner.reopen(key, seen, again).await;
         }
         let written = Unwritten::Again(seen, again.expires, again.provider.to_owned());
-        self.notes().unwritten.insert((key.clone(), seen + 1), written);
+        self.notes()
+            .unwritten
+            .insert((key.clone(), seen + 1), written);
         Ok(true)
     }
 
-    async fn settle(&self, key: &Key, generation: u64, outcome: &Settled<'_>) -> Result<(), Unavailable> {
+    async fn settle(
+        &self,
+        key: &Key,
+        generation: u64,
+        outcome: &Settled<'_>,
+    ) -> Result<(), Unavailable> {
         let unwritten = self.notes().unwritten.remove(&(key.clone(), generation));
         match unwritten {
             Some(Unwritten::First(seen, new)) => {
                 self.inner.open(key, seen, &new.opening()).await?;
             }
             Some(Unwritten::Again(seen, expires, provider)) => {
-                let again = Again { expires, provider: &provider, channel: "sms", language: "en-US" };
+                let again = Again {
+                    expires,
+                    provider: &provider,
+                    channel: "sms",
+                    language: "en-US",
+                };
                 self.inner.reopen(key, seen, &again).await?;
             }
             None => {}
@@ -266,25 +342,45 @@ impl Ledger for NaiveLedger {
                 }
                 Ok(attempt)
             }
-            Naive::ForgetsUsedCodes => Ok(match self.inner.spend_attempt(key, guess, question, now).await? {
-                Attempt::Paid(paid) => Attempt::Paid(Verification { used: BTreeSet::new(), ..paid }),
-                refused @ Attempt::Refused(_) => refused,
-            }),
-            Naive::RemembersTheLastUsedCode => Ok(match self.inner.spend_attempt(key, guess, question, now).await? {
-                Attempt::Paid(paid) => {
-                    let last = paid.used.iter().max_by_key(|used| used.until).cloned();
-                    Attempt::Paid(Verification { used: last.into_iter().collect(), ..paid })
-                }
-                refused @ Attempt::Refused(_) => refused,
-            }),
+            Naive::ForgetsUsedCodes => Ok(
+                match self.inner.spend_attempt(key, guess, question, now).await? {
+                    Attempt::Paid(paid) => Attempt::Paid(Verification {
+                        used: BTreeSet::new(),
+                        ..paid
+                    }),
+                    refused @ Attempt::Refused(_) => refused,
+                },
+            ),
+            Naive::RemembersTheLastUsedCode => Ok(
+                match self.inner.spend_attempt(key, guess, question, now).await? {
+                    Attempt::Paid(paid) => {
+                        let last = paid.used.iter().max_by_key(|used| used.until).cloned();
+                        Attempt::Paid(Verification {
+                            used: last.into_iter().collect(),
+                            ..paid
+                        })
+                    }
+                    refused @ Attempt::Refused(_) => refused,
+                },
+            ),
             Naive::KnowsNoOwners => self.inner.spend_attempt(key, guess, None, now).await,
             _ => self.inner.spend_attempt(key, guess, question, now).await,
         }
     }
 
-    async fn note_answer(&self, key: &Key, generation: u64, guess: &Mac, said: Said) -> Result<(), Unavailable> {
+    async fn note_answer(
+        &self,
+        key: &Key,
+        generation: u64,
+        guess: &Mac,
+        said: Said,
+    ) -> Result<(), Unavailable> {
         if self.naive == Naive::ChargesAfterAsking {
-            let at = self.notes().asked.get(&(key.clone(), guess.clone())).copied();
+            let at = self
+                .notes()
+                .asked
+                .get(&(key.clone(), guess.clone()))
+                .copied();
             if let (Said::Invalid, Some(at)) = (said, at) {
                 self.inner.spend_attempt(key, guess, None, at).await?;
             }
@@ -292,9 +388,16 @@ impl Ledger for NaiveLedger {
         self.inner.note_answer(key, generation, guess, said).await
     }
 
-    async fn consume(&self, key: &Key, generation: u64, success: &Success) -> Result<Step, Unavailable> {
+    async fn consume(
+        &self,
+        key: &Key,
+        generation: u64,
+        success: &Success,
+    ) -> Result<Step, Unavailable> {
         match self.inner.consume(key, generation, success).await? {
-            Step::Refused(Some(_)) if self.naive == Naive::ConsumesWithoutCondition => Ok(Step::Done),
+            Step::Refused(Some(_)) if self.naive == Naive::ConsumesWithoutCondition => {
+                Ok(Step::Done)
+            }
             step => Ok(step),
         }
     }

@@ -4,7 +4,9 @@ use async_trait::async_trait;
 use otp_lambda::error::{Code, Error};
 use otp_lambda::otp::{CodeCharacters, CodeShape, Otp};
 use otp_lambda::phone::PhoneNumber;
-use otp_lambda::provider::{Answer, Channel, ChannelLimits, Message, Provider, ProviderLimits, Receipt};
+use otp_lambda::provider::{
+    Answer, Channel, ChannelLimits, Message, Provider, ProviderLimits, Receipt,
+};
 use otp_lambda::reference::ReferenceId;
 use std::future::pending;
 use std::time::Duration;
@@ -13,11 +15,17 @@ use crate::books::{Fate, Fault, Shared};
 use crate::store::turn;
 
 static LIMITS: ProviderLimits = ProviderLimits {
-    code: CodeShape { length: 5..=8, characters: CodeCharacters::Digits },
+    code: CodeShape {
+        length: 5..=8,
+        characters: CodeCharacters::Digits,
+    },
     validity_minutes: 1..=60,
     allowed_attempts: 1..=25,
     brand_name: 1..=11,
-    channels: &[ChannelLimits { channel: Channel::Sms, languages: &["en-US"] }],
+    channels: &[ChannelLimits {
+        channel: Channel::Sms,
+        languages: &["en-US"],
+    }],
     any_language: false,
 };
 
@@ -79,10 +87,19 @@ impl Provider for FakeProvider {
         if fault == Some(Fault::SendUnclearSent) {
             return Err(Error::new(Code::ProviderUnavailable, "made up").with_unknown_delivery());
         }
-        Ok(Receipt { message_id: Some("message".to_owned()), request_id: None })
+        Ok(Receipt {
+            message_id: Some("message".to_owned()),
+            request_id: None,
+        })
     }
 
-    async fn verify(&self, to: &PhoneNumber, reference: &ReferenceId, otp: &Otp, _: Duration) -> Result<Answer, Error> {
+    async fn verify(
+        &self,
+        to: &PhoneNumber,
+        reference: &ReferenceId,
+        otp: &Otp,
+        _: Duration,
+    ) -> Result<Answer, Error> {
         if !self.arrive().await {
             return pending().await;
         }
@@ -107,6 +124,9 @@ impl Provider for FakeProvider {
         if fault == Some(Fault::VerifyCounted) {
             return Err(Error::new(Code::ProviderTimeout, "made up"));
         }
-        Ok(Answer { verdict, request_id: None })
+        Ok(Answer {
+            verdict,
+            request_id: None,
+        })
     }
 }

@@ -12,11 +12,26 @@ use crate::sim::{Report, Setup, Sim};
 /// Seeds that once failed, and what each found.
 const KNOWN_SEEDS: &[(u64, &str)] = &[
     (1112, "no used code was remembered but the last"),
-    (3656, "a counter went with its window, while a request of the window was on its way"),
-    (57_617, "a refused resend takes its time back: here the books were wrong"),
-    (127_461, "one request twice, a further code in between, and one success told twice: the books were wrong"),
-    (130_528, "a used code was forgotten while a provider that is slow to forget still took it"),
-    (195_531, "one request twice, the verification begun anew in between: the books were wrong"),
+    (
+        3656,
+        "a counter went with its window, while a request of the window was on its way",
+    ),
+    (
+        57_617,
+        "a refused resend takes its time back: here the books were wrong",
+    ),
+    (
+        127_461,
+        "one request twice, a further code in between, and one success told twice: the books were wrong",
+    ),
+    (
+        130_528,
+        "a used code was forgotten while a provider that is slow to forget still took it",
+    ),
+    (
+        195_531,
+        "one request twice, the verification begun anew in between: the books were wrong",
+    ),
 ];
 
 const SEEDS: u64 = 10_000;
@@ -25,7 +40,10 @@ const FAULTS_IN_DYNAMODB: u64 = 2_000;
 
 fn setup_of(seed: u64, naive: Option<Naive>) -> (Rng, Setup) {
     let mut rng = Rng::with_seed(seed);
-    let setup = Setup { naive, ..actors::setup(seed, &mut rng) };
+    let setup = Setup {
+        naive,
+        ..actors::setup(seed, &mut rng)
+    };
     (rng, setup)
 }
 
@@ -69,7 +87,15 @@ fn run_all(seeds: impl Iterator<Item = u64>, mut after: impl FnMut(&Report)) -> 
 }
 
 fn tell(sum: &Report, seconds: f64) {
-    let Report { seeds, operations, steps, texts, successes, faults, answers } = sum;
+    let Report {
+        seeds,
+        operations,
+        steps,
+        texts,
+        successes,
+        faults,
+        answers,
+    } = sum;
     println!(
         "{seeds} seeds, {operations} operations, {steps} steps, {texts} texts, {successes} successes, {} faults, \
          {seconds:.1} s\n{faults}",
@@ -105,7 +131,16 @@ fn the_same_holds_with_every_step_done_in_dynamodb_as_well() {
     for seed in 0.. {
         let _named = Named(seed);
         let (rng, setup) = setup_of(seed, None);
-        match Sim::new(rng, Setup { twin: true, ..setup }, false).run() {
+        match Sim::new(
+            rng,
+            Setup {
+                twin: true,
+                ..setup
+            },
+            false,
+        )
+        .run()
+        {
             Ok(report) => sum.merge(&report),
             Err(violation) => panic!("{violation:?}"),
         }
@@ -125,14 +160,26 @@ fn a_seed_is_always_the_same_run() {
 
 #[test]
 #[ignore = "takes as long as one likes"]
-#[expect(clippy::disallowed_methods, reason = "how long is said by whoever starts it")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long is said by whoever starts it"
+)]
 fn soak() {
-    let number = |name, otherwise| std::env::var(name).map_or(otherwise, |text| text.parse().unwrap());
-    let (first, seeds) = (number("OTP_SIMULATION_FIRST", 0), number("OTP_SIMULATION_SEEDS", 1_000_000));
+    let number =
+        |name, otherwise| std::env::var(name).map_or(otherwise, |text| text.parse().unwrap());
+    let (first, seeds) = (
+        number("OTP_SIMULATION_FIRST", 0),
+        number("OTP_SIMULATION_SEEDS", 1_000_000),
+    );
     let started = Instant::now();
     let sum = run_all(first..first + seeds, |sum| {
         if sum.seeds % 50_000 == 0 {
-            println!("{} seeds, {} faults, {:.0} s", sum.seeds, sum.faults.sum(), started.elapsed().as_secs_f64());
+            println!(
+                "{} seeds, {} faults, {:.0} s",
+                sum.seeds,
+                sum.faults.sum(),
+                started.elapsed().as_secs_f64()
+            );
         }
     });
     tell(&sum, started.elapsed().as_secs_f64());

@@ -10,8 +10,8 @@ use otp_lambda::policy::{AllowedCountries, Budgets, Rate, SendLimits};
 use otp_lambda::provider::Channel;
 use otp_lambda::reference::ReferenceId;
 use otp_lambda::service::{
-    Caller, Defaults, Guard, LedgerPolicy, Moment, Origination, Providers, Reference, ReferenceIds, Rules, SendRequest,
-    Service, VerificationRequest, VerifyRequest,
+    Caller, Defaults, Guard, LedgerPolicy, Moment, Origination, Providers, Reference, ReferenceIds,
+    Rules, SendRequest, Service, VerificationRequest, VerifyRequest,
 };
 use otp_lambda::telemetry::Record;
 use simulator::MemoryLedger;
@@ -39,7 +39,10 @@ const SECRET: &[u8] = b"the secret of a simulation, of forty-three characters";
 
 /// What differs from run to run.
 #[derive(Debug, Clone)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a thing that AWS leaves open, or its opposite")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a thing that AWS leaves open, or its opposite"
+)]
 pub(crate) struct Setup {
     pub(crate) numbers: Vec<&'static str>,
     pub(crate) derived: bool,
@@ -151,7 +154,14 @@ impl Sim {
     pub(crate) fn new(rng: Rng, setup: Setup, trace: bool) -> Self {
         let setup = Arc::new(setup);
         let memory = MemoryLedger::new();
-        let books = Shared::new(Books::new(rng, Arc::clone(&setup), memory.clone(), SECRET, START, trace));
+        let books = Shared::new(Books::new(
+            rng,
+            Arc::clone(&setup),
+            memory.clone(),
+            SECRET,
+            START,
+            trace,
+        ));
         let emulator = setup.twin.then(Emulator::new);
         let inner: Arc<dyn Ledger> = match setup.naive {
             None => match &emulator {
@@ -161,7 +171,10 @@ impl Sim {
             Some(naive) => Arc::new(NaiveLedger::new(naive, memory.clone(), books.clone())),
         };
         let service = |_| {
-            let store = Store { inner: Arc::clone(&inner), books: books.clone() };
+            let store = Store {
+                inner: Arc::clone(&inner),
+                books: books.clone(),
+            };
             let policy = LedgerPolicy {
                 send_limits: setup.send_limits.clone(),
                 prefix_limits: setup.prefix_limits.clone(),
@@ -172,12 +185,22 @@ impl Sim {
             let guard = Guard::new(Box::new(store), Keys::from_secret(SECRET), policy);
             Arc::new(Service::new(
                 rules(&setup),
-                Providers::only(Box::new(FakeProvider { books: books.clone() })),
+                Providers::only(Box::new(FakeProvider {
+                    books: books.clone(),
+                })),
                 Some(guard),
             ))
         };
         let services = (0..setup.instances).map(service).collect();
-        Self { books, memory, emulator, services, tasks: Vec::new(), failed: Vec::new(), successes: 0 }
+        Self {
+            books,
+            memory,
+            emulator,
+            services,
+            tasks: Vec::new(),
+            failed: Vec::new(),
+            successes: 0,
+        }
     }
 
     pub(crate) fn set_plan(&self, plan: Plan) {
@@ -204,8 +227,18 @@ impl Sim {
         let validity_minutes = books.setup.validity_minutes;
         let session = intent.who.session(&books.keys);
         drop(books);
-        let future = perform(service, to, intent.clone(), session, moment, validity_minutes);
-        self.tasks.push(Task { operation, future: Box::pin(future) });
+        let future = perform(
+            service,
+            to,
+            intent.clone(),
+            session,
+            moment,
+            validity_minutes,
+        );
+        self.tasks.push(Task {
+            operation,
+            future: Box::pin(future),
+        });
         operation
     }
 
@@ -214,7 +247,10 @@ impl Sim {
         let task = &mut self.tasks[place];
         let operation = task.operation;
         self.books.lock().current = operation;
-        let polled = task.future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let polled = task
+            .future
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()));
         let outcome = match polled {
             _ if self.books.lock().operations[operation].crashed => Outcome::Died,
             Poll::Ready(outcome) => outcome,
@@ -247,7 +283,11 @@ impl Sim {
     pub(crate) fn perform(&mut self, intent: &Intent) -> Outcome {
         let operation = self.begin(intent);
         loop {
-            let place = self.tasks.iter().position(|task| task.operation == operation).unwrap();
+            let place = self
+                .tasks
+                .iter()
+                .position(|task| task.operation == operation)
+                .unwrap();
             if let Some(outcome) = self.go_on(place) {
                 return outcome;
             }
@@ -338,7 +378,11 @@ impl Sim {
         let mut books = self.books.lock();
         let late = !books.late.is_empty() && books.rng.bool();
         let long = setup.plan == Plan::ByChance && books.rng.u32(0..50) == 0;
-        let by = if long { books.rng.u64(1_000..12_000) } else { books.rng.u64(0..80) };
+        let by = if long {
+            books.rng.u64(1_000..12_000)
+        } else {
+            books.rng.u64(0..80)
+        };
         drop(books);
         if late {
             self.do_late();
@@ -368,7 +412,9 @@ impl Sim {
             drop(books);
             let outcome = self.perform(&intent);
             if !outcome.is_ok() {
-                self.books.lock().not_verifiable(code, &format!("{:?}", outcome.code()));
+                self.books
+                    .lock()
+                    .not_verifiable(code, &format!("{:?}", outcome.code()));
                 return;
             }
         }
@@ -397,7 +443,11 @@ impl Setup {
 fn rules(setup: &Setup) -> Rules {
     Rules {
         allowed_countries: AllowedCountries::parse("US,GB,JM").unwrap(),
-        reference_ids: if setup.derived { ReferenceIds::Derived } else { ReferenceIds::Random },
+        reference_ids: if setup.derived {
+            ReferenceIds::Derived
+        } else {
+            ReferenceIds::Random
+        },
         defaults: Defaults {
             brand_name: BRAND.to_owned(),
             source: SOURCE.to_owned(),
@@ -406,7 +456,10 @@ fn rules(setup: &Setup) -> Rules {
             validity_minutes: setup.validity_minutes,
             allowed_attempts: setup.attempts,
         },
-        origination: Origination { default: "+12065550100".to_owned(), others: Vec::new() },
+        origination: Origination {
+            default: "+12065550100".to_owned(),
+            others: Vec::new(),
+        },
         dlt: None,
     }
 }
@@ -431,10 +484,16 @@ async fn perform(
 ) -> Outcome {
     let record = &mut Record::default();
     let caller = caller(&intent.who, session.clone());
-    let given = intent.reference.as_deref().map(|reference| ReferenceId::parse(reference).unwrap());
+    let given = intent
+        .reference
+        .as_deref()
+        .map(|reference| ReferenceId::parse(reference).unwrap());
     let reference = || match &given {
         Some(given) => Reference::Given(given.clone()),
-        None => Reference::Of { brand_name: BRAND.to_owned(), source: SOURCE.to_owned() },
+        None => Reference::Of {
+            brand_name: BRAND.to_owned(),
+            source: SOURCE.to_owned(),
+        },
     };
     match intent.what {
         What::Send => {
@@ -456,19 +515,32 @@ async fn perform(
         }
         What::Verify => {
             let otp = Otp::parse(&intent.otp, &service.codes()).unwrap();
-            let request = VerifyRequest { to, otp, reference: reference() };
+            let request = VerifyRequest {
+                to,
+                otp,
+                reference: reference(),
+            };
             Outcome::Verified(service.verify(&request, &caller, moment, record).await)
         }
         What::Claim => {
-            let request = VerificationRequest { to, reference: reference() };
+            let request = VerificationRequest {
+                to,
+                reference: reference(),
+            };
             Outcome::Claimed(service.claim(&request, &caller, moment, record).await)
         }
         What::Cancel => {
-            let request = VerificationRequest { to, reference: reference() };
+            let request = VerificationRequest {
+                to,
+                reference: reference(),
+            };
             Outcome::Other(service.cancel(&request, moment, record).await.map(|_| ()))
         }
         What::Status => {
-            let request = VerificationRequest { to, reference: reference() };
+            let request = VerificationRequest {
+                to,
+                reference: reference(),
+            };
             Outcome::Other(service.status(&request, moment, record).await.map(|_| ()))
         }
         What::Unlock => Outcome::Other(service.unlock(&to, moment).await),

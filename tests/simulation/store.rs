@@ -4,8 +4,9 @@
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use otp_lambda::ledger::{
-    Again, Attempt, Charge, Key, KeyClaim, Ledger, Mac, Millis, Number, NumberCharge, Opening, Question, Reservation,
-    Said, Settled, State, Step, Success, Switches, Unavailable, UsedCode, Verification,
+    Again, Attempt, Charge, Key, KeyClaim, Ledger, Mac, Millis, Number, NumberCharge, Opening,
+    Question, Reservation, Said, Settled, State, Step, Success, Switches, Unavailable, UsedCode,
+    Verification,
 };
 use otp_lambda::policy::{SendLimits, Spending};
 use std::future::{Future, pending};
@@ -26,7 +27,11 @@ impl Future for Turn {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        if std::mem::replace(&mut self.0, true) { Poll::Ready(()) } else { Poll::Pending }
+        if std::mem::replace(&mut self.0, true) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 }
 
@@ -39,7 +44,12 @@ pub(crate) struct Store {
 type Job<T> = BoxFuture<'static, Result<T, Unavailable>>;
 
 impl Store {
-    async fn step<T: Send + 'static>(&self, name: &'static str, writes: bool, job: Job<T>) -> Result<T, Unavailable> {
+    async fn step<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        writes: bool,
+        job: Job<T>,
+    ) -> Result<T, Unavailable> {
         turn().await;
         let (job, fault) = match self.decide(name, writes, job) {
             Decision::Die => return pending().await,
@@ -52,10 +62,19 @@ impl Store {
             return pending().await;
         }
         turn().await;
-        if fault == Some(Fault::AnswerLost) { Err(lost()) } else { answer }
+        if fault == Some(Fault::AnswerLost) {
+            Err(lost())
+        } else {
+            answer
+        }
     }
 
-    fn decide<T: Send + 'static>(&self, name: &'static str, writes: bool, job: Job<T>) -> Decision<T> {
+    fn decide<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        writes: bool,
+        job: Job<T>,
+    ) -> Decision<T> {
         let mut books = self.books.lock();
         let current = books.current;
         if books.operations[current].crashed {
@@ -78,7 +97,11 @@ impl Store {
     }
 
     fn here(&self) -> (Arc<dyn Ledger>, Shared, usize) {
-        (Arc::clone(&self.inner), self.books.clone(), self.books.lock().current)
+        (
+            Arc::clone(&self.inner),
+            self.books.clone(),
+            self.books.lock().current,
+        )
     }
 }
 
@@ -146,55 +169,120 @@ impl OwnedOpening {
 impl Ledger for Store {
     async fn switches(&self) -> Result<Switches, Unavailable> {
         let (inner, ..) = self.here();
-        self.step("switches", false, Box::pin(async move { inner.switches().await })).await
+        self.step(
+            "switches",
+            false,
+            Box::pin(async move { inner.switches().await }),
+        )
+        .await
     }
 
     async fn count(&self, key: &Key, cap: u64, expires: Millis) -> Result<bool, Unavailable> {
         let ((inner, ..), key) = (self.here(), key.clone());
-        self.step("count", true, Box::pin(async move { inner.count(&key, cap, expires).await })).await
+        self.step(
+            "count",
+            true,
+            Box::pin(async move { inner.count(&key, cap, expires).await }),
+        )
+        .await
     }
 
     async fn uncount(&self, key: &Key) -> Result<(), Unavailable> {
         let ((inner, ..), key) = (self.here(), key.clone());
-        self.step("uncount", true, Box::pin(async move { inner.uncount(&key).await })).await
+        self.step(
+            "uncount",
+            true,
+            Box::pin(async move { inner.uncount(&key).await }),
+        )
+        .await
     }
 
     async fn spend(&self, spending: &Spending) -> Result<Option<usize>, Unavailable> {
         let ((inner, ..), spending) = (self.here(), spending.clone());
-        self.step("spend", true, Box::pin(async move { inner.spend(&spending).await })).await
+        self.step(
+            "spend",
+            true,
+            Box::pin(async move { inner.spend(&spending).await }),
+        )
+        .await
     }
 
     async fn refund(&self, spending: &Spending) -> Result<(), Unavailable> {
         let ((inner, ..), spending) = (self.here(), spending.clone());
-        self.step("refund", true, Box::pin(async move { inner.refund(&spending).await })).await
+        self.step(
+            "refund",
+            true,
+            Box::pin(async move { inner.refund(&spending).await }),
+        )
+        .await
     }
 
-    async fn claim_key(&self, key: &Key, fingerprint: &Mac, now: Millis) -> Result<KeyClaim, Unavailable> {
+    async fn claim_key(
+        &self,
+        key: &Key,
+        fingerprint: &Mac,
+        now: Millis,
+    ) -> Result<KeyClaim, Unavailable> {
         let ((inner, ..), key, fingerprint) = (self.here(), key.clone(), fingerprint.clone());
-        self.step("claim_key", true, Box::pin(async move { inner.claim_key(&key, &fingerprint, now).await })).await
+        self.step(
+            "claim_key",
+            true,
+            Box::pin(async move { inner.claim_key(&key, &fingerprint, now).await }),
+        )
+        .await
     }
 
     async fn release_key(&self, key: &Key) -> Result<(), Unavailable> {
         let ((inner, ..), key) = (self.here(), key.clone());
-        self.step("release_key", true, Box::pin(async move { inner.release_key(&key).await })).await
+        self.step(
+            "release_key",
+            true,
+            Box::pin(async move { inner.release_key(&key).await }),
+        )
+        .await
     }
 
     async fn finish_key(&self, key: &Key, answer: Option<&str>) -> Result<(), Unavailable> {
         let ((inner, ..), key, answer) = (self.here(), key.clone(), answer.map(str::to_owned));
-        self.step("finish_key", true, Box::pin(async move { inner.finish_key(&key, answer.as_deref()).await })).await
+        self.step(
+            "finish_key",
+            true,
+            Box::pin(async move { inner.finish_key(&key, answer.as_deref()).await }),
+        )
+        .await
     }
 
     async fn number(&self, key: &Key) -> Result<Number, Unavailable> {
         let ((inner, ..), key) = (self.here(), key.clone());
-        self.step("number", false, Box::pin(async move { inner.number(&key).await })).await
+        self.step(
+            "number",
+            false,
+            Box::pin(async move { inner.number(&key).await }),
+        )
+        .await
     }
 
-    async fn reserve_send(&self, key: &Key, limits: &SendLimits, now: Millis) -> Result<Reservation, Unavailable> {
+    async fn reserve_send(
+        &self,
+        key: &Key,
+        limits: &SendLimits,
+        now: Millis,
+    ) -> Result<Reservation, Unavailable> {
         let ((inner, ..), key, limits) = (self.here(), key.clone(), limits.clone());
-        self.step("reserve_send", true, Box::pin(async move { inner.reserve_send(&key, &limits, now).await })).await
+        self.step(
+            "reserve_send",
+            true,
+            Box::pin(async move { inner.reserve_send(&key, &limits, now).await }),
+        )
+        .await
     }
 
-    async fn charge_number(&self, key: &Key, forget: Option<Millis>, now: Millis) -> Result<NumberCharge, Unavailable> {
+    async fn charge_number(
+        &self,
+        key: &Key,
+        forget: Option<Millis>,
+        now: Millis,
+    ) -> Result<NumberCharge, Unavailable> {
         let ((inner, books, operation), key) = (self.here(), key.clone());
         let job = async move {
             let answer = inner.charge_number(&key, forget, now).await;
@@ -206,9 +294,19 @@ impl Ledger for Store {
         self.step("charge_number", true, Box::pin(job)).await
     }
 
-    async fn clear_failures(&self, key: &Key, charge: Charge, now: Millis) -> Result<(), Unavailable> {
+    async fn clear_failures(
+        &self,
+        key: &Key,
+        charge: Charge,
+        now: Millis,
+    ) -> Result<(), Unavailable> {
         let ((inner, ..), key) = (self.here(), key.clone());
-        self.step("clear_failures", true, Box::pin(async move { inner.clear_failures(&key, charge, now).await })).await
+        self.step(
+            "clear_failures",
+            true,
+            Box::pin(async move { inner.clear_failures(&key, charge, now).await }),
+        )
+        .await
     }
 
     async fn unlock(&self, key: &Key, now: Millis) -> Result<(), Unavailable> {
@@ -223,15 +321,31 @@ impl Ledger for Store {
 
     async fn verification(&self, key: &Key) -> Result<Option<Verification>, Unavailable> {
         let ((inner, ..), key) = (self.here(), key.clone());
-        self.step("verification", false, Box::pin(async move { inner.verification(&key).await })).await
+        self.step(
+            "verification",
+            false,
+            Box::pin(async move { inner.verification(&key).await }),
+        )
+        .await
     }
 
-    async fn open(&self, key: &Key, seen: Option<u64>, new: &Opening<'_>) -> Result<bool, Unavailable> {
-        let ((inner, books, operation), key, new) = (self.here(), key.clone(), OwnedOpening::of(new));
+    async fn open(
+        &self,
+        key: &Key,
+        seen: Option<u64>,
+        new: &Opening<'_>,
+    ) -> Result<bool, Unavailable> {
+        let ((inner, books, operation), key, new) =
+            (self.here(), key.clone(), OwnedOpening::of(new));
         let job = async move {
             let answer = inner.open(&key, seen, &new.opening()).await;
             if let Ok(true) = answer {
-                books.lock().saw_opening(operation, &key, seen.unwrap_or_default() + 1, &new.opening());
+                books.lock().saw_opening(
+                    operation,
+                    &key,
+                    seen.unwrap_or_default() + 1,
+                    &new.opening(),
+                );
             }
             answer
         };
@@ -241,10 +355,18 @@ impl Ledger for Store {
     async fn reopen(&self, key: &Key, seen: u64, again: &Again<'_>) -> Result<bool, Unavailable> {
         let ((inner, books, operation), key) = (self.here(), key.clone());
         let expires = again.expires;
-        let (provider, channel, language) =
-            (again.provider.to_owned(), again.channel.to_owned(), again.language.to_owned());
+        let (provider, channel, language) = (
+            again.provider.to_owned(),
+            again.channel.to_owned(),
+            again.language.to_owned(),
+        );
         let job = async move {
-            let again = Again { expires, provider: &provider, channel: &channel, language: &language };
+            let again = Again {
+                expires,
+                provider: &provider,
+                channel: &channel,
+                language: &language,
+            };
             let answer = inner.reopen(&key, seen, &again).await;
             if let Ok(true) = answer {
                 books.lock().saw_reopening(operation, &key, seen + 1);
@@ -254,7 +376,12 @@ impl Ledger for Store {
         self.step("reopen", true, Box::pin(job)).await
     }
 
-    async fn settle(&self, key: &Key, generation: u64, outcome: &Settled<'_>) -> Result<(), Unavailable> {
+    async fn settle(
+        &self,
+        key: &Key,
+        generation: u64,
+        outcome: &Settled<'_>,
+    ) -> Result<(), Unavailable> {
         let ((inner, books, _), key) = (self.here(), key.clone());
         let (message_id, outcome) = match *outcome {
             Settled::Sent { message_id } => (message_id.map(str::to_owned), None),
@@ -263,7 +390,9 @@ impl Ledger for Store {
             Settled::Back { state, expires } => (None, Some(Settled::Back { state, expires })),
         };
         let job = async move {
-            let outcome = outcome.unwrap_or(Settled::Sent { message_id: message_id.as_deref() });
+            let outcome = outcome.unwrap_or(Settled::Sent {
+                message_id: message_id.as_deref(),
+            });
             match outcome {
                 Settled::Failed => books.lock().saw_failure(&key),
                 Settled::Back { expires, .. } => books.lock().saw_refused_resend(&key, expires),
@@ -286,7 +415,9 @@ impl Ledger for Store {
         let ((inner, books, operation), key, guess) = (self.here(), key.clone(), guess.clone());
         let question = question.cloned();
         let job = async move {
-            let answer = inner.spend_attempt(&key, &guess, question.as_ref(), now).await;
+            let answer = inner
+                .spend_attempt(&key, &guess, question.as_ref(), now)
+                .await;
             if let Ok(Attempt::Paid(verification)) = &answer {
                 books.lock().saw_payment(operation, &key, verification);
             }
@@ -295,18 +426,31 @@ impl Ledger for Store {
         self.step("spend_attempt", true, Box::pin(job)).await
     }
 
-    async fn note_answer(&self, key: &Key, generation: u64, guess: &Mac, said: Said) -> Result<(), Unavailable> {
+    async fn note_answer(
+        &self,
+        key: &Key,
+        generation: u64,
+        guess: &Mac,
+        said: Said,
+    ) -> Result<(), Unavailable> {
         let ((inner, ..), key, guess) = (self.here(), key.clone(), guess.clone());
         let job = async move { inner.note_answer(&key, generation, &guess, said).await };
         self.step("note_answer", true, Box::pin(job)).await
     }
 
-    async fn consume(&self, key: &Key, generation: u64, success: &Success) -> Result<Step, Unavailable> {
+    async fn consume(
+        &self,
+        key: &Key,
+        generation: u64,
+        success: &Success,
+    ) -> Result<Step, Unavailable> {
         let ((inner, books, operation), key, success) = (self.here(), key.clone(), success.clone());
         let job = async move {
             let answer = inner.consume(&key, generation, &success).await;
             if let Ok(Step::Done) = &answer {
-                books.lock().saw_win(operation, &key, generation, success.at);
+                books
+                    .lock()
+                    .saw_win(operation, &key, generation, success.at);
             }
             answer
         };
@@ -326,7 +470,8 @@ impl Ledger for Store {
     }
 
     async fn claim(&self, key: &Key, claimant: &Mac, now: Millis) -> Result<Step, Unavailable> {
-        let ((inner, books, operation), key, claimant) = (self.here(), key.clone(), claimant.clone());
+        let ((inner, books, operation), key, claimant) =
+            (self.here(), key.clone(), claimant.clone());
         let job = async move {
             let answer = inner.claim(&key, &claimant, now).await;
             if let Ok(Step::Done) = &answer {

@@ -4,8 +4,8 @@ use crate::emulator::Emulator;
 use async_trait::async_trait;
 use otp_lambda::aws::dynamodb::DynamoDb;
 use otp_lambda::ledger::{
-    Again, Attempt, Charge, Key, KeyClaim, Ledger, Mac, Millis, Number, NumberCharge, Opening, Question, Reservation,
-    Said, Settled, Step, Success, Switches, Unavailable, Verification,
+    Again, Attempt, Charge, Key, KeyClaim, Ledger, Mac, Millis, Number, NumberCharge, Opening,
+    Question, Reservation, Said, Settled, Step, Success, Switches, Unavailable, Verification,
 };
 use otp_lambda::policy::{SendLimits, Spending};
 use simulator::MemoryLedger;
@@ -23,8 +23,16 @@ pub(crate) struct Twin {
 impl Twin {
     pub(crate) fn new(memory: MemoryLedger, emulator: &Emulator) -> Self {
         // Its clock stands still, so that the adapter waits for a busy machine as long as it takes.
-        let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-        Self { memory, dynamodb: emulator.ledger(), runtime: Arc::new(runtime) }
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        Self {
+            memory,
+            dynamodb: emulator.ledger(),
+            runtime: Arc::new(runtime),
+        }
     }
 
     fn same<T: Debug>(
@@ -33,7 +41,11 @@ impl Twin {
         step: impl Future<Output = Result<T, Unavailable>>,
     ) -> Result<T, Unavailable> {
         let found = self.runtime.block_on(step);
-        assert_eq!(format!("{found:?}"), format!("{expected:?}"), "DynamoDB and memory do not agree");
+        assert_eq!(
+            format!("{found:?}"),
+            format!("{expected:?}"),
+            "DynamoDB and memory do not agree"
+        );
         expected
     }
 }

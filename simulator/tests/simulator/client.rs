@@ -72,7 +72,10 @@ pub(crate) fn request_within(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> io::Result<Answer> {
-    let mut head = format!("{method} {path} HTTP/1.1\r\ncontent-length: {}\r\nconnection: close\r\n", body.len());
+    let mut head = format!(
+        "{method} {path} HTTP/1.1\r\ncontent-length: {}\r\nconnection: close\r\n",
+        body.len()
+    );
     if !headers.iter().any(|(name, _)| *name == "host") {
         head.extend(["host: ", &address.to_string(), "\r\n"]);
     }
@@ -85,10 +88,19 @@ pub(crate) fn request_within(
     stream.write_all(body)?;
     let mut raw = Vec::new();
     stream.read_to_end(&mut raw)?;
-    let end = raw.windows(4).position(|four| four == b"\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
+    let end = raw
+        .windows(4)
+        .position(|four| four == b"\r\n\r\n")
+        .ok_or(io::ErrorKind::UnexpectedEof)?;
     let head = String::from_utf8(raw[..end].to_vec()).unwrap();
-    let answer = Answer { status: head[9..12].parse().unwrap(), head, body: raw.split_off(end + 4) };
-    let promised: usize = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
+    let answer = Answer {
+        status: head[9..12].parse().unwrap(),
+        head,
+        body: raw.split_off(end + 4),
+    };
+    let promised: usize = answer
+        .header("content-length")
+        .map_or(0, |length| length.parse().unwrap());
     if answer.body.len() < promised {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
@@ -100,8 +112,17 @@ pub(crate) async fn started() -> Simulator {
 }
 
 pub(crate) fn post(simulator: &Simulator, path: &str, body: &Value) -> io::Result<Answer> {
-    let headers = [("authorization", SIGNATURE), ("content-type", "application/json")];
-    request(simulator.address(), "POST", path, &headers, body.to_string().as_bytes())
+    let headers = [
+        ("authorization", SIGNATURE),
+        ("content-type", "application/json"),
+    ];
+    request(
+        simulator.address(),
+        "POST",
+        path,
+        &headers,
+        body.to_string().as_bytes(),
+    )
 }
 
 pub(crate) fn get(simulator: &Simulator, path: &str) -> Answer {
@@ -163,9 +184,19 @@ pub(crate) fn call(
         _ => "/v1/notify-code-verifications/validate",
     };
     let signature = SIGNATURE.replace("mobiletargeting", scope);
-    let mut headers = vec![("authorization", signature.as_str()), ("content-type", content_type)];
+    let mut headers = vec![
+        ("authorization", signature.as_str()),
+        ("content-type", content_type),
+    ];
     if service == Service::PinpointSmsVoiceV2 {
         headers.push(("x-amz-target", "PinpointSMSVoiceV2.PutMessageFeedback"));
     }
-    request_within(patience, simulator.address(), "POST", path, &headers, body.to_string().as_bytes())
+    request_within(
+        patience,
+        simulator.address(),
+        "POST",
+        path,
+        &headers,
+        body.to_string().as_bytes(),
+    )
 }

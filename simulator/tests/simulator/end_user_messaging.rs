@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use simulator::{Channel, Feedback, Message, Operation, Service, Simulator};
 
-use crate::client::{Answer, NUMBER, SIGNATURE, call, get, post, request, send as send_by_pinpoint, started};
+use crate::client::{
+    Answer, NUMBER, SIGNATURE, call, get, post, request, send as send_by_pinpoint, started,
+};
 
 const PATIENCE: Duration = Duration::from_secs(2);
 const SEND: &str = "/v1/notify-code-verifications/send";
@@ -38,7 +40,14 @@ fn chat(parameters: &Value) -> Value {
 }
 
 fn try_send(simulator: &Simulator, body: &Value) -> Answer {
-    call(PATIENCE, simulator, Service::EndUserMessaging, Operation::Send, body).unwrap()
+    call(
+        PATIENCE,
+        simulator,
+        Service::EndUserMessaging,
+        Operation::Send,
+        body,
+    )
+    .unwrap()
 }
 
 fn sent(simulator: &Simulator, body: &Value) -> Message {
@@ -48,7 +57,14 @@ fn sent(simulator: &Simulator, body: &Value) -> Message {
 }
 
 fn try_validate(simulator: &Simulator, body: &Value) -> Answer {
-    call(PATIENCE, simulator, Service::EndUserMessaging, Operation::Verify, body).unwrap()
+    call(
+        PATIENCE,
+        simulator,
+        Service::EndUserMessaging,
+        Operation::Verify,
+        body,
+    )
+    .unwrap()
 }
 
 fn status(simulator: &Simulator, code: &str) -> Value {
@@ -60,7 +76,10 @@ fn status(simulator: &Simulator, code: &str) -> Value {
 
 /// The path of the only field that is wrong.
 fn field(answer: &Answer) -> String {
-    assert_eq!((answer.status, answer.header("x-amzn-errortype")), (400, Some("ValidationException")));
+    assert_eq!(
+        (answer.status, answer.header("x-amzn-errortype")),
+        (400, Some("ValidationException"))
+    );
     let body = answer.json();
     assert_eq!(body["fieldList"][0]["message"], body["message"]);
     body["fieldList"][0]["path"].as_str().unwrap().to_owned()
@@ -70,7 +89,10 @@ fn field(answer: &Answer) -> String {
 async fn a_send_answers_with_two_ids_and_the_template_arrives_with_the_code_in_every_place() {
     let simulator = started().await;
     let answer = try_send(&simulator, &text(json!({})));
-    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (200, Some("application/json"))
+    );
     assert!(answer.header("x-amzn-requestid").is_some());
     let message = simulator.newest_to(NUMBER).unwrap();
     let answer = answer.json();
@@ -79,10 +101,22 @@ async fn a_send_answers_with_two_ids_and_the_template_arrives_with_the_code_in_e
     assert_ne!(answer["verificationId"], message.message_id);
 
     let code = &message.code;
-    assert_eq!(message.text, format!("{code} is your code from Exämple {{{{brand}}}}. Again: {code}"));
-    assert_eq!((message.channel, message.service), (Channel::Sms, Service::EndUserMessaging));
-    assert_eq!((message.from.as_str(), message.reference_id.as_str()), ("+12065550100", "signup"));
-    assert_eq!(message.expires_at, message.sent_at + Duration::from_mins(10));
+    assert_eq!(
+        message.text,
+        format!("{code} is your code from Exämple {{{{brand}}}}. Again: {code}")
+    );
+    assert_eq!(
+        (message.channel, message.service),
+        (Channel::Sms, Service::EndUserMessaging)
+    );
+    assert_eq!(
+        (message.from.as_str(), message.reference_id.as_str()),
+        ("+12065550100", "signup")
+    );
+    assert_eq!(
+        message.expires_at,
+        message.sent_at + Duration::from_mins(10)
+    );
 }
 
 #[tokio::test]
@@ -110,11 +144,17 @@ async fn a_code_proves_only_the_number_the_reference_and_the_service_it_was_sent
     let simulator = started().await;
     let by_pinpoint = send_by_pinpoint(&simulator);
     let code = sent(&simulator, &text(json!({}))).code;
-    let answer = try_validate(&simulator, &json!({"destinationIdentity": NUMBER, "code": code}));
+    let answer = try_validate(
+        &simulator,
+        &json!({"destinationIdentity": NUMBER, "code": code}),
+    );
     assert_eq!(answer.json(), json!({"status": "INVALID"}));
     for (to, reference) in [("+14255550143", "signup"), (NUMBER, "login")] {
         let body = json!({"destinationIdentity": to, "referenceId": reference, "code": code});
-        assert_eq!(try_validate(&simulator, &body).json(), json!({"status": "INVALID"}));
+        assert_eq!(
+            try_validate(&simulator, &body).json(),
+            json!({"status": "INVALID"})
+        );
     }
     // Six digits may be the same twice, if seldom.
     if by_pinpoint != code {
@@ -126,7 +166,10 @@ async fn a_code_proves_only_the_number_the_reference_and_the_service_it_was_sent
 
     let code = sent(&simulator, &text(json!({"referenceId": null}))).code;
     assert_eq!(status(&simulator, &code), "INVALID");
-    let answer = try_validate(&simulator, &json!({"destinationIdentity": NUMBER, "code": code}));
+    let answer = try_validate(
+        &simulator,
+        &json!({"destinationIdentity": NUMBER, "code": code}),
+    );
     assert_eq!(answer.json(), json!({"status": "VALID"}));
 }
 
@@ -140,13 +183,24 @@ async fn codes_are_of_the_characters_and_the_length_asked_for_and_of_the_case_th
     ] {
         for length in [4, 8] {
             let rules = json!({"codeType": kind, "codeLength": length});
-            let code = sent(&simulator, &text(json!({ "overrideCodeConfigurationParameters": rules }))).code;
-            assert!(code.len() == length && code.chars().all(|character| allowed.contains(character)), "{code}");
+            let code = sent(
+                &simulator,
+                &text(json!({ "overrideCodeConfigurationParameters": rules })),
+            )
+            .code;
+            assert!(
+                code.len() == length && code.chars().all(|character| allowed.contains(character)),
+                "{code}"
+            );
             assert_eq!(status(&simulator, &code), "VALID");
         }
     }
     let rules = json!({"codeType": "ALPHA"});
-    let code = sent(&simulator, &text(json!({ "overrideCodeConfigurationParameters": rules }))).code;
+    let code = sent(
+        &simulator,
+        &text(json!({ "overrideCodeConfigurationParameters": rules })),
+    )
+    .code;
     assert_eq!(status(&simulator, &code.to_ascii_lowercase()), "INVALID");
     assert_eq!(status(&simulator, &code), "VALID");
 }
@@ -162,8 +216,18 @@ async fn absent_optional_members_have_awss_defaults() {
         }),
     );
     assert!(message.code.len() == 6 && message.code.bytes().all(|digit| digit.is_ascii_digit()));
-    assert_eq!(message.expires_at, message.sent_at + Duration::from_mins(10));
-    assert_eq!((message.reference_id.as_str(), message.language.as_str(), message.brand.as_str()), ("", "", ""));
+    assert_eq!(
+        message.expires_at,
+        message.sent_at + Duration::from_mins(10)
+    );
+    assert_eq!(
+        (
+            message.reference_id.as_str(),
+            message.language.as_str(),
+            message.brand.as_str()
+        ),
+        ("", "", "")
+    );
     assert_eq!(simulator.codes()[0].attempts_left, 3);
 }
 
@@ -178,23 +242,43 @@ async fn a_call_is_what_is_heard() {
             "inlineTemplateBody": template, "languageCode": "en-GB", "voiceId": "Amy", "voiceMessageBodyTextType": "SSML",
         })),
     );
-    let spelled = message.code.chars().map(String::from).collect::<Vec<_>>().join(" ");
-    assert_eq!(message.text, format!("Example & Co: {spelled} … Again: {spelled}"));
-    assert_eq!((message.channel, message.language.as_str()), (Channel::Voice, "en-GB"));
+    let spelled = message
+        .code
+        .chars()
+        .map(String::from)
+        .collect::<Vec<_>>()
+        .join(" ");
+    assert_eq!(
+        message.text,
+        format!("Example & Co: {spelled} … Again: {spelled}")
+    );
+    assert_eq!(
+        (message.channel, message.language.as_str()),
+        (Channel::Voice, "en-GB")
+    );
     assert_eq!(message.voice_id.as_deref(), Some("Amy"));
     assert_eq!(status(&simulator, &message.code), "VALID");
 
     // A plain text is read out as it is, tags and all.
     let plain = json!({"inlineTemplateBody": "<b>{{code}}", "languageCode": "en-GB"});
     let message = sent(&simulator, &voice(&plain));
-    assert_eq!((message.text, message.voice_id), (format!("<b>{}", message.code), None));
+    assert_eq!(
+        (message.text, message.voice_id),
+        (format!("<b>{}", message.code), None)
+    );
 }
 
 #[tokio::test]
 async fn a_chat_message_has_its_template_by_name() {
     let simulator = started().await;
-    let message = sent(&simulator, &chat(&json!({"whatsAppTemplateName": "otp_en", "languageCode": "en"})));
-    assert_eq!((message.channel, message.template.as_deref()), (Channel::WhatsApp, Some("otp_en")));
+    let message = sent(
+        &simulator,
+        &chat(&json!({"whatsAppTemplateName": "otp_en", "languageCode": "en"})),
+    );
+    assert_eq!(
+        (message.channel, message.template.as_deref()),
+        (Channel::WhatsApp, Some("otp_en"))
+    );
     assert_eq!(
         (message.language.as_str(), message.text),
         ("en", format!("{} is your verification code.", message.code))
@@ -213,48 +297,109 @@ async fn a_send_that_breaks_the_model_is_a_validation_exception_that_points_at_t
         (json!({"channel": "text"}), "/channel"),
         (json!({"destinationIdentity": null}), "/destinationIdentity"),
         (json!({"destinationIdentity": 1}), "/destinationIdentity"),
-        (json!({"destinationIdentity": "14255550142"}), "/destinationIdentity"),
-        (json!({"destinationIdentity": "+1 425 555 0142"}), "/destinationIdentity"),
+        (
+            json!({"destinationIdentity": "14255550142"}),
+            "/destinationIdentity",
+        ),
+        (
+            json!({"destinationIdentity": "+1 425 555 0142"}),
+            "/destinationIdentity",
+        ),
         (json!({"originationIdentity": null}), "/originationIdentity"),
         (json!({"originationIdentity": ""}), "/originationIdentity"),
-        (json!({"originationIdentity": "a b"}), "/originationIdentity"),
-        (json!({"notifyCodeConfiguration": "a b"}), "/notifyCodeConfiguration"),
+        (
+            json!({"originationIdentity": "a b"}),
+            "/originationIdentity",
+        ),
+        (
+            json!({"notifyCodeConfiguration": "a b"}),
+            "/notifyCodeConfiguration",
+        ),
         (json!({"referenceId": ""}), "/referenceId"),
         (json!({"referenceId": "+14255550142"}), "/referenceId"),
         (json!({"referenceId": "x".repeat(257)}), "/referenceId"),
-        (json!({"configurationSetName": "arn:aws:x"}), "/configurationSetName"),
-        (json!({"context": {"1": "a", "2": "a", "3": "a", "4": "a", "5": "a", "6": "a"}}), "/context"),
+        (
+            json!({"configurationSetName": "arn:aws:x"}),
+            "/configurationSetName",
+        ),
+        (
+            json!({"context": {"1": "a", "2": "a", "3": "a", "4": "a", "5": "a", "6": "a"}}),
+            "/context",
+        ),
         (json!({"context": {"a b": "a"}}), "/context"),
         (json!({"context": {"a": " "}}), "/context"),
         (json!({"context": {"a": 1}}), "/context/a"),
         (json!({"context": []}), "/context"),
-        (rules(json!({"codeType": "numeric"})), "/overrideCodeConfigurationParameters/codeType"),
-        (rules(json!({"codeLength": 3})), "/overrideCodeConfigurationParameters/codeLength"),
-        (rules(json!({"codeLength": 9})), "/overrideCodeConfigurationParameters/codeLength"),
-        (rules(json!({"codeLength": "6"})), "/overrideCodeConfigurationParameters/codeLength"),
-        (rules(json!({"validityPeriodMinutes": 0})), "/overrideCodeConfigurationParameters/validityPeriodMinutes"),
-        (rules(json!({"validityPeriodMinutes": 61})), "/overrideCodeConfigurationParameters/validityPeriodMinutes"),
-        (rules(json!({"maxAttempts": 0})), "/overrideCodeConfigurationParameters/maxAttempts"),
-        (rules(json!({"maxAttempts": 6})), "/overrideCodeConfigurationParameters/maxAttempts"),
+        (
+            rules(json!({"codeType": "numeric"})),
+            "/overrideCodeConfigurationParameters/codeType",
+        ),
+        (
+            rules(json!({"codeLength": 3})),
+            "/overrideCodeConfigurationParameters/codeLength",
+        ),
+        (
+            rules(json!({"codeLength": 9})),
+            "/overrideCodeConfigurationParameters/codeLength",
+        ),
+        (
+            rules(json!({"codeLength": "6"})),
+            "/overrideCodeConfigurationParameters/codeLength",
+        ),
+        (
+            rules(json!({"validityPeriodMinutes": 0})),
+            "/overrideCodeConfigurationParameters/validityPeriodMinutes",
+        ),
+        (
+            rules(json!({"validityPeriodMinutes": 61})),
+            "/overrideCodeConfigurationParameters/validityPeriodMinutes",
+        ),
+        (
+            rules(json!({"maxAttempts": 0})),
+            "/overrideCodeConfigurationParameters/maxAttempts",
+        ),
+        (
+            rules(json!({"maxAttempts": 6})),
+            "/overrideCodeConfigurationParameters/maxAttempts",
+        ),
         (rules(json!(1)), "/overrideCodeConfigurationParameters"),
-        (json!({"overrideChannelParameters": null}), "/overrideChannelParameters"),
+        (
+            json!({"overrideChannelParameters": null}),
+            "/overrideChannelParameters",
+        ),
         (
             json!({"overrideChannelParameters": {"voice": {"inlineTemplateBody": "{{code}}", "languageCode": "en"}}}),
             "/overrideChannelParameters",
         ),
         (body(json!(null)), "/overrideChannelParameters"),
-        (body(json!("no code")), "/overrideChannelParameters/text/inlineTemplateBody"),
-        (body(json!("{{ code }}")), "/overrideChannelParameters/text/inlineTemplateBody"),
-        (body(json!("")), "/overrideChannelParameters/text/inlineTemplateBody"),
+        (
+            body(json!("no code")),
+            "/overrideChannelParameters/text/inlineTemplateBody",
+        ),
+        (
+            body(json!("{{ code }}")),
+            "/overrideChannelParameters/text/inlineTemplateBody",
+        ),
+        (
+            body(json!("")),
+            "/overrideChannelParameters/text/inlineTemplateBody",
+        ),
         (
             body(json!(format!("{{{{code}}}}{}", "x".repeat(5993)))),
             "/overrideChannelParameters/text/inlineTemplateBody",
         ),
     ] {
-        assert_eq!(field(&try_send(&simulator, &text(changes.clone()))), path, "{changes}");
+        assert_eq!(
+            field(&try_send(&simulator, &text(changes.clone()))),
+            path,
+            "{changes}"
+        );
     }
     for (parameters, path) in [
-        (json!({"inlineTemplateBody": "{{code}}"}), "/overrideChannelParameters/voice/languageCode"),
+        (
+            json!({"inlineTemplateBody": "{{code}}"}),
+            "/overrideChannelParameters/voice/languageCode",
+        ),
         (
             json!({"inlineTemplateBody": "{{code}}", "languageCode": "x"}),
             "/overrideChannelParameters/voice/languageCode",
@@ -274,13 +419,24 @@ async fn a_send_that_breaks_the_model_is_a_validation_exception_that_points_at_t
         ),
         (json!({"languageCode": "en"}), "/overrideChannelParameters"),
     ] {
-        assert_eq!(field(&try_send(&simulator, &voice(&parameters))), path, "{parameters}");
+        assert_eq!(
+            field(&try_send(&simulator, &voice(&parameters))),
+            path,
+            "{parameters}"
+        );
     }
     for (parameters, path) in [
-        (json!({"whatsAppTemplateName": "otp"}), "/overrideChannelParameters/whatsApp/languageCode"),
+        (
+            json!({"whatsAppTemplateName": "otp"}),
+            "/overrideChannelParameters/whatsApp/languageCode",
+        ),
         (json!({"languageCode": "en"}), "/overrideChannelParameters"),
     ] {
-        assert_eq!(field(&try_send(&simulator, &chat(&parameters))), path, "{parameters}");
+        assert_eq!(
+            field(&try_send(&simulator, &chat(&parameters))),
+            path,
+            "{parameters}"
+        );
     }
     for body in [json!([]), json!(null)] {
         assert_eq!(field(&try_send(&simulator, &body)), "");
@@ -293,9 +449,15 @@ async fn everything_in_range_is_accepted() {
     let simulator = started().await;
     for (length, validity, attempts) in [(4, 1, 1), (8, 60, 5)] {
         let rules = json!({"codeLength": length, "validityPeriodMinutes": validity, "maxAttempts": attempts});
-        let message = sent(&simulator, &text(json!({ "overrideCodeConfigurationParameters": rules })));
+        let message = sent(
+            &simulator,
+            &text(json!({ "overrideCodeConfigurationParameters": rules })),
+        );
         assert_eq!(message.code.len(), length);
-        assert_eq!(message.expires_at, message.sent_at + Duration::from_mins(validity));
+        assert_eq!(
+            message.expires_at,
+            message.sent_at + Duration::from_mins(validity)
+        );
     }
     for changes in [
         json!({"referenceId": "a-Z_9".repeat(51)}),
@@ -311,18 +473,32 @@ async fn everything_in_range_is_accepted() {
 async fn configurations_and_managed_templates_are_not_found() {
     let simulator = started().await;
     for (changes, kind, id) in [
-        (json!({"notifyCodeConfiguration": "mine"}), "notify-code-configuration", "mine"),
+        (
+            json!({"notifyCodeConfiguration": "mine"}),
+            "notify-code-configuration",
+            "mine",
+        ),
         (
             json!({"notifyCodeConfiguration": "mine", "overrideChannelParameters": null}),
             "notify-code-configuration",
             "mine",
         ),
-        (json!({"overrideChannelParameters": {"notify": {"notifyTemplateId": "theirs"}}}), "notify-template", "theirs"),
+        (
+            json!({"overrideChannelParameters": {"notify": {"notifyTemplateId": "theirs"}}}),
+            "notify-template",
+            "theirs",
+        ),
     ] {
         let answer = try_send(&simulator, &text(changes));
-        assert_eq!((answer.status, answer.header("x-amzn-errortype")), (404, Some("ResourceNotFoundException")));
+        assert_eq!(
+            (answer.status, answer.header("x-amzn-errortype")),
+            (404, Some("ResourceNotFoundException"))
+        );
         let body = answer.json();
-        assert_eq!((&body["resourceType"], &body["resourceId"]), (&json!(kind), &json!(id)));
+        assert_eq!(
+            (&body["resourceType"], &body["resourceId"]),
+            (&json!(kind), &json!(id))
+        );
     }
     assert!(simulator.inbox().is_empty());
 }
@@ -344,7 +520,10 @@ async fn a_code_of_another_shape_is_a_validation_exception_and_costs_no_attempt(
     }
     let body = json!({"destinationIdentity": NUMBER, "referenceId": "a b", "code": "123456"});
     assert_eq!(field(&try_validate(&simulator, &body)), "/referenceId");
-    assert_eq!(field(&try_validate(&simulator, &json!({"code": "123456"}))), "/destinationIdentity");
+    assert_eq!(
+        field(&try_validate(&simulator, &json!({"code": "123456"}))),
+        "/destinationIdentity"
+    );
     assert_eq!(simulator.codes()[0].attempts_left, 3);
 }
 
@@ -354,10 +533,23 @@ async fn only_a_signature_for_this_service_and_a_post_pass() {
     let body = text(json!({}));
     for path in [SEND, VALIDATE] {
         let answer = post(&simulator, path, &body).unwrap();
-        assert_eq!((answer.status, answer.header("x-amzn-errortype")), (403, Some("InvalidSignatureException")));
+        assert_eq!(
+            (answer.status, answer.header("x-amzn-errortype")),
+            (403, Some("InvalidSignatureException"))
+        );
         let signature = SIGNATURE.replace("mobiletargeting", "end-user-messaging");
-        let answer = request(simulator.address(), "GET", path, &[("authorization", &signature)], b"").unwrap();
-        assert_eq!((answer.status, answer.header("x-amzn-errortype")), (404, Some("UnknownOperationException")));
+        let answer = request(
+            simulator.address(),
+            "GET",
+            path,
+            &[("authorization", &signature)],
+            b"",
+        )
+        .unwrap();
+        assert_eq!(
+            (answer.status, answer.header("x-amzn-errortype")),
+            (404, Some("UnknownOperationException"))
+        );
     }
     assert!(simulator.inbox().is_empty());
 }
@@ -368,21 +560,40 @@ async fn what_is_recorded_says_which_service_it_was_for() {
     send_by_pinpoint(&simulator);
     let body = text(json!({}));
     let message_id = sent(&simulator, &body).message_id;
-    feedback(&simulator, &json!({"MessageId": message_id, "MessageFeedbackStatus": "FAILED"}));
+    feedback(
+        &simulator,
+        &json!({"MessageId": message_id, "MessageFeedbackStatus": "FAILED"}),
+    );
     let requests = simulator.requests(Operation::Send);
     let services: Vec<_> = requests.iter().map(|request| request.service).collect();
     assert_eq!(services, [Service::Pinpoint, Service::EndUserMessaging]);
-    assert_eq!((&requests[1].body, requests[1].application_id.as_str()), (&body, ""));
-    assert_eq!(simulator.requests(Operation::Feedback)[0].body["MessageId"], message_id);
+    assert_eq!(
+        (&requests[1].body, requests[1].application_id.as_str()),
+        (&body, "")
+    );
+    assert_eq!(
+        simulator.requests(Operation::Feedback)[0].body["MessageId"],
+        message_id
+    );
 
     let listed = get(&simulator, "/simulator/requests").json();
-    assert_eq!(listed["counts"], json!({"send": 2, "verify": 0, "feedback": 1}));
+    assert_eq!(
+        listed["counts"],
+        json!({"send": 2, "verify": 0, "feedback": 1})
+    );
     assert_eq!(listed["requests"][1]["service"], "end-user-messaging");
     assert_eq!(listed["requests"][2]["service"], "pinpoint-sms-voice-v2");
 }
 
 fn feedback(simulator: &Simulator, body: &Value) -> Answer {
-    call(PATIENCE, simulator, Service::PinpointSmsVoiceV2, Operation::Feedback, body).unwrap()
+    call(
+        PATIENCE,
+        simulator,
+        Service::PinpointSmsVoiceV2,
+        Operation::Feedback,
+        body,
+    )
+    .unwrap()
 }
 
 #[tokio::test]
@@ -390,13 +601,25 @@ async fn feedback_is_kept_with_the_message_and_the_last_one_counts() {
     let simulator = started().await;
     let message = sent(&simulator, &text(json!({})));
     assert_eq!(message.feedback, None);
-    for (status, expected) in [("FAILED", Feedback::Failed), ("RECEIVED", Feedback::Received)] {
+    for (status, expected) in [
+        ("FAILED", Feedback::Failed),
+        ("RECEIVED", Feedback::Received),
+    ] {
         let body = json!({"MessageId": message.message_id, "MessageFeedbackStatus": status});
         let answer = feedback(&simulator, &body);
-        assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/x-amz-json-1.0")));
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (200, Some("application/x-amz-json-1.0"))
+        );
         assert_eq!(answer.json(), body);
-        assert_eq!(simulator.newest_to(NUMBER).unwrap().feedback, Some(expected));
-        assert_eq!(get(&simulator, "/inbox").json()["messages"][0]["feedback"], status);
+        assert_eq!(
+            simulator.newest_to(NUMBER).unwrap().feedback,
+            Some(expected)
+        );
+        assert_eq!(
+            get(&simulator, "/inbox").json()["messages"][0]["feedback"],
+            status
+        );
     }
 }
 
@@ -406,20 +629,39 @@ async fn feedback_about_no_message_of_end_user_messaging_is_not_found_and_nonsen
     send_by_pinpoint(&simulator);
     let by_pinpoint = simulator.inbox()[0].message_id.clone();
     for id in ["nobodys", &by_pinpoint] {
-        let answer = feedback(&simulator, &json!({"MessageId": id, "MessageFeedbackStatus": "RECEIVED"}));
+        let answer = feedback(
+            &simulator,
+            &json!({"MessageId": id, "MessageFeedbackStatus": "RECEIVED"}),
+        );
         let body = answer.json();
-        assert_eq!((answer.status, &body["__type"]), (400, &json!("ResourceNotFoundException")));
-        assert_eq!((&body["ResourceType"], &body["ResourceId"]), (&json!("message"), &json!(id)));
+        assert_eq!(
+            (answer.status, &body["__type"]),
+            (400, &json!("ResourceNotFoundException"))
+        );
+        assert_eq!(
+            (&body["ResourceType"], &body["ResourceId"]),
+            (&json!("message"), &json!(id))
+        );
         assert!(body["Message"].is_string());
     }
     for (body, name) in [
         (json!({"MessageFeedbackStatus": "RECEIVED"}), "MessageId"),
-        (json!({"MessageId": "a b", "MessageFeedbackStatus": "RECEIVED"}), "MessageId"),
+        (
+            json!({"MessageId": "a b", "MessageFeedbackStatus": "RECEIVED"}),
+            "MessageId",
+        ),
         (json!({"MessageId": "a"}), "MessageFeedbackStatus"),
-        (json!({"MessageId": "a", "MessageFeedbackStatus": "received"}), "MessageFeedbackStatus"),
+        (
+            json!({"MessageId": "a", "MessageFeedbackStatus": "received"}),
+            "MessageFeedbackStatus",
+        ),
     ] {
         let answer = feedback(&simulator, &body);
-        assert_eq!((answer.status, &answer.json()["__type"]), (400, &json!("ValidationException")), "{body}");
+        assert_eq!(
+            (answer.status, &answer.json()["__type"]),
+            (400, &json!("ValidationException")),
+            "{body}"
+        );
         assert_eq!(answer.json()["Fields"][0]["Name"], name, "{body}");
     }
 }
@@ -429,13 +671,26 @@ async fn another_operation_of_sms_voice_is_unknown_and_not_recorded() {
     let simulator = started().await;
     let signature = SIGNATURE.replace("mobiletargeting", "sms-voice");
     for (target, content_type) in [
-        ("PinpointSMSVoiceV2.SendTextMessage", "application/x-amz-json-1.0"),
+        (
+            "PinpointSMSVoiceV2.SendTextMessage",
+            "application/x-amz-json-1.0",
+        ),
         ("PinpointSMSVoiceV2.PutMessageFeedback", "application/json"),
     ] {
-        let headers = [("authorization", signature.as_str()), ("content-type", content_type), ("x-amz-target", target)];
+        let headers = [
+            ("authorization", signature.as_str()),
+            ("content-type", content_type),
+            ("x-amz-target", target),
+        ];
         let answer = request(simulator.address(), "POST", "/", &headers, b"{}").unwrap();
-        assert_eq!((answer.status, &answer.json()["__type"]), (400, &json!("UnknownOperationException")));
+        assert_eq!(
+            (answer.status, &answer.json()["__type"]),
+            (400, &json!("UnknownOperationException"))
+        );
     }
     assert!(simulator.requests(Operation::Feedback).is_empty());
-    assert_eq!(get(&simulator, "/").header("content-type"), Some("text/html; charset=utf-8"));
+    assert_eq!(
+        get(&simulator, "/").header("content-type"),
+        Some("text/html; charset=utf-8")
+    );
 }

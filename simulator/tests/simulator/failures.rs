@@ -9,7 +9,9 @@ use std::{
 use serde_json::{Value, json};
 use simulator::{Failure, Operation, Service, Simulator};
 
-use crate::client::{Answer, CALLS, NUMBER, call, get, send, send_body, started, try_send, try_verify};
+use crate::client::{
+    Answer, CALLS, NUMBER, call, get, send, send_body, started, try_send, try_verify,
+};
 
 #[tokio::test]
 async fn failed_deliveries_answer_200_with_their_status_and_send_nothing() {
@@ -27,11 +29,17 @@ async fn failed_deliveries_answer_200_with_their_status_and_send_nothing() {
         simulator.fail_next(Operation::Send, failure.clone());
         let answer = try_send(&simulator).unwrap();
         let result = &answer.json()["Result"][NUMBER];
-        assert_eq!((answer.status, result["DeliveryStatus"].as_str()), (200, Some(status)));
+        assert_eq!(
+            (answer.status, result["DeliveryStatus"].as_str()),
+            (200, Some(status))
+        );
         assert!(result["StatusCode"].is_u64() && result["MessageId"].is_string());
         assert!(simulator.inbox().is_empty() && simulator.codes().is_empty());
         if failure == Failure::PermanentFailureOptedOut {
-            assert_eq!(result["StatusMessage"], format!("Phone number {NUMBER} is opted out"));
+            assert_eq!(
+                result["StatusMessage"],
+                format!("Phone number {NUMBER} is opted out")
+            );
         }
         send(&simulator);
     }
@@ -45,12 +53,18 @@ async fn answers_that_name_no_result_leave_the_text_on_the_phone() {
 
     simulator.fail_next(Operation::Send, Failure::ResultOfAnotherNumber);
     let result = try_send(&simulator).unwrap().json()["Result"].clone();
-    assert_eq!(result.as_object().unwrap().keys().collect::<Vec<_>>(), ["+14255550140"]);
+    assert_eq!(
+        result.as_object().unwrap().keys().collect::<Vec<_>>(),
+        ["+14255550140"]
+    );
     assert_eq!(result["+14255550140"]["DeliveryStatus"], "SUCCESSFUL");
 
     simulator.fail_next(Operation::Send, Failure::MissingDeliveryStatus);
     let result = try_send(&simulator).unwrap().json()["Result"][NUMBER].clone();
-    assert_eq!((result.get("DeliveryStatus"), &result["StatusCode"]), (None, &json!(200)));
+    assert_eq!(
+        (result.get("DeliveryStatus"), &result["StatusCode"]),
+        (None, &json!(200))
+    );
 
     assert_eq!(simulator.inbox().len(), 3);
 }
@@ -64,21 +78,39 @@ async fn exceptions_have_their_status_and_name_and_nothing_happens() {
         (Failure::MethodNotAllowed, 405, "MethodNotAllowedException"),
         (Failure::PayloadTooLarge, 413, "PayloadTooLargeException"),
         (Failure::TooManyRequests, 429, "TooManyRequestsException"),
-        (Failure::InternalServerError, 500, "InternalServerErrorException"),
-        (Failure::ServiceUnavailable, 503, "ServiceUnavailableException"),
+        (
+            Failure::InternalServerError,
+            500,
+            "InternalServerErrorException",
+        ),
+        (
+            Failure::ServiceUnavailable,
+            503,
+            "ServiceUnavailableException",
+        ),
         (Failure::AccessDenied, 403, "AccessDeniedException"),
-        (Failure::UnrecognizedClient, 403, "UnrecognizedClientException"),
+        (
+            Failure::UnrecognizedClient,
+            403,
+            "UnrecognizedClientException",
+        ),
     ] {
         let simulator = started().await;
         simulator.fail_next(Operation::Send, failure.clone());
         let answer = try_send(&simulator).unwrap();
-        assert_eq!((answer.status, answer.header("x-amzn-errortype")), (status, Some(error)));
+        assert_eq!(
+            (answer.status, answer.header("x-amzn-errortype")),
+            (status, Some(error))
+        );
         assert!(simulator.inbox().is_empty());
 
         send(&simulator);
         simulator.fail_next(Operation::Verify, failure);
         let answer = try_verify(&simulator, "wrong").unwrap();
-        assert_eq!((answer.status, answer.header("x-amzn-errortype")), (status, Some(error)));
+        assert_eq!(
+            (answer.status, answer.header("x-amzn-errortype")),
+            (status, Some(error))
+        );
         assert_eq!(simulator.codes()[0].attempts_left, 3);
     }
 }
@@ -87,25 +119,40 @@ async fn exceptions_have_their_status_and_name_and_nothing_happens() {
 async fn spoilt_answers_come_after_the_deed() {
     type Check = fn(&[u8]) -> bool;
     let cases: [(Failure, u16, Check); 6] = [
-        (Failure::NotJson, 200, |body| serde_json::from_slice::<Value>(body).is_err()),
+        (Failure::NotJson, 200, |body| {
+            serde_json::from_slice::<Value>(body).is_err()
+        }),
         (Failure::EmptyBody, 200, <[u8]>::is_empty),
         (Failure::JsonArray, 200, |body| body == b"[]"),
         (Failure::EmptyObject, 200, |body| body == b"{}"),
-        (Failure::InternalServerErrorAfterwards, 500, |body| body.starts_with(b"{\"Message\":")),
-        (Failure::Slow(Duration::from_millis(300)), 200, |body| body.starts_with(b"{\"")),
+        (Failure::InternalServerErrorAfterwards, 500, |body| {
+            body.starts_with(b"{\"Message\":")
+        }),
+        (Failure::Slow(Duration::from_millis(300)), 200, |body| {
+            body.starts_with(b"{\"")
+        }),
     ];
     for (failure, status, as_expected) in cases {
         let simulator = started().await;
         simulator.fail_next(Operation::Send, failure.clone());
         let asked = Instant::now();
         let answer = try_send(&simulator).unwrap();
-        assert!(answer.status == status && as_expected(&answer.body), "{failure:?}: {answer:?}");
-        assert_eq!(asked.elapsed() >= Duration::from_millis(300), matches!(failure, Failure::Slow(_)));
+        assert!(
+            answer.status == status && as_expected(&answer.body),
+            "{failure:?}: {answer:?}"
+        );
+        assert_eq!(
+            asked.elapsed() >= Duration::from_millis(300),
+            matches!(failure, Failure::Slow(_))
+        );
         assert_eq!(simulator.inbox().len(), 1);
 
         simulator.fail_next(Operation::Verify, failure.clone());
         let answer = try_verify(&simulator, "wrong").unwrap();
-        assert!(answer.status == status && as_expected(&answer.body), "{failure:?}: {answer:?}");
+        assert!(
+            answer.status == status && as_expected(&answer.body),
+            "{failure:?}: {answer:?}"
+        );
         assert_eq!(simulator.codes()[0].attempts_left, 2);
     }
 }
@@ -115,7 +162,10 @@ async fn a_wrapped_answer_looks_as_in_boto3() {
     let simulator = started().await;
     simulator.fail_next(Operation::Send, Failure::Wrapped);
     let sent = try_send(&simulator).unwrap().json();
-    assert_eq!(sent["MessageResponse"]["Result"][NUMBER]["DeliveryStatus"], "SUCCESSFUL");
+    assert_eq!(
+        sent["MessageResponse"]["Result"][NUMBER]["DeliveryStatus"],
+        "SUCCESSFUL"
+    );
 
     simulator.fail_next(Operation::Verify, Failure::Wrapped);
     let code = simulator.newest_to(NUMBER).unwrap().code;
@@ -132,12 +182,20 @@ async fn lost_answers_come_after_the_deed_and_each_is_one_request() {
     ] {
         let simulator = started().await;
         simulator.fail_next(Operation::Send, failure.clone());
-        assert_eq!(try_send(&simulator).unwrap_err().kind(), error, "{failure:?}");
+        assert_eq!(
+            try_send(&simulator).unwrap_err().kind(),
+            error,
+            "{failure:?}"
+        );
         assert_eq!(simulator.inbox().len(), 1);
         assert_eq!(simulator.requests(Operation::Send).len(), 1);
 
         simulator.fail_next(Operation::Verify, failure.clone());
-        assert_eq!(try_verify(&simulator, "wrong").unwrap_err().kind(), error, "{failure:?}");
+        assert_eq!(
+            try_verify(&simulator, "wrong").unwrap_err().kind(),
+            error,
+            "{failure:?}"
+        );
         assert_eq!(simulator.codes()[0].attempts_left, 2);
         assert_eq!(simulator.requests(Operation::Verify).len(), 1);
     }
@@ -148,7 +206,13 @@ async fn a_connection_closed_before_reading_leaves_nothing_but_the_count() {
     let simulator = started().await;
     simulator.fail_next(Operation::Send, Failure::CloseBeforeReading);
     let error = try_send(&simulator).unwrap_err().kind();
-    assert!(matches!(error, ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{error}");
+    assert!(
+        matches!(
+            error,
+            ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+        ),
+        "{error}"
+    );
     assert!(simulator.inbox().is_empty());
     let requests = simulator.requests(Operation::Send);
     assert_eq!((requests.len(), &requests[0].body), (1, &Value::Null));
@@ -162,7 +226,10 @@ async fn failures_come_in_order_each_for_its_number_of_requests_and_of_its_opera
     simulator.fail_always(Operation::Send, Failure::NotFound);
     simulator.fail(Operation::Verify, Failure::Forbidden, 0);
     let status = || try_send(&simulator).unwrap().status;
-    assert_eq!([status(), status(), status(), status(), status()], [429, 429, 200, 404, 404]);
+    assert_eq!(
+        [status(), status(), status(), status(), status()],
+        [429, 429, 200, 404, 404]
+    );
     assert_eq!(try_verify(&simulator, "x").unwrap().status, 200);
 
     simulator.clear_failures();
@@ -172,14 +239,19 @@ async fn failures_come_in_order_each_for_its_number_of_requests_and_of_its_opera
 #[tokio::test]
 #[should_panic(expected = "cannot fail like this")]
 async fn a_failure_of_sending_is_refused_for_verifying() {
-    started().await.fail_next(Operation::Verify, Failure::OptOut);
+    started()
+        .await
+        .fail_next(Operation::Verify, Failure::OptOut);
 }
 
 /// A number that both services have sent a code to, with 3 attempts left at each.
 async fn with_codes() -> Simulator {
     let simulator = started().await;
     for service in [Service::Pinpoint, Service::EndUserMessaging] {
-        assert_eq!(plain(&simulator, service, Operation::Send).unwrap().status, 200);
+        assert_eq!(
+            plain(&simulator, service, Operation::Send).unwrap().status,
+            200
+        );
     }
     simulator
 }
@@ -188,7 +260,9 @@ async fn with_codes() -> Simulator {
 fn plain(simulator: &Simulator, service: Service, operation: Operation) -> std::io::Result<Answer> {
     let body = match (service, operation) {
         (Service::Pinpoint, Operation::Send) => send_body(json!({})),
-        (Service::Pinpoint, _) => json!({"DestinationIdentity": NUMBER, "ReferenceId": "signup", "Otp": "wrong1"}),
+        (Service::Pinpoint, _) => {
+            json!({"DestinationIdentity": NUMBER, "ReferenceId": "signup", "Otp": "wrong1"})
+        }
         (Service::EndUserMessaging, Operation::Send) => json!({
             "channel": "TEXT", "destinationIdentity": NUMBER, "originationIdentity": "+12065550100",
             "referenceId": "signup", "overrideChannelParameters": {"text": {"inlineTemplateBody": "{{code}}"}},
@@ -197,11 +271,20 @@ fn plain(simulator: &Simulator, service: Service, operation: Operation) -> std::
             json!({"destinationIdentity": NUMBER, "referenceId": "signup", "code": "wrong1"})
         }
         (Service::PinpointSmsVoiceV2, _) => {
-            let sent = simulator.inbox().into_iter().find(|message| message.service == Service::EndUserMessaging);
+            let sent = simulator
+                .inbox()
+                .into_iter()
+                .find(|message| message.service == Service::EndUserMessaging);
             json!({"MessageId": sent.unwrap().message_id, "MessageFeedbackStatus": "RECEIVED"})
         }
     };
-    call(Duration::from_millis(700), simulator, service, operation, &body)
+    call(
+        Duration::from_millis(700),
+        simulator,
+        service,
+        operation,
+        &body,
+    )
 }
 
 /// Whether one more text came, an attempt was spent, or feedback was kept.
@@ -209,10 +292,18 @@ fn happened(simulator: &Simulator, service: Service, operation: Operation) -> bo
     match operation {
         Operation::Send => simulator.inbox().len() == 3,
         Operation::Verify => {
-            let left = simulator.codes().into_iter().find(|code| code.key.service == service).unwrap().attempts_left;
+            let left = simulator
+                .codes()
+                .into_iter()
+                .find(|code| code.key.service == service)
+                .unwrap()
+                .attempts_left;
             left == 2
         }
-        Operation::Feedback => simulator.inbox().iter().any(|message| message.feedback.is_some()),
+        Operation::Feedback => simulator
+            .inbox()
+            .iter()
+            .any(|message| message.feedback.is_some()),
     }
 }
 
@@ -242,7 +333,10 @@ fn is_of_the_answer(failure: &Failure, service: Service) -> bool {
 async fn every_failure_of_every_operation_of_every_service_is_on_the_wire_what_its_words_say() {
     let mut seen = [0, 0, 0, 0, 0];
     for (place, (service, operation)) in CALLS.into_iter().enumerate() {
-        for failure in Failure::all().into_iter().filter(|failure| failure.applies_to(service, operation)) {
+        for failure in Failure::all()
+            .into_iter()
+            .filter(|failure| failure.applies_to(service, operation))
+        {
             let failure = match failure {
                 Failure::Slow(_) => Failure::Slow(Duration::from_millis(100)),
                 other => other,
@@ -251,30 +345,55 @@ async fn every_failure_of_every_operation_of_every_service_is_on_the_wire_what_i
             let simulator = with_codes().await;
             simulator.fail_next(operation, failure.clone());
             let answer = plain(&simulator, service, operation);
-            assert_eq!(happened(&simulator, service, operation), is_of_the_answer(&failure, service), "{case}");
+            assert_eq!(
+                happened(&simulator, service, operation),
+                is_of_the_answer(&failure, service),
+                "{case}"
+            );
 
             let says = failure.sees(service);
             match answer {
                 Ok(answer) => {
                     assert!(answer.header("x-amzn-requestid").is_some(), "{case}");
                     let status = says.split([' ', ',']).next().unwrap();
-                    assert!(status == "the" || status == answer.status.to_string(), "{case}: {answer:?}");
-                    if let Some(name) = says.split(' ').find(|word| word.trim_end_matches(',').ends_with("Exception")) {
-                        assert_eq!(exception(&answer, service), name.trim_end_matches(','), "{case}");
+                    assert!(
+                        status == "the" || status == answer.status.to_string(),
+                        "{case}: {answer:?}"
+                    );
+                    if let Some(name) = says
+                        .split(' ')
+                        .find(|word| word.trim_end_matches(',').ends_with("Exception"))
+                    {
+                        assert_eq!(
+                            exception(&answer, service),
+                            name.trim_end_matches(','),
+                            "{case}"
+                        );
                     }
                 }
                 Err(error) => {
                     let silence = matches!(failure, Failure::Hang);
-                    assert_eq!(error.kind() == ErrorKind::WouldBlock, silence, "{case}: {error}");
+                    assert_eq!(
+                        error.kind() == ErrorKind::WouldBlock,
+                        silence,
+                        "{case}: {error}"
+                    );
                     let words = ["no answer, ever", "connection closed", "half of the answer"];
-                    assert!(words.iter().any(|start| says.starts_with(start)), "{case}: {error}");
+                    assert!(
+                        words.iter().any(|start| says.starts_with(start)),
+                        "{case}: {error}"
+                    );
                 }
             }
             seen[place] += 1;
 
             // It was for one request.
             let next = with_codes().await;
-            assert_eq!(plain(&next, service, operation).unwrap().status, 200, "{case}");
+            assert_eq!(
+                plain(&next, service, operation).unwrap().status,
+                200,
+                "{case}"
+            );
             assert!(
                 get(&simulator, "/simulator/failures").json()["queued"]
                     .as_object()
@@ -292,11 +411,17 @@ fn exception(answer: &Answer, service: Service) -> String {
     let body = answer.json();
     if service == Service::PinpointSmsVoiceV2 {
         assert_eq!(answer.header("x-amzn-errortype"), None);
-        assert!(body["Message"].is_string() || body["message"].is_string(), "{body}");
+        assert!(
+            body["Message"].is_string() || body["message"].is_string(),
+            "{body}"
+        );
         return body["__type"].as_str().unwrap().to_owned();
     }
     if service == Service::EndUserMessaging {
-        assert!(body["message"].is_string() && body.get("RequestID").is_none(), "{body}");
+        assert!(
+            body["message"].is_string() && body.get("RequestID").is_none(),
+            "{body}"
+        );
     }
     answer.header("x-amzn-errortype").unwrap().to_owned()
 }
@@ -308,25 +433,45 @@ async fn a_failure_that_a_service_does_not_have_waits_for_one_that_has_it() {
     simulator.fail_next(Operation::Send, Failure::ServiceQuotaExceeded);
     simulator.fail_next(Operation::Send, Failure::NotFound);
     let send = |service| plain(&simulator, service, Operation::Send).unwrap();
-    assert_eq!(exception(&send(Service::EndUserMessaging), Service::EndUserMessaging), "ServiceQuotaExceededException");
-    assert_eq!(exception(&send(Service::EndUserMessaging), Service::EndUserMessaging), "ResourceNotFoundException");
+    assert_eq!(
+        exception(&send(Service::EndUserMessaging), Service::EndUserMessaging),
+        "ServiceQuotaExceededException"
+    );
+    assert_eq!(
+        exception(&send(Service::EndUserMessaging), Service::EndUserMessaging),
+        "ResourceNotFoundException"
+    );
     assert_eq!(send(Service::EndUserMessaging).status, 200);
-    assert_eq!(send(Service::Pinpoint).json()["Result"][NUMBER]["DeliveryStatus"], "THROTTLED");
-    assert_eq!(send(Service::Pinpoint).json()["Result"][NUMBER]["DeliveryStatus"], "SUCCESSFUL");
+    assert_eq!(
+        send(Service::Pinpoint).json()["Result"][NUMBER]["DeliveryStatus"],
+        "THROTTLED"
+    );
+    assert_eq!(
+        send(Service::Pinpoint).json()["Result"][NUMBER]["DeliveryStatus"],
+        "SUCCESSFUL"
+    );
 }
 
 #[tokio::test]
 async fn end_user_messaging_tells_in_the_message_alone_why_a_number_cannot_have_it() {
-    for (failure, says, status) in
-        [(Failure::OptOut, "opted out", 409), (Failure::PermanentFailure, "is a landline", 400)]
-    {
+    for (failure, says, status) in [
+        (Failure::OptOut, "opted out", 409),
+        (Failure::PermanentFailure, "is a landline", 400),
+    ] {
         let simulator = with_codes().await;
         simulator.fail_next(Operation::Send, failure);
         let answer = plain(&simulator, Service::EndUserMessaging, Operation::Send).unwrap();
         let body = answer.json();
         let message = body["message"].as_str().unwrap();
-        assert!(message.contains(says) && message.contains(NUMBER), "{message}");
-        assert_eq!((answer.status, body.as_object().unwrap().len()), (status, 1), "{body}");
+        assert!(
+            message.contains(says) && message.contains(NUMBER),
+            "{message}"
+        );
+        assert_eq!(
+            (answer.status, body.as_object().unwrap().len()),
+            (status, 1),
+            "{body}"
+        );
     }
 }
 
@@ -343,10 +488,19 @@ fn every_failure_has_a_name_of_its_own_in_kebab_case_that_leads_back_to_it() {
     let mut names = BTreeSet::new();
     for failure in Failure::all() {
         let json = serde_json::to_value(&failure).unwrap();
-        assert_eq!(serde_json::from_value::<Failure>(json.clone()).unwrap(), failure);
-        let name =
-            json.as_str().map_or_else(|| json.as_object().unwrap().keys().next().unwrap().clone(), str::to_owned);
-        assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{name}");
+        assert_eq!(
+            serde_json::from_value::<Failure>(json.clone()).unwrap(),
+            failure
+        );
+        let name = json.as_str().map_or_else(
+            || json.as_object().unwrap().keys().next().unwrap().clone(),
+            str::to_owned,
+        );
+        assert!(
+            name.bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'-'),
+            "{name}"
+        );
         assert!(failure.exists_for(Operation::Send), "{failure:?}");
         names.insert(name);
     }

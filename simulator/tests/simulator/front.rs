@@ -22,7 +22,9 @@ async fn ask(
     headers: &'static [(&'static str, &'static str)],
     body: Vec<u8>,
 ) -> io::Result<Answer> {
-    tokio::task::spawn_blocking(move || request(address, method, path, headers, &body)).await.unwrap()
+    tokio::task::spawn_blocking(move || request(address, method, path, headers, &body))
+        .await
+        .unwrap()
 }
 
 /// A front whose handler answers with the event.
@@ -56,7 +58,15 @@ async fn a_request_becomes_a_version_2_event_of_an_authenticated_caller() {
         ("cookie", "three=3,3"),
     ];
     let body = "{\"destinationNumber\": \"ü\"}";
-    let answer = ask(front.address(), "POST", "/otp/send%20?a=1&b=%20x&a=2", headers, body.into()).await.unwrap();
+    let answer = ask(
+        front.address(),
+        "POST",
+        "/otp/send%20?a=1&b=%20x&a=2",
+        headers,
+        body.into(),
+    )
+    .await
+    .unwrap();
     let event = answer.json();
     let time = event["requestContext"]["time"].clone();
     let id = event["requestContext"]["requestId"].clone();
@@ -99,7 +109,10 @@ async fn a_request_becomes_a_version_2_event_of_an_authenticated_caller() {
     );
     assert_eq!(answer.header("apigw-requestid"), id.as_str());
     assert!(event["requestContext"]["timeEpoch"].as_u64().unwrap() > 1_700_000_000_000);
-    assert_eq!(time.as_str().unwrap().len(), "23/Nov/2026:13:09:48 +0000".len());
+    assert_eq!(
+        time.as_str().unwrap().len(),
+        "23/Nov/2026:13:09:48 +0000".len()
+    );
 }
 
 #[tokio::test]
@@ -107,17 +120,57 @@ async fn a_body_is_text_only_where_type_and_bytes_say_so() {
     type Headers = &'static [(&'static str, &'static str)];
     let front = echo();
     let cases: [(Headers, &[u8], Value, bool); 7] = [
-        (&[("content-type", "application/json")], b"{}", json!("{}"), false),
-        (&[("content-type", "application/problem+json")], b"{}", json!("{}"), false),
+        (
+            &[("content-type", "application/json")],
+            b"{}",
+            json!("{}"),
+            false,
+        ),
+        (
+            &[("content-type", "application/problem+json")],
+            b"{}",
+            json!("{}"),
+            false,
+        ),
         (&[], b"plain", json!("plain"), false),
-        (&[("content-type", "application/json")], b"\xff\xfe", json!("//4="), true),
-        (&[("content-type", "application/octet-stream")], b"{}", json!("e30="), true),
-        (&[("content-type", "application/json"), ("content-encoding", "gzip")], b"{}", json!("e30="), true),
-        (&[("content-type", "application/json")], b"", Value::Null, false),
+        (
+            &[("content-type", "application/json")],
+            b"\xff\xfe",
+            json!("//4="),
+            true,
+        ),
+        (
+            &[("content-type", "application/octet-stream")],
+            b"{}",
+            json!("e30="),
+            true,
+        ),
+        (
+            &[
+                ("content-type", "application/json"),
+                ("content-encoding", "gzip"),
+            ],
+            b"{}",
+            json!("e30="),
+            true,
+        ),
+        (
+            &[("content-type", "application/json")],
+            b"",
+            Value::Null,
+            false,
+        ),
     ];
     for (headers, body, expected, encoded) in cases {
-        let event = ask(front.address(), "POST", "/", headers, body.to_vec()).await.unwrap().json();
-        assert_eq!((&event["body"], &event["isBase64Encoded"]), (&expected, &json!(encoded)), "{headers:?}");
+        let event = ask(front.address(), "POST", "/", headers, body.to_vec())
+            .await
+            .unwrap()
+            .json();
+        assert_eq!(
+            (&event["body"], &event["isBase64Encoded"]),
+            (&expected, &json!(encoded)),
+            "{headers:?}"
+        );
     }
 }
 
@@ -127,18 +180,32 @@ async fn an_answer_becomes_http_again() {
         "statusCode": 422, "headers": {"Content-Type": "application/problem+json", "x-number": 7, "content-length": "999"},
         "cookies": ["a=1; Secure", "b=2"], "body": "eyJvayI6dHJ1ZX0=", "isBase64Encoded": true,
     })));
-    let answer = ask(front.address(), "POST", "/otp/verify", &[], vec![]).await.unwrap();
+    let answer = ask(front.address(), "POST", "/otp/verify", &[], vec![])
+        .await
+        .unwrap();
     assert_eq!((answer.status, answer.text()), (422, "{\"ok\":true}"));
-    assert_eq!(answer.header("content-type"), Some("application/problem+json"));
-    assert_eq!((answer.header("x-number"), answer.header("content-length")), (Some("7"), Some("11")));
-    assert_eq!(answer.headers("set-cookie").collect::<Vec<_>>(), ["a=1; Secure", "b=2"]);
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/problem+json")
+    );
+    assert_eq!(
+        (answer.header("x-number"), answer.header("content-length")),
+        (Some("7"), Some("11"))
+    );
+    assert_eq!(
+        answer.headers("set-cookie").collect::<Vec<_>>(),
+        ["a=1; Secure", "b=2"]
+    );
 }
 
 #[tokio::test]
 async fn an_answer_without_a_status_code_is_json_with_200() {
     let front = answering(Ok(json!({"hello": "world"})));
     let answer = ask(front.address(), "GET", "/", &[], vec![]).await.unwrap();
-    assert_eq!((answer.status, answer.json()), (200, json!({"hello": "world"})));
+    assert_eq!(
+        (answer.status, answer.json()),
+        (200, json!({"hello": "world"}))
+    );
     assert_eq!(answer.header("content-type"), Some("application/json"));
 }
 
@@ -171,30 +238,63 @@ async fn a_panic_costs_one_answer() {
         Ok(json!({"statusCode": 204}))
     })
     .unwrap();
-    assert_eq!(ask(front.address(), "GET", "/panic", &[], vec![]).await.unwrap().status, 500);
-    assert_eq!(ask(front.address(), "GET", "/", &[], vec![]).await.unwrap().status, 204);
+    assert_eq!(
+        ask(front.address(), "GET", "/panic", &[], vec![])
+            .await
+            .unwrap()
+            .status,
+        500
+    );
+    assert_eq!(
+        ask(front.address(), "GET", "/", &[], vec![])
+            .await
+            .unwrap()
+            .status,
+        204
+    );
 }
 
 #[tokio::test]
 async fn routes_are_matched_exactly() {
-    let handler =
-        async |event: Box<serde_json::value::RawValue>, _| Ok(json!({"statusCode": 200, "body": event.get()}));
+    let handler = async |event: Box<serde_json::value::RawValue>, _| {
+        Ok(json!({"statusCode": 200, "body": event.get()}))
+    };
     let front = Front::start_with_routes(listener(), ["POST /otp/send"], handler).unwrap();
-    let sent = ask(front.address(), "POST", "/otp/send?x=1", &[], vec![]).await.unwrap();
+    let sent = ask(front.address(), "POST", "/otp/send?x=1", &[], vec![])
+        .await
+        .unwrap();
     assert_eq!(sent.json()["routeKey"], "POST /otp/send");
-    for (method, path) in [("GET", "/otp/send"), ("POST", "/otp/send/"), ("POST", "/otp/Send"), ("POST", "/")] {
-        let answer = ask(front.address(), method, path, &[], vec![]).await.unwrap();
-        assert_eq!((answer.status, answer.json()), (404, json!({"message": "Not Found"})), "{method} {path}");
+    for (method, path) in [
+        ("GET", "/otp/send"),
+        ("POST", "/otp/send/"),
+        ("POST", "/otp/Send"),
+        ("POST", "/"),
+    ] {
+        let answer = ask(front.address(), method, path, &[], vec![])
+            .await
+            .unwrap();
+        assert_eq!(
+            (answer.status, answer.json()),
+            (404, json!({"message": "Not Found"})),
+            "{method} {path}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_body_over_ten_megabytes_is_413_and_one_below_is_passed_on() {
-    let front = Front::start_on(listener(), async |event, _| Ok(json!({"length": event.get().len()}))).unwrap();
+    let front = Front::start_on(listener(), async |event, _| {
+        Ok(json!({"length": event.get().len()}))
+    })
+    .unwrap();
     let limit = 10 * 1024 * 1024;
-    let largest = ask(front.address(), "POST", "/", &[], vec![b'x'; limit]).await.unwrap();
+    let largest = ask(front.address(), "POST", "/", &[], vec![b'x'; limit])
+        .await
+        .unwrap();
     assert!(largest.json()["length"].as_u64().unwrap() > limit as u64);
-    let answer = ask(front.address(), "POST", "/", &[], vec![b'x'; limit + 1]).await.unwrap();
+    let answer = ask(front.address(), "POST", "/", &[], vec![b'x'; limit + 1])
+        .await
+        .unwrap();
     assert_eq!(answer.status, 413);
 }
 
@@ -203,6 +303,14 @@ async fn it_listens_on_loopback_only_and_answers_local_names_only() {
     let anywhere = TcpListener::bind("0.0.0.0:0").unwrap();
     assert!(Front::start_on(anywhere, async |_, _| Ok(Value::Null)).is_err());
     let front = answering(Ok(json!({})));
-    let answer = ask(front.address(), "GET", "/", &[("host", "evil.example")], vec![]).await.unwrap();
+    let answer = ask(
+        front.address(),
+        "GET",
+        "/",
+        &[("host", "evil.example")],
+        vec![],
+    )
+    .await
+    .unwrap();
     assert_eq!(answer.status, 403);
 }

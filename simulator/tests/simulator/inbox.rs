@@ -35,8 +35,18 @@ async fn the_newest_text_comes_first_with_all_there_is_to_know() {
 async fn it_can_be_asked_for_one_number_with_the_plus_written_either_way() {
     let simulator = started().await;
     send(&simulator);
-    post(&simulator, "/v1/apps/app/otp", &send_body(json!({"DestinationIdentity": "+4915112345678"}))).unwrap();
-    for (query, count) in [("", 2), ("?to=+14255550142", 1), ("?to=%2B14255550142", 1), ("?to=+14255550143", 0)] {
+    post(
+        &simulator,
+        "/v1/apps/app/otp",
+        &send_body(json!({"DestinationIdentity": "+4915112345678"})),
+    )
+    .unwrap();
+    for (query, count) in [
+        ("", 2),
+        ("?to=+14255550142", 1),
+        ("?to=%2B14255550142", 1),
+        ("?to=+14255550143", 0),
+    ] {
         let messages = get(&simulator, &format!("/inbox{query}")).json()["messages"].clone();
         assert_eq!(messages.as_array().unwrap().len(), count, "{query}");
     }
@@ -47,16 +57,35 @@ async fn the_page_runs_its_own_script_and_nothing_else() {
     let simulator = started().await;
     let page = get(&simulator, "/");
     let policy = page.header("content-security-policy").unwrap();
-    let nonce = policy.split("script-src 'nonce-").nth(1).unwrap().split('\'').next().unwrap();
-    assert!(page.text().contains(&format!("<script nonce=\"{nonce}\">")) && !page.text().contains("{{nonce}}"));
+    let nonce = policy
+        .split("script-src 'nonce-")
+        .nth(1)
+        .unwrap()
+        .split('\'')
+        .next()
+        .unwrap();
+    assert!(
+        page.text().contains(&format!("<script nonce=\"{nonce}\">"))
+            && !page.text().contains("{{nonce}}")
+    );
     assert!(policy.starts_with("default-src 'none';") && !policy.contains("unsafe"));
     assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
-    assert_ne!(get(&simulator, "/").header("content-security-policy"), Some(policy));
+    assert_ne!(
+        get(&simulator, "/").header("content-security-policy"),
+        Some(policy)
+    );
 
     // Brand names are a stranger's text, and the page needs nothing from elsewhere.
-    for never in
-        ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "src=", "https:", " style=\""]
-    {
+    for never in [
+        "innerHTML",
+        "outerHTML",
+        "insertAdjacentHTML",
+        "document.write",
+        "eval(",
+        "src=",
+        "https:",
+        " style=\"",
+    ] {
         assert!(!page.text().contains(never), "{never}");
     }
 }
@@ -65,8 +94,12 @@ async fn the_page_runs_its_own_script_and_nothing_else() {
 async fn updates_come_at_once_and_after_every_change() {
     let simulator = started().await;
     let mut stream = TcpStream::connect(simulator.address()).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    stream.write_all(b"GET /inbox/updates HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .unwrap();
+    stream
+        .write_all(b"GET /inbox/updates HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        .unwrap();
     let mut lines = BufReader::new(stream).lines();
     let mut next = || loop {
         if let Some(data) = lines.next().unwrap().unwrap().strip_prefix("data: ") {
@@ -74,7 +107,10 @@ async fn updates_come_at_once_and_after_every_change() {
         }
     };
     let empty = next();
-    assert_eq!((&empty["messages"], &empty["offsetSeconds"]), (&json!([]), &json!(0)));
+    assert_eq!(
+        (&empty["messages"], &empty["offsetSeconds"]),
+        (&json!([]), &json!(0))
+    );
 
     send(&simulator);
     // The arrival of the request is a change of its own, and may come as a picture of its own.

@@ -1,6 +1,10 @@
 //! The simulator over real HTTP, as its clients meet it.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed"
+)]
 
 mod client;
 mod control;

@@ -61,40 +61,84 @@ const VERIFIES: [(&str, Meets, bool); 8] = [
 fn ask(simulator: &Simulator, path: &str, body: &Value) -> io::Result<Answer> {
     let headers = [("authorization", SIGNATURE)];
     let body = body.to_string();
-    request_within(Duration::from_secs(5), simulator.address(), "POST", path, &headers, body.as_bytes())
+    request_within(
+        Duration::from_secs(5),
+        simulator.address(),
+        "POST",
+        path,
+        &headers,
+        body.as_bytes(),
+    )
 }
 
 fn send(simulator: &Simulator, to: &str) -> io::Result<Answer> {
-    ask(simulator, SEND, &send_body(json!({ "DestinationIdentity": to })))
+    ask(
+        simulator,
+        SEND,
+        &send_body(json!({ "DestinationIdentity": to })),
+    )
 }
 
 fn verify(simulator: &Simulator, to: &str, otp: &str) -> io::Result<Answer> {
-    ask(simulator, VERIFY, &json!({"DestinationIdentity": to, "ReferenceId": "signup", "Otp": otp}))
+    ask(
+        simulator,
+        VERIFY,
+        &json!({"DestinationIdentity": to, "ReferenceId": "signup", "Otp": otp}),
+    )
 }
 
 /// A send and a verify that go the normal way.
 fn assert_sends(simulator: &Simulator, to: &str) -> String {
     let answer = send(simulator, to).unwrap();
-    assert_eq!(answer.json()["Result"][to]["DeliveryStatus"], "SUCCESSFUL", "{to}");
+    assert_eq!(
+        answer.json()["Result"][to]["DeliveryStatus"],
+        "SUCCESSFUL",
+        "{to}"
+    );
     simulator.newest_to(to).unwrap().code
 }
 
 fn assert_verifies(simulator: &Simulator, to: &str, code: &str) {
-    assert_eq!(verify(simulator, to, "wrong").unwrap().json(), json!({"Valid": false}), "{to}");
-    assert_eq!(verify(simulator, to, code).unwrap().json(), json!({"Valid": true}), "{to}");
+    assert_eq!(
+        verify(simulator, to, "wrong").unwrap().json(),
+        json!({"Valid": false}),
+        "{to}"
+    );
+    assert_eq!(
+        verify(simulator, to, code).unwrap().json(),
+        json!({"Valid": true}),
+        "{to}"
+    );
 }
 
-fn assert_meets(answer: io::Result<Answer>, after: Duration, expected: Meets, to: &str, normal: fn(&Answer) -> bool) {
+fn assert_meets(
+    answer: io::Result<Answer>,
+    after: Duration,
+    expected: Meets,
+    to: &str,
+    normal: fn(&Answer) -> bool,
+) {
     let late = after >= Duration::from_secs(3);
     assert_eq!(late, matches!(expected, Late | Silence), "{to}: {after:?}");
     match (expected, answer) {
         (Delivery(status, message), Ok(answer)) => {
             let result = &answer.json()["Result"][to];
-            assert_eq!((answer.status, result["DeliveryStatus"].as_str()), (200, Some(status)), "{to}");
-            assert!(result["StatusMessage"].as_str().unwrap().contains(message), "{to}: {result}");
+            assert_eq!(
+                (answer.status, result["DeliveryStatus"].as_str()),
+                (200, Some(status)),
+                "{to}"
+            );
+            assert!(
+                result["StatusMessage"].as_str().unwrap().contains(message),
+                "{to}: {result}"
+            );
         }
         (Exception(status, name), Ok(answer)) => {
-            assert_eq!((answer.status, answer.header("x-amzn-errortype")), (status, Some(name)), "{to}");
+            assert_eq!(
+                (answer.status, answer.header("x-amzn-errortype")),
+                (status, Some(name)),
+                "{to}"
+            );
         }
         (Late, Ok(answer)) => assert!(answer.status == 200 && normal(&answer), "{to}: {answer:?}"),
         (Silence, Err(error)) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{to}"),
@@ -106,10 +150,18 @@ fn assert_meets(answer: io::Result<Answer>, after: Duration, expected: Meets, to
 
 #[test]
 fn the_list_has_these_numbers_and_no_other() {
-    let expected = SENDS.map(|(ending, ..)| (Operation::Send, ending)).into_iter();
+    let expected = SENDS
+        .map(|(ending, ..)| (Operation::Send, ending))
+        .into_iter();
     let expected = expected.chain(VERIFIES.map(|(ending, ..)| (Operation::Verify, ending)));
-    let expected: Vec<_> = expected.map(|(operation, ending)| (operation, format!("+142555501{ending}"))).collect();
-    let listed = scenarios().iter().map(|Scenario { operation, number, .. }| (*operation, (*number).to_owned()));
+    let expected: Vec<_> = expected
+        .map(|(operation, ending)| (operation, format!("+142555501{ending}")))
+        .collect();
+    let listed = scenarios().iter().map(
+        |Scenario {
+             operation, number, ..
+         }| (*operation, (*number).to_owned()),
+    );
     assert_eq!(listed.collect::<Vec<_>>(), expected);
 }
 
@@ -127,13 +179,21 @@ async fn each_number_for_sending_does_what_the_list_says_every_time_and_verifies
                     let answer = send(simulator, &to);
                     let normal = |answer: &Answer| answer.text().contains("SUCCESSFUL");
                     assert_meets(answer, asked.elapsed(), expected, &to, normal);
-                    let texts = simulator.inbox().iter().filter(|message| message.to == to).count();
+                    let texts = simulator
+                        .inbox()
+                        .iter()
+                        .filter(|message| message.to == to)
+                        .count();
                     assert_eq!(texts, if arrives { time } else { 0 }, "{to}");
                 }
                 if arrives {
                     assert_verifies(simulator, &to, &simulator.newest_to(&to).unwrap().code);
                 } else {
-                    assert_eq!(verify(simulator, &to, "123456").unwrap().json(), json!({"Valid": false}), "{to}");
+                    assert_eq!(
+                        verify(simulator, &to, "123456").unwrap().json(),
+                        json!({"Valid": false}),
+                        "{to}"
+                    );
                 }
             });
         }
@@ -149,20 +209,38 @@ async fn each_number_for_verifying_does_what_the_list_says_every_time_and_gets_i
             scope.spawn(move || {
                 let to = format!("{}55501{ending}", ["+1425", "+1416", "+1876"][place % 3]);
                 let code = assert_sends(simulator, &to);
-                let remembered = || simulator.codes().into_iter().find(|issued| issued.key.to == to).unwrap();
+                let remembered = || {
+                    simulator
+                        .codes()
+                        .into_iter()
+                        .find(|issued| issued.key.to == to)
+                        .unwrap()
+                };
                 let asked = Instant::now();
                 let answer = verify(simulator, &to, "wrong");
                 let normal = |answer: &Answer| answer.text() == r#"{"Valid":false}"#;
                 assert_meets(answer, asked.elapsed(), expected, &to, normal);
-                assert_eq!(remembered().attempts_left, if counts { 2 } else { 3 }, "{to}");
+                assert_eq!(
+                    remembered().attempts_left,
+                    if counts { 2 } else { 3 },
+                    "{to}"
+                );
 
                 let asked = Instant::now();
                 let answer = verify(simulator, &to, &code);
                 let normal = |answer: &Answer| answer.text() == r#"{"Valid":true}"#;
                 assert_meets(answer, asked.elapsed(), expected, &to, normal);
-                assert_eq!(remembered().used, counts && !matches!(expected, Invalid), "{to}");
+                assert_eq!(
+                    remembered().used,
+                    counts && !matches!(expected, Invalid),
+                    "{to}"
+                );
                 if matches!(expected, Invalid) {
-                    assert_eq!(remembered().attempts_left, 1, "a right guess counts as a wrong one");
+                    assert_eq!(
+                        remembered().attempts_left,
+                        1,
+                        "a right guess counts as a wrong one"
+                    );
                 }
             });
         }
@@ -184,7 +262,9 @@ const ELSEWHERE: [(&str, Meets); 7] = [
 async fn each_number_does_at_end_user_messaging_what_comes_nearest() {
     let simulator = started().await;
     let service = Service::EndUserMessaging;
-    let ask = |operation, body: &Value| call(Duration::from_secs(5), &simulator, service, operation, body);
+    let ask = |operation, body: &Value| {
+        call(Duration::from_secs(5), &simulator, service, operation, body)
+    };
     let send = |to: &str| {
         ask(
             Operation::Send,
@@ -199,7 +279,10 @@ async fn each_number_does_at_end_user_messaging_what_comes_nearest() {
         for (place, (ending, at_pinpoint, happens)) in at_pinpoint.enumerate() {
             let (simulator, ask, send) = (&simulator, &ask, &send);
             scope.spawn(move || {
-                let elsewhere = ELSEWHERE.iter().find(|(number, _)| *number == ending).map(|(_, meets)| *meets);
+                let elsewhere = ELSEWHERE
+                    .iter()
+                    .find(|(number, _)| *number == ending)
+                    .map(|(_, meets)| *meets);
                 let expected = match (elsewhere, at_pinpoint) {
                     (Some(expected), _) => expected,
                     (_, Exception(500, _)) => Exception(500, "InternalServerException"),
@@ -218,22 +301,35 @@ async fn each_number_does_at_end_user_messaging_what_comes_nearest() {
                 let asked = Instant::now();
                 let answer = match &code {
                     None => send(&to),
-                    Some(code) => ask(Operation::Verify, &json!({"destinationIdentity": to, "code": code})),
+                    Some(code) => ask(
+                        Operation::Verify,
+                        &json!({"destinationIdentity": to, "code": code}),
+                    ),
                 };
                 match (expected, answer) {
-                    (Invalid, Ok(answer)) => assert_eq!(answer.json(), json!({"status": "INVALID"}), "{to}"),
+                    (Invalid, Ok(answer)) => {
+                        assert_eq!(answer.json(), json!({"status": "INVALID"}), "{to}")
+                    }
                     (expected, answer) => {
                         let normal = |answer: &Answer| {
-                            answer.json()["status"] == "VALID" || answer.json()["messageId"].is_string()
+                            answer.json()["status"] == "VALID"
+                                || answer.json()["messageId"].is_string()
                         };
                         assert_meets(answer, asked.elapsed(), expected, &to, normal);
                     }
                 }
-                let issued = simulator.codes().into_iter().find(|issued| issued.key.to == to);
+                let issued = simulator
+                    .codes()
+                    .into_iter()
+                    .find(|issued| issued.key.to == to);
                 if is_send {
                     assert_eq!(issued.is_some(), happens, "{to}");
                 } else {
-                    assert_eq!(issued.unwrap().used, happens && !matches!(expected, Invalid), "{to}");
+                    assert_eq!(
+                        issued.unwrap().used,
+                        happens && !matches!(expected, Invalid),
+                        "{to}"
+                    );
                 }
             });
         }
@@ -243,8 +339,14 @@ async fn each_number_does_at_end_user_messaging_what_comes_nearest() {
 #[tokio::test]
 async fn every_other_number_is_an_ordinary_one() {
     let simulator = started().await;
-    let listed: BTreeSet<_> = SENDS.map(|row| row.0).into_iter().chain(VERIFIES.map(|row| row.0)).collect();
-    let others = (0..100).map(|line| format!("{line:02}")).filter(|line| !listed.contains(line.as_str()));
+    let listed: BTreeSet<_> = SENDS
+        .map(|row| row.0)
+        .into_iter()
+        .chain(VERIFIES.map(|row| row.0))
+        .collect();
+    let others = (0..100)
+        .map(|line| format!("{line:02}"))
+        .filter(|line| !listed.contains(line.as_str()));
     let mut numbers: Vec<_> = others.map(|line| format!("+142555501{line}")).collect();
     assert_eq!(numbers.len(), 100 - 22);
     // Of another block, of no area code, too long, too short, of another country.
@@ -258,7 +360,11 @@ async fn every_other_number_is_an_ordinary_one() {
     // A spelling that the service does not accept is not known as a number of the list either.
     for to in ["+1 425 555 0110", "14255550110", "+122é55550110", "+1", ""] {
         assert_eq!(send(&simulator, to).unwrap().status, 400, "{to}");
-        assert_eq!(verify(&simulator, to, "123456").unwrap().json(), json!({"Valid": false}), "{to}");
+        assert_eq!(
+            verify(&simulator, to, "123456").unwrap().json(),
+            json!({"Valid": false}),
+            "{to}"
+        );
     }
 }
 
@@ -280,7 +386,10 @@ async fn what_is_queued_goes_first_each_for_its_request() {
     let answer = verify(&simulator, wrong, &code).unwrap().json();
     assert_eq!(answer, json!({"VerificationResponse": {"Valid": true}}));
     let code = assert_sends(&simulator, wrong);
-    assert_eq!(verify(&simulator, wrong, &code).unwrap().json(), json!({"Valid": false}));
+    assert_eq!(
+        verify(&simulator, wrong, &code).unwrap().json(),
+        json!({"Valid": false})
+    );
 }
 
 #[tokio::test]
@@ -289,12 +398,19 @@ async fn a_request_that_is_not_let_in_is_refused_as_for_any_number() {
     for to in ["+14255550150", "+14255550155"] {
         let body = send_body(json!({ "DestinationIdentity": to })).to_string();
         let unsigned = request(simulator.address(), "POST", SEND, &[], body.as_bytes()).unwrap();
-        assert_eq!(unsigned.header("x-amzn-errortype"), Some("MissingAuthenticationTokenException"));
+        assert_eq!(
+            unsigned.header("x-amzn-errortype"),
+            Some("MissingAuthenticationTokenException")
+        );
         simulator.know_only_applications(["other"]);
         assert_eq!(send(&simulator, to).unwrap().status, 404);
         simulator.reset();
     }
-    assert_eq!(send(&simulator, "+14255550150").unwrap().status, 500, "a reset takes no number from the list");
+    assert_eq!(
+        send(&simulator, "+14255550150").unwrap().status,
+        500,
+        "a reset takes no number from the list"
+    );
 }
 
 #[tokio::test]
@@ -303,14 +419,34 @@ async fn the_list_can_be_asked_for() {
     let answer = get(&simulator, "/simulator/scenarios");
     assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
     let listed = answer.json()["scenarios"].as_array().unwrap().clone();
-    let numbers: Vec<_> = listed.iter().map(|row| row["number"].as_str().unwrap()).collect();
-    assert_eq!(numbers, scenarios().iter().map(|scenario| scenario.number).collect::<Vec<_>>());
+    let numbers: Vec<_> = listed
+        .iter()
+        .map(|row| row["number"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        numbers,
+        scenarios()
+            .iter()
+            .map(|scenario| scenario.number)
+            .collect::<Vec<_>>()
+    );
     for (number, operation, outcome, sees) in [
         ("+14255550110", "send", json!("opt-out"), "200, OPT_OUT"),
-        ("+14255550164", "verify", json!({"slow": 3000}), "the normal answer, late"),
-        ("+14255550167", "verify", json!("every-guess-is-wrong"), "200, Valid is false, whatever the guess"),
+        (
+            "+14255550164",
+            "verify",
+            json!({"slow": 3000}),
+            "the normal answer, late",
+        ),
+        (
+            "+14255550167",
+            "verify",
+            json!("every-guess-is-wrong"),
+            "200, Valid is false, whatever the guess",
+        ),
     ] {
-        let expected = json!({"number": number, "operation": operation, "outcome": outcome, "sees": sees});
+        let expected =
+            json!({"number": number, "operation": operation, "outcome": outcome, "sees": sees});
         assert!(listed.contains(&expected), "{expected}");
     }
 }
@@ -318,23 +454,43 @@ async fn the_list_can_be_asked_for() {
 #[tokio::test]
 async fn the_list_of_another_service_can_be_asked_for_and_can_be_the_one_that_is_shown() {
     let simulator = started().await;
-    let number = |path: &str, place: usize| get(&simulator, path).json()["scenarios"][place].clone();
+    let number =
+        |path: &str, place: usize| get(&simulator, path).json()["scenarios"][place].clone();
     let elsewhere = json!({"number": "+14255550113", "operation": "send", "outcome": "too-many-requests",
         "sees": "429 ThrottlingException"});
     assert_eq!(number("/simulator/scenarios", 3)["sees"], "200, THROTTLED");
-    assert_eq!(number("/simulator/scenarios?service=end-user-messaging", 3), elsewhere);
+    assert_eq!(
+        number("/simulator/scenarios?service=end-user-messaging", 3),
+        elsewhere
+    );
     let wrong = number("/simulator/scenarios?service=end-user-messaging", 21);
     assert_eq!(wrong["sees"], "200, INVALID, whatever the guess");
 
     simulator.describe(Service::EndUserMessaging);
     simulator.reset();
     assert_eq!(number("/simulator/scenarios", 3), elsewhere);
-    assert_eq!(number("/simulator/scenarios?service=pinpoint", 3)["sees"], "200, THROTTLED");
+    assert_eq!(
+        number("/simulator/scenarios?service=pinpoint", 3)["sees"],
+        "200, THROTTLED"
+    );
     let available = |path: &str| get(&simulator, path).json()["available"]["send"].clone();
     let conflict = json!({"failure": "conflict", "sees": "409 ConflictException"});
-    assert!(available("/simulator/failures").as_array().unwrap().contains(&conflict));
-    assert!(!available("/simulator/failures?service=pinpoint").as_array().unwrap().contains(&conflict));
-    assert_eq!(get(&simulator, "/simulator/failures?service=sns").status, 400);
+    assert!(
+        available("/simulator/failures")
+            .as_array()
+            .unwrap()
+            .contains(&conflict)
+    );
+    assert!(
+        !available("/simulator/failures?service=pinpoint")
+            .as_array()
+            .unwrap()
+            .contains(&conflict)
+    );
+    assert_eq!(
+        get(&simulator, "/simulator/failures?service=sns").status,
+        400
+    );
 }
 
 /// The rows of the table below the heading: send, verify, and what the client sees.
@@ -354,18 +510,32 @@ fn printed(text: &str) -> Vec<[String; 3]> {
 
 #[test]
 fn the_readme_and_the_documentation_print_the_list_and_nothing_else() {
-    let of_send = scenarios().iter().filter(|scenario| scenario.operation == Operation::Send);
-    let mut of_verify: Vec<_> = scenarios().iter().filter(|scenario| scenario.operation == Operation::Verify).collect();
+    let of_send = scenarios()
+        .iter()
+        .filter(|scenario| scenario.operation == Operation::Send);
+    let mut of_verify: Vec<_> = scenarios()
+        .iter()
+        .filter(|scenario| scenario.operation == Operation::Verify)
+        .collect();
     let mut expected = Vec::new();
     for scenario in of_send {
         // Those that do the same share a row.
-        let same = of_verify.iter().position(|verify| verify.outcome == scenario.outcome);
+        let same = of_verify
+            .iter()
+            .position(|verify| verify.outcome == scenario.outcome);
         let verify = same.map_or("–", |place| of_verify.remove(place).number);
-        expected.push([scenario.number, verify, scenario.outcome.sees(Service::Pinpoint)].map(str::to_owned));
+        expected.push(
+            [
+                scenario.number,
+                verify,
+                scenario.outcome.sees(Service::Pinpoint),
+            ]
+            .map(str::to_owned),
+        );
     }
-    expected.extend(
-        of_verify.iter().map(|verify| ["–", verify.number, verify.outcome.sees(Service::Pinpoint)].map(str::to_owned)),
-    );
+    expected.extend(of_verify.iter().map(|verify| {
+        ["–", verify.number, verify.outcome.sees(Service::Pinpoint)].map(str::to_owned)
+    }));
 
     assert_eq!(printed(include_str!("../../../README.md")), expected);
     let documentation: String = include_str!("../../src/lib.rs")

@@ -15,7 +15,10 @@ async fn a_send_answers_with_the_bare_message_response_and_the_text_arrives() {
     let simulator = started().await;
     let answer = post(&simulator, SEND, &send_body(json!({}))).unwrap();
 
-    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (200, Some("application/json"))
+    );
     let message = simulator.newest_to(NUMBER).unwrap();
     assert_eq!(
         answer.json(),
@@ -30,9 +33,21 @@ async fn a_send_answers_with_the_bare_message_response_and_the_text_arrives() {
             }},
         })
     );
-    assert_eq!(message.text, format!("This is your One Time Password: {} from ExampleCorp", message.code));
-    assert_eq!((message.from.as_str(), message.channel), ("+12065550100", Channel::Sms));
-    assert_eq!(message.expires_at, message.sent_at + Duration::from_mins(10));
+    assert_eq!(
+        message.text,
+        format!(
+            "This is your One Time Password: {} from ExampleCorp",
+            message.code
+        )
+    );
+    assert_eq!(
+        (message.from.as_str(), message.channel),
+        ("+12065550100", Channel::Sms)
+    );
+    assert_eq!(
+        message.expires_at,
+        message.sent_at + Duration::from_mins(10)
+    );
 }
 
 #[tokio::test]
@@ -41,7 +56,10 @@ async fn a_right_code_is_valid_once_and_the_answer_is_the_bare_verification_resp
     let code = send(&simulator);
     let body = json!({"DestinationIdentity": NUMBER, "ReferenceId": "signup", "Otp": code});
     let answer = post(&simulator, VERIFY, &body).unwrap();
-    assert_eq!((answer.status, answer.json()), (200, json!({"Valid": true})));
+    assert_eq!(
+        (answer.status, answer.json()),
+        (200, json!({"Valid": true}))
+    );
     assert!(answer.header("x-amzn-requestid").is_some());
     assert!(!verify(&simulator, &code));
 }
@@ -73,11 +91,16 @@ async fn a_code_expires_by_the_simulators_clock() {
 async fn a_code_proves_only_the_number_reference_and_application_it_was_sent_with() {
     let simulator = started().await;
     let code = send(&simulator);
-    for (path, to, reference) in
-        [(VERIFY, "+14255550143", "signup"), (VERIFY, NUMBER, "login"), ("/v1/apps/other/verify-otp", NUMBER, "signup")]
-    {
+    for (path, to, reference) in [
+        (VERIFY, "+14255550143", "signup"),
+        (VERIFY, NUMBER, "login"),
+        ("/v1/apps/other/verify-otp", NUMBER, "signup"),
+    ] {
         let body = json!({"DestinationIdentity": to, "ReferenceId": reference, "Otp": code});
-        assert_eq!(post(&simulator, path, &body).unwrap().json(), json!({"Valid": false}));
+        assert_eq!(
+            post(&simulator, path, &body).unwrap().json(),
+            json!({"Valid": false})
+        );
     }
     assert!(verify(&simulator, &code));
 }
@@ -86,10 +109,19 @@ async fn a_code_proves_only_the_number_reference_and_application_it_was_sent_wit
 async fn absent_optional_members_have_defaults() {
     let simulator = started().await;
     let changes = json!({"AllowedAttempts": null, "CodeLength": null, "Language": null, "ValidityPeriod": null});
-    assert_eq!(post(&simulator, SEND, &send_body(changes)).unwrap().status, 200);
+    assert_eq!(
+        post(&simulator, SEND, &send_body(changes)).unwrap().status,
+        200
+    );
     let message = simulator.newest_to(NUMBER).unwrap();
-    assert_eq!((message.code.len(), message.language.as_str()), (6, "en-US"));
-    assert_eq!(message.expires_at, message.sent_at + Duration::from_mins(15));
+    assert_eq!(
+        (message.code.len(), message.language.as_str()),
+        (6, "en-US")
+    );
+    assert_eq!(
+        message.expires_at,
+        message.sent_at + Duration::from_mins(15)
+    );
     assert_eq!(simulator.codes()[0].attempts_left, 3);
 }
 
@@ -97,8 +129,12 @@ async fn absent_optional_members_have_defaults() {
 async fn everything_in_range_is_accepted_in_every_language() {
     let simulator = started().await;
     for (length, validity, attempts) in [(5, 5, 1), (8, 60, 5)] {
-        let changes = json!({"CodeLength": length, "ValidityPeriod": validity, "AllowedAttempts": attempts});
-        assert_eq!(post(&simulator, SEND, &send_body(changes)).unwrap().status, 200);
+        let changes =
+            json!({"CodeLength": length, "ValidityPeriod": validity, "AllowedAttempts": attempts});
+        assert_eq!(
+            post(&simulator, SEND, &send_body(changes)).unwrap().status,
+            200
+        );
         let code = simulator.newest_to(NUMBER).unwrap().code;
         assert_eq!(code.len(), length);
         assert!(code.bytes().all(|digit| digit.is_ascii_digit()));
@@ -106,13 +142,22 @@ async fn everything_in_range_is_accepted_in_every_language() {
     for language in simulator::texts::languages() {
         // Twenty characters, forty bytes and more.
         let changes = json!({"Language": language, "BrandName": "ÄÖÜäöüßÄÖÜäöüßÄÖÜäöü", "ReferenceId": "x".repeat(48)});
-        assert_eq!(post(&simulator, SEND, &send_body(changes)).unwrap().status, 200);
+        assert_eq!(
+            post(&simulator, SEND, &send_body(changes)).unwrap().status,
+            200
+        );
         let message = simulator.newest_to(NUMBER).unwrap();
-        assert!(message.text.contains(&message.code) && message.text.contains(&message.brand), "{message:?}");
+        assert!(
+            message.text.contains(&message.code) && message.text.contains(&message.brand),
+            "{message:?}"
+        );
     }
     // For India, and whatever a later version of the service may add.
     let changes = json!({"EntityId": "1101", "TemplateId": "1107", "SomethingNew": [1]});
-    assert_eq!(post(&simulator, SEND, &send_body(changes)).unwrap().status, 200);
+    assert_eq!(
+        post(&simulator, SEND, &send_body(changes)).unwrap().status,
+        200
+    );
 }
 
 #[tokio::test]
@@ -149,14 +194,36 @@ async fn a_request_that_breaks_the_model_or_a_range_is_a_bad_request_and_sends_n
     ] {
         let answer = post(&simulator, SEND, &send_body(changes.clone())).unwrap();
         assert_eq!(answer.status, 400, "{changes}");
-        assert_eq!(answer.header("x-amzn-errortype"), Some("BadRequestException"));
+        assert_eq!(
+            answer.header("x-amzn-errortype"),
+            Some("BadRequestException")
+        );
         assert!(answer.json()["Message"].is_string());
-        assert_eq!(answer.json()["RequestID"], answer.header("x-amzn-requestid").unwrap());
+        assert_eq!(
+            answer.json()["RequestID"],
+            answer.header("x-amzn-requestid").unwrap()
+        );
     }
-    for body in [json!([]), json!("x"), json!({"ReferenceId": "signup", "Otp": "1"}), json!({"Otp": 123_456})] {
-        assert_eq!(post(&simulator, VERIFY, &body).unwrap().status, 400, "{body}");
+    for body in [
+        json!([]),
+        json!("x"),
+        json!({"ReferenceId": "signup", "Otp": "1"}),
+        json!({"Otp": 123_456}),
+    ] {
+        assert_eq!(
+            post(&simulator, VERIFY, &body).unwrap().status,
+            400,
+            "{body}"
+        );
     }
-    let not_json = request(simulator.address(), "POST", SEND, &[("authorization", SIGNATURE)], b"{").unwrap();
+    let not_json = request(
+        simulator.address(),
+        "POST",
+        SEND,
+        &[("authorization", SIGNATURE)],
+        b"{",
+    )
+    .unwrap();
     assert_eq!(not_json.status, 400);
     assert!(simulator.inbox().is_empty());
 }
@@ -167,12 +234,21 @@ async fn only_a_signature_for_this_service_passes_the_gateway() {
     let elsewhere = SIGNATURE.replace("mobiletargeting", "sns");
     for (headers, error) in [
         (vec![], "MissingAuthenticationTokenException"),
-        (vec![("authorization", "Bearer token")], "MissingAuthenticationTokenException"),
-        (vec![("authorization", elsewhere.as_str())], "InvalidSignatureException"),
+        (
+            vec![("authorization", "Bearer token")],
+            "MissingAuthenticationTokenException",
+        ),
+        (
+            vec![("authorization", elsewhere.as_str())],
+            "InvalidSignatureException",
+        ),
     ] {
         let body = send_body(json!({})).to_string();
         let answer = request(simulator.address(), "POST", SEND, &headers, body.as_bytes()).unwrap();
-        assert_eq!((answer.status, answer.header("x-amzn-errortype")), (403, Some(error)));
+        assert_eq!(
+            (answer.status, answer.header("x-amzn-errortype")),
+            (403, Some(error))
+        );
         assert!(answer.header("x-amzn-requestid").is_some());
     }
     assert!(simulator.inbox().is_empty());
@@ -181,23 +257,51 @@ async fn only_a_signature_for_this_service_passes_the_gateway() {
 #[tokio::test]
 async fn another_method_is_405_and_an_unknown_application_404() {
     let simulator = started().await;
-    let answer = request(simulator.address(), "PUT", SEND, &[("authorization", SIGNATURE)], b"{}").unwrap();
-    assert_eq!((answer.status, answer.header("x-amzn-errortype")), (405, Some("MethodNotAllowedException")));
+    let answer = request(
+        simulator.address(),
+        "PUT",
+        SEND,
+        &[("authorization", SIGNATURE)],
+        b"{}",
+    )
+    .unwrap();
+    assert_eq!(
+        (answer.status, answer.header("x-amzn-errortype")),
+        (405, Some("MethodNotAllowedException"))
+    );
 
     simulator.know_only_applications(["mine"]);
     for path in [SEND, VERIFY] {
         let answer = post(&simulator, path, &send_body(json!({}))).unwrap();
-        assert_eq!((answer.status, answer.header("x-amzn-errortype")), (404, Some("NotFoundException")));
+        assert_eq!(
+            (answer.status, answer.header("x-amzn-errortype")),
+            (404, Some("NotFoundException"))
+        );
     }
-    assert_eq!(post(&simulator, "/v1/apps/mine/otp", &send_body(json!({}))).unwrap().status, 200);
+    assert_eq!(
+        post(&simulator, "/v1/apps/mine/otp", &send_body(json!({})))
+            .unwrap()
+            .status,
+        200
+    );
 }
 
 #[tokio::test]
 async fn a_body_over_seven_megabytes_is_413() {
     let simulator = started().await;
     let body = vec![b' '; 7 * 1024 * 1024 + 1];
-    let answer = request(simulator.address(), "POST", SEND, &[("authorization", SIGNATURE)], &body).unwrap();
-    assert_eq!((answer.status, answer.header("x-amzn-errortype")), (413, Some("PayloadTooLargeException")));
+    let answer = request(
+        simulator.address(),
+        "POST",
+        SEND,
+        &[("authorization", SIGNATURE)],
+        &body,
+    )
+    .unwrap();
+    assert_eq!(
+        (answer.status, answer.header("x-amzn-errortype")),
+        (413, Some("PayloadTooLargeException"))
+    );
 }
 
 #[tokio::test]
@@ -205,14 +309,27 @@ async fn every_request_is_recorded() {
     let simulator = started().await;
     send(&simulator);
     verify(&simulator, "000000");
-    request(simulator.address(), "POST", SEND, &[("x-twice", "a"), ("X-Twice", "b")], b"no json").unwrap();
+    request(
+        simulator.address(),
+        "POST",
+        SEND,
+        &[("x-twice", "a"), ("X-Twice", "b")],
+        b"no json",
+    )
+    .unwrap();
 
     let sends = simulator.requests(Operation::Send);
     assert_eq!(sends.len(), 2);
     assert_eq!(sends[0].body, send_body(json!({})));
-    assert_eq!((sends[0].application_id.as_str(), sends[0].method.as_str()), ("app", "POST"));
+    assert_eq!(
+        (sends[0].application_id.as_str(), sends[0].method.as_str()),
+        ("app", "POST")
+    );
     assert_eq!(sends[0].headers["authorization"], SIGNATURE);
-    assert_eq!((&sends[1].body, sends[1].headers["x-twice"].as_str()), (&Value::Null, "a,b"));
+    assert_eq!(
+        (&sends[1].body, sends[1].headers["x-twice"].as_str()),
+        (&Value::Null, "a,b")
+    );
     assert_eq!(simulator.requests(Operation::Verify).len(), 1);
 
     simulator.reset();
@@ -222,17 +339,45 @@ async fn every_request_is_recorded() {
 #[tokio::test]
 async fn it_listens_on_loopback_only_and_answers_local_names_only() {
     let anywhere = Simulator::start(([0, 0, 0, 0], 0).into()).await;
-    assert_eq!(anywhere.unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
+    assert_eq!(
+        anywhere.unwrap_err().kind(),
+        std::io::ErrorKind::InvalidInput
+    );
 
     let simulator = started().await;
-    let ask = |host| request(simulator.address(), "GET", "/inbox", &[("host", host)], b"").unwrap().status;
-    for host in ["localhost", "LocalHost:6870", "127.0.0.1:1", "127.1.2.3", "[::1]:80", "inbox.localhost"] {
+    let ask = |host| {
+        request(simulator.address(), "GET", "/inbox", &[("host", host)], b"")
+            .unwrap()
+            .status
+    };
+    for host in [
+        "localhost",
+        "LocalHost:6870",
+        "127.0.0.1:1",
+        "127.1.2.3",
+        "[::1]:80",
+        "inbox.localhost",
+    ] {
         assert_eq!(ask(host), 200, "{host}");
     }
-    for host in ["evil.example", "localhost.evil.example", "notlocalhost", "192.168.1.2", "0.0.0.0", "a b", ""] {
+    for host in [
+        "evil.example",
+        "localhost.evil.example",
+        "notlocalhost",
+        "192.168.1.2",
+        "0.0.0.0",
+        "a b",
+        "",
+    ] {
         assert_eq!(ask(host), 403, "{host}");
     }
-    let elsewhere = request(simulator.address(), "GET", "http://evil.example/inbox", &[("host", "localhost")], b"");
+    let elsewhere = request(
+        simulator.address(),
+        "GET",
+        "http://evil.example/inbox",
+        &[("host", "localhost")],
+        b"",
+    );
     assert_eq!(elsewhere.unwrap().status, 403);
 }
 
@@ -246,5 +391,8 @@ async fn dropping_it_frees_the_port_and_a_taken_port_leads_to_another() {
 
     drop(simulator);
     let again = simulator::bind_or_next(address.port()).unwrap();
-    assert_eq!((again.instead_of, again.listener.local_addr().unwrap()), (None, address));
+    assert_eq!(
+        (again.instead_of, again.listener.local_addr().unwrap()),
+        (None, address)
+    );
 }
