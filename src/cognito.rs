@@ -3,8 +3,8 @@
 //! Events are read as raw JSON, a few members each by itself, and come back with only `response` changed: what AWS adds
 //! to them, and what an emulator leaves out or sets to null, does no harm.
 
-use crate::error::{Code, Error};
-use crate::event::{FunctionError, unrecognized};
+use crate::app::{FunctionError, unrecognized};
+use crate::error::{Error, ErrorCode};
 use crate::http::parsed;
 use crate::ledger::Millis;
 use crate::otp::Otp;
@@ -320,7 +320,7 @@ async fn create(
         Some(round) => session_of(Metadata::parse(round.metadata.as_deref()?)?.reference)?,
         None => Session {
             name: ReferenceId::random().ok()?.expose().to_owned(),
-            shadow: 0,
+            decoy: 0,
         },
     };
     let sign_in = sign_in(service, policy, request, session, record)?;
@@ -366,7 +366,7 @@ async fn verify(
             .await,
         record,
     )?;
-    Some(sign_in.session.shadow == 0)
+    Some(sign_in.session.decoy == 0)
 }
 
 /// Whether the number is proven to be the user's; nothing, if that cannot be said now.
@@ -392,20 +392,20 @@ async fn pre_sign_up(
     let [pool, client, name] = &request.user;
     // Cognito may ask again for want of an answer, and the app after another error of its sign-up: the same claim each
     // time. A pool whose user names are numbers makes up a name for each try, and takes a number once by itself.
-    let claimant = if is_made_up(name) { to.expose() } else { name };
+    let redeemer = if is_made_up(name) { to.expose() } else { name };
     let caller = Caller {
         principal: Some(format!("cognito {pool} {client}")),
-        idempotency_key: Some(claimant.to_owned()),
+        idempotency_key: Some(redeemer.to_owned()),
         ..Caller::default()
     };
     let request = VerificationRequest {
         to,
         reference: Reference::Given(reference),
     };
-    match service.claim(&request, &caller, moment, record).await {
+    match service.redeem(&request, &caller, moment, record).await {
         Ok(_) => Some(true),
         Err(error) => {
-            let is_outage = error.code() == Code::LedgerUnavailable;
+            let is_outage = error.code() == ErrorCode::LedgerUnavailable;
             noted::<()>(Err(error), record);
             (!is_outage).then_some(false)
         }
@@ -433,13 +433,13 @@ fn noted<T>(outcome: Result<T, Error>, record: &mut Record) -> Option<T> {
     }
 }
 
-/// The first letter of a reference in metadata: of a user's session, or of one in shadow, by how deep.
+/// The first letter of a reference in metadata: of a user's session, or of one in decoy, by how deep.
 const KINDS: &str = "rstuvw";
 
 /// The session of a reference in metadata or private parameters: its first letter says of which kind it is.
 fn session_of(reference: &str) -> Option<Session> {
     let (kind, name) = reference.split_at_checked(1)?;
-    let shadow = u8::try_from(KINDS.find(kind)?).ok()?;
+    let decoy = u8::try_from(KINDS.find(kind)?).ok()?;
     // As `ReferenceId::random` makes them.
     let drawn = name.len() == 32
         && name
@@ -447,11 +447,11 @@ fn session_of(reference: &str) -> Option<Session> {
             .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
     drawn.then(|| Session {
         name: name.to_owned(),
-        shadow,
+        decoy,
     })
 }
 
-/// Who signs in. A user who cannot be sent a code signs in as a shadow; the log says why.
+/// Who signs in. A user who cannot be sent a code signs in as a decoy; the log says why.
 fn sign_in(
     service: &Service,
     policy: &Policy,
@@ -478,7 +478,7 @@ fn sign_in(
         language: language(policy, request, service, &number),
         number,
         session: Session {
-            shadow: session.shadow.max(u8::from(reason.is_some())),
+            decoy: session.decoy.max(u8::from(reason.is_some())),
             ..session
         },
     })
@@ -503,7 +503,7 @@ fn language(
 }
 
 fn asked(sign_in: &SignIn, challenge: &Challenge, nonce: &str) -> Value {
-    let kind = KINDS.chars().nth(challenge.shadow.into()).unwrap_or('r');
+    let kind = KINDS.chars().nth(challenge.decoy.into()).unwrap_or('r');
     let reference = format!("{kind}{}", sign_in.session.name);
     let state = match challenge.state {
         ChallengeState::Sent => "sent",

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// The stable name of a refusal or failure. Callers branch on it; it never changes its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Code {
+pub enum ErrorCode {
     /// The request is not what the route reads: not JSON, not an object, a duplicate member.
     MalformedRequest,
     /// One member is missing, of the wrong type or out of range; `field` names it.
@@ -79,7 +79,7 @@ pub enum Code {
     ProviderTimeout,
 }
 
-impl Code {
+impl ErrorCode {
     /// All codes, with name, HTTP status and title, in the order of the README's table.
     pub const TABLE: &'static [(Self, &'static str, u16, &'static str)] = &[
         (
@@ -296,8 +296,8 @@ impl Code {
     }
 
     fn row(self) -> (Self, &'static str, u16, &'static str) {
-        const UNLISTED: (Code, &str, u16, &str) = (
-            Code::InternalError,
+        const UNLISTED: (ErrorCode, &str, u16, &str) = (
+            ErrorCode::InternalError,
             "internal_error",
             500,
             "Something went wrong here",
@@ -321,7 +321,7 @@ pub struct Error(Box<Occurrence>);
 // Behind a pointer, or every `Result` on the way of a success would be as large as a failure.
 #[derive(Debug)]
 struct Occurrence {
-    code: Code,
+    code: ErrorCode,
     detail: Cow<'static, str>,
     field: Option<&'static str>,
     allow: Option<&'static str>,
@@ -335,7 +335,7 @@ struct Occurrence {
 
 impl Error {
     /// An occurrence of `code`; `detail` tells the caller what happened and what would help.
-    pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+    pub fn new(code: ErrorCode, detail: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Occurrence {
             code,
             detail: detail.into(),
@@ -352,7 +352,7 @@ impl Error {
 
     /// A member of the request that is missing, of the wrong type or out of range.
     pub fn invalid_parameter(field: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(Code::InvalidParameter, detail).with_field(field)
+        Self::new(ErrorCode::InvalidParameter, detail).with_field(field)
     }
 
     /// Names the member of the request that the refusal is about.
@@ -414,7 +414,7 @@ impl Error {
 
     /// Which refusal or failure this is.
     #[must_use]
-    pub fn code(&self) -> Code {
+    pub fn code(&self) -> ErrorCode {
         self.0.code
     }
 
@@ -478,7 +478,7 @@ impl Error {
 impl From<Unavailable> for Error {
     fn from(unavailable: Unavailable) -> Self {
         Self::new(
-            Code::LedgerUnavailable,
+            ErrorCode::LedgerUnavailable,
             "The limits could not be looked up, so nothing was done. Try again shortly.",
         )
         .with_retry_after(Duration::from_secs(2))
@@ -493,54 +493,54 @@ mod tests {
     #[test]
     fn every_code_has_one_row_and_one_name() {
         // `match` makes the compiler point here when a code is added.
-        fn position(code: Code) -> usize {
+        fn position(code: ErrorCode) -> usize {
             match code {
-                Code::MalformedRequest => 0,
-                Code::InvalidParameter => 1,
-                Code::Unauthenticated => 2,
-                Code::CountryNotAllowed => 3,
-                Code::DestinationBlocked => 4,
-                Code::DestinationLocked => 5,
-                Code::RouteNotFound => 6,
-                Code::VerificationNotFound => 7,
-                Code::MethodNotAllowed => 8,
-                Code::AlreadyVerified => 9,
-                Code::VerificationInProgress => 10,
-                Code::IdempotencyKeyInUse => 11,
-                Code::CodeExpired => 12,
-                Code::AttemptsExhausted => 13,
-                Code::VerificationCanceled => 14,
-                Code::BodyTooLarge => 15,
-                Code::UnsupportedMediaType => 16,
-                Code::InvalidCode => 17,
-                Code::InvalidPhoneNumber => 18,
-                Code::OptedOut => 19,
-                Code::Undeliverable => 20,
-                Code::IdempotencyKeyReused => 21,
-                Code::RateLimited => 22,
-                Code::ResendTooSoon => 23,
-                Code::ResendLimit => 24,
-                Code::InternalError => 25,
-                Code::Misconfigured => 26,
-                Code::ProviderRejected => 27,
-                Code::ProviderUnavailable => 28,
-                Code::ProviderThrottled => 29,
-                Code::LedgerUnavailable => 30,
-                Code::SendingPaused => 31,
-                Code::ProviderTimeout => 32,
+                ErrorCode::MalformedRequest => 0,
+                ErrorCode::InvalidParameter => 1,
+                ErrorCode::Unauthenticated => 2,
+                ErrorCode::CountryNotAllowed => 3,
+                ErrorCode::DestinationBlocked => 4,
+                ErrorCode::DestinationLocked => 5,
+                ErrorCode::RouteNotFound => 6,
+                ErrorCode::VerificationNotFound => 7,
+                ErrorCode::MethodNotAllowed => 8,
+                ErrorCode::AlreadyVerified => 9,
+                ErrorCode::VerificationInProgress => 10,
+                ErrorCode::IdempotencyKeyInUse => 11,
+                ErrorCode::CodeExpired => 12,
+                ErrorCode::AttemptsExhausted => 13,
+                ErrorCode::VerificationCanceled => 14,
+                ErrorCode::BodyTooLarge => 15,
+                ErrorCode::UnsupportedMediaType => 16,
+                ErrorCode::InvalidCode => 17,
+                ErrorCode::InvalidPhoneNumber => 18,
+                ErrorCode::OptedOut => 19,
+                ErrorCode::Undeliverable => 20,
+                ErrorCode::IdempotencyKeyReused => 21,
+                ErrorCode::RateLimited => 22,
+                ErrorCode::ResendTooSoon => 23,
+                ErrorCode::ResendLimit => 24,
+                ErrorCode::InternalError => 25,
+                ErrorCode::Misconfigured => 26,
+                ErrorCode::ProviderRejected => 27,
+                ErrorCode::ProviderUnavailable => 28,
+                ErrorCode::ProviderThrottled => 29,
+                ErrorCode::LedgerUnavailable => 30,
+                ErrorCode::SendingPaused => 31,
+                ErrorCode::ProviderTimeout => 32,
             }
         }
-        for (index, row) in Code::TABLE.iter().enumerate() {
+        for (index, row) in ErrorCode::TABLE.iter().enumerate() {
             assert_eq!(position(row.0), index, "{}", row.1);
             assert!((400..600).contains(&row.2), "{}", row.1);
         }
-        assert_eq!(Code::TABLE.len(), 33);
+        assert_eq!(ErrorCode::TABLE.len(), 33);
     }
 
     #[test]
     fn a_part_of_a_second_is_waited_for_too() {
-        let error =
-            Error::new(Code::ProviderThrottled, "").with_retry_after(Duration::from_millis(1500));
+        let error = Error::new(ErrorCode::ProviderThrottled, "")
+            .with_retry_after(Duration::from_millis(1500));
         assert_eq!(error.retry_after_seconds(), Some(2));
     }
 }

@@ -6,7 +6,7 @@ mod origin;
 pub use origin::Event;
 pub(crate) use origin::parsed;
 
-use crate::error::{Code, Error};
+use crate::error::{Error, ErrorCode};
 use crate::ledger::Phase;
 use crate::otp::Otp;
 use crate::phone::PhoneNumber;
@@ -85,7 +85,10 @@ pub(crate) async fn answer(
         .catch_unwind()
         .await;
     let outcome = outcome.unwrap_or_else(|_| {
-        let error = Error::new(Code::InternalError, "The request could not be finished.");
+        let error = Error::new(
+            ErrorCode::InternalError,
+            "The request could not be finished.",
+        );
         Err(if reached == Some(Operation::Send) {
             error.with_unknown_delivery()
         } else {
@@ -149,7 +152,7 @@ fn route(method: &str, path: &str, has_ledger: bool) -> Result<Operation, Error>
                 "The routes are POST /otp/send and POST /otp/verify."
             };
             return Err(Error::new(
-                Code::RouteNotFound,
+                ErrorCode::RouteNotFound,
                 format!("There is nothing at this path. {routes}"),
             ));
         }
@@ -157,7 +160,7 @@ fn route(method: &str, path: &str, has_ledger: bool) -> Result<Operation, Error>
     if method == "POST" {
         Ok(operation)
     } else {
-        Err(Error::new(Code::MethodNotAllowed, "This route takes POST.").with_allow("POST"))
+        Err(Error::new(ErrorCode::MethodNotAllowed, "This route takes POST.").with_allow("POST"))
     }
 }
 
@@ -189,11 +192,11 @@ impl Request {
                 ..Caller::default()
             }),
             (None, Gate::Open) => Err(Error::new(
-                Code::MalformedRequest,
+                ErrorCode::MalformedRequest,
                 "The event does not say where the request came from.",
             )),
             (None, Gate::Iam) => Err(Error::new(
-                Code::Unauthenticated,
+                ErrorCode::Unauthenticated,
                 "Nobody vouches for the caller: sign the request (SigV4), or put an authorizer in front.",
             )),
         }
@@ -206,7 +209,7 @@ impl Request {
             .filter(|(name, _)| name == "content-type");
         if !matches!((types.next(), types.next()), (Some((_, value)), None) if is_json(value)) {
             return Err(Error::new(
-                Code::UnsupportedMediaType,
+                ErrorCode::UnsupportedMediaType,
                 "The body must be JSON in UTF-8: send the header `content-type: application/json`.",
             ));
         }
@@ -331,7 +334,7 @@ async fn status(
     let reference = reference(service, &mut members, caller)?;
     let request = VerificationRequest { to, reference };
     if claim {
-        let reference = service.claim(&request, caller, moment, record).await?;
+        let reference = service.redeem(&request, caller, moment, record).await?;
         return Ok(Response::json(
             200,
             &ClaimAnswer {
@@ -505,8 +508,9 @@ fn destination_number(members: &mut Members) -> Result<PhoneNumber, Error> {
     let text = members
         .string(FIELD)?
         .ok_or_else(|| Error::invalid_parameter(FIELD, "destinationNumber is missing."))?;
-    PhoneNumber::parse(&text)
-        .map_err(|error| Error::new(Code::InvalidPhoneNumber, error.to_string()).with_field(FIELD))
+    PhoneNumber::parse(&text).map_err(|error| {
+        Error::new(ErrorCode::InvalidPhoneNumber, error.to_string()).with_field(FIELD)
+    })
 }
 
 fn brand_name(members: &mut Members, length: &RangeInclusive<u8>) -> Result<Option<String>, Error> {

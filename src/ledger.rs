@@ -4,9 +4,9 @@
 //! is [`service`](crate::service)'s. A step that a store could not confirm is [`Unavailable`], and may have happened all
 //! the same: the order is such that this costs budget or an attempt, never a limit.
 
-mod keys;
+mod hasher;
 
-pub use keys::{Key, Keys, Mac, Window};
+pub use hasher::{Hasher, ItemName, Mac, Window};
 
 use crate::policy::{SendLimits, Spending};
 use async_trait::async_trait;
@@ -15,13 +15,13 @@ use std::time::Duration;
 
 /// How long a guess that nobody has answered yet keeps its own repetition waiting. After that it may be taken over, at the
 /// price of another attempt.
-pub const ASKING: Duration = Duration::from_secs(5);
+pub const GUESS_PENDING: Duration = Duration::from_secs(5);
 
 /// How long after a success the same caller gets the same yes again.
-pub const SAME_YES: Duration = Duration::from_secs(20);
+pub const SUCCESS_REPLAY: Duration = Duration::from_secs(20);
 
 /// How long after a success it can be claimed.
-pub const CLAIMABLE: Duration = Duration::from_mins(10);
+pub const REDEEMABLE: Duration = Duration::from_mins(10);
 
 /// How long a code that was right once is refused: an hour is the longest that a provider may be asked to keep one, and one
 /// that is slow to forget is met with another.
@@ -40,7 +40,7 @@ pub const KEY_KEPT: Duration = Duration::from_hours(24);
 pub const NUMBER_KEPT: Duration = Duration::from_hours(90 * 24);
 
 /// How long failures are kept that are nobody's: anybody can make them, under as many names as they like.
-pub const SHADOW_KEPT: Duration = Duration::from_hours(365 * 24);
+pub const DECOY_KEPT: Duration = Duration::from_hours(365 * 24);
 
 /// How long a verification is kept after its end.
 pub const VERIFICATION_KEPT: Duration = Duration::from_hours(24);
@@ -94,10 +94,10 @@ pub trait Ledger: Send + Sync {
     async fn switches(&self) -> Result<Switches, Unavailable>;
 
     /// Counts one more under `key` if that makes at most `cap`. False: it would be more, and nothing is counted.
-    async fn count(&self, key: &Key, cap: u64, expires: Millis) -> Result<bool, Unavailable>;
+    async fn count(&self, key: &ItemName, cap: u64, expires: Millis) -> Result<bool, Unavailable>;
 
     /// Takes back one that was counted.
-    async fn uncount(&self, key: &Key) -> Result<(), Unavailable>;
+    async fn uncount(&self, key: &ItemName) -> Result<(), Unavailable>;
 
     /// Spends on every line of the day's budget, if every line stays within its cap; else on none, and the answer is
     /// the index of a line that would not.
@@ -107,26 +107,26 @@ pub trait Ledger: Send + Sync {
     async fn refund(&self, spending: &Spending) -> Result<(), Unavailable>;
 
     /// Takes an idempotency key that is new, released or older than [`KEY_KEPT`].
-    async fn claim_key(
+    async fn reserve_key(
         &self,
-        key: &Key,
+        key: &ItemName,
         fingerprint: &Mac,
         now: Millis,
-    ) -> Result<KeyClaim, Unavailable>;
+    ) -> Result<KeyReservation, Unavailable>;
 
     /// Gives a claimed key free: nothing happened under it. Only who claimed it may.
-    async fn release_key(&self, key: &Key) -> Result<(), Unavailable>;
+    async fn release_key(&self, key: &ItemName) -> Result<(), Unavailable>;
 
     /// Writes down what happened under a claimed key: the answer, or that nobody knows. Only who claimed it may.
-    async fn finish_key(&self, key: &Key, answer: Option<&str>) -> Result<(), Unavailable>;
+    async fn finish_key(&self, key: &ItemName, answer: Option<&str>) -> Result<(), Unavailable>;
 
     /// What is known of a number.
-    async fn number(&self, key: &Key) -> Result<Number, Unavailable>;
+    async fn number(&self, key: &ItemName) -> Result<Number, Unavailable>;
 
     /// Takes a place for one send in the windows of `limits`, if there is one in every window and no lock holds.
     async fn reserve_send(
         &self,
-        key: &Key,
+        key: &ItemName,
         limits: &SendLimits,
         now: Millis,
     ) -> Result<Reservation, Unavailable>;
@@ -135,7 +135,7 @@ pub trait Ledger: Send + Sync {
     /// that is nobody's may be forgotten at `forget`; of others never.
     async fn charge_number(
         &self,
-        key: &Key,
+        key: &ItemName,
         forget: Option<Millis>,
         now: Millis,
     ) -> Result<NumberCharge, Unavailable>;
@@ -144,34 +144,39 @@ pub trait Ledger: Send + Sync {
     /// them since. Failures that came after the charge stay.
     async fn clear_failures(
         &self,
-        key: &Key,
+        key: &ItemName,
         charge: Charge,
         now: Millis,
     ) -> Result<(), Unavailable>;
 
     /// Forgets all failures of a number.
-    async fn unlock(&self, key: &Key, now: Millis) -> Result<(), Unavailable>;
+    async fn unlock(&self, key: &ItemName, now: Millis) -> Result<(), Unavailable>;
 
     /// A verification as it stands.
-    async fn verification(&self, key: &Key) -> Result<Option<Verification>, Unavailable>;
+    async fn verification(&self, key: &ItemName) -> Result<Option<Verification>, Unavailable>;
 
     /// Writes a new verification over one that was seen to be over, or where none was, as generation `seen + 1`. Only
     /// what is known of used codes survives, without those to be forgotten. False: the generation is not the one seen.
     async fn open(
         &self,
-        key: &Key,
+        key: &ItemName,
         seen: Option<u64>,
         new: &Opening<'_>,
     ) -> Result<bool, Unavailable>;
 
     /// Makes the next generation of an open verification for a further code; the attempts stay. False: the generation
     /// is not the one seen, or the verification has ended.
-    async fn reopen(&self, key: &Key, seen: u64, again: &Again<'_>) -> Result<bool, Unavailable>;
+    async fn reopen(
+        &self,
+        key: &ItemName,
+        seen: u64,
+        again: &Again<'_>,
+    ) -> Result<bool, Unavailable>;
 
     /// Writes down what became of a reserved send. Does nothing if the verification has moved on.
     async fn settle(
         &self,
-        key: &Key,
+        key: &ItemName,
         generation: u64,
         outcome: &Settled<'_>,
     ) -> Result<(), Unavailable>;
@@ -179,12 +184,12 @@ pub trait Ledger: Send + Sync {
     /// Pays an attempt for a guess.
     ///
     /// Refused unless the verification is open, and where the guess is the last one over again; but one that nobody
-    /// could answer, or that was asked more than [`ASKING`] ago and never answered, is taken over, once. The answer to a
+    /// could answer, or that was asked more than [`GUESS_PENDING`] ago and never answered, is taken over, once. The answer to a
     /// sign-in's `question` pays the last attempt only where the session is the verification's owner, and takes over
     /// none to the same question: that was delivered twice, and costs once.
     async fn spend_attempt(
         &self,
-        key: &Key,
+        key: &ItemName,
         guess: &Mac,
         question: Option<&Question>,
         now: Millis,
@@ -193,33 +198,38 @@ pub trait Ledger: Send + Sync {
     /// Writes down what the provider said to a guess that was paid for. Does nothing if another guess was paid since.
     async fn note_answer(
         &self,
-        key: &Key,
+        key: &ItemName,
         generation: u64,
         guess: &Mac,
-        said: Said,
+        said: GuessOutcome,
     ) -> Result<(), Unavailable>;
 
     /// Makes a verification verified, if it is of this generation and not ended by its state.
     async fn consume(
         &self,
-        key: &Key,
+        key: &ItemName,
         generation: u64,
         success: &Success,
-    ) -> Result<Step, Unavailable>;
+    ) -> Result<Transition, Unavailable>;
 
     /// Ends a verification that is open.
-    async fn cancel(&self, key: &Key, now: Millis) -> Result<Step, Unavailable>;
+    async fn cancel(&self, key: &ItemName, now: Millis) -> Result<Transition, Unavailable>;
 
-    /// Claims a verified one that nobody has claimed, within [`CLAIMABLE`]. Not one that a sign-in began.
-    async fn claim(&self, key: &Key, claimant: &Mac, now: Millis) -> Result<Step, Unavailable>;
+    /// Claims a verified one that nobody has claimed, within [`REDEEMABLE`]. Not one that a sign-in began.
+    async fn redeem(
+        &self,
+        key: &ItemName,
+        redeemer: &Mac,
+        now: Millis,
+    ) -> Result<Transition, Unavailable>;
 }
 
 /// What a conditional step on a verification came to.
 #[derive(Debug, Clone)]
 #[expect(clippy::large_enum_variant, reason = "it is looked at and dropped")]
-pub enum Step {
+pub enum Transition {
     /// It happened.
-    Done,
+    Applied,
     /// It did not; this is what stood there instead.
     Refused(Option<Verification>),
 }
@@ -275,9 +285,9 @@ pub struct Charge {
 
 /// Who holds an idempotency key.
 #[derive(Debug, Clone)]
-pub enum KeyClaim {
+pub enum KeyReservation {
     /// The caller, from now on.
-    Claimed,
+    Reserved,
     /// Somebody else, or the same caller before.
     Held(HeldKey),
 }
@@ -336,7 +346,7 @@ pub struct Verification {
     /// How it was won.
     pub success: Option<Success>,
     /// Who claimed the success.
-    pub claimed: Option<Mac>,
+    pub redeemed_by: Option<Mac>,
     /// The codes that were right once, of this generation and earlier ones.
     pub used: BTreeSet<UsedCode>,
     /// The sign-in session that began it, to which its last attempt belongs.
@@ -383,7 +393,7 @@ pub struct Guess {
     /// Which.
     pub mac: Mac,
     /// What the provider said to it.
-    pub said: Said,
+    pub said: GuessOutcome,
     /// When it was paid for.
     pub at: Millis,
     /// The sign-in's question that it was an answer to.
@@ -401,7 +411,7 @@ pub struct Question {
 
 /// What the provider said to a guess.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Said {
+pub enum GuessOutcome {
     /// Nothing yet.
     Asking,
     /// That it is wrong.

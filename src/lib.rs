@@ -20,11 +20,10 @@
 //! - [`telemetry`]: what the operator sees
 //! - [`aws`]: the adapters, the only modules that name the AWS SDK
 
+pub mod app;
 pub mod aws;
 pub mod cognito;
-pub mod config;
 pub mod error;
-pub mod event;
 pub mod http;
 pub mod language;
 pub mod ledger;
@@ -34,5 +33,6 @@ pub mod policy;
 pub mod provider;
 pub mod reference;
 pub mod service;
+pub mod settings;
 pub mod telemetry;
 pub mod texts;

@@ -1,10 +1,10 @@
 //! The function: reads the settings, builds the adapters, hands the app to Lambda's runtime.
 
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use otp_lambda::app::{App, Invocation};
 use otp_lambda::aws;
-use otp_lambda::config::{self, Settings};
-use otp_lambda::event::{App, Invocation};
 use otp_lambda::service::Service;
+use otp_lambda::settings::{self, Settings};
 use otp_lambda::telemetry;
 use serde_json::value::RawValue;
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use tracing::error;
 use tracing::level_filters::LevelFilter;
 
 fn main() -> ExitCode {
-    if !config::is_in_lambda() {
+    if !settings::is_in_lambda() {
         telemetry::install(LevelFilter::INFO);
         error!(
             "This is the Lambda function itself: it runs in AWS Lambda or an emulator. At your desk, use `make run`."

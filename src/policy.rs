@@ -1,7 +1,7 @@
 //! Which numbers are served, and how often. Pure: no clock, no network.
 
-use crate::error::{Code, Error};
-use crate::ledger::{Key, LOCKED, Millis, Number, REMEMBERED_SENDS};
+use crate::error::{Error, ErrorCode};
+use crate::ledger::{ItemName, LOCKED, Millis, Number, REMEMBERED_SENDS};
 use crate::phone::{Country, PhoneNumber};
 use crate::provider::Channel;
 use std::collections::BTreeMap;
@@ -51,7 +51,7 @@ impl AllowedCountries {
     pub fn admit(&self, number: &PhoneNumber) -> Result<Country, Error> {
         let refused = || {
             Error::new(
-                Code::CountryNotAllowed,
+                ErrorCode::CountryNotAllowed,
                 "The destination number belongs to no country that is served here.",
             )
             .with_field("destinationNumber")
@@ -371,7 +371,7 @@ impl Prices {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spending {
     /// The item of the day.
-    pub key: Key,
+    pub key: ItemName,
     /// When the item may go.
     pub expires: Millis,
     /// What is spent on each budget that holds for the text.
@@ -437,7 +437,7 @@ impl Budgets {
             known.cap = known.cap.min(line.cap);
         }
         Spending {
-            key: Key::of_budget(day),
+            key: ItemName::of_budget(day),
             expires: Millis((day + 2) * 24 * HOUR),
             lines: smallest.into_values().collect(),
         }
@@ -493,7 +493,7 @@ mod tests {
             .unwrap_err();
         assert_eq!(
             (refusal.code(), refusal.field()),
-            (Code::CountryNotAllowed, Some("destinationNumber"))
+            (ErrorCode::CountryNotAllowed, Some("destinationNumber"))
         );
     }
 

@@ -62,7 +62,7 @@ impl ReferenceId {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).map_err(|error| {
             Error::new(
-                crate::error::Code::InternalError,
+                crate::error::ErrorCode::InternalError,
                 "No random reference ID could be made.",
             )
             .with_cause(format!("random source: {error}"))

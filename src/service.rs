@@ -1,18 +1,18 @@
 //! The order of effects of a send and of a verify. The only place where that order is written.
 
-mod guard;
+mod limits;
 mod providers;
 mod sign_in;
 
-pub use guard::{Guard, LedgerPolicy, TestNumber};
+pub use limits::{LedgerPolicy, Limits, TestNumber};
 pub use providers::Providers;
 pub use sign_in::{Challenge, ChallengeState, Session, SignIn};
 
-use crate::error::{Code, Error};
+use crate::error::{Error, ErrorCode};
 use crate::language;
 use crate::ledger::{
-    Attempt, Mac, Millis, NumberCharge, Opening, Phase, Question, SHADOW_KEPT, Said, Settled,
-    State, Step, Success, Verification,
+    Attempt, DECOY_KEPT, GuessOutcome, Mac, Millis, NumberCharge, Opening, Phase, Question,
+    Settled, State, Success, Transition, Verification,
 };
 use crate::otp::{CodeShape, Otp};
 use crate::phone::{Country, PhoneNumber};
@@ -21,7 +21,7 @@ use crate::provider::{Channel, Dlt, Message, Provider, ProviderLimits, Receipt, 
 use crate::reference::ReferenceId;
 use crate::telemetry::Record;
 use futures_util::future::join;
-use guard::{IdempotencyClaim, Plan, Tab};
+use limits::{Charges, IdempotencyState, Plan};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
@@ -31,7 +31,7 @@ pub struct Service {
     rules: Rules,
     providers: Providers,
     /// What counts guesses and sends; without it, AWS's answers are passed on and no more is promised.
-    guard: Option<Guard>,
+    guard: Option<Limits>,
 }
 
 /// What the operator decides about every send and verify.
@@ -126,8 +126,8 @@ pub struct Caller {
     pub idempotency_key: Option<String>,
     /// The sign-in session that asks.
     pub session: Option<Mac>,
-    /// How deep in shadow it is, if at all: its guesses are counted under a number of its own, and never right.
-    pub shadow: u8,
+    /// How deep in decoy it is, if at all: its guesses are counted under a number of its own, and never right.
+    pub decoy: u8,
 }
 
 impl Caller {
@@ -299,12 +299,12 @@ const LONGEST: Duration = Duration::from_hours(1);
 const TEST: &str = "test";
 
 /// Who "made" the code that a sign-in which only looks like one is asked for.
-const SHADOW: &str = "shadow";
+const DECOY: &str = "shadow";
 
 impl Service {
     /// A service by these rules, with codes made and checked by `providers`, and counted by `guard` if there is one.
     #[must_use]
-    pub fn new(rules: Rules, providers: Providers, guard: Option<Guard>) -> Self {
+    pub fn new(rules: Rules, providers: Providers, guard: Option<Limits>) -> Self {
         Self {
             rules,
             providers,
@@ -431,13 +431,13 @@ impl Service {
         guard.count_source("send", caller, now).await?;
 
         // Claimed before anything is counted: a client that asks twice is not to use up its own user's limits.
-        let claim = guard.claim(request, caller, now).await?;
-        if let IdempotencyClaim::Answered { receipt, at } = claim {
+        let claim = guard.redeem(request, caller, now).await?;
+        if let IdempotencyState::Answered { receipt, at } = claim {
             let reference = self.reference_of_send(guard, request, caller, at)?;
             return Ok(Sent { reference, receipt });
         }
         // What was counted on the way, to be given back if it is certain that no text has left.
-        let mut tab = Tab::default();
+        let mut charges = Charges::default();
         let outcome: Result<Sent, Error> = async {
             let reference = self.reference_of_send(guard, request, caller, now)?;
             let key = guard.keys.verification(&reference, &request.to);
@@ -453,8 +453,10 @@ impl Service {
                 .await?;
 
             if test_number.is_none() {
-                guard.count_prefix(&request.to, &mut tab, now).await?;
-                guard.spend(country, request.channel, &mut tab, now).await?;
+                guard.count_prefix(&request.to, &mut charges, now).await?;
+                guard
+                    .spend(country, request.channel, &mut charges, now)
+                    .await?;
             }
             // The one exact gate, and the last that refuses: whatever refused after it would have taken a place in the
             // windows of somebody who got no text.
@@ -463,9 +465,9 @@ impl Service {
                 .await?;
             // Written before the provider is asked: a text without a record could be guessed at without end, and after
             // a crash here the code that has left can still be verified.
-            let makers = self.makers(test_number, &plan);
+            let issuers = self.issuers(test_number, &plan);
             let generation = guard
-                .write_ahead(&key, request, &plan, &makers, now)
+                .write_ahead(&key, request, &plan, &issuers, now)
                 .await?;
 
             let outcome = match test_number {
@@ -512,7 +514,7 @@ impl Service {
         if let Err(error) = &outcome
             && !error.is_delivery_unknown()
         {
-            guard.give_back(tab, record).await;
+            guard.give_back(charges, record).await;
         }
         guard.end_claim(claim, &outcome, record).await;
         outcome
@@ -530,8 +532,8 @@ impl Service {
         moment: Moment,
         record: &mut Record,
     ) -> Result<ReferenceId, Error> {
-        // A shadow is asked like anybody else, whatever its number.
-        if caller.shadow == 0 {
+        // A decoy is asked like anybody else, whatever its number.
+        if caller.decoy == 0 {
             self.admit(&request.to, record)?;
         }
         let reference = request.reference.resolve(&request.to);
@@ -543,11 +545,11 @@ impl Service {
         let now = moment.millis();
         guard.count_source("verify", caller, now).await?;
         let key = guard.keys.verification(&reference, &request.to);
-        let (number_key, forget) = match caller.shadow {
+        let (number_key, forget) = match caller.decoy {
             0 => (guard.keys.number(&request.to), None),
             depth => (
-                guard.keys.shadow_number(&request.to, depth),
-                Some(now.plus(SHADOW_KEPT)),
+                guard.keys.decoy_number(&request.to, depth),
+                Some(now.plus(DECOY_KEPT)),
             ),
         };
         let guess = guard.keys.guess(&reference, &request.to, &request.otp);
@@ -565,7 +567,7 @@ impl Service {
         let paid = match attempt {
             Attempt::Paid(verification) => verification,
             Attempt::Refused(seen) => {
-                let reason = match guard::why_refused(seen.as_ref(), &guess, &winner, now) {
+                let reason = match limits::why_refused(seen.as_ref(), &guess, &winner, now) {
                     Ok(()) => return Ok(reference),
                     Err(reason) => reason,
                 };
@@ -574,8 +576,8 @@ impl Service {
                 {
                     return Err(reason.error);
                 }
-                let makers = self.providers.all();
-                let opening = self.of_other_software(request, &makers, now);
+                let issuers = self.providers.all();
+                let opening = self.of_other_software(request, &issuers, now);
                 guard
                     .open_for_other_software(&key, &number_key, &guess, &opening, now)
                     .await?
@@ -585,11 +587,11 @@ impl Service {
         // guesses, and a guess that is never answered was one all the same. Nothing reaches the provider without this.
         let charge = match guard.store.charge_number(&number_key, forget, now).await? {
             NumberCharge::Charged(charge) => charge,
-            NumberCharge::Locked => return Err(guard::locked()),
+            NumberCharge::Locked => return Err(limits::locked()),
         };
 
-        let mut maker = None;
-        let verdict = if paid.has_used(&guess, now) || paid.provider == SHADOW {
+        let mut issuer = None;
+        let verdict = if paid.has_used(&guess, now) || paid.provider == DECOY {
             // AWS does not say that a code works once only.
             Ok(Verdict::Invalid)
         } else if paid.provider == TEST {
@@ -599,7 +601,7 @@ impl Service {
                 .ask_to_verify(&paid.provider, request, &reference, moment, record)
                 .await;
             answer.map(|said_yes| {
-                maker = said_yes;
+                issuer = said_yes;
                 if said_yes.is_some() {
                     Verdict::Valid
                 } else {
@@ -615,7 +617,7 @@ impl Service {
                     "note",
                     guard
                         .store
-                        .note_answer(&key, generation, &guess, Said::Unclear)
+                        .note_answer(&key, generation, &guess, GuessOutcome::Unclear)
                         .await,
                 );
                 Err(error.with_attempts_left(paid.left))
@@ -625,10 +627,10 @@ impl Service {
                     "note",
                     guard
                         .store
-                        .note_answer(&key, generation, &guess, Said::Invalid)
+                        .note_answer(&key, generation, &guess, GuessOutcome::Invalid)
                         .await,
                 );
-                Err(guard::wrong_code(paid.left))
+                Err(limits::wrong_code(paid.left))
             }
             Ok(Verdict::Valid) => {
                 let success = Success {
@@ -641,8 +643,8 @@ impl Service {
                     "clear",
                     guard.store.clear_failures(&number_key, charge, now).await,
                 );
-                if let Some(maker) = maker {
-                    tell_that_it_came_back(maker, &paid, moment, record).await;
+                if let Some(issuer) = issuer {
+                    tell_that_it_came_back(issuer, &paid, moment, record).await;
                 }
                 Ok(reference)
             }
@@ -671,7 +673,7 @@ impl Service {
             guard.store.number(&number_key),
         )
         .await;
-        let (seen, number) = (seen?.ok_or_else(guard::not_found)?, number?);
+        let (seen, number) = (seen?.ok_or_else(limits::not_found)?, number?);
         Ok(Status {
             phase: seen.phase(now),
             attempts_left: seen.left,
@@ -687,7 +689,7 @@ impl Service {
     /// # Errors
     ///
     /// Why not.
-    pub async fn claim(
+    pub async fn redeem(
         &self,
         request: &VerificationRequest,
         caller: &Caller,
@@ -698,7 +700,7 @@ impl Service {
         let guard = self.guard.as_ref().ok_or_else(no_ledger)?;
         if caller.principal.is_none() {
             return Err(Error::new(
-                Code::Unauthenticated,
+                ErrorCode::Unauthenticated,
                 "Only a caller somebody vouches for can claim.",
             )
             .with_field("claim"));
@@ -706,11 +708,11 @@ impl Service {
         let now = moment.millis();
         let reference = request.reference.resolve(&request.to);
         let key = guard.keys.verification(&reference, &request.to);
-        let claimant = guard.winner(caller, &request.to)?;
-        match guard.store.claim(&key, &claimant, now).await? {
-            Step::Done => Ok(reference),
-            Step::Refused(seen) => {
-                guard::why_not_claimed(seen.as_ref(), &claimant, now).map(|()| reference)
+        let redeemer = guard.winner(caller, &request.to)?;
+        match guard.store.redeem(&key, &redeemer, now).await? {
+            Transition::Applied => Ok(reference),
+            Transition::Refused(seen) => {
+                limits::why_not_redeemed(seen.as_ref(), &redeemer, now).map(|()| reference)
             }
         }
     }
@@ -732,8 +734,10 @@ impl Service {
         let reference = request.reference.resolve(&request.to);
         let key = guard.keys.verification(&reference, &request.to);
         match guard.store.cancel(&key, now).await? {
-            Step::Done => Ok((reference, Phase::Canceled)),
-            Step::Refused(seen) => Ok((reference, seen.ok_or_else(guard::not_found)?.phase(now))),
+            Transition::Applied => Ok((reference, Phase::Canceled)),
+            Transition::Refused(seen) => {
+                Ok((reference, seen.ok_or_else(limits::not_found)?.phase(now)))
+            }
         }
     }
 
@@ -766,11 +770,11 @@ impl Service {
     }
 
     /// Who will have made codes of a verification once this send is done.
-    fn makers(&self, test_number: Option<&TestNumber>, plan: &Plan) -> String {
+    fn issuers(&self, test_number: Option<&TestNumber>, plan: &Plan) -> String {
         if test_number.is_some() {
             TEST.to_owned()
         } else {
-            self.providers.makers(plan.made_by())
+            self.providers.issuers(plan.issued_by())
         }
     }
 
@@ -778,7 +782,7 @@ impl Service {
     /// name comes out the same again, without being stored.
     fn reference_of_send(
         &self,
-        guard: &Guard,
+        guard: &Limits,
         request: &SendRequest,
         caller: &Caller,
         at: Millis,
@@ -829,11 +833,11 @@ impl Service {
             && caller.session.is_none()
     }
 
-    /// A verification for a code that nobody here has sent. `makers` is who can have made it.
+    /// A verification for a code that nobody here has sent. `issuers` is who can have made it.
     fn of_other_software<'a>(
         &'a self,
         request: &'a VerifyRequest,
-        makers: &'a str,
+        issuers: &'a str,
         now: Millis,
     ) -> Opening<'a> {
         let defaults = &self.rules.defaults;
@@ -846,7 +850,7 @@ impl Service {
             first: now,
             expires: now.plus(minutes(defaults.validity_minutes)),
             left: defaults.allowed_attempts,
-            provider: makers,
+            provider: issuers,
             channel: Channel::Sms.name(),
             code_length: request.otp.length(),
             language: defaults.language,
@@ -927,28 +931,28 @@ impl Service {
     /// Asks those who made codes of this verification, the last one first, until one says yes; says which one did.
     async fn ask_to_verify(
         &self,
-        made_by: &str,
+        issued_by: &str,
         request: &VerifyRequest,
         reference: &ReferenceId,
         moment: Moment,
         record: &mut Record,
     ) -> Result<Option<&dyn Provider>, Error> {
-        let makers = self.providers.who(made_by);
-        if makers.is_empty() {
-            return Err(Error::new(Code::CodeExpired, "The code can no longer be verified: send a new one.")
+        let issuers = self.providers.who(issued_by);
+        if issuers.is_empty() {
+            return Err(Error::new(ErrorCode::CodeExpired, "The code can no longer be verified: send a new one.")
                 .with_cause(format!(
-                    "the code was made by {made_by}, and this function asks others: set OTP_PREVIOUS_PROVIDER"
+                    "the code was made by {issued_by}, and this function asks others: set OTP_PREVIOUS_PROVIDER"
                 )));
         }
         let mut failed = None;
-        for (index, &provider) in makers.iter().enumerate() {
+        for (index, &provider) in issuers.iter().enumerate() {
             // A code that it does not make is none of its codes.
             if !provider.limits().code.fits(&request.otp) {
                 continue;
             }
             // Where another is to be asked, the first must leave it its time.
             let time =
-                moment.provider_time_left() / u32::try_from(makers.len() - index).unwrap_or(1);
+                moment.provider_time_left() / u32::try_from(issuers.len() - index).unwrap_or(1);
             let asked = Instant::now();
             let outcome = provider
                 .verify(&request.to, reference, &request.otp, time)
@@ -1009,7 +1013,7 @@ impl Service {
             Some(_) => Ok(reference),
             // Without a ledger nobody knows which of these it is: the provider only says no.
             None => Err(Error::new(
-                Code::InvalidCode,
+                ErrorCode::InvalidCode,
                 "The code is wrong, expired, used up or unknown. Check it, or send a new one.",
             )),
         }
@@ -1021,8 +1025,8 @@ impl Service {
 /// Tried twice: the code is used up at the provider by now, and its owner would have to begin anew. That is safe,
 /// because a first try that was carried out after all left the winner's own mark.
 async fn consume(
-    guard: &Guard,
-    key: &crate::ledger::Key,
+    guard: &Limits,
+    key: &crate::ledger::ItemName,
     generation: u64,
     success: &Success,
 ) -> Result<(), Error> {
@@ -1031,32 +1035,32 @@ async fn consume(
         step => step,
     };
     match step? {
-        Step::Done => Ok(()),
-        Step::Refused(seen) => guard::why_not_consumed(seen.as_ref(), success),
+        Transition::Applied => Ok(()),
+        Transition::Refused(seen) => limits::why_not_consumed(seen.as_ref(), success),
     }
 }
 
 /// Tells the provider that its code came back. Only after the success is written down, and whatever comes of it.
 async fn tell_that_it_came_back(
-    maker: &dyn Provider,
+    issuer: &dyn Provider,
     won: &Verification,
     moment: Moment,
     record: &Record,
 ) {
     // The message that is known is the last one, and it may be another provider's.
-    let is_last = won.provider.split(',').next() == Some(maker.name());
+    let is_last = won.provider.split(',').next() == Some(issuer.name());
     let Some(message_id) = won.message_id.as_ref().filter(|_| is_last) else {
         return;
     };
     let time = FEEDBACK_TIME.min(moment.provider_time_left());
-    if let Err(cause) = maker.code_came_back(message_id, time).await {
+    if let Err(cause) = issuer.code_came_back(message_id, time).await {
         record.feedback_lost(message_id, &cause);
     }
 }
 
 fn no_ledger() -> Error {
     Error::new(
-        Code::RouteNotFound,
+        ErrorCode::RouteNotFound,
         "This needs the ledger, and this function runs without one.",
     )
 }

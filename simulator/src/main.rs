@@ -5,11 +5,11 @@
 use std::{env, io, process::ExitCode, sync::Arc, time::Duration};
 
 use otp_lambda::{
+    app::{App, Invocation},
     aws,
-    config::Settings,
-    event::{App, Invocation},
-    ledger::Keys,
-    service::{Guard, Service},
+    ledger::Hasher,
+    service::{Limits, Service},
+    settings::Settings,
     telemetry,
 };
 use serde_json::value::RawValue;
@@ -161,8 +161,8 @@ fn desk(phone: &str, provider: &str) -> io::Result<App> {
         .connect(&settings.account, aws::http_client(None));
     // The one part that is not as shipped: what is remembered goes with the program.
     let guard = settings.ledger.map(|ledger| {
-        let keys = Keys::from_secret(KEY.as_bytes());
-        Guard::new(Box::new(MemoryLedger::new()), keys, ledger.policy)
+        let keys = Hasher::from_secret(KEY.as_bytes());
+        Limits::new(Box::new(MemoryLedger::new()), keys, ledger.policy)
     });
     Ok(App::new(
         Service::new(settings.rules, provider, guard),

@@ -10,10 +10,10 @@ use std::{
 use async_trait::async_trait;
 use otp_lambda::{
     ledger::{
-        ASKING, Again, Attempt, CLAIMABLE, Charge, Guess, HeldKey, KEY_KEPT, Key, KeyClaim,
-        KeyOutcome, LOCKED, Ledger, Mac, Millis, NUMBER_KEPT, Number, NumberCharge, Opening,
-        Question, REMEMBERED_SENDS, Reservation, Said, Settled, State, Step, Success, Switches,
-        USED, Unavailable, UsedCode, VERIFICATION_KEPT, Verification,
+        Again, Attempt, Charge, GUESS_PENDING, Guess, GuessOutcome, HeldKey, ItemName, KEY_KEPT,
+        KeyOutcome, KeyReservation, LOCKED, Ledger, Mac, Millis, NUMBER_KEPT, Number, NumberCharge,
+        Opening, Question, REDEEMABLE, REMEMBERED_SENDS, Reservation, Settled, State, Success,
+        Switches, Transition, USED, Unavailable, UsedCode, VERIFICATION_KEPT, Verification,
     },
     policy::{GUESS_STOPS, SendLimits, Spending},
 };
@@ -30,11 +30,11 @@ pub struct MemoryLedger {
 #[derive(Debug, Default)]
 struct Items {
     switches: Switches,
-    counters: BTreeMap<Key, Counter>,
-    budgets: BTreeMap<Key, Budget>,
-    idempotency_keys: BTreeMap<Key, IdempotencyKey>,
-    numbers: BTreeMap<Key, KnownNumber>,
-    verifications: BTreeMap<Key, Verification>,
+    counters: BTreeMap<ItemName, Counter>,
+    budgets: BTreeMap<ItemName, Budget>,
+    idempotency_keys: BTreeMap<ItemName, IdempotencyKey>,
+    numbers: BTreeMap<ItemName, KnownNumber>,
+    verifications: BTreeMap<ItemName, Verification>,
 }
 
 #[derive(Debug)]
@@ -97,13 +97,13 @@ impl MemoryLedger {
 
     /// Every verification there is.
     #[must_use]
-    pub fn verifications(&self) -> BTreeMap<Key, Verification> {
+    pub fn verifications(&self) -> BTreeMap<ItemName, Verification> {
         self.items().verifications.clone()
     }
 
     /// Every number that something is known of.
     #[must_use]
-    pub fn numbers(&self) -> BTreeMap<Key, Number> {
+    pub fn numbers(&self) -> BTreeMap<ItemName, Number> {
         self.items()
             .numbers
             .iter()
@@ -113,7 +113,7 @@ impl MemoryLedger {
 
     /// Every counter of sources and prefixes.
     #[must_use]
-    pub fn counters(&self) -> BTreeMap<Key, u64> {
+    pub fn counters(&self) -> BTreeMap<ItemName, u64> {
         self.items()
             .counters
             .iter()
@@ -123,7 +123,7 @@ impl MemoryLedger {
 
     /// What is spent of the budgets, by day and counter.
     #[must_use]
-    pub fn budgets(&self) -> BTreeMap<Key, BTreeMap<String, u64>> {
+    pub fn budgets(&self) -> BTreeMap<ItemName, BTreeMap<String, u64>> {
         self.items()
             .budgets
             .iter()
@@ -133,7 +133,7 @@ impl MemoryLedger {
 
     /// Every idempotency key that somebody holds.
     #[must_use]
-    pub fn idempotency_keys(&self) -> BTreeMap<Key, HeldKey> {
+    pub fn idempotency_keys(&self) -> BTreeMap<ItemName, HeldKey> {
         let items = self.items();
         let held = items
             .idempotency_keys
@@ -154,7 +154,7 @@ impl Ledger for MemoryLedger {
         Ok(self.items().switches.clone())
     }
 
-    async fn count(&self, key: &Key, cap: u64, expires: Millis) -> Result<bool, Unavailable> {
+    async fn count(&self, key: &ItemName, cap: u64, expires: Millis) -> Result<bool, Unavailable> {
         let mut items = self.items();
         let count = items.counters.get(key).map_or(0, |counter| counter.count);
         if count >= cap {
@@ -170,7 +170,7 @@ impl Ledger for MemoryLedger {
         Ok(true)
     }
 
-    async fn uncount(&self, key: &Key) -> Result<(), Unavailable> {
+    async fn uncount(&self, key: &ItemName) -> Result<(), Unavailable> {
         if let Some(counter) = self.items().counters.get_mut(key) {
             counter.count = counter.count.saturating_sub(1);
         }
@@ -220,16 +220,16 @@ impl Ledger for MemoryLedger {
         Ok(())
     }
 
-    async fn claim_key(
+    async fn reserve_key(
         &self,
-        key: &Key,
+        key: &ItemName,
         fingerprint: &Mac,
         now: Millis,
-    ) -> Result<KeyClaim, Unavailable> {
+    ) -> Result<KeyReservation, Unavailable> {
         let mut items = self.items();
         match items.idempotency_keys.get(key) {
             Some(item) if !item.released && item.held.at > now.minus(KEY_KEPT) => {
-                Ok(KeyClaim::Held(item.held.clone()))
+                Ok(KeyReservation::Held(item.held.clone()))
             }
             _ => {
                 let held = HeldKey {
@@ -244,19 +244,19 @@ impl Ledger for MemoryLedger {
                         released: false,
                     },
                 );
-                Ok(KeyClaim::Claimed)
+                Ok(KeyReservation::Reserved)
             }
         }
     }
 
-    async fn release_key(&self, key: &Key) -> Result<(), Unavailable> {
+    async fn release_key(&self, key: &ItemName) -> Result<(), Unavailable> {
         if let Some(item) = self.items().idempotency_keys.get_mut(key) {
             item.released = true;
         }
         Ok(())
     }
 
-    async fn finish_key(&self, key: &Key, answer: Option<&str>) -> Result<(), Unavailable> {
+    async fn finish_key(&self, key: &ItemName, answer: Option<&str>) -> Result<(), Unavailable> {
         if let Some(item) = self.items().idempotency_keys.get_mut(key) {
             item.held.outcome = answer.map_or(KeyOutcome::Unclear, |answer| {
                 KeyOutcome::Answered(answer.to_owned())
@@ -265,7 +265,7 @@ impl Ledger for MemoryLedger {
         Ok(())
     }
 
-    async fn number(&self, key: &Key) -> Result<Number, Unavailable> {
+    async fn number(&self, key: &ItemName) -> Result<Number, Unavailable> {
         Ok(self
             .items()
             .numbers
@@ -276,7 +276,7 @@ impl Ledger for MemoryLedger {
 
     async fn reserve_send(
         &self,
-        key: &Key,
+        key: &ItemName,
         limits: &SendLimits,
         now: Millis,
     ) -> Result<Reservation, Unavailable> {
@@ -298,7 +298,7 @@ impl Ledger for MemoryLedger {
 
     async fn charge_number(
         &self,
-        key: &Key,
+        key: &ItemName,
         forget: Option<Millis>,
         now: Millis,
     ) -> Result<NumberCharge, Unavailable> {
@@ -318,7 +318,7 @@ impl Ledger for MemoryLedger {
 
     async fn clear_failures(
         &self,
-        key: &Key,
+        key: &ItemName,
         charge: Charge,
         now: Millis,
     ) -> Result<(), Unavailable> {
@@ -335,7 +335,7 @@ impl Ledger for MemoryLedger {
         Ok(())
     }
 
-    async fn unlock(&self, key: &Key, now: Millis) -> Result<(), Unavailable> {
+    async fn unlock(&self, key: &ItemName, now: Millis) -> Result<(), Unavailable> {
         let mut items = self.items();
         let known = items.numbers.entry(key.clone()).or_default();
         known.number.failures = 0;
@@ -344,13 +344,13 @@ impl Ledger for MemoryLedger {
         Ok(())
     }
 
-    async fn verification(&self, key: &Key) -> Result<Option<Verification>, Unavailable> {
+    async fn verification(&self, key: &ItemName) -> Result<Option<Verification>, Unavailable> {
         Ok(self.items().verifications.get(key).cloned())
     }
 
     async fn open(
         &self,
-        key: &Key,
+        key: &ItemName,
         seen: Option<u64>,
         new: &Opening<'_>,
     ) -> Result<bool, Unavailable> {
@@ -374,7 +374,7 @@ impl Ledger for MemoryLedger {
             brand_name: new.brand_name.to_owned(),
             last_guess: None,
             success: None,
-            claimed: None,
+            redeemed_by: None,
             used: stored.map(|stored| stored.used.clone()).unwrap_or_default(),
             owner: new.owner.cloned(),
         };
@@ -383,7 +383,12 @@ impl Ledger for MemoryLedger {
         Ok(true)
     }
 
-    async fn reopen(&self, key: &Key, seen: u64, again: &Again<'_>) -> Result<bool, Unavailable> {
+    async fn reopen(
+        &self,
+        key: &ItemName,
+        seen: u64,
+        again: &Again<'_>,
+    ) -> Result<bool, Unavailable> {
         let mut items = self.items();
         let open = |stored: &Verification| {
             stored.generation == seen && stored.state.is_open() && stored.left > 0
@@ -404,7 +409,7 @@ impl Ledger for MemoryLedger {
 
     async fn settle(
         &self,
-        key: &Key,
+        key: &ItemName,
         generation: u64,
         outcome: &Settled<'_>,
     ) -> Result<(), Unavailable> {
@@ -432,7 +437,7 @@ impl Ledger for MemoryLedger {
 
     async fn spend_attempt(
         &self,
-        key: &Key,
+        key: &ItemName,
         guess: &Mac,
         question: Option<&Question>,
         now: Millis,
@@ -454,7 +459,7 @@ impl Ledger for MemoryLedger {
                 let question = question.map(|asked| asked.nonce.clone());
                 stored.last_guess = Some(Guess {
                     mac: guess.clone(),
-                    said: Said::Asking,
+                    said: GuessOutcome::Asking,
                     at: now,
                     question,
                 });
@@ -466,10 +471,10 @@ impl Ledger for MemoryLedger {
 
     async fn note_answer(
         &self,
-        key: &Key,
+        key: &ItemName,
         generation: u64,
         guess: &Mac,
-        said: Said,
+        said: GuessOutcome,
     ) -> Result<(), Unavailable> {
         let mut items = self.items();
         if let Ok(stored) = items.verification_if(key, |stored| stored.generation == generation)
@@ -482,10 +487,10 @@ impl Ledger for MemoryLedger {
 
     async fn consume(
         &self,
-        key: &Key,
+        key: &ItemName,
         generation: u64,
         success: &Success,
-    ) -> Result<Step, Unavailable> {
+    ) -> Result<Transition, Unavailable> {
         let mut items = self.items();
         let open =
             |stored: &Verification| stored.generation == generation && stored.state.is_open();
@@ -497,42 +502,47 @@ impl Ledger for MemoryLedger {
                     code: success.code.clone(),
                     until: success.at.plus(USED),
                 });
-                Step::Done
+                Transition::Applied
             }
-            Err(stored) => Step::Refused(stored.cloned()),
+            Err(stored) => Transition::Refused(stored.cloned()),
         })
     }
 
-    async fn cancel(&self, key: &Key, now: Millis) -> Result<Step, Unavailable> {
+    async fn cancel(&self, key: &ItemName, now: Millis) -> Result<Transition, Unavailable> {
         let mut items = self.items();
         Ok(
             match items.verification_if(key, |stored| stored.is_open(now)) {
                 Ok(stored) => {
                     stored.state = State::Canceled;
-                    Step::Done
+                    Transition::Applied
                 }
-                Err(stored) => Step::Refused(stored.cloned()),
+                Err(stored) => Transition::Refused(stored.cloned()),
             },
         )
     }
 
-    async fn claim(&self, key: &Key, claimant: &Mac, now: Millis) -> Result<Step, Unavailable> {
+    async fn redeem(
+        &self,
+        key: &ItemName,
+        redeemer: &Mac,
+        now: Millis,
+    ) -> Result<Transition, Unavailable> {
         let mut items = self.items();
         let claimable = |stored: &Verification| {
             stored.state == State::Verified
                 && stored.owner.is_none()
-                && stored.claimed.is_none()
+                && stored.redeemed_by.is_none()
                 && stored
                     .success
                     .as_ref()
-                    .is_some_and(|success| success.at > now.minus(CLAIMABLE))
+                    .is_some_and(|success| success.at > now.minus(REDEEMABLE))
         };
         Ok(match items.verification_if(key, claimable) {
             Ok(stored) => {
-                stored.claimed = Some(claimant.clone());
-                Step::Done
+                stored.redeemed_by = Some(redeemer.clone());
+                Transition::Applied
             }
-            Err(stored) => Step::Refused(stored.cloned()),
+            Err(stored) => Transition::Refused(stored.cloned()),
         })
     }
 }
@@ -541,7 +551,7 @@ impl Items {
     /// The verification, to be changed, if the condition holds for it; else whatever stands there.
     fn verification_if(
         &mut self,
-        key: &Key,
+        key: &ItemName,
         holds: impl FnOnce(&Verification) -> bool,
     ) -> Result<&mut Verification, Option<&mut Verification>> {
         match self.verifications.get_mut(key) {
@@ -581,9 +591,9 @@ fn has_place(number: &Number, limits: &SendLimits, now: Millis) -> bool {
 /// Whether the guess paid for last lets this one be paid for.
 fn gives_way(last: &Guess, guess: &Mac, question: Option<&Question>, now: Millis) -> bool {
     let is_over = match last.said {
-        Said::Invalid => false,
-        Said::Unclear => true,
-        Said::Asking => last.at <= now.minus(ASKING),
+        GuessOutcome::Invalid => false,
+        GuessOutcome::Unclear => true,
+        GuessOutcome::Asking => last.at <= now.minus(GUESS_PENDING),
     };
     let is_delivered_twice =
         question.is_some_and(|asked| last.question.as_ref() == Some(&asked.nonce));
@@ -595,7 +605,7 @@ mod tests {
     use std::time::Duration;
 
     use otp_lambda::{
-        ledger::{Keys, Window},
+        ledger::{Hasher, Window},
         phone::PhoneNumber,
         policy::SpendingLine,
         reference::ReferenceId,
@@ -606,8 +616,8 @@ mod tests {
     const NOW: Millis = Millis(1_800_000_000_000);
     const MILLISECOND: Duration = Duration::from_millis(1);
 
-    fn keys() -> Keys {
-        Keys::from_secret(b"a secret")
+    fn keys() -> Hasher {
+        Hasher::from_secret(b"a secret")
     }
 
     fn number() -> PhoneNumber {
@@ -701,7 +711,7 @@ mod tests {
     async fn a_sweep_deletes_an_idempotency_key_a_day_after_its_claim() {
         let ledger = MemoryLedger::new();
         let (key, body) = (keys().idempotency("caller", "key"), Mac::stored("body"));
-        ledger.claim_key(&key, &body, NOW).await.unwrap();
+        ledger.reserve_key(&key, &body, NOW).await.unwrap();
         ledger.finish_key(&key, Some("{}")).await.unwrap();
         lives_until(&ledger, NOW.plus(KEY_KEPT), |ledger| {
             ledger.idempotency_keys().len()
@@ -724,7 +734,7 @@ mod tests {
             ends: NOW.plus(MILLISECOND),
         };
         let spending = Spending {
-            key: Key::of_budget(0),
+            key: ItemName::of_budget(0),
             expires: NOW,
             lines: vec![line],
         };

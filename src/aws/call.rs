@@ -1,7 +1,7 @@
 //! One call to a provider: the time it may take, and what a call without an output comes to.
 
 use super::{cause, chain};
-use crate::error::{Code, Error};
+use crate::error::{Error, ErrorCode};
 use aws_sdk_dynamodb::error::{ConnectorError, ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_types::request_id::RequestId;
@@ -142,7 +142,7 @@ impl Failure {
     pub(super) fn into_error(self, of_exception: impl Fn(&Exception) -> Option<Error>) -> Error {
         let error = match &self.kind {
             Kind::TimedOut => Error::new(
-                Code::ProviderTimeout,
+                ErrorCode::ProviderTimeout,
                 "The provider did not answer in time.",
             ),
             Kind::Answered(exception) => {
@@ -162,7 +162,7 @@ impl Exception {
         match self.status {
             429 => throttled(),
             400..500 => Error::new(
-                Code::ProviderRejected,
+                ErrorCode::ProviderRejected,
                 "The provider refused the request as it is; sending it again will not help.",
             ),
             _ => unavailable(),
@@ -172,14 +172,14 @@ impl Exception {
 
 fn unavailable() -> Error {
     Error::new(
-        Code::ProviderUnavailable,
+        ErrorCode::ProviderUnavailable,
         "The provider could not be reached, or failed.",
     )
 }
 
 pub(super) fn opted_out() -> Error {
     Error::new(
-        Code::OptedOut,
+        ErrorCode::OptedOut,
         "The owner of this number has opted out of messages from this sender.",
     )
 }
@@ -193,14 +193,14 @@ pub(super) fn speaks_of_opt_out(text: &str) -> bool {
 
 pub(super) fn undeliverable() -> Error {
     Error::new(
-        Code::Undeliverable,
+        ErrorCode::Undeliverable,
         "No text can reach this number: it may be a landline, not in service, or closed to such messages.",
     )
 }
 
 pub(super) fn throttled() -> Error {
     Error::new(
-        Code::ProviderThrottled,
+        ErrorCode::ProviderThrottled,
         "The provider is limiting requests. Try again shortly.",
     )
     .with_retry_after(Duration::from_secs(2))

@@ -11,10 +11,10 @@
 
 use super::{Account, CONNECT, SharedHttpClient, cause};
 use crate::ledger::{
-    ASKING, Again, Attempt, CLAIMABLE, Charge, Guess, HeldKey, KEY_KEPT, Key, KeyClaim, KeyOutcome,
-    LOCKED, Ledger, Mac, Millis, NUMBER_KEPT, Number, NumberCharge, Opening, Question,
-    REMEMBERED_SENDS, Reservation, Said, Settled, State, Step, Success, Switches, USED,
-    Unavailable, UsedCode, VERIFICATION_KEPT, Verification,
+    Again, Attempt, Charge, GUESS_PENDING, Guess, GuessOutcome, HeldKey, ItemName, KEY_KEPT,
+    KeyOutcome, KeyReservation, LOCKED, Ledger, Mac, Millis, NUMBER_KEPT, Number, NumberCharge,
+    Opening, Question, REDEEMABLE, REMEMBERED_SENDS, Reservation, Settled, State, Success,
+    Switches, Transition, USED, Unavailable, UsedCode, VERIFICATION_KEPT, Verification,
 };
 use crate::policy::{GUESS_STOPS, SendLimits, Spending};
 use async_trait::async_trait;
@@ -58,7 +58,7 @@ impl DynamoDb {
         }
     }
 
-    async fn read(&self, key: &Key) -> Result<Option<Item>, Unavailable> {
+    async fn read(&self, key: &ItemName) -> Result<Option<Item>, Unavailable> {
         let output = self
             .client
             .get_item()
@@ -71,7 +71,7 @@ impl DynamoDb {
         Ok(output.item.map(Item))
     }
 
-    fn update<'a>(&'a self, key: &'a Key, update: impl Into<String>) -> Update<'a> {
+    fn update<'a>(&'a self, key: &'a ItemName, update: impl Into<String>) -> Update<'a> {
         Update {
             ledger: self,
             key,
@@ -85,7 +85,7 @@ impl DynamoDb {
     /// that can be remembered are remembered, whatever it says, so that a setting that changes meets a full history.
     fn reservation<'a>(
         &'a self,
-        key: &'a Key,
+        key: &'a ItemName,
         limits: &SendLimits,
         now: Millis,
         more: &str,
@@ -119,7 +119,7 @@ impl DynamoDb {
 #[async_trait]
 impl Ledger for DynamoDb {
     async fn switches(&self) -> Result<Switches, Unavailable> {
-        let Some(item) = self.read(&Key::of_switches()).await? else {
+        let Some(item) = self.read(&ItemName::of_switches()).await? else {
             return Ok(Switches::default());
         };
         Ok(Switches {
@@ -129,7 +129,7 @@ impl Ledger for DynamoDb {
         })
     }
 
-    async fn count(&self, key: &Key, cap: u64, expires: Millis) -> Result<bool, Unavailable> {
+    async fn count(&self, key: &ItemName, cap: u64, expires: Millis) -> Result<bool, Unavailable> {
         let Some(below) = cap.checked_sub(1) else {
             return Ok(false);
         };
@@ -143,7 +143,7 @@ impl Ledger for DynamoDb {
         Ok(written.is_done())
     }
 
-    async fn uncount(&self, key: &Key) -> Result<(), Unavailable> {
+    async fn uncount(&self, key: &ItemName) -> Result<(), Unavailable> {
         // A counter whose time was over may be gone: it must not come back as −1, without an end.
         self.update(key, "SET #n = #n - :one")
             .when("attribute_exists(#n)")
@@ -223,12 +223,12 @@ impl Ledger for DynamoDb {
         Ok(())
     }
 
-    async fn claim_key(
+    async fn reserve_key(
         &self,
-        key: &Key,
+        key: &ItemName,
         fingerprint: &Mac,
         now: Millis,
-    ) -> Result<KeyClaim, Unavailable> {
+    ) -> Result<KeyReservation, Unavailable> {
         let written = self
             .update(
                 key,
@@ -242,8 +242,8 @@ impl Ledger for DynamoDb {
             .run()
             .await?;
         match written {
-            Written::Done(_) => Ok(KeyClaim::Claimed),
-            Written::Refused(Some(item)) => Ok(KeyClaim::Held(item.held_key()?)),
+            Written::Done(_) => Ok(KeyReservation::Reserved),
+            Written::Refused(Some(item)) => Ok(KeyReservation::Held(item.held_key()?)),
             Written::Refused(None) => Err(Unavailable(
                 "an idempotency key that nobody holds was refused".to_owned(),
             )),
@@ -253,12 +253,12 @@ impl Ledger for DynamoDb {
     // Neither of the two below has a condition: while a key is held nobody else can claim it, and nothing that runs
     // for less than a day can outlive its claim.
 
-    async fn release_key(&self, key: &Key) -> Result<(), Unavailable> {
+    async fn release_key(&self, key: &ItemName) -> Result<(), Unavailable> {
         self.update(key, "SET #st = :released").run().await?;
         Ok(())
     }
 
-    async fn finish_key(&self, key: &Key, answer: Option<&str>) -> Result<(), Unavailable> {
+    async fn finish_key(&self, key: &ItemName, answer: Option<&str>) -> Result<(), Unavailable> {
         let update = match answer {
             Some(answer) => self
                 .update(key, "SET #st = :done, #ans = :answer")
@@ -269,7 +269,7 @@ impl Ledger for DynamoDb {
         Ok(())
     }
 
-    async fn number(&self, key: &Key) -> Result<Number, Unavailable> {
+    async fn number(&self, key: &ItemName) -> Result<Number, Unavailable> {
         self.read(key)
             .await?
             .map_or_else(|| Ok(Number::default()), |item| item.the_number())
@@ -277,7 +277,7 @@ impl Ledger for DynamoDb {
 
     async fn reserve_send(
         &self,
-        key: &Key,
+        key: &ItemName,
         limits: &SendLimits,
         now: Millis,
     ) -> Result<Reservation, Unavailable> {
@@ -321,7 +321,7 @@ impl Ledger for DynamoDb {
 
     async fn charge_number(
         &self,
-        key: &Key,
+        key: &ItemName,
         forget: Option<Millis>,
         now: Millis,
     ) -> Result<NumberCharge, Unavailable> {
@@ -358,7 +358,7 @@ impl Ledger for DynamoDb {
 
     async fn clear_failures(
         &self,
-        key: &Key,
+        key: &ItemName,
         charge: Charge,
         now: Millis,
     ) -> Result<(), Unavailable> {
@@ -391,7 +391,7 @@ impl Ledger for DynamoDb {
         Ok(())
     }
 
-    async fn unlock(&self, key: &Key, now: Millis) -> Result<(), Unavailable> {
+    async fn unlock(&self, key: &ItemName, now: Millis) -> Result<(), Unavailable> {
         self.update(
             key,
             "SET #f = :zero, #ep = if_not_exists(#ep, :zero) + :one, #ttl = :ttl",
@@ -402,7 +402,7 @@ impl Ledger for DynamoDb {
         Ok(())
     }
 
-    async fn verification(&self, key: &Key) -> Result<Option<Verification>, Unavailable> {
+    async fn verification(&self, key: &ItemName) -> Result<Option<Verification>, Unavailable> {
         self.read(key)
             .await?
             .map(|item| item.verification())
@@ -411,7 +411,7 @@ impl Ledger for DynamoDb {
 
     async fn open(
         &self,
-        key: &Key,
+        key: &ItemName,
         seen: Option<u64>,
         new: &Opening<'_>,
     ) -> Result<bool, Unavailable> {
@@ -459,7 +459,12 @@ impl Ledger for DynamoDb {
         Ok(written.is_done())
     }
 
-    async fn reopen(&self, key: &Key, seen: u64, again: &Again<'_>) -> Result<bool, Unavailable> {
+    async fn reopen(
+        &self,
+        key: &ItemName,
+        seen: u64,
+        again: &Again<'_>,
+    ) -> Result<bool, Unavailable> {
         let written = self
             .update(
                 key,
@@ -481,7 +486,7 @@ impl Ledger for DynamoDb {
 
     async fn settle(
         &self,
-        key: &Key,
+        key: &ItemName,
         generation: u64,
         outcome: &Settled<'_>,
     ) -> Result<(), Unavailable> {
@@ -510,7 +515,7 @@ impl Ledger for DynamoDb {
 
     async fn spend_attempt(
         &self,
-        key: &Key,
+        key: &ItemName,
         guess: &Mac,
         question: Option<&Question>,
         now: Millis,
@@ -548,7 +553,7 @@ impl Ledger for DynamoDb {
                     .unwrap_or_default(),
             )
             .number(":now", now.0)
-            .number(":now_less_asking", now.minus(ASKING).0)
+            .number(":now_less_asking", now.minus(GUESS_PENDING).0)
             .run()
             .await?;
         match written {
@@ -561,19 +566,19 @@ impl Ledger for DynamoDb {
 
     async fn note_answer(
         &self,
-        key: &Key,
+        key: &ItemName,
         generation: u64,
         guess: &Mac,
-        said: Said,
+        said: GuessOutcome,
     ) -> Result<(), Unavailable> {
         self.update(key, "SET #lo = :said")
             .when("#gen = :gen AND #lr = :guess")
             .text(
                 ":said",
                 match said {
-                    Said::Asking => "asking",
-                    Said::Invalid => "invalid",
-                    Said::Unclear => "unclear",
+                    GuessOutcome::Asking => "asking",
+                    GuessOutcome::Invalid => "invalid",
+                    GuessOutcome::Unclear => "unclear",
                 },
             )
             .number(":gen", generation)
@@ -585,10 +590,10 @@ impl Ledger for DynamoDb {
 
     async fn consume(
         &self,
-        key: &Key,
+        key: &ItemName,
         generation: u64,
         success: &Success,
-    ) -> Result<Step, Unavailable> {
+    ) -> Result<Transition, Unavailable> {
         let used = UsedCode {
             code: success.code.clone(),
             until: success.at.plus(USED),
@@ -607,7 +612,7 @@ impl Ledger for DynamoDb {
         .await
     }
 
-    async fn cancel(&self, key: &Key, now: Millis) -> Result<Step, Unavailable> {
+    async fn cancel(&self, key: &ItemName, now: Millis) -> Result<Transition, Unavailable> {
         self.update(key, "SET #st = :canceled")
             .when(format!("{OPEN} AND #exp > :now AND #left > :zero"))
             .number(":now", now.0)
@@ -615,14 +620,19 @@ impl Ledger for DynamoDb {
             .await
     }
 
-    async fn claim(&self, key: &Key, claimant: &Mac, now: Millis) -> Result<Step, Unavailable> {
+    async fn redeem(
+        &self,
+        key: &ItemName,
+        redeemer: &Mac,
+        now: Millis,
+    ) -> Result<Transition, Unavailable> {
         self.update(key, "SET #claimed = :claimant")
             .when(
                 "#st = :verified AND attribute_not_exists(#own) AND attribute_not_exists(#claimed) AND \
                  #va > :now_less_claimable",
             )
-            .text(":claimant", claimant.as_str())
-            .number(":now_less_claimable", now.minus(CLAIMABLE).0)
+            .text(":claimant", redeemer.as_str())
+            .number(":now_less_claimable", now.minus(REDEEMABLE).0)
             .step()
             .await
     }
@@ -655,7 +665,7 @@ fn guesses_below_a_stop() -> String {
 /// only those go out that one does.
 struct Update<'a> {
     ledger: &'a DynamoDb,
-    key: &'a Key,
+    key: &'a ItemName,
     expression: String,
     condition: Option<String>,
     values: BTreeMap<String, AttributeValue>,
@@ -749,10 +759,10 @@ impl Update<'_> {
     }
 
     /// [`run`](Self::run), of a verification.
-    async fn step(self) -> Result<Step, Unavailable> {
+    async fn step(self) -> Result<Transition, Unavailable> {
         match self.run().await? {
-            Written::Done(_) => Ok(Step::Done),
-            Written::Refused(item) => Ok(Step::Refused(
+            Written::Done(_) => Ok(Transition::Applied),
+            Written::Refused(item) => Ok(Transition::Refused(
                 item.map(|item| item.verification()).transpose()?,
             )),
         }
@@ -891,9 +901,9 @@ impl Item {
             Some(mac) => Some(Guess {
                 mac,
                 said: match needed("lo", self.text("lo")?)? {
-                    "asking" => Said::Asking,
-                    "invalid" => Said::Invalid,
-                    "unclear" => Said::Unclear,
+                    "asking" => GuessOutcome::Asking,
+                    "invalid" => GuessOutcome::Invalid,
+                    "unclear" => GuessOutcome::Unclear,
                     _ => return Err(not_understood("lo")),
                 },
                 at: needed("la", self.time("la")?)?,
@@ -928,7 +938,7 @@ impl Item {
             brand_name: owned("brand")?,
             last_guess,
             success,
-            claimed: self.mac("claimed")?,
+            redeemed_by: self.mac("claimed")?,
             used: needed("used", used)?,
             owner: self.mac("own")?,
         })

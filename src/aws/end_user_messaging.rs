@@ -4,7 +4,7 @@ use super::call::{
     Exception, READ, opted_out, speaks_of_opt_out, throttled, undeliverable, within,
 };
 use super::{Account, CONNECT, SharedHttpClient, cause};
-use crate::error::{Code, Error};
+use crate::error::{Error, ErrorCode};
 use crate::otp::{CodeCharacters, CodeShape, Otp};
 use crate::phone::PhoneNumber;
 use crate::provider::{
@@ -219,7 +219,7 @@ impl Provider for EndUserMessaging {
         let message_id = Some(output.message_id().to_owned()).filter(|id| !id.is_empty());
         if message_id.is_none() {
             return Err(Error::new(
-                Code::ProviderUnavailable,
+                ErrorCode::ProviderUnavailable,
                 "The provider did not say whether the message was sent. Ask the person before sending another.",
             )
             .with_unknown_delivery()
@@ -287,7 +287,7 @@ impl Provider for EndUserMessaging {
 
 fn no_text() -> Error {
     Error::new(
-        Code::InternalError,
+        ErrorCode::InternalError,
         "There is no text for this channel and language.",
     )
 }
@@ -297,19 +297,19 @@ fn of_exception(exception: &Exception, is_send: bool) -> Option<Error> {
     let text = exception.text.to_ascii_lowercase();
     match exception.status {
         403 => Some(Error::new(
-            Code::Misconfigured,
+            ErrorCode::Misconfigured,
             "AWS End User Messaging refused this function's credentials. Operator: look at the function's role \
              (end-user-messaging:SendNotifyCodeVerification and ValidateNotifyCodeVerification, and sms-voice actions \
              on the origination identity), and at the region.",
         )),
         404 => Some(Error::new(
-            Code::Misconfigured,
+            ErrorCode::Misconfigured,
             "AWS End User Messaging does not know something that the request names. Operator: look at \
              ORIGINATION_IDENTITY, ORIGINATION_IDENTITIES, CONFIGURATION_SET, WHATSAPP_TEMPLATE and the region.",
         )),
         _ if exception.name == "ServiceQuotaExceededException" => Some(
             Error::new(
-                Code::ProviderThrottled,
+                ErrorCode::ProviderThrottled,
                 "The account's quota at the provider is used up. Operator: look at the spending limit and the quotas of \
                  AWS End User Messaging.",
             )

@@ -4,7 +4,7 @@ use super::call::{
     Exception, READ, opted_out, speaks_of_opt_out, throttled, undeliverable, within,
 };
 use super::{Account, CONNECT, SharedHttpClient};
-use crate::error::{Code, Error};
+use crate::error::{Error, ErrorCode};
 use crate::otp::{CodeCharacters, CodeShape, Otp};
 use crate::phone::PhoneNumber;
 use crate::provider::{
@@ -149,13 +149,13 @@ impl Provider for Pinpoint {
 fn of_exception(exception: &Exception) -> Option<Error> {
     match exception.status {
         403 => Some(Error::new(
-            Code::Misconfigured,
+            ErrorCode::Misconfigured,
             "Amazon Pinpoint refused this function's credentials. Operator: look at the function's role \
              (mobiletargeting:SendOTPMessage and VerifyOTPMessage on this application), the region, and whether the \
              account may use Pinpoint at all: new accounts use AWS End User Messaging instead.",
         )),
         404 | 405 => Some(Error::new(
-            Code::Misconfigured,
+            ErrorCode::Misconfigured,
             "Amazon Pinpoint does not know the application. Operator: look at PINPOINT_APPLICATION_ID and the region. \
              AWS takes no new Pinpoint customers: new accounts use AWS End User Messaging instead.",
         )),
@@ -188,15 +188,15 @@ fn delivered(
         Some(DeliveryStatus::PermanentFailure) => undeliverable(),
         Some(DeliveryStatus::Throttled) => throttled(),
         Some(DeliveryStatus::TemporaryFailure) => {
-            Error::new(Code::ProviderUnavailable, "The text could not be delivered just now. Try again shortly.")
+            Error::new(ErrorCode::ProviderUnavailable, "The text could not be delivered just now. Try again shortly.")
                 .with_retry_after(Duration::from_secs(5))
         }
         Some(DeliveryStatus::Duplicate) => {
-            Error::new(Code::ProviderRejected, "The provider took the message for a duplicate and did not send it.")
+            Error::new(ErrorCode::ProviderRejected, "The provider took the message for a duplicate and did not send it.")
         }
         // Unknown failure, a status that is not known here, none at all, none for this number.
         _ => Error::new(
-            Code::ProviderUnavailable,
+            ErrorCode::ProviderUnavailable,
             "The provider did not say whether the text was sent. Ask the person before sending another.",
         )
         .with_unknown_delivery(),

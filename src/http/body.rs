@@ -1,6 +1,6 @@
 //! The members of a JSON request body, read by the contract's strict rules.
 
-use crate::error::{Code, Error};
+use crate::error::{Error, ErrorCode};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
@@ -19,7 +19,7 @@ impl Members {
     /// No message repeats a value, and of the names only those that cannot be a phone number or a
     /// code: a client can put either where a name belongs.
     pub(super) fn read(body: &[u8], known: &[&str]) -> Result<Self, Error> {
-        let malformed = |detail: String| Error::new(Code::MalformedRequest, detail);
+        let malformed = |detail: String| Error::new(ErrorCode::MalformedRequest, detail);
         if body.is_empty() {
             return Err(malformed(
                 "The request has no body. Expected: a JSON object.".into(),
@@ -171,7 +171,7 @@ mod tests {
 
     fn detail(body: &[u8]) -> String {
         let error = Members::read(body, KNOWN).err().unwrap();
-        assert_eq!(error.code(), Code::MalformedRequest);
+        assert_eq!(error.code(), ErrorCode::MalformedRequest);
         error.detail().to_owned()
     }
 
@@ -259,7 +259,7 @@ mod tests {
             let error = integer(bad).err().unwrap();
             assert_eq!(
                 (error.code(), error.field()),
-                (Code::InvalidParameter, Some("codeLength")),
+                (ErrorCode::InvalidParameter, Some("codeLength")),
                 "{bad}"
             );
             assert_eq!(error.detail(), "codeLength must be an integer from 5 to 8.");

@@ -1,7 +1,7 @@
 //! HTTP requests as AWS's front doors put them into events, and answers as each wants them back.
 
 use super::{Request, Response};
-use crate::error::{Code, Error};
+use crate::error::{Error, ErrorCode};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
@@ -135,7 +135,7 @@ impl<'a> Event<'a> {
     pub(super) fn request(&self) -> Result<Request, Error> {
         let unreadable = |what: &str| {
             Error::new(
-                Code::MalformedRequest,
+                ErrorCode::MalformedRequest,
                 format!("The event has no readable {what}."),
             )
         };
@@ -310,11 +310,11 @@ impl<'a> Event<'a> {
     pub(super) fn body(&self, limit: usize) -> Result<Vec<u8>, Error> {
         let too_large = || {
             Error::new(
-                Code::BodyTooLarge,
+                ErrorCode::BodyTooLarge,
                 format!("The body must have at most {limit} bytes."),
             )
         };
-        let unreadable = |what| Error::new(Code::MalformedRequest, what);
+        let unreadable = |what| Error::new(ErrorCode::MalformedRequest, what);
         let Some(raw) = self.members.body else {
             return Ok(Vec::new());
         };

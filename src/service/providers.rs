@@ -32,12 +32,12 @@ impl Providers {
 
     /// The names of all, as the ledger keeps those who made codes of one verification: the last one first.
     pub(super) fn all(&self) -> String {
-        self.makers(self.previous.as_ref().map(|previous| previous.name()))
+        self.issuers(self.previous.as_ref().map(|previous| previous.name()))
     }
 
     /// Who has made codes of a verification when the current provider makes one more, `before` being who did until then.
     /// A code that was sent through another provider is good until it expires, whatever is sent after it.
-    pub(super) fn makers(&self, before: Option<&str>) -> String {
+    pub(super) fn issuers(&self, before: Option<&str>) -> String {
         let current = self.current.name();
         let others = before
             .into_iter()
@@ -52,10 +52,10 @@ impl Providers {
         others.fold(current.to_owned(), |all, name| format!("{all},{name}"))
     }
 
-    /// Those of these makers that this service knows.
-    pub(super) fn who(&self, makers: &str) -> Vec<&dyn Provider> {
+    /// Those of these issuers that this service knows.
+    pub(super) fn who(&self, issuers: &str) -> Vec<&dyn Provider> {
         let known = [Some(&self.current), self.previous.as_ref()];
-        makers
+        issuers
             .split(',')
             .filter_map(|name| known.into_iter().flatten().find(|one| one.name() == name))
             .map(AsRef::as_ref)

@@ -1,13 +1,13 @@
 //! Codes for signing in: taken up where one is open, sent where none is, and the same to look at for whoever has none.
 
-use super::guard::{Guard, IdempotencyClaim};
+use super::limits::{IdempotencyState, Limits};
 use super::{
-    Caller, MOST_SENDS, Moment, Reference, SHADOW, SendRequest, Service, VerifyRequest, minutes,
+    Caller, DECOY, MOST_SENDS, Moment, Reference, SendRequest, Service, VerifyRequest, minutes,
     no_ledger,
 };
 use crate::error::Error;
 use crate::ledger::{
-    Again, Key, Mac, Millis, Number, Opening, REMEMBERED_SENDS, Reservation, Settled, State,
+    Again, ItemName, Mac, Millis, Number, Opening, REMEMBERED_SENDS, Reservation, Settled, State,
     Unavailable, Verification,
 };
 use crate::otp::Otp;
@@ -35,9 +35,9 @@ pub struct SignIn {
 pub struct Session {
     /// A name that nobody else knows.
     pub name: String,
-    /// How deep in shadow it is. From 1 on it only looks like one: it gets no text, asks the provider nothing, and never
+    /// How deep in decoy it is. From 1 on it only looks like one: it gets no text, asks the provider nothing, and never
     /// succeeds.
-    pub shadow: u8,
+    pub decoy: u8,
 }
 
 /// What the person is asked for.
@@ -45,8 +45,8 @@ pub struct Session {
 pub struct Challenge {
     /// How it came to this.
     pub state: ChallengeState,
-    /// How deep in shadow the session is from now on.
-    pub shadow: u8,
+    /// How deep in decoy the session is from now on.
+    pub decoy: u8,
     /// Guesses that the session has left.
     pub left: u8,
     /// Digits of the code.
@@ -70,14 +70,14 @@ pub enum ChallengeState {
     Ended,
 }
 
-/// How often a sign-in can fall deeper into shadow.
+/// How often a sign-in can fall deeper into decoy.
 const FALLS: u8 = 3;
 
 /// Where a sign-in's code is kept.
 struct Place {
     reference: ReferenceId,
-    verification: Key,
-    number: Key,
+    verification: ItemName,
+    number: ItemName,
     owner: Mac,
 }
 
@@ -85,7 +85,7 @@ impl Service {
     /// Begins a sign-in: takes up the user's open code, or sends one.
     ///
     /// A user who cannot be sent one (blocked, over a limit, in no allowed country) is not told so: the sign-in becomes
-    /// a shadow, and the reason is in the log alone.
+    /// a decoy, and the reason is in the log alone.
     ///
     /// # Errors
     ///
@@ -97,8 +97,8 @@ impl Service {
         record: &mut Record,
     ) -> Result<Challenge, Error> {
         let guard = self.guard.as_ref().ok_or_else(no_ledger)?;
-        if sign_in.session.shadow > 0 {
-            return self.begin_in_shadow(guard, sign_in, moment, record).await;
+        if sign_in.session.decoy > 0 {
+            return self.begin_in_decoy(guard, sign_in, moment, record).await;
         }
         if let Some(adopted) = self
             .look(guard, sign_in, ChallengeState::Adopted, moment.millis())
@@ -127,7 +127,7 @@ impl Service {
         if let Some(open) = self.look(guard, sign_in, state, moment.millis()).await? {
             return Ok(open);
         }
-        self.begin_in_shadow(guard, sign_in, moment, record).await
+        self.begin_in_decoy(guard, sign_in, moment, record).await
     }
 
     /// What a sign-in comes to after an answer that was not right: nothing is sent here.
@@ -147,7 +147,7 @@ impl Service {
             .await?;
         Ok(open.unwrap_or(Challenge {
             state: ChallengeState::Ended,
-            shadow: sign_in.session.shadow,
+            decoy: sign_in.session.decoy,
             left: 0,
             code_length: self.rules.defaults.code_length,
             expires: now,
@@ -180,9 +180,9 @@ impl Service {
             idempotency_key: Some(format!("resend {nonce}")),
             ..cognito(sign_in)
         };
-        if sign_in.session.shadow > 0 {
+        if sign_in.session.decoy > 0 {
             return self
-                .resend_shadow(guard, sign_in, &caller, moment.millis(), record)
+                .resend_decoy(guard, sign_in, &caller, moment.millis(), record)
                 .await;
         }
         self.send(
@@ -214,7 +214,7 @@ impl Service {
         let caller = Caller {
             idempotency_key: Some(nonce.to_owned()),
             session: Some(place.owner),
-            shadow: sign_in.session.shadow,
+            decoy: sign_in.session.decoy,
             ..cognito(sign_in)
         };
         let request = VerifyRequest {
@@ -247,7 +247,7 @@ impl Service {
             .find_map(|country| PhoneNumber::stand_in(*country, bytes))
     }
 
-    fn sign_in_request(&self, guard: &Guard, sign_in: &SignIn) -> SendRequest {
+    fn sign_in_request(&self, guard: &Limits, sign_in: &SignIn) -> SendRequest {
         let place = place(guard, sign_in);
         let defaults = &self.rules.defaults;
         SendRequest {
@@ -269,7 +269,7 @@ impl Service {
     /// until the code has.
     async fn look(
         &self,
-        guard: &Guard,
+        guard: &Limits,
         sign_in: &SignIn,
         state: ChallengeState,
         now: Millis,
@@ -303,11 +303,11 @@ impl Service {
 
     /// The ledger's part of a sign-in without its texts.
     ///
-    /// A user whose windows hold falls into shadow, where they do not; so does who is in shadow, into a deeper one, or the
+    /// A user whose windows hold falls into decoy, where they do not; so does who is in decoy, into a deeper one, or the
     /// times shown would tell them apart. The deepest refuses nothing.
-    async fn begin_in_shadow(
+    async fn begin_in_decoy(
         &self,
-        guard: &Guard,
+        guard: &Limits,
         sign_in: &SignIn,
         moment: Moment,
         record: &mut Record,
@@ -320,7 +320,7 @@ impl Service {
             language: sign_in.language,
             session: Session {
                 name: sign_in.session.name.clone(),
-                shadow: depth,
+                decoy: depth,
             },
         };
         // In the first one it goes as it would for a user with this number.
@@ -346,7 +346,7 @@ impl Service {
                 .reserve_send(&number, guard.send_limits(), now)
                 .await?
             {
-                return self.open_shadow(guard, &first, &number, now).await;
+                return self.open_decoy(guard, &first, &number, now).await;
             }
         }
         // Who never got so far has one more to fall into, or would come to the deepest one sooner than others.
@@ -365,15 +365,15 @@ impl Service {
         let deepest = 1 + FALLS + u8::from(never);
         let mut depth = 2;
         loop {
-            let shadow = at(depth);
+            let decoy = at(depth);
             if let Some(adopted) = self
-                .look(guard, &shadow, ChallengeState::Adopted, now)
+                .look(guard, &decoy, ChallengeState::Adopted, now)
                 .await?
             {
                 return Ok(adopted);
             }
             if sends || depth == deepest {
-                let number = place(guard, &shadow).number;
+                let number = place(guard, &decoy).number;
                 match guard
                     .store
                     .reserve_send(&number, guard.send_limits(), now)
@@ -381,7 +381,7 @@ impl Service {
                 {
                     Reservation::Refused(_) if depth < deepest => {}
                     Reservation::Reserved(number) | Reservation::Refused(number) => {
-                        return self.open_shadow(guard, &shadow, &number, now).await;
+                        return self.open_decoy(guard, &decoy, &number, now).await;
                     }
                 }
             }
@@ -389,15 +389,15 @@ impl Service {
         }
     }
 
-    /// Writes down the code that a sign-in in shadow would have been sent.
-    async fn open_shadow(
+    /// Writes down the code that a sign-in in decoy would have been sent.
+    async fn open_decoy(
         &self,
-        guard: &Guard,
-        shadow: &SignIn,
+        guard: &Limits,
+        decoy: &SignIn,
         number: &Number,
         now: Millis,
     ) -> Result<Challenge, Error> {
-        let place = place(guard, shadow);
+        let place = place(guard, decoy);
         let seen = guard.store.verification(&place.verification).await?;
         let defaults = &self.rules.defaults;
         let opening = Opening {
@@ -405,10 +405,10 @@ impl Service {
             first: now,
             expires: now.plus(minutes(defaults.validity_minutes)),
             left: defaults.allowed_attempts,
-            provider: SHADOW,
+            provider: DECOY,
             channel: self.limits().usual_channel().name(),
             code_length: defaults.code_length,
-            language: shadow.language,
+            language: decoy.language,
             brand_name: &defaults.brand_name,
             owner: Some(&place.owner),
             forget: &[],
@@ -421,10 +421,10 @@ impl Service {
                 &opening,
             )
             .await?;
-        let open = self.look(guard, shadow, ChallengeState::Sent, now).await?;
+        let open = self.look(guard, decoy, ChallengeState::Sent, now).await?;
         Ok(open.unwrap_or_else(|| Challenge {
             state: ChallengeState::Sent,
-            shadow: shadow.session.shadow,
+            decoy: decoy.session.decoy,
             left: defaults.allowed_attempts,
             code_length: defaults.code_length,
             expires: opening.expires,
@@ -432,9 +432,9 @@ impl Service {
         }))
     }
 
-    async fn resend_shadow(
+    async fn resend_decoy(
         &self,
-        guard: &Guard,
+        guard: &Limits,
         sign_in: &SignIn,
         caller: &Caller,
         now: Millis,
@@ -450,16 +450,16 @@ impl Service {
             return Ok(());
         };
         let claim = guard
-            .claim(&self.sign_in_request(guard, sign_in), caller, now)
+            .redeem(&self.sign_in_request(guard, sign_in), caller, now)
             .await?;
-        let IdempotencyClaim::Mine(claimed) = claim else {
+        let IdempotencyState::Mine(claimed) = claim else {
             return Ok(());
         };
         let refused = open.sends >= MOST_SENDS
             || !guard
                 .sends_at_all(&sign_in.number, self.limits().usual_channel(), now, record)
                 .await?
-            || sign_in.session.shadow == 1
+            || sign_in.session.decoy == 1
                 && guard
                     .send_limits()
                     .wait(&number_of(guard, sign_in).await?, now)
@@ -480,7 +480,7 @@ impl Service {
         let channel = self.limits().usual_channel().name();
         let again = Again {
             expires,
-            provider: SHADOW,
+            provider: DECOY,
             channel,
             language: sign_in.language,
         };
@@ -499,11 +499,11 @@ impl Service {
     }
 }
 
-/// What is known of the number of a sign-in. In the first shadow, texts that its number got over HTTP count as they would for
+/// What is known of the number of a sign-in. In the first decoy, texts that its number got over HTTP count as they would for
 /// a user who has it: they would show in the times of the one and not of the other.
-async fn number_of(guard: &Guard, sign_in: &SignIn) -> Result<Number, Unavailable> {
+async fn number_of(guard: &Limits, sign_in: &SignIn) -> Result<Number, Unavailable> {
     let own = place(guard, sign_in).number;
-    if sign_in.session.shadow != 1 {
+    if sign_in.session.decoy != 1 {
         return guard.store.number(&own).await;
     }
     let (own, real) = join(
@@ -523,7 +523,7 @@ async fn number_of(guard: &Guard, sign_in: &SignIn) -> Result<Number, Unavailabl
 }
 
 fn challenge(
-    guard: &Guard,
+    guard: &Limits,
     sign_in: &SignIn,
     open: &Verification,
     number: &Number,
@@ -533,7 +533,7 @@ fn challenge(
 ) -> Challenge {
     Challenge {
         state,
-        shadow: sign_in.session.shadow,
+        decoy: sign_in.session.decoy,
         left,
         code_length: open.code_length,
         expires: open.expires,
@@ -541,18 +541,18 @@ fn challenge(
     }
 }
 
-fn place(guard: &Guard, sign_in: &SignIn) -> Place {
+fn place(guard: &Limits, sign_in: &SignIn) -> Place {
     let [pool, client, name] = sign_in.user.each_ref().map(String::as_str);
     let keys = &guard.keys;
-    let (reference, number) = match sign_in.session.shadow {
+    let (reference, number) = match sign_in.session.decoy {
         0 => (
             keys.sign_in(&["", pool, client, name], &sign_in.number),
             keys.number(&sign_in.number),
         ),
         depth => {
-            let shadow = format!("shadow {depth}");
-            let reference = keys.sign_in(&[&shadow, pool, client, name], &sign_in.number);
-            (reference, keys.shadow_number(&sign_in.number, depth))
+            let decoy = format!("shadow {depth}");
+            let reference = keys.sign_in(&[&decoy, pool, client, name], &sign_in.number);
+            (reference, keys.decoy_number(&sign_in.number, depth))
         }
     };
     let verification = keys.verification(&reference, &sign_in.number);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::table::TABLE;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use otp_lambda::ledger::Keys;
+use otp_lambda::ledger::Hasher;
 
 /// A function in an execution environment of its own. One invocation at a time, as in Lambda.
 pub(crate) struct Function {
@@ -71,8 +71,8 @@ pub(crate) fn settings_with_ledger(pinpoint: &str, table: &str) -> Settings {
 }
 
 /// Names of items and hashes, as the function makes them.
-pub(crate) fn ledger_keys() -> Keys {
-    Keys::from_secret(&STANDARD.decode(LEDGER_KEY).unwrap())
+pub(crate) fn ledger_keys() -> Hasher {
+    Hasher::from_secret(&STANDARD.decode(LEDGER_KEY).unwrap())
 }
 
 impl Function {

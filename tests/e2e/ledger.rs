@@ -5,7 +5,7 @@ use crate::function::{
     settings_with_ledger, tool, wrong,
 };
 use crate::table::{Table, nobody, secrets_manager, silence};
-use otp_lambda::ledger::Keys;
+use otp_lambda::ledger::Hasher;
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::reference::ReferenceId;
 use serde_json::{Value, json};
@@ -317,7 +317,7 @@ async fn the_key_comes_from_secrets_manager() {
         );
         let number = PhoneNumber::parse(NUMBER).unwrap();
         let reference = ReferenceId::derived("ExampleCorp", "otp", &number);
-        let keys = Keys::from_secret(SECRET.as_bytes());
+        let keys = Hasher::from_secret(SECRET.as_bytes());
         assert_eq!(
             aws.table
                 .item(keys.verification(&reference, &number).as_str())["st"],

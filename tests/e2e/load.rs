@@ -60,7 +60,7 @@ struct Told {
     /// Who was told yes, by verification: the idempotency key, or a name of its own.
     yes: BTreeMap<(String, String), BTreeSet<String>>,
     claims: BTreeMap<(String, String), u64>,
-    /// Keys under which a code was asked for.
+    /// Hasher under which a code was asked for.
     keys: BTreeMap<(String, String), BTreeSet<String>>,
     answers: BTreeMap<(&'static str, u64, String), u64>,
     /// Microseconds, by operation.

@@ -3,7 +3,7 @@
 
 use crate::function::ledger_keys;
 use crate::table::{Items, Table};
-use otp_lambda::ledger::Keys;
+use otp_lambda::ledger::Hasher;
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::reference::ReferenceId;
 use serde_json::Value;
@@ -21,7 +21,7 @@ pub(crate) struct Seen {
     asked: Counts,
     codes: BTreeMap<(String, String), IssuedCode>,
     items: Items,
-    keys: Keys,
+    keys: Hasher,
 }
 
 impl Seen {
@@ -175,7 +175,7 @@ fn count(counts: &Counts, number: &str, reference: &str) -> u64 {
 }
 
 /// The name of a verification's item.
-pub(crate) fn record_key(keys: &Keys, number: &str, reference: &str) -> String {
+pub(crate) fn record_key(keys: &Hasher, number: &str, reference: &str) -> String {
     let number = PhoneNumber::parse(number).unwrap();
     let reference =
         ReferenceId::parse(reference).unwrap_or_else(|_| panic!("no reference: {reference}"));

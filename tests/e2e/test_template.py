@@ -1337,7 +1337,7 @@ def test_no_rule_refuses_what_is_tested_here(variant):
 
 def program_settings():
     """Name and default of each setting the program reads: None is required, empty is without."""
-    table = re.search(r"const SETTINGS:.*?\n\];", (ROOT / "src" / "config.rs").read_text(), re.DOTALL).group()
+    table = re.search(r"const SETTINGS:.*?\n\];", (ROOT / "src" / "settings.rs").read_text(), re.DOTALL).group()
     rows = re.findall(r'name: "([A-Z_]+)",\s*otherwise: (?:(Required)|(Nothing)|Or\("([^"]*)"\))', table)
     assert len(rows) == table.count("name:"), "a row of the table is not understood"
     return {name: None if required else default for name, required, _, default in rows}

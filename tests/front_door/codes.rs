@@ -1,9 +1,9 @@
 //! The codes that callers branch on, and what must agree with them.
 
-use otp_lambda::config::{Otherwise, SETTINGS};
-use otp_lambda::error::Code;
+use otp_lambda::error::ErrorCode;
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::reference::ReferenceId;
+use otp_lambda::settings::{Otherwise, SETTINGS};
 use serde_json::Value;
 
 fn repository(path: &str) -> String {
@@ -13,7 +13,7 @@ fn repository(path: &str) -> String {
 /// A change here is a change of the contract: callers branch on these names.
 #[test]
 fn names_and_statuses_are_what_they_were() {
-    let table: Vec<(&str, u16)> = Code::TABLE.iter().map(|row| (row.1, row.2)).collect();
+    let table: Vec<(&str, u16)> = ErrorCode::TABLE.iter().map(|row| (row.1, row.2)).collect();
     assert_eq!(
         table,
         [
@@ -65,7 +65,7 @@ fn the_readme_prints_every_code_with_its_status_and_no_other() {
             Some((status, cells.next()?.trim_matches('`').to_owned()))
         })
         .collect();
-    let table: Vec<(u16, String)> = Code::TABLE
+    let table: Vec<(u16, String)> = ErrorCode::TABLE
         .iter()
         .map(|row| (row.2, row.1.to_owned()))
         .collect();

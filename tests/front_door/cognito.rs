@@ -40,7 +40,7 @@ impl World {
         self.simulator.newest_to(number).expect("a text arrived").code
     }
 
-    /// What the ledger says is left of the one verification that is not a shadow's.
+    /// What the ledger says is left of the one verification that is not a decoy's.
     fn left(&self) -> u8 {
         let mut real = self.ledger.verifications();
         real.retain(|_, verification| verification.provider == crate::with::NAME);

@@ -5,13 +5,13 @@ use crate::world::{KEY, NUMBER, World, file, read};
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use otp_lambda::aws;
-use otp_lambda::event::App;
+use otp_lambda::app::App;
 use otp_lambda::ledger::{
-    Again, Attempt, Charge, Key, KeyClaim, Keys, Ledger, Mac, Millis, Number, NumberCharge, Opening, Question, Reservation, Said,
-    Settled, Step, Success, Switches, Unavailable, Verification,
+    Again, Attempt, Charge, ItemName, KeyReservation, Hasher, Ledger, Mac, Millis, Number, NumberCharge, Opening, Question, Reservation, GuessOutcome,
+    Settled, Transition, Success, Switches, Unavailable, Verification,
 };
 use otp_lambda::policy::{SendLimits, Spending};
-use otp_lambda::service::{Guard, Service};
+use otp_lambda::service::{Limits, Service};
 use simulator::Simulator;
 use std::time::{Duration, Instant};
 
@@ -37,11 +37,11 @@ impl Ledger for Outage {
         self.step().await
     }
 
-    async fn count(&self, _: &Key, _: u64, _: Millis) -> Result<bool, Unavailable> {
+    async fn count(&self, _: &ItemName, _: u64, _: Millis) -> Result<bool, Unavailable> {
         self.step().await
     }
 
-    async fn uncount(&self, _: &Key) -> Result<(), Unavailable> {
+    async fn uncount(&self, _: &ItemName) -> Result<(), Unavailable> {
         self.step().await
     }
 
@@ -53,71 +53,71 @@ impl Ledger for Outage {
         self.step().await
     }
 
-    async fn claim_key(&self, _: &Key, _: &Mac, _: Millis) -> Result<KeyClaim, Unavailable> {
+    async fn reserve_key(&self, _: &ItemName, _: &Mac, _: Millis) -> Result<KeyReservation, Unavailable> {
         self.step().await
     }
 
-    async fn release_key(&self, _: &Key) -> Result<(), Unavailable> {
+    async fn release_key(&self, _: &ItemName) -> Result<(), Unavailable> {
         self.step().await
     }
 
-    async fn finish_key(&self, _: &Key, _: Option<&str>) -> Result<(), Unavailable> {
+    async fn finish_key(&self, _: &ItemName, _: Option<&str>) -> Result<(), Unavailable> {
         self.step().await
     }
 
-    async fn number(&self, _: &Key) -> Result<Number, Unavailable> {
+    async fn number(&self, _: &ItemName) -> Result<Number, Unavailable> {
         self.step().await
     }
 
-    async fn reserve_send(&self, _: &Key, _: &SendLimits, _: Millis) -> Result<Reservation, Unavailable> {
+    async fn reserve_send(&self, _: &ItemName, _: &SendLimits, _: Millis) -> Result<Reservation, Unavailable> {
         self.step().await
     }
 
-    async fn charge_number(&self, _: &Key, _: Option<Millis>, _: Millis) -> Result<NumberCharge, Unavailable> {
+    async fn charge_number(&self, _: &ItemName, _: Option<Millis>, _: Millis) -> Result<NumberCharge, Unavailable> {
         self.step().await
     }
 
-    async fn clear_failures(&self, _: &Key, _: Charge, _: Millis) -> Result<(), Unavailable> {
+    async fn clear_failures(&self, _: &ItemName, _: Charge, _: Millis) -> Result<(), Unavailable> {
         self.step().await
     }
 
-    async fn unlock(&self, _: &Key, _: Millis) -> Result<(), Unavailable> {
+    async fn unlock(&self, _: &ItemName, _: Millis) -> Result<(), Unavailable> {
         self.step().await
     }
 
-    async fn verification(&self, _: &Key) -> Result<Option<Verification>, Unavailable> {
+    async fn verification(&self, _: &ItemName) -> Result<Option<Verification>, Unavailable> {
         self.step().await
     }
 
-    async fn open(&self, _: &Key, _: Option<u64>, _: &Opening<'_>) -> Result<bool, Unavailable> {
+    async fn open(&self, _: &ItemName, _: Option<u64>, _: &Opening<'_>) -> Result<bool, Unavailable> {
         self.step().await
     }
 
-    async fn reopen(&self, _: &Key, _: u64, _: &Again<'_>) -> Result<bool, Unavailable> {
+    async fn reopen(&self, _: &ItemName, _: u64, _: &Again<'_>) -> Result<bool, Unavailable> {
         self.step().await
     }
 
-    async fn settle(&self, _: &Key, _: u64, _: &Settled<'_>) -> Result<(), Unavailable> {
+    async fn settle(&self, _: &ItemName, _: u64, _: &Settled<'_>) -> Result<(), Unavailable> {
         self.step().await
     }
 
-    async fn spend_attempt(&self, _: &Key, _: &Mac, _: Option<&Question>, _: Millis) -> Result<Attempt, Unavailable> {
+    async fn spend_attempt(&self, _: &ItemName, _: &Mac, _: Option<&Question>, _: Millis) -> Result<Attempt, Unavailable> {
         self.step().await
     }
 
-    async fn note_answer(&self, _: &Key, _: u64, _: &Mac, _: Said) -> Result<(), Unavailable> {
+    async fn note_answer(&self, _: &ItemName, _: u64, _: &Mac, _: GuessOutcome) -> Result<(), Unavailable> {
         self.step().await
     }
 
-    async fn consume(&self, _: &Key, _: u64, _: &Success) -> Result<Step, Unavailable> {
+    async fn consume(&self, _: &ItemName, _: u64, _: &Success) -> Result<Transition, Unavailable> {
         self.step().await
     }
 
-    async fn cancel(&self, _: &Key, _: Millis) -> Result<Step, Unavailable> {
+    async fn cancel(&self, _: &ItemName, _: Millis) -> Result<Transition, Unavailable> {
         self.step().await
     }
 
-    async fn claim(&self, _: &Key, _: &Mac, _: Millis) -> Result<Step, Unavailable> {
+    async fn redeem(&self, _: &ItemName, _: &Mac, _: Millis) -> Result<Transition, Unavailable> {
         self.step().await
     }
 }
@@ -128,8 +128,8 @@ async fn world(outage: Outage) -> World {
         [("LEDGER_TABLE", "otp"), ("LEDGER_KEY", KEY), ("COGNITO_FLOOR_MS", "50"), ("COGNITO_PRE_SIGN_UP", "on")];
     let settings = read(&simulator.url(), &ledger);
     let provider = settings.provider.connect(&settings.account, aws::http_client(None));
-    let keys = Keys::from_secret(KEY.as_bytes());
-    let guard = Guard::new(Box::new(outage), keys, settings.ledger.unwrap().policy);
+    let keys = Hasher::from_secret(KEY.as_bytes());
+    let guard = Limits::new(Box::new(outage), keys, settings.ledger.unwrap().policy);
     let app = App::new(Service::new(settings.rules, provider, Some(guard)), settings.gate, settings.sign_in);
     let mut world = World::around(app, simulator);
     world.set_time_left(Duration::from_secs(5));

@@ -543,7 +543,7 @@ async fn a_stranger_costs_a_user_nothing() {
 }
 
 #[tokio::test]
-async fn a_guess_at_a_shadow_is_never_right() {
+async fn a_guess_at_a_decoy_is_never_right() {
     let world = World::counted(&[("COGNITO_FLOOR_MS", "0"), ("TEST_NUMBERS", "+14255550142=246810@2099-01-31")]).await;
     // Not even the fixed code of a test number, where the user is not known.
     let mut sign_in = SignIn::begin(&world, &User::unknown(REAL)).await;

@@ -4,7 +4,7 @@ use crate::world::{app, now, read};
 use aws_smithy_http_client::test_util::{ReplayEvent, StaticReplayClient};
 use aws_smithy_types::body::SdkBody;
 use otp_lambda::aws::SharedHttpClient;
-use otp_lambda::event::Invocation;
+use otp_lambda::app::Invocation;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use simulator::MemoryLedger;

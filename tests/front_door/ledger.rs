@@ -33,7 +33,7 @@ impl World {
         self.post("/otp/status", &json!({ "destinationNumber": NUMBER })).await
     }
 
-    async fn claim(&self) -> Answer {
+    async fn redeem(&self) -> Answer {
         self.post("/otp/status", &json!({ "destinationNumber": NUMBER, "claim": true })).await
     }
 
@@ -407,22 +407,22 @@ async fn a_key_that_is_none_is_refused() {
 async fn a_success_can_be_claimed_once_and_for_ten_minutes() {
     let world = World::counted(&[]).await;
     let code = world.code_on_the_phone().await;
-    world.claim().await.is_problem(409, "verification_in_progress");
+    world.redeem().await.is_problem(409, "verification_in_progress");
     assert_eq!(world.guess(&code).await.status, 200);
     world.advance(Duration::from_millis(599_999));
-    let answer = world.claim().await;
+    let answer = world.redeem().await;
     let reference = world.simulator.newest_to(NUMBER).unwrap().reference_id;
     assert_eq!(answer.body, json!({ "claimed": true, "referenceId": reference, "status": "verified" }));
-    world.claim().await.is_problem(409, "already_verified");
+    world.redeem().await.is_problem(409, "already_verified");
 
     let code = world.code_on_the_phone().await;
     assert_eq!(world.guess(&code).await.status, 200);
     world.advance(Duration::from_mins(10));
-    world.claim().await.is_problem(410, "code_expired");
+    world.redeem().await.is_problem(410, "code_expired");
     world.advance(Duration::from_mins(10));
     world.code_on_the_phone().await;
     world.cancel().await;
-    world.claim().await.is_problem(410, "verification_canceled");
+    world.redeem().await.is_problem(410, "verification_canceled");
 }
 
 #[tokio::test]

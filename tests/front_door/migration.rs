@@ -62,7 +62,7 @@ fn other_than(codes: &[&str]) -> String {
 
 #[tokio::test]
 async fn a_code_is_checked_by_who_sent_it_there_and_back() {
-    for (before, after, maker) in [
+    for (before, after, issuer) in [
         (PINPOINT, SWITCHED, Service::Pinpoint),
         (SWITCHED, BACK, Service::EndUserMessaging),
         (BACK, SWITCHED, Service::Pinpoint),
@@ -71,7 +71,7 @@ async fn a_code_is_checked_by_who_sent_it_there_and_back() {
         let mut world = world(before).await;
         assert_eq!(send(&world).await.status, 202);
         let message = world.simulator.newest_to(NUMBER).unwrap();
-        assert_eq!(message.service, maker);
+        assert_eq!(message.service, issuer);
         deploy(&mut world, after);
         let wrong = verify(&world, &other_than(&[&message.code])).await;
         assert_eq!(
@@ -81,7 +81,7 @@ async fn a_code_is_checked_by_who_sent_it_there_and_back() {
         );
         let answer = verify(&world, &message.code).await;
         assert_eq!(answer.status, 200, "{answer:?}");
-        assert_eq!(asked(&world), [maker, maker], "and nobody else");
+        assert_eq!(asked(&world), [issuer, issuer], "and nobody else");
         verify(&world, &message.code)
             .await
             .is_problem(409, "already_verified");
@@ -90,7 +90,7 @@ async fn a_code_is_checked_by_who_sent_it_there_and_back() {
         world.advance(Duration::from_mins(1));
         assert_eq!(send(&world).await.status, 202);
         let message = world.simulator.newest_to(NUMBER).unwrap();
-        assert_ne!(message.service, maker);
+        assert_ne!(message.service, issuer);
         assert_eq!(verify(&world, &message.code).await.status, 200);
     }
 }

@@ -1,7 +1,7 @@
 //! The settings of End User Messaging, and of two providers at once.
 
 use crate::world::{KEY, environment};
-use otp_lambda::config::Settings;
+use otp_lambda::settings::Settings;
 
 fn problems(changes: &[(&str, &str)]) -> Vec<String> {
     let mut environment = environment("http://127.0.0.1:9");

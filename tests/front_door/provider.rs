@@ -3,7 +3,7 @@
 use crate::with::{self, of_send, of_verify};
 use crate::world::{NUMBER, World};
 use otp_lambda::error::Error;
-use otp_lambda::event::App;
+use otp_lambda::app::App;
 use otp_lambda::otp::Otp;
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::provider::{Answer, Message, Provider, ProviderLimits, Receipt};

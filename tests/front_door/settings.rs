@@ -1,11 +1,11 @@
 //! Settings: read once, every problem at once, nothing half configured.
 
 use crate::world::environment;
-use otp_lambda::config::{LedgerSecret, LedgerSettings, Otherwise, SETTINGS, Settings};
 use otp_lambda::http::Gate;
 use otp_lambda::policy::{Budget, Prices, Rate, SendLimits};
 use otp_lambda::provider::Channel;
 use otp_lambda::service::ReferenceIds;
+use otp_lambda::settings::{LedgerSecret, LedgerSettings, Otherwise, SETTINGS, Settings};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

@@ -2,10 +2,10 @@
 
 use crate::with;
 use otp_lambda::aws::{self, SharedHttpClient};
-use otp_lambda::config::Settings;
-use otp_lambda::event::{App, Invocation, FunctionError};
-use otp_lambda::ledger::{Keys, Millis};
-use otp_lambda::service::{Guard, Service};
+use otp_lambda::settings::Settings;
+use otp_lambda::app::{App, Invocation, FunctionError};
+use otp_lambda::ledger::{Hasher, Millis};
+use otp_lambda::service::{Limits, Service};
 use otp_lambda::telemetry;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -65,7 +65,7 @@ pub(crate) fn app(settings: Settings, client: SharedHttpClient, ledger: &MemoryL
     let provider = settings.provider.connect(&settings.account, client);
     let guard = settings.ledger.map(|settings| {
         settings.policy.warn_of_test_numbers();
-        Guard::new(Box::new(ledger.clone()), Keys::from_secret(KEY.as_bytes()), settings.policy)
+        Limits::new(Box::new(ledger.clone()), Hasher::from_secret(KEY.as_bytes()), settings.policy)
     });
     App::new(Service::new(settings.rules, provider, guard), settings.gate, settings.sign_in)
 }

@@ -9,7 +9,8 @@ use crate::emulator::{Emulator, Request, keep_what_is_used, remove};
 use crate::{contract, dynamodb};
 use futures_util::FutureExt;
 use otp_lambda::ledger::{
-    ASKING, KEY_KEPT, KeyClaim, Ledger, Opening, Question, Reservation, Said, Settled, State,
+    GUESS_PENDING, GuessOutcome, KEY_KEPT, KeyReservation, Ledger, Opening, Question, Reservation,
+    Settled, State,
 };
 use otp_lambda::policy::GUESS_STOPS;
 use serde_json::Value;
@@ -298,22 +299,22 @@ async fn keys_go_well(ledger: &dyn Ledger) {
     let key = the_key();
     for now in [START, seconds(1)] {
         assert!(matches!(
-            ledger.claim_key(&key, &mac("f"), now).await.unwrap(),
-            KeyClaim::Claimed
+            ledger.reserve_key(&key, &mac("f"), now).await.unwrap(),
+            KeyReservation::Reserved
         ));
         ledger.release_key(&key).await.unwrap();
     }
     assert!(matches!(
-        ledger.claim_key(&key, &mac("f"), START).await.unwrap(),
-        KeyClaim::Claimed
+        ledger.reserve_key(&key, &mac("f"), START).await.unwrap(),
+        KeyReservation::Reserved
     ));
     ledger.finish_key(&key, Some("answer")).await.unwrap();
     assert!(matches!(
         ledger
-            .claim_key(&key, &mac("f"), at(KEY_KEPT))
+            .reserve_key(&key, &mac("f"), at(KEY_KEPT))
             .await
             .unwrap(),
-        KeyClaim::Claimed
+        KeyReservation::Reserved
     ));
 }
 
@@ -388,11 +389,11 @@ async fn verifications_go_well(ledger: &dyn Ledger) {
     assert!(ledger.reopen(&key, 6, &AGAIN).await.unwrap());
     paid(guess(ledger, "a", START).await);
     ledger
-        .note_answer(&key, 7, &mac("a"), Said::Unclear)
+        .note_answer(&key, 7, &mac("a"), GuessOutcome::Unclear)
         .await
         .unwrap();
     paid(guess(ledger, "a", START).await);
-    paid(guess(ledger, "a", at(ASKING)).await);
+    paid(guess(ledger, "a", at(GUESS_PENDING)).await);
     paid(guess(ledger, "b", START).await);
     let question = Question {
         session,
@@ -419,7 +420,7 @@ async fn verifications_go_well(ledger: &dyn Ledger) {
             .unwrap()
     );
     done(ledger.consume(&key, 8, &success("w")).await.unwrap());
-    done(ledger.claim(&key, &mac("c"), at(MINUTE)).await.unwrap());
+    done(ledger.redeem(&key, &mac("c"), at(MINUTE)).await.unwrap());
     assert!(ledger.open(&key, Some(8), &OPENING).await.unwrap());
     done(ledger.cancel(&key, START).await.unwrap());
 }

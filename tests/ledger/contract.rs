@@ -3,10 +3,10 @@
 use crate::emulator::Emulator;
 use futures_util::future::BoxFuture;
 use otp_lambda::ledger::{
-    ASKING, Again, Attempt, CLAIMABLE, Charge, Guess, KEY_KEPT, Key, KeyClaim, KeyOutcome, Keys,
-    LOCKED, Ledger, Mac, Millis, Number, NumberCharge, Opening, Question, REMEMBERED_SENDS,
-    Reservation, Said, Settled, State, Step, Success, Switches, USED, UsedCode, Verification,
-    Window,
+    Again, Attempt, Charge, GUESS_PENDING, Guess, GuessOutcome, Hasher, ItemName, KEY_KEPT,
+    KeyOutcome, KeyReservation, LOCKED, Ledger, Mac, Millis, Number, NumberCharge, Opening,
+    Question, REDEEMABLE, REMEMBERED_SENDS, Reservation, Settled, State, Success, Switches,
+    Transition, USED, UsedCode, Verification, Window,
 };
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::policy::{GUESS_STOPS, SendLimits, Spending, SpendingLine};
@@ -102,26 +102,26 @@ pub(crate) fn seconds(seconds: u64) -> Millis {
     at(Duration::from_secs(seconds))
 }
 
-fn keys() -> Keys {
-    Keys::from_secret(b"a secret of forty-three characters, or more")
+fn keys() -> Hasher {
+    Hasher::from_secret(b"a secret of forty-three characters, or more")
 }
 
-pub(crate) fn the_number() -> Key {
+pub(crate) fn the_number() -> ItemName {
     keys().number(&PhoneNumber::parse("+14255550142").unwrap())
 }
 
-pub(crate) fn the_verification() -> Key {
+pub(crate) fn the_verification() -> ItemName {
     keys().verification(
         &ReferenceId::parse("reference").unwrap(),
         &PhoneNumber::parse("+14255550142").unwrap(),
     )
 }
 
-pub(crate) fn the_key() -> Key {
+pub(crate) fn the_key() -> ItemName {
     keys().idempotency("caller", "key")
 }
 
-pub(crate) fn the_counter() -> Key {
+pub(crate) fn the_counter() -> ItemName {
     keys().source(
         "send",
         "192.0.2.7".parse().unwrap(),
@@ -149,7 +149,7 @@ pub(crate) fn spending(lines: &[(&str, u64, u64)]) -> Spending {
         ends: at(Duration::from_hours(1)),
     };
     Spending {
-        key: Key::of_budget(20_254),
+        key: ItemName::of_budget(20_254),
         expires: at(Duration::from_hours(48)),
         lines: lines.iter().map(line).collect(),
     }
@@ -240,14 +240,14 @@ const ENDED: [State; 3] = [State::Failed, State::Verified, State::Canceled];
     clippy::needless_pass_by_value,
     reason = "it is the last that is done with it"
 )]
-pub(crate) fn done(step: Step) {
-    assert!(matches!(step, Step::Done), "{step:?}");
+pub(crate) fn done(step: Transition) {
+    assert!(matches!(step, Transition::Applied), "{step:?}");
 }
 
-fn refused(step: Step) -> Option<Verification> {
+fn refused(step: Transition) -> Option<Verification> {
     match step {
-        Step::Refused(verification) => verification,
-        Step::Done => panic!("it happened"),
+        Transition::Refused(verification) => verification,
+        Transition::Applied => panic!("it happened"),
     }
 }
 
@@ -475,21 +475,21 @@ async fn an_hour_begins_at_nothing_in_the_item_of_its_day(ledger: &dyn Ledger) {
 
 async fn held(ledger: &dyn Ledger, now: Millis) -> (String, Millis, KeyOutcome) {
     match ledger
-        .claim_key(&the_key(), &mac("another"), now)
+        .reserve_key(&the_key(), &mac("another"), now)
         .await
         .unwrap()
     {
-        KeyClaim::Held(held) => (held.fingerprint.as_str().to_owned(), held.at, held.outcome),
-        KeyClaim::Claimed => panic!("claimed"),
+        KeyReservation::Held(held) => (held.fingerprint.as_str().to_owned(), held.at, held.outcome),
+        KeyReservation::Reserved => panic!("claimed"),
     }
 }
 
 async fn claims(ledger: &dyn Ledger, fingerprint: &str, now: Millis) {
     let claim = ledger
-        .claim_key(&the_key(), &mac(fingerprint), now)
+        .reserve_key(&the_key(), &mac(fingerprint), now)
         .await
         .unwrap();
-    assert!(matches!(claim, KeyClaim::Claimed), "{claim:?}");
+    assert!(matches!(claim, KeyReservation::Reserved), "{claim:?}");
 }
 
 async fn a_key_is_held_until_it_is_released(ledger: &dyn Ledger) {
@@ -802,7 +802,7 @@ fn as_opened() -> Verification {
         brand_name: "ExampleCorp".to_owned(),
         last_guess: None,
         success: None,
-        claimed: None,
+        redeemed_by: None,
         owner: None,
         used: BTreeSet::new(),
     }
@@ -865,7 +865,7 @@ async fn a_new_one_keeps_only_the_used_code(ledger: &dyn Ledger) {
     done(ledger.consume(&key, 2, &success("winner")).await.unwrap());
     done(
         ledger
-            .claim(&key, &mac("claimant"), at(MINUTE))
+            .redeem(&key, &mac("claimant"), at(MINUTE))
             .await
             .unwrap(),
     );
@@ -1220,18 +1220,22 @@ async fn a_question_delivered_twice_costs_once(ledger: &dyn Ledger) {
     assert_eq!(first.last_guess.unwrap().question, Some(mac("1")));
     // Nobody has answered it, and then nobody could.
     assert_eq!(
-        unpaid(answer_to("1", "a", at(ASKING)).await).unwrap().left,
+        unpaid(answer_to("1", "a", at(GUESS_PENDING)).await)
+            .unwrap()
+            .left,
         8
     );
     ledger
-        .note_answer(&key, 1, &mac("a"), Said::Unclear)
+        .note_answer(&key, 1, &mac("a"), GuessOutcome::Unclear)
         .await
         .unwrap();
     assert_eq!(unpaid(answer_to("1", "a", START).await).unwrap().left, 8);
     // The person gives the same answer to the next question.
     assert_eq!(paid(answer_to("2", "a", START).await).left, 7);
     assert_eq!(
-        unpaid(answer_to("2", "a", at(ASKING)).await).unwrap().left,
+        unpaid(answer_to("2", "a", at(GUESS_PENDING)).await)
+            .unwrap()
+            .left,
         7
     );
     assert_eq!(
@@ -1239,13 +1243,15 @@ async fn a_question_delivered_twice_costs_once(ledger: &dyn Ledger) {
         7,
         "it is being asked"
     );
-    assert_eq!(paid(answer_to("3", "a", at(ASKING)).await).left, 6);
+    assert_eq!(paid(answer_to("3", "a", at(GUESS_PENDING)).await).left, 6);
     ledger
-        .note_answer(&key, 1, &mac("a"), Said::Invalid)
+        .note_answer(&key, 1, &mac("a"), GuessOutcome::Invalid)
         .await
         .unwrap();
     assert_eq!(
-        unpaid(answer_to("4", "a", at(ASKING)).await).unwrap().left,
+        unpaid(answer_to("4", "a", at(GUESS_PENDING)).await)
+            .unwrap()
+            .left,
         6,
         "it is known to be wrong"
     );
@@ -1278,7 +1284,7 @@ async fn a_sign_in_is_nothing_to_claim(ledger: &dyn Ledger) {
     done(ledger.consume(&key, 1, &success("w")).await.unwrap());
     let verified = see(ledger).await;
     assert_eq!(
-        refused(ledger.claim(&key, &mac("c"), START).await.unwrap()),
+        refused(ledger.redeem(&key, &mac("c"), START).await.unwrap()),
         Some(verified.clone())
     );
     assert_eq!(see(ledger).await, verified);
@@ -1295,7 +1301,7 @@ async fn a_guess_costs_an_attempt(ledger: &dyn Ledger) {
                 verification.last_guess,
                 Some(Guess {
                     mac: mac(wrong),
-                    said: Said::Asking,
+                    said: GuessOutcome::Asking,
                     at: now,
                     question: None
                 })
@@ -1345,17 +1351,17 @@ async fn a_wrong_guess_is_not_asked_twice(ledger: &dyn Ledger) {
     bring(ledger, State::Sent).await;
     paid(guess(ledger, "a", START).await);
     ledger
-        .note_answer(&the_verification(), 1, &mac("a"), Said::Invalid)
+        .note_answer(&the_verification(), 1, &mac("a"), GuessOutcome::Invalid)
         .await
         .unwrap();
-    for now in [START, at(ASKING), at(MINUTE)] {
+    for now in [START, at(GUESS_PENDING), at(MINUTE)] {
         let verification = unpaid(guess(ledger, "a", now).await).unwrap();
         assert_eq!(verification.left, 2);
         assert_eq!(
             verification.last_guess,
             Some(Guess {
                 mac: mac("a"),
-                said: Said::Invalid,
+                said: GuessOutcome::Invalid,
                 at: START,
                 question: None
             })
@@ -1366,24 +1372,27 @@ async fn a_wrong_guess_is_not_asked_twice(ledger: &dyn Ledger) {
 async fn a_guess_that_was_never_answered_is_taken_over_once(ledger: &dyn Ledger) {
     bring(ledger, State::Sent).await;
     paid(guess(ledger, "a", START).await);
-    for now in [START, at(ASKING).minus(MILLI)] {
+    for now in [START, at(GUESS_PENDING).minus(MILLI)] {
         assert_eq!(unpaid(guess(ledger, "a", now).await).unwrap().left, 2);
     }
-    let now = at(ASKING);
+    let now = at(GUESS_PENDING);
     let verification = paid(guess(ledger, "a", now).await);
     assert_eq!(verification.left, 1);
     assert_eq!(
         verification.last_guess,
         Some(Guess {
             mac: mac("a"),
-            said: Said::Asking,
+            said: GuessOutcome::Asking,
             at: now,
             question: None
         })
     );
     assert_eq!(unpaid(guess(ledger, "a", now).await), Some(verification));
-    unpaid(guess(ledger, "a", now.plus(ASKING).minus(MILLI)).await);
-    assert_eq!(paid(guess(ledger, "a", now.plus(ASKING)).await).left, 0);
+    unpaid(guess(ledger, "a", now.plus(GUESS_PENDING).minus(MILLI)).await);
+    assert_eq!(
+        paid(guess(ledger, "a", now.plus(GUESS_PENDING)).await).left,
+        0
+    );
     assert_eq!(
         unpaid(guess(ledger, "a", now.plus(MINUTE)).await)
             .unwrap()
@@ -1396,17 +1405,20 @@ async fn a_guess_that_nobody_could_answer_is_taken_over_once(ledger: &dyn Ledger
     bring(ledger, State::Sent).await;
     paid(guess(ledger, "a", START).await);
     ledger
-        .note_answer(&the_verification(), 1, &mac("a"), Said::Unclear)
+        .note_answer(&the_verification(), 1, &mac("a"), GuessOutcome::Unclear)
         .await
         .unwrap();
-    assert_eq!(see(ledger).await.last_guess.unwrap().said, Said::Unclear);
+    assert_eq!(
+        see(ledger).await.last_guess.unwrap().said,
+        GuessOutcome::Unclear
+    );
     let verification = paid(guess(ledger, "a", seconds(1)).await);
     assert_eq!(verification.left, 1);
     assert_eq!(
         verification.last_guess,
         Some(Guess {
             mac: mac("a"),
-            said: Said::Asking,
+            said: GuessOutcome::Asking,
             at: seconds(1),
             question: None
         })
@@ -1422,7 +1434,7 @@ async fn only_the_last_guess_is_known_again(ledger: &dyn Ledger) {
     for wrong in ["a", "b", "a"] {
         paid(guess(ledger, wrong, START).await);
         ledger
-            .note_answer(&the_verification(), 1, &mac(wrong), Said::Invalid)
+            .note_answer(&the_verification(), 1, &mac(wrong), GuessOutcome::Invalid)
             .await
             .unwrap();
     }
@@ -1433,32 +1445,32 @@ async fn an_answer_belongs_to_its_guess(ledger: &dyn Ledger) {
     let key = the_verification();
     let said = async || see(ledger).await.last_guess.unwrap().said;
     ledger
-        .note_answer(&key, 1, &mac("a"), Said::Invalid)
+        .note_answer(&key, 1, &mac("a"), GuessOutcome::Invalid)
         .await
         .unwrap();
     assert_eq!(ledger.verification(&key).await.unwrap(), None);
     bring(ledger, State::Sent).await;
     ledger
-        .note_answer(&key, 1, &mac("a"), Said::Invalid)
+        .note_answer(&key, 1, &mac("a"), GuessOutcome::Invalid)
         .await
         .unwrap();
     assert_eq!(see(ledger).await.last_guess, None);
     paid(guess(ledger, "a", START).await);
     paid(guess(ledger, "b", START).await);
     ledger
-        .note_answer(&key, 1, &mac("a"), Said::Invalid)
+        .note_answer(&key, 1, &mac("a"), GuessOutcome::Invalid)
         .await
         .unwrap();
-    assert_eq!(said().await, Said::Asking);
+    assert_eq!(said().await, GuessOutcome::Asking);
     // The same guess again, at a further code.
     assert!(ledger.reopen(&key, 1, &AGAIN).await.unwrap());
     paid(guess(ledger, "b", START).await);
     ledger
-        .note_answer(&key, 1, &mac("b"), Said::Invalid)
+        .note_answer(&key, 1, &mac("b"), GuessOutcome::Invalid)
         .await
         .unwrap();
-    assert_eq!(said().await, Said::Asking);
-    for answer in [Said::Unclear, Said::Invalid] {
+    assert_eq!(said().await, GuessOutcome::Asking);
+    for answer in [GuessOutcome::Unclear, GuessOutcome::Invalid] {
         ledger
             .note_answer(&key, 2, &mac("b"), answer)
             .await
@@ -1597,16 +1609,21 @@ async fn a_success_is_claimed_once(ledger: &dyn Ledger) {
     let key = the_verification();
     bring(ledger, State::Verified).await;
     let before = see(ledger).await;
-    done(ledger.claim(&key, &mac("first"), at(MINUTE)).await.unwrap());
+    done(
+        ledger
+            .redeem(&key, &mac("first"), at(MINUTE))
+            .await
+            .unwrap(),
+    );
     let claimed = Verification {
-        claimed: Some(mac("first")),
+        redeemed_by: Some(mac("first")),
         ..before
     };
     assert_eq!(see(ledger).await, claimed);
     assert_eq!(
         refused(
             ledger
-                .claim(&key, &mac("second"), at(MINUTE))
+                .redeem(&key, &mac("second"), at(MINUTE))
                 .await
                 .unwrap()
         ),
@@ -1617,17 +1634,17 @@ async fn a_success_is_claimed_once(ledger: &dyn Ledger) {
 
 async fn a_success_is_claimed_in_time(ledger: &dyn Ledger) {
     let key = the_verification();
-    let end = at(MINUTE).plus(CLAIMABLE);
+    let end = at(MINUTE).plus(REDEEMABLE);
     bring(ledger, State::Verified).await;
     assert_eq!(
-        refused(ledger.claim(&key, &mac("a"), end).await.unwrap())
+        refused(ledger.redeem(&key, &mac("a"), end).await.unwrap())
             .unwrap()
-            .claimed,
+            .redeemed_by,
         None
     );
     done(
         ledger
-            .claim(&key, &mac("a"), end.minus(MILLI))
+            .redeem(&key, &mac("a"), end.minus(MILLI))
             .await
             .unwrap(),
     );
@@ -1636,7 +1653,7 @@ async fn a_success_is_claimed_in_time(ledger: &dyn Ledger) {
 async fn only_a_success_is_claimed(ledger: &dyn Ledger) {
     let key = the_verification();
     assert_eq!(
-        refused(ledger.claim(&key, &mac("a"), START).await.unwrap()),
+        refused(ledger.redeem(&key, &mac("a"), START).await.unwrap()),
         None
     );
     assert_eq!(ledger.verification(&key).await.unwrap(), None);
@@ -1644,7 +1661,7 @@ async fn only_a_success_is_claimed(ledger: &dyn Ledger) {
         bring(ledger, state).await;
         let before = see(ledger).await;
         assert_eq!(
-            refused(ledger.claim(&key, &mac("a"), START).await.unwrap()),
+            refused(ledger.redeem(&key, &mac("a"), START).await.unwrap()),
             Some(before.clone())
         );
         assert_eq!(see(ledger).await, before);

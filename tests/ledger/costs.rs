@@ -5,7 +5,9 @@ use crate::contract::{
     spending, the_counter, the_key, the_number, the_verification,
 };
 use crate::emulator::Emulator;
-use otp_lambda::ledger::{ASKING, Charge, Ledger, Mac, Opening, Said, Settled, State, Success};
+use otp_lambda::ledger::{
+    Charge, GUESS_PENDING, GuessOutcome, Ledger, Mac, Opening, Settled, State, Success,
+};
 use std::fmt::Write;
 
 /// As long as a real one.
@@ -68,8 +70,8 @@ async fn what_each_step_costs() {
         ledger.spend(&spending(&[("m", 2, 1)]))
     );
 
-    costs!("claim_key", ledger.claim_key(&i, &mac("f"), START));
-    costs!("claim_key, held", ledger.claim_key(&i, &mac("f"), START));
+    costs!("reserve_key", ledger.reserve_key(&i, &mac("f"), START));
+    costs!("reserve_key, held", ledger.reserve_key(&i, &mac("f"), START));
     costs!("release_key", ledger.release_key(&i));
     costs!("finish_key", ledger.finish_key(&i, Some(&"a".repeat(500))));
     costs!(
@@ -157,17 +159,17 @@ async fn what_each_step_costs() {
     );
     costs!(
         "note_answer",
-        ledger.note_answer(&v, 2, &mac("g"), Said::Invalid)
+        ledger.note_answer(&v, 2, &mac("g"), GuessOutcome::Invalid)
     );
-    paid(guess(&ledger, "h", at(ASKING)).await);
+    paid(guess(&ledger, "h", at(GUESS_PENDING)).await);
     let success = Success {
         winner: mac("w"),
         code: mac("c"),
         at: START,
     };
     costs!("consume", ledger.consume(&v, 2, &success));
-    done(ledger.claim(&v, &mac("x"), START).await.unwrap());
-    costs!("claim, again", ledger.claim(&v, &mac("c"), START));
+    done(ledger.redeem(&v, &mac("x"), START).await.unwrap());
+    costs!("redeem, again", ledger.redeem(&v, &mac("c"), START));
     costs!("verification", ledger.verification(&v));
     costs!(
         "open over a verified one",
@@ -189,8 +191,8 @@ spend                                        1 1 0
 refund                                       1 1 0
 spend without budgets                        0 0 0
 spend what can never be afforded             0 0 0
-claim_key                                    1 1 0
-claim_key, held                              1 1 0
+reserve_key                                  1 1 0
+reserve_key, held                            1 1 0
 release_key                                  1 1 0
 finish_key                                   1 1 0
 finish_key, a long answer                    1 2 0
@@ -212,7 +214,7 @@ spend_attempt                                1 1 0
 spend_attempt, a repetition                  1 1 0
 note_answer                                  1 1 0
 consume                                      1 1 0
-claim, again                                 1 1 0
+redeem, again                                1 1 0
 verification                                 1 0 1
 open over a verified one                     1 1 0
 cancel                                       1 1 0

@@ -11,8 +11,9 @@ use futures_util::future::BoxFuture;
 use otp_lambda::aws::SharedHttpClient;
 use otp_lambda::aws::secrets::ledger_secret;
 use otp_lambda::ledger::{
-    Charge, KEY_KEPT, Key, KeyClaim, Ledger, Millis, NUMBER_KEPT, NumberCharge, Reservation, Said,
-    Settled, State, Step, Switches, Unavailable, VERIFICATION_KEPT,
+    Charge, GuessOutcome, ItemName, KEY_KEPT, KeyReservation, Ledger, Millis, NUMBER_KEPT,
+    NumberCharge, Reservation, Settled, State, Switches, Transition, Unavailable,
+    VERIFICATION_KEPT,
 };
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -169,10 +170,10 @@ async fn a_success_that_an_operator_took_back_cannot_be_claimed(emulator: &Emula
     bring(&ledger, State::Verified).await;
     emulator.edit(|item| item["st"] = json!({ "S": "canceled" }));
     let step = ledger
-        .claim(&the_verification(), &mac("claimant"), at(MINUTE))
+        .redeem(&the_verification(), &mac("claimant"), at(MINUTE))
         .await
         .unwrap();
-    assert!(matches!(step, Step::Refused(_)));
+    assert!(matches!(step, Transition::Refused(_)));
 }
 
 #[tokio::test]
@@ -216,13 +217,13 @@ async fn items_hold_what_the_design_says() {
     assert_eq!(emulator.item()["ttl"], ttl(OPENING.expires));
     paid(guess(&ledger, "g", START).await);
     ledger
-        .note_answer(&key, 2, &mac("g"), Said::Invalid)
+        .note_answer(&key, 2, &mac("g"), GuessOutcome::Invalid)
         .await
         .unwrap();
     done(ledger.consume(&key, 2, &success("winner")).await.unwrap());
     done(
         ledger
-            .claim(&key, &mac("claimant"), at(MINUTE))
+            .redeem(&key, &mac("claimant"), at(MINUTE))
             .await
             .unwrap(),
     );
@@ -251,7 +252,7 @@ async fn a_key_holds_what_the_design_says() {
     let emulator = Emulator::new();
     let ledger = emulator.ledger();
     ledger
-        .claim_key(&the_key(), &mac("body"), START)
+        .reserve_key(&the_key(), &mac("body"), START)
         .await
         .unwrap();
     let claimed = json!({
@@ -262,7 +263,7 @@ async fn a_key_holds_what_the_design_says() {
     ledger.finish_key(&the_key(), Some("answer")).await.unwrap();
     assert_eq!(emulator.item()["ans"], "answer");
     ledger
-        .claim_key(&the_key(), &mac("body"), at(KEY_KEPT))
+        .reserve_key(&the_key(), &mac("body"), at(KEY_KEPT))
         .await
         .unwrap();
     assert_eq!(emulator.item()["ans"], Value::Null);
@@ -283,7 +284,7 @@ async fn switches_are_read_from_their_item() {
         allowed: texts(&["+18765550142"]),
     };
     assert_eq!(ledger.switches().await.unwrap(), expected);
-    emulator.put(&json!({ "pk": { "S": Key::of_switches().as_str() } }));
+    emulator.put(&json!({ "pk": { "S": ItemName::of_switches().as_str() } }));
     assert_eq!(ledger.switches().await.unwrap(), Switches::default());
     for (name, value) in [
         ("paused", json!({ "S": "true" })),
@@ -401,7 +402,7 @@ async fn a_number_or_key_that_is_not_understood_stops() {
         emulator.put(&item);
         assert!(
             ledger
-                .claim_key(&the_key(), &mac("f"), START)
+                .reserve_key(&the_key(), &mac("f"), START)
                 .await
                 .is_err(),
             "{name}"
@@ -480,7 +481,7 @@ async fn every_step_says_when_it_was_not_confirmed() {
         fails!(ledger.uncount(&the_counter()));
         fails!(ledger.spend(&text));
         fails!(ledger.refund(&text));
-        fails!(ledger.claim_key(&i, &mac("f"), START));
+        fails!(ledger.reserve_key(&i, &mac("f"), START));
         fails!(ledger.release_key(&i));
         fails!(ledger.finish_key(&i, None));
         fails!(ledger.number(&n));
@@ -500,10 +501,10 @@ async fn every_step_says_when_it_was_not_confirmed() {
         fails!(ledger.reopen(&v, 1, &AGAIN));
         fails!(ledger.settle(&v, 1, &Settled::Unclear));
         fails!(ledger.spend_attempt(&v, &mac("g"), None, START));
-        fails!(ledger.note_answer(&v, 1, &mac("g"), Said::Invalid));
+        fails!(ledger.note_answer(&v, 1, &mac("g"), GuessOutcome::Invalid));
         fails!(ledger.consume(&v, 1, &success("w")));
         fails!(ledger.cancel(&v, START));
-        fails!(ledger.claim(&v, &mac("c"), START));
+        fails!(ledger.redeem(&v, &mac("c"), START));
     }
 }
 
@@ -552,15 +553,15 @@ async fn a_lost_claim_of_a_key_is_found_held() {
     emulator.faults([Fault::LostAnswer]);
     assert!(
         ledger
-            .claim_key(&the_key(), &mac("body"), START)
+            .reserve_key(&the_key(), &mac("body"), START)
             .await
             .is_err()
     );
     let claim = ledger
-        .claim_key(&the_key(), &mac("body"), START)
+        .reserve_key(&the_key(), &mac("body"), START)
         .await
         .unwrap();
-    assert!(matches!(claim, KeyClaim::Held(_)));
+    assert!(matches!(claim, KeyReservation::Held(_)));
 }
 
 /// What `ledger_secret` makes of an answer, and what it asked.

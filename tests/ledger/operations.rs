@@ -2,17 +2,17 @@
 
 use crate::emulator::Emulator;
 use async_trait::async_trait;
-use otp_lambda::config::Settings;
-use otp_lambda::error::{Code, Error};
-use otp_lambda::ledger::Keys;
+use otp_lambda::error::{Error, ErrorCode};
+use otp_lambda::ledger::Hasher;
 use otp_lambda::otp::Otp;
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::provider::{Answer, Channel, Message, Provider, ProviderLimits, Receipt, Verdict};
 use otp_lambda::reference::ReferenceId;
 use otp_lambda::service::{
-    Caller, Guard, Moment, Providers, Reference, SendRequest, Service, VerificationRequest,
+    Caller, Limits, Moment, Providers, Reference, SendRequest, Service, VerificationRequest,
     VerifyRequest,
 };
+use otp_lambda::settings::Settings;
 use otp_lambda::telemetry::Record;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -89,9 +89,9 @@ impl World {
         .unwrap();
         let emulator = Emulator::new();
         let policy = settings.ledger.unwrap().policy;
-        let guard = Guard::new(
+        let guard = Limits::new(
             Box::new(emulator.ledger()),
-            Keys::from_secret(b"a secret"),
+            Hasher::from_secret(b"a secret"),
             policy,
         );
         let service = Service::new(
@@ -116,7 +116,7 @@ impl World {
         }
     }
 
-    async fn send(&self, caller: &Caller) -> Result<(), Code> {
+    async fn send(&self, caller: &Caller) -> Result<(), ErrorCode> {
         let defaults = &self.service.rules().defaults;
         let request = SendRequest {
             to: number(),
@@ -138,7 +138,7 @@ impl World {
         sent.map(drop).map_err(|error| error.code())
     }
 
-    async fn verify(&self, otp: &str) -> Result<(), Code> {
+    async fn verify(&self, otp: &str) -> Result<(), ErrorCode> {
         let otp = Otp::parse(otp, &self.service.codes()).unwrap();
         let request = VerifyRequest {
             to: number(),
@@ -204,7 +204,7 @@ async fn what_every_operation_costs_is_what_the_table_says() {
     let mut world = World::new();
     world.send(&caller()).await.unwrap();
     world.emulator.requests();
-    assert_eq!(world.send(&caller()).await, Err(Code::ResendTooSoon));
+    assert_eq!(world.send(&caller()).await, Err(ErrorCode::ResendTooSoon));
     world.row("send, refused by a window");
     world.now += Duration::from_mins(2);
     world.send(&caller()).await.unwrap();
@@ -222,17 +222,17 @@ async fn what_every_operation_costs_is_what_the_table_says() {
     world.emulator.requests();
     world.send(&caller()).await.unwrap();
     world.row("send, with a look at the switches");
-    assert_eq!(world.verify("000000").await, Err(Code::InvalidCode));
+    assert_eq!(world.verify("000000").await, Err(ErrorCode::InvalidCode));
     world.row("verify, wrong");
-    assert_eq!(world.verify("000000").await, Err(Code::InvalidCode));
+    assert_eq!(world.verify("000000").await, Err(ErrorCode::InvalidCode));
     world.row("verify, wrong, again the same");
     world.verify(RIGHT).await.unwrap();
     world.row("verify, right");
-    assert_eq!(world.verify(RIGHT).await, Err(Code::AlreadyVerified));
+    assert_eq!(world.verify(RIGHT).await, Err(ErrorCode::AlreadyVerified));
     world.row("verify, right, again the same");
     world
         .service
-        .claim(
+        .redeem(
             &world.verification(),
             &caller(),
             world.moment(),
@@ -271,7 +271,7 @@ async fn what_every_operation_costs_is_what_the_table_says() {
     world.row("cancel");
     world.now += Duration::from_mins(30);
     world.send(&caller()).await.unwrap();
-    assert_eq!(world.verify("000000").await, Err(Code::InvalidCode));
+    assert_eq!(world.verify("000000").await, Err(ErrorCode::InvalidCode));
     world.now += Duration::from_mins(5);
     world.emulator.requests();
     world.send(&caller()).await.unwrap();

@@ -8,7 +8,8 @@ use crate::contract::{
 use crate::emulator::Emulator;
 use futures_util::future::BoxFuture;
 use otp_lambda::ledger::{
-    Attempt, KeyClaim, LOCKED, Ledger, NumberCharge, Opening, Reservation, State, Step, Unavailable,
+    Attempt, KeyReservation, LOCKED, Ledger, NumberCharge, Opening, Reservation, State, Transition,
+    Unavailable,
 };
 use std::sync::Arc;
 
@@ -72,8 +73,8 @@ races! {
     spend(ledger, index) lets 5 through: {}
         // Some are stopped by messages, others by money.
         ledger.spend(&spending(&[("m", 1, 5 + index as u64 % 2), ("u", 7, 35)])).await.map(|line| line.is_none());
-    claim_key(ledger, _index) lets 1 through: {}
-        ledger.claim_key(&the_key(), &mac("f"), START).await.map(|claim| matches!(claim, KeyClaim::Claimed));
+    reserve_key(ledger, _index) lets 1 through: {}
+        ledger.reserve_key(&the_key(), &mac("f"), START).await.map(|claim| matches!(claim, KeyReservation::Reserved));
     reserve_send(ledger, _index) lets 5 through: {}
         ledger.reserve_send(&the_number(), &limits("5/1h,9/24h"), START).await
             .map(|reservation| matches!(reservation, Reservation::Reserved(_)));
@@ -108,12 +109,12 @@ races! {
             .map(|attempt| matches!(attempt, Attempt::Paid(_)));
     consume(ledger, index) lets 1 through: { bring(&*ledger, State::Sent).await; }
         ledger.consume(&the_verification(), 1, &success(&index.to_string())).await
-            .map(|step| matches!(step, Step::Done));
+            .map(|step| matches!(step, Transition::Applied));
     cancel(ledger, _index) lets 1 through: { bring(&*ledger, State::Sent).await; }
-        ledger.cancel(&the_verification(), START).await.map(|step| matches!(step, Step::Done));
+        ledger.cancel(&the_verification(), START).await.map(|step| matches!(step, Transition::Applied));
     claim(ledger, index) lets 1 through: { bring(&*ledger, State::Verified).await; }
-        ledger.claim(&the_verification(), &mac(&index.to_string()), at(MINUTE)).await
-            .map(|step| matches!(step, Step::Done));
+        ledger.redeem(&the_verification(), &mac(&index.to_string()), at(MINUTE)).await
+            .map(|step| matches!(step, Transition::Applied));
 }
 
 #[tokio::test(start_paused = true)]
@@ -131,7 +132,7 @@ async fn a_canceled_verification_is_not_won_and_a_won_one_not_canceled() {
                         .await?
                 }
             };
-            Ok(matches!(step, Step::Done))
+            Ok(matches!(step, Transition::Applied))
         })
     });
     assert_eq!(through.await, (1, 0));

@@ -6,7 +6,7 @@ use crate::world::{
     DAY, Dice, HOUR, MINUTE, Name, SECOND, START, Setup, World, check, holds_and_sees, number,
     word, wrong,
 };
-use otp_lambda::ledger::Key;
+use otp_lambda::ledger::ItemName;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -420,8 +420,10 @@ async fn schedule(store: Store, flaw: Option<Flaw>, seed: u64) -> Bought {
         .map(|guess| guess.at)
         .collect();
     let day = START.plus(DAY).0;
-    let (mut of_verification, mut of_code) =
-        (BTreeMap::<Key, usize>::new(), BTreeMap::<Key, usize>::new());
+    let (mut of_verification, mut of_code) = (
+        BTreeMap::<ItemName, usize>::new(),
+        BTreeMap::<ItemName, usize>::new(),
+    );
     let (mut for_one_verification, mut for_one_code) = (0, 0);
     for done in world.table.done() {
         match done {

@@ -2,8 +2,8 @@
 
 use crate::table::Table;
 use async_trait::async_trait;
-use otp_lambda::error::{Code, Error};
-use otp_lambda::ledger::{Keys, Ledger};
+use otp_lambda::error::{Error, ErrorCode};
+use otp_lambda::ledger::{Hasher, Ledger};
 use otp_lambda::otp::{CodeCharacters, CodeShape, Otp};
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::provider::{
@@ -39,7 +39,7 @@ struct State {
     clock: Arc<AtomicU64>,
     latency: Duration,
     table: Table,
-    keys: Keys,
+    keys: Hasher,
     codes: Mutex<BTreeMap<(String, String), String>>,
     texts: Mutex<Vec<Asked>>,
     guesses: Mutex<Vec<Asked>>,
@@ -72,7 +72,12 @@ pub(crate) enum Outcome {
 }
 
 impl Fake {
-    pub(crate) fn new(clock: Arc<AtomicU64>, latency: Duration, table: Table, keys: Keys) -> Self {
+    pub(crate) fn new(
+        clock: Arc<AtomicU64>,
+        latency: Duration,
+        table: Table,
+        keys: Hasher,
+    ) -> Self {
         Self(Arc::new(State {
             clock,
             latency,
@@ -185,7 +190,7 @@ impl Provider for Fake {
             .unwrap_or(Outcome::Sent);
         if matches!(outcome, Outcome::Refused) {
             self.take_time().await;
-            return Err(Error::new(Code::OptedOut, "The number has opted out."));
+            return Err(Error::new(ErrorCode::OptedOut, "The number has opted out."));
         }
         {
             let mut texts = self.0.texts.lock().unwrap();
@@ -205,7 +210,7 @@ impl Provider for Fake {
         self.take_time().await;
         match outcome {
             Outcome::Unclear => {
-                Err(Error::new(Code::ProviderTimeout, "No answer.").with_unknown_delivery())
+                Err(Error::new(ErrorCode::ProviderTimeout, "No answer.").with_unknown_delivery())
             }
             _ => Ok(Receipt {
                 message_id: Some("m".to_owned()),

@@ -43,7 +43,7 @@ async fn of_many_sign_ins_at_once_one_sends(new: NewStore) {
                     challenge.state,
                     ChallengeState::Sent | ChallengeState::Adopted
                 );
-                if !is_taken_up || challenge.shadow > 0 {
+                if !is_taken_up || challenge.decoy > 0 {
                     strange.push(challenge);
                 }
             }

@@ -3,9 +3,9 @@
 
 use async_trait::async_trait;
 use otp_lambda::ledger::{
-    Again, Attempt, Charge, HeldKey, Key, KeyClaim, KeyOutcome, Ledger, Mac, Millis, NUMBER_KEPT,
-    Number, NumberCharge, Opening, Question, Reservation, Said, Settled, Step, Success, Switches,
-    Unavailable, Verification, Window,
+    Again, Attempt, Charge, GuessOutcome, HeldKey, ItemName, KeyOutcome, KeyReservation, Ledger,
+    Mac, Millis, NUMBER_KEPT, Number, NumberCharge, Opening, Question, Reservation, Settled,
+    Success, Switches, Transition, Unavailable, Verification, Window,
 };
 use otp_lambda::policy::{SendLimits, Spending};
 use std::collections::BTreeMap;
@@ -55,10 +55,10 @@ pub(crate) enum Flaw {
 /// A step that others can build on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Done {
-    Opened(Key, u64),
-    Reopened(Key, u64),
-    Paid(Key, u64),
-    Won(Key, u64),
+    Opened(ItemName, u64),
+    Reopened(ItemName, u64),
+    Paid(ItemName, u64),
+    Won(ItemName, u64),
 }
 
 #[derive(Clone)]
@@ -78,8 +78,8 @@ struct Inner {
 #[derive(Default)]
 struct Naive {
     counts: BTreeMap<String, u64>,
-    keys: BTreeMap<Key, HeldKey>,
-    sends: BTreeMap<Key, Vec<Millis>>,
+    keys: BTreeMap<ItemName, HeldKey>,
+    sends: BTreeMap<ItemName, Vec<Millis>>,
 }
 
 impl Table {
@@ -146,7 +146,12 @@ impl Table {
     }
 
     /// The windows as a flawed ledger sees them; nothing if it sees them right.
-    fn naive_windows(&self, key: &Key, limits: &SendLimits, now: Millis) -> Option<Reservation> {
+    fn naive_windows(
+        &self,
+        key: &ItemName,
+        limits: &SendLimits,
+        now: Millis,
+    ) -> Option<Reservation> {
         let mut naive = self.0.naive.lock().unwrap();
         let sends = naive.sends.entry(key.clone()).or_default();
         let kth = |k: usize| sends.get(k - 1).copied();
@@ -183,7 +188,7 @@ impl Table {
         Some(Reservation::Reserved(Number::default()))
     }
 
-    async fn expire(&self, key: &Key, now: Millis) -> Result<(), Unavailable> {
+    async fn expire(&self, key: &ItemName, now: Millis) -> Result<(), Unavailable> {
         if self.has(Flaw::FailuresExpire) {
             let number = self.0.store.number(key).await?;
             if number.failures > 0 && number.last_failure < now.minus(NUMBER_KEPT) {
@@ -200,7 +205,7 @@ impl Ledger for Table {
         self.step(async { self.0.store.switches().await }).await
     }
 
-    async fn count(&self, key: &Key, cap: u64, expires: Millis) -> Result<bool, Unavailable> {
+    async fn count(&self, key: &ItemName, cap: u64, expires: Millis) -> Result<bool, Unavailable> {
         if self.has(Flaw::InSteps) {
             return Ok(self.naive_count(key.as_str(), 1, cap).await);
         }
@@ -208,7 +213,7 @@ impl Ledger for Table {
             .await
     }
 
-    async fn uncount(&self, key: &Key) -> Result<(), Unavailable> {
+    async fn uncount(&self, key: &ItemName) -> Result<(), Unavailable> {
         if self.has(Flaw::GivesNothingBack) || self.has(Flaw::InSteps) {
             return Ok(());
         }
@@ -236,16 +241,16 @@ impl Ledger for Table {
             .await
     }
 
-    async fn claim_key(
+    async fn reserve_key(
         &self,
-        key: &Key,
+        key: &ItemName,
         fingerprint: &Mac,
         now: Millis,
-    ) -> Result<KeyClaim, Unavailable> {
+    ) -> Result<KeyReservation, Unavailable> {
         if self.has(Flaw::InSteps) {
             let held = self.0.naive.lock().unwrap().keys.get(key).cloned();
             if let Some(held) = held {
-                return Ok(KeyClaim::Held(held));
+                return Ok(KeyReservation::Held(held));
             }
             sleep(PAUSE).await;
             let held = HeldKey {
@@ -254,13 +259,13 @@ impl Ledger for Table {
                 outcome: KeyOutcome::Pending,
             };
             self.0.naive.lock().unwrap().keys.insert(key.clone(), held);
-            return Ok(KeyClaim::Claimed);
+            return Ok(KeyReservation::Reserved);
         }
-        self.step(async { self.0.store.claim_key(key, fingerprint, now).await })
+        self.step(async { self.0.store.reserve_key(key, fingerprint, now).await })
             .await
     }
 
-    async fn release_key(&self, key: &Key) -> Result<(), Unavailable> {
+    async fn release_key(&self, key: &ItemName) -> Result<(), Unavailable> {
         if self.has(Flaw::InSteps) {
             self.0.naive.lock().unwrap().keys.remove(key);
             return Ok(());
@@ -269,7 +274,7 @@ impl Ledger for Table {
             .await
     }
 
-    async fn finish_key(&self, key: &Key, answer: Option<&str>) -> Result<(), Unavailable> {
+    async fn finish_key(&self, key: &ItemName, answer: Option<&str>) -> Result<(), Unavailable> {
         if self.has(Flaw::InSteps) {
             if let Some(held) = self.0.naive.lock().unwrap().keys.get_mut(key) {
                 held.outcome = answer.map_or(KeyOutcome::Unclear, |answer| {
@@ -282,7 +287,7 @@ impl Ledger for Table {
             .await
     }
 
-    async fn number(&self, key: &Key) -> Result<Number, Unavailable> {
+    async fn number(&self, key: &ItemName) -> Result<Number, Unavailable> {
         let number = self.step(async { self.0.store.number(key).await }).await?;
         // What is refused early is refused by what was read, which would hide the flaw of the gate itself.
         Ok(if self.has(Flaw::AlwaysPlace) {
@@ -297,7 +302,7 @@ impl Ledger for Table {
 
     async fn reserve_send(
         &self,
-        key: &Key,
+        key: &ItemName,
         limits: &SendLimits,
         now: Millis,
     ) -> Result<Reservation, Unavailable> {
@@ -323,7 +328,7 @@ impl Ledger for Table {
 
     async fn charge_number(
         &self,
-        key: &Key,
+        key: &ItemName,
         forget: Option<Millis>,
         now: Millis,
     ) -> Result<NumberCharge, Unavailable> {
@@ -340,7 +345,7 @@ impl Ledger for Table {
 
     async fn clear_failures(
         &self,
-        key: &Key,
+        key: &ItemName,
         charge: Charge,
         now: Millis,
     ) -> Result<(), Unavailable> {
@@ -351,19 +356,19 @@ impl Ledger for Table {
             .await
     }
 
-    async fn unlock(&self, key: &Key, now: Millis) -> Result<(), Unavailable> {
+    async fn unlock(&self, key: &ItemName, now: Millis) -> Result<(), Unavailable> {
         self.step(async { self.0.store.unlock(key, now).await })
             .await
     }
 
-    async fn verification(&self, key: &Key) -> Result<Option<Verification>, Unavailable> {
+    async fn verification(&self, key: &ItemName) -> Result<Option<Verification>, Unavailable> {
         self.step(async { self.0.store.verification(key).await })
             .await
     }
 
     async fn open(
         &self,
-        key: &Key,
+        key: &ItemName,
         seen: Option<u64>,
         new: &Opening<'_>,
     ) -> Result<bool, Unavailable> {
@@ -392,7 +397,12 @@ impl Ledger for Table {
         Ok(opened)
     }
 
-    async fn reopen(&self, key: &Key, seen: u64, again: &Again<'_>) -> Result<bool, Unavailable> {
+    async fn reopen(
+        &self,
+        key: &ItemName,
+        seen: u64,
+        again: &Again<'_>,
+    ) -> Result<bool, Unavailable> {
         let reopened = if self.has(Flaw::InSteps) {
             let stands = self
                 .verification(key)
@@ -432,7 +442,7 @@ impl Ledger for Table {
 
     async fn settle(
         &self,
-        key: &Key,
+        key: &ItemName,
         generation: u64,
         outcome: &Settled<'_>,
     ) -> Result<(), Unavailable> {
@@ -442,7 +452,7 @@ impl Ledger for Table {
 
     async fn spend_attempt(
         &self,
-        key: &Key,
+        key: &ItemName,
         guess: &Mac,
         question: Option<&Question>,
         now: Millis,
@@ -487,10 +497,10 @@ impl Ledger for Table {
 
     async fn note_answer(
         &self,
-        key: &Key,
+        key: &ItemName,
         generation: u64,
         guess: &Mac,
-        said: Said,
+        said: GuessOutcome,
     ) -> Result<(), Unavailable> {
         self.step(async { self.0.store.note_answer(key, generation, guess, said).await })
             .await
@@ -498,13 +508,13 @@ impl Ledger for Table {
 
     async fn consume(
         &self,
-        key: &Key,
+        key: &ItemName,
         generation: u64,
         success: &Success,
-    ) -> Result<Step, Unavailable> {
+    ) -> Result<Transition, Unavailable> {
         if self.has(Flaw::WritesNoSuccess) {
             self.note(Done::Won(key.clone(), generation));
-            return Ok(Step::Done);
+            return Ok(Transition::Applied);
         }
         if self.has(Flaw::InSteps) {
             let seen = self.verification(key).await?;
@@ -512,13 +522,13 @@ impl Ledger for Table {
                 .as_ref()
                 .is_some_and(|seen| seen.generation == generation && seen.state.is_open())
             {
-                return Ok(Step::Refused(seen));
+                return Ok(Transition::Refused(seen));
             }
             sleep(PAUSE).await;
             self.step(async { self.0.store.consume(key, generation, success).await })
                 .await?;
             self.note(Done::Won(key.clone(), generation));
-            return Ok(Step::Done);
+            return Ok(Transition::Applied);
         }
         let mut success = success.clone();
         if self.has(Flaw::ForgetsWinner) {
@@ -527,7 +537,7 @@ impl Ledger for Table {
         let step = self
             .step(async { self.0.store.consume(key, generation, &success).await })
             .await;
-        if let Ok(Step::Done) = step {
+        if let Ok(Transition::Applied) = step {
             self.note(Done::Won(key.clone(), generation));
         }
         let less = |count: usize| count.checked_sub(1);
@@ -537,23 +547,28 @@ impl Ledger for Table {
         }
     }
 
-    async fn cancel(&self, key: &Key, now: Millis) -> Result<Step, Unavailable> {
+    async fn cancel(&self, key: &ItemName, now: Millis) -> Result<Transition, Unavailable> {
         if self.has(Flaw::InSteps) {
             let seen = self.verification(key).await?;
             if !seen.as_ref().is_some_and(|seen| seen.is_open(now)) {
-                return Ok(Step::Refused(seen));
+                return Ok(Transition::Refused(seen));
             }
             sleep(PAUSE).await;
             self.step(async { self.0.store.cancel(key, now).await })
                 .await?;
-            return Ok(Step::Done);
+            return Ok(Transition::Applied);
         }
         self.step(async { self.0.store.cancel(key, now).await })
             .await
     }
 
-    async fn claim(&self, key: &Key, claimant: &Mac, now: Millis) -> Result<Step, Unavailable> {
-        self.step(async { self.0.store.claim(key, claimant, now).await })
+    async fn redeem(
+        &self,
+        key: &ItemName,
+        redeemer: &Mac,
+        now: Millis,
+    ) -> Result<Transition, Unavailable> {
+        self.step(async { self.0.store.redeem(key, redeemer, now).await })
             .await
     }
 }

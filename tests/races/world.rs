@@ -4,14 +4,14 @@ use crate::fake::Fake;
 use crate::store::Store;
 use crate::table::{Flaw, Table};
 use otp_lambda::error::Error;
-use otp_lambda::ledger::{Keys, Ledger, Millis, Phase, Verification};
+use otp_lambda::ledger::{Hasher, Ledger, Millis, Phase, Verification};
 use otp_lambda::otp::Otp;
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::policy::{AllowedCountries, Budgets, Rate, SendLimits};
 use otp_lambda::provider::Channel;
 use otp_lambda::reference::ReferenceId;
 use otp_lambda::service::{
-    Caller, Challenge, Defaults, Guard, LedgerPolicy, Moment, Origination, Providers, Reference,
+    Caller, Challenge, Defaults, LedgerPolicy, Limits, Moment, Origination, Providers, Reference,
     ReferenceIds, Rules, SendRequest, Sent, Service, Session, SignIn, VerificationRequest,
     VerifyRequest,
 };
@@ -80,13 +80,13 @@ pub(crate) struct World {
     pub(crate) table: Table,
     pub(crate) store: Store,
     pub(crate) setup: Setup,
-    keys: Keys,
+    keys: Hasher,
     service: Service,
     clock: Arc<AtomicU64>,
 }
 
-fn keys() -> Keys {
-    Keys::from_secret(b"a secret of forty-three characters, or more")
+fn keys() -> Hasher {
+    Hasher::from_secret(b"a secret of forty-three characters, or more")
 }
 
 /// One of ten thousand numbers with one prefix. The block of exchange 555 is kept for fiction.
@@ -153,7 +153,7 @@ impl World {
             budgets: setup.budgets.clone(),
             test_numbers: Vec::new(),
         };
-        let guard = Guard::new(Box::new(table.clone()), keys(), policy);
+        let guard = Limits::new(Box::new(table.clone()), keys(), policy);
         let service = Service::new(
             rules,
             Providers::only(Box::new(provider.clone())),
@@ -270,7 +270,7 @@ impl World {
             ],
             number: to.clone(),
             language: "en-US",
-            session: Session { name, shadow: 0 },
+            session: Session { name, decoy: 0 },
         };
         self.service
             .begin_sign_in(&sign_in, moment(self.now()), &mut Record::default())

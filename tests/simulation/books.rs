@@ -5,8 +5,8 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use otp_lambda::error::Error;
 use otp_lambda::ledger::{
-    CLAIMABLE, KEY_KEPT, Key, Keys, LOCKED, Ledger, Mac, Millis, Opening, SAME_YES, State,
-    Verification, Window,
+    Hasher, ItemName, KEY_KEPT, LOCKED, Ledger, Mac, Millis, Opening, REDEEMABLE, SUCCESS_REPLAY,
+    State, Verification, Window,
 };
 use otp_lambda::otp::Otp;
 use otp_lambda::phone::{Country, PhoneNumber};
@@ -175,11 +175,11 @@ pub(crate) struct Operation {
     /// The last step that did.
     pub(crate) went_wrong: Option<&'static str>,
     /// Its verification, where that is known from the request.
-    verification: Option<Key>,
+    verification: Option<ItemName>,
     /// The record it wrote ahead of its text.
-    opened: Option<(Key, u64)>,
+    opened: Option<(ItemName, u64)>,
     /// The generation it paid a guess of, and the place of that in its chains.
-    paid: Option<(Key, u64, usize)>,
+    paid: Option<(ItemName, u64, usize)>,
     /// The place of its charge among all charges.
     charged: Option<u64>,
     pub(crate) fate: Fate,
@@ -243,14 +243,14 @@ pub(crate) struct ProviderCode {
 /// A success as the ledger was told of it.
 #[derive(Debug)]
 struct Win {
-    key: Key,
+    key: ItemName,
     /// Of the key's chains: generations begin anew when an item is past its time to live.
     chain: usize,
     generation: u64,
     winner: String,
     code: Option<usize>,
     at: Millis,
-    claimant: Option<String>,
+    redeemer: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -283,20 +283,20 @@ pub(crate) struct Books {
     pub(crate) late: Vec<Late>,
     pub(crate) codes: Vec<ProviderCode>,
     pub(crate) numbers: Vec<PhoneNumber>,
-    pub(crate) keys: Keys,
+    pub(crate) keys: Hasher,
     pub(crate) memory: MemoryLedger,
     pub(crate) setup: Arc<Setup>,
     /// References that callers were told.
     pub(crate) told: Vec<(usize, String)>,
     down_for: u32,
-    chains: BTreeMap<Key, Vec<Chain>>,
+    chains: BTreeMap<ItemName, Vec<Chain>>,
     by_number: Vec<NumberBook>,
-    number_of: BTreeMap<Key, usize>,
+    number_of: BTreeMap<ItemName, usize>,
     wins: Vec<Win>,
-    answered: BTreeMap<(Key, usize, u64), String>,
+    answered: BTreeMap<(ItemName, usize, u64), String>,
     texts_by_key: BTreeMap<String, Vec<Millis>>,
     spent: BTreeMap<(usize, u64), u64>,
-    texts_by_prefix: BTreeMap<Key, u64>,
+    texts_by_prefix: BTreeMap<ItemName, u64>,
     texts: Vec<(usize, Millis)>,
     charges: u64,
     /// Since when nothing is sent at all, and to whom not.
@@ -337,7 +337,7 @@ impl Books {
         now: Millis,
         trace: bool,
     ) -> Self {
-        let keys = Keys::from_secret(secret);
+        let keys = Hasher::from_secret(secret);
         let numbers: Vec<_> = setup
             .numbers
             .iter()
@@ -579,7 +579,7 @@ impl Books {
     pub(crate) fn saw_opening(
         &mut self,
         operation: usize,
-        key: &Key,
+        key: &ItemName,
         generation: u64,
         new: &Opening<'_>,
     ) {
@@ -625,7 +625,7 @@ impl Books {
         }
     }
 
-    pub(crate) fn saw_reopening(&mut self, operation: usize, key: &Key, generation: u64) {
+    pub(crate) fn saw_reopening(&mut self, operation: usize, key: &ItemName, generation: u64) {
         let at = self.operations[operation].now;
         let validity = self.setup.validity();
         self.operations[operation].opened = Some((key.clone(), generation));
@@ -646,7 +646,7 @@ impl Books {
         }
     }
 
-    pub(crate) fn saw_payment(&mut self, operation: usize, key: &Key, paid: &Verification) {
+    pub(crate) fn saw_payment(&mut self, operation: usize, key: &ItemName, paid: &Verification) {
         let Some(place) = self.chain_of(key, paid.generation) else {
             return self.violated(
                 Invariant::I1,
@@ -672,7 +672,7 @@ impl Books {
         self.operations[operation].charged = Some(self.charges);
     }
 
-    pub(crate) fn saw_unlock(&mut self, key: &Key) {
+    pub(crate) fn saw_unlock(&mut self, key: &ItemName) {
         self.charges += 1;
         if let Some(number) = self.number_of.get(key) {
             self.by_number[*number].cleared = self.charges;
@@ -680,7 +680,13 @@ impl Books {
         }
     }
 
-    pub(crate) fn saw_win(&mut self, operation: usize, key: &Key, generation: u64, at: Millis) {
+    pub(crate) fn saw_win(
+        &mut self,
+        operation: usize,
+        key: &ItemName,
+        generation: u64,
+        at: Millis,
+    ) {
         let chain = self.chain_of(key, generation).unwrap_or_default();
         let seen = &self.operations[operation];
         self.wins.push(Win {
@@ -690,7 +696,7 @@ impl Books {
             winner: seen.intent.winner(operation),
             code: seen.right,
             at,
-            claimant: None,
+            redeemer: None,
         });
         let book = &mut self.by_number[seen.intent.number];
         book.cleared = book.cleared.max(seen.charged.unwrap_or_default());
@@ -698,17 +704,17 @@ impl Books {
         self.trace(|_| format!("#{operation} wins generation {generation}"));
     }
 
-    pub(crate) fn saw_claim(&mut self, operation: usize, key: &Key) {
+    pub(crate) fn saw_claim(&mut self, operation: usize, key: &ItemName) {
         let seen = &self.operations[operation];
-        let (now, claimant) = (seen.now, seen.intent.winner(operation));
+        let (now, redeemer) = (seen.now, seen.intent.winner(operation));
         let authenticated = seen.intent.who.principal.is_some();
         let problem = match self.wins.iter_mut().rev().find(|win| win.key == *key) {
             None => Some("what nobody won"),
             _ if !authenticated => Some("without anybody to vouch"),
-            Some(win) if win.claimant.is_some() => Some("a second time"),
-            Some(win) if now.since(win.at) >= CLAIMABLE => Some("too late"),
+            Some(win) if win.redeemer.is_some() => Some("a second time"),
+            Some(win) if now.since(win.at) >= REDEEMABLE => Some("too late"),
             Some(win) => {
-                win.claimant = Some(claimant);
+                win.redeemer = Some(redeemer);
                 None
             }
         };
@@ -717,7 +723,7 @@ impl Books {
         }
     }
 
-    pub(crate) fn saw_cancel(&mut self, key: &Key) {
+    pub(crate) fn saw_cancel(&mut self, key: &ItemName) {
         self.end_chain(key);
         if let Some(chain) = self
             .chains
@@ -729,7 +735,7 @@ impl Books {
     }
 
     /// What says that no text was sent must not be about one that was.
-    pub(crate) fn saw_settlement(&mut self, key: &Key) {
+    pub(crate) fn saw_settlement(&mut self, key: &ItemName) {
         let stored = self
             .memory
             .verification(key)
@@ -743,7 +749,7 @@ impl Books {
             return;
         };
         let first = self.chains[key][place].first_generation;
-        let of_it = |(of, generation): &(Key, u64)| {
+        let of_it = |(of, generation): &(ItemName, u64)| {
             of == key && (first..=stored.generation).contains(generation)
         };
         let sent = |operation: &Operation| {
@@ -762,7 +768,7 @@ impl Books {
         }
     }
 
-    pub(crate) fn saw_refused_resend(&mut self, key: &Key, expires: Millis) {
+    pub(crate) fn saw_refused_resend(&mut self, key: &ItemName, expires: Millis) {
         if let Some(chain) = self
             .chains
             .get_mut(key)
@@ -772,7 +778,7 @@ impl Books {
         }
     }
 
-    pub(crate) fn saw_failure(&mut self, key: &Key) {
+    pub(crate) fn saw_failure(&mut self, key: &ItemName) {
         if let Some(chain) = self
             .chains
             .get_mut(key)
@@ -782,14 +788,14 @@ impl Books {
         }
     }
 
-    fn chain_of(&self, key: &Key, generation: u64) -> Option<usize> {
+    fn chain_of(&self, key: &ItemName, generation: u64) -> Option<usize> {
         self.chains
             .get(key)?
             .iter()
             .rposition(|chain| chain.first_generation <= generation)
     }
 
-    fn end_chain(&mut self, key: &Key) {
+    fn end_chain(&mut self, key: &ItemName) {
         if let Some(chain) = self
             .chains
             .get_mut(key)
@@ -1170,7 +1176,7 @@ impl Books {
                 .zip(seen.paid.clone())
                 .filter(|(_, (_, generation, place))| {
                     let same = |win: &Win| {
-                        win.key == key && win.winner == winner && now.since(win.at) < SAME_YES
+                        win.key == key && win.winner == winner && now.since(win.at) < SUCCESS_REPLAY
                     };
                     !self.wins.iter().any(|win| {
                         same(win) && (win.chain, win.generation) != (*place, *generation)
@@ -1217,7 +1223,10 @@ impl Books {
             // The same yes over again.
             let before = self.wins.iter().rev().find(|win| {
                 let same_code = win.code.is_some_and(|code| self.codes[code].code == otp);
-                win.key == key && win.winner == winner && same_code && now.since(win.at) < SAME_YES
+                win.key == key
+                    && win.winner == winner
+                    && same_code
+                    && now.since(win.at) < SUCCESS_REPLAY
             });
             match before {
                 Some(win) => (win.chain, win.generation),
@@ -1242,16 +1251,16 @@ impl Books {
     pub(crate) fn claimed(&mut self, operation: usize, answer: &Result<ReferenceId, Error>) {
         if answer.is_ok() {
             let seen = &self.operations[operation];
-            let (claimant, key) = (
+            let (redeemer, key) = (
                 Some(seen.intent.winner(operation)),
                 seen.verification.as_ref(),
             );
             let now = seen.now;
-            let in_time = |at: Millis| now.since(at) < CLAIMABLE;
+            let in_time = |at: Millis| now.since(at) < REDEEMABLE;
             if !self
                 .wins
                 .iter()
-                .any(|win| Some(&win.key) == key && win.claimant == claimant && in_time(win.at))
+                .any(|win| Some(&win.key) == key && win.redeemer == redeemer && in_time(win.at))
             {
                 self.violated(
                     Invariant::I3,
@@ -1345,8 +1354,8 @@ impl Books {
 
     /// In a run in which the ledger never failed, its counters are the texts that left or may have left.
     pub(crate) fn compare_counters(&mut self) {
-        let mut budgets: BTreeMap<(Key, String), u64> = BTreeMap::new();
-        let mut prefixes: BTreeMap<Key, u64> = BTreeMap::new();
+        let mut budgets: BTreeMap<(ItemName, String), u64> = BTreeMap::new();
+        let mut prefixes: BTreeMap<ItemName, u64> = BTreeMap::new();
         let unclear = self.operations.iter().filter(|it| it.fate == Fate::Unclear);
         let unclear: Vec<_> = unclear.map(|it| (it.intent.number, it.now)).collect();
         let left: Vec<_> = self.texts.iter().copied().chain(unclear).collect();

@@ -1,7 +1,7 @@
 //! A death, a lost answer, a refusal or a delay at every single step of every operation, and its client trying again.
 
 use fastrand::Rng;
-use otp_lambda::error::Code;
+use otp_lambda::error::ErrorCode;
 use otp_lambda::policy::{Budget, Budgets, Rate, SendLimits};
 use std::time::Duration;
 
@@ -144,7 +144,7 @@ const CASES: [Case; 18] = [
         name: "claim",
         derived: false,
         attempts: 3,
-        prepare: claim,
+        prepare: redeem,
     },
 ];
 
@@ -210,7 +210,7 @@ fn resend_after_a_guess(sim: &mut Sim) -> Intent {
         otp: "000000".to_owned(),
         ..again.clone()
     };
-    assert_eq!(does(sim, &wrong), Some(Code::InvalidCode));
+    assert_eq!(does(sim, &wrong), Some(ErrorCode::InvalidCode));
     again
 }
 
@@ -250,7 +250,7 @@ fn last_guess_right(sim: &mut Sim) -> Intent {
                 ..right.clone()
             }
         ),
-        Some(Code::InvalidCode)
+        Some(ErrorCode::InvalidCode)
     );
     right
 }
@@ -275,7 +275,7 @@ fn cancel(sim: &mut Sim) -> Intent {
     }
 }
 
-fn claim(sim: &mut Sim) -> Intent {
+fn redeem(sim: &mut Sim) -> Intent {
     let right = sent(sim);
     assert!(does(sim, &right).is_none());
     Intent {
@@ -285,7 +285,7 @@ fn claim(sim: &mut Sim) -> Intent {
 }
 
 /// Does it, and returns why it was refused, if it was.
-fn does(sim: &mut Sim, intent: &Intent) -> Option<Code> {
+fn does(sim: &mut Sim, intent: &Intent) -> Option<ErrorCode> {
     let attempts = sim.books.lock().setup.attempts;
     let outcome = sim.perform(&Intent {
         attempts,
@@ -371,7 +371,7 @@ fn dies(case: &Case, death: &Death, trace: bool) -> Option<Sim> {
         if matches!(intent.what, What::Cancel | What::Claim) {
             assert_eq!(again, None, "{}: tried again", case.name);
         }
-        if again == Some(Code::VerificationInProgress) {
+        if again == Some(ErrorCode::VerificationInProgress) {
             sim.advance(Duration::from_secs(6));
             does(&mut sim, &intent);
         }

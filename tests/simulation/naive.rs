@@ -2,9 +2,9 @@
 
 use async_trait::async_trait;
 use otp_lambda::ledger::{
-    Again, Attempt, Charge, Key, KeyClaim, KeyOutcome, Ledger, Mac, Millis, Number, NumberCharge,
-    Opening, Question, Reservation, Said, Settled, Step, Success, Switches, Unavailable,
-    Verification,
+    Again, Attempt, Charge, GuessOutcome, ItemName, KeyOutcome, KeyReservation, Ledger, Mac,
+    Millis, Number, NumberCharge, Opening, Question, Reservation, Settled, Success, Switches,
+    Transition, Unavailable, Verification,
 };
 use otp_lambda::policy::{SendLimits, Spending};
 use simulator::MemoryLedger;
@@ -60,10 +60,10 @@ pub(crate) struct NaiveLedger {
 /// What a broken rule needs to know of earlier steps.
 #[derive(Default)]
 struct Notes {
-    asked: BTreeMap<(Key, Mac), Millis>,
+    asked: BTreeMap<(ItemName, Mac), Millis>,
     spent: BTreeMap<usize, Spending>,
-    verification: BTreeMap<usize, Key>,
-    unwritten: BTreeMap<(Key, u64), Unwritten>,
+    verification: BTreeMap<usize, ItemName>,
+    unwritten: BTreeMap<(ItemName, u64), Unwritten>,
 }
 
 enum Unwritten {
@@ -90,7 +90,7 @@ impl NaiveLedger {
     }
 
     /// Under which name the failures of a guess are counted.
-    fn failures_of(&self, key: &Key) -> Key {
+    fn failures_of(&self, key: &ItemName) -> ItemName {
         let by_reference = self.naive == Naive::CountsGuessesByReference;
         let verification = self.notes().verification.get(&self.operation()).cloned();
         verification
@@ -100,14 +100,14 @@ impl NaiveLedger {
 
     async fn may_be_asked(
         &self,
-        key: &Key,
+        key: &ItemName,
         guess: &Mac,
         now: Millis,
     ) -> Result<Attempt, Unavailable> {
         let stored = self.inner.verification(key).await?;
         let fresh = |stored: &Verification| {
             let last = stored.last_guess.as_ref();
-            last.is_none_or(|last| last.mac != *guess || last.said == Said::Unclear)
+            last.is_none_or(|last| last.mac != *guess || last.said == GuessOutcome::Unclear)
         };
         Ok(match stored {
             Some(mut stored) if stored.is_open(now) && fresh(&stored) => {
@@ -125,7 +125,7 @@ impl Ledger for NaiveLedger {
         self.inner.switches().await
     }
 
-    async fn count(&self, key: &Key, cap: u64, expires: Millis) -> Result<bool, Unavailable> {
+    async fn count(&self, key: &ItemName, cap: u64, expires: Millis) -> Result<bool, Unavailable> {
         // The service has it kept a minute longer.
         let early = self.naive == Naive::ForgetsWindowsAtTheirEnd;
         self.inner
@@ -141,7 +141,7 @@ impl Ledger for NaiveLedger {
             .await
     }
 
-    async fn uncount(&self, key: &Key) -> Result<(), Unavailable> {
+    async fn uncount(&self, key: &ItemName) -> Result<(), Unavailable> {
         self.inner.uncount(key).await
     }
 
@@ -176,39 +176,39 @@ impl Ledger for NaiveLedger {
         self.inner.refund(spending).await
     }
 
-    async fn claim_key(
+    async fn reserve_key(
         &self,
-        key: &Key,
+        key: &ItemName,
         fingerprint: &Mac,
         now: Millis,
-    ) -> Result<KeyClaim, Unavailable> {
-        match self.inner.claim_key(key, fingerprint, now).await? {
-            KeyClaim::Held(held)
+    ) -> Result<KeyReservation, Unavailable> {
+        match self.inner.reserve_key(key, fingerprint, now).await? {
+            KeyReservation::Held(held)
                 if self.naive == Naive::TakesOverPendingKeys
                     && held.outcome == KeyOutcome::Pending
                     && now.since(held.at) >= Duration::from_secs(30) =>
             {
-                Ok(KeyClaim::Claimed)
+                Ok(KeyReservation::Reserved)
             }
             claim => Ok(claim),
         }
     }
 
-    async fn release_key(&self, key: &Key) -> Result<(), Unavailable> {
+    async fn release_key(&self, key: &ItemName) -> Result<(), Unavailable> {
         self.inner.release_key(key).await
     }
 
-    async fn finish_key(&self, key: &Key, answer: Option<&str>) -> Result<(), Unavailable> {
+    async fn finish_key(&self, key: &ItemName, answer: Option<&str>) -> Result<(), Unavailable> {
         self.inner.finish_key(key, answer).await
     }
 
-    async fn number(&self, key: &Key) -> Result<Number, Unavailable> {
+    async fn number(&self, key: &ItemName) -> Result<Number, Unavailable> {
         self.inner.number(key).await
     }
 
     async fn reserve_send(
         &self,
-        key: &Key,
+        key: &ItemName,
         limits: &SendLimits,
         now: Millis,
     ) -> Result<Reservation, Unavailable> {
@@ -227,7 +227,7 @@ impl Ledger for NaiveLedger {
 
     async fn charge_number(
         &self,
-        key: &Key,
+        key: &ItemName,
         forget: Option<Millis>,
         now: Millis,
     ) -> Result<NumberCharge, Unavailable> {
@@ -238,7 +238,7 @@ impl Ledger for NaiveLedger {
 
     async fn clear_failures(
         &self,
-        key: &Key,
+        key: &ItemName,
         charge: Charge,
         now: Millis,
     ) -> Result<(), Unavailable> {
@@ -250,17 +250,17 @@ impl Ledger for NaiveLedger {
             .await
     }
 
-    async fn unlock(&self, key: &Key, now: Millis) -> Result<(), Unavailable> {
+    async fn unlock(&self, key: &ItemName, now: Millis) -> Result<(), Unavailable> {
         self.inner.unlock(key, now).await
     }
 
-    async fn verification(&self, key: &Key) -> Result<Option<Verification>, Unavailable> {
+    async fn verification(&self, key: &ItemName) -> Result<Option<Verification>, Unavailable> {
         self.inner.verification(key).await
     }
 
     async fn open(
         &self,
-        key: &Key,
+        key: &ItemName,
         seen: Option<u64>,
         new: &Opening<'_>,
     ) -> Result<bool, Unavailable> {
@@ -274,7 +274,12 @@ impl Ledger for NaiveLedger {
         Ok(true)
     }
 
-    async fn reopen(&self, key: &Key, seen: u64, again: &Again<'_>) -> Result<bool, Unavailable> {
+    async fn reopen(
+        &self,
+        key: &ItemName,
+        seen: u64,
+        again: &Again<'_>,
+    ) -> Result<bool, Unavailable> {
         if self.naive != Naive::WritesBehind {
             return self.inner.reopen(key, seen, again).await;
         }
@@ -287,7 +292,7 @@ impl Ledger for NaiveLedger {
 
     async fn settle(
         &self,
-        key: &Key,
+        key: &ItemName,
         generation: u64,
         outcome: &Settled<'_>,
     ) -> Result<(), Unavailable> {
@@ -322,7 +327,7 @@ impl Ledger for NaiveLedger {
 
     async fn spend_attempt(
         &self,
-        key: &Key,
+        key: &ItemName,
         guess: &Mac,
         question: Option<&Question>,
         now: Millis,
@@ -370,10 +375,10 @@ impl Ledger for NaiveLedger {
 
     async fn note_answer(
         &self,
-        key: &Key,
+        key: &ItemName,
         generation: u64,
         guess: &Mac,
-        said: Said,
+        said: GuessOutcome,
     ) -> Result<(), Unavailable> {
         if self.naive == Naive::ChargesAfterAsking {
             let at = self
@@ -381,7 +386,7 @@ impl Ledger for NaiveLedger {
                 .asked
                 .get(&(key.clone(), guess.clone()))
                 .copied();
-            if let (Said::Invalid, Some(at)) = (said, at) {
+            if let (GuessOutcome::Invalid, Some(at)) = (said, at) {
                 self.inner.spend_attempt(key, guess, None, at).await?;
             }
         }
@@ -390,23 +395,28 @@ impl Ledger for NaiveLedger {
 
     async fn consume(
         &self,
-        key: &Key,
+        key: &ItemName,
         generation: u64,
         success: &Success,
-    ) -> Result<Step, Unavailable> {
+    ) -> Result<Transition, Unavailable> {
         match self.inner.consume(key, generation, success).await? {
-            Step::Refused(Some(_)) if self.naive == Naive::ConsumesWithoutCondition => {
-                Ok(Step::Done)
+            Transition::Refused(Some(_)) if self.naive == Naive::ConsumesWithoutCondition => {
+                Ok(Transition::Applied)
             }
             step => Ok(step),
         }
     }
 
-    async fn cancel(&self, key: &Key, now: Millis) -> Result<Step, Unavailable> {
+    async fn cancel(&self, key: &ItemName, now: Millis) -> Result<Transition, Unavailable> {
         self.inner.cancel(key, now).await
     }
 
-    async fn claim(&self, key: &Key, claimant: &Mac, now: Millis) -> Result<Step, Unavailable> {
-        self.inner.claim(key, claimant, now).await
+    async fn redeem(
+        &self,
+        key: &ItemName,
+        redeemer: &Mac,
+        now: Millis,
+    ) -> Result<Transition, Unavailable> {
+        self.inner.redeem(key, redeemer, now).await
     }
 }

@@ -1,7 +1,7 @@
 //! A provider that makes its codes from the seed, and differs from seed to seed in what AWS leaves undocumented.
 
 use async_trait::async_trait;
-use otp_lambda::error::{Code, Error};
+use otp_lambda::error::{Error, ErrorCode};
 use otp_lambda::otp::{CodeCharacters, CodeShape, Otp};
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::provider::{
@@ -71,12 +71,14 @@ impl Provider for FakeProvider {
             Some(Fault::SendRefused) => {
                 self.books.lock().set_fate(Fate::Refused);
                 turn().await;
-                return Err(Error::new(Code::ProviderThrottled, "made up"));
+                return Err(Error::new(ErrorCode::ProviderThrottled, "made up"));
             }
             Some(Fault::SendUnclearUnsent) => {
                 self.books.lock().set_fate(Fate::Unclear);
                 turn().await;
-                return Err(Error::new(Code::ProviderTimeout, "made up").with_unknown_delivery());
+                return Err(
+                    Error::new(ErrorCode::ProviderTimeout, "made up").with_unknown_delivery()
+                );
             }
             _ => self.books.lock().text_leaves(message),
         }
@@ -85,7 +87,9 @@ impl Provider for FakeProvider {
         }
         turn().await;
         if fault == Some(Fault::SendUnclearSent) {
-            return Err(Error::new(Code::ProviderUnavailable, "made up").with_unknown_delivery());
+            return Err(
+                Error::new(ErrorCode::ProviderUnavailable, "made up").with_unknown_delivery()
+            );
         }
         Ok(Receipt {
             message_id: Some("message".to_owned()),
@@ -112,7 +116,7 @@ impl Provider for FakeProvider {
             Some(Fault::CrashAskingBefore) => return self.die().await,
             Some(Fault::VerifyUncounted) => {
                 turn().await;
-                return Err(Error::new(Code::ProviderUnavailable, "made up"));
+                return Err(Error::new(ErrorCode::ProviderUnavailable, "made up"));
             }
             _ => {}
         }
@@ -122,7 +126,7 @@ impl Provider for FakeProvider {
         }
         turn().await;
         if fault == Some(Fault::VerifyCounted) {
-            return Err(Error::new(Code::ProviderTimeout, "made up"));
+            return Err(Error::new(ErrorCode::ProviderTimeout, "made up"));
         }
         Ok(Answer {
             verdict,

@@ -2,16 +2,16 @@
 
 use fastrand::Rng;
 use futures_util::FutureExt;
-use otp_lambda::error::{Code, Error};
-use otp_lambda::ledger::{Keys, Ledger, Mac, Millis};
+use otp_lambda::error::{Error, ErrorCode};
+use otp_lambda::ledger::{Hasher, Ledger, Mac, Millis};
 use otp_lambda::otp::Otp;
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::policy::{AllowedCountries, Budgets, Rate, SendLimits};
 use otp_lambda::provider::Channel;
 use otp_lambda::reference::ReferenceId;
 use otp_lambda::service::{
-    Caller, Defaults, Guard, LedgerPolicy, Moment, Origination, Providers, Reference, ReferenceIds,
-    Rules, SendRequest, Service, VerificationRequest, VerifyRequest,
+    Caller, Defaults, LedgerPolicy, Limits, Moment, Origination, Providers, Reference,
+    ReferenceIds, Rules, SendRequest, Service, VerificationRequest, VerifyRequest,
 };
 use otp_lambda::telemetry::Record;
 use simulator::MemoryLedger;
@@ -93,7 +93,7 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    pub(crate) fn code(&self) -> Option<Code> {
+    pub(crate) fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Sent(Err(error))
             | Self::Verified(Err(error))
@@ -182,7 +182,7 @@ impl Sim {
                 budgets: setup.budgets.clone(),
                 test_numbers: Vec::new(),
             };
-            let guard = Guard::new(Box::new(store), Keys::from_secret(SECRET), policy);
+            let guard = Limits::new(Box::new(store), Hasher::from_secret(SECRET), policy);
             Arc::new(Service::new(
                 rules(&setup),
                 Providers::only(Box::new(FakeProvider {
@@ -527,7 +527,7 @@ async fn perform(
                 to,
                 reference: reference(),
             };
-            Outcome::Claimed(service.claim(&request, &caller, moment, record).await)
+            Outcome::Claimed(service.redeem(&request, &caller, moment, record).await)
         }
         What::Cancel => {
             let request = VerificationRequest {

@@ -4,9 +4,9 @@
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use otp_lambda::ledger::{
-    Again, Attempt, Charge, Key, KeyClaim, Ledger, Mac, Millis, Number, NumberCharge, Opening,
-    Question, Reservation, Said, Settled, State, Step, Success, Switches, Unavailable, UsedCode,
-    Verification,
+    Again, Attempt, Charge, GuessOutcome, ItemName, KeyReservation, Ledger, Mac, Millis, Number,
+    NumberCharge, Opening, Question, Reservation, Settled, State, Success, Switches, Transition,
+    Unavailable, UsedCode, Verification,
 };
 use otp_lambda::policy::{SendLimits, Spending};
 use std::future::{Future, pending};
@@ -177,7 +177,7 @@ impl Ledger for Store {
         .await
     }
 
-    async fn count(&self, key: &Key, cap: u64, expires: Millis) -> Result<bool, Unavailable> {
+    async fn count(&self, key: &ItemName, cap: u64, expires: Millis) -> Result<bool, Unavailable> {
         let ((inner, ..), key) = (self.here(), key.clone());
         self.step(
             "count",
@@ -187,7 +187,7 @@ impl Ledger for Store {
         .await
     }
 
-    async fn uncount(&self, key: &Key) -> Result<(), Unavailable> {
+    async fn uncount(&self, key: &ItemName) -> Result<(), Unavailable> {
         let ((inner, ..), key) = (self.here(), key.clone());
         self.step(
             "uncount",
@@ -217,22 +217,22 @@ impl Ledger for Store {
         .await
     }
 
-    async fn claim_key(
+    async fn reserve_key(
         &self,
-        key: &Key,
+        key: &ItemName,
         fingerprint: &Mac,
         now: Millis,
-    ) -> Result<KeyClaim, Unavailable> {
+    ) -> Result<KeyReservation, Unavailable> {
         let ((inner, ..), key, fingerprint) = (self.here(), key.clone(), fingerprint.clone());
         self.step(
             "claim_key",
             true,
-            Box::pin(async move { inner.claim_key(&key, &fingerprint, now).await }),
+            Box::pin(async move { inner.reserve_key(&key, &fingerprint, now).await }),
         )
         .await
     }
 
-    async fn release_key(&self, key: &Key) -> Result<(), Unavailable> {
+    async fn release_key(&self, key: &ItemName) -> Result<(), Unavailable> {
         let ((inner, ..), key) = (self.here(), key.clone());
         self.step(
             "release_key",
@@ -242,7 +242,7 @@ impl Ledger for Store {
         .await
     }
 
-    async fn finish_key(&self, key: &Key, answer: Option<&str>) -> Result<(), Unavailable> {
+    async fn finish_key(&self, key: &ItemName, answer: Option<&str>) -> Result<(), Unavailable> {
         let ((inner, ..), key, answer) = (self.here(), key.clone(), answer.map(str::to_owned));
         self.step(
             "finish_key",
@@ -252,7 +252,7 @@ impl Ledger for Store {
         .await
     }
 
-    async fn number(&self, key: &Key) -> Result<Number, Unavailable> {
+    async fn number(&self, key: &ItemName) -> Result<Number, Unavailable> {
         let ((inner, ..), key) = (self.here(), key.clone());
         self.step(
             "number",
@@ -264,7 +264,7 @@ impl Ledger for Store {
 
     async fn reserve_send(
         &self,
-        key: &Key,
+        key: &ItemName,
         limits: &SendLimits,
         now: Millis,
     ) -> Result<Reservation, Unavailable> {
@@ -279,7 +279,7 @@ impl Ledger for Store {
 
     async fn charge_number(
         &self,
-        key: &Key,
+        key: &ItemName,
         forget: Option<Millis>,
         now: Millis,
     ) -> Result<NumberCharge, Unavailable> {
@@ -296,7 +296,7 @@ impl Ledger for Store {
 
     async fn clear_failures(
         &self,
-        key: &Key,
+        key: &ItemName,
         charge: Charge,
         now: Millis,
     ) -> Result<(), Unavailable> {
@@ -309,7 +309,7 @@ impl Ledger for Store {
         .await
     }
 
-    async fn unlock(&self, key: &Key, now: Millis) -> Result<(), Unavailable> {
+    async fn unlock(&self, key: &ItemName, now: Millis) -> Result<(), Unavailable> {
         let ((inner, books, _), key) = (self.here(), key.clone());
         let job = async move {
             let answer = inner.unlock(&key, now).await;
@@ -319,7 +319,7 @@ impl Ledger for Store {
         self.step("unlock", true, Box::pin(job)).await
     }
 
-    async fn verification(&self, key: &Key) -> Result<Option<Verification>, Unavailable> {
+    async fn verification(&self, key: &ItemName) -> Result<Option<Verification>, Unavailable> {
         let ((inner, ..), key) = (self.here(), key.clone());
         self.step(
             "verification",
@@ -331,7 +331,7 @@ impl Ledger for Store {
 
     async fn open(
         &self,
-        key: &Key,
+        key: &ItemName,
         seen: Option<u64>,
         new: &Opening<'_>,
     ) -> Result<bool, Unavailable> {
@@ -352,7 +352,12 @@ impl Ledger for Store {
         self.step("open", true, Box::pin(job)).await
     }
 
-    async fn reopen(&self, key: &Key, seen: u64, again: &Again<'_>) -> Result<bool, Unavailable> {
+    async fn reopen(
+        &self,
+        key: &ItemName,
+        seen: u64,
+        again: &Again<'_>,
+    ) -> Result<bool, Unavailable> {
         let ((inner, books, operation), key) = (self.here(), key.clone());
         let expires = again.expires;
         let (provider, channel, language) = (
@@ -378,7 +383,7 @@ impl Ledger for Store {
 
     async fn settle(
         &self,
-        key: &Key,
+        key: &ItemName,
         generation: u64,
         outcome: &Settled<'_>,
     ) -> Result<(), Unavailable> {
@@ -407,7 +412,7 @@ impl Ledger for Store {
 
     async fn spend_attempt(
         &self,
-        key: &Key,
+        key: &ItemName,
         guess: &Mac,
         question: Option<&Question>,
         now: Millis,
@@ -428,10 +433,10 @@ impl Ledger for Store {
 
     async fn note_answer(
         &self,
-        key: &Key,
+        key: &ItemName,
         generation: u64,
         guess: &Mac,
-        said: Said,
+        said: GuessOutcome,
     ) -> Result<(), Unavailable> {
         let ((inner, ..), key, guess) = (self.here(), key.clone(), guess.clone());
         let job = async move { inner.note_answer(&key, generation, &guess, said).await };
@@ -440,14 +445,14 @@ impl Ledger for Store {
 
     async fn consume(
         &self,
-        key: &Key,
+        key: &ItemName,
         generation: u64,
         success: &Success,
-    ) -> Result<Step, Unavailable> {
+    ) -> Result<Transition, Unavailable> {
         let ((inner, books, operation), key, success) = (self.here(), key.clone(), success.clone());
         let job = async move {
             let answer = inner.consume(&key, generation, &success).await;
-            if let Ok(Step::Done) = &answer {
+            if let Ok(Transition::Applied) = &answer {
                 books
                     .lock()
                     .saw_win(operation, &key, generation, success.at);
@@ -457,11 +462,11 @@ impl Ledger for Store {
         self.step("consume", true, Box::pin(job)).await
     }
 
-    async fn cancel(&self, key: &Key, now: Millis) -> Result<Step, Unavailable> {
+    async fn cancel(&self, key: &ItemName, now: Millis) -> Result<Transition, Unavailable> {
         let ((inner, books, _), key) = (self.here(), key.clone());
         let job = async move {
             let answer = inner.cancel(&key, now).await;
-            if let Ok(Step::Done) = &answer {
+            if let Ok(Transition::Applied) = &answer {
                 books.lock().saw_cancel(&key);
             }
             answer
@@ -469,12 +474,17 @@ impl Ledger for Store {
         self.step("cancel", true, Box::pin(job)).await
     }
 
-    async fn claim(&self, key: &Key, claimant: &Mac, now: Millis) -> Result<Step, Unavailable> {
-        let ((inner, books, operation), key, claimant) =
-            (self.here(), key.clone(), claimant.clone());
+    async fn redeem(
+        &self,
+        key: &ItemName,
+        redeemer: &Mac,
+        now: Millis,
+    ) -> Result<Transition, Unavailable> {
+        let ((inner, books, operation), key, redeemer) =
+            (self.here(), key.clone(), redeemer.clone());
         let job = async move {
-            let answer = inner.claim(&key, &claimant, now).await;
-            if let Ok(Step::Done) = &answer {
+            let answer = inner.redeem(&key, &redeemer, now).await;
+            if let Ok(Transition::Applied) = &answer {
                 books.lock().saw_claim(operation, &key);
             }
             answer

@@ -4,8 +4,9 @@ use crate::emulator::Emulator;
 use async_trait::async_trait;
 use otp_lambda::aws::dynamodb::DynamoDb;
 use otp_lambda::ledger::{
-    Again, Attempt, Charge, Key, KeyClaim, Ledger, Mac, Millis, Number, NumberCharge, Opening,
-    Question, Reservation, Said, Settled, Step, Success, Switches, Unavailable, Verification,
+    Again, Attempt, Charge, GuessOutcome, ItemName, KeyReservation, Ledger, Mac, Millis, Number,
+    NumberCharge, Opening, Question, Reservation, Settled, Success, Switches, Transition,
+    Unavailable, Verification,
 };
 use otp_lambda::policy::{SendLimits, Spending};
 use simulator::MemoryLedger;
@@ -78,24 +79,24 @@ macro_rules! steps {
 }
 
 steps! {
-    fn count(key: &Key, cap: u64, expires: Millis) -> bool;
-    fn uncount(key: &Key) -> ();
+    fn count(key: &ItemName, cap: u64, expires: Millis) -> bool;
+    fn uncount(key: &ItemName) -> ();
     fn refund(spending: &Spending) -> ();
-    fn claim_key(key: &Key, fingerprint: &Mac, now: Millis) -> KeyClaim;
-    fn release_key(key: &Key) -> ();
-    fn finish_key(key: &Key, answer: Option<&str>) -> ();
-    fn number(key: &Key) -> Number;
-    fn reserve_send(key: &Key, limits: &SendLimits, now: Millis) -> Reservation;
-    fn charge_number(key: &Key, forget: Option<Millis>, now: Millis) -> NumberCharge;
-    fn clear_failures(key: &Key, charge: Charge, now: Millis) -> ();
-    fn unlock(key: &Key, now: Millis) -> ();
-    fn verification(key: &Key) -> Option<Verification>;
-    fn open(key: &Key, seen: Option<u64>, new: &Opening<'_>) -> bool;
-    fn reopen(key: &Key, seen: u64, again: &Again<'_>) -> bool;
-    fn settle(key: &Key, generation: u64, outcome: &Settled<'_>) -> ();
-    fn spend_attempt(key: &Key, guess: &Mac, question: Option<&Question>, now: Millis) -> Attempt;
-    fn note_answer(key: &Key, generation: u64, guess: &Mac, said: Said) -> ();
-    fn consume(key: &Key, generation: u64, success: &Success) -> Step;
-    fn cancel(key: &Key, now: Millis) -> Step;
-    fn claim(key: &Key, claimant: &Mac, now: Millis) -> Step;
+    fn reserve_key(key: &ItemName, fingerprint: &Mac, now: Millis) -> KeyReservation;
+    fn release_key(key: &ItemName) -> ();
+    fn finish_key(key: &ItemName, answer: Option<&str>) -> ();
+    fn number(key: &ItemName) -> Number;
+    fn reserve_send(key: &ItemName, limits: &SendLimits, now: Millis) -> Reservation;
+    fn charge_number(key: &ItemName, forget: Option<Millis>, now: Millis) -> NumberCharge;
+    fn clear_failures(key: &ItemName, charge: Charge, now: Millis) -> ();
+    fn unlock(key: &ItemName, now: Millis) -> ();
+    fn verification(key: &ItemName) -> Option<Verification>;
+    fn open(key: &ItemName, seen: Option<u64>, new: &Opening<'_>) -> bool;
+    fn reopen(key: &ItemName, seen: u64, again: &Again<'_>) -> bool;
+    fn settle(key: &ItemName, generation: u64, outcome: &Settled<'_>) -> ();
+    fn spend_attempt(key: &ItemName, guess: &Mac, question: Option<&Question>, now: Millis) -> Attempt;
+    fn note_answer(key: &ItemName, generation: u64, guess: &Mac, said: GuessOutcome) -> ();
+    fn consume(key: &ItemName, generation: u64, success: &Success) -> Transition;
+    fn cancel(key: &ItemName, now: Millis) -> Transition;
+    fn redeem(key: &ItemName, redeemer: &Mac, now: Millis) -> Transition;
 }

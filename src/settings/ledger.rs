@@ -3,12 +3,12 @@
 use super::{Reader, Reported};
 use crate::aws::dynamodb::DynamoDb;
 use crate::aws::{Account, SharedHttpClient, secrets};
-use crate::ledger::{Keys, Millis};
+use crate::ledger::{Hasher, Millis};
 use crate::otp::{CodeShape, Otp};
 use crate::phone::{Country, PhoneNumber};
 use crate::policy::{AllowedCountries, Budget, Budgets, Prices, Rate, SendLimits, Unit};
 use crate::provider::{Channel, ProviderLimits};
-use crate::service::{Guard, LedgerPolicy, TestNumber};
+use crate::service::{LedgerPolicy, Limits, TestNumber};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::collections::BTreeMap;
@@ -38,7 +38,7 @@ impl LedgerSettings {
         self,
         account: &Account,
         http_client: SharedHttpClient,
-    ) -> Result<Guard, String> {
+    ) -> Result<Limits, String> {
         let secret = match self.secret {
             LedgerSecret::Arn(arn) => {
                 secrets::ledger_secret(account, &arn, self.secrets_endpoint, http_client.clone())
@@ -47,9 +47,9 @@ impl LedgerSettings {
             LedgerSecret::Bytes(bytes) => bytes,
         };
         let store = DynamoDb::new(account, self.table, self.endpoint, http_client);
-        Ok(Guard::new(
+        Ok(Limits::new(
             Box::new(store),
-            Keys::from_secret(&secret),
+            Hasher::from_secret(&secret),
             self.policy,
         ))
     }

@@ -13,9 +13,9 @@ use super::Millis;
 
 /// The name of an item: its kind, and the keyed hash of what it is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key(String);
+pub struct ItemName(String);
 
-impl Key {
+impl ItemName {
     /// The item of a day's budget, which is about nobody.
     #[must_use]
     pub fn of_budget(day: u64) -> Self {
@@ -89,15 +89,15 @@ impl Window {
 }
 
 /// Makes the names of items and the hashes in them, under a key that is not in the table.
-pub struct Keys(hmac::Key);
+pub struct Hasher(hmac::Key);
 
-impl std::fmt::Debug for Keys {
+impl std::fmt::Debug for Hasher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Keys(…)")
     }
 }
 
-impl Keys {
+impl Hasher {
     /// Derives the key from a secret with HKDF-SHA-256, so that the secret may have any form.
     #[must_use]
     pub fn from_secret(secret: &[u8]) -> Self {
@@ -112,25 +112,25 @@ impl Keys {
 
     /// The verification of a number under a reference.
     #[must_use]
-    pub fn verification(&self, reference: &ReferenceId, number: &PhoneNumber) -> Key {
+    pub fn verification(&self, reference: &ReferenceId, number: &PhoneNumber) -> ItemName {
         self.key("V", &[reference.expose(), number.expose()])
     }
 
     /// The number, whatever it is verified for: else each purpose would give fresh guesses.
     #[must_use]
-    pub fn number(&self, number: &PhoneNumber) -> Key {
+    pub fn number(&self, number: &PhoneNumber) -> ItemName {
         self.key("N", &[number.expose()])
     }
 
     /// An idempotency key of a caller.
     #[must_use]
-    pub fn idempotency(&self, caller: &str, key: &str) -> Key {
+    pub fn idempotency(&self, caller: &str, key: &str) -> ItemName {
         self.key("I", &[caller, key])
     }
 
     /// The counter of an address for an operation. IPv6 counts by /64, as that is what one customer has.
     #[must_use]
-    pub fn source(&self, operation: &str, address: IpAddr, window: Window) -> Key {
+    pub fn source(&self, operation: &str, address: IpAddr, window: Window) -> ItemName {
         let network = match address.to_canonical() {
             IpAddr::V4(address) => address.to_string(),
             IpAddr::V6(address) => {
@@ -143,7 +143,7 @@ impl Keys {
 
     /// The counter of the ten thousand numbers around a number.
     #[must_use]
-    pub fn prefix(&self, number: &PhoneNumber, window: Window) -> Key {
+    pub fn prefix(&self, number: &PhoneNumber, window: Window) -> ItemName {
         let digits = number.expose();
         let prefix = digits
             .get(..digits.len().saturating_sub(4))
@@ -194,9 +194,9 @@ impl Keys {
     }
 
     /// The name of a number that stands for nobody's, so that it shares no window with whoever has the number: at each
-    /// depth of shadow another.
+    /// depth of decoy another.
     #[must_use]
-    pub fn shadow_number(&self, number: &PhoneNumber, depth: u8) -> Key {
+    pub fn decoy_number(&self, number: &PhoneNumber, depth: u8) -> ItemName {
         self.key("N", &["shadow", &depth.to_string(), number.expose()])
     }
 
@@ -218,12 +218,12 @@ impl Keys {
         bytes
     }
 
-    fn key(&self, kind: &str, fields: &[&str]) -> Key {
-        Key(format!("{kind}#{}", self.hash(kind, fields)))
+    fn key(&self, kind: &str, fields: &[&str]) -> ItemName {
+        ItemName(format!("{kind}#{}", self.hash(kind, fields)))
     }
 
-    fn counter(&self, kind: &str, fields: &[&str], window: Window) -> Key {
-        Key(format!(
+    fn counter(&self, kind: &str, fields: &[&str], window: Window) -> ItemName {
+        ItemName(format!(
             "{kind}#{}#{}#{}",
             self.hash(kind, fields),
             window.length.as_secs(),
@@ -251,8 +251,8 @@ impl Keys {
 mod tests {
     use super::*;
 
-    fn keys() -> Keys {
-        Keys::from_secret(b"a secret of forty-three characters, or more")
+    fn keys() -> Hasher {
+        Hasher::from_secret(b"a secret of forty-three characters, or more")
     }
 
     #[test]
@@ -264,7 +264,7 @@ mod tests {
         assert_eq!(keys.hash("a", &["b"]), self::keys().hash("a", &["b"]));
         assert_ne!(
             keys.hash("a", &["b"]),
-            Keys::from_secret(b"another").hash("a", &["b"])
+            Hasher::from_secret(b"another").hash("a", &["b"])
         );
     }
 

@@ -1,11 +1,11 @@
 //! The steps of a send and a verify that count: what each asks of the ledger, and what a refusal says.
 
 use super::{Caller, LONGEST, MOST_SENDS, SendRequest, Sent, SentReceipt, minutes};
-use crate::error::{Code, Error};
+use crate::error::{Error, ErrorCode};
 use crate::ledger::{
-    ASKING, Again, Attempt, CLAIMABLE, HeldKey, Key, KeyClaim, KeyOutcome, Keys, Ledger, Mac,
-    Millis, Number, Opening, Phase, Reservation, SAME_YES, Said, Settled, State, Success, Switches,
-    Verification, Window,
+    Again, Attempt, GUESS_PENDING, GuessOutcome, Hasher, HeldKey, ItemName, KeyOutcome,
+    KeyReservation, Ledger, Mac, Millis, Number, Opening, Phase, REDEEMABLE, Reservation,
+    SUCCESS_REPLAY, Settled, State, Success, Switches, Verification, Window,
 };
 use crate::otp::Otp;
 use crate::phone::{Country, PhoneNumber};
@@ -29,9 +29,9 @@ const KEY_IN_USE: Duration = Duration::from_secs(30);
 const WINDOW_KEPT: Duration = Duration::from_mins(1);
 
 /// The ledger, and the operator's limits in it.
-pub struct Guard {
+pub struct Limits {
     pub(super) store: Box<dyn Ledger>,
-    pub(super) keys: Keys,
+    pub(super) keys: Hasher,
     policy: LedgerPolicy,
     switches: Mutex<Option<(Millis, Switches)>>,
 }
@@ -76,18 +76,18 @@ pub struct TestNumber {
 
 /// What was counted for a send on its way to the provider.
 #[derive(Debug, Default)]
-pub(super) struct Tab {
-    prefixes: Vec<Key>,
+pub(super) struct Charges {
+    prefixes: Vec<ItemName>,
     spending: Option<Spending>,
 }
 
 /// What an idempotency key says about a send.
 #[derive(Debug)]
-pub(super) enum IdempotencyClaim {
+pub(super) enum IdempotencyState {
     /// There is no key.
     None,
     /// It is this request's.
-    Mine(Key),
+    Mine(ItemName),
     /// It was answered before.
     Answered { receipt: SentReceipt, at: Millis },
 }
@@ -115,10 +115,10 @@ pub(super) struct Refusal {
     pub(super) may_be_of_other_software: bool,
 }
 
-impl Guard {
+impl Limits {
     /// Limits by `policy`, kept in `store` under names made with `keys`.
     #[must_use]
-    pub fn new(store: Box<dyn Ledger>, keys: Keys, policy: LedgerPolicy) -> Self {
+    pub fn new(store: Box<dyn Ledger>, keys: Hasher, policy: LedgerPolicy) -> Self {
         Self {
             store,
             keys,
@@ -157,15 +157,16 @@ impl Guard {
     pub(super) async fn check_switches(
         &self,
         to: &PhoneNumber,
-        key: &Key,
+        key: &ItemName,
         now: Millis,
     ) -> Result<(), Error> {
         let switches = self.switches(now).await?;
         if switches.paused {
-            return Err(
-                Error::new(Code::SendingPaused, "The operator has paused all sends.")
-                    .with_retry_after(Duration::from_mins(1)),
-            );
+            return Err(Error::new(
+                ErrorCode::SendingPaused,
+                "The operator has paused all sends.",
+            )
+            .with_retry_after(Duration::from_mins(1)));
         }
         let listed = |list: &std::collections::BTreeSet<String>| {
             list.iter().any(|entry| {
@@ -175,7 +176,7 @@ impl Guard {
         };
         if listed(&switches.blocked) && !listed(&switches.allowed) {
             return Err(Error::new(
-                Code::DestinationBlocked,
+                ErrorCode::DestinationBlocked,
                 "The operator has blocked this number.",
             )
             .with_field("destinationNumber"));
@@ -228,14 +229,14 @@ impl Guard {
     }
 
     /// Takes the caller's idempotency key, if there is one.
-    pub(super) async fn claim(
+    pub(super) async fn redeem(
         &self,
         request: &SendRequest,
         caller: &Caller,
         now: Millis,
-    ) -> Result<IdempotencyClaim, Error> {
+    ) -> Result<IdempotencyState, Error> {
         let Some(given) = &caller.idempotency_key else {
-            return Ok(IdempotencyClaim::None);
+            return Ok(IdempotencyState::None);
         };
         let key = self.keys.idempotency(&caller.owner(&request.to), given);
         let fingerprint = self.keys.fingerprint(&[
@@ -250,13 +251,13 @@ impl Guard {
             ),
             request.reference.as_ref().map_or("", ReferenceId::expose),
         ]);
-        let held = match self.store.claim_key(&key, &fingerprint, now).await? {
-            KeyClaim::Claimed => return Ok(IdempotencyClaim::Mine(key)),
-            KeyClaim::Held(held) => held,
+        let held = match self.store.reserve_key(&key, &fingerprint, now).await? {
+            KeyReservation::Reserved => return Ok(IdempotencyState::Mine(key)),
+            KeyReservation::Held(held) => held,
         };
         if held.fingerprint != fingerprint {
             return Err(Error::new(
-                Code::IdempotencyKeyReused,
+                ErrorCode::IdempotencyKeyReused,
                 "This Idempotency-Key was used for another request: every request needs a key of its own.",
             )
             .with_field("Idempotency-Key"));
@@ -268,8 +269,8 @@ impl Guard {
     pub(super) async fn plan(
         &self,
         request: &SendRequest,
-        key: &Key,
-        number_key: &Key,
+        key: &ItemName,
+        number_key: &ItemName,
         is_test: bool,
         limits: &ProviderLimits,
         now: Millis,
@@ -284,7 +285,7 @@ impl Guard {
                 }
                 if open.sends >= MOST_SENDS {
                     let detail = "The code was sent as often as it may be: use it, cancel it, or wait until it ends.";
-                    return Err(Error::new(Code::ResendLimit, detail)
+                    return Err(Error::new(ErrorCode::ResendLimit, detail)
                         .with_retry_after(open.expires.since(now))
                         .with_attempts_left(open.left));
                 }
@@ -331,7 +332,7 @@ impl Guard {
     pub(super) async fn count_prefix(
         &self,
         to: &PhoneNumber,
-        tab: &mut Tab,
+        charges: &mut Charges,
         now: Millis,
     ) -> Result<(), Error> {
         for rate in &self.policy.prefix_limits {
@@ -348,7 +349,7 @@ impl Guard {
                     window.end().since(now),
                 ));
             }
-            tab.prefixes.push(key);
+            charges.prefixes.push(key);
         }
         Ok(())
     }
@@ -358,7 +359,7 @@ impl Guard {
         &self,
         country: Country,
         channel: Channel,
-        tab: &mut Tab,
+        charges: &mut Charges,
         now: Millis,
     ) -> Result<(), Error> {
         let spending = self.policy.budgets.spending(country, channel, now);
@@ -373,11 +374,11 @@ impl Guard {
             let ends = line.map_or(now, |line| line.ends);
             return Err(rate_limited(limit, detail, ends.since(now)));
         }
-        tab.spending = Some(spending);
+        charges.spending = Some(spending);
         Ok(())
     }
 
-    /// Whether anything is sent at this time, whoever it is for: what holds for everybody holds for a shadow as well, or a
+    /// Whether anything is sent at this time, whoever it is for: what holds for everybody holds for a decoy as well, or a
     /// pause would tell one from a user. Nothing stays counted.
     pub(super) async fn sends_at_all(
         &self,
@@ -392,12 +393,12 @@ impl Guard {
         let Some(country) = to.country() else {
             return Ok(true);
         };
-        let mut tab = Tab::default();
-        let is_left = match self.count_prefix(to, &mut tab, now).await {
-            Ok(()) => self.spend(country, channel, &mut tab, now).await,
+        let mut charges = Charges::default();
+        let is_left = match self.count_prefix(to, &mut charges, now).await {
+            Ok(()) => self.spend(country, channel, &mut charges, now).await,
             refused => refused,
         };
-        self.give_back(tab, record).await;
+        self.give_back(charges, record).await;
         match is_left {
             Ok(()) => Ok(true),
             Err(error) if error.limit().is_some() => Ok(false),
@@ -408,7 +409,7 @@ impl Guard {
     /// Takes a place in the number's windows. Test numbers need none.
     pub(super) async fn reserve_send(
         &self,
-        key: &Key,
+        key: &ItemName,
         is_test: bool,
         plan: &Plan,
         now: Millis,
@@ -442,7 +443,7 @@ impl Guard {
     /// Writes the verification as it will be if the text leaves, and returns its generation.
     pub(super) async fn write_ahead(
         &self,
-        key: &Key,
+        key: &ItemName,
         request: &SendRequest,
         plan: &Plan,
         provider: &str,
@@ -523,11 +524,11 @@ impl Guard {
     }
 
     /// Gives back what was counted for a send that certainly did not happen.
-    pub(super) async fn give_back(&self, tab: Tab, record: &mut Record) {
-        for key in &tab.prefixes {
+    pub(super) async fn give_back(&self, charges: Charges, record: &mut Record) {
+        for key in &charges.prefixes {
             record.best_effort("uncount", self.store.uncount(key).await);
         }
-        if let Some(spending) = &tab.spending {
+        if let Some(spending) = &charges.spending {
             record.best_effort("refund", self.store.refund(spending).await);
         }
     }
@@ -536,11 +537,11 @@ impl Guard {
     /// under it again.
     pub(super) async fn end_claim(
         &self,
-        claim: IdempotencyClaim,
+        claim: IdempotencyState,
         outcome: &Result<Sent, Error>,
         record: &mut Record,
     ) {
-        let IdempotencyClaim::Mine(key) = claim else {
+        let IdempotencyState::Mine(key) = claim else {
             return;
         };
         let ended = match outcome {
@@ -568,8 +569,8 @@ impl Guard {
     /// not.
     pub(super) async fn open_for_other_software(
         &self,
-        key: &Key,
-        number_key: &Key,
+        key: &ItemName,
+        number_key: &ItemName,
         guess: &Mac,
         opening: &Opening<'_>,
         now: Millis,
@@ -606,7 +607,7 @@ impl Plan {
     }
 
     /// Who made the codes that are still good beside the one of this send.
-    pub(super) fn made_by(&self) -> Option<&str> {
+    pub(super) fn issued_by(&self) -> Option<&str> {
         self.seen
             .as_ref()
             .filter(|_| self.again)
@@ -618,7 +619,7 @@ impl Plan {
         match (&self.seen, wait.until) {
             (Some(open), Some(until)) if self.again && !wait.guesses && until <= open.expires => {
                 Error::new(
-                    Code::ResendTooSoon,
+                    ErrorCode::ResendTooSoon,
                     "The last code has only just been sent: give it time to arrive.",
                 )
                 .with_retry_after(until.since(now))
@@ -646,21 +647,21 @@ impl Plan {
 }
 
 /// What to say to a request whose idempotency key somebody holds.
-fn answered_before(held: HeldKey, now: Millis) -> Result<IdempotencyClaim, Error> {
+fn answered_before(held: HeldKey, now: Millis) -> Result<IdempotencyState, Error> {
     let age = now.since(held.at);
     match held.outcome {
         KeyOutcome::Answered(answer) => match serde_json::from_str(&answer) {
-            Ok(receipt) => Ok(IdempotencyClaim::Answered { receipt, at: held.at }),
-            Err(error) => Err(Error::new(Code::InternalError, "The answer under this Idempotency-Key cannot be read.")
+            Ok(receipt) => Ok(IdempotencyState::Answered { receipt, at: held.at }),
+            Err(error) => Err(Error::new(ErrorCode::InternalError, "The answer under this Idempotency-Key cannot be read.")
                 .with_cause(format!("stored answer: {error}"))
                 .with_unknown_delivery()),
         },
         KeyOutcome::Pending if age < KEY_IN_USE => {
-            Err(Error::new(Code::IdempotencyKeyInUse, "The first request with this Idempotency-Key is not finished.")
+            Err(Error::new(ErrorCode::IdempotencyKeyInUse, "The first request with this Idempotency-Key is not finished.")
                 .with_retry_after(KEY_IN_USE.saturating_sub(age)))
         }
         KeyOutcome::Pending | KeyOutcome::Unclear => Err(Error::new(
-            Code::ProviderTimeout,
+            ErrorCode::ProviderTimeout,
             "The first request with this Idempotency-Key was not answered, and its text may have left. Nothing is sent \
              under this key again: ask the person, and take a new key for another code.",
         )
@@ -692,7 +693,7 @@ pub(super) fn why_refused(
     match (phase, is_last) {
         (Phase::Verified, _) => match &seen.success {
             Some(success) if success.code == *guess => {
-                if success.winner == *winner && now.since(success.at) < SAME_YES {
+                if success.winner == *winner && now.since(success.at) < SUCCESS_REPLAY {
                     Ok(())
                 } else {
                     final_reason(already_verified())
@@ -701,12 +702,12 @@ pub(super) fn why_refused(
             _ => final_reason(already_verified()),
         },
         // Answered from the record: no call, and no charge, whatever is left.
-        (Phase::Pending | Phase::Exhausted, Some(last)) if last.said == Said::Invalid => {
+        (Phase::Pending | Phase::Exhausted, Some(last)) if last.said == GuessOutcome::Invalid => {
             final_reason(wrong_code(seen.left))
         }
         (Phase::Pending, Some(_)) => final_reason(in_progress("This very code is being checked.")),
         (Phase::Exhausted, Some(last))
-            if last.said == Said::Asking && now.since(last.at) < ASKING =>
+            if last.said == GuessOutcome::Asking && now.since(last.at) < GUESS_PENDING =>
         {
             final_reason(in_progress("This very code is being checked."))
         }
@@ -737,7 +738,7 @@ pub(super) fn why_not_consumed(
             (State::Verified, _) => Err(already_verified()),
             (State::Canceled, _) => Err(canceled()),
             _ => Err(Error::new(
-                Code::InvalidCode,
+                ErrorCode::InvalidCode,
                 "A newer code was sent meanwhile: use that one.",
             )
             .with_attempts_left(seen.left)),
@@ -746,10 +747,10 @@ pub(super) fn why_not_consumed(
     }
 }
 
-/// Why a verification cannot be claimed; `Ok` if this claimant has it already.
-pub(super) fn why_not_claimed(
+/// Why a verification cannot be claimed; `Ok` if this redeemer has it already.
+pub(super) fn why_not_redeemed(
     seen: Option<&Verification>,
-    claimant: &Mac,
+    redeemer: &Mac,
     now: Millis,
 ) -> Result<(), Error> {
     // A sign-in's code proves nothing outside it.
@@ -759,18 +760,18 @@ pub(super) fn why_not_claimed(
     let in_time = seen
         .success
         .as_ref()
-        .is_some_and(|success| now.since(success.at) < CLAIMABLE);
+        .is_some_and(|success| now.since(success.at) < REDEEMABLE);
     match seen.phase(now) {
-        Phase::Verified if seen.claimed.as_ref() == Some(claimant) && in_time => Ok(()),
-        Phase::Verified if seen.claimed.is_some() => Err(Error::new(
-            Code::AlreadyVerified,
+        Phase::Verified if seen.redeemed_by.as_ref() == Some(redeemer) && in_time => Ok(()),
+        Phase::Verified if seen.redeemed_by.is_some() => Err(Error::new(
+            ErrorCode::AlreadyVerified,
             "This verification was claimed before; it is good for one claim.",
         )),
         Phase::Verified => Err(Error::new(
-            Code::CodeExpired,
+            ErrorCode::CodeExpired,
             format!(
                 "The success is more than {} minutes old: verify anew.",
-                CLAIMABLE.as_secs() / 60
+                REDEEMABLE.as_secs() / 60
             ),
         )),
         Phase::Pending => Err(in_progress("The code has not been verified yet.")),
@@ -782,19 +783,19 @@ pub(super) fn why_not_claimed(
 }
 
 pub(super) fn wrong_code(left: u8) -> Error {
-    Error::new(Code::InvalidCode, "The code is wrong.").with_attempts_left(left)
+    Error::new(ErrorCode::InvalidCode, "The code is wrong.").with_attempts_left(left)
 }
 
 pub(super) fn not_found() -> Error {
     Error::new(
-        Code::VerificationNotFound,
+        ErrorCode::VerificationNotFound,
         "No code was sent to this number under this reference, or long ago.",
     )
 }
 
 pub(super) fn locked() -> Error {
     Error::new(
-        Code::DestinationLocked,
+        ErrorCode::DestinationLocked,
         "Too many wrong codes were given for this number. Only the operator can unlock it.",
     )
     .with_field("destinationNumber")
@@ -802,18 +803,22 @@ pub(super) fn locked() -> Error {
 
 fn already_verified() -> Error {
     Error::new(
-        Code::AlreadyVerified,
+        ErrorCode::AlreadyVerified,
         "This code was used before: a code is good for one success.",
     )
 }
 
 fn expired() -> Error {
-    Error::new(Code::CodeExpired, "The code has expired: send a new one.").with_attempts_left(0)
+    Error::new(
+        ErrorCode::CodeExpired,
+        "The code has expired: send a new one.",
+    )
+    .with_attempts_left(0)
 }
 
 fn exhausted() -> Error {
     Error::new(
-        Code::AttemptsExhausted,
+        ErrorCode::AttemptsExhausted,
         "No guess is left for this code: send a new one.",
     )
     .with_attempts_left(0)
@@ -821,18 +826,18 @@ fn exhausted() -> Error {
 
 fn canceled() -> Error {
     Error::new(
-        Code::VerificationCanceled,
+        ErrorCode::VerificationCanceled,
         "This verification was canceled: send a new code.",
     )
     .with_attempts_left(0)
 }
 
 fn in_progress(detail: &'static str) -> Error {
-    Error::new(Code::VerificationInProgress, detail).with_retry_after(Duration::from_secs(1))
+    Error::new(ErrorCode::VerificationInProgress, detail).with_retry_after(Duration::from_secs(1))
 }
 
 fn rate_limited(limit: &'static str, detail: &'static str, wait: Duration) -> Error {
-    Error::new(Code::RateLimited, detail)
+    Error::new(ErrorCode::RateLimited, detail)
         .with_limit(limit)
         .with_retry_after(wait)
 }
