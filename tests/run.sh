@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
-# All tests, for `make test`. What cannot run here is named with the reason; with OTP_SKIP_NOTHING=1 that is an error.
+# All tests, for `make test`. Says which tests cannot run here and why. With OTP_SKIP_NOTHING=1 that is an error.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 . tests/steps.sh
 
-step "the code"
+# A plain `cargo test` runs the same tests with fewer races, seeds and kills.
+export OTP_TEST_SIZE=full
+
+step "cargo test"
 cargo test --workspace
 
 step "the package"
@@ -24,25 +27,25 @@ else
     skip "the packaged function: needs Python, on Linux"
 fi
 
-step "the packaged function, killed at random moments"
+step "the packaged function, killed at random times"
 if [ -n "${OTP_E2E_BOOTSTRAP:-}" ] && [ -n "${OTP_E2E_RIE:-}" ]; then
     cargo test --test e2e -- --ignored --nocapture kills::
 else
     skip "the kills: needs Python, on Linux"
 fi
 
-step "AWS's Python beside it"
+step "the packaged function beside boto3"
 if [ -n "${OTP_E2E_BOOTSTRAP:-}" ] && [ -n "${OTP_E2E_RIE:-}" ] && [ -n "${OTP_E2E_PYTHON:-}" ]; then
     cargo test --test e2e -- --ignored boto3::
 else
-    skip "the round trip with boto3: needs Python, on Linux"
+    skip "boto3: needs Python, on Linux"
 fi
 
 step "the packaged function as the triggers of a user pool"
 if [ -n "${OTP_E2E_BOOTSTRAP:-}" ] && [ -n "${OTP_E2E_MINISTACK:-}" ]; then
     cargo test --test e2e -- --ignored --nocapture cognito::
 else
-    skip "the sign-in with a user pool: needs Python"
+    skip "the user pool: needs Python"
 fi
 
 step "the template"
@@ -66,8 +69,10 @@ if ! command -v node >/dev/null; then
 elif ! command -v chromium >/dev/null; then
     skip "the inbox page: needs Chromium (Debian: apt install chromium)"
 elif [ -z "${OTP_E2E_INBOX:-}" ]; then
-    skip "the inbox page: its browser driver could not be installed"
+    skip "the inbox page: the browser driver could not be installed"
 else
     cargo build --package simulator
     timeout 300 node --test tests/e2e/inbox/inbox.test.mjs
 fi
+
+print_times
