@@ -71,7 +71,10 @@ async fn what_each_step_costs() {
     );
 
     costs!("reserve_key", ledger.reserve_key(&i, &mac("f"), START));
-    costs!("reserve_key, held", ledger.reserve_key(&i, &mac("f"), START));
+    costs!(
+        "reserve_key, held",
+        ledger.reserve_key(&i, &mac("f"), START)
+    );
     costs!("release_key", ledger.release_key(&i));
     costs!("finish_key", ledger.finish_key(&i, Some(&"a".repeat(500))));
     costs!(
