@@ -1,6 +1,6 @@
 //! Every refusal and failure that a caller can meet: its stable code, its HTTP status, its title.
 //!
-//! [`Code`] and its one table are the contract with callers; the README prints the table and a
+//! [`ErrorCode`] and its one table are the contract with callers; docs/errors.md lists them and a
 //! test holds both against a snapshot. [`Error`] is one occurrence of a code, with what this
 //! caller should know about it.
 
@@ -80,7 +80,7 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    /// All codes, with name, HTTP status and title, in the order of the README's table.
+    /// All codes, with name, HTTP status and title, in the order of docs/errors.md.
     pub const TABLE: &'static [(Self, &'static str, u16, &'static str)] = &[
         (
             Self::MalformedRequest,

@@ -59,7 +59,7 @@ pub enum Otherwise {
 
 use Otherwise::{Default as Or, Nothing, Required};
 
-/// Every setting that this version reads, in the order of the README's table.
+/// Every setting that this version reads, in the order of docs/settings.md.
 pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "OTP_PROVIDER",

@@ -119,6 +119,22 @@ fn the_two_printed_commands_work_when_pasted() {
     );
 }
 
+/// With the ports of a desk that finds them free.
+#[test]
+fn the_readme_shows_what_the_desk_prints() {
+    let (phone_port, api_port) = (free_port(), free_port());
+    let desk = Desk::start(&["--port", &phone_port, "--api-port", &api_port]);
+    let screen = desk
+        .until("Below is the log")
+        .join("\n")
+        .replace(&phone_port, "6870")
+        .replace(&api_port, "6880");
+    let readme = include_str!("../../README.md");
+    let shown = between(readme, "$ make run\n", "\n```");
+    assert_eq!(shown, screen);
+    desk.stop("-INT");
+}
+
 /// The printed commands, pasted; and what was on the screen.
 fn pasted(provider: &str) -> Vec<String> {
     let desk = Desk::start(&[
@@ -187,11 +203,11 @@ fn pasted(provider: &str) -> Vec<String> {
     screen
 }
 
-/// The service's own answers, in the last column of the README's table of scenario numbers.
+/// The responses of the service, in the last column of the table of scenario numbers.
 #[test]
-fn the_service_answers_to_every_scenario_number_as_the_readme_says() {
+fn the_service_responds_to_every_scenario_number_as_the_page_of_the_desk_says() {
     answers("pinpoint", &[]);
-    // As the README's text below the table says: there it is an exception after which nothing is known.
+    // As the page says below the table: there it is an exception after which nothing is known.
     answers("end-user-messaging", &["+14255550114"]);
 }
 
@@ -266,9 +282,9 @@ fn answers(provider: &str, unknown: &[&str]) {
         );
     };
 
-    let readme = include_str!("../../README.md");
-    let (_, table) = readme
-        .split_once("| send | verify | AWS | the service |\n|---|---|---|---|\n")
+    let page = include_str!("../../docs/desk.md");
+    let (_, table) = page
+        .split_once("| send | verify | AWS | otp-lambda |\n|---|---|---|---|\n")
         .unwrap();
     let rows: Vec<Vec<&str>> = table
         .lines()

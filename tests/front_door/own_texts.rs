@@ -7,10 +7,13 @@ use simulator::Operation;
 use std::collections::BTreeMap;
 
 #[test]
-fn the_readme_names_every_language() {
-    let readme =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-    let (_, listed) = readme.split_once("**Texts** are built in for\n").unwrap();
+fn the_page_of_texts_names_every_language() {
+    let page = std::fs::read_to_string(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/docs/channels-and-texts.md"
+    ))
+    .unwrap();
+    let (_, listed) = page.split_once("**Texts** are built in for\n").unwrap();
     let (sms, voice) = listed.split_once(",\n**calls** for\n").unwrap();
     let names = |text: &str| -> Vec<String> {
         text.split_whitespace()

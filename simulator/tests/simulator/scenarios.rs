@@ -509,7 +509,7 @@ fn printed(text: &str) -> Vec<[String; 3]> {
 }
 
 #[test]
-fn the_readme_and_the_documentation_print_the_list_and_nothing_else() {
+fn the_page_of_the_desk_and_the_crate_list_every_scenario_and_no_other() {
     let of_send = scenarios()
         .iter()
         .filter(|scenario| scenario.operation == Operation::Send);
@@ -537,7 +537,7 @@ fn the_readme_and_the_documentation_print_the_list_and_nothing_else() {
         ["–", verify.number, verify.outcome.sees(Service::Pinpoint)].map(str::to_owned)
     }));
 
-    assert_eq!(printed(include_str!("../../../README.md")), expected);
+    assert_eq!(printed(include_str!("../../../docs/desk.md")), expected);
     let documentation: String = include_str!("../../src/lib.rs")
         .lines()
         .map_while(|line| line.strip_prefix("//!"))
