@@ -98,7 +98,7 @@ fn every_page_gives_an_error_code_with_its_status() {
             seen += 1;
         }
     }
-    assert!(seen > 40, "{seen}");
+    assert!(seen > 30, "{seen}");
 }
 
 #[test]
