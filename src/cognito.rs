@@ -3,9 +3,8 @@
 //! Events are read as raw JSON, a few members each by itself, and come back with only `response` changed: what AWS adds
 //! to them, and what an emulator leaves out or sets to null, does no harm.
 
-use crate::app::{FunctionError, unrecognized};
-use crate::error::{Error, ErrorCode};
-use crate::http::parsed;
+use crate::error::{Error, ErrorCode, FunctionError};
+use crate::json::{self, Entries};
 use crate::ledger::Millis;
 use crate::otp::Otp;
 use crate::phone::PhoneNumber;
@@ -16,7 +15,6 @@ use crate::service::{
 };
 use crate::telemetry::Record;
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
@@ -224,10 +222,11 @@ pub(crate) async fn answer(
 ) -> Result<Box<RawValue>, FunctionError> {
     record.origin = Some("cognito");
     if !service.has_ledger() {
-        return Err(unrecognized(NO_LEDGER));
+        return Err(FunctionError::unrecognized(NO_LEDGER));
     }
-    let unexpected = || unrecognized(EXPECTED);
-    let event: Event<'_> = serde_json::from_str(event.get()).map_err(|_| unexpected())?;
+    let unexpected = || FunctionError::unrecognized(EXPECTED);
+    let Entries(event) = serde_json::from_str(event.get()).map_err(|_| unexpected())?;
+    let event = Event(event);
     let trigger = event
         .text("triggerSource")
         .and_then(|source| Trigger::read(&source, policy))
@@ -588,30 +587,6 @@ impl<'a> Event<'a> {
     }
 }
 
-impl<'de> Deserialize<'de> for Event<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-
-        impl<'de> Visitor<'de> for Members {
-            type Value = Event<'de>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Event<'de>, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Event(members))
-            }
-        }
-
-        deserializer.deserialize_map(Members)
-    }
-}
-
 /// The few members of a request that are needed. What is missing, null or of another kind is not there.
 #[derive(Default)]
 struct Request {
@@ -642,19 +617,16 @@ struct RawRequest<'a> {
 
 impl Request {
     fn read(event: &Event<'_>) -> Self {
-        // A struct would be read from an array as well.
-        let request = event
-            .get("request")
-            .filter(|request| request.get().starts_with('{'));
-        let raw: RawRequest<'_> = parsed(request).unwrap_or_default();
-        let context: Map<String, Value> = parsed(event.get("callerContext")).unwrap_or_default();
+        let raw: RawRequest<'_> = json::read_object(event.get("request")).unwrap_or_default();
+        let context: Map<String, Value> =
+            json::read(event.get("callerContext")).unwrap_or_default();
         let client = context
             .get("clientId")
             .and_then(Value::as_str)
             .unwrap_or_default()
             .to_owned();
         let pool = event.text("userPoolId").unwrap_or_default();
-        let rounds: Vec<Box<RawValue>> = parsed(raw.session).unwrap_or_default();
+        let rounds: Vec<Box<RawValue>> = json::read(raw.session).unwrap_or_default();
         Self {
             user: [pool, client, event.text("userName").unwrap_or_default()],
             // Of what is neither yes nor no, nobody knows that there is a user.
@@ -662,11 +634,11 @@ impl Request {
                 .user_not_found
                 .is_some_and(|value| !["false", "null"].contains(&value.get())),
             session: rounds.iter().map(|round| read_round(round)).collect(),
-            attributes: parsed(raw.user_attributes).unwrap_or_default(),
-            private: parsed(raw.private_challenge_parameters),
-            answer: parsed(raw.challenge_answer),
-            client_metadata: parsed(raw.client_metadata),
-            validation: parsed(raw.validation_data),
+            attributes: json::read(raw.user_attributes).unwrap_or_default(),
+            private: json::read(raw.private_challenge_parameters),
+            answer: json::read(raw.challenge_answer),
+            client_metadata: json::read(raw.client_metadata),
+            validation: json::read(raw.validation_data),
         }
     }
 
@@ -685,7 +657,7 @@ impl Request {
 
 /// A round of the history. One that cannot be read is one of no name, with which no sign-in goes on.
 fn read_round(round: &RawValue) -> Round {
-    let round: Map<String, Value> = parsed(Some(round)).unwrap_or_default();
+    let round: Map<String, Value> = json::read(Some(round)).unwrap_or_default();
     let text = |name: &str| round.get(name).and_then(Value::as_str).map(str::to_owned);
     Round {
         name: text("challengeName"),

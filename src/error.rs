@@ -6,6 +6,7 @@
 
 use crate::ledger::Unavailable;
 use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
 /// The stable name of a refusal or failure. Callers branch on it; it never changes its meaning.
@@ -474,6 +475,45 @@ impl Error {
         self.0.provider_request_id.as_deref()
     }
 }
+
+/// A failed invocation: what Lambda calls a function error. Nothing in it comes from the event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FunctionError {
+    /// Lambda's `errorType`: `UnrecognizedEvent`, `SignUpRefused`, or the error code of an operator's command.
+    pub kind: &'static str,
+    /// Lambda's `errorMessage`, a sentence.
+    pub message: Cow<'static, str>,
+}
+
+impl FunctionError {
+    /// The kind of events that this function does not handle.
+    pub(crate) const UNRECOGNIZED: &'static str = "UnrecognizedEvent";
+
+    /// The function does not handle this event; `message` says which ones it does.
+    pub(crate) fn unrecognized(message: &'static str) -> Self {
+        Self {
+            kind: Self::UNRECOGNIZED,
+            message: Cow::Borrowed(message),
+        }
+    }
+}
+
+impl From<&Error> for FunctionError {
+    fn from(error: &Error) -> Self {
+        Self {
+            kind: error.code().name(),
+            message: Cow::Owned(error.detail().to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for FunctionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for FunctionError {}
 
 impl From<Unavailable> for Error {
     fn from(unavailable: Unavailable) -> Self {

@@ -4,7 +4,6 @@ mod body;
 mod origin;
 
 pub use origin::Event;
-pub(crate) use origin::parsed;
 
 use crate::error::{Error, ErrorCode};
 use crate::ledger::Phase;
@@ -71,7 +70,7 @@ struct Response {
 }
 
 /// Answers an HTTP event, whatever is in it, and fills in what the log says about it.
-pub(crate) async fn answer(
+pub(crate) async fn respond(
     service: &Service,
     gate: Gate,
     event: Event<'_>,
@@ -81,9 +80,16 @@ pub(crate) async fn answer(
     record.origin = Some(event.origin().name());
     let mut reached = None;
     // A panic ends this request, not the whole execution environment with its open connection.
-    let outcome = AssertUnwindSafe(respond(service, gate, &event, moment, record, &mut reached))
-        .catch_unwind()
-        .await;
+    let outcome = AssertUnwindSafe(route_and_handle(
+        service,
+        gate,
+        &event,
+        moment,
+        record,
+        &mut reached,
+    ))
+    .catch_unwind()
+    .await;
     let outcome = outcome.unwrap_or_else(|_| {
         let error = Error::new(
             ErrorCode::InternalError,
@@ -101,12 +107,7 @@ pub(crate) async fn answer(
             response
         }
         Err(error) => {
-            record.outcome = error.code().name();
-            record.cause = error.cause().map(str::to_owned);
-            record.limit = error.limit();
-            if let Some(id) = error.provider_request_id() {
-                record.provider_request(Some(id.to_owned()));
-            }
+            record.failed(&error);
             problem(&error, reached, &record.request_id)
         }
     };
@@ -114,7 +115,7 @@ pub(crate) async fn answer(
     event.answer(&response)
 }
 
-async fn respond(
+async fn route_and_handle(
     service: &Service,
     gate: Gate,
     event: &Event<'_>,

@@ -1,8 +1,7 @@
 //! The members of a JSON request body, read by the contract's strict rules.
 
 use crate::error::{Error, ErrorCode};
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use crate::json::Entries;
 use serde_json::Value;
 use serde_json::error::Category;
 use std::ops::RangeInclusive;
@@ -32,7 +31,7 @@ impl Members {
         }
         let text =
             std::str::from_utf8(body).map_err(|_| malformed("The body is not UTF-8.".into()))?;
-        let members: Self = serde_json::from_str(text).map_err(|error| {
+        let Entries(members) = serde_json::from_str(text).map_err(|error| {
             malformed(match error.classify() {
                 Category::Data => "The body is not a JSON object.".into(),
                 Category::Syntax | Category::Eof | Category::Io => {
@@ -45,7 +44,7 @@ impl Members {
             })
         })?;
 
-        for (index, (name, _)) in members.0.iter().enumerate() {
+        for (index, (name, _)) in members.iter().enumerate() {
             if !known.contains(&name.as_str()) {
                 return Err(malformed(format!(
                     "{} is not known here. Known: {}.",
@@ -54,7 +53,6 @@ impl Members {
                 )));
             }
             if members
-                .0
                 .iter()
                 .take(index)
                 .any(|(earlier, _)| earlier == name)
@@ -62,7 +60,7 @@ impl Members {
                 return Err(malformed(format!("{} is given twice.", quoted(name))));
             }
         }
-        Ok(members)
+        Ok(Self(members))
     }
 
     /// Whether the member is there, whatever it is.
@@ -133,32 +131,6 @@ fn quoted(name: &str) -> String {
         format!("The member `{name}`")
     } else {
         "One of the members".to_owned()
-    }
-}
-
-impl<'de> Deserialize<'de> for Members {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries;
-
-        impl<'de> Visitor<'de> for Entries {
-            type Value = Members;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-
-            // By hand, because a JSON map keeps the last of two equal names: what a proxy in
-            // front checked and what is used here could then be two different values.
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-
-        deserializer.deserialize_map(Entries)
     }
 }
 

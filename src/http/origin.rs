@@ -2,6 +2,7 @@
 
 use super::{Request, Response};
 use crate::error::{Error, ErrorCode};
+use crate::json;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
@@ -96,7 +97,7 @@ impl<'a> Event<'a> {
     #[must_use]
     pub fn recognize(event: &'a RawValue) -> Option<Self> {
         let members: Members<'a> = serde_json::from_str(event.get()).ok()?;
-        let context: Context<'a> = parsed(members.request_context).unwrap_or_default();
+        let context: Context<'a> = json::read(members.request_context).unwrap_or_default();
         let origin = if context.elb.is_some() {
             Origin::Alb
         } else if text(members.version).as_deref() == Some("2.0") && context.http.is_some() {
@@ -142,7 +143,7 @@ impl<'a> Event<'a> {
         let (method, path) = match self.origin {
             Origin::Unclear => return Err(unreadable("request context")),
             Origin::HttpV2 | Origin::FunctionUrl => {
-                let http: HttpContext<'_> = parsed(self.context.http).unwrap_or_default();
+                let http: HttpContext<'_> = json::read(self.context.http).unwrap_or_default();
                 (text(http.method), text(self.members.raw_path))
             }
             Origin::RestV1 => (
@@ -193,7 +194,7 @@ impl<'a> Event<'a> {
             return Some(template).filter(|route| !route.is_empty());
         };
         let name = parameter.strip_suffix("+}")?;
-        let parameters: Pairs<Text> = parsed(self.members.path_parameters)?;
+        let parameters: Pairs<Text> = json::read(self.members.path_parameters)?;
         let (_, value) = parameters.0.into_iter().find(|(given, _)| given == name)?;
         Some(format!("{before}{}", value.utf8()?))
     }
@@ -201,7 +202,7 @@ impl<'a> Event<'a> {
     fn headers(&self) -> Option<Vec<(String, String)>> {
         let lower = |(name, value): (String, Text)| (name.to_ascii_lowercase(), value.lossy());
         if let Some(raw) = self.members.multi_value_headers {
-            let lists: Pairs<Vec<Text>> = parsed(Some(raw))?;
+            let lists: Pairs<Vec<Text>> = json::read(Some(raw))?;
             let each = lists
                 .0
                 .into_iter()
@@ -211,7 +212,7 @@ impl<'a> Event<'a> {
         match self.members.headers {
             None => Some(Vec::new()),
             Some(raw) => Some(
-                parsed::<Pairs<Text>>(Some(raw))?
+                json::read::<Pairs<Text>>(Some(raw))?
                     .0
                     .into_iter()
                     .map(lower)
@@ -225,7 +226,7 @@ impl<'a> Event<'a> {
     /// Fails closed: an authorizer that names nobody (`null`, an empty object) vouches for nobody,
     /// and neither does the guest role of a Cognito identity pool, which anybody can take on.
     fn principal(&self) -> Option<String> {
-        let authorizer: Value = parsed(self.context.authorizer).unwrap_or_default();
+        let authorizer: Value = json::read(self.context.authorizer).unwrap_or_default();
         let text = |pointer: &str| {
             authorizer
                 .pointer(pointer)
@@ -261,7 +262,7 @@ impl<'a> Event<'a> {
                     .or_else(|| named("/lambda"))
             }
             Origin::RestV1 => {
-                let identity: Value = parsed(self.context.identity).unwrap_or_default();
+                let identity: Value = json::read(self.context.identity).unwrap_or_default();
                 let arn = identity
                     .get("userArn")
                     .and_then(Value::as_str)
@@ -284,11 +285,11 @@ impl<'a> Event<'a> {
     fn address(&self) -> Option<IpAddr> {
         match self.origin {
             Origin::HttpV2 | Origin::FunctionUrl => {
-                let http: HttpContext<'_> = parsed(self.context.http).unwrap_or_default();
+                let http: HttpContext<'_> = json::read(self.context.http).unwrap_or_default();
                 text(http.source_ip)?.parse().ok()
             }
             Origin::RestV1 => {
-                let identity: Value = parsed(self.context.identity)?;
+                let identity: Value = json::read(self.context.identity)?;
                 identity.get("sourceIp")?.as_str()?.parse().ok()
             }
             Origin::Alb => {
@@ -319,10 +320,10 @@ impl<'a> Event<'a> {
             return Ok(Vec::new());
         };
         let Text(body) =
-            parsed(Some(raw)).ok_or_else(|| unreadable("The event's body is not a string."))?;
+            json::read(Some(raw)).ok_or_else(|| unreadable("The event's body is not a string."))?;
         let encoded = match self.members.is_base64_encoded {
             None => false,
-            flag => parsed(flag)
+            flag => json::read(flag)
                 .ok_or_else(|| unreadable("The event's isBase64Encoded is not a boolean."))?,
         };
         if !encoded {
@@ -413,13 +414,8 @@ fn reason(status: u16) -> &'static str {
     }
 }
 
-/// The value of a raw member, if it is there and of this kind.
-pub(crate) fn parsed<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Option<T> {
-    serde_json::from_str(raw?.get()).ok()
-}
-
 fn text(raw: Option<&RawValue>) -> Option<String> {
-    parsed::<Text>(raw)?.utf8()
+    json::read::<Text>(raw)?.utf8()
 }
 
 /// A JSON string as bytes, so that a lone surrogate in it (`"\ud800"`) spoils this string alone
@@ -477,7 +473,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Pairs<T> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs<T>, A::Error> {
                 let mut pairs = Vec::new();
                 while let Some((name, value)) = map.next_entry::<Text, &RawValue>()? {
-                    if let (Some(name), Some(value)) = (name.utf8(), parsed(Some(value))) {
+                    if let (Some(name), Some(value)) = (name.utf8(), json::read(Some(value))) {
                         pairs.push((name, value));
                     }
                 }

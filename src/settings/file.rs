@@ -1,15 +1,15 @@
 //! The packaged file: what is too long for the environment.
 
 use super::{Reader, Reported};
+use crate::json::Entries;
 use crate::phone::Country;
 use crate::policy::Prices;
 use crate::provider::Channel;
 use crate::texts::OwnTexts;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde::de::{Deserializer, Error};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
-use std::marker::PhantomData;
 
 /// What the packaged file may hold.
 #[derive(Deserialize, Default)]
@@ -64,7 +64,7 @@ struct TextsInFile(BTreeMap<String, OwnTexts>);
 impl<'de> Deserialize<'de> for TextsInFile {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut texts = BTreeMap::new();
-        for (language, own) in each(deserializer, "an object of texts by language")? {
+        for (language, own) in Entries::deserialize(deserializer)?.0 {
             if texts.insert(String::clone(&language), own).is_some() {
                 return Err(D::Error::custom(format!("`{language}` has two texts")));
             }
@@ -79,8 +79,7 @@ impl<'de> Deserialize<'de> for PricesInFile {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut prices = Prices::default();
         // As it is written: a float would round it.
-        let entries: Vec<(String, Box<RawValue>)> =
-            each(deserializer, "an object of prices by country")?;
+        let Entries::<Box<RawValue>>(entries) = Entries::deserialize(deserializer)?;
         for (name, price) in entries {
             let price = Prices::parse_one(price.get()).map_err(D::Error::custom)?;
             let earlier = match destination(&name).map_err(D::Error::custom)? {
@@ -94,33 +93,6 @@ impl<'de> Deserialize<'de> for PricesInFile {
         }
         Ok(Self(prices))
     }
-}
-
-/// The members of an object in their order, all of them: a map would keep the last of two.
-fn each<'de, D, V>(deserializer: D, expected: &'static str) -> Result<Vec<(String, V)>, D::Error>
-where
-    D: Deserializer<'de>,
-    V: Deserialize<'de>,
-{
-    struct Entries<V>(&'static str, PhantomData<V>);
-
-    impl<'de, V: Deserialize<'de>> Visitor<'de> for Entries<V> {
-        type Value = Vec<(String, V)>;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str(self.0)
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut entries = Vec::new();
-            while let Some(entry) = map.next_entry()? {
-                entries.push(entry);
-            }
-            Ok(entries)
-        }
-    }
-
-    deserializer.deserialize_map(Entries(expected, PhantomData))
 }
 
 /// Reads `US`, `*`, `US/voice` or `*/voice`: where a price is for, and by which channel.

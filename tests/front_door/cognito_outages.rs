@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 /// A ledger that does with every step the same: nothing, or nothing but saying so.
 #[derive(Clone, Copy, Debug)]
-enum Outage {
+pub(crate) enum Outage {
     Hangs,
     Fails,
 }
@@ -122,7 +122,7 @@ impl Ledger for Outage {
     }
 }
 
-async fn world(outage: Outage) -> World {
+pub(crate) async fn world_with(outage: Outage) -> World {
     let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
     let ledger =
         [("LEDGER_TABLE", "otp"), ("LEDGER_KEY", KEY), ("COGNITO_FLOOR_MS", "50"), ("COGNITO_PRE_SIGN_UP", "on")];
@@ -139,7 +139,7 @@ async fn world(outage: Outage) -> World {
 #[tokio::test]
 async fn without_a_store_every_trigger_is_answered_in_time_and_signs_nobody_in() {
     for outage in [Outage::Fails, Outage::Hangs] {
-        let world = world(outage).await;
+        let world = world_with(outage).await;
         let answered = async |name: &str| {
             let began = Instant::now();
             let response = world.trigger(&file(name)).await;
@@ -176,7 +176,7 @@ async fn without_a_store_every_trigger_is_answered_in_time_and_signs_nobody_in()
 
 #[tokio::test]
 async fn without_a_store_a_user_and_a_stranger_look_alike() {
-    let world = world(Outage::Fails).await;
+    let world = world_with(Outage::Fails).await;
     let usual = World::counted(&[("COGNITO_FLOOR_MS", "0")]).await;
     let mut shown = Vec::new();
     for user in [User::with_number(NUMBER), User::unknown("nobody")] {

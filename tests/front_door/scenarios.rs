@@ -11,6 +11,7 @@ mod hostile;
 mod ledger;
 mod limits;
 mod logs;
+mod operator;
 mod origins;
 mod pool;
 mod provider;

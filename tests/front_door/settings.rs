@@ -468,10 +468,7 @@ fn prices_are_read_to_the_last_digit_and_refused_where_they_are_doubtful() {
             r#"{"prices": {}, "prices": {}}"#,
             "duplicate field `prices`",
         ),
-        (
-            r#"{"prices": []}"#,
-            "expected an object of prices by country",
-        ),
+        (r#"{"prices": []}"#, "expected an object"),
         (
             r#"{"prices": {"US": 0.1, "US": 0.2}}"#,
             "`US` has two prices",

@@ -3,7 +3,8 @@
 use crate::with;
 use otp_lambda::aws::{self, SharedHttpClient};
 use otp_lambda::settings::Settings;
-use otp_lambda::app::{App, Invocation, FunctionError};
+use otp_lambda::app::{App, Invocation};
+use otp_lambda::error::FunctionError;
 use otp_lambda::ledger::{Hasher, Millis};
 use otp_lambda::service::{Limits, Service};
 use otp_lambda::telemetry;
