@@ -1,87 +1,86 @@
 #!/usr/bin/env bash
-# What an operator does to a running stack: `make pause`, `make block PREFIX=+1876`, `make unlock NUMBER=+…` and their like.
+# The operator's commands for a running stack, for `make pause`, `make block PREFIX=+1876`, `make unlock NUMBER=+…` etc.
 #
 #   operate.sh pause | resume | switches
 #   operate.sh block | unblock | allow | disallow      NUMBER=+14255550142 or PREFIX=+1876
 #   operate.sh unlock                                  NUMBER=+14255550142
 #
-# Variables: STACK, the CloudFormation stack (otp-lambda); or TABLE and FUNCTION, the names that are outputs of a stack.
+# Set STACK to the name of the CloudFormation stack (default: otp-lambda), or set TABLE and FUNCTION to the stack's outputs
+# LedgerTable and FunctionName.
 #
-# The switches are one item of the ledger's table, which the function reads and may not write. Needs the AWS CLI, and
-# permission for cloudformation:DescribeStacks on the stack, dynamodb:UpdateItem (and GetItem, for `switches`) on the table,
-# and lambda:InvokeFunction on the function, for NUMBER.
+# The switches are one item in the ledger's table. The function may read it and not write it. The script needs the AWS CLI
+# and these permissions: cloudformation:DescribeStacks on the stack, dynamodb:UpdateItem on the table (dynamodb:GetItem for
+# `switches`), and lambda:InvokeFunction on the function (for NUMBER).
 set -euo pipefail
 shopt -s inherit_errexit
 
 stack="${STACK:-otp-lambda}"
-# The AWS CLI's own pager would wait for a key.
+# The AWS CLI's pager would wait for a key press.
 export AWS_PAGER=""
 
 main() {
     case "${1:-}" in
-    pause) pause true "paused: nobody is sent a code" "make resume" ;;
-    resume) pause false "no longer paused" "make pause" ;;
-    block) change ADD block "gets no code" unblock ;;
-    unblock) change DELETE block "is no longer blocked" block ;;
-    allow) change ADD allow "gets codes although a block holds for it" disallow ;;
-    disallow) change DELETE allow "is no longer excepted from blocks" allow ;;
+    pause) set_paused true "Sending is paused: no codes are sent." "make resume" ;;
+    resume) set_paused false "Sending is no longer paused." "make pause" ;;
+    block) change_list ADD block "is blocked: it gets no codes" unblock ;;
+    unblock) change_list DELETE block "is no longer blocked" block ;;
+    allow) change_list ADD allow "is allowed: blocks do not apply to it" disallow ;;
+    disallow) change_list DELETE allow "is no longer allowed: blocks apply to it" allow ;;
     unlock) unlock ;;
-    switches) switches ;;
+    switches) show_switches ;;
     *) fail "usage: operate.sh pause|resume|switches|block|unblock|allow|disallow|unlock" ;;
     esac
 }
 
-# pause WHETHER NOW UNDO
-pause() {
+# set_paused true|false MESSAGE UNDO
+set_paused() {
     need_aws
     update "SET #name = :value" paused "{\"BOOL\":$1}" >/dev/null
-    say "Sending is $2. That holds within 10 seconds." "$3"
+    say "$2 This takes effect within 10 seconds." "$3"
 }
 
-# change ADD-OR-DELETE LIST NOW UNDO: takes NUMBER or PREFIX into a list of the switches, or out of it.
-change() {
-    local entry shown argument before
+# change_list ADD|DELETE LIST MESSAGE UNDO: adds NUMBER or PREFIX to a list of the switches, or deletes it.
+change_list() {
+    local entry shown argument before last=ADD
     if [ -n "${NUMBER:-}" ] && [ -n "${PREFIX:-}" ]; then
         fail "give NUMBER or PREFIX, not both"
     elif [ -n "${PREFIX:-}" ]; then
-        [[ "$PREFIX" =~ ^\+[1-9][0-9]{0,7}$ ]] || fail "PREFIX is + and 1 to 8 digits, such as +1876 (a whole number is NUMBER)"
+        [[ "$PREFIX" =~ ^\+[1-9][0-9]{0,7}$ ]] || fail "PREFIX must be + and 1 to 8 digits, such as +1876 (give a whole number as NUMBER)"
         need_aws
         entry="$PREFIX" shown="Every number that begins with $PREFIX" argument="PREFIX=$PREFIX"
     else
-        # The table holds no numbers: the function says under which hash it would look for this one.
-        ask key
-        entry="$(member key 'N#[A-Za-z0-9_-]*')"
-        [ -n "$entry" ] || fail "the function's answer holds no key"
+        # The table contains no phone numbers. The function knows the hash that stands for this one.
+        invoke key
+        entry="$(field key 'N#[A-Za-z0-9_-]*')"
+        [ -n "$entry" ] || fail "the function's response has no key"
         shown="$(masked)" argument="NUMBER=…"
     fi
     before="$(update "$1 #name :value" "$2" "{\"SS\":[\"$entry\"]}")"
-    # The change that led to how it was.
-    local was=ADD
-    grep -qxF -- "$entry" <<<"$before" || was=DELETE
-    if [ "$was" = "$1" ]; then
-        say "It was so already: $shown $3."
+    grep -qxF -- "$entry" <<<"$before" || last=DELETE
+    if [ "$last" = "$1" ]; then
+        say "No change. $shown $3."
     else
-        say "$shown $3. That holds within 10 seconds." "make $4 $argument"
+        say "$shown $3. This takes effect within 10 seconds." "make $4 $argument"
     fi
 }
 
 unlock() {
     [ -z "${PREFIX:-}" ] || fail "unlock takes a NUMBER, not a PREFIX"
-    ask unlock
-    [ -n "$(member unlocked 'true')" ] || fail "the function did not unlock the number"
-    say "$(masked) is unlocked: its failed guesses are forgotten. There is no undo; another 100 lock it again."
+    invoke unlock
+    [ -n "$(field unlocked 'true')" ] || fail "the function did not unlock the number"
+    say "$(masked) is unlocked: its failed guesses are deleted. This cannot be undone. 100 failed guesses lock it again."
 }
 
-switches() {
+show_switches() {
     need_aws
     local name item
     name="$(table_name)"
     item="$(aws dynamodb get-item --table-name "$name" --key '{"pk":{"S":"K#switches"}}' --consistent-read \
-        --query '[Item.paused.BOOL, Item.block.SS, Item.allow.SS]' --output json)" || fail "the switches could not be read"
+        --query '[Item.paused.BOOL, Item.block.SS, Item.allow.SS]' --output json)" || fail "cannot read the switches"
     printf 'paused, blocked, allowed (numbers are shown as hashes):\n%s\n' "$item"
 }
 
-# update EXPRESSION ATTRIBUTE VALUE: of the switches. Prints what was in the attribute before, one entry a line.
+# update EXPRESSION ATTRIBUTE VALUE: changes the switches. Prints the old entries of the attribute, one on each line.
 update() {
     local name
     name="$(table_name)"
@@ -89,35 +88,36 @@ update() {
         --update-expression "$1" --expression-attribute-names "{\"#name\":\"$2\"}" \
         --expression-attribute-values "{\":value\":$3}" \
         --return-values ALL_OLD --query "Attributes.$2.SS" --output text | tr '\t' '\n' ||
-        fail "the table $name could not be changed"
+        fail "cannot change the table $name"
 }
 
-# ask OPERATION: has the function do something with NUMBER, and keeps its answer.
-ask() {
-    # What JSON could take for more than a number is refused here, the rest by the function.
-    [ -n "${NUMBER:-}" ] || fail "which number? Give NUMBER=+14255550100"
+# invoke OPERATION: calls the function with NUMBER and keeps its response.
+invoke() {
+    # The pattern keeps JSON syntax out of the event. The function checks the rest.
+    [ -n "${NUMBER:-}" ] || fail "give a phone number, such as NUMBER=+14255550100"
     local number='^\+[0-9 ().-]{6,40}$'
-    [[ "$NUMBER" =~ $number ]] || fail "NUMBER is + and the digits of a phone number with its calling code"
+    [[ "$NUMBER" =~ $number ]] || fail "NUMBER must be + and the digits of a phone number with its country code"
     need_aws
     local name error
     name="$(function_name)"
     folder="$(mktemp -d)"
     trap 'rm -rf "$folder"' EXIT
-    # In a file and not among the arguments, which every user of the machine can read.
+    # In a file, because every user of the machine can read the arguments of a command.
     printf '{"operation":"%s","destinationNumber":"%s"}' "$1" "$NUMBER" >"$folder/event"
     error="$(aws lambda invoke --function-name "$name" --payload "fileb://$folder/event" \
-        --query FunctionError --output text "$folder/answer")" || fail "the function $name could not be asked"
-    answer="$(tr -d '\n' <"$folder/answer")"
-    [ "$error" = None ] || fail "the function $name answered with an error: $(member errorMessage '[^"]*' | tr -d '0-9')"
+        --query FunctionError --output text "$folder/response")" || fail "cannot invoke the function $name"
+    response="$(tr -d '\n' <"$folder/response")"
+    [ "$error" = None ] || fail "the function $name failed: $(field errorMessage '[^"]*' | tr -d '0-9')"
 }
 
-# member NAME PATTERN: the value of a member of the function's answer, if it is of this shape.
-member() { sed -n "s/.*\"$1\"[[:space:]]*:[[:space:]]*\"\{0,1\}\($2\)[\",}].*/\1/p" <<<"$answer"; }
+# field NAME PATTERN: prints a field of the function's response, if its value matches the pattern.
+field() { sed -n "s/.*\"$1\"[[:space:]]*:[[:space:]]*\"\{0,1\}\($2\)[\",}].*/\1/p" <<<"$response"; }
 
+# masked: prints the number with its digits masked, as in the function's response.
 masked() {
     local shown
-    shown="$(member destinationNumber '+[0-9]*\**[0-9]*')"
-    # Whatever the function says, no number is printed.
+    shown="$(field destinationNumber '+[0-9]*\**[0-9]*')"
+    # Never print a whole number, whatever the response has.
     [[ "$shown" == *"*******"* ]] || shown="The number"
     printf '%s' "$shown"
 }
@@ -125,7 +125,7 @@ masked() {
 table_name() { output LedgerTable TABLE "${TABLE:-}"; }
 function_name() { output FunctionName FUNCTION "${FUNCTION:-}"; }
 
-# output NAME VARIABLE GIVEN: what was given, or else this output of the stack.
+# output NAME VARIABLE VALUE: prints VALUE, the value of VARIABLE. If it is empty, prints the output NAME of the stack.
 output() {
     local value="$3"
     if [ -n "$value" ]; then
@@ -134,21 +134,21 @@ output() {
     fi
     value="$(aws cloudformation describe-stacks --stack-name "$stack" \
         --query "Stacks[0].Outputs[?OutputKey=='$1'].OutputValue | [0]" --output text)" ||
-        fail "the stack $stack could not be read: give STACK=, or $2="
-    [ "$value" != None ] || fail "the stack $stack has no output $1: give STACK= of another, or $2="
+        fail "cannot read the stack $stack: give another STACK, or give $2"
+    [ "$value" != None ] || fail "the stack $stack has no output $1: give another STACK, or give $2"
     printf '%s' "$value"
 }
 
-need_aws() { command -v aws >/dev/null || fail "needs the AWS CLI: https://aws.amazon.com/cli/"; }
+need_aws() { command -v aws >/dev/null || fail "this command needs the AWS CLI: https://aws.amazon.com/cli/"; }
 
-# say WHAT [UNDO]
+# say MESSAGE [UNDO]: prints the message, and the command that undoes the change.
 say() {
-    local where=""
-    [ "$stack" = otp-lambda ] || where+=" STACK=$stack"
-    [ -z "${TABLE:-}" ] || where+=" TABLE=$TABLE"
-    [ -z "${FUNCTION:-}" ] || where+=" FUNCTION=$FUNCTION"
+    local target=""
+    [ "$stack" = otp-lambda ] || target+=" STACK=$stack"
+    [ -z "${TABLE:-}" ] || target+=" TABLE=$TABLE"
+    [ -z "${FUNCTION:-}" ] || target+=" FUNCTION=$FUNCTION"
     printf '%s\n' "$1"
-    [ -z "${2:-}" ] || printf 'Undo: %s%s\n' "$2" "$where"
+    [ -z "${2:-}" ] || printf 'Undo: %s%s\n' "$2" "$target"
 }
 
 fail() {

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Runs the packaged function on one event, with the simulator as the provider, and prints the answer: by SAM where Docker is,
-# by the Lambda Runtime Interface Emulator where it is not. To be run by with-tools.sh, as `make invoke` does.
+# Runs the packaged function on one event, with the simulator as the provider, and prints the response. Uses SAM if Docker
+# runs, and the Lambda Runtime Interface Emulator if not. Call it through with-tools.sh, as `make invoke` does.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 event="$1"
 [ -f "$event" ] || {
-    echo "There is no event $event; there are:" >&2
+    echo "There is no event $event. The events are:" >&2
     ls events/*.json >&2
     exit 2
 }
 
 phone=http://127.0.0.1:6870
 [ -n "${OTP_E2E_SAM:-}" ] || {
-    echo "make invoke needs Python 3.10 or later, for SAM. Without it, try: make run" >&2
+    echo "make invoke needs Python 3.10 or later, for SAM. Without Python, try: make run" >&2
     exit 1
 }
 
@@ -22,7 +22,7 @@ if [ ! -x .aws-sam/build/Function/bootstrap ] || [ -n "$(find src Cargo.lock tem
     sam build --parameter-overrides "Architecture=$OTP_E2E_ARCHITECTURE" >&2
 fi
 
-# The simulator of `make run`, if that is running: its inbox then shows the text, and its codes verify.
+# Use the simulator of `make run` if it is running. Then its inbox shows the message, and its codes can be verified.
 if ! curl -fsS "$phone/inbox" >/dev/null 2>&1; then
     cargo build --quiet --package simulator
     target/debug/simulator --phone-only --port 6870 >/dev/null &
@@ -32,16 +32,16 @@ if ! curl -fsS "$phone/inbox" >/dev/null 2>&1; then
         curl -fsS "$phone/inbox" >/dev/null 2>&1 && break
         sleep 0.1
     done
-    echo "The simulator runs for this one event. To keep its inbox, have \`make run\` running beside." >&2
+    echo "The simulator runs for this one event. To keep its inbox, first start \`make run\` in another terminal." >&2
 fi
 
-# Local values, and names that a desk's own environment may give another meaning to. The template's ledger is not here, so
-# that nothing that needs it may be set.
+# Some of these names could be set in the caller's environment, so each one gets a value. There is no ledger here, so the
+# settings that need one must be empty.
 settings=(
     OTP_PROVIDER="${PROVIDER:-pinpoint}" OTP_PREVIOUS_PROVIDER=
     PINPOINT_APPLICATION_ID=desk ORIGINATION_IDENTITY=+12065550100 BRAND_NAME=ExampleCorp ALLOWED_COUNTRIES='*'
-    API_AUTH=trusted LANGUAGE=en-US SOURCE=otp LOG_LEVEL=info AWS_ENDPOINT_URL_PINPOINT=$phone
-    AWS_ENDPOINT_URL_ENDUSERMESSAGING=$phone
+    API_AUTH=trusted LANGUAGE=en-US SOURCE=otp LOG_LEVEL=info AWS_ENDPOINT_URL_PINPOINT="$phone"
+    AWS_ENDPOINT_URL_ENDUSERMESSAGING="$phone"
     LEDGER_TABLE= LEDGER_KEY= SEND_LIMITS= PREFIX_LIMITS= SOURCE_LIMITS= COUNTRY_LIMITS= BUDGETS= CONFIG_FILE= TEST_NUMBERS=
     CODE_TYPE= CHANNELS= WHATSAPP_TEMPLATE= WHATSAPP_LANGUAGES= DO_NOT_SHARE_LINE= WEBOTP_DOMAIN= ANDROID_APP_HASH=
     CONFIGURATION_SET= MESSAGE_FEEDBACK=
@@ -57,11 +57,12 @@ if docker info >/dev/null 2>&1; then
 fi
 
 [ -n "${OTP_E2E_RIE:-}" ] || {
-    echo "make invoke needs Docker here: the runtime emulator is a Linux program." >&2
+    echo "make invoke needs Docker on this system, because the runtime emulator runs on Linux only." >&2
     exit 1
 }
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-runtime_port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+port=$(free_port)
+runtime_port=$(free_port)
 env -i "${settings[@]}" AWS_LAMBDA_FUNCTION_NAME=otp-lambda AWS_LAMBDA_FUNCTION_TIMEOUT=10 \
     AWS_LAMBDA_FUNCTION_MEMORY_SIZE=256 AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=desk AWS_SECRET_ACCESS_KEY=desk \
     "$OTP_E2E_RIE" --log-level error --runtime-interface-emulator-address "127.0.0.1:$port" \

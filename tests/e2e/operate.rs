@@ -103,7 +103,7 @@ async fn the_operators_switches_are_an_item_that_dynamodb_keeps() {
     desk.make(&["allow", "PREFIX=+1876556"]);
     assert!(
         desk.make(&["block", "PREFIX=+1876"])
-            .starts_with("It was so already")
+            .starts_with("No change. ")
     );
     let key = json!({ "S": "K#switches" });
     let allow = json!({ "SS": ["+1876556"] });
@@ -123,7 +123,7 @@ async fn the_operators_switches_are_an_item_that_dynamodb_keeps() {
     desk.make(&["unblock", "PREFIX=+1876555"]);
     assert!(
         desk.make(&["unblock", "PREFIX=+1876555"])
-            .starts_with("It was so already")
+            .starts_with("No change. ")
     );
     assert_eq!(
         desk.switches(),

@@ -1,4 +1,4 @@
-"""What `sam build` made, as far as it can be seen without running it.
+"""Tests of the package that `sam build` makes, without running it.
 
     target/e2e/sam/bin/python -m pytest tests/e2e/test_build.py
 """
@@ -24,14 +24,14 @@ MACHINES = {62: "x86_64", 183: "arm64"}
 def bootstrap():
     file = BUILT / "bootstrap"
     if not file.exists():
-        reason = "needs `sam build` to have run"
+        reason = "needs the package: run `sam build`"
         if os.environ.get("OTP_SKIP_NOTHING") == "1":
             pytest.fail(reason)
         pytest.skip(reason)
     return file.read_bytes()
 
 
-def test_the_package_is_one_linux_executable(bootstrap):
+def test_package_is_one_linux_executable(bootstrap):
     assert [file.name for file in BUILT.iterdir()] == ["bootstrap"]
     assert os.access(BUILT / "bootstrap", os.X_OK)
     assert bootstrap[:5] == b"\x7fELF\x02"
@@ -40,31 +40,31 @@ def test_the_package_is_one_linux_executable(bootstrap):
     assert machine is not None
 
 
-def test_the_layer_is_the_file_of_prices(bootstrap):
-    # What is at the top of a layer is mounted at /opt.
+def test_layer_has_only_the_price_file(bootstrap):
+    # Lambda mounts the top of a layer at /opt.
     built = yaml_parse((BUILT.parent / "template.yaml").read_text())["Resources"]
     layer = (BUILT.parent / built["Config"]["Properties"]["ContentUri"]).resolve()
     assert [file.name for file in layer.iterdir()] == ["otp-lambda.json"]
     prices = json.loads((layer / "otp-lambda.json").read_text())
-    # A text, a call and a message by WhatsApp to whatever country.
+    # A price for SMS, calls and WhatsApp to every country.
     assert list(prices) == ["prices"] and all(prices["prices"][name] > 0 for name in ("*", "*/voice", "*/whatsapp"))
     function = built["Function"]["Properties"]
     assert function["Layers"] == [{"Ref": "Config"}]
     assert function["Environment"]["Variables"]["CONFIG_FILE"] == "/opt/otp-lambda.json"
 
 
-def test_it_starts_with_the_c_library_of_amazon_linux_2023(bootstrap):
-    # A binary linked against the C library of a newer system builds and passes every test there, and never starts on
-    # Lambda. cargo-lambda links with zig, which takes an older one.
+def test_binary_needs_no_newer_c_library_than_amazon_linux_2023_has(bootstrap):
+    # A binary that is linked with a newer C library passes every other test and does not start on Lambda. cargo-lambda
+    # links with zig, which uses an older one.
     needed = {tuple(map(int, version.split(b"."))) for version in re.findall(rb"GLIBC_(\d+\.\d+)", bootstrap)}
     assert all(version <= (2, 34) for version in needed), max(needed)
-    # No library but those of the C library: the system has no OpenSSL to offer.
+    # Only the C library: Lambda's system has no OpenSSL.
     libraries = set(re.findall(rb"\0(lib[\w+-]+)\.so[.\d]*(?=\0)", bootstrap))
     assert libraries <= {b"libc", b"libm", b"libpthread", b"libdl", b"librt", b"libgcc_s"}, libraries
 
 
-def test_cargo_lambda_is_left_nothing_to_fill_in():
-    # It sets what the profile does not, and panic = "abort" among that: one panic would end the whole instance.
+def test_release_profile_leaves_no_defaults_to_cargo_lambda():
+    # cargo-lambda sets what the profile leaves out. It would set panic = "abort", and one panic would end the instance.
     profile = tomllib.loads((ROOT / "Cargo.toml").read_text())["profile"]["release"]
     assert {"strip", "lto", "codegen-units", "panic"} <= set(profile)
     assert profile["panic"] == "unwind"

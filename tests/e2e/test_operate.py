@@ -1,4 +1,4 @@
-"""The operator's commands (`make pause`, `make block`, …), with the AWS CLI and a stand-in for the three services.
+"""Tests of the operator's commands (`make pause`, `make block`, …) with the AWS CLI and a fake of three AWS services.
 
     target/e2e/sam/bin/python -m pytest tests/e2e/test_operate.py
 """
@@ -32,7 +32,7 @@ NO_STACK = """<ErrorResponse><Error><Type>Sender</Type><Code>ValidationError</Co
 
 
 class Aws(ThreadingHTTPServer):
-    """CloudFormation with the stack otp-lambda, its function, and its table with the one item."""
+    """CloudFormation with the stack otp-lambda, Lambda with its function, and DynamoDB with its table."""
 
     daemon_threads = True
 
@@ -43,13 +43,13 @@ class Aws(ThreadingHTTPServer):
         self.invocations = []
         self.tables = []
         self.function_error = None
-        self.answers = {
+        self.responses = {
             "key": {"key": KEY, "destinationNumber": MASKED},
             "unlock": {"unlocked": True, "destinationNumber": MASKED},
         }
 
     def update(self, request):
-        """An update of the shape the script uses; a test in Rust gives the same to an engine of DynamoDB."""
+        """Carries out an update as the script writes it. operate.rs runs the same updates on a DynamoDB engine."""
         assert request["Key"] == {"pk": {"S": "K#switches"}}
         name, value = request["ExpressionAttributeNames"]["#name"], request["ExpressionAttributeValues"][":value"]
         before = json.loads(json.dumps(self.switches))
@@ -72,19 +72,19 @@ class Handler(BaseHTTPRequestHandler):
             request = json.loads(body)
             aws.tables.append(request["TableName"])
             item = {"pk": {"S": "K#switches"}, **aws.switches}
-            self.answer(200, json.dumps(aws.update(request) if operation == "UpdateItem" else {"Item": item}))
+            self.respond(200, json.dumps(aws.update(request) if operation == "UpdateItem" else {"Item": item}))
         elif "/functions/" in self.path:
             event = json.loads(body)
             aws.invocations.append((self.path, event))
             error = {"X-Amz-Function-Error": aws.function_error} if aws.function_error else {}
-            self.answer(200, json.dumps(aws.answers[event["operation"]]), **error)
+            self.respond(200, json.dumps(aws.responses[event["operation"]]), **error)
         else:
             name = parse_qs(body.decode())["StackName"][0]
             outputs = "".join(OUTPUT.format(*it) for it in aws.outputs.items())
             known = name == "otp-lambda"
-            self.answer(200 if known else 400, (STACK if known else NO_STACK).format(name=name, outputs=outputs))
+            self.respond(200 if known else 400, (STACK if known else NO_STACK).format(name=name, outputs=outputs))
 
-    def answer(self, status, body, **headers):
+    def respond(self, status, body, **headers):
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -99,7 +99,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def aws():
     if not (CLI / "aws").exists():
-        reason = "needs tests/e2e/setup.sh to have installed the AWS CLI"
+        reason = "needs the AWS CLI, which tests/e2e/setup.sh installs"
         if os.environ.get("OTP_SKIP_NOTHING") == "1":
             pytest.fail(reason)
         pytest.skip(reason)
@@ -119,147 +119,147 @@ def make(aws, *arguments, path=f"{CLI}:{os.environ['PATH']}"):
     kept |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
     kept |= {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
     done = subprocess.run(["make", "--silent", *arguments], cwd=ROOT, capture_output=True, text=True, env=kept)
-    # make itself repeats nothing of what it was given, and neither does the script.
+    # Neither make nor the script may print the number.
     assert "4255550142" not in re.sub(r"\D", "", done.stdout + done.stderr), done
     return done
 
 
-def works(aws, *arguments):
+def run(aws, *arguments):
     done = make(aws, *arguments)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return done.stdout
 
 
-def fails(aws, *arguments, **options):
+def run_and_fail(aws, *arguments, **options):
     before = json.dumps(aws.switches)
     done = make(aws, *arguments, **options)
     assert done.returncode != 0 and done.stdout == "" and json.dumps(aws.switches) == before, done
     return done.stderr
 
 
-def test_sending_is_paused_and_resumed(aws):
-    said = works(aws, "pause")
-    assert said == "Sending is paused: nobody is sent a code. That holds within 10 seconds.\nUndo: make resume\n"
+def test_pause_and_resume_set_the_switch(aws):
+    output = run(aws, "pause")
+    assert output == "Sending is paused: no codes are sent. This takes effect within 10 seconds.\nUndo: make resume\n"
     assert aws.switches == {"paused": {"BOOL": True}}
-    assert "no longer paused" in works(aws, "resume")
+    assert "no longer paused" in run(aws, "resume")
     assert aws.switches == {"paused": {"BOOL": False}}
     assert set(aws.tables) == {"otp-Ledger-1X"} and aws.invocations == []
 
 
-def test_a_prefix_is_blocked_as_it_is(aws):
-    said = works(aws, "block", "PREFIX=+1876")
-    assert said.startswith("Every number that begins with +1876 gets no code.")
-    assert "Undo: make unblock PREFIX=+1876\n" in said
+def test_a_prefix_is_stored_as_it_is(aws):
+    output = run(aws, "block", "PREFIX=+1876")
+    assert output.startswith("Every number that begins with +1876 is blocked: it gets no codes.")
+    assert "Undo: make unblock PREFIX=+1876\n" in output
     assert aws.switches == {"block": {"SS": ["+1876"]}}
-    works(aws, "block", "PREFIX=+1876555")
+    run(aws, "block", "PREFIX=+1876555")
     assert aws.switches == {"block": {"SS": ["+1876", "+1876555"]}}
-    works(aws, "unblock", "PREFIX=+1876")
+    run(aws, "unblock", "PREFIX=+1876")
     assert aws.switches == {"block": {"SS": ["+1876555"]}}
-    works(aws, "unblock", "PREFIX=+1876555")
+    run(aws, "unblock", "PREFIX=+1876555")
     assert aws.switches == {}
     assert aws.invocations == []
 
 
-def test_a_number_is_blocked_by_the_hash_that_the_function_gives(aws):
-    said = works(aws, "block", f"NUMBER={NUMBER}")
-    assert said == f"{MASKED} gets no code. That holds within 10 seconds.\nUndo: make unblock NUMBER=…\n"
+def test_a_number_is_stored_as_the_hash_from_the_function(aws):
+    output = run(aws, "block", f"NUMBER={NUMBER}")
+    assert output == f"{MASKED} is blocked: it gets no codes. This takes effect within 10 seconds.\nUndo: make unblock NUMBER=…\n"
     path = "/2015-03-31/functions/otp-Function-1X/invocations"
     assert aws.invocations == [(path, {"operation": "key", "destinationNumber": NUMBER})]
     assert aws.switches == {"block": {"SS": [KEY]}}
-    works(aws, "unblock", f"NUMBER={NUMBER}")
+    run(aws, "unblock", f"NUMBER={NUMBER}")
     assert aws.switches == {}
 
 
-def test_exceptions_are_a_list_of_their_own(aws):
-    works(aws, "block", "PREFIX=+1876")
-    said = works(aws, "allow", "NUMBER=+1 (425) 555-0142")
-    assert "Undo: make disallow NUMBER=…" in said
+def test_exceptions_do_not_change_blocks(aws):
+    run(aws, "block", "PREFIX=+1876")
+    output = run(aws, "allow", "NUMBER=+1 (425) 555-0142")
+    assert "Undo: make disallow NUMBER=…" in output
     assert aws.switches == {"block": {"SS": ["+1876"]}, "allow": {"SS": [KEY]}}
-    works(aws, "pause")
-    works(aws, "disallow", f"NUMBER={NUMBER}")
+    run(aws, "pause")
+    run(aws, "disallow", f"NUMBER={NUMBER}")
     assert aws.switches == {"block": {"SS": ["+1876"]}, "paused": {"BOOL": True}}
 
 
-def test_what_is_so_already_is_said(aws):
-    assert works(aws, "unblock", "PREFIX=+1876").startswith("It was so already: Every number that begins with +1876")
-    works(aws, "block", "PREFIX=+1876")
-    assert works(aws, "block", "PREFIX=+1876").startswith("It was so already")
-    # +187 is another entry than +1876.
-    assert "gets no code. That holds" in works(aws, "block", "PREFIX=+187")
+def test_a_command_without_effect_says_so(aws):
+    assert run(aws, "unblock", "PREFIX=+1876").startswith("No change. Every number that begins with +1876 is no longer blocked.")
+    run(aws, "block", "PREFIX=+1876")
+    assert run(aws, "block", "PREFIX=+1876").startswith("No change. ")
+    # +187 and +1876 are different entries.
+    assert "it gets no codes. This takes effect" in run(aws, "block", "PREFIX=+187")
     assert aws.switches == {"block": {"SS": ["+187", "+1876"]}}
 
 
-def test_unlocking_is_the_functions_work(aws):
-    said = works(aws, "unlock", f"NUMBER={NUMBER}")
-    assert said.startswith(f"{MASKED} is unlocked")
+def test_unlock_invokes_the_function(aws):
+    output = run(aws, "unlock", f"NUMBER={NUMBER}")
+    assert output.startswith(f"{MASKED} is unlocked")
     assert [event for _, event in aws.invocations] == [{"operation": "unlock", "destinationNumber": NUMBER}]
     assert aws.tables == [] and aws.switches == {}
-    aws.answers["unlock"] = {"unlocked": False, "destinationNumber": MASKED}
-    assert "did not unlock" in fails(aws, "unlock", f"NUMBER={NUMBER}")
+    aws.responses["unlock"] = {"unlocked": False, "destinationNumber": MASKED}
+    assert "did not unlock" in run_and_fail(aws, "unlock", f"NUMBER={NUMBER}")
 
 
-def test_the_switches_can_be_seen(aws):
-    works(aws, "block", "PREFIX=+1876")
-    assert "+1876" in works(aws, "switches")
+def test_switches_are_shown(aws):
+    run(aws, "block", "PREFIX=+1876")
+    assert "+1876" in run(aws, "switches")
 
 
-def test_table_and_function_can_be_given_instead_of_the_stack(aws):
-    works(aws, "block", f"NUMBER={NUMBER}", "TABLE=mine", "FUNCTION=mine-too", "STACK=nowhere")
+def test_table_and_function_override_the_stack(aws):
+    run(aws, "block", f"NUMBER={NUMBER}", "TABLE=mine", "FUNCTION=mine-too", "STACK=nowhere")
     assert aws.tables == ["mine"]
     assert aws.invocations[0][0] == "/2015-03-31/functions/mine-too/invocations"
 
 
-def test_another_stack_is_a_part_of_the_undo(aws):
-    assert works(aws, "pause", "STACK=other", "TABLE=mine").endswith("Undo: make resume STACK=other TABLE=mine\n")
-    assert "the stack other could not be read: give STACK=, or TABLE=" in fails(aws, "pause", "STACK=other")
+def test_undo_names_the_stack_and_table(aws):
+    assert run(aws, "pause", "STACK=other", "TABLE=mine").endswith("Undo: make resume STACK=other TABLE=mine\n")
+    assert "cannot read the stack other: give another STACK, or give TABLE" in run_and_fail(aws, "pause", "STACK=other")
     aws.outputs = {}
-    assert "the stack otp-lambda has no output LedgerTable" in fails(aws, "pause")
-    assert "the stack otp-lambda has no output FunctionName" in fails(aws, "block", f"NUMBER={NUMBER}")
+    assert "the stack otp-lambda has no output LedgerTable" in run_and_fail(aws, "pause")
+    assert "the stack otp-lambda has no output FunctionName" in run_and_fail(aws, "block", f"NUMBER={NUMBER}")
 
 
 @pytest.mark.parametrize(
-    "arguments, says",
+    "arguments, error",
     [
-        (["block"], "which number? Give NUMBER=+14255550100"),
-        (["unlock"], "which number?"),
+        (["block"], "give a phone number, such as NUMBER=+14255550100"),
+        (["unlock"], "give a phone number"),
         (["unlock", "PREFIX=+1876"], "unlock takes a NUMBER"),
         (["block", "PREFIX=+1876", f"NUMBER={NUMBER}"], "NUMBER or PREFIX, not both"),
-        (["block", "PREFIX=1876"], "PREFIX is + and 1 to 8 digits"),
-        (["block", "PREFIX=+187655501"], "PREFIX is + and 1 to 8 digits"),
-        (["block", "PREFIX=+0"], "PREFIX is + and 1 to 8 digits"),
-        (["block", "PREFIX=+"], "PREFIX is + and 1 to 8 digits"),
-        (["block", 'PREFIX=+1"]}'], "PREFIX is + and 1 to 8 digits"),
-        (["block", "NUMBER=14255550142"], "NUMBER is + and the digits"),
-        (["block", 'NUMBER=+14255550142","operation":"unlock'], "NUMBER is + and the digits"),
-        (["block", "NUMBER=$(touch /tmp/x)"], "which number?"),
+        (["block", "PREFIX=1876"], "PREFIX must be + and 1 to 8 digits"),
+        (["block", "PREFIX=+187655501"], "PREFIX must be + and 1 to 8 digits"),
+        (["block", "PREFIX=+0"], "PREFIX must be + and 1 to 8 digits"),
+        (["block", "PREFIX=+"], "PREFIX must be + and 1 to 8 digits"),
+        (["block", 'PREFIX=+1"]}'], "PREFIX must be + and 1 to 8 digits"),
+        (["block", "NUMBER=14255550142"], "NUMBER must be + and the digits"),
+        (["block", 'NUMBER=+14255550142","operation":"unlock'], "NUMBER must be + and the digits"),
+        (["block", "NUMBER=$(touch /tmp/x)"], "give a phone number"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_before_anybody_is_asked(aws, arguments, says):
-    assert says in fails(aws, *arguments)
+def test_bad_arguments_are_rejected_before_any_call(aws, arguments, error):
+    assert error in run_and_fail(aws, *arguments)
     assert aws.invocations == [] and aws.tables == []
 
 
-def test_an_error_of_the_function_changes_nothing(aws):
+def test_a_function_error_changes_nothing(aws):
     aws.function_error = "Unhandled"
-    aws.answers["key"] = {"errorType": "UnrecognizedEvent", "errorMessage": f"no such operation for {NUMBER}"}
-    said = fails(aws, "block", f"NUMBER={NUMBER}")
-    assert "the function otp-Function-1X answered with an error: no such operation" in said
-    # An answer that is not understood is as good as none, and nothing in it is shown.
+    aws.responses["key"] = {"errorType": "UnrecognizedEvent", "errorMessage": f"no such operation for {NUMBER}"}
+    output = run_and_fail(aws, "block", f"NUMBER={NUMBER}")
+    assert "the function otp-Function-1X failed: no such operation" in output
+    # An unexpected response is an error, and nothing of it is printed.
     aws.function_error = None
-    for answer in ({}, {"key": NUMBER, "destinationNumber": NUMBER}, {"key": 'N#a"b', "destinationNumber": NUMBER}):
-        aws.answers["key"] = answer
-        fails(aws, "block", f"NUMBER={NUMBER}")
-    aws.answers["key"] = {"key": KEY, "destinationNumber": NUMBER}
-    assert works(aws, "block", f"NUMBER={NUMBER}").startswith("The number gets no code.")
+    for response in ({}, {"key": NUMBER, "destinationNumber": NUMBER}, {"key": 'N#a"b', "destinationNumber": NUMBER}):
+        aws.responses["key"] = response
+        run_and_fail(aws, "block", f"NUMBER={NUMBER}")
+    aws.responses["key"] = {"key": KEY, "destinationNumber": NUMBER}
+    assert run(aws, "block", f"NUMBER={NUMBER}").startswith("The number is blocked: it gets no codes.")
 
 
-def test_without_the_aws_cli_it_says_so(aws, tmp_path):
+def test_a_missing_aws_cli_is_reported(aws, tmp_path):
     for tool in ("bash", "env", "make"):
         (tmp_path / tool).symlink_to(shutil.which(tool))
-    assert "needs the AWS CLI" in fails(aws, "pause", path=str(tmp_path))
+    assert "needs the AWS CLI" in run_and_fail(aws, "pause", path=str(tmp_path))
 
 
-def test_the_commands_are_listed(aws):
-    listed = works(aws, "help")
+def test_make_help_lists_the_commands(aws):
+    listed = run(aws, "help")
     for command in "pause resume block unblock allow disallow unlock switches".split():
         assert re.search(rf"^make {command} ", listed, re.MULTILINE), command

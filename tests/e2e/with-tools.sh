@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs a command with the outside programs that setup.sh has put under target/e2e/, and with OTP_E2E_ARCHITECTURE: what to
-# build the function for, so that it runs on this machine.
+# with-tools.sh COMMAND…: runs a command with the programs that setup.sh has installed. Sets the variables of target/e2e/env,
+# PATH, and OTP_E2E_ARCHITECTURE, the architecture of this machine.
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
