@@ -1,12 +1,11 @@
-"""Codes by End User Messaging with Boto3: sent, read from the simulator's inbox, validated, and every error that can be
-prepared. Prints what botocore made of it as one line of JSON.
+"""Calls the simulated End User Messaging with Boto3 and prints one line of JSON.
 
     boto3_end_user_messaging.py round   CHANNEL NUMBER
     boto3_end_user_messaging.py errors  N_SEND N_VERIFY N_FEEDBACK
 
-`round` sends by TEXT, VOICE or WHATSAPP, validates a wrong code, the right one and the right one again, and says that the
-code was used. `errors` calls each operation so many times. The endpoint, the region and the keys come from the usual AWS_*
-variables.
+`round` sends a code by TEXT, VOICE or WHATSAPP and reads it from the simulator's inbox. It validates a wrong code, the right
+code and the right code again, and gives feedback. It prints the results. `errors` calls each operation as often as the
+arguments say and prints the error of each call. The endpoint, region and credentials come from the usual AWS_* variables.
 """
 
 import json
@@ -18,7 +17,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-# One attempt a call: each of the prepared errors is for one call.
+# One attempt per call, because each prepared error is for one call.
 CONFIG = Config(retries={"total_max_attempts": 1})
 codes = boto3.client("endusermessaging", config=CONFIG)
 messages = boto3.client("pinpoint-sms-voice-v2", config=CONFIG)
@@ -64,19 +63,19 @@ def validate(code="012345", number="+14255550142"):
     return codes.validate_notify_code_verification(destinationIdentity=number, referenceId="a_reference-1", code=code)
 
 
-def feedback(message_id="nobodys"):
+def feedback(message_id="unknown"):
     return messages.put_message_feedback(MessageId=message_id, MessageFeedbackStatus="RECEIVED")
 
 
 def inbox(number):
     url = codes.meta.endpoint_url + "/inbox?to=" + urllib.parse.quote(number)
-    with urllib.request.urlopen(url) as answer:
-        return json.load(answer)["messages"]
+    with urllib.request.urlopen(url) as response:
+        return json.load(response)["messages"]
 
 
-def without_metadata(answer):
-    assert answer.pop("ResponseMetadata")["HTTPStatusCode"] == 200
-    return answer
+def without_metadata(response):
+    assert response.pop("ResponseMetadata")["HTTPStatusCode"] == 200
+    return response
 
 
 def round_trip(channel, number):
@@ -84,7 +83,7 @@ def round_trip(channel, number):
     message = inbox(number)[0]
     assert message["messageId"] == sent["messageId"], message
     code = message["code"]
-    # Right but for the last digit.
+    # Only the last digit differs.
     wrong = code[:-1] + ("1" if code[-1] == "0" else "0")
     statuses = [without_metadata(validate(guess, number))["status"] for guess in (wrong, code, code)]
     used = without_metadata(feedback(sent["messageId"]))
@@ -129,7 +128,7 @@ def main():
             found = {
                 name: [error_of(client, call) for _ in range(int(times))] for name, client, call, times in calls
             }
-            # What botocore lets through and the service refuses: that a template is there, and has the code in it.
+            # botocore accepts a template without the code, and the service rejects it.
             found["template"] = error_of(
                 codes,
                 lambda: codes.send_notify_code_verification(

@@ -1,5 +1,5 @@
-"""Calls both operations of Pinpoint's OTP API N times each and prints what botocore made of the
-error of every call, as one line of JSON.
+"""Calls both operations of Pinpoint's OTP API N times each. Prints the error of each call, as botocore reports it, as one
+line of JSON.
 
     boto3_errors.py N
 """
@@ -12,7 +12,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-# One attempt a call: each of the prepared errors is for one call.
+# One attempt per call, because each prepared error is for one call.
 pinpoint = boto3.client("pinpoint", config=Config(retries={"total_max_attempts": 1}))
 APPLICATION_ID = os.environ["PINPOINT_APPLICATION_ID"]
 
@@ -50,7 +50,7 @@ def error_of(call):
             "name": error.response["Error"]["Code"],
             "modelled": modelled is not None and isinstance(error, modelled),
             "status": error.response["ResponseMetadata"]["HTTPStatusCode"],
-            # As the model has them: capitalised members of the body.
+            # The model has these fields of the body in upper case.
             "message": bool(error.response.get("Message") or error.response["Error"].get("Message")),
             "requestId": bool(error.response.get("RequestID")),
         }

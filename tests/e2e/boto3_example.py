@@ -1,13 +1,12 @@
-"""AWS's way to send and verify a one-time password with Boto3: three small functions.
+"""Sends and verifies a one-time password with Boto3, with the three functions of AWS's example.
 
-The shape (names, order of parameters, the reference ID) is that of the example in AWS's
-documentation, so that a code sent here verifies through the function and the other way round.
+The names, the order of parameters and the reference ID are those of the example in AWS's documentation. A code that was sent
+here can be verified through the function, and the other way round.
 
     boto3_example.py send   NUMBER BRAND SOURCE
     boto3_example.py verify NUMBER OTP BRAND SOURCE
 
-The endpoint, the region and the keys come from the usual AWS_* variables. Prints the answer of
-Pinpoint as one line of JSON.
+The endpoint, region and credentials come from the usual AWS_* variables. Prints the response of Pinpoint as one line of JSON.
 """
 
 import hashlib
@@ -29,7 +28,7 @@ def generate_ref_id(destinationNumber, brandName, source):
 
 
 def send_otp(destinationNumber, codeLength, validityPeriod, brandName, source, language):
-    answer = pinpoint.send_otp_message(
+    response = pinpoint.send_otp_message(
         ApplicationId=APPLICATION_ID,
         SendOTPMessageRequestParameters={
             "Channel": "SMS",
@@ -43,11 +42,11 @@ def send_otp(destinationNumber, codeLength, validityPeriod, brandName, source, l
             "ReferenceId": generate_ref_id(destinationNumber, brandName, source),
         },
     )
-    return answer["MessageResponse"]
+    return response["MessageResponse"]
 
 
 def verify_otp(destinationNumber, otp, brandName, source):
-    answer = pinpoint.verify_otp_message(
+    response = pinpoint.verify_otp_message(
         ApplicationId=APPLICATION_ID,
         VerifyOTPMessageRequestParameters={
             "DestinationIdentity": destinationNumber,
@@ -55,7 +54,7 @@ def verify_otp(destinationNumber, otp, brandName, source):
             "Otp": otp,
         },
     )
-    return answer["VerificationResponse"]
+    return response["VerificationResponse"]
 
 
 def main():

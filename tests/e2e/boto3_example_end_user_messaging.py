@@ -1,12 +1,12 @@
-"""The three functions of AWS's example, for End User Messaging: what a script becomes that moves there by itself.
+"""Sends and verifies a one-time password with Boto3, as in boto3_example.py but through End User Messaging.
 
-The reference ID is the same as in boto3_example.py, so that a code sent here verifies through the function and the other
-way round.
+The reference ID is the same as in boto3_example.py. A code that was sent here can be verified through the function, and the
+other way round.
 
     boto3_example_end_user_messaging.py send   NUMBER BRAND SOURCE
     boto3_example_end_user_messaging.py verify NUMBER OTP BRAND SOURCE
 
-The endpoint, the region and the keys come from the usual AWS_* variables. Prints one line of JSON.
+The endpoint, region and credentials come from the usual AWS_* variables. Prints one line of JSON.
 """
 
 import hashlib
@@ -42,12 +42,12 @@ def send_otp(destinationNumber, codeLength, validityPeriod, brandName, source):
 
 
 def verify_otp(destinationNumber, otp, brandName, source):
-    answer = codes.validate_notify_code_verification(
+    response = codes.validate_notify_code_verification(
         destinationIdentity=destinationNumber,
         code=otp,
         referenceId=generate_ref_id(destinationNumber, brandName, source),
     )
-    return answer["status"]
+    return response["status"]
 
 
 def main():

@@ -1,10 +1,10 @@
-"""Signs in with a user pool whose triggers are the packaged function, as an app does.
+"""Signs in to a user pool, as an app does. The pool's triggers are the packaged function.
 
     cognito.py MINISTACK SIMULATOR BOOTSTRAP SETTINGS
 
-MINISTACK and SIMULATOR are URLs, BOOTSTRAP is the program, SETTINGS are the function's as JSON. Makes the ledger's table,
-the function, a user pool and a client like those of the template, and users. Prints what happened as one line of JSON: per
-scenario what the app saw, how many texts arrived, and the slowest call in milliseconds.
+MINISTACK and SIMULATOR are URLs, BOOTSTRAP is the path of the program, and SETTINGS are the function's settings as JSON.
+Creates the ledger's table, the function, a user pool and a client as in the template, and users. Prints one line of JSON:
+for each scenario what the app saw and how many messages arrived, and the duration of the slowest call in milliseconds.
 """
 
 import io
@@ -28,7 +28,7 @@ PASSWORD = "A-1-never-used"
 
 
 def client(service):
-    # One attempt: what is sent again here would look like a fault of the function.
+    # One attempt, because a retry would look like an error of the function.
     once = Config(retries={"total_max_attempts": 1}, read_timeout=30)
     return boto3.client(
         service,
@@ -43,7 +43,7 @@ def client(service):
 idp, functions, tables = client("cognito-idp"), client("lambda"), client("dynamodb")
 
 
-# --- what the template makes ----------------------------------------------------------------------------------------
+# --- the resources of the template ------------------------------------------------------------------------------------
 
 
 def make_table():
@@ -101,7 +101,7 @@ def make_client(pool):
 
 
 def make_user(number, verified="true", pool=None):
-    """As an administrator does it: nobody is told, and the number counts as verified."""
+    """Creates a user as an administrator, without a message to the user."""
     pool = pool or POOL
     idp.admin_create_user(
         UserPoolId=pool,
@@ -112,20 +112,20 @@ def make_user(number, verified="true", pool=None):
             {"Name": "phone_number_verified", "Value": verified},
         ],
     )
-    # A password that nobody knows, so that no first one has to be changed.
+    # With a permanent password the user does not have to change a temporary one first.
     idp.admin_set_user_password(UserPoolId=pool, Username=number, Password=PASSWORD, Permanent=True)
 
 
 # --- the phone and the app ------------------------------------------------------------------------------------------
 
 
-def texts(number):
-    with urllib.request.urlopen(f"{SIMULATOR}/inbox?to={urllib.parse.quote(number)}") as answer:
-        return json.load(answer)["messages"]
+def messages(number):
+    with urllib.request.urlopen(f"{SIMULATOR}/inbox?to={urllib.parse.quote(number)}") as response:
+        return json.load(response)["messages"]
 
 
 def code(number):
-    return max(texts(number), key=lambda text: text["id"])["code"]
+    return max(messages(number), key=lambda message: message["id"])["code"]
 
 
 def wrong(right, nth=1):
@@ -133,11 +133,11 @@ def wrong(right, nth=1):
 
 
 def timed(call, **arguments):
-    begun = time.monotonic()
+    started = time.monotonic()
     try:
         return call(**arguments)
     finally:
-        SLOWEST["ms"] = max(SLOWEST["ms"], round((time.monotonic() - begun) * 1000))
+        SLOWEST["ms"] = max(SLOWEST["ms"], round((time.monotonic() - started) * 1000))
 
 
 def begin(number):
@@ -145,7 +145,7 @@ def begin(number):
 
 
 def answer(number, challenge, text, app=None):
-    """The next challenge, or the tokens, or the name of an error."""
+    """Returns the next challenge, or the tokens, or the name of an error."""
     try:
         return timed(
             idp.respond_to_auth_challenge,
@@ -159,7 +159,7 @@ def answer(number, challenge, text, app=None):
 
 
 def seen(step):
-    """What the app sees of a step, without what differs from run to run."""
+    """What the app sees of a step, without values that change from run to run."""
     if isinstance(step, str):
         return step
     if "AuthenticationResult" in step:
@@ -168,41 +168,41 @@ def seen(step):
     return f"{parameters['state']}, {parameters['attemptsLeft']} left"
 
 
-def told(number, *steps):
-    return {"steps": [seen(step) for step in steps], "texts": len(texts(number))}
+def outcome(number, *steps):
+    return {"steps": [seen(step) for step in steps], "texts": len(messages(number))}
 
 
 # --- the scenarios --------------------------------------------------------------------------------------------------
 
 
-def straight(number):
+def right_code(number):
     first = begin(number)
-    return told(number, first, answer(number, first, code(number))) | {"parameters": first["ChallengeParameters"]}
+    return outcome(number, first, answer(number, first, code(number))) | {"parameters": first["ChallengeParameters"]}
 
 
 def one_wrong_answer(number):
     first = begin(number)
     second = answer(number, first, wrong(code(number)))
-    return told(number, first, second, answer(number, second, code(number)))
+    return outcome(number, first, second, answer(number, second, code(number)))
 
 
 def wrong_answers_only(number):
     steps = [begin(number)]
     for nth in (1, 2, 3):
         steps.append(answer(number, steps[-1], wrong(code(number), nth)))
-    return told(number, *steps)
+    return outcome(number, *steps)
 
 
 def resend(number):
     first = begin(number)
     second = answer(number, first, "resend")
-    return told(number, first, second, answer(number, second, code(number)))
+    return outcome(number, first, second, answer(number, second, code(number)))
 
 
 def lost_session(number):
     begin(number)
     again = begin(number)
-    return told(number, again, answer(number, again, code(number)))
+    return outcome(number, again, answer(number, again, code(number)))
 
 
 def used_code(number):
@@ -210,32 +210,32 @@ def used_code(number):
     right = code(number)
     tokens = answer(number, first, right)
     again = begin(number)
-    return told(number, first, tokens, again, answer(number, again, right))
+    return outcome(number, first, tokens, again, answer(number, again, right))
 
 
 def two_at_once(*numbers):
     def sign_in(number):
         first = begin(number)
-        return told(number, first, answer(number, first, code(number)))
+        return outcome(number, first, answer(number, first, code(number)))
 
-    with ThreadPoolExecutor(len(numbers)) as both:
-        return list(both.map(sign_in, numbers))
+    with ThreadPoolExecutor(len(numbers)) as pool:
+        return list(pool.map(sign_in, numbers))
 
 
 def each_others_codes(one, other):
-    """A code is good for its owner alone."""
+    """A code verifies only its own number."""
     first, second = begin(one), begin(other)
     crossed = [answer(one, first, code(other)), answer(other, second, code(one))]
-    return {"steps": [seen(step) for step in crossed], "texts": len(texts(one)) + len(texts(other))}
+    return {"steps": [seen(step) for step in crossed], "texts": len(messages(one)) + len(messages(other))}
 
 
 def unverified(number):
     first = begin(number)
-    return told(number, first, answer(number, first, "123456")) | {"parameters": first["ChallengeParameters"]}
+    return outcome(number, first, answer(number, first, "123456")) | {"parameters": first["ChallengeParameters"]}
 
 
 def after_a_password(pool, app, number, password):
-    """With SRP, as Amplify's CUSTOM_WITH_SRP does it: the password proves itself and is not sent."""
+    """Signs in with a password and a code, as Amplify does with CUSTOM_WITH_SRP."""
     srp = AWSSRP(number, password, pool, app, client=idp)
     first = timed(
         idp.initiate_auth,
@@ -253,20 +253,20 @@ def after_a_password(pool, app, number, password):
             ChallengeResponses=srp.process_challenge(first["ChallengeParameters"], {"USERNAME": number}),
         )
     except idp.exceptions.NotAuthorizedException:
-        return told(number, "NotAuthorizedException")
-    return told(number, second, answer(number, second, code(number), app))
+        return outcome(number, "NotAuthorizedException")
+    return outcome(number, second, answer(number, second, code(number), app))
 
 
 def without_a_password(app, number):
     try:
         idp.initiate_auth(ClientId=app, AuthFlow="CUSTOM_AUTH", AuthParameters={"USERNAME": number})
     except idp.exceptions.NotAuthorizedException:
-        return told(number, "NotAuthorizedException")
-    raise AssertionError("a code without a password")
+        return outcome(number, "NotAuthorizedException")
+    raise AssertionError("the pool asked for a code without a password")
 
 
 def sign_up_without_proof(pool, app, number):
-    """Refused, and the name stays free for its owner."""
+    """The sign-up is rejected, and the number stays free for its owner."""
     try:
         idp.sign_up(
             ClientId=app,
@@ -278,8 +278,8 @@ def sign_up_without_proof(pool, app, number):
         assert "validationData.referenceId" in str(error), error
         assert number not in str(error), error
         make_user(number, pool=pool)
-        return told(number, "UserLambdaValidationException")
-    raise AssertionError("a sign-up without proof")
+        return outcome(number, "UserLambdaValidationException")
+    raise AssertionError("the pool accepted a sign-up without proof")
 
 
 make_table()
@@ -289,12 +289,12 @@ STRICT = make_function("otp-strict", COGNITO_STEP_UP="required", COGNITO_PRE_SIG
 STRICT_POOL = make_pool(STRICT, "PreSignUp")
 STRICT_CLIENT = make_client(STRICT_POOL)
 NUMBERS = [f"+142555501{last}" for last in range(20, 32)]
-for it in NUMBERS[:-1]:
-    make_user(it)
+for number in NUMBERS[:-1]:
+    make_user(number)
 make_user(NUMBERS[-1], verified="false")
 
 report = {
-    "straight": straight(NUMBERS[0]),
+    "straight": right_code(NUMBERS[0]),
     "one wrong answer": one_wrong_answer(NUMBERS[1]),
     "wrong answers only": wrong_answers_only(NUMBERS[2]),
     "resend": resend(NUMBERS[3]),
@@ -305,8 +305,8 @@ report = {
     "unverified": unverified(NUMBERS[-1]),
 }
 OTHERS = [f"+142555501{last}" for last in range(32, 35)]
-for it in OTHERS[:2]:
-    make_user(it, pool=STRICT_POOL)
+for number in OTHERS[:2]:
+    make_user(number, pool=STRICT_POOL)
 report |= {
     "after a password": after_a_password(STRICT_POOL, STRICT_CLIENT, OTHERS[0], PASSWORD),
     "after a wrong password": after_a_password(STRICT_POOL, STRICT_CLIENT, OTHERS[1], "A-1-wrong-one"),

@@ -1,10 +1,10 @@
-// The simulator's inbox page in a browser: what a person sees, with a mouse, without one, and with a screen reader.
+// Tests of the simulator's inbox page in a browser, with mouse, keyboard and accessibility checks.
 //
 //   OTP_E2E_INBOX=target/e2e/inbox node --test tests/e2e/inbox/inbox.test.mjs
 //
-// OTP_E2E_INBOX is where tests/e2e/setup.sh installed the packages; OTP_E2E_SIMULATOR is the simulator's binary, by
-// default target/debug/simulator. Needs Chromium on PATH. Every test has a simulator and a page of its own. A check that
-// would also pass on a page without that feature is followed by one that must fail.
+// OTP_E2E_INBOX is the folder where tests/e2e/setup.sh installed the packages. OTP_E2E_SIMULATOR is the simulator's binary
+// (default: target/debug/simulator). Chromium must be on PATH. Each test has its own simulator and page. If a check could
+// pass although it checks nothing, the test also breaks the page and expects the check to fail.
 
 import assert from 'node:assert/strict'
 import { execFile, spawn } from 'node:child_process'
@@ -31,14 +31,14 @@ const languages = [
   'de-DE', 'en-GB', 'en-US', 'es-419', 'es-ES', 'fr-CA', 'fr-FR', 'it-IT', 'ja-JP', 'ko-KR', 'pt-BR', 'zh-CN', 'zh-TW',
 ]
 
-// As long as a brand may be: twenty characters.
+// Twenty characters is the longest brand.
 const hostile = [
   '<img src onerror=a>', '</script><script>a()', '<svg onload=alert()>', '&lt;b&gt;"\'{{nonce}}', '</p></li></ol></div>',
 ]
 const long = ['W'.repeat(20), 'あいうえおかきくけこさしすせそたちつてと', 'العلامة', '👩‍👩‍👧‍👦👩‍👩‍👧‍👦']
 
 let browser
-/** Simulators. */
+/** The running simulators. */
 const running = new Set()
 process.on('exit', () => { for (const child of running) child.kill('SIGKILL') })
 
@@ -77,7 +77,7 @@ function onPath(program) {
 
 // ---- Tools
 
-/** A test whose `t.finally` is done in reverse order at the end, all of it, whatever happened. */
+/** A test with `t.finally(step)`: at the end, all steps run in reverse order, even if the test or a step fails. */
 function test(name, body) {
   nodeTest(name, { timeout: 60_000 }, async (t) => {
     const last = []
@@ -96,7 +96,7 @@ function test(name, body) {
   })
 }
 
-/** Repeats what may throw until it does not. */
+/** Repeats `attempt` until it does not throw. */
 async function eventually(attempt, milliseconds = 10_000) {
   const end = Date.now() + milliseconds
   for (;;) {
@@ -109,7 +109,7 @@ async function eventually(attempt, milliseconds = 10_000) {
   }
 }
 
-/** A running simulator, stopped at the end of the test if not before. */
+/** Starts a simulator and stops it at the end of the test. */
 async function start(t, { port = 0, phoneOnly = false } = {}) {
   const child = spawn(binary, ['--port', port, ...(phoneOnly ? ['--phone-only'] : ['--api-port', 0])].map(String), {
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -139,17 +139,14 @@ async function start(t, { port = 0, phoneOnly = false } = {}) {
 
 let clipboardIsFree = Promise.resolve()
 
-/** There is one clipboard: to be had by one test at a time, until its end. */
+/** Waits for the clipboard and keeps it until the test ends, because there is only one. */
 async function clipboard(t) {
   const before = clipboardIsFree
   clipboardIsFree = new Promise((free) => t.finally(free))
   await before
 }
 
-/**
- * Sends through the service: the function, behind the front. Each but the first to a number of its own, as the service lets
- * nobody have one text right after the other.
- */
+/** Sends through the service. Each send has a new number, because the service limits messages to one number. */
 async function send(simulator, wish = {}) {
   const nth = simulator.sends ?? 0
   simulator.sends = nth + 1
@@ -168,13 +165,13 @@ async function sent(simulator, wish) {
   return body
 }
 
-/** The texts as a program sees them, newest first. */
+/** The messages in the inbox's JSON, newest first. */
 async function inbox(simulator) {
   return (await (await fetch(`${simulator.phone}/inbox`)).json()).messages
 }
 
-/** Straight to the simulated Pinpoint, for what the service would not send. */
-async function pinpoint(simulator, members) {
+/** Sends through the simulated Pinpoint directly, for messages that the service would not send. */
+async function pinpoint(simulator, fields) {
   const answer = await fetch(`${simulator.phone}/v1/apps/desk/otp`, {
     method: 'POST',
     headers: signed('mobiletargeting'),
@@ -184,7 +181,7 @@ async function pinpoint(simulator, members) {
       DestinationIdentity: '+14255550142',
       OriginationIdentity: '+12065550100',
       ReferenceId: 'inbox',
-      ...members,
+      ...fields,
     }),
   })
   assert.equal(answer.status, 200, await answer.text())
@@ -192,8 +189,8 @@ async function pinpoint(simulator, members) {
 
 const signed = (scope) => ({ authorization: `AWS4-HMAC-SHA256 Credential=desk/20261123/us-east-1/${scope}/aws4_request` })
 
-/** Straight to the simulated End User Messaging, which has calls and chats too. Gives the id of the message. */
-async function endUserMessaging(simulator, channel, overrideChannelParameters, members) {
+/** Sends through the simulated End User Messaging directly. Returns the ID of the message. */
+async function endUserMessaging(simulator, channel, overrideChannelParameters, fields) {
   const answer = await fetch(`${simulator.phone}/v1/notify-code-verifications/send`, {
     method: 'POST',
     headers: signed('end-user-messaging'),
@@ -202,7 +199,7 @@ async function endUserMessaging(simulator, channel, overrideChannelParameters, m
       destinationIdentity: '+14255550142',
       originationIdentity: '+12065550100',
       overrideChannelParameters,
-      ...members,
+      ...fields,
     }),
   })
   const body = await answer.json()
@@ -210,7 +207,7 @@ async function endUserMessaging(simulator, channel, overrideChannelParameters, m
   return body.messageId
 }
 
-/** What became of a message of End User Messaging. */
+/** Gives feedback on a message of End User Messaging. */
 async function feedback(simulator, MessageId, MessageFeedbackStatus) {
   const answer = await fetch(`${simulator.phone}/`, {
     method: 'POST',
@@ -225,8 +222,8 @@ async function feedback(simulator, MessageId, MessageFeedbackStatus) {
 }
 
 /**
- * Opens the page. At the end of the test nothing must have gone wrong on it: no error or warning, no violation of its
- * content security policy, no request to anyone but the simulator.
+ * Opens the page. The test fails if the page has an error or a warning, violates its content security policy, or makes a
+ * request to anything but the simulator. Entries that match `expected` are allowed.
  */
 async function open(t, simulator, { viewport = wide, colorScheme = 'light', permissions = [], expected = [] } = {}) {
   const context = await browser.newContext({
@@ -258,7 +255,7 @@ async function open(t, simulator, { viewport = wide, colorScheme = 'light', perm
     document.addEventListener('securitypolicyviolation', (event) => {
       window.reportViolation(`${event.violatedDirective} ${event.blockedURI}`)
     })
-    // What an injected handler or script would call.
+    // An injected handler or script would call this.
     window.a = () => { throw new Error('injected') }
   })
   t.finally(async () => {
@@ -273,7 +270,7 @@ async function open(t, simulator, { viewport = wide, colorScheme = 'light', perm
 
 const live = (page) => page.locator('#live.on').waitFor()
 
-/** Waits until so many texts are on the page, and gives them. */
+/** Waits until `count` messages are on the page, and returns them. */
 async function texts(page, count) {
   const rows = page.locator('#list > li')
   await eventually(async () => assert.equal(await rows.count(), count))
@@ -282,7 +279,7 @@ async function texts(page, count) {
 
 const announced = (page) => page.locator('[aria-live=polite]').textContent()
 
-/** What is wrong with the layout: sideways scrolling, cut text, small print, small targets. */
+/** Faults of the layout: sideways scrolling, text that is cut off, small print, small targets. */
 function layoutFaults(page) {
   return page.evaluate(() => {
     const faults = []
@@ -314,7 +311,7 @@ function layoutFaults(page) {
           scrolls ||= overflowY === 'auto' || overflowY === 'scroll'
           const aside = overflowX !== 'visible' && (box.left < edge.left - 0.5 || box.right > edge.right + 0.5)
           const below = overflowY !== 'visible' && !scrolls && (box.top < edge.top - 2 || box.bottom > edge.bottom + 2)
-          // A select shows as much of its choice as there is room.
+          // A select may cut off its choice.
           if ((aside || below) && !parent.matches('select')) faults.push(`cut off: ${node.data} by ${name(parent)}`)
         }
       }
@@ -323,7 +320,7 @@ function layoutFaults(page) {
   })
 }
 
-/** What axe finds, and the contrasts that it cannot judge. */
+/** Faults that axe finds, and contrasts that it cannot judge. */
 async function accessibilityFaults(page) {
   await page.evaluate((source) => { if (!window.axe) (0, eval)(source) }, axe)
   return page.evaluate(async () => {
@@ -338,7 +335,7 @@ async function accessibilityFaults(page) {
   })
 }
 
-/** Presses Tab, from the top of the page, until the focus leaves it. Gives the controls in that order. */
+/** Presses Tab from the top of the page until the focus leaves the page. Returns the controls in that order. */
 async function tabOrder(page) {
   await page.evaluate(() => {
     document.body.tabIndex = -1
@@ -370,13 +367,13 @@ async function tabOrder(page) {
   }
 }
 
-/** The visible controls that `tabOrder` did not come across. */
+/** The visible controls that `tabOrder` did not reach. */
 const unreached = (page) => page.evaluate(() =>
   [...document.querySelectorAll('a[href], button, select, summary, input, textarea, [tabindex="0"]')]
     .filter((element) => element.checkVisibility() && !element.dataset.stop)
     .map((element) => element.outerHTML))
 
-/** Goes to a control by Tab alone. */
+/** Presses Tab until the control has the focus. */
 async function tabTo(page, control) {
   for (let presses = 0; presses < 60; presses += 1) {
     if (await control.evaluate((element) => element === document.activeElement)) return
@@ -388,7 +385,7 @@ async function tabTo(page, control) {
 // ---- Tests
 
 describe('the inbox page', { concurrency: 4 }, () => {
-  test('an empty page tells a person what to do, and that works', async (t) => {
+  test('an empty page shows a command, and the command works', async (t) => {
     await clipboard(t)
     for (const phoneOnly of [false, true]) {
       const simulator = await start(t, { phoneOnly })
@@ -407,20 +404,20 @@ describe('the inbox page', { concurrency: 4 }, () => {
 
       const shell = promisify(execFile)
       if (!(await shell('curl', ['--version']).catch(() => null))) {
-        t.diagnostic('the command was not tried: needs curl')
+        t.diagnostic('the command did not run: needs curl')
         continue
       }
       await shell('sh', ['-c', pasted])
       const rows = await texts(page, 1)
       assert.match(await rows.first().textContent(), /ExampleCorp/)
       assert.equal(await page.getByText('No texts yet').isVisible(), false)
-      // The command is still at hand.
+      // The command is still there.
       await page.getByText('Send a text').click()
       assert.equal(await page.locator('#command-again').textContent(), command)
     }
   })
 
-  test('a text appears by itself, the newest on top, with all that belongs to it', async (t) => {
+  test('a new message appears at the top, with all its details', async (t) => {
     const simulator = await start(t)
     const { page } = await open(t, simulator)
     await page.evaluate(() => { window.stillHere = true })
@@ -443,7 +440,7 @@ describe('the inbox page', { concurrency: 4 }, () => {
     }
     assert.notEqual(second.code, first.code)
 
-    // Minutes and seconds that go down.
+    // The time left goes down.
     const left = async (row) => {
       const [, minutes, seconds] = (await row.locator('.left').textContent()).match(/^expires in (\d+):(\d\d)$/)
       return Number(minutes) * 60 + Number(seconds)
@@ -458,13 +455,13 @@ describe('the inbox page', { concurrency: 4 }, () => {
 
     assert.equal(await page.title(), 'Inbox (2)')
     assert.equal(await page.locator('#count').textContent(), '2 texts')
-    assert.equal(await page.evaluate(() => window.stillHere), true, 'the page was loaded anew')
+    assert.equal(await page.evaluate(() => window.stillHere), true, 'the page was reloaded')
     await page.reload()
     await texts(page, 2)
     assert.equal(await page.evaluate(() => window.stillHere), undefined)
   })
 
-  test('every language is shown as such, and a hostile brand stays text', async (t) => {
+  test('every language is marked as such, and a hostile brand is shown as text', async (t) => {
     const simulator = await start(t)
     const { page, wrong } = await open(t, simulator)
     for (const language of languages) await sent(simulator, { language })
@@ -490,13 +487,13 @@ describe('the inbox page', { concurrency: 4 }, () => {
     })))
     assert.deepEqual(wrong, [])
 
-    // After a reload the same, from the first picture instead of an update.
+    // After a reload the page shows the same from its first response instead of updates.
     await page.reload()
     await texts(page, messages.length)
     assert.equal(await page.locator('#list :is(img, svg, script, b)').count(), 0)
   })
 
-  test('texts, calls and chats of End User Messaging look like what they are, and what became of them is shown', async (t) => {
+  test('SMS, calls and WhatsApp messages show their channel and their feedback', async (t) => {
     const simulator = await start(t)
     const { page } = await open(t, simulator, { viewport: narrow })
     const ssml = '<speak>Your code is <say-as interpret-as="digits">{{code}}</say-as><break time="1s"/> &lt;b&gt; Bye.</speak>'
@@ -541,7 +538,7 @@ describe('the inbox page', { concurrency: 4 }, () => {
     await feedback(simulator, text, 'RECEIVED')
     await eventually(async () => assert.deepEqual(await said(), ['', 'failed', 'received']))
     assert.deepEqual(await layoutFaults(page), [])
-    // Of a gradient axe does not know the contrast, and nothing of this is on it.
+    // axe cannot judge contrast on a gradient, so the background becomes one color.
     await page.evaluate(() => { document.body.style.background = 'var(--page)' })
     for (const colorScheme of ['light', 'dark']) {
       await page.emulateMedia({ colorScheme })
@@ -552,23 +549,23 @@ describe('the inbox page', { concurrency: 4 }, () => {
     assert.equal(await rows.locator('.feedback.failed').count(), 0)
   })
 
-  test('what goes wrong on a page is noticed', async (t) => {
+  test('errors on the page are detected', async (t) => {
     const simulator = await start(t)
     const { page, wrong } = await open(t, simulator, { expected: [/./] })
-    const noticed = (pattern) => eventually(() => {
+    const detected = (pattern) => eventually(() => {
       assert.ok(wrong.some((entry) => pattern.test(entry)), `${pattern} is not in: ${wrong}`)
     })
     await page.evaluate(([brand]) => document.querySelector('#empty').insertAdjacentHTML('beforeend', brand), hostile)
-    await noticed(/^policy: script-src-attr inline/)
+    await detected(/^policy: script-src-attr inline/)
     await page.evaluate(() => { setTimeout(() => { throw new Error('oops') }) })
-    await noticed(/^thrown: .*oops/)
+    await detected(/^thrown: .*oops/)
     await page.evaluate(() => { console.warn('careful') })
-    await noticed(/^console: careful/)
+    await detected(/^console: careful/)
     await page.evaluate(() => { fetch('http://elsewhere.invalid/').catch(() => {}) })
-    await noticed(/^policy: connect-src/)
+    await detected(/^policy: connect-src/)
   })
 
-  test('nothing is cut off or too small on a phone, nor on a wide screen', async (t) => {
+  test('nothing is cut off or too small, on a phone or on a wide screen', async (t) => {
     const simulator = await start(t)
     const { page } = await open(t, simulator, { viewport: narrow })
     const check = async (what) => {
@@ -589,7 +586,7 @@ describe('the inbox page', { concurrency: 4 }, () => {
       OriginationIdentity: `arn:aws:sms-voice:us-east-1:123456789012:pool/pool-${'0123456789abcdef'.repeat(2)}`,
     })
     await texts(page, languages.length + hostile.length + long.length + 1)
-    await check('texts')
+    await check('messages')
 
     for (const summary of await page.locator('summary').all()) await summary.click()
     for (const failure of ['permanent-failure-opted-out', 'throttled', { slow: 1500 }]) {
@@ -604,7 +601,7 @@ describe('the inbox page', { concurrency: 4 }, () => {
     await page.getByText('(1 h ahead)').waitFor()
     await check('the panels')
 
-    // The check itself.
+    // The control: the check finds faults.
     const finds = async (pattern, break_, argument) => {
       await page.evaluate(break_, argument)
       const faults = await layoutFaults(page)
@@ -630,7 +627,7 @@ describe('the inbox page', { concurrency: 4 }, () => {
     await finds(/^small target/, add, { into: body, tag: 'button', style: { minWidth: '0', minHeight: '0', padding: '0' } })
   })
 
-  test('the keyboard reaches every control, in order and in sight', async (t) => {
+  test('the keyboard reaches every control, in order and visibly', async (t) => {
     const simulator = await start(t)
     const { page } = await open(t, simulator)
     const check = async (expected) => {
@@ -660,7 +657,7 @@ describe('the inbox page', { concurrency: 4 }, () => {
     await page.setViewportSize(narrow)
     await check(all)
 
-    // More texts than the screen holds: what scrolls is a stop as well.
+    // With more messages than fit on the screen, the scrolling list is a stop as well.
     for (let count = 0; count < 4; count += 1) await sent(simulator)
     await texts(page, 6)
     await page.setViewportSize(wide)
@@ -668,7 +665,7 @@ describe('the inbox page', { concurrency: 4 }, () => {
     assert.deepEqual(await unreached(page), [])
     await page.setViewportSize({ width: 1280, height: 2000 })
 
-    // The checks themselves.
+    // The control: the checks find faults.
     await page.evaluate(() => {
       document.querySelector('#queue').style.outline = 'none'
       document.querySelector('#reset').tabIndex = -1
@@ -678,7 +675,7 @@ describe('the inbox page', { concurrency: 4 }, () => {
     assert.match(String(await unreached(page)), /^<button [^>]*id="reset"[^>]*>Start over<\/button>$/)
   })
 
-  test('everything can be done with the keyboard', async (t) => {
+  test('every action works with the keyboard', async (t) => {
     await clipboard(t)
     const simulator = await start(t)
     const { page } = await open(t, simulator, { permissions: ['clipboard-read', 'clipboard-write'] })
@@ -687,7 +684,7 @@ describe('the inbox page', { concurrency: 4 }, () => {
     await sent(simulator)
     const rows = await texts(page, 2)
 
-    // Copy a code: twice, as an impatient person does.
+    // Copy a code twice.
     const [newest] = await inbox(simulator)
     const copy = rows.first().getByRole('button')
     await page.evaluate(() => navigator.clipboard.writeText('nothing'))
@@ -698,7 +695,7 @@ describe('the inbox page', { concurrency: 4 }, () => {
     assert.equal(await page.evaluate(() => navigator.clipboard.readText()), newest.code)
     await page.keyboard.press('Enter')
 
-    // Let an hour pass.
+    // Move the clock by an hour.
     for (const summary of ['Send a text', 'Clock and failures']) {
       await tabTo(page, page.locator('summary', { hasText: summary }))
       await page.keyboard.press('Enter')
@@ -711,7 +708,7 @@ describe('the inbox page', { concurrency: 4 }, () => {
     const clock = await (await fetch(`${simulator.phone}/simulator/clock`)).json()
     assert.equal(clock.offsetSeconds, 3600)
 
-    // Let the next send fail.
+    // Make the next send fail.
     const failure = page.getByLabel('Answer')
     await tabTo(page, failure)
     await page.keyboard.type('200, THR')
@@ -728,7 +725,7 @@ describe('the inbox page', { concurrency: 4 }, () => {
     await texts(page, 3)
     assert.match(await rows.first().locator('.left').textContent(), /^expires in /)
 
-    // Let all fail, then none. The focus stays where a person can go on.
+    // Make all sends fail, then none. The focus stays on a control.
     await page.keyboard.press('Shift+Tab')
     await page.keyboard.type('Always')
     await page.keyboard.press('Tab')
@@ -744,7 +741,7 @@ describe('the inbox page', { concurrency: 4 }, () => {
     await sent(simulator)
     await texts(page, 4)
 
-    // The other call has answers of its own.
+    // The other operation has other failures.
     await tabTo(page, page.getByLabel('Call'))
     const sends = await failure.locator('option').count()
     await page.keyboard.type('V')
@@ -757,7 +754,7 @@ describe('the inbox page', { concurrency: 4 }, () => {
     assert.deepEqual(await inbox(simulator), [])
   })
 
-  test('the scenario numbers are listed, and a click selects one that does what the list says', async (t) => {
+  test('a click selects a scenario number, which does what the list says', async (t) => {
     const simulator = await start(t)
     const { page } = await open(t, simulator)
     const { scenarios } = await (await fetch(`${simulator.phone}/simulator/scenarios`)).json()
@@ -784,7 +781,7 @@ describe('the inbox page', { concurrency: 4 }, () => {
     await sent(simulator)
     await texts(page, 1)
 
-    // The check itself.
+    // The control: the check finds faults.
     await page.evaluate(() => {
       getSelection().removeAllRanges()
       document.querySelectorAll('.numbers th').forEach(({ style }) => { style.userSelect = 'text' })
@@ -793,7 +790,7 @@ describe('the inbox page', { concurrency: 4 }, () => {
     assert.notEqual(await selected(), number)
   })
 
-  test('a copy button says what it did, and then what it does', async (t) => {
+  test('a copy button shows that it has copied, and then its label again', async (t) => {
     await clipboard(t)
     const simulator = await start(t)
     const { page } = await open(t, simulator, { permissions: ['clipboard-write'] })
@@ -809,7 +806,7 @@ describe('the inbox page', { concurrency: 4 }, () => {
     await page.clock.runFor(10_000)
     assert.equal(await copy.textContent(), 'Copy')
 
-    // Where the browser does not let a page copy, a person can.
+    // If the browser does not let the page copy, the code is selected.
     await page.evaluate(() => { navigator.clipboard.writeText = () => Promise.reject(new Error('no')) })
     await copy.click()
     await eventually(async () => assert.equal(await copy.textContent(), 'Selected'))
@@ -818,7 +815,7 @@ describe('the inbox page', { concurrency: 4 }, () => {
     assert.match(await announced(page), /selected/)
   })
 
-  test('a new text is announced', async (t) => {
+  test('a new message is announced', async (t) => {
     const simulator = await start(t)
     await sent(simulator)
     const { page } = await open(t, simulator)
@@ -826,7 +823,7 @@ describe('the inbox page', { concurrency: 4 }, () => {
     const region = page.locator('[aria-live=polite]')
     assert.equal(await region.count(), 1)
     assert.equal(await region.getAttribute('role'), 'status')
-    // Visible to a screen reader, and silent about what was there before the page.
+    // Visible to a screen reader, and silent about messages that were there before.
     assert.ok(await region.evaluate((element) =>
       element.checkVisibility({ checkVisibilityCSS: true }) && !element.closest('[aria-hidden]')))
     assert.equal(await announced(page), '')
@@ -838,7 +835,7 @@ describe('the inbox page', { concurrency: 4 }, () => {
       await eventually(async () => assert.equal(await announced(page), sentence))
     }
 
-    // Whoever is at a control stays there.
+    // The focus does not move.
     const copy = (await texts(page, 3)).first().getByRole('button')
     await copy.focus()
     const name = await copy.getAttribute('aria-label')
@@ -848,13 +845,13 @@ describe('the inbox page', { concurrency: 4 }, () => {
   })
 
   for (const colorScheme of ['light', 'dark']) {
-    test(`axe finds nothing, ${colorScheme}`, async (t) => {
+    test(`axe finds no faults, ${colorScheme}`, async (t) => {
       const simulator = await start(t)
       const { page } = await open(t, simulator, { colorScheme })
       const background = await page.evaluate(() => getComputedStyle(document.querySelector('.screen')).backgroundColor)
       const brightness = Math.max(...background.match(/\d+/g).map(Number))
       assert.ok(colorScheme === 'light' ? brightness > 200 : brightness < 60, background)
-      // Of a gradient axe does not know the contrast: each end of it is looked at instead.
+      // axe cannot judge contrast on a gradient, so each end of the gradient is checked instead.
       const ground = (color) => page.evaluate((value) => { document.body.style.background = value }, `var(${color})`)
       const check = async (what) => {
         for (const [viewport, end] of [[wide, '--page'], [narrow, '--page-glow']]) {
@@ -872,13 +869,13 @@ describe('the inbox page', { concurrency: 4 }, () => {
       for (const summary of await page.locator('summary').all()) await summary.click()
       await page.getByRole('button', { name: 'Queue' }).click()
       await page.getByRole('button', { name: 'Back to normal' }).waitFor()
-      await check('texts')
+      await check('messages')
 
       await page.getByRole('button', { name: '+1 h' }).click()
       await page.locator('.late').first().waitFor()
-      await check('expired texts')
+      await check('expired messages')
 
-      // The check itself.
+      // The control: the check finds faults.
       await page.evaluate(() => {
         document.querySelector('.body').style.color = '#888'
         document.querySelector('.body').style.background = '#999'
@@ -892,9 +889,9 @@ describe('the inbox page', { concurrency: 4 }, () => {
     })
   }
 
-  test('the page recovers by itself when the simulator comes back', async (t) => {
+  test('the page reconnects when the simulator comes back', async (t) => {
     let simulator = await start(t)
-    // The browser reports every attempt that fails.
+    // The browser reports each failed attempt.
     const { page } = await open(t, simulator, { expected: [/^console: Failed to load resource: net::ERR_/] })
     await page.evaluate(() => { window.stillHere = true })
     await sent(simulator, { brandName: 'Before' })
@@ -906,24 +903,24 @@ describe('the inbox page', { concurrency: 4 }, () => {
     await page.getByText('The simulator does not answer. Trying again…').first().waitFor()
     assert.equal(await page.locator('#live.on').count(), 0)
     assert.equal(await announced(page), 'The simulator does not answer. Trying again…')
-    // What was there can still be read; what cannot be done is said.
+    // The messages stay on the page, and an action says that it failed.
     await texts(page, 1)
     await page.evaluate(() => { document.querySelector('#news').textContent = '' })
     await page.getByRole('button', { name: '+1 h' }).click()
     await eventually(async () => assert.match(await announced(page), /does not answer/))
 
     simulator = await start(t, { port: new URL(phone).port })
-    assert.equal(simulator.phone, phone, 'the port was taken meanwhile')
+    assert.equal(simulator.phone, phone, 'the port was taken in the meantime')
     await live(page)
-    // The new simulator knows nothing of the old one's texts.
+    // The new simulator does not have the old messages.
     await page.getByRole('heading', { name: 'No texts yet' }).waitFor()
     await sent(simulator, { brandName: 'After' })
     const rows = await texts(page, 1)
     assert.equal(await rows.first().getByRole('heading').textContent(), 'After')
-    assert.equal(await page.evaluate(() => window.stillHere), true, 'the page was loaded anew')
+    assert.equal(await page.evaluate(() => window.stillHere), true, 'the page was reloaded')
   })
 
-  test('the page recovers from an answer that is no stream', async (t) => {
+  test('the page reconnects after a response that is not a stream', async (t) => {
     const simulator = await start(t)
     const expected = [/^console: Failed to load resource: .* 503/, /^console: .*EventSource/]
     const { page } = await open(t, simulator, { expected })

@@ -1,5 +1,5 @@
-// Reads {policy, requests: [{action, resource, context}]} from standard input and writes what an IAM policy simulator
-// says to each request: "Allowed", "ImplicitlyDenied", "ExplicitlyDenied", or "error: ...".
+// Evaluates requests against a policy in an IAM policy simulator. Reads {policy, requests: [{action, resource, context}]} from
+// standard input and writes a list of results: "Allowed", "ImplicitlyDenied", "ExplicitlyDenied" or "error: ...".
 //
 //   node evaluate.cjs <folder where `npm ci` installed the simulator> < input.json
 'use strict'
@@ -10,8 +10,8 @@ const { join, resolve } = require('node:path')
 
 const installed = resolve(process.argv[2])
 
-// What AWS's reference of actions has and the simulator's copy of it, of September 2026, has not: a service of that month,
-// and the resources of calls, which are lost in the copy between the two versions of the API.
+// The simulator has a copy of AWS's reference of actions from September 2026. The copy lacks a service that was new then, and
+// the resources of voice calls. These entries add them.
 const newer = {
   'serviceNames.json': { 'end-user-messaging': 'AWS End User Messaging' },
   'actions/end-user-messaging.json': {
@@ -59,7 +59,7 @@ async function evaluate(policy, { action, resource, context = {} }) {
         contextVariables: context,
       },
       identityPolicies: [{ name: 'otp', policy }],
-      // Only the role is in question: what stands above it in the organisation allows everything.
+      // Only the role is tested, so the organisation's policies allow everything.
       serviceControlPolicies: [{ orgIdentifier: 'root', policies: [{ name: 'all', policy: allowEverything }] }],
       resourceControlPolicies: [],
     },
@@ -71,9 +71,9 @@ async function evaluate(policy, { action, resource, context = {} }) {
 
 async function main() {
   const { policy, requests } = JSON.parse(readFileSync(0, 'utf8'))
-  const answers = []
-  for (const request of requests) answers.push(await evaluate(policy, request))
-  process.stdout.write(`${JSON.stringify(answers)}\n`)
+  const results = []
+  for (const request of requests) results.push(await evaluate(policy, request))
+  process.stdout.write(`${JSON.stringify(results)}\n`)
 }
 
 main()
