@@ -5,7 +5,6 @@
 
 use crate::error::{Error, ErrorCode, FunctionError};
 use crate::json::{self, Entries};
-use crate::ledger::Millis;
 use crate::otp::Otp;
 use crate::phone::PhoneNumber;
 use crate::reference::ReferenceId;
@@ -14,6 +13,7 @@ use crate::service::{
     VerificationRequest,
 };
 use crate::telemetry::Record;
+use crate::time::Millis;
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};

@@ -4,7 +4,6 @@
 //! test holds both against a snapshot. [`Error`] is one occurrence of a code, with what this
 //! caller should know about it.
 
-use crate::ledger::Unavailable;
 use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
@@ -514,17 +513,6 @@ impl fmt::Display for FunctionError {
 }
 
 impl std::error::Error for FunctionError {}
-
-impl From<Unavailable> for Error {
-    fn from(unavailable: Unavailable) -> Self {
-        Self::new(
-            ErrorCode::LedgerUnavailable,
-            "The limits could not be looked up, so nothing was done. Try again shortly.",
-        )
-        .with_retry_after(Duration::from_secs(2))
-        .with_cause(unavailable.0)
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -1,573 +1,354 @@
-//! What is remembered about verifications, guesses and limits: the contract of the store.
+//! The contract of the ledger: what it remembers about verifications, guesses and limits.
 //!
-//! Every method is one step that happens wholly or not at all, whoever else is at the same item. The order of the steps
-//! is [`service`](crate::service)'s. A step that a store could not confirm is [`Unavailable`], and may have happened all
-//! the same: the order is such that this costs budget or an attempt, never a limit.
+//! Each method is one atomic step on one item. The service decides the order of the steps. A step that fails with
+//! [`Unavailable`] may have happened all the same; the order is such that this costs budget or an attempt, but never
+//! breaks a limit.
 
+mod digest;
 mod hasher;
+mod verification;
 
-pub use hasher::{Hasher, ItemName, Mac, Window};
+pub use crate::time::Millis;
+pub use digest::{CodeDigest, Digest, Fingerprint, Nonce, Redeemer, SessionDigest, Winner};
+pub use hasher::{Hasher, ItemName, Window};
+pub use verification::{
+    Guess, GuessOutcome, Opening, Phase, Question, Resend, Settled, State, Success, UsedCode,
+    Verification,
+};
 
-use crate::policy::{SendLimits, Spending};
+use crate::error::{Error, ErrorCode};
 use async_trait::async_trait;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// How long a guess that nobody has answered yet keeps its own repetition waiting. After that it may be taken over, at the
-/// price of another attempt.
+/// How long a guess without a verdict blocks a retry of the same guess. A later retry costs another attempt.
 pub const GUESS_PENDING: Duration = Duration::from_secs(5);
 
-/// How long after a success the same caller gets the same yes again.
+/// How long the winner can repeat its request and get the same success.
 pub const SUCCESS_REPLAY: Duration = Duration::from_secs(20);
 
-/// How long after a success it can be claimed.
+/// How long a success can be redeemed.
 pub const REDEEMABLE: Duration = Duration::from_mins(10);
 
-/// How long a code that was right once is refused: an hour is the longest that a provider may be asked to keep one, and one
-/// that is slow to forget is met with another.
+/// How long a code that has verified is refused. Providers keep a code for an hour at most; the second hour is a margin.
 pub const USED: Duration = Duration::from_hours(2);
 
-/// Failed guesses since the last success at which a number is asked about no more.
+/// Failures since the last success at which a number is locked.
 pub const LOCKED: u32 = 100;
 
-/// Sends that are remembered of a number. The largest count that `SEND_LIMITS` may name.
+/// The waits that failures impose on sends before a number is locked.
+pub const GUESS_STOPS: [GuessStop; 2] = [
+    GuessStop {
+        failures: 10,
+        wait: Duration::from_mins(15),
+    },
+    GuessStop {
+        failures: 30,
+        wait: Duration::from_hours(24),
+    },
+];
+
+/// How many sends are remembered for each number. No send window can count more.
 pub const REMEMBERED_SENDS: usize = 20;
 
 /// How long an idempotency key is kept.
 pub const KEY_KEPT: Duration = Duration::from_hours(24);
 
-/// How long what is left of a number without failures is kept. Longer than any window of `SEND_LIMITS`.
+/// How long a number without failures is kept. Longer than any send window.
 pub const NUMBER_KEPT: Duration = Duration::from_hours(90 * 24);
 
-/// How long failures are kept that are nobody's: anybody can make them, under as many names as they like.
+/// How long the failures of decoys are kept. They cannot be kept forever: anyone can create decoys without limit.
 pub const DECOY_KEPT: Duration = Duration::from_hours(365 * 24);
 
-/// How long a verification is kept after its end.
+/// How long a verification is kept after its code has expired.
 pub const VERIFICATION_KEPT: Duration = Duration::from_hours(24);
 
-/// Milliseconds since 1970, as the ledger keeps times.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Millis(pub u64);
-
-impl Millis {
-    /// This time `later`.
-    #[must_use]
-    pub fn plus(self, later: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_add(u64::try_from(later.as_millis()).unwrap_or(u64::MAX)),
-        )
-    }
-
-    /// This time `earlier`.
-    #[must_use]
-    pub fn minus(self, earlier: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_sub(u64::try_from(earlier.as_millis()).unwrap_or(u64::MAX)),
-        )
-    }
-
-    /// How long it is from `earlier` until this time; nothing if that is later.
-    #[must_use]
-    pub fn since(self, earlier: Self) -> Duration {
-        Duration::from_millis(self.0.saturating_sub(earlier.0))
-    }
-
-    /// Whole seconds since 1970, rounded up: the unit of an item's time to live.
-    #[must_use]
-    pub fn seconds(self) -> u64 {
-        self.0.div_ceil(1000)
-    }
+/// A number with this many failures or more gets no code until `wait` after its last failure.
+#[derive(Debug, Clone, Copy)]
+pub struct GuessStop {
+    pub failures: u32,
+    pub wait: Duration,
 }
 
-/// The store could not do a step, or could not say whether it did. Holds what the log says about it.
+/// At most `sends` in any period of this `length`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SendWindow {
+    /// 1 to [`REMEMBERED_SENDS`].
+    pub sends: usize,
+    pub length: Duration,
+}
+
+/// What one message spends of a day's budgets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spending {
+    /// The item of the day.
+    pub item: ItemName,
+    /// When the item can be deleted.
+    pub expires: Millis,
+    pub lines: Vec<SpendingLine>,
+}
+
+/// What one message spends of one budget.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpendingLine {
+    /// The attribute that counts.
+    pub counter: String,
+    /// Messages, or millionths of a US dollar.
+    pub amount: u64,
+    /// The most that the counter may reach.
+    pub cap: u64,
+    /// Whether this is the budget of one country.
+    pub of_country: bool,
+    /// When the budget's period ends.
+    pub ends: Millis,
+}
+
+/// The ledger failed to do a step, or to confirm it. Holds the cause for the log.
 #[derive(Debug, Clone)]
 pub struct Unavailable(pub String);
 
+impl From<Unavailable> for Error {
+    fn from(unavailable: Unavailable) -> Self {
+        Self::new(
+            ErrorCode::LedgerUnavailable,
+            "The limits could not be looked up, so nothing was done. Try again shortly.",
+        )
+        .with_retry_after(Duration::from_secs(2))
+        .with_cause(unavailable.0)
+    }
+}
+
 /// Remembers verifications, guesses and limits.
 ///
-/// Expired items may be gone or still there: every expiry is also a condition of the steps.
+/// DynamoDB deletes expired items late, so every step checks expiry itself.
 #[async_trait]
 pub trait Ledger: Send + Sync {
-    /// What the operator has switched.
     async fn switches(&self) -> Result<Switches, Unavailable>;
 
-    /// Counts one more under `key` if that makes at most `cap`. False: it would be more, and nothing is counted.
-    async fn count(&self, key: &ItemName, cap: u64, expires: Millis) -> Result<bool, Unavailable>;
+    /// Adds one to a counter unless that exceeds `cap`. False: nothing was counted.
+    async fn count(&self, item: &ItemName, cap: u64, expires: Millis) -> Result<bool, Unavailable>;
 
-    /// Takes back one that was counted.
-    async fn uncount(&self, key: &ItemName) -> Result<(), Unavailable>;
+    /// Subtracts one from a counter.
+    async fn uncount(&self, item: &ItemName) -> Result<(), Unavailable>;
 
-    /// Spends on every line of the day's budget, if every line stays within its cap; else on none, and the answer is
-    /// the index of a line that would not.
-    async fn spend(&self, spending: &Spending) -> Result<Option<usize>, Unavailable>;
+    /// Adds every line to its counter if all stay within their caps; otherwise changes nothing.
+    async fn spend(&self, spending: &Spending) -> Result<SpendOutcome, Unavailable>;
 
-    /// Takes back what was spent.
+    /// Subtracts what was spent.
     async fn refund(&self, spending: &Spending) -> Result<(), Unavailable>;
 
-    /// Takes an idempotency key that is new, released or older than [`KEY_KEPT`].
+    /// Reserves an idempotency key that is new, released, or older than [`KEY_KEPT`].
     async fn reserve_key(
         &self,
-        key: &ItemName,
-        fingerprint: &Mac,
+        item: &ItemName,
+        fingerprint: &Fingerprint,
         now: Millis,
     ) -> Result<KeyReservation, Unavailable>;
 
-    /// Gives a claimed key free: nothing happened under it. Only who claimed it may.
-    async fn release_key(&self, key: &ItemName) -> Result<(), Unavailable>;
+    /// Frees a key because nothing happened under it. Only for the request that reserved it.
+    async fn release_key(&self, item: &ItemName) -> Result<(), Unavailable>;
 
-    /// Writes down what happened under a claimed key: the answer, or that nobody knows. Only who claimed it may.
-    async fn finish_key(&self, key: &ItemName, answer: Option<&str>) -> Result<(), Unavailable>;
+    /// Records the response to repeat under a key; `None` if it is unknown whether a message was sent. Only for the
+    /// request that reserved the key.
+    async fn finish_key(&self, item: &ItemName, response: Option<&str>) -> Result<(), Unavailable>;
 
-    /// What is known of a number.
-    async fn number(&self, key: &ItemName) -> Result<Number, Unavailable>;
+    async fn number(&self, item: &ItemName) -> Result<Number, Unavailable>;
 
-    /// Takes a place for one send in the windows of `limits`, if there is one in every window and no lock holds.
+    /// Records a send to a number, unless one of `windows` is full or failures block sends.
     async fn reserve_send(
         &self,
-        key: &ItemName,
-        limits: &SendLimits,
+        item: &ItemName,
+        windows: &[SendWindow],
         now: Millis,
     ) -> Result<Reservation, Unavailable>;
 
-    /// Counts a guess about a number as failed, before anybody is asked. Not above [`LOCKED`]. The failures of a number
-    /// that is nobody's may be forgotten at `forget`; of others never.
+    /// Counts a guess as failed before the provider checks it, up to [`LOCKED`]. `forget` is when the failures of a decoy
+    /// may be deleted; those of real numbers are kept until a success or an unlock clears them.
     async fn charge_number(
         &self,
-        key: &ItemName,
+        item: &ItemName,
         forget: Option<Millis>,
         now: Millis,
     ) -> Result<NumberCharge, Unavailable>;
 
-    /// Forgets the failures up to and with the charge of a guess that turned out right, unless something has cleared
-    /// them since. Failures that came after the charge stay.
+    /// After a right guess, subtracts the failures counted up to and including its own charge. Does nothing if the
+    /// failures have been cleared since. Later failures stay.
     async fn clear_failures(
         &self,
-        key: &ItemName,
+        item: &ItemName,
         charge: Charge,
         now: Millis,
     ) -> Result<(), Unavailable>;
 
-    /// Forgets all failures of a number.
-    async fn unlock(&self, key: &ItemName, now: Millis) -> Result<(), Unavailable>;
+    /// Clears all failures of a number.
+    async fn unlock(&self, item: &ItemName, now: Millis) -> Result<(), Unavailable>;
 
-    /// A verification as it stands.
-    async fn verification(&self, key: &ItemName) -> Result<Option<Verification>, Unavailable>;
+    async fn verification(&self, item: &ItemName) -> Result<Option<Verification>, Unavailable>;
 
-    /// Writes a new verification over one that was seen to be over, or where none was, as generation `seen + 1`. Only
-    /// what is known of used codes survives, without those to be forgotten. False: the generation is not the one seen.
+    /// Writes a new verification of generation `seen + 1`. Its used codes are kept, except those to forget. False: the
+    /// stored generation is not `seen`, and nothing was written.
     async fn open(
         &self,
-        key: &ItemName,
+        item: &ItemName,
         seen: Option<u64>,
         new: &Opening<'_>,
     ) -> Result<bool, Unavailable>;
 
-    /// Makes the next generation of an open verification for a further code; the attempts stay. False: the generation
-    /// is not the one seen, or the verification has ended.
+    /// Starts the next generation of an open verification; the guesses left stay. False: the stored generation is not
+    /// `seen`, or the verification has ended.
     async fn reopen(
         &self,
-        key: &ItemName,
+        item: &ItemName,
         seen: u64,
-        again: &Again<'_>,
+        resend: &Resend<'_>,
     ) -> Result<bool, Unavailable>;
 
-    /// Writes down what became of a reserved send. Does nothing if the verification has moved on.
+    /// Records the outcome of a reserved send. Does nothing if the verification has changed since.
     async fn settle(
         &self,
-        key: &ItemName,
+        item: &ItemName,
         generation: u64,
         outcome: &Settled<'_>,
     ) -> Result<(), Unavailable>;
 
-    /// Pays an attempt for a guess.
+    /// Spends an attempt on a guess.
     ///
-    /// Refused unless the verification is open, and where the guess is the last one over again; but one that nobody
-    /// could answer, or that was asked more than [`GUESS_PENDING`] ago and never answered, is taken over, once. The answer to a
-    /// sign-in's `question` pays the last attempt only where the session is the verification's owner, and takes over
-    /// none to the same question: that was delivered twice, and costs once.
+    /// Refused if the verification is not open, or if the guess repeats the last one. There is one exception: a guess whose
+    /// outcome is unclear, or that has been pending for [`GUESS_PENDING`], can be retried.
+    ///
+    /// For a response to a sign-in `question`, two more rules hold. Only the session that owns the verification may spend
+    /// the last attempt. And the same response to the same question is never retried: the event was delivered twice, and
+    /// must cost one attempt.
     async fn spend_attempt(
         &self,
-        key: &ItemName,
-        guess: &Mac,
+        item: &ItemName,
+        guess: &CodeDigest,
         question: Option<&Question>,
         now: Millis,
     ) -> Result<Attempt, Unavailable>;
 
-    /// Writes down what the provider said to a guess that was paid for. Does nothing if another guess was paid since.
+    /// Records the provider's verdict on the last guess. Does nothing if another guess has been made since.
     async fn note_answer(
         &self,
-        key: &ItemName,
+        item: &ItemName,
         generation: u64,
-        guess: &Mac,
-        said: GuessOutcome,
+        guess: &CodeDigest,
+        outcome: GuessOutcome,
     ) -> Result<(), Unavailable>;
 
-    /// Makes a verification verified, if it is of this generation and not ended by its state.
+    /// Marks a verification as verified if it has this generation and its state is open.
     async fn consume(
         &self,
-        key: &ItemName,
+        item: &ItemName,
         generation: u64,
         success: &Success,
     ) -> Result<Transition, Unavailable>;
 
-    /// Ends a verification that is open.
-    async fn cancel(&self, key: &ItemName, now: Millis) -> Result<Transition, Unavailable>;
+    /// Ends an open verification.
+    async fn cancel(&self, item: &ItemName, now: Millis) -> Result<Transition, Unavailable>;
 
-    /// Claims a verified one that nobody has claimed, within [`REDEEMABLE`]. Not one that a sign-in began.
+    /// Redeems a success that has not been redeemed, within [`REDEEMABLE`]. Successes of sign-ins cannot be redeemed.
     async fn redeem(
         &self,
-        key: &ItemName,
-        redeemer: &Mac,
+        item: &ItemName,
+        redeemer: &Redeemer,
         now: Millis,
     ) -> Result<Transition, Unavailable>;
 }
 
-/// What a conditional step on a verification came to.
+/// The outcome of a conditional step on a verification.
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "it is looked at and dropped")]
+#[expect(clippy::large_enum_variant, reason = "short-lived")]
 pub enum Transition {
-    /// It happened.
     Applied,
-    /// It did not; this is what stood there instead.
+    /// Nothing changed; the verification as it stands, if there is one.
     Refused(Option<Verification>),
 }
 
-/// What the operator has switched.
+/// Whether a message was within all budgets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SpendOutcome {
+    Spent,
+    /// Nothing was spent; a line whose cap would be exceeded.
+    OverCap(SpendingLine),
+}
+
+/// The operator's switches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Switches {
-    /// No code is sent to anybody.
+    /// No messages are sent.
     pub paused: bool,
-    /// Numbers, as the [`Key`] of the number, and beginnings of numbers (`+1876555`) that get no code.
+    /// Item names of numbers and prefixes of numbers (`+1876555`) that get no code.
     pub blocked: BTreeSet<String>,
-    /// Numbers, likewise, that get one although a block holds for them.
+    /// Exceptions from `blocked`, in the same form.
     pub allowed: BTreeSet<String>,
 }
 
-/// What is known of a number.
+/// What is recorded of a number.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Number {
-    /// When the last sends were, newest first; at most [`REMEMBERED_SENDS`].
+    /// The times of the last [`REMEMBERED_SENDS`] sends, newest first.
     pub sends: Vec<Millis>,
     /// Failed guesses since the last success.
     pub failures: u32,
-    /// When the last of them was.
+    /// Zero without failures.
     pub last_failure: Millis,
 }
 
-/// Whether there was a place for a send.
+/// Whether a send was recorded; with the number as it now is.
 #[derive(Debug, Clone)]
 pub enum Reservation {
-    /// There was; the number as it is now.
     Reserved(Number),
-    /// There was none; the number as it is.
     Refused(Number),
 }
 
-/// Whether a guess about a number may be asked.
+/// Whether a guess was counted.
 #[derive(Debug, Clone, Copy)]
 pub enum NumberCharge {
-    /// It is counted and may be.
     Charged(Charge),
-    /// The number is locked.
     Locked,
 }
 
-/// A failure that was counted.
+/// A guess that was counted as failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Charge {
-    /// Failures since the last success, with this one.
+    /// Failures since the last success, including this one.
     pub failures: u32,
     /// How often the failures had been cleared before.
     pub epoch: u64,
 }
 
-/// Who holds an idempotency key.
+/// Whether an idempotency key was reserved.
 #[derive(Debug, Clone)]
 pub enum KeyReservation {
-    /// The caller, from now on.
     Reserved,
-    /// Somebody else, or the same caller before.
+    /// An earlier request holds the key.
     Held(HeldKey),
 }
 
-/// An idempotency key that somebody holds.
+/// An idempotency key that a request has reserved.
 #[derive(Debug, Clone)]
 pub struct HeldKey {
-    /// Of the request that it was claimed for.
-    pub fingerprint: Mac,
-    /// When it was claimed.
+    pub fingerprint: Fingerprint,
     pub at: Millis,
-    /// What happened under it.
     pub outcome: KeyOutcome,
 }
 
-/// What happened under an idempotency key.
+/// The outcome of the request that reserved an idempotency key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyOutcome {
-    /// It is not known yet, or never will be.
+    /// The request is running, or crashed.
     Pending,
-    /// Nobody knows whether a text left.
+    /// The message may have been sent.
     Unclear,
-    /// This was the answer.
     Answered(String),
 }
 
-/// One verification: a code that was sent, guesses at it, and how it ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verification {
-    /// Grows with each code.
-    pub generation: u64,
-    /// How far it got.
-    pub state: State,
-    /// When the code ends.
-    pub expires: Millis,
-    /// When the first code was sent.
-    pub first: Millis,
-    /// Guesses that are left.
-    pub left: u8,
-    /// Codes that were sent.
-    pub sends: u8,
-    /// Who made the code.
-    pub provider: String,
-    /// The provider's ID of the message.
-    pub message_id: Option<String>,
-    /// How it was delivered.
-    pub channel: String,
-    /// Digits of the code.
-    pub code_length: u8,
-    /// The language of the text.
-    pub language: String,
-    /// The brand in the text.
-    pub brand_name: String,
-    /// The guess paid for last.
-    pub last_guess: Option<Guess>,
-    /// How it was won.
-    pub success: Option<Success>,
-    /// Who claimed the success.
-    pub redeemed_by: Option<Mac>,
-    /// The codes that were right once, of this generation and earlier ones.
-    pub used: BTreeSet<UsedCode>,
-    /// The sign-in session that began it, to which its last attempt belongs.
-    pub owner: Option<Mac>,
-}
-
-/// How far a verification got.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// A text is about to be sent.
-    Reserved,
-    /// It was sent.
-    Sent,
-    /// It may have been sent.
-    Unclear,
-    /// It was not sent.
-    Failed,
-    /// The right code came back.
-    Verified,
-    /// The caller ended it.
-    Canceled,
-}
-
-/// What a verification is at a moment, for callers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// A guess would be asked.
-    Pending,
-    /// The right code came back.
-    Verified,
-    /// The code's time is over.
-    Expired,
-    /// No guess is left.
-    Exhausted,
-    /// The caller ended it.
-    Canceled,
-    /// No text was sent.
-    Failed,
-}
-
-/// A guess that was paid for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Guess {
-    /// Which.
-    pub mac: Mac,
-    /// What the provider said to it.
-    pub said: GuessOutcome,
-    /// When it was paid for.
-    pub at: Millis,
-    /// The sign-in's question that it was an answer to.
-    pub question: Option<Mac>,
-}
-
-/// A question to a sign-in session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
-    /// Which session it is.
-    pub session: Mac,
-    /// Which of its questions.
-    pub nonce: Mac,
-}
-
-/// What the provider said to a guess.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GuessOutcome {
-    /// Nothing yet.
-    Asking,
-    /// That it is wrong.
-    Invalid,
-    /// Nothing that could be understood, or not in time.
-    Unclear,
-}
-
-/// How a verification was won.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Success {
-    /// By whom: a value that only the winner can give again.
-    pub winner: Mac,
-    /// With which code.
-    pub code: Mac,
-    /// When.
-    pub at: Millis,
-}
-
-/// A code that was right once and must not be right again.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct UsedCode {
-    /// Which.
-    pub code: Mac,
-    /// Until when the provider could take it again.
-    pub until: Millis,
-}
-
-/// A verification about to begin.
-#[derive(Debug, Clone, Copy)]
-pub struct Opening<'a> {
-    /// [`State::Reserved`] before a send; [`State::Sent`] for a code that other software sent.
-    pub state: State,
-    /// When it begins.
-    pub first: Millis,
-    /// When the code ends.
-    pub expires: Millis,
-    /// Guesses that it allows.
-    pub left: u8,
-    /// Who makes the code.
-    pub provider: &'a str,
-    /// How it is delivered.
-    pub channel: &'a str,
-    /// Digits of the code.
-    pub code_length: u8,
-    /// The language of the text.
-    pub language: &'a str,
-    /// The brand in the text.
-    pub brand_name: &'a str,
-    /// The sign-in session that begins it.
-    pub owner: Option<&'a Mac>,
-    /// Used codes that no provider can take again: nothing need be known of them any more.
-    pub forget: &'a [UsedCode],
-}
-
-/// A further code for an open verification.
-#[derive(Debug, Clone, Copy)]
-pub struct Again<'a> {
-    /// When the code ends.
-    pub expires: Millis,
-    /// Who makes the code.
-    pub provider: &'a str,
-    /// How it is delivered.
-    pub channel: &'a str,
-    /// The language of the text.
-    pub language: &'a str,
-}
-
-/// What became of a reserved send.
-#[derive(Debug, Clone, Copy)]
-pub enum Settled<'a> {
-    /// It was sent.
-    Sent {
-        /// The provider's ID of the message.
-        message_id: Option<&'a str>,
-    },
-    /// It may have been sent.
-    Unclear,
-    /// It was not sent, and no earlier one of this verification can have arrived.
-    Failed,
-    /// It was not sent, but an earlier one may have arrived: back to how that stood.
-    Back {
-        /// [`State::Sent`] or [`State::Unclear`].
-        state: State,
-        /// When the earlier code ends.
-        expires: Millis,
-    },
-}
-
-/// Whether a guess may be asked.
+/// Whether an attempt was spent on a guess.
 #[derive(Debug, Clone)]
 pub enum Attempt {
-    /// It is paid for; the verification as it is now.
+    /// The verification after spending the attempt.
     Paid(Verification),
-    /// It is not; the verification as it is, if there is one.
+    /// The verification as it stands, if there is one.
     Refused(Option<Verification>),
-}
-
-impl State {
-    /// Whether it allows guesses, as far as the state goes.
-    #[must_use]
-    pub fn is_open(self) -> bool {
-        matches!(self, Self::Reserved | Self::Sent | Self::Unclear)
-    }
-}
-
-impl Verification {
-    /// What it is at `now`.
-    #[must_use]
-    pub fn phase(&self, now: Millis) -> Phase {
-        match self.state {
-            State::Verified => Phase::Verified,
-            State::Canceled => Phase::Canceled,
-            State::Failed => Phase::Failed,
-            State::Reserved | State::Sent | State::Unclear if self.expires <= now => Phase::Expired,
-            State::Reserved | State::Sent | State::Unclear if self.left == 0 => Phase::Exhausted,
-            State::Reserved | State::Sent | State::Unclear => Phase::Pending,
-        }
-    }
-
-    /// Whether a code was right once and could be right again at the provider.
-    #[must_use]
-    pub fn has_used(&self, code: &Mac, now: Millis) -> bool {
-        self.used
-            .iter()
-            .any(|used| used.code == *code && used.until > now)
-    }
-
-    /// The used codes that no provider can take again.
-    #[must_use]
-    pub fn outlived(&self, now: Millis) -> Vec<UsedCode> {
-        self.used
-            .iter()
-            .filter(|used| used.until <= now)
-            .cloned()
-            .collect()
-    }
-
-    /// Whether a guess would be asked at `now`.
-    #[must_use]
-    pub fn is_open(&self, now: Millis) -> bool {
-        self.phase(now) == Phase::Pending
-    }
-}
-
-impl Phase {
-    /// The word in answers.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Verified => "verified",
-            Self::Expired => "expired",
-            Self::Exhausted => "exhausted",
-            Self::Canceled => "canceled",
-            Self::Failed => "failed",
-        }
-    }
 }

@@ -38,3 +38,4 @@ pub mod service;
 pub mod settings;
 pub mod telemetry;
 pub mod texts;
+pub mod time;

@@ -1,9 +1,12 @@
 //! Which numbers are served, and how often. Pure: no clock, no network.
 
 use crate::error::{Error, ErrorCode};
-use crate::ledger::{ItemName, LOCKED, Millis, Number, REMEMBERED_SENDS};
+use crate::ledger::{
+    GUESS_STOPS, ItemName, LOCKED, Number, REMEMBERED_SENDS, SendWindow, Spending, SpendingLine,
+};
 use crate::phone::{Country, PhoneNumber};
 use crate::provider::Channel;
+use crate::time::Millis;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -130,7 +133,7 @@ fn window_of(text: &str) -> Option<Duration> {
 /// How often a code may be sent to one number, exactly: in no stretch of time of a window's length are there more sends
 /// than its count, wherever the stretch begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SendLimits(Vec<Rate>);
+pub struct SendLimits(Vec<SendWindow>);
 
 /// Why no code may be sent to a number now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,35 +155,35 @@ impl SendLimits {
         if rates.is_empty() {
             return Err("there must be at least one".to_owned());
         }
-        match rates
-            .iter()
-            .find(|rate| rate.count > REMEMBERED_SENDS as u64)
-        {
-            Some(rate) => Err(format!(
-                "{} is more than the {REMEMBERED_SENDS} sends that are remembered",
-                rate.count
-            )),
-            None => Ok(Self(rates)),
-        }
+        rates
+            .into_iter()
+            .map(|rate| match usize::try_from(rate.count) {
+                Ok(sends) if sends <= REMEMBERED_SENDS => Ok(SendWindow {
+                    sends,
+                    length: rate.window,
+                }),
+                _ => Err(format!(
+                    "{} is more than the {REMEMBERED_SENDS} sends that are remembered",
+                    rate.count
+                )),
+            })
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 
-    /// Which of the last sends must be how old: the `count`-th last one at least as old as the window is long. That is
-    /// the same as at most `count` sends in every window.
-    pub fn conditions(&self) -> impl Iterator<Item = (usize, Duration)> {
-        self.0.iter().map(|rate| {
-            (
-                usize::try_from(rate.count).unwrap_or(usize::MAX),
-                rate.window,
-            )
-        })
+    #[must_use]
+    pub fn windows(&self) -> &[SendWindow] {
+        &self.0
     }
 
     /// From when on a code may be sent to the number, as far as the windows go.
     #[must_use]
     pub fn next_send(&self, number: &Number) -> Millis {
-        let next =
-            |(count, window): (usize, Duration)| Some(number.sends.get(count - 1)?.plus(window));
-        self.conditions().filter_map(next).max().unwrap_or_default()
+        let next = |window: &SendWindow| {
+            let oldest = number.sends.get(window.sends.checked_sub(1)?)?;
+            Some(oldest.plus(window.length))
+        };
+        self.0.iter().filter_map(next).max().unwrap_or_default()
     }
 
     /// Why no code may be sent to the number at `now`, if so.
@@ -205,27 +208,6 @@ impl SendLimits {
         })
     }
 }
-
-/// How long no code is sent to a number after so many failed guesses since its last success.
-#[derive(Debug, Clone, Copy)]
-pub struct GuessStop {
-    /// From so many failures on.
-    pub failures: u32,
-    /// Counted from the last failure.
-    pub wait: Duration,
-}
-
-/// The waits, before the end at [`LOCKED`].
-pub const GUESS_STOPS: [GuessStop; 2] = [
-    GuessStop {
-        failures: 10,
-        wait: Duration::from_mins(15),
-    },
-    GuessStop {
-        failures: 30,
-        wait: Duration::from_hours(24),
-    },
-];
 
 /// What texts may cost, in messages or in money, by UTC hour or day.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -367,32 +349,6 @@ impl Prices {
     }
 }
 
-/// What one text spends of a day's budgets.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Spending {
-    /// The item of the day.
-    pub key: ItemName,
-    /// When the item may go.
-    pub expires: Millis,
-    /// What is spent on each budget that holds for the text.
-    pub lines: Vec<SpendingLine>,
-}
-
-/// What one text spends of one budget.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SpendingLine {
-    /// The counter in the item.
-    pub counter: String,
-    /// What is added to it.
-    pub amount: u64,
-    /// What it may be at most.
-    pub cap: u64,
-    /// Whether it is the budget of a country, and not of all.
-    pub of_country: bool,
-    /// When the period ends.
-    pub ends: Millis,
-}
-
 impl Budgets {
     /// What a message to `country` by `channel` spends at `now`. A price that is not known counts as the whole of a budget in money, so
     /// that such a text is refused.
@@ -437,7 +393,7 @@ impl Budgets {
             known.cap = known.cap.min(line.cap);
         }
         Spending {
-            key: ItemName::of_budget(day),
+            item: ItemName::of_budget(day),
             expires: Millis((day + 2) * 24 * HOUR),
             lines: smallest.into_values().collect(),
         }

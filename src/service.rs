@@ -11,8 +11,8 @@ pub use sign_in::{Challenge, ChallengeState, Session, SignIn};
 use crate::error::{Error, ErrorCode};
 use crate::language;
 use crate::ledger::{
-    Attempt, DECOY_KEPT, GuessOutcome, Mac, Millis, NumberCharge, Opening, Phase, Question,
-    Settled, State, Success, Transition, Verification,
+    Attempt, DECOY_KEPT, GuessOutcome, NumberCharge, Opening, Phase, SessionDigest, Settled, State,
+    Success, Transition, Verification,
 };
 use crate::otp::{CodeShape, Otp};
 use crate::phone::{Country, PhoneNumber};
@@ -20,6 +20,7 @@ use crate::policy::AllowedCountries;
 use crate::provider::{Channel, Dlt, Message, Provider, ProviderLimits, Receipt, Verdict};
 use crate::reference::ReferenceId;
 use crate::telemetry::Record;
+use crate::time::Millis;
 use futures_util::future::join;
 use limits::{Charges, IdempotencyState, Plan};
 use serde::{Deserialize, Serialize};
@@ -125,7 +126,7 @@ pub struct Caller {
     /// The caller's `Idempotency-Key`.
     pub idempotency_key: Option<String>,
     /// The sign-in session that asks.
-    pub session: Option<Mac>,
+    pub session: Option<SessionDigest>,
     /// How deep in decoy it is, if at all: its guesses are counted under a number of its own, and never right.
     pub decoy: u8,
 }
@@ -169,7 +170,7 @@ pub struct SendRequest {
     /// The caller's own name for the verification.
     pub reference: Option<ReferenceId>,
     /// The sign-in session that it is for.
-    pub owner: Option<Mac>,
+    pub owner: Option<SessionDigest>,
     /// Whether a code that is open is let be: a sign-in that begins takes it up.
     pub unless_open: bool,
 }
@@ -556,10 +557,7 @@ impl Service {
         let winner = guard.winner(caller, &request.to)?;
 
         // Paid for before it is asked: a hundred guesses at once still cost a hundred attempts.
-        let question = caller.session.clone().map(|session| Question {
-            session,
-            nonce: winner.clone(),
-        });
+        let question = guard.question(caller, &request.to)?;
         let attempt = guard
             .store
             .spend_attempt(&key, &guess, question.as_ref(), now)
@@ -708,7 +706,7 @@ impl Service {
         let now = moment.millis();
         let reference = request.reference.resolve(&request.to);
         let key = guard.keys.verification(&reference, &request.to);
-        let redeemer = guard.winner(caller, &request.to)?;
+        let redeemer = guard.redeemer(caller, &request.to)?;
         match guard.store.redeem(&key, &redeemer, now).await? {
             Transition::Applied => Ok(reference),
             Transition::Refused(seen) => {

@@ -1,6 +1,6 @@
-//! The ledger without a table: the same steps and the same conditions, on maps in memory.
+//! The ledger in memory: the same steps and conditions as in DynamoDB, on maps.
 //!
-//! It shares no code with the ledger in a table, so that one suite over both finds where either strays from the contract.
+//! It shares no code with the DynamoDB adapter, so that one test suite over both finds where either breaks the contract.
 
 use std::{
     collections::BTreeMap,
@@ -10,18 +10,19 @@ use std::{
 use async_trait::async_trait;
 use otp_lambda::{
     ledger::{
-        Again, Attempt, Charge, GUESS_PENDING, Guess, GuessOutcome, HeldKey, ItemName, KEY_KEPT,
-        KeyOutcome, KeyReservation, LOCKED, Ledger, Mac, Millis, NUMBER_KEPT, Number, NumberCharge,
-        Opening, Question, REDEEMABLE, REMEMBERED_SENDS, Reservation, Settled, State, Success,
-        Switches, Transition, USED, Unavailable, UsedCode, VERIFICATION_KEPT, Verification,
+        Attempt, Charge, CodeDigest, Fingerprint, GUESS_PENDING, GUESS_STOPS, Guess, GuessOutcome,
+        HeldKey, ItemName, KEY_KEPT, KeyOutcome, KeyReservation, LOCKED, Ledger, NUMBER_KEPT,
+        Number, NumberCharge, Opening, Question, REDEEMABLE, REMEMBERED_SENDS, Redeemer, Resend,
+        Reservation, SendWindow, Settled, SpendOutcome, Spending, State, Success, Switches,
+        Transition, USED, Unavailable, UsedCode, VERIFICATION_KEPT, Verification,
     },
-    policy::{GUESS_STOPS, SendLimits, Spending},
+    time::Millis,
 };
 
-/// A [`Ledger`] in memory. Clones share what is in it.
+/// A [`Ledger`] in memory. Clones share their items.
 ///
-/// Each step holds one lock from its first look to its last write and never waits in between, so it happens wholly or not
-/// at all. It knows no time of its own: items stay past their end until [`MemoryLedger::sweep`].
+/// Each step is atomic: it holds one lock from its first read to its last write and never waits in between. The ledger has
+/// no clock: expired items stay until [`MemoryLedger::sweep`].
 #[derive(Clone, Debug, Default)]
 pub struct MemoryLedger {
     items: Arc<Mutex<Items>>,
@@ -60,24 +61,23 @@ struct KnownNumber {
     number: Number,
     /// How often the failures were cleared.
     epoch: u64,
-    /// Nothing while there are failures: their count must outlast every pause.
+    /// `None` while there are failures, because waiting must not clear them.
     expires: Option<Millis>,
 }
 
 impl MemoryLedger {
-    /// An empty one, with nothing switched.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets what the operator has switched.
+    /// Sets the operator's switches.
     pub fn switch(&self, switches: Switches) {
         self.items().switches = switches;
     }
 
-    /// Deletes what is past its time to live, as the table does sooner or later. To be called whenever a test moves its
-    /// clock: nothing may hang on an item that can be gone.
+    /// Deletes the items whose time to live has passed, as DynamoDB does sooner or later. Tests call this whenever they move
+    /// their clock, so that no behavior can depend on an expired item.
     pub fn sweep(&self, now: Millis) {
         // Times to live are in whole seconds.
         let kept = |expires: Millis| expires.seconds().saturating_mul(1000) >= now.0;
@@ -95,13 +95,11 @@ impl MemoryLedger {
             .retain(|_, verification| kept(verification.expires.plus(VERIFICATION_KEPT)));
     }
 
-    /// Every verification there is.
     #[must_use]
     pub fn verifications(&self) -> BTreeMap<ItemName, Verification> {
         self.items().verifications.clone()
     }
 
-    /// Every number that something is known of.
     #[must_use]
     pub fn numbers(&self) -> BTreeMap<ItemName, Number> {
         self.items()
@@ -111,7 +109,7 @@ impl MemoryLedger {
             .collect()
     }
 
-    /// Every counter of sources and prefixes.
+    /// The counters of sources and prefixes.
     #[must_use]
     pub fn counters(&self) -> BTreeMap<ItemName, u64> {
         self.items()
@@ -121,7 +119,7 @@ impl MemoryLedger {
             .collect()
     }
 
-    /// What is spent of the budgets, by day and counter.
+    /// The amounts spent, by day and counter.
     #[must_use]
     pub fn budgets(&self) -> BTreeMap<ItemName, BTreeMap<String, u64>> {
         self.items()
@@ -131,7 +129,7 @@ impl MemoryLedger {
             .collect()
     }
 
-    /// Every idempotency key that somebody holds.
+    /// The idempotency keys that are held.
     #[must_use]
     pub fn idempotency_keys(&self) -> BTreeMap<ItemName, HeldKey> {
         let items = self.items();
@@ -141,6 +139,24 @@ impl MemoryLedger {
             .filter(|(_, item)| !item.released);
         held.map(|(key, item)| (key.clone(), item.held.clone()))
             .collect()
+    }
+
+    /// Whether the windows and the failures allow one more send.
+    #[must_use]
+    pub fn has_room(number: &Number, windows: &[SendWindow], now: Millis) -> bool {
+        let has_room = |window: &SendWindow| {
+            let oldest = window
+                .sends
+                .checked_sub(1)
+                .and_then(|newer| number.sends.get(newer));
+            oldest.is_none_or(|at| *at <= now.minus(window.length))
+        };
+        number.failures < LOCKED
+            && GUESS_STOPS.iter().all(|stop| {
+                let due = number.failures >= stop.failures;
+                !due || number.last_failure <= now.minus(stop.wait)
+            })
+            && windows.iter().all(has_room)
     }
 
     fn items(&self) -> MutexGuard<'_, Items> {
@@ -154,14 +170,14 @@ impl Ledger for MemoryLedger {
         Ok(self.items().switches.clone())
     }
 
-    async fn count(&self, key: &ItemName, cap: u64, expires: Millis) -> Result<bool, Unavailable> {
+    async fn count(&self, item: &ItemName, cap: u64, expires: Millis) -> Result<bool, Unavailable> {
         let mut items = self.items();
-        let count = items.counters.get(key).map_or(0, |counter| counter.count);
+        let count = items.counters.get(item).map_or(0, |counter| counter.count);
         if count >= cap {
             return Ok(false);
         }
         items.counters.insert(
-            key.clone(),
+            item.clone(),
             Counter {
                 count: count + 1,
                 expires,
@@ -170,28 +186,31 @@ impl Ledger for MemoryLedger {
         Ok(true)
     }
 
-    async fn uncount(&self, key: &ItemName) -> Result<(), Unavailable> {
-        if let Some(counter) = self.items().counters.get_mut(key) {
+    async fn uncount(&self, item: &ItemName) -> Result<(), Unavailable> {
+        if let Some(counter) = self.items().counters.get_mut(item) {
             counter.count = counter.count.saturating_sub(1);
         }
         Ok(())
     }
 
-    async fn spend(&self, spending: &Spending) -> Result<Option<usize>, Unavailable> {
+    async fn spend(&self, spending: &Spending) -> Result<SpendOutcome, Unavailable> {
         let mut items = self.items();
-        let budget = items.budgets.get(&spending.key);
+        let budget = items.budgets.get(&spending.item);
         let spent = |counter| {
             budget
                 .and_then(|budget| budget.spent.get(counter))
                 .copied()
                 .unwrap_or_default()
         };
-        let over = spending.lines.iter().position(|line| {
-            let would_be = line.amount.checked_add(spent(&line.counter));
-            would_be.is_none_or(|amount| amount > line.cap)
+        let over = spending.lines.iter().find(|line| {
+            let total = line.amount.checked_add(spent(&line.counter));
+            total.is_none_or(|total| total > line.cap)
         });
-        if over.is_some() || spending.lines.is_empty() {
-            return Ok(over);
+        if let Some(line) = over {
+            return Ok(SpendOutcome::OverCap(line.clone()));
+        }
+        if spending.lines.is_empty() {
+            return Ok(SpendOutcome::Spent);
         }
         let expires = spending.expires;
         let new = || Budget {
@@ -200,17 +219,17 @@ impl Ledger for MemoryLedger {
         };
         let budget = items
             .budgets
-            .entry(spending.key.clone())
+            .entry(spending.item.clone())
             .or_insert_with(new);
         budget.expires = expires;
         for line in &spending.lines {
             *budget.spent.entry(line.counter.clone()).or_default() += line.amount;
         }
-        Ok(None)
+        Ok(SpendOutcome::Spent)
     }
 
     async fn refund(&self, spending: &Spending) -> Result<(), Unavailable> {
-        if let Some(budget) = self.items().budgets.get_mut(&spending.key) {
+        if let Some(budget) = self.items().budgets.get_mut(&spending.item) {
             for line in &spending.lines {
                 if let Some(spent) = budget.spent.get_mut(&line.counter) {
                     *spent = spent.saturating_sub(line.amount);
@@ -222,12 +241,12 @@ impl Ledger for MemoryLedger {
 
     async fn reserve_key(
         &self,
-        key: &ItemName,
-        fingerprint: &Mac,
+        item: &ItemName,
+        fingerprint: &Fingerprint,
         now: Millis,
     ) -> Result<KeyReservation, Unavailable> {
         let mut items = self.items();
-        match items.idempotency_keys.get(key) {
+        match items.idempotency_keys.get(item) {
             Some(item) if !item.released && item.held.at > now.minus(KEY_KEPT) => {
                 Ok(KeyReservation::Held(item.held.clone()))
             }
@@ -238,7 +257,7 @@ impl Ledger for MemoryLedger {
                     outcome: KeyOutcome::Pending,
                 };
                 items.idempotency_keys.insert(
-                    key.clone(),
+                    item.clone(),
                     IdempotencyKey {
                         held,
                         released: false,
@@ -249,47 +268,47 @@ impl Ledger for MemoryLedger {
         }
     }
 
-    async fn release_key(&self, key: &ItemName) -> Result<(), Unavailable> {
-        if let Some(item) = self.items().idempotency_keys.get_mut(key) {
+    async fn release_key(&self, item: &ItemName) -> Result<(), Unavailable> {
+        if let Some(item) = self.items().idempotency_keys.get_mut(item) {
             item.released = true;
         }
         Ok(())
     }
 
-    async fn finish_key(&self, key: &ItemName, answer: Option<&str>) -> Result<(), Unavailable> {
-        if let Some(item) = self.items().idempotency_keys.get_mut(key) {
-            item.held.outcome = answer.map_or(KeyOutcome::Unclear, |answer| {
-                KeyOutcome::Answered(answer.to_owned())
+    async fn finish_key(&self, item: &ItemName, response: Option<&str>) -> Result<(), Unavailable> {
+        if let Some(item) = self.items().idempotency_keys.get_mut(item) {
+            item.held.outcome = response.map_or(KeyOutcome::Unclear, |response| {
+                KeyOutcome::Answered(response.to_owned())
             });
         }
         Ok(())
     }
 
-    async fn number(&self, key: &ItemName) -> Result<Number, Unavailable> {
+    async fn number(&self, item: &ItemName) -> Result<Number, Unavailable> {
         Ok(self
             .items()
             .numbers
-            .get(key)
+            .get(item)
             .map(|known| known.number.clone())
             .unwrap_or_default())
     }
 
     async fn reserve_send(
         &self,
-        key: &ItemName,
-        limits: &SendLimits,
+        item: &ItemName,
+        windows: &[SendWindow],
         now: Millis,
     ) -> Result<Reservation, Unavailable> {
         let mut items = self.items();
         let number = items
             .numbers
-            .get(key)
+            .get(item)
             .map(|known| known.number.clone())
             .unwrap_or_default();
-        if !has_place(&number, limits, now) {
+        if !Self::has_room(&number, windows, now) {
             return Ok(Reservation::Refused(number));
         }
-        let known = items.numbers.entry(key.clone()).or_default();
+        let known = items.numbers.entry(item.clone()).or_default();
         known.number.sends.insert(0, now);
         known.number.sends.truncate(REMEMBERED_SENDS);
         known.keep(now);
@@ -298,12 +317,12 @@ impl Ledger for MemoryLedger {
 
     async fn charge_number(
         &self,
-        key: &ItemName,
+        item: &ItemName,
         forget: Option<Millis>,
         now: Millis,
     ) -> Result<NumberCharge, Unavailable> {
         let mut items = self.items();
-        let known = items.numbers.entry(key.clone()).or_default();
+        let known = items.numbers.entry(item.clone()).or_default();
         if known.number.failures >= LOCKED {
             return Ok(NumberCharge::Locked);
         }
@@ -318,14 +337,14 @@ impl Ledger for MemoryLedger {
 
     async fn clear_failures(
         &self,
-        key: &ItemName,
+        item: &ItemName,
         charge: Charge,
         now: Millis,
     ) -> Result<(), Unavailable> {
         if let Some(known) = self
             .items()
             .numbers
-            .get_mut(key)
+            .get_mut(item)
             .filter(|known| known.epoch == charge.epoch)
         {
             known.number.failures = known.number.failures.saturating_sub(charge.failures);
@@ -335,27 +354,27 @@ impl Ledger for MemoryLedger {
         Ok(())
     }
 
-    async fn unlock(&self, key: &ItemName, now: Millis) -> Result<(), Unavailable> {
+    async fn unlock(&self, item: &ItemName, now: Millis) -> Result<(), Unavailable> {
         let mut items = self.items();
-        let known = items.numbers.entry(key.clone()).or_default();
+        let known = items.numbers.entry(item.clone()).or_default();
         known.number.failures = 0;
         known.epoch += 1;
         known.keep(now);
         Ok(())
     }
 
-    async fn verification(&self, key: &ItemName) -> Result<Option<Verification>, Unavailable> {
-        Ok(self.items().verifications.get(key).cloned())
+    async fn verification(&self, item: &ItemName) -> Result<Option<Verification>, Unavailable> {
+        Ok(self.items().verifications.get(item).cloned())
     }
 
     async fn open(
         &self,
-        key: &ItemName,
+        item: &ItemName,
         seen: Option<u64>,
         new: &Opening<'_>,
     ) -> Result<bool, Unavailable> {
         let mut items = self.items();
-        let stored = items.verifications.get(key);
+        let stored = items.verifications.get(item);
         if stored.map(|stored| stored.generation) != seen {
             return Ok(false);
         }
@@ -379,37 +398,37 @@ impl Ledger for MemoryLedger {
             owner: new.owner.cloned(),
         };
         opened.used.retain(|used| !new.forget.contains(used));
-        items.verifications.insert(key.clone(), opened);
+        items.verifications.insert(item.clone(), opened);
         Ok(true)
     }
 
     async fn reopen(
         &self,
-        key: &ItemName,
+        item: &ItemName,
         seen: u64,
-        again: &Again<'_>,
+        resend: &Resend<'_>,
     ) -> Result<bool, Unavailable> {
         let mut items = self.items();
         let open = |stored: &Verification| {
             stored.generation == seen && stored.state.is_open() && stored.left > 0
         };
-        let Ok(stored) = items.verification_if(key, open) else {
+        let Ok(stored) = items.verification_if(item, open) else {
             return Ok(false);
         };
         stored.generation += 1;
         stored.state = State::Reserved;
-        stored.expires = again.expires;
+        stored.expires = resend.expires;
         stored.sends = stored.sends.saturating_add(1);
-        again.provider.clone_into(&mut stored.provider);
-        again.channel.clone_into(&mut stored.channel);
-        again.language.clone_into(&mut stored.language);
+        resend.provider.clone_into(&mut stored.provider);
+        resend.channel.clone_into(&mut stored.channel);
+        resend.language.clone_into(&mut stored.language);
         stored.last_guess = None;
         Ok(true)
     }
 
     async fn settle(
         &self,
-        key: &ItemName,
+        item: &ItemName,
         generation: u64,
         outcome: &Settled<'_>,
     ) -> Result<(), Unavailable> {
@@ -417,7 +436,7 @@ impl Ledger for MemoryLedger {
         let reserved = |stored: &Verification| {
             stored.generation == generation && stored.state == State::Reserved
         };
-        let Ok(stored) = items.verification_if(key, reserved) else {
+        let Ok(stored) = items.verification_if(item, reserved) else {
             return Ok(());
         };
         match *outcome {
@@ -437,13 +456,13 @@ impl Ledger for MemoryLedger {
 
     async fn spend_attempt(
         &self,
-        key: &ItemName,
-        guess: &Mac,
+        item: &ItemName,
+        guess: &CodeDigest,
         question: Option<&Question>,
         now: Millis,
     ) -> Result<Attempt, Unavailable> {
         let mut items = self.items();
-        let may_be_asked = |stored: &Verification| {
+        let may_be_guessed = |stored: &Verification| {
             stored.is_open(now)
                 && question.is_none_or(|asked| {
                     stored.left > 1 || stored.owner.as_ref() == Some(&asked.session)
@@ -451,15 +470,15 @@ impl Ledger for MemoryLedger {
                 && stored
                     .last_guess
                     .as_ref()
-                    .is_none_or(|last| gives_way(last, guess, question, now))
+                    .is_none_or(|last| may_follow(last, guess, question, now))
         };
-        Ok(match items.verification_if(key, may_be_asked) {
+        Ok(match items.verification_if(item, may_be_guessed) {
             Ok(stored) => {
                 stored.left -= 1;
                 let question = question.map(|asked| asked.nonce.clone());
                 stored.last_guess = Some(Guess {
-                    mac: guess.clone(),
-                    said: GuessOutcome::Asking,
+                    code: guess.clone(),
+                    outcome: GuessOutcome::Pending,
                     at: now,
                     question,
                 });
@@ -471,30 +490,33 @@ impl Ledger for MemoryLedger {
 
     async fn note_answer(
         &self,
-        key: &ItemName,
+        item: &ItemName,
         generation: u64,
-        guess: &Mac,
-        said: GuessOutcome,
+        guess: &CodeDigest,
+        outcome: GuessOutcome,
     ) -> Result<(), Unavailable> {
         let mut items = self.items();
-        if let Ok(stored) = items.verification_if(key, |stored| stored.generation == generation)
-            && let Some(last) = stored.last_guess.as_mut().filter(|last| last.mac == *guess)
+        if let Ok(stored) = items.verification_if(item, |stored| stored.generation == generation)
+            && let Some(last) = stored
+                .last_guess
+                .as_mut()
+                .filter(|last| last.code == *guess)
         {
-            last.said = said;
+            last.outcome = outcome;
         }
         Ok(())
     }
 
     async fn consume(
         &self,
-        key: &ItemName,
+        item: &ItemName,
         generation: u64,
         success: &Success,
     ) -> Result<Transition, Unavailable> {
         let mut items = self.items();
         let open =
             |stored: &Verification| stored.generation == generation && stored.state.is_open();
-        Ok(match items.verification_if(key, open) {
+        Ok(match items.verification_if(item, open) {
             Ok(stored) => {
                 stored.state = State::Verified;
                 stored.success = Some(success.clone());
@@ -508,10 +530,10 @@ impl Ledger for MemoryLedger {
         })
     }
 
-    async fn cancel(&self, key: &ItemName, now: Millis) -> Result<Transition, Unavailable> {
+    async fn cancel(&self, item: &ItemName, now: Millis) -> Result<Transition, Unavailable> {
         let mut items = self.items();
         Ok(
-            match items.verification_if(key, |stored| stored.is_open(now)) {
+            match items.verification_if(item, |stored| stored.is_open(now)) {
                 Ok(stored) => {
                     stored.state = State::Canceled;
                     Transition::Applied
@@ -523,12 +545,12 @@ impl Ledger for MemoryLedger {
 
     async fn redeem(
         &self,
-        key: &ItemName,
-        redeemer: &Mac,
+        item: &ItemName,
+        redeemer: &Redeemer,
         now: Millis,
     ) -> Result<Transition, Unavailable> {
         let mut items = self.items();
-        let claimable = |stored: &Verification| {
+        let redeemable = |stored: &Verification| {
             stored.state == State::Verified
                 && stored.owner.is_none()
                 && stored.redeemed_by.is_none()
@@ -537,7 +559,7 @@ impl Ledger for MemoryLedger {
                     .as_ref()
                     .is_some_and(|success| success.at > now.minus(REDEEMABLE))
         };
-        Ok(match items.verification_if(key, claimable) {
+        Ok(match items.verification_if(item, redeemable) {
             Ok(stored) => {
                 stored.redeemed_by = Some(redeemer.clone());
                 Transition::Applied
@@ -548,13 +570,13 @@ impl Ledger for MemoryLedger {
 }
 
 impl Items {
-    /// The verification, to be changed, if the condition holds for it; else whatever stands there.
+    /// The verification to change, if the condition holds; otherwise the verification as it stands, if there is one.
     fn verification_if(
         &mut self,
-        key: &ItemName,
+        item: &ItemName,
         holds: impl FnOnce(&Verification) -> bool,
     ) -> Result<&mut Verification, Option<&mut Verification>> {
-        match self.verifications.get_mut(key) {
+        match self.verifications.get_mut(item) {
             Some(stored) if holds(stored) => Ok(stored),
             stored => Err(stored),
         }
@@ -562,7 +584,7 @@ impl Items {
 }
 
 impl KnownNumber {
-    /// If it has no failures, it has no last one either, and a time to live.
+    /// Gives a number without failures a time to live.
     fn keep(&mut self, now: Millis) {
         if self.number.failures == 0 {
             self.number.last_failure = Millis::default();
@@ -571,33 +593,16 @@ impl KnownNumber {
     }
 }
 
-/// Whether the windows and the failed guesses leave a place for one more send.
-fn has_place(number: &Number, limits: &SendLimits, now: Millis) -> bool {
-    let window_has = |(count, window): (usize, _)| {
-        let oldest = count
-            .checked_sub(1)
-            .and_then(|before| number.sends.get(before));
-        oldest.is_none_or(|at| *at <= now.minus(window))
-    };
-    // The waits grow with the failures, so the longest one that is due decides.
-    number.failures < LOCKED
-        && GUESS_STOPS.iter().all(|stop| {
-            let due = number.failures >= stop.failures;
-            !due || number.last_failure <= now.minus(stop.wait)
-        })
-        && limits.conditions().all(window_has)
-}
-
-/// Whether the guess paid for last lets this one be paid for.
-fn gives_way(last: &Guess, guess: &Mac, question: Option<&Question>, now: Millis) -> bool {
-    let is_over = match last.said {
+/// Whether an attempt may be spent on `guess` after `last`.
+fn may_follow(last: &Guess, guess: &CodeDigest, question: Option<&Question>, now: Millis) -> bool {
+    let can_be_retried = match last.outcome {
         GuessOutcome::Invalid => false,
         GuessOutcome::Unclear => true,
-        GuessOutcome::Asking => last.at <= now.minus(GUESS_PENDING),
+        GuessOutcome::Pending => last.at <= now.minus(GUESS_PENDING),
     };
     let is_delivered_twice =
         question.is_some_and(|asked| last.question.as_ref() == Some(&asked.nonce));
-    last.mac != *guess || is_over && !is_delivered_twice
+    last.code != *guess || can_be_retried && !is_delivered_twice
 }
 
 #[cfg(test)]
@@ -605,9 +610,9 @@ mod tests {
     use std::time::Duration;
 
     use otp_lambda::{
-        ledger::{Hasher, Window},
+        ledger::{Hasher, SpendingLine, Window},
         phone::PhoneNumber,
-        policy::SpendingLine,
+        policy::SendLimits,
         reference::ReferenceId,
     };
 
@@ -616,7 +621,7 @@ mod tests {
     const NOW: Millis = Millis(1_800_000_000_000);
     const MILLISECOND: Duration = Duration::from_millis(1);
 
-    fn keys() -> Hasher {
+    fn hasher() -> Hasher {
         Hasher::from_secret(b"a secret")
     }
 
@@ -635,7 +640,7 @@ mod tests {
     #[tokio::test]
     async fn a_sweep_deletes_a_verification_a_day_after_its_code_ended() {
         let ledger = MemoryLedger::new();
-        let key = keys().verification(&ReferenceId::parse("signup").unwrap(), &number());
+        let key = hasher().verification(&ReferenceId::parse("signup").unwrap(), &number());
         let end = NOW.plus(Duration::from_mins(10));
         let opening = Opening {
             state: State::Reserved,
@@ -664,22 +669,31 @@ mod tests {
     async fn a_sweep_deletes_a_number_only_when_it_has_no_failures() {
         let ledger = MemoryLedger::new();
         let (key, limits) = (
-            keys().number(&number()),
+            hasher().number(&number()),
             SendLimits::parse("1/30s").unwrap(),
         );
         let count = |ledger: &MemoryLedger| ledger.numbers().len();
         let never = Millis(u64::MAX);
 
-        ledger.reserve_send(&key, &limits, NOW).await.unwrap();
+        ledger
+            .reserve_send(&key, limits.windows(), NOW)
+            .await
+            .unwrap();
         lives_until(&ledger, NOW.plus(NUMBER_KEPT), count);
 
-        ledger.reserve_send(&key, &limits, NOW).await.unwrap();
+        ledger
+            .reserve_send(&key, limits.windows(), NOW)
+            .await
+            .unwrap();
         let NumberCharge::Charged(first) = ledger.charge_number(&key, None, NOW).await.unwrap()
         else {
             panic!("locked")
         };
         let later = NOW.plus(Duration::from_mins(1));
-        ledger.reserve_send(&key, &limits, later).await.unwrap();
+        ledger
+            .reserve_send(&key, limits.windows(), later)
+            .await
+            .unwrap();
         ledger.charge_number(&key, None, later).await.unwrap();
         ledger.sweep(never);
         assert_eq!(
@@ -708,9 +722,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_sweep_deletes_an_idempotency_key_a_day_after_its_claim() {
+    async fn a_sweep_deletes_an_idempotency_key_a_day_after_its_reservation() {
         let ledger = MemoryLedger::new();
-        let (key, body) = (keys().idempotency("caller", "key"), Mac::stored("body"));
+        let (key, body) = (
+            hasher().idempotency("caller", "key"),
+            Fingerprint::stored("body"),
+        );
         ledger.reserve_key(&key, &body, NOW).await.unwrap();
         ledger.finish_key(&key, Some("{}")).await.unwrap();
         lives_until(&ledger, NOW.plus(KEY_KEPT), |ledger| {
@@ -721,7 +738,7 @@ mod tests {
     #[tokio::test]
     async fn a_sweep_deletes_counters_and_budgets_in_the_second_after_they_end() {
         let ledger = MemoryLedger::new();
-        let key = keys().prefix(&number(), Window::around(NOW, Duration::from_hours(1)));
+        let key = hasher().prefix(&number(), Window::around(NOW, Duration::from_hours(1)));
         // A time to live is whole seconds, rounded up.
         ledger.count(&key, 1, NOW.minus(MILLISECOND)).await.unwrap();
         lives_until(&ledger, NOW, |ledger| ledger.counters().len());
@@ -734,11 +751,11 @@ mod tests {
             ends: NOW.plus(MILLISECOND),
         };
         let spending = Spending {
-            key: ItemName::of_budget(0),
+            item: ItemName::of_budget(0),
             expires: NOW,
             lines: vec![line],
         };
-        assert_eq!(ledger.spend(&spending).await.unwrap(), None);
+        assert_eq!(ledger.spend(&spending).await.unwrap(), SpendOutcome::Spent);
         lives_until(&ledger, NOW, |ledger| ledger.budgets().len());
     }
 }

@@ -1,39 +1,39 @@
 //! The ledger in one DynamoDB table.
 //!
-//! Every step is one request to one item, and what must not happen stands in its condition: DynamoDB decides on the
-//! condition and writes in one go, whoever else is at the item. Reads are consistent. There are no transactions, which
-//! cost double and refuse each other, no index and no scan.
+//! Every step is one request to one item, and its condition states everything that must hold: DynamoDB checks the condition
+//! and writes in one atomic operation. Reads are consistent. There are no transactions, which cost twice as much and
+//! conflict with each other, no index and no scan.
 //!
-//! Names and numbers of the items are one to five letters, as DynamoDB bills them with every write.
-//!
-//! An item that cannot be understood is [`Unavailable`]: it is never taken for a missing one, which would give fresh
-//! guesses.
+//! Attribute names have at most five letters, because DynamoDB bills them with every write.
+
+mod budgets;
+mod item;
+mod sends;
+mod update;
 
 use super::{Account, CONNECT, SharedHttpClient, cause};
 use crate::ledger::{
-    Again, Attempt, Charge, GUESS_PENDING, Guess, GuessOutcome, HeldKey, ItemName, KEY_KEPT,
-    KeyOutcome, KeyReservation, LOCKED, Ledger, Mac, Millis, NUMBER_KEPT, Number, NumberCharge,
-    Opening, Question, REDEEMABLE, REMEMBERED_SENDS, Reservation, Settled, State, Success,
-    Switches, Transition, USED, Unavailable, UsedCode, VERIFICATION_KEPT, Verification,
+    Attempt, Charge, CodeDigest, Digest, Fingerprint, GUESS_PENDING, GuessOutcome, ItemName,
+    KEY_KEPT, KeyReservation, LOCKED, Ledger, NUMBER_KEPT, Number, NumberCharge, Opening, Question,
+    REDEEMABLE, Redeemer, Resend, Reservation, SendWindow, Settled, SpendOutcome, Spending,
+    Success, Switches, Transition, USED, Unavailable, UsedCode, VERIFICATION_KEPT, Verification,
 };
-use crate::policy::{GUESS_STOPS, SendLimits, Spending};
+use crate::time::Millis;
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use item::{Item, required, text_of_used, word_of};
 use std::iter;
-use std::str::FromStr;
 use std::time::Duration;
+use update::{Update, Written, text};
 
-/// How long one step may take. DynamoDB answers within a few milliseconds or not at all.
-const STEP: Duration = Duration::from_secs(1);
+/// The time limit of one step. DynamoDB usually responds within a few milliseconds.
+const STEP_TIME_LIMIT: Duration = Duration::from_secs(1);
 
-/// A verification whose state allows guesses. As [`State::is_open`].
+/// The condition for [`State::is_open`](crate::ledger::State::is_open).
 const OPEN: &str = "#st IN (:reserved, :sent, :unclear)";
 
-/// The ledger in one table, whose partition key is the string `pk` and whose time to live is `ttl`.
+/// A table whose partition key is the string `pk` and whose time to live attribute is `ttl`.
 pub struct DynamoDb {
     client: Client,
     table: String,
@@ -50,7 +50,7 @@ impl DynamoDb {
     ) -> Self {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT)
-            .operation_timeout(STEP)
+            .operation_timeout(STEP_TIME_LIMIT)
             .build();
         Self {
             client: Client::new(&account.sdk_config(endpoint, http_client, timeouts)),
@@ -58,12 +58,12 @@ impl DynamoDb {
         }
     }
 
-    async fn read(&self, key: &ItemName) -> Result<Option<Item>, Unavailable> {
+    async fn read(&self, item: &ItemName) -> Result<Option<Item>, Unavailable> {
         let output = self
             .client
             .get_item()
             .table_name(&self.table)
-            .key("pk", text(key.as_str()))
+            .key("pk", text(item.as_str()))
             .consistent_read(true)
             .send()
             .await
@@ -71,48 +71,8 @@ impl DynamoDb {
         Ok(output.item.map(Item))
     }
 
-    fn update<'a>(&'a self, key: &'a ItemName, update: impl Into<String>) -> Update<'a> {
-        Update {
-            ledger: self,
-            key,
-            expression: update.into(),
-            condition: None,
-            values: BTreeMap::new(),
-        }
-    }
-
-    /// The write that takes a place in the windows. Which of the last sends must be how old is `limits`' to say; all
-    /// that can be remembered are remembered, whatever it says, so that a setting that changes meets a full history.
-    fn reservation<'a>(
-        &'a self,
-        key: &'a ItemName,
-        limits: &SendLimits,
-        now: Millis,
-        more: &str,
-        guesses: &str,
-    ) -> Update<'a> {
-        let older = (1..REMEMBERED_SENDS)
-            .rev()
-            .map(|k| format!("#t{} = if_not_exists(#t{k}, :zero)", k + 1));
-        let slots: Vec<String> = older.collect();
-        let windows = limits.conditions().map(|(count, window)| {
-            format!(
-                "(attribute_not_exists(#t{count}) OR #t{count} <= :now_less_{}s)",
-                window.as_secs()
-            )
-        });
-        let conditions: Vec<String> = windows.chain([guesses.to_owned()]).collect();
-        let mut update = self
-            .update(key, format!("SET {}, #t1 = :now{more}", slots.join(", ")))
-            .when(conditions.join(" AND "))
-            .number(":now", now.0);
-        for (_, window) in limits.conditions() {
-            update = update.number(
-                format!(":now_less_{}s", window.as_secs()),
-                now.minus(window).0,
-            );
-        }
-        update
+    fn update<'a>(&'a self, item: &'a ItemName, update: impl Into<String>) -> Update<'a> {
+        Update::new(&self.client, &self.table, item, update)
     }
 }
 
@@ -129,12 +89,12 @@ impl Ledger for DynamoDb {
         })
     }
 
-    async fn count(&self, key: &ItemName, cap: u64, expires: Millis) -> Result<bool, Unavailable> {
+    async fn count(&self, item: &ItemName, cap: u64, expires: Millis) -> Result<bool, Unavailable> {
         let Some(below) = cap.checked_sub(1) else {
             return Ok(false);
         };
         let written = self
-            .update(key, "ADD #n :one SET #ttl = :ttl")
+            .update(item, "ADD #n :one SET #ttl = :ttl")
             .when("attribute_not_exists(#n) OR #n <= :below_cap")
             .number(":below_cap", below)
             .number(":ttl", expires.seconds())
@@ -143,95 +103,32 @@ impl Ledger for DynamoDb {
         Ok(written.is_done())
     }
 
-    async fn uncount(&self, key: &ItemName) -> Result<(), Unavailable> {
-        // A counter whose time was over may be gone: it must not come back as −1, without an end.
-        self.update(key, "SET #n = #n - :one")
+    async fn uncount(&self, item: &ItemName) -> Result<(), Unavailable> {
+        // DynamoDB may have deleted an expired counter. It must not come back as −1 without a time to live.
+        self.update(item, "SET #n = #n - :one")
             .when("attribute_exists(#n)")
             .run()
             .await?;
         Ok(())
     }
 
-    async fn spend(&self, spending: &Spending) -> Result<Option<usize>, Unavailable> {
-        let lines = &spending.lines;
-        if lines.is_empty() {
-            return Ok(None);
-        }
-        // Conditions do no arithmetic, so it is the room below the cap that each counter is held against.
-        let rooms: Vec<Option<u64>> = lines
-            .iter()
-            .map(|line| line.cap.checked_sub(line.amount))
-            .collect();
-        if let Some(index) = rooms.iter().position(Option::is_none) {
-            return Ok(Some(index));
-        }
-        let adds: Vec<String> = lines
-            .iter()
-            .enumerate()
-            .map(|(i, line)| format!("#{} :amount{i}", line.counter))
-            .collect();
-        let caps: Vec<String> = lines
-            .iter()
-            .enumerate()
-            .map(|(i, line)| {
-                format!(
-                    "(attribute_not_exists(#{0}) OR #{0} <= :room{i})",
-                    line.counter
-                )
-            })
-            .collect();
-        let mut update = self
-            .update(
-                &spending.key,
-                format!("ADD {} SET #ttl = :ttl", adds.join(", ")),
-            )
-            .when(caps.join(" AND "))
-            .number(":ttl", spending.expires.seconds());
-        for (i, (line, room)) in lines.iter().zip(&rooms).enumerate() {
-            update = update
-                .number(format!(":amount{i}"), line.amount)
-                .number(format!(":room{i}"), room.unwrap_or(0));
-        }
-        let Written::Refused(item) = update.run().await? else {
-            return Ok(None);
-        };
-        let item =
-            item.ok_or_else(|| Unavailable("a budget without an item was refused".to_owned()))?;
-        for (index, (line, room)) in lines.iter().zip(rooms).enumerate() {
-            if item.number::<u64>(&line.counter)?.unwrap_or(0) > room.unwrap_or(0) {
-                return Ok(Some(index));
-            }
-        }
-        Err(Unavailable("a budget that has room was refused".to_owned()))
+    async fn spend(&self, spending: &Spending) -> Result<SpendOutcome, Unavailable> {
+        self.spend_budgets(spending).await
     }
 
     async fn refund(&self, spending: &Spending) -> Result<(), Unavailable> {
-        if spending.lines.is_empty() {
-            return Ok(());
-        }
-        let lines = spending.lines.iter().enumerate();
-        let back: Vec<String> = lines
-            .map(|(i, line)| format!("#{0} = #{0} - :amount{i}", line.counter))
-            .collect();
-        let mut update = self
-            .update(&spending.key, format!("SET {}", back.join(", ")))
-            .when("attribute_exists(#pk)");
-        for (i, line) in spending.lines.iter().enumerate() {
-            update = update.number(format!(":amount{i}"), line.amount);
-        }
-        update.run().await?;
-        Ok(())
+        self.refund_budgets(spending).await
     }
 
     async fn reserve_key(
         &self,
-        key: &ItemName,
-        fingerprint: &Mac,
+        item: &ItemName,
+        fingerprint: &Fingerprint,
         now: Millis,
     ) -> Result<KeyReservation, Unavailable> {
         let written = self
             .update(
-                key,
+                item,
                 "SET #st = :claimed, #at = :now, #fp = :fp, #ttl = :ttl REMOVE #ans",
             )
             .when("attribute_not_exists(#pk) OR #st = :released OR #at <= :now_less_kept")
@@ -244,84 +141,49 @@ impl Ledger for DynamoDb {
         match written {
             Written::Done(_) => Ok(KeyReservation::Reserved),
             Written::Refused(Some(item)) => Ok(KeyReservation::Held(item.held_key()?)),
-            Written::Refused(None) => Err(Unavailable(
-                "an idempotency key that nobody holds was refused".to_owned(),
-            )),
+            Written::Refused(None) => {
+                Err(Unavailable("a free idempotency key was refused".to_owned()))
+            }
         }
     }
 
-    // Neither of the two below has a condition: while a key is held nobody else can claim it, and nothing that runs
-    // for less than a day can outlive its claim.
+    // The two steps below need no condition: no other request can reserve a held key for a day, and no request runs that
+    // long.
 
-    async fn release_key(&self, key: &ItemName) -> Result<(), Unavailable> {
-        self.update(key, "SET #st = :released").run().await?;
+    async fn release_key(&self, item: &ItemName) -> Result<(), Unavailable> {
+        self.update(item, "SET #st = :released").run().await?;
         Ok(())
     }
 
-    async fn finish_key(&self, key: &ItemName, answer: Option<&str>) -> Result<(), Unavailable> {
-        let update = match answer {
-            Some(answer) => self
-                .update(key, "SET #st = :done, #ans = :answer")
-                .text(":answer", answer),
-            None => self.update(key, "SET #st = :unclear"),
+    async fn finish_key(&self, item: &ItemName, response: Option<&str>) -> Result<(), Unavailable> {
+        let update = match response {
+            Some(response) => self
+                .update(item, "SET #st = :done, #ans = :answer")
+                .text(":answer", response),
+            None => self.update(item, "SET #st = :unclear"),
         };
         update.run().await?;
         Ok(())
     }
 
-    async fn number(&self, key: &ItemName) -> Result<Number, Unavailable> {
-        self.read(key)
+    async fn number(&self, item: &ItemName) -> Result<Number, Unavailable> {
+        self.read(item)
             .await?
-            .map_or_else(|| Ok(Number::default()), |item| item.the_number())
+            .map_or_else(|| Ok(Number::default()), |item| item.known_number())
     }
 
     async fn reserve_send(
         &self,
-        key: &ItemName,
-        limits: &SendLimits,
+        item: &ItemName,
+        windows: &[SendWindow],
         now: Millis,
     ) -> Result<Reservation, Unavailable> {
-        // What holds failures must not expire, or waiting would clear them: so there are two writes, and each makes
-        // sure that it meets the kind of item that it is for.
-        let without_failures = self
-            .reservation(
-                key,
-                limits,
-                now,
-                ", #ttl = :ttl",
-                "(attribute_not_exists(#f) OR #f = :zero)",
-            )
-            .number(":ttl", now.plus(NUMBER_KEPT).seconds());
-        match without_failures.run().await?.item() {
-            (true, item) => return Ok(Reservation::Reserved(item.the_number()?)),
-            (false, item) if item.failures()? == 0 => {
-                return Ok(Reservation::Refused(item.the_number()?));
-            }
-            (false, _) => {}
-        }
-        let mut with_failures = self.reservation(
-            key,
-            limits,
-            now,
-            "",
-            &format!("({})", guesses_below_a_stop()),
-        );
-        for (failures, wait) in guess_stops() {
-            with_failures = with_failures.number(format!(":f{failures}"), failures.into());
-            if let Some(wait) = wait {
-                with_failures = with_failures
-                    .number(format!(":now_less_{}s", wait.as_secs()), now.minus(wait).0);
-            }
-        }
-        match with_failures.run().await?.item() {
-            (true, item) => Ok(Reservation::Reserved(item.the_number()?)),
-            (false, item) => Ok(Reservation::Refused(item.the_number()?)),
-        }
+        self.reserve_in_windows(item, windows, now).await
     }
 
     async fn charge_number(
         &self,
-        key: &ItemName,
+        item: &ItemName,
         forget: Option<Millis>,
         now: Millis,
     ) -> Result<NumberCharge, Unavailable> {
@@ -332,7 +194,7 @@ impl Ledger for DynamoDb {
         };
         let written = self
             .update(
-                key,
+                item,
                 format!("SET #f = if_not_exists(#f, :zero) + :one, #lf = :now{ttl}"),
             )
             .when("attribute_not_exists(#f) OR #f < :locked")
@@ -343,7 +205,7 @@ impl Ledger for DynamoDb {
             .await?;
         match written {
             Written::Done(item) => {
-                let failures = needed("f", item.number("f")?)?;
+                let failures = required("f", item.number("f")?)?;
                 Ok(NumberCharge::Charged(Charge {
                     failures,
                     epoch: item.epoch()?,
@@ -358,18 +220,18 @@ impl Ledger for DynamoDb {
 
     async fn clear_failures(
         &self,
-        key: &ItemName,
+        item: &ItemName,
         charge: Charge,
         now: Millis,
     ) -> Result<(), Unavailable> {
-        // The epoch is how a charge knows whether it is still counted: within one, failures only grow.
+        // Within an epoch, failures only grow, so a charge of the same epoch is still counted.
         let same_epoch = if charge.epoch == 0 {
             "attribute_not_exists(#ep)"
         } else {
             "#ep = :epoch"
         };
         let clear = |set: &str, condition: String| {
-            self.update(key, format!("SET {set}, #ep = :next"))
+            self.update(item, format!("SET {set}, #ep = :next"))
                 .when(condition)
                 .number(":charged", charge.failures.into())
                 .number(":epoch", charge.epoch)
@@ -391,9 +253,9 @@ impl Ledger for DynamoDb {
         Ok(())
     }
 
-    async fn unlock(&self, key: &ItemName, now: Millis) -> Result<(), Unavailable> {
+    async fn unlock(&self, item: &ItemName, now: Millis) -> Result<(), Unavailable> {
         self.update(
-            key,
+            item,
             "SET #f = :zero, #ep = if_not_exists(#ep, :zero) + :one, #ttl = :ttl",
         )
         .number(":ttl", now.plus(NUMBER_KEPT).seconds())
@@ -402,8 +264,8 @@ impl Ledger for DynamoDb {
         Ok(())
     }
 
-    async fn verification(&self, key: &ItemName) -> Result<Option<Verification>, Unavailable> {
-        self.read(key)
+    async fn verification(&self, item: &ItemName) -> Result<Option<Verification>, Unavailable> {
+        self.read(item)
             .await?
             .map(|item| item.verification())
             .transpose()
@@ -411,7 +273,7 @@ impl Ledger for DynamoDb {
 
     async fn open(
         &self,
-        key: &ItemName,
+        item: &ItemName,
         seen: Option<u64>,
         new: &Opening<'_>,
     ) -> Result<bool, Unavailable> {
@@ -420,14 +282,14 @@ impl Ledger for DynamoDb {
         } else {
             ("", ", #own")
         };
-        // Taken out one by one, and not written over: another may come in at the same time.
+        // Delete single codes instead of overwriting the set: another request may add a code at the same time.
         let forget = if new.forget.is_empty() {
             ""
         } else {
             " DELETE #used :forget"
         };
         let update = self.update(
-            key,
+            item,
             format!(
                 "SET #gen = :next, #st = :state, #exp = :exp, #first = :first, #left = :left, #sends = :one, \
                  #prov = :prov, #ch = :ch, #len = :len, #lang = :lang, #brand = :brand, #ttl = :ttl{own} \
@@ -442,7 +304,7 @@ impl Ledger for DynamoDb {
                 .number(":next", seen.saturating_add(1)),
         };
         let written = update
-            .text(":own", new.owner.map(Mac::as_str).unwrap_or_default())
+            .text(":own", new.owner.map(Digest::as_str).unwrap_or_default())
             .text(":state", word_of(new.state))
             .number(":exp", new.expires.0)
             .number(":first", new.first.0)
@@ -461,24 +323,24 @@ impl Ledger for DynamoDb {
 
     async fn reopen(
         &self,
-        key: &ItemName,
+        item: &ItemName,
         seen: u64,
-        again: &Again<'_>,
+        resend: &Resend<'_>,
     ) -> Result<bool, Unavailable> {
         let written = self
             .update(
-                key,
+                item,
                 "SET #gen = :next, #st = :reserved, #exp = :exp, #sends = #sends + :one, \
                  #prov = :prov, #ch = :ch, #lang = :lang, #ttl = :ttl REMOVE #lr, #lo, #la, #lq",
             )
             .when(format!("#gen = :seen AND {OPEN} AND #left > :zero"))
             .number(":seen", seen)
             .number(":next", seen.saturating_add(1))
-            .number(":exp", again.expires.0)
-            .text(":prov", again.provider)
-            .text(":ch", again.channel)
-            .text(":lang", again.language)
-            .number(":ttl", again.expires.plus(VERIFICATION_KEPT).seconds())
+            .number(":exp", resend.expires.0)
+            .text(":prov", resend.provider)
+            .text(":ch", resend.channel)
+            .text(":lang", resend.language)
+            .number(":ttl", resend.expires.plus(VERIFICATION_KEPT).seconds())
             .run()
             .await?;
         Ok(written.is_done())
@@ -486,7 +348,7 @@ impl Ledger for DynamoDb {
 
     async fn settle(
         &self,
-        key: &ItemName,
+        item: &ItemName,
         generation: u64,
         outcome: &Settled<'_>,
     ) -> Result<(), Unavailable> {
@@ -494,13 +356,13 @@ impl Ledger for DynamoDb {
             Settled::Sent {
                 message_id: Some(id),
             } => self
-                .update(key, "SET #st = :sent, #mid = :mid")
+                .update(item, "SET #st = :sent, #mid = :mid")
                 .text(":mid", id),
-            Settled::Sent { message_id: None } => self.update(key, "SET #st = :sent REMOVE #mid"),
-            Settled::Unclear => self.update(key, "SET #st = :unclear"),
-            Settled::Failed => self.update(key, "SET #st = :failed"),
+            Settled::Sent { message_id: None } => self.update(item, "SET #st = :sent REMOVE #mid"),
+            Settled::Unclear => self.update(item, "SET #st = :unclear"),
+            Settled::Failed => self.update(item, "SET #st = :failed"),
             Settled::Back { state, expires } => self
-                .update(key, "SET #st = :state, #exp = :exp, #ttl = :ttl")
+                .update(item, "SET #st = :state, #exp = :exp, #ttl = :ttl")
                 .text(":state", word_of(state))
                 .number(":exp", expires.0)
                 .number(":ttl", expires.plus(VERIFICATION_KEPT).seconds()),
@@ -515,29 +377,29 @@ impl Ledger for DynamoDb {
 
     async fn spend_attempt(
         &self,
-        key: &ItemName,
-        guess: &Mac,
+        item: &ItemName,
+        guess: &CodeDigest,
         question: Option<&Question>,
         now: Millis,
     ) -> Result<Attempt, Unavailable> {
-        let over = "#lo = :unclear OR (#lo = :asking AND #la <= :now_less_asking)";
-        // No parentheses that are not needed: DynamoDB refuses them.
-        let (own, over, nonce) = match question {
+        let retry = "#lo = :unclear OR (#lo = :asking AND #la <= :now_less_asking)";
+        // DynamoDB rejects redundant parentheses.
+        let (own, retry, nonce) = match question {
             Some(_) => (
                 " AND (#left > :one OR #own = :session)",
-                format!("(#lq <> :nonce AND ({over}))"),
+                format!("(#lq <> :nonce AND ({retry}))"),
                 ", #lq = :nonce",
             ),
-            None => ("", over.to_owned(), " REMOVE #lq"),
+            None => ("", retry.to_owned(), " REMOVE #lq"),
         };
-        // `<>` also holds where there is none.
+        // `<>` also holds if the attribute is missing.
         let written = self
             .update(
-                key,
+                item,
                 format!("SET #left = #left - :one, #lr = :guess, #lo = :asking, #la = :now{nonce}"),
             )
             .when(format!(
-                "{OPEN} AND #exp > :now AND #left > :zero{own} AND (#lr <> :guess OR {over})"
+                "{OPEN} AND #exp > :now AND #left > :zero{own} AND (#lr <> :guess OR {retry})"
             ))
             .text(":guess", guess.as_str())
             .text(
@@ -566,17 +428,17 @@ impl Ledger for DynamoDb {
 
     async fn note_answer(
         &self,
-        key: &ItemName,
+        item: &ItemName,
         generation: u64,
-        guess: &Mac,
-        said: GuessOutcome,
+        guess: &CodeDigest,
+        outcome: GuessOutcome,
     ) -> Result<(), Unavailable> {
-        self.update(key, "SET #lo = :said")
+        self.update(item, "SET #lo = :said")
             .when("#gen = :gen AND #lr = :guess")
             .text(
                 ":said",
-                match said {
-                    GuessOutcome::Asking => "asking",
+                match outcome {
+                    GuessOutcome::Pending => "asking",
                     GuessOutcome::Invalid => "invalid",
                     GuessOutcome::Unclear => "unclear",
                 },
@@ -590,7 +452,7 @@ impl Ledger for DynamoDb {
 
     async fn consume(
         &self,
-        key: &ItemName,
+        item: &ItemName,
         generation: u64,
         success: &Success,
     ) -> Result<Transition, Unavailable> {
@@ -599,7 +461,7 @@ impl Ledger for DynamoDb {
             until: success.at.plus(USED),
         };
         self.update(
-            key,
+            item,
             "SET #st = :verified, #vk = :winner, #vc = :code, #va = :at ADD #used :used",
         )
         .when(format!("#gen = :gen AND {OPEN}"))
@@ -608,385 +470,32 @@ impl Ledger for DynamoDb {
         .text(":code", success.code.as_str())
         .number(":at", success.at.0)
         .texts(":used", iter::once(text_of_used(&used)))
-        .step()
+        .apply()
         .await
     }
 
-    async fn cancel(&self, key: &ItemName, now: Millis) -> Result<Transition, Unavailable> {
-        self.update(key, "SET #st = :canceled")
+    async fn cancel(&self, item: &ItemName, now: Millis) -> Result<Transition, Unavailable> {
+        self.update(item, "SET #st = :canceled")
             .when(format!("{OPEN} AND #exp > :now AND #left > :zero"))
             .number(":now", now.0)
-            .step()
+            .apply()
             .await
     }
 
     async fn redeem(
         &self,
-        key: &ItemName,
-        redeemer: &Mac,
+        item: &ItemName,
+        redeemer: &Redeemer,
         now: Millis,
     ) -> Result<Transition, Unavailable> {
-        self.update(key, "SET #claimed = :claimant")
+        self.update(item, "SET #claimed = :claimant")
             .when(
                 "#st = :verified AND attribute_not_exists(#own) AND attribute_not_exists(#claimed) AND \
                  #va > :now_less_claimable",
             )
             .text(":claimant", redeemer.as_str())
             .number(":now_less_claimable", now.minus(REDEEMABLE).0)
-            .step()
+            .apply()
             .await
     }
-}
-
-/// Up to which failures a code is sent after which wait since the last: fewer than 10 at once, fewer than 30 after …
-fn guess_stops() -> impl Iterator<Item = (u32, Option<Duration>)> {
-    let below = GUESS_STOPS.iter().map(|stop| stop.failures).chain([LOCKED]);
-    below.zip(iter::once(None).chain(GUESS_STOPS.iter().map(|stop| Some(stop.wait))))
-}
-
-/// `#f < :f10 OR (#f < :f30 AND #lf <= :now_less_900s) OR …`
-fn guesses_below_a_stop() -> String {
-    let alternatives: Vec<String> = guess_stops()
-        .map(|(failures, wait)| match wait {
-            None => format!("#f < :f{failures}"),
-            Some(wait) => format!(
-                "(#f < :f{failures} AND #lf <= :now_less_{}s)",
-                wait.as_secs()
-            ),
-        })
-        .collect();
-    alternatives.join(" OR ")
-}
-
-/// One `UpdateItem` in the making.
-///
-/// In the expressions `#name` stands for the attribute `name`, since about every tenth word is reserved, and `:name`
-/// for a value that is given or that is a [`constant`]. DynamoDB refuses names and values that no expression uses, so
-/// only those go out that one does.
-struct Update<'a> {
-    ledger: &'a DynamoDb,
-    key: &'a ItemName,
-    expression: String,
-    condition: Option<String>,
-    values: BTreeMap<String, AttributeValue>,
-}
-
-/// What an update came to.
-enum Written {
-    /// It happened; the item as it is now.
-    Done(Item),
-    /// Its condition did not hold; the item as it is.
-    Refused(Option<Item>),
-}
-
-impl Update<'_> {
-    fn when(mut self, condition: impl Into<String>) -> Self {
-        self.condition = Some(condition.into());
-        self
-    }
-
-    fn text(mut self, name: impl Into<String>, value: &str) -> Self {
-        self.values.insert(name.into(), text(value));
-        self
-    }
-
-    fn number(mut self, name: impl Into<String>, value: u64) -> Self {
-        self.values.insert(name.into(), number(value));
-        self
-    }
-
-    fn texts(mut self, name: impl Into<String>, values: impl Iterator<Item = String>) -> Self {
-        self.values
-            .insert(name.into(), AttributeValue::Ss(values.collect()));
-        self
-    }
-
-    async fn run(self) -> Result<Written, Unavailable> {
-        let expressions = format!(
-            "{} {}",
-            self.expression,
-            self.condition.as_deref().unwrap_or_default()
-        );
-        let names = words(&expressions, '#')
-            .map(|name| (name.to_owned(), name.trim_start_matches('#').to_owned()));
-        let mut values = HashMap::new();
-        for name in words(&expressions, ':') {
-            let value = self.values.get(name).cloned().or_else(|| constant(name));
-            values.insert(
-                name.to_owned(),
-                value.ok_or_else(|| Unavailable(format!("{name} has no value")))?,
-            );
-        }
-        let on_failure = self
-            .condition
-            .as_ref()
-            .map(|_| ReturnValuesOnConditionCheckFailure::AllOld);
-        let outcome = self
-            .ledger
-            .client
-            .update_item()
-            .table_name(&self.ledger.table)
-            .key("pk", text(self.key.as_str()))
-            .set_expression_attribute_names(Some(names.collect()))
-            .set_expression_attribute_values(Some(values).filter(|values| !values.is_empty()))
-            .update_expression(self.expression)
-            .set_condition_expression(self.condition)
-            .return_values(ReturnValue::AllNew)
-            .set_return_values_on_condition_check_failure(on_failure)
-            .send()
-            .await;
-        match outcome {
-            // Without the item it is no answer of DynamoDB's.
-            Ok(output) => match output.attributes {
-                Some(item) => Ok(Written::Done(Item(item))),
-                None => Err(Unavailable(
-                    "UpdateItem: an answer without the item".to_owned(),
-                )),
-            },
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(refusal)) => {
-                    Ok(Written::Refused(
-                        refusal
-                            .item()
-                            .filter(|item| !item.is_empty())
-                            .cloned()
-                            .map(Item),
-                    ))
-                }
-                _ => Err(Unavailable(format!("UpdateItem: {}", cause(&error)))),
-            },
-        }
-    }
-
-    /// [`run`](Self::run), of a verification.
-    async fn step(self) -> Result<Transition, Unavailable> {
-        match self.run().await? {
-            Written::Done(_) => Ok(Transition::Applied),
-            Written::Refused(item) => Ok(Transition::Refused(
-                item.map(|item| item.verification()).transpose()?,
-            )),
-        }
-    }
-}
-
-impl Written {
-    fn is_done(&self) -> bool {
-        matches!(self, Self::Done(_))
-    }
-
-    /// Whether it happened, and the item; a missing one is empty.
-    fn item(self) -> (bool, Item) {
-        match self {
-            Self::Done(item) => (true, item),
-            Self::Refused(item) => (false, item.unwrap_or_default()),
-        }
-    }
-}
-
-/// The words of an expression that begin with `sigil`.
-fn words(expression: &str, sigil: char) -> impl Iterator<Item = &str> {
-    let between = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '#' | ':'));
-    expression
-        .split(between)
-        .filter(move |word| word.starts_with(sigil))
-}
-
-/// What a value means in every expression.
-fn constant(name: &str) -> Option<AttributeValue> {
-    match name {
-        ":zero" => Some(number(0)),
-        ":one" => Some(number(1)),
-        ":reserved" | ":sent" | ":unclear" | ":failed" | ":verified" | ":canceled" | ":asking"
-        | ":claimed" | ":released" | ":done" => Some(text(name.trim_start_matches(':'))),
-        _ => None,
-    }
-}
-
-fn text(value: &str) -> AttributeValue {
-    AttributeValue::S(value.to_owned())
-}
-
-fn number(value: u64) -> AttributeValue {
-    AttributeValue::N(value.to_string())
-}
-
-/// A state, as the items have it.
-fn word_of(state: State) -> &'static str {
-    match state {
-        State::Reserved => "reserved",
-        State::Sent => "sent",
-        State::Unclear => "unclear",
-        State::Failed => "failed",
-        State::Verified => "verified",
-        State::Canceled => "canceled",
-    }
-}
-
-/// A used code, as the items have it: until when it is refused, and which it is.
-fn text_of_used(used: &UsedCode) -> String {
-    format!("{} {}", used.until.0, used.code.as_str())
-}
-
-fn used_of_text(text: &str) -> Option<UsedCode> {
-    let (until, code) = text.split_once(' ')?;
-    Some(UsedCode {
-        code: Mac::stored(code),
-        until: Millis(until.parse().ok()?),
-    })
-}
-
-const STATES: [State; 6] = [
-    State::Reserved,
-    State::Sent,
-    State::Unclear,
-    State::Failed,
-    State::Verified,
-    State::Canceled,
-];
-
-/// An item as it was read.
-#[derive(Default)]
-struct Item(HashMap<String, AttributeValue>);
-
-impl Item {
-    fn the_number(&self) -> Result<Number, Unavailable> {
-        let mut sends = Vec::new();
-        for k in 1..=REMEMBERED_SENDS {
-            match self.number(&format!("t{k}"))? {
-                // Zero fills the places that no send has had yet.
-                None | Some(0) => break,
-                Some(at) => sends.push(Millis(at)),
-            }
-        }
-        let failures = self.failures()?;
-        let last = self.time("lf")?.filter(|_| failures > 0);
-        Ok(Number {
-            sends,
-            failures,
-            last_failure: last.unwrap_or_default(),
-        })
-    }
-
-    fn failures(&self) -> Result<u32, Unavailable> {
-        Ok(self.number("f")?.unwrap_or(0))
-    }
-
-    fn epoch(&self) -> Result<u64, Unavailable> {
-        Ok(self.number("ep")?.unwrap_or(0))
-    }
-
-    fn held_key(&self) -> Result<HeldKey, Unavailable> {
-        let outcome = match needed("st", self.text("st")?)? {
-            "claimed" => KeyOutcome::Pending,
-            "unclear" => KeyOutcome::Unclear,
-            "done" => KeyOutcome::Answered(needed("ans", self.text("ans")?)?.to_owned()),
-            _ => return Err(not_understood("st")),
-        };
-        Ok(HeldKey {
-            fingerprint: needed("fp", self.mac("fp")?)?,
-            at: needed("at", self.time("at")?)?,
-            outcome,
-        })
-    }
-
-    fn verification(&self) -> Result<Verification, Unavailable> {
-        let owned = |name| Ok(needed(name, self.text(name)?)?.to_owned());
-        let word = needed("st", self.text("st")?)?;
-        let state = STATES
-            .into_iter()
-            .find(|state| word_of(*state) == word)
-            .ok_or_else(|| not_understood("st"))?;
-        let last_guess = match self.mac("lr")? {
-            None => None,
-            Some(mac) => Some(Guess {
-                mac,
-                said: match needed("lo", self.text("lo")?)? {
-                    "asking" => GuessOutcome::Asking,
-                    "invalid" => GuessOutcome::Invalid,
-                    "unclear" => GuessOutcome::Unclear,
-                    _ => return Err(not_understood("lo")),
-                },
-                at: needed("la", self.time("la")?)?,
-                question: self.mac("lq")?,
-            }),
-        };
-        let success = match self.mac("vk")? {
-            None => None,
-            Some(winner) => Some(Success {
-                winner,
-                code: needed("vc", self.mac("vc")?)?,
-                at: needed("va", self.time("va")?)?,
-            }),
-        };
-        let used = self
-            .set("used")?
-            .iter()
-            .map(|text| used_of_text(text))
-            .collect::<Option<_>>();
-        Ok(Verification {
-            generation: needed("gen", self.number("gen")?)?,
-            state,
-            expires: needed("exp", self.time("exp")?)?,
-            first: needed("first", self.time("first")?)?,
-            left: needed("left", self.number("left")?)?,
-            sends: needed("sends", self.number("sends")?)?,
-            provider: owned("prov")?,
-            message_id: self.text("mid")?.map(str::to_owned),
-            channel: owned("ch")?,
-            code_length: needed("len", self.number("len")?)?,
-            language: owned("lang")?,
-            brand_name: owned("brand")?,
-            last_guess,
-            success,
-            redeemed_by: self.mac("claimed")?,
-            used: needed("used", used)?,
-            owner: self.mac("own")?,
-        })
-    }
-
-    fn text(&self, name: &str) -> Result<Option<&str>, Unavailable> {
-        self.get(name, |value| value.as_s().ok().map(String::as_str))
-    }
-
-    fn mac(&self, name: &str) -> Result<Option<Mac>, Unavailable> {
-        Ok(self.text(name)?.map(Mac::stored))
-    }
-
-    fn time(&self, name: &str) -> Result<Option<Millis>, Unavailable> {
-        Ok(self.number(name)?.map(Millis))
-    }
-
-    fn number<T: FromStr>(&self, name: &str) -> Result<Option<T>, Unavailable> {
-        self.get(name, |value| value.as_n().ok()?.parse().ok())
-    }
-
-    fn flag(&self, name: &str) -> Result<Option<bool>, Unavailable> {
-        self.get(name, |value| value.as_bool().ok().copied())
-    }
-
-    fn set(&self, name: &str) -> Result<BTreeSet<String>, Unavailable> {
-        let set = self.get(name, |value| {
-            Some(value.as_ss().ok()?.iter().cloned().collect())
-        })?;
-        Ok(set.unwrap_or_default())
-    }
-
-    fn get<'a, T>(
-        &'a self,
-        name: &str,
-        read: impl FnOnce(&'a AttributeValue) -> Option<T>,
-    ) -> Result<Option<T>, Unavailable> {
-        self.0
-            .get(name)
-            .map(|value| read(value).ok_or_else(|| not_understood(name)))
-            .transpose()
-    }
-}
-
-fn needed<T>(name: &str, value: Option<T>) -> Result<T, Unavailable> {
-    value.ok_or_else(|| not_understood(name))
-}
-
-fn not_understood(name: &str) -> Unavailable {
-    Unavailable(format!("an item's `{name}` is missing or not understood"))
 }

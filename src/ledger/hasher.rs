@@ -1,68 +1,41 @@
-//! Keyed hashes: the ledger holds numbers, references, addresses and guesses in no other form.
+//! Makes the names of items and the digests in them. The ledger holds numbers, references, addresses and guesses in no
+//! other form.
 
+use super::{CodeDigest, Digest, Fingerprint, Nonce, Redeemer, SessionDigest, Winner};
 use crate::otp::Otp;
 use crate::phone::PhoneNumber;
 use crate::reference::ReferenceId;
+use crate::time::Millis;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::{hkdf, hmac};
+use ring::hmac::{self, HMAC_SHA256};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::Millis;
-
-/// The name of an item: its kind, and the keyed hash of what it is about.
+/// The primary key of an item: the kind of item, and a keyed hash of its subject.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ItemName(String);
 
 impl ItemName {
-    /// The item of a day's budget, which is about nobody.
+    /// The budgets of a day, counted from 1970.
     #[must_use]
     pub fn of_budget(day: u64) -> Self {
         Self(format!("B#{day}"))
     }
 
-    /// The item that holds the operator's switches.
+    /// The operator's switches.
     #[must_use]
     pub fn of_switches() -> Self {
         Self("K#switches".to_owned())
     }
 
-    /// The characters, for the store.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// A keyed hash inside an item. Who knows the key and nothing else cannot make one, and who reads one learns nothing.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Mac(String);
-
-impl Mac {
-    /// A value that nobody else has, for what is to be told apart from everything.
-    ///
-    /// # Errors
-    ///
-    /// `internal_error` if the operating system has no randomness to give.
-    pub fn unique() -> Result<Self, crate::error::Error> {
-        Ok(Self(ReferenceId::random()?.expose().to_owned()))
-    }
-
-    /// Takes back one that was stored.
-    #[must_use]
-    pub fn stored(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The characters, for the store.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// A stretch of time that a fixed counter is about: all time is cut into such stretches, from 1970 on.
+/// The period of a fixed counter: time since 1970 is divided into periods of one length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     length: Duration,
@@ -70,7 +43,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// The window of this length that `now` is in.
+    /// The window of this length that contains `now`.
     #[must_use]
     pub fn around(now: Millis, length: Duration) -> Self {
         let millis = u64::try_from(length.as_millis()).unwrap_or(u64::MAX).max(1);
@@ -80,7 +53,6 @@ impl Window {
         }
     }
 
-    /// When it ends.
     #[must_use]
     pub fn end(self) -> Millis {
         let millis = u64::try_from(self.length.as_millis()).unwrap_or(u64::MAX);
@@ -88,47 +60,46 @@ impl Window {
     }
 }
 
-/// Makes the names of items and the hashes in them, under a key that is not in the table.
+/// Makes item names and digests under the ledger's secret, which is not in the table.
 pub struct Hasher(hmac::Key);
 
 impl std::fmt::Debug for Hasher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Keys(…)")
+        f.write_str("Hasher(…)")
     }
 }
 
 impl Hasher {
-    /// Derives the key from a secret with HKDF-SHA-256, so that the secret may have any form.
+    /// Derives the key from a secret of any length with HKDF-SHA-256 (RFC 5869). One block of output is a whole key, and
+    /// that takes two HMACs, which cannot fail.
     #[must_use]
     pub fn from_secret(secret: &[u8]) -> Self {
-        let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"otp-lambda ledger");
-        let derived = salt.extract(secret);
-        // The length is the hash's own, which HKDF always gives.
-        let key = derived
-            .expand(&[b"hmac v1"], hmac::HMAC_SHA256)
-            .map(hmac::Key::from);
-        Self(key.unwrap_or_else(|_| hmac::Key::new(hmac::HMAC_SHA256, secret)))
+        let hmac = |key: &[u8], data: &[u8]| hmac::sign(&hmac::Key::new(HMAC_SHA256, key), data);
+        let extracted = hmac(b"otp-lambda ledger", secret);
+        let expanded = hmac(extracted.as_ref(), b"hmac v1\x01");
+        Self(hmac::Key::new(HMAC_SHA256, expanded.as_ref()))
     }
 
     /// The verification of a number under a reference.
     #[must_use]
     pub fn verification(&self, reference: &ReferenceId, number: &PhoneNumber) -> ItemName {
-        self.key("V", &[reference.expose(), number.expose()])
+        self.item("V", &[reference.expose(), number.expose()])
     }
 
-    /// The number, whatever it is verified for: else each purpose would give fresh guesses.
+    /// The sends and failures of a number under all references. If each reference counted for itself, new references
+    /// would bring new guesses.
     #[must_use]
     pub fn number(&self, number: &PhoneNumber) -> ItemName {
-        self.key("N", &[number.expose()])
+        self.item("N", &[number.expose()])
     }
 
     /// An idempotency key of a caller.
     #[must_use]
     pub fn idempotency(&self, caller: &str, key: &str) -> ItemName {
-        self.key("I", &[caller, key])
+        self.item("I", &[caller, key])
     }
 
-    /// The counter of an address for an operation. IPv6 counts by /64, as that is what one customer has.
+    /// The requests from a network address. IPv6 counts by /64, because that is what one customer gets.
     #[must_use]
     pub fn source(&self, operation: &str, address: IpAddr, window: Window) -> ItemName {
         let network = match address.to_canonical() {
@@ -141,7 +112,7 @@ impl Hasher {
         self.counter("S", &[operation, &network], window)
     }
 
-    /// The counter of the ten thousand numbers around a number.
+    /// The sends to the ten thousand numbers that differ from `number` in the last four digits only.
     #[must_use]
     pub fn prefix(&self, number: &PhoneNumber, window: Window) -> ItemName {
         let digits = number.expose();
@@ -151,29 +122,45 @@ impl Hasher {
         self.counter("R", &[prefix], window)
     }
 
-    /// A guess at the code of a verification.
     #[must_use]
-    pub fn guess(&self, reference: &ReferenceId, number: &PhoneNumber, otp: &Otp) -> Mac {
-        Mac(self.hash(
+    pub fn guess(&self, reference: &ReferenceId, number: &PhoneNumber, otp: &Otp) -> CodeDigest {
+        self.digest(
             "guess",
             &[reference.expose(), number.expose(), otp.expose()],
-        ))
+        )
     }
 
-    /// What only this caller with this idempotency key can show again.
+    /// Identifies the caller of a verify. Only the same caller with the same idempotency key gets the same digest.
     #[must_use]
-    pub fn winner(&self, caller: &str, key: &str) -> Mac {
-        Mac(self.hash("winner", &[caller, key]))
+    pub fn winner(&self, caller: &str, key: &str) -> Winner {
+        self.digest("winner", &[caller, key])
     }
 
-    /// The request that an idempotency key stands for.
+    /// Identifies the caller who redeems a success, as [`winner`](Self::winner) does.
     #[must_use]
-    pub fn fingerprint(&self, members: &[&str]) -> Mac {
-        Mac(self.hash("body", members))
+    pub fn redeemer(&self, caller: &str, key: &str) -> Redeemer {
+        self.digest("winner", &[caller, key])
     }
 
-    /// A reference that cannot be guessed and comes out the same when the same claim of an idempotency key is answered
-    /// again, so that it need not be stored.
+    /// Identifies a question to a sign-in session, as [`winner`](Self::winner) does.
+    #[must_use]
+    pub fn nonce(&self, caller: &str, key: &str) -> Nonce {
+        self.digest("winner", &[caller, key])
+    }
+
+    /// The request that an idempotency key is reserved for.
+    #[must_use]
+    pub fn fingerprint(&self, fields: &[&str]) -> Fingerprint {
+        self.digest("body", fields)
+    }
+
+    #[must_use]
+    pub fn session(&self, name: &str) -> SessionDigest {
+        self.digest("session", &[name])
+    }
+
+    /// An unguessable reference. It is the same whenever the same reservation of an idempotency key is answered, so it need
+    /// not be stored.
     #[must_use]
     pub fn reference(&self, caller: &str, key: &str, at: Millis) -> ReferenceId {
         ReferenceId::from_hash(
@@ -182,8 +169,8 @@ impl Hasher {
         )
     }
 
-    /// The reference of a user's sign-in code: of this kind, pool, client, user and number, and of no other. Nobody can guess it
-    /// who lacks the key, and no session has to remember it.
+    /// The unguessable reference of a user's sign-in code. `user` is the kind of code, user pool, client and user name. No
+    /// session needs to store it.
     #[must_use]
     pub fn sign_in(&self, user: &[&str; 4], number: &PhoneNumber) -> ReferenceId {
         let [kind, pool, client, name] = user;
@@ -193,20 +180,13 @@ impl Hasher {
         )
     }
 
-    /// The name of a number that stands for nobody's, so that it shares no window with whoever has the number: at each
-    /// depth of decoy another.
+    /// The sends and failures of a decoy. Each depth has its own item, and none shares the windows of the real number.
     #[must_use]
     pub fn decoy_number(&self, number: &PhoneNumber, depth: u8) -> ItemName {
-        self.key("N", &["shadow", &depth.to_string(), number.expose()])
+        self.item("N", &["shadow", &depth.to_string(), number.expose()])
     }
 
-    /// What only the sign-in session with this name can show.
-    #[must_use]
-    pub fn session(&self, name: &str) -> Mac {
-        Mac(self.hash("session", &[name]))
-    }
-
-    /// Sixteen bytes that are the same for the same words and tell nothing.
+    /// Sixteen bytes that look random and are always the same for the same words.
     #[must_use]
     pub fn bytes(&self, words: &[&str]) -> [u8; 16] {
         let tag = self.tag("bytes", words);
@@ -218,7 +198,7 @@ impl Hasher {
         bytes
     }
 
-    fn key(&self, kind: &str, fields: &[&str]) -> ItemName {
+    fn item(&self, kind: &str, fields: &[&str]) -> ItemName {
         ItemName(format!("{kind}#{}", self.hash(kind, fields)))
     }
 
@@ -231,14 +211,18 @@ impl Hasher {
         ))
     }
 
-    fn hash(&self, kind: &str, fields: &[&str]) -> String {
-        URL_SAFE_NO_PAD.encode(self.tag(kind, fields))
+    fn digest<Purpose>(&self, label: &str, fields: &[&str]) -> Digest<Purpose> {
+        Digest::stored(self.hash(label, fields))
     }
 
-    /// Every field goes in with its length, or two lists of fields could be one text.
-    fn tag(&self, kind: &str, fields: &[&str]) -> hmac::Tag {
+    fn hash(&self, label: &str, fields: &[&str]) -> String {
+        URL_SAFE_NO_PAD.encode(self.tag(label, fields))
+    }
+
+    /// The length of each field is hashed before the field, so that no two lists of fields give the same input.
+    fn tag(&self, label: &str, fields: &[&str]) -> hmac::Tag {
         let mut context = hmac::Context::with_key(&self.0);
-        for field in std::iter::once(&kind).chain(fields) {
+        for field in std::iter::once(&label).chain(fields) {
             context.update(&(field.len() as u64).to_be_bytes());
             context.update(field.as_bytes());
         }
@@ -250,31 +234,45 @@ impl Hasher {
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
+    use ring::hkdf;
 
-    fn keys() -> Hasher {
+    fn hasher() -> Hasher {
         Hasher::from_secret(b"a secret of forty-three characters, or more")
     }
 
     #[test]
-    fn fields_cannot_run_into_each_other() {
-        let keys = keys();
-        assert_ne!(keys.hash("a", &["bc", "d"]), keys.hash("a", &["b", "cd"]));
-        assert_ne!(keys.hash("a", &["b"]), keys.hash("ab", &[""]));
-        assert_ne!(keys.hash("a", &["b", ""]), keys.hash("a", &["b"]));
-        assert_eq!(keys.hash("a", &["b"]), self::keys().hash("a", &["b"]));
+    fn different_lists_of_fields_have_different_hashes() {
+        let hasher = hasher();
         assert_ne!(
-            keys.hash("a", &["b"]),
+            hasher.hash("a", &["bc", "d"]),
+            hasher.hash("a", &["b", "cd"])
+        );
+        assert_ne!(hasher.hash("a", &["b"]), hasher.hash("ab", &[""]));
+        assert_ne!(hasher.hash("a", &["b", ""]), hasher.hash("a", &["b"]));
+        assert_eq!(hasher.hash("a", &["b"]), self::hasher().hash("a", &["b"]));
+        assert_ne!(
+            hasher.hash("a", &["b"]),
             Hasher::from_secret(b"another").hash("a", &["b"])
         );
     }
 
     #[test]
-    fn nothing_of_the_number_or_the_secret_is_shown() {
+    fn the_key_is_derived_with_hkdf() {
+        let secret = b"a secret of forty-three characters, or more";
+        let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"otp-lambda ledger");
+        let extracted = salt.extract(secret);
+        let expanded = extracted.expand(&[b"hmac v1"], HMAC_SHA256).unwrap();
+        let by_hkdf = Hasher(hmac::Key::from(expanded));
+        assert_eq!(hasher().hash("a", &["b"]), by_hkdf.hash("a", &["b"]));
+    }
+
+    #[test]
+    fn debug_output_hides_the_number_and_the_secret() {
         let number = PhoneNumber::parse("+14255550142").unwrap();
         let shown = format!(
             "{:?} {:?} {:?}",
-            keys(),
-            keys().number(&number),
+            hasher(),
+            hasher().number(&number),
             Window::around(Millis(5), Duration::from_secs(1))
         );
         assert!(
@@ -284,31 +282,31 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_customer_is_one_source() {
-        let keys = keys();
+    fn ipv6_addresses_of_one_customer_are_one_source() {
+        let hasher = hasher();
         let window = Window::around(Millis(0), Duration::from_hours(1));
-        let source = |address: &str| keys.source("send", address.parse().unwrap(), window);
+        let source = |address: &str| hasher.source("send", address.parse().unwrap(), window);
         assert_eq!(source("2001:db8:1:2::1"), source("2001:db8:1:2:ffff::9"));
         assert_ne!(source("2001:db8:1:2::1"), source("2001:db8:1:3::1"));
         assert_eq!(source("::ffff:192.0.2.7"), source("192.0.2.7"));
         assert_ne!(source("192.0.2.7"), source("192.0.2.8"));
         assert_ne!(
             source("192.0.2.7"),
-            keys.source("verify", "192.0.2.7".parse().unwrap(), window)
+            hasher.source("verify", "192.0.2.7".parse().unwrap(), window)
         );
     }
 
     #[test]
     fn a_prefix_is_the_number_without_its_last_four_digits() {
-        let keys = keys();
+        let hasher = hasher();
         let window = Window::around(Millis(0), Duration::from_hours(1));
-        let prefix = |number: &str| keys.prefix(&PhoneNumber::parse(number).unwrap(), window);
+        let prefix = |number: &str| hasher.prefix(&PhoneNumber::parse(number).unwrap(), window);
         assert_eq!(prefix("+14255550142"), prefix("+14255559999"));
         assert_ne!(prefix("+14255550142"), prefix("+14255560142"));
     }
 
     #[test]
-    fn windows_follow_each_other() {
+    fn each_window_ends_where_the_next_begins() {
         let hour = Duration::from_hours(1);
         assert_eq!(
             Window::around(Millis(3_599_999), hour).end(),

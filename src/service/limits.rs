@@ -3,16 +3,18 @@
 use super::{Caller, LONGEST, MOST_SENDS, SendRequest, Sent, SentReceipt, minutes};
 use crate::error::{Error, ErrorCode};
 use crate::ledger::{
-    Again, Attempt, GUESS_PENDING, GuessOutcome, Hasher, HeldKey, ItemName, KeyOutcome,
-    KeyReservation, Ledger, Mac, Millis, Number, Opening, Phase, REDEEMABLE, Reservation,
-    SUCCESS_REPLAY, Settled, State, Success, Switches, Verification, Window,
+    Attempt, CodeDigest, GUESS_PENDING, GuessOutcome, Hasher, HeldKey, ItemName, KeyOutcome,
+    KeyReservation, Ledger, Nonce, Number, Opening, Phase, Question, REDEEMABLE, Redeemer, Resend,
+    Reservation, SUCCESS_REPLAY, Settled, SpendOutcome, Spending, State, Success, Switches,
+    Verification, Window, Winner,
 };
 use crate::otp::Otp;
 use crate::phone::{Country, PhoneNumber};
-use crate::policy::{Budgets, Rate, SendLimits, Spending, Wait};
+use crate::policy::{Budgets, Rate, SendLimits, Wait};
 use crate::provider::{Channel, ProviderLimits, Verdict};
 use crate::reference::ReferenceId;
 use crate::telemetry::Record;
+use crate::time::Millis;
 use futures_util::future::join;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -144,7 +146,7 @@ impl Limits {
         &self,
         number: &PhoneNumber,
         reference: &ReferenceId,
-        guess: &Mac,
+        guess: &CodeDigest,
         now: Millis,
     ) -> Verdict {
         match self.test_number(number, now) {
@@ -363,16 +365,13 @@ impl Limits {
         now: Millis,
     ) -> Result<(), Error> {
         let spending = self.policy.budgets.spending(country, channel, now);
-        if let Some(refused) = self.store.spend(&spending).await? {
-            let line = spending.lines.get(refused);
-            let (limit, detail) = match line {
-                Some(line) if line.of_country => {
-                    ("country", "The budget for texts to this country is spent.")
-                }
-                _ => ("budget", "The budget for texts is spent."),
+        if let SpendOutcome::OverCap(line) = self.store.spend(&spending).await? {
+            let (limit, detail) = if line.of_country {
+                ("country", "The budget for texts to this country is spent.")
+            } else {
+                ("budget", "The budget for texts is spent.")
             };
-            let ends = line.map_or(now, |line| line.ends);
-            return Err(rate_limited(limit, detail, ends.since(now)));
+            return Err(rate_limited(limit, detail, line.ends.since(now)));
         }
         charges.spending = Some(spending);
         Ok(())
@@ -419,7 +418,7 @@ impl Limits {
         }
         match self
             .store
-            .reserve_send(key, &self.policy.send_limits, now)
+            .reserve_send(key, self.policy.send_limits.windows(), now)
             .await?
         {
             Reservation::Reserved(number) => Ok(number),
@@ -452,13 +451,13 @@ impl Limits {
         let seen = plan.seen.as_ref().map(|seen| seen.generation);
         let written = match seen {
             Some(seen) if plan.again => {
-                let again = Again {
+                let resend = Resend {
                     expires: plan.expires,
                     provider,
                     channel: request.channel.name(),
                     language: request.language,
                 };
-                self.store.reopen(key, seen, &again).await?
+                self.store.reopen(key, seen, &resend).await?
             }
             seen => {
                 let forget = plan
@@ -556,11 +555,35 @@ impl Limits {
     }
 
     /// What only this caller can show again: by its idempotency key, or else nobody can.
-    pub(super) fn winner(&self, caller: &Caller, to: &PhoneNumber) -> Result<Mac, Error> {
+    pub(super) fn winner(&self, caller: &Caller, to: &PhoneNumber) -> Result<Winner, Error> {
         match &caller.idempotency_key {
             Some(key) => Ok(self.keys.winner(&caller.owner(to), key)),
-            None => Mac::unique(),
+            None => Winner::random(),
         }
+    }
+
+    /// Identifies the caller for a repeated redeem, as [`winner`](Self::winner) does for a repeated verify.
+    pub(super) fn redeemer(&self, caller: &Caller, to: &PhoneNumber) -> Result<Redeemer, Error> {
+        match &caller.idempotency_key {
+            Some(key) => Ok(self.keys.redeemer(&caller.owner(to), key)),
+            None => Redeemer::random(),
+        }
+    }
+
+    /// The sign-in question that the caller responds to, if it is a sign-in session.
+    pub(super) fn question(
+        &self,
+        caller: &Caller,
+        to: &PhoneNumber,
+    ) -> Result<Option<Question>, Error> {
+        let Some(session) = caller.session.clone() else {
+            return Ok(None);
+        };
+        let nonce = match &caller.idempotency_key {
+            Some(key) => self.keys.nonce(&caller.owner(to), key),
+            None => Nonce::random()?,
+        };
+        Ok(Some(Question { session, nonce }))
     }
 
     /// Opens a verification for a code that other software sent, and pays for the guess at it.
@@ -571,13 +594,13 @@ impl Limits {
         &self,
         key: &ItemName,
         number_key: &ItemName,
-        guess: &Mac,
+        guess: &CodeDigest,
         opening: &Opening<'_>,
         now: Millis,
     ) -> Result<Verification, Error> {
         if let Reservation::Refused(number) = self
             .store
-            .reserve_send(number_key, &self.policy.send_limits, now)
+            .reserve_send(number_key, self.policy.send_limits.windows(), now)
             .await?
         {
             let wait = self.policy.send_limits.wait(&number, now);
@@ -672,8 +695,8 @@ fn answered_before(held: HeldKey, now: Millis) -> Result<IdempotencyState, Error
 /// Why a guess was not paid for; `Ok` if it is the winner's own answer over again, which is right again.
 pub(super) fn why_refused(
     seen: Option<&Verification>,
-    guess: &Mac,
-    winner: &Mac,
+    guess: &CodeDigest,
+    winner: &Winner,
     now: Millis,
 ) -> Result<(), Refusal> {
     let final_reason = |error| {
@@ -689,7 +712,7 @@ pub(super) fn why_refused(
         });
     };
     let phase = seen.phase(now);
-    let is_last = seen.last_guess.as_ref().filter(|last| last.mac == *guess);
+    let is_last = seen.last_guess.as_ref().filter(|last| last.code == *guess);
     match (phase, is_last) {
         (Phase::Verified, _) => match &seen.success {
             Some(success) if success.code == *guess => {
@@ -702,12 +725,14 @@ pub(super) fn why_refused(
             _ => final_reason(already_verified()),
         },
         // Answered from the record: no call, and no charge, whatever is left.
-        (Phase::Pending | Phase::Exhausted, Some(last)) if last.said == GuessOutcome::Invalid => {
+        (Phase::Pending | Phase::Exhausted, Some(last))
+            if last.outcome == GuessOutcome::Invalid =>
+        {
             final_reason(wrong_code(seen.left))
         }
         (Phase::Pending, Some(_)) => final_reason(in_progress("This very code is being checked.")),
         (Phase::Exhausted, Some(last))
-            if last.said == GuessOutcome::Asking && now.since(last.at) < GUESS_PENDING =>
+            if last.outcome == GuessOutcome::Pending && now.since(last.at) < GUESS_PENDING =>
         {
             final_reason(in_progress("This very code is being checked."))
         }
@@ -750,7 +775,7 @@ pub(super) fn why_not_consumed(
 /// Why a verification cannot be claimed; `Ok` if this redeemer has it already.
 pub(super) fn why_not_redeemed(
     seen: Option<&Verification>,
-    redeemer: &Mac,
+    redeemer: &Redeemer,
     now: Millis,
 ) -> Result<(), Error> {
     // A sign-in's code proves nothing outside it.

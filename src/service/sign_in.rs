@@ -7,14 +7,15 @@ use super::{
 };
 use crate::error::Error;
 use crate::ledger::{
-    Again, ItemName, Mac, Millis, Number, Opening, REMEMBERED_SENDS, Reservation, Settled, State,
-    Unavailable, Verification,
+    ItemName, Number, Opening, REMEMBERED_SENDS, Resend, Reservation, SessionDigest, Settled,
+    State, Unavailable, Verification,
 };
 use crate::otp::Otp;
 use crate::phone::PhoneNumber;
 use crate::policy::AllowedCountries;
 use crate::reference::ReferenceId;
 use crate::telemetry::Record;
+use crate::time::Millis;
 use futures_util::future::join;
 
 /// A sign-in, as one of its steps knows it.
@@ -78,7 +79,7 @@ struct Place {
     reference: ReferenceId,
     verification: ItemName,
     number: ItemName,
-    owner: Mac,
+    owner: SessionDigest,
 }
 
 impl Service {
@@ -343,7 +344,7 @@ impl Service {
             let number = place(guard, &first).number;
             if let Reservation::Reserved(number) = guard
                 .store
-                .reserve_send(&number, guard.send_limits(), now)
+                .reserve_send(&number, guard.send_limits().windows(), now)
                 .await?
             {
                 return self.open_decoy(guard, &first, &number, now).await;
@@ -376,7 +377,7 @@ impl Service {
                 let number = place(guard, &decoy).number;
                 match guard
                     .store
-                    .reserve_send(&number, guard.send_limits(), now)
+                    .reserve_send(&number, guard.send_limits().windows(), now)
                     .await?
                 {
                     Reservation::Refused(_) if depth < deepest => {}
@@ -467,7 +468,7 @@ impl Service {
             || matches!(
                 guard
                     .store
-                    .reserve_send(&place.number, guard.send_limits(), now)
+                    .reserve_send(&place.number, guard.send_limits().windows(), now)
                     .await?,
                 Reservation::Refused(_)
             );
@@ -478,7 +479,7 @@ impl Service {
             .plus(minutes(self.rules.defaults.validity_minutes))
             .min(open.first.plus(super::LONGEST));
         let channel = self.limits().usual_channel().name();
-        let again = Again {
+        let resend = Resend {
             expires,
             provider: DECOY,
             channel,
@@ -486,7 +487,7 @@ impl Service {
         };
         if guard
             .store
-            .reopen(&place.verification, open.generation, &again)
+            .reopen(&place.verification, open.generation, &resend)
             .await?
         {
             let sent = Settled::Sent { message_id: None };

@@ -3,12 +3,13 @@
 use super::{Reader, Reported};
 use crate::aws::dynamodb::DynamoDb;
 use crate::aws::{Account, SharedHttpClient, secrets};
-use crate::ledger::{Hasher, Millis};
+use crate::ledger::Hasher;
 use crate::otp::{CodeShape, Otp};
 use crate::phone::{Country, PhoneNumber};
 use crate::policy::{AllowedCountries, Budget, Budgets, Prices, Rate, SendLimits, Unit};
 use crate::provider::{Channel, ProviderLimits};
 use crate::service::{LedgerPolicy, Limits, TestNumber};
+use crate::time::Millis;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::collections::BTreeMap;

@@ -6,12 +6,9 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use otp_lambda::aws;
 use otp_lambda::app::App;
-use otp_lambda::ledger::{
-    Again, Attempt, Charge, ItemName, KeyReservation, Hasher, Ledger, Mac, Millis, Number, NumberCharge, Opening, Question, Reservation, GuessOutcome,
-    Settled, Transition, Success, Switches, Unavailable, Verification,
-};
-use otp_lambda::policy::{SendLimits, Spending};
+use otp_lambda::ledger::{Attempt, Charge, CodeDigest, Fingerprint, GuessOutcome, Hasher, ItemName, KeyReservation, Ledger, Number, NumberCharge, Opening, Question, Redeemer, Resend, Reservation, SendWindow, Settled, SpendOutcome, Spending, Success, Switches, Transition, Unavailable, Verification};
 use otp_lambda::service::{Limits, Service};
+use otp_lambda::time::Millis;
 use simulator::Simulator;
 use std::time::{Duration, Instant};
 
@@ -45,7 +42,7 @@ impl Ledger for Outage {
         self.step().await
     }
 
-    async fn spend(&self, _: &Spending) -> Result<Option<usize>, Unavailable> {
+    async fn spend(&self, _: &Spending) -> Result<SpendOutcome, Unavailable> {
         self.step().await
     }
 
@@ -53,7 +50,7 @@ impl Ledger for Outage {
         self.step().await
     }
 
-    async fn reserve_key(&self, _: &ItemName, _: &Mac, _: Millis) -> Result<KeyReservation, Unavailable> {
+    async fn reserve_key(&self, _: &ItemName, _: &Fingerprint, _: Millis) -> Result<KeyReservation, Unavailable> {
         self.step().await
     }
 
@@ -69,7 +66,7 @@ impl Ledger for Outage {
         self.step().await
     }
 
-    async fn reserve_send(&self, _: &ItemName, _: &SendLimits, _: Millis) -> Result<Reservation, Unavailable> {
+    async fn reserve_send(&self, _: &ItemName, _: &[SendWindow], _: Millis) -> Result<Reservation, Unavailable> {
         self.step().await
     }
 
@@ -93,7 +90,7 @@ impl Ledger for Outage {
         self.step().await
     }
 
-    async fn reopen(&self, _: &ItemName, _: u64, _: &Again<'_>) -> Result<bool, Unavailable> {
+    async fn reopen(&self, _: &ItemName, _: u64, _: &Resend<'_>) -> Result<bool, Unavailable> {
         self.step().await
     }
 
@@ -101,11 +98,11 @@ impl Ledger for Outage {
         self.step().await
     }
 
-    async fn spend_attempt(&self, _: &ItemName, _: &Mac, _: Option<&Question>, _: Millis) -> Result<Attempt, Unavailable> {
+    async fn spend_attempt(&self, _: &ItemName, _: &CodeDigest, _: Option<&Question>, _: Millis) -> Result<Attempt, Unavailable> {
         self.step().await
     }
 
-    async fn note_answer(&self, _: &ItemName, _: u64, _: &Mac, _: GuessOutcome) -> Result<(), Unavailable> {
+    async fn note_answer(&self, _: &ItemName, _: u64, _: &CodeDigest, _: GuessOutcome) -> Result<(), Unavailable> {
         self.step().await
     }
 
@@ -117,7 +114,7 @@ impl Ledger for Outage {
         self.step().await
     }
 
-    async fn redeem(&self, _: &ItemName, _: &Mac, _: Millis) -> Result<Transition, Unavailable> {
+    async fn redeem(&self, _: &ItemName, _: &Redeemer, _: Millis) -> Result<Transition, Unavailable> {
         self.step().await
     }
 }

@@ -1,18 +1,18 @@
 //! What each step costs: requests, and the units that AWS bills. A change here is a change of the bill.
 
 use crate::contract::{
-    AGAIN, MINUTE, OPENING, START, at, charge, done, guess, limits, paid, reserve, seconds,
-    spending, the_counter, the_key, the_number, the_verification,
+    AGAIN, MINUTE, OPENING, START, at, charge, done, guess, paid, reserve, seconds, spending,
+    the_counter, the_key, the_number, the_verification, windows,
 };
 use crate::emulator::Emulator;
 use otp_lambda::ledger::{
-    Charge, GUESS_PENDING, GuessOutcome, Ledger, Mac, Opening, Settled, State, Success,
+    Charge, Digest, GUESS_PENDING, GuessOutcome, Ledger, Opening, Settled, State, Success,
 };
 use std::fmt::Write;
 
 /// As long as a real one.
-fn mac(text: &str) -> Mac {
-    Mac::stored(format!("{text:x<43}"))
+fn digest<Purpose>(text: &str) -> Digest<Purpose> {
+    Digest::stored(format!("{text:x<43}"))
 }
 
 /// A step with the requests and units since the last look.
@@ -70,10 +70,10 @@ async fn what_each_step_costs() {
         ledger.spend(&spending(&[("m", 2, 1)]))
     );
 
-    costs!("reserve_key", ledger.reserve_key(&i, &mac("f"), START));
+    costs!("reserve_key", ledger.reserve_key(&i, &digest("f"), START));
     costs!(
         "reserve_key, held",
-        ledger.reserve_key(&i, &mac("f"), START)
+        ledger.reserve_key(&i, &digest("f"), START)
     );
     costs!("release_key", ledger.release_key(&i));
     costs!("finish_key", ledger.finish_key(&i, Some(&"a".repeat(500))));
@@ -88,20 +88,20 @@ async fn what_each_step_costs() {
     costs!("number", ledger.number(&n));
     costs!(
         "reserve_send",
-        ledger.reserve_send(&n, &limits("20/1h"), at(61 * MINUTE))
+        ledger.reserve_send(&n, &windows("20/1h"), at(61 * MINUTE))
     );
     costs!(
         "reserve_send, refused",
-        ledger.reserve_send(&n, &limits("1/1h"), at(61 * MINUTE))
+        ledger.reserve_send(&n, &windows("1/1h"), at(61 * MINUTE))
     );
     costs!("charge_number", ledger.charge_number(&n, None, START));
     costs!(
         "reserve_send with failures",
-        ledger.reserve_send(&n, &limits("20/1h"), at(62 * MINUTE))
+        ledger.reserve_send(&n, &windows("20/1h"), at(62 * MINUTE))
     );
     costs!(
         "reserve_send with failures, refused",
-        ledger.reserve_send(&n, &limits("1/1h"), at(62 * MINUTE))
+        ledger.reserve_send(&n, &windows("1/1h"), at(62 * MINUTE))
     );
     costs!(
         "clear_failures",
@@ -154,25 +154,25 @@ async fn what_each_step_costs() {
     );
     costs!(
         "spend_attempt",
-        ledger.spend_attempt(&v, &mac("g"), None, START)
+        ledger.spend_attempt(&v, &digest("g"), None, START)
     );
     costs!(
         "spend_attempt, a repetition",
-        ledger.spend_attempt(&v, &mac("g"), None, START)
+        ledger.spend_attempt(&v, &digest("g"), None, START)
     );
     costs!(
         "note_answer",
-        ledger.note_answer(&v, 2, &mac("g"), GuessOutcome::Invalid)
+        ledger.note_answer(&v, 2, &digest("g"), GuessOutcome::Invalid)
     );
     paid(guess(&ledger, "h", at(GUESS_PENDING)).await);
     let success = Success {
-        winner: mac("w"),
-        code: mac("c"),
+        winner: digest("w"),
+        code: digest("c"),
         at: START,
     };
     costs!("consume", ledger.consume(&v, 2, &success));
-    done(ledger.redeem(&v, &mac("x"), START).await.unwrap());
-    costs!("redeem, again", ledger.redeem(&v, &mac("c"), START));
+    done(ledger.redeem(&v, &digest("x"), START).await.unwrap());
+    costs!("redeem, again", ledger.redeem(&v, &digest("c"), START));
     costs!("verification", ledger.verification(&v));
     costs!(
         "open over a verified one",

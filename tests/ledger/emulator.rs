@@ -9,7 +9,7 @@ use aws_smithy_types::body::SdkBody;
 use dynoxide::{Database, DynoxideError};
 use otp_lambda::aws::dynamodb::DynamoDb;
 use otp_lambda::aws::{Account, Credentials, SharedHttpClient};
-use otp_lambda::ledger::Millis;
+use otp_lambda::time::Millis;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};

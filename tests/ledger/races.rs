@@ -2,14 +2,14 @@
 //! condition first and writes afterwards must go wrong, or they could not show anything.
 
 use crate::contract::{
-    AGAIN, MINUTE, OPENING, START, at, bring, charge, limits, mac, paid, see, spending, success,
-    the_counter, the_key, the_number, the_verification,
+    AGAIN, MINUTE, OPENING, START, at, bring, charge, digest, paid, see, spending, success,
+    the_counter, the_key, the_number, the_verification, windows,
 };
 use crate::emulator::Emulator;
 use futures_util::future::BoxFuture;
 use otp_lambda::ledger::{
-    Attempt, KeyReservation, LOCKED, Ledger, NumberCharge, Opening, Reservation, State, Transition,
-    Unavailable,
+    Attempt, KeyReservation, LOCKED, Ledger, NumberCharge, Opening, Reservation, SpendOutcome,
+    State, Transition, Unavailable,
 };
 use std::sync::Arc;
 
@@ -72,14 +72,14 @@ races! {
         ledger.count(&the_counter(), 5, at(MINUTE)).await;
     spend(ledger, index) lets 5 through: {}
         // Some are stopped by messages, others by money.
-        ledger.spend(&spending(&[("m", 1, 5 + index as u64 % 2), ("u", 7, 35)])).await.map(|line| line.is_none());
+        ledger.spend(&spending(&[("m", 1, 5 + index as u64 % 2), ("u", 7, 35)])).await.map(|outcome| outcome == SpendOutcome::Spent);
     reserve_key(ledger, _index) lets 1 through: {}
-        ledger.reserve_key(&the_key(), &mac("f"), START).await.map(|claim| matches!(claim, KeyReservation::Reserved));
+        ledger.reserve_key(&the_key(), &digest("f"), START).await.map(|claim| matches!(claim, KeyReservation::Reserved));
     reserve_send(ledger, _index) lets 5 through: {}
-        ledger.reserve_send(&the_number(), &limits("5/1h,9/24h"), START).await
+        ledger.reserve_send(&the_number(), &windows("5/1h,9/24h"), START).await
             .map(|reservation| matches!(reservation, Reservation::Reserved(_)));
     reserve_send_with_failures(ledger, _index) lets 5 through: { charge(&*ledger, START).await; }
-        ledger.reserve_send(&the_number(), &limits("5/1h,9/24h"), START).await
+        ledger.reserve_send(&the_number(), &windows("5/1h,9/24h"), START).await
             .map(|reservation| matches!(reservation, Reservation::Reserved(_)));
     charge_number(ledger, _index) lets 10 through: {
         for _ in 10..LOCKED {
@@ -96,16 +96,16 @@ races! {
     spend_attempt(ledger, index) lets 5 through: {
         assert!(ledger.open(&the_verification(), None, &Opening { left: 5, ..OPENING }).await.unwrap());
     }
-        ledger.spend_attempt(&the_verification(), &mac(&index.to_string()), None, START).await
+        ledger.spend_attempt(&the_verification(), &digest(&index.to_string()), None, START).await
             .map(|attempt| matches!(attempt, Attempt::Paid(_)));
     spend_attempt_for_one_guess(ledger, _index) lets 1 through: { bring(&*ledger, State::Sent).await; }
-        ledger.spend_attempt(&the_verification(), &mac("g"), None, START).await
+        ledger.spend_attempt(&the_verification(), &digest("g"), None, START).await
             .map(|attempt| matches!(attempt, Attempt::Paid(_)));
     taking_a_guess_over(ledger, _index) lets 1 through: {
         bring(&*ledger, State::Sent).await;
-        paid(ledger.spend_attempt(&the_verification(), &mac("g"), None, START).await.unwrap());
+        paid(ledger.spend_attempt(&the_verification(), &digest("g"), None, START).await.unwrap());
     }
-        ledger.spend_attempt(&the_verification(), &mac("g"), None, START.plus(MINUTE)).await
+        ledger.spend_attempt(&the_verification(), &digest("g"), None, START.plus(MINUTE)).await
             .map(|attempt| matches!(attempt, Attempt::Paid(_)));
     consume(ledger, index) lets 1 through: { bring(&*ledger, State::Sent).await; }
         ledger.consume(&the_verification(), 1, &success(&index.to_string())).await
@@ -113,7 +113,7 @@ races! {
     cancel(ledger, _index) lets 1 through: { bring(&*ledger, State::Sent).await; }
         ledger.cancel(&the_verification(), START).await.map(|step| matches!(step, Transition::Applied));
     claim(ledger, index) lets 1 through: { bring(&*ledger, State::Verified).await; }
-        ledger.redeem(&the_verification(), &mac(&index.to_string()), at(MINUTE)).await
+        ledger.redeem(&the_verification(), &digest(&index.to_string()), at(MINUTE)).await
             .map(|step| matches!(step, Transition::Applied));
 }
 

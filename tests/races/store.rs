@@ -1,7 +1,8 @@
 //! The stores that every test runs over, looked at from outside.
 
 use crate::emulator::Emulator;
-use otp_lambda::ledger::{Ledger, Millis};
+use otp_lambda::ledger::Ledger;
+use otp_lambda::time::Millis;
 use simulator::MemoryLedger;
 use std::collections::BTreeMap;
 use std::fmt;

@@ -3,11 +3,13 @@
 
 use async_trait::async_trait;
 use otp_lambda::ledger::{
-    Again, Attempt, Charge, GuessOutcome, HeldKey, ItemName, KeyOutcome, KeyReservation, Ledger,
-    Mac, Millis, NUMBER_KEPT, Number, NumberCharge, Opening, Question, Reservation, Settled,
-    Success, Switches, Transition, Unavailable, Verification, Window,
+    Attempt, Charge, CodeDigest, Digest, Fingerprint, GuessOutcome, HeldKey, ItemName, KeyOutcome,
+    KeyReservation, Ledger, NUMBER_KEPT, Number, NumberCharge, Opening, Question, Redeemer, Resend,
+    Reservation, SendWindow, Settled, SpendOutcome, Spending, Success, Switches, Transition,
+    Unavailable, Verification, Window,
 };
-use otp_lambda::policy::{SendLimits, Spending};
+use otp_lambda::time::Millis;
+use simulator::MemoryLedger;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -149,27 +151,27 @@ impl Table {
     fn naive_windows(
         &self,
         key: &ItemName,
-        limits: &SendLimits,
+        windows: &[SendWindow],
         now: Millis,
     ) -> Option<Reservation> {
         let mut naive = self.0.naive.lock().unwrap();
         let sends = naive.sends.entry(key.clone()).or_default();
         let kth = |k: usize| sends.get(k - 1).copied();
         let has_place = match self.0.flaw? {
-            Flaw::FixedWindows => limits.conditions().all(|(count, window)| {
-                let this = Window::around(now, window);
+            Flaw::FixedWindows => windows.iter().all(|window| {
+                let this = Window::around(now, window.length);
                 sends
                     .iter()
-                    .filter(|at| Window::around(**at, window) == this)
+                    .filter(|at| Window::around(**at, window.length) == this)
                     .count()
-                    < count
+                    < window.sends
             }),
-            Flaw::ForgetsSends => limits
-                .conditions()
-                .all(|(k, window)| kth(k).is_none_or(|at| at <= now.minus(window))),
-            Flaw::LateByOne => limits
-                .conditions()
-                .all(|(k, window)| kth(k).is_none_or(|at| at < now.minus(window))),
+            Flaw::ForgetsSends => windows
+                .iter()
+                .all(|window| kth(window.sends).is_none_or(|at| at <= now.minus(window.length))),
+            Flaw::LateByOne => windows
+                .iter()
+                .all(|window| kth(window.sends).is_none_or(|at| at < now.minus(window.length))),
             _ => return None,
         };
         if !has_place {
@@ -178,9 +180,9 @@ impl Table {
         sends.insert(0, now);
         if self.has(Flaw::ForgetsSends) {
             sends.truncate(
-                limits
-                    .conditions()
-                    .map(|(k, _)| k)
+                windows
+                    .iter()
+                    .map(|window| window.sends)
                     .max()
                     .unwrap_or_default(),
             );
@@ -220,14 +222,14 @@ impl Ledger for Table {
         self.step(async { self.0.store.uncount(key).await }).await
     }
 
-    async fn spend(&self, spending: &Spending) -> Result<Option<usize>, Unavailable> {
+    async fn spend(&self, spending: &Spending) -> Result<SpendOutcome, Unavailable> {
         if self.has(Flaw::InSteps) {
-            for (index, line) in spending.lines.iter().enumerate() {
+            for line in &spending.lines {
                 if !self.naive_count(&line.counter, line.amount, line.cap).await {
-                    return Ok(Some(index));
+                    return Ok(SpendOutcome::OverCap(line.clone()));
                 }
             }
-            return Ok(None);
+            return Ok(SpendOutcome::Spent);
         }
         self.step(async { self.0.store.spend(spending).await })
             .await
@@ -244,7 +246,7 @@ impl Ledger for Table {
     async fn reserve_key(
         &self,
         key: &ItemName,
-        fingerprint: &Mac,
+        fingerprint: &Fingerprint,
         now: Millis,
     ) -> Result<KeyReservation, Unavailable> {
         if self.has(Flaw::InSteps) {
@@ -303,16 +305,16 @@ impl Ledger for Table {
     async fn reserve_send(
         &self,
         key: &ItemName,
-        limits: &SendLimits,
+        windows: &[SendWindow],
         now: Millis,
     ) -> Result<Reservation, Unavailable> {
-        if let Some(flawed) = self.naive_windows(key, limits, now) {
+        if let Some(flawed) = self.naive_windows(key, windows, now) {
             return Ok(flawed);
         }
         self.expire(key, now).await?;
         let seen = if self.has(Flaw::InSteps) {
             let seen = self.number(key).await?;
-            if limits.wait(&seen, now).is_some() {
+            if !MemoryLedger::has_room(&seen, windows, now) {
                 return Ok(Reservation::Refused(seen));
             }
             sleep(PAUSE).await;
@@ -321,7 +323,7 @@ impl Ledger for Table {
             self.has(Flaw::AlwaysPlace).then(Number::default)
         };
         let reservation = self
-            .step(async { self.0.store.reserve_send(key, limits, now).await })
+            .step(async { self.0.store.reserve_send(key, windows, now).await })
             .await?;
         Ok(seen.map_or(reservation, Reservation::Reserved))
     }
@@ -401,7 +403,7 @@ impl Ledger for Table {
         &self,
         key: &ItemName,
         seen: u64,
-        again: &Again<'_>,
+        resend: &Resend<'_>,
     ) -> Result<bool, Unavailable> {
         let reopened = if self.has(Flaw::InSteps) {
             let stands = self
@@ -410,20 +412,20 @@ impl Ledger for Table {
                 .filter(|stands| stands.generation == seen);
             if stands.is_some() {
                 sleep(PAUSE).await;
-                self.step(async { self.0.store.reopen(key, seen, again).await })
+                self.step(async { self.0.store.reopen(key, seen, resend).await })
                     .await?;
             }
             stands.is_some()
         } else if self.has(Flaw::FreshGuesses) {
             let new = Opening {
                 state: otp_lambda::ledger::State::Reserved,
-                first: again.expires.minus(Duration::from_mins(10)),
-                expires: again.expires,
+                first: resend.expires.minus(Duration::from_mins(10)),
+                expires: resend.expires,
                 left: 5,
-                provider: again.provider,
-                channel: again.channel,
+                provider: resend.provider,
+                channel: resend.channel,
                 code_length: 8,
-                language: again.language,
+                language: resend.language,
                 brand_name: "ExampleCorp",
                 owner: None,
                 forget: &[],
@@ -431,7 +433,7 @@ impl Ledger for Table {
             self.step(async { self.0.store.open(key, Some(seen), &new).await })
                 .await?
         } else {
-            self.step(async { self.0.store.reopen(key, seen, again).await })
+            self.step(async { self.0.store.reopen(key, seen, resend).await })
                 .await?
         };
         if reopened {
@@ -453,7 +455,7 @@ impl Ledger for Table {
     async fn spend_attempt(
         &self,
         key: &ItemName,
-        guess: &Mac,
+        guess: &CodeDigest,
         question: Option<&Question>,
         now: Millis,
     ) -> Result<Attempt, Unavailable> {
@@ -464,7 +466,7 @@ impl Ledger for Table {
                     && seen
                         .last_guess
                         .as_ref()
-                        .is_none_or(|last| last.mac != *guess)
+                        .is_none_or(|last| last.code != *guess)
             };
             let Some(open) = seen.as_ref().filter(may_be_asked) else {
                 return Ok(Attempt::Refused(seen));
@@ -477,7 +479,7 @@ impl Ledger for Table {
                 ..open.clone()
             })
         } else if self.has(Flaw::RepeatsPaid) {
-            let another = Mac::unique().unwrap();
+            let another = Digest::random().unwrap();
             self.step(async {
                 self.0
                     .store
@@ -499,11 +501,16 @@ impl Ledger for Table {
         &self,
         key: &ItemName,
         generation: u64,
-        guess: &Mac,
-        said: GuessOutcome,
+        guess: &CodeDigest,
+        outcome: GuessOutcome,
     ) -> Result<(), Unavailable> {
-        self.step(async { self.0.store.note_answer(key, generation, guess, said).await })
-            .await
+        self.step(async {
+            self.0
+                .store
+                .note_answer(key, generation, guess, outcome)
+                .await
+        })
+        .await
     }
 
     async fn consume(
@@ -532,7 +539,7 @@ impl Ledger for Table {
         }
         let mut success = success.clone();
         if self.has(Flaw::ForgetsWinner) {
-            success.winner = Mac::unique().unwrap();
+            success.winner = Digest::random().unwrap();
         }
         let step = self
             .step(async { self.0.store.consume(key, generation, &success).await })
@@ -565,7 +572,7 @@ impl Ledger for Table {
     async fn redeem(
         &self,
         key: &ItemName,
-        redeemer: &Mac,
+        redeemer: &Redeemer,
         now: Millis,
     ) -> Result<Transition, Unavailable> {
         self.step(async { self.0.store.redeem(key, redeemer, now).await })

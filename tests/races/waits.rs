@@ -6,7 +6,7 @@ use crate::world::{
     DAY, MILLISECOND, MINUTE, Name, SECOND, Setup, World, check, holds_and_sees, number, word,
     wrong,
 };
-use otp_lambda::ledger::Millis;
+use otp_lambda::time::Millis;
 use std::time::Duration;
 
 over_both_stores!(

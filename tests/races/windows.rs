@@ -5,8 +5,8 @@ use crate::table::Flaw;
 use crate::world::{
     DAY, Dice, HOUR, LIMITS, Name, START, Setup, World, check, holds_and_sees, number, word,
 };
-use otp_lambda::ledger::Millis;
 use otp_lambda::policy::Rate;
+use otp_lambda::time::Millis;
 use std::time::Duration;
 
 over_both_stores!(

@@ -4,7 +4,7 @@ use crate::fake::Fake;
 use crate::store::Store;
 use crate::table::{Flaw, Table};
 use otp_lambda::error::Error;
-use otp_lambda::ledger::{Hasher, Ledger, Millis, Phase, Verification};
+use otp_lambda::ledger::{Hasher, Ledger, Phase, Verification};
 use otp_lambda::otp::Otp;
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::policy::{AllowedCountries, Budgets, Rate, SendLimits};
@@ -16,6 +16,7 @@ use otp_lambda::service::{
     VerifyRequest,
 };
 use otp_lambda::telemetry::Record;
+use otp_lambda::time::Millis;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;

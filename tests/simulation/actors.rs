@@ -1,6 +1,6 @@
 //! Who asks for what: people with their typos, a guesser, other software, an operator.
 
-use otp_lambda::ledger::{Hasher, Mac, Switches};
+use otp_lambda::ledger::{Hasher, SessionDigest, Switches};
 use otp_lambda::policy::{Budget, Budgets, Prices, Rate, SendLimits};
 use otp_lambda::reference::ReferenceId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,7 +44,7 @@ pub(crate) struct Who {
 
 impl Who {
     /// What the ledger calls the session.
-    pub(crate) fn session(&self, keys: &Hasher) -> Option<Mac> {
+    pub(crate) fn session(&self, keys: &Hasher) -> Option<SessionDigest> {
         Some(keys.session(&format!("session-{}", self.session?)))
     }
 }

@@ -5,7 +5,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use otp_lambda::error::Error;
 use otp_lambda::ledger::{
-    Hasher, ItemName, KEY_KEPT, LOCKED, Ledger, Mac, Millis, Opening, REDEEMABLE, SUCCESS_REPLAY,
+    Hasher, ItemName, KEY_KEPT, LOCKED, Ledger, Opening, REDEEMABLE, SUCCESS_REPLAY, SessionDigest,
     State, Verification, Window,
 };
 use otp_lambda::otp::Otp;
@@ -14,6 +14,7 @@ use otp_lambda::policy::{Budget, Period, Unit};
 use otp_lambda::provider::Channel;
 use otp_lambda::provider::{Message, Verdict};
 use otp_lambda::reference::ReferenceId;
+use otp_lambda::time::Millis;
 use simulator::MemoryLedger;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -219,7 +220,7 @@ struct Chain {
     codes: u32,
     of_other_software: bool,
     /// The sign-in session that it was begun in.
-    owner: Option<Mac>,
+    owner: Option<SessionDigest>,
 }
 
 /// A code at the provider.
@@ -856,15 +857,19 @@ impl Books {
         let sends = &mut self.by_number[number].sends;
         let place = sends.partition_point(|send| *send <= at);
         sends.insert(place, at);
-        let over = self.setup.send_limits.conditions().find(|(count, window)| {
-            sends
-                .windows(count + 1)
-                .any(|run| run[*count].since(run[0]) < *window)
+        let windows = self.setup.send_limits.windows();
+        let over = windows.iter().copied().find(|window| {
+            let more = sends.windows(window.sends + 1);
+            more.into_iter()
+                .any(|run| run[window.sends].since(run[0]) < window.length)
         });
-        if let Some((count, window)) = over {
+        if let Some(window) = over {
             self.violated(
                 Invariant::I7,
-                format!("more than {count} sends to {number} in {window:?}"),
+                format!(
+                    "more than {} sends to {number} in {:?}",
+                    window.sends, window.length
+                ),
             );
         }
     }
@@ -1367,7 +1372,7 @@ impl Books {
             );
             for line in spending.lines {
                 *budgets
-                    .entry((spending.key.clone(), line.counter))
+                    .entry((spending.item.clone(), line.counter))
                     .or_default() += line.amount;
             }
             for rate in &self.setup.prefix_limits {

@@ -2,11 +2,12 @@
 
 use async_trait::async_trait;
 use otp_lambda::ledger::{
-    Again, Attempt, Charge, GuessOutcome, ItemName, KeyOutcome, KeyReservation, Ledger, Mac,
-    Millis, Number, NumberCharge, Opening, Question, Reservation, Settled, Success, Switches,
-    Transition, Unavailable, Verification,
+    Attempt, Charge, CodeDigest, Fingerprint, GuessOutcome, ItemName, KeyOutcome, KeyReservation,
+    Ledger, Number, NumberCharge, Opening, Question, Redeemer, Resend, Reservation, SendWindow,
+    Settled, SpendOutcome, Spending, Success, Switches, Transition, Unavailable, Verification,
 };
-use otp_lambda::policy::{SendLimits, Spending};
+use otp_lambda::policy::SendLimits;
+use otp_lambda::time::Millis;
 use simulator::MemoryLedger;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
@@ -60,7 +61,7 @@ pub(crate) struct NaiveLedger {
 /// What a broken rule needs to know of earlier steps.
 #[derive(Default)]
 struct Notes {
-    asked: BTreeMap<(ItemName, Mac), Millis>,
+    asked: BTreeMap<(ItemName, CodeDigest), Millis>,
     spent: BTreeMap<usize, Spending>,
     verification: BTreeMap<usize, ItemName>,
     unwritten: BTreeMap<(ItemName, u64), Unwritten>,
@@ -101,13 +102,13 @@ impl NaiveLedger {
     async fn may_be_asked(
         &self,
         key: &ItemName,
-        guess: &Mac,
+        guess: &CodeDigest,
         now: Millis,
     ) -> Result<Attempt, Unavailable> {
         let stored = self.inner.verification(key).await?;
         let fresh = |stored: &Verification| {
             let last = stored.last_guess.as_ref();
-            last.is_none_or(|last| last.mac != *guess || last.said == GuessOutcome::Unclear)
+            last.is_none_or(|last| last.code != *guess || last.outcome == GuessOutcome::Unclear)
         };
         Ok(match stored {
             Some(mut stored) if stored.is_open(now) && fresh(&stored) => {
@@ -145,7 +146,7 @@ impl Ledger for NaiveLedger {
         self.inner.uncount(key).await
     }
 
-    async fn spend(&self, spending: &Spending) -> Result<Option<usize>, Unavailable> {
+    async fn spend(&self, spending: &Spending) -> Result<SpendOutcome, Unavailable> {
         let operation = self.operation();
         self.notes().spent.insert(operation, spending.clone());
         if self.naive != Naive::SpendsInTwoSteps {
@@ -154,7 +155,7 @@ impl Ledger for NaiveLedger {
         let budgets = self.inner.budgets();
         let spent = |counter: &str| {
             budgets
-                .get(&spending.key)
+                .get(&spending.item)
                 .and_then(|day| day.get(counter))
                 .copied()
                 .unwrap_or_default()
@@ -162,9 +163,9 @@ impl Ledger for NaiveLedger {
         let over = spending
             .lines
             .iter()
-            .position(|line| spent(&line.counter).saturating_add(line.amount) > line.cap);
-        if over.is_some() {
-            return Ok(over);
+            .find(|line| spent(&line.counter).saturating_add(line.amount) > line.cap);
+        if let Some(line) = over {
+            return Ok(SpendOutcome::OverCap(line.clone()));
         }
         turn().await;
         let mut anyway = spending.clone();
@@ -179,7 +180,7 @@ impl Ledger for NaiveLedger {
     async fn reserve_key(
         &self,
         key: &ItemName,
-        fingerprint: &Mac,
+        fingerprint: &Fingerprint,
         now: Millis,
     ) -> Result<KeyReservation, Unavailable> {
         match self.inner.reserve_key(key, fingerprint, now).await? {
@@ -209,19 +210,19 @@ impl Ledger for NaiveLedger {
     async fn reserve_send(
         &self,
         key: &ItemName,
-        limits: &SendLimits,
+        windows: &[SendWindow],
         now: Millis,
     ) -> Result<Reservation, Unavailable> {
         if self.naive != Naive::ReservesInTwoSteps {
-            return self.inner.reserve_send(key, limits, now).await;
+            return self.inner.reserve_send(key, windows, now).await;
         }
         let number = self.inner.number(key).await?;
-        if limits.wait(&number, now).is_some() {
+        if !MemoryLedger::has_room(&number, windows, now) {
             return Ok(Reservation::Refused(number));
         }
         turn().await;
         self.inner
-            .reserve_send(key, &SendLimits::parse("20/1s").unwrap(), now)
+            .reserve_send(key, SendLimits::parse("20/1s").unwrap().windows(), now)
             .await
     }
 
@@ -278,12 +279,12 @@ impl Ledger for NaiveLedger {
         &self,
         key: &ItemName,
         seen: u64,
-        again: &Again<'_>,
+        resend: &Resend<'_>,
     ) -> Result<bool, Unavailable> {
         if self.naive != Naive::WritesBehind {
-            return self.inner.reopen(key, seen, again).await;
+            return self.inner.reopen(key, seen, resend).await;
         }
-        let written = Unwritten::Again(seen, again.expires, again.provider.to_owned());
+        let written = Unwritten::Again(seen, resend.expires, resend.provider.to_owned());
         self.notes()
             .unwritten
             .insert((key.clone(), seen + 1), written);
@@ -302,7 +303,7 @@ impl Ledger for NaiveLedger {
                 self.inner.open(key, seen, &new.opening()).await?;
             }
             Some(Unwritten::Again(seen, expires, provider)) => {
-                let again = Again {
+                let again = Resend {
                     expires,
                     provider: &provider,
                     channel: "sms",
@@ -328,7 +329,7 @@ impl Ledger for NaiveLedger {
     async fn spend_attempt(
         &self,
         key: &ItemName,
-        guess: &Mac,
+        guess: &CodeDigest,
         question: Option<&Question>,
         now: Millis,
     ) -> Result<Attempt, Unavailable> {
@@ -377,8 +378,8 @@ impl Ledger for NaiveLedger {
         &self,
         key: &ItemName,
         generation: u64,
-        guess: &Mac,
-        said: GuessOutcome,
+        guess: &CodeDigest,
+        outcome: GuessOutcome,
     ) -> Result<(), Unavailable> {
         if self.naive == Naive::ChargesAfterAsking {
             let at = self
@@ -386,11 +387,13 @@ impl Ledger for NaiveLedger {
                 .asked
                 .get(&(key.clone(), guess.clone()))
                 .copied();
-            if let (GuessOutcome::Invalid, Some(at)) = (said, at) {
+            if let (GuessOutcome::Invalid, Some(at)) = (outcome, at) {
                 self.inner.spend_attempt(key, guess, None, at).await?;
             }
         }
-        self.inner.note_answer(key, generation, guess, said).await
+        self.inner
+            .note_answer(key, generation, guess, outcome)
+            .await
     }
 
     async fn consume(
@@ -414,7 +417,7 @@ impl Ledger for NaiveLedger {
     async fn redeem(
         &self,
         key: &ItemName,
-        redeemer: &Mac,
+        redeemer: &Redeemer,
         now: Millis,
     ) -> Result<Transition, Unavailable> {
         self.inner.redeem(key, redeemer, now).await

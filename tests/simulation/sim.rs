@@ -3,7 +3,7 @@
 use fastrand::Rng;
 use futures_util::FutureExt;
 use otp_lambda::error::{Error, ErrorCode};
-use otp_lambda::ledger::{Hasher, Ledger, Mac, Millis};
+use otp_lambda::ledger::{Hasher, Ledger, SessionDigest};
 use otp_lambda::otp::Otp;
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::policy::{AllowedCountries, Budgets, Rate, SendLimits};
@@ -14,6 +14,7 @@ use otp_lambda::service::{
     ReferenceIds, Rules, SendRequest, Service, VerificationRequest, VerifyRequest,
 };
 use otp_lambda::telemetry::Record;
+use otp_lambda::time::Millis;
 use simulator::MemoryLedger;
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -464,7 +465,7 @@ fn rules(setup: &Setup) -> Rules {
     }
 }
 
-fn caller(who: &Who, session: Option<Mac>) -> Caller {
+fn caller(who: &Who, session: Option<SessionDigest>) -> Caller {
     Caller {
         principal: who.principal.map(str::to_owned),
         address: who.address.map(|last| [192, 0, 2, last].into()),
@@ -478,7 +479,7 @@ async fn perform(
     service: Arc<Service>,
     to: PhoneNumber,
     intent: Intent,
-    session: Option<Mac>,
+    session: Option<SessionDigest>,
     moment: Moment,
     validity_minutes: u8,
 ) -> Outcome {

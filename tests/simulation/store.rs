@@ -4,11 +4,12 @@
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use otp_lambda::ledger::{
-    Again, Attempt, Charge, GuessOutcome, ItemName, KeyReservation, Ledger, Mac, Millis, Number,
-    NumberCharge, Opening, Question, Reservation, Settled, State, Success, Switches, Transition,
+    Attempt, Charge, CodeDigest, Fingerprint, GuessOutcome, ItemName, KeyReservation, Ledger,
+    Number, NumberCharge, Opening, Question, Redeemer, Resend, Reservation, SendWindow,
+    SessionDigest, Settled, SpendOutcome, Spending, State, Success, Switches, Transition,
     Unavailable, UsedCode, Verification,
 };
-use otp_lambda::policy::{SendLimits, Spending};
+use otp_lambda::time::Millis;
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -127,7 +128,7 @@ pub(crate) struct OwnedOpening {
     channel: String,
     language: String,
     brand_name: String,
-    owner: Option<Mac>,
+    owner: Option<SessionDigest>,
     forget: Vec<UsedCode>,
 }
 
@@ -197,7 +198,7 @@ impl Ledger for Store {
         .await
     }
 
-    async fn spend(&self, spending: &Spending) -> Result<Option<usize>, Unavailable> {
+    async fn spend(&self, spending: &Spending) -> Result<SpendOutcome, Unavailable> {
         let ((inner, ..), spending) = (self.here(), spending.clone());
         self.step(
             "spend",
@@ -220,7 +221,7 @@ impl Ledger for Store {
     async fn reserve_key(
         &self,
         key: &ItemName,
-        fingerprint: &Mac,
+        fingerprint: &Fingerprint,
         now: Millis,
     ) -> Result<KeyReservation, Unavailable> {
         let ((inner, ..), key, fingerprint) = (self.here(), key.clone(), fingerprint.clone());
@@ -265,14 +266,14 @@ impl Ledger for Store {
     async fn reserve_send(
         &self,
         key: &ItemName,
-        limits: &SendLimits,
+        windows: &[SendWindow],
         now: Millis,
     ) -> Result<Reservation, Unavailable> {
-        let ((inner, ..), key, limits) = (self.here(), key.clone(), limits.clone());
+        let ((inner, ..), key, windows) = (self.here(), key.clone(), windows.to_vec());
         self.step(
             "reserve_send",
             true,
-            Box::pin(async move { inner.reserve_send(&key, &limits, now).await }),
+            Box::pin(async move { inner.reserve_send(&key, &windows, now).await }),
         )
         .await
     }
@@ -356,17 +357,17 @@ impl Ledger for Store {
         &self,
         key: &ItemName,
         seen: u64,
-        again: &Again<'_>,
+        resend: &Resend<'_>,
     ) -> Result<bool, Unavailable> {
         let ((inner, books, operation), key) = (self.here(), key.clone());
-        let expires = again.expires;
+        let expires = resend.expires;
         let (provider, channel, language) = (
-            again.provider.to_owned(),
-            again.channel.to_owned(),
-            again.language.to_owned(),
+            resend.provider.to_owned(),
+            resend.channel.to_owned(),
+            resend.language.to_owned(),
         );
         let job = async move {
-            let again = Again {
+            let again = Resend {
                 expires,
                 provider: &provider,
                 channel: &channel,
@@ -413,7 +414,7 @@ impl Ledger for Store {
     async fn spend_attempt(
         &self,
         key: &ItemName,
-        guess: &Mac,
+        guess: &CodeDigest,
         question: Option<&Question>,
         now: Millis,
     ) -> Result<Attempt, Unavailable> {
@@ -435,11 +436,11 @@ impl Ledger for Store {
         &self,
         key: &ItemName,
         generation: u64,
-        guess: &Mac,
-        said: GuessOutcome,
+        guess: &CodeDigest,
+        outcome: GuessOutcome,
     ) -> Result<(), Unavailable> {
         let ((inner, ..), key, guess) = (self.here(), key.clone(), guess.clone());
-        let job = async move { inner.note_answer(&key, generation, &guess, said).await };
+        let job = async move { inner.note_answer(&key, generation, &guess, outcome).await };
         self.step("note_answer", true, Box::pin(job)).await
     }
 
@@ -477,7 +478,7 @@ impl Ledger for Store {
     async fn redeem(
         &self,
         key: &ItemName,
-        redeemer: &Mac,
+        redeemer: &Redeemer,
         now: Millis,
     ) -> Result<Transition, Unavailable> {
         let ((inner, books, operation), key, redeemer) =

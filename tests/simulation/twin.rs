@@ -4,11 +4,11 @@ use crate::emulator::Emulator;
 use async_trait::async_trait;
 use otp_lambda::aws::dynamodb::DynamoDb;
 use otp_lambda::ledger::{
-    Again, Attempt, Charge, GuessOutcome, ItemName, KeyReservation, Ledger, Mac, Millis, Number,
-    NumberCharge, Opening, Question, Reservation, Settled, Success, Switches, Transition,
-    Unavailable, Verification,
+    Attempt, Charge, CodeDigest, Fingerprint, GuessOutcome, ItemName, KeyReservation, Ledger,
+    Number, NumberCharge, Opening, Question, Redeemer, Resend, Reservation, SendWindow, Settled,
+    SpendOutcome, Spending, Success, Switches, Transition, Unavailable, Verification,
 };
-use otp_lambda::policy::{SendLimits, Spending};
+use otp_lambda::time::Millis;
 use simulator::MemoryLedger;
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -62,11 +62,11 @@ macro_rules! steps {
             }
 
             /// Which of several budgets that are spent is named, is left open.
-            async fn spend(&self, spending: &Spending) -> Result<Option<usize>, Unavailable> {
+            async fn spend(&self, spending: &Spending) -> Result<SpendOutcome, Unavailable> {
                 let expected = self.memory.spend(spending).await;
                 let found = self.dynamodb.spend(spending);
-                let refused = |answer: Result<Option<usize>, _>| answer.map(|line| line.is_some());
-                self.same(refused(expected.clone()), async { refused(found.await) })?;
+                let is_spent = |result: Result<SpendOutcome, _>| result.map(|outcome| outcome == SpendOutcome::Spent);
+                self.same(is_spent(expected.clone()), async { is_spent(found.await) })?;
                 expected
             }
 
@@ -82,21 +82,21 @@ steps! {
     fn count(key: &ItemName, cap: u64, expires: Millis) -> bool;
     fn uncount(key: &ItemName) -> ();
     fn refund(spending: &Spending) -> ();
-    fn reserve_key(key: &ItemName, fingerprint: &Mac, now: Millis) -> KeyReservation;
+    fn reserve_key(key: &ItemName, fingerprint: &Fingerprint, now: Millis) -> KeyReservation;
     fn release_key(key: &ItemName) -> ();
     fn finish_key(key: &ItemName, answer: Option<&str>) -> ();
     fn number(key: &ItemName) -> Number;
-    fn reserve_send(key: &ItemName, limits: &SendLimits, now: Millis) -> Reservation;
+    fn reserve_send(key: &ItemName, windows: &[SendWindow], now: Millis) -> Reservation;
     fn charge_number(key: &ItemName, forget: Option<Millis>, now: Millis) -> NumberCharge;
     fn clear_failures(key: &ItemName, charge: Charge, now: Millis) -> ();
     fn unlock(key: &ItemName, now: Millis) -> ();
     fn verification(key: &ItemName) -> Option<Verification>;
     fn open(key: &ItemName, seen: Option<u64>, new: &Opening<'_>) -> bool;
-    fn reopen(key: &ItemName, seen: u64, again: &Again<'_>) -> bool;
+    fn reopen(key: &ItemName, seen: u64, resend: &Resend<'_>) -> bool;
     fn settle(key: &ItemName, generation: u64, outcome: &Settled<'_>) -> ();
-    fn spend_attempt(key: &ItemName, guess: &Mac, question: Option<&Question>, now: Millis) -> Attempt;
-    fn note_answer(key: &ItemName, generation: u64, guess: &Mac, said: GuessOutcome) -> ();
+    fn spend_attempt(key: &ItemName, guess: &CodeDigest, question: Option<&Question>, now: Millis) -> Attempt;
+    fn note_answer(key: &ItemName, generation: u64, guess: &CodeDigest, outcome: GuessOutcome) -> ();
     fn consume(key: &ItemName, generation: u64, success: &Success) -> Transition;
     fn cancel(key: &ItemName, now: Millis) -> Transition;
-    fn redeem(key: &ItemName, redeemer: &Mac, now: Millis) -> Transition;
+    fn redeem(key: &ItemName, redeemer: &Redeemer, now: Millis) -> Transition;
 }

@@ -1,0 +1,79 @@
+use super::DynamoDb;
+use super::update::Written;
+use crate::ledger::{SpendOutcome, Spending, Unavailable};
+
+impl DynamoDb {
+    pub(super) async fn spend_budgets(
+        &self,
+        spending: &Spending,
+    ) -> Result<SpendOutcome, Unavailable> {
+        let lines = &spending.lines;
+        if lines.is_empty() {
+            return Ok(SpendOutcome::Spent);
+        }
+        // Conditions cannot calculate, so each counter is compared with the room that the amount leaves below the cap.
+        let mut rooms = Vec::new();
+        for line in lines {
+            match line.cap.checked_sub(line.amount) {
+                Some(room) => rooms.push(room),
+                None => return Ok(SpendOutcome::OverCap(line.clone())),
+            }
+        }
+        let adds: Vec<String> = lines
+            .iter()
+            .enumerate()
+            .map(|(i, line)| format!("#{} :amount{i}", line.counter))
+            .collect();
+        let caps: Vec<String> = lines
+            .iter()
+            .enumerate()
+            .map(|(i, line)| {
+                format!(
+                    "(attribute_not_exists(#{0}) OR #{0} <= :room{i})",
+                    line.counter
+                )
+            })
+            .collect();
+        let mut update = self
+            .update(
+                &spending.item,
+                format!("ADD {} SET #ttl = :ttl", adds.join(", ")),
+            )
+            .when(caps.join(" AND "))
+            .number(":ttl", spending.expires.seconds());
+        for (i, (line, room)) in lines.iter().zip(&rooms).enumerate() {
+            update = update
+                .number(format!(":amount{i}"), line.amount)
+                .number(format!(":room{i}"), *room);
+        }
+        let Written::Refused(item) = update.run().await? else {
+            return Ok(SpendOutcome::Spent);
+        };
+        let item =
+            item.ok_or_else(|| Unavailable("a budget without an item was refused".to_owned()))?;
+        for (line, room) in lines.iter().zip(rooms) {
+            if item.number::<u64>(&line.counter)?.unwrap_or(0) > room {
+                return Ok(SpendOutcome::OverCap(line.clone()));
+            }
+        }
+        Err(Unavailable("a budget that has room was refused".to_owned()))
+    }
+
+    pub(super) async fn refund_budgets(&self, spending: &Spending) -> Result<(), Unavailable> {
+        if spending.lines.is_empty() {
+            return Ok(());
+        }
+        let lines = spending.lines.iter().enumerate();
+        let back: Vec<String> = lines
+            .map(|(i, line)| format!("#{0} = #{0} - :amount{i}", line.counter))
+            .collect();
+        let mut update = self
+            .update(&spending.item, format!("SET {}", back.join(", ")))
+            .when("attribute_exists(#pk)");
+        for (i, line) in spending.lines.iter().enumerate() {
+            update = update.number(format!(":amount{i}"), line.amount);
+        }
+        update.run().await?;
+        Ok(())
+    }
+}

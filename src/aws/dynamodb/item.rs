@@ -1,0 +1,190 @@
+//! Reads items. An item that cannot be understood is an error: treating it as missing would bring new guesses.
+
+use crate::ledger::{
+    CodeDigest, Digest, Guess, GuessOutcome, HeldKey, KeyOutcome, Number, REMEMBERED_SENDS, State,
+    Success, Unavailable, UsedCode, Verification,
+};
+use crate::time::Millis;
+use aws_sdk_dynamodb::types::AttributeValue;
+use std::collections::{BTreeSet, HashMap};
+use std::str::FromStr;
+
+/// An item as DynamoDB returned it.
+#[derive(Default)]
+pub(super) struct Item(pub(super) HashMap<String, AttributeValue>);
+
+impl Item {
+    pub(super) fn known_number(&self) -> Result<Number, Unavailable> {
+        let mut sends = Vec::new();
+        for k in 1..=REMEMBERED_SENDS {
+            match self.number(&format!("t{k}"))? {
+                // Zero fills the slots before the first sends.
+                None | Some(0) => break,
+                Some(at) => sends.push(Millis(at)),
+            }
+        }
+        let failures = self.failures()?;
+        let last = self.time("lf")?.filter(|_| failures > 0);
+        Ok(Number {
+            sends,
+            failures,
+            last_failure: last.unwrap_or_default(),
+        })
+    }
+
+    pub(super) fn failures(&self) -> Result<u32, Unavailable> {
+        Ok(self.number("f")?.unwrap_or(0))
+    }
+
+    pub(super) fn epoch(&self) -> Result<u64, Unavailable> {
+        Ok(self.number("ep")?.unwrap_or(0))
+    }
+
+    pub(super) fn held_key(&self) -> Result<HeldKey, Unavailable> {
+        let outcome = match required("st", self.text("st")?)? {
+            "claimed" => KeyOutcome::Pending,
+            "unclear" => KeyOutcome::Unclear,
+            "done" => KeyOutcome::Answered(required("ans", self.text("ans")?)?.to_owned()),
+            _ => return Err(not_understood("st")),
+        };
+        Ok(HeldKey {
+            fingerprint: required("fp", self.digest("fp")?)?,
+            at: required("at", self.time("at")?)?,
+            outcome,
+        })
+    }
+
+    pub(super) fn verification(&self) -> Result<Verification, Unavailable> {
+        let owned = |name| Ok(required(name, self.text(name)?)?.to_owned());
+        let word = required("st", self.text("st")?)?;
+        let state = STATES
+            .into_iter()
+            .find(|state| word_of(*state) == word)
+            .ok_or_else(|| not_understood("st"))?;
+        let last_guess = match self.digest("lr")? {
+            None => None,
+            Some(code) => Some(Guess {
+                code,
+                outcome: match required("lo", self.text("lo")?)? {
+                    "asking" => GuessOutcome::Pending,
+                    "invalid" => GuessOutcome::Invalid,
+                    "unclear" => GuessOutcome::Unclear,
+                    _ => return Err(not_understood("lo")),
+                },
+                at: required("la", self.time("la")?)?,
+                question: self.digest("lq")?,
+            }),
+        };
+        let success = match self.digest("vk")? {
+            None => None,
+            Some(winner) => Some(Success {
+                winner,
+                code: required("vc", self.digest("vc")?)?,
+                at: required("va", self.time("va")?)?,
+            }),
+        };
+        let used = self
+            .set("used")?
+            .iter()
+            .map(|text| used_of_text(text))
+            .collect::<Option<_>>();
+        Ok(Verification {
+            generation: required("gen", self.number("gen")?)?,
+            state,
+            expires: required("exp", self.time("exp")?)?,
+            first: required("first", self.time("first")?)?,
+            left: required("left", self.number("left")?)?,
+            sends: required("sends", self.number("sends")?)?,
+            provider: owned("prov")?,
+            message_id: self.text("mid")?.map(str::to_owned),
+            channel: owned("ch")?,
+            code_length: required("len", self.number("len")?)?,
+            language: owned("lang")?,
+            brand_name: owned("brand")?,
+            last_guess,
+            success,
+            redeemed_by: self.digest("claimed")?,
+            used: required("used", used)?,
+            owner: self.digest("own")?,
+        })
+    }
+
+    fn text(&self, name: &str) -> Result<Option<&str>, Unavailable> {
+        self.get(name, |value| value.as_s().ok().map(String::as_str))
+    }
+
+    fn digest<Purpose>(&self, name: &str) -> Result<Option<Digest<Purpose>>, Unavailable> {
+        Ok(self.text(name)?.map(Digest::stored))
+    }
+
+    fn time(&self, name: &str) -> Result<Option<Millis>, Unavailable> {
+        Ok(self.number(name)?.map(Millis))
+    }
+
+    pub(super) fn number<T: FromStr>(&self, name: &str) -> Result<Option<T>, Unavailable> {
+        self.get(name, |value| value.as_n().ok()?.parse().ok())
+    }
+
+    pub(super) fn flag(&self, name: &str) -> Result<Option<bool>, Unavailable> {
+        self.get(name, |value| value.as_bool().ok().copied())
+    }
+
+    pub(super) fn set(&self, name: &str) -> Result<BTreeSet<String>, Unavailable> {
+        let set = self.get(name, |value| {
+            Some(value.as_ss().ok()?.iter().cloned().collect())
+        })?;
+        Ok(set.unwrap_or_default())
+    }
+
+    fn get<'a, T>(
+        &'a self,
+        name: &str,
+        read: impl FnOnce(&'a AttributeValue) -> Option<T>,
+    ) -> Result<Option<T>, Unavailable> {
+        self.0
+            .get(name)
+            .map(|value| read(value).ok_or_else(|| not_understood(name)))
+            .transpose()
+    }
+}
+
+pub(super) fn required<T>(name: &str, value: Option<T>) -> Result<T, Unavailable> {
+    value.ok_or_else(|| not_understood(name))
+}
+
+fn not_understood(name: &str) -> Unavailable {
+    Unavailable(format!("an item's `{name}` is missing or not understood"))
+}
+
+pub(super) fn word_of(state: State) -> &'static str {
+    match state {
+        State::Reserved => "reserved",
+        State::Sent => "sent",
+        State::Unclear => "unclear",
+        State::Failed => "failed",
+        State::Verified => "verified",
+        State::Canceled => "canceled",
+    }
+}
+
+/// A used code as the items hold it: the time until which it is refused, and its digest.
+pub(super) fn text_of_used(used: &UsedCode) -> String {
+    format!("{} {}", used.until.0, used.code.as_str())
+}
+
+fn used_of_text(text: &str) -> Option<UsedCode> {
+    let (until, code) = text.split_once(' ')?;
+    Some(UsedCode {
+        code: CodeDigest::stored(code),
+        until: Millis(until.parse().ok()?),
+    })
+}
+
+const STATES: [State; 6] = [
+    State::Reserved,
+    State::Sent,
+    State::Unclear,
+    State::Failed,
+    State::Verified,
+    State::Canceled,
+];

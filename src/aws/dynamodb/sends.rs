@@ -1,0 +1,111 @@
+use super::DynamoDb;
+use super::update::{Update, Written};
+use crate::ledger::{
+    GUESS_STOPS, ItemName, LOCKED, NUMBER_KEPT, REMEMBERED_SENDS, Reservation, SendWindow,
+    Unavailable,
+};
+use crate::time::Millis;
+use std::iter;
+use std::time::Duration;
+
+impl DynamoDb {
+    /// An item with failures must not expire, or waiting would clear them. So there are two writes, each with a condition
+    /// on the kind of item: the first sets a time to live, the second doesn't.
+    pub(super) async fn reserve_in_windows(
+        &self,
+        item: &ItemName,
+        windows: &[SendWindow],
+        now: Millis,
+    ) -> Result<Reservation, Unavailable> {
+        let without_failures = self
+            .reservation(
+                item,
+                windows,
+                now,
+                ", #ttl = :ttl",
+                "(attribute_not_exists(#f) OR #f = :zero)",
+            )
+            .number(":ttl", now.plus(NUMBER_KEPT).seconds());
+        match without_failures.run().await? {
+            Written::Done(number) => return Ok(Reservation::Reserved(number.known_number()?)),
+            Written::Refused(number) => {
+                let number = number.unwrap_or_default();
+                if number.failures()? == 0 {
+                    return Ok(Reservation::Refused(number.known_number()?));
+                }
+            }
+        }
+        let stops = format!("({})", below_a_guess_stop());
+        let mut with_failures = self.reservation(item, windows, now, "", &stops);
+        for (failures, wait) in guess_stops() {
+            with_failures = with_failures.number(format!(":f{failures}"), failures.into());
+            if let Some(wait) = wait {
+                with_failures = with_failures
+                    .number(format!(":now_less_{}s", wait.as_secs()), now.minus(wait).0);
+            }
+        }
+        match with_failures.run().await? {
+            Written::Done(number) => Ok(Reservation::Reserved(number.known_number()?)),
+            Written::Refused(number) => Ok(Reservation::Refused(
+                number.unwrap_or_default().known_number()?,
+            )),
+        }
+    }
+
+    /// Records a send on the condition that every window has room: that the oldest send that counts in it is older than the
+    /// window is long. All sends that fit into the item are remembered, even if no window counts that many. So if the
+    /// operator makes the windows larger, the history is complete.
+    fn reservation<'a>(
+        &'a self,
+        item: &'a ItemName,
+        windows: &[SendWindow],
+        now: Millis,
+        more: &str,
+        failures: &str,
+    ) -> Update<'a> {
+        let older = (1..REMEMBERED_SENDS)
+            .rev()
+            .map(|k| format!("#t{} = if_not_exists(#t{k}, :zero)", k + 1));
+        let slots: Vec<String> = older.collect();
+        let rooms = windows.iter().map(|window| {
+            format!(
+                "(attribute_not_exists(#t{0}) OR #t{0} <= :now_less_{1}s)",
+                window.sends,
+                window.length.as_secs()
+            )
+        });
+        let conditions: Vec<String> = rooms.chain([failures.to_owned()]).collect();
+        let mut update = self
+            .update(item, format!("SET {}, #t1 = :now{more}", slots.join(", ")))
+            .when(conditions.join(" AND "))
+            .number(":now", now.0);
+        for window in windows {
+            update = update.number(
+                format!(":now_less_{}s", window.length.as_secs()),
+                now.minus(window.length).0,
+            );
+        }
+        update
+    }
+}
+
+/// The failures below which a send is allowed, and the wait since the last failure that each range imposes: below 10
+/// none, below 30 the first wait, and so on up to the lock.
+fn guess_stops() -> impl Iterator<Item = (u32, Option<Duration>)> {
+    let below = GUESS_STOPS.iter().map(|stop| stop.failures).chain([LOCKED]);
+    below.zip(iter::once(None).chain(GUESS_STOPS.iter().map(|stop| Some(stop.wait))))
+}
+
+/// `#f < :f10 OR (#f < :f30 AND #lf <= :now_less_900s) OR …`
+fn below_a_guess_stop() -> String {
+    let alternatives: Vec<String> = guess_stops()
+        .map(|(failures, wait)| match wait {
+            None => format!("#f < :f{failures}"),
+            Some(wait) => format!(
+                "(#f < :f{failures} AND #lf <= :now_less_{}s)",
+                wait.as_secs()
+            ),
+        })
+        .collect();
+    alternatives.join(" OR ")
+}

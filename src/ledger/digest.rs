@@ -1,0 +1,65 @@
+use crate::error::Error;
+use crate::reference::ReferenceId;
+use std::marker::PhantomData;
+
+/// A keyed hash that an item holds. It cannot be forged without the ledger's secret, and reveals nothing about its
+/// input. Digests of different purposes have different types, so that two cannot be swapped.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest<Purpose>(String, PhantomData<Purpose>);
+
+impl<Purpose> Digest<Purpose> {
+    /// A value that equals no other, for a caller who cannot be recognized again.
+    ///
+    /// # Errors
+    ///
+    /// `internal_error` if the operating system provides no random numbers.
+    pub fn random() -> Result<Self, Error> {
+        Ok(Self::stored(ReferenceId::random()?.expose()))
+    }
+
+    /// Reads one back from an item.
+    #[must_use]
+    pub fn stored(text: impl Into<String>) -> Self {
+        Self(text.into(), PhantomData)
+    }
+
+    /// The characters that the item holds.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What the digests are for.
+pub(super) mod purpose {
+    #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub enum Fingerprint {}
+    #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub enum Code {}
+    #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub enum Winner {}
+    #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub enum Redeemer {}
+    #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub enum Session {}
+    #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub enum Nonce {}
+}
+
+/// The request that an idempotency key was reserved for.
+pub type Fingerprint = Digest<purpose::Fingerprint>;
+
+/// A code, or a guess at it, for one number and reference: a right guess has the digest of the code.
+pub type CodeDigest = Digest<purpose::Code>;
+
+/// The caller whose guess was right.
+pub type Winner = Digest<purpose::Winner>;
+
+/// The caller who redeemed a success.
+pub type Redeemer = Digest<purpose::Redeemer>;
+
+/// A sign-in session.
+pub type SessionDigest = Digest<purpose::Session>;
+
+/// One question to a sign-in session.
+pub type Nonce = Digest<purpose::Nonce>;

@@ -1,0 +1,214 @@
+use super::{CodeDigest, Nonce, Redeemer, SessionDigest, Winner};
+use crate::time::Millis;
+use std::collections::BTreeSet;
+
+/// A verification as the ledger holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verification {
+    /// 1 for the first code under this name; grows with each further one.
+    pub generation: u64,
+    pub state: State,
+    /// When the code expires.
+    pub expires: Millis,
+    /// When the first code of this verification was sent.
+    pub first: Millis,
+    /// Guesses left.
+    pub left: u8,
+    /// Codes sent, including the first.
+    pub sends: u8,
+    /// The issuers that may know the code.
+    pub provider: String,
+    /// The provider's ID of the last message.
+    pub message_id: Option<String>,
+    pub channel: String,
+    pub code_length: u8,
+    pub language: String,
+    pub brand_name: String,
+    /// The last guess that an attempt was spent on.
+    pub last_guess: Option<Guess>,
+    pub success: Option<Success>,
+    pub redeemed_by: Option<Redeemer>,
+    /// Codes that have verified here before, in this generation and earlier ones.
+    pub used: BTreeSet<UsedCode>,
+    /// The sign-in session that started the verification. Only this session may spend the last attempt.
+    pub owner: Option<SessionDigest>,
+}
+
+/// What has been recorded of a verification. Time and guesses end one, too: see [`Phase`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// A message is about to be sent.
+    Reserved,
+    Sent,
+    /// The message may have been sent: the provider did not respond, or not clearly.
+    Unclear,
+    /// Nothing was sent.
+    Failed,
+    Verified,
+    Canceled,
+}
+
+/// The status of a verification at a moment, for callers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// A code is valid and guesses are left.
+    Pending,
+    Verified,
+    Expired,
+    /// No guess is left.
+    Exhausted,
+    Canceled,
+    /// Nothing was sent.
+    Failed,
+}
+
+/// A guess that an attempt was spent on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guess {
+    pub code: CodeDigest,
+    pub outcome: GuessOutcome,
+    /// When the attempt was spent.
+    pub at: Millis,
+    /// The sign-in question that the guess responded to.
+    pub question: Option<Nonce>,
+}
+
+/// A question to a sign-in session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    pub session: SessionDigest,
+    pub nonce: Nonce,
+}
+
+/// The provider's verdict on a guess. A right guess is recorded as a [`Success`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GuessOutcome {
+    /// The provider has not responded yet.
+    Pending,
+    Invalid,
+    /// The provider's response could not be understood, or did not arrive in time.
+    Unclear,
+}
+
+/// How a verification was won.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Success {
+    pub winner: Winner,
+    pub code: CodeDigest,
+    pub at: Millis,
+}
+
+/// A code that has verified once and must not verify again.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UsedCode {
+    pub code: CodeDigest,
+    /// Until when the provider may accept it again.
+    pub until: Millis,
+}
+
+/// A new verification, to be written over one that has ended or where there is none.
+#[derive(Debug, Clone, Copy)]
+pub struct Opening<'a> {
+    /// [`State::Reserved`] before a send; [`State::Sent`] for a foreign code.
+    pub state: State,
+    pub first: Millis,
+    pub expires: Millis,
+    pub left: u8,
+    pub provider: &'a str,
+    pub channel: &'a str,
+    pub code_length: u8,
+    pub language: &'a str,
+    pub brand_name: &'a str,
+    pub owner: Option<&'a SessionDigest>,
+    /// Used codes that no provider accepts any more, so that they can be deleted.
+    pub forget: &'a [UsedCode],
+}
+
+/// A further code for an open verification.
+#[derive(Debug, Clone, Copy)]
+pub struct Resend<'a> {
+    pub expires: Millis,
+    pub provider: &'a str,
+    pub channel: &'a str,
+    pub language: &'a str,
+}
+
+/// The outcome of a reserved send.
+#[derive(Debug, Clone, Copy)]
+pub enum Settled<'a> {
+    Sent {
+        message_id: Option<&'a str>,
+    },
+    /// The message may have been sent.
+    Unclear,
+    /// Nothing was sent, and no earlier code of this verification can have arrived.
+    Failed,
+    /// Nothing was sent, but an earlier code may have arrived: restore the verification as it was before this send.
+    Back {
+        /// [`State::Sent`] or [`State::Unclear`].
+        state: State,
+        /// When the earlier code expires.
+        expires: Millis,
+    },
+}
+
+impl State {
+    /// Whether this state allows guesses.
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Reserved | Self::Sent | Self::Unclear)
+    }
+}
+
+impl Verification {
+    #[must_use]
+    pub fn phase(&self, now: Millis) -> Phase {
+        match self.state {
+            State::Verified => Phase::Verified,
+            State::Canceled => Phase::Canceled,
+            State::Failed => Phase::Failed,
+            State::Reserved | State::Sent | State::Unclear if self.expires <= now => Phase::Expired,
+            State::Reserved | State::Sent | State::Unclear if self.left == 0 => Phase::Exhausted,
+            State::Reserved | State::Sent | State::Unclear => Phase::Pending,
+        }
+    }
+
+    /// Whether `code` has verified before while the provider may still accept it.
+    #[must_use]
+    pub fn has_used(&self, code: &CodeDigest, now: Millis) -> bool {
+        self.used
+            .iter()
+            .any(|used| used.code == *code && used.until > now)
+    }
+
+    /// The used codes that no provider accepts any more.
+    #[must_use]
+    pub fn outlived(&self, now: Millis) -> Vec<UsedCode> {
+        self.used
+            .iter()
+            .filter(|used| used.until <= now)
+            .cloned()
+            .collect()
+    }
+
+    /// Whether guesses are accepted at `now`.
+    #[must_use]
+    pub fn is_open(&self, now: Millis) -> bool {
+        self.phase(now) == Phase::Pending
+    }
+}
+
+impl Phase {
+    /// The name in responses.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Verified => "verified",
+            Self::Expired => "expired",
+            Self::Exhausted => "exhausted",
+            Self::Canceled => "canceled",
+            Self::Failed => "failed",
+        }
+    }
+}
