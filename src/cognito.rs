@@ -5,6 +5,7 @@
 
 use crate::error::{Error, ErrorCode, FunctionError};
 use crate::json::{self, Entries};
+use crate::language::Tag;
 use crate::otp::Otp;
 use crate::phone::PhoneNumber;
 use crate::reference::ReferenceId;
@@ -484,12 +485,7 @@ fn sign_in(
 }
 
 /// The language that the user's attribute or the client names, as far as the provider has it.
-fn language(
-    policy: &Policy,
-    request: &Request,
-    service: &Service,
-    number: &PhoneNumber,
-) -> &'static str {
+fn language(policy: &Policy, request: &Request, service: &Service, number: &PhoneNumber) -> Tag {
     let client = request
         .client_metadata
         .as_ref()

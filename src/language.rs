@@ -7,6 +7,10 @@ mod countries;
 
 use crate::phone::Country;
 use countries::OF_COUNTRIES;
+use std::sync::Arc;
+
+/// A BCP 47 tag, shared by the provider's limits and the requests that choose it.
+pub type Tag = Arc<str>;
 
 /// The longest tag, in characters: what RFC 5646, section 4.4.1, asks everybody to take, and AWS takes no more.
 pub const LONGEST_TAG: usize = 35;
@@ -37,23 +41,23 @@ pub fn is_well_formed(tag: &str) -> bool {
 /// can read: written as in the region nearest to the wish, then as in no region, then the first of `available`. Extensions
 /// and private use say nothing about reading and are not looked at.
 #[must_use]
-pub fn closest<'a>(
-    wish: &str,
-    available: impl Iterator<Item = &'a str> + Clone,
-) -> Option<&'a str> {
+pub fn closest<T: AsRef<str>>(wish: &str, available: impl Iterator<Item = T> + Clone) -> Option<T> {
     let wish = wish.replace('_', "-");
     if !is_well_formed(&wish) {
         return None;
     }
     if let Some(exact) = available
         .clone()
-        .find(|tag| tag.eq_ignore_ascii_case(&wish))
+        .find(|tag| tag.as_ref().eq_ignore_ascii_case(&wish))
     {
         return Some(exact);
     }
     let wish = Reading::of(&wish);
     let mut readable = available
-        .map(|tag| (tag, Reading::of(tag)))
+        .map(|tag| {
+            let offer = Reading::of(tag.as_ref());
+            (tag, offer)
+        })
         .filter(|(_, offer)| offer.language == wish.language && wish.can_read(offer.script))
         .collect::<Vec<_>>();
     // Stable: those of one rank stay in the order of `available`.
@@ -69,7 +73,7 @@ pub fn closest<'a>(
         };
         (offer.script != wish.script, region)
     });
-    readable.first().map(|(tag, _)| *tag)
+    readable.into_iter().next().map(|(tag, _)| tag)
 }
 
 /// The language that most people of `country` read, as a tag with that country: `de-CH`.

@@ -1,6 +1,7 @@
 //! What this program asks of a service that makes, delivers and checks codes.
 
 use crate::error::Error;
+use crate::language::Tag;
 use crate::otp::{CodeShape, Otp};
 use crate::phone::PhoneNumber;
 use crate::reference::ReferenceId;
@@ -17,8 +18,8 @@ pub trait Provider: Send + Sync {
     /// The name in settings and logs.
     fn name(&self) -> &'static str;
 
-    /// What the service takes.
-    fn limits(&self) -> &'static ProviderLimits;
+    /// The ranges that requests and settings must stay within.
+    fn limits(&self) -> &ProviderLimits;
 
     /// Makes a code and sends it.
     ///
@@ -70,7 +71,7 @@ pub struct ProviderLimits {
     /// Characters of a brand name.
     pub brand_name: RangeInclusive<u8>,
     /// Ways to deliver a code, the usual one first.
-    pub channels: &'static [ChannelLimits],
+    pub channels: Vec<ChannelLimits>,
     /// Whether a language that is not among a channel's is a wish for the closest one, and not an error.
     pub any_language: bool,
 }
@@ -78,11 +79,11 @@ pub struct ProviderLimits {
 impl ProviderLimits {
     /// The languages of a channel; none if the channel is not among these.
     #[must_use]
-    pub fn languages(&self, channel: Channel) -> &'static [&'static str] {
+    pub fn languages(&self, channel: Channel) -> &[Tag] {
         self.channels
             .iter()
             .find(|own| own.channel == channel)
-            .map_or(&[], |own| own.languages)
+            .map_or(&[], |own| &own.languages)
     }
 
     /// The usual way to deliver a code.
@@ -100,7 +101,7 @@ pub struct ChannelLimits {
     /// The way.
     pub channel: Channel,
     /// Languages of the message, as BCP 47 tags.
-    pub languages: &'static [&'static str],
+    pub languages: Vec<Tag>,
 }
 
 /// A way to deliver a code.

@@ -9,7 +9,7 @@ pub use providers::Providers;
 pub use sign_in::{Challenge, ChallengeState, Session, SignIn};
 
 use crate::error::{Error, ErrorCode};
-use crate::language;
+use crate::language::{self, Tag};
 use crate::ledger::{
     Attempt, DECOY_KEPT, GuessOutcome, NumberCharge, Opening, Phase, SessionDigest, Settled, State,
     Success, Transition, Verification,
@@ -67,7 +67,7 @@ pub struct Defaults {
     /// The purpose, as a part of derived reference IDs.
     pub source: String,
     /// The language of the text, or [`language::BY_COUNTRY`].
-    pub language: &'static str,
+    pub language: Tag,
     /// Characters of a code.
     pub code_length: u8,
     /// Minutes that a code is good for.
@@ -158,7 +158,7 @@ pub struct SendRequest {
     /// The purpose, as a part of derived reference IDs.
     pub source: String,
     /// The language of the text.
-    pub language: &'static str,
+    pub language: Tag,
     /// How the code is delivered.
     pub channel: Channel,
     /// Digits of the code.
@@ -321,7 +321,7 @@ impl Service {
 
     /// What requests are held against.
     #[must_use]
-    pub fn limits(&self) -> &'static ProviderLimits {
+    pub fn limits(&self) -> &ProviderLimits {
         self.providers.current.limits()
     }
 
@@ -341,11 +341,11 @@ impl Service {
         wish: Option<&str>,
         channel: Channel,
         to: &PhoneNumber,
-    ) -> Result<&'static str, Error> {
+    ) -> Result<Tag, Error> {
         let limits = self.limits();
         let languages = limits.languages(channel);
         match wish {
-            None => Ok(self.usual_language(self.rules.defaults.language, channel, to)),
+            None => Ok(self.usual_language(&self.rules.defaults.language, channel, to)),
             Some(language::BY_COUNTRY) => {
                 Ok(self.usual_language(language::BY_COUNTRY, channel, to))
             }
@@ -354,8 +354,8 @@ impl Service {
             }
             Some(tag) => languages
                 .iter()
-                .find(|known| **known == tag)
-                .copied()
+                .find(|known| &***known == tag)
+                .cloned()
                 .ok_or_else(|| {
                     let expected = if limits.any_language {
                         "a language tag such as en-US or pt-BR, or country".to_owned()
@@ -369,26 +369,19 @@ impl Service {
 
     /// The language of a message to `to` by `channel` that comes closest to the first of `wishes` that any comes close to.
     #[must_use]
-    pub fn closest_language(
-        &self,
-        wishes: &[&str],
-        channel: Channel,
-        to: &PhoneNumber,
-    ) -> &'static str {
+    pub fn closest_language(&self, wishes: &[&str], channel: Channel, to: &PhoneNumber) -> Tag {
         let languages = self.limits().languages(channel);
         let closest = wishes
             .iter()
-            .find_map(|wish| language::closest(wish, languages.iter().copied()));
-        closest.unwrap_or_else(|| self.usual_language(self.rules.defaults.language, channel, to))
+            .find_map(|wish| language::closest(wish, languages.iter()));
+        closest.map_or_else(
+            || self.usual_language(&self.rules.defaults.language, channel, to),
+            Tag::clone,
+        )
     }
 
     /// The language that `setting` means for this message.
-    fn usual_language(
-        &self,
-        setting: &'static str,
-        channel: Channel,
-        to: &PhoneNumber,
-    ) -> &'static str {
+    fn usual_language(&self, setting: &str, channel: Channel, to: &PhoneNumber) -> Tag {
         let languages = self.limits().languages(channel);
         let of_country = || to.country().map_or("en-US", language::of_country);
         let usual = if setting == language::BY_COUNTRY {
@@ -396,10 +389,10 @@ impl Service {
         } else {
             setting
         };
-        language::closest(usual, languages.iter().copied())
-            .or_else(|| language::closest("en-US", languages.iter().copied()))
-            .or_else(|| languages.first().copied())
-            .unwrap_or("en-US")
+        language::closest(usual, languages.iter())
+            .or_else(|| language::closest("en-US", languages.iter()))
+            .or_else(|| languages.first())
+            .map_or_else(|| "en-US".into(), Tag::clone)
     }
 
     /// Whether guesses and sends are counted.
@@ -851,7 +844,7 @@ impl Service {
             provider: issuers,
             channel: Channel::Sms.name(),
             code_length: request.otp.length(),
-            language: defaults.language,
+            language: &defaults.language,
             brand_name,
             owner: None,
             forget: &[],
@@ -905,7 +898,7 @@ impl Service {
             validity_minutes: request.validity_minutes,
             allowed_attempts: request.allowed_attempts,
             channel: request.channel,
-            language: request.language,
+            language: &request.language,
             origination_identity: self.rules.origination.identity(country, request.channel),
             dlt: self.rules.dlt.as_ref().filter(|_| india),
         }

@@ -10,7 +10,7 @@ pub use provider::{OneProvider, ProviderSettings};
 use crate::aws::{Account, Credentials};
 use crate::cognito::{self, StepUp};
 use crate::http::{Gate, SOURCE_LIMIT};
-use crate::language;
+use crate::language::{self, Tag};
 use crate::policy::AllowedCountries;
 use crate::provider::{Channel, Dlt, ProviderLimits};
 use crate::service::{Defaults, Origination, OriginationFor, ReferenceIds, Rules};
@@ -299,15 +299,16 @@ impl Reader<'_> {
             (provider.current.limits(), provider.codes())
         } else {
             let limits = provider::limits_of(&self.text("OTP_PROVIDER")?);
-            (limits, limits.code.clone())
+            let codes = limits.code.clone();
+            (limits, codes)
         };
-        let mut rules = self.rules(limits);
+        let mut rules = self.rules(&limits);
         let countries = rules
             .as_ref()
             .ok()
             .map(|rules| &rules.allowed_countries)
             .filter(|_| file_is_good);
-        let ledger = self.ledger(countries, limits, &codes, prices);
+        let ledger = self.ledger(countries, &limits, &codes, prices);
         let gate = self.gate();
         if let (Ok(Gate::Open), Ok(rules)) = (&gate, &mut rules) {
             // A derived reference is known to everybody who knows the number.
@@ -401,22 +402,19 @@ impl Reader<'_> {
         })
     }
 
-    fn language(&mut self, limits: &ProviderLimits) -> Result<&'static str, Reported> {
+    fn language(&mut self, limits: &ProviderLimits) -> Result<Tag, Reported> {
         let given = self.text("LANGUAGE")?;
         if given == language::BY_COUNTRY {
-            return Ok(language::BY_COUNTRY);
+            return Ok(language::BY_COUNTRY.into());
         }
         let languages = limits.languages(limits.usual_channel());
         let known = if limits.any_language {
-            language::closest(&given, languages.iter().copied())
+            language::closest(&given, languages.iter())
         } else {
-            languages
-                .iter()
-                .find(|language| **language == given)
-                .copied()
+            languages.iter().find(|language| ***language == *given)
         };
         match known {
-            Some(language) => Ok(language),
+            Some(language) => Ok(language.clone()),
             None => self.problem(
                 "LANGUAGE",
                 &format!("must be `country`, or one of {}.", languages.join(", ")),

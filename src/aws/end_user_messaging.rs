@@ -5,6 +5,7 @@ use super::call::{
 };
 use super::{Account, CONNECT, SharedHttpClient, cause};
 use crate::error::{Error, ErrorCode};
+use crate::language::Tag;
 use crate::otp::{CodeCharacters, CodeShape, Otp};
 use crate::phone::PhoneNumber;
 use crate::provider::{
@@ -38,7 +39,7 @@ pub struct Options {
     /// The template that Meta has approved for codes by WhatsApp.
     pub whatsapp_template: Option<String>,
     /// The languages that template exists in.
-    pub whatsapp_languages: Vec<String>,
+    pub whatsapp_languages: Vec<Tag>,
     /// The configuration set whose destinations get the delivery events.
     pub configuration_set: Option<String>,
     /// Whether AWS is told that a code came back.
@@ -58,56 +59,46 @@ pub struct Endpoints {
 pub struct EndUserMessaging {
     client: Client,
     feedback: Option<aws_sdk_pinpointsmsvoicev2::Client>,
-    options: &'static Options,
-    limits: &'static ProviderLimits,
+    options: Options,
+    limits: ProviderLimits,
 }
 
-/// What the service takes, with these options.
-///
-/// They are read once a process and hold for as long as it lives, and so does what this returns.
+/// The service's own ranges, and the channels and languages that these options allow.
 #[must_use]
-pub fn limits(options: &'static Options) -> &'static ProviderLimits {
-    let channels: Vec<_> = options
-        .channels
-        .iter()
-        .map(|&channel| {
-            let languages: Vec<&'static str> = match channel {
-                Channel::Sms => options.texts.sms_languages().collect(),
-                Channel::Voice => options.texts.voice_languages().collect(),
-                Channel::WhatsApp => options
-                    .whatsapp_languages
-                    .iter()
-                    .map(String::as_str)
-                    .collect(),
-            };
-            ChannelLimits {
-                channel,
-                languages: Vec::leak(languages),
-            }
-        })
-        .collect();
-    Box::leak(Box::new(ProviderLimits {
+pub fn limits(options: &Options) -> ProviderLimits {
+    let languages = |channel| match channel {
+        Channel::Sms => options.texts.sms_languages().map(Tag::from).collect(),
+        Channel::Voice => options.texts.voice_languages().map(Tag::from).collect(),
+        Channel::WhatsApp => options.whatsapp_languages.clone(),
+    };
+    ProviderLimits {
         code: CodeShape {
             length: 4..=8,
             characters: options.code_characters,
         },
         validity_minutes: 1..=60,
         allowed_attempts: 1..=5,
-        // The service has no limit. A brand that both providers take makes a change of provider one of a setting, and
-        // the texts fit into one segment with it.
+        // AWS sets no limit. With Pinpoint's limit, changing the provider needs no other change of settings,
+        // and every built-in text fits into one SMS segment.
         brand_name: 1..=20,
-        channels: Vec::leak(channels),
+        channels: options
+            .channels
+            .iter()
+            .map(|&channel| ChannelLimits {
+                channel,
+                languages: languages(channel),
+            })
+            .collect(),
         any_language: true,
-    }))
+    }
 }
 
 impl EndUserMessaging {
-    /// Uses `account`, through `http_client`, with these options and the limits that [`limits`] makes of them.
+    /// Uses `account`, through `http_client`, with these options.
     #[must_use]
     pub fn new(
         account: &Account,
-        options: &'static Options,
-        limits: &'static ProviderLimits,
+        options: Options,
         endpoints: Endpoints,
         http_client: SharedHttpClient,
     ) -> Self {
@@ -124,8 +115,8 @@ impl EndUserMessaging {
         Self {
             client,
             feedback,
+            limits: limits(&options),
             options,
-            limits,
         }
     }
 
@@ -179,8 +170,8 @@ impl Provider for EndUserMessaging {
         NAME
     }
 
-    fn limits(&self) -> &'static ProviderLimits {
-        self.limits
+    fn limits(&self) -> &ProviderLimits {
+        &self.limits
     }
 
     async fn send(&self, message: &Message<'_>, time_limit: Duration) -> Result<Receipt, Error> {

@@ -25,29 +25,36 @@ use std::time::Duration;
 /// The name in settings, logs and the ledger.
 pub const NAME: &str = "pinpoint";
 
-/// What Pinpoint takes.
-pub const LIMITS: ProviderLimits = ProviderLimits {
-    code: CodeShape {
-        length: 5..=8,
-        characters: CodeCharacters::Digits,
-    },
-    validity_minutes: 5..=60,
-    allowed_attempts: 1..=5,
-    brand_name: 1..=20,
-    channels: &[ChannelLimits {
-        channel: Channel::Sms,
-        languages: &[
-            "de-DE", "en-GB", "en-US", "es-419", "es-ES", "fr-CA", "fr-FR", "it-IT", "ja-JP",
-            "ko-KR", "pt-BR", "zh-CN", "zh-TW",
-        ],
-    }],
-    any_language: false,
-};
+/// The languages that Pinpoint has a text in.
+const LANGUAGES: [&str; 13] = [
+    "de-DE", "en-GB", "en-US", "es-419", "es-ES", "fr-CA", "fr-FR", "it-IT", "ja-JP", "ko-KR",
+    "pt-BR", "zh-CN", "zh-TW",
+];
+
+/// The ranges that Pinpoint's API reference gives.
+#[must_use]
+pub fn limits() -> ProviderLimits {
+    ProviderLimits {
+        code: CodeShape {
+            length: 5..=8,
+            characters: CodeCharacters::Digits,
+        },
+        validity_minutes: 5..=60,
+        allowed_attempts: 1..=5,
+        brand_name: 1..=20,
+        channels: vec![ChannelLimits {
+            channel: Channel::Sms,
+            languages: LANGUAGES.map(Into::into).to_vec(),
+        }],
+        any_language: false,
+    }
+}
 
 /// Pinpoint's OTP API in one account, for one Pinpoint application.
 pub struct Pinpoint {
     client: Client,
     application_id: String,
+    limits: ProviderLimits,
 }
 
 impl Pinpoint {
@@ -67,6 +74,7 @@ impl Pinpoint {
         Self {
             client: Client::new(&account.sdk_config(endpoint, http_client, timeouts)),
             application_id,
+            limits: limits(),
         }
     }
 }
@@ -77,8 +85,8 @@ impl Provider for Pinpoint {
         NAME
     }
 
-    fn limits(&self) -> &'static ProviderLimits {
-        &LIMITS
+    fn limits(&self) -> &ProviderLimits {
+        &self.limits
     }
 
     async fn send(&self, message: &Message<'_>, time_limit: Duration) -> Result<Receipt, Error> {

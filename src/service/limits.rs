@@ -245,7 +245,7 @@ impl Limits {
             request.to.expose(),
             &request.brand_name,
             &request.source,
-            request.language,
+            &request.language,
             request.channel.name(),
             &format!(
                 "{} {} {}",
@@ -455,7 +455,7 @@ impl Limits {
                     expires: plan.expires,
                     provider,
                     channel: request.channel.name(),
-                    language: request.language,
+                    language: &request.language,
                 };
                 self.store.reopen(key, seen, &resend).await?
             }
@@ -473,7 +473,7 @@ impl Limits {
                     provider,
                     channel: request.channel.name(),
                     code_length: plan.code_length,
-                    language: request.language,
+                    language: &request.language,
                     brand_name: &plan.brand_name,
                     owner: request.owner.as_ref(),
                     forget: &forget,

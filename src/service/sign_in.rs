@@ -6,6 +6,7 @@ use super::{
     no_ledger,
 };
 use crate::error::Error;
+use crate::language::Tag;
 use crate::ledger::{
     ItemName, Number, Opening, REMEMBERED_SENDS, Resend, Reservation, SessionDigest, Settled,
     State, Unavailable, Verification,
@@ -26,7 +27,7 @@ pub struct SignIn {
     /// The user's number; for a user who has none, one that stands for it.
     pub number: PhoneNumber,
     /// The language of the text.
-    pub language: &'static str,
+    pub language: Tag,
     /// The session.
     pub session: Session,
 }
@@ -255,7 +256,7 @@ impl Service {
             to: sign_in.number.clone(),
             brand_name: defaults.brand_name.clone(),
             source: defaults.source.clone(),
-            language: sign_in.language,
+            language: sign_in.language.clone(),
             channel: self.limits().usual_channel(),
             code_length: defaults.code_length,
             validity_minutes: defaults.validity_minutes,
@@ -318,7 +319,7 @@ impl Service {
         let at = |depth| SignIn {
             user: sign_in.user.clone(),
             number: sign_in.number.clone(),
-            language: sign_in.language,
+            language: sign_in.language.clone(),
             session: Session {
                 name: sign_in.session.name.clone(),
                 decoy: depth,
@@ -409,7 +410,7 @@ impl Service {
             provider: DECOY,
             channel: self.limits().usual_channel().name(),
             code_length: defaults.code_length,
-            language: decoy.language,
+            language: &decoy.language,
             brand_name: &defaults.brand_name,
             owner: Some(&place.owner),
             forget: &[],
@@ -483,7 +484,7 @@ impl Service {
             expires,
             provider: DECOY,
             channel,
-            language: sign_in.language,
+            language: &sign_in.language,
         };
         if guard
             .store

@@ -6,6 +6,7 @@ use crate::aws::end_user_messaging::{self, EndUserMessaging, Endpoints};
 #[cfg(feature = "pinpoint")]
 use crate::aws::pinpoint::{self, Pinpoint};
 use crate::aws::{Account, SharedHttpClient};
+use crate::language::Tag;
 use crate::otp::{CodeCharacters, CodeShape};
 use crate::provider::{Channel, ChannelLimits, Provider, ProviderLimits};
 use crate::service::{Defaults, Providers};
@@ -30,11 +31,11 @@ impl ProviderSettings {
     /// What a guess may look like.
     #[must_use]
     pub fn codes(&self) -> CodeShape {
-        let current = &self.current.limits().code;
-        self.previous.as_ref().map_or_else(
-            || current.clone(),
-            |previous| current.or(&previous.limits().code),
-        )
+        let current = self.current.limits().code;
+        match &self.previous {
+            Some(previous) => current.or(&previous.limits().code),
+            None => current,
+        }
     }
 
     /// Says in the log which of the operator's own texts are paid for more than once.
@@ -75,9 +76,7 @@ pub enum OneProvider {
     #[cfg(feature = "end-user-messaging")]
     EndUserMessaging {
         /// What the operator decides about it.
-        options: &'static end_user_messaging::Options,
-        /// What it takes, with these options.
-        limits: &'static ProviderLimits,
+        options: end_user_messaging::Options,
         /// Endpoints in place of AWS's.
         endpoints: Endpoints,
     },
@@ -86,12 +85,12 @@ pub enum OneProvider {
 impl OneProvider {
     /// What requests and settings are held against.
     #[must_use]
-    pub fn limits(&self) -> &'static ProviderLimits {
+    pub fn limits(&self) -> ProviderLimits {
         match self {
             #[cfg(feature = "pinpoint")]
-            Self::Pinpoint { .. } => &pinpoint::LIMITS,
+            Self::Pinpoint { .. } => pinpoint::limits(),
             #[cfg(feature = "end-user-messaging")]
-            Self::EndUserMessaging { limits, .. } => limits,
+            Self::EndUserMessaging { options, .. } => end_user_messaging::limits(options),
         }
     }
 
@@ -99,7 +98,7 @@ impl OneProvider {
         not(feature = "end-user-messaging"),
         expect(unused_variables, reason = "Pinpoint writes its own texts")
     )]
-    fn long_texts(&self, defaults: &Defaults) -> Vec<(&'static str, usize)> {
+    fn long_texts(&self, defaults: &Defaults) -> Vec<(&str, usize)> {
         match self {
             #[cfg(feature = "pinpoint")]
             Self::Pinpoint { .. } => Vec::new(),
@@ -123,14 +122,9 @@ impl OneProvider {
                 http_client,
             )),
             #[cfg(feature = "end-user-messaging")]
-            Self::EndUserMessaging {
-                options,
-                limits,
-                endpoints,
-            } => Box::new(EndUserMessaging::new(
+            Self::EndUserMessaging { options, endpoints } => Box::new(EndUserMessaging::new(
                 account,
                 options,
-                limits,
                 endpoints,
                 http_client,
             )),
@@ -139,20 +133,22 @@ impl OneProvider {
 }
 
 /// What some provider takes: other settings are held against it where it is not known which provider there will be.
-static WIDEST: ProviderLimits = ProviderLimits {
-    code: CodeShape {
-        length: 4..=8,
-        characters: CodeCharacters::LettersAndDigits,
-    },
-    validity_minutes: 1..=60,
-    allowed_attempts: 1..=5,
-    brand_name: 1..=20,
-    channels: &[ChannelLimits {
-        channel: Channel::Sms,
-        languages: &["en-US"],
-    }],
-    any_language: true,
-};
+fn widest() -> ProviderLimits {
+    ProviderLimits {
+        code: CodeShape {
+            length: 4..=8,
+            characters: CodeCharacters::LettersAndDigits,
+        },
+        validity_minutes: 1..=60,
+        allowed_attempts: 1..=5,
+        brand_name: 1..=20,
+        channels: vec![ChannelLimits {
+            channel: Channel::Sms,
+            languages: vec!["en-US".into()],
+        }],
+        any_language: true,
+    }
+}
 
 /// The providers that are in this binary, by their names in settings.
 const NAMES: &[&str] = &[
@@ -177,11 +173,11 @@ const ONLY_WITH_END_USER_MESSAGING: &[&str] = &[
 ];
 
 /// What requests are held against with this provider, as far as that can be said where its own settings are bad.
-pub(super) fn limits_of(name: &str) -> &'static ProviderLimits {
+pub(super) fn limits_of(name: &str) -> ProviderLimits {
     match name {
         #[cfg(feature = "pinpoint")]
-        pinpoint::NAME => &pinpoint::LIMITS,
-        _ => &WIDEST,
+        pinpoint::NAME => pinpoint::limits(),
+        _ => widest(),
     }
 }
 
@@ -319,10 +315,7 @@ impl Reader<'_> {
             configuration_set: configuration_set?,
             feedback: feedback?,
         };
-        // Settings live as long as the process, and languages are named all over it.
-        let options: &'static _ = Box::leak(Box::new(options));
         Ok(OneProvider::EndUserMessaging {
-            limits: end_user_messaging::limits(options),
             options,
             endpoints: Endpoints {
                 codes: codes_endpoint?,
@@ -379,7 +372,7 @@ impl Reader<'_> {
 
     /// The languages of the WhatsApp template; where they are not given, that of all messages.
     #[cfg(feature = "end-user-messaging")]
-    fn whatsapp_languages(&mut self) -> Result<Vec<String>, Reported> {
+    fn whatsapp_languages(&mut self) -> Result<Vec<Tag>, Reported> {
         let languages = match self.raw("WHATSAPP_LANGUAGES") {
             Some(list) => list,
             None => self
@@ -388,7 +381,7 @@ impl Reader<'_> {
         };
         let languages: Vec<_> = languages
             .split(',')
-            .map(|language| language.trim().to_owned())
+            .map(|language| Tag::from(language.trim()))
             .collect();
         if languages
             .iter()

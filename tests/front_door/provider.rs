@@ -11,6 +11,7 @@ use otp_lambda::reference::ReferenceId;
 use otp_lambda::service::{Providers, Service};
 use serde_json::json;
 use simulator::{Failure, Operation, Simulator};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 #[tokio::test]
@@ -169,6 +170,8 @@ async fn a_client_with_the_sdks_usual_retries_would_send_more_than_one_text() {
     assert_eq!((simulator.requests(Operation::Send).len(), simulator.inbox().len()), (3, 3));
 }
 
+static PINPOINT_LIMITS: LazyLock<ProviderLimits> = LazyLock::new(otp_lambda::aws::pinpoint::limits);
+
 /// A provider with a defect.
 struct Panicking;
 
@@ -178,8 +181,8 @@ impl Provider for Panicking {
         "panicking"
     }
 
-    fn limits(&self) -> &'static ProviderLimits {
-        &otp_lambda::aws::pinpoint::LIMITS
+    fn limits(&self) -> &ProviderLimits {
+        &PINPOINT_LIMITS
     }
 
     async fn send(&self, message: &Message<'_>, _: Duration) -> Result<Receipt, Error> {

@@ -14,6 +14,7 @@ use otp_lambda::service::{
 };
 use otp_lambda::settings::Settings;
 use otp_lambda::telemetry::Record;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime};
 
 /// On demand, in us-east-1, as AWS published it in November 2024: dollars for a million units.
@@ -21,6 +22,8 @@ const WRITE: f64 = 0.625;
 const READ: f64 = 0.125;
 
 const RIGHT: &str = "123456";
+
+static PINPOINT_LIMITS: LazyLock<ProviderLimits> = LazyLock::new(otp_lambda::aws::pinpoint::limits);
 
 /// Knows one code.
 struct OneCode;
@@ -31,8 +34,8 @@ impl Provider for OneCode {
         "pinpoint"
     }
 
-    fn limits(&self) -> &'static ProviderLimits {
-        &otp_lambda::aws::pinpoint::LIMITS
+    fn limits(&self) -> &ProviderLimits {
+        &PINPOINT_LIMITS
     }
 
     async fn send(&self, _: &Message<'_>, _: Duration) -> Result<Receipt, Error> {
@@ -122,7 +125,7 @@ impl World {
             to: number(),
             brand_name: defaults.brand_name.clone(),
             source: defaults.source.clone(),
-            language: defaults.language,
+            language: defaults.language.clone(),
             channel: Channel::Sms,
             code_length: defaults.code_length,
             validity_minutes: defaults.validity_minutes,

@@ -12,11 +12,11 @@ use otp_lambda::provider::{
 use otp_lambda::reference::ReferenceId;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-static LIMITS: ProviderLimits = ProviderLimits {
+static LIMITS: LazyLock<ProviderLimits> = LazyLock::new(|| ProviderLimits {
     code: CodeShape {
         length: 5..=8,
         characters: CodeCharacters::Digits,
@@ -24,12 +24,12 @@ static LIMITS: ProviderLimits = ProviderLimits {
     validity_minutes: 1..=60,
     allowed_attempts: 1..=5,
     brand_name: 1..=20,
-    channels: &[ChannelLimits {
+    channels: vec![ChannelLimits {
         channel: Channel::Sms,
-        languages: &["en-US"],
+        languages: vec!["en-US".into()],
     }],
     any_language: false,
-};
+});
 
 /// It takes the right code as often as it is asked and counts nothing: what holds is the service's doing.
 #[derive(Clone)]
@@ -168,7 +168,7 @@ impl Provider for Fake {
         "fake"
     }
 
-    fn limits(&self) -> &'static ProviderLimits {
+    fn limits(&self) -> &ProviderLimits {
         &LIMITS
     }
 

@@ -136,7 +136,7 @@ impl World {
             defaults: Defaults {
                 brand_name: "ExampleCorp".to_owned(),
                 source: "signup".to_owned(),
-                language: "en-US",
+                language: "en-US".into(),
                 code_length: 8,
                 validity_minutes: 10,
                 allowed_attempts: setup.attempts,
@@ -209,7 +209,7 @@ impl World {
             to: to.clone(),
             brand_name: brand_name.clone(),
             source: defaults.source.clone(),
-            language: defaults.language,
+            language: defaults.language.clone(),
             channel: Channel::Sms,
             code_length: defaults.code_length,
             validity_minutes: defaults.validity_minutes,
@@ -270,7 +270,7 @@ impl World {
                 to.expose().to_owned(),
             ],
             number: to.clone(),
-            language: "en-US",
+            language: "en-US".into(),
             session: Session { name, decoy: 0 },
         };
         self.service

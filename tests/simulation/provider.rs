@@ -9,12 +9,13 @@ use otp_lambda::provider::{
 };
 use otp_lambda::reference::ReferenceId;
 use std::future::pending;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use crate::books::{Fate, Fault, Shared};
 use crate::store::turn;
 
-static LIMITS: ProviderLimits = ProviderLimits {
+static LIMITS: LazyLock<ProviderLimits> = LazyLock::new(|| ProviderLimits {
     code: CodeShape {
         length: 5..=8,
         characters: CodeCharacters::Digits,
@@ -22,12 +23,12 @@ static LIMITS: ProviderLimits = ProviderLimits {
     validity_minutes: 1..=60,
     allowed_attempts: 1..=25,
     brand_name: 1..=11,
-    channels: &[ChannelLimits {
+    channels: vec![ChannelLimits {
         channel: Channel::Sms,
-        languages: &["en-US"],
+        languages: vec!["en-US".into()],
     }],
     any_language: false,
-};
+});
 
 pub(crate) struct FakeProvider {
     pub(crate) books: Shared,
@@ -53,7 +54,7 @@ impl Provider for FakeProvider {
         "fake"
     }
 
-    fn limits(&self) -> &'static ProviderLimits {
+    fn limits(&self) -> &ProviderLimits {
         &LIMITS
     }
 

@@ -452,7 +452,7 @@ fn rules(setup: &Setup) -> Rules {
         defaults: Defaults {
             brand_name: BRAND.to_owned(),
             source: SOURCE.to_owned(),
-            language: "en-US",
+            language: "en-US".into(),
             code_length: 6,
             validity_minutes: setup.validity_minutes,
             allowed_attempts: setup.attempts,
@@ -502,7 +502,7 @@ async fn perform(
                 to,
                 brand_name: BRAND.to_owned(),
                 source: SOURCE.to_owned(),
-                language: "en-US",
+                language: "en-US".into(),
                 channel: Channel::Sms,
                 code_length: 6,
                 validity_minutes,
