@@ -72,7 +72,7 @@ fn the_errors_page_lists_every_code_with_its_status_and_no_other() {
     assert_eq!(rows, table);
 }
 
-/// Every `404 `route_not_found`` on a page, in prose or in a table.
+/// Wherever a page has a status and an error code side by side.
 #[test]
 fn every_page_gives_an_error_code_with_its_status() {
     let root = env!("CARGO_MANIFEST_DIR");
