@@ -757,7 +757,7 @@ impl Service {
 
     fn admit(&self, number: &PhoneNumber, record: &mut Record) -> Result<Country, Error> {
         record.country = number.country();
-        self.rules.allowed_countries.admit(number)
+        self.rules.allowed_countries.check(number)
     }
 
     /// Who will have made codes of a verification once this send is done.

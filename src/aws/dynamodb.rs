@@ -22,7 +22,7 @@ use crate::time::Millis;
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use item::{Item, required, text_of_used, word_of};
+use item::{Item, required, text_of_used, word_of, word_of_outcome};
 use std::iter;
 use std::time::Duration;
 use update::{Update, Written, text};
@@ -435,14 +435,7 @@ impl Ledger for DynamoDb {
     ) -> Result<(), Unavailable> {
         self.update(item, "SET #lo = :said")
             .when("#gen = :gen AND #lr = :guess")
-            .text(
-                ":said",
-                match outcome {
-                    GuessOutcome::Pending => "asking",
-                    GuessOutcome::Invalid => "invalid",
-                    GuessOutcome::Unclear => "unclear",
-                },
-            )
+            .text(":said", word_of_outcome(outcome))
             .number(":gen", generation)
             .text(":guess", guess.as_str())
             .run()

@@ -108,7 +108,7 @@ fn destination(name: &str) -> Result<(Option<Country>, Channel), String> {
         "*" => None,
         code => Some(
             code.parse()
-                .map_err(|_| format!("`{code}` is no ISO 3166-1 country code"))?,
+                .map_err(|_| format!("`{code}` is not an ISO 3166-1 country code"))?,
         ),
     };
     Ok((country, channel))

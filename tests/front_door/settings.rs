@@ -115,7 +115,7 @@ fn every_bad_value_is_reported_by_name_and_all_at_once() {
         (
             "ALLOWED_COUNTRIES",
             "US,UK",
-            "must be country codes such as `US,CA`, or `*`: `UK` is no ISO 3166-1 country code.",
+            "must be country codes such as `US,CA`, or `*`: `UK` is not an ISO 3166-1 country code.",
         ),
         (
             "SOURCE",
@@ -203,22 +203,22 @@ fn every_bad_value_of_the_ledger_is_reported_by_name_and_all_at_once() {
         (
             "PREFIX_LIMITS",
             "50/hour",
-            "`50/hour` is no count and window such as `6/24h`.",
+            "`50/hour` is not a count and window such as `6/24h`.",
         ),
         (
             "SOURCE_LIMITS",
             "10/10m,",
-            "`` is no count and window such as `6/24h`.",
+            "`` is not a count and window such as `6/24h`.",
         ),
         (
             "COUNTRY_LIMITS",
             "JM=20/2h",
-            "has no budgets for JM: `20/2h` is no budget such as `500/1h`",
+            "has no budgets for JM: `20/2h` is not a budget such as `500/1h`",
         ),
         (
             "BUDGETS",
             "500",
-            "must be budgets such as `500/1h,2000/24h` or `100USD/24h`: `500` is no budget",
+            "must be budgets such as `500/1h,2000/24h` or `100USD/24h`: `500` is not a budget",
         ),
         (
             "CONFIG_FILE",
@@ -428,7 +428,7 @@ fn countries_have_budgets_of_their_own() {
         ("JM=20/1h;", "see ``"),
         (
             "JM=20/1h,GB=20/1h",
-            "has no budgets for JM: `GB=20/1h` is no budget",
+            "has no budgets for JM: `GB=20/1h` is not a budget",
         ),
         ("JM=20/1h;JM=30/24h", "names JM twice."),
         ("*=20/1h;*=30/24h", "names * twice."),
@@ -476,7 +476,7 @@ fn prices_are_read_to_the_last_digit_and_refused_where_they_are_doubtful() {
         (r#"{"prices": {"*": 0.1, "*": 0.1}}"#, "`*` has two prices"),
         (
             r#"{"prices": {"UK": 0.1}}"#,
-            "`UK` is no ISO 3166-1 country code",
+            "`UK` is not an ISO 3166-1 country code",
         ),
         (r#"{"prices": {"US/fax": 0.1}}"#, "`fax` is no channel"),
         (
@@ -485,16 +485,16 @@ fn prices_are_read_to_the_last_digit_and_refused_where_they_are_doubtful() {
         ),
         (
             r#"{"prices": {"US": "0.1"}}"#,
-            "`\"0.1\"` is no price in dollars",
+            "`\"0.1\"` is not a price in dollars",
         ),
-        (r#"{"prices": {"US": 1e-2}}"#, "`1e-2` is no price"),
-        (r#"{"prices": {"US": 0}}"#, "`0` is no price"),
-        (r#"{"prices": {"US": -0.1}}"#, "`-0.1` is no price"),
+        (r#"{"prices": {"US": 1e-2}}"#, "`1e-2` is not a price"),
+        (r#"{"prices": {"US": 0}}"#, "`0` is not a price"),
+        (r#"{"prices": {"US": -0.1}}"#, "`-0.1` is not a price"),
         (
             r#"{"prices": {"US": 0.0058123}}"#,
-            "`0.0058123` is no price",
+            "`0.0058123` is not a price",
         ),
-        (r#"{"prices": {"US": null}}"#, "`null` is no price"),
+        (r#"{"prices": {"US": null}}"#, "`null` is not a price"),
         (r#"{"prices": {}} {}"#, "trailing characters"),
     ] {
         let file = Packaged::new("doubtful", content);

@@ -56,21 +56,12 @@ impl Item {
 
     pub(super) fn verification(&self) -> Result<Verification, Unavailable> {
         let owned = |name| Ok(required(name, self.text(name)?)?.to_owned());
-        let word = required("st", self.text("st")?)?;
-        let state = STATES
-            .into_iter()
-            .find(|state| word_of(*state) == word)
-            .ok_or_else(|| not_understood("st"))?;
+        let state = read_word("st", self.text("st")?, STATES, word_of)?;
         let last_guess = match self.digest("lr")? {
             None => None,
             Some(code) => Some(Guess {
                 code,
-                outcome: match required("lo", self.text("lo")?)? {
-                    "asking" => GuessOutcome::Pending,
-                    "invalid" => GuessOutcome::Invalid,
-                    "unclear" => GuessOutcome::Unclear,
-                    _ => return Err(not_understood("lo")),
-                },
+                outcome: read_word("lo", self.text("lo")?, OUTCOMES, word_of_outcome)?,
                 at: required("la", self.time("la")?)?,
                 question: self.digest("lq")?,
             }),
@@ -148,6 +139,19 @@ impl Item {
     }
 }
 
+/// The value among `all` whose word the item holds.
+fn read_word<T: Copy, const N: usize>(
+    name: &str,
+    word: Option<&str>,
+    all: [T; N],
+    word_of: fn(T) -> &'static str,
+) -> Result<T, Unavailable> {
+    let word = required(name, word)?;
+    all.into_iter()
+        .find(|value| word_of(*value) == word)
+        .ok_or_else(|| not_understood(name))
+}
+
 pub(super) fn required<T>(name: &str, value: Option<T>) -> Result<T, Unavailable> {
     value.ok_or_else(|| not_understood(name))
 }
@@ -167,6 +171,14 @@ pub(super) fn word_of(state: State) -> &'static str {
     }
 }
 
+pub(super) fn word_of_outcome(outcome: GuessOutcome) -> &'static str {
+    match outcome {
+        GuessOutcome::Pending => "asking",
+        GuessOutcome::Invalid => "invalid",
+        GuessOutcome::Unclear => "unclear",
+    }
+}
+
 /// A used code as the items hold it: the time until which it is refused, and its digest.
 pub(super) fn text_of_used(used: &UsedCode) -> String {
     format!("{} {}", used.until.0, used.code.as_str())
@@ -179,6 +191,12 @@ fn used_of_text(text: &str) -> Option<UsedCode> {
         until: Millis(until.parse().ok()?),
     })
 }
+
+const OUTCOMES: [GuessOutcome; 3] = [
+    GuessOutcome::Pending,
+    GuessOutcome::Invalid,
+    GuessOutcome::Unclear,
+];
 
 const STATES: [State; 6] = [
     State::Reserved,

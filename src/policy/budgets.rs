@@ -1,0 +1,270 @@
+use super::rates::whole;
+use crate::ledger::{ItemName, Spending, SpendingLine};
+use crate::phone::Country;
+use crate::provider::Channel;
+use crate::time::Millis;
+use std::collections::BTreeMap;
+
+/// Caps on messages and their cost, by UTC hour or day.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Budgets {
+    /// Caps on all messages together.
+    pub all: Vec<Budget>,
+    /// Caps on the messages to one country.
+    pub by_country: BTreeMap<Country, Vec<Budget>>,
+    /// Caps on the messages to each country without its own.
+    pub other_countries: Vec<Budget>,
+    pub prices: Prices,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    pub unit: Unit,
+    /// Messages, or millionths of a US dollar.
+    pub cap: u64,
+    pub period: Period,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    Messages,
+    /// Millionths of a US dollar.
+    MicroDollars,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Period {
+    Hour,
+    Day,
+}
+
+impl Budget {
+    /// Reads `500/1h`, `2000/24h`, `20USD/1h` or `100USD/24h`.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that quotes the invalid part.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let invalid =
+            || format!("`{text}` is not a budget such as `500/1h`, `2000/24h` or `20USD/24h`");
+        let (amount, period) = text.split_once('/').ok_or_else(invalid)?;
+        let period = match period {
+            "1h" => Period::Hour,
+            "24h" | "1d" => Period::Day,
+            _ => return Err(invalid()),
+        };
+        let (unit, cap) = match amount.strip_suffix("USD") {
+            Some(dollars) => (Unit::MicroDollars, micro_dollars(dollars)),
+            None => (Unit::Messages, whole(amount)),
+        };
+        Ok(Self {
+            unit,
+            cap: cap.filter(|cap| *cap > 0).ok_or_else(invalid)?,
+            period,
+        })
+    }
+
+    /// Reads budgets separated by commas, or `none`.
+    pub fn parse_list(text: &str) -> Result<Vec<Self>, String> {
+        if text == "none" {
+            return Ok(Vec::new());
+        }
+        text.split(',').map(str::trim).map(Self::parse).collect()
+    }
+}
+
+/// Reads up to a billion dollars with at most six decimals. The result is in millionths.
+fn micro_dollars(text: &str) -> Option<u64> {
+    let (dollars, decimals) = text.split_once('.').unwrap_or((text, "0"));
+    let fraction = format!("{decimals:0<6}");
+    if dollars.is_empty() || decimals.is_empty() || fraction.len() != 6 {
+        return None;
+    }
+    let dollars = whole(dollars).filter(|dollars| *dollars <= 1_000_000_000)?;
+    Some(dollars * 1_000_000 + whole(&fraction)?)
+}
+
+/// The prices of messages, in millionths of a US dollar.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Prices {
+    /// The price of an SMS to some countries.
+    pub by_country: BTreeMap<Country, u64>,
+    /// The price of an SMS to all other countries.
+    pub otherwise: Option<u64>,
+    /// The prices of calls and WhatsApp messages. The entry without a country is for all other countries.
+    pub by_channel: BTreeMap<(Channel, Option<Country>), u64>,
+}
+
+impl Prices {
+    /// Reads a price from the packaged file: dollars with at most six decimals, such as `0.00581`.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that quotes the text.
+    pub fn parse_one(text: &str) -> Result<u64, String> {
+        micro_dollars(text)
+            .filter(|price| (1..=100_000_000).contains(price))
+            .ok_or_else(|| {
+                format!(
+                    "`{text}` is not a price in dollars from 0.000001 to 100, such as `0.00581`"
+                )
+            })
+    }
+
+    /// Whether messages by this channel have a price in every country.
+    #[must_use]
+    pub fn has_any(&self, channel: Channel) -> bool {
+        match channel {
+            Channel::Sms => self.otherwise.is_some(),
+            _ => self.by_channel.contains_key(&(channel, None)),
+        }
+    }
+
+    /// The price of a message, if it is known. The price of an SMS is not used for calls, which cost several times as much.
+    #[must_use]
+    pub fn of(&self, country: Country, channel: Channel) -> Option<u64> {
+        match channel {
+            Channel::Sms => self.by_country.get(&country).copied().or(self.otherwise),
+            _ => [Some(country), None]
+                .iter()
+                .find_map(|country| self.by_channel.get(&(channel, *country)))
+                .copied(),
+        }
+    }
+}
+
+impl Budgets {
+    /// What a message spends at `now`. A message without a known price is refused if any budget is in money: it counts as
+    /// more than the whole budget.
+    #[must_use]
+    pub fn spending(&self, country: Country, channel: Channel, now: Millis) -> Spending {
+        const HOUR: u64 = 3_600_000;
+        let hour = now.0 / HOUR;
+        let day = hour / 24;
+        let own = self
+            .by_country
+            .get(&country)
+            .unwrap_or(&self.other_countries);
+        let all = self.all.iter().map(|budget| (budget, ""));
+        let lines = all
+            .chain(own.iter().map(|budget| (budget, country.as_str())))
+            .map(|(budget, of)| {
+                let unit = match budget.unit {
+                    Unit::Messages => 'm',
+                    Unit::MicroDollars => 'u',
+                };
+                let (period, ends) = match budget.period {
+                    Period::Hour => (format!("{:02}", hour % 24), (hour + 1) * HOUR),
+                    Period::Day => (String::new(), (day + 1) * 24 * HOUR),
+                };
+                SpendingLine {
+                    counter: format!("{unit}{period}{of}"),
+                    amount: match budget.unit {
+                        Unit::Messages => 1,
+                        Unit::MicroDollars => self.prices.of(country, channel).unwrap_or(u64::MAX),
+                    },
+                    cap: budget.cap,
+                    of_country: !of.is_empty(),
+                    ends: Millis(ends),
+                }
+            });
+        // Budgets of the same unit and period share a counter, and the smallest cap applies.
+        let mut smallest: BTreeMap<String, SpendingLine> = BTreeMap::new();
+        for line in lines {
+            let known = smallest
+                .entry(line.counter.clone())
+                .or_insert_with(|| line.clone());
+            known.cap = known.cap.min(line.cap);
+        }
+        Spending {
+            item: ItemName::of_budget(day),
+            expires: Millis((day + 2) * 24 * HOUR),
+            lines: smallest.into_values().collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_messages_or_dollars_in_an_hour_or_a_day() {
+        let budget = |text| Budget::parse(text).unwrap();
+        assert_eq!(
+            budget("500/1h"),
+            Budget {
+                unit: Unit::Messages,
+                cap: 500,
+                period: Period::Hour
+            }
+        );
+        assert_eq!(
+            budget("20.5USD/24h"),
+            Budget {
+                unit: Unit::MicroDollars,
+                cap: 20_500_000,
+                period: Period::Day
+            }
+        );
+        for bad in [
+            "",
+            "500",
+            "0/1h",
+            "500/2h",
+            "$5/1h",
+            "USD/1h",
+            "5.USD/1h",
+            ".5USD/1h",
+            "5.0000001USD/1h",
+            "5 USD/1h",
+            "-5USD/1h",
+        ] {
+            assert!(Budget::parse(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(Prices::parse_one("0.00581"), Ok(5810));
+        assert!(Prices::parse_one("0").is_err() && Prices::parse_one("101").is_err());
+    }
+
+    #[test]
+    fn a_message_spends_from_every_budget_that_applies() {
+        let us: Country = "US".parse().unwrap();
+        let jm: Country = "JM".parse().unwrap();
+        let budgets = Budgets {
+            all: Budget::parse_list("500/1h,2USD/24h,400/1h").unwrap(),
+            by_country: BTreeMap::from([(jm, Budget::parse_list("20/24h").unwrap())]),
+            other_countries: Vec::new(),
+            prices: Prices {
+                by_country: BTreeMap::from([(us, 5810)]),
+                otherwise: None,
+                by_channel: BTreeMap::new(),
+            },
+        };
+        let lines = |country, now| {
+            let spending = budgets.spending(country, Channel::Sms, Millis(now));
+            spending
+                .lines
+                .into_iter()
+                .map(|line| (line.counter, line.amount, line.cap))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            lines(us, 0),
+            [
+                ("m00".to_owned(), 1, 400),
+                ("u".to_owned(), 5810, 2_000_000)
+            ]
+        );
+        let at_five = 5 * 3_600_000;
+        let unknown = ("u".to_owned(), u64::MAX, 2_000_000);
+        assert_eq!(
+            lines(jm, at_five),
+            [
+                ("m05".to_owned(), 1, 400),
+                ("mJM".to_owned(), 1, 20),
+                unknown
+            ]
+        );
+    }
+}

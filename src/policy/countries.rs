@@ -1,0 +1,113 @@
+use crate::error::{Error, ErrorCode};
+use crate::phone::{Country, PhoneNumber};
+
+/// The countries whose numbers are served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AllowedCountries {
+    /// The setting is `*`.
+    Any,
+    /// Sorted.
+    Only(Vec<Country>),
+}
+
+impl AllowedCountries {
+    /// Reads `*`, or ISO 3166-1 alpha-2 codes separated by commas.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that quotes the invalid part.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.trim() == "*" {
+            return Ok(Self::Any);
+        }
+        let mut countries = text
+            .split(',')
+            .map(str::trim)
+            .map(|part| {
+                part.parse()
+                    .map_err(|_| format!("`{part}` is not an ISO 3166-1 country code"))
+            })
+            .collect::<Result<Vec<Country>, _>>()?;
+        countries.sort_unstable();
+        countries.dedup();
+        Ok(Self::Only(countries))
+    }
+
+    /// Returns the country of a number if that country is served.
+    ///
+    /// Numbers without a country (satellite phones, international shared-cost numbers, unassigned area codes) are refused
+    /// even with `*`: people don't sign up with them, and they are the most expensive to send to.
+    ///
+    /// # Errors
+    ///
+    /// `country_not_allowed`.
+    pub fn check(&self, number: &PhoneNumber) -> Result<Country, Error> {
+        let refused = || {
+            Error::new(
+                ErrorCode::CountryNotAllowed,
+                "The destination number belongs to no country that is served here.",
+            )
+            .with_field("destinationNumber")
+        };
+        let country = number.country().ok_or_else(refused)?;
+        match self {
+            Self::Any => Ok(country),
+            Self::Only(countries) if countries.binary_search(&country).is_ok() => Ok(country),
+            Self::Only(_) => Err(refused()),
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_comma_separated_codes_in_any_order() {
+        let list = AllowedCountries::parse("US, CA,GB ,US").unwrap();
+        assert_eq!(list, AllowedCountries::parse("CA,GB,US").unwrap());
+        assert_eq!(
+            AllowedCountries::parse(" * ").unwrap(),
+            AllowedCountries::Any
+        );
+        for bad in [
+            "", ",", "US,", "us", "USA", "UK", "US CA", "*,US", "**", "U", "ÜS",
+        ] {
+            assert!(AllowedCountries::parse(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(
+            AllowedCountries::parse("US,XX").unwrap_err(),
+            "`XX` is not an ISO 3166-1 country code"
+        );
+    }
+
+    #[test]
+    fn only_numbers_of_listed_countries_are_served() {
+        let some = AllowedCountries::parse("US,GB").unwrap();
+        for (number, some_serves, any_serves) in [
+            ("+14255550142", true, true),
+            ("+447700900123", true, true),
+            ("+18765550142", false, true),
+            ("+447781234567", false, true),
+            ("+819012345678", false, true),
+            ("+881612345678", false, false),
+            ("+19995550142", false, false),
+        ] {
+            let number = PhoneNumber::parse(number).unwrap();
+            assert_eq!(some.check(&number).is_ok(), some_serves, "{number}");
+            assert_eq!(
+                AllowedCountries::Any.check(&number).is_ok(),
+                any_serves,
+                "{number}"
+            );
+        }
+        let refusal = some
+            .check(&PhoneNumber::parse("+18765550142").unwrap())
+            .unwrap_err();
+        assert_eq!(
+            (refusal.code(), refusal.field()),
+            (ErrorCode::CountryNotAllowed, Some("destinationNumber"))
+        );
+    }
+}

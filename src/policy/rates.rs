@@ -1,0 +1,220 @@
+use crate::ledger::{GUESS_STOPS, LOCKED, Number, REMEMBERED_SENDS, SendWindow};
+use crate::time::Millis;
+use std::time::Duration;
+
+/// A count and a period, such as `6/24h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    pub count: u64,
+    pub window: Duration,
+}
+
+impl Rate {
+    /// Reads a count of at least 1, a slash and a window from `1s` to `30d`; the units are s, m, h and d.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that quotes the invalid part.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let invalid = || format!("`{text}` is not a count and window such as `6/24h`");
+        let (count, window) = text.split_once('/').ok_or_else(invalid)?;
+        let count = whole(count)
+            .filter(|count| *count > 0)
+            .ok_or_else(invalid)?;
+        Ok(Self {
+            count,
+            window: window_of(window).ok_or_else(invalid)?,
+        })
+    }
+
+    /// Reads rates separated by commas, or `none`.
+    pub fn parse_list(text: &str) -> Result<Vec<Self>, String> {
+        if text == "none" {
+            return Ok(Vec::new());
+        }
+        text.split(',').map(str::trim).map(Self::parse).collect()
+    }
+}
+
+/// Reads digits only, unlike `parse`, which accepts `+5`.
+pub(super) fn whole(text: &str) -> Option<u64> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        text.parse().ok()
+    } else {
+        None
+    }
+}
+
+fn window_of(text: &str) -> Option<Duration> {
+    const LONGEST: Duration = Duration::from_hours(30 * 24);
+    let unit = match text.bytes().last()? {
+        b's' => 1,
+        b'm' => 60,
+        b'h' => 3600,
+        b'd' => 86_400,
+        _ => return None,
+    };
+    let seconds = whole(text.get(..text.len() - 1)?)?.checked_mul(unit)?;
+    Some(Duration::from_secs(seconds)).filter(|window| !window.is_zero() && *window <= LONGEST)
+}
+
+/// Sliding windows for the sends to one number: no period of a window's length, wherever it begins, contains more sends
+/// than the window allows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SendLimits(Vec<SendWindow>);
+
+/// Why no code may be sent to a number yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wait {
+    /// When a code may be sent; `None` if the number is locked until an operator unlocks it.
+    pub until: Option<Millis>,
+    /// Whether failed guesses are the reason, rather than sends.
+    pub guesses: bool,
+}
+
+impl SendLimits {
+    /// Reads rates separated by commas.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that says what is wrong: a rate is invalid, there is none, or a count exceeds [`REMEMBERED_SENDS`].
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let rates = Rate::parse_list(text)?;
+        if rates.is_empty() {
+            return Err("there must be at least one".to_owned());
+        }
+        rates
+            .into_iter()
+            .map(|rate| match usize::try_from(rate.count) {
+                Ok(sends) if sends <= REMEMBERED_SENDS => Ok(SendWindow {
+                    sends,
+                    length: rate.window,
+                }),
+                _ => Err(format!(
+                    "{} is more than the {REMEMBERED_SENDS} sends that are remembered",
+                    rate.count
+                )),
+            })
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+
+    #[must_use]
+    pub fn windows(&self) -> &[SendWindow] {
+        &self.0
+    }
+
+    /// The earliest time at which every window has room.
+    #[must_use]
+    pub fn next_send(&self, number: &Number) -> Millis {
+        let next = |window: &SendWindow| {
+            let oldest = number.sends.get(window.sends.checked_sub(1)?)?;
+            Some(oldest.plus(window.length))
+        };
+        self.0.iter().filter_map(next).max().unwrap_or_default()
+    }
+
+    /// `None` if a code may be sent at `now`.
+    #[must_use]
+    pub fn wait(&self, number: &Number, now: Millis) -> Option<Wait> {
+        if number.failures >= LOCKED {
+            return Some(Wait {
+                until: None,
+                guesses: true,
+            });
+        }
+        let after_guesses = GUESS_STOPS
+            .iter()
+            .rev()
+            .find(|stop| number.failures >= stop.failures)
+            .map_or(Millis(0), |stop| number.last_failure.plus(stop.wait));
+        let next_send = self.next_send(number);
+        let until = next_send.max(after_guesses);
+        (until > now).then_some(Wait {
+            until: Some(until),
+            guesses: after_guesses > next_send,
+        })
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_a_count_and_a_window() {
+        for (text, count, seconds) in [
+            ("1/30s", 1, 30),
+            ("3/10m", 3, 600),
+            ("6/24h", 6, 86_400),
+            ("20/30d", 20, 2_592_000),
+        ] {
+            let rate = Rate::parse(text).unwrap();
+            assert_eq!(
+                (rate.count, rate.window.as_secs()),
+                (count, seconds),
+                "{text}"
+            );
+        }
+        for bad in [
+            "", "6", "6/", "/24h", "0/1h", "6/0h", "6/24", "6/h", "-1/1h", "+1/1h", "1/+1h",
+            "6/24H", "6/31d", "1.5/1h", "6 /1h",
+        ] {
+            assert!(Rate::parse(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(
+            SendLimits::parse("21/24h").unwrap_err(),
+            "21 is more than the 20 sends that are remembered"
+        );
+        assert!(SendLimits::parse("none").is_err());
+    }
+
+    #[test]
+    fn the_next_send_is_when_every_window_has_room() {
+        let limits = SendLimits::parse("1/30s,3/10m").unwrap();
+        let number = |sends: &[u64]| Number {
+            sends: sends.iter().map(|seconds| Millis(seconds * 1000)).collect(),
+            ..Number::default()
+        };
+        assert_eq!(limits.next_send(&number(&[])), Millis(0));
+        assert_eq!(limits.next_send(&number(&[100])), Millis(130_000));
+        assert_eq!(limits.next_send(&number(&[200, 100])), Millis(230_000));
+        assert_eq!(limits.next_send(&number(&[200, 100, 50])), Millis(650_000));
+        assert_eq!(limits.wait(&number(&[100]), Millis(130_000)), None);
+        let wait = limits.wait(&number(&[100]), Millis(129_999)).unwrap();
+        assert_eq!(
+            wait,
+            Wait {
+                until: Some(Millis(130_000)),
+                guesses: false
+            }
+        );
+    }
+
+    #[test]
+    fn failed_guesses_delay_sends() {
+        let limits = SendLimits::parse("1/30s").unwrap();
+        let number = |failures| Number {
+            failures,
+            last_failure: Millis(1000),
+            ..Number::default()
+        };
+        let until = |failures| {
+            limits
+                .wait(&number(failures), Millis(1000))
+                .and_then(|wait| wait.until)
+        };
+        assert_eq!(limits.wait(&number(9), Millis(1000)), None);
+        assert_eq!(until(10), Some(Millis(1000 + 15 * 60_000)));
+        assert_eq!(until(29), until(10));
+        assert_eq!(until(30), Some(Millis(1000 + 24 * 3_600_000)));
+        assert_eq!(
+            limits.wait(&number(100), Millis(u64::MAX)),
+            Some(Wait {
+                until: None,
+                guesses: true
+            })
+        );
+    }
+}
