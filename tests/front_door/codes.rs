@@ -1,4 +1,5 @@
-//! The codes that callers branch on, and what must agree with them.
+//! The error codes are a contract with callers, and the code, the pages and the template agree on
+//! them and on the settings.
 
 use otp_lambda::error::ErrorCode;
 use otp_lambda::phone::PhoneNumber;
@@ -10,10 +11,13 @@ fn repository(path: &str) -> String {
     std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
-/// A change here is a change of the contract: callers branch on these names.
+/// Callers branch on these names: a change here is a breaking change.
 #[test]
-fn names_and_statuses_are_what_they_were() {
-    let table: Vec<(&str, u16)> = ErrorCode::TABLE.iter().map(|row| (row.1, row.2)).collect();
+fn the_names_and_statuses_of_the_error_codes_do_not_change() {
+    let table: Vec<(&str, u16)> = ErrorCode::ALL
+        .iter()
+        .map(|code| (code.name(), code.status()))
+        .collect();
     assert_eq!(
         table,
         [
@@ -65,14 +69,14 @@ fn the_errors_page_lists_every_code_with_its_status_and_no_other() {
             Some((status, cells.next()?.trim_matches('`').to_owned()))
         })
         .collect();
-    let table: Vec<(u16, String)> = ErrorCode::TABLE
+    let table: Vec<(u16, String)> = ErrorCode::ALL
         .iter()
-        .map(|row| (row.2, row.1.to_owned()))
+        .map(|code| (code.status(), code.name().to_owned()))
         .collect();
     assert_eq!(rows, table);
 }
 
-/// Wherever a page has a status and an error code side by side.
+/// Finds every `404 `route_not_found`` on the pages, in prose and in tables.
 #[test]
 fn every_page_gives_an_error_code_with_its_status() {
     let root = env!("CARGO_MANIFEST_DIR");
@@ -93,8 +97,12 @@ fn every_page_gives_an_error_code_with_its_status() {
             if name.contains(|c: char| !c.is_ascii_lowercase() && c != '_') {
                 continue;
             }
-            let row = ErrorCode::TABLE.iter().find(|row| row.1 == name);
-            assert_eq!(row.map(|row| row.2), Some(status), "{status} `{name}`");
+            let code = ErrorCode::ALL.iter().find(|code| code.name() == name);
+            assert_eq!(
+                code.map(|code| code.status()),
+                Some(status),
+                "{status} `{name}`"
+            );
             seen += 1;
         }
     }
@@ -140,7 +148,7 @@ fn the_template_sets_every_setting_and_no_other() {
         .take_while(|line| line.starts_with("          ") || line.trim().is_empty())
         .filter_map(|line| {
             let name = line.strip_prefix("          ")?.split_once(':')?.0;
-            // The AWS_ ones are the SDK's own.
+            // Names that begin with AWS_ belong to the SDK.
             (name.starts_with(|c: char| c.is_ascii_uppercase()) && !name.starts_with("AWS_"))
                 .then_some(name)
         })
@@ -151,9 +159,9 @@ fn the_template_sets_every_setting_and_no_other() {
     assert_eq!(set, known);
 }
 
-/// The published vectors of the reference ID of AWS's example.
+/// Compares with vectors that AWS's Python example produced.
 #[test]
-fn derived_reference_ids_are_those_of_awss_example() {
+fn derived_reference_ids_equal_those_of_awss_example() {
     let vectors: Value =
         serde_json::from_str(&repository("tests/vectors/reference-ids.json")).unwrap();
     let cases = vectors["cases"].as_array().unwrap();
