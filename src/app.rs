@@ -126,7 +126,7 @@ impl App {
                 to_raw_value(&response).map_err(unrecognized)
             }
             Recognized::Cognito => {
-                cognito::answer(service, &self.sign_in, event, moment, record).await
+                cognito::respond(service, &self.sign_in, event, moment, record).await
             }
             Recognized::Command(command) => {
                 let result = command.run(service, moment, record).await?;

@@ -1,0 +1,154 @@
+//! The raw JSON of a trigger's event: read one field at a time, and returned with only `response`
+//! changed.
+//!
+//! Typed structs would refuse an event whose fields AWS changes or an emulator omits. Here, a field
+//! that is missing, null or of another type counts as absent and does not affect the others.
+
+use super::define::Round;
+use crate::json::{self, Entries};
+use crate::phone::PhoneNumber;
+use serde::Deserialize;
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value};
+
+/// The top-level fields of an event, in their order and as they were written.
+pub(super) struct Event<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'a> Event<'a> {
+    /// Reads an event. Returns nothing if it is not an object.
+    pub(super) fn read(event: &'a RawValue) -> Option<Self> {
+        let Entries(fields) = json::read(Some(event))?;
+        Some(Self(fields))
+    }
+
+    fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.0
+            .iter()
+            .find(|(given, _)| given == name)
+            .map(|(_, value)| *value)
+    }
+
+    pub(super) fn text(&self, name: &str) -> Option<String> {
+        json::read(self.get(name))
+    }
+
+    /// Returns the event with another `response`, and every other field byte for byte as it came.
+    pub(super) fn with_response(&self, response: &Value) -> Option<Box<RawValue>> {
+        let response = to_raw_value(response).ok()?;
+        let others = self
+            .0
+            .iter()
+            .filter(|(name, _)| name != "response")
+            .map(|(name, value)| (name.as_str(), *value));
+        let mut text = String::from("{");
+        for (name, value) in others.chain([("response", &*response)]) {
+            if text.len() > 1 {
+                text.push(',');
+            }
+            text.push_str(&serde_json::to_string(name).ok()?);
+            text.push(':');
+            text.push_str(value.get());
+        }
+        text.push('}');
+        RawValue::from_string(text).ok()
+    }
+}
+
+/// The fields of an event that the triggers need.
+pub(super) struct Request {
+    /// The user pool, the app client and the user name.
+    pub(super) user: [String; 3],
+    pub(super) user_not_found: bool,
+    pub(super) session: Vec<Round>,
+    attributes: Map<String, Value>,
+    /// What Create returned as `privateChallengeParameters`.
+    pub(super) private: Option<PrivateParameters>,
+    pub(super) answer: Option<String>,
+    /// `clientMetadata.language`.
+    pub(super) client_language: Option<String>,
+    /// `validationData.referenceId`: the verification that a sign-up presents.
+    pub(super) proof: Option<String>,
+}
+
+pub(super) struct PrivateParameters {
+    pub(super) reference: String,
+    pub(super) nonce: String,
+}
+
+/// The fields of `request`, each raw, so that one with an unexpected type does not affect the others.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct RawRequest<'a> {
+    #[serde(borrow)]
+    session: Option<&'a RawValue>,
+    user_not_found: Option<&'a RawValue>,
+    user_attributes: Option<&'a RawValue>,
+    private_challenge_parameters: Option<&'a RawValue>,
+    challenge_answer: Option<&'a RawValue>,
+    client_metadata: Option<&'a RawValue>,
+    validation_data: Option<&'a RawValue>,
+}
+
+impl Request {
+    pub(super) fn read(event: &Event<'_>) -> Self {
+        let raw: RawRequest<'_> = json::read_object(event.get("request")).unwrap_or_default();
+        let caller_context = read_map(event.get("callerContext"));
+        let private = read_map(raw.private_challenge_parameters);
+        let rounds: Vec<Box<RawValue>> = json::read(raw.session).unwrap_or_default();
+        Self {
+            user: [
+                event.text("userPoolId").unwrap_or_default(),
+                text_of(&caller_context, "clientId").unwrap_or_default(),
+                event.text("userName").unwrap_or_default(),
+            ],
+            // Fails closed: any value but `false` and `null` counts as a user who does not exist.
+            user_not_found: raw
+                .user_not_found
+                .is_some_and(|value| !["false", "null"].contains(&value.get())),
+            session: rounds.iter().map(|round| read_round(round)).collect(),
+            attributes: read_map(raw.user_attributes),
+            private: text_of(&private, "reference")
+                .zip(text_of(&private, "nonce"))
+                .map(|(reference, nonce)| PrivateParameters { reference, nonce }),
+            answer: json::read(raw.challenge_answer),
+            client_language: text_of(&read_map(raw.client_metadata), "language"),
+            proof: text_of(&read_map(raw.validation_data), "referenceId"),
+        }
+    }
+
+    /// The user's number, if the user exists and the number is valid.
+    pub(super) fn usable_number(&self) -> Option<PhoneNumber> {
+        if self.user_not_found {
+            return None;
+        }
+        self.number()
+    }
+
+    /// The number of the user attributes, if it is valid.
+    pub(super) fn number(&self) -> Option<PhoneNumber> {
+        PhoneNumber::parse(self.attribute("phone_number")?).ok()
+    }
+
+    pub(super) fn attribute(&self, name: &str) -> Option<&str> {
+        self.attributes.get(name)?.as_str()
+    }
+}
+
+/// Reads a round of the history. Define refuses one without a name, so an unreadable round fails the
+/// sign-in.
+fn read_round(round: &RawValue) -> Round {
+    let round = read_map(Some(round));
+    Round {
+        name: text_of(&round, "challengeName"),
+        result: round.get("challengeResult").and_then(Value::as_bool),
+        metadata: text_of(&round, "challengeMetadata"),
+    }
+}
+
+fn read_map(raw: Option<&RawValue>) -> Map<String, Value> {
+    json::read(raw).unwrap_or_default()
+}
+
+fn text_of(map: &Map<String, Value>, name: &str) -> Option<String> {
+    map.get(name)?.as_str().map(str::to_owned)
+}
