@@ -3,10 +3,10 @@
 use crate::cognito;
 use crate::error::FunctionError;
 use crate::http;
+use crate::json::Entries;
 use crate::operator::Command;
 use crate::service::{Moment, Service};
 use crate::telemetry::Record;
-use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -33,17 +33,8 @@ pub struct Invocation {
     pub deadline: SystemTime,
 }
 
-/// The top-level fields that only a Cognito trigger or an operator's command has.
-#[derive(Deserialize)]
-struct Trigger<'a> {
-    #[serde(borrow, rename = "triggerSource")]
-    trigger_source: Option<&'a RawValue>,
-    #[serde(borrow)]
-    operation: Option<&'a RawValue>,
-}
-
-enum Recognized<'a> {
-    Http(Box<http::Event<'a>>),
+enum Recognized {
+    Http(http::Event),
     Cognito,
     Command(Command),
 }
@@ -122,8 +113,8 @@ impl App {
         let (service, unrecognized) = (&self.service, |_| FunctionError::unrecognized(EXPECTED));
         match recognize(event)? {
             Recognized::Http(event) => {
-                let response = http::respond(service, self.gate, *event, moment, record).await;
-                to_raw_value(&response).map_err(unrecognized)
+                let response = http::respond(service, self.gate, event, moment, record).await;
+                response.map_err(unrecognized)
             }
             Recognized::Cognito => {
                 cognito::respond(service, &self.sign_in, event, moment, record).await
@@ -136,16 +127,21 @@ impl App {
     }
 }
 
-fn recognize(event: &RawValue) -> Result<Recognized<'_>, FunctionError> {
+fn recognize(event: &RawValue) -> Result<Recognized, FunctionError> {
     let unrecognized = || FunctionError::unrecognized(EXPECTED);
-    let trigger: Trigger<'_> = serde_json::from_str(event.get()).map_err(|_| unrecognized())?;
-    let is_string = |field: Option<&RawValue>| field.is_some_and(|raw| raw.get().starts_with('"'));
     // Only AWS writes the top level of an event: the body of an HTTP request is a string inside it.
-    if is_string(trigger.trigger_source) {
+    let fields: Entries<&RawValue> =
+        serde_json::from_str(event.get()).map_err(|_| unrecognized())?;
+    let is_string = |name| {
+        fields
+            .get(name)
+            .is_some_and(|raw| raw.get().starts_with('"'))
+    };
+    if is_string("triggerSource") {
         Ok(Recognized::Cognito)
-    } else if let Some(event) = http::Event::recognize(event) {
-        Ok(Recognized::Http(Box::new(event)))
-    } else if is_string(trigger.operation) {
+    } else if let Some(event) = http::Event::recognize(event, &fields) {
+        Ok(Recognized::Http(event))
+    } else if is_string("operation") {
         Command::read(event).map(Recognized::Command)
     } else {
         Err(unrecognized())

@@ -35,6 +35,15 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for Entries<V> {
     }
 }
 
+impl<'a> Entries<&'a RawValue> {
+    /// The value of a name, unless it is absent, null or given more than once.
+    pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
+        let mut values = self.0.iter().filter(|(given, _)| given == name);
+        let (_, value) = values.next().filter(|(_, value)| value.get() != "null")?;
+        values.next().is_none().then_some(*value)
+    }
+}
+
 /// Reads a raw value as a `T`. Returns nothing if the value is absent or something else.
 pub(crate) fn read<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Option<T> {
     serde_json::from_str(raw?.get()).ok()

@@ -1,4 +1,4 @@
-//! The members of a JSON request body, read by the contract's strict rules.
+//! The JSON body of a request. It is read strictly: unknown and duplicate fields are rejected.
 
 use crate::error::{Error, ErrorCode};
 use crate::json::Entries;
@@ -6,18 +6,18 @@ use serde_json::Value;
 use serde_json::error::Category;
 use std::ops::RangeInclusive;
 
-/// The largest body that is read, in bytes. Every valid request is far smaller.
+/// Bytes that a body may have. Every valid request is far smaller.
 pub(super) const LIMIT: usize = 4096;
 
-/// The members of a JSON object, each once, each of a known name, taken out one by one.
-pub(super) struct Members(Vec<(String, Value)>);
+/// The fields of a body that are not yet read.
+pub(super) struct Body(Vec<(String, Value)>);
 
-impl Members {
-    /// Reads a JSON object whose members are all among `known`.
+impl Body {
+    /// Reads a JSON object that has only `accepted` fields, each at most once.
     ///
-    /// No message repeats a value, and of the names only those that cannot be a phone number or a
-    /// code: a client can put either where a name belongs.
-    pub(super) fn read(body: &[u8], known: &[&str]) -> Result<Self, Error> {
+    /// No error repeats a value. A name is repeated only if it cannot be a phone number or a code: clients
+    /// can put either where a name belongs.
+    pub(super) fn read(body: &[u8], accepted: &[&str]) -> Result<Self, Error> {
         let malformed = |detail: String| Error::new(ErrorCode::MalformedRequest, detail);
         if body.is_empty() {
             return Err(malformed(
@@ -31,7 +31,7 @@ impl Members {
         }
         let text =
             std::str::from_utf8(body).map_err(|_| malformed("The body is not UTF-8.".into()))?;
-        let Entries(members) = serde_json::from_str(text).map_err(|error| {
+        let Entries(fields) = serde_json::from_str(text).map_err(|error| {
             malformed(match error.classify() {
                 Category::Data => "The body is not a JSON object.".into(),
                 Category::Syntax | Category::Eof | Category::Io => {
@@ -44,15 +44,15 @@ impl Members {
             })
         })?;
 
-        for (index, (name, _)) in members.iter().enumerate() {
-            if !known.contains(&name.as_str()) {
+        for (index, (name, _)) in fields.iter().enumerate() {
+            if !accepted.contains(&name.as_str()) {
                 return Err(malformed(format!(
-                    "{} is not known here. Known: {}.",
+                    "{} is not accepted here. Accepted: {}.",
                     quoted(name),
-                    known.join(", ")
+                    accepted.join(", ")
                 )));
             }
-            if members
+            if fields
                 .iter()
                 .take(index)
                 .any(|(earlier, _)| earlier == name)
@@ -60,15 +60,15 @@ impl Members {
                 return Err(malformed(format!("{} is given twice.", quoted(name))));
             }
         }
-        Ok(Self(members))
+        Ok(Self(fields))
     }
 
-    /// Whether the member is there, whatever it is.
+    /// Whether the body has the field, whatever its value.
     pub(super) fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(given, _)| given == name)
     }
 
-    /// Takes a string out.
+    /// Takes out a string.
     pub(super) fn string(&mut self, name: &'static str) -> Result<Option<String>, Error> {
         match self.take(name) {
             None => Ok(None),
@@ -80,7 +80,7 @@ impl Members {
         }
     }
 
-    /// Takes a boolean out.
+    /// Takes out a boolean.
     pub(super) fn boolean(&mut self, name: &'static str) -> Result<Option<bool>, Error> {
         match self.take(name) {
             None => Ok(None),
@@ -92,7 +92,7 @@ impl Members {
         }
     }
 
-    /// Takes an integer within `range` out: `6`, not `"6"` or `6.0`.
+    /// Takes out an integer within `range`: `6`, not `"6"` or `6.0`.
     pub(super) fn integer(
         &mut self,
         name: &'static str,
@@ -121,16 +121,16 @@ impl Members {
     }
 }
 
-/// The name for a message, if it looks like a name of a member.
+/// The name of a field for an error text, if it is safe to repeat.
 fn quoted(name: &str) -> String {
     let plain = (1..=40).contains(&name.len())
         && name
             .bytes()
             .all(|b| b.is_ascii_alphabetic() || b == b'_' || b == b'-');
     if plain {
-        format!("The member `{name}`")
+        format!("The field `{name}`")
     } else {
-        "One of the members".to_owned()
+        "One of the fields".to_owned()
     }
 }
 
@@ -142,14 +142,14 @@ mod tests {
     const KNOWN: &[&str] = &["destinationNumber", "codeLength"];
 
     fn detail(body: &[u8]) -> String {
-        let error = Members::read(body, KNOWN).err().unwrap();
+        let error = Body::read(body, KNOWN).err().unwrap();
         assert_eq!(error.code(), ErrorCode::MalformedRequest);
         error.detail().to_owned()
     }
 
     #[test]
-    fn a_body_is_one_utf8_json_object() {
-        assert!(Members::read(b" {} ", KNOWN).is_ok());
+    fn a_body_must_be_one_utf8_json_object() {
+        assert!(Body::read(b" {} ", KNOWN).is_ok());
         for (body, says) in [
             (&b""[..], "no body"),
             (b"{", "not JSON"),
@@ -180,37 +180,37 @@ mod tests {
     }
 
     #[test]
-    fn a_duplicate_member_is_refused_by_name() {
+    fn a_duplicate_field_is_rejected_by_name() {
         assert_eq!(
             detail(br#"{"codeLength":6,"codeLength":6}"#),
-            "The member `codeLength` is given twice."
+            "The field `codeLength` is given twice."
         );
         assert_eq!(
             detail(br#"{"codeLength":6,"code\u004Cength":7}"#),
-            "The member `codeLength` is given twice."
+            "The field `codeLength` is given twice."
         );
     }
 
     #[test]
-    fn an_unknown_member_is_named_only_if_the_name_can_hold_no_number() {
+    fn an_unknown_field_is_named_only_if_its_name_cannot_hold_a_number() {
         assert!(
             detail(br#"{"code_length":6}"#)
-                .starts_with("The member `code_length` is not known here.")
+                .starts_with("The field `code_length` is not accepted here.")
         );
         for hostile in ["+14255550142", "a1", "\u{661}", "x y", ""] {
             let body = serde_json::json!({ hostile: 1 }).to_string();
             assert!(
-                detail(body.as_bytes()).starts_with("One of the members is not known here."),
+                detail(body.as_bytes()).starts_with("One of the fields is not accepted here."),
                 "{hostile}"
             );
         }
     }
 
     #[test]
-    fn numbers_are_json_integers_in_range() {
+    fn numbers_must_be_json_integers_in_range() {
         let integer = |json: &str| {
             let body = format!("{{\"codeLength\":{json}}}");
-            Members::read(body.as_bytes(), KNOWN)
+            Body::read(body.as_bytes(), KNOWN)
                 .unwrap()
                 .integer("codeLength", &(5..=8))
         };

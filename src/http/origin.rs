@@ -1,486 +1,385 @@
-//! HTTP requests as AWS's front doors put them into events, and answers as each wants them back.
+//! HTTP events from each origin, and the response that each origin expects.
+//!
+//! `aws_lambda_events` reads the events. They are not converted to `http::Request`: that conversion panics on
+//! a `<` in a query string, on an odd `Host` and on bad base64.
 
-use super::{Request, Response};
+mod essentials;
+
+use super::Operation;
+use super::request::Request;
+use super::response::Response;
 use crate::error::{Error, ErrorCode};
-use crate::json;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use crate::json::{self, Entries};
+use lambda_http::aws_lambda_events::alb::AlbTargetGroupRequest;
+use lambda_http::aws_lambda_events::apigw::{
+    ApiGatewayProxyRequest, ApiGatewayProxyRequestContext, ApiGatewayRequestAuthorizer,
+    ApiGatewayV2httpRequest,
+};
+use lambda_http::http::HeaderMap;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
-use std::fmt;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
-/// Which front door an event came through.
+/// An HTTP event, by the origin that sent it.
+pub(crate) enum Event {
+    /// An API Gateway REST API, or an HTTP API with payload format 1.0.
+    Rest(Box<ApiGatewayProxyRequest>),
+    /// An API Gateway HTTP API with payload format 2.0, or a Lambda function URL.
+    Http(Box<ApiGatewayV2httpRequest>),
+    /// An Application Load Balancer.
+    Alb(Box<AlbTargetGroupRequest>),
+    /// An event that has the shape of an HTTP request and cannot be read as one.
+    Unreadable(Shape),
+}
+
+/// The shape of an event. It decides the shape of the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// API Gateway REST API, or an HTTP API with payload format 1.0.
-    RestV1,
-    /// API Gateway HTTP API with payload format 2.0.
-    HttpV2,
-    /// Lambda function URL: the HTTP API's format under another host name.
+pub(crate) enum Shape {
+    Rest,
+    Http,
     FunctionUrl,
-    /// Application Load Balancer.
-    Alb,
-    /// Something like HTTP, but without the context that tells from where.
+    Alb {
+        multi_value_headers: bool,
+    },
+    /// The event looks like HTTP but has no usable request context.
     Unclear,
 }
 
-impl Origin {
-    /// The name in log lines.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::RestV1 => "rest-v1",
-            Self::HttpV2 => "http-v2",
-            Self::FunctionUrl => "function-url",
-            Self::Alb => "alb",
-            Self::Unclear => "unclear",
-        }
-    }
-}
-
-/// An HTTP event: its origin is known, and nothing else of it has been believed yet.
-pub struct Event<'a> {
-    origin: Origin,
-    members: Members<'a>,
-    context: Context<'a>,
-}
-
-/// The top level. Every member is raw: a hostile one spoils itself and no other.
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct Members<'a> {
-    #[serde(borrow)]
-    version: Option<&'a RawValue>,
-    request_context: Option<&'a RawValue>,
-    resource: Option<&'a RawValue>,
-    route_key: Option<&'a RawValue>,
-    path: Option<&'a RawValue>,
-    raw_path: Option<&'a RawValue>,
-    path_parameters: Option<&'a RawValue>,
-    http_method: Option<&'a RawValue>,
-    headers: Option<&'a RawValue>,
-    multi_value_headers: Option<&'a RawValue>,
-    body: Option<&'a RawValue>,
-    is_base64_encoded: Option<&'a RawValue>,
-}
-
-/// What AWS itself says about the request: no client can write here.
+/// The fields of `requestContext` that tell the shapes apart.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct Context<'a> {
+    elb: Option<IgnoredAny>,
+    http: Option<IgnoredAny>,
+    http_method: Option<IgnoredAny>,
     #[serde(borrow)]
-    elb: Option<&'a RawValue>,
-    http: Option<&'a RawValue>,
-    http_method: Option<&'a RawValue>,
     domain_name: Option<&'a RawValue>,
-    stage: Option<&'a RawValue>,
-    identity: Option<&'a RawValue>,
-    authorizer: Option<&'a RawValue>,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct HttpContext<'a> {
-    #[serde(borrow)]
-    method: Option<&'a RawValue>,
-    #[serde(rename = "sourceIp")]
-    source_ip: Option<&'a RawValue>,
-}
+/// The largest `headers` or `multiValueHeaders` that is read, in bytes of JSON. `HeaderMap` panics at
+/// 32,768 values, and a value takes at least three bytes of JSON. API Gateway passes on 10 KB.
+const HEADERS_LIMIT: usize = 3 * 32_768;
 
-impl<'a> Event<'a> {
-    /// Takes an event for HTTP if it looks like it; `None` for anything else.
-    ///
-    /// The shapes are told apart by what AWS always writes and emulators keep: a bare
-    /// `httpMethod` is in events of several kinds.
-    #[must_use]
-    pub fn recognize(event: &'a RawValue) -> Option<Self> {
-        let members: Members<'a> = serde_json::from_str(event.get()).ok()?;
-        let context: Context<'a> = json::read(members.request_context).unwrap_or_default();
-        let origin = if context.elb.is_some() {
-            Origin::Alb
-        } else if text(members.version).as_deref() == Some("2.0") && context.http.is_some() {
-            match text(context.domain_name) {
-                Some(host) if host.contains(".lambda-url.") => Origin::FunctionUrl,
-                _ => Origin::HttpV2,
-            }
-        } else if context.http_method.is_some()
-            || (members.request_context.is_some() && members.resource.is_some())
+impl Event {
+    /// Recognizes an HTTP event by its top-level `fields` and reads it; `None` for any other event.
+    pub(crate) fn recognize(event: &RawValue, fields: &Entries<&RawValue>) -> Option<Self> {
+        let shape = Shape::of(fields)?;
+        let headers = [fields.get("headers"), fields.get("multiValueHeaders")];
+        if headers
+            .iter()
+            .flatten()
+            .any(|raw| raw.get().len() > HEADERS_LIMIT)
         {
-            Origin::RestV1
-        } else if members.http_method.is_some()
-            || members.raw_path.is_some()
-            || members.resource.is_some()
-        {
-            Origin::Unclear
-        } else {
-            return None;
+            return Some(Self::Unreadable(shape));
+        }
+        let read = match shape {
+            Shape::Rest => read(event, shape).map(Self::Rest),
+            Shape::Http | Shape::FunctionUrl => read(event, shape).map(Self::Http),
+            Shape::Alb { .. } => read(event, shape).map(Self::Alb),
+            Shape::Unclear => None,
         };
-        Some(Self {
-            origin,
-            members,
-            context,
-        })
+        Some(read.unwrap_or(Self::Unreadable(shape)))
     }
 
-    pub(super) fn origin(&self) -> Origin {
-        self.origin
+    pub(super) fn shape(&self) -> Shape {
+        match self {
+            Self::Rest(_) => Shape::Rest,
+            Self::Http(event) => match &event.request_context.domain_name {
+                Some(name) if name.contains(FUNCTION_URL) => Shape::FunctionUrl,
+                _ => Shape::Http,
+            },
+            Self::Alb(event) => Shape::Alb {
+                multi_value_headers: !event.multi_value_headers.is_empty(),
+            },
+            Self::Unreadable(shape) => *shape,
+        }
     }
 
-    /// The request in the event.
-    ///
     /// # Errors
     ///
     /// `malformed_request` if the event lacks what every request has.
-    pub(super) fn request(&self) -> Result<Request, Error> {
-        let unreadable = |what: &str| {
-            Error::new(
-                ErrorCode::MalformedRequest,
-                format!("The event has no readable {what}."),
-            )
-        };
-        let (method, path) = match self.origin {
-            Origin::Unclear => return Err(unreadable("request context")),
-            Origin::HttpV2 | Origin::FunctionUrl => {
-                let http: HttpContext<'_> = json::read(self.context.http).unwrap_or_default();
-                (text(http.method), text(self.members.raw_path))
-            }
-            Origin::RestV1 => (
-                text(self.members.http_method).or_else(|| text(self.context.http_method)),
-                text(self.members.path),
-            ),
-            Origin::Alb => (text(self.members.http_method), text(self.members.path)),
-        };
-        Ok(Request {
-            method: method.ok_or_else(|| unreadable("HTTP method"))?,
-            path: self.without_base(&path.ok_or_else(|| unreadable("path"))?),
-            headers: self.headers().ok_or_else(|| unreadable("headers"))?,
-            principal: self.principal(),
-            address: self.address(),
-        })
-    }
-
-    /// The path without the stage or the base path of a custom domain.
-    ///
-    /// API Gateway says which of its routes a request took; what stands before that route in the
-    /// path is the base. Nothing is decoded: a path that needs decoding to match is another path.
-    fn without_base(&self, path: &str) -> String {
-        if let Some(route) = self
-            .taken_route()
-            .filter(|route| path.ends_with(route.as_str()))
-        {
-            return route;
+    pub(super) fn into_request(self) -> Result<Request, Error> {
+        let is_function_url = self.shape() == Shape::FunctionUrl;
+        match self {
+            Self::Rest(event) => from_rest(*event),
+            Self::Http(event) => from_http(*event, is_function_url),
+            Self::Alb(event) => from_alb(*event),
+            Self::Unreadable(Shape::Unclear) => Err(malformed(
+                "The event does not show which AWS service sent it: its request context is missing or incomplete.",
+            )),
+            Self::Unreadable(_) => Err(malformed("The event cannot be read as an HTTP request.")),
         }
-        let stage = match self.origin {
-            Origin::HttpV2 | Origin::RestV1 => text(self.context.stage),
-            Origin::FunctionUrl | Origin::Alb | Origin::Unclear => None,
-        };
-        let inside = stage
-            .filter(|stage| !stage.is_empty())
-            .and_then(|stage| path.strip_prefix('/')?.strip_prefix(stage.as_str()))
-            .filter(|rest| rest.starts_with('/'));
-        inside.unwrap_or(path).to_owned()
-    }
-
-    /// The route of API Gateway that the request took, with a greedy parameter filled in.
-    fn taken_route(&self) -> Option<String> {
-        let template = match self.origin {
-            Origin::RestV1 => text(self.members.resource)?,
-            Origin::HttpV2 => text(self.members.route_key)?.split_once(' ')?.1.to_owned(),
-            Origin::FunctionUrl | Origin::Alb | Origin::Unclear => return None,
-        };
-        let Some((before, parameter)) = template.split_once('{') else {
-            return Some(template).filter(|route| !route.is_empty());
-        };
-        let name = parameter.strip_suffix("+}")?;
-        let parameters: Pairs<Text> = json::read(self.members.path_parameters)?;
-        let (_, value) = parameters.0.into_iter().find(|(given, _)| given == name)?;
-        Some(format!("{before}{}", value.utf8()?))
-    }
-
-    fn headers(&self) -> Option<Vec<(String, String)>> {
-        let lower = |(name, value): (String, Text)| (name.to_ascii_lowercase(), value.lossy());
-        if let Some(raw) = self.members.multi_value_headers {
-            let lists: Pairs<Vec<Text>> = json::read(Some(raw))?;
-            let each = lists
-                .0
-                .into_iter()
-                .flat_map(|(name, values)| values.into_iter().map(move |v| (name.clone(), v)));
-            return Some(each.map(lower).collect());
-        }
-        match self.members.headers {
-            None => Some(Vec::new()),
-            Some(raw) => Some(
-                json::read::<Pairs<Text>>(Some(raw))?
-                    .0
-                    .into_iter()
-                    .map(lower)
-                    .collect(),
-            ),
-        }
-    }
-
-    /// Who the caller is, if AWS has authenticated it and says so: by IAM or by an authorizer.
-    ///
-    /// Fails closed: an authorizer that names nobody (`null`, an empty object) vouches for nobody,
-    /// and neither does the guest role of a Cognito identity pool, which anybody can take on.
-    fn principal(&self) -> Option<String> {
-        let authorizer: Value = json::read(self.context.authorizer).unwrap_or_default();
-        let text = |pointer: &str| {
-            authorizer
-                .pointer(pointer)
-                .and_then(Value::as_str)
-                .filter(|text| !text.is_empty())
-        };
-        // Claims and contexts are the operator's to shape. Who is in them is told by what they usually call it.
-        let named = |pointer: &str| {
-            let members = authorizer.pointer(pointer)?;
-            if let Value::String(text) = members {
-                return (!text.is_empty()).then(|| text.clone());
-            }
-            let members = members.as_object().filter(|members| !members.is_empty())?;
-            let subject = ["principalId", "sub", "client_id"]
-                .iter()
-                .find_map(|name| members.get(*name)?.as_str());
-            let issuer = members
-                .get("iss")
-                .and_then(Value::as_str)
-                .unwrap_or_default();
-            Some(format!("{issuer} {}", subject.unwrap_or_default()))
-        };
-        match self.origin {
-            Origin::HttpV2 | Origin::FunctionUrl => {
-                let methods = authorizer
-                    .pointer("/iam/cognitoIdentity/amr")
-                    .and_then(Value::as_array);
-                let guest =
-                    methods.is_some_and(|methods| methods.iter().any(|method| method == GUEST));
-                let signer = text("/iam/userArn").filter(|_| !guest).map(without_session);
-                signer
-                    .or_else(|| named("/jwt/claims"))
-                    .or_else(|| named("/lambda"))
-            }
-            Origin::RestV1 => {
-                let identity: Value = json::read(self.context.identity).unwrap_or_default();
-                let arn = identity
-                    .get("userArn")
-                    .and_then(Value::as_str)
-                    .filter(|arn| !arn.is_empty());
-                let guest = identity
-                    .get("cognitoAuthenticationType")
-                    .is_some_and(|kind| kind == GUEST);
-                let signer = arn.filter(|_| !guest).map(without_session);
-                signer
-                    .or_else(|| named("/principalId"))
-                    .or_else(|| named("/claims"))
-            }
-            // A load balancer can authenticate, but does not say so in a place that only it can write.
-            Origin::Alb | Origin::Unclear => None,
-        }
-    }
-
-    /// The address that the connection came from. Of headers only the entry that a load balancer itself appends is
-    /// believed; every other one is the client's to write.
-    fn address(&self) -> Option<IpAddr> {
-        match self.origin {
-            Origin::HttpV2 | Origin::FunctionUrl => {
-                let http: HttpContext<'_> = json::read(self.context.http).unwrap_or_default();
-                text(http.source_ip)?.parse().ok()
-            }
-            Origin::RestV1 => {
-                let identity: Value = json::read(self.context.identity)?;
-                identity.get("sourceIp")?.as_str()?.parse().ok()
-            }
-            Origin::Alb => {
-                let headers = self.headers()?;
-                let (_, forwarded) = headers
-                    .iter()
-                    .rfind(|(name, _)| name == "x-forwarded-for")?;
-                forwarded.rsplit(',').next()?.trim().parse().ok()
-            }
-            Origin::Unclear => None,
-        }
-    }
-
-    /// The body, decoded, if it has at most `limit` bytes.
-    ///
-    /// # Errors
-    ///
-    /// `body_too_large`, found before anything is decoded; `malformed_request` for bad base64.
-    pub(super) fn body(&self, limit: usize) -> Result<Vec<u8>, Error> {
-        let too_large = || {
-            Error::new(
-                ErrorCode::BodyTooLarge,
-                format!("The body must have at most {limit} bytes."),
-            )
-        };
-        let unreadable = |what| Error::new(ErrorCode::MalformedRequest, what);
-        let Some(raw) = self.members.body else {
-            return Ok(Vec::new());
-        };
-        let Text(body) =
-            json::read(Some(raw)).ok_or_else(|| unreadable("The event's body is not a string."))?;
-        let encoded = match self.members.is_base64_encoded {
-            None => false,
-            flag => json::read(flag)
-                .ok_or_else(|| unreadable("The event's isBase64Encoded is not a boolean."))?,
-        };
-        if !encoded {
-            return if body.len() > limit {
-                Err(too_large())
-            } else {
-                Ok(body)
-            };
-        }
-        if body.len() > limit.div_ceil(3) * 4 {
-            return Err(too_large());
-        }
-        let decoded = BASE64
-            .decode(body)
-            .map_err(|_| unreadable("The body is not valid base64."))?;
-        if decoded.len() > limit {
-            Err(too_large())
-        } else {
-            Ok(decoded)
-        }
-    }
-
-    /// The answer in the shape that the event's origin reads.
-    pub(super) fn answer(&self, response: &Response) -> Value {
-        let mut answer = Map::new();
-        answer.insert("statusCode".to_owned(), response.status.into());
-        answer.insert("body".to_owned(), response.body.as_str().into());
-        answer.insert("isBase64Encoded".to_owned(), false.into());
-        // A target group with multi-value headers reads no others.
-        if self.origin == Origin::Alb && self.members.multi_value_headers.is_some() {
-            let lists: Map<_, _> = response
-                .headers()
-                .map(|(name, value)| (name.to_owned(), json!([value])))
-                .collect();
-            answer.insert("multiValueHeaders".to_owned(), lists.into());
-        } else {
-            let headers: Map<_, _> = response
-                .headers()
-                .map(|(name, value)| (name.to_owned(), json!(value)))
-                .collect();
-            answer.insert("headers".to_owned(), headers.into());
-        }
-        match self.origin {
-            Origin::HttpV2 | Origin::FunctionUrl => {
-                answer.insert("cookies".to_owned(), json!([]));
-            }
-            Origin::Alb => {
-                let status = format!("{} {}", response.status, reason(response.status));
-                answer.insert("statusDescription".to_owned(), status.into());
-            }
-            Origin::RestV1 | Origin::Unclear => {}
-        }
-        answer.into()
     }
 }
 
-/// The ARN of a role for the ARN of one of its sessions: every machine of a backend has a session of its own, and they
-/// are one caller all the same.
-fn without_session(arn: &str) -> String {
-    match arn.rsplit_once('/') {
-        Some((role, _)) if arn.contains(":assumed-role/") => role.to_owned(),
-        _ => arn.to_owned(),
+/// Reads the event as AWS writes it. If that fails, reads what this program needs of it.
+fn read<T: DeserializeOwned>(event: &RawValue, shape: Shape) -> Option<Box<T>> {
+    serde_json::from_str(event.get())
+        .ok()
+        .or_else(|| serde_json::from_value(essentials::of(event, shape)?).ok())
+}
+
+/// A part of every function URL's domain name.
+const FUNCTION_URL: &str = ".lambda-url.";
+
+impl Shape {
+    /// Goes by the fields that AWS always writes and that emulators keep. `httpMethod` alone proves little:
+    /// events of several kinds have one.
+    fn of(fields: &Entries<&RawValue>) -> Option<Self> {
+        let context: Context<'_> =
+            json::read_object(fields.get("requestContext")).unwrap_or_default();
+        let has = |name| fields.get(name).is_some();
+        let is_version_2 = fields
+            .get("version")
+            .is_some_and(|raw| raw.get() == r#""2.0""#);
+        if context.elb.is_some() {
+            Some(Self::Alb {
+                multi_value_headers: has("multiValueHeaders"),
+            })
+        } else if is_version_2 && context.http.is_some() {
+            match context.domain_name {
+                Some(name) if name.get().contains(FUNCTION_URL) => Some(Self::FunctionUrl),
+                _ => Some(Self::Http),
+            }
+        } else if context.http_method.is_some() || (has("requestContext") && has("resource")) {
+            Some(Self::Rest)
+        } else if has("httpMethod") || has("rawPath") || has("resource") {
+            Some(Self::Unclear)
+        } else {
+            None
+        }
+    }
+
+    /// The name in log lines.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Rest => "rest-v1",
+            Self::Http => "http-v2",
+            Self::FunctionUrl => "function-url",
+            Self::Alb { .. } => "alb",
+            Self::Unclear => "unclear",
+        }
+    }
+
+    /// The response as the origin reads it.
+    pub(super) fn lambda_response(self, response: &Response) -> LambdaResponse<'_> {
+        let status = response.status();
+        // All header values are this program's own text, and each name has one value.
+        let headers = response
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.to_str().unwrap_or_default()));
+        let (headers, multi_value_headers) = match self {
+            // A target group with multi-value headers ignores the others.
+            Self::Alb {
+                multi_value_headers: true,
+            } => (None, Some(headers.map(|(name, v)| (name, [v])).collect())),
+            _ => (Some(headers.collect()), None),
+        };
+        let reason = status.canonical_reason().unwrap_or_default();
+        LambdaResponse {
+            status_code: status.as_u16(),
+            status_description: matches!(self, Self::Alb { .. })
+                .then(|| format!("{} {reason}", status.as_u16())),
+            headers,
+            multi_value_headers,
+            body: response.body(),
+            is_base64_encoded: false,
+            cookies: matches!(self, Self::Http | Self::FunctionUrl).then_some([]),
+        }
     }
 }
 
-/// What AWS calls the visitors of a Cognito identity pool who have not signed in.
+/// A response in the shape that an origin reads. The structs of `aws_lambda_events` would write both kinds of
+/// headers to every origin.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct LambdaResponse<'a> {
+    status_code: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    headers: Option<BTreeMap<&'a str, &'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    multi_value_headers: Option<BTreeMap<&'a str, [&'a str; 1]>>,
+    body: &'a str,
+    is_base64_encoded: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cookies: Option<[&'static str; 0]>,
+}
+
+fn from_rest(event: ApiGatewayProxyRequest) -> Result<Request, Error> {
+    let context = event.request_context;
+    let template = event.resource.as_deref().unwrap_or_default();
+    let route = fill_in(template, &event.path_parameters);
+    Ok(Request {
+        method: event.http_method,
+        path: without_base(event.path, route, context.stage.as_deref())?,
+        headers: one_of(event.multi_value_headers, event.headers),
+        address: parse_address(context.identity.source_ip.as_deref()),
+        principal: rest_principal(context),
+        body: event.body,
+        is_base64_encoded: event.is_base64_encoded,
+    })
+}
+
+fn from_http(event: ApiGatewayV2httpRequest, is_function_url: bool) -> Result<Request, Error> {
+    let context = event.request_context;
+    let path = if is_function_url {
+        event.raw_path.ok_or_else(no_path)?
+    } else {
+        let route = event.route_key.as_deref().and_then(|key| {
+            let (_, template) = key.split_once(' ')?;
+            fill_in(template, &event.path_parameters)
+        });
+        without_base(event.raw_path, route, context.stage.as_deref())?
+    };
+    Ok(Request {
+        method: context.http.method,
+        path,
+        headers: event.headers,
+        address: parse_address(context.http.source_ip.as_deref()),
+        principal: context.authorizer.and_then(http_principal),
+        body: event.body,
+        is_base64_encoded: event.is_base64_encoded,
+    })
+}
+
+fn from_alb(event: AlbTargetGroupRequest) -> Result<Request, Error> {
+    let headers = one_of(event.multi_value_headers, event.headers);
+    // The load balancer appends the address it sees. Whatever comes before, the client may have written.
+    let forwarded = headers.get_all("x-forwarded-for").iter().next_back();
+    let address = forwarded
+        .and_then(|value| value.to_str().ok()?.rsplit(',').next())
+        .map(str::trim);
+    Ok(Request {
+        method: event.http_method,
+        path: event.path.ok_or_else(no_path)?,
+        address: parse_address(address),
+        headers,
+        // A load balancer can authenticate callers, but says so only in headers, which clients can write too.
+        principal: None,
+        body: event.body,
+        is_base64_encoded: event.is_base64_encoded,
+    })
+}
+
+/// The multi-value headers, if the event has them: they hold every value.
+fn one_of(multi_value_headers: HeaderMap, headers: HeaderMap) -> HeaderMap {
+    if multi_value_headers.is_empty() {
+        headers
+    } else {
+        multi_value_headers
+    }
+}
+
+fn parse_address(text: Option<&str>) -> Option<IpAddr> {
+    text?.parse().ok()
+}
+
+/// The path without the stage or the base path of a custom domain.
+///
+/// API Gateway says which of its routes the request took; anything before that route in the path is the base.
+/// Nothing is decoded: a path that matches only after decoding is another path.
+fn without_base(
+    path: Option<String>,
+    route: Option<String>,
+    stage: Option<&str>,
+) -> Result<String, Error> {
+    let path = path.ok_or_else(no_path)?;
+    // A stage may be named `otp`: a path that is a route already keeps its first segment.
+    if Operation::at(&path).is_some() {
+        return Ok(path);
+    }
+    if let Some(route) = route.filter(|route| path.ends_with(route.as_str())) {
+        return Ok(route);
+    }
+    let inside_stage = stage
+        .filter(|stage| !stage.is_empty())
+        .and_then(|stage| path.strip_prefix('/')?.strip_prefix(stage))
+        .filter(|rest| rest.starts_with('/'));
+    Ok(inside_stage.map(str::to_owned).unwrap_or(path))
+}
+
+/// A route of API Gateway with its greedy parameter filled in: `/{proxy+}` is `/otp/send`, for example.
+fn fill_in(template: &str, parameters: &HashMap<String, String>) -> Option<String> {
+    let Some((before, parameter)) = template.split_once('{') else {
+        return Some(template.to_owned()).filter(|route| !route.is_empty());
+    };
+    let value = parameters.get(parameter.strip_suffix("+}")?)?;
+    Some(format!("{before}{value}"))
+}
+
+/// The guest role of a Cognito identity pool, which anyone can take on, authenticates nobody.
 const GUEST: &str = "unauthenticated";
 
-/// The reason phrase of the statuses that this program answers with.
-fn reason(status: u16) -> &'static str {
-    match status {
-        200 => "OK",
-        202 => "Accepted",
-        400 => "Bad Request",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        409 => "Conflict",
-        410 => "Gone",
-        413 => "Content Too Large",
-        415 => "Unsupported Media Type",
-        422 => "Unprocessable Content",
-        429 => "Too Many Requests",
-        502 => "Bad Gateway",
-        503 => "Service Unavailable",
-        504 => "Gateway Timeout",
-        _ => "Internal Server Error",
-    }
+/// The caller whom IAM, a JWT authorizer or a Lambda authorizer has authenticated.
+///
+/// Fails closed: an authorizer that names nobody (`null`, an empty object) authenticates nobody.
+fn http_principal(authorizer: ApiGatewayRequestAuthorizer) -> Option<String> {
+    let signer = authorizer.iam.and_then(|iam| {
+        let identity = iam.cognito_identity.unwrap_or_default();
+        let is_guest = identity.amr.iter().any(|method| method == GUEST);
+        signer(iam.user_arn, is_guest)
+    });
+    let claims = authorizer.jwt.map(|jwt| jwt.claims).unwrap_or_default();
+    let fields = authorizer.fields;
+    signer
+        .or_else(|| {
+            subject(claims.is_empty(), |name| {
+                claims.get(name).map(String::as_str)
+            })
+        })
+        .or_else(|| subject(fields.is_empty(), |name| fields.get(name)?.as_str()))
 }
 
-fn text(raw: Option<&RawValue>) -> Option<String> {
-    json::read::<Text>(raw)?.utf8()
-}
-
-/// A JSON string as bytes, so that a lone surrogate in it (`"\ud800"`) spoils this string alone
-/// and not the whole event.
-struct Text(Vec<u8>);
-
-impl Text {
-    fn lossy(self) -> String {
-        String::from_utf8_lossy(&self.0).into_owned()
-    }
-
-    fn utf8(self) -> Option<String> {
-        String::from_utf8(self.0).ok()
-    }
-}
-
-impl<'de> Deserialize<'de> for Text {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Bytes;
-
-        impl Visitor<'_> for Bytes {
-            type Value = Text;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Text, E> {
-                Ok(Text(bytes.to_vec()))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Text, E> {
-                Ok(Text(text.as_bytes().to_vec()))
-            }
+/// The same for REST APIs, where a Lambda authorizer gives a `principalId` and Cognito gives claims.
+fn rest_principal(context: ApiGatewayProxyRequestContext) -> Option<String> {
+    let identity = context.identity;
+    let is_guest = identity.cognito_authentication_type.as_deref() == Some(GUEST);
+    let field = |name: &str| context.authorizer.fields.get(name);
+    let principal_id = || field("principalId")?.as_str().map(str::to_owned);
+    let claims = || match field("claims")? {
+        Value::String(text) => Some(text.clone()),
+        claims => {
+            let claims = claims.as_object()?;
+            subject(claims.is_empty(), |name| claims.get(name)?.as_str())
         }
+    };
+    signer(identity.user_arn, is_guest)
+        .or_else(|| principal_id().filter(|text| !text.is_empty()))
+        .or_else(|| claims().filter(|text| !text.is_empty()))
+}
 
-        deserializer.deserialize_byte_buf(Bytes)
+/// The signer of a request. A role counts as one caller: each machine of a backend has its own session of the
+/// role.
+fn signer(arn: Option<String>, is_guest: bool) -> Option<String> {
+    let arn = arn.filter(|arn| !arn.is_empty() && !is_guest)?;
+    match arn.rsplit_once('/') {
+        Some((role, _)) if arn.contains(":assumed-role/") => Some(role.to_owned()),
+        _ => Some(arn),
     }
 }
 
-/// The members of a JSON object in their order, those with unreadable values left out.
-struct Pairs<T>(Vec<(String, T)>);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Pairs<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries<T>(std::marker::PhantomData<T>);
-
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Entries<T> {
-            type Value = Pairs<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs<T>, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some((name, value)) = map.next_entry::<Text, &RawValue>()? {
-                    if let (Some(name), Some(value)) = (name.utf8(), json::read(Some(value))) {
-                        pairs.push((name, value));
-                    }
-                }
-                Ok(Pairs(pairs))
-            }
-        }
-
-        deserializer.deserialize_map(Entries(std::marker::PhantomData))
+/// Issuer and subject of claims, by their usual names: the operator may shape the claims of an authorizer.
+fn subject<'a>(is_empty: bool, claim: impl Fn(&str) -> Option<&'a str>) -> Option<String> {
+    if is_empty {
+        return None;
     }
+    let subject = ["principalId", "sub", "client_id"]
+        .iter()
+        .find_map(|name| claim(name));
+    let issuer = claim("iss").unwrap_or_default();
+    Some(format!("{issuer} {}", subject.unwrap_or_default()))
+}
+
+fn no_path() -> Error {
+    malformed("The event has no path.")
+}
+
+fn malformed(detail: &'static str) -> Error {
+    Error::new(ErrorCode::MalformedRequest, detail)
 }

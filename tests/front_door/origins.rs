@@ -4,7 +4,7 @@ use crate::world::{Answer, NUMBER, World, file};
 use serde_json::{Value, json};
 use simulator::Operation;
 
-const DOORS: [&str; 4] = ["rest-v1", "http-v2", "function-url", "alb"];
+pub(crate) const DOORS: [&str; 4] = ["rest-v1", "http-v2", "function-url", "alb"];
 
 #[tokio::test]
 async fn every_door_sends_and_verifies_in_its_own_shape() {
@@ -12,7 +12,7 @@ async fn every_door_sends_and_verifies_in_its_own_shape() {
         let world = World::with(&[("API_AUTH", "trusted")]).await;
         let sent = world.raw(&file(&format!("send.{door}")).to_string()).await.unwrap();
         assert_eq!(Answer::read(&sent).status, 202, "{door}");
-        assert_eq!(members(&sent), shape(door), "{door}");
+        assert_eq!(fields(&sent), shape(door), "{door}");
         assert_eq!(world.last_line()["origin"], door);
 
         let mut event = file(&format!("verify.{door}"));
@@ -21,7 +21,7 @@ async fn every_door_sends_and_verifies_in_its_own_shape() {
         event["body"] = json!(body.to_string());
         let verified = world.raw(&event.to_string()).await.unwrap();
         assert_eq!(Answer::read(&verified).body["valid"], json!(true), "{door}");
-        assert_eq!(members(&verified), shape(door), "{door}");
+        assert_eq!(fields(&verified), shape(door), "{door}");
         match door {
             "alb" => assert_eq!(verified["statusDescription"], "200 OK"),
             "rest-v1" => {}
@@ -252,7 +252,7 @@ async fn the_routes_are_exact() {
 async fn a_known_path_with_another_method_is_405_and_says_which_it_has() {
     let world = World::new().await;
     for path in ["/otp/send", "/otp/verify"] {
-        for method in ["GET", "PUT", "DELETE", "OPTIONS", "HEAD", "post", "POST ", ""] {
+        for method in ["GET", "PUT", "DELETE", "OPTIONS", "HEAD", "post", ""] {
             let mut event = file("send.http-v2");
             event["rawPath"] = json!(path);
             event["routeKey"] = json!("$default");
@@ -261,6 +261,16 @@ async fn a_known_path_with_another_method_is_405_and_says_which_it_has() {
             answer.is_problem(405, "method_not_allowed");
             assert_eq!(answer.headers["allow"], "POST");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_method_that_is_not_an_http_token_is_400() {
+    let world = World::new().await;
+    for method in ["POST ", "PO ST", "POST\n", "é"] {
+        let mut event = file("send.http-v2");
+        event["requestContext"]["http"]["method"] = json!(method);
+        world.event(&event).await.is_problem(400, "malformed_request");
     }
 }
 
@@ -289,7 +299,7 @@ async fn an_http_event_without_a_context_is_400_in_the_v1_shape() {
         json!({ "version": "1.0", "httpMethod": "POST", "requestContext": "x" }),
     ] {
         let answer = world.raw(&event.to_string()).await.unwrap();
-        assert_eq!(members(&answer), shape("rest-v1"), "{event}");
+        assert_eq!(fields(&answer), shape("rest-v1"), "{event}");
         Answer::read(&answer).is_problem(400, "malformed_request");
     }
 }
@@ -331,13 +341,13 @@ fn without_principal(door: &str) -> Value {
     event
 }
 
-fn members(answer: &Value) -> Vec<&str> {
-    let mut members: Vec<&str> = answer.as_object().unwrap().keys().map(String::as_str).collect();
-    members.sort_unstable();
-    members
+pub(crate) fn fields(answer: &Value) -> Vec<&str> {
+    let mut fields: Vec<&str> = answer.as_object().unwrap().keys().map(String::as_str).collect();
+    fields.sort_unstable();
+    fields
 }
 
-fn shape(door: &str) -> Vec<&'static str> {
+pub(crate) fn shape(door: &str) -> Vec<&'static str> {
     match door {
         "rest-v1" => vec!["body", "headers", "isBase64Encoded", "statusCode"],
         "alb" => vec!["body", "headers", "isBase64Encoded", "statusCode", "statusDescription"],

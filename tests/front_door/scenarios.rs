@@ -5,6 +5,7 @@ mod cognito_define;
 mod cognito_members;
 mod cognito_outages;
 mod cognito_strangers;
+mod emulators;
 mod ends;
 mod exchange;
 mod hostile;

@@ -207,7 +207,7 @@ async fn the_caller_does_not_choose_what_is_the_operators() {
         let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER, member: "x" })).await;
         answer.is_problem(400, "malformed_request");
         let detail = answer.body["detail"].as_str().unwrap();
-        assert!(detail.starts_with(&format!("The member `{member}` is not known here.")), "{detail}");
+        assert!(detail.starts_with(&format!("The field `{member}` is not accepted here.")), "{detail}");
     }
 }
 

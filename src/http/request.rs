@@ -1,0 +1,350 @@
+//! From an HTTP request to what the service is asked.
+
+use super::body::{self, Body};
+use super::{Gate, Operation};
+use crate::error::{Error, ErrorCode};
+use crate::otp::Otp;
+use crate::phone::PhoneNumber;
+use crate::provider::{Channel, ProviderLimits};
+use crate::reference::ReferenceId;
+use crate::service::{
+    Caller, Reference, ReferenceIds, SendRequest, Service, VerificationRequest, VerifyRequest,
+};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use lambda_http::http::header::CONTENT_TYPE;
+use lambda_http::http::{HeaderMap, Method};
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+
+/// An HTTP request, whatever its origin.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) method: Method,
+    /// Without stage and base path.
+    pub(super) path: String,
+    pub(super) headers: HeaderMap,
+    /// The caller, if AWS has authenticated it.
+    pub(super) principal: Option<String>,
+    /// The address that the connection came from.
+    pub(super) address: Option<IpAddr>,
+    pub(super) body: Option<String>,
+    pub(super) is_base64_encoded: bool,
+}
+
+/// The fields of a route's body.
+pub(super) struct Fields {
+    /// Every caller may set these.
+    pub(super) public: &'static [&'static str],
+    /// Only authenticated callers may set these: they let a caller spend more, or name what the operator names.
+    pub(super) trusted: &'static [&'static str],
+}
+
+impl Operation {
+    pub(super) fn fields(self) -> Fields {
+        match self {
+            Self::Send => Fields {
+                public: &["destinationNumber", "language", "channel"],
+                trusted: &[
+                    "brandName",
+                    "source",
+                    "codeLength",
+                    "validityPeriod",
+                    "allowedAttempts",
+                    "referenceId",
+                    "clientIp",
+                ],
+            },
+            Self::Verify => Fields {
+                public: &["destinationNumber", "otp", "referenceId"],
+                trusted: &["brandName", "source"],
+            },
+            Self::Status => Fields {
+                public: &["destinationNumber", "referenceId", "claim"],
+                trusted: &["brandName", "source"],
+            },
+            Self::Cancel => Fields {
+                public: &["destinationNumber", "referenceId"],
+                trusted: &["brandName", "source"],
+            },
+        }
+    }
+}
+
+impl Fields {
+    fn accepted_from(&self, caller: &Caller) -> Vec<&'static str> {
+        let is_authenticated = caller.principal.is_some();
+        let trusted = if is_authenticated { self.trusted } else { &[] };
+        [self.public, trusted].concat()
+    }
+}
+
+impl Request {
+    /// The caller, if `gate` lets it in.
+    pub(super) fn caller(&self, gate: Gate) -> Result<Caller, Error> {
+        let authenticated = |principal: String| {
+            Ok(Caller {
+                principal: Some(principal),
+                ..Caller::default()
+            })
+        };
+        match (&self.principal, gate) {
+            (Some(principal), _) => authenticated(principal.clone()),
+            (None, Gate::Trusted) => authenticated("trusted".to_owned()),
+            (None, Gate::Open) if self.address.is_some() => Ok(Caller {
+                address: self.address,
+                ..Caller::default()
+            }),
+            (None, Gate::Open) => Err(Error::new(
+                ErrorCode::MalformedRequest,
+                "The event does not say which address the request came from.",
+            )),
+            (None, Gate::Iam) => Err(Error::new(
+                ErrorCode::Unauthenticated,
+                "The request is not authenticated. Sign it (SigV4), or put an authorizer in front of this function.",
+            )),
+        }
+    }
+
+    pub(super) fn check_content_type(&self) -> Result<(), Error> {
+        let mut types = self.headers.get_all(CONTENT_TYPE).iter();
+        let only = types.next().filter(|_| types.next().is_none());
+        match only.and_then(|value| value.to_str().ok()) {
+            Some(value) if is_json(value) => Ok(()),
+            _ => Err(Error::new(
+                ErrorCode::UnsupportedMediaType,
+                "The body must be JSON in UTF-8. Send the header `content-type: application/json`.",
+            )),
+        }
+    }
+
+    pub(super) fn idempotency_key(&self, has_ledger: bool) -> Result<Option<String>, Error> {
+        let invalid = |detail: &'static str| Error::invalid_parameter("Idempotency-Key", detail);
+        let mut keys = self.headers.get_all("idempotency-key").iter();
+        let Some(key) = keys.next() else {
+            return Ok(None);
+        };
+        // Rejected rather than ignored: the caller relies on it.
+        if !has_ledger {
+            return Err(invalid(
+                "Idempotency-Key needs the ledger, and this function runs without one. Leave it out.",
+            ));
+        }
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        let key = key.to_str().ok().filter(|key| {
+            (1..=64).contains(&key.len()) && key.bytes().all(is_allowed) && keys.next().is_none()
+        });
+        match key {
+            Some(key) => Ok(Some(key.to_owned())),
+            None => Err(invalid(
+                "Idempotency-Key must be given once, with 1 to 64 characters of A-Z, a-z, 0-9, _ and -.",
+            )),
+        }
+    }
+
+    /// Reads the body's fields, as far as `caller` may set them.
+    pub(super) fn into_body(self, fields: &Fields, caller: &Caller) -> Result<Body, Error> {
+        Body::read(&self.into_bytes()?, &fields.accepted_from(caller))
+    }
+
+    /// The decoded body. It is rejected for its size before it is decoded.
+    fn into_bytes(self) -> Result<Vec<u8>, Error> {
+        const LIMIT: usize = body::LIMIT;
+        let too_large = || {
+            Error::new(
+                ErrorCode::BodyTooLarge,
+                format!("The body must have at most {LIMIT} bytes."),
+            )
+        };
+        let body = self.body.unwrap_or_default();
+        if !self.is_base64_encoded {
+            return Some(body.into_bytes())
+                .filter(|body| body.len() <= LIMIT)
+                .ok_or_else(too_large);
+        }
+        if body.len() > LIMIT.div_ceil(3) * 4 {
+            return Err(too_large());
+        }
+        let decoded = BASE64.decode(body).map_err(|_| {
+            Error::new(
+                ErrorCode::MalformedRequest,
+                "The body is not valid base64, although the event says so.",
+            )
+        })?;
+        Some(decoded)
+            .filter(|body| body.len() <= LIMIT)
+            .ok_or_else(too_large)
+    }
+}
+
+/// Whether a `Content-Type` says JSON in UTF-8.
+fn is_json(content_type: &str) -> bool {
+    let mut parts = content_type.split(';').map(str::trim);
+    let media_type = parts.next().unwrap_or_default();
+    let mut charsets = parts.filter_map(|part| {
+        let (name, value) = part.split_once('=')?;
+        name.trim()
+            .eq_ignore_ascii_case("charset")
+            .then(|| value.trim().trim_matches('"'))
+    });
+    media_type.eq_ignore_ascii_case("application/json")
+        && charsets.all(|charset| charset.eq_ignore_ascii_case("utf-8"))
+}
+
+/// Reads a send. A `clientIp` takes the place of the caller's address.
+pub(super) fn read_send(
+    service: &Service,
+    body: &mut Body,
+    caller: &mut Caller,
+) -> Result<SendRequest, Error> {
+    let limits = service.limits();
+    let defaults = &service.rules().defaults;
+    let to = destination_number(body)?;
+    let channel = channel(body, limits)?;
+    let language = body.string("language")?;
+    let request = SendRequest {
+        language: service.language(language.as_deref(), channel, &to)?,
+        channel,
+        to,
+        brand_name: brand_name(body, &limits.brand_name)?
+            .unwrap_or_else(|| defaults.brand_name.clone()),
+        source: source(body)?.unwrap_or_else(|| defaults.source.clone()),
+        code_length: body
+            .integer("codeLength", &limits.code.length)?
+            .unwrap_or(defaults.code_length),
+        validity_minutes: body
+            .integer("validityPeriod", &limits.validity_minutes)?
+            .unwrap_or(defaults.validity_minutes),
+        allowed_attempts: body
+            .integer("allowedAttempts", &limits.allowed_attempts)?
+            .unwrap_or(defaults.allowed_attempts),
+        reference: reference_id(body)?,
+        owner: None,
+        unless_open: false,
+    };
+    if let Some(address) = body.string("clientIp")? {
+        let address = address.parse().map_err(|_| {
+            Error::invalid_parameter("clientIp", "clientIp must be an IPv4 or IPv6 address.")
+        })?;
+        caller.address = Some(address);
+    }
+    Ok(request)
+}
+
+pub(super) fn read_verify(
+    service: &Service,
+    body: &mut Body,
+    caller: &Caller,
+) -> Result<VerifyRequest, Error> {
+    let to = destination_number(body)?;
+    let otp = body
+        .string("otp")?
+        .ok_or_else(|| Error::invalid_parameter("otp", "otp is missing."))?;
+    Ok(VerifyRequest {
+        to,
+        otp: Otp::parse(&otp, &service.codes())?,
+        reference: reference(service, body, caller)?,
+    })
+}
+
+/// Reads which verification a status or cancel request means.
+pub(super) fn read_verification(
+    service: &Service,
+    body: &mut Body,
+    caller: &Caller,
+) -> Result<VerificationRequest, Error> {
+    Ok(VerificationRequest {
+        to: destination_number(body)?,
+        reference: reference(service, body, caller)?,
+    })
+}
+
+fn reference(service: &Service, body: &mut Body, caller: &Caller) -> Result<Reference, Error> {
+    let is_derived = body.has("brandName") || body.has("source");
+    match (reference_id(body)?, service.rules().reference_ids) {
+        // They could name two different verifications.
+        (Some(_), _) if is_derived => Err(Error::invalid_parameter(
+            "referenceId",
+            "Give referenceId, or brandName and source, but not both.",
+        )),
+        (Some(reference), _) => Ok(Reference::Given(reference)),
+        (None, ReferenceIds::Derived) if caller.principal.is_some() => {
+            let defaults = &service.rules().defaults;
+            Ok(Reference::Of {
+                brand_name: brand_name(body, &service.limits().brand_name)?
+                    .unwrap_or_else(|| defaults.brand_name.clone()),
+                source: source(body)?.unwrap_or_else(|| defaults.source.clone()),
+            })
+        }
+        (None, _) => Err(Error::invalid_parameter(
+            "referenceId",
+            "referenceId is missing. The response to the send has it.",
+        )),
+    }
+}
+
+fn destination_number(body: &mut Body) -> Result<PhoneNumber, Error> {
+    const FIELD: &str = "destinationNumber";
+    let text = body
+        .string(FIELD)?
+        .ok_or_else(|| Error::invalid_parameter(FIELD, "destinationNumber is missing."))?;
+    PhoneNumber::parse(&text).map_err(|error| {
+        Error::new(ErrorCode::InvalidPhoneNumber, error.to_string()).with_field(FIELD)
+    })
+}
+
+fn brand_name(body: &mut Body, length: &RangeInclusive<u8>) -> Result<Option<String>, Error> {
+    let Some(brand) = body.string("brandName")? else {
+        return Ok(None);
+    };
+    let fits = u8::try_from(brand.chars().count()).is_ok_and(|count| length.contains(&count));
+    if fits && !brand.chars().any(char::is_control) {
+        Ok(Some(brand))
+    } else {
+        Err(Error::invalid_parameter(
+            "brandName",
+            format!(
+                "brandName must have {} to {} characters and no control characters.",
+                length.start(),
+                length.end()
+            ),
+        ))
+    }
+}
+
+/// Characters that a `source` may have. AWS sets no limit: it only sees a hash.
+pub(crate) const SOURCE_LIMIT: usize = 128;
+
+fn source(body: &mut Body) -> Result<Option<String>, Error> {
+    let source = body.string("source")?;
+    let is_too_long = |source: &String| source.chars().count() > SOURCE_LIMIT;
+    if source.as_ref().is_some_and(is_too_long) {
+        return Err(Error::invalid_parameter(
+            "source",
+            format!("source must have at most {SOURCE_LIMIT} characters."),
+        ));
+    }
+    Ok(source)
+}
+
+fn reference_id(body: &mut Body) -> Result<Option<ReferenceId>, Error> {
+    body.string("referenceId")?
+        .map(|text| ReferenceId::parse(&text))
+        .transpose()
+}
+
+fn channel(body: &mut Body, limits: &ProviderLimits) -> Result<Channel, Error> {
+    let Some(given) = body.string("channel")? else {
+        return Ok(limits.usual_channel());
+    };
+    let offered = || limits.channels.iter().map(|own| own.channel);
+    Channel::named(&given)
+        .filter(|channel| offered().any(|offered| offered == *channel))
+        .ok_or_else(|| {
+            let names: Vec<_> = offered().map(Channel::name).collect();
+            Error::invalid_parameter(
+                "channel",
+                format!("channel must be one of {}.", names.join(", ")),
+            )
+        })
+}
