@@ -1,8 +1,8 @@
 //! Sign-in by Cognito's triggers: one text for a sign-in, attempts that no new session gives back, and a code that is
 //! good for one session.
 
-use crate::with::{asked_to_send, says};
 use crate::pool::{Next, SignIn, User, answer_correct, is_challenge};
+use crate::with::{asked_to_send, says};
 use crate::world::{KEY, NUMBER, World, file};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -37,7 +37,10 @@ impl World {
     }
 
     fn code_of(&self, number: &str) -> String {
-        self.simulator.newest_to(number).expect("a text arrived").code
+        self.simulator
+            .newest_to(number)
+            .expect("a text arrived")
+            .code
     }
 
     /// What the ledger says is left of the one verification that is not a decoy's.
@@ -56,7 +59,10 @@ async fn the_right_code_signs_in_with_one_text() {
     sign_in.is("sent", "3");
     assert_eq!(sign_in.shown["destinationNumber"], "+1*******0142");
     assert_eq!(sign_in.shown["codeLength"], "6");
-    assert_eq!(sign_in.answer(&world, &world.newest_code()).await, Next::Tokens);
+    assert_eq!(
+        sign_in.answer(&world, &world.newest_code()).await,
+        Next::Tokens
+    );
     assert_eq!((world.texts_sent(), world.guesses_asked()), (1, 1));
 }
 
@@ -67,7 +73,11 @@ async fn the_client_is_told_when_the_code_ends_and_when_another_may_be_asked_for
     let began = world.simulator.newest_to(NUMBER).unwrap().sent_at;
     for (member, after) in [("expiresAt", 7 * 60), ("resendAt", 30)] {
         let told = seconds(&sign_in.shown[member]);
-        let exact = began.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() + after;
+        let exact = began
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap()
+            .as_secs()
+            + after;
         assert!(told.abs_diff(exact) <= 2, "{member}: {told}, {exact}");
     }
 }
@@ -78,8 +88,13 @@ pub(crate) fn seconds(time: &Value) -> u64 {
     let part = |range: std::ops::Range<usize>| time[range].parse::<u64>().unwrap();
     // Days from the first of March of the year 0, a leap year's day being the last of its year.
     let (year, month) = (part(0..4), part(5..7));
-    let (year, month) = if month < 3 { (year - 1, month + 9) } else { (year, month - 3) };
-    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + part(8..10) - 1;
+    let (year, month) = if month < 3 {
+        (year - 1, month + 9)
+    } else {
+        (year, month - 3)
+    };
+    let days =
+        365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + part(8..10) - 1;
     (days - 719_468) * 86_400 + part(11..13) * 3600 + part(14..16) * 60 + part(17..19)
 }
 
@@ -94,7 +109,10 @@ async fn a_wrong_answer_is_asked_again_without_a_second_text() {
     for member in ["destinationNumber", "codeLength", "expiresAt", "resendAt"] {
         assert_eq!(sign_in.shown[member], first.shown[member]);
     }
-    assert_eq!(sign_in.private["reference"], first.private["reference"], "it is one session");
+    assert_eq!(
+        sign_in.private["reference"], first.private["reference"],
+        "it is one session"
+    );
     assert_eq!(sign_in.answer(&world, &code).await, Next::Tokens);
     assert_eq!((world.texts_sent(), world.guesses_asked()), (1, 2));
 }
@@ -104,11 +122,22 @@ async fn after_the_last_attempt_the_sign_in_ends() {
     let world = world(&[]).await;
     let mut sign_in = SignIn::begin(&world, &user()).await;
     let code = world.newest_code();
-    for (nth, state, left) in [(1, "try_again", "2"), (2, "try_again", "1"), (3, "ended", "0")] {
-        assert_eq!(sign_in.answer(&world, &wrong(&code, nth)).await, Next::Asked);
+    for (nth, state, left) in [
+        (1, "try_again", "2"),
+        (2, "try_again", "1"),
+        (3, "ended", "0"),
+    ] {
+        assert_eq!(
+            sign_in.answer(&world, &wrong(&code, nth)).await,
+            Next::Asked
+        );
         sign_in.is(state, left);
     }
-    assert_eq!(sign_in.answer(&world, &code).await, Next::Failed, "the right code comes too late");
+    assert_eq!(
+        sign_in.answer(&world, &code).await,
+        Next::Failed,
+        "the right code comes too late"
+    );
     assert_eq!((world.texts_sent(), world.guesses_asked()), (1, 3));
 
     // A new sign-in gets a new code, once the windows allow one.
@@ -116,7 +145,10 @@ async fn after_the_last_attempt_the_sign_in_ends() {
     let mut again = SignIn::begin(&world, &user()).await;
     again.is("sent", "3");
     assert_eq!(world.texts_sent(), 2);
-    assert_eq!(again.answer(&world, &world.newest_code()).await, Next::Tokens);
+    assert_eq!(
+        again.answer(&world, &world.newest_code()).await,
+        Next::Tokens
+    );
 }
 
 #[tokio::test]
@@ -130,7 +162,10 @@ async fn resend_sends_again_and_costs_no_attempt() {
     sign_in.is("try_again", "2");
     assert_eq!((world.texts_sent(), world.guesses_asked()), (2, 1));
     assert!(seconds(&sign_in.shown["resendAt"]) > seconds(&sign_in.shown["expiresAt"]) - 600);
-    assert_eq!(sign_in.answer(&world, &world.newest_code()).await, Next::Tokens);
+    assert_eq!(
+        sign_in.answer(&world, &world.newest_code()).await,
+        Next::Tokens
+    );
 }
 
 #[tokio::test]
@@ -142,7 +177,10 @@ async fn resend_is_held_by_the_windows() {
         sign_in.is("try_again", "3");
     }
     assert_eq!((world.texts_sent(), world.guesses_asked()), (1, 0));
-    assert_eq!(sign_in.answer(&world, &world.newest_code()).await, Next::Tokens);
+    assert_eq!(
+        sign_in.answer(&world, &world.newest_code()).await,
+        Next::Tokens
+    );
 }
 
 #[tokio::test]
@@ -182,7 +220,13 @@ async fn nothing_but_the_exact_word_sends_again_and_what_is_no_code_costs_nothin
     ] {
         assert!(!sign_in.verify(&world, answer).await, "{answer:?}");
     }
-    for answer in [json!(null), json!(123_456), json!(true), json!(["resend"]), json!({ "answer": "resend" })] {
+    for answer in [
+        json!(null),
+        json!(123_456),
+        json!(true),
+        json!(["resend"]),
+        json!({ "answer": "resend" }),
+    ] {
         let mut event = sign_in.verify_event("");
         event["request"]["challengeAnswer"] = answer.clone();
         // A text is what AWS sends: another thing is no answer, or no event.
@@ -190,7 +234,10 @@ async fn nothing_but_the_exact_word_sends_again_and_what_is_no_code_costs_nothin
             assert!(!answer_correct(&answered["response"]), "{answer}");
         }
     }
-    assert_eq!((world.texts_sent(), world.guesses_asked(), world.left()), (1, 0, 3));
+    assert_eq!(
+        (world.texts_sent(), world.guesses_asked(), world.left()),
+        (1, 0, 3)
+    );
 }
 
 #[tokio::test]
@@ -200,7 +247,10 @@ async fn a_lost_session_takes_up_the_open_code() {
     world.advance(Duration::from_mins(4));
     let mut second = SignIn::begin(&world, &user()).await;
     second.is("adopted", "2");
-    assert_eq!(second.answer(&world, &world.newest_code()).await, Next::Tokens);
+    assert_eq!(
+        second.answer(&world, &world.newest_code()).await,
+        Next::Tokens
+    );
     assert_eq!((world.texts_sent(), world.guesses_asked()), (1, 1));
 }
 
@@ -212,7 +262,10 @@ async fn a_code_that_has_expired_or_was_used_is_not_taken_up() {
     let mut second = SignIn::begin(&world, &user()).await;
     second.is("sent", "3");
     assert_eq!(world.texts_sent(), 2);
-    assert_eq!(second.answer(&world, &world.newest_code()).await, Next::Tokens);
+    assert_eq!(
+        second.answer(&world, &world.newest_code()).await,
+        Next::Tokens
+    );
     world.advance(Duration::from_mins(10));
     let third = SignIn::begin(&world, &user()).await;
     third.is("sent", "3");
@@ -263,12 +316,18 @@ async fn repeated_triggers_send_once_and_cost_one_attempt() {
         world.advance(Duration::from_secs(5));
     }
     for _ in 0..3 {
-        assert!(sign_in.verify(&world, &code).await, "a repeated right answer is right again");
+        assert!(
+            sign_in.verify(&world, &code).await,
+            "a repeated right answer is right again"
+        );
         world.advance(Duration::from_secs(5));
     }
     assert_eq!((world.texts_sent(), world.guesses_asked()), (1, 2));
     world.advance(Duration::from_secs(5));
-    assert!(!sign_in.verify(&world, &code).await, "but only for twenty seconds");
+    assert!(
+        !sign_in.verify(&world, &code).await,
+        "but only for twenty seconds"
+    );
 }
 
 #[tokio::test]
@@ -297,13 +356,22 @@ async fn a_repeated_resend_sends_once() {
         assert!(!sign_in.verify(&world, "resend").await);
         world.advance(Duration::from_secs(5));
     }
-    assert_eq!(world.texts_sent(), 2, "windows that would allow three texts do not make one resend two");
+    assert_eq!(
+        world.texts_sent(),
+        2,
+        "windows that would allow three texts do not make one resend two"
+    );
 }
 
 #[tokio::test]
 async fn a_later_round_that_nobody_knows_sends_nothing() {
     let world = world(&[]).await;
-    for metadata in [json!("v1:r46bb87b047dd9f34b9cbe4011325b15b:3"), json!("v1:x:2"), json!("metadata"), json!(null)] {
+    for metadata in [
+        json!("v1:r46bb87b047dd9f34b9cbe4011325b15b:3"),
+        json!("v1:x:2"),
+        json!("metadata"),
+        json!(null),
+    ] {
         let mut sign_in = SignIn::new(&user());
         sign_in.metadata = metadata;
         sign_in.answered(false);
@@ -311,7 +379,9 @@ async fn a_later_round_that_nobody_knows_sends_nothing() {
         sign_in.keep(&response);
         sign_in.is("ended", "0");
     }
-    assert!(!answer_correct(&world.trigger(&file("cognito.verify.resend")).await));
+    assert!(!answer_correct(
+        &world.trigger(&file("cognito.verify.resend")).await
+    ));
     assert_eq!((world.texts_sent(), world.guesses_asked()), (0, 0));
 }
 
@@ -360,7 +430,10 @@ async fn a_fresh_session_buys_no_fresh_guesses() {
     assert_eq!(second.answer(&world, &code).await, Next::Failed);
     for nth in 3..9 {
         let mut another = SignIn::begin(&world, &user()).await;
-        assert_ne!(another.answer(&world, &wrong(&code, nth)).await, Next::Tokens);
+        assert_ne!(
+            another.answer(&world, &wrong(&code, nth)).await,
+            Next::Tokens
+        );
     }
     assert!(world.guesses_asked() <= 3, "{}", world.guesses_asked());
     assert_eq!(world.texts_sent(), 1);
@@ -394,7 +467,10 @@ async fn the_last_attempt_is_the_senders() {
         // Not even the right code is asked about in a session that may not spend the attempt.
         assert!(!attacker.verify(&world, &code).await);
     }
-    assert_eq!((world.left(), world.guesses_asked(), world.texts_sent()), (1, 2, 1));
+    assert_eq!(
+        (world.left(), world.guesses_asked(), world.texts_sent()),
+        (1, 2, 1)
+    );
     assert_eq!(victim.answer(&world, &code).await, Next::Tokens);
 }
 
@@ -423,7 +499,10 @@ async fn no_text_is_sent_that_does_not_sign_in() {
     let code = world.newest_code();
     let mut attacker = SignIn::begin(&world, &user()).await;
     for nth in 1..=2 {
-        assert_eq!(attacker.answer(&world, &wrong(&code, nth)).await, Next::Asked);
+        assert_eq!(
+            attacker.answer(&world, &wrong(&code, nth)).await,
+            Next::Asked
+        );
     }
     world.advance(HALF_A_MINUTE);
     let mut again = SignIn::begin(&world, &user()).await;
@@ -434,7 +513,11 @@ async fn no_text_is_sent_that_does_not_sign_in() {
     world.advance(Duration::from_mins(10));
     let mut again = SignIn::begin(&world, &user()).await;
     assert_eq!(world.texts_sent(), 2);
-    assert_eq!(again.answer(&world, &world.newest_code()).await, Next::Tokens, "{again:?}");
+    assert_eq!(
+        again.answer(&world, &world.newest_code()).await,
+        Next::Tokens,
+        "{again:?}"
+    );
 }
 
 #[tokio::test]
@@ -443,14 +526,25 @@ async fn what_an_attacker_who_came_first_has_used_up_is_sent_anew() {
     let mut attacker = SignIn::begin(&world, &user()).await;
     let code = world.newest_code();
     for nth in 1..=3 {
-        assert_eq!(attacker.answer(&world, &wrong(&code, nth)).await, Next::Asked);
+        assert_eq!(
+            attacker.answer(&world, &wrong(&code, nth)).await,
+            Next::Asked
+        );
     }
     attacker.is("ended", "0");
     world.advance(HALF_A_MINUTE);
     let mut victim = SignIn::begin(&world, &user()).await;
     victim.is("sent", "3");
-    assert_eq!(attacker.answer(&world, &wrong(&world.newest_code(), 1)).await, Next::Failed);
-    assert_eq!(victim.answer(&world, &world.newest_code()).await, Next::Tokens);
+    assert_eq!(
+        attacker
+            .answer(&world, &wrong(&world.newest_code(), 1))
+            .await,
+        Next::Failed
+    );
+    assert_eq!(
+        victim.answer(&world, &world.newest_code()).await,
+        Next::Tokens
+    );
 }
 
 #[tokio::test]
@@ -460,22 +554,37 @@ async fn a_number_that_changed_needs_a_code_of_its_own() {
     let code = world.newest_code();
     let moved = user().but("phone_number", json!(OTHER));
     sign_in.user = moved.clone();
-    assert!(!sign_in.verify(&world, &code).await, "the code proves the number it was sent to");
+    assert!(
+        !sign_in.verify(&world, &code).await,
+        "the code proves the number it was sent to"
+    );
     let mut again = SignIn::begin(&world, &moved).await;
     again.is("sent", "3");
     assert_eq!(world.texts_sent(), 2);
     if world.code_of(OTHER) != code {
         assert_eq!(again.answer(&world, &code).await, Next::Asked);
     }
-    assert_eq!(again.answer(&world, &world.code_of(OTHER)).await, Next::Tokens);
+    assert_eq!(
+        again.answer(&world, &world.code_of(OTHER)).await,
+        Next::Tokens
+    );
 }
 
 #[tokio::test]
 async fn another_pool_or_client_has_a_code_of_its_own() {
     for other in [
-        User { pool: "us-east-1_another99", ..user() },
-        User { client: "another0client0of0the0same0pool0", ..user() },
-        User { name: "another-user-of-the-same-number".to_owned(), ..user() },
+        User {
+            pool: "us-east-1_another99",
+            ..user()
+        },
+        User {
+            client: "another0client0of0the0same0pool0",
+            ..user()
+        },
+        User {
+            name: "another-user-of-the-same-number".to_owned(),
+            ..user()
+        },
     ] {
         let world = world(&[]).await;
         let mut first = SignIn::begin(&world, &user()).await;
@@ -507,12 +616,19 @@ async fn a_code_that_was_canceled_ends_the_sign_in() {
     assert_eq!(world.post("/otp/cancel", &body).await.status, 200);
     assert_eq!(sign_in.answer(&world, &code).await, Next::Asked);
     sign_in.is("ended", "0");
-    assert_eq!(sign_in.answer(&world, "resend").await, Next::Failed, "nothing is sent in mid-sign-in");
+    assert_eq!(
+        sign_in.answer(&world, "resend").await,
+        Next::Failed,
+        "nothing is sent in mid-sign-in"
+    );
     assert_eq!((world.texts_sent(), world.guesses_asked()), (1, 0));
     world.advance(HALF_A_MINUTE);
     let mut again = SignIn::begin(&world, &user()).await;
     again.is("sent", "3");
-    assert_eq!(again.answer(&world, &world.newest_code()).await, Next::Tokens);
+    assert_eq!(
+        again.answer(&world, &world.newest_code()).await,
+        Next::Tokens
+    );
 }
 
 #[tokio::test]
@@ -539,14 +655,33 @@ async fn the_text_is_in_the_users_language_if_there_is_one() {
     ] {
         let world = world(&[]).await;
         SignIn::begin(&world, &user().but("locale", locale.clone())).await;
-        assert_eq!(world.asked_to_send()["says"], says(language, "ExampleCorp"), "{locale}");
+        assert_eq!(
+            world.asked_to_send()["says"],
+            says(language, "ExampleCorp"),
+            "{locale}"
+        );
     }
-    let world = world(&[("LANGUAGE", "it-IT"), ("COGNITO_LANGUAGE_ATTRIBUTE", "custom:language")]).await;
+    let world = world(&[
+        ("LANGUAGE", "it-IT"),
+        ("COGNITO_LANGUAGE_ATTRIBUTE", "custom:language"),
+    ])
+    .await;
     SignIn::begin(&world, &user().but("locale", json!("fr-FR"))).await;
-    SignIn::begin(&world, &User::with_number(OTHER).but("custom:language", json!("fr-FR"))).await;
-    let languages: Vec<_> =
-        world.simulator.requests(Operation::Send).iter().map(|r| asked_to_send(&r.body)["says"].clone()).collect();
-    assert_eq!(languages, ["it-IT", "fr-FR"].map(|language| says(language, "ExampleCorp")));
+    SignIn::begin(
+        &world,
+        &User::with_number(OTHER).but("custom:language", json!("fr-FR")),
+    )
+    .await;
+    let languages: Vec<_> = world
+        .simulator
+        .requests(Operation::Send)
+        .iter()
+        .map(|r| asked_to_send(&r.body)["says"].clone())
+        .collect();
+    assert_eq!(
+        languages,
+        ["it-IT", "fr-FR"].map(|language| says(language, "ExampleCorp"))
+    );
 }
 
 #[tokio::test]
@@ -558,11 +693,18 @@ async fn an_unverified_number_gets_a_text_only_where_a_setting_allows_it() {
         sign_in.is("sent", "3");
         assert_eq!(sign_in.answer(&refusing, "012345").await, Next::Asked);
         sign_in.is("try_again", "2");
-        assert_eq!((refusing.texts_sent(), refusing.guesses_asked()), (0, 0), "{unverified}");
+        assert_eq!(
+            (refusing.texts_sent(), refusing.guesses_asked()),
+            (0, 0),
+            "{unverified}"
+        );
 
         let allowing = world(&[("COGNITO_UNVERIFIED_PHONE", "allow")]).await;
         let mut sign_in = SignIn::begin(&allowing, &user).await;
-        assert_eq!(sign_in.answer(&allowing, &allowing.newest_code()).await, Next::Tokens);
+        assert_eq!(
+            sign_in.answer(&allowing, &allowing.newest_code()).await,
+            Next::Tokens
+        );
     }
 }
 
@@ -570,10 +712,18 @@ async fn an_unverified_number_gets_a_text_only_where_a_setting_allows_it() {
 async fn a_password_can_be_asked_for_first() {
     let world = world(&[("COGNITO_STEP_UP", "required")]).await;
     let mut sign_in = SignIn::new(&user());
-    assert_eq!(sign_in.go_on_by_name(&world).await, (Next::Failed, Value::Null), "no code without a password");
-    let step = |name: &str, result: bool| json!({ "challengeName": name, "challengeResult": result });
+    assert_eq!(
+        sign_in.go_on_by_name(&world).await,
+        (Next::Failed, Value::Null),
+        "no code without a password"
+    );
+    let step =
+        |name: &str, result: bool| json!({ "challengeName": name, "challengeResult": result });
     sign_in.session.push(step("SRP_A", true));
-    assert_eq!(sign_in.go_on_by_name(&world).await, (Next::Asked, json!("PASSWORD_VERIFIER")));
+    assert_eq!(
+        sign_in.go_on_by_name(&world).await,
+        (Next::Asked, json!("PASSWORD_VERIFIER"))
+    );
     let mut failed = sign_in.clone();
     failed.session.push(step("PASSWORD_VERIFIER", false));
     assert_eq!(failed.go_on_by_name(&world).await.0, Next::Failed);
@@ -582,9 +732,17 @@ async fn a_password_can_be_asked_for_first() {
     sign_in.session.push(step("PASSWORD_VERIFIER", true));
     assert_eq!(sign_in.go_on(&world).await, Next::Asked);
     sign_in.is("sent", "3");
-    assert_eq!(sign_in.answer(&world, &wrong(&world.newest_code(), 1)).await, Next::Asked);
+    assert_eq!(
+        sign_in
+            .answer(&world, &wrong(&world.newest_code(), 1))
+            .await,
+        Next::Asked
+    );
     sign_in.is("try_again", "2");
-    assert_eq!(sign_in.answer(&world, &world.newest_code()).await, Next::Tokens);
+    assert_eq!(
+        sign_in.answer(&world, &world.newest_code()).await,
+        Next::Tokens
+    );
     assert_eq!(world.texts_sent(), 1);
 }
 
@@ -592,7 +750,10 @@ impl SignIn {
     /// Define alone, and what it asks for.
     async fn go_on_by_name(&self, world: &World) -> (Next, Value) {
         let response = world.trigger(&self.define_event()).await;
-        (crate::pool::decision_of(&response), response["challengeName"].clone())
+        (
+            crate::pool::decision_of(&response),
+            response["challengeName"].clone(),
+        )
     }
 }
 
@@ -602,11 +763,22 @@ async fn an_outage_of_the_provider_is_answered_in_time_and_can_be_tried_again() 
     world.set_time_left(Duration::from_secs(5));
     let mut sign_in = SignIn::begin(&world, &user()).await;
     let code = world.newest_code();
-    for (failure, left) in [(Failure::Slow(Duration::from_secs(8)), "2"), (Failure::TooManyRequests, "1")] {
+    for (failure, left) in [
+        (Failure::Slow(Duration::from_secs(8)), "2"),
+        (Failure::TooManyRequests, "1"),
+    ] {
         world.simulator.fail_next(Operation::Verify, failure);
         let began = Instant::now();
-        assert!(!sign_in.verify(&world, &wrong(&code, left.parse().unwrap())).await);
-        assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+        assert!(
+            !sign_in
+                .verify(&world, &wrong(&code, left.parse().unwrap()))
+                .await
+        );
+        assert!(
+            began.elapsed() < Duration::from_secs(4),
+            "{:?}",
+            began.elapsed()
+        );
         sign_in.answered(false);
         assert_eq!(sign_in.go_on(&world).await, Next::Asked);
         sign_in.is("try_again", left);
@@ -621,7 +793,9 @@ async fn an_answer_that_the_provider_never_gave_is_asked_again_with_the_next_rou
     world.set_time_left(Duration::from_secs(5));
     let mut sign_in = SignIn::begin(&world, &user()).await;
     let code = world.newest_code();
-    world.simulator.fail_next(Operation::Verify, Failure::CloseBeforeReading);
+    world
+        .simulator
+        .fail_next(Operation::Verify, Failure::CloseBeforeReading);
     assert_eq!(sign_in.answer(&world, &code).await, Next::Asked);
     sign_in.is("try_again", "2");
     world.advance(Duration::from_secs(6));
@@ -634,7 +808,9 @@ async fn an_answer_that_the_provider_never_gave_costs_once_however_often_it_is_d
     world.set_time_left(Duration::from_secs(5));
     let mut sign_in = SignIn::begin(&world, &user()).await;
     let code = world.newest_code();
-    world.simulator.fail_next(Operation::Verify, Failure::CloseBeforeReading);
+    world
+        .simulator
+        .fail_next(Operation::Verify, Failure::CloseBeforeReading);
     let asked = world.guesses_asked();
     for _ in 0..3 {
         assert!(!sign_in.verify(&world, &code).await);
@@ -660,7 +836,8 @@ async fn sign_ins_at_the_same_time_send_once_without_a_short_window_too() {
             SignIn::begin(&world, &user)
         );
         assert_eq!(world.texts_sent(), before + 1);
-        let mut states = [&first, &second, &third].map(|sign_in| sign_in.shown["state"].as_str().unwrap().to_owned());
+        let mut states = [&first, &second, &third]
+            .map(|sign_in| sign_in.shown["state"].as_str().unwrap().to_owned());
         states.sort();
         assert_eq!(states, ["adopted", "adopted", "sent"]);
         world.advance(Duration::from_hours(24));
@@ -674,10 +851,17 @@ async fn a_send_that_hangs_is_answered_in_time_and_its_text_signs_in() {
     world.simulator.fail_next(Operation::Send, Failure::Hang);
     let began = Instant::now();
     let mut sign_in = SignIn::begin(&world, &user()).await;
-    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        began.elapsed()
+    );
     // Cognito would have given up on none of this. The text may have left, and here it has.
     sign_in.is("sent", "3");
-    assert_eq!(sign_in.answer(&world, &world.newest_code()).await, Next::Tokens);
+    assert_eq!(
+        sign_in.answer(&world, &world.newest_code()).await,
+        Next::Tokens
+    );
     assert_eq!(world.texts_sent(), 1);
 }
 
@@ -690,27 +874,47 @@ async fn a_resend_that_hangs_is_answered_in_time() {
     world.simulator.fail_next(Operation::Send, Failure::Hang);
     let began = Instant::now();
     assert!(!sign_in.verify(&world, "resend").await);
-    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        began.elapsed()
+    );
     sign_in.answered(false);
     assert_eq!(sign_in.go_on(&world).await, Next::Asked);
     sign_in.is("try_again", "3");
-    assert_eq!(sign_in.answer(&world, &world.newest_code()).await, Next::Tokens);
+    assert_eq!(
+        sign_in.answer(&world, &world.newest_code()).await,
+        Next::Tokens
+    );
 }
 
 #[tokio::test]
 async fn a_send_that_fails_looks_like_one_that_did_not_and_can_be_begun_anew() {
-    for failure in [Failure::PermanentFailure, Failure::OptOut, Failure::TooManyRequests, Failure::AccessDenied] {
+    for failure in [
+        Failure::PermanentFailure,
+        Failure::OptOut,
+        Failure::TooManyRequests,
+        Failure::AccessDenied,
+    ] {
         let world = world(&[]).await;
         world.simulator.fail_next(Operation::Send, failure.clone());
         let mut sign_in = SignIn::begin(&world, &user()).await;
         sign_in.is("sent", "3");
         assert_eq!(sign_in.answer(&world, "012345").await, Next::Asked);
         sign_in.is("try_again", "2");
-        assert_eq!((world.texts_sent(), world.guesses_asked()), (0, 0), "{failure:?}");
+        assert_eq!(
+            (world.texts_sent(), world.guesses_asked()),
+            (0, 0),
+            "{failure:?}"
+        );
         world.advance(HALF_A_MINUTE);
         let mut again = SignIn::begin(&world, &user()).await;
         again.is("sent", "3");
-        assert_eq!(again.answer(&world, &world.newest_code()).await, Next::Tokens, "{failure:?}");
+        assert_eq!(
+            again.answer(&world, &world.newest_code()).await,
+            Next::Tokens,
+            "{failure:?}"
+        );
     }
 }
 
@@ -718,7 +922,10 @@ async fn a_send_that_fails_looks_like_one_that_did_not_and_can_be_begun_anew() {
 async fn every_event_of_the_directory_is_answered() {
     let world = world(&[("COGNITO_PRE_SIGN_UP", "on")]).await;
     let mut seen = 0;
-    for name in file_names("events").iter().filter(|name| name.starts_with("cognito.")) {
+    for name in file_names("events")
+        .iter()
+        .filter(|name| name.starts_with("cognito."))
+    {
         let event = file(name);
         if name == "cognito.pre-sign-up" {
             let refused = world.raw(&event.to_string()).await.unwrap_err();
@@ -731,27 +938,40 @@ async fn every_event_of_the_directory_is_answered() {
             "DefineAuthChallenge_Authentication" => {
                 let expected = match name.as_str() {
                     "cognito.define.right-answer" => Next::Tokens,
-                    "cognito.define" | "cognito.define.wrong-answer" | "cognito.define.unknown-user" => Next::Asked,
+                    "cognito.define"
+                    | "cognito.define.wrong-answer"
+                    | "cognito.define.unknown-user" => Next::Asked,
                     // Without step-up, a password is not what we ask for.
                     _ => Next::Failed,
                 };
                 assert_eq!(crate::pool::decision_of(&response), expected, "{name}");
             }
             "CreateAuthChallenge_Authentication" => is_challenge(&response),
-            "VerifyAuthChallengeResponse_Authentication" => assert!(!answer_correct(&response), "{name}"),
+            "VerifyAuthChallengeResponse_Authentication" => {
+                assert!(!answer_correct(&response), "{name}")
+            }
             other => panic!("{other}"),
         }
         seen += 1;
     }
     assert_eq!(seen, 16);
-    assert_eq!(world.texts_sent(), 1, "of all these, one user's first round sends");
+    assert_eq!(
+        world.texts_sent(),
+        1,
+        "of all these, one user's first round sends"
+    );
 }
 
 /// The names of the JSON files in a directory of the repository, without `.json`.
 pub(crate) fn file_names(directory: &str) -> Vec<String> {
     let entries = std::fs::read_dir(format!("{}/{directory}", env!("CARGO_MANIFEST_DIR"))).unwrap();
-    let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
-    let mut names: Vec<_> = entries.map(name).filter_map(|name| Some(name.strip_suffix(".json")?.to_owned())).collect();
+    let name = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.unwrap().file_name().into_string().unwrap()
+    };
+    let mut names: Vec<_> = entries
+        .map(name)
+        .filter_map(|name| Some(name.strip_suffix(".json")?.to_owned()))
+        .collect();
     names.sort();
     names
 }
@@ -785,9 +1005,21 @@ async fn other_triggers_are_function_errors_that_say_what_was_expected() {
 #[tokio::test]
 async fn without_the_ledger_a_trigger_is_a_function_error_that_says_so() {
     let world = World::new().await;
-    for name in ["cognito.define", "cognito.define.right-answer", "cognito.create", "cognito.verify"] {
-        let error = world.raw(&file(name).to_string()).await.unwrap_err().to_string();
-        assert!(error.contains("Cognito") && error.contains("LEDGER_TABLE"), "{error}");
+    for name in [
+        "cognito.define",
+        "cognito.define.right-answer",
+        "cognito.create",
+        "cognito.verify",
+    ] {
+        let error = world
+            .raw(&file(name).to_string())
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("Cognito") && error.contains("LEDGER_TABLE"),
+            "{error}"
+        );
     }
     assert_eq!(world.texts_sent(), 0);
 }
@@ -795,7 +1027,9 @@ async fn without_the_ledger_a_trigger_is_a_function_error_that_says_so() {
 #[tokio::test]
 async fn a_trigger_does_not_answer_over_http() {
     let world = world(&[]).await;
-    let answer = world.post("/otp/send", &file("cognito.define.right-answer")).await;
+    let answer = world
+        .post("/otp/send", &file("cognito.define.right-answer"))
+        .await;
     answer.is_problem(400, "malformed_request");
 }
 
@@ -808,24 +1042,35 @@ async fn the_log_line_says_which_trigger_and_what_came_of_it() {
     let text = world.log.text();
     assert_eq!(text.lines().count(), 4, "one line a trigger: {text}");
     for line in text.lines() {
-        assert!(line.contains("cognito") || line.contains("Cognito"), "{line}");
+        assert!(
+            line.contains("cognito") || line.contains("Cognito"),
+            "{line}"
+        );
     }
     // That a user is unknown is in the log, and there alone.
     SignIn::begin(&world, &User::unknown("nobody-we-know")).await;
     let line = world.last_line().to_string();
-    assert!(line.contains("unknown") || line.contains("not_found"), "{line}");
+    assert!(
+        line.contains("unknown") || line.contains("not_found"),
+        "{line}"
+    );
     assert!(!line.contains("nobody-we-know"), "{line}");
 }
 
 #[tokio::test]
 async fn a_sign_up_is_confirmed_by_a_verification_of_that_very_number() {
     for reference_ids in ["derived", "random"] {
-        let world = world(&[("COGNITO_PRE_SIGN_UP", "on"), ("REFERENCE_ID", reference_ids)]).await;
-        let sent = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
+        let world = world(&[
+            ("COGNITO_PRE_SIGN_UP", "on"),
+            ("REFERENCE_ID", reference_ids),
+        ])
+        .await;
+        let sent = world
+            .post("/otp/send", &json!({ "destinationNumber": NUMBER }))
+            .await;
         let reference = sent.body["referenceId"].clone();
         let sign_up = |number: &str, reference: &Value| {
-            let request =
-                json!({ "userAttributes": { "phone_number": number }, "validationData": { "referenceId": reference } });
+            let request = json!({ "userAttributes": { "phone_number": number }, "validationData": { "referenceId": reference } });
             let mut event = file("cognito.pre-sign-up");
             event["request"] = request;
             event["userName"] = json!(number);
@@ -840,7 +1085,10 @@ async fn a_sign_up_is_confirmed_by_a_verification_of_that_very_number() {
             // Left unconfirmed it would hold the user name.
             Err(refused) => {
                 assert_eq!(refused.kind, "SignUpRefused");
-                assert!(refused.message.contains("validationData.referenceId"), "{refused}");
+                assert!(
+                    refused.message.contains("validationData.referenceId"),
+                    "{refused}"
+                );
                 assert!(!refused.message.contains("4255550142"), "{refused}");
                 false
             }
@@ -849,8 +1097,18 @@ async fn a_sign_up_is_confirmed_by_a_verification_of_that_very_number() {
         assert!(!confirmed(&event).await, "not verified yet");
         let body = json!({ "destinationNumber": NUMBER, "otp": world.newest_code(), "referenceId": reference });
         assert_eq!(world.post("/otp/verify", &body).await.status, 200);
-        assert!(!confirmed(&sign_up(OTHER, &reference)).await, "another number");
-        for wrong in [json!("another"), json!(""), json!(null), json!(7), json!("ü"), json!("x".repeat(100))] {
+        assert!(
+            !confirmed(&sign_up(OTHER, &reference)).await,
+            "another number"
+        );
+        for wrong in [
+            json!("another"),
+            json!(""),
+            json!(null),
+            json!(7),
+            json!("ü"),
+            json!("x".repeat(100)),
+        ] {
             assert!(!confirmed(&sign_up(NUMBER, &wrong)).await, "{wrong}");
         }
         for _ in 0..3 {
@@ -865,7 +1123,9 @@ async fn a_sign_up_is_confirmed_by_a_verification_of_that_very_number() {
 #[tokio::test]
 async fn a_sign_up_that_failed_for_another_reason_can_be_tried_again_with_its_proof() {
     let world = world(&[("COGNITO_PRE_SIGN_UP", "on"), ("REFERENCE_ID", "random")]).await;
-    let sent = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
+    let sent = world
+        .post("/otp/send", &json!({ "destinationNumber": NUMBER }))
+        .await;
     let reference = &sent.body["referenceId"];
     let body = json!({ "destinationNumber": NUMBER, "otp": world.newest_code(), "referenceId": reference });
     assert_eq!(world.post("/otp/verify", &body).await.status, 200);
@@ -879,14 +1139,20 @@ async fn a_sign_up_that_failed_for_another_reason_can_be_tried_again_with_its_pr
         event["userName"] = json!(name);
         event["request"]["userAttributes"]["phone_number"] = json!(NUMBER);
         event["request"]["validationData"]["referenceId"] = reference.clone();
-        assert_eq!(world.raw(&event.to_string()).await.is_ok(), is_confirmed, "{name}");
+        assert_eq!(
+            world.raw(&event.to_string()).await.is_ok(),
+            is_confirmed,
+            "{name}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_verification_is_good_for_a_sign_up_for_ten_minutes() {
     let world = world(&[("COGNITO_PRE_SIGN_UP", "on"), ("REFERENCE_ID", "random")]).await;
-    let sent = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
+    let sent = world
+        .post("/otp/send", &json!({ "destinationNumber": NUMBER }))
+        .await;
     let reference = sent.body["referenceId"].clone();
     let body = json!({ "destinationNumber": NUMBER, "otp": world.newest_code(), "referenceId": reference });
     assert_eq!(world.post("/otp/verify", &body).await.status, 200);
@@ -894,9 +1160,16 @@ async fn a_verification_is_good_for_a_sign_up_for_ten_minutes() {
     let mut event = file("cognito.pre-sign-up");
     event["request"]["userAttributes"]["phone_number"] = json!(NUMBER);
     event["request"]["validationData"]["referenceId"] = reference;
-    assert_eq!(world.raw(&event.to_string()).await.unwrap_err().kind, "SignUpRefused");
+    assert_eq!(
+        world.raw(&event.to_string()).await.unwrap_err().kind,
+        "SignUpRefused"
+    );
     let line = world.last_line();
-    assert_eq!((&line["operation"], &line["level"]), (&json!("pre-sign-up"), &json!("INFO")), "{line}");
+    assert_eq!(
+        (&line["operation"], &line["level"]),
+        (&json!("pre-sign-up"), &json!("INFO")),
+        "{line}"
+    );
 }
 
 #[tokio::test]
@@ -905,7 +1178,8 @@ async fn users_whom_nobody_signs_up_through_an_app_are_left_alone() {
     for trigger in ["PreSignUp_AdminCreateUser", "PreSignUp_ExternalProvider"] {
         let mut event = file("cognito.pre-sign-up");
         event["triggerSource"] = json!(trigger);
-        let no = json!({ "autoConfirmUser": false, "autoVerifyPhone": false, "autoVerifyEmail": false });
+        let no =
+            json!({ "autoConfirmUser": false, "autoVerifyPhone": false, "autoVerifyEmail": false });
         assert_eq!(world.trigger(&event).await, no, "{trigger}");
     }
 }
@@ -924,8 +1198,12 @@ async fn a_code_of_a_sign_in_is_no_proof_for_a_sign_up() {
     let refused = world.raw(&event.to_string()).await.unwrap_err();
     assert_eq!(refused.kind, "SignUpRefused");
     assert_eq!(world.last_line()["outcome"], "verification_not_found");
-    let claim = json!({ "destinationNumber": NUMBER, "referenceId": sent.reference_id, "claim": true });
-    assert_eq!(world.post("/otp/status", &claim).await.code(), "verification_not_found");
+    let claim =
+        json!({ "destinationNumber": NUMBER, "referenceId": sent.reference_id, "claim": true });
+    assert_eq!(
+        world.post("/otp/status", &claim).await.code(),
+        "verification_not_found"
+    );
 }
 
 #[tokio::test]
@@ -943,11 +1221,21 @@ async fn a_test_number_signs_in_without_a_text() {
 async fn another_instance_goes_on_with_a_sign_in() {
     let mut world = world(&[]).await;
     let mut sign_in = SignIn::begin(&world, &user()).await;
-    world.reconfigure(&[("LEDGER_TABLE", "otp"), ("LEDGER_KEY", KEY), ("COGNITO_FLOOR_MS", "0")]);
+    world.reconfigure(&[
+        ("LEDGER_TABLE", "otp"),
+        ("LEDGER_KEY", KEY),
+        ("COGNITO_FLOOR_MS", "0"),
+    ]);
     let mut other = SignIn::begin(&world, &user()).await;
     other.is("adopted", "2");
-    assert_eq!(sign_in.answer(&world, &world.newest_code()).await, Next::Tokens);
-    assert_eq!(other.answer(&world, &world.newest_code()).await, Next::Asked);
+    assert_eq!(
+        sign_in.answer(&world, &world.newest_code()).await,
+        Next::Tokens
+    );
+    assert_eq!(
+        other.answer(&world, &world.newest_code()).await,
+        Next::Asked
+    );
     other.is("ended", "0");
     assert_eq!(world.texts_sent(), 1);
 }

@@ -44,7 +44,11 @@ impl Oracle {
     pub(crate) fn new() -> Self {
         const OURS: Verdict = Verdict::Ask("CUSTOM_CHALLENGE");
         let regex = |words: &str| Regex::new(&format!(r"\A(?:{words})\z")).unwrap();
-        let rule = |step_up, words, decision| Rule { step_up, words: regex(words), decision };
+        let rule = |step_up, words, decision| Rule {
+            step_up,
+            words: regex(words),
+            decision,
+        };
         Self {
             rules: vec![
                 rule(StepUp::Off, "|[wz]{0,8}w", OURS),
@@ -66,27 +70,52 @@ impl Oracle {
             (Some("PASSWORD_VERIFIER"), Some(true)) => 'P',
             (Some("CUSTOM_CHALLENGE"), Some(true)) => 'R',
             (Some("CUSTOM_CHALLENGE"), _) => {
-                let some_left = round.metadata.as_ref().is_some_and(|metadata| self.some_left.is_match(metadata));
+                let some_left = round
+                    .metadata
+                    .as_ref()
+                    .is_some_and(|metadata| self.some_left.is_match(metadata));
                 if some_left { 'w' } else { 'z' }
             }
             _ => 'x',
         }
     }
 
-    pub(crate) fn decide(&mut self, session: &[Round], user_not_found: bool, step_up: StepUp) -> Verdict {
+    pub(crate) fn decide(
+        &mut self,
+        session: &[Round],
+        user_not_found: bool,
+        step_up: StepUp,
+    ) -> Verdict {
         let word: String = session.iter().map(|round| self.letter(round)).collect();
         let rules = &self.rules;
         let required = matches!(step_up, StepUp::Required);
-        let decision = *self.decided.entry((word, required)).or_insert_with_key(|(word, _)| {
-            let fits = |rule: &&Rule| matches!(rule.step_up, StepUp::Required) == required && rule.words.is_match(word);
-            rules.iter().find(fits).map_or(Verdict::Fail, |rule| rule.decision)
-        });
-        if user_not_found && decision == Verdict::Tokens { Verdict::Fail } else { decision }
+        let decision = *self
+            .decided
+            .entry((word, required))
+            .or_insert_with_key(|(word, _)| {
+                let fits = |rule: &&Rule| {
+                    matches!(rule.step_up, StepUp::Required) == required
+                        && rule.words.is_match(word)
+                };
+                rules
+                    .iter()
+                    .find(fits)
+                    .map_or(Verdict::Fail, |rule| rule.decision)
+            });
+        if user_not_found && decision == Verdict::Tokens {
+            Verdict::Fail
+        } else {
+            decision
+        }
     }
 }
 
 fn round(name: Option<&str>, result: Option<bool>, metadata: Option<&str>) -> Round {
-    Round { name: name.map(str::to_owned), result, metadata: metadata.map(str::to_owned) }
+    Round {
+        name: name.map(str::to_owned),
+        result,
+        metadata: metadata.map(str::to_owned),
+    }
 }
 
 const RESULTS: [Option<bool>; 3] = [Some(true), Some(false), None];
@@ -94,7 +123,13 @@ const RESULTS: [Option<bool>; 3] = [Some(true), Some(false), None];
 /// Every round of every name, result and metadata that is of its own kind.
 fn every_round() -> Vec<Round> {
     let mut rounds = Vec::new();
-    for name in [Some("SRP_A"), Some("PASSWORD_VERIFIER"), Some("CUSTOM_CHALLENGE"), Some("DEVICE_SRP_AUTH"), None] {
+    for name in [
+        Some("SRP_A"),
+        Some("PASSWORD_VERIFIER"),
+        Some("CUSTOM_CHALLENGE"),
+        Some("DEVICE_SRP_AUTH"),
+        None,
+    ] {
         for result in RESULTS {
             for metadata in [Some("v1:x:2"), Some("v1:x:0"), Some("v1:x"), None] {
                 rounds.push(round(name, result, metadata));
@@ -125,7 +160,10 @@ fn compare(oracle: &mut Oracle, rounds: &[Round], session: &mut Vec<Round>, long
         for not_found in [false, true] {
             let expected = oracle.decide(session, not_found, step_up);
             let decided = Verdict::from(define(session, not_found, step_up));
-            assert_eq!(decided, expected, "{session:?}, userNotFound {not_found}, {step_up:?}");
+            assert_eq!(
+                decided, expected,
+                "{session:?}, userNotFound {not_found}, {step_up:?}"
+            );
             compared += 1;
         }
     }
@@ -152,26 +190,42 @@ fn every_history_up_to_six_rounds_is_decided_as_the_oracle_does() {
 #[test]
 fn an_oracle_with_a_laxer_rule_differs() {
     let mut oracle = Oracle::new();
-    oracle.rules.push(Rule { step_up: StepUp::Off, words: Regex::new(r"\AR+\z").unwrap(), decision: Verdict::Tokens });
-    let outcome = std::panic::catch_unwind(move || compare(&mut oracle, &some_rounds(), &mut Vec::new(), 2));
+    oracle.rules.push(Rule {
+        step_up: StepUp::Off,
+        words: Regex::new(r"\AR+\z").unwrap(),
+        decision: Verdict::Tokens,
+    });
+    let outcome =
+        std::panic::catch_unwind(move || compare(&mut oracle, &some_rounds(), &mut Vec::new(), 2));
     assert!(outcome.is_err());
 }
 
 #[test]
 fn the_tenth_answer_may_be_right_and_nothing_is_asked_after_it() {
     let wrong = || round(Some("CUSTOM_CHALLENGE"), Some(false), Some("v1:x:2"));
-    let password = [round(Some("SRP_A"), Some(true), None), round(Some("PASSWORD_VERIFIER"), Some(true), None)];
+    let password = [
+        round(Some("SRP_A"), Some(true), None),
+        round(Some("PASSWORD_VERIFIER"), Some(true), None),
+    ];
     for (step_up, before) in [(StepUp::Off, &[][..]), (StepUp::Required, &password[..])] {
         let mut oracle = Oracle::new();
         for wrongs in 0..14 {
             let mut session = before.to_vec();
             session.extend((0..wrongs).map(|_| wrong()));
             let decided = Verdict::from(define(&session, false, step_up));
-            assert_eq!(decided, oracle.decide(&session, false, step_up), "{wrongs} wrong");
+            assert_eq!(
+                decided,
+                oracle.decide(&session, false, step_up),
+                "{wrongs} wrong"
+            );
             assert_eq!(decided == Verdict::Fail, wrongs >= 10);
             session.push(round(Some("CUSTOM_CHALLENGE"), Some(true), Some("v1:x:2")));
             let decided = Verdict::from(define(&session, false, step_up));
-            assert_eq!(decided == Verdict::Tokens, wrongs < 10, "{wrongs} wrong, and a right one");
+            assert_eq!(
+                decided == Verdict::Tokens,
+                wrongs < 10,
+                "{wrongs} wrong, and a right one"
+            );
         }
     }
 }
@@ -207,9 +261,21 @@ fn attempts_left_are_read_strictly() {
         ("", false),
     ] {
         let session = [round(Some("CUSTOM_CHALLENGE"), Some(false), Some(metadata))];
-        let expected = if goes_on { Verdict::Ask("CUSTOM_CHALLENGE") } else { Verdict::Fail };
-        assert_eq!(Verdict::from(define(&session, false, StepUp::Off)), expected, "{metadata:?}");
-        assert_eq!(Oracle::new().decide(&session, false, StepUp::Off), expected, "{metadata:?}, by the oracle");
+        let expected = if goes_on {
+            Verdict::Ask("CUSTOM_CHALLENGE")
+        } else {
+            Verdict::Fail
+        };
+        assert_eq!(
+            Verdict::from(define(&session, false, StepUp::Off)),
+            expected,
+            "{metadata:?}"
+        );
+        assert_eq!(
+            Oracle::new().decide(&session, false, StepUp::Off),
+            expected,
+            "{metadata:?}, by the oracle"
+        );
     }
 }
 
@@ -221,7 +287,10 @@ fn written(round: &Round, absent: bool) -> Value {
         "challengeMetadata": round.metadata,
     });
     if absent {
-        written.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        written
+            .as_object_mut()
+            .unwrap()
+            .retain(|_, value| !value.is_null());
     }
     written
 }
@@ -229,32 +298,58 @@ fn written(round: &Round, absent: bool) -> Value {
 #[tokio::test]
 async fn the_trigger_says_what_the_function_decides() {
     for (setting, step_up) in [("off", StepUp::Off), ("required", StepUp::Required)] {
-        let world = World::counted(&[("COGNITO_FLOOR_MS", "0"), ("COGNITO_STEP_UP", setting)]).await;
+        let world =
+            World::counted(&[("COGNITO_FLOOR_MS", "0"), ("COGNITO_STEP_UP", setting)]).await;
         let mut oracle = Oracle::new();
         let rounds = every_round();
         let mut sessions: Vec<Vec<Round>> = vec![Vec::new()];
         for first in &rounds {
             sessions.push(vec![first.clone()]);
-            sessions.extend(some_rounds().into_iter().map(|second| vec![first.clone(), second]));
+            sessions.extend(
+                some_rounds()
+                    .into_iter()
+                    .map(|second| vec![first.clone(), second]),
+            );
         }
-        let password = [round(Some("SRP_A"), Some(true), None), round(Some("PASSWORD_VERIFIER"), Some(true), None)];
-        sessions.extend(rounds.iter().map(|last| [&password[..], std::slice::from_ref(last)].concat()));
+        let password = [
+            round(Some("SRP_A"), Some(true), None),
+            round(Some("PASSWORD_VERIFIER"), Some(true), None),
+        ];
+        sessions.extend(
+            rounds
+                .iter()
+                .map(|last| [&password[..], std::slice::from_ref(last)].concat()),
+        );
         for (index, session) in sessions.iter().enumerate() {
             let mut user = User::with_number("+14255550142");
             user.not_found = index % 5 == 0;
-            let written: Vec<Value> = session.iter().map(|round| written(round, index % 2 == 0)).collect();
-            let response = world.trigger(&user.event("cognito.define", json!({ "session": written }))).await;
+            let written: Vec<Value> = session
+                .iter()
+                .map(|round| written(round, index % 2 == 0))
+                .collect();
+            let response = world
+                .trigger(&user.event("cognito.define", json!({ "session": written })))
+                .await;
             let decided = match decision_of(&response) {
                 Next::Tokens => Verdict::Tokens,
                 Next::Failed => Verdict::Fail,
-                Next::Asked if response["challengeName"] == "PASSWORD_VERIFIER" => Verdict::Ask("PASSWORD_VERIFIER"),
+                Next::Asked if response["challengeName"] == "PASSWORD_VERIFIER" => {
+                    Verdict::Ask("PASSWORD_VERIFIER")
+                }
                 Next::Asked => {
                     assert_eq!(response["challengeName"], "CUSTOM_CHALLENGE");
                     Verdict::Ask("CUSTOM_CHALLENGE")
                 }
             };
-            assert_eq!(decided, oracle.decide(session, user.not_found, step_up), "{session:?}");
+            assert_eq!(
+                decided,
+                oracle.decide(session, user.not_found, step_up),
+                "{session:?}"
+            );
         }
-        assert!(world.simulator.inbox().is_empty() && world.ledger.verifications().is_empty(), "Define does nothing");
+        assert!(
+            world.simulator.inbox().is_empty() && world.ledger.verifications().is_empty(),
+            "Define does nothing"
+        );
     }
 }

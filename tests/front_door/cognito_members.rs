@@ -21,7 +21,11 @@ fn places(value: &Value, at: &str, places: &mut Vec<String>) {
     match value {
         Value::Object(members) => {
             for (name, member) in members {
-                self::places(member, &format!("{at}/{}", name.replace('~', "~0").replace('/', "~1")), places);
+                self::places(
+                    member,
+                    &format!("{at}/{}", name.replace('~', "~0").replace('/', "~1")),
+                    places,
+                );
             }
         }
         Value::Array(elements) => {
@@ -82,7 +86,11 @@ fn changed(event: &Value) -> Vec<(String, Value)> {
 
 /// The history as the oracle reads it from an event.
 fn history(event: &Value) -> Vec<Round> {
-    let rounds = event.pointer("/request/session").and_then(Value::as_array).cloned().unwrap_or_default();
+    let rounds = event
+        .pointer("/request/session")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
     let text = |value: &Value| value.as_str().map(str::to_owned);
     rounds
         .iter()
@@ -98,11 +106,19 @@ fn history(event: &Value) -> Vec<Round> {
 async fn is_answered_or_refused(world: &World, oracle: &mut Oracle, what: &str, event: &Value) {
     let trigger = event["triggerSource"].as_str().unwrap_or_default();
     match world.raw(&event.to_string()).await {
-        Err(error) if error.kind == "SignUpRefused" => assert_eq!(trigger, "PreSignUp_SignUp", "{what}"),
+        Err(error) if error.kind == "SignUpRefused" => {
+            assert_eq!(trigger, "PreSignUp_SignUp", "{what}")
+        }
         Err(error) => {
             let error = error.to_string();
-            assert!(error.len() > 20 && error.contains("Expected"), "{what}: {error}");
-            assert!(!TRIGGERS.contains(&trigger) && trigger != "PreSignUp_SignUp", "{what} is refused: {error}");
+            assert!(
+                error.len() > 20 && error.contains("Expected"),
+                "{what}: {error}"
+            );
+            assert!(
+                !TRIGGERS.contains(&trigger) && trigger != "PreSignUp_SignUp",
+                "{what} is refused: {error}"
+            );
         }
         Ok(mut answer) => {
             let response = answer["response"].take();
@@ -126,22 +142,33 @@ async fn is_answered_or_refused(world: &World, oracle: &mut Oracle, what: &str, 
                     }
                 }
                 "CreateAuthChallenge_Authentication" => is_challenge(&response),
-                "VerifyAuthChallengeResponse_Authentication" => assert!(!answer_correct(&response), "{what}"),
-                "PreSignUp_SignUp" => panic!("{what}: nothing was verified, and it is confirmed: {response}"),
+                "VerifyAuthChallengeResponse_Authentication" => {
+                    assert!(!answer_correct(&response), "{what}")
+                }
+                "PreSignUp_SignUp" => {
+                    panic!("{what}: nothing was verified, and it is confirmed: {response}")
+                }
                 other => panic!("{what}: {other:?} is answered: {response}"),
             }
         }
     }
 }
 
-const GENEROUS: [(&str, &str); 4] =
-    [("COGNITO_FLOOR_MS", "0"), ("COGNITO_PRE_SIGN_UP", "on"), ("PREFIX_LIMITS", "none"), ("BUDGETS", "100000/24h")];
+const GENEROUS: [(&str, &str); 4] = [
+    ("COGNITO_FLOOR_MS", "0"),
+    ("COGNITO_PRE_SIGN_UP", "on"),
+    ("PREFIX_LIMITS", "none"),
+    ("BUDGETS", "100000/24h"),
+];
 
 #[tokio::test]
 async fn awss_events_with_any_member_missing_null_or_strange_are_answered_or_refused() {
     let mut handed_over = 0;
     for name in file_names("tests/fixtures/cognito") {
-        let path = format!("{}/tests/fixtures/cognito/{name}.json", env!("CARGO_MANIFEST_DIR"));
+        let path = format!(
+            "{}/tests/fixtures/cognito/{name}.json",
+            env!("CARGO_MANIFEST_DIR")
+        );
         let event: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
         let world = World::counted(&GENEROUS).await;
         let mut oracle = Oracle::new();
@@ -152,14 +179,21 @@ async fn awss_events_with_any_member_missing_null_or_strange_are_answered_or_ref
         }
         // Their number has an area code that nobody has.
         assert_eq!(world.simulator.requests(Operation::Send).len(), 0, "{name}");
-        assert_eq!(world.simulator.requests(Operation::Verify).len(), 0, "{name}");
+        assert_eq!(
+            world.simulator.requests(Operation::Verify).len(),
+            0,
+            "{name}"
+        );
     }
     assert!(handed_over > 3000, "{handed_over}");
 }
 
 #[tokio::test]
 async fn our_events_with_any_member_missing_null_or_strange_are_answered_or_refused() {
-    for name in file_names("events").iter().filter(|name| name.starts_with("cognito.")) {
+    for name in file_names("events")
+        .iter()
+        .filter(|name| name.starts_with("cognito."))
+    {
         let event = file(name);
         let world = World::counted(&GENEROUS).await;
         let mut oracle = Oracle::new();
@@ -196,7 +230,10 @@ async fn the_right_answer_to_an_event_that_has_lost_something_of_its_session_is_
         sign_in.verify_event(&code)
     };
     let template = fresh().await;
-    let changes: Vec<String> = changed(&template).into_iter().map(|(what, _)| what).collect();
+    let changes: Vec<String> = changed(&template)
+        .into_iter()
+        .map(|(what, _)| what)
+        .collect();
     let mut right = 0;
     for (index, what) in changes.iter().enumerate() {
         let place = what.split(' ').next().unwrap();
@@ -206,14 +243,23 @@ async fn the_right_answer_to_an_event_that_has_lost_something_of_its_session_is_
         let event = fresh().await;
         let event = &changed(&event)[index].1;
         let answer = world.raw(&event.to_string()).await.unwrap();
-        let unknown = place == "/request/userNotFound" && !["removed", "= null", "= false"].iter().any(|end| what.ends_with(end));
+        let unknown = place == "/request/userNotFound"
+            && !["removed", "= null", "= false"]
+                .iter()
+                .any(|end| what.ends_with(end));
         // A nonce tells a repetition from another session's answer; the first one is right with any.
-        let nonce = event.pointer("/request/privateChallengeParameters/nonce").filter(|_| place.ends_with("/nonce"));
-        let expected = nonce.is_some_and(Value::is_string) || IRRELEVANT.contains(&place) && !unknown;
+        let nonce = event
+            .pointer("/request/privateChallengeParameters/nonce")
+            .filter(|_| place.ends_with("/nonce"));
+        let expected =
+            nonce.is_some_and(Value::is_string) || IRRELEVANT.contains(&place) && !unknown;
         assert_eq!(answer_correct(&answer["response"]), expected, "{what}");
         right += usize::from(expected);
     }
-    assert!(right > 50, "the control: what does not matter leaves the answer right ({right})");
+    assert!(
+        right > 50,
+        "the control: what does not matter leaves the answer right ({right})"
+    );
 }
 
 #[tokio::test]
@@ -231,8 +277,20 @@ async fn what_aws_may_add_comes_back_to_the_letter() {
         let answer = world.text(&event).await.unwrap();
         // The space between our top-level members is nobody's.
         let first = &added["\"future\": ".len()..];
-        assert_eq!(answer.matches(&first[..first.find("]}, ").unwrap()]).count(), 2, "{answer}");
-        for part in ["123456789012345678901234567890", "0.10000000000000000000000001", "1e400", "-0.0", r#""\"\\""#] {
+        assert_eq!(
+            answer
+                .matches(&first[..first.find("]}, ").unwrap()])
+                .count(),
+            2,
+            "{answer}"
+        );
+        for part in [
+            "123456789012345678901234567890",
+            "0.10000000000000000000000001",
+            "1e400",
+            "-0.0",
+            r#""\"\\""#,
+        ] {
             assert_eq!(answer.matches(part).count(), 2, "{part} in {answer}");
         }
     }
@@ -241,7 +299,12 @@ async fn what_aws_may_add_comes_back_to_the_letter() {
 #[tokio::test]
 async fn a_response_that_the_event_brings_decides_nothing() {
     let world = World::counted(&[("COGNITO_FLOOR_MS", "0")]).await;
-    for response in [json!({ "issueTokens": true, "answerCorrect": true }), json!(null), json!("x"), json!([])] {
+    for response in [
+        json!({ "issueTokens": true, "answerCorrect": true }),
+        json!(null),
+        json!("x"),
+        json!([]),
+    ] {
         let mut event = file("cognito.define");
         event["response"] = response.clone();
         let answered = world.trigger(&event).await;
@@ -251,11 +314,17 @@ async fn a_response_that_the_event_brings_decides_nothing() {
         );
         let mut event = file("cognito.verify");
         event["response"] = response;
-        assert_eq!(world.trigger(&event).await, json!({ "answerCorrect": false }));
+        assert_eq!(
+            world.trigger(&event).await,
+            json!({ "answerCorrect": false })
+        );
     }
     // The same member twice: what a reader takes of it is not left to chance.
     let twice = file("cognito.define").to_string();
-    let twice = format!("{},\"response\":{{\"issueTokens\":true}}}}", &twice[..twice.len() - 1]);
+    let twice = format!(
+        "{},\"response\":{{\"issueTokens\":true}}}}",
+        &twice[..twice.len() - 1]
+    );
     if let Ok(answer) = world.text(&twice).await {
         assert_eq!(answer.matches("issueTokens").count(), 1, "{answer}");
         assert!(answer.contains("\"issueTokens\":false"), "{answer}");
@@ -267,13 +336,27 @@ async fn a_response_that_the_event_brings_decides_nothing() {
 async fn an_event_of_two_kinds_is_a_trigger_or_nothing() {
     let world = World::counted(&[("COGNITO_FLOOR_MS", "0")]).await;
     // AWS alone writes the top level: what it calls a trigger is one, whatever else is there.
-    let mut event = crate::world::post("/otp/send", &json!({ "destinationNumber": NUMBER }).to_string());
+    let mut event = crate::world::post(
+        "/otp/send",
+        &json!({ "destinationNumber": NUMBER }).to_string(),
+    );
     event["triggerSource"] = json!("DefineAuthChallenge_Authentication");
     let answer = world.raw(&event.to_string()).await.unwrap();
     assert_eq!(decision_of(&answer["response"]), Next::Asked);
-    for other in [json!(null), json!(7), json!(["DefineAuthChallenge_Authentication"])] {
+    for other in [
+        json!(null),
+        json!(7),
+        json!(["DefineAuthChallenge_Authentication"]),
+    ] {
         event["triggerSource"] = other;
-        assert_eq!(world.event(&event).await.status, if event["triggerSource"].is_null() { 202 } else { 429 });
+        assert_eq!(
+            world.event(&event).await.status,
+            if event["triggerSource"].is_null() {
+                202
+            } else {
+                429
+            }
+        );
     }
     assert_eq!(world.simulator.inbox().len(), 1);
 }

@@ -4,9 +4,13 @@ use crate::pool::{SignIn, User, answer_correct, decision_of, is_challenge};
 use crate::world::{KEY, NUMBER, World, file, read};
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use otp_lambda::aws;
 use otp_lambda::app::App;
-use otp_lambda::ledger::{Attempt, Charge, CodeDigest, Fingerprint, GuessOutcome, Hasher, ItemName, KeyReservation, Ledger, Number, NumberCharge, Opening, Question, Redeemer, Resend, Reservation, SendWindow, Settled, SpendOutcome, Spending, Success, Switches, Transition, Unavailable, Verification};
+use otp_lambda::aws;
+use otp_lambda::ledger::{
+    Attempt, Charge, CodeDigest, Fingerprint, GuessOutcome, Hasher, ItemName, KeyReservation,
+    Ledger, Number, NumberCharge, Opening, Question, Redeemer, Resend, Reservation, SendWindow,
+    Settled, SpendOutcome, Spending, Success, Switches, Transition, Unavailable, Verification,
+};
 use otp_lambda::service::{Limits, Service};
 use otp_lambda::time::Millis;
 use simulator::Simulator;
@@ -50,7 +54,12 @@ impl Ledger for Outage {
         self.step().await
     }
 
-    async fn reserve_key(&self, _: &ItemName, _: &Fingerprint, _: Millis) -> Result<KeyReservation, Unavailable> {
+    async fn reserve_key(
+        &self,
+        _: &ItemName,
+        _: &Fingerprint,
+        _: Millis,
+    ) -> Result<KeyReservation, Unavailable> {
         self.step().await
     }
 
@@ -66,11 +75,21 @@ impl Ledger for Outage {
         self.step().await
     }
 
-    async fn reserve_send(&self, _: &ItemName, _: &[SendWindow], _: Millis) -> Result<Reservation, Unavailable> {
+    async fn reserve_send(
+        &self,
+        _: &ItemName,
+        _: &[SendWindow],
+        _: Millis,
+    ) -> Result<Reservation, Unavailable> {
         self.step().await
     }
 
-    async fn charge_number(&self, _: &ItemName, _: Option<Millis>, _: Millis) -> Result<NumberCharge, Unavailable> {
+    async fn charge_number(
+        &self,
+        _: &ItemName,
+        _: Option<Millis>,
+        _: Millis,
+    ) -> Result<NumberCharge, Unavailable> {
         self.step().await
     }
 
@@ -86,7 +105,12 @@ impl Ledger for Outage {
         self.step().await
     }
 
-    async fn open(&self, _: &ItemName, _: Option<u64>, _: &Opening<'_>) -> Result<bool, Unavailable> {
+    async fn open(
+        &self,
+        _: &ItemName,
+        _: Option<u64>,
+        _: &Opening<'_>,
+    ) -> Result<bool, Unavailable> {
         self.step().await
     }
 
@@ -98,11 +122,23 @@ impl Ledger for Outage {
         self.step().await
     }
 
-    async fn spend_attempt(&self, _: &ItemName, _: &CodeDigest, _: Option<&Question>, _: Millis) -> Result<Attempt, Unavailable> {
+    async fn spend_attempt(
+        &self,
+        _: &ItemName,
+        _: &CodeDigest,
+        _: Option<&Question>,
+        _: Millis,
+    ) -> Result<Attempt, Unavailable> {
         self.step().await
     }
 
-    async fn note_answer(&self, _: &ItemName, _: u64, _: &CodeDigest, _: GuessOutcome) -> Result<(), Unavailable> {
+    async fn note_answer(
+        &self,
+        _: &ItemName,
+        _: u64,
+        _: &CodeDigest,
+        _: GuessOutcome,
+    ) -> Result<(), Unavailable> {
         self.step().await
     }
 
@@ -114,20 +150,35 @@ impl Ledger for Outage {
         self.step().await
     }
 
-    async fn redeem(&self, _: &ItemName, _: &Redeemer, _: Millis) -> Result<Transition, Unavailable> {
+    async fn redeem(
+        &self,
+        _: &ItemName,
+        _: &Redeemer,
+        _: Millis,
+    ) -> Result<Transition, Unavailable> {
         self.step().await
     }
 }
 
 pub(crate) async fn world_with(outage: Outage) -> World {
     let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
-    let ledger =
-        [("LEDGER_TABLE", "otp"), ("LEDGER_KEY", KEY), ("COGNITO_FLOOR_MS", "50"), ("COGNITO_PRE_SIGN_UP", "on")];
+    let ledger = [
+        ("LEDGER_TABLE", "otp"),
+        ("LEDGER_KEY", KEY),
+        ("COGNITO_FLOOR_MS", "50"),
+        ("COGNITO_PRE_SIGN_UP", "on"),
+    ];
     let settings = read(&simulator.url(), &ledger);
-    let provider = settings.provider.connect(&settings.account, aws::http_client(None));
+    let provider = settings
+        .provider
+        .connect(&settings.account, aws::http_client(None));
     let keys = Hasher::from_secret(KEY.as_bytes());
     let guard = Limits::new(Box::new(outage), keys, settings.ledger.unwrap().policy);
-    let app = App::new(Service::new(settings.rules, provider, Some(guard)), settings.gate, settings.sign_in);
+    let app = App::new(
+        Service::new(settings.rules, provider, Some(guard)),
+        settings.gate,
+        settings.sign_in,
+    );
     let mut world = World::around(app, simulator);
     world.set_time_left(Duration::from_secs(5));
     world
@@ -140,7 +191,11 @@ async fn without_a_store_every_trigger_is_answered_in_time_and_signs_nobody_in()
         let answered = async |name: &str| {
             let began = Instant::now();
             let response = world.trigger(&file(name)).await;
-            assert!(began.elapsed() < Duration::from_secs(4), "{outage:?}, {name}: {:?}", began.elapsed());
+            assert!(
+                began.elapsed() < Duration::from_secs(4),
+                "{outage:?}, {name}: {:?}",
+                began.elapsed()
+            );
             response
         };
         let names = [
@@ -151,11 +206,17 @@ async fn without_a_store_every_trigger_is_answered_in_time_and_signs_nobody_in()
             "cognito.verify.unknown-user",
             "cognito.verify.resend",
         ];
-        for (name, response) in names.iter().zip(join_all(names.iter().map(|name| answered(name))).await) {
+        for (name, response) in names
+            .iter()
+            .zip(join_all(names.iter().map(|name| answered(name))).await)
+        {
             match name.split('.').nth(1).unwrap() {
                 "create" => {
                     is_challenge(&response);
-                    assert_eq!(response["publicChallengeParameters"]["state"], "ended", "{outage:?}, {name}");
+                    assert_eq!(
+                        response["publicChallengeParameters"]["state"], "ended",
+                        "{outage:?}, {name}"
+                    );
                 }
                 "verify" => assert!(!answer_correct(&response), "{outage:?}, {name}"),
                 other => panic!("{other}"),
@@ -163,11 +224,24 @@ async fn without_a_store_every_trigger_is_answered_in_time_and_signs_nobody_in()
         }
         decision_of(&answered("cognito.define").await);
         let began = Instant::now();
-        let refused = world.raw(&file("cognito.pre-sign-up").to_string()).await.unwrap_err();
+        let refused = world
+            .raw(&file("cognito.pre-sign-up").to_string())
+            .await
+            .unwrap_err();
         assert_eq!(refused.kind, "SignUpRefused", "nobody is confirmed");
-        assert!(refused.message.contains("Sign up again"), "and it can be tried again: {refused}");
-        assert!(began.elapsed() < Duration::from_secs(4), "{outage:?}: {:?}", began.elapsed());
-        assert!(world.simulator.inbox().is_empty(), "nothing is sent that cannot be counted");
+        assert!(
+            refused.message.contains("Sign up again"),
+            "and it can be tried again: {refused}"
+        );
+        assert!(
+            began.elapsed() < Duration::from_secs(4),
+            "{outage:?}: {:?}",
+            began.elapsed()
+        );
+        assert!(
+            world.simulator.inbox().is_empty(),
+            "nothing is sent that cannot be counted"
+        );
     }
 }
 
@@ -179,7 +253,10 @@ async fn without_a_store_a_user_and_a_stranger_look_alike() {
     for user in [User::with_number(NUMBER), User::unknown("nobody")] {
         let mut sign_in = SignIn::begin(&world, &user).await;
         let number = sign_in.shown.remove("destinationNumber");
-        let always = SignIn::begin(&usual, &user).await.shown.remove("destinationNumber");
+        let always = SignIn::begin(&usual, &user)
+            .await
+            .shown
+            .remove("destinationNumber");
         assert_eq!(number, always, "the number is the one that is always shown");
         shown.push((sign_in.shown, sign_in.metadata));
     }

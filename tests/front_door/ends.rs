@@ -5,7 +5,13 @@ use serde_json::{Value, json};
 use simulator::{Failure, Operation};
 use std::time::Duration;
 
-const ENDS: [End; 5] = [End::Verified, End::Canceled, End::Expired, End::Exhausted, End::Failed];
+const ENDS: [End; 5] = [
+    End::Verified,
+    End::Canceled,
+    End::Expired,
+    End::Exhausted,
+    End::Failed,
+];
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum End {
@@ -22,7 +28,9 @@ impl End {
         match self {
             Self::Verified => ("verified", 409, "already_verified"),
             Self::Canceled => ("canceled", 410, "verification_canceled"),
-            Self::Exhausted if later < Duration::from_mins(10) => ("exhausted", 410, "attempts_exhausted"),
+            Self::Exhausted if later < Duration::from_mins(10) => {
+                ("exhausted", 410, "attempts_exhausted")
+            }
             Self::Exhausted | Self::Expired => ("expired", 410, "code_expired"),
             Self::Failed => ("failed", 404, "verification_not_found"),
         }
@@ -33,21 +41,38 @@ impl End {
 async fn ended(end: End) -> (World, Option<String>, Value) {
     let world = World::counted(&[]).await;
     if end == End::Failed {
-        world.simulator.fail_next(Operation::Send, Failure::PermanentFailure);
-        world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await.is_problem(422, "undeliverable");
-        let seen = world.post("/otp/status", &json!({ "destinationNumber": NUMBER })).await;
+        world
+            .simulator
+            .fail_next(Operation::Send, Failure::PermanentFailure);
+        world
+            .post("/otp/send", &json!({ "destinationNumber": NUMBER }))
+            .await
+            .is_problem(422, "undeliverable");
+        let seen = world
+            .post("/otp/status", &json!({ "destinationNumber": NUMBER }))
+            .await;
         return (world, None, seen.body["referenceId"].clone());
     }
-    let sent = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
+    let sent = world
+        .post("/otp/send", &json!({ "destinationNumber": NUMBER }))
+        .await;
     let code = world.newest_code();
     match end {
         End::Verified => assert_eq!(guess(&world, &json!({}), &code).await.status, 200),
         End::Canceled => {
-            assert_eq!(world.post("/otp/cancel", &json!({ "destinationNumber": NUMBER })).await.status, 200);
+            assert_eq!(
+                world
+                    .post("/otp/cancel", &json!({ "destinationNumber": NUMBER }))
+                    .await
+                    .status,
+                200
+            );
         }
         End::Exhausted => {
             for wrong in three_wrong(&code) {
-                guess(&world, &json!({}), &wrong).await.is_problem(422, "invalid_code");
+                guess(&world, &json!({}), &wrong)
+                    .await
+                    .is_problem(422, "invalid_code");
             }
         }
         End::Expired => world.advance(Duration::from_mins(10)),
@@ -57,7 +82,12 @@ async fn ended(end: End) -> (World, Option<String>, Value) {
 }
 
 fn three_wrong(code: &str) -> Vec<String> {
-    ["111111", "222222", "333333", "444444"].iter().filter(|wrong| **wrong != code).take(3).map(|it| (*it).to_owned()).collect()
+    ["111111", "222222", "333333", "444444"]
+        .iter()
+        .filter(|wrong| **wrong != code)
+        .take(3)
+        .map(|it| (*it).to_owned())
+        .collect()
 }
 
 async fn guess(world: &World, name: &Value, otp: &str) -> Answer {
@@ -76,16 +106,30 @@ async fn no_guess_reopens_an_ended_verification() {
             world.advance(later);
             let asked = world.simulator.requests(Operation::Verify).len();
             let (status, http_status, error) = end.expected(later);
-            for name in [json!({}), json!({ "referenceId": reference }), json!({ "source": "otp" })] {
+            for name in [
+                json!({}),
+                json!({ "referenceId": reference }),
+                json!({ "source": "otp" }),
+            ] {
                 for otp in code.iter().map(String::as_str).chain(["555555", "666666"]) {
                     // A right code that was guessed before is a replay of the same request, and refused in the same way.
                     let answer = guess(&world, &name, otp).await;
-                    assert_ne!(answer.body["valid"], json!(true), "{end:?}, {later:?} later");
+                    assert_ne!(
+                        answer.body["valid"],
+                        json!(true),
+                        "{end:?}, {later:?} later"
+                    );
                     answer.is_problem(http_status, error);
                 }
             }
-            assert_eq!(world.simulator.requests(Operation::Verify).len(), asked, "{end:?}, {later:?} later");
-            let seen = world.post("/otp/status", &json!({ "destinationNumber": NUMBER })).await;
+            assert_eq!(
+                world.simulator.requests(Operation::Verify).len(),
+                asked,
+                "{end:?}, {later:?} later"
+            );
+            let seen = world
+                .post("/otp/status", &json!({ "destinationNumber": NUMBER }))
+                .await;
             assert_eq!(seen.body["status"], status, "{later:?} later");
         }
     }
@@ -99,12 +143,26 @@ async fn guesses_after_the_end_cost_the_next_send_nothing() {
             let (world, code, _) = ended(end).await;
             world.advance(Duration::from_secs(31));
             let code = code.filter(|_| !guesses.is_empty());
-            for otp in code.iter().map(String::as_str).chain(guesses.iter().copied()) {
+            for otp in code
+                .iter()
+                .map(String::as_str)
+                .chain(guesses.iter().copied())
+            {
                 assert_ne!(guess(&world, &json!({}), otp).await.status, 200, "{end:?}");
             }
-            let sent = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
-            assert_eq!((sent.status, &sent.body["attemptsLeft"]), (202, &json!(3)), "{end:?}");
-            assert_eq!(guess(&world, &json!({}), &world.newest_code()).await.status, 200, "{end:?}");
+            let sent = world
+                .post("/otp/send", &json!({ "destinationNumber": NUMBER }))
+                .await;
+            assert_eq!(
+                (sent.status, &sent.body["attemptsLeft"]),
+                (202, &json!(3)),
+                "{end:?}"
+            );
+            assert_eq!(
+                guess(&world, &json!({}), &world.newest_code()).await.status,
+                200,
+                "{end:?}"
+            );
             sends.push(sent.body["resendIn"].clone());
         }
         // The windows are where they would be without the guesses.
@@ -117,10 +175,17 @@ async fn a_wrong_guess_leaves_a_success_to_be_redeemed() {
     let (world, _, _) = ended(End::Verified).await;
     for minutes in [1, 5, 9] {
         world.advance(Duration::from_mins(if minutes == 1 { 1 } else { 4 }));
-        guess(&world, &json!({}), "555555").await.is_problem(409, "already_verified");
-        let seen = world.post("/otp/status", &json!({ "destinationNumber": NUMBER })).await;
+        guess(&world, &json!({}), "555555")
+            .await
+            .is_problem(409, "already_verified");
+        let seen = world
+            .post("/otp/status", &json!({ "destinationNumber": NUMBER }))
+            .await;
         assert_eq!(seen.body["status"], "verified", "after {minutes} minutes");
     }
     let body = json!({ "destinationNumber": NUMBER, "claim": true });
-    assert_eq!(world.post("/otp/status", &body).await.body["claimed"], json!(true));
+    assert_eq!(
+        world.post("/otp/status", &body).await.body["claimed"],
+        json!(true)
+    );
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 impl World {
     async fn send_to(&self, number: &str) -> Answer {
-        self.post("/otp/send", &json!({ "destinationNumber": number })).await
+        self.post("/otp/send", &json!({ "destinationNumber": number }))
+            .await
     }
 
     fn sends(&self) -> usize {
@@ -26,8 +27,14 @@ fn is_limited(answer: &Answer, limit: &str) -> u64 {
 #[tokio::test]
 async fn a_number_gets_so_many_codes_in_so_long_whatever_they_are_for() {
     let world = World::counted(&[("SEND_LIMITS", "2/90s,3/24h")]).await;
-    let send =
-        async |source: &str| world.post("/otp/send", &json!({ "destinationNumber": NUMBER, "source": source })).await;
+    let send = async |source: &str| {
+        world
+            .post(
+                "/otp/send",
+                &json!({ "destinationNumber": NUMBER, "source": source }),
+            )
+            .await
+    };
     assert_eq!(send("a").await.status, 202);
     assert_eq!(send("b").await.status, 202);
     let wait = is_limited(&send("c").await, "number");
@@ -55,24 +62,45 @@ async fn the_numbers_around_one_share_a_limit() {
 async fn the_address_that_a_caller_names_is_limited() {
     let world = World::counted(&[("SOURCE_LIMITS", "2/10m")]).await;
     let send = async |number: &str, address: Value| {
-        world.post("/otp/send", &json!({ "destinationNumber": number, "clientIp": address })).await
+        world
+            .post(
+                "/otp/send",
+                &json!({ "destinationNumber": number, "clientIp": address }),
+            )
+            .await
     };
     assert_eq!(send("+14255550142", json!("2001:db8::1")).await.status, 202);
     assert_eq!(send("+14255550143", json!("2001:db8::2")).await.status, 202);
-    is_limited(&send("+14255550144", json!("2001:db8:0:0:1::1")).await, "source");
-    assert_eq!(send("+14255550144", json!("2001:db8:0:1::1")).await.status, 202);
-    assert_eq!(world.send_to("+14255550145").await.status, 202, "no address, no limit");
+    is_limited(
+        &send("+14255550144", json!("2001:db8:0:0:1::1")).await,
+        "source",
+    );
+    assert_eq!(
+        send("+14255550144", json!("2001:db8:0:1::1")).await.status,
+        202
+    );
+    assert_eq!(
+        world.send_to("+14255550145").await.status,
+        202,
+        "no address, no limit"
+    );
 }
 
 #[tokio::test]
 async fn budgets_are_kept_in_all_and_by_country_and_given_back() {
-    let world =
-        World::counted(&[("BUDGETS", "4/1h,5/24h"), ("COUNTRY_LIMITS", "GB=1/1h;*=3/24h"), ("PREFIX_LIMITS", "9/1h")])
-            .await;
+    let world = World::counted(&[
+        ("BUDGETS", "4/1h,5/24h"),
+        ("COUNTRY_LIMITS", "GB=1/1h;*=3/24h"),
+        ("PREFIX_LIMITS", "9/1h"),
+    ])
+    .await;
     assert_eq!(world.send_to("+447700900123").await.status, 202);
     is_limited(&world.send_to("+447700900124").await, "country");
     for last in 1..=3 {
-        assert_eq!(world.send_to(&format!("+1425555010{last}")).await.status, 202);
+        assert_eq!(
+            world.send_to(&format!("+1425555010{last}")).await.status,
+            202
+        );
     }
     // Four texts in this hour, three of them to the United States: both caps are reached, and one is named.
     is_limited(&world.send_to("+14255550104").await, "budget");
@@ -80,8 +108,18 @@ async fn budgets_are_kept_in_all_and_by_country_and_given_back() {
     // What the refused ones had counted on the way is given back.
     let prefixes: Vec<u64> = world.ledger.counters().into_values().collect();
     assert_eq!(prefixes.iter().sum::<u64>(), 4, "{prefixes:?}");
-    let spent = world.ledger.budgets().into_values().flatten().collect::<Vec<_>>();
-    assert!(spent.iter().any(|(counter, amount)| counter == "m" && *amount == 4), "{spent:?}");
+    let spent = world
+        .ledger
+        .budgets()
+        .into_values()
+        .flatten()
+        .collect::<Vec<_>>();
+    assert!(
+        spent
+            .iter()
+            .any(|(counter, amount)| counter == "m" && *amount == 4),
+        "{spent:?}"
+    );
 }
 
 #[tokio::test]
@@ -90,7 +128,11 @@ async fn a_budget_in_money_knows_what_a_text_costs() {
     std::fs::create_dir_all(&directory).unwrap();
     let path = directory.join("config.json");
     std::fs::write(&path, r#"{"prices":{"US":0.4,"*":0.9}}"#).unwrap();
-    let world = World::counted(&[("BUDGETS", "1USD/24h"), ("CONFIG_FILE", path.to_str().unwrap())]).await;
+    let world = World::counted(&[
+        ("BUDGETS", "1USD/24h"),
+        ("CONFIG_FILE", path.to_str().unwrap()),
+    ])
+    .await;
     std::fs::remove_dir_all(directory).unwrap();
     assert_eq!(world.send_to("+14255550142").await.status, 202);
     is_limited(&world.send_to("+447700900123").await, "budget");
@@ -106,14 +148,29 @@ async fn wrong_guesses_make_sends_wait_and_end_in_a_lock() {
         guesses += 1;
         // No code begins so often with the same digit by chance that this would be right.
         let otp = format!("{:08}", 99_000_000 + guesses);
-        world.post("/otp/verify", &json!({ "destinationNumber": NUMBER, "otp": otp })).await
+        world
+            .post(
+                "/otp/verify",
+                &json!({ "destinationNumber": NUMBER, "otp": otp }),
+            )
+            .await
     };
     let new_code = async |world: &World| {
-        world.post("/otp/cancel", &json!({ "destinationNumber": NUMBER })).await;
+        world
+            .post("/otp/cancel", &json!({ "destinationNumber": NUMBER }))
+            .await;
         world.send_to(NUMBER).await
     };
     for stop in [10, 30, 100_u32] {
-        while world.ledger.numbers().values().map(|number| number.failures).max().unwrap_or(0) < stop {
+        while world
+            .ledger
+            .numbers()
+            .values()
+            .map(|number| number.failures)
+            .max()
+            .unwrap_or(0)
+            < stop
+        {
             let answer = new_code(&world).await;
             if answer.status != 202 {
                 let wait = is_limited(&answer, "guesses");
@@ -133,12 +190,20 @@ async fn wrong_guesses_make_sends_wait_and_end_in_a_lock() {
     }
     assert_eq!(world.simulator.requests(Operation::Verify).len(), 100);
     world.advance(Duration::from_hours(24 * 400));
-    world.send_to(NUMBER).await.is_problem(403, "destination_locked");
+    world
+        .send_to(NUMBER)
+        .await
+        .is_problem(403, "destination_locked");
 
     let unlock = json!({ "operation": "unlock", "destinationNumber": NUMBER }).to_string();
     world.raw(&unlock).await.unwrap();
     let code = world.code_on_the_phone().await;
-    let answer = world.post("/otp/verify", &json!({ "destinationNumber": NUMBER, "otp": code })).await;
+    let answer = world
+        .post(
+            "/otp/verify",
+            &json!({ "destinationNumber": NUMBER, "otp": code }),
+        )
+        .await;
     assert_eq!(answer.status, 200, "{answer:?}");
 }
 
@@ -152,7 +217,9 @@ async fn a_locked_number_is_not_asked_about() {
         let body = json!({ "destinationNumber": NUMBER, "source": name.to_string() });
         let sent = world.post("/otp/send", &body).await;
         if sent.status != 202 {
-            world.advance(Duration::from_secs(sent.body["retryAfter"].as_u64().unwrap()));
+            world.advance(Duration::from_secs(
+                sent.body["retryAfter"].as_u64().unwrap(),
+            ));
             world.post("/otp/send", &body).await;
         }
         for otp in 0..5 {
@@ -172,7 +239,14 @@ async fn a_locked_number_is_not_asked_about() {
             asked += 1;
         }
     }
-    assert_eq!((locked, asked, world.simulator.requests(Operation::Verify).len()), (true, 100, 100));
+    assert_eq!(
+        (
+            locked,
+            asked,
+            world.simulator.requests(Operation::Verify).len()
+        ),
+        (true, 100, 100)
+    );
 }
 
 #[tokio::test]
@@ -185,35 +259,87 @@ async fn the_operator_pauses_blocks_and_allows_within_ten_seconds() {
     };
     let texts = |entries: &[&str]| entries.iter().map(|entry| (*entry).to_owned()).collect();
     assert_eq!(world.send_to(NUMBER).await.status, 202);
-    let key = world.ledger.numbers().keys().next().unwrap().as_str().to_owned();
+    let key = world
+        .ledger
+        .numbers()
+        .keys()
+        .next()
+        .unwrap()
+        .as_str()
+        .to_owned();
 
-    world.ledger.switch(Switches { paused: true, ..Switches::default() });
+    world.ledger.switch(Switches {
+        paused: true,
+        ..Switches::default()
+    });
     world.advance(Duration::from_secs(9));
-    assert_eq!(world.send_to("+14255550199").await.status, 202, "believed for up to ten seconds");
+    assert_eq!(
+        world.send_to("+14255550199").await.status,
+        202,
+        "believed for up to ten seconds"
+    );
     world.advance(Duration::from_secs(1));
     let answer = world.send_to(NUMBER).await;
     answer.is_problem(503, "sending_paused");
     assert!(answer.headers.contains_key("retry-after"));
     // Codes that are out can be verified all the same.
     let code = world.newest_code();
-    let answer = world.post("/otp/verify", &json!({ "destinationNumber": NUMBER, "otp": code })).await;
+    let answer = world
+        .post(
+            "/otp/verify",
+            &json!({ "destinationNumber": NUMBER, "otp": code }),
+        )
+        .await;
     assert_eq!(answer.status, 200);
 
-    let blocked = Switches { blocked: texts(&[&key]), ..Switches::default() };
-    switched(blocked, NUMBER).await.is_problem(403, "destination_blocked");
+    let blocked = Switches {
+        blocked: texts(&[&key]),
+        ..Switches::default()
+    };
+    switched(blocked, NUMBER)
+        .await
+        .is_problem(403, "destination_blocked");
     assert_eq!(world.send_to("+14255550143").await.status, 202);
-    let blocked = Switches { blocked: texts(&["+1425"]), allowed: texts(&[&key]), ..Switches::default() };
-    switched(blocked, "+14255550144").await.is_problem(403, "destination_blocked");
+    let blocked = Switches {
+        blocked: texts(&["+1425"]),
+        allowed: texts(&[&key]),
+        ..Switches::default()
+    };
+    switched(blocked, "+14255550144")
+        .await
+        .is_problem(403, "destination_blocked");
     assert_eq!(world.send_to(NUMBER).await.status, 202);
     assert_eq!(world.send_to("+12065550144").await.status, 202);
 }
 
 #[tokio::test]
 async fn a_test_number_has_its_code_no_texts_and_the_same_guesses() {
-    let world = World::counted(&[("TEST_NUMBERS", "+14255550142=246802@2999-12-31"), ("BUDGETS", "1/24h")]).await;
-    let guess = async |otp: &str| world.post("/otp/verify", &json!({ "destinationNumber": NUMBER, "otp": otp })).await;
-    assert!(world.log.text().contains("TEST_NUMBERS is set"), "said at start");
-    assert!(world.log.text().lines().next().unwrap().contains("\"WARN\""));
+    let world = World::counted(&[
+        ("TEST_NUMBERS", "+14255550142=246802@2999-12-31"),
+        ("BUDGETS", "1/24h"),
+    ])
+    .await;
+    let guess = async |otp: &str| {
+        world
+            .post(
+                "/otp/verify",
+                &json!({ "destinationNumber": NUMBER, "otp": otp }),
+            )
+            .await
+    };
+    assert!(
+        world.log.text().contains("TEST_NUMBERS is set"),
+        "said at start"
+    );
+    assert!(
+        world
+            .log
+            .text()
+            .lines()
+            .next()
+            .unwrap()
+            .contains("\"WARN\"")
+    );
 
     guess("246802").await.is_problem(422, "invalid_code");
     world.advance(Duration::from_mins(10));

@@ -33,7 +33,12 @@ impl User {
 
     /// A name that nobody has, in a pool that does not tell.
     pub(crate) fn unknown(name: &str) -> Self {
-        Self { name: name.to_owned(), attributes: json!({}), not_found: true, ..Self::with_number("+14255550142") }
+        Self {
+            name: name.to_owned(),
+            attributes: json!({}),
+            not_found: true,
+            ..Self::with_number("+14255550142")
+        }
     }
 
     /// The same one with another attribute; without it, for null.
@@ -55,7 +60,9 @@ impl User {
         let request = event["request"].as_object_mut().unwrap();
         request.insert("userAttributes".to_owned(), self.attributes.clone());
         request.insert("userNotFound".to_owned(), json!(self.not_found));
-        let Value::Object(members) = members else { unreachable!("members are an object") };
+        let Value::Object(members) = members else {
+            unreachable!("members are an object")
+        };
         request.extend(members);
         event
     }
@@ -104,18 +111,26 @@ impl SignIn {
     }
 
     pub(crate) fn define_event(&self) -> Value {
-        self.user.event("cognito.define", self.with_client_metadata(json!({ "session": self.session })))
+        self.user.event(
+            "cognito.define",
+            self.with_client_metadata(json!({ "session": self.session })),
+        )
     }
 
     pub(crate) fn create_event(&self) -> Value {
         let request = json!({ "challengeName": "CUSTOM_CHALLENGE", "session": self.session });
-        self.user.event("cognito.create", self.with_client_metadata(request))
+        self.user
+            .event("cognito.create", self.with_client_metadata(request))
     }
 
     pub(crate) fn verify_event(&self, answer: &str) -> Value {
-        let request = json!({ "privateChallengeParameters": self.private, "challengeAnswer": answer });
+        let request =
+            json!({ "privateChallengeParameters": self.private, "challengeAnswer": answer });
         let mut event = self.user.event("cognito.verify", request);
-        event["request"].as_object_mut().unwrap().remove("clientMetadata");
+        event["request"]
+            .as_object_mut()
+            .unwrap()
+            .remove("clientMetadata");
         event["request"] = self.with_client_metadata(event["request"].take());
         event
     }
@@ -130,7 +145,8 @@ impl SignIn {
     /// What we answered to Create is what the pool keeps and shows.
     pub(crate) fn keep(&mut self, response: &Value) {
         is_challenge(response);
-        self.shown.clone_from(response["publicChallengeParameters"].as_object().unwrap());
+        self.shown
+            .clone_from(response["publicChallengeParameters"].as_object().unwrap());
         self.private = response["privateChallengeParameters"].clone();
         self.metadata = response["challengeMetadata"].clone();
     }
@@ -172,14 +188,21 @@ impl SignIn {
 
     #[track_caller]
     pub(crate) fn is(&self, state: &str, left: &str) {
-        assert_eq!((&self.shown["state"], &self.shown["attemptsLeft"]), (&json!(state), &json!(left)), "{self:?}");
+        assert_eq!(
+            (&self.shown["state"], &self.shown["attemptsLeft"]),
+            (&json!(state), &json!(left)),
+            "{self:?}"
+        );
     }
 }
 
 impl World {
     /// Hands over a trigger's event, and returns the response in it. Nothing else may have changed.
     pub(crate) async fn trigger(&self, event: &Value) -> Value {
-        let mut answer = self.raw(&event.to_string()).await.expect("a trigger is answered");
+        let mut answer = self
+            .raw(&event.to_string())
+            .await
+            .expect("a trigger is answered");
         let response = answer["response"].take();
         let mut asked = event.clone();
         asked["response"] = Value::Null;
@@ -211,35 +234,81 @@ pub(crate) fn is_challenge(response: &Value) {
         members.sort();
         members
     };
-    assert_eq!(members(response), ["challengeMetadata", "privateChallengeParameters", "publicChallengeParameters"]);
-    let (shown, private) = (&response["publicChallengeParameters"], &response["privateChallengeParameters"]);
+    assert_eq!(
+        members(response),
+        [
+            "challengeMetadata",
+            "privateChallengeParameters",
+            "publicChallengeParameters"
+        ]
+    );
+    let (shown, private) = (
+        &response["publicChallengeParameters"],
+        &response["privateChallengeParameters"],
+    );
     assert_eq!(
         members(shown),
-        ["attemptsLeft", "codeLength", "destinationNumber", "expiresAt", "resendAt", "state"],
+        [
+            "attemptsLeft",
+            "codeLength",
+            "destinationNumber",
+            "expiresAt",
+            "resendAt",
+            "state"
+        ],
         "{shown}"
     );
     assert_eq!(members(private), ["nonce", "reference"], "{private}");
-    for value in shown.as_object().unwrap().values().chain(private.as_object().unwrap().values()) {
-        assert!(value.as_str().is_some_and(|text| !text.is_empty()), "a parameter is a text: {value}");
+    for value in shown
+        .as_object()
+        .unwrap()
+        .values()
+        .chain(private.as_object().unwrap().values())
+    {
+        assert!(
+            value.as_str().is_some_and(|text| !text.is_empty()),
+            "a parameter is a text: {value}"
+        );
     }
     for member in ["expiresAt", "resendAt"] {
-        assert!(shown[member].as_str().is_some_and(|time| time.len() == 20 && time.ends_with('Z')), "{shown}");
+        assert!(
+            shown[member]
+                .as_str()
+                .is_some_and(|time| time.len() == 20 && time.ends_with('Z')),
+            "{shown}"
+        );
     }
     let left = shown["attemptsLeft"].as_str().unwrap();
     assert!(left.parse::<u8>().unwrap() <= 5, "{shown}");
     let state = shown["state"].as_str().unwrap();
-    assert!(["sent", "adopted", "try_again", "ended"].contains(&state), "{shown}");
+    assert!(
+        ["sent", "adopted", "try_again", "ended"].contains(&state),
+        "{shown}"
+    );
     assert_eq!(state == "ended", left == "0", "{shown}");
     let number = shown["destinationNumber"].as_str().unwrap();
-    assert!(number.starts_with('+') && number.contains("*******"), "{shown}");
+    assert!(
+        number.starts_with('+') && number.contains("*******"),
+        "{shown}"
+    );
     let reference = private["reference"].as_str().unwrap();
-    assert!(reference.len() <= 64 && reference.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)));
-    assert_eq!(response["challengeMetadata"], json!(format!("v1:{reference}:{left}")));
+    assert!(
+        reference.len() <= 64
+            && reference
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
+    );
+    assert_eq!(
+        response["challengeMetadata"],
+        json!(format!("v1:{reference}:{left}"))
+    );
 }
 
 /// Asserts that it is a whole response to Verify, and says which.
 #[track_caller]
 pub(crate) fn answer_correct(response: &Value) -> bool {
     assert_eq!(response.as_object().map(Map::len), Some(1), "{response}");
-    response["answerCorrect"].as_bool().expect("an answer is right or not")
+    response["answerCorrect"]
+        .as_bool()
+        .expect("an answer is right or not")
 }
