@@ -1,5 +1,5 @@
-//! Sign-in by Cognito's triggers: one text for a sign-in, attempts that no new session gives back, and a code that is
-//! good for one session.
+//! Sign-ins through Cognito's triggers: one message per sign-in, attempts that a new session does not
+//! restore, and codes that are valid for one session.
 
 use crate::pool::{Next, SignIn, User, answer_correct, is_challenge};
 use crate::with::{asked_to_send, says};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 const OTHER: &str = "+14255550143";
 const HALF_A_MINUTE: Duration = Duration::from_secs(30);
 
-/// With the floor at nothing, but where a test is about it.
+/// The response time floor is 0 except in the tests about it.
 async fn world(settings: &[(&str, &str)]) -> World {
     World::counted(&[&[("COGNITO_FLOOR_MS", "0")], settings].concat()).await
 }
@@ -21,30 +21,22 @@ fn user() -> User {
     User::with_number(NUMBER)
 }
 
-/// Guesses that are not `code`, each another one.
+/// The `nth` of nine guesses that differ from `code` and from each other.
 fn wrong(code: &str, nth: u8) -> String {
     let last = code.bytes().last().unwrap() - b'0';
     format!("{}{}", &code[..code.len() - 1], (last + nth) % 10)
 }
 
 impl World {
-    fn texts_sent(&self) -> usize {
-        self.simulator.inbox().len()
-    }
-
-    fn guesses_asked(&self) -> usize {
-        self.simulator.requests(Operation::Verify).len()
-    }
-
     fn code_of(&self, number: &str) -> String {
         self.simulator
             .newest_to(number)
-            .expect("a text arrived")
+            .expect("a message arrived")
             .code
     }
 
-    /// What the ledger says is left of the one verification that is not a decoy's.
-    fn left(&self) -> u8 {
+    /// The attempts left in the ledger's only verification that is not a decoy.
+    fn attempts_left(&self) -> u8 {
         let mut real = self.ledger.verifications();
         real.retain(|_, verification| verification.provider == crate::with::NAME);
         assert_eq!(real.len(), 1);
@@ -53,7 +45,7 @@ impl World {
 }
 
 #[tokio::test]
-async fn the_right_code_signs_in_with_one_text() {
+async fn the_right_code_signs_in_with_one_message() {
     let world = world(&[]).await;
     let mut sign_in = SignIn::begin(&world, &user()).await;
     sign_in.is("sent", "3");
@@ -63,22 +55,22 @@ async fn the_right_code_signs_in_with_one_text() {
         sign_in.answer(&world, &world.newest_code()).await,
         Next::Tokens
     );
-    assert_eq!((world.texts_sent(), world.guesses_asked()), (1, 1));
+    assert_eq!((world.messages_sent(), world.provider_checks()), (1, 1));
 }
 
 #[tokio::test]
-async fn the_client_is_told_when_the_code_ends_and_when_another_may_be_asked_for() {
+async fn the_challenge_shows_when_the_code_expires_and_when_it_can_be_resent() {
     let world = world(&[("VALIDITY_PERIOD", "7")]).await;
     let sign_in = SignIn::begin(&world, &user()).await;
     let began = world.simulator.newest_to(NUMBER).unwrap().sent_at;
-    for (member, after) in [("expiresAt", 7 * 60), ("resendAt", 30)] {
-        let told = seconds(&sign_in.shown[member]);
+    for (field, after) in [("expiresAt", 7 * 60), ("resendAt", 30)] {
+        let shown = seconds(&sign_in.shown[field]);
         let exact = began
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap()
             .as_secs()
             + after;
-        assert!(told.abs_diff(exact) <= 2, "{member}: {told}, {exact}");
+        assert!(shown.abs_diff(exact) <= 2, "{field}: {shown}, {exact}");
     }
 }
 
@@ -86,7 +78,7 @@ async fn the_client_is_told_when_the_code_ends_and_when_another_may_be_asked_for
 pub(crate) fn seconds(time: &Value) -> u64 {
     let time = time.as_str().unwrap();
     let part = |range: std::ops::Range<usize>| time[range].parse::<u64>().unwrap();
-    // Days from the first of March of the year 0, a leap year's day being the last of its year.
+    // Days since 1 March of year 0. Years that begin in March have their leap day at the end.
     let (year, month) = (part(0..4), part(5..7));
     let (year, month) = if month < 3 {
         (year - 1, month + 9)
@@ -99,26 +91,26 @@ pub(crate) fn seconds(time: &Value) -> u64 {
 }
 
 #[tokio::test]
-async fn a_wrong_answer_is_asked_again_without_a_second_text() {
+async fn a_wrong_answer_is_asked_again_without_a_second_message() {
     let world = world(&[]).await;
     let mut sign_in = SignIn::begin(&world, &user()).await;
     let code = world.newest_code();
     let first = sign_in.clone();
     assert_eq!(sign_in.answer(&world, &wrong(&code, 1)).await, Next::Asked);
     sign_in.is("try_again", "2");
-    for member in ["destinationNumber", "codeLength", "expiresAt", "resendAt"] {
-        assert_eq!(sign_in.shown[member], first.shown[member]);
+    for field in ["destinationNumber", "codeLength", "expiresAt", "resendAt"] {
+        assert_eq!(sign_in.shown[field], first.shown[field]);
     }
     assert_eq!(
         sign_in.private["reference"], first.private["reference"],
-        "it is one session"
+        "the session is the same"
     );
     assert_eq!(sign_in.answer(&world, &code).await, Next::Tokens);
-    assert_eq!((world.texts_sent(), world.guesses_asked()), (1, 2));
+    assert_eq!((world.messages_sent(), world.provider_checks()), (1, 2));
 }
 
 #[tokio::test]
-async fn after_the_last_attempt_the_sign_in_ends() {
+async fn the_sign_in_ends_after_the_last_attempt() {
     let world = world(&[]).await;
     let mut sign_in = SignIn::begin(&world, &user()).await;
     let code = world.newest_code();
@@ -136,15 +128,15 @@ async fn after_the_last_attempt_the_sign_in_ends() {
     assert_eq!(
         sign_in.answer(&world, &code).await,
         Next::Failed,
-        "the right code comes too late"
+        "the right code is too late"
     );
-    assert_eq!((world.texts_sent(), world.guesses_asked()), (1, 3));
+    assert_eq!((world.messages_sent(), world.provider_checks()), (1, 3));
 
-    // A new sign-in gets a new code, once the windows allow one.
+    // A new sign-in gets a new code as soon as the windows allow it.
     world.advance(HALF_A_MINUTE);
     let mut again = SignIn::begin(&world, &user()).await;
     again.is("sent", "3");
-    assert_eq!(world.texts_sent(), 2);
+    assert_eq!(world.messages_sent(), 2);
     assert_eq!(
         again.answer(&world, &world.newest_code()).await,
         Next::Tokens
@@ -152,7 +144,7 @@ async fn after_the_last_attempt_the_sign_in_ends() {
 }
 
 #[tokio::test]
-async fn resend_sends_again_and_costs_no_attempt() {
+async fn a_resend_costs_no_attempt() {
     let world = world(&[]).await;
     let mut sign_in = SignIn::begin(&world, &user()).await;
     let first = world.newest_code();
@@ -160,7 +152,7 @@ async fn resend_sends_again_and_costs_no_attempt() {
     world.advance(HALF_A_MINUTE);
     assert_eq!(sign_in.answer(&world, "resend").await, Next::Asked);
     sign_in.is("try_again", "2");
-    assert_eq!((world.texts_sent(), world.guesses_asked()), (2, 1));
+    assert_eq!((world.messages_sent(), world.provider_checks()), (2, 1));
     assert!(seconds(&sign_in.shown["resendAt"]) > seconds(&sign_in.shown["expiresAt"]) - 600);
     assert_eq!(
         sign_in.answer(&world, &world.newest_code()).await,
@@ -169,14 +161,14 @@ async fn resend_sends_again_and_costs_no_attempt() {
 }
 
 #[tokio::test]
-async fn resend_is_held_by_the_windows() {
+async fn the_windows_limit_resends() {
     let world = world(&[]).await;
     let mut sign_in = SignIn::begin(&world, &user()).await;
     for _ in 0..3 {
         assert_eq!(sign_in.answer(&world, "resend").await, Next::Asked);
         sign_in.is("try_again", "3");
     }
-    assert_eq!((world.texts_sent(), world.guesses_asked()), (1, 0));
+    assert_eq!((world.messages_sent(), world.provider_checks()), (1, 0));
     assert_eq!(
         sign_in.answer(&world, &world.newest_code()).await,
         Next::Tokens
@@ -184,7 +176,7 @@ async fn resend_is_held_by_the_windows() {
 }
 
 #[tokio::test]
-async fn nothing_but_the_exact_word_sends_again_and_what_is_no_code_costs_nothing() {
+async fn only_the_exact_word_resends_and_a_malformed_code_costs_nothing() {
     let world = world(&[]).await;
     let sign_in = SignIn::begin(&world, &user()).await;
     world.advance(Duration::from_mins(3));
@@ -229,19 +221,23 @@ async fn nothing_but_the_exact_word_sends_again_and_what_is_no_code_costs_nothin
     ] {
         let mut event = sign_in.verify_event("");
         event["request"]["challengeAnswer"] = answer.clone();
-        // A text is what AWS sends: another thing is no answer, or no event.
+        // AWS sends only strings. The trigger may reject anything else, but must not accept it as right.
         if let Ok(answered) = world.raw(&event.to_string()).await {
             assert!(!answer_correct(&answered["response"]), "{answer}");
         }
     }
     assert_eq!(
-        (world.texts_sent(), world.guesses_asked(), world.left()),
+        (
+            world.messages_sent(),
+            world.provider_checks(),
+            world.attempts_left()
+        ),
         (1, 0, 3)
     );
 }
 
 #[tokio::test]
-async fn a_lost_session_takes_up_the_open_code() {
+async fn a_new_session_adopts_the_open_code() {
     let world = world(&[]).await;
     SignIn::begin(&world, &user()).await;
     world.advance(Duration::from_mins(4));
@@ -251,17 +247,17 @@ async fn a_lost_session_takes_up_the_open_code() {
         second.answer(&world, &world.newest_code()).await,
         Next::Tokens
     );
-    assert_eq!((world.texts_sent(), world.guesses_asked()), (1, 1));
+    assert_eq!((world.messages_sent(), world.provider_checks()), (1, 1));
 }
 
 #[tokio::test]
-async fn a_code_that_has_expired_or_was_used_is_not_taken_up() {
+async fn a_new_session_does_not_adopt_an_expired_or_used_code() {
     let world = world(&[]).await;
     SignIn::begin(&world, &user()).await;
     world.advance(Duration::from_mins(10));
     let mut second = SignIn::begin(&world, &user()).await;
     second.is("sent", "3");
-    assert_eq!(world.texts_sent(), 2);
+    assert_eq!(world.messages_sent(), 2);
     assert_eq!(
         second.answer(&world, &world.newest_code()).await,
         Next::Tokens
@@ -269,11 +265,11 @@ async fn a_code_that_has_expired_or_was_used_is_not_taken_up() {
     world.advance(Duration::from_mins(10));
     let third = SignIn::begin(&world, &user()).await;
     third.is("sent", "3");
-    assert_eq!(world.texts_sent(), 3);
+    assert_eq!(world.messages_sent(), 3);
 }
 
 #[tokio::test]
-async fn two_users_sign_in_at_once() {
+async fn two_users_can_sign_in_at_the_same_time() {
     let world = world(&[]).await;
     let mut one = SignIn::begin(&world, &user()).await;
     let mut two = SignIn::begin(&world, &User::with_number(OTHER)).await;
@@ -286,14 +282,14 @@ async fn two_users_sign_in_at_once() {
     }
     assert_eq!(one.answer(&world, &code_one).await, Next::Tokens);
     assert_eq!(two.answer(&world, &code_two).await, Next::Tokens);
-    assert_eq!(world.texts_sent(), 2);
+    assert_eq!(world.messages_sent(), 2);
 }
 
 #[tokio::test]
 async fn repeated_triggers_send_once_and_cost_one_attempt() {
     let world = world(&[]).await;
     let mut sign_in = SignIn::new(&user());
-    // Cognito asks up to three times, five seconds apart, and takes the last answer.
+    // Cognito delivers a trigger up to three times, five seconds apart, and uses the last response.
     for _ in 0..3 {
         world.trigger(&sign_in.define_event()).await;
     }
@@ -302,13 +298,13 @@ async fn repeated_triggers_send_once_and_cost_one_attempt() {
         sign_in.keep(&response);
         world.advance(Duration::from_secs(5));
     }
-    assert_eq!(world.texts_sent(), 1);
+    assert_eq!(world.messages_sent(), 1);
     let code = world.newest_code();
     for _ in 0..3 {
         assert!(!sign_in.verify(&world, &wrong(&code, 1)).await);
         world.advance(Duration::from_secs(5));
     }
-    assert_eq!((world.guesses_asked(), world.left()), (1, 2));
+    assert_eq!((world.provider_checks(), world.attempts_left()), (1, 2));
     sign_in.answered(false);
     for _ in 0..3 {
         let response = world.trigger(&sign_in.create_event()).await;
@@ -318,11 +314,11 @@ async fn repeated_triggers_send_once_and_cost_one_attempt() {
     for _ in 0..3 {
         assert!(
             sign_in.verify(&world, &code).await,
-            "a repeated right answer is right again"
+            "a repeated right answer is right"
         );
         world.advance(Duration::from_secs(5));
     }
-    assert_eq!((world.texts_sent(), world.guesses_asked()), (1, 2));
+    assert_eq!((world.messages_sent(), world.provider_checks()), (1, 2));
     world.advance(Duration::from_secs(5));
     assert!(
         !sign_in.verify(&world, &code).await,
@@ -331,19 +327,19 @@ async fn repeated_triggers_send_once_and_cost_one_attempt() {
 }
 
 #[tokio::test]
-async fn repeated_triggers_at_the_same_time_send_once_and_cost_one_attempt() {
+async fn concurrent_repeated_triggers_send_once_and_cost_one_attempt() {
     let world = world(&[]).await;
     let mut sign_in = SignIn::new(&user());
     let event = sign_in.create_event();
     let responses = join_all((0..3).map(|_| world.trigger(&event))).await;
-    assert_eq!(world.texts_sent(), 1);
+    assert_eq!(world.messages_sent(), 1);
     for response in &responses {
         sign_in.keep(response);
     }
     let event = sign_in.verify_event(&wrong(&world.newest_code(), 1));
     let responses = join_all((0..3).map(|_| world.trigger(&event))).await;
     assert!(responses.iter().all(|response| !answer_correct(response)));
-    assert_eq!((world.guesses_asked(), world.left()), (1, 2));
+    assert_eq!((world.provider_checks(), world.attempts_left()), (1, 2));
     assert!(sign_in.verify(&world, &world.newest_code()).await);
 }
 
@@ -357,14 +353,14 @@ async fn a_repeated_resend_sends_once() {
         world.advance(Duration::from_secs(5));
     }
     assert_eq!(
-        world.texts_sent(),
+        world.messages_sent(),
         2,
-        "windows that would allow three texts do not make one resend two"
+        "one resend sends once, although the windows would allow three messages"
     );
 }
 
 #[tokio::test]
-async fn a_later_round_that_nobody_knows_sends_nothing() {
+async fn a_later_round_of_an_unknown_session_sends_nothing() {
     let world = world(&[]).await;
     for metadata in [
         json!("v1:r46bb87b047dd9f34b9cbe4011325b15b:3"),
@@ -382,21 +378,21 @@ async fn a_later_round_that_nobody_knows_sends_nothing() {
     assert!(!answer_correct(
         &world.trigger(&file("cognito.verify.resend")).await
     ));
-    assert_eq!((world.texts_sent(), world.guesses_asked()), (0, 0));
+    assert_eq!((world.messages_sent(), world.provider_checks()), (0, 0));
 }
 
 #[tokio::test]
-async fn a_code_that_ended_is_not_sent_again() {
+async fn an_expired_code_is_not_resent() {
     let world = world(&[]).await;
     let mut sign_in = SignIn::begin(&world, &user()).await;
     world.advance(Duration::from_mins(10));
     assert_eq!(sign_in.answer(&world, "resend").await, Next::Asked);
     sign_in.is("ended", "0");
-    assert_eq!(world.texts_sent(), 1);
+    assert_eq!(world.messages_sent(), 1);
 }
 
 #[tokio::test]
-async fn a_code_that_was_right_in_one_session_is_refused_in_another() {
+async fn a_code_that_signed_in_one_session_is_refused_in_another() {
     let world = world(&[]).await;
     let first = SignIn::begin(&world, &user()).await;
     let second = SignIn::begin(&world, &user()).await;
@@ -405,7 +401,7 @@ async fn a_code_that_was_right_in_one_session_is_refused_in_another() {
     assert!(first.verify(&world, &code).await);
     assert!(!second.verify(&world, &code).await);
     assert!(first.verify(&world, &code).await);
-    // Whoever sees the reference in the metadata has not the nonce.
+    // The metadata shows the session reference but not the nonce.
     let mut forged = first.clone();
     forged.private["nonce"] = second.private["nonce"].clone();
     assert!(!forged.verify(&world, &code).await);
@@ -414,7 +410,7 @@ async fn a_code_that_was_right_in_one_session_is_refused_in_another() {
 }
 
 #[tokio::test]
-async fn a_fresh_session_buys_no_fresh_guesses() {
+async fn a_new_session_gives_no_new_attempts() {
     let world = world(&[("SEND_LIMITS", "1/10m")]).await;
     let code = {
         let mut first = SignIn::begin(&world, &user()).await;
@@ -435,16 +431,16 @@ async fn a_fresh_session_buys_no_fresh_guesses() {
             Next::Tokens
         );
     }
-    assert!(world.guesses_asked() <= 3, "{}", world.guesses_asked());
-    assert_eq!(world.texts_sent(), 1);
+    assert!(world.provider_checks() <= 3, "{}", world.provider_checks());
+    assert_eq!(world.messages_sent(), 1);
 }
 
 #[tokio::test]
-async fn the_last_attempt_is_the_senders() {
+async fn the_last_attempt_is_reserved_for_the_session_that_sent_the_code() {
     let world = world(&[]).await;
     let mut victim = SignIn::begin(&world, &user()).await;
     let code = world.newest_code();
-    // Somebody types the victim's name, again and again.
+    // An attacker begins sign-ins with the victim's user name.
     let mut guess = 0;
     for _ in 0..5 {
         let mut attacker = SignIn::begin(&world, &user()).await;
@@ -464,18 +460,22 @@ async fn the_last_attempt_is_the_senders() {
                 break;
             }
         }
-        // Not even the right code is asked about in a session that may not spend the attempt.
+        // In a session that may not spend the last attempt, even the right code is not checked.
         assert!(!attacker.verify(&world, &code).await);
     }
     assert_eq!(
-        (world.left(), world.guesses_asked(), world.texts_sent()),
+        (
+            world.attempts_left(),
+            world.provider_checks(),
+            world.messages_sent()
+        ),
         (1, 2, 1)
     );
     assert_eq!(victim.answer(&world, &code).await, Next::Tokens);
 }
 
 #[tokio::test]
-async fn an_attacker_between_two_answers_leaves_the_victim_one() {
+async fn an_attacker_between_two_answers_leaves_the_victim_one_attempt() {
     let world = world(&[]).await;
     let mut victim = SignIn::begin(&world, &user()).await;
     let code = world.newest_code();
@@ -487,13 +487,13 @@ async fn an_attacker_between_two_answers_leaves_the_victim_one() {
     victim.is("try_again", "1");
     assert_eq!(attacker.answer(&world, &wrong(&code, 3)).await, Next::Asked);
     attacker.is("ended", "0");
-    assert_eq!(world.guesses_asked(), 2);
+    assert_eq!(world.provider_checks(), 2);
     assert_eq!(victim.answer(&world, &code).await, Next::Tokens);
 }
 
 #[tokio::test]
-async fn no_text_is_sent_that_does_not_sign_in() {
-    // The sender's session is lost, and somebody has used up all but its last attempt.
+async fn a_session_without_attempts_does_not_send() {
+    // The session that sent the code is lost, and an attacker has used all attempts but the last.
     let world = world(&[]).await;
     SignIn::begin(&world, &user()).await;
     let code = world.newest_code();
@@ -508,11 +508,11 @@ async fn no_text_is_sent_that_does_not_sign_in() {
     let mut again = SignIn::begin(&world, &user()).await;
     again.is("ended", "0");
     assert_eq!(again.answer(&world, "resend").await, Next::Failed);
-    assert_eq!(world.texts_sent(), 1);
-    // When the code has ended, there is a new one.
+    assert_eq!(world.messages_sent(), 1);
+    // When the code has expired, a new one is sent.
     world.advance(Duration::from_mins(10));
     let mut again = SignIn::begin(&world, &user()).await;
-    assert_eq!(world.texts_sent(), 2);
+    assert_eq!(world.messages_sent(), 2);
     assert_eq!(
         again.answer(&world, &world.newest_code()).await,
         Next::Tokens,
@@ -521,7 +521,7 @@ async fn no_text_is_sent_that_does_not_sign_in() {
 }
 
 #[tokio::test]
-async fn what_an_attacker_who_came_first_has_used_up_is_sent_anew() {
+async fn a_new_code_is_sent_after_an_attacker_exhausted_the_first() {
     let world = world(&[]).await;
     let mut attacker = SignIn::begin(&world, &user()).await;
     let code = world.newest_code();
@@ -548,7 +548,7 @@ async fn what_an_attacker_who_came_first_has_used_up_is_sent_anew() {
 }
 
 #[tokio::test]
-async fn a_number_that_changed_needs_a_code_of_its_own() {
+async fn a_changed_number_needs_a_new_code() {
     let world = world(&[]).await;
     let mut sign_in = SignIn::begin(&world, &user()).await;
     let code = world.newest_code();
@@ -556,11 +556,11 @@ async fn a_number_that_changed_needs_a_code_of_its_own() {
     sign_in.user = moved.clone();
     assert!(
         !sign_in.verify(&world, &code).await,
-        "the code proves the number it was sent to"
+        "a code proves only the number it was sent to"
     );
     let mut again = SignIn::begin(&world, &moved).await;
     again.is("sent", "3");
-    assert_eq!(world.texts_sent(), 2);
+    assert_eq!(world.messages_sent(), 2);
     if world.code_of(OTHER) != code {
         assert_eq!(again.answer(&world, &code).await, Next::Asked);
     }
@@ -571,7 +571,7 @@ async fn a_number_that_changed_needs_a_code_of_its_own() {
 }
 
 #[tokio::test]
-async fn another_pool_or_client_has_a_code_of_its_own() {
+async fn codes_are_valid_only_for_their_pool_client_and_user() {
     for other in [
         User {
             pool: "us-east-1_another99",
@@ -592,12 +592,12 @@ async fn another_pool_or_client_has_a_code_of_its_own() {
         world.advance(HALF_A_MINUTE);
         let mut second = SignIn::begin(&world, &other).await;
         second.is("sent", "3");
-        assert_eq!(world.texts_sent(), 2);
+        assert_eq!(world.messages_sent(), 2);
         let newest = world.newest_code();
         if newest != code {
             assert_eq!(second.answer(&world, &code).await, Next::Asked);
         }
-        // Nor does the session of one work for the other.
+        // The session of one does not work for the other either.
         let mut stolen = first.clone();
         stolen.user = other;
         assert!(!stolen.verify(&world, &code).await);
@@ -607,7 +607,7 @@ async fn another_pool_or_client_has_a_code_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_code_that_was_canceled_ends_the_sign_in() {
+async fn a_canceled_code_ends_the_sign_in() {
     let world = world(&[]).await;
     let mut sign_in = SignIn::begin(&world, &user()).await;
     let code = world.newest_code();
@@ -619,9 +619,9 @@ async fn a_code_that_was_canceled_ends_the_sign_in() {
     assert_eq!(
         sign_in.answer(&world, "resend").await,
         Next::Failed,
-        "nothing is sent in mid-sign-in"
+        "a sign-in does not send a new code in the middle"
     );
-    assert_eq!((world.texts_sent(), world.guesses_asked()), (1, 0));
+    assert_eq!((world.messages_sent(), world.provider_checks()), (1, 0));
     world.advance(HALF_A_MINUTE);
     let mut again = SignIn::begin(&world, &user()).await;
     again.is("sent", "3");
@@ -632,7 +632,7 @@ async fn a_code_that_was_canceled_ends_the_sign_in() {
 }
 
 #[tokio::test]
-async fn a_code_that_ended_in_mid_sign_in_is_not_sent_again() {
+async fn a_code_that_expires_during_a_sign_in_ends_it_without_a_resend() {
     let world = world(&[]).await;
     let mut sign_in = SignIn::begin(&world, &user()).await;
     let code = world.newest_code();
@@ -640,11 +640,11 @@ async fn a_code_that_ended_in_mid_sign_in_is_not_sent_again() {
     assert_eq!(sign_in.answer(&world, &code).await, Next::Asked);
     sign_in.is("ended", "0");
     assert_eq!(sign_in.answer(&world, &code).await, Next::Failed);
-    assert_eq!(world.texts_sent(), 1);
+    assert_eq!(world.messages_sent(), 1);
 }
 
 #[tokio::test]
-async fn the_text_is_in_the_users_language_if_there_is_one() {
+async fn the_message_is_in_the_users_language_if_the_provider_has_it() {
     for (locale, language) in [
         (json!("fr-FR"), "fr-FR"),
         (json!("de-DE"), "de-DE"),
@@ -685,7 +685,7 @@ async fn the_text_is_in_the_users_language_if_there_is_one() {
 }
 
 #[tokio::test]
-async fn an_unverified_number_gets_a_text_only_where_a_setting_allows_it() {
+async fn an_unverified_number_gets_a_message_only_if_a_setting_allows_it() {
     for unverified in [json!("false"), json!(""), json!("yes"), json!(null)] {
         let user = user().but("phone_number_verified", unverified.clone());
         let refusing = world(&[]).await;
@@ -694,7 +694,7 @@ async fn an_unverified_number_gets_a_text_only_where_a_setting_allows_it() {
         assert_eq!(sign_in.answer(&refusing, "012345").await, Next::Asked);
         sign_in.is("try_again", "2");
         assert_eq!(
-            (refusing.texts_sent(), refusing.guesses_asked()),
+            (refusing.messages_sent(), refusing.provider_checks()),
             (0, 0),
             "{unverified}"
         );
@@ -709,7 +709,7 @@ async fn an_unverified_number_gets_a_text_only_where_a_setting_allows_it() {
 }
 
 #[tokio::test]
-async fn a_password_can_be_asked_for_first() {
+async fn step_up_asks_for_the_password_before_the_code() {
     let world = world(&[("COGNITO_STEP_UP", "required")]).await;
     let mut sign_in = SignIn::new(&user());
     assert_eq!(
@@ -727,7 +727,7 @@ async fn a_password_can_be_asked_for_first() {
     let mut failed = sign_in.clone();
     failed.session.push(step("PASSWORD_VERIFIER", false));
     assert_eq!(failed.go_on_by_name(&world).await.0, Next::Failed);
-    assert_eq!(world.texts_sent(), 0);
+    assert_eq!(world.messages_sent(), 0);
 
     sign_in.session.push(step("PASSWORD_VERIFIER", true));
     assert_eq!(sign_in.go_on(&world).await, Next::Asked);
@@ -743,11 +743,11 @@ async fn a_password_can_be_asked_for_first() {
         sign_in.answer(&world, &world.newest_code()).await,
         Next::Tokens
     );
-    assert_eq!(world.texts_sent(), 1);
+    assert_eq!(world.messages_sent(), 1);
 }
 
 impl SignIn {
-    /// Define alone, and what it asks for.
+    /// Runs Define alone, and returns its decision and the challenge it asks for.
     async fn go_on_by_name(&self, world: &World) -> (Next, Value) {
         let response = world.trigger(&self.define_event()).await;
         (
@@ -758,7 +758,7 @@ impl SignIn {
 }
 
 #[tokio::test]
-async fn an_outage_of_the_provider_is_answered_in_time_and_can_be_tried_again() {
+async fn a_provider_outage_is_answered_in_time_and_can_be_retried() {
     let mut world = world(&[]).await;
     world.set_time_left(Duration::from_secs(5));
     let mut sign_in = SignIn::begin(&world, &user()).await;
@@ -784,11 +784,11 @@ async fn an_outage_of_the_provider_is_answered_in_time_and_can_be_tried_again() 
         sign_in.is("try_again", left);
     }
     assert_eq!(sign_in.answer(&world, &code).await, Next::Tokens);
-    assert_eq!(world.texts_sent(), 1);
+    assert_eq!(world.messages_sent(), 1);
 }
 
 #[tokio::test]
-async fn an_answer_that_the_provider_never_gave_is_asked_again_with_the_next_round() {
+async fn an_answer_that_the_provider_did_not_check_can_be_given_again() {
     let mut world = world(&[]).await;
     world.set_time_left(Duration::from_secs(5));
     let mut sign_in = SignIn::begin(&world, &user()).await;
@@ -803,7 +803,7 @@ async fn an_answer_that_the_provider_never_gave_is_asked_again_with_the_next_rou
 }
 
 #[tokio::test]
-async fn an_answer_that_the_provider_never_gave_costs_once_however_often_it_is_delivered() {
+async fn an_answer_that_the_provider_did_not_check_costs_one_attempt_however_often_delivered() {
     let mut world = world(&[("ALLOWED_ATTEMPTS", "5")]).await;
     world.set_time_left(Duration::from_secs(5));
     let mut sign_in = SignIn::begin(&world, &user()).await;
@@ -811,31 +811,31 @@ async fn an_answer_that_the_provider_never_gave_costs_once_however_often_it_is_d
     world
         .simulator
         .fail_next(Operation::Verify, Failure::CloseBeforeReading);
-    let asked = world.guesses_asked();
+    let asked = world.provider_checks();
     for _ in 0..3 {
         assert!(!sign_in.verify(&world, &code).await);
         world.advance(Duration::from_secs(5));
     }
-    assert_eq!(world.guesses_asked(), asked + 1);
+    assert_eq!(world.provider_checks(), asked + 1);
     sign_in.answered(false);
     assert_eq!(sign_in.go_on(&world).await, Next::Asked);
     sign_in.is("try_again", "4");
-    // The person gives it again, which is another guess.
+    // The user gives the same answer again, which is a new guess.
     assert_eq!(sign_in.answer(&world, &code).await, Next::Tokens);
 }
 
 #[tokio::test]
-async fn sign_ins_at_the_same_time_send_once_without_a_short_window_too() {
+async fn concurrent_sign_ins_send_once_even_without_a_short_window() {
     let world = world(&[("SEND_LIMITS", "3/10m")]).await;
     for _ in 0..20 {
-        let before = world.texts_sent();
+        let before = world.messages_sent();
         let user = user();
         let (first, second, third) = tokio::join!(
             SignIn::begin(&world, &user),
             SignIn::begin(&world, &user),
             SignIn::begin(&world, &user)
         );
-        assert_eq!(world.texts_sent(), before + 1);
+        assert_eq!(world.messages_sent(), before + 1);
         let mut states = [&first, &second, &third]
             .map(|sign_in| sign_in.shown["state"].as_str().unwrap().to_owned());
         states.sort();
@@ -845,7 +845,7 @@ async fn sign_ins_at_the_same_time_send_once_without_a_short_window_too() {
 }
 
 #[tokio::test]
-async fn a_send_that_hangs_is_answered_in_time_and_its_text_signs_in() {
+async fn a_hanging_send_is_answered_in_time_and_its_code_signs_in() {
     let mut world = world(&[]).await;
     world.set_time_left(Duration::from_secs(5));
     world.simulator.fail_next(Operation::Send, Failure::Hang);
@@ -856,17 +856,17 @@ async fn a_send_that_hangs_is_answered_in_time_and_its_text_signs_in() {
         "{:?}",
         began.elapsed()
     );
-    // Cognito would have given up on none of this. The text may have left, and here it has.
+    // The response is in time for Cognito. The message may have been sent, and here it was.
     sign_in.is("sent", "3");
     assert_eq!(
         sign_in.answer(&world, &world.newest_code()).await,
         Next::Tokens
     );
-    assert_eq!(world.texts_sent(), 1);
+    assert_eq!(world.messages_sent(), 1);
 }
 
 #[tokio::test]
-async fn a_resend_that_hangs_is_answered_in_time() {
+async fn a_hanging_resend_is_answered_in_time() {
     let mut world = world(&[]).await;
     world.set_time_left(Duration::from_secs(5));
     let mut sign_in = SignIn::begin(&world, &user()).await;
@@ -889,7 +889,7 @@ async fn a_resend_that_hangs_is_answered_in_time() {
 }
 
 #[tokio::test]
-async fn a_send_that_fails_looks_like_one_that_did_not_and_can_be_begun_anew() {
+async fn a_failed_send_looks_like_a_successful_one_and_a_new_sign_in_works() {
     for failure in [
         Failure::PermanentFailure,
         Failure::OptOut,
@@ -903,7 +903,7 @@ async fn a_send_that_fails_looks_like_one_that_did_not_and_can_be_begun_anew() {
         assert_eq!(sign_in.answer(&world, "012345").await, Next::Asked);
         sign_in.is("try_again", "2");
         assert_eq!(
-            (world.texts_sent(), world.guesses_asked()),
+            (world.messages_sent(), world.provider_checks()),
             (0, 0),
             "{failure:?}"
         );
@@ -919,7 +919,7 @@ async fn a_send_that_fails_looks_like_one_that_did_not_and_can_be_begun_anew() {
 }
 
 #[tokio::test]
-async fn every_event_of_the_directory_is_answered() {
+async fn each_example_event_is_answered() {
     let world = world(&[("COGNITO_PRE_SIGN_UP", "on")]).await;
     let mut seen = 0;
     for name in file_names("events")
@@ -941,7 +941,7 @@ async fn every_event_of_the_directory_is_answered() {
                     "cognito.define"
                     | "cognito.define.wrong-answer"
                     | "cognito.define.unknown-user" => Next::Asked,
-                    // Without step-up, a password is not what we ask for.
+                    // Without step-up, password rounds are unexpected.
                     _ => Next::Failed,
                 };
                 assert_eq!(crate::pool::decision_of(&response), expected, "{name}");
@@ -956,9 +956,9 @@ async fn every_event_of_the_directory_is_answered() {
     }
     assert_eq!(seen, 16);
     assert_eq!(
-        world.texts_sent(),
+        world.messages_sent(),
         1,
-        "of all these, one user's first round sends"
+        "only one user's first round sends"
     );
 }
 
@@ -977,7 +977,7 @@ pub(crate) fn file_names(directory: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn other_triggers_are_function_errors_that_say_what_was_expected() {
+async fn other_triggers_are_function_errors_that_name_the_expected_ones() {
     let world = world(&[]).await;
     for trigger in [
         "PreSignUp_SignUp",
@@ -1003,7 +1003,7 @@ async fn other_triggers_are_function_errors_that_say_what_was_expected() {
 }
 
 #[tokio::test]
-async fn without_the_ledger_a_trigger_is_a_function_error_that_says_so() {
+async fn without_a_ledger_a_trigger_is_a_function_error_that_names_the_setting() {
     let world = World::new().await;
     for name in [
         "cognito.define",
@@ -1021,11 +1021,11 @@ async fn without_the_ledger_a_trigger_is_a_function_error_that_says_so() {
             "{error}"
         );
     }
-    assert_eq!(world.texts_sent(), 0);
+    assert_eq!(world.messages_sent(), 0);
 }
 
 #[tokio::test]
-async fn a_trigger_does_not_answer_over_http() {
+async fn a_trigger_is_rejected_over_http() {
     let world = world(&[]).await;
     let answer = world
         .post("/otp/send", &file("cognito.define.right-answer"))
@@ -1034,7 +1034,7 @@ async fn a_trigger_does_not_answer_over_http() {
 }
 
 #[tokio::test]
-async fn the_log_line_says_which_trigger_and_what_came_of_it() {
+async fn the_log_line_names_the_trigger_and_its_outcome() {
     let world = world(&[]).await;
     let mut sign_in = SignIn::begin(&world, &user()).await;
     assert_eq!(world.last_line()["country"], "US");
@@ -1047,7 +1047,7 @@ async fn the_log_line_says_which_trigger_and_what_came_of_it() {
             "{line}"
         );
     }
-    // That a user is unknown is in the log, and there alone.
+    // Only the log says that a user is unknown.
     SignIn::begin(&world, &User::unknown("nobody-we-know")).await;
     let line = world.last_line().to_string();
     assert!(
@@ -1058,7 +1058,7 @@ async fn the_log_line_says_which_trigger_and_what_came_of_it() {
 }
 
 #[tokio::test]
-async fn a_sign_up_is_confirmed_by_a_verification_of_that_very_number() {
+async fn a_sign_up_is_confirmed_by_a_verification_of_its_number() {
     for reference_ids in ["derived", "random"] {
         let world = world(&[
             ("COGNITO_PRE_SIGN_UP", "on"),
@@ -1082,7 +1082,7 @@ async fn a_sign_up_is_confirmed_by_a_verification_of_that_very_number() {
                 assert_eq!(answer["response"], yes);
                 true
             }
-            // Left unconfirmed it would hold the user name.
+            // An unconfirmed user would keep the user name, so the sign-up is refused.
             Err(refused) => {
                 assert_eq!(refused.kind, "SignUpRefused");
                 assert!(
@@ -1116,12 +1116,15 @@ async fn a_sign_up_is_confirmed_by_a_verification_of_that_very_number() {
         }
         let mut somebody_else = event.clone();
         somebody_else["userName"] = json!("somebody-else");
-        assert!(!confirmed(&somebody_else).await, "it is good for one user");
+        assert!(
+            !confirmed(&somebody_else).await,
+            "a verification confirms one user only"
+        );
     }
 }
 
 #[tokio::test]
-async fn a_sign_up_that_failed_for_another_reason_can_be_tried_again_with_its_proof() {
+async fn a_sign_up_that_failed_elsewhere_can_present_its_verification_again() {
     let world = world(&[("COGNITO_PRE_SIGN_UP", "on"), ("REFERENCE_ID", "random")]).await;
     let sent = world
         .post("/otp/send", &json!({ "destinationNumber": NUMBER }))
@@ -1129,7 +1132,7 @@ async fn a_sign_up_that_failed_for_another_reason_can_be_tried_again_with_its_pr
     let reference = &sent.body["referenceId"];
     let body = json!({ "destinationNumber": NUMBER, "otp": world.newest_code(), "referenceId": reference });
     assert_eq!(world.post("/otp/verify", &body).await.status, 200);
-    // A pool whose user names are numbers makes up another name for each try.
+    // A pool whose users sign up by number makes up another user name for each try.
     for (name, is_confirmed) in [
         ("7c9e6679-7425-40de-944b-e07fc1f90ae7", true),
         ("11111111-2222-3333-4444-555555555555", true),
@@ -1148,7 +1151,7 @@ async fn a_sign_up_that_failed_for_another_reason_can_be_tried_again_with_its_pr
 }
 
 #[tokio::test]
-async fn a_verification_is_good_for_a_sign_up_for_ten_minutes() {
+async fn a_verification_confirms_a_sign_up_within_ten_minutes() {
     let world = world(&[("COGNITO_PRE_SIGN_UP", "on"), ("REFERENCE_ID", "random")]).await;
     let sent = world
         .post("/otp/send", &json!({ "destinationNumber": NUMBER }))
@@ -1173,7 +1176,7 @@ async fn a_verification_is_good_for_a_sign_up_for_ten_minutes() {
 }
 
 #[tokio::test]
-async fn users_whom_nobody_signs_up_through_an_app_are_left_alone() {
+async fn sign_ups_by_administrators_and_identity_providers_are_not_confirmed() {
     let world = world(&[("COGNITO_PRE_SIGN_UP", "on")]).await;
     for trigger in ["PreSignUp_AdminCreateUser", "PreSignUp_ExternalProvider"] {
         let mut event = file("cognito.pre-sign-up");
@@ -1185,12 +1188,12 @@ async fn users_whom_nobody_signs_up_through_an_app_are_left_alone() {
 }
 
 #[tokio::test]
-async fn a_code_of_a_sign_in_is_no_proof_for_a_sign_up() {
+async fn the_code_of_a_sign_in_does_not_confirm_a_sign_up() {
     let world = world(&[("COGNITO_PRE_SIGN_UP", "on")]).await;
     let mut sign_in = SignIn::begin(&world, &user()).await;
     let sent = world.simulator.newest_to(NUMBER).unwrap();
     assert_eq!(sign_in.answer(&world, &sent.code).await, Next::Tokens);
-    // Nobody but the provider has seen that reference, and still.
+    // Only the provider knows this reference ID. It is useless even to a caller who knows it.
     assert!(!world.log.text().contains(&sent.reference_id));
     let mut event = file("cognito.pre-sign-up");
     event["request"]["userAttributes"]["phone_number"] = json!(NUMBER);
@@ -1207,18 +1210,18 @@ async fn a_code_of_a_sign_in_is_no_proof_for_a_sign_up() {
 }
 
 #[tokio::test]
-async fn a_test_number_signs_in_without_a_text() {
+async fn a_test_number_signs_in_without_a_message() {
     let world = world(&[("TEST_NUMBERS", "+14255550142=246810@2099-01-31")]).await;
     let mut sign_in = SignIn::begin(&world, &user()).await;
     sign_in.is("sent", "3");
     assert_eq!(sign_in.answer(&world, "246811").await, Next::Asked);
     sign_in.is("try_again", "2");
     assert_eq!(sign_in.answer(&world, "246810").await, Next::Tokens);
-    assert_eq!((world.texts_sent(), world.guesses_asked()), (0, 0));
+    assert_eq!((world.messages_sent(), world.provider_checks()), (0, 0));
 }
 
 #[tokio::test]
-async fn another_instance_goes_on_with_a_sign_in() {
+async fn another_instance_continues_a_sign_in() {
     let mut world = world(&[]).await;
     let mut sign_in = SignIn::begin(&world, &user()).await;
     world.reconfigure(&[
@@ -1237,5 +1240,5 @@ async fn another_instance_goes_on_with_a_sign_in() {
         Next::Asked
     );
     other.is("ended", "0");
-    assert_eq!(world.texts_sent(), 1);
+    assert_eq!(world.messages_sent(), 1);
 }

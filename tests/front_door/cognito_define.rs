@@ -1,5 +1,5 @@
-//! The decision of Define, against an oracle in another style: the history as a word, and the decisions as regular
-//! expressions over it.
+//! Define is compared with an oracle that is written in another style: a history is a word, and each
+//! decision a regular expression.
 
 use crate::pool::{Next, User, decision_of};
 use crate::world::World;
@@ -8,14 +8,14 @@ use regex_automata::dfa::regex::Regex;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
-/// The words of a decision, and the decision.
+/// A decision and the words that lead to it.
 struct Rule {
     step_up: StepUp,
     words: Regex,
     decision: Verdict,
 }
 
-/// A decision, to be compared.
+/// A decision that can be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Tokens,
@@ -33,7 +33,7 @@ impl From<Decision> for Verdict {
     }
 }
 
-/// Decides by words alone.
+/// Decides by the words alone.
 pub(crate) struct Oracle {
     rules: Vec<Rule>,
     some_left: Regex,
@@ -62,8 +62,8 @@ impl Oracle {
         }
     }
 
-    /// A right `SRP_A`, a right `PASSWORD_VERIFIER`, a Right answer to our challenge, a wrong one with attempts left, a
-    /// wrong one with zero or nobody knows how many left; anything else is `x`.
+    /// `S` and `P`: `SRP_A` and `PASSWORD_VERIFIER` passed. `R`: right answer to our challenge. `w`: wrong
+    /// answer with attempts left. `z`: wrong answer with none or an unknown number left. `x`: other.
     fn letter(&self, round: &Round) -> char {
         match (round.name.as_deref(), round.result) {
             (Some("SRP_A"), Some(true)) => 'S',
@@ -120,7 +120,7 @@ fn round(name: Option<&str>, result: Option<bool>, metadata: Option<&str>) -> Ro
 
 const RESULTS: [Option<bool>; 3] = [Some(true), Some(false), None];
 
-/// Every round of every name, result and metadata that is of its own kind.
+/// All combinations of names, results and metadata that could make a difference.
 fn every_round() -> Vec<Round> {
     let mut rounds = Vec::new();
     for name in [
@@ -139,7 +139,7 @@ fn every_round() -> Vec<Round> {
     rounds
 }
 
-/// Those whose difference matters, and a few that must not.
+/// One round for each letter, and a few that must count the same.
 fn some_rounds() -> Vec<Round> {
     vec![
         round(Some("CUSTOM_CHALLENGE"), Some(true), Some("v1:x:1")),
@@ -153,7 +153,7 @@ fn some_rounds() -> Vec<Round> {
     ]
 }
 
-/// Compares every history of these rounds up to this length, and counts them.
+/// Compares all histories of these rounds up to this length, and returns their number.
 fn compare(oracle: &mut Oracle, rounds: &[Round], session: &mut Vec<Round>, longest: usize) -> u64 {
     let mut compared = 0;
     for step_up in [StepUp::Off, StepUp::Required] {
@@ -178,7 +178,7 @@ fn compare(oracle: &mut Oracle, rounds: &[Round], session: &mut Vec<Round>, long
 }
 
 #[test]
-fn every_history_up_to_six_rounds_is_decided_as_the_oracle_does() {
+fn define_agrees_with_the_oracle_on_all_histories_up_to_six_rounds() {
     let mut oracle = Oracle::new();
     let all = compare(&mut oracle, &every_round(), &mut Vec::new(), 3);
     assert_eq!(all, 4 * (1 + 60 + 60 * 60 + 60 * 60 * 60));
@@ -186,9 +186,9 @@ fn every_history_up_to_six_rounds_is_decided_as_the_oracle_does() {
     assert_eq!(long, 4 * (8_u64.pow(7) - 1) / 7);
 }
 
-/// The negative control: an oracle that would let any right answer in finds a difference.
+/// The negative control: an oracle that accepts several right answers disagrees.
 #[test]
-fn an_oracle_with_a_laxer_rule_differs() {
+fn a_laxer_oracle_disagrees_with_define() {
     let mut oracle = Oracle::new();
     oracle.rules.push(Rule {
         step_up: StepUp::Off,
@@ -201,7 +201,7 @@ fn an_oracle_with_a_laxer_rule_differs() {
 }
 
 #[test]
-fn the_tenth_answer_may_be_right_and_nothing_is_asked_after_it() {
+fn the_tenth_answer_can_be_right_and_is_the_last() {
     let wrong = || round(Some("CUSTOM_CHALLENGE"), Some(false), Some("v1:x:2"));
     let password = [
         round(Some("SRP_A"), Some(true), None),
@@ -231,7 +231,7 @@ fn the_tenth_answer_may_be_right_and_nothing_is_asked_after_it() {
 }
 
 #[test]
-fn attempts_left_are_read_strictly() {
+fn malformed_metadata_ends_the_sign_in() {
     for (metadata, goes_on) in [
         ("v1:x:1", true),
         ("v1:x:999", true),
@@ -279,7 +279,7 @@ fn attempts_left_are_read_strictly() {
     }
 }
 
-/// A round as AWS writes it: a member that is not there is null, or not there.
+/// A round as AWS writes it. A missing field is null, or omitted if `absent`.
 fn written(round: &Round, absent: bool) -> Value {
     let mut written = json!({
         "challengeName": round.name,
@@ -296,7 +296,7 @@ fn written(round: &Round, absent: bool) -> Value {
 }
 
 #[tokio::test]
-async fn the_trigger_says_what_the_function_decides() {
+async fn the_trigger_returns_the_decision_of_define() {
     for (setting, step_up) in [("off", StepUp::Off), ("required", StepUp::Required)] {
         let world =
             World::counted(&[("COGNITO_FLOOR_MS", "0"), ("COGNITO_STEP_UP", setting)]).await;
@@ -349,7 +349,7 @@ async fn the_trigger_says_what_the_function_decides() {
         }
         assert!(
             world.simulator.inbox().is_empty() && world.ledger.verifications().is_empty(),
-            "Define does nothing"
+            "Define has no effects"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Triggers while the store does not answer.
+//! Triggers during an outage of the ledger.
 
 use crate::pool::{SignIn, User, answer_correct, decision_of, is_challenge};
 use crate::world::{KEY, NUMBER, World, file, read};
@@ -16,7 +16,7 @@ use otp_lambda::time::Millis;
 use simulator::Simulator;
 use std::time::{Duration, Instant};
 
-/// A ledger that does with every step the same: nothing, or nothing but saying so.
+/// A ledger whose steps all hang or all fail.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Outage {
     Hangs,
@@ -185,7 +185,7 @@ pub(crate) async fn world_with(outage: Outage) -> World {
 }
 
 #[tokio::test]
-async fn without_a_store_every_trigger_is_answered_in_time_and_signs_nobody_in() {
+async fn during_a_ledger_outage_triggers_are_answered_in_time_and_sign_nobody_in() {
     for outage in [Outage::Fails, Outage::Hangs] {
         let world = world_with(outage).await;
         let answered = async |name: &str| {
@@ -228,10 +228,13 @@ async fn without_a_store_every_trigger_is_answered_in_time_and_signs_nobody_in()
             .raw(&file("cognito.pre-sign-up").to_string())
             .await
             .unwrap_err();
-        assert_eq!(refused.kind, "SignUpRefused", "nobody is confirmed");
+        assert_eq!(
+            refused.kind, "SignUpRefused",
+            "the sign-up is not confirmed"
+        );
         assert!(
             refused.message.contains("Sign up again"),
-            "and it can be tried again: {refused}"
+            "the message says that it can be retried: {refused}"
         );
         assert!(
             began.elapsed() < Duration::from_secs(4),
@@ -240,13 +243,13 @@ async fn without_a_store_every_trigger_is_answered_in_time_and_signs_nobody_in()
         );
         assert!(
             world.simulator.inbox().is_empty(),
-            "nothing is sent that cannot be counted"
+            "a send that cannot be counted is not made"
         );
     }
 }
 
 #[tokio::test]
-async fn without_a_store_a_user_and_a_stranger_look_alike() {
+async fn during_a_ledger_outage_users_and_decoys_look_alike() {
     let world = world_with(Outage::Fails).await;
     let usual = World::counted(&[("COGNITO_FLOOR_MS", "0")]).await;
     let mut shown = Vec::new();
@@ -257,7 +260,10 @@ async fn without_a_store_a_user_and_a_stranger_look_alike() {
             .await
             .shown
             .remove("destinationNumber");
-        assert_eq!(number, always, "the number is the one that is always shown");
+        assert_eq!(
+            number, always,
+            "the number is the same as without the outage"
+        );
         shown.push((sign_in.shown, sign_in.metadata));
     }
     assert_eq!(shown[0], shown[1]);

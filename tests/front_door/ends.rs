@@ -1,4 +1,4 @@
-//! A verification that has ended stays ended, whatever is guessed under its reference later.
+//! A verification that has ended stays ended, whatever guesses follow.
 
 use crate::world::{Answer, NUMBER, World};
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ enum End {
 }
 
 impl End {
-    /// The status, and the error of a guess, `later` than the end.
+    /// The status, and the HTTP status and error code of a guess, `later` than the end.
     fn expected(self, later: Duration) -> (&'static str, u64, &'static str) {
         match self {
             Self::Verified => ("verified", 409, "already_verified"),
@@ -37,7 +37,8 @@ impl End {
     }
 }
 
-/// A world in which a verification has just come to `end`, and the code of its text, if one was sent.
+/// A world with a verification that has just ended as `end`, the code of its message if one was sent,
+/// and its reference ID.
 async fn ended(end: End) -> (World, Option<String>, Value) {
     let world = World::counted(&[]).await;
     if end == End::Failed {
@@ -112,7 +113,7 @@ async fn no_guess_reopens_an_ended_verification() {
                 json!({ "source": "otp" }),
             ] {
                 for otp in code.iter().map(String::as_str).chain(["555555", "666666"]) {
-                    // A right code that was guessed before is a replay of the same request, and refused in the same way.
+                    // The right code may have been guessed before. Its repetition is refused in the same way.
                     let answer = guess(&world, &name, otp).await;
                     assert_ne!(
                         answer.body["valid"],
@@ -136,7 +137,7 @@ async fn no_guess_reopens_an_ended_verification() {
 }
 
 #[tokio::test]
-async fn guesses_after_the_end_cost_the_next_send_nothing() {
+async fn guesses_after_the_end_do_not_delay_the_next_send() {
     for end in ENDS {
         let mut sends = Vec::new();
         for guesses in [&[][..], &["555555", "666666", "777777"]] {
@@ -165,13 +166,13 @@ async fn guesses_after_the_end_cost_the_next_send_nothing() {
             );
             sends.push(sent.body["resendIn"].clone());
         }
-        // The windows are where they would be without the guesses.
+        // The windows are the same as without the guesses.
         assert_eq!(sends[0], sends[1], "{end:?}");
     }
 }
 
 #[tokio::test]
-async fn a_wrong_guess_leaves_a_success_to_be_redeemed() {
+async fn a_success_can_be_redeemed_after_wrong_guesses() {
     let (world, _, _) = ended(End::Verified).await;
     for minutes in [1, 5, 9] {
         world.advance(Duration::from_mins(if minutes == 1 { 1 } else { 4 }));

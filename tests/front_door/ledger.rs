@@ -1,4 +1,4 @@
-//! Verifications that are remembered: attempts, reasons, resends, one-time use, status, cancel, claim.
+//! Verifications with the ledger: attempts, error codes, resends, one-time use, status, cancel, redeem.
 
 use crate::world::{Answer, NUMBER, World, post};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use std::time::Duration;
 const SECOND: Duration = Duration::from_secs(1);
 const HALF_A_MINUTE: Duration = Duration::from_secs(30);
 
-/// Of a code that is not `code`.
+/// A guess of the same length that differs from `code` in each digit.
 fn wrong(code: &str) -> String {
     code.chars()
         .map(|digit| if digit == '9' { '0' } else { '9' })
@@ -24,7 +24,6 @@ impl World {
         .await
     }
 
-    /// Under an idempotency key.
     async fn post_with_key(&self, key: &str, path: &str, body: &Value) -> Answer {
         let mut event = post(path, &body.to_string());
         event["headers"]["idempotency-key"] = json!(key);
@@ -54,17 +53,17 @@ impl World {
             .await
     }
 
-    fn asked(&self) -> usize {
+    pub(super) fn provider_checks(&self) -> usize {
         self.simulator.requests(Operation::Verify).len()
     }
 
-    fn texts(&self) -> usize {
+    pub(super) fn messages_sent(&self) -> usize {
         self.simulator.inbox().len()
     }
 }
 
 #[tokio::test]
-async fn a_send_says_how_many_guesses_are_left_and_when_the_next_may_be_sent() {
+async fn a_send_returns_the_attempts_left_and_the_time_of_the_next_send() {
     let world = World::counted(&[]).await;
     let answer = world.send().await;
     assert_eq!(answer.status, 202);
@@ -73,9 +72,9 @@ async fn a_send_says_how_many_guesses_are_left_and_when_the_next_may_be_sent() {
         (&body["attemptsLeft"], &body["expiresIn"], &body["resendIn"]),
         (&json!(3), &json!(600), &json!(30))
     );
-    for member in ["expiresAt", "resendAt"] {
+    for field in ["expiresAt", "resendAt"] {
         assert!(
-            body[member]
+            body[field]
                 .as_str()
                 .is_some_and(|time| time.len() == 20 && time.ends_with('Z')),
             "{body}"
@@ -88,7 +87,7 @@ async fn a_send_says_how_many_guesses_are_left_and_when_the_next_may_be_sent() {
 }
 
 #[tokio::test]
-async fn wrong_guesses_count_down_and_the_right_one_is_refused_after_the_last() {
+async fn wrong_guesses_count_down_and_exhaust_the_code() {
     let world = World::counted(&[]).await;
     let code = world.code_on_the_phone().await;
     for left in [2, 1, 0] {
@@ -105,19 +104,19 @@ async fn wrong_guesses_count_down_and_the_right_one_is_refused_after_the_last() 
         (&answer.body["attemptsLeft"], &answer.body["valid"]),
         (&json!(0), &json!(false))
     );
-    assert_eq!(world.asked(), 3);
+    assert_eq!(world.provider_checks(), 3);
     assert_eq!(world.status().await.body["status"], "exhausted");
 }
 
 #[tokio::test]
-async fn the_last_guess_is_a_guess_and_may_be_right() {
+async fn the_last_guess_can_be_right() {
     let world = World::counted(&[("ALLOWED_ATTEMPTS", "1")]).await;
     let code = world.code_on_the_phone().await;
     assert_eq!(world.guess(&code).await.status, 200);
 }
 
 #[tokio::test]
-async fn the_same_wrong_guess_again_costs_nothing_and_asks_nobody() {
+async fn a_repeated_wrong_guess_is_free_and_does_not_reach_the_provider() {
     let world = World::counted(&[("ALLOWED_ATTEMPTS", "2")]).await;
     let code = world.code_on_the_phone().await;
     for _ in 0..5 {
@@ -125,19 +124,19 @@ async fn the_same_wrong_guess_again_costs_nothing_and_asks_nobody() {
         answer.is_problem(422, "invalid_code");
         assert_eq!(answer.body["attemptsLeft"], json!(1));
     }
-    assert_eq!(world.asked(), 1);
+    assert_eq!(world.provider_checks(), 1);
     world.guess("000000").await;
-    // The last one, too, whatever is left.
+    // The last guess can be repeated, too, although no attempts are left.
     let answer = world.guess("000000").await;
     answer.is_problem(422, "invalid_code");
     assert_eq!(
-        (&answer.body["attemptsLeft"], world.asked()),
+        (&answer.body["attemptsLeft"], world.provider_checks()),
         (&json!(0), 2)
     );
 }
 
 #[tokio::test]
-async fn every_end_is_told_by_its_name() {
+async fn each_terminal_state_has_its_own_error_code() {
     let world = World::counted(&[("REFERENCE_ID", "random")]).await;
     let send = async || {
         let answer = world.send().await;
@@ -220,11 +219,15 @@ async fn every_end_is_told_by_its_name() {
         about("/otp/cancel", &reference).await.body["status"],
         "verified"
     );
-    assert_eq!(world.asked(), 1, "none of the refused ones asked anybody");
+    assert_eq!(
+        world.provider_checks(),
+        1,
+        "the refused guesses did not reach the provider"
+    );
 }
 
 #[tokio::test]
-async fn a_right_guess_is_right_again_for_who_asked_it_and_for_twenty_seconds() {
+async fn a_right_guess_can_be_repeated_under_its_key_for_twenty_seconds() {
     let world = World::counted(&[("ALLOWED_ATTEMPTS", "1")]).await;
     let body = json!({ "destinationNumber": NUMBER, "otp": world.code_on_the_phone().await });
     assert_eq!(
@@ -235,7 +238,7 @@ async fn a_right_guess_is_right_again_for_who_asked_it_and_for_twenty_seconds() 
     assert_eq!(
         world.post_with_key("a", "/otp/verify", &body).await.status,
         200,
-        "the answer may have been lost"
+        "the first response may have been lost"
     );
     world
         .post_with_key("b", "/otp/verify", &body)
@@ -250,11 +253,11 @@ async fn a_right_guess_is_right_again_for_who_asked_it_and_for_twenty_seconds() 
         .post_with_key("a", "/otp/verify", &body)
         .await
         .is_problem(409, "already_verified");
-    assert_eq!(world.asked(), 1);
+    assert_eq!(world.provider_checks(), 1);
 }
 
 #[tokio::test]
-async fn a_code_is_sent_again_without_new_guesses() {
+async fn a_resend_does_not_give_new_attempts() {
     let world = World::counted(&[]).await;
     let code = world.code_on_the_phone().await;
     world.guess(&wrong(&code)).await;
@@ -284,7 +287,7 @@ async fn a_code_is_sent_again_without_new_guesses() {
 }
 
 #[tokio::test]
-async fn a_code_is_sent_three_times_and_then_it_has_to_end() {
+async fn a_verification_sends_at_most_three_codes() {
     let world = World::counted(&[]).await;
     world.send().await;
     world.advance(HALF_A_MINUTE);
@@ -292,13 +295,17 @@ async fn a_code_is_sent_three_times_and_then_it_has_to_end() {
     world.advance(Duration::from_mins(1));
     let answer = world.send().await;
     assert_eq!(answer.status, 202, "{answer:?}");
-    assert_eq!(answer.body["resendIn"], json!(600), "when it has ended");
+    assert_eq!(
+        answer.body["resendIn"],
+        json!(600),
+        "a new code can be sent when this verification has ended"
+    );
     world.advance(Duration::from_mins(8));
     let answer = world.send().await;
     answer.is_problem(429, "resend_limit");
     assert_eq!(answer.body["retryAfter"], json!(120));
     world.cancel().await;
-    // The windows hold for a new one, too.
+    // The windows also count for a new verification.
     world.send().await.is_problem(429, "rate_limited");
     world.advance(Duration::from_mins(2));
     let answer = world.send().await;
@@ -310,7 +317,7 @@ async fn a_code_is_sent_three_times_and_then_it_has_to_end() {
 }
 
 #[tokio::test]
-async fn resends_end_an_hour_after_the_first() {
+async fn resends_extend_a_verification_to_one_hour_at_most() {
     let world = World::counted(&[("SEND_LIMITS", "1/30s")]).await;
     let body = json!({ "destinationNumber": NUMBER, "validityPeriod": 40 });
     assert_eq!(
@@ -328,37 +335,37 @@ async fn resends_end_an_hour_after_the_first() {
     assert_eq!(
         world.asked_to_send()["minutes"],
         json!(least),
-        "the least that the provider takes"
+        "the shortest validity that the provider accepts"
     );
     world.advance(Duration::from_mins(1));
     assert_eq!(
         world.status().await.body["status"],
         "expired",
-        "whatever the provider would say"
+        "although the code is still valid at the provider"
     );
 }
 
 #[tokio::test]
-async fn a_used_code_is_not_good_for_the_next_verification_of_the_same_name() {
+async fn a_used_code_does_not_pass_the_next_verification_under_its_reference() {
     let world = World::counted(&[]).await;
     let code = world.code_on_the_phone().await;
     assert_eq!(world.guess(&code).await.status, 200);
     world.advance(HALF_A_MINUTE);
     world.send().await;
-    let asked = world.asked();
+    let asked = world.provider_checks();
     let answer = world.guess(&code).await;
     answer.is_problem(422, "invalid_code");
     assert_eq!(
-        (&answer.body["attemptsLeft"], world.asked()),
+        (&answer.body["attemptsLeft"], world.provider_checks()),
         (&json!(2), asked),
-        "it is charged, and not even asked"
+        "the guess costs an attempt and does not reach the provider"
     );
     let newest = world.newest_code();
     assert_eq!(world.guess(&newest).await.status, 200);
 }
 
 #[tokio::test]
-async fn a_code_of_the_function_without_a_ledger_is_one_of_other_software() {
+async fn a_code_sent_without_a_ledger_counts_as_a_foreign_code() {
     let mut world = World::new().await;
     let code = world.code_on_the_phone().await;
     world.reconfigure(&[("LEDGER_TABLE", "otp"), ("LEDGER_KEY", crate::world::KEY)]);
@@ -366,12 +373,12 @@ async fn a_code_of_the_function_without_a_ledger_is_one_of_other_software() {
     answer.is_problem(422, "invalid_code");
     assert_eq!(answer.body["attemptsLeft"], json!(2));
     assert_eq!(world.guess(&code).await.status, 200);
-    // It took the place of a send.
+    // The foreign code counts as a send in the windows.
     world.send().await.is_problem(429, "rate_limited");
 }
 
 #[tokio::test]
-async fn codes_of_other_software_are_asked_for_under_its_names_alone() {
+async fn foreign_codes_are_accepted_only_under_derived_references() {
     let world = World::counted(&[]).await;
     for body in [
         json!({ "referenceId": "invented" }),
@@ -385,21 +392,28 @@ async fn codes_of_other_software_are_asked_for_under_its_names_alone() {
             .await
             .is_problem(404, "verification_not_found");
     }
-    assert_eq!((world.asked(), world.ledger.verifications().len()), (0, 0));
+    assert_eq!(
+        (world.provider_checks(), world.ledger.verifications().len()),
+        (0, 0)
+    );
 
-    // The derived one of the defaults, spelled out, is such a name.
+    // The reference derived from the defaults is accepted, even if it is given as a reference ID.
     let sent = World::new().await.send().await;
     let body = json!({ "destinationNumber": NUMBER, "otp": "012345", "referenceId": sent.body["referenceId"] });
     world
         .post("/otp/verify", &body)
         .await
         .is_problem(422, "invalid_code");
-    // Another one does not get past the windows.
+    // A second derived reference would exceed the windows.
     let body = json!({ "destinationNumber": NUMBER, "otp": "012345", "source": "Invented" });
     let answer = world.post("/otp/verify", &body).await;
     answer.is_problem(429, "rate_limited");
     assert_eq!(
-        (&answer.body["limit"], &answer.body["valid"], world.asked()),
+        (
+            &answer.body["limit"],
+            &answer.body["valid"],
+            world.provider_checks()
+        ),
         (&json!("number"), &json!(false), 1)
     );
 
@@ -408,7 +422,7 @@ async fn codes_of_other_software_are_asked_for_under_its_names_alone() {
         .post("/otp/verify", &body_with(&sent.body["referenceId"]))
         .await
         .is_problem(404, "verification_not_found");
-    assert_eq!(random.asked(), 0);
+    assert_eq!(random.provider_checks(), 0);
 }
 
 fn body_with(reference: &Value) -> Value {
@@ -416,7 +430,7 @@ fn body_with(reference: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn an_unanswered_guess_is_paid_for_and_may_be_asked_again_at_the_price_of_another() {
+async fn a_guess_that_the_provider_did_not_check_costs_an_attempt_each_time() {
     let world = World::counted(&[]).await;
     let code = world.code_on_the_phone().await;
     world
@@ -432,11 +446,11 @@ async fn an_unanswered_guess_is_paid_for_and_may_be_asked_again_at_the_price_of_
     answer.is_problem(503, "provider_unavailable");
     assert_eq!(answer.body["attemptsLeft"], json!(1));
     assert_eq!(world.guess(&code).await.status, 200);
-    assert_eq!(world.asked(), 3);
+    assert_eq!(world.provider_checks(), 3);
 }
 
 #[tokio::test]
-async fn a_send_that_was_refused_leaves_nothing_but_its_place_in_the_windows() {
+async fn a_failed_send_refunds_its_charges_but_keeps_its_place_in_the_windows() {
     let world = World::counted(&[]).await;
     world
         .simulator
@@ -460,7 +474,7 @@ async fn a_send_that_was_refused_leaves_nothing_but_its_place_in_the_windows() {
 }
 
 #[tokio::test]
-async fn a_refused_resend_leaves_the_first_code_as_it_was() {
+async fn a_failed_resend_leaves_the_first_code_valid() {
     let world = World::counted(&[]).await;
     let code = world.code_on_the_phone().await;
     world.advance(Duration::from_mins(5));
@@ -477,7 +491,7 @@ async fn a_refused_resend_leaves_the_first_code_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_text_that_may_have_left_can_be_verified() {
+async fn a_code_whose_delivery_is_unknown_can_be_verified() {
     let world = World::counted(&[]).await;
     world
         .simulator
@@ -487,14 +501,14 @@ async fn a_text_that_may_have_left_can_be_verified() {
     assert_eq!(answer.body["delivery"], "unknown");
     assert!(
         world.ledger.counters().values().any(|count| *count == 1),
-        "what may have left is not given back"
+        "charges for a message that may have been sent are not refunded"
     );
     let code = world.newest_code();
     assert_eq!(world.guess(&code).await.status, 200);
 }
 
 #[tokio::test]
-async fn one_idempotency_key_sends_one_text_and_gives_one_answer() {
+async fn an_idempotency_key_sends_once_and_replays_its_response_for_a_day() {
     let world = World::counted(&[("REFERENCE_ID", "random")]).await;
     let body = json!({ "destinationNumber": NUMBER });
     let first = world.post_with_key("k-1_A", "/otp/send", &body).await;
@@ -508,7 +522,7 @@ async fn one_idempotency_key_sends_one_text_and_gives_one_answer() {
         )
         .await;
     assert_eq!(
-        (again.status, &again.body, world.texts()),
+        (again.status, &again.body, world.messages_sent()),
         (202, &first.body, 1)
     );
 
@@ -522,12 +536,16 @@ async fn one_idempotency_key_sends_one_text_and_gives_one_answer() {
     other.is_problem(422, "idempotency_key_reused");
     world.advance(Duration::from_hours(1));
     let new = world.post_with_key("k-1_A", "/otp/send", &body).await;
-    assert_eq!((new.status, world.texts()), (202, 2), "a day is over");
+    assert_eq!(
+        (new.status, world.messages_sent()),
+        (202, 2),
+        "the key is valid for one day"
+    );
     assert_ne!(new.body["referenceId"], first.body["referenceId"]);
 }
 
 #[tokio::test]
-async fn a_key_is_its_callers_own() {
+async fn an_idempotency_key_belongs_to_its_caller() {
     let world = World::counted(&[]).await;
     let event = |arn: &str, number: &str| {
         let mut event = post(
@@ -540,17 +558,17 @@ async fn a_key_is_its_callers_own() {
     };
     let one = "arn:aws:sts::123456789012:assumed-role/backend/i-1";
     assert_eq!(world.event(&event(one, NUMBER)).await.status, 202);
-    // Another machine of the same backend.
+    // Another instance of the same backend.
     let two = "arn:aws:sts::123456789012:assumed-role/backend/i-2";
     assert_eq!(world.event(&event(two, NUMBER)).await.status, 202);
-    assert_eq!(world.texts(), 1);
+    assert_eq!(world.messages_sent(), 1);
     let other = "arn:aws:iam::123456789012:user/other";
     assert_eq!(world.event(&event(other, "+14255550143")).await.status, 202);
-    assert_eq!(world.texts(), 2);
+    assert_eq!(world.messages_sent(), 2);
 }
 
 #[tokio::test]
-async fn a_refusal_frees_the_key_and_a_text_that_may_have_left_holds_it() {
+async fn a_refusal_releases_the_key_and_an_unknown_delivery_keeps_it() {
     let world = World::counted(&[]).await;
     let body = json!({ "destinationNumber": NUMBER });
     world
@@ -578,18 +596,18 @@ async fn a_refusal_frees_the_key_and_a_text_that_may_have_left_holds_it() {
         .post_with_key("b", "/otp/send", &body)
         .await
         .is_problem(503, "provider_unavailable");
-    let texts = world.texts();
+    let sent = world.messages_sent();
     for wait in [0, 29, 31, 3600] {
         world.advance(Duration::from_secs(wait));
         let answer = world.post_with_key("b", "/otp/send", &body).await;
         answer.is_problem(504, "provider_timeout");
         assert_eq!(answer.body["delivery"], "unknown");
     }
-    assert_eq!(world.texts(), texts);
+    assert_eq!(world.messages_sent(), sent);
 }
 
 #[tokio::test]
-async fn a_key_that_is_none_is_refused() {
+async fn malformed_idempotency_keys_are_rejected() {
     let world = World::counted(&[]).await;
     for key in ["", "a b", "ü", "a.b", &"x".repeat(65)] {
         let answer = world
@@ -613,7 +631,7 @@ async fn a_key_that_is_none_is_refused() {
 }
 
 #[tokio::test]
-async fn a_success_can_be_claimed_once_and_for_ten_minutes() {
+async fn a_success_can_be_redeemed_once_within_ten_minutes() {
     let world = World::counted(&[]).await;
     let code = world.code_on_the_phone().await;
     world
@@ -644,7 +662,7 @@ async fn a_success_can_be_claimed_once_and_for_ten_minutes() {
 }
 
 #[tokio::test]
-async fn a_claim_whose_answer_was_lost_can_be_asked_again_under_its_key() {
+async fn a_redemption_can_be_repeated_under_its_key() {
     let world = World::counted(&[]).await;
     let code = world.code_on_the_phone().await;
     world.guess(&code).await;
@@ -667,7 +685,7 @@ async fn a_claim_whose_answer_was_lost_can_be_asked_again_under_its_key() {
 }
 
 #[tokio::test]
-async fn the_state_of_a_verification_is_told_without_its_code() {
+async fn status_shows_a_verification_without_its_code() {
     let world = World::counted(&[]).await;
     let sent = world.send().await;
     world.advance(Duration::from_secs(10));
@@ -694,18 +712,18 @@ async fn the_state_of_a_verification_is_told_without_its_code() {
 }
 
 #[tokio::test]
-async fn without_a_ledger_there_is_nothing_to_ask_about() {
+async fn without_a_ledger_there_is_no_status_and_no_cancel() {
     let world = World::new().await;
     world.status().await.is_problem(404, "route_not_found");
     world.cancel().await.is_problem(404, "route_not_found");
     let answer = world.send().await;
-    for member in ["attemptsLeft", "resendAt", "resendIn"] {
-        assert_eq!(answer.body.get(member), None);
+    for field in ["attemptsLeft", "resendAt", "resendIn"] {
+        assert_eq!(answer.body.get(field), None);
     }
 }
 
 #[tokio::test]
-async fn an_operator_can_unlock_a_number_and_learn_what_it_is_called() {
+async fn an_operator_can_unlock_a_number_and_look_up_its_item_name() {
     let world = World::counted(&[]).await;
     let unlock =
         json!({ "operation": "unlock", "destinationNumber": "+1 425-555-0142" }).to_string();
@@ -748,7 +766,7 @@ async fn an_operator_can_unlock_a_number_and_learn_what_it_is_called() {
 }
 
 #[tokio::test]
-async fn a_command_cannot_come_in_over_http() {
+async fn commands_are_rejected_over_http() {
     let world = World::counted(&[]).await;
     let body = json!({ "operation": "unlock", "destinationNumber": NUMBER });
     world

@@ -1,4 +1,4 @@
-//! What is limited, by whom, and what a refusal says.
+//! Limits of the ledger and switches of the operator, and the responses of refused requests.
 
 use crate::world::{Answer, NUMBER, World};
 use otp_lambda::ledger::Switches;
@@ -25,7 +25,7 @@ fn is_limited(answer: &Answer, limit: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn a_number_gets_so_many_codes_in_so_long_whatever_they_are_for() {
+async fn send_limits_count_all_codes_to_a_number() {
     let world = World::counted(&[("SEND_LIMITS", "2/90s,3/24h")]).await;
     let send = async |source: &str| {
         world
@@ -47,7 +47,7 @@ async fn a_number_gets_so_many_codes_in_so_long_whatever_they_are_for() {
 }
 
 #[tokio::test]
-async fn the_numbers_around_one_share_a_limit() {
+async fn prefix_limits_count_neighboring_numbers_together() {
     let world = World::counted(&[("PREFIX_LIMITS", "2/1h")]).await;
     assert_eq!(world.send_to("+14255550142").await.status, 202);
     assert_eq!(world.send_to("+14255550143").await.status, 202);
@@ -59,7 +59,7 @@ async fn the_numbers_around_one_share_a_limit() {
 }
 
 #[tokio::test]
-async fn the_address_that_a_caller_names_is_limited() {
+async fn source_limits_count_the_client_address_that_a_caller_passes_on() {
     let world = World::counted(&[("SOURCE_LIMITS", "2/10m")]).await;
     let send = async |number: &str, address: Value| {
         world
@@ -87,7 +87,7 @@ async fn the_address_that_a_caller_names_is_limited() {
 }
 
 #[tokio::test]
-async fn budgets_are_kept_in_all_and_by_country_and_given_back() {
+async fn budgets_cap_sends_in_total_and_by_country_and_are_refunded() {
     let world = World::counted(&[
         ("BUDGETS", "4/1h,5/24h"),
         ("COUNTRY_LIMITS", "GB=1/1h;*=3/24h"),
@@ -102,10 +102,11 @@ async fn budgets_are_kept_in_all_and_by_country_and_given_back() {
             202
         );
     }
-    // Four texts in this hour, three of them to the United States: both caps are reached, and one is named.
+    // Four messages in this hour, three of them to the United States: this reaches two caps, and the
+    // response names one.
     is_limited(&world.send_to("+14255550104").await, "budget");
     assert_eq!(world.sends(), 4);
-    // What the refused ones had counted on the way is given back.
+    // The charges of the refused sends are refunded.
     let prefixes: Vec<u64> = world.ledger.counters().into_values().collect();
     assert_eq!(prefixes.iter().sum::<u64>(), 4, "{prefixes:?}");
     let spent = world
@@ -123,7 +124,7 @@ async fn budgets_are_kept_in_all_and_by_country_and_given_back() {
 }
 
 #[tokio::test]
-async fn a_budget_in_money_knows_what_a_text_costs() {
+async fn a_budget_in_money_uses_the_price_of_each_country() {
     let directory = std::env::temp_dir().join(format!("otp-lambda-prices-{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
     let path = directory.join("config.json");
@@ -141,12 +142,12 @@ async fn a_budget_in_money_knows_what_a_text_costs() {
 }
 
 #[tokio::test]
-async fn wrong_guesses_make_sends_wait_and_end_in_a_lock() {
+async fn wrong_guesses_delay_sends_and_finally_lock_the_number() {
     let world = World::counted(&[("SEND_LIMITS", "20/1s"), ("ALLOWED_ATTEMPTS", "5")]).await;
     let mut guesses = 0;
     let mut guess = async |world: &World| {
         guesses += 1;
-        // No code begins so often with the same digit by chance that this would be right.
+        // Codes have six digits, so no guess is right.
         let otp = format!("{:08}", 99_000_000 + guesses);
         world
             .post(
@@ -208,9 +209,9 @@ async fn wrong_guesses_make_sends_wait_and_end_in_a_lock() {
 }
 
 #[tokio::test]
-async fn a_locked_number_is_not_asked_about() {
+async fn a_guess_at_a_locked_number_does_not_reach_the_provider() {
     let world = World::counted(&[("SEND_LIMITS", "20/1s"), ("ALLOWED_ATTEMPTS", "5")]).await;
-    // Codes under many names, all open at once, so that the lock comes while guesses are left.
+    // Codes under many references, all open at once, so that the lock comes while attempts are left.
     let mut asked = 0;
     let mut locked = false;
     'names: for name in 0.. {
@@ -225,7 +226,7 @@ async fn a_locked_number_is_not_asked_about() {
         for otp in 0..5 {
             let mut body = body.clone();
             body["otp"] = json!(format!("{:08}", 99_000_000 + otp));
-            // One guess of every code is kept for the end.
+            // One attempt of each code is kept for the end.
             if otp == 4 && asked < 96 {
                 continue;
             }
@@ -250,14 +251,14 @@ async fn a_locked_number_is_not_asked_about() {
 }
 
 #[tokio::test]
-async fn the_operator_pauses_blocks_and_allows_within_ten_seconds() {
+async fn switches_take_effect_within_ten_seconds() {
     let world = World::counted(&[("SEND_LIMITS", "20/1s")]).await;
     let switched = async |switches: Switches, number: &str| {
         world.ledger.switch(switches);
         world.advance(Duration::from_secs(10));
         world.send_to(number).await
     };
-    let texts = |entries: &[&str]| entries.iter().map(|entry| (*entry).to_owned()).collect();
+    let entries_of = |entries: &[&str]| entries.iter().map(|entry| (*entry).to_owned()).collect();
     assert_eq!(world.send_to(NUMBER).await.status, 202);
     let key = world
         .ledger
@@ -276,13 +277,13 @@ async fn the_operator_pauses_blocks_and_allows_within_ten_seconds() {
     assert_eq!(
         world.send_to("+14255550199").await.status,
         202,
-        "believed for up to ten seconds"
+        "switches are cached for up to ten seconds"
     );
     world.advance(Duration::from_secs(1));
     let answer = world.send_to(NUMBER).await;
     answer.is_problem(503, "sending_paused");
     assert!(answer.headers.contains_key("retry-after"));
-    // Codes that are out can be verified all the same.
+    // Codes that were sent before can still be verified.
     let code = world.newest_code();
     let answer = world
         .post(
@@ -293,7 +294,7 @@ async fn the_operator_pauses_blocks_and_allows_within_ten_seconds() {
     assert_eq!(answer.status, 200);
 
     let blocked = Switches {
-        blocked: texts(&[&key]),
+        blocked: entries_of(&[&key]),
         ..Switches::default()
     };
     switched(blocked, NUMBER)
@@ -301,8 +302,8 @@ async fn the_operator_pauses_blocks_and_allows_within_ten_seconds() {
         .is_problem(403, "destination_blocked");
     assert_eq!(world.send_to("+14255550143").await.status, 202);
     let blocked = Switches {
-        blocked: texts(&["+1425"]),
-        allowed: texts(&[&key]),
+        blocked: entries_of(&["+1425"]),
+        allowed: entries_of(&[&key]),
         ..Switches::default()
     };
     switched(blocked, "+14255550144")
@@ -313,7 +314,7 @@ async fn the_operator_pauses_blocks_and_allows_within_ten_seconds() {
 }
 
 #[tokio::test]
-async fn a_test_number_has_its_code_no_texts_and_the_same_guesses() {
+async fn a_test_number_has_a_fixed_code_no_messages_and_the_usual_attempts() {
     let world = World::counted(&[
         ("TEST_NUMBERS", "+14255550142=246802@2999-12-31"),
         ("BUDGETS", "1/24h"),
@@ -329,7 +330,7 @@ async fn a_test_number_has_its_code_no_texts_and_the_same_guesses() {
     };
     assert!(
         world.log.text().contains("TEST_NUMBERS is set"),
-        "said at start"
+        "logged at startup"
     );
     assert!(
         world
@@ -363,8 +364,8 @@ async fn a_test_number_has_its_code_no_texts_and_the_same_guesses() {
 }
 
 #[tokio::test]
-async fn a_test_number_ends_on_its_day() {
+async fn a_test_number_is_an_ordinary_number_after_its_last_day() {
     let world = World::counted(&[("TEST_NUMBERS", "+14255550142=246802@2026-01-31")]).await;
     assert_eq!(world.send_to(NUMBER).await.status, 202);
-    assert_eq!(world.sends(), 1, "a number like any other");
+    assert_eq!(world.sends(), 1, "an ordinary number");
 }

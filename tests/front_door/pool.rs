@@ -1,9 +1,9 @@
-//! A user pool that signs people in by our triggers: which trigger comes when, and what is in it, as AWS documents it.
+//! A simulated user pool: it invokes our triggers in the order and with the fields that AWS documents.
 
 use crate::world::{World, file};
 use serde_json::{Map, Value, json};
 
-/// Somebody who signs in, or the name that somebody typed.
+/// A user who signs in, or a user name that does not exist.
 #[derive(Clone, Debug)]
 pub(crate) struct User {
     pub(crate) pool: &'static str,
@@ -14,7 +14,7 @@ pub(crate) struct User {
 }
 
 impl User {
-    /// Somebody with this verified number.
+    /// A user with this verified number.
     pub(crate) fn with_number(number: &str) -> Self {
         let attributes = json!({
             "sub": format!("sub-of-{}", &number[number.len() - 4..]),
@@ -31,7 +31,7 @@ impl User {
         }
     }
 
-    /// A name that nobody has, in a pool that does not tell.
+    /// A user name that does not exist, in a pool that hides this from its clients.
     pub(crate) fn unknown(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -41,7 +41,7 @@ impl User {
         }
     }
 
-    /// The same one with another attribute; without it, for null.
+    /// The same user with another attribute, or without it if `value` is null.
     pub(crate) fn but(mut self, attribute: &str, value: Value) -> Self {
         let attributes = self.attributes.as_object_mut().unwrap();
         match value {
@@ -51,8 +51,8 @@ impl User {
         self
     }
 
-    /// The event of `events/` by this name, about this user, with these members of the request.
-    pub(crate) fn event(&self, name: &str, members: Value) -> Value {
+    /// The example event of this name, for this user and with these fields of `request`.
+    pub(crate) fn event(&self, name: &str, fields: Value) -> Value {
         let mut event = file(name);
         event["userPoolId"] = json!(self.pool);
         event["callerContext"]["clientId"] = json!(self.client);
@@ -60,10 +60,10 @@ impl User {
         let request = event["request"].as_object_mut().unwrap();
         request.insert("userAttributes".to_owned(), self.attributes.clone());
         request.insert("userNotFound".to_owned(), json!(self.not_found));
-        let Value::Object(members) = members else {
-            unreachable!("members are an object")
+        let Value::Object(fields) = fields else {
+            unreachable!("the fields are an object")
         };
-        request.extend(members);
+        request.extend(fields);
         event
     }
 }
@@ -72,17 +72,17 @@ impl User {
 #[derive(Clone, Debug)]
 pub(crate) struct SignIn {
     pub(crate) user: User,
-    /// The challenges that were answered.
+    /// The completed rounds.
     pub(crate) session: Vec<Value>,
-    /// What the client is shown of the challenge that is open.
+    /// The public parameters of the open challenge.
     pub(crate) shown: Map<String, Value>,
     pub(crate) private: Value,
     pub(crate) metadata: Value,
-    /// What the client sends along with its answers.
+    /// The `clientMetadata` that the client sends.
     pub(crate) client_metadata: Value,
 }
 
-/// What an answer led to.
+/// What follows a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     Tokens,
@@ -91,7 +91,7 @@ pub(crate) enum Next {
 }
 
 impl SignIn {
-    /// A sign-in that has not asked us anything yet.
+    /// A sign-in before its first trigger.
     pub(crate) fn new(user: &User) -> Self {
         Self {
             user: user.clone(),
@@ -103,7 +103,7 @@ impl SignIn {
         }
     }
 
-    /// Up to the first challenge.
+    /// Runs a sign-in up to its first challenge.
     pub(crate) async fn begin(world: &World, user: &User) -> Self {
         let mut sign_in = Self::new(user);
         assert_eq!(sign_in.go_on(world).await, Next::Asked);
@@ -142,7 +142,7 @@ impl SignIn {
         request
     }
 
-    /// What we answered to Create is what the pool keeps and shows.
+    /// Keeps a response to Create, as the pool does.
     pub(crate) fn keep(&mut self, response: &Value) {
         is_challenge(response);
         self.shown
@@ -151,7 +151,7 @@ impl SignIn {
         self.metadata = response["challengeMetadata"].clone();
     }
 
-    /// Define, and Create if it asks for a challenge.
+    /// Runs Define, and Create if Define asks for a challenge.
     pub(crate) async fn go_on(&mut self, world: &World) -> Next {
         let decision = world.trigger(&self.define_event()).await;
         match decision_of(&decision) {
@@ -165,12 +165,12 @@ impl SignIn {
         }
     }
 
-    /// Verify alone.
+    /// Runs Verify alone.
     pub(crate) async fn verify(&self, world: &World, answer: &str) -> bool {
         answer_correct(&world.trigger(&self.verify_event(answer)).await)
     }
 
-    /// Notes down what an answer came to.
+    /// Adds a completed round to the session.
     pub(crate) fn answered(&mut self, right: bool) {
         self.session.push(json!({
             "challengeName": "CUSTOM_CHALLENGE",
@@ -179,7 +179,7 @@ impl SignIn {
         }));
     }
 
-    /// Verify, and what follows.
+    /// Runs Verify and the triggers that follow.
     pub(crate) async fn answer(&mut self, world: &World, answer: &str) -> Next {
         let right = self.verify(world, answer).await;
         self.answered(right);
@@ -197,12 +197,12 @@ impl SignIn {
 }
 
 impl World {
-    /// Hands over a trigger's event, and returns the response in it. Nothing else may have changed.
+    /// Invokes the function with a trigger's event and returns its `response`. No other field may change.
     pub(crate) async fn trigger(&self, event: &Value) -> Value {
         let mut answer = self
             .raw(&event.to_string())
             .await
-            .expect("a trigger is answered");
+            .expect("a trigger has a response");
         let response = answer["response"].take();
         let mut asked = event.clone();
         asked["response"] = Value::Null;
@@ -211,7 +211,7 @@ impl World {
     }
 }
 
-/// Asserts that it is a whole response to Define, and says which.
+/// Asserts that a response to Define is complete, and returns its decision.
 #[track_caller]
 pub(crate) fn decision_of(response: &Value) -> Next {
     let response = response.as_object().expect("a response is an object");
@@ -219,23 +219,23 @@ pub(crate) fn decision_of(response: &Value) -> Next {
         (Value::Bool(true), Value::Bool(false)) => Next::Tokens,
         (Value::Bool(false), Value::Bool(true)) => Next::Failed,
         (Value::Bool(false), Value::Bool(false)) => Next::Asked,
-        other => panic!("this is no decision: {other:?}"),
+        other => panic!("not a decision: {other:?}"),
     };
-    let members = if next == Next::Asked { 3 } else { 2 };
-    assert_eq!(response.len(), members, "{response:?}");
+    let fields = if next == Next::Asked { 3 } else { 2 };
+    assert_eq!(response.len(), fields, "{response:?}");
     next
 }
 
-/// Asserts that it is a whole response to Create: a challenge that the pool can keep and the client can be shown.
+/// Asserts that a response to Create is complete and that Cognito accepts it.
 #[track_caller]
 pub(crate) fn is_challenge(response: &Value) {
-    let members = |value: &Value| {
-        let mut members: Vec<_> = value.as_object().unwrap().keys().cloned().collect();
-        members.sort();
-        members
+    let fields = |value: &Value| {
+        let mut fields: Vec<_> = value.as_object().unwrap().keys().cloned().collect();
+        fields.sort();
+        fields
     };
     assert_eq!(
-        members(response),
+        fields(response),
         [
             "challengeMetadata",
             "privateChallengeParameters",
@@ -247,7 +247,7 @@ pub(crate) fn is_challenge(response: &Value) {
         &response["privateChallengeParameters"],
     );
     assert_eq!(
-        members(shown),
+        fields(shown),
         [
             "attemptsLeft",
             "codeLength",
@@ -258,7 +258,7 @@ pub(crate) fn is_challenge(response: &Value) {
         ],
         "{shown}"
     );
-    assert_eq!(members(private), ["nonce", "reference"], "{private}");
+    assert_eq!(fields(private), ["nonce", "reference"], "{private}");
     for value in shown
         .as_object()
         .unwrap()
@@ -267,12 +267,12 @@ pub(crate) fn is_challenge(response: &Value) {
     {
         assert!(
             value.as_str().is_some_and(|text| !text.is_empty()),
-            "a parameter is a text: {value}"
+            "a parameter is a string: {value}"
         );
     }
-    for member in ["expiresAt", "resendAt"] {
+    for field in ["expiresAt", "resendAt"] {
         assert!(
-            shown[member]
+            shown[field]
                 .as_str()
                 .is_some_and(|time| time.len() == 20 && time.ends_with('Z')),
             "{shown}"
@@ -304,11 +304,11 @@ pub(crate) fn is_challenge(response: &Value) {
     );
 }
 
-/// Asserts that it is a whole response to Verify, and says which.
+/// Asserts that a response to Verify is complete, and returns whether the answer is right.
 #[track_caller]
 pub(crate) fn answer_correct(response: &Value) -> bool {
     assert_eq!(response.as_object().map(Map::len), Some(1), "{response}");
     response["answerCorrect"]
         .as_bool()
-        .expect("an answer is right or not")
+        .expect("answerCorrect is a boolean")
 }

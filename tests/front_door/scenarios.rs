@@ -1,10 +1,10 @@
 // What every provider is tried with: the tests of `main.rs` and of `end_user_messaging.rs` are these.
 
 mod cognito;
+mod cognito_decoys;
 mod cognito_define;
-mod cognito_members;
+mod cognito_fields;
 mod cognito_outages;
-mod cognito_strangers;
 mod emulators;
 mod ends;
 mod exchange;

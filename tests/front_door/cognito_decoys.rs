@@ -1,4 +1,4 @@
-//! What nobody can tell apart by asking: a user with a phone, and a user without, or no user at all.
+//! Sign-ins of unknown or blocked users are decoys: the app cannot distinguish them from real ones.
 
 use crate::cognito::seconds;
 use crate::pool::{Next, SignIn, User, answer_correct, decision_of, is_challenge};
@@ -17,8 +17,8 @@ const LIMITED: &str = "+14255550145";
 const LOCKED: &str = "+14255550146";
 const UNREACHABLE: &str = "+14255550111";
 
-/// Everybody of the script: the first is real, the others only look so.
-fn everybody() -> Vec<(&'static str, User)> {
+/// The users of a script. The sign-in of the first is real, those of the others are decoys.
+fn all_users() -> Vec<(&'static str, User)> {
     let with = User::with_number;
     vec![
         ("real", with(REAL)),
@@ -70,7 +70,7 @@ enum Step {
 
 use Step::{Create, Define, Verify, Wait};
 
-/// What the client sees of a step, and when.
+/// What the client sees of a step, and how long it took.
 struct Seen {
     response: Value,
     took: Duration,
@@ -82,7 +82,7 @@ async fn step(world: &World, sign_in: &mut SignIn, step: Step) -> Seen {
         Define => sign_in.define_event(),
         Create => sign_in.create_event(),
         Verify(answer) => sign_in.verify_event(answer),
-        Wait(_) => unreachable!("time passes for all at once"),
+        Wait(_) => unreachable!("time passes for all users at once"),
     };
     let mut response = world.trigger(&event).await;
     let took = began.elapsed();
@@ -90,7 +90,8 @@ async fn step(world: &World, sign_in: &mut SignIn, step: Step) -> Seen {
         Create => {
             is_challenge(&response);
             sign_in.keep(&response);
-            // What the client is not shown, and what is everybody's own, is compared by its kind alone.
+            // Values that the client does not see, or that differ between users, are compared by their
+            // form.
             let (metadata, left) = response["challengeMetadata"]
                 .as_str()
                 .unwrap()
@@ -98,8 +99,8 @@ async fn step(world: &World, sign_in: &mut SignIn, step: Step) -> Seen {
                 .unwrap();
             let (length, left) = (metadata.len(), left.to_owned());
             response["challengeMetadata"] = json!([length, left]);
-            for member in ["reference", "nonce"] {
-                let parameter = &mut response["privateChallengeParameters"][member];
+            for field in ["reference", "nonce"] {
+                let parameter = &mut response["privateChallengeParameters"][field];
                 *parameter = json!(parameter.as_str().unwrap().len());
             }
             let number = response["publicChallengeParameters"]["destinationNumber"]
@@ -118,7 +119,7 @@ async fn step(world: &World, sign_in: &mut SignIn, step: Step) -> Seen {
     Seen { response, took }
 }
 
-/// Runs a script for everybody in step, and compares each with the real one after every step.
+/// Runs a script for all users in step, and compares each with the real one after every step.
 async fn compare(world: &World, sign_ins: &mut [(&'static str, SignIn)], script: &[Step]) {
     for (index, next) in script.iter().enumerate() {
         if let Wait(seconds) = next {
@@ -132,15 +133,15 @@ async fn compare(world: &World, sign_ins: &mut [(&'static str, SignIn)], script:
         )
         .await;
         let real = &seen[0];
-        for ((who, _), seen) in sign_ins.iter().zip(&seen) {
+        for ((label, _), seen) in sign_ins.iter().zip(&seen) {
             assert_eq!(
                 seen.response, real.response,
-                "{who}, at step {index}, {next:?}"
+                "{label}, at step {index}, {next:?}"
             );
             if !matches!(next, Define) {
                 assert!(
                     seen.took >= FLOOR,
-                    "{who}, at step {index}: {:?}",
+                    "{label}, at step {index}: {:?}",
                     seen.took
                 );
             }
@@ -148,7 +149,7 @@ async fn compare(world: &World, sign_ins: &mut [(&'static str, SignIn)], script:
     }
 }
 
-/// A world where everybody is as their name says.
+/// A world in which each user of `all_users` is what its label says.
 async fn prepared() -> World {
     let world = World::counted(&[
         ("COGNITO_FLOOR_MS", "200"),
@@ -166,7 +167,7 @@ async fn prepared() -> World {
         assert!([200, 202, 422, 429].contains(&answer.status), "{answer:?}");
         answer.status
     };
-    // A hundred wrong guesses, with all the waiting between them.
+    // A hundred wrong guesses, with the waits that they impose.
     let failures = || {
         world
             .ledger
@@ -211,16 +212,16 @@ async fn prepared() -> World {
 }
 
 fn begun() -> Vec<(&'static str, SignIn)> {
-    everybody()
+    all_users()
         .into_iter()
-        .map(|(who, user)| (who, SignIn::new(&user)))
+        .map(|(label, user)| (label, SignIn::new(&user)))
         .collect()
 }
 
 #[tokio::test]
-async fn ten_steps_of_wrong_answers_look_alike_with_and_without_a_phone() {
+async fn a_decoy_looks_real_through_wrong_answers_and_resends() {
     let world = prepared().await;
-    let texts = || {
+    let messages = || {
         world
             .simulator
             .inbox()
@@ -228,7 +229,10 @@ async fn ten_steps_of_wrong_answers_look_alike_with_and_without_a_phone() {
             .filter(|message| message.to != REAL)
             .count()
     };
-    let (before, asked) = (texts(), world.simulator.requests(Operation::Verify).len());
+    let (before, asked) = (
+        messages(),
+        world.simulator.requests(Operation::Verify).len(),
+    );
     let mut sign_ins = begun();
     let script = [
         Define,
@@ -260,7 +264,7 @@ async fn ten_steps_of_wrong_answers_look_alike_with_and_without_a_phone() {
     real.is("try_again", "2");
     assert!(seconds(&real.shown["resendAt"]) > 0);
 
-    // To the end, and past it.
+    // Up to the last attempt, and after it.
     let script = [
         Verify("00000003"),
         Define,
@@ -277,8 +281,8 @@ async fn ten_steps_of_wrong_answers_look_alike_with_and_without_a_phone() {
     let event = sign_ins[0].1.define_event();
     assert_eq!(decision_of(&world.trigger(&event).await), Next::Failed);
 
-    // Only the real one was texted and asked about.
-    assert_eq!(texts(), before, "nobody else got a text");
+    // Only the real user's code was sent and checked.
+    assert_eq!(messages(), before, "no decoy was sent a message");
     let guesses = world.simulator.requests(Operation::Verify).len() - asked;
     assert_eq!(guesses, 5);
     let sent = world
@@ -287,15 +291,15 @@ async fn ten_steps_of_wrong_answers_look_alike_with_and_without_a_phone() {
         .iter()
         .filter(|message| message.to == REAL)
         .count();
-    assert_eq!(sent, 2, "one, and one more that was asked for");
+    assert_eq!(sent, 2, "one code and one resend");
 }
 
 #[tokio::test]
-async fn a_second_sign_in_looks_alike_with_and_without_a_phone() {
+async fn a_decoy_looks_real_in_a_second_sign_in() {
     let world = prepared().await;
     let mut first = begun();
     compare(&world, &mut first, &[Define, Create, Verify("00000000")]).await;
-    // The session is lost: the next one takes up what is there, or what would be.
+    // The session is lost. The next one adopts the open code, or the code that a decoy would have.
     let mut second = begun();
     compare(&world, &mut second, &[Define, Create]).await;
     second[0].1.is("adopted", "3");
@@ -312,7 +316,7 @@ async fn a_second_sign_in_looks_alike_with_and_without_a_phone() {
     ];
     compare(&world, &mut second, &script).await;
     second[0].1.is("ended", "0");
-    // What is left is the first one's, and no other can ask for more.
+    // The last attempt is reserved for the first session, and no other session can resend.
     let mut third = begun();
     compare(
         &world,
@@ -328,7 +332,7 @@ async fn a_second_sign_in_looks_alike_with_and_without_a_phone() {
     )
     .await;
     first[0].1.is("ended", "0");
-    // And anew: at once, when the windows hold, and when they no longer do.
+    // New sign-ins: at once, while the windows refuse, and after that.
     for wait in [0, 31, 60, 600] {
         world.advance(Duration::from_secs(wait));
         let mut again = begun();
@@ -342,7 +346,7 @@ async fn a_second_sign_in_looks_alike_with_and_without_a_phone() {
 }
 
 #[tokio::test]
-async fn a_pause_or_a_spent_budget_in_the_middle_looks_alike_with_and_without_a_phone() {
+async fn a_decoy_looks_real_during_a_pause_and_with_a_spent_budget() {
     let world = World::counted(&[
         ("COGNITO_FLOOR_MS", "200"),
         ("PREFIX_LIMITS", "none"),
@@ -351,17 +355,17 @@ async fn a_pause_or_a_spent_budget_in_the_middle_looks_alike_with_and_without_a_
         ("BUDGETS", "3/24h"),
     ])
     .await;
-    let everybody = || -> Vec<(&'static str, SignIn)> {
+    let all_users = || -> Vec<(&'static str, SignIn)> {
         [
             ("real", User::with_number(REAL)),
             ("unknown", User::unknown("nobody")),
             ("by number", User::unknown("+14255550147")),
         ]
-        .map(|(who, user)| (who, SignIn::new(&user)))
+        .map(|(label, user)| (label, SignIn::new(&user)))
         .into()
     };
     let resend = [Verify("resend"), Define, Create];
-    let mut sign_ins = everybody();
+    let mut sign_ins = all_users();
     compare(&world, &mut sign_ins, &[Define, Create, Wait(30)]).await;
     let can_resend = |sign_ins: &[(&str, SignIn)]| {
         let now = world
@@ -384,7 +388,7 @@ async fn a_pause_or_a_spent_budget_in_the_middle_looks_alike_with_and_without_a_
     compare(&world, &mut sign_ins, &resend).await;
     assert!(!can_resend(&sign_ins), "the control: now something was");
     assert_eq!(world.simulator.inbox().len(), 2);
-    // Somebody else gets the last text of the day's budget.
+    // Another number uses up the day's budget.
     let answer = world
         .post("/otp/send", &json!({ "destinationNumber": "+14255550120" }))
         .await;
@@ -397,10 +401,10 @@ async fn a_pause_or_a_spent_budget_in_the_middle_looks_alike_with_and_without_a_
     .await;
     assert!(can_resend(&sign_ins), "nothing was sent");
     assert_eq!(world.simulator.inbox().len(), 3);
-    // And whoever begins now is nobody for all of them.
+    // Sign-ins that begin now are decoys for all users.
     compare(
         &world,
-        &mut everybody(),
+        &mut all_users(),
         &[
             Wait(600),
             Define,
@@ -415,9 +419,9 @@ async fn a_pause_or_a_spent_budget_in_the_middle_looks_alike_with_and_without_a_
 }
 
 #[tokio::test]
-async fn beginning_again_and_again_looks_alike_with_and_without_a_phone() {
+async fn a_decoy_looks_real_in_repeated_sign_ins() {
     let world = prepared().await;
-    // All attempts are spent in ten seconds, and the windows hold.
+    // All attempts are spent within ten seconds, while the windows refuse a new code.
     let until_the_end = [
         Define,
         Create,
@@ -433,7 +437,7 @@ async fn beginning_again_and_again_looks_alike_with_and_without_a_phone() {
         let mut sign_ins = begun();
         compare(&world, &mut sign_ins, &until_the_end).await;
     }
-    // And with an attempt left here and there.
+    // Sign-ins with attempts left.
     for wait in [90, 1, 40, 1, 1, 700] {
         world.advance(Duration::from_secs(wait));
         let mut sign_ins = begun();
@@ -456,20 +460,20 @@ async fn beginning_again_and_again_looks_alike_with_and_without_a_phone() {
 }
 
 #[tokio::test]
-async fn texts_over_http_show_in_the_times_of_everybody_who_gives_that_number() {
+async fn sends_over_http_show_in_the_times_of_users_and_decoys_alike() {
     let world = World::counted(&[("COGNITO_FLOOR_MS", "200"), ("PREFIX_LIMITS", "none")]).await;
     let numbers = [REAL, "+14255550147", "+14255550148"];
-    let everybody = || -> Vec<(&'static str, SignIn)> {
+    let all_users = || -> Vec<(&'static str, SignIn)> {
         let unverified = User::with_number(numbers[2]).but("phone_number_verified", json!("false"));
         [
             ("real", User::with_number(REAL)),
             ("unknown", User::unknown(numbers[1])),
             ("unverified", unverified),
         ]
-        .map(|(who, user)| (who, SignIn::new(&user)))
+        .map(|(label, user)| (label, SignIn::new(&user)))
         .into()
     };
-    let text_to_all = async |world: &World| {
+    let send_to_all = async |world: &World| {
         for number in numbers {
             let answer = world
                 .post("/otp/send", &json!({ "destinationNumber": number }))
@@ -486,14 +490,14 @@ async fn texts_over_http_show_in_the_times_of_everybody_who_gives_that_number() 
             .as_secs();
         seconds(&sign_ins[0].1.shown["resendAt"]).saturating_sub(now)
     };
-    let mut sign_ins = everybody();
+    let mut sign_ins = all_users();
     compare(&world, &mut sign_ins, &[Define, Create, Wait(31)]).await;
     assert_eq!(resend_in(&sign_ins), 0);
-    text_to_all(&world).await;
+    send_to_all(&world).await;
     compare(&world, &mut sign_ins, &[Verify("resend"), Define, Create]).await;
     assert!(
         resend_in(&sign_ins) > 20,
-        "the control: that text is in the times"
+        "the control: that send shows in the times"
     );
     compare(
         &world,
@@ -501,12 +505,12 @@ async fn texts_over_http_show_in_the_times_of_everybody_who_gives_that_number() 
         &[Wait(60), Verify("resend"), Define, Create],
     )
     .await;
-    // And before a sign-in begins: then it is nobody's, for all of them.
+    // The same before a sign-in begins: then it is a decoy for all users.
     world.advance(Duration::from_mins(20));
-    text_to_all(&world).await;
+    send_to_all(&world).await;
     compare(
         &world,
-        &mut everybody(),
+        &mut all_users(),
         &[
             Wait(1),
             Define,
@@ -522,14 +526,14 @@ async fn texts_over_http_show_in_the_times_of_everybody_who_gives_that_number() 
     .await;
     compare(
         &world,
-        &mut everybody(),
+        &mut all_users(),
         &[Wait(120), Define, Create, Verify("000000"), Define, Create],
     )
     .await;
 }
 
 #[tokio::test]
-async fn an_expired_code_looks_alike_with_and_without_a_phone() {
+async fn a_decoy_looks_real_when_its_code_expires() {
     let world = prepared().await;
     let mut sign_ins = begun();
     compare(
@@ -547,7 +551,7 @@ async fn an_expired_code_looks_alike_with_and_without_a_phone() {
     .await;
     sign_ins[0].1.is("ended", "0");
     compare(&world, &mut sign_ins, &[Verify("resend"), Define]).await;
-    // One that is asked for again too late.
+    // A resend after the code has expired.
     world.advance(Duration::from_mins(10));
     let mut sign_ins = begun();
     compare(
@@ -560,7 +564,7 @@ async fn an_expired_code_looks_alike_with_and_without_a_phone() {
 }
 
 #[tokio::test]
-async fn the_number_that_a_stranger_is_shown_stays_the_same_and_is_in_a_served_country() {
+async fn a_decoys_number_is_stable_and_from_an_allowed_country() {
     let world = World::counted(&[("COGNITO_FLOOR_MS", "0"), ("ALLOWED_COUNTRIES", "GB")]).await;
     let shown = async |name: &str| {
         let sign_in = SignIn::begin(&world, &User::unknown(name)).await;
@@ -589,8 +593,8 @@ async fn the_number_that_a_stranger_is_shown_stays_the_same_and_is_in_a_served_c
 }
 
 #[tokio::test]
-async fn the_number_that_a_stranger_is_shown_is_the_same_in_every_app_of_the_pool() {
-    // As a user's is.
+async fn a_decoys_number_is_the_same_in_all_apps_of_a_pool() {
+    // A real user's number is the same in all apps, too.
     let world = World::counted(&[("COGNITO_FLOOR_MS", "0")]).await;
     for user in [
         User {
@@ -629,8 +633,9 @@ async fn the_number_that_a_stranger_is_shown_is_the_same_in_every_app_of_the_poo
 }
 
 #[tokio::test]
-async fn strangers_are_from_every_served_country_that_has_numbers_to_show() {
-    // Half of the names for each; and none for the Falklands, whose numbers are too short to make one up.
+async fn decoys_numbers_are_spread_over_the_allowed_countries() {
+    // Half of the names for the US and half for the UK. Numbers of the Falkland Islands are too short
+    // to make one up.
     let world = World::counted(&[
         ("COGNITO_FLOOR_MS", "0"),
         ("ALLOWED_COUNTRIES", "FK,GB,US"),
@@ -653,14 +658,14 @@ async fn strangers_are_from_every_served_country_that_has_numbers_to_show() {
 }
 
 #[tokio::test]
-async fn a_limit_of_the_numbers_around_looks_alike_with_and_without_a_phone() {
+async fn a_decoy_looks_real_under_a_prefix_limit() {
     let world = World::counted(&[("COGNITO_FLOOR_MS", "200"), ("PREFIX_LIMITS", "2/1h")]).await;
-    let everybody = || -> Vec<(&'static str, SignIn)> {
+    let all_users = || -> Vec<(&'static str, SignIn)> {
         [
             ("real", User::with_number(REAL)),
             ("unknown", User::unknown("+14255550143")),
         ]
-        .map(|(who, user)| (who, SignIn::new(&user)))
+        .map(|(label, user)| (label, SignIn::new(&user)))
         .into()
     };
     let can_resend = |sign_ins: &[(&str, SignIn)]| {
@@ -672,7 +677,7 @@ async fn a_limit_of_the_numbers_around_looks_alike_with_and_without_a_phone() {
             .as_secs();
         seconds(&sign_ins[0].1.shown["resendAt"]) <= now + 1
     };
-    // Early in a window, so that it holds for a while.
+    // Early in a window, so that it stays the same for the next steps.
     let now = world
         .simulator
         .now()
@@ -680,7 +685,7 @@ async fn a_limit_of_the_numbers_around_looks_alike_with_and_without_a_phone() {
         .unwrap()
         .as_secs();
     world.advance(Duration::from_secs(3600 - now % 3600 + 5));
-    let mut sign_ins = everybody();
+    let mut sign_ins = all_users();
     compare(&world, &mut sign_ins, &[Define, Create, Wait(31)]).await;
     let answer = world
         .post("/otp/send", &json!({ "destinationNumber": "+14255550120" }))
@@ -689,28 +694,30 @@ async fn a_limit_of_the_numbers_around_looks_alike_with_and_without_a_phone() {
     compare(&world, &mut sign_ins, &[Verify("resend"), Define, Create]).await;
     assert!(can_resend(&sign_ins), "nothing was sent");
     assert_eq!(world.simulator.inbox().len(), 2);
-    // Whoever begins now is nobody for all of them, and somebody again when the window is over.
+    // Sign-ins that begin now are decoys for all users. When the window is over, the user's is real.
     compare(
         &world,
-        &mut everybody(),
+        &mut all_users(),
         &[Wait(600), Define, Create, Verify("000000"), Define, Create],
     )
     .await;
     assert_eq!(world.simulator.inbox().len(), 2);
     compare(
         &world,
-        &mut everybody(),
+        &mut all_users(),
         &[Wait(3600), Define, Create, Verify("000000"), Define, Create],
     )
     .await;
     assert_eq!(world.simulator.inbox().len(), 3);
 }
 
-/// A script that nobody has thought of, for everybody in step; what was the same for all is said at its end.
-async fn any_script(
+/// Runs a random script for all users in step. Returns an error with the script if a decoy shows.
+///
+/// With `sends_over_http` it also sends over HTTP to the users' numbers. That reveals decoys.
+async fn random_script(
     seed: u64,
     settings: &[(&str, &str)],
-    texts_over_http: bool,
+    sends_over_http: bool,
 ) -> Result<(), String> {
     let mut dice = fastrand::Rng::with_seed(seed);
     let world = World::counted(
@@ -742,8 +749,8 @@ async fn any_script(
         let mut shown = Vec::new();
         for (user, sign_ins) in users.iter().zip(&mut sign_ins) {
             match what {
-                // Whoever gives no number has no text to it either.
-                9 if texts_over_http => {
+                // A user without a number gets no message over HTTP either.
+                9 if sends_over_http => {
                     if let Ok(number) =
                         serde_json::from_value::<String>(user.attributes["phone_number"].clone())
                     {
@@ -757,7 +764,7 @@ async fn any_script(
                 }
                 7.. if begun > 0 => {}
                 3.. if begun > 0 => {
-                    // Mostly the newest ones.
+                    // One of the three newest sign-ins.
                     let sign_in = &mut sign_ins[begun - 1 - which];
                     let mut responses = Vec::new();
                     for _ in 0..deliveries {
@@ -795,7 +802,7 @@ async fn any_script(
 }
 
 #[tokio::test]
-async fn any_script_looks_alike_with_and_without_a_phone() {
+async fn a_decoy_looks_real_in_random_scripts() {
     let settings: [&[(&str, &str)]; 4] = [
         &[],
         &[("ALLOWED_ATTEMPTS", "5"), ("SEND_LIMITS", "3/10m")],
@@ -804,21 +811,21 @@ async fn any_script_looks_alike_with_and_without_a_phone() {
     ];
     for seed in 0..40 {
         let settings = settings[usize::try_from(seed).unwrap() % settings.len()];
-        if let Err(difference) = any_script(seed, settings, false).await {
+        if let Err(difference) = random_script(seed, settings, false).await {
             panic!("{difference}");
         }
     }
-    // The control: what an API that sends to everybody gives away, as the README says, is found.
+    // The control: an API that sends to any number gives users away, as the documentation says.
     let mut found = 0;
     for seed in 0..8 {
-        found += usize::from(any_script(seed, &[], true).await.is_err());
+        found += usize::from(random_script(seed, &[], true).await.is_err());
     }
     assert!(found > 0);
 }
 
 #[tokio::test]
-async fn a_guess_about_nobody_is_forgotten_some_day() {
-    // Anybody can make such items, under as many names as they like.
+async fn a_decoys_failures_are_forgotten_after_a_year() {
+    // An attacker can create any number of such items, so they must expire.
     let world = World::counted(&[("COGNITO_FLOOR_MS", "0"), ("PREFIX_LIMITS", "none")]).await;
     for user in [
         User::unknown("nobody"),
@@ -835,14 +842,14 @@ async fn a_guess_about_nobody_is_forgotten_some_day() {
     assert_eq!(
         world.ledger.numbers().len(),
         1,
-        "what is known of a user's number stays"
+        "failures of a real user's number stay"
     );
 }
 
 #[tokio::test]
-async fn a_stranger_costs_a_user_nothing() {
-    // An unknown name that is a number, and somebody else's number that nobody has verified: the owner's windows and
-    // attempts are the owner's.
+async fn a_decoy_uses_none_of_a_users_limits_or_attempts() {
+    // Unknown users whose name or number is a real user's, and a user who claims that number without
+    // verifying it.
     let world = World::counted(&[("COGNITO_FLOOR_MS", "0")]).await;
     for user in [
         User::unknown(REAL),
@@ -871,16 +878,16 @@ async fn a_stranger_costs_a_user_nothing() {
 }
 
 #[tokio::test]
-async fn a_guess_at_a_decoy_is_never_right() {
+async fn a_decoy_never_succeeds() {
     let world = World::counted(&[
         ("COGNITO_FLOOR_MS", "0"),
         ("TEST_NUMBERS", "+14255550142=246810@2099-01-31"),
     ])
     .await;
-    // Not even the fixed code of a test number, where the user is not known.
+    // For an unknown user, even the fixed code of a test number is wrong.
     let mut sign_in = SignIn::begin(&world, &User::unknown(REAL)).await;
     assert_eq!(sign_in.answer(&world, "246810").await, Next::Asked);
-    // A real session in a stranger's hands, and a stranger's in real hands.
+    // A decoy with a real user's session, and a real user with a decoy's.
     let real = SignIn::begin(&world, &User::with_number(REAL)).await;
     let crossed = SignIn {
         private: real.private.clone(),

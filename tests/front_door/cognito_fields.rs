@@ -1,5 +1,5 @@
-//! Events with members that are missing, null, strange or more than AWS documents: a whole response or a function error
-//! that says something, and never more than the event was good for.
+//! Events with missing, null, unexpected or additional fields get a complete response or a function
+//! error with a reason, and never more rights than the original event.
 
 use crate::cognito::file_names;
 use crate::cognito_define::{Oracle, Verdict};
@@ -15,14 +15,14 @@ const TRIGGERS: [&str; 3] = [
     "VerifyAuthChallengeResponse_Authentication",
 ];
 
-/// Where every member and element of a value is, as JSON pointers; the value itself is the first.
+/// JSON pointers to all fields and elements of a value. The first points to the value itself.
 fn places(value: &Value, at: &str, places: &mut Vec<String>) {
     places.push(at.to_owned());
     match value {
-        Value::Object(members) => {
-            for (name, member) in members {
+        Value::Object(fields) => {
+            for (name, field) in fields {
                 self::places(
-                    member,
+                    field,
                     &format!("{at}/{}", name.replace('~', "~0").replace('/', "~1")),
                     places,
                 );
@@ -37,20 +37,21 @@ fn places(value: &Value, at: &str, places: &mut Vec<String>) {
     }
 }
 
-/// The event without what is at this place.
+/// The event without the field or element at this place.
 fn without(event: &Value, place: &str) -> Value {
     let mut event = event.clone();
     let (parent, last) = place.rsplit_once('/').unwrap();
     let last = last.replace("~1", "/").replace("~0", "~");
     match event.pointer_mut(parent).unwrap() {
-        Value::Object(members) => drop(members.remove(&last)),
+        Value::Object(fields) => drop(fields.remove(&last)),
         Value::Array(elements) => drop(elements.remove(last.parse().unwrap())),
-        other => panic!("{other} has no members"),
+        other => panic!("{other} has no fields"),
     }
     event
 }
 
-/// The event with something else at every place, and without it. With each: the place, and what was done.
+/// Variants of an event: each place removed, and replaced with other values. Each variant comes with a
+/// description that begins with the place.
 fn changed(event: &Value) -> Vec<(String, Value)> {
     let mut all = Vec::new();
     places(event, "", &mut all);
@@ -84,7 +85,7 @@ fn changed(event: &Value) -> Vec<(String, Value)> {
     changed
 }
 
-/// The history as the oracle reads it from an event.
+/// The history of an event, as the oracle reads it.
 fn history(event: &Value) -> Vec<Round> {
     let rounds = event
         .pointer("/request/session")
@@ -102,7 +103,7 @@ fn history(event: &Value) -> Vec<Round> {
         .collect()
 }
 
-/// Hands over an event, and checks that it is answered with what it says or refused with a reason.
+/// Invokes the function and checks that it answers with what the event allows, or refuses with a reason.
 async fn is_answered_or_refused(world: &World, oracle: &mut Oracle, what: &str, event: &Value) {
     let trigger = event["triggerSource"].as_str().unwrap_or_default();
     match world.raw(&event.to_string()).await {
@@ -162,7 +163,7 @@ const GENEROUS: [(&str, &str); 4] = [
 ];
 
 #[tokio::test]
-async fn awss_events_with_any_member_missing_null_or_strange_are_answered_or_refused() {
+async fn aws_events_with_a_missing_null_or_unexpected_field_are_answered_or_refused() {
     let mut handed_over = 0;
     for name in file_names("tests/fixtures/cognito") {
         let path = format!(
@@ -177,7 +178,7 @@ async fn awss_events_with_any_member_missing_null_or_strange_are_answered_or_ref
             is_answered_or_refused(&world, &mut oracle, &format!("{name}: {what}"), &event).await;
             handed_over += 1;
         }
-        // Their number has an area code that nobody has.
+        // The number in AWS's examples has an area code that does not exist.
         assert_eq!(world.simulator.requests(Operation::Send).len(), 0, "{name}");
         assert_eq!(
             world.simulator.requests(Operation::Verify).len(),
@@ -189,7 +190,7 @@ async fn awss_events_with_any_member_missing_null_or_strange_are_answered_or_ref
 }
 
 #[tokio::test]
-async fn our_events_with_any_member_missing_null_or_strange_are_answered_or_refused() {
+async fn our_events_with_a_missing_null_or_unexpected_field_are_answered_or_refused() {
     for name in file_names("events")
         .iter()
         .filter(|name| name.starts_with("cognito."))
@@ -200,12 +201,12 @@ async fn our_events_with_any_member_missing_null_or_strange_are_answered_or_refu
         for (what, event) in changed(&event) {
             is_answered_or_refused(&world, &mut oracle, &format!("{name}: {what}"), &event).await;
         }
-        // However the rest of the event is, one number gets one text: its windows hold.
+        // The windows allow one message to the number, whatever else the event says.
         assert!(world.simulator.inbox().len() <= 1, "{name}");
     }
 }
 
-/// Members on which it does not hang that an answer is right.
+/// Fields that do not affect whether an answer is right.
 const IRRELEVANT: [&str; 9] = [
     "/version",
     "/region",
@@ -219,7 +220,7 @@ const IRRELEVANT: [&str; 9] = [
 ];
 
 #[tokio::test]
-async fn the_right_answer_to_an_event_that_has_lost_something_of_its_session_is_not_right() {
+async fn the_right_answer_is_refused_if_its_event_lost_part_of_the_session() {
     let world = World::counted(&GENEROUS).await;
     let mut last = 100_u32;
     let mut fresh = async || {
@@ -247,7 +248,7 @@ async fn the_right_answer_to_an_event_that_has_lost_something_of_its_session_is_
             && !["removed", "= null", "= false"]
                 .iter()
                 .any(|end| what.ends_with(end));
-        // A nonce tells a repetition from another session's answer; the first one is right with any.
+        // The nonce matters only for repetitions. The first answer is right with any nonce.
         let nonce = event
             .pointer("/request/privateChallengeParameters/nonce")
             .filter(|_| place.ends_with("/nonce"));
@@ -258,12 +259,12 @@ async fn the_right_answer_to_an_event_that_has_lost_something_of_its_session_is_
     }
     assert!(
         right > 50,
-        "the control: what does not matter leaves the answer right ({right})"
+        "the control: irrelevant changes leave the answer right ({right})"
     );
 }
 
 #[tokio::test]
-async fn what_aws_may_add_comes_back_to_the_letter() {
+async fn unknown_fields_are_returned_byte_for_byte() {
     let world = World::counted(&[("COGNITO_FLOOR_MS", "0")]).await;
     let added = concat!(
         r#""future": {"big": 123456789012345678901234567890, "exact": 0.10000000000000000000000001, "far": 1e400,"#,
@@ -275,7 +276,7 @@ async fn what_aws_may_add_comes_back_to_the_letter() {
         let event = format!("{{{added},{}", &event[1..]);
         let event = event.replacen("\"request\":{", &format!("\"request\":{{{added},"), 1);
         let answer = world.text(&event).await.unwrap();
-        // The space between our top-level members is nobody's.
+        // White space between top-level fields may change.
         let first = &added["\"future\": ".len()..];
         assert_eq!(
             answer
@@ -297,7 +298,7 @@ async fn what_aws_may_add_comes_back_to_the_letter() {
 }
 
 #[tokio::test]
-async fn a_response_that_the_event_brings_decides_nothing() {
+async fn the_response_field_of_an_event_is_ignored() {
     let world = World::counted(&[("COGNITO_FLOOR_MS", "0")]).await;
     for response in [
         json!({ "issueTokens": true, "answerCorrect": true }),
@@ -319,7 +320,7 @@ async fn a_response_that_the_event_brings_decides_nothing() {
             json!({ "answerCorrect": false })
         );
     }
-    // The same member twice: what a reader takes of it is not left to chance.
+    // A duplicate `response`: all of them are replaced, so that it does not matter which one AWS reads.
     let twice = file("cognito.define").to_string();
     let twice = format!(
         "{},\"response\":{{\"issueTokens\":true}}}}",
@@ -333,9 +334,9 @@ async fn a_response_that_the_event_brings_decides_nothing() {
 }
 
 #[tokio::test]
-async fn an_event_of_two_kinds_is_a_trigger_or_nothing() {
+async fn an_http_event_with_a_trigger_source_is_a_trigger() {
     let world = World::counted(&[("COGNITO_FLOOR_MS", "0")]).await;
-    // AWS alone writes the top level: what it calls a trigger is one, whatever else is there.
+    // Only AWS writes the top level of an event, so `triggerSource` decides, whatever else is there.
     let mut event = crate::world::post(
         "/otp/send",
         &json!({ "destinationNumber": NUMBER }).to_string(),
