@@ -1,14 +1,14 @@
-//! A clock that starts at wall time and can be moved forward, so that nobody waits for a code to expire.
+//! A clock that starts at wall time and can be moved forward, so that tests need not wait for a
+//! code to expire.
 
 use std::time::{Duration, SystemTime};
 
 use serde::Serializer;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// How far the clock can be moved in all: a hundred years, so that every time stays printable.
+/// The largest offset: a hundred years, so that every time can still be formatted.
 const FARTHEST: Duration = Duration::from_hours(100 * 365 * 24);
 
-/// Wall time plus an offset.
 #[derive(Debug, Default)]
 pub(crate) struct Clock {
     offset: Duration,
@@ -23,12 +23,11 @@ impl Clock {
         SystemTime::now() + self.offset
     }
 
-    /// How far the clock is ahead of wall time.
     pub(crate) fn offset(&self) -> Duration {
         self.offset
     }
 
-    /// Moves the clock forward, at most to [`FARTHEST`] in all.
+    /// Moves the clock forward; the offset stays at most [`FARTHEST`].
     pub(crate) fn advance(&mut self, by: Duration) {
         self.offset = self.offset.saturating_add(by).min(FARTHEST);
     }

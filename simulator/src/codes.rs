@@ -1,4 +1,4 @@
-//! What the service remembers of the codes it made, and the rules by which it accepts one.
+//! The codes that a service has made, and the rules for accepting one.
 
 use std::{
     collections::HashMap,
@@ -13,46 +13,45 @@ pub(crate) const DIGITS: &str = "0123456789";
 pub(crate) const LETTERS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 pub(crate) const LETTERS_AND_DIGITS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 
-/// How a code is made, and how long it is good for.
+/// How a code is made, and how long it is valid.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
-    /// What it is made of, each as likely as any other; ASCII.
+    /// ASCII characters, each equally likely.
     pub(crate) characters: &'static str,
     pub(crate) length: usize,
     pub(crate) attempts: u32,
     pub(crate) validity: Duration,
 }
 
-/// A code is known by these together. AWS documents the reference as the key and does not say whether another number may
-/// share it; here it may, and a code proves only the number it was sent to. What one service sent, the other does not know.
+/// Identifies a code.
+///
+/// AWS documents the reference as the key and does not say whether two numbers may share one. Here
+/// they may, and a code proves only the number that it was sent to. The services do not know each
+/// other's codes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CodeKey {
-    /// The service that made the code.
     pub service: Service,
-    /// The Pinpoint application the code was sent with; empty at End User Messaging, which has one key space an account.
+    /// The Pinpoint application; empty for End User Messaging, which has one key space per account.
     pub application_id: String,
-    /// The phone number it was sent to.
     pub to: String,
-    /// The caller's reference; empty if there was none, which End User Messaging alone allows.
+    /// The caller's reference. Only End User Messaging allows it to be absent; then it is empty.
     pub reference_id: String,
 }
 
-/// A code as the service remembers it. `Debug` and the JSON show it: this is a simulator.
+/// A code in the service's memory. `Debug` and JSON show it, because this is a simulator.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IssuedCode {
-    /// What it is known by.
     #[serde(flatten)]
     pub key: CodeKey,
-    /// Its digits, or whatever it is made of.
     pub code: String,
-    /// From this moment on the code is refused.
+    /// The code is refused from this time on.
     #[serde(serialize_with = "serialize_rfc3339")]
     pub expires_at: SystemTime,
-    /// Wrong guesses left before the code is refused for good.
+    /// Wrong guesses left before the code is refused forever.
     pub attempts_left: u32,
-    /// Whether it was accepted once; it is not accepted again.
+    /// The code was accepted, so it is refused from now on.
     pub used: bool,
 }
 
@@ -61,7 +60,7 @@ pub(crate) struct Codes(HashMap<CodeKey, IssuedCode>);
 
 impl Codes {
     /// Makes a code. AWS does not document what a second send under the same reference does to the
-    /// first code: here the new code replaces it, with its own attempts and validity.
+    /// first code. Here the new code replaces it, with its own attempts and validity.
     pub(crate) fn issue(&mut self, key: CodeKey, rules: Rules, now: SystemTime) -> IssuedCode {
         let characters = std::iter::repeat_with(|| fastrand::choice(rules.characters.bytes()));
         let issued = IssuedCode {
@@ -79,8 +78,8 @@ impl Codes {
         issued
     }
 
-    /// Whether `guess` is the code, upper and lower case apart. True once; a wrong guess costs an attempt; unknown, expired, used and exhausted
-    /// codes are false, and cannot be told from a wrong guess.
+    /// Whether `guess` is the code, including its case. A right guess is accepted once, a wrong one
+    /// costs an attempt. Unknown, expired, used and exhausted codes give `false` as well.
     pub(crate) fn verify(&mut self, key: &CodeKey, guess: &str, now: SystemTime) -> bool {
         let Some(issued) = self.0.get_mut(key) else {
             return false;
@@ -143,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_attempt_still_counts_and_the_next_does_not() {
+    fn the_last_attempt_is_accepted_and_the_next_is_refused() {
         let (mut codes, key, code) = issued(3);
         for _ in 0..2 {
             assert!(!codes.verify(&key, &wrong(&code), SystemTime::UNIX_EPOCH));
@@ -158,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_lives_until_its_validity_has_passed() {
+    fn a_code_is_accepted_until_it_expires() {
         let just_before = SystemTime::UNIX_EPOCH + VALIDITY - Duration::from_millis(1);
         let (mut codes, key, code) = issued(3);
         assert!(codes.verify(&key, &code, just_before));
@@ -168,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_proves_only_the_number_reference_application_and_service_it_was_sent_with() {
+    fn a_code_is_accepted_only_for_its_own_number_reference_application_and_service() {
         let (mut codes, key, code) = issued(3);
         for other in [
             CodeKey {
@@ -205,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn every_character_occurs_in_every_place_as_often_as_any_other() {
+    fn every_character_is_equally_likely_in_every_position() {
         let mut codes = Codes::default();
         let (_, key, _) = issued(1);
         for characters in [DIGITS, LETTERS, LETTERS_AND_DIGITS] {
@@ -220,7 +219,7 @@ mod tests {
                     seen[characters.find(character).unwrap()][place] += 1;
                 }
             }
-            // 500 expected; 350 is more than six standard deviations away.
+            // The expected count is 500; 350 is more than six standard deviations below it.
             assert!(seen.iter().flatten().all(|&count| count > 350), "{seen:?}");
         }
     }

@@ -1,4 +1,5 @@
-//! The control API under `/simulator/`: what the Rust API can do, for tests in other languages and for the page.
+//! The control API under `/simulator/`: the Rust API over HTTP, for the page and for tests in other
+//! languages.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -24,17 +25,19 @@ pub(crate) fn routes() -> Router<Arc<Desk>> {
         .route("/simulator/clock", get(clock).post(advance))
         .route(
             "/simulator/failures",
-            get(failures).post(fail).delete(clear),
+            get(list_failures)
+                .post(queue_failure)
+                .delete(clear_failures),
         )
-        .route("/simulator/scenarios", get(listed))
-        .route("/simulator/requests", get(requests))
+        .route("/simulator/scenarios", get(list_scenarios))
+        .route("/simulator/requests", get(list_requests))
         .route("/simulator/applications", post(know_only))
         .route("/simulator/reset", post(reset))
         .layer(middleware::from_fn(json_only))
 }
 
-/// A form or a script of any web page can post to localhost, but not with this content type: that takes a preflight,
-/// and nothing here answers one. (`DELETE` takes one too.)
+/// Any web page can make a browser post to localhost, but not with this content type: that needs a
+/// CORS preflight, which this server refuses. (`DELETE` needs one too.)
 async fn json_only(request: Request, next: Next) -> Response {
     let content_type = request
         .headers()
@@ -83,7 +86,7 @@ async fn advance(State(desk): State<Arc<Desk>>, Json(by): Json<Advance>) -> Json
     clock(State(desk)).await
 }
 
-/// The failures to come.
+/// The queued failures.
 #[derive(Serialize)]
 pub(crate) struct Queues {
     send: Vec<Queued>,
@@ -120,15 +123,18 @@ struct Described {
     failure: Failure,
 }
 
-/// Whose failures or numbers are asked for; without it, those of the service that the page is about.
+/// The service whose failures or numbers are listed; by default the one that the page describes.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Of {
+struct ServiceQuery {
     service: Option<Service>,
 }
 
-async fn failures(State(desk): State<Arc<Desk>>, Query(of): Query<Of>) -> Json<Failures> {
-    let service = of.service.unwrap_or_else(|| desk.described());
+async fn list_failures(
+    State(desk): State<Arc<Desk>>,
+    Query(query): Query<ServiceQuery>,
+) -> Json<Failures> {
+    let service = query.service.unwrap_or_else(|| desk.described());
     let available = |service, operation| {
         Failure::all()
             .into_iter()
@@ -151,7 +157,7 @@ async fn failures(State(desk): State<Arc<Desk>>, Query(of): Query<Of>) -> Json<F
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Fail {
+struct NewFailure {
     operation: Operation,
     failure: Failure,
     #[serde(default = "once")]
@@ -162,41 +168,44 @@ fn once() -> Times {
     Times::ONCE
 }
 
-async fn fail(State(desk): State<Arc<Desk>>, Json(fail): Json<Fail>) -> Response {
-    if !fail.failure.exists_for(fail.operation) {
+async fn queue_failure(State(desk): State<Arc<Desk>>, Json(new): Json<NewFailure>) -> Response {
+    if !new.failure.exists_for(new.operation) {
         return (
             StatusCode::UNPROCESSABLE_ENTITY,
             "This operation cannot fail like this.\n",
         )
             .into_response();
     }
-    desk.fail(fail.operation, fail.failure, fail.times);
+    desk.fail(new.operation, new.failure, new.times);
     Json(Queues::of(&desk)).into_response()
 }
 
-async fn clear(State(desk): State<Arc<Desk>>) -> Json<Queues> {
+async fn clear_failures(State(desk): State<Arc<Desk>>) -> Json<Queues> {
     desk.clear_failures();
     Json(Queues::of(&desk))
 }
 
 #[derive(Serialize)]
 struct Scenarios {
-    scenarios: Vec<OnTheList>,
+    scenarios: Vec<ListedScenario>,
 }
 
 #[derive(Serialize)]
-struct OnTheList {
+struct ListedScenario {
     number: &'static str,
     operation: Operation,
     outcome: &'static Outcome,
     sees: &'static str,
 }
 
-async fn listed(State(desk): State<Arc<Desk>>, Query(of): Query<Of>) -> Json<Scenarios> {
-    let service = of.service.unwrap_or_else(|| desk.described());
+async fn list_scenarios(
+    State(desk): State<Arc<Desk>>,
+    Query(query): Query<ServiceQuery>,
+) -> Json<Scenarios> {
+    let service = query.service.unwrap_or_else(|| desk.described());
     let scenarios = scenarios()
         .iter()
-        .map(|scenario| OnTheList {
+        .map(|scenario| ListedScenario {
             number: scenario.number,
             operation: scenario.operation,
             outcome: scenario.outcome_at(service),
@@ -219,7 +228,7 @@ struct Counts {
     feedback: usize,
 }
 
-async fn requests(State(desk): State<Arc<Desk>>) -> Json<Requests> {
+async fn list_requests(State(desk): State<Arc<Desk>>) -> Json<Requests> {
     let requests = desk.requests();
     let count = |operation| {
         requests

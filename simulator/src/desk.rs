@@ -1,4 +1,4 @@
-//! Everything the simulator knows: one desk, shared by the wire, the inbox, the control API and the tests.
+//! The simulator's state, shared by the protocols, the inbox, the control API and the tests.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,28 +18,26 @@ use crate::{
     message::{Channel, Content, Feedback, Message},
 };
 
-/// A request that reached a service, whatever became of it.
+/// A request that reached a service, including refused and failed ones.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Recorded {
-    /// Which service.
     pub service: Service,
-    /// Which call.
     pub operation: Operation,
-    /// The HTTP method; `POST` for every well-made request.
+    /// `POST` for every valid request.
     pub method: String,
-    /// The application id in the path; empty where the service has none.
+    /// From the path; empty if the service has no applications.
     pub application_id: String,
-    /// When its headers had arrived, by the simulator's clock.
+    /// When the headers had arrived, by the simulator's clock.
     #[serde(serialize_with = "serialize_rfc3339")]
     pub received_at: SystemTime,
-    /// Lower-case names; the values of a repeated header are joined by a comma.
+    /// Names in lower case; the values of a repeated header are joined with commas.
     pub headers: BTreeMap<String, String>,
-    /// The JSON body; null if it was not read or was no JSON.
+    /// The JSON body; null if it was not read or was not JSON.
     pub body: Value,
 }
 
-/// What a well-made send asks for, absent members filled in.
+/// A valid send, with defaults for absent fields.
 #[derive(Debug)]
 pub(crate) struct SendRequest {
     pub(crate) key: CodeKey,
@@ -48,10 +46,10 @@ pub(crate) struct SendRequest {
     pub(crate) content: Content,
 }
 
-/// What the desk says to a request whose headers have arrived.
+/// A recorded request, and the failure that it must have.
 #[derive(Debug)]
 pub(crate) struct Arrival {
-    /// To add the body to the record with [`Desk::read`].
+    /// Identifies the record for [`Desk::record_body`].
     pub(crate) number: u64,
     pub(crate) failure: Option<Failure>,
 }
@@ -68,14 +66,15 @@ struct State {
     codes: Codes,
     failures: Failures,
     messages: Vec<Message>,
-    /// By arrival number.
+    /// By [`Arrival::number`].
     requests: BTreeMap<u64, Recorded>,
-    /// Outlives a reset: a request under way must not write its body into the record of a later one.
+    /// Survives a reset, because a request in progress must not write its body into the record of a
+    /// later one.
     arrivals: u64,
-    /// None: every application id is known.
+    /// `None`: every application ID exists.
     applications: Option<BTreeSet<String>>,
     suggestion: Option<String>,
-    /// None: Pinpoint.
+    /// `None`: Pinpoint.
     described: Option<Service>,
 }
 
@@ -87,9 +86,9 @@ impl Desk {
         })
     }
 
-    /// Records a request as soon as its headers are there, so that one that dies half-way is counted too, and takes the
-    /// failure that is meant for it.
-    pub(crate) fn arrived(
+    /// Records a request when its headers have arrived, so that a request that breaks off counts too.
+    /// Takes its failure out of the queue.
+    pub(crate) fn record_arrival(
         &self,
         service: Service,
         operation: Operation,
@@ -106,7 +105,7 @@ impl Desk {
             method: method.to_string(),
             application_id: application_id.to_owned(),
             received_at: state.clock.now(),
-            headers: joined(headers),
+            headers: join_repeated(headers),
             body: Value::Null,
         };
         state.requests.insert(number, recorded);
@@ -114,8 +113,7 @@ impl Desk {
         Arrival { number, failure }
     }
 
-    /// Adds the body to the record of a request.
-    pub(crate) fn read(&self, arrival: &Arrival, body: Value) {
+    pub(crate) fn record_body(&self, arrival: &Arrival, body: Value) {
         if let Some(recorded) = self.state().requests.get_mut(&arrival.number) {
             recorded.body = body;
         }
@@ -128,13 +126,13 @@ impl Desk {
             .is_none_or(|known| known.contains(application_id))
     }
 
-    /// Makes a code and puts the message into the inbox.
+    /// Makes a code and puts its message into the inbox.
     pub(crate) fn send(&self, request: SendRequest, message_id: String) {
         let mut state = self.change();
         let now = state.clock.now();
         let issued = state.codes.issue(request.key, request.rules, now);
         let id = state.messages.last().map_or(1, |last| last.id + 1);
-        let text = request.content.with(&issued.code).unwrap_or_default();
+        let text = request.content.render(&issued.code).unwrap_or_default();
         let (mut brand, mut language) = (String::new(), String::new());
         let (mut voice_id, mut template) = (None, None);
         let channel = match request.content {
@@ -182,7 +180,7 @@ impl Desk {
         });
     }
 
-    /// Writes down what became of a message of End User Messaging; false if there is none with this id.
+    /// Records the feedback on a message of End User Messaging; false if no message has this ID.
     pub(crate) fn feedback(&self, message_id: &str, feedback: Feedback) -> bool {
         let mut state = self.change();
         let message = state.messages.iter_mut().find(|message| {
@@ -199,7 +197,7 @@ impl Desk {
         state.codes.verify(key, guess, now)
     }
 
-    /// Newest first.
+    /// The newest first.
     pub(crate) fn messages(&self) -> Vec<Message> {
         self.state().messages.iter().rev().cloned().collect()
     }
@@ -259,7 +257,7 @@ impl Desk {
         self.change().described = Some(service);
     }
 
-    /// The service whose failures and numbers are listed.
+    /// The service whose failures and scenario numbers the page lists.
     pub(crate) fn described(&self) -> Service {
         self.state().described.unwrap_or(Service::Pinpoint)
     }
@@ -286,12 +284,12 @@ impl Desk {
         };
     }
 
-    /// Reports every change to what a person sees; several may come as one.
+    /// Signals every change of the state; several changes may give one signal.
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
 
-    /// A watcher is told at once and reads the state under the same lock, so after the change.
+    /// Signals before the change. Watchers read the state under the same lock, so after it.
     fn change(&self) -> MutexGuard<'_, State> {
         let state = self.state();
         self.changed.send_replace(());
@@ -303,8 +301,8 @@ impl Desk {
     }
 }
 
-/// Header names are lower-case already; API Gateway joins repeated ones by a comma.
-pub(crate) fn joined(headers: &HeaderMap) -> BTreeMap<String, String> {
+/// Joins repeated headers with commas, as API Gateway does. Header names are in lower case already.
+pub(crate) fn join_repeated(headers: &HeaderMap) -> BTreeMap<String, String> {
     let mut joined = BTreeMap::<String, String>::new();
     for (name, value) in headers {
         let value = String::from_utf8_lossy(value.as_bytes());

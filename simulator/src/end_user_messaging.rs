@@ -1,4 +1,4 @@
-//! The code verification of AWS End User Messaging on the wire.
+//! The protocol of code verification in AWS End User Messaging.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +15,9 @@ use crate::{
     desk::{Desk, SendRequest},
     failure::{Failure, Operation, Service},
     message::{Content, PLACEHOLDER},
-    wire::{Asked, Call, Members, OnTheWire, Refusal, Unfit, answer, is_e164, random_id},
+    wire::{
+        Call, CallInput, Fields, InvalidField, Refusal, WireResponse, answer, is_e164, random_id,
+    },
 };
 
 pub(crate) fn routes() -> Router<Arc<Desk>> {
@@ -60,11 +62,11 @@ impl Call for CodeCall {
         body.get("destinationIdentity")?.as_str()
     }
 
-    fn carry_out(&self, desk: &Desk, asked: &Asked<'_>) -> Result<Value, Refusal> {
+    fn carry_out(&self, desk: &Desk, input: &CallInput<'_>) -> Result<Value, Refusal> {
         if self.0 == Operation::Send {
-            send(desk, asked)
+            send(desk, input)
         } else {
-            validate(desk, asked).map_err(invalid)
+            validate(desk, input).map_err(invalid)
         }
     }
 
@@ -74,11 +76,6 @@ impl Call for CodeCall {
                 StatusCode::BAD_REQUEST,
                 "ValidationException",
                 "The request is not valid.",
-            ),
-            Failure::Forbidden | Failure::AccessDenied => Refusal::modelled(
-                StatusCode::FORBIDDEN,
-                "AccessDeniedException",
-                Refusal::NOT_AUTHORIZED,
             ),
             Failure::NotFound => not_found("notify-code-configuration", "desk"),
             Failure::Conflict => Refusal::modelled(
@@ -91,29 +88,15 @@ impl Call for CodeCall {
                 "ServiceQuotaExceededException",
                 "The request would exceed a service quota for your account.",
             ),
-            Failure::TooManyRequests => Refusal::modelled(
-                StatusCode::TOO_MANY_REQUESTS,
-                "ThrottlingException",
-                "Rate exceeded",
-            ),
-            Failure::InternalServerError => Refusal::modelled(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "InternalServerException",
-                "An unexpected error occurred during the processing of the request.",
-            ),
-            _ => return Refusal::of_the_gateway(failure),
+            _ => return Refusal::with_common_name(failure),
         })
     }
 
     fn too_large() -> Refusal {
-        Refusal::gateway(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "RequestEntityTooLargeException",
-            "Request entity too large",
-        )
+        Refusal::entity_too_large()
     }
 
-    fn refused(refusal: Refusal, _: &str) -> OnTheWire {
+    fn refused(refusal: Refusal, _: &str) -> WireResponse {
         let mut body = refusal.more;
         body.insert("message".to_owned(), refusal.message.into());
         (
@@ -124,20 +107,20 @@ impl Call for CodeCall {
     }
 }
 
-fn send(desk: &Desk, asked: &Asked<'_>) -> Result<Value, Refusal> {
+fn send(desk: &Desk, input: &CallInput<'_>) -> Result<Value, Refusal> {
     let Parsed {
         key,
         from,
         rules,
         template,
-    } = parse(asked.body).map_err(invalid)?;
+    } = parse(input.body).map_err(invalid)?;
     let content = match template {
         Template::Inline(content) => content,
-        // There are none of either here.
+        // The simulator has neither.
         Template::Managed(id) => return Err(not_found("notify-template", id)),
         Template::OfConfiguration(id) => return Err(not_found("notify-code-configuration", id)),
     };
-    if let Some(refusal) = asked
+    if let Some(refusal) = input
         .failure
         .and_then(|failure| undeliverable(failure, &key.to))
     {
@@ -154,16 +137,16 @@ fn send(desk: &Desk, asked: &Asked<'_>) -> Result<Value, Refusal> {
     Ok(json!({"verificationId": random_id(), "messageId": message_id}))
 }
 
-fn validate(desk: &Desk, asked: &Asked<'_>) -> Result<Value, Unfit> {
-    let members = Members::of(asked.body)?;
-    let to = members.matching("destinationIdentity", 1..=20, is_identity)?;
-    let reference_id = members.matching("referenceId", 1..=256, is_name)?;
-    let code = members.matching("code", 4..=8, |character| character.is_ascii_alphanumeric())?;
-    let key = key(members.present("destinationIdentity", to)?, reference_id);
-    let code = members.present("code", code)?;
-    // No code is empty.
-    let is_right = desk.verify(&key, if asked.every_guess_is_wrong { "" } else { code });
-    let status = match asked.failure {
+fn validate(desk: &Desk, input: &CallInput<'_>) -> Result<Value, InvalidField> {
+    let fields = Fields::of(input.body)?;
+    let to = fields.matching("destinationIdentity", 1..=20, is_identity)?;
+    let reference_id = fields.matching("referenceId", 1..=256, is_name)?;
+    let code = fields.matching("code", 4..=8, |character| character.is_ascii_alphanumeric())?;
+    let key = key(fields.present("destinationIdentity", to)?, reference_id);
+    let code = fields.present("code", code)?;
+    // The empty string never equals a code.
+    let is_right = desk.verify(&key, if input.every_guess_is_wrong { "" } else { code });
+    let status = match input.failure {
         Some(Failure::UnheardOfStatus) => "LOST_IN_SPACE",
         _ if is_right => "VALID",
         _ => "INVALID",
@@ -171,7 +154,7 @@ fn validate(desk: &Desk, asked: &Asked<'_>) -> Result<Value, Unfit> {
     Ok(json!({ "status": status }))
 }
 
-/// The codes of an account are in one key space, without applications.
+/// An account has one key space for its codes, without applications.
 fn key(to: &str, reference_id: Option<&str>) -> CodeKey {
     CodeKey {
         service: Service::EndUserMessaging,
@@ -188,45 +171,45 @@ struct Parsed<'a> {
     template: Template<'a>,
 }
 
-/// What gives a message its words.
+/// The source of a message's text.
 enum Template<'a> {
     Inline(Content),
-    /// One of AWS's own.
+    /// One of AWS's own templates.
     Managed(&'a str),
     OfConfiguration(&'a str),
 }
 
-fn parse(body: &Value) -> Result<Parsed<'_>, Unfit> {
-    let members = Members::of(body)?;
-    let channel = members.required("channel")?;
-    let to = members.matching("destinationIdentity", 1..=20, is_identity)?;
-    let to = members.present("destinationIdentity", to)?;
+fn parse(body: &Value) -> Result<Parsed<'_>, InvalidField> {
+    let fields = Fields::of(body)?;
+    let channel = fields.required("channel")?;
+    let to = fields.matching("destinationIdentity", 1..=20, is_identity)?;
+    let to = fields.present("destinationIdentity", to)?;
     if channel != "WHATSAPP" && !is_e164(to) {
-        return Err(members.unfit(
+        return Err(fields.invalid(
             "destinationIdentity",
             "must be a phone number in E.164 format.",
         ));
     }
-    let from = members.matching("originationIdentity", 1..=256, |c| {
+    let from = fields.matching("originationIdentity", 1..=256, |c| {
         c.is_ascii_alphanumeric() || "_:/+-".contains(c)
     })?;
-    let from = members.present("originationIdentity", from)?;
-    let configuration = members.matching("notifyCodeConfiguration", 1..=256, |c| {
+    let from = fields.present("originationIdentity", from)?;
+    let configuration = fields.matching("notifyCodeConfiguration", 1..=256, |c| {
         c.is_ascii_alphanumeric() || "_:/-".contains(c)
     })?;
-    let reference_id = members.matching("referenceId", 1..=256, is_name)?;
-    // What goes into the events about a message: only the shape can be wrong here.
-    members.matching("configurationSetName", 1..=256, is_name)?;
-    pairs(&members, "context", 5, 100, 800)?;
+    let reference_id = fields.matching("referenceId", 1..=256, is_name)?;
+    // Used in the events about a message, so only the syntax is checked.
+    fields.matching("configurationSetName", 1..=256, is_name)?;
+    pairs(&fields, "context", 5, 100, 800)?;
 
-    let rules = rules(&members.inside("overrideCodeConfigurationParameters")?)?;
-    let parameters = members.inside("overrideChannelParameters")?;
-    // Those of other channels may be there, too, and say nothing.
+    let rules = rules(&fields.inside("overrideCodeConfigurationParameters")?)?;
+    let parameters = fields.inside("overrideChannelParameters")?;
+    // The parameters of other channels are allowed and ignored.
     let content = match channel {
         "TEXT" => text(&parameters.inside("text")?)?,
         "VOICE" => call(&parameters.inside("voice")?)?,
         "WHATSAPP" => chat(&parameters.inside("whatsApp")?)?,
-        _ => return Err(members.unfit("channel", "must be TEXT, VOICE or WHATSAPP.")),
+        _ => return Err(fields.invalid("channel", "must be TEXT, VOICE or WHATSAPP.")),
     };
     let managed = managed(&parameters.inside("notify")?)?.filter(|_| channel != "WHATSAPP");
     let template = match (configuration, content, managed) {
@@ -234,7 +217,7 @@ fn parse(body: &Value) -> Result<Parsed<'_>, Unfit> {
         (_, Some(content), _) => Template::Inline(content),
         (.., Some(managed)) => Template::Managed(managed),
         _ => {
-            return Err(members.unfit(
+            return Err(fields.invalid(
                 "overrideChannelParameters",
                 "must have the template of the channel.",
             ));
@@ -248,13 +231,13 @@ fn parse(body: &Value) -> Result<Parsed<'_>, Unfit> {
     })
 }
 
-/// How the code is made. The defaults are those of AWS's documentation.
-fn rules(overrides: &Members<'_>) -> Result<Rules, Unfit> {
+/// The defaults are from AWS's documentation.
+fn rules(overrides: &Fields<'_>) -> Result<Rules, InvalidField> {
     let characters = match overrides.optional("codeType")?.unwrap_or("NUMERIC") {
         "NUMERIC" => DIGITS,
         "ALPHA" => LETTERS,
         "ALPHANUMERIC" => LETTERS_AND_DIGITS,
-        _ => return Err(overrides.unfit("codeType", "must be NUMERIC, ALPHA or ALPHANUMERIC.")),
+        _ => return Err(overrides.invalid("codeType", "must be NUMERIC, ALPHA or ALPHANUMERIC.")),
     };
     Ok(Rules {
         characters,
@@ -268,14 +251,14 @@ fn rules(overrides: &Members<'_>) -> Result<Rules, Unfit> {
     })
 }
 
-fn text(parameters: &Members<'_>) -> Result<Option<Content>, Unfit> {
-    // For India and the like, passed on to the operators there: only the shape can be wrong here.
+fn text(parameters: &Fields<'_>) -> Result<Option<Content>, InvalidField> {
+    // For countries such as India and passed on to their operators, so only the syntax is checked.
     pairs(parameters, "destinationCountryParameters", 10, 64, 64)?;
     Ok(inline_template(parameters)?.map(|template| Content::Text { template }))
 }
 
-/// A call. AWS does not say what becomes of a template that is no SSML although it is said to be some: it is refused.
-fn call(voice: &Members<'_>) -> Result<Option<Content>, Unfit> {
+/// AWS does not document what happens to invalid SSML. Here it is refused.
+fn call(voice: &Fields<'_>) -> Result<Option<Content>, InvalidField> {
     let language = voice.matching("languageCode", 2..=35, |c| !c.is_whitespace())?;
     let voice_id = voice.matching("voiceId", 1..=64, |c| c.is_ascii_alphanumeric())?;
     let is_ssml = match voice
@@ -284,7 +267,7 @@ fn call(voice: &Members<'_>) -> Result<Option<Content>, Unfit> {
     {
         "TEXT" => false,
         "SSML" => true,
-        _ => return Err(voice.unfit("voiceMessageBodyTextType", "must be TEXT or SSML.")),
+        _ => return Err(voice.invalid("voiceMessageBodyTextType", "must be TEXT or SSML.")),
     };
     let Some(template) = inline_template(voice)? else {
         return Ok(None);
@@ -296,13 +279,13 @@ fn call(voice: &Members<'_>) -> Result<Option<Content>, Unfit> {
         language,
         voice_id: voice_id.map(str::to_owned),
     };
-    if content.with("000000").is_none() {
-        return Err(voice.unfit("inlineTemplateBody", "must be well-formed SSML."));
+    if content.render("000000").is_none() {
+        return Err(voice.invalid("inlineTemplateBody", "must be well-formed SSML."));
     }
     Ok(Some(content))
 }
 
-fn chat(parameters: &Members<'_>) -> Result<Option<Content>, Unfit> {
+fn chat(parameters: &Fields<'_>) -> Result<Option<Content>, InvalidField> {
     let language = parameters.matching("languageCode", 2..=35, |c| !c.is_whitespace())?;
     let Some(template) =
         parameters.matching("whatsAppTemplateName", 1..=512, |c| !c.is_whitespace())?
@@ -316,12 +299,12 @@ fn chat(parameters: &Members<'_>) -> Result<Option<Content>, Unfit> {
     }))
 }
 
-fn inline_template(parameters: &Members<'_>) -> Result<Option<String>, Unfit> {
+fn inline_template(parameters: &Fields<'_>) -> Result<Option<String>, InvalidField> {
     let Some(template) = parameters.matching("inlineTemplateBody", 1..=6000, |_| true)? else {
         return Ok(None);
     };
     if !template.contains(PLACEHOLDER) {
-        return Err(parameters.unfit(
+        return Err(parameters.invalid(
             "inlineTemplateBody",
             "must contain the placeholder {{code}}.",
         ));
@@ -329,23 +312,23 @@ fn inline_template(parameters: &Members<'_>) -> Result<Option<String>, Unfit> {
     Ok(Some(template.to_owned()))
 }
 
-/// The name of one of AWS's own templates.
-fn managed<'a>(notify: &Members<'a>) -> Result<Option<&'a str>, Unfit> {
+/// The ID of one of AWS's own templates.
+fn managed<'a>(notify: &Fields<'a>) -> Result<Option<&'a str>, InvalidField> {
     notify.matching("voiceId", 1..=64, |c| c.is_ascii_alphanumeric())?;
     notify.matching("notifyTemplateId", 1..=256, is_name)
 }
 
-/// A map of strings, of so many pairs and so many characters.
+/// Checks a map of strings: the number of pairs and the lengths of names and values.
 fn pairs(
-    members: &Members<'_>,
+    fields: &Fields<'_>,
     name: &str,
     most: usize,
     longest_name: usize,
     longest_value: usize,
-) -> Result<(), Unfit> {
-    let map = members.inside(name)?;
+) -> Result<(), InvalidField> {
+    let map = fields.inside(name)?;
     if map.names().count() > most {
-        return Err(members.unfit(name, &format!("must have at most {most} pairs.")));
+        return Err(fields.invalid(name, &format!("must have at most {most} pairs.")));
     }
     for key in map.names() {
         let value = map.matching(key, 1..=longest_value, |_| true)?;
@@ -354,7 +337,7 @@ fn pairs(
             || key.contains(char::is_whitespace)
             || !is_trimmed
         {
-            return Err(members.unfit(name, "has a name or a value that is not allowed."));
+            return Err(fields.invalid(name, "has a name or a value that is not allowed."));
         }
     }
     Ok(())
@@ -368,8 +351,9 @@ fn is_name(character: char) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, '_' | '-')
 }
 
-/// What AWS says of a number that cannot have the message. Which exception, and in which words, is not documented; that no
-/// other member tells the reason, and that the number may be in it, is all that can be relied on.
+/// The refusal for a number that cannot receive the message. AWS documents neither the exception nor
+/// its words. Only this is certain: no other field gives the reason, and the number may be in the
+/// message.
 fn undeliverable(failure: &Failure, to: &str) -> Option<Refusal> {
     Some(match failure {
         Failure::OptOut => Refusal::modelled(
@@ -386,12 +370,12 @@ fn undeliverable(failure: &Failure, to: &str) -> Option<Refusal> {
     })
 }
 
-fn invalid(unfit: Unfit) -> Refusal {
-    let fields = json!([{"path": unfit.path, "message": unfit.message}]);
+fn invalid(invalid_field: InvalidField) -> Refusal {
+    let fields = json!([{"path": invalid_field.path, "message": invalid_field.message}]);
     Refusal::modelled(
         StatusCode::BAD_REQUEST,
         "ValidationException",
-        unfit.message,
+        invalid_field.message,
     )
     .with("fieldList", fields)
 }

@@ -1,4 +1,4 @@
-//! The ways in which the next requests can be made to fail.
+//! The failures that tests and the page can queue.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -8,21 +8,20 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// One of the services that are spoken here.
+/// A simulated AWS service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Service {
     /// Amazon Pinpoint's OTP API. In JSON: `pinpoint`.
     Pinpoint,
-    /// The code verification of AWS End User Messaging. In JSON: `end-user-messaging`.
+    /// Code verification in AWS End User Messaging. In JSON: `end-user-messaging`.
     EndUserMessaging,
-    /// Amazon Pinpoint SMS Voice V2, for what became of a message of End User Messaging. In JSON:
+    /// Amazon Pinpoint SMS Voice V2, for feedback on messages of End User Messaging. In JSON:
     /// `pinpoint-sms-voice-v2`.
     PinpointSmsVoiceV2,
 }
 
 impl Service {
-    /// Every service.
     pub const ALL: [Self; 3] = [
         Self::Pinpoint,
         Self::EndUserMessaging,
@@ -30,54 +29,54 @@ impl Service {
     ];
 }
 
-/// What a request asks a service to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Operation {
-    /// To send a code: Pinpoint's `SendOTPMessage`, End User Messaging's `SendNotifyCodeVerification`.
+    /// Pinpoint's `SendOTPMessage`, End User Messaging's `SendNotifyCodeVerification`.
     Send,
-    /// To check a code: Pinpoint's `VerifyOTPMessage`, End User Messaging's `ValidateNotifyCodeVerification`.
+    /// Pinpoint's `VerifyOTPMessage`, End User Messaging's `ValidateNotifyCodeVerification`.
     Verify,
-    /// To hear whether a code was used: `PutMessageFeedback` of Pinpoint SMS Voice V2.
+    /// `PutMessageFeedback` of Pinpoint SMS Voice V2.
     Feedback,
 }
 
 impl Operation {
-    /// Every operation.
     pub const ALL: [Self; 3] = [Self::Send, Self::Verify, Self::Feedback];
 
-    /// Whether `service` has it.
     #[must_use]
     pub fn is_of(self, service: Service) -> bool {
         (self == Self::Feedback) == (service == Service::PinpointSmsVoiceV2)
     }
 }
 
-/// What happens to a request instead of, or on top of, the normal answer.
+/// A failure of one request.
 ///
-/// Whether a text leaves (send), an attempt is spent (verify) or the feedback is kept follows one rule: where the request
-/// was refused or the delivery failed, nothing happens; where only the *answer* is late, lost or wrong, it does.
+/// If the service refuses the request or cannot deliver the message, nothing else happens. If only
+/// the *response* is late, lost or damaged, the request has its effect: the message is sent, the
+/// attempt is used up, the feedback is kept.
 ///
-/// Not every failure exists everywhere ([`applies_to`](Self::applies_to)): a delivery that fails is a 200 with a status at
-/// Pinpoint and an exception at End User Messaging. Where the name of an exception depends on the service, Pinpoint's is
-/// given here, and [`sees`](Self::sees) knows the others. How AWS words the exceptions of End User Messaging is not
-/// documented, so the messages of `OptOut` and `PermanentFailure` are a guess.
+/// Not every service has every failure ([`applies_to`](Self::applies_to)). A failed delivery, for
+/// example, is a 200 with a status at Pinpoint and an exception at End User Messaging. If services
+/// name an exception differently, the list has Pinpoint's name, and [`sees`](Self::sees) knows the
+/// others. The messages of `OptOut` and `PermanentFailure` at End User Messaging are guesses, because
+/// AWS does not document them.
 ///
 /// In JSON the names are in kebab case (`"close-after-reading"`), and `Slow` is `{"slow": milliseconds}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Failure {
-    /// Send: no failure at all; to let requests pass before the next failure in the queue.
+    /// Send: no failure. Lets a request pass before the next failure in the queue.
     Successful,
     /// Pinpoint, send: 200, `DUPLICATE`.
     Duplicate,
-    /// Send. Pinpoint: 200, `OPT_OUT`. End User Messaging: 409 `ConflictException` whose message alone says that the number
-    /// opted out, and names the number.
+    /// Send. Pinpoint: 200, `OPT_OUT`. End User Messaging: 409 `ConflictException`; only its message
+    /// says that the number opted out, and it contains the number.
     OptOut,
-    /// Send. Pinpoint: 200, `PERMANENT_FAILURE`. End User Messaging: 400 `ValidationException` whose message alone says that
-    /// the number is a landline, and names the number.
+    /// Send. Pinpoint: 200, `PERMANENT_FAILURE`. End User Messaging: 400 `ValidationException`; only
+    /// its message says that the number is a landline, and it contains the number.
     PermanentFailure,
-    /// Pinpoint, send: 200, `PERMANENT_FAILURE` whose `StatusMessage` says that the number opted out, and names the number.
+    /// Pinpoint, send: 200, `PERMANENT_FAILURE`; its `StatusMessage` says that the number opted out,
+    /// and contains the number.
     PermanentFailureOptedOut,
     /// Pinpoint, send: 200, `THROTTLED`.
     Throttled,
@@ -85,21 +84,21 @@ pub enum Failure {
     TemporaryFailure,
     /// Pinpoint, send: 200, `UNKNOWN_FAILURE`.
     UnknownFailure,
-    /// 200, a status that no documentation knows. Pinpoint: the `DeliveryStatus` of a send. End User Messaging: the
-    /// `status` of a verify, and an attempt is spent.
+    /// 200, an undocumented status. Pinpoint: the `DeliveryStatus` of a send. End User Messaging: the
+    /// `status` of a verify, which uses up an attempt.
     UnheardOfStatus,
-    /// Pinpoint, send: 200, an empty `Result`. The text leaves.
+    /// Pinpoint, send: 200, an empty `Result`. The message is sent.
     MissingResult,
-    /// Pinpoint, send: 200, a `SUCCESSFUL` result for a number that was not asked for, and none other. The text leaves.
+    /// Pinpoint, send: 200, a `SUCCESSFUL` result for another number only. The message is sent.
     ResultOfAnotherNumber,
-    /// Pinpoint, send: 200, a result without `DeliveryStatus`. The text leaves.
+    /// Pinpoint, send: 200, a result without `DeliveryStatus`. The message is sent.
     MissingDeliveryStatus,
     /// 400 `BadRequestException`; elsewhere `ValidationException`.
     BadRequest,
     /// 403 `ForbiddenException`; elsewhere the same as `AccessDenied`.
     Forbidden,
-    /// 404 `NotFoundException`; elsewhere `ResourceNotFoundException`, which End User Messaging's model knows for a send
-    /// alone.
+    /// 404 `NotFoundException`; elsewhere `ResourceNotFoundException`, which End User Messaging's model
+    /// has only for a send.
     NotFound,
     /// Pinpoint: 405 `MethodNotAllowedException`.
     MethodNotAllowed,
@@ -113,39 +112,40 @@ pub enum Failure {
     TooManyRequests,
     /// 500 `InternalServerErrorException`; elsewhere `InternalServerException`.
     InternalServerError,
-    /// As `InternalServerError`, but the request was carried out.
+    /// As `InternalServerError`, but the request has its effect.
     InternalServerErrorAfterwards,
-    /// 503 `ServiceUnavailableException`, which no service model knows.
+    /// 503 `ServiceUnavailableException`, which is in no service model.
     ServiceUnavailable,
-    /// 403 `AccessDeniedException`, a missing IAM permission; Pinpoint's service model does not know it.
+    /// 403 `AccessDeniedException`, a missing IAM permission. It is not in Pinpoint's service model.
     AccessDenied,
-    /// 403 `UnrecognizedClientException`, which no service model knows: credentials of no account.
+    /// 403 `UnrecognizedClientException` for unknown credentials, which is in no service model.
     UnrecognizedClient,
-    /// The normal answer, this much later (wall time, not the simulator's clock).
+    /// The normal response, this much later (wall time, not the simulator's clock).
     Slow(#[serde(with = "milliseconds")] Duration),
-    /// The request is carried out, no answer ever comes, the connection stays open.
+    /// The request has its effect, no response ever comes, and the connection stays open.
     Hang,
-    /// The request is carried out, then the connection is closed without an answer.
+    /// The request has its effect, then the connection is closed without a response.
     CloseAfterReading,
-    /// The connection is closed when the headers have arrived. The body is not read, nothing is carried out.
+    /// The connection is closed when the headers have arrived. Nothing else happens.
     CloseBeforeReading,
-    /// The normal status and headers, half of the body, then the connection is closed.
+    /// The normal status and headers and half of the body, then the connection is closed.
     Truncated,
-    /// 200 with an HTML page for a body. The request is carried out.
+    /// 200 with an HTML page. The request has its effect.
     NotJson,
-    /// 200 with no body. The request is carried out.
+    /// 200 without a body. The request has its effect.
     EmptyBody,
-    /// 200 with `[]`. The request is carried out.
+    /// 200 with `[]`. The request has its effect.
     JsonArray,
-    /// 200 with `{}`: no `Result` or `Valid`, no `messageId` or `status`. The request is carried out.
+    /// 200 with `{}`: no `Result` or `Valid`, no `messageId` or `status`. The request has its effect.
     EmptyObject,
-    /// Pinpoint: 200 with the answer inside the wrapper that boto3 shows and the wire does not have:
-    /// `{"VerificationResponse": {"Valid": true}}`, `{"MessageResponse": {…}}`. The request is carried out.
+    /// Pinpoint: 200 with the response inside the wrapper that boto3 shows and the protocol does not
+    /// have: `{"VerificationResponse": {"Valid": true}}`, `{"MessageResponse": {…}}`. The request has
+    /// its effect.
     Wrapped,
 }
 
 impl Failure {
-    /// Every failure; `Slow` by three seconds.
+    /// Every failure; `Slow` with three seconds.
     #[must_use]
     pub fn all() -> [Self; 35] {
         [
@@ -187,7 +187,8 @@ impl Failure {
         ]
     }
 
-    /// Whether the failure exists for `operation` at `service`: the delivery of a text cannot fail when a code is verified.
+    /// Whether `operation` of `service` can fail like this. For example, a verify has no delivery that
+    /// could fail.
     #[must_use]
     pub fn applies_to(&self, service: Service, operation: Operation) -> bool {
         let exists = match self {
@@ -220,7 +221,7 @@ impl Failure {
         exists && operation.is_of(service)
     }
 
-    /// Whether the failure exists for `operation` at any service.
+    /// Whether `operation` of any service can fail like this.
     #[must_use]
     pub fn exists_for(&self, operation: Operation) -> bool {
         Service::ALL
@@ -228,7 +229,8 @@ impl Failure {
             .any(|service| self.applies_to(service, operation))
     }
 
-    /// What a client of `service` sees, in a few words for a person; where the failure does not apply, Pinpoint's.
+    /// What a client of `service` sees, in a few words for the page. If the failure does not apply to
+    /// `service`, what a client of Pinpoint sees.
     #[must_use]
     pub fn sees(&self, service: Service) -> &'static str {
         let at = |pinpoint, end_user_messaging, sms_voice| match service {
@@ -252,10 +254,9 @@ impl Failure {
             Self::Throttled => "200, THROTTLED",
             Self::TemporaryFailure => "200, TEMPORARY_FAILURE",
             Self::UnknownFailure => "200, UNKNOWN_FAILURE",
-            Self::UnheardOfStatus => of_eum(
-                "200, a DeliveryStatus nobody knows",
-                "200, a status nobody knows",
-            ),
+            Self::UnheardOfStatus => {
+                of_eum("200, an unknown DeliveryStatus", "200, an unknown status")
+            }
             Self::MissingResult => "200, Result is empty",
             Self::ResultOfAnotherNumber => "200, Result names another number",
             Self::MissingDeliveryStatus => "200, no DeliveryStatus",
@@ -300,21 +301,21 @@ impl Failure {
                 "403 UnrecognizedClientException",
                 "400 UnrecognizedClientException",
             ),
-            Self::Slow(_) => "the normal answer, late",
-            Self::Hang => "no answer, ever",
+            Self::Slow(_) => "the normal response, late",
+            Self::Hang => "no response, ever",
             Self::CloseAfterReading => "connection closed, but it was carried out",
             Self::CloseBeforeReading => "connection closed, nothing carried out",
-            Self::Truncated => "half of the answer",
+            Self::Truncated => "half of the response",
             Self::NotJson => "200, an HTML page",
             Self::EmptyBody => "200, empty body",
             Self::JsonArray => "200, []",
             Self::EmptyObject => "200, {}",
-            Self::Wrapped => "200, answer in boto3's wrapper",
+            Self::Wrapped => "200, response in boto3's wrapper",
         }
     }
 }
 
-/// For how many requests a failure holds.
+/// For how many requests a failure stays queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Times {
     /// This many requests. In JSON: the number.
@@ -328,16 +329,13 @@ impl Times {
     pub const ONCE: Self = Self::Exactly(NonZeroU32::MIN);
 }
 
-/// A failure in the queue, and for how many more requests it holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Queued {
-    /// What happens.
     pub failure: Failure,
-    /// For how many more requests.
     pub times: Times,
 }
 
-/// The failures to come, first in first out, one queue per operation.
+/// The queued failures: one queue per operation, first in, first out.
 #[derive(Debug, Default)]
 pub(crate) struct Failures(HashMap<Operation, VecDeque<Queued>>);
 
@@ -349,8 +347,8 @@ impl Failures {
             .push_back(Queued { failure, times });
     }
 
-    /// The failure of the request that has just arrived: the first that exists at its service. The others wait for a
-    /// request that they can happen to.
+    /// Takes the first failure that a request of this kind can have. Other failures stay in the queue
+    /// until a request comes that can have them.
     pub(crate) fn take(&mut self, service: Service, operation: Operation) -> Option<Failure> {
         let queue = self.0.get_mut(&operation)?;
         let place = queue

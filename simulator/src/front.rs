@@ -1,12 +1,12 @@
 //! API Gateway's HTTP API (payload version 2.0) in front of a handler, without AWS.
 //!
-//! Every request becomes an event, as Lambda would hand it to the function, and what the handler answers becomes HTTP again.
-//! The caller appears as authenticated by IAM: nothing is signed and nothing is checked, so this, too, listens on loopback
-//! addresses alone and answers requests for local names only.
+//! Every request becomes an event for the handler, and the handler's result becomes the HTTP
+//! response. Every caller appears as authenticated by IAM although no signature is checked. So the
+//! front, like the simulator, listens only on loopback addresses and serves only local host names.
 //!
-//! As API Gateway: a body over 10 MB is 413, a handler that fails or answers nonsense is 500, one that takes longer than
-//! 30 seconds is 503, an answer without `statusCode` is a JSON body with status 200. Unlike API Gateway: `rawPath` is the
-//! path exactly as the client sent it.
+//! Like API Gateway it responds 413 to a body over 10 MB, 500 if the handler fails or returns an
+//! invalid response, 503 after 30 seconds, and 200 with a JSON body to a result without
+//! `statusCode`. Unlike API Gateway it passes `rawPath` on exactly as the client sent it.
 
 use std::{
     collections::BTreeMap,
@@ -36,7 +36,7 @@ use tokio::task::JoinHandle;
 
 use crate::{
     clock::{Clock, epoch_millis},
-    desk::joined,
+    desk::join_repeated,
     server::{Peer, loopback_only, serve},
     wire::random_id,
 };
@@ -45,29 +45,30 @@ use crate::{
 const LARGEST_BODY: usize = 10 * 1024 * 1024;
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// The identities in the event. The account is the one AWS's documentation uses for nobody.
+/// The identities in the event, taken from AWS's documentation.
 const ACCOUNT_ID: &str = "000000000000";
 const ACCESS_KEY: &str = "AKIAIOSFODNN7EXAMPLE";
 const CALLER_ID: &str = "AIDAEXAMPLEDESK";
 const USER_ARN: &str = "arn:aws:iam::000000000000:user/desk";
 const API_ID: &str = "simulator";
 
-/// A running front. Dropping it closes its connections and frees its port; a handler under way runs to its end.
+/// A running front. Dropping it closes its connections and frees its port; running handlers finish.
 #[derive(Debug)]
 pub struct Front {
-    address: SocketAddr,
+    /// The address that it listens on.
+    pub address: SocketAddr,
     task: JoinHandle<()>,
 }
 
 impl Front {
-    /// Starts a front whose every request goes to the handler, under the route key `$default`.
+    /// Starts a front with one route, `$default`, on the current tokio runtime.
     ///
-    /// The handler gets the event and a request id; an `Err` is a function error: the client gets a 500 without its text.
-    /// It runs on the current tokio runtime.
+    /// The handler gets the event and a request ID. An `Err` is a function error: the client gets 500
+    /// without its text.
     ///
     /// # Errors
     ///
-    /// The listener is not on a loopback address (`InvalidInput`).
+    /// If the listener is not on a loopback address (`InvalidInput`).
     pub fn start_on<H, F>(listener: TcpListener, handler: H) -> io::Result<Self>
     where
         H: Fn(Box<RawValue>, String) -> F + Clone + Send + Sync + 'static,
@@ -76,12 +77,12 @@ impl Front {
         Self::start_with_routes(listener, ["$default"], handler)
     }
 
-    /// Like [`start_on`](Self::start_on) with the routes of an API: `POST /otp/send`, matched exactly, or `$default` for
-    /// everything else. Without a `$default`, everything else is 404.
+    /// Like [`start_on`](Self::start_on), but with these routes, such as `POST /otp/send`. Routes match
+    /// exactly. `$default` takes all other requests; without it they get 404.
     ///
     /// # Errors
     ///
-    /// As [`start_on`](Self::start_on).
+    /// The same as for [`start_on`](Self::start_on).
     pub fn start_with_routes<H, F, I>(
         listener: TcpListener,
         routes: I,
@@ -104,16 +105,10 @@ impl Front {
         Ok(Self { address, task })
     }
 
-    /// `http://127.0.0.1:8000`, without a slash at the end.
+    /// Without a slash at the end: `http://127.0.0.1:8000`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
-    }
-
-    /// Where it listens.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
     }
 }
 
@@ -148,10 +143,11 @@ where
     let Ok(event) = to_raw_value(&event(&head, &body, route, peer, &gateway_id)) else {
         return internal_server_error();
     };
-    // On a task of its own: Lambda, too, runs on when the client has left, and a panic costs this one answer.
+    // In its own task: like Lambda it continues when the client leaves, and a panic costs only this
+    // response.
     let running = tokio::spawn(async move { handler(event, random_id()).await });
     let mut response = match tokio::time::timeout(LONGEST_WAIT, running).await {
-        Ok(Ok(Ok(answer))) => to_http(answer).unwrap_or_else(internal_server_error),
+        Ok(Ok(Ok(answer))) => to_response(answer).unwrap_or_else(internal_server_error),
         Ok(Ok(Err(_)) | Err(_)) => internal_server_error(),
         Err(_) => message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
     };
@@ -180,7 +176,7 @@ struct Event {
 }
 
 fn event(head: &Parts, body: &[u8], route: &str, peer: SocketAddr, gateway_id: &str) -> Event {
-    let mut headers = joined(&head.headers);
+    let mut headers = join_repeated(&head.headers);
     headers.remove(header::COOKIE.as_str());
     let cookies = head.headers.get_all(header::COOKIE).into_iter();
     let cookies = cookies
@@ -191,14 +187,14 @@ fn event(head: &Parts, body: &[u8], route: &str, peer: SocketAddr, gateway_id: &
         .rsplit_once(':')
         .map_or(host.as_str(), |(domain, _)| domain);
     let now = Clock::default().now();
-    let (body, is_base64_encoded) = encoded(&head.headers, body);
+    let (body, is_base64_encoded) = encode_body(&head.headers, body);
     Event {
         version: "2.0",
         route_key: route.to_owned(),
         raw_path: head.uri.path().to_owned(),
         raw_query_string: head.uri.query().unwrap_or_default().to_owned(),
         cookies: cookies.map(|cookie| cookie.trim().to_owned()).collect(),
-        query_string_parameters: query(head),
+        query_string_parameters: query_parameters(head),
         request_context: json!({
             "accountId": ACCOUNT_ID,
             "apiId": API_ID,
@@ -234,8 +230,8 @@ fn event(head: &Parts, body: &[u8], route: &str, peer: SocketAddr, gateway_id: &
     }
 }
 
-/// Decoded, repeated ones joined by a comma.
-fn query(head: &Parts) -> BTreeMap<String, String> {
+/// The decoded parameters; the values of a repeated one are joined with commas.
+fn query_parameters(head: &Parts) -> BTreeMap<String, String> {
     let pairs = Query::<Vec<(String, String)>>::try_from_uri(&head.uri)
         .map(|Query(pairs)| pairs)
         .unwrap_or_default();
@@ -252,8 +248,9 @@ fn query(head: &Parts) -> BTreeMap<String, String> {
     joined
 }
 
-/// The body as API Gateway passes it on: as text where the content type says so and the bytes agree.
-fn encoded(headers: &HeaderMap, body: &[u8]) -> (Option<String>, bool) {
+/// Encodes the body as API Gateway does: as text if the content type is textual and the bytes are
+/// UTF-8, otherwise in base64. The flag says whether it is base64.
+fn encode_body(headers: &HeaderMap, body: &[u8]) -> (Option<String>, bool) {
     if body.is_empty() {
         return (None, false);
     }
@@ -296,7 +293,7 @@ fn common_log_time(at: SystemTime) -> String {
     )
 }
 
-/// API Gateway's own kind of request id, sixteen characters that end in `=`; Lambda's is another.
+/// API Gateway's request IDs have sixteen characters and end in `=`. Lambda's differ.
 fn gateway_id() -> String {
     let mut bytes = [0; 11];
     fastrand::fill(&mut bytes);
@@ -305,7 +302,7 @@ fn gateway_id() -> String {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Answer {
+struct HandlerResponse {
     status_code: u16,
     #[serde(default)]
     headers: Option<BTreeMap<String, Value>>,
@@ -317,13 +314,13 @@ struct Answer {
     is_base64_encoded: Option<bool>,
 }
 
-/// None for an answer that API Gateway would call malformed.
-fn to_http(answer: Value) -> Option<Response<Body>> {
+/// `None` for a result that API Gateway would reject as malformed.
+fn to_response(answer: Value) -> Option<Response<Body>> {
     if answer.get("statusCode").is_none() {
         let json = [(header::CONTENT_TYPE, "application/json")];
         return Some((json, answer.to_string()).into_response());
     }
-    let answer: Answer = serde_json::from_value(answer).ok()?;
+    let answer: HandlerResponse = serde_json::from_value(answer).ok()?;
     let body = answer.body.unwrap_or_default();
     let body = if answer.is_base64_encoded.unwrap_or_default() {
         STANDARD.decode(body).ok()?
@@ -331,7 +328,7 @@ fn to_http(answer: Value) -> Option<Response<Body>> {
         body.into_bytes()
     };
     let mut response = Response::new(Body::from(body));
-    // Informational statuses promise another answer, and none comes.
+    // Informational statuses promise another response, which never comes.
     *response.status_mut() = StatusCode::from_u16(answer.status_code)
         .ok()
         .filter(|status| !status.is_informational())?;
@@ -347,7 +344,7 @@ fn to_http(answer: Value) -> Option<Response<Body>> {
             Value::Number(_) | Value::Bool(_) => value.to_string(),
             _ => return None,
         };
-        // The framing of the answer is the server's business.
+        // The server frames the response itself.
         if name == header::CONTENT_LENGTH
             || name == header::TRANSFER_ENCODING
             || name == header::CONNECTION
@@ -366,7 +363,7 @@ fn internal_server_error() -> Response<Body> {
     message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
 }
 
-/// How API Gateway says something itself.
+/// A response by API Gateway itself.
 fn message(status: StatusCode, message: &str) -> Response<Body> {
     (
         status,

@@ -1,4 +1,4 @@
-//! The inbox: a page for a person, JSON for a program, and the stream of updates that the page lives on.
+//! The inbox as a page, as JSON, and as the stream of updates that the page listens to.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{clock::epoch_millis, control::Queues, desk::Desk, message::Message, wire::random_id};
 
-/// The page shows this many; `GET /inbox` gives all.
+/// The page shows this many messages; `GET /inbox` returns all.
 const ON_THE_PAGE: usize = 50;
 
 pub(crate) fn routes() -> Router<Arc<Desk>> {
@@ -27,7 +27,8 @@ pub(crate) fn routes() -> Router<Arc<Desk>> {
         .route("/inbox/updates", get(updates))
 }
 
-/// Only the script and the style of this very answer run: a brand name is text of a stranger.
+/// The policy allows only the script and style of this response, because message texts and brand
+/// names come from requests.
 async fn page() -> impl IntoResponse {
     let nonce = random_id();
     let policy = format!(
@@ -54,7 +55,7 @@ struct Filter {
 async fn inbox(State(desk): State<Arc<Desk>>, Query(filter): Query<Filter>) -> impl IntoResponse {
     let mut messages = desk.messages();
     if let Some(to) = filter.to {
-        // A bare `+` in a query means a space; no number holds a space, so it was a `+`.
+        // A bare `+` in a query means a space. Numbers have no spaces, so turn them back.
         let to = to.replace(' ', "+");
         messages.retain(|message| message.to == to);
     }
@@ -72,21 +73,21 @@ struct Messages {
     messages: Vec<Message>,
 }
 
-/// Everything the page shows, as of now.
+/// The state of the page.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Snapshot {
-    /// The simulator's clock, in milliseconds since 1970: the page counts on from here.
+    /// The simulator's clock, in milliseconds since 1970. The page continues from here.
     now: u64,
-    /// How far that is ahead of wall time.
+    /// How far the clock is ahead of wall time.
     offset_seconds: u64,
     messages: Vec<Message>,
     failures: Queues,
-    /// What an empty inbox tells a person to do; none for the page's own suggestion.
+    /// The command on the empty page; `None` for the page's own.
     suggestion: Option<String>,
 }
 
-/// The whole picture at once and after every change: whoever reconnects has missed nothing.
+/// Sends the whole state at once and after every change, so a page that reconnects misses nothing.
 async fn updates(State(desk): State<Arc<Desk>>) -> impl IntoResponse {
     let mut changes = desk.changes();
     changes.mark_changed();
@@ -104,11 +105,11 @@ async fn updates(State(desk): State<Arc<Desk>>) -> impl IntoResponse {
     });
     (
         [(header::X_CONTENT_TYPE_OPTIONS, "nosniff")],
-        stream_of(updates),
+        event_stream(updates),
     )
 }
 
-fn stream_of<S>(events: S) -> impl IntoResponse
+fn event_stream<S>(events: S) -> impl IntoResponse
 where
     S: Stream<Item = Result<Event, Infallible>> + Send + 'static,
 {

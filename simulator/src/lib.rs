@@ -1,20 +1,21 @@
-//! AWS on your desk: Amazon Pinpoint's OTP API and the code verification of AWS End User Messaging as a local server, with
-//! an inbox page instead of a phone, API Gateway in front of a handler, and the [ledger in memory](MemoryLedger).
+//! AWS on your desk. A local server speaks the protocols of Amazon Pinpoint's OTP API and of code
+//! verification in AWS End User Messaging, and shows the messages on a page. The crate also has API
+//! Gateway [in front of a handler](front) and a [ledger in memory](MemoryLedger).
 //!
 //! ```no_run
 //! # async fn example() -> std::io::Result<()> {
 //! use simulator::{Failure, Operation, Simulator};
 //!
 //! let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await?;
-//! // Point a client at `simulator.url()` (for the AWS SDKs: AWS_ENDPOINT_URL_PINPOINT, AWS_ENDPOINT_URL_ENDUSERMESSAGING,
-//! // AWS_ENDPOINT_URL_PINPOINT_SMS_VOICE_V2), let it send, and read the code:
+//! // Point a client at `simulator.url()` (AWS SDKs read it from AWS_ENDPOINT_URL), send, and read
+//! // the code:
 //! let message = simulator.newest_to("+14255550142");
 //! simulator.fail_next(Operation::Send, Failure::Throttled);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # What it speaks
+//! # Protocols
 //!
 //! | request | |
 //! |---|---|
@@ -24,31 +25,37 @@
 //! | `POST /v1/notify-code-verifications/validate` | `ValidateNotifyCodeVerification` |
 //! | `POST /`, `x-amz-target: PinpointSMSVoiceV2.PutMessageFeedback` | `PutMessageFeedback` |
 //! | `GET /` | the inbox page |
-//! | `GET /inbox`, `GET /inbox?to=+14255550142` | `{"messages": […]}`, newest first |
-//! | `GET /inbox/updates` | the same and more as server-sent events, after every change |
+//! | `GET /inbox`, `GET /inbox?to=+14255550142` | `{"messages": […]}`, the newest first |
+//! | `GET /inbox/updates` | the state of the page as server-sent events, after every change |
 //!
-//! Bodies, headers and errors are those of the real services, so that neither boto3 nor the AWS SDKs can tell. Differences:
+//! Bodies, headers and errors are those of the real services, so boto3 and the AWS SDKs work
+//! unchanged. Differences:
 //!
-//! - A request must carry a Signature Version 4 whose scope names the service (`mobiletargeting`, `end-user-messaging`,
-//!   `sms-voice`), as a client makes it with any credentials. The signature itself is **not** verified.
-//! - Any application id is known, until [`Simulator::know_only_applications`] says otherwise. No configuration and no
-//!   managed template of End User Messaging is known: the template must be in the request.
-//! - Where AWS documents nothing, this is a guess. Of both services: a second send under the same reference replaces the
-//!   first code; a right code is accepted once, in the case it was sent in; an unknown reference is a wrong guess; a code
-//!   is known by its reference and its number, to the service alone that sent it. Of Pinpoint: absent optional members mean
-//!   `CodeLength` 6, `ValidityPeriod` 15 (minutes), `AllowedAttempts` 3, `Language` `en-US`, and the texts other than the
-//!   English one are [our own wording](mod@crate::texts). Of End User Messaging: a template for a call that is said to be
-//!   SSML and is none is refused; how a number that opted out or is a landline is told ([`Failure`]); the text of a
-//!   WhatsApp message, which is Meta's. Feedback is taken for messages of End User Messaging alone, and the last one counts.
+//! - A request needs a Signature Version 4 whose scope names the service (`mobiletargeting`,
+//!   `end-user-messaging`, `sms-voice`). Any credentials do: the signature is **not** verified.
+//! - Every application ID exists, unless [`Simulator::know_only_applications`] restricts them. No
+//!   configuration and no managed template of End User Messaging exists: the request must carry its
+//!   template.
+//! - Where AWS documents nothing, the simulator guesses.
+//!   - Both services: a second send under the same reference replaces the first code. A right code
+//!     is accepted once, in the case in which it was sent. An unknown reference counts as a wrong
+//!     guess. A code belongs to its reference, its number and the service that sent it.
+//!   - Pinpoint: the defaults are `CodeLength` 6, `ValidityPeriod` 15 (minutes), `AllowedAttempts` 3
+//!     and `Language` `en-US`. All texts but the English one are [our own](mod@crate::texts).
+//!   - End User Messaging: it refuses a call whose template claims to be SSML but is not. The
+//!     exceptions for numbers that opted out and for landlines are in [`Failure`]. The text of a
+//!     WhatsApp message is Meta's in reality. Feedback is accepted only for messages of End User
+//!     Messaging, and the last one counts.
 //!
-//! Time is the simulator's own: wall time, until [`Simulator::advance`] moves it forward.
+//! The simulator's clock shows wall time until [`Simulator::advance`] moves it forward.
 //!
-//! The codes are readable by whoever reaches the server, so it listens on loopback addresses alone and answers only
-//! requests for `localhost`, `127.0.0.1` and `[::1]`, whatever name a web page may have bound to this machine.
+//! Anyone who reaches the server can read the codes. It therefore listens only on loopback
+//! addresses and responds only to requests for `localhost`, `127.0.0.1` and `[::1]`, so that a web
+//! page cannot reach it through a host name of its own.
 //!
 //! # Scenario numbers
 //!
-//! Some numbers choose what happens to every send, or to every verify, without a word to the simulator:
+//! Some numbers decide what happens to every send, or to every verify:
 //!
 //! | send | verify | what the client sees |
 //! |---|---|---|
@@ -63,37 +70,38 @@
 //! | `+14255550151` | `+14255550161` | 429 `TooManyRequestsException` |
 //! | `+14255550152` | `+14255550162` | 403 `AccessDeniedException` |
 //! | `+14255550153` | `+14255550163` | 400 `BadRequestException` |
-//! | `+14255550154` | `+14255550164` | the normal answer, late |
-//! | `+14255550155` | `+14255550165` | no answer, ever |
+//! | `+14255550154` | `+14255550164` | the normal response, late |
+//! | `+14255550155` | `+14255550165` | no response, ever |
 //! | `+14255550156` | `+14255550166` | connection closed, but it was carried out |
 //! | – | `+14255550167` | 200, `Valid` is false, whatever the guess |
 //!
-//! That is Pinpoint. End User Messaging has the same, or what comes nearest to it ([`Scenario::outcome_at`]). Any other area
-//! code does the same ([why](scenarios())), every other number is an ordinary one, and late is by three
-//! seconds. A failure that is [queued](Simulator::fail_next) goes before the number's own; so `Failure::Successful` lets
-//! one send to it pass. Whether a text leaves or an attempt is spent follows the rule of [`Failure`].
+//! These are Pinpoint's responses. End User Messaging gives the same or the nearest one that it has
+//! ([`Scenario::outcome_at`]). Other area codes work as well ([why](scenarios())); all other numbers
+//! are ordinary. Late means three seconds. A [queued](Simulator::fail_next) failure takes precedence,
+//! so `Failure::Successful` lets one send to such a number pass. [`Failure`] says when a message is
+//! sent or an attempt is used up in spite of the failure.
 //!
 //! # Control over HTTP
 //!
-//! For tests in other languages. Every POST has `content-type: application/json`.
+//! For tests in other languages. Every POST needs `content-type: application/json`.
 //!
-//! | request | body | answer |
+//! | request | body | response |
 //! |---|---|---|
 //! | `GET /simulator/clock` | | `{"now": "2026-11-23T10:15:00Z", "offsetSeconds": 0}` |
-//! | `POST /simulator/clock` | `{"advanceSeconds": 600}` | likewise |
-//! | `GET /simulator/failures` | | `{"queued": {"send": […], "verify": […], "feedback": […]}, "available": {…}}`: what is to come, and every failure there is |
-//! | `POST /simulator/failures` | `{"operation": "send", "failure": "throttled", "times": 2}` | `{"send": […], "verify": […], "feedback": […]}`: what is to come |
-//! | `DELETE /simulator/failures` | | likewise, empty |
+//! | `POST /simulator/clock` | `{"advanceSeconds": 600}` | the same |
+//! | `GET /simulator/failures` | | `{"queued": {"send": […], "verify": […], "feedback": […]}, "available": {…}}`: the queue, and all failures that exist |
+//! | `POST /simulator/failures` | `{"operation": "send", "failure": "throttled", "times": 2}` | `{"send": […], "verify": […], "feedback": […]}`: the queue |
+//! | `DELETE /simulator/failures` | | the same, empty |
 //! | `GET /simulator/scenarios` | | `{"scenarios": [{"number": "+14255550110", "operation": "send", "outcome": "opt-out", "sees": "200, OPT_OUT"}, …]}` |
 //! | `GET /simulator/requests` | | `{"counts": {"send": 1, "verify": 0, "feedback": 0}, "requests": […]}` |
 //! | `POST /simulator/applications` | `{"known": ["an-application-id"]}`, or `{"known": null}` for any | 204 |
 //! | `POST /simulator/reset` | | 204 |
 //!
-//! Failures and scenarios are those of the service that [`Simulator::describe`] chose, by default Pinpoint; with
-//! `?service=end-user-messaging` or `?service=pinpoint` they are that one's.
+//! Failures and scenarios are those of the service that [`Simulator::describe`] chose (by default
+//! Pinpoint) or that `?service=end-user-messaging` or `?service=pinpoint` names.
 //!
-//! `times` is a number or `"until-cleared"`, by default 1; the names of the failures are those of [`Failure`] in kebab
-//! case, and `{"slow": 1500}` is in milliseconds.
+//! `times` is a number (1 by default) or `"until-cleared"`. A failure is a variant of [`Failure`] in
+//! kebab case; `{"slow": 1500}` is in milliseconds.
 
 pub mod front;
 

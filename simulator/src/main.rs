@@ -1,6 +1,6 @@
-//! The service on your desk: the real function behind a simulated API Gateway, a simulated provider, and a phone.
+//! The desk: the real function behind a simulated API Gateway, with simulated providers and a phone.
 //!
-//! `simulator [--port N] [--api-port N] [--provider NAME] [--phone-only]`; `make run` starts it.
+//! `make run` starts it. Usage: `simulator [--port N] [--api-port N] [--provider NAME] [--phone-only]`.
 
 use std::{env, io, process::ExitCode, sync::Arc, time::Duration};
 
@@ -16,21 +16,21 @@ use serde_json::value::RawValue;
 use simulator::{Bound, MemoryLedger, Service as Simulated, Simulator, bind_or_next, front::Front};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// O, T and P on a telephone keypad, and a zero.
+/// The letters O, T and P on a telephone keypad, then a zero.
 const PHONE_PORT: u16 = 6870;
 const API_PORT: u16 = 6880;
 
-/// What the desk's ledger hashes with. It guards nothing: the ledger is in this program's memory.
+/// The secret of the desk's ledger. It protects nothing: the ledger is in this program's memory.
 const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
-/// As long as the deployed function has.
+/// The timeout of the deployed function.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 
 const USAGE: &str = "usage: simulator [--port N] [--api-port N] [--provider NAME] [--phone-only]
 
   --port N          where the phone and the simulated providers listen (6870)
   --api-port N      where the service listens (6880)
-  --provider NAME   pinpoint (unless you say) or end-user-messaging
+  --provider NAME   pinpoint (the default) or end-user-messaging
   --phone-only      the phone and the simulated providers, without the service";
 
 struct Arguments {
@@ -46,7 +46,7 @@ struct Arguments {
     reason = "a program that a person starts"
 )]
 async fn main() -> ExitCode {
-    let Some(arguments) = arguments(env::args().skip(1)) else {
+    let Some(arguments) = parse_arguments(env::args().skip(1)) else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
@@ -69,7 +69,7 @@ async fn run(arguments: Arguments) -> io::Result<()> {
     let phone = simulator.url();
     let Some(port) = arguments.api_port else {
         println!("phone  {phone}\n\nCtrl-C stops it.");
-        return told_to_stop().await;
+        return wait_for_stop_signal().await;
     };
 
     let app = Arc::new(desk(&phone, &arguments.provider)?);
@@ -78,7 +78,7 @@ async fn run(arguments: Arguments) -> io::Result<()> {
         bind(port)?.listener,
         move |event: Box<RawValue>, request_id| {
             let app = Arc::clone(&app);
-            // The clock of the phone: moved there, it is moved for the service as well.
+            // The service uses the phone's clock, so moving that one moves both.
             let now = clock.now();
             let invocation = Invocation {
                 request_id,
@@ -122,11 +122,11 @@ Below is the log of the service, a line a request. Ctrl-C stops everything.
             ""
         } else {
             "
-3. Let it call, or write by WhatsApp: add \"channel\":\"voice\" or \"channel\":\"whatsapp\" to the first.
+3. To get a call or a WhatsApp message, add \"channel\":\"voice\" or \"channel\":\"whatsapp\" to the first command.
 "
         }
     );
-    told_to_stop().await
+    wait_for_stop_signal().await
 }
 
 /// The function as it is shipped, with settings of the desk in place of the template's.
@@ -184,7 +184,7 @@ fn bind(port: u16) -> io::Result<Bound> {
 }
 
 /// Waits for Ctrl-C or SIGTERM.
-async fn told_to_stop() -> io::Result<()> {
+async fn wait_for_stop_signal() -> io::Result<()> {
     let mut terminated = signal(SignalKind::terminate())?;
     tokio::select! {
         interrupted = tokio::signal::ctrl_c() => interrupted,
@@ -192,8 +192,8 @@ async fn told_to_stop() -> io::Result<()> {
     }
 }
 
-/// What the arguments ask for, or nothing if they make no sense.
-fn arguments(given: impl Iterator<Item = String>) -> Option<Arguments> {
+/// Returns `None` if an argument is unknown or has a bad value.
+fn parse_arguments(given: impl Iterator<Item = String>) -> Option<Arguments> {
     let mut arguments = Arguments {
         phone_port: PHONE_PORT,
         api_port: Some(API_PORT),

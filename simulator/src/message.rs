@@ -1,4 +1,4 @@
-//! What arrives on the phone.
+//! The messages on the phone.
 
 use std::time::SystemTime;
 
@@ -6,94 +6,96 @@ use serde::Serialize;
 
 use crate::{clock::serialize_rfc3339, failure::Service, ssml, texts};
 
-/// A text, a call or a chat message on the phone. `Debug` and the JSON show number and code: this is a simulator, nobody's
-/// secret is in it.
+/// An SMS, a call or a WhatsApp message. `Debug` and JSON show the number and the code, because this
+/// is a simulator.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Message {
-    /// Counts up from 1; a later message has a higher one.
+    /// Counts up from 1.
     pub id: u64,
-    /// The service that sent it.
     pub service: Service,
-    /// How it came.
     pub channel: Channel,
-    /// The phone number it was sent to.
     pub to: String,
-    /// The origination identity it came from.
+    /// The origination identity.
     pub from: String,
-    /// The brand name that Pinpoint was given; empty for End User Messaging, where it is a part of the template.
+    /// The brand name of a Pinpoint request; empty for End User Messaging, whose templates contain it.
     pub brand: String,
-    /// The language, as in the API (`pt-BR`); empty for a text of End User Messaging, which has none but its template's.
+    /// The language of the request, such as `pt-BR`; empty for an SMS of End User Messaging, whose
+    /// requests have none.
     pub language: String,
-    /// What the person reads, or hears: see [`Channel::Voice`].
+    /// The words that a person reads or hears, see [`Channel::Voice`].
     pub text: String,
-    /// The code in the text.
     pub code: String,
-    /// The caller's reference; empty if there was none, which End User Messaging alone allows.
+    /// The caller's reference. Only End User Messaging allows it to be absent; then it is empty.
     pub reference_id: String,
-    /// Who speaks, if the caller chose a voice.
+    /// The voice of a call, if the caller chose one.
     pub voice_id: Option<String>,
-    /// The name of the template of a chat message.
+    /// The template name of a WhatsApp message.
     pub template: Option<String>,
-    /// When it was sent, by the simulator's clock.
+    /// By the simulator's clock.
     #[serde(serialize_with = "serialize_rfc3339")]
     pub sent_at: SystemTime,
-    /// From this moment on the code is refused, by the simulator's clock.
+    /// The code is refused from this time on, by the simulator's clock.
     #[serde(serialize_with = "serialize_rfc3339")]
     pub expires_at: SystemTime,
-    /// The id that the answer to the caller carried.
+    /// The message ID in the response to the caller.
     pub message_id: String,
-    /// What the caller said became of it; none if it said nothing.
+    /// The caller's feedback, if any.
     pub feedback: Option<Feedback>,
 }
 
-/// How a message comes to a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Channel {
-    /// A text. In JSON: `sms`.
+    /// In JSON: `sms`.
     Sms,
-    /// A call. The text is what is heard: of SSML no tags, what is spelled out as `1 2 3 4 5 6`, a pause as `…`; what is
-    /// no SSML as it is, for a number read out is one number. In JSON: `voice`.
+    /// A call. Its text has the words of the SSML without tags: a spelled-out code as `1 2 3 4 5 6`, a
+    /// pause as `…`. A template that is not SSML stays as it is. In JSON: `voice`.
     Voice,
-    /// A WhatsApp message. The text is Meta's fixed one, here in English whatever the language. In JSON: `whatsapp`.
+    /// A WhatsApp message. Its text is always the English one. In JSON: `whatsapp`.
     WhatsApp,
 }
 
-/// What became of a message, as its caller says it.
+/// The caller's report about a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Feedback {
-    /// Somebody has it: the code was used. In JSON: `RECEIVED`.
+    /// The message arrived, because its code was used. In JSON: `RECEIVED`.
     Received,
-    /// Nobody has it. In JSON: `FAILED`.
+    /// The message did not arrive. In JSON: `FAILED`.
     Failed,
 }
 
-/// What a message says, the code apart.
+/// A message without its code.
 #[derive(Debug)]
 pub(crate) enum Content {
-    /// A text of Pinpoint's own.
-    Branded { brand: String, language: String },
-    /// A text with the code in every [`PLACEHOLDER`].
-    Text { template: String },
-    /// A call, likewise.
+    /// An SMS with Pinpoint's own text.
+    Branded {
+        brand: String,
+        language: String,
+    },
+    /// An SMS. The code replaces every [`PLACEHOLDER`].
+    Text {
+        template: String,
+    },
+    /// A call. The code replaces every [`PLACEHOLDER`].
     Call {
         template: String,
         is_ssml: bool,
         language: String,
         voice_id: Option<String>,
     },
-    /// A chat message.
-    WhatsApp { template: String, language: String },
+    WhatsApp {
+        template: String,
+        language: String,
+    },
 }
 
-/// Where the code goes.
 pub(crate) const PLACEHOLDER: &str = "{{code}}";
 
 impl Content {
-    /// What the person reads or hears, or nothing if the content cannot be said.
-    pub(crate) fn with(&self, code: &str) -> Option<String> {
+    /// The words that a person reads or hears; `None` for invalid SSML.
+    pub(crate) fn render(&self, code: &str) -> Option<String> {
         match self {
             Self::Branded { brand, language } => texts::text(language, brand, code),
             Self::Text { template }
@@ -102,7 +104,7 @@ impl Content {
                 is_ssml: false,
                 ..
             } => Some(template.replace(PLACEHOLDER, code)),
-            Self::Call { template, .. } => ssml::heard(&template.replace(PLACEHOLDER, code)),
+            Self::Call { template, .. } => ssml::spoken_words(&template.replace(PLACEHOLDER, code)),
             Self::WhatsApp { .. } => Some(format!("{code} is your verification code.")),
         }
     }

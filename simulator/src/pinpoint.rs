@@ -1,4 +1,4 @@
-//! Amazon Pinpoint's OTP API on the wire.
+//! The protocol of Amazon Pinpoint's OTP API.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,9 @@ use crate::{
     failure::{Failure, Operation, Service},
     message::Content,
     texts,
-    wire::{Asked, Call, Members, OnTheWire, Refusal, Unfit, answer, is_e164, random_id},
+    wire::{
+        Call, CallInput, Fields, InvalidField, Refusal, WireResponse, answer, is_e164, random_id,
+    },
 };
 
 pub(crate) fn routes() -> Router<Arc<Desk>> {
@@ -46,7 +48,7 @@ pub(crate) fn routes() -> Router<Arc<Desk>> {
         )
         .await
     };
-    // Any method: the service answers a wrong one itself, with an exception of its model.
+    // Any method: the service itself responds to a wrong one, with an exception of its model.
     Router::new()
         .route("/v1/apps/{application_id}/otp", any(send))
         .route("/v1/apps/{application_id}/verify-otp", any(verify))
@@ -84,17 +86,17 @@ impl Call for OtpCall {
         body.get("DestinationIdentity")?.as_str()
     }
 
-    fn carry_out(&self, desk: &Desk, asked: &Asked<'_>) -> Result<Value, Refusal> {
+    fn carry_out(&self, desk: &Desk, input: &CallInput<'_>) -> Result<Value, Refusal> {
         let wrapper;
         let answer = if self.operation == Operation::Send {
             wrapper = "MessageResponse";
-            self.send(desk, asked)
+            self.send(desk, input)
         } else {
             wrapper = "VerificationResponse";
-            self.verify(desk, asked)
+            self.verify(desk, input)
         };
-        let answer = answer.map_err(|unfit| bad_request(unfit.message))?;
-        Ok(if asked.failure == Some(&Failure::Wrapped) {
+        let answer = answer.map_err(|invalid_field| bad_request(invalid_field.message))?;
+        Ok(if input.failure == Some(&Failure::Wrapped) {
             json!({ wrapper: answer })
         } else {
             answer
@@ -122,7 +124,7 @@ impl Call for OtpCall {
                 "InternalServerErrorException",
                 "Internal server error.",
             ),
-            // Not of the service model: it has `ForbiddenException`.
+            // Not in the service model, which has `ForbiddenException`.
             Failure::AccessDenied => Refusal::gateway(
                 StatusCode::FORBIDDEN,
                 "AccessDeniedException",
@@ -140,7 +142,7 @@ impl Call for OtpCall {
         )
     }
 
-    fn refused(refusal: Refusal, request_id: &str) -> OnTheWire {
+    fn refused(refusal: Refusal, request_id: &str) -> WireResponse {
         let body = if refusal.by_gateway {
             json!({ "message": refusal.message })
         } else {
@@ -151,12 +153,12 @@ impl Call for OtpCall {
 }
 
 impl OtpCall {
-    fn send(&self, desk: &Desk, asked: &Asked<'_>) -> Result<Value, Unfit> {
-        let request = self.parse(asked.body)?;
+    fn send(&self, desk: &Desk, input: &CallInput<'_>) -> Result<Value, InvalidField> {
+        let request = self.parse(input.body)?;
         let to = request.key.to.clone();
         let message_id = random_id();
-        let outcome = Outcome::of(asked.failure, &to, &message_id);
-        if outcome.text_leaves {
+        let outcome = Delivery::of(input.failure, &to, &message_id);
+        if outcome.is_sent {
             desk.send(request, message_id.clone());
         }
         let mut result = json!({
@@ -166,7 +168,7 @@ impl OtpCall {
             "StatusMessage": outcome.status_message,
         });
         let mut addressed_to = to;
-        match asked.failure {
+        match input.failure {
             Some(Failure::ResultOfAnotherNumber) => addressed_to = another_number(&addressed_to),
             Some(Failure::MissingDeliveryStatus) => {
                 if let Some(result) = result.as_object_mut() {
@@ -175,67 +177,67 @@ impl OtpCall {
             }
             _ => {}
         }
-        let results = match asked.failure {
+        let results = match input.failure {
             Some(Failure::MissingResult) => json!({}),
             _ => json!({ addressed_to: result }),
         };
         Ok(
-            json!({"ApplicationId": self.application_id, "RequestId": asked.request_id, "Result": results}),
+            json!({"ApplicationId": self.application_id, "RequestId": input.request_id, "Result": results}),
         )
     }
 
-    fn verify(&self, desk: &Desk, asked: &Asked<'_>) -> Result<Value, Unfit> {
-        let members = Members::of(asked.body)?;
+    fn verify(&self, desk: &Desk, input: &CallInput<'_>) -> Result<Value, InvalidField> {
+        let fields = Fields::of(input.body)?;
         let key = CodeKey {
             service: Service::Pinpoint,
             application_id: self.application_id.clone(),
-            to: members.required("DestinationIdentity")?.to_owned(),
-            reference_id: members.required("ReferenceId")?.to_owned(),
+            to: fields.required("DestinationIdentity")?.to_owned(),
+            reference_id: fields.required("ReferenceId")?.to_owned(),
         };
-        let mut guess = members.required("Otp")?;
-        if asked.every_guess_is_wrong {
-            // No code is empty.
+        let mut guess = fields.required("Otp")?;
+        if input.every_guess_is_wrong {
+            // Never equals a code.
             guess = "";
         }
         Ok(json!({"Valid": desk.verify(&key, guess)}))
     }
 
-    /// AWS documents no defaults for the optional members. Those here are ours: `en-US`, and for the numbers the values
-    /// of AWS's own example.
-    fn parse(&self, body: &Value) -> Result<SendRequest, Unfit> {
-        let members = Members::of(body)?;
-        let brand = members.required("BrandName")?;
+    /// AWS documents no defaults for the optional fields. Ours are `en-US` and the numbers of AWS's
+    /// example.
+    fn parse(&self, body: &Value) -> Result<SendRequest, InvalidField> {
+        let fields = Fields::of(body)?;
+        let brand = fields.required("BrandName")?;
         if !(1..=20).contains(&brand.chars().count()) {
-            return Err(members.unfit("BrandName", "must have 1 to 20 characters."));
+            return Err(fields.invalid("BrandName", "must have 1 to 20 characters."));
         }
-        let reference_id = members.required("ReferenceId")?;
+        let reference_id = fields.required("ReferenceId")?;
         if !(1..=48).contains(&reference_id.chars().count()) {
-            return Err(members.unfit("ReferenceId", "must have 1 to 48 characters."));
+            return Err(fields.invalid("ReferenceId", "must have 1 to 48 characters."));
         }
-        if members.required("Channel")? != "SMS" {
-            return Err(members.unfit("Channel", "must be SMS."));
+        if fields.required("Channel")? != "SMS" {
+            return Err(fields.invalid("Channel", "must be SMS."));
         }
-        let to = members.required("DestinationIdentity")?;
+        let to = fields.required("DestinationIdentity")?;
         if !is_e164(to) {
-            return Err(members.unfit(
+            return Err(fields.invalid(
                 "DestinationIdentity",
                 "must be a phone number in E.164 format.",
             ));
         }
-        let from = members.required("OriginationIdentity")?;
+        let from = fields.required("OriginationIdentity")?;
         if from.is_empty() {
-            return Err(members.unfit("OriginationIdentity", "must not be empty."));
+            return Err(fields.invalid("OriginationIdentity", "must not be empty."));
         }
-        let language = members.optional("Language")?.unwrap_or("en-US");
+        let language = fields.optional("Language")?.unwrap_or("en-US");
         if !texts::languages().any(|known| known == language) {
-            return Err(members.unfit("Language", "is not supported."));
+            return Err(fields.invalid("Language", "is not supported."));
         }
-        // Needed for India and passed on to the operators there: only their type can be wrong here.
-        members.optional("EntityId")?;
-        members.optional("TemplateId")?;
-        let length = members.within("CodeLength", 5..=8, 6)?;
-        let minutes = members.within("ValidityPeriod", 5..=60, 15)?;
-        let attempts = members.within("AllowedAttempts", 1..=5, 3)?;
+        // Used for India and passed on to its operators, so only the type is checked.
+        fields.optional("EntityId")?;
+        fields.optional("TemplateId")?;
+        let length = fields.within("CodeLength", 5..=8, 6)?;
+        let minutes = fields.within("ValidityPeriod", 5..=60, 15)?;
+        let attempts = fields.within("AllowedAttempts", 1..=5, 3)?;
         Ok(SendRequest {
             key: CodeKey {
                 service: Service::Pinpoint,
@@ -266,18 +268,18 @@ fn another_number(number: &str) -> String {
     )
 }
 
-/// What becomes of a text.
-struct Outcome {
-    text_leaves: bool,
+/// The delivery of a message.
+struct Delivery {
+    is_sent: bool,
     delivery_status: &'static str,
     status_code: u16,
     status_message: String,
 }
 
-impl Outcome {
+impl Delivery {
     fn of(failure: Option<&Failure>, to: &str, message_id: &str) -> Self {
         let failed = |delivery_status, status_code, status_message: &str| Self {
-            text_leaves: false,
+            is_sent: false,
             delivery_status,
             status_code,
             status_message: status_message.to_owned(),
@@ -290,7 +292,7 @@ impl Outcome {
                 400,
                 "Invalid phone number or unreachable carrier",
             ),
-            // With the number in it, as a status message may be: callers must not log it.
+            // Contains the number, as a real status message may: callers must not log it.
             Some(Failure::PermanentFailureOptedOut) => failed(
                 "PERMANENT_FAILURE",
                 400,
@@ -301,7 +303,7 @@ impl Outcome {
             Some(Failure::UnknownFailure) => failed("UNKNOWN_FAILURE", 500, "Unknown error"),
             Some(Failure::UnheardOfStatus) => failed("LOST_IN_SPACE", 299, "No such status"),
             _ => Self {
-                text_leaves: true,
+                is_sent: true,
                 delivery_status: "SUCCESSFUL",
                 status_code: 200,
                 status_message: format!("MessageId: {message_id}"),

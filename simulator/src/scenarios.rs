@@ -1,4 +1,5 @@
-//! The numbers that choose an outcome by themselves, for whoever has a phone number to type and no control API at hand.
+//! Phone numbers that choose an outcome by themselves. They need no control API, only a number to
+//! type.
 
 use std::time::Duration;
 
@@ -6,52 +7,53 @@ use serde::Serialize;
 
 use crate::failure::{Failure, Operation, Service};
 
-/// A number whose requests never go the normal way.
+/// A number whose requests have a fixed outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scenario {
-    /// The number, in one area code. What counts is the rest: see [`scenarios`].
+    /// The number with one area code; other area codes do the same, see [`scenarios`].
     pub number: &'static str,
-    /// The requests it holds for; those of the other operation are answered as for any number.
+    /// Requests of other operations have their normal outcome.
     pub operation: Operation,
-    /// What happens to each of them at Pinpoint; [`outcome_at`](Self::outcome_at) knows of other services.
+    /// The outcome at Pinpoint; [`outcome_at`](Self::outcome_at) gives it for other services.
     pub outcome: Outcome,
-    /// What comes nearest to it at End User Messaging, if it does not exist there.
-    elsewhere: Option<Outcome>,
+    /// The nearest outcome that End User Messaging has, if it lacks Pinpoint's.
+    at_end_user_messaging: Option<Outcome>,
 }
 
 impl Scenario {
-    /// What happens to each of them at `service`: at End User Messaging the same, or what comes nearest to it there.
+    /// The outcome at `service`: Pinpoint's, or the nearest one that `service` has.
     #[must_use]
     pub fn outcome_at(&self, service: Service) -> &Outcome {
-        match &self.elsewhere {
-            Some(elsewhere) if service == Service::EndUserMessaging => elsewhere,
+        match &self.at_end_user_messaging {
+            Some(at_end_user_messaging) if service == Service::EndUserMessaging => {
+                at_end_user_messaging
+            }
             _ => &self.outcome,
         }
     }
 
-    const fn elsewhere(self, failure: Failure) -> Self {
+    const fn at_end_user_messaging(self, failure: Failure) -> Self {
         Self {
             number: self.number,
             operation: self.operation,
             outcome: self.outcome,
-            elsewhere: Some(Outcome::Failure(failure)),
+            at_end_user_messaging: Some(Outcome::Failure(failure)),
         }
     }
 }
 
-/// What happens to every request of a scenario. In JSON: the name of the failure, or `"every-guess-is-wrong"`.
+/// In JSON: the name of the failure, or `"every-guess-is-wrong"`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// Verify: the answer to a wrong guess, and an attempt is spent, even if it was right.
+    /// Verify: every guess counts as wrong and uses up an attempt, even the right one.
     EveryGuessIsWrong,
-    /// This failure, with what it does to texts and attempts.
     #[serde(untagged)]
     Failure(Failure),
 }
 
 impl Outcome {
-    /// What a client of `service` sees, in a few words for a person.
+    /// What a client of `service` sees, in a few words for the page.
     #[must_use]
     pub fn sees(&self, service: Service) -> &'static str {
         match (self, service) {
@@ -64,20 +66,23 @@ impl Outcome {
     }
 }
 
-/// The area code that the list is written with.
+/// The area code of the numbers in the list.
 const AREA: &str = "+1425";
 
-/// 1x: no text arrives. 5x: the send fails. 6x: the verify fails, and the last digit means what it means in 5x.
+/// 1x: the message cannot be delivered. 5x: the send fails. 6x: the verify fails in the same ways as
+/// 5x. 0x, 2x, 3x and 4x stay free for numbers that work.
 ///
-/// Not `CloseBeforeReading`: the number is in the body. 0x, 2x, 3x and 4x stay free for numbers that work.
+/// `CloseBeforeReading` cannot be here, because the number is in the body.
 static SCENARIOS: [Scenario; 22] = [
     send("+14255550110", Failure::OptOut),
     send("+14255550111", Failure::PermanentFailure),
-    send("+14255550112", Failure::PermanentFailureOptedOut).elsewhere(Failure::OptOut),
-    send("+14255550113", Failure::Throttled).elsewhere(Failure::TooManyRequests),
-    send("+14255550114", Failure::TemporaryFailure).elsewhere(Failure::ServiceUnavailable),
-    send("+14255550115", Failure::UnknownFailure).elsewhere(Failure::InternalServerError),
-    send("+14255550116", Failure::Duplicate).elsewhere(Failure::Conflict),
+    send("+14255550112", Failure::PermanentFailureOptedOut).at_end_user_messaging(Failure::OptOut),
+    send("+14255550113", Failure::Throttled).at_end_user_messaging(Failure::TooManyRequests),
+    send("+14255550114", Failure::TemporaryFailure)
+        .at_end_user_messaging(Failure::ServiceUnavailable),
+    send("+14255550115", Failure::UnknownFailure)
+        .at_end_user_messaging(Failure::InternalServerError),
+    send("+14255550116", Failure::Duplicate).at_end_user_messaging(Failure::Conflict),
     send("+14255550150", Failure::InternalServerError),
     send("+14255550151", Failure::TooManyRequests),
     send("+14255550152", Failure::AccessDenied),
@@ -98,7 +103,7 @@ static SCENARIOS: [Scenario; 22] = [
     verify("+14255550167", Outcome::EveryGuessIsWrong),
 ];
 
-/// Long enough for a person to see it, shorter than a client's usual patience.
+/// Long enough to notice, shorter than the usual timeouts of clients.
 const LATE: Duration = Duration::from_secs(3);
 
 const fn send(number: &'static str, failure: Failure) -> Scenario {
@@ -106,7 +111,7 @@ const fn send(number: &'static str, failure: Failure) -> Scenario {
         number,
         operation: Operation::Send,
         outcome: Outcome::Failure(failure),
-        elsewhere: None,
+        at_end_user_messaging: None,
     }
 }
 
@@ -115,22 +120,21 @@ const fn verify(number: &'static str, outcome: Outcome) -> Scenario {
         number,
         operation: Operation::Verify,
         outcome,
-        elsewhere: None,
+        at_end_user_messaging: None,
     }
 }
 
-/// The scenario numbers, in ascending order: of the block 555-0100 to 555-0199, which is kept for fiction and belongs to
-/// nobody.
+/// The scenario numbers, in ascending order.
 ///
-/// The area code is free. The block exists under every area code of +1, so no number that anybody has can match; a
-/// service that serves Canada alone has its outcomes too, and tests that run side by side each have a number of their own
-/// for the same one.
+/// They are in the block 555-0100 to 555-0199, which is reserved for fiction under every area code
+/// of +1, so they never match a real number. Any area code works: a service for Canada can use
+/// Canadian numbers, and parallel tests can use different numbers for the same outcome.
 #[must_use]
 pub fn scenarios() -> &'static [Scenario] {
     &SCENARIOS
 }
 
-/// What happens at this service to a request for this number, if it is a scenario.
+/// The outcome of a request for `number`, if it is a scenario number.
 pub(crate) fn outcome(
     service: Service,
     operation: Operation,
@@ -154,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_scenario_can_happen_and_has_a_number_of_its_own_in_the_block() {
+    fn every_scenario_is_possible_and_has_its_own_number_in_the_block() {
         assert!(SCENARIOS.is_sorted_by(|one, next| one.number < next.number));
         for Scenario {
             number, operation, ..

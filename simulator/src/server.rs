@@ -1,4 +1,5 @@
-//! Connections: on loopback only, for local names only, and cut where an answer is to be a closed connection.
+//! Serves connections: only on loopback addresses and for local host names. A response can also be a
+//! closed connection.
 
 use std::{
     convert::Infallible,
@@ -26,22 +27,22 @@ use hyper_util::{
 };
 use tokio::{net::TcpStream, task::JoinSet};
 
-/// A listener, and the port that was wished for if it had to be another.
+/// The result of [`bind_or_next`].
 #[derive(Debug)]
 pub struct Bound {
     /// Listens on 127.0.0.1.
     pub listener: TcpListener,
-    /// The port that was taken; none if `listener` has the preferred one.
+    /// The preferred port, if it was taken.
     pub instead_of: Option<u16>,
 }
 
-/// Listens on `preferred` on 127.0.0.1, or on another free port if something else listens there.
+/// Listens on port `preferred` of 127.0.0.1, or on another free port if that one is taken.
 ///
 /// # Errors
 ///
-/// Whatever keeps the program from listening at all; a taken port is no error.
+/// If the program cannot listen on any port.
 pub fn bind_or_next(preferred: u16) -> io::Result<Bound> {
-    // The ports right behind are easy to guess and to remember; after those, any.
+    // The next ports are easy to guess and to remember; after those, any free port.
     let next = (1..=20).filter_map(|step| preferred.checked_add(step));
     for port in std::iter::once(preferred).chain(next).chain([0]) {
         match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
@@ -58,32 +59,32 @@ pub fn bind_or_next(preferred: u16) -> io::Result<Bound> {
     Err(io::ErrorKind::AddrInUse.into())
 }
 
-/// The other end of the connection, as a request extension.
+/// The client's address, as a request extension.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
-/// An answer that is none: the connection is closed instead.
+/// Closes the connection instead of responding.
 pub(crate) fn hang_up() -> Response<Body> {
     let mut response = Response::new(Body::empty());
     response.extensions_mut().insert(HangUp);
     response
 }
 
-/// The first half of a body, under the headers of the whole, then the end of the connection.
-pub(crate) fn broken_off(response: Response<Body>, body: &Bytes) -> Response<Body> {
+/// Sends all headers and half of the body, then closes the connection.
+pub(crate) fn truncate(response: Response<Body>, body: &Bytes) -> Response<Body> {
     let (mut head, _) = response.into_parts();
     head.headers
         .insert(header::CONTENT_LENGTH, body.len().into());
     let half = stream::iter([Ok(body.slice(..body.len() / 2))]);
     let end = stream::once(async {
-        // An error drops what hyper has not written yet: let it write the first half.
+        // After an error hyper drops what it has not written yet, so give it time to write.
         tokio::time::sleep(Duration::from_millis(20)).await;
         Err(HungUp)
     });
     Response::from_parts(head, Body::from_stream(half.chain(end)))
 }
 
-/// Refuses to listen where another machine could reach it.
+/// Refuses a listener that other machines could reach.
 pub(crate) fn loopback_only(listener: &TcpListener) -> io::Result<SocketAddr> {
     let address = listener.local_addr()?;
     if address.ip().is_loopback() {
@@ -91,11 +92,13 @@ pub(crate) fn loopback_only(listener: &TcpListener) -> io::Result<SocketAddr> {
     }
     Err(io::Error::new(
         io::ErrorKind::InvalidInput,
-        format!("{address} is no loopback address: the codes shown here must stay on this machine"),
+        format!(
+            "{address} is not a loopback address: the codes shown here must stay on this machine"
+        ),
     ))
 }
 
-/// Serves until it is dropped; connections end with it.
+/// Serves until the future is dropped, which also closes its connections.
 pub(crate) async fn serve(listener: TcpListener, router: Router) -> io::Result<Infallible> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -106,7 +109,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router) -> io::Result<I
                 Ok((stream, peer)) => {
                     connections.spawn(serve_connection(stream, peer, router.clone()));
                 }
-                // Out of file descriptors, most likely: a connection that ends frees one.
+                // Most likely no file descriptor is left. A connection that ends frees one.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             },
             Some(_) = connections.join_next() => {}
@@ -128,21 +131,21 @@ async fn serve_connection(stream: TcpStream, peer: SocketAddr, router: Router) {
                 .await
                 .unwrap_or_else(|never: Infallible| match never {});
             match response.extensions().get::<HangUp>() {
-                // hyper closes the connection without a word when a service fails.
+                // hyper closes the connection silently when a service fails.
                 Some(HangUp) => Err(HungUp),
                 None => Ok(response),
             }
         }
     });
-    // An error is a client that left, or a hang-up we asked for.
+    // An error means that the client left or that we hung up.
     let _ = http1::Builder::new()
         .timer(TokioTimer::new())
         .serve_connection(TokioIo::new(stream), service)
         .await;
 }
 
-/// A web page can make a browser call a name of the page's own that resolves to 127.0.0.1, and then read the answers (DNS
-/// rebinding). Such a request carries that name.
+/// Protects against DNS rebinding: a web page can let its own host name resolve to 127.0.0.1 and then
+/// read the responses. Such requests carry that name.
 fn is_local<B>(request: &Request<B>) -> bool {
     let named = |authority: &Authority| {
         let host = authority.host().to_ascii_lowercase();
@@ -157,7 +160,7 @@ fn is_local<B>(request: &Request<B>) -> bool {
         && request.uri().authority().is_none_or(named)
 }
 
-/// The Host header, if there is one and it is well formed.
+/// The `Host` header, if present and valid.
 fn host(headers: &HeaderMap) -> Option<Authority> {
     headers.get(header::HOST)?.to_str().ok()?.parse().ok()
 }

@@ -1,14 +1,13 @@
-//! The simulator as a value: started, asked, told to fail, and stopped by dropping it.
+//! The simulator's Rust API.
 
 use std::{
     io,
     net::{SocketAddr, TcpListener},
     num::NonZeroU32,
+    sync::Arc,
     thread::{self, JoinHandle},
     time::{Duration, SystemTime},
 };
-
-use std::sync::Arc;
 
 use axum::{Router, http::StatusCode};
 use tokio::{runtime, sync::oneshot};
@@ -28,35 +27,37 @@ use crate::{
 
 /// A running simulator. Dropping it closes its connections and frees its port.
 ///
-/// It runs on a thread of its own, so it goes on answering while the caller's thread waits for a child process, and a
-/// paused tokio clock does not touch it.
+/// It runs on its own thread, so it keeps responding while the caller's thread waits for a child
+/// process, and a paused tokio clock does not affect it.
 #[derive(Debug)]
 pub struct Simulator {
     desk: Arc<Desk>,
-    address: SocketAddr,
+    /// The address that it listens on.
+    pub address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Simulator {
-    /// Starts a simulator on a loopback address; port 0 takes a free one. It accepts connections when this returns.
+    /// Starts a simulator on a loopback address; port 0 means any free port. It accepts connections
+    /// when this returns.
     ///
     /// # Errors
     ///
-    /// The address is taken, or no loopback address (`InvalidInput`).
+    /// If the address is taken, or is not a loopback address (`InvalidInput`).
     #[expect(
         clippy::unused_async,
-        reason = "callers await it, and need not change if starting ever has to wait"
+        reason = "async, so that callers need not change if starting ever has to wait"
     )]
     pub async fn start(address: SocketAddr) -> io::Result<Self> {
         Self::start_on(TcpListener::bind(address)?)
     }
 
-    /// Starts a simulator on a listener, such as [`bind_or_next`](crate::bind_or_next) gives.
+    /// Starts a simulator on a listener, for example from [`bind_or_next`](crate::bind_or_next).
     ///
     /// # Errors
     ///
-    /// The listener is not on a loopback address (`InvalidInput`), or the thread cannot be started.
+    /// If the listener is not on a loopback address (`InvalidInput`), or the thread cannot start.
     pub fn start_on(listener: TcpListener) -> io::Result<Self> {
         let address = loopback_only(&listener)?;
         let desk = Desk::new();
@@ -83,48 +84,43 @@ impl Simulator {
         })
     }
 
-    /// `http://127.0.0.1:6870`, without a slash at the end: the endpoint for clients, and the inbox page for a browser.
+    /// The endpoint for clients and the address of the page, such as `http://127.0.0.1:6870`. It has
+    /// no slash at the end.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Where it listens.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Every text, call and chat message, newest first.
+    /// All messages, the newest first.
     #[must_use]
     pub fn inbox(&self) -> Vec<Message> {
         self.desk.messages()
     }
 
-    /// The newest of them to a phone number, spelled as it was sent.
+    /// The newest message to `number`, which must be spelled as in the request.
     #[must_use]
     pub fn newest_to(&self, number: &str) -> Option<Message> {
         self.desk.newest_to(number)
     }
 
-    /// The codes the services remember, in no order: one per service, application, number and reference.
+    /// The codes in the services' memory, in no order: one per [`CodeKey`](crate::CodeKey).
     #[must_use]
     pub fn codes(&self) -> Vec<IssuedCode> {
         self.desk.codes()
     }
 
-    /// Lets the next request fail, after those that are queued already. A failure that does not exist at a request's
-    /// service ([`Failure::applies_to`]) waits for a request to another.
+    /// Queues a failure for one request. A failure that a request's service does not have
+    /// ([`Failure::applies_to`]) waits for a request to another service.
     ///
     /// # Panics
     ///
-    /// If the failure exists for the operation at no service.
+    /// If no service has this failure for the operation.
     #[track_caller]
     pub fn fail_next(&self, operation: Operation, failure: Failure) {
         self.queue(operation, failure, Times::ONCE);
     }
 
-    /// Lets the next `times` requests fail, after those that are queued already; 0 does nothing.
+    /// Queues a failure for `times` requests; 0 does nothing.
     ///
     /// # Panics
     ///
@@ -136,7 +132,7 @@ impl Simulator {
         }
     }
 
-    /// Lets every request fail until [`clear_failures`](Self::clear_failures), after those that are queued already.
+    /// Queues a failure for every request until [`clear_failures`](Self::clear_failures).
     ///
     /// # Panics
     ///
@@ -146,12 +142,12 @@ impl Simulator {
         self.queue(operation, failure, Times::UntilCleared);
     }
 
-    /// Forgets the failures to come, of all operations. A request that is failing already goes on failing.
+    /// Empties all queues. A request that is already failing keeps failing.
     pub fn clear_failures(&self) {
         self.desk.clear_failures();
     }
 
-    /// The requests of this operation that reached a service, oldest first, refused and failed ones included.
+    /// The requests that reached a service, including refused and failed ones, the oldest first.
     #[must_use]
     pub fn requests(&self, operation: Operation) -> Vec<Recorded> {
         let mut requests = self.desk.requests();
@@ -159,18 +155,17 @@ impl Simulator {
         requests
     }
 
-    /// The simulator's clock.
     #[must_use]
     pub fn now(&self) -> SystemTime {
         self.desk.now()
     }
 
-    /// Moves the simulator's clock forward, at most a hundred years in all.
+    /// Moves the simulator's clock forward, up to a hundred years in total.
     pub fn advance(&self, by: Duration) {
         self.desk.advance(by);
     }
 
-    /// From now on only these application ids are known; others get `NotFoundException`.
+    /// From now on only these application IDs exist; others get `NotFoundException`.
     pub fn know_only_applications<I>(&self, ids: I)
     where
         I: IntoIterator<Item: Into<String>>,
@@ -179,19 +174,20 @@ impl Simulator {
         self.desk.know_only(Some(ids));
     }
 
-    /// The command that the inbox page shows while it is empty; without it, a signed `curl` to the simulator itself. It
-    /// outlives a reset.
+    /// Sets the command that the page suggests for sending. The default is a signed `curl` to the
+    /// simulator itself. A reset keeps it.
     pub fn suggest(&self, command: impl Into<String>) {
         self.desk.suggest(command.into());
     }
 
-    /// The service whose failures and scenario numbers the page lists, and the control API where it is not asked for
-    /// another; without it, Pinpoint. It outlives a reset.
+    /// Sets the service whose failures and scenario numbers the page and the control API list. The
+    /// default is Pinpoint. A reset keeps it.
     pub fn describe(&self, service: Service) {
         self.desk.describe(service);
     }
 
-    /// Back to the start: no codes, texts, records or failures, wall time, every application id known.
+    /// Removes all codes, messages, records and failures, returns to wall time, and lets every
+    /// application ID exist.
     pub fn reset(&self) {
         self.desk.reset();
     }
@@ -210,7 +206,7 @@ impl Drop for Simulator {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // It panicked, then: nothing that a drop could do about it.
+            // An error means that the thread panicked, and a drop can do nothing about that.
             let _ = thread.join();
         }
     }

@@ -1,4 +1,4 @@
-//! `PutMessageFeedback` of Amazon Pinpoint SMS Voice V2 on the wire: what became of a message.
+//! The protocol of `PutMessageFeedback`, of Amazon Pinpoint SMS Voice V2.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::{
     desk::Desk,
     failure::{Failure, Operation, Service},
     message::Feedback,
-    wire::{Asked, Call, Members, OnTheWire, Refusal, Unfit, answer, random_id},
+    wire::{Call, CallInput, Fields, InvalidField, Refusal, WireResponse, answer, random_id},
 };
 
 const CONTENT_TYPE: &str = "application/x-amz-json-1.0";
@@ -25,7 +25,7 @@ pub(crate) fn routes() -> Router<Arc<Desk>> {
     Router::new().route("/", post(operation))
 }
 
-/// Every operation of the service has the same path. Of one that is not spoken here nothing is recorded.
+/// All operations of the service share one path. Other operations are not recorded.
 async fn operation(State(desk): State<Arc<Desk>>, request: Request) -> Response<Body> {
     let named = [
         ("x-amz-target", "PinpointSMSVoiceV2.PutMessageFeedback"),
@@ -77,11 +77,11 @@ impl Call for FeedbackCall {
         None
     }
 
-    fn carry_out(&self, desk: &Desk, asked: &Asked<'_>) -> Result<Value, Refusal> {
-        let (message_id, feedback) = parse(asked.body).map_err(|unfit| {
-            invalid("FIELD_VALIDATION_FAILED", unfit.message.clone()).with(
+    fn carry_out(&self, desk: &Desk, input: &CallInput<'_>) -> Result<Value, Refusal> {
+        let (message_id, feedback) = parse(input.body).map_err(|invalid_field| {
+            invalid("FIELD_VALIDATION_FAILED", invalid_field.message.clone()).with(
                 "Fields",
-                json!([{"Name": unfit.path.trim_start_matches('/'), "Message": unfit.message}]),
+                json!([{"Name": invalid_field.path.trim_start_matches('/'), "Message": invalid_field.message}]),
             )
         })?;
         if !desk.feedback(message_id, feedback) {
@@ -95,36 +95,17 @@ impl Call for FeedbackCall {
             Failure::BadRequest => {
                 invalid("INVALID_REQUEST", "The request is not valid.".to_owned())
             }
-            Failure::Forbidden | Failure::AccessDenied => Refusal::modelled(
-                StatusCode::FORBIDDEN,
-                "AccessDeniedException",
-                Refusal::NOT_AUTHORIZED,
-            ),
             Failure::NotFound => not_found("desk"),
-            Failure::TooManyRequests => Refusal::modelled(
-                StatusCode::TOO_MANY_REQUESTS,
-                "ThrottlingException",
-                "Rate exceeded",
-            ),
-            Failure::InternalServerError => Refusal::modelled(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "InternalServerException",
-                "An unexpected error occurred during the processing of the request.",
-            ),
-            _ => return Refusal::of_the_gateway(failure),
+            _ => return Refusal::with_common_name(failure),
         })
     }
 
     fn too_large() -> Refusal {
-        Refusal::gateway(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "RequestEntityTooLargeException",
-            "Request entity too large",
-        )
+        Refusal::entity_too_large()
     }
 
-    /// The protocol has one status for every fault of the client, and the exception's name in the body alone.
-    fn refused(refusal: Refusal, _: &str) -> OnTheWire {
+    /// The protocol has one status for all errors of the client, and names the exception in the body.
+    fn refused(refusal: Refusal, _: &str) -> WireResponse {
         let status = if refusal.status.is_client_error() {
             StatusCode::BAD_REQUEST
         } else {
@@ -142,16 +123,16 @@ impl Call for FeedbackCall {
     }
 }
 
-fn parse(body: &Value) -> Result<(&str, Feedback), Unfit> {
-    let members = Members::of(body)?;
-    let message_id = members.matching("MessageId", 1..=64, |c| {
+fn parse(body: &Value) -> Result<(&str, Feedback), InvalidField> {
+    let fields = Fields::of(body)?;
+    let message_id = fields.matching("MessageId", 1..=64, |c| {
         c.is_ascii_alphanumeric() || "_:/-".contains(c)
     })?;
-    let message_id = members.present("MessageId", message_id)?;
-    let feedback = match members.required("MessageFeedbackStatus")? {
+    let message_id = fields.present("MessageId", message_id)?;
+    let feedback = match fields.required("MessageFeedbackStatus")? {
         "RECEIVED" => Feedback::Received,
         "FAILED" => Feedback::Failed,
-        _ => return Err(members.unfit("MessageFeedbackStatus", "must be RECEIVED or FAILED.")),
+        _ => return Err(fields.invalid("MessageFeedbackStatus", "must be RECEIVED or FAILED.")),
     };
     Ok((message_id, feedback))
 }

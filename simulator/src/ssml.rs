@@ -1,11 +1,12 @@
-//! Amazon Polly's SSML, as a person hears it.
+//! Turns Amazon Polly's SSML into the words that a person hears.
 
-/// What is heard of a document, or nothing if it is none: tags that do not match, a bare `&`, no `<speak>` around it.
+/// The words of a document. `None` if it is not SSML: tags that do not match, a bare `&`, no `<speak>`
+/// around it.
 ///
-/// What is to be spelled (`say-as` as `digits`, `characters`, `spell-out` or `telephone`) comes character by character, a
-/// break or the end of a paragraph or sentence as `…`, an alias in place of what it stands for. How something is said
-/// (`prosody`, `lang` and the like) cannot be seen.
-pub(crate) fn heard(document: &str) -> Option<String> {
+/// Spelled-out text (`say-as` with `digits`, `characters`, `spell-out` or `telephone`) becomes single
+/// characters. A break, or the end of a paragraph or sentence, becomes `…`. An alias replaces its
+/// text. Tags about pronunciation (`prosody`, `lang`, …) leave no trace.
+pub(crate) fn spoken_words(document: &str) -> Option<String> {
     let mut rest = document;
     let mut open: Vec<Element<'_>> = Vec::new();
     let mut heard = String::new();
@@ -63,7 +64,7 @@ pub(crate) fn heard(document: &str) -> Option<String> {
         }
     }
     let mut words: Vec<_> = heard.split_whitespace().collect();
-    // Two pauses are one.
+    // Merge adjacent pauses.
     words.dedup_by(|word, before| *word == "…" && word == before);
     is_over.then(|| words.join(" ").trim_matches([' ', '…']).to_owned())
 }
@@ -87,7 +88,8 @@ impl<'a> Element<'a> {
     }
 }
 
-/// A tag without its brackets, and what comes after it. A comment may hold tags, and an attribute a bracket.
+/// Splits into a tag without its brackets and the rest. Comments may contain tags, and attributes
+/// may contain brackets.
 fn split_at_end(markup: &str) -> Option<(&str, &str)> {
     if let Some(comment) = markup.strip_prefix("!--") {
         return comment.split_once("-->").map(|(_, after)| ("!", after));
@@ -189,7 +191,11 @@ mod tests {
             ("<speak>a<!-- <b> & > -->b<mark name='a>b'/></speak>", "ab"),
             ("<speak/>", ""),
         ] {
-            assert_eq!(heard(document).as_deref(), Some(expected), "{document}");
+            assert_eq!(
+                spoken_words(document).as_deref(),
+                Some(expected),
+                "{document}"
+            );
         }
     }
 
@@ -212,7 +218,7 @@ mod tests {
             "<speak><speak>a</speak></speak>",
             "<speak><!-- a</speak>",
         ] {
-            assert_eq!(heard(document), None, "{document}");
+            assert_eq!(spoken_words(document), None, "{document}");
         }
     }
 }

@@ -1,11 +1,11 @@
-//! The texts, by language.
+//! Pinpoint's texts, by language.
 //!
-//! AWS publishes the English one alone (`en-US` below). The wording of the other twelve is ours: the real service
-//! sends texts of its own in those languages.
+//! AWS publishes only the English one (`en-US` below). The wording of the other twelve is ours; the
+//! real service sends its own.
 
-/// Language tags in the spelling of the API, each with its text. Every text fits one SMS segment with a code of eight
-/// digits and a brand of twenty characters, in UCS-2 too (70 units), since one letter outside GSM-7 in the brand is
-/// enough to make it that.
+/// Language tags in the API's spelling, with their texts. With a code of 8 digits and a brand of 20
+/// characters each fits into one SMS segment of 70 UCS-2 units: one letter of the brand outside
+/// GSM-7 is enough to make the message UCS-2.
 const TEXTS: [(&str, &str); 13] = [
     ("de-DE", "Ihr Einmalpasswort von {{brand}} lautet: {{otp}}"),
     ("en-GB", "Your one-time password from {{brand}} is: {{otp}}"),
@@ -37,16 +37,16 @@ const TEXTS: [(&str, &str); 13] = [
     ("zh-TW", "您的 {{brand}} 一次性密碼為 {{otp}}。"),
 ];
 
-/// The language tags the service knows, spelled as in the API.
+/// The supported language tags, in the API's spelling.
 pub fn languages() -> impl Iterator<Item = &'static str> {
     TEXTS.iter().map(|(language, _)| *language)
 }
 
-/// The text in `language`, or nothing for a language the service does not know.
+/// `None` for an unsupported language.
 #[must_use]
 pub fn text(language: &str, brand: &str, code: &str) -> Option<String> {
     let (_, template) = TEXTS.iter().find(|(known, _)| *known == language)?;
-    // The code first: its digits cannot form a placeholder, a brand named `{{otp}}` could.
+    // The code goes in first: a brand named `{{otp}}` would otherwise become a placeholder.
     Some(
         template
             .replace("{{otp}}", code)
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_thirteen_texts_differ_and_hold_the_brand_and_the_code_once() {
+    fn all_thirteen_texts_differ_and_contain_brand_and_code_once() {
         let texts: BTreeSet<String> = languages()
             .map(|language| text(language, "ExampleCorp", "012345").unwrap())
             .collect();
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn the_published_english_text_is_word_for_word() {
+    fn the_english_text_is_the_published_one() {
         assert_eq!(
             text("en-US", "ExampleCorp", "012345").as_deref(),
             Some("This is your One Time Password: 012345 from ExampleCorp")
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn every_text_is_one_segment_with_the_longest_code_and_brand_even_in_ucs2() {
+    fn every_text_fits_one_ucs2_segment_with_the_longest_code_and_brand() {
         for brand in [
             "ABCDEFGHIJKLMNOPQRST",
             "あいうえおかきくけこさしすせそたちつてと",
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_brand_named_like_a_placeholder_stays_as_it_is() {
+    fn a_brand_that_looks_like_a_placeholder_is_not_replaced() {
         assert_eq!(
             text("en-US", "{{otp}}", "012345").as_deref(),
             Some("This is your One Time Password: 012345 from {{otp}}")

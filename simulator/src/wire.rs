@@ -1,5 +1,5 @@
-//! What the services have in common on the wire: who is let in, what is recorded, what a request says, and how an answer
-//! can be spoilt.
+//! The parts that the protocols share: signatures, records of requests, fields of bodies, and damaged
+//! responses.
 
 use std::ops::RangeInclusive;
 
@@ -15,66 +15,64 @@ use crate::{
     desk::Desk,
     failure::{Failure, Operation, Service},
     scenarios::{self, Outcome as Scenario},
-    server::{broken_off, hang_up},
+    server::{hang_up, truncate},
 };
 
-/// Pinpoint's documented limit of an invocation payload; the others document none.
+/// Pinpoint's documented limit of a payload; the other services document none.
 const LARGEST_BODY: usize = 7 * 1024 * 1024;
 
-/// One operation of a service, as its own protocol has it.
+/// One operation of a service in its own protocol.
 pub(crate) trait Call {
-    /// The service it is one of.
     const SERVICE: Service;
-    /// What the scope of a signature must name.
+    /// The service name in the scope of a signature.
     const SIGNING_NAME: &'static str;
-    /// Of the answers.
+    /// The content type of responses.
     const CONTENT_TYPE: &'static str;
 
     fn operation(&self) -> Operation;
 
-    /// Empty where the service has no applications.
+    /// Empty if the service has no applications.
     fn application_id(&self) -> &str;
 
-    /// What stands before the operation, the signature apart.
+    /// Checks what does not depend on the body, except the signature.
     fn admit(&self, desk: &Desk, method: &Method) -> Result<(), Refusal>;
 
-    /// The number that a request is about.
     fn destination<'a>(&self, body: &'a Value) -> Option<&'a str>;
 
-    /// Does what the request asks for, and gives the answer: with what a failure makes of it, where that is the protocol's
-    /// own.
-    fn carry_out(&self, desk: &Desk, asked: &Asked<'_>) -> Result<Value, Refusal>;
+    /// Executes the request and returns the response. Failures that are part of the protocol, such as a
+    /// `DeliveryStatus`, are applied here.
+    fn carry_out(&self, desk: &Desk, input: &CallInput<'_>) -> Result<Value, Refusal>;
 
-    /// The refusal that a failure stands for, if it is one.
+    /// The exception that a failure means, if it means one.
     fn refusal(failure: &Failure) -> Option<Refusal>;
 
-    /// The refusal of a body over [`LARGEST_BODY`].
+    /// For a body over [`LARGEST_BODY`].
     fn too_large() -> Refusal;
 
-    fn refused(refusal: Refusal, request_id: &str) -> OnTheWire;
+    fn refused(refusal: Refusal, request_id: &str) -> WireResponse;
 }
 
-/// What [`Call::carry_out`] goes by.
-pub(crate) struct Asked<'a> {
+/// The input of [`Call::carry_out`].
+pub(crate) struct CallInput<'a> {
     pub(crate) request_id: &'a str,
     pub(crate) body: &'a Value,
-    /// What was queued, or what the number stands for.
+    /// The queued failure, or the failure of a scenario number.
     pub(crate) failure: Option<&'a Failure>,
-    /// Verify: the answer to a wrong guess, whatever it is.
+    /// Verify: treat every guess as wrong.
     pub(crate) every_guess_is_wrong: bool,
 }
 
 /// Status, `x-amzn-errortype` and body.
-pub(crate) type OnTheWire = (StatusCode, Option<&'static str>, String);
+pub(crate) type WireResponse = (StatusCode, Option<&'static str>, String);
 
-/// Why a request was not carried out.
+/// An exception of AWS instead of a response.
 pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
     pub(crate) error_type: &'static str,
     pub(crate) message: String,
-    /// What the service model has besides the message.
+    /// Fields besides the message.
     pub(crate) more: Map<String, Value>,
-    /// The gateway in front of a service has bodies of its own, without the members of the service model.
+    /// The gateway in front of a service has its own bodies, without the fields of the service model.
     pub(crate) by_gateway: bool,
 }
 
@@ -105,7 +103,7 @@ impl Refusal {
         }
     }
 
-    /// The failures that no service model knows; one in front of every service stands for them.
+    /// Exceptions that are in no service model, because the gateway in front raises them.
     pub(crate) fn of_the_gateway(failure: &Failure) -> Option<Self> {
         Some(match failure {
             Failure::ServiceUnavailable => Self::gateway(
@@ -122,12 +120,42 @@ impl Refusal {
         })
     }
 
-    /// What IAM says to a principal without the permission.
+    /// Exceptions that have the same names in End User Messaging and SMS Voice V2. Pinpoint has its own.
+    pub(crate) fn with_common_name(failure: &Failure) -> Option<Self> {
+        Some(match failure {
+            Failure::Forbidden | Failure::AccessDenied => Self::modelled(
+                StatusCode::FORBIDDEN,
+                "AccessDeniedException",
+                Self::NOT_AUTHORIZED,
+            ),
+            Failure::TooManyRequests => Self::modelled(
+                StatusCode::TOO_MANY_REQUESTS,
+                "ThrottlingException",
+                "Rate exceeded",
+            ),
+            Failure::InternalServerError => Self::modelled(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "InternalServerException",
+                "An unexpected error occurred during the processing of the request.",
+            ),
+            _ => return Self::of_the_gateway(failure),
+        })
+    }
+
+    pub(crate) fn entity_too_large() -> Self {
+        Self::gateway(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "RequestEntityTooLargeException",
+            "Request entity too large",
+        )
+    }
+
+    /// IAM's message about a missing permission.
     pub(crate) const NOT_AUTHORIZED: &str =
         "User: arn:aws:iam::000000000000:user/desk is not authorized to perform this action";
 }
 
-/// Answers a request, whatever its method: a service answers a wrong one itself.
+/// Responds to a request with any method: a service itself responds to a wrong one.
 pub(crate) async fn answer<C: Call + Sync>(
     desk: &Desk,
     call: C,
@@ -135,7 +163,7 @@ pub(crate) async fn answer<C: Call + Sync>(
 ) -> Response<Body> {
     let request_id = random_id();
     let (head, body) = request.into_parts();
-    let arrival = desk.arrived(
+    let arrival = desk.record_arrival(
         C::SERVICE,
         call.operation(),
         &head.method,
@@ -150,11 +178,11 @@ pub(crate) async fn answer<C: Call + Sync>(
         .map_err(|_| C::too_large())
         .map(|bytes| serde_json::from_slice::<Value>(&bytes).unwrap_or_default());
     if let Ok(body) = &body {
-        desk.read(&arrival, body.clone());
+        desk.record_body(&arrival, body.clone());
     }
 
-    // What was queued stands before all else. A scenario is the number's: it begins where a request is let in.
-    let admitted = signed(&head.headers, C::SIGNING_NAME)
+    // A queued failure comes before all checks. A scenario needs the number, so it comes after them.
+    let admitted = check_signature_scope(&head.headers, C::SIGNING_NAME)
         .and_then(|()| call.admit(desk, &head.method))
         .and(body.as_ref().map_err(|_| C::too_large()));
     let scenario = match (&arrival.failure, &admitted) {
@@ -174,7 +202,7 @@ pub(crate) async fn answer<C: Call + Sync>(
             let every_guess_is_wrong = scenario == Some(&Scenario::EveryGuessIsWrong);
             call.carry_out(
                 desk,
-                &Asked {
+                &CallInput {
                     request_id: &request_id,
                     body,
                     failure,
@@ -183,7 +211,7 @@ pub(crate) async fn answer<C: Call + Sync>(
             )
         }),
     };
-    let carried_out = carried_out.and_then(|answer| spoilt::<C>(&answer, failure));
+    let carried_out = carried_out.and_then(|answer| damage::<C>(&answer, failure));
     let (status, error_type, body) = match carried_out {
         Ok(body) => (StatusCode::OK, None, body),
         Err(refusal) => C::refused(refusal, &request_id),
@@ -202,14 +230,14 @@ pub(crate) async fn answer<C: Call + Sync>(
         Some(Failure::Slow(by)) => tokio::time::sleep(*by).await,
         Some(Failure::Hang) => std::future::pending().await,
         Some(Failure::CloseAfterReading) => return hang_up(),
-        Some(Failure::Truncated) => return broken_off(response, &body),
+        Some(Failure::Truncated) => return truncate(response, &body),
         _ => {}
     }
     response
 }
 
-/// The body of a successful answer, or what a failure makes of it afterwards.
-fn spoilt<C: Call>(answer: &Value, failure: Option<&Failure>) -> Result<String, Refusal> {
+/// The body of a successful response, possibly damaged by a failure.
+fn damage<C: Call>(answer: &Value, failure: Option<&Failure>) -> Result<String, Refusal> {
     Ok(match failure {
         Some(Failure::InternalServerErrorAfterwards) => {
             return C::refusal(&Failure::InternalServerError)
@@ -223,9 +251,9 @@ fn spoilt<C: Call>(answer: &Value, failure: Option<&Failure>) -> Result<String, 
     })
 }
 
-/// Looks for a Signature Version 4 made for this service. The signature itself is not verified: the simulator knows
-/// nobody's secret key.
-fn signed(headers: &HeaderMap, signing_name: &str) -> Result<(), Refusal> {
+/// Checks that there is a Signature Version 4 for this service. The signature itself cannot be
+/// verified, because the simulator does not know the secret key.
+fn check_signature_scope(headers: &HeaderMap, signing_name: &str) -> Result<(), Refusal> {
     let authorization = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
@@ -252,75 +280,75 @@ fn signed(headers: &HeaderMap, signing_name: &str) -> Result<(), Refusal> {
     ))
 }
 
-/// Why a body cannot be what the operation takes.
-pub(crate) struct Unfit {
-    /// A JSON pointer to the member.
+/// A field of the request body is missing or invalid.
+pub(crate) struct InvalidField {
+    /// A JSON pointer to the field.
     pub(crate) path: String,
     pub(crate) message: String,
 }
 
-/// The members of a request body, or of an object inside; of an absent one none. A null counts as absent, as in AWS's JSON
-/// protocols; unknown members are ignored.
-pub(crate) struct Members<'a> {
-    members: Option<&'a Map<String, Value>>,
-    /// Where they are.
+/// The fields of a request body or of an object inside it. An absent object has no fields. A null
+/// counts as absent, as in AWS's JSON protocols, and unknown fields are ignored.
+pub(crate) struct Fields<'a> {
+    fields: Option<&'a Map<String, Value>>,
+    /// A JSON pointer to the object.
     path: String,
 }
 
-impl<'a> Members<'a> {
-    pub(crate) fn of(body: &'a Value) -> Result<Self, Unfit> {
-        let members = body.as_object().ok_or_else(|| Unfit {
+impl<'a> Fields<'a> {
+    pub(crate) fn of(body: &'a Value) -> Result<Self, InvalidField> {
+        let fields = body.as_object().ok_or_else(|| InvalidField {
             path: String::new(),
             message: "The request body must be a JSON object.".to_owned(),
         })?;
         Ok(Self {
-            members: Some(members),
+            fields: Some(fields),
             path: String::new(),
         })
     }
 
     fn get(&self, name: &str) -> Option<&'a Value> {
-        self.members?.get(name).filter(|value| !value.is_null())
+        self.fields?.get(name).filter(|value| !value.is_null())
     }
 
-    pub(crate) fn unfit(&self, name: &str, what: &str) -> Unfit {
-        Unfit {
+    pub(crate) fn invalid(&self, name: &str, what: &str) -> InvalidField {
+        InvalidField {
             path: format!("{}/{name}", self.path),
             message: format!("{name} {what}"),
         }
     }
 
-    pub(crate) fn required(&self, name: &str) -> Result<&'a str, Unfit> {
+    pub(crate) fn required(&self, name: &str) -> Result<&'a str, InvalidField> {
         self.present(name, self.optional(name)?)
     }
 
-    pub(crate) fn optional(&self, name: &str) -> Result<Option<&'a str>, Unfit> {
+    pub(crate) fn optional(&self, name: &str) -> Result<Option<&'a str>, InvalidField> {
         let Some(value) = self.get(name) else {
             return Ok(None);
         };
         value
             .as_str()
             .map(Some)
-            .ok_or_else(|| self.unfit(name, "must be a string."))
+            .ok_or_else(|| self.invalid(name, "must be a string."))
     }
 
-    /// A member that was looked for and must be there.
-    pub(crate) fn present<T>(&self, name: &str, found: Option<T>) -> Result<T, Unfit> {
-        found.ok_or_else(|| self.unfit(name, "is required."))
+    /// Requires a field that was read as optional.
+    pub(crate) fn present<T>(&self, name: &str, found: Option<T>) -> Result<T, InvalidField> {
+        found.ok_or_else(|| self.invalid(name, "is required."))
     }
 
-    /// A string of so many characters, all of them allowed.
+    /// An optional string of allowed characters.
     pub(crate) fn matching(
         &self,
         name: &str,
         lengths: RangeInclusive<usize>,
         allowed: fn(char) -> bool,
-    ) -> Result<Option<&'a str>, Unfit> {
+    ) -> Result<Option<&'a str>, InvalidField> {
         let Some(text) = self.optional(name)? else {
             return Ok(None);
         };
         if !lengths.contains(&text.chars().count()) {
-            return Err(self.unfit(
+            return Err(self.invalid(
                 name,
                 &format!(
                     "must have {} to {} characters.",
@@ -330,7 +358,7 @@ impl<'a> Members<'a> {
             ));
         }
         if !text.chars().all(allowed) {
-            return Err(self.unfit(name, "has characters that are not allowed."));
+            return Err(self.invalid(name, "has characters that are not allowed."));
         }
         Ok(Some(text))
     }
@@ -340,7 +368,7 @@ impl<'a> Members<'a> {
         name: &str,
         range: RangeInclusive<u8>,
         default: u8,
-    ) -> Result<u8, Unfit> {
+    ) -> Result<u8, InvalidField> {
         let Some(value) = self.get(name) else {
             return Ok(default);
         };
@@ -349,7 +377,7 @@ impl<'a> Members<'a> {
             .and_then(|value| u8::try_from(value).ok())
             .filter(|value| range.contains(value))
             .ok_or_else(|| {
-                self.unfit(
+                self.invalid(
                     name,
                     &format!(
                         "must be an integer from {} to {}.",
@@ -360,21 +388,21 @@ impl<'a> Members<'a> {
             })
     }
 
-    /// The members of an object inside.
-    pub(crate) fn inside(&self, name: &str) -> Result<Self, Unfit> {
+    /// The fields of an object inside this one.
+    pub(crate) fn inside(&self, name: &str) -> Result<Self, InvalidField> {
         let value = self.get(name);
-        let members = value.and_then(Value::as_object);
-        if value.is_some() && members.is_none() {
-            return Err(self.unfit(name, "must be an object."));
+        let fields = value.and_then(Value::as_object);
+        if value.is_some() && fields.is_none() {
+            return Err(self.invalid(name, "must be an object."));
         }
         Ok(Self {
-            members,
+            fields,
             path: format!("{}/{name}", self.path),
         })
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &'a str> {
-        self.members
+        self.fields
             .into_iter()
             .flat_map(Map::keys)
             .map(String::as_str)
@@ -389,7 +417,7 @@ pub(crate) fn is_e164(number: &str) -> bool {
     })
 }
 
-/// In the shape of a UUID, version 4.
+/// A UUID, version 4.
 pub(crate) fn random_id() -> String {
     let bits = fastrand::u128(..);
     let bits = bits & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;

@@ -114,7 +114,9 @@ fn the_two_printed_commands_work_when_pasted() {
     pasted("pinpoint");
     let screen = pasted("end-user-messaging");
     assert!(
-        screen.iter().any(|line| line.starts_with("3. Let it call")),
+        screen
+            .iter()
+            .any(|line| line.starts_with("3. To get a call")),
         "{screen:?}"
     );
 }
@@ -324,7 +326,7 @@ fn answers(provider: &str, unknown: &[&str]) {
 }
 
 #[test]
-fn a_taken_port_is_said_and_another_one_taken() {
+fn a_taken_port_is_reported_and_replaced() {
     let phone = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let api = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let [phone, api] = [&phone, &api].map(|listener| listener.local_addr().unwrap().port());
@@ -347,7 +349,7 @@ fn a_taken_port_is_said_and_another_one_taken() {
 }
 
 #[test]
-fn arguments_that_make_no_sense_are_answered_with_the_usage() {
+fn unknown_arguments_print_the_usage() {
     for arguments in [&["--port"][..], &["--port", "x"], &["--help"], &["x"]] {
         let output = Command::new(env!("CARGO_BIN_EXE_simulator"))
             .args(arguments)

@@ -117,7 +117,7 @@ pub(crate) fn post(simulator: &Simulator, path: &str, body: &Value) -> io::Resul
         ("content-type", "application/json"),
     ];
     request(
-        simulator.address(),
+        simulator.address,
         "POST",
         path,
         &headers,
@@ -126,7 +126,7 @@ pub(crate) fn post(simulator: &Simulator, path: &str, body: &Value) -> io::Resul
 }
 
 pub(crate) fn get(simulator: &Simulator, path: &str) -> Answer {
-    request(simulator.address(), "GET", path, &[], b"").unwrap()
+    request(simulator.address, "GET", path, &[], b"").unwrap()
 }
 
 /// A send with every member, `changes` made to it; a null takes a member away.
@@ -193,7 +193,7 @@ pub(crate) fn call(
     }
     request_within(
         patience,
-        simulator.address(),
+        simulator.address,
         "POST",
         path,
         &headers,

@@ -62,7 +62,7 @@ async fn failures_are_queued_listed_and_cleared() {
             > listed["available"]["verify"].as_array().unwrap().len()
     );
 
-    let cleared = request(simulator.address(), "DELETE", path, &[], b"").unwrap();
+    let cleared = request(simulator.address, "DELETE", path, &[], b"").unwrap();
     assert_eq!(
         cleared.json(),
         json!({"send": [], "verify": [], "feedback": []})
@@ -71,7 +71,7 @@ async fn failures_are_queued_listed_and_cleared() {
 }
 
 #[tokio::test]
-async fn every_failure_on_offer_can_be_queued_and_nonsense_cannot() {
+async fn every_available_failure_can_be_queued_and_unknown_ones_cannot() {
     let simulator = started().await;
     let path = "/simulator/failures";
     let available = get(&simulator, path).json()["available"].clone();
@@ -95,7 +95,7 @@ async fn every_failure_on_offer_can_be_queued_and_nonsense_cannot() {
 }
 
 #[tokio::test]
-async fn requests_are_counted_and_a_reset_forgets_them_and_all_else() {
+async fn requests_are_counted_and_a_reset_removes_everything() {
     let simulator = started().await;
     send(&simulator);
     try_verify(&simulator, "wrong").unwrap();
@@ -157,7 +157,7 @@ async fn known_applications_can_be_set_and_unset() {
 }
 
 #[tokio::test]
-async fn what_a_web_page_can_post_without_asking_is_refused() {
+async fn posts_that_need_no_cors_preflight_are_refused() {
     let simulator = started().await;
     for path in ["clock", "failures", "applications", "reset"] {
         for content_type in [
@@ -168,7 +168,7 @@ async fn what_a_web_page_can_post_without_asking_is_refused() {
         ] {
             let headers = [("content-type", content_type)];
             let answer = request(
-                simulator.address(),
+                simulator.address,
                 "POST",
                 &format!("/simulator/{path}"),
                 &headers,

@@ -86,7 +86,7 @@ fn field(answer: &Answer) -> String {
 }
 
 #[tokio::test]
-async fn a_send_answers_with_two_ids_and_the_template_arrives_with_the_code_in_every_place() {
+async fn a_send_returns_two_ids_and_the_message_has_the_code_in_every_placeholder() {
     let simulator = started().await;
     let answer = try_send(&simulator, &text(json!({})));
     assert_eq!(
@@ -120,7 +120,7 @@ async fn a_send_answers_with_two_ids_and_the_template_arrives_with_the_code_in_e
 }
 
 #[tokio::test]
-async fn a_right_code_is_valid_once_and_wrong_expired_exhausted_and_unknown_ones_are_invalid() {
+async fn a_right_code_is_valid_once_and_all_other_codes_are_invalid() {
     let simulator = started().await;
     assert_eq!(status(&simulator, "123456"), "INVALID");
     let code = sent(&simulator, &text(json!({}))).code;
@@ -140,7 +140,7 @@ async fn a_right_code_is_valid_once_and_wrong_expired_exhausted_and_unknown_ones
 }
 
 #[tokio::test]
-async fn a_code_proves_only_the_number_the_reference_and_the_service_it_was_sent_with() {
+async fn a_code_is_valid_only_for_its_own_number_reference_and_service() {
     let simulator = started().await;
     let by_pinpoint = send_by_pinpoint(&simulator);
     let code = sent(&simulator, &text(json!({}))).code;
@@ -174,7 +174,7 @@ async fn a_code_proves_only_the_number_the_reference_and_the_service_it_was_sent
 }
 
 #[tokio::test]
-async fn codes_are_of_the_characters_and_the_length_asked_for_and_of_the_case_they_were_sent_in() {
+async fn codes_have_the_requested_characters_and_length_and_are_case_sensitive() {
     let simulator = started().await;
     for (kind, allowed) in [
         ("NUMERIC", "0123456789"),
@@ -206,7 +206,7 @@ async fn codes_are_of_the_characters_and_the_length_asked_for_and_of_the_case_th
 }
 
 #[tokio::test]
-async fn absent_optional_members_have_awss_defaults() {
+async fn absent_optional_fields_have_awss_defaults() {
     let simulator = started().await;
     let message = sent(
         &simulator,
@@ -232,7 +232,7 @@ async fn absent_optional_members_have_awss_defaults() {
 }
 
 #[tokio::test]
-async fn a_call_is_what_is_heard() {
+async fn a_call_has_the_words_that_a_person_hears() {
     let simulator = started().await;
     let template = "<speak>Example &amp; Co: <say-as interpret-as=\"digits\">{{code}}</say-as><break time=\"1s\"/> \
                     Again: <prosody rate=\"slow\"><say-as interpret-as='characters'>{{code}}</say-as></prosody></speak>";
@@ -269,7 +269,7 @@ async fn a_call_is_what_is_heard() {
 }
 
 #[tokio::test]
-async fn a_chat_message_has_its_template_by_name() {
+async fn a_whatsapp_message_names_its_template() {
     let simulator = started().await;
     let message = sent(
         &simulator,
@@ -287,7 +287,7 @@ async fn a_chat_message_has_its_template_by_name() {
 }
 
 #[tokio::test]
-async fn a_send_that_breaks_the_model_is_a_validation_exception_that_points_at_the_member() {
+async fn an_invalid_send_is_a_validation_exception_that_points_at_the_field() {
     let simulator = started().await;
     let rules = |rules: Value| json!({ "overrideCodeConfigurationParameters": rules });
     let body = |template: Value| json!({"overrideChannelParameters": {"text": {"inlineTemplateBody": template}}});
@@ -445,7 +445,7 @@ async fn a_send_that_breaks_the_model_is_a_validation_exception_that_points_at_t
 }
 
 #[tokio::test]
-async fn everything_in_range_is_accepted() {
+async fn every_value_in_range_is_accepted() {
     let simulator = started().await;
     for (length, validity, attempts) in [(4, 1, 1), (8, 60, 5)] {
         let rules = json!({"codeLength": length, "validityPeriodMinutes": validity, "maxAttempts": attempts});
@@ -504,7 +504,7 @@ async fn configurations_and_managed_templates_are_not_found() {
 }
 
 #[tokio::test]
-async fn a_code_of_another_shape_is_a_validation_exception_and_costs_no_attempt() {
+async fn a_malformed_code_is_a_validation_exception_and_costs_no_attempt() {
     let simulator = started().await;
     sent(&simulator, &text(json!({})));
     for (code, path) in [
@@ -528,7 +528,7 @@ async fn a_code_of_another_shape_is_a_validation_exception_and_costs_no_attempt(
 }
 
 #[tokio::test]
-async fn only_a_signature_for_this_service_and_a_post_pass() {
+async fn only_a_post_with_a_signature_for_this_service_is_accepted() {
     let simulator = started().await;
     let body = text(json!({}));
     for path in [SEND, VALIDATE] {
@@ -539,7 +539,7 @@ async fn only_a_signature_for_this_service_and_a_post_pass() {
         );
         let signature = SIGNATURE.replace("mobiletargeting", "end-user-messaging");
         let answer = request(
-            simulator.address(),
+            simulator.address,
             "GET",
             path,
             &[("authorization", &signature)],
@@ -555,7 +555,7 @@ async fn only_a_signature_for_this_service_and_a_post_pass() {
 }
 
 #[tokio::test]
-async fn what_is_recorded_says_which_service_it_was_for() {
+async fn records_name_the_service() {
     let simulator = started().await;
     send_by_pinpoint(&simulator);
     let body = text(json!({}));
@@ -624,7 +624,7 @@ async fn feedback_is_kept_with_the_message_and_the_last_one_counts() {
 }
 
 #[tokio::test]
-async fn feedback_about_no_message_of_end_user_messaging_is_not_found_and_nonsense_is_refused() {
+async fn feedback_on_unknown_messages_is_not_found_and_invalid_feedback_is_refused() {
     let simulator = started().await;
     send_by_pinpoint(&simulator);
     let by_pinpoint = simulator.inbox()[0].message_id.clone();
@@ -667,7 +667,7 @@ async fn feedback_about_no_message_of_end_user_messaging_is_not_found_and_nonsen
 }
 
 #[tokio::test]
-async fn another_operation_of_sms_voice_is_unknown_and_not_recorded() {
+async fn other_operations_of_sms_voice_are_unknown_and_not_recorded() {
     let simulator = started().await;
     let signature = SIGNATURE.replace("mobiletargeting", "sms-voice");
     for (target, content_type) in [
@@ -682,7 +682,7 @@ async fn another_operation_of_sms_voice_is_unknown_and_not_recorded() {
             ("content-type", content_type),
             ("x-amz-target", target),
         ];
-        let answer = request(simulator.address(), "POST", "/", &headers, b"{}").unwrap();
+        let answer = request(simulator.address, "POST", "/", &headers, b"{}").unwrap();
         assert_eq!(
             (answer.status, &answer.json()["__type"]),
             (400, &json!("UnknownOperationException"))

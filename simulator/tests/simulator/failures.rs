@@ -14,7 +14,7 @@ use crate::client::{
 };
 
 #[tokio::test]
-async fn failed_deliveries_answer_200_with_their_status_and_send_nothing() {
+async fn failed_deliveries_are_200_with_their_status_and_send_nothing() {
     for (failure, status) in [
         (Failure::Duplicate, "DUPLICATE"),
         (Failure::OptOut, "OPT_OUT"),
@@ -46,7 +46,7 @@ async fn failed_deliveries_answer_200_with_their_status_and_send_nothing() {
 }
 
 #[tokio::test]
-async fn answers_that_name_no_result_leave_the_text_on_the_phone() {
+async fn responses_without_a_result_still_send_the_message() {
     let simulator = started().await;
     simulator.fail_next(Operation::Send, Failure::MissingResult);
     assert_eq!(try_send(&simulator).unwrap().json()["Result"], json!({}));
@@ -70,7 +70,7 @@ async fn answers_that_name_no_result_leave_the_text_on_the_phone() {
 }
 
 #[tokio::test]
-async fn exceptions_have_their_status_and_name_and_nothing_happens() {
+async fn exceptions_have_their_status_and_name_and_no_effect() {
     for (failure, status, error) in [
         (Failure::BadRequest, 400, "BadRequestException"),
         (Failure::Forbidden, 403, "ForbiddenException"),
@@ -116,7 +116,7 @@ async fn exceptions_have_their_status_and_name_and_nothing_happens() {
 }
 
 #[tokio::test]
-async fn spoilt_answers_come_after_the_deed() {
+async fn damaged_responses_come_after_the_effect() {
     type Check = fn(&[u8]) -> bool;
     let cases: [(Failure, u16, Check); 6] = [
         (Failure::NotJson, 200, |body| {
@@ -158,7 +158,7 @@ async fn spoilt_answers_come_after_the_deed() {
 }
 
 #[tokio::test]
-async fn a_wrapped_answer_looks_as_in_boto3() {
+async fn a_wrapped_response_looks_like_boto3s() {
     let simulator = started().await;
     simulator.fail_next(Operation::Send, Failure::Wrapped);
     let sent = try_send(&simulator).unwrap().json();
@@ -174,7 +174,7 @@ async fn a_wrapped_answer_looks_as_in_boto3() {
 }
 
 #[tokio::test]
-async fn lost_answers_come_after_the_deed_and_each_is_one_request() {
+async fn lost_responses_come_after_the_effect_and_count_as_one_request() {
     for (failure, error) in [
         (Failure::CloseAfterReading, ErrorKind::UnexpectedEof),
         (Failure::Truncated, ErrorKind::UnexpectedEof),
@@ -202,7 +202,7 @@ async fn lost_answers_come_after_the_deed_and_each_is_one_request() {
 }
 
 #[tokio::test]
-async fn a_connection_closed_before_reading_leaves_nothing_but_the_count() {
+async fn a_connection_closed_before_reading_has_no_effect_but_is_counted() {
     let simulator = started().await;
     simulator.fail_next(Operation::Send, Failure::CloseBeforeReading);
     let error = try_send(&simulator).unwrap_err().kind();
@@ -219,7 +219,7 @@ async fn a_connection_closed_before_reading_leaves_nothing_but_the_count() {
 }
 
 #[tokio::test]
-async fn failures_come_in_order_each_for_its_number_of_requests_and_of_its_operation() {
+async fn failures_happen_in_order_as_often_as_queued_and_per_operation() {
     let simulator = started().await;
     simulator.fail(Operation::Send, Failure::TooManyRequests, 2);
     simulator.fail_next(Operation::Send, Failure::Successful);
@@ -238,7 +238,7 @@ async fn failures_come_in_order_each_for_its_number_of_requests_and_of_its_opera
 
 #[tokio::test]
 #[should_panic(expected = "cannot fail like this")]
-async fn a_failure_of_sending_is_refused_for_verifying() {
+async fn a_failure_of_a_send_cannot_be_queued_for_a_verify() {
     started()
         .await
         .fail_next(Operation::Verify, Failure::OptOut);
@@ -330,7 +330,7 @@ fn is_of_the_answer(failure: &Failure, service: Service) -> bool {
 }
 
 #[tokio::test]
-async fn every_failure_of_every_operation_of_every_service_is_on_the_wire_what_its_words_say() {
+async fn every_failure_does_on_the_wire_what_its_description_says() {
     let mut seen = [0, 0, 0, 0, 0];
     for (place, (service, operation)) in CALLS.into_iter().enumerate() {
         for failure in Failure::all()
@@ -378,7 +378,11 @@ async fn every_failure_of_every_operation_of_every_service_is_on_the_wire_what_i
                         silence,
                         "{case}: {error}"
                     );
-                    let words = ["no answer, ever", "connection closed", "half of the answer"];
+                    let words = [
+                        "no response, ever",
+                        "connection closed",
+                        "half of the response",
+                    ];
                     assert!(
                         words.iter().any(|start| says.starts_with(start)),
                         "{case}: {error}"
@@ -427,7 +431,7 @@ fn exception(answer: &Answer, service: Service) -> String {
 }
 
 #[tokio::test]
-async fn a_failure_that_a_service_does_not_have_waits_for_one_that_has_it() {
+async fn a_failure_waits_for_a_service_that_has_it() {
     let simulator = with_codes().await;
     simulator.fail_next(Operation::Send, Failure::Throttled);
     simulator.fail_next(Operation::Send, Failure::ServiceQuotaExceeded);
@@ -453,7 +457,7 @@ async fn a_failure_that_a_service_does_not_have_waits_for_one_that_has_it() {
 }
 
 #[tokio::test]
-async fn end_user_messaging_tells_in_the_message_alone_why_a_number_cannot_have_it() {
+async fn end_user_messaging_gives_the_reason_only_in_the_message() {
     for (failure, says, status) in [
         (Failure::OptOut, "opted out", 409),
         (Failure::PermanentFailure, "is a landline", 400),
@@ -476,7 +480,7 @@ async fn end_user_messaging_tells_in_the_message_alone_why_a_number_cannot_have_
 }
 
 #[tokio::test]
-async fn a_status_of_a_verify_that_nobody_knows_is_neither_yes_nor_no() {
+async fn an_unknown_status_of_a_verify_is_neither_valid_nor_invalid() {
     let simulator = with_codes().await;
     simulator.fail_next(Operation::Verify, Failure::UnheardOfStatus);
     let answer = plain(&simulator, Service::EndUserMessaging, Operation::Verify).unwrap();
@@ -484,7 +488,7 @@ async fn a_status_of_a_verify_that_nobody_knows_is_neither_yes_nor_no() {
 }
 
 #[test]
-fn every_failure_has_a_name_of_its_own_in_kebab_case_that_leads_back_to_it() {
+fn failure_names_are_unique_kebab_case_and_can_be_parsed() {
     let mut names = BTreeSet::new();
     for failure in Failure::all() {
         let json = serde_json::to_value(&failure).unwrap();

@@ -59,7 +59,7 @@ async fn a_request_becomes_a_version_2_event_of_an_authenticated_caller() {
     ];
     let body = "{\"destinationNumber\": \"ü\"}";
     let answer = ask(
-        front.address(),
+        front.address,
         "POST",
         "/otp/send%20?a=1&b=%20x&a=2",
         headers,
@@ -116,7 +116,7 @@ async fn a_request_becomes_a_version_2_event_of_an_authenticated_caller() {
 }
 
 #[tokio::test]
-async fn a_body_is_text_only_where_type_and_bytes_say_so() {
+async fn a_body_is_text_only_if_its_type_and_its_bytes_are() {
     type Headers = &'static [(&'static str, &'static str)];
     let front = echo();
     let cases: [(Headers, &[u8], Value, bool); 7] = [
@@ -162,7 +162,7 @@ async fn a_body_is_text_only_where_type_and_bytes_say_so() {
         ),
     ];
     for (headers, body, expected, encoded) in cases {
-        let event = ask(front.address(), "POST", "/", headers, body.to_vec())
+        let event = ask(front.address, "POST", "/", headers, body.to_vec())
             .await
             .unwrap()
             .json();
@@ -175,12 +175,12 @@ async fn a_body_is_text_only_where_type_and_bytes_say_so() {
 }
 
 #[tokio::test]
-async fn an_answer_becomes_http_again() {
+async fn a_result_becomes_an_http_response() {
     let front = answering(Ok(json!({
         "statusCode": 422, "headers": {"Content-Type": "application/problem+json", "x-number": 7, "content-length": "999"},
         "cookies": ["a=1; Secure", "b=2"], "body": "eyJvayI6dHJ1ZX0=", "isBase64Encoded": true,
     })));
-    let answer = ask(front.address(), "POST", "/otp/verify", &[], vec![])
+    let answer = ask(front.address, "POST", "/otp/verify", &[], vec![])
         .await
         .unwrap();
     assert_eq!((answer.status, answer.text()), (422, "{\"ok\":true}"));
@@ -199,9 +199,9 @@ async fn an_answer_becomes_http_again() {
 }
 
 #[tokio::test]
-async fn an_answer_without_a_status_code_is_json_with_200() {
+async fn a_result_without_a_status_code_is_json_with_200() {
     let front = answering(Ok(json!({"hello": "world"})));
-    let answer = ask(front.address(), "GET", "/", &[], vec![]).await.unwrap();
+    let answer = ask(front.address, "GET", "/", &[], vec![]).await.unwrap();
     assert_eq!(
         (answer.status, answer.json()),
         (200, json!({"hello": "world"}))
@@ -210,7 +210,7 @@ async fn an_answer_without_a_status_code_is_json_with_200() {
 }
 
 #[tokio::test]
-async fn function_errors_and_malformed_answers_are_500_and_tell_nothing() {
+async fn function_errors_and_malformed_results_are_500_without_details() {
     for answer in [
         Err("a secret".to_owned()),
         Ok(json!({"statusCode": "200"})),
@@ -222,7 +222,7 @@ async fn function_errors_and_malformed_answers_are_500_and_tell_nothing() {
         Ok(json!({"statusCode": 200, "headers": {"x": "bad\nvalue"}})),
     ] {
         let front = answering(answer.clone());
-        let answered = ask(front.address(), "GET", "/", &[], vec![]).await.unwrap();
+        let answered = ask(front.address, "GET", "/", &[], vec![]).await.unwrap();
         assert_eq!(
             (answered.status, answered.json()),
             (500, json!({"message": "Internal Server Error"})),
@@ -232,21 +232,21 @@ async fn function_errors_and_malformed_answers_are_500_and_tell_nothing() {
 }
 
 #[tokio::test]
-async fn a_panic_costs_one_answer() {
+async fn a_panic_costs_one_response() {
     let front = Front::start_on(listener(), async |event, _| {
         assert!(!event.get().contains("/panic"), "on purpose");
         Ok(json!({"statusCode": 204}))
     })
     .unwrap();
     assert_eq!(
-        ask(front.address(), "GET", "/panic", &[], vec![])
+        ask(front.address, "GET", "/panic", &[], vec![])
             .await
             .unwrap()
             .status,
         500
     );
     assert_eq!(
-        ask(front.address(), "GET", "/", &[], vec![])
+        ask(front.address, "GET", "/", &[], vec![])
             .await
             .unwrap()
             .status,
@@ -260,7 +260,7 @@ async fn routes_are_matched_exactly() {
         Ok(json!({"statusCode": 200, "body": event.get()}))
     };
     let front = Front::start_with_routes(listener(), ["POST /otp/send"], handler).unwrap();
-    let sent = ask(front.address(), "POST", "/otp/send?x=1", &[], vec![])
+    let sent = ask(front.address, "POST", "/otp/send?x=1", &[], vec![])
         .await
         .unwrap();
     assert_eq!(sent.json()["routeKey"], "POST /otp/send");
@@ -270,9 +270,7 @@ async fn routes_are_matched_exactly() {
         ("POST", "/otp/Send"),
         ("POST", "/"),
     ] {
-        let answer = ask(front.address(), method, path, &[], vec![])
-            .await
-            .unwrap();
+        let answer = ask(front.address, method, path, &[], vec![]).await.unwrap();
         assert_eq!(
             (answer.status, answer.json()),
             (404, json!({"message": "Not Found"})),
@@ -282,29 +280,29 @@ async fn routes_are_matched_exactly() {
 }
 
 #[tokio::test]
-async fn a_body_over_ten_megabytes_is_413_and_one_below_is_passed_on() {
+async fn a_body_over_ten_megabytes_is_413_and_a_smaller_one_passes() {
     let front = Front::start_on(listener(), async |event, _| {
         Ok(json!({"length": event.get().len()}))
     })
     .unwrap();
     let limit = 10 * 1024 * 1024;
-    let largest = ask(front.address(), "POST", "/", &[], vec![b'x'; limit])
+    let largest = ask(front.address, "POST", "/", &[], vec![b'x'; limit])
         .await
         .unwrap();
     assert!(largest.json()["length"].as_u64().unwrap() > limit as u64);
-    let answer = ask(front.address(), "POST", "/", &[], vec![b'x'; limit + 1])
+    let answer = ask(front.address, "POST", "/", &[], vec![b'x'; limit + 1])
         .await
         .unwrap();
     assert_eq!(answer.status, 413);
 }
 
 #[tokio::test]
-async fn it_listens_on_loopback_only_and_answers_local_names_only() {
+async fn it_listens_only_on_loopback_and_serves_only_local_names() {
     let anywhere = TcpListener::bind("0.0.0.0:0").unwrap();
     assert!(Front::start_on(anywhere, async |_, _| Ok(Value::Null)).is_err());
     let front = answering(Ok(json!({})));
     let answer = ask(
-        front.address(),
+        front.address,
         "GET",
         "/",
         &[("host", "evil.example")],

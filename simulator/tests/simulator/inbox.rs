@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::client::{NUMBER, get, post, send, send_body, started};
 
 #[tokio::test]
-async fn the_newest_text_comes_first_with_all_there_is_to_know() {
+async fn the_newest_message_comes_first_and_has_every_field() {
     let simulator = started().await;
     send(&simulator);
     let code = send(&simulator);
@@ -32,7 +32,7 @@ async fn the_newest_text_comes_first_with_all_there_is_to_know() {
 }
 
 #[tokio::test]
-async fn it_can_be_asked_for_one_number_with_the_plus_written_either_way() {
+async fn it_can_be_filtered_by_number_with_an_escaped_or_a_bare_plus() {
     let simulator = started().await;
     send(&simulator);
     post(
@@ -53,7 +53,7 @@ async fn it_can_be_asked_for_one_number_with_the_plus_written_either_way() {
 }
 
 #[tokio::test]
-async fn the_page_runs_its_own_script_and_nothing_else() {
+async fn the_page_allows_only_its_own_script() {
     let simulator = started().await;
     let page = get(&simulator, "/");
     let policy = page.header("content-security-policy").unwrap();
@@ -93,7 +93,7 @@ async fn the_page_runs_its_own_script_and_nothing_else() {
 #[tokio::test]
 async fn updates_come_at_once_and_after_every_change() {
     let simulator = started().await;
-    let mut stream = TcpStream::connect(simulator.address()).unwrap();
+    let mut stream = TcpStream::connect(simulator.address).unwrap();
     stream
         .set_read_timeout(Some(Duration::from_secs(5)))
         .unwrap();

@@ -63,7 +63,7 @@ fn ask(simulator: &Simulator, path: &str, body: &Value) -> io::Result<Answer> {
     let body = body.to_string();
     request_within(
         Duration::from_secs(5),
-        simulator.address(),
+        simulator.address,
         "POST",
         path,
         &headers,
@@ -149,7 +149,7 @@ fn assert_meets(
 }
 
 #[test]
-fn the_list_has_these_numbers_and_no_other() {
+fn the_list_has_exactly_these_numbers() {
     let expected = SENDS
         .map(|(ending, ..)| (Operation::Send, ending))
         .into_iter();
@@ -166,7 +166,7 @@ fn the_list_has_these_numbers_and_no_other() {
 }
 
 #[tokio::test]
-async fn each_number_for_sending_does_what_the_list_says_every_time_and_verifies_as_usual() {
+async fn each_send_number_has_its_outcome_every_time_and_verifies_normally() {
     let simulator = started().await;
     std::thread::scope(|scope| {
         for (place, (ending, expected, arrives)) in SENDS.into_iter().enumerate() {
@@ -201,7 +201,7 @@ async fn each_number_for_sending_does_what_the_list_says_every_time_and_verifies
 }
 
 #[tokio::test]
-async fn each_number_for_verifying_does_what_the_list_says_every_time_and_gets_its_text_as_usual() {
+async fn each_verify_number_has_its_outcome_every_time_and_gets_its_message_normally() {
     let simulator = started().await;
     std::thread::scope(|scope| {
         for (place, (ending, expected, counts)) in VERIFIES.into_iter().enumerate() {
@@ -259,7 +259,7 @@ const ELSEWHERE: [(&str, Meets); 7] = [
 ];
 
 #[tokio::test]
-async fn each_number_does_at_end_user_messaging_what_comes_nearest() {
+async fn each_number_has_the_nearest_outcome_at_end_user_messaging() {
     let simulator = started().await;
     let service = Service::EndUserMessaging;
     let ask = |operation, body: &Value| {
@@ -337,7 +337,7 @@ async fn each_number_does_at_end_user_messaging_what_comes_nearest() {
 }
 
 #[tokio::test]
-async fn every_other_number_is_an_ordinary_one() {
+async fn all_other_numbers_are_ordinary() {
     let simulator = started().await;
     let listed: BTreeSet<_> = SENDS
         .map(|row| row.0)
@@ -369,7 +369,7 @@ async fn every_other_number_is_an_ordinary_one() {
 }
 
 #[tokio::test]
-async fn what_is_queued_goes_first_each_for_its_request() {
+async fn queued_failures_take_precedence() {
     let simulator = started().await;
     let (opted_out, wrong) = ("+14255550110", "+14255550167");
     simulator.fail_next(Operation::Send, Failure::Successful);
@@ -393,11 +393,11 @@ async fn what_is_queued_goes_first_each_for_its_request() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_not_let_in_is_refused_as_for_any_number() {
+async fn an_unauthorized_request_is_refused_as_for_any_number() {
     let simulator = started().await;
     for to in ["+14255550150", "+14255550155"] {
         let body = send_body(json!({ "DestinationIdentity": to })).to_string();
-        let unsigned = request(simulator.address(), "POST", SEND, &[], body.as_bytes()).unwrap();
+        let unsigned = request(simulator.address, "POST", SEND, &[], body.as_bytes()).unwrap();
         assert_eq!(
             unsigned.header("x-amzn-errortype"),
             Some("MissingAuthenticationTokenException")
@@ -414,7 +414,7 @@ async fn a_request_that_is_not_let_in_is_refused_as_for_any_number() {
 }
 
 #[tokio::test]
-async fn the_list_can_be_asked_for() {
+async fn the_control_api_lists_the_scenarios() {
     let simulator = started().await;
     let answer = get(&simulator, "/simulator/scenarios");
     assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
@@ -436,7 +436,7 @@ async fn the_list_can_be_asked_for() {
             "+14255550164",
             "verify",
             json!({"slow": 3000}),
-            "the normal answer, late",
+            "the normal response, late",
         ),
         (
             "+14255550167",
@@ -452,7 +452,7 @@ async fn the_list_can_be_asked_for() {
 }
 
 #[tokio::test]
-async fn the_list_of_another_service_can_be_asked_for_and_can_be_the_one_that_is_shown() {
+async fn the_scenarios_of_another_service_can_be_listed_and_described() {
     let simulator = started().await;
     let number =
         |path: &str, place: usize| get(&simulator, path).json()["scenarios"][place].clone();
@@ -509,7 +509,7 @@ fn printed(text: &str) -> Vec<[String; 3]> {
 }
 
 #[test]
-fn the_page_of_the_desk_and_the_crate_list_every_scenario_and_no_other() {
+fn the_docs_list_exactly_the_scenarios() {
     let of_send = scenarios()
         .iter()
         .filter(|scenario| scenario.operation == Operation::Send);

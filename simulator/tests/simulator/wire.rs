@@ -11,7 +11,7 @@ const SEND: &str = "/v1/apps/app/otp";
 const VERIFY: &str = "/v1/apps/app/verify-otp";
 
 #[tokio::test]
-async fn a_send_answers_with_the_bare_message_response_and_the_text_arrives() {
+async fn a_send_returns_the_bare_message_response_and_the_message_arrives() {
     let simulator = started().await;
     let answer = post(&simulator, SEND, &send_body(json!({}))).unwrap();
 
@@ -51,7 +51,7 @@ async fn a_send_answers_with_the_bare_message_response_and_the_text_arrives() {
 }
 
 #[tokio::test]
-async fn a_right_code_is_valid_once_and_the_answer_is_the_bare_verification_response() {
+async fn a_right_code_is_valid_once_and_the_response_is_bare() {
     let simulator = started().await;
     let code = send(&simulator);
     let body = json!({"DestinationIdentity": NUMBER, "ReferenceId": "signup", "Otp": code});
@@ -88,7 +88,7 @@ async fn a_code_expires_by_the_simulators_clock() {
 }
 
 #[tokio::test]
-async fn a_code_proves_only_the_number_reference_and_application_it_was_sent_with() {
+async fn a_code_is_valid_only_for_its_own_number_reference_and_application() {
     let simulator = started().await;
     let code = send(&simulator);
     for (path, to, reference) in [
@@ -106,7 +106,7 @@ async fn a_code_proves_only_the_number_reference_and_application_it_was_sent_wit
 }
 
 #[tokio::test]
-async fn absent_optional_members_have_defaults() {
+async fn absent_optional_fields_have_defaults() {
     let simulator = started().await;
     let changes = json!({"AllowedAttempts": null, "CodeLength": null, "Language": null, "ValidityPeriod": null});
     assert_eq!(
@@ -126,7 +126,7 @@ async fn absent_optional_members_have_defaults() {
 }
 
 #[tokio::test]
-async fn everything_in_range_is_accepted_in_every_language() {
+async fn every_value_in_range_is_accepted_in_every_language() {
     let simulator = started().await;
     for (length, validity, attempts) in [(5, 5, 1), (8, 60, 5)] {
         let changes =
@@ -161,7 +161,7 @@ async fn everything_in_range_is_accepted_in_every_language() {
 }
 
 #[tokio::test]
-async fn a_request_that_breaks_the_model_or_a_range_is_a_bad_request_and_sends_nothing() {
+async fn an_invalid_send_is_a_bad_request_and_sends_nothing() {
     let simulator = started().await;
     for changes in [
         json!({"BrandName": null}),
@@ -217,7 +217,7 @@ async fn a_request_that_breaks_the_model_or_a_range_is_a_bad_request_and_sends_n
         );
     }
     let not_json = request(
-        simulator.address(),
+        simulator.address,
         "POST",
         SEND,
         &[("authorization", SIGNATURE)],
@@ -229,7 +229,7 @@ async fn a_request_that_breaks_the_model_or_a_range_is_a_bad_request_and_sends_n
 }
 
 #[tokio::test]
-async fn only_a_signature_for_this_service_passes_the_gateway() {
+async fn only_a_signature_for_this_service_is_accepted() {
     let simulator = started().await;
     let elsewhere = SIGNATURE.replace("mobiletargeting", "sns");
     for (headers, error) in [
@@ -244,7 +244,7 @@ async fn only_a_signature_for_this_service_passes_the_gateway() {
         ),
     ] {
         let body = send_body(json!({})).to_string();
-        let answer = request(simulator.address(), "POST", SEND, &headers, body.as_bytes()).unwrap();
+        let answer = request(simulator.address, "POST", SEND, &headers, body.as_bytes()).unwrap();
         assert_eq!(
             (answer.status, answer.header("x-amzn-errortype")),
             (403, Some(error))
@@ -255,10 +255,10 @@ async fn only_a_signature_for_this_service_passes_the_gateway() {
 }
 
 #[tokio::test]
-async fn another_method_is_405_and_an_unknown_application_404() {
+async fn a_wrong_method_is_405_and_an_unknown_application_is_404() {
     let simulator = started().await;
     let answer = request(
-        simulator.address(),
+        simulator.address,
         "PUT",
         SEND,
         &[("authorization", SIGNATURE)],
@@ -291,7 +291,7 @@ async fn a_body_over_seven_megabytes_is_413() {
     let simulator = started().await;
     let body = vec![b' '; 7 * 1024 * 1024 + 1];
     let answer = request(
-        simulator.address(),
+        simulator.address,
         "POST",
         SEND,
         &[("authorization", SIGNATURE)],
@@ -310,7 +310,7 @@ async fn every_request_is_recorded() {
     send(&simulator);
     verify(&simulator, "000000");
     request(
-        simulator.address(),
+        simulator.address,
         "POST",
         SEND,
         &[("x-twice", "a"), ("X-Twice", "b")],
@@ -337,7 +337,7 @@ async fn every_request_is_recorded() {
 }
 
 #[tokio::test]
-async fn it_listens_on_loopback_only_and_answers_local_names_only() {
+async fn it_listens_only_on_loopback_and_serves_only_local_names() {
     let anywhere = Simulator::start(([0, 0, 0, 0], 0).into()).await;
     assert_eq!(
         anywhere.unwrap_err().kind(),
@@ -346,7 +346,7 @@ async fn it_listens_on_loopback_only_and_answers_local_names_only() {
 
     let simulator = started().await;
     let ask = |host| {
-        request(simulator.address(), "GET", "/inbox", &[("host", host)], b"")
+        request(simulator.address, "GET", "/inbox", &[("host", host)], b"")
             .unwrap()
             .status
     };
@@ -372,7 +372,7 @@ async fn it_listens_on_loopback_only_and_answers_local_names_only() {
         assert_eq!(ask(host), 403, "{host}");
     }
     let elsewhere = request(
-        simulator.address(),
+        simulator.address,
         "GET",
         "http://evil.example/inbox",
         &[("host", "localhost")],
@@ -382,9 +382,9 @@ async fn it_listens_on_loopback_only_and_answers_local_names_only() {
 }
 
 #[tokio::test]
-async fn dropping_it_frees_the_port_and_a_taken_port_leads_to_another() {
+async fn dropping_it_frees_the_port_and_a_taken_port_is_replaced() {
     let simulator = started().await;
-    let address = simulator.address();
+    let address = simulator.address;
     let bound = simulator::bind_or_next(address.port()).unwrap();
     assert_eq!(bound.instead_of, Some(address.port()));
     assert_ne!(bound.listener.local_addr().unwrap(), address);
