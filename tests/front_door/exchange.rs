@@ -1,4 +1,4 @@
-//! One request on the wire, and a given answer to it.
+//! One request on the wire, and a prepared response to it.
 
 use crate::world::{app, now, read};
 use aws_smithy_http_client::test_util::{ReplayEvent, StaticReplayClient};
@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 use simulator::MemoryLedger;
 use std::time::Duration;
 
-/// One exchange with the provider: sends `event` through a function with these settings, answers its one request with
-/// `answer`, and gives back what was requested and what the function said.
+/// Hands `event` to a function with these settings and responds to its one request with `answer`. Returns the
+/// request and the function's response.
 pub(crate) async fn exchange(settings: &[(&str, &str)], event: &Value, answer: &str) -> (Wire, Value) {
     let answer = http::Response::builder().status(200).body(SdkBody::from(answer)).unwrap();
     let client = StaticReplayClient::new(vec![ReplayEvent::new(http::Request::new(SdkBody::empty()), answer)]);

@@ -36,7 +36,7 @@ async fn hostile_bodies_get_a_4xx_problem() {
 }
 
 #[tokio::test]
-async fn a_body_of_4096_bytes_is_read_and_one_of_4097_is_not() {
+async fn a_body_may_have_4096_bytes_and_no_more() {
     let world = World::new().await;
     let body = |length: usize| format!("{:length$}", json!({ "destinationNumber": NUMBER }).to_string());
     assert_eq!(world.event(&post("/otp/send", &body(4096))).await.status, 202);
@@ -53,7 +53,7 @@ async fn a_body_of_4096_bytes_is_read_and_one_of_4097_is_not() {
 }
 
 #[tokio::test]
-async fn seven_megabytes_are_refused_before_they_are_decoded() {
+async fn seven_megabytes_are_rejected_before_they_are_decoded() {
     let world = World::new().await;
     for (text, encoded) in [("x", false), ("A", true), ("[", false), ("\u{1F600}", false)] {
         let mut event = post("/otp/send", &text.repeat(7 * 1024 * 1024 / text.len()));
@@ -114,7 +114,7 @@ async fn odd_fields_of_an_event_do_no_harm() {
 }
 
 #[tokio::test]
-async fn a_lone_surrogate_makes_an_event_unreadable_and_nothing_more() {
+async fn a_lone_surrogate_anywhere_in_an_event_is_400() {
     let world = World::new().await;
     let event = file("send.http-v2").to_string();
     for (from, to) in [
@@ -134,22 +134,22 @@ async fn a_lone_surrogate_makes_an_event_unreadable_and_nothing_more() {
 async fn deep_nesting_anywhere_in_an_event_does_no_harm() {
     let world = World::new().await;
     let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
-    for member in ["rawQueryString", "cookies", "headers", "body", "pathParameters", "isBase64Encoded", "unheardOf"] {
+    for field in ["rawQueryString", "cookies", "headers", "body", "pathParameters", "isBase64Encoded", "unheardOf"] {
         let mut event = file("send.http-v2");
-        event.as_object_mut().unwrap().remove(member);
+        event.as_object_mut().unwrap().remove(field);
         let event = event.to_string();
-        let event = format!("{},\"{member}\":{deep}}}", event.strip_suffix('}').unwrap());
+        let event = format!("{},\"{field}\":{deep}}}", event.strip_suffix('}').unwrap());
         let answer = crate::world::Answer::read(&world.raw(&event).await.unwrap());
-        assert!(answer.status < 500, "{member}: {answer:?}");
+        assert!(answer.status < 500, "{field}: {answer:?}");
     }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever stands in the members that a client can write, the answer is one of ours and no 5xx.
+    /// Whatever a client writes into the request, the response is one of ours and not a 5xx.
     #[test]
-    fn no_request_brings_the_function_down(body in ".*", path in "(/[a-z%.]{0,6}){0,4}", header in ".*", method in "[A-Za-z]{0,7}", encoded: bool, member in json_value()) {
+    fn no_request_causes_a_5xx(body in ".*", path in "(/[a-z%.]{0,6}){0,4}", header in ".*", method in "[A-Za-z]{0,7}", encoded: bool, field in json_value()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let world = World::new().await;
@@ -161,7 +161,7 @@ proptest! {
             event["headers"]["x"] = json!(header);
             event["requestContext"]["http"]["method"] = json!(method);
             assert!((400..500).contains(&world.event(&event).await.status));
-            let answer = world.post("/otp/send", &json!({ "destinationNumber": member })).await;
+            let answer = world.post("/otp/send", &json!({ "destinationNumber": field })).await;
             assert!((400..500).contains(&answer.status));
             assert_eq!(world.simulator.requests(Operation::Send).len(), 0);
         });
@@ -169,7 +169,7 @@ proptest! {
 
     /// Only the exact method and path reach a handler.
     #[test]
-    fn the_router_reaches_a_handler_by_the_exact_routes_alone(path in "/?(otp|OTP|o%74p|send|\\.\\.|/){0,4}/?(send|verify|sen|SEND|send/)?", method in "(POST|GET|post|POS|POSTS|)") {
+    fn only_the_exact_method_and_path_reach_a_handler(path in "/?(otp|OTP|o%74p|send|\\.\\.|/){0,4}/?(send|verify|sen|SEND|send/)?", method in "(POST|GET|post|POS|POSTS|)") {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let world = World::new().await;
@@ -206,6 +206,6 @@ fn json_value() -> impl Strategy<Value = Value> {
 }
 
 fn set(event: &mut Value, pointer: &str, value: Value) {
-    let (parent, member) = pointer.rsplit_once('/').unwrap();
-    event.pointer_mut(parent).unwrap()[member] = value;
+    let (parent, field) = pointer.rsplit_once('/').unwrap();
+    event.pointer_mut(parent).unwrap()[field] = value;
 }

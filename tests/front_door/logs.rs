@@ -1,11 +1,11 @@
-//! One line an invocation, and nothing in it that is somebody's.
+//! One log line per invocation, without codes or full numbers.
 
 use crate::world::{NUMBER, World, post};
 use serde_json::{Value, json};
 use std::time::Duration;
 
 #[tokio::test]
-async fn each_request_is_one_json_line_with_time_and_level() {
+async fn each_request_writes_one_json_line_with_time_and_level() {
     let world = World::new().await;
     let otp = world.code_on_the_phone().await;
     world.post("/otp/verify", &json!({ "destinationNumber": NUMBER, "otp": otp })).await;
@@ -42,7 +42,7 @@ async fn each_request_is_one_json_line_with_time_and_level() {
 }
 
 #[tokio::test]
-async fn what_the_provider_repeats_of_the_number_is_not_written() {
+async fn parts_of_the_number_in_provider_errors_are_not_logged() {
     let world = World::new().await;
     let (failure, words) = crate::with::REPEATS_THE_NUMBER;
     world.simulator.fail_next(simulator::Operation::Send, failure);
@@ -54,7 +54,7 @@ async fn what_the_provider_repeats_of_the_number_is_not_written() {
 }
 
 #[tokio::test]
-async fn numbers_and_codes_in_the_wrong_members_are_not_repeated() {
+async fn numbers_and_codes_in_the_wrong_fields_are_not_repeated() {
     let world = World::new().await;
     for body in [
         json!({ NUMBER: NUMBER }),
@@ -69,13 +69,13 @@ async fn numbers_and_codes_in_the_wrong_members_are_not_repeated() {
         assert!((400..500).contains(&answer.status));
     }
     world.event(&post(&format!("/otp/{NUMBER}"), "{}")).await.is_problem(404, "route_not_found");
-    // The world checks its answers and its log for the number.
+    // `World` searches its responses and its log for the number.
     assert!(!world.log.text().is_empty());
 }
 
-/// The negative control of the leak test: what the SDK prints of a request is found.
+/// The negative control of the leak check.
 #[tokio::test]
-async fn a_logged_sdk_request_would_be_found() {
+async fn the_leak_check_finds_a_logged_sdk_request() {
     use aws_sdk_pinpoint::types::VerifyOtpMessageRequestParameters;
     let outcome = tokio::spawn(async {
         let world = World::new().await;
@@ -89,9 +89,9 @@ async fn a_logged_sdk_request_would_be_found() {
     assert!(panic.downcast_ref::<String>().is_some_and(|text| text.contains("the log holds")));
 }
 
-/// The control of the level: at the same level the SDK would print whole requests.
+/// Without the filter, the SDK would print whole requests at this level.
 #[tokio::test]
-async fn the_sdks_own_lines_are_not_written_at_any_level() {
+async fn lines_of_the_sdk_are_not_written_at_any_level() {
     let world = World::new().await;
     world.code_on_the_phone().await;
     for line in world.log.text().lines() {

@@ -1,4 +1,4 @@
-//! The four front doors of AWS, and who may come through them.
+//! The four origins of HTTP events, and which callers each of them authenticates.
 
 use crate::world::{Answer, NUMBER, World, file};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use simulator::Operation;
 pub(crate) const DOORS: [&str; 4] = ["rest-v1", "http-v2", "function-url", "alb"];
 
 #[tokio::test]
-async fn every_door_sends_and_verifies_in_its_own_shape() {
+async fn every_origin_sends_and_verifies_in_its_own_shape() {
     for door in DOORS {
         let world = World::with(&[("API_AUTH", "trusted")]).await;
         let sent = world.raw(&file(&format!("send.{door}")).to_string()).await.unwrap();
@@ -31,7 +31,7 @@ async fn every_door_sends_and_verifies_in_its_own_shape() {
 }
 
 #[tokio::test]
-async fn a_target_group_with_multi_value_headers_gets_them_back() {
+async fn a_target_group_with_multi_value_headers_gets_multi_value_headers_back() {
     let world = World::with(&[("API_AUTH", "trusted")]).await;
     let mut event = file("send.alb");
     event["multiValueHeaders"] = json!({ "Content-Type": ["application/json"] });
@@ -43,7 +43,7 @@ async fn a_target_group_with_multi_value_headers_gets_them_back() {
 }
 
 #[tokio::test]
-async fn without_a_principal_the_answer_is_403_at_every_door() {
+async fn requests_without_a_principal_get_403_at_every_origin() {
     let world = World::new().await;
     for door in DOORS {
         let event = without_principal(door);
@@ -54,7 +54,7 @@ async fn without_a_principal_the_answer_is_403_at_every_door() {
 }
 
 #[tokio::test]
-async fn what_stands_in_front_may_have_authenticated_the_caller() {
+async fn with_api_auth_trusted_no_principal_is_needed() {
     let world = World::with(&[("API_AUTH", "trusted")]).await;
     for door in DOORS {
         assert_eq!(world.event(&without_principal(door)).await.status, 202, "{door}");
@@ -62,7 +62,7 @@ async fn what_stands_in_front_may_have_authenticated_the_caller() {
 }
 
 #[tokio::test]
-async fn iam_and_every_authorizer_that_names_somebody_vouch_for_the_caller() {
+async fn iam_and_authorizers_authenticate_a_caller_only_if_they_name_it() {
     let world = World::new().await;
     let v2 = |authorizer: Value| {
         let mut event = file("send.http-v2");
@@ -100,7 +100,7 @@ async fn iam_and_every_authorizer_that_names_somebody_vouch_for_the_caller() {
         (v1(json!("arn:aws:iam::123456789012:user/a"), json!(null)), true),
         (v1(json!(null), json!({ "principalId": "a" })), true),
         (v1(json!(null), json!({ "claims": { "sub": "a" } })), true),
-        // What an HTTP API with payload 1.0 writes when nobody was asked who they are.
+        // An HTTP API with payload 1.0 and no authorizer writes this.
         (v1(json!(null), json!({ "claims": null, "scopes": null })), false),
         (v1(json!(null), json!({ "principalId": "" })), false),
         (v1(json!(""), json!({})), false),
@@ -111,7 +111,7 @@ async fn iam_and_every_authorizer_that_names_somebody_vouch_for_the_caller() {
 }
 
 #[tokio::test]
-async fn a_guest_of_a_cognito_identity_pool_is_nobody() {
+async fn a_guest_of_a_cognito_identity_pool_is_not_authenticated() {
     let world = World::new().await;
     for (kind, vouched) in [("unauthenticated", false), ("authenticated", true)] {
         let mut event = file("send.rest-v1");
@@ -121,7 +121,7 @@ async fn a_guest_of_a_cognito_identity_pool_is_nobody() {
 }
 
 #[tokio::test]
-async fn a_principal_in_the_wrong_place_vouches_for_nobody() {
+async fn a_principal_in_the_wrong_place_authenticates_nobody() {
     let world = World::new().await;
     let mut event = without_principal("http-v2");
     event["headers"]["authorization"] =
@@ -191,7 +191,7 @@ async fn bodies_that_api_gateway_encoded_are_decoded() {
 }
 
 #[tokio::test]
-async fn header_names_are_read_in_any_case_and_media_types_with_parameters() {
+async fn header_names_may_have_any_case_and_media_types_may_have_parameters() {
     let world = World::new().await;
     for (name, value, read) in [
         ("Content-Type", "application/json", true),
@@ -216,7 +216,7 @@ async fn header_names_are_read_in_any_case_and_media_types_with_parameters() {
 }
 
 #[tokio::test]
-async fn the_routes_are_exact() {
+async fn paths_match_exactly() {
     let world = World::new().await;
     for path in [
         "/",
@@ -249,7 +249,7 @@ async fn the_routes_are_exact() {
 }
 
 #[tokio::test]
-async fn a_known_path_with_another_method_is_405_and_says_which_it_has() {
+async fn another_method_gets_405_and_the_allowed_one() {
     let world = World::new().await;
     for path in ["/otp/send", "/otp/verify"] {
         for method in ["GET", "PUT", "DELETE", "OPTIONS", "HEAD", "post", ""] {
@@ -275,7 +275,7 @@ async fn a_method_that_is_not_an_http_token_is_400() {
 }
 
 #[tokio::test]
-async fn a_v1_event_is_known_by_its_context_or_its_resource() {
+async fn a_v1_event_is_recognized_by_its_context_or_its_resource() {
     let world = World::new().await;
     let mut by_context = file("send.rest-v1");
     by_context.as_object_mut().unwrap().remove("resource");
@@ -305,7 +305,7 @@ async fn an_http_event_without_a_context_is_400_in_the_v1_shape() {
 }
 
 #[tokio::test]
-async fn anything_else_is_a_function_error_that_says_what_was_expected() {
+async fn other_events_are_function_errors_that_say_what_was_expected() {
     let world = World::new().await;
     for event in [
         "{}",

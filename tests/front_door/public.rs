@@ -1,4 +1,4 @@
-//! `API_AUTH=none`: anybody may call.
+//! `API_AUTH=none`: anyone may call.
 
 use crate::world::{Answer, NUMBER, World, file, post};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ async fn public(settings: &[(&str, &str)]) -> World {
     World::counted(&[&[("API_AUTH", "none")], settings].concat()).await
 }
 
-/// An event as it comes from somebody nobody vouches for.
+/// An event of a caller that AWS has not authenticated.
 fn anonymous(path: &str, body: &Value, address: &str) -> Value {
     let mut event = post(path, &body.to_string());
     event["requestContext"].as_object_mut().unwrap().remove("authorizer");
@@ -21,7 +21,7 @@ async fn ask(world: &World, path: &str, body: &Value) -> Answer {
 }
 
 #[tokio::test]
-async fn anybody_can_send_and_verify_by_a_name_that_cannot_be_guessed() {
+async fn anyone_can_send_and_verify_under_a_reference_id_that_cannot_be_guessed() {
     let world = public(&[]).await;
     let sent =
         ask(&world, "/otp/send", &json!({ "destinationNumber": NUMBER, "language": "fr-FR", "channel": "sms" })).await;
@@ -37,9 +37,9 @@ async fn anybody_can_send_and_verify_by_a_name_that_cannot_be_guessed() {
 }
 
 #[tokio::test]
-async fn what_is_the_operators_cannot_be_set_by_anybody() {
+async fn unauthenticated_callers_cannot_set_trusted_fields() {
     let world = public(&[]).await;
-    for (path, member, value) in [
+    for (path, field, value) in [
         ("/otp/send", "brandName", json!("Mine")),
         ("/otp/send", "source", json!("x")),
         ("/otp/send", "codeLength", json!(5)),
@@ -52,15 +52,15 @@ async fn what_is_the_operators_cannot_be_set_by_anybody() {
         ("/otp/status", "brandName", json!("Mine")),
         ("/otp/cancel", "source", json!("x")),
     ] {
-        let answer = ask(&world, path, &json!({ "destinationNumber": NUMBER, member: value })).await;
+        let answer = ask(&world, path, &json!({ "destinationNumber": NUMBER, field: value })).await;
         answer.is_problem(400, "malformed_request");
-        assert!(answer.body["detail"].as_str().unwrap().contains(member), "{answer:?}");
+        assert!(answer.body["detail"].as_str().unwrap().contains(field), "{answer:?}");
     }
     assert_eq!(world.simulator.requests(Operation::Send).len(), 0);
 }
 
 #[tokio::test]
-async fn a_backend_that_aws_vouches_for_claims_what_a_browser_says() {
+async fn only_an_authenticated_backend_can_redeem_what_a_browser_verified() {
     let world = public(&[]).await;
     let sent = ask(&world, "/otp/send", &json!({ "destinationNumber": NUMBER })).await;
     let reference = sent.body["referenceId"].clone();
@@ -75,7 +75,7 @@ async fn a_backend_that_aws_vouches_for_claims_what_a_browser_says() {
 }
 
 #[tokio::test]
-async fn every_door_tells_the_address_in_a_place_that_no_client_can_write() {
+async fn every_origin_gives_the_address_where_clients_cannot_write_it() {
     for door in ["rest-v1", "http-v2", "function-url", "alb"] {
         let world = public(&[("SOURCE_LIMITS", "1/24h")]).await;
         let send = async |address: &str, number: &str| {
@@ -89,7 +89,7 @@ async fn every_door_tells_the_address_in_a_place_that_no_client_can_write() {
                 "alb" => {}
                 _ => context["http"]["sourceIp"] = json!(address),
             }
-            // A client writes what it likes in front; a load balancer appends.
+            // A client may write anything in front; the load balancer appends.
             let forwarded = if door == "alb" { format!("{number}, {address}") } else { number.to_owned() };
             let name = if event.get("multiValueHeaders").is_some() { "multiValueHeaders" } else { "headers" };
             let values = if name == "headers" { json!(forwarded) } else { json!([forwarded]) };
@@ -101,13 +101,13 @@ async fn every_door_tells_the_address_in_a_place_that_no_client_can_write() {
         answer.is_problem(429, "rate_limited");
         assert_eq!(answer.body["limit"], "source", "{door}");
         assert_eq!(send("192.0.2.2", "+14255550143").await.status, 202, "{door}");
-        // An address that nobody tells is not taken for one.
+        // Without an address the request is rejected.
         send("unknown", "+14255550144").await.is_problem(400, "malformed_request");
     }
 }
 
 #[tokio::test]
-async fn guesses_are_limited_by_address_as_well() {
+async fn guesses_are_limited_by_address_too() {
     let world = public(&[("SOURCE_LIMITS", "2/24h")]).await;
     let body =
         json!({ "destinationNumber": NUMBER, "otp": "012345", "referenceId": "0123456789abcdef0123456789abcdef" });
@@ -120,7 +120,7 @@ async fn guesses_are_limited_by_address_as_well() {
 }
 
 #[tokio::test]
-async fn a_public_key_is_good_for_its_own_address_and_number() {
+async fn an_unauthenticated_idempotency_key_counts_for_one_address_and_number() {
     let world = public(&[]).await;
     let send = async |address: &str, number: &str| {
         let mut event = anonymous("/otp/send", &json!({ "destinationNumber": number }), address);
@@ -130,7 +130,7 @@ async fn a_public_key_is_good_for_its_own_address_and_number() {
     let first = send("192.0.2.1", NUMBER).await;
     assert_eq!(send("192.0.2.1", NUMBER).await.body, first.body);
     assert_eq!(send("192.0.2.1", "+14255550143").await.status, 202);
-    // Somebody else with the same key and number learns nothing of the first one's verification.
+    // Another caller with the same key and number does not get the first caller's response.
     send("192.0.2.2", NUMBER).await.is_problem(429, "rate_limited");
     assert_eq!(world.simulator.inbox().len(), 2);
 }

@@ -7,7 +7,7 @@ use simulator::Operation;
 use std::time::{Duration, SystemTime};
 
 #[tokio::test]
-async fn a_send_puts_a_code_on_the_phone_and_says_everything_but_the_code() {
+async fn a_send_delivers_a_code_and_responds_with_everything_but_the_code() {
     let mut world = World::new().await;
     // 2026-11-23T10:00:00.900Z
     world.set_now(SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_428_000_900));
@@ -36,7 +36,7 @@ async fn a_send_puts_a_code_on_the_phone_and_says_everything_but_the_code() {
 }
 
 #[tokio::test]
-async fn what_a_request_leaves_out_comes_from_the_settings() {
+async fn missing_fields_take_their_value_from_the_settings() {
     let world = World::with(&[
         ("SOURCE", "CreateAccount"),
         ("LANGUAGE", "fr-CA"),
@@ -57,7 +57,7 @@ async fn what_a_request_leaves_out_comes_from_the_settings() {
 }
 
 #[tokio::test]
-async fn an_indian_number_gets_the_dlt_registration_and_no_other_does() {
+async fn only_indian_numbers_are_sent_with_the_dlt_registration() {
     let world =
         World::with(&[("DLT_ENTITY_ID", "1101000000000012345"), ("DLT_TEMPLATE_ID", "1107160000000012345")]).await;
     for (number, registered) in [("+919876543210", true), (NUMBER, false)] {
@@ -79,7 +79,7 @@ async fn a_country_can_have_its_own_origination_identity() {
 }
 
 #[tokio::test]
-async fn a_caller_may_name_the_verification_itself() {
+async fn a_caller_may_choose_the_reference_id() {
     let world = World::new().await;
     let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER, "referenceId": "order-4711_a" })).await;
     assert_eq!((answer.status, &answer.body["referenceId"]), (202, &json!("order-4711_a")));
@@ -87,7 +87,7 @@ async fn a_caller_may_name_the_verification_itself() {
 }
 
 #[tokio::test]
-async fn random_reference_ids_are_another_one_each_time() {
+async fn random_reference_ids_differ_each_time() {
     let world = World::with(&[("REFERENCE_ID", "random")]).await;
     let mut seen = Vec::new();
     for _ in 0..3 {
@@ -107,9 +107,9 @@ async fn separators_in_a_number_are_removed() {
 }
 
 #[tokio::test]
-async fn a_number_of_no_allowed_country_costs_no_text() {
+async fn numbers_outside_the_allowed_countries_are_not_sent_to() {
     let world = World::with(&[("ALLOWED_COUNTRIES", "US")]).await;
-    // Jamaica, Canada, Kazakhstan, Guernsey, the Dominican Republic; a satellite phone; an area code nobody has.
+    // Jamaica, Canada, Kazakhstan, Guernsey, the Dominican Republic; a satellite phone; an unassigned area code.
     for number in [
         "+18765550142",
         "+14165550142",
@@ -127,7 +127,7 @@ async fn a_number_of_no_allowed_country_costs_no_text() {
 }
 
 #[tokio::test]
-async fn every_country_may_be_allowed_but_no_number_without_a_country() {
+async fn allowing_every_country_does_not_allow_numbers_without_a_country() {
     let world = World::with(&[("ALLOWED_COUNTRIES", "*")]).await;
     for number in ["+18765550142", "+77012345678", "+819012345678"] {
         assert_eq!(world.post("/otp/send", &json!({ "destinationNumber": number })).await.status, 202, "{number}");
@@ -137,7 +137,7 @@ async fn every_country_may_be_allowed_but_no_number_without_a_country() {
 }
 
 #[tokio::test]
-async fn what_is_no_phone_number_is_422_and_what_is_no_string_is_400() {
+async fn an_invalid_number_is_422_and_a_number_that_is_not_a_string_is_400() {
     let world = World::new().await;
     for text in [
         "",
@@ -165,12 +165,12 @@ async fn what_is_no_phone_number_is_422_and_what_is_no_string_is_400() {
 }
 
 #[tokio::test]
-async fn a_member_out_of_range_is_refused_by_name_and_range() {
+async fn a_field_out_of_range_is_rejected_with_its_name_and_range() {
     let world = World::new().await;
     let (shortest, briefest) = with::LEAST;
     let length = format!("codeLength must be an integer from {shortest} to 8.");
     let validity = format!("validityPeriod must be an integer from {briefest} to 60.");
-    for (member, value, says) in [
+    for (field, value, says) in [
         ("codeLength", json!(shortest - 1), length.as_str()),
         ("codeLength", json!("6"), &length),
         ("validityPeriod", json!(61), &validity),
@@ -185,15 +185,15 @@ async fn a_member_out_of_range_is_refused_by_name_and_range() {
         ("referenceId", json!("a b"), "referenceId must have 1 to 48 characters of A-Z, a-z, 0-9, _ and -."),
         ("clientIp", json!("192.0.2"), "clientIp must be an IPv4 or IPv6 address."),
     ] {
-        let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER, member: value })).await;
+        let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER, field: value })).await;
         answer.is_problem(400, "invalid_parameter");
-        assert_eq!((&answer.body["field"], &answer.body["detail"]), (&json!(member), &json!(says)));
+        assert_eq!((&answer.body["field"], &answer.body["detail"]), (&json!(field), &json!(says)));
     }
     assert_eq!(world.simulator.requests(Operation::Send).len(), 0);
 }
 
 #[tokio::test]
-async fn limits_are_in_characters_and_reach_to_the_last() {
+async fn lengths_are_counted_in_characters_and_the_limit_is_inclusive() {
     let world = World::new().await;
     let body = json!({ "destinationNumber": NUMBER, "brandName": "例".repeat(20), "source": "例".repeat(128) });
     let answer = world.post("/otp/send", &body).await;
@@ -201,18 +201,18 @@ async fn limits_are_in_characters_and_reach_to_the_last() {
 }
 
 #[tokio::test]
-async fn the_caller_does_not_choose_what_is_the_operators() {
+async fn callers_cannot_set_what_the_operator_decides() {
     let world = World::new().await;
-    for member in ["originationIdentity", "applicationId", "entityId", "templateId", "message"] {
-        let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER, member: "x" })).await;
+    for field in ["originationIdentity", "applicationId", "entityId", "templateId", "message"] {
+        let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER, field: "x" })).await;
         answer.is_problem(400, "malformed_request");
         let detail = answer.body["detail"].as_str().unwrap();
-        assert!(detail.starts_with(&format!("The field `{member}` is not accepted here.")), "{detail}");
+        assert!(detail.starts_with(&format!("The field `{field}` is not accepted here.")), "{detail}");
     }
 }
 
 #[tokio::test]
-async fn an_idempotency_key_is_refused_as_long_as_nothing_keeps_it() {
+async fn an_idempotency_key_is_rejected_without_a_ledger() {
     let world = World::new().await;
     let mut event = crate::world::file("send.http-v2");
     event["headers"]["Idempotency-Key"] = json!("a1");

@@ -6,7 +6,7 @@ use simulator::Operation;
 use std::time::Duration;
 
 #[tokio::test]
-async fn the_right_code_and_nothing_else_is_200() {
+async fn only_the_right_code_gets_200() {
     let world = World::new().await;
     let code = world.code_on_the_phone().await;
     let wrong = if code == "000000" { "000001" } else { "000000" };
@@ -22,7 +22,7 @@ async fn the_right_code_and_nothing_else_is_200() {
 }
 
 #[tokio::test]
-async fn the_provider_is_asked_with_exactly_these_three_members() {
+async fn the_provider_is_asked_with_exactly_these_three_fields() {
     let world = World::new().await;
     let body = json!({ "destinationNumber": "+1 425-555-0142", "otp": "012345", "brandName": "ExampleCorp", "source": "CreateAccount" });
     world.post("/otp/verify", &body).await;
@@ -34,7 +34,7 @@ async fn the_provider_is_asked_with_exactly_these_three_members() {
 }
 
 #[tokio::test]
-async fn a_code_proves_only_the_number_it_was_sent_to() {
+async fn a_code_verifies_only_the_number_it_was_sent_to() {
     let world = World::new().await;
     let code = world.code_on_the_phone().await;
     let answer = world.post("/otp/verify", &json!({ "destinationNumber": "+14255550143", "otp": code })).await;
@@ -42,7 +42,7 @@ async fn a_code_proves_only_the_number_it_was_sent_to() {
 }
 
 #[tokio::test]
-async fn a_code_proves_only_the_purpose_it_was_sent_for() {
+async fn a_code_verifies_only_the_purpose_it_was_sent_for() {
     let world = World::new().await;
     let code = world.code_on_the_phone().await;
     for other in [json!({ "source": "Login" }), json!({ "brandName": "Other" }), json!({ "referenceId": "other" })] {
@@ -55,7 +55,7 @@ async fn a_code_proves_only_the_purpose_it_was_sent_for() {
 }
 
 #[tokio::test]
-async fn a_code_ends_with_its_validity_period_its_attempts_and_its_use() {
+async fn a_code_is_rejected_once_expired_exhausted_or_used() {
     let world = World::new().await;
     let guess = async |otp: &str| {
         let answer = world.post("/otp/verify", &json!({ "destinationNumber": NUMBER, "otp": otp })).await;
@@ -80,7 +80,7 @@ async fn a_code_ends_with_its_validity_period_its_attempts_and_its_use() {
 }
 
 #[tokio::test]
-async fn a_random_reference_id_is_needed_to_verify() {
+async fn verifying_needs_the_reference_id_when_it_is_random() {
     let world = World::with(&[("REFERENCE_ID", "random")]).await;
     let sent = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
     let reference = sent.body["referenceId"].clone();
@@ -95,7 +95,7 @@ async fn a_random_reference_id_is_needed_to_verify() {
 }
 
 #[tokio::test]
-async fn two_names_for_one_verification_are_refused() {
+async fn a_reference_id_together_with_a_source_is_rejected() {
     let world = World::new().await;
     let body = json!({ "destinationNumber": NUMBER, "otp": "012345", "referenceId": "a", "source": "Login" });
     let answer = world.post("/otp/verify", &body).await;
@@ -104,7 +104,7 @@ async fn two_names_for_one_verification_are_refused() {
 }
 
 #[tokio::test]
-async fn an_otp_that_no_code_looks_like_is_400_and_costs_no_attempt() {
+async fn an_otp_of_the_wrong_form_is_400_and_costs_no_attempt() {
     let world = World::new().await;
     for otp in [
         json!("1".repeat(usize::from(crate::with::LEAST.0) - 1)),
@@ -125,7 +125,7 @@ async fn an_otp_that_no_code_looks_like_is_400_and_costs_no_attempt() {
 }
 
 #[tokio::test]
-async fn every_answer_to_a_verify_but_yes_says_valid_false() {
+async fn every_problem_of_a_verify_says_valid_false() {
     let world = World::new().await;
     for body in [
         json!({}),
