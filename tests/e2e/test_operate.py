@@ -244,6 +244,10 @@ def test_a_function_error_changes_nothing(aws):
     aws.responses["key"] = {"errorType": "UnrecognizedEvent", "errorMessage": f"no such operation for {NUMBER}"}
     output = run_and_fail(aws, "block", f"NUMBER={NUMBER}")
     assert "the function otp-Function-1X failed: no such operation" in output
+    # A command that fails is named after its own error code.
+    aws.responses["unlock"] = {"errorType": "ledger_unavailable", "errorMessage": "The limits could not be looked up."}
+    output = run_and_fail(aws, "unlock", f"NUMBER={NUMBER}")
+    assert "the function otp-Function-1X failed: The limits could not be looked up." in output
     # An unexpected response is an error, and nothing of it is printed.
     aws.function_error = None
     for response in ({}, {"key": NUMBER, "destinationNumber": NUMBER}, {"key": 'N#a"b', "destinationNumber": NUMBER}):
