@@ -1,24 +1,25 @@
-//! Phone verification in your own AWS account, as one Lambda function: send a one-time password,
-//! verify it.
+//! Phone verification in your own AWS account, as one Lambda function: send a code, verify a code.
 //!
-//! AWS makes, delivers and checks the code. This program decides who may ask, tells the caller
+//! AWS makes, delivers and checks the codes. This program decides which requests are served, tells callers
 //! what happened, and keeps codes and phone numbers out of every log.
 //!
 //! The modules in reading order:
 //!
-//! - [`event`]: the one entry point, from a Lambda event to an answer
-//! - [`http`]: requests in, answers out, for every HTTP origin
+//! - [`app`]: the entry point, which recognizes each event and hands it on
+//! - [`http`]: the HTTP API: requests, responses and the origins they come from
 //! - [`cognito`]: the triggers of Amazon Cognito
-//! - [`service`]: the order of effects of a send and of a verify
+//! - `operator`: the commands that an operator invokes directly
+//! - [`service`]: what a send, a verify and a sign-in do, in which order
 //! - [`policy`]: which numbers are served, and how often
-//! - [`ledger`]: what is remembered of verifications, guesses and limits
-//! - [`provider`]: what is asked of the service that makes and checks codes
-//! - [`phone`], [`otp`], [`reference`](mod@reference): the three types that everything is about
+//! - [`ledger`]: what is stored about verifications, guesses and limits
+//! - [`provider`]: the AWS services that make and check codes
+//! - [`phone`], [`otp`], [`reference`](mod@reference): phone numbers, codes and reference IDs
 //! - [`texts`], [`language`]: what a person reads or hears, and in which language
-//! - [`error`]: every refusal and failure, in one table
-//! - [`config`]: from the environment to types
-//! - [`telemetry`]: what the operator sees
+//! - [`error`]: every error code, declared once
+//! - [`settings`]: from the environment to types
+//! - [`telemetry`]: log lines
 //! - [`aws`]: the adapters, the only modules that name the AWS SDK
+//! - [`time`](mod@time), `json`: points in time, and a reader of JSON objects
 
 pub mod app;
 pub mod aws;

@@ -1,4 +1,4 @@
-//! The function: reads the settings, builds the adapters, hands the app to Lambda's runtime.
+//! The Lambda function: reads the settings, connects to AWS and hands the app to Lambda's runtime.
 
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use otp_lambda::app::{App, Invocation};
@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     if !settings::is_in_lambda() {
         telemetry::install(LevelFilter::INFO);
         error!(
-            "This is the Lambda function itself: it runs in AWS Lambda or an emulator. At your desk, use `make run`."
+            "This is the Lambda function. It runs in AWS Lambda or an emulator. On your own machine, use `make run`."
         );
         return ExitCode::FAILURE;
     }
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     };
     telemetry::install(settings.log_level);
 
-    // One thread: an execution environment has one invocation at a time, and threads cost start-up.
+    // One thread is enough: an execution environment has one invocation at a time, and threads slow the start.
     let outcome = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
