@@ -104,6 +104,7 @@
 //! kebab case; `{"slow": 1500}` is in milliseconds.
 
 pub mod front;
+pub mod layer;
 
 mod clock;
 mod codes;
@@ -120,6 +121,7 @@ mod server;
 mod simulator;
 mod sms_voice;
 mod ssml;
+mod test_size;
 pub mod texts;
 mod wire;
 
@@ -132,4 +134,5 @@ pub use self::{
     scenarios::{Outcome, Scenario, scenarios},
     server::{Bound, bind_or_next},
     simulator::Simulator,
+    test_size::{is_full, sized},
 };

@@ -65,6 +65,10 @@ impl Budget {
     }
 
     /// Reads budgets separated by commas, or `none`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Budget::parse`].
     pub fn parse_list(text: &str) -> Result<Vec<Self>, String> {
         if text == "none" {
             return Ok(Vec::new());

@@ -28,6 +28,10 @@ impl Rate {
     }
 
     /// Reads rates separated by commas, or `none`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Rate::parse`].
     pub fn parse_list(text: &str) -> Result<Vec<Self>, String> {
         if text == "none" {
             return Ok(Vec::new());

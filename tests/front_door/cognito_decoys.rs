@@ -6,7 +6,7 @@ use crate::world::World;
 use futures_util::future::join_all;
 use otp_lambda::ledger::Switches;
 use serde_json::{Value, json};
-use simulator::Operation;
+use simulator::{Operation, is_full, sized};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -432,13 +432,16 @@ async fn a_decoy_looks_real_in_repeated_sign_ins() {
         Verify("00000004"),
         Define,
     ];
-    for wait in [0, 11, 1, 12, 11, 1, 60, 1, 600, 1] {
+    for wait in [0, 11, 1, 12, 11, 1, 60, 1, 600, 1]
+        .into_iter()
+        .take(sized(3, 10))
+    {
         world.advance(Duration::from_secs(wait));
         let mut sign_ins = begun();
         compare(&world, &mut sign_ins, &until_the_end).await;
     }
     // Sign-ins with attempts left.
-    for wait in [90, 1, 40, 1, 1, 700] {
+    for wait in [90, 1, 40, 1, 1, 700].into_iter().take(sized(2, 6)) {
         world.advance(Duration::from_secs(wait));
         let mut sign_ins = begun();
         compare(
@@ -809,7 +812,7 @@ async fn a_decoy_looks_real_in_random_scripts() {
         &[("SEND_LIMITS", "1/30s,2/90s,4/24h")],
         &[("SEND_LIMITS", "20/1h"), ("ALLOWED_ATTEMPTS", "1")],
     ];
-    for seed in 0..40 {
+    for seed in 0..sized(4, 40) {
         let settings = settings[usize::try_from(seed).unwrap() % settings.len()];
         if let Err(difference) = random_script(seed, settings, false).await {
             panic!("{difference}");
@@ -818,6 +821,9 @@ async fn a_decoy_looks_real_in_random_scripts() {
     // The control: an API that sends to any number gives users away, as the documentation says.
     let mut found = 0;
     for seed in 0..8 {
+        if found > 0 && !is_full() {
+            break;
+        }
         found += usize::from(random_script(seed, &[], true).await.is_err());
     }
     assert!(found > 0);

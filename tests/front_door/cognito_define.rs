@@ -6,6 +6,7 @@ use crate::world::World;
 use otp_lambda::cognito::{Decision, Round, StepUp, define};
 use regex_automata::dfa::regex::Regex;
 use serde_json::{Value, json};
+use simulator::sized;
 use std::collections::HashMap;
 
 /// A decision and the words that lead to it.
@@ -180,10 +181,22 @@ fn compare(oracle: &mut Oracle, rounds: &[Round], session: &mut Vec<Round>, long
 #[test]
 fn define_agrees_with_the_oracle_on_all_histories_up_to_six_rounds() {
     let mut oracle = Oracle::new();
-    let all = compare(&mut oracle, &every_round(), &mut Vec::new(), 3);
-    assert_eq!(all, 4 * (1 + 60 + 60 * 60 + 60 * 60 * 60));
-    let long = compare(&mut oracle, &some_rounds(), &mut Vec::new(), 6);
-    assert_eq!(long, 4 * (8_u64.pow(7) - 1) / 7);
+    let rounds = sized(2, 3);
+    let all = compare(&mut oracle, &every_round(), &mut Vec::new(), rounds);
+    assert_eq!(
+        all,
+        4 * (0..=rounds)
+            .map(|rounds| 60_u64.pow(u32::try_from(rounds).unwrap()))
+            .sum::<u64>()
+    );
+    let rounds = sized(4, 6);
+    let long = compare(&mut oracle, &some_rounds(), &mut Vec::new(), rounds);
+    assert_eq!(
+        long,
+        4 * (0..=rounds)
+            .map(|rounds| 8_u64.pow(u32::try_from(rounds).unwrap()))
+            .sum::<u64>()
+    );
 }
 
 /// The negative control: an oracle that accepts several right answers disagrees.

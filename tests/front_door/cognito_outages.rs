@@ -6,157 +6,26 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use otp_lambda::app::App;
 use otp_lambda::aws;
-use otp_lambda::ledger::{
-    Attempt, Charge, CodeDigest, Fingerprint, GuessOutcome, Hasher, ItemName, KeyReservation,
-    Ledger, Number, NumberCharge, Opening, Question, Redeemer, Resend, Reservation, SendWindow,
-    Settled, SpendOutcome, Spending, Success, Switches, Transition, Unavailable, Verification,
-};
+use otp_lambda::ledger::{Hasher, Unavailable};
 use otp_lambda::service::{Limits, Service};
-use otp_lambda::time::Millis;
 use simulator::Simulator;
+use simulator::layer::{Layer, Layered, Reply, Step};
 use std::time::{Duration, Instant};
 
-/// A ledger whose steps all hang or all fail.
+/// A ledger that does nothing: each step hangs or fails.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Outage {
     Hangs,
     Fails,
 }
 
-impl Outage {
-    async fn step<T>(self) -> Result<T, Unavailable> {
+#[async_trait]
+impl Layer for Outage {
+    async fn step(&self, _: Step) -> Result<Reply, Unavailable> {
         match self {
             Self::Hangs => std::future::pending().await,
             Self::Fails => Err(Unavailable("out of order".to_owned())),
         }
-    }
-}
-
-#[async_trait]
-impl Ledger for Outage {
-    async fn switches(&self) -> Result<Switches, Unavailable> {
-        self.step().await
-    }
-
-    async fn count(&self, _: &ItemName, _: u64, _: Millis) -> Result<bool, Unavailable> {
-        self.step().await
-    }
-
-    async fn uncount(&self, _: &ItemName) -> Result<(), Unavailable> {
-        self.step().await
-    }
-
-    async fn spend(&self, _: &Spending) -> Result<SpendOutcome, Unavailable> {
-        self.step().await
-    }
-
-    async fn refund(&self, _: &Spending) -> Result<(), Unavailable> {
-        self.step().await
-    }
-
-    async fn reserve_key(
-        &self,
-        _: &ItemName,
-        _: &Fingerprint,
-        _: Millis,
-    ) -> Result<KeyReservation, Unavailable> {
-        self.step().await
-    }
-
-    async fn release_key(&self, _: &ItemName) -> Result<(), Unavailable> {
-        self.step().await
-    }
-
-    async fn finish_key(&self, _: &ItemName, _: Option<&str>) -> Result<(), Unavailable> {
-        self.step().await
-    }
-
-    async fn number(&self, _: &ItemName) -> Result<Number, Unavailable> {
-        self.step().await
-    }
-
-    async fn reserve_send(
-        &self,
-        _: &ItemName,
-        _: &[SendWindow],
-        _: Millis,
-    ) -> Result<Reservation, Unavailable> {
-        self.step().await
-    }
-
-    async fn charge_number(
-        &self,
-        _: &ItemName,
-        _: Option<Millis>,
-        _: Millis,
-    ) -> Result<NumberCharge, Unavailable> {
-        self.step().await
-    }
-
-    async fn clear_failures(&self, _: &ItemName, _: Charge, _: Millis) -> Result<(), Unavailable> {
-        self.step().await
-    }
-
-    async fn unlock(&self, _: &ItemName, _: Millis) -> Result<(), Unavailable> {
-        self.step().await
-    }
-
-    async fn verification(&self, _: &ItemName) -> Result<Option<Verification>, Unavailable> {
-        self.step().await
-    }
-
-    async fn open(
-        &self,
-        _: &ItemName,
-        _: Option<u64>,
-        _: &Opening<'_>,
-    ) -> Result<bool, Unavailable> {
-        self.step().await
-    }
-
-    async fn reopen(&self, _: &ItemName, _: u64, _: &Resend<'_>) -> Result<bool, Unavailable> {
-        self.step().await
-    }
-
-    async fn settle(&self, _: &ItemName, _: u64, _: &Settled<'_>) -> Result<(), Unavailable> {
-        self.step().await
-    }
-
-    async fn spend_attempt(
-        &self,
-        _: &ItemName,
-        _: &CodeDigest,
-        _: Option<&Question>,
-        _: Millis,
-    ) -> Result<Attempt, Unavailable> {
-        self.step().await
-    }
-
-    async fn note_answer(
-        &self,
-        _: &ItemName,
-        _: u64,
-        _: &CodeDigest,
-        _: GuessOutcome,
-    ) -> Result<(), Unavailable> {
-        self.step().await
-    }
-
-    async fn consume(&self, _: &ItemName, _: u64, _: &Success) -> Result<Transition, Unavailable> {
-        self.step().await
-    }
-
-    async fn cancel(&self, _: &ItemName, _: Millis) -> Result<Transition, Unavailable> {
-        self.step().await
-    }
-
-    async fn redeem(
-        &self,
-        _: &ItemName,
-        _: &Redeemer,
-        _: Millis,
-    ) -> Result<Transition, Unavailable> {
-        self.step().await
     }
 }
 
@@ -173,7 +42,11 @@ pub(crate) async fn world_with(outage: Outage) -> World {
         .provider
         .connect(&settings.account, aws::http_client(None));
     let keys = Hasher::from_secret(KEY.as_bytes());
-    let guard = Limits::new(Box::new(outage), keys, settings.ledger.unwrap().policy);
+    let guard = Limits::new(
+        Box::new(Layered(outage)),
+        keys,
+        settings.ledger.unwrap().policy,
+    );
     let app = App::new(
         Service::new(settings.rules, provider, Some(guard)),
         settings.gate,

@@ -176,6 +176,7 @@ impl Provider for Fake {
         let record = self
             .0
             .table
+            .ledger()
             .verification(&self.0.keys.verification(message.reference, message.to))
             .await;
         if record.unwrap().is_none() {

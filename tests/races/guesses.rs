@@ -6,6 +6,7 @@ use crate::world::{
     MILLISECOND, MINUTE, Name, Setup, World, at_once, check, holds_and_sees, number, tally, word,
     wrong,
 };
+use simulator::sized;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -106,7 +107,7 @@ async fn of_ten_thousand_different_guesses_at_once_as_many_are_asked_as_are_allo
             || race.found(),
         )
     };
-    let good = race(new(), None, guesses(10_000), None).await;
+    let good = race(new(), None, guesses(sized(1_000, 10_000)), None).await;
     let flawed = race(new(), Some(Flaw::InSteps), guesses(200), None).await;
     holds_and_sees(
         "10,000 different guesses",
@@ -124,7 +125,7 @@ async fn of_ten_thousand_equal_guesses_at_once_one_is_asked(new: NewStore) {
             || race.found(),
         )
     };
-    let good = race(new(), None, guesses(10_000), None).await;
+    let good = race(new(), None, guesses(sized(1_000, 10_000)), None).await;
     let in_steps = race(new(), Some(Flaw::InSteps), guesses(200), None).await;
     let paid = race(new(), Some(Flaw::RepeatsPaid), guesses(200), None).await;
     let flawed = [
@@ -143,7 +144,7 @@ async fn of_a_thousand_right_answers_at_once_one_succeeds(new: NewStore) {
             || race.found(),
         )
     };
-    let good = race(new(), None, guesses(1000), None).await;
+    let good = race(new(), None, guesses(sized(200, 1000)), None).await;
     let in_steps = race(new(), Some(Flaw::InSteps), guesses(200), None).await;
     holds_and_sees(
         "1,000 right answers",
@@ -159,7 +160,7 @@ async fn of_a_thousand_right_answers_at_once_one_succeeds(new: NewStore) {
             || race.found(),
         )
     };
-    let good = race(new(), None, guesses(1000), Some("k")).await;
+    let good = race(new(), None, guesses(sized(200, 1000)), Some("k")).await;
     let in_steps = race(new(), Some(Flaw::InSteps), guesses(200), Some("k")).await;
     holds_and_sees(
         "1,000 right answers under one key",
@@ -191,7 +192,7 @@ async fn of_right_and_wrong_answers_at_once_one_succeeds_and_no_more_than_allowe
             race.found()
         })
     };
-    let good = race(new(), None, guesses(2000), None).await;
+    let good = race(new(), None, guesses(sized(300, 2000)), None).await;
     let in_steps = race(new(), Some(Flaw::InSteps), guesses(200), None).await;
     holds_and_sees(
         "right and wrong answers",
@@ -247,7 +248,11 @@ async fn taken_over(store: Store, flaw: Option<Flaw>, key: Option<&'static str>)
 }
 
 async fn right_answers_that_take_over_from_each_other_succeed_once(new: NewStore) {
-    let rounds = if new().is_memory() { 200 } else { 8 };
+    let rounds = if new().is_memory() {
+        sized(20, 200)
+    } else {
+        sized(2, 8)
+    };
     let once = |race: &Race| {
         check(
             race.count("ok") == 1 && race.count("already_verified") == 4 && race.asked == 5,

@@ -6,6 +6,7 @@ use crate::table::{Done, Flaw};
 use crate::world::{Name, Setup, World, at_once, check, holds_and_sees, number, tally};
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::policy::{Budget, Budgets, Prices};
+use simulator::sized;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -81,7 +82,7 @@ async fn a_thousand_sends_at_once_spend_a_budget_exactly(new: NewStore) {
             format!("{texts} texts, {sum} spent, {told:?}")
         })
     };
-    let good = race(new(), None, 1000).await;
+    let good = race(new(), None, sized(250, 1000)).await;
     let flawed = race(new(), Some(Flaw::InSteps), 150).await;
     holds_and_sees("a budget of 100", good, &[(Flaw::InSteps, flawed)]);
 }
@@ -143,7 +144,7 @@ async fn budgets_of_countries_and_in_money_are_spent_exactly(new: NewStore) {
             format!("{of:?}, {spent:?}, {told:?}")
         })
     };
-    let good = race(new(), None, 333).await;
+    let good = race(new(), None, sized(130, 333)).await;
     let flawed = race(new(), Some(Flaw::InSteps), 60).await;
     holds_and_sees("budgets in money", good, &[(Flaw::InSteps, flawed)]);
 }
@@ -169,7 +170,7 @@ async fn what_a_refusal_had_counted_is_given_back(new: NewStore) {
             _ => Outcome::Sent,
         }));
         // Ten for each of 100 numbers, of four prefixes.
-        let numbers = (0..1000).map(|n: usize| {
+        let numbers = (0..sized(400, 1000)).map(|n: usize| {
             let (prefix, line) = (n % 4, n / 4 % 25);
             PhoneNumber::parse(&format!("+14255{prefix}5{line:04}")).unwrap()
         });
@@ -261,7 +262,7 @@ async fn of_a_thousand_sends_to_one_number_one_leaves(new: NewStore) {
             format!("{texts} texts, {told:?}")
         })
     };
-    let good = race(new(), None, 1000).await;
+    let good = race(new(), None, sized(250, 1000)).await;
     let in_steps = race(new(), Some(Flaw::InSteps), 200).await;
     let place = race(new(), Some(Flaw::AlwaysPlace), 200).await;
     holds_and_sees(
@@ -322,7 +323,7 @@ async fn of_a_thousand_sends_under_one_key_one_leaves(new: NewStore) {
             || format!("{texts} texts, {} answers, {told:?}", receipts.len()),
         )
     };
-    let good = race(new(), None, 1000).await;
+    let good = race(new(), None, sized(250, 1000)).await;
     let flawed = race(new(), Some(Flaw::InSteps), 200).await;
     holds_and_sees("one key", good, &[(Flaw::InSteps, flawed)]);
 }

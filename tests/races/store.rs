@@ -36,6 +36,27 @@ macro_rules! over_both_stores {
 }
 pub(crate) use over_both_stores;
 
+/// As [`over_both_stores`], but a small run uses memory only: the tests of the ledger hold both stores to one contract.
+macro_rules! over_both_stores_if_full {
+    ($($test:ident),+ $(,)?) => {
+        mod memory {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $test() {
+                super::$test(crate::store::Store::memory).await;
+            })+
+        }
+        mod dynamodb {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $test() {
+                if simulator::is_full() {
+                    super::$test(crate::store::Store::dynamodb).await;
+                }
+            })+
+        }
+    };
+}
+pub(crate) use over_both_stores_if_full;
+
 impl Store {
     pub(crate) fn memory() -> Self {
         Self::Memory(MemoryLedger::new())

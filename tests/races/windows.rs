@@ -7,6 +7,7 @@ use crate::world::{
 };
 use otp_lambda::policy::Rate;
 use otp_lambda::time::Millis;
+use simulator::sized;
 use std::time::Duration;
 
 over_both_stores!(
@@ -145,9 +146,9 @@ fn told(run: &Result<Run, String>) -> Result<(), String> {
 
 async fn the_windows_are_exact_over_three_days(new: NewStore) {
     let (seeds, attempts) = if new().is_memory() {
-        (10, 2000)
+        (sized(2, 10), 2000)
     } else {
-        (1, 400)
+        (1, sized(200, 400))
     };
     for seed in 0..seeds {
         let good = run(
@@ -196,7 +197,7 @@ async fn the_windows_are_exact_over_three_days(new: NewStore) {
             "1/1s", "1/30s", "2/90s", "3/10m", "4/1h", "5/1h", "7/6h", "10/12h", "19/24h", "20/24h",
         ];
         let (mut attempts, mut accepted) = (0, 0);
-        for seed in 0..300_u64 {
+        for seed in 0..sized(30, 300_u64) {
             let mut dice = Dice(seed);
             let mut some: Vec<&str> = COUNTS.into_iter().filter(|_| dice.roll(2) == 0).collect();
             some.push(COUNTS[usize::try_from(dice.roll(10)).unwrap()]);
@@ -216,7 +217,7 @@ async fn the_windows_are_exact_over_three_days(new: NewStore) {
             accepted += run.accepted.len();
         }
         println!(
-            "{}: 300 settings at random: {attempts} attempts, {accepted} accepted",
+            "{}: settings at random: {attempts} attempts, {accepted} accepted",
             new()
         );
     }
@@ -230,9 +231,9 @@ async fn a_setting_that_changes_meets_every_send(new: NewStore) {
         (HOUR * 34, LIMITS),
     ];
     let (seeds, attempts) = if new().is_memory() {
-        (10, 2000)
+        (sized(2, 10), 2000)
     } else {
-        (1, 300)
+        (1, sized(200, 300))
     };
     for seed in 0..seeds {
         let good = run(new(), None, &settings, DAY * 3, attempts, seed)

@@ -154,7 +154,7 @@ impl World {
             budgets: setup.budgets.clone(),
             test_numbers: Vec::new(),
         };
-        let guard = Limits::new(Box::new(table.clone()), keys(), policy);
+        let guard = Limits::new(Box::new(table.ledger()), keys(), policy);
         let service = Service::new(
             rules,
             Providers::only(Box::new(provider.clone())),
@@ -299,6 +299,7 @@ impl World {
     /// Failures of a number since its last success.
     pub(crate) async fn failures(&self, to: &PhoneNumber) -> u32 {
         self.table
+            .ledger()
             .number(&self.keys.number(to))
             .await
             .unwrap()
@@ -312,6 +313,7 @@ impl World {
             Reference::Of { brand_name, source } => ReferenceId::derived(&brand_name, &source, to),
         };
         self.table
+            .ledger()
             .verification(&self.keys.verification(&reference, to))
             .await
             .unwrap()

@@ -1,14 +1,22 @@
-//! Each rule broken in turn: a simulation that does not see it would prove nothing.
+//! Each rule is broken in turn, and the simulation must notice.
 
 use crate::books::Invariant;
 use crate::naive::Naive;
 use crate::seeds;
+use simulator::sized;
 
-/// Runs the same seeds until something is violated, and says what.
+/// Runs the same seeds until an invariant is violated.
 #[track_caller]
 fn is_caught(naive: Naive, expected: &[Invariant]) {
-    let caught = (0..10_000).find_map(|seed| Some((seed, seeds::run(seed, Some(naive)).err()?)));
-    let (seed, violation) = caught.unwrap_or_else(|| panic!("{naive:?} is never seen"));
+    is_caught_from(0, naive, expected);
+}
+
+/// As [`is_caught`], but a small run starts at the seed `first`, for rules whose violation takes long to find.
+#[track_caller]
+fn is_caught_from(first: u64, naive: Naive, expected: &[Invariant]) {
+    let mut seeds = sized(first, 0)..10_000;
+    let caught = seeds.find_map(|seed| Some((seed, seeds::run(seed, Some(naive)).err()?)));
+    let (seed, violation) = caught.unwrap_or_else(|| panic!("{naive:?} is never noticed"));
     println!(
         "{naive:?}: seed {seed}, {:?}: {}",
         violation.invariant, violation.what
@@ -21,17 +29,17 @@ fn is_caught(naive: Naive, expected: &[Invariant]) {
 }
 
 #[test]
-fn charging_after_asking_is_seen() {
+fn detects_charging_after_asking() {
     is_caught(Naive::ChargesAfterAsking, &[Invariant::I1]);
 }
 
 #[test]
-fn attempts_that_are_spent_in_two_steps_are_seen() {
+fn detects_attempts_spent_in_two_steps() {
     is_caught(Naive::SpendsAttemptsInTwoSteps, &[Invariant::I1]);
 }
 
 #[test]
-fn two_winners_are_seen() {
+fn detects_two_winners() {
     is_caught(
         Naive::ConsumesWithoutCondition,
         &[Invariant::I3, Invariant::I6],
@@ -39,8 +47,8 @@ fn two_winners_are_seen() {
 }
 
 #[test]
-fn a_pending_key_that_is_taken_over_is_seen() {
-    // What the first request did is told under the name of the second.
+fn detects_a_takeover_of_a_pending_idempotency_key() {
+    // The second request may also be told what the first one did.
     is_caught(
         Naive::TakesOverPendingKeys,
         &[Invariant::I4, Invariant::Truth],
@@ -48,56 +56,56 @@ fn a_pending_key_that_is_taken_over_is_seen() {
 }
 
 #[test]
-fn places_that_are_taken_in_two_steps_are_seen() {
+fn detects_sends_reserved_in_two_steps() {
     is_caught(Naive::ReservesInTwoSteps, &[Invariant::I7]);
 }
 
 #[test]
-fn budgets_that_are_spent_in_two_steps_are_seen() {
+fn detects_budgets_spent_in_two_steps() {
     is_caught(Naive::SpendsInTwoSteps, &[Invariant::I8]);
 }
 
 #[test]
-fn a_resend_that_ends_the_first_code_is_seen() {
+fn detects_a_refused_resend_that_ends_the_first_code() {
     is_caught(Naive::FailsRefusedResends, &[Invariant::Liveness]);
 }
 
 #[test]
-fn failures_that_are_forgotten_are_seen() {
+fn detects_forgotten_failures() {
     is_caught(Naive::ClearsEverything, &[Invariant::I2]);
 }
 
 #[test]
-fn refunds_of_texts_that_left_are_seen() {
+fn detects_refunds_of_sent_messages() {
     is_caught(Naive::RefundsUnclearSends, &[Invariant::I8]);
 }
 
 #[test]
-fn a_text_before_its_record_is_seen() {
+fn detects_a_message_sent_before_its_record() {
     is_caught(Naive::WritesBehind, &[Invariant::I5]);
 }
 
 #[test]
-fn guesses_under_many_names_are_seen() {
+fn detects_failures_counted_by_reference() {
     is_caught(Naive::CountsGuessesByReference, &[Invariant::I2]);
 }
 
 #[test]
-fn a_code_that_works_again_is_seen() {
+fn detects_a_used_code_that_verifies_again() {
     is_caught(Naive::ForgetsUsedCodes, &[Invariant::I6]);
 }
 
 #[test]
-fn a_code_that_works_again_after_another_is_seen() {
-    is_caught(Naive::RemembersTheLastUsedCode, &[Invariant::I6]);
+fn detects_an_older_used_code_that_verifies_again() {
+    is_caught_from(1112, Naive::RemembersTheLastUsedCode, &[Invariant::I6]);
 }
 
 #[test]
-fn a_counter_that_goes_too_early_is_seen() {
-    is_caught(Naive::ForgetsWindowsAtTheirEnd, &[Invariant::I8]);
+fn detects_a_counter_that_is_deleted_too_early() {
+    is_caught_from(3656, Naive::ForgetsWindowsAtTheirEnd, &[Invariant::I8]);
 }
 
 #[test]
-fn a_last_attempt_that_a_stranger_pays_is_seen() {
+fn detects_a_stranger_spending_the_last_attempt() {
     is_caught(Naive::KnowsNoOwners, &[Invariant::Owner]);
 }

@@ -1,53 +1,52 @@
-//! Ledgers with one rule broken: the simulation must see each.
+//! Ledgers with one rule broken: the simulation must notice each.
 
 use async_trait::async_trait;
 use otp_lambda::ledger::{
-    Attempt, Charge, CodeDigest, Fingerprint, GuessOutcome, ItemName, KeyOutcome, KeyReservation,
-    Ledger, Number, NumberCharge, Opening, Question, Redeemer, Resend, Reservation, SendWindow,
-    Settled, SpendOutcome, Spending, Success, Switches, Transition, Unavailable, Verification,
+    Attempt, CodeDigest, GuessOutcome, ItemName, KeyOutcome, KeyReservation, Ledger, Reservation,
+    SendWindow, Settled, SpendOutcome, Spending, Transition, Unavailable, Verification,
 };
-use otp_lambda::policy::SendLimits;
 use otp_lambda::time::Millis;
 use simulator::MemoryLedger;
+use simulator::layer::{Layer, OwnedOpening, OwnedResend, OwnedSettled, Reply, Step};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::books::Shared;
-use crate::store::{OwnedOpening, turn};
+use crate::store::turn;
 
-/// Which rule is broken.
+/// The rule that is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Naive {
-    /// Charged after the provider has answered, and not at all where it has not.
+    /// Charges a guess after the provider has responded, or never if it does not respond.
     ChargesAfterAsking,
-    /// Looks whether an attempt is left, and takes it a moment later.
+    /// Checks whether an attempt is left, and spends it in a second step.
     SpendsAttemptsInTwoSteps,
-    /// Whoever is right wins.
+    /// Every right guess succeeds.
     ConsumesWithoutCondition,
-    /// A key that is pending for thirty seconds is free again.
+    /// Frees an idempotency key that has been pending for thirty seconds.
     TakesOverPendingKeys,
-    /// Looks whether there is a place, and takes it a moment later.
+    /// Checks whether the windows have room, and records the send in a second step.
     ReservesInTwoSteps,
-    /// Looks whether there is budget left, and spends it a moment later.
+    /// Checks whether budget is left, and spends it in a second step.
     SpendsInTwoSteps,
-    /// A resend that was refused ends the verification.
+    /// Ends the verification if a resend was refused.
     FailsRefusedResends,
-    /// A success sets the failures to nothing, those that came after its charge too.
+    /// Clears all failures after a success, including those after its charge.
     ClearsEverything,
-    /// Gives the budget back where nobody knows whether the text left.
+    /// Refunds sends whose outcome is unclear.
     RefundsUnclearSends,
-    /// Writes the record when the text has left.
+    /// Records a send after the message was sent.
     WritesBehind,
-    /// Counts failures by verification.
+    /// Counts failures by verification instead of by number.
     CountsGuessesByReference,
-    /// Forgets the code that was used.
+    /// Forgets used codes.
     ForgetsUsedCodes,
-    /// Remembers no used code but the last.
+    /// Remembers only the last used code.
     RemembersTheLastUsedCode,
-    /// Lets any session pay the last attempt.
+    /// Lets any session spend the last attempt.
     KnowsNoOwners,
-    /// Lets the counter of a window go at its end, with requests of the window still on their way.
+    /// Deletes the counter of a window at its end, while requests of the window are still running.
     ForgetsWindowsAtTheirEnd,
 }
 
@@ -58,18 +57,20 @@ pub(crate) struct NaiveLedger {
     notes: Mutex<Notes>,
 }
 
-/// What a broken rule needs to know of earlier steps.
+/// What a broken rule remembers of earlier steps.
 #[derive(Default)]
 struct Notes {
     asked: BTreeMap<(ItemName, CodeDigest), Millis>,
+    /// By operation.
     spent: BTreeMap<usize, Spending>,
+    /// By operation.
     verification: BTreeMap<usize, ItemName>,
     unwritten: BTreeMap<(ItemName, u64), Unwritten>,
 }
 
 enum Unwritten {
     First(Option<u64>, OwnedOpening),
-    Again(u64, Millis, String),
+    Resend(u64, OwnedResend),
 }
 
 impl NaiveLedger {
@@ -90,22 +91,24 @@ impl NaiveLedger {
         self.notes.lock().unwrap()
     }
 
-    /// Under which name the failures of a guess are counted.
-    fn failures_of(&self, key: &ItemName) -> ItemName {
-        let by_reference = self.naive == Naive::CountsGuessesByReference;
-        let verification = self.notes().verification.get(&self.operation()).cloned();
-        verification
-            .filter(|_| by_reference)
-            .unwrap_or_else(|| key.clone())
+    /// The item that counts failures by verification.
+    fn failures_of_verification(&self, number: ItemName) -> ItemName {
+        let operation = self.operation();
+        self.notes()
+            .verification
+            .get(&operation)
+            .cloned()
+            .unwrap_or(number)
     }
 
-    async fn may_be_asked(
+    /// Checks whether an attempt may be spent, without spending it.
+    async fn check_attempt(
         &self,
-        key: &ItemName,
+        item: &ItemName,
         guess: &CodeDigest,
         now: Millis,
     ) -> Result<Attempt, Unavailable> {
-        let stored = self.inner.verification(key).await?;
+        let stored = self.inner.verification(item).await?;
         let fresh = |stored: &Verification| {
             let last = stored.last_guess.as_ref();
             last.is_none_or(|last| last.code != *guess || last.outcome == GuessOutcome::Unclear)
@@ -118,40 +121,8 @@ impl NaiveLedger {
             stored => Attempt::Refused(stored),
         })
     }
-}
 
-#[async_trait]
-impl Ledger for NaiveLedger {
-    async fn switches(&self) -> Result<Switches, Unavailable> {
-        self.inner.switches().await
-    }
-
-    async fn count(&self, key: &ItemName, cap: u64, expires: Millis) -> Result<bool, Unavailable> {
-        // The service has it kept a minute longer.
-        let early = self.naive == Naive::ForgetsWindowsAtTheirEnd;
-        self.inner
-            .count(
-                key,
-                cap,
-                if early {
-                    expires.minus(Duration::from_mins(1))
-                } else {
-                    expires
-                },
-            )
-            .await
-    }
-
-    async fn uncount(&self, key: &ItemName) -> Result<(), Unavailable> {
-        self.inner.uncount(key).await
-    }
-
-    async fn spend(&self, spending: &Spending) -> Result<SpendOutcome, Unavailable> {
-        let operation = self.operation();
-        self.notes().spent.insert(operation, spending.clone());
-        if self.naive != Naive::SpendsInTwoSteps {
-            return self.inner.spend(spending).await;
-        }
+    async fn spend_in_two_steps(&self, mut spending: Spending) -> Result<Reply, Unavailable> {
         let budgets = self.inner.budgets();
         let spent = |counter: &str| {
             budgets
@@ -165,261 +136,238 @@ impl Ledger for NaiveLedger {
             .iter()
             .find(|line| spent(&line.counter).saturating_add(line.amount) > line.cap);
         if let Some(line) = over {
-            return Ok(SpendOutcome::OverCap(line.clone()));
+            return Ok(SpendOutcome::OverCap(line.clone()).into());
         }
         turn().await;
-        let mut anyway = spending.clone();
-        anyway.lines.iter_mut().for_each(|line| line.cap = u64::MAX);
-        self.inner.spend(&anyway).await
+        spending
+            .lines
+            .iter_mut()
+            .for_each(|line| line.cap = u64::MAX);
+        Step::Spend { spending }.run(&self.inner).await
     }
 
-    async fn refund(&self, spending: &Spending) -> Result<(), Unavailable> {
-        self.inner.refund(spending).await
-    }
-
-    async fn reserve_key(
+    async fn reserve_in_two_steps(
         &self,
-        key: &ItemName,
-        fingerprint: &Fingerprint,
-        now: Millis,
-    ) -> Result<KeyReservation, Unavailable> {
-        match self.inner.reserve_key(key, fingerprint, now).await? {
-            KeyReservation::Held(held)
-                if self.naive == Naive::TakesOverPendingKeys
-                    && held.outcome == KeyOutcome::Pending
-                    && now.since(held.at) >= Duration::from_secs(30) =>
-            {
-                Ok(KeyReservation::Reserved)
-            }
-            claim => Ok(claim),
-        }
-    }
-
-    async fn release_key(&self, key: &ItemName) -> Result<(), Unavailable> {
-        self.inner.release_key(key).await
-    }
-
-    async fn finish_key(&self, key: &ItemName, answer: Option<&str>) -> Result<(), Unavailable> {
-        self.inner.finish_key(key, answer).await
-    }
-
-    async fn number(&self, key: &ItemName) -> Result<Number, Unavailable> {
-        self.inner.number(key).await
-    }
-
-    async fn reserve_send(
-        &self,
-        key: &ItemName,
+        item: ItemName,
         windows: &[SendWindow],
         now: Millis,
-    ) -> Result<Reservation, Unavailable> {
-        if self.naive != Naive::ReservesInTwoSteps {
-            return self.inner.reserve_send(key, windows, now).await;
-        }
-        let number = self.inner.number(key).await?;
+    ) -> Result<Reply, Unavailable> {
+        let number = self.inner.number(&item).await?;
         if !MemoryLedger::has_room(&number, windows, now) {
-            return Ok(Reservation::Refused(number));
+            return Ok(Reservation::Refused(number).into());
         }
         turn().await;
-        self.inner
-            .reserve_send(key, SendLimits::parse("20/1s").unwrap().windows(), now)
+        let windows = vec![SendWindow {
+            sends: 20,
+            length: Duration::from_secs(1),
+        }];
+        Step::ReserveSend { item, windows, now }
+            .run(&self.inner)
             .await
     }
 
-    async fn charge_number(
-        &self,
-        key: &ItemName,
-        forget: Option<Millis>,
-        now: Millis,
-    ) -> Result<NumberCharge, Unavailable> {
-        self.inner
-            .charge_number(&self.failures_of(key), forget, now)
-            .await
-    }
-
-    async fn clear_failures(
-        &self,
-        key: &ItemName,
-        charge: Charge,
-        now: Millis,
-    ) -> Result<(), Unavailable> {
-        if self.naive == Naive::ClearsEverything {
-            return self.inner.unlock(key, now).await;
-        }
-        self.inner
-            .clear_failures(&self.failures_of(key), charge, now)
-            .await
-    }
-
-    async fn unlock(&self, key: &ItemName, now: Millis) -> Result<(), Unavailable> {
-        self.inner.unlock(key, now).await
-    }
-
-    async fn verification(&self, key: &ItemName) -> Result<Option<Verification>, Unavailable> {
-        self.inner.verification(key).await
-    }
-
-    async fn open(
-        &self,
-        key: &ItemName,
-        seen: Option<u64>,
-        new: &Opening<'_>,
-    ) -> Result<bool, Unavailable> {
-        if self.naive != Naive::WritesBehind {
-            return self.inner.open(key, seen, new).await;
-        }
-        let written = Unwritten::First(seen, OwnedOpening::of(new));
-        self.notes()
-            .unwritten
-            .insert((key.clone(), seen.unwrap_or_default() + 1), written);
-        Ok(true)
-    }
-
-    async fn reopen(
-        &self,
-        key: &ItemName,
-        seen: u64,
-        resend: &Resend<'_>,
-    ) -> Result<bool, Unavailable> {
-        if self.naive != Naive::WritesBehind {
-            return self.inner.reopen(key, seen, resend).await;
-        }
-        let written = Unwritten::Again(seen, resend.expires, resend.provider.to_owned());
-        self.notes()
-            .unwritten
-            .insert((key.clone(), seen + 1), written);
-        Ok(true)
-    }
-
-    async fn settle(
-        &self,
-        key: &ItemName,
-        generation: u64,
-        outcome: &Settled<'_>,
-    ) -> Result<(), Unavailable> {
-        let unwritten = self.notes().unwritten.remove(&(key.clone(), generation));
+    /// Writes what [`Naive::WritesBehind`] has not written yet.
+    async fn write_behind(&self, item: &ItemName, generation: u64) -> Result<(), Unavailable> {
+        let unwritten = self.notes().unwritten.remove(&(item.clone(), generation));
         match unwritten {
             Some(Unwritten::First(seen, new)) => {
-                self.inner.open(key, seen, &new.opening()).await?;
+                self.inner.open(item, seen, &new.borrow()).await?;
             }
-            Some(Unwritten::Again(seen, expires, provider)) => {
-                let again = Resend {
-                    expires,
-                    provider: &provider,
-                    channel: "sms",
-                    language: "en-US",
-                };
-                self.inner.reopen(key, seen, &again).await?;
+            Some(Unwritten::Resend(seen, resend)) => {
+                self.inner.reopen(item, seen, &resend.borrow()).await?;
             }
             None => {}
         }
-        let spent = self.notes().spent.get(&self.operation()).cloned();
-        match (self.naive, outcome, spent) {
-            (Naive::FailsRefusedResends, Settled::Back { .. }, _) => {
-                self.inner.settle(key, generation, &Settled::Failed).await
-            }
-            (Naive::RefundsUnclearSends, Settled::Unclear, Some(spent)) => {
-                self.inner.refund(&spent).await?;
-                self.inner.settle(key, generation, outcome).await
-            }
-            _ => self.inner.settle(key, generation, outcome).await,
-        }
+        Ok(())
     }
 
-    async fn spend_attempt(
-        &self,
-        key: &ItemName,
-        guess: &CodeDigest,
-        question: Option<&Question>,
-        now: Millis,
-    ) -> Result<Attempt, Unavailable> {
+    /// Does a step on the real ledger, and lets the service see only the used codes that `keep` returns.
+    async fn with_used_codes<Keep>(&self, step: &Step, keep: Keep) -> Result<Reply, Unavailable>
+    where
+        Keep: FnOnce(&mut Verification),
+    {
+        let mut reply = step.run(&self.inner).await?;
+        if let Reply::Attempt(Attempt::Paid(paid)) = &mut reply {
+            keep(paid);
+        }
+        Ok(reply)
+    }
+
+    fn note(&self, step: &Step) {
         let operation = self.operation();
-        self.notes().verification.insert(operation, key.clone());
-        match self.naive {
-            Naive::ChargesAfterAsking => {
-                self.notes().asked.insert((key.clone(), guess.clone()), now);
-                self.may_be_asked(key, guess, now).await
+        match step {
+            Step::Spend { spending } => {
+                self.notes().spent.insert(operation, spending.clone());
             }
-            Naive::SpendsAttemptsInTwoSteps => {
-                let attempt = self.may_be_asked(key, guess, now).await?;
+            Step::SpendAttempt { item, .. } => {
+                self.notes().verification.insert(operation, item.clone());
+            }
+            _ => {}
+        }
+    }
+}
+
+#[async_trait]
+impl Layer for NaiveLedger {
+    async fn step(&self, step: Step) -> Result<Reply, Unavailable> {
+        self.note(&step);
+        match (self.naive, step) {
+            // The service keeps a counter for a minute longer.
+            (Naive::ForgetsWindowsAtTheirEnd, Step::Count { item, cap, expires }) => {
+                let expires = expires.minus(Duration::from_mins(1));
+                let step = Step::Count { item, cap, expires };
+                step.run(&self.inner).await
+            }
+            (Naive::SpendsInTwoSteps, Step::Spend { spending }) => {
+                self.spend_in_two_steps(spending).await
+            }
+            (Naive::TakesOverPendingKeys, step @ Step::ReserveKey { now, .. }) => {
+                match step.run(&self.inner).await? {
+                    Reply::Key(KeyReservation::Held(held))
+                        if held.outcome == KeyOutcome::Pending
+                            && now.since(held.at) >= Duration::from_secs(30) =>
+                    {
+                        Ok(KeyReservation::Reserved.into())
+                    }
+                    reply => Ok(reply),
+                }
+            }
+            (Naive::ReservesInTwoSteps, Step::ReserveSend { item, windows, now }) => {
+                self.reserve_in_two_steps(item, &windows, now).await
+            }
+            (Naive::CountsGuessesByReference, Step::ChargeNumber { item, forget, now }) => {
+                let item = self.failures_of_verification(item);
+                Step::ChargeNumber { item, forget, now }
+                    .run(&self.inner)
+                    .await
+            }
+            (Naive::CountsGuessesByReference, Step::ClearFailures { item, charge, now }) => {
+                let item = self.failures_of_verification(item);
+                Step::ClearFailures { item, charge, now }
+                    .run(&self.inner)
+                    .await
+            }
+            (Naive::ClearsEverything, Step::ClearFailures { item, now, .. }) => {
+                Step::Unlock { item, now }.run(&self.inner).await
+            }
+            (Naive::WritesBehind, Step::Open { item, seen, new }) => {
+                let generation = seen.unwrap_or_default() + 1;
+                let unwritten = Unwritten::First(seen, new);
+                self.notes().unwritten.insert((item, generation), unwritten);
+                Ok(true.into())
+            }
+            (Naive::WritesBehind, Step::Reopen { item, seen, resend }) => {
+                let unwritten = Unwritten::Resend(seen, resend);
+                self.notes().unwritten.insert((item, seen + 1), unwritten);
+                Ok(true.into())
+            }
+            (
+                Naive::WritesBehind,
+                ref step @ Step::Settle {
+                    ref item,
+                    generation,
+                    ..
+                },
+            ) => {
+                self.write_behind(item, generation).await?;
+                step.run(&self.inner).await
+            }
+            (
+                Naive::FailsRefusedResends,
+                Step::Settle {
+                    item,
+                    generation,
+                    outcome: OwnedSettled::Back { .. },
+                },
+            ) => {
+                let settled = self.inner.settle(&item, generation, &Settled::Failed);
+                Ok(settled.await?.into())
+            }
+            (
+                Naive::RefundsUnclearSends,
+                step @ Step::Settle {
+                    outcome: OwnedSettled::Unclear,
+                    ..
+                },
+            ) => {
+                let operation = self.operation();
+                let spent = self.notes().spent.get(&operation).cloned();
+                if let Some(spent) = spent {
+                    self.inner.refund(&spent).await?;
+                }
+                step.run(&self.inner).await
+            }
+            (
+                Naive::ChargesAfterAsking,
+                Step::SpendAttempt {
+                    item, guess, now, ..
+                },
+            ) => {
+                let asked = (item.clone(), guess.clone());
+                self.notes().asked.insert(asked, now);
+                Ok(self.check_attempt(&item, &guess, now).await?.into())
+            }
+            (
+                Naive::ChargesAfterAsking,
+                ref step @ Step::NoteAnswer {
+                    ref item,
+                    ref guess,
+                    outcome,
+                    ..
+                },
+            ) => {
+                let asked = (item.clone(), guess.clone());
+                let at = self.notes().asked.get(&asked).copied();
+                if let (GuessOutcome::Invalid, Some(at)) = (outcome, at) {
+                    self.inner.spend_attempt(item, guess, None, at).await?;
+                }
+                step.run(&self.inner).await
+            }
+            (
+                Naive::SpendsAttemptsInTwoSteps,
+                ref step @ Step::SpendAttempt {
+                    ref item,
+                    ref guess,
+                    now,
+                    ..
+                },
+            ) => {
+                let attempt = self.check_attempt(item, guess, now).await?;
                 turn().await;
                 if let Attempt::Paid(_) = &attempt {
-                    self.inner.spend_attempt(key, guess, question, now).await?;
+                    step.run(&self.inner).await?;
                 }
-                Ok(attempt)
+                Ok(attempt.into())
             }
-            Naive::ForgetsUsedCodes => Ok(
-                match self.inner.spend_attempt(key, guess, question, now).await? {
-                    Attempt::Paid(paid) => Attempt::Paid(Verification {
-                        used: BTreeSet::new(),
-                        ..paid
-                    }),
-                    refused @ Attempt::Refused(_) => refused,
+            (Naive::ForgetsUsedCodes, step @ Step::SpendAttempt { .. }) => {
+                self.with_used_codes(&step, |paid| paid.used = BTreeSet::new())
+                    .await
+            }
+            (Naive::RemembersTheLastUsedCode, step @ Step::SpendAttempt { .. }) => {
+                self.with_used_codes(&step, |paid| {
+                    let last = paid.used.iter().max_by_key(|used| used.until).cloned();
+                    paid.used = last.into_iter().collect();
+                })
+                .await
+            }
+            (
+                Naive::KnowsNoOwners,
+                Step::SpendAttempt {
+                    item, guess, now, ..
                 },
-            ),
-            Naive::RemembersTheLastUsedCode => Ok(
-                match self.inner.spend_attempt(key, guess, question, now).await? {
-                    Attempt::Paid(paid) => {
-                        let last = paid.used.iter().max_by_key(|used| used.until).cloned();
-                        Attempt::Paid(Verification {
-                            used: last.into_iter().collect(),
-                            ..paid
-                        })
+            ) => {
+                let attempt = self.inner.spend_attempt(&item, &guess, None, now);
+                Ok(attempt.await?.into())
+            }
+            (Naive::ConsumesWithoutCondition, step @ Step::Consume { .. }) => {
+                match step.run(&self.inner).await? {
+                    Reply::Transition(Transition::Refused(Some(_))) => {
+                        Ok(Transition::Applied.into())
                     }
-                    refused @ Attempt::Refused(_) => refused,
-                },
-            ),
-            Naive::KnowsNoOwners => self.inner.spend_attempt(key, guess, None, now).await,
-            _ => self.inner.spend_attempt(key, guess, question, now).await,
-        }
-    }
-
-    async fn note_answer(
-        &self,
-        key: &ItemName,
-        generation: u64,
-        guess: &CodeDigest,
-        outcome: GuessOutcome,
-    ) -> Result<(), Unavailable> {
-        if self.naive == Naive::ChargesAfterAsking {
-            let at = self
-                .notes()
-                .asked
-                .get(&(key.clone(), guess.clone()))
-                .copied();
-            if let (GuessOutcome::Invalid, Some(at)) = (outcome, at) {
-                self.inner.spend_attempt(key, guess, None, at).await?;
+                    reply => Ok(reply),
+                }
             }
+            (_, step) => step.run(&self.inner).await,
         }
-        self.inner
-            .note_answer(key, generation, guess, outcome)
-            .await
-    }
-
-    async fn consume(
-        &self,
-        key: &ItemName,
-        generation: u64,
-        success: &Success,
-    ) -> Result<Transition, Unavailable> {
-        match self.inner.consume(key, generation, success).await? {
-            Transition::Refused(Some(_)) if self.naive == Naive::ConsumesWithoutCondition => {
-                Ok(Transition::Applied)
-            }
-            step => Ok(step),
-        }
-    }
-
-    async fn cancel(&self, key: &ItemName, now: Millis) -> Result<Transition, Unavailable> {
-        self.inner.cancel(key, now).await
-    }
-
-    async fn redeem(
-        &self,
-        key: &ItemName,
-        redeemer: &Redeemer,
-        now: Millis,
-    ) -> Result<Transition, Unavailable> {
-        self.inner.redeem(key, redeemer, now).await
     }
 }

@@ -16,6 +16,7 @@ use otp_lambda::service::{
 use otp_lambda::telemetry::Record;
 use otp_lambda::time::Millis;
 use simulator::MemoryLedger;
+use simulator::layer::Layered;
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -167,15 +168,19 @@ impl Sim {
         let inner: Arc<dyn Ledger> = match setup.naive {
             None => match &emulator {
                 None => Arc::new(memory.clone()),
-                Some(emulator) => Arc::new(Twin::new(memory.clone(), emulator)),
+                Some(emulator) => Arc::new(Layered(Twin::new(memory.clone(), emulator))),
             },
-            Some(naive) => Arc::new(NaiveLedger::new(naive, memory.clone(), books.clone())),
+            Some(naive) => Arc::new(Layered(NaiveLedger::new(
+                naive,
+                memory.clone(),
+                books.clone(),
+            ))),
         };
         let service = |_| {
-            let store = Store {
+            let store = Layered(Store {
                 inner: Arc::clone(&inner),
                 books: books.clone(),
-            };
+            });
             let policy = LedgerPolicy {
                 send_limits: setup.send_limits.clone(),
                 prefix_limits: setup.prefix_limits.clone(),

@@ -1,15 +1,9 @@
-//! A ledger between the service and the one in memory: every step waits for its turn before and after, can go wrong in
-//! every way a store's can, and is written into the books.
+//! The ledger that the service sees: its steps take turns, fail, are lost, come late, and tell the books what they did.
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
-use otp_lambda::ledger::{
-    Attempt, Charge, CodeDigest, Fingerprint, GuessOutcome, ItemName, KeyReservation, Ledger,
-    Number, NumberCharge, Opening, Question, Redeemer, Resend, Reservation, SendWindow,
-    SessionDigest, Settled, SpendOutcome, Spending, State, Success, Switches, Transition,
-    Unavailable, UsedCode, Verification,
-};
-use otp_lambda::time::Millis;
+use otp_lambda::ledger::{Attempt, Ledger, NumberCharge, Transition, Unavailable};
+use simulator::layer::{Layer, OwnedSettled, Reply, Step};
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,7 +11,7 @@ use std::task::{Context, Poll};
 
 use crate::books::{Fault, Shared};
 
-/// Lets somebody else go on first.
+/// Lets another operation go first.
 pub(crate) fn turn() -> Turn {
     Turn(false)
 }
@@ -42,22 +36,27 @@ pub(crate) struct Store {
     pub(crate) books: Shared,
 }
 
-type Job<T> = BoxFuture<'static, Result<T, Unavailable>>;
+type Job = BoxFuture<'static, Result<Reply, Unavailable>>;
 
-impl Store {
-    async fn step<T: Send + 'static>(
-        &self,
-        name: &'static str,
-        writes: bool,
-        job: Job<T>,
-    ) -> Result<T, Unavailable> {
+#[async_trait]
+impl Layer for Store {
+    async fn step(&self, step: Step) -> Result<Reply, Unavailable> {
+        let (name, writes) = (step.name(), !step.is_read());
+        let (inner, books) = (Arc::clone(&self.inner), self.books.clone());
+        let operation = self.books.lock().current;
+        let job = Box::pin(async move {
+            observe_before(&books, &step);
+            let reply = step.run(&*inner).await;
+            observe_after(&books, operation, &step, &reply);
+            reply
+        });
         turn().await;
         let (job, fault) = match self.decide(name, writes, job) {
             Decision::Die => return pending().await,
             Decision::Fail => return Err(lost()),
             Decision::Do(job, fault) => (job, fault),
         };
-        let answer = job.await;
+        let reply = job.await;
         if fault == Some(Fault::CrashAfter) {
             self.books.crash_current();
             return pending().await;
@@ -66,16 +65,13 @@ impl Store {
         if fault == Some(Fault::AnswerLost) {
             Err(lost())
         } else {
-            answer
+            reply
         }
     }
+}
 
-    fn decide<T: Send + 'static>(
-        &self,
-        name: &'static str,
-        writes: bool,
-        job: Job<T>,
-    ) -> Decision<T> {
+impl Store {
+    fn decide(&self, name: &'static str, writes: bool, job: Job) -> Decision {
         let mut books = self.books.lock();
         let current = books.current;
         if books.operations[current].crashed {
@@ -96,400 +92,66 @@ impl Store {
             fault => Decision::Do(job, fault),
         }
     }
-
-    fn here(&self) -> (Arc<dyn Ledger>, Shared, usize) {
-        (
-            Arc::clone(&self.inner),
-            self.books.clone(),
-            self.books.lock().current,
-        )
-    }
 }
 
-/// What becomes of a step.
-enum Decision<T> {
+/// What happens to a step.
+enum Decision {
     Die,
     Fail,
-    Do(Job<T>, Option<Fault>),
+    Do(Job, Option<Fault>),
 }
 
 fn lost() -> Unavailable {
     Unavailable("made up".to_owned())
 }
 
-/// What is handed over by reference, kept for a step that is done later.
-pub(crate) struct OwnedOpening {
-    state: State,
-    first: Millis,
-    expires: Millis,
-    left: u8,
-    code_length: u8,
-    provider: String,
-    channel: String,
-    language: String,
-    brand_name: String,
-    owner: Option<SessionDigest>,
-    forget: Vec<UsedCode>,
-}
-
-impl OwnedOpening {
-    pub(crate) fn of(new: &Opening<'_>) -> Self {
-        Self {
-            state: new.state,
-            first: new.first,
-            expires: new.expires,
-            left: new.left,
-            code_length: new.code_length,
-            provider: new.provider.to_owned(),
-            channel: new.channel.to_owned(),
-            language: new.language.to_owned(),
-            brand_name: new.brand_name.to_owned(),
-            owner: new.owner.cloned(),
-            forget: new.forget.to_vec(),
-        }
-    }
-
-    pub(crate) fn opening(&self) -> Opening<'_> {
-        Opening {
-            state: self.state,
-            first: self.first,
-            expires: self.expires,
-            left: self.left,
-            provider: &self.provider,
-            channel: &self.channel,
-            code_length: self.code_length,
-            language: &self.language,
-            brand_name: &self.brand_name,
-            owner: self.owner.as_ref(),
-            forget: &self.forget,
+fn observe_before(books: &Shared, step: &Step) {
+    if let Step::Settle { item, outcome, .. } = step {
+        match outcome {
+            OwnedSettled::Failed => books.lock().saw_failure(item),
+            OwnedSettled::Back { expires, .. } => books.lock().saw_refused_resend(item, *expires),
+            OwnedSettled::Sent { .. } | OwnedSettled::Unclear => {}
         }
     }
 }
 
-#[async_trait]
-impl Ledger for Store {
-    async fn switches(&self) -> Result<Switches, Unavailable> {
-        let (inner, ..) = self.here();
-        self.step(
-            "switches",
-            false,
-            Box::pin(async move { inner.switches().await }),
-        )
-        .await
-    }
-
-    async fn count(&self, key: &ItemName, cap: u64, expires: Millis) -> Result<bool, Unavailable> {
-        let ((inner, ..), key) = (self.here(), key.clone());
-        self.step(
-            "count",
-            true,
-            Box::pin(async move { inner.count(&key, cap, expires).await }),
-        )
-        .await
-    }
-
-    async fn uncount(&self, key: &ItemName) -> Result<(), Unavailable> {
-        let ((inner, ..), key) = (self.here(), key.clone());
-        self.step(
-            "uncount",
-            true,
-            Box::pin(async move { inner.uncount(&key).await }),
-        )
-        .await
-    }
-
-    async fn spend(&self, spending: &Spending) -> Result<SpendOutcome, Unavailable> {
-        let ((inner, ..), spending) = (self.here(), spending.clone());
-        self.step(
-            "spend",
-            true,
-            Box::pin(async move { inner.spend(&spending).await }),
-        )
-        .await
-    }
-
-    async fn refund(&self, spending: &Spending) -> Result<(), Unavailable> {
-        let ((inner, ..), spending) = (self.here(), spending.clone());
-        self.step(
-            "refund",
-            true,
-            Box::pin(async move { inner.refund(&spending).await }),
-        )
-        .await
-    }
-
-    async fn reserve_key(
-        &self,
-        key: &ItemName,
-        fingerprint: &Fingerprint,
-        now: Millis,
-    ) -> Result<KeyReservation, Unavailable> {
-        let ((inner, ..), key, fingerprint) = (self.here(), key.clone(), fingerprint.clone());
-        self.step(
-            "claim_key",
-            true,
-            Box::pin(async move { inner.reserve_key(&key, &fingerprint, now).await }),
-        )
-        .await
-    }
-
-    async fn release_key(&self, key: &ItemName) -> Result<(), Unavailable> {
-        let ((inner, ..), key) = (self.here(), key.clone());
-        self.step(
-            "release_key",
-            true,
-            Box::pin(async move { inner.release_key(&key).await }),
-        )
-        .await
-    }
-
-    async fn finish_key(&self, key: &ItemName, answer: Option<&str>) -> Result<(), Unavailable> {
-        let ((inner, ..), key, answer) = (self.here(), key.clone(), answer.map(str::to_owned));
-        self.step(
-            "finish_key",
-            true,
-            Box::pin(async move { inner.finish_key(&key, answer.as_deref()).await }),
-        )
-        .await
-    }
-
-    async fn number(&self, key: &ItemName) -> Result<Number, Unavailable> {
-        let ((inner, ..), key) = (self.here(), key.clone());
-        self.step(
-            "number",
-            false,
-            Box::pin(async move { inner.number(&key).await }),
-        )
-        .await
-    }
-
-    async fn reserve_send(
-        &self,
-        key: &ItemName,
-        windows: &[SendWindow],
-        now: Millis,
-    ) -> Result<Reservation, Unavailable> {
-        let ((inner, ..), key, windows) = (self.here(), key.clone(), windows.to_vec());
-        self.step(
-            "reserve_send",
-            true,
-            Box::pin(async move { inner.reserve_send(&key, &windows, now).await }),
-        )
-        .await
-    }
-
-    async fn charge_number(
-        &self,
-        key: &ItemName,
-        forget: Option<Millis>,
-        now: Millis,
-    ) -> Result<NumberCharge, Unavailable> {
-        let ((inner, books, operation), key) = (self.here(), key.clone());
-        let job = async move {
-            let answer = inner.charge_number(&key, forget, now).await;
-            if let Ok(NumberCharge::Charged(_)) = &answer {
-                books.lock().saw_charge(operation);
-            }
-            answer
-        };
-        self.step("charge_number", true, Box::pin(job)).await
-    }
-
-    async fn clear_failures(
-        &self,
-        key: &ItemName,
-        charge: Charge,
-        now: Millis,
-    ) -> Result<(), Unavailable> {
-        let ((inner, ..), key) = (self.here(), key.clone());
-        self.step(
-            "clear_failures",
-            true,
-            Box::pin(async move { inner.clear_failures(&key, charge, now).await }),
-        )
-        .await
-    }
-
-    async fn unlock(&self, key: &ItemName, now: Millis) -> Result<(), Unavailable> {
-        let ((inner, books, _), key) = (self.here(), key.clone());
-        let job = async move {
-            let answer = inner.unlock(&key, now).await;
-            books.lock().saw_unlock(&key);
-            answer
-        };
-        self.step("unlock", true, Box::pin(job)).await
-    }
-
-    async fn verification(&self, key: &ItemName) -> Result<Option<Verification>, Unavailable> {
-        let ((inner, ..), key) = (self.here(), key.clone());
-        self.step(
-            "verification",
-            false,
-            Box::pin(async move { inner.verification(&key).await }),
-        )
-        .await
-    }
-
-    async fn open(
-        &self,
-        key: &ItemName,
-        seen: Option<u64>,
-        new: &Opening<'_>,
-    ) -> Result<bool, Unavailable> {
-        let ((inner, books, operation), key, new) =
-            (self.here(), key.clone(), OwnedOpening::of(new));
-        let job = async move {
-            let answer = inner.open(&key, seen, &new.opening()).await;
-            if let Ok(true) = answer {
-                books.lock().saw_opening(
-                    operation,
-                    &key,
-                    seen.unwrap_or_default() + 1,
-                    &new.opening(),
-                );
-            }
-            answer
-        };
-        self.step("open", true, Box::pin(job)).await
-    }
-
-    async fn reopen(
-        &self,
-        key: &ItemName,
-        seen: u64,
-        resend: &Resend<'_>,
-    ) -> Result<bool, Unavailable> {
-        let ((inner, books, operation), key) = (self.here(), key.clone());
-        let expires = resend.expires;
-        let (provider, channel, language) = (
-            resend.provider.to_owned(),
-            resend.channel.to_owned(),
-            resend.language.to_owned(),
-        );
-        let job = async move {
-            let again = Resend {
-                expires,
-                provider: &provider,
-                channel: &channel,
-                language: &language,
-            };
-            let answer = inner.reopen(&key, seen, &again).await;
-            if let Ok(true) = answer {
-                books.lock().saw_reopening(operation, &key, seen + 1);
-            }
-            answer
-        };
-        self.step("reopen", true, Box::pin(job)).await
-    }
-
-    async fn settle(
-        &self,
-        key: &ItemName,
-        generation: u64,
-        outcome: &Settled<'_>,
-    ) -> Result<(), Unavailable> {
-        let ((inner, books, _), key) = (self.here(), key.clone());
-        let (message_id, outcome) = match *outcome {
-            Settled::Sent { message_id } => (message_id.map(str::to_owned), None),
-            Settled::Unclear => (None, Some(Settled::Unclear)),
-            Settled::Failed => (None, Some(Settled::Failed)),
-            Settled::Back { state, expires } => (None, Some(Settled::Back { state, expires })),
-        };
-        let job = async move {
-            let outcome = outcome.unwrap_or(Settled::Sent {
-                message_id: message_id.as_deref(),
-            });
-            match outcome {
-                Settled::Failed => books.lock().saw_failure(&key),
-                Settled::Back { expires, .. } => books.lock().saw_refused_resend(&key, expires),
-                Settled::Sent { .. } | Settled::Unclear => {}
-            }
-            let answer = inner.settle(&key, generation, &outcome).await;
-            books.lock().saw_settlement(&key);
-            answer
-        };
-        self.step("settle", true, Box::pin(job)).await
-    }
-
-    async fn spend_attempt(
-        &self,
-        key: &ItemName,
-        guess: &CodeDigest,
-        question: Option<&Question>,
-        now: Millis,
-    ) -> Result<Attempt, Unavailable> {
-        let ((inner, books, operation), key, guess) = (self.here(), key.clone(), guess.clone());
-        let question = question.cloned();
-        let job = async move {
-            let answer = inner
-                .spend_attempt(&key, &guess, question.as_ref(), now)
-                .await;
-            if let Ok(Attempt::Paid(verification)) = &answer {
-                books.lock().saw_payment(operation, &key, verification);
-            }
-            answer
-        };
-        self.step("spend_attempt", true, Box::pin(job)).await
-    }
-
-    async fn note_answer(
-        &self,
-        key: &ItemName,
-        generation: u64,
-        guess: &CodeDigest,
-        outcome: GuessOutcome,
-    ) -> Result<(), Unavailable> {
-        let ((inner, ..), key, guess) = (self.here(), key.clone(), guess.clone());
-        let job = async move { inner.note_answer(&key, generation, &guess, outcome).await };
-        self.step("note_answer", true, Box::pin(job)).await
-    }
-
-    async fn consume(
-        &self,
-        key: &ItemName,
-        generation: u64,
-        success: &Success,
-    ) -> Result<Transition, Unavailable> {
-        let ((inner, books, operation), key, success) = (self.here(), key.clone(), success.clone());
-        let job = async move {
-            let answer = inner.consume(&key, generation, &success).await;
-            if let Ok(Transition::Applied) = &answer {
-                books
-                    .lock()
-                    .saw_win(operation, &key, generation, success.at);
-            }
-            answer
-        };
-        self.step("consume", true, Box::pin(job)).await
-    }
-
-    async fn cancel(&self, key: &ItemName, now: Millis) -> Result<Transition, Unavailable> {
-        let ((inner, books, _), key) = (self.here(), key.clone());
-        let job = async move {
-            let answer = inner.cancel(&key, now).await;
-            if let Ok(Transition::Applied) = &answer {
-                books.lock().saw_cancel(&key);
-            }
-            answer
-        };
-        self.step("cancel", true, Box::pin(job)).await
-    }
-
-    async fn redeem(
-        &self,
-        key: &ItemName,
-        redeemer: &Redeemer,
-        now: Millis,
-    ) -> Result<Transition, Unavailable> {
-        let ((inner, books, operation), key, redeemer) =
-            (self.here(), key.clone(), redeemer.clone());
-        let job = async move {
-            let answer = inner.redeem(&key, &redeemer, now).await;
-            if let Ok(Transition::Applied) = &answer {
-                books.lock().saw_claim(operation, &key);
-            }
-            answer
-        };
-        self.step("claim", true, Box::pin(job)).await
+fn observe_after(
+    books: &Shared,
+    operation: usize,
+    step: &Step,
+    reply: &Result<Reply, Unavailable>,
+) {
+    let mut books = books.lock();
+    match (step, reply) {
+        (Step::Unlock { item, .. }, _) => books.saw_unlock(item),
+        (Step::Settle { item, .. }, _) => books.saw_settlement(item),
+        (Step::ChargeNumber { .. }, Ok(Reply::Charge(NumberCharge::Charged(_)))) => {
+            books.saw_charge(operation);
+        }
+        (Step::Open { item, seen, new }, Ok(Reply::Is(true))) => {
+            let generation = seen.unwrap_or_default() + 1;
+            books.saw_opening(operation, item, generation, &new.borrow());
+        }
+        (Step::Reopen { item, seen, .. }, Ok(Reply::Is(true))) => {
+            books.saw_reopening(operation, item, seen + 1);
+        }
+        (Step::SpendAttempt { item, .. }, Ok(Reply::Attempt(Attempt::Paid(verification)))) => {
+            books.saw_payment(operation, item, verification);
+        }
+        (
+            Step::Consume {
+                item,
+                generation,
+                success,
+            },
+            Ok(Reply::Transition(Transition::Applied)),
+        ) => books.saw_win(operation, item, *generation, success.at),
+        (Step::Cancel { item, .. }, Ok(Reply::Transition(Transition::Applied))) => {
+            books.saw_cancel(item);
+        }
+        (Step::Redeem { item, .. }, Ok(Reply::Transition(Transition::Applied))) => {
+            books.saw_claim(operation, item);
+        }
+        _ => {}
     }
 }
