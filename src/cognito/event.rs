@@ -12,31 +12,23 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
 /// The top-level fields of an event, in their order and as they were written.
-pub(super) struct Event<'a>(Vec<(String, &'a RawValue)>);
+pub(super) struct Event<'a>(Entries<&'a RawValue>);
 
 impl<'a> Event<'a> {
     /// Reads an event. Returns nothing if it is not an object.
     pub(super) fn read(event: &'a RawValue) -> Option<Self> {
-        let Entries(fields) = json::read(Some(event))?;
-        Some(Self(fields))
-    }
-
-    fn get(&self, name: &str) -> Option<&'a RawValue> {
-        self.0
-            .iter()
-            .find(|(given, _)| given == name)
-            .map(|(_, value)| *value)
+        json::read(Some(event)).map(Self)
     }
 
     pub(super) fn text(&self, name: &str) -> Option<String> {
-        json::read(self.get(name))
+        json::read(self.0.get(name))
     }
 
     /// Returns the event with another `response`, and every other field byte for byte as it came.
     pub(super) fn with_response(&self, response: &Value) -> Option<Box<RawValue>> {
         let response = to_raw_value(response).ok()?;
-        let others = self
-            .0
+        let Entries(fields) = &self.0;
+        let others = fields
             .iter()
             .filter(|(name, _)| name != "response")
             .map(|(name, value)| (name.as_str(), *value));
@@ -91,8 +83,8 @@ struct RawRequest<'a> {
 
 impl Request {
     pub(super) fn read(event: &Event<'_>) -> Self {
-        let raw: RawRequest<'_> = json::read_object(event.get("request")).unwrap_or_default();
-        let caller_context = read_map(event.get("callerContext"));
+        let raw: RawRequest<'_> = json::read_object(event.0.get("request")).unwrap_or_default();
+        let caller_context = read_map(event.0.get("callerContext"));
         let private = read_map(raw.private_challenge_parameters);
         let rounds: Vec<Box<RawValue>> = json::read(raw.session).unwrap_or_default();
         Self {

@@ -948,7 +948,7 @@ async fn each_example_event_is_answered() {
             }
             "CreateAuthChallenge_Authentication" => is_challenge(&response),
             "VerifyAuthChallengeResponse_Authentication" => {
-                assert!(!answer_correct(&response), "{name}")
+                assert!(!answer_correct(&response), "{name}");
             }
             other => panic!("{other}"),
         }

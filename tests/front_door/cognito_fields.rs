@@ -108,7 +108,7 @@ async fn is_answered_or_refused(world: &World, oracle: &mut Oracle, what: &str, 
     let trigger = event["triggerSource"].as_str().unwrap_or_default();
     match world.raw(&event.to_string()).await {
         Err(error) if error.kind == "SignUpRefused" => {
-            assert_eq!(trigger, "PreSignUp_SignUp", "{what}")
+            assert_eq!(trigger, "PreSignUp_SignUp", "{what}");
         }
         Err(error) => {
             let error = error.to_string();
@@ -144,7 +144,7 @@ async fn is_answered_or_refused(world: &World, oracle: &mut Oracle, what: &str, 
                 }
                 "CreateAuthChallenge_Authentication" => is_challenge(&response),
                 "VerifyAuthChallengeResponse_Authentication" => {
-                    assert!(!answer_correct(&response), "{what}")
+                    assert!(!answer_correct(&response), "{what}");
                 }
                 "PreSignUp_SignUp" => {
                     panic!("{what}: nothing was verified, and it is confirmed: {response}")
