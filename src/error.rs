@@ -52,7 +52,7 @@ codes! {
     MalformedRequest "malformed_request" 400 "The request cannot be read"
 
     /// One field is missing, of the wrong type or out of range; `field` names it.
-    InvalidParameter "invalid_parameter" 400 "A member of the request is missing or invalid"
+    InvalidParameter "invalid_parameter" 400 "A field of the request is missing or invalid"
 
     /// AWS does not vouch for the caller: the request was neither signed nor authorized.
     Unauthenticated "unauthenticated" 403 "The caller is not authenticated"
