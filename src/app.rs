@@ -5,8 +5,9 @@ use crate::error::FunctionError;
 use crate::http;
 use crate::json::Entries;
 use crate::operator::Command;
-use crate::service::{Moment, Service};
+use crate::service::{Call, Caller, Service};
 use crate::telemetry::Record;
+use crate::time::Millis;
 use serde_json::value::{RawValue, to_raw_value};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -88,12 +89,14 @@ impl App {
         } else {
             RESERVE
         };
-        let moment = Moment {
-            now,
+        let mut call = Call {
+            caller: Caller::default(),
+            now: Millis::from(now),
             started,
             time_left: time_left(now, invocation.deadline, reserve),
+            record: &mut record,
         };
-        let result = self.dispatch(event, moment, &mut record).await;
+        let result = self.dispatch(event, &mut call).await;
         if let Err(error) = &result
             && error.kind == FunctionError::UNRECOGNIZED
         {
@@ -107,20 +110,17 @@ impl App {
     async fn dispatch(
         &self,
         event: &RawValue,
-        moment: Moment,
-        record: &mut Record,
+        call: &mut Call<'_>,
     ) -> Result<Box<RawValue>, FunctionError> {
         let (service, unrecognized) = (&self.service, |_| FunctionError::unrecognized(EXPECTED));
         match recognize(event)? {
             Recognized::Http(event) => {
-                let response = http::respond(service, self.gate, event, moment, record).await;
+                let response = http::respond(service, self.gate, event, call).await;
                 response.map_err(unrecognized)
             }
-            Recognized::Cognito => {
-                cognito::respond(service, &self.sign_in, event, moment, record).await
-            }
+            Recognized::Cognito => cognito::respond(service, &self.sign_in, event, call).await,
             Recognized::Command(command) => {
-                let result = command.run(service, moment, record).await?;
+                let result = command.run(service, call).await?;
                 to_raw_value(&result).map_err(unrecognized)
             }
         }

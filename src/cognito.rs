@@ -15,14 +15,15 @@ use crate::language::Tag;
 use crate::otp::Otp;
 use crate::phone::PhoneNumber;
 use crate::reference::ReferenceId;
-use crate::service::{Caller, Moment, Reference, Service, Session, SignIn, VerificationRequest};
-use crate::telemetry::Record;
+use crate::service::{
+    Call, Caller, Reference, Service, Session, SignIn, User, VerificationRequest,
+};
 use challenge::{Metadata, session_of};
 use event::{Event, Request};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::borrow::Cow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The operator's settings for sign-ins and sign-ups.
 #[derive(Debug, Clone)]
@@ -112,10 +113,10 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
-    fn log(&self, record: &mut Record) {
+    fn log(&self, call: &mut Call<'_>) {
         if let Self::Refused(error) = self {
-            record.failed(error);
-            record.severity = Some(error.code().status());
+            call.failed(error);
+            call.record.severity = Some(error.code().status());
         }
     }
 }
@@ -130,10 +131,9 @@ pub(crate) async fn respond(
     service: &Service,
     policy: &Policy,
     event: &RawValue,
-    moment: Moment,
-    record: &mut Record,
+    call: &mut Call<'_>,
 ) -> Result<Box<RawValue>, FunctionError> {
-    record.origin = Some("cognito");
+    call.record.origin = Some("cognito");
     if !service.has_ledger() {
         return Err(FunctionError::unrecognized(NO_LEDGER));
     }
@@ -143,30 +143,27 @@ pub(crate) async fn respond(
         .text("triggerSource")
         .and_then(|source| Trigger::read(&source, policy))
         .ok_or_else(unexpected)?;
-    record.operation = Some(trigger.name());
-    record.outcome = "ok";
-    record.severity = Some(200);
+    call.record.operation = Some(trigger.name());
+    call.record.outcome = "ok";
+    call.record.severity = Some(200);
     let request = Request::read(&event);
-    let moment = Moment {
-        time_left: moment.time_left.min(PROVIDER_TIME),
-        ..moment
-    };
+    call.time_left = call.time_left.min(PROVIDER_TIME);
     let response = match trigger {
         Trigger::Define => define_response(define(
             &request.session,
             request.user_not_found,
             policy.step_up,
         )),
-        Trigger::Create => create_response(service, policy, &request, moment, record).await,
-        Trigger::Verify => verify_response(service, policy, &request, moment, record).await,
-        Trigger::PreSignUp => sign_up_response(service, &request, moment, record).await?,
+        Trigger::Create => create_response(service, policy, &request, call).await,
+        Trigger::Verify => verify_response(service, policy, &request, call).await,
+        Trigger::PreSignUp => sign_up_response(service, &request, call).await?,
         // A code proves nothing about these users, so Cognito handles them as usual.
         Trigger::OtherSignUp => {
             json!({ "autoConfirmUser": false, "autoVerifyPhone": false, "autoVerifyEmail": false })
         }
     };
     if matches!(trigger, Trigger::Create | Trigger::Verify) {
-        tokio::time::sleep(policy.floor.saturating_sub(moment.started.elapsed())).await;
+        tokio::time::sleep(policy.floor.saturating_sub(call.started.elapsed())).await;
     }
     event.with_response(&response).ok_or_else(unexpected)
 }
@@ -185,12 +182,12 @@ async fn create_response(
     service: &Service,
     policy: &Policy,
     request: &Request,
-    moment: Moment,
-    record: &mut Record,
+    call: &mut Call<'_>,
 ) -> Value {
-    let work = create(service, policy, request, moment, record);
-    in_time(moment, work).await.unwrap_or_else(|failure| {
-        failure.log(record);
+    let started = call.started;
+    let work = create(service, policy, request, call);
+    in_time(started, work).await.unwrap_or_else(|failure| {
+        failure.log(call);
         challenge::ended_response(service, request)
     })
 }
@@ -199,12 +196,12 @@ async fn verify_response(
     service: &Service,
     policy: &Policy,
     request: &Request,
-    moment: Moment,
-    record: &mut Record,
+    call: &mut Call<'_>,
 ) -> Value {
-    let work = verify(service, policy, request, moment, record);
-    let is_correct = in_time(moment, work).await.unwrap_or_else(|failure| {
-        failure.log(record);
+    let started = call.started;
+    let work = verify(service, policy, request, call);
+    let is_correct = in_time(started, work).await.unwrap_or_else(|failure| {
+        failure.log(call);
         false
     });
     json!({ "answerCorrect": is_correct })
@@ -215,10 +212,9 @@ async fn verify_response(
 async fn sign_up_response(
     service: &Service,
     request: &Request,
-    moment: Moment,
-    record: &mut Record,
+    call: &mut Call<'_>,
 ) -> Result<Value, FunctionError> {
-    let message = match check_proof(service, request, moment, record).await {
+    let message = match check_proof(service, request, call).await {
         Proof::Proven => {
             return Ok(json!({
                 "autoConfirmUser": true, "autoVerifyPhone": true, "autoVerifyEmail": false
@@ -227,8 +223,8 @@ async fn sign_up_response(
         Proof::Unproven => UNPROVEN,
         Proof::Unknown => UNKNOWN,
     };
-    if record.outcome == "ok" {
-        record.outcome = "no_proof";
+    if call.record.outcome == "ok" {
+        call.record.outcome = "no_proof";
     }
     Err(FunctionError {
         kind: "SignUpRefused",
@@ -239,10 +235,10 @@ async fn sign_up_response(
 /// Runs `work` until the time limit. It may be abandoned at any step, because every step can safely
 /// be repeated.
 async fn in_time<T>(
-    moment: Moment,
+    started: Instant,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    let left = TIME_LIMIT.saturating_sub(moment.started.elapsed());
+    let left = TIME_LIMIT.saturating_sub(started.elapsed());
     tokio::time::timeout(left, work)
         .await
         .unwrap_or(Err(Failure::OutOfTime))
@@ -253,8 +249,7 @@ async fn create(
     service: &Service,
     policy: &Policy,
     request: &Request,
-    moment: Moment,
-    record: &mut Record,
+    call: &mut Call<'_>,
 ) -> Result<Value, Failure> {
     let last_round = request.session.iter().rev().find(|round| round.is_ours());
     let session = match last_round {
@@ -270,11 +265,11 @@ async fn create(
             .and_then(|metadata| session_of(metadata.reference))
             .ok_or(Failure::UnusableEvent)?,
     };
-    let sign_in = sign_in(service, policy, request, session, record)?;
+    let sign_in = sign_in(service, policy, request, session, call)?;
     let challenge = if last_round.is_none() {
-        service.begin_sign_in(&sign_in, moment, record).await?
+        service.begin_sign_in(&sign_in, call).await?
     } else {
-        service.go_on_with_sign_in(&sign_in, moment).await?
+        service.continue_sign_in(&sign_in, call).await?
     };
     let nonce = ReferenceId::random()?;
     Ok(challenge::response(&sign_in, &challenge, nonce.expose()))
@@ -286,23 +281,22 @@ async fn verify(
     service: &Service,
     policy: &Policy,
     request: &Request,
-    moment: Moment,
-    record: &mut Record,
+    call: &mut Call<'_>,
 ) -> Result<bool, Failure> {
     let private = request.private.as_ref().ok_or(Failure::UnusableEvent)?;
     let session = session_of(&private.reference).ok_or(Failure::UnusableEvent)?;
-    let sign_in = sign_in(service, policy, request, session, record)?;
+    let sign_in = sign_in(service, policy, request, session, call)?;
     let answer = request.answer.as_deref().ok_or(Failure::UnusableEvent)?;
     if answer == "resend" {
-        record.operation = Some("resend");
+        call.record.operation = Some("resend");
         service
-            .resend_for_sign_in(&sign_in, &private.nonce, moment, record)
+            .resend_for_sign_in(&sign_in, &private.nonce, call)
             .await?;
         return Ok(false);
     }
     let otp = Otp::parse(answer, &service.codes())?;
     service
-        .answer_sign_in(&sign_in, otp, &private.nonce, moment, record)
+        .answer_sign_in(&sign_in, otp, &private.nonce, call)
         .await?;
     // The service refuses every guess at a decoy. Here it is checked once more.
     Ok(sign_in.session.decoy == 0)
@@ -316,17 +310,13 @@ enum Proof {
     Unknown,
 }
 
-async fn check_proof(
-    service: &Service,
-    request: &Request,
-    moment: Moment,
-    record: &mut Record,
-) -> Proof {
-    let work = redeem_proof(service, request, moment, record);
-    let Err(failure) = in_time(moment, work).await else {
+async fn check_proof(service: &Service, request: &Request, call: &mut Call<'_>) -> Proof {
+    let started = call.started;
+    let work = redeem_proof(service, request, call);
+    let Err(failure) = in_time(started, work).await else {
         return Proof::Proven;
     };
-    failure.log(record);
+    failure.log(call);
     match failure {
         Failure::OutOfTime => Proof::Unknown,
         Failure::Refused(error) if error.code() == ErrorCode::LedgerUnavailable => Proof::Unknown,
@@ -338,13 +328,16 @@ async fn check_proof(
 async fn redeem_proof(
     service: &Service,
     request: &Request,
-    moment: Moment,
-    record: &mut Record,
+    call: &mut Call<'_>,
 ) -> Result<(), Failure> {
     let to = request.number().ok_or(Failure::UnusableEvent)?;
     let reference = request.proof.as_deref().ok_or(Failure::UnusableEvent)?;
     let reference = ReferenceId::parse(reference)?;
-    let [pool, client, user_name] = &request.user;
+    let User {
+        pool,
+        client,
+        name: user_name,
+    } = &request.user;
     // Cognito repeats a trigger whose response is late, and the app repeats a sign-up that failed for
     // another reason. Both must be able to redeem again, so the key is the user name. A pool whose
     // users sign up by number makes up another user name for each try: there, the number is the key.
@@ -353,7 +346,7 @@ async fn redeem_proof(
     } else {
         user_name
     };
-    let caller = Caller {
+    call.caller = Caller {
         principal: Some(format!("cognito {pool} {client}")),
         idempotency_key: Some(redeemer.to_owned()),
         ..Caller::default()
@@ -362,7 +355,7 @@ async fn redeem_proof(
         to,
         reference: Reference::Given(reference),
     };
-    service.redeem(&request, &caller, moment, record).await?;
+    service.redeem(&request, call).await?;
     Ok(())
 }
 
@@ -379,7 +372,7 @@ fn sign_in(
     policy: &Policy,
     request: &Request,
     session: Session,
-    record: &mut Record,
+    call: &mut Call<'_>,
 ) -> Result<SignIn, Failure> {
     let usable_number = request.usable_number();
     let is_verified =
@@ -394,12 +387,12 @@ fn sign_in(
         None
     };
     if let Some(reason) = decoy_reason {
-        record.outcome = reason;
+        call.record.outcome = reason;
     }
     let number = usable_number
-        .or_else(|| service.stand_in(&request.user))
+        .or_else(|| service.made_up_number(&request.user))
         .ok_or(Failure::UnusableEvent)?;
-    record.country = number.country();
+    call.record.country = number.country();
     Ok(SignIn {
         user: request.user.clone(),
         language: language(service, policy, request, &number),
@@ -420,5 +413,5 @@ fn language(service: &Service, policy: &Policy, request: &Request, number: &Phon
     .into_iter()
     .flatten()
     .collect();
-    service.closest_language(&wishes, service.limits().usual_channel(), number)
+    service.closest_language(&wishes, service.provider_limits().usual_channel(), number)
 }

@@ -164,7 +164,7 @@ struct Occurrence {
     allow: Option<&'static str>,
     retry_after: Option<Duration>,
     attempts_left: Option<u8>,
-    limit: Option<&'static str>,
+    limit: Option<Limit>,
     delivery_unknown: bool,
     cause: Option<String>,
     provider_request_id: Option<String>,
@@ -219,9 +219,8 @@ impl Error {
         self
     }
 
-    /// The limit that is reached: number, prefix, source, country, budget or guesses.
     #[must_use]
-    pub fn with_limit(mut self, limit: &'static str) -> Self {
+    pub fn with_limit(mut self, limit: Limit) -> Self {
         self.0.limit = Some(limit);
         self
     }
@@ -275,7 +274,7 @@ impl Error {
         self.0.attempts_left
     }
 
-    pub fn limit(&self) -> Option<&'static str> {
+    pub fn limit(&self) -> Option<Limit> {
         self.0.limit
     }
 
@@ -289,6 +288,38 @@ impl Error {
 
     pub fn provider_request_id(&self) -> Option<&str> {
         self.0.provider_request_id.as_deref()
+    }
+}
+
+/// The limit that refused a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// The sends to one number.
+    Number,
+    /// The failed guesses at one number.
+    Guesses,
+    /// The sends to similar numbers.
+    Prefix,
+    /// The requests from one address.
+    Source,
+    /// The budget of one country.
+    Country,
+    /// The budget of all messages.
+    Budget,
+}
+
+impl Limit {
+    /// The name in responses and log lines.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Number => "number",
+            Self::Guesses => "guesses",
+            Self::Prefix => "prefix",
+            Self::Source => "source",
+            Self::Country => "country",
+            Self::Budget => "budget",
+        }
     }
 }
 

@@ -10,8 +10,7 @@ pub(crate) use request::SOURCE_LIMIT;
 pub(crate) use response::rfc3339;
 
 use crate::error::{Error, ErrorCode};
-use crate::service::{Caller, Moment, Service};
-use crate::telemetry::Record;
+use crate::service::{Call, Service};
 use body::Body;
 use futures_util::FutureExt;
 use lambda_http::http::Method;
@@ -73,26 +72,25 @@ pub(crate) async fn respond(
     service: &Service,
     gate: Gate,
     event: Event,
-    moment: Moment,
-    record: &mut Record,
+    call: &mut Call<'_>,
 ) -> Result<Box<RawValue>, serde_json::Error> {
     let shape = event.shape();
-    record.origin = Some(shape.name());
+    call.record.origin = Some(shape.name());
     let mut operation = None;
-    let outcome = handle(service, gate, event, moment, record, &mut operation);
+    let outcome = handle(service, gate, event, call, &mut operation);
     // A panic ends this request, not the execution environment with its open connections.
     let outcome = AssertUnwindSafe(outcome).catch_unwind().await;
     let response = match outcome.unwrap_or_else(|_| Err(unfinished(operation))) {
         Ok(response) => {
-            record.outcome = "ok";
+            call.record.outcome = "ok";
             response
         }
         Err(error) => {
-            record.failed(&error);
-            response::problem(&error, operation, &record.request_id)
+            call.failed(&error);
+            response::problem(&error, operation, &call.record.request_id)
         }
     };
-    record.status = Some(response.status().as_u16());
+    call.record.status = Some(response.status().as_u16());
     to_raw_value(&shape.lambda_response(&response))
 }
 
@@ -114,23 +112,22 @@ async fn handle(
     service: &Service,
     gate: Gate,
     event: Event,
-    moment: Moment,
-    record: &mut Record,
+    call: &mut Call<'_>,
     reached: &mut Option<Operation>,
 ) -> Result<Response, Error> {
     let request = event.into_request()?;
     let operation = route(&request.method, &request.path, service.has_ledger())?;
     *reached = Some(operation);
-    record.operation = Some(operation.name());
-    let mut caller = request.caller(gate)?;
+    call.record.operation = Some(operation.name());
+    call.caller = request.caller(gate)?;
     request.check_content_type()?;
-    caller.idempotency_key = request.idempotency_key(service.has_ledger())?;
-    let body = request.into_body(&operation.fields(), &caller)?;
+    call.caller.idempotency_key = request.idempotency_key(service.has_ledger())?;
+    let body = request.into_body(&operation.fields(), &call.caller)?;
     match operation {
-        Operation::Send => send(service, body, caller, moment, record).await,
-        Operation::Verify => verify(service, body, &caller, moment, record).await,
-        Operation::Status => status(service, body, &caller, moment, record).await,
-        Operation::Cancel => cancel(service, body, &caller, moment, record).await,
+        Operation::Send => send(service, body, call).await,
+        Operation::Verify => verify(service, body, call).await,
+        Operation::Status => status(service, body, call).await,
+        Operation::Cancel => cancel(service, body, call).await,
     }
 }
 
@@ -154,56 +151,32 @@ fn route(method: &Method, path: &str, has_ledger: bool) -> Result<Operation, Err
     }
 }
 
-async fn send(
-    service: &Service,
-    mut body: Body,
-    mut caller: Caller,
-    moment: Moment,
-    record: &mut Record,
-) -> Result<Response, Error> {
-    let request = request::read_send(service, &mut body, &mut caller)?;
-    let sent = service.send(&request, &caller, moment, record).await?;
+async fn send(service: &Service, mut body: Body, call: &mut Call<'_>) -> Result<Response, Error> {
+    let request = request::read_send(service, &mut body, &mut call.caller)?;
+    let sent = service.send(&request, call).await?;
     Ok(response::sent(&request.to, &sent))
 }
 
-async fn verify(
-    service: &Service,
-    mut body: Body,
-    caller: &Caller,
-    moment: Moment,
-    record: &mut Record,
-) -> Result<Response, Error> {
-    let request = request::read_verify(service, &mut body, caller)?;
-    let reference = service.verify(&request, caller, moment, record).await?;
+async fn verify(service: &Service, mut body: Body, call: &mut Call<'_>) -> Result<Response, Error> {
+    let request = request::read_verify(service, &mut body, &call.caller)?;
+    let reference = service.verify(&request, call).await?;
     Ok(response::verified(&reference))
 }
 
 /// With `"claim": true`, redeems the success instead of showing the state.
-async fn status(
-    service: &Service,
-    mut body: Body,
-    caller: &Caller,
-    moment: Moment,
-    record: &mut Record,
-) -> Result<Response, Error> {
+async fn status(service: &Service, mut body: Body, call: &mut Call<'_>) -> Result<Response, Error> {
     let is_claim = body.boolean("claim")?.unwrap_or(false);
-    let request = request::read_verification(service, &mut body, caller)?;
+    let request = request::read_verification(service, &mut body, &call.caller)?;
     if is_claim {
-        let reference = service.redeem(&request, caller, moment, record).await?;
+        let reference = service.redeem(&request, call).await?;
         return Ok(response::redeemed(&reference));
     }
-    let status = service.status(&request, moment, record).await?;
-    Ok(response::status(&request.to, &status, moment.millis()))
+    let status = service.status(&request, call).await?;
+    Ok(response::status(&request.to, &status, call.now))
 }
 
-async fn cancel(
-    service: &Service,
-    mut body: Body,
-    caller: &Caller,
-    moment: Moment,
-    record: &mut Record,
-) -> Result<Response, Error> {
-    let request = request::read_verification(service, &mut body, caller)?;
-    let (reference, phase) = service.cancel(&request, moment, record).await?;
+async fn cancel(service: &Service, mut body: Body, call: &mut Call<'_>) -> Result<Response, Error> {
+    let request = request::read_verification(service, &mut body, &call.caller)?;
+    let (reference, phase) = service.cancel(&request, call).await?;
     Ok(response::canceled(&reference, phase))
 }

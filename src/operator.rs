@@ -10,8 +10,7 @@
 
 use crate::error::{Error, ErrorCode, FunctionError};
 use crate::phone::PhoneNumber;
-use crate::service::{Moment, Service};
-use crate::telemetry::Record;
+use crate::service::{Call, Service};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -54,34 +53,28 @@ impl Command {
     pub(crate) async fn run(
         &self,
         service: &Service,
-        moment: Moment,
-        record: &mut Record,
+        call: &mut Call<'_>,
     ) -> Result<Value, FunctionError> {
-        record.operation = Some(match self.operation {
+        call.record.operation = Some(match self.operation {
             Operation::Unlock => "unlock",
             Operation::Key => "key",
         });
-        let result = self.try_run(service, moment, record).await;
+        let result = self.try_run(service, call).await;
         match result {
             Ok(result) => {
-                record.outcome = "ok";
-                record.severity = Some(200);
+                call.record.outcome = "ok";
+                call.record.severity = Some(200);
                 Ok(result)
             }
             Err(error) => {
-                record.failed(&error);
-                record.severity = Some(error.code().status());
+                call.failed(&error);
+                call.record.severity = Some(error.code().status());
                 Err(FunctionError::from(&error))
             }
         }
     }
 
-    async fn try_run(
-        &self,
-        service: &Service,
-        moment: Moment,
-        record: &mut Record,
-    ) -> Result<Value, Error> {
+    async fn try_run(&self, service: &Service, call: &mut Call<'_>) -> Result<Value, Error> {
         if !service.has_ledger() {
             return Err(Error::new(
                 ErrorCode::Misconfigured,
@@ -90,11 +83,11 @@ impl Command {
         }
         let number = PhoneNumber::parse(&self.destination_number)
             .map_err(|error| Error::new(ErrorCode::InvalidPhoneNumber, error.to_string()))?;
-        record.country = number.country();
+        call.record.country = number.country();
         let masked = number.to_string();
         match self.operation {
             Operation::Unlock => {
-                service.unlock(&number, moment).await?;
+                service.unlock(&number, call.now).await?;
                 Ok(json!({ "unlocked": true, "destinationNumber": masked }))
             }
             Operation::Key => {

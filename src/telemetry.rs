@@ -4,7 +4,7 @@
 //! only this program's own lines are written. The AWS SDK and the HTTP stack below it print whole
 //! requests when asked to talk, so no level turns them on.
 
-use crate::error::Error;
+use crate::error::{Error, Limit};
 use crate::ledger::Unavailable;
 use crate::phone::Country;
 use std::io;
@@ -60,7 +60,7 @@ impl Record {
     pub fn failed(&mut self, error: &Error) {
         self.outcome = error.code().name();
         self.cause = error.cause().map(str::to_owned);
-        self.limit = error.limit();
+        self.limit = error.limit().map(Limit::name);
         if let Some(id) = error.provider_request_id() {
             self.provider_request_id = Some(id.to_owned());
         }

@@ -1,6 +1,6 @@
 //! The unit of time in the ledger and in the rules.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Milliseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -33,5 +33,15 @@ impl Millis {
     #[must_use]
     pub fn seconds(self) -> u64 {
         self.0.div_ceil(1000)
+    }
+}
+
+impl From<SystemTime> for Millis {
+    /// A time before 1970 becomes 1970.
+    fn from(time: SystemTime) -> Self {
+        let since = time
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        Self(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 }

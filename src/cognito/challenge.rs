@@ -90,7 +90,7 @@ pub(super) fn ended_response(service: &Service, request: &Request) -> Value {
     // The app sees the same masked number as always, even though the lookup failed.
     let number = request
         .usable_number()
-        .or_else(|| service.stand_in(&request.user))
+        .or_else(|| service.made_up_number(&request.user))
         .map(|number| number.to_string());
     json!({
         "publicChallengeParameters": {

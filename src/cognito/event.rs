@@ -7,6 +7,7 @@
 use super::define::Round;
 use crate::json::{self, Entries};
 use crate::phone::PhoneNumber;
+use crate::service::User;
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
@@ -48,8 +49,7 @@ impl<'a> Event<'a> {
 
 /// The fields of an event that the triggers need.
 pub(super) struct Request {
-    /// The user pool, the app client and the user name.
-    pub(super) user: [String; 3],
+    pub(super) user: User,
     pub(super) user_not_found: bool,
     pub(super) session: Vec<Round>,
     attributes: Map<String, Value>,
@@ -88,11 +88,11 @@ impl Request {
         let private = read_map(raw.private_challenge_parameters);
         let rounds: Vec<Box<RawValue>> = json::read(raw.session).unwrap_or_default();
         Self {
-            user: [
-                event.text("userPoolId").unwrap_or_default(),
-                text_of(&caller_context, "clientId").unwrap_or_default(),
-                event.text("userName").unwrap_or_default(),
-            ],
+            user: User {
+                pool: event.text("userPoolId").unwrap_or_default(),
+                client: text_of(&caller_context, "clientId").unwrap_or_default(),
+                name: event.text("userName").unwrap_or_default(),
+            },
             // Fails closed: any value but `false` and `null` counts as a user who does not exist.
             user_not_found: raw
                 .user_not_found

@@ -197,7 +197,7 @@ pub(super) fn read_send(
     body: &mut Body,
     caller: &mut Caller,
 ) -> Result<SendRequest, Error> {
-    let limits = service.limits();
+    let limits = service.provider_limits();
     let defaults = &service.rules().defaults;
     let to = destination_number(body)?;
     let channel = channel(body, limits)?;
@@ -270,8 +270,8 @@ fn reference(service: &Service, body: &mut Body, caller: &Caller) -> Result<Refe
         (Some(reference), _) => Ok(Reference::Given(reference)),
         (None, ReferenceIds::Derived) if caller.principal.is_some() => {
             let defaults = &service.rules().defaults;
-            Ok(Reference::Of {
-                brand_name: brand_name(body, &service.limits().brand_name)?
+            Ok(Reference::Derived {
+                brand_name: brand_name(body, &service.provider_limits().brand_name)?
                     .unwrap_or_else(|| defaults.brand_name.clone()),
                 source: source(body)?.unwrap_or_else(|| defaults.source.clone()),
             })

@@ -1,7 +1,7 @@
 //! HTTP responses: the body of each route's success, and the problem document.
 
 use super::Operation;
-use crate::error::Error;
+use crate::error::{Error, Limit};
 use crate::ledger::{Millis, Phase};
 use crate::phone::PhoneNumber;
 use crate::reference::ReferenceId;
@@ -201,7 +201,7 @@ pub(super) fn problem(error: &Error, operation: Option<Operation>, request_id: &
             valid: (operation == Some(Operation::Verify)).then_some(false),
             field: error.field(),
             attempts_left: error.attempts_left(),
-            limit: error.limit(),
+            limit: error.limit().map(Limit::name),
             retry_after,
             delivery: error.is_delivery_unknown().then_some("unknown"),
         },

@@ -9,13 +9,14 @@ use otp_lambda::phone::PhoneNumber;
 use otp_lambda::provider::{Answer, Channel, Message, Provider, ProviderLimits, Receipt, Verdict};
 use otp_lambda::reference::ReferenceId;
 use otp_lambda::service::{
-    Caller, Limits, Moment, Providers, Reference, SendRequest, Service, VerificationRequest,
+    Call, Caller, Limits, Providers, Reference, SendRequest, Service, VerificationRequest,
     VerifyRequest,
 };
 use otp_lambda::settings::Settings;
 use otp_lambda::telemetry::Record;
+use otp_lambda::time::Millis;
 use std::sync::LazyLock;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 /// On demand, in us-east-1, as AWS published it in November 2024: dollars for a million units.
 const WRITE: f64 = 0.625;
@@ -111,12 +112,8 @@ impl World {
         }
     }
 
-    fn moment(&self) -> Moment {
-        Moment {
-            now: self.now,
-            started: Instant::now(),
-            time_left: Duration::MAX,
-        }
+    fn call<'a>(&self, caller: Caller, record: &'a mut Record) -> Call<'a> {
+        Call::new(caller, Millis::from(self.now), Duration::MAX, record)
     }
 
     async fn send(&self, caller: &Caller) -> Result<(), ErrorCode> {
@@ -136,7 +133,10 @@ impl World {
         };
         let sent = self
             .service
-            .send(&request, caller, self.moment(), &mut Record::default())
+            .send(
+                &request,
+                &mut self.call(caller.clone(), &mut Record::default()),
+            )
             .await;
         sent.map(drop).map_err(|error| error.code())
     }
@@ -150,14 +150,14 @@ impl World {
         };
         let verified = self
             .service
-            .verify(&request, &caller(), self.moment(), &mut Record::default())
+            .verify(&request, &mut self.call(caller(), &mut Record::default()))
             .await;
         verified.map(drop).map_err(|error| error.code())
     }
 
     fn reference(&self) -> Reference {
         let defaults = &self.service.rules().defaults;
-        Reference::Of {
+        Reference::Derived {
             brand_name: defaults.brand_name.clone(),
             source: defaults.source.clone(),
         }
@@ -217,8 +217,7 @@ async fn what_every_operation_costs_is_what_the_table_says() {
         .service
         .status(
             &world.verification(),
-            world.moment(),
-            &mut Record::default(),
+            &mut world.call(caller(), &mut Record::default()),
         )
         .await
         .unwrap();
@@ -237,9 +236,7 @@ async fn what_every_operation_costs_is_what_the_table_says() {
         .service
         .redeem(
             &world.verification(),
-            &caller(),
-            world.moment(),
-            &mut Record::default(),
+            &mut world.call(caller(), &mut Record::default()),
         )
         .await
         .unwrap();
@@ -249,8 +246,7 @@ async fn what_every_operation_costs_is_what_the_table_says() {
         .service
         .status(
             &world.verification(),
-            world.moment(),
-            &mut Record::default(),
+            &mut world.call(caller(), &mut Record::default()),
         )
         .await
         .unwrap();
@@ -266,8 +262,7 @@ async fn what_every_operation_costs_is_what_the_table_says() {
         .service
         .cancel(
             &world.verification(),
-            world.moment(),
-            &mut Record::default(),
+            &mut world.call(caller(), &mut Record::default()),
         )
         .await
         .unwrap();

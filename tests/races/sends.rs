@@ -233,7 +233,11 @@ async fn what_a_refusal_had_counted_is_given_back(new: NewStore) {
         let mut limits = Vec::new();
         for n in 0..5 {
             let answer = world.send(&number(n), &Name::Default).await;
-            limits.push(answer.err().map_or("sent", |error| error.limit().unwrap()));
+            limits.push(
+                answer
+                    .err()
+                    .map_or("sent", |error| error.limit().unwrap().name()),
+            );
         }
         check(
             limits == ["sent", "sent", "budget", "budget", "budget"]

@@ -50,7 +50,9 @@ impl Guesser {
         self.names += 1;
         let sent = self.world.send(&number(1), &self.name()).await;
         match sent {
-            Err(error) if error.limit() == Some("guesses") => "has to wait for the guesses",
+            Err(error) if error.limit() == Some(otp_lambda::error::Limit::Guesses) => {
+                "has to wait for the guesses"
+            }
             sent => word(&sent),
         }
     }

@@ -11,8 +11,8 @@ use otp_lambda::policy::{AllowedCountries, Budgets, Rate, SendLimits};
 use otp_lambda::provider::Channel;
 use otp_lambda::reference::ReferenceId;
 use otp_lambda::service::{
-    Caller, Challenge, Defaults, LedgerPolicy, Limits, Moment, Origination, Providers, Reference,
-    ReferenceIds, Rules, SendRequest, Sent, Service, Session, SignIn, VerificationRequest,
+    Call, Caller, Challenge, Defaults, LedgerPolicy, Limits, Origination, Providers, Reference,
+    ReferenceIds, Rules, SendRequest, Sent, Service, Session, SignIn, User, VerificationRequest,
     VerifyRequest,
 };
 use otp_lambda::telemetry::Record;
@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 use tokio::sync::Barrier;
 
 /// The windows of the template.
@@ -221,9 +221,7 @@ impl World {
         self.service
             .send(
                 &request,
-                &self.caller(key),
-                moment(self.now()),
-                &mut Record::default(),
+                &mut call(self.caller(key), self.now(), &mut Record::default()),
             )
             .await
     }
@@ -253,9 +251,7 @@ impl World {
         self.service
             .verify(
                 &request,
-                &self.caller(key),
-                moment(self.now()),
-                &mut Record::default(),
+                &mut call(self.caller(key), self.now(), &mut Record::default()),
             )
             .await
     }
@@ -264,17 +260,20 @@ impl World {
     pub(crate) async fn begin_sign_in(&self, to: &PhoneNumber) -> Result<Challenge, Error> {
         let name = ReferenceId::random()?.expose().to_owned();
         let sign_in = SignIn {
-            user: [
-                "pool".to_owned(),
-                "client".to_owned(),
-                to.expose().to_owned(),
-            ],
+            user: User {
+                pool: "pool".to_owned(),
+                client: "client".to_owned(),
+                name: to.expose().to_owned(),
+            },
             number: to.clone(),
             language: "en-US".into(),
             session: Session { name, decoy: 0 },
         };
         self.service
-            .begin_sign_in(&sign_in, moment(self.now()), &mut Record::default())
+            .begin_sign_in(
+                &sign_in,
+                &mut call(Caller::default(), self.now(), &mut Record::default()),
+            )
             .await
     }
 
@@ -288,12 +287,15 @@ impl World {
             reference: self.reference(name),
         };
         self.service
-            .cancel(&request, moment(self.now()), &mut Record::default())
+            .cancel(
+                &request,
+                &mut call(Caller::default(), self.now(), &mut Record::default()),
+            )
             .await
     }
 
     pub(crate) async fn unlock(&self, to: &PhoneNumber) {
-        self.service.unlock(to, moment(self.now())).await.unwrap();
+        self.service.unlock(to, self.now()).await.unwrap();
     }
 
     /// Failures of a number since its last success.
@@ -310,7 +312,9 @@ impl World {
     pub(crate) async fn verification(&self, to: &PhoneNumber, name: &Name) -> Option<Verification> {
         let reference = match self.reference(name) {
             Reference::Given(reference) => reference,
-            Reference::Of { brand_name, source } => ReferenceId::derived(&brand_name, &source, to),
+            Reference::Derived { brand_name, source } => {
+                ReferenceId::derived(&brand_name, &source, to)
+            }
         };
         self.table
             .ledger()
@@ -321,7 +325,7 @@ impl World {
 
     fn reference(&self, name: &Name) -> Reference {
         let defaults = &self.service.rules().defaults;
-        let of = |brand: &String| Reference::Of {
+        let of = |brand: &String| Reference::Derived {
             brand_name: brand.clone(),
             source: defaults.source.clone(),
         };
@@ -342,12 +346,8 @@ impl World {
     }
 }
 
-fn moment(now: Millis) -> Moment {
-    Moment {
-        now: SystemTime::UNIX_EPOCH + Duration::from_millis(now.0),
-        started: Instant::now(),
-        time_left: MINUTE,
-    }
+fn call(caller: Caller, now: Millis, record: &mut Record) -> Call<'_> {
+    Call::new(caller, now, MINUTE, record)
 }
 
 /// Runs all of them at the same time: none begins before all are there.

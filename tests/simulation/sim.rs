@@ -10,8 +10,8 @@ use otp_lambda::policy::{AllowedCountries, Budgets, Rate, SendLimits};
 use otp_lambda::provider::Channel;
 use otp_lambda::reference::ReferenceId;
 use otp_lambda::service::{
-    Caller, Defaults, LedgerPolicy, Limits, Moment, Origination, Providers, Reference,
-    ReferenceIds, Rules, SendRequest, Service, VerificationRequest, VerifyRequest,
+    Call, Caller, Defaults, LedgerPolicy, Limits, Origination, Providers, Reference, ReferenceIds,
+    Rules, SendRequest, Service, VerificationRequest, VerifyRequest,
 };
 use otp_lambda::telemetry::Record;
 use otp_lambda::time::Millis;
@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use crate::actors::{self, BRAND, Intent, SOURCE, What, Who};
 use crate::books::{Books, Counts, Plan, Shared, TIME_LIMIT, Violation};
@@ -225,22 +225,11 @@ impl Sim {
         let operation = books.begin(intent);
         let service = Arc::clone(&self.services[books.rng.usize(..self.services.len())]);
         let to = books.numbers[intent.number].clone();
-        let moment = Moment {
-            now: SystemTime::UNIX_EPOCH + Duration::from_millis(books.now.0),
-            started: Instant::now(),
-            time_left: Duration::MAX,
-        };
+        let now = books.now;
         let validity_minutes = books.setup.validity_minutes;
         let session = intent.who.session(&books.keys);
         drop(books);
-        let future = perform(
-            service,
-            to,
-            intent.clone(),
-            session,
-            moment,
-            validity_minutes,
-        );
+        let future = perform(service, to, intent.clone(), session, now, validity_minutes);
         self.tasks.push(Task {
             operation,
             future: Box::pin(future),
@@ -485,18 +474,19 @@ async fn perform(
     to: PhoneNumber,
     intent: Intent,
     session: Option<SessionDigest>,
-    moment: Moment,
+    now: Millis,
     validity_minutes: u8,
 ) -> Outcome {
-    let record = &mut Record::default();
+    let mut record = Record::default();
     let caller = caller(&intent.who, session.clone());
+    let call = &mut Call::new(caller, now, Duration::MAX, &mut record);
     let given = intent
         .reference
         .as_deref()
         .map(|reference| ReferenceId::parse(reference).unwrap());
     let reference = || match &given {
         Some(given) => Reference::Given(given.clone()),
-        None => Reference::Of {
+        None => Reference::Derived {
             brand_name: BRAND.to_owned(),
             source: SOURCE.to_owned(),
         },
@@ -516,7 +506,7 @@ async fn perform(
                 owner: session,
                 unless_open: false,
             };
-            let answer = service.send(&request, &caller, moment, record).await;
+            let answer = service.send(&request, call).await;
             Outcome::Sent(answer.map(|sent| (sent.reference, Millis(sent.receipt.expires))))
         }
         What::Verify => {
@@ -526,29 +516,29 @@ async fn perform(
                 otp,
                 reference: reference(),
             };
-            Outcome::Verified(service.verify(&request, &caller, moment, record).await)
+            Outcome::Verified(service.verify(&request, call).await)
         }
         What::Claim => {
             let request = VerificationRequest {
                 to,
                 reference: reference(),
             };
-            Outcome::Claimed(service.redeem(&request, &caller, moment, record).await)
+            Outcome::Claimed(service.redeem(&request, call).await)
         }
         What::Cancel => {
             let request = VerificationRequest {
                 to,
                 reference: reference(),
             };
-            Outcome::Other(service.cancel(&request, moment, record).await.map(|_| ()))
+            Outcome::Other(service.cancel(&request, call).await.map(|_| ()))
         }
         What::Status => {
             let request = VerificationRequest {
                 to,
                 reference: reference(),
             };
-            Outcome::Other(service.status(&request, moment, record).await.map(|_| ()))
+            Outcome::Other(service.status(&request, call).await.map(|_| ()))
         }
-        What::Unlock => Outcome::Other(service.unlock(&to, moment).await),
+        What::Unlock => Outcome::Other(service.unlock(&to, now).await),
     }
 }

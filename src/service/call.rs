@@ -1,0 +1,85 @@
+use crate::error::Error;
+use crate::ledger::SessionDigest;
+use crate::phone::PhoneNumber;
+use crate::telemetry::Record;
+use crate::time::Millis;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+/// How long a provider may take to respond. AWS usually responds well within a second.
+const PROVIDER_TIME: Duration = Duration::from_secs(6);
+
+/// One request to the service: who asks, at what time, until when, and the log line about it.
+pub struct Call<'a> {
+    pub caller: Caller,
+    /// The time of the whole invocation: the clock is read once.
+    pub now: Millis,
+    /// When the invocation began, on a clock that never jumps.
+    pub started: Instant,
+    /// How long the work may take, counted from `started`.
+    pub time_left: Duration,
+    pub record: &'a mut Record,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Default)]
+pub struct Caller {
+    /// The identity that AWS has authenticated; `None` for an unauthenticated caller.
+    pub principal: Option<String>,
+    /// The address that source limits count, if it is known.
+    pub address: Option<IpAddr>,
+    /// The caller's `Idempotency-Key`.
+    pub idempotency_key: Option<String>,
+    /// The sign-in session that asks.
+    pub session: Option<SessionDigest>,
+    /// The decoy level of the sign-in; 0 if it is real. Guesses in a decoy are counted separately and never right.
+    pub decoy: u8,
+}
+
+impl<'a> Call<'a> {
+    /// A request by `caller` that begins at this moment and may take `time_left`.
+    #[must_use]
+    pub fn new(caller: Caller, now: Millis, time_left: Duration, record: &'a mut Record) -> Self {
+        Self {
+            caller,
+            now,
+            started: Instant::now(),
+            time_left,
+            record,
+        }
+    }
+
+    /// The same request on behalf of another caller.
+    pub(super) fn with_caller(&mut self, caller: Caller) -> Call<'_> {
+        Call {
+            caller,
+            now: self.now,
+            started: self.started,
+            time_left: self.time_left,
+            record: self.record,
+        }
+    }
+
+    pub(super) fn provider_time_left(&self) -> Duration {
+        PROVIDER_TIME.min(self.time_left.saturating_sub(self.started.elapsed()))
+    }
+
+    /// Writes into the log line why the call failed.
+    pub fn failed(&mut self, error: &Error) {
+        self.record.failed(error);
+    }
+}
+
+impl Caller {
+    /// The namespace of the caller's idempotency keys. An unauthenticated caller's key counts only for its own address
+    /// and number, because anyone could send the same key.
+    pub(super) fn namespace(&self, to: &PhoneNumber) -> String {
+        match &self.principal {
+            Some(principal) => principal.clone(),
+            None => {
+                let address = self.address.map(|address| address.to_string());
+                format!("{} {}", address.unwrap_or_default(), to.expose())
+            }
+        }
+    }
+}

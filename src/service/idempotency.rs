@@ -1,0 +1,115 @@
+//! The caller's `Idempotency-Key`: one message for all requests with the same key.
+
+use super::{Caller, Limits, SendRequest, Sent, SentReceipt};
+use crate::error::{Error, ErrorCode};
+use crate::ledger::{HeldKey, ItemName, KeyOutcome, KeyReservation};
+use crate::reference::ReferenceId;
+use crate::telemetry::Record;
+use crate::time::Millis;
+use std::time::Duration;
+
+/// How long the first request with an idempotency key can take. After that it has crashed, and its outcome is unknown.
+const KEY_IN_USE: Duration = Duration::from_secs(30);
+
+/// What the idempotency key of a send stands for.
+pub(super) enum Reservation {
+    NoKey,
+    /// This request has reserved the key.
+    Reserved(ItemName),
+    /// An earlier request has finished under the key; `at` is when it reserved it.
+    Finished {
+        receipt: SentReceipt,
+        at: Millis,
+    },
+}
+
+impl Limits {
+    /// Reserves the caller's idempotency key, if there is one.
+    pub(super) async fn reserve_key(
+        &self,
+        request: &SendRequest,
+        caller: &Caller,
+        now: Millis,
+    ) -> Result<Reservation, Error> {
+        let Some(key) = &caller.idempotency_key else {
+            return Ok(Reservation::NoKey);
+        };
+        let item = self.hasher.idempotency(&caller.namespace(&request.to), key);
+        let fingerprint = self.hasher.fingerprint(&[
+            request.to.expose(),
+            &request.brand_name,
+            &request.source,
+            &request.language,
+            request.channel.name(),
+            &format!(
+                "{} {} {}",
+                request.code_length, request.validity_minutes, request.allowed_attempts
+            ),
+            request.reference.as_ref().map_or("", ReferenceId::expose),
+        ]);
+        let held = match self.store.reserve_key(&item, &fingerprint, now).await? {
+            KeyReservation::Reserved => return Ok(Reservation::Reserved(item)),
+            KeyReservation::Held(held) => held,
+        };
+        if held.fingerprint != fingerprint {
+            return Err(Error::new(
+                ErrorCode::IdempotencyKeyReused,
+                "This Idempotency-Key was used for another request. Use a new key for each request.",
+            )
+            .with_field("Idempotency-Key"));
+        }
+        repeat(held, now)
+    }
+
+    /// Records the outcome under the idempotency key. If that fails, the key stays reserved, and no message is ever sent
+    /// under it.
+    pub(super) async fn finish_key(
+        &self,
+        reservation: Reservation,
+        outcome: &Result<Sent, Error>,
+        record: &mut Record,
+    ) {
+        let Reservation::Reserved(item) = reservation else {
+            return;
+        };
+        let finished = match outcome {
+            Ok(sent) => {
+                let response = serde_json::to_string(&sent.receipt).ok();
+                self.store.finish_key(&item, response.as_deref()).await
+            }
+            Err(error) if error.is_delivery_unknown() => self.store.finish_key(&item, None).await,
+            Err(_) => self.store.release_key(&item).await,
+        };
+        record.best_effort("end of the idempotency key", finished);
+    }
+}
+
+/// The response to a request whose idempotency key is held by an earlier one.
+fn repeat(held: HeldKey, now: Millis) -> Result<Reservation, Error> {
+    let age = now.since(held.at);
+    match held.outcome {
+        KeyOutcome::Answered(response) => match serde_json::from_str(&response) {
+            Ok(receipt) => Ok(Reservation::Finished {
+                receipt,
+                at: held.at,
+            }),
+            Err(error) => Err(Error::new(
+                ErrorCode::InternalError,
+                "The stored response to this Idempotency-Key cannot be read.",
+            )
+            .with_cause(format!("stored response: {error}"))
+            .with_unknown_delivery()),
+        },
+        KeyOutcome::Pending if age < KEY_IN_USE => Err(Error::new(
+            ErrorCode::IdempotencyKeyInUse,
+            "The first request with this Idempotency-Key is not finished.",
+        )
+        .with_retry_after(KEY_IN_USE.saturating_sub(age))),
+        KeyOutcome::Pending | KeyOutcome::Unclear => Err(Error::new(
+            ErrorCode::ProviderTimeout,
+            "The first request with this Idempotency-Key got no response, and its message may have been sent. No further \
+             message is sent under this key: ask the person, and use a new key for another code.",
+        )
+        .with_unknown_delivery()),
+    }
+}

@@ -1,0 +1,71 @@
+//! Which language a message is in.
+
+use super::Service;
+use crate::error::Error;
+use crate::language::{self, Tag};
+use crate::phone::PhoneNumber;
+use crate::provider::Channel;
+
+impl Service {
+    /// The language of a message to `to` by `channel`, if the caller asks for `wish`.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_parameter` for the field `language` if it is no language tag, or not one of the provider's.
+    pub fn language(
+        &self,
+        wish: Option<&str>,
+        channel: Channel,
+        to: &PhoneNumber,
+    ) -> Result<Tag, Error> {
+        let limits = self.provider_limits();
+        let languages = limits.languages(channel);
+        match wish {
+            None => Ok(self.default_language(&self.rules.defaults.language, channel, to)),
+            Some(language::BY_COUNTRY) => {
+                Ok(self.default_language(language::BY_COUNTRY, channel, to))
+            }
+            Some(tag) if limits.any_language && language::is_well_formed(tag) => {
+                Ok(self.closest_language(&[tag], channel, to))
+            }
+            Some(tag) => languages
+                .iter()
+                .find(|known| &***known == tag)
+                .cloned()
+                .ok_or_else(|| {
+                    let expected = if limits.any_language {
+                        "a language tag such as en-US or pt-BR, or country".to_owned()
+                    } else {
+                        format!("one of {}, or country", languages.join(", "))
+                    };
+                    Error::invalid_parameter("language", format!("language must be {expected}."))
+                }),
+        }
+    }
+
+    /// The provider's language that is closest to the first of `wishes` that is close to any; else the default.
+    #[must_use]
+    pub fn closest_language(&self, wishes: &[&str], channel: Channel, to: &PhoneNumber) -> Tag {
+        let languages = self.provider_limits().languages(channel);
+        let closest = wishes
+            .iter()
+            .find_map(|wish| language::closest(wish, languages.iter()));
+        closest.map_or_else(
+            || self.default_language(&self.rules.defaults.language, channel, to),
+            Tag::clone,
+        )
+    }
+
+    fn default_language(&self, setting: &str, channel: Channel, to: &PhoneNumber) -> Tag {
+        let languages = self.provider_limits().languages(channel);
+        let default = if setting == language::BY_COUNTRY {
+            to.country().map_or("en-US", language::of_country)
+        } else {
+            setting
+        };
+        language::closest(default, languages.iter())
+            .or_else(|| language::closest("en-US", languages.iter()))
+            .or_else(|| languages.first())
+            .map_or_else(|| "en-US".into(), Tag::clone)
+    }
+}

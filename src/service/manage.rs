@@ -1,0 +1,117 @@
+//! Requests about a verification as a whole (status, redeem, cancel), and an operator's requests about a number.
+
+use super::refusals::{self, RedeemVerdict};
+use super::{Call, Service, Status, VerificationRequest};
+use crate::error::{Error, ErrorCode};
+use crate::ledger::{Phase, Transition};
+use crate::phone::PhoneNumber;
+use crate::reference::ReferenceId;
+use crate::time::Millis;
+use futures_util::future::join;
+
+impl Service {
+    /// The status of a verification.
+    ///
+    /// # Errors
+    ///
+    /// `verification_not_found`; `route_not_found` without a ledger.
+    pub async fn status(
+        &self,
+        request: &VerificationRequest,
+        call: &mut Call<'_>,
+    ) -> Result<Status, Error> {
+        self.check_country(&request.to, call)?;
+        let limits = self.ledger()?;
+        let reference = request.reference.resolve(&request.to);
+        let item = limits.hasher.verification(&reference, &request.to);
+        let number_item = limits.hasher.number(&request.to);
+        let (verification, number) = join(
+            limits.store.verification(&item),
+            limits.store.number(&number_item),
+        )
+        .await;
+        let (verification, number) = (verification?.ok_or_else(refusals::not_found)?, number?);
+        Ok(Status {
+            phase: verification.phase(call.now),
+            attempts_left: verification.left,
+            expires: verification.expires,
+            resend: limits.next_send(&number, verification.sends, verification.expires),
+            channel: verification.channel,
+            reference,
+        })
+    }
+
+    /// Turns a success into one yes for a backend whose user says that the code was right.
+    ///
+    /// # Errors
+    ///
+    /// Why the success cannot be redeemed: there is none, it is too old, or it has been redeemed before.
+    pub async fn redeem(
+        &self,
+        request: &VerificationRequest,
+        call: &mut Call<'_>,
+    ) -> Result<ReferenceId, Error> {
+        self.check_country(&request.to, call)?;
+        let limits = self.ledger()?;
+        if call.caller.principal.is_none() {
+            return Err(Error::new(
+                ErrorCode::Unauthenticated,
+                "Only an authenticated caller can redeem a success.",
+            )
+            .with_field("claim"));
+        }
+        let reference = request.reference.resolve(&request.to);
+        let item = limits.hasher.verification(&reference, &request.to);
+        let redeemer = limits.redeemer(&call.caller, &request.to)?;
+        let seen = match limits.store.redeem(&item, &redeemer, call.now).await? {
+            Transition::Applied => return Ok(reference),
+            Transition::Refused(seen) => seen,
+        };
+        match refusals::judge_redeem(seen.as_ref(), &redeemer, call.now) {
+            RedeemVerdict::SameRedeemer => Ok(reference),
+            RedeemVerdict::Refused(error) => Err(error),
+        }
+    }
+
+    /// Ends an open verification and returns its phase. A verification that has ended already stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// `verification_not_found`; `route_not_found` without a ledger.
+    pub async fn cancel(
+        &self,
+        request: &VerificationRequest,
+        call: &mut Call<'_>,
+    ) -> Result<(ReferenceId, Phase), Error> {
+        self.check_country(&request.to, call)?;
+        let limits = self.ledger()?;
+        let reference = request.reference.resolve(&request.to);
+        let item = limits.hasher.verification(&reference, &request.to);
+        let phase = match limits.store.cancel(&item, call.now).await? {
+            Transition::Applied => Phase::Canceled,
+            Transition::Refused(seen) => seen.ok_or_else(refusals::not_found)?.phase(call.now),
+        };
+        Ok((reference, phase))
+    }
+
+    /// Clears the failed guesses of a number, for an operator.
+    ///
+    /// # Errors
+    ///
+    /// `ledger_unavailable`; `route_not_found` without a ledger.
+    pub async fn unlock(&self, number: &PhoneNumber, now: Millis) -> Result<(), Error> {
+        let limits = self.ledger()?;
+        let item = limits.hasher.number(number);
+        Ok(limits.store.unlock(&item, now).await?)
+    }
+
+    /// The item name of a number, for an operator who blocks or allows it.
+    ///
+    /// # Errors
+    ///
+    /// `route_not_found` without a ledger.
+    pub fn key_of(&self, number: &PhoneNumber) -> Result<String, Error> {
+        let limits = self.ledger()?;
+        Ok(limits.hasher.number(number).as_str().to_owned())
+    }
+}

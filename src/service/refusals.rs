@@ -1,0 +1,208 @@
+//! Why a step is refused: the verdicts on what stands in the ledger, and the errors that callers get.
+
+use crate::error::{Error, ErrorCode, Limit};
+use crate::ledger::{
+    CodeDigest, GUESS_PENDING, GuessOutcome, Phase, REDEEMABLE, Redeemer, SUCCESS_REPLAY, State,
+    Success, Verification, Winner,
+};
+use crate::policy::Wait;
+use crate::time::Millis;
+use std::time::Duration;
+
+/// What a guess gets that no attempt was spent on.
+pub(super) enum GuessVerdict {
+    /// The winner repeats its own request: it gets the same success again.
+    SameSuccess,
+    Refused(Error),
+    /// The ledger knows nothing under this reference. `verification_not_found`, unless the code is a foreign one.
+    UnknownReference(Error),
+}
+
+/// What a request to redeem gets that did not redeem anything.
+pub(super) enum RedeemVerdict {
+    /// This caller has redeemed the success already: it gets the same yes again.
+    SameRedeemer,
+    Refused(Error),
+}
+
+/// Judges a guess that no attempt was spent on, by the verification as it stands.
+pub(super) fn judge_guess(
+    seen: Option<&Verification>,
+    guess: &CodeDigest,
+    winner: &Winner,
+    now: Millis,
+) -> GuessVerdict {
+    let Some(seen) = seen else {
+        return GuessVerdict::UnknownReference(not_found());
+    };
+    let repeated = seen.last_guess.as_ref().filter(|last| last.code == *guess);
+    let is_pending =
+        |outcome, at| outcome == GuessOutcome::Pending && now.since(at) < GUESS_PENDING;
+    // An end is final. The provider knows nothing of it, and would still accept the code.
+    GuessVerdict::Refused(match (seen.phase(now), repeated) {
+        (Phase::Verified, _) => {
+            let is_same = |won: &Success| {
+                won.code == *guess && won.winner == *winner && now.since(won.at) < SUCCESS_REPLAY
+            };
+            if seen.success.as_ref().is_some_and(is_same) {
+                return GuessVerdict::SameSuccess;
+            }
+            already_verified()
+        }
+        // The verdict is on record, so the repeated guess costs nothing.
+        (Phase::Pending | Phase::Exhausted, Some(last))
+            if last.outcome == GuessOutcome::Invalid =>
+        {
+            wrong_code(seen.left)
+        }
+        (Phase::Pending, Some(_)) => in_progress("This very code is being checked."),
+        (Phase::Exhausted, Some(last)) if is_pending(last.outcome, last.at) => {
+            in_progress("This very code is being checked.")
+        }
+        (Phase::Exhausted, _) => exhausted(),
+        // It was open to no guess a moment ago, so a send or another guess came in between.
+        (Phase::Pending, None) => in_progress("Another request is changing this verification."),
+        (Phase::Expired, _) => expired(),
+        (Phase::Canceled, _) => canceled(),
+        (Phase::Failed, _) => not_found(),
+    })
+}
+
+/// Whether this very success stands in the ledger, by a try whose response was lost or under the same idempotency key.
+pub(super) fn has_won(seen: Option<&Verification>, success: &Success) -> bool {
+    seen.is_some_and(|seen| {
+        seen.state == State::Verified
+            && seen
+                .success
+                .as_ref()
+                .is_some_and(|won| won.winner == success.winner && won.code == success.code)
+    })
+}
+
+/// Why a right answer came too late.
+pub(super) fn too_late(seen: Option<&Verification>) -> Error {
+    let Some(seen) = seen else { return not_found() };
+    match seen.state {
+        State::Verified => already_verified(),
+        State::Canceled => canceled(),
+        _ => Error::new(
+            ErrorCode::InvalidCode,
+            "A newer code was sent meanwhile: use that one.",
+        )
+        .with_attempts_left(seen.left),
+    }
+}
+
+/// Judges a request to redeem that did not redeem anything, by the verification as it stands.
+pub(super) fn judge_redeem(
+    seen: Option<&Verification>,
+    redeemer: &Redeemer,
+    now: Millis,
+) -> RedeemVerdict {
+    // The success of a sign-in counts for that sign-in alone.
+    let Some(seen) = seen.filter(|seen| seen.owner.is_none()) else {
+        return RedeemVerdict::Refused(not_found());
+    };
+    let in_time = seen
+        .success
+        .as_ref()
+        .is_some_and(|success| now.since(success.at) < REDEEMABLE);
+    RedeemVerdict::Refused(match seen.phase(now) {
+        Phase::Verified if seen.redeemed_by.as_ref() == Some(redeemer) && in_time => {
+            return RedeemVerdict::SameRedeemer;
+        }
+        Phase::Verified if seen.redeemed_by.is_some() => Error::new(
+            ErrorCode::AlreadyVerified,
+            "This success has been redeemed before. It can be redeemed once.",
+        ),
+        Phase::Verified => Error::new(
+            ErrorCode::CodeExpired,
+            format!(
+                "The success is more than {} minutes old: verify again.",
+                REDEEMABLE.as_secs() / 60
+            ),
+        ),
+        Phase::Pending => in_progress("The code has not been verified yet."),
+        Phase::Expired => expired(),
+        Phase::Exhausted => exhausted(),
+        Phase::Canceled => canceled(),
+        Phase::Failed => not_found(),
+    })
+}
+
+pub(super) fn wrong_code(left: u8) -> Error {
+    Error::new(ErrorCode::InvalidCode, "The code is wrong.").with_attempts_left(left)
+}
+
+pub(super) fn not_found() -> Error {
+    Error::new(
+        ErrorCode::VerificationNotFound,
+        "No code was sent to this number under this reference, or it was sent more than a day ago.",
+    )
+}
+
+pub(super) fn locked() -> Error {
+    Error::new(
+        ErrorCode::DestinationLocked,
+        "Too many wrong codes were given for this number. Only the operator can unlock it.",
+    )
+    .with_field("destinationNumber")
+}
+
+fn already_verified() -> Error {
+    Error::new(
+        ErrorCode::AlreadyVerified,
+        "This verification has succeeded already: a code works once.",
+    )
+}
+
+fn expired() -> Error {
+    Error::new(
+        ErrorCode::CodeExpired,
+        "The code has expired: send a new one.",
+    )
+    .with_attempts_left(0)
+}
+
+fn exhausted() -> Error {
+    Error::new(
+        ErrorCode::AttemptsExhausted,
+        "No guess is left for this code: send a new one.",
+    )
+    .with_attempts_left(0)
+}
+
+fn canceled() -> Error {
+    Error::new(
+        ErrorCode::VerificationCanceled,
+        "This verification was canceled: send a new code.",
+    )
+    .with_attempts_left(0)
+}
+
+pub(super) fn in_progress(detail: &'static str) -> Error {
+    Error::new(ErrorCode::VerificationInProgress, detail).with_retry_after(Duration::from_secs(1))
+}
+
+pub(super) fn rate_limited(limit: Limit, detail: &'static str, wait: Duration) -> Error {
+    Error::new(ErrorCode::RateLimited, detail)
+        .with_limit(limit)
+        .with_retry_after(wait)
+}
+
+/// The refusal of a number that has to wait, or is locked.
+pub(super) fn number_limited(wait: Wait, now: Millis) -> Error {
+    match wait.until {
+        None => locked(),
+        Some(until) if wait.guesses => rate_limited(
+            Limit::Guesses,
+            "Too many wrong codes were given for this number.",
+            until.since(now),
+        ),
+        Some(until) => rate_limited(
+            Limit::Number,
+            "Too many codes were sent to this number.",
+            until.since(now),
+        ),
+    }
+}

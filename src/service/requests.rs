@@ -1,0 +1,104 @@
+//! Parsed requests, and what the service returns for them.
+
+use crate::language::Tag;
+use crate::ledger::{Phase, SessionDigest};
+use crate::otp::Otp;
+use crate::phone::PhoneNumber;
+use crate::provider::Channel;
+use crate::reference::ReferenceId;
+use crate::time::Millis;
+use serde::{Deserialize, Serialize};
+
+/// A request to send a code.
+#[derive(Debug)]
+pub struct SendRequest {
+    pub to: PhoneNumber,
+    pub brand_name: String,
+    /// The purpose of the verification; a part of derived reference IDs.
+    pub source: String,
+    pub language: Tag,
+    pub channel: Channel,
+    pub code_length: u8,
+    pub validity_minutes: u8,
+    pub allowed_attempts: u8,
+    /// The caller's own reference ID.
+    pub reference: Option<ReferenceId>,
+    /// The sign-in session that the code is for.
+    pub owner: Option<SessionDigest>,
+    /// Refuses the send while a code is open. A sign-in that begins uses the open code instead.
+    pub unless_open: bool,
+}
+
+/// A code was sent.
+#[derive(Debug)]
+pub struct Sent {
+    pub reference: ReferenceId,
+    pub receipt: SentReceipt,
+}
+
+/// The response to a send. It is stored under the idempotency key to be repeated, so it must not identify anyone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SentReceipt {
+    /// The provider's ID of the message.
+    pub message_id: Option<String>,
+    pub channel: String,
+    pub code_length: u8,
+    /// Milliseconds since 1970, as all times here.
+    pub sent: u64,
+    pub expires: u64,
+    /// Guesses left, if there is a ledger.
+    pub attempts_left: Option<u8>,
+    /// When the next code can be sent, if there is a ledger.
+    pub resend: Option<u64>,
+    /// After a resend: other channels to try next.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub next: Vec<String>,
+}
+
+/// A request to verify a code.
+#[derive(Debug)]
+pub struct VerifyRequest {
+    pub to: PhoneNumber,
+    /// The code as the person typed it.
+    pub otp: Otp,
+    pub reference: Reference,
+}
+
+/// A request about a verification as a whole.
+#[derive(Debug)]
+pub struct VerificationRequest {
+    pub to: PhoneNumber,
+    pub reference: Reference,
+}
+
+/// How a caller names a verification.
+#[derive(Debug)]
+pub enum Reference {
+    Given(ReferenceId),
+    /// By the parts of a derived reference ID.
+    Derived {
+        brand_name: String,
+        source: String,
+    },
+}
+
+impl Reference {
+    pub(super) fn resolve(&self, to: &PhoneNumber) -> ReferenceId {
+        match self {
+            Self::Given(reference) => reference.clone(),
+            Self::Derived { brand_name, source } => ReferenceId::derived(brand_name, source, to),
+        }
+    }
+}
+
+/// The status of a verification.
+#[derive(Debug)]
+pub struct Status {
+    pub reference: ReferenceId,
+    pub phase: Phase,
+    pub channel: String,
+    pub attempts_left: u8,
+    pub expires: Millis,
+    /// When the next code can be sent.
+    pub resend: Millis,
+}

@@ -1,0 +1,75 @@
+use crate::language::Tag;
+use crate::phone::Country;
+use crate::policy::AllowedCountries;
+use crate::provider::{Channel, Dlt};
+
+/// What the operator has decided about every send and verify.
+#[derive(Debug)]
+pub struct Rules {
+    pub allowed_countries: AllowedCountries,
+    pub reference_ids: ReferenceIds,
+    pub defaults: Defaults,
+    pub origination: Origination,
+    /// The registration that messages to Indian numbers need.
+    pub dlt: Option<Dlt>,
+}
+
+/// How a verification is named if the caller does not name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReferenceIds {
+    /// From brand name, source and number, as in AWS's example: whoever knows these three can verify.
+    Derived,
+    /// Random: only the recipient of the response to the send can verify.
+    Random,
+}
+
+/// The values of fields that a request leaves out.
+#[derive(Debug)]
+pub struct Defaults {
+    pub brand_name: String,
+    /// The purpose of the verification; a part of derived reference IDs.
+    pub source: String,
+    /// A language tag, or [`BY_COUNTRY`](crate::language::BY_COUNTRY).
+    pub language: Tag,
+    pub code_length: u8,
+    pub validity_minutes: u8,
+    pub allowed_attempts: u8,
+}
+
+/// The identities that messages are sent from.
+#[derive(Debug)]
+pub struct Origination {
+    pub default: String,
+    pub others: Vec<OriginationFor>,
+}
+
+/// The identity for some messages.
+#[derive(Debug)]
+pub struct OriginationFor {
+    /// `None` for every country.
+    pub country: Option<Country>,
+    /// `None` for every channel.
+    pub channel: Option<Channel>,
+    pub identity: String,
+}
+
+impl Origination {
+    /// The identity for messages to `country` by `channel`. The channel takes precedence over the country, because a
+    /// sender ID cannot make a call.
+    #[must_use]
+    pub fn identity(&self, country: Country, channel: Channel) -> &str {
+        let candidates = [
+            (Some(country), Some(channel)),
+            (None, Some(channel)),
+            (Some(country), None),
+        ];
+        candidates
+            .iter()
+            .find_map(|wanted| {
+                self.others
+                    .iter()
+                    .find(|other| (other.country, other.channel) == *wanted)
+            })
+            .map_or(&self.default, |other| &other.identity)
+    }
+}

@@ -1,0 +1,280 @@
+use super::idempotency::Reservation;
+use super::limits::Charges;
+use super::send_plan::SendPlan;
+use super::{
+    Call, Limits, ReferenceIds, SendRequest, Sent, SentReceipt, Service, TestNumber, minutes,
+};
+use crate::error::Error;
+use crate::ledger::{Number, Settled};
+use crate::phone::Country;
+use crate::provider::{Channel, Message, Receipt};
+use crate::reference::ReferenceId;
+use crate::time::Millis;
+use std::time::Instant;
+
+impl Service {
+    /// Sends a code.
+    ///
+    /// # Errors
+    ///
+    /// Why no code was sent; or, with `delivery: "unknown"`, that a message may have been sent.
+    pub async fn send(&self, request: &SendRequest, call: &mut Call<'_>) -> Result<Sent, Error> {
+        // The country comes first because it costs nothing: attackers who pump SMS are refused for free.
+        let country = self.check_country(&request.to, call)?;
+        let Some(limits) = &self.limits else {
+            return self.send_uncounted(request, country, call).await;
+        };
+        let number_item = limits.hasher.number(&request.to);
+        limits
+            .check_switches(&request.to, &number_item, call.now)
+            .await?;
+        limits.count_source("send", &call.caller, call.now).await?;
+
+        // Reserved before anything is counted: a client that retries must not use up its own user's limits.
+        let reservation = limits.reserve_key(request, &call.caller, call.now).await?;
+        if let Reservation::Finished { receipt, at } = reservation {
+            let reference = self.reference(request, Some(limits), call, at)?;
+            return Ok(Sent { reference, receipt });
+        }
+        let mut charges = Charges::default();
+        let outcome = self
+            .send_counted(request, country, limits, &mut charges, call)
+            .await;
+        if let Err(error) = &outcome
+            && !error.is_delivery_unknown()
+        {
+            limits.refund(charges, call.record).await;
+        }
+        limits.finish_key(reservation, &outcome, call.record).await;
+        outcome
+    }
+
+    /// Checks and counts a send in every limit, asks the provider, and records the outcome.
+    async fn send_counted(
+        &self,
+        request: &SendRequest,
+        country: Country,
+        limits: &Limits,
+        charges: &mut Charges,
+        call: &mut Call<'_>,
+    ) -> Result<Sent, Error> {
+        let now = call.now;
+        let reference = self.reference(request, Some(limits), call, now)?;
+        let item = limits.hasher.verification(&reference, &request.to);
+        let number_item = limits.hasher.number(&request.to);
+        let test_number = limits.test_number(&request.to, now);
+        let is_test = test_number.is_some();
+        let provider_limits = self.provider_limits();
+        let plan = limits
+            .plan_send(request, &item, &number_item, is_test, provider_limits, now)
+            .await?;
+
+        if !is_test {
+            limits.count_prefix(&request.to, charges, now).await?;
+            limits.spend(country, request.channel, charges, now).await?;
+        }
+        // The number's windows are the one exact limit, and the last that can refuse. If a later step could refuse, people
+        // would lose a place in their windows without getting a message.
+        let number = limits
+            .reserve_send(&number_item, is_test, &plan, now)
+            .await?;
+        // Written before the provider is asked. A message without a record could be guessed at without limit; and if the
+        // function crashes from here on, the code that was sent can still be verified.
+        let issuers = self.issuers(test_number, &plan);
+        let generation = limits
+            .write_ahead(&item, request, &plan, &issuers, now)
+            .await?;
+
+        let outcome = match test_number {
+            Some(_) => Ok(Receipt {
+                message_id: None,
+                request_id: None,
+            }),
+            None => {
+                self.ask_to_send(request, country, &reference, &plan, call)
+                    .await
+            }
+        };
+        let settled = match &outcome {
+            Ok(receipt) => Settled::Sent {
+                message_id: receipt.message_id.as_deref(),
+            },
+            Err(error) if error.is_delivery_unknown() => Settled::Unclear,
+            // The person may have an earlier message of this verification: its code stays valid.
+            Err(_) => plan.without_this_send(),
+        };
+        // The message was sent or it was not: a failure to record that must not change the response.
+        let recorded = limits.store.settle(&item, generation, &settled).await;
+        call.record.best_effort("settle", recorded);
+        let receipt = self.receipt(request, limits, &plan, &number, outcome?, now);
+        Ok(Sent { reference, receipt })
+    }
+
+    /// The issuers whose codes are valid once this send is done.
+    fn issuers(&self, test_number: Option<&TestNumber>, plan: &SendPlan) -> String {
+        if test_number.is_some() {
+            super::issuers::TEST_NUMBER.to_owned()
+        } else {
+            self.providers.issuers(plan.earlier_issuers())
+        }
+    }
+
+    /// The reference ID of a send. `at` is when it was first requested: the same idempotency key gives the same random
+    /// reference ID again, so that it need not be stored.
+    fn reference(
+        &self,
+        request: &SendRequest,
+        limits: Option<&Limits>,
+        call: &Call<'_>,
+        at: Millis,
+    ) -> Result<ReferenceId, Error> {
+        if let Some(reference) = &request.reference {
+            return Ok(reference.clone());
+        }
+        match (
+            self.rules.reference_ids,
+            limits,
+            &call.caller.idempotency_key,
+        ) {
+            (ReferenceIds::Derived, _, _) => {
+                let SendRequest {
+                    brand_name,
+                    source,
+                    to,
+                    ..
+                } = request;
+                Ok(ReferenceId::derived(brand_name, source, to))
+            }
+            (ReferenceIds::Random, Some(limits), Some(key)) => {
+                Ok(limits
+                    .hasher
+                    .reference(&call.caller.namespace(&request.to), key, at))
+            }
+            (ReferenceIds::Random, _, _) => ReferenceId::random(),
+        }
+    }
+
+    async fn ask_to_send(
+        &self,
+        request: &SendRequest,
+        country: Country,
+        reference: &ReferenceId,
+        plan: &SendPlan,
+        call: &mut Call<'_>,
+    ) -> Result<Receipt, Error> {
+        let message = Message {
+            brand_name: &plan.brand_name,
+            code_length: plan.code_length,
+            validity_minutes: plan.validity_minutes,
+            allowed_attempts: plan.left,
+            ..self.message(request, country, reference)
+        };
+        self.send_message(&message, call).await
+    }
+
+    fn message<'a>(
+        &'a self,
+        request: &'a SendRequest,
+        country: Country,
+        reference: &'a ReferenceId,
+    ) -> Message<'a> {
+        let is_india = country.as_str() == "IN";
+        Message {
+            to: &request.to,
+            reference,
+            brand_name: &request.brand_name,
+            code_length: request.code_length,
+            validity_minutes: request.validity_minutes,
+            allowed_attempts: request.allowed_attempts,
+            channel: request.channel,
+            language: &request.language,
+            origination_identity: self.rules.origination.identity(country, request.channel),
+            dlt: self.rules.dlt.as_ref().filter(|_| is_india),
+        }
+    }
+
+    async fn send_message(
+        &self,
+        message: &Message<'_>,
+        call: &mut Call<'_>,
+    ) -> Result<Receipt, Error> {
+        let provider = &self.providers.current;
+        let asked = Instant::now();
+        let outcome = provider.send(message, call.provider_time_left()).await;
+        call.record
+            .provider_answered(provider.name(), asked.elapsed());
+        let receipt = outcome?;
+        call.record.provider_request(receipt.request_id.clone());
+        Ok(receipt)
+    }
+
+    fn receipt(
+        &self,
+        request: &SendRequest,
+        limits: &Limits,
+        plan: &SendPlan,
+        number: &Number,
+        receipt: Receipt,
+        now: Millis,
+    ) -> SentReceipt {
+        let next = if plan.is_resend() && !plan.is_last_send() {
+            self.channels_after(request.channel)
+        } else {
+            Vec::new()
+        };
+        SentReceipt {
+            message_id: receipt.message_id,
+            channel: request.channel.name().to_owned(),
+            code_length: plan.code_length,
+            sent: now.0,
+            expires: plan.expires.0,
+            attempts_left: Some(plan.left),
+            resend: Some(
+                limits
+                    .next_send(number, plan.sends, plan.expires)
+                    .max(now)
+                    .0,
+            ),
+            next,
+        }
+    }
+
+    /// The channels that follow `channel` in the operator's order.
+    fn channels_after(&self, channel: Channel) -> Vec<String> {
+        let channels = self
+            .provider_limits()
+            .channels
+            .iter()
+            .map(|own| own.channel);
+        channels
+            .skip_while(|own| *own != channel)
+            .skip(1)
+            .map(|own| own.name().to_owned())
+            .collect()
+    }
+
+    /// Sends a code without a ledger, as AWS's example does: nothing is counted or remembered.
+    async fn send_uncounted(
+        &self,
+        request: &SendRequest,
+        country: Country,
+        call: &mut Call<'_>,
+    ) -> Result<Sent, Error> {
+        let reference = self.reference(request, None, call, call.now)?;
+        let message = self.message(request, country, &reference);
+        let receipt = self.send_message(&message, call).await?;
+        // Counted from before the call, so that no caller believes in a code that has expired already.
+        let sent = call.now;
+        let receipt = SentReceipt {
+            message_id: receipt.message_id,
+            channel: request.channel.name().to_owned(),
+            code_length: request.code_length,
+            sent: sent.0,
+            expires: sent.plus(minutes(request.validity_minutes)).0,
+            attempts_left: None,
+            resend: None,
+            next: Vec::new(),
+        };
+        Ok(Sent { reference, receipt })
+    }
+}

@@ -1,0 +1,244 @@
+//! What a send will do to its verification.
+
+use super::refusals;
+use super::{Limits, MAX_LIFETIME, MAX_SENDS, SendRequest, minutes};
+use crate::error::{Error, ErrorCode};
+use crate::ledger::{ItemName, Number, Opening, Resend, Reservation, Settled, State, Verification};
+use crate::policy::Wait;
+use crate::provider::ProviderLimits;
+use crate::time::Millis;
+use futures_util::future::join;
+use std::time::Duration;
+
+/// A send that is about to happen.
+#[derive(Debug)]
+pub(super) struct SendPlan {
+    seen: Option<Verification>,
+    /// Whether `seen` is open and gets a further code.
+    is_resend: bool,
+    pub(super) expires: Millis,
+    /// Codes sent for the verification, including this one.
+    pub(super) sends: u8,
+    /// Guesses left.
+    pub(super) left: u8,
+    pub(super) code_length: u8,
+    pub(super) brand_name: String,
+    /// The validity of the new code at the provider.
+    pub(super) validity_minutes: u8,
+}
+
+impl SendPlan {
+    fn start(request: &SendRequest, seen: Option<Verification>, now: Millis) -> Self {
+        Self {
+            seen,
+            is_resend: false,
+            expires: now.plus(minutes(request.validity_minutes)),
+            sends: 1,
+            left: request.allowed_attempts,
+            code_length: request.code_length,
+            brand_name: request.brand_name.clone(),
+            validity_minutes: request.validity_minutes,
+        }
+    }
+
+    fn resend(
+        request: &SendRequest,
+        open: Verification,
+        provider: &ProviderLimits,
+        now: Millis,
+    ) -> Result<Self, Error> {
+        if request.unless_open {
+            return Err(refusals::in_progress(
+                "Another sign-in has just sent the code.",
+            ));
+        }
+        if open.sends >= MAX_SENDS {
+            return Err(Error::new(
+                ErrorCode::ResendLimit,
+                "The code was sent as often as allowed: use it, cancel it, or wait until it expires.",
+            )
+            .with_retry_after(open.expires.since(now))
+            .with_attempts_left(open.left));
+        }
+        let latest = open.first.plus(MAX_LIFETIME);
+        let expires = now.plus(minutes(request.validity_minutes)).min(latest);
+        let validity = expires.since(now).as_secs().div_ceil(60);
+        // The provider may have changed since the first code, and may have other limits.
+        let (lengths, validities) = (&provider.code.length, &provider.validity_minutes);
+        Ok(Self {
+            is_resend: true,
+            expires,
+            sends: open.sends + 1,
+            // A further code brings no further guesses. Otherwise a request for a code would be a request for guesses.
+            left: open.left,
+            code_length: open.code_length.clamp(*lengths.start(), *lengths.end()),
+            brand_name: open.brand_name.clone(),
+            validity_minutes: u8::try_from(validity)
+                .unwrap_or(u8::MAX)
+                .clamp(*validities.start(), *validities.end()),
+            seen: Some(open),
+        })
+    }
+
+    pub(super) fn is_resend(&self) -> bool {
+        self.is_resend
+    }
+
+    /// Whether no further code can follow this one.
+    pub(super) fn is_last_send(&self) -> bool {
+        self.sends >= MAX_SENDS
+    }
+
+    /// The issuers of the codes that stay valid beside the one of this send.
+    pub(super) fn earlier_issuers(&self) -> Option<&str> {
+        let open = self.seen.as_ref().filter(|_| self.is_resend);
+        open.map(|open| open.provider.as_str())
+    }
+
+    /// The refusal if the number has to wait.
+    fn refusal(&self, wait: Wait, now: Millis) -> Error {
+        match (&self.seen, wait.until) {
+            (Some(open), Some(until))
+                if self.is_resend && !wait.guesses && until <= open.expires =>
+            {
+                Error::new(
+                    ErrorCode::ResendTooSoon,
+                    "The last code was sent a moment ago: give it time to arrive.",
+                )
+                .with_retry_after(until.since(now))
+                .with_attempts_left(open.left)
+            }
+            _ => refusals::number_limited(wait, now),
+        }
+    }
+
+    /// What the verification becomes if this send did not happen.
+    pub(super) fn without_this_send(&self) -> Settled<'static> {
+        match &self.seen {
+            Some(open) if self.is_resend => Settled::Back {
+                // An earlier send that crashed while reserved may have reached the phone.
+                state: match open.state {
+                    State::Sent => State::Sent,
+                    _ => State::Unclear,
+                },
+                expires: open.expires,
+            },
+            _ => Settled::Failed,
+        }
+    }
+}
+
+impl Limits {
+    /// Decides whether a send starts a verification or is a resend, and refuses early what a later step would refuse.
+    pub(super) async fn plan_send(
+        &self,
+        request: &SendRequest,
+        item: &ItemName,
+        number_item: &ItemName,
+        is_test: bool,
+        provider: &ProviderLimits,
+        now: Millis,
+    ) -> Result<SendPlan, Error> {
+        let (seen, number) = join(
+            self.store.verification(item),
+            self.store.number(number_item),
+        )
+        .await;
+        let (seen, number) = (seen?, number?);
+        let plan = match seen {
+            Some(open) if open.is_open(now) => SendPlan::resend(request, open, provider, now)?,
+            seen => SendPlan::start(request, seen, now),
+        };
+        match self.send_limits().wait(&number, now) {
+            Some(wait) if !is_test => Err(plan.refusal(wait, now)),
+            _ => Ok(plan),
+        }
+    }
+
+    /// Takes a place in the number's windows. Test numbers need none.
+    pub(super) async fn reserve_send(
+        &self,
+        item: &ItemName,
+        is_test: bool,
+        plan: &SendPlan,
+        now: Millis,
+    ) -> Result<Number, Error> {
+        if is_test {
+            return Ok(Number::default());
+        }
+        let windows = self.send_limits().windows();
+        match self.store.reserve_send(item, windows, now).await? {
+            Reservation::Reserved(number) => Ok(number),
+            Reservation::Refused(number) => {
+                // If the windows have room again, another send took the place a moment ago.
+                let shortest = Wait {
+                    until: Some(now.plus(Duration::from_secs(1))),
+                    guesses: false,
+                };
+                let wait = self.send_limits().wait(&number, now).unwrap_or(shortest);
+                Err(plan.refusal(wait, now))
+            }
+        }
+    }
+
+    /// Writes the verification as it will be if the message is sent, and returns its generation.
+    pub(super) async fn write_ahead(
+        &self,
+        item: &ItemName,
+        request: &SendRequest,
+        plan: &SendPlan,
+        issuers: &str,
+        now: Millis,
+    ) -> Result<u64, Error> {
+        let generation = plan.seen.as_ref().map(|seen| seen.generation);
+        let written = match generation {
+            Some(generation) if plan.is_resend => {
+                let resend = Resend {
+                    expires: plan.expires,
+                    provider: issuers,
+                    channel: request.channel.name(),
+                    language: &request.language,
+                };
+                self.store.reopen(item, generation, &resend).await?
+            }
+            generation => {
+                let forget = plan
+                    .seen
+                    .as_ref()
+                    .map(|seen| seen.outlived(now))
+                    .unwrap_or_default();
+                let opening = Opening {
+                    state: State::Reserved,
+                    first: now,
+                    expires: plan.expires,
+                    left: plan.left,
+                    provider: issuers,
+                    channel: request.channel.name(),
+                    code_length: plan.code_length,
+                    language: &request.language,
+                    brand_name: &plan.brand_name,
+                    owner: request.owner.as_ref(),
+                    forget: &forget,
+                };
+                self.store.open(item, generation, &opening).await?
+            }
+        };
+        if written {
+            Ok(generation.unwrap_or(0) + 1)
+        } else {
+            Err(refusals::in_progress(
+                "Another request is changing this verification.",
+            ))
+        }
+    }
+
+    /// When the next code can be sent, by the number's windows and the verification's own limit.
+    pub(super) fn next_send(&self, number: &Number, sends: u8, expires: Millis) -> Millis {
+        let next = self.send_limits().next_send(number);
+        if sends >= MAX_SENDS {
+            next.max(expires)
+        } else {
+            next
+        }
+    }
+}
