@@ -1,31 +1,27 @@
-//! AWS's own Python beside the function: the independent check of the wire and of the reference ID.
+//! Boto3 beside the function. It checks the wire format and the reference ID independently.
 
-use crate::function::{Function, Settings, file, settings, settings_with_ledger, tool, wrong};
+use crate::function::{
+    Function, Settings, file, python, settings, settings_with_ledger, tool, wrong,
+};
 use crate::table::Table;
 use serde_json::{Value, json};
 use simulator::{Failure, Operation, Service, Simulator};
-use std::process::Command;
+use std::path::Path;
 
 const NUMBER: &str = "+14255550142";
 
-fn python(settings: &Settings, script: &str, arguments: &[&str]) -> Value {
-    let output = Command::new(tool("OTP_E2E_PYTHON"))
-        .arg(format!("{}/tests/e2e/{script}", env!("CARGO_MANIFEST_DIR")))
-        .args(arguments)
-        .env_clear()
-        .envs(settings)
-        .env("AWS_DEFAULT_REGION", "us-east-1")
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    serde_json::from_slice(&output.stdout).unwrap()
+fn boto3(settings: &Settings, script: &str, arguments: &[&str]) -> Value {
+    let mut settings = settings.clone();
+    settings.insert("AWS_DEFAULT_REGION", "us-east-1".to_owned());
+    python(
+        Path::new(&tool("OTP_E2E_PYTHON")),
+        script,
+        arguments,
+        &settings,
+    )
 }
 
-/// A provider, and the script that is to it what AWS's example is to Pinpoint.
+/// A provider, and a script like AWS's example for it.
 #[derive(Clone, Copy)]
 struct Pair {
     provider: &'static str,
@@ -44,15 +40,15 @@ const PAIRS: [Pair; 2] = [
 ];
 
 impl Pair {
-    /// Settings for the function and the script at once.
-    fn of(self, mut settings: Settings, simulator: &Simulator) -> Settings {
+    /// Settings for both the function and the script.
+    fn settings(self, mut settings: Settings, simulator: &Simulator) -> Settings {
         settings.insert("OTP_PROVIDER", self.provider.to_owned());
         settings.insert("AWS_ENDPOINT_URL_ENDUSERMESSAGING", simulator.url());
         settings
     }
 
     fn send(self, settings: &Settings) {
-        let sent = python(
+        let sent = boto3(
             settings,
             self.script,
             &["send", NUMBER, "ExampleCorp", "CreateAccount"],
@@ -67,12 +63,34 @@ impl Pair {
     }
 
     fn verify(self, settings: &Settings, otp: &str) -> Value {
-        python(
+        boto3(
             settings,
             self.script,
             &["verify", NUMBER, otp, "ExampleCorp", "CreateAccount"],
         )
     }
+}
+
+impl Pair {
+    /// The function sends a code, and the script verifies it.
+    fn verify_a_code_of(self, function: &Function, settings: &Settings, simulator: &Simulator) {
+        assert_eq!(function.request(&file("send.http-v2")).0, 202);
+        let otp = simulator.newest_to(NUMBER).unwrap().code;
+        assert_eq!(
+            self.verify(settings, &wrong(&otp, 0)),
+            json!({ "Valid": false })
+        );
+        assert_eq!(self.verify(settings, &otp), json!({ "Valid": true }));
+    }
+}
+
+/// The response to a right code.
+fn success() -> (u64, Value) {
+    let reference = "46bb87b047dd9f34b9cbe4011325b15b";
+    (
+        200,
+        json!({ "valid": true, "referenceId": reference, "status": "verified" }),
+    )
 }
 
 async fn start(settings: &Settings) -> Function {
@@ -91,50 +109,40 @@ fn verify(function: &Function, otp: &str) -> (u64, Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
-async fn a_code_sent_by_awss_python_verifies_through_the_function_and_the_other_way_round() {
+async fn codes_work_between_boto3_and_the_function_without_a_ledger() {
     for pair in PAIRS {
         let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
-        let settings = pair.of(settings(&simulator.url()), &simulator);
+        let settings = pair.settings(settings(&simulator.url()), &simulator);
         let function = start(&settings).await;
 
         tokio::task::block_in_place(|| {
-            // Python sends, the function verifies.
+            // The script sends a code, and the function verifies it.
             pair.send(&settings);
             let otp = simulator.newest_to(NUMBER).unwrap().code;
             assert_eq!(verify(&function, &wrong(&otp, 0)).0, 422);
-            let reference = "46bb87b047dd9f34b9cbe4011325b15b";
-            let yes = json!({ "valid": true, "referenceId": reference, "status": "verified" });
-            assert_eq!(verify(&function, &otp), (200, yes));
-
-            // The function sends, Python verifies.
-            assert_eq!(function.request(&file("send.http-v2")).0, 202);
-            let otp = simulator.newest_to(NUMBER).unwrap().code;
-            assert_eq!(
-                pair.verify(&settings, &wrong(&otp, 0)),
-                json!({ "Valid": false })
-            );
-            assert_eq!(pair.verify(&settings, &otp), json!({ "Valid": true }));
+            assert_eq!(verify(&function, &otp), success());
+            pair.verify_a_code_of(&function, &settings, &simulator);
         });
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
-async fn with_the_ledger_both_ways_work_as_well_and_guesses_are_counted() {
+async fn codes_work_between_boto3_and_the_function_with_a_ledger() {
     for pair in PAIRS {
         let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
         let table = Table::start();
-        let mut settings = pair.of(
+        let mut settings = pair.settings(
             settings_with_ledger(&simulator.url(), &table.url()),
             &simulator,
         );
-        // The round takes no half minute.
+        // Allows sends without a pause.
         settings.insert("SEND_LIMITS", "3/10m".to_owned());
         let function = start(&settings).await;
-        let asked = || simulator.requests(Operation::Verify).len();
+        let guesses = || simulator.requests(Operation::Verify).len();
 
         tokio::task::block_in_place(|| {
-            // Python sends: the ledger has never heard of it, and counts the guesses all the same.
+            // The script sends a code. The ledger does not know it, and still counts the guesses.
             pair.send(&settings);
             let otp = simulator.newest_to(NUMBER).unwrap().code;
             for (nth, left) in [(0, 2), (1, 1), (1, 1)] {
@@ -145,40 +153,30 @@ async fn with_the_ledger_both_ways_work_as_well_and_guesses_are_counted() {
                 );
             }
             assert_eq!(
-                asked(),
+                guesses(),
                 2,
-                "the repeated guess was answered from the record"
+                "the response to the repeated guess comes from the record"
             );
-            let reference = json!("46bb87b047dd9f34b9cbe4011325b15b");
-            let yes = json!({ "valid": true, "referenceId": reference, "status": "verified" });
-            assert_eq!(verify(&function, &otp), (200, yes));
+            assert_eq!(verify(&function, &otp), success());
             let (status, body) = verify(&function, &otp);
             assert_eq!(
                 (status, &body["code"]),
                 (409, &json!("already_verified")),
                 "{body}"
             );
-            assert_eq!(asked(), 3);
-
-            // The function sends, Python verifies.
-            assert_eq!(function.request(&file("send.http-v2")).0, 202);
-            let otp = simulator.newest_to(NUMBER).unwrap().code;
-            assert_eq!(
-                pair.verify(&settings, &wrong(&otp, 0)),
-                json!({ "Valid": false })
-            );
-            assert_eq!(pair.verify(&settings, &otp), json!({ "Valid": true }));
+            assert_eq!(guesses(), 3);
+            pair.verify_a_code_of(&function, &settings, &simulator);
         });
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
-async fn a_script_and_the_function_change_providers_one_after_the_other() {
+async fn a_script_can_change_providers_after_the_function() {
     let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
     let table = Table::start();
     let [old, new] = PAIRS;
-    let mut settings = new.of(
+    let mut settings = new.settings(
         settings_with_ledger(&simulator.url(), &table.url()),
         &simulator,
     );
@@ -186,17 +184,17 @@ async fn a_script_and_the_function_change_providers_one_after_the_other() {
     settings.insert("SEND_LIMITS", "3/10m".to_owned());
     let function = start(&settings).await;
     tokio::task::block_in_place(|| {
-        // The script still sends through Pinpoint: both are asked, and it is right.
+        // The script still sends through Pinpoint, so the function asks both providers.
         old.send(&settings);
         let otp = simulator.newest_to(NUMBER).unwrap().code;
         assert_eq!(verify(&function, &otp).0, 200);
-        let asked: Vec<_> = simulator
+        let services: Vec<_> = simulator
             .requests(Operation::Verify)
             .iter()
             .map(|request| request.service)
             .collect();
-        assert_eq!(asked, [Service::EndUserMessaging, Service::Pinpoint]);
-        // And then it does not.
+        assert_eq!(services, [Service::EndUserMessaging, Service::Pinpoint]);
+        // Then the script changes as well.
         assert_eq!(function.request(&file("send.http-v2")).0, 202);
         let otp = simulator.newest_to(NUMBER).unwrap().code;
         assert_eq!(new.verify(&settings, &otp), json!({ "Valid": true }));
@@ -205,7 +203,7 @@ async fn a_script_and_the_function_change_providers_one_after_the_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
-async fn botocore_reads_every_answer_of_the_simulator_as_it_reads_awss() {
+async fn botocore_recognizes_every_error_of_the_simulated_pinpoint() {
     let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
     let settings = settings(&simulator.url());
     let failures = [
@@ -227,7 +225,7 @@ async fn botocore_reads_every_answer_of_the_simulator_as_it_reads_awss() {
         }
     }
     let found = tokio::task::block_in_place(|| {
-        python(&settings, "boto3_errors.py", &[&failures.len().to_string()])
+        boto3(&settings, "boto3_errors.py", &[&failures.len().to_string()])
     });
     let expected: Vec<Value> = failures
         .iter()
@@ -236,7 +234,7 @@ async fn botocore_reads_every_answer_of_the_simulator_as_it_reads_awss() {
     assert_eq!(found, json!({ "send": expected, "verify": expected }));
 }
 
-/// The settings of a client of End User Messaging and of the feedback about its messages.
+/// Settings for a client of End User Messaging and of message feedback.
 fn settings_of_end_user_messaging(simulator: &Simulator) -> Settings {
     let mut settings = settings(&simulator.url());
     for name in [
@@ -250,7 +248,7 @@ fn settings_of_end_user_messaging(simulator: &Simulator) -> Settings {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
-async fn botocore_sends_and_validates_codes_by_the_simulated_end_user_messaging() {
+async fn botocore_sends_and_validates_codes_through_the_simulated_end_user_messaging() {
     let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
     let settings = settings_of_end_user_messaging(&simulator);
     for (channel, arrives_as) in [
@@ -259,7 +257,7 @@ async fn botocore_sends_and_validates_codes_by_the_simulated_end_user_messaging(
         ("WHATSAPP", "whatsapp"),
     ] {
         let found = tokio::task::block_in_place(|| {
-            python(
+            boto3(
                 &settings,
                 "boto3_end_user_messaging.py",
                 &["round", channel, NUMBER],
@@ -284,7 +282,7 @@ async fn botocore_sends_and_validates_codes_by_the_simulated_end_user_messaging(
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
-async fn botocore_reads_every_error_of_the_simulated_end_user_messaging_as_it_reads_awss() {
+async fn botocore_recognizes_every_error_of_the_simulated_end_user_messaging() {
     let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
     let settings = settings_of_end_user_messaging(&simulator);
     let of_send = [
@@ -308,7 +306,7 @@ async fn botocore_reads_every_error_of_the_simulated_end_user_messaging_as_it_re
         (Failure::TooManyRequests, "ThrottlingException", 429),
         (Failure::InternalServerError, "InternalServerException", 500),
     ];
-    // One status for every fault of the client: the protocol has the exception in the body.
+    // This protocol has one status for all client errors. The body names the exception.
     let of_feedback = [
         (Failure::BadRequest, "ValidationException", 400),
         (Failure::AccessDenied, "AccessDeniedException", 400),
@@ -357,8 +355,7 @@ async fn botocore_reads_every_error_of_the_simulated_end_user_messaging_as_it_re
     }
     let times = queues.map(|(_, _, _, failures)| failures.len().to_string());
     let arguments = [&["errors"], times.each_ref().map(String::as_str).as_slice()].concat();
-    let found = tokio::task::block_in_place(|| {
-        python(&settings, "boto3_end_user_messaging.py", &arguments)
-    });
+    let found =
+        tokio::task::block_in_place(|| boto3(&settings, "boto3_end_user_messaging.py", &arguments));
     assert_eq!(found, expected);
 }

@@ -169,7 +169,7 @@ def seen(step):
 
 
 def outcome(number, *steps):
-    return {"steps": [seen(step) for step in steps], "texts": len(messages(number))}
+    return {"steps": [seen(step) for step in steps], "messages": len(messages(number))}
 
 
 # --- the scenarios --------------------------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ def each_others_codes(one, other):
     """A code verifies only its own number."""
     first, second = begin(one), begin(other)
     crossed = [answer(one, first, code(other)), answer(other, second, code(one))]
-    return {"steps": [seen(step) for step in crossed], "texts": len(messages(one)) + len(messages(other))}
+    return {"steps": [seen(step) for step in crossed], "messages": len(messages(one)) + len(messages(other))}
 
 
 def unverified(number):
@@ -294,7 +294,7 @@ for number in NUMBERS[:-1]:
 make_user(NUMBERS[-1], verified="false")
 
 report = {
-    "straight": right_code(NUMBERS[0]),
+    "right code": right_code(NUMBERS[0]),
     "one wrong answer": one_wrong_answer(NUMBERS[1]),
     "wrong answers only": wrong_answers_only(NUMBERS[2]),
     "resend": resend(NUMBERS[3]),

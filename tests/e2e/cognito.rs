@@ -1,21 +1,21 @@
-//! The shipped binary as the triggers of a user pool: `MiniStack` is AWS (Cognito, Lambda, DynamoDB), the simulator Pinpoint,
-//! and boto3 the app.
+//! The shipped binary as the triggers of a user pool. `MiniStack` plays Cognito, Lambda and DynamoDB, the simulator plays
+//! Pinpoint, and boto3 plays the app.
 //!
-//! What `MiniStack` does otherwise than AWS, so that this says nothing about it (`triggers.rs` and `shipped.rs` do, with
-//! events as AWS documents them, under the runtime emulator):
+//! `MiniStack` differs from AWS as follows. `triggers.rs` and `shipped.rs` test these points under the runtime emulator, with
+//! events as AWS documents them:
 //!
 //! - An unknown user is an error at once. AWS calls the triggers with `userNotFound: true`.
-//! - `ClientMetadata` of `InitiateAuth` reaches Define and Create. AWS passes on that of `RespondToAuthChallenge` alone.
+//! - `ClientMetadata` of `InitiateAuth` reaches Define and Create. AWS passes on only that of `RespondToAuthChallenge`.
 //! - The Verify event carries `session`, `challengeName` and the public parameters, which AWS does not document.
-//! - `userName` is what the app typed. AWS gives the user's own name in the pool, which is no number.
-//! - `challengeResult` of a round that is not over is null, and members of `response` are null.
-//! - The token of a session stays the same from challenge to challenge, and survives being used.
-//! - A sign-in ends after three answers, whatever Define says.
-//! - A trigger is called once and waited for, where AWS waits five seconds and calls up to three times.
-//! - `ValidationData` of `SignUp` never reaches the trigger, so a sign-up can only be refused here.
-//! - No permission is needed to call the function.
+//! - `userName` is what the app sent. AWS gives the user's name in the pool, which is not the number.
+//! - `challengeResult` of an unfinished round is null, and the fields of `response` are null.
+//! - The token of a session stays the same for every challenge, and can be used again.
+//! - A sign-in ends after three answers, even if Define goes on.
+//! - A trigger is called once. AWS waits five seconds and calls up to three times.
+//! - `ValidationData` of `SignUp` never reaches the trigger, so a sign-up never succeeds here.
+//! - Calling the function needs no permission.
 
-use crate::function::{LEDGER_KEY, eventually, free_port, settings, tool};
+use crate::function::{LEDGER_KEY, Settings, eventually, free_port, python, settings, tool};
 use crate::table::TABLE;
 use serde_json::{Value, json};
 use simulator::{Operation, Simulator};
@@ -23,7 +23,7 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// An AWS of its own.
+/// A running `MiniStack`.
 struct MiniStack {
     process: Child,
     port: u16,
@@ -47,7 +47,7 @@ impl MiniStack {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .expect("MiniStack starts");
+            .expect("MiniStack should start");
         let started = Self {
             process,
             port,
@@ -66,7 +66,7 @@ impl MiniStack {
 
 impl Drop for MiniStack {
     fn drop(&mut self) {
-        // Asked to end, it ends the functions that it has started.
+        // A signal lets it end the functions that it has started. `Child::kill` would not.
         let _ = Command::new("kill")
             .arg(self.process.id().to_string())
             .status();
@@ -75,49 +75,40 @@ impl Drop for MiniStack {
     }
 }
 
-/// What `cognito.py` reports.
-fn signed_in(ministack: &MiniStack, simulator: &str) -> Value {
+/// Runs `cognito.py`, and returns its report.
+fn sign_in(ministack: &MiniStack, simulator: &str) -> Value {
     let mut settings = settings(simulator);
     settings.extend([
         ("LEDGER_TABLE", TABLE.to_owned()),
         ("LEDGER_KEY", LEDGER_KEY.to_owned()),
         ("AWS_ENDPOINT_URL_DYNAMODB", ministack.url()),
-        // A resend right after the first text.
+        // Allows a resend right after the first message.
         ("SEND_LIMITS", "3/10m".to_owned()),
         ("COGNITO_FLOOR_MS", "300".to_owned()),
     ]);
-    // Lambda sets these itself.
+    // MiniStack sets these, as Lambda does.
     settings.retain(|name, _| !name.starts_with("AWS_") || name.starts_with("AWS_ENDPOINT_URL"));
-    let output = Command::new(Path::new(&tool("OTP_E2E_MINISTACK")).with_file_name("python"))
-        .arg(format!(
-            "{}/tests/e2e/cognito.py",
-            env!("CARGO_MANIFEST_DIR")
-        ))
-        .args([
+    python(
+        &Path::new(&tool("OTP_E2E_MINISTACK")).with_file_name("python"),
+        "cognito.py",
+        &[
             &ministack.url(),
             simulator,
             &tool("OTP_E2E_BOOTSTRAP"),
             &json!(settings).to_string(),
-        ])
-        .env_clear()
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    serde_json::from_slice(&output.stdout).unwrap()
+        ],
+        &Settings::new(),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
-#[expect(clippy::print_stdout, reason = "figures for whoever runs it")]
-async fn people_sign_in_with_one_text_each() {
+#[expect(clippy::print_stdout, reason = "figures for the person who runs it")]
+async fn users_sign_in_with_one_message_each() {
     let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
     let mut report = tokio::task::block_in_place(|| {
         let ministack = MiniStack::start();
-        signed_in(&ministack, &simulator.url())
+        sign_in(&ministack, &simulator.url())
     });
     let slowest = report
         .as_object_mut()
@@ -135,15 +126,15 @@ async fn people_sign_in_with_one_text_each() {
             .remove("parameters")
             .unwrap()
     };
-    let (of_a_user, of_another) = (parameters("straight"), parameters("unverified"));
-    assert_eq!(of_a_user["destinationNumber"], "+1*******0120");
-    assert_eq!(of_a_user["codeLength"], "6");
-    let members = |it: &Value| it.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    let (mut named, of_another) = (members(&of_a_user), members(&of_another));
-    assert_eq!(named, of_another, "in the same order as well");
-    named.sort_unstable();
+    let (user, unverified) = (parameters("right code"), parameters("unverified"));
+    assert_eq!(user["destinationNumber"], "+1*******0120");
+    assert_eq!(user["codeLength"], "6");
+    let names = |it: &Value| it.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let (mut user, unverified) = (names(&user), names(&unverified));
+    assert_eq!(user, unverified, "in the same order as well");
+    user.sort_unstable();
     assert_eq!(
-        named,
+        user,
         [
             "attemptsLeft",
             "codeLength",
@@ -154,31 +145,30 @@ async fn people_sign_in_with_one_text_each() {
         ]
     );
 
-    let one = |steps: &[&str]| json!({ "steps": steps, "texts": 1 });
+    let one = |steps: &[&str]| json!({ "steps": steps, "messages": 1 });
     assert_eq!(
         report,
         json!({
-            "straight": one(&["sent, 3 left", "tokens"]),
+            "right code": one(&["sent, 3 left", "tokens"]),
             "one wrong answer": one(&["sent, 3 left", "try_again, 2 left", "tokens"]),
-            // AWS would ask once more, with the state `ended`.
+            // AWS would send one more challenge, with the state `ended`.
             "wrong answers only":
                 one(&["sent, 3 left", "try_again, 2 left", "try_again, 1 left", "NotAuthorizedException"]),
-            "resend": { "steps": ["sent, 3 left", "try_again, 3 left", "tokens"], "texts": 2 },
-            // The last attempt belongs to the session that the code was sent for.
+            "resend": { "steps": ["sent, 3 left", "try_again, 3 left", "tokens"], "messages": 2 },
+            // The last attempt is reserved for the session that the code was sent for.
             "lost session": one(&["adopted, 2 left", "tokens"]),
             "used code":
-                { "steps": ["sent, 3 left", "tokens", "sent, 3 left", "try_again, 2 left"], "texts": 2 },
+                { "steps": ["sent, 3 left", "tokens", "sent, 3 left", "try_again, 2 left"], "messages": 2 },
             "two at once": [one(&["sent, 3 left", "tokens"]), one(&["sent, 3 left", "tokens"])],
-            "each other's codes": { "steps": ["try_again, 2 left", "try_again, 2 left"], "texts": 2 },
-            // Nobody can tell from outside that this user got no text.
-            "unverified": { "steps": ["sent, 3 left", "try_again, 2 left"], "texts": 0 },
+            "each other's codes": { "steps": ["try_again, 2 left", "try_again, 2 left"], "messages": 2 },
+            // The app cannot tell that this user got no message.
+            "unverified": { "steps": ["sent, 3 left", "try_again, 2 left"], "messages": 0 },
             "after a password": one(&["sent, 3 left", "tokens"]),
-            "after a wrong password": { "steps": ["NotAuthorizedException"], "texts": 0 },
-            "without a password": { "steps": ["NotAuthorizedException"], "texts": 0 },
-            "sign-up without proof": { "steps": ["UserLambdaValidationException"], "texts": 0 },
+            "after a wrong password": { "steps": ["NotAuthorizedException"], "messages": 0 },
+            "without a password": { "steps": ["NotAuthorizedException"], "messages": 0 },
+            "sign-up without proof": { "steps": ["UserLambdaValidationException"], "messages": 0 },
         })
     );
-    // Nobody's wrong answer was asked twice, and the one without a text not at all.
     assert_eq!(simulator.requests(Operation::Send).len(), 13);
     assert_eq!(simulator.inbox().len(), 13);
 }

@@ -1,9 +1,10 @@
-//! The shipped binary, running under the runtime interface emulator.
+//! Runs the shipped binary under Lambda's runtime interface emulator, and tools beside it.
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use otp_lambda::ledger::Hasher;
 
-/// A function in an execution environment of its own. One invocation at a time, as in Lambda.
+/// A function in its own execution environment. It handles one invocation at a time, as in Lambda.
 pub(crate) struct Function {
     emulator: Child,
     port: u16,
@@ -21,26 +22,26 @@ pub(crate) struct Function {
     client: ureq::Agent,
 }
 
-/// The settings the function runs with.
+/// Environment variables of the function.
 pub(crate) type Settings = BTreeMap<&'static str, String>;
 
 /// 32 bytes in base64.
 pub(crate) const LEDGER_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
-/// The door that tests use where it does not matter which.
+/// The event shape for tests that do not depend on one.
 const DOOR: &str = "http-v2";
 
-/// A variable that `make test` sets.
+/// The path of a tool, from a variable that `make test` sets.
 #[expect(
     clippy::disallowed_methods,
-    reason = "tests find their tools by the environment"
+    reason = "the environment has the paths of the tools"
 )]
 pub(crate) fn tool(name: &str) -> String {
     std::env::var(name)
-        .unwrap_or_else(|_| panic!("{name} is not set: run these tests by `make test`"))
+        .unwrap_or_else(|_| panic!("{name} is not set: run these tests with `make test`"))
 }
 
-/// A function without a ledger.
+/// Settings of a function without a ledger.
 pub(crate) fn settings(pinpoint: &str) -> Settings {
     BTreeMap::from([
         (
@@ -59,7 +60,7 @@ pub(crate) fn settings(pinpoint: &str) -> Settings {
     ])
 }
 
-/// A function with a ledger in DynamoDB at `table`.
+/// Settings of a function with a ledger in DynamoDB at the URL `table`.
 pub(crate) fn settings_with_ledger(pinpoint: &str, table: &str) -> Settings {
     let mut settings = settings(pinpoint);
     settings.extend([
@@ -70,8 +71,8 @@ pub(crate) fn settings_with_ledger(pinpoint: &str, table: &str) -> Settings {
     settings
 }
 
-/// Names of items and hashes, as the function makes them.
-pub(crate) fn ledger_keys() -> Hasher {
+/// The hasher that a function with `LEDGER_KEY` has.
+pub(crate) fn hasher() -> Hasher {
     Hasher::from_secret(&STANDARD.decode(LEDGER_KEY).unwrap())
 }
 
@@ -98,12 +99,12 @@ impl Function {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("the runtime interface emulator starts");
+            .expect("the runtime interface emulator should start");
         let log = Arc::new(Mutex::new(String::new()));
         collect(emulator.stdout.take().unwrap(), &log);
         collect(emulator.stderr.take().unwrap(), &log);
         let client = ureq::Agent::config_builder()
-            // Longer than the function may take: the emulator does not survive a client that gives up.
+            // Longer than any invocation, because the emulator crashes when a client gives up.
             .timeout_global(Some(Duration::from_secs(20)))
             .http_status_as_error(false)
             .build()
@@ -120,45 +121,39 @@ impl Function {
         function
     }
 
-    /// What Lambda's Invoke API gives back for an event.
+    /// Invokes the function with an event, and returns its response.
     pub(crate) fn invoke(&self, event: &str) -> Value {
         self.invoke_unless_killed(event)
-            .expect("an answer of the function")
+            .expect("the function should respond")
     }
 
-    /// The same; nothing if the function's process ended meanwhile.
+    /// Like `invoke`, but returns `None` if the function's process ended before it responded.
     pub(crate) fn invoke_unless_killed(&self, event: &str) -> Option<Value> {
         let url = format!(
             "http://127.0.0.1:{}/2015-03-31/functions/function/invocations",
             self.port
         );
-        let mut answer = self
+        let mut response = self
             .client
             .post(url)
             .send(event)
-            .expect("the emulator answers");
-        let body = answer.body_mut().read_to_string().unwrap();
-        (answer.status() == 200).then(|| serde_json::from_str(&body).expect("an answer in JSON"))
+            .expect("the emulator should respond");
+        let body = response.body_mut().read_to_string().unwrap();
+        (response.status() == 200).then(|| serde_json::from_str(&body).expect("a response in JSON"))
     }
 
-    /// What the function answers to an HTTP event: its status and its body.
+    /// Invokes the function with an HTTP event, and returns the status and the body of its response.
     pub(crate) fn request(&self, event: &Value) -> (u64, Value) {
-        let answer = self.invoke(&event.to_string());
-        let body = answer["body"]
-            .as_str()
-            .unwrap_or_else(|| panic!("no HTTP answer: {answer}"));
-        (
-            answer["statusCode"].as_u64().unwrap(),
-            serde_json::from_str(body).unwrap(),
-        )
+        let response = self.invoke(&event.to_string());
+        http_response(&response).unwrap_or_else(|| panic!("not an HTTP response: {response}"))
     }
 
-    /// What the function answers to a request by a caller whom AWS has authenticated.
+    /// Like `request`, with an event of a caller that AWS has authenticated.
     pub(crate) fn post(&self, route: &str, body: &Value) -> (u64, Value) {
         self.request(&request(DOOR, route, body))
     }
 
-    /// The process of the function itself, if it is running.
+    /// The ID of the function's process, if it is running.
     pub(crate) fn process(&self) -> Option<u32> {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.emulator.id())).ok()?;
         let children =
@@ -169,14 +164,14 @@ impl Function {
             .find_map(|list| list.split_whitespace().next()?.parse().ok())
     }
 
-    /// The memory that the function's process holds, in KiB.
+    /// The memory of the function's process, in KiB.
     pub(crate) fn memory(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process()?)).ok()?;
         let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
         line.split_whitespace().nth(1)?.parse().ok()
     }
 
-    /// The log since the last time.
+    /// Returns the log since the last call, and clears it.
     pub(crate) fn take_log(&self) -> String {
         std::mem::take(&mut self.log.lock().unwrap())
     }
@@ -185,7 +180,7 @@ impl Function {
         self.log.lock().unwrap().clone()
     }
 
-    /// The lines that the function itself wrote so far.
+    /// The log lines in JSON, which are those of the function itself.
     pub(crate) fn lines(&self) -> Vec<Value> {
         self.log()
             .lines()
@@ -196,7 +191,7 @@ impl Function {
 
 impl Drop for Function {
     fn drop(&mut self) {
-        // The emulator takes the function down with it.
+        // The emulator also ends the function.
         let _ = Command::new("kill")
             .arg(self.emulator.id().to_string())
             .status();
@@ -204,6 +199,7 @@ impl Drop for Function {
     }
 }
 
+/// Waits up to 20 seconds until the condition holds.
 pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let started = Instant::now();
     while !holds() {
@@ -212,29 +208,29 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// The status and the body of an HTTP answer; nothing if there is none.
-pub(crate) fn http_answer(answer: &Value) -> Option<(u64, Value)> {
+/// The status and the body of an HTTP response, or `None` if `response` is not one.
+pub(crate) fn http_response(response: &Value) -> Option<(u64, Value)> {
     Some((
-        answer["statusCode"].as_u64()?,
-        serde_json::from_str(answer["body"].as_str()?).ok()?,
+        response["statusCode"].as_u64()?,
+        serde_json::from_str(response["body"].as_str()?).ok()?,
     ))
 }
 
-/// The event of a request through `door`, made of the one in `events/` for the same route.
+/// The event of a request: the one in `events/` for this route and event shape, with another body.
 pub(crate) fn request(door: &str, route: &str, body: &Value) -> Value {
     let mut event = file(&format!("{route}.{door}"));
     event["body"] = json!(body.to_string());
     event
 }
 
-/// The same with an idempotency key.
+/// Like `request`, with an idempotency key.
 pub(crate) fn keyed_request(route: &str, body: &Value, key: &str) -> Value {
     let mut event = request(DOOR, route, body);
     event["headers"]["idempotency-key"] = json!(key);
     event
 }
 
-/// The same, with one if there is one.
+/// Like `request`, with an idempotency key if there is one.
 pub(crate) fn event(route: &str, body: &Value, key: Option<&str>) -> Value {
     key.map_or_else(
         || request(DOOR, route, body),
@@ -242,13 +238,14 @@ pub(crate) fn event(route: &str, body: &Value, key: Option<&str>) -> Value {
     )
 }
 
-/// As many digits as `code` has, and others: the `nth` of ten wrong guesses.
+/// A wrong guess of the same length as `code`. `nth` from 0 to 8 gives nine different ones.
 pub(crate) fn wrong(code: &str, nth: u8) -> String {
     let (rest, last) = code.split_at(code.len() - 1);
     let last: u8 = last.parse().unwrap();
     format!("{rest}{}", (last + 1 + nth % 9) % 10)
 }
 
+/// Reads `events/NAME.json`.
 pub(crate) fn file(name: &str) -> Value {
     let path = format!("{}/events/{name}.json", env!("CARGO_MANIFEST_DIR"));
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
@@ -263,6 +260,28 @@ fn collect(mut stream: impl Read + Send + 'static, log: &Arc<Mutex<String>>) {
             log.lock().unwrap().push_str(&String::from_utf8_lossy(read));
         }
     });
+}
+
+/// Runs a Python script of this folder, and returns the JSON that it prints.
+pub(crate) fn python(
+    python: &Path,
+    script: &str,
+    arguments: &[&str],
+    settings: &Settings,
+) -> Value {
+    let output = Command::new(python)
+        .arg(format!("{}/tests/e2e/{script}", env!("CARGO_MANIFEST_DIR")))
+        .args(arguments)
+        .env_clear()
+        .envs(settings)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 pub(crate) fn free_port() -> u16 {

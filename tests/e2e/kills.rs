@@ -1,11 +1,12 @@
-//! The function is killed at random moments, restarted as Lambda would, and asked again as a client would. What must
-//! hold all the same is looked at from outside.
+//! Kills the function at random times, restarts it as Lambda does, and repeats the request as a client does. Checks from
+//! outside that no limit and no code is lost.
 
 use crate::function::{
-    Function, Settings, event, http_answer, ledger_keys, settings_with_ledger, wrong,
+    Function, Settings, event, hasher, http_response, settings_with_ledger, wrong,
 };
-use crate::outside::{Seen, record_key};
+use crate::outside::{Observation, item_name};
 use crate::random::Random;
+use crate::size::size;
 use crate::table::Table;
 use serde_json::{Value, json};
 use simulator::{Failure, Operation, Simulator};
@@ -13,53 +14,52 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Guesses that a code allows.
+/// `allowedAttempts` of a code.
 const ALLOWED: u64 = 3;
 
-/// As long as an idempotency key is waited for. A guess is for five seconds.
+/// How long an unfinished request blocks its idempotency key. An unanswered guess blocks for five seconds.
 const KEY_IN_USE: Duration = Duration::from_secs(31);
 
-/// Rounds after which what they left behind is looked at, so that no code expires meanwhile.
+/// How many rounds run before they are closed and checked, so that no code expires in between.
 const BATCH: usize = 200;
 
-/// What is going on when the function is killed.
+/// The request during which the function is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Deed {
+enum Act {
     Send,
     SendWithKey,
     Resend,
     WrongGuess,
-    /// And after it as many more as it takes.
+    /// A wrong guess, and more of them until the attempts are used up.
     WrongGuesses,
     RightGuess,
     RightGuessWithKey,
 }
 
-const DEEDS: [Deed; 7] = [
-    Deed::Send,
-    Deed::SendWithKey,
-    Deed::Resend,
-    Deed::WrongGuess,
-    Deed::WrongGuesses,
-    Deed::RightGuess,
-    Deed::RightGuessWithKey,
+const ACTS: [Act; 7] = [
+    Act::Send,
+    Act::SendWithKey,
+    Act::Resend,
+    Act::WrongGuess,
+    Act::WrongGuesses,
+    Act::RightGuess,
+    Act::RightGuessWithKey,
 ];
 
-/// One verification, during which the function was killed once.
+/// One verification during which the function is killed once.
 struct Round {
-    deed: Deed,
+    act: Act,
     number: String,
     reference: String,
     key: Option<String>,
-    /// The state that the kill left behind.
+    /// The state of the record after the kill.
     found: String,
-    /// What was wrong with that already.
     problems: Vec<String>,
-    /// Attempts left, as the record had them from time to time.
+    /// The attempts left in the record, over time.
     left: Vec<u64>,
-    /// Right answers that were not told before under the same key.
-    yes: u64,
-    /// Whether the provider had taken the code when the function died, and nobody was told.
+    /// Successes, except repeated ones under the same idempotency key.
+    successes: u64,
+    /// Whether the provider accepted the code, but no response said so.
     used_up: bool,
 }
 
@@ -67,7 +67,7 @@ struct Aws {
     simulator: Simulator,
     table: Table,
     function: Function,
-    /// Whether everything that was written before a kill is lost with it.
+    /// For the control: whether a kill also undoes the writes of the request.
     forgets: bool,
 }
 
@@ -83,8 +83,8 @@ impl Aws {
         }
     }
 
-    /// One request; nothing if the function's process ended before it answered.
-    fn ask(
+    /// Makes one request. Returns `None` if the process ended before it responded.
+    fn request(
         &self,
         route: &str,
         round: &Round,
@@ -95,14 +95,14 @@ impl Aws {
         if let Some(otp) = otp {
             body["otp"] = json!(otp);
         }
-        let answer = self
+        let response = self
             .function
             .invoke_unless_killed(&event(route, &body, key).to_string())?;
-        Some(http_answer(&answer).unwrap_or_else(|| panic!("no HTTP answer: {answer}")))
+        Some(http_response(&response).unwrap_or_else(|| panic!("not an HTTP response: {response}")))
     }
 
-    /// The same, as a client asks: until there is an answer.
-    fn ask_until_answered(
+    /// Repeats the request as a client does, until there is a response.
+    fn request_until_answered(
         &self,
         route: &str,
         round: &mut Round,
@@ -110,21 +110,21 @@ impl Aws {
         key: Option<&str>,
     ) -> (u64, Value) {
         for _ in 0..5 {
-            let answer = self.ask(route, round, otp, key);
-            self.note(round);
-            if let Some(answer) = answer {
-                let (status, body) = &answer;
+            let response = self.request(route, round, otp, key);
+            self.note_attempts(round);
+            if let Some(response) = response {
+                let (status, body) = &response;
                 assert!(*status != 500, "{body}");
-                // The table beside a busy machine's other work: a client waits and asks again.
+                // The table can be too slow on a busy machine. A client waits and repeats the request.
                 if body["code"] != "ledger_unavailable" {
-                    return answer;
+                    return response;
                 }
             }
         }
-        panic!("the function is not restarted: {}", self.function.log());
+        panic!("the function did not restart: {}", self.function.log());
     }
 
-    fn note(&self, round: &mut Round) {
+    fn note_attempts(&self, round: &mut Round) {
         if let Some(left) = self.record(round)["left"].as_u64() {
             round.left.push(left);
         }
@@ -132,18 +132,18 @@ impl Aws {
 
     fn record(&self, round: &Round) -> Value {
         self.table
-            .item(&record_key(&ledger_keys(), &round.number, &round.reference))
+            .item(&item_name(&hasher(), &round.number, &round.reference))
     }
 
     fn code(&self, round: &Round) -> Option<String> {
         Some(self.simulator.newest_to(&round.number)?.code)
     }
 
-    fn see(&self) -> Seen {
-        Seen::now(&self.simulator, &self.table)
+    fn observe(&self) -> Observation {
+        Observation::now(&self.simulator, &self.table)
     }
 
-    /// Lets the function do something, and kills it meanwhile, or shortly after.
+    /// Makes a request, and kills the function during it or shortly after.
     fn kill_during(
         &self,
         round: &mut Round,
@@ -153,82 +153,84 @@ impl Aws {
     ) {
         let before = self.forgets.then(|| self.table.scan());
         let route = if otp.is_some() { "verify" } else { "send" };
-        let answer = std::thread::scope(|scope| {
-            let asked = scope.spawn(|| self.ask(route, round, otp, key));
+        let response = std::thread::scope(|scope| {
+            let request = scope.spawn(|| self.request(route, round, otp, key));
             std::thread::sleep(after);
             let started = Instant::now();
             let process = loop {
                 match self.function.process() {
                     Some(process) => break process,
-                    // A kill before was during the last start: this one is only just beginning.
+                    // An earlier kill met the process while it started. The next process is starting now.
                     None if started.elapsed() < Duration::from_secs(5) => std::thread::yield_now(),
-                    None => panic!("there is no process: {}", self.function.log()),
+                    None => panic!("the function has no process: {}", self.function.log()),
                 }
             };
             let killed = Command::new("kill")
                 .args(["-KILL", &process.to_string()])
                 .status();
             assert!(killed.is_ok_and(|status| status.success()));
-            asked.join().unwrap()
+            request.join().unwrap()
         });
         if let Some(before) = before {
-            // What it had asked of the table is on its way, and would come after.
+            // Let writes arrive that are still on the way.
             std::thread::sleep(Duration::from_millis(100));
             self.table.restore(&before);
         }
-        if let Some((200, _)) = answer {
-            round.yes += 1;
+        if let Some((200, _)) = response {
+            round.successes += 1;
         }
         let record = self.record(round);
         round.found = match (
             record["st"].as_str(),
             record["lo"].as_str(),
-            answer.is_some(),
+            response.is_some(),
         ) {
-            (_, _, true) => "after the answer".to_owned(),
+            (_, _, true) => "after the response".to_owned(),
             (None, ..) => "no record".to_owned(),
             (Some(state), None, _) => state.to_owned(),
-            (Some(state), Some(said), _) => format!("{state}, guess {said}"),
+            (Some(state), Some(outcome), _) => format!("{state}, guess {outcome}"),
         };
-        self.note(round);
-        // Nothing writes a record from here on: whatever text has left must have one.
-        let seen = self.see();
+        self.note_attempts(round);
+        // The process is gone, so each message must have its record by now.
+        let observed = self.observe();
         round.problems.extend(
-            seen.problems_of_texts()
+            observed
+                .message_problems()
                 .into_iter()
                 .filter(|problem| problem.contains(&round.number)),
         );
     }
 
-    fn round(&self, deed: Deed, index: usize, random: &mut Random) -> Round {
+    fn round(&self, act: Act, index: usize, random: &mut Random) -> Round {
         let mut round = Round {
-            deed,
+            act,
             number: format!("+1425{:07}", 5_560_000 + index),
             reference: format!("round-{index}"),
-            key: matches!(deed, Deed::SendWithKey | Deed::RightGuessWithKey)
+            key: matches!(act, Act::SendWithKey | Act::RightGuessWithKey)
                 .then(|| format!("key-{index}")),
             found: String::new(),
             problems: Vec::new(),
             left: Vec::new(),
-            yes: 0,
+            successes: 0,
             used_up: false,
         };
         let key = round.key.clone();
         let key = key.as_deref();
-        if !matches!(deed, Deed::Send | Deed::SendWithKey) {
+        if !matches!(act, Act::Send | Act::SendWithKey) {
             assert_eq!(
-                self.ask_until_answered("send", &mut round, None, None).0,
+                self.request_until_answered("send", &mut round, None, None)
+                    .0,
                 202
             );
         } else if random.chance(50) {
-            // Else the kill may meet the start of the process.
-            self.ask_until_answered("status", &mut round, None, None);
+            // Start the process now. In the other rounds, the kill may meet its start.
+            self.request_until_answered("status", &mut round, None, None);
         }
         let code = self.code(&round);
-        let otp = match deed {
-            Deed::Send | Deed::SendWithKey | Deed::Resend => None,
-            Deed::WrongGuess | Deed::WrongGuesses => code.as_ref().map(|code| wrong(code, 0)),
-            Deed::RightGuess | Deed::RightGuessWithKey => code.clone(),
+        let otp = match act {
+            Act::Send | Act::SendWithKey | Act::Resend => None,
+            Act::WrongGuess | Act::WrongGuesses => code.as_ref().map(|code| wrong(code, 0)),
+            Act::RightGuess | Act::RightGuessWithKey => code.clone(),
         };
         let otp = otp.as_deref();
         let operation = if otp.is_some() {
@@ -236,7 +238,7 @@ impl Aws {
         } else {
             Operation::Send
         };
-        // One of three kills is to meet the function while it waits for the provider.
+        // In a third of the rounds, the provider is slow, so that the kill meets the function while it waits.
         if self.forgets {
             self.simulator
                 .fail_next(operation, Failure::Slow(Duration::from_millis(300)));
@@ -257,68 +259,78 @@ impl Aws {
             self.simulator.clear_failures();
         }
 
-        // As a client does that got no answer: once more the same, and then what comes next.
+        // A client that got no response repeats the request and goes on.
         let route = if otp.is_some() { "verify" } else { "send" };
-        let (status, _) = self.ask_until_answered(route, &mut round, otp, key);
-        round.yes += u64::from(status == 200 && (key.is_none() || round.yes == 0));
-        if deed == Deed::WrongGuesses
+        let (status, _) = self.request_until_answered(route, &mut round, otp, key);
+        round.successes += u64::from(status == 200 && (key.is_none() || round.successes == 0));
+        if act == Act::WrongGuesses
             && let Some(code) = &code
         {
             for nth in 1..6 {
-                self.ask_until_answered("verify", &mut round, Some(&wrong(code, nth)), None);
+                self.request_until_answered("verify", &mut round, Some(&wrong(code, nth)), None);
             }
         }
         round
     }
 
-    /// What comes of a round when every wait is over, and everything that is wrong with it.
+    /// Ends a round after all waits are over, and notes its problems.
     fn close(&self, round: &mut Round) {
-        if round.deed == Deed::SendWithKey {
+        if round.act == Act::SendWithKey {
             let key = round.key.clone();
-            let (status, body) = self.ask_until_answered("send", round, None, key.as_deref());
+            let (status, body) = self.request_until_answered("send", round, None, key.as_deref());
             if status != 202 && body["delivery"] != "unknown" {
                 round.problems.push(format!(
-                    "a key with neither answer nor \"unknown\": {status} {body}"
+                    "a key with neither a response nor \"unknown\": {status} {body}"
                 ));
             }
         }
-        let seen = self.see();
-        if let Some(code) = seen.code(&round.number, &round.reference)
+        let observed = self.observe();
+        if let Some(code) = observed.code(&round.number, &round.reference)
             && !code.used
             && code.attempts_left > 0
         {
-            let record = seen.record(&round.number, &round.reference);
+            let record = observed.record(&round.number, &round.reference);
             let charged_away = record["left"] == json!(0);
-            let (status, body) = self.ask_until_answered("verify", round, Some(&code.code), None);
-            round.yes += u64::from(status == 200);
+            let (status, body) =
+                self.request_until_answered("verify", round, Some(&code.code), None);
+            round.successes += u64::from(status == 200);
             if status != 200 && !charged_away {
                 round.problems.push(format!(
-                    "a delivered code is not good: {status} {body}, {record}"
+                    "a delivered code does not verify: {status} {body}, {record}"
                 ));
             }
         }
     }
 
-    fn judge(round: &mut Round, seen: &Seen, of_texts: &[String]) {
+    fn check(round: &mut Round, observed: &Observation, message_problems: &[String]) {
         let (number, reference) = (round.number.as_str(), round.reference.as_str());
-        let record = seen.record(number, reference);
-        let (texts, asked) = (seen.texts(number, reference), seen.asked(number, reference));
+        let record = observed.record(number, reference);
+        let (messages, guesses) = (
+            observed.messages(number, reference),
+            observed.guesses(number, reference),
+        );
         let charged = record["left"].as_u64().map_or(0, |left| ALLOWED - left);
-        round.used_up =
-            round.yes == 0 && seen.code(number, reference).is_some_and(|code| code.used);
-        let mut problems: Vec<_> = of_texts
+        round.used_up = round.successes == 0
+            && observed
+                .code(number, reference)
+                .is_some_and(|code| code.used);
+        let mut problems: Vec<_> = message_problems
             .iter()
             .filter(|problem| problem.contains(number))
             .cloned()
             .collect();
-        if round.deed == Deed::SendWithKey && texts > 1 {
-            problems.push(format!("a key with {texts} texts"));
+        if round.act == Act::SendWithKey && messages > 1 {
+            problems.push(format!("a key with {messages} messages"));
         }
-        if asked > ALLOWED {
-            problems.push(format!("{asked} guesses asked, {ALLOWED} allowed"));
+        if guesses > ALLOWED {
+            problems.push(format!(
+                "{guesses} guesses at the provider, {ALLOWED} allowed"
+            ));
         }
-        if asked > charged {
-            problems.push(format!("{asked} guesses asked, {charged} charged"));
+        if guesses > charged {
+            problems.push(format!(
+                "{guesses} guesses at the provider, {charged} charged"
+            ));
         }
         if round
             .left
@@ -327,17 +339,17 @@ impl Aws {
         {
             problems.push(format!("an attempt came back: {:?}", round.left));
         }
-        if round.yes > 1 {
-            problems.push(format!("{} successes of one code", round.yes));
+        if round.successes > 1 {
+            problems.push(format!("{} successes of one code", round.successes));
         }
         let is_verified = record["st"] == "verified";
-        if round.yes > 0 && !is_verified {
+        if round.successes > 0 && !is_verified {
             problems.push(format!("a success without its record: {record}"));
         }
-        let failures = seen.number(number)["f"].as_u64().unwrap_or(0);
-        if !is_verified && failures < asked {
+        let failures = observed.number(number)["f"].as_u64().unwrap_or(0);
+        if !is_verified && failures < guesses {
             problems.push(format!(
-                "{asked} guesses asked about the number, {failures} charged to it"
+                "{guesses} guesses about the number at the provider, {failures} charged to the number"
             ));
         }
         round.problems.append(&mut problems);
@@ -348,18 +360,18 @@ impl Aws {
         while rounds.len() < kills {
             let first = rounds.len();
             for index in first..kills.min(first + BATCH) {
-                let deed = DEEDS[index % DEEDS.len()];
-                rounds.push(self.round(deed, index, random));
+                let act = ACTS[index % ACTS.len()];
+                rounds.push(self.round(act, index, random));
             }
             std::thread::sleep(KEY_IN_USE);
             let (_, batch) = rounds.split_at_mut(first);
             for round in &mut *batch {
                 self.close(round);
             }
-            let seen = self.see();
-            let of_texts = seen.problems_of_texts();
+            let observed = self.observe();
+            let message_problems = observed.message_problems();
             for round in batch {
-                Self::judge(round, &seen, &of_texts);
+                Self::check(round, &observed, &message_problems);
             }
             self.simulator.reset();
             self.table.wipe();
@@ -379,37 +391,29 @@ fn settings(simulator: &Simulator, table: &Table) -> Settings {
     settings
 }
 
-fn kills() -> usize {
-    #[expect(clippy::disallowed_methods, reason = "a test that is longer on demand")]
-    std::env::var("OTP_KILLS")
-        .ok()
-        .and_then(|kills| kills.parse().ok())
-        .unwrap_or(42)
-}
-
-/// What was killed when, for people.
-#[expect(clippy::print_stdout, reason = "figures for whoever runs it")]
+/// Prints what the kills met.
+#[expect(clippy::print_stdout, reason = "figures for the person who runs it")]
 fn print(rounds: &[Round], elapsed: Duration) {
-    let mut table: BTreeMap<Deed, BTreeMap<&str, usize>> = BTreeMap::new();
+    let mut table: BTreeMap<Act, BTreeMap<&str, usize>> = BTreeMap::new();
     for round in rounds {
         *table
-            .entry(round.deed)
+            .entry(round.act)
             .or_default()
             .entry(&round.found)
             .or_default() += 1;
     }
     println!("\n{:<20} found after the kill", "killed during");
-    for (deed, found) in &table {
+    for (act, found) in &table {
         let found: Vec<_> = found
             .iter()
             .map(|(state, count)| format!("{state} {count}"))
             .collect();
-        println!("{:<20} {}", format!("{deed:?}"), found.join(" · "));
+        println!("{:<20} {}", format!("{act:?}"), found.join(" · "));
     }
     let problems: usize = rounds.iter().map(|round| round.problems.len()).sum();
     let used_up = rounds.iter().filter(|round| round.used_up).count();
     println!(
-        "kills: {} in {} s, {problems} problems; {used_up} right codes were used up at the provider without an answer",
+        "kills: {} in {} s, {problems} problems; {used_up} right codes used up at the provider without a response",
         rounds.len(),
         elapsed.as_secs()
     );
@@ -417,14 +421,15 @@ fn print(rounds: &[Round], elapsed: Duration) {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
-async fn whenever_the_function_is_killed_no_limit_and_no_code_is_lost() {
+async fn kills_lose_no_limit_and_no_code() {
     let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
     let rounds = tokio::task::spawn_blocking(move || {
         let aws = Aws::start(simulator, false);
-        // So that a send takes as long as the kills are spread over.
+        let kills = usize::try_from(size("OTP_KILLS", 14, 42)).unwrap();
+        // Makes a send take as long as the span of the kills.
         aws.table.slow_down(Duration::from_millis(3));
         let started = Instant::now();
-        let rounds = aws.run(kills(), &mut Random::new(0x0719));
+        let rounds = aws.run(kills, &mut Random::new(0x0719));
         print(&rounds, started.elapsed());
         rounds
     })
@@ -436,59 +441,59 @@ async fn whenever_the_function_is_killed_no_limit_and_no_code_is_lost() {
             round
                 .problems
                 .iter()
-                .map(move |problem| (round.deed, problem))
+                .map(move |problem| (round.act, problem))
         })
         .collect();
     assert!(problems.is_empty(), "{problems:#?}");
     let in_between = rounds
         .iter()
-        .filter(|round| round.found != "after the answer" && round.found != "no record");
+        .filter(|round| round.found != "after the response" && round.found != "no record");
     assert!(
         in_between.count() * 4 > rounds.len(),
-        "most kills came too early or too late to mean anything"
+        "most kills came too early or too late to test anything"
     );
 }
 
-/// The control: the same eyes see what would go wrong if the ledger were written after the provider was asked.
+/// The control: a ledger that is written after the call to the provider has problems, and the checks find them.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
-async fn a_ledger_that_forgets_what_was_before_the_kill_is_noticed() {
+async fn checks_detect_a_ledger_that_loses_writes() {
     let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
     let rounds = tokio::task::spawn_blocking(move || {
         let aws = Aws::start(simulator, true);
         let mut random = Random::new(1);
         let mut rounds: Vec<_> = [
-            Deed::Send,
-            Deed::SendWithKey,
-            Deed::WrongGuess,
-            Deed::WrongGuesses,
+            Act::Send,
+            Act::SendWithKey,
+            Act::WrongGuess,
+            Act::WrongGuesses,
         ]
         .into_iter()
         .enumerate()
-        .map(|(index, deed)| aws.round(deed, index, &mut random))
+        .map(|(index, act)| aws.round(act, index, &mut random))
         .collect();
-        let seen = aws.see();
-        let of_texts = seen.problems_of_texts();
+        let observed = aws.observe();
+        let message_problems = observed.message_problems();
         for round in &mut rounds {
-            Aws::judge(round, &seen, &of_texts);
+            Aws::check(round, &observed, &message_problems);
         }
         rounds
     })
     .await
     .unwrap();
-    for (deed, expected) in [
-        (Deed::Send, "a text without a record"),
-        (Deed::SendWithKey, "a key with 2 texts"),
-        (Deed::WrongGuess, "2 guesses asked, 1 charged"),
-        (Deed::WrongGuesses, "4 guesses asked, 3 allowed"),
+    for (act, expected) in [
+        (Act::Send, "a message without a record"),
+        (Act::SendWithKey, "a key with 2 messages"),
+        (Act::WrongGuess, "2 guesses at the provider, 1 charged"),
+        (Act::WrongGuesses, "4 guesses at the provider, 3 allowed"),
     ] {
-        let round = rounds.iter().find(|round| round.deed == deed).unwrap();
+        let round = rounds.iter().find(|round| round.act == act).unwrap();
         assert!(
             round
                 .problems
                 .iter()
                 .any(|problem| problem.contains(expected)),
-            "{deed:?}, {}: {:#?}",
+            "{act:?}, {}: {:#?}",
             round.found,
             round.problems
         );

@@ -1,10 +1,10 @@
-//! The shipped binary with its ledger: in a DynamoDB emulator over HTTP, under the runtime interface emulator.
+//! The shipped binary with its ledger in a DynamoDB emulator over HTTP, under the runtime interface emulator.
 
 use crate::function::{
-    Function, LEDGER_KEY, Settings, event, file, http_answer, keyed_request, ledger_keys, request,
+    Function, LEDGER_KEY, Settings, event, file, hasher, http_response, keyed_request, request,
     settings_with_ledger, tool, wrong,
 };
-use crate::table::{Table, nobody, secrets_manager, silence};
+use crate::table::{Table, closed_port, secrets_manager, silent_server};
 use otp_lambda::ledger::Hasher;
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::reference::ReferenceId;
@@ -17,7 +17,7 @@ const NUMBER: &str = "+14255550142";
 const SECRET_ARN: &str = "arn:aws:secretsmanager:us-east-1:123456789012:secret:otp-AbCdEf";
 const SECRET: &str = "Zm9ydHktdGhyZWUgY2hhcmFjdGVycyBvciBtb3JlIG9mIGl0";
 
-/// AWS around a function: its Pinpoint, and its table.
+/// The AWS services of a function: Pinpoint and DynamoDB.
 struct Aws {
     simulator: Simulator,
     table: Table,
@@ -35,27 +35,28 @@ impl Aws {
         settings_with_ledger(&self.simulator.url(), &self.table.url())
     }
 
-    fn asked(&self) -> (usize, usize) {
-        let requests = |operation| self.simulator.requests(operation).len();
-        (requests(Operation::Send), requests(Operation::Verify))
+    /// How many send and verify requests reached the provider.
+    fn requests(&self) -> (usize, usize) {
+        let count = |operation| self.simulator.requests(operation).len();
+        (count(Operation::Send), count(Operation::Verify))
     }
 
     fn code(&self, number: &str) -> String {
         self.simulator.newest_to(number).unwrap().code
     }
 
-    /// Neither the log nor the table tells whom it is about.
+    /// Neither the log nor the table has a number, a code, a reference ID, or one of the `more` secrets.
     fn assert_no_leak(&self, log: &str, more: &[&str]) {
-        let texts = self.simulator.inbox();
+        let messages = self.simulator.inbox();
         let items = self.table.items();
         assert!(!items.is_empty());
         let items = serde_json::to_string(&items).unwrap();
         for place in [log, items.as_str()] {
-            for text in &texts {
+            for message in &messages {
                 for secret in [
-                    text.to.trim_start_matches("+1"),
-                    &text.code,
-                    &text.reference_id,
+                    message.to.trim_start_matches("+1"),
+                    &message.code,
+                    &message.reference_id,
                 ] {
                     assert!(!place.contains(secret), "{secret} in {place}");
                 }
@@ -67,98 +68,98 @@ impl Aws {
     }
 }
 
-/// Blocks on the emulator without blocking the servers, which live in the same process.
-async fn with<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
+/// Runs a test that blocks, without blocking the servers in this process.
+async fn blocking<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(test).await.unwrap()
 }
 
-fn header<'a>(answer: &'a Value, name: &str) -> Option<&'a str> {
-    answer["headers"][name].as_str()
+fn header<'a>(response: &'a Value, name: &str) -> Option<&'a str> {
+    response["headers"][name].as_str()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
-async fn a_verification_goes_its_way_through_every_door() {
+async fn a_verification_works_through_every_event_shape() {
     let aws = Aws::start().await;
     let mut settings = aws.settings();
     settings.insert("API_AUTH", "trusted".to_owned());
-    with(move || {
+    blocking(move || {
         let function = Function::start(&settings);
-        for (index, door) in ["rest-v1", "http-v2", "function-url", "alb"]
+        for (index, shape) in ["rest-v1", "http-v2", "function-url", "alb"]
             .into_iter()
             .enumerate()
         {
             let number = format!("+1425555014{index}");
-            let ask = |route: &str, mut body: Value| {
+            let request_route = |route: &str, mut body: Value| {
                 body["destinationNumber"] = json!(number);
-                function.request(&request(door, route, &body))
+                function.request(&request(shape, route, &body))
             };
-            let (status, sent) = ask("send", json!({}));
+            let (status, sent) = request_route("send", json!({}));
             assert_eq!(
                 (status, &sent["attemptsLeft"], &sent["resendIn"]),
                 (202, &json!(3), &json!(30)),
                 "{sent}"
             );
-            let (status, state) = ask("status", json!({}));
+            let (status, state) = request_route("status", json!({}));
             assert_eq!(
                 (status, &state["status"], &state["attemptsLeft"]),
                 (200, &json!("pending"), &json!(3)),
-                "{door}"
+                "{shape}"
             );
 
             let code = aws.code(&number);
             for _ in 0..2 {
-                // The second time from the record: it is the same guess.
-                let (status, refused) = ask("verify", json!({ "otp": wrong(&code, 0) }));
-                let told = (
+                // The second response comes from the record, because the guess is the same.
+                let (status, refused) = request_route("verify", json!({ "otp": wrong(&code, 0) }));
+                let fields = (
                     &refused["code"],
                     &refused["attemptsLeft"],
                     &refused["valid"],
                 );
                 assert_eq!(
-                    (status, told),
+                    (status, fields),
                     (422, (&json!("invalid_code"), &json!(2), &json!(false))),
-                    "{door}: {refused}"
+                    "{shape}: {refused}"
                 );
             }
-            let (status, refused) = ask("send", json!({}));
+            let (status, refused) = request_route("send", json!({}));
             assert_eq!(
                 (status, &refused["code"], &refused["attemptsLeft"]),
                 (429, &json!("resend_too_soon"), &json!(2))
             );
 
-            let (status, verified) = ask("verify", json!({ "otp": code }));
+            let (status, verified) = request_route("verify", json!({ "otp": code }));
             assert_eq!(
                 (status, &verified["valid"], &verified["status"]),
                 (200, &json!(true), &json!("verified"))
             );
-            let (status, again) = ask("verify", json!({ "otp": code }));
+            let (status, again) = request_route("verify", json!({ "otp": code }));
             assert_eq!(
                 (status, &again["code"], &again["valid"]),
                 (409, &json!("already_verified"), &json!(false))
             );
 
-            let (status, claimed) = ask("status", json!({ "claim": true }));
+            let (status, redeemed) = request_route("status", json!({ "claim": true }));
             assert_eq!(
-                (status, &claimed["claimed"]),
+                (status, &redeemed["claimed"]),
                 (200, &json!(true)),
-                "{door}: {claimed}"
+                "{shape}: {redeemed}"
             );
-            let (status, claimed) = ask("status", json!({ "claim": true }));
+            let (status, redeemed) = request_route("status", json!({ "claim": true }));
             assert_eq!(
-                (status, &claimed["code"]),
+                (status, &redeemed["code"]),
                 (409, &json!("already_verified")),
-                "{door}: {claimed}"
+                "{shape}: {redeemed}"
             );
-            let (status, state) = ask("cancel", json!({}));
+            let (status, state) = request_route("cancel", json!({}));
             assert_eq!(
                 (status, &state["status"]),
                 (200, &json!("verified")),
-                "{door}: {state}"
+                "{shape}: {state}"
             );
         }
-        // For each of the four: one text, one wrong guess and one right one.
-        assert_eq!(aws.asked(), (4, 8));
+        // Each of the four has one message, one wrong guess and one right guess.
+        assert_eq!(aws.requests(), (4, 8));
         aws.assert_no_leak(&function.log(), &[]);
     })
     .await;
@@ -170,19 +171,19 @@ async fn execution_environments_share_attempts_windows_and_keys() {
     let aws = Aws::start().await;
     let mut settings = aws.settings();
     settings.insert("SEND_LIMITS", "2/1h".to_owned());
-    with(move || {
+    blocking(move || {
         let (one, other) = (Function::start(&settings), Function::start(&settings));
-        let asked = keyed_request(
+        let send = keyed_request(
             "send",
             &json!({ "destinationNumber": NUMBER, "clientIp": "192.0.2.77" }),
             "order-4711",
         );
-        let (status, answer) = one.request(&asked);
-        assert_eq!(status, 202, "{answer}");
+        let (status, response) = one.request(&send);
+        assert_eq!(status, 202, "{response}");
         assert_eq!(
-            other.request(&asked),
-            (202, answer),
-            "the same answer, and no second text"
+            other.request(&send),
+            (202, response),
+            "the same response, and no second message"
         );
         assert_eq!(aws.simulator.inbox().len(), 1);
 
@@ -205,7 +206,7 @@ async fn execution_environments_share_attempts_windows_and_keys() {
         assert_eq!(
             (status, &again["attemptsLeft"]),
             (202, &json!(1)),
-            "a new code gives no new guesses: {again}"
+            "a new code gives no new attempts: {again}"
         );
         let (status, refused) = one.post(
             "send",
@@ -236,7 +237,7 @@ async fn execution_environments_share_attempts_windows_and_keys() {
             .0,
             409
         );
-        assert_eq!(aws.asked(), (2, 3));
+        assert_eq!(aws.requests(), (2, 3));
         for function in [&one, &other] {
             aws.assert_no_leak(
                 &function.log(),
@@ -249,14 +250,14 @@ async fn execution_environments_share_attempts_windows_and_keys() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
-async fn without_dynamodb_nothing_is_sent_and_nothing_asked() {
+async fn without_dynamodb_the_provider_gets_no_requests() {
     let aws = Aws::start().await;
     for (dynamodb, longest) in [
-        (nobody(), Duration::from_secs(3)),
-        (silence(), Duration::from_secs(5)),
+        (closed_port(), Duration::from_secs(3)),
+        (silent_server(), Duration::from_secs(5)),
     ] {
         let settings = settings_with_ledger(&aws.simulator.url(), &dynamodb);
-        with(move || {
+        blocking(move || {
             let function = Function::start(&settings);
             let body = json!({ "destinationNumber": NUMBER });
             let guess = json!({ "destinationNumber": NUMBER, "otp": "012345" });
@@ -268,8 +269,8 @@ async fn without_dynamodb_nothing_is_sent_and_nothing_asked() {
             ] {
                 for key in [None, Some("order-4711")] {
                     let started = Instant::now();
-                    let answer = function.invoke(&event(route, body, key).to_string());
-                    let (status, problem) = http_answer(&answer).unwrap();
+                    let response = function.invoke(&event(route, body, key).to_string());
+                    let (status, problem) = http_response(&response).unwrap();
                     assert_eq!(
                         (status, &problem["code"]),
                         (503, &json!("ledger_unavailable")),
@@ -278,11 +279,11 @@ async fn without_dynamodb_nothing_is_sent_and_nothing_asked() {
                     assert_eq!(
                         problem["delivery"],
                         Value::Null,
-                        "it is certain that no text has left: {problem}"
+                        "no message was sent, so delivery is not unknown: {problem}"
                     );
-                    let after = header(&answer, "retry-after")
+                    let after = header(&response, "retry-after")
                         .and_then(|seconds| seconds.parse::<u64>().ok());
-                    assert!(after.is_some_and(|seconds| seconds > 0), "{answer}");
+                    assert!(after.is_some_and(|seconds| seconds > 0), "{response}");
                     assert!(
                         started.elapsed() < longest,
                         "{route}: {:?}",
@@ -294,12 +295,12 @@ async fn without_dynamodb_nothing_is_sent_and_nothing_asked() {
         })
         .await;
     }
-    assert_eq!(aws.asked(), (0, 0));
+    assert_eq!(aws.requests(), (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
-async fn the_key_comes_from_secrets_manager() {
+async fn the_secret_is_read_from_secrets_manager() {
     let aws = Aws::start().await;
     let mut settings = aws.settings();
     settings.insert("LEDGER_KEY", SECRET_ARN.to_owned());
@@ -307,7 +308,7 @@ async fn the_key_comes_from_secrets_manager() {
         "AWS_ENDPOINT_URL_SECRETS_MANAGER",
         secrets_manager(SECRET_ARN, SECRET),
     );
-    with(move || {
+    blocking(move || {
         let function = Function::start(&settings);
         assert_eq!(
             function
@@ -317,13 +318,13 @@ async fn the_key_comes_from_secrets_manager() {
         );
         let number = PhoneNumber::parse(NUMBER).unwrap();
         let reference = ReferenceId::derived("ExampleCorp", "otp", &number);
-        let keys = Hasher::from_secret(SECRET.as_bytes());
+        let hasher = Hasher::from_secret(SECRET.as_bytes());
         assert_eq!(
             aws.table
-                .item(keys.verification(&reference, &number).as_str())["st"],
+                .item(hasher.verification(&reference, &number).as_str())["st"],
             "sent"
         );
-        assert!(aws.table.item(keys.number(&number).as_str())["t1"].is_u64());
+        assert!(aws.table.item(hasher.number(&number).as_str())["t1"].is_u64());
         aws.assert_no_leak(&function.log(), &[SECRET]);
     })
     .await;
@@ -331,7 +332,7 @@ async fn the_key_comes_from_secrets_manager() {
 
 #[test]
 #[ignore = "needs the tools that `make test` sets up"]
-fn a_function_that_cannot_have_its_key_does_not_start_and_says_why() {
+fn a_function_without_its_secret_does_not_start_and_says_why() {
     let short = "only-a-short-secret";
     let known = secrets_manager(SECRET_ARN, short);
     let other = SECRET_ARN.replace("otp-AbCdEf", "other-AbCdEf");
@@ -344,21 +345,21 @@ fn a_function_that_cannot_have_its_key_does_not_start_and_says_why() {
         (other, known, "secretsmanager:GetSecretValue"),
         (
             SECRET_ARN.to_owned(),
-            nobody(),
+            closed_port(),
             "could not be read from Secrets Manager",
         ),
         (
             SECRET_ARN.to_owned(),
-            silence(),
+            silent_server(),
             "could not be read from Secrets Manager",
         ),
         (
             "dG9vIHNob3J0".to_owned(),
-            nobody(),
+            closed_port(),
             "LEDGER_KEY must be the ARN of a secret",
         ),
     ] {
-        let mut settings = settings_with_ledger(&nobody(), &nobody());
+        let mut settings = settings_with_ledger(&closed_port(), &closed_port());
         settings.insert("LEDGER_KEY", key.clone());
         settings.insert("AWS_ENDPOINT_URL_SECRETS_MANAGER", secrets);
         let started = Instant::now();
@@ -369,7 +370,7 @@ fn a_function_that_cannot_have_its_key_does_not_start_and_says_why() {
             .output()
             .unwrap();
         assert!(!output.status.success());
-        // Lambda gives ten seconds.
+        // Lambda allows ten seconds for the start.
         assert!(
             started.elapsed() < Duration::from_secs(6),
             "{:?}",
@@ -388,13 +389,13 @@ fn a_function_that_cannot_have_its_key_does_not_start_and_says_why() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
-async fn an_operator_unlocks_a_number_and_asks_for_its_name() {
+async fn an_operator_can_unlock_a_number_and_get_its_item_name() {
     let aws = Aws::start().await;
     let settings = aws.settings();
-    with(move || {
+    blocking(move || {
         let function = Function::start(&settings);
         let number = PhoneNumber::parse(NUMBER).unwrap();
-        let name = ledger_keys().number(&number).as_str().to_owned();
+        let name = hasher().number(&number).as_str().to_owned();
         let command = json!({ "operation": "key", "destinationNumber": NUMBER });
         let shown = json!({ "key": name, "destinationNumber": "+1*******0142" });
         assert_eq!(function.invoke(&command.to_string()), shown);
@@ -415,7 +416,7 @@ async fn an_operator_unlocks_a_number_and_asks_for_its_name() {
             202
         );
 
-        // Through a front door, the same is a body like any other.
+        // In an HTTP request, the same JSON is just a body.
         let mut event = request("http-v2", "send", &json!({}));
         event["body"] = json!(file("unlock").to_string());
         assert_eq!(function.request(&event).1["code"], "malformed_request");
@@ -426,29 +427,35 @@ async fn an_operator_unlocks_a_number_and_asks_for_its_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
-async fn what_the_operator_has_stopped_is_not_sent() {
+async fn pauses_and_blocks_stop_sends() {
     let aws = Aws::start().await;
     let settings = aws.settings();
-    with(move || {
+    blocking(move || {
         let send = |function: &Function, number: &str| {
             let (status, body) = function.post("send", &json!({ "destinationNumber": number }));
             (status, body["code"].as_str().unwrap_or_default().to_owned())
         };
         let paused = json!({ "pk": { "S": "K#switches" }, "paused": { "BOOL": true } });
         aws.table.put(&paused);
-        assert_eq!(send(&Function::start(&settings), NUMBER), (503, "sending_paused".to_owned()));
+        assert_eq!(
+            send(&Function::start(&settings), NUMBER),
+            (503, "sending_paused".to_owned())
+        );
 
         let blocked = json!({
             "pk": { "S": "K#switches" },
             "block": { "SS": ["+1425555"] },
-            "allow": { "SS": [ledger_keys().number(&PhoneNumber::parse(NUMBER).unwrap()).as_str()] },
+            "allow": { "SS": [hasher().number(&PhoneNumber::parse(NUMBER).unwrap()).as_str()] },
         });
         aws.table.put(&blocked);
-        // What an execution environment has read it believes for ten seconds.
+        // An execution environment caches the switches for ten seconds, so this needs a new one.
         let function = Function::start(&settings);
-        assert_eq!(send(&function, "+14255550143"), (403, "destination_blocked".to_owned()));
+        assert_eq!(
+            send(&function, "+14255550143"),
+            (403, "destination_blocked".to_owned())
+        );
         assert_eq!(send(&function, NUMBER).0, 202);
-        assert_eq!(aws.asked(), (1, 0));
+        assert_eq!(aws.requests(), (1, 0));
     })
     .await;
 }

@@ -1,9 +1,10 @@
-//! Load: several execution environments at once, people who verify, clients that try again, attackers. What must hold
-//! is looked at from outside all the while.
+//! Load: several execution environments at once, with people who verify, clients that retry, and attackers. Checks from
+//! outside, during the load and after it, that every limit holds.
 
-use crate::function::{Function, event, http_answer, settings_with_ledger, wrong};
-use crate::outside::Seen;
+use crate::function::{Function, event, http_response, settings_with_ledger, wrong};
+use crate::outside::Observation;
 use crate::random::Random;
+use crate::size::size;
 use crate::table::Table;
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::reference::ReferenceId;
@@ -14,27 +15,27 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Execution environments. Each has one invocation at a time.
+/// Execution environments. Each handles one invocation at a time.
 const FUNCTIONS: usize = 3;
 
-/// Guesses that a code allows.
+/// `allowedAttempts` of a code.
 const ALLOWED: u64 = 3;
 
-/// Codes a number may get, as text and as the check has it.
+/// Send limits of a number, for the function and for the checks (count and milliseconds).
 const SEND_LIMITS: &str = "1/2s,3/10m,6/24h";
 const WINDOWS: [(usize, u64); 3] = [(1, 2_000), (3, 600_000), (6, 86_400_000)];
 
-/// Texts to Canada, an hour.
+/// Messages to Canada in an hour.
 const CANADA: u64 = 40;
 
-/// Numbers that attackers are at.
+/// Numbers that attackers use.
 const TARGETS: u64 = 4;
 
-/// Somebody who verifies a number.
+/// A person who verifies a number.
 #[derive(Clone)]
 struct Person {
     number: String,
-    /// The purpose that names the verification, or the name itself.
+    /// If set, the reference ID is derived from it. If not, the person chose the reference ID.
     source: Option<String>,
     reference: String,
     next: Step,
@@ -50,30 +51,29 @@ enum Step {
     Resend,
     Right,
     RightAgain,
-    Claim,
-    ClaimAgain,
+    Redeem,
+    RedeemAgain,
 }
 
-/// What was answered, as far as it is to be held against what is seen from outside.
+/// What the function responded. The checks compare it with the observation from outside.
 #[derive(Default)]
-struct Told {
-    /// Who was told yes, by verification: the idempotency key, or a name of its own.
-    yes: BTreeMap<(String, String), BTreeSet<String>>,
-    claims: BTreeMap<(String, String), u64>,
-    /// Hasher under which a code was asked for.
+struct Responses {
+    /// Successes by verification. Each has the idempotency key of its request, or a unique name.
+    successes: BTreeMap<(String, String), BTreeSet<String>>,
+    redeemed: BTreeMap<(String, String), u64>,
+    /// Idempotency keys of sends, by verification.
     keys: BTreeMap<(String, String), BTreeSet<String>>,
-    answers: BTreeMap<(&'static str, u64, String), u64>,
-    /// Microseconds, by operation.
+    counts: BTreeMap<(&'static str, u64, String), u64>,
+    /// Microseconds by route.
     latencies: BTreeMap<&'static str, Vec<u32>>,
     problems: Vec<String>,
 }
 
-impl Told {
-    /// How often a step in the table took longer than it may, so that the request was refused. A table that shares a
-    /// busy machine with all the rest may do that now and then.
+impl Responses {
+    /// How often the ledger was too slow, so that the request failed. On a busy machine that can happen.
     fn too_slow(&self) -> u64 {
         let of_ledger = self
-            .answers
+            .counts
             .iter()
             .filter(|((_, _, code), _)| code == "ledger_unavailable");
         of_ledger.map(|(_, count)| count).sum()
@@ -85,7 +85,7 @@ struct World {
     table: Table,
     functions: Vec<Function>,
     people: Mutex<Vec<Person>>,
-    told: Mutex<Told>,
+    responses: Mutex<Responses>,
     counter: AtomicU64,
     stop: AtomicBool,
 }
@@ -107,13 +107,13 @@ impl World {
             simulator,
             table,
             people: Mutex::default(),
-            told: Mutex::default(),
+            responses: Mutex::default(),
             counter: AtomicU64::new(0),
             stop: AtomicBool::new(false),
         }
     }
 
-    fn ask(
+    fn request(
         &self,
         function: &Function,
         route: &'static str,
@@ -122,19 +122,20 @@ impl World {
     ) -> (u64, Value) {
         let event = event(route, body, key).to_string();
         let started = Instant::now();
-        let answer = function
+        let response = function
             .invoke_unless_killed(&event)
-            .expect("the function goes on");
+            .expect("the function should keep running");
         let took = started.elapsed();
         let (status, body) =
-            http_answer(&answer).unwrap_or_else(|| panic!("no HTTP answer: {answer}"));
-        let mut told = self.told.lock().unwrap();
+            http_response(&response).unwrap_or_else(|| panic!("not an HTTP response: {response}"));
+        let mut responses = self.responses.lock().unwrap();
         let code = body["code"].as_str().unwrap_or("ok").to_owned();
         if matches!(code.as_str(), "internal_error" | "misconfigured") {
-            told.problems.push(format!("{route}: {body}"));
+            responses.problems.push(format!("{route}: {body}"));
         }
-        *told.answers.entry((route, status, code)).or_default() += 1;
-        told.latencies
+        *responses.counts.entry((route, status, code)).or_default() += 1;
+        responses
+            .latencies
             .entry(route)
             .or_default()
             .push(u32::try_from(took.as_micros()).unwrap_or(u32::MAX));
@@ -165,7 +166,7 @@ impl World {
         }
     }
 
-    /// One of those who are at it, or somebody new.
+    /// A person who is in the middle of a verification, or a new one.
     fn person(&self, random: &mut Random) -> Person {
         let mut people = self.people.lock().unwrap();
         if people.len() > 30 || (!people.is_empty() && random.chance(80)) {
@@ -196,7 +197,7 @@ impl World {
         }
     }
 
-    /// What a person does next; afterwards nobody if that was all.
+    /// Takes the person's next step. Returns `None` after the last step.
     fn step(&self, function: &Function, mut person: Person, random: &mut Random) -> Option<Person> {
         person.tries += 1;
         if person.tries > 25 {
@@ -212,20 +213,20 @@ impl World {
                     "send"
                 });
                 let first = person.next == Step::Send;
-                self.told
+                self.responses
                     .lock()
                     .unwrap()
                     .keys
                     .entry(id)
                     .or_default()
                     .insert(key.clone());
-                let (status, body) = self.ask(function, "send", &person.body(None), Some(&key));
+                let (status, body) = self.request(function, "send", &person.body(None), Some(&key));
                 if status == 202 {
                     assert_eq!(body["referenceId"], json!(person.reference));
                 }
                 match (status, first) {
                     (202, true) if random.chance(40) => Step::SendAgain,
-                    // Canada has no more; the rest of the limits is for attackers.
+                    // The limit for Canada is reached. Only attackers reach the other limits.
                     (429, true) if body["limit"] == "country" => return None,
                     (202, _) | (_, false) => Step::Status,
                     (_, true) if body["delivery"] == "unknown" => Step::Status,
@@ -233,7 +234,7 @@ impl World {
                 }
             }
             Step::Status => {
-                let (status, _) = self.ask(function, "status", &person.body(None), None);
+                let (status, _) = self.request(function, "status", &person.body(None), None);
                 match random.below(10) {
                     _ if status != 200 => Step::Send,
                     0..4 => Step::Guess,
@@ -244,7 +245,7 @@ impl World {
             Step::Guess => {
                 let code = self.simulator.newest_to(&person.number)?.code;
                 let nth = u8::try_from(random.below(9)).unwrap();
-                self.ask(
+                self.request(
                     function,
                     "verify",
                     &person.body(Some(&wrong(&code, nth))),
@@ -262,47 +263,53 @@ impl World {
                 let yes = self.guess(function, &person, &code, Some(&key));
                 match (yes, person.next) {
                     (true, Step::Right) if random.chance(40) => Step::RightAgain,
-                    (true, _) => Step::Claim,
+                    (true, _) => Step::Redeem,
                     (false, _) if random.chance(20) => return None,
                     (false, _) => Step::Right,
                 }
             }
-            Step::Claim | Step::ClaimAgain => {
+            Step::Redeem | Step::RedeemAgain => {
                 let mut body = person.body(None);
                 body["claim"] = json!(true);
-                let (status, _) = self.ask(function, "status", &body, None);
+                let (status, _) = self.request(function, "status", &body, None);
                 if status == 200 {
-                    *self.told.lock().unwrap().claims.entry(id).or_default() += 1;
+                    *self
+                        .responses
+                        .lock()
+                        .unwrap()
+                        .redeemed
+                        .entry(id)
+                        .or_default() += 1;
                 }
-                if person.next == Step::ClaimAgain {
+                if person.next == Step::RedeemAgain {
                     return None;
                 }
-                Step::ClaimAgain
+                Step::RedeemAgain
             }
         };
         Some(person)
     }
 
     fn guess(&self, function: &Function, person: &Person, otp: &str, key: Option<&str>) -> bool {
-        let (status, _) = self.ask(function, "verify", &person.body(Some(otp)), key);
+        let (status, _) = self.request(function, "verify", &person.body(Some(otp)), key);
         if status == 200 {
-            let who = key.map_or_else(
-                || format!("nobody-{}", self.counter.fetch_add(1, Ordering::Relaxed)),
+            let name = key.map_or_else(
+                || format!("anonymous-{}", self.counter.fetch_add(1, Ordering::Relaxed)),
                 std::borrow::ToOwned::to_owned,
             );
             let id = (person.number.clone(), person.reference.clone());
-            self.told
+            self.responses
                 .lock()
                 .unwrap()
-                .yes
+                .successes
                 .entry(id)
                 .or_default()
-                .insert(who);
+                .insert(name);
         }
         status == 200
     }
 
-    /// Gives somebody's right or wrong code while that person is at it.
+    /// Guesses the right or a wrong code of a person who is in the middle of a verification.
     fn race(&self, function: &Function, random: &mut Random) {
         let person = {
             let people = self.people.lock().unwrap();
@@ -321,7 +328,7 @@ impl World {
         self.guess(function, &person, &otp, None);
     }
 
-    /// Asks for codes to few numbers, guesses under every name, ends verifications to get new ones.
+    /// Requests codes for a few numbers, guesses under many reference IDs, and cancels verifications to get new ones.
     fn attack(&self, function: &Function, random: &mut Random) {
         let mut body = json!({ "destinationNumber": target(random.below(TARGETS)) });
         if random.chance(80) {
@@ -330,72 +337,80 @@ impl World {
             body["referenceId"] = json!(format!("invented-{}", random.below(1000)));
         }
         match random.below(10) {
-            0 => self.ask(function, "cancel", &body, None),
-            1..4 => self.ask(function, "send", &body, None),
+            0 => self.request(function, "cancel", &body, None),
+            1..4 => self.request(function, "send", &body, None),
             _ => {
                 body["otp"] = json!(format!("{:06}", random.below(1_000_000)));
-                self.ask(function, "verify", &body, None)
+                self.request(function, "verify", &body, None)
             }
         };
     }
 
-    /// Everything that is wrong at a moment, whatever is going on.
+    /// All problems at this moment, while the load runs.
     fn problems(&self) -> Vec<String> {
-        // Who was told something before the table is looked at, and which keys there were after the inbox was.
-        let (yes, claims) = {
-            let told = self.told.lock().unwrap();
-            (told.yes.clone(), told.claims.clone())
+        // Read the successes before the observation, and the keys after it. Then the table has each success, and each
+        // message has its key.
+        let (successes, redeemed) = {
+            let responses = self.responses.lock().unwrap();
+            (responses.successes.clone(), responses.redeemed.clone())
         };
-        let seen = Seen::now(&self.simulator, &self.table);
-        let mut problems = seen.problems_of_texts();
-        let keys = self.told.lock().unwrap().keys.clone();
+        let observed = Observation::now(&self.simulator, &self.table);
+        let mut problems = observed.message_problems();
+        let keys = self.responses.lock().unwrap().keys.clone();
         for (id, keys) in &keys {
             let (number, reference) = id;
-            let record = seen.record(number, reference);
-            let of = |name: &str| record[name].as_u64().unwrap_or(0);
-            // One that ended and began anew gives new guesses, and can be won again.
-            let began_once = of("gen") == of("sends");
-            let begins = if began_once { 1 } else { of("gen") };
-            let (texts, asked) = (seen.texts(number, reference), seen.asked(number, reference));
-            if texts > keys.len() as u64 {
-                problems.push(format!("{id:?}: {texts} texts under {} keys", keys.len()));
+            let record = observed.record(number, reference);
+            let field = |name: &str| record[name].as_u64().unwrap_or(0);
+            // A verification that ended and began again gives new attempts and can succeed again.
+            let began_once = field("gen") == field("sends");
+            let begins = if began_once { 1 } else { field("gen") };
+            let (messages, guesses) = (
+                observed.messages(number, reference),
+                observed.guesses(number, reference),
+            );
+            if messages > keys.len() as u64 {
+                problems.push(format!(
+                    "{id:?}: {messages} messages under {} keys",
+                    keys.len()
+                ));
             }
             let charged = if record.is_null() {
                 0
             } else {
-                ALLOWED * begins - of("left")
+                ALLOWED * begins - field("left")
             };
-            if asked
-                > if began_once {
-                    charged
-                } else {
-                    ALLOWED * begins
-                }
-            {
-                problems.push(format!("{id:?}: {asked} guesses asked, {charged} charged"));
-            }
-            let winners = yes.get(id).map_or(0, |who| who.len() as u64);
-            let claims = claims.get(id).copied().unwrap_or(0);
-            if winners > begins || claims > begins {
+            let most = if began_once {
+                charged
+            } else {
+                ALLOWED * begins
+            };
+            if guesses > most {
                 problems.push(format!(
-                    "{id:?}: {winners} were told yes, {claims} claimed, {begins} at most"
+                    "{id:?}: {guesses} guesses at the provider, {charged} charged"
+                ));
+            }
+            let successes = successes.get(id).map_or(0, |names| names.len() as u64);
+            let redeemed = redeemed.get(id).copied().unwrap_or(0);
+            if successes > begins || redeemed > begins {
+                problems.push(format!(
+                    "{id:?}: {successes} successes, {redeemed} redeemed, {begins} allowed"
                 ));
             }
         }
         for number in (0..TARGETS).map(target) {
-            let (asked, item) = (seen.asked_about(&number), seen.number(&number));
+            let (guesses, item) = (observed.guesses_about(&number), observed.number(&number));
             let charged = item["f"].as_u64().unwrap_or(0);
-            let places = seen.sends(&number).len() as u64;
-            // A guess can be right, once in a million.
-            let is_won = item["ep"].as_u64().unwrap_or(0) > 0;
-            if !is_won && asked > charged.min(places * ALLOWED) {
+            let places = observed.sends(&number).len() as u64;
+            // One guess in a million is right. Then the counts start again.
+            let has_success = item["ep"].as_u64().unwrap_or(0) > 0;
+            if !has_success && guesses > charged.min(places * ALLOWED) {
                 problems.push(format!(
-                    "{number}: {asked} guesses asked, {charged} charged, {places} codes"
+                    "{number}: {guesses} guesses at the provider, {charged} charged, {places} codes"
                 ));
             }
         }
-        for number in seen.numbers() {
-            let sends = seen.sends(number);
+        for number in observed.numbers() {
+            let sends = observed.sends(number);
             for (count, window) in WINDOWS {
                 let pairs = sends.iter().zip(sends.iter().skip(count));
                 if pairs.clone().any(|(late, early)| late - early < window) {
@@ -406,15 +421,20 @@ impl World {
             }
         }
         let sum = |country: &str| {
-            let numbers = seen
+            let numbers = observed
                 .numbers()
                 .into_iter()
                 .filter(|number| number.starts_with(country));
-            numbers.map(|number| seen.texts_to(number)).sum::<u64>()
+            numbers
+                .map(|number| observed.messages_to(number))
+                .sum::<u64>()
         };
         let (all, canada) = (sum("+1"), sum("+1416"));
         let counted = |counts: &dyn Fn(&str) -> bool| {
-            let counters = seen.items_of("B#").filter_map(Value::as_object).flatten();
+            let counters = observed
+                .items_of("B#")
+                .filter_map(Value::as_object)
+                .flatten();
             counters
                 .filter(|(name, _)| counts(name))
                 .filter_map(|(_, n)| n.as_u64())
@@ -423,28 +443,28 @@ impl World {
         let of_canada = counted(&|name| name.starts_with('m') && name.ends_with("CA"));
         if of_canada.iter().any(|n| *n > CANADA) || of_canada.iter().sum::<u64>() < canada {
             problems.push(format!(
-                "{canada} texts to Canada, {of_canada:?} counted, {CANADA} allowed"
+                "{canada} messages to Canada, {of_canada:?} counted, {CANADA} allowed"
             ));
         }
         let of_day = counted(&|name| name == "m");
         if of_day.iter().sum::<u64>() < all {
-            problems.push(format!("{all} texts, {of_day:?} counted"));
+            problems.push(format!("{all} messages, {of_day:?} counted"));
         }
         problems
     }
 
-    /// A phase with an empty table, an empty inbox and the same processes.
+    /// Runs load for `length`, beginning with an empty table and an empty inbox, and notes the problems.
     ///
-    /// One that `loses` forgets everything that is in the table, in the middle.
-    fn phase(&self, phase: u64, length: Duration, loses: bool) {
+    /// For the control: if `wipes`, it deletes all items in the middle.
+    fn phase(&self, phase: u64, length: Duration, wipes: bool) {
         self.people.lock().unwrap().clear();
         self.simulator.reset();
         self.table.wipe();
         {
-            let mut told = self.told.lock().unwrap();
-            told.yes.clear();
-            told.claims.clear();
-            told.keys.clear();
+            let mut responses = self.responses.lock().unwrap();
+            responses.successes.clear();
+            responses.redeemed.clear();
+            responses.keys.clear();
         }
         self.stop.store(false, Ordering::Relaxed);
         std::thread::scope(|scope| {
@@ -454,7 +474,7 @@ impl World {
                 scope.spawn(move || self.work(function, &mut random));
             }
             let ends = Instant::now() + length;
-            if loses {
+            if wipes {
                 std::thread::sleep(length / 2);
                 self.table.wipe();
             }
@@ -464,22 +484,22 @@ impl World {
                         .min(Duration::from_secs(10)),
                 );
                 let problems = self.problems();
-                self.told.lock().unwrap().problems.extend(problems);
+                self.responses.lock().unwrap().problems.extend(problems);
             }
         });
         let problems = self.problems();
-        let mut told = self.told.lock().unwrap();
-        told.problems.extend(problems);
+        let mut responses = self.responses.lock().unwrap();
+        responses.problems.extend(problems);
         for function in &self.functions {
             let log = function.take_log();
             if log.contains("\"panic\"") {
-                told.problems.push(format!("a panic: {log}"));
+                responses.problems.push(format!("a panic: {log}"));
             }
         }
     }
 }
 
-/// Stops the workers when it goes, in whatever way.
+/// Stops the workers when it is dropped, also after a panic.
 struct Stop<'a>(&'a AtomicBool);
 
 impl Drop for Stop<'_> {
@@ -506,7 +526,7 @@ fn target(index: u64) -> String {
     format!("+142555702{index:02}")
 }
 
-/// What goes wrong with the provider now and then.
+/// A failure of the provider.
 fn failure(random: &mut Random) -> Failure {
     match random.below(7) {
         0 => Failure::TooManyRequests,
@@ -519,21 +539,13 @@ fn failure(random: &mut Random) -> Failure {
     }
 }
 
-fn seconds() -> u64 {
-    #[expect(clippy::disallowed_methods, reason = "a test that is longer on demand")]
-    std::env::var("OTP_LOAD_SECONDS")
-        .ok()
-        .and_then(|seconds| seconds.parse().ok())
-        .unwrap_or(12)
-}
-
-#[expect(clippy::print_stdout, reason = "figures for whoever runs it")]
-fn print(told: &mut Told, memory: &[Vec<u64>], took: Duration) {
+#[expect(clippy::print_stdout, reason = "figures for the person who runs it")]
+fn print(responses: &mut Responses, memory: &[Vec<u64>], took: Duration) {
     println!(
         "\n{:<9} {:>9} {:>9} {:>9} {:>9} {:>9}  ms",
         "", "requests", "p50", "p90", "p99", "longest"
     );
-    for (route, latencies) in &mut told.latencies {
+    for (route, latencies) in &mut responses.latencies {
         latencies.sort_unstable();
         let at =
             |percent: usize| f64::from(latencies[(latencies.len() - 1) * percent / 100]) / 1000.0;
@@ -545,20 +557,20 @@ fn print(told: &mut Told, memory: &[Vec<u64>], took: Duration) {
             at(99)
         );
     }
-    let answers = told.answers.iter();
-    let answers: Vec<_> = answers
+    let counts = responses.counts.iter();
+    let counts: Vec<_> = counts
         .map(|((route, status, code), n)| format!("{route} {status} {code} {n}"))
         .collect();
-    println!("answers: {}", answers.join(" · "));
+    println!("responses: {}", counts.join(" · "));
     for (index, of_one) in memory.iter().enumerate() {
         println!("memory of {index}: {of_one:?} KiB");
     }
-    let requests: usize = told.latencies.values().map(Vec::len).sum();
+    let requests: usize = responses.latencies.values().map(Vec::len).sum();
     println!(
         "load: {requests} requests to {FUNCTIONS} environments in {} s, {} problems; {} times the ledger was too slow",
         took.as_secs(),
-        told.problems.len(),
-        told.too_slow()
+        responses.problems.len(),
+        responses.too_slow()
     );
 }
 
@@ -570,38 +582,39 @@ fn median(values: &[u64]) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
-async fn under_load_and_attack_everything_holds() {
+async fn limits_hold_under_load_and_attack() {
     let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
     tokio::task::spawn_blocking(move || {
         let world = World::start(simulator);
         let started = Instant::now();
-        let (all, mut memory) = (seconds(), vec![Vec::new(); FUNCTIONS]);
-        let length = (all / 4).clamp(1, 60);
+        let (seconds, mut memory) = (size("OTP_LOAD_SECONDS", 8, 12), vec![Vec::new(); FUNCTIONS]);
+        let length = (seconds / 4).clamp(1, 60);
         let mut processes = Vec::new();
-        for phase in 0..all.div_ceil(length) {
+        for phase in 0..seconds.div_ceil(length) {
             world.phase(phase, Duration::from_secs(length), false);
             let now: Vec<_> = world.functions.iter().map(Function::process).collect();
             if phase == 0 {
                 processes.clone_from(&now);
             }
-            assert_eq!(now, processes, "no process ended");
+            assert_eq!(now, processes, "a process ended");
             for (function, memory) in world.functions.iter().zip(&mut memory) {
                 memory.push(function.memory().unwrap());
             }
         }
-        let mut told = world.told.lock().unwrap();
-        print(&mut told, &memory, started.elapsed());
-        assert!(told.problems.is_empty(), "{:#?}", told.problems);
-        let requests: usize = told.latencies.values().map(Vec::len).sum();
+        let mut responses = world.responses.lock().unwrap();
+        print(&mut responses, &memory, started.elapsed());
+        assert!(responses.problems.is_empty(), "{:#?}", responses.problems);
+        let requests: usize = responses.latencies.values().map(Vec::len).sum();
         assert!(
-            told.too_slow() * 1000 <= requests as u64,
-            "{} times the ledger was not there",
-            told.too_slow()
+            responses.too_slow() * 1000 <= requests as u64,
+            "the ledger was too slow {} times",
+            responses.too_slow()
         );
-        let answered = |route, status| {
-            told.answers
+        let happened = |route, status| {
+            responses
+                .counts
                 .keys()
-                .any(|(of, with, _)| *of == route && *with == status)
+                .any(|(a_route, a_status, _)| *a_route == route && *a_status == status)
         };
         for (route, status) in [
             ("send", 202),
@@ -610,10 +623,10 @@ async fn under_load_and_attack_everything_holds() {
             ("verify", 422),
             ("status", 200),
         ] {
-            assert!(answered(route, status), "{route} {status} never happened");
+            assert!(happened(route, status), "{route} {status} never happened");
         }
         for of_one in &memory {
-            // What is kept open and cached is there after the first minutes.
+            // Connections and caches stop growing after the first quarter.
             let quarter = of_one.len() / 4;
             let (early, late) = (
                 &of_one[quarter..quarter * 2],
@@ -629,19 +642,19 @@ async fn under_load_and_attack_everything_holds() {
     .unwrap();
 }
 
-/// The control: the same eyes see that limits, keys and attempts are gone.
+/// The control: the checks detect that limits, keys and attempts are lost.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
-async fn a_table_that_loses_its_items_is_noticed() {
+async fn checks_detect_a_table_that_loses_its_items() {
     let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
     tokio::task::spawn_blocking(move || {
         let world = World::start(simulator);
         world.phase(1, Duration::from_secs(4), true);
-        let problems = world.told.lock().unwrap().problems.join("\n");
+        let problems = world.responses.lock().unwrap().problems.join("\n");
         for expected in [
-            "a text without a record",
-            "a text without a place in the windows",
-            "guesses asked,",
+            "a message without a record",
+            "a message without a place in the windows",
+            "guesses at the provider,",
         ] {
             assert!(problems.contains(expected), "{expected}: {problems}");
         }

@@ -1,7 +1,7 @@
-//! The shipped binary and programs that are not ours: Lambda's own runtime interface emulator in
-//! front of it, the simulator as the provider and a DynamoDB emulator behind it, boto3 beside it.
+//! Tests of the shipped binary with other people's programs: Lambda's runtime interface emulator,
+//! a DynamoDB emulator, boto3, a user pool emulator. The simulator is the provider.
 //!
-//! `make test` sets up what is needed and runs these; a plain `cargo test` lists them as ignored.
+//! `make test` installs the programs and runs these tests. A plain `cargo test` ignores them.
 //! `make soak` runs `kills` and `load` for longer.
 #![expect(
     clippy::unwrap_used,
@@ -20,5 +20,6 @@ mod operate;
 mod outside;
 mod random;
 mod shipped;
+mod size;
 mod table;
 mod triggers;

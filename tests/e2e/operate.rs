@@ -1,5 +1,5 @@
-//! The operator's commands on a table of a DynamoDB engine: the one thing that their tests in Python, with a stand-in of
-//! their own, cannot say.
+//! The operator's commands with a DynamoDB engine. `test_operate.py` tests them with a fake, which does not show that
+//! DynamoDB accepts the updates.
 
 use crate::function::tool;
 use dynoxide::Database;
@@ -9,9 +9,9 @@ use std::path::Path;
 use std::process::Command;
 use tokio::net::TcpListener;
 
-struct Desk(BTreeMap<&'static str, String>);
+struct Operator(BTreeMap<&'static str, String>);
 
-impl Desk {
+impl Operator {
     async fn new() -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -24,7 +24,7 @@ impl Desk {
             "{}:/usr/bin:/bin",
             Path::new(&aws).parent().unwrap().display()
         );
-        let desk = Self(BTreeMap::from([
+        let operator = Self(BTreeMap::from([
             ("PATH", path),
             ("TABLE", "Ledger".to_owned()),
             ("AWS_ENDPOINT_URL_DYNAMODB", endpoint),
@@ -32,7 +32,7 @@ impl Desk {
             ("AWS_ACCESS_KEY_ID", "example".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "example".to_owned()),
         ]));
-        desk.run(
+        operator.run(
             "aws",
             &[
                 "dynamodb",
@@ -47,12 +47,12 @@ impl Desk {
                 "--key-schema=AttributeName=pk,KeyType=HASH",
             ],
         );
-        desk.run(
+        operator.run(
             "aws",
             &["dynamodb", "wait", "table-exists", "--table-name", "Ledger"],
             &[],
         );
-        desk
+        operator
     }
 
     fn run(&self, program: &str, arguments: &[&str], more: &[&str]) -> String {
@@ -95,19 +95,20 @@ impl Desk {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
-async fn the_operators_switches_are_an_item_that_dynamodb_keeps() {
-    let desk = Desk::new().await;
-    desk.make(&["pause"]);
-    desk.make(&["block", "PREFIX=+1876"]);
-    desk.make(&["block", "PREFIX=+1876555"]);
-    desk.make(&["allow", "PREFIX=+1876556"]);
+async fn commands_write_the_switches_to_dynamodb() {
+    let operator = Operator::new().await;
+    operator.make(&["pause"]);
+    operator.make(&["block", "PREFIX=+1876"]);
+    operator.make(&["block", "PREFIX=+1876555"]);
+    operator.make(&["allow", "PREFIX=+1876556"]);
     assert!(
-        desk.make(&["block", "PREFIX=+1876"])
+        operator
+            .make(&["block", "PREFIX=+1876"])
             .starts_with("No change. ")
     );
     let key = json!({ "S": "K#switches" });
     let allow = json!({ "SS": ["+1876556"] });
-    let switches = desk.switches();
+    let switches = operator.switches();
     let block: Vec<&Value> = switches["block"]["SS"].as_array().unwrap().iter().collect();
     assert!(
         block.len() == 2 && block.contains(&&json!("+1876")) && block.contains(&&json!("+1876555")),
@@ -118,20 +119,21 @@ async fn the_operators_switches_are_an_item_that_dynamodb_keeps() {
         json!({ "pk": key, "paused": { "BOOL": true }, "block": switches["block"], "allow": allow })
     );
 
-    desk.make(&["resume"]);
-    desk.make(&["unblock", "PREFIX=+1876"]);
-    desk.make(&["unblock", "PREFIX=+1876555"]);
+    operator.make(&["resume"]);
+    operator.make(&["unblock", "PREFIX=+1876"]);
+    operator.make(&["unblock", "PREFIX=+1876555"]);
     assert!(
-        desk.make(&["unblock", "PREFIX=+1876555"])
+        operator
+            .make(&["unblock", "PREFIX=+1876555"])
             .starts_with("No change. ")
     );
     assert_eq!(
-        desk.switches(),
+        operator.switches(),
         json!({ "pk": key, "paused": { "BOOL": false }, "allow": allow })
     );
-    desk.make(&["disallow", "PREFIX=+1876556"]);
+    operator.make(&["disallow", "PREFIX=+1876556"]);
     assert_eq!(
-        desk.switches(),
+        operator.switches(),
         json!({ "pk": key, "paused": { "BOOL": false } })
     );
 }

@@ -1,7 +1,7 @@
-//! What can be seen of the function from outside: the provider's requests and texts, and the items of the table. What
-//! must hold is checked by these alone, never by what the function says about itself.
+//! Observes the function from outside: requests to the provider, messages, and items in the table. The kills and the load
+//! test check what they find with these, and do not rely on what the function says about itself.
 
-use crate::function::ledger_keys;
+use crate::function::hasher;
 use crate::table::{Items, Table};
 use otp_lambda::ledger::Hasher;
 use otp_lambda::phone::PhoneNumber;
@@ -10,98 +10,98 @@ use serde_json::Value;
 use simulator::{IssuedCode, Operation, Simulator};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// By number, and by reference within.
+/// Counts by number and then by reference ID.
 type Counts = BTreeMap<String, BTreeMap<String, u64>>;
 
-/// Everything that can be seen, at one moment.
-pub(crate) struct Seen {
-    /// Texts, by number and reference.
-    texts: Counts,
-    /// Guesses that reached the provider, by number and reference.
-    asked: Counts,
+/// Everything that can be observed, at one moment.
+pub(crate) struct Observation {
+    messages: Counts,
+    /// Guesses that reached the provider.
+    guesses: Counts,
     codes: BTreeMap<(String, String), IssuedCode>,
     items: Items,
-    keys: Hasher,
+    hasher: Hasher,
 }
 
-impl Seen {
-    /// Looks while things go on: at the table last, since what is there was there before the provider was asked.
+impl Observation {
+    /// Observes while the function runs. Reads the table last: the function writes a record before it calls the provider, so
+    /// each message and each guess has its record here.
     pub(crate) fn now(simulator: &Simulator, table: &Table) -> Self {
-        let mut texts = Counts::new();
-        for text in simulator.inbox() {
-            *texts
-                .entry(text.to)
+        let mut messages = Counts::new();
+        for message in simulator.inbox() {
+            *messages
+                .entry(message.to)
                 .or_default()
-                .entry(text.reference_id)
+                .entry(message.reference_id)
                 .or_default() += 1;
         }
-        let mut asked = Counts::new();
-        // The body of one that was not read says nothing, and nothing became of it.
+        let mut guesses = Counts::new();
+        // A request whose body was not read had no effect.
         for request in simulator
             .requests(Operation::Verify)
             .iter()
             .filter(|request| request.body.is_object())
         {
-            let member = |name: &str| request.body[name].as_str().unwrap_or_default().to_owned();
-            let of_number = asked.entry(member("DestinationIdentity")).or_default();
-            *of_number.entry(member("ReferenceId")).or_default() += 1;
+            let field = |name: &str| request.body[name].as_str().unwrap_or_default().to_owned();
+            let of_number = guesses.entry(field("DestinationIdentity")).or_default();
+            *of_number.entry(field("ReferenceId")).or_default() += 1;
         }
         let codes = simulator.codes().into_iter();
         let codes = codes
             .map(|code| ((code.key.to.clone(), code.key.reference_id.clone()), code))
             .collect();
         Self {
-            texts,
-            asked,
+            messages,
+            guesses,
             codes,
             items: table.items(),
-            keys: ledger_keys(),
+            hasher: hasher(),
         }
     }
 
-    /// Texts under one reference.
-    pub(crate) fn texts(&self, number: &str, reference: &str) -> u64 {
-        count(&self.texts, number, reference)
+    /// How many messages were sent under a reference ID.
+    pub(crate) fn messages(&self, number: &str, reference: &str) -> u64 {
+        count(&self.messages, number, reference)
     }
 
-    /// Guesses that reached the provider under one reference.
-    pub(crate) fn asked(&self, number: &str, reference: &str) -> u64 {
-        count(&self.asked, number, reference)
+    /// How many guesses reached the provider under a reference ID.
+    pub(crate) fn guesses(&self, number: &str, reference: &str) -> u64 {
+        count(&self.guesses, number, reference)
     }
 
-    /// Guesses about a number that reached the provider, under whatever reference.
-    pub(crate) fn asked_about(&self, number: &str) -> u64 {
-        self.asked
+    /// How many guesses about a number reached the provider.
+    pub(crate) fn guesses_about(&self, number: &str) -> u64 {
+        self.guesses
             .get(number)
             .map_or(0, |of_number| of_number.values().sum())
     }
 
-    /// Texts to a number, under whatever reference.
-    pub(crate) fn texts_to(&self, number: &str) -> u64 {
-        self.texts
+    /// How many messages were sent to a number.
+    pub(crate) fn messages_to(&self, number: &str) -> u64 {
+        self.messages
             .get(number)
             .map_or(0, |to_number| to_number.values().sum())
     }
 
-    /// Numbers that a text went to or a guess was asked about.
+    /// Numbers with a message or with a guess that reached the provider.
     pub(crate) fn numbers(&self) -> BTreeSet<&str> {
-        self.texts
+        self.messages
             .keys()
-            .chain(self.asked.keys())
+            .chain(self.guesses.keys())
             .map(String::as_str)
             .collect()
     }
 
-    /// What a text was sent under.
-    pub(crate) fn with_texts(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.texts.iter().flat_map(|(number, references)| {
+    /// Number and reference ID of each verification with a message.
+    pub(crate) fn verifications(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.messages.iter().flat_map(|(number, references)| {
             references
                 .keys()
                 .map(move |reference| (number.as_str(), reference.as_str()))
         })
     }
 
-    /// The code that the provider remembers.
+    /// The code that the provider stores.
     pub(crate) fn code(&self, number: &str, reference: &str) -> Option<&IssuedCode> {
         self.codes.get(&(number.to_owned(), reference.to_owned()))
     }
@@ -109,7 +109,7 @@ impl Seen {
     /// The record of a verification, or null.
     pub(crate) fn record(&self, number: &str, reference: &str) -> &Value {
         self.items
-            .get(&record_key(&self.keys, number, reference))
+            .get(&item_name(&self.hasher, number, reference))
             .unwrap_or(&Value::Null)
     }
 
@@ -117,11 +117,11 @@ impl Seen {
     pub(crate) fn number(&self, number: &str) -> &Value {
         let number = PhoneNumber::parse(number).unwrap();
         self.items
-            .get(self.keys.number(&number).as_str())
+            .get(self.hasher.number(&number).as_str())
             .unwrap_or(&Value::Null)
     }
 
-    /// When a number's sends were, newest first.
+    /// The times of sends to a number, newest first.
     pub(crate) fn sends(&self, number: &str) -> Vec<u64> {
         let item = self.number(number);
         (1..=20)
@@ -130,35 +130,35 @@ impl Seen {
             .collect()
     }
 
-    /// Items whose key begins so.
-    pub(crate) fn items_of<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Value> {
+    /// Items whose name begins with `prefix`.
+    pub(crate) fn items_of<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Value> {
         self.items
             .iter()
-            .filter(move |(key, _)| key.starts_with(kind))
+            .filter(move |(name, _)| name.starts_with(prefix))
             .map(|(_, item)| item)
     }
 
-    /// What must hold for every text there is: its record was there before it, and it has a place in the windows.
-    pub(crate) fn problems_of_texts(&self) -> Vec<String> {
+    /// Problems with messages. Each message must have a record, and a place in the windows of its number.
+    pub(crate) fn message_problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        for (number, reference) in self.with_texts() {
+        for (number, reference) in self.verifications() {
             let record = self.record(number, reference);
-            let (texts, generation) = (
-                self.texts(number, reference),
+            let (messages, generation) = (
+                self.messages(number, reference),
                 record["gen"].as_u64().unwrap_or(0),
             );
-            if texts > generation {
+            if messages > generation {
                 problems.push(format!(
-                    "a text without a record: {number} has {texts}, the record is {record}"
+                    "a message without a record: {number} has {messages}, the record is {record}"
                 ));
             }
         }
         for number in self.numbers() {
-            let (texts, places) = (self.texts_to(number), self.sends(number).len() as u64);
-            // No more than twenty are remembered.
-            if texts.min(20) > places {
+            let (messages, places) = (self.messages_to(number), self.sends(number).len() as u64);
+            // The ledger stores the last twenty sends.
+            if messages.min(20) > places {
                 problems.push(format!(
-                    "a text without a place in the windows: {number} has {texts} in {places}"
+                    "a message without a place in the windows: {number} has {messages} in {places}"
                 ));
             }
         }
@@ -174,10 +174,10 @@ fn count(counts: &Counts, number: &str, reference: &str) -> u64 {
         .unwrap_or(0)
 }
 
-/// The name of a verification's item.
-pub(crate) fn record_key(keys: &Hasher, number: &str, reference: &str) -> String {
+/// The item name of a verification.
+pub(crate) fn item_name(hasher: &Hasher, number: &str, reference: &str) -> String {
     let number = PhoneNumber::parse(number).unwrap();
     let reference =
-        ReferenceId::parse(reference).unwrap_or_else(|_| panic!("no reference: {reference}"));
-    keys.verification(&reference, &number).as_str().to_owned()
+        ReferenceId::parse(reference).unwrap_or_else(|_| panic!("not a reference ID: {reference}"));
+    hasher.verification(&reference, &number).as_str().to_owned()
 }

@@ -13,14 +13,14 @@ async fn simulator() -> Simulator {
     Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap()
 }
 
-/// Without a ledger and with one, which lets a number have many codes.
+/// Settings without a ledger, and with one that allows many codes for a number.
 fn without_and_with_ledger(simulator: &Simulator) -> [Settings; 2] {
     let mut with_ledger = settings_with_ledger(&simulator.url(), &Table::start().url());
     with_ledger.insert("SEND_LIMITS", "20/1h".to_owned());
     [settings(&simulator.url()), with_ledger]
 }
 
-/// Blocks on the emulator without blocking the simulator, which lives in the same process.
+/// Starts a function and runs a test that blocks, without blocking the simulator in this process. Also returns the log.
 async fn with_function<T: Send + 'static>(
     settings: Settings,
     test: impl FnOnce(&Function) -> T + Send + 'static,
@@ -38,39 +38,42 @@ fn assert_no_leak(simulator: &Simulator, log: &str) {
     for message in simulator.inbox() {
         assert!(
             !log.contains(message.to.trim_start_matches('+')),
-            "the log holds the number"
+            "the log contains the number"
         );
-        assert!(!log.contains(&message.code), "the log holds a code: {log}");
+        assert!(
+            !log.contains(&message.code),
+            "the log contains a code: {log}"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
-async fn every_event_of_the_directory_is_answered() {
+async fn every_event_in_the_folder_gets_a_response() {
     for with_ledger in [false, true] {
         let simulator = simulator().await;
         let [without, with] = without_and_with_ledger(&simulator);
         let mut settings = if with_ledger { with } else { without };
         settings.insert("API_AUTH", "trusted".to_owned());
         let ((), log) = with_function(settings, move |function| {
-            for door in ["rest-v1", "http-v2", "function-url", "alb"] {
-                let (status, body) = function.request(&file(&format!("send.{door}")));
+            for shape in ["rest-v1", "http-v2", "function-url", "alb"] {
+                let (status, body) = function.request(&file(&format!("send.{shape}")));
                 assert_eq!(
                     (status, &body["destinationNumber"]),
                     (202, &json!("+1*******0142")),
-                    "{door}: {body}"
+                    "{shape}: {body}"
                 );
-                let (status, body) = function.request(&file(&format!("verify.{door}")));
+                let (status, body) = function.request(&file(&format!("verify.{shape}")));
                 assert!(
                     status == 422 && body["code"] == "invalid_code" || status == 200,
-                    "{door}: {body}"
+                    "{shape}: {body}"
                 );
                 for route in ["status", "cancel"] {
-                    let (status, body) = function.request(&file(&format!("{route}.{door}")));
+                    let (status, body) = function.request(&file(&format!("{route}.{shape}")));
                     assert_eq!(
                         status,
                         if with_ledger { 200 } else { 404 },
-                        "{route}, {door}: {body}"
+                        "{route}, {shape}: {body}"
                     );
                 }
             }
@@ -89,7 +92,7 @@ async fn every_event_of_the_directory_is_answered() {
 
 #[test]
 #[ignore = "needs the tools that `make test` sets up"]
-fn no_event_of_the_directory_is_left_out() {
+fn the_folder_has_an_event_for_each_route_and_shape() {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/events");
     let mut names: Vec<_> = std::fs::read_dir(directory)
         .unwrap()
@@ -97,11 +100,11 @@ fn no_event_of_the_directory_is_left_out() {
         .collect();
     names.sort();
     let routes = ["cancel", "send", "status", "verify"];
-    let doors = ["alb", "function-url", "http-v2", "rest-v1"];
+    let shapes = ["alb", "function-url", "http-v2", "rest-v1"];
     let mut expected: Vec<std::ffi::OsString> = routes
         .iter()
         .flat_map(|route| {
-            doors.map(|door| std::ffi::OsString::from(format!("{route}.{door}.json")))
+            shapes.map(|shape| std::ffi::OsString::from(format!("{route}.{shape}.json")))
         })
         .collect();
     expected.push("unlock.json".into());
@@ -114,7 +117,7 @@ fn no_event_of_the_directory_is_left_out() {
     assert_eq!(names, expected);
 }
 
-/// The names of Cognito's events in the directory.
+/// The names of the Cognito events in the folder.
 fn triggers() -> Vec<String> {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/events");
     let names = std::fs::read_dir(directory)
@@ -128,7 +131,7 @@ fn triggers() -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
-async fn every_trigger_of_the_directory_comes_back_with_a_response_and_nothing_else_changed() {
+async fn triggers_change_only_the_response_of_each_event() {
     let simulator = simulator().await;
     let [_, mut settings] = without_and_with_ledger(&simulator);
     settings.insert("COGNITO_FLOOR_MS", "0".to_owned());
@@ -137,21 +140,21 @@ async fn every_trigger_of_the_directory_comes_back_with_a_response_and_nothing_e
     let ((), log) = with_function(settings, |function| {
         for trigger in triggers() {
             let mut event = file(&trigger);
-            let mut answer = function.invoke(&event.to_string());
+            let mut returned = function.invoke(&event.to_string());
             if trigger == "cognito.pre-sign-up" {
                 assert_eq!(
-                    answer["errorType"], "SignUpRefused",
-                    "nothing was verified: {answer}"
+                    returned["errorType"], "SignUpRefused",
+                    "nothing was verified: {returned}"
                 );
                 continue;
             }
-            let response = answer
+            let response = returned
                 .as_object_mut()
                 .unwrap()
                 .remove("response")
-                .unwrap_or_else(|| panic!("{trigger}: {answer}"));
+                .unwrap_or_else(|| panic!("{trigger}: {returned}"));
             event.as_object_mut().unwrap().remove("response");
-            assert_eq!(answer, event, "{trigger}");
+            assert_eq!(returned, event, "{trigger}");
             assert!(
                 response
                     .as_object()
@@ -166,7 +169,7 @@ async fn every_trigger_of_the_directory_comes_back_with_a_response_and_nothing_e
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
-async fn hostile_events_leave_the_same_process_running() {
+async fn hostile_events_do_not_end_the_process() {
     let simulator = simulator().await;
     let deep = "[".repeat(50_000) + &"]".repeat(50_000);
     let send = file("send.http-v2");
@@ -219,11 +222,11 @@ async fn hostile_events_leave_the_same_process_running() {
         let events = events.clone();
         let (lines, log) = with_function(settings, move |function| {
             for (event, status) in &events {
-                let answer = function.invoke(event);
+                let response = function.invoke(event);
                 assert_eq!(
-                    answer["statusCode"],
+                    response["statusCode"],
                     json!(status),
-                    "{answer} for {event:.200}"
+                    "{response} for {event:.200}"
                 );
             }
             for event in [
@@ -268,7 +271,7 @@ async fn hostile_events_leave_the_same_process_running() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
-async fn a_hanging_provider_is_answered_within_the_functions_five_seconds() {
+async fn a_hanging_provider_gives_a_timeout_within_five_seconds() {
     let simulator = simulator().await;
     for settings in without_and_with_ledger(&simulator) {
         simulator.fail_next(Operation::Send, Failure::Hang);
@@ -287,7 +290,7 @@ async fn a_hanging_provider_is_answered_within_the_functions_five_seconds() {
             assert_eq!(
                 function.request(&file("send.http-v2")).0,
                 202,
-                "and the next one is served"
+                "the next request works"
             );
         })
         .await;
@@ -298,7 +301,7 @@ async fn a_hanging_provider_is_answered_within_the_functions_five_seconds() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
-async fn what_lambda_sees_is_json_with_a_time_and_a_level_on_every_line() {
+async fn every_log_line_is_json_with_a_time_and_a_level() {
     let simulator = simulator().await;
     for settings in without_and_with_ledger(&simulator) {
         let ((), log) = with_function(settings, |function| {
@@ -323,7 +326,7 @@ async fn what_lambda_sees_is_json_with_a_time_and_a_level_on_every_line() {
 
 #[test]
 #[ignore = "needs the tools that `make test` sets up"]
-fn a_half_configured_function_does_not_start_and_says_everything_that_is_missing() {
+fn a_function_with_missing_settings_reports_all_of_them_and_does_not_start() {
     let output = Command::new(tool("OTP_E2E_BOOTSTRAP"))
         .env_clear()
         .env("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:1")
@@ -348,7 +351,7 @@ fn a_half_configured_function_does_not_start_and_says_everything_that_is_missing
 
 #[test]
 #[ignore = "needs the tools that `make test` sets up"]
-fn the_binary_by_itself_says_what_to_do_instead() {
+fn the_binary_outside_lambda_says_what_to_run_instead() {
     let output = Command::new(tool("OTP_E2E_BOOTSTRAP"))
         .env_clear()
         .output()

@@ -1,4 +1,4 @@
-//! DynamoDB and Secrets Manager beside the function, as far as the ledger needs them, over HTTP.
+//! DynamoDB and Secrets Manager over HTTP, as far as the ledger needs them.
 
 use crate::random::Random;
 use dynoxide::Database;
@@ -13,17 +13,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-/// The table's name.
 pub(crate) const TABLE: &str = "otp-ledger";
 
-/// A table of its own, served until the process ends.
+/// A DynamoDB table in memory. Its server runs until the process ends.
 pub(crate) struct Table {
     database: Database,
     address: SocketAddr,
     delay: Arc<AtomicU64>,
 }
 
-/// What stands in a table: items by their keys, the values without DynamoDB's wrapping.
+/// Items by their keys, with plain values instead of DynamoDB's typed ones.
 pub(crate) type Items = BTreeMap<String, Value>;
 
 impl Table {
@@ -80,7 +79,7 @@ impl Table {
         format!("http://{}", self.address)
     }
 
-    /// Every request and every answer takes up to this long from now on.
+    /// From now on, delays each request and each response by a random time up to `longest`.
     pub(crate) fn slow_down(&self, longest: Duration) {
         self.delay.store(
             u64::try_from(longest.as_micros()).unwrap(),
@@ -88,7 +87,6 @@ impl Table {
         );
     }
 
-    /// All items.
     pub(crate) fn items(&self) -> Items {
         self.scan()
             .iter()
@@ -96,21 +94,21 @@ impl Table {
             .collect()
     }
 
-    /// One item, or null.
+    /// The item, or null if there is none.
     pub(crate) fn item(&self, key: &str) -> Value {
         let request =
             json!({ "TableName": TABLE, "Key": { "pk": { "S": key } }, "ConsistentRead": true });
-        let answer = self
+        let response = self
             .database
             .get_item(serde_json::from_value(request).unwrap())
             .unwrap();
-        serde_json::to_value(answer)
+        serde_json::to_value(response)
             .unwrap()
             .get("Item")
             .map_or(Value::Null, plain)
     }
 
-    /// An item by hand, in DynamoDB's own form.
+    /// Writes an item, which has DynamoDB's typed values.
     pub(crate) fn put(&self, item: &Value) {
         let request = json!({ "TableName": TABLE, "Item": item });
         self.database
@@ -118,7 +116,7 @@ impl Table {
             .unwrap();
     }
 
-    /// All items, in DynamoDB's own form.
+    /// All items, with DynamoDB's typed values.
     pub(crate) fn scan(&self) -> Vec<Value> {
         let mut items = Vec::new();
         let mut start = Value::Null;
@@ -127,20 +125,23 @@ impl Table {
             if !start.is_null() {
                 request["ExclusiveStartKey"] = start;
             }
-            let answer = self
+            let response = self
                 .database
                 .scan(serde_json::from_value(request).unwrap())
                 .unwrap();
-            let answer = serde_json::to_value(answer).unwrap();
-            items.extend(answer["Items"].as_array().unwrap().iter().cloned());
-            start = answer.get("LastEvaluatedKey").cloned().unwrap_or_default();
+            let response = serde_json::to_value(response).unwrap();
+            items.extend(response["Items"].as_array().unwrap().iter().cloned());
+            start = response
+                .get("LastEvaluatedKey")
+                .cloned()
+                .unwrap_or_default();
             if start.is_null() {
                 return items;
             }
         }
     }
 
-    /// Back to what a [`scan`](Self::scan) has seen: whatever was written since is lost.
+    /// Makes the table as it was at a [`scan`](Self::scan).
     pub(crate) fn restore(&self, seen: &[Value]) {
         self.wipe();
         for item in seen {
@@ -148,7 +149,7 @@ impl Table {
         }
     }
 
-    /// Forgets everything.
+    /// Deletes all items.
     pub(crate) fn wipe(&self) {
         for item in self.scan() {
             let request = json!({ "TableName": TABLE, "Key": { "pk": item["pk"] } });
@@ -169,7 +170,7 @@ fn create(database: &Database) {
     database
         .create_table(serde_json::from_value(table).unwrap())
         .unwrap();
-    // It is being created until somebody looks.
+    // The engine completes the creation at the first description.
     database
         .describe_table(serde_json::from_value(json!({ "TableName": TABLE })).unwrap())
         .unwrap();
@@ -216,13 +217,13 @@ async fn pump(
     }
 }
 
-/// A place where nobody listens.
-pub(crate) fn nobody() -> String {
+/// The URL of a port where nothing listens.
+pub(crate) fn closed_port() -> String {
     format!("http://{}", listener().local_addr().unwrap())
 }
 
-/// A server that takes every request and never answers.
-pub(crate) fn silence() -> String {
+/// Starts a server that accepts every connection and never responds.
+pub(crate) fn silent_server() -> String {
     let listener = listener();
     let url = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
@@ -234,7 +235,7 @@ pub(crate) fn silence() -> String {
     url
 }
 
-/// Secrets Manager: knows one secret, and answers what AWS answers to a name that it does not know.
+/// Starts a Secrets Manager that has one secret and responds to other names as AWS does.
 pub(crate) fn secrets_manager(arn: &str, secret: &str) -> String {
     let listener = listener();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -244,11 +245,11 @@ pub(crate) fn secrets_manager(arn: &str, secret: &str) -> String {
             let Some((head, body)) = read_request(&mut connection) else {
                 continue;
             };
-            let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
-            let is_asked = head
+            let request: Value = serde_json::from_slice(&body).unwrap_or_default();
+            let is_known_operation = head
                 .to_ascii_lowercase()
                 .contains("x-amz-target: secretsmanager.getsecretvalue");
-            let (status, answer) = if is_asked && asked["SecretId"] == json!(arn) {
+            let (status, response) = if is_known_operation && request["SecretId"] == json!(arn) {
                 (
                     "200 OK",
                     json!({ "ARN": arn, "Name": "otp", "SecretString": secret }),
@@ -260,12 +261,12 @@ pub(crate) fn secrets_manager(arn: &str, secret: &str) -> String {
                     json!({ "__type": "ResourceNotFoundException", "Message": message }),
                 )
             };
-            let answer = answer.to_string();
+            let response = response.to_string();
             let _ = write!(
                 connection,
                 "HTTP/1.1 {status}\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: {}\r\n\
-                 connection: close\r\n\r\n{answer}",
-                answer.len()
+                 connection: close\r\n\r\n{response}",
+                response.len()
             );
         }
     });

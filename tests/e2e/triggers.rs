@@ -1,6 +1,6 @@
-//! The triggers of a user pool as AWS delivers them and `MiniStack` does not: for users who are not there, several times over,
-//! with the client's metadata where AWS passes it on and without it where it does not, after a password, before a sign-up.
-//! The pool is this file; the function is the shipped binary under the runtime emulator, with a ledger.
+//! Trigger events that AWS delivers and `MiniStack` does not: for unknown users, repeated deliveries, client metadata only
+//! where AWS passes it on, after a password, before a sign-up. This file plays the user pool. The function is the shipped
+//! binary with a ledger, under the runtime emulator.
 
 use crate::function::{Function, Settings, file, settings_with_ledger, wrong};
 use crate::table::Table;
@@ -11,20 +11,20 @@ use std::time::{Duration, Instant};
 
 const FLOOR: Duration = Duration::from_millis(300);
 
-/// A pool whose every trigger is delivered so many times, as AWS does where no answer came in five seconds.
+/// A user pool that delivers each trigger `deliveries` times. AWS repeats a trigger that has no response in five seconds.
 struct Pool {
     function: Function,
     deliveries: usize,
     slowest: Mutex<Duration>,
 }
 
-/// Somebody who signs in, or who only says so.
+/// A sign-in of a user, or of someone who is not a user.
 #[derive(Clone)]
 struct SignIn {
     name: String,
     attributes: Value,
     not_found: bool,
-    /// What the app sends along with its answers. AWS passes none of it on when a sign-in begins.
+    /// What the app sends with its answers. AWS does not pass it on when a sign-in begins.
     client_metadata: Value,
     session: Vec<Value>,
     shown: Map<String, Value>,
@@ -76,41 +76,41 @@ impl Pool {
     fn deliver(&self, event: &Value) -> Vec<Value> {
         (0..self.deliveries)
             .map(|_| {
-                let asked = Instant::now();
-                let mut answer = self.function.invoke(&event.to_string());
+                let started = Instant::now();
+                let mut returned = self.function.invoke(&event.to_string());
                 let mut slowest = self.slowest.lock().unwrap();
-                *slowest = slowest.max(asked.elapsed());
-                let response = answer.as_object_mut().unwrap().remove("response");
+                *slowest = slowest.max(started.elapsed());
+                let response = returned.as_object_mut().unwrap().remove("response");
                 let mut others = event.clone();
                 others.as_object_mut().unwrap().remove("response");
-                assert_eq!(answer, others, "only the response changes");
-                response.unwrap_or_else(|| panic!("{answer}"))
+                assert_eq!(returned, others, "only the response changes");
+                response.unwrap_or_else(|| panic!("{returned}"))
             })
             .collect()
     }
 
-    fn event(name: &str, who: &SignIn, members: Value) -> Value {
+    fn event(name: &str, sign_in: &SignIn, fields: Value) -> Value {
         let mut event = file(name);
-        event["userName"] = json!(who.name);
+        event["userName"] = json!(sign_in.name);
         let request = event["request"].as_object_mut().unwrap();
         request.remove("clientMetadata");
-        request.insert("userAttributes".to_owned(), who.attributes.clone());
-        request.insert("userNotFound".to_owned(), json!(who.not_found));
-        request.insert("session".to_owned(), json!(who.session));
-        // AWS passes metadata on with an answer alone, and where there is none the member is null or not there.
-        if !who.session.is_empty() || name == "cognito.verify" {
-            request.insert("clientMetadata".to_owned(), who.client_metadata.clone());
+        request.insert("userAttributes".to_owned(), sign_in.attributes.clone());
+        request.insert("userNotFound".to_owned(), json!(sign_in.not_found));
+        request.insert("session".to_owned(), json!(sign_in.session));
+        // AWS passes metadata on only with an answer. Without metadata, the field is null or missing.
+        if !sign_in.session.is_empty() || name == "cognito.verify" {
+            request.insert("clientMetadata".to_owned(), sign_in.client_metadata.clone());
         }
-        let Value::Object(members) = members else {
-            unreachable!("members are an object")
+        let Value::Object(fields) = fields else {
+            unreachable!("the fields are an object")
         };
-        request.extend(members);
+        request.extend(fields);
         event
     }
 
-    /// Define, and Create where it asks for our challenge.
-    fn go_on(&self, who: &mut SignIn) -> Next {
-        let decisions = self.deliver(&Self::event("cognito.define", who, json!({})));
+    /// Calls Define, and then Create if Define asks for the custom challenge.
+    fn next(&self, sign_in: &mut SignIn) -> Next {
+        let decisions = self.deliver(&Self::event("cognito.define", sign_in, json!({})));
         assert!(
             decisions.iter().all(|decision| *decision == decisions[0]),
             "{decisions:?}"
@@ -123,48 +123,49 @@ impl Pool {
             (Value::Bool(false), Value::Bool(true)) => return Next::Failed,
             _ => assert_eq!(decisions[0]["challengeName"], "CUSTOM_CHALLENGE"),
         }
-        // The first answers were lost, which is why there was another delivery.
+        // AWS uses the last response, because earlier ones came too late.
         let challenge = self
-            .deliver(&Self::event("cognito.create", who, json!({})))
+            .deliver(&Self::event("cognito.create", sign_in, json!({})))
             .pop()
             .unwrap();
-        who.shown
+        sign_in
+            .shown
             .clone_from(challenge["publicChallengeParameters"].as_object().unwrap());
-        who.private = challenge["privateChallengeParameters"].clone();
-        who.metadata = challenge["challengeMetadata"].clone();
+        sign_in.private = challenge["privateChallengeParameters"].clone();
+        sign_in.metadata = challenge["challengeMetadata"].clone();
         Next::Asked
     }
 
-    fn begin(&self, who: &mut SignIn) -> String {
-        assert_eq!(self.go_on(who), Next::Asked);
-        seen(who)
+    fn begin(&self, sign_in: &mut SignIn) -> String {
+        assert_eq!(self.next(sign_in), Next::Asked);
+        seen(sign_in)
     }
 
-    fn answer(&self, who: &mut SignIn, answer: &str) -> Next {
-        let members =
-            json!({ "privateChallengeParameters": who.private, "challengeAnswer": answer });
-        let mut event = Self::event("cognito.verify", who, members);
+    fn answer(&self, sign_in: &mut SignIn, answer: &str) -> Next {
+        let fields =
+            json!({ "privateChallengeParameters": sign_in.private, "challengeAnswer": answer });
+        let mut event = Self::event("cognito.verify", sign_in, fields);
         event["request"].as_object_mut().unwrap().remove("session");
         let verdicts = self.deliver(&event);
         assert!(
             verdicts.iter().all(|verdict| *verdict == verdicts[0]),
-            "a repeat is answered the same: {verdicts:?}"
+            "a repeated delivery gets the same response: {verdicts:?}"
         );
-        who.session.push(json!({
+        sign_in.session.push(json!({
             "challengeName": "CUSTOM_CHALLENGE",
             "challengeResult": verdicts[0]["answerCorrect"],
-            "challengeMetadata": who.metadata,
+            "challengeMetadata": sign_in.metadata,
         }));
-        self.go_on(who)
+        self.next(sign_in)
     }
 }
 
-/// What the app sees of a challenge, without what differs from run to run.
-fn seen(who: &SignIn) -> String {
+/// What the app sees of a challenge, without values that change from run to run.
+fn seen(sign_in: &SignIn) -> String {
     format!(
         "{}, {} left",
-        who.shown["state"].as_str().unwrap(),
-        who.shown["attemptsLeft"].as_str().unwrap()
+        sign_in.shown["state"].as_str().unwrap(),
+        sign_in.shown["attemptsLeft"].as_str().unwrap()
     )
 }
 
@@ -175,7 +176,7 @@ fn settings(simulator: &Simulator, table: &Table) -> Settings {
     settings
 }
 
-fn texts(simulator: &Simulator, number: &str) -> usize {
+fn messages(simulator: &Simulator, number: &str) -> usize {
     simulator
         .inbox()
         .iter()
@@ -189,15 +190,15 @@ fn code(simulator: &Simulator, number: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
-#[expect(clippy::print_stdout, reason = "figures for whoever runs it")]
-async fn a_sign_in_costs_one_text_however_often_its_triggers_are_delivered() {
+#[expect(clippy::print_stdout, reason = "figures for the person who runs it")]
+async fn repeated_deliveries_of_triggers_send_one_message() {
     let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
     let table = Table::start();
     let settings = settings(&simulator, &table);
     tokio::task::block_in_place(|| {
         for deliveries in [1, 3] {
             let pool = Pool::start(&settings, deliveries);
-            // Of a first challenge whose answer was lost, the session is not the one that the code was sent for.
+            // If the first response was lost, the code belongs to another session, and this one adopts it.
             let first = if deliveries == 1 {
                 "sent, 3 left"
             } else {
@@ -205,17 +206,17 @@ async fn a_sign_in_costs_one_text_however_often_its_triggers_are_delivered() {
             };
             let number = |last: usize| format!("+1425555{:04}", 1000 * deliveries + last);
 
-            let mut straight = SignIn::of(&number(1));
-            assert_eq!(pool.begin(&mut straight), first);
+            let mut right_code = SignIn::of(&number(1));
+            assert_eq!(pool.begin(&mut right_code), first);
             assert_eq!(
-                pool.answer(&mut straight, &code(&simulator, &number(1))),
+                pool.answer(&mut right_code, &code(&simulator, &number(1))),
                 Next::Tokens
             );
 
             let mut one_wrong = SignIn::of(&number(2));
             pool.begin(&mut one_wrong);
             let right = code(&simulator, &number(2));
-            let asked = simulator.requests(Operation::Verify).len();
+            let guesses = simulator.requests(Operation::Verify).len();
             assert_eq!(pool.answer(&mut one_wrong, &wrong(&right, 0)), Next::Asked);
             let left = if deliveries == 1 {
                 "try_again, 2 left"
@@ -225,11 +226,11 @@ async fn a_sign_in_costs_one_text_however_often_its_triggers_are_delivered() {
             assert_eq!(
                 seen(&one_wrong),
                 left,
-                "one attempt, however often it is delivered"
+                "repeated deliveries of a guess cost one attempt"
             );
-            assert_eq!(simulator.requests(Operation::Verify).len(), asked + 1);
+            assert_eq!(simulator.requests(Operation::Verify).len(), guesses + 1);
             assert_eq!(pool.answer(&mut one_wrong, &right), Next::Tokens);
-            // The same code in another session is used up.
+            // The same code does not work in another session.
             let mut another = SignIn {
                 session: Vec::new(),
                 ..one_wrong.clone()
@@ -249,19 +250,23 @@ async fn a_sign_in_costs_one_text_however_often_its_triggers_are_delivered() {
             let mut resend = SignIn::of(&number(4));
             pool.begin(&mut resend);
             assert_eq!(pool.answer(&mut resend, "resend"), Next::Asked);
-            assert_eq!(texts(&simulator, &number(4)), 2, "one question sends once");
+            assert_eq!(
+                messages(&simulator, &number(4)),
+                2,
+                "repeated deliveries of a resend send one message"
+            );
             assert_eq!(
                 pool.answer(&mut resend, &code(&simulator, &number(4))),
                 Next::Tokens
             );
 
-            let counts = [1, 3].map(|last| texts(&simulator, &number(last)));
-            // The one after the used code had a text of its own.
-            let one_wrong = texts(&simulator, &number(2)) - 1;
+            let counts = [1, 3].map(|last| messages(&simulator, &number(last)));
+            // The sign-in after the used code had another message.
+            let one_wrong = messages(&simulator, &number(2)) - 1;
             assert_eq!((counts, one_wrong), ([1, 1], 1));
             let slowest = *pool.slowest.lock().unwrap();
             println!(
-                "each trigger {deliveries} times: texts straight {}, one wrong {one_wrong}, lost session {}; slowest {} ms",
+                "each trigger {deliveries} times: messages for a right code {}, one wrong {one_wrong}, lost session {}; slowest {} ms",
                 counts[0],
                 counts[1],
                 slowest.as_millis()
@@ -276,30 +281,30 @@ async fn a_sign_in_costs_one_text_however_often_its_triggers_are_delivered() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
-async fn who_is_not_there_sees_what_everybody_sees() {
+async fn unknown_users_see_the_same_as_users() {
     let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
     let table = Table::start();
     let settings = settings(&simulator, &table);
     tokio::task::block_in_place(|| {
         let pool = Pool::start(&settings, 1);
-        let script = |mut who: SignIn| {
-            let mut steps = vec![pool.begin(&mut who)];
-            let mut members: Vec<_> = who.shown.keys().cloned().collect();
-            members.sort();
+        let script = |mut sign_in: SignIn| {
+            let mut steps = vec![pool.begin(&mut sign_in)];
+            let mut fields: Vec<_> = sign_in.shown.keys().cloned().collect();
+            fields.sort();
             for answer in ["000000", "no code", "resend", "000001", "000002"] {
-                let next = pool.answer(&mut who, answer);
+                let next = pool.answer(&mut sign_in, answer);
                 steps.push(if next == Next::Asked {
-                    seen(&who)
+                    seen(&sign_in)
                 } else {
                     format!("{next:?}")
                 });
             }
-            steps.push(format!("{:?}", pool.answer(&mut who, "000003")));
-            (steps, members)
+            steps.push(format!("{:?}", pool.answer(&mut sign_in, "000003")));
+            (steps, fields)
         };
         let real = script(SignIn::of("+14255550142"));
-        for stranger in [
-            SignIn::unknown("nobody"),
+        for other in [
+            SignIn::unknown("unknown"),
             SignIn::unknown("+14255550147"),
             SignIn {
                 attributes: Value::Null,
@@ -310,8 +315,8 @@ async fn who_is_not_there_sees_what_everybody_sees() {
                 ..SignIn::of("+14255550148")
             },
         ] {
-            let name = stranger.name.clone();
-            assert_eq!(script(stranger), real, "{name}");
+            let name = other.name.clone();
+            assert_eq!(script(other), real, "{name}");
         }
         assert_eq!(real.0[0], "sent, 3 left");
         assert_eq!(real.0.last().map(String::as_str), Some("Failed"));
@@ -321,9 +326,9 @@ async fn who_is_not_there_sees_what_everybody_sees() {
             .filter(|message| message.to != "+14255550142")
             .count();
         assert_eq!(
-            (others, texts(&simulator, "+14255550142")),
+            (others, messages(&simulator, "+14255550142")),
             (0, 2),
-            "one, and the one that was asked for"
+            "the first message and the resend"
         );
         assert!(!pool.function.log().contains("4255550142"));
     });
@@ -331,7 +336,7 @@ async fn who_is_not_there_sees_what_everybody_sees() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
-async fn the_apps_language_counts_from_its_first_answer_on() {
+async fn the_apps_language_applies_from_its_first_answer() {
     let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
     let table = Table::start();
     let settings = settings(&simulator, &table);
@@ -355,10 +360,10 @@ async fn the_apps_language_counts_from_its_first_answer_on() {
         .enumerate()
         {
             let before = languages().len();
-            let mut who = SignIn::of(&format!("+142555510{index:02}"));
-            who.client_metadata = metadata.clone();
-            pool.begin(&mut who);
-            assert_eq!(pool.answer(&mut who, "resend"), Next::Asked);
+            let mut sign_in = SignIn::of(&format!("+142555510{index:02}"));
+            sign_in.client_metadata = metadata.clone();
+            pool.begin(&mut sign_in);
+            assert_eq!(pool.answer(&mut sign_in, "resend"), Next::Asked);
             let expected = if index == 2 { "de-DE" } else { "en-US" };
             assert_eq!(
                 languages()[before..],
@@ -366,7 +371,7 @@ async fn the_apps_language_counts_from_its_first_answer_on() {
                 "{metadata}"
             );
         }
-        // Where it comes early after all, as MiniStack does, it counts early.
+        // If the metadata comes earlier, as from MiniStack, the language applies earlier.
         let mut early = SignIn::of("+14255551010");
         early.client_metadata = json!({ "language": "fr-CA" });
         let event = Pool::event(
@@ -381,7 +386,7 @@ async fn the_apps_language_counts_from_its_first_answer_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
-async fn a_code_comes_after_the_password_where_one_is_required() {
+async fn with_step_up_the_code_comes_after_the_password() {
     let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
     let table = Table::start();
     let mut settings = settings(&simulator, &table);
@@ -389,32 +394,32 @@ async fn a_code_comes_after_the_password_where_one_is_required() {
     tokio::task::block_in_place(|| {
         let pool = Pool::start(&settings, 1);
         let number = "+14255550142";
-        let mut who = SignIn::of(number);
+        let mut sign_in = SignIn::of(number);
         assert_eq!(
-            pool.go_on(&mut who),
+            pool.next(&mut sign_in),
             Next::Failed,
             "no code without a password"
         );
         let round = |name: &str| json!({ "challengeName": name, "challengeResult": true, "challengeMetadata": null });
-        who.session.push(round("SRP_A"));
+        sign_in.session.push(round("SRP_A"));
         let decision = pool
-            .deliver(&Pool::event("cognito.define", &who, json!({})))
+            .deliver(&Pool::event("cognito.define", &sign_in, json!({})))
             .remove(0);
         assert_eq!(decision["challengeName"], "PASSWORD_VERIFIER");
-        assert_eq!(texts(&simulator, number), 0);
-        who.session.push(round("PASSWORD_VERIFIER"));
-        assert_eq!(pool.begin(&mut who), "sent, 3 left");
+        assert_eq!(messages(&simulator, number), 0);
+        sign_in.session.push(round("PASSWORD_VERIFIER"));
+        assert_eq!(pool.begin(&mut sign_in), "sent, 3 left");
         assert_eq!(
-            pool.answer(&mut who, &code(&simulator, number)),
+            pool.answer(&mut sign_in, &code(&simulator, number)),
             Next::Tokens
         );
-        assert_eq!(texts(&simulator, number), 1);
+        assert_eq!(messages(&simulator, number), 1);
     });
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
-async fn a_sign_up_is_a_send_a_verify_and_its_proof() {
+async fn a_sign_up_needs_a_verified_number() {
     let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
     let table = Table::start();
     let mut settings = settings(&simulator, &table);
