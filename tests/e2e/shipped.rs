@@ -370,7 +370,7 @@ async fn two_execution_environments_share_a_verification() {
     let simulator = simulator().await;
     for settings in without_and_with_ledger(&simulator) {
         with_function(settings.clone(), |function| {
-            assert_eq!(function.request(&file("send.http-v2")).0, 202)
+            assert_eq!(function.request(&file("send.http-v2")).0, 202);
         })
         .await;
         let otp = simulator.newest_to(NUMBER).unwrap().code;
