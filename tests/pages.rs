@@ -258,3 +258,58 @@ fn the_example_of_settings_names_parameters_of_the_template() {
         assert!(parameters.contains(&format!("\n  {name}:\n")), "{name}");
     }
 }
+
+/// The files of the tests, by the words that a page names them with: `ends` or `ledger::clauses`.
+fn test_files(folder: &Path, found: &mut Vec<(String, String)>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            test_files(&path, found);
+        } else if path.extension().is_some_and(|kind| kind == "rs") {
+            let stem = path.file_stem().unwrap().to_str().unwrap();
+            let parent = path.parent().unwrap().file_name().unwrap();
+            let name = format!("{}::{stem}", parent.to_str().unwrap());
+            found.push((name, std::fs::read_to_string(&path).unwrap()));
+        }
+    }
+}
+
+/// Whether a page may name a test like this: a file with `*`, a folder and a file, or a test whose
+/// name may be cut off with `…`.
+fn names_a_test(name: &str, files: &[(String, String)]) -> bool {
+    let Some((module, test)) = name.split_once("::") else {
+        return false;
+    };
+    files.iter().any(|(file, text)| {
+        let is_module = file.ends_with(&format!("::{module}"));
+        let has_test = || match test.strip_suffix('…') {
+            Some(begin) => text.contains(&format!("fn {begin}")),
+            None => test == "*" || text.contains(&format!("fn {test}(")),
+        };
+        file == name || is_module && has_test()
+    })
+}
+
+#[test]
+fn every_test_named_on_a_page_exists() {
+    let mut files = Vec::new();
+    test_files(&Path::new(ROOT).join("tests"), &mut files);
+    let mut seen = 0;
+    for page in ["ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        let text = std::fs::read_to_string(Path::new(ROOT).join(page)).unwrap();
+        for line in prose(&text) {
+            for code in line.split('`').skip(1).step_by(2) {
+                let is_name = |c: char| c.is_ascii_lowercase() || "_:*…0123456789".contains(c);
+                if !code.contains("::") || !code.chars().all(is_name) {
+                    continue;
+                }
+                seen += 1;
+                assert!(names_a_test(code, &files), "{page}: {code}");
+            }
+        }
+    }
+    assert!(seen > 20, "{seen}");
+    for missing in ["nowhere::*", "codes::no_such_test", "codes::no_such_…"] {
+        assert!(!names_a_test(missing, &files), "{missing}");
+    }
+}
