@@ -1,11 +1,11 @@
-//! Phone numbers: read once, one spelling each, masked whenever printed.
+//! Phone numbers: one spelling each, and masked whenever they are printed.
 //!
-//! A [`PhoneNumber`] is the key of every limit, lock and verification, so two spellings of one phone must never become
-//! two keys. [`PhoneNumber::parse`] therefore removes separators, and refuses, rather than repairs, a number that could
-//! be another spelling of a different one: a repaired guess could send a code to somebody else's phone.
+//! A [`PhoneNumber`] is the key of every limit, lock and verification, so two spellings of one phone
+//! must never become two keys. [`PhoneNumber::parse`] removes separators. It refuses a number that could
+//! be another spelling of a different one, because a wrong repair could send a code to a stranger.
 //!
-//! What is known about calling codes and countries comes from libphonenumber's metadata, held as three constant tables in
-//! `phone/countries.rs`. They are plain bytes in the binary: nothing is decoded, compiled or allocated at start.
+//! The knowledge about calling codes and countries comes from libphonenumber's metadata. It is in three
+//! constant tables in `phone/countries.rs`, so nothing is decoded or allocated at start.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,15 +14,16 @@ mod countries;
 
 use countries::{CALLING_CODES, COUNTRIES, MOST_PREFIX_DIGITS, PREFIXES};
 
-/// The longest text [`PhoneNumber::parse`] looks at, in bytes: `+`, fifteen digits and a separator around each.
+/// The longest text that [`PhoneNumber::parse`] accepts, in bytes: `+`, fifteen digits, and separators
+/// around each.
 pub const LONGEST_TEXT: usize = 32;
 
 const FEWEST_DIGITS: usize = 7;
 const MOST_DIGITS: usize = 15;
 
-/// A phone number in E.164, in its one spelling: equal numbers are equal keys.
+/// A phone number in E.164. Equal phones have equal numbers.
 ///
-/// `Debug` and `Display` print it masked, and there is no `Serialize`: [`expose`](Self::expose) is the one door to the
+/// `Debug` and `Display` mask it, and there is no `Serialize`. Only [`expose`](Self::expose) gives the
 /// digits.
 ///
 /// ```compile_fail,E0277
@@ -33,30 +34,30 @@ const MOST_DIGITS: usize = 15;
 pub struct PhoneNumber {
     /// `+` and 7 to 15 ASCII digits.
     e164: Box<str>,
-    /// How many of the digits are the calling code: 1 to 3.
+    /// The length of the calling code: 1 to 3.
     calling_code_digits: usize,
 }
 
 impl PhoneNumber {
-    /// Reads a number in E.164: `+`, then 7 to 15 ASCII digits, the first not zero.
+    /// Parses a number in E.164: `+`, then 7 to 15 ASCII digits of which the first is not zero.
     ///
-    /// Space, `-`, `.`, `(` and `)` are removed wherever they stand after the `+`. In front of the `+` they are refused,
-    /// like any other character anywhere: `(+44) …` and ` +44 …` come from text fields nobody has cleaned, and the
-    /// contract names a number as starting with its `+`.
+    /// Space, `-`, `.`, `(` and `)` are removed after the `+`. All other characters are refused, and so are
+    /// separators before the `+`, as in `(+44) …`.
     ///
     /// # Errors
     ///
-    /// [`InvalidPhoneNumber`] says what is wrong in a sentence that may be shown to the caller; it never holds the text.
-    /// Besides the shape, these are refused, from libphonenumber's knowledge of the country:
+    /// The sentence of [`InvalidPhoneNumber`] may be shown to the caller; it never repeats the text. Besides
+    /// malformed texts these are refused, by libphonenumber's knowledge of the country:
     ///
     /// - a calling code that is not assigned (`+999…`, `+210…`);
-    /// - a national number with a digit in front that no number there starts with, which is how a domestic prefix looks
-    ///   (`+44 (0)7700 900123`, `+52 1 …`). Italy's zero is part of the number and stays;
-    /// - more digits than any number there has: a network that drops the surplus would reach one phone by many keys;
+    /// - a first digit that no national number there has. It is a domestic prefix, as in
+    ///   `+44 (0)7700 900123` or `+52 1 …`. Italy's zero is part of the number and stays;
+    /// - more digits than any number there has. A network that drops the surplus would reach one phone under
+    ///   many keys;
     /// - the few other spellings that libphonenumber reads as a different number, see `OTHER_SPELLINGS`.
     ///
-    /// A number that is merely unassigned, or too short for its country, is accepted: metadata lags behind numbering
-    /// plans, and such a number is nobody's second spelling.
+    /// A number that is unassigned or too short for its country is accepted: metadata lags behind numbering
+    /// plans, and such a number is not a second spelling of another one.
     pub fn parse(text: &str) -> Result<Self, InvalidPhoneNumber> {
         if text.len() > LONGEST_TEXT {
             return Err(InvalidPhoneNumber::TextTooLong);
@@ -88,8 +89,8 @@ impl PhoneNumber {
         })
     }
 
-    /// A number of `country` that is the same for the same bytes and otherwise anybody's or nobody's: to be shown masked in
-    /// the place of one that does not exist, and never to be texted.
+    /// Makes up a number of `country` from these bytes, always the same one. It may belong to anybody, so
+    /// it is only for showing, masked, in place of a number that does not exist. Never send to it.
     #[must_use]
     pub fn stand_in(country: Country, bytes: [u8; 16]) -> Option<Self> {
         let of_prefix = PREFIXES
@@ -106,8 +107,8 @@ impl PhoneNumber {
             .flat_map(|byte| [byte / 16 % 10, byte % 10])
             .map(|d| char::from(b'0' + d))
             .collect();
-        // The longest that its country has, as most numbers of most countries are; the first digits must be some that
-        // numbers there begin with.
+        // Take the longest length, which is the most common in most countries. Skip digits until numbers
+        // of the country can begin so.
         beginnings.iter().find_map(|beginning| {
             (0..digits.len()).find_map(|skipped| {
                 let rest = digits.get(skipped..)?;
@@ -120,18 +121,18 @@ impl PhoneNumber {
         })
     }
 
-    /// The number itself, `+14255550142`: for the provider, the reference id and the ledger's keyed hash, never for a log
-    /// line or an answer.
+    /// The number itself, such as `+14255550142`. Only for the provider, the reference ID and the hasher:
+    /// never for a log line or a response.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.e164
     }
 
-    /// The country or territory the number belongs to.
+    /// The country or territory of the number.
     ///
-    /// `None` for a number of no one country: a global service (+800, +870, +881 …), or an area code of +1 that is not
-    /// assigned. +1 has no country to fall back to: one price and one permission would be wrong for most of its members.
-    /// Under every other shared calling code a number the metadata gives to nobody is the main country's.
+    /// `None` for a global service (+800, +870, +881 …) and for an unassigned area code of +1. No fallback
+    /// would do for +1, because its countries differ in price and permission. Under other shared calling
+    /// codes an unassigned number belongs to the main country.
     #[must_use]
     pub fn country(&self) -> Option<Country> {
         let digits = self.digits();
@@ -142,7 +143,7 @@ impl PhoneNumber {
             .or_else(|| CallingCode::of(digits)?.0.country())
     }
 
-    /// The number as it may be shown and logged, `+1*******0142`: see [`mask`].
+    /// The number as it may be shown and logged, such as `+1*******0142`: see [`mask`].
     #[must_use]
     pub fn masked(&self) -> String {
         let (calling_code, national) = self.digits().split_at(self.calling_code_digits);
@@ -168,11 +169,10 @@ impl fmt::Debug for PhoneNumber {
     }
 }
 
-/// Masks a number given as its calling code and its national number, both digits only: `+`, the calling code, exactly
-/// seven stars, the last four digits. The stars do not tell how many digits they stand for.
+/// Masks a number: `+`, the calling code, always seven stars, and the last four digits.
 ///
-/// Of a national number of fewer than eight digits only the last two are shown: four would be most of it. Of one with
-/// fewer than three digits, which [`PhoneNumber::parse`] never yields, nothing is shown.
+/// A national number of fewer than eight digits shows only the last two, because four would be most of
+/// it. One of fewer than three digits, which [`PhoneNumber::parse`] never returns, shows none.
 #[must_use]
 pub fn mask(calling_code: &str, national: &str) -> String {
     let shown = match national.len() {
@@ -225,16 +225,15 @@ impl fmt::Display for InvalidPhoneNumber {
 
 impl std::error::Error for InvalidPhoneNumber {}
 
-/// A country or territory: its ISO 3166-1 alpha-2 code, as far as the metadata has phone numbers for it.
+/// The ISO 3166-1 alpha-2 code of a country or territory that has phone numbers.
 ///
-/// Three of the codes are not ISO countries but reserved or user-assigned, as libphonenumber uses them: `AC` (Ascension),
-/// `TA` (Tristan da Cunha) and `XK` (Kosovo). `EH` (Western Sahara) is a known code that no number is ever given:
-/// the metadata counts its numbers as Morocco's (`MA`).
+/// Three codes are not ISO countries but reserved or user-assigned ones, as in libphonenumber: `AC`
+/// (Ascension), `TA` (Tristan da Cunha) and `XK` (Kosovo). No number belongs to `EH` (Western Sahara),
+/// because the metadata counts its numbers as Morocco's (`MA`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Country([u8; 2]);
 
 impl Country {
-    /// The two upper-case letters.
     #[must_use]
     pub fn as_str(&self) -> &str {
         str::from_utf8(&self.0).unwrap_or_default()
@@ -244,7 +243,7 @@ impl Country {
 impl FromStr for Country {
     type Err = UnknownCountry;
 
-    /// Reads exactly two ASCII upper-case letters that name a country the metadata knows.
+    /// Parses exactly two ASCII upper-case letters that name a country of the metadata.
     fn from_str(text: &str) -> Result<Self, UnknownCountry> {
         let letters = text.as_bytes().try_into().map_err(|_| UnknownCountry)?;
         match COUNTRIES.binary_search(&letters) {
@@ -266,7 +265,7 @@ impl fmt::Debug for Country {
     }
 }
 
-/// The text is no country code that [`Country`] knows.
+/// The text is not the code of a [`Country`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnknownCountry;
 
@@ -278,18 +277,18 @@ impl fmt::Display for UnknownCountry {
 
 impl std::error::Error for UnknownCountry {}
 
-/// What the metadata says of one calling code: a row of the table, made at compile time.
+/// The metadata of one calling code: a row of the table, made at compile time.
 struct CallingCode {
     code: u16,
-    /// The main country; [`NOBODY`] if a number has none unless its prefix names one.
+    /// The main country; [`NOBODY`] if only prefixes name countries.
     country: [u8; 2],
-    /// Bit n: some national number starts with the digit n.
+    /// Bit n is set if national numbers can start with the digit n.
     starts: u16,
-    /// Digits in the longest national number.
+    /// The number of digits of the longest national number.
     longest: u8,
 }
 
-/// In the place of a main country.
+/// Stands in place of a main country.
 const NOBODY: [u8; 2] = *b"--";
 
 impl CallingCode {
@@ -308,7 +307,8 @@ impl CallingCode {
         }
     }
 
-    /// The row for a whole number and how many digits the calling code has. No calling code is the beginning of another.
+    /// The row for a number without its `+`, and the length of the calling code. No calling code is the
+    /// beginning of another.
     fn of(digits: &str) -> Option<(&'static Self, usize)> {
         (1..=3).find_map(|length| {
             let code = number(digits.get(..length)?);
@@ -323,7 +323,7 @@ impl CallingCode {
         (self.country != NOBODY).then_some(Country(self.country))
     }
 
-    /// Refuses a national number that may be a second spelling of another.
+    /// Refuses a national number that may be another spelling of a different one.
     fn check(&self, national: &str) -> Result<(), InvalidPhoneNumber> {
         let starts_well = national
             .bytes()
@@ -345,32 +345,32 @@ impl CallingCode {
     }
 }
 
-/// The forms that starting digit and length do not tell from a real number: calling code, how the national number starts,
-/// and the lengths at which it is a number of its own all the same.
+/// Other spellings that first digit and length do not reveal: the calling code, the beginning of the
+/// national number, and the lengths at which it is a real number in spite of that.
 ///
-/// A constant and no part of the generated table, because each line is a judgement. The tests compare them with
-/// libphonenumber: what is accepted here, it must read back as it stands.
+/// They are not in the generated table, because each line is a judgement. A test checks that
+/// libphonenumber reads every accepted number back unchanged.
 const OTHER_SPELLINGS: &[(u16, &str, &[usize])] = &[
-    // Russia and Kazakhstan dial 8 first, and have area codes and free numbers with an 8 too.
+    // Russia and Kazakhstan: 8 is dialled first, and area codes and free numbers also begin with 8.
     (7, "8", &[10, 14]),
-    // Argentina: a mobile number is 9, area code, number; at home it is area code, 15, number. Networks deliver a text
-    // without the 9 as well, so that area code and number alone would be a second key of the phone. They are also how a
-    // landline is written, to which no code can then be sent: a landline takes no texts.
+    // Argentina: a mobile number is 9, area code, number; at home it is area code, 15, number. Networks
+    // also deliver a message without the 9, so area code and number alone would be a second key of the
+    // phone. Landlines are written like that too and are refused with it; they take no SMS.
     (54, "1", &[]),
     (54, "2", &[]),
     (54, "3", &[]),
-    // Brazil: 90 asks for a reversed charge; no area code starts so.
+    // Brazil: 90 asks for a reversed charge, and no area code starts with it.
     (55, "90", &[]),
-    // Australia: codes that hide or show the caller's number.
+    // Australia: prefixes that hide or show the caller's number.
     (61, "1831", &[]),
     (61, "1832", &[]),
-    // China: a carrier's code and a number.
+    // China: a carrier's code before a number.
     (86, "1", &[8, 10, 11]),
-    // Rwanda: 0 is dialled first, and is real in the eight digits of a landline.
+    // Rwanda: 0 is dialled first, but is part of a landline of eight digits.
     (250, "0", &[8]),
-    // Madagascar: a landline without its 20.
+    // Madagascar: a landline that lacks its 20.
     (261, "2", &[9]),
-    // Norfolk Island: a number without its 3.
+    // Norfolk Island: a number that lacks its 3.
     (672, "1", &[6]),
 ];
 
@@ -379,7 +379,7 @@ fn prefix_country(prefix: u32) -> Option<Country> {
     PREFIXES.get(index).map(|row| Country(row.1))
 }
 
-/// The value of a few ASCII digits. Their number need not be kept: no calling code starts with zero.
+/// The value of a few ASCII digits. No calling code starts with zero, so none is lost.
 fn number(digits: &str) -> u32 {
     digits
         .bytes()

@@ -1,4 +1,5 @@
-//! Phone numbers: one key for one phone, the right country, nothing shown. libphonenumber is the oracle.
+//! Phone numbers: one key per phone, the right country, and no number in a text. libphonenumber is the
+//! oracle.
 
 #![expect(
     clippy::unwrap_used,
@@ -36,7 +37,8 @@ fn refusal(text: &str) -> InvalidPhoneNumber {
 
 // ---- one phone, one key
 
-/// Twenty numbers of every shape: calling codes of one to three digits, short, long, with a real zero in front.
+/// Twenty different numbers: calling codes of one to three digits, short, long, with a zero that is part
+/// of the number.
 const NUMBERS: [&str; 20] = [
     "+14255550142",
     "+18765550123",
@@ -60,8 +62,8 @@ const NUMBERS: [&str; 20] = [
     "+6421234567",
 ];
 
-/// Spellings of `number`, all with the same digits: every separator between all digits that leaves room, groups of every
-/// size, brackets around a first group, a separator at the end, and a mix.
+/// Spellings of `number` with the same digits: each separator between all digits, groups of every size,
+/// brackets around the first group, a separator at the end, and a mix.
 fn spellings(number: &str) -> Vec<String> {
     let digits = &number[1..];
     let join = |size: usize, separator: &str| {
@@ -91,8 +93,8 @@ fn spellings(number: &str) -> Vec<String> {
     spellings
 }
 
-/// Texts a careless reader would take for `number`.
-fn impostors(number: &str) -> Vec<String> {
+/// Texts that a careless parser would read as `number`.
+fn lookalikes(number: &str) -> Vec<String> {
     let digits = &number[1..];
     let shifted = |zero: u32| -> String {
         digits
@@ -100,7 +102,7 @@ fn impostors(number: &str) -> Vec<String> {
             .map(|digit| char::from_u32(zero + digit.to_digit(10).unwrap()).unwrap())
             .collect()
     };
-    let mut impostors = vec![
+    let mut lookalikes = vec![
         digits.to_owned(),
         format!("00{digits}"),
         format!("011{digits}"),
@@ -130,19 +132,19 @@ fn impostors(number: &str) -> Vec<String> {
         "#", ",", ";", "'", "\"", "\\", "O", "l",
     ];
     for odd in foreign {
-        impostors.push(format!("{odd}{number}"));
-        impostors.push(format!("+{odd}{digits}"));
-        impostors.push(format!("+{}{odd}{}", &digits[..4], &digits[4..]));
-        impostors.push(format!("{number}{odd}"));
+        lookalikes.push(format!("{odd}{number}"));
+        lookalikes.push(format!("+{odd}{digits}"));
+        lookalikes.push(format!("+{}{odd}{}", &digits[..4], &digits[4..]));
+        lookalikes.push(format!("{number}{odd}"));
     }
     for separator in [" ", "-", ".", "(", ")"] {
-        impostors.push(format!("{separator}{number}"));
+        lookalikes.push(format!("{separator}{number}"));
     }
-    impostors
+    lookalikes
 }
 
 #[test]
-fn every_spelling_of_a_number_is_the_same_key() {
+fn every_spelling_of_a_number_gives_the_same_key() {
     let mut keys = HashSet::new();
     for number in NUMBERS {
         let expected = parse(number);
@@ -165,11 +167,11 @@ fn every_spelling_of_a_number_is_the_same_key() {
 }
 
 #[test]
-fn what_only_looks_like_a_number_is_an_error_and_never_another_key() {
+fn lookalikes_of_a_number_are_refused() {
     for number in NUMBERS {
-        let impostors = impostors(number);
-        assert!(impostors.len() >= 100);
-        for text in impostors {
+        let lookalikes = lookalikes(number);
+        assert!(lookalikes.len() >= 100);
+        for text in lookalikes {
             assert!(
                 PhoneNumber::parse(&text).is_err(),
                 "{text:?} was taken for a number"
@@ -232,7 +234,7 @@ fn an_italian_zero_is_part_of_the_number() {
 }
 
 #[test]
-fn surplus_digits_do_not_make_another_key() {
+fn surplus_digits_are_refused() {
     assert_eq!(refusal("+1 425 555 0142 0"), InvalidPhoneNumber::TooLong);
     assert_eq!(refusal("+44 7700 900123 99"), InvalidPhoneNumber::TooLong);
 }
@@ -258,7 +260,7 @@ fn a_number_has_7_to_15_digits_and_a_text_32_bytes() {
 }
 
 #[test]
-fn an_unassigned_calling_code_is_an_error() {
+fn an_unassigned_calling_code_is_refused() {
     for text in [
         "+9991234567",
         "+2101234567",
@@ -302,7 +304,7 @@ fn a_jamaican_number_is_not_american() {
 }
 
 #[test]
-fn a_shared_calling_code_is_told_apart_by_what_follows() {
+fn the_digits_after_a_shared_calling_code_decide_the_country() {
     for (text, expected) in [
         ("+79123456789", "RU"),
         ("+77012345678", "KZ"),
@@ -334,7 +336,7 @@ fn a_shared_calling_code_is_told_apart_by_what_follows() {
 }
 
 #[test]
-fn a_number_the_metadata_gives_to_nobody_is_the_main_countrys() {
+fn an_unassigned_number_belongs_to_the_main_country() {
     assert_eq!(
         country("+447700900123").as_deref(),
         Some("GB"),
@@ -345,12 +347,12 @@ fn a_number_the_metadata_gives_to_nobody_is_the_main_countrys() {
         Some("GB"),
         "not assigned"
     );
-    // Beside the drama numbers, the metadata does name another.
+    // Next to the numbers for fiction, the metadata does name another country.
     assert_eq!(country("+447700300123").as_deref(), Some("JE"));
 }
 
 #[test]
-fn a_number_of_no_one_country_has_none() {
+fn global_services_and_unassigned_area_codes_have_no_country() {
     for text in [
         "+80012345678",
         "+870773111632",
@@ -360,7 +362,7 @@ fn a_number_of_no_one_country_has_none() {
     ] {
         assert_eq!(country(text), None, "{text}");
     }
-    // 211 and 911 are services, 999 and 237 are no area codes.
+    // 211 and 911 are services, 999 and 237 are not area codes.
     for text in [
         "+12115550142",
         "+19115550142",
@@ -372,7 +374,7 @@ fn a_number_of_no_one_country_has_none() {
 }
 
 #[test]
-fn a_country_is_two_upper_case_letters_the_metadata_knows() {
+fn a_country_is_two_upper_case_letters_of_the_metadata() {
     for text in ["GB", "US", "JM", "XK", "EH", "AC"] {
         assert_eq!(text.parse::<Country>().unwrap().to_string(), text);
     }
@@ -399,7 +401,7 @@ fn a_country_is_two_upper_case_letters_the_metadata_knows() {
 // ---- masking
 
 #[test]
-fn a_mask_shows_calling_code_seven_stars_and_the_end() {
+fn a_mask_shows_the_calling_code_seven_stars_and_the_last_digits() {
     for (calling_code, national, expected) in [
         ("1", "4255550142", "+1*******0142"),
         ("44", "7700900123", "+44*******0123"),
@@ -428,7 +430,7 @@ fn has_run_of_digits(text: &str, length: usize) -> bool {
         .any(|window| window.iter().all(u8::is_ascii_digit))
 }
 
-/// Numbers that are all accepted, so that no property holds for want of one.
+/// Only accepted numbers, so that no property holds trivially.
 fn any_number() -> impl Strategy<Value = String> {
     prop_oneof![
         "\\+1[2-9][0-9]{9}",
@@ -443,18 +445,18 @@ fn any_number() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn no_text_makes_the_parser_panic(text in ".*") {
+    fn the_parser_never_panics_on_text(text in ".*") {
         let _ = PhoneNumber::parse(&text);
         let _ = text.parse::<Country>();
     }
 
     #[test]
-    fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+    fn the_parser_never_panics_on_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
         let _ = PhoneNumber::parse(&String::from_utf8_lossy(&bytes));
     }
 
     #[test]
-    fn what_is_accepted_is_its_digits(text in "\\+[-0-9 .()]{6,31}") {
+    fn an_accepted_number_keeps_its_digits(text in "\\+[-0-9 .()]{6,31}") {
         if let Ok(number) = PhoneNumber::parse(&text) {
             let digits: String = text.chars().filter(char::is_ascii_digit).collect();
             prop_assert_eq!(number.expose(), format!("+{digits}"));
@@ -488,7 +490,7 @@ proptest! {
     }
 
     #[test]
-    fn a_refusal_says_nothing_of_the_text(text in "\\+?[0-9]{5,6}|\\+999[0-9]{8}|\\+440[0-9]{9}|[a-z]{9}|\\+1[0-9]{14,40}") {
+    fn a_refusal_does_not_repeat_the_text(text in "\\+?[0-9]{5,6}|\\+999[0-9]{8}|\\+440[0-9]{9}|[a-z]{9}|\\+1[0-9]{14,40}") {
         let reason = refusal(&text);
         let said = format!("{reason}{reason:?}");
         prop_assert!(!said.contains(&text));
@@ -511,7 +513,7 @@ const TYPES: [PhoneNumberType; 10] = [
     PhoneNumberType::VoiceMail,
 ];
 
-/// What libphonenumber makes of a number: its own spelling, and the country it names.
+/// libphonenumber's spelling and country of a number.
 fn oracle(e164: &str) -> Option<(String, Option<String>)> {
     let number = ORACLE.parse(e164, None).ok()?;
     let region = ORACLE
@@ -521,7 +523,7 @@ fn oracle(e164: &str) -> Option<(String, Option<String>)> {
     Some((spelling, region.filter(|region| region != "001")))
 }
 
-/// The example number of every type of every country, as libphonenumber has them.
+/// libphonenumber's example numbers, for every type and country.
 fn examples() -> Vec<(Region, PhoneNumberType, String)> {
     let mut examples = Vec::new();
     for region in ORACLE.get_supported_regions() {
@@ -538,8 +540,8 @@ fn examples() -> Vec<(Region, PhoneNumberType, String)> {
     examples
 }
 
-/// Compares the country of an accepted number with libphonenumber's, and requires that libphonenumber would not spell the
-/// number otherwise. Says whether the number was accepted and has a country there.
+/// Requires that libphonenumber gives an accepted number the same country and spelling. Returns whether
+/// the number was accepted and has a country there.
 fn agrees(e164: &str) -> bool {
     let Ok(number) = PhoneNumber::parse(e164) else {
         return false;
@@ -552,7 +554,7 @@ fn agrees(e164: &str) -> bool {
         "accepted, though libphonenumber spells it otherwise"
     );
     if let Some(region) = region {
-        // Seven digits after +1 are a service inside Canada; nobody can be reached so from abroad.
+        // Seven digits after +1 are a service that only works inside Canada.
         if e164.starts_with("+1") && e164.len() < "+14255550142".len() {
             return true;
         }
@@ -564,7 +566,7 @@ fn agrees(e164: &str) -> bool {
 }
 
 #[test]
-fn the_committed_table_is_what_the_metadata_says() {
+fn the_committed_table_equals_the_derived_one() {
     let committed = fs::read_to_string(TABLE).unwrap();
     let derived = table::countries_rs();
     assert!(
@@ -584,7 +586,7 @@ fn write_the_table() {
 }
 
 #[test]
-fn every_example_number_is_accepted_and_of_its_country() {
+fn every_example_number_is_accepted_with_its_country() {
     let examples = examples();
     assert!(examples.len() > 1000, "{}", examples.len());
     let mut refused = BTreeSet::new();
@@ -596,14 +598,14 @@ fn every_example_number_is_accepted_and_of_its_country() {
         }
     }
     let refused: Vec<&str> = refused.iter().map(String::as_str).collect();
-    // Argentine landlines are how a mobile without its 9 looks; the Belarusian number starts with the domestic prefix;
-    // the Iranian one has six digits in all.
+    // Argentine landlines look like a mobile without its 9. The Belarusian number starts with the
+    // domestic prefix. The Iranian one has only six digits.
     assert_eq!(refused, ["AR FixedLine", "BY TollFree", "IR UAN"]);
 }
 
-/// Every fifth exchange of every area code, so that a large block given to another member would be met.
+/// Every fifth exchange of every area code, which finds any large block of another country.
 #[test]
-fn every_area_code_of_north_america_is_of_its_country() {
+fn every_area_code_of_north_america_has_its_country() {
     let mut compared = 0;
     let mut unassigned = 0;
     for area_code in 200..1000 {
@@ -627,9 +629,9 @@ fn every_area_code_of_north_america_is_of_its_country() {
     assert!(unassigned > 200, "{unassigned}");
 }
 
-/// Beginnings of four digits, all of them, and the neighbours of every example number.
+/// All beginnings of four digits, and the neighbours of every example number.
 #[test]
-fn every_shared_calling_code_is_divided_as_libphonenumber_divides_it() {
+fn shared_calling_codes_are_divided_as_in_libphonenumber() {
     let mut random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut digits = |count: usize| -> String {
         (0..count)
@@ -687,10 +689,10 @@ fn every_shared_calling_code_is_divided_as_libphonenumber_divides_it() {
     }
 }
 
-/// What is accepted, libphonenumber reads back as it stands: whatever is put in front of a real national number, the two
-/// never are one phone with two keys.
+/// libphonenumber reads every accepted number back unchanged. So digits in front of a real national
+/// number never make a second key for its phone.
 #[test]
-fn nothing_accepted_is_another_spelling_to_libphonenumber() {
+fn libphonenumber_reads_every_accepted_number_unchanged() {
     let mut other_spellings = 0;
     let mut check = |e164: &str| {
         let accepted = agrees(e164) || PhoneNumber::parse(e164).is_ok();
@@ -717,7 +719,7 @@ fn nothing_accepted_is_another_spelling_to_libphonenumber() {
                 ));
             }
         }
-        // Local numbers: the end alone, and the end behind a prefix.
+        // Local numbers: only the end, and the end behind a prefix.
         for cut in 1..national.len() {
             check(&format!("+{calling_code}{}", &national[cut..]));
             if kind == PhoneNumberType::FixedLine {

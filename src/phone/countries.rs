@@ -1,12 +1,12 @@
-//! Generated; not to be edited. Source: libphonenumber 9.0.42, from the crate `rlibphonenumber` 2.2.15.
+//! Generated, do not edit. Source: libphonenumber 9.0.42, from the crate `rlibphonenumber` 2.2.15.
 //!
-//! Made anew by `cargo test --test phone -- --ignored write_the_table`, and compared with the source by every
-//! `cargo test`. How it is derived: `tests/phone/table.rs`.
+//! `cargo test --test phone -- --ignored write_the_table` makes it anew, and every `cargo test` compares it
+//! with its source. `tests/phone/table.rs` derives it.
 
 use super::CallingCode;
 
-/// Every assigned calling code, ascending: its main country (`--`: none), the digits its national numbers start with, the
-/// digits in the longest of them.
+/// Every assigned calling code, ascending: its main country (`--` for none), the first digits of its
+/// national numbers, and the length of the longest one.
 #[rustfmt::skip]
 pub(super) static CALLING_CODES: [CallingCode; 215] = [
     CallingCode::new(1, *b"--", "23456789", 10),
@@ -226,8 +226,8 @@ pub(super) static CALLING_CODES: [CallingCode; 215] = [
     CallingCode::new(998, *b"UZ", "2356789", 9),
 ];
 
-/// Beginnings of numbers, calling code included, that belong to another country than the calling code's main one, or to
-/// any country where there is no main one (+1); ascending. The longest that fits a number decides.
+/// Prefixes, calling code included, that do not belong to the calling code's main country; ascending. For
+/// +1, which has no main country, all prefixes. The longest one that matches a number decides.
 #[rustfmt::skip]
 #[expect(clippy::unreadable_literal, reason = "beginnings of telephone numbers, not quantities")]
 pub(super) static PREFIXES: [(u32, [u8; 2]); 540] = [
@@ -353,10 +353,10 @@ pub(super) static PREFIXES: [(u32, [u8; 2]); 540] = [
     (61891958, *b"CX"),
 ];
 
-/// The most digits that follow the calling code in [`PREFIXES`].
+/// The largest number of digits after the calling code in [`PREFIXES`].
 pub(super) const MOST_PREFIX_DIGITS: usize = 6;
 
-/// Every country that has telephone numbers, ascending.
+/// Every country that has phone numbers, ascending.
 #[rustfmt::skip]
 pub(super) static COUNTRIES: [[u8; 2]; 245] = [
     *b"AC", *b"AD", *b"AE", *b"AF", *b"AG", *b"AI", *b"AL", *b"AM", *b"AO", *b"AR", *b"AS", *b"AT", *b"AU", *b"AW", *b"AX", *b"AZ",

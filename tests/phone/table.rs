@@ -1,11 +1,12 @@
-//! Derives `src/phone/countries.rs` from libphonenumber's metadata, as the crate `rlibphonenumber` carries it.
+//! Derives `src/phone/countries.rs` from libphonenumber's metadata in the crate `rlibphonenumber`.
 //!
-//! The crate answers questions about numbers but keeps its metadata to itself, so the file is read from the package that
-//! Cargo has unpacked: the same bytes the crate is compiled with.
+//! The crate does not publish its metadata, so the file is read from the package that Cargo has unpacked:
+//! the bytes that the crate is compiled with.
 //!
-//! A country's numbers are regular expressions there. Each becomes an automaton, and the automata of the countries that
-//! share a calling code are walked digit by digit, until all numbers beginning so belong to one country: that is a prefix
-//! of the table. So the table is exact where samples would miss a small block.
+//! The metadata describes a country's numbers by regular expressions. Each becomes an automaton. The
+//! automata of the countries that share a calling code are walked digit by digit, until all numbers with
+//! one beginning belong to one country: that beginning is a prefix of the table. So the table is exact,
+//! while samples would miss small blocks.
 
 #![expect(
     deprecated,
@@ -29,14 +30,14 @@ use rlibphonenumber::{PhoneMetadata, PhoneMetadataCollection, PhoneNumberDesc};
 /// The release of `rlibphonenumber` and the libphonenumber metadata in it (its README says which).
 pub(crate) const SOURCE: (&str, &str) = ("2.2.15", "9.0.42");
 
-/// The most digits that follow any calling code.
+/// The largest number of digits after a calling code.
 const MOST_NATIONAL_DIGITS: usize = 14;
 
 /// The numbering plan of one country under one calling code.
 struct Plan {
     country: String,
     dfa: dense::DFA<Vec<u32>>,
-    /// Numbers alone, without the rule of leading digits.
+    /// The numbers, without the rule of leading digits.
     starts: BTreeSet<char>,
     longest: i32,
 }
@@ -62,8 +63,8 @@ impl Plan {
         let only_called = automaton(&called);
         let starts = ('0'..='9')
             .filter(|digit| {
-                // A domestic prefix may also begin free numbers, which mostly cannot be called from abroad. They would let
-                // `+91 0 98…` pass as one of them, so the digit counts only if phones of people start with it.
+                // A domestic prefix may also begin free numbers, most of which cannot be called from
+                // abroad. `+91 0 98…` would pass as one, so only the digits of people's phones count.
                 let domestic =
                     metadata.national_prefix.as_deref() == Some(digit.to_string().as_str());
                 let numbers = if domestic {
@@ -91,7 +92,8 @@ impl Plan {
     }
 }
 
-/// One pattern for several kinds of numbers; `[^0-9]`, which no digit fits, for a kind the country has not got.
+/// One pattern for several kinds of numbers. A kind that the country lacks is `[^0-9]`, which matches no
+/// digit.
 fn union(kinds: &[&Option<PhoneNumberDesc>]) -> String {
     let patterns = kinds
         .iter()
@@ -103,7 +105,7 @@ fn union(kinds: &[&Option<PhoneNumberDesc>]) -> String {
     union
 }
 
-/// An automaton over ASCII digits whose live states all lead to a number.
+/// An automaton over ASCII digits. Each of its live states leads to a number.
 fn automaton(pattern: &str) -> dense::DFA<Vec<u32>> {
     dense::Builder::new()
         .configure(
@@ -127,13 +129,13 @@ fn step(dfa: &dense::DFA<Vec<u32>>, state: StateID, digit: char) -> StateID {
     dfa.next_state(state, u8::try_from(digit).unwrap())
 }
 
-/// The countries, by index, that numbers with the same beginning belong to; libphonenumber's order decides for a number
-/// that fits several.
+/// The countries, by index, of the numbers with one beginning. If a number fits several, libphonenumber's
+/// order decides.
 type Owners = BTreeSet<usize>;
 
 struct Walk<'a> {
     plans: &'a [Plan],
-    /// How deep a prefix is at least: an area code of +1 is either assigned or not.
+    /// The minimum length of a prefix: an area code of +1 is either assigned or not.
     least_digits: usize,
     seen: HashMap<(Vec<StateID>, usize), Owners>,
     prefixes: BTreeMap<String, String>,
@@ -156,7 +158,7 @@ impl Walk<'_> {
         if let Some(owners) = self.seen.get(&key) {
             return owners.clone();
         }
-        // A number of +1 has ten digits; the seven of 310 xxxx reach a Canadian service from inside Canada alone.
+        // A number of +1 has ten digits; 310 xxxx reaches a Canadian service only from inside Canada.
         let complete = self.least_digits == 0 || depth == 10;
         let ends = |(plan, state): (&Plan, &StateID)| {
             plan.dfa.is_match_state(plan.dfa.next_eoi_state(*state))
@@ -174,7 +176,7 @@ impl Walk<'_> {
         owners
     }
 
-    /// Notes the prefixes below this one whose owner is not `inherited`.
+    /// Collects the prefixes below this one whose country is not `inherited`.
     fn note(&mut self, prefix: &str, states: &[StateID], inherited: Option<usize>) {
         let owners = self.owners(states, prefix.len());
         let Some(first) = owners.first().copied() else {
@@ -189,7 +191,7 @@ impl Walk<'_> {
             .map(|digit| (digit, self.next(states, digit)))
             .collect();
         children.retain(|(_, next)| !self.owners(next, prefix.len() + 1).is_empty());
-        // A territory gets no more than its own block: while a single digit can follow, that digit belongs to the prefix.
+        // A territory gets only its own block: if just one digit can follow, it belongs to the prefix.
         let whole_block = self.least_digits > 0 || children.len() != 1;
         let settled = owners.len() == 1 && whole_block;
         if deep_enough && (settled || inherited.is_none()) {
@@ -211,7 +213,7 @@ fn metadata() -> PhoneMetadataCollection {
         .lines()
         .find_map(|line| line.strip_prefix("host: "))
         .unwrap();
-    // For this machine alone: the packages of other systems have not been unpacked.
+    // Only for this platform: the packages of others have not been unpacked.
     let packages = cargo(&[
         "metadata",
         "--format-version=1",
@@ -257,7 +259,7 @@ pub(crate) fn countries_rs() -> String {
             known.insert(country.id.clone());
         }
         let members = codes.entry(country.country_code()).or_default();
-        // The main country comes first, the others in the order of the file: libphonenumber asks them in this order.
+        // The main country first, the others in the order of the file, as libphonenumber does.
         if country.main_country_for_code() {
             members.insert(0, country);
         } else {
@@ -322,30 +324,30 @@ pub(crate) fn countries_rs() -> String {
 
     let (release, metadata) = SOURCE;
     format!(
-        r#"//! Generated; not to be edited. Source: libphonenumber {metadata}, from the crate `rlibphonenumber` {release}.
+        r#"//! Generated, do not edit. Source: libphonenumber {metadata}, from the crate `rlibphonenumber` {release}.
 //!
-//! Made anew by `cargo test --test phone -- --ignored write_the_table`, and compared with the source by every
-//! `cargo test`. How it is derived: `tests/phone/table.rs`.
+//! `cargo test --test phone -- --ignored write_the_table` makes it anew, and every `cargo test` compares it
+//! with its source. `tests/phone/table.rs` derives it.
 
 use super::CallingCode;
 
-/// Every assigned calling code, ascending: its main country (`--`: none), the digits its national numbers start with, the
-/// digits in the longest of them.
+/// Every assigned calling code, ascending: its main country (`--` for none), the first digits of its
+/// national numbers, and the length of the longest one.
 #[rustfmt::skip]
 pub(super) static CALLING_CODES: [CallingCode; {codes}] = [
 {rows}];
 
-/// Beginnings of numbers, calling code included, that belong to another country than the calling code's main one, or to
-/// any country where there is no main one (+1); ascending. The longest that fits a number decides.
+/// Prefixes, calling code included, that do not belong to the calling code's main country; ascending. For
+/// +1, which has no main country, all prefixes. The longest one that matches a number decides.
 #[rustfmt::skip]
 #[expect(clippy::unreadable_literal, reason = "beginnings of telephone numbers, not quantities")]
 pub(super) static PREFIXES: [(u32, [u8; 2]); {count}] = [
 {lines}];
 
-/// The most digits that follow the calling code in [`PREFIXES`].
+/// The largest number of digits after the calling code in [`PREFIXES`].
 pub(super) const MOST_PREFIX_DIGITS: usize = {deepest};
 
-/// Every country that has telephone numbers, ascending.
+/// Every country that has phone numbers, ascending.
 #[rustfmt::skip]
 pub(super) static COUNTRIES: [[u8; 2]; {known}] = [
 {countries}];
