@@ -1,12 +1,12 @@
-//! The one-time password a person types in.
+//! The code that a person types in.
 
 use crate::error::Error;
 use std::ops::RangeInclusive;
 
-/// A guess at a one-time password, in the shape that providers give to their codes.
+/// A guess at a code.
 ///
-/// It has no `Display`, `Serialize`, `PartialEq` or `Clone`, and its `Debug` is blind: it can be
-/// handed to the provider and to nothing else.
+/// It has no `Display`, `Serialize`, `PartialEq` or `Clone`, and its `Debug` hides the code, so that it
+/// cannot be printed, compared or copied by mistake.
 ///
 /// ```compile_fail,E0277
 /// fn printed(_: impl std::fmt::Display) {}
@@ -31,34 +31,29 @@ use std::ops::RangeInclusive;
 /// ```
 pub struct Otp(String);
 
-/// What the codes of a provider look like.
+/// The length and the characters of a provider's codes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CodeShape {
-    /// How many characters they have.
     pub length: RangeInclusive<u8>,
-    /// Which characters those are.
     pub characters: CodeCharacters,
 }
 
-/// What codes are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CodeCharacters {
-    /// Digits.
     Digits,
-    /// Capital letters of the English alphabet.
+    /// Capital letters, A to Z.
     Letters,
-    /// Both.
     LettersAndDigits,
 }
 
 impl CodeShape {
-    /// Whether a code of this shape could be `otp`.
+    /// Whether a code of this shape can equal `otp`.
     #[must_use]
     pub fn fits(&self, otp: &Otp) -> bool {
         self.fits_text(&otp.0)
     }
 
-    /// The shape of whatever has this one or `other`.
+    /// The narrowest shape that includes this one and `other`.
     #[must_use]
     pub fn or(&self, other: &Self) -> Self {
         let length = *self.length.start().min(other.length.start())
@@ -99,11 +94,12 @@ impl std::fmt::Display for CodeShape {
 }
 
 impl Otp {
-    /// Takes `text` as a guess at a code of this shape. Small letters are taken for capitals: codes have no others.
+    /// Parses a guess at a code of this shape. Small letters become capitals, because codes have only
+    /// capitals.
     ///
     /// # Errors
     ///
-    /// `invalid_parameter` for the field `otp`, which costs no attempt; it never shows the value.
+    /// `invalid_parameter` for the field `otp`. It never repeats the value and costs no attempt.
     pub fn parse(text: &str, shape: &CodeShape) -> Result<Self, Error> {
         let text = text.to_ascii_uppercase();
         if shape.fits_text(&text) {
@@ -116,13 +112,13 @@ impl Otp {
         }
     }
 
-    /// How many characters it has.
+    /// In characters.
     #[must_use]
     pub fn length(&self) -> u8 {
         u8::try_from(self.0.len()).unwrap_or(u8::MAX)
     }
 
-    /// The characters, for the provider and for the ledger's keyed hash.
+    /// The code itself, for the provider and the hasher only.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -149,7 +145,7 @@ mod tests {
     };
 
     #[test]
-    fn only_ascii_digits_of_the_providers_length_are_a_guess() {
+    fn a_guess_has_ascii_digits_and_the_providers_length() {
         for good in ["01234", "012345", "00000000"] {
             assert_eq!(
                 Otp::parse(good, &DIGITS).map(|otp| otp.0).ok().as_deref(),
@@ -173,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_are_taken_as_capitals() {
+    fn small_letters_become_capitals() {
         assert_eq!(
             Otp::parse("abCD", &LETTERS)
                 .map(|otp| otp.0)
@@ -187,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_shapes_a_guess_may_have_either() -> Result<(), Error> {
+    fn a_combined_shape_accepts_guesses_of_both() -> Result<(), Error> {
         let both = DIGITS.or(&LETTERS);
         assert_eq!(both.to_string(), "4 to 8 letters and digits");
         let guess = Otp::parse("12345", &both)?;
@@ -197,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_no_digit() -> Result<(), Error> {
+    fn debug_hides_the_code() -> Result<(), Error> {
         let shown = format!(
             "{:?} {:#?}",
             Otp::parse("123456", &DIGITS)?,

@@ -1,4 +1,4 @@
-//! The reference ID that ties a verification to the code that was sent.
+//! Reference IDs: the names of verifications.
 
 use crate::error::Error;
 use crate::phone::PhoneNumber;
@@ -7,8 +7,8 @@ use std::fmt::Write;
 
 /// A reference ID: 1 to 48 characters of `A-Z a-z 0-9 _ -`.
 ///
-/// Its `Debug` is blind and it has no `Display`: a derived one is a hash of little more than a
-/// phone number, and whoever reads it in a log can find the number by trying them all.
+/// Its `Debug` hides it and it has no `Display`. A derived one is a hash of little more than a phone
+/// number, so a reader of a log could find the number by trying them all.
 ///
 /// ```compile_fail,E0277
 /// fn printed(_: impl std::fmt::Display) {}
@@ -22,7 +22,7 @@ use std::fmt::Write;
 pub struct ReferenceId(String);
 
 impl ReferenceId {
-    /// Takes a reference ID that a caller gives.
+    /// Parses a caller's reference ID.
     ///
     /// # Errors
     ///
@@ -39,11 +39,11 @@ impl ReferenceId {
         }
     }
 
-    /// The reference ID of AWS's own OTP example for Python: the lower-case hex MD5 of the UTF-8
-    /// bytes of brand name, source and destination number, joined with nothing between them.
+    /// Derives the reference ID as AWS's Python example does: the MD5, in lower-case hex, of brand name,
+    /// source and destination number in UTF-8 without separators.
     ///
-    /// MD5 is a name here, not a protection: it is what makes a code sent by that example verify
-    /// through this program, and the other way round.
+    /// MD5 protects nothing here. It makes codes that the example sends verify here, and the other way
+    /// round.
     #[must_use]
     pub fn derived(brand_name: &str, source: &str, destination_number: &PhoneNumber) -> Self {
         let mut hash = Md5::new();
@@ -53,11 +53,11 @@ impl ReferenceId {
         Self(hex(&hash.finalize()))
     }
 
-    /// A reference ID that nobody can guess: 128 bits of the operating system's randomness, in hex.
+    /// Makes a reference ID of 128 random bits.
     ///
     /// # Errors
     ///
-    /// `internal_error` if the operating system has no randomness to give.
+    /// `internal_error` if the operating system gives no random bytes.
     pub fn random() -> Result<Self, Error> {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).map_err(|error| {
@@ -70,13 +70,13 @@ impl ReferenceId {
         Ok(Self(hex(&bytes)))
     }
 
-    /// A reference ID made of the first 128 bits of a keyed hash: as good as random for whoever lacks the key.
+    /// Makes a reference ID of the first 128 bits of a keyed hash. Without the key it looks random.
     #[must_use]
     pub(crate) fn from_hash(hash: &[u8]) -> Self {
         Self(hex(hash.get(..16).unwrap_or(hash)))
     }
 
-    /// The characters, for the provider and for the caller who asked.
+    /// The ID itself, for the provider and the caller only.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_given_reference_id_is_one_to_forty_eight_url_safe_characters() {
+    fn a_reference_id_has_one_to_forty_eight_url_safe_characters() {
         for good in ["a", "Az09_-", &"x".repeat(48)] {
             assert_eq!(
                 ReferenceId::parse(good).map(|id| id.0).ok().as_deref(),
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn random_ids_are_32_hex_digits_and_never_the_same() -> Result<(), Error> {
+    fn random_ids_are_32_hex_digits_and_differ() -> Result<(), Error> {
         let (one, two) = (ReferenceId::random()?, ReferenceId::random()?);
         assert_ne!(one.0, two.0);
         assert!(one.0.len() == 32 && one.0.bytes().all(|b| b.is_ascii_hexdigit()));
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_nothing_of_it() -> Result<(), Error> {
+    fn debug_hides_the_id() -> Result<(), Error> {
         assert!(!format!("{:?}", ReferenceId::parse("411f1d86")?).contains("411f"));
         Ok(())
     }

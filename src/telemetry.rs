@@ -1,8 +1,8 @@
-//! What the operator sees: one JSON line an invocation, and how lines are written.
+//! The log: one JSON line per invocation.
 //!
-//! Nothing here can hold a code or a full phone number: [`Record`] has no field for either, and
-//! only this program's own lines are written. The AWS SDK and the HTTP stack below it print whole
-//! requests when asked to talk, so no level turns them on.
+//! No line can contain a code or a full phone number. [`Record`] has no field for either, and only
+//! this program's own lines are written: the AWS SDK and the HTTP stack log whole requests at their
+//! verbose levels, so no level turns them on.
 
 use crate::error::{Error, Limit};
 use crate::ledger::Unavailable;
@@ -16,26 +16,27 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 
-/// What one invocation was and how it ended.
+/// The log line of one invocation.
 #[derive(Debug, Default)]
 pub struct Record {
-    /// `send`, `verify`, or nothing if no route was reached.
+    /// `send`, `verify`, …; `None` if no route was reached.
     pub operation: Option<&'static str>,
-    /// What brought the event: `rest-v1`, `http-v2`, `function-url` or `alb`.
+    /// The origin of the event: `rest-v1`, `http-v2`, `function-url` or `alb`.
     pub origin: Option<&'static str>,
-    /// `ok`, the stable code of the refusal or failure, or `unrecognized_event`.
+    /// `ok`, an error code, or `unrecognized_event`.
     pub outcome: &'static str,
-    /// The HTTP status of the answer; nothing if the invocation ended in a function error.
+    /// The HTTP status of the response; `None` if the invocation ended in a function error.
     pub status: Option<u16>,
     /// The country of the destination number, allowed or not.
     pub country: Option<Country>,
-    /// What the operator should know beyond the outcome.
+    /// The reason for the outcome, for the operator.
     pub cause: Option<String>,
-    /// The ID that Lambda gave to the invocation.
+    /// Lambda's ID of the invocation.
     pub request_id: String,
     /// Whether this is the first invocation of its execution environment.
     pub cold_start: bool,
-    /// The status that the outcome would have over HTTP, where there is none: the level goes by it.
+    /// Decides the level of an event without an HTTP response: the status that the outcome would have
+    /// over HTTP.
     pub severity: Option<u16>,
     /// The limit that refused the request.
     pub limit: Option<&'static str>,
@@ -46,7 +47,6 @@ pub struct Record {
 }
 
 impl Record {
-    /// The record of an invocation that has just begun.
     #[must_use]
     pub fn new(request_id: String, cold_start: bool) -> Self {
         Self {
@@ -56,7 +56,6 @@ impl Record {
         }
     }
 
-    /// The invocation failed with `error`.
     pub fn failed(&mut self, error: &Error) {
         self.outcome = error.code().name();
         self.cause = error.cause().map(str::to_owned);
@@ -66,25 +65,26 @@ impl Record {
         }
     }
 
-    /// The provider was asked, and answered or failed after `time`.
+    /// Records a request to the provider, which ended after `time` with a response or a failure.
     pub fn provider_answered(&mut self, name: &'static str, time: Duration) {
         self.provider = Some(name);
         self.provider_time = Some(time);
     }
 
-    /// The provider's own ID of the request, for a support case.
+    /// The provider's ID of the request, for a support case with AWS.
     pub fn provider_request(&mut self, id: Option<String>) {
         self.provider_request_id = id;
     }
 
-    /// A step of the ledger that changes nothing for the caller: where it failed, the line says so.
+    /// Records the outcome of a ledger step whose failure changes nothing for the caller.
     pub fn best_effort(&mut self, step: &str, outcome: Result<(), Unavailable>) {
         if let Err(Unavailable(cause)) = outcome {
             self.lost.push(format!("{step}: {cause}"));
         }
     }
 
-    /// The provider was not told that a code came back. A line of its own: the message's ID is needed to tell it later.
+    /// Writes a separate line if feedback failed. It has the message ID, so that the operator can give
+    /// the feedback later.
     pub fn feedback_lost(&self, message_id: &str, cause: &str) {
         warn!(
             requestId = self.request_id,
@@ -94,8 +94,8 @@ impl Record {
         );
     }
 
-    /// Writes the line: INFO for answers and refusals, WARN for failures of the provider, ERROR
-    /// for what the operator has to mend.
+    /// Writes the line: INFO for successes and refusals, WARN for failures of AWS, ERROR for problems
+    /// that the operator must fix.
     pub fn write(&self, duration: Duration) {
         let lost = (!self.lost.is_empty()).then(|| self.lost.join("; "));
         macro_rules! line {
@@ -128,15 +128,15 @@ impl Record {
     }
 }
 
-/// Milliseconds with a resolution of one microsecond.
+/// Milliseconds, to the microsecond.
 fn milliseconds(time: Duration) -> f64 {
     f64::from(u32::try_from(time.as_micros()).unwrap_or(u32::MAX)) / 1000.0
 }
 
-/// Takes out of a foreign text what could be a code or a phone number: every digit.
+/// Replaces every digit, and keeps at most 200 characters.
 ///
-/// For the provider's own messages, which tell the operator what is wrong but may repeat what was
-/// asked. Cut to 200 characters.
+/// AWS's messages tell the operator what is wrong, but may repeat the number or the code of the
+/// request.
 #[must_use]
 pub fn redact(text: &str) -> String {
     text.chars()
@@ -149,10 +149,10 @@ pub fn redact(text: &str) -> String {
         .collect()
 }
 
-/// A subscriber that writes JSON lines with an RFC 3339 time and a level of their own.
+/// Makes a subscriber that writes JSON lines.
 ///
-/// `level` holds for this program's own lines. The Lambda runtime may report its errors; nothing
-/// else is written at any level.
+/// `level` applies to this program's own lines. The Lambda runtime may log its errors. Nothing else
+/// is written at any level.
 pub fn subscriber<W>(level: LevelFilter, writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
@@ -160,7 +160,7 @@ where
     let own = Targets::new()
         .with_target(env!("CARGO_CRATE_NAME"), level)
         .with_target("lambda_runtime", level.min(LevelFilter::ERROR))
-        // Repeats every function error, which has its own line already.
+        // It repeats every function error, which already has its own line.
         .with_target("lambda_runtime::layers::panic", LevelFilter::OFF);
     let lines = tracing_subscriber::fmt::layer()
         .json()
@@ -171,11 +171,11 @@ where
     tracing_subscriber::registry().with(lines).with(own)
 }
 
-/// Writes this process's lines to standard output from now on, and panics as lines too.
+/// Writes this process's lines, including panics, to standard output.
 ///
-/// A panic's own message is not written: it can hold whatever was being worked on.
+/// A panic's message is not written, because it can contain any data of the request.
 pub fn install(level: LevelFilter) {
-    // A second call would find the first one's subscriber in place, which writes the same lines.
+    // Fails only on a second call, when the same subscriber is already set.
     let _ = tracing::subscriber::set_global_default(subscriber(level, io::stdout));
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string);
@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_redacted_text_keeps_its_words_and_no_digit() {
+    fn redaction_keeps_words_and_replaces_digits() {
         let text = "Number +1 425-555-0142 or ١٢٣ is not\nregistered²";
         assert_eq!(
             redact(text),
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_milliseconds() {
+    fn durations_are_in_milliseconds() {
         assert!((milliseconds(Duration::from_micros(1234)) - 1.234).abs() < 1e-9);
     }
 }
