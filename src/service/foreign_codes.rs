@@ -2,18 +2,12 @@
 //! know.
 
 use super::refusals;
+use super::verify::Guess;
 use super::{Call, Limits, Reference, ReferenceIds, Service, VerifyRequest, minutes};
 use crate::error::Error;
-use crate::ledger::{Attempt, CodeDigest, ItemName, Opening, Reservation, State, Verification};
+use crate::ledger::{Attempt, Opening, Reservation, State, Verification};
 use crate::provider::Channel;
 use crate::reference::ReferenceId;
-
-/// The guess, and the error if the code cannot be a foreign one.
-pub(super) struct Paid<'a> {
-    pub(super) item: &'a ItemName,
-    pub(super) guess: &'a CodeDigest,
-    pub(super) otherwise: Error,
-}
 
 impl Service {
     /// Opens a verification for a foreign code, and spends an attempt on the guess at it.
@@ -22,15 +16,11 @@ impl Service {
     /// than sends would.
     pub(super) async fn open_for_foreign_code(
         &self,
-        reference: &ReferenceId,
         request: &VerifyRequest,
+        guess: &Guess,
         limits: &Limits,
-        paid: Paid<'_>,
         call: &Call<'_>,
     ) -> Result<Verification, Error> {
-        if !self.may_be_foreign(reference, request, call) {
-            return Err(paid.otherwise);
-        }
         let (now, windows) = (call.now, limits.send_limits().windows());
         let number_item = limits.hasher.number(&request.to);
         if let Reservation::Refused(number) = limits
@@ -46,10 +36,10 @@ impl Service {
         let issuers = self.providers.all();
         let opening = self.opening_of_foreign_code(request, &issuers, call);
         // If another guess has opened it meanwhile, this one is paid for like any other.
-        limits.store.open(paid.item, None, &opening).await?;
+        limits.store.open(&guess.item, None, &opening).await?;
         match limits
             .store
-            .spend_attempt(paid.item, paid.guess, None, now)
+            .spend_attempt(&guess.item, &guess.code, None, now)
             .await?
         {
             Attempt::Paid(verification) => Ok(verification),
@@ -59,7 +49,7 @@ impl Service {
 
     /// Whether other software can have sent a code under this reference: it is derived as in AWS's example, and an
     /// authenticated caller asks. Nobody else can be trusted to know of a code that this program did not send.
-    fn may_be_foreign(
+    pub(super) fn may_be_foreign(
         &self,
         reference: &ReferenceId,
         request: &VerifyRequest,

@@ -1,13 +1,13 @@
-use super::foreign_codes::Paid;
 use super::refusals::{self, GuessVerdict};
 use super::{Call, Limits, Service, VerifyRequest};
 use crate::error::{Error, ErrorCode};
 use crate::ledger::{
-    Attempt, CodeDigest, DECOY_KEPT, GuessOutcome, ItemName, NumberCharge, Success, Transition,
-    Verification,
+    Attempt, CodeDigest, DECOY_KEPT, GuessOutcome, ItemName, NumberCharge, Question, Success,
+    Transition, Verification, Winner,
 };
 use crate::provider::{Provider, Verdict};
 use crate::reference::ReferenceId;
+use crate::time::Millis;
 use std::time::{Duration, Instant};
 
 /// How long the feedback about a right code may take: the person waits for it.
@@ -35,119 +35,103 @@ impl Service {
         limits
             .count_source("verify", &call.caller, call.now)
             .await?;
-        let item = limits.hasher.verification(&reference, &request.to);
-        let guess = limits.hasher.guess(&reference, &request.to, &request.otp);
-        let winner = limits.winner(&call.caller, &request.to)?;
-        let question = limits.question(&call.caller, &request.to)?;
+        let guess = Guess::new(&reference, request, limits, call)?;
 
         // The attempt is spent before the provider is asked, so that a hundred guesses at once cost a hundred attempts.
-        let attempt = limits
-            .store
-            .spend_attempt(&item, &guess, question.as_ref(), call.now)
+        let spent = self
+            .spend_attempt(&reference, request, &guess, limits, call)
             .await?;
-        let verification = match attempt {
-            Attempt::Paid(verification) => verification,
-            Attempt::Refused(seen) => {
-                match refusals::judge_guess(seen.as_ref(), &guess, &winner, call.now) {
-                    GuessVerdict::SameSuccess => return Ok(reference),
-                    GuessVerdict::Refused(error) => return Err(error),
-                    GuessVerdict::UnknownReference(error) => {
-                        let paid = Paid {
-                            item: &item,
-                            guess: &guess,
-                            otherwise: error,
-                        };
-                        self.open_for_foreign_code(&reference, request, limits, paid, call)
-                            .await?
-                    }
-                }
-            }
+        let Spent::Attempt(verification) = spent else {
+            return Ok(reference);
         };
         // The guess counts for the number, too, and as a failure until it turns out right. So new codes under other
         // references bring no more guesses, and a guess without a verdict counts as well. No guess reaches the provider
         // without this charge.
-        let (number_item, forget) = match call.caller.decoy {
-            0 => (limits.hasher.number(&request.to), None),
-            depth => {
-                let item = limits.hasher.decoy_number(&request.to, depth);
-                (item, Some(call.now.plus(DECOY_KEPT)))
-            }
-        };
-        let charge = match limits
+        let charge = limits
             .store
-            .charge_number(&number_item, forget, call.now)
-            .await?
-        {
-            NumberCharge::Charged(charge) => charge,
-            NumberCharge::Locked => return Err(refusals::locked()),
+            .charge_number(&guess.number_item, guess.forget, call.now)
+            .await?;
+        let NumberCharge::Charged(charge) = charge else {
+            return Err(refusals::locked());
         };
 
-        let issuer = self
-            .check_code(request, &reference, &guess, limits, &verification, call)
+        let checked = self
+            .check_code(&reference, request, &guess, limits, &verification, call)
             .await;
-        let issuer = match issuer {
-            Ok(Checked::Right(issuer)) => issuer,
+        match checked {
+            Ok(Checked::Right(issuer)) => {
+                consume(limits, &guess, verification.generation, call.now).await?;
+                let cleared = limits
+                    .store
+                    .clear_failures(&guess.number_item, charge, call.now)
+                    .await;
+                call.record.best_effort("clear", cleared);
+                if let Some(issuer) = issuer {
+                    give_feedback(issuer, &verification, call).await;
+                }
+                Ok(reference)
+            }
             Ok(Checked::Wrong) => {
-                note(
-                    limits,
-                    &item,
-                    &verification,
-                    &guess,
-                    GuessOutcome::Invalid,
-                    call,
-                )
-                .await;
-                return Err(refusals::wrong_code(verification.left));
+                note(limits, &guess, &verification, GuessOutcome::Invalid, call).await;
+                Err(refusals::wrong_code(verification.left))
             }
             Err(error) => {
                 // The provider may have counted the guess. The attempt stays spent, and asking again costs another one.
-                note(
-                    limits,
-                    &item,
-                    &verification,
-                    &guess,
-                    GuessOutcome::Unclear,
-                    call,
-                )
-                .await;
-                return Err(error.with_attempts_left(verification.left));
+                note(limits, &guess, &verification, GuessOutcome::Unclear, call).await;
+                Err(error.with_attempts_left(verification.left))
             }
-        };
-        let success = Success {
-            winner,
-            code: guess,
-            at: call.now,
-        };
-        consume(limits, &item, verification.generation, &success).await?;
-        let cleared = limits
-            .store
-            .clear_failures(&number_item, charge, call.now)
-            .await;
-        call.record.best_effort("clear", cleared);
-        if let Some(issuer) = issuer {
-            give_feedback(issuer, &verification, call).await;
         }
-        Ok(reference)
+    }
+
+    /// Spends an attempt on a guess.
+    async fn spend_attempt(
+        &self,
+        reference: &ReferenceId,
+        request: &VerifyRequest,
+        guess: &Guess,
+        limits: &Limits,
+        call: &mut Call<'_>,
+    ) -> Result<Spent, Error> {
+        let attempt = limits
+            .store
+            .spend_attempt(&guess.item, &guess.code, guess.question.as_ref(), call.now)
+            .await?;
+        let seen = match attempt {
+            Attempt::Paid(verification) => return Ok(Spent::Attempt(verification)),
+            Attempt::Refused(seen) => seen,
+        };
+        match refusals::judge_guess(seen.as_ref(), &guess.code, &guess.winner, call.now) {
+            GuessVerdict::SameSuccess => Ok(Spent::SameSuccess),
+            GuessVerdict::Refused(error) => Err(error),
+            GuessVerdict::UnknownReference(error) => {
+                if !self.may_be_foreign(reference, request, call) {
+                    return Err(error);
+                }
+                self.open_for_foreign_code(request, guess, limits, call)
+                    .await
+                    .map(Spent::Attempt)
+            }
+        }
     }
 
     /// Checks a guess that has been paid for, with the issuers of the code.
     async fn check_code(
         &self,
-        request: &VerifyRequest,
         reference: &ReferenceId,
-        guess: &CodeDigest,
+        request: &VerifyRequest,
+        guess: &Guess,
         limits: &Limits,
         verification: &Verification,
         call: &mut Call<'_>,
     ) -> Result<Checked<'_>, Error> {
         // AWS does not promise that a code works only once, so a used code is refused here.
-        if verification.has_used(guess, call.now) {
+        if verification.has_used(&guess.code, call.now) {
             return Ok(Checked::Wrong);
         }
         match verification.provider.as_str() {
             super::issuers::DECOY => Ok(Checked::Wrong),
             super::issuers::TEST_NUMBER => {
-                let is_right = limits.is_test_code(&request.to, reference, guess, call.now);
+                let is_right = limits.is_test_code(&request.to, reference, &guess.code, call.now);
                 Ok(if is_right {
                     Checked::Right(None)
                 } else {
@@ -232,6 +216,50 @@ impl Service {
     }
 }
 
+/// A guess, as the ledger names it.
+pub(super) struct Guess {
+    pub(super) item: ItemName,
+    pub(super) code: CodeDigest,
+    number_item: ItemName,
+    /// When the failures of a decoy may be deleted.
+    forget: Option<Millis>,
+    winner: Winner,
+    question: Option<Question>,
+}
+
+impl Guess {
+    fn new(
+        reference: &ReferenceId,
+        request: &VerifyRequest,
+        limits: &Limits,
+        call: &Call<'_>,
+    ) -> Result<Self, Error> {
+        let (hasher, to) = (&limits.hasher, &request.to);
+        let (number_item, forget) = match call.caller.decoy {
+            0 => (hasher.number(to), None),
+            depth => (
+                hasher.decoy_number(to, depth),
+                Some(call.now.plus(DECOY_KEPT)),
+            ),
+        };
+        Ok(Self {
+            item: hasher.verification(reference, to),
+            code: hasher.guess(reference, to, &request.otp),
+            number_item,
+            forget,
+            winner: limits.winner(&call.caller, to)?,
+            question: limits.question(&call.caller, to)?,
+        })
+    }
+}
+
+enum Spent {
+    /// An attempt of this verification.
+    Attempt(Verification),
+    /// Nothing: the winner repeats its request, and gets the same success again.
+    SameSuccess,
+}
+
 enum Checked<'a> {
     /// The provider that accepted the code; `None` for a test number.
     Right(Option<&'a dyn Provider>),
@@ -240,15 +268,14 @@ enum Checked<'a> {
 
 async fn note(
     limits: &Limits,
-    item: &ItemName,
+    guess: &Guess,
     verification: &Verification,
-    guess: &CodeDigest,
     outcome: GuessOutcome,
     call: &mut Call<'_>,
 ) {
     let noted = limits
         .store
-        .note_answer(item, verification.generation, guess, outcome)
+        .note_answer(&guess.item, verification.generation, &guess.code, outcome)
         .await;
     call.record.best_effort("note", noted);
 }
@@ -259,17 +286,23 @@ async fn note(
 /// safe: if the first try was carried out but its response was lost, the item has this winner's mark.
 async fn consume(
     limits: &Limits,
-    item: &ItemName,
+    guess: &Guess,
     generation: u64,
-    success: &Success,
+    now: Millis,
 ) -> Result<(), Error> {
-    let consumed = match limits.store.consume(item, generation, success).await {
-        Err(_) => limits.store.consume(item, generation, success).await,
+    let success = Success {
+        winner: guess.winner.clone(),
+        code: guess.code.clone(),
+        at: now,
+    };
+    let store = &limits.store;
+    let consumed = match store.consume(&guess.item, generation, &success).await {
+        Err(_) => store.consume(&guess.item, generation, &success).await,
         consumed => consumed,
     };
     match consumed? {
         Transition::Applied => Ok(()),
-        Transition::Refused(seen) if refusals::has_won(seen.as_ref(), success) => Ok(()),
+        Transition::Refused(seen) if refusals::has_won(seen.as_ref(), &success) => Ok(()),
         Transition::Refused(seen) => Err(refusals::too_late(seen.as_ref())),
     }
 }
