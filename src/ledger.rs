@@ -8,7 +8,6 @@ mod digest;
 mod hasher;
 mod verification;
 
-pub use crate::time::Millis;
 pub use digest::{CodeDigest, Digest, Fingerprint, Nonce, Redeemer, SessionDigest, Winner};
 pub use hasher::{Hasher, ItemName, Window};
 pub use verification::{
@@ -17,6 +16,7 @@ pub use verification::{
 };
 
 use crate::error::{Error, ErrorCode};
+use crate::time::Millis;
 use async_trait::async_trait;
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,6 +1,6 @@
-//! The ledger in memory: the same steps and conditions as in DynamoDB, on maps.
+//! The ledger in memory: the same steps and conditions as in `DynamoDB`, on maps.
 //!
-//! It shares no code with the DynamoDB adapter, so that one test suite over both finds where either breaks the contract.
+//! It shares no code with the `DynamoDB` adapter, so that one test suite over both finds where either breaks the contract.
 
 use std::{
     collections::BTreeMap,
@@ -76,7 +76,7 @@ impl MemoryLedger {
         self.items().switches = switches;
     }
 
-    /// Deletes the items whose time to live has passed, as DynamoDB does sooner or later. Tests call this whenever they move
+    /// Deletes the items whose time to live has passed, as `DynamoDB` does sooner or later. Tests call this whenever they move
     /// their clock, so that no behavior can depend on an expired item.
     pub fn sweep(&self, now: Millis) {
         // Times to live are in whole seconds.

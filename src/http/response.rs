@@ -2,10 +2,11 @@
 
 use super::Operation;
 use crate::error::{Error, Limit};
-use crate::ledger::{Millis, Phase};
+use crate::ledger::Phase;
 use crate::phone::PhoneNumber;
 use crate::reference::ReferenceId;
 use crate::service::{Sent, Status};
+use crate::time::Millis;
 use lambda_http::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use lambda_http::http::{HeaderValue, StatusCode};
 use serde::Serialize;

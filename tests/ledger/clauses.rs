@@ -269,7 +269,7 @@ async fn goes_well(step: &str, ledger: &dyn Ledger) {
         "claim_key" => keys_go_well(ledger).await,
         "charge_number" => numbers_go_well(ledger).await,
         step if step.starts_with("reserve_send") || step.starts_with("clear_failures") => {
-            numbers_go_well(ledger).await
+            numbers_go_well(ledger).await;
         }
         _ => verifications_go_well(ledger).await,
     }
@@ -324,7 +324,7 @@ async fn numbers_go_well(ledger: &dyn Ledger) {
         assert!(matches!(
             reserve(ledger, WINDOWS, now).await,
             Reservation::Reserved(_)
-        ))
+        ));
     };
     let mut now = START;
     for _ in 0..4 {
@@ -426,7 +426,7 @@ async fn verifications_go_well(ledger: &dyn Ledger) {
 }
 
 #[tokio::test]
-async fn no_clause_can_be_taken_out_unnoticed() {
+async fn every_removed_clause_is_noticed() {
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         if !EXPECTS_PANICS.get() {

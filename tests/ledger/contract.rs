@@ -39,56 +39,56 @@ macro_rules! contract {
 }
 
 contract! {
-    nothing_is_switched_at_first
+    switches_are_off_by_default
     a_counter_stops_at_its_cap
-    what_is_uncounted_can_be_counted_again
-    a_cap_that_is_lowered_holds_at_once
-    a_budget_is_spent_to_its_last_unit
-    a_refused_text_spends_nothing_of_any_budget
-    what_can_never_be_afforded_is_refused
-    what_is_refunded_can_be_spent_again
-    an_hour_begins_at_nothing_in_the_item_of_its_day
+    an_uncounted_request_frees_its_place
+    a_lowered_cap_applies_at_once
+    a_budget_can_be_spent_to_the_last_unit
+    a_refused_message_spends_nothing
+    a_message_over_any_cap_is_refused
+    a_refund_can_be_spent_again
+    each_hour_starts_a_new_counter_in_the_item_of_its_day
     a_key_is_held_until_it_is_released
-    a_key_remembers_what_happened_under_it
-    a_key_is_free_again_after_a_day
-    nothing_is_known_of_a_new_number
-    as_many_sends_as_a_window_has_and_no_more
-    every_window_holds
-    a_setting_that_changes_meets_the_sends_before_it
-    no_more_sends_are_remembered_than_can_matter
+    a_key_holds_the_outcome_of_its_request
+    a_key_is_free_after_a_day
+    a_new_number_has_no_history
+    a_window_allows_its_sends_and_no_more
+    all_windows_apply
+    new_windows_count_earlier_sends
+    only_the_last_sends_are_remembered
     failed_guesses_delay_sends
-    failures_leave_the_windows_as_they_are
-    sends_go_on_after_failures_are_cleared
+    failures_do_not_change_the_windows
+    sends_are_allowed_again_after_failures_are_cleared
     a_number_is_locked_at_a_hundred_failures
     a_success_clears_the_failures_up_to_it
-    failures_after_the_charge_stay
-    what_was_cleared_is_not_cleared_again
+    later_failures_stay
+    failures_are_cleared_once
     an_operator_unlocks
-    what_is_opened_reads_back
-    it_opens_only_over_what_was_seen
-    a_new_one_keeps_only_the_used_code
-    every_used_code_is_known_until_it_is_forgotten
+    an_opened_verification_reads_back
+    a_verification_opens_only_over_the_generation_seen
+    a_new_verification_keeps_only_the_used_codes
+    used_codes_are_kept_until_they_are_forgotten
     a_further_code_keeps_the_attempts
-    no_further_code_for_what_has_ended
+    an_ended_verification_gets_no_further_code
     a_reserved_send_is_settled_once
-    a_send_that_has_moved_on_is_not_settled
+    a_settlement_of_an_older_generation_is_ignored
     a_guess_costs_an_attempt
-    the_last_attempt_is_the_owners
+    only_the_owner_spends_the_last_attempt
     a_question_delivered_twice_costs_once
-    a_sign_in_is_nothing_to_claim
-    no_guess_at_what_has_ended
-    a_wrong_guess_is_not_asked_twice
-    a_guess_that_was_never_answered_is_taken_over_once
-    a_guess_that_nobody_could_answer_is_taken_over_once
-    only_the_last_guess_is_known_again
-    an_answer_belongs_to_its_guess
-    one_success_a_generation
-    a_success_is_remembered
-    what_is_open_can_be_canceled
-    what_has_ended_cannot_be_canceled
-    a_success_is_claimed_once
-    a_success_is_claimed_in_time
-    only_a_success_is_claimed
+    a_sign_in_cannot_be_redeemed
+    an_ended_verification_takes_no_guesses
+    a_repeated_wrong_guess_is_refused
+    a_pending_guess_can_be_retried_once_after_five_seconds
+    an_unclear_guess_can_be_retried_once
+    only_the_last_guess_is_remembered
+    a_verdict_is_recorded_for_its_guess_only
+    each_generation_succeeds_at_most_once
+    a_success_is_recorded
+    an_open_verification_can_be_canceled
+    an_ended_verification_cannot_be_canceled
+    a_success_is_redeemed_once
+    a_success_is_redeemable_for_ten_minutes
+    only_a_success_can_be_redeemed
 }
 
 /// Not a whole second, so that rounding shows.
@@ -324,7 +324,7 @@ async fn failures(ledger: &dyn Ledger) -> u32 {
     ledger.number(&the_number()).await.unwrap().failures
 }
 
-async fn nothing_is_switched_at_first(ledger: &dyn Ledger) {
+async fn switches_are_off_by_default(ledger: &dyn Ledger) {
     assert_eq!(ledger.switches().await.unwrap(), Switches::default());
 }
 
@@ -344,7 +344,7 @@ async fn a_counter_stops_at_its_cap(ledger: &dyn Ledger) {
     assert!(!ledger.count(&other, 1, expires).await.unwrap());
 }
 
-async fn what_is_uncounted_can_be_counted_again(ledger: &dyn Ledger) {
+async fn an_uncounted_request_frees_its_place(ledger: &dyn Ledger) {
     let (key, expires) = (the_counter(), at(Duration::from_hours(1)));
     for _ in 0..2 {
         assert!(ledger.count(&key, 2, expires).await.unwrap());
@@ -354,7 +354,7 @@ async fn what_is_uncounted_can_be_counted_again(ledger: &dyn Ledger) {
     assert!(!ledger.count(&key, 2, expires).await.unwrap());
 }
 
-async fn a_cap_that_is_lowered_holds_at_once(ledger: &dyn Ledger) {
+async fn a_lowered_cap_applies_at_once(ledger: &dyn Ledger) {
     let (key, expires) = (the_counter(), at(Duration::from_hours(1)));
     for _ in 0..3 {
         assert!(ledger.count(&key, 3, expires).await.unwrap());
@@ -362,7 +362,7 @@ async fn a_cap_that_is_lowered_holds_at_once(ledger: &dyn Ledger) {
     assert!(!ledger.count(&key, 1, expires).await.unwrap());
 }
 
-async fn a_budget_is_spent_to_its_last_unit(ledger: &dyn Ledger) {
+async fn a_budget_can_be_spent_to_the_last_unit(ledger: &dyn Ledger) {
     let by_money = spending(&[("m", 1, 10), ("u", 5810, 11_620)]);
     let by_messages = spending(&[("m", 1, 2), ("u", 1, 1_000_000)]);
     for expected in [None, None, Some(1)] {
@@ -379,7 +379,7 @@ async fn a_budget_is_spent_to_its_last_unit(ledger: &dyn Ledger) {
     );
 }
 
-async fn a_refused_text_spends_nothing_of_any_budget(ledger: &dyn Ledger) {
+async fn a_refused_message_spends_nothing(ledger: &dyn Ledger) {
     assert_eq!(
         spend(ledger, &spending(&[("m", 1, 2), ("u", 5, 9)])).await,
         None
@@ -402,7 +402,7 @@ async fn a_refused_text_spends_nothing_of_any_budget(ledger: &dyn Ledger) {
     );
 }
 
-async fn what_can_never_be_afforded_is_refused(ledger: &dyn Ledger) {
+async fn a_message_over_any_cap_is_refused(ledger: &dyn Ledger) {
     assert_eq!(spend(ledger, &spending(&[])).await, None);
     assert_eq!(
         spend(
@@ -422,7 +422,7 @@ async fn what_can_never_be_afforded_is_refused(ledger: &dyn Ledger) {
     );
 }
 
-async fn what_is_refunded_can_be_spent_again(ledger: &dyn Ledger) {
+async fn a_refund_can_be_spent_again(ledger: &dyn Ledger) {
     let text = spending(&[("m", 1, 2), ("u", 5, 10)]);
     for expected in [None, None, Some(0)] {
         assert_eq!(spend(ledger, &text).await, expected);
@@ -433,7 +433,7 @@ async fn what_is_refunded_can_be_spent_again(ledger: &dyn Ledger) {
     ledger.refund(&spending(&[])).await.unwrap();
 }
 
-async fn an_hour_begins_at_nothing_in_the_item_of_its_day(ledger: &dyn Ledger) {
+async fn each_hour_starts_a_new_counter_in_the_item_of_its_day(ledger: &dyn Ledger) {
     for expected in [None, None, Some(1)] {
         assert_eq!(
             spend(ledger, &spending(&[("m", 1, 9), ("m13", 1, 2)])).await,
@@ -491,7 +491,7 @@ async fn a_key_is_held_until_it_is_released(ledger: &dyn Ledger) {
     );
 }
 
-async fn a_key_remembers_what_happened_under_it(ledger: &dyn Ledger) {
+async fn a_key_holds_the_outcome_of_its_request(ledger: &dyn Ledger) {
     claims(ledger, "body", START).await;
     ledger.finish_key(&the_key(), None).await.unwrap();
     assert_eq!(
@@ -510,7 +510,7 @@ async fn a_key_remembers_what_happened_under_it(ledger: &dyn Ledger) {
     );
 }
 
-async fn a_key_is_free_again_after_a_day(ledger: &dyn Ledger) {
+async fn a_key_is_free_after_a_day(ledger: &dyn Ledger) {
     claims(ledger, "first", START).await;
     ledger.finish_key(&the_key(), Some("answer")).await.unwrap();
     let end = at(KEY_KEPT);
@@ -525,14 +525,14 @@ async fn a_key_is_free_again_after_a_day(ledger: &dyn Ledger) {
     );
 }
 
-async fn nothing_is_known_of_a_new_number(ledger: &dyn Ledger) {
+async fn a_new_number_has_no_history(ledger: &dyn Ledger) {
     assert_eq!(
         ledger.number(&the_number()).await.unwrap(),
         Number::default()
     );
 }
 
-async fn as_many_sends_as_a_window_has_and_no_more(ledger: &dyn Ledger) {
+async fn a_window_allows_its_sends_and_no_more(ledger: &dyn Ledger) {
     assert_eq!(takes(ledger, WINDOWS, START).await.sends, [START]);
     assert_eq!(
         takes(ledger, WINDOWS, seconds(1)).await.sends,
@@ -547,7 +547,7 @@ async fn as_many_sends_as_a_window_has_and_no_more(ledger: &dyn Ledger) {
     );
 }
 
-async fn every_window_holds(ledger: &dyn Ledger) {
+async fn all_windows_apply(ledger: &dyn Ledger) {
     for second in [0, 30, 60] {
         takes(ledger, WINDOWS, seconds(second)).await;
     }
@@ -559,7 +559,7 @@ async fn every_window_holds(ledger: &dyn Ledger) {
     assert_eq!(ledger.number(&the_number()).await.unwrap().sends.len(), 5);
 }
 
-async fn a_setting_that_changes_meets_the_sends_before_it(ledger: &dyn Ledger) {
+async fn new_windows_count_earlier_sends(ledger: &dyn Ledger) {
     for second in 0..5 {
         takes(ledger, "20/1h", seconds(second)).await;
     }
@@ -569,7 +569,7 @@ async fn a_setting_that_changes_meets_the_sends_before_it(ledger: &dyn Ledger) {
     takes(ledger, "20/1h", seconds(3600)).await;
 }
 
-async fn no_more_sends_are_remembered_than_can_matter(ledger: &dyn Ledger) {
+async fn only_the_last_sends_are_remembered(ledger: &dyn Ledger) {
     for second in 0..20 {
         takes(ledger, "20/1h", seconds(second)).await;
     }
@@ -611,7 +611,7 @@ async fn failed_guesses_delay_sends(ledger: &dyn Ledger) {
     finds_no_place(ledger, any, now.plus(Duration::from_hours(24 * 365))).await;
 }
 
-async fn failures_leave_the_windows_as_they_are(ledger: &dyn Ledger) {
+async fn failures_do_not_change_the_windows(ledger: &dyn Ledger) {
     charge(ledger, START).await;
     for second in [0, 1] {
         takes(ledger, WINDOWS, seconds(second)).await;
@@ -626,7 +626,7 @@ async fn failures_leave_the_windows_as_they_are(ledger: &dyn Ledger) {
     );
 }
 
-async fn sends_go_on_after_failures_are_cleared(ledger: &dyn Ledger) {
+async fn sends_are_allowed_again_after_failures_are_cleared(ledger: &dyn Ledger) {
     for _ in 0..30 {
         charge(ledger, START).await;
     }
@@ -680,12 +680,12 @@ async fn a_success_clears_the_failures_up_to_it(ledger: &dyn Ledger) {
     }
 }
 
-async fn failures_after_the_charge_stay(ledger: &dyn Ledger) {
+async fn later_failures_stay(ledger: &dyn Ledger) {
     let clear = async |charge| {
         ledger
             .clear_failures(&the_number(), charge, START)
             .await
-            .unwrap()
+            .unwrap();
     };
     for epoch in [0, 2] {
         charge(ledger, START).await;
@@ -711,7 +711,7 @@ async fn failures_after_the_charge_stay(ledger: &dyn Ledger) {
     }
 }
 
-async fn what_was_cleared_is_not_cleared_again(ledger: &dyn Ledger) {
+async fn failures_are_cleared_once(ledger: &dyn Ledger) {
     let key = the_number();
     let mut old = Vec::new();
     for epoch in 0..3 {
@@ -793,7 +793,7 @@ fn as_opened() -> Verification {
     }
 }
 
-async fn what_is_opened_reads_back(ledger: &dyn Ledger) {
+async fn an_opened_verification_reads_back(ledger: &dyn Ledger) {
     let key = the_verification();
     assert_eq!(ledger.verification(&key).await.unwrap(), None);
     assert!(ledger.open(&key, None, &OPENING).await.unwrap());
@@ -821,7 +821,7 @@ async fn what_is_opened_reads_back(ledger: &dyn Ledger) {
     );
 }
 
-async fn it_opens_only_over_what_was_seen(ledger: &dyn Ledger) {
+async fn a_verification_opens_only_over_the_generation_seen(ledger: &dyn Ledger) {
     let key = the_verification();
     assert!(!ledger.open(&key, Some(1), &OPENING).await.unwrap());
     assert_eq!(ledger.verification(&key).await.unwrap(), None);
@@ -842,7 +842,7 @@ async fn it_opens_only_over_what_was_seen(ledger: &dyn Ledger) {
     assert_eq!(see(ledger).await.brand_name, "Another");
 }
 
-async fn a_new_one_keeps_only_the_used_code(ledger: &dyn Ledger) {
+async fn a_new_verification_keeps_only_the_used_codes(ledger: &dyn Ledger) {
     let key = the_verification();
     bring(ledger, State::Sent).await;
     assert!(ledger.reopen(&key, 1, &AGAIN).await.unwrap());
@@ -876,7 +876,7 @@ async fn a_new_one_keeps_only_the_used_code(ledger: &dyn Ledger) {
     }
 }
 
-async fn every_used_code_is_known_until_it_is_forgotten(ledger: &dyn Ledger) {
+async fn used_codes_are_kept_until_they_are_forgotten(ledger: &dyn Ledger) {
     let key = the_verification();
     let used = |code| UsedCode {
         code: digest(code),
@@ -979,7 +979,7 @@ async fn a_further_code_keeps_the_attempts(ledger: &dyn Ledger) {
     );
 }
 
-async fn no_further_code_for_what_has_ended(ledger: &dyn Ledger) {
+async fn an_ended_verification_gets_no_further_code(ledger: &dyn Ledger) {
     let key = the_verification();
     assert!(!ledger.reopen(&key, 1, &AGAIN).await.unwrap());
     assert_eq!(ledger.verification(&key).await.unwrap(), None);
@@ -1078,7 +1078,7 @@ async fn a_reserved_send_is_settled_once(ledger: &dyn Ledger) {
     assert_eq!(see(ledger).await.message_id, None);
 }
 
-async fn a_send_that_has_moved_on_is_not_settled(ledger: &dyn Ledger) {
+async fn a_settlement_of_an_older_generation_is_ignored(ledger: &dyn Ledger) {
     let key = the_verification();
     let outcomes = [
         Settled::Sent {
@@ -1123,7 +1123,7 @@ async fn a_send_that_has_moved_on_is_not_settled(ledger: &dyn Ledger) {
     }
 }
 
-async fn the_last_attempt_is_the_owners(ledger: &dyn Ledger) {
+async fn only_the_owner_spends_the_last_attempt(ledger: &dyn Ledger) {
     let key = the_verification();
     let (owner, other) = (digest("owner"), digest("other"));
     let guess_of = async |session: &SessionDigest, guess: &str| {
@@ -1248,7 +1248,7 @@ async fn a_question_delivered_twice_costs_once(ledger: &dyn Ledger) {
     assert_eq!(paid(answer_to("3", "b", START).await).left, 4);
 }
 
-async fn a_sign_in_is_nothing_to_claim(ledger: &dyn Ledger) {
+async fn a_sign_in_cannot_be_redeemed(ledger: &dyn Ledger) {
     let key = the_verification();
     let owner = digest("owner");
     assert!(
@@ -1302,7 +1302,7 @@ async fn a_guess_costs_an_attempt(ledger: &dyn Ledger) {
     }
 }
 
-async fn no_guess_at_what_has_ended(ledger: &dyn Ledger) {
+async fn an_ended_verification_takes_no_guesses(ledger: &dyn Ledger) {
     assert_eq!(unpaid(guess(ledger, "a", START).await), None);
     assert_eq!(
         ledger.verification(&the_verification()).await.unwrap(),
@@ -1332,7 +1332,7 @@ async fn no_guess_at_what_has_ended(ledger: &dyn Ledger) {
     );
 }
 
-async fn a_wrong_guess_is_not_asked_twice(ledger: &dyn Ledger) {
+async fn a_repeated_wrong_guess_is_refused(ledger: &dyn Ledger) {
     bring(ledger, State::Sent).await;
     paid(guess(ledger, "a", START).await);
     ledger
@@ -1354,7 +1354,7 @@ async fn a_wrong_guess_is_not_asked_twice(ledger: &dyn Ledger) {
     }
 }
 
-async fn a_guess_that_was_never_answered_is_taken_over_once(ledger: &dyn Ledger) {
+async fn a_pending_guess_can_be_retried_once_after_five_seconds(ledger: &dyn Ledger) {
     bring(ledger, State::Sent).await;
     paid(guess(ledger, "a", START).await);
     for now in [START, at(GUESS_PENDING).minus(MILLI)] {
@@ -1386,7 +1386,7 @@ async fn a_guess_that_was_never_answered_is_taken_over_once(ledger: &dyn Ledger)
     );
 }
 
-async fn a_guess_that_nobody_could_answer_is_taken_over_once(ledger: &dyn Ledger) {
+async fn an_unclear_guess_can_be_retried_once(ledger: &dyn Ledger) {
     bring(ledger, State::Sent).await;
     paid(guess(ledger, "a", START).await);
     ledger
@@ -1414,7 +1414,7 @@ async fn a_guess_that_nobody_could_answer_is_taken_over_once(ledger: &dyn Ledger
     );
 }
 
-async fn only_the_last_guess_is_known_again(ledger: &dyn Ledger) {
+async fn only_the_last_guess_is_remembered(ledger: &dyn Ledger) {
     bring(ledger, State::Sent).await;
     for wrong in ["a", "b", "a"] {
         paid(guess(ledger, wrong, START).await);
@@ -1431,7 +1431,7 @@ async fn only_the_last_guess_is_known_again(ledger: &dyn Ledger) {
     assert_eq!(see(ledger).await.left, 0);
 }
 
-async fn an_answer_belongs_to_its_guess(ledger: &dyn Ledger) {
+async fn a_verdict_is_recorded_for_its_guess_only(ledger: &dyn Ledger) {
     let key = the_verification();
     let said = async || see(ledger).await.last_guess.unwrap().outcome;
     ledger
@@ -1469,7 +1469,7 @@ async fn an_answer_belongs_to_its_guess(ledger: &dyn Ledger) {
     }
 }
 
-async fn one_success_a_generation(ledger: &dyn Ledger) {
+async fn each_generation_succeeds_at_most_once(ledger: &dyn Ledger) {
     let key = the_verification();
     assert_eq!(
         refused(ledger.consume(&key, 1, &success("a")).await.unwrap()),
@@ -1517,7 +1517,7 @@ async fn one_success_a_generation(ledger: &dyn Ledger) {
     }
 }
 
-async fn a_success_is_remembered(ledger: &dyn Ledger) {
+async fn a_success_is_recorded(ledger: &dyn Ledger) {
     let key = the_verification();
     bring(ledger, State::Sent).await;
     for wrong in ["a", "b", "c"] {
@@ -1545,7 +1545,7 @@ async fn a_success_is_remembered(ledger: &dyn Ledger) {
     assert_eq!(see(ledger).await, verified);
 }
 
-async fn what_is_open_can_be_canceled(ledger: &dyn Ledger) {
+async fn an_open_verification_can_be_canceled(ledger: &dyn Ledger) {
     for state in OPEN {
         bring(ledger, state).await;
         let before = see(ledger).await;
@@ -1565,7 +1565,7 @@ async fn what_is_open_can_be_canceled(ledger: &dyn Ledger) {
     }
 }
 
-async fn what_has_ended_cannot_be_canceled(ledger: &dyn Ledger) {
+async fn an_ended_verification_cannot_be_canceled(ledger: &dyn Ledger) {
     let key = the_verification();
     assert_eq!(refused(ledger.cancel(&key, START).await.unwrap()), None);
     assert_eq!(ledger.verification(&key).await.unwrap(), None);
@@ -1595,7 +1595,7 @@ async fn what_has_ended_cannot_be_canceled(ledger: &dyn Ledger) {
     assert_eq!(see(ledger).await, before);
 }
 
-async fn a_success_is_claimed_once(ledger: &dyn Ledger) {
+async fn a_success_is_redeemed_once(ledger: &dyn Ledger) {
     let key = the_verification();
     bring(ledger, State::Verified).await;
     let before = see(ledger).await;
@@ -1622,7 +1622,7 @@ async fn a_success_is_claimed_once(ledger: &dyn Ledger) {
     assert_eq!(see(ledger).await, claimed);
 }
 
-async fn a_success_is_claimed_in_time(ledger: &dyn Ledger) {
+async fn a_success_is_redeemable_for_ten_minutes(ledger: &dyn Ledger) {
     let key = the_verification();
     let end = at(MINUTE).plus(REDEEMABLE);
     bring(ledger, State::Verified).await;
@@ -1640,7 +1640,7 @@ async fn a_success_is_claimed_in_time(ledger: &dyn Ledger) {
     );
 }
 
-async fn only_a_success_is_claimed(ledger: &dyn Ledger) {
+async fn only_a_success_can_be_redeemed(ledger: &dyn Ledger) {
     let key = the_verification();
     assert_eq!(
         refused(ledger.redeem(&key, &digest("a"), START).await.unwrap()),

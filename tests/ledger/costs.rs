@@ -36,6 +36,7 @@ fn line(table: &mut String, emulator: &Emulator, step: &str) {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one line for each step")]
 async fn what_each_step_costs() {
     let emulator = Emulator::new();
     emulator.measure();
@@ -225,7 +226,7 @@ cancel                                       1 1 0
 
 /// One item a day holds the counters of every hour and country that there are budgets for.
 #[tokio::test]
-async fn many_budgets_make_a_text_dearer() {
+async fn many_budgets_cost_more_per_message() {
     let emulator = Emulator::new();
     emulator.measure();
     let ledger = emulator.ledger();

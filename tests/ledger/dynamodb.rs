@@ -36,15 +36,15 @@ macro_rules! cases {
 }
 
 cases! {
-    a_counter_that_is_gone_does_not_come_back
-    a_budget_that_is_gone_does_not_come_back
+    a_deleted_counter_does_not_come_back
+    a_deleted_budget_does_not_come_back
     a_number_with_failures_never_expires
-    failures_of_nobodys_number_expire
-    failures_that_are_cleared_between_two_writes_stay_cleared
-    a_success_that_an_operator_took_back_cannot_be_claimed
+    failures_of_a_decoy_expire
+    failures_cleared_between_two_writes_stay_cleared
+    a_success_an_operator_deleted_cannot_be_redeemed
 }
 
-async fn a_counter_that_is_gone_does_not_come_back(emulator: &Emulator) {
+async fn a_deleted_counter_does_not_come_back(emulator: &Emulator) {
     let ledger = emulator.ledger();
     assert!(ledger.count(&the_counter(), 1, at(MINUTE)).await.unwrap());
     assert_eq!(emulator.item()["ttl"], at(MINUTE).seconds().to_string());
@@ -53,7 +53,7 @@ async fn a_counter_that_is_gone_does_not_come_back(emulator: &Emulator) {
     assert_eq!(emulator.items(), Vec::<Value>::new());
 }
 
-async fn a_budget_that_is_gone_does_not_come_back(emulator: &Emulator) {
+async fn a_deleted_budget_does_not_come_back(emulator: &Emulator) {
     let ledger = emulator.ledger();
     let text = spending(&[("m", 1, 2), ("u", 5, 10)]);
     assert_eq!(spend(&ledger, &text).await, None);
@@ -107,7 +107,7 @@ async fn a_number_with_failures_never_expires(emulator: &Emulator) {
     assert_eq!(emulator.items().len(), 0);
 }
 
-async fn failures_of_nobodys_number_expire(emulator: &Emulator) {
+async fn failures_of_a_decoy_expire(emulator: &Emulator) {
     let ledger = emulator.ledger();
     reserve(&ledger, WINDOWS, START).await;
     let forget = seconds(400 * 24 * 3600);
@@ -128,7 +128,7 @@ async fn failures_of_nobodys_number_expire(emulator: &Emulator) {
     assert_eq!(emulator.items().len(), 0);
 }
 
-async fn failures_that_are_cleared_between_two_writes_stay_cleared(emulator: &Emulator) {
+async fn failures_cleared_between_two_writes_stay_cleared(emulator: &Emulator) {
     let ledger = emulator.ledger();
     for epoch in 0..3 {
         let ours = charge(&ledger, START).await;
@@ -166,7 +166,7 @@ async fn failures_that_are_cleared_between_two_writes_stay_cleared(emulator: &Em
     }
 }
 
-async fn a_success_that_an_operator_took_back_cannot_be_claimed(emulator: &Emulator) {
+async fn a_success_an_operator_deleted_cannot_be_redeemed(emulator: &Emulator) {
     let ledger = emulator.ledger();
     bring(&ledger, State::Verified).await;
     emulator.edit(|item| item["st"] = json!({ "S": "canceled" }));
@@ -178,7 +178,7 @@ async fn a_success_that_an_operator_took_back_cannot_be_claimed(emulator: &Emula
 }
 
 #[tokio::test]
-async fn items_hold_what_the_design_says() {
+async fn items_have_the_documented_attributes() {
     let emulator = Emulator::new();
     let ledger = emulator.ledger();
     let key = the_verification();
@@ -249,7 +249,7 @@ async fn items_hold_what_the_design_says() {
 }
 
 #[tokio::test]
-async fn a_key_holds_what_the_design_says() {
+async fn an_idempotency_key_has_the_documented_attributes() {
     let emulator = Emulator::new();
     let ledger = emulator.ledger();
     ledger
@@ -302,7 +302,7 @@ async fn switches_are_read_from_their_item() {
 }
 
 #[tokio::test]
-async fn an_item_that_is_not_understood_is_no_item_and_no_success() {
+async fn an_unreadable_verification_is_an_error() {
     let emulator = Emulator::new();
     let ledger = emulator.ledger();
     bring(&ledger, State::Sent).await;
@@ -368,7 +368,7 @@ async fn an_item_that_is_not_understood_is_no_item_and_no_success() {
 }
 
 #[tokio::test]
-async fn a_number_or_key_that_is_not_understood_stops() {
+async fn an_unreadable_number_or_key_is_an_error() {
     let emulator = Emulator::new();
     let ledger = emulator.ledger();
     let number = |name: &str| json!({ "pk": { "S": the_number().as_str() }, name: { "S": "1" } });
@@ -438,7 +438,7 @@ const FAULTS: [(Fault, &str); 8] = [
 ];
 
 #[tokio::test]
-async fn what_is_not_confirmed_is_unavailable_and_is_not_tried_again() {
+async fn an_unconfirmed_step_is_unavailable_and_not_retried() {
     for (fault, expected) in FAULTS {
         let emulator = Emulator::new();
         let ledger = emulator.ledger();
@@ -461,7 +461,7 @@ async fn what_is_not_confirmed_is_unavailable_and_is_not_tried_again() {
 }
 
 #[tokio::test]
-async fn every_step_says_when_it_was_not_confirmed() {
+async fn every_unconfirmed_step_is_an_error() {
     for (fault, _) in FAULTS
         .into_iter()
         .filter(|(fault, _)| !matches!(fault, Fault::Hang | Fault::Empty))
@@ -510,7 +510,7 @@ async fn every_step_says_when_it_was_not_confirmed() {
 }
 
 #[tokio::test]
-async fn the_second_write_of_a_step_can_fail_too() {
+async fn a_failing_second_write_is_an_error() {
     let emulator = Emulator::new();
     let ledger = emulator.ledger();
     let first = charge(&ledger, START).await;
@@ -536,7 +536,7 @@ async fn the_second_write_of_a_step_can_fail_too() {
 }
 
 #[tokio::test]
-async fn a_slow_answer_counts() {
+async fn a_slow_response_counts() {
     let emulator = Emulator::new();
     emulator.faults([Fault::Delay(Duration::from_millis(300))]);
     let charge = emulator
@@ -548,7 +548,7 @@ async fn a_slow_answer_counts() {
 }
 
 #[tokio::test]
-async fn a_lost_claim_of_a_key_is_found_held() {
+async fn a_lost_reservation_of_a_key_is_held() {
     let emulator = Emulator::new();
     let ledger = emulator.ledger();
     emulator.faults([Fault::LostAnswer]);
@@ -606,7 +606,7 @@ async fn the_secret_is_read_once() {
 }
 
 #[tokio::test]
-async fn a_secret_that_is_short_or_cannot_be_read_stops_the_start() {
+async fn startup_fails_if_the_secret_is_short_or_unreadable() {
     let short = "wJalrXUtnFEMI7K7MDENGbPxRfiCYEXAMPLEKEYwJa";
     let (read, _) = secret(200, json!({ "SecretString": short })).await;
     let sentence = read.unwrap_err();

@@ -54,12 +54,12 @@ macro_rules! races {
             }
 
             #[tokio::test(start_paused = true)]
-            async fn as_it_is() {
+            async fn in_one_step() {
                 assert_eq!(race_on(false).await, ($expected, 0));
             }
 
             #[tokio::test(start_paused = true)]
-            async fn looking_first_and_writing_later() {
+            async fn in_two_steps() {
                 let (through, lost) = race_on(true).await;
                 assert!(through + lost > $expected, "the race shows nothing");
             }
@@ -118,7 +118,7 @@ races! {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_canceled_verification_is_not_won_and_a_won_one_not_canceled() {
+async fn a_verification_is_never_both_canceled_and_won() {
     let emulator = Emulator::new();
     let ledger = Arc::new(emulator.ledger());
     bring(&*ledger, State::Sent).await;

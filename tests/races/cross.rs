@@ -15,14 +15,14 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 over_both_stores!(
-    invented_references_buy_no_guesses,
-    references_that_nobody_derived_are_not_found_and_leave_no_trace,
-    a_code_is_not_right_once_a_newer_one_is_on_its_way,
-    a_verification_is_canceled_or_verified_and_never_both,
-    of_sends_at_one_verification_each_generation_leaves_once,
+    invented_references_bring_no_guesses,
+    unknown_references_are_not_found_and_leave_no_item,
+    an_older_code_fails_once_a_newer_one_is_sent,
+    a_verification_is_canceled_or_verified_never_both,
+    concurrent_resends_send_each_generation_once,
 );
 
-async fn invented_references_buy_no_guesses(new: NewStore) {
+async fn invented_references_bring_no_guesses(new: NewStore) {
     let race = async |store: Store, flaw| {
         let world = World::new(
             store,
@@ -82,7 +82,7 @@ async fn invented_references_buy_no_guesses(new: NewStore) {
     holds_and_sees("invented references", good, &flawed);
 }
 
-async fn references_that_nobody_derived_are_not_found_and_leave_no_trace(new: NewStore) {
+async fn unknown_references_are_not_found_and_leave_no_item(new: NewStore) {
     for (what, setup, names) in [
         (
             "given",
@@ -243,7 +243,7 @@ async fn resent(store: Store, flaw: Option<Flaw>, seed: usize) -> (Result<(), St
     )
 }
 
-async fn a_code_is_not_right_once_a_newer_one_is_on_its_way(new: NewStore) {
+async fn an_older_code_fails_once_a_newer_one_is_sent(new: NewStore) {
     let rounds = if new().is_memory() {
         sized(40, 400)
     } else {
@@ -300,7 +300,7 @@ async fn a_code_is_not_right_once_a_newer_one_is_on_its_way(new: NewStore) {
     holds_and_sees("a late answer", good, &[(Flaw::WritesNoSuccess, flawed)]);
 }
 
-async fn a_verification_is_canceled_or_verified_and_never_both(new: NewStore) {
+async fn a_verification_is_canceled_or_verified_never_both(new: NewStore) {
     let round = async |store: Store, flaw, seed: usize| {
         let world = World::new(
             store,
@@ -371,7 +371,7 @@ async fn a_verification_is_canceled_or_verified_and_never_both(new: NewStore) {
 
 /// Eight sends at once under one name, of which the windows let three pass, and again and again when a minute has passed:
 /// the first begins a verification, the others send further codes for it, until there were three.
-async fn of_sends_at_one_verification_each_generation_leaves_once(new: NewStore) {
+async fn concurrent_resends_send_each_generation_once(new: NewStore) {
     let round = async |store: Store, flaw, seed| {
         let world = World::new(
             store,

@@ -13,11 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 over_both_stores_if_full!(
-    no_day_whenever_it_begins_holds_more_than_forty_four_guesses,
-    a_day_buys_six_codes_and_thirty_guesses,
-    a_year_buys_a_hundred_guesses_and_then_only_an_operator_helps,
-    patience_buys_no_more,
-    whatever_the_schedule_it_buys_no_more,
+    any_day_allows_at_most_forty_four_guesses,
+    a_day_allows_six_codes_and_thirty_guesses,
+    a_year_allows_a_hundred_guesses_until_an_operator_unlocks,
+    waiting_brings_no_more_guesses,
+    no_random_schedule_brings_more_guesses,
 );
 
 /// Sends whenever it is allowed and guesses all it may, in every way there is.
@@ -149,7 +149,7 @@ impl Attacker {
     }
 }
 
-async fn a_day_buys_six_codes_and_thirty_guesses(new: NewStore) {
+async fn a_day_allows_six_codes_and_thirty_guesses(new: NewStore) {
     let day = async |store: Store, flaw, ways: &[Way]| {
         let probe = if store.is_memory() {
             MINUTE * sized(10, 1)
@@ -197,7 +197,7 @@ async fn a_day_buys_six_codes_and_thirty_guesses(new: NewStore) {
     holds_and_sees("a day", Ok(()), &flawed);
 }
 
-async fn a_year_buys_a_hundred_guesses_and_then_only_an_operator_helps(new: NewStore) {
+async fn a_year_allows_a_hundred_guesses_until_an_operator_unlocks(new: NewStore) {
     let year = async |store: Store, flaw| {
         let probe = if store.is_memory() {
             HOUR * 6
@@ -261,7 +261,7 @@ async fn a_year_buys_a_hundred_guesses_and_then_only_an_operator_helps(new: NewS
 /// and twenty failures hold nobody up for longer than a quarter of an hour; and when those first codes are a day old,
 /// three more come while the thirtieth failure is still to happen. There can be no more: a code that is sent after thirty
 /// failures is sent a day after the last of them, and no more than three codes are alive at once.
-async fn no_day_whenever_it_begins_holds_more_than_forty_four_guesses(new: NewStore) {
+async fn any_day_allows_at_most_forty_four_guesses(new: NewStore) {
     let run = async |store: Store, flaw| {
         let mut attacker = Attacker::new(store, flaw);
         let (world, to) = (attacker.world.clone(), number(1));
@@ -317,7 +317,7 @@ async fn no_day_whenever_it_begins_holds_more_than_forty_four_guesses(new: NewSt
 }
 
 /// Guesses a day long, and then waits until every item that has an end is gone: four times a year, for two years.
-async fn patience_buys_no_more(new: NewStore) {
+async fn waiting_brings_no_more_guesses(new: NewStore) {
     let wait = async |store: Store, flaw| {
         let probe = if store.is_memory() {
             MINUTE * 5
@@ -456,7 +456,7 @@ async fn schedule(store: Store, flaw: Option<Flaw>, seed: u64) -> Bought {
     }
 }
 
-async fn whatever_the_schedule_it_buys_no_more(new: NewStore) {
+async fn no_random_schedule_brings_more_guesses(new: NewStore) {
     let holds = |bought: &Bought| {
         let within = bought.guesses <= 100
             && bought.first_day <= 30

@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 over_both_stores!(
-    of_ten_thousand_different_guesses_at_once_as_many_are_asked_as_are_allowed,
-    of_ten_thousand_equal_guesses_at_once_one_is_asked,
-    of_a_thousand_right_answers_at_once_one_succeeds,
-    of_right_and_wrong_answers_at_once_one_succeeds_and_no_more_than_allowed_are_asked,
-    right_answers_that_take_over_from_each_other_succeed_once,
+    concurrent_different_guesses_spend_only_the_attempts,
+    concurrent_equal_guesses_are_asked_once,
+    concurrent_right_guesses_succeed_once,
+    concurrent_right_and_wrong_guesses_succeed_once_within_the_attempts,
+    retried_right_guesses_succeed_once,
     the_last_attempt_can_be_repeated,
 );
 
@@ -97,7 +97,7 @@ async fn race(
     race
 }
 
-async fn of_ten_thousand_different_guesses_at_once_as_many_are_asked_as_are_allowed(new: NewStore) {
+async fn concurrent_different_guesses_spend_only_the_attempts(new: NewStore) {
     let guesses = |count| (0..count).map(|n| Some(wrong(n))).collect();
     let holds = |race: &Race| {
         let all_told =
@@ -116,7 +116,7 @@ async fn of_ten_thousand_different_guesses_at_once_as_many_are_asked_as_are_allo
     );
 }
 
-async fn of_ten_thousand_equal_guesses_at_once_one_is_asked(new: NewStore) {
+async fn concurrent_equal_guesses_are_asked_once(new: NewStore) {
     let guesses = |count| (0..count).map(|_| Some(wrong(0))).collect();
     let holds = |race: &Race| {
         let all_told = race.only(&["invalid_code", "verification_in_progress"]);
@@ -135,7 +135,7 @@ async fn of_ten_thousand_equal_guesses_at_once_one_is_asked(new: NewStore) {
     holds_and_sees("10,000 equal guesses", holds(&good), &flawed);
 }
 
-async fn of_a_thousand_right_answers_at_once_one_succeeds(new: NewStore) {
+async fn concurrent_right_guesses_succeed_once(new: NewStore) {
     let guesses = |count| vec![None; count];
     let once = |race: &Race| {
         let all_told = race.only(&["ok", "already_verified", "verification_in_progress"]);
@@ -170,9 +170,7 @@ async fn of_a_thousand_right_answers_at_once_one_succeeds(new: NewStore) {
 }
 
 /// A wrong guess in between makes the right one a new guess: so several of the right ones are on their way at once.
-async fn of_right_and_wrong_answers_at_once_one_succeeds_and_no_more_than_allowed_are_asked(
-    new: NewStore,
-) {
+async fn concurrent_right_and_wrong_guesses_succeed_once_within_the_attempts(new: NewStore) {
     let guesses = |count| {
         (0..count)
             .map(|n| (n % 4 == 1).then(|| wrong(n)))
@@ -247,7 +245,7 @@ async fn taken_over(store: Store, flaw: Option<Flaw>, key: Option<&'static str>)
     }
 }
 
-async fn right_answers_that_take_over_from_each_other_succeed_once(new: NewStore) {
+async fn retried_right_guesses_succeed_once(new: NewStore) {
     let rounds = if new().is_memory() {
         sized(20, 200)
     } else {

@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 over_both_stores!(
-    a_thousand_sends_at_once_spend_a_budget_exactly,
-    budgets_of_countries_and_in_money_are_spent_exactly,
-    what_a_refusal_had_counted_is_given_back,
-    of_a_thousand_sends_to_one_number_one_leaves,
-    of_a_thousand_sends_under_one_key_one_leaves,
+    concurrent_sends_spend_a_budget_exactly,
+    country_and_money_budgets_are_spent_exactly,
+    refused_sends_are_refunded,
+    concurrent_sends_to_one_number_send_once,
+    concurrent_sends_under_one_key_send_once,
 );
 
 /// Sends to all of them at once, each under a name of its own.
@@ -56,7 +56,7 @@ fn country(to: &str) -> &'static str {
     }
 }
 
-async fn a_thousand_sends_at_once_spend_a_budget_exactly(new: NewStore) {
+async fn concurrent_sends_spend_a_budget_exactly(new: NewStore) {
     let race = async |store: Store, flaw, count| {
         let budgets = Budgets {
             all: Budget::parse_list("100/1h").unwrap(),
@@ -87,7 +87,7 @@ async fn a_thousand_sends_at_once_spend_a_budget_exactly(new: NewStore) {
     holds_and_sees("a budget of 100", good, &[(Flaw::InSteps, flawed)]);
 }
 
-async fn budgets_of_countries_and_in_money_are_spent_exactly(new: NewStore) {
+async fn country_and_money_budgets_are_spent_exactly(new: NewStore) {
     let race = async |store: Store, flaw, each: usize| {
         let (us, jm, gb) = (
             "US".parse().unwrap(),
@@ -151,7 +151,7 @@ async fn budgets_of_countries_and_in_money_are_spent_exactly(new: NewStore) {
 
 /// Refusals by every later step at once: the prefix was counted and the budget refused, the budget was spent and the
 /// number's windows refused, everything was paid and the provider refused. What leaves and what is unclear stays.
-async fn what_a_refusal_had_counted_is_given_back(new: NewStore) {
+async fn refused_sends_are_refunded(new: NewStore) {
     let race = async |store: Store, flaw| {
         let budgets = Budgets {
             all: Budget::parse_list("200/1h").unwrap(),
@@ -250,7 +250,7 @@ async fn what_a_refusal_had_counted_is_given_back(new: NewStore) {
     holds_and_sees("in order", good, &[(Flaw::GivesNothingBack, flawed)]);
 }
 
-async fn of_a_thousand_sends_to_one_number_one_leaves(new: NewStore) {
+async fn concurrent_sends_to_one_number_send_once(new: NewStore) {
     let race = async |store: Store, flaw, count| {
         let world = World::new(
             store,
@@ -277,7 +277,7 @@ async fn of_a_thousand_sends_to_one_number_one_leaves(new: NewStore) {
 }
 
 /// With windows wide enough for twenty, so that it is the key that holds.
-async fn of_a_thousand_sends_under_one_key_one_leaves(new: NewStore) {
+async fn concurrent_sends_under_one_key_send_once(new: NewStore) {
     let race = async |store: Store, flaw, count| {
         let world = World::new(
             store,

@@ -7,11 +7,11 @@ use otp_lambda::service::ChallengeState;
 use std::time::Instant;
 use tokio::task::yield_now;
 
-over_both_stores!(of_many_sign_ins_at_once_one_sends);
+over_both_stores!(concurrent_sign_ins_send_once);
 
 /// With windows wide enough for all, so that it is the verification that holds. Each begins a little later than the one
 /// before, and comes in between its steps.
-async fn of_many_sign_ins_at_once_one_sends(new: NewStore) {
+async fn concurrent_sign_ins_send_once(new: NewStore) {
     let race = async |store: Store, flaw, users: usize| {
         let world = World::new(
             store,

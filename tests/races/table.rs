@@ -205,6 +205,7 @@ impl Table {
     }
 
     /// Does a step as a ledger that reads, decides and writes in separate steps.
+    #[expect(clippy::too_many_lines, reason = "one arm for each step")]
     async fn in_steps(&self, step: Step) -> Result<Reply, Unavailable> {
         match step {
             Step::Count { item, cap, .. } => {

@@ -10,8 +10,8 @@ use otp_lambda::time::Millis;
 use std::time::Duration;
 
 over_both_stores!(
-    failed_guesses_make_sends_wait_and_a_hundred_end_them,
-    a_success_takes_the_failures_back,
+    failed_guesses_delay_sends_and_a_hundred_lock,
+    a_success_clears_the_failures,
     an_operator_unlocks,
 );
 
@@ -153,7 +153,7 @@ async fn the_way_to_the_lock(store: Store, flaw: Option<Flaw>) -> Result<String,
     ))
 }
 
-async fn failed_guesses_make_sends_wait_and_a_hundred_end_them(new: NewStore) {
+async fn failed_guesses_delay_sends_and_a_hundred_lock(new: NewStore) {
     let good = the_way_to_the_lock(new(), None).await;
     println!("{}: {good:?}", new());
     let mut flawed = Vec::new();
@@ -166,7 +166,7 @@ async fn failed_guesses_make_sends_wait_and_a_hundred_end_them(new: NewStore) {
     holds_and_sees("the waits", good.map(|_| ()), &flawed);
 }
 
-async fn a_success_takes_the_failures_back(new: NewStore) {
+async fn a_success_clears_the_failures(new: NewStore) {
     let run = async |store: Store, flaw| {
         let mut guesser = Guesser::new(store, flaw);
         let mut asked = Vec::new();

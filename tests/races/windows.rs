@@ -12,7 +12,7 @@ use std::time::Duration;
 
 over_both_stores!(
     the_windows_are_exact_over_three_days,
-    a_setting_that_changes_meets_every_send
+    changed_windows_count_every_earlier_send
 );
 
 /// What a run of random attempts came to.
@@ -224,7 +224,7 @@ async fn the_windows_are_exact_over_three_days(new: NewStore) {
 }
 
 /// From six sends that are remembered to three, and back.
-async fn a_setting_that_changes_meets_every_send(new: NewStore) {
+async fn changed_windows_count_every_earlier_send(new: NewStore) {
     let settings = [
         (Duration::ZERO, LIMITS),
         (HOUR * 30, "1/30s,2/90s,3/10m"),
