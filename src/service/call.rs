@@ -74,12 +74,10 @@ impl Caller {
     /// The namespace of the caller's idempotency keys. An unauthenticated caller's key counts only for its own address
     /// and number, because anyone could send the same key.
     pub(super) fn namespace(&self, to: &PhoneNumber) -> String {
-        match &self.principal {
-            Some(principal) => principal.clone(),
-            None => {
-                let address = self.address.map(|address| address.to_string());
-                format!("{} {}", address.unwrap_or_default(), to.expose())
-            }
+        if let Some(principal) = &self.principal {
+            return principal.clone();
         }
+        let address = self.address.map(|address| address.to_string());
+        format!("{} {}", address.unwrap_or_default(), to.expose())
     }
 }

@@ -253,6 +253,7 @@ impl Guess {
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "short-lived")]
 enum Spent {
     /// An attempt of this verification.
     Attempt(Verification),
