@@ -247,45 +247,55 @@ impl Error {
         self
     }
 
+    #[must_use]
     pub fn code(&self) -> ErrorCode {
         self.0.code
     }
 
+    #[must_use]
     pub fn detail(&self) -> &str {
         &self.0.detail
     }
 
+    #[must_use]
     pub fn field(&self) -> Option<&'static str> {
         self.0.field
     }
 
+    #[must_use]
     pub fn allow(&self) -> Option<&'static str> {
         self.0.allow
     }
 
     /// Whole seconds to wait, rounded up.
+    #[must_use]
     pub fn retry_after_seconds(&self) -> Option<u64> {
         self.0
             .retry_after
             .map(|wait| wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
     }
 
+    #[must_use]
     pub fn attempts_left(&self) -> Option<u8> {
         self.0.attempts_left
     }
 
+    #[must_use]
     pub fn limit(&self) -> Option<Limit> {
         self.0.limit
     }
 
+    #[must_use]
     pub fn is_delivery_unknown(&self) -> bool {
         self.0.delivery_unknown
     }
 
+    #[must_use]
     pub fn cause(&self) -> Option<&str> {
         self.0.cause.as_deref()
     }
 
+    #[must_use]
     pub fn provider_request_id(&self) -> Option<&str> {
         self.0.provider_request_id.as_deref()
     }

@@ -457,7 +457,7 @@ impl Reader<'_> {
             });
             match parsed {
                 Some((place, origination)) if seen.insert(place.clone()) => {
-                    others.push(origination)
+                    others.push(origination);
                 }
                 Some((place, _)) => return self.problem(EACH, &format!("names {place} twice.")),
                 None => {

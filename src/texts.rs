@@ -244,7 +244,7 @@ impl Texts {
     /// What is left of an operator's own texts when the wrong ones are reported.
     fn checked(&self, tag: &str, own: OwnTexts, problems: &mut Vec<String>) -> Own {
         let mut report = |channel: &str, what: &str| {
-            problems.push(format!("the {channel} text of `{tag}` {what}"))
+            problems.push(format!("the {channel} text of `{tag}` {what}"));
         };
         let sms = own.sms.inspect(|text| {
             for what in wrong_in(text, self.last_line.chars().count()) {

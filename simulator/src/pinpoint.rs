@@ -162,7 +162,7 @@ impl OtpCall {
             desk.send(request, message_id.clone());
         }
         let mut result = json!({
-            "DeliveryStatus": outcome.delivery_status,
+            "DeliveryStatus": outcome.status,
             "MessageId": message_id,
             "StatusCode": outcome.status_code,
             "StatusMessage": outcome.status_message,
@@ -271,16 +271,16 @@ fn another_number(number: &str) -> String {
 /// The delivery of a message.
 struct Delivery {
     is_sent: bool,
-    delivery_status: &'static str,
+    status: &'static str,
     status_code: u16,
     status_message: String,
 }
 
 impl Delivery {
     fn of(failure: Option<&Failure>, to: &str, message_id: &str) -> Self {
-        let failed = |delivery_status, status_code, status_message: &str| Self {
+        let failed = |status, status_code, status_message: &str| Self {
             is_sent: false,
-            delivery_status,
+            status,
             status_code,
             status_message: status_message.to_owned(),
         };
@@ -304,7 +304,7 @@ impl Delivery {
             Some(Failure::UnheardOfStatus) => failed("LOST_IN_SPACE", 299, "No such status"),
             _ => Self {
                 is_sent: true,
-                delivery_status: "SUCCESSFUL",
+                status: "SUCCESSFUL",
                 status_code: 200,
                 status_message: format!("MessageId: {message_id}"),
             },

@@ -214,6 +214,7 @@ fn the_service_responds_to_every_scenario_number_as_the_page_of_the_desk_says() 
 }
 
 /// Every number of the table; at those `unknown` the delivery is, although the table does not say so.
+#[expect(clippy::too_many_lines, reason = "one table of cases")]
 fn answers(provider: &str, unknown: &[&str]) {
     let desk = Desk::start(&[
         "--port",

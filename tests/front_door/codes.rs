@@ -76,7 +76,7 @@ fn the_errors_page_lists_every_code_with_its_status_and_no_other() {
     assert_eq!(rows, table);
 }
 
-/// Finds every `404 `route_not_found`` on the pages, in prose and in tables.
+/// Finds every status with an error code beside it (404 and `route_not_found`) on the pages, in prose and in tables.
 #[test]
 fn every_page_gives_an_error_code_with_its_status() {
     let root = env!("CARGO_MANIFEST_DIR");

@@ -287,6 +287,7 @@ async fn a_whatsapp_message_names_its_template() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one table of cases")]
 async fn an_invalid_send_is_a_validation_exception_that_points_at_the_field() {
     let simulator = started().await;
     let rules = |rules: Value| json!({ "overrideCodeConfigurationParameters": rules });

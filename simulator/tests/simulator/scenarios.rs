@@ -308,7 +308,7 @@ async fn each_number_has_the_nearest_outcome_at_end_user_messaging() {
                 };
                 match (expected, answer) {
                     (Invalid, Ok(answer)) => {
-                        assert_eq!(answer.json(), json!({"status": "INVALID"}), "{to}")
+                        assert_eq!(answer.json(), json!({"status": "INVALID"}), "{to}");
                     }
                     (expected, answer) => {
                         let normal = |answer: &Answer| {
