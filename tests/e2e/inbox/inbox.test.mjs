@@ -759,7 +759,10 @@ describe('the inbox page', { concurrency: 4 }, () => {
     const { page } = await open(t, simulator)
     const { scenarios } = await (await fetch(`${simulator.phone}/simulator/scenarios`)).json()
     assert.equal(scenarios.length, 22)
-    const tables = { send: page.getByRole('table', { name: 'Sending' }), verify: page.getByRole('table', { name: 'Verifying' }) }
+    const tables = {
+      send: page.getByRole('table', { name: 'Send to this number' }),
+      verify: page.getByRole('table', { name: 'Verify this number' }),
+    }
     assert.equal(await tables.send.count(), 0, 'the panel is open')
     await tabTo(page, page.locator('summary', { hasText: 'Scenario numbers' }))
     await page.keyboard.press('Enter')
@@ -781,7 +784,7 @@ describe('the inbox page', { concurrency: 4 }, () => {
     await sent(simulator)
     await texts(page, 1)
 
-    // The control: the check finds faults.
+    // The control: without the style that selects the whole number, a click does not select it.
     await page.evaluate(() => {
       getSelection().removeAllRanges()
       document.querySelectorAll('.numbers th').forEach(({ style }) => { style.userSelect = 'text' })
