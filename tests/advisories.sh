@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Checks the crates in Cargo.lock for known vulnerabilities (RustSec) and for yanked releases, for `make check`.
 #
-# The RustSec database is a repository on GitHub, and no package registry carries it. Where GitHub cannot be reached, only
-# yanked releases are found: the registry's index knows them today, and many vulnerable releases are yanked. A copy of the
-# database in this repository would not help: it would know only what was fixed before our versions were locked.
+# The RustSec database is a repository on GitHub, and no package that we found carries it. Without GitHub, the script finds
+# yanked releases only: the registry's index has them up to date, but it lacks vulnerable releases that were not yanked. It
+# warns about that. A copy of the database in this repository would hide it: the copy would lack each new advisory.
 # A mirror works if git knows it: git config --global url.MIRROR.insteadOf https://github.com/RustSec/advisory-db
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
