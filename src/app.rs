@@ -4,10 +4,13 @@ use crate::cognito;
 use crate::error::FunctionError;
 use crate::http;
 use crate::json::Entries;
+use crate::ledger::Ledger;
 use crate::operator::Command;
 use crate::service::{Call, Caller, Service};
+use crate::settings::Settings;
 use crate::telemetry::Record;
 use crate::time::Millis;
+use aws_config::SdkConfig;
 use serde_json::value::{RawValue, to_raw_value};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -41,6 +44,31 @@ enum Recognized {
 }
 
 impl App {
+    /// Builds the function that these settings describe. Its state is in `ledger`, or else in the settings' table.
+    ///
+    /// # Errors
+    ///
+    /// A sentence for the operator if the ledger's secret cannot be read.
+    pub async fn build(
+        settings: Settings,
+        config: &SdkConfig,
+        ledger: Option<Box<dyn Ledger>>,
+    ) -> Result<Self, String> {
+        settings
+            .provider
+            .warn_of_long_texts(&settings.rules.defaults);
+        let limits = match settings.ledger {
+            Some(own) => {
+                own.policy.warn_of_test_numbers();
+                Some(own.connect(config, ledger).await?)
+            }
+            None => None,
+        };
+        let providers = settings.provider.connect(config);
+        let service = Service::new(settings.rules, providers, limits);
+        Ok(Self::new(service, settings.gate, settings.sign_in))
+    }
+
     /// `gate` decides which HTTP callers are let in, `sign_in` how Cognito sign-ins proceed.
     #[must_use]
     pub fn new(service: Service, gate: http::Gate, sign_in: cognito::Policy) -> Self {

@@ -1,100 +1,68 @@
-//! The adapters to AWS, and what they share: how this program reaches AWS at all.
+//! The adapters to AWS, and the configuration that they share.
 //!
-//! Everything here is chosen for the cold start. The SDK's default way (its loader, AWS-LC with
-//! jitter entropy, the system's certificates) costs about a hundred times the instructions of
-//! this one until the first answer.
+//! The configuration is chosen for a fast cold start. The SDK's defaults (a search for profiles, AWS-LC with jitter
+//! entropy, the system's certificates) take about a hundred times the instructions until the first response.
 
-#[cfg_attr(
-    not(feature = "end-user-messaging"),
-    expect(dead_code, reason = "Pinpoint's exceptions need no names")
-)]
 mod call;
 pub mod dynamodb;
-#[cfg(feature = "end-user-messaging")]
 pub mod end_user_messaging;
-#[cfg(feature = "pinpoint")]
 pub mod pinpoint;
 pub mod secrets;
 
 use crate::telemetry::redact;
-use aws_sdk_dynamodb::config::retry::RetryConfig;
-use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::config::{
-    AppName, BehaviorVersion, IdentityCache, Region, SharedCredentialsProvider,
-    StalledStreamProtectionConfig,
+use aws_config::environment::{
+    EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider,
 };
+use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{AppName, BehaviorVersion};
+use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
+use aws_sdk_dynamodb::config::IdentityCache;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_types::SdkConfig;
 use std::time::Duration;
 
+pub use aws_config::{ConfigLoader, SdkConfig};
 pub use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
-/// Where AWS is and who this function is to it. Lambda writes it all into the environment.
-pub struct Account {
-    /// The region, such as `us-east-1`.
-    pub region: String,
-    /// The credentials of the function's role, which Lambda keeps for as long as the environment lives.
-    pub credentials: Credentials,
-    /// Roots to trust in place of Amazon's, as PEM, for partitions and proxies that have others.
-    pub ca_bundle: Option<Vec<u8>>,
-    /// Whether to use the endpoints with FIPS 140 cryptography.
-    pub fips: bool,
-    /// Whether to use the endpoints with IPv6.
-    pub dual_stack: bool,
-}
+/// Time limit for opening a connection. The endpoints are in the function's own region.
+const CONNECT_TIME_LIMIT: Duration = Duration::from_secs(1);
 
-/// Access keys, as Lambda gives them to a function.
-pub struct Credentials {
-    /// The key's ID.
-    pub access_key_id: String,
-    /// The key.
-    pub secret_access_key: String,
-    /// What makes a temporary key complete.
-    pub session_token: Option<String>,
-}
-
-/// How long a connection may take. The endpoints are in the function's own region.
-const CONNECT: Duration = Duration::from_secs(1);
-
-impl Account {
-    /// What the clients of all services have in common; `endpoint` takes the place of AWS's.
-    fn sdk_config(
-        &self,
-        endpoint: Option<String>,
-        http_client: SharedHttpClient,
-        timeouts: TimeoutConfig,
-    ) -> SdkConfig {
-        let keys = &self.credentials;
-        let credentials = aws_sdk_dynamodb::config::Credentials::new(
-            keys.access_key_id.as_str(),
-            keys.secret_access_key.as_str(),
-            keys.session_token.clone(),
-            None,
-            "environment",
-        );
-        let mut config = SdkConfig::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .region(Region::new(self.region.clone()))
-            .credentials_provider(SharedCredentialsProvider::new(credentials))
-            .identity_cache(IdentityCache::no_cache())
-            .http_client(http_client)
-            // One attempt. A send that is tried again is a second text, a verify a burnt attempt, and a conditional
-            // write whose answer was lost meets itself and takes that for somebody else.
-            .retry_config(RetryConfig::disabled())
-            .timeout_config(timeouts)
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .use_fips(self.fips)
-            .use_dual_stack(self.dual_stack);
-        config.set_app_name(AppName::new("otp-lambda").ok());
-        config.set_endpoint_url(endpoint);
-        config.build()
+/// Reads the configuration that all clients share from the environment, and nothing from files or a metadata service.
+///
+/// Lambda sets the region and the credentials. `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_<SERVICE>`,
+/// `AWS_USE_FIPS_ENDPOINT` and `AWS_USE_DUALSTACK_ENDPOINT` work as in every AWS SDK.
+#[must_use]
+pub fn config_loader(http_client: SharedHttpClient) -> ConfigLoader {
+    // Lambda has no profiles, and looking for them costs a million instructions.
+    let no_profiles = EnvConfigFiles::builder()
+        .with_contents(EnvConfigFileKind::Config, "")
+        .build();
+    let loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .region(EnvironmentVariableRegionProvider::new())
+        .credentials_provider(EnvironmentVariableCredentialsProvider::new())
+        .profile_files(no_profiles)
+        .identity_cache(IdentityCache::no_cache())
+        .http_client(http_client)
+        // One attempt per call. A repeated send is a second SMS, a repeated verify uses up an attempt, and a repeated
+        // conditional write whose first response was lost would fail on its own result.
+        .retry_config(RetryConfig::disabled())
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+    match AppName::new("otp-lambda") {
+        Ok(name) => loader.app_name(name),
+        Err(_) => loader,
     }
 }
 
-/// What went wrong with a call, for the log: without digits.
+/// The shared configuration with the time limits of one client.
+fn with_time_limits(config: &SdkConfig, time_limits: TimeoutConfig) -> SdkConfig {
+    config.to_builder().timeout_config(time_limits).build()
+}
+
+/// Describes a failed call for the log. Digits are removed, because they could be a code or a number.
 fn cause<E>(error: &SdkError<E, HttpResponse>) -> String
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -117,7 +85,7 @@ where
     }
 }
 
-/// An error with its reasons, without digits.
+/// An error and its sources, with digits removed.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -129,28 +97,27 @@ fn chain(error: &dyn std::error::Error) -> String {
     redact(&text)
 }
 
-/// The public roots that AWS's endpoints lead to: Amazon's four and the one of Starfield that
-/// signs them for old clients. The system's bundle holds 145, and parsing it costs more than the
-/// whole first request.
+/// The public roots of AWS's endpoints: Amazon's four, and the root of Starfield that signs them for old clients.
+/// Parsing the system's bundle of 145 roots costs more than the whole first request.
 pub const AMAZON_ROOTS: &str = include_str!("aws/amazon-roots.pem");
 
-/// How long a connection may lie idle and still be used.
+/// How long an idle connection is kept.
 ///
-/// A frozen function does not see the other side close. A request on such a connection fails
-/// after it was written, and since nothing here is ever tried again, it would be told as a text
-/// that may have left. A new connection costs a few milliseconds.
-const IDLE: Duration = Duration::from_secs(20);
+/// A frozen function does not notice that AWS closes a connection. The next request on it fails after it was written.
+/// Because nothing is retried, that failure has to be reported as "may have been sent". A new connection costs only a
+/// few milliseconds.
+const IDLE_TIME_LIMIT: Duration = Duration::from_secs(20);
 
-/// An HTTPS client that trusts Amazon's roots, or those of `ca_bundle`.
+/// An HTTPS client that trusts Amazon's roots, or those in `ca_bundle` (PEM) instead.
 #[must_use]
 pub fn http_client(ca_bundle: Option<&[u8]>) -> SharedHttpClient {
     let roots =
         TrustStore::empty().with_pem_certificate(ca_bundle.unwrap_or(AMAZON_ROOTS.as_bytes()));
     let mut client = aws_smithy_http_client::Builder::new()
-        .pool_idle_timeout(IDLE)
+        .pool_idle_timeout(IDLE_TIME_LIMIT)
         .tls_provider(Provider::rustls(CryptoMode::Ring));
-    // Building a context from a trust store cannot fail; the default one would fail loudly at the
-    // first connection, for want of a root.
+    // Building a context from a trust store does not fail. If it ever did, the default context without roots would
+    // refuse the first connection.
     if let Ok(context) = TlsContext::builder().with_trust_store(roots).build() {
         client = client.tls_context(context);
     }

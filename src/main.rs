@@ -3,7 +3,6 @@
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use otp_lambda::app::{App, Invocation};
 use otp_lambda::aws;
-use otp_lambda::service::Service;
 use otp_lambda::settings::{self, Settings};
 use otp_lambda::telemetry;
 use serde_json::value::RawValue;
@@ -28,6 +27,7 @@ fn main() -> ExitCode {
         }
     };
     telemetry::install(settings.log_level);
+    settings::warn_of_ignored_variables();
 
     // One thread is enough: an execution environment has one invocation at a time, and threads slow the start.
     let outcome = tokio::runtime::Builder::new_current_thread()
@@ -45,23 +45,9 @@ fn main() -> ExitCode {
 }
 
 async fn serve(settings: Settings) -> Result<(), lambda_runtime::Error> {
-    let client = aws::http_client(settings.account.ca_bundle.as_deref());
-    settings
-        .provider
-        .warn_of_long_texts(&settings.rules.defaults);
-    let provider = settings.provider.connect(&settings.account, client.clone());
-    let guard = match settings.ledger {
-        Some(ledger) => {
-            ledger.policy.warn_of_test_numbers();
-            Some(ledger.connect(&settings.account, client).await?)
-        }
-        None => None,
-    };
-    let app = App::new(
-        Service::new(settings.rules, provider, guard),
-        settings.gate,
-        settings.sign_in,
-    );
+    let http_client = aws::http_client(settings.ca_bundle.as_deref());
+    let config = aws::config_loader(http_client).load().await;
+    let app = App::build(settings, &config, None).await?;
     let app = &app;
     let handler = service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
         let invocation = Invocation {

@@ -79,8 +79,8 @@ pub enum BodyType {
     Ssml,
 }
 
-/// All texts that there are: the built-in ones, and an operator's own.
-#[derive(Debug)]
+/// The built-in texts and an operator's own.
+#[derive(Debug, Default)]
 pub struct Texts {
     do_not_share: bool,
     /// What ends every short message, line break included.

@@ -11,11 +11,6 @@ cargo fmt --all --check
 step "lints"
 cargo clippy --workspace --all-targets -- -D warnings
 
-step "each provider without the other"
-for provider in pinpoint end-user-messaging; do
-    cargo clippy --package otp-lambda --lib --bins --no-default-features --features "$provider" -- -D warnings
-done
-
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
 

@@ -117,6 +117,7 @@ mod memory;
 mod message;
 mod pinpoint;
 mod scenarios;
+mod sdk;
 mod server;
 mod simulator;
 mod sms_voice;
@@ -132,6 +133,7 @@ pub use self::{
     memory::MemoryLedger,
     message::{Channel, Feedback, Message},
     scenarios::{Outcome, Scenario, scenarios},
+    sdk::simulated_config,
     server::{Bound, bind_or_next},
     simulator::Simulator,
     test_size::{is_full, sized},

@@ -7,13 +7,14 @@ use std::{env, io, process::ExitCode, sync::Arc, time::Duration};
 use otp_lambda::{
     app::{App, Invocation},
     aws,
-    ledger::Hasher,
-    service::{Limits, Service},
     settings::Settings,
     telemetry,
 };
 use serde_json::value::RawValue;
-use simulator::{Bound, MemoryLedger, Service as Simulated, Simulator, bind_or_next, front::Front};
+use simulator::{
+    Bound, MemoryLedger, Service as Simulated, Simulator, bind_or_next, front::Front,
+    simulated_config,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The letters O, T and P on a telephone keypad, then a zero.
@@ -72,7 +73,7 @@ async fn run(arguments: Arguments) -> io::Result<()> {
         return wait_for_stop_signal().await;
     };
 
-    let app = Arc::new(desk(&phone, &arguments.provider)?);
+    let app = Arc::new(desk(&phone, &arguments.provider).await?);
     let clock = Arc::clone(&simulator);
     let front = Front::start_on(
         bind(port)?.listener,
@@ -129,8 +130,8 @@ Below is the log of the service, a line a request. Ctrl-C stops everything.
     wait_for_stop_signal().await
 }
 
-/// The function as it is shipped, with settings of the desk in place of the template's.
-fn desk(phone: &str, provider: &str) -> io::Result<App> {
+/// The shipped function, with the desk's settings in place of the template's.
+async fn desk(phone: &str, provider: &str) -> io::Result<App> {
     let is_pinpoint = provider == "pinpoint";
     let settings = Settings::read(&|name| {
         let value = match name {
@@ -156,19 +157,15 @@ fn desk(phone: &str, provider: &str) -> io::Result<App> {
     })
     .map_err(io::Error::other)?;
     telemetry::install(settings.log_level);
-    let provider = settings
-        .provider
-        .connect(&settings.account, aws::http_client(None));
-    // The one part that is not as shipped: what is remembered goes with the program.
-    let guard = settings.ledger.map(|ledger| {
-        let keys = Hasher::from_secret(KEY.as_bytes());
-        Limits::new(Box::new(MemoryLedger::new()), keys, ledger.policy)
-    });
-    Ok(App::new(
-        Service::new(settings.rules, provider, guard),
-        settings.gate,
-        settings.sign_in,
-    ))
+    let config = simulated_config(aws::http_client(None))
+        .endpoint_url(phone)
+        .load()
+        .await;
+    // Only the ledger differs from the shipped function: it is in this program's memory.
+    let ledger = Box::new(MemoryLedger::new());
+    App::build(settings, &config, Some(ledger))
+        .await
+        .map_err(io::Error::other)
 }
 
 #[expect(clippy::print_stdout, reason = "a program that a person starts")]

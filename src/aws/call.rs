@@ -1,17 +1,26 @@
 //! One call to a provider: the time it may take, and what a call without an output comes to.
 
-use super::{cause, chain};
+use super::{CONNECT_TIME_LIMIT, cause, chain};
 use crate::error::{Error, ErrorCode};
+use aws_config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::error::{ConnectorError, ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_types::request_id::RequestId;
 use std::time::Duration;
 
-/// How long a provider may think before its answer begins.
-pub(super) const READ: Duration = Duration::from_secs(5);
+/// How long a provider may take before its response begins.
+const READ_TIME_LIMIT: Duration = Duration::from_secs(5);
 
-/// Less than this is no time to ask in.
-const LEAST: Duration = Duration::from_millis(200);
+/// With less time than this left, a call is not started.
+const MIN_TIME: Duration = Duration::from_millis(200);
+
+/// The time limits of every client of a provider.
+pub(super) fn time_limits() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIME_LIMIT)
+        .read_timeout(READ_TIME_LIMIT)
+        .build()
+}
 
 /// Lets `call` take as long as the invocation has for it.
 ///
@@ -24,7 +33,7 @@ pub(super) async fn within<T, E>(
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    if time_limit < LEAST {
+    if time_limit < MIN_TIME {
         return Err(Failure::new(
             Kind::TimedOut,
             false,

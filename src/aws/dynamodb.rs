@@ -11,7 +11,7 @@ mod item;
 mod sends;
 mod update;
 
-use super::{Account, CONNECT, SharedHttpClient, cause};
+use super::{CONNECT_TIME_LIMIT, cause, with_time_limits};
 use crate::ledger::{
     Attempt, Charge, CodeDigest, Digest, Fingerprint, GUESS_PENDING, GuessOutcome, ItemName,
     KEY_KEPT, KeyReservation, LOCKED, Ledger, NUMBER_KEPT, Number, NumberCharge, Opening, Question,
@@ -20,8 +20,9 @@ use crate::ledger::{
 };
 use crate::time::Millis;
 use async_trait::async_trait;
+use aws_config::SdkConfig;
+use aws_config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use item::{Item, required, text_of_used, word_of, word_of_outcome};
 use std::iter;
 use std::time::Duration;
@@ -40,20 +41,15 @@ pub struct DynamoDb {
 }
 
 impl DynamoDb {
-    /// Uses `table` of `account`, through `http_client`; `endpoint` takes the place of AWS's.
+    /// Uses the table named `table` in the account and region of `config`.
     #[must_use]
-    pub fn new(
-        account: &Account,
-        table: String,
-        endpoint: Option<String>,
-        http_client: SharedHttpClient,
-    ) -> Self {
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(CONNECT)
+    pub fn new(config: &SdkConfig, table: String) -> Self {
+        let time_limits = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_TIME_LIMIT)
             .operation_timeout(STEP_TIME_LIMIT)
             .build();
         Self {
-            client: Client::new(&account.sdk_config(endpoint, http_client, timeouts)),
+            client: Client::new(&with_time_limits(config, time_limits)),
             table,
         }
     }

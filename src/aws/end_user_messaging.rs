@@ -1,9 +1,9 @@
 //! AWS End User Messaging: `SendNotifyCodeVerification`, `ValidateNotifyCodeVerification`, and `PutMessageFeedback`.
 
 use super::call::{
-    Exception, READ, opted_out, speaks_of_opt_out, throttled, undeliverable, within,
+    Exception, opted_out, speaks_of_opt_out, throttled, time_limits, undeliverable, within,
 };
-use super::{Account, CONNECT, SharedHttpClient, cause};
+use super::{cause, with_time_limits};
 use crate::error::{Error, ErrorCode};
 use crate::language::Tag;
 use crate::otp::{CodeCharacters, CodeShape, Otp};
@@ -14,14 +14,15 @@ use crate::provider::{
 use crate::reference::ReferenceId;
 use crate::texts::{BodyType, Texts};
 use async_trait::async_trait;
+use aws_config::SdkConfig;
 use aws_sdk_endusermessaging::Client;
-use aws_sdk_endusermessaging::config::timeout::TimeoutConfig;
 use aws_sdk_endusermessaging::operation::RequestId;
 use aws_sdk_endusermessaging::types::{
     ChannelParameters, CodeConfigurationParameters, CodeType, NotifyChannel, TextParameters,
     VerificationStatus, VoiceMessageBodyTextType, VoiceParameters, WhatsAppParameters,
 };
 use aws_sdk_pinpointsmsvoicev2::types::MessageFeedbackStatus;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// The name in settings, logs and the ledger.
@@ -46,19 +47,12 @@ pub struct Options {
     pub feedback: bool,
 }
 
-/// Endpoints in place of AWS's.
-#[derive(Debug, Clone, Default)]
-pub struct Endpoints {
-    /// Of End User Messaging.
-    pub codes: Option<String>,
-    /// Of its SMS and voice API, version 2.
-    pub feedback: Option<String>,
-}
-
 /// End User Messaging's code verification in one account.
 pub struct EndUserMessaging {
     client: Client,
-    feedback: Option<aws_sdk_pinpointsmsvoicev2::Client>,
+    /// Made on first use: an execution environment that only sends codes never needs it.
+    feedback: OnceLock<aws_sdk_pinpointsmsvoicev2::Client>,
+    config: SdkConfig,
     options: Options,
     limits: ProviderLimits,
 }
@@ -94,27 +88,14 @@ pub fn limits(options: &Options) -> ProviderLimits {
 }
 
 impl EndUserMessaging {
-    /// Uses `account`, through `http_client`, with these options.
+    /// Uses the account and region of `config`, with these options.
     #[must_use]
-    pub fn new(
-        account: &Account,
-        options: Options,
-        endpoints: Endpoints,
-        http_client: SharedHttpClient,
-    ) -> Self {
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(CONNECT)
-            .read_timeout(READ)
-            .build();
-        let feedback = options.feedback.then(|| {
-            let config =
-                account.sdk_config(endpoints.feedback, http_client.clone(), timeouts.clone());
-            aws_sdk_pinpointsmsvoicev2::Client::new(&config)
-        });
-        let client = Client::new(&account.sdk_config(endpoints.codes, http_client, timeouts));
+    pub fn new(config: &SdkConfig, options: Options) -> Self {
+        let config = with_time_limits(config, time_limits());
         Self {
-            client,
-            feedback,
+            client: Client::new(&config),
+            feedback: OnceLock::new(),
+            config,
             limits: limits(&options),
             options,
         }
@@ -261,9 +242,12 @@ impl Provider for EndUserMessaging {
     }
 
     async fn code_came_back(&self, message_id: &str, time_limit: Duration) -> Result<(), String> {
-        let Some(client) = &self.feedback else {
+        if !self.options.feedback {
             return Ok(());
-        };
+        }
+        let client = self
+            .feedback
+            .get_or_init(|| aws_sdk_pinpointsmsvoicev2::Client::new(&self.config));
         let call = client
             .put_message_feedback()
             .message_id(message_id)

@@ -1,9 +1,9 @@
 //! Amazon Pinpoint's OTP API: `SendOTPMessage` and `VerifyOTPMessage`.
 
 use super::call::{
-    Exception, READ, opted_out, speaks_of_opt_out, throttled, undeliverable, within,
+    Exception, opted_out, speaks_of_opt_out, throttled, time_limits, undeliverable, within,
 };
-use super::{Account, CONNECT, SharedHttpClient};
+use super::with_time_limits;
 use crate::error::{Error, ErrorCode};
 use crate::otp::{CodeCharacters, CodeShape, Otp};
 use crate::phone::PhoneNumber;
@@ -13,8 +13,8 @@ use crate::provider::{
 use crate::reference::ReferenceId;
 use crate::telemetry::redact;
 use async_trait::async_trait;
+use aws_config::SdkConfig;
 use aws_sdk_pinpoint::Client;
-use aws_sdk_pinpoint::config::timeout::TimeoutConfig;
 use aws_sdk_pinpoint::operation::RequestId;
 use aws_sdk_pinpoint::types::{
     DeliveryStatus, MessageResponse, MessageResult, SendOtpMessageRequestParameters,
@@ -58,21 +58,11 @@ pub struct Pinpoint {
 }
 
 impl Pinpoint {
-    /// Uses the application `application_id` of `account`, through `http_client`; `endpoint` takes
-    /// the place of AWS's.
+    /// Uses the Pinpoint application `application_id` in the account and region of `config`.
     #[must_use]
-    pub fn new(
-        account: &Account,
-        application_id: String,
-        endpoint: Option<String>,
-        http_client: SharedHttpClient,
-    ) -> Self {
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(CONNECT)
-            .read_timeout(READ)
-            .build();
+    pub fn new(config: &SdkConfig, application_id: String) -> Self {
         Self {
-            client: Client::new(&account.sdk_config(endpoint, http_client, timeouts)),
+            client: Client::new(&with_time_limits(config, time_limits())),
             application_id,
             limits: limits(),
         }

@@ -1,36 +1,34 @@
-//! AWS Secrets Manager, for the one secret there is: what the ledger's keyed hashes are made with.
+//! AWS Secrets Manager, for the one secret: the key of the ledger's hashes.
 
-use super::{Account, CONNECT, SharedHttpClient, cause};
+use super::{CONNECT_TIME_LIMIT, cause, with_time_limits};
+use aws_config::SdkConfig;
+use aws_config::timeout::TimeoutConfig;
 use aws_sdk_secretsmanager::Client;
-use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
 use std::time::Duration;
 
-/// How long Secrets Manager may take. It is asked while the execution environment starts, which may take ten seconds.
-const ASK: Duration = Duration::from_secs(3);
+/// Time limit of the one call. It is made while the execution environment starts, for which Lambda allows ten seconds.
+const CALL_TIME_LIMIT: Duration = Duration::from_secs(3);
 
-/// As long as 32 random bytes in base64 are. Whoever reads the table and can guess the secret can guess the numbers.
-const LEAST: usize = 43;
+/// The length of 32 random bytes in base64. With a guessable secret, a reader of the table could find out phone numbers.
+const MIN_LENGTH: usize = 43;
 
-/// The bytes of the secret `arn`, as text or binary; `endpoint` takes the place of AWS's.
+/// Reads the secret `arn`, stored as text or binary.
+///
+/// The client is made here and dropped: a function needs the secret once, before its first request.
 ///
 /// # Errors
 ///
-/// A sentence for the operator, which never holds the secret: it could not be read, or it is too short.
-pub async fn ledger_secret(
-    account: &Account,
-    arn: &str,
-    endpoint: Option<String>,
-    http_client: SharedHttpClient,
-) -> Result<Vec<u8>, String> {
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(CONNECT)
-        .operation_timeout(ASK)
+/// A sentence for the operator if the secret cannot be read or is too short. It never contains the secret.
+pub async fn ledger_secret(config: &SdkConfig, arn: &str) -> Result<Vec<u8>, String> {
+    let time_limits = TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIME_LIMIT)
+        .operation_timeout(CALL_TIME_LIMIT)
         .build();
-    let client = Client::new(&account.sdk_config(endpoint, http_client, timeouts));
+    let client = Client::new(&with_time_limits(config, time_limits));
     let output = client.get_secret_value().secret_id(arn).send().await.map_err(|error| {
         format!(
-            "The ledger's secret could not be read from Secrets Manager ({}). Look at the ARN, and whether the \
-             function's role may do secretsmanager:GetSecretValue on it.",
+            "The ledger's secret could not be read from Secrets Manager ({}). Check the ARN, and that the \
+             function's role allows secretsmanager:GetSecretValue on it.",
             cause(&error)
         )
     })?;
@@ -39,9 +37,9 @@ pub async fn ledger_secret(
         (None, Some(binary)) => binary.as_ref(),
         (None, None) => &[],
     };
-    if secret.len() < LEAST {
+    if secret.len() < MIN_LENGTH {
         return Err(format!(
-            "The ledger's secret has {} bytes. It must have at least {LEAST}: make it of 32 random bytes in base64.",
+            "The ledger's secret has {} bytes. It must have at least {MIN_LENGTH}: use 32 random bytes in base64, such as the output of `openssl rand -base64 32`.",
             secret.len()
         ));
     }

@@ -64,7 +64,7 @@ fn window_of(text: &str) -> Option<Duration> {
 
 /// Sliding windows for the sends to one number: no period of a window's length, wherever it begins, contains more sends
 /// than the window allows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SendLimits(Vec<SendWindow>);
 
 /// Why no code may be sent to a number yet.

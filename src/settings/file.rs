@@ -1,6 +1,6 @@
-//! The packaged file: what is too long for the environment.
+//! The packaged file, for settings that are too long for environment variables.
 
-use super::{Reader, Reported};
+use super::reader::Reader;
 use crate::json::Entries;
 use crate::phone::Country;
 use crate::policy::Prices;
@@ -11,97 +11,82 @@ use serde::de::{Deserializer, Error};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
-/// What the packaged file may hold.
+/// The content of the packaged file.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ConfigFile {
-    #[serde(default)]
-    prices: Option<PricesInFile>,
-    #[serde(default)]
-    texts: TextsInFile,
-}
-
-impl ConfigFile {
-    /// What messages cost, if that is given.
-    pub(super) fn take_prices(&mut self) -> Option<Prices> {
-        self.prices.take().map(|prices| prices.0)
-    }
-
-    /// What messages say, by language, in place of the texts that are built in.
-    pub(super) fn take_texts(&mut self) -> BTreeMap<String, OwnTexts> {
-        std::mem::take(&mut self.texts.0)
-    }
+    /// The prices of messages.
+    #[serde(default, deserialize_with = "read_prices")]
+    pub(super) prices: Option<Prices>,
+    /// The operator's own texts by language. They take the place of the built-in ones.
+    #[serde(default, deserialize_with = "read_texts")]
+    pub(super) texts: BTreeMap<String, OwnTexts>,
+    /// Whether this stands for a file with a problem. Nothing is missed in it then.
+    #[serde(skip)]
+    pub(super) is_placeholder: bool,
 }
 
 impl Reader<'_> {
-    pub(super) fn config_file(&mut self) -> Result<ConfigFile, Reported> {
+    pub(super) fn config_file(&mut self) -> ConfigFile {
         const NAME: &str = "CONFIG_FILE";
+        let placeholder = || ConfigFile {
+            is_placeholder: true,
+            ..Default::default()
+        };
         let Some(path) = self.raw(NAME) else {
-            return Ok(ConfigFile::default());
+            return ConfigFile::default();
         };
-        let text = match std::fs::read(path) {
-            Ok(text) => text,
-            Err(error) => {
-                return self.problem(
-                    NAME,
-                    &format!("names a file that cannot be read ({}).", error.kind()),
-                );
-            }
+        let Some(content) = self.file(NAME, &path) else {
+            return placeholder();
         };
-        match serde_json::from_slice::<ConfigFile>(&text) {
-            Ok(file) => Ok(file),
-            Err(error) => self.problem(
+        serde_json::from_slice(&content).unwrap_or_else(|error| {
+            let example = r#"{"prices": {"*": 0.1}}"#;
+            self.report(
                 NAME,
-                &format!("must name a JSON file such as {{\"prices\": {{\"*\": 0.1}}}}: {error}."),
-            ),
-        }
+                &format!("must name a JSON file such as {example}: {error}."),
+            );
+            placeholder()
+        })
     }
 }
 
-#[derive(Default)]
-struct TextsInFile(BTreeMap<String, OwnTexts>);
-
-impl<'de> Deserialize<'de> for TextsInFile {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut texts = BTreeMap::new();
-        for (language, own) in Entries::deserialize(deserializer)?.0 {
-            if texts.insert(String::clone(&language), own).is_some() {
-                return Err(D::Error::custom(format!("`{language}` has two texts")));
-            }
+fn read_texts<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, OwnTexts>, D::Error> {
+    let mut texts = BTreeMap::new();
+    for (language, own) in Entries::deserialize(deserializer)?.0 {
+        if texts.insert(String::clone(&language), own).is_some() {
+            return Err(D::Error::custom(format!("`{language}` has two texts")));
         }
-        Ok(Self(texts))
     }
+    Ok(texts)
 }
 
-struct PricesInFile(Prices);
-
-impl<'de> Deserialize<'de> for PricesInFile {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut prices = Prices::default();
-        // As it is written: a float would round it.
-        let Entries::<Box<RawValue>>(entries) = Entries::deserialize(deserializer)?;
-        for (name, price) in entries {
-            let price = Prices::parse_one(price.get()).map_err(D::Error::custom)?;
-            let earlier = match destination(&name).map_err(D::Error::custom)? {
-                (None, Channel::Sms) => prices.otherwise.replace(price),
-                (Some(country), Channel::Sms) => prices.by_country.insert(country, price),
-                (country, channel) => prices.by_channel.insert((channel, country), price),
-            };
-            if earlier.is_some() {
-                return Err(D::Error::custom(format!("`{name}` has two prices")));
-            }
+fn read_prices<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Prices>, D::Error> {
+    let mut prices = Prices::default();
+    // Prices are read as they are written, because a float would round them.
+    let Entries::<Box<RawValue>>(entries) = Entries::deserialize(deserializer)?;
+    for (name, price) in entries {
+        let price = Prices::parse_one(price.get()).map_err(D::Error::custom)?;
+        let earlier = match read_destination(&name).map_err(D::Error::custom)? {
+            (None, Channel::Sms) => prices.otherwise.replace(price),
+            (Some(country), Channel::Sms) => prices.by_country.insert(country, price),
+            (country, channel) => prices.by_channel.insert((channel, country), price),
+        };
+        if earlier.is_some() {
+            return Err(D::Error::custom(format!("`{name}` has two prices")));
         }
-        Ok(Self(prices))
     }
+    Ok(Some(prices))
 }
 
-/// Reads `US`, `*`, `US/voice` or `*/voice`: where a price is for, and by which channel.
-fn destination(name: &str) -> Result<(Option<Country>, Channel), String> {
+/// Reads the country and channel of a price: `US`, `*`, `US/voice` or `*/voice`.
+fn read_destination(name: &str) -> Result<(Option<Country>, Channel), String> {
     let (country, channel) = match name.split_once('/') {
         None => (name, Channel::Sms),
         Some((country, channel)) => (
             country,
-            Channel::named(channel).ok_or_else(|| format!("`{channel}` is no channel"))?,
+            Channel::named(channel).ok_or_else(|| format!("`{channel}` is not a channel"))?,
         ),
     };
     let country = match country {

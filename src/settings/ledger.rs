@@ -1,71 +1,63 @@
-//! The settings of the ledger: where it is, and what it limits.
+//! The settings of the ledger and its limits.
 
-use super::{Reader, Reported};
+use super::file::ConfigFile;
+use super::reader::Reader;
 use crate::aws::dynamodb::DynamoDb;
-use crate::aws::{Account, SharedHttpClient, secrets};
-use crate::ledger::Hasher;
+use crate::aws::secrets;
+use crate::ledger::{Hasher, Ledger};
 use crate::otp::{CodeShape, Otp};
 use crate::phone::{Country, PhoneNumber};
 use crate::policy::{AllowedCountries, Budget, Budgets, Prices, Rate, SendLimits, Unit};
 use crate::provider::{Channel, ProviderLimits};
 use crate::service::{LedgerPolicy, Limits, TestNumber};
 use crate::time::Millis;
+use aws_config::SdkConfig;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::collections::BTreeMap;
 use time::{Date, Month};
 
-/// Where the ledger is, and what it limits.
 pub struct LedgerSettings {
-    /// The DynamoDB table.
+    /// The name of the DynamoDB table.
     pub table: String,
-    /// What the names of its items are hashed with.
     pub secret: LedgerSecret,
-    /// An endpoint in place of DynamoDB's.
-    pub endpoint: Option<String>,
-    /// An endpoint in place of Secrets Manager's.
-    pub secrets_endpoint: Option<String>,
-    /// What it limits.
     pub policy: LedgerPolicy,
 }
 
 impl LedgerSettings {
-    /// The limits, kept in the table of `account`, reached through `http_client`.
+    /// Reads the secret, if it is in Secrets Manager, and connects the limits to `ledger`, or else to the table.
     ///
     /// # Errors
     ///
-    /// A sentence for the operator: the secret cannot be read.
+    /// A sentence for the operator if the secret cannot be read.
     pub async fn connect(
         self,
-        account: &Account,
-        http_client: SharedHttpClient,
+        config: &SdkConfig,
+        ledger: Option<Box<dyn Ledger>>,
     ) -> Result<Limits, String> {
         let secret = match self.secret {
-            LedgerSecret::Arn(arn) => {
-                secrets::ledger_secret(account, &arn, self.secrets_endpoint, http_client.clone())
-                    .await?
-            }
+            LedgerSecret::Arn(arn) => secrets::ledger_secret(config, &arn).await?,
             LedgerSecret::Bytes(bytes) => bytes,
         };
-        let store = DynamoDb::new(account, self.table, self.endpoint, http_client);
+        let ledger = ledger.unwrap_or_else(|| Box::new(DynamoDb::new(config, self.table)));
         Ok(Limits::new(
-            Box::new(store),
+            ledger,
             Hasher::from_secret(&secret),
             self.policy,
         ))
     }
 }
 
-/// What the names of the ledger's items are hashed with. It has no `Debug`.
+/// The key of the hashes in the ledger. It has no `Debug`, so that it cannot get into a log.
 pub enum LedgerSecret {
-    /// The text of this secret in Secrets Manager.
+    /// The ARN of a secret in Secrets Manager.
     Arn(String),
-    /// These 32 bytes, for a ledger outside AWS.
+    /// 32 bytes, for a ledger outside AWS.
     Bytes(Vec<u8>),
 }
 
-/// What means nothing without a ledger. Set without one it would be ignored, and somebody would believe in limits that
-/// are not there.
+/// Settings that have no effect without a ledger. They are refused without one, or an operator would rely on limits that
+/// do not exist.
 const ONLY_WITH_A_LEDGER: &[&str] = &[
     "LEDGER_KEY",
     "SEND_LIMITS",
@@ -82,212 +74,200 @@ const ONLY_WITH_A_LEDGER: &[&str] = &[
 ];
 
 impl Reader<'_> {
-    /// The ledger, if there is to be one. `countries` are those that are served, if that could be read.
+    /// `countries`, `limits` and `codes` come from the other settings.
     pub(super) fn ledger(
         &mut self,
-        countries: Option<&AllowedCountries>,
+        countries: &AllowedCountries,
         limits: &ProviderLimits,
         codes: &CodeShape,
-        prices: Option<Prices>,
-    ) -> Result<Option<LedgerSettings>, Reported> {
-        if self.raw("LEDGER_TABLE").is_none() {
-            let ignored: Vec<_> = ONLY_WITH_A_LEDGER
-                .iter()
-                .filter(|name| self.raw(name).is_some())
-                .collect();
-            for name in ignored {
+        file: ConfigFile,
+    ) -> Option<LedgerSettings> {
+        const TABLE: &str = "LEDGER_TABLE";
+        if !self.is_set(TABLE) {
+            for name in self.set_among(ONLY_WITH_A_LEDGER) {
                 self.report(name, "needs the ledger: set LEDGER_TABLE, or unset it.");
             }
-            if prices.is_some() {
+            if file.prices.is_some() {
                 self.report(
                     "CONFIG_FILE",
                     "has `prices`, which need the ledger: set LEDGER_TABLE, or leave them out.",
                 );
             }
-            return Ok(None);
+            return None;
         }
-        let table = self.matching(
-            "LEDGER_TABLE",
-            3..=255,
-            |c| c.is_ascii_alphanumeric() || "_-.".contains(c),
-            "must be the name of a DynamoDB table: 3 to 255 letters, digits, underscores, dashes and dots.",
-        );
-        let secret = self.ledger_secret();
-        let endpoint = self.endpoint("AWS_ENDPOINT_URL_DYNAMODB");
-        let secrets_endpoint = self.endpoint("AWS_ENDPOINT_URL_SECRETS_MANAGER");
-        let policy = self.ledger_policy(countries, limits, codes, prices.unwrap_or_default());
-        Ok(Some(LedgerSettings {
-            table: table?,
-            secret: secret?,
-            endpoint: endpoint?,
-            secrets_endpoint: secrets_endpoint?,
-            policy: policy?,
-        }))
-    }
-
-    fn ledger_secret(&mut self) -> Result<LedgerSecret, Reported> {
-        const NAME: &str = "LEDGER_KEY";
-        let Some(key) = self.raw(NAME) else {
-            return self.problem(NAME, "must be set, as LEDGER_TABLE is.");
+        let policy = LedgerPolicy {
+            send_limits: self.rates("SEND_LIMITS", SendLimits::default(), SendLimits::parse),
+            prefix_limits: self.rates("PREFIX_LIMITS", Vec::new(), Rate::parse_list),
+            source_limits: self.rates("SOURCE_LIMITS", Vec::new(), Rate::parse_list),
+            budgets: self.budgets(file.prices.unwrap_or_default()),
+            test_numbers: self.test_numbers(codes),
         };
-        if key.starts_with("arn:") && key.contains(":secretsmanager:") {
-            return Ok(LedgerSecret::Arn(key));
+        if !file.is_placeholder {
+            self.check_prices(&policy.budgets, countries, limits);
         }
-        match STANDARD.decode(&key) {
-            Ok(bytes) if bytes.len() == 32 => Ok(LedgerSecret::Bytes(bytes)),
-            _ => self.problem(
-                NAME,
-                "must be the ARN of a secret in Secrets Manager, or 32 bytes in base64.",
+        Some(LedgerSettings {
+            table: self.characters(
+                TABLE,
+                3..=255,
+                |c| c.is_ascii_alphanumeric() || "_-.".contains(c),
+                "must be the name of a DynamoDB table: 3 to 255 letters, digits, underscores, dashes and dots.",
             ),
-        }
-    }
-
-    fn ledger_policy(
-        &mut self,
-        countries: Option<&AllowedCountries>,
-        limits: &ProviderLimits,
-        codes: &CodeShape,
-        prices: Prices,
-    ) -> Result<LedgerPolicy, Reported> {
-        const RATES: &str = "must be counts and windows such as `10/10m,50/24h`";
-        let send_limits = self.parsed("SEND_LIMITS", RATES, SendLimits::parse);
-        let prefix_limits = self.parsed("PREFIX_LIMITS", RATES, Rate::parse_list);
-        let source_limits = self.parsed("SOURCE_LIMITS", RATES, Rate::parse_list);
-        let budgets = self.budgets(countries, limits, prices);
-        let test_numbers = self.test_numbers(codes);
-        Ok(LedgerPolicy {
-            send_limits: send_limits?,
-            prefix_limits: prefix_limits?,
-            source_limits: source_limits?,
-            budgets: budgets?,
-            test_numbers: test_numbers?,
+            secret: self.ledger_secret(),
+            policy,
         })
     }
 
-    fn budgets(
+    fn ledger_secret(&mut self) -> LedgerSecret {
+        const NAME: &str = "LEDGER_KEY";
+        let Some(key) = self.raw(NAME) else {
+            self.report(NAME, "must be set, as LEDGER_TABLE is.");
+            return LedgerSecret::Bytes(Vec::new());
+        };
+        if key.starts_with("arn:") && key.contains(":secretsmanager:") {
+            return LedgerSecret::Arn(key);
+        }
+        let bytes = STANDARD.decode(&key).unwrap_or_default();
+        if bytes.len() != 32 {
+            self.report(
+                NAME,
+                "must be the ARN of a secret in Secrets Manager, or 32 bytes in base64.",
+            );
+        }
+        LedgerSecret::Bytes(bytes)
+    }
+
+    fn rates<T>(
         &mut self,
-        countries: Option<&AllowedCountries>,
-        limits: &ProviderLimits,
-        prices: Prices,
-    ) -> Result<Budgets, Reported> {
-        let all = self.parsed(
-            "BUDGETS",
-            "must be budgets such as `500/1h,2000/24h` or `100USD/24h`",
-            Budget::parse_list,
-        );
-        let by_country = self.country_limits();
-        let mut by_country = by_country?;
-        let other_countries = by_country.remove(&None).unwrap_or_default();
-        let by_country = by_country
-            .into_iter()
-            .filter_map(|(country, own)| Some((country?, own)))
-            .collect();
-        let budgets = Budgets {
-            all: all?,
+        name: &str,
+        placeholder: T,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> T {
+        self.parsed(name, placeholder, |text| {
+            parse(text).map_err(|why| {
+                format!("must be counts and windows such as `10/10m,50/24h`: {why}.")
+            })
+        })
+    }
+
+    fn budgets(&mut self, prices: Prices) -> Budgets {
+        let all = self.parsed("BUDGETS", Vec::new(), |text| {
+            Budget::parse_list(text).map_err(|why| {
+                format!("must be budgets such as `500/1h,2000/24h` or `100USD/24h`: {why}.")
+            })
+        });
+        let mut by_country = BTreeMap::new();
+        let mut other_countries = Vec::new();
+        for (country, budgets) in self.country_limits() {
+            match country {
+                Some(country) => drop(by_country.insert(country, budgets)),
+                None => other_countries = budgets,
+            }
+        }
+        Budgets {
+            all,
             by_country,
             other_countries,
             prices,
-        };
+        }
+    }
 
-        // A message without a price would be refused by a budget in money, whatever is left of it.
-        let mut missing = false;
+    /// Requires a price for every message that a budget in money applies to. Without one, such a budget would refuse the
+    /// message, however much of it is left.
+    fn check_prices(
+        &mut self,
+        budgets: &Budgets,
+        countries: &AllowedCountries,
+        limits: &ProviderLimits,
+    ) {
+        const NAME: &str = "CONFIG_FILE";
         for channel in limits.channels.iter().map(|own| own.channel) {
-            let unpriced = countries
-                .map(|countries| unpriced(&budgets, countries, channel))
-                .unwrap_or_default();
+            let unpriced = unpriced(budgets, countries, channel);
             if unpriced.is_empty() {
                 continue;
             }
             let (message, any) = match channel {
-                Channel::Sms => ("a text", "*"),
+                Channel::Sms => ("an SMS", "*"),
                 Channel::Voice => ("a call", "*/voice"),
                 Channel::WhatsApp => ("a message by WhatsApp", "*/whatsapp"),
             };
-            let what = format!(
-                "must give the price of {message} to {}, or to `{any}`, as a budget is in USD.",
-                unpriced.join(", ")
+            let destinations = unpriced.join(", ");
+            self.report(
+                NAME,
+                &format!(
+                    "must give the price of {message} to {destinations}, or to `{any}`, as a budget is in USD."
+                ),
             );
-            self.report("CONFIG_FILE", &what);
-            missing = true;
         }
-        if missing { Err(Reported) } else { Ok(budgets) }
     }
 
-    /// The budgets of single countries, and under `None` those of each other one.
-    fn country_limits(&mut self) -> Result<BTreeMap<Option<Country>, Vec<Budget>>, Reported> {
+    /// The budgets of single countries. Those of `None` apply to each other country.
+    fn country_limits(&mut self) -> BTreeMap<Option<Country>, Vec<Budget>> {
         const NAME: &str = "COUNTRY_LIMITS";
         let mut limits = BTreeMap::new();
-        let Some(list) = self.raw(NAME) else {
-            return Ok(limits);
-        };
-        for entry in list.split(';').map(str::trim) {
-            let country = |text: &str| {
-                if text == "*" {
-                    Some(None)
-                } else {
-                    text.parse().ok().map(Some)
+        for entry in self.raw(NAME).iter().flat_map(|list| list.split(';')) {
+            match read_country_limit(entry.trim()) {
+                Ok((country, budgets)) => {
+                    if limits.insert(country, budgets).is_some() {
+                        let name = name_of(country);
+                        self.report(NAME, &format!("names {name} twice."));
+                        break;
+                    }
                 }
-            };
-            let parsed = entry
-                .split_once('=')
-                .and_then(|(name, budgets)| Some((country(name.trim())?, budgets.trim())));
-            let Some((country, budgets)) = parsed else {
-                let what = format!(
-                    "must be `COUNTRY=BUDGETS`, separated by `;`, such as `JM=20/1h;*=500/24h`: see `{entry}`."
-                );
-                return self.problem(NAME, &what);
-            };
-            let name =
-                country.map_or_else(|| "*".to_owned(), |country: Country| country.to_string());
-            let budgets = match Budget::parse_list(budgets) {
-                Ok(budgets) => budgets,
-                Err(why) => {
-                    return self.problem(NAME, &format!("has no budgets for {name}: {why}."));
+                Err(what) => {
+                    self.report(NAME, &what);
+                    break;
                 }
-            };
-            if limits.insert(country, budgets).is_some() {
-                return self.problem(NAME, &format!("names {name} twice."));
             }
         }
-        Ok(limits)
+        limits
     }
 
-    fn test_numbers(&mut self, codes: &CodeShape) -> Result<Vec<TestNumber>, Reported> {
+    fn test_numbers(&mut self, codes: &CodeShape) -> Vec<TestNumber> {
         const NAME: &str = "TEST_NUMBERS";
         let mut numbers: Vec<TestNumber> = Vec::new();
         let list = self.raw(NAME);
         for (index, entry) in list.iter().flat_map(|list| list.split(',')).enumerate() {
-            // Which one it is by its place: what is in it is not for the log.
+            // Problems give the place of an entry, because its content must not get into the log.
             let place = index + 1;
-            match test_number(entry.trim(), codes) {
+            match read_test_number(entry.trim(), codes) {
                 Ok(number) if numbers.iter().any(|known| known.number == number.number) => {
-                    return self.problem(NAME, &format!("has a number twice, at entry {place}."));
+                    self.report(NAME, &format!("has a number twice, at entry {place}."));
+                    break;
                 }
                 Ok(number) => numbers.push(number),
                 Err(why) => {
                     let what = "must be `NUMBER=CODE@DATE`, separated by commas, such as `+…=…@2027-01-31`";
-                    return self.problem(NAME, &format!("{what}: at entry {place}, {why}."));
+                    self.report(NAME, &format!("{what}: at entry {place}, {why}."));
+                    break;
                 }
             }
         }
-        Ok(numbers)
-    }
-
-    fn parsed<T>(
-        &mut self,
-        name: &'static str,
-        expected: &str,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Result<T, Reported> {
-        let text = self.text(name)?;
-        match parse(&text) {
-            Ok(value) => Ok(value),
-            Err(why) => self.problem(name, &format!("{expected}: {why}.")),
-        }
+        numbers
     }
 }
 
-/// The countries that have a budget in money and no price, `*` for those without a name of their own.
+/// Reads `JM=20/1h,100USD/24h` or `*=500/24h`. The error continues a sentence that begins with the name of the setting.
+fn read_country_limit(entry: &str) -> Result<(Option<Country>, Vec<Budget>), String> {
+    let malformed = || {
+        format!(
+            "must be `COUNTRY=BUDGETS`, separated by `;`, such as `JM=20/1h;*=500/24h`: see `{entry}`."
+        )
+    };
+    let (name, budgets) = entry.split_once('=').ok_or_else(malformed)?;
+    let country = match name.trim() {
+        "*" => None,
+        name => Some(name.parse().map_err(|_| malformed())?),
+    };
+    let budgets = Budget::parse_list(budgets.trim())
+        .map_err(|why| format!("has no budgets for {}: {why}.", name_of(country)))?;
+    Ok((country, budgets))
+}
+
+fn name_of(country: Option<Country>) -> String {
+    country.map_or_else(|| "*".to_owned(), |country| country.to_string())
+}
+
+/// The countries with a budget in money and without a price for this channel.
 fn unpriced(budgets: &Budgets, countries: &AllowedCountries, channel: Channel) -> Vec<String> {
     let in_money = |own: &[Budget]| {
         budgets
@@ -323,19 +303,19 @@ fn unpriced(budgets: &Budgets, countries: &AllowedCountries, channel: Channel) -
     }
 }
 
-/// Reads `+14255550100=123456@2027-01-31`. What is wrong is said without anything of the text.
-fn test_number(text: &str, codes: &CodeShape) -> Result<TestNumber, String> {
+/// Reads `+14255550100=123456@2027-01-31`. The error contains nothing of the text.
+fn read_test_number(text: &str, codes: &CodeShape) -> Result<TestNumber, String> {
     let parts = text
         .split_once('=')
         .and_then(|(number, rest)| Some((number, rest.split_once('@')?)));
     let (number, (otp, date)) = parts.ok_or("a part is missing")?;
     let number = PhoneNumber::parse(number.trim()).map_err(|error| error.to_string())?;
-    let otp = Otp::parse(otp.trim(), codes).map_err(|_| format!("the code has not {codes}"))?;
-    let until = end_of_day(date.trim()).ok_or("the date is no day such as 2027-01-31")?;
+    let otp = Otp::parse(otp.trim(), codes).map_err(|_| format!("the code must have {codes}"))?;
+    let until = end_of_day(date.trim()).ok_or("the date must be a day such as 2027-01-31")?;
     Ok(TestNumber { number, otp, until })
 }
 
-/// The midnight, by UTC, at the end of a day such as `2027-01-31`.
+/// The end of a day such as `2027-01-31`: midnight UTC.
 fn end_of_day(text: &str) -> Option<Millis> {
     const DAY: i64 = 86_400;
     let mut parts = text.split('-');

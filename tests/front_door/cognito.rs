@@ -1228,7 +1228,7 @@ async fn another_instance_continues_a_sign_in() {
         ("LEDGER_TABLE", "otp"),
         ("LEDGER_KEY", KEY),
         ("COGNITO_FLOOR_MS", "0"),
-    ]);
+    ]).await;
     let mut other = SignIn::begin(&world, &user()).await;
     other.is("adopted", "2");
     assert_eq!(

@@ -1,13 +1,10 @@
 //! Triggers during an outage of the ledger.
 
 use crate::pool::{SignIn, User, answer_correct, decision_of, is_challenge};
-use crate::world::{KEY, NUMBER, World, file, read};
+use crate::world::{KEY, NUMBER, World, app, changed, file};
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use otp_lambda::app::App;
-use otp_lambda::aws;
-use otp_lambda::ledger::{Hasher, Unavailable};
-use otp_lambda::service::{Limits, Service};
+use otp_lambda::ledger::Unavailable;
 use simulator::Simulator;
 use simulator::layer::{Layer, Layered, Reply, Step};
 use std::time::{Duration, Instant};
@@ -37,21 +34,8 @@ pub(crate) async fn world_with(outage: Outage) -> World {
         ("COGNITO_FLOOR_MS", "50"),
         ("COGNITO_PRE_SIGN_UP", "on"),
     ];
-    let settings = read(&simulator.url(), &ledger);
-    let provider = settings
-        .provider
-        .connect(&settings.account, aws::http_client(None));
-    let keys = Hasher::from_secret(KEY.as_bytes());
-    let guard = Limits::new(
-        Box::new(Layered(outage)),
-        keys,
-        settings.ledger.unwrap().policy,
-    );
-    let app = App::new(
-        Service::new(settings.rules, provider, Some(guard)),
-        settings.gate,
-        settings.sign_in,
-    );
+    let environment = changed(&simulator.url(), &ledger);
+    let app = app(&environment, None, Box::new(Layered(outage))).await;
     let mut world = World::around(app, simulator);
     world.set_time_left(Duration::from_secs(5));
     world

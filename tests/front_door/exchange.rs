@@ -1,6 +1,6 @@
 //! One request on the wire, and a prepared response to it.
 
-use crate::world::{app, now, read};
+use crate::world::{app, changed, now};
 use aws_smithy_http_client::test_util::{ReplayEvent, StaticReplayClient};
 use aws_smithy_types::body::SdkBody;
 use otp_lambda::aws::SharedHttpClient;
@@ -16,7 +16,8 @@ pub(crate) async fn exchange(settings: &[(&str, &str)], event: &Value, answer: &
     let answer = http::Response::builder().status(200).body(SdkBody::from(answer)).unwrap();
     let client = StaticReplayClient::new(vec![ReplayEvent::new(http::Request::new(SdkBody::empty()), answer)]);
 
-    let app = app(read("", settings), SharedHttpClient::new(client.clone()), &MemoryLedger::new());
+    let http_client = SharedHttpClient::new(client.clone());
+    let app = app(&changed("", settings), Some(http_client), Box::new(MemoryLedger::new())).await;
     let event: Box<RawValue> = serde_json::from_str(&event.to_string()).unwrap();
     let invocation = Invocation { request_id: String::new(), deadline: now() + Duration::from_secs(10) };
     let said = app.handle(&event, invocation).await.unwrap();

@@ -24,8 +24,8 @@ async fn world(settings: &[(&str, &str)]) -> World {
 }
 
 /// Other settings, with the same ledger and phone.
-fn deploy(world: &mut World, settings: &[(&str, &str)]) {
-    world.reconfigure(&[&LEDGER, settings].concat());
+async fn deploy(world: &mut World, settings: &[(&str, &str)]) {
+    world.reconfigure(&[&LEDGER, settings].concat()).await;
 }
 
 async fn send(world: &World) -> Answer {
@@ -72,7 +72,7 @@ async fn a_code_is_checked_by_who_sent_it_there_and_back() {
         assert_eq!(send(&world).await.status, 202);
         let message = world.simulator.newest_to(NUMBER).unwrap();
         assert_eq!(message.service, issuer);
-        deploy(&mut world, after);
+        deploy(&mut world, after).await;
         let wrong = verify(&world, &other_than(&[&message.code])).await;
         assert_eq!(
             (wrong.status, &wrong.body["attemptsLeft"]),
@@ -108,7 +108,7 @@ async fn after_a_resend_through_the_other_both_codes_are_good_and_a_guess_is_one
         let mut world = world(&[PINPOINT, &[random]].concat()).await;
         world.post("/otp/send", &named).await;
         let old = world.newest_code();
-        deploy(&mut world, &[SWITCHED, &[random]].concat());
+        deploy(&mut world, &[SWITCHED, &[random]].concat()).await;
         world.advance(Duration::from_secs(30));
         let answer = world.post("/otp/send", &named).await;
         assert_eq!(
@@ -152,7 +152,7 @@ async fn one_that_gives_no_answer_leaves_the_guess_open_unless_the_other_says_ye
     let mut world = world(PINPOINT).await;
     send(&world).await;
     let old = world.newest_code();
-    deploy(&mut world, SWITCHED);
+    deploy(&mut world, SWITCHED).await;
     world.advance(Duration::from_secs(30));
     send(&world).await;
     let new = world.newest_code();
@@ -177,7 +177,7 @@ async fn one_that_gives_no_answer_leaves_the_guess_open_unless_the_other_says_ye
 async fn two_that_hang_end_in_time() {
     let mut world = world(PINPOINT).await;
     send(&world).await;
-    deploy(&mut world, SWITCHED);
+    deploy(&mut world, SWITCHED).await;
     world.advance(Duration::from_secs(30));
     send(&world).await;
     world.set_time_left(Duration::from_millis(4500));
@@ -203,7 +203,7 @@ async fn without_the_previous_one_its_codes_are_over_and_a_new_one_works() {
     let mut world = world(PINPOINT).await;
     send(&world).await;
     let old = world.newest_code();
-    deploy(&mut world, &[]);
+    deploy(&mut world, &[]).await;
     let answer = verify(&world, &old).await;
     answer.is_problem(410, "code_expired");
     assert!(
@@ -230,7 +230,7 @@ async fn a_code_of_other_software_is_asked_of_the_previous_one_only_if_the_prese
     send(&world).await;
     let code = world.newest_code();
     world.set_now(world.simulator.now());
-    deploy(&mut world, SWITCHED);
+    deploy(&mut world, SWITCHED).await;
     let answer = verify(&world, &code).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(
@@ -258,7 +258,7 @@ async fn without_a_ledger_both_are_asked() {
     let mut world = World::with(PINPOINT).await;
     send(&world).await;
     let old = world.newest_code();
-    world.reconfigure(SWITCHED);
+    world.reconfigure(SWITCHED).await;
     send(&world).await;
     let new = world.newest_code();
     assert_eq!(verify(&world, &new).await.status, 200);
@@ -276,7 +276,7 @@ async fn a_guess_that_one_of_them_could_not_have_made_is_not_asked_of_it() {
     send(&world).await;
     let short = world.newest_code();
     assert_eq!(short.len(), 4);
-    deploy(&mut world, BACK);
+    deploy(&mut world, BACK).await;
     world.advance(Duration::from_secs(30));
     // Pinpoint has no code of four: the one that is sent again is as short as it can make it.
     let answer = send(&world).await;
@@ -297,7 +297,8 @@ async fn a_feedback_is_about_the_message_that_the_code_was_in() {
     deploy(
         &mut world,
         &[SWITCHED, &[("MESSAGE_FEEDBACK", "on")]].concat(),
-    );
+    )
+    .await;
     world.advance(Duration::from_secs(30));
     send(&world).await;
     assert_eq!(verify(&world, &old).await.status, 200);

@@ -161,7 +161,7 @@ fn a_budget_in_money_needs_the_price_of_every_channel() {
         (r#"{"*": 0.1, "US/voice": 0.1, "GB/voice": 0.1}"#, None),
         (
             r#"{"*/voice": 0.1}"#,
-            Some("the price of a text to GB, US,"),
+            Some("the price of an SMS to GB, US,"),
         ),
         (r#"{"*": 0.1, "*/voice": 0.1}"#, None),
     ] {

@@ -1,7 +1,13 @@
 //! Settings: read once, every problem at once, nothing half configured.
 
 use crate::world::environment;
+use aws_credential_types::Credentials;
+use aws_smithy_http_client::test_util::capture_request;
+use aws_smithy_runtime_api::shared::IntoShared;
+use aws_types::os_shim_internal::Env;
+use otp_lambda::aws::{self, dynamodb::DynamoDb, secrets::ledger_secret};
 use otp_lambda::http::Gate;
+use otp_lambda::ledger::Ledger;
 use otp_lambda::policy::{Budget, Prices, Rate, SendLimits};
 use otp_lambda::provider::Channel;
 use otp_lambda::service::ReferenceIds;
@@ -291,13 +297,8 @@ fn there_is_no_ledger_unless_its_table_is_named() {
 #[test]
 fn a_ledger_has_limits_unless_they_are_switched_off() {
     let rates = |list| Rate::parse_list(list).unwrap();
-    let LedgerSettings {
-        table,
-        policy,
-        endpoint,
-        ..
-    } = ledger(&[]);
-    assert_eq!((table.as_str(), endpoint), ("otp", None));
+    let LedgerSettings { table, policy, .. } = ledger(&[]);
+    assert_eq!(table, "otp");
     assert_eq!(
         policy.send_limits,
         SendLimits::parse("1/30s,2/90s,3/10m,6/24h").unwrap()
@@ -377,34 +378,53 @@ fn a_table_has_a_name_of_dynamodbs() {
     }
 }
 
-#[test]
-fn endpoints_of_the_sdks_own_variables_are_honoured() {
-    let (one, two, all) = (
-        "http://127.0.0.1:2",
-        "http://127.0.0.1:3",
-        "http://127.0.0.1:4",
+/// The host that DynamoDB and the host that Secrets Manager is called at, with these variables.
+async fn hosts_called(variables: &[(&str, &str)]) -> [String; 2] {
+    let (http_client, requests) = capture_request(None);
+    let config = aws::config_loader(http_client.into_shared())
+        .env(Env::from_slice(variables))
+        .region("us-east-1")
+        .credentials_provider(Credentials::for_tests())
+        .load()
+        .await;
+    let _ = DynamoDb::new(&config, "otp".to_owned()).switches().await;
+    let dynamodb = requests.expect_request().uri().to_owned();
+    let (http_client, requests) = capture_request(None);
+    let config = config.to_builder().http_client(http_client).build();
+    let _ = ledger_secret(&config, "arn").await;
+    [dynamodb, requests.expect_request().uri().to_owned()]
+}
+
+#[tokio::test]
+async fn the_ledger_and_its_secret_are_at_the_endpoints_of_the_sdks_variables() {
+    let [one, two, all] = [
+        "http://127.0.0.1:2/",
+        "http://127.0.0.1:3/",
+        "http://127.0.0.1:4/",
+    ];
+    assert_eq!(
+        hosts_called(&[]).await,
+        [
+            "https://dynamodb.us-east-1.amazonaws.com/",
+            "https://secretsmanager.us-east-1.amazonaws.com/"
+        ]
     );
-    let settings = ledger(&[
+    let own = [
         ("AWS_ENDPOINT_URL_DYNAMODB", one),
         ("AWS_ENDPOINT_URL_SECRETS_MANAGER", two),
-    ]);
-    assert_eq!(settings.endpoint.as_deref(), Some(one));
-    assert_eq!(settings.secrets_endpoint.as_deref(), Some(two));
-    let settings = ledger(&[
+    ];
+    assert_eq!(hosts_called(&own).await, [one, two]);
+    let one_and_all = [
         ("AWS_ENDPOINT_URL_DYNAMODB", one),
         ("AWS_ENDPOINT_URL", all),
-    ]);
-    assert_eq!(settings.endpoint.as_deref(), Some(one));
-    assert_eq!(settings.secrets_endpoint.as_deref(), Some(all));
-    // What three services read is wrong once.
-    assert_eq!(
-        ledger_problems(&[
-            ("AWS_ENDPOINT_URL_PINPOINT", ""),
-            ("AWS_ENDPOINT_URL", "localhost")
-        ])
-        .len(),
-        1
-    );
+    ];
+    assert_eq!(hosts_called(&one_and_all).await, [one, all]);
+}
+
+#[test]
+fn an_endpoint_that_all_services_share_is_reported_once() {
+    let changes = [("AWS_ENDPOINT_URL", "localhost")];
+    assert_eq!(ledger_problems(&changes).len(), 1);
 }
 
 #[test]
@@ -478,7 +498,7 @@ fn prices_are_read_to_the_last_digit_and_refused_where_they_are_doubtful() {
             r#"{"prices": {"UK": 0.1}}"#,
             "`UK` is not an ISO 3166-1 country code",
         ),
-        (r#"{"prices": {"US/fax": 0.1}}"#, "`fax` is no channel"),
+        (r#"{"prices": {"US/fax": 0.1}}"#, "`fax` is not a channel"),
         (
             r#"{"prices": {"US": 0.1, "US/sms": 0.1}}"#,
             "`US/sms` has two prices",
@@ -534,7 +554,7 @@ fn a_budget_in_money_needs_the_price_of_every_text_it_is_for() {
     let all = Packaged::new("all", r#"{"prices": {"*": 0.1}}"#);
     let missing = |what: &str| {
         vec![format!(
-            "CONFIG_FILE must give the price of a text to {what}, or to `*`, as a budget is in USD."
+            "CONFIG_FILE must give the price of an SMS to {what}, or to `*`, as a budget is in USD."
         )]
     };
     let found = |countries, budgets, by_country, file| {
@@ -602,23 +622,23 @@ fn a_test_number_has_its_code_until_the_end_of_a_day() {
         ),
         (
             "+14255550100=1234@2027-01-31",
-            "the code has not 5 to 8 digits.",
+            "the code must have 5 to 8 digits.",
         ),
         (
             "+14255550100=12345a@2027-01-31",
-            "the code has not 5 to 8 digits.",
+            "the code must have 5 to 8 digits.",
         ),
         (
             "+14255550100=123456@2027-02-29",
-            "the date is no day such as 2027-01-31.",
+            "the date must be a day such as 2027-01-31.",
         ),
-        ("+14255550100=123456@2027-13-01", "the date is no day"),
-        ("+14255550100=123456@2027-1-31", "the date is no day"),
-        ("+14255550100=123456@2027-01-311", "the date is no day"),
-        ("+14255550100=123456@2027-01-31-", "the date is no day"),
-        ("+14255550100=123456@+027-01-31", "the date is no day"),
-        ("+14255550100=123456@1969-01-31", "the date is no day"),
-        ("+14255550100=123456@never", "the date is no day"),
+        ("+14255550100=123456@2027-13-01", "the date must be a day"),
+        ("+14255550100=123456@2027-1-31", "the date must be a day"),
+        ("+14255550100=123456@2027-01-311", "the date must be a day"),
+        ("+14255550100=123456@2027-01-31-", "the date must be a day"),
+        ("+14255550100=123456@+027-01-31", "the date must be a day"),
+        ("+14255550100=123456@1969-01-31", "the date must be a day"),
+        ("+14255550100=123456@never", "the date must be a day"),
         (
             "+14255550100=123456@2027-01-31,",
             "at entry 2, a part is missing.",
@@ -658,7 +678,7 @@ fn an_open_function_starts_only_with_a_ledger_limits_countries_and_budgets() {
         (
             "ALLOWED_COUNTRIES",
             "*",
-            "cannot be `*` while API_AUTH is `none`, which lets everybody in.",
+            "cannot be `*` while API_AUTH is `none`, which lets everyone in.",
         ),
         (
             "PREFIX_LIMITS",

@@ -1,12 +1,14 @@
 //! One function, one simulated AWS, one log.
 
 use crate::with;
+use aws_config::Region;
+use aws_credential_types::Credentials;
+use aws_types::os_shim_internal::Env;
 use otp_lambda::aws::{self, SharedHttpClient};
 use otp_lambda::settings::Settings;
 use otp_lambda::app::{App, Invocation};
 use otp_lambda::error::FunctionError;
-use otp_lambda::ledger::Hasher;
-use otp_lambda::service::{Limits, Service};
+use otp_lambda::ledger::Ledger;
 use otp_lambda::telemetry;
 use otp_lambda::time::Millis;
 use serde_json::value::RawValue;
@@ -54,26 +56,54 @@ pub(crate) fn environment(endpoint: &str) -> BTreeMap<String, String> {
     .collect()
 }
 
-/// The usual settings, with these on top of, or in place of, them.
-pub(crate) fn read(endpoint: &str, changes: &[(&str, &str)]) -> Settings {
+/// The usual settings with these changes.
+pub(crate) fn changed(endpoint: &str, changes: &[(&str, &str)]) -> BTreeMap<String, String> {
     let mut environment = environment(endpoint);
     environment.extend(changes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    environment
+}
+
+/// Reads the usual settings with these changes.
+pub(crate) fn read(endpoint: &str, changes: &[(&str, &str)]) -> Settings {
+    let environment = changed(endpoint, changes);
     Settings::read(&|name| environment.get(name).cloned()).unwrap()
 }
 
-/// The function with these settings, as `main` puts it together.
-pub(crate) fn app(settings: Settings, client: SharedHttpClient, ledger: &MemoryLedger) -> App {
-    settings.provider.warn_of_long_texts(&settings.rules.defaults);
-    let provider = settings.provider.connect(&settings.account, client);
-    let guard = settings.ledger.map(|settings| {
-        settings.policy.warn_of_test_numbers();
-        Limits::new(Box::new(ledger.clone()), Hasher::from_secret(KEY.as_bytes()), settings.policy)
-    });
-    App::new(Service::new(settings.rules, provider, guard), settings.gate, settings.sign_in)
+/// Builds the function in this environment as `main` does, except for the ledger and, if one is given, the HTTP client.
+pub(crate) async fn app(
+    environment: &BTreeMap<String, String>,
+    client: Option<SharedHttpClient>,
+    ledger: Box<dyn Ledger>,
+) -> App {
+    let settings = Settings::read(&|name| environment.get(name).cloned()).unwrap();
+    assert_eq!(settings.log_level, LevelFilter::TRACE);
+    let client = client.unwrap_or_else(|| aws::http_client(settings.ca_bundle.as_deref()));
+    let set = environment.iter().filter(|(_, value)| !value.is_empty());
+    let variables: Vec<_> = set.map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let credentials = Credentials::builder()
+        .access_key_id(&environment["AWS_ACCESS_KEY_ID"])
+        .secret_access_key(&environment["AWS_SECRET_ACCESS_KEY"])
+        .session_token(&environment["AWS_SESSION_TOKEN"])
+        .provider_name("test")
+        .build();
+    let config = aws::config_loader(client)
+        .env(Env::from_slice(&variables))
+        .region(Region::new(environment["AWS_REGION"].clone()))
+        .credentials_provider(credentials)
+        .load()
+        .await;
+    App::build(settings, &config, Some(ledger)).await.unwrap()
 }
 
 /// What the ledger's hashes are made with.
 pub(crate) const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+
+/// From now on, this thread writes to the log that is returned, for as long as the guard lives.
+fn start_log() -> (Log, DefaultGuard) {
+    let log = Log::default();
+    let subscriber = telemetry::install_for_thread(LevelFilter::TRACE, log.clone());
+    (log, subscriber)
+}
 
 impl World {
     pub(crate) async fn new() -> Self {
@@ -83,10 +113,12 @@ impl World {
     /// With these settings on top of, or in place of, the usual ones.
     pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
         let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
-        let settings = read(&simulator.url(), settings);
-        assert_eq!(settings.log_level, LevelFilter::TRACE);
-        let client = aws::http_client(settings.account.ca_bundle.as_deref());
-        Self::put_together(simulator, |ledger| app(settings, client, ledger))
+        let environment = changed(&simulator.url(), settings);
+        // The function may write to the log while it starts.
+        let (log, subscriber) = start_log();
+        let ledger = MemoryLedger::new();
+        let app = app(&environment, None, Box::new(ledger.clone())).await;
+        Self::put_together(app, simulator, ledger, log, subscriber)
     }
 
     /// With a ledger, in memory, and these settings on top of, or in place of, the usual ones.
@@ -100,16 +132,19 @@ impl World {
 
     /// Around an app of the test's own making.
     pub(crate) fn around(app: App, simulator: Simulator) -> Self {
-        Self::put_together(simulator, |_| app)
+        let (log, subscriber) = start_log();
+        Self::put_together(app, simulator, MemoryLedger::new(), log, subscriber)
     }
 
-    /// The log is there before the function, which may have something to say at its start.
-    fn put_together(simulator: Simulator, app: impl FnOnce(&MemoryLedger) -> App) -> Self {
-        let log = Log::default();
-        let subscriber = telemetry::install_for_thread(LevelFilter::TRACE, log.clone());
-        let ledger = MemoryLedger::new();
+    fn put_together(
+        app: App,
+        simulator: Simulator,
+        ledger: MemoryLedger,
+        log: Log,
+        subscriber: DefaultGuard,
+    ) -> Self {
         Self {
-            app: app(&ledger),
+            app,
             simulator,
             ledger,
             log,
@@ -130,9 +165,9 @@ impl World {
     }
 
     /// Another function with other settings takes the place of this one, with the same phone and the same ledger.
-    pub(crate) fn reconfigure(&mut self, settings: &[(&str, &str)]) {
-        let settings = read(&self.simulator.url(), settings);
-        self.app = app(settings, aws::http_client(None), &self.ledger);
+    pub(crate) async fn reconfigure(&mut self, settings: &[(&str, &str)]) {
+        let environment = changed(&self.simulator.url(), settings);
+        self.app = app(&environment, None, Box::new(self.ledger.clone())).await;
     }
 
     /// How long Lambda gives to every invocation from now on.

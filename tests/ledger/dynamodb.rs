@@ -5,7 +5,7 @@ use crate::contract::{
     seconds, see, spend, spending, success, the_counter, the_key, the_number, the_verification,
     windows,
 };
-use crate::emulator::{Emulator, Fault, account};
+use crate::emulator::{Emulator, Fault, sdk_config};
 use aws_smithy_http_client::test_util::{ReplayEvent, StaticReplayClient};
 use aws_smithy_types::body::SdkBody;
 use futures_util::future::BoxFuture;
@@ -576,7 +576,7 @@ async fn secret(status: u16, answer: Value) -> (Result<Vec<u8>, String>, Vec<Str
         response,
     )]);
     let arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:ledger-AbCdEf";
-    let secret = ledger_secret(&account(), arn, None, SharedHttpClient::new(client.clone())).await;
+    let secret = ledger_secret(&sdk_config(SharedHttpClient::new(client.clone())), arn).await;
     let asked = client.actual_requests().map(|request| {
         let target = request.headers().get("x-amz-target").unwrap_or_default();
         format!(

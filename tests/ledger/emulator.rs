@@ -7,12 +7,14 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use dynoxide::{Database, DynoxideError};
+use futures_util::FutureExt;
 use otp_lambda::aws::dynamodb::DynamoDb;
-use otp_lambda::aws::{Account, Credentials, SharedHttpClient};
+use otp_lambda::aws::{SdkConfig, SharedHttpClient};
 use otp_lambda::time::Millis;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use simulator::simulated_config;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -109,7 +111,7 @@ impl Emulator {
 
     /// The adapter, over this table.
     pub(crate) fn ledger(&self) -> DynamoDb {
-        DynamoDb::new(&account(), TABLE.to_owned(), None, self.http_client())
+        DynamoDb::new(&sdk_config(self.http_client()), TABLE.to_owned())
     }
 
     pub(crate) fn http_client(&self) -> SharedHttpClient {
@@ -343,19 +345,10 @@ impl HttpConnector for Emulator {
     }
 }
 
-/// Nobody's account.
-pub(crate) fn account() -> Account {
-    Account {
-        region: "us-east-1".to_owned(),
-        credentials: Credentials {
-            access_key_id: "AKIAIOSFODNN7EXAMPLE".to_owned(),
-            secret_access_key: "example".to_owned(),
-            session_token: None,
-        },
-        ca_bundle: None,
-        fips: false,
-        dual_stack: false,
-    }
+/// A configuration with credentials that lead nowhere, and AWS's own endpoints.
+pub(crate) fn sdk_config(http_client: SharedHttpClient) -> SdkConfig {
+    let loader = simulated_config(http_client).load();
+    loader.now_or_never().expect("nothing is waited for")
 }
 
 /// Drops the names and values that no expression of the request uses any more, which DynamoDB would refuse.

@@ -1,0 +1,157 @@
+//! Reads environment variables one by one and collects every problem.
+
+use super::{Otherwise, Problems, SETTINGS};
+use std::ops::RangeInclusive;
+
+/// Reads settings and collects their problems.
+///
+/// No method fails: after reporting a problem it returns a placeholder, so that the settings after it are still checked.
+/// A placeholder never leaves this module's caller, because [`Reader::finish`] is the only way to get the settings out
+/// and returns them only if nothing was reported. Every placeholder comes from a method that reports first.
+pub(super) struct Reader<'a> {
+    variable: &'a dyn Fn(&str) -> Option<String>,
+    problems: Vec<String>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(variable: &'a dyn Fn(&str) -> Option<String>) -> Self {
+        Self {
+            variable,
+            problems: Vec::new(),
+        }
+    }
+
+    /// Returns `settings` if there was no problem.
+    pub(super) fn finish<T>(self, settings: T) -> Result<T, Problems> {
+        if self.problems.is_empty() {
+            Ok(settings)
+        } else {
+            Err(Problems(self.problems))
+        }
+    }
+
+    /// Adds the problem `NAME WHAT`, once: a setting that several parts need is read several times.
+    pub(super) fn report(&mut self, name: &str, what: &str) {
+        let problem = format!("{name} {what}");
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
+    }
+
+    /// Adds problems that already begin with the name of their setting.
+    pub(super) fn report_all(&mut self, problems: Vec<String>) {
+        self.problems.extend(problems);
+    }
+
+    /// A variable without surrounding blanks. An empty one counts as unset.
+    pub(super) fn raw(&self, name: &str) -> Option<String> {
+        let value = (self.variable)(name)?;
+        let value = value.trim();
+        (!value.is_empty()).then(|| value.to_owned())
+    }
+
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        self.raw(name).is_some()
+    }
+
+    /// Those of `names` that are set.
+    pub(super) fn set_among(&self, names: &[&'static str]) -> Vec<&'static str> {
+        let set = names.iter().filter(|name| self.is_set(name));
+        set.copied().collect()
+    }
+
+    /// A setting or its default. Reports a missing one that has no default.
+    pub(super) fn text(&mut self, name: &str) -> Option<String> {
+        let default = SETTINGS
+            .iter()
+            .find(|setting| setting.name == name)
+            .map(|setting| setting.otherwise);
+        match (self.raw(name), default) {
+            (Some(text), _) => Some(text),
+            (None, Some(Otherwise::Default(default))) => Some(default.to_owned()),
+            (None, _) => {
+                self.report(name, "is required.");
+                None
+            }
+        }
+    }
+
+    /// Parses a setting. The error of `parse` continues a sentence that begins with the name of the setting.
+    pub(super) fn parsed<T>(
+        &mut self,
+        name: &str,
+        placeholder: T,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> T {
+        let Some(text) = self.text(name) else {
+            return placeholder;
+        };
+        parse(&text).unwrap_or_else(|what| {
+            self.report(name, &what);
+            placeholder
+        })
+    }
+
+    /// One of several words, each with what it stands for. The first one is the placeholder.
+    pub(super) fn choice<T: Copy, const N: usize>(
+        &mut self,
+        name: &str,
+        first: (&str, T),
+        others: [(&str, T); N],
+    ) -> T {
+        self.parsed(name, first.1, |text| {
+            let words = || [first].into_iter().chain(others);
+            let chosen = words().find(|(word, _)| *word == text);
+            chosen.map(|(_, value)| value).ok_or_else(|| {
+                let words: Vec<_> = words().map(|(word, _)| format!("`{word}`")).collect();
+                format!("must be {}.", one_of(&words))
+            })
+        })
+    }
+
+    pub(super) fn number(&mut self, name: &str, range: &RangeInclusive<u8>) -> u8 {
+        let (least, most) = (range.start(), range.end());
+        self.parsed(name, *least, |text| {
+            let number = text.parse().ok().filter(|number| range.contains(number));
+            number.ok_or_else(|| format!("must be an integer from {least} to {most}."))
+        })
+    }
+
+    /// A text of so many characters, all of them allowed.
+    pub(super) fn characters(
+        &mut self,
+        name: &str,
+        length: RangeInclusive<usize>,
+        allowed: impl Fn(char) -> bool,
+        expected: &str,
+    ) -> String {
+        self.parsed(name, String::new(), |text| {
+            if length.contains(&text.chars().count()) && text.chars().all(allowed) {
+                Ok(text.to_owned())
+            } else {
+                Err(expected.to_owned())
+            }
+        })
+    }
+
+    /// As [`Self::characters`], for a setting that may be left out.
+    pub(super) fn optional(
+        &mut self,
+        name: &str,
+        length: RangeInclusive<usize>,
+        allowed: impl Fn(char) -> bool,
+        expected: &str,
+    ) -> Option<String> {
+        self.is_set(name)
+            .then(|| self.characters(name, length, allowed, expected))
+    }
+}
+
+/// Lists words as in "a, b or c".
+fn one_of(words: &[String]) -> String {
+    match words {
+        [] => String::new(),
+        [only] => only.clone(),
+        [first @ .., last] => format!("{} or {last}", first.join(", ")),
+    }
+}

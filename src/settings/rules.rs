@@ -1,0 +1,158 @@
+//! The settings of every send and verify.
+
+use super::reader::Reader;
+use crate::http::SOURCE_LIMIT;
+use crate::language::{self, Tag};
+use crate::policy::AllowedCountries;
+use crate::provider::{Channel, Dlt, ProviderLimits};
+use crate::service::{Defaults, Origination, OriginationFor, ReferenceIds, Rules};
+use std::collections::BTreeSet;
+
+impl Reader<'_> {
+    pub(super) fn rules(&mut self, limits: &ProviderLimits) -> Rules {
+        Rules {
+            allowed_countries: self.allowed_countries(),
+            reference_ids: self.choice(
+                "REFERENCE_ID",
+                ("derived", ReferenceIds::Derived),
+                [("random", ReferenceIds::Random)],
+            ),
+            defaults: self.defaults(limits),
+            origination: self.origination(),
+            dlt: self.dlt(),
+        }
+    }
+
+    fn allowed_countries(&mut self) -> AllowedCountries {
+        let none = AllowedCountries::Only(Vec::new());
+        self.parsed("ALLOWED_COUNTRIES", none, |text| {
+            AllowedCountries::parse(text)
+                .map_err(|why| format!("must be country codes such as `US,CA`, or `*`: {why}."))
+        })
+    }
+
+    fn defaults(&mut self, limits: &ProviderLimits) -> Defaults {
+        let (least, most) = (limits.brand_name.start(), limits.brand_name.end());
+        Defaults {
+            brand_name: self.characters(
+                "BRAND_NAME",
+                usize::from(*least)..=usize::from(*most),
+                |c| !c.is_control(),
+                &format!("must have {least} to {most} characters."),
+            ),
+            source: self.characters(
+                "SOURCE",
+                0..=SOURCE_LIMIT,
+                |_| true,
+                &format!("must have at most {SOURCE_LIMIT} characters."),
+            ),
+            language: self.language(limits),
+            code_length: self.number("CODE_LENGTH", &limits.code.length),
+            validity_minutes: self.number("VALIDITY_PERIOD", &limits.validity_minutes),
+            allowed_attempts: self.number("ALLOWED_ATTEMPTS", &limits.allowed_attempts),
+        }
+    }
+
+    fn language(&mut self, limits: &ProviderLimits) -> Tag {
+        let by_country = Tag::from(language::BY_COUNTRY);
+        self.parsed("LANGUAGE", by_country.clone(), |text| {
+            let languages = limits.languages(limits.usual_channel());
+            let known = if *text == *by_country {
+                Some(&by_country)
+            } else if limits.any_language {
+                language::closest(text, languages.iter())
+            } else {
+                languages.iter().find(|language| ***language == *text)
+            };
+            known
+                .cloned()
+                .ok_or_else(|| format!("must be `country`, or one of {}.", languages.join(", ")))
+        })
+    }
+
+    fn origination(&mut self) -> Origination {
+        Origination {
+            default: self.characters(
+                "ORIGINATION_IDENTITY",
+                1..=256,
+                is_allowed_in_identity,
+                "must be a phone number, a sender ID, a pool ID or an ARN.",
+            ),
+            others: self.other_originations(),
+        }
+    }
+
+    fn other_originations(&mut self) -> Vec<OriginationFor> {
+        const NAME: &str = "ORIGINATION_IDENTITIES";
+        let mut others = Vec::new();
+        let mut places = BTreeSet::new();
+        for entry in self.raw(NAME).iter().flat_map(|list| list.split(',')) {
+            let Some((place, origination)) = read_origination(entry) else {
+                self.report(
+                    NAME,
+                    "must be `COUNTRY=IDENTITY`, `CHANNEL=IDENTITY` or `COUNTRY/CHANNEL=IDENTITY`, separated by commas, \
+                     such as `IN=BRANDX,voice=+12065550101`.",
+                );
+                break;
+            };
+            if !places.insert(place.to_owned()) {
+                self.report(NAME, &format!("names {place} twice."));
+                break;
+            }
+            others.push(origination);
+        }
+        others
+    }
+
+    /// The registration for India. Either both of its IDs are set or neither is.
+    fn dlt(&mut self) -> Option<Dlt> {
+        const ENTITY: &str = "DLT_ENTITY_ID";
+        const TEMPLATE: &str = "DLT_TEMPLATE_ID";
+        match (self.is_set(ENTITY), self.is_set(TEMPLATE)) {
+            (false, false) => return None,
+            (true, false) => self.report(TEMPLATE, "must be set, as DLT_ENTITY_ID is."),
+            (false, true) => self.report(ENTITY, "must be set, as DLT_TEMPLATE_ID is."),
+            (true, true) => {}
+        }
+        let mut id = |name| {
+            self.optional(
+                name,
+                1..=50,
+                |c| c.is_ascii_alphanumeric() || c == '-' || c == '_',
+                "must be the ID from the DLT registration: 1 to 50 letters, digits, dashes and underscores.",
+            )
+        };
+        let (entity_id, template_id) = (id(ENTITY), id(TEMPLATE));
+        Some(Dlt {
+            entity_id: entity_id?,
+            template_id: template_id?,
+        })
+    }
+}
+
+/// Reads `IN=BRANDX`, `voice=+12065550101` or `IN/sms=BRANDX`. Returns the part before `=` and the whole.
+fn read_origination(entry: &str) -> Option<(&str, OriginationFor)> {
+    let (place, identity) = entry.split_once('=')?;
+    let (place, identity) = (place.trim(), identity.trim());
+    let fits = (1..=256).contains(&identity.len()) && identity.chars().all(is_allowed_in_identity);
+    if !fits {
+        return None;
+    }
+    let (country, channel) = match (place.split_once('/'), Channel::named(place)) {
+        (Some((country, channel)), _) => {
+            (Some(country.parse().ok()?), Some(Channel::named(channel)?))
+        }
+        (None, Some(channel)) => (None, Some(channel)),
+        (None, None) => (Some(place.parse().ok()?), None),
+    };
+    let origination = OriginationFor {
+        country,
+        channel,
+        identity: identity.to_owned(),
+    };
+    Some((place, origination))
+}
+
+fn is_allowed_in_identity(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "+-_:/".contains(c)
+}

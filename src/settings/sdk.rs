@@ -1,0 +1,88 @@
+//! The variables of the AWS SDK. The SDK reads them itself; a bad value is reported here, because the SDK would ignore it
+//! or fail at the first call.
+
+use super::reader::Reader;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use tracing::warn;
+
+const ENDPOINTS: &[&str] = &[
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_DYNAMODB",
+    "AWS_ENDPOINT_URL_ENDUSERMESSAGING",
+    "AWS_ENDPOINT_URL_PINPOINT",
+    "AWS_ENDPOINT_URL_PINPOINT_SMS_VOICE_V2",
+    "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+];
+
+impl Reader<'_> {
+    pub(super) fn check_sdk_variables(&mut self) {
+        for name in ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
+            if !self.is_set(name) {
+                self.report(
+                    name,
+                    "is not set. Lambda sets it; outside Lambda, set it yourself.",
+                );
+            }
+        }
+        for name in self.set_among(ENDPOINTS) {
+            let is_url = |url: String| url.starts_with("http://") || url.starts_with("https://");
+            if !self.raw(name).is_some_and(is_url) {
+                self.report(name, "must be an http:// or https:// URL.");
+            }
+        }
+        for name in ["AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"] {
+            let is_flag = |value: String| {
+                value.eq_ignore_ascii_case("true") || value.eq_ignore_ascii_case("false")
+            };
+            if !self.raw(name).is_none_or(is_flag) {
+                self.report(name, "must be true or false.");
+            }
+        }
+    }
+
+    /// The certificates to trust in place of Amazon's, as PEM.
+    pub(super) fn ca_bundle(&mut self) -> Option<Vec<u8>> {
+        const NAME: &str = "AWS_CA_BUNDLE";
+        let path = self.raw(NAME)?;
+        let bundle = self.file(NAME, &path)?;
+        if !is_bundle(&bundle) {
+            self.report(NAME, "must name a file of certificates in PEM format.");
+        }
+        Some(bundle)
+    }
+
+    /// The content of a file that a setting names.
+    pub(super) fn file(&mut self, name: &str, path: &str) -> Option<Vec<u8>> {
+        match std::fs::read(path) {
+            Ok(content) => Some(content),
+            Err(error) => {
+                self.report(
+                    name,
+                    &format!("names a file that cannot be read ({}).", error.kind()),
+                );
+                None
+            }
+        }
+    }
+}
+
+/// Says in the log which variables of a developer's machine have no effect here.
+pub(super) fn warn_of_profiles(variable: &dyn Fn(&str) -> Option<String>) {
+    for name in [
+        "AWS_PROFILE",
+        "AWS_CONFIG_FILE",
+        "AWS_SHARED_CREDENTIALS_FILE",
+    ] {
+        if variable(name).is_some_and(|value| !value.trim().is_empty()) {
+            warn!(
+                "{name} has no effect: this function reads no AWS profiles, only environment variables."
+            );
+        }
+    }
+}
+
+fn is_bundle(bytes: &[u8]) -> bool {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
+    certificates.is_ok_and(|certificates| !certificates.is_empty())
+}
