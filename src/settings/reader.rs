@@ -54,6 +54,11 @@ impl<'a> Reader<'a> {
         self.raw(name).is_some()
     }
 
+    /// Whether a variable is there but empty.
+    pub(super) fn is_empty(&self, name: &str) -> bool {
+        (self.variable)(name).is_some() && !self.is_set(name)
+    }
+
     /// Those of `names` that are set.
     pub(super) fn set_among(&self, names: &[&'static str]) -> Vec<&'static str> {
         let set = names.iter().filter(|name| self.is_set(name));

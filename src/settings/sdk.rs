@@ -6,8 +6,11 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use tracing::warn;
 
+/// For all services. The SDK ignores an empty one.
+const ENDPOINT: &str = "AWS_ENDPOINT_URL";
+
+/// For one service each. The SDK takes an empty one for a URL, and every call fails.
 const ENDPOINTS: &[&str] = &[
-    "AWS_ENDPOINT_URL",
     "AWS_ENDPOINT_URL_DYNAMODB",
     "AWS_ENDPOINT_URL_ENDUSERMESSAGING",
     "AWS_ENDPOINT_URL_PINPOINT",
@@ -25,10 +28,15 @@ impl Reader<'_> {
                 );
             }
         }
-        for name in self.set_among(ENDPOINTS) {
+        for name in ENDPOINTS.iter().chain([&ENDPOINT]) {
             let is_url = |url: String| url.starts_with("http://") || url.starts_with("https://");
-            if !self.raw(name).is_some_and(is_url) {
+            if !self.raw(name).is_none_or(is_url) {
                 self.report(name, "must be an http:// or https:// URL.");
+            }
+        }
+        for name in ENDPOINTS {
+            if self.is_empty(name) {
+                self.report(name, "is empty: set it to a URL, or remove it.");
             }
         }
         for name in ["AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"] {

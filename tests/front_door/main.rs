@@ -15,5 +15,6 @@ include!("scenarios.rs");
 mod codes;
 mod pinpoint_wire;
 mod settings;
+mod start;
 #[path = "with_pinpoint.rs"]
 mod with;

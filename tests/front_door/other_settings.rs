@@ -211,7 +211,9 @@ fn a_bad_text_of_the_operators_stops_the_start_by_its_language() {
     ]);
     assert_eq!(
         found,
-        ["CONFIG_FILE has `texts`, which are for the provider `end-user-messaging` alone."]
+        [
+            "CONFIG_FILE has `texts`, which are only for the provider `end-user-messaging`: set OTP_PROVIDER to it, or remove them."
+        ]
     );
     let _ = std::fs::remove_file(&path);
 }

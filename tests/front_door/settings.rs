@@ -422,6 +422,15 @@ async fn the_ledger_and_its_secret_are_at_the_endpoints_of_the_sdks_variables() 
 }
 
 #[test]
+fn an_empty_endpoint_of_one_service_is_reported_because_the_sdk_would_use_it() {
+    assert_eq!(
+        problems(&[("AWS_ENDPOINT_URL_PINPOINT", " ")]),
+        ["AWS_ENDPOINT_URL_PINPOINT is empty: set it to a URL, or remove it."]
+    );
+    assert_eq!(problems(&[("AWS_ENDPOINT_URL", "")]), Vec::<String>::new());
+}
+
+#[test]
 fn an_endpoint_that_all_services_share_is_reported_once() {
     let changes = [("AWS_ENDPOINT_URL", "localhost")];
     assert_eq!(ledger_problems(&changes).len(), 1);

@@ -60,6 +60,8 @@ pub(crate) fn environment(endpoint: &str) -> BTreeMap<String, String> {
 pub(crate) fn changed(endpoint: &str, changes: &[(&str, &str)]) -> BTreeMap<String, String> {
     let mut environment = environment(endpoint);
     environment.extend(changes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    // A test leaves an endpoint out by making it empty.
+    environment.retain(|name, value| !(name.starts_with("AWS_ENDPOINT_URL") && value.is_empty()));
     environment
 }
 
