@@ -165,8 +165,8 @@ impl Settings {
 
 impl Reader<'_> {
     fn settings(&mut self) -> Settings {
-        let mut file = self.config_file();
-        let provider = self.provider(std::mem::take(&mut file.texts));
+        let file = self.config_file();
+        let provider = self.provider(&file.texts);
         let limits = provider.current.limits();
         let gate = self.gate();
         let mut rules = self.rules(&limits);

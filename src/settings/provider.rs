@@ -106,14 +106,14 @@ const ONLY_WITH_END_USER_MESSAGING: &[&str] = &[
 
 impl Reader<'_> {
     /// `own_texts` are those of the packaged file.
-    pub(super) fn provider(&mut self, own_texts: BTreeMap<String, OwnTexts>) -> ProviderSettings {
+    pub(super) fn provider(&mut self, own_texts: &BTreeMap<String, OwnTexts>) -> ProviderSettings {
         const CURRENT: &str = "OTP_PROVIDER";
         const PREVIOUS: &str = "OTP_PREVIOUS_PROVIDER";
         let current = self.text(CURRENT).unwrap_or_default();
         let previous = self.raw(PREVIOUS);
         let is_used = |name| current == name || previous.as_deref() == Some(name);
         if !is_used(end_user_messaging::NAME) {
-            self.refuse_settings_of_end_user_messaging(&own_texts);
+            self.refuse_settings_of_end_user_messaging(own_texts);
         }
         if previous.as_ref() == Some(&current) {
             self.report(
@@ -122,8 +122,8 @@ impl Reader<'_> {
             );
         }
         ProviderSettings {
-            current: self.one_provider(CURRENT, &current, &own_texts),
-            previous: previous.map(|name| self.one_provider(PREVIOUS, &name, &own_texts)),
+            current: self.one_provider(CURRENT, &current, own_texts),
+            previous: previous.map(|name| self.one_provider(PREVIOUS, &name, own_texts)),
         }
     }
 
