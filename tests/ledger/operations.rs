@@ -276,7 +276,7 @@ async fn what_every_operation_costs_is_what_the_table_says() {
     world.row("resend, after a wrong guess, with a look at the switches");
 
     let architecture = include_str!("../../ARCHITECTURE.md");
-    let heading = "| operation | requests | read units | write units | dollars for a million |\n|---|---|---|---|---|\n";
+    let heading = "| operation | requests | read units | write units | dollars per million |\n|---|---|---|---|---|\n";
     let (_, table) = architecture.split_once(heading).unwrap();
     let printed: Vec<&str> = table
         .lines()
