@@ -1337,9 +1337,9 @@ def test_rules_accept_every_variant(variant):
 def program_settings():
     """Name and default of each setting of the program: None if it is required, empty if it has no default."""
     table = re.search(r"const SETTINGS:.*?\n\];", (ROOT / "src" / "settings.rs").read_text(), re.DOTALL).group()
-    rows = re.findall(r'name: "([A-Z_]+)",\s*otherwise: (?:(Required)|(Nothing)|Or\("([^"]*)"\))', table)
-    assert len(rows) == table.count("name:"), "cannot parse a row of SETTINGS"
-    return {name: None if required else default for name, required, _, default in rows}
+    rows = re.findall(r'\b(required|optional|default)\(\s*"([A-Z_]+)"(?:,\s*"([^"]*)")?,?\s*\)', table)
+    assert len(rows) == len(re.findall(r'"[A-Z_]{3,}"', table)) > 30, "cannot parse a row of SETTINGS"
+    return {name: None if kind == "required" else value for kind, name, value in rows}
 
 
 def template_settings():
