@@ -29,7 +29,7 @@ pub struct App {
     warm: AtomicBool,
 }
 
-/// What Lambda says about an invocation, apart from the event.
+/// Lambda's data about an invocation, apart from the event.
 #[derive(Debug, Clone)]
 pub struct Invocation {
     pub request_id: String,

@@ -18,7 +18,7 @@ use response::Response;
 use serde_json::value::{RawValue, to_raw_value};
 use std::panic::AssertUnwindSafe;
 
-/// Which callers the HTTP routes let in.
+/// The callers that the HTTP routes let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gate {
     /// Callers that AWS has authenticated, by IAM or an authorizer, and names in the event.

@@ -78,7 +78,7 @@ pub struct SendWindow {
     pub length: Duration,
 }
 
-/// What one message spends of a day's budgets.
+/// The amounts that one message takes from a day's budgets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spending {
     /// The item of the day.
@@ -88,7 +88,7 @@ pub struct Spending {
     pub lines: Vec<SpendingLine>,
 }
 
-/// What one message spends of one budget.
+/// The amount that one message takes from one budget.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpendingLine {
     /// The attribute that counts.
@@ -284,7 +284,7 @@ pub struct Switches {
     pub allowed: BTreeSet<String>,
 }
 
-/// What is recorded of a number.
+/// The record of a number.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Number {
     /// The times of the last [`REMEMBERED_SENDS`] sends, newest first.

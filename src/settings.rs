@@ -21,7 +21,7 @@ use tracing::level_filters::LevelFilter;
 pub struct Settings {
     /// The rules for every send and verify.
     pub rules: Rules,
-    /// Which callers the HTTP routes let in.
+    /// The callers that the HTTP routes let in.
     pub gate: Gate,
     pub provider: ProviderSettings,
     /// `None` without a ledger: the service then relies on the provider's response alone.

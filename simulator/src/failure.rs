@@ -229,7 +229,7 @@ impl Failure {
             .any(|service| self.applies_to(service, operation))
     }
 
-    /// What a client of `service` sees, in a few words for the page. If the failure does not apply to
+    /// Describes in a few words, for the page, how a client of `service` sees the failure. If the failure does not apply to
     /// `service`, what a client of Pinpoint sees.
     #[must_use]
     pub fn sees(&self, service: Service) -> &'static str {

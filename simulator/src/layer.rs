@@ -133,7 +133,7 @@ pub enum Step {
 /// Defines [`Reply`], and its conversions from and to what the methods of [`Ledger`] return.
 macro_rules! replies {
     ($($variant:ident($type:ty),)*) => {
-        /// What a step returns.
+        /// The return type of a step.
         #[derive(Clone, Debug)]
         pub enum Reply {
             $($variant($type),)*

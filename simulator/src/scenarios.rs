@@ -53,7 +53,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// What a client of `service` sees, in a few words for the page.
+    /// Describes in a few words, for the page, how a client of `service` sees the failure.
     #[must_use]
     pub fn sees(&self, service: Service) -> &'static str {
         match (self, service) {

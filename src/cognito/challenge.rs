@@ -9,7 +9,7 @@ use crate::service::{Challenge, ChallengeState, Service, Session, SignIn};
 use crate::time::Millis;
 use serde_json::{Value, json};
 
-/// What `challengeMetadata` says: `v1:<session reference>:<attempts left>`.
+/// The content of `challengeMetadata`: `v1:<session reference>:<attempts left>`.
 pub(super) struct Metadata<'a> {
     pub(super) reference: &'a str,
     pub(super) attempts_left: u16,

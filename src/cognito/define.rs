@@ -16,7 +16,7 @@ pub struct Round {
     pub name: Option<String>,
     /// Whether the user passed it.
     pub result: Option<bool>,
-    /// What Create returned as `challengeMetadata`.
+    /// The `challengeMetadata` that Create returned.
     pub metadata: Option<String>,
 }
 

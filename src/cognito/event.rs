@@ -53,7 +53,7 @@ pub(super) struct Request {
     pub(super) user_not_found: bool,
     pub(super) session: Vec<Round>,
     attributes: Map<String, Value>,
-    /// What Create returned as `privateChallengeParameters`.
+    /// The `privateChallengeParameters` that Create returned.
     pub(super) private: Option<PrivateParameters>,
     pub(super) answer: Option<String>,
     /// `clientMetadata.language`.

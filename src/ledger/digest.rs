@@ -30,7 +30,7 @@ impl<Purpose> Digest<Purpose> {
     }
 }
 
-/// What the digests are for.
+/// The purposes of digests.
 pub(super) mod purpose {
     #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
     pub enum Fingerprint {}

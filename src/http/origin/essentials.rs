@@ -1,4 +1,4 @@
-//! What is read of an HTTP event that is not written as AWS writes it.
+//! Reads the necessary fields of an HTTP event that is not written as AWS writes it.
 //!
 //! Emulators and test events leave fields out, write `null` where AWS never does, and add fields of other
 //! types. The typed events refuse all that, even in fields that this program does not use.
