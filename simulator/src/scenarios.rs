@@ -53,7 +53,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Describes in a few words, for the page, how a client of `service` sees the failure.
+    /// Describes in a few words, for the page, how a client of `service` sees the outcome.
     #[must_use]
     pub fn sees(&self, service: Service) -> &'static str {
         match (self, service) {
