@@ -5,8 +5,8 @@
 use async_trait::async_trait;
 use otp_lambda::{
     ledger::{
-        Attempt, Charge, CodeDigest, Fingerprint, GuessOutcome, ItemName, KeyReservation, Ledger,
-        Number, NumberCharge, Opening, Question, Redeemer, Resend, Reservation, SendWindow,
+        Attempt, Charge, CodeDigest, Fingerprint, GuessOutcome, Issuer, ItemName, KeyReservation,
+        Ledger, Number, NumberCharge, Opening, Question, Redeemer, Resend, Reservation, SendWindow,
         SessionDigest, Settled, SpendOutcome, Spending, State, Success, Switches, Transition,
         Unavailable, UsedCode, Verification,
     },
@@ -508,7 +508,7 @@ pub struct OwnedOpening {
     pub first: Millis,
     pub expires: Millis,
     pub left: u8,
-    pub provider: String,
+    pub issuers: Vec<Issuer>,
     pub channel: String,
     pub code_length: u8,
     pub language: String,
@@ -524,7 +524,7 @@ impl From<&Opening<'_>> for OwnedOpening {
             first: new.first,
             expires: new.expires,
             left: new.left,
-            provider: new.provider.to_owned(),
+            issuers: new.issuers.to_vec(),
             channel: new.channel.to_owned(),
             code_length: new.code_length,
             language: new.language.to_owned(),
@@ -543,7 +543,7 @@ impl OwnedOpening {
             first: self.first,
             expires: self.expires,
             left: self.left,
-            provider: &self.provider,
+            issuers: &self.issuers,
             channel: &self.channel,
             code_length: self.code_length,
             language: &self.language,
@@ -558,7 +558,7 @@ impl OwnedOpening {
 #[derive(Clone, Debug)]
 pub struct OwnedResend {
     pub expires: Millis,
-    pub provider: String,
+    pub issuers: Vec<Issuer>,
     pub channel: String,
     pub language: String,
 }
@@ -567,7 +567,7 @@ impl From<&Resend<'_>> for OwnedResend {
     fn from(resend: &Resend<'_>) -> Self {
         Self {
             expires: resend.expires,
-            provider: resend.provider.to_owned(),
+            issuers: resend.issuers.to_vec(),
             channel: resend.channel.to_owned(),
             language: resend.language.to_owned(),
         }
@@ -579,7 +579,7 @@ impl OwnedResend {
     pub fn borrow(&self) -> Resend<'_> {
         Resend {
             expires: self.expires,
-            provider: &self.provider,
+            issuers: &self.issuers,
             channel: &self.channel,
             language: &self.language,
         }

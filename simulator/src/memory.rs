@@ -385,7 +385,7 @@ impl Ledger for MemoryLedger {
             first: new.first,
             left: new.left,
             sends: 1,
-            provider: new.provider.to_owned(),
+            issuers: new.issuers.to_vec(),
             message_id: None,
             channel: new.channel.to_owned(),
             code_length: new.code_length,
@@ -419,7 +419,7 @@ impl Ledger for MemoryLedger {
         stored.state = State::Reserved;
         stored.expires = resend.expires;
         stored.sends = stored.sends.saturating_add(1);
-        resend.provider.clone_into(&mut stored.provider);
+        resend.issuers.clone_into(&mut stored.issuers);
         resend.channel.clone_into(&mut stored.channel);
         resend.language.clone_into(&mut stored.language);
         stored.last_guess = None;
@@ -610,7 +610,7 @@ mod tests {
     use std::time::Duration;
 
     use otp_lambda::{
-        ledger::{Hasher, SpendingLine, Window},
+        ledger::{Hasher, Issuer, SpendingLine, Window},
         phone::PhoneNumber,
         policy::SendLimits,
         reference::ReferenceId,
@@ -647,7 +647,7 @@ mod tests {
             first: NOW,
             expires: end,
             left: 3,
-            provider: "pinpoint",
+            issuers: &[Issuer::TestNumber],
             channel: "sms",
             code_length: 6,
             language: "en-US",

@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::Client;
-use item::{Item, required, text_of_used, word_of, word_of_outcome};
+use item::{Item, required, text_of_issuers, text_of_used, word_of, word_of_outcome};
 use std::iter;
 use std::time::Duration;
 use update::{Update, Written, text};
@@ -305,7 +305,7 @@ impl Ledger for DynamoDb {
             .number(":exp", new.expires.0)
             .number(":first", new.first.0)
             .number(":left", new.left.into())
-            .text(":prov", new.provider)
+            .text(":prov", &text_of_issuers(new.issuers))
             .text(":ch", new.channel)
             .number(":len", new.code_length.into())
             .text(":lang", new.language)
@@ -333,7 +333,7 @@ impl Ledger for DynamoDb {
             .number(":seen", seen)
             .number(":next", seen.saturating_add(1))
             .number(":exp", resend.expires.0)
-            .text(":prov", resend.provider)
+            .text(":prov", &text_of_issuers(resend.issuers))
             .text(":ch", resend.channel)
             .text(":lang", resend.language)
             .number(":ttl", resend.expires.plus(VERIFICATION_KEPT).seconds())

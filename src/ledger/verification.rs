@@ -1,4 +1,4 @@
-use super::{CodeDigest, Nonce, Redeemer, SessionDigest, Winner};
+use super::{CodeDigest, Issuer, Nonce, Redeemer, SessionDigest, Winner};
 use crate::time::Millis;
 use std::collections::BTreeSet;
 
@@ -16,8 +16,8 @@ pub struct Verification {
     pub left: u8,
     /// Codes sent, including the first.
     pub sends: u8,
-    /// The issuers that may know the code.
-    pub provider: String,
+    /// The issuers whose codes may be valid, the newest first.
+    pub issuers: Vec<Issuer>,
     /// The provider's ID of the last message.
     pub message_id: Option<String>,
     pub channel: String,
@@ -114,7 +114,8 @@ pub struct Opening<'a> {
     pub first: Millis,
     pub expires: Millis,
     pub left: u8,
-    pub provider: &'a str,
+    /// The issuers whose codes may be valid, the newest first.
+    pub issuers: &'a [Issuer],
     pub channel: &'a str,
     pub code_length: u8,
     pub language: &'a str,
@@ -128,7 +129,8 @@ pub struct Opening<'a> {
 #[derive(Debug, Clone, Copy)]
 pub struct Resend<'a> {
     pub expires: Millis,
-    pub provider: &'a str,
+    /// The issuers whose codes may be valid, the newest first.
+    pub issuers: &'a [Issuer],
     pub channel: &'a str,
     pub language: &'a str,
 }

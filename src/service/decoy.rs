@@ -4,14 +4,13 @@
 //! deeper; otherwise the times shown would reveal which users exist.
 
 use super::idempotency::Reservation as KeyReservation;
-use super::issuers;
 use super::sign_in::items;
 use super::{
     Call, Challenge, ChallengeState, Limits, MAX_LIFETIME, MAX_SENDS, Service, SignIn, minutes,
 };
 use crate::error::Error;
 use crate::ledger::{
-    Number, Opening, REMEMBERED_SENDS, Resend, Reservation, Settled, State, Unavailable,
+    Issuer, Number, Opening, REMEMBERED_SENDS, Resend, Reservation, Settled, State, Unavailable,
 };
 use crate::time::Millis;
 use futures_util::future::join;
@@ -103,7 +102,7 @@ impl Service {
             first: now,
             expires: now.plus(minutes(defaults.validity_minutes)),
             left: defaults.allowed_attempts,
-            provider: issuers::DECOY,
+            issuers: &[Issuer::Decoy],
             channel: self.provider_limits().usual_channel().name(),
             code_length: defaults.code_length,
             language: &decoy.language,
@@ -152,7 +151,7 @@ impl Service {
         let validity = minutes(self.rules.defaults.validity_minutes);
         let resend = Resend {
             expires: now.plus(validity).min(latest),
-            provider: issuers::DECOY,
+            issuers: &[Issuer::Decoy],
             channel: self.provider_limits().usual_channel().name(),
             language: &sign_in.language,
         };

@@ -5,7 +5,7 @@ use super::refusals;
 use super::verify::Guess;
 use super::{Call, Limits, Reference, ReferenceIds, Service, VerifyRequest, minutes};
 use crate::error::Error;
-use crate::ledger::{Attempt, Opening, Reservation, State, Verification};
+use crate::ledger::{Attempt, Issuer, Opening, Reservation, State, Verification};
 use crate::provider::Channel;
 use crate::reference::ReferenceId;
 
@@ -72,7 +72,7 @@ impl Service {
     fn opening_of_foreign_code<'a>(
         &'a self,
         request: &'a VerifyRequest,
-        issuers: &'a str,
+        issuers: &'a [Issuer],
         call: &Call<'_>,
     ) -> Opening<'a> {
         let defaults = &self.rules.defaults;
@@ -85,7 +85,7 @@ impl Service {
             first: call.now,
             expires: call.now.plus(minutes(defaults.validity_minutes)),
             left: defaults.allowed_attempts,
-            provider: issuers,
+            issuers,
             channel: Channel::Sms.name(),
             code_length: request.otp.length(),
             language: &defaults.language,

@@ -1,13 +1,9 @@
 //! The issuers of codes: the current provider, and the one before it while its codes can still come back.
 
+use crate::ledger::Issuer;
 use crate::otp::CodeShape;
 use crate::provider::Provider;
-
-/// The issuer of a test number's fixed code.
-pub(super) const TEST_NUMBER: &str = "test";
-
-/// The issuer that decoys pretend to have.
-pub(super) const DECOY: &str = "shadow";
+use std::borrow::Cow;
 
 /// The providers that this service asks.
 pub struct Providers {
@@ -35,34 +31,41 @@ impl Providers {
         )
     }
 
-    /// Both providers as issuers, as the ledger stores them: the newest first.
-    pub(super) fn all(&self) -> String {
-        self.issuers(self.previous.as_ref().map(|previous| previous.name()))
+    /// Both providers as issuers, the newest first.
+    pub(super) fn all(&self) -> Vec<Issuer> {
+        let providers = [Some(&self.current), self.previous.as_ref()];
+        providers
+            .into_iter()
+            .flatten()
+            .map(|one| Issuer::of(one.as_ref()))
+            .collect()
     }
 
     /// The issuers of a verification after one more code by the current provider. An earlier code of another provider
     /// stays valid until it expires.
-    pub(super) fn issuers(&self, earlier: Option<&str>) -> String {
-        let current = self.current.name();
-        let is_previous = |name: &str| {
-            self.previous
-                .as_ref()
-                .is_some_and(|previous| previous.name() == name)
-        };
-        earlier
-            .into_iter()
-            .flat_map(|earlier| earlier.split(','))
-            .filter(|name| *name != current && is_previous(name))
-            .fold(current.to_owned(), |all, name| format!("{all},{name}"))
+    pub(super) fn issuers(&self, earlier: &[Issuer]) -> Vec<Issuer> {
+        let mut all = self.all();
+        let current = all.remove(0);
+        all.retain(|previous| *previous != current && earlier.contains(previous));
+        all.insert(0, current);
+        all
     }
 
     /// The providers among these issuers that this service asks.
-    pub(super) fn of_issuers(&self, issuers: &str) -> Vec<&dyn Provider> {
+    pub(super) fn of_issuers(&self, issuers: &[Issuer]) -> Vec<&dyn Provider> {
         let known = [Some(&self.current), self.previous.as_ref()];
         issuers
-            .split(',')
-            .filter_map(|name| known.into_iter().flatten().find(|one| one.name() == name))
-            .map(AsRef::as_ref)
+            .iter()
+            .filter_map(|issuer| {
+                let mut known = known.into_iter().flatten().map(AsRef::as_ref);
+                known.find(|one| Issuer::of(*one) == *issuer)
+            })
             .collect()
+    }
+}
+
+impl Issuer {
+    pub(super) fn of(provider: &dyn Provider) -> Self {
+        Self::Provider(Cow::Borrowed(provider.name()))
     }
 }

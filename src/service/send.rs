@@ -5,7 +5,7 @@ use super::{
     Call, Limits, ReferenceIds, SendRequest, Sent, SentReceipt, Service, TestNumber, minutes,
 };
 use crate::error::Error;
-use crate::ledger::{Number, Settled};
+use crate::ledger::{Issuer, Number, Settled};
 use crate::phone::Country;
 use crate::provider::{Channel, Message, Receipt};
 use crate::reference::ReferenceId;
@@ -111,9 +111,9 @@ impl Service {
     }
 
     /// The issuers whose codes are valid once this send is done.
-    fn issuers(&self, test_number: Option<&TestNumber>, plan: &SendPlan) -> String {
+    fn issuers(&self, test_number: Option<&TestNumber>, plan: &SendPlan) -> Vec<Issuer> {
         if test_number.is_some() {
-            super::issuers::TEST_NUMBER.to_owned()
+            vec![Issuer::TestNumber]
         } else {
             self.providers.issuers(plan.earlier_issuers())
         }

@@ -3,7 +3,9 @@
 use super::refusals;
 use super::{Limits, MAX_LIFETIME, MAX_SENDS, SendRequest, minutes};
 use crate::error::{Error, ErrorCode};
-use crate::ledger::{ItemName, Number, Opening, Resend, Reservation, Settled, State, Verification};
+use crate::ledger::{
+    Issuer, ItemName, Number, Opening, Resend, Reservation, Settled, State, Verification,
+};
 use crate::policy::Wait;
 use crate::provider::ProviderLimits;
 use crate::time::Millis;
@@ -90,9 +92,9 @@ impl SendPlan {
     }
 
     /// The issuers of the codes that stay valid beside the one of this send.
-    pub(super) fn earlier_issuers(&self) -> Option<&str> {
+    pub(super) fn earlier_issuers(&self) -> &[Issuer] {
         let open = self.seen.as_ref().filter(|_| self.is_resend);
-        open.map(|open| open.provider.as_str())
+        open.map_or(&[], |open| &open.issuers)
     }
 
     /// The refusal if the number has to wait.
@@ -187,7 +189,7 @@ impl Limits {
         item: &ItemName,
         request: &SendRequest,
         plan: &SendPlan,
-        issuers: &str,
+        issuers: &[Issuer],
         now: Millis,
     ) -> Result<u64, Error> {
         let generation = plan.seen.as_ref().map(|seen| seen.generation);
@@ -195,7 +197,7 @@ impl Limits {
             Some(generation) if plan.is_resend => {
                 let resend = Resend {
                     expires: plan.expires,
-                    provider: issuers,
+                    issuers,
                     channel: request.channel.name(),
                     language: &request.language,
                 };
@@ -212,7 +214,7 @@ impl Limits {
                     first: now,
                     expires: plan.expires,
                     left: plan.left,
-                    provider: issuers,
+                    issuers,
                     channel: request.channel.name(),
                     code_length: plan.code_length,
                     language: &request.language,

@@ -2,8 +2,8 @@ use super::refusals::{self, GuessVerdict};
 use super::{Call, Limits, Service, VerifyRequest};
 use crate::error::{Error, ErrorCode};
 use crate::ledger::{
-    Attempt, CodeDigest, DECOY_KEPT, GuessOutcome, ItemName, NumberCharge, Question, Success,
-    Transition, Verification, Winner,
+    Attempt, CodeDigest, DECOY_KEPT, GuessOutcome, Issuer, ItemName, NumberCharge, Question,
+    Success, Transition, Verification, Winner,
 };
 use crate::provider::{Provider, Verdict};
 use crate::reference::ReferenceId;
@@ -128,9 +128,9 @@ impl Service {
         if verification.has_used(&guess.code, call.now) {
             return Ok(Checked::Wrong);
         }
-        match verification.provider.as_str() {
-            super::issuers::DECOY => Ok(Checked::Wrong),
-            super::issuers::TEST_NUMBER => {
+        match verification.issuers.as_slice() {
+            [Issuer::Decoy] => Ok(Checked::Wrong),
+            [Issuer::TestNumber] => {
                 let is_right = limits.is_test_code(&request.to, reference, &guess.code, call.now);
                 Ok(if is_right {
                     Checked::Right(None)
@@ -150,7 +150,7 @@ impl Service {
     /// Asks the providers that have issued codes of a verification, the newest first, until one accepts the guess.
     async fn ask_to_verify(
         &self,
-        issuers: &str,
+        issuers: &[Issuer],
         request: &VerifyRequest,
         reference: &ReferenceId,
         call: &mut Call<'_>,
@@ -162,7 +162,7 @@ impl Service {
                 "The code can no longer be verified: send a new one.",
             )
             .with_cause(format!(
-                "the code was issued by {issuers}, which this function does not ask: set OTP_PREVIOUS_PROVIDER"
+                "the code was issued by {issuers:?}, which this function does not ask: set OTP_PREVIOUS_PROVIDER"
             )));
         }
         let mut failed = None;
@@ -312,7 +312,7 @@ async fn consume(
 /// nothing.
 async fn give_feedback(issuer: &dyn Provider, won: &Verification, call: &mut Call<'_>) {
     // Only the ID of the last message is known, and that may be another provider's.
-    let is_last = won.provider.split(',').next() == Some(issuer.name());
+    let is_last = won.issuers.first() == Some(&Issuer::of(issuer));
     let Some(message_id) = won.message_id.as_ref().filter(|_| is_last) else {
         return;
     };

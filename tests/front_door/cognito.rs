@@ -1,6 +1,7 @@
 //! Sign-ins through Cognito's triggers: one message per sign-in, attempts that a new session does not
 //! restore, and codes that are valid for one session.
 
+use otp_lambda::ledger::Issuer;
 use crate::pool::{Next, SignIn, User, answer_correct, is_challenge};
 use crate::with::{asked_to_send, says};
 use crate::world::{KEY, NUMBER, World, file};
@@ -38,7 +39,7 @@ impl World {
     /// The attempts left in the ledger's only verification that is not a decoy.
     fn attempts_left(&self) -> u8 {
         let mut real = self.ledger.verifications();
-        real.retain(|_, verification| verification.provider == crate::with::NAME);
+        real.retain(|_, verification| verification.issuers != [Issuer::Decoy]);
         assert_eq!(real.len(), 1);
         real.values().next().unwrap().left
     }

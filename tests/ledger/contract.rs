@@ -3,16 +3,17 @@
 use crate::emulator::Emulator;
 use futures_util::future::BoxFuture;
 use otp_lambda::ledger::{
-    Attempt, Charge, Digest, GUESS_PENDING, GUESS_STOPS, Guess, GuessOutcome, Hasher, ItemName,
-    KEY_KEPT, KeyOutcome, KeyReservation, LOCKED, Ledger, Number, NumberCharge, Opening, Question,
-    REDEEMABLE, REMEMBERED_SENDS, Resend, Reservation, SendWindow, SessionDigest, Settled,
-    SpendOutcome, Spending, SpendingLine, State, Success, Switches, Transition, USED, UsedCode,
-    Verification, Window,
+    Attempt, Charge, Digest, GUESS_PENDING, GUESS_STOPS, Guess, GuessOutcome, Hasher, Issuer,
+    ItemName, KEY_KEPT, KeyOutcome, KeyReservation, LOCKED, Ledger, Number, NumberCharge, Opening,
+    Question, REDEEMABLE, REMEMBERED_SENDS, Resend, Reservation, SendWindow, SessionDigest,
+    Settled, SpendOutcome, Spending, SpendingLine, State, Success, Switches, Transition, USED,
+    UsedCode, Verification, Window,
 };
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::policy::SendLimits;
 use otp_lambda::reference::ReferenceId;
 use otp_lambda::time::Millis;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -171,12 +172,14 @@ pub(crate) fn spending(lines: &[(&str, u64, u64)]) -> Spending {
     }
 }
 
+const PINPOINT: Issuer = Issuer::Provider(Cow::Borrowed("pinpoint"));
+
 pub(crate) const OPENING: Opening<'_> = Opening {
     state: State::Reserved,
     first: START,
     expires: Millis(START.0 + 600_000),
     left: 3,
-    provider: "pinpoint",
+    issuers: &[PINPOINT],
     channel: "sms",
     code_length: 6,
     language: "en-US",
@@ -187,7 +190,7 @@ pub(crate) const OPENING: Opening<'_> = Opening {
 
 pub(crate) const AGAIN: Resend<'_> = Resend {
     expires: Millis(START.0 + 660_000),
-    provider: "eum",
+    issuers: &[Issuer::Provider(Cow::Borrowed("eum"))],
     channel: "voice",
     language: "de-DE",
 };
@@ -779,7 +782,7 @@ fn as_opened() -> Verification {
         first: START,
         left: 3,
         sends: 1,
-        provider: "pinpoint".to_owned(),
+        issuers: vec![PINPOINT],
         message_id: None,
         channel: "sms".to_owned(),
         code_length: 6,
@@ -956,7 +959,7 @@ async fn a_further_code_keeps_the_attempts(ledger: &dyn Ledger) {
         expires: AGAIN.expires,
         left: 2,
         sends: 2,
-        provider: "eum".to_owned(),
+        issuers: AGAIN.issuers.to_vec(),
         message_id: Some("m1".to_owned()),
         channel: "voice".to_owned(),
         language: "de-DE".to_owned(),

@@ -385,7 +385,7 @@ impl Table {
                     first: resend.expires.minus(Duration::from_mins(10)),
                     expires: resend.expires,
                     left: 5,
-                    provider: resend.provider,
+                    issuers: resend.issuers,
                     channel: resend.channel,
                     code_length: 8,
                     language: resend.language,

@@ -1,8 +1,8 @@
 //! Reads items. An item that cannot be understood is an error: treating it as missing would bring new guesses.
 
 use crate::ledger::{
-    CodeDigest, Digest, Guess, GuessOutcome, HeldKey, KeyOutcome, Number, REMEMBERED_SENDS, State,
-    Success, Unavailable, UsedCode, Verification,
+    CodeDigest, Digest, Guess, GuessOutcome, HeldKey, Issuer, KeyOutcome, Number, REMEMBERED_SENDS,
+    State, Success, Unavailable, UsedCode, Verification,
 };
 use crate::time::Millis;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -86,7 +86,7 @@ impl Item {
             first: required("first", self.time("first")?)?,
             left: required("left", self.number("left")?)?,
             sends: required("sends", self.number("sends")?)?,
-            provider: owned("prov")?,
+            issuers: owned("prov")?.split(',').map(Issuer::stored).collect(),
             message_id: self.text("mid")?.map(str::to_owned),
             channel: owned("ch")?,
             code_length: required("len", self.number("len")?)?,
@@ -177,6 +177,12 @@ pub(super) fn word_of_outcome(outcome: GuessOutcome) -> &'static str {
         GuessOutcome::Invalid => "invalid",
         GuessOutcome::Unclear => "unclear",
     }
+}
+
+/// Issuers as the items hold them.
+pub(super) fn text_of_issuers(issuers: &[Issuer]) -> String {
+    let names: Vec<String> = issuers.iter().map(Issuer::to_string).collect();
+    names.join(",")
 }
 
 /// A used code as the items hold it: the time until which it is refused, and its digest.
