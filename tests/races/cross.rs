@@ -247,7 +247,7 @@ async fn an_older_code_fails_once_a_newer_one_is_sent(new: NewStore) {
     let rounds = if new().is_memory() {
         sized(40, 400)
     } else {
-        sized(8, 48)
+        sized(24, 48)
     };
     let mut kinds = BTreeMap::<String, usize>::new();
     for seed in 0..rounds {
