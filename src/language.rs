@@ -1,7 +1,7 @@
-//! Languages: which text a reader gets who asked for another one, and what most people of a country read.
+//! Languages: finds the closest text for a reader, and the usual language of a country.
 //!
-//! Tags are those of BCP 47 (RFC 5646), such as `pt-BR` and `zh-Hant-HK`. The two tables are judgements, made with CLDR's
-//! likely subtags and parent locales at hand, for one purpose: that the reader of a short text understands it.
+//! Tags are those of BCP 47 (RFC 5646), such as `pt-BR` and `zh-Hant-HK`. The tables are judgements, based on CLDR's
+//! likely subtags and parent locales. Their only aim is that the reader understands a short text.
 
 mod countries;
 
@@ -12,17 +12,18 @@ use std::sync::Arc;
 /// A BCP 47 tag, shared by the provider's limits and the requests that choose it.
 pub type Tag = Arc<str>;
 
-/// The longest tag, in characters: what RFC 5646, section 4.4.1, asks everybody to take, and AWS takes no more.
+/// The length of the longest tag, in characters. Everybody should accept this length by RFC 5646, section 4.4.1, and
+/// AWS accepts no more.
 pub const LONGEST_TAG: usize = 35;
 
-/// In the place of a tag: the language of the number's country.
+/// Stands in place of a tag for the language of the number's country.
 pub const BY_COUNTRY: &str = "country";
 
-/// Where no language of a country is known.
+/// The language of countries without a row in the table.
 const OTHERWISE: &str = "en";
 
-/// Whether this has the shape of a language tag: subtags of 1 to 8 ASCII letters and digits between hyphens, the first of
-/// 2 to 8 letters, at most [`LONGEST_TAG`] characters in all. Whether there is such a language is not asked.
+/// Whether this has the shape of a language tag: subtags of 1 to 8 ASCII letters and digits between hyphens, the first
+/// one of 2 to 8 letters, at most [`LONGEST_TAG`] characters in all. The language need not exist.
 #[must_use]
 pub fn is_well_formed(tag: &str) -> bool {
     let mut subtags = tag.split('-');
@@ -35,11 +36,12 @@ pub fn is_well_formed(tag: &str) -> bool {
         })
 }
 
-/// The one of `available` that a reader of `wish` understands best; `None` if the reader might understand none of them.
+/// Finds the tag in `available` that a reader of `wish` understands best. Returns `None` if the reader might understand
+/// none of them.
 ///
-/// The tag itself comes first, whatever its case and with `_` for `-`. Then the same language in a script that the reader
-/// can read: written as in the region nearest to the wish, then as in no region, then the first of `available`. Extensions
-/// and private use say nothing about reading and are not looked at.
+/// An equal tag wins; case does not count, and `_` counts as `-`. Next come tags of the same language in a script that
+/// the reader can read: first the region nearest to that of `wish`, then tags without a region, then the order of
+/// `available`. Extensions and private use do not change how a text is read, so they are ignored.
 #[must_use]
 pub fn closest<T: AsRef<str>>(wish: &str, available: impl Iterator<Item = T> + Clone) -> Option<T> {
     let wish = wish.replace('_', "-");
@@ -60,7 +62,7 @@ pub fn closest<T: AsRef<str>>(wish: &str, available: impl Iterator<Item = T> + C
         })
         .filter(|(_, offer)| offer.language == wish.language && wish.can_read(offer.script))
         .collect::<Vec<_>>();
-    // Stable: those of one rank stay in the order of `available`.
+    // The sort is stable: tags of equal rank stay in the order of `available`.
     readable.sort_by_key(|(_, offer)| {
         let nearest = wish.nearest_regions();
         let region = match &offer.region {
@@ -76,10 +78,10 @@ pub fn closest<T: AsRef<str>>(wish: &str, available: impl Iterator<Item = T> + C
     readable.into_iter().next().map(|(tag, _)| tag)
 }
 
-/// The language that most people of `country` read, as a tag with that country: `de-CH`.
+/// The language that most people in `country` read, as a tag with that country: `de-CH`.
 ///
-/// Where there are several, the one that networks and banks there text in: Kazakhstan is `ru-KZ`, India `en-IN`. The tag
-/// may be of a language that there is no text in; English where none is known.
+/// If there are several, it is the language in which networks and banks send their texts there: `ru-KZ` for Kazakhstan,
+/// `en-IN` for India. There may be no text in this language. If no language is known, it is English.
 #[must_use]
 pub fn of_country(country: Country) -> &'static str {
     let region = |tag: &'static str| tag.rsplit('-').next().unwrap_or_default();
@@ -91,12 +93,12 @@ pub fn of_country(country: Country) -> &'static str {
         .unwrap_or(OTHERWISE)
 }
 
-/// What a tag says about reading.
+/// The parts of a tag that decide who can read a text.
 struct Reading {
-    /// The primary language, lower-case, in its one spelling.
+    /// The primary language in lower case, with other codes replaced as in `SPELLINGS`.
     language: String,
     script: [u8; 4],
-    /// The region, upper-case: two letters or three digits.
+    /// The region in upper case: two letters or three digits.
     region: Option<String>,
 }
 
@@ -118,7 +120,7 @@ impl Reading {
                 3 if region.is_none() && subtag.bytes().all(|byte| byte.is_ascii_digit()) => {
                     region = Some(subtag.to_owned());
                 }
-                // A variant, or one of the extended languages such as `zh-yue`, which are read like their first subtag.
+                // A variant, or an extended language such as `zh-yue`, which is read like its first subtag.
                 _ => {}
             }
         }
@@ -135,11 +137,11 @@ impl Reading {
     }
 
     fn can_read(&self, script: [u8; 4]) -> bool {
-        // Serbian is taught and printed in both of its scripts, wherever it is spoken.
+        // Readers of Serbian learn both of its scripts.
         self.script == script || self.language == "sr"
     }
 
-    /// The regions whose way of writing comes next to the wish, the nearest first.
+    /// The regions whose spelling is similar, the most similar first.
     fn nearest_regions(&self) -> &'static [&'static str] {
         let region = self.region.as_deref().unwrap_or("-");
         let rows = || {
@@ -163,7 +165,7 @@ fn written(script: &str) -> Option<[u8; 4]> {
     Some(bytes)
 }
 
-/// The script that a language is written in where the tag names none.
+/// The script of a tag that names none.
 fn usual_script(language: &str, region: &str) -> [u8; 4] {
     let row = USUAL_SCRIPTS.iter().find(|(_, languages, regions)| {
         let has = |list: &str, item| list.split(' ').any(|one| one == item);
@@ -172,7 +174,7 @@ fn usual_script(language: &str, region: &str) -> [u8; 4] {
     row.map_or(*b"Latn", |(script, ..)| **script)
 }
 
-/// Older and other codes of a language, and of languages that are read like it.
+/// Older and other codes of a language, and codes of languages that are read like it.
 const SPELLINGS: &[(&str, &str)] = &[
     ("arb", "ar"),
     ("cmn", "zh"),
@@ -180,7 +182,7 @@ const SPELLINGS: &[(&str, &str)] = &[
     ("iw", "he"),
     ("ji", "yi"),
     ("mo", "ro"),
-    // The two ways to write Norwegian are both read by everybody; `no` says neither.
+    // Every reader of Norwegian can read both of its written forms; `no` names neither.
     ("nn", "nb"),
     ("no", "nb"),
     ("prs", "fa"),
@@ -188,13 +190,13 @@ const SPELLINGS: &[(&str, &str)] = &[
     ("sh", "sr"),
     ("swh", "sw"),
     ("tl", "fil"),
-    // What is written in Hong Kong for everybody is Chinese.
+    // Speakers of Cantonese read written Chinese.
     ("yue", "zh"),
     ("zsm", "ms"),
 ];
 
-/// A script, the languages that are written in it, the regions where they are (none: everywhere). The first row that fits
-/// decides; a language that stands in none is taken to be written in Latin letters.
+/// A script, the languages that are written in it, and the regions where they are (none: everywhere). The first row
+/// that fits decides. A language without a row is written in Latin letters.
 const USUAL_SCRIPTS: &[(&[u8; 4], &str, &str)] = &[
     (b"Hant", "zh", "TW HK MO"),
     (b"Hans", "zh", ""),
@@ -236,10 +238,10 @@ const USUAL_SCRIPTS: &[(&[u8; 4], &str, &str)] = &[
     (b"Kore", "ko", ""),
 ];
 
-/// A language, regions (`-`: no region; none: all others), and the regions whose way of writing is the nearest to theirs.
-/// The first row that names the region decides.
+/// A language, its regions (`-`: no region; none: all others), and the regions with the most similar spelling. The
+/// first row that names the region decides.
 const NEAREST: &[(&str, &str, &[&str])] = &[
-    // CLDR's `en-001`: the spelling of Britain, but where the United States had a say.
+    // As in CLDR's `en-001`: British spelling, except in places that follow the United States.
     (
         "en",
         "- US CA PH PR GU VI AS MP UM LR MH FM PW",
@@ -248,7 +250,7 @@ const NEAREST: &[(&str, &str, &[&str])] = &[
     ("en", "", &["GB", "US"]),
     ("es", "ES EA IC GQ PH AD GI", &["ES", "419"]),
     ("es", "US PR", &["US", "419", "MX", "ES"]),
-    // Plain Spanish, too: most of its readers are in the Americas.
+    // This row includes Spanish without a region: most of its readers are in the Americas.
     ("es", "", &["419", "MX", "US", "ES"]),
     ("fr", "CA", &["CA", "FR"]),
     ("fr", "", &["FR", "CA"]),

@@ -1,4 +1,4 @@
-//! What this program asks of a service that makes, delivers and checks codes.
+//! The contract of a provider.
 
 use crate::error::Error;
 use crate::language::Tag;
@@ -9,10 +9,10 @@ use async_trait::async_trait;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// A service that makes one-time passwords, delivers them and checks guesses.
+/// A service that makes codes, delivers them and checks guesses.
 ///
-/// Both calls reach the service at most once. No AWS send takes an idempotency token, so a second
-/// try could be a second text; a second verify could burn an attempt.
+/// Each call reaches the service at most once. AWS has no idempotency token for sends, so a second
+/// try could send a second message. A second verify could use up an attempt.
 #[async_trait]
 pub trait Provider: Send + Sync {
     /// The name in settings and logs.
@@ -27,7 +27,7 @@ pub trait Provider: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Why nothing was sent; where the message may have left all the same, the error says that
+    /// The reason why nothing was sent. If the message may have been sent after all, the error says that
     /// the delivery is unknown.
     async fn send(&self, message: &Message<'_>, time_limit: Duration) -> Result<Receipt, Error>;
 
@@ -37,7 +37,7 @@ pub trait Provider: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Why there is no verdict; the guess may have been counted all the same.
+    /// The reason why there is no verdict. The provider may have counted the guess.
     async fn verify(
         &self,
         to: &PhoneNumber,
@@ -46,38 +46,38 @@ pub trait Provider: Send + Sync {
         time_limit: Duration,
     ) -> Result<Answer, Error>;
 
-    /// Tells the service that the code in a message came back, if it wants to know: its filters learn from that.
+    /// Tells the service that the code in a message came back. The service's filters learn from it. The default does
+    /// nothing.
     ///
     /// Ends within `time_limit`.
     ///
     /// # Errors
     ///
-    /// What the log says about it: it was not told.
+    /// The cause of the failure, for the log.
     async fn code_came_back(&self, message_id: &str, time_limit: Duration) -> Result<(), String> {
         let _ = (message_id, time_limit);
         Ok(())
     }
 }
 
-/// What a provider takes; requests and settings are held against it before any call.
+/// The values that a provider accepts. Requests and settings are checked against them before any call.
 #[derive(Debug)]
 pub struct ProviderLimits {
-    /// What its codes look like.
     pub code: CodeShape,
-    /// Minutes that a code is good for.
+    /// For how many minutes a code is valid.
     pub validity_minutes: RangeInclusive<u8>,
-    /// Guesses that a code allows.
+    /// How many guesses a code allows.
     pub allowed_attempts: RangeInclusive<u8>,
-    /// Characters of a brand name.
+    /// How many characters a brand name may have.
     pub brand_name: RangeInclusive<u8>,
-    /// Ways to deliver a code, the usual one first.
+    /// The channels, the default first.
     pub channels: Vec<ChannelLimits>,
-    /// Whether a language that is not among a channel's is a wish for the closest one, and not an error.
+    /// Whether a language that a channel lacks means its closest one. Otherwise it is an error.
     pub any_language: bool,
 }
 
 impl ProviderLimits {
-    /// The languages of a channel; none if the channel is not among these.
+    /// The languages of a channel. None if the provider lacks the channel.
     #[must_use]
     pub fn languages(&self, channel: Channel) -> &[Tag] {
         self.channels
@@ -86,7 +86,7 @@ impl ProviderLimits {
             .map_or(&[], |own| &own.languages)
     }
 
-    /// The usual way to deliver a code.
+    /// The channel of a message whose request names none.
     #[must_use]
     pub fn usual_channel(&self) -> Channel {
         self.channels
@@ -95,10 +95,9 @@ impl ProviderLimits {
     }
 }
 
-/// A way to deliver a code, and what it can say.
+/// A channel and its languages.
 #[derive(Debug)]
 pub struct ChannelLimits {
-    /// The way.
     pub channel: Channel,
     /// Languages of the message, as BCP 47 tags.
     pub languages: Vec<Tag>,
@@ -111,12 +110,12 @@ pub enum Channel {
     Sms,
     /// A call that speaks the code.
     Voice,
-    /// A message by WhatsApp.
+    /// A WhatsApp message.
     WhatsApp,
 }
 
 impl Channel {
-    /// The name in requests, answers, settings and the ledger.
+    /// The name in requests, responses, settings and the ledger.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -135,32 +134,29 @@ impl Channel {
     }
 }
 
-/// A code to be made and sent.
+/// An order to make a code and send it.
 #[derive(Debug, Clone, Copy)]
 pub struct Message<'a> {
-    /// Who gets it.
     pub to: &'a PhoneNumber,
-    /// The name under which it will be verified.
+    /// The code will be verified under this reference.
     pub reference: &'a ReferenceId,
-    /// How it is delivered.
     pub channel: Channel,
-    /// The brand in the text.
     pub brand_name: &'a str,
-    /// Characters of the code.
+    /// The length of the code in characters.
     pub code_length: u8,
-    /// Minutes that the code is good for.
+    /// For how many minutes the code is valid.
     pub validity_minutes: u8,
-    /// Guesses that the code allows.
+    /// How many guesses the code allows.
     pub allowed_attempts: u8,
     /// The language of the text, one of the channel's.
     pub language: &'a str,
-    /// What it is sent from: a phone number, a sender ID, or the ARN or ID of either or a pool.
+    /// The sender: a phone number, a sender ID, or the ARN or ID of one of these or of a pool.
     pub origination_identity: &'a str,
-    /// The registration that Indian networks ask for.
+    /// The registration that Indian networks require.
     pub dlt: Option<&'a Dlt>,
 }
 
-/// A registration on the distributed ledger (DLT) of India's networks.
+/// A registration with the DLT (distributed ledger technology) platform of India's networks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dlt {
     /// The ID of the registered sender.
@@ -169,7 +165,7 @@ pub struct Dlt {
     pub template_id: String,
 }
 
-/// A message was accepted for delivery.
+/// The response to a message that was accepted for delivery.
 #[derive(Debug)]
 pub struct Receipt {
     /// The provider's ID of the message.
@@ -181,17 +177,16 @@ pub struct Receipt {
 /// The provider's answer to a guess.
 #[derive(Debug)]
 pub struct Answer {
-    /// Right or wrong.
     pub verdict: Verdict,
     /// The provider's ID of the request.
     pub request_id: Option<String>,
 }
 
-/// Whether a guess is right. A wrong code is an answer, not an error.
+/// Whether a guess is right. A wrong code is a verdict, not an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// The provider said that this is the code.
     Valid,
-    /// The provider did not say so.
+    /// The provider said anything else.
     Invalid,
 }

@@ -1,10 +1,10 @@
-//! What a person reads or hears: the texts of a provider that takes templates.
+//! The texts of messages, for a provider that takes templates.
 //!
-//! AWS makes the code, so a text goes there with `{{code}}` in it. Everything else is filled in here. AWS asks that the
-//! template contain the placeholder; that it fills in each one where there are several, as calls and web addresses need
-//! it, is what this module relies on, and has not been tried on AWS.
+//! AWS makes the code, so a text goes there with `{{code}}` in it. Everything else is filled in here. AWS requires the
+//! placeholder in the template. Calls and the last line for websites contain it twice, and this module relies on AWS to
+//! fill in both. That has not been tried on AWS.
 //!
-//! The texts are constants in the binary: nothing is parsed at start but what the operator wrote.
+//! The built-in texts are constants in the binary. Only the operator's own texts are read at start.
 
 mod segments;
 mod sms;
@@ -18,51 +18,51 @@ use sms::SMS;
 use std::collections::BTreeMap;
 use voice::VOICE;
 
-/// What AWS puts the code in place of.
+/// The placeholder that AWS replaces with the code.
 pub const CODE: &str = "{{code}}";
 
-/// What the brand is put in place of.
+/// The placeholder that this module replaces with the brand.
 pub const BRAND: &str = "{{brand}}";
 
-/// Characters that AWS takes of a text.
+/// The most characters that AWS accepts in a text.
 pub const LONGEST_TEXT: usize = 6000;
 
-/// Characters of the longest brand name that own texts are checked with.
+/// The operator's own texts are checked with a brand of this many characters, the longest that is allowed.
 const LONGEST_BRAND: usize = 20;
 
-/// How SSML says the code: character by character, slowly.
+/// Makes the voice say the code slowly, character by character.
 const SPELLED: &str =
     r#"<prosody rate="slow"><say-as interpret-as="characters">{{code}}</say-as></prosody>"#;
 
-/// What is added to the texts of short messages.
+/// Additions to the texts of SMS.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Whether the built-in texts ask not to share the code. An operator's own text says what it says.
+    /// Whether the built-in texts ask the reader not to share the code. It has no effect on an operator's own texts.
     pub do_not_share: bool,
-    /// The host name of the website that may fill in the code by itself (`WebOTP`, and Safari likewise).
+    /// The host name of the website in which browsers fill in the code (`WebOTP`, and the same in Safari).
     pub web_otp_domain: Option<String>,
-    /// The hash of the Android app that may read the message by itself (SMS Retriever): 11 characters.
+    /// The hash of the Android app that reads the message (SMS Retriever): 11 characters.
     pub android_app_hash: Option<String>,
 }
 
 /// An operator's own texts in one language, in place of the built-in ones.
 ///
-/// Each holds `{{code}}`, and `{{brand}}` where the brand is to stand.
+/// Each must contain `{{code}}` and may contain `{{brand}}`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OwnTexts {
-    /// The short message.
+    /// The text of the SMS.
     pub sms: Option<String>,
-    /// The call: SSML if it begins with `<speak>`, plain text otherwise.
+    /// The text of the call: SSML if it begins with `<speak>`, plain text otherwise.
     pub voice: Option<String>,
 }
 
-/// A call.
+/// The text of a call and the voice that says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VoiceText {
-    /// What is said, with `{{code}}` in it.
+    /// The text, with `{{code}}` in it.
     pub body: String,
-    /// How the body is written.
+    /// The format of the body.
     pub body_type: BodyType,
     /// The language of the voice, as Amazon Polly names it.
     pub language_code: &'static str,
@@ -70,7 +70,7 @@ pub struct VoiceText {
     pub voice_id: &'static str,
 }
 
-/// How the body of a call is written.
+/// The format of a call's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyType {
     /// Plain text.
@@ -79,11 +79,11 @@ pub enum BodyType {
     Ssml,
 }
 
-/// The built-in texts and an operator's own.
+/// The built-in texts and the operator's own.
 #[derive(Debug, Default)]
 pub struct Texts {
     do_not_share: bool,
-    /// What ends every short message, line break included.
+    /// The end of every SMS, with its line break.
     last_line: String,
     own: BTreeMap<String, Own>,
 }
@@ -95,11 +95,12 @@ struct Own {
 }
 
 impl Texts {
-    /// The built-in texts, and by language tag an operator's own in addition or in their place.
+    /// Combines the built-in texts with the operator's own, which are listed by language tag. They replace the built-in
+    /// texts of the same language.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong, each as a sentence that begins with the setting and names the language and the channel.
+    /// All problems. Each is a sentence that begins with the setting and names the language and the channel.
     pub fn new(options: Options, own: BTreeMap<String, OwnTexts>) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
         let domain = options
@@ -124,7 +125,7 @@ impl Texts {
         let mut of_own = Vec::new();
         for (tag, own) in own {
             if !is_well_formed(&tag) {
-                of_own.push(format!("`{tag}` is no language tag such as pt-BR"));
+                of_own.push(format!("`{tag}` is not a language tag such as pt-BR"));
             } else if texts.own_in(&tag).is_some() {
                 of_own.push(format!("`{tag}` is named twice"));
             } else {
@@ -144,10 +145,10 @@ impl Texts {
         }
     }
 
-    /// The short message in exactly this language, complete but for `{{code}}`; `None` if there is none.
+    /// The SMS in exactly this language, complete except for `{{code}}`. `None` if there is none.
     ///
-    /// Braces in the brand become parentheses, and controls of lines and direction spaces: a brand adds no placeholder and
-    /// no line.
+    /// In the brand, braces become parentheses, and characters that control lines or direction become spaces. So a
+    /// brand can add neither a placeholder nor a line.
     #[must_use]
     pub fn sms(&self, language: &str, brand: &str) -> Option<String> {
         let mut text = match self.own_in(language).and_then(|own| own.sms.as_deref()) {
@@ -159,9 +160,9 @@ impl Texts {
         Some(text)
     }
 
-    /// The call in exactly this language, complete but for `{{code}}`; `None` if there is none.
+    /// The call in exactly this language, complete except for `{{code}}`. `None` if there is none.
     ///
-    /// The brand is taken as in [`sms`](Self::sms), and its markup is said, not obeyed.
+    /// The brand is changed as in [`sms`](Self::sms), and markup in it is escaped.
     #[must_use]
     pub fn voice(&self, language: &str, brand: &str) -> Option<VoiceText> {
         let mut call = match self.own_in(language).and_then(|own| own.voice.clone()) {
@@ -180,7 +181,7 @@ impl Texts {
         Some(call)
     }
 
-    /// An operator's own short messages that are charged for more than once, by language, with how often that is.
+    /// The languages in which the operator's own SMS takes several segments, each with their number.
     #[must_use]
     pub fn long_ones(&self, brand: &str, code_length: u8) -> Vec<(&str, usize)> {
         let own = self.own.iter().filter(|(_, own)| own.sms.is_some());
@@ -207,7 +208,7 @@ impl Texts {
         SMS.iter().map(|(language, ..)| *language).chain(added)
     }
 
-    /// The languages of [`voice`](Self::voice): fewer, as not every language has a voice.
+    /// The languages of [`voice`](Self::voice). They are fewer, because not every language has a voice.
     pub fn voice_languages(&self) -> impl Iterator<Item = &str> + Clone {
         let own = self
             .own
@@ -236,12 +237,12 @@ impl Texts {
         if !self.do_not_share {
             return Some((*text).to_owned());
         }
-        // The full stop of Chinese and Japanese brings its own space.
+        // The full stop of Chinese and Japanese includes its space.
         let space = if text.ends_with('。') { "" } else { " " };
         Some(format!("{text}{space}{do_not_share}"))
     }
 
-    /// What is left of an operator's own texts when the wrong ones are reported.
+    /// Adds what is wrong in an operator's own texts to `problems`, and returns the texts.
     fn checked(&self, tag: &str, own: OwnTexts, problems: &mut Vec<String>) -> Own {
         let mut report = |channel: &str, what: &str| {
             problems.push(format!("the {channel} text of `{tag}` {what}"));
@@ -262,7 +263,7 @@ impl Texts {
                     "begins with <speak> and does not end with </speak>",
                 );
             }
-            // A text for Austria is read by the voice of Germany.
+            // A text in `de-AT`, for example, gets the voice of `de-DE`.
             let voice =
                 closest(tag, VOICE.iter().map(|call| call.language)).and_then(built_in_voice);
             if voice.is_none() {
@@ -286,7 +287,7 @@ fn built_in_voice(language: &str) -> Option<VoiceText> {
     let call = VOICE
         .iter()
         .find(|call| call.language.eq_ignore_ascii_case(language))?;
-    // The first pause is for the phone on its way to the ear, the second for the pen.
+    // The pauses give people time: first to lift the phone to the ear, then to find a pen.
     let body = format!(
         r#"<speak><break time="1s"/>{} <break time="1s"/>{}</speak>"#,
         call.first, call.again
@@ -299,12 +300,13 @@ fn built_in_voice(language: &str) -> Option<VoiceText> {
     })
 }
 
-/// What a website and an app find the code by.
+/// The last line of an SMS, from which a website and an app can find the code.
 ///
-/// For a website the last line begins with `@host #code`, and what follows on it is ignored ("Origin-bound one-time codes
-/// delivered via SMS", WICG, Parsing; so does Chromium's `sms_parser.cc`). For an app the hash is anywhere in the message
-/// ("Perform SMS verification on a server", Google), in earlier versions of that page at the very end. The hash behind the
-/// code on the same line is right by all of them. SMS Retriever also asks for at most 140 bytes, which is one segment.
+/// For a website the last line begins with `@host #code`. Browsers ignore the rest of it ("Origin-bound one-time codes
+/// delivered via SMS", WICG, Parsing; also Chromium's `sms_parser.cc`). For an app the hash may be anywhere in the
+/// message ("Perform SMS verification on a server", Google); earlier versions of that page ask for it at the very end.
+/// If the hash comes after the code on the last line, all of these are satisfied. SMS Retriever also allows at most 140
+/// bytes, which is one segment.
 fn last_line(domain: Option<String>, hash: Option<String>) -> String {
     match (domain, hash) {
         (None, None) => String::new(),
@@ -323,7 +325,7 @@ fn is_host_name(name: &str) -> bool {
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    // An address such as 192.0.2.1 ends with a number, which no name does.
+    // An address such as 192.0.2.1 ends with a number. A host name does not.
     let last = name.rsplit('.').next().unwrap_or_default();
     name.len() <= 253
         && name.contains('.')
@@ -338,7 +340,7 @@ fn is_app_hash(hash: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/')
 }
 
-/// What is wrong in an operator's own text to which `added` characters are added.
+/// The problems of an operator's own text that `added` characters will follow.
 fn wrong_in(text: &str, added: usize) -> Vec<String> {
     let mut wrong = Vec::new();
     if !text.contains(CODE) {
@@ -377,12 +379,12 @@ fn wrong_in(text: &str, added: usize) -> Vec<String> {
     wrong
 }
 
-/// The brand without anything that means more than itself.
+/// Replaces the characters of a brand that could add a placeholder or a line, or change the direction of the text.
 fn harmless(brand: &str) -> String {
     let replaced = |character: char| match character {
         '{' => '(',
         '}' => ')',
-        // Line and paragraph separators, and the marks that turn the direction of all that follows.
+        // The separators of lines and paragraphs, and the marks that change the direction of the text after them.
         '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => ' ',
         character if character.is_control() => ' ',
         character => character,
@@ -390,7 +392,7 @@ fn harmless(brand: &str) -> String {
     brand.chars().map(replaced).collect()
 }
 
-/// The text as content of XML.
+/// Escapes the text for XML.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {

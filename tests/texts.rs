@@ -721,7 +721,7 @@ fn what_is_wrong_in_an_own_text_is_said_with_language_and_channel() {
     assert_eq!(refusals("hi-IN", None, Some(CODE)), unread);
     assert_eq!(
         refusals("en_US", Some(CODE), None),
-        format!("{start} `en_US` is no language tag such as pt-BR.")
+        format!("{start} `en_US` is not a language tag such as pt-BR.")
     );
     let twice = own(&[("EN-US", Some(CODE), None), ("en-us", Some(CODE), None)]).unwrap_err();
     assert_eq!(twice, [format!("{start} `en-us` is named twice.")]);

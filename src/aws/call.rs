@@ -1,4 +1,4 @@
-//! One call to a provider: the time it may take, and what a call without an output comes to.
+//! One call to a provider: its time limit, and the error of a call that fails.
 
 use super::{CONNECT_TIME_LIMIT, cause, chain};
 use crate::error::{Error, ErrorCode};
@@ -11,7 +11,7 @@ use std::time::Duration;
 /// How long a provider may take before its response begins.
 const READ_TIME_LIMIT: Duration = Duration::from_secs(5);
 
-/// With less time than this left, a call is not started.
+/// No call begins with less time than this.
 const MIN_TIME: Duration = Duration::from_millis(200);
 
 /// The time limits of every client of a provider.
@@ -22,10 +22,10 @@ pub(super) fn time_limits() -> TimeoutConfig {
         .build()
 }
 
-/// Lets `call` take as long as the invocation has for it.
+/// Ends `call` after `time_limit`.
 ///
-/// Here rather than in the client's configuration, because every invocation has another deadline
-/// and a client of its own for each would lose the open connection.
+/// The limit is not in the client's configuration: every invocation has its own deadline, and a new client for each
+/// would lose the open connection.
 pub(super) async fn within<T, E>(
     time_limit: Duration,
     call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
@@ -53,7 +53,7 @@ where
 /// Why a call has no output.
 pub(super) struct Failure {
     kind: Kind,
-    /// Whether the provider may have acted on the request all the same.
+    /// Whether the provider may have acted on the request in spite of the failure.
     may_have_acted: bool,
     cause: String,
     request_id: Option<String>,
@@ -65,12 +65,12 @@ enum Kind {
     Answered(Exception),
 }
 
-/// An error answer. What AWS's gateways answer has no modelled exception, so the status is what counts first.
+/// An error response. The status is read first, because the responses of AWS's gateways name no exception of the model.
 pub(super) struct Exception {
     pub(super) status: u16,
     /// The exception's name, if there is one.
     pub(super) name: String,
-    /// What it says. Not for the log: it may repeat what was asked.
+    /// The message. It may repeat parts of the request, so it must not be logged.
     pub(super) text: String,
 }
 
@@ -99,13 +99,13 @@ impl Failure {
                 };
                 Self {
                     kind: Kind::Answered(exception),
-                    // A 4xx is a refusal. Anything else, a 200 that cannot be read included, is not one.
+                    // Only a 4xx is a refusal. A 200 that cannot be read is none.
                     may_have_acted: !(400..500).contains(&status),
                     cause: cause(error),
                     request_id: meta.request_id().map(str::to_owned),
                 }
             }
-            // Nothing was written before there was a connection.
+            // Without a connection, nothing was written.
             SdkError::DispatchFailure(failure)
                 if failure.as_connector_error().is_some_and(never_connected) =>
             {
@@ -127,17 +127,18 @@ impl Failure {
         }
     }
 
-    /// Whether it is an error answer that `is` says yes to.
+    /// Whether this is an error response for which `is` returns true.
     pub(super) fn is_exception(&self, is: impl Fn(&Exception) -> bool) -> bool {
         matches!(&self.kind, Kind::Answered(exception) if is(exception))
     }
 
-    /// The provider's ID of the request, if it answered.
+    /// The provider's ID of the request, if the provider responded.
     pub(super) fn request_id(&self) -> Option<String> {
         self.request_id.clone()
     }
 
-    /// The failure of a send, whose text may have left; `of_exception` reads what only this provider means by one.
+    /// The error of a send. It says so if the message may have been sent. `of_exception` handles the exceptions whose
+    /// meaning is particular to this provider.
     pub(super) fn of_send(self, of_exception: impl Fn(&Exception) -> Option<Error>) -> Error {
         let may_have_left = self.may_have_acted;
         let error = self.into_error(of_exception);
@@ -166,7 +167,7 @@ impl Failure {
 }
 
 impl Exception {
-    /// What most providers mean by it.
+    /// The error of an exception whose meaning is not particular to one provider.
     fn usual(&self) -> Error {
         match self.status {
             429 => throttled(),
@@ -215,7 +216,7 @@ pub(super) fn throttled() -> Error {
     .with_retry_after(Duration::from_secs(2))
 }
 
-/// Whether the failure came before the connection was there.
+/// Whether the connection could not be opened.
 fn never_connected(error: &ConnectorError) -> bool {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = next {

@@ -28,22 +28,20 @@ use std::time::Duration;
 /// The name in settings, logs and the ledger.
 pub const NAME: &str = "end-user-messaging";
 
-/// What the operator decides about code verification with End User Messaging.
+/// The operator's choices for code verification with End User Messaging.
 #[derive(Debug)]
 pub struct Options {
-    /// What codes are made of.
     pub code_characters: CodeCharacters,
-    /// The ways to deliver a code that callers may choose, the usual one first.
+    /// The channels that callers may choose, the default first.
     pub channels: Vec<Channel>,
-    /// What messages say.
     pub texts: Texts,
     /// The template that Meta has approved for codes by WhatsApp.
     pub whatsapp_template: Option<String>,
-    /// The languages that template exists in.
+    /// The languages of that template.
     pub whatsapp_languages: Vec<Tag>,
     /// The configuration set whose destinations get the delivery events.
     pub configuration_set: Option<String>,
-    /// Whether AWS is told that a code came back.
+    /// Whether to tell AWS that a code came back.
     pub feedback: bool,
 }
 
@@ -57,7 +55,7 @@ pub struct EndUserMessaging {
     limits: ProviderLimits,
 }
 
-/// The service's own ranges, and the channels and languages that these options allow.
+/// The ranges of the service, with the channels and languages that these options allow.
 #[must_use]
 pub fn limits(options: &Options) -> ProviderLimits {
     let languages = |channel| match channel {
@@ -101,7 +99,7 @@ impl EndUserMessaging {
         }
     }
 
-    /// What the message says: everything but the code is filled in here.
+    /// The content of the message. The code is the only part that AWS fills in.
     fn parameters(&self, message: &Message<'_>) -> Result<ChannelParameters, Error> {
         let parameters = ChannelParameters::builder();
         let texts = &self.options.texts;
@@ -187,7 +185,7 @@ impl Provider for EndUserMessaging {
             .await
             .map_err(|failure| failure.of_send(|exception| of_exception(exception, true)))?;
         let request_id = output.request_id().map(str::to_owned);
-        // Required members that the answer leaves out come as empty texts.
+        // If the response lacks a required member, the SDK returns an empty string.
         let message_id = Some(output.message_id().to_owned()).filter(|id| !id.is_empty());
         if message_id.is_none() {
             return Err(Error::new(
@@ -222,12 +220,12 @@ impl Provider for EndUserMessaging {
             Ok(output) => Ok(Answer {
                 verdict: match output.status() {
                     VerificationStatus::Valid => Verdict::Valid,
-                    // What is not said to be valid is not.
+                    // Any other status is not valid, including an absent one.
                     _ => Verdict::Invalid,
                 },
                 request_id: output.request_id().map(str::to_owned),
             }),
-            // The model has no such exception here; the one thing that it could be about is the verification.
+            // AWS's model does not have this exception here. It can only be about the verification.
             Err(failure)
                 if failure
                     .is_exception(|exception| exception.name == "ResourceNotFoundException") =>
@@ -267,7 +265,8 @@ fn no_text() -> Error {
     )
 }
 
-/// What only End User Messaging means by an exception. Why it refuses a send is in its text alone.
+/// The error of an exception whose meaning is particular to End User Messaging. Only its text gives the reason of a
+/// refused send.
 fn of_exception(exception: &Exception, is_send: bool) -> Option<Error> {
     let text = exception.text.to_ascii_lowercase();
     match exception.status {

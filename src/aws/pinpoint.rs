@@ -25,13 +25,13 @@ use std::time::Duration;
 /// The name in settings, logs and the ledger.
 pub const NAME: &str = "pinpoint";
 
-/// The languages that Pinpoint has a text in.
+/// The languages of Pinpoint's own texts.
 const LANGUAGES: [&str; 13] = [
     "de-DE", "en-GB", "en-US", "es-419", "es-ES", "fr-CA", "fr-FR", "it-IT", "ja-JP", "ko-KR",
     "pt-BR", "zh-CN", "zh-TW",
 ];
 
-/// The ranges that Pinpoint's API reference gives.
+/// The ranges in Pinpoint's API reference.
 #[must_use]
 pub fn limits() -> ProviderLimits {
     ProviderLimits {
@@ -127,7 +127,7 @@ impl Provider for Pinpoint {
         let output = within(time_limit, call)
             .await
             .map_err(|failure| failure.into_error(of_exception))?;
-        // `Valid` is optional. What is not said to be valid is not.
+        // `Valid` is optional. If it is absent, the code is not valid.
         let valid = output
             .verification_response()
             .and_then(|response| response.valid)
@@ -143,7 +143,7 @@ impl Provider for Pinpoint {
     }
 }
 
-/// What only Pinpoint means by an exception.
+/// The error of an exception whose meaning is particular to Pinpoint.
 fn of_exception(exception: &Exception) -> Option<Error> {
     match exception.status {
         403 => Some(Error::new(
@@ -161,7 +161,7 @@ fn of_exception(exception: &Exception) -> Option<Error> {
     }
 }
 
-/// What an answer with HTTP status 200 says about the one message: its delivery can have failed.
+/// Reads the result of the message from a response with HTTP status 200. Its delivery may have failed.
 fn delivered(
     response: Option<&MessageResponse>,
     to: &PhoneNumber,
@@ -181,7 +181,7 @@ fn delivered(
             return Ok(Receipt { message_id, request_id });
         }
         Some(DeliveryStatus::OptOut) => opted_out(),
-        // Pinpoint reports an opt-out on the side of the networks as any other permanent failure.
+        // If the person opted out with the network, Pinpoint reports a permanent failure.
         Some(DeliveryStatus::PermanentFailure) if speaks_of_opt_out(text) => opted_out(),
         Some(DeliveryStatus::PermanentFailure) => undeliverable(),
         Some(DeliveryStatus::Throttled) => throttled(),
@@ -192,7 +192,7 @@ fn delivered(
         Some(DeliveryStatus::Duplicate) => {
             Error::new(ErrorCode::ProviderRejected, "The provider took the message for a duplicate and did not send it.")
         }
-        // Unknown failure, a status that is not known here, none at all, none for this number.
+        // An unknown failure, a status that this program does not know, or no status for this number.
         _ => Error::new(
             ErrorCode::ProviderUnavailable,
             "The provider did not say whether the text was sent. Ask the person before sending another.",

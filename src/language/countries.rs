@@ -1,10 +1,11 @@
-//! What most people of a country read.
+//! The language that most people in a country read.
 
-/// One tag a country or territory, ascending by the country, which is the last subtag.
+/// One tag for each country or territory, sorted by country. The country is the last subtag.
 ///
-/// A country's own language where it is what people write in every day; else the one that networks and banks there text
-/// in, which is English in much of Africa and the Pacific, and Russian in Belarus, Kazakhstan and Kyrgyzstan. Serbian is in
-/// Latin letters, as it mostly is on phones. Chinese needs no script beside these regions.
+/// It is the country's own language if people write in it every day. Otherwise it is the language in which networks and
+/// banks send their texts there: English in much of Africa and the Pacific, Russian in Belarus, Kazakhstan and
+/// Kyrgyzstan. Serbian is in Latin letters, as is usual on phones. Chinese needs no script, because these regions imply
+/// it.
 #[rustfmt::skip]
 pub(super) static OF_COUNTRIES: [&str; 245] = [
     "en-AC", "ca-AD", "ar-AE", "fa-AF", "en-AG", "en-AI", "sq-AL", "hy-AM", "pt-AO", "es-AR", "en-AS", "de-AT", "en-AU", "nl-AW", "sv-AX", "az-AZ",

@@ -1,29 +1,28 @@
-//! How many segments a text is sent in, which is what networks charge for.
+//! Counts the segments of an SMS. Networks charge for each.
 
 use super::CODE;
 
-/// The length of a text on the air.
+/// The length of a text as networks send it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Segments {
-    /// Segments, each charged like one message.
+    /// The number of segments. Each costs as much as one message.
     pub count: usize,
-    /// What the text is written in.
     pub encoding: Encoding,
-    /// Units of the encoding in the whole text: septets, or UTF-16 code units.
+    /// The length of the whole text in units of the encoding: septets or UTF-16 code units.
     pub units: usize,
 }
 
-/// What a text is written in on the air: 3GPP TS 23.038.
+/// The encoding of a text, by 3GPP TS 23.038.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
-    /// The default alphabet, if it has every character: 160 septets, or 153 of each of several segments.
+    /// The default alphabet, if it has every character of the text. One segment holds 160 septets, each of several 153.
     Gsm7,
-    /// UCS-2, as soon as one character is outside: 70 UTF-16 code units, or 67 of each of several segments.
+    /// UCS-2, if the default alphabet lacks a character. One segment holds 70 UTF-16 code units, each of several 67.
     Ucs2,
 }
 
 impl Encoding {
-    /// Units that fit into one segment, and into each of several.
+    /// How many units fit into a single segment, and into each of several.
     #[must_use]
     pub fn capacity(self) -> (usize, usize) {
         match self {
@@ -32,7 +31,7 @@ impl Encoding {
         }
     }
 
-    /// Units of one character.
+    /// The length of one character in units.
     fn units(self, character: char) -> usize {
         match self {
             Self::Gsm7 if EXTENSION.contains(character) => 2,
@@ -42,7 +41,7 @@ impl Encoding {
     }
 }
 
-/// Counts a text whose every `{{code}}` becomes `code_length` digits or Latin letters.
+/// Counts the segments of a text in which each `{{code}}` becomes `code_length` digits or Latin letters.
 #[must_use]
 pub fn segments(text: &str, code_length: usize) -> Segments {
     let text = text.replace(CODE, &"0".repeat(code_length));
@@ -69,7 +68,7 @@ pub fn segments(text: &str, code_length: usize) -> Segments {
     let (mut count, mut used) = (1, 0);
     for character in text.chars() {
         let wanted = encoding.units(character);
-        // An escape sequence and a surrogate pair are not divided.
+        // A segment never ends inside an escape sequence or a surrogate pair.
         if used + wanted > each {
             (count, used) = (count + 1, 0);
         }
@@ -82,9 +81,9 @@ pub fn segments(text: &str, code_length: usize) -> Segments {
     }
 }
 
-/// The basic table, without the escape to the next one.
+/// The basic table, without the escape character.
 const BASIC: &str = "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?\
                      ¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà";
 
-/// The extension table: each costs an escape, too.
+/// The extension table. Each of its characters also takes an escape character.
 const EXTENSION: &str = "\u{c}^{}\\[~]|€";

@@ -1,15 +1,19 @@
-//! The short messages.
+//! The built-in texts of SMS.
 //!
-//! Each is one segment with a brand of 20 characters and a code of 8, with and without its second sentence; the tests
-//! count. Where a language can say it naturally in the letters of GSM 03.38, it does, which leaves room for a last line;
-//! no accent is ever left out for it. Nothing is inflected by the brand, whose gender and case nobody knows.
+//! Each fits into one segment with a brand of 20 characters and a code of 8, with and without its second sentence. The
+//! tests check this. A text uses only the letters of GSM 03.38 if the language allows that naturally, because this
+//! leaves room for a last line. No accent is left out for it. No word agrees with the brand, because its gender and
+//! case are not known.
 //!
-//! Arabic, Persian, Urdu and Hebrew need no marks of direction. Each text begins with a letter of its own script, so that
-//! every phone takes the paragraph to run from right to left; a word of the script stands between brand and code, so that
-//! they are two runs and keep their order; and the digits of a number, like Latin letters, run from left to right in
-//! either direction (UAX #9). A mark would cost a character of 70, and some old phones show it as a box.
+//! Arabic, Persian, Urdu and Hebrew need no direction marks, for three reasons (UAX #9):
+//!
+//! - Each text begins with a letter of its own script, so every phone lays the paragraph out from right to left.
+//! - A word of the script is between brand and code, so they are two runs and keep their order.
+//! - Digits, like Latin letters, run from left to right in both directions.
+//!
+//! A mark would take one of 70 characters, and some old phones show it as a box.
 
-/// A language, its text, and the sentence against sharing the code; ascending.
+/// A language, its text, and the sentence against sharing the code; sorted by language.
 pub(super) static SMS: &[(&str, &str, &str)] = &[
     (
         "ar",

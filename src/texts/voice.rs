@@ -1,16 +1,16 @@
-//! The calls.
+//! The built-in texts of calls.
 //!
-//! The voices are those that AWS's voice messages take (`VoiceId` of `SendVoiceMessage`), in the spelling of Amazon Polly,
-//! with Polly's tag of the language that each speaks. Whether the service minds the case has not been tried on AWS.
+//! The voices are those of AWS's voice messages (`VoiceId` of `SendVoiceMessage`), in the spelling of Amazon Polly,
+//! with Polly's language tags. It has not been tried on AWS whether case matters.
 
-/// What is said in one language, by whom.
+/// The text of a call in one language, and the voice that says it.
 pub(super) struct Call {
     pub(super) language: &'static str,
     pub(super) language_code: &'static str,
     pub(super) voice_id: &'static str,
     /// The sentence with brand and code.
     pub(super) first: &'static str,
-    /// The sentence that says the code again.
+    /// The sentence that repeats the code.
     pub(super) again: &'static str,
 }
 
@@ -44,7 +44,7 @@ const FRENCH: (&str, &str) = (
     "Je répète : {{code}}.",
 );
 
-/// Ascending by the language.
+/// Sorted by language.
 pub(super) static VOICE: &[Call] = &[
     Call::new(
         "ar",
@@ -74,7 +74,7 @@ pub(super) static VOICE: &[Call] = &[
     Call::new("en-GB", ("en-GB", "Amy"), ENGLISH.0, ENGLISH.1),
     Call::new("en-IN", ("en-IN", "Raveena"), ENGLISH.0, ENGLISH.1),
     Call::new("en-US", ("en-US", "Joanna"), ENGLISH.0, ENGLISH.1),
-    // Polly knows no `es-419`; more people in the Americas speak the Spanish of Mexico than any other.
+    // Polly has no `es-419`. Mexican Spanish has the most speakers in the Americas.
     Call::new("es-419", ("es-MX", "Mia"), SPANISH.0, SPANISH.1),
     Call::new("es-ES", ("es-ES", "Lucia"), SPANISH.0, SPANISH.1),
     Call::new("es-MX", ("es-MX", "Mia"), SPANISH.0, SPANISH.1),
@@ -165,7 +165,7 @@ pub(super) static VOICE: &[Call] = &[
         "您的{{brand}}验证码是：{{code}}。",
         "再重复一遍：{{code}}。",
     ),
-    // Polly's one Mandarin voice is of the mainland; it is given the letters it was made for, as nobody reads them.
+    // Polly's only Mandarin voice is for the mainland, so its text is in simplified characters. Nobody reads them.
     Call::new(
         "zh-TW",
         ("cmn-CN", "Zhiyu"),
