@@ -1,5 +1,5 @@
-//! Every clause of every condition is there for a reason: taken out of the request on its way to the table, it leaves a
-//! ledger with which all goes well as long as nothing goes wrong, and which breaks the contract.
+//! Removes the clauses of the conditions one by one, from the requests on their way to the table. Without a clause the
+//! ledger still does every step that nothing speaks against, but it breaks the contract. So each clause is needed.
 
 use crate::contract::{
     AGAIN, MINUTE, OPENING, START, WINDOWS, at, charge, digest, done, guess, paid, reserve,
@@ -20,7 +20,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A condition, taken apart.
+/// A parsed condition.
 #[derive(Debug, Clone, PartialEq)]
 enum Node {
     Leaf(String),
@@ -29,12 +29,12 @@ enum Node {
     Any(Vec<Node>),
 }
 
-/// What can be taken out of a condition.
+/// A part that can be removed from a condition.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Clause {
-    /// What must hold: without it more is let through.
+    /// It must hold. Without it the condition allows more.
     Required(String),
-    /// One of several that may hold: without it less is.
+    /// One of several of which one must hold. Without it the condition allows less.
     Alternative(String),
 }
 
@@ -141,7 +141,7 @@ impl Node {
     }
 }
 
-/// The parts of a text between words that stand outside of parentheses.
+/// Splits a text at the word, except inside parentheses.
 fn split<'a>(text: &'a str, word: &str) -> Vec<&'a str> {
     let mut parts = Vec::new();
     let (mut depth, mut begin) = (0, 0);
@@ -168,7 +168,7 @@ impl Clause {
     }
 }
 
-/// What the adapter was doing when it sent this update.
+/// The step for which the adapter sends this update.
 fn step_of(update: &str) -> &'static str {
     let steps = [
         ("ADD #n ", "count"),
@@ -196,7 +196,7 @@ fn step_of(update: &str) -> &'static str {
     let step = steps
         .iter()
         .find(|(beginning, _)| update.starts_with(beginning));
-    match step.unwrap_or_else(|| panic!("whose is {update}?")).1 {
+    match step.unwrap_or_else(|| panic!("no step sends {update}")).1 {
         "reserve_send with failures" if update.contains("#ttl") => "reserve_send",
         step => step,
     }
@@ -225,7 +225,7 @@ fn clauses_of(requests: &[Request]) -> Clauses {
         .collect()
 }
 
-/// An emulator on whose way to the table a clause gets lost, and how often that has happened.
+/// An emulator that removes a clause from its requests, and the number of requests that had it.
 fn without(step: &'static str, clause: &Clause) -> (Emulator, Arc<AtomicUsize>) {
     let emulator = Emulator::new();
     let times = Arc::new(AtomicUsize::new(0));
@@ -256,12 +256,12 @@ thread_local! {
     static EXPECTS_PANICS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether it comes to its end without a panic.
+/// Whether the test ends without a panic.
 async fn passes(case: impl Future<Output = ()>) -> bool {
     AssertUnwindSafe(case).catch_unwind().await.is_ok()
 }
 
-/// A step, the way it goes when nothing goes wrong. Nothing here depends on a refusal.
+/// Takes the step where nothing speaks against it. Nothing here depends on a refusal.
 async fn goes_well(step: &str, ledger: &dyn Ledger) {
     match step {
         "count" | "uncount" => counters_go_well(ledger).await,
@@ -426,7 +426,7 @@ async fn verifications_go_well(ledger: &dyn Ledger) {
 }
 
 #[tokio::test]
-async fn every_removed_clause_is_noticed() {
+async fn every_clause_is_needed() {
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         if !EXPECTS_PANICS.get() {
@@ -440,7 +440,7 @@ async fn every_removed_clause_is_noticed() {
     }
     let clauses = clauses_of(&emulator.requests());
 
-    // Which case sends which clause, those with the fewest requests first.
+    // The clauses that each test sends. The tests with the fewest requests come first.
     let mut cases: Vec<(usize, usize, Clauses)> = Vec::new();
     for index in 0..contract::CASES.len() + dynamodb::CASES.len() {
         let emulator = Emulator::new();
@@ -538,7 +538,7 @@ fn without_numbers(text: &str) -> String {
     shape
 }
 
-/// All there are.
+/// All clauses.
 const EXPECTED: &[&str] = &[
     "cancel: #exp > :now",
     "cancel: #left > :zero",

@@ -1,4 +1,4 @@
-//! What every ledger does, whatever it is made of.
+//! The contract of the ledger. Both ledgers pass it: the one in DynamoDB and the one in memory.
 
 use crate::emulator::Emulator;
 use futures_util::future::BoxFuture;
@@ -17,19 +17,18 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// One sentence of the contract, on a ledger in which nothing is yet.
+/// A test of the contract, on an empty ledger.
 pub(crate) type Case = for<'a> fn(&'a dyn Ledger) -> BoxFuture<'a, ()>;
 
 macro_rules! contract {
     ($($case:ident)*) => {
-        /// All of the contract.
         pub(crate) const CASES: &[(&str, Case)] = &[$((stringify!($case), |ledger| Box::pin($case(ledger)))),*];
         contract! { dynamodb: Emulator::new().ledger(); $($case)* }
         contract! { memory: simulator::MemoryLedger::new(); $($case)* }
     };
     ($store:ident: $new:expr; $($case:ident)*) => {
         mod $store {
-            #[allow(unused_imports, clippy::allow_attributes, reason = "not every store is made of it")]
+            #[allow(unused_imports, clippy::allow_attributes, reason = "not every store needs it")]
             use super::*;
             $(#[tokio::test]
             async fn $case() {
@@ -92,7 +91,7 @@ contract! {
     only_a_success_can_be_redeemed
 }
 
-/// Not a whole second, so that rounding shows.
+/// It is not a whole second, so that rounding is noticed.
 pub(crate) const START: Millis = Millis(1_750_000_000_123);
 pub(crate) const MINUTE: Duration = Duration::from_mins(1);
 const MILLI: Duration = Duration::from_millis(1);
@@ -140,10 +139,10 @@ pub(crate) fn windows(text: &str) -> Vec<SendWindow> {
     SendLimits::parse(text).unwrap().windows().to_vec()
 }
 
-/// What most of the cases have.
+/// The windows of most tests.
 pub(crate) const WINDOWS: &str = "2/30s,3/10m";
 
-/// Spends; the result is the index of the line that would exceed its cap, if there is one.
+/// Spends. Returns the index of the line that would exceed its cap, if there is one.
 pub(crate) async fn spend(ledger: &dyn Ledger, spending: &Spending) -> Option<usize> {
     match ledger.spend(spending).await.unwrap() {
         SpendOutcome::Spent => None,
@@ -257,7 +256,7 @@ const ENDED: [State; 3] = [State::Failed, State::Verified, State::Canceled];
 
 #[expect(
     clippy::needless_pass_by_value,
-    reason = "it is the last that is done with it"
+    reason = "a caller has no further use for it"
 )]
 pub(crate) fn done(step: Transition) {
     assert!(matches!(step, Transition::Applied), "{step:?}");
@@ -266,7 +265,7 @@ pub(crate) fn done(step: Transition) {
 fn refused(step: Transition) -> Option<Verification> {
     match step {
         Transition::Refused(verification) => verification,
-        Transition::Applied => panic!("it happened"),
+        Transition::Applied => panic!("not refused"),
     }
 }
 
@@ -698,7 +697,7 @@ async fn later_failures_stay(ledger: &dyn Ledger) {
         charge(ledger, START).await;
         clear(second).await;
         assert_eq!(failures(ledger).await, 2);
-        // That was another epoch.
+        // This charge is of an earlier epoch.
         clear(third).await;
         assert_eq!(failures(ledger).await, 2);
         let last = charge(ledger, START).await;
@@ -1070,7 +1069,7 @@ async fn a_reserved_send_is_settled_once(ledger: &dyn Ledger) {
             assert_eq!(see(ledger).await, expected);
         }
     }
-    // What has no ID of its own does not keep the one of the text before.
+    // A message without an ID removes the ID of the message before.
     bring(ledger, State::Sent).await;
     let generation = see(ledger).await.generation;
     assert!(ledger.reopen(&key, generation, &AGAIN).await.unwrap());
@@ -1152,7 +1151,7 @@ async fn only_the_owner_spends_the_last_attempt(ledger: &dyn Ledger) {
     assert_eq!(paid(guess_of(&owner, "c").await).left, 0);
     assert_eq!(unpaid(guess_of(&owner, "d").await).unwrap().left, 0);
 
-    // One that no session began has no owner, though an earlier one had.
+    // A new verification that no session began has no owner, although the one before had one.
     assert!(
         ledger
             .open(
@@ -1173,7 +1172,7 @@ async fn only_the_owner_spends_the_last_attempt(ledger: &dyn Ledger) {
     assert_eq!(
         paid(guess(ledger, "b", START).await).left,
         0,
-        "a guess of no session is not held to it"
+        "a guess without a session may use the last attempt"
     );
 }
 
@@ -1206,7 +1205,7 @@ async fn a_question_delivered_twice_costs_once(ledger: &dyn Ledger) {
     );
     let first = paid(answer_to("1", "a", START).await);
     assert_eq!(first.last_guess.unwrap().question, Some(digest("1")));
-    // Nobody has answered it, and then nobody could.
+    // The provider has not answered yet, and later its answer is unclear.
     assert_eq!(
         unpaid(answer_to("1", "a", at(GUESS_PENDING)).await)
             .unwrap()
@@ -1229,7 +1228,7 @@ async fn a_question_delivered_twice_costs_once(ledger: &dyn Ledger) {
     assert_eq!(
         unpaid(answer_to("3", "a", START).await).unwrap().left,
         7,
-        "it is being asked"
+        "the guess is pending"
     );
     assert_eq!(paid(answer_to("3", "a", at(GUESS_PENDING)).await).left, 6);
     ledger
@@ -1241,11 +1240,11 @@ async fn a_question_delivered_twice_costs_once(ledger: &dyn Ledger) {
             .unwrap()
             .left,
         6,
-        "it is known to be wrong"
+        "the guess is known to be wrong"
     );
-    // Another answer is another guess, whatever it is an answer to.
+    // Another answer is another guess, even to a question that was asked before.
     assert_eq!(paid(answer_to("3", "b", START).await).left, 5);
-    // What was asked about one code is nothing to the next.
+    // A new code does not remember the questions about the last one.
     assert!(ledger.reopen(&key, 1, &AGAIN).await.unwrap());
     assert_eq!(see(ledger).await.last_guess, None);
     assert_eq!(paid(answer_to("3", "b", START).await).left, 4);
@@ -1327,7 +1326,7 @@ async fn an_ended_verification_takes_no_guesses(ledger: &dyn Ledger) {
         Some(before.clone())
     );
     paid(guess(ledger, "a", OPENING.expires.minus(MILLI)).await);
-    // A guess that could be taken over cannot be any more.
+    // After the end not even a pending guess can be retried.
     let before = see(ledger).await;
     assert_eq!(
         unpaid(guess(ledger, "a", OPENING.expires.plus(MINUTE)).await),
@@ -1455,7 +1454,7 @@ async fn a_verdict_is_recorded_for_its_guess_only(ledger: &dyn Ledger) {
         .await
         .unwrap();
     assert_eq!(said().await, GuessOutcome::Pending);
-    // The same guess again, at a further code.
+    // The same guess at a new code is another guess.
     assert!(ledger.reopen(&key, 1, &AGAIN).await.unwrap());
     paid(guess(ledger, "b", START).await);
     ledger
@@ -1527,7 +1526,7 @@ async fn a_success_is_recorded(ledger: &dyn Ledger) {
         paid(guess(ledger, wrong, START).await);
     }
     let before = see(ledger).await;
-    // The last attempt was paid for before the code's time was over; the answer came later.
+    // The last attempt was paid before the code expired. The answer came later.
     let success = Success {
         winner: digest("winner"),
         code: digest("c"),

@@ -1,4 +1,4 @@
-//! What each step costs: requests, and the units that AWS bills. A change here is a change of the bill.
+//! The costs of each step: its requests, and the units that AWS bills. A change here changes the bill.
 
 use crate::contract::{
     AGAIN, MINUTE, OPENING, START, at, charge, done, guess, paid, reserve, seconds, spending,
@@ -10,12 +10,12 @@ use otp_lambda::ledger::{
 };
 use std::fmt::Write;
 
-/// As long as a real one.
+/// A digest as long as a real one.
 fn digest<Purpose>(text: &str) -> Digest<Purpose> {
     Digest::stored(format!("{text:x<43}"))
 }
 
-/// A step with the requests and units since the last look.
+/// Adds a line to the table: the step, and the requests and units since the line before.
 fn line(table: &mut String, emulator: &Emulator, step: &str) {
     let requests = emulator.requests();
     let units = |action: &str| -> usize {
@@ -37,7 +37,7 @@ fn line(table: &mut String, emulator: &Emulator, step: &str) {
 
 #[tokio::test]
 #[expect(clippy::too_many_lines, reason = "one line for each step")]
-async fn what_each_step_costs() {
+async fn each_step_costs_what_the_table_says() {
     let emulator = Emulator::new();
     emulator.measure();
     let ledger = emulator.ledger();
@@ -67,7 +67,7 @@ async fn what_each_step_costs() {
     costs!("refund", ledger.refund(&text));
     costs!("spend without budgets", ledger.spend(&spending(&[])));
     costs!(
-        "spend what can never be afforded",
+        "spend more than a cap",
         ledger.spend(&spending(&[("m", 2, 1)]))
     );
 
@@ -158,7 +158,7 @@ async fn what_each_step_costs() {
         ledger.spend_attempt(&v, &digest("g"), None, START)
     );
     costs!(
-        "spend_attempt, a repetition",
+        "spend_attempt, repeated",
         ledger.spend_attempt(&v, &digest("g"), None, START)
     );
     costs!(
@@ -176,7 +176,7 @@ async fn what_each_step_costs() {
     costs!("redeem, again", ledger.redeem(&v, &digest("c"), START));
     costs!("verification", ledger.verification(&v));
     costs!(
-        "open over a verified one",
+        "open over a verified verification",
         ledger.open(&v, Some(2), &opening)
     );
     costs!("cancel", ledger.cancel(&v, START));
@@ -194,7 +194,7 @@ uncount                                      1 1 0
 spend                                        1 1 0
 refund                                       1 1 0
 spend without budgets                        0 0 0
-spend what can never be afforded             0 0 0
+spend more than a cap                        0 0 0
 reserve_key                                  1 1 0
 reserve_key, held                            1 1 0
 release_key                                  1 1 0
@@ -215,16 +215,16 @@ settle, moved on                             1 1 0
 reopen                                       1 1 0
 settle Back                                  1 1 0
 spend_attempt                                1 1 0
-spend_attempt, a repetition                  1 1 0
+spend_attempt, repeated                      1 1 0
 note_answer                                  1 1 0
 consume                                      1 1 0
 redeem, again                                1 1 0
 verification                                 1 0 1
-open over a verified one                     1 1 0
+open over a verified verification            1 1 0
 cancel                                       1 1 0
 ";
 
-/// One item a day holds the counters of every hour and country that there are budgets for.
+/// One item per day holds the counters of all hours and countries that have a budget, so it grows over the day.
 #[tokio::test]
 async fn many_budgets_cost_more_per_message() {
     let emulator = Emulator::new();

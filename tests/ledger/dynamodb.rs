@@ -1,4 +1,4 @@
-//! What only a ledger in DynamoDB can get wrong: its items, their time to live, and answers that never come.
+//! Tests of the ledger in DynamoDB only: its items, their time to live, and responses that never come.
 
 use crate::contract::{
     AGAIN, MINUTE, OPENING, START, WINDOWS, at, bring, charge, digest, done, guess, paid, reserve,
@@ -19,12 +19,12 @@ use otp_lambda::time::Millis;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// One sentence about the ledger in DynamoDB, on an empty table.
+/// A test of the ledger in DynamoDB, on an empty table.
 pub(crate) type Case = for<'a> fn(&'a Emulator) -> BoxFuture<'a, ()>;
 
 macro_rules! cases {
     ($($case:ident)*) => {
-        /// All that say something about conditions.
+        /// The tests that depend on conditions.
         pub(crate) const CASES: &[(&str, Case)] = &[$((stringify!($case), |emulator| Box::pin($case(emulator)))),*];
         mod each {
             $(#[tokio::test]
@@ -121,7 +121,7 @@ async fn failures_of_a_decoy_expire(emulator: &Emulator) {
         assert_eq!(
             emulator.item()["ttl"],
             forget.seconds().to_string(),
-            "a place in the windows changes nothing"
+            "a send does not change the time to live"
         );
     }
     emulator.sweep(forget.plus(61 * MINUTE));
@@ -134,7 +134,7 @@ async fn failures_cleared_between_two_writes_stay_cleared(emulator: &Emulator) {
         let ours = charge(&ledger, START).await;
         assert_eq!(ours.epoch, epoch * 2);
         charge(&ledger, START).await;
-        // The first write meets two failures; then somebody clears them, and one more is counted.
+        // The first write finds two failures. Before the second write somebody clears them, and one more is counted.
         let table = emulator.clone();
         emulator.meanwhile(move |request| {
             let update = request.body["UpdateExpression"]
@@ -337,7 +337,7 @@ async fn an_unreadable_verification_is_an_error() {
                 cause,
                 format!("an item's `{name}` is missing or not understood")
             );
-            // The last guess is what an attempt writes over.
+            // An attempt overwrites the last guess, so it need not be readable.
             let attempt = ledger
                 .spend_attempt(&the_verification(), &digest("g"), None, START)
                 .await;
@@ -565,7 +565,7 @@ async fn a_lost_reservation_of_a_key_is_held() {
     assert!(matches!(claim, KeyReservation::Held(_)));
 }
 
-/// What `ledger_secret` makes of an answer, and what it asked.
+/// The result of `ledger_secret` for this response, and its requests.
 async fn secret(status: u16, answer: Value) -> (Result<Vec<u8>, String>, Vec<String>) {
     let response = http::Response::builder()
         .status(status)

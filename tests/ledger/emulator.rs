@@ -1,4 +1,5 @@
-//! DynamoDB in this process, behind the HTTP client of the SDK: what the adapter sends is what is executed.
+//! An emulator of DynamoDB in this process, in place of the SDK's HTTP client. It executes the requests that the
+//! adapter sends.
 
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
@@ -22,7 +23,7 @@ use std::time::Duration;
 
 const TABLE: &str = "ledger";
 
-/// A table of its own, and what was asked of it.
+/// A table of its own, with a record of its requests.
 #[derive(Clone)]
 pub(crate) struct Emulator(Arc<Inner>);
 
@@ -38,41 +39,39 @@ struct Inner {
 
 type Rewrite = Arc<dyn Fn(&mut Request) + Send + Sync>;
 
-/// One request, as it was executed.
+/// A request as it was executed.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     /// `GetItem`, `UpdateItem`, …
     pub(crate) action: String,
-    /// What was asked.
     pub(crate) body: Value,
-    /// What was answered: the HTTP status, and the name of the error.
+    /// The HTTP status of the response, and the name of the error.
     pub(crate) answer: (u16, String),
-    /// What AWS bills for it: units of 1 KB, or of 4 KB for a read; 1 if it was not measured.
+    /// The units that AWS bills: 1 KB each, or 4 KB for a read. It is 1 if nothing was measured.
     pub(crate) units: usize,
 }
 
-/// What goes wrong with a request.
+/// A fault of one request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Fault {
-    /// Nothing.
     None,
-    /// It never arrives.
+    /// The request never arrives.
     Unreachable,
-    /// It is executed, and the answer lost.
+    /// The request is executed, and the response is lost.
     LostAnswer,
-    /// It is not executed, and answered with HTTP 500.
+    /// The request is not executed, and the response is HTTP 500.
     ServerError,
-    /// It is executed, and answered with HTTP 500.
+    /// The request is executed, and the response is HTTP 500.
     ServerErrorAfter,
-    /// It is refused for being too much.
+    /// The table's capacity is exceeded.
     Throttled,
-    /// It is never answered.
+    /// There is no response.
     Hang,
-    /// It is executed, and answered with something else.
+    /// The request is executed, and the response is not JSON.
     Garbage,
-    /// It is executed, and answered with an empty object.
+    /// The request is executed, and the response is an empty object.
     Empty,
-    /// It takes this long.
+    /// The request takes this long.
     Delay(Duration),
 }
 
@@ -93,7 +92,7 @@ impl Emulator {
         database
             .create_table(serde_json::from_value(table).unwrap())
             .unwrap();
-        // It is creating until it is looked at.
+        // The table becomes active when it is described.
         let name = json!({ "TableName": TABLE });
         database
             .describe_table(serde_json::from_value(name).unwrap())
@@ -109,7 +108,7 @@ impl Emulator {
         }))
     }
 
-    /// The adapter, over this table.
+    /// The adapter with this table.
     pub(crate) fn ledger(&self) -> DynamoDb {
         DynamoDb::new(&sdk_config(self.http_client()), TABLE.to_owned())
     }
@@ -119,12 +118,12 @@ impl Emulator {
         http_client_fn(move |_, _| connector.clone())
     }
 
-    /// What was asked since the last look.
+    /// The requests since the last call of this method.
     pub(crate) fn requests(&self) -> Vec<Request> {
         std::mem::take(&mut self.0.requests.lock().unwrap())
     }
 
-    /// What happens to the next requests, in their order.
+    /// Sets the faults of the next requests, in order.
     pub(crate) fn faults(&self, faults: impl IntoIterator<Item = Fault>) {
         self.0.faults.lock().unwrap().extend(faults);
     }
@@ -134,34 +133,34 @@ impl Emulator {
         *self.0.rewrite.lock().unwrap() = Some(Arc::new(rewrite));
     }
 
-    /// Does something before every request that is executed.
+    /// Calls `act` before every request.
     pub(crate) fn meanwhile(&self, act: impl Fn(&mut Request) + Send + Sync + 'static) {
         *self.0.meanwhile.lock().unwrap() = Some(Arc::new(act));
     }
 
-    /// From now on conditions are looked at first and the write follows later, without.
+    /// From now on checks each condition first, and writes later without it.
     pub(crate) fn naive(&self) {
         self.0.naive.store(true, Ordering::Relaxed);
     }
 
-    /// From now on requests are recorded with what they cost.
+    /// From now on records the units of each request.
     pub(crate) fn measure(&self) {
         self.0.measures.store(true, Ordering::Relaxed);
     }
 
-    /// All items, without the wrapping of their values: numbers as text.
+    /// All items, with plain values. Numbers are texts.
     pub(crate) fn items(&self) -> Vec<Value> {
         self.scan().into_iter().map(|item| plain(&item)).collect()
     }
 
-    /// The one item there is.
+    /// The only item.
     pub(crate) fn item(&self) -> Value {
         let mut items = self.items();
         assert_eq!(items.len(), 1, "{items:?}");
         items.remove(0)
     }
 
-    /// Writes an item by hand, in DynamoDB's JSON.
+    /// Writes an item in DynamoDB's JSON, without the adapter.
     pub(crate) fn put(&self, item: &Value) {
         let request = json!({ "TableName": TABLE, "Item": item });
         self.0
@@ -170,7 +169,7 @@ impl Emulator {
             .unwrap();
     }
 
-    /// Changes the one item there is by hand.
+    /// Changes the only item, without the adapter.
     pub(crate) fn edit(&self, edit: impl FnOnce(&mut Value)) {
         let mut items = self.scan();
         assert_eq!(items.len(), 1);
@@ -178,7 +177,7 @@ impl Emulator {
         self.put(&items[0]);
     }
 
-    /// Deletes what has outlived its time.
+    /// Deletes the expired items.
     pub(crate) fn sweep(&self, now: Millis) {
         for item in self.scan() {
             let ttl = item["ttl"]["N"]
@@ -194,7 +193,7 @@ impl Emulator {
         }
     }
 
-    /// Executes a request that no adapter has sent.
+    /// Executes a request without recording it.
     pub(crate) fn execute(&self, action: &str, body: &Value) -> (u16, String) {
         let database = &self.0.database;
         match action {
@@ -202,7 +201,7 @@ impl Emulator {
             "PutItem" => answer(body, |request| database.put_item(request)),
             "UpdateItem" => answer(body, |request| database.update_item(request)),
             "TransactWriteItems" => answer(body, |request| database.transact_write_items(request)),
-            _ => panic!("{action} is not among the function's rights"),
+            _ => panic!("the function has no permission for {action}"),
         }
     }
 
@@ -229,7 +228,7 @@ impl Emulator {
         })
     }
 
-    /// Executes a request and writes down what it was and cost.
+    /// Executes and records a request.
     fn record(&self, mut request: Request) -> (u16, String) {
         let measures = self.0.measures.load(Ordering::Relaxed);
         let size = |request: &Request| match request.action.as_str() {
@@ -277,7 +276,7 @@ impl Emulator {
             .unwrap()
             .pop_front()
             .unwrap_or(Fault::None);
-        // Lets the other tasks of a race come to the same point.
+        // Lets the other tasks of a race get to the same point.
         tokio::task::yield_now().await;
         match fault {
             Fault::Unreachable => {
@@ -313,7 +312,8 @@ impl Emulator {
         }
     }
 
-    /// Evaluates the condition of a write by itself, and takes it out of the write; or answers that it does not hold.
+    /// Evaluates the condition of a write on its own. If it holds, removes it from the write. Otherwise returns the
+    /// refusal.
     fn look_first(&self, request: &mut Request) -> Option<HttpResponse> {
         let condition = request.body["ConditionExpression"].as_str()?.to_owned();
         let key = request.body["Key"].clone();
@@ -345,14 +345,14 @@ impl HttpConnector for Emulator {
     }
 }
 
-/// A configuration with credentials that lead nowhere, and AWS's own endpoints.
+/// A configuration with invalid credentials and AWS's own endpoints.
 pub(crate) fn sdk_config(http_client: SharedHttpClient) -> SdkConfig {
     let loader = simulated_config(http_client).load();
-    // Nothing in it waits.
+    // Loading it never waits.
     loader.now_or_never().unwrap()
 }
 
-/// Drops the names and values that no expression of the request uses any more, which DynamoDB would refuse.
+/// Removes the names and values that no expression of the request uses any more, because DynamoDB would refuse them.
 pub(crate) fn keep_what_is_used(body: &mut Value) {
     let expressions = ["UpdateExpression", "ConditionExpression"]
         .map(|e| body[e].as_str().unwrap_or("").to_owned());
@@ -429,7 +429,7 @@ fn plain(item: &Value) -> Value {
         .collect()
 }
 
-/// As the developer guide counts it.
+/// The size of a value, counted as in DynamoDB's developer guide.
 fn size_of_value(value: &Value) -> usize {
     let (kind, value) = value.as_object().unwrap().iter().next().unwrap();
     match kind.as_str() {

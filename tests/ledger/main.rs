@@ -1,4 +1,4 @@
-//! Tests of the ledger: one contract for every store, and what only the one in DynamoDB can get wrong.
+//! Tests of the ledger: the contract, with both ledgers, and the behaviour that only the one in DynamoDB has.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -1,4 +1,4 @@
-//! What each operation of the service asks of DynamoDB, and what AWS bills for it.
+//! The costs of each operation of the service: its requests to DynamoDB, and AWS's bill for them.
 
 use crate::emulator::Emulator;
 use async_trait::async_trait;
@@ -18,7 +18,7 @@ use otp_lambda::time::Millis;
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
-/// On demand, in us-east-1, as AWS published it in November 2024: dollars for a million units.
+/// Dollars for a million units, on demand, in us-east-1, as AWS published them in November 2024.
 const WRITE: f64 = 0.625;
 const READ: f64 = 0.125;
 
@@ -26,7 +26,7 @@ const RIGHT: &str = "123456";
 
 static PINPOINT_LIMITS: LazyLock<ProviderLimits> = LazyLock::new(otp_lambda::aws::pinpoint::limits);
 
-/// Knows one code.
+/// A provider whose codes are all the same.
 struct OneCode;
 
 #[async_trait]
@@ -170,7 +170,7 @@ impl World {
         }
     }
 
-    /// Writes down what has been asked since the last row.
+    /// Adds a row with the costs since the row before.
     fn row(&mut self, operation: &str) {
         let requests = self.emulator.requests();
         let units = |read: bool| {
@@ -201,9 +201,9 @@ fn caller() -> Caller {
     }
 }
 
-/// The table stands in ARCHITECTURE.md.
+/// The table is in ARCHITECTURE.md.
 #[tokio::test]
-async fn what_every_operation_costs_is_what_the_table_says() {
+async fn every_operation_costs_what_the_table_says() {
     let mut world = World::new();
     world.send(&caller()).await.unwrap();
     world.emulator.requests();
@@ -211,7 +211,7 @@ async fn what_every_operation_costs_is_what_the_table_says() {
     world.row("send, refused by a window");
     world.now += Duration::from_mins(2);
     world.send(&caller()).await.unwrap();
-    // The switches are read again every ten seconds; the row is of a busy function.
+    // The switches are kept for ten seconds, so the next send reads them again.
     world.now += Duration::from_mins(30);
     world
         .service

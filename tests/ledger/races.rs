@@ -1,5 +1,5 @@
-//! Many at once: each step lets exactly as many through as it should. The same races over a table that looks at the
-//! condition first and writes afterwards must go wrong, or they could not show anything.
+//! Races of single steps: each step lets exactly the right number of tasks through. With a table that checks the
+//! condition first and writes later, the same races must fail. Otherwise they would show nothing.
 
 use crate::contract::{
     AGAIN, MINUTE, OPENING, START, at, bring, charge, digest, paid, see, spending, success,
@@ -13,12 +13,12 @@ use otp_lambda::ledger::{
 };
 use std::sync::Arc;
 
-/// How many are at it at once.
+/// The number of tasks in a race.
 const MANY: usize = 100;
 
 type Outcome = Result<bool, Unavailable>;
 
-/// How many got through, and how many got no answer that could be understood.
+/// The number of tasks that got through, and of those that got an error.
 async fn race<L, F>(ledger: &Arc<L>, contender: F) -> (usize, usize)
 where
     L: Ledger + 'static,
@@ -54,12 +54,12 @@ macro_rules! races {
             }
 
             #[tokio::test(start_paused = true)]
-            async fn in_one_step() {
+            async fn a_conditional_write_holds() {
                 assert_eq!(race_on(false).await, ($expected, 0));
             }
 
             #[tokio::test(start_paused = true)]
-            async fn in_two_steps() {
+            async fn a_check_before_the_write_does_not_hold() {
                 let (through, lost) = race_on(true).await;
                 assert!(through + lost > $expected, "the race shows nothing");
             }
@@ -71,7 +71,7 @@ races! {
     count(ledger, _index) lets 5 through: {}
         ledger.count(&the_counter(), 5, at(MINUTE)).await;
     spend(ledger, index) lets 5 through: {}
-        // Some are stopped by messages, others by money.
+        // Some exceed the cap on messages, others the cap on money.
         ledger.spend(&spending(&[("m", 1, 5 + index as u64 % 2), ("u", 7, 35)])).await.map(|outcome| outcome == SpendOutcome::Spent);
     reserve_key(ledger, _index) lets 1 through: {}
         ledger.reserve_key(&the_key(), &digest("f"), START).await.map(|claim| matches!(claim, KeyReservation::Reserved));
@@ -160,7 +160,7 @@ async fn failures_are_neither_lost_nor_counted_twice() {
     });
     let (failed, lost) = failed.await;
     assert_eq!((failed, lost), (95, 0));
-    // Of the one charge before, none or one is left: whether the clearing came between two that were charged.
+    // The charge before the race is cleared or not, depending on whether a clearing was in time.
     let failures = ledger.number(&the_number()).await.unwrap().failures as usize;
     assert!((95..=96).contains(&failures), "{failures}");
 }
