@@ -7,7 +7,6 @@ mod response;
 
 pub(crate) use origin::Event;
 pub(crate) use request::SOURCE_LIMIT;
-pub(crate) use response::rfc3339;
 
 use crate::error::{Error, ErrorCode};
 use crate::service::{Call, Service};

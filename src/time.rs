@@ -1,5 +1,7 @@
-//! The unit of time in the ledger and in the rules.
+//! The unit of time in the ledger and in the rules, and how responses show it.
 
+use ::time::OffsetDateTime;
+use ::time::format_description::well_known::Rfc3339;
 use std::time::{Duration, SystemTime};
 
 /// Milliseconds since 1970.
@@ -34,6 +36,18 @@ impl Millis {
     pub fn seconds(self) -> u64 {
         self.0.div_ceil(1000)
     }
+
+    /// RFC 3339, rounded down to the second: an end must not be shown too late.
+    #[must_use]
+    pub fn rfc3339(self) -> String {
+        rfc3339(self.0 / 1000)
+    }
+
+    /// RFC 3339, rounded up to the second: a beginning must not be shown too early.
+    #[must_use]
+    pub fn rfc3339_rounded_up(self) -> String {
+        rfc3339(self.seconds())
+    }
 }
 
 impl From<SystemTime> for Millis {
@@ -44,4 +58,12 @@ impl From<SystemTime> for Millis {
             .unwrap_or_default();
         Self(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
+}
+
+fn rfc3339(seconds: u64) -> String {
+    i64::try_from(seconds)
+        .ok()
+        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
+        .and_then(|time| time.format(&Rfc3339).ok())
+        .unwrap_or_default()
 }

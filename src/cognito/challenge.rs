@@ -75,8 +75,8 @@ pub(super) fn response(sign_in: &SignIn, challenge: &Challenge, nonce: &str) -> 
             "destinationNumber": sign_in.number.to_string(),
             "codeLength": challenge.code_length.to_string(),
             "attemptsLeft": challenge.left.to_string(),
-            "expiresAt": rfc3339(challenge.expires),
-            "resendAt": rfc3339(challenge.resend),
+            "expiresAt": challenge.expires.rfc3339(),
+            "resendAt": challenge.resend.rfc3339_rounded_up(),
             "state": state,
         },
         "challengeMetadata": format!("v1:{reference}:{}", challenge.left),
@@ -97,15 +97,11 @@ pub(super) fn ended_response(service: &Service, request: &Request) -> Value {
             "destinationNumber": number.unwrap_or_default(),
             "codeLength": service.rules().defaults.code_length.to_string(),
             "attemptsLeft": "0",
-            "expiresAt": rfc3339(Millis(0)),
-            "resendAt": rfc3339(Millis(0)),
+            "expiresAt": Millis(0).rfc3339(),
+            "resendAt": Millis(0).rfc3339(),
             "state": "ended",
         },
         "challengeMetadata": "v1:none:0",
         "privateChallengeParameters": { "reference": "none", "nonce": "none" },
     })
-}
-
-fn rfc3339(time: Millis) -> String {
-    crate::http::rfc3339(time.0)
 }

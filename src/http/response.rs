@@ -10,8 +10,6 @@ use crate::time::Millis;
 use lambda_http::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use lambda_http::http::{HeaderValue, StatusCode};
 use serde::Serialize;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 pub(super) type Response = lambda_http::http::Response<String>;
 
@@ -52,9 +50,11 @@ pub(super) fn sent(to: &PhoneNumber, sent: &Sent) -> Response {
             message_id: receipt.message_id.as_deref(),
             code_length: receipt.code_length,
             attempts_left: receipt.attempts_left,
-            expires_at: rfc3339(receipt.expires),
+            expires_at: Millis(receipt.expires).rfc3339(),
             expires_in: seconds(receipt.sent, receipt.expires),
-            resend_at: receipt.resend.map(rfc3339_rounded_up),
+            resend_at: receipt
+                .resend
+                .map(|resend| Millis(resend).rfc3339_rounded_up()),
             resend_in: receipt
                 .resend
                 .map(|resend| seconds_rounded_up(receipt.sent, resend)),
@@ -115,9 +115,9 @@ pub(super) fn status(to: &PhoneNumber, status: &Status, Millis(now): Millis) -> 
             destination_number: to.to_string(),
             channel: &status.channel,
             attempts_left: is_pending.then_some(status.attempts_left),
-            expires_at: is_pending.then(|| rfc3339(expires)),
+            expires_at: is_pending.then(|| Millis(expires).rfc3339()),
             expires_in: is_pending.then(|| seconds(now, expires)),
-            resend_at: is_pending.then(|| rfc3339_rounded_up(resend.max(now))),
+            resend_at: is_pending.then(|| Millis(resend.max(now)).rfc3339_rounded_up()),
             resend_in: is_pending.then(|| seconds_rounded_up(now, resend)),
         },
     )
@@ -231,20 +231,6 @@ fn json(status: StatusCode, body: &impl Serialize) -> Response {
     // The response is about one person's phone: no cache may keep it.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
-}
-
-/// A time in milliseconds as RFC 3339, rounded down to the second: an end must not be shown too late.
-pub(crate) fn rfc3339(millis: u64) -> String {
-    i64::try_from(millis / 1000)
-        .ok()
-        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
-        .and_then(|time| time.format(&Rfc3339).ok())
-        .unwrap_or_default()
-}
-
-/// The same, rounded up: a beginning must not be shown too early.
-fn rfc3339_rounded_up(millis: u64) -> String {
-    rfc3339(millis.div_ceil(1000) * 1000)
 }
 
 fn seconds(from: u64, until: u64) -> u64 {

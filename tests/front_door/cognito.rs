@@ -75,6 +75,24 @@ async fn the_challenge_shows_when_the_code_expires_and_when_it_can_be_resent() {
     }
 }
 
+#[tokio::test]
+async fn a_resend_works_from_the_time_that_the_challenge_shows() {
+    let mut world = world(&[]).await;
+    // The code can be sent again 100 ms before the end of a second.
+    let began = whole_second(world.simulator.now()) + Duration::from_millis(1900);
+    world.set_now(began);
+    let mut sign_in = SignIn::begin(&world, &user()).await;
+    let shown = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds(&sign_in.shown["resendAt"]));
+    world.advance(shown.duration_since(began).unwrap());
+    assert_eq!(sign_in.answer(&world, "resend").await, Next::Asked);
+    assert_eq!(world.messages_sent(), 2);
+}
+
+fn whole_second(time: SystemTime) -> SystemTime {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs())
+}
+
 /// Seconds since 1970 of `2026-11-23T10:15:00Z`.
 pub(crate) fn seconds(time: &Value) -> u64 {
     let time = time.as_str().unwrap();
