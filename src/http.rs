@@ -24,7 +24,7 @@ pub enum Gate {
     Iam,
     /// Every caller: something in front has authenticated it, and the event does not show that.
     Trusted,
-    /// Anyone. Callers that AWS has authenticated may set more fields.
+    /// Anyone may send and verify. Callers that AWS has authenticated may use every route, and set more fields.
     Open,
 }
 
@@ -55,6 +55,11 @@ impl Operation {
             Self::Status => "status",
             Self::Cancel => "cancel",
         }
+    }
+
+    /// Whether the open mode lets everyone use it.
+    fn is_public(self) -> bool {
+        matches!(self, Self::Send | Self::Verify)
     }
 
     fn needs_ledger(self) -> bool {
@@ -118,10 +123,13 @@ async fn handle(
     let operation = route(&request.method, &request.path, service.has_ledger())?;
     *reached = Some(operation);
     call.record.operation = Some(operation.name());
-    call.caller = request.caller(gate)?;
+    call.caller = request.caller(gate, operation)?;
     request.check_content_type()?;
     call.caller.idempotency_key = request.idempotency_key(service.has_ledger())?;
-    let body = request.into_body(&operation.fields(), &call.caller)?;
+    let mut body = request.into_body(&operation.fields(), &call.caller)?;
+    if let Some(address) = request::read_client_ip(&mut body)? {
+        call.caller.address = Some(address);
+    }
     match operation {
         Operation::Send => send(service, body, call).await,
         Operation::Verify => verify(service, body, call).await,
@@ -151,7 +159,7 @@ fn route(method: &Method, path: &str, has_ledger: bool) -> Result<Operation, Err
 }
 
 async fn send(service: &Service, mut body: Body, call: &mut Call<'_>) -> Result<Response, Error> {
-    let request = request::read_send(service, &mut body, &mut call.caller)?;
+    let request = request::read_send(service, &mut body)?;
     let sent = service.send(&request, call).await?;
     Ok(response::sent(&request.to, &sent))
 }

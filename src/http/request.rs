@@ -57,15 +57,28 @@ impl Operation {
             },
             Self::Verify => Fields {
                 public: &["destinationNumber", "otp", "referenceId"],
-                trusted: &["brandName", "source"],
+                trusted: &["brandName", "source", "clientIp"],
             },
             Self::Status => Fields {
-                public: &["destinationNumber", "referenceId", "claim"],
-                trusted: &["brandName", "source"],
+                public: &[],
+                trusted: &[
+                    "destinationNumber",
+                    "referenceId",
+                    "claim",
+                    "brandName",
+                    "source",
+                    "clientIp",
+                ],
             },
             Self::Cancel => Fields {
-                public: &["destinationNumber", "referenceId"],
-                trusted: &["brandName", "source"],
+                public: &[],
+                trusted: &[
+                    "destinationNumber",
+                    "referenceId",
+                    "brandName",
+                    "source",
+                    "clientIp",
+                ],
             },
         }
     }
@@ -80,8 +93,8 @@ impl Fields {
 }
 
 impl Request {
-    /// The caller, if `gate` lets it in.
-    pub(super) fn caller(&self, gate: Gate) -> Result<Caller, Error> {
+    /// The caller, if `gate` lets it in to this operation.
+    pub(super) fn caller(&self, gate: Gate, operation: Operation) -> Result<Caller, Error> {
         let authenticated = |principal: String| {
             Ok(Caller {
                 principal: Some(principal),
@@ -91,19 +104,25 @@ impl Request {
         match (&self.principal, gate) {
             (Some(principal), _) => authenticated(principal.clone()),
             (None, Gate::Trusted) => authenticated("trusted".to_owned()),
-            (None, Gate::Open) if self.address.is_some() => Ok(Caller {
-                address: self.address,
-                ..Caller::default()
-            }),
-            (None, Gate::Open) => Err(Error::new(
-                ErrorCode::MalformedRequest,
-                "The event does not say which address the request came from.",
-            )),
-            (None, Gate::Iam) => Err(Error::new(
+            (None, Gate::Open) if operation.is_public() => self.public_caller(),
+            (None, Gate::Open | Gate::Iam) => Err(Error::new(
                 ErrorCode::Unauthenticated,
                 "The request is not authenticated. Sign it (SigV4), or put an authorizer in front of this function.",
             )),
         }
+    }
+
+    fn public_caller(&self) -> Result<Caller, Error> {
+        if self.address.is_none() {
+            return Err(Error::new(
+                ErrorCode::MalformedRequest,
+                "The event does not say which address the request came from.",
+            ));
+        }
+        Ok(Caller {
+            address: self.address,
+            ..Caller::default()
+        })
     }
 
     pub(super) fn check_content_type(&self) -> Result<(), Error> {
@@ -191,18 +210,23 @@ fn is_json(content_type: &str) -> bool {
         && charsets.all(|charset| charset.eq_ignore_ascii_case("utf-8"))
 }
 
-/// Reads a send. A `clientIp` takes the place of the caller's address.
-pub(super) fn read_send(
-    service: &Service,
-    body: &mut Body,
-    caller: &mut Caller,
-) -> Result<SendRequest, Error> {
+/// The address of the caller's own user, which limits count.
+pub(super) fn read_client_ip(body: &mut Body) -> Result<Option<IpAddr>, Error> {
+    let invalid =
+        |_| Error::invalid_parameter("clientIp", "clientIp must be an IPv4 or IPv6 address.");
+    let address = body.string("clientIp")?;
+    address
+        .map(|address| address.parse().map_err(invalid))
+        .transpose()
+}
+
+pub(super) fn read_send(service: &Service, body: &mut Body) -> Result<SendRequest, Error> {
     let limits = service.provider_limits();
     let defaults = &service.rules().defaults;
     let to = destination_number(body)?;
     let channel = channel(body, limits)?;
     let language = body.string("language")?;
-    let request = SendRequest {
+    Ok(SendRequest {
         language: service.language(language.as_deref(), channel, &to)?,
         channel,
         to,
@@ -221,14 +245,7 @@ pub(super) fn read_send(
         reference: reference_id(body)?,
         owner: None,
         unless_open: false,
-    };
-    if let Some(address) = body.string("clientIp")? {
-        let address = address.parse().map_err(|_| {
-            Error::invalid_parameter("clientIp", "clientIp must be an IPv4 or IPv6 address.")
-        })?;
-        caller.address = Some(address);
-    }
-    Ok(request)
+    })
 }
 
 pub(super) fn read_verify(

@@ -22,6 +22,9 @@ impl Service {
     ) -> Result<Status, Error> {
         self.check_country(&request.to, call)?;
         let limits = self.ledger()?;
+        limits
+            .count_source("status", &call.caller, call.now)
+            .await?;
         let reference = request.reference.resolve(&request.to);
         let item = limits.hasher.verification(&reference, &request.to);
         let number_item = limits.hasher.number(&request.to);
@@ -60,6 +63,9 @@ impl Service {
             )
             .with_field("claim"));
         }
+        limits
+            .count_source("status", &call.caller, call.now)
+            .await?;
         let reference = request.reference.resolve(&request.to);
         let item = limits.hasher.verification(&reference, &request.to);
         let redeemer = limits.redeemer(&call.caller, &request.to)?;
@@ -85,6 +91,9 @@ impl Service {
     ) -> Result<(ReferenceId, Phase), Error> {
         self.check_country(&request.to, call)?;
         let limits = self.ledger()?;
+        limits
+            .count_source("cancel", &call.caller, call.now)
+            .await?;
         let reference = request.reference.resolve(&request.to);
         let item = limits.hasher.verification(&reference, &request.to);
         let phase = match limits.store.cancel(&item, call.now).await? {

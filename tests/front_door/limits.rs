@@ -87,6 +87,42 @@ async fn source_limits_count_the_client_address_that_a_caller_passes_on() {
 }
 
 #[tokio::test]
+async fn guesses_status_requests_and_cancels_count_the_passed_on_address_each_for_itself() {
+    let world = World::counted(&[("SOURCE_LIMITS", "2/10m"), ("ALLOWED_ATTEMPTS", "5")]).await;
+    assert_eq!(world.send_to(NUMBER).await.status, 202);
+    let ask = async |operation: &str, address: Option<&str>| {
+        let mut body = json!({ "destinationNumber": NUMBER });
+        if operation == "verify" {
+            // No code has eight digits here, so no guess is right.
+            body["otp"] = json!("99000000");
+        }
+        if let Some(address) = address {
+            body["clientIp"] = json!(address);
+        }
+        world.post(&format!("/otp/{operation}"), &body).await
+    };
+    for (operation, status) in [("verify", 422), ("status", 200), ("cancel", 200)] {
+        for _ in 0..2 {
+            let answer = ask(operation, Some("192.0.2.1")).await;
+            assert_eq!(answer.status, status, "{operation}: {answer:?}");
+        }
+        is_limited(&ask(operation, Some("192.0.2.1")).await, "source");
+        // The controls: another address, and none.
+        let answer = ask(operation, Some("192.0.2.2")).await;
+        assert_eq!(answer.status, status, "{operation}: {answer:?}");
+        let answer = ask(operation, None).await;
+        assert_eq!(answer.status, status, "{operation}: {answer:?}");
+    }
+    let claim = json!({ "destinationNumber": NUMBER, "claim": true, "clientIp": "192.0.2.1" });
+    is_limited(&world.post("/otp/status", &claim).await, "source");
+    for operation in ["verify", "status", "cancel"] {
+        let answer = ask(operation, Some("192.0.2")).await;
+        answer.is_problem(400, "invalid_parameter");
+        assert_eq!(answer.body["field"], "clientIp", "{operation}");
+    }
+}
+
+#[tokio::test]
 async fn budgets_cap_sends_in_total_and_by_country_and_are_refunded() {
     let world = World::counted(&[
         ("BUDGETS", "4/1h,5/24h"),

@@ -1,6 +1,7 @@
 //! `API_AUTH=none`: anyone may call.
 
-use crate::world::{Answer, NUMBER, World, file, post};
+use crate::origins::DOORS;
+use crate::world::{Answer, KEY, NUMBER, World, file, post};
 use serde_json::{Value, json};
 use simulator::Operation;
 
@@ -49,8 +50,7 @@ async fn unauthenticated_callers_cannot_set_trusted_fields() {
         ("/otp/send", "clientIp", json!("192.0.2.9")),
         ("/otp/verify", "brandName", json!("Mine")),
         ("/otp/verify", "source", json!("x")),
-        ("/otp/status", "brandName", json!("Mine")),
-        ("/otp/cancel", "source", json!("x")),
+        ("/otp/verify", "clientIp", json!("192.0.2.9")),
     ] {
         let answer = ask(&world, path, &json!({ "destinationNumber": NUMBER, field: value })).await;
         answer.is_problem(400, "malformed_request");
@@ -67,34 +67,85 @@ async fn only_an_authenticated_backend_can_redeem_what_a_browser_verified() {
     let body = json!({ "destinationNumber": NUMBER, "otp": world.newest_code(), "referenceId": reference });
     assert_eq!(ask(&world, "/otp/verify", &body).await.status, 200);
     let claim = json!({ "destinationNumber": NUMBER, "referenceId": reference, "claim": true });
-    let answer = ask(&world, "/otp/status", &claim).await;
-    answer.is_problem(403, "unauthenticated");
-    assert_eq!(answer.body["field"], "claim");
+    ask(&world, "/otp/status", &claim).await.is_problem(403, "unauthenticated");
     assert_eq!(world.post("/otp/status", &claim).await.status, 200);
     world.post("/otp/status", &claim).await.is_problem(409, "already_verified");
 }
 
 #[tokio::test]
+async fn status_and_cancel_need_a_principal_behind_a_function_url() {
+    status_and_cancel_need_a_principal("function-url").await;
+}
+
+#[tokio::test]
+async fn status_and_cancel_need_a_principal_behind_a_load_balancer() {
+    status_and_cancel_need_a_principal("alb").await;
+}
+
+#[tokio::test]
+async fn status_and_cancel_need_a_principal_behind_a_rest_api() {
+    status_and_cancel_need_a_principal("rest-v1").await;
+}
+
+#[tokio::test]
+async fn status_and_cancel_need_a_principal_behind_an_http_api() {
+    status_and_cancel_need_a_principal("http-v2").await;
+}
+
+async fn status_and_cancel_need_a_principal(door: &str) {
+    let mut world = public(&[]).await;
+    let number = json!({ "destinationNumber": NUMBER });
+    let sent = world.event(&unsigned(door, "send", &number, "192.0.2.1")).await;
+    let named = json!({ "destinationNumber": NUMBER, "referenceId": sent.body["referenceId"] });
+    let claim = json!({ "destinationNumber": NUMBER, "referenceId": sent.body["referenceId"], "claim": true });
+    let requests = [("status", &named), ("cancel", &named), ("status", &claim), ("cancel", &json!({ "brandName": "Mine" }))];
+    for (operation, body) in requests {
+        let answer = world.event(&unsigned(door, operation, body, "192.0.2.1")).await;
+        answer.is_problem(403, "unauthenticated");
+    }
+    let status = world.post("/otp/status", &named).await;
+    assert_eq!((status.status, &status.body["status"]), (200, &json!("pending")), "nothing was canceled");
+
+    // The controls: a signed request, and the same event when something in front authenticates.
+    if door != "alb" {
+        let mut signed = file(&format!("status.{door}"));
+        signed["body"] = json!(named.to_string());
+        assert_eq!(world.event(&signed).await.status, 200);
+    }
+    world.reconfigure(&[("API_AUTH", "trusted"), ("LEDGER_TABLE", "otp"), ("LEDGER_KEY", KEY)]).await;
+    for operation in ["status", "cancel"] {
+        let answer = world.event(&unsigned(door, operation, &named, "192.0.2.1")).await;
+        assert_eq!(answer.status, 200, "{operation}: {answer:?}");
+    }
+}
+
+/// The event of a caller at `address` that AWS has not authenticated, as `door` writes it.
+fn unsigned(door: &str, operation: &str, body: &Value, address: &str) -> Value {
+    let mut event = file(&format!("{operation}.{door}"));
+    event["body"] = json!(body.to_string());
+    event["isBase64Encoded"] = json!(false);
+    let context = &mut event["requestContext"];
+    context.as_object_mut().unwrap().remove("authorizer");
+    match door {
+        "rest-v1" => context["identity"] = json!({ "sourceIp": address }),
+        "alb" => {}
+        _ => context["http"]["sourceIp"] = json!(address),
+    }
+    // A client may write anything in front; the load balancer appends.
+    let forwarded = if door == "alb" { format!("203.0.113.9, {address}") } else { "203.0.113.9".to_owned() };
+    let name = if event.get("multiValueHeaders").is_some() { "multiValueHeaders" } else { "headers" };
+    let values = if name == "headers" { json!(forwarded) } else { json!([forwarded]) };
+    event[name]["x-forwarded-for"] = values;
+    event
+}
+
+#[tokio::test]
 async fn every_origin_gives_the_address_where_clients_cannot_write_it() {
-    for door in ["rest-v1", "http-v2", "function-url", "alb"] {
+    for door in DOORS {
         let world = public(&[("SOURCE_LIMITS", "1/24h")]).await;
         let send = async |address: &str, number: &str| {
-            let mut event = file(&format!("send.{door}"));
-            event["body"] = json!(json!({ "destinationNumber": number }).to_string());
-            event["isBase64Encoded"] = json!(false);
-            let context = &mut event["requestContext"];
-            context.as_object_mut().unwrap().remove("authorizer");
-            match door {
-                "rest-v1" => context["identity"] = json!({ "sourceIp": address }),
-                "alb" => {}
-                _ => context["http"]["sourceIp"] = json!(address),
-            }
-            // A client may write anything in front; the load balancer appends.
-            let forwarded = if door == "alb" { format!("{number}, {address}") } else { number.to_owned() };
-            let name = if event.get("multiValueHeaders").is_some() { "multiValueHeaders" } else { "headers" };
-            let values = if name == "headers" { json!(forwarded) } else { json!([forwarded]) };
-            event[name]["x-forwarded-for"] = values;
-            world.event(&event).await
+            let body = json!({ "destinationNumber": number });
+            world.event(&unsigned(door, "send", &body, address)).await
         };
         assert_eq!(send("192.0.2.1", "+14255550142").await.status, 202, "{door}");
         let answer = send("192.0.2.1", "+14255550143").await;
