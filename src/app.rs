@@ -1,5 +1,6 @@
 //! The entry point: recognizes each event and hands it to the part of the program that handles it.
 
+use crate::aws::SdkConfig;
 use crate::cognito;
 use crate::error::FunctionError;
 use crate::http;
@@ -10,7 +11,6 @@ use crate::service::{Call, Caller, Service};
 use crate::settings::Settings;
 use crate::telemetry::Record;
 use crate::time::Millis;
-use aws_config::SdkConfig;
 use serde_json::value::{RawValue, to_raw_value};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -177,8 +177,8 @@ fn recognize(event: &RawValue) -> Result<Recognized, FunctionError> {
 }
 
 const EXPECTED: &str = "This function does not handle this event. Expected: an API Gateway REST (payload 1.0) or HTTP \
-                        (payload 2.0) event, a Lambda function URL event, an Application Load Balancer event, or a trigger of \
-                        Amazon Cognito's custom authentication.";
+                        (payload 2.0) event, a Lambda function URL event, an Application Load Balancer event, a trigger of an \
+                        Amazon Cognito user pool (custom authentication or Pre sign-up), or an operator's command.";
 
 /// How long the work may take: less than the invocation has left.
 fn time_left(now: SystemTime, deadline: SystemTime, reserve: Duration) -> Duration {

@@ -2,6 +2,7 @@
 
 use super::file::ConfigFile;
 use super::reader::Reader;
+use crate::aws::SdkConfig;
 use crate::aws::dynamodb::DynamoDb;
 use crate::aws::secrets;
 use crate::ledger::{Hasher, Ledger};
@@ -11,7 +12,6 @@ use crate::policy::{AllowedCountries, Budget, Budgets, Prices, Rate, SendLimits,
 use crate::provider::{Channel, ProviderLimits};
 use crate::service::{LedgerPolicy, Limits, TestNumber};
 use crate::time::Millis;
-use aws_config::SdkConfig;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::collections::BTreeMap;

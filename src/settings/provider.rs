@@ -1,6 +1,7 @@
 //! The settings of the current provider, and of the previous one during a change of provider.
 
 use super::reader::Reader;
+use crate::aws::SdkConfig;
 use crate::aws::end_user_messaging::{self, EndUserMessaging};
 use crate::aws::pinpoint::{self, Pinpoint};
 use crate::language::{self, Tag};
@@ -8,7 +9,6 @@ use crate::otp::{CodeCharacters, CodeShape};
 use crate::provider::{Channel, Provider, ProviderLimits};
 use crate::service::{Defaults, Providers};
 use crate::texts::{self, OwnTexts, Texts};
-use aws_config::SdkConfig;
 use std::collections::BTreeMap;
 use tracing::warn;
 
