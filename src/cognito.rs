@@ -7,6 +7,7 @@
 mod challenge;
 mod define;
 mod event;
+mod session;
 
 pub use define::{Decision, Round, StepUp, define};
 
@@ -18,10 +19,10 @@ use crate::reference::ReferenceId;
 use crate::service::{
     Call, Caller, Reference, Service, Session, SignIn, User, VerificationRequest,
 };
-use challenge::{Metadata, session_of};
 use event::{Event, Request};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use session::Metadata;
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
@@ -262,7 +263,7 @@ async fn create(
             .metadata
             .as_deref()
             .and_then(Metadata::parse)
-            .and_then(|metadata| session_of(metadata.reference))
+            .and_then(|metadata| session::read(metadata.session))
             .ok_or(Failure::UnusableEvent)?,
     };
     let sign_in = sign_in(service, policy, request, session, call)?;
@@ -284,7 +285,7 @@ async fn verify(
     call: &mut Call<'_>,
 ) -> Result<bool, Failure> {
     let private = request.private.as_ref().ok_or(Failure::UnusableEvent)?;
-    let session = session_of(&private.reference).ok_or(Failure::UnusableEvent)?;
+    let session = session::read(&private.session).ok_or(Failure::UnusableEvent)?;
     let sign_in = sign_in(service, policy, request, session, call)?;
     let answer = request.answer.as_deref().ok_or(Failure::UnusableEvent)?;
     if answer == "resend" {
@@ -339,8 +340,8 @@ async fn redeem_proof(
         name: user_name,
     } = &request.user;
     // Cognito repeats a trigger whose response is late, and the app repeats a sign-up that failed for
-    // another reason. Both must be able to redeem again, so the key is the user name. A pool whose
-    // users sign up by number makes up another user name for each try: there, the number is the key.
+    // another reason. Both must be able to redeem again, so the user name is the key. If users sign up
+    // by number, Cognito makes up a new user name at each try, so there the number is the key.
     let redeemer = if is_uuid(user_name) {
         to.expose()
     } else {

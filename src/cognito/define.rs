@@ -1,6 +1,6 @@
 //! Define: decides what comes next in a sign-in. A pure function of what Cognito reports.
 
-use super::challenge::Metadata;
+use super::session::Metadata;
 
 /// Whether Cognito asks for the password before the code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -63,7 +63,8 @@ pub(super) struct Request {
 }
 
 pub(super) struct PrivateParameters {
-    pub(super) reference: String,
+    /// The sign-in session: `reference` in the event.
+    pub(super) session: String,
     pub(super) nonce: String,
 }
 
@@ -101,7 +102,7 @@ impl Request {
             attributes: read_map(raw.user_attributes),
             private: text_of(&private, "reference")
                 .zip(text_of(&private, "nonce"))
-                .map(|(reference, nonce)| PrivateParameters { reference, nonce }),
+                .map(|(session, nonce)| PrivateParameters { session, nonce }),
             answer: json::read(raw.challenge_answer),
             client_language: text_of(&read_map(raw.client_metadata), "language"),
             proof: text_of(&read_map(raw.validation_data), "referenceId"),

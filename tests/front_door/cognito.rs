@@ -420,7 +420,7 @@ async fn a_code_that_signed_in_one_session_is_refused_in_another() {
     assert!(first.verify(&world, &code).await);
     assert!(!second.verify(&world, &code).await);
     assert!(first.verify(&world, &code).await);
-    // The metadata shows the session reference but not the nonce.
+    // The metadata shows the session but not the nonce.
     let mut forged = first.clone();
     forged.private["nonce"] = second.private["nonce"].clone();
     assert!(!forged.verify(&world, &code).await);
