@@ -10,7 +10,7 @@ mod issuer;
 mod verification;
 
 pub use digest::{CodeDigest, Digest, Fingerprint, Nonce, Redeemer, SessionDigest, Winner};
-pub use hasher::{Hasher, ItemName, Window};
+pub use hasher::{DECOY_ITEM, Hasher, ItemName, Window};
 pub use issuer::Issuer;
 pub use verification::{
     Guess, GuessOutcome, Opening, Phase, Question, Resend, Settled, State, Success, UsedCode,

@@ -12,6 +12,9 @@ use ring::hmac::{self, HMAC_SHA256};
 use std::net::IpAddr;
 use std::time::Duration;
 
+/// Begins what is hashed into the names of decoys' items. Not to be changed: existing items would no longer be found.
+pub const DECOY_ITEM: &str = "shadow";
+
 /// The primary key of an item: the kind of item, and a keyed hash of its subject.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ItemName(String);
@@ -183,7 +186,7 @@ impl Hasher {
     /// The sends and failures of a decoy. Each depth has its own item, and none shares the windows of the real number.
     #[must_use]
     pub fn decoy_number(&self, number: &PhoneNumber, depth: u8) -> ItemName {
-        self.item("N", &["shadow", &depth.to_string(), number.expose()])
+        self.item("N", &[DECOY_ITEM, &depth.to_string(), number.expose()])
     }
 
     /// Sixteen bytes that look random and are always the same for the same words.

@@ -16,9 +16,6 @@ use crate::time::Millis;
 use futures_util::future::join;
 use std::cmp::Reverse;
 
-/// Begins the hashed names of decoys' items. Not to be changed: existing items would no longer be found.
-pub(super) const DECOY_ITEM: &str = "shadow";
-
 /// How many times a sign-in can get a deeper decoy.
 const MAX_FALLS: u8 = 3;
 

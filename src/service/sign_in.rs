@@ -1,11 +1,10 @@
 //! Signing in with Cognito: uses the user's open code or sends one. Users who cannot be sent a code get a decoy, which
 //! looks the same.
 
-use super::decoy::DECOY_ITEM;
 use super::{Call, Caller, Limits, Reference, SendRequest, Service, VerifyRequest};
 use crate::error::Error;
 use crate::language::Tag;
-use crate::ledger::{ItemName, Number, SessionDigest, Verification};
+use crate::ledger::{DECOY_ITEM, ItemName, Number, SessionDigest, Verification};
 use crate::otp::Otp;
 use crate::phone::PhoneNumber;
 use crate::policy::AllowedCountries;
