@@ -1,7 +1,7 @@
-//! Languages: finds the closest text for a reader, and the usual language of a country.
+//! Languages: which text a reader gets whose own language has none, and what most people in a country read.
 //!
-//! Tags are those of BCP 47 (RFC 5646), such as `pt-BR` and `zh-Hant-HK`. The tables are judgements, based on CLDR's
-//! likely subtags and parent locales. Their only aim is that the reader understands a short text.
+//! Tags are those of BCP 47 (RFC 5646), such as `pt-BR` and `zh-Hant-HK`. The tables are judgement calls, based on
+//! CLDR's likely subtags and parent locales. Their only aim is that the reader understands a short text.
 
 mod countries;
 

@@ -27,8 +27,7 @@ pub trait Provider: Send + Sync {
     ///
     /// # Errors
     ///
-    /// The reason why nothing was sent. If the message may have been sent after all, the error says that
-    /// the delivery is unknown.
+    /// Why nothing was sent. If the message may have been sent all the same, the error says that the delivery is unknown.
     async fn send(&self, message: &Message<'_>, time_limit: Duration) -> Result<Receipt, Error>;
 
     /// Checks a guess against the code that was sent to `to` under `reference`.
@@ -37,7 +36,7 @@ pub trait Provider: Send + Sync {
     ///
     /// # Errors
     ///
-    /// The reason why there is no verdict. The provider may have counted the guess.
+    /// Why there is no verdict. The provider may have counted the guess.
     async fn verify(
         &self,
         to: &PhoneNumber,

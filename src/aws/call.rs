@@ -65,7 +65,7 @@ enum Kind {
     Answered(Exception),
 }
 
-/// An error response. The status is read first, because the responses of AWS's gateways name no exception of the model.
+/// An error response. Those of AWS's gateways name no exception of the model, so the status is looked at first.
 pub(super) struct Exception {
     pub(super) status: u16,
     /// The exception's name, if there is one.

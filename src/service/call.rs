@@ -32,7 +32,7 @@ pub struct Caller {
     pub idempotency_key: Option<String>,
     /// The sign-in session that asks.
     pub session: Option<SessionDigest>,
-    /// The decoy level of the sign-in; 0 if it is real. Guesses in a decoy are counted separately and never right.
+    /// The depth of the sign-in's decoy; 0 if it is real. Guesses in a decoy are counted separately and never right.
     pub decoy: u8,
 }
 

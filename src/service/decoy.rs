@@ -1,6 +1,6 @@
 //! Decoys: sign-ins of users who cannot be sent a code. They look like real ones, never send, and never succeed.
 //!
-//! A real user whose windows are full gets a decoy. So a decoy whose windows are full gets another decoy, one level
+//! A real user whose windows are full gets a decoy. So a decoy whose windows are full gets another decoy, one step
 //! deeper; otherwise the times shown would reveal which users exist.
 
 use super::idempotency::Reservation as KeyReservation;
@@ -16,7 +16,7 @@ use crate::time::Millis;
 use futures_util::future::join;
 use std::cmp::Reverse;
 
-/// How many times a sign-in can get a deeper decoy.
+/// How many times a sign-in can get a deeper decoy. One of a user who has never been sent a code can once more.
 const MAX_FALLS: u8 = 3;
 
 impl Service {
@@ -49,8 +49,8 @@ impl Service {
                 return self.open_decoy(limits, &first, &number, now).await;
             }
         }
-        // A user who has never been sent a code, in earnest or as a decoy, gets one level more. Otherwise it would reach
-        // the deepest one sooner than others.
+        // A user who has never been sent a code, in earnest or as a decoy, can get one depth more. Otherwise it would
+        // reach the deepest one sooner than others.
         let real = limits
             .store
             .verification(&items(limits, sign_in).verification)

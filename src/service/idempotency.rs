@@ -61,8 +61,8 @@ impl Limits {
         repeat(held, now)
     }
 
-    /// Records the outcome under the idempotency key. If that fails, the key stays reserved, and no message is ever sent
-    /// under it.
+    /// Records the outcome under the idempotency key. If that fails, the key stays reserved, and no message is sent
+    /// under it for [`KEY_KEPT`](crate::ledger::KEY_KEPT).
     pub(super) async fn finish_key(
         &self,
         reservation: Reservation,

@@ -11,7 +11,7 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// `invalid_parameter` for the field `language` if it is no language tag, or not one of the provider's.
+    /// `invalid_parameter` for `language` if it is not a language tag or the provider does not have it.
     pub fn language(
         &self,
         wish: Option<&str>,

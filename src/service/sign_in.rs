@@ -35,7 +35,7 @@ pub struct User {
 pub struct Session {
     /// A random name that only Cognito keeps.
     pub name: String,
-    /// 0 for a real session. A decoy of any level gets no message, never asks the provider, and never succeeds.
+    /// The depth of the decoy; 0 for a real session. A decoy gets no message, never asks the provider, and never succeeds.
     pub decoy: u8,
 }
 
@@ -43,7 +43,7 @@ pub struct Session {
 #[derive(Debug)]
 pub struct Challenge {
     pub state: ChallengeState,
-    /// The decoy level of the session from now on.
+    /// The depth of the session's decoy from now on; 0 if it is real.
     pub decoy: u8,
     /// Guesses left for this session.
     pub left: u8,
@@ -105,8 +105,8 @@ impl Service {
         let sent = self
             .send(&request, &mut call.with_caller(cognito(sign_in)))
             .await;
-        // After an unclear send the code is open as well. After a refusal it is open if another delivery of this trigger
-        // has sent it meanwhile.
+        // An unclear send leaves the code open as well. A refused one does only if another delivery of this trigger has
+        // meanwhile sent the code.
         let state = match &sent {
             Err(error) if !error.is_delivery_unknown() => ChallengeState::Adopted,
             _ => ChallengeState::Sent,
@@ -185,7 +185,7 @@ impl Service {
     /// Verifies the code of a sign-in.
     ///
     /// `nonce` identifies the question. The same right answer to the same question succeeds again for twenty seconds,
-    /// because Cognito may deliver it up to three times. To any other question the code is used up.
+    /// because Cognito may deliver an answer up to three times. For any other question, the code is used up.
     ///
     /// # Errors
     ///

@@ -9,8 +9,8 @@ use std::iter;
 use std::time::Duration;
 
 impl DynamoDb {
-    /// An item with failures must not expire, or waiting would clear them. So there are two writes, each with a condition
-    /// on the kind of item: the first sets a time to live, the second doesn't.
+    /// An item with failures must not expire, or waiting would clear them. So a reservation is tried twice: first as for
+    /// a number without failures, which sets a time to live; then as for one with failures, which does not.
     pub(super) async fn reserve_in_windows(
         &self,
         item: &ItemName,
