@@ -19,7 +19,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion};
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_sdk_dynamodb::config::IdentityCache;
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::error::{ConnectorError, ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -48,7 +48,8 @@ pub fn config_loader(http_client: SharedHttpClient) -> ConfigLoader {
         .identity_cache(IdentityCache::no_cache())
         .http_client(http_client)
         // One attempt per call. A repeated send is a second SMS, a repeated verify uses up an attempt, and a repeated
-        // conditional write whose first response was lost would fail on its own result.
+        // conditional write whose first response was lost would fail on its own result. What is safe to repeat, the adapter
+        // of DynamoDB repeats itself.
         .retry_config(RetryConfig::disabled())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     match AppName::new("otp-lambda") {
@@ -95,6 +96,18 @@ fn chain(error: &dyn std::error::Error) -> String {
         next = error.source();
     }
     redact(&text)
+}
+
+/// Whether the connection could not be opened.
+fn never_connected(error: &ConnectorError) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
+            return error.is_connect();
+        }
+        next = error.source();
+    }
+    false
 }
 
 /// The public roots of AWS's endpoints: Amazon's four, and the root of Starfield that signs them for old clients.

@@ -106,7 +106,7 @@ pub struct SpendingLine {
 }
 
 /// The ledger failed to do a step, or to confirm it. Holds the cause for the log.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unavailable(pub String);
 
 impl From<Unavailable> for Error {

@@ -1,9 +1,9 @@
 //! One call to a provider: its time limit, and the error of a call that fails.
 
-use super::{CONNECT_TIME_LIMIT, cause, chain};
+use super::{CONNECT_TIME_LIMIT, cause, chain, never_connected};
 use crate::error::{Error, ErrorCode};
 use aws_config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::error::{ConnectorError, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_types::request_id::RequestId;
 use std::time::Duration;
@@ -214,16 +214,4 @@ pub(super) fn throttled() -> Error {
         "The provider is limiting requests. Try again shortly.",
     )
     .with_retry_after(Duration::from_secs(2))
-}
-
-/// Whether the connection could not be opened.
-fn never_connected(error: &ConnectorError) -> bool {
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = next {
-        if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
-            return error.is_connect();
-        }
-        next = error.source();
-    }
-    false
 }

@@ -1,7 +1,7 @@
 //! The ledger in one DynamoDB table.
 //!
 //! Every step is one request to one item, and its condition states everything that must hold: DynamoDB checks the condition
-//! and writes in one atomic operation. Reads are consistent. There are no transactions, which cost twice as much and
+//! and writes in one atomic operation. A request may be repeated, see `table` and `update`. Reads are consistent. There are no transactions, which cost twice as much and
 //! conflict with each other, no index and no scan.
 //!
 //! Attribute names have at most five letters, because DynamoDB bills them with every write.
@@ -9,9 +9,9 @@
 mod budgets;
 mod item;
 mod sends;
+mod table;
 mod update;
 
-use super::{CONNECT_TIME_LIMIT, cause, with_time_limits};
 use crate::ledger::{
     Attempt, Charge, CodeDigest, Digest, Fingerprint, GUESS_PENDING, GuessOutcome, ItemName,
     KEY_KEPT, KeyReservation, LOCKED, Ledger, NUMBER_KEPT, Number, NumberCharge, Opening, Question,
@@ -21,61 +21,37 @@ use crate::ledger::{
 use crate::time::Millis;
 use async_trait::async_trait;
 use aws_config::SdkConfig;
-use aws_config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::Client;
-use item::{Item, required, text_of_issuers, text_of_used, word_of, word_of_outcome};
+use item::{required, text_of_issuers, text_of_used, word_of, word_of_outcome};
 use std::iter;
-use std::time::Duration;
-use update::{Update, Written, text};
-
-/// The time limit of one step. DynamoDB usually responds within a few milliseconds.
-const STEP_TIME_LIMIT: Duration = Duration::from_secs(1);
+use table::Table;
+use update::{Update, Written};
 
 /// The condition for [`State::is_open`](crate::ledger::State::is_open).
 const OPEN: &str = "#st IN (:reserved, :sent, :unclear)";
 
 /// A table whose partition key is the string `pk` and whose time to live attribute is `ttl`.
 pub struct DynamoDb {
-    client: Client,
-    table: String,
+    table: Table,
 }
 
 impl DynamoDb {
     /// Uses the table named `table` in the account and region of `config`.
     #[must_use]
     pub fn new(config: &SdkConfig, table: String) -> Self {
-        let time_limits = TimeoutConfig::builder()
-            .connect_timeout(CONNECT_TIME_LIMIT)
-            .operation_timeout(STEP_TIME_LIMIT)
-            .build();
         Self {
-            client: Client::new(&with_time_limits(config, time_limits)),
-            table,
+            table: Table::new(config, table),
         }
     }
 
-    async fn read(&self, item: &ItemName) -> Result<Option<Item>, Unavailable> {
-        let output = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .key("pk", text(item.as_str()))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| Unavailable(format!("GetItem: {}", cause(&error))))?;
-        Ok(output.item.map(Item))
-    }
-
     fn update<'a>(&'a self, item: &'a ItemName, update: impl Into<String>) -> Update<'a> {
-        Update::new(&self.client, &self.table, item, update)
+        Update::new(&self.table, item, update)
     }
 }
 
 #[async_trait]
 impl Ledger for DynamoDb {
     async fn switches(&self) -> Result<Switches, Unavailable> {
-        let Some(item) = self.read(&ItemName::of_switches()).await? else {
+        let Some(item) = self.table.read(&ItemName::of_switches()).await? else {
             return Ok(Switches::default());
         };
         Ok(Switches {
@@ -91,9 +67,10 @@ impl Ledger for DynamoDb {
         };
         let written = self
             .update(item, "ADD #n :one SET #ttl = :ttl")
-            .when("attribute_not_exists(#n) OR #n <= :below_cap")
+            .when("(attribute_not_exists(#n) OR #n <= :below_cap)")
             .number(":below_cap", below)
             .number(":ttl", expires.seconds())
+            .repeatable()
             .run()
             .await?;
         Ok(written.is_done())
@@ -122,18 +99,27 @@ impl Ledger for DynamoDb {
         fingerprint: &Fingerprint,
         now: Millis,
     ) -> Result<KeyReservation, Unavailable> {
-        let written = self
+        let update = self
             .update(
                 item,
                 "SET #st = :claimed, #at = :now, #fp = :fp, #ttl = :ttl REMOVE #ans",
             )
-            .when("attribute_not_exists(#pk) OR #st = :released OR #at <= :now_less_kept")
+            .when("(attribute_not_exists(#pk) OR #st = :released OR #at <= :now_less_kept)")
             .text(":fp", fingerprint.as_str())
             .number(":now", now.0)
             .number(":now_less_kept", now.minus(KEY_KEPT).0)
             .number(":ttl", now.plus(KEY_KEPT).seconds())
-            .run()
-            .await?;
+            .repeatable();
+        let mark = update.mark()?.to_owned();
+        let written = match update.run().await {
+            Ok(written) => written,
+            Err(error) => {
+                // Otherwise later requests would take the key for that of a crashed one, whose message may have been sent.
+                let release = self.update(item, "SET #st = :released").when("#w = :own");
+                let _ = release.text(":own", &mark).repeatable().run().await;
+                return Err(error);
+            }
+        };
         match written {
             Written::Done(_) => Ok(KeyReservation::Reserved),
             Written::Refused(Some(item)) => Ok(KeyReservation::Held(item.held_key()?)),
@@ -158,12 +144,13 @@ impl Ledger for DynamoDb {
                 .text(":answer", response),
             None => self.update(item, "SET #st = :unclear"),
         };
-        update.run().await?;
+        update.repeatable().run().await?;
         Ok(())
     }
 
     async fn number(&self, item: &ItemName) -> Result<Number, Unavailable> {
-        self.read(item)
+        self.table
+            .read(item)
             .await?
             .map_or_else(|| Ok(Number::default()), |item| item.known_number())
     }
@@ -193,10 +180,11 @@ impl Ledger for DynamoDb {
                 item,
                 format!("SET #f = if_not_exists(#f, :zero) + :one, #lf = :now{ttl}"),
             )
-            .when("attribute_not_exists(#f) OR #f < :locked")
+            .when("(attribute_not_exists(#f) OR #f < :locked)")
             .number(":ttl", forget.unwrap_or_default().seconds())
             .number(":now", now.0)
             .number(":locked", LOCKED.into())
+            .repeatable_unless_recent("lf", now)
             .run()
             .await?;
         match written {
@@ -233,6 +221,7 @@ impl Ledger for DynamoDb {
                 .number(":epoch", charge.epoch)
                 .number(":next", charge.epoch + 1)
                 .number(":ttl", now.plus(NUMBER_KEPT).seconds())
+                .repeatable()
         };
         let all = clear(
             "#f = :zero, #ttl = :ttl",
@@ -261,7 +250,8 @@ impl Ledger for DynamoDb {
     }
 
     async fn verification(&self, item: &ItemName) -> Result<Option<Verification>, Unavailable> {
-        self.read(item)
+        self.table
+            .read(item)
             .await?
             .map(|item| item.verification())
             .transpose()
@@ -312,6 +302,7 @@ impl Ledger for DynamoDb {
             .text(":brand", new.brand_name)
             .texts(":forget", new.forget.iter().map(text_of_used))
             .number(":ttl", new.expires.plus(VERIFICATION_KEPT).seconds())
+            .repeatable()
             .run()
             .await?;
         Ok(written.is_done())
@@ -337,6 +328,7 @@ impl Ledger for DynamoDb {
             .text(":ch", resend.channel)
             .text(":lang", resend.language)
             .number(":ttl", resend.expires.plus(VERIFICATION_KEPT).seconds())
+            .repeatable()
             .run()
             .await?;
         Ok(written.is_done())
@@ -366,6 +358,7 @@ impl Ledger for DynamoDb {
         update
             .when("#gen = :gen AND #st = :reserved")
             .number(":gen", generation)
+            .repeatable()
             .run()
             .await?;
         Ok(())
@@ -412,6 +405,7 @@ impl Ledger for DynamoDb {
             )
             .number(":now", now.0)
             .number(":now_less_asking", now.minus(GUESS_PENDING).0)
+            .repeatable_unless_recent("la", now)
             .run()
             .await?;
         match written {
@@ -434,6 +428,7 @@ impl Ledger for DynamoDb {
             .text(":said", word_of_outcome(outcome))
             .number(":gen", generation)
             .text(":guess", guess.as_str())
+            .repeatable()
             .run()
             .await?;
         Ok(())
@@ -459,6 +454,7 @@ impl Ledger for DynamoDb {
         .text(":code", success.code.as_str())
         .number(":at", success.at.0)
         .texts(":used", iter::once(text_of_used(&used)))
+        .repeatable()
         .apply()
         .await
     }
@@ -467,6 +463,7 @@ impl Ledger for DynamoDb {
         self.update(item, "SET #st = :canceled")
             .when(format!("{OPEN} AND #exp > :now AND #left > :zero"))
             .number(":now", now.0)
+            .repeatable()
             .apply()
             .await
     }
@@ -484,6 +481,7 @@ impl Ledger for DynamoDb {
             )
             .text(":claimant", redeemer.as_str())
             .number(":now_less_claimable", now.minus(REDEEMABLE).0)
+            .repeatable()
             .apply()
             .await
     }

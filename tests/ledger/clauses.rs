@@ -205,9 +205,13 @@ fn step_of(update: &str) -> &'static str {
 type Clauses = BTreeSet<(&'static str, Clause)>;
 
 fn condition(body: &Value) -> Option<(&'static str, Node)> {
-    let condition = body["ConditionExpression"].as_str()?;
+    // Every update has this clause, and only a repeated update needs it: see `repeats`.
+    let condition = body["ConditionExpression"]
+        .as_str()?
+        .strip_suffix(" AND #w <> :mark")?;
+    let update = body["UpdateExpression"].as_str().unwrap();
     Some((
-        step_of(body["UpdateExpression"].as_str().unwrap()),
+        step_of(&update.replacen("#w = :mark, ", "", 1)),
         Node::parse(condition),
     ))
 }

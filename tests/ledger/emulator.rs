@@ -52,7 +52,7 @@ pub(crate) struct Request {
 }
 
 /// A fault of one request.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Fault {
     None,
     /// The request never arrives.
@@ -126,6 +126,11 @@ impl Emulator {
     /// Sets the faults of the next requests, in order.
     pub(crate) fn faults(&self, faults: impl IntoIterator<Item = Fault>) {
         self.0.faults.lock().unwrap().extend(faults);
+    }
+
+    /// From now on nothing goes wrong.
+    pub(crate) fn clear_faults(&self) {
+        self.0.faults.lock().unwrap().clear();
     }
 
     /// Changes every request before it is executed.

@@ -12,3 +12,4 @@ mod dynamodb;
 mod emulator;
 mod operations;
 mod races;
+mod repeats;

@@ -40,6 +40,7 @@ impl DynamoDb {
                 format!("ADD {} SET #ttl = :ttl", adds.join(", ")),
             )
             .when(caps.join(" AND "))
+            .repeatable()
             .number(":ttl", spending.expires.seconds());
         for (i, (line, room)) in lines.iter().zip(&rooms).enumerate() {
             update = update

@@ -100,6 +100,11 @@ impl Item {
         })
     }
 
+    /// Whether the update with this mark was the last one.
+    pub(super) fn has_mark(&self, mark: &str) -> bool {
+        matches!(self.text("w"), Ok(Some(last)) if last == mark)
+    }
+
     fn text(&self, name: &str) -> Result<Option<&str>, Unavailable> {
         self.get(name, |value| value.as_s().ok().map(String::as_str))
     }
@@ -108,7 +113,7 @@ impl Item {
         Ok(self.text(name)?.map(Digest::stored))
     }
 
-    fn time(&self, name: &str) -> Result<Option<Millis>, Unavailable> {
+    pub(super) fn time(&self, name: &str) -> Result<Option<Millis>, Unavailable> {
         Ok(self.number(name)?.map(Millis))
     }
 

@@ -78,6 +78,7 @@ impl DynamoDb {
         let mut update = self
             .update(item, format!("SET {}, #t1 = :now{more}", slots.join(", ")))
             .when(conditions.join(" AND "))
+            .repeatable_unless_recent("t1", now)
             .number(":now", now.0);
         for window in windows {
             update = update.number(

@@ -1,10 +1,20 @@
 use super::item::Item;
-use crate::aws::cause;
+use super::table::{Failure, FailureKind, Repeats, Table, within_step};
 use crate::ledger::{ItemName, Transition, Unavailable};
-use aws_sdk_dynamodb::Client;
+use crate::time::Millis;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+/// Holds unless the last update of the item is this very one. `<>` also holds if the attribute is missing.
+const NOT_DONE: &str = "#w <> :mark";
+
+/// How far back another update counts as recent: longer than any invocation runs, with a margin between two clocks.
+const RECENT: Duration = Duration::from_secs(15);
 
 /// Builds one `UpdateItem` request.
 ///
@@ -12,12 +22,36 @@ use std::collections::{BTreeMap, HashMap};
 /// value that was set here or is a [`constant`]. DynamoDB rejects names and values that no expression uses, so the request
 /// contains only those in use.
 pub(super) struct Update<'a> {
-    client: &'a Client,
-    table: &'a str,
+    table: &'a Table,
     item: &'a ItemName,
     expression: String,
     condition: Option<String>,
     values: BTreeMap<String, AttributeValue>,
+    mark: Result<String, Unavailable>,
+    repeat: Repeat,
+}
+
+/// Whether an update may run again if the item does not have its mark. The update may have been done all the same: another
+/// one may have replaced the mark.
+enum Repeat {
+    /// It would take off twice.
+    Never,
+    Always,
+    /// Unless the attribute holds a time shortly before this one: then another update of the same kind was made meanwhile.
+    UnlessRecent(&'static str, Millis),
+}
+
+impl Repeat {
+    fn is_safe(&self, seen: &Item) -> Result<bool, Unavailable> {
+        match self {
+            Self::Never => Ok(false),
+            Self::Always => Ok(true),
+            Self::UnlessRecent(attribute, now) => {
+                let last = seen.time(attribute)?;
+                Ok(last.is_none_or(|last| last < now.minus(RECENT)))
+            }
+        }
+    }
 }
 
 /// The outcome of an update.
@@ -29,22 +63,19 @@ pub(super) enum Written {
 }
 
 impl<'a> Update<'a> {
-    pub(super) fn new(
-        client: &'a Client,
-        table: &'a str,
-        item: &'a ItemName,
-        expression: impl Into<String>,
-    ) -> Self {
+    pub(super) fn new(table: &'a Table, item: &'a ItemName, expression: impl Into<String>) -> Self {
         Self {
-            client,
             table,
             item,
             expression: expression.into(),
             condition: None,
             values: BTreeMap::new(),
+            mark: random_mark(),
+            repeat: Repeat::Never,
         }
     }
 
+    /// Alternatives at the top level must be in parentheses: the condition is continued with `AND`.
     pub(super) fn when(mut self, condition: impl Into<String>) -> Self {
         self.condition = Some(condition.into());
         self
@@ -70,60 +101,91 @@ impl<'a> Update<'a> {
         self
     }
 
+    /// Says that the update may run twice: its condition refuses the second run, or the second run counts one too many,
+    /// which breaks no limit.
+    pub(super) fn repeatable(mut self) -> Self {
+        self.repeat = Repeat::Always;
+        self
+    }
+
+    /// Says that the update may run twice, unless another update of its kind was made lately. Such updates leave their time
+    /// in `attribute`.
+    pub(super) fn repeatable_unless_recent(mut self, attribute: &'static str, now: Millis) -> Self {
+        self.repeat = Repeat::UnlessRecent(attribute, now);
+        self
+    }
+
+    /// The mark of this update, which the item has if this update was the last one.
+    pub(super) fn mark(&self) -> Result<&str, Unavailable> {
+        self.mark.as_deref().map_err(Clone::clone)
+    }
+
+    /// Runs the update, and repeats what can be repeated.
+    ///
+    /// Every update writes a random mark (`w`), and does nothing if the item has that mark already. If a response was lost,
+    /// or is one of HTTP 500, the item is read. With the mark, the update was done, and the item is as it left it. Without
+    /// it, the update was not done, or another one has replaced the mark, or it is still on its way. Only an update that
+    /// says so is repeated then, with the same mark: if the first one arrives late, one of the two does nothing.
     pub(super) async fn run(self) -> Result<Written, Unavailable> {
-        let expressions = format!(
-            "{} {}",
-            self.expression,
-            self.condition.as_deref().unwrap_or_default()
+        let mark = self.mark()?;
+        let request = self.request(mark)?;
+        let run = async {
+            let mut repeats = Repeats::new();
+            loop {
+                let failure = match once(request.clone(), mark).await {
+                    Ok(written) => return Ok(written),
+                    Err(failure) => failure,
+                };
+                let may_repeat = match failure.kind {
+                    FailureKind::Lasting => false,
+                    FailureKind::NotExecuted => true,
+                    FailureKind::Unclear => {
+                        let seen = self.table.read(self.item).await?.unwrap_or_default();
+                        if seen.has_mark(mark) {
+                            return Ok(Written::Done(seen));
+                        }
+                        self.repeat.is_safe(&seen)?
+                    }
+                };
+                if !may_repeat {
+                    return Err(failure.into_unavailable());
+                }
+                repeats.next(failure).await?;
+            }
+        };
+        within_step("UpdateItem", Box::pin(run)).await
+    }
+
+    fn request(&self, mark: &str) -> Result<UpdateItemFluentBuilder, Unavailable> {
+        let expression = self.expression.replacen("SET ", "SET #w = :mark, ", 1);
+        let own = self.condition.as_ref();
+        let condition = own.map_or_else(
+            || NOT_DONE.to_owned(),
+            |condition| format!("{condition} AND {NOT_DONE}"),
         );
+        let expressions = format!("{expression} {condition}");
         let names = words(&expressions, '#')
             .map(|name| (name.to_owned(), name.trim_start_matches('#').to_owned()));
-        let mut values = HashMap::new();
-        for name in words(&expressions, ':') {
+        let mut values = HashMap::from([(":mark".to_owned(), text(mark))]);
+        for name in words(&expressions, ':').filter(|name| *name != ":mark") {
             let value = self.values.get(name).cloned().or_else(|| constant(name));
             values.insert(
                 name.to_owned(),
                 value.ok_or_else(|| Unavailable(format!("{name} has no value")))?,
             );
         }
-        let on_failure = self
-            .condition
-            .as_ref()
-            .map(|_| ReturnValuesOnConditionCheckFailure::AllOld);
-        let outcome = self
+        Ok(self
+            .table
             .client
             .update_item()
-            .table_name(self.table)
+            .table_name(&self.table.name)
             .key("pk", text(self.item.as_str()))
             .set_expression_attribute_names(Some(names.collect()))
-            .set_expression_attribute_values(Some(values).filter(|values| !values.is_empty()))
-            .update_expression(self.expression)
-            .set_condition_expression(self.condition)
+            .set_expression_attribute_values(Some(values))
+            .update_expression(expression)
+            .condition_expression(condition)
             .return_values(ReturnValue::AllNew)
-            .set_return_values_on_condition_check_failure(on_failure)
-            .send()
-            .await;
-        match outcome {
-            // DynamoDB always returns the item, so a response without it is not from DynamoDB.
-            Ok(output) => match output.attributes {
-                Some(item) => Ok(Written::Done(Item(item))),
-                None => Err(Unavailable(
-                    "UpdateItem: a response without the item".to_owned(),
-                )),
-            },
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(refusal)) => {
-                    Ok(Written::Refused(
-                        refusal
-                            .item()
-                            .filter(|item| !item.is_empty())
-                            .cloned()
-                            .map(Item),
-                    ))
-                }
-                _ => Err(Unavailable(format!("UpdateItem: {}", cause(&error)))),
-            },
-        }
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld))
     }
 
     /// Runs an update of a verification.
@@ -141,6 +203,37 @@ impl Written {
     pub(super) fn is_done(&self) -> bool {
         matches!(self, Self::Done(_))
     }
+}
+
+/// Sends the request once.
+async fn once(request: UpdateItemFluentBuilder, mark: &str) -> Result<Written, Failure> {
+    let error = match request.send().await {
+        // DynamoDB always returns the item, so a response without it is not from DynamoDB.
+        Ok(output) => {
+            return output
+                .attributes
+                .map(|item| Written::Done(Item(item)))
+                .ok_or_else(|| Failure::unclear("UpdateItem: a response without the item"));
+        }
+        Err(error) => error,
+    };
+    let Some(UpdateItemError::ConditionalCheckFailedException(refusal)) = error.as_service_error()
+    else {
+        return Err(Failure::of("UpdateItem", &error));
+    };
+    let item = refusal.item().filter(|item| !item.is_empty());
+    Ok(match item.cloned().map(Item) {
+        // An earlier try was done.
+        Some(item) if item.has_mark(mark) => Written::Done(item),
+        item => Written::Refused(item),
+    })
+}
+
+/// 48 random bits: short, because DynamoDB bills an item by its size.
+fn random_mark() -> Result<String, Unavailable> {
+    let bits = getrandom::u64().map_err(|error| Unavailable(format!("no randomness: {error}")))?;
+    let [_, _, mark @ ..] = bits.to_be_bytes();
+    Ok(URL_SAFE_NO_PAD.encode(mark))
 }
 
 /// The words of an expression that begin with `sigil`.

@@ -1,0 +1,166 @@
+//! Requests to the table: what a failure means, and which requests are repeated.
+//!
+//! A read changes nothing, so it is repeated after any failure that may pass. A write that was throttled or never left was
+//! not executed, so it is repeated as well. Any other failure of a write leaves open whether it was executed: see
+//! [`Update::run`](super::update::Update::run).
+
+use super::item::Item;
+use super::update::text;
+use crate::aws::{CONNECT_TIME_LIMIT, cause, never_connected, with_time_limits};
+use crate::ledger::{ItemName, Unavailable};
+use aws_config::SdkConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use std::time::Duration;
+
+/// The time limit of one request. DynamoDB usually responds within a few milliseconds.
+const REQUEST_TIME_LIMIT: Duration = Duration::from_secs(1);
+
+/// The time limit of a step, with all its repeats.
+const STEP_TIME_LIMIT: Duration = Duration::from_secs(2);
+
+/// The longest wait before each repeat of a request. The wait is a random part of it ("full jitter"), so that functions
+/// that were throttled together do not come back together.
+const LONGEST_WAITS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(200)];
+
+/// What DynamoDB answers when it refuses a request because there are too many. It has not executed the request.
+const THROTTLES: [&str; 3] = [
+    "ProvisionedThroughputExceededException",
+    "ThrottlingException",
+    "RequestLimitExceeded",
+];
+
+pub(super) struct Table {
+    pub(super) client: Client,
+    pub(super) name: String,
+}
+
+impl Table {
+    pub(super) fn new(config: &SdkConfig, name: String) -> Self {
+        let time_limits = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_TIME_LIMIT)
+            .operation_timeout(REQUEST_TIME_LIMIT)
+            .build();
+        Self {
+            client: Client::new(&with_time_limits(config, time_limits)),
+            name,
+        }
+    }
+
+    /// Reads an item, consistently.
+    pub(super) async fn read(&self, item: &ItemName) -> Result<Option<Item>, Unavailable> {
+        let request = self
+            .client
+            .get_item()
+            .table_name(&self.name)
+            .key("pk", text(item.as_str()))
+            .consistent_read(true);
+        let read = async {
+            let mut repeats = Repeats::new();
+            loop {
+                let failure = match request.clone().send().await {
+                    Ok(output) => return Ok(output.item.map(Item)),
+                    Err(error) => Failure::of("GetItem", &error),
+                };
+                if failure.kind == FailureKind::Lasting {
+                    return Err(failure.into_unavailable());
+                }
+                repeats.next(failure).await?;
+            }
+        };
+        within_step("GetItem", Box::pin(read)).await
+    }
+}
+
+/// Abandons a step that takes too long.
+pub(super) async fn within_step<T>(
+    request: &str,
+    step: impl Future<Output = Result<T, Unavailable>>,
+) -> Result<T, Unavailable> {
+    tokio::time::timeout(STEP_TIME_LIMIT, step)
+        .await
+        .unwrap_or_else(|_| {
+            Err(Unavailable(format!(
+                "{request}: the time of the step was over"
+            )))
+        })
+}
+
+/// Why a request has no result.
+pub(super) struct Failure {
+    pub(super) kind: FailureKind,
+    cause: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FailureKind {
+    /// DynamoDB has not executed the request, and may execute it if it is sent again.
+    NotExecuted,
+    /// DynamoDB has not executed the request, and will not.
+    Lasting,
+    /// DynamoDB may have executed the request.
+    Unclear,
+}
+
+impl Failure {
+    pub(super) fn of<E>(request: &str, error: &SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let kind = match error {
+            SdkError::ServiceError(answer) => {
+                let name = answer.err().code().unwrap_or_default();
+                match answer.raw().status().as_u16() {
+                    429 => FailureKind::NotExecuted,
+                    400..500 if THROTTLES.contains(&name) => FailureKind::NotExecuted,
+                    400..500 => FailureKind::Lasting,
+                    _ => FailureKind::Unclear,
+                }
+            }
+            SdkError::ConstructionFailure(_) => FailureKind::Lasting,
+            SdkError::DispatchFailure(failure)
+                if failure.as_connector_error().is_some_and(never_connected) =>
+            {
+                FailureKind::NotExecuted
+            }
+            _ => FailureKind::Unclear,
+        };
+        Self {
+            kind,
+            cause: format!("{request}: {}", cause(error)),
+        }
+    }
+
+    pub(super) fn unclear(cause: &str) -> Self {
+        Self {
+            kind: FailureKind::Unclear,
+            cause: cause.to_owned(),
+        }
+    }
+
+    pub(super) fn into_unavailable(self) -> Unavailable {
+        Unavailable(self.cause)
+    }
+}
+
+/// The repeats that a step has left.
+pub(super) struct Repeats(std::array::IntoIter<Duration, 2>);
+
+impl Repeats {
+    pub(super) fn new() -> Self {
+        Self(LONGEST_WAITS.into_iter())
+    }
+
+    /// Waits before the next repeat. If none is left, `failure` stands.
+    pub(super) async fn next(&mut self, failure: Failure) -> Result<(), Unavailable> {
+        let Some(longest) = self.0.next() else {
+            return Err(failure.into_unavailable());
+        };
+        let part = getrandom::u32().unwrap_or(u32::MAX);
+        let wait = longest.mul_f64(f64::from(part) / f64::from(u32::MAX));
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
+}

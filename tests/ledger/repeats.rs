@@ -1,0 +1,360 @@
+//! Requests that fail: which are repeated, and that a step is done once, however often its requests are.
+
+use crate::contract::{
+    AGAIN, MINUTE, OPENING, START, WINDOWS, at, bring, charge, digest, guess, paid, spend,
+    spending, success, the_counter, the_key, the_number, the_verification, windows,
+};
+use crate::emulator::{Emulator, Fault};
+use futures_util::future::BoxFuture;
+use otp_lambda::aws::dynamodb::DynamoDb;
+use otp_lambda::ledger::{
+    Charge, GuessOutcome, KeyReservation, Ledger, Settled, State, Unavailable,
+};
+use serde_json::{Value, json};
+use std::fmt::Debug;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What a step replied, as text.
+type Reply = Result<String, Unavailable>;
+
+struct Case {
+    step: &'static str,
+    prepare: for<'a> fn(&'a DynamoDb) -> BoxFuture<'a, ()>,
+    act: for<'a> fn(&'a DynamoDb) -> BoxFuture<'a, Reply>,
+    /// Whether the step is repeated although it may have been done.
+    repeats: bool,
+}
+
+fn text(reply: Result<impl Debug, Unavailable>) -> Reply {
+    reply.map(|reply| format!("{reply:?}"))
+}
+
+macro_rules! steps {
+    ($($step:ident($ledger:ident) $repeats:literal {$($before:tt)*} $act:expr;)*) => {
+        /// Every step that writes, where it has something to do.
+        const STEPS: &[Case] = &[$(Case {
+            step: stringify!($step),
+            prepare: |$ledger| Box::pin(async move { let _ = $ledger; $($before)* }),
+            act: |$ledger| Box::pin(async move { text($act.await) }),
+            repeats: $repeats,
+        }),*];
+    };
+}
+
+const FIRST: Charge = Charge {
+    failures: 1,
+    epoch: 0,
+};
+
+steps! {
+    count(ledger) true {} ledger.count(&the_counter(), 9, at(MINUTE));
+    uncount(ledger) false { ledger.count(&the_counter(), 9, at(MINUTE)).await.unwrap(); }
+        ledger.uncount(&the_counter());
+    spend(ledger) true {} ledger.spend(&spending(&[("m", 1, 2), ("u", 5, 10)]));
+    refund(ledger) false { spend(ledger, &spending(&[("m", 1, 2), ("u", 5, 10)])).await; }
+        ledger.refund(&spending(&[("m", 1, 2), ("u", 5, 10)]));
+    reserve_key(ledger) true {} ledger.reserve_key(&the_key(), &digest("f"), START);
+    release_key(ledger) false { ledger.reserve_key(&the_key(), &digest("f"), START).await.unwrap(); }
+        ledger.release_key(&the_key());
+    finish_key(ledger) true { ledger.reserve_key(&the_key(), &digest("f"), START).await.unwrap(); }
+        ledger.finish_key(&the_key(), Some("response"));
+    reserve_send(ledger) true {} ledger.reserve_send(&the_number(), &windows(WINDOWS), START);
+    reserve_send_with_failures(ledger) true { charge(ledger, START).await; }
+        ledger.reserve_send(&the_number(), &windows(WINDOWS), START);
+    charge_number(ledger) true {} ledger.charge_number(&the_number(), None, START);
+    clear_failures(ledger) true { charge(ledger, START).await; }
+        ledger.clear_failures(&the_number(), FIRST, START);
+    clear_failures_in_part(ledger) true { charge(ledger, START).await; charge(ledger, START).await; }
+        ledger.clear_failures(&the_number(), FIRST, START);
+    unlock(ledger) false { charge(ledger, START).await; } ledger.unlock(&the_number(), START);
+    open(ledger) true {} ledger.open(&the_verification(), None, &OPENING);
+    reopen(ledger) true { bring(ledger, State::Sent).await; } ledger.reopen(&the_verification(), 1, &AGAIN);
+    settle(ledger) true { bring(ledger, State::Reserved).await; }
+        ledger.settle(&the_verification(), 1, &Settled::Unclear);
+    spend_attempt(ledger) true { bring(ledger, State::Sent).await; }
+        ledger.spend_attempt(&the_verification(), &digest("g"), None, START);
+    note_answer(ledger) true { bring(ledger, State::Sent).await; paid(guess(ledger, "g", START).await); }
+        ledger.note_answer(&the_verification(), 1, &digest("g"), GuessOutcome::Invalid);
+    consume(ledger) true { bring(ledger, State::Sent).await; }
+        ledger.consume(&the_verification(), 1, &success("w"));
+    cancel(ledger) true { bring(ledger, State::Sent).await; } ledger.cancel(&the_verification(), START);
+    redeem(ledger) true { bring(ledger, State::Verified).await; }
+        ledger.redeem(&the_verification(), &digest("r"), at(MINUTE));
+}
+
+const FAULTS: [Fault; 8] = [
+    Fault::Throttled,
+    Fault::Unreachable,
+    Fault::ServerError,
+    Fault::Hang,
+    Fault::LostAnswer,
+    Fault::ServerErrorAfter,
+    Fault::Garbage,
+    Fault::Empty,
+];
+
+/// Whether the request is executed in spite of the fault.
+fn is_executed(fault: Fault) -> bool {
+    matches!(
+        fault,
+        Fault::LostAnswer | Fault::ServerErrorAfter | Fault::Garbage | Fault::Empty
+    )
+}
+
+/// The items without the marks of their last writes, which are random.
+fn items(emulator: &Emulator) -> Vec<Value> {
+    let mut items = emulator.items();
+    for item in &mut items {
+        let mark = item.as_object_mut().unwrap().remove("w").unwrap();
+        assert_eq!(mark.as_str().unwrap().len(), 8);
+    }
+    items
+}
+
+/// The reply of a step whose requests meet these faults, and the items before and after it.
+async fn run(case: &Case, faults: &[Fault]) -> (Reply, Vec<Value>, Vec<Value>) {
+    let emulator = Emulator::new();
+    let ledger = emulator.ledger();
+    (case.prepare)(&ledger).await;
+    let before = items(&emulator);
+    emulator.faults(faults.iter().copied());
+    let reply = (case.act)(&ledger).await;
+    (reply, before, items(&emulator))
+}
+
+/// The two steps whose first write is refused meet the faults with their second.
+fn lead(case: &Case) -> usize {
+    usize::from(["reserve_send_with_failures", "clear_failures_in_part"].contains(&case.step))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_with_one_failed_request_is_done_once() {
+    for case in STEPS {
+        let (expected, _, done) = run(case, &[]).await;
+        for fault in FAULTS {
+            let faults = [vec![Fault::None; lead(case)], vec![fault]].concat();
+            let (reply, before, after) = run(case, &faults).await;
+            let what = format!("{}, {fault:?}: {reply:?}", case.step);
+            if case.repeats || is_executed(fault) || fault == Fault::Throttled {
+                assert_eq!(reply, expected, "{what}");
+                assert_eq!(after, done, "{what}");
+            } else {
+                assert!(reply.is_err(), "{what}");
+                assert_eq!(after, before, "{what}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_with_two_or_three_failed_requests_is_done_at_most_once() {
+    for case in STEPS {
+        let (expected, _, done) = run(case, &[]).await;
+        for first in FAULTS {
+            for second in FAULTS {
+                for third in [Fault::None, Fault::ServerErrorAfter] {
+                    let faults = [first, second, third];
+                    let faults = [vec![Fault::None; lead(case)], faults.to_vec()].concat();
+                    let (reply, before, after) = run(case, &faults).await;
+                    let what = format!("{}, {faults:?}: {reply:?}", case.step);
+                    match &reply {
+                        Ok(_) => assert_eq!((&reply, &after), (&expected, &done), "{what}"),
+                        // A key whose reservation is unclear is released.
+                        Err(_) if case.step == "reserve_key" => {
+                            assert!(after.iter().all(|key| key["st"] == "released"), "{what}");
+                        }
+                        Err(_) => assert!(after == before || after == done, "{what}"),
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_request_is_repeated_twice_within_300_milliseconds() {
+    let emulator = Emulator::new();
+    let ledger = emulator.ledger();
+    let mut waits = Vec::new();
+    for _ in 0..20 {
+        emulator.faults([Fault::Throttled; 2]);
+        let begun = Instant::now();
+        assert!(ledger.count(&the_counter(), 99, START).await.unwrap());
+        emulator.faults([Fault::Throttled; 2]);
+        assert!(ledger.switches().await.is_ok());
+        waits.push(begun.elapsed() / 2);
+        assert_eq!(emulator.requests().len(), 2, "the others were not executed");
+
+        emulator.faults([Fault::Throttled; 3]);
+        let Unavailable(cause) = ledger.count(&the_counter(), 99, START).await.unwrap_err();
+        assert!(cause.contains("ProvisionedThroughputExceeded"), "{cause}");
+        emulator.faults([Fault::Throttled; 3]);
+        assert!(ledger.switches().await.is_err());
+        assert_eq!(emulator.requests().len(), 0);
+    }
+    waits.sort();
+    assert!(
+        waits.last().unwrap() <= &Duration::from_millis(310),
+        "{waits:?}"
+    );
+    let (shortest, longest) = (waits[0], waits[19]);
+    assert!(
+        longest > shortest + Duration::from_millis(20),
+        "the waits are random: {waits:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_refusal_that_will_not_change_is_not_repeated() {
+    let emulator = Emulator::new();
+    let ledger = emulator.ledger();
+    emulator.rewrite(|request| request.body["Key"] = Value::Null);
+    let Unavailable(cause) = ledger.count(&the_counter(), 9, START).await.unwrap_err();
+    assert!(cause.contains("HTTP 400, "), "{cause}");
+    assert_eq!(emulator.requests().len(), 1);
+    assert!(ledger.switches().await.is_err());
+    assert_eq!(emulator.requests().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_ends_after_two_seconds_when_nothing_is_answered() {
+    let emulator = Emulator::new();
+    let ledger = emulator.ledger();
+    for case in STEPS.iter().filter(|case| case.step != "reserve_key") {
+        emulator.faults([Fault::Hang; 5]);
+        let begun = Instant::now();
+        assert!((case.act)(&ledger).await.is_err(), "{}", case.step);
+        assert!(
+            begun.elapsed() < Duration::from_millis(2100),
+            "{}",
+            case.step
+        );
+        emulator.clear_faults();
+    }
+}
+
+/// Does the step with its response lost, and lets another request change the item before the look at it.
+async fn overtaken(step: &str, change: fn(&mut Value)) -> (Reply, Value) {
+    let case = STEPS.iter().find(|case| case.step == step).unwrap();
+    let emulator = Emulator::new();
+    let ledger = emulator.ledger();
+    (case.prepare)(&ledger).await;
+    let (table, done) = (emulator.clone(), AtomicBool::new(false));
+    emulator.meanwhile(move |request| {
+        if request.action == "GetItem" && !done.swap(true, Ordering::Relaxed) {
+            table.edit(|item| {
+                item["w"] = json!({ "S": "another1" });
+                change(item);
+            });
+        }
+    });
+    emulator.faults([Fault::ServerErrorAfter]);
+    let reply = (case.act)(&ledger).await;
+    (reply, emulator.item())
+}
+
+#[tokio::test]
+async fn a_step_that_another_request_may_have_overtaken_is_unclear_and_not_repeated() {
+    let now = json!({ "N": START.0.to_string() });
+    let (reply, item) = overtaken("spend_attempt", |item| {
+        item["left"] = json!({ "N": "1" });
+        item["lr"] = json!({ "S": "another guess" });
+    })
+    .await;
+    assert!(reply.is_err());
+    assert_eq!(item["left"], "1", "{item}");
+    let (reply, item) = overtaken("charge_number", |item| item["f"] = json!({ "N": "2" })).await;
+    assert!(reply.is_err());
+    assert_eq!(item["f"], "2", "{item}");
+    let (reply, item) = overtaken("reserve_send", |item| item["t2"] = item["t1"].clone()).await;
+    assert!(reply.is_err());
+    assert_eq!(
+        (&item["t2"], &item["t3"]),
+        (&now["N"], &json!("0")),
+        "{item}"
+    );
+    // A release that was overtaken by a new reservation must not free that one.
+    let (reply, item) =
+        overtaken("release_key", |item| item["st"] = json!({ "S": "claimed" })).await;
+    assert!(reply.is_err());
+    assert_eq!(item["st"], "claimed", "{item}");
+}
+
+#[tokio::test]
+async fn a_counter_that_another_request_has_raised_meanwhile_counts_one_too_many() {
+    let (reply, item) = overtaken("count", |item| item["n"] = json!({ "N": "2" })).await;
+    assert_eq!(reply.unwrap(), "true");
+    assert_eq!(item["n"], "3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_arrives_after_its_repeat_does_nothing() {
+    for case in STEPS.iter().filter(|case| case.repeats) {
+        let emulator = Emulator::new();
+        let ledger = emulator.ledger();
+        (case.prepare)(&ledger).await;
+        let first = Arc::new(Mutex::new(None));
+        let kept = first.clone();
+        emulator.meanwhile(move |request| {
+            if request.action == "UpdateItem" {
+                kept.lock().unwrap().get_or_insert(request.body.clone());
+            }
+        });
+        emulator.faults([Fault::ServerError]);
+        (case.act)(&ledger).await.unwrap();
+        let done = items(&emulator);
+        let late = first.lock().unwrap().clone().unwrap();
+        let (status, answer) = emulator.execute("UpdateItem", &late);
+        assert_eq!(status, 400, "{}: {answer}", case.step);
+        assert_eq!(items(&emulator), done, "{}", case.step);
+    }
+}
+
+/// The control of the test above.
+#[tokio::test]
+async fn without_its_clause_a_write_that_arrives_after_its_repeat_counts_twice() {
+    let emulator = Emulator::new();
+    let ledger = emulator.ledger();
+    let first = Arc::new(Mutex::new(None));
+    let kept = first.clone();
+    emulator.meanwhile(move |request| {
+        if request.action == "UpdateItem" {
+            let condition = request.body["ConditionExpression"].as_str().unwrap();
+            request.body["ConditionExpression"] = condition.replace(" AND #w <> :mark", "").into();
+            kept.lock().unwrap().get_or_insert(request.body.clone());
+        }
+    });
+    emulator.faults([Fault::ServerError]);
+    ledger
+        .charge_number(&the_number(), None, START)
+        .await
+        .unwrap();
+    let late = first.lock().unwrap().clone().unwrap();
+    assert_eq!(emulator.execute("UpdateItem", &late).0, 200);
+    assert_eq!(emulator.item()["f"], "2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_whose_reservation_stays_unclear_is_released() {
+    let emulator = Emulator::new();
+    let ledger = emulator.ledger();
+    let reserve = async || ledger.reserve_key(&the_key(), &digest("f"), START).await;
+    // The reservation is executed and nobody hears of it; neither look nor release is answered.
+    emulator.faults([
+        Fault::LostAnswer,
+        Fault::Hang,
+        Fault::LostAnswer,
+        Fault::Hang,
+        Fault::Hang,
+    ]);
+    assert!(reserve().await.is_err());
+    emulator.clear_faults();
+    assert!(matches!(reserve().await.unwrap(), KeyReservation::Reserved));
+    // Another request's reservation stays.
+    emulator.faults([Fault::ServerError; 4]);
+    assert!(reserve().await.is_err());
+    assert!(matches!(reserve().await.unwrap(), KeyReservation::Held(_)));
+}
