@@ -37,7 +37,7 @@ const SPELLED: &str =
 /// Additions to the texts of SMS.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Whether the built-in texts ask the reader not to share the code. It has no effect on an operator's own texts.
+    /// Whether the built-in texts ask the reader not to share the code, where that costs no further segment. It has no effect on an operator's own texts.
     pub do_not_share: bool,
     /// The host name of the website in which browsers fill in the code (`WebOTP`, and the same in Safari).
     pub web_otp_domain: Option<String>,
@@ -55,6 +55,15 @@ pub struct OwnTexts {
     pub sms: Option<String>,
     /// The text of the call: SSML if it begins with `<speak>`, plain text otherwise.
     pub voice: Option<String>,
+}
+
+/// The text of an SMS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SmsText {
+    /// What is sent, with `{{code}}` in it.
+    pub body: String,
+    /// The number of segments with the code filled in. Each costs as much as one message.
+    pub segments: usize,
 }
 
 /// The text of a call and the voice that says it.
@@ -145,19 +154,36 @@ impl Texts {
         }
     }
 
-    /// The SMS in exactly this language, complete except for `{{code}}`. `None` if there is none.
+    /// The SMS in exactly this language, complete except for a code of this length. `None` if there is none.
     ///
     /// In the brand, braces become parentheses, and characters that control lines or direction become spaces. So a
-    /// brand can add neither a placeholder nor a line.
+    /// brand can add neither a placeholder nor a line. A built-in text loses its second sentence if it takes one segment
+    /// without it and several with it.
     #[must_use]
-    pub fn sms(&self, language: &str, brand: &str) -> Option<String> {
-        let mut text = match self.own_in(language).and_then(|own| own.sms.as_deref()) {
-            Some(own) => own.to_owned(),
-            None => self.built_in_sms(language)?,
+    pub fn sms(&self, language: &str, brand: &str, code_length: u8) -> Option<SmsText> {
+        let brand = harmless(brand);
+        let complete = |text: &str| {
+            let body = text.replace(BRAND, &brand) + &self.last_line;
+            let segments = segments(&body, code_length.into()).count;
+            SmsText { body, segments }
         };
-        text = text.replace(BRAND, &harmless(brand));
-        text.push_str(&self.last_line);
-        Some(text)
+        if let Some(own) = self.own_in(language).and_then(|own| own.sms.as_deref()) {
+            return Some(complete(own));
+        }
+        let (_, text, do_not_share) = SMS
+            .iter()
+            .find(|(tag, ..)| tag.eq_ignore_ascii_case(language))?;
+        if !self.do_not_share {
+            return Some(complete(text));
+        }
+        // The full stop of Chinese and Japanese includes its space.
+        let space = if text.ends_with('。') { "" } else { " " };
+        let whole = complete(&format!("{text}{space}{do_not_share}"));
+        if whole.segments == 1 {
+            return Some(whole);
+        }
+        let short = complete(text);
+        Some(if short.segments == 1 { short } else { whole })
     }
 
     /// The call in exactly this language, complete except for `{{code}}`. `None` if there is none.
@@ -181,17 +207,17 @@ impl Texts {
         Some(call)
     }
 
-    /// The languages in which the operator's own SMS takes several segments, each with their number.
+    /// The languages in which the SMS takes several segments, by their number.
     #[must_use]
-    pub fn long_ones(&self, brand: &str, code_length: u8) -> Vec<(&str, usize)> {
-        let own = self.own.iter().filter(|(_, own)| own.sms.is_some());
-        let counted = own.filter_map(|(language, _)| {
-            Some((
-                language.as_str(),
-                segments(&self.sms(language, brand)?, code_length.into()).count,
-            ))
-        });
-        counted.filter(|(_, count)| *count > 1).collect()
+    pub fn long_ones(&self, brand: &str, code_length: u8) -> BTreeMap<usize, Vec<&str>> {
+        let mut long: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for language in self.sms_languages() {
+            let sms = self.sms(language, brand, code_length);
+            if let Some(sms) = sms.filter(|sms| sms.segments > 1) {
+                long.entry(sms.segments).or_default().push(language);
+            }
+        }
+        long
     }
 
     /// The languages of [`sms`](Self::sms).
@@ -228,18 +254,6 @@ impl Texts {
             .iter()
             .find(|(tag, _)| tag.eq_ignore_ascii_case(language))
             .map(|(_, own)| own)
-    }
-
-    fn built_in_sms(&self, language: &str) -> Option<String> {
-        let (_, text, do_not_share) = SMS
-            .iter()
-            .find(|(tag, ..)| tag.eq_ignore_ascii_case(language))?;
-        if !self.do_not_share {
-            return Some((*text).to_owned());
-        }
-        // The full stop of Chinese and Japanese includes its space.
-        let space = if text.ends_with('。') { "" } else { " " };
-        Some(format!("{text}{space}{do_not_share}"))
     }
 
     /// Adds what is wrong in an operator's own texts to `problems`, and returns the texts.

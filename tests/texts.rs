@@ -60,12 +60,18 @@ fn refusals(tag: &str, sms: Option<&str>, voice: Option<&str>) -> String {
     own(&[(tag, sms, voice)]).unwrap_err().join("; ")
 }
 
+/// The body of an SMS with the longest code.
+fn sms(texts: &Texts, language: &str, brand: &str) -> String {
+    let code_length = u8::try_from(LONGEST_CODE).unwrap();
+    texts.sms(language, brand, code_length).unwrap().body
+}
+
 /// Every message, by its language.
 fn messages(do_not_share: bool) -> Vec<(String, String)> {
     let texts = built_in(do_not_share);
     texts
         .sms_languages()
-        .map(|tag| (tag.to_owned(), texts.sms(tag, "Brand").unwrap()))
+        .map(|tag| (tag.to_owned(), sms(&texts, tag, "Brand")))
         .collect()
 }
 
@@ -84,7 +90,7 @@ fn every_message_is_one_segment_with_the_longest_brand_and_code() {
     for do_not_share in [false, true] {
         let texts = built_in(do_not_share);
         for language in texts.sms_languages() {
-            let text = texts.sms(language, LONGEST_BRAND).unwrap();
+            let text = sms(&texts, language, LONGEST_BRAND);
             let length = segments(&text, LONGEST_CODE);
             assert_eq!(length.count, 1, "{language}: {length:?}: {text}");
         }
@@ -100,7 +106,7 @@ fn where_the_language_allows_there_is_room_for_a_last_line() {
     };
     let texts = Texts::new(options, BTreeMap::new()).unwrap();
     for language in texts.sms_languages() {
-        let length = segments(&texts.sms(language, LONGEST_BRAND).unwrap(), LONGEST_CODE);
+        let length = segments(&sms(&texts, language, LONGEST_BRAND), LONGEST_CODE);
         let one = if length.encoding == Encoding::Gsm7 {
             1
         } else {
@@ -108,6 +114,55 @@ fn where_the_language_allows_there_is_room_for_a_last_line() {
         };
         assert_eq!(length.count, one, "{language}: {length:?}");
     }
+}
+
+#[test]
+fn the_second_sentence_is_left_out_where_that_makes_one_segment_of_two() {
+    let lines = [
+        (None, ""),
+        (Some("example.com"), "\n@example.com #{{code}}"),
+    ];
+    let emoji = "🎉".repeat(20);
+    let mut seen = BTreeMap::from([("whole", 0), ("short", 0), ("whole in two", 0)]);
+    for (domain, last_line) in lines {
+        let options = Options {
+            do_not_share: true,
+            web_otp_domain: domain.map(str::to_owned),
+            android_app_hash: None,
+        };
+        let texts = Texts::new(options, BTreeMap::new()).unwrap();
+        for (language, pattern) in messages(true) {
+            for brand in ["Acme", "Joe’s Diner", "Łódź Bank", &emoji] {
+                let whole = pattern.replace("Brand", brand) + last_line;
+                let short = sms(&with_lines(domain, None).unwrap(), &language, brand);
+                for code_length in [4, 8] {
+                    let count = |text: &str| segments(text, code_length.into()).count;
+                    let (expected, kind) = match (count(&whole), count(&short)) {
+                        (1, _) => (&whole, "whole"),
+                        (_, 1) => (&short, "short"),
+                        _ => (&whole, "whole in two"),
+                    };
+                    *seen.get_mut(kind).unwrap() += 1;
+                    let sent = texts.sms(&language, brand, code_length).unwrap();
+                    assert_eq!(&sent.body, expected, "{language}, {brand}");
+                    assert_eq!(sent.segments, count(&sent.body), "{language}, {brand}");
+                }
+            }
+        }
+    }
+    assert!(seen.values().all(|times| *times > 20), "{seen:?}");
+}
+
+#[test]
+fn the_alphabet_has_127_characters_and_10_more_by_an_escape() {
+    let units = |character: char| {
+        let length = segments(&character.to_string(), 0);
+        (length.encoding == Encoding::Gsm7).then_some(length.units)
+    };
+    let all: Vec<usize> = ('\0'..=char::MAX).filter_map(units).collect();
+    let of = |units| all.iter().filter(|own| **own == units).count();
+    // The escape to the extension table takes the place of one of the 128, and no text can contain it.
+    assert_eq!((of(1), of(2)), (127, 10));
 }
 
 #[test]
@@ -370,9 +425,7 @@ fn words(text: &str) -> String {
 #[test]
 fn every_text_is_in_the_letters_of_its_language_alone() {
     let texts = built_in(true);
-    let sms = texts
-        .sms_languages()
-        .map(|tag| (tag, texts.sms(tag, "").unwrap()));
+    let sms = texts.sms_languages().map(|tag| (tag, sms(&texts, tag, "")));
     let calls = texts
         .voice_languages()
         .map(|tag| (tag, texts.voice(tag, "").unwrap().body));
@@ -406,7 +459,7 @@ fn a_look_alike_of_another_script_would_be_seen() {
 #[test]
 fn persian_and_urdu_are_not_written_with_arabic_yeh_and_kaf() {
     for language in ["fa-IR", "ur-PK"] {
-        let text = built_in(true).sms(language, "").unwrap();
+        let text = sms(&built_in(true), language, "");
         assert!(
             !text.contains(['\u{64a}', '\u{643}', '\u{649}']),
             "{language}: {text}"
@@ -419,7 +472,7 @@ fn texts_from_right_to_left_begin_and_divide_with_their_own_letters() {
     let texts = built_in(true);
     for language in ["ar", "fa-IR", "he-IL", "ur-PK"] {
         let is_letter = alphabet(language);
-        let text = texts.sms(language, "Brand").unwrap();
+        let text = sms(&texts, language, "Brand");
         assert!(
             is_letter(text.chars().next().unwrap()),
             "{language}: {text}"
@@ -457,15 +510,17 @@ fn a_brand_adds_no_placeholder_no_line_and_no_markup() {
         "{{{code}}}",
         "{\u{0}{code}}",
     ] {
-        let text = texts.sms("en-US", brand).unwrap();
+        let text = sms(&texts, "en-US", brand);
         assert_eq!(text.matches(CODE).count(), 2, "{text}");
         assert_eq!(text.matches(['{', '}']).count(), 8, "{text}");
         let call = texts.voice("en-US", brand).unwrap();
         assert_eq!(call.body.matches(['{', '}']).count(), 8, "{}", call.body);
     }
-    let text = texts
-        .sms("en-US", "A\n@evil.example #1\r\u{2028}\u{85}\u{202e}")
-        .unwrap();
+    let text = sms(
+        &texts,
+        "en-US",
+        "A\n@evil.example #1\r\u{2028}\u{85}\u{202e}",
+    );
     assert_eq!(text.lines().count(), 2, "{text}");
     assert!(
         !text.contains(['\r', '\u{85}', '\u{2028}', '\u{202e}']),
@@ -481,12 +536,7 @@ fn a_brand_adds_no_placeholder_no_line_and_no_markup() {
         call.body
     );
     assert_eq!(
-        texts
-            .sms("en-US", "A&B <C>")
-            .unwrap()
-            .lines()
-            .next()
-            .unwrap(),
+        sms(&texts, "en-US", "A&B <C>").lines().next().unwrap(),
         "{{code}} is your A&B <C> verification code."
     );
 }
@@ -495,12 +545,7 @@ fn a_brand_adds_no_placeholder_no_line_and_no_markup() {
 
 #[test]
 fn the_last_line_is_for_a_website_or_an_app_or_both() {
-    let text = |domain, hash| {
-        with_lines(domain, hash)
-            .unwrap()
-            .sms("de-DE", "Acme")
-            .unwrap()
-    };
+    let text = |domain, hash| sms(&with_lines(domain, hash).unwrap(), "de-DE", "Acme");
     let first = "{{code}} ist Ihr Bestätigungscode für Acme.";
     assert_eq!(text(None, None), first);
     assert_eq!(
@@ -604,16 +649,16 @@ fn an_own_text_replaces_the_built_in_one_of_its_channel() {
         ("eo", Some("Via kodo: {{code}}"), None),
     ])
     .unwrap();
-    assert_eq!(texts.sms("en-US", "Acme").unwrap(), "Acme: {{code}}");
+    assert_eq!(sms(&texts, "en-US", "Acme"), "Acme: {{code}}");
     assert_eq!(
-        texts.sms("en-GB", "Acme").unwrap(),
-        built_in(false).sms("en-GB", "Acme").unwrap()
+        sms(&texts, "en-GB", "Acme"),
+        sms(&built_in(false), "en-GB", "Acme")
     );
     assert_eq!(
         texts.voice("en-US", "Acme"),
         built_in(false).voice("en-US", "Acme")
     );
-    assert_eq!(texts.sms("EO", "Acme").unwrap(), "Via kodo: {{code}}");
+    assert_eq!(sms(&texts, "EO", "Acme"), "Via kodo: {{code}}");
     assert_eq!(texts.voice("eo", "Acme"), None);
     let added: Vec<&str> = texts
         .sms_languages()
@@ -639,7 +684,7 @@ fn an_own_text_gets_the_last_line_but_no_second_sentence() {
     };
     let texts = Texts::new(options, BTreeMap::from([("en-US".to_owned(), own)])).unwrap();
     assert_eq!(
-        texts.sms("en-US", "Acme").unwrap(),
+        sms(&texts, "en-US", "Acme"),
         "{{code}}\nAcme\n@example.com #{{code}}"
     );
 }
@@ -764,8 +809,7 @@ fn the_table_of_lengths_can_be_printed() {
         "| language | encoding | units | segments | with do-not-share |\n|---|---|---|---|---|\n"
             .to_owned();
     for language in short.sms_languages() {
-        let count =
-            |texts: &Texts| segments(&texts.sms(language, LONGEST_BRAND).unwrap(), LONGEST_CODE);
+        let count = |texts: &Texts| segments(&sms(texts, language, LONGEST_BRAND), LONGEST_CODE);
         let name = |length: Segments| {
             if length.encoding == Encoding::Gsm7 {
                 "GSM-7"

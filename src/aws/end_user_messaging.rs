@@ -106,9 +106,9 @@ impl EndUserMessaging {
         let parameters = match message.channel {
             Channel::Sms => {
                 let text = texts
-                    .sms(message.language, message.brand_name)
+                    .sms(message.language, message.brand_name, message.code_length)
                     .ok_or_else(no_text)?;
-                let mut text = TextParameters::builder().inline_template_body(text);
+                let mut text = TextParameters::builder().inline_template_body(text.body);
                 if let Some(dlt) = message.dlt {
                     text = text
                         .destination_country_parameters("IN_ENTITY_ID", &dlt.entity_id)

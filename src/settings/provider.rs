@@ -31,15 +31,13 @@ impl ProviderSettings {
         }
     }
 
-    /// Warns in the log about each of the operator's own texts that is billed as more than one SMS.
+    /// Warns in the log about texts that are billed as several SMS with the operator's brand.
+    ///
+    /// There is one line for each number of segments, because it can be true of dozens of languages.
     pub fn warn_of_long_texts(&self, defaults: &Defaults) {
-        for provider in [Some(&self.current), self.previous.as_ref()]
-            .into_iter()
-            .flatten()
-        {
-            for (language, segments) in provider.long_texts(defaults) {
-                warn!(language, segments, "long_text");
-            }
+        for (segments, languages) in self.current.long_texts(defaults) {
+            let languages = languages.join(", ");
+            warn!(languages, segments, "long_text");
         }
     }
 
@@ -72,13 +70,13 @@ impl OneProvider {
         }
     }
 
-    fn long_texts(&self, defaults: &Defaults) -> Vec<(&str, usize)> {
+    fn long_texts(&self, defaults: &Defaults) -> BTreeMap<usize, Vec<&str>> {
         match self {
-            // Pinpoint writes its own texts.
-            Self::Pinpoint { .. } => Vec::new(),
-            Self::EndUserMessaging(options) => options
+            Self::EndUserMessaging(options) if options.channels.contains(&Channel::Sms) => options
                 .texts
                 .long_ones(&defaults.brand_name, defaults.code_length),
+            // Pinpoint writes its own texts. Calls and WhatsApp have no segments.
+            Self::Pinpoint { .. } | Self::EndUserMessaging(_) => BTreeMap::new(),
         }
     }
 

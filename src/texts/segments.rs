@@ -34,8 +34,7 @@ impl Encoding {
     /// The length of one character in units.
     fn units(self, character: char) -> usize {
         match self {
-            Self::Gsm7 if EXTENSION.contains(character) => 2,
-            Self::Gsm7 => 1,
+            Self::Gsm7 => septets(character).unwrap_or_default(),
             Self::Ucs2 => character.len_utf16(),
         }
     }
@@ -45,18 +44,10 @@ impl Encoding {
 #[must_use]
 pub fn segments(text: &str, code_length: usize) -> Segments {
     let text = text.replace(CODE, &"0".repeat(code_length));
-    let is_gsm7 = text
-        .chars()
-        .all(|character| BASIC.contains(character) || EXTENSION.contains(character));
-    let encoding = if is_gsm7 {
-        Encoding::Gsm7
-    } else {
-        Encoding::Ucs2
+    let (encoding, units) = match text.chars().map(septets).sum() {
+        Some(septets) => (Encoding::Gsm7, septets),
+        None => (Encoding::Ucs2, text.encode_utf16().count()),
     };
-    let units = text
-        .chars()
-        .map(|character| encoding.units(character))
-        .sum();
     let (alone, each) = encoding.capacity();
     if units <= alone {
         return Segments {
@@ -81,9 +72,19 @@ pub fn segments(text: &str, code_length: usize) -> Segments {
     }
 }
 
-/// The basic table, without the escape character.
-const BASIC: &str = "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?\
-                     ¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà";
-
-/// The extension table. Each of its characters also takes an escape character.
-const EXTENSION: &str = "\u{c}^{}\\[~]|€";
+/// The length of a character in septets, if the default alphabet has it.
+///
+/// This is a `match` because it is fast: every start counts the texts of all languages.
+#[rustfmt::skip] // One line for each block of letters.
+fn septets(character: char) -> Option<usize> {
+    match character {
+        '\n' | '\r' | ' '..='Z' | '_' | 'a'..='z'
+        | '¡' | '£' | '¤' | '¥' | '§' | '¿'
+        | 'Ä' | 'Å' | 'Æ' | 'Ç' | 'É' | 'Ñ' | 'Ö' | 'Ø' | 'Ü'
+        | 'ß' | 'à' | 'ä' | 'å' | 'æ' | 'è' | 'é' | 'ì' | 'ñ' | 'ò' | 'ö' | 'ø' | 'ù' | 'ü'
+        | 'Γ' | 'Δ' | 'Θ' | 'Λ' | 'Ξ' | 'Π' | 'Σ' | 'Φ' | 'Ψ' | 'Ω' => Some(1),
+        // The extension table. Each of its characters also takes an escape character.
+        '\u{c}' | '[' | '\\' | ']' | '^' | '{' | '|' | '}' | '~' | '€' => Some(2),
+        _ => None,
+    }
+}

@@ -95,7 +95,7 @@ async fn an_own_text_that_is_paid_for_twice_is_said_at_start() {
         (
             &line["message"],
             &line["level"],
-            &line["language"],
+            &line["languages"],
             &line["segments"]
         ),
         (
@@ -106,6 +106,71 @@ async fn an_own_text_that_is_paid_for_twice_is_said_at_start() {
         )
     );
     assert_eq!(world.log.text().lines().count(), 1);
+}
+
+/// The `long_text` lines at the start with these settings: segments, and the languages with so many.
+async fn long_texts(settings: &[(&str, &str)]) -> Vec<(u64, String)> {
+    let log = World::with(settings).await.log.text();
+    let lines = log
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    lines
+        .filter(|line| line["message"] == "long_text")
+        .map(|line| {
+            let languages = line["languages"].as_str().unwrap().to_owned();
+            (line["segments"].as_u64().unwrap(), languages)
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn built_in_texts_that_are_paid_for_twice_are_said_at_start() {
+    let emoji = "🎉".repeat(20);
+    let brand = ("BRAND_NAME", emoji.as_str());
+    let lines = [
+        ("WEBOTP_DOMAIN", "example.com"),
+        ("ANDROID_APP_HASH", "FA+9qCX9VSu"),
+    ];
+    let two = "el-GR, he-IL, is-IS, ru-RU, ur-PK".to_owned();
+    assert_eq!(long_texts(&lines).await, [(2, two)]);
+
+    let with_the_brand = long_texts(&[brand]).await;
+    let [(2, two)] = with_the_brand.as_slice() else {
+        panic!("{with_the_brand:?}");
+    };
+    assert!(two.contains("en-US") && !two.contains("zh-CN"), "{two}");
+
+    // One line for each number of segments.
+    let with_both = long_texts(&[&lines[..], &[brand]].concat()).await;
+    let [(2, two), (3, three)] = with_both.as_slice() else {
+        panic!("{with_both:?}");
+    };
+    assert!(
+        two.contains("zh-CN") && three.contains("en-US"),
+        "{two}; {three}"
+    );
+
+    // The controls: texts that fit, texts that fit without the second sentence, and no SMS at all.
+    assert_eq!(long_texts(&[]).await, []);
+    assert_eq!(long_texts(&[("BRAND_NAME", "Joe’s Diner")]).await, []);
+    assert_eq!(long_texts(&[brand, ("CHANNELS", "voice")]).await, []);
+}
+
+#[tokio::test]
+async fn the_second_sentence_is_left_out_if_the_text_then_takes_one_segment() {
+    let world = World::new().await;
+    let said = text(&world, "en-US", "Joe’s Diner").await;
+    let code = world.newest_code();
+    assert_eq!(
+        said,
+        format!("{code} is your Joe’s Diner verification code.")
+    );
+    // The control: in the letters of GSM, both sentences fit.
+    let said = text(&world, "en-US", "Joes Diner").await;
+    assert!(
+        said.ends_with("verification code. Do not share it with anyone."),
+        "{said}"
+    );
 }
 
 #[tokio::test]

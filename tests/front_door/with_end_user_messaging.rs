@@ -55,8 +55,9 @@ pub(crate) fn says(language: &str, brand: &str) -> Value {
     json!(
         Texts::new(options, std::collections::BTreeMap::new())
             .unwrap()
-            .sms(language, brand)
+            .sms(language, brand, 6)
             .unwrap()
+            .body
     )
 }
 
