@@ -7,7 +7,7 @@ use crate::service::Session;
 
 /// The content of `challengeMetadata`: `v1:<session>:<attempts left>`.
 pub(super) struct Metadata<'a> {
-    /// A session as [`write`] writes it, unless the metadata is not ours.
+    /// A session as [`write()`] writes it, unless the metadata is not ours.
     pub(super) session: &'a str,
     pub(super) attempts_left: u16,
 }
