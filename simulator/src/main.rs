@@ -117,7 +117,7 @@ async fn run(arguments: Arguments) -> io::Result<()> {
    printf 'code: '; read -r otp; curl -sSw '\\n' {api}/otp/verify -H 'content-type: application/json' -d \
          '{{\"destinationNumber\":\"+14255550142\",\"otp\":\"'\"$otp\"'\"}}'
 {}
-Below is the log of the service, a line a request. Ctrl-C stops everything.
+Below is the log of the service, one line per request. Ctrl-C stops everything.
 ",
         if arguments.provider == "pinpoint" {
             ""
