@@ -31,6 +31,7 @@ struct Inner {
     database: Database,
     requests: Mutex<Vec<Request>>,
     faults: Mutex<VecDeque<Fault>>,
+    chooser: Mutex<Option<Chooser>>,
     rewrite: Mutex<Option<Rewrite>>,
     meanwhile: Mutex<Option<Rewrite>>,
     naive: AtomicBool,
@@ -38,6 +39,8 @@ struct Inner {
 }
 
 type Rewrite = Arc<dyn Fn(&mut Request) + Send + Sync>;
+
+type Chooser = Box<dyn FnMut(&Request) -> Fault + Send>;
 
 /// A request as it was executed.
 #[derive(Debug, Clone)]
@@ -101,6 +104,7 @@ impl Emulator {
             database,
             requests: Mutex::default(),
             faults: Mutex::default(),
+            chooser: Mutex::default(),
             rewrite: Mutex::default(),
             meanwhile: Mutex::default(),
             naive: AtomicBool::default(),
@@ -126,6 +130,11 @@ impl Emulator {
     /// Sets the faults of the next requests, in order.
     pub(crate) fn faults(&self, faults: impl IntoIterator<Item = Fault>) {
         self.0.faults.lock().unwrap().extend(faults);
+    }
+
+    /// Chooses the fault of every request that has none of [`faults`](Self::faults).
+    pub(crate) fn choose_faults(&self, choose: impl FnMut(&Request) -> Fault + Send + 'static) {
+        *self.0.chooser.lock().unwrap() = Some(Box::new(choose));
     }
 
     /// From now on nothing goes wrong.
@@ -274,13 +283,11 @@ impl Emulator {
                 hook(&mut request);
             }
         }
-        let fault = self
-            .0
-            .faults
-            .lock()
-            .unwrap()
-            .pop_front()
-            .unwrap_or(Fault::None);
+        let next = self.0.faults.lock().unwrap().pop_front();
+        let fault = next.unwrap_or_else(|| match self.0.chooser.lock().unwrap().as_mut() {
+            Some(choose) => choose(&request),
+            None => Fault::None,
+        });
         // Lets the other tasks of a race get to the same point.
         tokio::task::yield_now().await;
         match fault {

@@ -10,6 +10,7 @@ mod contract;
 mod costs;
 mod dynamodb;
 mod emulator;
+mod faults;
 mod operations;
 mod races;
 mod repeats;

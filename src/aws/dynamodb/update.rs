@@ -13,8 +13,9 @@ use std::time::Duration;
 /// Holds unless the last update of the item is this very one. `<>` also holds if the attribute is missing.
 const NOT_DONE: &str = "#w <> :mark";
 
-/// How far back another update counts as recent: longer than any invocation runs, with a margin between two clocks.
-const RECENT: Duration = Duration::from_secs(15);
+/// How far back another update counts as recent. An update has the time of its invocation, which can be as much older as the
+/// steps before it take; the rest is a margin between two clocks.
+const RECENT: Duration = Duration::from_secs(10);
 
 /// Builds one `UpdateItem` request.
 ///

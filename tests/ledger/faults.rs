@@ -1,0 +1,298 @@
+//! The whole service on a table that fails: how many requests are refused, and that none costs anything twice.
+
+use crate::emulator::{Emulator, Fault, Request};
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use futures_util::stream;
+use otp_lambda::error::{Error, ErrorCode};
+use otp_lambda::ledger::Hasher;
+use otp_lambda::otp::Otp;
+use otp_lambda::phone::PhoneNumber;
+use otp_lambda::provider::{Answer, Message, Provider, ProviderLimits, Receipt, Verdict};
+use otp_lambda::reference::ReferenceId;
+use otp_lambda::service::{
+    Call, Caller, Limits, Providers, Reference, SendRequest, Service, VerifyRequest,
+};
+use otp_lambda::settings::Settings;
+use otp_lambda::telemetry::Record;
+use otp_lambda::time::Millis;
+use serde_json::Value;
+use simulator::sized;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+const RIGHT: &str = "123456";
+const WRONG: &str = "654321";
+const START: Millis = Millis(1_800_000_000_000);
+
+static LIMITS: LazyLock<ProviderLimits> = LazyLock::new(otp_lambda::aws::pinpoint::limits);
+
+/// Knows one code, and counts its calls.
+#[derive(Default)]
+pub(crate) struct Calls {
+    pub(crate) sends: AtomicUsize,
+    pub(crate) verifies: AtomicUsize,
+}
+
+struct OneCode(Arc<Calls>);
+
+#[async_trait]
+impl Provider for OneCode {
+    fn name(&self) -> &'static str {
+        "pinpoint"
+    }
+
+    fn limits(&self) -> &ProviderLimits {
+        &LIMITS
+    }
+
+    async fn send(&self, _: &Message<'_>, _: Duration) -> Result<Receipt, Error> {
+        self.0.sends.fetch_add(1, Ordering::Relaxed);
+        Ok(Receipt {
+            message_id: Some("5098cb55-c8b7-461c-a6e5-80b37a07f614".to_owned()),
+            request_id: None,
+        })
+    }
+
+    async fn verify(
+        &self,
+        _: &PhoneNumber,
+        _: &ReferenceId,
+        otp: &Otp,
+        _: Duration,
+    ) -> Result<Answer, Error> {
+        self.0.verifies.fetch_add(1, Ordering::Relaxed);
+        let verdict = if otp.expose() == RIGHT {
+            Verdict::Valid
+        } else {
+            Verdict::Invalid
+        };
+        Ok(Answer {
+            verdict,
+            request_id: None,
+        })
+    }
+}
+
+/// The service with every kind of limit, on this table.
+pub(crate) fn service(emulator: &Emulator, calls: &Arc<Calls>) -> Service {
+    let settings = settings();
+    let policy = settings.ledger.unwrap().policy;
+    let hasher = Hasher::from_secret(b"a secret");
+    let limits = Limits::new(Box::new(emulator.ledger()), hasher, policy);
+    let providers = Providers::only(Box::new(OneCode(calls.clone())));
+    Service::new(settings.rules, providers, Some(limits))
+}
+
+pub(crate) fn settings() -> Settings {
+    Settings::read(&|name| {
+        let value = match name {
+            "ORIGINATION_IDENTITY" => "+12065550100",
+            "BRAND_NAME" => "ExampleCorp",
+            "ALLOWED_COUNTRIES" => "US",
+            "AWS_REGION" => "us-east-1",
+            "LEDGER_KEY" => "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+            "PREFIX_LIMITS" => "100000/1h",
+            "SOURCE_LIMITS" => "100000/1h",
+            "BUDGETS" => "1000000/24h",
+            "PINPOINT_APPLICATION_ID"
+            | "LEDGER_TABLE"
+            | "AWS_ACCESS_KEY_ID"
+            | "AWS_SECRET_ACCESS_KEY" => "test",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    })
+    .unwrap()
+}
+
+/// The responses by operation and outcome.
+type Outcomes = BTreeMap<(&'static str, &'static str), usize>;
+
+/// What a person does: gets a code, types it wrong, and types it right 12 seconds later.
+async fn person(service: &Service, n: usize) -> [(&'static str, &'static str); 3] {
+    let to = PhoneNumber::parse(&format!("+1425{}", 2_000_000 + n)).unwrap();
+    let defaults = &service.rules().defaults;
+    let caller = |key| Caller {
+        principal: Some("backend".to_owned()),
+        address: Some("192.0.2.1".parse().unwrap()),
+        idempotency_key: key,
+        ..Caller::default()
+    };
+    let outcome =
+        |result: Result<(), Error>| result.map_or_else(|error| error.code().name(), |()| "ok");
+    let request = SendRequest {
+        to: to.clone(),
+        brand_name: defaults.brand_name.clone(),
+        source: defaults.source.clone(),
+        language: defaults.language.clone(),
+        channel: otp_lambda::provider::Channel::Sms,
+        code_length: defaults.code_length,
+        validity_minutes: defaults.validity_minutes,
+        allowed_attempts: defaults.allowed_attempts,
+        reference: None,
+        owner: None,
+        unless_open: false,
+    };
+    let mut record = Record::default();
+    let mut call = Call::new(
+        caller(Some(n.to_string())),
+        START,
+        Duration::MAX,
+        &mut record,
+    );
+    let sent = service.send(&request, &mut call).await.map(drop);
+    let mut outcomes = [("send", outcome(sent)), ("wrong", ""), ("right", "")];
+    for (index, otp, after) in [(1, WRONG, 20), (2, RIGHT, 32)] {
+        let request = VerifyRequest {
+            to: to.clone(),
+            otp: Otp::parse(otp, &service.codes()).unwrap(),
+            reference: Reference::Derived {
+                brand_name: defaults.brand_name.clone(),
+                source: defaults.source.clone(),
+            },
+        };
+        let now = START.plus(Duration::from_secs(after));
+        let mut call = Call::new(caller(None), now, Duration::MAX, &mut record);
+        let verified = service.verify(&request, &mut call).await.map(drop);
+        outcomes[index].1 = outcome(verified);
+    }
+    outcomes
+}
+
+struct Run {
+    emulator: Emulator,
+    calls: Arc<Calls>,
+    outcomes: Outcomes,
+}
+
+impl Run {
+    /// Many people, eight at a time, while `choose` makes requests fail.
+    async fn of(people: usize, choose: impl FnMut(&Request) -> Fault + Send + 'static) -> Self {
+        let emulator = Emulator::new();
+        let calls = Arc::new(Calls::default());
+        let service = service(&emulator, &calls);
+        emulator.choose_faults(choose);
+        let all = stream::iter(0..people).map(|n| person(&service, n));
+        let mut outcomes = Outcomes::new();
+        for outcome in all.buffer_unordered(8).collect::<Vec<_>>().await.concat() {
+            *outcomes.entry(outcome).or_default() += 1;
+        }
+        Self {
+            emulator,
+            calls,
+            outcomes,
+        }
+    }
+
+    fn count(&self, operation: &'static str, outcome: &'static str) -> usize {
+        self.outcomes
+            .get(&(operation, outcome))
+            .copied()
+            .unwrap_or_default()
+    }
+
+    fn refused(&self) -> usize {
+        let code = ErrorCode::LedgerUnavailable.name();
+        ["send", "wrong", "right"]
+            .map(|operation| self.count(operation, code))
+            .iter()
+            .sum()
+    }
+
+    /// No message without a 202, and no place, attempt or failure taken twice.
+    fn costs_nothing_twice(&self) {
+        let sends = self.calls.sends.load(Ordering::Relaxed);
+        assert_eq!(sends, self.count("send", "ok"), "{:?}", self.outcomes);
+        for item in self.emulator.items() {
+            let pk = item["pk"].as_str().unwrap();
+            let number = |name: &str| item[name].as_str().map(|text| text.parse::<u64>().unwrap());
+            match pk.split_once('#').unwrap().0 {
+                "V" if item["st"] == "verified" => {
+                    assert!(
+                        number("left") >= Some(1),
+                        "three attempts, two guesses: {item}"
+                    );
+                }
+                "N" => {
+                    assert_eq!(number("t2"), Some(0), "one send: {item}");
+                    assert!(number("f").unwrap_or(0) <= 2, "two guesses: {item}");
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// One request in a hundred fails, in one of four ways, and so do the `more` requests that follow it.
+fn one_in_a_hundred(more: usize) -> impl FnMut(&Request) -> Fault + Send + 'static {
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut current = (Fault::None, 0);
+    move |_| {
+        if current.1 > 0 {
+            current.1 -= 1;
+            return current.0;
+        }
+        if random.usize(..100) > 0 {
+            return Fault::None;
+        }
+        let faults = [
+            Fault::Throttled,
+            Fault::ServerError,
+            Fault::ServerErrorAfter,
+            Fault::LostAnswer,
+        ];
+        current = (faults[random.usize(..4)], more);
+        current.0
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_one_percent_of_faults_less_than_one_request_in_a_thousand_is_refused() {
+    let people = sized(400, 10_000);
+    let run = Run::of(people, one_in_a_hundred(0)).await;
+    println!("{:?}", run.outcomes);
+    assert!(run.refused() * 1000 < people * 3, "{:?}", run.outcomes);
+    let others = people * 3 - run.refused();
+    let expected =
+        run.count("send", "ok") + run.count("wrong", "invalid_code") + run.count("right", "ok");
+    assert!(others - expected <= 2 * run.refused(), "{:?}", run.outcomes);
+    run.costs_nothing_twice();
+}
+
+/// The control: where each fault lasts for five requests, repeats do not help, and the refusals are noticed.
+#[tokio::test(start_paused = true)]
+async fn faults_that_outlast_the_repeats_are_noticed() {
+    let people = sized(200, 1_000);
+    let run = Run::of(people, one_in_a_hundred(5)).await;
+    println!("{:?}", run.outcomes);
+    assert!(run.refused() * 100 > people * 3, "{:?}", run.outcomes);
+    run.costs_nothing_twice();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_writes_and_answers_500_costs_no_second_attempt_place_or_message() {
+    let people = sized(50, 500);
+    let run = Run::of(people, |request| match request.action.as_str() {
+        "UpdateItem" => Fault::ServerErrorAfter,
+        _ => Fault::None,
+    })
+    .await;
+    let all = BTreeMap::from([
+        (("send", "ok"), people),
+        (("wrong", "invalid_code"), people),
+        (("right", "ok"), people),
+    ]);
+    // Only counters that all share may have been raised by another request meanwhile; they count one too many then.
+    assert_eq!(run.outcomes, all);
+    run.costs_nothing_twice();
+    for item in run.emulator.items() {
+        match item["pk"].as_str().unwrap().split_once('#').unwrap().0 {
+            "V" => assert_eq!(item["left"], Value::from("1"), "{item}"),
+            "N" => assert_eq!(item["f"], Value::from("0"), "{item}"),
+            _ => {}
+        }
+    }
+}
