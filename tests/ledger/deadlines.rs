@@ -1,0 +1,218 @@
+//! A slow table: the function answers before Lambda ends it, and leaves no key behind that stands for a message which was
+//! certainly not sent.
+
+use crate::emulator::{Emulator, Fault};
+use crate::faults::{Calls, service, settings};
+use otp_lambda::app::{App, Invocation};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
+use tokio::time::Instant;
+
+/// The timeout of the function in the template.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+struct World {
+    emulator: Emulator,
+    calls: Arc<Calls>,
+    app: App,
+    now: SystemTime,
+}
+
+impl World {
+    fn new(latency_of_the_provider: Duration) -> Self {
+        let emulator = Emulator::new();
+        let calls = Arc::new(Calls {
+            latency: latency_of_the_provider,
+            ..Calls::default()
+        });
+        let (gate, sign_in) = (settings().gate, settings().sign_in);
+        let app = App::new(service(&emulator, &calls, settings()), gate, sign_in);
+        Self {
+            emulator,
+            calls,
+            app,
+            now: SystemTime::UNIX_EPOCH + Duration::from_hours(500_000),
+        }
+    }
+
+    /// From now on every response of the table is late by this.
+    fn slow_down(&self, delay: Duration) {
+        self.emulator.choose_faults(move |_| Fault::Late(delay));
+    }
+
+    /// The status and body of the response, and how long it took.
+    async fn post(&self, path: &str, body: &Value, deadline: SystemTime) -> (u64, Value, Duration) {
+        let file = format!("{}/events/send.http-v2.json", env!("CARGO_MANIFEST_DIR"));
+        let mut event: Value =
+            serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+        event["rawPath"] = json!(path);
+        event["routeKey"] = json!(format!("POST {path}"));
+        event["body"] = json!(body.to_string());
+        event["headers"]["idempotency-key"] = json!("k");
+        let event: Box<RawValue> = serde_json::from_str(&event.to_string()).unwrap();
+        let invocation = Invocation {
+            request_id: "8f507cfc-xmpl-4697-b07a-ac58fc914c95".to_owned(),
+            deadline,
+        };
+        let begun = Instant::now();
+        let response = self.app.handle_at(self.now, &event, invocation).await;
+        let response: Value = serde_json::from_str(response.unwrap().get()).unwrap();
+        let body = serde_json::from_str(response["body"].as_str().unwrap()).unwrap();
+        (
+            response["statusCode"].as_u64().unwrap(),
+            body,
+            begun.elapsed(),
+        )
+    }
+
+    async fn send(&self) -> (u64, Value, Duration) {
+        let body = json!({ "destinationNumber": "+14255550142", "clientIp": "192.0.2.1" });
+        self.post("/otp/send", &body, self.now + TIMEOUT).await
+    }
+
+    async fn verify(&self, otp: &str) -> (u64, Value, Duration) {
+        let body =
+            json!({ "destinationNumber": "+14255550142", "otp": otp, "clientIp": "192.0.2.1" });
+        self.post("/otp/verify", &body, self.now + TIMEOUT).await
+    }
+
+    /// The state of the idempotency key, if it was ever reserved.
+    fn key(&self) -> Option<String> {
+        let items = self.emulator.items();
+        let key = items
+            .iter()
+            .find(|item| item["pk"].as_str().unwrap().starts_with("I#"));
+        key.map(|key| key["st"].as_str().unwrap().to_owned())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_send_is_answered_in_time_however_slow_the_table_is() {
+    for delay in (100..=2_500).step_by(50).map(Duration::from_millis) {
+        for latency in [100, 3_000].map(Duration::from_millis) {
+            let world = World::new(latency);
+            world.slow_down(delay);
+            let (status, body, time) = world.send().await;
+            let what = format!("{delay:?}, {latency:?}: {status} after {time:?}: {body}");
+            assert!(time < TIMEOUT, "{what}");
+            let asked = world.calls.sends.load(Ordering::Relaxed);
+            let key = world.key();
+            match status {
+                202 => assert_eq!((asked, key.as_deref()), (1, Some("done")), "{what}"),
+                _ if body["delivery"] == "unknown" => {
+                    assert_eq!((asked, key.as_deref()), (1, Some("unclear")), "{what}");
+                }
+                503 | 504 => {
+                    assert_eq!(asked, 0, "{what}");
+                    assert!(key.is_none_or(|key| key == "released"), "{what}");
+                }
+                _ => panic!("{what}"),
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_every_response_900_milliseconds_late_a_send_says_that_no_message_was_sent() {
+    let world = World::new(Duration::from_millis(100));
+    world.slow_down(Duration::from_millis(900));
+    let (status, body, time) = world.send().await;
+    assert_eq!((status, &body["code"]), (503, &json!("ledger_unavailable")));
+    let detail = body["detail"].as_str().unwrap();
+    assert!(detail.contains("no message was sent"), "{detail}");
+    assert!(time < TIMEOUT, "{time:?}");
+    assert_eq!(world.key().as_deref(), Some("released"));
+    // What was counted is refunded, except the place in the number's windows and the requests of the address.
+    for item in world.emulator.items() {
+        match item["pk"].as_str().unwrap().split_once('#').unwrap().0 {
+            "R" => assert_eq!(item["n"], "0", "{item}"),
+            "B" => assert!(
+                item.as_object()
+                    .unwrap()
+                    .iter()
+                    .all(|(name, count)| !name.starts_with('m') || count == "0"),
+                "{item}"
+            ),
+            _ => {}
+        }
+    }
+    // The key can be used again, and the send succeeds as soon as the table is fast.
+    world.emulator.choose_faults(|_| Fault::None);
+    let world = World {
+        now: world.now + Duration::from_secs(31),
+        ..world
+    };
+    assert_eq!(world.send().await.0, 202);
+}
+
+/// The control: without a deadline the same send takes longer than Lambda gives it.
+#[tokio::test(start_paused = true)]
+async fn without_a_deadline_the_same_send_takes_too_long() {
+    let world = World::new(Duration::from_millis(100));
+    world.slow_down(Duration::from_millis(900));
+    let body = json!({ "destinationNumber": "+14255550142", "clientIp": "192.0.2.1" });
+    let (_, _, time) = world.post("/otp/send", &body, SystemTime::UNIX_EPOCH).await;
+    assert!(time >= TIMEOUT, "{time:?}");
+}
+
+/// The control: a key that is not released is noticed.
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_not_released_stays_reserved() {
+    let world = World::new(Duration::from_millis(100));
+    world.emulator.choose_faults(|request| {
+        let values = request.body["ExpressionAttributeValues"].to_string();
+        if values.contains("\":released\"") && values.len() < 100 {
+            Fault::Hang
+        } else {
+            Fault::Late(Duration::from_millis(900))
+        }
+    });
+    let (status, _, time) = world.send().await;
+    assert_eq!(status, 503);
+    assert!(time < TIMEOUT, "{time:?}");
+    assert_eq!(world.key().as_deref(), Some("claimed"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verify_is_answered_in_time_however_slow_the_table_is() {
+    for delay in (100..=2_500).step_by(50).map(Duration::from_millis) {
+        for latency in [100, 6_500].map(Duration::from_millis) {
+            for otp in ["123456", "000000"] {
+                let world = World::new(Duration::from_millis(100));
+                assert_eq!(world.send().await.0, 202);
+                let calls = Arc::new(Calls {
+                    latency,
+                    ..Calls::default()
+                });
+                let (gate, sign_in) = (settings().gate, settings().sign_in);
+                let app = App::new(service(&world.emulator, &calls, settings()), gate, sign_in);
+                let world = World {
+                    calls,
+                    app,
+                    ..world
+                };
+                world.slow_down(delay);
+                let (status, body, time) = world.verify(otp).await;
+                let what =
+                    format!("{delay:?}, {latency:?}, {otp}: {status} after {time:?}: {body}");
+                assert!(time < TIMEOUT, "{what}");
+                let right = otp == "123456";
+                match status {
+                    200 => assert!(right, "{what}"),
+                    422 => assert!(!right, "{what}"),
+                    503 if world.calls.verifies.load(Ordering::Relaxed) == 0 => {
+                        assert!(
+                            body["detail"].as_str().unwrap().contains("was not checked"),
+                            "{what}"
+                        );
+                    }
+                    503 | 504 => {}
+                    _ => panic!("{what}"),
+                }
+            }
+        }
+    }
+}
