@@ -21,6 +21,14 @@ pub trait Provider: Send + Sync {
     /// The ranges that requests and settings must stay within.
     fn limits(&self) -> &ProviderLimits;
 
+    /// How many segments the networks charge for if this message is sent. [`send`](Self::send) sends no more.
+    ///
+    /// One, unless this program makes the text and it is longer: a service's own text is not known here.
+    fn segments(&self, message: &Message<'_>) -> u64 {
+        let _ = message;
+        1
+    }
+
     /// Makes a code and sends it.
     ///
     /// Ends within `time_limit`.

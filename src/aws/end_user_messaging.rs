@@ -12,7 +12,7 @@ use crate::provider::{
     Answer, Channel, ChannelLimits, Message, Provider, ProviderLimits, Receipt, Verdict,
 };
 use crate::reference::ReferenceId;
-use crate::texts::{BodyType, Texts};
+use crate::texts::{BodyType, SmsText, Texts};
 use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_sdk_endusermessaging::Client;
@@ -99,15 +99,23 @@ impl EndUserMessaging {
         }
     }
 
+    /// The text of an SMS. What is counted for it and what is sent both come from here.
+    fn sms(&self, message: &Message<'_>) -> Option<SmsText> {
+        let Message {
+            language,
+            brand_name,
+            code_length,
+            ..
+        } = *message;
+        self.options.texts.sms(language, brand_name, code_length)
+    }
+
     /// The content of the message. The code is the only part that AWS fills in.
     fn parameters(&self, message: &Message<'_>) -> Result<ChannelParameters, Error> {
         let parameters = ChannelParameters::builder();
-        let texts = &self.options.texts;
         let parameters = match message.channel {
             Channel::Sms => {
-                let text = texts
-                    .sms(message.language, message.brand_name, message.code_length)
-                    .ok_or_else(no_text)?;
+                let text = self.sms(message).ok_or_else(no_text)?;
                 let mut text = TextParameters::builder().inline_template_body(text.body);
                 if let Some(dlt) = message.dlt {
                     text = text
@@ -117,7 +125,9 @@ impl EndUserMessaging {
                 parameters.text(text.build())
             }
             Channel::Voice => {
-                let text = texts
+                let text = self
+                    .options
+                    .texts
                     .voice(message.language, message.brand_name)
                     .ok_or_else(no_text)?;
                 let kind = match text.body_type {
@@ -151,6 +161,14 @@ impl Provider for EndUserMessaging {
 
     fn limits(&self) -> &ProviderLimits {
         &self.limits
+    }
+
+    fn segments(&self, message: &Message<'_>) -> u64 {
+        let text = match message.channel {
+            Channel::Sms => self.sms(message),
+            Channel::Voice | Channel::WhatsApp => None,
+        };
+        text.map_or(1, |text| u64::try_from(text.segments).unwrap_or(u64::MAX))
     }
 
     async fn send(&self, message: &Message<'_>, time_limit: Duration) -> Result<Receipt, Error> {

@@ -138,10 +138,16 @@ impl Prices {
 }
 
 impl Budgets {
-    /// What a message spends at `now`. A message without a known price is refused if any budget is in money: it counts as
+    /// What a message of so many segments spends at `now`: each segment costs its price. A message without a known price is refused if any budget is in money: it counts as
     /// more than the whole budget.
     #[must_use]
-    pub fn spending(&self, country: Country, channel: Channel, now: Millis) -> Spending {
+    pub fn spending(
+        &self,
+        country: Country,
+        channel: Channel,
+        segments: u64,
+        now: Millis,
+    ) -> Spending {
         const HOUR: u64 = 3_600_000;
         let hour = now.0 / HOUR;
         let day = hour / 24;
@@ -165,7 +171,10 @@ impl Budgets {
                     counter: format!("{unit}{period}{of}"),
                     amount: match budget.unit {
                         Unit::Messages => 1,
-                        Unit::MicroDollars => self.prices.of(country, channel).unwrap_or(u64::MAX),
+                        Unit::MicroDollars => self
+                            .prices
+                            .of(country, channel)
+                            .map_or(u64::MAX, |price| price.saturating_mul(segments)),
                     },
                     cap: budget.cap,
                     of_country: !of.is_empty(),
@@ -245,8 +254,8 @@ mod tests {
                 by_channel: BTreeMap::new(),
             },
         };
-        let lines = |country, now| {
-            let spending = budgets.spending(country, Channel::Sms, Millis(now));
+        let lines = |country, segments, now| {
+            let spending = budgets.spending(country, Channel::Sms, segments, Millis(now));
             spending
                 .lines
                 .into_iter()
@@ -254,16 +263,23 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(
-            lines(us, 0),
+            lines(us, 1, 0),
             [
                 ("m00".to_owned(), 1, 400),
                 ("u".to_owned(), 5810, 2_000_000)
             ]
         );
+        assert_eq!(
+            lines(us, 3, 0),
+            [
+                ("m00".to_owned(), 1, 400),
+                ("u".to_owned(), 17_430, 2_000_000)
+            ]
+        );
         let at_five = 5 * 3_600_000;
         let unknown = ("u".to_owned(), u64::MAX, 2_000_000);
         assert_eq!(
-            lines(jm, at_five),
+            lines(jm, 2, at_five),
             [
                 ("m05".to_owned(), 1, 400),
                 ("mJM".to_owned(), 1, 20),

@@ -11,6 +11,7 @@ use super::{
 use crate::error::Error;
 use crate::ledger::{
     Issuer, Number, Opening, REMEMBERED_SENDS, Resend, Reservation, Settled, State, Unavailable,
+    Verification,
 };
 use crate::time::Millis;
 use futures_util::future::join;
@@ -34,10 +35,7 @@ impl Service {
         if let Some(challenge) = self.open_challenge(limits, &first, adopted, now).await? {
             return Ok(challenge);
         }
-        let channel = self.provider_limits().usual_channel();
-        let allowed = limits
-            .allows_sends(&sign_in.number, channel, now, call.record)
-            .await?;
+        let allowed = self.allows_message(limits, sign_in, None, call).await?;
         let must_wait = async || -> Result<bool, Error> {
             let number = limits.number_of_sign_in(&first).await?;
             Ok(limits.send_limits().wait(&number, now).is_some())
@@ -141,7 +139,11 @@ impl Service {
         let KeyReservation::Reserved(key_item) = reservation else {
             return Ok(());
         };
-        if open.sends >= MAX_SENDS || !self.reserve_decoy_resend(limits, sign_in, call).await? {
+        if open.sends >= MAX_SENDS
+            || !self
+                .reserve_decoy_resend(limits, sign_in, &open, call)
+                .await?
+        {
             return Ok(limits.store.release_key(&key_item).await?);
         }
         let latest = open.first.plus(MAX_LIFETIME);
@@ -163,17 +165,43 @@ impl Service {
         Ok(limits.store.finish_key(&key_item, None).await?)
     }
 
+    /// Whether the limits that hold for everyone would allow the message of a real user here. `open` is the decoy's
+    /// verification, if the message would be a resend for it.
+    async fn allows_message(
+        &self,
+        limits: &Limits,
+        sign_in: &SignIn,
+        open: Option<&Verification>,
+        call: &mut Call<'_>,
+    ) -> Result<bool, Error> {
+        let mut request = self.sign_in_request(limits, sign_in);
+        if let Some(open) = open {
+            request.brand_name.clone_from(&open.brand_name);
+            request.code_length = open.code_length;
+        }
+        let reference = items(limits, sign_in).reference;
+        // A number without a country is never sent to, so its budget does not matter.
+        let segments = sign_in.number.country().map_or(1, |country| {
+            let message = self.message(&request, country, &reference);
+            self.providers.current.segments(&message)
+        });
+        let (to, channel) = (&sign_in.number, request.channel);
+        limits
+            .allows_sends(to, channel, segments, call.now, call.record)
+            .await
+    }
+
     /// Takes a place in the windows of a decoy. False: a resend for a real user would be refused now.
     async fn reserve_decoy_resend(
         &self,
         limits: &Limits,
         sign_in: &SignIn,
+        open: &Verification,
         call: &mut Call<'_>,
     ) -> Result<bool, Error> {
         let now = call.now;
-        let channel = self.provider_limits().usual_channel();
-        if !limits
-            .allows_sends(&sign_in.number, channel, now, call.record)
+        if !self
+            .allows_message(limits, sign_in, Some(open), call)
             .await?
         {
             return Ok(false);

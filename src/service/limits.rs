@@ -207,10 +207,12 @@ impl Limits {
         &self,
         country: Country,
         channel: Channel,
+        segments: u64,
         charges: &mut Charges,
         now: Millis,
     ) -> Result<(), Error> {
-        let spending = self.policy.budgets.spending(country, channel, now);
+        let budgets = &self.policy.budgets;
+        let spending = budgets.spending(country, channel, segments, now);
         if let SpendOutcome::OverCap(line) = self.store.spend(&spending).await? {
             let wait = line.ends.since(now);
             return Err(if line.of_country {
@@ -230,6 +232,7 @@ impl Limits {
         &self,
         to: &PhoneNumber,
         channel: Channel,
+        segments: u64,
         now: Millis,
         record: &mut Record,
     ) -> Result<bool, Error> {
@@ -241,7 +244,10 @@ impl Limits {
         };
         let mut charges = Charges::default();
         let allowed = match self.count_prefix(to, &mut charges, now).await {
-            Ok(()) => self.spend(country, channel, &mut charges, now).await,
+            Ok(()) => {
+                self.spend(country, channel, segments, &mut charges, now)
+                    .await
+            }
             refused => refused,
         };
         self.refund(charges, record).await;

@@ -69,9 +69,13 @@ impl Service {
             .plan_send(request, &item, &number_item, is_test, provider_limits, now)
             .await?;
 
+        let message = self.planned_message(request, country, &reference, &plan);
         if !is_test {
+            let segments = self.providers.current.segments(&message);
             limits.count_prefix(&request.to, charges, now).await?;
-            limits.spend(country, request.channel, charges, now).await?;
+            limits
+                .spend(country, request.channel, segments, charges, now)
+                .await?;
         }
         // The number's windows are the one exact limit, and the last that can refuse. If a later step could refuse, people
         // would lose a place in their windows without getting a message.
@@ -90,10 +94,7 @@ impl Service {
                 message_id: None,
                 request_id: None,
             }),
-            None => {
-                self.ask_to_send(request, country, &reference, &plan, call)
-                    .await
-            }
+            None => self.send_message(&message, call).await,
         };
         let settled = match &outcome {
             Ok(receipt) => Settled::Sent {
@@ -154,25 +155,24 @@ impl Service {
         }
     }
 
-    async fn ask_to_send(
-        &self,
-        request: &SendRequest,
+    /// The message of a send that is counted. A resend keeps some of what the first message had.
+    fn planned_message<'a>(
+        &'a self,
+        request: &'a SendRequest,
         country: Country,
-        reference: &ReferenceId,
-        plan: &SendPlan,
-        call: &mut Call<'_>,
-    ) -> Result<Receipt, Error> {
-        let message = Message {
+        reference: &'a ReferenceId,
+        plan: &'a SendPlan,
+    ) -> Message<'a> {
+        Message {
             brand_name: &plan.brand_name,
             code_length: plan.code_length,
             validity_minutes: plan.validity_minutes,
             allowed_attempts: plan.left,
             ..self.message(request, country, reference)
-        };
-        self.send_message(&message, call).await
+        }
     }
 
-    fn message<'a>(
+    pub(super) fn message<'a>(
         &'a self,
         request: &'a SendRequest,
         country: Country,

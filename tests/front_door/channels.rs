@@ -1,7 +1,9 @@
 //! Texts, calls and WhatsApp: who may choose what, what goes out, what is offered next.
 
+use crate::money::{LONG_BRAND, SEGMENT, priced};
 use crate::with::says;
 use crate::world::{Answer, NUMBER, World};
+use otp_lambda::texts::segments;
 use serde_json::{Value, json};
 use simulator::{Channel, Operation};
 use std::time::Duration;
@@ -350,5 +352,47 @@ async fn a_call_is_spent_from_a_budget_at_its_own_price() {
         send("+14255550122", "sms").await.status,
         202,
         "ten cents are left"
+    );
+}
+
+#[tokio::test]
+async fn what_is_spent_is_the_segments_of_the_text_on_the_phone_and_one_for_calls_and_whatsapp() {
+    let lines = [
+        ("WEBOTP_DOMAIN", "example.com"),
+        ("ANDROID_APP_HASH", "FA+9qCX9VSu"),
+    ];
+    let limits = [("BUDGETS", "99USD/24h"), ("SEND_LIMITS", "20/24h")];
+    let mut counts = Vec::new();
+    for settings in [&[][..], &lines[..1], &lines[1..], &lines[..]] {
+        let world = priced("phone", &[&limits, &[ALL, TEMPLATE], settings].concat()).await;
+        let brands = ["Acme", "Joe’s Diner", LONG_BRAND];
+        let texts = ["en-US", "fr-FR", "el-GR", "zh-CN"]
+            .iter()
+            .flat_map(|language| brands.map(|brand| (*language, brand)));
+        for (nth, (language, brand)) in texts.enumerate() {
+            let number = format!("+14255560{}", 100 + nth);
+            let send = async |channel: &str| {
+                let before = world.spent("u");
+                let body = json!({
+                    "destinationNumber": number, "channel": channel, "language": language, "brandName": brand,
+                    "referenceId": channel,
+                });
+                let answer = world.post("/otp/send", &body).await;
+                assert_eq!(answer.status, 202, "{answer:?}");
+                world.spent("u") - before
+            };
+            assert_eq!(send("voice").await, 700_000);
+            assert_eq!(send("whatsapp").await, 300_000);
+            let spent = send("sms").await;
+            let text = world.simulator.newest_to(&number).unwrap().text;
+            let count = segments(&text, 0).count;
+            assert_eq!(spent, SEGMENT * count as u64, "{text}");
+            counts.push(count);
+        }
+    }
+    // The control: there were texts of each length.
+    assert!(
+        [1, 2, 3].iter().all(|count| counts.contains(count)),
+        "{counts:?}"
     );
 }

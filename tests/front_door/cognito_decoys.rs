@@ -1,7 +1,9 @@
 //! Sign-ins of unknown or blocked users are decoys: the app cannot distinguish them from real ones.
 
 use crate::cognito::seconds;
+use crate::money::{LONG_BRAND, SEGMENT, priced};
 use crate::pool::{Next, SignIn, User, answer_correct, decision_of, is_challenge};
+use crate::with;
 use crate::world::World;
 use futures_util::future::join_all;
 use otp_lambda::ledger::Switches;
@@ -416,6 +418,45 @@ async fn a_decoy_looks_real_during_a_pause_and_with_a_spent_budget() {
     )
     .await;
     assert_eq!(world.simulator.inbox().len(), 3);
+}
+
+/// A real user's text may take two segments. If the budget has room for one, a decoy must not look as if it was sent.
+#[tokio::test]
+async fn a_decoy_looks_real_with_a_budget_for_less_than_its_segments() {
+    let settings = [
+        ("COGNITO_FLOOR_MS", "200"),
+        ("BUDGETS", "0.7USD/24h"),
+        ("BRAND_NAME", LONG_BRAND),
+        ("LANGUAGE", "fr-FR"),
+    ];
+    let world = priced("decoys", &settings).await;
+    let all_users = || -> Vec<(&'static str, SignIn)> {
+        [
+            ("real", User::with_number(REAL)),
+            ("unknown", User::unknown("nobody")),
+            ("by number", User::unknown("+14255550147")),
+        ]
+        .map(|(label, user)| (label, SignIn::new(&user)))
+        .into()
+    };
+    let mut sign_ins = all_users();
+    compare(&world, &mut sign_ins, &[Define, Create, Wait(31)]).await;
+    // Short texts leave room for one segment; in the control, for a message to each user.
+    let is_control = with::LONG_SEGMENTS == 1;
+    let room = if is_control { 4 } else { 1 } * SEGMENT;
+    let mut number = 14_255_560_100_u64;
+    while 700_000 - world.spent("u") > room {
+        number += 1;
+        let short = json!({ "destinationNumber": format!("+{number}"), "brandName": "Acme" });
+        assert_eq!(world.post("/otp/send", &short).await.status, 202);
+    }
+    assert_eq!(700_000 - world.spent("u"), room);
+    // A resend, and sign-ins that begin now.
+    compare(&world, &mut sign_ins, &[Verify("resend"), Define, Create]).await;
+    compare(&world, &mut all_users(), &[Wait(600), Define, Create]).await;
+    let inbox = world.simulator.inbox();
+    let to_real = inbox.iter().filter(|message| message.to == REAL);
+    assert_eq!(to_real.count(), if is_control { 3 } else { 1 });
 }
 
 #[tokio::test]

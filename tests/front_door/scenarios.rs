@@ -12,6 +12,7 @@ mod hostile;
 mod ledger;
 mod limits;
 mod logs;
+mod money;
 mod operator;
 mod origins;
 mod pool;

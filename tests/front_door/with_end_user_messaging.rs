@@ -45,6 +45,9 @@ pub(crate) const SDK_TELLS: bool = false;
 /// A refusal that names the number, and a word of it.
 pub(crate) const REPEATS_THE_NUMBER: (Failure, &str) = (Failure::OptOut, "ConflictException");
 
+/// The segments that are counted for the French text with the long brand of `money.rs`.
+pub(crate) const LONG_SEGMENTS: u64 = 2;
+
 /// What a text says, as the provider is asked for it.
 pub(crate) fn says(language: &str, brand: &str) -> Value {
     let options = Options {

@@ -46,6 +46,9 @@ pub(crate) const SDK_TELLS: bool = true;
 pub(crate) const REPEATS_THE_NUMBER: (Failure, &str) =
     (Failure::PermanentFailureOptedOut, "PERMANENT_FAILURE");
 
+/// The segments that are counted for the French text with the long brand of `money.rs`: the text is Pinpoint's, so one.
+pub(crate) const LONG_SEGMENTS: u64 = 1;
+
 /// What a text says, as the provider is asked for it.
 pub(crate) fn says(language: &str, brand: &str) -> Value {
     json!({ "language": language, "brand": brand })

@@ -1368,6 +1368,7 @@ impl Books {
             let spending = self.setup.budgets.spending(
                 self.numbers[number].country().unwrap(),
                 Channel::Sms,
+                1,
                 at,
             );
             for line in spending.lines {
