@@ -122,6 +122,7 @@ mod server;
 mod simulator;
 mod sms_voice;
 mod ssml;
+mod steps;
 mod test_size;
 pub mod texts;
 mod wire;

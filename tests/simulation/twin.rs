@@ -37,7 +37,7 @@ impl Layer for Twin {
     async fn step(&self, step: Step) -> Result<Reply, Unavailable> {
         let expected = step.run(&self.memory).await;
         // The operator's switches are set in memory only.
-        if !matches!(step, Step::Switches) {
+        if !matches!(step, Step::Switches { .. }) {
             let found = self.runtime.block_on(step.run(&self.dynamodb));
             assert_eq!(
                 comparable(&found),

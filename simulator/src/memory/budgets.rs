@@ -1,0 +1,89 @@
+//! Counters of sources and prefixes, and the budgets of days.
+
+use std::collections::BTreeMap;
+
+use otp_lambda::{
+    ledger::{ItemName, SpendOutcome, Spending},
+    time::Millis,
+};
+
+use super::Items;
+
+#[derive(Debug)]
+pub(super) struct Counter {
+    pub(super) count: u64,
+    pub(super) expires: Millis,
+}
+
+#[derive(Debug)]
+pub(super) struct Budget {
+    pub(super) spent: BTreeMap<String, u64>,
+    pub(super) expires: Millis,
+}
+
+impl Items {
+    pub(super) fn count(&mut self, item: &ItemName, cap: u64, expires: Millis) -> bool {
+        let count = self.counters.get(item).map_or(0, |counter| counter.count);
+        if count >= cap {
+            return false;
+        }
+        self.counters.insert(
+            item.clone(),
+            Counter {
+                count: count + 1,
+                expires,
+            },
+        );
+        true
+    }
+
+    pub(super) fn uncount(&mut self, item: &ItemName) {
+        if let Some(counter) = self.counters.get_mut(item) {
+            counter.count = counter.count.saturating_sub(1);
+        }
+    }
+
+    pub(super) fn spend(&mut self, spending: &Spending) -> SpendOutcome {
+        let budget = self.budgets.get(&spending.item);
+        let spent = |counter| {
+            budget
+                .and_then(|budget| budget.spent.get(counter))
+                .copied()
+                .unwrap_or_default()
+        };
+        let over = spending.lines.iter().find(|line| {
+            let total = line.amount.checked_add(spent(&line.counter));
+            total.is_none_or(|total| total > line.cap)
+        });
+        if let Some(line) = over {
+            return SpendOutcome::OverCap(line.clone());
+        }
+        if spending.lines.is_empty() {
+            return SpendOutcome::Spent;
+        }
+        let expires = spending.expires;
+        let new = || Budget {
+            spent: BTreeMap::new(),
+            expires,
+        };
+        let budget = self
+            .budgets
+            .entry(spending.item.clone())
+            .or_insert_with(new);
+        budget.expires = expires;
+        for line in &spending.lines {
+            *budget.spent.entry(line.counter.clone()).or_default() += line.amount;
+        }
+        SpendOutcome::Spent
+    }
+
+    pub(super) fn refund(&mut self, spending: &Spending) {
+        if let Some(budget) = self.budgets.get_mut(&spending.item) {
+            for line in &spending.lines {
+                if let Some(spent) = budget.spent.get_mut(&line.counter) {
+                    *spent = spent.saturating_sub(line.amount);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Sweeps. The contract has its tests in `tests/ledger/`.
+
+use std::time::Duration;
+
+use otp_lambda::{
+    ledger::{Hasher, Issuer, NUMBER_KEPT, SpendingLine, State, Window},
+    phone::PhoneNumber,
+    policy::SendLimits,
+    reference::ReferenceId,
+};
+
+use super::*;
+
+const NOW: Millis = Millis(1_800_000_000_000);
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+fn hasher() -> Hasher {
+    Hasher::from_secret(b"a secret")
+}
+
+fn number() -> PhoneNumber {
+    PhoneNumber::parse("+14255550142").unwrap()
+}
+
+/// Still there at the last moment of its time to live, and gone at the next.
+fn lives_until(ledger: &MemoryLedger, end: Millis, count: impl Fn(&MemoryLedger) -> usize) {
+    ledger.sweep(end);
+    assert_eq!(count(ledger), 1, "at its end");
+    ledger.sweep(end.plus(MILLISECOND));
+    assert_eq!(count(ledger), 0, "after its end");
+}
+
+#[tokio::test]
+async fn a_sweep_deletes_a_verification_a_day_after_its_code_ended() {
+    let ledger = MemoryLedger::new();
+    let key = hasher().verification(&ReferenceId::parse("signup").unwrap(), &number());
+    let end = NOW.plus(Duration::from_mins(10));
+    let opening = Opening {
+        state: State::Reserved,
+        first: NOW,
+        expires: end,
+        left: 3,
+        issuers: &[Issuer::TestNumber],
+        channel: "sms",
+        code_length: 6,
+        language: "en-US",
+        brand_name: "Example",
+        owner: None,
+        forget: &[],
+    };
+    assert!(ledger.open(&key, None, &opening).await.unwrap());
+    lives_until(&ledger, end.plus(VERIFICATION_KEPT), |ledger| {
+        ledger.verifications().len()
+    });
+    assert!(
+        ledger.open(&key, None, &opening).await.unwrap(),
+        "as if there had been none"
+    );
+}
+
+#[tokio::test]
+async fn a_sweep_deletes_a_number_only_when_it_has_no_failures() {
+    let ledger = MemoryLedger::new();
+    let (key, limits) = (
+        hasher().number(&number()),
+        SendLimits::parse("1/30s").unwrap(),
+    );
+    let count = |ledger: &MemoryLedger| ledger.numbers().len();
+    let never = Millis(u64::MAX);
+
+    ledger
+        .reserve_send(&key, limits.windows(), NOW)
+        .await
+        .unwrap();
+    lives_until(&ledger, NOW.plus(NUMBER_KEPT), count);
+
+    ledger
+        .reserve_send(&key, limits.windows(), NOW)
+        .await
+        .unwrap();
+    let NumberCharge::Charged(first) = ledger.charge_number(&key, None, NOW).await.unwrap() else {
+        panic!("locked")
+    };
+    let later = NOW.plus(Duration::from_mins(1));
+    ledger
+        .reserve_send(&key, limits.windows(), later)
+        .await
+        .unwrap();
+    ledger.charge_number(&key, None, later).await.unwrap();
+    ledger.sweep(never);
+    assert_eq!(
+        count(&ledger),
+        1,
+        "a send does not bring the time to live back"
+    );
+
+    ledger.clear_failures(&key, first, later).await.unwrap();
+    ledger.sweep(never);
+    assert_eq!(
+        ledger.number(&key).await.unwrap().failures,
+        1,
+        "a failure was left"
+    );
+
+    ledger.unlock(&key, later).await.unwrap();
+    lives_until(&ledger, later.plus(NUMBER_KEPT), count);
+
+    let NumberCharge::Charged(only) = ledger.charge_number(&key, None, NOW).await.unwrap() else {
+        panic!("locked")
+    };
+    ledger.clear_failures(&key, only, later).await.unwrap();
+    lives_until(&ledger, later.plus(NUMBER_KEPT), count);
+}
+
+#[tokio::test]
+async fn a_sweep_deletes_an_idempotency_key_a_day_after_its_reservation() {
+    let ledger = MemoryLedger::new();
+    let (key, body) = (
+        hasher().idempotency("caller", "key"),
+        Fingerprint::stored("body"),
+    );
+    ledger.reserve_key(&key, &body, NOW).await.unwrap();
+    ledger.finish_key(&key, Some("{}")).await.unwrap();
+    lives_until(&ledger, NOW.plus(KEY_KEPT), |ledger| {
+        ledger.idempotency_keys().len()
+    });
+}
+
+#[tokio::test]
+async fn a_sweep_deletes_counters_and_budgets_in_the_second_after_they_end() {
+    let ledger = MemoryLedger::new();
+    let key = hasher().prefix(&number(), Window::around(NOW, Duration::from_hours(1)));
+    // A time to live is whole seconds, rounded up.
+    ledger.count(&key, 1, NOW.minus(MILLISECOND)).await.unwrap();
+    lives_until(&ledger, NOW, |ledger| ledger.counters().len());
+
+    let line = SpendingLine {
+        counter: "m".to_owned(),
+        amount: 1,
+        cap: 1,
+        of_country: false,
+        ends: NOW.plus(MILLISECOND),
+    };
+    let spending = Spending {
+        item: ItemName::of_budget(0),
+        expires: NOW,
+        lines: vec![line],
+    };
+    assert_eq!(ledger.spend(&spending).await.unwrap(), SpendOutcome::Spent);
+    lives_until(&ledger, NOW, |ledger| ledger.budgets().len());
+}

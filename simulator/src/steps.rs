@@ -1,0 +1,35 @@
+//! The methods of the ledger, listed once for everything that this crate generates from them.
+
+/// Passes the methods of [`Ledger`](otp_lambda::ledger::Ledger) to the macro `$define`: the variant of
+/// [`Step`](crate::layer::Step), the method, each argument in parentheses, and the return type.
+macro_rules! with_steps {
+    ($define:ident) => {
+        $define! {
+            Switches = switches -> Switches;
+            Count = count(item: &ItemName)(cap: u64)(expires: Millis) -> bool;
+            Uncount = uncount(item: &ItemName) -> ();
+            Spend = spend(spending: &Spending) -> SpendOutcome;
+            Refund = refund(spending: &Spending) -> ();
+            ReserveKey = reserve_key(item: &ItemName)(fingerprint: &Fingerprint)(now: Millis) -> KeyReservation;
+            ReleaseKey = release_key(item: &ItemName) -> ();
+            FinishKey = finish_key(item: &ItemName)(response: Option<&str>) -> ();
+            Number = number(item: &ItemName) -> Number;
+            ReserveSend = reserve_send(item: &ItemName)(windows: &[SendWindow])(now: Millis) -> Reservation;
+            ChargeNumber = charge_number(item: &ItemName)(forget: Option<Millis>)(now: Millis) -> NumberCharge;
+            ClearFailures = clear_failures(item: &ItemName)(charge: Charge)(now: Millis) -> ();
+            Unlock = unlock(item: &ItemName)(now: Millis) -> ();
+            Verification = verification(item: &ItemName) -> Option<Verification>;
+            Open = open(item: &ItemName)(seen: Option<u64>)(new: &Opening<'_>) -> bool;
+            Reopen = reopen(item: &ItemName)(seen: u64)(resend: &Resend<'_>) -> bool;
+            Settle = settle(item: &ItemName)(generation: u64)(outcome: &Settled<'_>) -> ();
+            SpendAttempt = spend_attempt(item: &ItemName)(guess: &CodeDigest)(question: Option<&Question>)(now: Millis)
+                -> Attempt;
+            NoteAnswer = note_answer(item: &ItemName)(generation: u64)(guess: &CodeDigest)(outcome: GuessOutcome) -> ();
+            Consume = consume(item: &ItemName)(generation: u64)(success: &Success) -> Transition;
+            Cancel = cancel(item: &ItemName)(now: Millis) -> Transition;
+            Redeem = redeem(item: &ItemName)(redeemer: &Redeemer)(now: Millis) -> Transition;
+        }
+    };
+}
+
+pub(crate) use with_steps;
