@@ -1,11 +1,11 @@
 //! Removes the clauses of the conditions one by one, from the requests on their way to the table. Without a clause the
 //! ledger still does every step that nothing speaks against, but it breaks the contract. So each clause is needed.
 
-use crate::contract::{
+use crate::emulator::{Emulator, Request, keep_what_is_used, remove};
+use crate::shared::{
     AGAIN, MINUTE, OPENING, START, WINDOWS, at, charge, digest, done, guess, paid, reserve,
     seconds, spend, spending, success, the_counter, the_key, the_number, the_verification,
 };
-use crate::emulator::{Emulator, Request, keep_what_is_used, remove};
 use crate::{contract, dynamodb};
 use futures_util::FutureExt;
 use otp_lambda::ledger::{

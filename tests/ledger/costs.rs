@@ -1,10 +1,10 @@
 //! The costs of each step: its requests, and the units that AWS bills. A change here changes the bill.
 
-use crate::contract::{
+use crate::emulator::Emulator;
+use crate::shared::{
     AGAIN, MINUTE, OPENING, START, at, charge, done, guess, paid, reserve, seconds, spending,
     the_counter, the_key, the_number, the_verification, windows,
 };
-use crate::emulator::Emulator;
 use otp_lambda::ledger::{
     Charge, Digest, GUESS_PENDING, GuessOutcome, Ledger, Opening, Settled, State, Success,
 };

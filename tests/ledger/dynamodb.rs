@@ -1,11 +1,11 @@
 //! Tests of the ledger in DynamoDB only: its items, their time to live, and responses that never come.
 
-use crate::contract::{
+use crate::emulator::{Emulator, Fault, sdk_config};
+use crate::shared::{
     AGAIN, MINUTE, OPENING, START, WINDOWS, at, bring, charge, digest, done, guess, paid, reserve,
     seconds, see, spend, spending, success, the_counter, the_key, the_number, the_verification,
     windows,
 };
-use crate::emulator::{Emulator, Fault, sdk_config};
 use aws_smithy_http_client::test_util::{ReplayEvent, StaticReplayClient};
 use aws_smithy_types::body::SdkBody;
 use futures_util::future::BoxFuture;

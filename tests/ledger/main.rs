@@ -14,3 +14,4 @@ mod faults;
 mod operations;
 mod races;
 mod repeats;
+mod shared;

@@ -1,11 +1,11 @@
 //! Races of single steps: each step lets exactly the right number of tasks through. With a table that checks the
 //! condition first and writes later, the same races must fail. Otherwise they would show nothing.
 
-use crate::contract::{
+use crate::emulator::Emulator;
+use crate::shared::{
     AGAIN, MINUTE, OPENING, START, at, bring, charge, digest, paid, see, spending, success,
     the_counter, the_key, the_number, the_verification, windows,
 };
-use crate::emulator::Emulator;
 use futures_util::future::BoxFuture;
 use otp_lambda::ledger::{
     Attempt, KeyReservation, LOCKED, Ledger, NumberCharge, Opening, Reservation, SpendOutcome,

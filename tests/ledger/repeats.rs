@@ -1,10 +1,10 @@
 //! Requests that fail: which are repeated, and that a step is done once, however often its requests are.
 
-use crate::contract::{
+use crate::emulator::{Emulator, Fault};
+use crate::shared::{
     AGAIN, MINUTE, OPENING, START, WINDOWS, at, bring, charge, digest, guess, paid, spend,
     spending, success, the_counter, the_key, the_number, the_verification, windows,
 };
-use crate::emulator::{Emulator, Fault};
 use futures_util::future::BoxFuture;
 use otp_lambda::aws::dynamodb::DynamoDb;
 use otp_lambda::ledger::{

@@ -1,0 +1,139 @@
+//! Switches, counters and budgets.
+
+use crate::shared::{MINUTE, START, at, keys, spend, spending, the_counter};
+use otp_lambda::ledger::{Ledger, Switches, Window};
+use std::time::Duration;
+
+pub(super) async fn switches_are_off_by_default(ledger: &dyn Ledger) {
+    assert_eq!(ledger.switches().await.unwrap(), Switches::default());
+}
+
+pub(super) async fn a_counter_stops_at_its_cap(ledger: &dyn Ledger) {
+    let (key, expires) = (the_counter(), at(Duration::from_hours(1)));
+    for expected in [true, true, true, false, false] {
+        assert_eq!(ledger.count(&key, 3, expires).await.unwrap(), expected);
+    }
+    assert!(ledger.count(&key, 4, expires).await.unwrap());
+    let other = keys().source(
+        "verify",
+        "192.0.2.7".parse().unwrap(),
+        Window::around(START, MINUTE),
+    );
+    assert!(!ledger.count(&other, 0, expires).await.unwrap());
+    assert!(ledger.count(&other, 1, expires).await.unwrap());
+    assert!(!ledger.count(&other, 1, expires).await.unwrap());
+}
+
+pub(super) async fn an_uncounted_request_frees_its_place(ledger: &dyn Ledger) {
+    let (key, expires) = (the_counter(), at(Duration::from_hours(1)));
+    for _ in 0..2 {
+        assert!(ledger.count(&key, 2, expires).await.unwrap());
+    }
+    ledger.uncount(&key).await.unwrap();
+    assert!(ledger.count(&key, 2, expires).await.unwrap());
+    assert!(!ledger.count(&key, 2, expires).await.unwrap());
+}
+
+pub(super) async fn a_lowered_cap_applies_at_once(ledger: &dyn Ledger) {
+    let (key, expires) = (the_counter(), at(Duration::from_hours(1)));
+    for _ in 0..3 {
+        assert!(ledger.count(&key, 3, expires).await.unwrap());
+    }
+    assert!(!ledger.count(&key, 1, expires).await.unwrap());
+}
+
+pub(super) async fn a_budget_can_be_spent_to_the_last_unit(ledger: &dyn Ledger) {
+    let by_money = spending(&[("m", 1, 10), ("u", 5810, 11_620)]);
+    let by_messages = spending(&[("m", 1, 2), ("u", 1, 1_000_000)]);
+    for expected in [None, None, Some(1)] {
+        assert_eq!(spend(ledger, &by_money).await, expected);
+    }
+    assert_eq!(spend(ledger, &by_messages).await, Some(0));
+    assert_eq!(
+        spend(ledger, &spending(&[("m", 1, 3), ("u", 1, 11_620)])).await,
+        Some(1)
+    );
+    assert_eq!(
+        spend(ledger, &spending(&[("m", 1, 3), ("u", 1, 11_621)])).await,
+        None
+    );
+}
+
+pub(super) async fn a_refused_message_spends_nothing(ledger: &dyn Ledger) {
+    assert_eq!(
+        spend(ledger, &spending(&[("m", 1, 2), ("u", 5, 9)])).await,
+        None
+    );
+    assert_eq!(
+        spend(ledger, &spending(&[("m", 1, 2), ("u", 5, 9)])).await,
+        Some(1)
+    );
+    assert_eq!(
+        spend(ledger, &spending(&[("m", 1, 2), ("u", 4, 9)])).await,
+        None
+    );
+    assert_eq!(
+        spend(ledger, &spending(&[("m", 1, 2), ("u", 1, 100)])).await,
+        Some(0)
+    );
+    assert_eq!(
+        spend(ledger, &spending(&[("m", 1, 3), ("u", 91, 100)])).await,
+        None
+    );
+}
+
+pub(super) async fn a_message_over_any_cap_is_refused(ledger: &dyn Ledger) {
+    assert_eq!(spend(ledger, &spending(&[])).await, None);
+    assert_eq!(
+        spend(
+            ledger,
+            &spending(&[("m", 1, 1), ("u", u64::MAX, 1_000_000)])
+        )
+        .await,
+        Some(1)
+    );
+    assert_eq!(
+        spend(ledger, &spending(&[("m", 1, 1), ("u", 6, 5)])).await,
+        Some(1)
+    );
+    assert_eq!(
+        spend(ledger, &spending(&[("m", 1, 1), ("u", 5, 5)])).await,
+        None
+    );
+}
+
+pub(super) async fn a_refund_can_be_spent_again(ledger: &dyn Ledger) {
+    let text = spending(&[("m", 1, 2), ("u", 5, 10)]);
+    for expected in [None, None, Some(0)] {
+        assert_eq!(spend(ledger, &text).await, expected);
+    }
+    ledger.refund(&text).await.unwrap();
+    assert_eq!(spend(ledger, &text).await, None);
+    assert_eq!(spend(ledger, &text).await, Some(0));
+    ledger.refund(&spending(&[])).await.unwrap();
+}
+
+pub(super) async fn each_hour_starts_a_new_counter_in_the_item_of_its_day(ledger: &dyn Ledger) {
+    for expected in [None, None, Some(1)] {
+        assert_eq!(
+            spend(ledger, &spending(&[("m", 1, 9), ("m13", 1, 2)])).await,
+            expected
+        );
+    }
+    for expected in [None, None, Some(1)] {
+        assert_eq!(
+            spend(ledger, &spending(&[("m", 1, 9), ("m14", 1, 2)])).await,
+            expected
+        );
+    }
+    for expected in [None, None, Some(2)] {
+        assert_eq!(
+            spend(
+                ledger,
+                &spending(&[("m", 1, 9), ("m15", 1, 9), ("mUS", 1, 2)])
+            )
+            .await,
+            expected
+        );
+    }
+}

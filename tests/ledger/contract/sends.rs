@@ -1,0 +1,360 @@
+//! Verifications: how they open, and how their sends are settled.
+
+use crate::shared::{
+    AGAIN, ENDED, MINUTE, OPENING, PINPOINT, START, at, bring, digest, done, guess, paid, seconds,
+    see, success, the_verification,
+};
+use otp_lambda::ledger::{Ledger, Opening, Settled, State, Success, USED, UsedCode, Verification};
+use std::collections::BTreeSet;
+
+fn as_opened() -> Verification {
+    Verification {
+        generation: 1,
+        state: State::Reserved,
+        expires: OPENING.expires,
+        first: START,
+        left: 3,
+        sends: 1,
+        issuers: vec![PINPOINT],
+        message_id: None,
+        channel: "sms".to_owned(),
+        code_length: 6,
+        language: "en-US".to_owned(),
+        brand_name: "ExampleCorp".to_owned(),
+        last_guess: None,
+        success: None,
+        redeemed_by: None,
+        owner: None,
+        used: BTreeSet::new(),
+    }
+}
+
+pub(super) async fn an_opened_verification_reads_back(ledger: &dyn Ledger) {
+    let key = the_verification();
+    assert_eq!(ledger.verification(&key).await.unwrap(), None);
+    assert!(ledger.open(&key, None, &OPENING).await.unwrap());
+    assert_eq!(see(ledger).await, as_opened());
+    assert!(
+        ledger
+            .open(
+                &key,
+                Some(1),
+                &Opening {
+                    state: State::Sent,
+                    ..OPENING
+                }
+            )
+            .await
+            .unwrap()
+    );
+    assert_eq!(
+        see(ledger).await,
+        Verification {
+            generation: 2,
+            state: State::Sent,
+            ..as_opened()
+        }
+    );
+}
+
+pub(super) async fn a_verification_opens_only_over_the_generation_seen(ledger: &dyn Ledger) {
+    let key = the_verification();
+    assert!(!ledger.open(&key, Some(1), &OPENING).await.unwrap());
+    assert_eq!(ledger.verification(&key).await.unwrap(), None);
+    assert!(ledger.open(&key, None, &OPENING).await.unwrap());
+    let another = Opening {
+        brand_name: "Another",
+        ..OPENING
+    };
+    for seen in [None, Some(0), Some(2)] {
+        assert!(
+            !ledger.open(&key, seen, &another).await.unwrap(),
+            "{seen:?}"
+        );
+    }
+    assert_eq!(see(ledger).await, as_opened());
+    assert!(ledger.open(&key, Some(1), &another).await.unwrap());
+    assert!(!ledger.open(&key, Some(1), &OPENING).await.unwrap());
+    assert_eq!(see(ledger).await.brand_name, "Another");
+}
+
+pub(super) async fn a_new_verification_keeps_only_the_used_codes(ledger: &dyn Ledger) {
+    let key = the_verification();
+    bring(ledger, State::Sent).await;
+    assert!(ledger.reopen(&key, 1, &AGAIN).await.unwrap());
+    paid(guess(ledger, "guess", START).await);
+    done(ledger.consume(&key, 2, &success("winner")).await.unwrap());
+    done(
+        ledger
+            .redeem(&key, &digest("claimant"), at(MINUTE))
+            .await
+            .unwrap(),
+    );
+    let used = UsedCode {
+        code: digest("code"),
+        until: at(MINUTE).plus(USED),
+    };
+    for generation in [3, 4] {
+        assert!(
+            ledger
+                .open(&key, Some(generation - 1), &OPENING)
+                .await
+                .unwrap()
+        );
+        assert_eq!(
+            see(ledger).await,
+            Verification {
+                generation,
+                used: [used.clone()].into(),
+                ..as_opened()
+            }
+        );
+    }
+}
+
+pub(super) async fn used_codes_are_kept_until_they_are_forgotten(ledger: &dyn Ledger) {
+    let key = the_verification();
+    let used = |code| UsedCode {
+        code: digest(code),
+        until: at(MINUTE).plus(USED),
+    };
+    for (generation, code) in [(1, "a"), (2, "b"), (3, "c")] {
+        let seen = (generation > 1).then_some(generation - 1);
+        assert!(ledger.open(&key, seen, &OPENING).await.unwrap());
+        done(
+            ledger
+                .consume(
+                    &key,
+                    generation,
+                    &Success {
+                        code: digest(code),
+                        ..success("winner")
+                    },
+                )
+                .await
+                .unwrap(),
+        );
+    }
+    assert_eq!(
+        see(ledger).await.used,
+        [used("a"), used("b"), used("c")].into()
+    );
+    let forget = [used("a"), used("c"), used("unknown")];
+    assert!(
+        ledger
+            .open(
+                &key,
+                Some(3),
+                &Opening {
+                    forget: &forget,
+                    ..OPENING
+                }
+            )
+            .await
+            .unwrap()
+    );
+    assert_eq!(see(ledger).await.used, [used("b")].into());
+    assert!(
+        ledger
+            .open(
+                &key,
+                Some(4),
+                &Opening {
+                    forget: &[used("b")],
+                    ..OPENING
+                }
+            )
+            .await
+            .unwrap()
+    );
+    assert_eq!(see(ledger).await.used, BTreeSet::new());
+    assert!(
+        ledger
+            .open(
+                &key,
+                Some(5),
+                &Opening {
+                    forget: &[used("b")],
+                    ..OPENING
+                }
+            )
+            .await
+            .unwrap()
+    );
+}
+
+pub(super) async fn a_further_code_keeps_the_attempts(ledger: &dyn Ledger) {
+    let key = the_verification();
+    bring(ledger, State::Sent).await;
+    paid(guess(ledger, "guess", START).await);
+    let again = Verification {
+        generation: 2,
+        expires: AGAIN.expires,
+        left: 2,
+        sends: 2,
+        issuers: AGAIN.issuers.to_vec(),
+        message_id: Some("m1".to_owned()),
+        channel: "voice".to_owned(),
+        language: "de-DE".to_owned(),
+        ..as_opened()
+    };
+    assert!(ledger.reopen(&key, 1, &AGAIN).await.unwrap());
+    assert_eq!(see(ledger).await, again);
+    assert!(!ledger.reopen(&key, 1, &AGAIN).await.unwrap());
+    assert_eq!(see(ledger).await, again);
+    assert!(ledger.reopen(&key, 2, &AGAIN).await.unwrap());
+    ledger.settle(&key, 3, &Settled::Unclear).await.unwrap();
+    assert!(ledger.reopen(&key, 3, &AGAIN).await.unwrap());
+    assert_eq!(
+        see(ledger).await,
+        Verification {
+            generation: 4,
+            sends: 4,
+            ..again
+        }
+    );
+}
+
+pub(super) async fn an_ended_verification_gets_no_further_code(ledger: &dyn Ledger) {
+    let key = the_verification();
+    assert!(!ledger.reopen(&key, 1, &AGAIN).await.unwrap());
+    assert_eq!(ledger.verification(&key).await.unwrap(), None);
+    for state in ENDED {
+        bring(ledger, state).await;
+        let before = see(ledger).await;
+        assert!(
+            !ledger
+                .reopen(&key, before.generation, &AGAIN)
+                .await
+                .unwrap(),
+            "{state:?}"
+        );
+        assert_eq!(see(ledger).await, before);
+    }
+    bring(ledger, State::Sent).await;
+    for wrong in ["a", "b"] {
+        paid(guess(ledger, wrong, START).await);
+    }
+    let generation = see(ledger).await.generation;
+    assert!(ledger.reopen(&key, generation, &AGAIN).await.unwrap());
+    paid(guess(ledger, "c", START).await);
+    assert!(!ledger.reopen(&key, generation + 1, &AGAIN).await.unwrap());
+}
+
+pub(super) async fn a_reserved_send_is_settled_once(ledger: &dyn Ledger) {
+    let key = the_verification();
+    let back = |state| Settled::Back {
+        state,
+        expires: seconds(300),
+    };
+    let opened = as_opened();
+    let sent = Verification {
+        state: State::Sent,
+        message_id: Some("m".to_owned()),
+        ..opened.clone()
+    };
+    let restored = |state| Verification {
+        state,
+        expires: seconds(300),
+        ..as_opened()
+    };
+    let outcomes = [
+        (
+            Settled::Sent {
+                message_id: Some("m"),
+            },
+            sent.clone(),
+        ),
+        (
+            Settled::Sent { message_id: None },
+            Verification {
+                message_id: None,
+                ..sent
+            },
+        ),
+        (
+            Settled::Unclear,
+            Verification {
+                state: State::Unclear,
+                ..opened.clone()
+            },
+        ),
+        (
+            Settled::Failed,
+            Verification {
+                state: State::Failed,
+                ..opened
+            },
+        ),
+        (back(State::Sent), restored(State::Sent)),
+        (back(State::Unclear), restored(State::Unclear)),
+    ];
+    let all = outcomes.clone();
+    for (generation, (outcome, expected)) in (1..).zip(outcomes) {
+        bring(ledger, State::Reserved).await;
+        let expected = Verification {
+            generation,
+            ..expected
+        };
+        ledger.settle(&key, generation, &outcome).await.unwrap();
+        assert_eq!(see(ledger).await, expected);
+        for (again, _) in &all {
+            ledger.settle(&key, generation, again).await.unwrap();
+            assert_eq!(see(ledger).await, expected);
+        }
+    }
+    // A message without an ID removes the ID of the message before.
+    bring(ledger, State::Sent).await;
+    let generation = see(ledger).await.generation;
+    assert!(ledger.reopen(&key, generation, &AGAIN).await.unwrap());
+    ledger
+        .settle(&key, generation + 1, &Settled::Sent { message_id: None })
+        .await
+        .unwrap();
+    assert_eq!(see(ledger).await.message_id, None);
+}
+
+pub(super) async fn a_settlement_of_an_older_generation_is_ignored(ledger: &dyn Ledger) {
+    let key = the_verification();
+    let outcomes = [
+        Settled::Sent {
+            message_id: Some("late"),
+        },
+        Settled::Sent { message_id: None },
+        Settled::Unclear,
+        Settled::Failed,
+        Settled::Back {
+            state: State::Sent,
+            expires: START,
+        },
+    ];
+    for outcome in &outcomes {
+        ledger.settle(&key, 1, outcome).await.unwrap();
+    }
+    assert_eq!(ledger.verification(&key).await.unwrap(), None);
+    bring(ledger, State::Reserved).await;
+    bring(ledger, State::Reserved).await;
+    for outcome in &outcomes {
+        for generation in [0, 1, 3] {
+            ledger.settle(&key, generation, outcome).await.unwrap();
+        }
+        assert_eq!(
+            see(ledger).await,
+            Verification {
+                generation: 2,
+                ..as_opened()
+            }
+        );
+    }
+    for state in [State::Verified, State::Canceled] {
+        bring(ledger, state).await;
+        let before = see(ledger).await;
+        for outcome in &outcomes {
+            ledger
+                .settle(&key, before.generation, outcome)
+                .await
+                .unwrap();
+            assert_eq!(see(ledger).await, before);
+        }
+    }
+}
