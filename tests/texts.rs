@@ -93,6 +93,9 @@ fn every_message_is_one_segment_with_the_longest_brand_and_code() {
             let text = sms(&texts, language, LONGEST_BRAND);
             let length = segments(&text, LONGEST_CODE);
             assert_eq!(length.count, 1, "{language}: {length:?}: {text}");
+            // With the second sentence, where it is wanted: nothing was left out to fit.
+            let with_sentence = text.len() > sms(&built_in(false), language, LONGEST_BRAND).len();
+            assert_eq!(with_sentence, do_not_share, "{language}: {text}");
         }
     }
 }
@@ -106,13 +109,21 @@ fn where_the_language_allows_there_is_room_for_a_last_line() {
     };
     let texts = Texts::new(options, BTreeMap::new()).unwrap();
     for language in texts.sms_languages() {
-        let length = segments(&sms(&texts, language, LONGEST_BRAND), LONGEST_CODE);
+        let text = sms(&texts, language, LONGEST_BRAND);
+        let length = segments(&text, LONGEST_CODE);
         let one = if length.encoding == Encoding::Gsm7 {
             1
         } else {
             2
         };
         assert_eq!(length.count, one, "{language}: {length:?}");
+        // In the GSM alphabet the second sentence is there, too. In Welsh it alone is outside of it, and is left out.
+        let whole = sms(&built_in(true), language, LONGEST_BRAND);
+        assert_eq!(
+            text.starts_with(&whole),
+            language != "cy-GB",
+            "{language}: {text}"
+        );
     }
 }
 
