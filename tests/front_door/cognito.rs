@@ -1,11 +1,11 @@
 //! Sign-ins through Cognito's triggers: one message per sign-in, attempts that a new session does not
 //! restore, and codes that are valid for one session.
 
-use otp_lambda::ledger::Issuer;
 use crate::pool::{Next, SignIn, User, answer_correct, is_challenge};
 use crate::with::{asked_to_send, says};
 use crate::world::{KEY, NUMBER, World, file};
 use futures_util::future::join_all;
+use otp_lambda::ledger::Issuer;
 use serde_json::{Value, json};
 use simulator::{Failure, Operation};
 use std::time::{Duration, Instant, SystemTime};
@@ -1243,11 +1243,13 @@ async fn a_test_number_signs_in_without_a_message() {
 async fn another_instance_continues_a_sign_in() {
     let mut world = world(&[]).await;
     let mut sign_in = SignIn::begin(&world, &user()).await;
-    world.reconfigure(&[
-        ("LEDGER_TABLE", "otp"),
-        ("LEDGER_KEY", KEY),
-        ("COGNITO_FLOOR_MS", "0"),
-    ]).await;
+    world
+        .reconfigure(&[
+            ("LEDGER_TABLE", "otp"),
+            ("LEDGER_KEY", KEY),
+            ("COGNITO_FLOOR_MS", "0"),
+        ])
+        .await;
     let mut other = SignIn::begin(&world, &user()).await;
     other.is("adopted", "2");
     assert_eq!(

@@ -1,6 +1,6 @@
 //! Sign-ins of unknown or blocked users are decoys: the app cannot distinguish them from real ones.
 
-use crate::cognito::seconds;
+use super::cognito::seconds;
 use crate::money::{LONG_BRAND, SEGMENT, priced};
 use crate::pool::{Next, SignIn, User, answer_correct, decision_of, is_challenge};
 use crate::with;

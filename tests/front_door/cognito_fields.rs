@@ -1,8 +1,8 @@
 //! Events with missing, null, unexpected or additional fields get a complete response or a function
 //! error with a reason, and never more rights than the original event.
 
-use crate::cognito::file_names;
-use crate::cognito_define::{Oracle, Verdict};
+use super::cognito::file_names;
+use super::cognito_define::{Oracle, Verdict};
 use crate::pool::{Next, SignIn, User, answer_correct, decision_of, is_challenge};
 use crate::world::{NUMBER, World, file};
 use otp_lambda::cognito::{Round, StepUp};

@@ -1,6 +1,6 @@
 //! HTTP events as emulators, test consoles and unusual settings of AWS write them, in all four shapes.
 
-use crate::origins::{DOORS, fields, shape};
+use super::origins::{DOORS, fields, shape};
 use crate::world::{Answer, World, file};
 use serde_json::{Value, json};
 
@@ -58,7 +58,10 @@ async fn null_means_absent_for_every_field_of_every_shape() {
                 (_, "/body" | "/requestContext")
                 | (
                     "http-v2" | "function-url",
-                    "/version" | "/rawPath" | "/requestContext/http" | "/requestContext/http/method",
+                    "/version"
+                    | "/rawPath"
+                    | "/requestContext/http"
+                    | "/requestContext/http/method",
                 )
                 | ("rest-v1", "/path")
                 | ("alb", "/path" | "/httpMethod" | "/requestContext/elb") => 400,
@@ -122,7 +125,10 @@ async fn two_content_types_are_not_json() {
     for door in ["rest-v1", "alb"] {
         let mut event = send(door);
         event["multiValueHeaders"] = json!({ "content-type": ["application/json", "text/plain"] });
-        world.event(&event).await.is_problem(415, "unsupported_media_type");
+        world
+            .event(&event)
+            .await
+            .is_problem(415, "unsupported_media_type");
     }
 }
 
@@ -148,13 +154,17 @@ async fn fields_that_emulators_leave_out_or_add_do_no_harm() {
     let world = World::new().await;
     let cases: [(&str, Change); 12] = [
         ("rest-v1", |event| {
-            event["requestContext"].as_object_mut().unwrap().remove("httpMethod");
+            event["requestContext"]
+                .as_object_mut()
+                .unwrap()
+                .remove("httpMethod");
         }),
         ("rest-v1", |event| {
             event.as_object_mut().unwrap().remove("httpMethod");
         }),
         ("rest-v1", |event| {
-            event["requestContext"] = json!({ "identity": { "userArn": "arn:aws:iam::123456789012:user/a" } });
+            event["requestContext"] =
+                json!({ "identity": { "userArn": "arn:aws:iam::123456789012:user/a" } });
         }),
         ("rest-v1", |event| {
             event["requestContext"]["requestTimeEpoch"] = json!("1795428000000");
@@ -172,18 +182,24 @@ async fn fields_that_emulators_leave_out_or_add_do_no_harm() {
             event["cookies"] = json!("a=b");
         }),
         ("http-v2", |event| {
-            event["requestContext"]["authorizer"]["iam"]["cognitoIdentity"] = json!({ "amr": null });
+            event["requestContext"]["authorizer"]["iam"]["cognitoIdentity"] =
+                json!({ "amr": null });
         }),
         ("http-v2", |event| {
-            event["requestContext"]["authorizer"] =
-                json!({ "jwt": { "claims": { "sub": "a", "exp": 1_795_428_000, "groups": ["x"], "email": null } } });
+            event["requestContext"]["authorizer"] = json!({ "jwt": { "claims": { "sub": "a", "exp": 1_795_428_000, "groups": ["x"], "email": null } } });
         }),
-        ("function-url", |event| event["requestContext"]["authentication"] = json!("none")),
+        ("function-url", |event| {
+            event["requestContext"]["authentication"] = json!("none");
+        }),
     ];
     for (case, (door, change)) in cases.iter().enumerate() {
         let mut event = send(door);
         change(&mut event);
-        assert_eq!(respond(&world, door, &event).await.status, 202, "case {case}: {event}");
+        assert_eq!(
+            respond(&world, door, &event).await.status,
+            202,
+            "case {case}: {event}"
+        );
         assert_eq!(world.last_line()["origin"], *door, "case {case}");
     }
     let world = World::with(&[("API_AUTH", "trusted")]).await;
@@ -198,12 +214,20 @@ async fn a_guest_stays_a_guest_in_an_event_that_is_not_written_as_aws_writes_it(
     let world = World::new().await;
     let mut event = send("http-v2");
     event["isBase64Encoded"] = Value::Null;
-    event["requestContext"]["authorizer"]["iam"]["cognitoIdentity"] = json!({ "amr": ["unauthenticated", 7] });
-    respond(&world, "http-v2", &event).await.is_problem(403, "unauthenticated");
+    event["requestContext"]["authorizer"]["iam"]["cognitoIdentity"] =
+        json!({ "amr": ["unauthenticated", 7] });
+    respond(&world, "http-v2", &event)
+        .await
+        .is_problem(403, "unauthenticated");
     let mut event = send("rest-v1");
-    event["requestContext"].as_object_mut().unwrap().remove("httpMethod");
+    event["requestContext"]
+        .as_object_mut()
+        .unwrap()
+        .remove("httpMethod");
     event["requestContext"]["identity"]["cognitoAuthenticationType"] = json!("unauthenticated");
-    respond(&world, "rest-v1", &event).await.is_problem(403, "unauthenticated");
+    respond(&world, "rest-v1", &event)
+        .await
+        .is_problem(403, "unauthenticated");
 }
 
 #[tokio::test]
@@ -218,7 +242,11 @@ async fn a_stage_named_like_the_first_segment_of_the_routes_is_not_removed_from_
             _ => {}
         }
         assert_eq!(respond(&world, door, &event).await.status, 202, "{door}");
-        let path = if event.get("rawPath").is_some() { "rawPath" } else { "path" };
+        let path = if event.get("rawPath").is_some() {
+            "rawPath"
+        } else {
+            "path"
+        };
         event[path] = json!("/otp/otp/send");
         let found = matches!(door, "http-v2" | "rest-v1");
         let status = if found { 202 } else { 404 };
@@ -252,9 +280,13 @@ async fn more_headers_than_a_header_map_holds_do_no_harm() {
         let mut event = send(door);
         event["headers"] = Value::Object(many.collect());
         event.as_object_mut().unwrap().remove("multiValueHeaders");
-        respond(&world, door, &event).await.is_problem(400, "malformed_request");
+        respond(&world, door, &event)
+            .await
+            .is_problem(400, "malformed_request");
     }
     let mut event = send("rest-v1");
     event["multiValueHeaders"] = json!({ "x": vec![""; 40_000] });
-    respond(&world, "rest-v1", &event).await.is_problem(400, "malformed_request");
+    respond(&world, "rest-v1", &event)
+        .await
+        .is_problem(400, "malformed_request");
 }

@@ -6,13 +6,19 @@
     reason = "a test fails by panicking"
 )]
 
-include!("scenarios.rs");
-
 mod channels;
 mod end_user_messaging_wire;
+mod exchange;
 mod feedback;
 mod migration;
+mod money;
 mod other_settings;
 mod own_texts;
+mod pool;
 #[path = "with_end_user_messaging.rs"]
 mod with;
+mod world;
+
+// `path` lets the files of the scenarios lie beside `scenarios.rs`.
+#[path = "scenarios.rs"]
+mod scenarios;

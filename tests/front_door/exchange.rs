@@ -3,8 +3,8 @@
 use crate::world::{app, changed, now};
 use aws_smithy_http_client::test_util::{ReplayEvent, StaticReplayClient};
 use aws_smithy_types::body::SdkBody;
-use otp_lambda::aws::SharedHttpClient;
 use otp_lambda::app::Invocation;
+use otp_lambda::aws::SharedHttpClient;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use simulator::MemoryLedger;
@@ -12,14 +12,32 @@ use std::time::Duration;
 
 /// Hands `event` to a function with these settings and responds to its one request with `answer`. Returns the
 /// request and the function's response.
-pub(crate) async fn exchange(settings: &[(&str, &str)], event: &Value, answer: &str) -> (Wire, Value) {
-    let answer = http::Response::builder().status(200).body(SdkBody::from(answer)).unwrap();
-    let client = StaticReplayClient::new(vec![ReplayEvent::new(http::Request::new(SdkBody::empty()), answer)]);
+pub(crate) async fn exchange(
+    settings: &[(&str, &str)],
+    event: &Value,
+    answer: &str,
+) -> (Wire, Value) {
+    let answer = http::Response::builder()
+        .status(200)
+        .body(SdkBody::from(answer))
+        .unwrap();
+    let client = StaticReplayClient::new(vec![ReplayEvent::new(
+        http::Request::new(SdkBody::empty()),
+        answer,
+    )]);
 
     let http_client = SharedHttpClient::new(client.clone());
-    let app = app(&changed("", settings), Some(http_client), Box::new(MemoryLedger::new())).await;
+    let app = app(
+        &changed("", settings),
+        Some(http_client),
+        Box::new(MemoryLedger::new()),
+    )
+    .await;
     let event: Box<RawValue> = serde_json::from_str(&event.to_string()).unwrap();
-    let invocation = Invocation { request_id: String::new(), deadline: now() + Duration::from_secs(10) };
+    let invocation = Invocation {
+        request_id: String::new(),
+        deadline: now() + Duration::from_secs(10),
+    };
     let said = app.handle(&event, invocation).await.unwrap();
 
     let requests: Vec<_> = client.actual_requests().collect();

@@ -8,7 +8,11 @@ use simulator::{Operation, sized};
 #[tokio::test]
 async fn hostile_bodies_get_a_4xx_problem() {
     let world = World::new().await;
-    let deep = format!("{{\"destinationNumber\":{}1{}}}", "[".repeat(1500), "]".repeat(1500));
+    let deep = format!(
+        "{{\"destinationNumber\":{}1{}}}",
+        "[".repeat(1500),
+        "]".repeat(1500)
+    );
     let number = format!("\"destinationNumber\":\"{NUMBER}\"");
     for (body, status, code) in [
         ("", 400, "malformed_request"),
@@ -19,18 +23,49 @@ async fn hostile_bodies_get_a_4xx_problem() {
         ("\u{feff}{}", 400, "malformed_request"),
         (deep.as_str(), 400, "malformed_request"),
         (&format!("{{{number},{number}}}"), 400, "malformed_request"),
-        (&format!("{{{number},\"destination\\u004eumber\":\"+14255550143\"}}"), 400, "malformed_request"),
-        (&format!("{{{number},\"admin\":true}}"), 400, "malformed_request"),
-        (&format!("{{{number},\"__proto__\":{{}}}}"), 400, "malformed_request"),
-        (&format!("{{{number},\"source\":\"\\ud800\"}}"), 400, "malformed_request"),
-        (&format!("{{{number},\"codeLength\":1e400}}"), 400, "malformed_request"),
-        (&format!("{{{number},\"codeLength\":6.0}}"), 400, "invalid_parameter"),
+        (
+            &format!("{{{number},\"destination\\u004eumber\":\"+14255550143\"}}"),
+            400,
+            "malformed_request",
+        ),
+        (
+            &format!("{{{number},\"admin\":true}}"),
+            400,
+            "malformed_request",
+        ),
+        (
+            &format!("{{{number},\"__proto__\":{{}}}}"),
+            400,
+            "malformed_request",
+        ),
+        (
+            &format!("{{{number},\"source\":\"\\ud800\"}}"),
+            400,
+            "malformed_request",
+        ),
+        (
+            &format!("{{{number},\"codeLength\":1e400}}"),
+            400,
+            "malformed_request",
+        ),
+        (
+            &format!("{{{number},\"codeLength\":6.0}}"),
+            400,
+            "invalid_parameter",
+        ),
         (&format!("{{{number}}} trailing"), 400, "malformed_request"),
         (&format!("{{{number},}}"), 400, "malformed_request"),
         (&format!("{{{number}/**/}}"), 400, "malformed_request"),
-        (&format!("{{{number},\"source\":\"{}\"}}", "x".repeat(4096)), 413, "body_too_large"),
+        (
+            &format!("{{{number},\"source\":\"{}\"}}", "x".repeat(4096)),
+            413,
+            "body_too_large",
+        ),
     ] {
-        world.event(&post("/otp/send", body)).await.is_problem(status, code);
+        world
+            .event(&post("/otp/send", body))
+            .await
+            .is_problem(status, code);
     }
     assert_eq!(world.simulator.requests(Operation::Send).len(), 0);
 }
@@ -38,24 +73,46 @@ async fn hostile_bodies_get_a_4xx_problem() {
 #[tokio::test]
 async fn a_body_may_have_4096_bytes_and_no_more() {
     let world = World::new().await;
-    let body = |length: usize| format!("{:length$}", json!({ "destinationNumber": NUMBER }).to_string());
-    assert_eq!(world.event(&post("/otp/send", &body(4096))).await.status, 202);
-    world.event(&post("/otp/send", &body(4097))).await.is_problem(413, "body_too_large");
+    let body = |length: usize| {
+        format!(
+            "{:length$}",
+            json!({ "destinationNumber": NUMBER }).to_string()
+        )
+    };
+    assert_eq!(
+        world.event(&post("/otp/send", &body(4096))).await.status,
+        202
+    );
+    world
+        .event(&post("/otp/send", &body(4097)))
+        .await
+        .is_problem(413, "body_too_large");
 
     let encoded = |length: usize| {
         use base64::Engine;
-        let mut event = post("/otp/send", &base64::engine::general_purpose::STANDARD.encode(body(length)));
+        let mut event = post(
+            "/otp/send",
+            &base64::engine::general_purpose::STANDARD.encode(body(length)),
+        );
         event["isBase64Encoded"] = json!(true);
         event
     };
     assert_eq!(world.event(&encoded(4096)).await.status, 202);
-    world.event(&encoded(4097)).await.is_problem(413, "body_too_large");
+    world
+        .event(&encoded(4097))
+        .await
+        .is_problem(413, "body_too_large");
 }
 
 #[tokio::test]
 async fn seven_megabytes_are_rejected_before_they_are_decoded() {
     let world = World::new().await;
-    let texts = [("x", false), ("A", true), ("[", false), ("\u{1F600}", false)];
+    let texts = [
+        ("x", false),
+        ("A", true),
+        ("[", false),
+        ("\u{1F600}", false),
+    ];
     for (text, encoded) in texts.into_iter().take(sized(1, 4)) {
         let mut event = post("/otp/send", &text.repeat(7 * 1024 * 1024 / text.len()));
         event["isBase64Encoded"] = json!(encoded);
@@ -66,15 +123,29 @@ async fn seven_megabytes_are_rejected_before_they_are_decoded() {
 #[tokio::test]
 async fn bad_base64_is_400() {
     let world = World::new().await;
-    for body in ["%%%", "e30", "e30==", "e30=\n", "e\u{301}", "====", "\u{feff}e30="] {
+    for body in [
+        "%%%",
+        "e30",
+        "e30==",
+        "e30=\n",
+        "e\u{301}",
+        "====",
+        "\u{feff}e30=",
+    ] {
         let mut event = post("/otp/send", body);
         event["isBase64Encoded"] = json!(true);
-        world.event(&event).await.is_problem(400, "malformed_request");
+        world
+            .event(&event)
+            .await
+            .is_problem(400, "malformed_request");
     }
     // Not UTF-8 inside: {"source":"\xff"}
     let mut event = post("/otp/send", "eyJzb3VyY2UiOiL/In0=");
     event["isBase64Encoded"] = json!(true);
-    world.event(&event).await.is_problem(400, "malformed_request");
+    world
+        .event(&event)
+        .await
+        .is_problem(400, "malformed_request");
 }
 
 #[tokio::test]
@@ -82,7 +153,11 @@ async fn odd_fields_of_an_event_do_no_harm() {
     let world = World::new().await;
     for (pointer, value, status) in [
         ("/rawQueryString", json!("a=\u{1}\u{7f}%%&<>{}|\\^` é"), 202),
-        ("/queryStringParameters", json!({ "a": null, "b": ["x"], "c": { "d": 1 } }), 202),
+        (
+            "/queryStringParameters",
+            json!({ "a": null, "b": ["x"], "c": { "d": 1 } }),
+            202,
+        ),
         ("/headers/host", json!("two words"), 202),
         ("/headers/host", json!("exa\u{0}mple:99999999"), 202),
         ("/headers/x", json!("line\r\nbreak: 1"), 202),
@@ -91,7 +166,11 @@ async fn odd_fields_of_an_event_do_no_harm() {
         ("/headers", json!(null), 415),
         ("/headers", json!("content-type: application/json"), 400),
         ("/headers", json!([]), 400),
-        ("/multiValueHeaders", json!({ "content-type": ["application/json", "text/plain"] }), 202),
+        (
+            "/multiValueHeaders",
+            json!({ "content-type": ["application/json", "text/plain"] }),
+            202,
+        ),
         ("/cookies", json!({ "not": "a list" }), 202),
         ("/body", json!(null), 400),
         ("/body", json!({ "destinationNumber": NUMBER }), 400),
@@ -122,11 +201,15 @@ async fn a_lone_surrogate_anywhere_in_an_event_is_400() {
         (r#""backend/1.0""#, r#""\ud800""#),
         (r#""rawQueryString":"""#, r#""rawQueryString":"\udc00""#),
         (r#""rawPath":"/otp/send""#, r#""rawPath":"/otp/send\ud800""#),
-        (r#""content-type":"application/json""#, r#""content-type":"application/json\ud800""#),
+        (
+            r#""content-type":"application/json""#,
+            r#""content-type":"application/json\ud800""#,
+        ),
         (r#""body":"{"#, r#""body":"\ud800{"#),
     ] {
         assert!(event.contains(from), "{from}");
-        let answer = crate::world::Answer::read(&world.raw(&event.replace(from, to)).await.unwrap());
+        let answer =
+            crate::world::Answer::read(&world.raw(&event.replace(from, to)).await.unwrap());
         answer.is_problem(400, "malformed_request");
     }
 }
@@ -135,7 +218,15 @@ async fn a_lone_surrogate_anywhere_in_an_event_is_400() {
 async fn deep_nesting_anywhere_in_an_event_does_no_harm() {
     let world = World::new().await;
     let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
-    for field in ["rawQueryString", "cookies", "headers", "body", "pathParameters", "isBase64Encoded", "unheardOf"] {
+    for field in [
+        "rawQueryString",
+        "cookies",
+        "headers",
+        "body",
+        "pathParameters",
+        "isBase64Encoded",
+        "unheardOf",
+    ] {
         let mut event = file("send.http-v2");
         event.as_object_mut().unwrap().remove(field);
         let event = event.to_string();

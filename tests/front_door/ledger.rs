@@ -368,7 +368,9 @@ async fn a_used_code_does_not_pass_the_next_verification_under_its_reference() {
 async fn a_code_sent_without_a_ledger_counts_as_a_foreign_code() {
     let mut world = World::new().await;
     let code = world.code_on_the_phone().await;
-    world.reconfigure(&[("LEDGER_TABLE", "otp"), ("LEDGER_KEY", crate::world::KEY)]).await;
+    world
+        .reconfigure(&[("LEDGER_TABLE", "otp"), ("LEDGER_KEY", crate::world::KEY)])
+        .await;
     let answer = world.guess(&wrong(&code)).await;
     answer.is_problem(422, "invalid_code");
     assert_eq!(answer.body["attemptsLeft"], json!(2));

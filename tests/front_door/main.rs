@@ -10,11 +10,17 @@
     reason = "a test fails by panicking"
 )]
 
-include!("scenarios.rs");
-
 mod codes;
+mod exchange;
+mod money;
 mod pinpoint_wire;
+mod pool;
 mod settings;
 mod start;
 #[path = "with_pinpoint.rs"]
 mod with;
+mod world;
+
+// `path` lets the files of the scenarios lie beside `scenarios.rs`.
+#[path = "scenarios.rs"]
+mod scenarios;

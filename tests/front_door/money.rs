@@ -17,7 +17,10 @@ pub(crate) async fn priced(name: &str, settings: &[(&str, &str)]) -> World {
     let file = format!("otp-lambda-money-{name}-{}.json", std::process::id());
     let path = std::env::temp_dir().join(format!("{}-{file}", with::NAME));
     std::fs::write(&path, PRICES).unwrap();
-    let prices = [("CONFIG_FILE", path.to_str().unwrap()), ("PREFIX_LIMITS", "none")];
+    let prices = [
+        ("CONFIG_FILE", path.to_str().unwrap()),
+        ("PREFIX_LIMITS", "none"),
+    ];
     let world = World::counted(&[&prices, settings].concat()).await;
     std::fs::remove_file(&path).unwrap();
     world
@@ -40,10 +43,16 @@ async fn send(world: &World, number: &str, brand: &str) -> Answer {
 async fn a_budget_in_money_counts_every_segment_and_one_in_messages_counts_the_message() {
     let world = priced("counts", &[("BUDGETS", "9USD/24h,50/24h")]).await;
     assert_eq!(send(&world, "+14255550101", LONG_BRAND).await.status, 202);
-    assert_eq!((world.spent("u"), world.spent("m")), (with::LONG_SEGMENTS * SEGMENT, 1));
+    assert_eq!(
+        (world.spent("u"), world.spent("m")),
+        (with::LONG_SEGMENTS * SEGMENT, 1)
+    );
     // The control: a brand with which the text takes one segment.
     assert_eq!(send(&world, "+14255550102", "Acme").await.status, 202);
-    assert_eq!((world.spent("u"), world.spent("m")), ((with::LONG_SEGMENTS + 1) * SEGMENT, 2));
+    assert_eq!(
+        (world.spent("u"), world.spent("m")),
+        ((with::LONG_SEGMENTS + 1) * SEGMENT, 2)
+    );
 }
 
 #[tokio::test]
@@ -52,20 +61,29 @@ async fn a_text_is_sent_only_if_the_budget_has_room_for_all_its_segments() {
     assert_eq!(send(&world, "+14255550101", "Acme").await.status, 202);
     let answer = send(&world, "+14255550102", LONG_BRAND).await;
     if with::LONG_SEGMENTS == 1 {
-        assert_eq!(answer.status, 202, "the provider makes its own text: {answer:?}");
+        assert_eq!(
+            answer.status, 202,
+            "the provider makes its own text: {answer:?}"
+        );
         return;
     }
     answer.is_problem(429, "rate_limited");
     assert_eq!(answer.body["limit"], "budget");
     assert_eq!(world.simulator.requests(Operation::Send).len(), 1);
-    assert_eq!(send(&world, "+14255550102", "Acme").await.status, 202, "one segment has room");
+    assert_eq!(
+        send(&world, "+14255550102", "Acme").await.status,
+        202,
+        "one segment has room"
+    );
 }
 
 #[tokio::test]
 async fn a_text_that_was_not_sent_gives_all_its_segments_back() {
     let world = priced("refund", &[("BUDGETS", "9USD/24h,50/24h")]).await;
     // This number has opted out.
-    send(&world, "+14255550110", LONG_BRAND).await.is_problem(422, "opted_out");
+    send(&world, "+14255550110", LONG_BRAND)
+        .await
+        .is_problem(422, "opted_out");
     assert_eq!((world.spent("u"), world.spent("m")), (0, 0));
     assert_eq!(world.simulator.requests(Operation::Send).len(), 1);
 }

@@ -1,6 +1,6 @@
 //! Commands that an operator invokes the function with directly.
 
-use crate::cognito_outages::{Outage, world_with};
+use super::cognito_outages::{Outage, world_with};
 use crate::world::{NUMBER, World};
 use serde_json::{Value, json};
 

@@ -10,7 +10,10 @@ pub(crate) const DOORS: [&str; 4] = ["rest-v1", "http-v2", "function-url", "alb"
 async fn every_origin_sends_and_verifies_in_its_own_shape() {
     for door in DOORS {
         let world = World::with(&[("API_AUTH", "trusted")]).await;
-        let sent = world.raw(&file(&format!("send.{door}")).to_string()).await.unwrap();
+        let sent = world
+            .raw(&file(&format!("send.{door}")).to_string())
+            .await
+            .unwrap();
         assert_eq!(Answer::read(&sent).status, 202, "{door}");
         assert_eq!(fields(&sent), shape(door), "{door}");
         assert_eq!(world.last_line()["origin"], door);
@@ -38,7 +41,10 @@ async fn a_target_group_with_multi_value_headers_gets_multi_value_headers_back()
     event.as_object_mut().unwrap().remove("headers");
     let answer = world.raw(&event.to_string()).await.unwrap();
     assert_eq!(answer["statusCode"], 202);
-    assert_eq!(answer["multiValueHeaders"]["content-type"], json!(["application/json"]));
+    assert_eq!(
+        answer["multiValueHeaders"]["content-type"],
+        json!(["application/json"])
+    );
     assert_eq!(answer.get("headers"), None);
 }
 
@@ -57,7 +63,11 @@ async fn requests_without_a_principal_get_403_at_every_origin() {
 async fn with_api_auth_trusted_no_principal_is_needed() {
     let world = World::with(&[("API_AUTH", "trusted")]).await;
     for door in DOORS {
-        assert_eq!(world.event(&without_principal(door)).await.status, 202, "{door}");
+        assert_eq!(
+            world.event(&without_principal(door)).await.status,
+            202,
+            "{door}"
+        );
     }
 }
 
@@ -76,8 +86,14 @@ async fn iam_and_authorizers_authenticate_a_caller_only_if_they_name_it() {
         event
     };
     for (event, vouched) in [
-        (v2(json!({ "iam": { "userArn": "arn:aws:iam::123456789012:user/a" } })), true),
-        (v2(json!({ "jwt": { "claims": { "sub": "a" }, "scopes": null } })), true),
+        (
+            v2(json!({ "iam": { "userArn": "arn:aws:iam::123456789012:user/a" } })),
+            true,
+        ),
+        (
+            v2(json!({ "jwt": { "claims": { "sub": "a" }, "scopes": null } })),
+            true,
+        ),
         (v2(json!({ "lambda": { "tenant": "a" } })), true),
         (v2(json!({ "iam": { "userArn": "" } })), false),
         (
@@ -97,16 +113,27 @@ async fn iam_and_authorizers_authenticate_a_caller_only_if_they_name_it() {
         (v2(json!({ "lambda": null })), false),
         (v2(json!({})), false),
         (v2(json!("anybody")), false),
-        (v1(json!("arn:aws:iam::123456789012:user/a"), json!(null)), true),
+        (
+            v1(json!("arn:aws:iam::123456789012:user/a"), json!(null)),
+            true,
+        ),
         (v1(json!(null), json!({ "principalId": "a" })), true),
         (v1(json!(null), json!({ "claims": { "sub": "a" } })), true),
         // An HTTP API with payload 1.0 and no authorizer writes this.
-        (v1(json!(null), json!({ "claims": null, "scopes": null })), false),
+        (
+            v1(json!(null), json!({ "claims": null, "scopes": null })),
+            false,
+        ),
         (v1(json!(null), json!({ "principalId": "" })), false),
         (v1(json!(""), json!({})), false),
     ] {
         let answer = world.event(&event).await;
-        assert_eq!(answer.status, if vouched { 202 } else { 403 }, "{}", event["requestContext"]);
+        assert_eq!(
+            answer.status,
+            if vouched { 202 } else { 403 },
+            "{}",
+            event["requestContext"]
+        );
     }
 }
 
@@ -116,7 +143,11 @@ async fn a_guest_of_a_cognito_identity_pool_is_not_authenticated() {
     for (kind, vouched) in [("unauthenticated", false), ("authenticated", true)] {
         let mut event = file("send.rest-v1");
         event["requestContext"]["identity"]["cognitoAuthenticationType"] = json!(kind);
-        assert_eq!(world.event(&event).await.status, if vouched { 202 } else { 403 }, "{kind}");
+        assert_eq!(
+            world.event(&event).await.status,
+            if vouched { 202 } else { 403 },
+            "{kind}"
+        );
     }
 }
 
@@ -158,12 +189,29 @@ async fn stages_and_base_paths_are_removed() {
         (v2("/otp/send", "$default", "POST /otp/send", None), true),
         (v2("/prod/otp/send", "prod", "POST /otp/send", None), true),
         (v2("/prod/otp/send", "prod", "$default", None), true),
-        (v2("/base/otp/send", "$default", "POST /otp/send", None), true),
-        (v2("/base/otp/send", "prod", "ANY /{proxy+}", Some("otp/send")), true),
+        (
+            v2("/base/otp/send", "$default", "POST /otp/send", None),
+            true,
+        ),
+        (
+            v2("/base/otp/send", "prod", "ANY /{proxy+}", Some("otp/send")),
+            true,
+        ),
         (v2("/base/otp/send", "$default", "$default", None), false),
         (v2("/prodotp/send", "prod", "$default", None), false),
-        (v2("/otp%2Fsend", "$default", "ANY /{proxy+}", Some("otp/send")), false),
-        (v2("/api/otp/send", "$default", "ANY /api/{proxy+}", Some("otp/send")), false),
+        (
+            v2("/otp%2Fsend", "$default", "ANY /{proxy+}", Some("otp/send")),
+            false,
+        ),
+        (
+            v2(
+                "/api/otp/send",
+                "$default",
+                "ANY /api/{proxy+}",
+                Some("otp/send"),
+            ),
+            false,
+        ),
         (v1("/otp/send", "/otp/send", None), true),
         (v1("/base/otp/send", "/otp/send", None), true),
         (v1("/base/otp/send", "/{proxy+}", Some("otp/send")), true),
@@ -187,7 +235,10 @@ async fn bodies_that_api_gateway_encoded_are_decoded() {
     event["isBase64Encoded"] = json!(true);
     assert_eq!(world.event(&event).await.status, 202);
     event["isBase64Encoded"] = json!(false);
-    world.event(&event).await.is_problem(400, "malformed_request");
+    world
+        .event(&event)
+        .await
+        .is_problem(400, "malformed_request");
 }
 
 #[tokio::test]
@@ -270,7 +321,10 @@ async fn a_method_that_is_not_an_http_token_is_400() {
     for method in ["POST ", "PO ST", "POST\n", "é"] {
         let mut event = file("send.http-v2");
         event["requestContext"]["http"]["method"] = json!(method);
-        world.event(&event).await.is_problem(400, "malformed_request");
+        world
+            .event(&event)
+            .await
+            .is_problem(400, "malformed_request");
     }
 }
 
@@ -280,7 +334,10 @@ async fn a_v1_event_is_recognized_by_its_context_or_its_resource() {
     let mut by_context = file("send.rest-v1");
     by_context.as_object_mut().unwrap().remove("resource");
     let mut by_resource = file("send.rest-v1");
-    by_resource["requestContext"].as_object_mut().unwrap().remove("httpMethod");
+    by_resource["requestContext"]
+        .as_object_mut()
+        .unwrap()
+        .remove("httpMethod");
     for event in [by_context, by_resource] {
         assert_eq!(world.event(&event).await.status, 202, "{event}");
         assert_eq!(world.last_line()["origin"], "rest-v1");
@@ -320,17 +377,31 @@ async fn other_events_are_function_errors_that_say_what_was_expected() {
         r#"{"httpMethod":"POST","httpMethod":"GET"}"#,
     ] {
         let error = world.raw(event).await.unwrap_err();
-        assert!(error.to_string().contains("Expected: an API Gateway REST"), "{event}: {error}");
+        assert!(
+            error.to_string().contains("Expected: an API Gateway REST"),
+            "{event}: {error}"
+        );
     }
-    let error = world.raw(r#"{"triggerSource":"DefineAuthChallenge_Authentication","request":{}}"#).await.unwrap_err();
-    assert!(error.to_string().contains("Cognito sign-in needs the ledger"), "{error}");
+    let error = world
+        .raw(r#"{"triggerSource":"DefineAuthChallenge_Authentication","request":{}}"#)
+        .await
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("Cognito sign-in needs the ledger"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn a_cognito_trigger_cannot_be_forged_in_a_body() {
     let world = World::new().await;
     let body = json!({ "triggerSource": "DefineAuthChallenge_Authentication", "destinationNumber": NUMBER });
-    world.post("/otp/send", &body).await.is_problem(400, "malformed_request");
+    world
+        .post("/otp/send", &body)
+        .await
+        .is_problem(400, "malformed_request");
 }
 
 fn without_principal(door: &str) -> Value {
@@ -342,7 +413,12 @@ fn without_principal(door: &str) -> Value {
 }
 
 pub(crate) fn fields(answer: &Value) -> Vec<&str> {
-    let mut fields: Vec<&str> = answer.as_object().unwrap().keys().map(String::as_str).collect();
+    let mut fields: Vec<&str> = answer
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
     fields.sort_unstable();
     fields
 }
@@ -350,7 +426,19 @@ pub(crate) fn fields(answer: &Value) -> Vec<&str> {
 pub(crate) fn shape(door: &str) -> Vec<&'static str> {
     match door {
         "rest-v1" => vec!["body", "headers", "isBase64Encoded", "statusCode"],
-        "alb" => vec!["body", "headers", "isBase64Encoded", "statusCode", "statusDescription"],
-        _ => vec!["body", "cookies", "headers", "isBase64Encoded", "statusCode"],
+        "alb" => vec![
+            "body",
+            "headers",
+            "isBase64Encoded",
+            "statusCode",
+            "statusDescription",
+        ],
+        _ => vec![
+            "body",
+            "cookies",
+            "headers",
+            "isBase64Encoded",
+            "statusCode",
+        ],
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::with::{self, of_send, of_verify};
 use crate::world::{NUMBER, World};
-use otp_lambda::error::Error;
 use otp_lambda::app::App;
+use otp_lambda::error::Error;
 use otp_lambda::otp::Otp;
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::provider::{Answer, Message, Provider, ProviderLimits, Receipt};
@@ -21,15 +21,29 @@ async fn every_failure_of_a_send_has_its_code_and_reaches_the_provider_once() {
     for failure in shortened(Operation::Send) {
         world.simulator.reset();
         world.simulator.fail_next(Operation::Send, failure.clone());
-        let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
+        let answer = world
+            .post("/otp/send", &json!({ "destinationNumber": NUMBER }))
+            .await;
         let (status, code, unknown) = of_send(&failure);
-        assert_eq!((answer.status, answer.code()), (status, code), "{failure:?}: {answer:?}");
+        assert_eq!(
+            (answer.status, answer.code()),
+            (status, code),
+            "{failure:?}: {answer:?}"
+        );
         if status != 202 {
             answer.is_problem(status, code);
         }
         let delivery = unknown.then(|| json!("unknown"));
-        assert_eq!(answer.body.get("delivery"), delivery.as_ref(), "{failure:?}");
-        assert_eq!(world.simulator.requests(Operation::Send).len(), 1, "{failure:?}");
+        assert_eq!(
+            answer.body.get("delivery"),
+            delivery.as_ref(),
+            "{failure:?}"
+        );
+        assert_eq!(
+            world.simulator.requests(Operation::Send).len(),
+            1,
+            "{failure:?}"
+        );
         // Whoever is not told that the text may have left can rely on it.
         if !unknown && status != 202 {
             assert_eq!(world.simulator.inbox().len(), 0, "{failure:?}");
@@ -44,12 +58,31 @@ async fn every_failure_of_a_verify_has_its_code_and_reaches_the_provider_once() 
     for failure in shortened(Operation::Verify) {
         world.simulator.reset();
         let otp = world.code_on_the_phone().await;
-        world.simulator.fail_next(Operation::Verify, failure.clone());
-        let answer = world.post("/otp/verify", &json!({ "destinationNumber": NUMBER, "otp": otp })).await;
-        assert_eq!((answer.status, answer.code()), of_verify(&failure), "{failure:?}: {answer:?}");
-        assert_eq!(answer.body["valid"], json!(answer.status == 200), "{failure:?}");
+        world
+            .simulator
+            .fail_next(Operation::Verify, failure.clone());
+        let answer = world
+            .post(
+                "/otp/verify",
+                &json!({ "destinationNumber": NUMBER, "otp": otp }),
+            )
+            .await;
+        assert_eq!(
+            (answer.status, answer.code()),
+            of_verify(&failure),
+            "{failure:?}: {answer:?}"
+        );
+        assert_eq!(
+            answer.body["valid"],
+            json!(answer.status == 200),
+            "{failure:?}"
+        );
         assert_eq!(answer.body.get("delivery"), None, "{failure:?}");
-        assert_eq!(world.simulator.requests(Operation::Verify).len(), 1, "{failure:?}");
+        assert_eq!(
+            world.simulator.requests(Operation::Verify).len(),
+            1,
+            "{failure:?}"
+        );
     }
 }
 
@@ -58,22 +91,42 @@ async fn a_misconfiguration_tells_the_operator_what_to_look_at() {
     let world = World::new().await;
     for (failure, hints) in with::HINTS {
         world.simulator.fail_next(Operation::Send, failure);
-        let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
+        let answer = world
+            .post("/otp/send", &json!({ "destinationNumber": NUMBER }))
+            .await;
         for hint in hints {
-            assert!(answer.body["detail"].as_str().unwrap().contains(hint), "{answer:?}");
+            assert!(
+                answer.body["detail"].as_str().unwrap().contains(hint),
+                "{answer:?}"
+            );
         }
         let line = world.last_line();
-        assert_eq!((&line["level"], &line["outcome"]), (&json!("ERROR"), &json!("misconfigured")));
-        assert!(line["cause"].as_str().unwrap().contains("Exception"), "{line}");
-        assert!(line["providerRequestId"].as_str().is_some_and(|id| !id.is_empty()), "{line}");
+        assert_eq!(
+            (&line["level"], &line["outcome"]),
+            (&json!("ERROR"), &json!("misconfigured"))
+        );
+        assert!(
+            line["cause"].as_str().unwrap().contains("Exception"),
+            "{line}"
+        );
+        assert!(
+            line["providerRequestId"]
+                .as_str()
+                .is_some_and(|id| !id.is_empty()),
+            "{line}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_throttled_caller_is_told_when_to_come_back() {
     let world = World::new().await;
-    world.simulator.fail_next(Operation::Send, Failure::TooManyRequests);
-    let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
+    world
+        .simulator
+        .fail_next(Operation::Send, Failure::TooManyRequests);
+    let answer = world
+        .post("/otp/send", &json!({ "destinationNumber": NUMBER }))
+        .await;
     assert_eq!(answer.headers["retry-after"], "2");
     assert_eq!(answer.body["retryAfter"], json!(2));
 }
@@ -81,37 +134,64 @@ async fn a_throttled_caller_is_told_when_to_come_back() {
 #[tokio::test]
 async fn where_no_connection_is_made_nothing_has_left() {
     // A port that was free a moment ago and that nobody listens on.
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let world = World::with(&[(with::ENDPOINT, &format!("http://{closed}"))]).await;
-    let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
+    let answer = world
+        .post("/otp/send", &json!({ "destinationNumber": NUMBER }))
+        .await;
     answer.is_problem(503, "provider_unavailable");
     assert_eq!(answer.body.get("delivery"), None);
-    assert!(world.last_line()["cause"].as_str().unwrap().starts_with("no connection: "));
+    assert!(
+        world.last_line()["cause"]
+            .as_str()
+            .unwrap()
+            .starts_with("no connection: ")
+    );
 }
 
 #[tokio::test]
 async fn a_request_that_cannot_be_made_has_not_left() {
     // What Lambda never sets: no endpoint can be made of it.
     let world = World::with(&[(with::ENDPOINT, ""), ("AWS_REGION", "no region")]).await;
-    let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
+    let answer = world
+        .post("/otp/send", &json!({ "destinationNumber": NUMBER }))
+        .await;
     answer.is_problem(503, "provider_unavailable");
     assert_eq!(answer.body.get("delivery"), None);
     let cause = world.last_line()["cause"].as_str().unwrap().to_owned();
-    assert!(cause.starts_with("the request could not be made: "), "{cause}");
+    assert!(
+        cause.starts_with("the request could not be made: "),
+        "{cause}"
+    );
 }
 
 #[tokio::test]
 async fn a_connection_that_is_never_accepted_ends_with_the_connect_timeout() {
     // A TLS handshake that is never answered is a part of connecting.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let world =
-        World::with(&[(with::ENDPOINT, &format!("https://{}", silent.local_addr().unwrap()))]).await;
+    let world = World::with(&[(
+        with::ENDPOINT,
+        &format!("https://{}", silent.local_addr().unwrap()),
+    )])
+    .await;
     let started = Instant::now();
-    let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
+    let answer = world
+        .post("/otp/send", &json!({ "destinationNumber": NUMBER }))
+        .await;
     answer.is_problem(503, "provider_unavailable");
-    assert_eq!(answer.body.get("delivery"), None, "nothing was written before the handshake");
+    assert_eq!(
+        answer.body.get("delivery"),
+        None,
+        "nothing was written before the handshake"
+    );
     let took = started.elapsed();
-    assert!((Duration::from_millis(900)..Duration::from_secs(3)).contains(&took), "{took:?}");
+    assert!(
+        (Duration::from_millis(900)..Duration::from_secs(3)).contains(&took),
+        "{took:?}"
+    );
 }
 
 #[tokio::test]
@@ -121,10 +201,15 @@ async fn a_hanging_provider_is_left_before_the_invocation_ends() {
         world.set_time_left(Duration::from_millis(left));
         world.simulator.fail_next(Operation::Send, Failure::Hang);
         let started = Instant::now();
-        let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
+        let answer = world
+            .post("/otp/send", &json!({ "destinationNumber": NUMBER }))
+            .await;
         answer.is_problem(504, "provider_timeout");
         let took = started.elapsed();
-        assert!((Duration::from_millis(at_least)..Duration::from_millis(at_most)).contains(&took), "{left}: {took:?}");
+        assert!(
+            (Duration::from_millis(at_least)..Duration::from_millis(at_most)).contains(&took),
+            "{left}: {took:?}"
+        );
     }
 }
 
@@ -132,7 +217,9 @@ async fn a_hanging_provider_is_left_before_the_invocation_ends() {
 async fn without_time_to_ask_nothing_is_asked() {
     let mut world = World::new().await;
     world.set_time_left(Duration::from_millis(600));
-    let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
+    let answer = world
+        .post("/otp/send", &json!({ "destinationNumber": NUMBER }))
+        .await;
     answer.is_problem(504, "provider_timeout");
     assert_eq!(answer.body.get("delivery"), None);
     assert_eq!(world.simulator.requests(Operation::Send).len(), 0);
@@ -141,7 +228,9 @@ async fn without_time_to_ask_nothing_is_asked() {
 /// The negative control of counting: a client that tries again is seen.
 #[tokio::test]
 async fn a_client_with_the_sdks_usual_retries_would_send_more_than_one_text() {
-    use aws_sdk_pinpoint::config::{BehaviorVersion, Config, Credentials, Region, retry::RetryConfig};
+    use aws_sdk_pinpoint::config::{
+        BehaviorVersion, Config, Credentials, Region, retry::RetryConfig,
+    };
     use aws_sdk_pinpoint::types::SendOtpMessageRequestParameters;
 
     let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
@@ -160,14 +249,27 @@ async fn a_client_with_the_sdks_usual_retries_would_send_more_than_one_text() {
         .origination_identity("+12065550100")
         .reference_id("a")
         .build();
-    for failure in [Failure::CloseAfterReading, Failure::InternalServerErrorAfterwards] {
+    for failure in [
+        Failure::CloseAfterReading,
+        Failure::InternalServerErrorAfterwards,
+    ] {
         simulator.fail_next(Operation::Send, failure);
     }
     let client = aws_sdk_pinpoint::Client::from_conf(config);
-    let sent =
-        client.send_otp_message().application_id("a").send_otp_message_request_parameters(parameters).send().await;
+    let sent = client
+        .send_otp_message()
+        .application_id("a")
+        .send_otp_message_request_parameters(parameters)
+        .send()
+        .await;
     assert!(sent.is_ok(), "{sent:?}");
-    assert_eq!((simulator.requests(Operation::Send).len(), simulator.inbox().len()), (3, 3));
+    assert_eq!(
+        (
+            simulator.requests(Operation::Send).len(),
+            simulator.inbox().len()
+        ),
+        (3, 3)
+    );
 }
 
 static PINPOINT_LIMITS: LazyLock<ProviderLimits> = LazyLock::new(otp_lambda::aws::pinpoint::limits);
@@ -189,7 +291,13 @@ impl Provider for Panicking {
         panic!("a defect that holds {}", message.to.expose())
     }
 
-    async fn verify(&self, _: &PhoneNumber, _: &ReferenceId, otp: &Otp, _: Duration) -> Result<Answer, Error> {
+    async fn verify(
+        &self,
+        _: &PhoneNumber,
+        _: &ReferenceId,
+        otp: &Otp,
+        _: Duration,
+    ) -> Result<Answer, Error> {
         panic!("a defect that holds {}", otp.expose())
     }
 }
@@ -205,10 +313,17 @@ async fn a_panic_is_a_500_and_the_next_request_is_served() {
     );
     let world = World::around(app, simulator);
     for _ in 0..2 {
-        let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
+        let answer = world
+            .post("/otp/send", &json!({ "destinationNumber": NUMBER }))
+            .await;
         answer.is_problem(500, "internal_error");
         assert_eq!(answer.body["delivery"], "unknown");
-        let answer = world.post("/otp/verify", &json!({ "destinationNumber": NUMBER, "otp": "012345" })).await;
+        let answer = world
+            .post(
+                "/otp/verify",
+                &json!({ "destinationNumber": NUMBER, "otp": "012345" }),
+            )
+            .await;
         answer.is_problem(500, "internal_error");
         assert_eq!(answer.body["valid"], json!(false));
     }

@@ -1,6 +1,6 @@
 //! `API_AUTH=none`: anyone may call.
 
-use crate::origins::DOORS;
+use super::origins::DOORS;
 use crate::world::{Answer, KEY, NUMBER, World, file, post};
 use serde_json::{Value, json};
 use simulator::Operation;
@@ -12,7 +12,10 @@ async fn public(settings: &[(&str, &str)]) -> World {
 /// An event of a caller that AWS has not authenticated.
 fn anonymous(path: &str, body: &Value, address: &str) -> Value {
     let mut event = post(path, &body.to_string());
-    event["requestContext"].as_object_mut().unwrap().remove("authorizer");
+    event["requestContext"]
+        .as_object_mut()
+        .unwrap()
+        .remove("authorizer");
     event["requestContext"]["http"]["sourceIp"] = json!(address);
     event
 }
@@ -24,15 +27,26 @@ async fn ask(world: &World, path: &str, body: &Value) -> Answer {
 #[tokio::test]
 async fn anyone_can_send_and_verify_under_a_reference_id_that_cannot_be_guessed() {
     let world = public(&[]).await;
-    let sent =
-        ask(&world, "/otp/send", &json!({ "destinationNumber": NUMBER, "language": "fr-FR", "channel": "sms" })).await;
+    let sent = ask(
+        &world,
+        "/otp/send",
+        &json!({ "destinationNumber": NUMBER, "language": "fr-FR", "channel": "sms" }),
+    )
+    .await;
     assert_eq!(sent.status, 202, "{sent:?}");
     let reference = sent.body["referenceId"].as_str().unwrap();
-    assert!(reference.len() == 32 && world.simulator.newest_to(NUMBER).unwrap().reference_id == reference);
+    assert!(
+        reference.len() == 32
+            && world.simulator.newest_to(NUMBER).unwrap().reference_id == reference
+    );
     let otp = world.newest_code();
-    ask(&world, "/otp/verify", &json!({ "destinationNumber": NUMBER, "otp": otp }))
-        .await
-        .is_problem(400, "invalid_parameter");
+    ask(
+        &world,
+        "/otp/verify",
+        &json!({ "destinationNumber": NUMBER, "otp": otp }),
+    )
+    .await
+    .is_problem(400, "invalid_parameter");
     let body = json!({ "destinationNumber": NUMBER, "otp": otp, "referenceId": reference });
     assert_eq!(ask(&world, "/otp/verify", &body).await.status, 200);
 }
@@ -52,9 +66,17 @@ async fn unauthenticated_callers_cannot_set_trusted_fields() {
         ("/otp/verify", "source", json!("x")),
         ("/otp/verify", "clientIp", json!("192.0.2.9")),
     ] {
-        let answer = ask(&world, path, &json!({ "destinationNumber": NUMBER, field: value })).await;
+        let answer = ask(
+            &world,
+            path,
+            &json!({ "destinationNumber": NUMBER, field: value }),
+        )
+        .await;
         answer.is_problem(400, "malformed_request");
-        assert!(answer.body["detail"].as_str().unwrap().contains(field), "{answer:?}");
+        assert!(
+            answer.body["detail"].as_str().unwrap().contains(field),
+            "{answer:?}"
+        );
     }
     assert_eq!(world.simulator.requests(Operation::Send).len(), 0);
 }
@@ -67,9 +89,14 @@ async fn only_an_authenticated_backend_can_redeem_what_a_browser_verified() {
     let body = json!({ "destinationNumber": NUMBER, "otp": world.newest_code(), "referenceId": reference });
     assert_eq!(ask(&world, "/otp/verify", &body).await.status, 200);
     let claim = json!({ "destinationNumber": NUMBER, "referenceId": reference, "claim": true });
-    ask(&world, "/otp/status", &claim).await.is_problem(403, "unauthenticated");
+    ask(&world, "/otp/status", &claim)
+        .await
+        .is_problem(403, "unauthenticated");
     assert_eq!(world.post("/otp/status", &claim).await.status, 200);
-    world.post("/otp/status", &claim).await.is_problem(409, "already_verified");
+    world
+        .post("/otp/status", &claim)
+        .await
+        .is_problem(409, "already_verified");
 }
 
 #[tokio::test]
@@ -95,16 +122,29 @@ async fn status_and_cancel_need_a_principal_behind_an_http_api() {
 async fn status_and_cancel_need_a_principal(door: &str) {
     let mut world = public(&[]).await;
     let number = json!({ "destinationNumber": NUMBER });
-    let sent = world.event(&unsigned(door, "send", &number, "192.0.2.1")).await;
+    let sent = world
+        .event(&unsigned(door, "send", &number, "192.0.2.1"))
+        .await;
     let named = json!({ "destinationNumber": NUMBER, "referenceId": sent.body["referenceId"] });
     let claim = json!({ "destinationNumber": NUMBER, "referenceId": sent.body["referenceId"], "claim": true });
-    let requests = [("status", &named), ("cancel", &named), ("status", &claim), ("cancel", &json!({ "brandName": "Mine" }))];
+    let requests = [
+        ("status", &named),
+        ("cancel", &named),
+        ("status", &claim),
+        ("cancel", &json!({ "brandName": "Mine" })),
+    ];
     for (operation, body) in requests {
-        let answer = world.event(&unsigned(door, operation, body, "192.0.2.1")).await;
+        let answer = world
+            .event(&unsigned(door, operation, body, "192.0.2.1"))
+            .await;
         answer.is_problem(403, "unauthenticated");
     }
     let status = world.post("/otp/status", &named).await;
-    assert_eq!((status.status, &status.body["status"]), (200, &json!("pending")), "nothing was canceled");
+    assert_eq!(
+        (status.status, &status.body["status"]),
+        (200, &json!("pending")),
+        "nothing was canceled"
+    );
 
     // The controls: a signed request, and the same event when something in front authenticates.
     if door != "alb" {
@@ -112,9 +152,17 @@ async fn status_and_cancel_need_a_principal(door: &str) {
         signed["body"] = json!(named.to_string());
         assert_eq!(world.event(&signed).await.status, 200);
     }
-    world.reconfigure(&[("API_AUTH", "trusted"), ("LEDGER_TABLE", "otp"), ("LEDGER_KEY", KEY)]).await;
+    world
+        .reconfigure(&[
+            ("API_AUTH", "trusted"),
+            ("LEDGER_TABLE", "otp"),
+            ("LEDGER_KEY", KEY),
+        ])
+        .await;
     for operation in ["status", "cancel"] {
-        let answer = world.event(&unsigned(door, operation, &named, "192.0.2.1")).await;
+        let answer = world
+            .event(&unsigned(door, operation, &named, "192.0.2.1"))
+            .await;
         assert_eq!(answer.status, 200, "{operation}: {answer:?}");
     }
 }
@@ -132,9 +180,21 @@ fn unsigned(door: &str, operation: &str, body: &Value, address: &str) -> Value {
         _ => context["http"]["sourceIp"] = json!(address),
     }
     // A client may write anything in front; the load balancer appends.
-    let forwarded = if door == "alb" { format!("203.0.113.9, {address}") } else { "203.0.113.9".to_owned() };
-    let name = if event.get("multiValueHeaders").is_some() { "multiValueHeaders" } else { "headers" };
-    let values = if name == "headers" { json!(forwarded) } else { json!([forwarded]) };
+    let forwarded = if door == "alb" {
+        format!("203.0.113.9, {address}")
+    } else {
+        "203.0.113.9".to_owned()
+    };
+    let name = if event.get("multiValueHeaders").is_some() {
+        "multiValueHeaders"
+    } else {
+        "headers"
+    };
+    let values = if name == "headers" {
+        json!(forwarded)
+    } else {
+        json!([forwarded])
+    };
     event[name]["x-forwarded-for"] = values;
     event
 }
@@ -147,23 +207,34 @@ async fn every_origin_gives_the_address_where_clients_cannot_write_it() {
             let body = json!({ "destinationNumber": number });
             world.event(&unsigned(door, "send", &body, address)).await
         };
-        assert_eq!(send("192.0.2.1", "+14255550142").await.status, 202, "{door}");
+        assert_eq!(
+            send("192.0.2.1", "+14255550142").await.status,
+            202,
+            "{door}"
+        );
         let answer = send("192.0.2.1", "+14255550143").await;
         answer.is_problem(429, "rate_limited");
         assert_eq!(answer.body["limit"], "source", "{door}");
-        assert_eq!(send("192.0.2.2", "+14255550143").await.status, 202, "{door}");
+        assert_eq!(
+            send("192.0.2.2", "+14255550143").await.status,
+            202,
+            "{door}"
+        );
         // Without an address the request is rejected.
-        send("unknown", "+14255550144").await.is_problem(400, "malformed_request");
+        send("unknown", "+14255550144")
+            .await
+            .is_problem(400, "malformed_request");
     }
 }
 
 #[tokio::test]
 async fn guesses_are_limited_by_address_too() {
     let world = public(&[("SOURCE_LIMITS", "2/24h")]).await;
-    let body =
-        json!({ "destinationNumber": NUMBER, "otp": "012345", "referenceId": "0123456789abcdef0123456789abcdef" });
+    let body = json!({ "destinationNumber": NUMBER, "otp": "012345", "referenceId": "0123456789abcdef0123456789abcdef" });
     for _ in 0..2 {
-        ask(&world, "/otp/verify", &body).await.is_problem(404, "verification_not_found");
+        ask(&world, "/otp/verify", &body)
+            .await
+            .is_problem(404, "verification_not_found");
     }
     let answer = ask(&world, "/otp/verify", &body).await;
     answer.is_problem(429, "rate_limited");
@@ -174,7 +245,11 @@ async fn guesses_are_limited_by_address_too() {
 async fn an_unauthenticated_idempotency_key_counts_for_one_address_and_number() {
     let world = public(&[]).await;
     let send = async |address: &str, number: &str| {
-        let mut event = anonymous("/otp/send", &json!({ "destinationNumber": number }), address);
+        let mut event = anonymous(
+            "/otp/send",
+            &json!({ "destinationNumber": number }),
+            address,
+        );
         event["headers"]["idempotency-key"] = json!("k");
         world.event(&event).await
     };
@@ -182,6 +257,8 @@ async fn an_unauthenticated_idempotency_key_counts_for_one_address_and_number() 
     assert_eq!(send("192.0.2.1", NUMBER).await.body, first.body);
     assert_eq!(send("192.0.2.1", "+14255550143").await.status, 202);
     // Another caller with the same key and number does not get the first caller's response.
-    send("192.0.2.2", NUMBER).await.is_problem(429, "rate_limited");
+    send("192.0.2.2", NUMBER)
+        .await
+        .is_problem(429, "rate_limited");
     assert_eq!(world.simulator.inbox().len(), 2);
 }

@@ -1,4 +1,4 @@
-// What every provider is tried with: the tests of `main.rs` and of `end_user_messaging.rs` are these.
+//! The tests that every provider must pass.
 
 mod cognito;
 mod cognito_decoys;
@@ -7,18 +7,14 @@ mod cognito_fields;
 mod cognito_outages;
 mod emulators;
 mod ends;
-mod exchange;
 mod hostile;
 mod ledger;
 mod limits;
 mod logs;
-mod money;
 mod operator;
 mod origins;
-mod pool;
 mod provider;
 mod public;
 mod send;
 mod tls;
 mod verify;
-mod world;

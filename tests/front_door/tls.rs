@@ -36,15 +36,21 @@ impl Terminator {
                 let (acceptor, simulator) = (acceptor.clone(), simulator.clone());
                 tokio::spawn(async move {
                     if let Ok(mut stream) = acceptor.accept(stream).await {
-                        let mut plain = TcpStream::connect(simulator.trim_start_matches("http://")).await.unwrap();
+                        let mut plain = TcpStream::connect(simulator.trim_start_matches("http://"))
+                            .await
+                            .unwrap();
                         let _ = tokio::io::copy_bidirectional(&mut stream, &mut plain).await;
                     }
                 });
             }
         });
-        let root = std::env::temp_dir().join(format!("otp-lambda-root-{}-{port}.pem", std::process::id()));
+        let root =
+            std::env::temp_dir().join(format!("otp-lambda-root-{}-{port}.pem", std::process::id()));
         std::fs::write(&root, issued.cert.pem()).unwrap();
-        Self { url: format!("https://localhost:{port}"), root }
+        Self {
+            url: format!("https://localhost:{port}"),
+            root,
+        }
     }
 }
 
@@ -56,48 +62,70 @@ impl Drop for Terminator {
 
 #[tokio::test]
 async fn a_send_over_tls_reaches_who_the_bundle_vouches_for_and_nobody_else() {
-    let simulator = simulator::Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let simulator = simulator::Simulator::start(([127, 0, 0, 1], 0).into())
+        .await
+        .unwrap();
     let terminator = Terminator::start(simulator.url()).await;
     let root = terminator.root.to_str().unwrap();
     let endpoint = (crate::with::ENDPOINT, terminator.url.as_str());
 
     let trusting = World::with(&[endpoint, ("AWS_CA_BUNDLE", root)]).await;
-    let answer = trusting.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
+    let answer = trusting
+        .post("/otp/send", &json!({ "destinationNumber": NUMBER }))
+        .await;
     assert_eq!(answer.status, 202, "{answer:?} {}", trusting.log.text());
     assert_eq!(simulator.inbox().len(), 1);
 
     let usual = World::with(&[endpoint]).await;
-    let answer = usual.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
+    let answer = usual
+        .post("/otp/send", &json!({ "destinationNumber": NUMBER }))
+        .await;
     answer.is_problem(503, "provider_unavailable");
     assert_eq!(answer.body.get("delivery"), None);
     let cause = usual.last_line()["cause"].as_str().unwrap().to_owned();
-    assert!(cause.starts_with("no connection: ") && cause.contains("UnknownIssuer"), "{cause}");
+    assert!(
+        cause.starts_with("no connection: ") && cause.contains("UnknownIssuer"),
+        "{cause}"
+    );
     assert_eq!(simulator.inbox().len(), 1, "nothing was said to a stranger");
 }
 
 #[tokio::test]
 async fn a_certificate_for_another_name_is_not_accepted() {
-    let simulator = simulator::Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let simulator = simulator::Simulator::start(([127, 0, 0, 1], 0).into())
+        .await
+        .unwrap();
     let terminator = Terminator::start(simulator.url()).await;
     let by_address = terminator.url.replace("localhost", "127.0.0.1");
     let root = terminator.root.to_str().unwrap();
-    let world = World::with(&[(crate::with::ENDPOINT, &by_address), ("AWS_CA_BUNDLE", root)]).await;
-    let answer = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
+    let world = World::with(&[
+        (crate::with::ENDPOINT, &by_address),
+        ("AWS_CA_BUNDLE", root),
+    ])
+    .await;
+    let answer = world
+        .post("/otp/send", &json!({ "destinationNumber": NUMBER }))
+        .await;
     answer.is_problem(503, "provider_unavailable");
     assert_eq!(simulator.inbox().len(), 0);
 }
 
 #[test]
 fn the_roots_are_five_of_amazon_that_mozilla_trusts_today() {
-    let roots: Vec<CertificateDer<'_>> =
-        CertificateDer::pem_slice_iter(AMAZON_ROOTS.as_bytes()).collect::<Result<_, _>>().unwrap();
+    let roots: Vec<CertificateDer<'_>> = CertificateDer::pem_slice_iter(AMAZON_ROOTS.as_bytes())
+        .collect::<Result<_, _>>()
+        .unwrap();
     assert_eq!(roots.len(), 5);
     for root in &roots {
         let anchor = webpki::anchor_from_trusted_cert(root).unwrap();
         let subject = String::from_utf8_lossy(&anchor.subject);
-        assert!(subject.contains("Amazon") || subject.contains("Starfield Services"), "{subject}");
+        assert!(
+            subject.contains("Amazon") || subject.contains("Starfield Services"),
+            "{subject}"
+        );
         let trusted = webpki_roots::TLS_SERVER_ROOTS.iter().any(|known| {
-            known.subject == anchor.subject && known.subject_public_key_info == anchor.subject_public_key_info
+            known.subject == anchor.subject
+                && known.subject_public_key_info == anchor.subject_public_key_info
         });
         assert!(trusted, "{subject}");
     }

@@ -11,14 +11,27 @@ async fn only_the_right_code_gets_200() {
     let code = world.code_on_the_phone().await;
     let wrong = if code == "000000" { "000001" } else { "000000" };
 
-    let answer = world.post("/otp/verify", &json!({ "destinationNumber": NUMBER, "otp": wrong })).await;
+    let answer = world
+        .post(
+            "/otp/verify",
+            &json!({ "destinationNumber": NUMBER, "otp": wrong }),
+        )
+        .await;
     answer.is_problem(422, "invalid_code");
     assert_eq!(answer.body["valid"], json!(false));
 
-    let answer = world.post("/otp/verify", &json!({ "destinationNumber": NUMBER, "otp": code })).await;
+    let answer = world
+        .post(
+            "/otp/verify",
+            &json!({ "destinationNumber": NUMBER, "otp": code }),
+        )
+        .await;
     assert_eq!(answer.status, 200);
     let reference = world.simulator.newest_to(NUMBER).unwrap().reference_id;
-    assert_eq!(answer.body, json!({ "valid": true, "referenceId": reference, "status": "verified" }));
+    assert_eq!(
+        answer.body,
+        json!({ "valid": true, "referenceId": reference, "status": "verified" })
+    );
 }
 
 #[tokio::test]
@@ -37,7 +50,12 @@ async fn the_provider_is_asked_with_exactly_these_three_fields() {
 async fn a_code_verifies_only_the_number_it_was_sent_to() {
     let world = World::new().await;
     let code = world.code_on_the_phone().await;
-    let answer = world.post("/otp/verify", &json!({ "destinationNumber": "+14255550143", "otp": code })).await;
+    let answer = world
+        .post(
+            "/otp/verify",
+            &json!({ "destinationNumber": "+14255550143", "otp": code }),
+        )
+        .await;
     answer.is_problem(422, "invalid_code");
 }
 
@@ -45,12 +63,26 @@ async fn a_code_verifies_only_the_number_it_was_sent_to() {
 async fn a_code_verifies_only_the_purpose_it_was_sent_for() {
     let world = World::new().await;
     let code = world.code_on_the_phone().await;
-    for other in [json!({ "source": "Login" }), json!({ "brandName": "Other" }), json!({ "referenceId": "other" })] {
+    for other in [
+        json!({ "source": "Login" }),
+        json!({ "brandName": "Other" }),
+        json!({ "referenceId": "other" }),
+    ] {
         let mut body = json!({ "destinationNumber": NUMBER, "otp": code });
-        body.as_object_mut().unwrap().extend(other.as_object().unwrap().clone());
-        world.post("/otp/verify", &body).await.is_problem(422, "invalid_code");
+        body.as_object_mut()
+            .unwrap()
+            .extend(other.as_object().unwrap().clone());
+        world
+            .post("/otp/verify", &body)
+            .await
+            .is_problem(422, "invalid_code");
     }
-    let answer = world.post("/otp/verify", &json!({ "destinationNumber": NUMBER, "otp": code, "source": "otp" })).await;
+    let answer = world
+        .post(
+            "/otp/verify",
+            &json!({ "destinationNumber": NUMBER, "otp": code, "source": "otp" }),
+        )
+        .await;
     assert_eq!(answer.status, 200);
 }
 
@@ -58,7 +90,12 @@ async fn a_code_verifies_only_the_purpose_it_was_sent_for() {
 async fn a_code_is_rejected_once_expired_exhausted_or_used() {
     let world = World::new().await;
     let guess = async |otp: &str| {
-        let answer = world.post("/otp/verify", &json!({ "destinationNumber": NUMBER, "otp": otp })).await;
+        let answer = world
+            .post(
+                "/otp/verify",
+                &json!({ "destinationNumber": NUMBER, "otp": otp }),
+            )
+            .await;
         (answer.status, answer.code().to_owned())
     };
     let refused = (422, "invalid_code".to_owned());
@@ -82,15 +119,29 @@ async fn a_code_is_rejected_once_expired_exhausted_or_used() {
 #[tokio::test]
 async fn verifying_needs_the_reference_id_when_it_is_random() {
     let world = World::with(&[("REFERENCE_ID", "random")]).await;
-    let sent = world.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
+    let sent = world
+        .post("/otp/send", &json!({ "destinationNumber": NUMBER }))
+        .await;
     let reference = sent.body["referenceId"].clone();
     let otp = world.newest_code();
 
-    let answer = world.post("/otp/verify", &json!({ "destinationNumber": NUMBER, "otp": otp })).await;
+    let answer = world
+        .post(
+            "/otp/verify",
+            &json!({ "destinationNumber": NUMBER, "otp": otp }),
+        )
+        .await;
     answer.is_problem(400, "invalid_parameter");
-    assert_eq!((&answer.body["field"], &answer.body["valid"]), (&json!("referenceId"), &json!(false)));
-    let answer =
-        world.post("/otp/verify", &json!({ "destinationNumber": NUMBER, "otp": otp, "referenceId": reference })).await;
+    assert_eq!(
+        (&answer.body["field"], &answer.body["valid"]),
+        (&json!("referenceId"), &json!(false))
+    );
+    let answer = world
+        .post(
+            "/otp/verify",
+            &json!({ "destinationNumber": NUMBER, "otp": otp, "referenceId": reference }),
+        )
+        .await;
     assert_eq!(answer.status, 200);
 }
 
@@ -115,11 +166,21 @@ async fn an_otp_of_the_wrong_form_is_400_and_costs_no_attempt() {
         json!(123_456),
         json!(null),
     ] {
-        let answer = world.post("/otp/verify", &json!({ "destinationNumber": NUMBER, "otp": otp })).await;
+        let answer = world
+            .post(
+                "/otp/verify",
+                &json!({ "destinationNumber": NUMBER, "otp": otp }),
+            )
+            .await;
         answer.is_problem(400, "invalid_parameter");
-        assert_eq!((&answer.body["field"], &answer.body["valid"]), (&json!("otp"), &json!(false)));
+        assert_eq!(
+            (&answer.body["field"], &answer.body["valid"]),
+            (&json!("otp"), &json!(false))
+        );
     }
-    let answer = world.post("/otp/verify", &json!({ "destinationNumber": NUMBER })).await;
+    let answer = world
+        .post("/otp/verify", &json!({ "destinationNumber": NUMBER }))
+        .await;
     assert_eq!(answer.body["detail"], "otp is missing.");
     assert_eq!(world.simulator.requests(Operation::Verify).len(), 0);
 }

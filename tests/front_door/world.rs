@@ -4,11 +4,11 @@ use crate::with;
 use aws_config::Region;
 use aws_credential_types::Credentials;
 use aws_types::os_shim_internal::Env;
-use otp_lambda::aws::{self, SharedHttpClient};
-use otp_lambda::settings::Settings;
 use otp_lambda::app::{App, Invocation};
+use otp_lambda::aws::{self, SharedHttpClient};
 use otp_lambda::error::FunctionError;
 use otp_lambda::ledger::Ledger;
+use otp_lambda::settings::Settings;
 use otp_lambda::telemetry;
 use otp_lambda::time::Millis;
 use serde_json::value::RawValue;
@@ -59,7 +59,11 @@ pub(crate) fn environment(endpoint: &str) -> BTreeMap<String, String> {
 /// The usual settings with these changes.
 pub(crate) fn changed(endpoint: &str, changes: &[(&str, &str)]) -> BTreeMap<String, String> {
     let mut environment = environment(endpoint);
-    environment.extend(changes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    environment.extend(
+        changes
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+    );
     // A test leaves an endpoint out by making it empty.
     environment.retain(|name, value| !(name.starts_with("AWS_ENDPOINT_URL") && value.is_empty()));
     environment
@@ -81,7 +85,9 @@ pub(crate) async fn app(
     assert_eq!(settings.log_level, LevelFilter::TRACE);
     let client = client.unwrap_or_else(|| aws::http_client(settings.ca_bundle.as_deref()));
     let set = environment.iter().filter(|(_, value)| !value.is_empty());
-    let variables: Vec<_> = set.map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let variables: Vec<_> = set
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
     let credentials = Credentials::builder()
         .access_key_id(&environment["AWS_ACCESS_KEY_ID"])
         .secret_access_key(&environment["AWS_SECRET_ACCESS_KEY"])
@@ -162,8 +168,13 @@ impl World {
         if let Some(now) = self.now.lock().unwrap().as_mut() {
             *now += by;
         }
-        let now = self.simulator.now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        self.ledger.sweep(Millis(u64::try_from(now.as_millis()).unwrap()));
+        let now = self
+            .simulator
+            .now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap();
+        self.ledger
+            .sweep(Millis(u64::try_from(now.as_millis()).unwrap()));
     }
 
     /// Another function with other settings takes the place of this one, with the same phone and the same ledger.
@@ -184,13 +195,20 @@ impl World {
 
     /// Hands an event to the function, as Lambda's runtime does.
     pub(crate) async fn raw(&self, event: &str) -> Result<Value, FunctionError> {
-        self.text(event).await.map(|answer| serde_json::from_str(&answer).unwrap())
+        self.text(event)
+            .await
+            .map(|answer| serde_json::from_str(&answer).unwrap())
     }
 
     /// The same, with the answer to the letter.
     pub(crate) async fn text(&self, event: &str) -> Result<String, FunctionError> {
-        let event: Box<RawValue> = serde_json::from_str(event).expect("the runtime hands over only JSON");
-        let now = self.now.lock().unwrap().unwrap_or_else(|| self.simulator.now());
+        let event: Box<RawValue> =
+            serde_json::from_str(event).expect("the runtime hands over only JSON");
+        let now = self
+            .now
+            .lock()
+            .unwrap()
+            .unwrap_or_else(|| self.simulator.now());
         let invocation = Invocation {
             request_id: "8f507cfc-xmpl-4697-b07a-ac58fc914c95".to_owned(),
             deadline: now + self.time_left,
@@ -202,7 +220,12 @@ impl World {
 
     /// Hands over an event that is answered, whatever is in it.
     pub(crate) async fn event(&self, event: &Value) -> Answer {
-        Answer::read(&self.raw(&event.to_string()).await.expect("an HTTP event is answered"))
+        Answer::read(
+            &self
+                .raw(&event.to_string())
+                .await
+                .expect("an HTTP event is answered"),
+        )
     }
 
     /// Posts JSON to a path, by an authenticated caller of an HTTP API.
@@ -212,18 +235,30 @@ impl World {
 
     /// Sends a code to [`NUMBER`] and reads it on the phone.
     pub(crate) async fn code_on_the_phone(&self) -> String {
-        let answer = self.post("/otp/send", &json!({ "destinationNumber": NUMBER })).await;
+        let answer = self
+            .post("/otp/send", &json!({ "destinationNumber": NUMBER }))
+            .await;
         assert_eq!(answer.status, 202, "{answer:?}");
         self.newest_code()
     }
 
     pub(crate) fn newest_code(&self) -> String {
-        self.simulator.newest_to(NUMBER).expect("a text arrived").code
+        self.simulator
+            .newest_to(NUMBER)
+            .expect("a text arrived")
+            .code
     }
 
     /// What the provider was asked to send last.
     pub(crate) fn asked_to_send(&self) -> Value {
-        with::asked_to_send(&self.simulator.requests(simulator::Operation::Send).last().unwrap().body)
+        with::asked_to_send(
+            &self
+                .simulator
+                .requests(simulator::Operation::Send)
+                .last()
+                .unwrap()
+                .body,
+        )
     }
 
     /// The one line that the last invocation wrote.
@@ -282,14 +317,23 @@ fn without_chance(log: &str) -> String {
 /// is `response`, and in that, what is drawn by lot holds any six digits sooner or later.
 fn said(answer: &str) -> String {
     let members: BTreeMap<String, &RawValue> = serde_json::from_str(answer).unwrap();
-    let (true, Some(response)) = (members.contains_key("triggerSource"), members.get("response")) else {
+    let (true, Some(response)) = (
+        members.contains_key("triggerSource"),
+        members.get("response"),
+    ) else {
         return answer.to_owned();
     };
     let read: Value = serde_json::from_str(response.get()).unwrap();
     let private = &read["privateChallengeParameters"];
-    let drawn = ["reference", "nonce"].iter().filter_map(|member| private[member].as_str());
-    let drawn = drawn.filter(|text| text.len() >= 32 && text.bytes().skip(1).all(|byte| byte.is_ascii_hexdigit()));
-    drawn.fold(response.get().to_owned(), |said, drawn| said.replace(drawn, "…"))
+    let drawn = ["reference", "nonce"]
+        .iter()
+        .filter_map(|member| private[member].as_str());
+    let drawn = drawn.filter(|text| {
+        text.len() >= 32 && text.bytes().skip(1).all(|byte| byte.is_ascii_hexdigit())
+    });
+    drawn.fold(response.get().to_owned(), |said, drawn| {
+        said.replace(drawn, "…")
+    })
 }
 
 /// The wall's time.
@@ -308,12 +352,26 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn read(answer: &Value) -> Self {
-        let headers = answer.get("headers").or_else(|| answer.get("multiValueHeaders")).unwrap().as_object().unwrap();
-        let text = |value: &Value| value.as_str().or_else(|| value.pointer("/0")?.as_str()).unwrap().to_owned();
+        let headers = answer
+            .get("headers")
+            .or_else(|| answer.get("multiValueHeaders"))
+            .unwrap()
+            .as_object()
+            .unwrap();
+        let text = |value: &Value| {
+            value
+                .as_str()
+                .or_else(|| value.pointer("/0")?.as_str())
+                .unwrap()
+                .to_owned()
+        };
         assert_eq!(answer["isBase64Encoded"], json!(false));
         Self {
             status: answer["statusCode"].as_u64().unwrap(),
-            headers: headers.iter().map(|(name, value)| (name.clone(), text(value))).collect(),
+            headers: headers
+                .iter()
+                .map(|(name, value)| (name.clone(), text(value)))
+                .collect(),
             body: serde_json::from_str(answer["body"].as_str().unwrap()).unwrap(),
         }
     }
@@ -330,9 +388,17 @@ impl Answer {
         assert_eq!(self.headers["cache-control"], "no-store");
         assert_eq!(self.body["status"], json!(status));
         assert_eq!(self.body["type"], json!(format!("urn:otp-lambda:{code}")));
-        assert_eq!(self.body["requestId"], "8f507cfc-xmpl-4697-b07a-ac58fc914c95");
+        assert_eq!(
+            self.body["requestId"],
+            "8f507cfc-xmpl-4697-b07a-ac58fc914c95"
+        );
         for member in ["title", "detail"] {
-            assert!(self.body[member].as_str().is_some_and(|text| text.len() > 5), "{self:?}");
+            assert!(
+                self.body[member]
+                    .as_str()
+                    .is_some_and(|text| text.len() > 5),
+                "{self:?}"
+            );
         }
         let known = [
             "type",
@@ -351,7 +417,10 @@ impl Answer {
         for member in self.body.as_object().unwrap().keys() {
             assert!(known.contains(&member.as_str()), "{member}");
         }
-        let header = self.headers.get("retry-after").map(|seconds| json!(seconds.parse::<u64>().unwrap()));
+        let header = self
+            .headers
+            .get("retry-after")
+            .map(|seconds| json!(seconds.parse::<u64>().unwrap()));
         assert_eq!(header.as_ref(), self.body.get("retryAfter"));
     }
 }
