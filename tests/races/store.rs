@@ -104,7 +104,7 @@ impl Store {
                         .as_object()
                         .unwrap()
                         .iter()
-                        .filter(|(name, _)| *name != "pk" && *name != "ttl");
+                        .filter(|(name, _)| !["pk", "ttl", "w"].contains(&name.as_str()));
                     lines.extend(
                         counters
                             .map(|(name, n)| (name.clone(), n.as_str().unwrap().parse().unwrap())),
