@@ -7,19 +7,20 @@ use crate::http;
 use crate::json::Entries;
 use crate::ledger::Ledger;
 use crate::operator::Command;
-use crate::service::{Call, Caller, Service};
+use crate::service::{Call, Caller, RECORDING_TIME, Service};
 use crate::settings::Settings;
 use crate::telemetry::Record;
 use crate::time::Millis;
 use serde_json::value::{RawValue, to_raw_value};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
+use tokio::time::Instant;
 
 /// Time kept back before the deadline, to write the response and the log line.
 const RESERVE: Duration = Duration::from_millis(500);
 
-/// The same with a ledger, which records the outcome in two more steps of up to a second each.
-const RESERVE_WITH_LEDGER: Duration = Duration::from_millis(2500);
+/// The same with a ledger, in which the outcome is recorded.
+const RESERVE_WITH_LEDGER: Duration = RESERVE.saturating_add(RECORDING_TIME);
 
 /// The function, ready for invocations.
 pub struct App {

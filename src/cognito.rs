@@ -24,7 +24,8 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use session::Metadata;
 use std::borrow::Cow;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// The operator's settings for sign-ins and sign-ups.
 #[derive(Debug, Clone)]

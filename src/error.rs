@@ -192,6 +192,15 @@ impl Error {
         Self::new(ErrorCode::InvalidParameter, detail).with_field(field)
     }
 
+    /// The same error with this detail, if the ledger was unavailable: only the caller of its steps knows what is known then.
+    #[must_use]
+    pub fn if_ledger_unavailable(mut self, detail: &'static str) -> Self {
+        if self.code() == ErrorCode::LedgerUnavailable {
+            self.0.detail = Cow::Borrowed(detail);
+        }
+        self
+    }
+
     /// The field of the request that was refused.
     #[must_use]
     pub fn with_field(mut self, field: &'static str) -> Self {

@@ -113,7 +113,7 @@ impl From<Unavailable> for Error {
     fn from(unavailable: Unavailable) -> Self {
         Self::new(
             ErrorCode::LedgerUnavailable,
-            "The limits could not be looked up, so nothing was done. Try again shortly.",
+            "The ledger could not be reached. Try again shortly.",
         )
         .with_retry_after(Duration::from_secs(2))
         .with_cause(unavailable.0)

@@ -19,7 +19,7 @@ mod send_plan;
 mod sign_in;
 mod verify;
 
-pub use call::{Call, Caller};
+pub use call::{Call, Caller, RECORDING_TIME};
 pub use issuers::Providers;
 pub use limits::{LedgerPolicy, Limits, TestNumber};
 pub use requests::{

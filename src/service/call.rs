@@ -1,13 +1,17 @@
-use crate::error::Error;
+use crate::error::{Error, ErrorCode};
 use crate::ledger::SessionDigest;
 use crate::phone::PhoneNumber;
 use crate::telemetry::Record;
 use crate::time::Millis;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
 
 /// How long a provider may take to respond. AWS usually responds well within a second.
 const PROVIDER_TIME: Duration = Duration::from_secs(6);
+
+/// How long it may take to record the outcome of a request in the ledger, after its time for everything else is over.
+pub const RECORDING_TIME: Duration = Duration::from_secs(2);
 
 /// One request to the service: who asks, at what time, until when, and the log line about it.
 pub struct Call<'a> {
@@ -16,7 +20,8 @@ pub struct Call<'a> {
     pub now: Millis,
     /// When the invocation began, on a clock that never jumps.
     pub started: Instant,
-    /// How long the work may take, counted from `started`.
+    /// How long the work may take until the provider has answered, counted from `started`. To record the outcome, there
+    /// is [`RECORDING_TIME`] more.
     pub time_left: Duration,
     pub record: &'a mut Record,
 }
@@ -60,6 +65,22 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// For the steps before the provider is asked.
+    pub(super) fn time_to_prepare(&self) -> TimeLimit {
+        TimeLimit {
+            started: self.started,
+            time: self.time_left,
+        }
+    }
+
+    /// For the steps that record the outcome.
+    pub(super) fn time_to_record(&self) -> TimeLimit {
+        TimeLimit {
+            started: self.started,
+            time: self.time_left.saturating_add(RECORDING_TIME),
+        }
+    }
+
     pub(super) fn provider_time_left(&self) -> Duration {
         PROVIDER_TIME.min(self.time_left.saturating_sub(self.started.elapsed()))
     }
@@ -67,6 +88,37 @@ impl<'a> Call<'a> {
     /// Writes into the log line why the call failed.
     pub fn failed(&mut self, error: &Error) {
         self.record.failed(error);
+    }
+}
+
+/// How long a part of a request may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TimeLimit {
+    started: Instant,
+    time: Duration,
+}
+
+impl TimeLimit {
+    /// Runs steps of the ledger. When the time is over, they are abandoned, which is no worse than a crash between them.
+    pub(super) fn run<T>(
+        self,
+        steps: impl Future<Output = Result<T, Error>>,
+    ) -> impl Future<Output = Result<T, Error>> {
+        // In a box of their own, because a request runs several, and its size is that of all of them.
+        let steps = Box::pin(steps);
+        async move {
+            if self.time == Duration::MAX {
+                return steps.await;
+            }
+            let left = self.time.saturating_sub(self.started.elapsed());
+            timeout(left, steps).await.unwrap_or_else(|_| {
+                Err(
+                    Error::new(ErrorCode::LedgerUnavailable, "The ledger is too slow.")
+                        .with_retry_after(Duration::from_secs(2))
+                        .with_cause("the invocation's time for the ledger was over"),
+                )
+            })
+        }
     }
 }
 

@@ -2,9 +2,8 @@
 
 use super::{Caller, Limits, SendRequest, Sent, SentReceipt};
 use crate::error::{Error, ErrorCode};
-use crate::ledger::{HeldKey, ItemName, KeyOutcome, KeyReservation};
+use crate::ledger::{HeldKey, ItemName, KeyOutcome, KeyReservation, Unavailable};
 use crate::reference::ReferenceId;
-use crate::telemetry::Record;
 use crate::time::Millis;
 use std::time::Duration;
 
@@ -61,26 +60,24 @@ impl Limits {
         repeat(held, now)
     }
 
-    /// Records the outcome under the idempotency key. If that fails, the key stays reserved, and no message is sent
-    /// under it for [`KEY_KEPT`](crate::ledger::KEY_KEPT).
+    /// Records the outcome under the idempotency key, or releases the key if certainly no message was sent. If that fails,
+    /// the key stays reserved, and no message is sent under it for [`KEY_KEPT`](crate::ledger::KEY_KEPT).
     pub(super) async fn finish_key(
         &self,
-        reservation: Reservation,
+        reservation: &Reservation,
         outcome: &Result<Sent, Error>,
-        record: &mut Record,
-    ) {
+    ) -> Result<(), Unavailable> {
         let Reservation::Reserved(item) = reservation else {
-            return;
+            return Ok(());
         };
-        let finished = match outcome {
+        match outcome {
             Ok(sent) => {
                 let response = serde_json::to_string(&sent.receipt).ok();
-                self.store.finish_key(&item, response.as_deref()).await
+                self.store.finish_key(item, response.as_deref()).await
             }
-            Err(error) if error.is_delivery_unknown() => self.store.finish_key(&item, None).await,
-            Err(_) => self.store.release_key(&item).await,
-        };
-        record.best_effort("end of the idempotency key", finished);
+            Err(error) if error.is_delivery_unknown() => self.store.finish_key(item, None).await,
+            Err(_) => self.store.release_key(item).await,
+        }
     }
 }
 

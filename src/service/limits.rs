@@ -5,7 +5,7 @@ use super::refusals::rate_limited;
 use crate::error::{Error, ErrorCode, Limit};
 use crate::ledger::{
     CodeDigest, Hasher, ItemName, Ledger, Nonce, Question, Redeemer, SpendOutcome, Spending,
-    Switches, Window, Winner,
+    Switches, Unavailable, Window, Winner,
 };
 use crate::otp::Otp;
 use crate::phone::{Country, PhoneNumber};
@@ -14,6 +14,7 @@ use crate::provider::Channel;
 use crate::reference::ReferenceId;
 use crate::telemetry::Record;
 use crate::time::Millis;
+use futures_util::future::{join, join_all};
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -250,7 +251,7 @@ impl Limits {
             }
             refused => refused,
         };
-        self.refund(charges, record).await;
+        record.best_effort("refund", self.refund(&charges).await);
         match allowed {
             Ok(()) => Ok(true),
             Err(error) if error.limit().is_some() => Ok(false),
@@ -259,13 +260,16 @@ impl Limits {
     }
 
     /// Refunds the charges of a send that certainly did not happen.
-    pub(super) async fn refund(&self, charges: Charges, record: &mut Record) {
-        for item in &charges.prefixes {
-            record.best_effort("uncount", self.store.uncount(item).await);
-        }
-        if let Some(spending) = &charges.spending {
-            record.best_effort("refund", self.store.refund(spending).await);
-        }
+    pub(super) async fn refund(&self, charges: &Charges) -> Result<(), Unavailable> {
+        let prefixes = charges.prefixes.iter().map(|item| self.store.uncount(item));
+        let budgets = async {
+            match &charges.spending {
+                Some(spending) => self.store.refund(spending).await,
+                None => Ok(()),
+            }
+        };
+        let (prefixes, budgets) = join(join_all(prefixes), budgets).await;
+        prefixes.into_iter().collect::<Result<(), _>>().and(budgets)
     }
 
     /// Identifies the caller if it repeats a verify: derived from the idempotency key, or random if there is none.

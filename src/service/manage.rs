@@ -9,6 +9,14 @@ use crate::reference::ReferenceId;
 use crate::time::Millis;
 use futures_util::future::join;
 
+const MAYBE_REDEEMED: &str = "The ledger could not be reached in time, so the success may have been redeemed or not. Try again \
+                              with the same Idempotency-Key, which gets the same response.";
+
+const MAYBE_CANCELED: &str = "The ledger could not be reached in time, so the verification may have been canceled or not. Cancel \
+                              it again.";
+
+const MAYBE_UNLOCKED: &str = "The ledger could not be reached in time, so the number may have been unlocked or not. Unlock it again.";
+
 impl Service {
     /// The status of a verification.
     ///
@@ -69,7 +77,12 @@ impl Service {
         let reference = request.reference.resolve(&request.to);
         let item = limits.hasher.verification(&reference, &request.to);
         let redeemer = limits.redeemer(&call.caller, &request.to)?;
-        let seen = match limits.store.redeem(&item, &redeemer, call.now).await? {
+        let seen = match limits
+            .store
+            .redeem(&item, &redeemer, call.now)
+            .await
+            .map_err(|error| Error::from(error).if_ledger_unavailable(MAYBE_REDEEMED))?
+        {
             Transition::Applied => return Ok(reference),
             Transition::Refused(seen) => seen,
         };
@@ -96,7 +109,12 @@ impl Service {
             .await?;
         let reference = request.reference.resolve(&request.to);
         let item = limits.hasher.verification(&reference, &request.to);
-        let phase = match limits.store.cancel(&item, call.now).await? {
+        let phase = match limits
+            .store
+            .cancel(&item, call.now)
+            .await
+            .map_err(|error| Error::from(error).if_ledger_unavailable(MAYBE_CANCELED))?
+        {
             Transition::Applied => Phase::Canceled,
             Transition::Refused(seen) => seen.ok_or_else(refusals::not_found)?.phase(call.now),
         };
@@ -111,7 +129,11 @@ impl Service {
     pub async fn unlock(&self, number: &PhoneNumber, now: Millis) -> Result<(), Error> {
         let limits = self.ledger()?;
         let item = limits.hasher.number(number);
-        Ok(limits.store.unlock(&item, now).await?)
+        limits
+            .store
+            .unlock(&item, now)
+            .await
+            .map_err(|error| Error::from(error).if_ledger_unavailable(MAYBE_UNLOCKED))
     }
 
     /// The item name of a number, for an operator who blocks or allows it.

@@ -1,15 +1,14 @@
 use super::idempotency::Reservation;
 use super::limits::Charges;
 use super::send_plan::SendPlan;
-use super::{
-    Call, Limits, ReferenceIds, SendRequest, Sent, SentReceipt, Service, TestNumber, minutes,
-};
+use super::{Call, Limits, ReferenceIds, SendRequest, Sent, SentReceipt, Service, minutes};
 use crate::error::Error;
-use crate::ledger::{Issuer, Number, Settled};
+use crate::ledger::{Issuer, ItemName, Number, Settled, Unavailable};
 use crate::phone::Country;
 use crate::provider::{Channel, Message, Receipt};
 use crate::reference::ReferenceId;
 use crate::time::Millis;
+use futures_util::future::join3;
 use std::time::Instant;
 
 impl Service {
@@ -24,29 +23,13 @@ impl Service {
         let Some(limits) = &self.limits else {
             return self.send_uncounted(request, country, call).await;
         };
-        let number_item = limits.hasher.number(&request.to);
-        limits
-            .check_switches(&request.to, &number_item, call.now)
-            .await?;
-        limits.count_source("send", &call.caller, call.now).await?;
-
-        // Reserved before anything is counted: a client that retries must not use up its own user's limits.
-        let reservation = limits.reserve_key(request, &call.caller, call.now).await?;
-        if let Reservation::Finished { receipt, at } = reservation {
-            let reference = self.reference(request, Some(limits), call, at)?;
-            return Ok(Sent { reference, receipt });
-        }
-        let mut charges = Charges::default();
-        let outcome = self
-            .send_counted(request, country, limits, &mut charges, call)
-            .await;
-        if let Err(error) = &outcome
-            && !error.is_delivery_unknown()
-        {
-            limits.refund(charges, call.record).await;
-        }
-        limits.finish_key(reservation, &outcome, call.record).await;
-        outcome
+        let outcome = self.send_counted(request, country, limits, call).await;
+        outcome.map_err(|error| {
+            error.if_ledger_unavailable(
+                "The ledger could not be reached in time, so no message was sent. The request may count in the limits. \
+                 Try again shortly.",
+            )
+        })
     }
 
     /// Checks and counts a send in every limit, asks the provider, and records the outcome.
@@ -55,15 +38,71 @@ impl Service {
         request: &SendRequest,
         country: Country,
         limits: &Limits,
-        charges: &mut Charges,
         call: &mut Call<'_>,
     ) -> Result<Sent, Error> {
+        let now = call.now;
+        let (preparing, recording) = (call.time_to_prepare(), call.time_to_record());
+        preparing
+            .run(async {
+                let number_item = limits.hasher.number(&request.to);
+                limits
+                    .check_switches(&request.to, &number_item, now)
+                    .await?;
+                limits.count_source("send", &call.caller, now).await
+            })
+            .await?;
+        // Reserved before anything is counted: a client that retries must not use up its own user's limits. This step is
+        // not abandoned with the others, because that would leave the key reserved.
+        let reservation = recording
+            .run(limits.reserve_key(request, &call.caller, now))
+            .await?;
+        if let Reservation::Finished { receipt, at } = reservation {
+            let reference = self.reference(request, Some(limits), call, at)?;
+            return Ok(Sent { reference, receipt });
+        }
+        let mut charges = Charges::default();
+        let prepared = preparing
+            .run(self.prepare_send(request, country, limits, &mut charges, call))
+            .await;
+        let (outcome, prepared) = match prepared {
+            Ok(prepared) => {
+                let sent = self
+                    .send_prepared(request, country, limits, &prepared, call)
+                    .await;
+                (sent, Some(prepared))
+            }
+            Err(error) => (Err(error), None),
+        };
+        let recorded = record_send(limits, &reservation, prepared.as_ref(), &charges, &outcome);
+        // The message was sent or it was not: a failure to record that must not change the response.
+        match recording.run(recorded).await {
+            Ok(steps) => {
+                for (step, recorded) in steps {
+                    call.record.best_effort(step, recorded);
+                }
+            }
+            Err(error) => {
+                let cause = error.cause().unwrap_or_default().to_owned();
+                call.record.best_effort("outcome", Err(Unavailable(cause)));
+            }
+        }
+        outcome
+    }
+
+    /// Checks and counts a send in every limit, and writes its verification.
+    async fn prepare_send(
+        &self,
+        request: &SendRequest,
+        country: Country,
+        limits: &Limits,
+        charges: &mut Charges,
+        call: &Call<'_>,
+    ) -> Result<PreparedSend, Error> {
         let now = call.now;
         let reference = self.reference(request, Some(limits), call, now)?;
         let item = limits.hasher.verification(&reference, &request.to);
         let number_item = limits.hasher.number(&request.to);
-        let test_number = limits.test_number(&request.to, now);
-        let is_test = test_number.is_some();
+        let is_test = limits.test_number(&request.to, now).is_some();
         let provider_limits = self.provider_limits();
         let plan = limits
             .plan_send(request, &item, &number_item, is_test, provider_limits, now)
@@ -84,36 +123,54 @@ impl Service {
             .await?;
         // Written before the provider is asked. A message without a record could be guessed at without limit; and if the
         // function crashes from here on, the code that was sent can still be verified.
-        let issuers = self.issuers(test_number, &plan);
+        let issuers = self.issuers(is_test, &plan);
         let generation = limits
             .write_ahead(&item, request, &plan, &issuers, now)
             .await?;
+        Ok(PreparedSend {
+            reference,
+            item,
+            is_test,
+            plan,
+            number,
+            generation,
+        })
+    }
 
-        let outcome = match test_number {
-            Some(_) => Ok(Receipt {
+    /// Asks the provider for a message that has been counted and written.
+    async fn send_prepared(
+        &self,
+        request: &SendRequest,
+        country: Country,
+        limits: &Limits,
+        prepared: &PreparedSend,
+        call: &mut Call<'_>,
+    ) -> Result<Sent, Error> {
+        let PreparedSend {
+            reference,
+            plan,
+            number,
+            ..
+        } = prepared;
+        let receipt = if prepared.is_test {
+            Receipt {
                 message_id: None,
                 request_id: None,
-            }),
-            None => self.send_message(&message, call).await,
+            }
+        } else {
+            let message = self.planned_message(request, country, reference, plan);
+            self.send_message(&message, call).await?
         };
-        let settled = match &outcome {
-            Ok(receipt) => Settled::Sent {
-                message_id: receipt.message_id.as_deref(),
-            },
-            Err(error) if error.is_delivery_unknown() => Settled::Unclear,
-            // The person may have an earlier message of this verification: its code stays valid.
-            Err(_) => plan.without_this_send(),
-        };
-        // The message was sent or it was not: a failure to record that must not change the response.
-        let recorded = limits.store.settle(&item, generation, &settled).await;
-        call.record.best_effort("settle", recorded);
-        let receipt = self.receipt(request, limits, &plan, &number, outcome?, now);
-        Ok(Sent { reference, receipt })
+        let receipt = self.receipt(request, limits, plan, number, receipt, call.now);
+        Ok(Sent {
+            reference: reference.clone(),
+            receipt,
+        })
     }
 
     /// The issuers whose codes are valid once this send is done.
-    fn issuers(&self, test_number: Option<&TestNumber>, plan: &SendPlan) -> Vec<Issuer> {
-        if test_number.is_some() {
+    fn issuers(&self, is_test: bool, plan: &SendPlan) -> Vec<Issuer> {
+        if is_test {
             vec![Issuer::TestNumber]
         } else {
             self.providers.issuers(plan.earlier_issuers())
@@ -277,4 +334,52 @@ impl Service {
         };
         Ok(Sent { reference, receipt })
     }
+}
+
+/// A send that has been counted and written, before the provider is asked.
+struct PreparedSend {
+    reference: ReferenceId,
+    item: ItemName,
+    is_test: bool,
+    plan: SendPlan,
+    number: Number,
+    generation: u64,
+}
+
+/// Records the outcome of a send in all items at once, the idempotency key first. The steps with their results.
+async fn record_send(
+    limits: &Limits,
+    reservation: &Reservation,
+    prepared: Option<&PreparedSend>,
+    charges: &Charges,
+    outcome: &Result<Sent, Error>,
+) -> Result<[(&'static str, Result<(), Unavailable>); 3], Error> {
+    let settle = async {
+        let Some(prepared) = prepared else {
+            return Ok(());
+        };
+        let settled = match outcome {
+            Ok(sent) => Settled::Sent {
+                message_id: sent.receipt.message_id.as_deref(),
+            },
+            Err(error) if error.is_delivery_unknown() => Settled::Unclear,
+            // The person may have an earlier message of this verification: its code stays valid.
+            Err(_) => prepared.plan.without_this_send(),
+        };
+        let (item, generation) = (&prepared.item, prepared.generation);
+        limits.store.settle(item, generation, &settled).await
+    };
+    let refund = async {
+        match outcome {
+            Err(error) if !error.is_delivery_unknown() => limits.refund(charges).await,
+            _ => Ok(()),
+        }
+    };
+    let key = limits.finish_key(reservation, outcome);
+    let (key, settle, refund) = join3(key, settle, refund).await;
+    Ok([
+        ("end of the idempotency key", key),
+        ("settle", settle),
+        ("refund", refund),
+    ])
 }

@@ -1,9 +1,10 @@
+use super::call::TimeLimit;
 use super::refusals::{self, GuessVerdict};
 use super::{Call, Limits, Service, VerifyRequest};
 use crate::error::{Error, ErrorCode};
 use crate::ledger::{
-    Attempt, CodeDigest, DECOY_KEPT, GuessOutcome, Issuer, ItemName, NumberCharge, Question,
-    Success, Transition, Verification, Winner,
+    Attempt, Charge, CodeDigest, DECOY_KEPT, GuessOutcome, Issuer, ItemName, NumberCharge,
+    Question, Success, Transition, Unavailable, Verification, Winner,
 };
 use crate::provider::{Provider, Verdict};
 use crate::reference::ReferenceId;
@@ -12,6 +13,12 @@ use std::time::{Duration, Instant};
 
 /// How long the feedback about a right code may take: the person waits for it.
 const FEEDBACK_TIME: Duration = Duration::from_millis(300);
+
+const NOT_CHECKED: &str = "The ledger could not be reached in time, so the code was not checked. The guess may have cost an \
+                           attempt. Try again shortly.";
+
+const NOT_RECORDED: &str = "The code was checked, and the ledger could not be reached in time to record the result. Ask for the \
+                            status: if it is not `verified`, send a new code.";
 
 impl Service {
     /// Verifies a code, and returns the reference ID of the verification if the code is right.
@@ -32,27 +39,14 @@ impl Service {
         let Some(limits) = &self.limits else {
             return self.verify_uncounted(request, reference, call).await;
         };
-        limits
-            .count_source("verify", &call.caller, call.now)
-            .await?;
         let guess = Guess::new(&reference, request, limits, call)?;
-
-        // The attempt is spent before the provider is asked, so that a hundred guesses at once cost a hundred attempts.
-        let spent = self
-            .spend_attempt(&reference, request, &guess, limits, call)
-            .await?;
-        let Spent::Attempt(verification) = spent else {
+        let (preparing, recording) = (call.time_to_prepare(), call.time_to_record());
+        let paid = preparing
+            .run(self.pay(&reference, request, &guess, limits, call))
+            .await
+            .map_err(|error| error.if_ledger_unavailable(NOT_CHECKED))?;
+        let Some((verification, charge)) = paid else {
             return Ok(reference);
-        };
-        // The guess counts for the number, too, and as a failure until it turns out right. So new codes under other
-        // references bring no more guesses, and a guess without a verdict counts as well. No guess reaches the provider
-        // without this charge.
-        let charge = limits
-            .store
-            .charge_number(&guess.number_item, guess.forget, call.now)
-            .await?;
-        let NumberCharge::Charged(charge) = charge else {
-            return Err(refusals::locked());
         };
 
         let checked = self
@@ -60,12 +54,14 @@ impl Service {
             .await;
         match checked {
             Ok(Checked::Right(issuer)) => {
-                consume(limits, &guess, verification.generation, call.now).await?;
+                recording
+                    .run(consume(limits, &guess, verification.generation, call.now))
+                    .await
+                    .map_err(|error| error.if_ledger_unavailable(NOT_RECORDED))?;
                 let cleared = limits
                     .store
-                    .clear_failures(&guess.number_item, charge, call.now)
-                    .await;
-                call.record.best_effort("clear", cleared);
+                    .clear_failures(&guess.number_item, charge, call.now);
+                best_effort("clear", recording, cleared, call).await;
                 if let Some(issuer) = issuer {
                     give_feedback(issuer, &verification, call).await;
                 }
@@ -83,6 +79,39 @@ impl Service {
         }
     }
 
+    /// Counts a guess everywhere before the provider is asked. `None` if the winner repeats its request, and gets the same
+    /// success again.
+    async fn pay(
+        &self,
+        reference: &ReferenceId,
+        request: &VerifyRequest,
+        guess: &Guess,
+        limits: &Limits,
+        call: &Call<'_>,
+    ) -> Result<Option<(Verification, Charge)>, Error> {
+        limits
+            .count_source("verify", &call.caller, call.now)
+            .await?;
+        // The attempt is spent before the provider is asked, so that a hundred guesses at once cost a hundred attempts.
+        let spent = self
+            .spend_attempt(reference, request, guess, limits, call)
+            .await?;
+        let Spent::Attempt(verification) = spent else {
+            return Ok(None);
+        };
+        // The guess counts for the number, too, and as a failure until it turns out right. So new codes under other
+        // references bring no more guesses, and a guess without a verdict counts as well. No guess reaches the provider
+        // without this charge.
+        let charge = limits
+            .store
+            .charge_number(&guess.number_item, guess.forget, call.now)
+            .await?;
+        match charge {
+            NumberCharge::Charged(charge) => Ok(Some((verification, charge))),
+            NumberCharge::Locked => Err(refusals::locked()),
+        }
+    }
+
     /// Spends an attempt on a guess.
     async fn spend_attempt(
         &self,
@@ -90,7 +119,7 @@ impl Service {
         request: &VerifyRequest,
         guess: &Guess,
         limits: &Limits,
-        call: &mut Call<'_>,
+        call: &Call<'_>,
     ) -> Result<Spent, Error> {
         let attempt = limits
             .store
@@ -274,11 +303,23 @@ async fn note(
     outcome: GuessOutcome,
     call: &mut Call<'_>,
 ) {
-    let noted = limits
-        .store
-        .note_answer(&guess.item, verification.generation, &guess.code, outcome)
-        .await;
-    call.record.best_effort("note", noted);
+    let noted =
+        limits
+            .store
+            .note_answer(&guess.item, verification.generation, &guess.code, outcome);
+    best_effort("note", call.time_to_record(), noted, call).await;
+}
+
+/// Does a step whose failure changes nothing for the caller, as long as there is time.
+async fn best_effort(
+    step: &'static str,
+    recording: TimeLimit,
+    work: impl Future<Output = Result<(), Unavailable>>,
+    call: &mut Call<'_>,
+) {
+    let done = recording.run(async { Ok(work.await) }).await;
+    let too_late = |error: Error| Err(Unavailable(error.cause().unwrap_or_default().to_owned()));
+    call.record.best_effort(step, done.unwrap_or_else(too_late));
 }
 
 /// Marks the verification as verified: of many right answers at once, only one succeeds in this step.

@@ -73,9 +73,11 @@ impl World {
         self.post("/otp/send", &body, self.now + TIMEOUT).await
     }
 
-    async fn verify(&self, otp: &str) -> (u64, Value, Duration) {
-        let body =
-            json!({ "destinationNumber": "+14255550142", "otp": otp, "clientIp": "192.0.2.1" });
+    async fn verify(&self, reference: &Value, otp: &str) -> (u64, Value, Duration) {
+        let body = json!({
+            "destinationNumber": "+14255550142", "otp": otp, "clientIp": "192.0.2.1",
+            "referenceId": reference,
+        });
         self.post("/otp/verify", &body, self.now + TIMEOUT).await
     }
 
@@ -182,7 +184,8 @@ async fn a_verify_is_answered_in_time_however_slow_the_table_is() {
         for latency in [100, 6_500].map(Duration::from_millis) {
             for otp in ["123456", "000000"] {
                 let world = World::new(Duration::from_millis(100));
-                assert_eq!(world.send().await.0, 202);
+                let (status, sent, _) = world.send().await;
+                assert_eq!(status, 202);
                 let calls = Arc::new(Calls {
                     latency,
                     ..Calls::default()
@@ -195,7 +198,7 @@ async fn a_verify_is_answered_in_time_however_slow_the_table_is() {
                     ..world
                 };
                 world.slow_down(delay);
-                let (status, body, time) = world.verify(otp).await;
+                let (status, body, time) = world.verify(&sent["referenceId"], otp).await;
                 let what =
                     format!("{delay:?}, {latency:?}, {otp}: {status} after {time:?}: {body}");
                 assert!(time < TIMEOUT, "{what}");

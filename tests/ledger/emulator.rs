@@ -76,6 +76,8 @@ pub(crate) enum Fault {
     Empty,
     /// The request takes this long.
     Delay(Duration),
+    /// The request is executed at once, and the response takes this long.
+    Late(Duration),
 }
 
 impl std::fmt::Debug for Emulator {
@@ -320,6 +322,10 @@ impl Emulator {
             Fault::ServerErrorAfter => Ok(internal()),
             Fault::Garbage => Ok(response(200, "<html>Bad gateway 12</html>".to_owned())),
             Fault::Empty => Ok(response(200, "{}".to_owned())),
+            Fault::Late(delay) => {
+                tokio::time::sleep(delay).await;
+                Ok(response(status, body))
+            }
             _ => Ok(response(status, body)),
         }
     }

@@ -8,6 +8,7 @@
 mod clauses;
 mod contract;
 mod costs;
+mod deadlines;
 mod dynamodb;
 mod emulator;
 mod faults;
