@@ -1,8 +1,7 @@
 //! Sign-ins of unknown or blocked users are decoys: the app cannot distinguish them from real ones.
 
-use super::cognito::seconds;
 use crate::money::{LONG_BRAND, SEGMENT, priced};
-use crate::pool::{Next, SignIn, User, answer_correct, decision_of, is_challenge};
+use crate::pool::{Next, SignIn, User, answer_correct, decision_of, is_challenge, seconds};
 use crate::with;
 use crate::world::World;
 use futures_util::future::join_all;

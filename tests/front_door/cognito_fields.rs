@@ -1,10 +1,9 @@
 //! Events with missing, null, unexpected or additional fields get a complete response or a function
 //! error with a reason, and never more rights than the original event.
 
-use super::cognito::file_names;
 use super::cognito_define::{Oracle, Verdict};
 use crate::pool::{Next, SignIn, User, answer_correct, decision_of, is_challenge};
-use crate::world::{NUMBER, World, file};
+use crate::world::{NUMBER, World, file, file_names};
 use otp_lambda::cognito::{Round, StepUp};
 use serde_json::{Value, json};
 use simulator::{Operation, sized};

@@ -1,12 +1,15 @@
-//! Triggers during an outage of the ledger.
+//! Triggers during an outage of the ledger or of the provider.
 
-use crate::pool::{SignIn, User, answer_correct, decision_of, is_challenge};
+use crate::pool::{
+    HALF_A_MINUTE, Next, SignIn, User, answer_correct, decision_of, is_challenge, user, world,
+    wrong,
+};
 use crate::world::{KEY, NUMBER, World, app, changed, file};
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use otp_lambda::ledger::Unavailable;
-use simulator::Simulator;
 use simulator::layer::{Layer, Layered, Reply, Step};
+use simulator::{Failure, Operation, Simulator};
 use std::time::{Duration, Instant};
 
 /// A ledger that does nothing: each step hangs or fails.
@@ -124,4 +127,145 @@ async fn during_a_ledger_outage_users_and_decoys_look_alike() {
         shown.push((sign_in.shown, sign_in.metadata));
     }
     assert_eq!(shown[0], shown[1]);
+}
+
+#[tokio::test]
+async fn a_provider_outage_is_answered_in_time_and_can_be_retried() {
+    let mut world = world(&[]).await;
+    world.set_time_left(Duration::from_secs(5));
+    let mut sign_in = SignIn::begin(&world, &user()).await;
+    let code = world.newest_code();
+    for (failure, left) in [
+        (Failure::Slow(Duration::from_secs(8)), "2"),
+        (Failure::TooManyRequests, "1"),
+    ] {
+        world.simulator.fail_next(Operation::Verify, failure);
+        let began = Instant::now();
+        assert!(
+            !sign_in
+                .verify(&world, &wrong(&code, left.parse().unwrap()))
+                .await
+        );
+        assert!(
+            began.elapsed() < Duration::from_secs(4),
+            "{:?}",
+            began.elapsed()
+        );
+        sign_in.answered(false);
+        assert_eq!(sign_in.go_on(&world).await, Next::Asked);
+        sign_in.is("try_again", left);
+    }
+    assert_eq!(sign_in.answer(&world, &code).await, Next::Tokens);
+    assert_eq!(world.messages_sent(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_the_provider_did_not_check_can_be_given_again() {
+    let mut world = world(&[]).await;
+    world.set_time_left(Duration::from_secs(5));
+    let mut sign_in = SignIn::begin(&world, &user()).await;
+    let code = world.newest_code();
+    world
+        .simulator
+        .fail_next(Operation::Verify, Failure::CloseBeforeReading);
+    assert_eq!(sign_in.answer(&world, &code).await, Next::Asked);
+    sign_in.is("try_again", "2");
+    world.advance(Duration::from_secs(6));
+    assert_eq!(sign_in.answer(&world, &code).await, Next::Tokens);
+}
+
+#[tokio::test]
+async fn an_answer_that_the_provider_did_not_check_costs_one_attempt_however_often_delivered() {
+    let mut world = world(&[("ALLOWED_ATTEMPTS", "5")]).await;
+    world.set_time_left(Duration::from_secs(5));
+    let mut sign_in = SignIn::begin(&world, &user()).await;
+    let code = world.newest_code();
+    world
+        .simulator
+        .fail_next(Operation::Verify, Failure::CloseBeforeReading);
+    let asked = world.provider_checks();
+    for _ in 0..3 {
+        assert!(!sign_in.verify(&world, &code).await);
+        world.advance(Duration::from_secs(5));
+    }
+    assert_eq!(world.provider_checks(), asked + 1);
+    sign_in.answered(false);
+    assert_eq!(sign_in.go_on(&world).await, Next::Asked);
+    sign_in.is("try_again", "4");
+    // The user gives the same answer again, which is a new guess.
+    assert_eq!(sign_in.answer(&world, &code).await, Next::Tokens);
+}
+
+#[tokio::test]
+async fn a_hanging_send_is_answered_in_time_and_its_code_signs_in() {
+    let mut world = world(&[]).await;
+    world.set_time_left(Duration::from_secs(5));
+    world.simulator.fail_next(Operation::Send, Failure::Hang);
+    let began = Instant::now();
+    let mut sign_in = SignIn::begin(&world, &user()).await;
+    assert!(
+        began.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        began.elapsed()
+    );
+    // The response is in time for Cognito. The message may have been sent, and here it was.
+    sign_in.is("sent", "3");
+    assert_eq!(
+        sign_in.answer(&world, &world.newest_code()).await,
+        Next::Tokens
+    );
+    assert_eq!(world.messages_sent(), 1);
+}
+
+#[tokio::test]
+async fn a_hanging_resend_is_answered_in_time() {
+    let mut world = world(&[]).await;
+    world.set_time_left(Duration::from_secs(5));
+    let mut sign_in = SignIn::begin(&world, &user()).await;
+    world.advance(HALF_A_MINUTE);
+    world.simulator.fail_next(Operation::Send, Failure::Hang);
+    let began = Instant::now();
+    assert!(!sign_in.verify(&world, "resend").await);
+    assert!(
+        began.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        began.elapsed()
+    );
+    sign_in.answered(false);
+    assert_eq!(sign_in.go_on(&world).await, Next::Asked);
+    sign_in.is("try_again", "3");
+    assert_eq!(
+        sign_in.answer(&world, &world.newest_code()).await,
+        Next::Tokens
+    );
+}
+
+#[tokio::test]
+async fn a_failed_send_looks_like_a_successful_one_and_a_new_sign_in_works() {
+    for failure in [
+        Failure::PermanentFailure,
+        Failure::OptOut,
+        Failure::TooManyRequests,
+        Failure::AccessDenied,
+    ] {
+        let world = world(&[]).await;
+        world.simulator.fail_next(Operation::Send, failure.clone());
+        let mut sign_in = SignIn::begin(&world, &user()).await;
+        sign_in.is("sent", "3");
+        assert_eq!(sign_in.answer(&world, "012345").await, Next::Asked);
+        sign_in.is("try_again", "2");
+        assert_eq!(
+            (world.messages_sent(), world.provider_checks()),
+            (0, 0),
+            "{failure:?}"
+        );
+        world.advance(HALF_A_MINUTE);
+        let mut again = SignIn::begin(&world, &user()).await;
+        again.is("sent", "3");
+        assert_eq!(
+            again.answer(&world, &world.newest_code()).await,
+            Next::Tokens,
+            "{failure:?}"
+        );
+    }
 }

@@ -1,7 +1,44 @@
 //! A simulated user pool: it invokes our triggers in the order and with the fields that AWS documents.
 
-use crate::world::{World, file};
+use crate::world::{NUMBER, World, file};
+use otp_lambda::ledger::Issuer;
 use serde_json::{Map, Value, json};
+use std::time::Duration;
+
+pub(crate) const OTHER: &str = "+14255550143";
+
+pub(crate) const HALF_A_MINUTE: Duration = Duration::from_secs(30);
+
+/// The response time floor is 0 except in the tests about it.
+pub(crate) async fn world(settings: &[(&str, &str)]) -> World {
+    World::counted(&[&[("COGNITO_FLOOR_MS", "0")], settings].concat()).await
+}
+
+pub(crate) fn user() -> User {
+    User::with_number(NUMBER)
+}
+
+/// The `nth` of nine guesses that differ from `code` and from each other.
+pub(crate) fn wrong(code: &str, nth: u8) -> String {
+    let last = code.bytes().last().unwrap() - b'0';
+    format!("{}{}", &code[..code.len() - 1], (last + nth) % 10)
+}
+
+/// Seconds since 1970 of `2026-11-23T10:15:00Z`.
+pub(crate) fn seconds(time: &Value) -> u64 {
+    let time = time.as_str().unwrap();
+    let part = |range: std::ops::Range<usize>| time[range].parse::<u64>().unwrap();
+    // Days since 1 March of year 0. Years that begin in March have their leap day at the end.
+    let (year, month) = (part(0..4), part(5..7));
+    let (year, month) = if month < 3 {
+        (year - 1, month + 9)
+    } else {
+        (year, month - 3)
+    };
+    let days =
+        365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + part(8..10) - 1;
+    (days - 719_468) * 86_400 + part(11..13) * 3600 + part(14..16) * 60 + part(17..19)
+}
 
 /// A user who signs in, or a user name that does not exist.
 #[derive(Clone, Debug)]
@@ -208,6 +245,21 @@ impl World {
         asked["response"] = Value::Null;
         assert_eq!(answer, asked, "only the response changes");
         response
+    }
+
+    pub(crate) fn code_of(&self, number: &str) -> String {
+        self.simulator
+            .newest_to(number)
+            .expect("a message arrived")
+            .code
+    }
+
+    /// The attempts left in the ledger's only verification that is not a decoy.
+    pub(crate) fn attempts_left(&self) -> u8 {
+        let mut real = self.ledger.verifications();
+        real.retain(|_, verification| verification.issuers != [Issuer::Decoy]);
+        assert_eq!(real.len(), 1);
+        real.values().next().unwrap().left
     }
 }
 

@@ -3,8 +3,11 @@
 mod cognito;
 mod cognito_decoys;
 mod cognito_define;
+mod cognito_events;
 mod cognito_fields;
 mod cognito_outages;
+mod cognito_sessions;
+mod cognito_sign_up;
 mod emulators;
 mod ends;
 mod hostile;
