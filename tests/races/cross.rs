@@ -1,10 +1,10 @@
-//! Different operations at once, at one verification.
+//! Different operations on one verification at the same time.
 
 use crate::store::{NewStore, Store, over_both_stores};
 use crate::table::{Done, Flaw};
 use crate::world::{
-    MILLISECOND, MINUTE, Name, SECOND, START, Setup, World, at_once, check, holds_and_sees, number,
-    tally, word, wrong,
+    MILLISECOND, MINUTE, Name, SECOND, START, Setup, World, at_once, check, holds_and_fails_with,
+    number, tally, word, wrong,
 };
 use otp_lambda::ledger::{Phase, State};
 use otp_lambda::service::ReferenceIds;
@@ -32,7 +32,7 @@ async fn invented_references_bring_no_guesses(new: NewStore) {
             },
         );
         let to = number(1);
-        // A hundred at once, and again at these seconds: the windows have room at the first, at 30 and at 90.
+        // A hundred guesses at once at each of these seconds. The windows have room at 0, 30 and 90.
         let times = [0, 1, 10, 29, 30, 60, 89, 90, 300, 599];
         let mut asked_after = Vec::new();
         let mut told = BTreeMap::new();
@@ -61,7 +61,7 @@ async fn invented_references_bring_no_guesses(new: NewStore) {
             .collect();
         let found = format!("{told:?}; asked {}", steps.join(", "));
         println!(
-            "{}: 100 invented references at once, again and again, flaw {flaw:?}: {found}",
+            "{}: 100 invented references at once, ten times, flaw {flaw:?}: {found}",
             world.store
         );
         let within = asked_after.iter().all(|(time, asked)| {
@@ -76,10 +76,10 @@ async fn invented_references_bring_no_guesses(new: NewStore) {
         check(within && refused, || found)
     };
     let good = race(new(), None).await;
-    let place = race(new(), Some(Flaw::AlwaysPlace)).await;
-    let in_steps = race(new(), Some(Flaw::InSteps)).await;
-    let flawed = [(Flaw::AlwaysPlace, place), (Flaw::InSteps, in_steps)];
-    holds_and_sees("invented references", good, &flawed);
+    let place = race(new(), Some(Flaw::IgnoresWindows)).await;
+    let in_steps = race(new(), Some(Flaw::NotAtomic)).await;
+    let flawed = [(Flaw::IgnoresWindows, place), (Flaw::NotAtomic, in_steps)];
+    holds_and_fails_with("invented references", good, &flawed);
 }
 
 async fn unknown_references_are_not_found_and_leave_no_item(new: NewStore) {
@@ -141,7 +141,7 @@ async fn unknown_references_are_not_found_and_leave_no_item(new: NewStore) {
         assert_eq!(world.provider.guesses().len(), 0, "{what}");
         assert_eq!(world.store.snapshot(), before, "{what}");
     }
-    // The control: with a derived one there would be a trace.
+    // The control: a derived reference leaves an item.
     let world = World::new(new(), Setup::default());
     let before = world.store.snapshot();
     assert_eq!(
@@ -152,8 +152,8 @@ async fn unknown_references_are_not_found_and_leave_no_item(new: NewStore) {
     assert_ne!(world.store.snapshot(), before);
 }
 
-/// Two things at about the same time: which begins, and how long before the other, goes by the seed. One, two, four …
-/// milliseconds: one of them meets what takes one of them, on a fast machine and on a slow one.
+/// Runs both at about the same time. The seed decides which one begins, and by how many milliseconds: a half, one, two,
+/// four … With so many delays one of them hits the critical moment, on a fast machine and on a slow one.
 async fn about_the_same_time<A, B>(
     seed: usize,
     one: impl Future<Output = A>,
@@ -176,8 +176,8 @@ async fn about_the_same_time<A, B>(
     tokio::join!(one, other)
 }
 
-/// The right guess is answered while a further code is sent; then the newest code is tried. The words are those of the
-/// first guess and of the second.
+/// The provider answers the right guess while another code is sent. Then the newest code is tried. Also returns how
+/// many verifications were opened and won.
 async fn resent(store: Store, flaw: Option<Flaw>, seed: usize) -> (Result<(), String>, String) {
     let world = World::new(
         store,
@@ -196,7 +196,7 @@ async fn resent(store: Store, flaw: Option<Flaw>, seed: usize) -> (Result<(), St
     });
     world.provider.held(1).await;
     world.pass(SECOND * 30);
-    // A further code, and a repetition of the guess, which at this time may be asked, too.
+    // Another code, and the same guess again. By now the provider may be asked about it again.
     let further = async {
         tokio::join!(
             world.send(&to, &Name::Default),
@@ -222,10 +222,10 @@ async fn resent(store: Store, flaw: Option<Flaw>, seed: usize) -> (Result<(), St
         .count();
     let words = [word(&hung), word(&again), word(&further), word(&last)];
     let kind = format!("{opened} opened, {} won", won.len());
-    // One success for each verification, however many codes it had; none that was told and is none; and no text for a
-    // generation that the record is not at.
+    // Each verification has one success, however many codes it had. Each yes is a success. The record's generation is
+    // that of the last text.
     let texts = world.provider.texts().len();
-    let stands = world
+    let generation = world
         .verification(&to, &Name::Default)
         .await
         .unwrap()
@@ -234,10 +234,10 @@ async fn resent(store: Store, flaw: Option<Flaw>, seed: usize) -> (Result<(), St
         && generations.len() == won.len()
         && yes == won.len()
         && yes >= 1
-        && stands == texts as u64;
+        && generation == texts as u64;
     (
         check(fine, || {
-            format!("{kind}, {words:?}, {texts} texts, stands at {stands}")
+            format!("{kind}, {words:?}, {texts} texts, generation {generation}")
         }),
         kind,
     )
@@ -256,17 +256,18 @@ async fn an_older_code_fails_once_a_newer_one_is_sent(new: NewStore) {
         *kinds.entry(kind).or_default() += 1;
     }
     println!("{}: {rounds} rounds of resend and verify: {kinds:?}", new());
-    assert!(kinds.len() > 1, "it is no race: {kinds:?}");
+    assert!(kinds.len() > 1, "not a race: {kinds:?}");
     let mut seen = Ok(());
     for seed in 0..36 {
         if seen.is_err() && !is_full() {
             break;
         }
-        seen = seen.and(resent(new(), Some(Flaw::InSteps), seed).await.0);
+        seen = seen.and(resent(new(), Some(Flaw::NotAtomic), seed).await.0);
     }
-    holds_and_sees("resend and verify", Ok(()), &[(Flaw::InSteps, seen)]);
+    holds_and_fails_with("resend and verify", Ok(()), &[(Flaw::NotAtomic, seen)]);
 
-    // And exactly: while the right guess hangs, a further code is sent. The guess was right, and comes too late.
+    // In this order it is certain: another code is sent while the provider has the right guess, so the guess is too
+    // late.
     let late = async |store: Store, flaw| {
         let world = World::new(
             store,
@@ -297,7 +298,7 @@ async fn an_older_code_fails_once_a_newer_one_is_sent(new: NewStore) {
     };
     let good = late(new(), None).await;
     let flawed = late(new(), Some(Flaw::WritesNoSuccess)).await;
-    holds_and_sees("a late answer", good, &[(Flaw::WritesNoSuccess, flawed)]);
+    holds_and_fails_with("a late answer", good, &[(Flaw::WritesNoSuccess, flawed)]);
 }
 
 async fn a_verification_is_canceled_or_verified_never_both(new: NewStore) {
@@ -358,19 +359,19 @@ async fn a_verification_is_canceled_or_verified_never_both(new: NewStore) {
         new(),
         rounds - verified
     );
-    assert!(verified > 0 && verified < rounds, "it is no race");
+    assert!(verified > 0 && verified < rounds, "not a race");
     let mut seen = Ok(());
     for seed in 0..36 {
         if seen.is_err() && !is_full() {
             break;
         }
-        seen = seen.and(round(new(), Some(Flaw::InSteps), seed).await.0);
+        seen = seen.and(round(new(), Some(Flaw::NotAtomic), seed).await.0);
     }
-    holds_and_sees("cancel and verify", Ok(()), &[(Flaw::InSteps, seen)]);
+    holds_and_fails_with("cancel and verify", Ok(()), &[(Flaw::NotAtomic, seen)]);
 }
 
-/// Eight sends at once under one name, of which the windows let three pass, and again and again when a minute has passed:
-/// the first begins a verification, the others send further codes for it, until there were three.
+/// Eight sends at once under one name, every minute. The windows let three of them pass. The first one begins a
+/// verification. The others send new codes for it, until there are three codes.
 async fn concurrent_resends_send_each_generation_once(new: NewStore) {
     let round = async |store: Store, flaw, seed| {
         let world = World::new(
@@ -403,7 +404,7 @@ async fn concurrent_resends_send_each_generation_once(new: NewStore) {
             })
             .collect();
         let texts = world.provider.texts().len();
-        let stands = world
+        let generation = world
             .verification(&to, &Name::Default)
             .await
             .unwrap()
@@ -412,12 +413,12 @@ async fn concurrent_resends_send_each_generation_once(new: NewStore) {
             generations.len() == written.len() && texts == written.len() && sent == texts;
         let fine = each_once
             && texts <= 3
-            && stands == written.len() as u64
+            && generation == written.len() as u64
             && world.provider.unrecorded() == 0;
         (
             check(fine, || {
                 format!(
-                    "{texts} texts, {sent} told, {} write-aheads, stands at {stands}",
+                    "{texts} texts, {sent} responses say sent, {} records, generation {generation}",
                     written.len()
                 )
             }),
@@ -436,7 +437,7 @@ async fn concurrent_resends_send_each_generation_once(new: NewStore) {
         *texts.entry(sent).or_default() += 1;
     }
     println!(
-        "{}: {rounds} rounds of sends at one verification: rounds by texts {texts:?}",
+        "{}: {rounds} rounds of sends for one verification: rounds by texts {texts:?}",
         new()
     );
     let mut seen = Ok(());
@@ -444,11 +445,11 @@ async fn concurrent_resends_send_each_generation_once(new: NewStore) {
         if seen.is_err() && !is_full() {
             break;
         }
-        seen = seen.and(round(new(), Some(Flaw::InSteps), seed).await.0);
+        seen = seen.and(round(new(), Some(Flaw::NotAtomic), seed).await.0);
     }
-    holds_and_sees(
-        "sends at one verification",
+    holds_and_fails_with(
+        "sends for one verification",
         Ok(()),
-        &[(Flaw::InSteps, seen)],
+        &[(Flaw::NotAtomic, seen)],
     );
 }

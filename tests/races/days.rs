@@ -1,10 +1,10 @@
-//! An attacker with all the time in the world.
+//! An attacker who has days and years.
 
 use crate::store::{NewStore, Store, over_both_stores_if_full};
 use crate::table::{Done, Flaw};
 use crate::world::{
-    DAY, Dice, HOUR, MINUTE, Name, SECOND, START, Setup, World, check, holds_and_sees, number,
-    word, wrong,
+    DAY, Dice, HOUR, MINUTE, Name, SECOND, START, Setup, World, check, holds_and_fails_with,
+    number, word, wrong,
 };
 use otp_lambda::ledger::ItemName;
 use simulator::sized;
@@ -20,27 +20,27 @@ over_both_stores_if_full!(
     no_random_schedule_brings_more_guesses,
 );
 
-/// Sends whenever it is allowed and guesses all it may, in every way there is.
+/// Sends and guesses as often as the limits allow, in every way.
 struct Attacker {
     world: Arc<World>,
-    /// Guesses at which it ends.
+    /// The attacker stops after this many guesses.
     enough: usize,
     names: usize,
     guesses: usize,
 }
 
-/// A way to get at guesses.
+/// A way to get guesses.
 #[derive(Debug, Clone, Copy)]
 enum Way {
     /// A new name for every code.
     NewName,
-    /// One name, ended after its last guess by a cancel.
+    /// One name, canceled after its last guess.
     CancelThenSend,
-    /// One name, and further codes as long as there are.
+    /// One name, and as many codes as it can get.
     Resend,
-    /// No send at all: an invented brand, as if other software had sent its code.
+    /// No send, but an invented brand, as if other software had sent a code.
     Foreign,
-    /// No send at all: the name that the service itself would give.
+    /// No send, but the name that the service itself would derive.
     OwnDerived,
 }
 
@@ -67,7 +67,7 @@ impl Attacker {
         }
     }
 
-    /// Over a ledger with a flaw it ends with so many guesses: they show the flaw.
+    /// If the ledger has a flaw, stops after this many guesses, because they show the flaw.
     fn until_seen(mut self, enough: usize) -> Self {
         if self.world.setup.flaw.is_some() {
             self.enough = enough;
@@ -75,7 +75,7 @@ impl Attacker {
         self
     }
 
-    /// One try; when it says that the next one makes sense, if it says so.
+    /// Tries once. Returns the wait until the next try, if a response names one.
     async fn strike(&mut self, way: Way) -> Option<Duration> {
         let to = number(1);
         self.names += 1;
@@ -94,7 +94,7 @@ impl Attacker {
                 .err()
                 .and_then(|error| error.retry_after_seconds());
         }
-        // Every guess twice: the second time it is answered from the record.
+        // Each guess is made twice. The second response comes from the record.
         for _ in 0..12 {
             self.guesses += 1;
             let guess = wrong(self.guesses);
@@ -115,13 +115,13 @@ impl Attacker {
         wait.map(Duration::from_secs)
     }
 
-    /// Strikes in all these ways until `end`, at every time that any of them was told and at least every `probe`.
+    /// Tries all these ways again and again, as soon as a response allows and at least every `probe`.
     async fn attack(&mut self, ways: &[Way], until: Duration, probe: Duration) {
         let end = START.plus(until);
         while self.world.now() < end && self.asked() < self.enough {
             let mut next = probe;
             for round in 0..ways.len() {
-                // Each comes first in its turn.
+                // The ways take turns at being first.
                 let way = ways[(self.names + round) % ways.len()];
                 if let Some(wait) = self.strike(way).await {
                     next = next.min(wait.max(probe / 10));
@@ -135,17 +135,17 @@ impl Attacker {
         self.world.provider.guesses().len()
     }
 
-    /// Codes that could be guessed at: texts, and verifications begun without one.
+    /// The number of codes that could be guessed: texts, and records without a text.
     fn codes(&self) -> usize {
-        let write_aheads = self
+        let records = self
             .world
             .table
             .done()
             .iter()
             .filter(|done| matches!(done, Done::Opened(..) | Done::Reopened(..)))
             .count();
-        assert!(write_aheads >= self.world.provider.texts().len());
-        write_aheads
+        assert!(records >= self.world.provider.texts().len());
+        records
     }
 }
 
@@ -164,7 +164,7 @@ async fn a_day_allows_six_codes_and_thirty_guesses(new: NewStore) {
             attacker.asked(),
         );
         let found = format!(
-            "{codes} codes, of which {texts} texts, and {asked} guesses, in {} tries",
+            "{codes} codes, {texts} of them sent, and {asked} guesses, in {} tries",
             attacker.names
         );
         println!(
@@ -188,13 +188,13 @@ async fn a_day_allows_six_codes_and_thirty_guesses(new: NewStore) {
         outcome.unwrap();
         most = most.max(asked);
     }
-    // The bound is met, so it is the right one.
+    // The attacker reaches the bound, so it is exact.
     assert_eq!(most, 30);
     let mut flawed = Vec::new();
-    for flaw in [Flaw::AlwaysPlace, Flaw::FixedWindows] {
+    for flaw in [Flaw::IgnoresWindows, Flaw::FixedWindows] {
         flawed.push((flaw, day(new(), Some(flaw), &WAYS).await.0));
     }
-    holds_and_sees("a day", Ok(()), &flawed);
+    holds_and_fails_with("a day", Ok(()), &flawed);
 }
 
 async fn a_year_allows_a_hundred_guesses_until_an_operator_unlocks(new: NewStore) {
@@ -230,7 +230,7 @@ async fn a_year_allows_a_hundred_guesses_until_an_operator_unlocks(new: NewStore
         );
         println!("{}: a year, flaw {flaw:?}: {found}", world.store);
         check(asked == 100 && told == "destination_locked", || found)?;
-        // An operator unlocks, and the next hundred begin.
+        // After an operator unlocks the number, the next hundred guesses begin.
         world.unlock(&number(1)).await;
         let sent = word(
             &world
@@ -253,14 +253,18 @@ async fn a_year_allows_a_hundred_guesses_until_an_operator_unlocks(new: NewStore
         )
     };
     let good = year(new(), None).await;
-    let flawed = year(new(), Some(Flaw::NumberPaysNothing)).await;
-    holds_and_sees("a year", good, &[(Flaw::NumberPaysNothing, flawed)]);
+    let flawed = year(new(), Some(Flaw::CountsNoFailures)).await;
+    holds_and_fails_with("a year", good, &[(Flaw::CountsNoFailures, flawed)]);
 }
 
-/// The dearest day does not begin with the first code. The codes of the ten minutes before it are guessed at in it; nine
-/// and twenty failures hold nobody up for longer than a quarter of an hour; and when those first codes are a day old,
-/// three more come while the thirtieth failure is still to happen. There can be no more: a code that is sent after thirty
-/// failures is sent a day after the last of them, and no more than three codes are alive at once.
+/// The worst 24 hours do not begin with the first code. They allow 44 guesses:
+///
+/// - The codes of the ten minutes before them are guessed in them.
+/// - Up to 29 failures delay a send by at most a quarter of an hour.
+/// - When the first codes are a day old, three more can be sent, because the thirtieth failure has not happened yet.
+///
+/// More are not possible: after thirty failures a code is sent only a day after the last one, and at most three codes
+/// are valid at once.
 async fn any_day_allows_at_most_forty_four_guesses(new: NewStore) {
     let run = async |store: Store, flaw| {
         let mut attacker = Attacker::new(store, flaw);
@@ -292,7 +296,7 @@ async fn any_day_allows_at_most_forty_four_guesses(new: NewStore) {
             world.move_to(at(DAY + after));
             told.push(word(&world.send(&to, &name(6 + n)).await));
         }
-        // And all that are still to be had, in every way.
+        // Then the attacker takes every guess that is left, in every way.
         for n in 0..3 {
             guess(&name(6 + n), 6).await;
         }
@@ -305,18 +309,22 @@ async fn any_day_allows_at_most_forty_four_guesses(new: NewStore) {
             .collect();
         let most = most_in_a_day(&times);
         let found = format!(
-            "{most} guesses in the dearest day, {} in three; sends {told:?}",
+            "{most} guesses in the worst 24 hours, {} in three days; sends {told:?}",
             times.len()
         );
         println!("{}: flaw {flaw:?}: {found}", world.store);
         check(most == 44 && told == ["ok"; 9], || found)
     };
     let good = run(new(), None).await;
-    let flawed = run(new(), Some(Flaw::AlwaysPlace)).await;
-    holds_and_sees("the dearest day", good, &[(Flaw::AlwaysPlace, flawed)]);
+    let flawed = run(new(), Some(Flaw::IgnoresWindows)).await;
+    holds_and_fails_with(
+        "the worst 24 hours",
+        good,
+        &[(Flaw::IgnoresWindows, flawed)],
+    );
 }
 
-/// Guesses a day long, and then waits until every item that has an end is gone: four times a year, for two years.
+/// Four times a year, for two years: guesses for a day, and then waits until every item with a time to live is deleted.
 async fn waiting_brings_no_more_guesses(new: NewStore) {
     let wait = async |store: Store, flaw| {
         let probe = if store.is_memory() {
@@ -340,12 +348,12 @@ async fn waiting_brings_no_more_guesses(new: NewStore) {
     };
     let good = wait(new(), None).await;
     let flawed = wait(new(), Some(Flaw::FailuresExpire)).await;
-    holds_and_sees("patience", good, &[(Flaw::FailuresExpire, flawed)]);
+    holds_and_fails_with("patience", good, &[(Flaw::FailuresExpire, flawed)]);
 }
 
-/// What a schedule bought at most.
+/// How many guesses and codes a schedule got.
 #[derive(Debug, Default, Clone, Copy)]
-struct Bought {
+struct Gains {
     guesses: usize,
     first_day: usize,
     in_a_day: usize,
@@ -354,7 +362,7 @@ struct Bought {
     for_one_code: usize,
 }
 
-/// The most of these times that lie in one stretch of a day.
+/// The greatest number of these times within 24 hours.
 fn most_in_a_day(times: &[u64]) -> usize {
     let day = u64::try_from(DAY.as_millis()).unwrap();
     times
@@ -369,14 +377,14 @@ fn most_in_a_day(times: &[u64]) -> usize {
         .unwrap_or(0)
 }
 
-/// Anything at any time, by dice.
-async fn schedule(store: Store, flaw: Option<Flaw>, seed: u64) -> Bought {
+/// Random operations at random times.
+async fn schedule(store: Store, flaw: Option<Flaw>, seed: u64) -> Gains {
     let steps = if store.is_memory() { 1000 } else { 200 };
     let mut attacker = Attacker::new(store, flaw);
     let world = attacker.world.clone();
     let to = number(1);
     let mut dice = Dice(seed);
-    // Some are patient, some are not.
+    // Some schedules are more patient than others.
     let pace = [10, 120, 1200, 7200, 40_000][usize::try_from(dice.roll(5)).unwrap()];
     let mut names = vec![Name::Default];
     let mut opened = Vec::new();
@@ -399,7 +407,7 @@ async fn schedule(store: Store, flaw: Option<Flaw>, seed: u64) -> Bought {
                     .await;
             }
             6 | 7 => {
-                // An old guess over again, or a new one.
+                // The last guess again, or a new one.
                 attacker.guesses += usize::from(dice.roll(4) > 0);
                 let _ = world.verify(&to, &name, &wrong(attacker.guesses)).await;
             }
@@ -411,8 +419,8 @@ async fn schedule(store: Store, flaw: Option<Flaw>, seed: u64) -> Bought {
         }
         names.drain(1..names.len().saturating_sub(4).max(1));
         let now = world.now().0;
-        let write_aheads = attacker.codes();
-        opened.resize(write_aheads.max(opened.len()), now);
+        let records = attacker.codes();
+        opened.resize(records.max(opened.len()), now);
     }
     let guesses: Vec<u64> = world
         .provider
@@ -446,7 +454,7 @@ async fn schedule(store: Store, flaw: Option<Flaw>, seed: u64) -> Bought {
             Done::Won(..) => panic!("no guess was right"),
         }
     }
-    Bought {
+    Gains {
         guesses: guesses.len(),
         first_day: guesses.iter().filter(|at| **at < day).count(),
         in_a_day: most_in_a_day(&guesses),
@@ -457,45 +465,45 @@ async fn schedule(store: Store, flaw: Option<Flaw>, seed: u64) -> Bought {
 }
 
 async fn no_random_schedule_brings_more_guesses(new: NewStore) {
-    let holds = |bought: &Bought| {
-        let within = bought.guesses <= 100
-            && bought.first_day <= 30
-            && bought.in_a_day <= 44
-            && bought.codes_in_a_day <= 6
-            && bought.for_one_verification <= 5
-            && bought.for_one_code <= 5;
-        check(within, || format!("{bought:?}"))
+    let holds = |gains: &Gains| {
+        let within = gains.guesses <= 100
+            && gains.first_day <= 30
+            && gains.in_a_day <= 44
+            && gains.codes_in_a_day <= 6
+            && gains.for_one_verification <= 5
+            && gains.for_one_code <= 5;
+        check(within, || format!("{gains:?}"))
     };
     let seeds = if new().is_memory() { sized(20, 300) } else { 2 };
-    let mut most = Bought::default();
+    let mut most = Gains::default();
     let mut schedules = BTreeSet::new();
     for seed in 0..seeds {
-        let bought = schedule(new(), None, seed).await;
-        holds(&bought).unwrap_or_else(|reason| panic!("seed {seed}: {reason}"));
-        schedules.insert(bought.guesses);
-        most = Bought {
-            guesses: most.guesses.max(bought.guesses),
-            first_day: most.first_day.max(bought.first_day),
-            in_a_day: most.in_a_day.max(bought.in_a_day),
-            codes_in_a_day: most.codes_in_a_day.max(bought.codes_in_a_day),
-            for_one_verification: most.for_one_verification.max(bought.for_one_verification),
-            for_one_code: most.for_one_code.max(bought.for_one_code),
+        let gains = schedule(new(), None, seed).await;
+        holds(&gains).unwrap_or_else(|reason| panic!("seed {seed}: {reason}"));
+        schedules.insert(gains.guesses);
+        most = Gains {
+            guesses: most.guesses.max(gains.guesses),
+            first_day: most.first_day.max(gains.first_day),
+            in_a_day: most.in_a_day.max(gains.in_a_day),
+            codes_in_a_day: most.codes_in_a_day.max(gains.codes_in_a_day),
+            for_one_verification: most.for_one_verification.max(gains.for_one_verification),
+            for_one_code: most.for_one_code.max(gains.for_one_code),
         };
     }
-    println!("{}: {seeds} schedules by dice: at most {most:?}", new());
+    println!("{}: {seeds} random schedules: at most {most:?}", new());
     let mut flawed = Vec::new();
-    // Two schedules do not meet them all.
+    // Two schedules are too few to show every flaw.
     let (tried, flaws) = if new().is_memory() {
         (
             40,
             &[
-                Flaw::AlwaysPlace,
-                Flaw::NumberPaysNothing,
-                Flaw::FreshGuesses,
+                Flaw::IgnoresWindows,
+                Flaw::CountsNoFailures,
+                Flaw::RenewsAttempts,
             ][..],
         )
     } else {
-        (2, &[Flaw::AlwaysPlace][..])
+        (2, &[Flaw::IgnoresWindows][..])
     };
     for flaw in flaws {
         let mut seen = Ok(());
@@ -506,5 +514,5 @@ async fn no_random_schedule_brings_more_guesses(new: NewStore) {
         }
         flawed.push((*flaw, seen));
     }
-    holds_and_sees("any schedule", Ok(()), &flawed);
+    holds_and_fails_with("any schedule", Ok(()), &flawed);
 }

@@ -1,4 +1,4 @@
-//! A provider with real state: one code for each number and reference, and a list of everything that it was asked.
+//! A provider with real state: a code for each number and reference, and a list of all its calls.
 
 use crate::table::Table;
 use async_trait::async_trait;
@@ -31,7 +31,7 @@ static LIMITS: LazyLock<ProviderLimits> = LazyLock::new(|| ProviderLimits {
     any_language: false,
 });
 
-/// It takes the right code as often as it is asked and counts nothing: what holds is the service's doing.
+/// It accepts the right code every time and counts nothing, so any limit comes from the service.
 #[derive(Clone)]
 pub(crate) struct Fake(Arc<State>);
 
@@ -44,30 +44,30 @@ struct State {
     texts: Mutex<Vec<Asked>>,
     guesses: Mutex<Vec<Asked>>,
     outcomes: Mutex<VecDeque<Outcome>>,
-    /// Texts that were asked for without a record of them.
+    /// The number of sends without a record in the ledger.
     unrecorded: AtomicUsize,
     hold: AtomicBool,
     held: AtomicUsize,
     release: Notify,
 }
 
-/// Something that was asked.
+/// A send or a guess that the provider got.
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
     pub(crate) to: String,
     pub(crate) reference: String,
     pub(crate) code: String,
-    /// On the ledger's clock.
+    /// The time in milliseconds, by the clock of the test.
     pub(crate) at: u64,
 }
 
-/// What becomes of a text.
+/// The outcome of a send.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Outcome {
     Sent,
-    /// It is definitely not sent.
+    /// The text is certainly not sent.
     Refused,
-    /// It leaves, and the answer is lost.
+    /// The text is sent, and the response is lost.
     Unclear,
 }
 
@@ -94,7 +94,7 @@ impl Fake {
         }))
     }
 
-    /// The texts that left, or may have.
+    /// The texts that were sent.
     pub(crate) fn texts(&self) -> Vec<Asked> {
         self.0.texts.lock().unwrap().clone()
     }
@@ -107,12 +107,12 @@ impl Fake {
         self.0.unrecorded.load(SeqCst)
     }
 
-    /// What becomes of the next texts.
+    /// Sets the outcomes of the next sends.
     pub(crate) fn outcomes(&self, outcomes: impl IntoIterator<Item = Outcome>) {
         self.0.outcomes.lock().unwrap().extend(outcomes);
     }
 
-    /// The code that a person reads on the phone.
+    /// The code in the last text to this number.
     pub(crate) fn newest_code(&self, to: &PhoneNumber) -> String {
         let texts = self.0.texts.lock().unwrap();
         texts
@@ -124,19 +124,19 @@ impl Fake {
             .clone()
     }
 
-    /// From now on guesses are looked at, and not answered before [`Self::release`].
+    /// From now on the provider checks guesses, but answers only after [`Self::release`].
     pub(crate) fn hold(&self) {
         self.0.hold.store(true, SeqCst);
     }
 
-    /// Waits until so many guesses hang.
+    /// Waits until this many guesses are held.
     pub(crate) async fn held(&self, count: usize) {
         while self.0.held.load(SeqCst) < count {
             tokio::task::yield_now().await;
         }
     }
 
-    /// Answers all guesses that hang, at once.
+    /// Answers all guesses that are held.
     pub(crate) fn release(&self) {
         self.0.hold.store(false, SeqCst);
         self.0.held.store(0, SeqCst);
@@ -195,7 +195,7 @@ impl Provider for Fake {
         }
         {
             let mut texts = self.0.texts.lock().unwrap();
-            // No guess of the tests begins with a nine.
+            // No wrong guess begins with a nine.
             let text = self.asked(
                 message.to,
                 message.reference,

@@ -1,10 +1,10 @@
-//! Many guesses at once.
+//! Many guesses at the same time.
 
 use crate::store::{NewStore, Store, over_both_stores};
 use crate::table::Flaw;
 use crate::world::{
-    MILLISECOND, MINUTE, Name, Setup, World, at_once, check, holds_and_sees, number, tally, word,
-    wrong,
+    MILLISECOND, MINUTE, Name, Setup, World, at_once, check, holds_and_fails_with, number, tally,
+    word, wrong,
 };
 use simulator::sized;
 use std::collections::BTreeMap;
@@ -13,22 +13,22 @@ use std::time::Instant;
 
 over_both_stores!(
     concurrent_different_guesses_spend_only_the_attempts,
-    concurrent_equal_guesses_are_asked_once,
+    concurrent_equal_guesses_ask_the_provider_once,
     concurrent_right_guesses_succeed_once,
     concurrent_right_and_wrong_guesses_succeed_once_within_the_attempts,
     retried_right_guesses_succeed_once,
     the_last_attempt_can_be_repeated,
 );
 
-/// No derived one, which other software could have begun anew.
+/// It is not a derived name, because other software could send a new code under such a name.
 fn name() -> Name {
     Name::Given("411f1d86".to_owned())
 }
 
-/// What came of many guesses at once.
+/// The outcome of many guesses at once.
 struct Race {
     asked: usize,
-    /// How many of those were right.
+    /// The number of right guesses that the provider was asked about.
     right: usize,
     left: u8,
     failures: u32,
@@ -52,7 +52,7 @@ impl Race {
     }
 }
 
-/// One code, and these guesses at it, all at once; `None` stands for the right one.
+/// Sends a code and makes all these guesses at once. `None` stands for the right code.
 async fn race(
     store: Store,
     flaw: Option<Flaw>,
@@ -108,15 +108,15 @@ async fn concurrent_different_guesses_spend_only_the_attempts(new: NewStore) {
         )
     };
     let good = race(new(), None, guesses(sized(1_000, 10_000)), None).await;
-    let flawed = race(new(), Some(Flaw::InSteps), guesses(200), None).await;
-    holds_and_sees(
+    let flawed = race(new(), Some(Flaw::NotAtomic), guesses(200), None).await;
+    holds_and_fails_with(
         "10,000 different guesses",
         holds(&good),
-        &[(Flaw::InSteps, holds(&flawed))],
+        &[(Flaw::NotAtomic, holds(&flawed))],
     );
 }
 
-async fn concurrent_equal_guesses_are_asked_once(new: NewStore) {
+async fn concurrent_equal_guesses_ask_the_provider_once(new: NewStore) {
     let guesses = |count| (0..count).map(|_| Some(wrong(0))).collect();
     let holds = |race: &Race| {
         let all_told = race.only(&["invalid_code", "verification_in_progress"]);
@@ -126,13 +126,13 @@ async fn concurrent_equal_guesses_are_asked_once(new: NewStore) {
         )
     };
     let good = race(new(), None, guesses(sized(1_000, 10_000)), None).await;
-    let in_steps = race(new(), Some(Flaw::InSteps), guesses(200), None).await;
-    let paid = race(new(), Some(Flaw::RepeatsPaid), guesses(200), None).await;
+    let in_steps = race(new(), Some(Flaw::NotAtomic), guesses(200), None).await;
+    let paid = race(new(), Some(Flaw::ChargesRepeats), guesses(200), None).await;
     let flawed = [
-        (Flaw::InSteps, holds(&in_steps)),
-        (Flaw::RepeatsPaid, holds(&paid)),
+        (Flaw::NotAtomic, holds(&in_steps)),
+        (Flaw::ChargesRepeats, holds(&paid)),
     ];
-    holds_and_sees("10,000 equal guesses", holds(&good), &flawed);
+    holds_and_fails_with("10,000 equal guesses", holds(&good), &flawed);
 }
 
 async fn concurrent_right_guesses_succeed_once(new: NewStore) {
@@ -145,14 +145,14 @@ async fn concurrent_right_guesses_succeed_once(new: NewStore) {
         )
     };
     let good = race(new(), None, guesses(sized(200, 1000)), None).await;
-    let in_steps = race(new(), Some(Flaw::InSteps), guesses(200), None).await;
-    holds_and_sees(
-        "1,000 right answers",
+    let in_steps = race(new(), Some(Flaw::NotAtomic), guesses(200), None).await;
+    holds_and_fails_with(
+        "1,000 right guesses",
         once(&good),
-        &[(Flaw::InSteps, once(&in_steps))],
+        &[(Flaw::NotAtomic, once(&in_steps))],
     );
 
-    // Under one idempotency key it is one caller who asks again: every yes is the same one.
+    // The same idempotency key means the same caller, so there may be many responses with the same yes.
     let same = |race: &Race| {
         let all_told = race.only(&["ok", "verification_in_progress"]);
         check(
@@ -161,15 +161,15 @@ async fn concurrent_right_guesses_succeed_once(new: NewStore) {
         )
     };
     let good = race(new(), None, guesses(sized(200, 1000)), Some("k")).await;
-    let in_steps = race(new(), Some(Flaw::InSteps), guesses(200), Some("k")).await;
-    holds_and_sees(
-        "1,000 right answers under one key",
+    let in_steps = race(new(), Some(Flaw::NotAtomic), guesses(200), Some("k")).await;
+    holds_and_fails_with(
+        "1,000 right guesses under one key",
         same(&good),
-        &[(Flaw::InSteps, same(&in_steps))],
+        &[(Flaw::NotAtomic, same(&in_steps))],
     );
 }
 
-/// A wrong guess in between makes the right one a new guess: so several of the right ones are on their way at once.
+/// After a wrong guess the right one counts as a new guess, so the provider may get several right guesses at once.
 async fn concurrent_right_and_wrong_guesses_succeed_once_within_the_attempts(new: NewStore) {
     let guesses = |count| {
         (0..count)
@@ -184,22 +184,23 @@ async fn concurrent_right_and_wrong_guesses_succeed_once_within_the_attempts(new
             "invalid_code",
             "attempts_exhausted",
         ]);
-        // It can be that no right one was among the five.
+        // The five guesses may all be wrong.
         let once = race.count("ok") == race.right.min(1);
         check(once && (1..=5).contains(&race.asked) && all_told, || {
             race.found()
         })
     };
     let good = race(new(), None, guesses(sized(300, 2000)), None).await;
-    let in_steps = race(new(), Some(Flaw::InSteps), guesses(200), None).await;
-    holds_and_sees(
-        "right and wrong answers",
+    let in_steps = race(new(), Some(Flaw::NotAtomic), guesses(200), None).await;
+    holds_and_fails_with(
+        "right and wrong guesses",
         holds(&good),
-        &[(Flaw::InSteps, holds(&in_steps))],
+        &[(Flaw::NotAtomic, holds(&in_steps))],
     );
 }
 
-/// Five right answers, each of which finds the ones before hanging for five seconds; then all are answered at once.
+/// Five right guesses. Each is made when the one before has been pending for five seconds. Then the provider answers
+/// all of them at once.
 async fn taken_over(store: Store, flaw: Option<Flaw>, key: Option<&'static str>) -> Race {
     let world = World::new(
         store,
@@ -224,11 +225,11 @@ async fn taken_over(store: Store, flaw: Option<Flaw>, key: Option<&'static str>)
         assert_eq!(
             word(&ask(&world).await),
             "verification_in_progress",
-            "not yet five seconds"
+            "before five seconds are over"
         );
         world.pass(MILLISECOND);
     }
-    // None is left to take over with.
+    // No attempt is left for another retry.
     assert_eq!(word(&ask(&world).await), "attempts_exhausted");
     world.provider.release();
     let mut answers = Vec::new();
@@ -259,25 +260,25 @@ async fn retried_right_guesses_succeed_once(new: NewStore) {
     };
     for _ in 0..rounds {
         once(&taken_over(new(), None, None).await).unwrap();
-        // The same caller is told the same by each of its tries.
+        // With one key all retries get the same response.
         let race = taken_over(new(), None, Some("k")).await;
         check(race.count("ok") == 5 && race.asked == 5, || race.found()).unwrap();
     }
     println!(
-        "{}: {rounds} rounds of 5 right answers that take over: 1 success each",
+        "{}: {rounds} rounds of 5 retried right guesses: 1 success each",
         new()
     );
     let good = taken_over(new(), None, None).await;
-    // The writes of the flawed one meet because all are answered at once.
+    // All guesses are answered at once, so the flaw shows.
     let flawed = taken_over(new(), Some(Flaw::WritesNoSuccess), None).await;
-    holds_and_sees(
-        "taking over",
+    holds_and_fails_with(
+        "retried right guesses",
         once(&good),
         &[(Flaw::WritesNoSuccess, once(&flawed))],
     );
 }
 
-/// One attempt, spent on the right code; what each further try is told.
+/// Spends the only attempt on the right code, and then tries again at several times. Returns all responses.
 async fn repeated(store: Store, flaw: Option<Flaw>, lost: usize) -> Vec<(&'static str, String)> {
     let world = World::new(
         store,
@@ -306,7 +307,7 @@ async fn repeated(store: Store, flaw: Option<Flaw>, lost: usize) -> Vec<(&'stati
     world.pass(MINUTE * 5);
     tell("after minutes, no key", ask(None).await);
     world.pass(MINUTE * 10);
-    tell("when the code is over, same key", ask(Some("k")).await);
+    tell("after the code expired, same key", ask(Some("k")).await);
     told.push(("asked", world.provider.guesses().len().to_string()));
     told
 }
@@ -321,7 +322,7 @@ async fn the_last_attempt_can_be_repeated(new: NewStore) {
             ("just under 20 s, same key", "ok"),
             ("after 20 s, same key", "already_verified"),
             ("after minutes, no key", "already_verified"),
-            ("when the code is over, same key", "already_verified"),
+            ("after the code expired, same key", "already_verified"),
             ("asked", "1"),
         ];
         let wrong = told
@@ -329,13 +330,13 @@ async fn the_last_attempt_can_be_repeated(new: NewStore) {
             .zip(expected)
             .find(|((_, told), (_, expected))| told != expected);
         wrong.map_or(Ok(()), |((when, told), (_, expected))| {
-            Err(format!("{when}: {told}, and not {expected}"))
+            Err(format!("{when}: {told}, not {expected}"))
         })
     };
-    // With no answer lost, with the first lost (it is tried again), and with both.
+    // No response of the ledger is lost; the first one is lost, so the write is tried again; both are lost.
     for (lost, first) in [(0, "ok"), (1, "ok"), (2, "ledger_unavailable")] {
         let told = repeated(new(), None, lost).await;
-        println!("{}: one attempt, {lost} answers lost: {told:?}", new());
+        println!("{}: one attempt, {lost} responses lost: {told:?}", new());
         holds(&told, first).unwrap();
     }
     let good = holds(&repeated(new(), None, 0).await, "ok");
@@ -343,5 +344,5 @@ async fn the_last_attempt_can_be_repeated(new: NewStore) {
     for flaw in [Flaw::ForgetsWinner, Flaw::WritesNoSuccess] {
         flawed.push((flaw, holds(&repeated(new(), Some(flaw), 0).await, "ok")));
     }
-    holds_and_sees("the last attempt", good, &flawed);
+    holds_and_fails_with("the last attempt", good, &flawed);
 }

@@ -1,7 +1,8 @@
-//! The service under attack, over every store: what reaches the provider, however many ask at once and for however long.
+//! The service under attack, with both ledgers: the limits hold for any number of requests at once and for any length
+//! of time.
 //!
-//! Each test prints its figures and has a control: the same check over a ledger with one flaw, where it must fail. So the
-//! suite shows that it would see the flaw.
+//! Each test prints its figures and has controls: the same check must fail with a ledger that has a flaw. So the suite
+//! shows that it would notice the flaw.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,

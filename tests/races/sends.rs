@@ -1,9 +1,9 @@
-//! Many sends at once.
+//! Many sends at the same time.
 
 use crate::fake::Outcome;
 use crate::store::{NewStore, Store, over_both_stores};
 use crate::table::{Done, Flaw};
-use crate::world::{Name, Setup, World, at_once, check, holds_and_sees, number, tally};
+use crate::world::{Name, Setup, World, at_once, check, holds_and_fails_with, number, tally};
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::policy::{Budget, Budgets, Prices};
 use simulator::sized;
@@ -19,7 +19,7 @@ over_both_stores!(
     concurrent_sends_under_one_key_send_once,
 );
 
-/// Sends to all of them at once, each under a name of its own.
+/// Sends to all numbers at once, each under its own name.
 async fn send_all(
     world: &Arc<World>,
     numbers: impl IntoIterator<Item = PhoneNumber>,
@@ -42,12 +42,12 @@ async fn send_all(
     assert_eq!(
         world.provider.unrecorded(),
         0,
-        "a text without a record before it"
+        "a text was sent before its record was written"
     );
     told
 }
 
-/// Texts that a budget counts, by country: `JM` for +1876, `GB` for +44, else `US`.
+/// The country of a number.
 fn country(to: &str) -> &'static str {
     match to {
         to if to.starts_with("+1876") => "JM",
@@ -83,8 +83,8 @@ async fn concurrent_sends_spend_a_budget_exactly(new: NewStore) {
         })
     };
     let good = race(new(), None, sized(250, 1000)).await;
-    let flawed = race(new(), Some(Flaw::InSteps), 150).await;
-    holds_and_sees("a budget of 100", good, &[(Flaw::InSteps, flawed)]);
+    let flawed = race(new(), Some(Flaw::NotAtomic), 150).await;
+    holds_and_fails_with("a budget of 100", good, &[(Flaw::NotAtomic, flawed)]);
 }
 
 async fn country_and_money_budgets_are_spent_exactly(new: NewStore) {
@@ -98,7 +98,7 @@ async fn country_and_money_budgets_are_spent_exactly(new: NewStore) {
             all: Budget::parse_list("150/1h,2.5USD/24h").unwrap(),
             by_country: BTreeMap::from([
                 (jm, Budget::parse_list("20/24h").unwrap()),
-                // 31 texts, and a rest that is not enough for one.
+                // Enough for 31 texts, with a rest.
                 (gb, Budget::parse_list("1USD/1h").unwrap()),
             ]),
             other_countries: Budget::parse_list("1000/24h").unwrap(),
@@ -129,7 +129,7 @@ async fn country_and_money_budgets_are_spent_exactly(new: NewStore) {
         let spent = world.store.spent();
         println!("{}: texts {of:?}, spent {spent:?}", world.store);
         let money = of["US"] * 5810 + of["JM"] * 20_000 + of["GB"] * 31_500;
-        // The start is at 08:00 UTC.
+        // The test starts at 08:00 UTC.
         let should_be = BTreeMap::from([
             ("m08".to_owned(), texts.len() as u64),
             ("u".to_owned(), money),
@@ -138,19 +138,19 @@ async fn country_and_money_budgets_are_spent_exactly(new: NewStore) {
             ("mUS".to_owned(), of["US"]),
         ]);
         let within = texts.len() <= 150 && money <= 2_500_000 && of["JM"] <= 20 && of["GB"] <= 31;
-        // One of the two budgets of all has no room left for the cheapest text.
+        // One of the two budgets for all countries has no room left for the cheapest text.
         let used_up = texts.len() == 150 || money + 5810 > 2_500_000;
         check(within && used_up && spent == should_be, || {
             format!("{of:?}, {spent:?}, {told:?}")
         })
     };
     let good = race(new(), None, sized(130, 333)).await;
-    let flawed = race(new(), Some(Flaw::InSteps), 60).await;
-    holds_and_sees("budgets in money", good, &[(Flaw::InSteps, flawed)]);
+    let flawed = race(new(), Some(Flaw::NotAtomic), 60).await;
+    holds_and_fails_with("budgets in money", good, &[(Flaw::NotAtomic, flawed)]);
 }
 
-/// Refusals by every later step at once: the prefix was counted and the budget refused, the budget was spent and the
-/// number's windows refused, everything was paid and the provider refused. What leaves and what is unclear stays.
+/// Sends are refused at every step, all at the same time: by the budget after the prefix has counted, by the number's
+/// windows after the budget has paid, and by the provider after both. Only sent and unclear texts stay counted.
 async fn refused_sends_are_refunded(new: NewStore) {
     let race = async |store: Store, flaw| {
         let budgets = Budgets {
@@ -169,7 +169,7 @@ async fn refused_sends_are_refunded(new: NewStore) {
             1 => Outcome::Unclear,
             _ => Outcome::Sent,
         }));
-        // Ten for each of 100 numbers, of four prefixes.
+        // Up to ten sends to each of 100 numbers with four prefixes.
         let numbers = (0..sized(400, 1000)).map(|n: usize| {
             let (prefix, line) = (n % 4, n / 4 % 25);
             PhoneNumber::parse(&format!("+14255{prefix}5{line:04}")).unwrap()
@@ -179,11 +179,11 @@ async fn refused_sends_are_refunded(new: NewStore) {
         let texts = world.provider.texts();
         let mut numbers = BTreeSet::new();
         for text in &texts {
-            // Counted in two windows.
             *by_prefix.entry(text.to[..8].to_owned()).or_default() += 1;
             numbers.insert(text.to.clone());
         }
         let (spent, prefixes) = (world.store.spent(), world.store.prefixes());
+        // Each prefix has two windows.
         let mut should_be: Vec<u64> = by_prefix
             .values()
             .flat_map(|count| [*count, *count])
@@ -207,15 +207,11 @@ async fn refused_sends_are_refunded(new: NewStore) {
         )
     };
     let good = race(new(), None).await;
-    let flawed = race(new(), Some(Flaw::GivesNothingBack)).await;
-    holds_and_sees(
-        "what is given back",
-        good,
-        &[(Flaw::GivesNothingBack, flawed)],
-    );
+    let flawed = race(new(), Some(Flaw::RefundsNothing)).await;
+    holds_and_fails_with("refunds", good, &[(Flaw::RefundsNothing, flawed)]);
 
-    // And in order: a prefix of 3, a budget of 2. The third is counted for the prefix and refused by the budget; a
-    // prefix that still counted it would refuse the fourth.
+    // One after the other, with a prefix limit of 3 and a budget of 2: the prefix counts the third send, then the
+    // budget refuses it. If the prefix still counted it, it would refuse the fourth.
     let in_order = async |store: Store, flaw| {
         let budgets = Budgets {
             all: Budget::parse_list("2/1h").unwrap(),
@@ -246,8 +242,8 @@ async fn refused_sends_are_refunded(new: NewStore) {
         )
     };
     let good = in_order(new(), None).await;
-    let flawed = in_order(new(), Some(Flaw::GivesNothingBack)).await;
-    holds_and_sees("in order", good, &[(Flaw::GivesNothingBack, flawed)]);
+    let flawed = in_order(new(), Some(Flaw::RefundsNothing)).await;
+    holds_and_fails_with("refunds in order", good, &[(Flaw::RefundsNothing, flawed)]);
 }
 
 async fn concurrent_sends_to_one_number_send_once(new: NewStore) {
@@ -267,16 +263,16 @@ async fn concurrent_sends_to_one_number_send_once(new: NewStore) {
         })
     };
     let good = race(new(), None, sized(250, 1000)).await;
-    let in_steps = race(new(), Some(Flaw::InSteps), 200).await;
-    let place = race(new(), Some(Flaw::AlwaysPlace), 200).await;
-    holds_and_sees(
+    let in_steps = race(new(), Some(Flaw::NotAtomic), 200).await;
+    let place = race(new(), Some(Flaw::IgnoresWindows), 200).await;
+    holds_and_fails_with(
         "one number",
         good,
-        &[(Flaw::InSteps, in_steps), (Flaw::AlwaysPlace, place)],
+        &[(Flaw::NotAtomic, in_steps), (Flaw::IgnoresWindows, place)],
     );
 }
 
-/// With windows wide enough for twenty, so that it is the key that holds.
+/// The windows allow twenty sends, so only the key can limit them.
 async fn concurrent_sends_under_one_key_send_once(new: NewStore) {
     let race = async |store: Store, flaw, count| {
         let world = World::new(
@@ -297,7 +293,7 @@ async fn concurrent_sends_under_one_key_send_once(new: NewStore) {
             }
         };
         let mut answers = at_once((0..count).map(|_| ask(&world))).await;
-        // And afterwards, too.
+        // The same send once more, later.
         answers.push(ask(&world).await);
         let told = tally(&answers);
         let texts = world.provider.texts().len();
@@ -313,7 +309,7 @@ async fn concurrent_sends_under_one_key_send_once(new: NewStore) {
             .filter(|done| matches!(done, Done::Opened(..)))
             .count();
         println!(
-            "{}: {count} sends under one key, flaw {flaw:?}: {texts} texts, {} different answers, {told:?} in {:?}",
+            "{}: {count} sends under one key, flaw {flaw:?}: {texts} texts, {} different responses, {told:?} in {:?}",
             world.store,
             receipts.len(),
             began.elapsed()
@@ -324,10 +320,10 @@ async fn concurrent_sends_under_one_key_send_once(new: NewStore) {
             && told["ok"] >= 2;
         check(
             texts == 1 && receipts.len() == 1 && opened == 1 && all_told,
-            || format!("{texts} texts, {} answers, {told:?}", receipts.len()),
+            || format!("{texts} texts, {} responses, {told:?}", receipts.len()),
         )
     };
     let good = race(new(), None, sized(250, 1000)).await;
-    let flawed = race(new(), Some(Flaw::InSteps), 200).await;
-    holds_and_sees("one key", good, &[(Flaw::InSteps, flawed)]);
+    let flawed = race(new(), Some(Flaw::NotAtomic), 200).await;
+    holds_and_fails_with("one key", good, &[(Flaw::NotAtomic, flawed)]);
 }

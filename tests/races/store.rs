@@ -1,4 +1,4 @@
-//! The stores that every test runs over, looked at from outside.
+//! The two stores that every test uses, and their contents as seen from outside.
 
 use crate::emulator::Emulator;
 use otp_lambda::ledger::Ledger;
@@ -17,7 +17,7 @@ pub(crate) enum Store {
     DynamoDb(Emulator),
 }
 
-/// Makes of every function that takes a [`NewStore`] one test for each store.
+/// Makes two tests of each function that takes a [`NewStore`]: one for each store.
 macro_rules! over_both_stores {
     ($($test:ident),+ $(,)?) => {
         mod memory {
@@ -36,7 +36,8 @@ macro_rules! over_both_stores {
 }
 pub(crate) use over_both_stores;
 
-/// As [`over_both_stores`], but a small run uses memory only: the tests of the ledger hold both stores to one contract.
+/// As [`over_both_stores`], but a small run uses memory only. That is enough, because both stores pass the contract of
+/// the ledger.
 macro_rules! over_both_stores_if_full {
     ($($test:ident),+ $(,)?) => {
         mod memory {
@@ -77,19 +78,19 @@ impl Store {
         }
     }
 
-    /// Deletes what has outlived its time.
+    /// Deletes the expired items.
     pub(crate) fn sweep(&self, now: Millis) {
         match self {
             Self::Memory(ledger) => ledger.sweep(now),
             Self::DynamoDb(emulator) => {
                 emulator.sweep(now);
-                // Nobody reads them here, and a year of them is much.
+                // Nobody reads the recorded requests, and those of a year take much memory.
                 emulator.requests();
             }
         }
     }
 
-    /// What is spent of the budgets, by counter; those at zero left out.
+    /// The budgets' counters that are not zero.
     pub(crate) fn spent(&self) -> BTreeMap<String, u64> {
         let all: Vec<(String, u64)> = match self {
             Self::Memory(ledger) => ledger.budgets().into_values().flatten().collect(),
@@ -116,7 +117,7 @@ impl Store {
         all.into_iter().filter(|(_, amount)| *amount > 0).collect()
     }
 
-    /// What is counted for prefixes, largest first; those at zero left out.
+    /// The counts of the prefixes that are not zero, the largest first.
     pub(crate) fn prefixes(&self) -> Vec<u64> {
         let mut counts: Vec<u64> = match self {
             Self::Memory(ledger) => ledger
@@ -140,7 +141,7 @@ impl Store {
         counts
     }
 
-    /// Everything that is stored.
+    /// The whole content.
     pub(crate) fn snapshot(&self) -> String {
         match self {
             Self::Memory(ledger) => format!("{ledger:?}"),

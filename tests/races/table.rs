@@ -1,5 +1,5 @@
-//! The ledger that the service sees: it lets the tasks of a race switch between any two steps, records what happened, and
-//! can have a flaw.
+//! The ledger that the service sees: it lets the tasks of a race switch between any two steps, records what happened,
+//! and can have a flaw.
 
 use async_trait::async_trait;
 use otp_lambda::ledger::{
@@ -26,31 +26,31 @@ const PAUSE: Duration = Duration::from_millis(20);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flaw {
     /// Reads, decides and writes in separate steps, without a condition.
-    InSteps,
-    /// Spends an attempt on a repetition of the last guess.
-    RepeatsPaid,
+    NotAtomic,
+    /// Charges an attempt for a repetition of the last guess.
+    ChargesRepeats,
     /// Forgets the winner.
     ForgetsWinner,
     /// Reports a success without recording it.
     WritesNoSuccess,
     /// Refunds nothing.
-    GivesNothingBack,
+    RefundsNothing,
     /// Lets every send pass the windows.
-    AlwaysPlace,
+    IgnoresWindows,
     /// Counts no failures.
-    NumberPaysNothing,
+    CountsNoFailures,
     /// Keeps the failures after a success.
     NeverClears,
     /// Forgets the failures of a number ninety days after the last.
     FailuresExpire,
-    /// Gives a further code new guesses.
-    FreshGuesses,
+    /// Gives each new code of a verification new attempts.
+    RenewsAttempts,
     /// Counts sends in fixed windows instead of sliding ones.
     FixedWindows,
     /// Remembers only as many sends as the current windows need.
     ForgetsSends,
     /// Frees a place one millisecond late.
-    LateByOne,
+    FreesLate,
 }
 
 /// A step that changed a verification.
@@ -75,7 +75,7 @@ struct Inner {
     naive: Mutex<Naive>,
 }
 
-/// What a flawed ledger keeps besides the store.
+/// The data of a flawed ledger besides the store.
 #[derive(Default)]
 struct Naive {
     counts: BTreeMap<String, u64>,
@@ -170,7 +170,7 @@ impl Table {
             Flaw::ForgetsSends => windows
                 .iter()
                 .all(|window| kth(window.sends).is_none_or(|at| at <= now.minus(window.length))),
-            Flaw::LateByOne => windows
+            Flaw::FreesLate => windows
                 .iter()
                 .all(|window| kth(window.sends).is_none_or(|at| at < now.minus(window.length))),
             _ => true,
@@ -344,10 +344,10 @@ impl Table {
             return self.run(step).await;
         };
         match (flaw, step) {
-            (Flaw::InSteps, step) => self.in_steps(step).await,
-            (Flaw::GivesNothingBack, Step::Uncount { .. } | Step::Refund { .. })
+            (Flaw::NotAtomic, step) => self.in_steps(step).await,
+            (Flaw::RefundsNothing, Step::Uncount { .. } | Step::Refund { .. })
             | (Flaw::NeverClears, Step::ClearFailures { .. }) => Ok(().into()),
-            (Flaw::NumberPaysNothing, Step::ChargeNumber { .. }) => {
+            (Flaw::CountsNoFailures, Step::ChargeNumber { .. }) => {
                 let charge = Charge {
                     failures: 1,
                     epoch: 0,
@@ -355,7 +355,7 @@ impl Table {
                 Ok(NumberCharge::Charged(charge).into())
             }
             // Without this, sends would be refused early, which would hide the flaw in the reservation itself.
-            (Flaw::AlwaysPlace, step @ Step::Number { .. }) => {
+            (Flaw::IgnoresWindows, step @ Step::Number { .. }) => {
                 let number: Number = self.run(step).await?.try_into()?;
                 let number = Number {
                     failures: number.failures,
@@ -363,12 +363,12 @@ impl Table {
                 };
                 Ok(number.into())
             }
-            (Flaw::AlwaysPlace, step @ Step::ReserveSend { .. }) => {
+            (Flaw::IgnoresWindows, step @ Step::ReserveSend { .. }) => {
                 self.run(step).await?;
                 Ok(Reservation::Reserved(Number::default()).into())
             }
             (
-                Flaw::FixedWindows | Flaw::ForgetsSends | Flaw::LateByOne,
+                Flaw::FixedWindows | Flaw::ForgetsSends | Flaw::FreesLate,
                 Step::ReserveSend { item, windows, now },
             ) => Ok(self.naive_windows(flaw, &item, &windows, now).into()),
             (
@@ -379,7 +379,7 @@ impl Table {
                 self.expire(item, now).await?;
                 self.run(step.clone()).await
             }
-            (Flaw::FreshGuesses, Step::Reopen { item, seen, resend }) => {
+            (Flaw::RenewsAttempts, Step::Reopen { item, seen, resend }) => {
                 let new = OwnedOpening {
                     state: State::Reserved,
                     first: resend.expires.minus(Duration::from_mins(10)),
@@ -397,7 +397,7 @@ impl Table {
                 self.run(Step::Open { item, seen, new }).await
             }
             (
-                Flaw::RepeatsPaid,
+                Flaw::ChargesRepeats,
                 Step::SpendAttempt {
                     item,
                     question,
@@ -465,7 +465,7 @@ impl Layer for Table {
             _ => {}
         }
         if matches!(step, Step::Consume { .. }) && self.loses_answer() {
-            return Err(Unavailable("the answer was lost".to_owned()));
+            return Err(Unavailable("the response was lost".to_owned()));
         }
         reply
     }

@@ -1,10 +1,10 @@
-//! What failed guesses do to sends, and when guessing ends.
+//! Failed guesses delay sends, and after a hundred the number is locked.
 
 use crate::store::{NewStore, Store, over_both_stores};
 use crate::table::Flaw;
 use crate::world::{
-    DAY, MILLISECOND, MINUTE, Name, SECOND, Setup, World, check, holds_and_sees, number, word,
-    wrong,
+    DAY, MILLISECOND, MINUTE, Name, SECOND, Setup, World, check, holds_and_fails_with, number,
+    word, wrong,
 };
 use otp_lambda::time::Millis;
 use std::time::Duration;
@@ -15,12 +15,12 @@ over_both_stores!(
     an_operator_unlocks,
 );
 
-/// A person who is not slowed down by windows, only by failures.
+/// A guesser who is delayed only by failures, because the windows are wide.
 struct Guesser {
     world: std::sync::Arc<World>,
     names: usize,
     guesses: usize,
-    /// When the last failure was.
+    /// The time of the last failure.
     last: Millis,
 }
 
@@ -45,19 +45,19 @@ impl Guesser {
         Name::Given(format!("r{}", self.names))
     }
 
-    /// A send under a new name.
+    /// Sends under a new name.
     async fn send(&mut self) -> &'static str {
         self.names += 1;
         let sent = self.world.send(&number(1), &self.name()).await;
         match sent {
             Err(error) if error.limit() == Some(otp_lambda::error::Limit::Guesses) => {
-                "has to wait for the guesses"
+                "must wait because of guesses"
             }
             sent => word(&sent),
         }
     }
 
-    /// So many wrong guesses, at codes as they are needed; the words of the last.
+    /// Makes this many wrong guesses at the last code. Returns the response to the last one.
     async fn guess(&mut self, count: usize) -> &'static str {
         let mut told = "none";
         for _ in 0..count {
@@ -83,7 +83,7 @@ impl Guesser {
         word(&self.world.verify(&number(1), &self.name(), &code).await)
     }
 
-    /// Says when a send is accepted for the first time: just then, and not a millisecond before.
+    /// Checks that sends are accepted exactly `wait` after the last failure, and not a millisecond before.
     async fn waits(&mut self, wait: Duration) -> Result<(), String> {
         let mut told = vec![self.send().await];
         self.world.move_to(self.last.plus(wait).minus(MILLISECOND));
@@ -91,8 +91,8 @@ impl Guesser {
         self.world.pass(MILLISECOND);
         told.push(self.send().await);
         let expected = [
-            "has to wait for the guesses",
-            "has to wait for the guesses",
+            "must wait because of guesses",
+            "must wait because of guesses",
             "ok",
         ];
         check(told == expected, || {
@@ -117,11 +117,11 @@ async fn the_way_to_the_lock(store: Store, flaw: Option<Flaw>) -> Result<String,
     guesser.guess(5).await;
     expect(guesser.send().await, "ok", 5)?;
     guesser.guess(4).await;
-    // Nine failures: no wait. The next code is sent now, and its guess is the tenth.
+    // Nine failures cause no wait. The guess at the next code is the tenth.
     expect(guesser.send().await, "ok", 9)?;
     guesser.guess(1).await;
     guesser.waits(MINUTE * 15).await?;
-    // The wait is from the last failure, and each begins it anew.
+    // Each failure begins the wait anew.
     guesser.guess(1).await;
     guesser.waits(MINUTE * 15).await?;
     while guesser.guesses < 28 {
@@ -131,7 +131,7 @@ async fn the_way_to_the_lock(store: Store, flaw: Option<Flaw>) -> Result<String,
     guesser.guess(1).await;
     guesser.waits(MINUTE * 15).await?;
     guesser.guess(1).await;
-    // Thirty.
+    // This was the thirtieth failure.
     guesser.waits(DAY).await?;
     while guesser.guesses < 99 {
         guesser.guess(5.min(99 - guesser.guesses)).await;
@@ -149,7 +149,7 @@ async fn the_way_to_the_lock(store: Store, flaw: Option<Flaw>) -> Result<String,
         format!("{} asked", guesser.asked())
     })?;
     Ok(format!(
-        "100 guesses asked in {days} days at the fastest, then locked, and still after 400 days"
+        "100 guesses took at least {days} days; then the number was locked, and it still was 400 days later"
     ))
 }
 
@@ -157,20 +157,20 @@ async fn failed_guesses_delay_sends_and_a_hundred_lock(new: NewStore) {
     let good = the_way_to_the_lock(new(), None).await;
     println!("{}: {good:?}", new());
     let mut flawed = Vec::new();
-    for flaw in [Flaw::NumberPaysNothing, Flaw::AlwaysPlace] {
+    for flaw in [Flaw::CountsNoFailures, Flaw::IgnoresWindows] {
         flawed.push((
             flaw,
             the_way_to_the_lock(new(), Some(flaw)).await.map(|_| ()),
         ));
     }
-    holds_and_sees("the waits", good.map(|_| ()), &flawed);
+    holds_and_fails_with("the waits", good.map(|_| ()), &flawed);
 }
 
 async fn a_success_clears_the_failures(new: NewStore) {
     let run = async |store: Store, flaw| {
         let mut guesser = Guesser::new(store, flaw);
         let mut asked = Vec::new();
-        // Twice to nine, with a success in between: were they added, the second time would have to wait.
+        // Nine failures and a success, five times. If the failures added up, the second round would have to wait.
         for _ in 0..5 {
             let mut told = Vec::new();
             told.push(guesser.send().await);
@@ -184,13 +184,13 @@ async fn a_success_clears_the_failures(new: NewStore) {
             })?;
             asked.push(guesser.asked());
         }
-        // And to just below the stops: 29 failures, fifteen minutes, the right code, and no wait.
+        // The success also clears 29 failures, one less than the longer wait needs.
         while guesser.world.failures(&number(1)).await < 29 {
             let failures = guesser.world.failures(&number(1)).await;
             if guesser.send().await != "ok" {
                 guesser.world.move_to(guesser.last.plus(MINUTE * 15));
                 check(guesser.send().await == "ok", || {
-                    "the wait was not enough".to_owned()
+                    "still refused after the wait".to_owned()
                 })?;
             }
             guesser
@@ -199,23 +199,23 @@ async fn a_success_clears_the_failures(new: NewStore) {
         }
         guesser.world.move_to(guesser.last.plus(MINUTE * 15));
         check(guesser.send_right().await == "ok", || {
-            "the right code".to_owned()
+            "the right code was refused".to_owned()
         })?;
         check(guesser.send().await == "ok", || {
-            "a wait after the success".to_owned()
+            "a send had to wait after the success".to_owned()
         })?;
         Ok(asked)
     };
     let good = run(new(), None).await;
     println!(
-        "{}: nine failures and a success, over again: asked {:?}",
+        "{}: nine failures and a success, five times: asked {:?}",
         new(),
         good.as_ref().unwrap()
     );
     let flawed = run(new(), Some(Flaw::NeverClears))
         .await
         .map(|_: Vec<usize>| ());
-    holds_and_sees(
+    holds_and_fails_with(
         "a success",
         good.map(|_| ()),
         &[(Flaw::NeverClears, flawed)],
@@ -232,13 +232,13 @@ async fn an_operator_unlocks(new: NewStore) {
         }
     }
     assert_eq!(guesser.asked(), 100);
-    // The right code does not help: it is not asked.
+    // The right code does not help, because the provider is not asked.
     assert_eq!(guesser.send_right().await, "destination_locked");
     guesser.world.unlock(&number(1)).await;
     assert_eq!(guesser.send_right().await, "ok");
     assert_eq!(guesser.asked(), 101);
     println!(
-        "{}: locked after 100, unlocked, and the right code is taken",
+        "{}: locked after 100, unlocked, and the right code is accepted",
         new()
     );
 }

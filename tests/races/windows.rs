@@ -1,9 +1,9 @@
-//! The windows of `SEND_LIMITS`, against a list of all sends and brute force.
+//! Compares the windows of `SEND_LIMITS` with a list of all sends, by brute force.
 
 use crate::store::{NewStore, Store, over_both_stores};
 use crate::table::Flaw;
 use crate::world::{
-    DAY, Dice, HOUR, LIMITS, Name, START, Setup, World, check, holds_and_sees, number, word,
+    DAY, Dice, HOUR, LIMITS, Name, START, Setup, World, check, holds_and_fails_with, number, word,
 };
 use otp_lambda::policy::Rate;
 use otp_lambda::time::Millis;
@@ -15,12 +15,12 @@ over_both_stores!(
     changed_windows_count_every_earlier_send
 );
 
-/// What a run of random attempts came to.
+/// The result of random attempts.
 #[derive(Debug, Default)]
 struct Run {
     attempts: usize,
     accepted: Vec<Millis>,
-    /// Attempts within a millisecond of a time at which some window changes its mind.
+    /// The number of attempts within a millisecond of the end of a window.
     at_an_edge: usize,
 }
 
@@ -28,7 +28,7 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap()
 }
 
-/// Sends within the window that ends at `now`.
+/// The number of sends in the window that ends at `now`.
 fn within(sends: &[Millis], window: Duration, now: Millis) -> u64 {
     sends
         .iter()
@@ -36,8 +36,8 @@ fn within(sends: &[Millis], window: Duration, now: Millis) -> u64 {
         .count() as u64
 }
 
-/// Attempts at random, and at the times where a window ends, and a millisecond before and after; each is accepted if and
-/// only if it makes no window too full. The settings hold from their times on.
+/// Sends at random times, and exactly when a window ends, and a millisecond before and after. A send must be accepted
+/// if and only if every window has room for it. Each setting begins at its time.
 async fn run(
     store: Store,
     flaw: Option<Flaw>,
@@ -88,7 +88,7 @@ async fn run(
         match (word(&answer), full) {
             ("ok", None) => {
                 run.accepted.push(now);
-                // Over again by what it means, wherever the window begins.
+                // By definition: no window is too full, wherever it begins.
                 for rate in &rates {
                     let most = run
                         .accepted
@@ -103,7 +103,7 @@ async fn run(
                 }
             }
             ("rate_limited", Some(_)) => {
-                // And the wait that is told is the right one, rounded up to seconds.
+                // The response must name the right wait, rounded up to seconds.
                 let free = rates.iter().filter_map(|rate| {
                     let kth = run
                         .accepted
@@ -115,17 +115,17 @@ async fn run(
                 let wait = millis(free.max().unwrap().since(now)).div_ceil(1000);
                 let told = answer.unwrap_err().retry_after_seconds().unwrap();
                 if flaw.is_none() && told != wait {
-                    return Err(format!("told to wait {told} s, and it is {wait} s"));
+                    return Err(format!("told to wait {told} s instead of {wait} s"));
                 }
             }
             (told, full) => {
                 return Err(format!(
-                    "{told} at {}, and too full is {full:?}",
+                    "{told} at {}, although the full window is {full:?}",
                     now.since(START).as_millis()
                 ));
             }
         }
-        // To an edge that is to come, give or take a millisecond; or by anything from a millisecond on.
+        // The next time is the end of a window, plus or minus at most a millisecond, or it is random.
         let edge = edges.into_iter().filter(|edge| *edge > now.0 + 1).min();
         let by_chance = {
             let shorter = dice.roll(8);
@@ -170,14 +170,14 @@ async fn the_windows_are_exact_over_three_days(new: NewStore) {
                 good.accepted.len()
             );
         }
-        // As many as there can be, but for the time lost between attempts.
+        // 18 is the most that is possible. Some time is lost between attempts.
         check(good.accepted.len() >= 15 && good.at_an_edge >= 20, || {
             format!("{good:?}")
         })
         .unwrap();
     }
     let mut flawed = Vec::new();
-    for flaw in [Flaw::FixedWindows, Flaw::LateByOne, Flaw::AlwaysPlace] {
+    for flaw in [Flaw::FixedWindows, Flaw::FreesLate, Flaw::IgnoresWindows] {
         let run = run(
             new(),
             Some(flaw),
@@ -189,9 +189,9 @@ async fn the_windows_are_exact_over_three_days(new: NewStore) {
         .await;
         flawed.push((flaw, told(&run)));
     }
-    holds_and_sees("the windows", Ok(()), &flawed);
+    holds_and_fails_with("the windows", Ok(()), &flawed);
 
-    // Any setting, not only this one.
+    // Random settings too.
     if new().is_memory() {
         const COUNTS: [&str; 10] = [
             "1/1s", "1/30s", "2/90s", "3/10m", "4/1h", "5/1h", "7/6h", "10/12h", "19/24h", "20/24h",
@@ -201,7 +201,7 @@ async fn the_windows_are_exact_over_three_days(new: NewStore) {
             let mut dice = Dice(seed);
             let mut some: Vec<&str> = COUNTS.into_iter().filter(|_| dice.roll(2) == 0).collect();
             some.push(COUNTS[usize::try_from(dice.roll(10)).unwrap()]);
-            // A handful of texts that live as long as the test.
+            // These few texts may live as long as the test.
             let limits: &'static str = some.join(",").leak();
             let run = run(
                 new(),
@@ -217,13 +217,13 @@ async fn the_windows_are_exact_over_three_days(new: NewStore) {
             accepted += run.accepted.len();
         }
         println!(
-            "{}: settings at random: {attempts} attempts, {accepted} accepted",
+            "{}: random settings: {attempts} attempts, {accepted} accepted",
             new()
         );
     }
 }
 
-/// From six sends that are remembered to three, and back.
+/// The second setting needs only three sends in the history, the others need six.
 async fn changed_windows_count_every_earlier_send(new: NewStore) {
     let settings = [
         (Duration::ZERO, LIMITS),
@@ -263,7 +263,7 @@ async fn changed_windows_count_every_earlier_send(new: NewStore) {
         0,
     )
     .await;
-    holds_and_sees(
+    holds_and_fails_with(
         "a changed setting",
         Ok(()),
         &[(Flaw::ForgetsSends, told(&flawed))],

@@ -1,4 +1,4 @@
-//! One service over one store, with a fake provider and a clock that the test moves.
+//! A service with a store, a fake provider, and a clock that the test moves.
 
 use crate::fake::Fake;
 use crate::store::Store;
@@ -27,7 +27,7 @@ use tokio::sync::Barrier;
 /// The windows of the template.
 pub(crate) const LIMITS: &str = "1/30s,2/90s,3/10m,6/24h";
 
-/// When every test begins: at the full hour.
+/// The start of every test, at the full hour.
 pub(crate) const START: Millis = Millis(1_800_000_000_000);
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
@@ -36,7 +36,7 @@ pub(crate) const HOUR: Duration = Duration::from_hours(1);
 pub(crate) const DAY: Duration = Duration::from_hours(24);
 pub(crate) const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// What the operator has set.
+/// The settings of a test.
 #[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) limits: &'static str,
@@ -44,11 +44,10 @@ pub(crate) struct Setup {
     pub(crate) budgets: Budgets,
     pub(crate) attempts: u8,
     pub(crate) references: ReferenceIds,
-    /// Whether somebody vouches for the caller.
     pub(crate) authenticated: bool,
-    /// How long the provider takes.
+    /// The time that the provider takes.
     pub(crate) latency: Duration,
-    /// What is wrong with the ledger.
+    /// The flaw of the ledger.
     pub(crate) flaw: Option<Flaw>,
 }
 
@@ -67,12 +66,14 @@ impl Default for Setup {
     }
 }
 
-/// How a verification is named.
+/// The name of a verification in a request.
 #[derive(Debug, Clone)]
 pub(crate) enum Name {
-    /// By what the defaults make of it.
+    /// No name: the reference is derived from the defaults.
     Default,
+    /// A reference.
     Given(String),
+    /// A brand, from which the reference is derived.
     Of(String),
 }
 
@@ -90,12 +91,12 @@ fn keys() -> Hasher {
     Hasher::from_secret(b"a secret of forty-three characters, or more")
 }
 
-/// One of ten thousand numbers with one prefix. The block of exchange 555 is kept for fiction.
+/// One of ten thousand numbers with one prefix. Exchange 555 is reserved for fiction.
 pub(crate) fn number(n: usize) -> PhoneNumber {
     PhoneNumber::parse(&format!("+1425555{n:04}")).unwrap()
 }
 
-/// A guess that is wrong, and no other one.
+/// A wrong guess, a different one for each number.
 pub(crate) fn wrong(n: usize) -> String {
     format!("{n:08}")
 }
@@ -108,7 +109,7 @@ impl World {
         Self::of(store, table, provider, clock, setup)
     }
 
-    /// The same store, provider and clock under other settings, as after a deployment.
+    /// The same store, provider and clock with other settings, as after a deployment.
     pub(crate) fn with_limits(&self, limits: &'static str) -> Arc<Self> {
         let setup = Setup {
             limits,
@@ -175,7 +176,7 @@ impl World {
         Millis(self.clock.load(SeqCst))
     }
 
-    /// Moves the clock, and deletes what has outlived its time by then.
+    /// Moves the clock and deletes the items that have expired by then.
     pub(crate) fn move_to(&self, now: Millis) {
         assert!(now >= self.now());
         self.clock.store(now.0, SeqCst);
@@ -298,7 +299,7 @@ impl World {
         self.service.unlock(to, self.now()).await.unwrap();
     }
 
-    /// Failures of a number since its last success.
+    /// The number of failures since the last success.
     pub(crate) async fn failures(&self, to: &PhoneNumber) -> u32 {
         self.table
             .ledger()
@@ -308,7 +309,6 @@ impl World {
             .failures
     }
 
-    /// A verification as it stands.
     pub(crate) async fn verification(&self, to: &PhoneNumber, name: &Name) -> Option<Verification> {
         let reference = match self.reference(name) {
             Reference::Given(reference) => reference,
@@ -350,7 +350,7 @@ fn call(caller: Caller, now: Millis, record: &mut Record) -> Call<'_> {
     Call::new(caller, now, MINUTE, record)
 }
 
-/// Runs all of them at the same time: none begins before all are there.
+/// Runs all tasks at the same time. None begins before all are ready.
 pub(crate) async fn at_once<F>(tasks: impl IntoIterator<Item = F>) -> Vec<F::Output>
 where
     F: Future<Output: Send> + Send + 'static,
@@ -374,14 +374,14 @@ where
     outputs
 }
 
-/// The stable name of an answer.
+/// The error code of a response, or `ok`.
 pub(crate) fn word<T>(answer: &Result<T, Error>) -> &'static str {
     answer
         .as_ref()
         .map_or_else(|error| error.code().name(), |_| "ok")
 }
 
-/// How often each answer was given.
+/// Counts the responses by their words.
 pub(crate) fn tally<T>(answers: &[Result<T, Error>]) -> BTreeMap<&'static str, usize> {
     let mut tally = BTreeMap::new();
     for answer in answers {
@@ -390,9 +390,9 @@ pub(crate) fn tally<T>(answers: &[Result<T, Error>]) -> BTreeMap<&'static str, u
     tally
 }
 
-/// Asserts that a check holds, and fails where the ledger has a flaw.
+/// Asserts that a check holds, and that it fails for each flaw of the ledger.
 #[track_caller]
-pub(crate) fn holds_and_sees(
+pub(crate) fn holds_and_fails_with(
     what: &str,
     good: Result<(), String>,
     flawed: &[(Flaw, Result<(), String>)],
@@ -408,12 +408,12 @@ pub(crate) fn holds_and_sees(
     }
 }
 
-/// A check, with what was found where it fails.
+/// Turns a check into a result. The error describes what was found.
 pub(crate) fn check(holds: bool, found: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(found()) }
 }
 
-/// Repeatable chance: splitmix64.
+/// Repeatable random numbers: splitmix64.
 pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
