@@ -1,4 +1,4 @@
-//! Who asks for what: people with their typos, a guesser, other software, an operator.
+//! The actors: people who mistype codes, an attacker who guesses, other software, and an operator.
 
 use otp_lambda::ledger::{Hasher, SessionDigest, Switches};
 use otp_lambda::policy::{Budget, Budgets, Prices, Rate, SendLimits};
@@ -12,7 +12,7 @@ use crate::sim::Setup;
 pub(crate) const BRAND: &str = "ExampleCorp";
 pub(crate) const SOURCE: &str = "sign-up";
 
-/// Numbers that are nobody's. Two are neighbours, and count as one prefix.
+/// Numbers that belong to nobody. The first two share a prefix.
 const NUMBERS: [&str; 4] = [
     "+14255550142",
     "+14255550143",
@@ -20,7 +20,7 @@ const NUMBERS: [&str; 4] = [
     "+18765550142",
 ];
 
-/// Wrong codes: few, so that the same ones are tried again. The provider makes none of these.
+/// Wrong codes. They are few, so that guesses repeat. The provider makes none of them.
 const WRONG: [&str; 5] = ["000000", "000001", "000002", "000003", "000004"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,18 +38,18 @@ pub(crate) struct Who {
     pub(crate) principal: Option<&'static str>,
     pub(crate) address: Option<u8>,
     pub(crate) key: Option<String>,
-    /// The sign-in session that it is made in.
+    /// The sign-in session of the request.
     pub(crate) session: Option<u8>,
 }
 
 impl Who {
-    /// What the ledger calls the session.
+    /// The session's digest in the ledger.
     pub(crate) fn session(&self, keys: &Hasher) -> Option<SessionDigest> {
         Some(keys.session(&format!("session-{}", self.session?)))
     }
 }
 
-/// A request before it is made.
+/// A request that an actor is about to make.
 #[derive(Debug, Clone)]
 pub(crate) struct Intent {
     pub(crate) what: What,
@@ -61,7 +61,7 @@ pub(crate) struct Intent {
 }
 
 impl Intent {
-    /// Whose idempotency key it has, and which.
+    /// The idempotency key with its owner.
     pub(crate) fn owned_key(&self, setup: &Setup) -> Option<String> {
         let key = self.who.key.as_ref()?;
         Some(format!("{} {key}", self.owner(setup.numbers[self.number])))
@@ -73,7 +73,7 @@ impl Intent {
             .map_or_else(|| format!("{:?} {number}", self.who.address), str::to_owned)
     }
 
-    /// Who wins or claims by it: whoever has the same key, or else nobody but this operation.
+    /// Names the winner or claimant: everybody with the same key, or only this operation if it has none.
     pub(crate) fn winner(&self, operation: usize) -> String {
         match &self.who.key {
             Some(key) => format!("{} {key}", self.owner(&self.number.to_string())),
@@ -82,7 +82,7 @@ impl Intent {
     }
 }
 
-/// The setup of a seed.
+/// Derives the setup from the seed.
 pub(crate) fn setup(seed: u64, rng: &mut fastrand::Rng) -> Setup {
     let siege = seed.is_multiple_of(25);
     let plan = match seed % 6 {
@@ -160,7 +160,7 @@ pub(crate) fn setup(seed: u64, rng: &mut fastrand::Rng) -> Setup {
         },
         validity_minutes: [1, 2, 5, 10, 30, 60][rng.usize(..6)],
         kills_first: rng.bool(),
-        takes_twice: rng.bool(),
+        accepts_twice: rng.bool(),
         provider_counts: rng.bool(),
         lax_expiry: rng.u32(0..5) == 0,
         instances: rng.usize(1..=3),
@@ -174,13 +174,13 @@ pub(crate) fn setup(seed: u64, rng: &mut fastrand::Rng) -> Setup {
     }
 }
 
-/// How long nothing happens.
+/// A time in which nothing happens.
 pub(crate) fn pause(books: &mut Books) -> Duration {
     const TEN_MINUTES: u64 = 600_000;
     let until_windows_end = TEN_MINUTES - books.now.0 % TEN_MINUTES;
     let rng = &mut books.rng;
     let millis = match rng.u32(0..100) {
-        // To just before windows end: what begins now comes to its later steps in the next ones.
+        // Until just before windows end, so that the next operations finish in the next windows.
         0..6 => until_windows_end.saturating_sub(rng.u64(1..200)),
         6..30 => rng.u64(0..500),
         30..47 => rng.u64(1_000..8_000),
@@ -190,7 +190,8 @@ pub(crate) fn pause(books: &mut Books) -> Duration {
         94..98 => rng.u64(3_600_000..8_000_000),
         _ => rng.u64(80_000_000..260_000_000),
     };
-    // A siege waits until it may go on, and once in a while until everything could be forgotten.
+    // In a siege the attacker often waits until more guesses are allowed, and sometimes until all items may have
+    // expired.
     let millis = match rng.u32(0..100) {
         0 if books.setup.siege => 91 * 24 * 3_600_000,
         1..34 if books.setup.siege => 90_000_000,
@@ -199,7 +200,7 @@ pub(crate) fn pause(books: &mut Books) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// What is asked for next, at once.
+/// The next requests. They begin together.
 pub(crate) fn choose(books: &mut Books, failed: &mut Vec<Intent>) -> Vec<Intent> {
     if books.setup.siege {
         return besiege(books, failed);
@@ -220,7 +221,7 @@ pub(crate) fn choose(books: &mut Books, failed: &mut Vec<Intent>) -> Vec<Intent>
         }
         43..53 => wrong_guess(books).into_iter().collect(),
         53..60 => {
-            // The same at once, by several.
+            // The same guess several times at once, by one caller or several.
             let guess = if books.rng.u32(0..3) > 0 {
                 right_guess(books)
             } else {
@@ -279,12 +280,12 @@ pub(crate) fn choose(books: &mut Books, failed: &mut Vec<Intent>) -> Vec<Intent>
             Vec::new()
         }
         99 => vec![intent(books, What::Unlock)],
-        // 25 to 42, and what has no meaning in this setup.
+        // 25 to 42, and numbers without a meaning in this setup.
         _ => right_guess(books).into_iter().collect(),
     }
 }
 
-/// Guesses by the dozen, sends when there is nothing more to guess at, and now and then the owner's own right one.
+/// Makes many guesses at once, sends a new code when no attempt is left, and sometimes adds the owner's right guess.
 fn besiege(books: &mut Books, failed: &mut Vec<Intent>) -> Vec<Intent> {
     failed.clear();
     if books.is_locked(0) && books.rng.u32(0..10) == 0 {
@@ -351,7 +352,7 @@ fn operate(books: &mut Books) {
     }
     books.trace(|_| {
         format!(
-            "the operator switches: paused {}, blocked {blocked:?}",
+            "the operator sets the switches: paused {}, blocked {blocked:?}",
             switches.paused
         )
     });
@@ -378,7 +379,7 @@ fn who(books: &mut Books) -> Who {
             }
         }),
         address,
-        // Few enough that some are used for two requests.
+        // There are so few keys that some are used for two requests.
         key: (rng.u32(0..100) < 55).then(|| {
             format!(
                 "key-{}",
@@ -389,7 +390,7 @@ fn who(books: &mut Books) -> Who {
                 }
             )
         }),
-        // Few enough that owners come back, and strangers in between.
+        // There are so few sessions that owners come back, and others guess in between.
         session: (books.setup.sign_ins && rng.u32(0..10) < 7).then(|| rng.u8(0..3)),
     }
 }
@@ -426,7 +427,7 @@ fn send(books: &mut Books) -> Intent {
     intent
 }
 
-/// A code that somebody holds, most often the newest.
+/// A code that was sent, most often the newest.
 fn held_code(books: &mut Books, any: bool) -> Option<usize> {
     let codes = books.codes.len();
     let age = if any {
@@ -453,7 +454,7 @@ fn right_guess(books: &mut Books) -> Option<Intent> {
     Some(guess_of(books, code))
 }
 
-/// A code from before, perhaps used.
+/// A guess with an old code, a used one if there is any.
 fn old_guess(books: &mut Books) -> Option<Intent> {
     let used: Vec<_> = (0..books.codes.len())
         .filter(|code| books.codes[*code].uses > 0)
@@ -471,7 +472,7 @@ fn wrong_guess(books: &mut Books) -> Option<Intent> {
     Some(guess)
 }
 
-/// A guess under a name that belongs to another number, or to none.
+/// A guess under a name that belongs to another number or to none.
 fn foreign_guess(books: &mut Books) -> Option<Intent> {
     let mut guess = if books.rng.bool() {
         right_guess(books)?
@@ -498,7 +499,7 @@ fn of_known(books: &mut Books, what: What) -> Option<Intent> {
     })
 }
 
-/// The owner of a code types it in, with nobody's limits in the way.
+/// The owner's right guess, as a caller whom no limit stops.
 pub(crate) fn honest_guess(books: &mut Books, code: usize) -> Intent {
     let who = Who {
         principal: Some("backend-1"),

@@ -1,4 +1,4 @@
-//! What happened, as seen from outside the ledger, and what must hold of it.
+//! Keeps books of everything that happens, from outside the ledger, and checks the invariants.
 
 use fastrand::Rng;
 use futures_util::FutureExt;
@@ -24,19 +24,19 @@ use std::time::Duration;
 use crate::actors::{BRAND, Intent, SOURCE, What, Who};
 use crate::sim::Setup;
 
-/// How long Lambda lets an invocation live.
+/// Lambda's time limit for an invocation.
 pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long a switch of the operator may take to be seen.
+/// The operator's switches take effect within this time.
 const SWITCHES_SEEN: Duration = Duration::from_secs(10);
 
-/// Codes that are sent for one verification.
+/// The most codes that may be sent for one verification.
 const MOST_SENDS: u32 = 3;
 
-/// A verification ends so long after its first code.
+/// A verification ends this long after its first code.
 const LONGEST: Duration = Duration::from_hours(1);
 
-/// What can go wrong.
+/// A fault that the simulation injects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fault {
     Refused,
@@ -59,17 +59,17 @@ pub(crate) enum Fault {
 impl Fault {
     pub(crate) const ALL: [(Self, &'static str); 15] = [
         (Self::Refused, "step refused, not done"),
-        (Self::AnswerLost, "step done, answer lost"),
-        (Self::Late, "step done late, after its failure was told"),
+        (Self::AnswerLost, "step done, response lost"),
+        (Self::Late, "step reported as failed, done later"),
         (Self::CrashBefore, "crash before a step"),
         (Self::CrashAfter, "crash after a step"),
         (
             Self::CrashAskingBefore,
-            "crash while the provider is asked, before it acts",
+            "crash during a call to the provider, before it acts",
         ),
         (
             Self::CrashAskingAfter,
-            "crash while the provider is asked, after it acted",
+            "crash during a call to the provider, after it acted",
         ),
         (Self::SendRefused, "provider refuses a send"),
         (Self::SendUnclearSent, "provider unclear, text sent"),
@@ -82,7 +82,7 @@ impl Fault {
     ];
 }
 
-/// How often each went wrong.
+/// The number of faults of each kind.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Counts([u64; Fault::ALL.len()]);
 
@@ -115,7 +115,7 @@ impl fmt::Display for Counts {
     }
 }
 
-/// When something goes wrong.
+/// When faults happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Plan {
     Never,
@@ -129,34 +129,34 @@ pub(crate) enum Plan {
     },
 }
 
-/// What must hold.
+/// A property that must always hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Invariant {
-    /// The provider is asked about a generation no oftener than it allows attempts.
+    /// The provider is asked about a verification at most as often as it allows attempts.
     I1,
-    /// Nor about a number more than a hundred times since its last success.
+    /// The provider is asked about a number at most a hundred times since its last success.
     I2,
-    /// One success for a generation, one claim for a success.
+    /// A generation has one success, and a success has one claim.
     I3,
-    /// One text for an idempotency key.
+    /// An idempotency key sends one text.
     I4,
-    /// A text has its record before it leaves.
+    /// A text has its record before it is sent.
     I5,
-    /// A success is for the right number, reference and code, in time and for the first time.
+    /// A success has the right number, reference and code. The code is unexpired and unused.
     I6,
-    /// Sends to a number are within every window.
+    /// Sends to a number stay within every window.
     I7,
-    /// Budgets and prefixes are never overspent, and count exactly what left.
+    /// Budgets and prefixes are never overspent, and they count exactly the texts that were sent.
     I8,
-    /// Callers are told what happened: above all that a text may have left.
+    /// Responses are true. Above all, they say so if a text may have been sent.
     Truth,
     /// A code that arrived can be verified.
     Liveness,
-    /// What the operator stopped is stopped.
+    /// The operator's pause and blocks hold.
     Switches,
-    /// Who may have a code of other software looked at, and when, and who may claim.
+    /// Only authenticated callers get foreign codes checked, and only if the ledger does not know the verification.
     Rights,
-    /// The last attempt of a sign-in's code is paid by its own session, or outside of any.
+    /// No other session uses the last attempt at a sign-in's code.
     Owner,
 }
 
@@ -166,29 +166,29 @@ pub(crate) struct Violation {
     pub(crate) what: String,
 }
 
-/// What is known of an operation.
+/// The record of an operation.
 #[derive(Debug)]
 pub(crate) struct Operation {
     pub(crate) intent: Intent,
     pub(crate) now: Millis,
     pub(crate) steps: u32,
     pub(crate) crashed: bool,
-    /// The last step that did.
+    /// The last step that went wrong.
     pub(crate) went_wrong: Option<&'static str>,
-    /// Its verification, where that is known from the request.
+    /// The verification, if the request names it.
     verification: Option<ItemName>,
-    /// The record it wrote ahead of its text.
+    /// The verification and generation that it recorded before its text.
     opened: Option<(ItemName, u64)>,
-    /// The generation it paid a guess of, and the place of that in its chains.
+    /// The verification and generation whose attempt it paid, and the index of its chain.
     paid: Option<(ItemName, u64, usize)>,
-    /// The place of its charge among all charges.
+    /// The number of its charge, in the order of all charges.
     charged: Option<u64>,
     pub(crate) fate: Fate,
     /// The code that the provider called right.
     right: Option<usize>,
 }
 
-/// What became of a text.
+/// The outcome of a send at the provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     NotAsked,
@@ -201,25 +201,25 @@ pub(crate) enum Fate {
 #[derive(Debug)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "each is a thing that may have happened to it"
+    reason = "each is an event that may have happened to it"
 )]
 struct Chain {
     first_generation: u64,
     allowed: u32,
     paid: u32,
     asked: u32,
-    /// The latest end that a caller can have been told.
+    /// The latest expiry that a response may have named.
     expires: Millis,
-    /// The earliest end: a further code that was refused takes its time back.
+    /// The earliest expiry. A resend that was refused restores the old one.
     open_until: Millis,
     first: Millis,
     ended: bool,
     canceled: bool,
-    /// Its text was refused, so there is nothing to guess at.
+    /// Its text was refused, so there is no code.
     failed: bool,
     codes: u32,
     of_other_software: bool,
-    /// The sign-in session that it was begun in.
+    /// The sign-in session that began it.
     owner: Option<SessionDigest>,
 }
 
@@ -229,7 +229,7 @@ pub(crate) struct ProviderCode {
     pub(crate) number: usize,
     pub(crate) reference: String,
     pub(crate) code: String,
-    /// Who had it sent; nobody of ours if other software did.
+    /// The operation that sent it. `None` if other software did.
     operation: Option<usize>,
     expires: Millis,
     told: Millis,
@@ -237,15 +237,15 @@ pub(crate) struct ProviderCode {
     pub(crate) uses: u32,
     wrong: u32,
     allowed: u32,
-    /// The operation that won with it.
+    /// Whether an operation has won with it.
     pub(crate) won: bool,
 }
 
-/// A success as the ledger was told of it.
+/// A success that the ledger recorded.
 #[derive(Debug)]
 struct Win {
     key: ItemName,
-    /// Of the key's chains: generations begin anew when an item is past its time to live.
+    /// The index in the key's chains. It is needed because generations begin anew after an item has expired.
     chain: usize,
     generation: u64,
     winner: String,
@@ -256,22 +256,22 @@ struct Win {
 
 #[derive(Debug, Default)]
 struct NumberBook {
-    /// The place of every guess that was asked among the charges.
+    /// The charges of all guesses that reached the provider.
     asked: Vec<u64>,
-    /// Charges of guesses, asked or not.
+    /// The charges of all guesses.
     charges: Vec<u64>,
-    /// Up to which charge a success or an operator has cleared.
+    /// A success or an operator has cleared the charges up to this one.
     cleared: u64,
-    /// Up to which charge an operator has: a success may not get its clearing written.
+    /// An operator has cleared the charges up to this one. A success may die before it clears any.
     unlocked: u64,
-    /// When places were taken in the windows.
+    /// The times of all places that were taken in the windows.
     sends: Vec<Millis>,
 }
 
-/// A step that is done after its failure was told.
+/// A step that is done after it was reported as failed.
 pub(crate) type Late = BoxFuture<'static, ()>;
 
-/// Everything that is shared in one run.
+/// The shared state of a run.
 pub(crate) struct Books {
     pub(crate) rng: Rng,
     pub(crate) now: Millis,
@@ -287,7 +287,7 @@ pub(crate) struct Books {
     pub(crate) keys: Hasher,
     pub(crate) memory: MemoryLedger,
     pub(crate) setup: Arc<Setup>,
-    /// References that callers were told.
+    /// The references in responses, with the index of the number.
     pub(crate) told: Vec<(usize, String)>,
     down_for: u32,
     chains: BTreeMap<ItemName, Vec<Chain>>,
@@ -300,13 +300,15 @@ pub(crate) struct Books {
     texts_by_prefix: BTreeMap<ItemName, u64>,
     texts: Vec<(usize, Millis)>,
     charges: u64,
-    /// Since when nothing is sent at all, and to whom not.
+    /// When the operator paused all sends.
     pub(crate) paused: Option<Millis>,
+    /// When the operator blocked each number.
     pub(crate) blocked: Vec<Option<Millis>>,
-    /// How operations ended.
+    /// How often operations ended in each way.
     pub(crate) answers: BTreeMap<String, u64>,
     trace: Option<Vec<String>>,
-    /// References in the order of their appearance: some are random, and no two traces would be the same.
+    /// References in the order of their appearance. Traces use their indices, because some references are random and
+    /// would make two traces of the same run differ.
     names: Mutex<Vec<String>>,
 }
 
@@ -466,7 +468,7 @@ impl Books {
 
     // ---- faults
 
-    /// Counts a step of the current operation, and says what goes wrong at it.
+    /// Counts a step of the current operation and returns its fault, if it has one.
     pub(crate) fn step(&mut self, name: &'static str, writes: bool) -> Option<Fault> {
         self.steps += 1;
         let current = self.current;
@@ -481,7 +483,7 @@ impl Books {
             } => (operation == current && step == at).then_some(fault),
             Plan::ByChance => self.chance(name, writes),
         };
-        // What only reads cannot be done late, nor be done without its answer.
+        // A step that only reads has no effect without its response, so losing or delaying it means refusing it.
         let fault = match fault {
             Some(Fault::AnswerLost | Fault::Late) if !writes => Some(Fault::Refused),
             fault => fault,
@@ -508,7 +510,7 @@ impl Books {
         if name == "switches" && roll < 40 {
             return Some(Fault::Switches);
         }
-        // What is written after the provider has answered comes late more often: somebody else may have been there first.
+        // Writes after the provider's response are late more often, so that other operations get in between.
         if matches!(name, "settle" | "note_answer") && roll >= 920 {
             return Some(Fault::Late);
         }
@@ -575,7 +577,7 @@ impl Books {
         fault
     }
 
-    // ---- what the ledger did
+    // ---- the steps of the ledger
 
     pub(crate) fn saw_opening(
         &mut self,
@@ -612,10 +614,10 @@ impl Books {
             if !(self.setup.derived && is_derived && authenticated) {
                 self.violated(
                     Invariant::Rights,
-                    format!("#{operation} opens a verification that nobody sent"),
+                    format!("#{operation} opens a verification without a send"),
                 );
             }
-            // A first generation: an item that is past its time to live may be gone.
+            // The item must be new. An expired item may have been deleted.
             if generation != 1 {
                 self.violated(
                     Invariant::Rights,
@@ -710,8 +712,8 @@ impl Books {
         let (now, redeemer) = (seen.now, seen.intent.winner(operation));
         let authenticated = seen.intent.who.principal.is_some();
         let problem = match self.wins.iter_mut().rev().find(|win| win.key == *key) {
-            None => Some("what nobody won"),
-            _ if !authenticated => Some("without anybody to vouch"),
+            None => Some("without a success"),
+            _ if !authenticated => Some("without authentication"),
             Some(win) if win.redeemer.is_some() => Some("a second time"),
             Some(win) if now.since(win.at) >= REDEEMABLE => Some("too late"),
             Some(win) => {
@@ -735,7 +737,7 @@ impl Books {
         }
     }
 
-    /// What says that no text was sent must not be about one that was.
+    /// If the ledger says that no text was sent, that must be true.
     pub(crate) fn saw_settlement(&mut self, key: &ItemName) {
         let stored = self
             .memory
@@ -764,7 +766,7 @@ impl Books {
         {
             self.violated(
                 Invariant::Liveness,
-                "a code that left is taken for one that did not",
+                "a code that was sent is recorded as not sent",
             );
         }
     }
@@ -806,7 +808,7 @@ impl Books {
         }
     }
 
-    // ---- what the provider was asked
+    // ---- the calls to the provider
 
     pub(crate) fn number_index(&self, number: &PhoneNumber) -> usize {
         self.numbers
@@ -815,7 +817,7 @@ impl Books {
             .unwrap()
     }
 
-    /// A send is asked for, whatever comes of it.
+    /// Records that the provider is asked to send, whatever its response.
     pub(crate) fn asked_to_send(&mut self, message: &Message<'_>) {
         let current = self.current;
         let number = self.number_index(message.to);
@@ -836,7 +838,7 @@ impl Books {
         if !holds {
             self.violated(
                 Invariant::I5,
-                format!("#{current} sends a text without its record before"),
+                format!("#{current} sends a text before its record is written"),
             );
         }
         if self.operations[current].fate != Fate::NotAsked {
@@ -874,7 +876,7 @@ impl Books {
         }
     }
 
-    /// The text leaves.
+    /// Records that the provider sends the text.
     pub(crate) fn text_leaves(&mut self, message: &Message<'_>) {
         let current = self.current;
         let number = self.number_index(message.to);
@@ -963,7 +965,7 @@ impl Books {
             if *count > rate.count {
                 self.violated(
                     Invariant::I8,
-                    format!("#{current} is one text too many for its prefix"),
+                    format!("#{current} sends one text too many to its prefix"),
                 );
             }
         }
@@ -1022,7 +1024,7 @@ impl Books {
         });
     }
 
-    /// Other software has a code sent, named as AWS's example does.
+    /// Other software sends a code under the reference that AWS's example derives.
     pub(crate) fn other_software_sends(&mut self, number: usize) {
         let reference = ReferenceId::derived(BRAND, SOURCE, &self.numbers[number]);
         let (validity, attempts) = (self.setup.validity_minutes, self.setup.attempts.into());
@@ -1035,7 +1037,7 @@ impl Books {
         self.operations[current].fate = fate;
     }
 
-    /// A guess is asked, whatever is answered.
+    /// Records that the provider is asked about a guess, whatever its response.
     pub(crate) fn asked_to_verify(&mut self) {
         let current = self.current;
         match self.operations[current].paid.clone() {
@@ -1105,7 +1107,7 @@ impl Books {
         }
     }
 
-    /// The code of this number and reference that the provider takes for right.
+    /// The code of this number and reference for which the provider accepts this guess.
     fn look_up(&self, number: usize, reference: &str, otp: &str) -> Option<usize> {
         self.codes.iter().position(|code| {
             code.number == number
@@ -1113,12 +1115,12 @@ impl Books {
                 && code.code == otp
                 && !code.dead
                 && code.expires > self.now
-                && (code.uses == 0 || self.setup.takes_twice)
+                && (code.uses == 0 || self.setup.accepts_twice)
                 && (!self.setup.provider_counts || code.wrong < code.allowed)
         })
     }
 
-    // ---- what callers were told
+    // ---- the responses to callers
 
     pub(crate) fn sent(&mut self, operation: usize, answer: &Result<(ReferenceId, Millis), Error>) {
         let fate = self.operations[operation].fate;
@@ -1140,7 +1142,7 @@ impl Books {
                 if !told_rightly {
                     self.violated(
                         Invariant::Truth,
-                        format!("#{operation} is told of a text that never left"),
+                        format!("#{operation} reports a text that was never sent"),
                     );
                 }
                 self.told.push((number, reference.expose().to_owned()));
@@ -1149,7 +1151,7 @@ impl Books {
                 if matches!(fate, Fate::Sent | Fate::Unclear) && !error.is_delivery_unknown() =>
             {
                 let what = format!(
-                    "#{operation} is told {:?} although its text may have left",
+                    "#{operation} ends with {:?} although its text may have been sent",
                     error.code()
                 );
                 self.violated(Invariant::Truth, what);
@@ -1175,7 +1177,7 @@ impl Books {
             return;
         };
         let otp = seen.intent.otp.clone();
-        // A request that was made twice, with a further code in between: the other of the two won, and both are told.
+        // A request may have been made twice with another code in between. Then the other one won, and both report it.
         let own =
             seen.right
                 .zip(seen.paid.clone())
@@ -1225,7 +1227,7 @@ impl Books {
             self.codes[right].won = true;
             (place, generation)
         } else {
-            // The same yes over again.
+            // The response repeats an earlier success.
             let before = self.wins.iter().rev().find(|win| {
                 let same_code = win.code.is_some_and(|code| self.codes[code].code == otp);
                 win.key == key
@@ -1236,7 +1238,10 @@ impl Books {
             match before {
                 Some(win) => (win.chain, win.generation),
                 None => {
-                    return self.violated(Invariant::I6, format!("#{operation} succeeds unasked"));
+                    return self.violated(
+                        Invariant::I6,
+                        format!("#{operation} succeeds without asking the provider"),
+                    );
                 }
             }
         };
@@ -1269,7 +1274,7 @@ impl Books {
             {
                 self.violated(
                     Invariant::I3,
-                    format!("#{operation} claims what it has not, or too late"),
+                    format!("#{operation} reports a claim that it does not have, or too late"),
                 );
             }
         }
@@ -1283,9 +1288,9 @@ impl Books {
         self.trace(|_| format!("#{operation} ends: {said}"));
     }
 
-    // ---- what actors can know
+    // ---- the knowledge of actors
 
-    /// Whether a guess at the newest code would be asked, as far as attempts go.
+    /// Whether the newest code has an attempt left.
     pub(crate) fn can_guess(&self) -> bool {
         let Some(code) = self.codes.last() else {
             return false;
@@ -1310,8 +1315,8 @@ impl Books {
 
     // ---- at the end of a run
 
-    /// The codes that their owners must be able to verify now: delivered, good at the provider, in time, and of a
-    /// verification that is not over.
+    /// The codes that their owners must be able to verify now. They have arrived, the provider accepts them, they are
+    /// unexpired, and their verification is open.
     pub(crate) fn verifiable(&self) -> Vec<usize> {
         let is = |(index, code): &(usize, &ProviderCode)| {
             let reference = ReferenceId::parse(&code.reference).unwrap();
@@ -1353,11 +1358,11 @@ impl Books {
     pub(crate) fn not_verifiable(&mut self, code: usize, said: &str) {
         self.violated(
             Invariant::Liveness,
-            format!("code {code} arrived and is refused: {said}"),
+            format!("code {code} arrived but is refused: {said}"),
         );
     }
 
-    /// In a run in which the ledger never failed, its counters are the texts that left or may have left.
+    /// If the ledger never failed in a run, its counters must equal the texts that were sent or may have been sent.
     pub(crate) fn compare_counters(&mut self) {
         let mut budgets: BTreeMap<(ItemName, String), u64> = BTreeMap::new();
         let mut prefixes: BTreeMap<ItemName, u64> = BTreeMap::new();
@@ -1394,7 +1399,7 @@ impl Books {
                 if count != expected {
                     self.violated(
                         Invariant::I8,
-                        format!("{counter} says {count}, but {expected} left"),
+                        format!("{counter} is {count}, but {expected} were sent"),
                     );
                 }
             }
@@ -1409,7 +1414,7 @@ impl Books {
             if count != expected {
                 self.violated(
                     Invariant::I8,
-                    format!("a prefix says {count}, but {expected} left"),
+                    format!("a prefix counts {count}, but {expected} were sent"),
                 );
             }
         }

@@ -1,4 +1,4 @@
-//! Each rule is broken in turn, and the simulation must notice.
+//! Breaks the rules one by one. The simulation must notice each.
 
 use crate::books::Invariant;
 use crate::naive::Naive;
@@ -48,7 +48,7 @@ fn detects_two_winners() {
 
 #[test]
 fn detects_a_takeover_of_a_pending_idempotency_key() {
-    // The second request may also be told what the first one did.
+    // The second request may also get the response of the first.
     is_caught(
         Naive::TakesOverPendingKeys,
         &[Invariant::I4, Invariant::Truth],

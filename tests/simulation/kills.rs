@@ -1,4 +1,5 @@
-//! A crash, a lost response, a refusal or a delay at every step of every operation, followed by a retry of the client.
+//! Every fault at every step of every operation: a crash, a lost response, a refusal or a delay. Then the client
+//! retries.
 
 use fastrand::Rng;
 use otp_lambda::error::ErrorCode;
@@ -11,7 +12,7 @@ use crate::books::{Fault, Invariant, Plan, ProviderCode, Violation};
 use crate::naive::Naive;
 use crate::sim::{Outcome, Setup, Sim};
 
-/// What goes wrong at a step.
+/// The faults of a step.
 const FAULTS: [Fault; 5] = [
     Fault::CrashBefore,
     Fault::CrashAfter,
@@ -20,7 +21,7 @@ const FAULTS: [Fault; 5] = [
     Fault::Late,
 ];
 
-/// When the client retries: at once, after a pending guess is given up, after a pending idempotency key is given up.
+/// The client retries at once, or when a pending guess may be retried, or when a pending idempotency key is given up.
 const WAITS: [Duration; 3] = [
     Duration::from_millis(1),
     Duration::from_secs(6),
@@ -30,7 +31,7 @@ const WAITS: [Duration; 3] = [
 /// The number of crashes in a full run.
 const CRASHES: u32 = 14_760;
 
-/// An operation, and what its client does before.
+/// An operation, and the preparations of its client.
 struct Case {
     name: &'static str,
     derived: bool,
@@ -130,7 +131,7 @@ const CASES: [Case; 18] = [
         prepare: |sim| guess_of_other(sim, true),
     },
     Case {
-        name: "the same, wrong",
+        name: "verify other software's code wrongly",
         derived: true,
         attempts: 3,
         prepare: |sim| guess_of_other(sim, false),
@@ -296,7 +297,7 @@ fn does(sim: &mut Sim, intent: &Intent) -> Option<ErrorCode> {
     outcome.code()
 }
 
-fn setup(case: &Case, kills_first: bool, takes_twice: bool, naive: Option<Naive>) -> Setup {
+fn setup(case: &Case, kills_first: bool, accepts_twice: bool, naive: Option<Naive>) -> Setup {
     Setup {
         numbers: vec!["+14255550142"],
         derived: case.derived,
@@ -311,7 +312,7 @@ fn setup(case: &Case, kills_first: bool, takes_twice: bool, naive: Option<Naive>
         attempts: case.attempts,
         validity_minutes: 10,
         kills_first,
-        takes_twice,
+        accepts_twice,
         provider_counts: false,
         lax_expiry: false,
         instances: 1,
@@ -325,14 +326,14 @@ fn setup(case: &Case, kills_first: bool, takes_twice: bool, naive: Option<Naive>
     }
 }
 
-/// One crash, and what follows.
+/// A fault, and the circumstances of the retry.
 #[derive(Debug, Clone, Copy)]
 struct Crash {
     step: u32,
     fault: Fault,
     wait: Duration,
     kills_first: bool,
-    takes_twice: bool,
+    accepts_twice: bool,
     /// Whether all attempts are spent in the end; otherwise the owner uses the code.
     exhaust: bool,
     naive: Option<Naive>,
@@ -340,7 +341,7 @@ struct Crash {
 
 /// `None` if the operation ended before the step.
 fn crash_at(case: &Case, crash: &Crash, trace: bool) -> Option<Sim> {
-    let setup = setup(case, crash.kills_first, crash.takes_twice, crash.naive);
+    let setup = setup(case, crash.kills_first, crash.accepts_twice, crash.naive);
     let mut sim = Sim::new(Rng::with_seed(u64::from(crash.step)), setup, trace);
     let intent = (case.prepare)(&mut sim);
     let intent = Intent {
@@ -421,7 +422,7 @@ fn crash_everywhere(case: &Case, naive: Option<Naive>) -> Result<(u32, u32), (Vi
         .flat_map(|exhaust| FAULTS.map(|fault| (exhaust, fault)));
     let ends = ends.flat_map(|(exhaust, fault)| WAITS.map(|wait| (exhaust, fault, wait)));
     for (exhaust, fault, wait) in ends {
-        for (kills_first, takes_twice) in bools
+        for (kills_first, accepts_twice) in bools
             .into_iter()
             .flat_map(|first| bools.map(|twice| (first, twice)))
             .filter(|both| full || *both == (exhaust, !exhaust))
@@ -432,7 +433,7 @@ fn crash_everywhere(case: &Case, naive: Option<Naive>) -> Result<(u32, u32), (Vi
                     fault,
                     wait,
                     kills_first,
-                    takes_twice,
+                    accepts_twice,
                     exhaust,
                     naive,
                 };

@@ -1,21 +1,22 @@
-//! The service, a ledger in memory, a provider made up here and a clock that is moved: many short lives of them, each the
-//! same whenever its seed is the same.
+//! Simulates the service with a ledger in memory, a fake provider and a clock that the test moves. There are many short
+//! runs. A seed always gives the same run.
 //!
-//! Actors ask at once, and a scheduler that throws dice decides before every step who goes on; steps fail, are lost, come
-//! late, and whole operations die between any two of them. What must hold is checked at every step from the outside: from
-//! what the provider was asked and said, and what callers were told ([`books`]). A failing seed prints its last steps.
+//! Several actors send requests at once. Before every step a random scheduler chooses who continues. Steps fail, come
+//! late or lose their response, and whole operations die between any two steps. The invariants are checked from outside
+//! at every step, from the calls to the provider and the responses to callers ([`books`]). A failing seed prints its
+//! last steps.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::print_stdout,
-    reason = "a test fails by panicking, and says what it did"
+    reason = "a test fails by panicking, and prints its steps"
 )]
 
 mod actors;
 mod books;
 mod controls;
 #[path = "../ledger/emulator.rs"]
-#[expect(dead_code, reason = "the tests of the ledger by itself use the rest")]
+#[expect(dead_code, reason = "only the tests of the ledger use the rest")]
 mod emulator;
 mod kills;
 mod naive;

@@ -1,4 +1,5 @@
-//! A provider that makes its codes from the seed, and differs from seed to seed in what AWS leaves undocumented.
+//! A provider that makes its codes from the seed. In questions that AWS leaves open, its behavior also depends on the
+//! seed.
 
 use async_trait::async_trait;
 use otp_lambda::error::{Error, ErrorCode};
@@ -35,7 +36,7 @@ pub(crate) struct FakeProvider {
 }
 
 impl FakeProvider {
-    /// Waits for its turn; false if its caller has died meanwhile.
+    /// Waits for its turn. Returns false if the caller died in the meantime.
     async fn arrive(&self) -> bool {
         turn().await;
         let books = self.books.lock();

@@ -1,4 +1,4 @@
-//! Ten thousand runs, and as many more as one likes.
+//! Ten thousand runs, and any number of further ones in `soak`.
 
 use fastrand::Rng;
 use simulator::sized;
@@ -10,28 +10,28 @@ use crate::books::{Fault, Violation};
 use crate::naive::Naive;
 use crate::sim::{Report, Setup, Sim};
 
-/// Seeds that once failed, and what each found.
+/// Seeds that once failed, with the reason.
 const KNOWN_SEEDS: &[(u64, &str)] = &[
-    (1112, "no used code was remembered but the last"),
+    (1112, "the ledger remembered only the last used code"),
     (
         3656,
-        "a counter went with its window, while a request of the window was on its way",
+        "a counter expired with its window, while a request of the window was still running",
     ),
     (
         57_617,
-        "a refused resend takes its time back: here the books were wrong",
+        "a refused resend restores the old expiry, and the books missed that",
     ),
     (
         127_461,
-        "one request twice, a further code in between, and one success told twice: the books were wrong",
+        "a request was repeated with another code in between, one success was reported twice, and the books missed that",
     ),
     (
         130_528,
-        "a used code was forgotten while a provider that is slow to forget still took it",
+        "the ledger forgot a used code while the provider still accepted it",
     ),
     (
         195_531,
-        "one request twice, the verification begun anew in between: the books were wrong",
+        "a request was repeated with a new verification in between, and the books missed that",
     ),
 ];
 
@@ -44,25 +44,24 @@ fn setup_of(seed: u64, naive: Option<Naive>) -> (Rng, Setup) {
     (rng, setup)
 }
 
-/// Says which seed it was when something panics.
+/// Prints the seed if the run panics.
 struct Named(u64);
 
 impl Drop for Named {
     fn drop(&mut self) {
         if thread::panicking() {
-            println!("this was seed {}", self.0);
+            println!("the seed was {}", self.0);
         }
     }
 }
 
-/// One run.
 pub(crate) fn run(seed: u64, naive: Option<Naive>) -> Result<Report, Violation> {
     let _named = Named(seed);
     let (rng, setup) = setup_of(seed, naive);
     Sim::new(rng, setup, false).run()
 }
 
-/// The same run again, written down.
+/// Runs the seed again and describes every step.
 pub(crate) fn story(seed: u64, naive: Option<Naive>) -> String {
     let (rng, setup) = setup_of(seed, naive);
     let told = format!("seed {seed}: {setup:?}");
@@ -108,7 +107,10 @@ fn every_invariant_holds_at_every_step() {
     let started = Instant::now();
     for (seed, found) in KNOWN_SEEDS {
         if let Err(violation) = run(*seed, None) {
-            panic!("again ({found}): {violation:?}\n{}", story(*seed, None));
+            panic!(
+                "{found}, and now again: {violation:?}\n{}",
+                story(*seed, None)
+            );
         }
     }
     let seeds = sized(500, 10_000);
@@ -121,7 +123,8 @@ fn every_invariant_holds_at_every_step() {
     }
 }
 
-/// The ledger that is shipped, in the same runs: DynamoDB does every step, and must say what the one in memory says.
+/// The same runs with the ledger that is shipped: DynamoDB does every step and must reply the same as the ledger in
+/// memory.
 #[test]
 fn every_invariant_holds_and_dynamodb_agrees_with_memory() {
     let started = Instant::now();
@@ -150,17 +153,17 @@ fn every_invariant_holds_and_dynamodb_agrees_with_memory() {
 }
 
 #[test]
-fn a_seed_is_always_the_same_run() {
+fn a_seed_always_gives_the_same_run() {
     for seed in [3, 4, 5, 25] {
         assert_eq!(story(seed, None), story(seed, None));
     }
 }
 
 #[test]
-#[ignore = "takes as long as one likes"]
+#[ignore = "runs for hours"]
 #[expect(
     clippy::disallowed_methods,
-    reason = "how long is said by whoever starts it"
+    reason = "the environment sets the number of seeds"
 )]
 fn soak() {
     let number =

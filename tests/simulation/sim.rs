@@ -1,4 +1,5 @@
-//! One run: actors begin operations, dice decide who goes on, the clock moves in between.
+//! One run of the simulation. Actors begin operations, the random numbers of the seed choose which one continues, and
+//! the clock moves in between.
 
 use fastrand::Rng;
 use futures_util::FutureExt;
@@ -31,24 +32,24 @@ use crate::provider::FakeProvider;
 use crate::store::Store;
 use crate::twin::Twin;
 
-/// 2027-01-15, at 07:59:30 UTC: an hour ends soon.
+/// 2027-01-15, 07:59:30 UTC, half a minute before the end of an hour.
 const START: Millis = Millis(1_799_999_970_000);
 
-/// A step that fails is waited for no longer than this by the clock.
+/// A late step happens at most this long after it failed.
 const LATEST: Duration = Duration::from_secs(30);
 
 const SECRET: &[u8] = b"the secret of a simulation, of forty-three characters";
 
-/// What differs from run to run.
+/// The properties in which runs differ.
 #[derive(Debug, Clone)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "each is a thing that AWS leaves open, or its opposite"
+    reason = "AWS leaves most of these questions open"
 )]
 pub(crate) struct Setup {
     pub(crate) numbers: Vec<&'static str>,
     pub(crate) derived: bool,
-    /// Whether callers are vouched for: all, none, or some.
+    /// Whether callers are authenticated. If `None`, some are.
     pub(crate) authenticated: Option<bool>,
     pub(crate) send_limits: SendLimits,
     pub(crate) prefix_limits: Vec<Rate>,
@@ -56,25 +57,25 @@ pub(crate) struct Setup {
     pub(crate) budgets: Budgets,
     pub(crate) attempts: u8,
     pub(crate) validity_minutes: u8,
-    /// A second code ends the first.
+    /// Whether a second code ends the first one.
     pub(crate) kills_first: bool,
-    /// A right code is right again.
-    pub(crate) takes_twice: bool,
-    /// The provider counts wrong guesses, too.
+    /// Whether a right code is accepted again.
+    pub(crate) accepts_twice: bool,
+    /// Whether the provider also counts wrong guesses.
     pub(crate) provider_counts: bool,
-    /// The provider takes codes for a while after their end.
+    /// Whether the provider accepts codes for a while after they expired.
     pub(crate) lax_expiry: bool,
-    /// Execution environments, each with its own view of the switches.
+    /// The number of execution environments. Each keeps its own copy of the switches.
     pub(crate) instances: usize,
     pub(crate) plan: Plan,
     pub(crate) operations: usize,
     pub(crate) most_at_once: usize,
-    /// Somebody guesses as much as can be.
+    /// Whether an attacker guesses as often as possible.
     pub(crate) siege: bool,
-    /// Whether people sign in: their sessions own the last attempts of the codes that they had sent.
+    /// Whether people sign in. The last attempt at a code belongs to the session that it was sent for.
     pub(crate) sign_ins: bool,
     pub(crate) naive: Option<Naive>,
-    /// Whether DynamoDB does every step as well, and must say the same.
+    /// Whether DynamoDB also does every step and must reply the same.
     pub(crate) twin: bool,
 }
 
@@ -90,7 +91,7 @@ pub(crate) enum Outcome {
     Verified(Result<ReferenceId, Error>),
     Claimed(Result<ReferenceId, Error>),
     Other(Result<(), Error>),
-    /// Its process ended in the middle of it.
+    /// The process died before the operation ended.
     Died,
 }
 
@@ -115,7 +116,7 @@ struct Task {
     future: Pin<Box<dyn Future<Output = Outcome>>>,
 }
 
-/// What a run came to, if nothing was violated.
+/// The figures of a run that violated nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) seeds: u64,
@@ -147,7 +148,7 @@ pub(crate) struct Sim {
     emulator: Option<Emulator>,
     services: Vec<Arc<Service>>,
     tasks: Vec<Task>,
-    /// What did not succeed and could be tried again.
+    /// The requests that failed and may be tried again.
     failed: Vec<Intent>,
     successes: u64,
 }
@@ -219,7 +220,7 @@ impl Sim {
 
     // ---- operations
 
-    /// Begins an operation; nothing of it is done yet.
+    /// Begins an operation without doing any of its steps.
     pub(crate) fn begin(&mut self, intent: &Intent) -> usize {
         let mut books = self.books.lock();
         let operation = books.begin(intent);
@@ -237,7 +238,7 @@ impl Sim {
         operation
     }
 
-    /// Lets one operation go on until its next turn.
+    /// Lets one operation continue until its next turn.
     fn go_on(&mut self, place: usize) -> Option<Outcome> {
         let task = &mut self.tasks[place];
         let operation = task.operation;
@@ -274,7 +275,7 @@ impl Sim {
         }
     }
 
-    /// Does an operation from its beginning to its end, with nobody in between.
+    /// Does a whole operation while all others wait.
     pub(crate) fn perform(&mut self, intent: &Intent) -> Outcome {
         let operation = self.begin(intent);
         loop {
@@ -289,7 +290,7 @@ impl Sim {
         }
     }
 
-    /// Does one of the steps that come late.
+    /// Does one of the late steps.
     pub(crate) fn do_late(&mut self) {
         let mut late = {
             let mut books = self.books.lock();
@@ -308,7 +309,7 @@ impl Sim {
         }
     }
 
-    /// Moves the clock. What has run for too long ends, and what is past its time to live goes.
+    /// Moves the clock. Operations over the time limit die, and expired items are deleted.
     pub(crate) fn advance(&mut self, by: Duration) {
         if by >= LATEST {
             self.do_all_late();
@@ -386,7 +387,7 @@ impl Sim {
         }
     }
 
-    /// All is quiet again: whoever has a code can use it, and the counters are right.
+    /// At the end of a run nothing fails any more. Checks that the counters are right and every valid code can be used.
     pub(crate) fn epilogue(&mut self) {
         self.do_all_late();
         let plan = std::mem::replace(&mut self.books.lock().plan, Plan::Never);
@@ -397,7 +398,7 @@ impl Sim {
         self.use_codes();
     }
 
-    /// Every code that must be good is used by its owner.
+    /// Lets the owner use every code that must be valid.
     pub(crate) fn use_codes(&mut self) {
         loop {
             let mut books = self.books.lock();

@@ -1,4 +1,5 @@
-//! The ledger that the service sees: its steps take turns, fail, are lost, come late, and tell the books what they did.
+//! The ledger that the service sees. Its steps take turns. They may fail, come late or lose their response, and they
+//! report to the books.
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
@@ -94,7 +95,7 @@ impl Store {
     }
 }
 
-/// What happens to a step.
+/// What to do with a step.
 enum Decision {
     Die,
     Fail,
