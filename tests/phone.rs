@@ -1,10 +1,10 @@
-//! Phone numbers: one key per phone, the right country, and no number in a text. libphonenumber is the
-//! oracle.
+//! Tests of phone numbers: each phone has one key, each number has the right country, and no printed text shows a
+//! number. libphonenumber is the oracle.
 
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    reason = "a test that cannot go on has failed"
+    reason = "a test fails by panicking"
 )]
 
 use simulator::sized;
@@ -32,13 +32,13 @@ fn country(text: &str) -> Option<String> {
 fn refusal(text: &str) -> InvalidPhoneNumber {
     PhoneNumber::parse(text)
         .err()
-        .unwrap_or_else(|| panic!("{text} was taken for a number"))
+        .unwrap_or_else(|| panic!("{text} was accepted as a number"))
 }
 
 // ---- one phone, one key
 
-/// Twenty different numbers: calling codes of one to three digits, short, long, with a zero that is part
-/// of the number.
+/// Twenty different numbers: with calling codes of one to three digits, short and long ones, and some with a zero that
+/// is part of the number.
 const NUMBERS: [&str; 20] = [
     "+14255550142",
     "+18765550123",
@@ -162,7 +162,7 @@ fn every_spelling_of_a_number_gives_the_same_key() {
     assert_eq!(
         keys.len(),
         NUMBERS.len(),
-        "different numbers are different keys"
+        "different numbers have different keys"
     );
 }
 
@@ -174,7 +174,7 @@ fn lookalikes_of_a_number_are_refused() {
         for text in lookalikes {
             assert!(
                 PhoneNumber::parse(&text).is_err(),
-                "{text:?} was taken for a number"
+                "{text:?} was accepted as a number"
             );
         }
     }
@@ -336,18 +336,18 @@ fn the_digits_after_a_shared_calling_code_decide_the_country() {
 }
 
 #[test]
-fn an_unassigned_number_belongs_to_the_main_country() {
+fn an_unassigned_number_gets_the_main_country_of_its_calling_code() {
     assert_eq!(
         country("+447700900123").as_deref(),
         Some("GB"),
-        "reserved for drama"
+        "reserved for fiction"
     );
     assert_eq!(
         country("+447005550123").as_deref(),
         Some("GB"),
         "not assigned"
     );
-    // Next to the numbers for fiction, the metadata does name another country.
+    // The numbers next to those for fiction belong to another country.
     assert_eq!(country("+447700300123").as_deref(), Some("JE"));
 }
 
@@ -430,7 +430,7 @@ fn has_run_of_digits(text: &str, length: usize) -> bool {
         .any(|window| window.iter().all(u8::is_ascii_digit))
 }
 
-/// Only accepted numbers, so that no property holds trivially.
+/// Any number that the parser accepts, so that no property holds trivially.
 fn any_number() -> impl Strategy<Value = String> {
     prop_oneof![
         "\\+1[2-9][0-9]{9}",
@@ -551,10 +551,10 @@ fn agrees(e164: &str) -> bool {
     };
     assert_eq!(
         spelling, e164,
-        "accepted, though libphonenumber spells it otherwise"
+        "accepted, although libphonenumber spells it differently"
     );
     if let Some(region) = region {
-        // Seven digits after +1 are a service that only works inside Canada.
+        // A number with seven digits after +1 is a service that only works inside Canada.
         if e164.starts_with("+1") && e164.len() < "+14255550142".len() {
             return true;
         }
@@ -571,7 +571,7 @@ fn the_committed_table_equals_the_derived_one() {
     let derived = table::countries_rs();
     assert!(
         derived.contains("(4477003, *b\"JE\")"),
-        "a block of Jersey's mobiles, three digits deep in Britain's"
+        "a block of Jersey's mobiles among Britain's"
     );
     assert!(
         committed == derived,
@@ -598,12 +598,12 @@ fn every_example_number_is_accepted_with_its_country() {
         }
     }
     let refused: Vec<&str> = refused.iter().map(String::as_str).collect();
-    // Argentine landlines look like a mobile without its 9. The Belarusian number starts with the
-    // domestic prefix. The Iranian one has only six digits.
+    // Argentine landlines look like mobiles without their 9. The Belarusian number starts with the domestic prefix. The
+    // Iranian number has only six digits.
     assert_eq!(refused, ["AR FixedLine", "BY TollFree", "IR UAN"]);
 }
 
-/// Every fifth exchange of every area code, which finds any large block of another country.
+/// Checks every fifth exchange of every area code. This finds any large block of another country.
 #[test]
 fn every_area_code_of_north_america_has_its_country() {
     let mut compared = 0;
@@ -629,7 +629,7 @@ fn every_area_code_of_north_america_has_its_country() {
     assert!(unassigned > 200, "{unassigned}");
 }
 
-/// All beginnings of four digits, and the neighbours of every example number.
+/// Checks all beginnings of four digits, and the neighbors of every example number.
 #[test]
 fn shared_calling_codes_are_divided_as_in_libphonenumber() {
     let mut random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
@@ -689,8 +689,7 @@ fn shared_calling_codes_are_divided_as_in_libphonenumber() {
     }
 }
 
-/// libphonenumber reads every accepted number back unchanged. So digits in front of a real national
-/// number never make a second key for its phone.
+/// So digits in front of a real national number never give its phone a second key.
 #[test]
 fn libphonenumber_reads_every_accepted_number_unchanged() {
     let mut other_spellings = 0;
@@ -719,7 +718,7 @@ fn libphonenumber_reads_every_accepted_number_unchanged() {
                 ));
             }
         }
-        // Local numbers: only the end, and the end behind a prefix.
+        // Local numbers: the end of the number alone, and the end after a prefix.
         for cut in 1..national.len() {
             check(&format!("+{calling_code}{}", &national[cut..]));
             if kind == PhoneNumberType::FixedLine {
@@ -731,6 +730,6 @@ fn libphonenumber_reads_every_accepted_number_unchanged() {
     }
     assert!(
         other_spellings > sized(1_000, 10_000),
-        "{other_spellings}: the oracle knows other spellings"
+        "the oracle rewrote only {other_spellings} numbers"
     );
 }

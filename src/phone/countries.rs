@@ -1,11 +1,11 @@
 //! Generated, do not edit. Source: libphonenumber 9.0.42, from the crate `rlibphonenumber` 2.2.15.
 //!
-//! `cargo test --test phone -- --ignored write_the_table` makes it anew, and every `cargo test` compares it
+//! `cargo test --test phone -- --ignored write_the_table` writes it, and every `cargo test` compares it
 //! with its source. `tests/phone/table.rs` derives it.
 
 use super::CallingCode;
 
-/// Every assigned calling code, ascending: its main country (`--` for none), the first digits of its
+/// Every assigned calling code, in order, with its main country (`--` for none), the first digits of its
 /// national numbers, and the length of the longest one.
 #[rustfmt::skip]
 pub(super) static CALLING_CODES: [CallingCode; 215] = [
@@ -226,8 +226,8 @@ pub(super) static CALLING_CODES: [CallingCode; 215] = [
     CallingCode::new(998, *b"UZ", "2356789", 9),
 ];
 
-/// Prefixes, calling code included, that do not belong to the calling code's main country; ascending. For
-/// +1, which has no main country, all prefixes. The longest one that matches a number decides.
+/// The prefixes that do not belong to their calling code's main country, in order. They include the calling
+/// code. +1 has no main country, so all its prefixes are here. The longest prefix of a number decides.
 #[rustfmt::skip]
 #[expect(clippy::unreadable_literal, reason = "beginnings of telephone numbers, not quantities")]
 pub(super) static PREFIXES: [(u32, [u8; 2]); 540] = [
@@ -356,7 +356,7 @@ pub(super) static PREFIXES: [(u32, [u8; 2]); 540] = [
 /// The largest number of digits after the calling code in [`PREFIXES`].
 pub(super) const MOST_PREFIX_DIGITS: usize = 6;
 
-/// Every country that has phone numbers, ascending.
+/// Every country that has phone numbers, in order.
 #[rustfmt::skip]
 pub(super) static COUNTRIES: [[u8; 2]; 245] = [
     *b"AC", *b"AD", *b"AE", *b"AF", *b"AG", *b"AI", *b"AL", *b"AM", *b"AO", *b"AR", *b"AS", *b"AT", *b"AU", *b"AW", *b"AX", *b"AZ",

@@ -5,8 +5,8 @@
 //!
 //! The metadata describes a country's numbers by regular expressions. Each becomes an automaton. The
 //! automata of the countries that share a calling code are walked digit by digit, until all numbers with
-//! one beginning belong to one country: that beginning is a prefix of the table. So the table is exact,
-//! while samples would miss small blocks.
+//! one beginning belong to one country. That beginning is a prefix of the table. So the table is exact.
+//! Samples would miss small blocks.
 
 #![expect(
     deprecated,
@@ -37,7 +37,7 @@ const MOST_NATIONAL_DIGITS: usize = 14;
 struct Plan {
     country: String,
     dfa: dense::DFA<Vec<u32>>,
-    /// The numbers, without the rule of leading digits.
+    /// The first digits of the numbers, without the rule about leading digits.
     starts: BTreeSet<char>,
     longest: i32,
 }
@@ -63,8 +63,8 @@ impl Plan {
         let only_called = automaton(&called);
         let starts = ('0'..='9')
             .filter(|digit| {
-                // A domestic prefix may also begin free numbers, most of which cannot be called from
-                // abroad. `+91 0 98…` would pass as one, so only the digits of people's phones count.
+                // A domestic prefix may also begin free numbers, which mostly cannot be called from abroad.
+                // `+91 0 98…` would pass as one, so only the digits of people's phones count.
                 let domestic =
                     metadata.national_prefix.as_deref() == Some(digit.to_string().as_str());
                 let numbers = if domestic {
@@ -213,7 +213,7 @@ fn metadata() -> PhoneMetadataCollection {
         .lines()
         .find_map(|line| line.strip_prefix("host: "))
         .unwrap();
-    // Only for this platform: the packages of others have not been unpacked.
+    // The packages of other platforms have not been unpacked.
     let packages = cargo(&[
         "metadata",
         "--format-version=1",
@@ -326,19 +326,19 @@ pub(crate) fn countries_rs() -> String {
     format!(
         r#"//! Generated, do not edit. Source: libphonenumber {metadata}, from the crate `rlibphonenumber` {release}.
 //!
-//! `cargo test --test phone -- --ignored write_the_table` makes it anew, and every `cargo test` compares it
+//! `cargo test --test phone -- --ignored write_the_table` writes it, and every `cargo test` compares it
 //! with its source. `tests/phone/table.rs` derives it.
 
 use super::CallingCode;
 
-/// Every assigned calling code, ascending: its main country (`--` for none), the first digits of its
+/// Every assigned calling code, in order, with its main country (`--` for none), the first digits of its
 /// national numbers, and the length of the longest one.
 #[rustfmt::skip]
 pub(super) static CALLING_CODES: [CallingCode; {codes}] = [
 {rows}];
 
-/// Prefixes, calling code included, that do not belong to the calling code's main country; ascending. For
-/// +1, which has no main country, all prefixes. The longest one that matches a number decides.
+/// The prefixes that do not belong to their calling code's main country, in order. They include the calling
+/// code. +1 has no main country, so all its prefixes are here. The longest prefix of a number decides.
 #[rustfmt::skip]
 #[expect(clippy::unreadable_literal, reason = "beginnings of telephone numbers, not quantities")]
 pub(super) static PREFIXES: [(u32, [u8; 2]); {count}] = [
@@ -347,7 +347,7 @@ pub(super) static PREFIXES: [(u32, [u8; 2]); {count}] = [
 /// The largest number of digits after the calling code in [`PREFIXES`].
 pub(super) const MOST_PREFIX_DIGITS: usize = {deepest};
 
-/// Every country that has phone numbers, ascending.
+/// Every country that has phone numbers, in order.
 #[rustfmt::skip]
 pub(super) static COUNTRIES: [[u8; 2]; {known}] = [
 {countries}];
