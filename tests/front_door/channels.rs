@@ -1,4 +1,4 @@
-//! Texts, calls and WhatsApp: who may choose what, what goes out, what is offered next.
+//! SMS, calls and WhatsApp: the choice of a channel, its messages, and the channels that a response offers next.
 
 use crate::money::{LONG_BRAND, SEGMENT, priced};
 use crate::with::says;
@@ -31,7 +31,7 @@ fn asked(world: &World) -> Value {
 }
 
 #[tokio::test]
-async fn a_channel_is_a_callers_choice_among_those_that_the_operator_allows() {
+async fn a_caller_can_choose_any_channel_that_the_operator_allows() {
     let world = World::with(&[("CHANNELS", "voice,sms")]).await;
     let answer = send_by(&world, "whatsapp").await;
     answer.is_problem(400, "invalid_parameter");
@@ -42,7 +42,7 @@ async fn a_channel_is_a_callers_choice_among_those_that_the_operator_allows() {
             .is_problem(400, "invalid_parameter");
     }
     assert!(world.simulator.requests(Operation::Send).is_empty());
-    // The first is what is meant by none.
+    // The first channel is the default.
     let answer = world
         .post("/otp/send", &json!({ "destinationNumber": NUMBER }))
         .await;
@@ -54,7 +54,7 @@ async fn a_channel_is_a_callers_choice_among_those_that_the_operator_allows() {
 }
 
 #[tokio::test]
-async fn a_call_speaks_the_digits_one_by_one_and_twice() {
+async fn a_call_says_the_digits_one_by_one_twice() {
     let world = World::with(&[
         ALL,
         TEMPLATE,
@@ -97,7 +97,7 @@ async fn a_call_speaks_the_digits_one_by_one_and_twice() {
 }
 
 #[tokio::test]
-async fn whatsapp_sends_the_approved_template_in_a_language_that_it_exists_in() {
+async fn whatsapp_sends_the_approved_template_in_one_of_its_languages() {
     let settings = [
         ALL,
         TEMPLATE,
@@ -130,7 +130,7 @@ async fn whatsapp_sends_the_approved_template_in_a_language_that_it_exists_in() 
 }
 
 #[tokio::test]
-async fn an_origination_is_the_most_special_one_that_there_is() {
+async fn the_most_specific_origination_identity_is_used() {
     let identities = "GB=EXAMPLE, voice=+12065550101, GB/voice=+447700900001";
     let world = World::with(&[ALL, TEMPLATE, ("ORIGINATION_IDENTITIES", identities)]).await;
     for (number, channel, identity) in [
@@ -155,13 +155,13 @@ async fn an_origination_is_the_most_special_one_that_there_is() {
 }
 
 #[tokio::test]
-async fn who_asks_again_is_offered_the_channels_that_come_after() {
+async fn a_resend_offers_the_channels_after_the_one_that_was_used() {
     let world = World::counted(&[ALL, TEMPLATE]).await;
     let first = send_by(&world, "sms").await;
     assert_eq!(
         (first.status, first.body.get("next")),
         (202, None),
-        "there is nothing wrong yet"
+        "the first send offers no other channel"
     );
     world.advance(Duration::from_secs(30));
     let again = send_by(&world, "sms").await;
@@ -176,9 +176,9 @@ async fn who_asks_again_is_offered_the_channels_that_come_after() {
     assert_eq!(
         (last.status, last.body.get("next")),
         (202, None),
-        "no further code may be sent: {last:?}"
+        "no more codes may be sent: {last:?}"
     );
-    // Whatever it came by, it is one verification with one count of guesses, and its newest code.
+    // All channels share one verification, with one count of attempts. Its newest code is valid.
     let status = world
         .post("/otp/status", &json!({ "destinationNumber": NUMBER }))
         .await;
@@ -196,7 +196,7 @@ async fn who_asks_again_is_offered_the_channels_that_come_after() {
 }
 
 #[tokio::test]
-async fn the_same_key_offers_the_same_again() {
+async fn an_idempotency_key_replays_the_offered_channels() {
     let world = World::counted(&[ALL, TEMPLATE]).await;
     send_by(&world, "sms").await;
     world.advance(Duration::from_secs(30));
@@ -214,7 +214,7 @@ async fn the_same_key_offers_the_same_again() {
         );
     }
     assert_eq!(world.simulator.requests(Operation::Send).len(), 2);
-    // By another channel it is another request.
+    // With another channel it is another request.
     let mut other = crate::world::post(
         "/otp/send",
         &json!({ "destinationNumber": NUMBER, "channel": "voice" }).to_string(),
@@ -227,7 +227,7 @@ async fn the_same_key_offers_the_same_again() {
 }
 
 #[tokio::test]
-async fn a_call_counts_as_a_text_does() {
+async fn a_call_counts_in_the_windows_like_an_sms() {
     let world = World::counted(&[("CHANNELS", "sms,voice"), ("SEND_LIMITS", "1/10m")]).await;
     assert_eq!(send_by(&world, "sms").await.status, 202);
     world.advance(Duration::from_mins(9));
@@ -237,7 +237,7 @@ async fn a_call_counts_as_a_text_does() {
 }
 
 #[tokio::test]
-async fn the_closest_language_is_taken_and_what_is_none_is_refused() {
+async fn the_closest_language_is_used_and_a_malformed_tag_is_rejected() {
     let world = World::with(&[("LANGUAGE", "fr-FR"), ("ALLOWED_COUNTRIES", "US,MX,BR")]).await;
     for (number, wish, language) in [
         (NUMBER, json!("de"), "de-DE"),
@@ -295,7 +295,7 @@ async fn the_closest_language_is_taken_and_what_is_none_is_refused() {
 }
 
 #[tokio::test]
-async fn codes_can_be_letters_and_are_typed_in_any_case() {
+async fn the_letters_of_a_code_may_be_typed_in_any_case() {
     for (kind, characters, wrong) in [
         ("alphabetic", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "ABC123"),
         (
@@ -321,7 +321,7 @@ async fn codes_can_be_letters_and_are_typed_in_any_case() {
 }
 
 #[tokio::test]
-async fn a_call_is_spent_from_a_budget_at_its_own_price() {
+async fn a_call_is_charged_to_the_budget_at_its_own_price() {
     let path = std::env::temp_dir().join(format!("otp-lambda-voice-{}.json", std::process::id()));
     std::fs::write(
         &path,

@@ -1,4 +1,4 @@
-//! The scenarios of the front door with End User Messaging in Pinpoint's place, and what only it can do.
+//! The scenarios of the front door with End User Messaging instead of Pinpoint, and the tests of its own features.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! The requests to End User Messaging, as they are on the wire, and where they go.
+//! The requests to End User Messaging on the wire, and their endpoints.
 
 use crate::exchange::exchange;
 use crate::with::says;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 const SENT: &str = r#"{"verificationId":"v-1","messageId":"m-1"}"#;
 
 #[tokio::test]
-async fn a_send_on_the_wire() {
+async fn a_send_has_exactly_these_fields() {
     let settings = [
         ("CONFIGURATION_SET", "codes"),
         ("DLT_ENTITY_ID", "1101"),
@@ -54,7 +54,7 @@ async fn a_send_on_the_wire() {
 }
 
 #[tokio::test]
-async fn a_verify_on_the_wire() {
+async fn a_verify_has_exactly_these_fields() {
     for (answer, status) in [
         (r#"{"status":"VALID"}"#, 200),
         (r#"{"status":"INVALID"}"#, 422),
@@ -76,7 +76,7 @@ async fn a_verify_on_the_wire() {
 }
 
 #[tokio::test]
-async fn an_answer_without_a_message_is_no_word_of_a_sent_one() {
+async fn without_a_message_id_the_delivery_is_unknown() {
     for answer in [
         r#"{"verificationId":"v-1"}"#,
         r#"{"verificationId":"v-1","messageId":""}"#,

@@ -1,4 +1,4 @@
-//! What AWS is told of codes that came back.
+//! Feedback to AWS about codes that came back.
 
 use crate::world::{NUMBER, World};
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ fn told(world: &World) -> Vec<Value> {
     requests.into_iter().map(|request| request.body).collect()
 }
 
-/// The lines of the log that say `feedback_lost`.
+/// The log lines `feedback_lost`.
 fn lost(world: &World) -> Vec<Value> {
     let lines = world.log.text();
     let lines = lines
@@ -39,13 +39,17 @@ fn lost(world: &World) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn aws_is_told_of_the_code_that_came_back_and_of_no_other() {
+async fn only_a_right_code_sends_feedback_and_only_once() {
     let world = World::counted(&[ON]).await;
     let code = world.code_on_the_phone().await;
     let message = world.simulator.newest_to(NUMBER).unwrap().message_id;
     let wrong = if code == "000000" { "000001" } else { "000000" };
     assert_eq!(verify(&world, wrong).await, 422);
-    assert_eq!(told(&world), Vec::<Value>::new(), "a wrong guess is none");
+    assert_eq!(
+        told(&world),
+        Vec::<Value>::new(),
+        "a wrong guess sends none"
+    );
     assert_eq!(verify(&world, &code).await, 200);
     assert_eq!(
         told(&world),
@@ -57,7 +61,7 @@ async fn aws_is_told_of_the_code_that_came_back_and_of_no_other() {
 }
 
 #[tokio::test]
-async fn nobody_is_told_unless_the_operator_wants_it() {
+async fn feedback_is_off_by_default() {
     let world = World::counted(&[]).await;
     let code = world.code_on_the_phone().await;
     assert_eq!(verify(&world, &code).await, 200);
@@ -65,7 +69,7 @@ async fn nobody_is_told_unless_the_operator_wants_it() {
 }
 
 #[tokio::test]
-async fn whatever_becomes_of_it_the_answer_is_yes_and_in_time() {
+async fn a_failed_feedback_neither_changes_nor_delays_the_response() {
     for failure in Failure::all()
         .into_iter()
         .filter(|f| f.applies_to(Service::PinpointSmsVoiceV2, Operation::Feedback))
@@ -86,10 +90,10 @@ async fn whatever_becomes_of_it_the_answer_is_yes_and_in_time() {
         assert_eq!(
             world.simulator.requests(Operation::Feedback).len(),
             1,
-            "{failure:?}: once, whatever comes"
+            "{failure:?}: feedback is sent once"
         );
         let lost = lost(&world);
-        // Answers that carry nothing say as much as any other: it arrived.
+        // An empty response still means that the feedback arrived.
         let heard = matches!(failure, Failure::EmptyBody | Failure::EmptyObject);
         assert_eq!(lost.len(), usize::from(!heard), "{failure:?}: {lost:?}");
         for line in lost {
@@ -112,8 +116,8 @@ async fn whatever_becomes_of_it_the_answer_is_yes_and_in_time() {
 }
 
 #[tokio::test]
-async fn it_is_told_after_the_success_is_written_down() {
-    // The control of the order: while it hangs, the success stands already.
+async fn feedback_is_sent_after_the_success_is_recorded() {
+    // While the feedback hangs, the success is already recorded.
     let world = World::counted(&[ON]).await;
     let code = world.code_on_the_phone().await;
     world

@@ -73,7 +73,11 @@ async fn each_request_writes_one_json_line_with_time_and_level() {
                 .is_some_and(|id| !id.is_empty())
         );
     }
-    assert_eq!(line(2).get("provider"), None, "a refusal asks nobody");
+    assert_eq!(
+        line(2).get("provider"),
+        None,
+        "a refused request has no provider"
+    );
 }
 
 #[tokio::test]

@@ -1,8 +1,7 @@
-//! Tests through the front door: an event goes in, an answer comes out, the simulator stands for
-//! AWS. Every test ends by searching its own log, written at the most talkative level, for the
-//! codes and numbers it used.
+//! Tests through the front door: an event goes in, and a response comes out. The simulator stands for AWS. Every test
+//! ends with a search of its own log, written at the level `trace`, for the codes and numbers that it used.
 //!
-//! Here the provider is Pinpoint; the same scenarios run with End User Messaging in `end_user_messaging.rs`.
+//! Here the provider is Pinpoint. The same scenarios run with End User Messaging in `end_user_messaging.rs`.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

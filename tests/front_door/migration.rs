@@ -1,4 +1,4 @@
-//! From one provider to the other with codes in flight, and back.
+//! Changes from one provider to the other and back, with codes that are still open.
 
 use crate::world::{Answer, KEY, NUMBER, World};
 use serde_json::json;
@@ -18,12 +18,12 @@ const BACK: &[(&str, &str)] = &[
     APPLICATION,
 ];
 
-/// A function with a ledger, with these settings of its providers.
+/// A function with a ledger and these settings of its providers.
 async fn world(settings: &[(&str, &str)]) -> World {
     World::counted(settings).await
 }
 
-/// Other settings, with the same ledger and phone.
+/// Deploys other settings, with the same ledger and phone.
 async fn deploy(world: &mut World, settings: &[(&str, &str)]) {
     world.reconfigure(&[&LEDGER, settings].concat()).await;
 }
@@ -43,7 +43,7 @@ async fn verify(world: &World, otp: &str) -> Answer {
         .await
 }
 
-/// Who was asked about guesses, in order.
+/// The providers that were asked about guesses, in order.
 fn asked(world: &World) -> Vec<Service> {
     world
         .simulator
@@ -61,7 +61,7 @@ fn other_than(codes: &[&str]) -> String {
 }
 
 #[tokio::test]
-async fn a_code_is_checked_by_who_sent_it_there_and_back() {
+async fn each_code_is_checked_by_the_provider_that_sent_it() {
     for (before, after, issuer) in [
         (PINPOINT, SWITCHED, Service::Pinpoint),
         (SWITCHED, BACK, Service::EndUserMessaging),
@@ -81,12 +81,12 @@ async fn a_code_is_checked_by_who_sent_it_there_and_back() {
         );
         let answer = verify(&world, &message.code).await;
         assert_eq!(answer.status, 200, "{answer:?}");
-        assert_eq!(asked(&world), [issuer, issuer], "and nobody else");
+        assert_eq!(asked(&world), [issuer, issuer], "only the issuer is asked");
         verify(&world, &message.code)
             .await
             .is_problem(409, "already_verified");
 
-        // What is sent from now on is the new one's.
+        // New codes come from the new provider.
         world.advance(Duration::from_mins(1));
         assert_eq!(send(&world).await.status, 202);
         let message = world.simulator.newest_to(NUMBER).unwrap();
@@ -96,7 +96,7 @@ async fn a_code_is_checked_by_who_sent_it_there_and_back() {
 }
 
 #[tokio::test]
-async fn after_a_resend_through_the_other_both_codes_are_good_and_a_guess_is_one_attempt() {
+async fn after_a_resend_by_the_other_provider_both_codes_are_valid_and_a_guess_costs_one_attempt() {
     for old_one_comes_back in [true, false] {
         let random = ("REFERENCE_ID", "random");
         let named = json!({ "destinationNumber": NUMBER, "referenceId": "order-4711" });
@@ -121,7 +121,7 @@ async fn after_a_resend_through_the_other_both_codes_are_good_and_a_guess_is_one
         assert_eq!(
             (wrong.status, &wrong.body["attemptsLeft"]),
             (422, &json!(2)),
-            "both were asked, for one attempt"
+            "both were asked for one attempt"
         );
         assert_eq!(
             asked(&world),
@@ -140,7 +140,7 @@ async fn after_a_resend_through_the_other_both_codes_are_good_and_a_guess_is_one
                 &expected[..1]
             }
         );
-        // One success is all there is: the other code ends with it.
+        // There is only one success, which also ends the other code.
         verify(&world, if old_one_comes_back { &new } else { &old })
             .await
             .is_problem(409, "already_verified");
@@ -148,7 +148,7 @@ async fn after_a_resend_through_the_other_both_codes_are_good_and_a_guess_is_one
 }
 
 #[tokio::test]
-async fn one_that_gives_no_answer_leaves_the_guess_open_unless_the_other_says_yes() {
+async fn if_one_provider_fails_a_guess_is_unclear_unless_the_other_says_yes() {
     let mut world = world(PINPOINT).await;
     send(&world).await;
     let old = world.newest_code();
@@ -156,7 +156,7 @@ async fn one_that_gives_no_answer_leaves_the_guess_open_unless_the_other_says_ye
     world.advance(Duration::from_secs(30));
     send(&world).await;
     let new = world.newest_code();
-    // The queue is one for both: the first request is the new one's.
+    // Both providers share the simulator's queue of failures. The first request goes to the new one.
     world
         .simulator
         .fail_next(Operation::Verify, Failure::InternalServerError);
@@ -169,12 +169,12 @@ async fn one_that_gives_no_answer_leaves_the_guess_open_unless_the_other_says_ye
     assert_eq!(
         verify(&world, &old).await.status,
         200,
-        "the old one said yes"
+        "the old provider said yes"
     );
 }
 
 #[tokio::test]
-async fn two_that_hang_end_in_time() {
+async fn two_hanging_providers_are_abandoned_in_time() {
     let mut world = world(PINPOINT).await;
     send(&world).await;
     deploy(&mut world, SWITCHED).await;
@@ -194,12 +194,12 @@ async fn two_that_hang_end_in_time() {
     assert_eq!(
         asked(&world).len(),
         2,
-        "the first leaves the second its time"
+        "the first provider leaves time for the second"
     );
 }
 
 #[tokio::test]
-async fn without_the_previous_one_its_codes_are_over_and_a_new_one_works() {
+async fn without_the_previous_provider_its_codes_end_and_new_ones_work() {
     let mut world = world(PINPOINT).await;
     send(&world).await;
     let old = world.newest_code();
@@ -216,7 +216,7 @@ async fn without_the_previous_one_its_codes_are_over_and_a_new_one_works() {
     );
     assert!(
         asked(&world).is_empty(),
-        "nobody is asked about a code that is not theirs"
+        "a provider is asked only about its own codes"
     );
     world.advance(Duration::from_secs(30));
     assert_eq!(send(&world).await.status, 202);
@@ -224,8 +224,8 @@ async fn without_the_previous_one_its_codes_are_over_and_a_new_one_works() {
 }
 
 #[tokio::test]
-async fn a_code_of_other_software_is_asked_of_the_previous_one_only_if_the_present_one_says_no() {
-    // The script is any software that names verifications as AWS's example does: here a function without our ledger.
+async fn the_previous_provider_is_asked_about_a_foreign_code_only_if_the_current_one_says_no() {
+    // A function without the ledger stands for software that derives references as AWS's example does.
     let mut world = World::with(PINPOINT).await;
     send(&world).await;
     let code = world.newest_code();
@@ -238,7 +238,7 @@ async fn a_code_of_other_software_is_asked_of_the_previous_one_only_if_the_prese
         [Service::EndUserMessaging, Service::Pinpoint]
     );
 
-    // Both for one attempt.
+    // Both are asked for one attempt.
     let mut world = World::counted(SWITCHED).await;
     world.set_now(world.simulator.now());
     let answer = verify(&world, &other_than(&[&code])).await;
@@ -254,7 +254,7 @@ async fn a_code_of_other_software_is_asked_of_the_previous_one_only_if_the_prese
 }
 
 #[tokio::test]
-async fn without_a_ledger_both_are_asked() {
+async fn without_a_ledger_both_providers_are_asked() {
     let mut world = World::with(PINPOINT).await;
     send(&world).await;
     let old = world.newest_code();
@@ -271,14 +271,14 @@ async fn without_a_ledger_both_are_asked() {
 }
 
 #[tokio::test]
-async fn a_guess_that_one_of_them_could_not_have_made_is_not_asked_of_it() {
+async fn a_provider_is_not_asked_about_a_code_that_it_cannot_make() {
     let mut world = world(&[("CODE_LENGTH", "4")]).await;
     send(&world).await;
     let short = world.newest_code();
     assert_eq!(short.len(), 4);
     deploy(&mut world, BACK).await;
     world.advance(Duration::from_secs(30));
-    // Pinpoint has no code of four: the one that is sent again is as short as it can make it.
+    // Pinpoint's shortest code has five digits, so the resent code has five.
     let answer = send(&world).await;
     assert_eq!(
         (answer.status, &answer.body["codeLength"]),
@@ -290,7 +290,7 @@ async fn a_guess_that_one_of_them_could_not_have_made_is_not_asked_of_it() {
 }
 
 #[tokio::test]
-async fn a_feedback_is_about_the_message_that_the_code_was_in() {
+async fn feedback_is_about_the_message_that_had_the_code() {
     let mut world = world(PINPOINT).await;
     send(&world).await;
     let old = world.newest_code();
@@ -304,6 +304,6 @@ async fn a_feedback_is_about_the_message_that_the_code_was_in() {
     assert_eq!(verify(&world, &old).await.status, 200);
     assert!(
         world.simulator.requests(Operation::Feedback).is_empty(),
-        "the message that came back was Pinpoint's"
+        "Pinpoint sent the message with this code"
     );
 }

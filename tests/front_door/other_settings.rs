@@ -98,7 +98,7 @@ fn every_bad_value_is_reported_by_name() {
 }
 
 #[test]
-fn what_only_this_provider_has_is_not_ignored_by_the_other() {
+fn settings_of_this_provider_are_not_ignored_with_the_other() {
     let pinpoint = [
         ("OTP_PROVIDER", "pinpoint"),
         ("PINPOINT_APPLICATION_ID", "a"),
@@ -120,7 +120,7 @@ fn what_only_this_provider_has_is_not_ignored_by_the_other() {
             "{name} is for the provider `end-user-messaging`: set OTP_PROVIDER to it, or unset this."
         );
         assert_eq!(found, [says]);
-        // Where it was the provider before, it may still be set.
+        // They may be set if End User Messaging is the previous provider.
         let found = problems(
             &[
                 &pinpoint[..],
@@ -187,7 +187,7 @@ fn a_budget_in_money_needs_the_price_of_every_channel() {
 }
 
 #[test]
-fn a_bad_text_of_the_operators_stops_the_start_by_its_language() {
+fn a_bad_own_text_stops_the_start_and_its_language_is_named() {
     let path = std::env::temp_dir().join(format!("otp-lambda-bad-{}.json", std::process::id()));
     for (texts, says) in [
         (r#"{"en-US": {"sms": "no code"}}"#, "en-US"),

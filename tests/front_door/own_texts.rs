@@ -1,4 +1,4 @@
-//! The operator's own texts, and the lines that programs on phones read.
+//! The operator's own texts, and the lines for programs on phones.
 
 use crate::world::{NUMBER, World};
 use otp_lambda::texts::{Options, Texts};
@@ -7,7 +7,7 @@ use simulator::Operation;
 use std::collections::BTreeMap;
 
 #[test]
-fn the_page_of_texts_names_every_language() {
+fn the_texts_page_lists_every_language() {
     let page = std::fs::read_to_string(concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/docs/channels-and-texts.md"
@@ -28,7 +28,7 @@ fn the_page_of_texts_names_every_language() {
     );
 }
 
-/// A packaged file that lives as long as this.
+/// A packaged file. It is deleted with the value.
 struct Packaged(std::path::PathBuf);
 
 impl Packaged {
@@ -60,7 +60,7 @@ async fn text(world: &World, language: &str, brand: &str) -> String {
 }
 
 #[tokio::test]
-async fn own_texts_take_the_place_of_the_built_in_ones_and_add_languages() {
+async fn own_texts_replace_built_in_texts_and_add_languages() {
     let file = Packaged::new(
         "own",
         r#"{"texts": {"en-US": {"sms": "{{brand}} says {{code}}"}, "eo": {"sms": "Kodo: {{code}}"}}}"#,
@@ -72,7 +72,7 @@ async fn own_texts_take_the_place_of_the_built_in_ones_and_add_languages() {
     assert_eq!(said, format!("Kodo: {}", world.newest_code()));
     assert!(
         text(&world, "de-DE", "Acme").await.contains("Acme"),
-        "the others are as built in"
+        "the other languages keep their built-in texts"
     );
     assert_eq!(
         text(&world, "en", "Acme").await,
@@ -81,7 +81,7 @@ async fn own_texts_take_the_place_of_the_built_in_ones_and_add_languages() {
 }
 
 #[tokio::test]
-async fn an_own_text_that_is_paid_for_twice_is_said_at_start() {
+async fn an_own_text_with_two_segments_is_logged_at_start() {
     let long = "x".repeat(150);
     let file = Packaged::new(
         "long",
@@ -174,7 +174,7 @@ async fn the_second_sentence_is_left_out_if_the_text_then_takes_one_segment() {
 }
 
 #[tokio::test]
-async fn a_brand_cannot_smuggle_in_a_placeholder() {
+async fn a_brand_cannot_add_a_placeholder() {
     let world = World::new().await;
     let said = text(&world, "en-US", "{{code}}").await;
     let code = world.newest_code();
@@ -193,7 +193,7 @@ async fn a_brand_cannot_smuggle_in_a_placeholder() {
 }
 
 #[tokio::test]
-async fn a_brand_cannot_break_the_speech() {
+async fn a_brand_cannot_add_speech_markup() {
     let world = World::with(&[("CHANNELS", "voice")]).await;
     let body = json!({ "destinationNumber": NUMBER, "brandName": "A&B <break/>" });
     let answer = world.post("/otp/send", &body).await;
@@ -203,7 +203,7 @@ async fn a_brand_cannot_break_the_speech() {
 }
 
 #[tokio::test]
-async fn browsers_and_androids_find_the_code_in_the_last_lines() {
+async fn the_last_line_has_the_code_for_browsers_and_android_apps() {
     let world = World::with(&[
         ("WEBOTP_DOMAIN", "example.com"),
         ("ANDROID_APP_HASH", "FA+9qCX9VSu"),

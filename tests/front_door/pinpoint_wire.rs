@@ -1,4 +1,4 @@
-//! The two requests to Pinpoint, as they are on the wire, and where they go.
+//! The two requests to Pinpoint on the wire, and their endpoints.
 
 use crate::exchange::exchange;
 use crate::world::{NUMBER, file};
@@ -11,7 +11,7 @@ fn successful() -> String {
 }
 
 #[tokio::test]
-async fn a_send_on_the_wire() {
+async fn a_send_has_exactly_these_fields() {
     let (wire, said) = exchange(&[], &file("send.http-v2"), &successful()).await;
     assert_eq!(
         wire.line,
@@ -37,7 +37,7 @@ async fn a_send_on_the_wire() {
 }
 
 #[tokio::test]
-async fn a_verify_on_the_wire() {
+async fn a_verify_has_exactly_these_fields() {
     for (answer, status) in [
         (r#"{"Valid":true}"#, 200),
         (r#"{"Valid":false}"#, 422),

@@ -1,4 +1,4 @@
-//! What the provider can do to a request, and what the caller is told.
+//! Failures of the provider, and the responses to the caller.
 
 use crate::with::{self, of_send, of_verify};
 use crate::world::{NUMBER, World};
@@ -44,7 +44,7 @@ async fn every_failure_of_a_send_has_its_code_and_reaches_the_provider_once() {
             1,
             "{failure:?}"
         );
-        // Whoever is not told that the text may have left can rely on it.
+        // A caller may rely on a response that does not say that the text may have been sent.
         if !unknown && status != 202 {
             assert_eq!(world.simulator.inbox().len(), 0, "{failure:?}");
         }
@@ -132,8 +132,8 @@ async fn a_throttled_caller_is_told_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn where_no_connection_is_made_nothing_has_left() {
-    // A port that was free a moment ago and that nobody listens on.
+async fn without_a_connection_nothing_was_sent() {
+    // Nothing listens on this port any more.
     let closed = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -153,8 +153,8 @@ async fn where_no_connection_is_made_nothing_has_left() {
 }
 
 #[tokio::test]
-async fn a_request_that_cannot_be_made_has_not_left() {
-    // What Lambda never sets: no endpoint can be made of it.
+async fn a_request_that_cannot_be_built_was_not_sent() {
+    // No endpoint can be built from this region. Lambda never sets such a value.
     let world = World::with(&[(with::ENDPOINT, ""), ("AWS_REGION", "no region")]).await;
     let answer = world
         .post("/otp/send", &json!({ "destinationNumber": NUMBER }))
@@ -170,7 +170,7 @@ async fn a_request_that_cannot_be_made_has_not_left() {
 
 #[tokio::test]
 async fn a_connection_that_is_never_accepted_ends_with_the_connect_timeout() {
-    // A TLS handshake that is never answered is a part of connecting.
+    // The TLS handshake is part of connecting, and the server never responds to it.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let world = World::with(&[(
         with::ENDPOINT,
@@ -195,7 +195,7 @@ async fn a_connection_that_is_never_accepted_ends_with_the_connect_timeout() {
 }
 
 #[tokio::test]
-async fn a_hanging_provider_is_left_before_the_invocation_ends() {
+async fn a_hanging_provider_is_abandoned_before_the_invocation_ends() {
     let mut world = World::new().await;
     for (left, at_least, at_most) in [(1500, 900, 1400), (60_000, 4500, 6500)] {
         world.set_time_left(Duration::from_millis(left));
@@ -214,7 +214,7 @@ async fn a_hanging_provider_is_left_before_the_invocation_ends() {
 }
 
 #[tokio::test]
-async fn without_time_to_ask_nothing_is_asked() {
+async fn without_time_left_the_provider_is_not_asked() {
     let mut world = World::new().await;
     world.set_time_left(Duration::from_millis(600));
     let answer = world
@@ -225,7 +225,7 @@ async fn without_time_to_ask_nothing_is_asked() {
     assert_eq!(world.simulator.requests(Operation::Send).len(), 0);
 }
 
-/// The negative control of counting: a client that tries again is seen.
+/// The negative control: the count of requests shows a client that retries.
 #[tokio::test]
 async fn a_client_with_the_sdks_usual_retries_would_send_more_than_one_text() {
     use aws_sdk_pinpoint::config::{
@@ -274,7 +274,7 @@ async fn a_client_with_the_sdks_usual_retries_would_send_more_than_one_text() {
 
 static PINPOINT_LIMITS: LazyLock<ProviderLimits> = LazyLock::new(otp_lambda::aws::pinpoint::limits);
 
-/// A provider with a defect.
+/// A provider that panics.
 struct Panicking;
 
 #[async_trait::async_trait]
@@ -288,7 +288,7 @@ impl Provider for Panicking {
     }
 
     async fn send(&self, message: &Message<'_>, _: Duration) -> Result<Receipt, Error> {
-        panic!("a defect that holds {}", message.to.expose())
+        panic!("a defect with {} in it", message.to.expose())
     }
 
     async fn verify(
@@ -298,7 +298,7 @@ impl Provider for Panicking {
         otp: &Otp,
         _: Duration,
     ) -> Result<Answer, Error> {
-        panic!("a defect that holds {}", otp.expose())
+        panic!("a defect with {} in it", otp.expose())
     }
 }
 
@@ -330,7 +330,7 @@ async fn a_panic_is_a_500_and_the_next_request_is_served() {
     assert_eq!(world.last_line()["level"], "ERROR");
 }
 
-/// Every failure that an operation can have, with a slowness that a test can wait for.
+/// Every failure of an operation. Slow responses are only a little slow.
 fn shortened(operation: Operation) -> Vec<Failure> {
     let failures: Vec<Failure> = Failure::all()
         .into_iter()

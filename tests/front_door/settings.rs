@@ -1,4 +1,4 @@
-//! Settings: read once, every problem at once, nothing half configured.
+//! Settings: all problems are reported at once, and no setting is ignored.
 
 use crate::world::environment;
 use aws_credential_types::Credentials;
@@ -15,7 +15,7 @@ use otp_lambda::settings::{LedgerSecret, LedgerSettings, Otherwise, SETTINGS, Se
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// What a ledger needs. The key is 32 bytes, and stands for one that must not be shown.
+/// The settings that a ledger needs. The key has 32 bytes, and no problem may show it.
 const LEDGER: &[(&str, &str)] = &[("LEDGER_TABLE", "otp"), ("LEDGER_KEY", KEY)];
 const KEY: &str = "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0ISEhISE=";
 
@@ -47,7 +47,7 @@ fn ledger(changes: &[(&str, &str)]) -> LedgerSettings {
     settings(&[LEDGER, changes].concat()).ledger.unwrap()
 }
 
-/// A packaged file with this content, for as long as the value lives.
+/// A packaged file with this content. It is deleted with the value.
 struct Packaged(PathBuf);
 
 impl Packaged {
@@ -77,7 +77,7 @@ fn read(environment: &BTreeMap<String, String>) -> Vec<String> {
 }
 
 #[test]
-fn what_is_required_is_asked_for_all_at_once() {
+fn all_missing_settings_are_reported_at_once() {
     let missing = read(&BTreeMap::new());
     let required = SETTINGS
         .iter()
@@ -96,7 +96,7 @@ fn what_is_required_is_asked_for_all_at_once() {
         );
     }
     assert_eq!(missing.len(), 7, "{missing:?}");
-    // An empty variable, as a template without a value leaves it, is no value.
+    // An empty variable counts as missing. A template sets it so if it has no value.
     assert!(problems(&[("BRAND_NAME", " ")]).contains(&"BRAND_NAME is required.".to_owned()));
 }
 
@@ -267,7 +267,7 @@ fn every_bad_value_of_the_ledger_is_reported_by_name_and_all_at_once() {
     are_reported(&bad, ledger_problems);
 }
 
-/// Each is reported when all are bad, and each alone stops the start.
+/// Asserts that each bad value is reported when all are bad, and that each is also a problem alone.
 #[track_caller]
 fn are_reported(bad: &[(&str, &str, &str)], problems: fn(&[(&str, &str)]) -> Vec<String>) {
     let changes: Vec<(&str, &str)> = bad.iter().map(|(name, value, _)| (*name, *value)).collect();
@@ -283,7 +283,7 @@ fn are_reported(bad: &[(&str, &str, &str)], problems: fn(&[(&str, &str)]) -> Vec
 }
 
 #[test]
-fn there_is_no_ledger_unless_its_table_is_named() {
+fn without_a_table_there_is_no_ledger() {
     assert!(settings(&[]).ledger.is_none());
     assert!(
         settings(&[("LEDGER_TABLE", ""), ("SEND_LIMITS", " ")])
@@ -326,7 +326,7 @@ fn a_ledger_has_limits_unless_they_are_switched_off() {
 }
 
 #[test]
-fn windows_of_sends_are_of_thirty_days_at_most_and_counts_of_twenty() {
+fn send_windows_have_at_most_thirty_days_and_twenty_sends() {
     assert_eq!(
         ledger_problems(&[("SEND_LIMITS", "20/30d")]),
         Vec::<String>::new()
@@ -341,7 +341,7 @@ fn windows_of_sends_are_of_thirty_days_at_most_and_counts_of_twenty() {
 }
 
 #[test]
-fn the_ledgers_key_is_a_secret_of_aws_or_32_bytes_and_never_shown() {
+fn the_ledger_key_is_the_arn_of_a_secret_or_32_bytes_and_is_never_shown() {
     let arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:otp-AbCdEf";
     assert!(matches!(ledger(&[("LEDGER_KEY", arn)]).secret, LedgerSecret::Arn(key) if key == arn));
     assert!(matches!(ledger(&[]).secret, LedgerSecret::Bytes(key) if key.len() == 32));
@@ -365,7 +365,7 @@ fn the_ledgers_key_is_a_secret_of_aws_or_32_bytes_and_never_shown() {
 }
 
 #[test]
-fn a_table_has_a_name_of_dynamodbs() {
+fn a_table_name_must_be_valid_in_dynamodb() {
     for good in ["otp", "Otp.ledger_1-A", &"x".repeat(255)] {
         assert_eq!(
             ledger_problems(&[("LEDGER_TABLE", good)]),
@@ -378,7 +378,7 @@ fn a_table_has_a_name_of_dynamodbs() {
     }
 }
 
-/// The host that DynamoDB and the host that Secrets Manager is called at, with these variables.
+/// The URLs at which DynamoDB and Secrets Manager are called with these variables.
 async fn hosts_called(variables: &[(&str, &str)]) -> [String; 2] {
     let (http_client, requests) = capture_request(None);
     let config = aws::config_loader(http_client.into_shared())
@@ -396,7 +396,7 @@ async fn hosts_called(variables: &[(&str, &str)]) -> [String; 2] {
 }
 
 #[tokio::test]
-async fn the_ledger_and_its_secret_are_at_the_endpoints_of_the_sdks_variables() {
+async fn the_sdks_endpoint_variables_apply_to_the_ledger_and_its_secret() {
     let [one, two, all] = [
         "http://127.0.0.1:2/",
         "http://127.0.0.1:3/",
@@ -437,7 +437,7 @@ fn an_endpoint_that_all_services_share_is_reported_once() {
 }
 
 #[test]
-fn countries_have_budgets_of_their_own() {
+fn countries_can_have_their_own_budgets() {
     let prices = Packaged::new("own", r#"{"prices": {"JM": 0.1}}"#);
     let changes = [
         ("COUNTRY_LIMITS", "JM=20/1h, 5USD/24h ; * = 500/24h;US=none"),
@@ -472,7 +472,7 @@ fn countries_have_budgets_of_their_own() {
 }
 
 #[test]
-fn prices_are_read_to_the_last_digit_and_refused_where_they_are_doubtful() {
+fn prices_are_exact_and_ambiguous_ones_are_refused() {
     let prices = Packaged::new(
         "exact",
         r#"{"prices": {"US": 0.00581, "JM": 0.100000, "*": 1}}"#,
@@ -526,7 +526,7 @@ fn prices_are_read_to_the_last_digit_and_refused_where_they_are_doubtful() {
         (r#"{"prices": {"US": null}}"#, "`null` is not a price"),
         (r#"{"prices": {}} {}"#, "trailing characters"),
     ] {
-        let file = Packaged::new("doubtful", content);
+        let file = Packaged::new("ambiguous", content);
         let found = ledger_problems(&[("CONFIG_FILE", file.path())]);
         let start = "CONFIG_FILE must name a JSON file such as {\"prices\": {\"*\": 0.1}}: ";
         assert!(
@@ -558,7 +558,7 @@ fn the_packaged_file_is_read() {
 }
 
 #[test]
-fn a_budget_in_money_needs_the_price_of_every_text_it_is_for() {
+fn a_budget_in_money_needs_the_price_of_every_country_that_it_covers() {
     let some = Packaged::new("some", r#"{"prices": {"US": 0.00581, "JM": 0.1}}"#);
     let all = Packaged::new("all", r#"{"prices": {"*": 0.1}}"#);
     let missing = |what: &str| {
@@ -606,14 +606,14 @@ fn a_budget_in_money_needs_the_price_of_every_text_it_is_for() {
 }
 
 #[test]
-fn a_test_number_has_its_code_until_the_end_of_a_day() {
+fn a_test_number_has_its_code_until_the_end_of_its_last_day() {
     let numbers = "+14255550100=123456@2027-01-31, +44 7700 900123=00000@2028-02-29";
     let numbers = ledger(&[("TEST_NUMBERS", numbers)]).policy.test_numbers;
     let plain: Vec<_> = numbers
         .iter()
         .map(|test| (test.number.expose(), test.otp.expose(), test.until.0 / 1000))
         .collect();
-    // 2027-02-01 and 2028-03-01, 00:00 UTC.
+    // The ends are 2027-02-01 and 2028-03-01, 00:00 UTC.
     assert_eq!(
         plain,
         [
@@ -680,7 +680,7 @@ fn an_open_function_starts_only_with_a_ledger_limits_countries_and_budgets() {
     let open = [("API_AUTH", "none"), ("REFERENCE_ID", "derived")];
     let settings = settings(&[LEDGER, &open].concat());
     assert_eq!(settings.gate, Gate::Open);
-    // Who knows a number would know its derived reference.
+    // Anyone who knows a number could derive its reference.
     assert_eq!(settings.rules.reference_ids, ReferenceIds::Random);
 
     let without = [
@@ -716,7 +716,7 @@ fn an_open_function_starts_only_with_a_ledger_limits_countries_and_budgets() {
 }
 
 #[test]
-fn an_unknown_provider_is_named_and_nothing_of_another_is_asked_for() {
+fn an_unknown_provider_is_the_only_problem_that_is_reported() {
     let found = problems(&[("OTP_PROVIDER", "twilio"), ("PINPOINT_APPLICATION_ID", "")]);
     assert_eq!(
         found,
@@ -725,7 +725,7 @@ fn an_unknown_provider_is_named_and_nothing_of_another_is_asked_for() {
 }
 
 #[test]
-fn an_application_id_cannot_reach_beyond_itself() {
+fn an_application_id_cannot_change_the_path_of_a_request() {
     for id in ["a/../b", "*", "a b", "a?x"] {
         assert_eq!(
             problems(&[("PINPOINT_APPLICATION_ID", id)]).len(),
@@ -746,7 +746,7 @@ fn a_phone_number_among_bad_values_is_not_repeated() {
 }
 
 #[test]
-fn a_bundle_of_roots_must_hold_a_certificate() {
+fn a_ca_bundle_must_contain_a_certificate() {
     let directory = std::env::temp_dir().join(format!("otp-lambda-{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
     let path = directory.join("bundle.pem");
@@ -765,7 +765,7 @@ fn a_bundle_of_roots_must_hold_a_certificate() {
 }
 
 #[test]
-fn no_required_setting_can_be_left_out_of_a_working_set() {
+fn each_required_setting_is_needed() {
     assert_eq!(problems(&[]), Vec::<String>::new());
     for setting in SETTINGS
         .iter()

@@ -1,4 +1,5 @@
-//! The binary itself in a hostile environment: it starts, or says in one line why not, and never asks a metadata service.
+//! The binary itself in a hostile environment. It starts, or it says in one line why it does not. It never asks a
+//! metadata service.
 
 use crate::world::environment;
 use std::collections::BTreeMap;
@@ -7,8 +8,9 @@ use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 
-/// Starts the function in this environment, with changes to it, where an empty value removes a variable. The Runtime API
-/// it finds hangs up, which ends it. Returns what it wrote and whether it got as far as asking for an invocation.
+/// Starts the function with these changes to the usual environment. An empty value removes a variable. The Runtime API
+/// fails its first request, which ends the function. Returns the output, and whether the function asked for an
+/// invocation.
 fn start(changes: &[(&str, &str)]) -> (Output, bool) {
     let runtime = TcpListener::bind("127.0.0.1:0").unwrap();
     let metadata = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -97,8 +99,8 @@ fn an_environment_without_a_region_or_with_a_bad_endpoint_is_refused_in_one_line
 }
 
 #[test]
-fn the_region_and_the_credentials_are_those_of_the_environment() {
-    // The secret is asked for at start, so a start is enough to see who asks and where.
+fn the_region_and_credentials_come_from_the_environment() {
+    // The function reads the secret at start, and this request shows the region and the credentials.
     let secrets = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", secrets.local_addr().unwrap());
     let request = thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! The way to AWS: which roots are trusted, and that nothing else is.
+//! TLS to AWS: only the right roots are trusted.
 
 use crate::world::{NUMBER, World};
 use otp_lambda::aws::AMAZON_ROOTS;
@@ -12,7 +12,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 
-/// A TLS server for `localhost` in front of the simulator, and the file with the root to trust for it.
+/// A TLS server for `localhost` in front of the simulator, and the file with its root certificate.
 struct Terminator {
     url: String,
     root: PathBuf,
@@ -61,7 +61,7 @@ impl Drop for Terminator {
 }
 
 #[tokio::test]
-async fn a_send_over_tls_reaches_who_the_bundle_vouches_for_and_nobody_else() {
+async fn a_send_over_tls_reaches_only_servers_that_the_bundle_trusts() {
     let simulator = simulator::Simulator::start(([127, 0, 0, 1], 0).into())
         .await
         .unwrap();
@@ -87,7 +87,11 @@ async fn a_send_over_tls_reaches_who_the_bundle_vouches_for_and_nobody_else() {
         cause.starts_with("no connection: ") && cause.contains("UnknownIssuer"),
         "{cause}"
     );
-    assert_eq!(simulator.inbox().len(), 1, "nothing was said to a stranger");
+    assert_eq!(
+        simulator.inbox().len(),
+        1,
+        "nothing was sent to an untrusted server"
+    );
 }
 
 #[tokio::test]
@@ -111,7 +115,7 @@ async fn a_certificate_for_another_name_is_not_accepted() {
 }
 
 #[test]
-fn the_roots_are_five_of_amazon_that_mozilla_trusts_today() {
+fn the_roots_are_amazons_five_and_mozilla_trusts_them() {
     let roots: Vec<CertificateDer<'_>> = CertificateDer::pem_slice_iter(AMAZON_ROOTS.as_bytes())
         .collect::<Result<_, _>>()
         .unwrap();

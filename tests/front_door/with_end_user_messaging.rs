@@ -1,36 +1,37 @@
-//! AWS End User Messaging, for the scenarios that hold for every provider.
+//! AWS End User Messaging, for the scenarios of every provider.
 
 use otp_lambda::texts::{Options, Texts};
 use serde_json::{Value, json};
 use simulator::{Failure, Service};
 
-/// Its name in settings.
+/// The provider's name in settings.
 pub(crate) const NAME: &str = otp_lambda::aws::end_user_messaging::NAME;
 
 /// The simulated service.
 pub(crate) const SERVICE: Service = Service::EndUserMessaging;
 
-/// The setting of its endpoint.
+/// The variable with the provider's endpoint.
 pub(crate) const ENDPOINT: &str = "AWS_ENDPOINT_URL_ENDUSERMESSAGING";
 
-/// The settings of the endpoints of all that it is tried with: its own, that of feedback, and that of a provider before it.
+/// The variables with the endpoints of all services in these tests: the provider's, that of feedback, and that of the
+/// previous provider.
 pub(crate) const ENDPOINTS: &[&str] = &[
     ENDPOINT,
     "AWS_ENDPOINT_URL_PINPOINT_SMS_VOICE_V2",
     "AWS_ENDPOINT_URL_PINPOINT",
 ];
 
-/// What it needs beside the settings of every provider.
+/// The settings that only this provider needs.
 pub(crate) const SETTINGS: &[(&str, &str)] = &[];
 
-/// The least it takes as the length of a code and as its validity.
+/// The shortest length and validity of a code.
 pub(crate) const LEAST: (u8, u8) = (4, 1);
 
-/// What it says to what is no language.
+/// The error about a malformed language tag.
 pub(crate) const LANGUAGES: &str =
     "language must be a language tag such as en-US or pt-BR, or country.";
 
-/// Failures that the operator has to mend, and what the answer points at.
+/// Failures that the operator must fix, and the hints in the response.
 pub(crate) const HINTS: [(Failure, [&str; 2]); 2] = [
     (Failure::Forbidden, ["the function's role", "sms-voice"]),
     (
@@ -39,16 +40,16 @@ pub(crate) const HINTS: [(Failure, [&str; 2]); 2] = [
     ),
 ];
 
-/// Whether the SDK prints numbers when it is let: it takes these for sensitive.
+/// Whether the SDK logs numbers if nothing stops it. In this service they are marked as sensitive.
 pub(crate) const SDK_TELLS: bool = false;
 
-/// A refusal that names the number, and a word of it.
+/// A refusal that repeats the number, and a word from it.
 pub(crate) const REPEATS_THE_NUMBER: (Failure, &str) = (Failure::OptOut, "ConflictException");
 
 /// The segments that are counted for the French text with the long brand of `money.rs`.
 pub(crate) const LONG_SEGMENTS: u64 = 2;
 
-/// What a text says, as the provider is asked for it.
+/// The part of a request to send that decides the text.
 pub(crate) fn says(language: &str, brand: &str) -> Value {
     let options = Options {
         do_not_share: true,
@@ -64,7 +65,7 @@ pub(crate) fn says(language: &str, brand: &str) -> Value {
     )
 }
 
-/// A request to send, in the words of every provider.
+/// A request to send, in terms of every provider.
 pub(crate) fn asked_to_send(body: &Value) -> Value {
     let code = &body["overrideCodeConfigurationParameters"];
     let text = &body["overrideChannelParameters"]["text"];
@@ -78,7 +79,7 @@ pub(crate) fn asked_to_send(body: &Value) -> Value {
     if let Some(country) = text.get("destinationCountryParameters") {
         asked["dlt"] = json!([country["IN_ENTITY_ID"], country["IN_TEMPLATE_ID"]]);
     }
-    // Nothing else is asked.
+    // There are no other fields.
     assert_eq!(
         (
             body.as_object().unwrap().len(),
@@ -90,13 +91,13 @@ pub(crate) fn asked_to_send(body: &Value) -> Value {
     asked
 }
 
-/// A request to verify, in the words of every provider.
+/// A request to verify, in terms of every provider.
 pub(crate) fn asked_to_verify(body: &Value) -> Value {
     assert_eq!(body.as_object().unwrap().len(), 3, "{body}");
     json!({ "to": body["destinationIdentity"], "reference": body["referenceId"], "otp": body["code"] })
 }
 
-/// Every failure of a send: status, code, and whether the answer says that the text may have left.
+/// Every failure of a send: status, code, and whether the response says that the text may have been sent.
 pub(crate) fn of_send(failure: &Failure) -> (u64, &'static str, bool) {
     match failure {
         Failure::Successful | Failure::Slow(_) => (202, "no code", false),
@@ -125,7 +126,7 @@ pub(crate) fn of_send(failure: &Failure) -> (u64, &'static str, bool) {
     }
 }
 
-/// Every failure of a verify whose guess is right.
+/// Every failure of a verify with the right code.
 pub(crate) fn of_verify(failure: &Failure) -> (u64, &'static str) {
     match failure {
         Failure::Slow(_) => (200, "no code"),
@@ -134,7 +135,7 @@ pub(crate) fn of_verify(failure: &Failure) -> (u64, &'static str) {
         Failure::Forbidden | Failure::AccessDenied | Failure::UnrecognizedClient => {
             (500, "misconfigured")
         }
-        // An answer that does not say `VALID` is an answer, and so is that the verification is not known.
+        // A response without `VALID` is a no, and so is an unknown verification.
         Failure::EmptyObject
         | Failure::EmptyBody
         | Failure::UnheardOfStatus

@@ -1,33 +1,33 @@
-//! Amazon Pinpoint, for the scenarios that hold for every provider.
+//! Amazon Pinpoint, for the scenarios of every provider.
 
 use serde_json::{Value, json};
 use simulator::{Failure, Service};
 
-/// Its name in settings.
+/// The provider's name in settings.
 pub(crate) const NAME: &str = otp_lambda::aws::pinpoint::NAME;
 
 /// The simulated service.
 pub(crate) const SERVICE: Service = Service::Pinpoint;
 
-/// The setting of its endpoint.
+/// The variable with the provider's endpoint.
 pub(crate) const ENDPOINT: &str = "AWS_ENDPOINT_URL_PINPOINT";
 
-/// The settings of the endpoints of all that it is tried with.
+/// The variables with the endpoints of all services in these tests.
 pub(crate) const ENDPOINTS: &[&str] = &[ENDPOINT];
 
-/// What it needs beside the settings of every provider.
+/// The settings that only this provider needs.
 pub(crate) const SETTINGS: &[(&str, &str)] = &[(
     "PINPOINT_APPLICATION_ID",
     "9aad3a0a1e6d4cfda6d6ad7c7d6e2a8d",
 )];
 
-/// The least it takes as the length of a code and as its validity.
+/// The shortest length and validity of a code.
 pub(crate) const LEAST: (u8, u8) = (5, 5);
 
-/// What it says to a language that it does not have.
+/// The error about a language that the provider lacks.
 pub(crate) const LANGUAGES: &str = "language must be one of de-DE, en-GB, en-US, es-419, es-ES, fr-CA, fr-FR, it-IT, ja-JP, ko-KR, pt-BR, zh-CN, zh-TW, or country.";
 
-/// Failures that the operator has to mend, and what the answer points at.
+/// Failures that the operator must fix, and the hints in the response.
 pub(crate) const HINTS: [(Failure, [&str; 2]); 2] = [
     (
         Failure::Forbidden,
@@ -39,22 +39,22 @@ pub(crate) const HINTS: [(Failure, [&str; 2]); 2] = [
     ),
 ];
 
-/// Whether the SDK prints numbers when it is let.
+/// Whether the SDK logs numbers if nothing stops it.
 pub(crate) const SDK_TELLS: bool = true;
 
-/// A refusal that names the number, and a word of it.
+/// A refusal that repeats the number, and a word from it.
 pub(crate) const REPEATS_THE_NUMBER: (Failure, &str) =
     (Failure::PermanentFailureOptedOut, "PERMANENT_FAILURE");
 
 /// The segments that are counted for the French text with the long brand of `money.rs`: the text is Pinpoint's, so one.
 pub(crate) const LONG_SEGMENTS: u64 = 1;
 
-/// What a text says, as the provider is asked for it.
+/// The part of a request to send that decides the text.
 pub(crate) fn says(language: &str, brand: &str) -> Value {
     json!({ "language": language, "brand": brand })
 }
 
-/// A request to send, in the words of every provider.
+/// A request to send, in terms of every provider.
 pub(crate) fn asked_to_send(body: &Value) -> Value {
     let mut asked = json!({
         "to": body["DestinationIdentity"], "from": body["OriginationIdentity"], "reference": body["ReferenceId"],
@@ -66,7 +66,7 @@ pub(crate) fn asked_to_send(body: &Value) -> Value {
     if body.get("EntityId").is_none() && body.get("TemplateId").is_none() {
         asked.as_object_mut().unwrap().remove("dlt");
     }
-    // Nothing else is asked.
+    // There are no other fields.
     let known = ["EntityId", "TemplateId"]
         .iter()
         .filter(|name| body.get(**name).is_some())
@@ -75,13 +75,13 @@ pub(crate) fn asked_to_send(body: &Value) -> Value {
     asked
 }
 
-/// A request to verify, in the words of every provider.
+/// A request to verify, in terms of every provider.
 pub(crate) fn asked_to_verify(body: &Value) -> Value {
     assert_eq!(body.as_object().unwrap().len(), 3, "{body}");
     json!({ "to": body["DestinationIdentity"], "reference": body["ReferenceId"], "otp": body["Otp"] })
 }
 
-/// Every failure of a send: status, code, and whether the answer says that the text may have left.
+/// Every failure of a send: status, code, and whether the response says that the text may have been sent.
 pub(crate) fn of_send(failure: &Failure) -> (u64, &'static str, bool) {
     match failure {
         Failure::Successful | Failure::Slow(_) => (202, "no code", false),
@@ -120,7 +120,7 @@ pub(crate) fn of_send(failure: &Failure) -> (u64, &'static str, bool) {
     }
 }
 
-/// Every failure of a verify whose guess is right.
+/// Every failure of a verify with the right code.
 pub(crate) fn of_verify(failure: &Failure) -> (u64, &'static str) {
     match failure {
         Failure::Slow(_) => (200, "no code"),
@@ -131,7 +131,7 @@ pub(crate) fn of_verify(failure: &Failure) -> (u64, &'static str) {
         | Failure::MethodNotAllowed
         | Failure::AccessDenied
         | Failure::UnrecognizedClient => (500, "misconfigured"),
-        // An answer without `Valid` in its place is an answer, and it does not say yes.
+        // A response without `Valid` is a no.
         Failure::EmptyObject | Failure::Wrapped | Failure::EmptyBody => (422, "invalid_code"),
         Failure::Hang => (504, "provider_timeout"),
         _ => (503, "provider_unavailable"),

@@ -1,4 +1,4 @@
-//! One function, one simulated AWS, one log.
+//! One function with a simulated AWS and a log.
 
 use crate::with;
 use aws_config::Region;
@@ -22,10 +22,10 @@ use tracing::level_filters::LevelFilter;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// A number that is nobody's: the block 555-01xx is kept for fiction.
+/// A number that belongs to nobody: the block 555-01xx is reserved for fiction.
 pub(crate) const NUMBER: &str = "+14255550142";
 
-/// The function under test with everything around it.
+/// The function under test and its surroundings.
 pub(crate) struct World {
     pub(crate) simulator: Simulator,
     pub(crate) ledger: MemoryLedger,
@@ -36,7 +36,7 @@ pub(crate) struct World {
     _subscriber: DefaultGuard,
 }
 
-/// Settings with which the function starts, as the template would set them.
+/// The usual settings, as the template sets them.
 pub(crate) fn environment(endpoint: &str) -> BTreeMap<String, String> {
     [
         ("OTP_PROVIDER", with::NAME),
@@ -64,7 +64,7 @@ pub(crate) fn changed(endpoint: &str, changes: &[(&str, &str)]) -> BTreeMap<Stri
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
     );
-    // A test leaves an endpoint out by making it empty.
+    // A test removes an endpoint by an empty value.
     environment.retain(|name, value| !(name.starts_with("AWS_ENDPOINT_URL") && value.is_empty()));
     environment
 }
@@ -75,7 +75,7 @@ pub(crate) fn read(endpoint: &str, changes: &[(&str, &str)]) -> Settings {
     Settings::read(&|name| environment.get(name).cloned()).unwrap()
 }
 
-/// Builds the function in this environment as `main` does, except for the ledger and, if one is given, the HTTP client.
+/// Builds the function in this environment as `main` does, but with this ledger and, if given, this HTTP client.
 pub(crate) async fn app(
     environment: &BTreeMap<String, String>,
     client: Option<SharedHttpClient>,
@@ -103,10 +103,10 @@ pub(crate) async fn app(
     App::build(settings, &config, Some(ledger)).await.unwrap()
 }
 
-/// What the ledger's hashes are made with.
+/// The key of the ledger's hashes.
 pub(crate) const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
-/// From now on, this thread writes to the log that is returned, for as long as the guard lives.
+/// Lets this thread write to the returned log, as long as the guard lives.
 fn start_log() -> (Log, DefaultGuard) {
     let log = Log::default();
     let subscriber = telemetry::install_for_thread(LevelFilter::TRACE, log.clone());
@@ -118,27 +118,27 @@ impl World {
         Self::with(&[]).await
     }
 
-    /// With these settings on top of, or in place of, the usual ones.
+    /// A function with these changes to the usual settings.
     pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
         let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
         let environment = changed(&simulator.url(), settings);
-        // The function may write to the log while it starts.
+        // The function may already write to the log when it starts.
         let (log, subscriber) = start_log();
         let ledger = MemoryLedger::new();
         let app = app(&environment, None, Box::new(ledger.clone())).await;
         Self::put_together(app, simulator, ledger, log, subscriber)
     }
 
-    /// With a ledger, in memory, and these settings on top of, or in place of, the usual ones.
+    /// A function with a ledger in memory and these changes to the usual settings.
     pub(crate) async fn counted(settings: &[(&str, &str)]) -> Self {
         let with_ledger = [("LEDGER_TABLE", "otp"), ("LEDGER_KEY", KEY)];
         let world = Self::with(&[&with_ledger, settings].concat()).await;
-        // Stands still but for `advance`, so that limits can be met to the millisecond.
+        // Only `advance` moves the clock, so that tests can reach limits to the millisecond.
         *world.now.lock().unwrap() = Some(world.simulator.now());
         world
     }
 
-    /// Around an app of the test's own making.
+    /// A function made by the test.
     pub(crate) fn around(app: App, simulator: Simulator) -> Self {
         let (log, subscriber) = start_log();
         Self::put_together(app, simulator, MemoryLedger::new(), log, subscriber)
@@ -162,7 +162,7 @@ impl World {
         }
     }
 
-    /// Moves the clock, that of the function and that of the phone, and lets what is past its time go.
+    /// Moves the clocks of the function and of the phone, and deletes expired items.
     pub(crate) fn advance(&self, by: Duration) {
         self.simulator.advance(by);
         if let Some(now) = self.now.lock().unwrap().as_mut() {
@@ -177,33 +177,33 @@ impl World {
             .sweep(Millis(u64::try_from(now.as_millis()).unwrap()));
     }
 
-    /// Another function with other settings takes the place of this one, with the same phone and the same ledger.
+    /// Replaces the function by one with other settings, but the same phone and ledger.
     pub(crate) async fn reconfigure(&mut self, settings: &[(&str, &str)]) {
         let environment = changed(&self.simulator.url(), settings);
         self.app = app(&environment, None, Box::new(self.ledger.clone())).await;
     }
 
-    /// How long Lambda gives to every invocation from now on.
+    /// Sets the time that Lambda gives to each of the next invocations.
     pub(crate) fn set_time_left(&mut self, left: Duration) {
         self.time_left = left;
     }
 
-    /// What time it is for the function from now on; without this, the wall's time.
+    /// Stops the function's clock at this time. Without this it shows the simulator's time.
     pub(crate) fn set_now(&mut self, now: SystemTime) {
         *self.now.lock().unwrap() = Some(now);
     }
 
-    /// Hands an event to the function, as Lambda's runtime does.
+    /// Invokes the function with an event, as Lambda's runtime does.
     pub(crate) async fn raw(&self, event: &str) -> Result<Value, FunctionError> {
         self.text(event)
             .await
             .map(|answer| serde_json::from_str(&answer).unwrap())
     }
 
-    /// The same, with the answer to the letter.
+    /// As [`raw`](Self::raw), but returns the exact text of the response.
     pub(crate) async fn text(&self, event: &str) -> Result<String, FunctionError> {
         let event: Box<RawValue> =
-            serde_json::from_str(event).expect("the runtime hands over only JSON");
+            serde_json::from_str(event).expect("the runtime passes only JSON");
         let now = self
             .now
             .lock()
@@ -214,21 +214,21 @@ impl World {
             deadline: now + self.time_left,
         };
         let answer = self.app.handle_at(now, &event, invocation).await?;
-        self.check_for_leaks("the answer", &said(answer.get()));
+        self.check_for_leaks("the response", &said(answer.get()));
         Ok(answer.get().to_owned())
     }
 
-    /// Hands over an event that is answered, whatever is in it.
+    /// Invokes the function with an HTTP event, which always gets a response.
     pub(crate) async fn event(&self, event: &Value) -> Answer {
         Answer::read(
             &self
                 .raw(&event.to_string())
                 .await
-                .expect("an HTTP event is answered"),
+                .expect("an HTTP event gets a response"),
         )
     }
 
-    /// Posts JSON to a path, by an authenticated caller of an HTTP API.
+    /// Posts JSON to a path, as an authenticated caller of an HTTP API.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
         self.event(&post(path, &body.to_string())).await
     }
@@ -249,7 +249,7 @@ impl World {
             .code
     }
 
-    /// What the provider was asked to send last.
+    /// The last request to send, in terms of every provider.
     pub(crate) fn asked_to_send(&self) -> Value {
         with::asked_to_send(
             &self
@@ -261,7 +261,7 @@ impl World {
         )
     }
 
-    /// The one line that the last invocation wrote.
+    /// The log line of the last invocation.
     pub(crate) fn last_line(&self) -> Value {
         let text = self.log.text();
         serde_json::from_str(text.lines().last().expect("a line was written")).unwrap()
@@ -273,7 +273,7 @@ impl World {
         }
     }
 
-    /// Every code and every full number that was in play, with and without its plus.
+    /// Every code and every full number of the test. Numbers are without their plus.
     fn secrets(&self) -> Vec<String> {
         let mut secrets = vec![NUMBER.trim_start_matches('+').to_owned()];
         for message in self.simulator.inbox() {
@@ -296,8 +296,8 @@ impl Drop for World {
     }
 }
 
-/// A log without what nobody chose and what can hold any six digits by chance: the time of each line, and the ID that the
-/// simulated provider gave to a request.
+/// A log without the random values that may contain any six digits: the time of each line, and the ID that the
+/// simulated provider gives to a request.
 fn without_chance(log: &str) -> String {
     let mut rest = log;
     let mut kept = String::new();
@@ -313,8 +313,9 @@ fn without_chance(log: &str) -> String {
     kept + rest
 }
 
-/// What the function itself says in an answer. A trigger's event comes back whole, with the number that AWS put in: ours
-/// is `response`, and in that, what is drawn by lot holds any six digits sooner or later.
+/// The part of a response that the function itself writes. A trigger returns its whole event, with the number that AWS
+/// put in, and the function writes only `response`. The random values in it are removed, because they may contain any
+/// six digits.
 fn said(answer: &str) -> String {
     let members: BTreeMap<String, &RawValue> = serde_json::from_str(answer).unwrap();
     let (true, Some(response)) = (
@@ -336,13 +337,13 @@ fn said(answer: &str) -> String {
     })
 }
 
-/// The wall's time.
+/// The real time.
 #[expect(clippy::disallowed_methods, reason = "the test's own clock")]
 pub(crate) fn now() -> SystemTime {
     SystemTime::now()
 }
 
-/// An answer, whatever shape it came in.
+/// A response of any shape.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u64,
