@@ -27,7 +27,7 @@ impl Clock {
         self.offset
     }
 
-    /// Moves the clock forward; the offset stays at most [`FARTHEST`].
+    /// Moves the clock forward, up to the offset [`FARTHEST`].
     pub(crate) fn advance(&mut self, by: Duration) {
         self.offset = self.offset.saturating_add(by).min(FARTHEST);
     }

@@ -229,8 +229,8 @@ impl Failure {
             .any(|service| self.applies_to(service, operation))
     }
 
-    /// Describes in a few words, for the page, how a client of `service` sees the failure. If the failure does not apply to
-    /// `service`, what a client of Pinpoint sees.
+    /// Describes in a few words, for the page, how a client of `service` sees the failure. A failure that does not
+    /// apply to `service` is described as at Pinpoint.
     #[must_use]
     pub fn sees(&self, service: Service) -> &'static str {
         let at = |pinpoint, end_user_messaging, sms_voice| match service {

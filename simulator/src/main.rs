@@ -130,14 +130,14 @@ Below is the log of the service, one line per request. Ctrl-C stops everything.
     wait_for_stop_signal().await
 }
 
-/// The shipped function, with the desk's settings in place of the template's.
+/// The shipped function with the desk's settings.
 async fn desk(phone: &str, provider: &str) -> io::Result<App> {
     let is_pinpoint = provider == "pinpoint";
     let settings = Settings::read(&|name| {
         let value = match name {
             "OTP_PROVIDER" => provider,
             "PINPOINT_APPLICATION_ID" if is_pinpoint => "desk",
-            // All that End User Messaging can do, to be tried.
+            // Everything that End User Messaging offers, so that people can try it.
             "CHANNELS" if !is_pinpoint => "sms,voice,whatsapp",
             "WHATSAPP_TEMPLATE" if !is_pinpoint => "verification_code",
             "MESSAGE_FEEDBACK" if !is_pinpoint => "on",
@@ -149,7 +149,7 @@ async fn desk(phone: &str, provider: &str) -> io::Result<App> {
             "AWS_ENDPOINT_URL" => phone,
             "LEDGER_TABLE" => "in-memory",
             "LEDGER_KEY" => KEY,
-            // A desk has one person, who tries things: the limits around a number are left out, those of it are not.
+            // One person tries things here with several numbers, so the limits across numbers are off.
             "PREFIX_LIMITS" | "BUDGETS" => "none",
             _ => return None,
         };

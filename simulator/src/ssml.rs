@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tags_are_not_heard_but_what_they_do_is() {
+    fn tags_are_not_spoken_but_take_effect() {
         for (document, expected) in [
             ("<speak>Hello</speak>", "Hello"),
             (
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_document_is_not_heard() {
+    fn malformed_documents_have_no_words() {
         for document in [
             "",
             "Hello",

@@ -1,4 +1,4 @@
-//! How large tests are: the environment variable `OTP_TEST_SIZE` is `small`, the default, or `full`.
+//! The size of tests: the environment variable `OTP_TEST_SIZE` is `small`, the default, or `full`.
 
 use std::env;
 
@@ -26,6 +26,6 @@ pub fn is_full() -> bool {
     match env::var("OTP_TEST_SIZE").as_deref() {
         Ok("full") => true,
         Ok("small") | Err(env::VarError::NotPresent) => false,
-        other => panic!("OTP_TEST_SIZE must be `small` or `full`, and is {other:?}"),
+        other => panic!("OTP_TEST_SIZE must be `small` or `full`, not {other:?}"),
     }
 }

@@ -1,4 +1,4 @@
-//! The program that `make run` starts, used as its own words say.
+//! Tests of the desk, which `make run` starts. They follow its printed instructions.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -35,7 +35,7 @@ impl Desk {
         Self { process, lines }
     }
 
-    /// The lines up to the one that starts so.
+    /// The lines up to the one with this beginning.
     fn until(&self, start: &str) -> Vec<String> {
         let mut seen = Vec::new();
         loop {
@@ -77,7 +77,7 @@ fn free_port() -> String {
         .to_string()
 }
 
-/// Pastes a command into a shell, and types `input` when it asks.
+/// Runs a command in a shell with this input.
 fn paste(command: &str, input: &str) -> String {
     let mut shell = Command::new("sh")
         .args(["-c", command])
@@ -121,7 +121,7 @@ fn the_two_printed_commands_work_when_pasted() {
     );
 }
 
-/// With the ports of a desk that finds them free.
+/// The README shows the usual ports.
 #[test]
 fn the_readme_shows_what_the_desk_prints() {
     let (phone_port, api_port) = (free_port(), free_port());
@@ -137,7 +137,7 @@ fn the_readme_shows_what_the_desk_prints() {
     desk.stop("-INT");
 }
 
-/// The printed commands, pasted; and what was on the screen.
+/// Runs the printed commands of a desk. Returns its output.
 fn pasted(provider: &str) -> Vec<String> {
     let desk = Desk::start(&[
         "--port",
@@ -190,7 +190,7 @@ fn pasted(provider: &str) -> Vec<String> {
     );
 
     if provider != "pinpoint" {
-        // As the third step says, to another number: this one has to wait.
+        // The third step calls another number, because the first one would have to wait.
         let call =
             command("curl").replace("+14255550142\"", "+14255550143\",\"channel\":\"voice\"");
         let called = paste(&call, "");
@@ -205,15 +205,16 @@ fn pasted(provider: &str) -> Vec<String> {
     screen
 }
 
-/// The responses of the service, in the last column of the table of scenario numbers.
+/// The last column of the page's table has the responses of the service.
 #[test]
-fn the_service_responds_to_every_scenario_number_as_the_page_of_the_desk_says() {
+fn the_service_responds_to_every_scenario_number_as_the_desk_page_says() {
     answers("pinpoint", &[]);
-    // As the page says below the table: there it is an exception after which nothing is known.
+    // With End User Messaging the delivery is unknown after this exception. The page says so below its table.
     answers("end-user-messaging", &["+14255550114"]);
 }
 
-/// Every number of the table; at those `unknown` the delivery is, although the table does not say so.
+/// Checks the responses for every number of the table. For the numbers in `unknown` the delivery is unknown, although
+/// the table does not say so.
 #[expect(clippy::too_many_lines, reason = "one table of cases")]
 fn answers(provider: &str, unknown: &[&str]) {
     let desk = Desk::start(&[
@@ -233,7 +234,7 @@ fn answers(provider: &str, unknown: &[&str]) {
         line.split_whitespace().next().unwrap().to_owned()
     };
     let (phone, api) = (address("phone "), address("API "));
-    // The status on a line of its own before the body.
+    // curl prints the status on its own line after the body.
     let post = |path: &str, body: &str| {
         let answer = paste(
             &format!(
@@ -295,7 +296,7 @@ fn answers(provider: &str, unknown: &[&str]) {
         .map(|line| line.split(" | ").collect())
         .collect();
     let mut asked = 0;
-    // Side by side: some of them take as long as the service's patience.
+    // In parallel, because some take as long as the service's timeout.
     std::thread::scope(|scope| {
         for row in &rows {
             let [sending, verifying, _, says] = row.as_slice() else {

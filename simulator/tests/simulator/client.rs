@@ -1,4 +1,4 @@
-//! A client that hides nothing: one request on one connection, and what came back, byte for byte.
+//! A simple client: one request on one connection, and the exact bytes of the response.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 use simulator::{Operation, Service, Simulator};
 
 pub(crate) const NUMBER: &str = "+14255550142";
-/// For Pinpoint.
+/// A signature for Pinpoint.
 pub(crate) const SIGNATURE: &str = "AWS4-HMAC-SHA256 Credential=AKID/20261123/us-east-1/mobiletargeting/aws4_request, \
                                     SignedHeaders=host;x-amz-date, Signature=0123456789abcdef";
 
-/// The operations, and where each service has them.
+/// All operations of all services.
 pub(crate) const CALLS: [(Service, Operation); 5] = [
     (Service::Pinpoint, Operation::Send),
     (Service::Pinpoint, Operation::Verify),
@@ -52,7 +52,8 @@ impl Answer {
     }
 }
 
-/// `Err(WouldBlock)` after two seconds without an answer, `Err(UnexpectedEof)` if the connection closes before or inside it.
+/// Returns `Err(WouldBlock)` after two seconds without a response, and `Err(UnexpectedEof)` if the connection closes
+/// before the response is complete.
 pub(crate) fn request(
     address: SocketAddr,
     method: &str,
@@ -63,9 +64,9 @@ pub(crate) fn request(
     request_within(Duration::from_secs(2), address, method, path, headers, body)
 }
 
-/// [`request`] with a patience of its own.
+/// As [`request`], with another timeout.
 pub(crate) fn request_within(
-    patience: Duration,
+    timeout: Duration,
     address: SocketAddr,
     method: &str,
     path: &str,
@@ -83,7 +84,7 @@ pub(crate) fn request_within(
         head.extend([name, ": ", value, "\r\n"]);
     }
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(patience))?;
+    stream.set_read_timeout(Some(timeout))?;
     stream.write_all(format!("{head}\r\n").as_bytes())?;
     stream.write_all(body)?;
     let mut raw = Vec::new();
@@ -129,7 +130,7 @@ pub(crate) fn get(simulator: &Simulator, path: &str) -> Answer {
     request(simulator.address, "GET", path, &[], b"").unwrap()
 }
 
-/// A send with every member, `changes` made to it; a null takes a member away.
+/// The body of a send with every field and these changes. A null removes a field.
 pub(crate) fn send_body(changes: Value) -> Value {
     let mut body = json!({
         "AllowedAttempts": 3, "BrandName": "ExampleCorp", "Channel": "SMS", "CodeLength": 6,
@@ -151,7 +152,7 @@ pub(crate) fn try_verify(simulator: &Simulator, otp: &str) -> io::Result<Answer>
     post(simulator, "/v1/apps/app/verify-otp", &body)
 }
 
-/// Sends and gives the code.
+/// Sends, and returns the code.
 pub(crate) fn send(simulator: &Simulator) -> String {
     assert_eq!(try_send(simulator).unwrap().status, 200);
     simulator.newest_to(NUMBER).unwrap().code
@@ -163,7 +164,7 @@ pub(crate) fn verify(simulator: &Simulator, otp: &str) -> bool {
     answer.json()["Valid"].as_bool().unwrap()
 }
 
-/// A body signed for a service, to one of its operations.
+/// Sends a body to one of the service's operations, with a signature for the service.
 pub(crate) fn call(
     patience: Duration,
     simulator: &Simulator,

@@ -19,7 +19,7 @@ async fn the_clock_moves() {
     assert!(moved["now"].as_str().unwrap().ends_with('Z'));
     assert!(!verify(&simulator, &code));
 
-    // As far as it goes: still a time that can be written down.
+    // The largest offset: the time can still be formatted.
     post(
         &simulator,
         "/simulator/clock",

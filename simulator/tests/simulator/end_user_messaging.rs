@@ -1,4 +1,4 @@
-//! The code verification of End User Messaging, and the feedback about its messages.
+//! Code verification with End User Messaging, and the feedback about its messages.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const SEND: &str = "/v1/notify-code-verifications/send";
 const VALIDATE: &str = "/v1/notify-code-verifications/validate";
 
-/// A text with every member, `changes` made to it; a null takes a member away.
+/// The body of a text with every field and these changes. A null removes a field.
 fn text(changes: Value) -> Value {
     let mut body = json!({
         "channel": "TEXT", "destinationIdentity": NUMBER, "originationIdentity": "+12065550100",
@@ -156,7 +156,7 @@ async fn a_code_is_valid_only_for_its_own_number_reference_and_service() {
             json!({"status": "INVALID"})
         );
     }
-    // Six digits may be the same twice, if seldom.
+    // Two codes can be equal by chance.
     if by_pinpoint != code {
         assert_eq!(status(&simulator, &by_pinpoint), "INVALID");
         assert!(!crate::client::verify(&simulator, &code));
@@ -259,7 +259,7 @@ async fn a_call_has_the_words_that_a_person_hears() {
     assert_eq!(message.voice_id.as_deref(), Some("Amy"));
     assert_eq!(status(&simulator, &message.code), "VALID");
 
-    // A plain text is read out as it is, tags and all.
+    // A plain text is read out unchanged, with its tags.
     let plain = json!({"inlineTemplateBody": "<b>{{code}}", "languageCode": "en-GB"});
     let message = sent(&simulator, &voice(&plain));
     assert_eq!(

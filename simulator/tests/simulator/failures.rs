@@ -1,4 +1,4 @@
-//! Every failure, as the client sees it and as the service remembers it.
+//! Every failure: the response to the client and the effect on the service.
 
 use std::{
     collections::BTreeSet,
@@ -244,7 +244,7 @@ async fn a_failure_of_a_send_cannot_be_queued_for_a_verify() {
         .fail_next(Operation::Verify, Failure::OptOut);
 }
 
-/// A number that both services have sent a code to, with 3 attempts left at each.
+/// A simulator in which both services have sent a code to the same number, with 3 attempts left at each.
 async fn with_codes() -> Simulator {
     let simulator = started().await;
     for service in [Service::Pinpoint, Service::EndUserMessaging] {
@@ -256,7 +256,7 @@ async fn with_codes() -> Simulator {
     simulator
 }
 
-/// A request that is well made; a verify guesses wrong.
+/// A valid request. A verify has a wrong code.
 fn plain(simulator: &Simulator, service: Service, operation: Operation) -> std::io::Result<Answer> {
     let body = match (service, operation) {
         (Service::Pinpoint, Operation::Send) => send_body(json!({})),
@@ -287,7 +287,7 @@ fn plain(simulator: &Simulator, service: Service, operation: Operation) -> std::
     )
 }
 
-/// Whether one more text came, an attempt was spent, or feedback was kept.
+/// Whether the request had its effect: another text, a spent attempt, or recorded feedback.
 fn happened(simulator: &Simulator, service: Service, operation: Operation) -> bool {
     match operation {
         Operation::Send => simulator.inbox().len() == 3,
@@ -307,7 +307,7 @@ fn happened(simulator: &Simulator, service: Service, operation: Operation) -> bo
     }
 }
 
-/// Whether only the answer is late, lost or wrong.
+/// Whether the failure only delays, loses or damages the response.
 fn is_of_the_answer(failure: &Failure, service: Service) -> bool {
     match failure {
         Failure::Successful
@@ -391,7 +391,7 @@ async fn every_failure_does_on_the_wire_what_its_description_says() {
             }
             seen[place] += 1;
 
-            // It was for one request.
+            // The failure was for one request only.
             let next = with_codes().await;
             assert_eq!(
                 plain(&next, service, operation).unwrap().status,
@@ -410,7 +410,7 @@ async fn every_failure_does_on_the_wire_what_its_description_says() {
     assert_eq!(seen, [33, 21, 23, 19, 18]);
 }
 
-/// The name of an exception, where the protocol of the service has it, with the message that its model has.
+/// The name of an exception, from its place in the service's protocol. Also checks the fields of the body.
 fn exception(answer: &Answer, service: Service) -> String {
     let body = answer.json();
     if service == Service::PinpointSmsVoiceV2 {

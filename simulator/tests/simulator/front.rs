@@ -27,7 +27,7 @@ async fn ask(
         .unwrap()
 }
 
-/// A front whose handler answers with the event.
+/// A front whose handler responds with the event.
 fn echo() -> Front {
     Front::start_on(listener(), async |event, request_id: String| {
         assert_eq!(request_id.len(), 36);
@@ -36,7 +36,7 @@ fn echo() -> Front {
     .unwrap()
 }
 
-/// A front that gives this answer to everything.
+/// A front whose handler always has this result.
 fn answering(answer: Result<Value, String>) -> Front {
     Front::start_on(listener(), move |_, _| {
         let answer = answer.clone();

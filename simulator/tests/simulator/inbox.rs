@@ -1,4 +1,4 @@
-//! The inbox, as JSON, as a page and as a stream.
+//! The inbox as JSON, as a page and as a stream.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -32,7 +32,7 @@ async fn the_newest_message_comes_first_and_has_every_field() {
 }
 
 #[tokio::test]
-async fn it_can_be_filtered_by_number_with_an_escaped_or_a_bare_plus() {
+async fn messages_can_be_filtered_by_number_with_an_escaped_or_a_bare_plus() {
     let simulator = started().await;
     send(&simulator);
     post(
@@ -75,7 +75,7 @@ async fn the_page_allows_only_its_own_script() {
         Some(policy)
     );
 
-    // Brand names are a stranger's text, and the page needs nothing from elsewhere.
+    // Brand names are untrusted, and the page needs nothing from other hosts.
     for never in [
         "innerHTML",
         "outerHTML",
@@ -113,7 +113,7 @@ async fn updates_come_at_once_and_after_every_change() {
     );
 
     send(&simulator);
-    // The arrival of the request is a change of its own, and may come as a picture of its own.
-    let arrived = std::iter::repeat_with(next).find(|picture| picture["messages"] != json!([]));
+    // The arrival of the request is a change too, and may cause an update without the message.
+    let arrived = std::iter::repeat_with(next).find(|update| update["messages"] != json!([]));
     assert_eq!(arrived.unwrap()["messages"][0]["to"], NUMBER);
 }

@@ -1,9 +1,9 @@
-//! The simulator over real HTTP, as its clients meet it.
+//! Tests of the simulator over real HTTP.
 
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    reason = "a test that panics has failed"
+    reason = "a test fails by panicking"
 )]
 
 mod client;

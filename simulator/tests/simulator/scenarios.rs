@@ -1,4 +1,4 @@
-//! The numbers that choose an outcome, and those that do not.
+//! Scenario numbers choose an outcome, and other numbers do not.
 
 use std::{
     collections::BTreeSet,
@@ -14,22 +14,22 @@ use crate::client::{Answer, SIGNATURE, call, get, request, request_within, send_
 const SEND: &str = "/v1/apps/app/otp";
 const VERIFY: &str = "/v1/apps/app/verify-otp";
 
-/// What a client meets.
+/// The outcome for a client.
 #[derive(Clone, Copy, Debug)]
-enum Meets {
-    /// 200 with this `DeliveryStatus`, and this in the `StatusMessage`.
+enum Sees {
+    /// 200 with this `DeliveryStatus`, and with these words in the `StatusMessage`.
     Delivery(&'static str, &'static str),
-    /// This status and exception.
+    /// An exception with this status and name.
     Exception(u16, &'static str),
     Late,
     Silence,
     Closed,
     Invalid,
 }
-use Meets::{Closed, Delivery, Exception, Invalid, Late, Silence};
+use Sees::{Closed, Delivery, Exception, Invalid, Late, Silence};
 
-/// What each number does to a send, and whether the text arrives.
-const SENDS: [(&str, Meets, bool); 14] = [
+/// The outcome of a send to each number, and whether the text arrives.
+const SENDS: [(&str, Sees, bool); 14] = [
     ("10", Delivery("OPT_OUT", "opted out"), false),
     ("11", Delivery("PERMANENT_FAILURE", "unreachable"), false),
     ("12", Delivery("PERMANENT_FAILURE", "is opted out"), false),
@@ -46,8 +46,8 @@ const SENDS: [(&str, Meets, bool); 14] = [
     ("56", Closed, true),
 ];
 
-/// What each number does to a verify, and whether the guess counts.
-const VERIFIES: [(&str, Meets, bool); 8] = [
+/// The outcome of a verify for each number, and whether the guess counts.
+const VERIFIES: [(&str, Sees, bool); 8] = [
     ("60", Exception(500, "InternalServerErrorException"), false),
     ("61", Exception(429, "TooManyRequestsException"), false),
     ("62", Exception(403, "AccessDeniedException"), false),
@@ -87,7 +87,7 @@ fn verify(simulator: &Simulator, to: &str, otp: &str) -> io::Result<Answer> {
     )
 }
 
-/// A send and a verify that go the normal way.
+/// Asserts that a send has its normal outcome. Returns the code.
 fn assert_sends(simulator: &Simulator, to: &str) -> String {
     let answer = send(simulator, to).unwrap();
     assert_eq!(
@@ -111,10 +111,10 @@ fn assert_verifies(simulator: &Simulator, to: &str, code: &str) {
     );
 }
 
-fn assert_meets(
+fn assert_sees(
     answer: io::Result<Answer>,
     after: Duration,
-    expected: Meets,
+    expected: Sees,
     to: &str,
     normal: fn(&Answer) -> bool,
 ) {
@@ -172,13 +172,13 @@ async fn each_send_number_has_its_outcome_every_time_and_verifies_normally() {
         for (place, (ending, expected, arrives)) in SENDS.into_iter().enumerate() {
             let simulator = &simulator;
             scope.spawn(move || {
-                // Any area code: one American, Canadian, Jamaican.
+                // Any area code works: here an American, a Canadian and a Jamaican one.
                 let to = format!("{}55501{ending}", ["+1425", "+1416", "+1876"][place % 3]);
                 for time in 1..=2 {
                     let asked = Instant::now();
                     let answer = send(simulator, &to);
                     let normal = |answer: &Answer| answer.text().contains("SUCCESSFUL");
-                    assert_meets(answer, asked.elapsed(), expected, &to, normal);
+                    assert_sees(answer, asked.elapsed(), expected, &to, normal);
                     let texts = simulator
                         .inbox()
                         .iter()
@@ -219,7 +219,7 @@ async fn each_verify_number_has_its_outcome_every_time_and_gets_its_message_norm
                 let asked = Instant::now();
                 let answer = verify(simulator, &to, "wrong");
                 let normal = |answer: &Answer| answer.text() == r#"{"Valid":false}"#;
-                assert_meets(answer, asked.elapsed(), expected, &to, normal);
+                assert_sees(answer, asked.elapsed(), expected, &to, normal);
                 assert_eq!(
                     remembered().attempts_left,
                     if counts { 2 } else { 3 },
@@ -229,7 +229,7 @@ async fn each_verify_number_has_its_outcome_every_time_and_gets_its_message_norm
                 let asked = Instant::now();
                 let answer = verify(simulator, &to, &code);
                 let normal = |answer: &Answer| answer.text() == r#"{"Valid":true}"#;
-                assert_meets(answer, asked.elapsed(), expected, &to, normal);
+                assert_sees(answer, asked.elapsed(), expected, &to, normal);
                 assert_eq!(
                     remembered().used,
                     counts && !matches!(expected, Invalid),
@@ -247,8 +247,8 @@ async fn each_verify_number_has_its_outcome_every_time_and_gets_its_message_norm
     });
 }
 
-/// What the numbers do at End User Messaging, where that is more than another name of what they do at Pinpoint.
-const ELSEWHERE: [(&str, Meets); 7] = [
+/// The outcomes at End User Messaging that differ from those at Pinpoint by more than a name.
+const ELSEWHERE: [(&str, Sees); 7] = [
     ("10", Exception(409, "ConflictException")),
     ("11", Exception(400, "ValidationException")),
     ("12", Exception(409, "ConflictException")),
@@ -315,7 +315,7 @@ async fn each_number_has_the_nearest_outcome_at_end_user_messaging() {
                             answer.json()["status"] == "VALID"
                                 || answer.json()["messageId"].is_string()
                         };
-                        assert_meets(answer, asked.elapsed(), expected, &to, normal);
+                        assert_sees(answer, asked.elapsed(), expected, &to, normal);
                     }
                 }
                 let issued = simulator
@@ -349,7 +349,7 @@ async fn all_other_numbers_are_ordinary() {
         .filter(|line| !listed.contains(line.as_str()));
     let mut numbers: Vec<_> = others.map(|line| format!("+142555501{line}")).collect();
     assert_eq!(numbers.len(), 100 - 22);
-    // Of another block, of no area code, too long, too short, of another country.
+    // Numbers from another block, without an area code, too long, too short, or from another country.
     let near = "+14255550210 +14255560110 +14254550110 +10255550110 +11255550110 +142555501100 +1425555011 +15550110 \
                 +5550110 +24255550110 +447255550110 +44255550110 +114255550110";
     numbers.extend(near.split(' ').map(str::to_owned));
@@ -357,7 +357,7 @@ async fn all_other_numbers_are_ordinary() {
         let code = assert_sends(&simulator, &to);
         assert_verifies(&simulator, &to, &code);
     }
-    // A spelling that the service does not accept is not known as a number of the list either.
+    // A spelling that the service refuses is no scenario number either.
     for to in ["+1 425 555 0110", "14255550110", "+122é55550110", "+1", ""] {
         assert_eq!(send(&simulator, to).unwrap().status, 400, "{to}");
         assert_eq!(
@@ -409,7 +409,7 @@ async fn an_unauthorized_request_is_refused_as_for_any_number() {
     assert_eq!(
         send(&simulator, "+14255550150").unwrap().status,
         500,
-        "a reset takes no number from the list"
+        "a reset keeps all scenario numbers"
     );
 }
 
@@ -519,7 +519,7 @@ fn the_docs_list_exactly_the_scenarios() {
         .collect();
     let mut expected = Vec::new();
     for scenario in of_send {
-        // Those that do the same share a row.
+        // A send and a verify with the same outcome share a row.
         let same = of_verify
             .iter()
             .position(|verify| verify.outcome == scenario.outcome);

@@ -1,4 +1,4 @@
-//! The OTP API.
+//! Amazon Pinpoint's OTP API.
 
 use std::time::Duration;
 
@@ -140,7 +140,7 @@ async fn every_value_in_range_is_accepted_in_every_language() {
         assert!(code.bytes().all(|digit| digit.is_ascii_digit()));
     }
     for language in simulator::texts::languages() {
-        // Twenty characters, forty bytes and more.
+        // The brand has twenty characters and forty bytes.
         let changes = json!({"Language": language, "BrandName": "ÄÖÜäöüßÄÖÜäöüßÄÖÜäöü", "ReferenceId": "x".repeat(48)});
         assert_eq!(
             post(&simulator, SEND, &send_body(changes)).unwrap().status,
@@ -152,7 +152,7 @@ async fn every_value_in_range_is_accepted_in_every_language() {
             "{message:?}"
         );
     }
-    // For India, and whatever a later version of the service may add.
+    // The fields for India, and a field that a later version of the service may add.
     let changes = json!({"EntityId": "1101", "TemplateId": "1107", "SomethingNew": [1]});
     assert_eq!(
         post(&simulator, SEND, &send_body(changes)).unwrap().status,
