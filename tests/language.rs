@@ -1,6 +1,6 @@
-//! Languages: who gets which text.
+//! Languages: the closest text for each reader.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use otp_lambda::language::{closest, is_well_formed, of_country};
 use otp_lambda::phone::Country;
@@ -13,7 +13,7 @@ const PINPOINT: &[&str] = &[
     "zh-TW",
 ];
 
-/// A wish and what it gets (`-`: nothing), separated by a space.
+/// Asserts the result of each wish. A line is `wish wish > result`; the result `-` means none.
 fn each(available: &[&str], wishes_and_answers: &str) {
     for line in wishes_and_answers
         .lines()
@@ -29,7 +29,7 @@ fn each(available: &[&str], wishes_and_answers: &str) {
 }
 
 #[test]
-fn the_tag_itself_comes_first_whatever_its_case() {
+fn an_equal_tag_wins_in_any_case() {
     each(
         PINPOINT,
         "
@@ -42,7 +42,7 @@ fn the_tag_itself_comes_first_whatever_its_case() {
 }
 
 #[test]
-fn with_the_thirteen_of_pinpoint_a_reader_gets_the_nearest_spelling() {
+fn with_pinpoints_languages_a_reader_gets_the_closest_one() {
     each(
         PINPOINT,
         "
@@ -65,7 +65,7 @@ fn with_the_thirteen_of_pinpoint_a_reader_gets_the_nearest_spelling() {
 }
 
 #[test]
-fn older_and_other_codes_are_the_same_language() {
+fn old_and_alternative_codes_mean_the_same_language() {
     each(
         &[
             "nb-NO", "he-IL", "id-ID", "fil-PH", "ms-MY", "sw-KE", "fa-IR", "ro-RO", "ar",
@@ -85,7 +85,7 @@ fn older_and_other_codes_are_the_same_language() {
 }
 
 #[test]
-fn nobody_gets_a_script_they_may_not_read() {
+fn nobody_gets_an_unreadable_script() {
     each(
         &["zh-CN"],
         "zh-TW zh-HK zh-Hant yue > -\n zh zh-SG zh-Hans-TW > zh-CN",
@@ -106,7 +106,7 @@ fn nobody_gets_a_script_they_may_not_read() {
 }
 
 #[test]
-fn serbian_is_read_in_both_scripts_and_rather_in_the_one_that_was_asked_for() {
+fn serbian_is_readable_in_both_scripts_but_the_requested_one_wins() {
     each(
         &["sr-Latn-RS"],
         "sr sr-RS sr-Cyrl sr-Latn sr-ME sh > sr-Latn-RS",
@@ -119,7 +119,7 @@ fn serbian_is_read_in_both_scripts_and_rather_in_the_one_that_was_asked_for() {
 }
 
 #[test]
-fn more_to_choose_from_is_a_nearer_choice() {
+fn more_languages_give_a_closer_choice() {
     each(
         &[
             "en-US", "en-AU", "en-GB", "en-IN", "es-ES", "es-US", "es-MX", "es-419", "pt-BR",
@@ -143,7 +143,7 @@ fn more_to_choose_from_is_a_nearer_choice() {
 }
 
 #[test]
-fn what_is_no_tag_gets_nothing() {
+fn a_malformed_tag_gets_nothing() {
     each(
         PINPOINT,
         "x-private e en- -en en--US en-US-verylongsubtag 1n en-US.UTF-8 * ｅn > -",
@@ -156,7 +156,7 @@ fn what_is_no_tag_gets_nothing() {
 }
 
 #[test]
-fn a_tag_has_its_shape() {
+fn a_tag_must_be_well_formed() {
     for tag in [
         "en",
         "fil",
@@ -212,7 +212,7 @@ fn every_country_has_a_language() {
 }
 
 #[test]
-fn the_language_of_a_country_is_the_one_that_it_is_texted_in() {
+fn the_language_of_a_country_is_that_of_its_usual_texts() {
     for tag in [
         "de-DE",
         "de-CH",

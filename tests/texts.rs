@@ -1,6 +1,6 @@
-//! The texts: one segment each, in the right letters, with nothing in them but what was meant.
+//! Texts of messages: each fits into one segment, has the right letters, and contains nothing unexpected.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use otp_lambda::language::{closest, is_well_formed};
 use otp_lambda::texts::{
@@ -15,7 +15,7 @@ const PINPOINT: &[&str] = &[
     "zh-TW",
 ];
 
-/// Twenty characters of the basic table.
+/// Twenty characters from the basic table.
 const LONGEST_BRAND: &str = "Example & Sons, Ltd.";
 const LONGEST_CODE: usize = 8;
 
@@ -55,7 +55,7 @@ fn own(texts: &[(&str, Option<&str>, Option<&str>)]) -> Result<Texts, Vec<String
     Texts::new(Options::default(), texts.collect())
 }
 
-/// Why the one own text is refused.
+/// The problems of one own text.
 fn refusals(tag: &str, sms: Option<&str>, voice: Option<&str>) -> String {
     own(&[(tag, sms, voice)]).unwrap_err().join("; ")
 }
@@ -66,7 +66,7 @@ fn sms(texts: &Texts, language: &str, brand: &str) -> String {
     texts.sms(language, brand, code_length).unwrap().body
 }
 
-/// Every message, by its language.
+/// Every message with its language.
 fn messages(do_not_share: bool) -> Vec<(String, String)> {
     let texts = built_in(do_not_share);
     texts
@@ -101,7 +101,7 @@ fn every_message_is_one_segment_with_the_longest_brand_and_code() {
 }
 
 #[test]
-fn where_the_language_allows_there_is_room_for_a_last_line() {
+fn gsm7_texts_have_room_for_a_last_line() {
     let options = Options {
         do_not_share: true,
         web_otp_domain: Some("www.example.com".to_owned()),
@@ -128,7 +128,7 @@ fn where_the_language_allows_there_is_room_for_a_last_line() {
 }
 
 #[test]
-fn the_second_sentence_is_left_out_where_that_makes_one_segment_of_two() {
+fn the_second_sentence_is_left_out_if_it_would_add_a_segment() {
     let lines = [
         (None, ""),
         (Some("example.com"), "\n@example.com #{{code}}"),
@@ -165,19 +165,19 @@ fn the_second_sentence_is_left_out_where_that_makes_one_segment_of_two() {
 }
 
 #[test]
-fn the_alphabet_has_127_characters_and_10_more_by_an_escape() {
+fn the_alphabet_has_127_characters_and_10_that_need_an_escape() {
     let units = |character: char| {
         let length = segments(&character.to_string(), 0);
         (length.encoding == Encoding::Gsm7).then_some(length.units)
     };
     let all: Vec<usize> = ('\0'..=char::MAX).filter_map(units).collect();
     let of = |units| all.iter().filter(|own| **own == units).count();
-    // The escape to the extension table takes the place of one of the 128, and no text can contain it.
+    // One of the 128 is the escape character, which no text can contain.
     assert_eq!((of(1), of(2)), (127, 10));
 }
 
 #[test]
-fn the_count_sees_one_character_too_many() {
+fn one_character_too_many_adds_a_segment() {
     let gsm7 = |count, units| Segments {
         count,
         encoding: Encoding::Gsm7,
@@ -196,7 +196,7 @@ fn the_count_sees_one_character_too_many() {
     assert_eq!(segments(&"я".repeat(70), 0), ucs2(1, 70));
     assert_eq!(segments(&"я".repeat(71), 0), ucs2(2, 71));
     assert_eq!(segments(&"я".repeat(135), 0), ucs2(3, 135));
-    // The code counts with its digits, not with its placeholder.
+    // The code's digits count, not its placeholder.
     assert_eq!(
         segments(&format!("{}{CODE}", "a".repeat(152)), 8),
         gsm7(1, 160)
@@ -209,7 +209,7 @@ fn the_count_sees_one_character_too_many() {
 }
 
 #[test]
-fn the_count_knows_the_alphabet() {
+fn each_character_is_counted_in_its_encoding() {
     for character in
         "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0:;<=>?¡AZÄÖÑÜ§¿azäöñüà".chars()
     {
@@ -247,7 +247,7 @@ fn the_count_knows_the_alphabet() {
     assert_eq!(segments(&format!("{}á", "a".repeat(70)), 0).count, 2);
     assert_eq!(segments(&format!("{}€", "a".repeat(158)), 0).count, 1);
     assert_eq!(segments(&format!("{}€", "a".repeat(159)), 0).count, 2);
-    // Neither an escape sequence nor a surrogate pair is divided between two segments.
+    // A segment never ends inside an escape sequence or a surrogate pair.
     assert_eq!(
         segments(&format!("{}€{}", "a".repeat(152), "a".repeat(152)), 0).count,
         3
@@ -258,10 +258,10 @@ fn the_count_knows_the_alphabet() {
     );
 }
 
-// ---- what is in a text
+// ---- the parts of a text
 
 #[test]
-fn there_are_many_languages_with_all_of_pinpoints_among_them() {
+fn there_are_texts_in_many_languages_and_in_all_of_pinpoints() {
     let texts = built_in(false);
     let sms: Vec<&str> = texts.sms_languages().collect();
     let voice: Vec<&str> = texts.voice_languages().collect();
@@ -274,7 +274,7 @@ fn there_are_many_languages_with_all_of_pinpoints_among_them() {
         assert!(languages.iter().all(|tag| is_well_formed(tag)));
         assert!(PINPOINT.iter().all(|tag| languages.contains(tag)));
     }
-    // Whoever can be called can be texted.
+    // Every language of calls has an SMS too.
     assert!(
         voice
             .iter()
@@ -283,7 +283,7 @@ fn there_are_many_languages_with_all_of_pinpoints_among_them() {
 }
 
 #[test]
-fn every_message_holds_code_and_brand_once_and_no_other_placeholder() {
+fn every_message_contains_code_and_brand_once_and_no_other_placeholder() {
     for do_not_share in [false, true] {
         for (language, text) in messages(do_not_share) {
             assert_eq!(text.matches(CODE).count(), 1, "{language}: {text}");
@@ -338,7 +338,7 @@ fn every_call_spells_the_code_twice_and_is_well_formed() {
     }
 }
 
-/// Whether every element is closed, in order, and no `&` or `<` stands alone.
+/// Whether the elements are closed in order, and every `&` and `<` is escaped.
 fn is_balanced(xml: &str) -> bool {
     let mut open = Vec::new();
     let mut rest = xml;
@@ -360,8 +360,8 @@ fn is_balanced(xml: &str) -> bool {
 }
 
 #[test]
-fn the_voices_are_those_of_their_languages() {
-    // Of `VoiceId` in AWS's API for voice messages.
+fn every_voice_speaks_the_language_of_its_text() {
+    // The values of `VoiceId` in AWS's API for voice messages.
     #[rustfmt::skip]
     const VOICES: &[&str] = &[
         "AMY", "ASTRID", "BIANCA", "BRIAN", "CAMILA", "CARLA", "CARMEN", "CELINE", "CHANTAL", "CONCHITA",
@@ -391,7 +391,7 @@ fn the_voices_are_those_of_their_languages() {
 
 // ---- letters
 
-/// The letters that a language is written in.
+/// The letters of a language.
 fn alphabet(language: &str) -> fn(char) -> bool {
     let primary = language.split('-').next().unwrap();
     match primary {
@@ -416,12 +416,12 @@ fn alphabet(language: &str) -> fn(char) -> bool {
     }
 }
 
-/// Sentence marks, and the marks of a script that stand between its letters.
+/// Punctuation.
 fn is_mark(character: char) -> bool {
     " .,:()'-。、：【】[]।۔،".contains(character)
 }
 
-/// The words of a text, the placeholders and the markup taken out.
+/// The words of a text, without placeholders and markup.
 fn words(text: &str) -> String {
     let mut words = String::new();
     let mut rest = text;
@@ -434,7 +434,7 @@ fn words(text: &str) -> String {
 }
 
 #[test]
-fn every_text_is_in_the_letters_of_its_language_alone() {
+fn every_text_has_only_letters_of_its_language() {
     let texts = built_in(true);
     let sms = texts.sms_languages().map(|tag| (tag, sms(&texts, tag, "")));
     let calls = texts
@@ -450,7 +450,7 @@ fn every_text_is_in_the_letters_of_its_language_alone() {
         for character in words.chars().filter(|c| !is_mark(*c)) {
             assert!(is_letter(character), "{language}: {character:?} in {words}");
         }
-        // Decomposed letters would cost a unit more each; these scripts have them composed.
+        // Each decomposed letter would take one unit more. These scripts have composed letters.
         assert!(
             !words
                 .chars()
@@ -461,14 +461,14 @@ fn every_text_is_in_the_letters_of_its_language_alone() {
 }
 
 #[test]
-fn a_look_alike_of_another_script_would_be_seen() {
+fn a_look_alike_from_another_script_is_noticed() {
     assert!(!alphabet("ru-RU")('a') && alphabet("ru-RU")('а'));
     assert!(!alphabet("el-GR")('O') && alphabet("el-GR")('Ο'));
     assert!(!alphabet("en-US")('о'));
 }
 
 #[test]
-fn persian_and_urdu_are_not_written_with_arabic_yeh_and_kaf() {
+fn persian_and_urdu_texts_have_no_arabic_yeh_or_kaf() {
     for language in ["fa-IR", "ur-PK"] {
         let text = sms(&built_in(true), language, "");
         assert!(
@@ -479,7 +479,7 @@ fn persian_and_urdu_are_not_written_with_arabic_yeh_and_kaf() {
 }
 
 #[test]
-fn texts_from_right_to_left_begin_and_divide_with_their_own_letters() {
+fn right_to_left_texts_have_their_own_letters_first_and_between_brand_and_code() {
     let texts = built_in(true);
     for language in ["ar", "fa-IR", "he-IL", "ur-PK"] {
         let is_letter = alphabet(language);
@@ -492,7 +492,7 @@ fn texts_from_right_to_left_begin_and_divide_with_their_own_letters() {
         let between = after.split_once(CODE).unwrap().0;
         assert!(between.chars().any(is_letter), "{language}: {between}");
         assert!(before.chars().any(is_letter), "{language}: {before}");
-        // No letter from left to right but the brand, and no mark of direction.
+        // The brand is the only left-to-right word, and there are no direction marks.
         assert!(
             !words(&text)
                 .replace("Brand", "")
@@ -573,7 +573,7 @@ fn the_last_line_is_for_a_website_or_an_app_or_both() {
         format!("{first}\n@login.example.com #{{{{code}}}} FA+9qCX9VSu")
     );
 
-    // As the specification reads it: the last line, a host behind @, one space, a code behind #, the rest ignored.
+    // By the specification: in the last line, a host after @, one space, and a code after #. The rest is ignored.
     let sent = both.replace(CODE, "123456");
     let (host, rest) = sent
         .lines()
@@ -587,7 +587,7 @@ fn the_last_line_is_for_a_website_or_an_app_or_both() {
         (host, rest.strip_prefix('#').unwrap().split(' ').next()),
         ("login.example.com", Some("123456"))
     );
-    // As the app reads it, by the strictest version.
+    // By the strictest version of Google's page, the hash is at the end.
     assert!(sent.ends_with("FA+9qCX9VSu"));
 }
 
@@ -701,7 +701,7 @@ fn an_own_text_gets_the_last_line_but_no_second_sentence() {
 }
 
 #[test]
-fn an_own_call_is_text_or_markup_and_read_by_the_nearest_voice() {
+fn an_own_call_is_text_or_ssml_and_has_the_closest_voice() {
     let markup =
         "<speak>{{brand}}: <say-as interpret-as=\"characters\">{{code}}</say-as></speak>\n";
     let texts = own(&[
@@ -728,7 +728,7 @@ fn an_own_call_is_text_or_markup_and_read_by_the_nearest_voice() {
 }
 
 #[test]
-fn what_is_wrong_in_an_own_text_is_said_with_language_and_channel() {
+fn problems_of_own_texts_name_the_language_and_channel() {
     for (sms, part) in [
         ("", "does not contain {{code}}"),
         ("Your code", "does not contain {{code}}"),
@@ -791,7 +791,7 @@ fn what_is_wrong_in_an_own_text_is_said_with_language_and_channel() {
 }
 
 #[test]
-fn own_texts_are_read_from_json_and_nothing_else_with_them() {
+fn own_texts_are_read_from_json_without_unknown_fields() {
     let read = |json| serde_json::from_str::<BTreeMap<String, OwnTexts>>(json);
     assert_eq!(
         read(r#"{"eo": {"sms": "a"}}"#)
@@ -805,9 +805,9 @@ fn own_texts_are_read_from_json_and_nothing_else_with_them() {
     assert!(read(r#"{"eo": {"text": "a"}}"#).is_err());
 }
 
-// ---- for the books
+// ---- the table of lengths
 
-#[expect(clippy::print_stdout, reason = "the table is made to be read")]
+#[expect(clippy::print_stdout, reason = "people read the table")]
 fn print(table: &str) {
     println!("{table}");
 }
