@@ -8,14 +8,19 @@ use futures_util::future::join_all;
 use otp_lambda::ledger::Switches;
 use serde_json::{Value, json};
 use simulator::{Operation, is_full, sized};
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 const FLOOR: Duration = Duration::from_millis(200);
+
 const REAL: &str = "+14255550142";
+
 const BLOCKED: &str = "+14255550144";
+
 const LIMITED: &str = "+14255550145";
+
 const LOCKED: &str = "+14255550146";
+
 const UNREACHABLE: &str = "+14255550111";
 
 /// The users of a script. The sign-in of the first is real, those of the others are decoys.
@@ -60,16 +65,40 @@ fn all_users() -> Vec<(&'static str, User)> {
     ]
 }
 
-/// One step of the script.
+/// The first is real, the others are decoys.
+fn nobody_and_a_number() -> [(&'static str, User); 3] {
+    [
+        ("real", User::with_number(REAL)),
+        ("unknown", User::unknown("nobody")),
+        ("by number", User::unknown("+14255550147")),
+    ]
+}
+
+/// One step of a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Define,
     Create,
     Verify(&'static str),
+    /// Define and Create.
+    Ask,
+    /// Verify, Define and Create.
+    Answer(&'static str),
     Wait(u64),
 }
 
-use Step::{Create, Define, Verify, Wait};
+use Step::{Answer, Ask, Create, Define, Verify, Wait};
+
+impl Step {
+    /// The same without [`Ask`] and [`Answer`].
+    fn single_steps(self) -> Vec<Self> {
+        match self {
+            Ask => vec![Define, Create],
+            Answer(answer) => vec![Verify(answer), Define, Create],
+            step => vec![step],
+        }
+    }
+}
 
 /// What the client sees of a step, and how long it took.
 struct Seen {
@@ -83,6 +112,7 @@ async fn step(world: &World, sign_in: &mut SignIn, step: Step) -> Seen {
         Define => sign_in.define_event(),
         Create => sign_in.create_event(),
         Verify(answer) => sign_in.verify_event(answer),
+        Ask | Answer(_) => unreachable!("it is several triggers"),
         Wait(_) => unreachable!("time passes for all users at once"),
     };
     let mut response = world.trigger(&event).await;
@@ -115,39 +145,81 @@ async fn step(world: &World, sign_in: &mut SignIn, step: Step) -> Seen {
             response["publicChallengeParameters"]["destinationNumber"] = json!("+…");
         }
         Verify(_) => sign_in.answered(answer_correct(&response)),
-        Define | Wait(_) => {}
+        _ => {}
     }
     Seen { response, took }
 }
 
-/// Runs a script for all users in step, and compares each with the real one after every step.
-async fn compare(world: &World, sign_ins: &mut [(&'static str, SignIn)], script: &[Step]) {
-    for (index, next) in script.iter().enumerate() {
-        if let Wait(seconds) = next {
-            world.advance(Duration::from_secs(*seconds));
-            continue;
+/// Sign-ins of users who do the same in step. The first is real, the others are decoys.
+struct SignIns<'a> {
+    world: &'a World,
+    labeled: Vec<(&'static str, SignIn)>,
+}
+
+impl<'a> SignIns<'a> {
+    /// Before the first trigger.
+    fn of(world: &'a World, users: impl IntoIterator<Item = (&'static str, User)>) -> Self {
+        let new = |(label, user)| (label, SignIn::new(&user));
+        Self {
+            world,
+            labeled: users.into_iter().map(new).collect(),
         }
-        let seen = join_all(
-            sign_ins
-                .iter_mut()
-                .map(|(_, sign_in)| step(world, sign_in, *next)),
-        )
-        .await;
-        let real = &seen[0];
-        for ((label, _), seen) in sign_ins.iter().zip(&seen) {
-            assert_eq!(
-                seen.response, real.response,
-                "{label}, at step {index}, {next:?}"
-            );
-            if !matches!(next, Define) {
-                assert!(
-                    seen.took >= FLOOR,
-                    "{label}, at step {index}: {:?}",
-                    seen.took
+    }
+
+    fn real(&self) -> &SignIn {
+        &self.labeled[0].1
+    }
+
+    /// Runs a script for all users, and compares each with the real one after every step.
+    async fn run(&mut self, script: &[Step]) {
+        let steps = script.iter().flat_map(|step| step.single_steps());
+        for (index, next) in steps.enumerate() {
+            if let Wait(seconds) = next {
+                self.world.advance(Duration::from_secs(seconds));
+                continue;
+            }
+            let sign_ins = self.labeled.iter_mut();
+            let all = sign_ins.map(|(_, sign_in)| step(self.world, sign_in, next));
+            let seen = join_all(all).await;
+            let real = &seen[0];
+            for ((label, _), seen) in self.labeled.iter().zip(&seen) {
+                assert_eq!(
+                    seen.response, real.response,
+                    "{label}, at step {index}, {next:?}"
                 );
+                if next != Define {
+                    assert!(
+                        seen.took >= FLOOR,
+                        "{label}, at step {index}: {:?}",
+                        seen.took
+                    );
+                }
             }
         }
     }
+
+    /// The seconds until `resendAt`.
+    fn resend_in(&self) -> u64 {
+        let shown = &self.real().shown["resendAt"];
+        seconds(shown).saturating_sub(now(self.world))
+    }
+
+    /// Whether a message can be sent now, because none was sent lately.
+    fn can_resend(&self) -> bool {
+        self.resend_in() <= 1
+    }
+}
+
+/// Seconds since 1970.
+fn now(world: &World) -> u64 {
+    let since = world.simulator.now().duration_since(UNIX_EPOCH);
+    since.unwrap().as_secs()
+}
+
+async fn send_over_http(world: &World, number: &str) {
+    let body = json!({ "destinationNumber": number });
+    let answer = world.post("/otp/send", &body).await;
+    assert_eq!(answer.status, 202, "{answer:?}");
 }
 
 /// A world in which each user of `all_users` is what its label says.
@@ -212,13 +284,6 @@ async fn prepared() -> World {
     world
 }
 
-fn begun() -> Vec<(&'static str, SignIn)> {
-    all_users()
-        .into_iter()
-        .map(|(label, user)| (label, SignIn::new(&user)))
-        .collect()
-}
-
 #[tokio::test]
 async fn a_decoy_looks_real_through_wrong_answers_and_resends() {
     let world = prepared().await;
@@ -234,52 +299,35 @@ async fn a_decoy_looks_real_through_wrong_answers_and_resends() {
         messages(),
         world.simulator.requests(Operation::Verify).len(),
     );
-    let mut sign_ins = begun();
+    let mut sign_ins = SignIns::of(&world, all_users());
     let script = [
-        Define,
-        Create,
-        Verify("00000000"),
-        Define,
-        Create,
-        Verify("no code"),
-        Define,
-        Create,
-        Verify("resend"),
-        Define,
-        Create,
+        Ask,
+        Answer("00000000"),
+        Answer("no code"),
+        Answer("resend"),
         Wait(30),
-        Verify("resend"),
-        Define,
-        Create,
+        Answer("resend"),
         Verify("00000001"),
-        Verify("00000001"),
-        Define,
-        Create,
+        Answer("00000001"),
         Wait(60),
-        Verify("00000002"),
-        Define,
-        Create,
+        Answer("00000002"),
     ];
-    compare(&world, &mut sign_ins, &script).await;
-    let real = &sign_ins[0].1;
+    sign_ins.run(&script).await;
+    let real = sign_ins.real();
     real.is("try_again", "2");
     assert!(seconds(&real.shown["resendAt"]) > 0);
 
     // Up to the last attempt, and after it.
     let script = [
-        Verify("00000003"),
-        Define,
-        Create,
-        Verify("00000004"),
-        Define,
-        Create,
+        Answer("00000003"),
+        Answer("00000004"),
         Verify("00000005"),
         Define,
         Wait(31),
     ];
-    compare(&world, &mut sign_ins, &script).await;
-    sign_ins[0].1.is("ended", "0");
-    let event = sign_ins[0].1.define_event();
+    sign_ins.run(&script).await;
+    sign_ins.real().is("ended", "0");
+    let event = sign_ins.real().define_event();
     assert_eq!(decision_of(&world.trigger(&event).await), Next::Failed);
 
     // Only the real user's code was sent and checked.
@@ -298,51 +346,26 @@ async fn a_decoy_looks_real_through_wrong_answers_and_resends() {
 #[tokio::test]
 async fn a_decoy_looks_real_in_a_second_sign_in() {
     let world = prepared().await;
-    let mut first = begun();
-    compare(&world, &mut first, &[Define, Create, Verify("00000000")]).await;
+    let mut first = SignIns::of(&world, all_users());
+    first.run(&[Ask, Verify("00000000")]).await;
     // The session is lost. The next one adopts the open code, or the code that a decoy would have.
-    let mut second = begun();
-    compare(&world, &mut second, &[Define, Create]).await;
-    second[0].1.is("adopted", "3");
-    let script = [
-        Verify("00000001"),
-        Define,
-        Create,
-        Verify("00000002"),
-        Define,
-        Create,
-        Verify("00000003"),
-        Define,
-        Create,
-    ];
-    compare(&world, &mut second, &script).await;
-    second[0].1.is("ended", "0");
+    let mut second = SignIns::of(&world, all_users());
+    second.run(&[Ask]).await;
+    second.real().is("adopted", "3");
+    let script = [Answer("00000001"), Answer("00000002"), Answer("00000003")];
+    second.run(&script).await;
+    second.real().is("ended", "0");
     // The last attempt is reserved for the first session, and no other session can resend.
-    let mut third = begun();
-    compare(
-        &world,
-        &mut third,
-        &[Wait(60), Define, Create, Verify("resend"), Define],
-    )
-    .await;
-    third[0].1.is("ended", "0");
-    compare(
-        &world,
-        &mut first,
-        &[Define, Create, Verify("00000004"), Define, Create],
-    )
-    .await;
-    first[0].1.is("ended", "0");
+    let mut third = SignIns::of(&world, all_users());
+    third.run(&[Wait(60), Ask, Verify("resend"), Define]).await;
+    third.real().is("ended", "0");
+    first.run(&[Ask, Answer("00000004")]).await;
+    first.real().is("ended", "0");
     // New sign-ins: at once, while the windows refuse, and after that.
     for wait in [0, 31, 60, 600] {
         world.advance(Duration::from_secs(wait));
-        let mut again = begun();
-        compare(
-            &world,
-            &mut again,
-            &[Define, Create, Verify("00000000"), Define, Create],
-        )
-        .await;
+        let mut again = SignIns::of(&world, all_users());
+        again.run(&[Ask, Answer("00000000")]).await;
     }
 }
 
@@ -356,66 +379,29 @@ async fn a_decoy_looks_real_during_a_pause_and_with_a_spent_budget() {
         ("BUDGETS", "3/24h"),
     ])
     .await;
-    let all_users = || -> Vec<(&'static str, SignIn)> {
-        [
-            ("real", User::with_number(REAL)),
-            ("unknown", User::unknown("nobody")),
-            ("by number", User::unknown("+14255550147")),
-        ]
-        .map(|(label, user)| (label, SignIn::new(&user)))
-        .into()
-    };
-    let resend = [Verify("resend"), Define, Create];
-    let mut sign_ins = all_users();
-    compare(&world, &mut sign_ins, &[Define, Create, Wait(30)]).await;
-    let can_resend = |sign_ins: &[(&str, SignIn)]| {
-        let now = world
-            .simulator
-            .now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap()
-            .as_secs();
-        seconds(&sign_ins[0].1.shown["resendAt"]) <= now + 1
-    };
+    let mut sign_ins = SignIns::of(&world, nobody_and_a_number());
+    sign_ins.run(&[Ask, Wait(30)]).await;
     world.ledger.switch(Switches {
         paused: true,
         ..Switches::default()
     });
     world.advance(Duration::from_secs(11));
-    compare(&world, &mut sign_ins, &resend).await;
-    assert!(can_resend(&sign_ins), "nothing was sent");
+    sign_ins.run(&[Answer("resend")]).await;
+    assert!(sign_ins.can_resend(), "nothing was sent");
     world.ledger.switch(Switches::default());
     world.advance(Duration::from_secs(11));
-    compare(&world, &mut sign_ins, &resend).await;
-    assert!(!can_resend(&sign_ins), "the control: now something was");
+    sign_ins.run(&[Answer("resend")]).await;
+    assert!(!sign_ins.can_resend(), "the control: now something was");
     assert_eq!(world.simulator.inbox().len(), 2);
     // Another number uses up the day's budget.
-    let answer = world
-        .post("/otp/send", &json!({ "destinationNumber": "+14255550120" }))
-        .await;
-    assert_eq!(answer.status, 202, "{answer:?}");
-    compare(
-        &world,
-        &mut sign_ins,
-        &[Wait(90), Verify("resend"), Define, Create],
-    )
-    .await;
-    assert!(can_resend(&sign_ins), "nothing was sent");
+    send_over_http(&world, "+14255550120").await;
+    sign_ins.run(&[Wait(90), Answer("resend")]).await;
+    assert!(sign_ins.can_resend(), "nothing was sent");
     assert_eq!(world.simulator.inbox().len(), 3);
     // Sign-ins that begin now are decoys for all users.
-    compare(
-        &world,
-        &mut all_users(),
-        &[
-            Wait(600),
-            Define,
-            Create,
-            Verify("00000000"),
-            Define,
-            Create,
-        ],
-    )
-    .await;
+    SignIns::of(&world, nobody_and_a_number())
+        .run(&[Wait(600), Ask, Answer("00000000")])
+        .await;
     assert_eq!(world.simulator.inbox().len(), 3);
 }
 
@@ -429,17 +415,8 @@ async fn a_decoy_looks_real_with_a_budget_for_less_than_its_segments() {
         ("LANGUAGE", "fr-FR"),
     ];
     let world = priced("decoys", &settings).await;
-    let all_users = || -> Vec<(&'static str, SignIn)> {
-        [
-            ("real", User::with_number(REAL)),
-            ("unknown", User::unknown("nobody")),
-            ("by number", User::unknown("+14255550147")),
-        ]
-        .map(|(label, user)| (label, SignIn::new(&user)))
-        .into()
-    };
-    let mut sign_ins = all_users();
-    compare(&world, &mut sign_ins, &[Define, Create, Wait(31)]).await;
+    let mut sign_ins = SignIns::of(&world, nobody_and_a_number());
+    sign_ins.run(&[Ask, Wait(31)]).await;
     // Short texts leave room for one segment; in the control, for a message to each user.
     let is_control = with::LONG_SEGMENTS == 1;
     let room = if is_control { 4 } else { 1 } * SEGMENT;
@@ -451,8 +428,11 @@ async fn a_decoy_looks_real_with_a_budget_for_less_than_its_segments() {
     }
     assert_eq!(700_000 - world.spent("u"), room);
     // A resend, and sign-ins that begin now.
-    compare(&world, &mut sign_ins, &[Verify("resend"), Define, Create]).await;
-    compare(&world, &mut all_users(), &[Wait(600), Define, Create]).await;
+    sign_ins.run(&[Answer("resend")]).await;
+    SignIns::of(&world, nobody_and_a_number())
+        .run(&[Wait(600), Ask])
+        .await;
+
     let inbox = world.simulator.inbox();
     let to_real = inbox.iter().filter(|message| message.to == REAL);
     assert_eq!(to_real.count(), if is_control { 3 } else { 1 });
@@ -463,8 +443,7 @@ async fn a_decoy_looks_real_in_repeated_sign_ins() {
     let world = prepared().await;
     // All attempts are spent within ten seconds, while the windows refuse a new code.
     let until_the_end = [
-        Define,
-        Create,
+        Ask,
         Verify("00000000"),
         Verify("00000001"),
         Verify("00000002"),
@@ -477,28 +456,16 @@ async fn a_decoy_looks_real_in_repeated_sign_ins() {
         .take(sized(3, 10))
     {
         world.advance(Duration::from_secs(wait));
-        let mut sign_ins = begun();
-        compare(&world, &mut sign_ins, &until_the_end).await;
+        let mut sign_ins = SignIns::of(&world, all_users());
+        sign_ins.run(&until_the_end).await;
     }
     // Sign-ins with attempts left.
     for wait in [90, 1, 40, 1, 1, 700].into_iter().take(sized(2, 6)) {
         world.advance(Duration::from_secs(wait));
-        let mut sign_ins = begun();
-        compare(
-            &world,
-            &mut sign_ins,
-            &[
-                Define,
-                Create,
-                Verify("00000005"),
-                Define,
-                Create,
-                Verify("resend"),
-                Define,
-                Create,
-            ],
-        )
-        .await;
+        let mut sign_ins = SignIns::of(&world, all_users());
+        sign_ins
+            .run(&[Ask, Answer("00000005"), Answer("resend")])
+            .await;
     }
 }
 
@@ -506,251 +473,81 @@ async fn a_decoy_looks_real_in_repeated_sign_ins() {
 async fn sends_over_http_show_in_the_times_of_users_and_decoys_alike() {
     let world = World::counted(&[("COGNITO_FLOOR_MS", "200"), ("PREFIX_LIMITS", "none")]).await;
     let numbers = [REAL, "+14255550147", "+14255550148"];
-    let all_users = || -> Vec<(&'static str, SignIn)> {
+    let three_users = || {
         let unverified = User::with_number(numbers[2]).but("phone_number_verified", json!("false"));
         [
             ("real", User::with_number(REAL)),
             ("unknown", User::unknown(numbers[1])),
             ("unverified", unverified),
         ]
-        .map(|(label, user)| (label, SignIn::new(&user)))
-        .into()
     };
     let send_to_all = async |world: &World| {
         for number in numbers {
-            let answer = world
-                .post("/otp/send", &json!({ "destinationNumber": number }))
-                .await;
-            assert_eq!(answer.status, 202, "{answer:?}");
+            send_over_http(world, number).await;
         }
     };
-    let resend_in = |sign_ins: &[(&str, SignIn)]| {
-        let now = world
-            .simulator
-            .now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap()
-            .as_secs();
-        seconds(&sign_ins[0].1.shown["resendAt"]).saturating_sub(now)
-    };
-    let mut sign_ins = all_users();
-    compare(&world, &mut sign_ins, &[Define, Create, Wait(31)]).await;
-    assert_eq!(resend_in(&sign_ins), 0);
+    let mut sign_ins = SignIns::of(&world, three_users());
+    sign_ins.run(&[Ask, Wait(31)]).await;
+    assert_eq!(sign_ins.resend_in(), 0);
     send_to_all(&world).await;
-    compare(&world, &mut sign_ins, &[Verify("resend"), Define, Create]).await;
+    sign_ins.run(&[Answer("resend")]).await;
     assert!(
-        resend_in(&sign_ins) > 20,
+        sign_ins.resend_in() > 20,
         "the control: that send shows in the times"
     );
-    compare(
-        &world,
-        &mut sign_ins,
-        &[Wait(60), Verify("resend"), Define, Create],
-    )
-    .await;
+    sign_ins.run(&[Wait(60), Answer("resend")]).await;
     // The same before a sign-in begins: then it is a decoy for all users.
     world.advance(Duration::from_mins(20));
     send_to_all(&world).await;
-    compare(
-        &world,
-        &mut all_users(),
-        &[
-            Wait(1),
-            Define,
-            Create,
-            Verify("000000"),
-            Define,
-            Create,
-            Verify("resend"),
-            Define,
-            Create,
-        ],
-    )
-    .await;
-    compare(
-        &world,
-        &mut all_users(),
-        &[Wait(120), Define, Create, Verify("000000"), Define, Create],
-    )
-    .await;
+    SignIns::of(&world, three_users())
+        .run(&[Wait(1), Ask, Answer("000000"), Answer("resend")])
+        .await;
+    SignIns::of(&world, three_users())
+        .run(&[Wait(120), Ask, Answer("000000")])
+        .await;
 }
 
 #[tokio::test]
 async fn a_decoy_looks_real_when_its_code_expires() {
     let world = prepared().await;
-    let mut sign_ins = begun();
-    compare(
-        &world,
-        &mut sign_ins,
-        &[
-            Define,
-            Create,
-            Wait(600),
-            Verify("00000000"),
-            Define,
-            Create,
-        ],
-    )
-    .await;
-    sign_ins[0].1.is("ended", "0");
-    compare(&world, &mut sign_ins, &[Verify("resend"), Define]).await;
+    let mut sign_ins = SignIns::of(&world, all_users());
+    sign_ins.run(&[Ask, Wait(600), Answer("00000000")]).await;
+    sign_ins.real().is("ended", "0");
+    sign_ins.run(&[Verify("resend"), Define]).await;
     // A resend after the code has expired.
     world.advance(Duration::from_mins(10));
-    let mut sign_ins = begun();
-    compare(
-        &world,
-        &mut sign_ins,
-        &[Define, Create, Wait(600), Verify("resend"), Define, Create],
-    )
-    .await;
-    sign_ins[0].1.is("ended", "0");
-}
-
-#[tokio::test]
-async fn a_decoys_number_is_stable_and_from_an_allowed_country() {
-    let world = World::counted(&[("COGNITO_FLOOR_MS", "0"), ("ALLOWED_COUNTRIES", "GB")]).await;
-    let shown = async |name: &str| {
-        let sign_in = SignIn::begin(&world, &User::unknown(name)).await;
-        sign_in.shown["destinationNumber"]
-            .as_str()
-            .unwrap()
-            .to_owned()
-    };
-    let mut numbers = BTreeSet::new();
-    for name in [
-        "nobody",
-        "somebody",
-        "7c9e6679-7425-40de-944b-e07fc1f90ae7",
-        "a@example.com",
-        "",
-        "ü",
-    ] {
-        let number = shown(name).await;
-        assert!(number.starts_with("+44*******"), "{number}");
-        assert_eq!(shown(name).await, number, "{name}");
-        numbers.insert(number);
-    }
-    assert!(numbers.len() > 3, "not the same for all: {numbers:?}");
-    assert_eq!(shown("+447700900123").await, "+44*******0123");
-    assert!(world.simulator.requests(Operation::Send).is_empty());
-}
-
-#[tokio::test]
-async fn a_decoys_number_is_the_same_in_all_apps_of_a_pool() {
-    // A real user's number is the same in all apps, too.
-    let world = World::counted(&[("COGNITO_FLOOR_MS", "0")]).await;
-    for user in [
-        User {
-            name: "alice".to_owned(),
-            ..User::with_number(REAL)
-        },
-        User::unknown("bob"),
-    ] {
-        let other = User {
-            client: "another0client0of0the0same0pool0",
-            ..user.clone()
-        };
-        let [one, two] = [
-            SignIn::begin(&world, &user).await,
-            SignIn::begin(&world, &other).await,
-        ];
-        assert_eq!(
-            one.shown["destinationNumber"], two.shown["destinationNumber"],
-            "{}",
-            user.name
-        );
-    }
-    let elsewhere = SignIn::begin(
-        &world,
-        &User {
-            pool: "us-east-1_other",
-            ..User::unknown("bob")
-        },
-    )
-    .await;
-    let here = SignIn::begin(&world, &User::unknown("bob")).await;
-    assert_ne!(
-        elsewhere.shown["destinationNumber"], here.shown["destinationNumber"],
-        "the control"
-    );
-}
-
-#[tokio::test]
-async fn decoys_numbers_are_spread_over_the_allowed_countries() {
-    // Half of the names for the US and half for the UK. Numbers of the Falkland Islands are too short
-    // to make one up.
-    let world = World::counted(&[
-        ("COGNITO_FLOOR_MS", "0"),
-        ("ALLOWED_COUNTRIES", "FK,GB,US"),
-        ("PREFIX_LIMITS", "none"),
-    ])
-    .await;
-    let mut by_country = BTreeMap::new();
-    for name in 0..100 {
-        let sign_in = SignIn::begin(&world, &User::unknown(&format!("user{name}"))).await;
-        sign_in.is("sent", "3");
-        let number = sign_in.shown["destinationNumber"].as_str().unwrap();
-        *by_country
-            .entry(number.split('*').next().unwrap().to_owned())
-            .or_insert(0) += 1;
-    }
-    assert!(
-        by_country.len() == 2 && by_country.values().all(|count| *count > 20),
-        "{by_country:?}"
-    );
+    let mut sign_ins = SignIns::of(&world, all_users());
+    sign_ins.run(&[Ask, Wait(600), Answer("resend")]).await;
+    sign_ins.real().is("ended", "0");
 }
 
 #[tokio::test]
 async fn a_decoy_looks_real_under_a_prefix_limit() {
     let world = World::counted(&[("COGNITO_FLOOR_MS", "200"), ("PREFIX_LIMITS", "2/1h")]).await;
-    let all_users = || -> Vec<(&'static str, SignIn)> {
+    let two_users = || {
         [
             ("real", User::with_number(REAL)),
             ("unknown", User::unknown("+14255550143")),
         ]
-        .map(|(label, user)| (label, SignIn::new(&user)))
-        .into()
-    };
-    let can_resend = |sign_ins: &[(&str, SignIn)]| {
-        let now = world
-            .simulator
-            .now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap()
-            .as_secs();
-        seconds(&sign_ins[0].1.shown["resendAt"]) <= now + 1
     };
     // Early in a window, so that it stays the same for the next steps.
-    let now = world
-        .simulator
-        .now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap()
-        .as_secs();
-    world.advance(Duration::from_secs(3600 - now % 3600 + 5));
-    let mut sign_ins = all_users();
-    compare(&world, &mut sign_ins, &[Define, Create, Wait(31)]).await;
-    let answer = world
-        .post("/otp/send", &json!({ "destinationNumber": "+14255550120" }))
-        .await;
-    assert_eq!(answer.status, 202, "{answer:?}");
-    compare(&world, &mut sign_ins, &[Verify("resend"), Define, Create]).await;
-    assert!(can_resend(&sign_ins), "nothing was sent");
+    world.advance(Duration::from_secs(3600 - now(&world) % 3600 + 5));
+    let mut sign_ins = SignIns::of(&world, two_users());
+    sign_ins.run(&[Ask, Wait(31)]).await;
+    send_over_http(&world, "+14255550120").await;
+    sign_ins.run(&[Answer("resend")]).await;
+    assert!(sign_ins.can_resend(), "nothing was sent");
     assert_eq!(world.simulator.inbox().len(), 2);
     // Sign-ins that begin now are decoys for all users. When the window is over, the user's is real.
-    compare(
-        &world,
-        &mut all_users(),
-        &[Wait(600), Define, Create, Verify("000000"), Define, Create],
-    )
-    .await;
+    SignIns::of(&world, two_users())
+        .run(&[Wait(600), Ask, Answer("000000")])
+        .await;
+
     assert_eq!(world.simulator.inbox().len(), 2);
-    compare(
-        &world,
-        &mut all_users(),
-        &[Wait(3600), Define, Create, Verify("000000"), Define, Create],
-    )
-    .await;
+    SignIns::of(&world, two_users())
+        .run(&[Wait(3600), Ask, Answer("000000")])
+        .await;
+
     assert_eq!(world.simulator.inbox().len(), 3);
 }
 
@@ -867,83 +664,4 @@ async fn a_decoy_looks_real_in_random_scripts() {
         found += usize::from(random_script(seed, &[], true).await.is_err());
     }
     assert!(found > 0);
-}
-
-#[tokio::test]
-async fn a_decoys_failures_are_forgotten_after_a_year() {
-    // An attacker can create any number of such items, so they must expire.
-    let world = World::counted(&[("COGNITO_FLOOR_MS", "0"), ("PREFIX_LIMITS", "none")]).await;
-    for user in [
-        User::unknown("nobody"),
-        User::unknown("+14255550147"),
-        User::with_number(REAL),
-    ] {
-        SignIn::begin(&world, &user)
-            .await
-            .answer(&world, "000000")
-            .await;
-    }
-    assert!(world.ledger.numbers().len() >= 3);
-    world.advance(Duration::from_hours(366 * 24));
-    assert_eq!(
-        world.ledger.numbers().len(),
-        1,
-        "failures of a real user's number stay"
-    );
-}
-
-#[tokio::test]
-async fn a_decoy_uses_none_of_a_users_limits_or_attempts() {
-    // Unknown users whose name or number is a real user's, and a user who claims that number without
-    // verifying it.
-    let world = World::counted(&[("COGNITO_FLOOR_MS", "0")]).await;
-    for user in [
-        User::unknown(REAL),
-        User {
-            not_found: true,
-            ..User::with_number(REAL)
-        },
-        User {
-            name: "claims-it".to_owned(),
-            ..User::with_number(REAL)
-        }
-        .but("phone_number_verified", json!("false")),
-    ] {
-        for _ in 0..3 {
-            let mut sign_in = SignIn::begin(&world, &user).await;
-            for guess in 0..4 {
-                sign_in.answer(&world, &format!("00000{guess}")).await;
-            }
-        }
-    }
-    assert!(world.simulator.requests(Operation::Send).is_empty());
-    let mut sign_in = SignIn::begin(&world, &User::with_number(REAL)).await;
-    sign_in.is("sent", "3");
-    let code = world.simulator.newest_to(REAL).unwrap().code;
-    assert_eq!(sign_in.answer(&world, &code).await, Next::Tokens);
-}
-
-#[tokio::test]
-async fn a_decoy_never_succeeds() {
-    let world = World::counted(&[
-        ("COGNITO_FLOOR_MS", "0"),
-        ("TEST_NUMBERS", "+14255550142=246810@2099-01-31"),
-    ])
-    .await;
-    // For an unknown user, even the fixed code of a test number is wrong.
-    let mut sign_in = SignIn::begin(&world, &User::unknown(REAL)).await;
-    assert_eq!(sign_in.answer(&world, "246810").await, Next::Asked);
-    // A decoy with a real user's session, and a real user with a decoy's.
-    let real = SignIn::begin(&world, &User::with_number(REAL)).await;
-    let crossed = SignIn {
-        private: real.private.clone(),
-        ..sign_in.clone()
-    };
-    assert!(!crossed.verify(&world, "246810").await);
-    let crossed = SignIn {
-        private: sign_in.private.clone(),
-        ..real.clone()
-    };
-    assert!(!crossed.verify(&world, "246810").await);
-    assert!(real.verify(&world, "246810").await);
 }

@@ -1,6 +1,7 @@
 //! The tests that every provider must pass.
 
 mod cognito;
+mod cognito_decoy_users;
 mod cognito_decoys;
 mod cognito_define;
 mod cognito_events;
