@@ -2,7 +2,7 @@
 //! certainly not sent.
 
 use crate::emulator::{Emulator, Fault};
-use crate::faults::{Calls, service, settings};
+use crate::service::{Calls, WIDE, service, settings};
 use otp_lambda::app::{App, Invocation};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -28,8 +28,8 @@ impl World {
             latency: latency_of_the_provider,
             ..Calls::default()
         });
-        let (gate, sign_in) = (settings().gate, settings().sign_in);
-        let app = App::new(service(&emulator, &calls, settings()), gate, sign_in);
+        let (gate, sign_in) = (settings(&WIDE).gate, settings(&WIDE).sign_in);
+        let app = App::new(service(&emulator, &calls, settings(&WIDE)), gate, sign_in);
         Self {
             emulator,
             calls,
@@ -190,8 +190,12 @@ async fn a_verify_is_answered_in_time_however_slow_the_table_is() {
                     latency,
                     ..Calls::default()
                 });
-                let (gate, sign_in) = (settings().gate, settings().sign_in);
-                let app = App::new(service(&world.emulator, &calls, settings()), gate, sign_in);
+                let (gate, sign_in) = (settings(&WIDE).gate, settings(&WIDE).sign_in);
+                let app = App::new(
+                    service(&world.emulator, &calls, settings(&WIDE)),
+                    gate,
+                    sign_in,
+                );
                 let world = World {
                     calls,
                     app,

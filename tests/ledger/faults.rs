@@ -1,128 +1,25 @@
 //! The whole service on a table that fails: how many requests are refused, and that none costs anything twice.
 
 use crate::emulator::{Emulator, Fault, Request};
-use async_trait::async_trait;
+use crate::service::{Calls, RIGHT, WIDE, send_request, service, settings};
 use futures_util::StreamExt;
 use futures_util::stream;
-use otp_lambda::error::{Error, ErrorCode};
-use otp_lambda::ledger::Hasher;
+use otp_lambda::error::Error;
 use otp_lambda::otp::Otp;
 use otp_lambda::phone::PhoneNumber;
-use otp_lambda::provider::{Answer, Message, Provider, ProviderLimits, Receipt, Verdict};
-use otp_lambda::reference::ReferenceId;
-use otp_lambda::service::{
-    Call, Caller, Limits, Providers, Reference, SendRequest, Service, VerifyRequest,
-};
-use otp_lambda::settings::Settings;
+use otp_lambda::service::{Call, Caller, Reference, Service, VerifyRequest};
 use otp_lambda::telemetry::Record;
 use otp_lambda::time::Millis;
 use serde_json::Value;
 use simulator::sized;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 const UNAVAILABLE: &str = "ledger_unavailable";
-const RIGHT: &str = "123456";
 const WRONG: &str = "654321";
 const START: Millis = Millis(1_800_000_000_000);
-
-static LIMITS: LazyLock<ProviderLimits> = LazyLock::new(otp_lambda::aws::pinpoint::limits);
-
-/// Knows one code, and counts its calls.
-#[derive(Default)]
-pub(crate) struct Calls {
-    pub(crate) sends: AtomicUsize,
-    pub(crate) verifies: AtomicUsize,
-    /// How long a call takes.
-    pub(crate) latency: Duration,
-}
-
-impl Calls {
-    /// Waits as the adapters do: without time for a call there is none, and one that takes longer is abandoned.
-    async fn wait(&self, count: &AtomicUsize, time_limit: Duration) -> Result<(), Error> {
-        let timeout = Error::new(ErrorCode::ProviderTimeout, "The provider was too slow.");
-        if time_limit < Duration::from_millis(200) {
-            return Err(timeout);
-        }
-        count.fetch_add(1, Ordering::Relaxed);
-        tokio::time::timeout(time_limit, tokio::time::sleep(self.latency))
-            .await
-            .map_err(|_| timeout.with_unknown_delivery())
-    }
-}
-
-struct OneCode(Arc<Calls>);
-
-#[async_trait]
-impl Provider for OneCode {
-    fn name(&self) -> &'static str {
-        "pinpoint"
-    }
-
-    fn limits(&self) -> &ProviderLimits {
-        &LIMITS
-    }
-
-    async fn send(&self, _: &Message<'_>, time: Duration) -> Result<Receipt, Error> {
-        self.0.wait(&self.0.sends, time).await?;
-        Ok(Receipt {
-            message_id: Some("5098cb55-c8b7-461c-a6e5-80b37a07f614".to_owned()),
-            request_id: None,
-        })
-    }
-
-    async fn verify(
-        &self,
-        _: &PhoneNumber,
-        _: &ReferenceId,
-        otp: &Otp,
-        time: Duration,
-    ) -> Result<Answer, Error> {
-        self.0.wait(&self.0.verifies, time).await?;
-        let verdict = if otp.expose() == RIGHT {
-            Verdict::Valid
-        } else {
-            Verdict::Invalid
-        };
-        Ok(Answer {
-            verdict,
-            request_id: None,
-        })
-    }
-}
-
-/// The service with every kind of limit, on this table.
-pub(crate) fn service(emulator: &Emulator, calls: &Arc<Calls>, settings: Settings) -> Service {
-    let policy = settings.ledger.unwrap().policy;
-    let hasher = Hasher::from_secret(b"a secret");
-    let limits = Limits::new(Box::new(emulator.ledger()), hasher, policy);
-    let providers = Providers::only(Box::new(OneCode(calls.clone())));
-    Service::new(settings.rules, providers, Some(limits))
-}
-
-pub(crate) fn settings() -> Settings {
-    Settings::read(&|name| {
-        let value = match name {
-            "ORIGINATION_IDENTITY" => "+12065550100",
-            "BRAND_NAME" => "ExampleCorp",
-            "ALLOWED_COUNTRIES" => "US",
-            "AWS_REGION" => "us-east-1",
-            "LEDGER_KEY" => "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
-            "PREFIX_LIMITS" | "SOURCE_LIMITS" => "50000/10m,100000/1h",
-            "BUDGETS" => "1000000/24h",
-            "REFERENCE_ID" => "random",
-            "PINPOINT_APPLICATION_ID"
-            | "LEDGER_TABLE"
-            | "AWS_ACCESS_KEY_ID"
-            | "AWS_SECRET_ACCESS_KEY" => "test",
-            _ => return None,
-        };
-        Some(value.to_owned())
-    })
-    .unwrap()
-}
 
 /// The responses by operation and outcome.
 type Outcomes = BTreeMap<(&'static str, &'static str), usize>;
@@ -130,7 +27,6 @@ type Outcomes = BTreeMap<(&'static str, &'static str), usize>;
 /// What a person does: gets a code, types it wrong, and types it right 12 seconds later.
 async fn person(service: &Service, n: usize) -> [(&'static str, &'static str); 3] {
     let to = PhoneNumber::parse(&format!("+1425{}", 2_000_000 + n)).unwrap();
-    let defaults = &service.rules().defaults;
     let caller = |key| Caller {
         principal: Some("backend".to_owned()),
         address: Some("192.0.2.1".parse().unwrap()),
@@ -139,19 +35,7 @@ async fn person(service: &Service, n: usize) -> [(&'static str, &'static str); 3
     };
     let outcome =
         |result: Result<(), Error>| result.map_or_else(|error| error.code().name(), |()| "ok");
-    let request = SendRequest {
-        to: to.clone(),
-        brand_name: defaults.brand_name.clone(),
-        source: defaults.source.clone(),
-        language: defaults.language.clone(),
-        channel: otp_lambda::provider::Channel::Sms,
-        code_length: defaults.code_length,
-        validity_minutes: defaults.validity_minutes,
-        allowed_attempts: defaults.allowed_attempts,
-        reference: None,
-        owner: None,
-        unless_open: false,
-    };
+    let request = send_request(service, to.clone());
     let mut record = Record::default();
     let mut call = Call::new(
         caller(Some(n.to_string())),
@@ -194,7 +78,7 @@ impl Run {
     async fn of(people: usize, choose: impl FnMut(&Request) -> Fault + Send + 'static) -> Self {
         let emulator = Emulator::new();
         let calls = Arc::new(Calls::default());
-        let service = service(&emulator, &calls, settings());
+        let service = service(&emulator, &calls, settings(&WIDE));
         emulator.choose_faults(choose);
         let all = stream::iter(0..people).map(|n| person(&service, n));
         let mut outcomes = Outcomes::new();

@@ -15,4 +15,5 @@ mod faults;
 mod operations;
 mod races;
 mod repeats;
+mod service;
 mod shared;

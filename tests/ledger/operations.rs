@@ -1,70 +1,19 @@
 //! The costs of each operation of the service: its requests to DynamoDB, and AWS's bill for them.
 
 use crate::emulator::Emulator;
-use async_trait::async_trait;
-use otp_lambda::error::{Error, ErrorCode};
-use otp_lambda::ledger::Hasher;
+use crate::service::{RIGHT, send_request, service, settings};
+use otp_lambda::error::ErrorCode;
 use otp_lambda::otp::Otp;
 use otp_lambda::phone::PhoneNumber;
-use otp_lambda::provider::{Answer, Channel, Message, Provider, ProviderLimits, Receipt, Verdict};
-use otp_lambda::reference::ReferenceId;
-use otp_lambda::service::{
-    Call, Caller, Limits, Providers, Reference, SendRequest, Service, VerificationRequest,
-    VerifyRequest,
-};
-use otp_lambda::settings::Settings;
+use otp_lambda::service::{Call, Caller, Reference, Service, VerificationRequest, VerifyRequest};
 use otp_lambda::telemetry::Record;
 use otp_lambda::time::Millis;
-use std::sync::LazyLock;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// Dollars for a million units, on demand, in us-east-1, as AWS published them in November 2024.
 const WRITE: f64 = 0.625;
 const READ: f64 = 0.125;
-
-const RIGHT: &str = "123456";
-
-static PINPOINT_LIMITS: LazyLock<ProviderLimits> = LazyLock::new(otp_lambda::aws::pinpoint::limits);
-
-/// A provider whose codes are all the same.
-struct OneCode;
-
-#[async_trait]
-impl Provider for OneCode {
-    fn name(&self) -> &'static str {
-        "pinpoint"
-    }
-
-    fn limits(&self) -> &ProviderLimits {
-        &PINPOINT_LIMITS
-    }
-
-    async fn send(&self, _: &Message<'_>, _: Duration) -> Result<Receipt, Error> {
-        let message_id = Some("5098cb55-c8b7-461c-a6e5-80b37a07f614".to_owned());
-        Ok(Receipt {
-            message_id,
-            request_id: None,
-        })
-    }
-
-    async fn verify(
-        &self,
-        _: &PhoneNumber,
-        _: &ReferenceId,
-        otp: &Otp,
-        _: Duration,
-    ) -> Result<Answer, Error> {
-        let verdict = if otp.expose() == RIGHT {
-            Verdict::Valid
-        } else {
-            Verdict::Invalid
-        };
-        Ok(Answer {
-            verdict,
-            request_id: None,
-        })
-    }
-}
 
 struct World {
     emulator: Emulator,
@@ -75,34 +24,8 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let settings = Settings::read(&|name| {
-            let value = match name {
-                "ORIGINATION_IDENTITY" => "+12065550100",
-                "BRAND_NAME" => "ExampleCorp",
-                "ALLOWED_COUNTRIES" => "US",
-                "AWS_REGION" => "us-east-1",
-                "LEDGER_KEY" => "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
-                "PINPOINT_APPLICATION_ID"
-                | "LEDGER_TABLE"
-                | "AWS_ACCESS_KEY_ID"
-                | "AWS_SECRET_ACCESS_KEY" => "test",
-                _ => return None,
-            };
-            Some(value.to_owned())
-        })
-        .unwrap();
         let emulator = Emulator::new();
-        let policy = settings.ledger.unwrap().policy;
-        let guard = Limits::new(
-            Box::new(emulator.ledger()),
-            Hasher::from_secret(b"a secret"),
-            policy,
-        );
-        let service = Service::new(
-            settings.rules,
-            Providers::only(Box::new(OneCode)),
-            Some(guard),
-        );
+        let service = service(&emulator, &Arc::default(), settings(&[]));
         let now = SystemTime::UNIX_EPOCH + Duration::from_hours(500_000);
         Self {
             emulator,
@@ -117,20 +40,7 @@ impl World {
     }
 
     async fn send(&self, caller: &Caller) -> Result<(), ErrorCode> {
-        let defaults = &self.service.rules().defaults;
-        let request = SendRequest {
-            to: number(),
-            brand_name: defaults.brand_name.clone(),
-            source: defaults.source.clone(),
-            language: defaults.language.clone(),
-            channel: Channel::Sms,
-            code_length: defaults.code_length,
-            validity_minutes: defaults.validity_minutes,
-            allowed_attempts: defaults.allowed_attempts,
-            reference: None,
-            owner: None,
-            unless_open: false,
-        };
+        let request = send_request(&self.service, number());
         let sent = self
             .service
             .send(
@@ -153,6 +63,27 @@ impl World {
             .verify(&request, &mut self.call(caller(), &mut Record::default()))
             .await;
         verified.map(drop).map_err(|error| error.code())
+    }
+
+    async fn status(&self) {
+        let mut record = Record::default();
+        let mut call = self.call(caller(), &mut record);
+        let done = self.service.status(&self.verification(), &mut call).await;
+        done.unwrap();
+    }
+
+    async fn redeem(&self) {
+        let mut record = Record::default();
+        let mut call = self.call(caller(), &mut record);
+        let done = self.service.redeem(&self.verification(), &mut call).await;
+        done.unwrap();
+    }
+
+    async fn cancel(&self) {
+        let mut record = Record::default();
+        let mut call = self.call(caller(), &mut record);
+        let done = self.service.cancel(&self.verification(), &mut call).await;
+        done.unwrap();
     }
 
     fn reference(&self) -> Reference {
@@ -213,14 +144,7 @@ async fn every_operation_costs_what_the_table_says() {
     world.send(&caller()).await.unwrap();
     // The switches are kept for ten seconds, so the next send reads them again.
     world.now += Duration::from_mins(30);
-    world
-        .service
-        .status(
-            &world.verification(),
-            &mut world.call(caller(), &mut Record::default()),
-        )
-        .await
-        .unwrap();
+    world.status().await;
     world.emulator.requests();
     world.send(&caller()).await.unwrap();
     world.row("send, with a look at the switches");
@@ -232,24 +156,10 @@ async fn every_operation_costs_what_the_table_says() {
     world.row("verify, right");
     assert_eq!(world.verify(RIGHT).await, Err(ErrorCode::AlreadyVerified));
     world.row("verify, right, again the same");
-    world
-        .service
-        .redeem(
-            &world.verification(),
-            &mut world.call(caller(), &mut Record::default()),
-        )
-        .await
-        .unwrap();
+    world.redeem().await;
     world.row("status with a claim");
     world.now += Duration::from_mins(30);
-    world
-        .service
-        .status(
-            &world.verification(),
-            &mut world.call(caller(), &mut Record::default()),
-        )
-        .await
-        .unwrap();
+    world.status().await;
     world.row("status");
     let with_all = Caller {
         idempotency_key: Some("k".to_owned()),
@@ -258,14 +168,7 @@ async fn every_operation_costs_what_the_table_says() {
     };
     world.send(&with_all).await.unwrap();
     world.row("send, with a look at the switches, an Idempotency-Key and an address");
-    world
-        .service
-        .cancel(
-            &world.verification(),
-            &mut world.call(caller(), &mut Record::default()),
-        )
-        .await
-        .unwrap();
+    world.cancel().await;
     world.row("cancel");
     world.now += Duration::from_mins(30);
     world.send(&caller()).await.unwrap();
