@@ -1,9 +1,9 @@
 //! The items and steps that the tests of the ledger share.
 
 use otp_lambda::ledger::{
-    Attempt, Charge, Digest, Hasher, Issuer, ItemName, Ledger, Number, NumberCharge, Opening,
-    Resend, Reservation, SendWindow, Settled, SpendOutcome, Spending, SpendingLine, State, Success,
-    Transition, Verification, Window,
+    Attempt, Charge, Digest, GuessOutcome, Hasher, Issuer, ItemName, Ledger, Number, NumberCharge,
+    Opening, Resend, Reservation, SendWindow, Settled, SpendOutcome, Spending, SpendingLine, State,
+    Success, Transition, Verification, Window,
 };
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::policy::SendLimits;
@@ -211,6 +211,36 @@ pub(crate) fn unpaid(attempt: Attempt) -> Option<Verification> {
     match attempt {
         Attempt::Refused(verification) => verification,
         Attempt::Paid(verification) => panic!("paid: {verification:?}"),
+    }
+}
+
+/// Opens the verification over the generation `seen`.
+pub(crate) async fn open(ledger: &dyn Ledger, seen: Option<u64>, new: &Opening<'_>) {
+    let opened = ledger.open(&the_verification(), seen, new).await;
+    assert!(opened.unwrap());
+}
+
+/// Notes the provider's answer to a guess.
+pub(crate) async fn note(ledger: &dyn Ledger, generation: u64, guess: &str, outcome: GuessOutcome) {
+    let (item, guess) = (the_verification(), digest(guess));
+    let noted = ledger.note_answer(&item, generation, &guess, outcome);
+    noted.await.unwrap();
+}
+
+/// Brings the verification into each of these states and asserts that a refused step changes nothing. `step` is given the
+/// generation, and returns the verification that came with the refusal.
+pub(crate) async fn is_refused_in<I, F, R>(ledger: &dyn Ledger, states: I, step: F)
+where
+    I: IntoIterator<Item = State>,
+    F: Fn(u64) -> R,
+    R: Future<Output = Option<Verification>>,
+{
+    for state in states {
+        bring(ledger, state).await;
+        let before = see(ledger).await;
+        let refused = step(before.generation).await;
+        assert_eq!(refused.as_ref(), Some(&before), "{state:?}");
+        assert_eq!(see(ledger).await, before, "{state:?}");
     }
 }
 

@@ -42,6 +42,11 @@ pub(super) async fn a_lowered_cap_applies_at_once(ledger: &dyn Ledger) {
     assert!(!ledger.count(&key, 1, expires).await.unwrap());
 }
 
+/// Spends these lines, of which `over` would exceed its cap.
+async fn spends(ledger: &dyn Ledger, lines: &[(&str, u64, u64)], over: Option<usize>) {
+    assert_eq!(spend(ledger, &spending(lines)).await, over, "{lines:?}");
+}
+
 pub(super) async fn a_budget_can_be_spent_to_the_last_unit(ledger: &dyn Ledger) {
     let by_money = spending(&[("m", 1, 10), ("u", 5810, 11_620)]);
     let by_messages = spending(&[("m", 1, 2), ("u", 1, 1_000_000)]);
@@ -49,57 +54,23 @@ pub(super) async fn a_budget_can_be_spent_to_the_last_unit(ledger: &dyn Ledger) 
         assert_eq!(spend(ledger, &by_money).await, expected);
     }
     assert_eq!(spend(ledger, &by_messages).await, Some(0));
-    assert_eq!(
-        spend(ledger, &spending(&[("m", 1, 3), ("u", 1, 11_620)])).await,
-        Some(1)
-    );
-    assert_eq!(
-        spend(ledger, &spending(&[("m", 1, 3), ("u", 1, 11_621)])).await,
-        None
-    );
+    spends(ledger, &[("m", 1, 3), ("u", 1, 11_620)], Some(1)).await;
+    spends(ledger, &[("m", 1, 3), ("u", 1, 11_621)], None).await;
 }
 
 pub(super) async fn a_refused_message_spends_nothing(ledger: &dyn Ledger) {
-    assert_eq!(
-        spend(ledger, &spending(&[("m", 1, 2), ("u", 5, 9)])).await,
-        None
-    );
-    assert_eq!(
-        spend(ledger, &spending(&[("m", 1, 2), ("u", 5, 9)])).await,
-        Some(1)
-    );
-    assert_eq!(
-        spend(ledger, &spending(&[("m", 1, 2), ("u", 4, 9)])).await,
-        None
-    );
-    assert_eq!(
-        spend(ledger, &spending(&[("m", 1, 2), ("u", 1, 100)])).await,
-        Some(0)
-    );
-    assert_eq!(
-        spend(ledger, &spending(&[("m", 1, 3), ("u", 91, 100)])).await,
-        None
-    );
+    spends(ledger, &[("m", 1, 2), ("u", 5, 9)], None).await;
+    spends(ledger, &[("m", 1, 2), ("u", 5, 9)], Some(1)).await;
+    spends(ledger, &[("m", 1, 2), ("u", 4, 9)], None).await;
+    spends(ledger, &[("m", 1, 2), ("u", 1, 100)], Some(0)).await;
+    spends(ledger, &[("m", 1, 3), ("u", 91, 100)], None).await;
 }
 
 pub(super) async fn a_message_over_any_cap_is_refused(ledger: &dyn Ledger) {
-    assert_eq!(spend(ledger, &spending(&[])).await, None);
-    assert_eq!(
-        spend(
-            ledger,
-            &spending(&[("m", 1, 1), ("u", u64::MAX, 1_000_000)])
-        )
-        .await,
-        Some(1)
-    );
-    assert_eq!(
-        spend(ledger, &spending(&[("m", 1, 1), ("u", 6, 5)])).await,
-        Some(1)
-    );
-    assert_eq!(
-        spend(ledger, &spending(&[("m", 1, 1), ("u", 5, 5)])).await,
-        None
-    );
+    spends(ledger, &[], None).await;
+    spends(ledger, &[("m", 1, 1), ("u", u64::MAX, 1_000_000)], Some(1)).await;
+    spends(ledger, &[("m", 1, 1), ("u", 6, 5)], Some(1)).await;
+    spends(ledger, &[("m", 1, 1), ("u", 5, 5)], None).await;
 }
 
 pub(super) async fn a_refund_can_be_spent_again(ledger: &dyn Ledger) {
@@ -115,25 +86,17 @@ pub(super) async fn a_refund_can_be_spent_again(ledger: &dyn Ledger) {
 
 pub(super) async fn each_hour_starts_a_new_counter_in_the_item_of_its_day(ledger: &dyn Ledger) {
     for expected in [None, None, Some(1)] {
-        assert_eq!(
-            spend(ledger, &spending(&[("m", 1, 9), ("m13", 1, 2)])).await,
-            expected
-        );
+        spends(ledger, &[("m", 1, 9), ("m13", 1, 2)], expected).await;
     }
     for expected in [None, None, Some(1)] {
-        assert_eq!(
-            spend(ledger, &spending(&[("m", 1, 9), ("m14", 1, 2)])).await,
-            expected
-        );
+        spends(ledger, &[("m", 1, 9), ("m14", 1, 2)], expected).await;
     }
     for expected in [None, None, Some(2)] {
-        assert_eq!(
-            spend(
-                ledger,
-                &spending(&[("m", 1, 9), ("m15", 1, 9), ("mUS", 1, 2)])
-            )
-            .await,
-            expected
-        );
+        spends(
+            ledger,
+            &[("m", 1, 9), ("m15", 1, 9), ("mUS", 1, 2)],
+            expected,
+        )
+        .await;
     }
 }

@@ -1,35 +1,41 @@
 //! How verifications end, and how a success is redeemed.
 
 use crate::shared::{
-    ENDED, MILLI, MINUTE, OPEN, OPENING, START, at, bring, digest, done, guess, paid, refused, see,
-    success, the_verification,
+    ENDED, MILLI, MINUTE, OPEN, OPENING, START, at, bring, digest, done, guess, is_refused_in,
+    open, paid, refused, see, success, the_verification,
 };
 use otp_lambda::ledger::{
-    Ledger, Opening, REDEEMABLE, State, Success, USED, UsedCode, Verification,
+    Ledger, Opening, REDEEMABLE, State, Success, Transition, USED, UsedCode, Verification,
 };
+use otp_lambda::time::Millis;
+
+async fn consume(ledger: &dyn Ledger, generation: u64, success: &Success) -> Transition {
+    let item = the_verification();
+    ledger.consume(&item, generation, success).await.unwrap()
+}
+
+async fn cancel(ledger: &dyn Ledger, now: Millis) -> Transition {
+    ledger.cancel(&the_verification(), now).await.unwrap()
+}
+
+async fn redeem(ledger: &dyn Ledger, redeemer: &str, now: Millis) -> Transition {
+    let (item, redeemer) = (the_verification(), digest(redeemer));
+    ledger.redeem(&item, &redeemer, now).await.unwrap()
+}
 
 pub(super) async fn a_sign_in_cannot_be_redeemed(ledger: &dyn Ledger) {
-    let key = the_verification();
     let owner = digest("owner");
-    assert!(
-        ledger
-            .open(
-                &key,
-                None,
-                &Opening {
-                    owner: Some(&owner),
-                    state: State::Sent,
-                    ..OPENING
-                }
-            )
-            .await
-            .unwrap()
-    );
+    let new = Opening {
+        owner: Some(&owner),
+        state: State::Sent,
+        ..OPENING
+    };
+    open(ledger, None, &new).await;
     paid(guess(ledger, "a", START).await);
-    done(ledger.consume(&key, 1, &success("w")).await.unwrap());
+    done(consume(ledger, 1, &success("w")).await);
     let verified = see(ledger).await;
     assert_eq!(
-        refused(ledger.redeem(&key, &digest("c"), START).await.unwrap()),
+        refused(redeem(ledger, "c", START).await),
         Some(verified.clone())
     );
     assert_eq!(see(ledger).await, verified);
@@ -37,54 +43,29 @@ pub(super) async fn a_sign_in_cannot_be_redeemed(ledger: &dyn Ledger) {
 
 pub(super) async fn each_generation_succeeds_at_most_once(ledger: &dyn Ledger) {
     let key = the_verification();
-    assert_eq!(
-        refused(ledger.consume(&key, 1, &success("a")).await.unwrap()),
-        None
-    );
+    assert_eq!(refused(consume(ledger, 1, &success("a")).await), None);
     assert_eq!(ledger.verification(&key).await.unwrap(), None);
-    for state in ENDED {
-        bring(ledger, state).await;
-        let before = see(ledger).await;
-        assert_eq!(
-            refused(
-                ledger
-                    .consume(&key, before.generation, &success("b"))
-                    .await
-                    .unwrap()
-            ),
-            Some(before.clone())
-        );
-        assert_eq!(see(ledger).await, before);
-    }
+    let step =
+        |generation| async move { refused(consume(ledger, generation, &success("b")).await) };
+    is_refused_in(ledger, ENDED, step).await;
     for state in OPEN {
         bring(ledger, state).await;
         let before = see(ledger).await;
         for wrong in [before.generation - 1, before.generation + 1] {
             assert_eq!(
-                refused(ledger.consume(&key, wrong, &success("c")).await.unwrap()),
+                refused(consume(ledger, wrong, &success("c")).await),
                 Some(before.clone())
             );
         }
-        done(
-            ledger
-                .consume(&key, before.generation, &success("d"))
-                .await
-                .unwrap(),
-        );
-        let verification = refused(
-            ledger
-                .consume(&key, before.generation, &success("e"))
-                .await
-                .unwrap(),
-        )
-        .unwrap();
+        done(consume(ledger, before.generation, &success("d")).await);
+        let verification =
+            refused(consume(ledger, before.generation, &success("e")).await).unwrap();
         assert_eq!(verification.success, Some(success("d")));
         assert_eq!(see(ledger).await, verification);
     }
 }
 
 pub(super) async fn a_success_is_recorded(ledger: &dyn Ledger) {
-    let key = the_verification();
     bring(ledger, State::Sent).await;
     for wrong in ["a", "b", "c"] {
         paid(guess(ledger, wrong, START).await);
@@ -96,7 +77,7 @@ pub(super) async fn a_success_is_recorded(ledger: &dyn Ledger) {
         code: digest("c"),
         at: OPENING.expires.plus(MINUTE),
     };
-    done(ledger.consume(&key, 1, &success).await.unwrap());
+    done(consume(ledger, 1, &success).await);
     let used = [UsedCode {
         code: digest("c"),
         until: success.at.plus(USED),
@@ -115,12 +96,7 @@ pub(super) async fn an_open_verification_can_be_canceled(ledger: &dyn Ledger) {
     for state in OPEN {
         bring(ledger, state).await;
         let before = see(ledger).await;
-        done(
-            ledger
-                .cancel(&the_verification(), OPENING.expires.minus(MILLI))
-                .await
-                .unwrap(),
-        );
+        done(cancel(ledger, OPENING.expires.minus(MILLI)).await);
         assert_eq!(
             see(ledger).await,
             Verification {
@@ -133,93 +109,52 @@ pub(super) async fn an_open_verification_can_be_canceled(ledger: &dyn Ledger) {
 
 pub(super) async fn an_ended_verification_cannot_be_canceled(ledger: &dyn Ledger) {
     let key = the_verification();
-    assert_eq!(refused(ledger.cancel(&key, START).await.unwrap()), None);
+    assert_eq!(refused(cancel(ledger, START).await), None);
     assert_eq!(ledger.verification(&key).await.unwrap(), None);
-    for state in ENDED {
-        bring(ledger, state).await;
-        let before = see(ledger).await;
-        assert_eq!(
-            refused(ledger.cancel(&key, START).await.unwrap()),
-            Some(before.clone())
-        );
-        assert_eq!(see(ledger).await, before);
-    }
+    let step = |_| async move { refused(cancel(ledger, START).await) };
+    is_refused_in(ledger, ENDED, step).await;
     bring(ledger, State::Sent).await;
     let before = see(ledger).await;
-    assert_eq!(
-        refused(ledger.cancel(&key, OPENING.expires).await.unwrap()),
-        Some(before)
-    );
+    assert_eq!(refused(cancel(ledger, OPENING.expires).await), Some(before));
     for wrong in ["a", "b", "c"] {
         paid(guess(ledger, wrong, START).await);
     }
     let before = see(ledger).await;
-    assert_eq!(
-        refused(ledger.cancel(&key, START).await.unwrap()),
-        Some(before.clone())
-    );
+    assert_eq!(refused(cancel(ledger, START).await), Some(before.clone()));
     assert_eq!(see(ledger).await, before);
 }
 
 pub(super) async fn a_success_is_redeemed_once(ledger: &dyn Ledger) {
-    let key = the_verification();
     bring(ledger, State::Verified).await;
     let before = see(ledger).await;
-    done(
-        ledger
-            .redeem(&key, &digest("first"), at(MINUTE))
-            .await
-            .unwrap(),
-    );
+    done(redeem(ledger, "first", at(MINUTE)).await);
     let claimed = Verification {
         redeemed_by: Some(digest("first")),
         ..before
     };
     assert_eq!(see(ledger).await, claimed);
     assert_eq!(
-        refused(
-            ledger
-                .redeem(&key, &digest("second"), at(MINUTE))
-                .await
-                .unwrap()
-        ),
+        refused(redeem(ledger, "second", at(MINUTE)).await),
         Some(claimed.clone())
     );
     assert_eq!(see(ledger).await, claimed);
 }
 
 pub(super) async fn a_success_is_redeemable_for_ten_minutes(ledger: &dyn Ledger) {
-    let key = the_verification();
     let end = at(MINUTE).plus(REDEEMABLE);
     bring(ledger, State::Verified).await;
     assert_eq!(
-        refused(ledger.redeem(&key, &digest("a"), end).await.unwrap())
-            .unwrap()
-            .redeemed_by,
+        refused(redeem(ledger, "a", end).await).unwrap().redeemed_by,
         None
     );
-    done(
-        ledger
-            .redeem(&key, &digest("a"), end.minus(MILLI))
-            .await
-            .unwrap(),
-    );
+    done(redeem(ledger, "a", end.minus(MILLI)).await);
 }
 
 pub(super) async fn only_a_success_can_be_redeemed(ledger: &dyn Ledger) {
     let key = the_verification();
-    assert_eq!(
-        refused(ledger.redeem(&key, &digest("a"), START).await.unwrap()),
-        None
-    );
+    assert_eq!(refused(redeem(ledger, "a", START).await), None);
     assert_eq!(ledger.verification(&key).await.unwrap(), None);
-    for state in OPEN.into_iter().chain([State::Failed, State::Canceled]) {
-        bring(ledger, state).await;
-        let before = see(ledger).await;
-        assert_eq!(
-            refused(ledger.redeem(&key, &digest("a"), START).await.unwrap()),
-            Some(before.clone())
-        );
-        assert_eq!(see(ledger).await, before);
-    }
+    let step = |_| async move { refused(redeem(ledger, "a", START).await) };
+    let states = OPEN.into_iter().chain([State::Failed, State::Canceled]);
+    is_refused_in(ledger, states, step).await;
 }
