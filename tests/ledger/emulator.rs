@@ -20,6 +20,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::task::unconstrained;
 
 const TABLE: &str = "ledger";
 
@@ -365,9 +366,9 @@ impl HttpConnector for Emulator {
 
 /// A configuration with invalid credentials and AWS's own endpoints.
 pub(crate) fn sdk_config(http_client: SharedHttpClient) -> SdkConfig {
-    let loader = simulated_config(http_client).load();
-    // Loading it never waits.
-    loader.now_or_never().unwrap()
+    // Loading it never waits. Tokio would make it wait in a task that has done much without waiting.
+    let loading = unconstrained(simulated_config(http_client).load());
+    loading.now_or_never().unwrap()
 }
 
 /// Removes the names and values that no expression of the request uses any more, because DynamoDB would refuse them.
