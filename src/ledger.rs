@@ -11,7 +11,7 @@ mod verification;
 
 pub use digest::{CodeDigest, Digest, Fingerprint, Nonce, Redeemer, SessionDigest, Winner};
 pub use hasher::{DECOY_ITEM, Hasher, ItemName, Window};
-pub use issuer::Issuer;
+pub use issuer::{CodeReference, Issuer};
 pub use verification::{
     Guess, GuessOutcome, Opening, Phase, Question, Resend, Settled, State, Success, UsedCode,
     Verification,
@@ -34,6 +34,9 @@ pub const REDEEMABLE: Duration = Duration::from_mins(10);
 
 /// How long a code that has verified is refused. Providers keep a code for an hour at most; the second hour is a margin.
 pub const USED: Duration = Duration::from_hours(2);
+
+/// The longest validity that a provider gives a code.
+pub const LONGEST_VALIDITY: Duration = Duration::from_hours(1);
 
 /// Failures since the last success at which a number is locked.
 pub const LOCKED: u32 = 100;

@@ -86,6 +86,7 @@ pub const SETTINGS: &[Setting] = &[
     default("BUDGETS", "500/1h,2000/24h"),
     optional("CONFIG_FILE"),
     optional("TEST_NUMBERS"),
+    default("FOREIGN_CODES", "off"),
     default("COGNITO_FLOOR_MS", "800"),
     default("COGNITO_STEP_UP", "off"),
     default("COGNITO_UNVERIFIED_PHONE", "refuse"),
@@ -202,6 +203,12 @@ impl Reader<'_> {
                 "cannot be `none` without the ledger, which keeps the limits: set LEDGER_TABLE.",
             );
             return gate;
+        }
+        if self.raw("FOREIGN_CODES").as_deref() == Some("on") {
+            self.report(
+                "FOREIGN_CODES",
+                "cannot be `on` while API_AUTH is `none`: only authenticated callers may ask for such codes.",
+            );
         }
         // Without a caller's identity, only limits keep strangers from spending the operator's money.
         for (name, unlimited) in [

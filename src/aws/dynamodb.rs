@@ -278,7 +278,7 @@ impl Ledger for DynamoDb {
             item,
             format!(
                 "SET #gen = :next, #st = :state, #exp = :exp, #first = :first, #left = :left, #sends = :one, \
-                 #prov = :prov, #ch = :ch, #len = :len, #lang = :lang, #brand = :brand, #ttl = :ttl{own} \
+                 #prov = :prov, #pu = :pu, #ch = :ch, #len = :len, #lang = :lang, #brand = :brand, #ttl = :ttl{own} \
                  REMOVE #mid, #lr, #lo, #la, #lq, #vk, #vc, #va, #claimed{not_own}{forget}"
             ),
         );
@@ -296,6 +296,7 @@ impl Ledger for DynamoDb {
             .number(":first", new.first.0)
             .number(":left", new.left.into())
             .text(":prov", &text_of_issuers(new.issuers))
+            .number(":pu", new.plain_until.0)
             .text(":ch", new.channel)
             .number(":len", new.code_length.into())
             .text(":lang", new.language)
@@ -318,13 +319,14 @@ impl Ledger for DynamoDb {
             .update(
                 item,
                 "SET #gen = :next, #st = :reserved, #exp = :exp, #sends = #sends + :one, \
-                 #prov = :prov, #ch = :ch, #lang = :lang, #ttl = :ttl REMOVE #lr, #lo, #la, #lq",
+                 #prov = :prov, #pu = :pu, #ch = :ch, #lang = :lang, #ttl = :ttl REMOVE #lr, #lo, #la, #lq",
             )
             .when(format!("#gen = :seen AND {OPEN} AND #left > :zero"))
             .number(":seen", seen)
             .number(":next", seen.saturating_add(1))
             .number(":exp", resend.expires.0)
             .text(":prov", &text_of_issuers(resend.issuers))
+            .number(":pu", resend.plain_until.0)
             .text(":ch", resend.channel)
             .text(":lang", resend.language)
             .number(":ttl", resend.expires.plus(VERIFICATION_KEPT).seconds())
@@ -342,18 +344,36 @@ impl Ledger for DynamoDb {
     ) -> Result<(), Unavailable> {
         let update = match *outcome {
             Settled::Sent {
+                issuer,
                 message_id: Some(id),
             } => self
-                .update(item, "SET #st = :sent, #mid = :mid")
+                .update(item, "SET #st = :sent, #prov = :prov, #mid = :mid")
+                .text(":prov", &issuer.to_string())
                 .text(":mid", id),
-            Settled::Sent { message_id: None } => self.update(item, "SET #st = :sent REMOVE #mid"),
+            Settled::Sent {
+                issuer,
+                message_id: None,
+            } => self
+                .update(item, "SET #st = :sent, #prov = :prov REMOVE #mid")
+                .text(":prov", &issuer.to_string()),
             Settled::Unclear => self.update(item, "SET #st = :unclear"),
-            Settled::Failed => self.update(item, "SET #st = :failed"),
-            Settled::Back { state, expires } => self
-                .update(item, "SET #st = :state, #exp = :exp, #ttl = :ttl")
-                .text(":state", word_of(state))
-                .number(":exp", expires.0)
-                .number(":ttl", expires.plus(VERIFICATION_KEPT).seconds()),
+            Settled::Failed { plain_until } => self
+                .update(item, "SET #st = :failed, #pu = :pu")
+                .number(":pu", plain_until.0),
+            Settled::Back(earlier) => self
+                .update(
+                    item,
+                    "SET #st = :state, #exp = :exp, #sends = :sends, #prov = :prov, #pu = :pu, #ch = :ch, #lang = :lang, \
+                     #ttl = :ttl",
+                )
+                .text(":state", word_of(earlier.state))
+                .number(":exp", earlier.expires.0)
+                .number(":sends", earlier.sends.into())
+                .text(":prov", &text_of_issuers(&earlier.issuers))
+                .number(":pu", earlier.plain_until.0)
+                .text(":ch", &earlier.channel)
+                .text(":lang", &earlier.language)
+                .number(":ttl", earlier.expires.plus(VERIFICATION_KEPT).seconds()),
         };
         update
             .when("#gen = :gen AND #st = :reserved")

@@ -96,6 +96,18 @@ impl Hasher {
         self.item("N", &[number.expose()])
     }
 
+    /// A foreign code to a number under a reference.
+    #[must_use]
+    pub fn foreign_verification(&self, reference: &ReferenceId, number: &PhoneNumber) -> ItemName {
+        self.item("V", &["foreign", reference.expose(), number.expose()])
+    }
+
+    /// The foreign codes of a number that were asked for. They have windows of their own.
+    #[must_use]
+    pub fn foreign_number(&self, number: &PhoneNumber) -> ItemName {
+        self.item("N", &["foreign", number.expose()])
+    }
+
     /// An idempotency key of a caller.
     #[must_use]
     pub fn idempotency(&self, caller: &str, key: &str) -> ItemName {
@@ -170,6 +182,18 @@ impl Hasher {
             self.tag("reference", &[caller, key, &at.0.to_string()])
                 .as_ref(),
         )
+    }
+
+    /// The reference under which a provider knows the code of one generation. Only that code is verified under it.
+    #[must_use]
+    pub fn code_reference(
+        &self,
+        reference: &ReferenceId,
+        number: &PhoneNumber,
+        generation: u64,
+    ) -> ReferenceId {
+        let fields = [reference.expose(), number.expose(), &generation.to_string()];
+        ReferenceId::from_hash(self.tag("code reference", &fields).as_ref())
     }
 
     /// The unguessable reference of a user's sign-in code. `user` is the kind of code, user pool, client and user name. No

@@ -1,15 +1,26 @@
 use std::borrow::Cow;
 use std::fmt::{self, Display};
 
-/// The maker of a code.
+/// The maker of a code, and the reference under which it knows the code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Issuer {
-    /// The provider of this name.
-    Provider(Cow<'static, str>),
+    Provider {
+        name: Cow<'static, str>,
+        reference: CodeReference,
+    },
     /// A test number: the code is fixed.
     TestNumber,
     /// A decoy: no code is right.
     Decoy,
+}
+
+/// The reference under which a provider knows a code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CodeReference {
+    /// The reference of the verification. Other software can verify the code.
+    Plain,
+    /// One that is derived from the reference and this generation, so that only this code is verified under it.
+    OfGeneration(u64),
 }
 
 impl Issuer {
@@ -19,7 +30,18 @@ impl Issuer {
         match text {
             "test" => Self::TestNumber,
             "shadow" => Self::Decoy,
-            name => Self::Provider(Cow::Owned(name.to_owned())),
+            _ => {
+                let (name, reference) = text
+                    .split_once(':')
+                    .and_then(|(name, generation)| {
+                        Some((name, CodeReference::OfGeneration(generation.parse().ok()?)))
+                    })
+                    .unwrap_or((text, CodeReference::Plain));
+                Self::Provider {
+                    name: Cow::Owned(name.to_owned()),
+                    reference,
+                }
+            }
         }
     }
 }
@@ -27,10 +49,17 @@ impl Issuer {
 /// The text for items. Not to be changed: existing items would no longer be understood.
 impl Display for Issuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Provider(name) => name,
-            Self::TestNumber => "test",
-            Self::Decoy => "shadow",
-        })
+        match self {
+            Self::Provider {
+                name,
+                reference: CodeReference::Plain,
+            } => f.write_str(name),
+            Self::Provider {
+                name,
+                reference: CodeReference::OfGeneration(generation),
+            } => write!(f, "{name}:{generation}"),
+            Self::TestNumber => f.write_str("test"),
+            Self::Decoy => f.write_str("shadow"),
+        }
     }
 }

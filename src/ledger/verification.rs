@@ -20,6 +20,8 @@ pub struct Verification {
     pub issuers: Vec<Issuer>,
     /// The provider's ID of the last message.
     pub message_id: Option<String>,
+    /// Until when a provider may accept a code that was sent under the plain reference.
+    pub plain_until: Millis,
     pub channel: String,
     pub code_length: u8,
     pub language: String,
@@ -116,6 +118,8 @@ pub struct Opening<'a> {
     pub left: u8,
     /// The issuers whose codes may be valid, the newest first.
     pub issuers: &'a [Issuer],
+    /// Until when a provider may accept a code that was sent under the plain reference, this one included.
+    pub plain_until: Millis,
     pub channel: &'a str,
     pub code_length: u8,
     pub language: &'a str,
@@ -131,6 +135,8 @@ pub struct Resend<'a> {
     pub expires: Millis,
     /// The issuers whose codes may be valid, the newest first.
     pub issuers: &'a [Issuer],
+    /// Until when a provider may accept a code that was sent under the plain reference, this one included.
+    pub plain_until: Millis,
     pub channel: &'a str,
     pub language: &'a str,
 }
@@ -138,20 +144,21 @@ pub struct Resend<'a> {
 /// The outcome of a reserved send.
 #[derive(Debug, Clone, Copy)]
 pub enum Settled<'a> {
+    /// From now on, only this code is valid.
     Sent {
+        issuer: &'a Issuer,
         message_id: Option<&'a str>,
     },
     /// The message may have been sent.
     Unclear,
     /// Nothing was sent, and no earlier code of this verification can have arrived.
-    Failed,
-    /// Nothing was sent, but an earlier code may have arrived: restore the verification as it was before this send.
-    Back {
-        /// [`State::Sent`] or [`State::Unclear`].
-        state: State,
-        /// When the earlier code expires.
-        expires: Millis,
+    Failed {
+        /// As it was before this send.
+        plain_until: Millis,
     },
+    /// Nothing was sent, but an earlier code may have arrived: restore the verification as it was before this send. The
+    /// generation stays new, and the last guess from before is forgotten.
+    Back(&'a Verification),
 }
 
 impl State {

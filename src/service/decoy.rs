@@ -98,6 +98,7 @@ impl Service {
             expires: now.plus(minutes(defaults.validity_minutes)),
             left: defaults.allowed_attempts,
             issuers: &[Issuer::Decoy],
+            plain_until: Millis::default(),
             channel: self.provider_limits().usual_channel().name(),
             code_length: defaults.code_length,
             language: &decoy.language,
@@ -151,12 +152,16 @@ impl Service {
         let resend = Resend {
             expires: now.plus(validity).min(latest),
             issuers: &[Issuer::Decoy],
+            plain_until: Millis::default(),
             channel: self.provider_limits().usual_channel().name(),
             language: &sign_in.language,
         };
         let item = &items.verification;
         if limits.store.reopen(item, open.generation, &resend).await? {
-            let sent = Settled::Sent { message_id: None };
+            let sent = Settled::Sent {
+                issuer: &Issuer::Decoy,
+                message_id: None,
+            };
             limits
                 .store
                 .settle(item, open.generation + 1, &sent)

@@ -1,97 +1,236 @@
-//! Codes that other software has sent, such as AWS's Boto3 example, under a derived reference that the ledger does not
-//! know.
+//! Codes that other software has sent, such as AWS's Boto3 example, under a derived reference. They are asked for only if
+//! the operator has set `FOREIGN_CODES`.
+//!
+//! A foreign code has an item of its own beside the record of this program's codes, and windows of its own. So a guess at
+//! one changes no record, and keeps nobody from getting a code.
 
-use super::refusals;
-use super::verify::Guess;
-use super::{Call, Limits, Reference, ReferenceIds, Service, VerifyRequest, minutes};
+use super::refusals::{self, GuessVerdict};
+use super::verify::{Guess, Spent};
+use super::{
+    Call, Limits, Reference, ReferenceIds, Service, VerificationRequest, VerifyRequest, minutes,
+};
 use crate::error::Error;
-use crate::ledger::{Attempt, Issuer, Opening, Reservation, State, Verification};
+use crate::ledger::{
+    Attempt, ItemName, LONGEST_VALIDITY, Opening, Phase, REDEEMABLE, Reservation, State,
+    Verification,
+};
+use crate::phone::PhoneNumber;
 use crate::provider::Channel;
 use crate::reference::ReferenceId;
+use crate::time::Millis;
+use futures_util::future::join;
+use std::time::Duration;
+
+/// How long after this program's last code under the plain reference could be good AWS is asked about foreign codes again:
+/// the longest validity once more, so that no clock and no setting can bring a code back.
+const AFTER_OWN_CODE: Duration = LONGEST_VALIDITY;
+
+/// What may be done about a reference under which other software can have sent a code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ForeignCode {
+    /// Nothing: this program knows the code, or the caller is not trusted to know of others.
+    Impossible,
+    /// Nothing, because `FOREIGN_CODES` is off.
+    TurnedOff,
+    Possible,
+}
 
 impl Service {
-    /// Opens a verification for a foreign code, and spends an attempt on the guess at it.
+    /// Whether a request can be about a code of other software: the reference is derived as in AWS's example, an
+    /// authenticated caller asks, and no code of this program can still be good under it. Nobody else can be trusted to
+    /// know of a code that this program did not send. `seen` is this program's own verification.
+    pub(super) fn foreign_code(
+        &self,
+        seen: Option<&Verification>,
+        reference: &Reference,
+        to: &PhoneNumber,
+        call: &Call<'_>,
+    ) -> ForeignCode {
+        // AWS knows of no end, and would still accept a code that has ended here.
+        let is_own = seen.is_some_and(|seen| {
+            !is_over(seen, call.now) || seen.plain_until.plus(AFTER_OWN_CODE) > call.now
+        });
+        let is_test = self
+            .limits
+            .as_ref()
+            .is_some_and(|limits| limits.test_number(to, call.now).is_some());
+        let defaults = &self.rules.defaults;
+        let is_derived = match reference {
+            Reference::Derived { .. } => true,
+            Reference::Given(given) => {
+                *given == ReferenceId::derived(&defaults.brand_name, &defaults.source, to)
+            }
+        };
+        if is_own
+            || is_test
+            || !is_derived
+            || self.rules.reference_ids != ReferenceIds::Derived
+            || call.caller.principal.is_none()
+            || call.caller.session.is_some()
+        {
+            ForeignCode::Impossible
+        } else if self.rules.foreign_codes {
+            ForeignCode::Possible
+        } else {
+            ForeignCode::TurnedOff
+        }
+    }
+
+    /// The item that a status, redeem or cancel is about: that of a foreign code if a guess would be about it, too.
+    pub(super) async fn item_of(
+        &self,
+        request: &VerificationRequest,
+        limits: &Limits,
+        call: &Call<'_>,
+    ) -> Result<ItemName, Error> {
+        let (named, to) = (&request.reference, &request.to);
+        let reference = named.resolve(to);
+        let own_item = limits.hasher.verification(&reference, to);
+        if !self.rules.foreign_codes {
+            return Ok(own_item);
+        }
+        let foreign_item = limits.hasher.foreign_verification(&reference, to);
+        let (own, foreign) = join(
+            limits.store.verification(&own_item),
+            limits.store.verification(&foreign_item),
+        )
+        .await;
+        let can_be_foreign =
+            self.foreign_code(own?.as_ref(), named, to, call) == ForeignCode::Possible;
+        Ok(if can_be_foreign && foreign?.is_some() {
+            foreign_item
+        } else {
+            own_item
+        })
+    }
+
+    /// Whether the code of a guess at one of this program's has been used as a foreign one: under the plain reference, a
+    /// provider cannot tell them apart.
     ///
-    /// It takes a place in the number's windows, as a send does. So invented references bring an attacker no more guesses
-    /// than sends would.
-    pub(super) async fn open_for_foreign_code(
+    /// Read after the attempt is paid, and [`check_still_foreign`](Self::check_still_foreign) after a foreign success is
+    /// recorded. So of two guesses with one code, at least one sees the other.
+    pub(super) async fn is_used_foreign_code(
+        &self,
+        reference: &ReferenceId,
+        request: &VerifyRequest,
+        guess: &Guess,
+        limits: &Limits,
+        call: &Call<'_>,
+    ) -> Result<bool, Error> {
+        if !self.rules.foreign_codes || guess.is_foreign || call.caller.session.is_some() {
+            return Ok(false);
+        }
+        let item = limits.hasher.foreign_verification(reference, &request.to);
+        let foreign = limits.store.verification(&item).await?;
+        Ok(foreign.is_some_and(|foreign| foreign.has_used(&guess.code, call.now)))
+    }
+
+    /// Refuses a foreign success if this program has sent a code under the reference meanwhile: the provider may have
+    /// accepted that one.
+    pub(super) async fn check_still_foreign(
+        &self,
+        reference: &ReferenceId,
+        request: &VerifyRequest,
+        limits: &Limits,
+        call: &Call<'_>,
+    ) -> Result<(), Error> {
+        let item = limits.hasher.verification(reference, &request.to);
+        let seen = limits.store.verification(&item).await?;
+        match self.foreign_code(seen.as_ref(), &request.reference, &request.to, call) {
+            ForeignCode::Possible => Ok(()),
+            _ => Err(refusals::too_late(seen.as_ref())),
+        }
+    }
+
+    /// Spends an attempt on a guess at a foreign code.
+    ///
+    /// The first guess takes a place in windows of the size of `SEND_LIMITS`. So invented references bring an attacker no
+    /// more guesses than sends would.
+    pub(super) async fn spend_on_foreign_code(
         &self,
         request: &VerifyRequest,
         guess: &Guess,
         limits: &Limits,
         call: &Call<'_>,
-    ) -> Result<Verification, Error> {
-        let (now, windows) = (call.now, limits.send_limits().windows());
-        let number_item = limits.hasher.number(&request.to);
-        if let Reservation::Refused(number) = limits
-            .store
-            .reserve_send(&number_item, windows, now)
-            .await?
+    ) -> Result<Spent, Error> {
+        let now = call.now;
+        let store = &limits.store;
+        let spend = || store.spend_attempt(&guess.item, &guess.code, None, now);
+        let seen = match spend().await? {
+            Attempt::Paid(verification) => {
+                return Ok(Spent::Attempt(verification));
+            }
+            Attempt::Refused(seen) => seen,
+        };
+        let refusal = match refusals::judge_guess(seen.as_ref(), &guess.code, &guess.winner, now) {
+            GuessVerdict::SameSuccess => return Ok(Spent::SameSuccess),
+            GuessVerdict::Refused(refusal) => refusal,
+        };
+        if seen.as_ref().is_some_and(|seen| !is_over(seen, now)) {
+            return Err(refusal);
+        }
+        let (send_limits, hasher) = (limits.send_limits(), &limits.hasher);
+        // Failures stop guesses at foreign codes as they stop sends.
+        let number = store.number(&hasher.number(&request.to)).await?;
+        if let Some(wait) = send_limits.wait(&number, now)
+            && (wait.guesses || wait.until.is_none())
         {
-            return Err(match limits.send_limits().wait(&number, now) {
-                Some(wait) => refusals::number_limited(wait, now),
-                None => refusals::in_progress("Another guess opens this verification."),
-            });
+            return Err(refusals::number_limited(wait, now));
+        }
+        let windows = send_limits.windows();
+        let number_item = hasher.foreign_number(&request.to);
+        if let Reservation::Refused(number) = store.reserve_send(&number_item, windows, now).await?
+        {
+            return Err(
+                match send_limits.wait(&number, now).and_then(|wait| wait.until) {
+                    _ if seen.is_some() => refusal,
+                    Some(until) => refusals::foreign_limited(until, now),
+                    None => refusals::in_progress("Another guess opens this verification."),
+                },
+            );
         }
         let issuers = self.providers.all();
-        let opening = self.opening_of_foreign_code(request, &issuers, call);
-        // If another guess has opened it meanwhile, this one is paid for like any other.
-        limits.store.open(&guess.item, None, &opening).await?;
-        match limits
-            .store
-            .spend_attempt(&guess.item, &guess.code, None, now)
-            .await?
-        {
-            Attempt::Paid(verification) => Ok(verification),
-            Attempt::Refused(_) => Err(refusals::in_progress("Another guess is being checked.")),
-        }
-    }
-
-    /// Whether other software can have sent a code under this reference: it is derived as in AWS's example, and an
-    /// authenticated caller asks. Nobody else can be trusted to know of a code that this program did not send.
-    pub(super) fn may_be_foreign(
-        &self,
-        reference: &ReferenceId,
-        request: &VerifyRequest,
-        call: &Call<'_>,
-    ) -> bool {
         let defaults = &self.rules.defaults;
-        let is_derived = match &request.reference {
-            Reference::Derived { .. } => true,
-            Reference::Given(_) => {
-                *reference
-                    == ReferenceId::derived(&defaults.brand_name, &defaults.source, &request.to)
-            }
-        };
-        is_derived
-            && self.rules.reference_ids == ReferenceIds::Derived
-            && call.caller.principal.is_some()
-            && call.caller.session.is_none()
-    }
-
-    fn opening_of_foreign_code<'a>(
-        &'a self,
-        request: &'a VerifyRequest,
-        issuers: &'a [Issuer],
-        call: &Call<'_>,
-    ) -> Opening<'a> {
-        let defaults = &self.rules.defaults;
-        let brand_name = match &request.reference {
-            Reference::Derived { brand_name, .. } => brand_name,
-            Reference::Given(_) => &defaults.brand_name,
-        };
-        Opening {
+        let opening = Opening {
             state: State::Sent,
-            first: call.now,
-            expires: call.now.plus(minutes(defaults.validity_minutes)),
+            first: now,
+            expires: now.plus(minutes(defaults.validity_minutes)),
             left: defaults.allowed_attempts,
-            issuers,
+            issuers: &issuers,
+            plain_until: Millis::default(),
             channel: Channel::Sms.name(),
             code_length: request.otp.length(),
             language: &defaults.language,
-            brand_name,
+            brand_name: match &request.reference {
+                Reference::Derived { brand_name, .. } => brand_name,
+                Reference::Given(_) => &defaults.brand_name,
+            },
             owner: None,
-            forget: &[],
+            forget: &seen
+                .as_ref()
+                .map(|seen| seen.outlived(now))
+                .unwrap_or_default(),
+        };
+        let generation = seen.map(|seen| seen.generation);
+        // If another guess has opened it meanwhile, this one is paid for like any other.
+        store.open(&guess.item, generation, &opening).await?;
+        match spend().await? {
+            Attempt::Paid(verification) => Ok(Spent::Attempt(verification)),
+            Attempt::Refused(_) => Err(refusals::in_progress("Another guess is being checked.")),
         }
+    }
+}
+
+/// Whether a later guess may be about a newer foreign code. A success stays until it can no longer be redeemed, and a
+/// canceled code until no provider accepts it.
+fn is_over(seen: &Verification, now: Millis) -> bool {
+    match seen.phase(now) {
+        Phase::Pending | Phase::Exhausted => false,
+        Phase::Expired | Phase::Failed => true,
+        Phase::Verified => seen
+            .success
+            .as_ref()
+            .is_none_or(|success| now.since(success.at) >= REDEEMABLE),
+        Phase::Canceled => seen.expires.plus(LONGEST_VALIDITY) <= now,
     }
 }

@@ -1,6 +1,6 @@
 //! The issuers of codes: the current provider, and the one before it while its codes can still come back.
 
-use crate::ledger::Issuer;
+use crate::ledger::{CodeReference, Issuer};
 use crate::otp::CodeShape;
 use crate::provider::Provider;
 use std::borrow::Cow;
@@ -31,41 +31,26 @@ impl Providers {
         )
     }
 
-    /// Both providers as issuers, the newest first.
+    /// Both providers as issuers of codes under the plain reference, the newest first.
     pub(super) fn all(&self) -> Vec<Issuer> {
-        let providers = [Some(&self.current), self.previous.as_ref()];
-        providers
-            .into_iter()
-            .flatten()
-            .map(|one| Issuer::of(one.as_ref()))
-            .collect()
-    }
-
-    /// The issuers of a verification after one more code by the current provider. An earlier code of another provider
-    /// stays valid until it expires.
-    pub(super) fn issuers(&self, earlier: &[Issuer]) -> Vec<Issuer> {
-        let mut all = self.all();
-        let current = all.remove(0);
-        all.retain(|previous| *previous != current && earlier.contains(previous));
-        all.insert(0, current);
-        all
-    }
-
-    /// The providers among these issuers that this service asks.
-    pub(super) fn of_issuers(&self, issuers: &[Issuer]) -> Vec<&dyn Provider> {
-        let known = [Some(&self.current), self.previous.as_ref()];
-        issuers
-            .iter()
-            .filter_map(|issuer| {
-                let mut known = known.into_iter().flatten().map(AsRef::as_ref);
-                known.find(|one| Issuer::of(*one) == *issuer)
+        self.known()
+            .map(|provider| Issuer::Provider {
+                name: Cow::Borrowed(provider.name()),
+                reference: CodeReference::Plain,
             })
             .collect()
     }
-}
 
-impl Issuer {
-    pub(super) fn of(provider: &dyn Provider) -> Self {
-        Self::Provider(Cow::Borrowed(provider.name()))
+    /// The provider of this name, if this service asks it.
+    pub(super) fn named(&self, name: &str) -> Option<&dyn Provider> {
+        self.known().find(|provider| provider.name() == name)
+    }
+
+    /// The current provider, and the previous one.
+    pub(super) fn known(&self) -> impl Iterator<Item = &dyn Provider> {
+        [Some(&self.current), self.previous.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(AsRef::as_ref)
     }
 }

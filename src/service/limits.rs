@@ -4,8 +4,8 @@ use super::Caller;
 use super::refusals::rate_limited;
 use crate::error::{Error, ErrorCode, Limit};
 use crate::ledger::{
-    CodeDigest, Hasher, ItemName, Ledger, Nonce, Question, Redeemer, SpendOutcome, Spending,
-    Switches, Unavailable, Window, Winner,
+    CodeDigest, CodeReference, Hasher, ItemName, Ledger, Nonce, Question, Redeemer, SpendOutcome,
+    Spending, Switches, Unavailable, Window, Winner,
 };
 use crate::otp::Otp;
 use crate::phone::{Country, PhoneNumber};
@@ -98,6 +98,21 @@ impl Limits {
             .test_numbers
             .iter()
             .find(|test| test.number == *number && test.until > now)
+    }
+
+    /// The reference ID under which a provider knows a code.
+    pub(super) fn known_as(
+        &self,
+        code_reference: CodeReference,
+        plain: &ReferenceId,
+        to: &PhoneNumber,
+    ) -> ReferenceId {
+        match code_reference {
+            CodeReference::Plain => plain.clone(),
+            CodeReference::OfGeneration(generation) => {
+                self.hasher.code_reference(plain, to, generation)
+            }
+        }
     }
 
     /// Whether a guess is the fixed code of a test number. Digests are compared, so the time reveals nothing.

@@ -34,14 +34,15 @@ impl Service {
             .count_source("status", &call.caller, call.now)
             .await?;
         let reference = request.reference.resolve(&request.to);
-        let item = limits.hasher.verification(&reference, &request.to);
+        let item = self.item_of(request, limits, call).await?;
         let number_item = limits.hasher.number(&request.to);
         let (verification, number) = join(
             limits.store.verification(&item),
             limits.store.number(&number_item),
         )
         .await;
-        let (verification, number) = (verification?.ok_or_else(refusals::not_found)?, number?);
+        let (verification, number) = (verification?, number?);
+        let verification = verification.ok_or_else(refusals::not_found)?;
         Ok(Status {
             phase: verification.phase(call.now),
             attempts_left: verification.left,
@@ -75,14 +76,15 @@ impl Service {
             .count_source("status", &call.caller, call.now)
             .await?;
         let reference = request.reference.resolve(&request.to);
-        let item = limits.hasher.verification(&reference, &request.to);
+        let item = self.item_of(request, limits, call).await?;
         let redeemer = limits.redeemer(&call.caller, &request.to)?;
-        let seen = match limits
+        let maybe_redeemed = |error| Error::from(error).if_ledger_unavailable(MAYBE_REDEEMED);
+        let redeemed = limits
             .store
             .redeem(&item, &redeemer, call.now)
             .await
-            .map_err(|error| Error::from(error).if_ledger_unavailable(MAYBE_REDEEMED))?
-        {
+            .map_err(maybe_redeemed)?;
+        let seen = match redeemed {
             Transition::Applied => return Ok(reference),
             Transition::Refused(seen) => seen,
         };
@@ -108,13 +110,14 @@ impl Service {
             .count_source("cancel", &call.caller, call.now)
             .await?;
         let reference = request.reference.resolve(&request.to);
-        let item = limits.hasher.verification(&reference, &request.to);
-        let phase = match limits
+        let item = self.item_of(request, limits, call).await?;
+        let maybe_canceled = |error| Error::from(error).if_ledger_unavailable(MAYBE_CANCELED);
+        let canceled = limits
             .store
             .cancel(&item, call.now)
             .await
-            .map_err(|error| Error::from(error).if_ledger_unavailable(MAYBE_CANCELED))?
-        {
+            .map_err(maybe_canceled)?;
+        let phase = match canceled {
             Transition::Applied => Phase::Canceled,
             Transition::Refused(seen) => seen.ok_or_else(refusals::not_found)?.phase(call.now),
         };

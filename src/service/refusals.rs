@@ -14,8 +14,6 @@ pub(super) enum GuessVerdict {
     /// The winner repeats its own request: it gets the same success again.
     SameSuccess,
     Refused(Error),
-    /// The ledger knows nothing under this reference. `verification_not_found`, unless the code is a foreign one.
-    UnknownReference(Error),
 }
 
 /// What a request to redeem gets that did not redeem anything.
@@ -33,7 +31,7 @@ pub(super) fn judge_guess(
     now: Millis,
 ) -> GuessVerdict {
     let Some(seen) = seen else {
-        return GuessVerdict::UnknownReference(not_found());
+        return GuessVerdict::Refused(not_found());
     };
     let repeated = seen.last_guess.as_ref().filter(|last| last.code == *guess);
     let is_pending =
@@ -138,6 +136,24 @@ pub(super) fn not_found() -> Error {
     Error::new(
         ErrorCode::VerificationNotFound,
         "No code was sent to this number under this reference, or it was sent more than a day ago.",
+    )
+}
+
+/// For a caller who may know of software that the operator has not told this function of.
+pub(super) fn not_found_but_maybe_foreign() -> Error {
+    Error::new(
+        ErrorCode::VerificationNotFound,
+        "No code was sent to this number under this reference, or it was sent more than a day ago. If other software sends \
+         codes under this reference, set FOREIGN_CODES to on.",
+    )
+}
+
+/// The refusal of a guess at a foreign code that has to wait.
+pub(super) fn foreign_limited(until: Millis, now: Millis) -> Error {
+    rate_limited(
+        Limit::Number,
+        "Too many codes of other software were tried for this number.",
+        until.since(now),
     )
 }
 

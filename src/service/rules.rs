@@ -8,6 +8,8 @@ use crate::provider::{Channel, Dlt};
 pub struct Rules {
     pub allowed_countries: AllowedCountries,
     pub reference_ids: ReferenceIds,
+    /// Whether a code that this program did not send may verify under a derived reference.
+    pub foreign_codes: bool,
     pub defaults: Defaults,
     pub origination: Origination,
     /// The registration that messages to Indian numbers need.

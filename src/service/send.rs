@@ -3,12 +3,13 @@ use super::limits::Charges;
 use super::send_plan::SendPlan;
 use super::{Call, Limits, ReferenceIds, SendRequest, Sent, SentReceipt, Service, minutes};
 use crate::error::Error;
-use crate::ledger::{Issuer, ItemName, Number, Settled, Unavailable};
+use crate::ledger::{CodeReference, Issuer, ItemName, Number, Settled, Unavailable};
 use crate::phone::Country;
 use crate::provider::{Channel, Message, Receipt};
 use crate::reference::ReferenceId;
 use crate::time::Millis;
 use futures_util::future::join3;
+use std::borrow::Cow;
 use std::time::Instant;
 
 impl Service {
@@ -108,7 +109,9 @@ impl Service {
             .plan_send(request, &item, &number_item, is_test, provider_limits, now)
             .await?;
 
-        let message = self.planned_message(request, country, &reference, &plan);
+        let code_reference = plan.code_reference(now);
+        let known_as = limits.known_as(code_reference, &reference, &request.to);
+        let message = self.planned_message(request, country, &known_as, &plan);
         if !is_test {
             let segments = self.providers.current.segments(&message);
             limits.count_prefix(&request.to, charges, now).await?;
@@ -123,17 +126,17 @@ impl Service {
             .await?;
         // Written before the provider is asked. A message without a record could be guessed at without limit; and if the
         // function crashes from here on, the code that was sent can still be verified.
-        let issuers = self.issuers(is_test, &plan);
-        let generation = limits
-            .write_ahead(&item, request, &plan, &issuers, now)
+        let issuer = self.issuer(is_test, code_reference);
+        limits
+            .write_ahead(&item, request, &plan, &issuer, now)
             .await?;
         Ok(PreparedSend {
             reference,
+            known_as,
             item,
-            is_test,
+            issuer,
             plan,
             number,
-            generation,
         })
     }
 
@@ -148,17 +151,18 @@ impl Service {
     ) -> Result<Sent, Error> {
         let PreparedSend {
             reference,
+            known_as,
             plan,
             number,
             ..
         } = prepared;
-        let receipt = if prepared.is_test {
+        let receipt = if prepared.issuer == Issuer::TestNumber {
             Receipt {
                 message_id: None,
                 request_id: None,
             }
         } else {
-            let message = self.planned_message(request, country, reference, plan);
+            let message = self.planned_message(request, country, known_as, plan);
             self.send_message(&message, call).await?
         };
         let receipt = self.receipt(request, limits, plan, number, receipt, call.now);
@@ -168,12 +172,14 @@ impl Service {
         })
     }
 
-    /// The issuers whose codes are valid once this send is done.
-    fn issuers(&self, is_test: bool, plan: &SendPlan) -> Vec<Issuer> {
+    fn issuer(&self, is_test: bool, reference: CodeReference) -> Issuer {
         if is_test {
-            vec![Issuer::TestNumber]
+            Issuer::TestNumber
         } else {
-            self.providers.issuers(plan.earlier_issuers())
+            Issuer::Provider {
+                name: Cow::Borrowed(self.providers.current.name()),
+                reference,
+            }
         }
     }
 
@@ -339,11 +345,12 @@ impl Service {
 /// A send that has been counted and written, before the provider is asked.
 struct PreparedSend {
     reference: ReferenceId,
+    /// The reference under which the provider will know the code.
+    known_as: ReferenceId,
     item: ItemName,
-    is_test: bool,
+    issuer: Issuer,
     plan: SendPlan,
     number: Number,
-    generation: u64,
 }
 
 /// Records the outcome of a send in all items at once, the idempotency key first. The steps with their results.
@@ -360,13 +367,14 @@ async fn record_send(
         };
         let settled = match outcome {
             Ok(sent) => Settled::Sent {
+                issuer: &prepared.issuer,
                 message_id: sent.receipt.message_id.as_deref(),
             },
             Err(error) if error.is_delivery_unknown() => Settled::Unclear,
             // The person may have an earlier message of this verification: its code stays valid.
             Err(_) => prepared.plan.without_this_send(),
         };
-        let (item, generation) = (&prepared.item, prepared.generation);
+        let (item, generation) = (&prepared.item, prepared.plan.generation());
         limits.store.settle(item, generation, &settled).await
     };
     let refund = async {

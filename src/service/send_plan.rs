@@ -4,13 +4,17 @@ use super::refusals;
 use super::{Limits, MAX_LIFETIME, MAX_SENDS, SendRequest, minutes};
 use crate::error::{Error, ErrorCode};
 use crate::ledger::{
-    Issuer, ItemName, Number, Opening, Resend, Reservation, Settled, State, Verification,
+    CodeReference, Issuer, ItemName, Number, Opening, Resend, Reservation, Settled, State,
+    Verification,
 };
 use crate::policy::Wait;
 use crate::provider::ProviderLimits;
 use crate::time::Millis;
 use futures_util::future::join;
 use std::time::Duration;
+
+/// How much longer than its validity a code may be good at the provider: its clock starts when it gets the request.
+const PLAIN_MARGIN: Duration = Duration::from_mins(1);
 
 /// A send that is about to happen.
 #[derive(Debug)]
@@ -45,7 +49,7 @@ impl SendPlan {
 
     fn resend(
         request: &SendRequest,
-        open: Verification,
+        mut open: Verification,
         provider: &ProviderLimits,
         now: Millis,
     ) -> Result<Self, Error> {
@@ -65,6 +69,10 @@ impl SendPlan {
         let latest = open.first.plus(MAX_LIFETIME);
         let expires = now.plus(minutes(request.validity_minutes)).min(latest);
         let validity = expires.since(now).as_secs().div_ceil(60);
+        // An earlier send that crashed while reserved may have reached the phone.
+        if open.state == State::Reserved {
+            open.state = State::Unclear;
+        }
         // The provider may have changed since the first code, and may have other limits.
         let (lengths, validities) = (&provider.code.length, &provider.validity_minutes);
         Ok(Self {
@@ -91,10 +99,45 @@ impl SendPlan {
         self.sends >= MAX_SENDS
     }
 
-    /// The issuers of the codes that stay valid beside the one of this send.
-    pub(super) fn earlier_issuers(&self) -> &[Issuer] {
+    /// The reference under which the provider will know the code. The plain one, which other software can read, is used
+    /// whenever no provider can still accept an earlier code under it.
+    pub(super) fn code_reference(&self, now: Millis) -> CodeReference {
+        if self.earlier_plain_until() > now {
+            CodeReference::OfGeneration(self.generation())
+        } else {
+            CodeReference::Plain
+        }
+    }
+
+    /// The generation of the code.
+    pub(super) fn generation(&self) -> u64 {
+        self.seen.as_ref().map_or(0, |seen| seen.generation) + 1
+    }
+
+    /// The issuers of the codes that may be valid until the outcome of this send is known, the newest first.
+    fn issuers(&self, issuer: &Issuer) -> Vec<Issuer> {
         let open = self.seen.as_ref().filter(|_| self.is_resend);
-        open.map_or(&[], |open| &open.issuers)
+        let earlier = open.map_or(&[][..], |open| &open.issuers);
+        let mut all = vec![issuer.clone()];
+        // The plain reference is free again only if no earlier code under it can be good.
+        let is_over = |earlier: &Issuer| is_plain(issuer) && is_plain(earlier);
+        all.extend(earlier.iter().filter(|earlier| !is_over(earlier)).cloned());
+        all
+    }
+
+    /// Until when a provider may accept a code under the plain reference, once this one has been sent.
+    fn plain_until(&self, issuer: &Issuer, now: Millis) -> Millis {
+        if is_plain(issuer) {
+            now.plus(minutes(self.validity_minutes) + PLAIN_MARGIN)
+        } else {
+            self.earlier_plain_until()
+        }
+    }
+
+    fn earlier_plain_until(&self) -> Millis {
+        self.seen
+            .as_ref()
+            .map_or(Millis::default(), |seen| seen.plain_until)
     }
 
     /// The refusal if the number has to wait.
@@ -115,19 +158,24 @@ impl SendPlan {
     }
 
     /// What the verification becomes if this send did not happen.
-    pub(super) fn without_this_send(&self) -> Settled<'static> {
+    pub(super) fn without_this_send(&self) -> Settled<'_> {
         match &self.seen {
-            Some(open) if self.is_resend => Settled::Back {
-                // An earlier send that crashed while reserved may have reached the phone.
-                state: match open.state {
-                    State::Sent => State::Sent,
-                    _ => State::Unclear,
-                },
-                expires: open.expires,
+            Some(open) if self.is_resend => Settled::Back(open),
+            _ => Settled::Failed {
+                plain_until: self.earlier_plain_until(),
             },
-            _ => Settled::Failed,
         }
     }
+}
+
+fn is_plain(issuer: &Issuer) -> bool {
+    matches!(
+        issuer,
+        Issuer::Provider {
+            reference: CodeReference::Plain,
+            ..
+        }
+    )
 }
 
 impl Limits {
@@ -183,21 +231,24 @@ impl Limits {
         }
     }
 
-    /// Writes the verification as it will be if the message is sent, and returns its generation.
+    /// Writes the verification as it will be if the message is sent.
     pub(super) async fn write_ahead(
         &self,
         item: &ItemName,
         request: &SendRequest,
         plan: &SendPlan,
-        issuers: &[Issuer],
+        issuer: &Issuer,
         now: Millis,
-    ) -> Result<u64, Error> {
+    ) -> Result<(), Error> {
+        let issuers = &plan.issuers(issuer);
+        let plain_until = plan.plain_until(issuer, now);
         let generation = plan.seen.as_ref().map(|seen| seen.generation);
         let written = match generation {
             Some(generation) if plan.is_resend => {
                 let resend = Resend {
                     expires: plan.expires,
                     issuers,
+                    plain_until,
                     channel: request.channel.name(),
                     language: &request.language,
                 };
@@ -215,6 +266,7 @@ impl Limits {
                     expires: plan.expires,
                     left: plan.left,
                     issuers,
+                    plain_until,
                     channel: request.channel.name(),
                     code_length: plan.code_length,
                     language: &request.language,
@@ -226,7 +278,7 @@ impl Limits {
             }
         };
         if written {
-            Ok(generation.unwrap_or(0) + 1)
+            Ok(())
         } else {
             Err(refusals::in_progress(
                 "Another request is changing this verification.",

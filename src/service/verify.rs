@@ -1,4 +1,5 @@
 use super::call::TimeLimit;
+use super::foreign_codes::ForeignCode;
 use super::refusals::{self, GuessVerdict};
 use super::{Call, Limits, Service, VerifyRequest};
 use crate::error::{Error, ErrorCode};
@@ -9,6 +10,7 @@ use crate::ledger::{
 use crate::provider::{Provider, Verdict};
 use crate::reference::ReferenceId;
 use crate::time::Millis;
+use futures_util::future::join;
 use std::time::{Duration, Instant};
 
 /// How long the feedback about a right code may take: the person waits for it.
@@ -39,10 +41,10 @@ impl Service {
         let Some(limits) = &self.limits else {
             return self.verify_uncounted(request, reference, call).await;
         };
-        let guess = Guess::new(&reference, request, limits, call)?;
+        let mut guess = Guess::new(&reference, request, limits, call)?;
         let (preparing, recording) = (call.time_to_prepare(), call.time_to_record());
         let paid = preparing
-            .run(self.pay(&reference, request, &guess, limits, call))
+            .run(self.pay(&reference, request, &mut guess, limits, call))
             .await
             .map_err(|error| error.if_ledger_unavailable(NOT_CHECKED))?;
         let Some((verification, charge)) = paid else {
@@ -55,7 +57,14 @@ impl Service {
         match checked {
             Ok(Checked::Right(issuer)) => {
                 recording
-                    .run(consume(limits, &guess, verification.generation, call.now))
+                    .run(async {
+                        consume(limits, &guess, verification.generation, call.now).await?;
+                        if guess.is_foreign {
+                            self.check_still_foreign(&reference, request, limits, call)
+                                .await?;
+                        }
+                        Ok(())
+                    })
                     .await
                     .map_err(|error| error.if_ledger_unavailable(NOT_RECORDED))?;
                 let cleared = limits
@@ -85,7 +94,7 @@ impl Service {
         &self,
         reference: &ReferenceId,
         request: &VerifyRequest,
-        guess: &Guess,
+        guess: &mut Guess,
         limits: &Limits,
         call: &Call<'_>,
     ) -> Result<Option<(Verification, Charge)>, Error> {
@@ -102,11 +111,15 @@ impl Service {
         // The guess counts for the number, too, and as a failure until it turns out right. So new codes under other
         // references bring no more guesses, and a guess without a verdict counts as well. No guess reaches the provider
         // without this charge.
-        let charge = limits
-            .store
-            .charge_number(&guess.number_item, guess.forget, call.now)
-            .await?;
-        match charge {
+        let (charge, is_used) = join(
+            limits
+                .store
+                .charge_number(&guess.number_item, guess.forget, call.now),
+            self.is_used_foreign_code(reference, request, guess, limits, call),
+        )
+        .await;
+        guess.is_used_foreign_code = is_used?;
+        match charge? {
             NumberCharge::Charged(charge) => Ok(Some((verification, charge))),
             NumberCharge::Locked => Err(refusals::locked()),
         }
@@ -117,7 +130,7 @@ impl Service {
         &self,
         reference: &ReferenceId,
         request: &VerifyRequest,
-        guess: &Guess,
+        guess: &mut Guess,
         limits: &Limits,
         call: &Call<'_>,
     ) -> Result<Spent, Error> {
@@ -129,17 +142,20 @@ impl Service {
             Attempt::Paid(verification) => return Ok(Spent::Attempt(verification)),
             Attempt::Refused(seen) => seen,
         };
+        let foreign = self.foreign_code(seen.as_ref(), &request.reference, &request.to, call);
+        if foreign == ForeignCode::Possible {
+            guess.item = limits.hasher.foreign_verification(reference, &request.to);
+            guess.is_foreign = true;
+            return self
+                .spend_on_foreign_code(request, guess, limits, call)
+                .await;
+        }
         match refusals::judge_guess(seen.as_ref(), &guess.code, &guess.winner, call.now) {
             GuessVerdict::SameSuccess => Ok(Spent::SameSuccess),
-            GuessVerdict::Refused(error) => Err(error),
-            GuessVerdict::UnknownReference(error) => {
-                if !self.may_be_foreign(reference, request, call) {
-                    return Err(error);
-                }
-                self.open_for_foreign_code(request, guess, limits, call)
-                    .await
-                    .map(Spent::Attempt)
+            GuessVerdict::Refused(_) if seen.is_none() && foreign == ForeignCode::TurnedOff => {
+                Err(refusals::not_found_but_maybe_foreign())
             }
+            GuessVerdict::Refused(error) => Err(error),
         }
     }
 
@@ -153,39 +169,33 @@ impl Service {
         verification: &Verification,
         call: &mut Call<'_>,
     ) -> Result<Checked<'_>, Error> {
+        let to = &request.to;
+        let issuers = &verification.issuers;
+        // A test number's code is fixed, so each send makes it good again.
+        if issuers.contains(&Issuer::TestNumber)
+            && limits.is_test_code(to, reference, &guess.code, call.now)
+        {
+            return Ok(Checked::Right(None));
+        }
         // AWS does not promise that a code works only once, so a used code is refused here.
-        if verification.has_used(&guess.code, call.now) {
+        if guess.is_used_foreign_code || verification.has_used(&guess.code, call.now) {
             return Ok(Checked::Wrong);
         }
-        match verification.issuers.as_slice() {
-            [Issuer::Decoy] => Ok(Checked::Wrong),
-            [Issuer::TestNumber] => {
-                let is_right = limits.is_test_code(&request.to, reference, &guess.code, call.now);
-                Ok(if is_right {
-                    Checked::Right(None)
-                } else {
-                    Checked::Wrong
-                })
-            }
-            issuers => {
-                let issuer = self
-                    .ask_to_verify(issuers, request, reference, call)
-                    .await?;
-                Ok(issuer.map_or(Checked::Wrong, |issuer| Checked::Right(Some(issuer))))
-            }
-        }
-    }
-
-    /// Asks the providers that have issued codes of a verification, the newest first, until one accepts the guess.
-    async fn ask_to_verify(
-        &self,
-        issuers: &[Issuer],
-        request: &VerifyRequest,
-        reference: &ReferenceId,
-        call: &mut Call<'_>,
-    ) -> Result<Option<&dyn Provider>, Error> {
-        let providers = self.providers.of_issuers(issuers);
-        if providers.is_empty() {
+        let candidates: Vec<Candidate<'_>> = issuers
+            .iter()
+            .filter_map(|issuer| match issuer {
+                Issuer::Provider {
+                    name,
+                    reference: of,
+                } => Some(Candidate {
+                    provider: self.providers.named(name)?,
+                    reference: limits.known_as(*of, reference, to),
+                }),
+                Issuer::TestNumber | Issuer::Decoy => None,
+            })
+            .collect();
+        let is_of_provider = |issuer: &Issuer| matches!(issuer, Issuer::Provider { .. });
+        if candidates.is_empty() && issuers.iter().any(is_of_provider) {
             return Err(Error::new(
                 ErrorCode::CodeExpired,
                 "The code can no longer be verified: send a new one.",
@@ -194,14 +204,29 @@ impl Service {
                 "the code was issued by {issuers:?}, which this function does not ask: set OTP_PREVIOUS_PROVIDER"
             )));
         }
+        let issuer = self.ask_to_verify(&candidates, request, call).await?;
+        Ok(issuer.map_or(Checked::Wrong, |issuer| Checked::Right(Some(issuer))))
+    }
+
+    /// Asks the providers that may have issued the code, the newest first, until one accepts the guess.
+    async fn ask_to_verify<'a>(
+        &self,
+        candidates: &[Candidate<'a>],
+        request: &VerifyRequest,
+        call: &mut Call<'_>,
+    ) -> Result<Option<&'a dyn Provider>, Error> {
         let mut failed = None;
-        for (index, &provider) in providers.iter().enumerate() {
+        for (index, candidate) in candidates.iter().enumerate() {
+            let Candidate {
+                provider,
+                reference,
+            } = candidate;
             // A provider cannot have issued a code of another shape.
             if !provider.limits().code.fits(&request.otp) {
                 continue;
             }
             // Each provider must leave time for the ones after it.
-            let remaining = u32::try_from(providers.len() - index).unwrap_or(1);
+            let remaining = u32::try_from(candidates.len() - index).unwrap_or(1);
             let time = call.provider_time_left() / remaining;
             let asked = Instant::now();
             let outcome = provider
@@ -213,7 +238,7 @@ impl Service {
                 Ok(answer) => {
                     call.record.provider_request(answer.request_id);
                     if answer.verdict == Verdict::Valid {
-                        return Ok(Some(provider));
+                        return Ok(Some(*provider));
                     }
                 }
                 Err(error) => failed = failed.or(Some(error)),
@@ -230,11 +255,15 @@ impl Service {
         reference: ReferenceId,
         call: &mut Call<'_>,
     ) -> Result<ReferenceId, Error> {
-        let issuers = self.providers.all();
-        match self
-            .ask_to_verify(&issuers, request, &reference, call)
-            .await?
-        {
+        let candidates: Vec<Candidate<'_>> = self
+            .providers
+            .known()
+            .map(|provider| Candidate {
+                provider,
+                reference: reference.clone(),
+            })
+            .collect();
+        match self.ask_to_verify(&candidates, request, call).await? {
             Some(_) => Ok(reference),
             // The provider gives no reason, and without a ledger there is no other source for one.
             None => Err(Error::new(
@@ -248,11 +277,15 @@ impl Service {
 /// A guess, as the ledger names it.
 pub(super) struct Guess {
     pub(super) item: ItemName,
+    /// Whether `item` is the one of a foreign code.
+    pub(super) is_foreign: bool,
+    /// Whether the code has been used as a foreign one.
+    is_used_foreign_code: bool,
     pub(super) code: CodeDigest,
     number_item: ItemName,
     /// When the failures of a decoy may be deleted.
     forget: Option<Millis>,
-    winner: Winner,
+    pub(super) winner: Winner,
     question: Option<Question>,
 }
 
@@ -273,6 +306,8 @@ impl Guess {
         };
         Ok(Self {
             item: hasher.verification(reference, to),
+            is_foreign: false,
+            is_used_foreign_code: false,
             code: hasher.guess(reference, to, &request.otp),
             number_item,
             forget,
@@ -283,11 +318,17 @@ impl Guess {
 }
 
 #[expect(clippy::large_enum_variant, reason = "short-lived")]
-enum Spent {
+pub(super) enum Spent {
     /// An attempt of this verification.
     Attempt(Verification),
     /// Nothing: the winner repeats its request, and gets the same success again.
     SameSuccess,
+}
+
+/// A provider that may have issued the code, and the reference under which it would know it.
+struct Candidate<'a> {
+    provider: &'a dyn Provider,
+    reference: ReferenceId,
 }
 
 enum Checked<'a> {
@@ -352,9 +393,8 @@ async fn consume(
 /// Tells the provider that its message arrived. This comes after the success is recorded, and its failure changes
 /// nothing.
 async fn give_feedback(issuer: &dyn Provider, won: &Verification, call: &mut Call<'_>) {
-    // Only the ID of the last message is known, and that may be another provider's.
-    let is_last = won.issuers.first() == Some(&Issuer::of(issuer));
-    let Some(message_id) = won.message_id.as_ref().filter(|_| is_last) else {
+    // Only the ID of the last message is known. After an unclear send, the code may be another message's.
+    let Some(message_id) = won.message_id.as_ref().filter(|_| won.issuers.len() == 1) else {
         return;
     };
     let time = FEEDBACK_TIME.min(call.provider_time_left());

@@ -10,13 +10,22 @@ use std::collections::BTreeSet;
 
 impl Reader<'_> {
     pub(super) fn rules(&mut self, limits: &ProviderLimits) -> Rules {
+        let reference_ids = self.choice(
+            "REFERENCE_ID",
+            ("derived", ReferenceIds::Derived),
+            [("random", ReferenceIds::Random)],
+        );
+        let foreign_codes = self.choice("FOREIGN_CODES", ("off", false), [("on", true)]);
+        if foreign_codes && reference_ids == ReferenceIds::Random {
+            self.report(
+                "FOREIGN_CODES",
+                "cannot be `on` while REFERENCE_ID is `random`: other software derives its references.",
+            );
+        }
         Rules {
             allowed_countries: self.allowed_countries(),
-            reference_ids: self.choice(
-                "REFERENCE_ID",
-                ("derived", ReferenceIds::Derived),
-                [("random", ReferenceIds::Random)],
-            ),
+            reference_ids,
+            foreign_codes,
             defaults: self.defaults(limits),
             origination: self.origination(),
             dlt: self.dlt(),

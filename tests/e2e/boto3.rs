@@ -43,6 +43,9 @@ impl Pair {
     /// Settings for both the function and the script.
     fn settings(self, mut settings: Settings, simulator: &Simulator) -> Settings {
         settings.insert("OTP_PROVIDER", self.provider.to_owned());
+        if settings.contains_key("LEDGER_TABLE") {
+            settings.insert("FOREIGN_CODES", "on".to_owned());
+        }
         settings.insert("AWS_ENDPOINT_URL_ENDUSERMESSAGING", simulator.url());
         settings
     }

@@ -928,6 +928,7 @@ def test_parameters_set_the_properties_of_the_function():
         "VALIDITY_PERIOD": "10",
         "ALLOWED_ATTEMPTS": "3",
         "REFERENCE_ID": "derived",
+        "FOREIGN_CODES": "off",
         "LEDGER_TABLE": "Ledger",
         "LEDGER_KEY": SECRET,
         "SEND_LIMITS": "1/30s,2/90s,3/10m,6/24h",
@@ -1089,6 +1090,7 @@ PINPOINT_LANGUAGES = "de-DE en-GB en-US es-419 es-ES fr-CA fr-FR it-IT ja-JP ko-
         ("ValidityPeriod", ["1", "60"], ["0", "61", ""]),
         ("AllowedAttempts", ["1", "5"], ["0", "6", ""]),
         ("ReferenceId", ["derived", "random"], ["", "Random", "none"]),
+        ("ForeignCodes", ["off", "on"], ["", "On", "true"]),
         ("ApiAuth", ["iam", "none"], ["", "trusted", "NONE"]),
         (
             "AllowedOrigins",

@@ -39,8 +39,8 @@ impl End {
 
 /// A world with a verification that has just ended as `end`, the code of its message if one was sent,
 /// and its reference ID.
-async fn ended(end: End) -> (World, Option<String>, Value) {
-    let world = World::counted(&[]).await;
+async fn ended(end: End, settings: &[(&str, &str)]) -> (World, Option<String>, Value) {
+    let world = World::counted(settings).await;
     if end == End::Failed {
         world
             .simulator
@@ -101,9 +101,15 @@ async fn guess(world: &World, name: &Value, otp: &str) -> Answer {
 #[tokio::test]
 async fn no_guess_reopens_an_ended_verification() {
     let delays = [0, 31, 5 * 60, 11 * 60, 59 * 60, 61 * 60].map(Duration::from_secs);
-    for end in ENDS {
+    for (end, foreign) in ENDS.into_iter().flat_map(|end| [(end, "off"), (end, "on")]) {
         for later in delays {
-            let (world, code, reference) = ended(end).await;
+            // With foreign codes, AWS may be asked where nothing of ours can still be good: after a send that failed, and
+            // an hour after the longest validity.
+            let nothing_is_good = end == End::Failed || later > Duration::from_hours(1);
+            if foreign == "on" && nothing_is_good {
+                continue;
+            }
+            let (world, code, reference) = ended(end, &[("FOREIGN_CODES", foreign)]).await;
             world.advance(later);
             let asked = world.simulator.requests(Operation::Verify).len();
             let (status, http_status, error) = end.expected(later);
@@ -141,7 +147,7 @@ async fn guesses_after_the_end_do_not_delay_the_next_send() {
     for end in ENDS {
         let mut sends = Vec::new();
         for guesses in [&[][..], &["555555", "666666", "777777"]] {
-            let (world, code, _) = ended(end).await;
+            let (world, code, _) = ended(end, &[]).await;
             world.advance(Duration::from_secs(31));
             let code = code.filter(|_| !guesses.is_empty());
             for otp in code
@@ -173,7 +179,7 @@ async fn guesses_after_the_end_do_not_delay_the_next_send() {
 
 #[tokio::test]
 async fn a_success_can_be_redeemed_after_wrong_guesses() {
-    let (world, _, _) = ended(End::Verified).await;
+    let (world, _, _) = ended(End::Verified, &[]).await;
     for minutes in [1, 5, 9] {
         world.advance(Duration::from_mins(if minutes == 1 { 1 } else { 4 }));
         guess(&world, &json!({}), "555555")

@@ -365,23 +365,8 @@ async fn a_used_code_does_not_pass_the_next_verification_under_its_reference() {
 }
 
 #[tokio::test]
-async fn a_code_sent_without_a_ledger_counts_as_a_foreign_code() {
-    let mut world = World::new().await;
-    let code = world.code_on_the_phone().await;
-    world
-        .reconfigure(&[("LEDGER_TABLE", "otp"), ("LEDGER_KEY", crate::world::KEY)])
-        .await;
-    let answer = world.guess(&wrong(&code)).await;
-    answer.is_problem(422, "invalid_code");
-    assert_eq!(answer.body["attemptsLeft"], json!(2));
-    assert_eq!(world.guess(&code).await.status, 200);
-    // The foreign code counts as a send in the windows.
-    world.send().await.is_problem(429, "rate_limited");
-}
-
-#[tokio::test]
 async fn foreign_codes_are_accepted_only_under_derived_references() {
-    let world = World::counted(&[]).await;
+    let world = World::counted(&[("FOREIGN_CODES", "on")]).await;
     for body in [
         json!({ "referenceId": "invented" }),
         json!({ "referenceId": "46bb87b047dd9f34b9cbe4011325b15b" }),

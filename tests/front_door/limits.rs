@@ -378,7 +378,9 @@ async fn a_test_number_has_a_fixed_code_no_messages_and_the_usual_attempts() {
             .contains("\"WARN\"")
     );
 
-    guess("246802").await.is_problem(422, "invalid_code");
+    guess("246802")
+        .await
+        .is_problem(404, "verification_not_found");
     world.advance(Duration::from_mins(10));
     for _ in 0..3 {
         assert_eq!(world.send_to(NUMBER).await.status, 202, "no limit on sends");
@@ -388,8 +390,11 @@ async fn a_test_number_has_a_fixed_code_no_messages_and_the_usual_attempts() {
     assert_eq!(guess("246802").await.status, 200);
     guess("246802").await.is_problem(409, "already_verified");
 
+    // The code is good once for each send.
     assert_eq!(world.send_to(NUMBER).await.status, 202);
-    guess("246802").await.is_problem(422, "invalid_code");
+    assert_eq!(guess("246802").await.status, 200);
+    guess("246802").await.is_problem(409, "already_verified");
+    assert_eq!(world.send_to(NUMBER).await.status, 202);
     world.advance(Duration::from_hours(1));
     assert_eq!(world.send_to(NUMBER).await.status, 202);
     for otp in ["000001", "000002", "000003"] {

@@ -95,52 +95,64 @@ async fn each_code_is_checked_by_the_provider_that_sent_it() {
     }
 }
 
+/// A code of Pinpoint, then another by End User Messaging; and both codes.
+async fn resent_by_the_other(unclear: bool) -> (World, String, String) {
+    let mut world = world(PINPOINT).await;
+    send(&world).await;
+    let old = world.newest_code();
+    deploy(&mut world, SWITCHED).await;
+    world.advance(Duration::from_secs(30));
+    if unclear {
+        world
+            .simulator
+            .fail_next(Operation::Send, Failure::InternalServerErrorAfterwards);
+    }
+    let answer = send(&world).await;
+    assert_eq!(answer.status, if unclear { 503 } else { 202 }, "{answer:?}");
+    let new = world.newest_code();
+    assert_ne!(old, new);
+    (world, old, new)
+}
+
 #[tokio::test]
-async fn after_a_resend_by_the_other_provider_both_codes_are_valid_and_a_guess_costs_one_attempt() {
+async fn after_a_resend_by_the_other_provider_only_the_new_code_is_valid() {
+    let (mut world, old, new) = resent_by_the_other(false).await;
+    let wrong = verify(&world, &old).await;
+    assert_eq!(
+        (wrong.status, &wrong.body["attemptsLeft"]),
+        (422, &json!(2)),
+        "{wrong:?}"
+    );
+    // Also after the provider has been changed back.
+    deploy(&mut world, BACK).await;
+    assert_eq!(verify(&world, &new).await.status, 200);
+    assert_eq!(
+        asked(&world),
+        [Service::EndUserMessaging, Service::EndUserMessaging]
+    );
+}
+
+#[tokio::test]
+async fn after_an_unclear_resend_by_the_other_provider_both_codes_are_valid_for_one_attempt() {
+    let order = [Service::EndUserMessaging, Service::Pinpoint];
     for old_one_comes_back in [true, false] {
-        let random = ("REFERENCE_ID", "random");
-        let named = json!({ "destinationNumber": NUMBER, "referenceId": "order-4711" });
-        let verify = async |world: &World, otp: &str| {
-            let mut body = named.clone();
-            body["otp"] = json!(otp);
-            world.post("/otp/verify", &body).await
-        };
-        let mut world = world(&[PINPOINT, &[random]].concat()).await;
-        world.post("/otp/send", &named).await;
-        let old = world.newest_code();
-        deploy(&mut world, &[SWITCHED, &[random]].concat()).await;
-        world.advance(Duration::from_secs(30));
-        let answer = world.post("/otp/send", &named).await;
-        assert_eq!(
-            (answer.status, &answer.body["attemptsLeft"]),
-            (202, &json!(3)),
-            "{answer:?}"
-        );
-        let new = world.newest_code();
+        let (world, old, new) = resent_by_the_other(true).await;
         let wrong = verify(&world, &other_than(&[&old, &new])).await;
         assert_eq!(
             (wrong.status, &wrong.body["attemptsLeft"]),
             (422, &json!(2)),
             "both were asked for one attempt"
         );
-        assert_eq!(
-            asked(&world),
-            [Service::EndUserMessaging, Service::Pinpoint]
-        );
-
+        assert_eq!(asked(&world), order);
         let code = if old_one_comes_back { &old } else { &new };
         assert_eq!(verify(&world, code).await.status, 200);
-        let newest_first = &asked(&world)[2..];
-        let expected = [Service::EndUserMessaging, Service::Pinpoint];
-        assert_eq!(
-            newest_first,
-            if old_one_comes_back {
-                &expected[..]
-            } else {
-                &expected[..1]
-            }
-        );
-        // There is only one success, which also ends the other code.
+        let expected = if old_one_comes_back {
+            &order[..]
+        } else {
+            &order[..1]
+        };
+        assert_eq!(&asked(&world)[2..], expected);
+        // One success is all there is: the other code ends with it.
         verify(&world, if old_one_comes_back { &new } else { &old })
             .await
             .is_problem(409, "already_verified");
@@ -149,13 +161,7 @@ async fn after_a_resend_by_the_other_provider_both_codes_are_valid_and_a_guess_c
 
 #[tokio::test]
 async fn if_one_provider_fails_a_guess_is_unclear_unless_the_other_says_yes() {
-    let mut world = world(PINPOINT).await;
-    send(&world).await;
-    let old = world.newest_code();
-    deploy(&mut world, SWITCHED).await;
-    world.advance(Duration::from_secs(30));
-    send(&world).await;
-    let new = world.newest_code();
+    let (world, old, new) = resent_by_the_other(true).await;
     // Both providers share the simulator's queue of failures. The first request goes to the new one.
     world
         .simulator
@@ -175,11 +181,7 @@ async fn if_one_provider_fails_a_guess_is_unclear_unless_the_other_says_yes() {
 
 #[tokio::test]
 async fn two_hanging_providers_are_abandoned_in_time() {
-    let mut world = world(PINPOINT).await;
-    send(&world).await;
-    deploy(&mut world, SWITCHED).await;
-    world.advance(Duration::from_secs(30));
-    send(&world).await;
+    let (mut world, ..) = resent_by_the_other(true).await;
     world.set_time_left(Duration::from_millis(4500));
     world.simulator.fail(Operation::Verify, Failure::Hang, 2);
     let started = std::time::Instant::now();
@@ -230,7 +232,8 @@ async fn the_previous_provider_is_asked_about_a_foreign_code_only_if_the_current
     send(&world).await;
     let code = world.newest_code();
     world.set_now(world.simulator.now());
-    deploy(&mut world, SWITCHED).await;
+    let settings = [SWITCHED, &[("FOREIGN_CODES", "on")]].concat();
+    deploy(&mut world, &settings).await;
     let answer = verify(&world, &code).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(
@@ -239,7 +242,7 @@ async fn the_previous_provider_is_asked_about_a_foreign_code_only_if_the_current
     );
 
     // Both are asked for one attempt.
-    let mut world = World::counted(SWITCHED).await;
+    let mut world = World::counted(&[SWITCHED, &[("FOREIGN_CODES", "on")]].concat()).await;
     world.set_now(world.simulator.now());
     let answer = verify(&world, &other_than(&[&code])).await;
     assert_eq!(
@@ -278,13 +281,12 @@ async fn a_provider_is_not_asked_about_a_code_that_it_cannot_make() {
     assert_eq!(short.len(), 4);
     deploy(&mut world, BACK).await;
     world.advance(Duration::from_secs(30));
+    world
+        .simulator
+        .fail_next(Operation::Send, Failure::InternalServerErrorAfterwards);
     // Pinpoint's shortest code has five digits, so the resent code has five.
-    let answer = send(&world).await;
-    assert_eq!(
-        (answer.status, &answer.body["codeLength"]),
-        (202, &json!(5)),
-        "{answer:?}"
-    );
+    assert_eq!(send(&world).await.body["delivery"], "unknown");
+    assert_eq!(world.newest_code().len(), 5);
     assert_eq!(verify(&world, &short).await.status, 200);
     assert_eq!(asked(&world), [Service::EndUserMessaging]);
 }
@@ -300,6 +302,9 @@ async fn feedback_is_about_the_message_that_had_the_code() {
     )
     .await;
     world.advance(Duration::from_secs(30));
+    world
+        .simulator
+        .fail_next(Operation::Send, Failure::InternalServerErrorAfterwards);
     send(&world).await;
     assert_eq!(verify(&world, &old).await.status, 200);
     assert!(

@@ -168,6 +168,7 @@ fn every_bad_value_is_reported_by_name_and_all_at_once() {
             "names a file that cannot be read",
         ),
         ("TEST_NUMBERS", "x", "needs the ledger"),
+        ("FOREIGN_CODES", "on", "needs the ledger"),
         ("COGNITO_FLOOR_MS", "800", "needs the ledger"),
         ("COGNITO_STEP_UP", "off", "needs the ledger"),
         ("COGNITO_UNVERIFIED_PHONE", "refuse", "needs the ledger"),
@@ -676,6 +677,21 @@ fn a_test_number_has_its_code_until_the_end_of_its_last_day() {
 }
 
 #[test]
+fn foreign_codes_need_derived_references() {
+    let on = ("FOREIGN_CODES", "on");
+    let accepted = settings(&[LEDGER, &[on]].concat());
+    assert!(accepted.rules.foreign_codes);
+    assert!(!settings(LEDGER).rules.foreign_codes, "off by default");
+    let random = [LEDGER, &[on, ("REFERENCE_ID", "random")]].concat();
+    let found = problems(&random);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].starts_with("FOREIGN_CODES cannot be `on` while REFERENCE_ID is `random`"),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn an_open_function_starts_only_with_a_ledger_limits_countries_and_budgets() {
     let open = [("API_AUTH", "none"), ("REFERENCE_ID", "derived")];
     let settings = settings(&[LEDGER, &open].concat());
@@ -684,6 +700,11 @@ fn an_open_function_starts_only_with_a_ledger_limits_countries_and_budgets() {
     assert_eq!(settings.rules.reference_ids, ReferenceIds::Random);
 
     let without = [
+        (
+            "FOREIGN_CODES",
+            "on",
+            "cannot be `on` while API_AUTH is `none`",
+        ),
         (
             "ALLOWED_COUNTRIES",
             "*",

@@ -3,8 +3,9 @@
 
 use crate::emulator::{Emulator, Request, keep_what_is_used, remove};
 use crate::shared::{
-    AGAIN, MINUTE, OPENING, START, WINDOWS, at, charge, digest, done, guess, paid, reserve,
-    seconds, spend, spending, success, the_counter, the_key, the_number, the_verification,
+    AGAIN, FAILED, MINUTE, OPENING, START, WINDOWS, as_opened, at, charge, digest, done, guess,
+    paid, reserve, seconds, sent, spend, spending, success, the_counter, the_key, the_number,
+    the_verification,
 };
 use crate::{contract, dynamodb};
 use futures_util::FutureExt;
@@ -182,8 +183,11 @@ fn step_of(update: &str) -> &'static str {
         ("SET #f = #f - :charged", "clear_failures in part"),
         ("SET #gen = :next, #st = :state", "open"),
         ("SET #gen = :next, #st = :reserved", "reopen"),
-        ("SET #st = :sent, #mid", "settle Sent"),
-        ("SET #st = :sent REMOVE #mid", "settle Sent without ID"),
+        ("SET #st = :sent, #prov = :prov, #mid", "settle Sent"),
+        (
+            "SET #st = :sent, #prov = :prov REMOVE #mid",
+            "settle Sent without ID",
+        ),
         ("SET #st = :unclear", "settle Unclear"),
         ("SET #st = :failed", "settle Failed"),
         ("SET #st = :state", "settle Back"),
@@ -355,17 +359,13 @@ async fn numbers_go_well(ledger: &dyn Ledger) {
 
 async fn verifications_go_well(ledger: &dyn Ledger) {
     let key = the_verification();
+    let earlier = as_opened();
     for (seen, outcome) in (1..).zip([
-        Settled::Sent {
-            message_id: Some("m"),
-        },
-        Settled::Sent { message_id: None },
+        sent(Some("m")),
+        sent(None),
         Settled::Unclear,
-        Settled::Failed,
-        Settled::Back {
-            state: State::Sent,
-            expires: OPENING.expires,
-        },
+        FAILED,
+        Settled::Back(&earlier),
     ]) {
         assert!(
             ledger

@@ -2,11 +2,11 @@
 
 use crate::emulator::Emulator;
 use crate::shared::{
-    AGAIN, MINUTE, OPENING, START, at, charge, done, guess, paid, reserve, seconds, spending,
-    the_counter, the_key, the_number, the_verification, windows,
+    AGAIN, MINUTE, OPENING, START, as_opened, at, charge, done, guess, paid, reserve, seconds,
+    sent, spending, the_counter, the_key, the_number, the_verification, windows,
 };
 use otp_lambda::ledger::{
-    Charge, Digest, GUESS_PENDING, GuessOutcome, Ledger, Opening, Settled, State, Success,
+    Charge, Digest, GUESS_PENDING, GuessOutcome, Ledger, Opening, Settled, Success,
 };
 use std::fmt::Write;
 
@@ -130,28 +130,12 @@ async fn each_step_costs_what_the_table_says() {
     };
     costs!("open", ledger.open(&v, None, &opening));
     let id = "m".repeat(64);
-    costs!(
-        "settle",
-        ledger.settle(
-            &v,
-            1,
-            &Settled::Sent {
-                message_id: Some(&id)
-            }
-        )
-    );
+    costs!("settle", ledger.settle(&v, 1, &sent(Some(&id))));
     costs!("settle, moved on", ledger.settle(&v, 1, &Settled::Unclear));
     costs!("reopen", ledger.reopen(&v, 1, &AGAIN));
     costs!(
         "settle Back",
-        ledger.settle(
-            &v,
-            2,
-            &Settled::Back {
-                state: State::Sent,
-                expires: OPENING.expires
-            }
-        )
+        ledger.settle(&v, 2, &Settled::Back(&as_opened()))
     );
     costs!(
         "spend_attempt",

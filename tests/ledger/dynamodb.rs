@@ -2,9 +2,9 @@
 
 use crate::emulator::{Emulator, Fault, sdk_config};
 use crate::shared::{
-    AGAIN, MINUTE, OPENING, START, WINDOWS, at, bring, charge, digest, done, guess, paid, reserve,
-    seconds, see, spend, spending, success, the_counter, the_key, the_number, the_verification,
-    windows,
+    AGAIN, MINUTE, OPENING, START, WINDOWS, as_opened, at, bring, charge, digest, done, guess,
+    paid, reserve, seconds, see, sent, spend, spending, success, the_counter, the_key, the_number,
+    the_verification, windows,
 };
 use aws_smithy_http_client::test_util::{ReplayEvent, StaticReplayClient};
 use aws_smithy_types::body::SdkBody;
@@ -13,7 +13,7 @@ use otp_lambda::aws::SharedHttpClient;
 use otp_lambda::aws::secrets::ledger_secret;
 use otp_lambda::ledger::{
     Charge, GuessOutcome, ItemName, KEY_KEPT, Ledger, NUMBER_KEPT, NumberCharge, Settled, State,
-    Switches, Transition, Unavailable, VERIFICATION_KEPT,
+    Switches, Transition, Unavailable, VERIFICATION_KEPT, Verification,
 };
 use otp_lambda::time::Millis;
 use serde_json::{Value, json};
@@ -195,30 +195,23 @@ async fn items_have_the_documented_attributes() {
         without_mark(emulator.item()),
         json!({
             "pk": key.as_str(), "gen": "1", "st": "reserved", "exp": OPENING.expires.0.to_string(),
-            "first": START.0.to_string(), "left": "3", "sends": "1", "prov": "pinpoint", "ch": "sms", "len": "6",
+            "first": START.0.to_string(), "left": "3", "sends": "1", "prov": "pinpoint",
+            "pu": OPENING.plain_until.0.to_string(), "ch": "sms", "len": "6",
             "lang": "en-US", "brand": "ExampleCorp", "ttl": ttl(OPENING.expires),
         })
     );
-    ledger
-        .settle(
-            &key,
-            1,
-            &Settled::Sent {
-                message_id: Some("m1"),
-            },
-        )
-        .await
-        .unwrap();
+    ledger.settle(&key, 1, &sent(Some("m1"))).await.unwrap();
     assert!(ledger.reopen(&key, 1, &AGAIN).await.unwrap());
     assert_eq!(emulator.item()["ttl"], ttl(AGAIN.expires));
+    assert_eq!(emulator.item()["prov"], "eum:2,pinpoint");
     ledger
         .settle(
             &key,
             2,
-            &Settled::Back {
+            &Settled::Back(&Verification {
                 state: State::Sent,
-                expires: OPENING.expires,
-            },
+                ..as_opened()
+            }),
         )
         .await
         .unwrap();
@@ -239,8 +232,8 @@ async fn items_have_the_documented_attributes() {
         without_mark(emulator.item()),
         json!({
             "pk": key.as_str(), "gen": "2", "st": "verified", "exp": OPENING.expires.0.to_string(),
-            "first": START.0.to_string(), "left": "2", "sends": "2", "prov": "eum", "ch": "voice", "len": "6",
-            "lang": "de-DE", "brand": "ExampleCorp", "ttl": ttl(OPENING.expires), "mid": "m1",
+            "first": START.0.to_string(), "left": "2", "sends": "1", "prov": "pinpoint",
+            "pu": OPENING.plain_until.0.to_string(), "ch": "sms", "len": "6", "lang": "en-US", "brand": "ExampleCorp", "ttl": ttl(OPENING.expires), "mid": "m1",
             "lr": "g", "lo": "invalid", "la": START.0.to_string(),
             "vk": "winner", "vc": "code", "va": at(MINUTE).0.to_string(), "claimed": "claimant",
             "used": [format!("{} code", at(121 * MINUTE).0)],
@@ -322,7 +315,7 @@ async fn an_unreadable_verification_is_an_error() {
     );
     emulator.edit(|item| item["st"] = json!({ "S": "sent" }));
     let whole = emulator.item();
-    let optional = ["pk", "ttl", "mid", "lr", "vk", "used", "claimed"];
+    let optional = ["pk", "ttl", "mid", "pu", "lr", "vk", "used", "claimed"];
     for name in whole.as_object().unwrap().keys() {
         for value in [None, Some(json!({ "BOOL": true }))] {
             if ["pk", "ttl", "w"].contains(&name.as_str())

@@ -1,15 +1,16 @@
 //! The items and steps that the tests of the ledger share.
 
 use otp_lambda::ledger::{
-    Attempt, Charge, Digest, GuessOutcome, Hasher, Issuer, ItemName, Ledger, Number, NumberCharge,
-    Opening, Resend, Reservation, SendWindow, Settled, SpendOutcome, Spending, SpendingLine, State,
-    Success, Transition, Verification, Window,
+    Attempt, Charge, CodeReference, Digest, GuessOutcome, Hasher, Issuer, ItemName, Ledger, Number,
+    NumberCharge, Opening, Resend, Reservation, SendWindow, Settled, SpendOutcome, Spending,
+    SpendingLine, State, Success, Transition, Verification, Window,
 };
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::policy::SendLimits;
 use otp_lambda::reference::ReferenceId;
 use otp_lambda::time::Millis;
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// It is not a whole second, so that rounding is noticed.
@@ -94,7 +95,10 @@ pub(crate) fn spending(lines: &[(&str, u64, u64)]) -> Spending {
     }
 }
 
-pub(crate) const PINPOINT: Issuer = Issuer::Provider(Cow::Borrowed("pinpoint"));
+pub(crate) const PINPOINT: Issuer = Issuer::Provider {
+    name: Cow::Borrowed("pinpoint"),
+    reference: CodeReference::Plain,
+};
 
 pub(crate) const OPENING: Opening<'_> = Opening {
     state: State::Reserved,
@@ -102,6 +106,7 @@ pub(crate) const OPENING: Opening<'_> = Opening {
     expires: Millis(START.0 + 600_000),
     left: 3,
     issuers: &[PINPOINT],
+    plain_until: Millis(START.0 + 660_000),
     channel: "sms",
     code_length: 6,
     language: "en-US",
@@ -112,10 +117,50 @@ pub(crate) const OPENING: Opening<'_> = Opening {
 
 pub(crate) const AGAIN: Resend<'_> = Resend {
     expires: Millis(START.0 + 660_000),
-    issuers: &[Issuer::Provider(Cow::Borrowed("eum"))],
+    issuers: &[
+        Issuer::Provider {
+            name: Cow::Borrowed("eum"),
+            reference: CodeReference::OfGeneration(2),
+        },
+        PINPOINT,
+    ],
+    plain_until: Millis(START.0 + 720_000),
     channel: "voice",
     language: "de-DE",
 };
+
+/// The verification that [`OPENING`] opens.
+pub(crate) fn as_opened() -> Verification {
+    Verification {
+        generation: 1,
+        state: State::Reserved,
+        expires: OPENING.expires,
+        first: START,
+        left: 3,
+        sends: 1,
+        issuers: vec![PINPOINT],
+        message_id: None,
+        plain_until: OPENING.plain_until,
+        channel: "sms".to_owned(),
+        code_length: 6,
+        language: "en-US".to_owned(),
+        brand_name: "ExampleCorp".to_owned(),
+        last_guess: None,
+        success: None,
+        redeemed_by: None,
+        owner: None,
+        used: BTreeSet::new(),
+    }
+}
+
+pub(crate) fn sent(message_id: Option<&str>) -> Settled<'_> {
+    Settled::Sent {
+        issuer: &OPENING.issuers[0],
+        message_id,
+    }
+}
+
+pub(crate) const FAILED: Settled<'_> = Settled::Failed { plain_until: START };
 
 pub(crate) fn success(winner: &str) -> Success {
     Success {
@@ -146,23 +191,14 @@ pub(crate) async fn bring(ledger: &dyn Ledger, state: State) {
     match state {
         State::Reserved => {}
         State::Sent => ledger
-            .settle(
-                &key,
-                generation,
-                &Settled::Sent {
-                    message_id: Some("m1"),
-                },
-            )
+            .settle(&key, generation, &sent(Some("m1")))
             .await
             .unwrap(),
         State::Unclear => ledger
             .settle(&key, generation, &Settled::Unclear)
             .await
             .unwrap(),
-        State::Failed => ledger
-            .settle(&key, generation, &Settled::Failed)
-            .await
-            .unwrap(),
+        State::Failed => ledger.settle(&key, generation, &FAILED).await.unwrap(),
         State::Verified => done(
             ledger
                 .consume(&key, generation, &success("winner"))

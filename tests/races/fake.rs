@@ -44,7 +44,9 @@ struct State {
     texts: Mutex<Vec<Asked>>,
     guesses: Mutex<Vec<Asked>>,
     outcomes: Mutex<VecDeque<Outcome>>,
-    /// The number of sends without a record in the ledger.
+    /// The references of all texts that were asked for.
+    references: Mutex<Vec<ReferenceId>>,
+    /// Texts that were asked for without a record of them.
     unrecorded: AtomicUsize,
     hold: AtomicBool,
     held: AtomicUsize,
@@ -87,6 +89,7 @@ impl Fake {
             texts: Mutex::default(),
             guesses: Mutex::default(),
             outcomes: Mutex::default(),
+            references: Mutex::default(),
             unrecorded: AtomicUsize::new(0),
             hold: AtomicBool::new(false),
             held: AtomicUsize::new(0),
@@ -162,6 +165,31 @@ impl Fake {
     }
 }
 
+impl Fake {
+    /// Whether the ledger has a record of the message: under its reference, or under an earlier one of which this is the
+    /// reference of a later generation.
+    async fn is_recorded(&self, message: &Message<'_>) -> bool {
+        let references = {
+            let mut references = self.0.references.lock().unwrap();
+            references.push(message.reference.clone());
+            references.clone()
+        };
+        for plain in references {
+            let item = self.0.keys.verification(&plain, message.to);
+            let record = self.0.table.ledger().verification(&item).await.unwrap();
+            let is_of = |generation| {
+                *message.reference == plain
+                    || *message.reference
+                        == self.0.keys.code_reference(&plain, message.to, generation)
+            };
+            if record.is_some_and(|record| is_of(record.generation)) {
+                return true;
+            }
+        }
+        false
+    }
+}
+
 #[async_trait]
 impl Provider for Fake {
     fn name(&self) -> &'static str {
@@ -173,13 +201,7 @@ impl Provider for Fake {
     }
 
     async fn send(&self, message: &Message<'_>, _: Duration) -> Result<Receipt, Error> {
-        let record = self
-            .0
-            .table
-            .ledger()
-            .verification(&self.0.keys.verification(message.reference, message.to))
-            .await;
-        if record.unwrap().is_none() {
+        if !self.is_recorded(message).await {
             self.0.unrecorded.fetch_add(1, SeqCst);
         }
         let outcome = self

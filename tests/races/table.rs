@@ -386,6 +386,7 @@ impl Table {
                     expires: resend.expires,
                     left: 5,
                     issuers: resend.issuers,
+                    plain_until: resend.plain_until,
                     channel: resend.channel,
                     code_length: 8,
                     language: resend.language,

@@ -132,6 +132,7 @@ impl World {
         setup: Setup,
     ) -> Arc<Self> {
         let rules = Rules {
+            foreign_codes: setup.references == ReferenceIds::Derived,
             allowed_countries: AllowedCountries::Any,
             reference_ids: setup.references,
             defaults: Defaults {

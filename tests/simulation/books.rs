@@ -16,12 +16,13 @@ use otp_lambda::provider::{Message, Verdict};
 use otp_lambda::reference::ReferenceId;
 use otp_lambda::time::Millis;
 use simulator::MemoryLedger;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::actors::{BRAND, Intent, SOURCE, What, Who};
+use crate::naive::Naive;
 use crate::sim::Setup;
 
 /// Lambda's time limit for an invocation.
@@ -175,9 +176,13 @@ pub(crate) struct Operation {
     pub(crate) crashed: bool,
     /// The last step that went wrong.
     pub(crate) went_wrong: Option<&'static str>,
-    /// The verification, if the request names it.
-    verification: Option<ItemName>,
-    /// The verification and generation that it recorded before its text.
+    /// The items that the request can be about: the one of our codes, and the one of foreign codes.
+    verifications: Vec<ItemName>,
+    /// How many codes there were when it began.
+    codes_before: usize,
+    /// The references under which it asked the provider.
+    asked: BTreeSet<String>,
+    /// The record it wrote ahead of its text.
     opened: Option<(ItemName, u64)>,
     /// The verification and generation whose attempt it paid, and the index of its chain.
     paid: Option<(ItemName, u64, usize)>,
@@ -218,8 +223,7 @@ struct Chain {
     /// Its text was refused, so there is no code.
     failed: bool,
     codes: u32,
-    of_other_software: bool,
-    /// The sign-in session that began it.
+    /// The sign-in session that it was begun in.
     owner: Option<SessionDigest>,
 }
 
@@ -227,7 +231,12 @@ struct Chain {
 #[derive(Debug)]
 pub(crate) struct ProviderCode {
     pub(crate) number: usize,
+    /// The plain reference, which callers know.
     pub(crate) reference: String,
+    /// The reference under which the provider knows the code.
+    known_as: String,
+    /// The verification in the ledger.
+    key: ItemName,
     pub(crate) code: String,
     /// The operation that sent it. `None` if other software did.
     operation: Option<usize>,
@@ -266,6 +275,8 @@ struct NumberBook {
     unlocked: u64,
     /// The times of all places that were taken in the windows.
     sends: Vec<Millis>,
+    /// When places were taken in the windows of foreign codes.
+    foreign: Vec<Millis>,
 }
 
 /// A step that is done after it was reported as failed.
@@ -430,15 +441,20 @@ impl Books {
                 &self.numbers[intent.number],
             )),
         };
-        let verification =
-            verification.map(|it| self.keys.verification(&it, &self.numbers[intent.number]));
+        let number = &self.numbers[intent.number];
+        let verifications = verification.map(|it| {
+            let own = self.keys.verification(&it, number);
+            vec![own, self.keys.foreign_verification(&it, number)]
+        });
         self.operations.push(Operation {
             intent: intent.clone(),
             now: self.now,
             steps: 0,
             crashed: false,
             went_wrong: None,
-            verification,
+            verifications: verifications.unwrap_or_default(),
+            codes_before: self.codes.len(),
+            asked: BTreeSet::new(),
             opened: None,
             paid: None,
             charged: None,
@@ -603,13 +619,18 @@ impl Books {
             canceled: false,
             failed: false,
             codes: 1,
-            of_other_software,
             owner: new.owner.cloned(),
         });
         if of_other_software {
             let number = self.operations[operation].intent.number;
             let derived = ReferenceId::derived(BRAND, SOURCE, &self.numbers[number]);
-            let is_derived = *key == self.keys.verification(&derived, &self.numbers[number]);
+            let number_of_guess = &self.numbers[number];
+            let is_derived = *key == self.keys.foreign_verification(&derived, number_of_guess);
+            let own_key = self.keys.verification(&derived, number_of_guess);
+            let known = self.operations[operation].codes_before;
+            let own_code = self.codes[..known].iter().any(|code| {
+                code.key == own_key && code.known_as == derived.expose() && code.expires > self.now
+            });
             let authenticated = self.operations[operation].intent.who.principal.is_some();
             if !(self.setup.derived && is_derived && authenticated) {
                 self.violated(
@@ -617,14 +638,13 @@ impl Books {
                     format!("#{operation} opens a verification without a send"),
                 );
             }
-            // The item must be new. An expired item may have been deleted.
-            if generation != 1 {
+            if own_code {
                 self.violated(
                     Invariant::Rights,
-                    format!("#{operation} opens a verification that has ended"),
+                    format!("#{operation} opens a foreign code while one of ours is good"),
                 );
             }
-            self.took_a_place(number, at);
+            self.took_a_place(number, at, true);
         }
     }
 
@@ -778,6 +798,7 @@ impl Books {
             .and_then(|chains| chains.last_mut())
         {
             chain.open_until = chain.open_until.min(expires);
+            chain.codes -= 1;
         }
     }
 
@@ -821,8 +842,18 @@ impl Books {
     pub(crate) fn asked_to_send(&mut self, message: &Message<'_>) {
         let current = self.current;
         let number = self.number_index(message.to);
-        let key = self.keys.verification(message.reference, message.to);
         let written = self.operations[current].opened.clone();
+        let plain = self.plain_reference(current, message.reference);
+        let key = self.keys.verification(&plain, message.to);
+        let of_generation = written
+            .as_ref()
+            .map(|(_, generation)| self.keys.code_reference(&plain, message.to, *generation));
+        if *message.reference != plain && Some(message.reference) != of_generation.as_ref() {
+            self.violated(
+                Invariant::I5,
+                format!("#{current} sends a code under a reference that is not its own"),
+            );
+        }
         let stored = self
             .memory
             .verification(&key)
@@ -845,7 +876,7 @@ impl Books {
             self.violated(Invariant::I4, format!("#{current} asks for a second text"));
         }
         let at = self.operations[current].now;
-        self.took_a_place(number, at);
+        self.took_a_place(number, at, false);
         let seen = |since: Millis| since.plus(SWITCHES_SEEN) <= at;
         if self.paused.is_some_and(seen) || self.blocked[number].is_some_and(seen) {
             self.violated(
@@ -855,8 +886,32 @@ impl Books {
         }
     }
 
-    fn took_a_place(&mut self, number: usize, at: Millis) {
-        let sends = &mut self.by_number[number].sends;
+    /// The reference that callers know, of a send that gave the provider `reference`.
+    fn plain_reference(&self, operation: usize, reference: &ReferenceId) -> ReferenceId {
+        let intent = &self.operations[operation].intent;
+        let number = &self.numbers[intent.number];
+        let opened = self.operations[operation].opened.as_ref();
+        if opened.is_some_and(|(key, _)| *key == self.keys.verification(reference, number)) {
+            return reference.clone();
+        }
+        let earlier = self
+            .codes
+            .iter()
+            .find(|code| opened.is_some_and(|(key, _)| *key == code.key));
+        match (earlier, &intent.reference) {
+            (Some(earlier), _) => ReferenceId::parse(&earlier.reference).unwrap(),
+            (None, Some(given)) => ReferenceId::parse(given).unwrap(),
+            (None, None) => ReferenceId::derived(BRAND, SOURCE, number),
+        }
+    }
+
+    fn took_a_place(&mut self, number: usize, at: Millis, is_foreign: bool) {
+        let book = &mut self.by_number[number];
+        let sends = if is_foreign {
+            &mut book.foreign
+        } else {
+            &mut book.sends
+        };
         let place = sends.partition_point(|send| *send <= at);
         sends.insert(place, at);
         let windows = self.setup.send_limits.windows();
@@ -884,9 +939,11 @@ impl Books {
         self.operations[current].fate = Fate::Sent;
         let allowed = message.allowed_attempts.into();
         let told = self.told_end(current);
+        let plain = self.plain_reference(current, message.reference);
+        let key = self.keys.verification(&plain, message.to);
         self.make_code(
             number,
-            message.reference.expose(),
+            (plain.expose(), message.reference.expose(), key),
             Some(current),
             message.validity_minutes,
             allowed,
@@ -974,7 +1031,7 @@ impl Books {
     fn make_code(
         &mut self,
         number: usize,
-        reference: &str,
+        (reference, known_as, key): (&str, &str, ItemName),
         operation: Option<usize>,
         validity_minutes: u8,
         allowed: u32,
@@ -984,7 +1041,7 @@ impl Books {
             let earlier = self
                 .codes
                 .iter_mut()
-                .filter(|code| code.number == number && code.reference == reference);
+                .filter(|code| code.number == number && code.known_as == known_as);
             earlier.for_each(|code| code.dead = true);
         }
         let code = loop {
@@ -1012,6 +1069,8 @@ impl Books {
         self.codes.push(ProviderCode {
             number,
             reference: reference.to_owned(),
+            known_as: known_as.to_owned(),
+            key,
             code,
             operation,
             expires,
@@ -1029,7 +1088,11 @@ impl Books {
         let reference = ReferenceId::derived(BRAND, SOURCE, &self.numbers[number]);
         let (validity, attempts) = (self.setup.validity_minutes, self.setup.attempts.into());
         let told = self.now.plus(self.setup.validity());
-        self.make_code(number, reference.expose(), None, validity, attempts, told);
+        let key = self
+            .keys
+            .foreign_verification(&reference, &self.numbers[number]);
+        let names = (reference.expose(), reference.expose(), key);
+        self.make_code(number, names, None, validity, attempts, told);
     }
 
     pub(crate) fn set_fate(&mut self, fate: Fate) {
@@ -1037,9 +1100,21 @@ impl Books {
         self.operations[current].fate = fate;
     }
 
-    /// Records that the provider is asked about a guess, whatever its response.
-    pub(crate) fn asked_to_verify(&mut self) {
+    /// A guess is asked, whatever is answered. It may be asked under several references, for one attempt: after an unclear
+    /// send, it can be at the new code or at the one before.
+    pub(crate) fn asked_to_verify(&mut self, reference: &ReferenceId) {
         let current = self.current;
+        let asked = &mut self.operations[current].asked;
+        let is_first = asked.is_empty();
+        if !asked.insert(reference.expose().to_owned()) {
+            self.violated(
+                Invariant::I1,
+                format!("#{current} asks twice under one reference"),
+            );
+        }
+        if !is_first {
+            return;
+        }
         match self.operations[current].paid.clone() {
             None => self.violated(
                 Invariant::I1,
@@ -1089,14 +1164,18 @@ impl Books {
     ) -> Verdict {
         let current = self.current;
         let number = self.number_index(to);
-        let verdict = self.look_up(number, reference.expose(), otp.expose());
+        let key = self.operations[current]
+            .paid
+            .as_ref()
+            .map(|(key, ..)| key.clone());
+        let verdict = self.look_up(number, reference.expose(), key.as_ref(), otp.expose());
         if let Some(code) = verdict {
             self.codes[code].uses += 1;
             self.operations[current].right = Some(code);
         } else {
             let here = self.codes.iter_mut();
             let here =
-                here.filter(|code| code.number == number && code.reference == reference.expose());
+                here.filter(|code| code.number == number && code.known_as == reference.expose());
             here.for_each(|code| code.wrong += 1);
         }
         self.trace(|_| format!("#{current} provider finds {verdict:?} for {}", otp.expose()));
@@ -1107,11 +1186,18 @@ impl Books {
         }
     }
 
-    /// The code of this number and reference for which the provider accepts this guess.
-    fn look_up(&self, number: usize, reference: &str, otp: &str) -> Option<usize> {
+    /// The code of this number and reference that the provider takes for right.
+    fn look_up(
+        &self,
+        number: usize,
+        known_as: &str,
+        key: Option<&ItemName>,
+        otp: &str,
+    ) -> Option<usize> {
+        let one_reference = self.setup.naive == Some(Naive::GivesAllCodesOneReference);
         self.codes.iter().position(|code| {
             code.number == number
-                && code.reference == reference
+                && (code.known_as == known_as || one_reference && Some(&code.key) == key)
                 && code.code == otp
                 && !code.dead
                 && code.expires > self.now
@@ -1173,9 +1259,10 @@ impl Books {
     fn succeeded(&mut self, operation: usize) {
         let seen = &self.operations[operation];
         let (now, winner) = (seen.now, seen.intent.winner(operation));
-        let (Some(key), number) = (seen.verification.clone(), seen.intent.number) else {
+        let (keys, number) = (seen.verifications.clone(), seen.intent.number);
+        if keys.is_empty() {
             return;
-        };
+        }
         let otp = seen.intent.otp.clone();
         // A request may have been made twice with another code in between. Then the other one won, and both report it.
         let own =
@@ -1183,23 +1270,28 @@ impl Books {
                 .zip(seen.paid.clone())
                 .filter(|(_, (_, generation, place))| {
                     let same = |win: &Win| {
-                        win.key == key && win.winner == winner && now.since(win.at) < SUCCESS_REPLAY
+                        keys.contains(&win.key)
+                            && win.winner == winner
+                            && now.since(win.at) < SUCCESS_REPLAY
                     };
                     !self.wins.iter().any(|win| {
                         same(win) && (win.chain, win.generation) != (*place, *generation)
                     })
                 });
-        let (place, generation) = if let Some((right, (of, generation, place))) = own {
+        let (key, place, generation) = if let Some((right, (of, generation, place))) = own {
             let code = &self.codes[right];
             let chain = &self.chains[&of][place];
-            let right_code = of == key
-                && code.number == number
-                && code.code == otp
-                && Some(&key)
-                    == ReferenceId::parse(&code.reference)
-                        .ok()
-                        .map(|it| self.keys.verification(&it, &self.numbers[number]))
-                        .as_ref();
+            let right_code =
+                // A provider cannot tell a foreign code from ours under the plain reference.
+                keys.contains(&of)
+                    && (of == code.key || code.operation.is_none() && keys.contains(&code.key))
+                    && code.number == number
+                    && code.code == otp;
+            // A success belongs to the message that the code was in.
+            let of_chain = code.operation.is_none_or(|sender| {
+                let opened = self.operations[sender].opened.as_ref();
+                opened.is_some_and(|(_, sent)| *sent >= chain.first_generation)
+            });
             let in_time = now < chain.expires && !chain.canceled;
             let earlier = |win: &Win| (win.chain, win.generation) != (place, generation);
             let used = self
@@ -1210,6 +1302,12 @@ impl Books {
                 self.violated(
                     Invariant::I6,
                     format!("#{operation} succeeds with a code of another verification"),
+                );
+            }
+            if !of_chain {
+                self.violated(
+                    Invariant::I6,
+                    format!("#{operation} succeeds with a code of a verification that has ended"),
                 );
             }
             if !in_time {
@@ -1225,18 +1323,18 @@ impl Books {
                 );
             }
             self.codes[right].won = true;
-            (place, generation)
+            (of, place, generation)
         } else {
             // The response repeats an earlier success.
             let before = self.wins.iter().rev().find(|win| {
                 let same_code = win.code.is_some_and(|code| self.codes[code].code == otp);
-                win.key == key
+                keys.contains(&win.key)
                     && win.winner == winner
                     && same_code
                     && now.since(win.at) < SUCCESS_REPLAY
             });
             match before {
-                Some(win) => (win.chain, win.generation),
+                Some(win) => (win.key.clone(), win.chain, win.generation),
                 None => {
                     return self.violated(
                         Invariant::I6,
@@ -1261,16 +1359,14 @@ impl Books {
     pub(crate) fn claimed(&mut self, operation: usize, answer: &Result<ReferenceId, Error>) {
         if answer.is_ok() {
             let seen = &self.operations[operation];
-            let (redeemer, key) = (
-                Some(seen.intent.winner(operation)),
-                seen.verification.as_ref(),
-            );
+            let redeemer = Some(seen.intent.winner(operation));
+            let keys = &seen.verifications;
             let now = seen.now;
             let in_time = |at: Millis| now.since(at) < REDEEMABLE;
             if !self
                 .wins
                 .iter()
-                .any(|win| Some(&win.key) == key && win.redeemer == redeemer && in_time(win.at))
+                .any(|win| keys.contains(&win.key) && win.redeemer == redeemer && in_time(win.at))
             {
                 self.violated(
                     Invariant::I3,
@@ -1318,12 +1414,8 @@ impl Books {
     /// The codes that their owners must be able to verify now. They have arrived, the provider accepts them, they are
     /// unexpired, and their verification is open.
     pub(crate) fn verifiable(&self) -> Vec<usize> {
-        let is = |(index, code): &(usize, &ProviderCode)| {
-            let reference = ReferenceId::parse(&code.reference).unwrap();
-            let key = self
-                .keys
-                .verification(&reference, &self.numbers[code.number]);
-            let chain = self.chains.get(&key).and_then(|chains| chains.last());
+        let is = |&(index, code): &(usize, &ProviderCode)| {
+            let chain = self.chains.get(&code.key).and_then(|chains| chains.last());
             let of_chain = |chain: &Chain| {
                 let opened = code
                     .operation
@@ -1331,7 +1423,7 @@ impl Books {
                 opened.is_some_and(|(_, generation)| *generation >= chain.first_generation)
             };
             let open = chain.is_some_and(|chain| {
-                !chain.of_other_software
+                code.operation.is_some()
                     && !chain.ended
                     && chain.paid < chain.allowed
                     && of_chain(chain)
@@ -1342,10 +1434,16 @@ impl Books {
                 .iter()
                 .filter(|charge| **charge > book.unlocked)
                 .count();
-            open && code.told > self.now
+            // A newer message ends the code, at the latest when its send is settled.
+            let is_newest = !self.codes[index + 1..]
+                .iter()
+                .any(|later| later.key == code.key);
+            open && is_newest
+                && code.told > self.now
                 && !code.won
                 && failures < LOCKED as usize
-                && self.look_up(code.number, &code.reference, &code.code) == Some(*index)
+                && self.look_up(code.number, &code.known_as, Some(&code.key), &code.code)
+                    == Some(index)
         };
         self.codes
             .iter()

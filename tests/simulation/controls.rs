@@ -86,18 +86,13 @@ fn detects_a_message_sent_before_its_record() {
 }
 
 #[test]
+fn detects_codes_that_share_one_reference_at_the_provider() {
+    is_caught(Naive::GivesAllCodesOneReference, &[Invariant::I6]);
+}
+
+#[test]
 fn detects_failures_counted_by_reference() {
     is_caught(Naive::CountsGuessesByReference, &[Invariant::I2]);
-}
-
-#[test]
-fn detects_a_used_code_that_verifies_again() {
-    is_caught(Naive::ForgetsUsedCodes, &[Invariant::I6]);
-}
-
-#[test]
-fn detects_an_older_used_code_that_verifies_again() {
-    is_caught_from(1112, Naive::RemembersTheLastUsedCode, &[Invariant::I6]);
 }
 
 #[test]

@@ -487,11 +487,6 @@ fn crash_injection_catches_misordered_steps() {
         (Naive::FailsRefusedResends, "resend", Invariant::Liveness),
         (Naive::ChargesAfterAsking, "verify", Invariant::I1),
         (Naive::WritesBehind, "send", Invariant::I5),
-        (
-            Naive::ForgetsUsedCodes,
-            "send after a success",
-            Invariant::I6,
-        ),
     ] {
         let seen = CASES
             .iter()

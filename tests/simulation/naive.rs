@@ -8,7 +8,7 @@ use otp_lambda::ledger::{
 use otp_lambda::time::Millis;
 use simulator::MemoryLedger;
 use simulator::layer::{Layer, OwnedOpening, OwnedResend, OwnedSettled, Reply, Step};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -40,10 +40,8 @@ pub(crate) enum Naive {
     WritesBehind,
     /// Counts failures by verification instead of by number.
     CountsGuessesByReference,
-    /// Forgets used codes.
-    ForgetsUsedCodes,
-    /// Remembers only the last used code.
-    RemembersTheLastUsedCode,
+    /// Gives all codes of a verification one reference at the provider.
+    GivesAllCodesOneReference,
     /// Lets any session spend the last attempt.
     KnowsNoOwners,
     /// Deletes the counter of a window at its end, while requests of the window are still running.
@@ -181,18 +179,6 @@ impl NaiveLedger {
         Ok(())
     }
 
-    /// Does a step on the real ledger, and lets the service see only the used codes that `keep` returns.
-    async fn with_used_codes<Keep>(&self, step: &Step, keep: Keep) -> Result<Reply, Unavailable>
-    where
-        Keep: FnOnce(&mut Verification),
-    {
-        let mut reply = step.run(&self.inner).await?;
-        if let Reply::Attempt(Attempt::Paid(paid)) = &mut reply {
-            keep(paid);
-        }
-        Ok(reply)
-    }
-
     fn note(&self, step: &Step) {
         let operation = self.operation();
         match step {
@@ -278,10 +264,12 @@ impl Layer for NaiveLedger {
                 Step::Settle {
                     item,
                     generation,
-                    outcome: OwnedSettled::Back { .. },
+                    outcome: OwnedSettled::Back(_),
                 },
             ) => {
-                let settled = self.inner.settle(&item, generation, &Settled::Failed);
+                let plain_until = Millis::default();
+                let failed = Settled::Failed { plain_until };
+                let settled = self.inner.settle(&item, generation, &failed);
                 Ok(settled.await?.into())
             }
             (
@@ -339,17 +327,6 @@ impl Layer for NaiveLedger {
                     step.run(&self.inner).await?;
                 }
                 Ok(attempt.into())
-            }
-            (Naive::ForgetsUsedCodes, step @ Step::SpendAttempt { .. }) => {
-                self.with_used_codes(&step, |paid| paid.used = BTreeSet::new())
-                    .await
-            }
-            (Naive::RemembersTheLastUsedCode, step @ Step::SpendAttempt { .. }) => {
-                self.with_used_codes(&step, |paid| {
-                    let last = paid.used.iter().max_by_key(|used| used.until).cloned();
-                    paid.used = last.into_iter().collect();
-                })
-                .await
             }
             (
                 Naive::KnowsNoOwners,

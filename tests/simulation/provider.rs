@@ -111,7 +111,7 @@ impl Provider for FakeProvider {
         }
         let fault = {
             let mut books = self.books.lock();
-            books.asked_to_verify();
+            books.asked_to_verify(reference);
             books.provider_step(false)
         };
         match fault {

@@ -444,6 +444,7 @@ fn rules(setup: &Setup) -> Rules {
         } else {
             ReferenceIds::Random
         },
+        foreign_codes: setup.derived,
         defaults: Defaults {
             brand_name: BRAND.to_owned(),
             source: SOURCE.to_owned(),

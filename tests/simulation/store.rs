@@ -109,8 +109,10 @@ fn lost() -> Unavailable {
 fn observe_before(books: &Shared, step: &Step) {
     if let Step::Settle { item, outcome, .. } = step {
         match outcome {
-            OwnedSettled::Failed => books.lock().saw_failure(item),
-            OwnedSettled::Back { expires, .. } => books.lock().saw_refused_resend(item, *expires),
+            OwnedSettled::Failed { .. } => books.lock().saw_failure(item),
+            OwnedSettled::Back(earlier) => {
+                books.lock().saw_refused_resend(item, earlier.expires);
+            }
             OwnedSettled::Sent { .. } | OwnedSettled::Unclear => {}
         }
     }

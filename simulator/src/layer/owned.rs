@@ -1,7 +1,7 @@
 //! The arguments of the ledger's methods that borrow their data, as values.
 
 use otp_lambda::{
-    ledger::{Issuer, Opening, Resend, SessionDigest, Settled, State, UsedCode},
+    ledger::{Issuer, Opening, Resend, SessionDigest, Settled, State, UsedCode, Verification},
     time::Millis,
 };
 
@@ -65,6 +65,7 @@ pub struct OwnedOpening {
     pub expires: Millis,
     pub left: u8,
     pub issuers: Vec<Issuer>,
+    pub plain_until: Millis,
     pub channel: String,
     pub code_length: u8,
     pub language: String,
@@ -81,6 +82,7 @@ impl From<&Opening<'_>> for OwnedOpening {
             expires: new.expires,
             left: new.left,
             issuers: new.issuers.to_vec(),
+            plain_until: new.plain_until,
             channel: new.channel.to_owned(),
             code_length: new.code_length,
             language: new.language.to_owned(),
@@ -100,6 +102,7 @@ impl OwnedOpening {
             expires: self.expires,
             left: self.left,
             issuers: &self.issuers,
+            plain_until: self.plain_until,
             channel: &self.channel,
             code_length: self.code_length,
             language: &self.language,
@@ -115,6 +118,7 @@ impl OwnedOpening {
 pub struct OwnedResend {
     pub expires: Millis,
     pub issuers: Vec<Issuer>,
+    pub plain_until: Millis,
     pub channel: String,
     pub language: String,
 }
@@ -124,6 +128,7 @@ impl From<&Resend<'_>> for OwnedResend {
         Self {
             expires: resend.expires,
             issuers: resend.issuers.to_vec(),
+            plain_until: resend.plain_until,
             channel: resend.channel.to_owned(),
             language: resend.language.to_owned(),
         }
@@ -136,6 +141,7 @@ impl OwnedResend {
         Resend {
             expires: self.expires,
             issuers: &self.issuers,
+            plain_until: self.plain_until,
             channel: &self.channel,
             language: &self.language,
         }
@@ -145,21 +151,27 @@ impl OwnedResend {
 /// A [`Settled`] that owns its data.
 #[derive(Clone, Debug)]
 pub enum OwnedSettled {
-    Sent { message_id: Option<String> },
+    Sent {
+        issuer: Issuer,
+        message_id: Option<String>,
+    },
     Unclear,
-    Failed,
-    Back { state: State, expires: Millis },
+    Failed {
+        plain_until: Millis,
+    },
+    Back(Box<Verification>),
 }
 
 impl From<&Settled<'_>> for OwnedSettled {
     fn from(outcome: &Settled<'_>) -> Self {
         match *outcome {
-            Settled::Sent { message_id } => Self::Sent {
+            Settled::Sent { issuer, message_id } => Self::Sent {
+                issuer: issuer.clone(),
                 message_id: message_id.map(str::to_owned),
             },
             Settled::Unclear => Self::Unclear,
-            Settled::Failed => Self::Failed,
-            Settled::Back { state, expires } => Self::Back { state, expires },
+            Settled::Failed { plain_until } => Self::Failed { plain_until },
+            Settled::Back(earlier) => Self::Back(Box::new(earlier.clone())),
         }
     }
 }
@@ -168,15 +180,15 @@ impl OwnedSettled {
     #[must_use]
     pub fn borrow(&self) -> Settled<'_> {
         match self {
-            Self::Sent { message_id } => Settled::Sent {
+            Self::Sent { issuer, message_id } => Settled::Sent {
+                issuer,
                 message_id: message_id.as_deref(),
             },
             Self::Unclear => Settled::Unclear,
-            Self::Failed => Settled::Failed,
-            Self::Back { state, expires } => Settled::Back {
-                state: *state,
-                expires: *expires,
+            Self::Failed { plain_until } => Settled::Failed {
+                plain_until: *plain_until,
             },
+            Self::Back(earlier) => Settled::Back(earlier),
         }
     }
 }

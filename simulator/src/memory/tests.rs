@@ -41,6 +41,7 @@ async fn a_sweep_deletes_a_verification_a_day_after_its_code_ended() {
         expires: end,
         left: 3,
         issuers: &[Issuer::TestNumber],
+        plain_until: NOW,
         channel: "sms",
         code_length: 6,
         language: "en-US",

@@ -29,6 +29,7 @@ impl Items {
             left: new.left,
             sends: 1,
             issuers: new.issuers.to_vec(),
+            plain_until: new.plain_until,
             message_id: None,
             channel: new.channel.to_owned(),
             code_length: new.code_length,
@@ -57,6 +58,7 @@ impl Items {
         stored.expires = resend.expires;
         stored.sends = stored.sends.saturating_add(1);
         resend.issuers.clone_into(&mut stored.issuers);
+        stored.plain_until = resend.plain_until;
         resend.channel.clone_into(&mut stored.channel);
         resend.language.clone_into(&mut stored.language);
         stored.last_guess = None;
@@ -71,15 +73,24 @@ impl Items {
             return;
         };
         match *outcome {
-            Settled::Sent { message_id } => {
+            Settled::Sent { issuer, message_id } => {
+                stored.issuers = vec![issuer.clone()];
                 stored.state = State::Sent;
                 stored.message_id = message_id.map(str::to_owned);
             }
             Settled::Unclear => stored.state = State::Unclear,
-            Settled::Failed => stored.state = State::Failed,
-            Settled::Back { state, expires } => {
-                stored.state = state;
-                stored.expires = expires;
+            Settled::Failed { plain_until } => {
+                stored.state = State::Failed;
+                stored.plain_until = plain_until;
+            }
+            Settled::Back(earlier) => {
+                stored.state = earlier.state;
+                stored.expires = earlier.expires;
+                stored.sends = earlier.sends;
+                stored.issuers.clone_from(&earlier.issuers);
+                stored.plain_until = earlier.plain_until;
+                stored.channel.clone_from(&earlier.channel);
+                stored.language.clone_from(&earlier.language);
             }
         }
     }

@@ -1,8 +1,8 @@
 //! Reads items. An item that cannot be understood is an error: treating it as missing would bring new guesses.
 
 use crate::ledger::{
-    CodeDigest, Digest, Guess, GuessOutcome, HeldKey, Issuer, KeyOutcome, Number, REMEMBERED_SENDS,
-    State, Success, Unavailable, UsedCode, Verification,
+    CodeDigest, Digest, Guess, GuessOutcome, HeldKey, Issuer, KeyOutcome, LONGEST_VALIDITY, Number,
+    REMEMBERED_SENDS, State, Success, Unavailable, UsedCode, Verification,
 };
 use crate::time::Millis;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -79,15 +79,20 @@ impl Item {
             .iter()
             .map(|text| used_of_text(text))
             .collect::<Option<_>>();
+        let expires = required("exp", self.time("exp")?)?;
         Ok(Verification {
             generation: required("gen", self.number("gen")?)?,
             state,
-            expires: required("exp", self.time("exp")?)?,
+            expires,
             first: required("first", self.time("first")?)?,
             left: required("left", self.number("left")?)?,
             sends: required("sends", self.number("sends")?)?,
             issuers: owned("prov")?.split(',').map(Issuer::stored).collect(),
             message_id: self.text("mid")?.map(str::to_owned),
+            // Versions that did not write it sent every code under the plain reference.
+            plain_until: self
+                .time("pu")?
+                .unwrap_or_else(|| expires.plus(LONGEST_VALIDITY)),
             channel: owned("ch")?,
             code_length: required("len", self.number("len")?)?,
             language: owned("lang")?,

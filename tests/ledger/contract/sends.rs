@@ -1,33 +1,11 @@
 //! Verifications: how they open, and how their sends are settled.
 
 use crate::shared::{
-    AGAIN, ENDED, MINUTE, OPENING, PINPOINT, START, at, bring, digest, done, guess, paid, seconds,
-    see, success, the_verification,
+    AGAIN, ENDED, FAILED, MINUTE, OPENING, PINPOINT, START, as_opened, at, bring, digest, done,
+    guess, paid, seconds, see, sent, success, the_verification,
 };
 use otp_lambda::ledger::{Ledger, Opening, Settled, State, Success, USED, UsedCode, Verification};
 use std::collections::BTreeSet;
-
-fn as_opened() -> Verification {
-    Verification {
-        generation: 1,
-        state: State::Reserved,
-        expires: OPENING.expires,
-        first: START,
-        left: 3,
-        sends: 1,
-        issuers: vec![PINPOINT],
-        message_id: None,
-        channel: "sms".to_owned(),
-        code_length: 6,
-        language: "en-US".to_owned(),
-        brand_name: "ExampleCorp".to_owned(),
-        last_guess: None,
-        success: None,
-        redeemed_by: None,
-        owner: None,
-        used: BTreeSet::new(),
-    }
-}
 
 pub(super) async fn an_opened_verification_reads_back(ledger: &dyn Ledger) {
     let key = the_verification();
@@ -193,6 +171,7 @@ pub(super) async fn a_further_code_keeps_the_attempts(ledger: &dyn Ledger) {
         left: 2,
         sends: 2,
         issuers: AGAIN.issuers.to_vec(),
+        plain_until: AGAIN.plain_until,
         message_id: Some("m1".to_owned()),
         channel: "voice".to_owned(),
         language: "de-DE".to_owned(),
@@ -243,33 +222,31 @@ pub(super) async fn an_ended_verification_gets_no_further_code(ledger: &dyn Ledg
 
 pub(super) async fn a_reserved_send_is_settled_once(ledger: &dyn Ledger) {
     let key = the_verification();
-    let back = |state| Settled::Back {
+    let earlier = |state| Verification {
+        generation: 7,
         state,
         expires: seconds(300),
+        sends: 2,
+        issuers: AGAIN.issuers.to_vec(),
+        plain_until: seconds(360),
+        channel: "voice".to_owned(),
+        language: "de-DE".to_owned(),
+        ..as_opened()
     };
+    let (sent_before, unclear_before) = (earlier(State::Sent), earlier(State::Unclear));
     let opened = as_opened();
-    let sent = Verification {
+    let as_sent = Verification {
         state: State::Sent,
         message_id: Some("m".to_owned()),
         ..opened.clone()
     };
-    let restored = |state| Verification {
-        state,
-        expires: seconds(300),
-        ..as_opened()
-    };
     let outcomes = [
+        (sent(Some("m")), as_sent.clone()),
         (
-            Settled::Sent {
-                message_id: Some("m"),
-            },
-            sent.clone(),
-        ),
-        (
-            Settled::Sent { message_id: None },
+            sent(None),
             Verification {
                 message_id: None,
-                ..sent
+                ..as_sent
             },
         ),
         (
@@ -280,14 +257,15 @@ pub(super) async fn a_reserved_send_is_settled_once(ledger: &dyn Ledger) {
             },
         ),
         (
-            Settled::Failed,
+            FAILED,
             Verification {
                 state: State::Failed,
+                plain_until: START,
                 ..opened
             },
         ),
-        (back(State::Sent), restored(State::Sent)),
-        (back(State::Unclear), restored(State::Unclear)),
+        (Settled::Back(&sent_before), sent_before.clone()),
+        (Settled::Back(&unclear_before), unclear_before.clone()),
     ];
     let all = outcomes.clone();
     for (generation, (outcome, expected)) in (1..).zip(outcomes) {
@@ -307,26 +285,28 @@ pub(super) async fn a_reserved_send_is_settled_once(ledger: &dyn Ledger) {
     bring(ledger, State::Sent).await;
     let generation = see(ledger).await.generation;
     assert!(ledger.reopen(&key, generation, &AGAIN).await.unwrap());
+    assert_eq!(see(ledger).await.issuers, AGAIN.issuers);
     ledger
-        .settle(&key, generation + 1, &Settled::Sent { message_id: None })
+        .settle(&key, generation + 1, &sent(None))
         .await
         .unwrap();
-    assert_eq!(see(ledger).await.message_id, None);
+    let seen = see(ledger).await;
+    assert_eq!((seen.message_id, seen.issuers), (None, vec![PINPOINT]));
 }
 
 pub(super) async fn a_settlement_of_an_older_generation_is_ignored(ledger: &dyn Ledger) {
     let key = the_verification();
+    let earlier = Verification {
+        state: State::Sent,
+        expires: START,
+        ..as_opened()
+    };
     let outcomes = [
-        Settled::Sent {
-            message_id: Some("late"),
-        },
-        Settled::Sent { message_id: None },
+        sent(Some("late")),
+        sent(None),
         Settled::Unclear,
-        Settled::Failed,
-        Settled::Back {
-            state: State::Sent,
-            expires: START,
-        },
+        FAILED,
+        Settled::Back(&earlier),
     ];
     for outcome in &outcomes {
         ledger.settle(&key, 1, outcome).await.unwrap();

@@ -1,0 +1,146 @@
+//! Codes of other software: off by default, and beside this program's records when on.
+
+use crate::world::{Answer, KEY, NUMBER, World};
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use simulator::Operation;
+use std::time::Duration;
+
+const LEDGER: [(&str, &str); 2] = [("LEDGER_TABLE", "otp"), ("LEDGER_KEY", KEY)];
+const ON: (&str, &str) = ("FOREIGN_CODES", "on");
+
+/// A function with a ledger, after other software has sent a code: here a function without a ledger, which names
+/// verifications as AWS's example does.
+async fn after_a_script(settings: &[(&str, &str)]) -> (World, String) {
+    let mut world = World::new().await;
+    let code = script_sends(&world).await;
+    world.set_now(world.simulator.now());
+    world.reconfigure(&[&LEDGER, settings].concat()).await;
+    (world, code)
+}
+
+async fn script_sends(world: &World) -> String {
+    assert_eq!(send(world).await.status, 202);
+    world.newest_code()
+}
+
+async fn send(world: &World) -> Answer {
+    world
+        .post("/otp/send", &json!({ "destinationNumber": NUMBER }))
+        .await
+}
+
+async fn guess(world: &World, otp: &str) -> Answer {
+    let body = json!({ "destinationNumber": NUMBER, "otp": otp });
+    world.post("/otp/verify", &body).await
+}
+
+async fn guess_under(world: &World, source: &str) -> Answer {
+    let body = json!({ "destinationNumber": NUMBER, "otp": "012345", "source": source });
+    world.post("/otp/verify", &body).await
+}
+
+async fn status(world: &World, more: Value) -> Answer {
+    let mut body = more;
+    body["destinationNumber"] = json!(NUMBER);
+    world.post("/otp/status", &body).await
+}
+
+fn asked(world: &World) -> usize {
+    world.simulator.requests(Operation::Verify).len()
+}
+
+#[tokio::test]
+async fn by_default_an_unknown_reference_is_not_found_and_leaves_nothing() {
+    let (world, code) = after_a_script(&[]).await;
+    let sends = asked(&world);
+    let answer = guess(&world, &code).await;
+    answer.is_problem(404, "verification_not_found");
+    let detail = answer.body["detail"].as_str().unwrap();
+    assert!(detail.contains("FOREIGN_CODES"), "{detail}");
+    assert_eq!(asked(&world), sends, "AWS is not asked");
+    assert!(
+        world.ledger.verifications().is_empty(),
+        "nothing is written"
+    );
+    assert_eq!(send(&world).await.status, 202);
+}
+
+#[tokio::test]
+async fn a_code_of_a_script_verifies_and_takes_no_place_of_a_send() {
+    let (world, code) = after_a_script(&[ON]).await;
+    let wrong = if code == "555555" { "666666" } else { "555555" };
+    let answer = guess(&world, wrong).await;
+    answer.is_problem(422, "invalid_code");
+    assert_eq!(answer.body["attemptsLeft"], json!(2));
+    assert_eq!(guess(&world, &code).await.status, 200);
+    guess(&world, &code)
+        .await
+        .is_problem(409, "already_verified");
+    assert_eq!(status(&world, json!({})).await.body["status"], "verified");
+    assert_eq!(send(&world).await.status, 202, "no window is full");
+}
+
+#[tokio::test]
+async fn guesses_at_foreign_codes_keep_nobody_from_getting_a_code() {
+    let world = World::counted(&[ON]).await;
+    for source in 0..6 {
+        guess_under(&world, &format!("x{source}")).await;
+        world.advance(Duration::from_mins(11));
+    }
+    let asked_before = asked(&world);
+    assert_eq!(asked_before, 6);
+    guess_under(&world, "x6")
+        .await
+        .is_problem(429, "rate_limited");
+    assert_eq!(asked(&world), asked_before, "six a day, as of sends");
+    let sent = send(&world).await;
+    assert_eq!(
+        (sent.status, &sent.body["attemptsLeft"]),
+        (202, &json!(3)),
+        "{sent:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_hundred_invented_references_ask_as_often_as_the_windows_allow() {
+    let world = World::counted(&[ON]).await;
+    let sources: Vec<String> = (0..100).map(|index| format!("x{index}")).collect();
+    let answers = join_all(sources.iter().map(|source| guess_under(&world, source))).await;
+    assert_eq!(asked(&world), 1, "one in thirty seconds");
+    let refused = answers.iter().filter(|answer| answer.status == 429).count();
+    assert_eq!(refused, 99);
+}
+
+#[tokio::test]
+async fn a_foreign_success_can_be_redeemed_and_its_code_does_not_come_back() {
+    let (world, code) = after_a_script(&[ON]).await;
+    assert_eq!(guess(&world, &code).await.status, 200);
+    world.advance(Duration::from_mins(5));
+    guess(&world, "555555")
+        .await
+        .is_problem(409, "already_verified");
+    let claim = json!({ "claim": true });
+    assert_eq!(status(&world, claim).await.body["claimed"], json!(true));
+    // Ten minutes after the success, a newer code of the script can be asked for, and the used one never.
+    world.advance(Duration::from_mins(6));
+    guess(&world, &code).await.is_problem(422, "invalid_code");
+}
+
+#[tokio::test]
+async fn a_canceled_foreign_code_stays_canceled() {
+    let (world, code) = after_a_script(&[ON]).await;
+    guess(&world, "555555").await;
+    let body = json!({ "destinationNumber": NUMBER });
+    assert_eq!(
+        world.post("/otp/cancel", &body).await.body["status"],
+        "canceled"
+    );
+    for minutes in [0, 1, 9, 49] {
+        world.advance(Duration::from_mins(minutes));
+        guess(&world, &code)
+            .await
+            .is_problem(410, "verification_canceled");
+    }
+    assert_eq!(asked(&world), 1);
+}
