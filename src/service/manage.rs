@@ -78,13 +78,12 @@ impl Service {
         let reference = request.reference.resolve(&request.to);
         let item = self.item_of(request, limits, call).await?;
         let redeemer = limits.redeemer(&call.caller, &request.to)?;
-        let maybe_redeemed = |error| Error::from(error).if_ledger_unavailable(MAYBE_REDEEMED);
-        let redeemed = limits
+        let seen = match limits
             .store
             .redeem(&item, &redeemer, call.now)
             .await
-            .map_err(maybe_redeemed)?;
-        let seen = match redeemed {
+            .map_err(|error| Error::from(error).if_ledger_unavailable(MAYBE_REDEEMED))?
+        {
             Transition::Applied => return Ok(reference),
             Transition::Refused(seen) => seen,
         };
@@ -111,13 +110,12 @@ impl Service {
             .await?;
         let reference = request.reference.resolve(&request.to);
         let item = self.item_of(request, limits, call).await?;
-        let maybe_canceled = |error| Error::from(error).if_ledger_unavailable(MAYBE_CANCELED);
-        let canceled = limits
+        let phase = match limits
             .store
             .cancel(&item, call.now)
             .await
-            .map_err(maybe_canceled)?;
-        let phase = match canceled {
+            .map_err(|error| Error::from(error).if_ledger_unavailable(MAYBE_CANCELED))?
+        {
             Transition::Applied => Phase::Canceled,
             Transition::Refused(seen) => seen.ok_or_else(refusals::not_found)?.phase(call.now),
         };

@@ -204,10 +204,6 @@ pub(crate) enum Fate {
 
 /// One verification from its first code to its end.
 #[derive(Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is an event that may have happened to it"
-)]
 struct Chain {
     first_generation: u64,
     allowed: u32,
