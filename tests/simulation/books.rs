@@ -257,6 +257,8 @@ struct Win {
     code: Option<usize>,
     at: Millis,
     redeemer: Option<String>,
+    /// Whether a caller may have been told of it. A foreign success is told only if no code of ours was sent meanwhile.
+    told: bool,
 }
 
 #[derive(Debug, Default)]
@@ -716,6 +718,7 @@ impl Books {
             code: seen.right,
             at,
             redeemer: None,
+            told: seen.verifications.last() != Some(key),
         });
         let book = &mut self.by_number[seen.intent.number];
         book.cleared = book.cleared.max(seen.charged.unwrap_or_default());
@@ -1293,7 +1296,7 @@ impl Books {
             let used = self
                 .wins
                 .iter()
-                .any(|win| win.code == Some(right) && earlier(win));
+                .any(|win| win.code == Some(right) && win.told && earlier(win));
             if !right_code {
                 self.violated(
                     Invariant::I6,
@@ -1319,6 +1322,12 @@ impl Books {
                 );
             }
             self.codes[right].won = true;
+            let same = |win: &&mut Win| {
+                win.key == of && (win.chain, win.generation) == (place, generation)
+            };
+            if let Some(win) = self.wins.iter_mut().find(same) {
+                win.told = true;
+            }
             (of, place, generation)
         } else {
             // The response repeats an earlier success.
