@@ -22,28 +22,28 @@ fi
 
 step "the packaged function under the runtime emulator"
 if [ -n "${OTP_E2E_BOOTSTRAP:-}" ] && [ -n "${OTP_E2E_RIE:-}" ]; then
-    cargo test --test e2e -- --ignored --nocapture shipped:: ledger:: load:: triggers::
+    cargo test --workspace --test e2e -- --ignored --nocapture shipped:: ledger:: load:: triggers::
 else
     skip "the packaged function: needs Python, on Linux"
 fi
 
 step "the packaged function, killed at random times"
 if [ -n "${OTP_E2E_BOOTSTRAP:-}" ] && [ -n "${OTP_E2E_RIE:-}" ]; then
-    cargo test --test e2e -- --ignored --nocapture kills::
+    cargo test --workspace --test e2e -- --ignored --nocapture kills::
 else
     skip "the kills: needs Python, on Linux"
 fi
 
 step "the packaged function beside boto3"
 if [ -n "${OTP_E2E_BOOTSTRAP:-}" ] && [ -n "${OTP_E2E_RIE:-}" ] && [ -n "${OTP_E2E_PYTHON:-}" ]; then
-    cargo test --test e2e -- --ignored boto3::
+    cargo test --workspace --test e2e -- --ignored boto3::
 else
     skip "boto3: needs Python, on Linux"
 fi
 
 step "the packaged function as the triggers of a user pool"
 if [ -n "${OTP_E2E_BOOTSTRAP:-}" ] && [ -n "${OTP_E2E_MINISTACK:-}" ]; then
-    cargo test --test e2e -- --ignored --nocapture cognito::
+    cargo test --workspace --test e2e -- --ignored --nocapture cognito::
 else
     skip "the user pool: needs Python"
 fi
@@ -58,7 +58,7 @@ fi
 step "the operator's commands"
 if [ -n "${OTP_E2E_SAM:-}" ] && [ -n "${OTP_E2E_AWS:-}" ]; then
     "$OTP_E2E_SAM_PYTHON" -m pytest -q -rs -p no:cacheprovider tests/e2e/test_operate.py
-    cargo test --test e2e -- --ignored operate
+    cargo test --workspace --test e2e -- --ignored operate
 else
     skip "the operator's commands: need Python, for the AWS CLI"
 fi
@@ -71,7 +71,8 @@ elif ! command -v chromium >/dev/null; then
 elif [ -z "${OTP_E2E_INBOX:-}" ]; then
     skip "the inbox page: the browser driver could not be installed"
 else
-    cargo build --package simulator
+    # This also builds the desk.
+    cargo test --workspace --no-run --quiet
     timeout 300 node --test tests/e2e/inbox/inbox.test.mjs
 fi
 
