@@ -48,8 +48,8 @@ pub fn config_loader(http_client: SharedHttpClient) -> ConfigLoader {
         .identity_cache(IdentityCache::no_cache())
         .http_client(http_client)
         // One attempt per call. A repeated send is a second SMS, a repeated verify uses up an attempt, and a repeated
-        // conditional write whose first response was lost would fail on its own result. What is safe to repeat, the adapter
-        // of DynamoDB repeats itself.
+        // conditional write whose first response was lost would fail on its own result. What is safe to repeat, the
+        // adapter of DynamoDB repeats itself.
         .retry_config(RetryConfig::disabled())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     match AppName::new("otp-lambda") {

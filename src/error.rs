@@ -192,7 +192,8 @@ impl Error {
         Self::new(ErrorCode::InvalidParameter, detail).with_field(field)
     }
 
-    /// The same error with this detail, if the ledger was unavailable: only the caller of its steps knows what is known then.
+    /// The same error with this detail, if the ledger was unavailable: only the caller of its steps knows what is known
+    /// then.
     #[must_use]
     pub fn if_ledger_unavailable(mut self, detail: &'static str) -> Self {
         if self.code() == ErrorCode::LedgerUnavailable {

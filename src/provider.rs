@@ -23,7 +23,7 @@ pub trait Provider: Send + Sync {
 
     /// How many segments the networks charge for if this message is sent. [`send`](Self::send) sends no more.
     ///
-    /// One, unless this program makes the text and it is longer: a service's own text is not known here.
+    /// It is one unless this program makes the text. The length of a service's own text is not known here.
     fn segments(&self, message: &Message<'_>) -> u64 {
         let _ = message;
         1
@@ -35,7 +35,8 @@ pub trait Provider: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Why nothing was sent. If the message may have been sent all the same, the error says that the delivery is unknown.
+    /// The reason why nothing was sent. If the message may have been sent after all, the error says that the delivery is
+    /// unknown.
     async fn send(&self, message: &Message<'_>, time_limit: Duration) -> Result<Receipt, Error>;
 
     /// Checks a guess against the code that was sent to `to` under `reference`.
@@ -44,7 +45,7 @@ pub trait Provider: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Why there is no verdict. The provider may have counted the guess.
+    /// The reason why there is no verdict. The provider may have counted the guess.
     async fn verify(
         &self,
         to: &PhoneNumber,

@@ -21,7 +21,8 @@ use tracing_subscriber::layer::SubscriberExt;
 pub struct Record {
     /// `send`, `verify`, …; `None` if no route was reached.
     pub operation: Option<&'static str>,
-    /// The origin of the event: `rest-v1`, `http-v2`, `function-url`, `alb` or `cognito`. An operator's command has none.
+    /// The origin of the event: `rest-v1`, `http-v2`, `function-url`, `alb` or `cognito`. An operator's command has
+    /// none.
     pub origin: Option<&'static str>,
     /// `ok`, an error code, or `unrecognized_event`.
     pub outcome: &'static str,

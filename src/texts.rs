@@ -37,7 +37,8 @@ const SPELLED: &str =
 /// Additions to the texts of SMS.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Whether the built-in texts ask the reader not to share the code, where that costs no further segment. It has no effect on an operator's own texts.
+    /// Whether the built-in texts ask the reader not to share the code, where that costs no further segment. It has no
+    /// effect on an operator's own texts.
     pub do_not_share: bool,
     /// The host name of the website in which browsers fill in the code (`WebOTP`, and the same in Safari).
     pub web_otp_domain: Option<String>,
@@ -60,7 +61,7 @@ pub struct OwnTexts {
 /// The text of an SMS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SmsText {
-    /// What is sent, with `{{code}}` in it.
+    /// The text, with `{{code}}` in it.
     pub body: String,
     /// The number of segments with the code filled in. Each costs as much as one message.
     pub segments: usize,
@@ -157,8 +158,8 @@ impl Texts {
     /// The SMS in exactly this language, complete except for a code of this length. `None` if there is none.
     ///
     /// In the brand, braces become parentheses, and characters that control lines or direction become spaces. So a
-    /// brand can add neither a placeholder nor a line. A built-in text loses its second sentence if it takes one segment
-    /// without it and several with it.
+    /// brand can add neither a placeholder nor a line. A built-in text loses its second sentence if it takes one
+    /// segment without it and several with it.
     #[must_use]
     pub fn sms(&self, language: &str, brand: &str, code_length: u8) -> Option<SmsText> {
         let brand = harmless(brand);

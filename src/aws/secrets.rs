@@ -9,7 +9,8 @@ use std::time::Duration;
 /// Time limit of the one call. It is made while the execution environment starts, for which Lambda allows ten seconds.
 const CALL_TIME_LIMIT: Duration = Duration::from_secs(3);
 
-/// The length of 32 random bytes in base64. With a guessable secret, a reader of the table could find out phone numbers.
+/// The length of 32 random bytes in base64. With a guessable secret, a reader of the table could find out phone
+/// numbers.
 const MIN_LENGTH: usize = 43;
 
 /// Reads the secret `arn`, stored as text or binary.

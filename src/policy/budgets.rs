@@ -124,7 +124,8 @@ impl Prices {
         }
     }
 
-    /// The price of a message, if it is known. The price of an SMS is not used for calls, which cost several times as much.
+    /// The price of a message, if it is known. The price of an SMS is not used for calls, which cost several times as
+    /// much.
     #[must_use]
     pub fn of(&self, country: Country, channel: Channel) -> Option<u64> {
         match channel {
@@ -138,8 +139,8 @@ impl Prices {
 }
 
 impl Budgets {
-    /// What a message of so many segments spends at `now`: each segment costs its price. A message without a known price is refused if any budget is in money: it counts as
-    /// more than the whole budget.
+    /// The amounts that a message with this many segments spends at `now`. Each segment costs its price. A message
+    /// without a known price is refused if any budget is in money: it counts as more than the whole budget.
     #[must_use]
     pub fn spending(
         &self,

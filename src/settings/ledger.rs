@@ -56,8 +56,8 @@ pub enum LedgerSecret {
     Bytes(Vec<u8>),
 }
 
-/// Settings that have no effect without a ledger. They are refused without one, or an operator would rely on limits that
-/// do not exist.
+/// Settings that have no effect without a ledger. They are refused without one, or an operator would rely on limits
+/// that do not exist.
 const ONLY_WITH_A_LEDGER: &[&str] = &[
     "LEDGER_KEY",
     "SEND_LIMITS",
@@ -172,8 +172,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Requires a price for every message that a budget in money applies to. Without one, such a budget would refuse the
-    /// message, however much of it is left.
+    /// Requires a price for every message that a budget in money applies to. Without one, such a budget would refuse
+    /// the message, however much of it is left.
     fn check_prices(
         &mut self,
         budgets: &Budgets,

@@ -88,8 +88,8 @@ impl OneProvider {
     }
 }
 
-/// Settings that Pinpoint would ignore. They are refused with it, or an operator would wait for calls or texts that never
-/// come.
+/// Settings that Pinpoint would ignore. They are refused with it, or an operator would wait for calls or texts that
+/// never come.
 const ONLY_WITH_END_USER_MESSAGING: &[&str] = &[
     "CODE_TYPE",
     "CHANNELS",

@@ -5,9 +5,10 @@ use std::ops::RangeInclusive;
 
 /// Reads settings and collects their problems.
 ///
-/// No method fails: after reporting a problem it returns a placeholder, so that the settings after it are still checked.
-/// A placeholder never leaves this module's caller, because [`Reader::finish`] is the only way to get the settings out
-/// and returns them only if nothing was reported. Every placeholder comes from a method that reports first.
+/// No method fails: after reporting a problem it returns a placeholder, so that the settings after it are still
+/// checked. A placeholder never leaves this module's caller, because [`Reader::finish`] is the only way to get the
+/// settings out and returns them only if nothing was reported. Every placeholder comes from a method that reports
+/// first.
 pub(super) struct Reader<'a> {
     variable: &'a dyn Fn(&str) -> Option<String>,
     problems: Vec<String>,

@@ -1,5 +1,5 @@
-//! The variables of the AWS SDK. The SDK reads them itself; a bad value is reported here, because the SDK would ignore it
-//! or fail at the first call.
+//! The variables of the AWS SDK. The SDK reads them itself; a bad value is reported here, because the SDK would ignore
+//! it or fail at the first call.
 
 use super::reader::Reader;
 use rustls_pki_types::CertificateDer;

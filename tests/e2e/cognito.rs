@@ -1,8 +1,8 @@
-//! The shipped binary as the triggers of a user pool. `MiniStack` plays Cognito, Lambda and DynamoDB, the simulator plays
-//! Pinpoint, and boto3 plays the app.
+//! The shipped binary as the triggers of a user pool. `MiniStack` plays Cognito, Lambda and DynamoDB, the simulator
+//! plays Pinpoint, and boto3 plays the app.
 //!
-//! `MiniStack` differs from AWS as follows. `triggers.rs` and `shipped.rs` test these points under the runtime emulator, with
-//! events as AWS documents them:
+//! `MiniStack` differs from AWS as follows. `triggers.rs` and `shipped.rs` test these points under the runtime
+//! emulator, with events as AWS documents them:
 //!
 //! - An unknown user is an error at once. AWS calls the triggers with `userNotFound: true`.
 //! - `ClientMetadata` of `InitiateAuth` reaches Define and Create. AWS passes on only that of `RespondToAuthChallenge`.

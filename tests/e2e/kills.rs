@@ -1,5 +1,5 @@
-//! Kills the function at random times, restarts it as Lambda does, and repeats the request as a client does. Checks from
-//! outside that no limit and no code is lost.
+//! Kills the function at random times, restarts it as Lambda does, and repeats the request as a client does. Checks
+//! from outside that no limit and no code is lost.
 
 use crate::function::{
     Function, Settings, event, hasher, http_response, settings_with_ledger, wrong,

@@ -55,7 +55,7 @@ enum Step {
     RedeemAgain,
 }
 
-/// What the function responded. The checks compare it with the observation from outside.
+/// The function's responses. The checks compare them with the observation from outside.
 #[derive(Default)]
 struct Responses {
     /// Successes by verification. Each has the idempotency key of its request, or a unique name.

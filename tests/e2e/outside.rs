@@ -1,5 +1,5 @@
-//! Observes the function from outside: requests to the provider, messages, and items in the table. The kills and the load
-//! test check what they find with these, and do not rely on what the function says about itself.
+//! Observes the function from outside: requests to the provider, messages, and items in the table. The kills and the
+//! load test check what they find with these, and do not rely on what the function says about itself.
 
 use crate::function::hasher;
 use crate::table::{Items, Table};
@@ -24,8 +24,8 @@ pub(crate) struct Observation {
 }
 
 impl Observation {
-    /// Observes while the function runs. Reads the table last: the function writes a record before it calls the provider, so
-    /// each message and each guess has its record here.
+    /// Observes while the function runs. Reads the table last: the function writes a record before it calls the
+    /// provider, so each message and each guess has its record here.
     pub(crate) fn now(simulator: &Simulator, table: &Table) -> Self {
         let mut messages = Counts::new();
         for message in simulator.inbox() {

@@ -1,4 +1,4 @@
-//! How much the long tests do.
+//! The size of the long tests.
 
 use simulator::sized;
 

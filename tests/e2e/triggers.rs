@@ -1,6 +1,6 @@
-//! Trigger events that AWS delivers and `MiniStack` does not: for unknown users, repeated deliveries, client metadata only
-//! where AWS passes it on, after a password, before a sign-up. This file plays the user pool. The function is the shipped
-//! binary with a ledger, under the runtime emulator.
+//! Trigger events that AWS delivers and `MiniStack` does not: for unknown users, repeated deliveries, client metadata
+//! only where AWS passes it on, after a password, before a sign-up. This file plays the user pool. The function is the
+//! shipped binary with a ledger, under the runtime emulator.
 
 use crate::function::{Function, Settings, file, settings_with_ledger, wrong};
 use crate::table::Table;
@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 const FLOOR: Duration = Duration::from_millis(300);
 
-/// A user pool that delivers each trigger `deliveries` times. AWS repeats a trigger that has no response in five seconds.
+/// A user pool that delivers each trigger `deliveries` times. AWS repeats a trigger that has no response in five
+/// seconds.
 struct Pool {
     function: Function,
     deliveries: usize,
@@ -24,7 +25,7 @@ struct SignIn {
     name: String,
     attributes: Value,
     not_found: bool,
-    /// What the app sends with its answers. AWS does not pass it on when a sign-in begins.
+    /// The app sends this with its answers. AWS does not pass it on when a sign-in begins.
     client_metadata: Value,
     session: Vec<Value>,
     shown: Map<String, Value>,
@@ -160,7 +161,7 @@ impl Pool {
     }
 }
 
-/// What the app sees of a challenge, without values that change from run to run.
+/// The part of a challenge that the app sees, without values that change from run to run.
 fn seen(sign_in: &SignIn) -> String {
     format!(
         "{}, {} left",

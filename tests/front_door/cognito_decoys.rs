@@ -100,7 +100,7 @@ impl Step {
     }
 }
 
-/// What the client sees of a step, and how long it took.
+/// The part of a step that the client sees, and the time that it took.
 struct Seen {
     response: Value,
     took: Duration,

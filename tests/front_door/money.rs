@@ -1,4 +1,4 @@
-//! Budgets in money: a text is spent segment by segment, if it is ours.
+//! Budgets in money count each segment of our own texts.
 
 use crate::with;
 use crate::world::{Answer, NUMBER, World};
@@ -10,7 +10,7 @@ use std::time::Duration;
 const PRICES: &str = r#"{"prices": {"US": 0.1, "US/voice": 0.7, "US/whatsapp": 0.3, "*": 0.2, "*/voice": 1, "*/whatsapp": 1}}"#;
 pub(crate) const SEGMENT: u64 = 100_000;
 
-/// With it, the French text of End User Messaging takes two segments: each character counts as two of 70.
+/// With this brand the French text of End User Messaging takes two segments. Each character counts as two of 70.
 pub(crate) const LONG_BRAND: &str = "🎉🎉🎉🎉🎉🎉🎉🎉🎉🎉🎉🎉🎉🎉🎉🎉🎉🎉🎉🎉";
 
 pub(crate) async fn priced(name: &str, settings: &[(&str, &str)]) -> World {
@@ -27,7 +27,7 @@ pub(crate) async fn priced(name: &str, settings: &[(&str, &str)]) -> World {
 }
 
 impl World {
-    /// What a counter of today's budgets has: `u` for money, `m` for messages.
+    /// The value of a counter of today's budgets: `u` for money, `m` for messages.
     pub(crate) fn spent(&self, counter: &str) -> u64 {
         let budgets = self.ledger.budgets();
         budgets.values().filter_map(|day| day.get(counter)).sum()
@@ -47,7 +47,7 @@ async fn a_budget_in_money_counts_every_segment_and_one_in_messages_counts_the_m
         (world.spent("u"), world.spent("m")),
         (with::LONG_SEGMENTS * SEGMENT, 1)
     );
-    // The control: a brand with which the text takes one segment.
+    // The control: with this brand the text takes one segment.
     assert_eq!(send(&world, "+14255550102", "Acme").await.status, 202);
     assert_eq!(
         (world.spent("u"), world.spent("m")),
@@ -73,12 +73,12 @@ async fn a_text_is_sent_only_if_the_budget_has_room_for_all_its_segments() {
     assert_eq!(
         send(&world, "+14255550102", "Acme").await.status,
         202,
-        "one segment has room"
+        "there is room for one segment"
     );
 }
 
 #[tokio::test]
-async fn a_text_that_was_not_sent_gives_all_its_segments_back() {
+async fn a_text_that_was_not_sent_refunds_all_its_segments() {
     let world = priced("refund", &[("BUDGETS", "9USD/24h,50/24h")]).await;
     // This number has opted out.
     send(&world, "+14255550110", LONG_BRAND)

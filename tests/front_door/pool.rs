@@ -119,7 +119,7 @@ pub(crate) struct SignIn {
     pub(crate) client_metadata: Value,
 }
 
-/// What follows a round.
+/// The consequence of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     Tokens,

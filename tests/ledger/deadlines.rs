@@ -1,5 +1,4 @@
-//! A slow table: the function answers before Lambda ends it, and leaves no key behind that stands for a message which was
-//! certainly not sent.
+//! A slow table. The function responds before Lambda ends it. If a message was certainly not sent, its key is released.
 
 use crate::emulator::{Emulator, Fault};
 use crate::service::{Calls, WIDE, service, settings};
@@ -38,12 +37,12 @@ impl World {
         }
     }
 
-    /// From now on every response of the table is late by this.
+    /// Delays every further response of the table.
     fn slow_down(&self, delay: Duration) {
         self.emulator.choose_faults(move |_| Fault::Late(delay));
     }
 
-    /// The status and body of the response, and how long it took.
+    /// Returns the status and body of the response, and the time that it took.
     async fn post(&self, path: &str, body: &Value, deadline: SystemTime) -> (u64, Value, Duration) {
         let file = format!("{}/events/send.http-v2.json", env!("CARGO_MANIFEST_DIR"));
         let mut event: Value =

@@ -1,4 +1,4 @@
-//! The whole service on a table that fails: how many requests are refused, and that none costs anything twice.
+//! The whole service on a table that fails. Few requests are refused, and none costs anything twice.
 
 use crate::emulator::{Emulator, Fault, Request};
 use crate::service::{Calls, RIGHT, WIDE, send_request, service, settings};
@@ -24,7 +24,7 @@ const START: Millis = Millis(1_800_000_000_000);
 /// The responses by operation and outcome.
 type Outcomes = BTreeMap<(&'static str, &'static str), usize>;
 
-/// What a person does: gets a code, types it wrong, and types it right 12 seconds later.
+/// A person who gets a code, types it wrong, and types it right 12 seconds later.
 async fn person(service: &Service, n: usize) -> [(&'static str, &'static str); 3] {
     let to = PhoneNumber::parse(&format!("+1425{}", 2_000_000 + n)).unwrap();
     let caller = |key| Caller {
@@ -74,7 +74,7 @@ struct Run {
 }
 
 impl Run {
-    /// Many people, eight at a time, while `choose` makes requests fail.
+    /// Runs many people, eight at a time, while `choose` makes requests fail.
     async fn of(people: usize, choose: impl FnMut(&Request) -> Fault + Send + 'static) -> Self {
         let emulator = Emulator::new();
         let calls = Arc::new(Calls::default());
@@ -106,7 +106,7 @@ impl Run {
             .sum()
     }
 
-    /// No message without a 202, and no place, attempt or failure taken twice.
+    /// Asserts that every message had a 202, and that no place, attempt or failure was taken twice.
     fn costs_nothing_twice(&self) {
         let sends = self.calls.sends.load(Ordering::Relaxed);
         assert_eq!(sends, self.count("send", "ok"), "{:?}", self.outcomes);
@@ -166,7 +166,7 @@ async fn at_one_percent_of_faults_less_than_one_request_in_a_thousand_is_refused
     run.costs_nothing_twice();
 }
 
-/// The control: where each fault lasts for five requests, repeats do not help, and the refusals are noticed.
+/// The control: if each fault lasts for five requests, repeats do not help, and the refusals are noticed.
 #[tokio::test(start_paused = true)]
 async fn faults_that_outlast_the_repeats_are_noticed() {
     let people = sized(200, 1_000);
@@ -188,7 +188,7 @@ async fn a_table_that_writes_and_answers_500_costs_no_second_attempt_place_or_me
         (("wrong", "invalid_code"), people),
         (("right", "ok"), people),
     ]);
-    // Only counters that all share may have been raised by another request meanwhile; they count one too many then.
+    // Only shared counters may have been raised by another request in the meantime. They may count one too many.
     assert_eq!(run.outcomes, all);
     run.costs_nothing_twice();
     for item in run.emulator.items() {

@@ -1,4 +1,4 @@
-//! Requests that fail: which are repeated, and that a step is done once, however often its requests are.
+//! Failed requests. Only some are repeated, and however often a step's requests are made, the step is done once.
 
 use crate::emulator::{Emulator, Fault};
 use crate::shared::{
@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What a step replied, as text.
+/// The reply of a step, as text.
 type Reply = Result<String, Unavailable>;
 
 struct Case {
@@ -34,7 +34,7 @@ fn text(reply: Result<impl Debug, Unavailable>) -> Reply {
 
 macro_rules! steps {
     ($($step:ident($ledger:ident) $repeats:literal {$($before:tt)*} $act:expr;)*) => {
-        /// Every step that writes, where it has something to do.
+        /// Every step that writes, prepared so that it has something to do.
         const STEPS: &[Case] = &[$(Case {
             step: stringify!($step),
             prepare: |$ledger| Box::pin(async move { let _ = $ledger; $($before)* }),
@@ -125,7 +125,7 @@ async fn run(case: &Case, faults: &[Fault]) -> (Reply, Vec<Value>, Vec<Value>) {
     (reply, before, items(&emulator))
 }
 
-/// The two steps whose first write is refused meet the faults with their second.
+/// The number of requests before the faults. In two steps the first write is refused, so the faults are for the second.
 fn lead(case: &Case) -> usize {
     usize::from(["reserve_send_with_failures", "clear_failures_in_part"].contains(&case.step))
 }
@@ -236,7 +236,7 @@ async fn a_step_ends_after_two_seconds_when_nothing_is_answered() {
     }
 }
 
-/// Does the step with its response lost, and lets another request change the item before the look at it.
+/// Does the step and loses its response. Another request changes the item before the step looks at it.
 async fn overtaken(step: &str, change: fn(&mut Value)) -> (Reply, Value) {
     let case = STEPS.iter().find(|case| case.step == step).unwrap();
     let emulator = Emulator::new();
@@ -276,7 +276,7 @@ async fn a_step_that_another_request_may_have_overtaken_is_unclear_and_not_repea
         (&now["N"], &json!("0")),
         "{item}"
     );
-    // A release that was overtaken by a new reservation must not free that one.
+    // A late release must not free a newer reservation.
     let (reply, item) =
         overtaken("release_key", |item| item["st"] = json!({ "S": "claimed" })).await;
     assert!(reply.is_err());
@@ -284,7 +284,7 @@ async fn a_step_that_another_request_may_have_overtaken_is_unclear_and_not_repea
 }
 
 #[tokio::test]
-async fn a_counter_that_another_request_has_raised_meanwhile_counts_one_too_many() {
+async fn a_counter_that_another_request_has_raised_in_the_meantime_counts_one_too_many() {
     let (reply, item) = overtaken("count", |item| item["n"] = json!({ "N": "2" })).await;
     assert_eq!(reply.unwrap(), "true");
     assert_eq!(item["n"], "3");
@@ -342,7 +342,7 @@ async fn a_key_whose_reservation_stays_unclear_is_released() {
     let emulator = Emulator::new();
     let ledger = emulator.ledger();
     let reserve = async || ledger.reserve_key(&the_key(), &digest("f"), START).await;
-    // The reservation is executed and nobody hears of it; neither look nor release is answered.
+    // The reservation is executed, but its response is lost. The look at it and the release get no response either.
     emulator.faults([
         Fault::LostAnswer,
         Fault::Hang,

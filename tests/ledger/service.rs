@@ -37,7 +37,7 @@ pub(crate) struct Calls {
 }
 
 impl Calls {
-    /// Waits as the adapters do: without time for a call there is none, and one that takes longer is abandoned.
+    /// Waits as the adapters do. Without enough time nothing is called, and a call that takes longer is abandoned.
     async fn wait(&self, count: &AtomicUsize, time_limit: Duration) -> Result<(), Error> {
         let timeout = Error::new(ErrorCode::ProviderTimeout, "The provider was too slow.");
         if time_limit < Duration::from_millis(200) {

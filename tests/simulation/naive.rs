@@ -55,7 +55,7 @@ pub(crate) struct NaiveLedger {
     notes: Mutex<Notes>,
 }
 
-/// What a broken rule remembers of earlier steps.
+/// The memory of a broken rule.
 #[derive(Default)]
 struct Notes {
     asked: BTreeMap<(ItemName, CodeDigest), Millis>,

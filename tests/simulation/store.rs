@@ -95,7 +95,7 @@ impl Store {
     }
 }
 
-/// What to do with a step.
+/// The fate of a step.
 enum Decision {
     Die,
     Fail,
