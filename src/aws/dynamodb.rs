@@ -9,6 +9,7 @@
 mod budgets;
 mod item;
 mod sends;
+mod settlement;
 mod table;
 mod update;
 
@@ -342,40 +343,7 @@ impl Ledger for DynamoDb {
         generation: u64,
         outcome: &Settled<'_>,
     ) -> Result<(), Unavailable> {
-        let update = match *outcome {
-            Settled::Sent {
-                issuer,
-                message_id: Some(id),
-            } => self
-                .update(item, "SET #st = :sent, #prov = :prov, #mid = :mid")
-                .text(":prov", &issuer.to_string())
-                .text(":mid", id),
-            Settled::Sent {
-                issuer,
-                message_id: None,
-            } => self
-                .update(item, "SET #st = :sent, #prov = :prov REMOVE #mid")
-                .text(":prov", &issuer.to_string()),
-            Settled::Unclear => self.update(item, "SET #st = :unclear"),
-            Settled::Failed { plain_until } => self
-                .update(item, "SET #st = :failed, #pu = :pu")
-                .number(":pu", plain_until.0),
-            Settled::Back(earlier) => self
-                .update(
-                    item,
-                    "SET #st = :state, #exp = :exp, #sends = :sends, #prov = :prov, #pu = :pu, #ch = :ch, #lang = :lang, \
-                     #ttl = :ttl",
-                )
-                .text(":state", word_of(earlier.state))
-                .number(":exp", earlier.expires.0)
-                .number(":sends", earlier.sends.into())
-                .text(":prov", &text_of_issuers(&earlier.issuers))
-                .number(":pu", earlier.plain_until.0)
-                .text(":ch", &earlier.channel)
-                .text(":lang", &earlier.language)
-                .number(":ttl", earlier.expires.plus(VERIFICATION_KEPT).seconds()),
-        };
-        update
+        self.settlement(item, outcome)
             .when("#gen = :gen AND #st = :reserved")
             .number(":gen", generation)
             .repeatable()
