@@ -9,6 +9,7 @@ use otp_lambda::reference::ReferenceId;
 use serde_json::Value;
 use simulator::{IssuedCode, Operation, Simulator};
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 
 /// Counts by number and then by reference ID.
 type Counts = BTreeMap<String, BTreeMap<String, u64>>;
@@ -59,14 +60,23 @@ impl Observation {
         }
     }
 
-    /// How many messages were sent under a reference ID.
-    pub(crate) fn messages(&self, number: &str, reference: &str) -> u64 {
-        count(&self.messages, number, reference)
+    /// How many messages were sent for a verification.
+    pub(crate) fn messages(&self, number: &str, plain: &str) -> u64 {
+        let references = self.references(number, plain);
+        let counts = references
+            .iter()
+            .map(|reference| count(&self.messages, number, reference));
+        counts.sum()
     }
 
-    /// How many guesses reached the provider under a reference ID.
-    pub(crate) fn guesses(&self, number: &str, reference: &str) -> u64 {
-        count(&self.guesses, number, reference)
+    /// How many guesses reached the provider at one code of a verification, at most. After an unclear send a guess is
+    /// asked under two references, for one attempt.
+    pub(crate) fn guesses(&self, number: &str, plain: &str) -> u64 {
+        let references = self.references(number, plain);
+        let counts = references
+            .iter()
+            .map(|reference| count(&self.guesses, number, reference));
+        counts.max().unwrap_or(0)
     }
 
     /// How many guesses about a number reached the provider.
@@ -101,9 +111,11 @@ impl Observation {
         })
     }
 
-    /// The code that the provider stores.
-    pub(crate) fn code(&self, number: &str, reference: &str) -> Option<&IssuedCode> {
-        self.codes.get(&(number.to_owned(), reference.to_owned()))
+    /// The newest code of a verification that the provider stores.
+    pub(crate) fn code(&self, number: &str, plain: &str) -> Option<&IssuedCode> {
+        let references = self.references(number, plain);
+        let mut newest_first = references.into_iter().rev();
+        newest_first.find_map(|reference| self.codes.get(&(number.to_owned(), reference)))
     }
 
     /// The record of a verification under its plain reference, or null.
@@ -113,21 +125,20 @@ impl Observation {
             .unwrap_or(&Value::Null)
     }
 
-    /// The record of the code that the provider knows under `reference`, if that is the reference of a later generation.
-    fn record_of_generation(&self, number: &str, reference: &str) -> Option<&Value> {
-        let to = PhoneNumber::parse(number).unwrap();
-        let of_number = self.verifications().filter(|(other, _)| *other == number);
-        of_number
-            .map(|(_, plain)| (plain, self.record(number, plain)))
-            .find(|(plain, record)| {
-                let plain = ReferenceId::parse(plain).unwrap();
-                let generations = 1..=record["gen"].as_u64().unwrap_or(0);
-                generations.into_iter().any(|generation| {
-                    let known_as = self.hasher.code_reference(&plain, &to, generation);
-                    known_as.expose() == reference
-                })
-            })
-            .map(|(_, record)| record)
+    /// The references under which the provider may know codes of a verification, the plain one first.
+    fn references(&self, number: &str, plain: &str) -> Vec<String> {
+        let generations = self.record(number, plain)["gen"].as_u64().unwrap_or(0);
+        let (to, reference) = (
+            PhoneNumber::parse(number).unwrap(),
+            ReferenceId::parse(plain).unwrap(),
+        );
+        let of_generation = |generation| {
+            let known_as = self.hasher.code_reference(&reference, &to, generation);
+            known_as.expose().to_owned()
+        };
+        iter::once(plain.to_owned())
+            .chain((1..=generations).map(of_generation))
+            .collect()
     }
 
     /// The item of a number, or null.
@@ -165,8 +176,11 @@ impl Observation {
                 Some(generations) => generations,
                 // Only the code of one generation goes out under a reference of its own.
                 None => self
-                    .record_of_generation(number, reference)
-                    .is_some()
+                    .verifications()
+                    .any(|(other, plain)| {
+                        other == number
+                            && self.references(other, plain)[1..].contains(&reference.to_owned())
+                    })
                     .into(),
             };
             if messages > recorded {
