@@ -25,7 +25,7 @@ use std::time::Duration;
 /// the longest validity once more, so that no clock and no setting can bring a code back.
 const AFTER_OWN_CODE: Duration = LONGEST_VALIDITY;
 
-/// What may be done about a reference under which other software can have sent a code.
+/// Whether a request can be about a code of other software.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ForeignCode {
     /// Nothing: this program knows the code, or the caller is not trusted to know of others.
@@ -36,7 +36,7 @@ pub(super) enum ForeignCode {
 }
 
 impl Service {
-    /// Whether a request can be about a code of other software: the reference is derived as in AWS's example, an
+    /// Decides whether a request can be about a code of other software: the reference is derived as in AWS's example, an
     /// authenticated caller asks, and no code of this program can still be good under it. Nobody else can be trusted to
     /// know of a code that this program did not send. `seen` is this program's own verification.
     pub(super) fn foreign_code(

@@ -126,7 +126,7 @@ async fn with_every_response_900_milliseconds_late_a_send_says_that_no_message_w
     assert!(detail.contains("no message was sent"), "{detail}");
     assert!(time < TIMEOUT, "{time:?}");
     assert_eq!(world.key().as_deref(), Some("released"));
-    // What was counted is refunded, except the place in the number's windows and the requests of the address.
+    // All counts are refunded, except the place in the number's windows and the requests of the address.
     for item in world.emulator.items() {
         match item["pk"].as_str().unwrap().split_once('#').unwrap().0 {
             "R" => assert_eq!(item["n"], "0", "{item}"),

@@ -25,7 +25,7 @@ const STEP_TIME_LIMIT: Duration = Duration::from_secs(2);
 /// that were throttled together do not come back together.
 const LONGEST_WAITS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(200)];
 
-/// What DynamoDB answers when it refuses a request because there are too many. It has not executed the request.
+/// The errors with which DynamoDB refuses a request because there are too many. It has not executed the request.
 const THROTTLES: [&str; 3] = [
     "ProvisionedThroughputExceededException",
     "ThrottlingException",
