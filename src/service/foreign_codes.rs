@@ -28,9 +28,9 @@ const AFTER_OWN_CODE: Duration = LONGEST_VALIDITY;
 /// Whether a request can be about a code of other software.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ForeignCode {
-    /// Nothing: this program knows the code, or the caller is not trusted to know of others.
+    /// No: this program knows the code, or the caller is not trusted to know of others.
     Impossible,
-    /// Nothing, because `FOREIGN_CODES` is off.
+    /// It could be, but `FOREIGN_CODES` is off.
     TurnedOff,
     Possible,
 }
