@@ -16,10 +16,7 @@ async fn the_right_code_signs_in_with_one_message() {
     sign_in.is("sent", "3");
     assert_eq!(sign_in.shown["destinationNumber"], "+1*******0142");
     assert_eq!(sign_in.shown["codeLength"], "6");
-    assert_eq!(
-        sign_in.answer(&world, &world.newest_code()).await,
-        Next::Tokens
-    );
+    sign_in.signs_in(&world).await;
     assert_eq!((world.messages_sent(), world.provider_checks()), (1, 1));
 }
 
@@ -104,10 +101,7 @@ async fn the_sign_in_ends_after_the_last_attempt() {
     let mut again = SignIn::begin(&world, &user()).await;
     again.is("sent", "3");
     assert_eq!(world.messages_sent(), 2);
-    assert_eq!(
-        again.answer(&world, &world.newest_code()).await,
-        Next::Tokens
-    );
+    again.signs_in(&world).await;
 }
 
 #[tokio::test]
@@ -121,10 +115,7 @@ async fn a_resend_costs_no_attempt() {
     sign_in.is("try_again", "2");
     assert_eq!((world.messages_sent(), world.provider_checks()), (2, 1));
     assert!(seconds(&sign_in.shown["resendAt"]) > seconds(&sign_in.shown["expiresAt"]) - 600);
-    assert_eq!(
-        sign_in.answer(&world, &world.newest_code()).await,
-        Next::Tokens
-    );
+    sign_in.signs_in(&world).await;
 }
 
 #[tokio::test]
@@ -136,10 +127,7 @@ async fn the_windows_limit_resends() {
         sign_in.is("try_again", "3");
     }
     assert_eq!((world.messages_sent(), world.provider_checks()), (1, 0));
-    assert_eq!(
-        sign_in.answer(&world, &world.newest_code()).await,
-        Next::Tokens
-    );
+    sign_in.signs_in(&world).await;
 }
 
 #[tokio::test]
@@ -232,10 +220,7 @@ async fn a_canceled_code_ends_the_sign_in() {
     world.advance(HALF_A_MINUTE);
     let mut again = SignIn::begin(&world, &user()).await;
     again.is("sent", "3");
-    assert_eq!(
-        again.answer(&world, &world.newest_code()).await,
-        Next::Tokens
-    );
+    again.signs_in(&world).await;
 }
 
 #[tokio::test]
@@ -308,10 +293,7 @@ async fn an_unverified_number_gets_a_message_only_if_a_setting_allows_it() {
 
         let allowing = world(&[("COGNITO_UNVERIFIED_PHONE", "allow")]).await;
         let mut sign_in = SignIn::begin(&allowing, &user).await;
-        assert_eq!(
-            sign_in.answer(&allowing, &allowing.newest_code()).await,
-            Next::Tokens
-        );
+        sign_in.signs_in(&allowing).await;
     }
 }
 
@@ -346,10 +328,7 @@ async fn step_up_asks_for_the_password_before_the_code() {
         Next::Asked
     );
     sign_in.is("try_again", "2");
-    assert_eq!(
-        sign_in.answer(&world, &world.newest_code()).await,
-        Next::Tokens
-    );
+    sign_in.signs_in(&world).await;
     assert_eq!(world.messages_sent(), 1);
 }
 

@@ -1,9 +1,20 @@
 //! Sign-ups that a verification of their number confirms.
 
 use crate::pool::{Next, OTHER, SignIn, user, world};
-use crate::world::{NUMBER, file};
+use crate::world::{NUMBER, World, file};
 use serde_json::{Value, json};
 use std::time::Duration;
+
+/// Verifies the number over HTTP, and returns the reference ID.
+async fn verified(world: &World) -> Value {
+    let sent = world
+        .post("/otp/send", &json!({ "destinationNumber": NUMBER }))
+        .await;
+    let reference = sent.body["referenceId"].clone();
+    let body = json!({ "destinationNumber": NUMBER, "otp": world.newest_code(), "referenceId": reference });
+    assert_eq!(world.post("/otp/verify", &body).await.status, 200);
+    reference
+}
 
 #[tokio::test]
 async fn a_sign_up_is_confirmed_by_a_verification_of_its_number() {
@@ -74,12 +85,7 @@ async fn a_sign_up_is_confirmed_by_a_verification_of_its_number() {
 #[tokio::test]
 async fn a_sign_up_that_failed_elsewhere_can_present_its_verification_again() {
     let world = world(&[("COGNITO_PRE_SIGN_UP", "on"), ("REFERENCE_ID", "random")]).await;
-    let sent = world
-        .post("/otp/send", &json!({ "destinationNumber": NUMBER }))
-        .await;
-    let reference = &sent.body["referenceId"];
-    let body = json!({ "destinationNumber": NUMBER, "otp": world.newest_code(), "referenceId": reference });
-    assert_eq!(world.post("/otp/verify", &body).await.status, 200);
+    let reference = verified(&world).await;
     // A pool whose users sign up by number makes up another user name for each try.
     for (name, is_confirmed) in [
         ("7c9e6679-7425-40de-944b-e07fc1f90ae7", true),
@@ -101,12 +107,7 @@ async fn a_sign_up_that_failed_elsewhere_can_present_its_verification_again() {
 #[tokio::test]
 async fn a_verification_confirms_a_sign_up_within_ten_minutes() {
     let world = world(&[("COGNITO_PRE_SIGN_UP", "on"), ("REFERENCE_ID", "random")]).await;
-    let sent = world
-        .post("/otp/send", &json!({ "destinationNumber": NUMBER }))
-        .await;
-    let reference = sent.body["referenceId"].clone();
-    let body = json!({ "destinationNumber": NUMBER, "otp": world.newest_code(), "referenceId": reference });
-    assert_eq!(world.post("/otp/verify", &body).await.status, 200);
+    let reference = verified(&world).await;
     world.advance(Duration::from_mins(10));
     let mut event = file("cognito.pre-sign-up");
     event["request"]["userAttributes"]["phone_number"] = json!(NUMBER);
