@@ -2,7 +2,7 @@
 
 use crate::shared::{
     AGAIN, ENDED, FAILED, MINUTE, OPENING, PINPOINT, START, as_opened, at, bring, digest, done,
-    guess, paid, seconds, see, sent, success, the_verification,
+    guess, open, paid, seconds, see, sent, success, the_verification,
 };
 use otp_lambda::ledger::{Ledger, Opening, Settled, State, Success, USED, UsedCode, Verification};
 use std::collections::BTreeSet;
@@ -10,21 +10,13 @@ use std::collections::BTreeSet;
 pub(super) async fn an_opened_verification_reads_back(ledger: &dyn Ledger) {
     let key = the_verification();
     assert_eq!(ledger.verification(&key).await.unwrap(), None);
-    assert!(ledger.open(&key, None, &OPENING).await.unwrap());
+    open(ledger, None, &OPENING).await;
     assert_eq!(see(ledger).await, as_opened());
-    assert!(
-        ledger
-            .open(
-                &key,
-                Some(1),
-                &Opening {
-                    state: State::Sent,
-                    ..OPENING
-                }
-            )
-            .await
-            .unwrap()
-    );
+    let new = Opening {
+        state: State::Sent,
+        ..OPENING
+    };
+    open(ledger, Some(1), &new).await;
     assert_eq!(
         see(ledger).await,
         Verification {
@@ -39,7 +31,7 @@ pub(super) async fn a_verification_opens_only_over_the_generation_seen(ledger: &
     let key = the_verification();
     assert!(!ledger.open(&key, Some(1), &OPENING).await.unwrap());
     assert_eq!(ledger.verification(&key).await.unwrap(), None);
-    assert!(ledger.open(&key, None, &OPENING).await.unwrap());
+    open(ledger, None, &OPENING).await;
     let another = Opening {
         brand_name: "Another",
         ..OPENING
@@ -73,12 +65,7 @@ pub(super) async fn a_new_verification_keeps_only_the_used_codes(ledger: &dyn Le
         until: at(MINUTE).plus(USED),
     };
     for generation in [3, 4] {
-        assert!(
-            ledger
-                .open(&key, Some(generation - 1), &OPENING)
-                .await
-                .unwrap()
-        );
+        open(ledger, Some(generation - 1), &OPENING).await;
         assert_eq!(
             see(ledger).await,
             Verification {
@@ -90,6 +77,15 @@ pub(super) async fn a_new_verification_keeps_only_the_used_codes(ledger: &dyn Le
     }
 }
 
+/// Opens the verification again without these used codes.
+async fn forget(ledger: &dyn Ledger, seen: Option<u64>, codes: &[UsedCode]) {
+    let new = Opening {
+        forget: codes,
+        ..OPENING
+    };
+    open(ledger, seen, &new).await;
+}
+
 pub(super) async fn used_codes_are_kept_until_they_are_forgotten(ledger: &dyn Ledger) {
     let key = the_verification();
     let used = |code| UsedCode {
@@ -98,67 +94,23 @@ pub(super) async fn used_codes_are_kept_until_they_are_forgotten(ledger: &dyn Le
     };
     for (generation, code) in [(1, "a"), (2, "b"), (3, "c")] {
         let seen = (generation > 1).then_some(generation - 1);
-        assert!(ledger.open(&key, seen, &OPENING).await.unwrap());
-        done(
-            ledger
-                .consume(
-                    &key,
-                    generation,
-                    &Success {
-                        code: digest(code),
-                        ..success("winner")
-                    },
-                )
-                .await
-                .unwrap(),
-        );
+        open(ledger, seen, &OPENING).await;
+        let success = Success {
+            code: digest(code),
+            ..success("winner")
+        };
+        done(ledger.consume(&key, generation, &success).await.unwrap());
     }
     assert_eq!(
         see(ledger).await.used,
         [used("a"), used("b"), used("c")].into()
     );
-    let forget = [used("a"), used("c"), used("unknown")];
-    assert!(
-        ledger
-            .open(
-                &key,
-                Some(3),
-                &Opening {
-                    forget: &forget,
-                    ..OPENING
-                }
-            )
-            .await
-            .unwrap()
-    );
+    let codes = [used("a"), used("c"), used("unknown")];
+    forget(ledger, Some(3), &codes).await;
     assert_eq!(see(ledger).await.used, [used("b")].into());
-    assert!(
-        ledger
-            .open(
-                &key,
-                Some(4),
-                &Opening {
-                    forget: &[used("b")],
-                    ..OPENING
-                }
-            )
-            .await
-            .unwrap()
-    );
+    forget(ledger, Some(4), &[used("b")]).await;
     assert_eq!(see(ledger).await.used, BTreeSet::new());
-    assert!(
-        ledger
-            .open(
-                &key,
-                Some(5),
-                &Opening {
-                    forget: &[used("b")],
-                    ..OPENING
-                }
-            )
-            .await
-            .unwrap()
-    );
+    forget(ledger, Some(5), &[used("b")]).await;
 }
 
 pub(super) async fn a_further_code_keeps_the_attempts(ledger: &dyn Ledger) {
