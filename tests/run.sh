@@ -22,7 +22,7 @@ fi
 
 step "the packaged function under the runtime emulator"
 if [ -n "${OTP_E2E_BOOTSTRAP:-}" ] && [ -n "${OTP_E2E_RIE:-}" ]; then
-    cargo test --workspace --test e2e -- --ignored --nocapture shipped:: ledger:: load:: triggers::
+    cargo test --workspace --test e2e -- --ignored --nocapture shipped:: ledger:: triggers::
 else
     skip "the packaged function: needs Python, on Linux"
 fi
@@ -32,6 +32,14 @@ if [ -n "${OTP_E2E_BOOTSTRAP:-}" ] && [ -n "${OTP_E2E_RIE:-}" ]; then
     cargo test --workspace --test e2e -- --ignored --nocapture kills::
 else
     skip "the kills: needs Python, on Linux"
+fi
+
+step "the packaged function under load and attack"
+# By itself, so that no other test runs under this load: the emulator ends an invocation after five seconds.
+if [ -n "${OTP_E2E_BOOTSTRAP:-}" ] && [ -n "${OTP_E2E_RIE:-}" ]; then
+    cargo test --workspace --test e2e -- --ignored --nocapture load::
+else
+    skip "the load: needs Python, on Linux"
 fi
 
 step "the packaged function beside boto3"

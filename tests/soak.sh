@@ -51,17 +51,17 @@ for name in "${parts[@]}"; do
     case "$name" in
     simulation)
         step "the ledger, simulated with $OTP_SIMULATION_SEEDS seeds"
-        part simulation "[0-9]+ seeds, [0-9]+ operations" cargo test --profile soak --test simulation -- --ignored --nocapture soak || failed=1
+        part simulation "[0-9]+ seeds, [0-9]+ operations" cargo test --workspace --profile soak --test simulation -- --ignored --nocapture soak || failed=1
         ;;
     kills)
         step "the packaged function, killed $OTP_KILLS times"
         build_package
-        part kills "kills: " cargo test --test e2e -- --ignored --nocapture kills:: || failed=1
+        part kills "kills: " cargo test --workspace --test e2e -- --ignored --nocapture kills:: || failed=1
         ;;
     load)
         step "the packaged function under load for $OTP_LOAD_SECONDS s"
         build_package
-        part load "load: " cargo test --test e2e -- --ignored --nocapture load:: || failed=1
+        part load "load: " cargo test --workspace --test e2e -- --ignored --nocapture load:: || failed=1
         ;;
     *)
         echo "There is no part $name. The parts are simulation, kills and load." >&2

@@ -112,6 +112,7 @@ mod control;
 mod desk;
 mod end_user_messaging;
 mod failure;
+mod free_port;
 mod inbox;
 mod memory;
 mod message;
@@ -131,6 +132,7 @@ pub use self::{
     codes::{CodeKey, IssuedCode},
     desk::Recorded,
     failure::{Failure, Operation, Queued, Service, Times},
+    free_port::free_port,
     memory::MemoryLedger,
     message::{Channel, Feedback, Message},
     scenarios::{Outcome, Scenario, scenarios},

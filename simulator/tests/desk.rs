@@ -5,6 +5,7 @@
     reason = "a test fails by panicking"
 )]
 
+use simulator::free_port;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Stdio};
@@ -68,15 +69,6 @@ impl Drop for Desk {
     }
 }
 
-fn free_port() -> String {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-        .to_string()
-}
-
 /// Runs a command in a shell with this input.
 fn paste(command: &str, input: &str) -> String {
     let mut shell = Command::new("sh")
@@ -124,7 +116,7 @@ fn the_two_printed_commands_work_when_pasted() {
 /// The README shows the usual ports.
 #[test]
 fn the_readme_shows_what_the_desk_prints() {
-    let (phone_port, api_port) = (free_port(), free_port());
+    let (phone_port, api_port) = (free_port().to_string(), free_port().to_string());
     let desk = Desk::start(&["--port", &phone_port, "--api-port", &api_port]);
     let screen = desk
         .until("Below is the log")
@@ -141,9 +133,9 @@ fn the_readme_shows_what_the_desk_prints() {
 fn pasted(provider: &str) -> Vec<String> {
     let desk = Desk::start(&[
         "--port",
-        &free_port(),
+        &free_port().to_string(),
         "--api-port",
-        &free_port(),
+        &free_port().to_string(),
         "--provider",
         provider,
     ]);
@@ -219,9 +211,9 @@ fn the_service_responds_to_every_scenario_number_as_the_desk_page_says() {
 fn answers(provider: &str, unknown: &[&str]) {
     let desk = Desk::start(&[
         "--port",
-        &free_port(),
+        &free_port().to_string(),
         "--api-port",
-        &free_port(),
+        &free_port().to_string(),
         "--provider",
         provider,
     ]);

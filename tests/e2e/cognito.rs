@@ -15,10 +15,10 @@
 //! - `ValidationData` of `SignUp` never reaches the trigger, so a sign-up never succeeds here.
 //! - Calling the function needs no permission.
 
-use crate::function::{LEDGER_KEY, Settings, eventually, free_port, python, settings, tool};
+use crate::function::{LEDGER_KEY, Settings, eventually, python, settings, tool};
 use crate::table::TABLE;
 use serde_json::{Value, json};
-use simulator::{Operation, Simulator};
+use simulator::{Operation, Simulator, free_port};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -1,9 +1,10 @@
 //! Runs the shipped binary under Lambda's runtime interface emulator, and tools beside it.
 
 use serde_json::{Value, json};
+use simulator::free_port;
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -123,23 +124,41 @@ impl Function {
 
     /// Invokes the function with an event, and returns its response.
     pub(crate) fn invoke(&self, event: &str) -> Value {
-        self.invoke_unless_killed(event)
-            .expect("the function should respond")
+        let (status, body) = self.answer(event);
+        match serde_json::from_str(&body) {
+            Ok(response) if status == 200 => response,
+            _ => panic!(
+                "the function should respond. The emulator answered {status} {body:?}. The log:\n{}",
+                self.log()
+            ),
+        }
     }
 
     /// Like `invoke`, but returns `None` if the function's process ended before it responded.
     pub(crate) fn invoke_unless_killed(&self, event: &str) -> Option<Value> {
+        let (status, body) = self.answer(event);
+        (status == 200).then(|| {
+            serde_json::from_str(&body)
+                .unwrap_or_else(|_| panic!("not JSON: {body:?}. The log:\n{}", self.log()))
+        })
+    }
+
+    /// The status and the body of the emulator's answer to an event.
+    fn answer(&self, event: &str) -> (u16, String) {
         let url = format!(
             "http://127.0.0.1:{}/2015-03-31/functions/function/invocations",
             self.port
         );
-        let mut response = self
-            .client
-            .post(url)
-            .send(event)
-            .expect("the emulator should respond");
-        let body = response.body_mut().read_to_string().unwrap();
-        (response.status() == 200).then(|| serde_json::from_str(&body).expect("a response in JSON"))
+        let answer = self.client.post(url).send(event).and_then(|mut response| {
+            let body = response.body_mut().read_to_string()?;
+            Ok((response.status().as_u16(), body))
+        });
+        answer.unwrap_or_else(|error| {
+            panic!(
+                "the emulator should respond: {error}. The log:\n{}",
+                self.log()
+            )
+        })
     }
 
     /// Invokes the function with an HTTP event, and returns the status and the body of its response.
@@ -282,12 +301,4 @@ pub(crate) fn python(
         String::from_utf8_lossy(&output.stderr)
     );
     serde_json::from_slice(&output.stdout).unwrap()
-}
-
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
 }

@@ -60,9 +60,13 @@ fi
     echo "make invoke needs Docker on this system, because the runtime emulator runs on Linux only." >&2
     exit 1
 }
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-port=$(free_port)
-runtime_port=$(free_port)
+# Two free ports. An outgoing connection could take a higher one before the emulator listens.
+read -r port runtime_port < <(python3 -c '
+import random, socket
+def is_free(port):
+    with socket.socket() as attempt:
+        return attempt.connect_ex(("127.0.0.1", port)) != 0
+print(*[port for port in random.sample(range(20000, 32000), 20) if is_free(port)][:2])')
 env -i "${settings[@]}" AWS_LAMBDA_FUNCTION_NAME=otp-lambda AWS_LAMBDA_FUNCTION_TIMEOUT=10 \
     AWS_LAMBDA_FUNCTION_MEMORY_SIZE=256 AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=desk AWS_SECRET_ACCESS_KEY=desk \
     "$OTP_E2E_RIE" --log-level error --runtime-interface-emulator-address "127.0.0.1:$port" \

@@ -3,6 +3,7 @@
 use crate::random::Random;
 use dynoxide::Database;
 use serde_json::{Value, json};
+use simulator::free_port;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -219,7 +220,7 @@ async fn pump(
 
 /// The URL of a port where nothing listens.
 pub(crate) fn closed_port() -> String {
-    format!("http://{}", listener().local_addr().unwrap())
+    format!("http://127.0.0.1:{}", free_port())
 }
 
 /// Starts a server that accepts every connection and never responds.
