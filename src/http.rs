@@ -13,6 +13,7 @@ use crate::service::{Call, Service};
 use body::Body;
 use futures_util::FutureExt;
 use lambda_http::http::Method;
+use request::KeyHeader;
 use response::Response;
 use serde_json::value::{RawValue, to_raw_value};
 use std::panic::AssertUnwindSafe;
@@ -80,11 +81,12 @@ pub(crate) async fn respond(
 ) -> Result<Box<RawValue>, serde_json::Error> {
     let shape = event.shape();
     call.record.origin = Some(shape.name());
-    let mut operation = None;
-    let outcome = handle(service, gate, event, call, &mut operation);
+    let mut progress = Progress::default();
+    let outcome = handle(service, gate, event, call, &mut progress);
     // A panic ends this request, not the execution environment with its open connections.
     let outcome = AssertUnwindSafe(outcome).catch_unwind().await;
-    let response = match outcome.unwrap_or_else(|_| Err(unfinished(operation))) {
+    let operation = progress.operation;
+    let mut response = match outcome.unwrap_or_else(|_| Err(unfinished(operation))) {
         Ok(response) => {
             call.record.outcome = "ok";
             response
@@ -94,8 +96,19 @@ pub(crate) async fn respond(
             response::problem(&error, operation, &call.record.request_id)
         }
     };
+    if progress.ignores_key {
+        response::say_that_no_key_was_used(&mut response);
+    }
     call.record.status = Some(response.status().as_u16());
     to_raw_value(&shape.lambda_response(&response))
+}
+
+/// How far a request has come. The response needs it also if the request failed.
+#[derive(Default)]
+struct Progress {
+    operation: Option<Operation>,
+    /// Whether the request has an `Idempotency-Key` that is not used.
+    ignores_key: bool,
 }
 
 /// The error of a request that panicked. A send may have reached the provider before.
@@ -111,21 +124,24 @@ fn unfinished(operation: Option<Operation>) -> Error {
     }
 }
 
-/// Sets `reached` as soon as the route is known, also when the request fails after that.
 async fn handle(
     service: &Service,
     gate: Gate,
     event: Event,
     call: &mut Call<'_>,
-    reached: &mut Option<Operation>,
+    progress: &mut Progress,
 ) -> Result<Response, Error> {
     let request = event.into_request()?;
     let operation = route(&request.method, &request.path, service.has_ledger())?;
-    *reached = Some(operation);
+    progress.operation = Some(operation);
     call.record.operation = Some(operation.name());
     call.caller = request.caller(gate, operation)?;
     request.check_content_type()?;
-    call.caller.idempotency_key = request.idempotency_key(service.has_ledger())?;
+    match request.idempotency_key(&call.caller, service.has_ledger())? {
+        KeyHeader::Absent => {}
+        KeyHeader::Given(key) => call.caller.idempotency_key = Some(key),
+        KeyHeader::Ignored => progress.ignores_key = true,
+    }
     let mut body = request.into_body(&operation.fields(), &call.caller)?;
     if let Some(address) = request::read_client_ip(&mut body)? {
         call.caller.address = Some(address);

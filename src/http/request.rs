@@ -84,6 +84,18 @@ impl Operation {
     }
 }
 
+/// The fewest characters of an `Idempotency-Key` from a caller that AWS has not authenticated. Keys like `1` come from
+/// many callers, and one behind the same address must not get the response to another one's request.
+const SHORTEST_PUBLIC_KEY: usize = 16;
+
+/// The `Idempotency-Key` of a request.
+pub(super) enum KeyHeader {
+    Absent,
+    Given(String),
+    /// There is one, and it is not used.
+    Ignored,
+}
+
 impl Fields {
     fn accepted_from(&self, caller: &Caller) -> Vec<&'static str> {
         let is_authenticated = caller.principal.is_some();
@@ -137,7 +149,25 @@ impl Request {
         }
     }
 
-    pub(super) fn idempotency_key(&self, has_ledger: bool) -> Result<Option<String>, Error> {
+    /// The `Idempotency-Key` of `caller`. One that nobody vouches for cannot rely on a short key, which somebody else may
+    /// have chosen as well, so it is ignored.
+    pub(super) fn idempotency_key(
+        &self,
+        caller: &Caller,
+        has_ledger: bool,
+    ) -> Result<KeyHeader, Error> {
+        let read = self.read_idempotency_key(has_ledger);
+        if caller.principal.is_some() {
+            return Ok(read?.map_or(KeyHeader::Absent, KeyHeader::Given));
+        }
+        Ok(match read {
+            Ok(None) => KeyHeader::Absent,
+            Ok(Some(key)) if key.len() >= SHORTEST_PUBLIC_KEY => KeyHeader::Given(key),
+            Ok(Some(_)) | Err(_) => KeyHeader::Ignored,
+        })
+    }
+
+    fn read_idempotency_key(&self, has_ledger: bool) -> Result<Option<String>, Error> {
         let invalid = |detail: &'static str| Error::invalid_parameter("Idempotency-Key", detail);
         let mut keys = self.headers.get_all("idempotency-key").iter();
         let Some(key) = keys.next() else {

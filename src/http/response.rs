@@ -8,7 +8,7 @@ use crate::reference::ReferenceId;
 use crate::service::{Sent, Status};
 use crate::time::Millis;
 use lambda_http::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
-use lambda_http::http::{HeaderValue, StatusCode};
+use lambda_http::http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
 pub(super) type Response = lambda_http::http::Response<String>;
@@ -219,6 +219,13 @@ pub(super) fn problem(error: &Error, operation: Option<Operation>, request_id: &
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
+}
+
+/// Tells a caller that its `Idempotency-Key` was ignored.
+pub(super) fn say_that_no_key_was_used(response: &mut Response) {
+    let name = HeaderName::from_static("idempotency-key-used");
+    let headers = response.headers_mut();
+    headers.insert(name, HeaderValue::from_static("false"));
 }
 
 fn json(status: StatusCode, body: &impl Serialize) -> Response {

@@ -504,6 +504,7 @@ def problems(stack, **parameters):
         "AllowOrigins": origins.split(","),
         "AllowMethods": ["POST"],
         "AllowHeaders": ["content-type", "idempotency-key"],
+        "ExposeHeaders": ["idempotency-key-used"],
         "MaxAge": 600,
     }
     for api in of_type(stack, "AWS::ApiGatewayV2::Api").values():

@@ -241,16 +241,19 @@ async fn guesses_are_limited_by_address_too() {
     assert_eq!(answer.body["valid"], json!(false));
 }
 
+/// An event of a caller that AWS has not authenticated, with an `Idempotency-Key`.
+fn with_key(path: &str, body: &Value, address: &str, key: &str) -> Value {
+    let mut event = anonymous(path, body, address);
+    event["headers"]["idempotency-key"] = json!(key);
+    event
+}
+
 #[tokio::test]
 async fn an_unauthenticated_idempotency_key_counts_for_one_address_and_number() {
     let world = public(&[]).await;
     let send = async |address: &str, number: &str| {
-        let mut event = anonymous(
-            "/otp/send",
-            &json!({ "destinationNumber": number }),
-            address,
-        );
-        event["headers"]["idempotency-key"] = json!("k");
+        let body = json!({ "destinationNumber": number });
+        let event = with_key("/otp/send", &body, address, "a-key-of-16-char");
         world.event(&event).await
     };
     let first = send("192.0.2.1", NUMBER).await;
@@ -261,4 +264,75 @@ async fn an_unauthenticated_idempotency_key_counts_for_one_address_and_number() 
         .await
         .is_problem(429, "rate_limited");
     assert_eq!(world.simulator.inbox().len(), 2);
+}
+
+/// Keys that many callers choose, and keys that cannot be read.
+const IGNORED_KEYS: [&str; 5] = [
+    "1",
+    "fifteen-letters",
+    "",
+    "a key with spaces",
+    "ключ-с-буквами-и",
+];
+
+#[tokio::test]
+async fn a_stranger_behind_the_same_address_gets_nothing_for_a_short_key() {
+    for key in IGNORED_KEYS {
+        let world = public(&[]).await;
+        let body = json!({ "destinationNumber": NUMBER });
+        let send = async || {
+            let event = with_key("/otp/send", &body, "192.0.2.1", key);
+            world.event(&event).await
+        };
+        let owner = send().await;
+        assert_eq!(owner.status, 202, "{key}: {owner:?}");
+        assert_eq!(owner.headers["idempotency-key-used"], "false", "{key}");
+        let stranger = send().await;
+        stranger.is_problem(429, "rate_limited");
+        assert_eq!(stranger.headers["idempotency-key-used"], "false", "{key}");
+        assert_eq!(world.ledger.idempotency_keys().len(), 0, "{key}");
+
+        // The same right guess is one success: without a key it cannot be repeated.
+        let guess = json!({
+            "destinationNumber": NUMBER, "otp": world.newest_code(), "referenceId": owner.body["referenceId"],
+        });
+        for status in [200, 409] {
+            let event = with_key("/otp/verify", &guess, "192.0.2.1", key);
+            let answer = world.event(&event).await;
+            assert_eq!(answer.status, status, "{key}: {answer:?}");
+            assert_eq!(answer.headers["idempotency-key-used"], "false", "{key}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_used_or_absent_is_not_mentioned() {
+    let world = public(&[]).await;
+    let body = json!({ "destinationNumber": NUMBER });
+    let long = with_key("/otp/send", &body, "192.0.2.1", "0123456789abcdef");
+    let first = world.event(&long).await;
+    assert_eq!(world.event(&long).await.body, first.body);
+    let without = ask(
+        &world,
+        "/otp/send",
+        &json!({ "destinationNumber": "+14255550143" }),
+    )
+    .await;
+    // AWS vouches for this caller, whose keys belong to it alone.
+    let mut signed = post(
+        "/otp/send",
+        &json!({ "destinationNumber": "+14255550144" }).to_string(),
+    );
+    signed["headers"]["idempotency-key"] = json!("1");
+    let signed_first = world.event(&signed).await;
+    assert_eq!(world.event(&signed).await.body, signed_first.body);
+    for answer in [first, without, signed_first] {
+        assert_eq!(answer.status, 202, "{answer:?}");
+        assert!(!answer.headers.contains_key("idempotency-key-used"));
+    }
+    signed["headers"]["idempotency-key"] = json!("two words");
+    world
+        .event(&signed)
+        .await
+        .is_problem(400, "invalid_parameter");
 }
