@@ -249,13 +249,20 @@ pub trait Ledger: Send + Sync {
         success: &Success,
     ) -> Result<Transition, Unavailable>;
 
-    /// Ends an open verification.
-    async fn cancel(&self, item: &ItemName, now: Millis) -> Result<Transition, Unavailable>;
+    /// Ends an open verification if it has this generation. Otherwise a cancel that arrives late would end a newer one.
+    async fn cancel(
+        &self,
+        item: &ItemName,
+        generation: u64,
+        now: Millis,
+    ) -> Result<Transition, Unavailable>;
 
-    /// Redeems a success that has not been redeemed, within [`REDEEMABLE`]. Successes of sign-ins cannot be redeemed.
+    /// Redeems the success of this generation, if it has not been redeemed, within [`REDEEMABLE`]. Successes of sign-ins
+    /// cannot be redeemed.
     async fn redeem(
         &self,
         item: &ItemName,
+        generation: u64,
         redeemer: &Redeemer,
         now: Millis,
     ) -> Result<Transition, Unavailable>;

@@ -26,8 +26,8 @@ macro_rules! with_steps {
                 -> Attempt;
             NoteAnswer = note_answer(item: &ItemName)(generation: u64)(guess: &CodeDigest)(outcome: GuessOutcome) -> ();
             Consume = consume(item: &ItemName)(generation: u64)(success: &Success) -> Transition;
-            Cancel = cancel(item: &ItemName)(now: Millis) -> Transition;
-            Redeem = redeem(item: &ItemName)(redeemer: &Redeemer)(now: Millis) -> Transition;
+            Cancel = cancel(item: &ItemName)(generation: u64)(now: Millis) -> Transition;
+            Redeem = redeem(item: &ItemName)(generation: u64)(redeemer: &Redeemer)(now: Millis) -> Transition;
         }
     };
 }

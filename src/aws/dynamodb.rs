@@ -447,9 +447,17 @@ impl Ledger for DynamoDb {
         .await
     }
 
-    async fn cancel(&self, item: &ItemName, now: Millis) -> Result<Transition, Unavailable> {
+    async fn cancel(
+        &self,
+        item: &ItemName,
+        generation: u64,
+        now: Millis,
+    ) -> Result<Transition, Unavailable> {
         self.update(item, "SET #st = :canceled")
-            .when(format!("{OPEN} AND #exp > :now AND #left > :zero"))
+            .when(format!(
+                "#gen = :gen AND {OPEN} AND #exp > :now AND #left > :zero"
+            ))
+            .number(":gen", generation)
             .number(":now", now.0)
             .repeatable()
             .apply()
@@ -459,14 +467,16 @@ impl Ledger for DynamoDb {
     async fn redeem(
         &self,
         item: &ItemName,
+        generation: u64,
         redeemer: &Redeemer,
         now: Millis,
     ) -> Result<Transition, Unavailable> {
         self.update(item, "SET #claimed = :claimant")
             .when(
-                "#st = :verified AND attribute_not_exists(#own) AND attribute_not_exists(#claimed) AND \
-                 #va > :now_less_claimable",
+                "#gen = :gen AND #st = :verified AND attribute_not_exists(#own) AND \
+                 attribute_not_exists(#claimed) AND #va > :now_less_claimable",
             )
+            .number(":gen", generation)
             .text(":claimant", redeemer.as_str())
             .number(":now_less_claimable", now.minus(REDEEMABLE).0)
             .repeatable()

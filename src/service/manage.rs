@@ -17,6 +17,11 @@ const MAYBE_CANCELED: &str = "The ledger could not be reached in time, so the ve
 
 const MAYBE_UNLOCKED: &str = "The ledger could not be reached in time, so the number may have been unlocked or not. Unlock it again.";
 
+/// How often a step is tried that names the generation which was seen. It fails only if a send comes in between.
+const TRIES: u32 = 3;
+
+const CHANGES_ALL_THE_TIME: &str = "Other requests are changing this verification.";
+
 impl Service {
     /// The status of a verification.
     ///
@@ -78,19 +83,24 @@ impl Service {
         let reference = request.reference.resolve(&request.to);
         let item = self.item_of(request, limits, call).await?;
         let redeemer = limits.redeemer(&call.caller, &request.to)?;
-        let seen = match limits
-            .store
-            .redeem(&item, &redeemer, call.now)
-            .await
-            .map_err(|error| Error::from(error).if_ledger_unavailable(MAYBE_REDEEMED))?
-        {
-            Transition::Applied => return Ok(reference),
-            Transition::Refused(seen) => seen,
-        };
-        match refusals::judge_redeem(seen.as_ref(), &redeemer, call.now) {
-            RedeemVerdict::SameRedeemer => Ok(reference),
-            RedeemVerdict::Refused(error) => Err(error),
+        let mut seen = limits.store.verification(&item).await?;
+        for _ in 0..TRIES {
+            let generation = match refusals::judge_redeem(seen.as_ref(), &redeemer, call.now) {
+                RedeemVerdict::Redeemable(generation) => generation,
+                RedeemVerdict::SameRedeemer => return Ok(reference),
+                RedeemVerdict::Refused(error) => return Err(error),
+            };
+            let redeemed = limits
+                .store
+                .redeem(&item, generation, &redeemer, call.now)
+                .await
+                .map_err(|error| Error::from(error).if_ledger_unavailable(MAYBE_REDEEMED))?;
+            match redeemed {
+                Transition::Applied => return Ok(reference),
+                Transition::Refused(now_seen) => seen = now_seen,
+            }
         }
+        Err(refusals::in_progress(CHANGES_ALL_THE_TIME))
     }
 
     /// Ends an open verification and returns its phase. A verification that has ended already stays as it is.
@@ -110,16 +120,23 @@ impl Service {
             .await?;
         let reference = request.reference.resolve(&request.to);
         let item = self.item_of(request, limits, call).await?;
-        let phase = match limits
-            .store
-            .cancel(&item, call.now)
-            .await
-            .map_err(|error| Error::from(error).if_ledger_unavailable(MAYBE_CANCELED))?
-        {
-            Transition::Applied => Phase::Canceled,
-            Transition::Refused(seen) => seen.ok_or_else(refusals::not_found)?.phase(call.now),
-        };
-        Ok((reference, phase))
+        let mut seen = limits.store.verification(&item).await?;
+        for _ in 0..TRIES {
+            let open = seen.ok_or_else(refusals::not_found)?;
+            if !open.is_open(call.now) {
+                return Ok((reference, open.phase(call.now)));
+            }
+            let canceled = limits
+                .store
+                .cancel(&item, open.generation, call.now)
+                .await
+                .map_err(|error| Error::from(error).if_ledger_unavailable(MAYBE_CANCELED))?;
+            match canceled {
+                Transition::Applied => return Ok((reference, Phase::Canceled)),
+                Transition::Refused(now_seen) => seen = now_seen,
+            }
+        }
+        Err(refusals::in_progress(CHANGES_ALL_THE_TIME))
     }
 
     /// Clears the failed guesses of a number, for an operator.

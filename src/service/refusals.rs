@@ -16,8 +16,10 @@ pub(super) enum GuessVerdict {
     Refused(Error),
 }
 
-/// What a request to redeem gets that did not redeem anything.
+/// What a request to redeem gets.
 pub(super) enum RedeemVerdict {
+    /// Nobody has redeemed the success of this generation.
+    Redeemable(u64),
     /// This caller has redeemed the success already: it gets the same yes again.
     SameRedeemer,
     Refused(Error),
@@ -91,7 +93,7 @@ pub(super) fn too_late(seen: Option<&Verification>) -> Error {
     }
 }
 
-/// Judges a request to redeem that did not redeem anything, by the verification as it stands.
+/// Judges a request to redeem by the verification as it stands.
 pub(super) fn judge_redeem(
     seen: Option<&Verification>,
     redeemer: &Redeemer,
@@ -113,6 +115,7 @@ pub(super) fn judge_redeem(
             ErrorCode::AlreadyVerified,
             "This success has been redeemed before. It can be redeemed once.",
         ),
+        Phase::Verified if in_time => return RedeemVerdict::Redeemable(seen.generation),
         Phase::Verified => Error::new(
             ErrorCode::CodeExpired,
             format!(

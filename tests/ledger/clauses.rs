@@ -424,9 +424,14 @@ async fn verifications_go_well(ledger: &dyn Ledger) {
             .unwrap()
     );
     done(ledger.consume(&key, 8, &success("w")).await.unwrap());
-    done(ledger.redeem(&key, &digest("c"), at(MINUTE)).await.unwrap());
+    done(
+        ledger
+            .redeem(&key, 8, &digest("c"), at(MINUTE))
+            .await
+            .unwrap(),
+    );
     assert!(ledger.open(&key, Some(8), &OPENING).await.unwrap());
-    done(ledger.cancel(&key, START).await.unwrap());
+    done(ledger.cancel(&key, 9, START).await.unwrap());
 }
 
 #[tokio::test]
@@ -553,6 +558,7 @@ const EXPECTED: &[&str] = &[
     "charge_number: #f < :locked",
     "charge_number: attribute_not_exists(#f)",
     "charge_number: attribute_not_exists(#f) OR #f < :locked",
+    "claim: #gen = :gen",
     "claim: #st = :verified",
     "claim: #va > :now_less_claimable",
     "claim: attribute_not_exists(#claimed)",

@@ -86,5 +86,7 @@ contract! {
         an_ended_verification_cannot_be_canceled
         a_success_is_redeemed_once
         a_success_is_redeemable_for_ten_minutes
-        only_a_success_can_be_redeemed;
+        only_a_success_can_be_redeemed
+        a_cancel_ends_no_other_generation
+        the_success_of_another_generation_is_not_redeemed;
 }

@@ -156,14 +156,14 @@ async fn each_step_costs_what_the_table_says() {
         at: START,
     };
     costs!("consume", ledger.consume(&v, 2, &success));
-    done(ledger.redeem(&v, &digest("x"), START).await.unwrap());
-    costs!("redeem, again", ledger.redeem(&v, &digest("c"), START));
+    done(ledger.redeem(&v, 2, &digest("x"), START).await.unwrap());
+    costs!("redeem, again", ledger.redeem(&v, 2, &digest("c"), START));
     costs!("verification", ledger.verification(&v));
     costs!(
         "open over a verified verification",
         ledger.open(&v, Some(2), &opening)
     );
-    costs!("cancel", ledger.cancel(&v, START));
+    costs!("cancel", ledger.cancel(&v, 3, START));
 
     assert_eq!(table, EXPECTED, "\n{table}");
 }

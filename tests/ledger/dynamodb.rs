@@ -171,7 +171,7 @@ async fn a_success_an_operator_deleted_cannot_be_redeemed(emulator: &Emulator) {
     bring(&ledger, State::Verified).await;
     emulator.edit(|item| item["st"] = json!({ "S": "canceled" }));
     let step = ledger
-        .redeem(&the_verification(), &digest("claimant"), at(MINUTE))
+        .redeem(&the_verification(), 1, &digest("claimant"), at(MINUTE))
         .await
         .unwrap();
     assert!(matches!(step, Transition::Refused(_)));
@@ -224,7 +224,7 @@ async fn items_have_the_documented_attributes() {
     done(ledger.consume(&key, 2, &success("winner")).await.unwrap());
     done(
         ledger
-            .redeem(&key, &digest("claimant"), at(MINUTE))
+            .redeem(&key, 2, &digest("claimant"), at(MINUTE))
             .await
             .unwrap(),
     );

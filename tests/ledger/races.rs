@@ -111,9 +111,9 @@ races! {
         ledger.consume(&the_verification(), 1, &success(&index.to_string())).await
             .map(|step| matches!(step, Transition::Applied));
     cancel(ledger, _index) lets 1 through: { bring(&*ledger, State::Sent).await; }
-        ledger.cancel(&the_verification(), START).await.map(|step| matches!(step, Transition::Applied));
+        ledger.cancel(&the_verification(), 1, START).await.map(|step| matches!(step, Transition::Applied));
     claim(ledger, index) lets 1 through: { bring(&*ledger, State::Verified).await; }
-        ledger.redeem(&the_verification(), &digest(&index.to_string()), at(MINUTE)).await
+        ledger.redeem(&the_verification(), 1, &digest(&index.to_string()), at(MINUTE)).await
             .map(|step| matches!(step, Transition::Applied));
 }
 
@@ -125,7 +125,7 @@ async fn a_verification_is_never_both_canceled_and_won() {
     let through = race(&ledger, |ledger, index| {
         Box::pin(async move {
             let step = match index % 2 {
-                0 => ledger.cancel(&the_verification(), START).await?,
+                0 => ledger.cancel(&the_verification(), 1, START).await?,
                 _ => {
                     ledger
                         .consume(&the_verification(), 1, &success("w"))

@@ -80,9 +80,9 @@ steps! {
         ledger.note_answer(&the_verification(), 1, &digest("g"), GuessOutcome::Invalid);
     consume(ledger) true { bring(ledger, State::Sent).await; }
         ledger.consume(&the_verification(), 1, &success("w"));
-    cancel(ledger) true { bring(ledger, State::Sent).await; } ledger.cancel(&the_verification(), START);
+    cancel(ledger) true { bring(ledger, State::Sent).await; } ledger.cancel(&the_verification(), 1, START);
     redeem(ledger) true { bring(ledger, State::Verified).await; }
-        ledger.redeem(&the_verification(), &digest("r"), at(MINUTE));
+        ledger.redeem(&the_verification(), 1, &digest("r"), at(MINUTE));
 }
 
 const FAULTS: [Fault; 8] = [

@@ -205,7 +205,7 @@ pub(crate) async fn bring(ledger: &dyn Ledger, state: State) {
                 .await
                 .unwrap(),
         ),
-        State::Canceled => done(ledger.cancel(&key, START).await.unwrap()),
+        State::Canceled => done(ledger.cancel(&key, generation, START).await.unwrap()),
     }
     assert_eq!(see(ledger).await.state, state);
 }

@@ -17,6 +17,7 @@ mod days;
 mod emulator;
 mod fake;
 mod guesses;
+mod late;
 mod sends;
 mod sign_ins;
 mod store;

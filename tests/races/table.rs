@@ -51,6 +51,8 @@ pub(crate) enum Flaw {
     ForgetsSends,
     /// Frees a place one millisecond late.
     FreesLate,
+    /// Cancels and redeems whatever generation there is.
+    AnyGeneration,
 }
 
 /// A step that changed a verification.
@@ -72,6 +74,8 @@ struct Inner {
     at_once: Semaphore,
     done: Mutex<Vec<Done>>,
     lost_answers: AtomicUsize,
+    /// The name of the step that is to be late, and the step once it is on its way.
+    late: Mutex<(Option<&'static str>, Option<Step>)>,
     naive: Mutex<Naive>,
 }
 
@@ -91,6 +95,7 @@ impl Table {
             at_once: Semaphore::new(2),
             done: Mutex::default(),
             lost_answers: AtomicUsize::new(0),
+            late: Mutex::default(),
             naive: Mutex::default(),
         }))
     }
@@ -107,6 +112,27 @@ impl Table {
     /// Makes the next `count` responses to [`Ledger::consume`] get lost.
     pub(crate) fn lose_answers(&self, count: usize) {
         self.0.lost_answers.store(count, SeqCst);
+    }
+
+    /// Makes the next step of this name late: its response is lost, and it is done in [`land`](Self::land).
+    pub(crate) fn delay(&self, step: &'static str) {
+        self.0.late.lock().unwrap().0 = Some(step);
+    }
+
+    /// Does the late step.
+    pub(crate) async fn land(&self) {
+        let late = self.0.late.lock().unwrap().1.take();
+        self.flawed(late.unwrap()).await.unwrap();
+    }
+
+    /// Keeps a step that is to be late.
+    fn keep_if_late(&self, step: &Step) -> bool {
+        let mut late = self.0.late.lock().unwrap();
+        let is_late = late.0 == Some(step.name());
+        if is_late {
+            *late = (None, Some(step.clone()));
+        }
+        is_late
     }
 
     fn note(&self, done: Done) {
@@ -202,6 +228,11 @@ impl Table {
     async fn stored(&self, item: &ItemName) -> Result<Option<Verification>, Unavailable> {
         let item = item.clone();
         self.run(Step::Verification { item }).await?.try_into()
+    }
+
+    async fn generation(&self, item: &ItemName) -> Result<u64, Unavailable> {
+        let stored = self.stored(item).await?;
+        Ok(stored.map_or(0, |stored| stored.generation))
     }
 
     /// Does a step as a ledger that reads, decides and writes in separate steps.
@@ -314,9 +345,14 @@ impl Table {
                 self.apply_if(stored.as_ref().is_some_and(open), stored, step)
                     .await
             }
-            Step::Cancel { ref item, now } => {
+            Step::Cancel {
+                ref item,
+                generation,
+                now,
+            } => {
                 let stored = self.stored(item).await?;
-                let open = |stored: &Verification| stored.is_open(now);
+                let open =
+                    |stored: &Verification| stored.generation == generation && stored.is_open(now);
                 self.apply_if(stored.as_ref().is_some_and(open), stored, step)
                     .await
             }
@@ -415,6 +451,33 @@ impl Table {
                 })
                 .await
             }
+            (Flaw::AnyGeneration, Step::Cancel { item, now, .. }) => {
+                let generation = self.generation(&item).await?;
+                self.run(Step::Cancel {
+                    item,
+                    generation,
+                    now,
+                })
+                .await
+            }
+            (
+                Flaw::AnyGeneration,
+                Step::Redeem {
+                    item,
+                    redeemer,
+                    now,
+                    ..
+                },
+            ) => {
+                let generation = self.generation(&item).await?;
+                self.run(Step::Redeem {
+                    item,
+                    generation,
+                    redeemer,
+                    now,
+                })
+                .await
+            }
             (Flaw::WritesNoSuccess, Step::Consume { .. }) => Ok(Transition::Applied.into()),
             (
                 Flaw::ForgetsWinner,
@@ -446,6 +509,9 @@ impl Table {
 #[async_trait]
 impl Layer for Table {
     async fn step(&self, step: Step) -> Result<Reply, Unavailable> {
+        if self.keep_if_late(&step) {
+            return Err(Unavailable("the response was lost".to_owned()));
+        }
         let reply = self.flawed(step.clone()).await;
         match (&step, &reply) {
             (Step::Open { item, seen, .. }, Ok(Reply::Is(true))) => {

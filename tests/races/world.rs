@@ -296,6 +296,29 @@ impl World {
             .await
     }
 
+    /// Redeems a success as the backend of this name.
+    pub(crate) async fn redeem(
+        &self,
+        to: &PhoneNumber,
+        name: &Name,
+        backend: &str,
+    ) -> Result<ReferenceId, Error> {
+        let request = VerificationRequest {
+            to: to.clone(),
+            reference: self.reference(name),
+        };
+        let caller = Caller {
+            principal: Some(backend.to_owned()),
+            ..Caller::default()
+        };
+        self.service
+            .redeem(
+                &request,
+                &mut call(caller, self.now(), &mut Record::default()),
+            )
+            .await
+    }
+
     pub(crate) async fn unlock(&self, to: &PhoneNumber) {
         self.service.unlock(to, self.now()).await.unwrap();
     }

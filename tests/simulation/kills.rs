@@ -29,7 +29,7 @@ const WAITS: [Duration; 3] = [
 ];
 
 /// The number of crashes in a full run.
-const CRASHES: u32 = 16_080;
+const CRASHES: u32 = 16_320;
 
 /// An operation, and the preparations of its client.
 struct Case {

@@ -167,8 +167,9 @@ impl Items {
         }
     }
 
-    pub(super) fn cancel(&mut self, item: &ItemName, now: Millis) -> Transition {
-        match self.verification_if(item, |stored| stored.is_open(now)) {
+    pub(super) fn cancel(&mut self, item: &ItemName, generation: u64, now: Millis) -> Transition {
+        let open = |stored: &Verification| stored.generation == generation && stored.is_open(now);
+        match self.verification_if(item, open) {
             Ok(stored) => {
                 stored.state = State::Canceled;
                 Transition::Applied
@@ -180,11 +181,13 @@ impl Items {
     pub(super) fn redeem(
         &mut self,
         item: &ItemName,
+        generation: u64,
         redeemer: &Redeemer,
         now: Millis,
     ) -> Transition {
         let redeemable = |stored: &Verification| {
-            stored.state == State::Verified
+            stored.generation == generation
+                && stored.state == State::Verified
                 && stored.owner.is_none()
                 && stored.redeemed_by.is_none()
                 && stored

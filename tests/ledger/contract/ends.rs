@@ -1,8 +1,8 @@
 //! How verifications end, and how a success is redeemed.
 
 use crate::shared::{
-    ENDED, MILLI, MINUTE, OPEN, OPENING, START, at, bring, digest, done, guess, is_refused_in,
-    open, paid, refused, see, success, the_verification,
+    AGAIN, ENDED, MILLI, MINUTE, OPEN, OPENING, START, at, bring, digest, done, guess,
+    is_refused_in, open, paid, refused, see, success, the_verification,
 };
 use otp_lambda::ledger::{
     Ledger, Opening, REDEEMABLE, State, Success, Transition, USED, UsedCode, Verification,
@@ -14,13 +14,21 @@ async fn consume(ledger: &dyn Ledger, generation: u64, success: &Success) -> Tra
     ledger.consume(&item, generation, success).await.unwrap()
 }
 
+/// The generation that stands in the ledger.
+async fn generation(ledger: &dyn Ledger) -> u64 {
+    let seen = ledger.verification(&the_verification()).await.unwrap();
+    seen.map_or(1, |seen| seen.generation)
+}
+
 async fn cancel(ledger: &dyn Ledger, now: Millis) -> Transition {
-    ledger.cancel(&the_verification(), now).await.unwrap()
+    let (item, seen) = (the_verification(), generation(ledger).await);
+    ledger.cancel(&item, seen, now).await.unwrap()
 }
 
 async fn redeem(ledger: &dyn Ledger, redeemer: &str, now: Millis) -> Transition {
     let (item, redeemer) = (the_verification(), digest(redeemer));
-    ledger.redeem(&item, &redeemer, now).await.unwrap()
+    let seen = generation(ledger).await;
+    ledger.redeem(&item, seen, &redeemer, now).await.unwrap()
 }
 
 pub(super) async fn a_sign_in_cannot_be_redeemed(ledger: &dyn Ledger) {
@@ -157,4 +165,30 @@ pub(super) async fn only_a_success_can_be_redeemed(ledger: &dyn Ledger) {
     let step = |_| async move { refused(redeem(ledger, "a", START).await) };
     let states = OPEN.into_iter().chain([State::Failed, State::Canceled]);
     is_refused_in(ledger, states, step).await;
+}
+
+pub(super) async fn a_cancel_ends_no_other_generation(ledger: &dyn Ledger) {
+    let key = the_verification();
+    bring(ledger, State::Sent).await;
+    assert!(ledger.reopen(&key, 1, &AGAIN).await.unwrap());
+    let before = see(ledger).await;
+    for other in [1, 3] {
+        let step = ledger.cancel(&key, other, START).await.unwrap();
+        assert_eq!(refused(step), Some(before.clone()));
+        assert_eq!(see(ledger).await, before);
+    }
+    done(ledger.cancel(&key, 2, START).await.unwrap());
+}
+
+pub(super) async fn the_success_of_another_generation_is_not_redeemed(ledger: &dyn Ledger) {
+    let (key, redeemer) = (the_verification(), digest("redeemer"));
+    bring(ledger, State::Verified).await;
+    bring(ledger, State::Verified).await;
+    let before = see(ledger).await;
+    for other in [1, 3] {
+        let step = ledger.redeem(&key, other, &redeemer, at(MINUTE));
+        assert_eq!(refused(step.await.unwrap()), Some(before.clone()));
+        assert_eq!(see(ledger).await, before);
+    }
+    done(ledger.redeem(&key, 2, &redeemer, at(MINUTE)).await.unwrap());
 }

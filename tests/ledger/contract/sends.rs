@@ -56,7 +56,7 @@ pub(super) async fn a_new_verification_keeps_only_the_used_codes(ledger: &dyn Le
     done(ledger.consume(&key, 2, &success("winner")).await.unwrap());
     done(
         ledger
-            .redeem(&key, &digest("claimant"), at(MINUTE))
+            .redeem(&key, 2, &digest("claimant"), at(MINUTE))
             .await
             .unwrap(),
     );
