@@ -93,6 +93,19 @@ pub struct Spending {
     pub lines: Vec<SpendingLine>,
 }
 
+impl Spending {
+    /// A line whose cap would be exceeded if the counters of the lines are these.
+    #[must_use]
+    pub fn over(&self, spent: &[u64]) -> Option<&SpendingLine> {
+        let mut lines = self.lines.iter().zip(spent);
+        let over = lines.find(|(line, spent)| {
+            let total = line.amount.checked_add(**spent);
+            total.is_none_or(|total| total > line.cap)
+        });
+        over.map(|(line, _)| line)
+    }
+}
+
 /// The amount that one message takes from one budget.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpendingLine {
@@ -136,8 +149,14 @@ pub trait Ledger: Send + Sync {
     /// Subtracts one from a counter.
     async fn uncount(&self, item: &ItemName) -> Result<(), Unavailable>;
 
+    /// The counter of [`count`](Self::count).
+    async fn counted(&self, item: &ItemName) -> Result<u64, Unavailable>;
+
     /// Adds every line to its counter if all stay within their caps; otherwise changes nothing.
     async fn spend(&self, spending: &Spending) -> Result<SpendOutcome, Unavailable>;
+
+    /// The counter of each line of `spending`, in order.
+    async fn spent(&self, spending: &Spending) -> Result<Vec<u64>, Unavailable>;
 
     /// Subtracts what was spent.
     async fn refund(&self, spending: &Spending) -> Result<(), Unavailable>;

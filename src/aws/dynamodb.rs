@@ -86,8 +86,17 @@ impl Ledger for DynamoDb {
         Ok(())
     }
 
+    async fn counted(&self, item: &ItemName) -> Result<u64, Unavailable> {
+        let item = self.table.read(item).await?.unwrap_or_default();
+        Ok(item.number("n")?.unwrap_or(0))
+    }
+
     async fn spend(&self, spending: &Spending) -> Result<SpendOutcome, Unavailable> {
         self.spend_budgets(spending).await
+    }
+
+    async fn spent(&self, spending: &Spending) -> Result<Vec<u64>, Unavailable> {
+        self.read_budgets(spending).await
     }
 
     async fn refund(&self, spending: &Spending) -> Result<(), Unavailable> {

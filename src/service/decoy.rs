@@ -191,9 +191,7 @@ impl Service {
             self.providers.current.segments(&message)
         });
         let (to, channel) = (&sign_in.number, request.channel);
-        limits
-            .allows_sends(to, channel, segments, call.now, call.record)
-            .await
+        limits.allows_sends(to, channel, segments, call.now).await
     }
 
     /// Takes a place in the windows of a decoy. False: a resend for a real user would be refused now.

@@ -12,7 +12,6 @@ use crate::phone::{Country, PhoneNumber};
 use crate::policy::{Budgets, Rate, SendLimits};
 use crate::provider::Channel;
 use crate::reference::ReferenceId;
-use crate::telemetry::Record;
 use crate::time::Millis;
 use futures_util::future::{join, join_all};
 use std::collections::BTreeSet;
@@ -243,14 +242,14 @@ impl Limits {
     }
 
     /// Whether a send to `to` would be allowed by the limits that hold for everyone. Decoys ask this: a pause or a spent
-    /// budget must stop them, too, or it would reveal which users exist. The charges are refunded.
+    /// budget must stop them, too, or it would reveal which users exist. Nothing is counted, so that sign-ins of unknown
+    /// users take no place from anybody.
     pub(super) async fn allows_sends(
         &self,
         to: &PhoneNumber,
         channel: Channel,
         segments: u64,
         now: Millis,
-        record: &mut Record,
     ) -> Result<bool, Error> {
         if self.switches(now).await?.paused {
             return Ok(false);
@@ -258,20 +257,16 @@ impl Limits {
         let Some(country) = to.country() else {
             return Ok(true);
         };
-        let mut charges = Charges::default();
-        let allowed = match self.count_prefix(to, &mut charges, now).await {
-            Ok(()) => {
-                self.spend(country, channel, segments, &mut charges, now)
-                    .await
-            }
-            refused => refused,
-        };
-        record.best_effort("refund", self.refund(&charges).await);
-        match allowed {
-            Ok(()) => Ok(true),
-            Err(error) if error.limit().is_some() => Ok(false),
-            Err(error) => Err(error),
-        }
+        let prefixes = self.policy.prefix_limits.iter().map(|rate| {
+            let item = self.hasher.prefix(to, Window::around(now, rate.window));
+            async move { Ok(self.store.counted(&item).await? < rate.count) }
+        });
+        let budgets = &self.policy.budgets;
+        let spending = budgets.spending(country, channel, segments, now);
+        let (prefixes, spent) = join(join_all(prefixes), self.store.spent(&spending)).await;
+        let prefixes: Result<Vec<bool>, Unavailable> = prefixes.into_iter().collect();
+        let have_room = prefixes?.into_iter().all(|has_room| has_room);
+        Ok(have_room && spending.over(&spent?).is_none())
     }
 
     /// Refunds the charges of a send that certainly did not happen.

@@ -550,6 +550,7 @@ fn without_numbers(text: &str) -> String {
 /// All clauses.
 const EXPECTED: &[&str] = &[
     "cancel: #exp > :now",
+    "cancel: #gen = :gen",
     "cancel: #left > :zero",
     "cancel: #st IN (:reserved)",
     "cancel: #st IN (:reserved, :sent, :unclear)",

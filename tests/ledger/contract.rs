@@ -40,7 +40,9 @@ contract! {
         a_refused_message_spends_nothing
         a_message_over_any_cap_is_refused
         a_refund_can_be_spent_again
-        each_hour_starts_a_new_counter_in_the_item_of_its_day;
+        each_hour_starts_a_new_counter_in_the_item_of_its_day
+        a_counter_can_be_read
+        what_was_spent_can_be_read;
     keys:
         a_key_is_held_until_it_is_released
         a_key_holds_the_outcome_of_its_request

@@ -5,7 +5,9 @@ use crate::service::{RIGHT, send_request, service, settings};
 use otp_lambda::error::ErrorCode;
 use otp_lambda::otp::Otp;
 use otp_lambda::phone::PhoneNumber;
-use otp_lambda::service::{Call, Caller, Reference, Service, VerificationRequest, VerifyRequest};
+use otp_lambda::service::{
+    Call, Caller, Reference, Service, Session, SignIn, User, VerificationRequest, VerifyRequest,
+};
 use otp_lambda::telemetry::Record;
 use otp_lambda::time::Millis;
 use std::sync::Arc;
@@ -77,6 +79,25 @@ impl World {
         let mut call = self.call(caller(), &mut record);
         let done = self.service.redeem(&self.verification(), &mut call).await;
         done.unwrap();
+    }
+
+    /// Begins a sign-in with the name of a user that does not exist.
+    async fn begin_decoy(&self) {
+        let sign_in = SignIn {
+            user: User::default(),
+            number: PhoneNumber::parse("+14255550143").unwrap(),
+            language: self.service.rules().defaults.language.clone(),
+            session: Session {
+                name: "session".to_owned(),
+                decoy: 1,
+            },
+        };
+        let mut record = Record::default();
+        let mut call = self.call(Caller::default(), &mut record);
+        self.service
+            .begin_sign_in(&sign_in, &mut call)
+            .await
+            .unwrap();
     }
 
     async fn cancel(&self) {
@@ -177,6 +198,17 @@ async fn every_operation_costs_what_the_table_says() {
     world.emulator.requests();
     world.send(&caller()).await.unwrap();
     world.row("resend, after a wrong guess, with a look at the switches");
+
+    world.begin_decoy().await;
+    world.row("sign-in of an unknown user");
+    world.now += Duration::from_mins(11);
+    world.begin_decoy().await;
+    world.emulator.requests();
+    for _ in 0..3 {
+        world.now += Duration::from_mins(11);
+        world.begin_decoy().await;
+    }
+    world.row("three more in half an hour, with looks at the switches");
 
     let architecture = include_str!("../../ARCHITECTURE.md");
     let heading = "| operation | requests | read units | write units | dollars per million |\n|---|---|---|---|---|\n";

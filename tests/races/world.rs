@@ -260,6 +260,15 @@ impl World {
 
     /// Begins a sign-in of the user who has this number.
     pub(crate) async fn begin_sign_in(&self, to: &PhoneNumber) -> Result<Challenge, Error> {
+        self.begin(to, 0).await
+    }
+
+    /// Begins a sign-in with the name of a user that does not exist.
+    pub(crate) async fn begin_decoy(&self, to: &PhoneNumber) -> Result<Challenge, Error> {
+        self.begin(to, 1).await
+    }
+
+    async fn begin(&self, to: &PhoneNumber, decoy: u8) -> Result<Challenge, Error> {
         let name = ReferenceId::random()?.expose().to_owned();
         let sign_in = SignIn {
             user: User {
@@ -269,7 +278,7 @@ impl World {
             },
             number: to.clone(),
             language: "en-US".into(),
-            session: Session { name, decoy: 0 },
+            session: Session { name, decoy },
         };
         self.service
             .begin_sign_in(

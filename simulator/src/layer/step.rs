@@ -54,7 +54,11 @@ impl Step {
     pub fn is_read(&self) -> bool {
         matches!(
             self,
-            Self::Switches { .. } | Self::Number { .. } | Self::Verification { .. }
+            Self::Switches { .. }
+                | Self::Counted { .. }
+                | Self::Spent { .. }
+                | Self::Number { .. }
+                | Self::Verification { .. }
         )
     }
 }
@@ -92,6 +96,8 @@ macro_rules! replies {
 replies! {
     Done(()),
     Is(bool),
+    Counted(u64),
+    Spent(Vec<u64>),
     Switches(Switches),
     Spend(SpendOutcome),
     Key(KeyReservation),

@@ -23,7 +23,7 @@ pub(super) struct Budget {
 
 impl Items {
     pub(super) fn count(&mut self, item: &ItemName, cap: u64, expires: Millis) -> bool {
-        let count = self.counters.get(item).map_or(0, |counter| counter.count);
+        let count = self.counted(item);
         if count >= cap {
             return false;
         }
@@ -37,10 +37,23 @@ impl Items {
         true
     }
 
+    pub(super) fn counted(&self, item: &ItemName) -> u64 {
+        self.counters.get(item).map_or(0, |counter| counter.count)
+    }
+
     pub(super) fn uncount(&mut self, item: &ItemName) {
         if let Some(counter) = self.counters.get_mut(item) {
             counter.count = counter.count.saturating_sub(1);
         }
+    }
+
+    pub(super) fn spent(&self, spending: &Spending) -> Vec<u64> {
+        let budget = self.budgets.get(&spending.item);
+        let spent = |counter| Some(*budget?.spent.get(counter)?);
+        let lines = spending.lines.iter();
+        lines
+            .map(|line| spent(&line.counter).unwrap_or_default())
+            .collect()
     }
 
     pub(super) fn spend(&mut self, spending: &Spending) -> SpendOutcome {

@@ -1,4 +1,5 @@
 use super::DynamoDb;
+use super::item::Item;
 use super::update::Written;
 use crate::ledger::{SpendOutcome, Spending, Unavailable};
 
@@ -52,12 +53,18 @@ impl DynamoDb {
         };
         let item =
             item.ok_or_else(|| Unavailable("a budget without an item was refused".to_owned()))?;
-        for (line, room) in lines.iter().zip(rooms) {
-            if item.number::<u64>(&line.counter)?.unwrap_or(0) > room {
-                return Ok(SpendOutcome::OverCap(line.clone()));
-            }
+        match spending.over(&counters(&item, spending)?) {
+            Some(line) => Ok(SpendOutcome::OverCap(line.clone())),
+            None => Err(Unavailable("a budget that has room was refused".to_owned())),
         }
-        Err(Unavailable("a budget that has room was refused".to_owned()))
+    }
+
+    pub(super) async fn read_budgets(&self, spending: &Spending) -> Result<Vec<u64>, Unavailable> {
+        if spending.lines.is_empty() {
+            return Ok(Vec::new());
+        }
+        let item = self.table.read(&spending.item).await?.unwrap_or_default();
+        counters(&item, spending)
     }
 
     pub(super) async fn refund_budgets(&self, spending: &Spending) -> Result<(), Unavailable> {
@@ -77,4 +84,12 @@ impl DynamoDb {
         update.run().await?;
         Ok(())
     }
+}
+
+/// The counter of each line.
+fn counters(item: &Item, spending: &Spending) -> Result<Vec<u64>, Unavailable> {
+    let lines = spending.lines.iter();
+    lines
+        .map(|line| Ok(item.number(&line.counter)?.unwrap_or(0)))
+        .collect()
 }

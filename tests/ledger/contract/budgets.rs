@@ -100,3 +100,32 @@ pub(super) async fn each_hour_starts_a_new_counter_in_the_item_of_its_day(ledger
         .await;
     }
 }
+
+pub(super) async fn a_counter_can_be_read(ledger: &dyn Ledger) {
+    let (key, expires) = (the_counter(), at(Duration::from_hours(1)));
+    for counted in 0..3 {
+        for _ in 0..2 {
+            assert_eq!(ledger.counted(&key).await.unwrap(), counted);
+        }
+        assert!(ledger.count(&key, 3, expires).await.unwrap());
+    }
+    assert!(!ledger.count(&key, 3, expires).await.unwrap());
+    assert_eq!(ledger.counted(&key).await.unwrap(), 3);
+}
+
+pub(super) async fn what_was_spent_can_be_read(ledger: &dyn Ledger) {
+    let text = spending(&[("m", 1, 2), ("u", 5, 10)]);
+    for spent in [[0, 0], [1, 5], [2, 10]] {
+        for _ in 0..2 {
+            assert_eq!(ledger.spent(&text).await.unwrap(), spent);
+        }
+        let over = spend(ledger, &text).await;
+        assert_eq!(over.map(|line| &text.lines[line]), text.over(&spent));
+    }
+    let others = spending(&[("u", 1, 9), ("mUS", 1, 1), ("m", u64::MAX, u64::MAX)]);
+    let spent = ledger.spent(&others).await.unwrap();
+    assert_eq!(spent, [10, 0, 2]);
+    assert_eq!(others.over(&spent), Some(&others.lines[0]));
+    assert_eq!(others.over(&[8, 0, 2]), Some(&others.lines[2]));
+    assert_eq!(ledger.spent(&spending(&[])).await.unwrap(), [0; 0]);
+}
