@@ -63,7 +63,7 @@ codes! {
     /// The operator has blocked the destination number.
     DestinationBlocked "destination_blocked" 403 "The number is blocked"
 
-    /// Too many guesses for this number have failed; only an operator can unlock it.
+    /// Too many guesses for this number have failed; an operator can unlock it.
     DestinationLocked "destination_locked" 403 "The number is locked after too many wrong codes"
 
     /// The service has no such path.

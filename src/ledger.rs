@@ -62,8 +62,9 @@ pub const KEY_KEPT: Duration = Duration::from_hours(24);
 /// How long a number without failures is kept. Longer than any send window.
 pub const NUMBER_KEPT: Duration = Duration::from_hours(90 * 24);
 
-/// How long the failures of decoys are kept. They cannot be kept forever: anyone can create decoys without limit.
-pub const DECOY_KEPT: Duration = Duration::from_hours(365 * 24);
+/// How long a number with failures is kept after its last failure or send. Not for ever: strangers can cause failures of
+/// any number of numbers. In a year without a guess or a send, nobody gains anything from a hundred more guesses.
+pub const FAILURES_KEPT: Duration = Duration::from_hours(365 * 24);
 
 /// How long a verification is kept after its code has expired.
 pub const VERIFICATION_KEPT: Duration = Duration::from_hours(24);
@@ -186,12 +187,10 @@ pub trait Ledger: Send + Sync {
         now: Millis,
     ) -> Result<Reservation, Unavailable>;
 
-    /// Counts a guess as failed before the provider checks it, up to [`LOCKED`]. `forget` is when the failures of a decoy
-    /// may be deleted; those of real numbers are kept until a success or an unlock clears them.
+    /// Counts a guess as failed before the provider checks it, up to [`LOCKED`].
     async fn charge_number(
         &self,
         item: &ItemName,
-        forget: Option<Millis>,
         now: Millis,
     ) -> Result<NumberCharge, Unavailable>;
 

@@ -73,9 +73,7 @@ impl MemoryLedger {
         items
             .idempotency_keys
             .retain(|_, key| kept(key.held.at.plus(KEY_KEPT)));
-        items
-            .numbers
-            .retain(|_, known| known.expires.is_none_or(kept));
+        items.numbers.retain(|_, known| kept(known.expires));
         items
             .verifications
             .retain(|_, verification| kept(verification.expires.plus(VERIFICATION_KEPT)));

@@ -14,16 +14,18 @@ mod table;
 mod update;
 
 use crate::ledger::{
-    Attempt, Charge, CodeDigest, Digest, Fingerprint, GUESS_PENDING, GuessOutcome, ItemName,
-    KEY_KEPT, KeyReservation, LOCKED, Ledger, NUMBER_KEPT, Number, NumberCharge, Opening, Question,
-    REDEEMABLE, Redeemer, Resend, Reservation, SendWindow, Settled, SpendOutcome, Spending,
-    Success, Switches, Transition, USED, Unavailable, UsedCode, VERIFICATION_KEPT, Verification,
+    Attempt, Charge, CodeDigest, Digest, FAILURES_KEPT, Fingerprint, GUESS_PENDING, GuessOutcome,
+    ItemName, KEY_KEPT, KeyReservation, LOCKED, Ledger, NUMBER_KEPT, Number, NumberCharge, Opening,
+    Question, REDEEMABLE, Redeemer, Resend, Reservation, SendWindow, Settled, SpendOutcome,
+    Spending, Success, Switches, Transition, USED, Unavailable, UsedCode, VERIFICATION_KEPT,
+    Verification,
 };
 use crate::time::Millis;
 use async_trait::async_trait;
 use aws_config::SdkConfig;
 use item::{required, text_of_issuers, text_of_used, word_of, word_of_outcome};
 use std::iter;
+use std::time::Duration;
 use table::Table;
 use update::{Update, Written};
 
@@ -177,21 +179,15 @@ impl Ledger for DynamoDb {
     async fn charge_number(
         &self,
         item: &ItemName,
-        forget: Option<Millis>,
         now: Millis,
     ) -> Result<NumberCharge, Unavailable> {
-        let ttl = if forget.is_some() {
-            ", #ttl = :ttl"
-        } else {
-            " REMOVE #ttl"
-        };
         let written = self
             .update(
                 item,
-                format!("SET #f = if_not_exists(#f, :zero) + :one, #lf = :now{ttl}"),
+                "SET #f = if_not_exists(#f, :zero) + :one, #lf = :now, #ttl = :ttl",
             )
             .when("(attribute_not_exists(#f) OR #f < :locked)")
-            .number(":ttl", forget.unwrap_or_default().seconds())
+            .number(":ttl", now.plus(FAILURES_KEPT).seconds())
             .number(":now", now.0)
             .number(":locked", LOCKED.into())
             .repeatable_unless_recent("lf", now)
@@ -224,24 +220,26 @@ impl Ledger for DynamoDb {
         } else {
             "#ep = :epoch"
         };
-        let clear = |set: &str, condition: String| {
-            self.update(item, format!("SET {set}, #ep = :next"))
+        let clear = |set: &str, condition: String, kept: Duration| {
+            self.update(item, format!("SET {set}, #ttl = :ttl, #ep = :next"))
                 .when(condition)
                 .number(":charged", charge.failures.into())
                 .number(":epoch", charge.epoch)
                 .number(":next", charge.epoch + 1)
-                .number(":ttl", now.plus(NUMBER_KEPT).seconds())
+                .number(":ttl", now.plus(kept).seconds())
                 .repeatable()
         };
         let all = clear(
-            "#f = :zero, #ttl = :ttl",
+            "#f = :zero",
             format!("#f = :charged AND {same_epoch}"),
+            NUMBER_KEPT,
         );
         let Written::Refused(Some(item)) = all.run().await? else {
             return Ok(());
         };
         if item.epoch()? == charge.epoch && item.failures()? > charge.failures {
-            clear("#f = #f - :charged", same_epoch.to_owned())
+            let part = "#f = #f - :charged";
+            clear(part, same_epoch.to_owned(), FAILURES_KEPT)
                 .run()
                 .await?;
         }

@@ -4,8 +4,8 @@ use super::refusals::{self, GuessVerdict};
 use super::{Call, Limits, Service, VerifyRequest};
 use crate::error::{Error, ErrorCode};
 use crate::ledger::{
-    Attempt, Charge, CodeDigest, DECOY_KEPT, GuessOutcome, Issuer, ItemName, NumberCharge,
-    Question, Success, Transition, Unavailable, Verification, Winner,
+    Attempt, Charge, CodeDigest, GuessOutcome, Issuer, ItemName, NumberCharge, Question, Success,
+    Transition, Unavailable, Verification, Winner,
 };
 use crate::provider::{Provider, Verdict};
 use crate::reference::ReferenceId;
@@ -112,9 +112,7 @@ impl Service {
         // references bring no more guesses, and a guess without a verdict counts as well. No guess reaches the provider
         // without this charge.
         let (charge, is_used) = join(
-            limits
-                .store
-                .charge_number(&guess.number_item, guess.forget, call.now),
+            limits.store.charge_number(&guess.number_item, call.now),
             self.is_used_foreign_code(reference, request, guess, limits, call),
         )
         .await;
@@ -283,8 +281,6 @@ pub(super) struct Guess {
     is_used_foreign_code: bool,
     pub(super) code: CodeDigest,
     number_item: ItemName,
-    /// When the failures of a decoy may be deleted.
-    forget: Option<Millis>,
     pub(super) winner: Winner,
     question: Option<Question>,
 }
@@ -297,12 +293,9 @@ impl Guess {
         call: &Call<'_>,
     ) -> Result<Self, Error> {
         let (hasher, to) = (&limits.hasher, &request.to);
-        let (number_item, forget) = match call.caller.decoy {
-            0 => (hasher.number(to), None),
-            depth => (
-                hasher.decoy_number(to, depth),
-                Some(call.now.plus(DECOY_KEPT)),
-            ),
+        let number_item = match call.caller.decoy {
+            0 => hasher.number(to),
+            depth => hasher.decoy_number(to, depth),
         };
         Ok(Self {
             item: hasher.verification(reference, to),
@@ -310,7 +303,6 @@ impl Guess {
             is_used_foreign_code: false,
             code: hasher.guess(reference, to, &request.otp),
             number_item,
-            forget,
             winner: limits.winner(&call.caller, to)?,
             question: limits.question(&call.caller, to)?,
         })

@@ -226,7 +226,7 @@ async fn wrong_guesses_delay_sends_and_finally_lock_the_number() {
         }
     }
     assert_eq!(world.simulator.requests(Operation::Verify).len(), 100);
-    world.advance(Duration::from_hours(24 * 400));
+    world.advance(Duration::from_hours(24 * 364));
     world
         .send_to(NUMBER)
         .await

@@ -201,7 +201,7 @@ fn step_of(update: &str) -> &'static str {
         .iter()
         .find(|(beginning, _)| update.starts_with(beginning));
     match step.unwrap_or_else(|| panic!("no step sends {update}")).1 {
-        "reserve_send with failures" if update.contains("#ttl") => "reserve_send",
+        "reserve_send with failures" if update.contains(":ttl") => "reserve_send",
         step => step,
     }
 }

@@ -97,7 +97,7 @@ async fn each_step_costs_what_the_table_says() {
         "reserve_send, refused",
         ledger.reserve_send(&n, &windows("1/1h"), at(61 * MINUTE))
     );
-    costs!("charge_number", ledger.charge_number(&n, None, START));
+    costs!("charge_number", ledger.charge_number(&n, START));
     costs!(
         "reserve_send with failures",
         ledger.reserve_send(&n, &windows("20/1h"), at(62 * MINUTE))
@@ -118,7 +118,7 @@ async fn each_step_costs_what_the_table_says() {
         )
     );
     let charge = charge(&ledger, START).await;
-    ledger.charge_number(&n, None, START).await.unwrap();
+    ledger.charge_number(&n, START).await.unwrap();
     costs!(
         "clear_failures in part",
         ledger.clear_failures(&n, charge, START)

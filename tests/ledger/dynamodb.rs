@@ -12,8 +12,8 @@ use futures_util::future::BoxFuture;
 use otp_lambda::aws::SharedHttpClient;
 use otp_lambda::aws::secrets::ledger_secret;
 use otp_lambda::ledger::{
-    Charge, GuessOutcome, ItemName, KEY_KEPT, Ledger, NUMBER_KEPT, NumberCharge, Settled, State,
-    Switches, Transition, Unavailable, VERIFICATION_KEPT, Verification,
+    Charge, FAILURES_KEPT, GuessOutcome, ItemName, KEY_KEPT, Ledger, NUMBER_KEPT, NumberCharge,
+    Settled, State, Switches, Transition, Unavailable, VERIFICATION_KEPT, Verification,
 };
 use otp_lambda::time::Millis;
 use serde_json::{Value, json};
@@ -38,8 +38,8 @@ macro_rules! cases {
 cases! {
     a_deleted_counter_does_not_come_back
     a_deleted_budget_does_not_come_back
-    a_number_with_failures_never_expires
-    failures_of_a_decoy_expire
+    a_number_with_failures_expires_later
+    a_number_of_the_version_before_gets_an_end
     failures_cleared_between_two_writes_stay_cleared
     a_success_an_operator_deleted_cannot_be_redeemed
 }
@@ -63,39 +63,33 @@ async fn a_deleted_budget_does_not_come_back(emulator: &Emulator) {
     assert_eq!(emulator.items(), Vec::<Value>::new());
 }
 
-async fn a_number_with_failures_never_expires(emulator: &Emulator) {
+async fn a_number_with_failures_expires_later(emulator: &Emulator) {
     let ledger = emulator.ledger();
-    let ttl = || emulator.item()["ttl"].as_str().map(str::to_owned);
-    let kept = |now: Millis| Some(now.plus(NUMBER_KEPT).seconds().to_string());
+    let ttl = || emulator.item()["ttl"].as_str().unwrap().to_owned();
+    let kept = |now: Millis| now.plus(NUMBER_KEPT).seconds().to_string();
+    let kept_longer = |now: Millis| now.plus(FAILURES_KEPT).seconds().to_string();
+    let clear = async |charge, now| {
+        let number = the_number();
+        ledger.clear_failures(&number, charge, now).await.unwrap();
+    };
     for round in 0..2 {
         let now = seconds(round * 3600);
+        let later = now.plus(MINUTE);
         reserve(&ledger, WINDOWS, now).await;
         assert_eq!(ttl(), kept(now));
         let first = charge(&ledger, now).await;
-        assert_eq!(ttl(), None);
-        reserve(&ledger, WINDOWS, now.plus(MINUTE)).await;
-        assert_eq!(ttl(), None);
+        assert_eq!(ttl(), kept_longer(now));
+        reserve(&ledger, WINDOWS, later).await;
+        assert_eq!(ttl(), kept_longer(later));
         let second = charge(&ledger, now).await;
         let third = charge(&ledger, now).await;
-        ledger
-            .clear_failures(&the_number(), second, now)
-            .await
-            .unwrap();
-        assert_eq!(ttl(), None);
-        ledger
-            .clear_failures(&the_number(), first, now)
-            .await
-            .unwrap();
-        ledger
-            .clear_failures(&the_number(), third, now)
-            .await
-            .unwrap();
-        assert_eq!(ttl(), None);
+        clear(second, later).await;
+        assert_eq!(ttl(), kept_longer(later));
+        clear(first, now).await;
+        clear(third, now).await;
+        assert_eq!(ttl(), kept_longer(later), "nothing was cleared");
         let last = charge(&ledger, now).await;
-        ledger
-            .clear_failures(&the_number(), last, now)
-            .await
-            .unwrap();
+        clear(last, now).await;
         assert_eq!(ttl(), kept(now));
         charge(&ledger, now).await;
         ledger.unlock(&the_number(), now).await.unwrap();
@@ -107,25 +101,17 @@ async fn a_number_with_failures_never_expires(emulator: &Emulator) {
     assert_eq!(emulator.items().len(), 0);
 }
 
-async fn failures_of_a_decoy_expire(emulator: &Emulator) {
+/// The version before gave a number with failures no time to live.
+async fn a_number_of_the_version_before_gets_an_end(emulator: &Emulator) {
     let ledger = emulator.ledger();
-    reserve(&ledger, WINDOWS, START).await;
-    let forget = seconds(400 * 24 * 3600);
     for _ in 0..2 {
-        ledger
-            .charge_number(&the_number(), Some(forget), START)
-            .await
-            .unwrap();
-        assert_eq!(emulator.item()["ttl"], forget.seconds().to_string());
-        reserve(&ledger, WINDOWS, seconds(3600)).await;
-        assert_eq!(
-            emulator.item()["ttl"],
-            forget.seconds().to_string(),
-            "a send does not change the time to live"
-        );
+        charge(&ledger, START).await;
+        emulator.edit(|item| drop(item.as_object_mut().unwrap().remove("ttl")));
+        assert_eq!(emulator.item()["ttl"], Value::Null);
+        reserve(&ledger, WINDOWS, START).await;
+        let end = START.plus(FAILURES_KEPT).seconds().to_string();
+        assert_eq!(emulator.item()["ttl"], end);
     }
-    emulator.sweep(forget.plus(61 * MINUTE));
-    assert_eq!(emulator.items().len(), 0);
 }
 
 async fn failures_cleared_between_two_writes_stay_cleared(emulator: &Emulator) {
@@ -383,12 +369,7 @@ async fn an_unreadable_number_or_key_is_an_error() {
         );
     }
     emulator.put(&number("f"));
-    assert!(
-        ledger
-            .charge_number(&the_number(), None, START)
-            .await
-            .is_err()
-    );
+    assert!(ledger.charge_number(&the_number(), START).await.is_err());
     for (name, value) in [("st", "odd"), ("fp", ""), ("at", "")] {
         let mut item = json!({
             "pk": { "S": the_key().as_str() }, "st": { "S": "claimed" }, "fp": { "S": "f" },
@@ -416,7 +397,7 @@ async fn a_slow_response_counts() {
     emulator.faults([Fault::Delay(Duration::from_millis(300))]);
     let charge = emulator
         .ledger()
-        .charge_number(&the_number(), None, START)
+        .charge_number(&the_number(), START)
         .await
         .unwrap();
     assert!(matches!(charge, NumberCharge::Charged(_)));

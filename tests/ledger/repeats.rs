@@ -64,7 +64,7 @@ steps! {
     reserve_send(ledger) true {} ledger.reserve_send(&the_number(), &windows(WINDOWS), START);
     reserve_send_with_failures(ledger) true { charge(ledger, START).await; }
         ledger.reserve_send(&the_number(), &windows(WINDOWS), START);
-    charge_number(ledger) true {} ledger.charge_number(&the_number(), None, START);
+    charge_number(ledger) true {} ledger.charge_number(&the_number(), START);
     clear_failures(ledger) true { charge(ledger, START).await; }
         ledger.clear_failures(&the_number(), FIRST, START);
     clear_failures_in_part(ledger) true { charge(ledger, START).await; charge(ledger, START).await; }
@@ -328,10 +328,7 @@ async fn without_its_clause_a_write_that_arrives_after_its_repeat_counts_twice()
         }
     });
     emulator.faults([Fault::ServerError]);
-    ledger
-        .charge_number(&the_number(), None, START)
-        .await
-        .unwrap();
+    ledger.charge_number(&the_number(), START).await.unwrap();
     let late = first.lock().unwrap().clone().unwrap();
     assert_eq!(emulator.execute("UpdateItem", &late).0, 200);
     assert_eq!(emulator.item()["f"], "2");

@@ -302,11 +302,7 @@ pub(crate) async fn finds_no_place(ledger: &dyn Ledger, windows: &str, now: Mill
 }
 
 pub(crate) async fn charge(ledger: &dyn Ledger, now: Millis) -> Charge {
-    match ledger
-        .charge_number(&the_number(), None, now)
-        .await
-        .unwrap()
-    {
+    match ledger.charge_number(&the_number(), now).await.unwrap() {
         NumberCharge::Charged(charge) => charge,
         NumberCharge::Locked => panic!("locked"),
     }

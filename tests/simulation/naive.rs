@@ -222,11 +222,10 @@ impl Layer for NaiveLedger {
             (Naive::ReservesInTwoSteps, Step::ReserveSend { item, windows, now }) => {
                 self.reserve_in_two_steps(item, &windows, now).await
             }
-            (Naive::CountsGuessesByReference, Step::ChargeNumber { item, forget, now }) => {
+            (Naive::CountsGuessesByReference, Step::ChargeNumber { item, now }) => {
                 let item = self.failures_of_verification(item);
-                Step::ChargeNumber { item, forget, now }
-                    .run(&self.inner)
-                    .await
+                let step = Step::ChargeNumber { item, now };
+                step.run(&self.inner).await
             }
             (Naive::CountsGuessesByReference, Step::ClearFailures { item, charge, now }) => {
                 let item = self.failures_of_verification(item);

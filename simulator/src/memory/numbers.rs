@@ -2,8 +2,8 @@
 
 use otp_lambda::{
     ledger::{
-        Charge, GUESS_STOPS, ItemName, LOCKED, NUMBER_KEPT, Number, NumberCharge, REMEMBERED_SENDS,
-        Reservation, SendWindow,
+        Charge, FAILURES_KEPT, GUESS_STOPS, ItemName, LOCKED, NUMBER_KEPT, Number, NumberCharge,
+        REMEMBERED_SENDS, Reservation, SendWindow,
     },
     time::Millis,
 };
@@ -15,8 +15,7 @@ pub(super) struct KnownNumber {
     pub(super) number: Number,
     /// How often the failures were cleared.
     epoch: u64,
-    /// `None` while there are failures, because waiting must not clear them.
-    pub(super) expires: Option<Millis>,
+    pub(super) expires: Millis,
 }
 
 impl MemoryLedger {
@@ -68,19 +67,14 @@ impl Items {
         Reservation::Reserved(known.number.clone())
     }
 
-    pub(super) fn charge_number(
-        &mut self,
-        item: &ItemName,
-        forget: Option<Millis>,
-        now: Millis,
-    ) -> NumberCharge {
+    pub(super) fn charge_number(&mut self, item: &ItemName, now: Millis) -> NumberCharge {
         let known = self.numbers.entry(item.clone()).or_default();
         if known.number.failures >= LOCKED {
             return NumberCharge::Locked;
         }
         known.number.failures += 1;
         known.number.last_failure = now;
-        known.expires = forget;
+        known.keep(now);
         NumberCharge::Charged(Charge {
             failures: known.number.failures,
             epoch: known.epoch,
@@ -108,11 +102,13 @@ impl Items {
 }
 
 impl KnownNumber {
-    /// Gives a number without failures a time to live.
+    /// Gives the number a time to live, a longer one while there are failures.
     fn keep(&mut self, now: Millis) {
         if self.number.failures == 0 {
             self.number.last_failure = Millis::default();
-            self.expires = Some(now.plus(NUMBER_KEPT));
+            self.expires = now.plus(NUMBER_KEPT);
+        } else {
+            self.expires = now.plus(FAILURES_KEPT);
         }
     }
 }

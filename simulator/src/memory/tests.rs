@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use otp_lambda::{
-    ledger::{Hasher, Issuer, NUMBER_KEPT, SpendingLine, State, Window},
+    ledger::{FAILURES_KEPT, Hasher, Issuer, NUMBER_KEPT, SpendingLine, State, Window},
     phone::PhoneNumber,
     policy::SendLimits,
     reference::ReferenceId,
@@ -60,55 +60,46 @@ async fn a_sweep_deletes_a_verification_a_day_after_its_code_ended() {
 }
 
 #[tokio::test]
-async fn a_sweep_deletes_a_number_only_when_it_has_no_failures() {
+async fn a_sweep_deletes_a_number_later_while_it_has_failures() {
     let ledger = MemoryLedger::new();
     let (key, limits) = (
         hasher().number(&number()),
         SendLimits::parse("1/30s").unwrap(),
     );
     let count = |ledger: &MemoryLedger| ledger.numbers().len();
-    let never = Millis(u64::MAX);
-
+    let charge = async |now| {
+        let NumberCharge::Charged(charge) = ledger.charge_number(&key, now).await.unwrap() else {
+            panic!("locked")
+        };
+        charge
+    };
     ledger
         .reserve_send(&key, limits.windows(), NOW)
         .await
         .unwrap();
     lives_until(&ledger, NOW.plus(NUMBER_KEPT), count);
 
-    ledger
-        .reserve_send(&key, limits.windows(), NOW)
-        .await
-        .unwrap();
-    let NumberCharge::Charged(first) = ledger.charge_number(&key, None, NOW).await.unwrap() else {
-        panic!("locked")
-    };
+    charge(NOW).await;
+    lives_until(&ledger, NOW.plus(FAILURES_KEPT), count);
+    charge(NOW).await;
     let later = NOW.plus(Duration::from_mins(1));
     ledger
         .reserve_send(&key, limits.windows(), later)
         .await
         .unwrap();
-    ledger.charge_number(&key, None, later).await.unwrap();
-    ledger.sweep(never);
-    assert_eq!(
-        count(&ledger),
-        1,
-        "a send does not bring the time to live back"
-    );
+    lives_until(&ledger, later.plus(FAILURES_KEPT), count);
 
+    let first = charge(NOW).await;
+    charge(NOW).await;
     ledger.clear_failures(&key, first, later).await.unwrap();
-    ledger.sweep(never);
-    assert_eq!(
-        ledger.number(&key).await.unwrap().failures,
-        1,
-        "a failure was left"
-    );
+    let left = ledger.number(&key).await.unwrap().failures;
+    assert_eq!(left, 1, "a failure was left");
+    lives_until(&ledger, later.plus(FAILURES_KEPT), count);
 
+    charge(NOW).await;
     ledger.unlock(&key, later).await.unwrap();
     lives_until(&ledger, later.plus(NUMBER_KEPT), count);
-
-    let NumberCharge::Charged(only) = ledger.charge_number(&key, None, NOW).await.unwrap() else {
-        panic!("locked")
-    };
+    let only = charge(NOW).await;
     ledger.clear_failures(&key, only, later).await.unwrap();
     lives_until(&ledger, later.plus(NUMBER_KEPT), count);
 }

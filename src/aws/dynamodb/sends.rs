@@ -1,16 +1,16 @@
 use super::DynamoDb;
 use super::update::{Update, Written};
 use crate::ledger::{
-    GUESS_STOPS, ItemName, LOCKED, NUMBER_KEPT, REMEMBERED_SENDS, Reservation, SendWindow,
-    Unavailable,
+    FAILURES_KEPT, GUESS_STOPS, ItemName, LOCKED, NUMBER_KEPT, REMEMBERED_SENDS, Reservation,
+    SendWindow, Unavailable,
 };
 use crate::time::Millis;
 use std::iter;
 use std::time::Duration;
 
 impl DynamoDb {
-    /// An item with failures must not expire, or waiting would clear them. So a reservation is tried twice: first as for
-    /// a number without failures, which sets a time to live; then as for one with failures, which does not.
+    /// A number with failures is kept for longer. So a reservation is tried twice: first as for a number without failures,
+    /// then as for one with failures.
     pub(super) async fn reserve_in_windows(
         &self,
         item: &ItemName,
@@ -36,7 +36,9 @@ impl DynamoDb {
             }
         }
         let stops = format!("({})", below_a_guess_stop());
-        let mut with_failures = self.reservation(item, windows, now, "", &stops);
+        let mut with_failures = self
+            .reservation(item, windows, now, ", #ttl = :later", &stops)
+            .number(":later", now.plus(FAILURES_KEPT).seconds());
         for (failures, wait) in guess_stops() {
             with_failures = with_failures.number(format!(":f{failures}"), failures.into());
             if let Some(wait) = wait {
