@@ -88,6 +88,8 @@ pub(crate) struct Operation {
     pub(crate) fate: Fate,
     /// The code that the provider called right.
     right: Option<usize>,
+    /// How many codes and successes there were when it ended.
+    ended_after: Option<u64>,
 }
 
 /// The outcome of a send at the provider.
@@ -118,6 +120,8 @@ struct Chain {
     codes: u32,
     /// The sign-in session that it was begun in.
     owner: Option<SessionDigest>,
+    /// The place of its last code in the order of all codes and successes.
+    place: u64,
 }
 
 /// A code at the provider.
@@ -156,6 +160,8 @@ struct Win {
     redeemer: Option<String>,
     /// Whether a caller may have been told of it. A foreign success is told only if no code of ours was sent meanwhile.
     told: bool,
+    /// Its place in the order of all codes and successes.
+    place: u64,
 }
 
 #[derive(Debug, Default)]
@@ -206,6 +212,8 @@ pub(crate) struct Books {
     texts_by_prefix: BTreeMap<ItemName, u64>,
     texts: Vec<(usize, Millis)>,
     charges: u64,
+    /// How many codes were written and successes recorded.
+    places: u64,
     /// When the operator paused all sends.
     pub(crate) paused: Option<Millis>,
     /// When the operator blocked each number.
@@ -285,6 +293,7 @@ impl Books {
             texts_by_prefix: BTreeMap::new(),
             texts: Vec::new(),
             charges: 0,
+            places: 0,
             paused: None,
             answers: BTreeMap::new(),
             trace: trace.then(Vec::new),
@@ -353,6 +362,7 @@ impl Books {
             charged: None,
             fate: Fate::NotAsked,
             right: None,
+            ended_after: None,
         });
         self.trace(|books| {
             let Intent { what, number, otp, who, .. } = intent;

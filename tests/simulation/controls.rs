@@ -104,3 +104,8 @@ fn detects_a_counter_that_is_deleted_too_early() {
 fn detects_a_stranger_spending_the_last_attempt() {
     is_caught(Naive::KnowsNoOwners, &[Invariant::Owner]);
 }
+
+#[test]
+fn detects_a_late_cancel_of_a_newer_code() {
+    is_caught_from(4984, Naive::EndsAnyGeneration, &[Invariant::Liveness]);
+}

@@ -46,6 +46,8 @@ pub(crate) enum Naive {
     KnowsNoOwners,
     /// Deletes the counter of a window at its end, while requests of the window are still running.
     ForgetsWindowsAtTheirEnd,
+    /// Cancels and redeems whatever generation there is.
+    EndsAnyGeneration,
 }
 
 pub(crate) struct NaiveLedger {
@@ -177,6 +179,21 @@ impl NaiveLedger {
             None => {}
         }
         Ok(())
+    }
+
+    /// The step with the generation that stands in the ledger, if it names one to cancel or redeem.
+    async fn naming_the_newest(&self, mut step: Step) -> Result<Step, Unavailable> {
+        if let Step::Cancel {
+            item, generation, ..
+        }
+        | Step::Redeem {
+            item, generation, ..
+        } = &mut step
+        {
+            let stored = self.inner.verification(item).await?;
+            *generation = stored.map_or(0, |stored| stored.generation);
+        }
+        Ok(step)
     }
 
     fn note(&self, step: &Step) {
@@ -343,6 +360,10 @@ impl Layer for NaiveLedger {
                     }
                     reply => Ok(reply),
                 }
+            }
+            (Naive::EndsAnyGeneration, step) => {
+                let step = self.naming_the_newest(step).await?;
+                step.run(&self.inner).await
             }
             (_, step) => step.run(&self.inner).await,
         }

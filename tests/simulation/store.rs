@@ -150,7 +150,7 @@ fn observe_after(
             Ok(Reply::Transition(Transition::Applied)),
         ) => books.saw_win(operation, item, *generation, success.at),
         (Step::Cancel { item, .. }, Ok(Reply::Transition(Transition::Applied))) => {
-            books.saw_cancel(item);
+            books.saw_cancel(operation, item);
         }
         (Step::Redeem { item, .. }, Ok(Reply::Transition(Transition::Applied))) => {
             books.saw_claim(operation, item);

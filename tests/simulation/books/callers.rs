@@ -184,7 +184,9 @@ impl Books {
     }
 
     pub(crate) fn finish(&mut self, operation: usize, said: &str) {
-        let what = self.operations[operation].intent.what;
+        let ended = &mut self.operations[operation];
+        ended.ended_after = Some(self.places);
+        let what = ended.intent.what;
         *self.answers.entry(format!("{what:?} {said}")).or_default() += 1;
         self.trace(|_| format!("#{operation} ends: {said}"));
     }

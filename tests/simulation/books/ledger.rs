@@ -23,6 +23,7 @@ impl Books {
         if !of_other_software {
             self.operations[operation].opened = Some((key.clone(), generation));
         }
+        self.places += 1;
         self.chains.entry(key.clone()).or_default().push(Chain {
             first_generation: generation,
             allowed: new.left.into(),
@@ -36,6 +37,7 @@ impl Books {
             failed: false,
             codes: 1,
             owner: new.owner.cloned(),
+            place: self.places,
         });
         if of_other_software {
             let number = self.operations[operation].intent.number;
@@ -68,11 +70,14 @@ impl Books {
         let at = self.operations[operation].now;
         let validity = self.setup.validity();
         self.operations[operation].opened = Some((key.clone(), generation));
+        self.places += 1;
+        let place = self.places;
         if let Some(chain) = self
             .chains
             .get_mut(key)
             .and_then(|chains| chains.last_mut())
         {
+            chain.place = place;
             chain.open_until = at.plus(validity).min(chain.first.plus(LONGEST));
             chain.expires = chain.expires.max(chain.open_until);
             chain.codes += 1;
@@ -127,6 +132,7 @@ impl Books {
         at: Millis,
     ) {
         let chain = self.chain_of(key, generation).unwrap_or_default();
+        self.places += 1;
         let seen = &self.operations[operation];
         self.wins.push(Win {
             key: key.clone(),
@@ -137,6 +143,7 @@ impl Books {
             at,
             redeemer: None,
             told: seen.verifications.last() != Some(key),
+            place: self.places,
         });
         let book = &mut self.by_number[seen.intent.number];
         book.cleared = book.cleared.max(seen.charged.unwrap_or_default());
@@ -151,6 +158,9 @@ impl Books {
         let problem = match self.wins.iter_mut().rev().find(|win| win.key == *key) {
             None => Some("without a success"),
             _ if !authenticated => Some("without authentication"),
+            Some(win) if seen.ended_after.is_some_and(|end| end < win.place) => {
+                Some("a success that came after its end")
+            }
             Some(win) if win.redeemer.is_some() => Some("a second time"),
             Some(win) if now.since(win.at) >= REDEEMABLE => Some("too late"),
             Some(win) => {
@@ -163,7 +173,16 @@ impl Books {
         }
     }
 
-    pub(crate) fn saw_cancel(&mut self, key: &ItemName) {
+    pub(crate) fn saw_cancel(&mut self, operation: usize, key: &ItemName) {
+        let newest = self.chains.get(key).and_then(|chains| chains.last());
+        let place = newest.map_or(0, |chain| chain.place);
+        let ended_after = self.operations[operation].ended_after;
+        if ended_after.is_some_and(|end| end < place) {
+            self.violated(
+                Invariant::Liveness,
+                format!("#{operation} cancels a code that was sent after its end"),
+            );
+        }
         self.end_chain(key);
         if let Some(chain) = self
             .chains
