@@ -6,6 +6,8 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 # The processor to build the function for: arm64 or x86_64.
 ARCH ?= arm64
+# The settings file for `make settings` and `make deploy`.
+SETTINGS ?=
 # The event for `make invoke`.
 EVENT ?= events/send.http-v2.json
 
@@ -15,7 +17,7 @@ export STACK
 
 TOOLS := tests/e2e/with-tools.sh
 
-.PHONY: help run test soak check fmt build deploy invoke tools clean
+.PHONY: help run test soak check fmt settings build deploy destroy invoke tools clean
 .PHONY: pause resume block unblock allow disallow unlock switches
 
 help: ## list these commands
@@ -36,14 +38,24 @@ check: tools ## check format, lints, docs, licences, advisories and the template
 fmt: ## format the code
 	cargo fmt --all
 
-build: tools ## build the package for Lambda; ARCH=arm64 or x86_64 (needs Rust, Python)
+settings: ## judge SETTINGS=prod.yaml as the function would, and deploy nothing (needs Rust, Python)
+	@tests/e2e/setup.sh sam
+	@$(TOOLS) python deploy/deploy.py settings "$(SETTINGS)"
+
+build: ## build the package for Lambda; ARCH=arm64 or x86_64 (needs Rust, Python)
+	@tests/e2e/setup.sh sam
 	$(TOOLS) sam build --parameter-overrides Architecture=$(ARCH)
 
-deploy: build ## build and deploy; SAM asks for the settings (needs Rust, Python, an AWS account)
-	$(TOOLS) sam deploy --guided --stack-name $(STACK) --capabilities CAPABILITY_IAM --parameter-overrides Architecture=$(ARCH)
+deploy: ## build and deploy SETTINGS=prod.yaml to STACK=…; asks if there is no file (needs Rust, Python, an AWS account)
+	@tests/e2e/setup.sh sam
+	@$(TOOLS) python deploy/deploy.py deploy "$(SETTINGS)"
+
+destroy: ## delete the stack, and say what stays and why (needs Python, an AWS account)
+	@tests/e2e/setup.sh sam
+	@$(TOOLS) python deploy/deploy.py destroy
 
 invoke: ## run the packaged function on EVENT=events/….json with a simulated PROVIDER (needs Rust, Python)
-	@tests/e2e/setup.sh >/dev/null
+	@tests/e2e/setup.sh sam
 	@$(TOOLS) tests/e2e/invoke.sh "$(EVENT)"
 
 pause: ## stop sending codes; STACK=… if the stack is not otp-lambda (this and the commands below need the AWS CLI)

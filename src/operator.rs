@@ -1,6 +1,7 @@
-//! Commands that an operator invokes the function with directly: `unlock` and `key`.
+//! Commands that an operator invokes the function with directly: `unlock`, `key` and `settings`.
 //!
-//! A command is an event such as `{"operation": "unlock", "destinationNumber": "+14255550142"}`. Only a
+//! A command is an event such as `{"operation": "unlock", "destinationNumber": "+14255550142"}`. `settings` has no
+//! number: its response says that the function has started with its settings and read its secret. Only a
 //! principal that is allowed `lambda:InvokeFunction` can send one. No HTTP request can: its body is a string
 //! inside the event.
 //!
@@ -15,24 +16,24 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-const EXPECTED: &str =
-    "Expected: {\"operation\": \"unlock\" or \"key\", \"destinationNumber\": \"+…\"}.";
+const EXPECTED: &str = "Expected: {\"operation\": \"unlock\" or \"key\", \"destinationNumber\": \"+…\"}, or \
+                        {\"operation\": \"settings\"}.";
 
 /// A command, ready to run.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Command {
-    operation: Operation,
-    destination_number: String,
-}
-
-#[derive(Deserialize, Clone, Copy)]
-#[serde(rename_all = "camelCase")]
-enum Operation {
+#[serde(
+    tag = "operation",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase",
+    deny_unknown_fields
+)]
+pub(crate) enum Command {
     /// Forgets the failed guesses at a number.
-    Unlock,
+    Unlock { destination_number: String },
     /// Returns the name of a number in the ledger's table.
-    Key,
+    Key { destination_number: String },
+    /// Does nothing: whoever gets the response knows that the function starts.
+    Settings {},
 }
 
 impl Command {
@@ -55,9 +56,10 @@ impl Command {
         service: &Service,
         call: &mut Call<'_>,
     ) -> Result<Value, FunctionError> {
-        call.record.operation = Some(match self.operation {
-            Operation::Unlock => "unlock",
-            Operation::Key => "key",
+        call.record.operation = Some(match self {
+            Self::Unlock { .. } => "unlock",
+            Self::Key { .. } => "key",
+            Self::Settings {} => "settings",
         });
         let result = self.try_run(service, call).await;
         match result {
@@ -75,25 +77,32 @@ impl Command {
     }
 
     async fn try_run(&self, service: &Service, call: &mut Call<'_>) -> Result<Value, Error> {
-        if !service.has_ledger() {
-            return Err(Error::new(
-                ErrorCode::Misconfigured,
-                "This command needs the ledger, and this function runs without one. Set LEDGER_TABLE.",
-            ));
-        }
-        let number = PhoneNumber::parse(&self.destination_number)
-            .map_err(|error| Error::new(ErrorCode::InvalidPhoneNumber, error.to_string()))?;
-        call.record.country = number.country();
-        let masked = number.to_string();
-        match self.operation {
-            Operation::Unlock => {
+        match self {
+            Self::Settings {} => Ok(json!({ "settings": "ok" })),
+            Self::Unlock { destination_number } => {
+                let number = read_number(destination_number, service, call)?;
                 service.unlock(&number, call.now).await?;
-                Ok(json!({ "unlocked": true, "destinationNumber": masked }))
+                Ok(json!({ "unlocked": true, "destinationNumber": number.to_string() }))
             }
-            Operation::Key => {
+            Self::Key { destination_number } => {
+                let number = read_number(destination_number, service, call)?;
                 let key = service.key_of(&number)?;
-                Ok(json!({ "key": key, "destinationNumber": masked }))
+                Ok(json!({ "key": key, "destinationNumber": number.to_string() }))
             }
         }
     }
+}
+
+/// The number of a command that works on the ledger.
+fn read_number(text: &str, service: &Service, call: &mut Call<'_>) -> Result<PhoneNumber, Error> {
+    if !service.has_ledger() {
+        return Err(Error::new(
+            ErrorCode::Misconfigured,
+            "This command needs the ledger, and this function runs without one. Set LEDGER_TABLE.",
+        ));
+    }
+    let number = PhoneNumber::parse(text)
+        .map_err(|error| Error::new(ErrorCode::InvalidPhoneNumber, error.to_string()))?;
+    call.record.country = number.country();
+    Ok(number)
 }

@@ -63,6 +63,13 @@ else
     skip "the template: needs Python"
 fi
 
+step "deployments"
+if [ -n "${OTP_E2E_SAM:-}" ] && [ -n "${OTP_E2E_MINISTACK:-}" ] && [ -n "${OTP_E2E_BOOTSTRAP:-}" ] && [ "$(uname -s)" = Linux ]; then
+    "$OTP_E2E_SAM_PYTHON" -m pytest -q -rs -p no:cacheprovider tests/e2e/test_deploy.py
+else
+    skip "deployments: need Python, on Linux"
+fi
+
 step "the operator's commands"
 if [ -n "${OTP_E2E_SAM:-}" ] && [ -n "${OTP_E2E_AWS:-}" ]; then
     "$OTP_E2E_SAM_PYTHON" -m pytest -q -rs -p no:cacheprovider tests/e2e/test_operate.py

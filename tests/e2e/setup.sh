@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Installs the programs that the tests and the packaging need under target/e2e/, and writes their paths to target/e2e/env.
-# Takes a second if everything is installed already.
+# setup.sh [PART…]: installs the programs that the tests and the packaging need under target/e2e/, and writes their paths to
+# target/e2e/env. Without arguments it installs all parts. Takes a second if everything is installed already.
 #
 #   boto3      boto3, an independent client of the wire format
 #   sam        SAM CLI with the Lambda Runtime Interface Emulator, cargo-lambda, cargo-deny and pytest
 #   awscli     the AWS CLI, for the operator's commands
-#   ministack  MiniStack, an AWS emulator whose Cognito calls triggers
+#   ministack  MiniStack, an AWS emulator that deploys the template and whose Cognito calls triggers
 #   policy     an IAM policy simulator for Node (AGPL, for tests only: it is never shipped)
 #   inbox      a browser driver and an accessibility checker for Node (the browser is the system's Chromium)
 #
@@ -19,7 +19,8 @@
 #   OTP_E2E_PYTHON, OTP_E2E_SAM_PYTHON, OTP_E2E_SAM, OTP_E2E_CARGO_LAMBDA, OTP_E2E_RIE, OTP_E2E_AWS, OTP_E2E_MINISTACK,
 #   OTP_E2E_POLICY, OTP_E2E_INBOX, OTP_E2E_BIN (goes first on PATH: cargo and cargo-lambda look there for cargo-lambda and zig)
 #
-# If something cannot be installed, the script says why and goes on. With OTP_SKIP_NOTHING=1 that is an error.
+# If something cannot be installed, the script says why and goes on. If it was asked for by name, or with
+# OTP_SKIP_NOTHING=1, that is an error.
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
@@ -27,6 +28,8 @@ here="$root/tests/e2e"
 out="$root/target/e2e"
 mkdir -p "$out"
 log="$out/setup.log"
+# with-tools.sh puts these programs first. Their Python is not the one to install them with.
+PATH="${PATH//"$out/sam/bin:"/}"
 : >"$log"
 skipped=0
 
@@ -82,10 +85,10 @@ virtual_environment() {
     fi
     state="$(fingerprint "$python" "$python_version" "$out" -- "$requirements")"
     if is_ready "$name" "$state"; then
-        say "$name is ready"
+        [ "$named" -gt 0 ] || say "$name is ready"
         return 0
     fi
-    say "$name: installing $(grep -v '^#' "$here/requirements-$name.in" | tr '\n' ' ')…"
+    say "$name: installing $(grep -v '^#' "$here/requirements-$name.in" | tr '\n' ' ')under target/e2e …"
     rm -rf "${out:?}/$name"
     if ! "$python" -c 'import ensurepip, venv' 2>>"$log" || ! quietly "$python" -m venv "$out/$name"; then
         rm -rf "${out:?}/$name"
@@ -164,15 +167,34 @@ write_env() {
     mv "$out/env.new" "$out/env"
 }
 
+install() {
+    case "$1" in
+    boto3) virtual_environment boto3 "the round trip with boto3" ;;
+    sam) virtual_environment sam "the template, its packaging and the binary under the runtime emulator" ;;
+    awscli) virtual_environment awscli "the operator's commands" ;;
+    ministack) virtual_environment ministack "the deployment and the sign-in with a user pool" ;;
+    policy) node_packages policy "the role's policy in a policy simulator" ;;
+    inbox) node_packages inbox "the inbox page in a browser" ;;
+    *)
+        say "there is no part $1" >&2
+        exit 2
+        ;;
+    esac
+}
+
+named=$#
+[ $# -gt 0 ] || set -- boto3 sam awscli ministack policy inbox
 find_python || true
-virtual_environment boto3 "the round trip with boto3"
-virtual_environment sam "the template, its packaging and the binary under the runtime emulator"
-virtual_environment awscli "the operator's commands"
-virtual_environment ministack "the sign-in with a user pool"
-node_packages policy "the role's policy in a policy simulator"
-node_packages inbox "the inbox page in a browser"
+for part in "$@"; do
+    install "$part"
+done
 write_env
-say "paths are in target/e2e/env"
+[ "$named" -gt 0 ] || say "paths are in target/e2e/env"
+
+if [ "$skipped" = 1 ] && [ "$named" -gt 0 ]; then
+    say "this command cannot run without it. make run needs Rust alone" >&2
+    exit 1
+fi
 
 if [ "$skipped" = 1 ] && [ "${OTP_SKIP_NOTHING:-}" = 1 ]; then
     say "OTP_SKIP_NOTHING=1: nothing may be skipped, see above" >&2

@@ -4,6 +4,7 @@
 """
 
 import copy
+import hashlib
 import itertools
 import json
 import os
@@ -40,14 +41,16 @@ SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:LedgerKey-AbCdEf"
 POOL = f"arn:aws:cognito-idp:{REGION}:{ACCOUNT}:userpool/{REGION}_UserPool1"
 GIVEN_POOL = f"arn:aws:cognito-idp:{REGION}:{ACCOUNT}:userpool/{REGION}_AbCdEf123"
 FUNCTION = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:Function"
+LIVE = f"{FUNCTION}:live"
 LAYER = f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:Config:1"
 
 REQUIRED = {
+    "Provider": "pinpoint",
     "OriginationIdentity": "+14255550100",
     "BrandName": "ExampleCorp",
     "AllowedCountries": "US,CA",
 }
-# The parameters of a test that gives no others. The default provider needs an application.
+# The parameters of a test that gives no others.
 USUAL = {**REQUIRED, "PinpointApplicationId": APPLICATION}
 
 PINPOINT = {"Provider": "pinpoint"}
@@ -188,11 +191,19 @@ class Resolver:
             # A missing required parameter is a KeyError here and an error in CloudFormation.
             self.references[name] = str(parameters[name] if name in parameters else parameter["Default"])
         for name, resource in transformed["Resources"].items():
-            arns = {"AWS::SecretsManager::Secret": SECRET, "AWS::Lambda::LayerVersion": LAYER}
+            alias = f"{FUNCTION}:{resource['Properties'].get('Name')}"
+            arns = {"AWS::Lambda::LayerVersion": LAYER, "AWS::Lambda::Alias": alias, "AWS::Lambda::Version": f"{FUNCTION}:1"}
             self.references[name] = arns.get(resource["Type"], name)
 
     def attribute(self, resource, name):
         kind = self.transformed["Resources"][resource]["Type"]
+        others = {
+            ("AWS::CloudFormation::CustomResource", "Version"): "7",
+            ("AWS::Lambda::Version", "Version"): "1",
+            ("AWS::SecretsManager::Secret", "Id"): SECRET,
+        }
+        if (kind, name) in others:
+            return others[kind, name]
         assert name == "Arn", f"{resource}.{name}"
         return {
             "AWS::Logs::LogGroup": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{resource}:*",
@@ -274,9 +285,12 @@ def of_type(stack, kind):
     return {name: it.get("Properties", {}) for name, it in stack["Resources"].items() if it["Type"] == kind}
 
 
+def function_of(stack):
+    return of_type(stack, "AWS::Lambda::Function")["Function"]
+
+
 def environment(stack):
-    (function,) = of_type(stack, "AWS::Lambda::Function").values()
-    return function["Environment"]["Variables"]
+    return function_of(stack)["Environment"]["Variables"]
 
 
 # --- rules for every stack ------------------------------------------------------------------------------------------
@@ -289,11 +303,18 @@ TYPES = [
     "AWS::ApiGatewayV2::Route",
     "AWS::ApiGatewayV2::Route",
     "AWS::ApiGatewayV2::Stage",
+    "AWS::CloudFormation::CustomResource",
     "AWS::DynamoDB::Table",
     "AWS::IAM::Role",
+    "AWS::IAM::Role",
+    "AWS::Lambda::Alias",
+    "AWS::Lambda::Alias",
+    "AWS::Lambda::Function",
     "AWS::Lambda::Function",
     "AWS::Lambda::LayerVersion",
     "AWS::Lambda::Permission",
+    "AWS::Lambda::Version",
+    "AWS::Logs::LogGroup",
     "AWS::Logs::LogGroup",
     "AWS::Logs::LogGroup",
     "AWS::SecretsManager::Secret",
@@ -400,12 +421,33 @@ def expected_role(**parameters):
     }
 
 
+RELEASE_LOGS = LOGS.replace("FunctionLogs", "ReleaseLogs")
+# It may invoke versions and aliases of the function, and change nothing of it.
+RELEASE_ROLE = {
+    "Description": "Publishes and starts new versions of the function of the stack otp",
+    "AssumeRolePolicyDocument": expected_role()["AssumeRolePolicyDocument"],
+    "Policies": [
+        {
+            "PolicyName": "release",
+            "PolicyDocument": {
+                "Version": "2012-10-17",
+                "Statement": [
+                    allow("PublishVersions", ["lambda:ListVersionsByFunction", "lambda:PublishVersion"], FUNCTION),
+                    allow("StartVersions", "lambda:InvokeFunction", f"{FUNCTION}:*"),
+                    allow("WriteOwnLogs", ["logs:CreateLogStream", "logs:PutLogEvents"], RELEASE_LOGS),
+                ],
+            },
+        }
+    ],
+}
+
 # The only statements whose resource may have a wildcard. AWS has no narrower resource for them.
 WILDCARDS = {
-    "SendCodeVerification": "*",
-    "ValidateCodeVerification": "*",
-    "TellWhichCodesCameBack": MESSAGES,
-    "WriteOwnLogs": LOGS,
+    "SendCodeVerification": ["*"],
+    "ValidateCodeVerification": ["*"],
+    "TellWhichCodesCameBack": [MESSAGES],
+    "WriteOwnLogs": [LOGS, RELEASE_LOGS],
+    "StartVersions": [f"{FUNCTION}:*"],
 }
 
 # Set only if End User Messaging is used. The program rejects them otherwise.
@@ -429,7 +471,7 @@ def user_pool(pre_sign_up):
         "UsernameAttributes": ["phone_number"],
         "AccountRecoverySetting": {"RecoveryMechanisms": [{"Name": "admin_only", "Priority": 1}]},
         "AdminCreateUserConfig": {"AllowAdminCreateUserOnly": not pre_sign_up},
-        "LambdaConfig": dict.fromkeys(triggers + ["PreSignUp"] * pre_sign_up, FUNCTION),
+        "LambdaConfig": dict.fromkeys(triggers + ["PreSignUp"] * pre_sign_up, LIVE),
     }
 
 
@@ -478,19 +520,22 @@ def problems(stack, **parameters):
     demand(sorted(it["Type"] for it in stack["Resources"].values()) == types, "resources: not exactly the expected ones")
 
     roles = of_type(stack, "AWS::IAM::Role")
-    demand(roles == {"FunctionRole": expected_role(**parameters)}, "role: not exactly the expected one")
+    expected_roles = {"FunctionRole": expected_role(**parameters), "ReleaseRole": RELEASE_ROLE}
+    demand(roles == expected_roles, "role: not exactly the expected one")
     for role in roles.values():
         demand(not role.get("ManagedPolicyArns"), "role: a managed policy")
         for policy in role.get("Policies", []):
             for statement in policy["PolicyDocument"]["Statement"]:
                 for key in ("Action", "Resource", "NotAction", "NotResource"):
                     values = statement.get(key, [])
-                    wildcard = WILDCARDS.get(statement.get("Sid")) if key == "Resource" else None
+                    wildcards = WILDCARDS.get(statement.get("Sid"), []) if key == "Resource" else []
                     for value in [values] if isinstance(values, str) else values:
-                        allowed = "*" not in value and "?" not in value or value == wildcard
+                        allowed = "*" not in value and "?" not in value or value in wildcards
                         demand(allowed, f"role: a wildcard in {value}")
     if "pinpoint" not in used:
-        whole = json.dumps(stack).lower()
+        # Release has each value of the settings, and nobody acts on them.
+        acting = {name: it for name, it in stack["Resources"].items() if name != "Release"}
+        whole = json.dumps([acting, stack["Outputs"]]).lower()
         demand("mobiletargeting" not in whole, "role: allows Pinpoint, which is not used")
         demand("pinpoint" not in whole and APPLICATION not in whole, "stack: mentions Pinpoint, which is not used")
 
@@ -500,6 +545,7 @@ def problems(stack, **parameters):
     demand(all(it["Target"] == "integrations/Integration" for it in routes), "api: a route to another integration")
     for integration in of_type(stack, "AWS::ApiGatewayV2::Integration").values():
         demand(integration["PayloadFormatVersion"] == "2.0", "api: payload format is not 2.0")
+        demand(integration["IntegrationUri"] == LIVE, "api: calls another version than the live one")
     cors = {
         "AllowOrigins": origins.split(","),
         "AllowMethods": ["POST"],
@@ -532,7 +578,7 @@ def problems(stack, **parameters):
         demand(permission["Principal"] == principal, f"permission: {name} allows another principal")
         demand(permission.get("SourceArn") == source, f"permission: {name} allows another source")
         demand(permission["Action"] == "lambda:InvokeFunction", f"permission: {name} allows another action")
-        demand(permission["FunctionName"] == "Function", f"permission: {name} allows another function")
+        demand(permission["FunctionName"] == LIVE, f"permission: {name} allows another function")
     demand(set(permissions) == set(expected), "permission: not exactly the expected ones")
 
     pools = of_type(stack, "AWS::Cognito::UserPool")
@@ -554,7 +600,15 @@ def problems(stack, **parameters):
     for name, group in of_type(stack, "AWS::Logs::LogGroup").items():
         demand(int(group.get("RetentionInDays", 0)) > 0, f"{name}: kept forever")
 
-    for function in of_type(stack, "AWS::Lambda::Function").values():
+    # The alias moves only to a version that has started.
+    live = {"Name": "live", "Description": "The version that serves", "FunctionName": "Function", "FunctionVersion": "7"}
+    demand(of_type(stack, "AWS::Lambda::Alias")["Live"] == live, "live: another version than the released one")
+    demand(stack["Resources"]["Release"]["Properties"]["FunctionName"] == "Function", "release: of another function")
+
+    functions = of_type(stack, "AWS::Lambda::Function")
+    releases = functions.pop("ReleaseFunction", {})
+    demand("Environment" not in releases, "release: the function has settings")
+    for function in functions.values():
         logging = function.get("LoggingConfig", {})
         demand(logging.get("LogFormat") == "JSON", "function: logs are not JSON")
         demand(logging.get("LogGroup") == "FunctionLogs", "function: logs to another group")
@@ -648,6 +702,22 @@ MUTATIONS = {
         "api: CORS is",
     ),
     "payload format 1.0": (lambda t: properties(t, "Integration").update(PayloadFormatVersion="1.0"), "payload format is not 2.0"),
+    "an API that calls the newest version": (
+        lambda t: properties(t, "Integration").update(IntegrationUri={"Fn::GetAtt": ["Function", "Arn"]}),
+        "api: calls another version",
+    ),
+    "a permission for every version": (
+        lambda t: properties(t, "ApiMayInvoke").update(FunctionName={"Ref": "Function"}),
+        "ApiMayInvoke allows another function",
+    ),
+    "an alias of a version that was not started": (
+        lambda t: properties(t, "Live").update(FunctionVersion={"Fn::GetAtt": ["Function.Version", "Version"]}),
+        "live: another version",
+    ),
+    "a release that changes the function": (
+        lambda t: properties(t, "ReleaseRole")["Policies"][0]["PolicyDocument"]["Statement"][0].update(Action="lambda:*"),
+        "role: a wildcard in lambda",
+    ),
     "no throttling": (lambda t: properties(t, "Stage").pop("DefaultRouteSettings"), "no ThrottlingRateLimit"),
     "no access log": (lambda t: properties(t, "Stage").pop("AccessLogSettings"), "no access log"),
     "addresses in the access log": (
@@ -906,12 +976,12 @@ def test_careless_edits_are_reported_with_a_user_pool(mutation):
 
 def test_parameters_set_the_properties_of_the_function():
     plain, full = deployed(), deployed(**VARIANTS["everything"])
-    (lean,), (rich,) = (of_type(it, "AWS::Lambda::Function").values() for it in (plain, full))
+    lean, rich = function_of(plain), function_of(full)
 
     assert (lean["Architectures"], rich["Architectures"]) == (["arm64"], ["x86_64"])
     assert "ReservedConcurrentExecutions" not in lean
     assert rich["ReservedConcurrentExecutions"] == "3"
-    (stopped,) = of_type(deployed(ReservedConcurrency="0"), "AWS::Lambda::Function").values()
+    stopped = function_of(deployed(ReservedConcurrency="0"))
     assert stopped["ReservedConcurrentExecutions"] == "0"
     assert (lean["LoggingConfig"]["ApplicationLogLevel"], rich["LoggingConfig"]["ApplicationLogLevel"]) == ("INFO", "DEBUG")
     assert lean["Timeout"] == 10 and lean["MemorySize"] == "256"
@@ -1171,8 +1241,9 @@ def test_outputs_give_the_urls_and_the_arns_to_allow():
         assert signed[f"{route}Url"] == f"{url}/otp/{route.lower()}"
         assert signed[f"{route}InvokeArn"] == f"{arn}/{route.lower()}"
     # operate.sh looks for these.
-    assert (signed["LedgerTable"], signed["FunctionName"], signed["LedgerKeyArn"]) == ("Ledger", "Function", SECRET)
-    assert {"FunctionArn", "FunctionRoleArn", "FunctionLogGroup", "ApiLogGroup"} <= set(signed)
+    assert (signed["LedgerTable"], signed["FunctionName"], signed["LedgerKeyArn"]) == ("Ledger", "Function:live", SECRET)
+    assert signed["FunctionArn"] == LIVE
+    assert {"FunctionRoleArn", "FunctionLogGroup", "ApiLogGroup"} <= set(signed)
     # Open routes need no permission.
     assert set(signed) - set(public) == {"SendInvokeArn", "VerifyInvokeArn"} and set(public) < set(signed)
 
@@ -1182,12 +1253,41 @@ def test_outputs_give_the_trigger_of_a_user_pool():
         return {name: it["Value"] for name, it in deployed(**parameters)["Outputs"].items() if name.startswith("Cognito")}
 
     assert outputs() == {}
-    assert outputs(CognitoUserPoolArn=GIVEN_POOL) == {"CognitoTriggerArn": FUNCTION}
+    assert outputs(CognitoUserPoolArn=GIVEN_POOL) == {"CognitoTriggerArn": LIVE}
     assert outputs(Cognito="new") == {
-        "CognitoTriggerArn": FUNCTION,
+        "CognitoTriggerArn": LIVE,
         "CognitoUserPoolId": "UserPool",
         "CognitoClientId": "UserPoolClient",
     }
+
+
+def values_of(properties):
+    """Every parameter and resource that the properties refer to."""
+    if isinstance(properties, list):
+        return {name for item in properties for name in values_of(item)}
+    if not isinstance(properties, dict):
+        return set()
+    if set(properties) == {"Ref"}:
+        return {properties["Ref"]} - {"AWS::NoValue"}
+    if set(properties) == {"Fn::GetAtt"}:
+        (name,) = properties.values()
+        return {name if isinstance(name, str) else ".".join(name)}
+    if set(properties) == {"Fn::If"}:
+        return values_of(properties["Fn::If"][1:])
+    assert not any(name.startswith("Fn::") for name in properties), properties
+    return {name for item in properties.values() for name in values_of(item)}
+
+
+def test_a_release_is_asked_for_whenever_the_function_changes():
+    """CloudFormation calls a custom resource only if its properties change. A change that is missing here would be deployed
+    and never serve."""
+    source = template()
+    release = properties(source, "Release")
+    assert values_of(function(source)) == values_of(release["Values"]) | {"ReservedConcurrency"}
+    assert release["ReservedConcurrency"] == {"Ref": "ReservedConcurrency"}
+    assert release["Package"] == {"Ref": "Function.Version"}
+    checksum = hashlib.sha256(json.dumps(function(source), sort_keys=True).encode()).hexdigest()[:12]
+    assert release["Template"] == checksum, f"the function has changed: write {checksum} as Release's Template"
 
 
 def test_resources_do_not_depend_on_each_other_in_a_circle():
@@ -1208,7 +1308,7 @@ def test_resources_do_not_depend_on_each_other_in_a_circle():
         return {name for item in value.values() for name in named(item)}
 
     waiting = {name: (named(it) | {it.get("DependsOn")}) & set(resources) for name, it in resources.items()}
-    assert waiting["CognitoMayInvoke"] == {"Function", "UserPool"}
+    assert waiting["CognitoMayInvoke"] == {"Live", "UserPool"}
     while waiting:
         ready = {name for name, others in waiting.items() if not others & set(waiting)}
         assert ready, waiting
@@ -1352,7 +1452,7 @@ def template_settings():
     for name, value in variables(source).items():
         if value == {"Ref": "AWS::NoValue"}:
             continue
-        if isinstance(value, dict) and value.get("Ref") in source["Resources"]:
+        if isinstance(value, dict) and ("Fn::GetAtt" in value or value.get("Ref") in source["Resources"]):
             value = None
         elif isinstance(value, dict):
             parameter = value["Ref"] if "Ref" in value else value["Fn::If"][1]["Ref"]
@@ -1367,6 +1467,8 @@ def test_program_and_template_have_the_same_settings_and_defaults():
     expected = program_settings()
     # Lambda's levels are in upper case. The program accepts both cases.
     expected["LOG_LEVEL"] = expected["LOG_LEVEL"].upper()
+    # Who deploys must choose. The desk need not.
+    expected["OTP_PROVIDER"] = None
     # The ledger is optional for the program and fixed in the template.
     expected |= {"LEDGER_TABLE": None, "LEDGER_KEY": None, "CONFIG_FILE": "/opt/otp-lambda.json"}
     assert template_settings() == expected
@@ -1537,7 +1639,7 @@ def requests_of(**parameters):
 
 
 def role_policy(source=None, **parameters):
-    (role,) = of_type(deployed(source, **parameters), "AWS::IAM::Role").values()
+    role = of_type(deployed(source, **parameters), "AWS::IAM::Role")["FunctionRole"]
     (policy,) = role["Policies"]
     return policy["PolicyDocument"]
 

@@ -53,3 +53,23 @@ async fn a_command_for_an_invalid_number_says_so() {
         assert_fails(&world, &event, "invalid_phone_number", "INFO").await;
     }
 }
+
+/// Asserts that the function answers `settings`, and logs it.
+async fn assert_answers_settings(world: World) {
+    let event = json!({ "operation": "settings" }).to_string();
+    let answer = world.raw(&event).await.unwrap();
+    assert_eq!(answer, json!({ "settings": "ok" }));
+    let line = world.last_line();
+    assert_eq!(
+        (&line["operation"], &line["outcome"], &line["level"]),
+        (&json!("settings"), &json!("ok"), &json!("INFO"))
+    );
+    let error = world.raw(&command("settings", NUMBER)).await.unwrap_err();
+    assert_eq!(error.kind, "UnrecognizedEvent");
+}
+
+#[tokio::test]
+async fn a_function_answers_the_settings_command_with_and_without_a_ledger() {
+    assert_answers_settings(World::new().await).await;
+    assert_answers_settings(World::counted(&[]).await).await;
+}

@@ -1,0 +1,138 @@
+"""AWS on this machine, for the tests that deploy: MiniStack as AWS, and the simulator as the providers.
+
+MiniStack differs from AWS as follows:
+
+- It does not mount layers at /opt for programs, so the packaged template names the price file by its path on this machine.
+  Nothing else of the template is changed.
+- A function inherits MiniStack's own variables. That is how it finds the simulator.
+- Its IAM does not know `dynamodb:LeadingKeys`.
+- A caller may use a client of a user pool in ways that its flows do not allow, and unknown users are told so.
+"""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+E2E = ROOT / "target" / "e2e"
+REGION = "us-east-1"
+
+
+def free_port():
+    with socket.socket() as it:
+        it.bind(("127.0.0.1", 0))
+        return it.getsockname()[1]
+
+
+def get(url, body=None):
+    with urllib.request.urlopen(url, data=body, timeout=10) as answer:
+        return json.loads(answer.read() or b"null")
+
+
+class Cloud:
+    def __init__(self):
+        self.folder = Path(tempfile.mkdtemp(prefix="otp-cloud-"))
+        self.processes = []
+        self.port, self.phone_port = free_port(), free_port()
+        self.url, self.phone = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{self.phone_port}"
+        self.log = (self.folder / "log").open("w+")
+
+    def __enter__(self):
+        try:
+            simulator = os.environ.get("OTP_E2E_SIMULATOR") or ROOT / "target" / "debug" / "simulator"
+            self.start([simulator, "--phone-only", "--port", self.phone_port], {})
+            self.start(
+                [E2E / "ministack" / "bin" / "ministack"],
+                {
+                    "HOME": self.folder,
+                    "TMPDIR": self.folder,
+                    "BIND_HOST": "127.0.0.1",
+                    "GATEWAY_PORT": self.port,
+                    "MINISTACK_HOST": "127.0.0.1",
+                    "LAMBDA_EXECUTOR": "local",
+                    # Without it MiniStack listens on every address for MQTT.
+                    "IOT_MTLS_ENABLED": "0",
+                    "AWS_ENDPOINT_URL": self.url,
+                    **{f"AWS_ENDPOINT_URL_{it}": self.phone for it in ("PINPOINT", "ENDUSERMESSAGING", "PINPOINT_SMS_VOICE_V2")},
+                },
+            )
+            self.wait(f"{self.phone}/inbox")
+            self.wait(f"{self.url}/_ministack/health")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def start(self, command, variables):
+        variables = {"PATH": os.environ["PATH"], **{name: str(value) for name, value in variables.items()}}
+        command = [str(part) for part in command]
+        self.processes.append(
+            subprocess.Popen(command, env=variables, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        )
+
+    def wait(self, url):
+        for _ in range(300):
+            try:
+                return get(url)
+            except OSError:
+                time.sleep(0.1)
+        raise TimeoutError(f"{url} does not answer:\n{self.output()}")
+
+    def output(self):
+        self.log.flush()
+        return (self.folder / "log").read_text()[-4000:]
+
+    def __exit__(self, *_):
+        for process in reversed(self.processes):
+            process.terminate()
+        for process in self.processes:
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        self.log.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def environment(self):
+        """The variables of a person who deploys to this cloud."""
+        dropped = ("AWS_", "MAKE", "MFLAGS", "OTP_E2E_BOOTSTRAP")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+        for name in ("STACK", "CONFIRM", "SETTINGS"):
+            kept.pop(name, None)
+        return kept | {
+            "PATH": f"{E2E / 'sam' / 'bin'}:{os.environ['PATH']}",
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "SAM_CLI_TELEMETRY": "0",
+        }
+
+    def inbox(self):
+        return get(f"{self.phone}/inbox")["messages"]
+
+
+def package(folder, bootstrap):
+    """What `sam build` makes, from a binary that is there already: a template beside its two packages."""
+    folder = Path(folder)
+    (folder / "Function").mkdir(parents=True)
+    shutil.copy(bootstrap, folder / "Function" / "bootstrap")
+    shutil.copytree(ROOT / "config", folder / "Config")
+    source = (ROOT / "template.yaml").read_text()
+    for before, after in (
+        ("CodeUri: .\n", "CodeUri: Function\n"),
+        ("ContentUri: config/\n", "ContentUri: Config\n"),
+        ("CONFIG_FILE: /opt/otp-lambda.json", f"CONFIG_FILE: {folder / 'Config' / 'otp-lambda.json'}"),
+    ):
+        assert source.count(before) == 1, before
+        source = source.replace(before, after)
+    (folder / "template.yaml").write_text(source)
+    return folder
