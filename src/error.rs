@@ -145,7 +145,7 @@ codes! {
     SendingPaused "sending_paused" 503 "Sending is paused"
 
     /// The provider did not respond in time.
-    ProviderTimeout "provider_timeout" 504 "The provider did not answer in time"
+    ProviderTimeout "provider_timeout" 504 "The provider gave no clear answer in time"
 }
 
 /// One occurrence of an error code.
@@ -199,6 +199,13 @@ impl Error {
         if self.code() == ErrorCode::LedgerUnavailable {
             self.0.detail = Cow::Borrowed(detail);
         }
+        self
+    }
+
+    /// Adds a sentence to the detail.
+    #[must_use]
+    pub fn with_more_detail(mut self, sentence: &str) -> Self {
+        self.0.detail = format!("{} {sentence}", self.0.detail).into();
         self
     }
 

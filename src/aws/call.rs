@@ -141,7 +141,12 @@ impl Failure {
     /// meaning is particular to this provider.
     pub(super) fn of_send(self, of_exception: impl Fn(&Exception) -> Option<Error>) -> Error {
         let may_have_left = self.may_have_acted;
-        let error = self.into_error(of_exception);
+        let known = if may_have_left {
+            "The message may have been sent: ask the person before sending another."
+        } else {
+            "No message was sent."
+        };
+        let error = self.into_error(known, of_exception);
         if may_have_left {
             error.with_unknown_delivery()
         } else {
@@ -149,8 +154,23 @@ impl Failure {
         }
     }
 
-    pub(super) fn into_error(self, of_exception: impl Fn(&Exception) -> Option<Error>) -> Error {
+    /// The error of a guess.
+    pub(super) fn of_verify(self, of_exception: impl Fn(&Exception) -> Option<Error>) -> Error {
+        let known = if self.may_have_acted {
+            "There is no verdict on the code, and the guess may have cost an attempt."
+        } else {
+            "The code was not checked, and the guess may have cost an attempt."
+        };
+        self.into_error(known, of_exception)
+    }
+
+    /// `known` is what is known if the provider has neither done nor refused what it was asked for.
+    fn into_error(self, known: &str, of_exception: impl Fn(&Exception) -> Option<Error>) -> Error {
         let error = match &self.kind {
+            Kind::TimedOut if !self.may_have_acted => Error::new(
+                ErrorCode::ProviderTimeout,
+                "No time was left to ask the provider.",
+            ),
             Kind::TimedOut => Error::new(
                 ErrorCode::ProviderTimeout,
                 "The provider did not answer in time.",
@@ -159,6 +179,10 @@ impl Failure {
                 of_exception(exception).unwrap_or_else(|| exception.usual())
             }
             Kind::Unavailable => unavailable(),
+        };
+        let error = match error.code().status() {
+            503 | 504 => error.with_more_detail(known),
+            _ => error,
         };
         error
             .with_cause(self.cause)
@@ -211,7 +235,7 @@ pub(super) fn undeliverable() -> Error {
 pub(super) fn throttled() -> Error {
     Error::new(
         ErrorCode::ProviderThrottled,
-        "The provider is limiting requests. Try again shortly.",
+        "The provider is limiting requests: try again shortly.",
     )
     .with_retry_after(Duration::from_secs(2))
 }

@@ -253,7 +253,7 @@ impl Provider for EndUserMessaging {
                     request_id: failure.request_id(),
                 })
             }
-            Err(failure) => Err(failure.into_error(|exception| of_exception(exception, false))),
+            Err(failure) => Err(failure.of_verify(|exception| of_exception(exception, false))),
         }
     }
 

@@ -126,7 +126,7 @@ impl Provider for Pinpoint {
             .send();
         let output = within(time_limit, call)
             .await
-            .map_err(|failure| failure.into_error(of_exception))?;
+            .map_err(|failure| failure.of_verify(of_exception))?;
         // `Valid` is optional. If it is absent, the code is not valid.
         let valid = output
             .verification_response()
@@ -184,9 +184,9 @@ fn delivered(
         // If the person opted out with the network, Pinpoint reports a permanent failure.
         Some(DeliveryStatus::PermanentFailure) if speaks_of_opt_out(text) => opted_out(),
         Some(DeliveryStatus::PermanentFailure) => undeliverable(),
-        Some(DeliveryStatus::Throttled) => throttled(),
+        Some(DeliveryStatus::Throttled) => throttled().with_more_detail("No message was sent."),
         Some(DeliveryStatus::TemporaryFailure) => {
-            Error::new(ErrorCode::ProviderUnavailable, "The text could not be delivered just now. Try again shortly.")
+            Error::new(ErrorCode::ProviderUnavailable, "The text could not be delivered just now: try again shortly.")
                 .with_retry_after(Duration::from_secs(5))
         }
         Some(DeliveryStatus::Duplicate) => {
