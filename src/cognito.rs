@@ -17,7 +17,7 @@ use crate::otp::Otp;
 use crate::phone::PhoneNumber;
 use crate::reference::ReferenceId;
 use crate::service::{
-    Call, Caller, Reference, Service, Session, SignIn, User, VerificationRequest,
+    Call, Caller, RECORDING_TIME, Reference, Service, Session, SignIn, User, VerificationRequest,
 };
 use event::{Event, Request};
 use serde_json::value::RawValue;
@@ -80,8 +80,8 @@ impl Trigger {
 /// times.
 const TIME_LIMIT: Duration = Duration::from_millis(3800);
 
-/// How much of it the provider may take. The rest is for recording the outcome in the ledger.
-const PROVIDER_TIME: Duration = Duration::from_secs(2);
+/// How much of it the work may take until the provider has answered. The rest is for recording the outcome in the ledger.
+const PROVIDER_TIME: Duration = TIME_LIMIT.saturating_sub(RECORDING_TIME);
 
 const EXPECTED: &str = "This function does not handle this Amazon Cognito trigger. Expected: \
                         DefineAuthChallenge_Authentication, CreateAuthChallenge_Authentication or \

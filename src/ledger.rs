@@ -6,11 +6,13 @@
 
 mod digest;
 mod hasher;
+mod holder;
 mod issuer;
 mod verification;
 
 pub use digest::{CodeDigest, Digest, Fingerprint, Nonce, Redeemer, SessionDigest, Winner};
 pub use hasher::{DECOY_ITEM, Hasher, ItemName, Window};
+pub use holder::Holder;
 pub use issuer::{CodeReference, Issuer};
 pub use verification::{
     Guess, GuessOutcome, Opening, Phase, Question, Resend, Settled, State, Success, UsedCode,
@@ -166,16 +168,22 @@ pub trait Ledger: Send + Sync {
     async fn reserve_key(
         &self,
         item: &ItemName,
+        holder: Holder,
         fingerprint: &Fingerprint,
         now: Millis,
     ) -> Result<KeyReservation, Unavailable>;
 
-    /// Frees a key because nothing happened under it. Only for the request that reserved it.
-    async fn release_key(&self, item: &ItemName) -> Result<(), Unavailable>;
+    /// Frees a key because nothing happened under it. Does nothing if another request holds it.
+    async fn release_key(&self, item: &ItemName, holder: Holder) -> Result<(), Unavailable>;
 
-    /// Records the response to repeat under a key; `None` if it is unknown whether a message was sent. Only for the
-    /// request that reserved the key.
-    async fn finish_key(&self, item: &ItemName, response: Option<&str>) -> Result<(), Unavailable>;
+    /// Records the response to repeat under a key; `None` if it is unknown whether a message was sent. Does nothing if
+    /// another request holds the key.
+    async fn finish_key(
+        &self,
+        item: &ItemName,
+        holder: Holder,
+        response: Option<&str>,
+    ) -> Result<(), Unavailable>;
 
     async fn number(&self, item: &ItemName) -> Result<Number, Unavailable>;
 
@@ -226,11 +234,13 @@ pub trait Ledger: Send + Sync {
         resend: &Resend<'_>,
     ) -> Result<bool, Unavailable>;
 
-    /// Records the outcome of a reserved send. Does nothing if the verification has changed since.
+    /// Records the outcome of a reserved send. Does nothing if the verification has changed since, or if another request
+    /// has reserved this generation.
     async fn settle(
         &self,
         item: &ItemName,
         generation: u64,
+        holder: Holder,
         outcome: &Settled<'_>,
     ) -> Result<(), Unavailable>;
 

@@ -81,7 +81,7 @@ impl Command {
             Self::Settings {} => Ok(json!({ "settings": "ok" })),
             Self::Unlock { destination_number } => {
                 let number = read_number(destination_number, service, call)?;
-                service.unlock(&number, call.now).await?;
+                service.unlock(&number, call).await?;
                 Ok(json!({ "unlocked": true, "destinationNumber": number.to_string() }))
             }
             Self::Key { destination_number } => {

@@ -11,8 +11,8 @@ pub use step::{Reply, Step};
 use async_trait::async_trait;
 use otp_lambda::{
     ledger::{
-        Attempt, Charge, CodeDigest, Fingerprint, GuessOutcome, ItemName, KeyReservation, Ledger,
-        Number, NumberCharge, Opening, Question, Redeemer, Resend, Reservation, SendWindow,
+        Attempt, Charge, CodeDigest, Fingerprint, GuessOutcome, Holder, ItemName, KeyReservation,
+        Ledger, Number, NumberCharge, Opening, Question, Redeemer, Resend, Reservation, SendWindow,
         Settled, SpendOutcome, Spending, Success, Switches, Transition, Unavailable, Verification,
     },
     time::Millis,

@@ -17,10 +17,10 @@ use std::{
 use async_trait::async_trait;
 use otp_lambda::{
     ledger::{
-        Attempt, Charge, CodeDigest, Fingerprint, GuessOutcome, HeldKey, ItemName, KEY_KEPT,
-        KeyReservation, Ledger, Number, NumberCharge, Opening, Question, Redeemer, Resend,
-        Reservation, SendWindow, Settled, SpendOutcome, Spending, Success, Switches, Transition,
-        Unavailable, VERIFICATION_KEPT, Verification,
+        Attempt, Charge, CodeDigest, Fingerprint, GuessOutcome, HeldKey, Holder, ItemName,
+        KEY_KEPT, KeyReservation, Ledger, Number, NumberCharge, Opening, Question, Redeemer,
+        Resend, Reservation, SendWindow, Settled, SpendOutcome, Spending, Success, Switches,
+        Transition, Unavailable, VERIFICATION_KEPT, Verification,
     },
     time::Millis,
 };

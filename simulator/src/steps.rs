@@ -12,9 +12,9 @@ macro_rules! with_steps {
             Spend = spend(spending: &Spending) -> SpendOutcome;
             Spent = spent(spending: &Spending) -> Vec<u64>;
             Refund = refund(spending: &Spending) -> ();
-            ReserveKey = reserve_key(item: &ItemName)(fingerprint: &Fingerprint)(now: Millis) -> KeyReservation;
-            ReleaseKey = release_key(item: &ItemName) -> ();
-            FinishKey = finish_key(item: &ItemName)(response: Option<&str>) -> ();
+            ReserveKey = reserve_key(item: &ItemName)(holder: Holder)(fingerprint: &Fingerprint)(now: Millis) -> KeyReservation;
+            ReleaseKey = release_key(item: &ItemName)(holder: Holder) -> ();
+            FinishKey = finish_key(item: &ItemName)(holder: Holder)(response: Option<&str>) -> ();
             Number = number(item: &ItemName) -> Number;
             ReserveSend = reserve_send(item: &ItemName)(windows: &[SendWindow])(now: Millis) -> Reservation;
             ChargeNumber = charge_number(item: &ItemName)(now: Millis) -> NumberCharge;
@@ -23,7 +23,7 @@ macro_rules! with_steps {
             Verification = verification(item: &ItemName) -> Option<Verification>;
             Open = open(item: &ItemName)(seen: Option<u64>)(new: &Opening<'_>) -> bool;
             Reopen = reopen(item: &ItemName)(seen: u64)(resend: &Resend<'_>) -> bool;
-            Settle = settle(item: &ItemName)(generation: u64)(outcome: &Settled<'_>) -> ();
+            Settle = settle(item: &ItemName)(generation: u64)(holder: Holder)(outcome: &Settled<'_>) -> ();
             SpendAttempt = spend_attempt(item: &ItemName)(guess: &CodeDigest)(question: Option<&Question>)(now: Millis)
                 -> Attempt;
             NoteAnswer = note_answer(item: &ItemName)(generation: u64)(guess: &CodeDigest)(outcome: GuessOutcome) -> ();

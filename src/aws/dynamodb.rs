@@ -8,6 +8,7 @@
 
 mod budgets;
 mod item;
+mod keys;
 mod sends;
 mod settlement;
 mod table;
@@ -15,7 +16,7 @@ mod update;
 
 use crate::ledger::{
     Attempt, Charge, CodeDigest, Digest, FAILURES_KEPT, Fingerprint, GUESS_PENDING, GuessOutcome,
-    ItemName, KEY_KEPT, KeyReservation, LOCKED, Ledger, NUMBER_KEPT, Number, NumberCharge, Opening,
+    Holder, ItemName, KeyReservation, LOCKED, Ledger, NUMBER_KEPT, Number, NumberCharge, Opening,
     Question, REDEEMABLE, Redeemer, Resend, Reservation, SendWindow, Settled, SpendOutcome,
     Spending, Success, Switches, Transition, USED, Unavailable, UsedCode, VERIFICATION_KEPT,
     Verification,
@@ -108,56 +109,24 @@ impl Ledger for DynamoDb {
     async fn reserve_key(
         &self,
         item: &ItemName,
+        holder: Holder,
         fingerprint: &Fingerprint,
         now: Millis,
     ) -> Result<KeyReservation, Unavailable> {
-        let update = self
-            .update(
-                item,
-                "SET #st = :claimed, #at = :now, #fp = :fp, #ttl = :ttl REMOVE #ans",
-            )
-            .when("(attribute_not_exists(#pk) OR #st = :released OR #at <= :now_less_kept)")
-            .text(":fp", fingerprint.as_str())
-            .number(":now", now.0)
-            .number(":now_less_kept", now.minus(KEY_KEPT).0)
-            .number(":ttl", now.plus(KEY_KEPT).seconds())
-            .repeatable();
-        let mark = update.mark()?.to_owned();
-        let written = match update.run().await {
-            Ok(written) => written,
-            Err(error) => {
-                // Otherwise later requests would take the key for that of a crashed one, whose message may have been sent.
-                let release = self.update(item, "SET #st = :released").when("#w = :own");
-                let _ = release.text(":own", &mark).repeatable().run().await;
-                return Err(error);
-            }
-        };
-        match written {
-            Written::Done(_) => Ok(KeyReservation::Reserved),
-            Written::Refused(Some(item)) => Ok(KeyReservation::Held(item.held_key()?)),
-            Written::Refused(None) => {
-                Err(Unavailable("a free idempotency key was refused".to_owned()))
-            }
-        }
+        self.reserve_free_key(item, holder, fingerprint, now).await
     }
 
-    // The two steps below need no condition: no other request can reserve a held key for a day, and no request runs that
-    // long.
-
-    async fn release_key(&self, item: &ItemName) -> Result<(), Unavailable> {
-        self.update(item, "SET #st = :released").run().await?;
-        Ok(())
+    async fn release_key(&self, item: &ItemName, holder: Holder) -> Result<(), Unavailable> {
+        self.release_held_key(item, holder).await
     }
 
-    async fn finish_key(&self, item: &ItemName, response: Option<&str>) -> Result<(), Unavailable> {
-        let update = match response {
-            Some(response) => self
-                .update(item, "SET #st = :done, #ans = :answer")
-                .text(":answer", response),
-            None => self.update(item, "SET #st = :unclear"),
-        };
-        update.repeatable().run().await?;
-        Ok(())
+    async fn finish_key(
+        &self,
+        item: &ItemName,
+        holder: Holder,
+        response: Option<&str>,
+    ) -> Result<(), Unavailable> {
+        self.finish_held_key(item, holder, response).await
     }
 
     async fn number(&self, item: &ItemName) -> Result<Number, Unavailable> {
@@ -285,7 +254,7 @@ impl Ledger for DynamoDb {
         let update = self.update(
             item,
             format!(
-                "SET #gen = :next, #st = :state, #exp = :exp, #first = :first, #left = :left, #sends = :one, \
+                "SET #gen = :next, #st = :state, #by = :by, #exp = :exp, #first = :first, #left = :left, #sends = :one, \
                  #prov = :prov, #pu = :pu, #ch = :ch, #len = :len, #lang = :lang, #brand = :brand, #ttl = :ttl{own} \
                  REMOVE #mid, #lr, #lo, #la, #lq, #vk, #vc, #va, #claimed{not_own}{forget}"
             ),
@@ -300,6 +269,7 @@ impl Ledger for DynamoDb {
         let written = update
             .text(":own", new.owner.map(Digest::as_str).unwrap_or_default())
             .text(":state", word_of(new.state))
+            .number(":by", new.holder.0)
             .number(":exp", new.expires.0)
             .number(":first", new.first.0)
             .number(":left", new.left.into())
@@ -326,12 +296,13 @@ impl Ledger for DynamoDb {
         let written = self
             .update(
                 item,
-                "SET #gen = :next, #st = :reserved, #exp = :exp, #sends = #sends + :one, \
+                "SET #gen = :next, #st = :reserved, #by = :by, #exp = :exp, #sends = #sends + :one, \
                  #prov = :prov, #pu = :pu, #ch = :ch, #lang = :lang, #ttl = :ttl REMOVE #lr, #lo, #la, #lq",
             )
             .when(format!("#gen = :seen AND {OPEN} AND #left > :zero"))
             .number(":seen", seen)
             .number(":next", seen.saturating_add(1))
+            .number(":by", resend.holder.0)
             .number(":exp", resend.expires.0)
             .text(":prov", &text_of_issuers(resend.issuers))
             .number(":pu", resend.plain_until.0)
@@ -348,11 +319,13 @@ impl Ledger for DynamoDb {
         &self,
         item: &ItemName,
         generation: u64,
+        holder: Holder,
         outcome: &Settled<'_>,
     ) -> Result<(), Unavailable> {
         self.settlement(item, outcome)
-            .when("#gen = :gen AND #st = :reserved")
+            .when("#gen = :gen AND #by = :by AND #st = :reserved")
             .number(":gen", generation)
+            .number(":by", holder.0)
             .repeatable()
             .run()
             .await?;

@@ -1,4 +1,4 @@
-use super::{CodeDigest, Issuer, Nonce, Redeemer, SessionDigest, Winner};
+use super::{CodeDigest, Holder, Issuer, Nonce, Redeemer, SessionDigest, Winner};
 use crate::time::Millis;
 use std::collections::BTreeSet;
 
@@ -8,6 +8,8 @@ pub struct Verification {
     /// 1 for the first code under this name; grows with each further one.
     pub generation: u64,
     pub state: State,
+    /// The request that has reserved or opened this generation.
+    pub holder: Holder,
     /// When the code expires.
     pub expires: Millis,
     /// When the first code of this verification was sent.
@@ -113,6 +115,7 @@ pub struct UsedCode {
 pub struct Opening<'a> {
     /// [`State::Reserved`] before a send; [`State::Sent`] for a foreign code.
     pub state: State,
+    pub holder: Holder,
     pub first: Millis,
     pub expires: Millis,
     pub left: u8,
@@ -132,6 +135,7 @@ pub struct Opening<'a> {
 /// A further code for an open verification.
 #[derive(Debug, Clone, Copy)]
 pub struct Resend<'a> {
+    pub holder: Holder,
     pub expires: Millis,
     /// The issuers whose codes may be valid, the newest first.
     pub issuers: &'a [Issuer],

@@ -1,5 +1,5 @@
 use crate::error::{Error, ErrorCode};
-use crate::ledger::SessionDigest;
+use crate::ledger::{SessionDigest, Unavailable};
 use crate::phone::PhoneNumber;
 use crate::telemetry::Record;
 use crate::time::Millis;
@@ -79,6 +79,18 @@ impl<'a> Call<'a> {
             started: self.started,
             time: self.time_left.saturating_add(RECORDING_TIME),
         }
+    }
+
+    /// Does a step whose failure changes nothing for the caller, as long as there is time.
+    pub(super) async fn best_effort(
+        &mut self,
+        step: &'static str,
+        work: impl Future<Output = Result<(), Unavailable>>,
+    ) {
+        let done = self.time_to_record().run(async { Ok(work.await) }).await;
+        let too_late =
+            |error: Error| Err(Unavailable(error.cause().unwrap_or_default().to_owned()));
+        self.record.best_effort(step, done.unwrap_or_else(too_late));
     }
 
     pub(super) fn provider_time_left(&self) -> Duration {

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::error::Error;
 use crate::ledger::{
-    Issuer, Number, Opening, REMEMBERED_SENDS, Resend, Reservation, Settled, State, Unavailable,
-    Verification,
+    Holder, Issuer, Number, Opening, REMEMBERED_SENDS, Resend, Reservation, Settled, State,
+    Unavailable, Verification,
 };
 use crate::time::Millis;
 use futures_util::future::join;
@@ -94,6 +94,7 @@ impl Service {
         let defaults = &self.rules.defaults;
         let opening = Opening {
             state: State::Sent,
+            holder: Holder::random()?,
             first: now,
             expires: now.plus(minutes(defaults.validity_minutes)),
             left: defaults.allowed_attempts,
@@ -136,7 +137,8 @@ impl Service {
             return Ok(());
         };
         let request = self.sign_in_request(limits, sign_in);
-        let reservation = limits.reserve_key(&request, &call.caller, now).await?;
+        let holder = Holder::random()?;
+        let reservation = limits.reserve_key(&request, holder, call).await?;
         let KeyReservation::Reserved(key_item) = reservation else {
             return Ok(());
         };
@@ -145,11 +147,12 @@ impl Service {
                 .reserve_decoy_resend(limits, sign_in, &open, call)
                 .await?
         {
-            return Ok(limits.store.release_key(&key_item).await?);
+            return Ok(limits.store.release_key(&key_item, holder).await?);
         }
         let latest = open.first.plus(MAX_LIFETIME);
         let validity = minutes(self.rules.defaults.validity_minutes);
         let resend = Resend {
+            holder,
             expires: now.plus(validity).min(latest),
             issuers: &[Issuer::Decoy],
             plain_until: Millis::default(),
@@ -164,10 +167,10 @@ impl Service {
             };
             limits
                 .store
-                .settle(item, open.generation + 1, &sent)
+                .settle(item, open.generation + 1, holder, &sent)
                 .await?;
         }
-        Ok(limits.store.finish_key(&key_item, None).await?)
+        Ok(limits.store.finish_key(&key_item, holder, None).await?)
     }
 
     /// Whether the limits that hold for everyone would allow the message of a real user here. `open` is the decoy's

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::error::Error;
 use crate::ledger::{
-    Attempt, ItemName, LONGEST_VALIDITY, Opening, Phase, REDEEMABLE, Reservation, State,
+    Attempt, Holder, ItemName, LONGEST_VALIDITY, Opening, Phase, REDEEMABLE, Reservation, State,
     Verification,
 };
 use crate::phone::PhoneNumber;
@@ -193,6 +193,7 @@ impl Service {
         let defaults = &self.rules.defaults;
         let opening = Opening {
             state: State::Sent,
+            holder: Holder::random()?,
             first: now,
             expires: now.plus(minutes(defaults.validity_minutes)),
             left: defaults.allowed_attempts,

@@ -1,8 +1,8 @@
 //! The caller's `Idempotency-Key`: one message for all requests with the same key.
 
-use super::{Caller, Limits, SendRequest, Sent, SentReceipt};
+use super::{Call, Caller, Limits, SendRequest, Sent, SentReceipt};
 use crate::error::{Error, ErrorCode};
-use crate::ledger::{HeldKey, ItemName, KeyOutcome, KeyReservation, Unavailable};
+use crate::ledger::{HeldKey, Holder, ItemName, KeyOutcome, KeyReservation, Unavailable};
 use crate::reference::ReferenceId;
 use crate::time::Millis;
 use std::time::Duration;
@@ -23,17 +23,44 @@ pub(super) enum Reservation {
 }
 
 impl Limits {
-    /// Reserves the caller's idempotency key, if there is one.
+    /// Reserves the caller's idempotency key, if there is one. If it stays unclear whether that was done, it is undone:
+    /// otherwise later requests would take the key for that of a crashed one, whose message may have been sent.
     pub(super) async fn reserve_key(
         &self,
         request: &SendRequest,
+        holder: Holder,
+        call: &mut Call<'_>,
+    ) -> Result<Reservation, Error> {
+        let reserved = call
+            .time_to_prepare()
+            .run(self.try_to_reserve_key(request, holder, &call.caller, call.now))
+            .await;
+        if let Err(error) = &reserved
+            && error.code() == ErrorCode::LedgerUnavailable
+            && let Some(item) = self.key_item(request, &call.caller)
+        {
+            let released = self.store.release_key(&item, holder);
+            call.best_effort("release of the idempotency key", released)
+                .await;
+        }
+        reserved
+    }
+
+    fn key_item(&self, request: &SendRequest, caller: &Caller) -> Option<ItemName> {
+        let key = caller.idempotency_key.as_ref()?;
+        Some(self.hasher.idempotency(&caller.namespace(&request.to), key))
+    }
+
+    async fn try_to_reserve_key(
+        &self,
+        request: &SendRequest,
+        holder: Holder,
         caller: &Caller,
         now: Millis,
     ) -> Result<Reservation, Error> {
-        let Some(key) = &caller.idempotency_key else {
+        let Some(item) = self.key_item(request, caller) else {
             return Ok(Reservation::NoKey);
         };
-        let item = self.hasher.idempotency(&caller.namespace(&request.to), key);
         let fingerprint = self.hasher.fingerprint(&[
             request.to.expose(),
             &request.brand_name,
@@ -46,7 +73,8 @@ impl Limits {
             ),
             request.reference.as_ref().map_or("", ReferenceId::expose),
         ]);
-        let held = match self.store.reserve_key(&item, &fingerprint, now).await? {
+        let reserved = self.store.reserve_key(&item, holder, &fingerprint, now);
+        let held = match reserved.await? {
             KeyReservation::Reserved => return Ok(Reservation::Reserved(item)),
             KeyReservation::Held(held) => held,
         };
@@ -65,6 +93,7 @@ impl Limits {
     pub(super) async fn finish_key(
         &self,
         reservation: &Reservation,
+        holder: Holder,
         outcome: &Result<Sent, Error>,
     ) -> Result<(), Unavailable> {
         let Reservation::Reserved(item) = reservation else {
@@ -73,10 +102,13 @@ impl Limits {
         match outcome {
             Ok(sent) => {
                 let response = serde_json::to_string(&sent.receipt).ok();
-                self.store.finish_key(item, response.as_deref()).await
+                let response = response.as_deref();
+                self.store.finish_key(item, holder, response).await
             }
-            Err(error) if error.is_delivery_unknown() => self.store.finish_key(item, None).await,
-            Err(_) => self.store.release_key(item).await,
+            Err(error) if error.is_delivery_unknown() => {
+                self.store.finish_key(item, holder, None).await
+            }
+            Err(_) => self.store.release_key(item, holder).await,
         }
     }
 }
@@ -102,11 +134,19 @@ fn repeat(held: HeldKey, now: Millis) -> Result<Reservation, Error> {
             "The first request with this Idempotency-Key is not finished.",
         )
         .with_retry_after(KEY_IN_USE.saturating_sub(age))),
-        KeyOutcome::Pending | KeyOutcome::Unclear => Err(Error::new(
-            ErrorCode::ProviderTimeout,
-            "The first request with this Idempotency-Key got no response, and its message may have been sent. No further \
-             message is sent under this key: ask the person, and use a new key for another code.",
-        )
-        .with_unknown_delivery()),
+        KeyOutcome::Pending => Err(maybe_sent(
+            "The first request with this Idempotency-Key did not finish, and its message may have been sent.",
+        )),
+        KeyOutcome::Unclear => Err(maybe_sent(
+            "It is not known whether the first request with this Idempotency-Key sent its message.",
+        )),
     }
+}
+
+fn maybe_sent(known: &'static str) -> Error {
+    Error::new(ErrorCode::ProviderTimeout, known)
+        .with_more_detail(
+            "No further message is sent under this key: ask the person, and use a new key for another code.",
+        )
+        .with_unknown_delivery()
 }

@@ -1,13 +1,21 @@
 //! Requests about a verification as a whole (status, redeem, cancel), and an operator's requests about a number.
 
 use super::refusals::{self, RedeemVerdict};
-use super::{Call, Service, Status, VerificationRequest};
+use super::{Call, Limits, Service, Status, VerificationRequest};
 use crate::error::{Error, ErrorCode};
-use crate::ledger::{Phase, Transition};
+use crate::ledger::{ItemName, Phase, Transition, Verification};
 use crate::phone::PhoneNumber;
 use crate::reference::ReferenceId;
-use crate::time::Millis;
 use futures_util::future::join;
+
+const NO_STATUS: &str =
+    "The ledger could not be reached in time, so the status is not known. Try again shortly.";
+
+const NOT_REDEEMED: &str =
+    "The ledger could not be reached in time, so nothing was redeemed. Try again shortly.";
+
+const NOT_CANCELED: &str =
+    "The ledger could not be reached in time, so nothing was canceled. Try again shortly.";
 
 const MAYBE_REDEEMED: &str = "The ledger could not be reached in time, so the success may have been redeemed or not. Try again \
                               with the same Idempotency-Key, which gets the same response.";
@@ -35,18 +43,22 @@ impl Service {
     ) -> Result<Status, Error> {
         self.check_country(&request.to, call)?;
         let limits = self.ledger()?;
-        limits
-            .count_source("status", &call.caller, call.now)
-            .await?;
         let reference = request.reference.resolve(&request.to);
-        let item = self.item_of(request, limits, call).await?;
         let number_item = limits.hasher.number(&request.to);
-        let (verification, number) = join(
-            limits.store.verification(&item),
-            limits.store.number(&number_item),
-        )
-        .await;
-        let (verification, number) = (verification?, number?);
+        let read = async {
+            let item = self.find_item("status", request, limits, call).await?;
+            let (verification, number) = join(
+                limits.store.verification(&item),
+                limits.store.number(&number_item),
+            )
+            .await;
+            Ok((verification?, number?))
+        };
+        let (verification, number) = call
+            .time_to_record()
+            .run(read)
+            .await
+            .map_err(|error| error.if_ledger_unavailable(NO_STATUS))?;
         let verification = verification.ok_or_else(refusals::not_found)?;
         Ok(Status {
             phase: verification.phase(call.now),
@@ -77,24 +89,24 @@ impl Service {
             )
             .with_field("claim"));
         }
-        limits
-            .count_source("status", &call.caller, call.now)
-            .await?;
         let reference = request.reference.resolve(&request.to);
-        let item = self.item_of(request, limits, call).await?;
         let redeemer = limits.redeemer(&call.caller, &request.to)?;
-        let mut seen = limits.store.verification(&item).await?;
+        let time = call.time_to_record();
+        let (item, mut seen) = time
+            .run(self.find("status", request, limits, call))
+            .await
+            .map_err(|error| error.if_ledger_unavailable(NOT_REDEEMED))?;
         for _ in 0..TRIES {
             let generation = match refusals::judge_redeem(seen.as_ref(), &redeemer, call.now) {
                 RedeemVerdict::Redeemable(generation) => generation,
                 RedeemVerdict::SameRedeemer => return Ok(reference),
                 RedeemVerdict::Refused(error) => return Err(error),
             };
-            let redeemed = limits
-                .store
-                .redeem(&item, generation, &redeemer, call.now)
+            let redeemed = limits.store.redeem(&item, generation, &redeemer, call.now);
+            let redeemed = time
+                .run(async { Ok(redeemed.await?) })
                 .await
-                .map_err(|error| Error::from(error).if_ledger_unavailable(MAYBE_REDEEMED))?;
+                .map_err(|error| error.if_ledger_unavailable(MAYBE_REDEEMED))?;
             match redeemed {
                 Transition::Applied => return Ok(reference),
                 Transition::Refused(now_seen) => seen = now_seen,
@@ -115,22 +127,22 @@ impl Service {
     ) -> Result<(ReferenceId, Phase), Error> {
         self.check_country(&request.to, call)?;
         let limits = self.ledger()?;
-        limits
-            .count_source("cancel", &call.caller, call.now)
-            .await?;
         let reference = request.reference.resolve(&request.to);
-        let item = self.item_of(request, limits, call).await?;
-        let mut seen = limits.store.verification(&item).await?;
+        let time = call.time_to_record();
+        let (item, mut seen) = time
+            .run(self.find("cancel", request, limits, call))
+            .await
+            .map_err(|error| error.if_ledger_unavailable(NOT_CANCELED))?;
         for _ in 0..TRIES {
             let open = seen.ok_or_else(refusals::not_found)?;
             if !open.is_open(call.now) {
                 return Ok((reference, open.phase(call.now)));
             }
-            let canceled = limits
-                .store
-                .cancel(&item, open.generation, call.now)
+            let canceled = limits.store.cancel(&item, open.generation, call.now);
+            let canceled = time
+                .run(async { Ok(canceled.await?) })
                 .await
-                .map_err(|error| Error::from(error).if_ledger_unavailable(MAYBE_CANCELED))?;
+                .map_err(|error| error.if_ledger_unavailable(MAYBE_CANCELED))?;
             match canceled {
                 Transition::Applied => return Ok((reference, Phase::Canceled)),
                 Transition::Refused(now_seen) => seen = now_seen,
@@ -139,19 +151,44 @@ impl Service {
         Err(refusals::in_progress(CHANGES_ALL_THE_TIME))
     }
 
+    /// Counts a request about a verification, and finds its item.
+    async fn find_item(
+        &self,
+        operation: &str,
+        request: &VerificationRequest,
+        limits: &Limits,
+        call: &Call<'_>,
+    ) -> Result<ItemName, Error> {
+        limits
+            .count_source(operation, &call.caller, call.now)
+            .await?;
+        self.item_of(request, limits, call).await
+    }
+
+    /// Counts a request about a verification, and reads it.
+    async fn find(
+        &self,
+        operation: &str,
+        request: &VerificationRequest,
+        limits: &Limits,
+        call: &Call<'_>,
+    ) -> Result<(ItemName, Option<Verification>), Error> {
+        let item = self.find_item(operation, request, limits, call).await?;
+        let seen = limits.store.verification(&item).await?;
+        Ok((item, seen))
+    }
+
     /// Clears the failed guesses of a number, for an operator.
     ///
     /// # Errors
     ///
     /// `ledger_unavailable`; `route_not_found` without a ledger.
-    pub async fn unlock(&self, number: &PhoneNumber, now: Millis) -> Result<(), Error> {
+    pub async fn unlock(&self, number: &PhoneNumber, call: &Call<'_>) -> Result<(), Error> {
         let limits = self.ledger()?;
         let item = limits.hasher.number(number);
-        limits
-            .store
-            .unlock(&item, now)
-            .await
-            .map_err(|error| Error::from(error).if_ledger_unavailable(MAYBE_UNLOCKED))
+        let unlock = async { Ok(limits.store.unlock(&item, call.now).await?) };
+        let unlocked = call.time_to_record().run(unlock).await;
+        unlocked.map_err(|error| error.if_ledger_unavailable(MAYBE_UNLOCKED))
     }
 
     /// The item name of a number, for an operator who blocks or allows it.

@@ -3,7 +3,7 @@ use super::limits::Charges;
 use super::send_plan::SendPlan;
 use super::{Call, Limits, ReferenceIds, SendRequest, Sent, SentReceipt, Service, minutes};
 use crate::error::Error;
-use crate::ledger::{CodeReference, Issuer, ItemName, Number, Settled, Unavailable};
+use crate::ledger::{CodeReference, Holder, Issuer, ItemName, Number, Settled, Unavailable};
 use crate::phone::Country;
 use crate::provider::{Channel, Message, Receipt};
 use crate::reference::ReferenceId;
@@ -52,29 +52,24 @@ impl Service {
                 limits.count_source("send", &call.caller, now).await
             })
             .await?;
-        // Reserved before anything is counted: a client that retries must not use up its own user's limits. This step is
-        // not abandoned with the others, because that would leave the key reserved.
-        let reservation = recording
-            .run(limits.reserve_key(request, &call.caller, now))
-            .await?;
+        // Reserved before anything is counted: a client that retries must not use up its own user's limits.
+        let mut begun = BegunSend::new()?;
+        let reservation = limits.reserve_key(request, begun.holder, call).await?;
         if let Reservation::Finished { receipt, at } = reservation {
             let reference = self.reference(request, Some(limits), call, at)?;
             return Ok(Sent { reference, receipt });
         }
-        let mut charges = Charges::default();
         let prepared = preparing
-            .run(self.prepare_send(request, country, limits, &mut charges, call))
+            .run(self.prepare_send(request, country, limits, &mut begun, call))
             .await;
-        let (outcome, prepared) = match prepared {
+        let outcome = match prepared {
             Ok(prepared) => {
-                let sent = self
-                    .send_prepared(request, country, limits, &prepared, call)
-                    .await;
-                (sent, Some(prepared))
+                self.send_prepared(request, country, limits, prepared, call)
+                    .await
             }
-            Err(error) => (Err(error), None),
+            Err(error) => Err(error),
         };
-        let recorded = record_send(limits, &reservation, prepared.as_ref(), &charges, &outcome);
+        let recorded = record_send(limits, &reservation, &begun, &outcome);
         // The message was sent or it was not: a failure to record that must not change the response.
         match recording.run(recorded).await {
             Ok(steps) => {
@@ -91,15 +86,16 @@ impl Service {
     }
 
     /// Checks and counts a send in every limit, and writes its verification.
-    async fn prepare_send(
+    async fn prepare_send<'a>(
         &self,
         request: &SendRequest,
         country: Country,
         limits: &Limits,
-        charges: &mut Charges,
+        begun: &'a mut BegunSend,
         call: &Call<'_>,
-    ) -> Result<PreparedSend, Error> {
+    ) -> Result<&'a PreparedSend, Error> {
         let now = call.now;
+        let charges = &mut begun.charges;
         let reference = self.reference(request, Some(limits), call, now)?;
         let item = limits.hasher.verification(&reference, &request.to);
         let number_item = limits.hasher.number(&request.to);
@@ -127,17 +123,19 @@ impl Service {
         // Written before the provider is asked. A message without a record could be guessed at without limit; and if the
         // function crashes from here on, the code that was sent can still be verified.
         let issuer = self.issuer(is_test, code_reference);
-        limits
-            .write_ahead(&item, request, &plan, &issuer, now)
-            .await?;
-        Ok(PreparedSend {
+        // Kept before it is written: if it stays unclear whether it was, the send has to be settled all the same.
+        let prepared = begun.prepared.insert(PreparedSend {
             reference,
             known_as,
             item,
             issuer,
             plan,
             number,
-        })
+        });
+        limits
+            .write_ahead(request, begun.holder, prepared, now)
+            .await?;
+        Ok(prepared)
     }
 
     /// Asks the provider for a message that has been counted and written.
@@ -342,14 +340,31 @@ impl Service {
     }
 }
 
-/// A send that has been counted and written, before the provider is asked.
-struct PreparedSend {
+/// What a send has done so far, so that its outcome can be recorded wherever it ends.
+struct BegunSend {
+    holder: Holder,
+    charges: Charges,
+    prepared: Option<PreparedSend>,
+}
+
+impl BegunSend {
+    fn new() -> Result<Self, Error> {
+        Ok(Self {
+            holder: Holder::random()?,
+            charges: Charges::default(),
+            prepared: None,
+        })
+    }
+}
+
+/// A send that has been counted, before it is written and the provider is asked.
+pub(super) struct PreparedSend {
     reference: ReferenceId,
     /// The reference under which the provider will know the code.
     known_as: ReferenceId,
-    item: ItemName,
-    issuer: Issuer,
-    plan: SendPlan,
+    pub(super) item: ItemName,
+    pub(super) issuer: Issuer,
+    pub(super) plan: SendPlan,
     number: Number,
 }
 
@@ -357,12 +372,11 @@ struct PreparedSend {
 async fn record_send(
     limits: &Limits,
     reservation: &Reservation,
-    prepared: Option<&PreparedSend>,
-    charges: &Charges,
+    begun: &BegunSend,
     outcome: &Result<Sent, Error>,
 ) -> Result<[(&'static str, Result<(), Unavailable>); 3], Error> {
     let settle = async {
-        let Some(prepared) = prepared else {
+        let Some(prepared) = &begun.prepared else {
             return Ok(());
         };
         let settled = match outcome {
@@ -375,15 +389,18 @@ async fn record_send(
             Err(_) => prepared.plan.without_this_send(),
         };
         let (item, generation) = (&prepared.item, prepared.plan.generation());
-        limits.store.settle(item, generation, &settled).await
+        limits
+            .store
+            .settle(item, generation, begun.holder, &settled)
+            .await
     };
     let refund = async {
         match outcome {
-            Err(error) if !error.is_delivery_unknown() => limits.refund(charges).await,
+            Err(error) if !error.is_delivery_unknown() => limits.refund(&begun.charges).await,
             _ => Ok(()),
         }
     };
-    let key = limits.finish_key(reservation, outcome);
+    let key = limits.finish_key(reservation, begun.holder, outcome);
     let (key, settle, refund) = join3(key, settle, refund).await;
     Ok([
         ("end of the idempotency key", key),

@@ -1,10 +1,11 @@
 //! What a send will do to its verification.
 
 use super::refusals;
+use super::send::PreparedSend;
 use super::{Limits, MAX_LIFETIME, MAX_SENDS, SendRequest, minutes};
 use crate::error::{Error, ErrorCode};
 use crate::ledger::{
-    CodeReference, Issuer, ItemName, Number, Opening, Resend, Reservation, Settled, State,
+    CodeReference, Holder, Issuer, ItemName, Number, Opening, Resend, Reservation, Settled, State,
     Verification,
 };
 use crate::policy::Wait;
@@ -234,18 +235,21 @@ impl Limits {
     /// Writes the verification as it will be if the message is sent.
     pub(super) async fn write_ahead(
         &self,
-        item: &ItemName,
         request: &SendRequest,
-        plan: &SendPlan,
-        issuer: &Issuer,
+        holder: Holder,
+        prepared: &PreparedSend,
         now: Millis,
     ) -> Result<(), Error> {
+        let PreparedSend {
+            item, plan, issuer, ..
+        } = prepared;
         let issuers = &plan.issuers(issuer);
         let plain_until = plan.plain_until(issuer, now);
         let generation = plan.seen.as_ref().map(|seen| seen.generation);
         let written = match generation {
             Some(generation) if plan.is_resend => {
                 let resend = Resend {
+                    holder,
                     expires: plan.expires,
                     issuers,
                     plain_until,
@@ -262,6 +266,7 @@ impl Limits {
                     .unwrap_or_default();
                 let opening = Opening {
                     state: State::Reserved,
+                    holder,
                     first: now,
                     expires: plan.expires,
                     left: plan.left,

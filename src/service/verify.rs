@@ -1,11 +1,10 @@
-use super::call::TimeLimit;
 use super::foreign_codes::ForeignCode;
 use super::refusals::{self, GuessVerdict};
 use super::{Call, Limits, Service, VerifyRequest};
 use crate::error::{Error, ErrorCode};
 use crate::ledger::{
     Attempt, Charge, CodeDigest, GuessOutcome, Issuer, ItemName, NumberCharge, Question, Success,
-    Transition, Unavailable, Verification, Winner,
+    Transition, Verification, Winner,
 };
 use crate::provider::{Provider, Verdict};
 use crate::reference::ReferenceId;
@@ -70,7 +69,7 @@ impl Service {
                 let cleared = limits
                     .store
                     .clear_failures(&guess.number_item, charge, call.now);
-                best_effort("clear", recording, cleared, call).await;
+                call.best_effort("clear", cleared).await;
                 if let Some(issuer) = issuer {
                     give_feedback(issuer, &verification, call).await;
                 }
@@ -340,19 +339,7 @@ async fn note(
         limits
             .store
             .note_answer(&guess.item, verification.generation, &guess.code, outcome);
-    best_effort("note", call.time_to_record(), noted, call).await;
-}
-
-/// Does a step whose failure changes nothing for the caller, as long as there is time.
-async fn best_effort(
-    step: &'static str,
-    recording: TimeLimit,
-    work: impl Future<Output = Result<(), Unavailable>>,
-    call: &mut Call<'_>,
-) {
-    let done = recording.run(async { Ok(work.await) }).await;
-    let too_late = |error: Error| Err(Unavailable(error.cause().unwrap_or_default().to_owned()));
-    call.record.best_effort(step, done.unwrap_or_else(too_late));
+    call.best_effort("note", noted).await;
 }
 
 /// Marks the verification as verified: of many right answers at once, only one succeeds in this step.

@@ -3,9 +3,9 @@
 
 use crate::emulator::{Emulator, Request, keep_what_is_used, remove};
 use crate::shared::{
-    AGAIN, FAILED, MINUTE, OPENING, START, WINDOWS, as_opened, at, charge, digest, done, guess,
-    paid, reserve, seconds, sent, spend, spending, success, the_counter, the_key, the_number,
-    the_verification,
+    AGAIN, FAILED, HOLDER, MINUTE, OPENING, START, WINDOWS, as_opened, at, charge, digest, done,
+    guess, paid, reserve, seconds, sent, spend, spending, success, the_counter, the_key,
+    the_number, the_verification,
 };
 use crate::{contract, dynamodb};
 use futures_util::FutureExt;
@@ -188,6 +188,9 @@ fn step_of(update: &str) -> &'static str {
             "SET #st = :sent, #prov = :prov REMOVE #mid",
             "settle Sent without ID",
         ),
+        ("SET #st = :released", "release_key"),
+        ("SET #st = :done", "finish_key"),
+        ("SET #st = :unclear REMOVE #ans", "finish_key unclear"),
         ("SET #st = :unclear", "settle Unclear"),
         ("SET #st = :failed", "settle Failed"),
         ("SET #st = :state", "settle Back"),
@@ -274,7 +277,9 @@ async fn goes_well(step: &str, ledger: &dyn Ledger) {
     match step {
         "count" | "uncount" => counters_go_well(ledger).await,
         "spend" | "refund" => budgets_go_well(ledger).await,
-        "claim_key" => keys_go_well(ledger).await,
+        "claim_key" | "release_key" | "finish_key" | "finish_key unclear" => {
+            keys_go_well(ledger).await
+        }
         "charge_number" => numbers_go_well(ledger).await,
         step if step.starts_with("reserve_send") || step.starts_with("clear_failures") => {
             numbers_go_well(ledger).await;
@@ -307,19 +312,29 @@ async fn keys_go_well(ledger: &dyn Ledger) {
     let key = the_key();
     for now in [START, seconds(1)] {
         assert!(matches!(
-            ledger.reserve_key(&key, &digest("f"), now).await.unwrap(),
+            ledger
+                .reserve_key(&key, HOLDER, &digest("f"), now)
+                .await
+                .unwrap(),
             KeyReservation::Reserved
         ));
-        ledger.release_key(&key).await.unwrap();
+        ledger.release_key(&key, HOLDER).await.unwrap();
     }
     assert!(matches!(
-        ledger.reserve_key(&key, &digest("f"), START).await.unwrap(),
+        ledger
+            .reserve_key(&key, HOLDER, &digest("f"), START)
+            .await
+            .unwrap(),
         KeyReservation::Reserved
     ));
-    ledger.finish_key(&key, Some("answer")).await.unwrap();
+    ledger.finish_key(&key, HOLDER, None).await.unwrap();
+    ledger
+        .finish_key(&key, HOLDER, Some("answer"))
+        .await
+        .unwrap();
     assert!(matches!(
         ledger
-            .reserve_key(&key, &digest("f"), at(KEY_KEPT))
+            .reserve_key(&key, HOLDER, &digest("f"), at(KEY_KEPT))
             .await
             .unwrap(),
         KeyReservation::Reserved
@@ -373,7 +388,7 @@ async fn verifications_go_well(ledger: &dyn Ledger) {
                 .await
                 .unwrap()
         );
-        ledger.settle(&key, seen, &outcome).await.unwrap();
+        ledger.settle(&key, seen, HOLDER, &outcome).await.unwrap();
     }
     let session = digest("session");
     assert!(
@@ -581,11 +596,14 @@ const EXPECTED: &[&str] = &[
     "count: #n <= :below_cap",
     "count: attribute_not_exists(#n)",
     "count: attribute_not_exists(#n) OR #n <= :below_cap",
+    "finish_key unclear: #by = :by",
+    "finish_key: #by = :by",
     "note_answer: #gen = :gen",
     "note_answer: #lr = :guess",
     "open: #gen = :seen",
     "open: attribute_not_exists(#gen)",
     "refund: attribute_exists(#pk)",
+    "release_key: #by = :by",
     "reopen: #gen = :seen",
     "reopen: #left > :zero",
     "reopen: #st IN (:reserved)",
@@ -615,14 +633,19 @@ const EXPECTED: &[&str] = &[
     "reserve_send: attribute_not_exists(#t2) OR #t2 <= :now_less_30s",
     "reserve_send: attribute_not_exists(#t3)",
     "reserve_send: attribute_not_exists(#t3) OR #t3 <= :now_less_600s",
+    "settle Back: #by = :by",
     "settle Back: #gen = :gen",
     "settle Back: #st = :reserved",
+    "settle Failed: #by = :by",
     "settle Failed: #gen = :gen",
     "settle Failed: #st = :reserved",
+    "settle Sent without ID: #by = :by",
     "settle Sent without ID: #gen = :gen",
     "settle Sent without ID: #st = :reserved",
+    "settle Sent: #by = :by",
     "settle Sent: #gen = :gen",
     "settle Sent: #st = :reserved",
+    "settle Unclear: #by = :by",
     "settle Unclear: #gen = :gen",
     "settle Unclear: #st = :reserved",
     "spend: #m <= :room0",

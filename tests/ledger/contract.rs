@@ -45,6 +45,7 @@ contract! {
         what_was_spent_can_be_read;
     keys:
         a_key_is_held_until_it_is_released
+        only_its_holder_releases_and_finishes_a_key
         a_key_holds_the_outcome_of_its_request
         a_key_is_free_after_a_day;
     numbers:
@@ -69,7 +70,8 @@ contract! {
         a_further_code_keeps_the_attempts
         an_ended_verification_gets_no_further_code
         a_reserved_send_is_settled_once
-        a_settlement_of_an_older_generation_is_ignored;
+        a_settlement_of_an_older_generation_is_ignored
+        only_the_request_that_reserved_a_send_settles_it;
     guesses:
         only_the_owner_spends_the_last_attempt
         a_question_delivered_twice_costs_once

@@ -2,8 +2,8 @@
 
 use crate::emulator::Emulator;
 use crate::shared::{
-    AGAIN, MINUTE, OPENING, START, as_opened, at, charge, done, guess, paid, reserve, seconds,
-    sent, spending, the_counter, the_key, the_number, the_verification, windows,
+    AGAIN, HOLDER, MINUTE, OPENING, START, as_opened, at, charge, done, guess, paid, reserve,
+    seconds, sent, spending, the_counter, the_key, the_number, the_verification, windows,
 };
 use otp_lambda::ledger::{
     Charge, Digest, GUESS_PENDING, GuessOutcome, Ledger, Opening, Settled, Success,
@@ -73,16 +73,22 @@ async fn each_step_costs_what_the_table_says() {
         ledger.spend(&spending(&[("m", 2, 1)]))
     );
 
-    costs!("reserve_key", ledger.reserve_key(&i, &digest("f"), START));
+    costs!(
+        "reserve_key",
+        ledger.reserve_key(&i, HOLDER, &digest("f"), START)
+    );
     costs!(
         "reserve_key, held",
-        ledger.reserve_key(&i, &digest("f"), START)
+        ledger.reserve_key(&i, HOLDER, &digest("f"), START)
     );
-    costs!("release_key", ledger.release_key(&i));
-    costs!("finish_key", ledger.finish_key(&i, Some(&"a".repeat(500))));
+    costs!("release_key", ledger.release_key(&i, HOLDER));
+    costs!(
+        "finish_key",
+        ledger.finish_key(&i, HOLDER, Some(&"a".repeat(500)))
+    );
     costs!(
         "finish_key, a long answer",
-        ledger.finish_key(&i, Some(&"a".repeat(1000)))
+        ledger.finish_key(&i, HOLDER, Some(&"a".repeat(1000)))
     );
 
     for second in 0..20 {
@@ -132,12 +138,15 @@ async fn each_step_costs_what_the_table_says() {
     };
     costs!("open", ledger.open(&v, None, &opening));
     let id = "m".repeat(64);
-    costs!("settle", ledger.settle(&v, 1, &sent(Some(&id))));
-    costs!("settle, moved on", ledger.settle(&v, 1, &Settled::Unclear));
+    costs!("settle", ledger.settle(&v, 1, HOLDER, &sent(Some(&id))));
+    costs!(
+        "settle, moved on",
+        ledger.settle(&v, 1, HOLDER, &Settled::Unclear)
+    );
     costs!("reopen", ledger.reopen(&v, 1, &AGAIN));
     costs!(
         "settle Back",
-        ledger.settle(&v, 2, &Settled::Back(&as_opened()))
+        ledger.settle(&v, 2, HOLDER, &Settled::Back(&as_opened()))
     );
     costs!(
         "spend_attempt",

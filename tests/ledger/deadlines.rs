@@ -1,6 +1,6 @@
 //! A slow table. The function responds before Lambda ends it. If a message was certainly not sent, its key is released.
 
-use crate::emulator::{Emulator, Fault};
+use crate::emulator::{Emulator, Fault, Request};
 use crate::service::{Calls, WIDE, service, settings};
 use otp_lambda::app::{App, Invocation};
 use serde_json::value::RawValue;
@@ -44,13 +44,23 @@ impl World {
 
     /// Returns the status and body of the response, and the time that it took.
     async fn post(&self, path: &str, body: &Value, deadline: SystemTime) -> (u64, Value, Duration) {
+        self.post_with_key(path, body, "k", deadline).await
+    }
+
+    async fn post_with_key(
+        &self,
+        path: &str,
+        body: &Value,
+        key: &str,
+        deadline: SystemTime,
+    ) -> (u64, Value, Duration) {
         let file = format!("{}/events/send.http-v2.json", env!("CARGO_MANIFEST_DIR"));
         let mut event: Value =
             serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
         event["rawPath"] = json!(path);
         event["routeKey"] = json!(format!("POST {path}"));
         event["body"] = json!(body.to_string());
-        event["headers"]["idempotency-key"] = json!("k");
+        event["headers"]["idempotency-key"] = json!(key);
         let event: Box<RawValue> = serde_json::from_str(&event.to_string()).unwrap();
         let invocation = Invocation {
             request_id: "8f507cfc-xmpl-4697-b07a-ac58fc914c95".to_owned(),
@@ -109,6 +119,8 @@ async fn a_send_is_answered_in_time_however_slow_the_table_is() {
                 503 | 504 => {
                     assert_eq!(asked, 0, "{what}");
                     assert!(key.is_none_or(|key| key == "released"), "{what}");
+                    let open = verification(&world.emulator);
+                    assert!(open.is_none_or(|state| state == "failed"), "{what}");
                 }
                 _ => panic!("{what}"),
             }
@@ -159,13 +171,123 @@ async fn without_a_deadline_the_same_send_takes_too_long() {
     assert!(time >= TIMEOUT, "{time:?}");
 }
 
+fn is_release(request: &Request) -> bool {
+    let update = request.body["UpdateExpression"].as_str();
+    update.is_some_and(|update| update.contains("#st = :released"))
+}
+
+/// The state of the only verification, if there is one.
+fn verification(emulator: &Emulator) -> Option<String> {
+    let items = emulator.items();
+    let item = items
+        .iter()
+        .find(|item| item["pk"].as_str().unwrap().starts_with("V#"));
+    item.map(|item| item["st"].as_str().unwrap().to_owned())
+}
+
+/// The steps before are so slow that the reservation of the key is cut. It was done all the same.
+#[tokio::test(start_paused = true)]
+async fn a_key_whose_reservation_is_cut_is_released() {
+    let world = World::new(Duration::from_millis(100));
+    world.emulator.choose_faults(|request| {
+        let values = request.body["ExpressionAttributeValues"].to_string();
+        if values.contains("\"claimed\"") {
+            Fault::LostAnswer
+        } else if request.action == "GetItem" && request.body.to_string().contains("I#") {
+            Fault::Hang
+        } else if is_release(request) {
+            Fault::Delay(Duration::from_millis(900))
+        } else {
+            Fault::Delay(Duration::from_millis(990))
+        }
+    });
+    let time_left = Duration::from_millis(5_700);
+    let body = json!({ "destinationNumber": "+14255550142", "clientIp": "192.0.2.1" });
+    let (status, body, time) = world.post("/otp/send", &body, world.now + time_left).await;
+    assert_eq!((status, &body["code"]), (503, &json!("ledger_unavailable")));
+    assert!(time < time_left, "{time:?}");
+    assert_eq!(world.key().as_deref(), Some("released"), "{time:?}");
+}
+
+/// A release whose answer is lost is repeated.
+#[tokio::test(start_paused = true)]
+async fn a_release_whose_answer_is_lost_is_done() {
+    for fault in [Fault::ServerError, Fault::LostAnswer, Fault::Throttled] {
+        let world = World::new(Duration::from_millis(100));
+        let mut releases = 0;
+        world.emulator.choose_faults(move |request| {
+            if request.body.to_string().contains("\"R#") {
+                return Fault::Hang;
+            }
+            releases += usize::from(is_release(request));
+            if is_release(request) && releases == 1 {
+                fault
+            } else {
+                Fault::None
+            }
+        });
+        assert_eq!(world.send().await.0, 503);
+        assert_eq!(world.key().as_deref(), Some("released"), "{fault:?}");
+    }
+}
+
+/// The write ahead of a message was done, but the deadline cut it, or its answer was lost. Nothing was sent, so the
+/// verification must not look open: the next send begins anew.
+#[tokio::test(start_paused = true)]
+async fn a_send_that_ends_in_its_write_ahead_is_settled() {
+    let late = Duration::from_millis(800);
+    for (fault, before) in [
+        (
+            Fault::Late(Duration::from_secs(3)),
+            Duration::from_millis(100),
+        ),
+        (Fault::Late(late), late),
+        (Fault::LostAnswer, Duration::from_millis(100)),
+    ] {
+        for is_resend in [false, true] {
+            let mut world = World::new(Duration::from_millis(100));
+            let mut request =
+                json!({ "destinationNumber": "+14255550142", "clientIp": "192.0.2.1" });
+            if is_resend {
+                let (status, sent, _) = world.send().await;
+                assert_eq!(status, 202);
+                request["referenceId"] = sent["referenceId"].clone();
+                world.now += Duration::from_secs(31);
+            }
+            let is_open = |request: &Request| {
+                let update = request.body["UpdateExpression"].as_str();
+                update.is_some_and(|update| update.contains("#gen = :next"))
+            };
+            let mut is_open_done = false;
+            world.emulator.choose_faults(move |request| {
+                is_open_done |= is_open(request);
+                if is_open(request) || is_open_done && request.action == "GetItem" {
+                    fault
+                } else {
+                    Fault::Late(before)
+                }
+            });
+            let (status, body, _) = world
+                .post_with_key("/otp/send", &request, "another", world.now + TIMEOUT)
+                .await;
+            assert_eq!(status, 503, "{body}");
+            let expected = if is_resend { "sent" } else { "failed" };
+            let found = verification(&world.emulator);
+            assert_eq!(found.as_deref(), Some(expected), "{fault:?}, {before:?}");
+            assert_eq!(
+                world.calls.sends.load(Ordering::Relaxed),
+                usize::from(is_resend)
+            );
+        }
+    }
+}
+
 /// The control: a key that is not released is noticed.
 #[tokio::test(start_paused = true)]
 async fn a_key_that_is_not_released_stays_reserved() {
     let world = World::new(Duration::from_millis(100));
     world.emulator.choose_faults(|request| {
-        let values = request.body["ExpressionAttributeValues"].to_string();
-        if values.contains("\":released\"") && values.len() < 100 {
+        if is_release(request) {
             Fault::Hang
         } else {
             Fault::Late(Duration::from_millis(900))

@@ -2,9 +2,9 @@
 
 use crate::emulator::{Emulator, Fault, sdk_config};
 use crate::shared::{
-    AGAIN, MINUTE, OPENING, START, WINDOWS, as_opened, at, bring, charge, digest, done, guess,
-    paid, reserve, seconds, see, sent, spend, spending, success, the_counter, the_key, the_number,
-    the_verification, windows,
+    AGAIN, HOLDER, MINUTE, OPENING, START, WINDOWS, as_opened, at, bring, charge, digest, done,
+    guess, paid, reserve, seconds, see, sent, spend, spending, success, the_counter, the_key,
+    the_number, the_verification, windows,
 };
 use aws_smithy_http_client::test_util::{ReplayEvent, StaticReplayClient};
 use aws_smithy_types::body::SdkBody;
@@ -180,13 +180,16 @@ async fn items_have_the_documented_attributes() {
     assert_eq!(
         without_mark(emulator.item()),
         json!({
-            "pk": key.as_str(), "gen": "1", "st": "reserved", "exp": OPENING.expires.0.to_string(),
+            "pk": key.as_str(), "gen": "1", "st": "reserved", "by": "7", "exp": OPENING.expires.0.to_string(),
             "first": START.0.to_string(), "left": "3", "sends": "1", "prov": "pinpoint",
             "pu": OPENING.plain_until.0.to_string(), "ch": "sms", "len": "6",
             "lang": "en-US", "brand": "ExampleCorp", "ttl": ttl(OPENING.expires),
         })
     );
-    ledger.settle(&key, 1, &sent(Some("m1"))).await.unwrap();
+    ledger
+        .settle(&key, 1, HOLDER, &sent(Some("m1")))
+        .await
+        .unwrap();
     assert!(ledger.reopen(&key, 1, &AGAIN).await.unwrap());
     assert_eq!(emulator.item()["ttl"], ttl(AGAIN.expires));
     assert_eq!(emulator.item()["prov"], "eum:2,pinpoint");
@@ -194,6 +197,7 @@ async fn items_have_the_documented_attributes() {
         .settle(
             &key,
             2,
+            HOLDER,
             &Settled::Back(&Verification {
                 state: State::Sent,
                 ..as_opened()
@@ -217,7 +221,7 @@ async fn items_have_the_documented_attributes() {
     assert_eq!(
         without_mark(emulator.item()),
         json!({
-            "pk": key.as_str(), "gen": "2", "st": "verified", "exp": OPENING.expires.0.to_string(),
+            "pk": key.as_str(), "gen": "2", "st": "verified", "by": "7", "exp": OPENING.expires.0.to_string(),
             "first": START.0.to_string(), "left": "2", "sends": "1", "prov": "pinpoint",
             "pu": OPENING.plain_until.0.to_string(), "ch": "sms", "len": "6", "lang": "en-US", "brand": "ExampleCorp", "ttl": ttl(OPENING.expires), "mid": "m1",
             "lr": "g", "lo": "invalid", "la": START.0.to_string(),
@@ -239,18 +243,21 @@ async fn an_idempotency_key_has_the_documented_attributes() {
     let emulator = Emulator::new();
     let ledger = emulator.ledger();
     ledger
-        .reserve_key(&the_key(), &digest("body"), START)
+        .reserve_key(&the_key(), HOLDER, &digest("body"), START)
         .await
         .unwrap();
     let claimed = json!({
-        "pk": the_key().as_str(), "st": "claimed", "at": START.0.to_string(), "fp": "body",
+        "pk": the_key().as_str(), "st": "claimed", "by": "7", "at": START.0.to_string(), "fp": "body",
         "ttl": at(KEY_KEPT).seconds().to_string(),
     });
     assert_eq!(without_mark(emulator.item()), claimed);
-    ledger.finish_key(&the_key(), Some("answer")).await.unwrap();
+    ledger
+        .finish_key(&the_key(), HOLDER, Some("answer"))
+        .await
+        .unwrap();
     assert_eq!(emulator.item()["ans"], "answer");
     ledger
-        .reserve_key(&the_key(), &digest("body"), at(KEY_KEPT))
+        .reserve_key(&the_key(), HOLDER, &digest("body"), at(KEY_KEPT))
         .await
         .unwrap();
     assert_eq!(emulator.item()["ans"], Value::Null);
@@ -301,7 +308,9 @@ async fn an_unreadable_verification_is_an_error() {
     );
     emulator.edit(|item| item["st"] = json!({ "S": "sent" }));
     let whole = emulator.item();
-    let optional = ["pk", "ttl", "mid", "pu", "lr", "vk", "used", "claimed"];
+    let optional = [
+        "pk", "ttl", "by", "mid", "pu", "lr", "vk", "used", "claimed",
+    ];
     for name in whole.as_object().unwrap().keys() {
         for value in [None, Some(json!({ "BOOL": true }))] {
             if ["pk", "ttl", "w"].contains(&name.as_str())
@@ -383,7 +392,7 @@ async fn an_unreadable_number_or_key_is_an_error() {
         emulator.put(&item);
         assert!(
             ledger
-                .reserve_key(&the_key(), &digest("f"), START)
+                .reserve_key(&the_key(), HOLDER, &digest("f"), START)
                 .await
                 .is_err(),
             "{name}"

@@ -9,6 +9,7 @@ mod clauses;
 mod contract;
 mod costs;
 mod deadlines;
+mod doors;
 mod dynamodb;
 mod emulator;
 mod faults;

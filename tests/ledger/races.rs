@@ -3,7 +3,7 @@
 
 use crate::emulator::Emulator;
 use crate::shared::{
-    AGAIN, MINUTE, OPENING, START, at, bring, charge, digest, paid, see, spending, success,
+    AGAIN, HOLDER, MINUTE, OPENING, START, at, bring, charge, digest, paid, see, spending, success,
     the_counter, the_key, the_number, the_verification, windows,
 };
 use futures_util::future::BoxFuture;
@@ -74,7 +74,7 @@ races! {
         // Some exceed the cap on messages, others the cap on money.
         ledger.spend(&spending(&[("m", 1, 5 + index as u64 % 2), ("u", 7, 35)])).await.map(|outcome| outcome == SpendOutcome::Spent);
     reserve_key(ledger, _index) lets 1 through: {}
-        ledger.reserve_key(&the_key(), &digest("f"), START).await.map(|claim| matches!(claim, KeyReservation::Reserved));
+        ledger.reserve_key(&the_key(), HOLDER, &digest("f"), START).await.map(|claim| matches!(claim, KeyReservation::Reserved));
     reserve_send(ledger, _index) lets 5 through: {}
         ledger.reserve_send(&the_number(), &windows("5/1h,9/24h"), START).await
             .map(|reservation| matches!(reservation, Reservation::Reserved(_)));

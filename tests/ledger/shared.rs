@@ -1,9 +1,9 @@
 //! The items and steps that the tests of the ledger share.
 
 use otp_lambda::ledger::{
-    Attempt, Charge, CodeReference, Digest, GuessOutcome, Hasher, Issuer, ItemName, Ledger, Number,
-    NumberCharge, Opening, Resend, Reservation, SendWindow, Settled, SpendOutcome, Spending,
-    SpendingLine, State, Success, Transition, Verification, Window,
+    Attempt, Charge, CodeReference, Digest, GuessOutcome, Hasher, Holder, Issuer, ItemName, Ledger,
+    Number, NumberCharge, Opening, Resend, Reservation, SendWindow, Settled, SpendOutcome,
+    Spending, SpendingLine, State, Success, Transition, Verification, Window,
 };
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::policy::SendLimits;
@@ -100,8 +100,12 @@ pub(crate) const PINPOINT: Issuer = Issuer::Provider {
     reference: CodeReference::Plain,
 };
 
+/// The request that reserves keys and codes.
+pub(crate) const HOLDER: Holder = Holder(7);
+
 pub(crate) const OPENING: Opening<'_> = Opening {
     state: State::Reserved,
+    holder: HOLDER,
     first: START,
     expires: Millis(START.0 + 600_000),
     left: 3,
@@ -116,6 +120,7 @@ pub(crate) const OPENING: Opening<'_> = Opening {
 };
 
 pub(crate) const AGAIN: Resend<'_> = Resend {
+    holder: HOLDER,
     expires: Millis(START.0 + 660_000),
     issuers: &[
         Issuer::Provider {
@@ -134,6 +139,7 @@ pub(crate) fn as_opened() -> Verification {
     Verification {
         generation: 1,
         state: State::Reserved,
+        holder: HOLDER,
         expires: OPENING.expires,
         first: START,
         left: 3,
@@ -191,14 +197,17 @@ pub(crate) async fn bring(ledger: &dyn Ledger, state: State) {
     match state {
         State::Reserved => {}
         State::Sent => ledger
-            .settle(&key, generation, &sent(Some("m1")))
+            .settle(&key, generation, HOLDER, &sent(Some("m1")))
             .await
             .unwrap(),
         State::Unclear => ledger
-            .settle(&key, generation, &Settled::Unclear)
+            .settle(&key, generation, HOLDER, &Settled::Unclear)
             .await
             .unwrap(),
-        State::Failed => ledger.settle(&key, generation, &FAILED).await.unwrap(),
+        State::Failed => ledger
+            .settle(&key, generation, HOLDER, &FAILED)
+            .await
+            .unwrap(),
         State::Verified => done(
             ledger
                 .consume(&key, generation, &success("winner"))

@@ -258,6 +258,7 @@ impl Table {
                 item,
                 fingerprint,
                 now,
+                ..
             } => {
                 let held = self.0.naive.lock().unwrap().keys.get(&item).cloned();
                 if let Some(held) = held {
@@ -272,11 +273,11 @@ impl Table {
                 self.0.naive.lock().unwrap().keys.insert(item, held);
                 Ok(KeyReservation::Reserved.into())
             }
-            Step::ReleaseKey { item } => {
+            Step::ReleaseKey { item, .. } => {
                 self.0.naive.lock().unwrap().keys.remove(&item);
                 Ok(().into())
             }
-            Step::FinishKey { item, response } => {
+            Step::FinishKey { item, response, .. } => {
                 if let Some(held) = self.0.naive.lock().unwrap().keys.get_mut(&item) {
                     held.outcome = response.map_or(KeyOutcome::Unclear, KeyOutcome::Answered);
                 }
@@ -421,6 +422,7 @@ impl Table {
             (Flaw::RenewsAttempts, Step::Reopen { item, seen, resend }) => {
                 let new = OwnedOpening {
                     state: State::Reserved,
+                    holder: resend.holder,
                     first: resend.expires.minus(Duration::from_mins(10)),
                     expires: resend.expires,
                     left: 5,

@@ -329,7 +329,9 @@ impl World {
     }
 
     pub(crate) async fn unlock(&self, to: &PhoneNumber) {
-        self.service.unlock(to, self.now()).await.unwrap();
+        let record = &mut Record::default();
+        let call = call(Caller::default(), self.now(), record);
+        self.service.unlock(to, &call).await.unwrap();
     }
 
     /// The number of failures since the last success.

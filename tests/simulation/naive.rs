@@ -280,12 +280,13 @@ impl Layer for NaiveLedger {
                 Step::Settle {
                     item,
                     generation,
+                    holder,
                     outcome: OwnedSettled::Back(_),
                 },
             ) => {
                 let plain_until = Millis::default();
                 let failed = Settled::Failed { plain_until };
-                let settled = self.inner.settle(&item, generation, &failed);
+                let settled = self.inner.settle(&item, generation, holder, &failed);
                 Ok(settled.await?.into())
             }
             (

@@ -541,6 +541,6 @@ async fn perform(
             };
             Outcome::Other(service.status(&request, call).await.map(|_| ()))
         }
-        What::Unlock => Outcome::Other(service.unlock(&to, now).await),
+        What::Unlock => Outcome::Other(service.unlock(&to, call).await),
     }
 }

@@ -107,7 +107,14 @@ fn lost() -> Unavailable {
 }
 
 fn observe_before(books: &Shared, step: &Step) {
-    if let Step::Settle { item, outcome, .. } = step {
+    if let Step::Settle {
+        item,
+        generation,
+        holder,
+        outcome,
+    } = step
+        && books.lock().is_reserved_by(item, *generation, *holder)
+    {
         match outcome {
             OwnedSettled::Failed { .. } => books.lock().saw_failure(item),
             OwnedSettled::Back(earlier) => {

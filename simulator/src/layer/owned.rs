@@ -1,7 +1,9 @@
 //! The arguments of the ledger's methods that borrow their data, as values.
 
 use otp_lambda::{
-    ledger::{Issuer, Opening, Resend, SessionDigest, Settled, State, UsedCode, Verification},
+    ledger::{
+        Holder, Issuer, Opening, Resend, SessionDigest, Settled, State, UsedCode, Verification,
+    },
     time::Millis,
 };
 
@@ -61,6 +63,7 @@ pub(super) use {lend, own, owned_type};
 #[derive(Clone, Debug)]
 pub struct OwnedOpening {
     pub state: State,
+    pub holder: Holder,
     pub first: Millis,
     pub expires: Millis,
     pub left: u8,
@@ -78,6 +81,7 @@ impl From<&Opening<'_>> for OwnedOpening {
     fn from(new: &Opening<'_>) -> Self {
         Self {
             state: new.state,
+            holder: new.holder,
             first: new.first,
             expires: new.expires,
             left: new.left,
@@ -98,6 +102,7 @@ impl OwnedOpening {
     pub fn borrow(&self) -> Opening<'_> {
         Opening {
             state: self.state,
+            holder: self.holder,
             first: self.first,
             expires: self.expires,
             left: self.left,
@@ -116,6 +121,7 @@ impl OwnedOpening {
 /// A [`Resend`] that owns its data.
 #[derive(Clone, Debug)]
 pub struct OwnedResend {
+    pub holder: Holder,
     pub expires: Millis,
     pub issuers: Vec<Issuer>,
     pub plain_until: Millis,
@@ -126,6 +132,7 @@ pub struct OwnedResend {
 impl From<&Resend<'_>> for OwnedResend {
     fn from(resend: &Resend<'_>) -> Self {
         Self {
+            holder: resend.holder,
             expires: resend.expires,
             issuers: resend.issuers.to_vec(),
             plain_until: resend.plain_until,
@@ -139,6 +146,7 @@ impl OwnedResend {
     #[must_use]
     pub fn borrow(&self) -> Resend<'_> {
         Resend {
+            holder: self.holder,
             expires: self.expires,
             issuers: &self.issuers,
             plain_until: self.plain_until,

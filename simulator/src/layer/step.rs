@@ -2,9 +2,9 @@
 
 use otp_lambda::{
     ledger::{
-        Attempt, Charge, CodeDigest, Fingerprint, GuessOutcome, ItemName, KeyReservation, Ledger,
-        Number, NumberCharge, Question, Redeemer, Reservation, SendWindow, SpendOutcome, Spending,
-        Success, Switches, Transition, Unavailable, Verification,
+        Attempt, Charge, CodeDigest, Fingerprint, GuessOutcome, Holder, ItemName, KeyReservation,
+        Ledger, Number, NumberCharge, Question, Redeemer, Reservation, SendWindow, SpendOutcome,
+        Spending, Success, Switches, Transition, Unavailable, Verification,
     },
     time::Millis,
 };

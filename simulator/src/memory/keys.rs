@@ -1,7 +1,7 @@
 //! Idempotency keys.
 
 use otp_lambda::{
-    ledger::{Fingerprint, HeldKey, ItemName, KEY_KEPT, KeyOutcome, KeyReservation},
+    ledger::{Fingerprint, HeldKey, Holder, ItemName, KEY_KEPT, KeyOutcome, KeyReservation},
     time::Millis,
 };
 
@@ -10,6 +10,7 @@ use super::Items;
 #[derive(Debug)]
 pub(super) struct IdempotencyKey {
     pub(super) held: HeldKey,
+    holder: Holder,
     pub(super) released: bool,
 }
 
@@ -17,6 +18,7 @@ impl Items {
     pub(super) fn reserve_key(
         &mut self,
         item: &ItemName,
+        holder: Holder,
         fingerprint: &Fingerprint,
         now: Millis,
     ) -> KeyReservation {
@@ -34,6 +36,7 @@ impl Items {
                     item.clone(),
                     IdempotencyKey {
                         held,
+                        holder,
                         released: false,
                     },
                 );
@@ -42,17 +45,21 @@ impl Items {
         }
     }
 
-    pub(super) fn release_key(&mut self, item: &ItemName) {
-        if let Some(item) = self.idempotency_keys.get_mut(item) {
+    pub(super) fn release_key(&mut self, item: &ItemName, holder: Holder) {
+        if let Some(item) = self.held_by(item, holder) {
             item.released = true;
         }
     }
 
-    pub(super) fn finish_key(&mut self, item: &ItemName, response: Option<&str>) {
-        if let Some(item) = self.idempotency_keys.get_mut(item) {
+    pub(super) fn finish_key(&mut self, item: &ItemName, holder: Holder, response: Option<&str>) {
+        if let Some(item) = self.held_by(item, holder) {
             item.held.outcome = response.map_or(KeyOutcome::Unclear, |response| {
                 KeyOutcome::Answered(response.to_owned())
             });
         }
+    }
+    fn held_by(&mut self, item: &ItemName, holder: Holder) -> Option<&mut IdempotencyKey> {
+        let key = self.idempotency_keys.get_mut(item)?;
+        (key.holder == holder).then_some(key)
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use otp_lambda::{
-    ledger::{FAILURES_KEPT, Hasher, Issuer, NUMBER_KEPT, SpendingLine, State, Window},
+    ledger::{FAILURES_KEPT, Hasher, Holder, Issuer, NUMBER_KEPT, SpendingLine, State, Window},
     phone::PhoneNumber,
     policy::SendLimits,
     reference::ReferenceId,
@@ -37,6 +37,7 @@ async fn a_sweep_deletes_a_verification_a_day_after_its_code_ended() {
     let end = NOW.plus(Duration::from_mins(10));
     let opening = Opening {
         state: State::Reserved,
+        holder: Holder(7),
         first: NOW,
         expires: end,
         left: 3,
@@ -111,8 +112,14 @@ async fn a_sweep_deletes_an_idempotency_key_a_day_after_its_reservation() {
         hasher().idempotency("caller", "key"),
         Fingerprint::stored("body"),
     );
-    ledger.reserve_key(&key, &body, NOW).await.unwrap();
-    ledger.finish_key(&key, Some("{}")).await.unwrap();
+    ledger
+        .reserve_key(&key, Holder(7), &body, NOW)
+        .await
+        .unwrap();
+    ledger
+        .finish_key(&key, Holder(7), Some("{}"))
+        .await
+        .unwrap();
     lives_until(&ledger, NOW.plus(KEY_KEPT), |ledger| {
         ledger.idempotency_keys().len()
     });

@@ -2,9 +2,9 @@
 
 use otp_lambda::{
     ledger::{
-        Attempt, CodeDigest, GUESS_PENDING, Guess, GuessOutcome, ItemName, Opening, Question,
-        REDEEMABLE, Redeemer, Resend, Settled, State, Success, Transition, USED, UsedCode,
-        Verification,
+        Attempt, CodeDigest, GUESS_PENDING, Guess, GuessOutcome, Holder, ItemName, Opening,
+        Question, REDEEMABLE, Redeemer, Resend, Settled, State, Success, Transition, USED,
+        UsedCode, Verification,
     },
     time::Millis,
 };
@@ -24,6 +24,7 @@ impl Items {
         let mut opened = Verification {
             generation: seen.unwrap_or_default() + 1,
             state: new.state,
+            holder: new.holder,
             expires: new.expires,
             first: new.first,
             left: new.left,
@@ -55,6 +56,7 @@ impl Items {
         };
         stored.generation += 1;
         stored.state = State::Reserved;
+        stored.holder = resend.holder;
         stored.expires = resend.expires;
         stored.sends = stored.sends.saturating_add(1);
         resend.issuers.clone_into(&mut stored.issuers);
@@ -65,9 +67,17 @@ impl Items {
         true
     }
 
-    pub(super) fn settle(&mut self, item: &ItemName, generation: u64, outcome: &Settled<'_>) {
+    pub(super) fn settle(
+        &mut self,
+        item: &ItemName,
+        generation: u64,
+        holder: Holder,
+        outcome: &Settled<'_>,
+    ) {
         let reserved = |stored: &Verification| {
-            stored.generation == generation && stored.state == State::Reserved
+            stored.generation == generation
+                && stored.holder == holder
+                && stored.state == State::Reserved
         };
         let Ok(stored) = self.verification_if(item, reserved) else {
             return;

@@ -1,8 +1,8 @@
 //! Reads items. An item that cannot be understood is an error: treating it as missing would bring new guesses.
 
 use crate::ledger::{
-    CodeDigest, Digest, Guess, GuessOutcome, HeldKey, Issuer, KeyOutcome, LONGEST_VALIDITY, Number,
-    REMEMBERED_SENDS, State, Success, Unavailable, UsedCode, Verification,
+    CodeDigest, Digest, Guess, GuessOutcome, HeldKey, Holder, Issuer, KeyOutcome, LONGEST_VALIDITY,
+    Number, REMEMBERED_SENDS, State, Success, Unavailable, UsedCode, Verification,
 };
 use crate::time::Millis;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -83,6 +83,8 @@ impl Item {
         Ok(Verification {
             generation: required("gen", self.number("gen")?)?,
             state,
+            // Versions that did not write it settle by the generation alone.
+            holder: Holder(self.number("by")?.unwrap_or_default()),
             expires,
             first: required("first", self.time("first")?)?,
             left: required("left", self.number("left")?)?,

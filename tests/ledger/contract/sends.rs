@@ -1,10 +1,12 @@
 //! Verifications: how they open, and how their sends are settled.
 
 use crate::shared::{
-    AGAIN, ENDED, FAILED, MINUTE, OPENING, PINPOINT, START, as_opened, at, bring, digest, done,
-    guess, open, paid, seconds, see, sent, success, the_verification,
+    AGAIN, ENDED, FAILED, HOLDER, MINUTE, OPENING, PINPOINT, START, as_opened, at, bring, digest,
+    done, guess, open, paid, seconds, see, sent, success, the_verification,
 };
-use otp_lambda::ledger::{Ledger, Opening, Settled, State, Success, USED, UsedCode, Verification};
+use otp_lambda::ledger::{
+    Holder, Ledger, Opening, Resend, Settled, State, Success, USED, UsedCode, Verification,
+};
 use std::collections::BTreeSet;
 
 pub(super) async fn an_opened_verification_reads_back(ledger: &dyn Ledger) {
@@ -134,7 +136,10 @@ pub(super) async fn a_further_code_keeps_the_attempts(ledger: &dyn Ledger) {
     assert!(!ledger.reopen(&key, 1, &AGAIN).await.unwrap());
     assert_eq!(see(ledger).await, again);
     assert!(ledger.reopen(&key, 2, &AGAIN).await.unwrap());
-    ledger.settle(&key, 3, &Settled::Unclear).await.unwrap();
+    ledger
+        .settle(&key, 3, HOLDER, &Settled::Unclear)
+        .await
+        .unwrap();
     assert!(ledger.reopen(&key, 3, &AGAIN).await.unwrap());
     assert_eq!(
         see(ledger).await,
@@ -226,10 +231,16 @@ pub(super) async fn a_reserved_send_is_settled_once(ledger: &dyn Ledger) {
             generation,
             ..expected
         };
-        ledger.settle(&key, generation, &outcome).await.unwrap();
+        ledger
+            .settle(&key, generation, HOLDER, &outcome)
+            .await
+            .unwrap();
         assert_eq!(see(ledger).await, expected);
         for (again, _) in &all {
-            ledger.settle(&key, generation, again).await.unwrap();
+            ledger
+                .settle(&key, generation, HOLDER, again)
+                .await
+                .unwrap();
             assert_eq!(see(ledger).await, expected);
         }
     }
@@ -239,7 +250,7 @@ pub(super) async fn a_reserved_send_is_settled_once(ledger: &dyn Ledger) {
     assert!(ledger.reopen(&key, generation, &AGAIN).await.unwrap());
     assert_eq!(see(ledger).await.issuers, AGAIN.issuers);
     ledger
-        .settle(&key, generation + 1, &sent(None))
+        .settle(&key, generation + 1, HOLDER, &sent(None))
         .await
         .unwrap();
     let seen = see(ledger).await;
@@ -261,14 +272,17 @@ pub(super) async fn a_settlement_of_an_older_generation_is_ignored(ledger: &dyn 
         Settled::Back(&earlier),
     ];
     for outcome in &outcomes {
-        ledger.settle(&key, 1, outcome).await.unwrap();
+        ledger.settle(&key, 1, HOLDER, outcome).await.unwrap();
     }
     assert_eq!(ledger.verification(&key).await.unwrap(), None);
     bring(ledger, State::Reserved).await;
     bring(ledger, State::Reserved).await;
     for outcome in &outcomes {
         for generation in [0, 1, 3] {
-            ledger.settle(&key, generation, outcome).await.unwrap();
+            ledger
+                .settle(&key, generation, HOLDER, outcome)
+                .await
+                .unwrap();
         }
         assert_eq!(
             see(ledger).await,
@@ -283,10 +297,46 @@ pub(super) async fn a_settlement_of_an_older_generation_is_ignored(ledger: &dyn 
         let before = see(ledger).await;
         for outcome in &outcomes {
             ledger
-                .settle(&key, before.generation, outcome)
+                .settle(&key, before.generation, HOLDER, outcome)
                 .await
                 .unwrap();
             assert_eq!(see(ledger).await, before);
         }
     }
+}
+
+pub(super) async fn only_the_request_that_reserved_a_send_settles_it(ledger: &dyn Ledger) {
+    let (key, other) = (the_verification(), Holder(HOLDER.0 + 1));
+    let earlier = Verification {
+        state: State::Sent,
+        ..as_opened()
+    };
+    let outcomes = [
+        sent(Some("of another")),
+        sent(None),
+        Settled::Unclear,
+        FAILED,
+        Settled::Back(&earlier),
+    ];
+    bring(ledger, State::Reserved).await;
+    for outcome in &outcomes {
+        ledger.settle(&key, 1, other, outcome).await.unwrap();
+        assert_eq!(see(ledger).await, as_opened());
+    }
+    let resend = Resend {
+        holder: other,
+        ..AGAIN
+    };
+    assert!(ledger.reopen(&key, 1, &resend).await.unwrap());
+    let before = see(ledger).await;
+    assert_eq!(before.holder, other);
+    for outcome in &outcomes {
+        ledger.settle(&key, 2, HOLDER, outcome).await.unwrap();
+        assert_eq!(see(ledger).await, before);
+    }
+    ledger
+        .settle(&key, 2, other, &Settled::Unclear)
+        .await
+        .unwrap();
+    assert_eq!(see(ledger).await.state, State::Unclear);
 }

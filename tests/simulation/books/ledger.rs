@@ -3,7 +3,7 @@
 use super::{Books, Chain, Fate, Invariant, LONGEST, Operation, Win};
 use crate::actors::{BRAND, SOURCE};
 use futures_util::FutureExt;
-use otp_lambda::ledger::{ItemName, Ledger, Opening, REDEEMABLE, State, Verification};
+use otp_lambda::ledger::{Holder, ItemName, Ledger, Opening, REDEEMABLE, State, Verification};
 use otp_lambda::reference::ReferenceId;
 use otp_lambda::time::Millis;
 
@@ -225,6 +225,15 @@ impl Books {
                 "a code that was sent is recorded as not sent",
             );
         }
+    }
+
+    /// Whether the send of this generation is still reserved by this request, so that it can settle it.
+    pub(crate) fn is_reserved_by(&self, key: &ItemName, generation: u64, holder: Holder) -> bool {
+        let stored = self.memory.verification(key).now_or_never();
+        stored.and_then(Result::ok).flatten().is_some_and(|stored| {
+            (stored.generation, stored.holder, stored.state)
+                == (generation, holder, State::Reserved)
+        })
     }
 
     pub(crate) fn saw_refused_resend(&mut self, key: &ItemName, expires: Millis) {

@@ -29,6 +29,16 @@ impl Books {
             >= LOCKED as usize
     }
 
+    /// When a code was counted, and its generation then. Generations begin anew after an item has expired.
+    fn generation_of(&self, code: &ProviderCode) -> Option<(u64, u64)> {
+        let operation = &self.operations[code.operation?];
+        let (key, generation) = operation.opened.as_ref()?;
+        let eras = &self.chains[key];
+        let era = eras.iter().filter(|chain| chain.first <= operation.now);
+        let begun = era.filter(|chain| chain.first_generation == 1).count();
+        Some((begun as u64, *generation))
+    }
+
     /// The codes that their owners must be able to verify now. They have arrived, the provider accepts them, they are
     /// unexpired, and their verification is open.
     pub(crate) fn verifiable(&self) -> Vec<usize> {
@@ -52,10 +62,11 @@ impl Books {
                 .iter()
                 .filter(|charge| **charge > book.unlocked)
                 .count();
-            // A newer message ends the code, at the latest when its send is settled.
-            let is_newest = !self.codes[index + 1..]
-                .iter()
-                .any(|later| later.key == code.key);
+            // A newer message ends the code, at the latest when its send is settled. Of two sends at once, the message of
+            // the later generation may arrive first.
+            let is_newest = !self.codes.iter().any(|other| {
+                other.key == code.key && self.generation_of(other) > self.generation_of(code)
+            });
             open && is_newest
                 && code.told > self.now
                 && !code.won

@@ -1,0 +1,23 @@
+use crate::error::{Error, ErrorCode};
+
+/// The request that has reserved an idempotency key or the next code of a verification: a random number. A request that
+/// never learned whether it has reserved something can undo that, and nothing that another one has reserved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder(pub u64);
+
+impl Holder {
+    /// A holder of its own.
+    ///
+    /// # Errors
+    ///
+    /// `internal_error` if the operating system provides no random numbers.
+    pub fn random() -> Result<Self, Error> {
+        getrandom::u64().map(Self).map_err(|error| {
+            Error::new(
+                ErrorCode::InternalError,
+                "The operating system provides no random numbers.",
+            )
+            .with_cause(format!("no randomness: {error}"))
+        })
+    }
+}
