@@ -33,6 +33,47 @@ async fn a_new_session_does_not_adopt_an_expired_or_used_code() {
     assert_eq!(world.messages_sent(), 3);
 }
 
+/// A fixed code is good once for each send.
+#[tokio::test]
+async fn a_test_number_signs_in_twice_in_two_minutes() {
+    let world = world(&[("TEST_NUMBERS", "+14255550142=246802@2999-12-31")]).await;
+    for after in [0, 1, 59, 119] {
+        world.advance(Duration::from_secs(after));
+        let mut sign_in = SignIn::begin(&world, &user()).await;
+        sign_in.is("sent", "3");
+        let first = sign_in.verify_event("246802");
+        assert_eq!(sign_in.answer(&world, "246802").await, Next::Tokens);
+        // For another session, the code is used up until the next send.
+        let other = SignIn {
+            private: first["request"]["privateChallengeParameters"].clone(),
+            ..SignIn::new(&user())
+        };
+        let mut event = other.verify_event("246802");
+        event["request"]["privateChallengeParameters"]["nonce"] = json!("0".repeat(32));
+        assert!(
+            !answer_correct(&world.trigger(&event).await),
+            "{after} s later"
+        );
+    }
+    assert_eq!((world.messages_sent(), world.provider_checks()), (0, 0));
+}
+
+/// Sign-ins and HTTP have verifications of their own: neither uses the other's code up.
+#[tokio::test]
+async fn a_test_number_verifies_over_http_between_two_sign_ins() {
+    let settings = [("TEST_NUMBERS", "+14255550142=246802@2999-12-31")];
+    let world = world(&settings).await;
+    for _ in 0..2 {
+        let mut sign_in = SignIn::begin(&world, &user()).await;
+        let body = json!({ "destinationNumber": NUMBER });
+        assert_eq!(world.post("/otp/send", &body).await.status, 202);
+        assert_eq!(sign_in.answer(&world, "246802").await, Next::Tokens);
+        let body = json!({ "destinationNumber": NUMBER, "otp": "246802" });
+        assert_eq!(world.post("/otp/verify", &body).await.status, 200);
+        world.advance(Duration::from_mins(1));
+    }
+}
+
 #[tokio::test]
 async fn two_users_can_sign_in_at_the_same_time() {
     let world = world(&[]).await;

@@ -589,6 +589,11 @@ async fn a_refusal_releases_the_key_and_an_unknown_delivery_keeps_it() {
         let answer = world.post_with_key("b", "/otp/send", &body).await;
         answer.is_problem(504, "provider_timeout");
         assert_eq!(answer.body["delivery"], "unknown");
+        let detail = answer.body["detail"].as_str().unwrap();
+        assert!(
+            detail.contains("not known whether the first request"),
+            "{detail}"
+        );
     }
     assert_eq!(world.messages_sent(), sent);
 }

@@ -1,12 +1,12 @@
 //! Failures of the provider, and the responses to the caller.
 
 use crate::with::{self, of_send, of_verify};
-use crate::world::{NUMBER, World};
+use crate::world::{Answer, NUMBER, World};
 use otp_lambda::app::App;
 use otp_lambda::error::Error;
 use otp_lambda::otp::Otp;
 use otp_lambda::phone::PhoneNumber;
-use otp_lambda::provider::{Answer, Message, Provider, ProviderLimits, Receipt};
+use otp_lambda::provider::{self, Message, Provider, ProviderLimits, Receipt};
 use otp_lambda::reference::ReferenceId;
 use otp_lambda::service::{Providers, Service};
 use serde_json::json;
@@ -48,6 +48,14 @@ async fn every_failure_of_a_send_has_its_code_and_reaches_the_provider_once() {
         if !unknown && status != 202 {
             assert_eq!(world.simulator.inbox().len(), 0, "{failure:?}");
         }
+        if matches!(status, 503 | 504) {
+            let known: &[&str] = if unknown {
+                &["may have been sent", "did not say whether"]
+            } else {
+                &["No message was sent", "could not be delivered"]
+            };
+            assert!(says(&answer, known), "{failure:?}: {answer:?}");
+        }
     }
 }
 
@@ -78,6 +86,10 @@ async fn every_failure_of_a_verify_has_its_code_and_reaches_the_provider_once() 
             "{failure:?}"
         );
         assert_eq!(answer.body.get("delivery"), None, "{failure:?}");
+        if matches!(answer.status, 503 | 504) {
+            let known = ["no verdict on the code", "was not checked"];
+            assert!(says(&answer, &known), "{failure:?}: {answer:?}");
+        }
         assert_eq!(
             world.simulator.requests(Operation::Verify).len(),
             1,
@@ -222,7 +234,22 @@ async fn without_time_left_the_provider_is_not_asked() {
         .await;
     answer.is_problem(504, "provider_timeout");
     assert_eq!(answer.body.get("delivery"), None);
+    let known = "No time was left to ask the provider. No message was sent.";
+    assert_eq!(answer.body["detail"], known);
     assert_eq!(world.simulator.requests(Operation::Send).len(), 0);
+    let body = json!({ "destinationNumber": NUMBER, "otp": "012345" });
+    let answer = world.post("/otp/verify", &body).await;
+    answer.is_problem(504, "provider_timeout");
+    assert!(says(
+        &answer,
+        &["No time was left to ask the provider. The code was not checked"]
+    ));
+}
+
+/// Whether the detail has one of these.
+fn says(answer: &Answer, known: &[&str]) -> bool {
+    let detail = answer.body["detail"].as_str().unwrap();
+    known.iter().any(|known| detail.contains(known))
 }
 
 /// The negative control: the count of requests shows a client that retries.
@@ -297,7 +324,7 @@ impl Provider for Panicking {
         _: &ReferenceId,
         otp: &Otp,
         _: Duration,
-    ) -> Result<Answer, Error> {
+    ) -> Result<provider::Answer, Error> {
         panic!("a defect with {} in it", otp.expose())
     }
 }
