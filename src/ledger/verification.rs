@@ -204,6 +204,13 @@ impl Verification {
             .collect()
     }
 
+    /// Whether a code of this issuer, for which a guess at `earlier` was paid, is still right: the same verification is
+    /// open, and no newer code has ended it.
+    #[must_use]
+    pub fn still_accepts(&self, issuer: &Issuer, earlier: &Self) -> bool {
+        self.state.is_open() && self.first == earlier.first && self.issuers.contains(issuer)
+    }
+
     /// Whether guesses are accepted at `now`.
     #[must_use]
     pub fn is_open(&self, now: Millis) -> bool {

@@ -85,12 +85,17 @@ pub(super) fn too_late(seen: Option<&Verification>) -> Error {
     match seen.state {
         State::Verified => already_verified(),
         State::Canceled => canceled(),
-        _ => Error::new(
-            ErrorCode::InvalidCode,
-            "A newer code was sent meanwhile: use that one.",
-        )
-        .with_attempts_left(seen.left),
+        State::Failed => not_found(),
+        State::Sent => newer_code("A newer code was sent meanwhile: use that one.", seen.left),
+        State::Reserved | State::Unclear => newer_code(
+            "A newer code may have been sent meanwhile: if it arrives, use that one.",
+            seen.left,
+        ),
     }
+}
+
+fn newer_code(detail: &'static str, left: u8) -> Error {
+    Error::new(ErrorCode::InvalidCode, detail).with_attempts_left(left)
 }
 
 /// Judges a request to redeem by the verification as it stands.

@@ -54,10 +54,10 @@ impl Service {
             .check_code(&reference, request, &guess, limits, &verification, call)
             .await;
         match checked {
-            Ok(Checked::Right(issuer)) => {
+            Ok(Checked::Right { issuer, provider }) => {
                 recording
                     .run(async {
-                        consume(limits, &guess, verification.generation, call.now).await?;
+                        consume(limits, &guess, &verification, &issuer, call.now).await?;
                         if guess.is_foreign {
                             self.check_still_foreign(&reference, request, limits, call)
                                 .await?;
@@ -70,8 +70,8 @@ impl Service {
                     .store
                     .clear_failures(&guess.number_item, charge, call.now);
                 call.best_effort("clear", cleared).await;
-                if let Some(issuer) = issuer {
-                    give_feedback(issuer, &verification, call).await;
+                if let Some(provider) = provider {
+                    give_feedback(provider, &verification, call).await;
                 }
                 Ok(reference)
             }
@@ -172,7 +172,10 @@ impl Service {
         if issuers.contains(&Issuer::TestNumber)
             && limits.is_test_code(to, reference, &guess.code, call.now)
         {
-            return Ok(Checked::Right(None));
+            return Ok(Checked::Right {
+                issuer: Issuer::TestNumber,
+                provider: None,
+            });
         }
         // AWS does not promise that a code works only once, so a used code is refused here.
         if guess.is_used_foreign_code || verification.has_used(&guess.code, call.now) {
@@ -185,6 +188,7 @@ impl Service {
                     name,
                     reference: of,
                 } => Some(Candidate {
+                    issuer: issuer.clone(),
                     provider: self.providers.named(name)?,
                     reference: limits.known_as(*of, reference, to),
                 }),
@@ -201,22 +205,26 @@ impl Service {
                 "the code was issued by {issuers:?}, which this function does not ask: set OTP_PREVIOUS_PROVIDER"
             )));
         }
-        let issuer = self.ask_to_verify(&candidates, request, call).await?;
-        Ok(issuer.map_or(Checked::Wrong, |issuer| Checked::Right(Some(issuer))))
+        let right = self.ask_to_verify(&candidates, request, call).await?;
+        Ok(right.map_or(Checked::Wrong, |right| Checked::Right {
+            issuer: right.issuer.clone(),
+            provider: Some(right.provider),
+        }))
     }
 
     /// Asks the providers that may have issued the code, the newest first, until one accepts the guess.
-    async fn ask_to_verify<'a>(
+    async fn ask_to_verify<'b, 'a>(
         &self,
-        candidates: &[Candidate<'a>],
+        candidates: &'b [Candidate<'a>],
         request: &VerifyRequest,
         call: &mut Call<'_>,
-    ) -> Result<Option<&'a dyn Provider>, Error> {
+    ) -> Result<Option<&'b Candidate<'a>>, Error> {
         let mut failed = None;
         for (index, candidate) in candidates.iter().enumerate() {
             let Candidate {
                 provider,
                 reference,
+                ..
             } = candidate;
             // A provider cannot have issued a code of another shape.
             if !provider.limits().code.fits(&request.otp) {
@@ -235,7 +243,7 @@ impl Service {
                 Ok(answer) => {
                     call.record.provider_request(answer.request_id);
                     if answer.verdict == Verdict::Valid {
-                        return Ok(Some(*provider));
+                        return Ok(Some(candidate));
                     }
                 }
                 Err(error) => failed = failed.or(Some(error)),
@@ -255,7 +263,9 @@ impl Service {
         let candidates: Vec<Candidate<'_>> = self
             .providers
             .known()
-            .map(|provider| Candidate {
+            .zip(self.providers.all())
+            .map(|(provider, issuer)| Candidate {
+                issuer,
                 provider,
                 reference: reference.clone(),
             })
@@ -318,13 +328,18 @@ pub(super) enum Spent {
 
 /// A provider that may have issued the code, and the reference under which it would know it.
 struct Candidate<'a> {
+    issuer: Issuer,
     provider: &'a dyn Provider,
     reference: ReferenceId,
 }
 
 enum Checked<'a> {
-    /// The provider that accepted the code; `None` for a test number.
-    Right(Option<&'a dyn Provider>),
+    Right {
+        /// The issuer that accepted the code.
+        issuer: Issuer,
+        /// `None` for a test number.
+        provider: Option<&'a dyn Provider>,
+    },
     Wrong,
 }
 
@@ -349,7 +364,8 @@ async fn note(
 async fn consume(
     limits: &Limits,
     guess: &Guess,
-    generation: u64,
+    paid: &Verification,
+    issuer: &Issuer,
     now: Millis,
 ) -> Result<(), Error> {
     let success = Success {
@@ -358,14 +374,26 @@ async fn consume(
         at: now,
     };
     let store = &limits.store;
-    let consumed = match store.consume(&guess.item, generation, &success).await {
-        Err(_) => store.consume(&guess.item, generation, &success).await,
-        consumed => consumed,
-    };
-    match consumed? {
-        Transition::Applied => Ok(()),
-        Transition::Refused(seen) if refusals::has_won(seen.as_ref(), &success) => Ok(()),
-        Transition::Refused(seen) => Err(refusals::too_late(seen.as_ref())),
+    let mut generation = paid.generation;
+    loop {
+        let consumed = match store.consume(&guess.item, generation, &success).await {
+            Err(_) => store.consume(&guess.item, generation, &success).await,
+            consumed => consumed,
+        };
+        let seen = match consumed? {
+            Transition::Applied => return Ok(()),
+            Transition::Refused(seen) => seen,
+        };
+        if refusals::has_won(seen.as_ref(), &success) {
+            return Ok(());
+        }
+        // A resend has begun a generation meanwhile. It ends the code when its message is sent, and not before.
+        match seen {
+            Some(seen) if seen.generation > generation && seen.still_accepts(issuer, paid) => {
+                generation = seen.generation;
+            }
+            seen => return Err(refusals::too_late(seen.as_ref())),
+        }
     }
 }
 

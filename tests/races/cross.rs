@@ -1,5 +1,6 @@
 //! Different operations on one verification at the same time.
 
+use crate::fake::Outcome::{Refused, Sent, Unclear};
 use crate::store::{NewStore, Store, over_both_stores};
 use crate::table::{Done, Flaw};
 use crate::world::{
@@ -18,6 +19,7 @@ over_both_stores!(
     invented_references_bring_no_guesses,
     unknown_references_are_not_found_and_leave_no_item,
     an_older_code_fails_once_a_newer_one_is_sent,
+    a_right_guess_survives_a_resend_that_sends_nothing_new,
     a_verification_is_canceled_or_verified_never_both,
     concurrent_resends_send_each_generation_once,
 );
@@ -452,4 +454,42 @@ async fn concurrent_resends_send_each_generation_once(new: NewStore) {
         Ok(()),
         &[(Flaw::NotAtomic, seen)],
     );
+}
+
+/// A guess is at the provider while resends begin and end. Its code is right unless a newer message was sent, and the
+/// provider does not accept it again.
+async fn a_right_guess_survives_a_resend_that_sends_nothing_new(new: NewStore) {
+    for (outcomes, right) in [
+        (&[Refused][..], true),
+        (&[Unclear], true),
+        (&[Refused, Refused], true),
+        (&[Unclear, Refused], true),
+        (&[Sent], false),
+        (&[Unclear, Sent], false),
+    ] {
+        let world = World::new(new(), Setup::default());
+        let (to, name) = (number(1), Name::Default);
+        assert!(world.send(&to, &name).await.is_ok());
+        let code = world.provider.newest_code(&to);
+        world.provider.hold();
+        let guess = {
+            let (world, to, code) = (world.clone(), to.clone(), code.clone());
+            tokio::spawn(async move { world.verify(&to, &Name::Default, &code).await })
+        };
+        world.provider.held(1).await;
+        for (index, outcome) in (1..).zip(outcomes) {
+            world.move_to(START.plus(10 * MINUTE / 3 * index));
+            world.provider.outcomes([*outcome]);
+            let sent = world.send(&to, &name).await;
+            assert_eq!(sent.is_ok(), matches!(outcome, Sent), "{outcomes:?}");
+        }
+        world.provider.release();
+        let said = guess.await.unwrap();
+        let found = format!("{}, {outcomes:?}: {said:?}", world.store);
+        println!("{found}");
+        assert_eq!(said.is_ok(), right, "{found}");
+        let state = world.verification(&to, &name).await.map(|seen| seen.state);
+        let expected = if right { State::Verified } else { State::Sent };
+        assert_eq!(state, Some(expected), "{found}");
+    }
 }

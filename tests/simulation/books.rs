@@ -83,6 +83,9 @@ pub(crate) struct Operation {
     opened: Option<(ItemName, u64)>,
     /// The verification and generation whose attempt it paid, and the index of its chain.
     paid: Option<(ItemName, u64, usize)>,
+    /// The verification and generation that it won, and the index of its chain. A resend may have moved the generation on
+    /// since the attempt was paid.
+    won: Option<(ItemName, u64, usize)>,
     /// The number of its charge, in the order of all charges.
     charged: Option<u64>,
     pub(crate) fate: Fate,
@@ -359,6 +362,7 @@ impl Books {
             asked: BTreeSet::new(),
             opened: None,
             paid: None,
+            won: None,
             charged: None,
             fate: Fate::NotAsked,
             right: None,

@@ -71,6 +71,11 @@ fn detects_a_refused_resend_that_ends_the_first_code() {
 }
 
 #[test]
+fn detects_right_guesses_lost_to_resends() {
+    is_caught(Naive::LosesGuessesToResends, &[Invariant::Liveness]);
+}
+
+#[test]
 fn detects_forgotten_failures() {
     is_caught(Naive::ClearsEverything, &[Invariant::I2]);
 }

@@ -24,6 +24,8 @@ pub(crate) enum Naive {
     SpendsAttemptsInTwoSteps,
     /// Every right guess succeeds.
     ConsumesWithoutCondition,
+    /// Loses a right guess if a resend has begun meanwhile, whatever becomes of it.
+    LosesGuessesToResends,
     /// Frees an idempotency key that has been pending for thirty seconds.
     TakesOverPendingKeys,
     /// Checks whether the windows have room, and records the send in a second step.
@@ -353,6 +355,15 @@ impl Layer for NaiveLedger {
             ) => {
                 let attempt = self.inner.spend_attempt(&item, &guess, None, now);
                 Ok(attempt.await?.into())
+            }
+            (Naive::LosesGuessesToResends, step @ Step::Consume { .. }) => {
+                match step.run(&self.inner).await? {
+                    Reply::Transition(Transition::Refused(Some(mut seen))) => {
+                        seen.issuers.clear();
+                        Ok(Transition::Refused(Some(seen)).into())
+                    }
+                    reply => Ok(reply),
+                }
             }
             (Naive::ConsumesWithoutCondition, step @ Step::Consume { .. }) => {
                 match step.run(&self.inner).await? {

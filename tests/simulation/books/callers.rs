@@ -1,7 +1,7 @@
 //! Books of the responses that callers got.
 
-use super::{Books, Fate, Invariant, ProviderCode, Win};
-use otp_lambda::error::Error;
+use super::{Books, Fate, Invariant, Operation, ProviderCode, Win};
+use otp_lambda::error::{Error, ErrorCode};
 use otp_lambda::ledger::{REDEEMABLE, SUCCESS_REPLAY};
 use otp_lambda::reference::ReferenceId;
 use otp_lambda::time::Millis;
@@ -48,11 +48,37 @@ impl Books {
     }
 
     pub(crate) fn verified(&mut self, operation: usize, answer: &Result<ReferenceId, Error>) {
-        if answer.is_ok() {
-            self.succeeded(operation);
+        match answer {
+            Ok(_) => self.succeeded(operation),
+            Err(error) => self.is_refused_rightly(operation, error),
         }
         let said = answer.as_ref().map(|_| "valid").map_err(Error::code);
         self.finish(operation, &format!("{said:?}"));
+    }
+
+    /// A code that its provider accepts is refused as wrong only if a newer one was sent, or if it was used before.
+    fn is_refused_rightly(&mut self, operation: usize, error: &Error) {
+        let seen = &self.operations[operation];
+        let (Some(right), Some((key, generation, place))) = (seen.right, &seen.paid) else {
+            return;
+        };
+        let code = &self.codes[right];
+        if error.code() != ErrorCode::InvalidCode || code.operation.is_none() || code.key != *key {
+            return;
+        }
+        let is_newer = |other: &Operation| {
+            let opened = other.opened.as_ref();
+            other.fate == Fate::Sent
+                && opened.is_some_and(|(of, newer)| of == key && newer > generation)
+        };
+        let was_used = self.wins.iter().any(|win| win.code == Some(right));
+        // An end is final, and what follows is another verification.
+        let chains = &self.chains[key];
+        let has_ended = chains[*place].ended || place + 1 < chains.len();
+        if !has_ended && !was_used && !self.operations.iter().any(is_newer) {
+            let what = format!("#{operation} is told that its code is wrong, and it is the newest");
+            self.violated(Invariant::Liveness, what);
+        }
     }
 
     pub(super) fn succeeded(&mut self, operation: usize) {
@@ -66,7 +92,7 @@ impl Books {
         // A request may have been made twice with another code in between. Then the other one won, and both report it.
         let own =
             seen.right
-                .zip(seen.paid.clone())
+                .zip(seen.won.clone().or_else(|| seen.paid.clone()))
                 .filter(|(_, (_, generation, place))| {
                     let same = |win: &Win| {
                         keys.contains(&win.key)

@@ -133,6 +133,7 @@ impl Books {
     ) {
         let chain = self.chain_of(key, generation).unwrap_or_default();
         self.places += 1;
+        self.operations[operation].won = Some((key.clone(), generation, chain));
         let seen = &self.operations[operation];
         self.wins.push(Win {
             key: key.clone(),
