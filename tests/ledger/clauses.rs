@@ -278,7 +278,7 @@ async fn goes_well(step: &str, ledger: &dyn Ledger) {
         "count" | "uncount" => counters_go_well(ledger).await,
         "spend" | "refund" => budgets_go_well(ledger).await,
         "claim_key" | "release_key" | "finish_key" | "finish_key unclear" => {
-            keys_go_well(ledger).await
+            keys_go_well(ledger).await;
         }
         "charge_number" => numbers_go_well(ledger).await,
         step if step.starts_with("reserve_send") || step.starts_with("clear_failures") => {
