@@ -60,6 +60,12 @@ codes! {
     /// The destination number belongs to a country that is not in `ALLOWED_COUNTRIES`.
     CountryNotAllowed "country_not_allowed" 403 "Numbers of this country are not served"
 
+    /// The destination number belongs to no country that this version knows.
+    CountryUnknown "country_unknown" 403 "The country of the number is not known"
+
+    /// The destination number is of a type that is not in `ALLOWED_NUMBER_TYPES`, or of one that is never called.
+    NumberTypeNotAllowed "number_type_not_allowed" 403 "Numbers of this type are not served"
+
     /// The operator has blocked the destination number.
     DestinationBlocked "destination_blocked" 403 "The number is blocked"
 

@@ -3,12 +3,13 @@
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use otp_lambda::app::{App, Invocation};
 use otp_lambda::aws;
+use otp_lambda::phone::METADATA_VERSION;
 use otp_lambda::settings::{self, Settings};
 use otp_lambda::telemetry;
 use serde_json::value::RawValue;
 use std::process::ExitCode;
-use tracing::error;
 use tracing::level_filters::LevelFilter;
+use tracing::{error, info};
 
 fn main() -> ExitCode {
     if !settings::is_in_lambda() {
@@ -48,6 +49,11 @@ async fn serve(settings: Settings) -> Result<(), lambda_runtime::Error> {
     let http_client = aws::http_client(settings.ca_bundle.as_deref());
     let config = aws::config_loader(http_client).load().await;
     let app = App::build(settings, &config, None).await?;
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        libphonenumber = METADATA_VERSION,
+        "start"
+    );
     let app = &app;
     let handler = service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
         let invocation = Invocation {

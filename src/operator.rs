@@ -103,6 +103,6 @@ fn read_number(text: &str, service: &Service, call: &mut Call<'_>) -> Result<Pho
     }
     let number = PhoneNumber::parse(text)
         .map_err(|error| Error::new(ErrorCode::InvalidPhoneNumber, error.to_string()))?;
-    call.record.country = number.country();
+    call.record.country = service.country(&number);
     Ok(number)
 }

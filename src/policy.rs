@@ -2,8 +2,12 @@
 
 mod budgets;
 mod countries;
+mod extra_prefixes;
 mod rates;
+mod types;
 
 pub use budgets::{Budget, Budgets, Period, Prices, Unit};
 pub use countries::AllowedCountries;
+pub use extra_prefixes::ExtraPrefixes;
 pub use rates::{Rate, SendLimits, Wait};
+pub use types::AllowedTypes;

@@ -31,7 +31,7 @@ pub use sign_in::{Challenge, ChallengeState, Session, SignIn, User};
 use crate::error::{Error, ErrorCode};
 use crate::otp::CodeShape;
 use crate::phone::{Country, PhoneNumber};
-use crate::provider::ProviderLimits;
+use crate::provider::{Channel, ProviderLimits};
 use std::time::Duration;
 
 /// How many codes can be sent for one verification.
@@ -89,10 +89,24 @@ impl Service {
         })
     }
 
-    /// The country of a number, if messages to it are allowed.
-    fn check_country(&self, number: &PhoneNumber, call: &mut Call<'_>) -> Result<Country, Error> {
-        call.record.country = number.country();
-        self.rules.allowed_countries.check(number)
+    /// The country of a number, by the metadata or by the operator.
+    #[must_use]
+    pub fn country(&self, number: &PhoneNumber) -> Option<Country> {
+        self.rules.extra_prefixes.classify(number).0
+    }
+
+    /// The country of a number, if its country and its type are served. `channel` is that of a message.
+    fn check_number(
+        &self,
+        number: &PhoneNumber,
+        channel: Option<Channel>,
+        call: &mut Call<'_>,
+    ) -> Result<Country, Error> {
+        let (country, number_type) = self.rules.extra_prefixes.classify(number);
+        call.record.country = country;
+        let country = self.rules.allowed_countries.check(country)?;
+        self.rules.allowed_types.check(number_type, channel)?;
+        Ok(country)
     }
 }
 

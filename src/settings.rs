@@ -59,6 +59,11 @@ pub const SETTINGS: &[Setting] = &[
     optional("ORIGINATION_IDENTITIES"),
     required("BRAND_NAME"),
     required("ALLOWED_COUNTRIES"),
+    default(
+        "ALLOWED_NUMBER_TYPES",
+        "mobile,fixed-or-mobile,fixed,voip,unassigned",
+    ),
+    optional("EXTRA_PREFIXES"),
     default("SOURCE", "otp"),
     default("LANGUAGE", "en-US"),
     default("CODE_LENGTH", "6"),

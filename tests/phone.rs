@@ -7,17 +7,23 @@
     reason = "a test fails by panicking"
 )]
 
-use simulator::sized;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::fs;
 
-use otp_lambda::phone::{Country, InvalidPhoneNumber, LONGEST_TEXT, PhoneNumber, mask};
+use otp_lambda::phone::{self, Country, InvalidPhoneNumber, LONGEST_TEXT, PhoneNumber, mask};
 use proptest::prelude::*;
-use proptest::test_runner::{RngAlgorithm, TestRng};
 use rlibphonenumber::{PHONE_NUMBER_UTIL as ORACLE, PhoneNumberFormat, PhoneNumberType, Region};
 
+#[path = "phone/judgements.rs"]
+mod judgements;
+#[path = "phone/oracle.rs"]
+mod oracle;
+#[path = "phone/proof.rs"]
+mod proof;
 #[path = "phone/table.rs"]
 mod table;
+#[path = "phone/types.rs"]
+mod types;
 
 const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/phone/countries.rs");
 
@@ -207,7 +213,7 @@ fn a_domestic_prefix_after_the_calling_code_is_refused() {
         ("+54 0 11 2345 6789", "+5491123456789"),
         ("+54 11 2345 6789", "+5491123456789"),
         ("+61 1831 412 345 678", "+61412345678"),
-        ("+61 1831 4123 4567", "+6141234567"),
+        ("+61 1831 4123 4567", "+61412345678"),
         ("+61 0412 345 678", "+61412345678"),
         ("+86 17951 139 1234 5678", "+8613912345678"),
         ("+261 2212345", "+261202212345"),
@@ -218,7 +224,7 @@ fn a_domestic_prefix_after_the_calling_code_is_refused() {
         assert!(
             matches!(
                 reason,
-                InvalidPhoneNumber::NotInternational | InvalidPhoneNumber::TooLong
+                InvalidPhoneNumber::OtherSpelling(_) | InvalidPhoneNumber::TooLong
             ),
             "{text}: {reason}"
         );
@@ -242,8 +248,8 @@ fn surplus_digits_are_refused() {
 #[test]
 fn a_number_has_7_to_15_digits_and_a_text_32_bytes() {
     assert_eq!(refusal("+290512"), InvalidPhoneNumber::TooShort);
-    assert_eq!(parse("+2905123").expose(), "+2905123");
-    assert_eq!(parse("+491512345678901").expose(), "+491512345678901");
+    assert_eq!(parse("+2908999").expose(), "+2908999");
+    assert_eq!(parse("+496912345678901").expose(), "+496912345678901");
     assert_eq!(refusal("+4915123456789012"), InvalidPhoneNumber::TooLong);
     assert_eq!(refusal(""), InvalidPhoneNumber::PlusMissing);
     assert_eq!(refusal("+"), InvalidPhoneNumber::TooShort);
@@ -326,7 +332,7 @@ fn the_digits_after_a_shared_calling_code_decide_the_country() {
         ("+29051234", "SH"),
         ("+2908999", "TA"),
         ("+358412345678", "FI"),
-        ("+3581812345678", "AX"),
+        ("+35818123456", "AX"),
         ("+590690001234", "GP"),
         ("+59995181234", "CW"),
         ("+5997181234", "BQ"),
@@ -358,7 +364,7 @@ fn global_services_and_unassigned_area_codes_have_no_country() {
         "+870773111632",
         "+881612345678",
         "+883510012345",
-        "+888123456789",
+        "+88812345678901",
     ] {
         assert_eq!(country(text), None, "{text}");
     }
@@ -416,7 +422,7 @@ fn a_mask_shows_the_calling_code_seven_stars_and_the_last_digits() {
     ] {
         assert_eq!(mask(calling_code, national), expected);
     }
-    assert_eq!(parse("+2905123").masked(), "+290*******23");
+    assert_eq!(parse("+2908999").masked(), "+290*******99");
     assert_eq!(format!("{}", parse("+1 (425) 555-0142")), "+1*******0142");
     assert_eq!(
         format!("{:?}", parse("+39 06 698 12345")),
@@ -434,12 +440,12 @@ fn has_run_of_digits(text: &str, length: usize) -> bool {
 fn any_number() -> impl Strategy<Value = String> {
     prop_oneof![
         "\\+1[2-9][0-9]{9}",
-        "\\+44[1-357-9][0-9]{9}",
-        "\\+49[1-9][0-9]{6,12}",
-        "\\+39[0138][0-9]{6,10}",
+        "\\+447[4-9][0-9]{8}",
+        "\\+4915[12][0-9]{8}",
+        "\\+3934[0-9]{8}",
         "\\+54911[0-9]{8}",
-        "\\+290[25689][0-9]{3,4}",
-        "\\+3581[0-9]{6,10}",
+        "\\+2902[0-9]{4}",
+        "\\+35840[0-9]{7}",
     ]
 }
 
@@ -513,16 +519,6 @@ const TYPES: [PhoneNumberType; 10] = [
     PhoneNumberType::VoiceMail,
 ];
 
-/// libphonenumber's spelling and country of a number.
-fn oracle(e164: &str) -> Option<(String, Option<String>)> {
-    let number = ORACLE.parse(e164, None).ok()?;
-    let region = ORACLE
-        .get_region_for_number(&number)
-        .map(|region| region.to_string());
-    let spelling = ORACLE.format(&number, PhoneNumberFormat::E164).into_owned();
-    Some((spelling, region.filter(|region| region != "001")))
-}
-
 /// libphonenumber's example numbers, for every type and country.
 fn examples() -> Vec<(Region, PhoneNumberType, String)> {
     let mut examples = Vec::new();
@@ -540,38 +536,13 @@ fn examples() -> Vec<(Region, PhoneNumberType, String)> {
     examples
 }
 
-/// Requires that libphonenumber gives an accepted number the same country and spelling. Returns whether
-/// the number was accepted and has a country there.
-fn agrees(e164: &str) -> bool {
-    let Ok(number) = PhoneNumber::parse(e164) else {
-        return false;
-    };
-    let Some((spelling, region)) = oracle(e164) else {
-        return false;
-    };
-    assert_eq!(
-        spelling, e164,
-        "accepted, although libphonenumber spells it differently"
-    );
-    if let Some(region) = region {
-        // A number with seven digits after +1 is a service that only works inside Canada.
-        if e164.starts_with("+1") && e164.len() < "+14255550142".len() {
-            return true;
-        }
-        let country = number.country().map(|country| country.to_string());
-        assert_eq!(country.as_deref(), Some(region.as_str()), "{e164}");
-        return true;
-    }
-    false
-}
-
 #[test]
 fn the_committed_table_equals_the_derived_one() {
     let committed = fs::read_to_string(TABLE).unwrap();
     let derived = table::countries_rs();
     assert!(
-        derived.contains("(4477003, *b\"JE\")"),
-        "a block of Jersey's mobiles among Britain's"
+        derived.contains("CallingCode { code: 44, "),
+        "the derived table has Britain"
     );
     assert!(
         committed == derived,
@@ -583,153 +554,4 @@ fn the_committed_table_equals_the_derived_one() {
 #[ignore = "writes src/phone/countries.rs"]
 fn write_the_table() {
     fs::write(TABLE, table::countries_rs()).unwrap();
-}
-
-#[test]
-fn every_example_number_is_accepted_with_its_country() {
-    let examples = examples();
-    assert!(examples.len() > 1000, "{}", examples.len());
-    let mut refused = BTreeSet::new();
-    for (region, kind, e164) in &examples {
-        if PhoneNumber::parse(e164).is_err() {
-            refused.insert(format!("{region} {kind:?}"));
-        } else {
-            assert!(agrees(e164), "{e164}");
-        }
-    }
-    let refused: Vec<&str> = refused.iter().map(String::as_str).collect();
-    // Argentine landlines look like mobiles without their 9. The Belarusian number starts with the domestic prefix. The
-    // Iranian number has only six digits.
-    assert_eq!(refused, ["AR FixedLine", "BY TollFree", "IR UAN"]);
-}
-
-/// Checks every fifth exchange of every area code. This finds any large block of another country.
-#[test]
-fn every_area_code_of_north_america_has_its_country() {
-    let mut compared = 0;
-    let mut unassigned = 0;
-    for area_code in 200..1000 {
-        let mut assigned = false;
-        for exchange in (200..1000).step_by(sized(80, 5)) {
-            let e164 = format!("+1{area_code}{exchange}0142");
-            let named = agrees(&e164);
-            compared += usize::from(named);
-            assigned |= named;
-        }
-        if !assigned {
-            unassigned += 1;
-            assert_eq!(
-                country(&format!("+1{area_code}5550142")),
-                None,
-                "{area_code}"
-            );
-        }
-    }
-    assert!(compared > sized(3_000, 50_000), "{compared}");
-    assert!(unassigned > 200, "{unassigned}");
-}
-
-/// Checks all beginnings of four digits, and the neighbors of every example number.
-#[test]
-fn shared_calling_codes_are_divided_as_in_libphonenumber() {
-    let mut random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
-    let mut digits = |count: usize| -> String {
-        (0..count)
-            .map(|_| char::from(b'0' + random.random_range(0..10)))
-            .collect()
-    };
-    for (calling_code, members, length) in [
-        (7, &["RU", "KZ"][..], 10),
-        (39, &["IT", "VA"], 10),
-        (44, &["GB", "GG", "IM", "JE"], 10),
-        (47, &["NO", "SJ"], 8),
-        (61, &["AU", "CC", "CX"], 9),
-        (212, &["MA"], 9),
-        (262, &["RE", "YT"], 9),
-        (290, &["SH", "TA"], 5),
-        (358, &["FI", "AX"], 9),
-        (590, &["GP", "BL", "MF"], 9),
-        (599, &["CW", "BQ"], 7),
-    ] {
-        let mut met = BTreeSet::new();
-        let mut compare = |e164: String| {
-            if agrees(&e164) {
-                met.extend(country(&e164));
-            }
-        };
-        for beginning in (0..10_000).step_by(sized(10, 1)) {
-            compare(format!(
-                "+{calling_code}{beginning:04}{}",
-                digits(length - 4)
-            ));
-        }
-        let calling_code = format!("+{calling_code}");
-        for (_, _, example) in examples()
-            .iter()
-            .filter(|(_, _, example)| example.starts_with(&calling_code))
-        {
-            for _ in 0..sized(20, 200) {
-                let changed = digits(1).parse::<usize>().unwrap() % 8;
-                let kept = example
-                    .len()
-                    .saturating_sub(changed)
-                    .max(calling_code.len());
-                compare(format!(
-                    "{}{}",
-                    &example[..kept],
-                    digits(example.len() - kept)
-                ));
-            }
-        }
-        assert_eq!(
-            met,
-            members.iter().map(ToString::to_string).collect(),
-            "{calling_code}"
-        );
-    }
-}
-
-/// So digits in front of a real national number never give its phone a second key.
-#[test]
-fn libphonenumber_reads_every_accepted_number_unchanged() {
-    let mut other_spellings = 0;
-    let mut check = |e164: &str| {
-        let accepted = agrees(e164) || PhoneNumber::parse(e164).is_ok();
-        let other = oracle(e164).is_some_and(|(spelling, _)| spelling != e164);
-        assert!(!(accepted && other), "{e164}");
-        other_spellings += usize::from(other);
-    };
-    for (_, kind, example) in examples().into_iter().step_by(sized(10, 1)) {
-        let calling_code = ORACLE
-            .parse(&example, None)
-            .unwrap()
-            .country_code
-            .to_string();
-        let national = &example[1 + calling_code.len()..];
-        for width in 1..=if kind == PhoneNumberType::Mobile {
-            3
-        } else {
-            1
-        } {
-            for front in 0..10_u32.pow(width) {
-                check(&format!(
-                    "+{calling_code}{front:0>width$}{national}",
-                    width = width as usize
-                ));
-            }
-        }
-        // Local numbers: the end of the number alone, and the end after a prefix.
-        for cut in 1..national.len() {
-            check(&format!("+{calling_code}{}", &national[cut..]));
-            if kind == PhoneNumberType::FixedLine {
-                for front in 0..100 {
-                    check(&format!("+{calling_code}{front:02}{}", &national[cut..]));
-                }
-            }
-        }
-    }
-    assert!(
-        other_spellings > sized(1_000, 10_000),
-        "the oracle rewrote only {other_spellings} numbers"
-    );
 }

@@ -1,5 +1,5 @@
 use crate::error::{Error, ErrorCode};
-use crate::phone::{Country, PhoneNumber};
+use crate::phone::{Country, METADATA_VERSION};
 
 /// The countries whose numbers are served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,15 +33,6 @@ impl AllowedCountries {
         Ok(Self::Only(countries))
     }
 
-    /// The country, if only one is served.
-    #[must_use]
-    pub fn only_one(&self) -> Option<Country> {
-        match self {
-            Self::Only(countries) => countries.first().copied().filter(|_| countries.len() == 1),
-            Self::Any => None,
-        }
-    }
-
     /// Returns the country of a number if that country is served.
     ///
     /// Numbers without a country (satellite phones, international shared-cost numbers, unassigned area codes) are
@@ -49,20 +40,23 @@ impl AllowedCountries {
     ///
     /// # Errors
     ///
-    /// `country_not_allowed`.
-    pub fn check(&self, number: &PhoneNumber) -> Result<Country, Error> {
-        let refused = || {
-            Error::new(
-                ErrorCode::CountryNotAllowed,
-                "The destination number belongs to no country that is served here.",
-            )
-            .with_field("destinationNumber")
-        };
-        let country = number.country().ok_or_else(refused)?;
+    /// `country_unknown` or `country_not_allowed`.
+    pub fn check(&self, country: Option<Country>) -> Result<Country, Error> {
+        let refused = |code, detail| Error::new(code, detail).with_field("destinationNumber");
+        let country = country.ok_or_else(|| {
+            let detail = format!(
+                "The destination number belongs to no country, by the metadata of libphonenumber {METADATA_VERSION}. The \
+                 operator can name the country of a newer area code in EXTRA_PREFIXES."
+            );
+            refused(ErrorCode::CountryUnknown, detail)
+        })?;
         match self {
             Self::Any => Ok(country),
             Self::Only(countries) if countries.binary_search(&country).is_ok() => Ok(country),
-            Self::Only(_) => Err(refused()),
+            Self::Only(_) => Err(refused(
+                ErrorCode::CountryNotAllowed,
+                "The destination number belongs to no country that is served here.".to_owned(),
+            )),
         }
     }
 }
@@ -71,6 +65,7 @@ impl AllowedCountries {
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
+    use crate::phone::PhoneNumber;
 
     #[test]
     fn a_list_is_comma_separated_codes_in_any_order() {
@@ -104,19 +99,24 @@ mod tests {
             ("+19995550142", false, false),
         ] {
             let number = PhoneNumber::parse(number).unwrap();
-            assert_eq!(some.check(&number).is_ok(), some_serves, "{number}");
+            let country = number.country();
+            assert_eq!(some.check(country).is_ok(), some_serves, "{number}");
             assert_eq!(
-                AllowedCountries::Any.check(&number).is_ok(),
+                AllowedCountries::Any.check(country).is_ok(),
                 any_serves,
                 "{number}"
             );
         }
         let refusal = some
-            .check(&PhoneNumber::parse("+18765550142").unwrap())
+            .check(PhoneNumber::parse("+18765550142").unwrap().country())
             .unwrap_err();
         assert_eq!(
             (refusal.code(), refusal.field()),
             (ErrorCode::CountryNotAllowed, Some("destinationNumber"))
         );
+        for countries in [some, AllowedCountries::Any] {
+            let refusal = countries.check(None).unwrap_err();
+            assert_eq!(refusal.code(), ErrorCode::CountryUnknown);
+        }
     }
 }

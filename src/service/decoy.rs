@@ -188,13 +188,16 @@ impl Service {
             request.code_length = open.code_length;
         }
         let reference = items(limits, sign_in).reference;
+        let country = self.country(&sign_in.number);
         // A number without a country is never sent to, so its budget does not matter.
-        let segments = sign_in.number.country().map_or(1, |country| {
+        let segments = country.map_or(1, |country| {
             let message = self.message(&request, country, &reference);
             self.providers.current.segments(&message)
         });
         let (to, channel) = (&sign_in.number, request.channel);
-        limits.allows_sends(to, channel, segments, call.now).await
+        limits
+            .allows_sends(to, country, channel, segments, call.now)
+            .await
     }
 
     /// Takes a place in the windows of a decoy. False: a resend for a real user would be refused now.

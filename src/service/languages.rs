@@ -59,7 +59,7 @@ impl Service {
     fn default_language(&self, setting: &str, channel: Channel, to: &PhoneNumber) -> Tag {
         let languages = self.provider_limits().languages(channel);
         let default = if setting == language::BY_COUNTRY {
-            to.country().map_or("en-US", language::of_country)
+            self.country(to).map_or("en-US", language::of_country)
         } else {
             setting
         };

@@ -41,7 +41,7 @@ impl Service {
         request: &VerificationRequest,
         call: &mut Call<'_>,
     ) -> Result<Status, Error> {
-        self.check_country(&request.to, call)?;
+        self.check_number(&request.to, None, call)?;
         let limits = self.ledger()?;
         let reference = request.reference.resolve(&request.to);
         let number_item = limits.hasher.number(&request.to);
@@ -80,7 +80,7 @@ impl Service {
         request: &VerificationRequest,
         call: &mut Call<'_>,
     ) -> Result<ReferenceId, Error> {
-        self.check_country(&request.to, call)?;
+        self.check_number(&request.to, None, call)?;
         let limits = self.ledger()?;
         if call.caller.principal.is_none() {
             return Err(Error::new(
@@ -125,7 +125,7 @@ impl Service {
         request: &VerificationRequest,
         call: &mut Call<'_>,
     ) -> Result<(ReferenceId, Phase), Error> {
-        self.check_country(&request.to, call)?;
+        self.check_number(&request.to, None, call)?;
         let limits = self.ledger()?;
         let reference = request.reference.resolve(&request.to);
         let time = call.time_to_record();

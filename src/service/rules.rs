@@ -1,12 +1,15 @@
 use crate::language::Tag;
 use crate::phone::Country;
-use crate::policy::AllowedCountries;
+use crate::policy::{AllowedCountries, AllowedTypes, ExtraPrefixes};
 use crate::provider::{Channel, Dlt};
 
 /// What the operator has decided about every send and verify.
 #[derive(Debug)]
 pub struct Rules {
     pub allowed_countries: AllowedCountries,
+    pub allowed_types: AllowedTypes,
+    /// The countries of numbers that the metadata does not know yet.
+    pub extra_prefixes: ExtraPrefixes,
     pub reference_ids: ReferenceIds,
     /// Whether a code that this program did not send may verify under a derived reference.
     pub foreign_codes: bool,

@@ -20,7 +20,7 @@ impl Service {
     /// Why no code was sent; or, with `delivery: "unknown"`, that a message may have been sent.
     pub async fn send(&self, request: &SendRequest, call: &mut Call<'_>) -> Result<Sent, Error> {
         // The country comes first because it costs nothing: attackers who pump SMS are refused for free.
-        let country = self.check_country(&request.to, call)?;
+        let country = self.check_number(&request.to, Some(request.channel), call)?;
         let Some(limits) = &self.limits else {
             return self.send_uncounted(request, country, call).await;
         };

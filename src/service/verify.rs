@@ -34,7 +34,7 @@ impl Service {
     ) -> Result<ReferenceId, Error> {
         // A decoy's made-up number is never refused for its country, or that would reveal the decoy.
         if call.caller.decoy == 0 {
-            self.check_country(&request.to, call)?;
+            self.check_number(&request.to, None, call)?;
         }
         let reference = request.reference.resolve(&request.to);
         let Some(limits) = &self.limits else {

@@ -3,7 +3,7 @@
 use super::reader::Reader;
 use crate::http::SOURCE_LIMIT;
 use crate::language::{self, Tag};
-use crate::policy::AllowedCountries;
+use crate::policy::{AllowedCountries, AllowedTypes, ExtraPrefixes};
 use crate::provider::{Channel, Dlt, ProviderLimits};
 use crate::service::{Defaults, Origination, OriginationFor, ReferenceIds, Rules};
 use std::collections::BTreeSet;
@@ -24,6 +24,11 @@ impl Reader<'_> {
         }
         Rules {
             allowed_countries: self.allowed_countries(),
+            allowed_types: self.parsed("ALLOWED_NUMBER_TYPES", AllowedTypes::default(), |text| {
+                AllowedTypes::parse(text)
+                    .map_err(|why| format!("must be types such as `mobile,fixed`: {why}."))
+            }),
+            extra_prefixes: self.extra_prefixes(),
             reference_ids,
             foreign_codes,
             defaults: self.defaults(limits),
@@ -37,6 +42,17 @@ impl Reader<'_> {
         self.parsed("ALLOWED_COUNTRIES", none, |text| {
             AllowedCountries::parse(text)
                 .map_err(|why| format!("must be country codes such as `US,CA`, or `*`: {why}."))
+        })
+    }
+
+    fn extra_prefixes(&mut self) -> ExtraPrefixes {
+        const NAME: &str = "EXTRA_PREFIXES";
+        if !self.is_set(NAME) {
+            return ExtraPrefixes::default();
+        }
+        self.parsed(NAME, ExtraPrefixes::default(), |text| {
+            ExtraPrefixes::parse(text)
+                .map_err(|why| format!("must be beginnings such as `+1357=US`: {why}."))
         })
     }
 

@@ -993,6 +993,7 @@ def test_parameters_set_the_properties_of_the_function():
         "ORIGINATION_IDENTITY": "+14255550100",
         "BRAND_NAME": "ExampleCorp",
         "ALLOWED_COUNTRIES": "US,CA",
+        "ALLOWED_NUMBER_TYPES": "mobile,fixed-or-mobile,fixed,voip,unassigned",
         "SOURCE": "otp",
         "LANGUAGE": "en-US",
         "CODE_LENGTH": "6",
@@ -1151,6 +1152,12 @@ PINPOINT_LANGUAGES = "de-DE en-GB en-US es-419 es-ES fr-CA fr-FR it-IT ja-JP ko-
         ("MessageFeedback", ["off", "on"], ["", "true"]),
         ("BrandName", ["A", "Größe & Söhne", "x" * 20], ["", " ", " A", "A ", "x" * 21]),
         ("AllowedCountries", ["US", "US,CA,GB", "*"], ["", "us", "USA", "US, CA", "US,", "US,*", "**"]),
+        (
+            "AllowedNumberTypes",
+            ["mobile", "mobile,fixed-or-mobile,fixed,voip,unassigned", "premium,shared-cost,personal,uan,pager,voicemail,toll-free"],
+            ["", "Mobile", "mobile,", "mobile, fixed", "landline", "*"],
+        ),
+        ("ExtraPrefixes", ["", "+1357=US", "+1357=US,+1471=CA"], ["1357=US", "+1357", "+1357=us", "+1357=US,", "+0357=US", "+1=US"]),
         ("Source", ["otp", "CreateAccount", "x" * 128], ["", " ", "x" * 129]),
         (
             "Language",

@@ -54,6 +54,31 @@ async fn a_caller_can_choose_any_channel_that_the_operator_allows() {
 }
 
 #[tokio::test]
+async fn only_fixed_and_mobile_numbers_are_called() {
+    let types = "mobile,fixed-or-mobile,fixed,voip,unassigned,premium,personal";
+    let world = World::with(&[
+        ("CHANNELS", "sms,voice"),
+        ("ALLOWED_COUNTRIES", "*"),
+        ("ALLOWED_NUMBER_TYPES", types),
+    ])
+    .await;
+    let send = async |number: &str, channel: &str| {
+        let body = json!({ "destinationNumber": number, "channel": channel });
+        world.post("/otp/send", &body).await
+    };
+    for number in ["+19005550142", "+447012345678", "+445612345678"] {
+        let answer = send(number, "voice").await;
+        answer.is_problem(403, "number_type_not_allowed");
+        let detail = answer.body["detail"].as_str().unwrap();
+        assert!(detail.contains("Only fixed and mobile numbers are called"));
+        assert_eq!(send(number, "sms").await.status, 202, "{number}");
+    }
+    for number in [NUMBER, "+447400123456", "+442079460123"] {
+        assert_eq!(send(number, "voice").await.status, 202, "{number}");
+    }
+}
+
+#[tokio::test]
 async fn a_call_says_the_digits_one_by_one_twice() {
     let world = World::with(&[
         ALL,

@@ -25,6 +25,8 @@ fn the_names_and_statuses_of_the_error_codes_do_not_change() {
             ("invalid_parameter", 400),
             ("unauthenticated", 403),
             ("country_not_allowed", 403),
+            ("country_unknown", 403),
+            ("number_type_not_allowed", 403),
             ("destination_blocked", 403),
             ("destination_locked", 403),
             ("route_not_found", 404),

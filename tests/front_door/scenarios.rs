@@ -16,6 +16,7 @@ mod hostile;
 mod ledger;
 mod limits;
 mod logs;
+mod numbers;
 mod operator;
 mod origins;
 mod provider;

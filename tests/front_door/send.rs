@@ -139,15 +139,13 @@ async fn separators_in_a_number_are_removed() {
 #[tokio::test]
 async fn numbers_outside_the_allowed_countries_are_not_sent_to() {
     let world = World::with(&[("ALLOWED_COUNTRIES", "US")]).await;
-    // Jamaica, Canada, Kazakhstan, Guernsey, the Dominican Republic; a satellite phone; an unassigned area code.
+    // Jamaica, Canada, Kazakhstan, Guernsey, the Dominican Republic.
     for number in [
         "+18765550142",
         "+14165550142",
         "+77012345678",
         "+447781234567",
         "+18095550142",
-        "+881612345678",
-        "+19995550142",
     ] {
         let answer = world
             .post("/otp/send", &json!({ "destinationNumber": number }))
@@ -177,7 +175,7 @@ async fn allowing_every_country_does_not_allow_numbers_without_a_country() {
             &json!({ "destinationNumber": "+881612345678" }),
         )
         .await;
-    answer.is_problem(403, "country_not_allowed");
+    answer.is_problem(403, "country_unknown");
 }
 
 #[tokio::test]

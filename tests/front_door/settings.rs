@@ -124,6 +124,16 @@ fn every_bad_value_is_reported_by_name_and_all_at_once() {
             "must be country codes such as `US,CA`, or `*`: `UK` is not an ISO 3166-1 country code.",
         ),
         (
+            "ALLOWED_NUMBER_TYPES",
+            "mobile,landline",
+            "must be types such as `mobile,fixed`: `landline` is not a type of number.",
+        ),
+        (
+            "EXTRA_PREFIXES",
+            "+1425=CA",
+            "must be beginnings such as `+1357=US`: `+1425` has numbers of US already.",
+        ),
+        (
             "SOURCE",
             &"x".repeat(129),
             "must have at most 128 characters.",

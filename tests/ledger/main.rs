@@ -8,7 +8,6 @@
 mod clauses;
 mod contract;
 mod costs;
-mod country_budgets;
 mod deadlines;
 mod doors;
 mod dynamodb;

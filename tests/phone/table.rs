@@ -1,327 +1,543 @@
-//! Derives `src/phone/countries.rs` from libphonenumber's metadata in the crate `rlibphonenumber`.
+//! Derives `src/phone/countries.rs` from libphonenumber's patterns, see `oracle.rs`.
 //!
-//! The crate does not publish its metadata, so the file is read from the package that Cargo has unpacked:
-//! the bytes that the crate is compiled with.
-//!
-//! The metadata describes a country's numbers by regular expressions. Each becomes an automaton. The
-//! automata of the countries that share a calling code are walked digit by digit, until all numbers with
-//! one beginning belong to one country. That beginning is a prefix of the table. So the table is exact.
-//! Samples would miss small blocks.
-
-#![expect(
-    deprecated,
-    reason = "rlibphonenumber deprecates these fields for its own wrappers, which are private"
-)]
+//! The automaton of each calling code is walked digit by digit, until all numbers with one beginning have one country,
+//! and one type for each length. That beginning is a leaf of the table. So the table is exact: samples would miss small
+//! blocks.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
-use std::fs;
-use std::path::Path;
-use std::process::Command;
+use std::rc::Rc;
 
-use prost::Message as _;
-use regex_automata::dfa::{Automaton as _, StartKind, dense};
 use regex_automata::util::primitives::StateID;
-use regex_automata::util::start::Config;
-use regex_automata::util::syntax;
-use regex_automata::{Anchored, nfa::thompson};
-use rlibphonenumber::{PhoneMetadata, PhoneMetadataCollection, PhoneNumberDesc};
 
-/// The release of `rlibphonenumber` and the libphonenumber metadata in it (its README says which).
-pub(crate) const SOURCE: (&str, &str) = ("2.2.15", "9.0.42");
+use crate::judgements::{Effect, JUDGEMENTS, Judgement};
+use crate::oracle::{Label, Plan, SOURCE, plans};
+use crate::phone::{Hint, NumberType, plan::FIRST_HINT};
 
 /// The largest number of digits after a calling code.
 const MOST_NATIONAL_DIGITS: usize = 14;
 
-/// The numbering plan of one country under one calling code.
-struct Plan {
+/// The types that a person's phone has. A domestic prefix may also begin free numbers, which mostly cannot be called from
+/// abroad: `+91 0 98…` would pass as one.
+const OF_PEOPLE: [NumberType; 8] = [
+    NumberType::Fixed,
+    NumberType::Mobile,
+    NumberType::FixedOrMobile,
+    NumberType::Personal,
+    NumberType::Voip,
+    NumberType::Pager,
+    NumberType::Uan,
+    NumberType::Voicemail,
+];
+
+/// The labels of the numbers with one beginning, each with a mask of their lengths.
+type Labels = BTreeMap<Label, u16>;
+
+/// Whose numbers begin so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Owner {
+    Main,
+    Nobody,
+    /// An index into the regions of the plan.
+    Region(usize),
+}
+
+/// What a leaf says: the owner as two letters, or `--` for none and `**` for the main country; the outcomes with their
+/// lengths.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Leaf {
     country: String,
-    dfa: dense::DFA<Vec<u32>>,
-    /// The first digits of the numbers, without the rule about leading digits.
-    starts: BTreeSet<char>,
-    longest: i32,
+    lengths: Vec<(u8, u16)>,
 }
 
-impl Plan {
-    fn of(metadata: &PhoneMetadata) -> Self {
-        let called = union(&[
-            &metadata.fixed_line,
-            &metadata.mobile,
-            &metadata.personal_number,
-            &metadata.voip,
-            &metadata.pager,
-            &metadata.uan,
-            &metadata.voicemail,
-        ]);
-        let charged = union(&[
-            &metadata.toll_free,
-            &metadata.premium_rate,
-            &metadata.shared_cost,
-        ]);
-        let numbers = format!("{called}|{charged}");
-        let only_numbers = automaton(&numbers);
-        let only_called = automaton(&called);
-        let starts = ('0'..='9')
-            .filter(|digit| {
-                // A domestic prefix may also begin free numbers, which mostly cannot be called from abroad.
-                // `+91 0 98…` would pass as one, so only the digits of people's phones count.
-                let domestic =
-                    metadata.national_prefix.as_deref() == Some(digit.to_string().as_str());
-                let numbers = if domestic {
-                    &only_called
-                } else {
-                    &only_numbers
-                };
-                !numbers.is_dead_state(step(numbers, start(numbers), *digit))
-            })
-            .collect();
-        let dfa = match metadata.leading_digits.as_deref() {
-            None | Some("") => only_numbers,
-            Some(leading) => {
-                let leading = leading.trim_start_matches('^').trim_end_matches('$');
-                automaton(&format!("(?:{leading})[0-9]*|{numbers}"))
-            }
-        };
-        let general: &PhoneNumberDesc = metadata.general_desc.as_ref().unwrap();
-        Self {
-            country: metadata.id.clone(),
-            dfa,
-            starts,
-            longest: *general.possible_length.iter().max().unwrap(),
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Target {
+    Leaf(usize),
+    Node(usize),
+}
+
+/// A target for each digit, and one if a number can end here.
+type Node = ([Target; 10], Option<Target>);
+
+/// A judgement whose beginning is not complete, and how many of its digits have been met.
+type Pending = Vec<(usize, usize)>;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Place {
+    state: StateID,
+    depth: usize,
+    /// Whether a number has ended before this digit, so what follows is surplus.
+    has_ended: bool,
+    owner: Owner,
+    /// What numbers have that begin as this one did one digit ago, if they agree.
+    alike: Vec<(u8, u16)>,
+    pending: Pending,
+    applying: Vec<usize>,
+}
+
+#[derive(Default)]
+struct Tables {
+    leaves: Vec<Leaf>,
+    nodes: Vec<Node>,
+    leaf_numbers: HashMap<Leaf, usize>,
+    node_numbers: HashMap<Node, usize>,
+}
+
+impl Tables {
+    fn leaf(&mut self, leaf: Leaf) -> Target {
+        let next = self.leaves.len();
+        let number = *self.leaf_numbers.entry(leaf.clone()).or_insert(next);
+        if number == next {
+            self.leaves.push(leaf);
         }
+        Target::Leaf(number)
+    }
+
+    fn node(&mut self, node: Node) -> Target {
+        let next = self.nodes.len();
+        let number = *self.node_numbers.entry(node).or_insert(next);
+        if number == next {
+            self.nodes.push(node);
+        }
+        Target::Node(number)
     }
 }
-
-/// One pattern for several kinds of numbers. A kind that the country lacks is `[^0-9]`, which matches no
-/// digit.
-fn union(kinds: &[&Option<PhoneNumberDesc>]) -> String {
-    let patterns = kinds
-        .iter()
-        .filter_map(|kind| kind.as_ref()?.national_number_pattern.as_deref());
-    let mut union = String::from("[^0-9]");
-    for pattern in patterns.filter(|pattern| !pattern.is_empty()) {
-        write!(union, "|{pattern}").unwrap();
-    }
-    union
-}
-
-/// An automaton over ASCII digits. Each of its live states leads to a number.
-fn automaton(pattern: &str) -> dense::DFA<Vec<u32>> {
-    dense::Builder::new()
-        .configure(
-            dense::Config::new()
-                .start_kind(StartKind::Anchored)
-                .accelerate(false)
-                .minimize(false),
-        )
-        .syntax(syntax::Config::new().unicode(false).utf8(false))
-        .thompson(thompson::Config::new().utf8(false))
-        .build(pattern)
-        .unwrap()
-}
-
-fn start(dfa: &dense::DFA<Vec<u32>>) -> StateID {
-    dfa.start_state(&Config::new().anchored(Anchored::Yes))
-        .unwrap()
-}
-
-fn step(dfa: &dense::DFA<Vec<u32>>, state: StateID, digit: char) -> StateID {
-    dfa.next_state(state, u8::try_from(digit).unwrap())
-}
-
-/// The countries, by index, of the numbers with one beginning. If a number fits several, libphonenumber's
-/// order decides.
-type Owners = BTreeSet<usize>;
 
 struct Walk<'a> {
-    plans: &'a [Plan],
-    /// The minimum length of a prefix: an area code of +1 is either assigned or not.
-    least_digits: usize,
-    seen: HashMap<(Vec<StateID>, usize), Owners>,
-    prefixes: BTreeMap<String, String>,
+    plan: &'a Plan,
+    tables: &'a mut Tables,
+    labels: HashMap<(StateID, usize), Rc<Labels>>,
+    uniform: HashMap<(StateID, usize), bool>,
+    built: HashMap<Place, Target>,
+}
+
+/// The lengths of at least `depth` digits.
+fn from(depth: usize) -> u16 {
+    u16::MAX << depth
 }
 
 impl Walk<'_> {
-    fn next(&self, states: &[StateID], digit: char) -> Vec<StateID> {
-        let pairs = self.plans.iter().zip(states);
-        pairs
-            .map(|(plan, state)| step(&plan.dfa, *state, digit))
-            .collect()
+    fn is_north_america(&self) -> bool {
+        self.plan.code == 1
     }
 
-    fn owners(&mut self, states: &[StateID], depth: usize) -> Owners {
-        let live = |(plan, state): (&Plan, &StateID)| !plan.dfa.is_dead_state(*state);
-        if depth > MOST_NATIONAL_DIGITS || !self.plans.iter().zip(states).any(live) {
-            return Owners::new();
+    /// The labels of all numbers that go on from here.
+    fn labels(&mut self, state: StateID, depth: usize) -> Rc<Labels> {
+        if depth > MOST_NATIONAL_DIGITS || self.plan.is_dead(state) {
+            return Rc::default();
         }
-        let key = (states.to_vec(), depth);
-        if let Some(owners) = self.seen.get(&key) {
-            return owners.clone();
+        if let Some(labels) = self.labels.get(&(state, depth)) {
+            return Rc::clone(labels);
         }
+        let mut labels = Labels::new();
+        if let Some(label) = self.label(state, depth) {
+            labels.insert(label, 1 << depth);
+        }
+        for digit in 0..10 {
+            let next = self.plan.next(state, digit);
+            for (label, lengths) in self.labels(next, depth + 1).iter() {
+                *labels.entry(*label).or_default() |= lengths;
+            }
+        }
+        let labels = Rc::new(labels);
+        self.labels.insert((state, depth), Rc::clone(&labels));
+        labels
+    }
+
+    fn label(&self, state: StateID, depth: usize) -> Option<Label> {
         // A number of +1 has ten digits; 310 xxxx reaches a Canadian service only from inside Canada.
-        let complete = self.least_digits == 0 || depth == 10;
-        let ends = |(plan, state): (&Plan, &StateID)| {
-            plan.dfa.is_match_state(plan.dfa.next_eoi_state(*state))
-        };
-        let whole = if complete {
-            self.plans.iter().zip(states).position(ends)
-        } else {
-            None
-        };
-        let mut owners: Owners = whole.into_iter().collect();
-        for digit in '0'..='9' {
-            owners.extend(self.owners(&self.next(states, digit), depth + 1));
-        }
-        self.seen.insert(key, owners.clone());
-        owners
+        let is_whole = !self.is_north_america() || depth == 10;
+        is_whole.then(|| self.plan.label(state, depth)).flatten()
     }
 
-    /// Collects the prefixes below this one whose country is not `inherited`.
-    fn note(&mut self, prefix: &str, states: &[StateID], inherited: Option<usize>) {
-        let owners = self.owners(states, prefix.len());
-        let Some(first) = owners.first().copied() else {
-            return;
+    /// Whether all numbers that go on from here have one region, and one type for each length.
+    fn is_uniform(&mut self, state: StateID, depth: usize) -> bool {
+        if let Some(known) = self.uniform.get(&(state, depth)) {
+            return *known;
+        }
+        let labels = self.labels(state, depth);
+        let is_uniform = is_single(&labels)
+            && (0..10).all(|digit| {
+                let next = self.plan.next(state, digit);
+                let below = self.labels(next, depth + 1);
+                let expected: Labels = labels
+                    .iter()
+                    .map(|(label, lengths)| (*label, lengths & from(depth + 1)))
+                    .filter(|(_, lengths)| *lengths != 0)
+                    .collect();
+                below.is_empty() || *below == expected && self.is_uniform(next, depth + 1)
+            });
+        self.uniform.insert((state, depth), is_uniform);
+        is_uniform
+    }
+
+    fn build(&mut self, place: &Place) -> Target {
+        if let Some(target) = self.built.get(place) {
+            return *target;
+        }
+        let labels = self.labels(place.state, place.depth);
+        let mut place_now = place.clone();
+        place_now.owner = self.owner(place, &labels);
+        // An area code of +1 is assigned as a whole, or not at all.
+        let is_area_code = self.is_north_america() && place.depth < 3 && !labels.is_empty();
+        let target = if is_area_code || !place.pending.is_empty() {
+            self.branch(&place_now)
+        } else if labels.is_empty() {
+            let lengths = self.unassigned(place);
+            self.leaf(&place_now, lengths)
+        } else if self.is_uniform(place.state, place.depth) {
+            let lengths = labels
+                .iter()
+                .map(|(label, lengths)| (label.number_type.number(), *lengths))
+                .collect();
+            self.leaf(&place_now, lengths)
+        } else {
+            self.branch(&place_now)
         };
-        let mut inherited = inherited;
-        let deep_enough = prefix.len() >= self.least_digits;
-        if deep_enough && owners.len() == 1 && inherited == Some(first) {
-            return;
+        self.built.insert(place.clone(), target);
+        target
+    }
+
+    /// A beginning belongs to the region that has all its numbers. In +1 an area code is either assigned or not.
+    fn owner(&self, place: &Place, labels: &Labels) -> Owner {
+        let regions: BTreeSet<usize> = labels.keys().map(|label| label.region).collect();
+        match regions.first() {
+            Some(_) if self.is_north_america() && place.depth < 3 => Owner::Nobody,
+            Some(0) if regions.len() == 1 && !self.is_north_america() => Owner::Main,
+            // Toll-free area codes are shared. They count as those of the first region.
+            Some(region) if regions.len() == 1 || self.is_north_america() && place.depth == 3 => {
+                Owner::Region(*region)
+            }
+            _ => place.owner,
         }
-        let mut children: Vec<(char, Vec<StateID>)> = ('0'..='9')
-            .map(|digit| (digit, self.next(states, digit)))
+    }
+
+    fn branch(&mut self, place: &Place) -> Target {
+        let label = self.label(place.state, place.depth);
+        let mut digits = [Target::Leaf(0); 10];
+        for (digit, target) in (0..).zip(&mut digits) {
+            let next = self.after(place, digit, label.is_some());
+            *target = if place.depth == 0 && self.is_domestic(digit) {
+                let lengths = vec![(hint(Hint::Domestic), from(1))];
+                self.leaf(&next, lengths)
+            } else {
+                self.build(&next)
+            };
+        }
+        let ending = label.map(|label| {
+            let lengths = vec![(label.number_type.number(), 1 << place.depth)];
+            let mut place = place.clone();
+            if let Owner::Main | Owner::Region(_) = place.owner {
+                place.owner = if label.region == 0 && !self.is_north_america() {
+                    Owner::Main
+                } else {
+                    Owner::Region(label.region)
+                };
+            }
+            self.leaf(&place, lengths)
+        });
+        if ending.is_none()
+            && place.depth > 0
+            && digits.iter().all(|target| *target == digits[0])
+            && matches!(digits[0], Target::Leaf(_))
+        {
+            return digits[0];
+        }
+        self.tables.node((digits, ending))
+    }
+
+    /// The place after one more digit.
+    fn after(&mut self, place: &Place, digit: u8, ends_here: bool) -> Place {
+        let mut next = Place {
+            state: self.plan.next(place.state, digit),
+            depth: place.depth + 1,
+            has_ended: place.has_ended || ends_here,
+            owner: place.owner,
+            alike: Vec::new(),
+            pending: Vec::new(),
+            applying: place.applying.clone(),
+        };
+        if place.depth > 0 && !(self.is_north_america() && place.depth < 3) {
+            next.alike = types(&self.labels(place.state, place.depth)).unwrap_or_default();
+        }
+        for (index, met) in &place.pending {
+            let beginning = JUDGEMENTS[*index].beginning.as_bytes();
+            if beginning[*met] != b'*' && beginning[*met] != b'0' + digit {
+                continue;
+            }
+            if met + 1 == beginning.len() {
+                next.applying.push(*index);
+            } else {
+                next.pending.push((*index, met + 1));
+            }
+        }
+        next
+    }
+
+    /// The types and lengths that a number may have although it is not assigned: those of the numbers that begin so, or
+    /// no type and every length that numbers of its calling code have.
+    fn unassigned(&self, place: &Place) -> Vec<(u8, u16)> {
+        if place.depth == 1 {
+            return vec![(hint(Hint::Domestic), from(1))];
+        }
+        if place.has_ended {
+            // The surplus of a number that has ended.
+            return Vec::new();
+        }
+        if !place.alike.is_empty() {
+            return place.alike.clone();
+        }
+        let possible = if self.is_north_america() {
+            1 << 10
+        } else {
+            self.plan.possible
+        };
+        let shortest = possible.trailing_zeros() as usize;
+        let longest = 15 - possible.leading_zeros() as usize;
+        let range = (shortest..=longest).fold(0, |mask, digits| mask | 1 << digits);
+        vec![(NumberType::Unassigned.number(), range)]
+    }
+
+    fn leaf(&mut self, place: &Place, mut lengths: Vec<(u8, u16)>) -> Target {
+        let mut owner = place.owner;
+        for index in &place.applying {
+            let Judgement {
+                lengths: applies,
+                effect,
+                ..
+            } = &JUDGEMENTS[*index];
+            match effect {
+                Effect::NoCountry => owner = Owner::Nobody,
+                Effect::OtherSpelling(other) => {
+                    for (_, mask) in &mut lengths {
+                        *mask &= !applies;
+                    }
+                    lengths.retain(|(_, mask)| *mask != 0);
+                    lengths.push((hint(*other), *applies & from(1)));
+                }
+            }
+        }
+        lengths.sort_unstable();
+        let country = match owner {
+            Owner::Main => "**".to_owned(),
+            Owner::Nobody => "--".to_owned(),
+            Owner::Region(region) => self.plan.regions[region].id.clone(),
+        };
+        self.tables.leaf(Leaf { country, lengths })
+    }
+
+    /// Whether a first digit is the domestic prefix, and begins no number of people.
+    fn is_domestic(&mut self, digit: u8) -> bool {
+        let next = self.plan.next(self.plan.start(), digit);
+        self.plan.national_prefix.as_deref() == Some(digit.to_string().as_str())
+            && !self
+                .labels(next, 1)
+                .keys()
+                .any(|label| OF_PEOPLE.contains(&label.number_type))
+    }
+
+    fn root(&mut self) -> Place {
+        let pending = (0..JUDGEMENTS.len())
+            .filter(|index| JUDGEMENTS[*index].code == self.plan.code)
+            .map(|index| (index, 0))
             .collect();
-        children.retain(|(_, next)| !self.owners(next, prefix.len() + 1).is_empty());
-        // A territory gets only its own block: if just one digit can follow, it belongs to the prefix.
-        let whole_block = self.least_digits > 0 || children.len() != 1;
-        let settled = owners.len() == 1 && whole_block;
-        if deep_enough && (settled || inherited.is_none()) {
-            let country = self.plans[first].country.clone();
-            self.prefixes.insert(prefix.to_owned(), country);
-            inherited = Some(first);
+        Place {
+            state: self.plan.start(),
+            depth: 0,
+            has_ended: false,
+            owner: if self.is_north_america() {
+                Owner::Nobody
+            } else {
+                Owner::Main
+            },
+            alike: Vec::new(),
+            pending,
+            applying: Vec::new(),
         }
-        if !(deep_enough && settled) {
-            for (digit, next) in children {
-                self.note(&format!("{prefix}{digit}"), &next, inherited);
+    }
+}
+
+fn is_single(labels: &Labels) -> bool {
+    let regions: BTreeSet<usize> = labels.keys().map(|label| label.region).collect();
+    regions.len() == 1 && types(labels).is_some()
+}
+
+/// The types with their lengths, if each length has one type.
+fn types(labels: &Labels) -> Option<Vec<(u8, u16)>> {
+    let mut types: BTreeMap<u8, u16> = BTreeMap::new();
+    for (label, lengths) in labels {
+        *types.entry(label.number_type.number()).or_default() |= lengths;
+    }
+    let all = types.values().fold(0, |all, lengths| all | lengths);
+    let sum: u32 = types.values().map(|lengths| lengths.count_ones()).sum();
+    (all.count_ones() == sum).then(|| types.into_iter().collect())
+}
+
+fn hint(hint: Hint) -> u8 {
+    FIRST_HINT + hint.number()
+}
+
+/// The nodes as bytes, with the offset of each, and the order of the leaves.
+struct Packed {
+    bytes: Vec<u8>,
+    offsets: Vec<usize>,
+    leaves: Vec<usize>,
+}
+
+fn pack(tables: &Tables) -> Packed {
+    let targets = |(digits, ending): &Node| -> Vec<Target> {
+        let mut targets = digits.to_vec();
+        targets.dedup();
+        targets.extend(ending);
+        targets
+    };
+    let mut uses = vec![0_usize; tables.leaves.len()];
+    for target in tables.nodes.iter().flat_map(&targets) {
+        if let Target::Leaf(leaf) = target {
+            uses[leaf] += 1;
+        }
+    }
+    let mut leaves: Vec<usize> = (0..uses.len()).collect();
+    leaves.sort_by_key(|leaf| (usize::MAX - uses[*leaf], *leaf));
+    let mut ranks = vec![0; uses.len()];
+    for (rank, leaf) in leaves.iter().enumerate() {
+        ranks[*leaf] = rank;
+    }
+    let size = |target: &Target| match target {
+        Target::Leaf(leaf) if ranks[*leaf] < 128 => 1,
+        _ => 2,
+    };
+    let mut offsets = Vec::new();
+    let mut end = 0;
+    for node in &tables.nodes {
+        offsets.push(end);
+        end += 2 + targets(node).iter().map(size).sum::<usize>();
+    }
+    let mut bytes = Vec::new();
+    for node in &tables.nodes {
+        let (digits, ending) = node;
+        let mut mask = 1_u16 | u16::from(ending.is_some()) << 10;
+        for (digit, pair) in digits.windows(2).enumerate() {
+            mask |= u16::from(pair[0] != pair[1]) << (digit + 1);
+        }
+        bytes.extend(mask.to_le_bytes());
+        for target in targets(node) {
+            let number = match target {
+                Target::Leaf(leaf) => ranks[leaf],
+                Target::Node(node) => leaves.len() + offsets[node],
+            };
+            let number = u16::try_from(number).unwrap();
+            assert!(number < 1 << 15, "the table has outgrown its targets");
+            if size(&target) == 1 {
+                bytes.push(u8::try_from(number).unwrap());
+            } else {
+                bytes.extend((number | 1 << 15).to_be_bytes());
             }
         }
     }
-}
-
-fn metadata() -> PhoneMetadataCollection {
-    let about = cargo(&["-vV"]);
-    let host = about
-        .lines()
-        .find_map(|line| line.strip_prefix("host: "))
-        .unwrap();
-    // The packages of other platforms have not been unpacked.
-    let packages = cargo(&[
-        "metadata",
-        "--format-version=1",
-        "--offline",
-        "--locked",
-        "--filter-platform",
-        host,
-    ]);
-    let packages: serde_json::Value = serde_json::from_str(&packages).unwrap();
-    let package = packages["packages"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|package| package["name"] == "rlibphonenumber")
-        .unwrap();
-    assert_eq!(package["version"], SOURCE.0, "SOURCE names both versions");
-    let manifest = Path::new(package["manifest_path"].as_str().unwrap());
-    let file = manifest.with_file_name("src/generated/metadata/metadata.bin");
-    PhoneMetadataCollection::decode(&*fs::read(file).unwrap()).unwrap()
-}
-
-fn cargo(arguments: &[&str]) -> String {
-    let directory = env!("CARGO_MANIFEST_DIR");
-    let output = Command::new(env!("CARGO"))
-        .args(arguments)
-        .current_dir(directory)
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).unwrap()
+    Packed {
+        bytes,
+        offsets,
+        leaves,
+    }
 }
 
 /// The text of `src/phone/countries.rs`.
 pub(crate) fn countries_rs() -> String {
-    let mut codes: BTreeMap<i32, Vec<PhoneMetadata>> = BTreeMap::new();
-    let mut known: BTreeSet<String> = BTreeSet::new();
-    for country in metadata().metadata {
-        if country.id != "001" {
-            known.insert(country.id.clone());
-        }
-        let members = codes.entry(country.country_code()).or_default();
-        // The main country first, the others in the order of the file, as libphonenumber does.
-        if country.main_country_for_code() {
-            members.insert(0, country);
-        } else {
-            members.push(country);
-        }
+    let plans = plans();
+    let mut tables = Tables::default();
+    let mut roots = Vec::new();
+    for plan in &plans {
+        let mut walk = Walk {
+            plan,
+            tables: &mut tables,
+            labels: HashMap::new(),
+            uniform: HashMap::new(),
+            built: HashMap::new(),
+        };
+        let root = walk.root();
+        let Target::Node(root) = walk.branch(&root) else {
+            unreachable!("the first node of a calling code is never a leaf")
+        };
+        roots.push(root);
     }
+    let countries: Vec<&str> = plans
+        .iter()
+        .flat_map(|plan| plan.regions.iter().map(|region| region.id.as_str()))
+        .filter(|id| *id != "001")
+        .collect::<BTreeSet<&str>>()
+        .into_iter()
+        .collect();
+    let index = |country: &str| match country {
+        "**" => "MAIN".to_owned(),
+        "--" | "001" => "NOBODY".to_owned(),
+        country => countries.binary_search(&country).unwrap().to_string(),
+    };
 
-    let mut rows = String::new();
-    let mut prefixes: Vec<(i32, BTreeMap<String, String>)> = Vec::new();
-    for (&code, members) in &codes {
-        let plans: Vec<Plan> = members.iter().map(Plan::of).collect();
-        let starts: BTreeSet<char> = plans.iter().flat_map(|plan| plan.starts.clone()).collect();
-        let longest = plans.iter().map(|plan| plan.longest).max().unwrap();
-        let main = match plans[0].country.as_str() {
+    let packed = pack(&tables);
+    let mut codes = String::new();
+    for (plan, root) in plans.iter().zip(roots) {
+        let main = match plan.regions[0].id.as_str() {
             "US" | "001" => "--",
             main => main,
         };
-        let starts = starts.into_iter().collect::<String>();
         writeln!(
-            rows,
-            "    CallingCode::new({code}, *b\"{main}\", \"{starts}\", {longest}),"
+            codes,
+            "    CallingCode {{ code: {}, country: {}, node: {} }}, // {main}",
+            plan.code,
+            index(main),
+            packed.offsets[root]
         )
         .unwrap();
-        if plans.len() > 1 {
-            let nanp = code == 1;
-            let mut walk = Walk {
-                plans: &plans,
-                least_digits: if nanp { 3 } else { 0 },
-                seen: HashMap::new(),
-                prefixes: BTreeMap::new(),
-            };
-            let states: Vec<StateID> = plans.iter().map(|plan| start(&plan.dfa)).collect();
-            walk.note("", &states, if nanp { None } else { Some(0) });
-            prefixes.push((code, walk.prefixes));
-        }
     }
+    let mut lengths: Vec<(u8, u16)> = Vec::new();
+    let mut leaves = String::new();
+    for leaf in &packed.leaves {
+        let leaf = &tables.leaves[*leaf];
+        let count = leaf.lengths.len();
+        let known = lengths
+            .windows(count.max(1))
+            .position(|window| count > 0 && window == leaf.lengths);
+        let first = known.unwrap_or_else(|| {
+            lengths.extend(&leaf.lengths);
+            lengths.len() - count
+        });
+        let country = index(&leaf.country);
+        writeln!(
+            leaves,
+            "    Leaf {{ country: {country}, count: {count}, first: {first} }},"
+        )
+        .unwrap();
+    }
+    render(&codes, plans.len(), &packed, &leaves, &lengths, &countries)
+}
 
-    let mut sorted: Vec<(u32, String)> = Vec::new();
-    let mut deepest = 0;
-    for (code, prefixes) in prefixes {
-        for (prefix, country) in prefixes {
-            deepest = deepest.max(prefix.len());
-            sorted.push((format!("{code}{prefix}").parse().unwrap(), country));
-        }
-    }
-    sorted.sort();
-    let mut lines = String::new();
-    for chunk in sorted.chunk_by(|(a, _), (b, _)| a / 10 == b / 10) {
-        let entries: Vec<String> = chunk
+fn render(
+    codes: &str,
+    count: usize,
+    packed: &Packed,
+    leaves: &str,
+    lengths: &[(u8, u16)],
+    countries: &[&str],
+) -> String {
+    let lines = |entries: Vec<String>, width: usize| -> String {
+        entries.chunks(width).fold(String::new(), |mut text, row| {
+            writeln!(text, "    {},", row.join(", ")).unwrap();
+            text
+        })
+    };
+    let nodes = lines(packed.bytes.iter().map(ToString::to_string).collect(), 32);
+    let lengths_text = lines(
+        lengths
             .iter()
-            .map(|(prefix, country)| format!("({prefix}, *b\"{country}\")"))
-            .collect();
-        writeln!(lines, "    {},", entries.join(", ")).unwrap();
-    }
-
-    let regions: Vec<String> = known.into_iter().collect();
-    let mut countries = String::new();
-    for chunk in regions.chunk_by(|a, b| a[..1] == b[..1]) {
-        let entries: Vec<String> = chunk.iter().map(|code| format!("*b\"{code}\"")).collect();
-        writeln!(countries, "    {},", entries.join(", ")).unwrap();
-    }
-
+            .map(|(outcome, mask)| format!("({outcome}, {mask})"))
+            .collect(),
+        10,
+    );
+    let countries_text = lines(
+        countries.iter().map(|id| format!("*b\"{id}\"")).collect(),
+        16,
+    );
     let (release, metadata) = SOURCE;
     format!(
         r#"//! Generated, do not edit. Source: libphonenumber {metadata}, from the crate `rlibphonenumber` {release}.
@@ -329,31 +545,43 @@ pub(crate) fn countries_rs() -> String {
 //! `cargo test --test phone -- --ignored write_the_table` writes it, and every `cargo test` compares it
 //! with its source. `tests/phone/table.rs` derives it.
 
-use super::CallingCode;
+use super::plan::{{CallingCode, Leaf, MAIN, NOBODY, Table}};
 
-/// Every assigned calling code, in order, with its main country (`--` for none), the first digits of its
-/// national numbers, and the length of the longest one.
+/// The release of libphonenumber.
+pub const METADATA_VERSION: &str = "{metadata}";
+
+/// The knowledge of that release.
+pub static TABLE: Table = Table {{
+    codes: &CODES,
+    nodes: &NODES,
+    leaves: &LEAVES,
+    lengths: &LENGTHS,
+    countries: &COUNTRIES,
+}};
+
 #[rustfmt::skip]
-pub(super) static CALLING_CODES: [CallingCode; {codes}] = [
-{rows}];
+static CODES: [CallingCode; {count}] = [
+{codes}];
 
-/// The prefixes that do not belong to their calling code's main country, in order. They include the calling
-/// code. +1 has no main country, so all its prefixes are here. The longest prefix of a number decides.
 #[rustfmt::skip]
-#[expect(clippy::unreadable_literal, reason = "beginnings of telephone numbers, not quantities")]
-pub(super) static PREFIXES: [(u32, [u8; 2]); {count}] = [
-{lines}];
+static NODES: [u8; {bytes}] = [
+{nodes}];
 
-/// The largest number of digits after the calling code in [`PREFIXES`].
-pub(super) const MOST_PREFIX_DIGITS: usize = {deepest};
-
-/// Every country that has phone numbers, in order.
 #[rustfmt::skip]
-pub(super) static COUNTRIES: [[u8; 2]; {known}] = [
-{countries}];
+static LEAVES: [Leaf; {leaf_count}] = [
+{leaves}];
+
+#[rustfmt::skip]
+static LENGTHS: [(u8, u16); {length_count}] = [
+{lengths_text}];
+
+#[rustfmt::skip]
+static COUNTRIES: [[u8; 2]; {country_count}] = [
+{countries_text}];
 "#,
-        codes = codes.len(),
-        count = sorted.len(),
-        known = regions.len(),
+        bytes = packed.bytes.len(),
+        leaf_count = packed.leaves.len(),
+        length_count = lengths.len(),
+        country_count = countries.len(),
     )
 }

@@ -7,7 +7,9 @@ use otp_lambda::error::Error;
 use otp_lambda::ledger::{Hasher, Ledger, Phase, Verification};
 use otp_lambda::otp::Otp;
 use otp_lambda::phone::PhoneNumber;
-use otp_lambda::policy::{AllowedCountries, Budgets, Rate, SendLimits};
+use otp_lambda::policy::{
+    AllowedCountries, AllowedTypes, Budgets, ExtraPrefixes, Rate, SendLimits,
+};
 use otp_lambda::provider::Channel;
 use otp_lambda::reference::ReferenceId;
 use otp_lambda::service::{
@@ -134,6 +136,8 @@ impl World {
         let rules = Rules {
             foreign_codes: setup.references == ReferenceIds::Derived,
             allowed_countries: AllowedCountries::Any,
+            allowed_types: AllowedTypes::default(),
+            extra_prefixes: ExtraPrefixes::default(),
             reference_ids: setup.references,
             defaults: Defaults {
                 brand_name: "ExampleCorp".to_owned(),

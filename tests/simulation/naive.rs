@@ -64,7 +64,7 @@ pub(crate) struct NaiveLedger {
 struct Notes {
     asked: BTreeMap<(ItemName, CodeDigest), Millis>,
     /// By operation.
-    spent: BTreeMap<usize, Vec<Spending>>,
+    spent: BTreeMap<usize, Spending>,
     /// By operation.
     verification: BTreeMap<usize, ItemName>,
     unwritten: BTreeMap<(ItemName, u64), Unwritten>,
@@ -202,12 +202,7 @@ impl NaiveLedger {
         let operation = self.operation();
         match step {
             Step::Spend { spending } => {
-                let mut notes = self.notes();
-                notes
-                    .spent
-                    .entry(operation)
-                    .or_default()
-                    .push(spending.clone());
+                self.notes().spent.insert(operation, spending.clone());
             }
             Step::SpendAttempt { item, .. } => {
                 self.notes().verification.insert(operation, item.clone());
@@ -305,8 +300,8 @@ impl Layer for NaiveLedger {
             ) => {
                 let operation = self.operation();
                 let spent = self.notes().spent.get(&operation).cloned();
-                for spending in spent.into_iter().flatten() {
-                    self.inner.refund(&spending).await?;
+                if let Some(spent) = spent {
+                    self.inner.refund(&spent).await?;
                 }
                 step.run(&self.inner).await
             }

@@ -7,7 +7,9 @@ use otp_lambda::error::{Error, ErrorCode};
 use otp_lambda::ledger::{Hasher, Ledger, SessionDigest};
 use otp_lambda::otp::Otp;
 use otp_lambda::phone::PhoneNumber;
-use otp_lambda::policy::{AllowedCountries, Budgets, Rate, SendLimits};
+use otp_lambda::policy::{
+    AllowedCountries, AllowedTypes, Budgets, ExtraPrefixes, Rate, SendLimits,
+};
 use otp_lambda::provider::Channel;
 use otp_lambda::reference::ReferenceId;
 use otp_lambda::service::{
@@ -439,6 +441,8 @@ impl Setup {
 fn rules(setup: &Setup) -> Rules {
     Rules {
         allowed_countries: AllowedCountries::parse("US,GB,JM").unwrap(),
+        allowed_types: AllowedTypes::default(),
+        extra_prefixes: ExtraPrefixes::default(),
         reference_ids: if setup.derived {
             ReferenceIds::Derived
         } else {

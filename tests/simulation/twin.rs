@@ -53,9 +53,7 @@ impl Layer for Twin {
 /// If several budgets are spent, either ledger may name any of them.
 fn comparable(reply: &Result<Reply, Unavailable>) -> String {
     match reply {
-        Ok(Reply::Spend(outcome)) => {
-            format!("spent: {}", matches!(outcome, SpendOutcome::Spent(_)))
-        }
+        Ok(Reply::Spend(outcome)) => format!("spent: {}", *outcome == SpendOutcome::Spent),
         reply => format!("{reply:?}"),
     }
 }

@@ -1,0 +1,123 @@
+use std::fmt;
+
+/// Why a text is no phone number. Its `Display` is a sentence for the caller; no variant holds any of the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum InvalidPhoneNumber {
+    /// More than [`LONGEST_TEXT`](super::LONGEST_TEXT) bytes, separators included.
+    TextTooLong,
+    /// The first character is not `+`.
+    PlusMissing,
+    /// A character that is neither an ASCII digit nor one of the separators.
+    UnexpectedCharacter,
+    /// Fewer than 7 digits.
+    TooShort,
+    /// Fewer digits than any number that begins so.
+    TooFewDigits,
+    /// More than 15 digits, or a number of digits that no number that begins so has.
+    TooLong,
+    /// No assigned calling code at the front.
+    UnknownCallingCode,
+    /// Another spelling of a different number.
+    OtherSpelling(Hint),
+}
+
+/// How another spelling becomes the international one. The numbers of these hints are in the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Hint {
+    /// Most often a domestic prefix kept after the calling code.
+    Domestic,
+    ArgentineNine,
+    BenineseZeroOne,
+    BrazilianNine,
+    CuracaoNine,
+    MalagasyTwenty,
+    MexicanOne,
+    NorfolkThree,
+    Palestinian,
+    SammarineseArea,
+    SanMarinoThroughItaly,
+}
+
+impl Hint {
+    const ALL: [Self; 11] = [
+        Self::Domestic,
+        Self::ArgentineNine,
+        Self::BenineseZeroOne,
+        Self::BrazilianNine,
+        Self::CuracaoNine,
+        Self::MalagasyTwenty,
+        Self::MexicanOne,
+        Self::NorfolkThree,
+        Self::Palestinian,
+        Self::SammarineseArea,
+        Self::SanMarinoThroughItaly,
+    ];
+
+    /// Its number in the table, after the types.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        self as u8
+    }
+
+    pub(super) fn numbered(outcome: u8) -> Self {
+        let index = usize::from(outcome.saturating_sub(super::plan::FIRST_HINT));
+        Self::ALL.get(index).copied().unwrap_or(Self::Domestic)
+    }
+
+    fn sentence(self) -> &'static str {
+        match self {
+            Self::Domestic => {
+                "no phone number of that country starts so when written internationally: leave out the prefix for domestic calls"
+            }
+            Self::ArgentineNine => {
+                "the phone number lacks its 9: a mobile number of Argentina is +54, 9, the area code and the number, without 15"
+            }
+            Self::BenineseZeroOne => {
+                "the phone number lacks its 01: since 2024 all numbers of Benin start with +229 01"
+            }
+            Self::BrazilianNine => {
+                "the phone number lacks its 9: a mobile number of Brazil is +55, the area code, 9 and eight more digits"
+            }
+            Self::CuracaoNine => {
+                "the phone number lacks its 9: all numbers of Curaçao start with +599 9"
+            }
+            Self::MalagasyTwenty => {
+                "the phone number lacks its 20: a landline of Madagascar starts with +261 20"
+            }
+            Self::MexicanOne => "leave out the 1 after +52: since 2019 numbers of Mexico have none",
+            Self::NorfolkThree => {
+                "the phone number lacks its 3: numbers of Norfolk Island start with +672 3"
+            }
+            Self::Palestinian => "write Palestinian mobile numbers with +970, not with +972",
+            Self::SammarineseArea => {
+                "the phone number lacks its area code: a landline of San Marino starts with +378 0549"
+            }
+            Self::SanMarinoThroughItaly => {
+                "write the numbers of San Marino with +378 0549, not with +39 0549"
+            }
+        }
+    }
+}
+
+impl fmt::Display for InvalidPhoneNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TextTooLong => "the phone number is longer than 32 characters",
+            Self::PlusMissing => "a phone number starts with + and the calling code of its country",
+            Self::UnexpectedCharacter => {
+                "a phone number has only the digits 0 to 9 after its +, with spaces, hyphens, dots and parentheses between"
+            }
+            Self::TooShort => "a phone number has at least 7 digits",
+            Self::TooFewDigits => {
+                "the phone number has fewer digits than any number of its country that starts so"
+            }
+            Self::TooLong => {
+                "the phone number has more digits than numbers of its country that start so, or more than 15"
+            }
+            Self::UnknownCallingCode => "the phone number has no assigned calling code after its +",
+            Self::OtherSpelling(hint) => hint.sentence(),
+        })
+    }
+}
+
+impl std::error::Error for InvalidPhoneNumber {}

@@ -1,0 +1,265 @@
+//! The numbering plans: the table, and the automaton that reads it.
+//!
+//! A verdict about a number depends on its digits one by one and on how many there are, and on
+//! nothing else: [`Position::next`] gets a digit and [`Position::end`] a count. So the test
+//! `phone::proof` can walk every position together with libphonenumber's patterns, which covers every
+//! number there is.
+
+use super::{Country, Hint, InvalidPhoneNumber, NumberType};
+
+/// An ASCII digit by its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digit(u8);
+
+impl Digit {
+    /// The digit of an ASCII byte.
+    #[must_use]
+    pub fn of(byte: u8) -> Option<Self> {
+        byte.is_ascii_digit().then(|| Self(byte - b'0'))
+    }
+}
+
+/// What the metadata says about all numbers, in bytes that need no decoding at start.
+#[derive(Debug, Clone)]
+pub struct Table {
+    /// Every calling code, in order, with the offset of its first node.
+    pub codes: &'static [CallingCode],
+    /// The nodes. A node is a mask of two bytes, low byte first, and its targets.
+    ///
+    /// Bit d of the mask is set if digit d leads elsewhere than digit d − 1 does. So each set bit of the
+    /// ten has a target, in order. Bit 10 is set if a number can end here: its target comes last.
+    /// A target below 128 is one byte and names a leaf. Two bytes, the first with its high bit set, are a
+    /// number of 15 bits: a leaf, or from the count of leaves on the offset of a node.
+    pub nodes: &'static [u8],
+    /// The most frequent ones first.
+    pub leaves: &'static [Leaf],
+    /// What a leaf says about numbers of some lengths: an outcome, and a mask with bit n for n digits
+    /// after the calling code.
+    pub lengths: &'static [(u8, u16)],
+    /// Every country that has phone numbers, in order.
+    pub countries: &'static [[u8; 2]],
+}
+
+/// A calling code and its main country.
+#[derive(Debug, Clone, Copy)]
+pub struct CallingCode {
+    pub code: u16,
+    /// An index into [`Table::countries`], or [`NOBODY`].
+    pub country: u8,
+    pub node: u16,
+}
+
+/// Numbers that begin alike: their country, and a part of [`Table::lengths`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leaf {
+    /// An index into [`Table::countries`], [`NOBODY`] or [`MAIN`].
+    pub country: u8,
+    pub count: u8,
+    pub first: u16,
+}
+
+/// In place of a country: the main country of the calling code.
+pub const MAIN: u8 = 255;
+
+/// In place of a country: none.
+pub const NOBODY: u8 = 254;
+
+/// Set in a node's mask if a number can end there.
+const ENDS: u16 = 1 << 10;
+
+/// Outcomes from this one on are hints, the others are types.
+pub const FIRST_HINT: u8 = 16;
+
+/// What digits that have been read so far say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Position {
+    /// Still inside the calling code.
+    Code { value: u16, digits: u8 },
+    /// Not a calling code.
+    Unassigned,
+    /// At a node. `code` is an index into [`Table::codes`].
+    Node { code: u8, node: u16 },
+    /// At a leaf: further digits count, but their values do not matter.
+    Leaf { code: u8, leaf: u16 },
+}
+
+/// What is known about an accepted number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Class {
+    pub country: Option<Country>,
+    pub number_type: NumberType,
+    pub calling_code_digits: u8,
+}
+
+impl Position {
+    /// Before the first digit of the calling code.
+    pub const START: Self = Self::Code {
+        value: 0,
+        digits: 0,
+    };
+
+    /// The position after one more digit.
+    #[must_use]
+    pub fn next(self, table: &Table, Digit(digit): Digit) -> Self {
+        match self {
+            Self::Code { value, digits } => {
+                let value = value * 10 + u16::from(digit);
+                let found = table.codes.binary_search_by_key(&value, |row| row.code);
+                match found.ok().and_then(|index| {
+                    let row = table.codes.get(index)?;
+                    Some((u8::try_from(index).ok()?, row.node))
+                }) {
+                    Some((code, node)) => Self::Node { code, node },
+                    None if digits == 2 || value == 0 => Self::Unassigned,
+                    None => Self::Code {
+                        value,
+                        digits: digits + 1,
+                    },
+                }
+            }
+            Self::Node { code, node } => table
+                .mask(node)
+                .and_then(|mask| {
+                    let runs = mask & ((2 << digit) - 1);
+                    table.target(code, node, runs.count_ones().checked_sub(1)?)
+                })
+                .unwrap_or(Self::Unassigned),
+            Self::Leaf { .. } | Self::Unassigned => self,
+        }
+    }
+
+    /// The verdict if the number ends here, `digits` digits after its `+`.
+    ///
+    /// # Errors
+    ///
+    /// The reason to refuse the number.
+    pub fn end(self, table: &Table, digits: usize) -> Result<Class, InvalidPhoneNumber> {
+        let (code, leaf) = match self {
+            Self::Code { .. } | Self::Unassigned => {
+                return Err(InvalidPhoneNumber::UnknownCallingCode);
+            }
+            Self::Leaf { code, leaf } => (code, leaf),
+            Self::Node { code, node } => match table.ending(code, node) {
+                Some(Self::Leaf { code, leaf }) => (code, leaf),
+                _ => return Err(InvalidPhoneNumber::TooFewDigits),
+            },
+        };
+        let row = table
+            .codes
+            .get(usize::from(code))
+            .ok_or(InvalidPhoneNumber::UnknownCallingCode)?;
+        let calling_code_digits = match row.code {
+            0..=9 => 1,
+            10..=99 => 2,
+            _ => 3,
+        };
+        let outcome = table.outcome(leaf, digits - usize::from(calling_code_digits))?;
+        let number_type = NumberType::numbered(outcome)
+            .ok_or_else(|| InvalidPhoneNumber::OtherSpelling(Hint::numbered(outcome)))?;
+        let country = match table.leaf(leaf).map_or(NOBODY, |leaf| leaf.country) {
+            MAIN => row.country,
+            own => own,
+        };
+        let country = table.countries.get(usize::from(country));
+        Ok(Class {
+            country: country.map(|letters| Country(*letters)),
+            number_type,
+            calling_code_digits,
+        })
+    }
+}
+
+impl Position {
+    /// The country of the assigned numbers that go on from here, the first one of several.
+    pub(super) fn assigned_country(
+        self,
+        table: &Table,
+        digits: usize,
+        most_digits: usize,
+    ) -> Option<Country> {
+        let assigned = |class: &Class| class.number_type != NumberType::Unassigned;
+        let ending = self.end(table, digits).ok().filter(assigned);
+        match (ending, self) {
+            (Some(class), _) => class.country,
+            (None, Self::Unassigned) => None,
+            (None, Self::Leaf { .. }) => (digits..=most_digits).find_map(|digits| {
+                let class = self.end(table, digits).ok().filter(assigned)?;
+                class.country
+            }),
+            (None, Self::Code { .. } | Self::Node { .. }) if digits >= most_digits => None,
+            (None, Self::Code { .. } | Self::Node { .. }) => (0..10).find_map(|digit| {
+                let next = self.next(table, Digit(digit));
+                next.assigned_country(table, digits + 1, most_digits)
+            }),
+        }
+    }
+}
+
+impl Table {
+    fn leaf(&self, leaf: u16) -> Option<&Leaf> {
+        self.leaves.get(usize::from(leaf))
+    }
+
+    fn mask(&self, node: u16) -> Option<u16> {
+        let at = usize::from(node);
+        let bytes = [*self.nodes.get(at)?, *self.nodes.get(at + 1)?];
+        Some(u16::from_le_bytes(bytes))
+    }
+
+    fn ending(&self, code: u8, node: u16) -> Option<Position> {
+        let mask = self.mask(node)?;
+        let targets = (mask & (ENDS - 1)).count_ones();
+        (mask & ENDS != 0)
+            .then(|| self.target(code, node, targets))
+            .flatten()
+    }
+
+    /// The target after `skipped` others.
+    fn target(&self, code: u8, node: u16, skipped: u32) -> Option<Position> {
+        let mut rest = self.nodes.get(usize::from(node) + 2..)?.iter();
+        for _ in 0..skipped {
+            if rest.next()? & 0x80 != 0 {
+                rest.next();
+            }
+        }
+        let first = u16::from(*rest.next()?);
+        let target = if first < 0x80 {
+            first
+        } else {
+            (first & 0x7f) << 8 | u16::from(*rest.next()?)
+        };
+        let leaves = u16::try_from(self.leaves.len()).ok()?;
+        Some(if target < leaves {
+            Position::Leaf { code, leaf: target }
+        } else {
+            Position::Node {
+                code,
+                node: target - leaves,
+            }
+        })
+    }
+
+    /// What a leaf says about a number with so many digits after its calling code.
+    fn outcome(&self, leaf: u16, national: usize) -> Result<u8, InvalidPhoneNumber> {
+        let leaf = self.leaf(leaf).ok_or(InvalidPhoneNumber::TooLong)?;
+        let first = usize::from(leaf.first);
+        let lengths = self
+            .lengths
+            .get(first..first + usize::from(leaf.count))
+            .unwrap_or_default();
+        let bit = 1_u16.checked_shl(u32::try_from(national).unwrap_or(16));
+        let bit = bit.ok_or(InvalidPhoneNumber::TooLong)?;
+        let mut all = 0;
+        for (outcome, mask) in lengths {
+            if mask & bit != 0 {
+                return Ok(*outcome);
+            }
+            all |= mask;
+        }
+        Err(if all & (bit - 1) == 0 && all != 0 {
+            InvalidPhoneNumber::TooFewDigits
+        } else {
+            InvalidPhoneNumber::TooLong
+        })
+    }
+}

@@ -1,0 +1,287 @@
+//! The types and lengths of numbers, and the proof about all of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::phone::plan::{Leaf, Table};
+use crate::phone::{Hint, InvalidPhoneNumber, NumberType, PhoneNumber, TABLE};
+use crate::{ORACLE, PhoneNumberType, country, examples, oracle, parse, proof, refusal};
+
+fn named(kind: PhoneNumberType) -> NumberType {
+    match kind {
+        PhoneNumberType::FixedLine => NumberType::Fixed,
+        PhoneNumberType::Mobile => NumberType::Mobile,
+        PhoneNumberType::FixedLineOrMobile => NumberType::FixedOrMobile,
+        PhoneNumberType::TollFree => NumberType::TollFree,
+        PhoneNumberType::PremiumRate => NumberType::Premium,
+        PhoneNumberType::SharedCost => NumberType::SharedCost,
+        PhoneNumberType::PersonalNumber => NumberType::Personal,
+        PhoneNumberType::VoIP => NumberType::Voip,
+        PhoneNumberType::Pager => NumberType::Pager,
+        PhoneNumberType::UAN => NumberType::Uan,
+        PhoneNumberType::VoiceMail => NumberType::Voicemail,
+        PhoneNumberType::Unknown => NumberType::Unassigned,
+    }
+}
+
+/// libphonenumber itself is asked, and not its patterns as the proof reads them.
+#[test]
+fn every_example_number_has_its_country_and_type() {
+    let examples = examples();
+    assert!(examples.len() > 1000, "{}", examples.len());
+    let mut refused = BTreeSet::new();
+    let mut types: BTreeMap<NumberType, usize> = BTreeMap::new();
+    for (region, kind, e164) in &examples {
+        let number = ORACLE.parse(e164, None).unwrap();
+        let expected = named(ORACLE.get_number_type(&number));
+        match PhoneNumber::parse(e164) {
+            Err(_) => {
+                refused.insert(format!("{region} {kind:?}"));
+            }
+            Ok(number) => {
+                let country = number.country().map(|country| country.to_string());
+                // Toll-free numbers of +1 are the examples of several regions.
+                let region = ORACLE
+                    .get_region_for_number(&ORACLE.parse(e164, None).unwrap())
+                    .map(|region| region.to_string());
+                assert_eq!(number.number_type(), expected, "{e164}");
+                assert_eq!(country, region, "{e164}");
+                *types.entry(expected).or_default() += 1;
+            }
+        }
+    }
+    let refused: Vec<&str> = refused.iter().map(String::as_str).collect();
+    // Argentine landlines look like mobiles without their 9. The Belarusian numbers start with the domestic prefix. The
+    // Iranian number has only six digits. The Canadian one has seven, and only works inside Canada.
+    assert_eq!(refused, ["AR FixedLine", "BY TollFree", "CA UAN", "IR UAN"]);
+    assert!(types[&NumberType::Premium] > 100, "{types:?}");
+    assert!(types[&NumberType::Personal] > 40, "{types:?}");
+}
+
+/// The walk is complete: see the module `proof`.
+#[test]
+fn every_number_there_is_has_one_key_type_and_country() {
+    let compared = proof::compare(&TABLE, &oracle::plans());
+    assert_eq!(compared.differences, Vec::<String>::new());
+    assert!(compared.visits > 50_000, "{}", compared.visits);
+    assert_eq!(compared.valid.len(), 11, "{:?}", compared.valid);
+    let people = compared.domestic.keys().find(|(_, refused)| {
+        !matches!(
+            refused,
+            NumberType::TollFree | NumberType::Premium | NumberType::SharedCost
+        )
+    });
+    assert_eq!(people, None, "{:?}", compared.domestic);
+}
+
+/// The control of the proof: each kind of damage to the table is found.
+#[test]
+fn a_damaged_table_is_found() {
+    let plans = oracle::plans();
+    let find = |leaf: &Leaf, of: &dyn Fn(&(u8, u16)) -> bool| {
+        let first = usize::from(leaf.first);
+        TABLE.lengths[first..first + usize::from(leaf.count)]
+            .iter()
+            .any(of)
+    };
+    let is_type = |of: NumberType| move |(outcome, _): &(u8, u16)| *outcome == of.number();
+    let damaged = |leaves: Vec<Leaf>, lengths: Vec<(u8, u16)>, nodes: Vec<u8>| {
+        let table = Table {
+            leaves: leaves.leak(),
+            lengths: lengths.leak(),
+            nodes: nodes.leak(),
+            ..TABLE.clone()
+        };
+        proof::compare(&table, &plans).differences
+    };
+    let (leaves, lengths, nodes) = (
+        TABLE.leaves.to_vec(),
+        TABLE.lengths.to_vec(),
+        TABLE.nodes.to_vec(),
+    );
+    assert_eq!(
+        damaged(leaves.clone(), lengths.clone(), nodes.clone()),
+        Vec::<String>::new()
+    );
+
+    // A leaf of another country.
+    let mut other = leaves.clone();
+    let own = other.iter().position(|leaf| leaf.country < 245).unwrap();
+    other[own].country = (other[own].country + 1) % 245;
+    assert!(!damaged(other, lengths.clone(), nodes.clone()).is_empty());
+
+    // Premium numbers that count as mobile.
+    let mut other = lengths.clone();
+    let premium = other.iter().position(is_type(NumberType::Premium)).unwrap();
+    other[premium].0 = NumberType::Mobile.number();
+    assert!(!damaged(leaves.clone(), other, nodes.clone()).is_empty());
+
+    // One more digit than the mobile numbers of some leaf have, and one fewer.
+    let is_mobile = is_type(NumberType::Mobile);
+    let leaf = leaves.iter().find(|leaf| find(leaf, &is_mobile)).unwrap();
+    let at = usize::from(leaf.first);
+    for change in [|mask: u16| mask | mask << 1, |mask: u16| mask >> 1] {
+        let mut other = lengths.clone();
+        other[at].1 = change(other[at].1);
+        assert!(!damaged(leaves.clone(), other, nodes.clone()).is_empty());
+    }
+
+    // A digit that leads where its neighbour does: the mask of a node loses a run.
+    let mut other = nodes.clone();
+    let node = usize::from(TABLE.codes[10].node);
+    other[node] ^= 0b10;
+    assert!(!damaged(leaves, lengths, other).is_empty());
+}
+
+#[test]
+fn premium_numbers_and_their_like_are_told_apart() {
+    for (text, expected) in [
+        ("+14255550142", NumberType::FixedOrMobile),
+        ("+447700900123", NumberType::Mobile),
+        ("+442079460123", NumberType::Fixed),
+        ("+19005550142", NumberType::Premium),
+        ("+18005550142", NumberType::TollFree),
+        ("+449012345678", NumberType::Premium),
+        ("+447012345678", NumberType::Personal),
+        ("+499001234567", NumberType::Premium),
+        ("+447640123456", NumberType::Pager),
+        ("+13575550142", NumberType::Unassigned),
+    ] {
+        assert_eq!(parse(text).number_type(), expected, "{text}");
+    }
+}
+
+#[test]
+fn surplus_digits_are_refused_by_the_leading_digits() {
+    for text in [
+        "+4915112345678",
+        "+919876543210",
+        "+818012345678",
+        "+46701234567",
+        "+447700900123",
+    ] {
+        assert!(PhoneNumber::parse(text).is_ok(), "{text}");
+        for surplus in ["0", "00", "000"] {
+            let text = format!("{text}{surplus}");
+            let refused = PhoneNumber::parse(&text);
+            assert_eq!(refused.err(), Some(InvalidPhoneNumber::TooLong), "{text}");
+        }
+    }
+    assert_eq!(refusal("+62812345678901234"), InvalidPhoneNumber::TooLong);
+}
+
+#[test]
+fn a_number_that_lacks_digits_is_refused() {
+    for text in [
+        "+1 425 555 01",
+        "+1 425 5550",
+        "+44 7700 90012",
+        "+33 6 12 34 56 7",
+        "+91 98765 4321",
+        "+39 351 255",
+        "+225 07 12 34 56",
+    ] {
+        assert_eq!(refusal(text), InvalidPhoneNumber::TooFewDigits, "{text}");
+    }
+}
+
+#[test]
+fn short_numbers_of_small_countries_are_numbers() {
+    for (text, expected) in [
+        ("+298211234", "FO"),
+        ("+6834012", "NU"),
+        ("+29051234", "SH"),
+        ("+24740123", "AC"),
+        ("+508551234", "PM"),
+        ("+67740123", "SB"),
+        ("+68271234", "CK"),
+        ("+50051234", "FK"),
+        ("+6907290", "TK"),
+        ("+3725123456", "EE"),
+        ("+37251234567", "EE"),
+        ("+6421123456", "NZ"),
+        ("+64211234567", "NZ"),
+        ("+642112345678", "NZ"),
+        ("+43664123456", "AT"),
+        ("+436641234567", "AT"),
+        ("+4366412345678", "AT"),
+        ("+491701234567", "DE"),
+        ("+4917012345678", "DE"),
+    ] {
+        assert_eq!(country(text).as_deref(), Some(expected), "{text}");
+    }
+}
+
+#[test]
+fn one_phone_has_one_key_across_calling_codes_and_plan_changes() {
+    for (other, hint, key) in [
+        ("+972599123456", Hint::Palestinian, "+970599123456"),
+        ("+972569123456", Hint::Palestinian, "+970569123456"),
+        ("+55 31 8888-7777", Hint::BrazilianNine, "+5531988887777"),
+        (
+            "+39 0549 882555",
+            Hint::SanMarinoThroughItaly,
+            "+3780549882555",
+        ),
+        ("+378 549 882555", Hint::SammarineseArea, "+3780549882555"),
+        ("+378 882555", Hint::SammarineseArea, "+3780549882555"),
+        ("+52 1 55 1234 5678", Hint::MexicanOne, "+525512345678"),
+        ("+229 97 12 34 56", Hint::BenineseZeroOne, "+2290197123456"),
+        ("+599 515 1234", Hint::CuracaoNine, "+59995151234"),
+        ("+54 11 2345 6789", Hint::ArgentineNine, "+5491123456789"),
+    ] {
+        assert_eq!(
+            refusal(other),
+            InvalidPhoneNumber::OtherSpelling(hint),
+            "{other}"
+        );
+        assert_eq!(parse(key).expose(), key);
+    }
+}
+
+#[test]
+fn satellites_and_disputed_territories_have_no_country() {
+    for text in [
+        "+79401234567",
+        "+78401234567",
+        "+79541234567",
+        "+6286812345678",
+        "+903921234567",
+        "+905338123456",
+    ] {
+        assert_eq!(country(text), None, "{text}");
+    }
+    for (text, expected) in [
+        ("+79531234567", "RU"),
+        ("+6281212345678", "ID"),
+        ("+905331234567", "TR"),
+    ] {
+        assert_eq!(country(text).as_deref(), Some(expected), "{text}");
+    }
+}
+
+#[test]
+fn an_old_spelling_that_is_stored_is_the_number_it_means() {
+    for (stored, key) in [
+        ("+5215512345678", "+525512345678"),
+        ("+22997123456", "+2290197123456"),
+        ("+4210904123456", "+421904123456"),
+        ("+4407700900123", "+447700900123"),
+        ("+553188887777", "+5531988887777"),
+        ("+972599123456", "+970599123456"),
+        ("+14255550142", "+14255550142"),
+    ] {
+        let number = PhoneNumber::parse_stored(stored).unwrap();
+        assert_eq!(number.expose(), key, "{stored}");
+    }
+    // The first could be a landline or a mobile. The others have no meaning at all.
+    for stored in [
+        "+541123456789",
+        "+4400000000000",
+        "+390549882555",
+        "+44770090012",
+        "+1425555014",
+        "14255550142",
+    ] {
+        assert!(PhoneNumber::parse_stored(stored).is_err(), "{stored}");
+    }
+}
