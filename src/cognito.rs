@@ -376,25 +376,21 @@ fn sign_in(
     session: Session,
     call: &mut Call<'_>,
 ) -> Result<SignIn, Failure> {
-    let usable_number = request.usable_number();
-    let is_verified =
-        policy.unverified_numbers || request.attribute("phone_number_verified") == Some("true");
-    let decoy_reason = if request.user_not_found {
-        Some("user_not_found")
-    } else if usable_number.is_none() {
-        Some("no_number")
-    } else if !is_verified {
-        Some("unverified_number")
-    } else {
-        None
+    let stored_number = request.stored_number();
+    let is_verified = policy.unverified_numbers || request.is_verified();
+    let decoy_reason = match &stored_number {
+        Err(reason) => Some(*reason),
+        Ok(_) if !is_verified => Some("unverified_number"),
+        Ok(_) => None,
     };
     if let Some(reason) = decoy_reason {
         call.record.outcome = reason;
     }
-    let number = usable_number
+    let number = stored_number
+        .ok()
         .or_else(|| service.made_up_number(&request.user))
         .ok_or(Failure::UnusableEvent)?;
-    call.record.country = number.country();
+    call.record.country = service.country(&number);
     Ok(SignIn {
         user: request.user.clone(),
         language: language(service, policy, request, &number),

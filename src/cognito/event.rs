@@ -109,12 +109,25 @@ impl Request {
         }
     }
 
-    /// The user's number, if the user exists and the number is valid.
-    pub(super) fn usable_number(&self) -> Option<PhoneNumber> {
+    /// The user's number, which may be stored in an old spelling. `Err` names the outcome for the log.
+    pub(super) fn stored_number(&self) -> Result<PhoneNumber, &'static str> {
         if self.user_not_found {
-            return None;
+            return Err("user_not_found");
         }
-        self.number()
+        let stored = self.attribute("phone_number").map(str::trim);
+        let stored = stored
+            .filter(|stored| !stored.is_empty())
+            .ok_or("no_number")?;
+        PhoneNumber::parse_stored(stored).map_err(|_| "invalid_number")
+    }
+
+    /// Whether Cognito says that the number is verified: by a boolean, or by the word in any case.
+    pub(super) fn is_verified(&self) -> bool {
+        match self.attributes.get("phone_number_verified") {
+            Some(Value::Bool(is_verified)) => *is_verified,
+            Some(Value::String(word)) => word.eq_ignore_ascii_case("true"),
+            _ => false,
+        }
     }
 
     /// The number of the user attributes, if it is valid.

@@ -298,6 +298,56 @@ async fn an_unverified_number_gets_a_message_only_if_a_setting_allows_it() {
 }
 
 #[tokio::test]
+async fn a_number_is_verified_by_a_boolean_or_by_the_word_in_any_case() {
+    for verified in [json!(true), json!("True"), json!("TRUE"), json!("true")] {
+        let world = world(&[]).await;
+        let user = user().but("phone_number_verified", verified.clone());
+        let mut sign_in = SignIn::begin(&world, &user).await;
+        sign_in.signs_in(&world).await;
+    }
+    for unverified in [json!(false), json!(1), json!("1"), json!("true ")] {
+        let world = world(&[]).await;
+        let user = user().but("phone_number_verified", unverified.clone());
+        SignIn::begin(&world, &user).await.is("sent", "3");
+        assert_eq!(world.messages_sent(), 0, "{unverified}");
+    }
+}
+
+#[tokio::test]
+async fn an_old_spelling_of_a_stored_number_is_the_number_it_means() {
+    for (stored, number) in [
+        ("+5215512345678", "+525512345678"),
+        ("+22997123456", "+2290197123456"),
+        ("+4210904123456", "+421904123456"),
+        ("+4407700900123", "+447700900123"),
+    ] {
+        let world = world(&[("ALLOWED_COUNTRIES", "*")]).await;
+        let user = user().but("phone_number", json!(stored));
+        let mut sign_in = SignIn::begin(&world, &user).await;
+        sign_in.is("sent", "3");
+        assert_eq!(world.asked_to_send()["to"], number);
+        let code = world.simulator.newest_to(number).unwrap().code;
+        assert_eq!(sign_in.answer(&world, &code).await, Next::Tokens);
+    }
+}
+
+#[tokio::test]
+async fn a_stored_number_that_cannot_be_read_is_told_from_none_in_the_log() {
+    for (stored, outcome) in [
+        (json!("+541123456789"), "invalid_number"),
+        (json!("14255550142"), "invalid_number"),
+        (json!(""), "no_number"),
+        (Value::Null, "no_number"),
+    ] {
+        let world = world(&[]).await;
+        let user = user().but("phone_number", stored.clone());
+        SignIn::begin(&world, &user).await.is("sent", "3");
+        assert_eq!(world.messages_sent(), 0, "{stored}");
+        assert_eq!(world.last_line()["outcome"], outcome, "{stored}");
+    }
+}
+
+#[tokio::test]
 async fn step_up_asks_for_the_password_before_the_code() {
     let world = world(&[("COGNITO_STEP_UP", "required")]).await;
     let mut sign_in = SignIn::new(&user());
