@@ -10,7 +10,7 @@
 #
 # The switches are one item in the ledger's table. The function may read it and not write it. The script needs the AWS CLI
 # and these permissions: cloudformation:DescribeStacks on the stack, dynamodb:UpdateItem on the table (dynamodb:GetItem for
-# `switches`), and lambda:InvokeFunction on the function (for NUMBER).
+# `switches`), and lambda:InvokeFunction on the alias that the output FunctionArn names (for NUMBER).
 set -euo pipefail
 shopt -s inherit_errexit
 

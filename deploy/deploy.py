@@ -202,6 +202,9 @@ def deploy(path):
         raise Stop(f"Nothing was deployed. Edit {path} and run make deploy again.")
     sam(parameters=parameters)
     outputs = {it["OutputKey"]: it["OutputValue"] for it in stack_or_none(cloudformation)["Outputs"]}
+    if parameters["ReservedConcurrency"] == "0":
+        say("\nDeployed. The function is stopped, because ReservedConcurrency is 0.")
+        return
     start_once(boto3.client("lambda"), outputs["FunctionName"])
     say(f"\nDeployed, and the function has started once. The API is {outputs['ApiUrl']}")
 

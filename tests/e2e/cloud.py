@@ -5,7 +5,7 @@ MiniStack differs from AWS as follows:
 - It does not mount layers at /opt for programs, so the packaged template names the price file by its path on this machine.
   Nothing else of the template is changed.
 - A function inherits MiniStack's own variables. That is how it finds the simulator.
-- Its IAM does not know `dynamodb:LeadingKeys`.
+- Its IAM does not know `dynamodb:LeadingKeys`; leading_keys.py adds it.
 - A caller may use a client of a user pool in ways that its flows do not allow, and unknown users are told so.
 """
 
@@ -36,7 +36,10 @@ def get(url, body=None):
 
 
 class Cloud:
-    def __init__(self):
+    """With `auth`, signatures are checked and IAM policies enforced."""
+
+    def __init__(self, auth=False):
+        self.auth = auth
         self.folder = Path(tempfile.mkdtemp(prefix="otp-cloud-"))
         self.processes = []
         self.port, self.phone_port = free_port(), free_port()
@@ -48,7 +51,7 @@ class Cloud:
             simulator = os.environ.get("OTP_E2E_SIMULATOR") or ROOT / "target" / "debug" / "simulator"
             self.start([simulator, "--phone-only", "--port", self.phone_port], {})
             self.start(
-                [E2E / "ministack" / "bin" / "ministack"],
+                [E2E / "ministack" / "bin" / "python", ROOT / "tests" / "e2e" / "leading_keys.py"],
                 {
                     "HOME": self.folder,
                     "TMPDIR": self.folder,
@@ -56,6 +59,7 @@ class Cloud:
                     "GATEWAY_PORT": self.port,
                     "MINISTACK_HOST": "127.0.0.1",
                     "LAMBDA_EXECUTOR": "local",
+                    "AUTH": str(self.auth).lower(),
                     # Without it MiniStack listens on every address for MQTT.
                     "IOT_MTLS_ENABLED": "0",
                     "AWS_ENDPOINT_URL": self.url,
@@ -120,13 +124,13 @@ class Cloud:
         return get(f"{self.phone}/inbox")["messages"]
 
 
-def package(folder, bootstrap):
+def package(folder, bootstrap, edit=lambda template: template):
     """What `sam build` makes, from a binary that is there already: a template beside its two packages."""
     folder = Path(folder)
     (folder / "Function").mkdir(parents=True)
     shutil.copy(bootstrap, folder / "Function" / "bootstrap")
     shutil.copytree(ROOT / "config", folder / "Config")
-    source = (ROOT / "template.yaml").read_text()
+    source = edit((ROOT / "template.yaml").read_text())
     for before, after in (
         ("CodeUri: .\n", "CodeUri: Function\n"),
         ("ContentUri: config/\n", "ContentUri: Config\n"),

@@ -42,6 +42,8 @@ impl MiniStack {
             .env("TMPDIR", &folder)
             .env("BIND_HOST", "127.0.0.1")
             .env("GATEWAY_PORT", port.to_string())
+            // Without it MiniStack listens on every address, for MQTT.
+            .env("IOT_MTLS_ENABLED", "0")
             .current_dir(&folder)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

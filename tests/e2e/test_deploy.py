@@ -366,8 +366,9 @@ def update(cloud, **values):
     names = {it["ParameterKey"] for it in stack["Parameters"]}
     parameters = [{"ParameterKey": name, "UsePreviousValue": True} for name in names - set(values)]
     parameters += [{"ParameterKey": name, "ParameterValue": value} for name, value in values.items()]
+    acknowledged = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
     cloudformation.update_stack(
-        StackName="otp-lambda", UsePreviousTemplate=True, Parameters=parameters, Capabilities=["CAPABILITY_IAM"]
+        StackName="otp-lambda", UsePreviousTemplate=True, Parameters=parameters, Capabilities=acknowledged
     )
     for _ in range(300):
         time.sleep(0.2)

@@ -1,0 +1,29 @@
+"""MiniStack with the one condition key that its IAM lacks and our role has: dynamodb:LeadingKeys.
+
+Runs with MiniStack's own Python, in place of its command.
+"""
+
+import json
+
+from ministack import app
+from ministack.core import iam_actions
+
+found_by_ministack = iam_actions.dynamodb_service_context
+
+
+def with_leading_keys(body):
+    keys = dict(found_by_ministack(body) or {})
+    try:
+        partition_keys = [next(iter(value.values())) for name, value in json.loads(body)["Key"].items() if name == "pk"]
+    except (ValueError, KeyError, AttributeError, TypeError):
+        # Such as a scan.
+        return keys
+    return keys | {"dynamodb:LeadingKeys": partition_keys}
+
+
+iam_actions.dynamodb_service_context = with_leading_keys
+if hasattr(app, "dynamodb_service_context"):
+    app.dynamodb_service_context = with_leading_keys
+
+if __name__ == "__main__":
+    app.main()
