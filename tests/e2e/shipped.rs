@@ -2,6 +2,7 @@
 
 use crate::function::{Function, Settings, eventually, file, settings, settings_with_ledger, tool};
 use crate::table::Table;
+use otp_lambda::phone::METADATA_VERSION;
 use serde_json::{Value, json};
 use simulator::{Failure, Operation, Simulator};
 use std::process::Command;
@@ -242,11 +243,16 @@ async fn hostile_events_do_not_end_the_process() {
                 );
             }
             eventually("every line is written", || {
-                function.lines().len() >= count + 4
+                function.lines().len() >= count + 5
             });
             function.lines()
         })
         .await;
+        let (starts, lines): (Vec<Value>, Vec<Value>) = lines
+            .into_iter()
+            .partition(|line| line["message"] == "start");
+        assert_eq!(starts.len(), 1, "one start: {log}");
+        assert_eq!(starts[0]["libphonenumber"], METADATA_VERSION);
         assert!(
             lines.iter().all(|line| line["message"] == "request"),
             "no panic: {log}"

@@ -202,6 +202,7 @@ LONGEST = {
     "PinpointApplicationId": "f" * 32,
     "OriginationIdentity": PHONE,
     "BrandName": "x" * 20,
+    "AllowedNumberTypes": "mobile,fixed-or-mobile,fixed,voip,unassigned,toll-free",
     "ApiAuth": "none",
     "Channels": "sms,whatsapp,voice",
     "CodeType": "alphanumeric",
@@ -226,6 +227,7 @@ LONGEST = {
 # Lists that can grow, at the length that docs/settings.md promises room for.
 LISTS = {
     "AllowedCountries": ",".join(["US"] * 240),
+    "ExtraPrefixes": ",".join(["+1357=US"] * 5),
     "WhatsAppLanguages": ",".join(["pt-BR"] * 20),
     "CountryLimits": ";".join(["JM=20/1h,5USD/24h"] * 10),
     "OriginationIdentities": ",".join(["GB/voice=+447700900000"] * 10),
