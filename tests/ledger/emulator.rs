@@ -63,6 +63,8 @@ pub(crate) enum Fault {
     Unreachable,
     /// The request is executed, and the response is lost.
     LostAnswer,
+    /// The request is executed, and the response is lost unless it is a refusal.
+    LostSuccess,
     /// The request is not executed, and the response is HTTP 500.
     ServerError,
     /// The request is executed, and the response is HTTP 500.
@@ -200,7 +202,7 @@ impl Emulator {
             let ttl = item["ttl"]["N"]
                 .as_str()
                 .map(|ttl| ttl.parse::<u64>().unwrap());
-            if ttl.is_some_and(|ttl| ttl < now.0 / 1000) {
+            if ttl.is_some_and(|ttl| ttl * 1000 < now.0) {
                 let request = json!({ "TableName": TABLE, "Key": { "pk": item["pk"] } });
                 self.0
                     .database
@@ -319,7 +321,10 @@ impl Emulator {
         let (status, body) = self.record(request);
         tokio::task::yield_now().await;
         match fault {
-            Fault::LostAnswer => Err(ConnectorError::io("connection reset".into())),
+            Fault::LostSuccess if status != 200 => Ok(response(status, body)),
+            Fault::LostAnswer | Fault::LostSuccess => {
+                Err(ConnectorError::io("connection reset".into()))
+            }
             Fault::ServerErrorAfter => Ok(internal()),
             Fault::Garbage => Ok(response(200, "<html>Bad gateway 12</html>".to_owned())),
             Fault::Empty => Ok(response(200, "{}".to_owned())),

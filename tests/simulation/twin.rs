@@ -1,6 +1,7 @@
-//! Two ledgers in one: every step is done in memory and in DynamoDB, and both must reply the same.
+//! Two ledgers in one: every step is done in memory and in DynamoDB, and both must reply the same, although every fifth
+//! request to DynamoDB fails.
 
-use crate::emulator::Emulator;
+use crate::emulator::{Emulator, Fault};
 use async_trait::async_trait;
 use otp_lambda::aws::dynamodb::DynamoDb;
 use otp_lambda::ledger::{SpendOutcome, Unavailable};
@@ -24,6 +25,19 @@ impl Twin {
             .start_paused(true)
             .build()
             .unwrap();
+        // The adapter must do each step once in spite of these. Lost refusals and requests that get lost are left out:
+        // if another request has taken an attempt or a place in the last seconds, nobody can say whether the step was done
+        // before that one. Then the adapter rightly fails, and the two ledgers would go different ways.
+        let faults = [Fault::Throttled, Fault::LostSuccess];
+        let mut requests = 0;
+        emulator.choose_faults(move |_| {
+            requests += 1;
+            if requests % 5 == 0 {
+                faults[requests / 5 % faults.len()]
+            } else {
+                Fault::None
+            }
+        });
         Self {
             memory,
             dynamodb: emulator.ledger(),
