@@ -126,7 +126,7 @@ impl Service {
     }
 
     /// Refuses a foreign success if this program has sent a code under the reference meanwhile: the provider may have
-    /// accepted that one.
+    /// accepted that one. While such a send runs, nobody can say; if it sends nothing, the success on record counts.
     pub(super) async fn check_still_foreign(
         &self,
         reference: &ReferenceId,
@@ -138,7 +138,12 @@ impl Service {
         let seen = limits.store.verification(&item).await?;
         match self.foreign_code(seen.as_ref(), &request.reference, &request.to, call) {
             ForeignCode::Possible => Ok(()),
-            _ => Err(refusals::too_late(seen.as_ref())),
+            _ => Err(match &seen {
+                Some(own) if own.state == State::Reserved && own.is_open(call.now) => {
+                    refusals::maybe_foreign()
+                }
+                _ => refusals::too_late(seen.as_ref()),
+            }),
         }
     }
 

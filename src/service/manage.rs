@@ -102,12 +102,12 @@ impl Service {
                 RedeemVerdict::SameRedeemer => return Ok(reference),
                 RedeemVerdict::Refused(error) => return Err(error),
             };
-            let redeemed = limits.store.redeem(&item, generation, &redeemer, call.now);
-            let redeemed = time
-                .run(async { Ok(redeemed.await?) })
+            let step = limits.store.redeem(&item, generation, &redeemer, call.now);
+            let outcome = time
+                .run(async { Ok(step.await?) })
                 .await
                 .map_err(|error| error.if_ledger_unavailable(MAYBE_REDEEMED))?;
-            match redeemed {
+            match outcome {
                 Transition::Applied => return Ok(reference),
                 Transition::Refused(now_seen) => seen = now_seen,
             }
@@ -138,12 +138,12 @@ impl Service {
             if !open.is_open(call.now) {
                 return Ok((reference, open.phase(call.now)));
             }
-            let canceled = limits.store.cancel(&item, open.generation, call.now);
-            let canceled = time
-                .run(async { Ok(canceled.await?) })
+            let step = limits.store.cancel(&item, open.generation, call.now);
+            let outcome = time
+                .run(async { Ok(step.await?) })
                 .await
                 .map_err(|error| error.if_ledger_unavailable(MAYBE_CANCELED))?;
-            match canceled {
+            match outcome {
                 Transition::Applied => return Ok((reference, Phase::Canceled)),
                 Transition::Refused(now_seen) => seen = now_seen,
             }

@@ -156,6 +156,14 @@ pub(super) fn not_found_but_maybe_foreign() -> Error {
     )
 }
 
+/// For a right guess at a foreign code while this program sends one under the same reference.
+pub(super) fn maybe_foreign() -> Error {
+    in_progress(
+        "The code was accepted, but another request is sending a code under the same reference, and it may be that one. Ask \
+         for the status in a moment: if it is `verified`, the code was right.",
+    )
+}
+
 /// The refusal of a guess at a foreign code that has to wait.
 pub(super) fn foreign_limited(until: Millis, now: Millis) -> Error {
     rate_limited(

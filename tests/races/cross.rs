@@ -7,8 +7,10 @@ use crate::world::{
     MILLISECOND, MINUTE, Name, SECOND, START, Setup, World, at_once, check, holds_and_fails_with,
     number, tally, word, wrong,
 };
-use otp_lambda::ledger::{Phase, State};
+use otp_lambda::error::ErrorCode;
+use otp_lambda::ledger::{Phase, Settled, State};
 use otp_lambda::service::ReferenceIds;
+use otp_lambda::time::Millis;
 use simulator::{is_full, sized};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,6 +22,7 @@ over_both_stores!(
     unknown_references_are_not_found_and_leave_no_item,
     an_older_code_fails_once_a_newer_one_is_sent,
     a_right_guess_survives_a_resend_that_sends_nothing_new,
+    a_foreign_success_survives_a_send_that_sends_nothing,
     a_verification_is_canceled_or_verified_never_both,
     concurrent_resends_send_each_generation_once,
 );
@@ -491,5 +494,40 @@ async fn a_right_guess_survives_a_resend_that_sends_nothing_new(new: NewStore) {
         let state = world.verification(&to, &name).await.map(|seen| seen.state);
         let expected = if right { State::Verified } else { State::Sent };
         assert_eq!(state, Some(expected), "{found}");
+    }
+}
+
+/// A guess at a foreign code is at the provider while this program reserves a send. The success counts if nothing is sent.
+async fn a_foreign_success_survives_a_send_that_sends_nothing(new: NewStore) {
+    for fails in [true, false] {
+        let world = World::new(new(), Setup::default());
+        let (to, name) = (number(1), Name::Default);
+        let reference = world.plain_reference(&to, &name);
+        let code = world.provider.other_software_sends(&to, &reference);
+        world.provider.hold();
+        let guess = {
+            let (world, to, code) = (world.clone(), to.clone(), code.clone());
+            let key = Some("key");
+            tokio::spawn(async move { world.verify_under(&to, &Name::Default, &code, key).await })
+        };
+        world.provider.held(1).await;
+        world.reserve(&to, &name).await;
+        world.provider.release();
+        let said = guess.await.unwrap().unwrap_err();
+        assert_eq!(said.code(), ErrorCode::VerificationInProgress, "{said:?}");
+        assert!(said.detail().contains("was accepted"), "{said:?}");
+        let outcome = if fails {
+            let plain_until = Millis::default();
+            Settled::Failed { plain_until }
+        } else {
+            Settled::Unclear
+        };
+        world.settle(&to, &name, outcome).await;
+        let again = world.verify_under(&to, &name, &code, Some("key")).await;
+        let redeemed = world.redeem(&to, &name, "backend").await;
+        let found = format!("{}: {again:?}, {redeemed:?}", world.store);
+        println!("fails {fails}, {found}");
+        assert_eq!((again.is_ok(), redeemed.is_ok()), (fails, fails), "{found}");
+        assert_eq!(world.provider.guesses().len(), 1, "{found}");
     }
 }

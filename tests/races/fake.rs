@@ -115,6 +115,14 @@ impl Fake {
         self.0.outcomes.lock().unwrap().extend(outcomes);
     }
 
+    /// Other software sends a code under this reference.
+    pub(crate) fn other_software_sends(&self, to: &PhoneNumber, reference: &ReferenceId) -> String {
+        let code = "98765432".to_owned();
+        let name = (to.expose().to_owned(), reference.expose().to_owned());
+        self.0.codes.lock().unwrap().insert(name, code.clone());
+        code
+    }
+
     /// The code in the last text to this number.
     pub(crate) fn newest_code(&self, to: &PhoneNumber) -> String {
         let texts = self.0.texts.lock().unwrap();

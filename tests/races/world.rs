@@ -4,7 +4,10 @@ use crate::fake::Fake;
 use crate::store::Store;
 use crate::table::{Flaw, Table};
 use otp_lambda::error::Error;
-use otp_lambda::ledger::{Hasher, Ledger, Phase, Verification};
+use otp_lambda::ledger::{
+    CodeReference, Hasher, Holder, Issuer, ItemName, Ledger, Opening, Phase, Settled, State,
+    Verification,
+};
 use otp_lambda::otp::Otp;
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::policy::{
@@ -348,18 +351,57 @@ impl World {
             .failures
     }
 
-    pub(crate) async fn verification(&self, to: &PhoneNumber, name: &Name) -> Option<Verification> {
-        let reference = match self.reference(name) {
+    fn item(&self, to: &PhoneNumber, name: &Name) -> ItemName {
+        self.keys.verification(&self.plain_reference(to, name), to)
+    }
+
+    /// The reference that callers know.
+    pub(crate) fn plain_reference(&self, to: &PhoneNumber, name: &Name) -> ReferenceId {
+        match self.reference(name) {
             Reference::Given(reference) => reference,
             Reference::Derived { brand_name, source } => {
                 ReferenceId::derived(&brand_name, &source, to)
             }
+        }
+    }
+
+    pub(crate) async fn verification(&self, to: &PhoneNumber, name: &Name) -> Option<Verification> {
+        let item = self.item(to, name);
+        self.table.ledger().verification(&item).await.unwrap()
+    }
+
+    /// Reserves the first code of a verification, as a send does before it asks the provider.
+    pub(crate) async fn reserve(&self, to: &PhoneNumber, name: &Name) {
+        let issuer = Issuer::Provider {
+            name: "fake".into(),
+            reference: CodeReference::Plain,
         };
-        self.table
-            .ledger()
-            .verification(&self.keys.verification(&reference, to))
-            .await
-            .unwrap()
+        let expires = self.now().plus(10 * MINUTE);
+        let opening = Opening {
+            state: State::Reserved,
+            holder: Holder(1),
+            first: self.now(),
+            expires,
+            left: 3,
+            issuers: &[issuer],
+            plain_until: expires.plus(MINUTE),
+            channel: "sms",
+            code_length: 8,
+            language: "en-US",
+            brand_name: "ExampleCorp",
+            owner: None,
+            forget: &[],
+        };
+        let opened = self.table.ledger();
+        let opened = opened.open(&self.item(to, name), None, &opening).await;
+        assert!(opened.unwrap());
+    }
+
+    /// Settles what [`reserve`](Self::reserve) has reserved.
+    pub(crate) async fn settle(&self, to: &PhoneNumber, name: &Name, outcome: Settled<'_>) {
+        let (ledger, item) = (self.table.ledger(), self.item(to, name));
+        let settled = ledger.settle(&item, 1, Holder(1), &outcome);
+        settled.await.unwrap();
     }
 
     fn reference(&self, name: &Name) -> Reference {
