@@ -24,6 +24,8 @@ pub(crate) struct Compared {
     pub(crate) valid: BTreeMap<NumberType, usize>,
     /// The types whose numbers are refused for their first digit, with the calling code.
     pub(crate) domestic: BTreeMap<(u16, NumberType), usize>,
+    /// A number for each visit, with its region and type by the patterns, and whether the table accepts it.
+    pub(crate) examples: Vec<(String, Option<(String, NumberType)>, bool)>,
     /// Sentences about differences, at most a few.
     pub(crate) differences: Vec<String>,
 }
@@ -175,6 +177,13 @@ impl Walk<'_> {
         let verdict = visit
             .position
             .end(self.table, self.code_digits + visit.digits);
+        let known = label.map(|label| {
+            let region = self.plan.regions[label.region].id.clone();
+            (region, label.number_type)
+        });
+        self.compared
+            .examples
+            .push((format!("+{}", self.path), known, verdict.is_ok()));
         if let Some(label) = label {
             *self.compared.valid.entry(label.number_type).or_default() += 1;
             let expected = self.expected(visit, label);
