@@ -29,7 +29,7 @@ run: ## run the service with a simulated phone and no AWS; PROVIDER=end-user-mes
 test: tools ## run all tests; installs tools and says what it skips; for a quick run: cargo test (needs Rust, Python)
 	@$(TOOLS) tests/run.sh
 
-soak: tools ## run tests for hours: a million simulations, a thousand kills, an hour of load (needs Rust, Python, Linux)
+soak: tools ## run tests for hours: a million simulations, a thousand kills, an hour of load, a million operations in order (needs Rust, Python, Linux)
 	@$(TOOLS) tests/soak.sh
 
 check: tools ## check format, lints, docs, licences, advisories and the template (needs Rust, Python)

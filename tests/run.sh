@@ -42,6 +42,13 @@ else
     skip "the load: needs Python, on Linux"
 fi
 
+step "the packaged function with a table that fails"
+if [ -n "${OTP_E2E_BOOTSTRAP:-}" ]; then
+    cargo test --workspace --test e2e -- --ignored --nocapture linear::
+else
+    skip "linearizability: needs Python"
+fi
+
 step "the packaged function beside boto3"
 if [ -n "${OTP_E2E_BOOTSTRAP:-}" ] && [ -n "${OTP_E2E_RIE:-}" ] && [ -n "${OTP_E2E_PYTHON:-}" ]; then
     cargo test --workspace --test e2e -- --ignored boto3::

@@ -5,6 +5,7 @@
 #   simulation   the seeded simulation of the ledger            OTP_SIMULATION_SEEDS=1000000
 #   kills        the packaged function, killed and restarted    OTP_KILLS=1000
 #   load         the packaged function under load and attack    OTP_LOAD_SECONDS=3600
+#   linear       the packaged function with a table that fails  OTP_LINEAR_OPERATIONS=1000000
 #
 # Each part ends with a line that sums it up. The script prints these lines together at its end.
 set -euo pipefail
@@ -16,9 +17,10 @@ export OTP_TEST_SIZE=full
 export OTP_SIMULATION_SEEDS="${OTP_SIMULATION_SEEDS:-1000000}"
 export OTP_KILLS="${OTP_KILLS:-1000}"
 export OTP_LOAD_SECONDS="${OTP_LOAD_SECONDS:-3600}"
+export OTP_LINEAR_OPERATIONS="${OTP_LINEAR_OPERATIONS:-1000000}"
 
 parts=("$@")
-[ $# -gt 0 ] || parts=(simulation kills load)
+[ $# -gt 0 ] || parts=(simulation kills load linear)
 summary="$PWD/target/soak.txt"
 mkdir -p target
 : >"$summary"
@@ -63,8 +65,13 @@ for name in "${parts[@]}"; do
         build_package
         part load "load: " cargo test --workspace --test e2e -- --ignored --nocapture load:: || failed=1
         ;;
+    linear)
+        step "the packaged function with a table that fails, for $OTP_LINEAR_OPERATIONS operations"
+        build_package
+        part linear "linear: " cargo test --workspace --test e2e -- --ignored --nocapture linear:: || failed=1
+        ;;
     *)
-        echo "There is no part $name. The parts are simulation, kills and load." >&2
+        echo "There is no part $name. The parts are simulation, kills, load and linear." >&2
         exit 2
         ;;
     esac

@@ -270,7 +270,8 @@ pub(crate) fn file(name: &str) -> Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-fn collect(mut stream: impl Read + Send + 'static, log: &Arc<Mutex<String>>) {
+/// Collects what a program prints.
+pub(crate) fn collect(mut stream: impl Read + Send + 'static, log: &Arc<Mutex<String>>) {
     let log = Arc::clone(log);
     std::thread::spawn(move || {
         let mut buffer = [0; 4096];

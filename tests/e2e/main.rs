@@ -2,7 +2,7 @@
 //! a DynamoDB emulator, boto3, a user pool emulator. The simulator is the provider.
 //!
 //! `make test` installs the programs and runs these tests. A plain `cargo test` ignores them.
-//! `make soak` runs `kills` and `load` for longer.
+//! `make soak` runs `kills`, `load` and `linear` for longer.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,6 +15,7 @@ mod cognito;
 mod function;
 mod kills;
 mod ledger;
+mod linear;
 mod load;
 mod operate;
 mod outside;

@@ -20,6 +20,7 @@ pub(crate) const TABLE: &str = "otp-ledger";
 pub(crate) struct Table {
     database: Database,
     address: SocketAddr,
+    server: SocketAddr,
     delay: Arc<AtomicU64>,
 }
 
@@ -32,6 +33,7 @@ impl Table {
         create(&database);
         let (inner, outer) = (listener(), listener());
         let address = outer.local_addr().unwrap();
+        let server = inner.local_addr().unwrap();
         let delay = Arc::new(AtomicU64::new(0));
         let behind = database.clone();
         let pause = Arc::clone(&delay);
@@ -41,7 +43,6 @@ impl Table {
                 .build()
                 .unwrap();
             runtime.block_on(async move {
-                let place = inner.local_addr().unwrap();
                 inner.set_nonblocking(true).unwrap();
                 let inner = tokio::net::TcpListener::from_std(inner).unwrap();
                 tokio::spawn(dynoxide::server::serve_on(inner, behind));
@@ -49,11 +50,11 @@ impl Table {
                 let outer = tokio::net::TcpListener::from_std(outer).unwrap();
                 let random = Arc::new(Mutex::new(Random::new(1)));
                 while let Ok((client, _)) = outer.accept().await {
-                    let Ok(server) = TcpStream::connect(place).await else {
+                    let Ok(connection) = TcpStream::connect(server).await else {
                         continue;
                     };
                     let (from_client, to_client) = client.into_split();
-                    let (from_server, to_server) = server.into_split();
+                    let (from_server, to_server) = connection.into_split();
                     tokio::spawn(pump(
                         from_client,
                         to_server,
@@ -72,12 +73,18 @@ impl Table {
         Self {
             database,
             address,
+            server,
             delay,
         }
     }
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// The address of the engine itself, for a proxy.
+    pub(crate) fn server(&self) -> SocketAddr {
+        self.server
     }
 
     /// From now on, delays each request and each response by a random time up to `longest`.
@@ -97,16 +104,22 @@ impl Table {
 
     /// The item, or null if there is none.
     pub(crate) fn item(&self, key: &str) -> Value {
+        match self.typed(key) {
+            Value::Null => Value::Null,
+            item => plain(&item),
+        }
+    }
+
+    /// The item with DynamoDB's typed values, or null if there is none.
+    pub(crate) fn typed(&self, key: &str) -> Value {
         let request =
             json!({ "TableName": TABLE, "Key": { "pk": { "S": key } }, "ConsistentRead": true });
         let response = self
             .database
             .get_item(serde_json::from_value(request).unwrap())
             .unwrap();
-        serde_json::to_value(response)
-            .unwrap()
-            .get("Item")
-            .map_or(Value::Null, plain)
+        let response = serde_json::to_value(response).unwrap();
+        response.get("Item").cloned().unwrap_or_default()
     }
 
     /// Writes an item, which has DynamoDB's typed values.
@@ -243,7 +256,7 @@ pub(crate) fn secrets_manager(arn: &str, secret: &str) -> String {
     let (arn, secret) = (arn.to_owned(), secret.to_owned());
     std::thread::spawn(move || {
         while let Ok((mut connection, _)) = listener.accept() {
-            let Some((head, body)) = read_request(&mut connection) else {
+            let Some((head, body)) = read_message(&mut connection) else {
                 continue;
             };
             let request: Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -274,12 +287,14 @@ pub(crate) fn secrets_manager(arn: &str, secret: &str) -> String {
     url
 }
 
-fn read_request(connection: &mut impl Read) -> Option<(String, Vec<u8>)> {
+/// Reads the head and the body of a request or a response. The head is without the empty line at its end.
+pub(crate) fn read_message(connection: &mut impl Read) -> Option<(String, Vec<u8>)> {
     let mut read = Vec::new();
     let mut buffer = [0; 4096];
     loop {
         if let Some(end) = read.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
             let body = read.split_off(end + 4);
+            read.truncate(end);
             let head = String::from_utf8(read).ok()?;
             let length = head.to_ascii_lowercase().lines().find_map(|line| {
                 let (name, value) = line.split_once(':')?;

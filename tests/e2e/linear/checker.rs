@@ -1,0 +1,453 @@
+//! A checker of linearizability, for operations that take a few atomic steps each.
+//!
+//! This is Wing and Gong's search, in the order of the events as Lowe's "just-in-time linearization" does it. A configuration
+//! is a state, and how far each running operation is. When an operation returns, the search takes steps of running
+//! operations, in every order, until this one is complete with the answer that was observed. It never visits a
+//! configuration twice at one event.
+//!
+//! The crates for this (`todc-utils`, `stateright`) know operations of one step with one possible result. `todc-utils` needs
+//! an answer to each of them, and `stateright` does not remember configurations.
+//!
+//! An operation without an answer never returns: what is left of it may happen at any later time, or never.
+
+use std::collections::HashSet;
+use std::fmt::Debug;
+use std::hash::Hash;
+
+pub(crate) trait Specification {
+    type Operation: Debug;
+    type State: Clone + Eq + Hash + Debug;
+    /// How far an operation is.
+    type Progress: Clone + Ord + Hash + Debug;
+
+    fn begin(&self, operation: &Self::Operation) -> Self::Progress;
+
+    /// All ways to take the operation's next step. Steps that contradict its answer are left out.
+    fn steps(
+        &self,
+        operation: &Self::Operation,
+        state: &Self::State,
+        progress: &Self::Progress,
+    ) -> Vec<(Self::State, Self::Progress)>;
+
+    /// Whether the operation can return its answer at this point.
+    fn returns(
+        &self,
+        operation: &Self::Operation,
+        progress: &Self::Progress,
+    ) -> Return<Self::Progress>;
+
+    /// Whether the rest of an operation can no longer change the state.
+    fn is_moot(&self, state: &Self::State, rest: &Self::Progress) -> bool;
+}
+
+pub(crate) enum Return<P> {
+    /// It needs more steps first.
+    NotYet,
+    /// It has taken all its steps.
+    Complete,
+    /// It returns, and each of the rests may happen later. To take more steps first would explain nothing else.
+    WithRests(Vec<P>),
+    /// It returns, and each of the rests may happen later. It may also have taken more steps first.
+    Perhaps(Vec<P>),
+}
+
+/// An operation, and when it was called and returned: counts of a clock that all clients share.
+#[derive(Debug)]
+pub(crate) struct Timed<O> {
+    pub(crate) operation: O,
+    pub(crate) called: u64,
+    /// `None` if there was no answer.
+    pub(crate) returned: Option<u64>,
+    /// When certainly nothing of it was on its way any more, if that is known.
+    pub(crate) ended: Option<u64>,
+}
+
+/// What happens to an operation.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    Called,
+    Returned,
+    Ended,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// With the number of configurations that were visited.
+    Linearizable(usize),
+    /// No order explains the answer of the operation with this index; with the states before it.
+    Anomaly(usize, Vec<String>),
+    /// More configurations than allowed.
+    Unfinished(usize),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Configuration<S, P> {
+    state: S,
+    /// Running operations, by index.
+    running: Vec<(usize, P)>,
+    /// What is left of operations that have returned.
+    rests: Vec<(usize, P)>,
+}
+
+/// Checks a history with at most `limit` configurations.
+pub(crate) fn check<S: Specification>(
+    specification: &S,
+    initial: S::State,
+    history: &[Timed<S::Operation>],
+    limit: usize,
+) -> Verdict {
+    let mut events = Vec::new();
+    for (index, timed) in history.iter().enumerate() {
+        events.push((timed.called, index, Event::Called));
+        events.extend(timed.returned.map(|at| (at, index, Event::Returned)));
+        events.extend(timed.ended.map(|at| (at, index, Event::Ended)));
+    }
+    events.sort_unstable();
+
+    let start = Configuration {
+        state: initial,
+        running: Vec::new(),
+        rests: Vec::new(),
+    };
+    let mut stack = vec![(0, start)];
+    let mut visited: HashSet<(usize, Configuration<_, _>)> = HashSet::new();
+    // The configurations at the last event that any order explains.
+    let (mut farthest, mut stuck) = (0, Vec::new());
+    while let Some((place, configuration)) = stack.pop() {
+        let Some((_, index, event)) = events.get(place) else {
+            return Verdict::Linearizable(visited.len());
+        };
+        if place > farthest {
+            (farthest, stuck) = (place, Vec::new());
+        }
+        if place == farthest && stuck.len() < 8 {
+            stuck.push(format!("{configuration:?}"));
+        }
+        let next = match event {
+            Event::Called => {
+                let mut after = configuration.clone();
+                let begun = specification.begin(&history[*index].operation);
+                after.running.push((*index, begun));
+                vec![(place + 1, after)]
+            }
+            Event::Returned => return_of(specification, history, &configuration, *index, place),
+            Event::Ended => end_of(specification, history, &configuration, *index, place),
+        };
+        // The last one is tried first.
+        for next in next {
+            if !visited.contains(&next) {
+                visited.insert(next.clone());
+                stack.push(next);
+            }
+        }
+        if visited.len() > limit {
+            return Verdict::Unfinished(*index);
+        }
+    }
+    let (_, index, _) = events[farthest];
+    Verdict::Anomaly(index, stuck)
+}
+
+/// Configurations, each with the place of the next event or the index of the operation that has led to it.
+type Places<S> = Vec<(
+    usize,
+    Configuration<<S as Specification>::State, <S as Specification>::Progress>,
+)>;
+
+/// What may come next if the next event is the return of an operation, the most promising at the end.
+fn return_of<S: Specification>(
+    specification: &S,
+    history: &[Timed<S::Operation>],
+    configuration: &Configuration<S::State, S::Progress>,
+    index: usize,
+    place: usize,
+) -> Places<S> {
+    let running = &configuration.running;
+    let Some(own) = running.iter().position(|(of, _)| *of == index) else {
+        return Vec::new();
+    };
+    let returned = |rests: Vec<S::Progress>| {
+        let mut after = configuration.clone();
+        after.running.remove(own);
+        let rests = rests.into_iter().map(|rest| (index, rest));
+        after.rests.extend(rests);
+        let state = &after.state;
+        after
+            .rests
+            .retain(|(_, rest)| !specification.is_moot(state, rest));
+        after.rests.sort_unstable();
+        (place + 1, after)
+    };
+    let steps = || {
+        let mut steps = successors(specification, history, configuration);
+        // Those of the returning operation are the most promising ones.
+        steps.sort_by_key(|(of, _)| *of == index);
+        steps.into_iter().map(|(_, next)| (place, next)).collect()
+    };
+    match specification.returns(&history[index].operation, &running[own].1) {
+        Return::NotYet => steps(),
+        Return::Complete => vec![returned(Vec::new())],
+        Return::WithRests(rests) => vec![returned(rests)],
+        Return::Perhaps(rests) => {
+            let mut next: Places<S> = steps();
+            next.push(returned(rests));
+            next
+        }
+    }
+}
+
+/// What may come next if the next event is the end of an operation: what is left of it has happened, or never will.
+fn end_of<S: Specification>(
+    specification: &S,
+    history: &[Timed<S::Operation>],
+    configuration: &Configuration<S::State, S::Progress>,
+    index: usize,
+    place: usize,
+) -> Places<S> {
+    let mut ended = configuration.clone();
+    ended.running.retain(|(of, _)| *of != index);
+    ended.rests.retain(|(of, _)| *of != index);
+    let is_left = ended != *configuration;
+    let mut next = Vec::new();
+    if is_left {
+        let steps = successors(specification, history, configuration);
+        next.extend(steps.into_iter().map(|(_, next)| (place, next)));
+    }
+    next.push((place + 1, ended));
+    next
+}
+
+/// The configurations after one step of one operation, with its index.
+fn successors<S: Specification>(
+    specification: &S,
+    history: &[Timed<S::Operation>],
+    configuration: &Configuration<S::State, S::Progress>,
+) -> Places<S> {
+    let mut all = Vec::new();
+    for (place, (index, progress)) in configuration.running.iter().enumerate() {
+        let operation = &history[*index].operation;
+        for (state, progress) in specification.steps(operation, &configuration.state, progress) {
+            let mut next = configuration.clone();
+            next.state = state;
+            next.running[place].1 = progress;
+            all.push((*index, next));
+        }
+    }
+    for (place, (index, rest)) in configuration.rests.iter().enumerate() {
+        let operation = &history[*index].operation;
+        for (state, rest) in specification.steps(operation, &configuration.state, rest) {
+            let mut next = configuration.clone();
+            next.rests.remove(place);
+            if !specification.is_moot(&state, &rest) {
+                next.rests.push((*index, rest));
+                next.rests.sort_unstable();
+            }
+            next.state = state;
+            all.push((*index, next));
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A register that two-step additions also change: they read, and write later.
+    struct Register;
+
+    #[derive(Debug)]
+    enum Operation {
+        Write(u8),
+        Read(u8),
+        Add(u8),
+    }
+
+    #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    enum Progress {
+        Begun,
+        Seen(u8),
+        Over,
+    }
+
+    impl Specification for Register {
+        type Operation = Operation;
+        type State = u8;
+        type Progress = Progress;
+
+        fn begin(&self, _: &Operation) -> Progress {
+            Progress::Begun
+        }
+
+        fn steps(
+            &self,
+            operation: &Operation,
+            state: &u8,
+            progress: &Progress,
+        ) -> Vec<(u8, Progress)> {
+            match (operation, progress) {
+                (Operation::Write(value), Progress::Begun) => vec![(*value, Progress::Over)],
+                (Operation::Read(value), Progress::Begun) if value == state => {
+                    vec![(*state, Progress::Over)]
+                }
+                (Operation::Add(_), Progress::Begun) => vec![(*state, Progress::Seen(*state))],
+                (Operation::Add(value), Progress::Seen(seen)) => {
+                    vec![(seen.wrapping_add(*value), Progress::Over)]
+                }
+                _ => Vec::new(),
+            }
+        }
+
+        fn returns(&self, _: &Operation, progress: &Progress) -> Return<Progress> {
+            match progress {
+                Progress::Over => Return::Complete,
+                _ => Return::NotYet,
+            }
+        }
+
+        fn is_moot(&self, _: &u8, rest: &Progress) -> bool {
+            *rest == Progress::Over
+        }
+    }
+
+    use Operation::{Add, Read, Write};
+
+    fn verdict(history: Vec<(Operation, u64, Option<u64>)>) -> Verdict {
+        let timed = |(operation, called, returned)| Timed {
+            operation,
+            called,
+            returned,
+            ended: None,
+        };
+        let history: Vec<_> = history.into_iter().map(timed).collect();
+        check(&Register, 0, &history, 1000)
+    }
+
+    #[track_caller]
+    fn holds(history: Vec<(Operation, u64, Option<u64>)>) {
+        let verdict = verdict(history);
+        assert!(matches!(verdict, Verdict::Linearizable(_)), "{verdict:?}");
+    }
+
+    #[track_caller]
+    fn fails_at(index: usize, history: Vec<(Operation, u64, Option<u64>)>) {
+        let verdict = verdict(history);
+        assert!(
+            matches!(verdict, Verdict::Anomaly(at, _) if at == index),
+            "{verdict:?}"
+        );
+    }
+
+    #[test]
+    fn one_after_another_only_their_order_explains() {
+        holds(vec![(Write(1), 1, Some(2)), (Read(1), 3, Some(4))]);
+        fails_at(1, vec![(Write(1), 1, Some(2)), (Read(0), 3, Some(4))]);
+    }
+
+    #[test]
+    fn at_once_every_order_explains() {
+        for seen in [1, 2] {
+            let writes = vec![(Write(1), 1, Some(4)), (Write(2), 2, Some(3))];
+            holds(
+                writes
+                    .into_iter()
+                    .chain([(Read(seen), 5, Some(6))])
+                    .collect(),
+            );
+        }
+        holds(vec![
+            (Write(1), 1, Some(6)),
+            (Read(0), 2, Some(3)),
+            (Read(1), 4, Some(5)),
+        ]);
+    }
+
+    #[test]
+    fn a_value_does_not_go_back_between_two_readers() {
+        fails_at(
+            2,
+            vec![
+                (Write(1), 1, Some(6)),
+                (Read(1), 2, Some(3)),
+                (Read(0), 4, Some(5)),
+            ],
+        );
+    }
+
+    #[test]
+    fn an_operation_without_an_answer_happens_at_any_later_time_or_never() {
+        let lost = || (Write(1), 1, None);
+        holds(vec![lost(), (Read(0), 2, Some(3)), (Read(0), 4, Some(5))]);
+        holds(vec![lost(), (Read(0), 2, Some(3)), (Read(1), 4, Some(5))]);
+        holds(vec![lost(), (Write(2), 2, Some(3)), (Read(1), 4, Some(5))]);
+        // Not twice, and not before it was called.
+        fails_at(
+            3,
+            vec![
+                lost(),
+                (Read(1), 2, Some(3)),
+                (Write(2), 4, Some(5)),
+                (Read(1), 6, Some(7)),
+            ],
+        );
+        fails_at(0, vec![(Read(1), 1, Some(2)), (Write(1), 3, None)]);
+    }
+
+    #[test]
+    fn an_operation_that_has_ended_without_an_answer_has_happened_before_or_never() {
+        let lost = |ended| Timed {
+            operation: Write(1),
+            called: 1,
+            returned: None,
+            ended,
+        };
+        let read = |value, called| Timed {
+            operation: Read(value),
+            called,
+            returned: Some(called + 1),
+            ended: None,
+        };
+        for (ended, values, holds) in [
+            (Some(3), [0, 1], false),
+            (Some(3), [0, 0], true),
+            (Some(3), [1, 1], true),
+            (None, [0, 1], true),
+        ] {
+            let history = [lost(ended), read(values[0], 4), read(values[1], 7)];
+            let verdict = check(&Register, 0, &history, 1000);
+            let is_explained = matches!(verdict, Verdict::Linearizable(_));
+            assert_eq!(is_explained, holds, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn the_steps_of_two_operations_may_alternate() {
+        // Both read 0, so one addition is lost. One after the other, neither is.
+        holds(vec![
+            (Add(1), 1, Some(4)),
+            (Add(2), 2, Some(3)),
+            (Read(1), 5, Some(6)),
+        ]);
+        holds(vec![
+            (Add(1), 1, Some(4)),
+            (Add(2), 2, Some(3)),
+            (Read(3), 5, Some(6)),
+        ]);
+        fails_at(
+            2,
+            vec![
+                (Add(1), 1, Some(2)),
+                (Add(2), 3, Some(4)),
+                (Read(1), 5, Some(6)),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_search_that_is_too_long_is_not_finished() {
+        let many = (0..12).map(|value| (Add(1 << (value % 7)), 1, Some(2)));
+        let history = many.chain([(Read(255), 3, Some(4))]).collect();
+        assert!(matches!(verdict(history), Verdict::Unfinished(_)));
+    }
+}
