@@ -250,7 +250,14 @@ fn the_example_of_settings_names_parameters_of_the_template() {
         .lines()
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .collect();
-    assert!(settings.len() > 4, "{settings:?}");
+    let is_name =
+        |line: &&str| line.starts_with("  ") && !line.starts_with("   ") && line.ends_with(':');
+    let count = parameters.lines().filter(is_name).count();
+    assert_eq!(
+        settings.len(),
+        count,
+        "the example has every parameter once"
+    );
     for setting in settings {
         // Quoted, so that YAML takes neither a number nor a boolean for a text.
         let (name, value) = setting.split_once(": ").unwrap();

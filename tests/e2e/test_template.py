@@ -42,6 +42,7 @@ POOL = f"arn:aws:cognito-idp:{REGION}:{ACCOUNT}:userpool/{REGION}_UserPool1"
 GIVEN_POOL = f"arn:aws:cognito-idp:{REGION}:{ACCOUNT}:userpool/{REGION}_AbCdEf123"
 FUNCTION = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:Function"
 LIVE = f"{FUNCTION}:live"
+BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/teams/boundary"
 LAYER = f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:Config:1"
 
 REQUIRED = {
@@ -611,6 +612,7 @@ def problems(stack, **parameters):
     for function in functions.values():
         logging = function.get("LoggingConfig", {})
         demand(logging.get("LogFormat") == "JSON", "function: logs are not JSON")
+        demand(logging.get("SystemLogLevel") == "WARN", "function: logs what nobody reads")
         demand(logging.get("LogGroup") == "FunctionLogs", "function: logs to another group")
         demand("TracingConfig" not in function, "function: tracing")
         demand((function["Runtime"], function["Handler"]) == ("provided.al2023", "bootstrap"), "function: runtime")
@@ -1068,6 +1070,31 @@ def test_parameters_set_the_properties_of_the_function():
     assert back == environment(plain) | usual | {"OTP_PREVIOUS_PROVIDER": "end-user-messaging"}
 
 
+def test_parameters_of_an_organization_change_what_they_name_and_nothing_else():
+    plain, given = deployed(), deployed(PermissionsBoundaryArn=BOUNDARY, PointInTimeRecovery="on")
+    for name in ("FunctionRole", "ReleaseRole"):
+        assert "PermissionsBoundary" not in plain["Resources"][name]["Properties"]
+        assert given["Resources"][name]["Properties"].pop("PermissionsBoundary") == BOUNDARY
+    recovery = given["Resources"]["Ledger"]["Properties"].pop("PointInTimeRecoverySpecification")
+    assert recovery == {"PointInTimeRecoveryEnabled": True}
+    assert given == plain
+
+
+def test_template_has_at_most_80_parameters():
+    assert len(template()["Parameters"]) <= 80
+
+
+def test_operators_policy_allows_the_operators_commands_only():
+    policy = json.loads(deployed()["Outputs"]["OperatorPolicy"]["Value"])
+    switches = item("K#switches")
+    allowed = [("dynamodb:GetItem", TABLE, switches), ("dynamodb:UpdateItem", TABLE, switches), ("lambda:InvokeFunction", LIVE)]
+    denied = [("dynamodb:UpdateItem", TABLE, item("N#x")), ("dynamodb:UpdateItem", TABLE, item("N#x", "K#switches"))]
+    denied += [("dynamodb:UpdateItem", TABLE), ("dynamodb:Scan", TABLE), ("dynamodb:DeleteItem", TABLE, switches)]
+    denied += [("lambda:InvokeFunction", FUNCTION), ("lambda:UpdateFunctionCode", FUNCTION), ("lambda:InvokeFunction", f"{FUNCTION}:1")]
+    answers = evaluate(policy, allowed + denied)
+    assert answers == ["Allowed"] * len(allowed) + ["ImplicitlyDenied"] * len(denied)
+
+
 def test_endpoints_can_be_overridden_only_locally():
     for service in ("PINPOINT", "ENDUSERMESSAGING", "PINPOINT_SMS_VOICE_V2", "DYNAMODB", "SECRETS_MANAGER"):
         assert variables(template())[f"AWS_ENDPOINT_URL_{service}"] == {"Ref": "AWS::NoValue"}
@@ -1218,6 +1245,8 @@ PINPOINT_LANGUAGES = "de-DE en-GB en-US es-419 es-ES fr-CA fr-FR it-IT ja-JP ko-
         ("MemorySize", ["128", "10240"], ["127", "10241"]),
         ("LogLevel", ["TRACE", "DEBUG", "INFO", "WARN", "ERROR"], ["", "info", "OFF"]),
         ("LogRetentionDays", ["1", "30", "365"], ["0", "-1", "2"]),
+        ("PermissionsBoundaryArn", ["", BOUNDARY, "arn:aws:iam::aws:policy/PowerUserAccess"], ["*", BOUNDARY + "*", TABLE, "x"]),
+        ("PointInTimeRecovery", ["off", "on"], ["", "true"]),
     ],
 )
 def test_parameters_accept_valid_values_only(name, good, bad):
