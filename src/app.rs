@@ -96,10 +96,11 @@ impl App {
         event: &RawValue,
         invocation: Invocation,
     ) -> Result<Box<RawValue>, FunctionError> {
-        self.handle_at(SystemTime::now(), event, invocation).await
+        self.handle_from(SystemTime::now(), true, event, invocation)
+            .await
     }
 
-    /// Handles an event as of `now`.
+    /// Handles an event as of `now`, on a clock that stands still.
     ///
     /// # Errors
     ///
@@ -107,6 +108,16 @@ impl App {
     pub async fn handle_at(
         &self,
         now: SystemTime,
+        event: &RawValue,
+        invocation: Invocation,
+    ) -> Result<Box<RawValue>, FunctionError> {
+        self.handle_from(now, false, event, invocation).await
+    }
+
+    async fn handle_from(
+        &self,
+        now: SystemTime,
+        clock_runs: bool,
         event: &RawValue,
         invocation: Invocation,
     ) -> Result<Box<RawValue>, FunctionError> {
@@ -121,6 +132,7 @@ impl App {
         let mut call = Call {
             caller: Caller::default(),
             now: Millis::from(now),
+            clock_runs,
             started,
             time_left: time_left(now, invocation.deadline, reserve),
             record: &mut record,

@@ -16,8 +16,10 @@ pub const RECORDING_TIME: Duration = Duration::from_secs(2);
 /// One request to the service: who asks, at what time, until when, and the log line about it.
 pub struct Call<'a> {
     pub caller: Caller,
-    /// The time of the whole invocation: the clock is read once.
+    /// The time of the whole invocation: the clock is read once, but for [`now_again`](Self::now_again).
     pub now: Millis,
+    /// Whether time passes during the invocation. It does not in tests that move the clock themselves.
+    pub clock_runs: bool,
     /// When the invocation began, on a clock that never jumps.
     pub started: Instant,
     /// How long the work may take until the provider has answered, counted from `started`. To record the outcome, there
@@ -48,9 +50,20 @@ impl<'a> Call<'a> {
         Self {
             caller,
             now,
+            clock_runs: false,
             started: Instant::now(),
             time_left,
             record,
+        }
+    }
+
+    /// The time at this moment. Whoever takes a place in a window asks for it directly before: with a slow table the time of
+    /// the invocation is seconds old by then, and the next place would be free too early.
+    pub(super) fn now_again(&self) -> Millis {
+        if self.clock_runs {
+            self.now.plus(self.started.elapsed())
+        } else {
+            self.now
         }
     }
 
@@ -59,6 +72,7 @@ impl<'a> Call<'a> {
         Call {
             caller,
             now: self.now,
+            clock_runs: self.clock_runs,
             started: self.started,
             time_left: self.time_left,
             record: self.record,

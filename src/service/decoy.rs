@@ -42,7 +42,8 @@ impl Service {
         };
         if allowed && !must_wait().await? {
             let item = items(limits, &first).number;
-            let reserved = limits.store.reserve_send(&item, windows, now).await?;
+            let place = call.now_again();
+            let reserved = limits.store.reserve_send(&item, windows, place).await?;
             if let Reservation::Reserved(number) = reserved {
                 return self.open_decoy(limits, &first, &number, now).await;
             }
@@ -70,7 +71,8 @@ impl Service {
             }
             if allowed || depth == deepest {
                 let item = items(limits, &decoy).number;
-                match limits.store.reserve_send(&item, windows, now).await? {
+                let place = call.now_again();
+                match limits.store.reserve_send(&item, windows, place).await? {
                     Reservation::Refused(_) if depth < deepest => {}
                     Reservation::Reserved(number) | Reservation::Refused(number) => {
                         return self.open_decoy(limits, &decoy, &number, now).await;
@@ -223,7 +225,8 @@ impl Service {
         }
         let item = items(limits, sign_in).number;
         let windows = limits.send_limits().windows();
-        let reserved = limits.store.reserve_send(&item, windows, now).await?;
+        let place = call.now_again();
+        let reserved = limits.store.reserve_send(&item, windows, place).await?;
         Ok(matches!(reserved, Reservation::Reserved(_)))
     }
 }

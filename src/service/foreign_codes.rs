@@ -184,7 +184,9 @@ impl Service {
         }
         let windows = send_limits.windows();
         let number_item = hasher.foreign_number(&request.to);
-        if let Reservation::Refused(number) = store.reserve_send(&number_item, windows, now).await?
+        let place = call.now_again();
+        if let Reservation::Refused(number) =
+            store.reserve_send(&number_item, windows, place).await?
         {
             return Err(
                 match send_limits.wait(&number, now).and_then(|wait| wait.until) {

@@ -18,3 +18,4 @@ mod races;
 mod repeats;
 mod service;
 mod shared;
+mod slow_windows;

@@ -11,8 +11,9 @@ use otp_lambda::reference::ReferenceId;
 use otp_lambda::service::{Limits, Providers, SendRequest, Service};
 use otp_lambda::settings::Settings;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// The only code that is right.
 pub(crate) const RIGHT: &str = "123456";
@@ -32,6 +33,8 @@ static LIMITS: LazyLock<ProviderLimits> = LazyLock::new(otp_lambda::aws::pinpoin
 pub(crate) struct Calls {
     pub(crate) sends: AtomicUsize,
     pub(crate) verifies: AtomicUsize,
+    /// When each message was sent.
+    pub(crate) sent_at: Mutex<Vec<Instant>>,
     /// How long a call takes.
     pub(crate) latency: Duration,
 }
@@ -64,6 +67,7 @@ impl Provider for OneCode {
 
     async fn send(&self, _: &Message<'_>, time: Duration) -> Result<Receipt, Error> {
         self.0.wait(&self.0.sends, time).await?;
+        self.0.sent_at.lock().unwrap().push(Instant::now());
         Ok(Receipt {
             message_id: Some("5098cb55-c8b7-461c-a6e5-80b37a07f614".to_owned()),
             request_id: None,

@@ -1,0 +1,79 @@
+//! Windows on a slow table. The steps before a message take seconds, and the window begins right before it is sent.
+
+use crate::emulator::{Emulator, Fault};
+use crate::service::{Calls, WIDE, send_request, service, settings};
+use futures_util::future::join_all;
+use otp_lambda::phone::PhoneNumber;
+use otp_lambda::service::{Call, Caller};
+use otp_lambda::telemetry::Record;
+use otp_lambda::time::Millis;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+const WINDOW: Duration = Duration::from_secs(3);
+
+/// Two steps lie between the time of a place and its message: the one that takes the place, and the record.
+const STEPS: u32 = 2;
+
+/// Asks for a code of one number every tenth of a second, on a table whose responses take as long as `delay` says after
+/// a time. Returns the shortest time between two messages.
+async fn shortest_gap(delay: fn(Duration) -> Duration, clock_runs: bool) -> Duration {
+    let emulator = Emulator::new();
+    let calls = Arc::new(Calls::default());
+    let limits = [WIDE.as_slice(), &[("SEND_LIMITS", "1/3s")]].concat();
+    let service = service(&emulator, &calls, settings(&limits));
+    let began = Instant::now();
+    emulator.choose_faults(move |_| Fault::Late(delay(began.elapsed())));
+    let sends = (0..200).map(async |nth| {
+        sleep(Duration::from_millis(100) * nth).await;
+        let now = Millis(1_800_000_000_000).plus(began.elapsed());
+        let mut record = Record::default();
+        let caller = Caller {
+            principal: Some("backend".to_owned()),
+            ..Caller::default()
+        };
+        let mut call = Call::new(caller, now, Duration::MAX, &mut record);
+        call.clock_runs = clock_runs;
+        let to = PhoneNumber::parse("+14255550142").unwrap();
+        let _ = service.send(&send_request(&service, to), &mut call).await;
+    });
+    join_all(sends).await;
+    let mut sent = calls.sent_at.lock().unwrap().clone();
+    sent.sort_unstable();
+    assert!(sent.len() >= 4, "{sent:?}");
+    let gaps = sent.windows(2).map(|two| two[1] - two[0]);
+    gaps.min().unwrap()
+}
+
+const SLOW: Duration = Duration::from_millis(900);
+
+#[tokio::test(start_paused = true)]
+async fn a_window_holds_on_a_slow_table() {
+    let gap = shortest_gap(|_| SLOW, true).await;
+    assert!(gap >= WINDOW, "{gap:?}");
+}
+
+/// The control: by the time of the invocation, messages come sooner.
+#[tokio::test(start_paused = true)]
+async fn by_the_time_of_the_invocation_a_window_does_not_hold() {
+    let gap = shortest_gap(|_| SLOW, false).await;
+    assert!(gap < WINDOW, "{gap:?}");
+}
+
+/// If the table becomes fast again, the next message comes sooner by the two steps at most. docs/limits.md says so.
+#[tokio::test(start_paused = true)]
+async fn a_table_that_recovers_costs_two_steps_at_most() {
+    let recovers = |after: Duration| {
+        let is_slow = after.as_secs() / 5 % 2 == 0;
+        if is_slow {
+            SLOW
+        } else {
+            Duration::from_millis(5)
+        }
+    };
+    let gap = shortest_gap(recovers, true).await;
+    assert!(gap >= WINDOW - SLOW * STEPS, "{gap:?}");
+    let control = shortest_gap(recovers, false).await;
+    assert!(control < gap, "{control:?} {gap:?}");
+}
