@@ -10,12 +10,16 @@
 )]
 
 mod codes;
+#[path = "../ledger/emulator.rs"]
+#[expect(dead_code, reason = "shared with the tests of the ledger")]
+mod emulator;
 mod exchange;
 mod money;
 mod pinpoint_wire;
 mod pool;
 mod settings;
 mod start;
+mod strangers;
 #[path = "with_pinpoint.rs"]
 mod with;
 mod world;
