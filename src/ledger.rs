@@ -22,7 +22,7 @@ pub use verification::{
 use crate::error::{Error, ErrorCode};
 use crate::time::Millis;
 use async_trait::async_trait;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How long a guess without a verdict blocks a retry of the same guess. A later retry costs another attempt.
@@ -86,10 +86,10 @@ pub struct SendWindow {
     pub length: Duration,
 }
 
-/// The amounts that one message takes from a day's budgets.
+/// The amounts that one message takes from the budgets in one item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spending {
-    /// The item of the day.
+    /// The item of the day, or of a country and day.
     pub item: ItemName,
     /// When the item can be deleted.
     pub expires: Millis,
@@ -97,6 +97,19 @@ pub struct Spending {
 }
 
 impl Spending {
+    /// Lowers the caps of lines that are only compared by what another item counts under the same name.
+    pub fn leave_room_for(&mut self, counted: &BTreeMap<String, u64>) {
+        for line in self.lines.iter_mut().filter(|line| line.amount == 0) {
+            let elsewhere = counted.get(&line.counter).copied();
+            line.cap = line.cap.saturating_sub(elsewhere.unwrap_or_default());
+        }
+    }
+
+    /// The lines that add to their counters.
+    pub fn adding(&self) -> impl Iterator<Item = &SpendingLine> {
+        self.lines.iter().filter(|line| line.amount > 0)
+    }
+
     /// A line whose cap would be exceeded if the counters of the lines are these.
     #[must_use]
     pub fn over(&self, spent: &[u64]) -> Option<&SpendingLine> {
@@ -114,7 +127,7 @@ impl Spending {
 pub struct SpendingLine {
     /// The attribute that counts.
     pub counter: String,
-    /// Messages, or millionths of a US dollar.
+    /// Messages, or millionths of a US dollar. A line of zero adds nothing: its counter is only compared with the cap.
     pub amount: u64,
     /// The most that the counter may reach.
     pub cap: u64,
@@ -308,7 +321,8 @@ pub enum Transition {
 /// Whether a message was within all budgets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SpendOutcome {
-    Spent,
+    /// The counters of the lines as they now are, in order.
+    Spent(Vec<u64>),
     /// Nothing was spent; a line whose cap would be exceeded.
     OverCap(SpendingLine),
 }

@@ -3,7 +3,7 @@
 
 use super::{CodeDigest, Digest, Fingerprint, Nonce, Redeemer, SessionDigest, Winner};
 use crate::otp::Otp;
-use crate::phone::PhoneNumber;
+use crate::phone::{Country, PhoneNumber};
 use crate::reference::ReferenceId;
 use crate::time::Millis;
 use base64::Engine;
@@ -24,6 +24,13 @@ impl ItemName {
     #[must_use]
     pub fn of_budget(day: u64) -> Self {
         Self(format!("B#{day}"))
+    }
+
+    /// The budgets of a country on a day. If all countries shared an item, it would grow with each, and so would the price
+    /// of every message.
+    #[must_use]
+    pub fn of_country_budget(day: u64, country: Country) -> Self {
+        Self(format!("B#{day}#{}", country.as_str()))
     }
 
     /// The operator's switches.

@@ -14,6 +14,8 @@ pub struct Budgets {
     pub by_country: BTreeMap<Country, Vec<Budget>>,
     /// Caps on the messages to each country without its own.
     pub other_countries: Vec<Budget>,
+    /// The only country that is served, if there is only one.
+    pub only_country: Option<Country>,
     pub prices: Prices,
 }
 
@@ -74,6 +76,26 @@ impl Budget {
             return Ok(Vec::new());
         }
         text.split(',').map(str::trim).map(Self::parse).collect()
+    }
+
+    /// The amount that a message of this cost takes from this budget, which is the one `of` a country if that is not empty.
+    fn line(&self, of: &str, cost: u64, now: Millis) -> SpendingLine {
+        let (hour, day) = (now.0 / HOUR, now.0 / HOUR / 24);
+        let (unit, amount) = match self.unit {
+            Unit::Messages => ('m', 1),
+            Unit::MicroDollars => ('u', cost),
+        };
+        let (period, ends) = match self.period {
+            Period::Hour => (format!("{:02}", hour % 24), (hour + 1) * HOUR),
+            Period::Day => (String::new(), (day + 1) * 24 * HOUR),
+        };
+        SpendingLine {
+            counter: format!("{unit}{period}{of}"),
+            amount,
+            cap: self.cap,
+            of_country: !of.is_empty(),
+            ends: Millis(ends),
+        }
     }
 }
 
@@ -139,63 +161,74 @@ impl Prices {
 }
 
 impl Budgets {
-    /// The amounts that a message with this many segments spends at `now`. Each segment costs its price. A message
-    /// without a known price is refused if any budget is in money: it counts as more than the whole budget.
+    /// The amounts that a message with this many segments spends at `now`, by item, in the order in which they are to be
+    /// spent. Each segment costs its price. A message without a known price is refused if any budget is in money: it
+    /// counts as more than the whole budget.
+    ///
+    /// The budgets of a country have an item of their own, unless it is the only one. A stack that served one country
+    /// until now, and every stack of the version before, has counted them in the item of all budgets. So these counters
+    /// count as well.
     #[must_use]
-    pub fn spending(
+    pub fn spendings(
         &self,
         country: Country,
         channel: Channel,
         segments: u64,
         now: Millis,
-    ) -> Spending {
-        const HOUR: u64 = 3_600_000;
-        let hour = now.0 / HOUR;
-        let day = hour / 24;
+    ) -> Vec<Spending> {
+        let price = self.prices.of(country, channel);
+        let cost = price.map_or(u64::MAX, |price| price.saturating_mul(segments));
+        let line = |budget: &Budget, of: &str| budget.line(of, cost, now);
         let own = self
             .by_country
             .get(&country)
             .unwrap_or(&self.other_countries);
-        let all = self.all.iter().map(|budget| (budget, ""));
-        let lines = all
-            .chain(own.iter().map(|budget| (budget, country.as_str())))
-            .map(|(budget, of)| {
-                let unit = match budget.unit {
-                    Unit::Messages => 'm',
-                    Unit::MicroDollars => 'u',
-                };
-                let (period, ends) = match budget.period {
-                    Period::Hour => (format!("{:02}", hour % 24), (hour + 1) * HOUR),
-                    Period::Day => (String::new(), (day + 1) * 24 * HOUR),
-                };
-                SpendingLine {
-                    counter: format!("{unit}{period}{of}"),
-                    amount: match budget.unit {
-                        Unit::Messages => 1,
-                        Unit::MicroDollars => self
-                            .prices
-                            .of(country, channel)
-                            .map_or(u64::MAX, |price| price.saturating_mul(segments)),
-                    },
-                    cap: budget.cap,
-                    of_country: !of.is_empty(),
-                    ends: Millis(ends),
-                }
-            });
-        // Budgets of the same unit and period share a counter, and the smallest cap applies.
-        let mut smallest: BTreeMap<String, SpendingLine> = BTreeMap::new();
-        for line in lines {
-            let known = smallest
-                .entry(line.counter.clone())
-                .or_insert_with(|| line.clone());
-            known.cap = known.cap.min(line.cap);
-        }
-        Spending {
-            item: ItemName::of_budget(day),
+        let own = own.iter().map(|budget| line(budget, country.as_str()));
+        let of_country = with_smallest_caps(own);
+        let mut of_all = with_smallest_caps(self.all.iter().map(|budget| line(budget, "")));
+        let day = now.0 / HOUR / 24;
+        let item = |name, lines| Spending {
+            item: name,
             expires: Millis((day + 2) * 24 * HOUR),
-            lines: smallest.into_values().collect(),
+            lines,
+        };
+        let (name, country_name) = (
+            ItemName::of_budget(day),
+            ItemName::of_country_budget(day, country),
+        );
+        if self.only_country == Some(country) {
+            of_all.extend(of_country);
+            return vec![item(name, of_all)];
         }
+        if !of_all.is_empty() {
+            of_all.extend(
+                of_country
+                    .iter()
+                    .cloned()
+                    .map(|line| SpendingLine { amount: 0, ..line }),
+            );
+        }
+        // The country comes first: a message that its budget refuses takes nothing from the others.
+        let items = [item(country_name, of_country), item(name, of_all)];
+        items
+            .into_iter()
+            .filter(|item| !item.lines.is_empty())
+            .collect()
     }
+}
+
+const HOUR: u64 = 3_600_000;
+
+/// Budgets of the same unit and period share a counter, and the smallest cap applies.
+fn with_smallest_caps(lines: impl Iterator<Item = SpendingLine>) -> Vec<SpendingLine> {
+    let mut smallest: BTreeMap<String, SpendingLine> = BTreeMap::new();
+    for line in lines {
+        let known = smallest
+            .entry(line.counter.clone())
+            .or_insert_with(|| line.clone());
+        known.cap = known.cap.min(line.cap);
+    }
+    smallest.into_values().collect()
 }
 
 #[cfg(test)]
@@ -249,43 +282,71 @@ mod tests {
             all: Budget::parse_list("500/1h,2USD/24h,400/1h").unwrap(),
             by_country: BTreeMap::from([(jm, Budget::parse_list("20/24h").unwrap())]),
             other_countries: Vec::new(),
+            only_country: None,
             prices: Prices {
                 by_country: BTreeMap::from([(us, 5810)]),
                 otherwise: None,
                 by_channel: BTreeMap::new(),
             },
         };
-        let lines = |country, segments, now| {
-            let spending = budgets.spending(country, Channel::Sms, segments, Millis(now));
-            spending
-                .lines
-                .into_iter()
-                .map(|line| (line.counter, line.amount, line.cap))
-                .collect::<Vec<_>>()
+        let items = |budgets: &Budgets, country, segments, now| {
+            let spendings = budgets.spendings(country, Channel::Sms, segments, Millis(now));
+            let mut lines = Vec::new();
+            for spending in spendings {
+                let item = spending.item.as_str().to_owned();
+                lines.extend(
+                    spending
+                        .lines
+                        .into_iter()
+                        .map(|line| (item.clone(), line.counter, line.amount, line.cap)),
+                );
+            }
+            lines
+        };
+        let line = |item: &str, counter: &str, amount, cap| {
+            (item.to_owned(), counter.to_owned(), amount, cap)
         };
         assert_eq!(
-            lines(us, 1, 0),
+            items(&budgets, us, 1, 0),
             [
-                ("m00".to_owned(), 1, 400),
-                ("u".to_owned(), 5810, 2_000_000)
+                line("B#0", "m00", 1, 400),
+                line("B#0", "u", 5810, 2_000_000)
             ]
         );
         assert_eq!(
-            lines(us, 3, 0),
+            items(&budgets, us, 3, 0)[1],
+            line("B#0", "u", 17_430, 2_000_000)
+        );
+        let at_five = 29 * HOUR;
+        assert_eq!(
+            items(&budgets, jm, 2, at_five),
             [
-                ("m00".to_owned(), 1, 400),
-                ("u".to_owned(), 17_430, 2_000_000)
+                line("B#1#JM", "mJM", 1, 20),
+                line("B#1", "m05", 1, 400),
+                line("B#1", "u", u64::MAX, 2_000_000),
+                line("B#1", "mJM", 0, 20),
             ]
         );
-        let at_five = 5 * 3_600_000;
-        let unknown = ("u".to_owned(), u64::MAX, 2_000_000);
+        let only = Budgets {
+            only_country: Some(jm),
+            ..budgets.clone()
+        };
         assert_eq!(
-            lines(jm, 2, at_five),
+            items(&only, jm, 2, at_five),
             [
-                ("m05".to_owned(), 1, 400),
-                ("mJM".to_owned(), 1, 20),
-                unknown
+                line("B#1", "m05", 1, 400),
+                line("B#1", "u", u64::MAX, 2_000_000),
+                line("B#1", "mJM", 1, 20),
             ]
+        );
+        let of_countries = Budgets {
+            all: Vec::new(),
+            ..budgets
+        };
+        assert_eq!(items(&of_countries, us, 1, 0), []);
+        assert_eq!(
+            items(&of_countries, jm, 1, at_five),
+            [line("B#1#JM", "mJM", 1, 20)]
         );
     }
 }

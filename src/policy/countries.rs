@@ -33,6 +33,15 @@ impl AllowedCountries {
         Ok(Self::Only(countries))
     }
 
+    /// The country, if only one is served.
+    #[must_use]
+    pub fn only_one(&self) -> Option<Country> {
+        match self {
+            Self::Only(countries) => countries.first().copied().filter(|_| countries.len() == 1),
+            Self::Any => None,
+        }
+    }
+
     /// Returns the country of a number if that country is served.
     ///
     /// Numbers without a country (satellite phones, international shared-cost numbers, unassigned area codes) are

@@ -5,7 +5,7 @@ use super::refusals::rate_limited;
 use crate::error::{Error, ErrorCode, Limit};
 use crate::ledger::{
     CodeDigest, CodeReference, Hasher, ItemName, Ledger, Nonce, Question, Redeemer, SpendOutcome,
-    Spending, Switches, Unavailable, Window, Winner,
+    Spending, SpendingLine, Switches, Unavailable, Window, Winner,
 };
 use crate::otp::Otp;
 use crate::phone::{Country, PhoneNumber};
@@ -14,7 +14,7 @@ use crate::provider::Channel;
 use crate::reference::ReferenceId;
 use crate::time::Millis;
 use futures_util::future::{join, join_all};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tracing::warn;
@@ -73,7 +73,7 @@ pub struct TestNumber {
 #[derive(Debug, Default)]
 pub(super) struct Charges {
     prefixes: Vec<ItemName>,
-    spending: Option<Spending>,
+    spendings: Vec<Spending>,
 }
 
 impl Limits {
@@ -227,17 +227,17 @@ impl Limits {
         now: Millis,
     ) -> Result<(), Error> {
         let budgets = &self.policy.budgets;
-        let spending = budgets.spending(country, channel, segments, now);
-        if let SpendOutcome::OverCap(line) = self.store.spend(&spending).await? {
-            let wait = line.ends.since(now);
-            return Err(if line.of_country {
-                let detail = "The budget for messages to this country is spent.";
-                rate_limited(Limit::Country, detail, wait)
-            } else {
-                rate_limited(Limit::Budget, "The budget for messages is spent.", wait)
-            });
+        let mut counted = BTreeMap::new();
+        for mut spending in budgets.spendings(country, channel, segments, now) {
+            spending.leave_room_for(&counted);
+            let counters = match self.store.spend(&spending).await? {
+                SpendOutcome::Spent(counters) => counters,
+                SpendOutcome::OverCap(line) => return Err(budget_spent(&line, now)),
+            };
+            let names = spending.lines.iter().map(|line| line.counter.clone());
+            counted.extend(names.zip(counters));
+            charges.spendings.push(spending);
         }
-        charges.spending = Some(spending);
         Ok(())
     }
 
@@ -263,24 +263,34 @@ impl Limits {
             async move { Ok(self.store.counted(&item).await? < rate.count) }
         });
         let budgets = &self.policy.budgets;
-        let spending = budgets.spending(country, channel, segments, now);
-        let (prefixes, spent) = join(join_all(prefixes), self.store.spent(&spending)).await;
-        let prefixes: Result<Vec<bool>, Unavailable> = prefixes.into_iter().collect();
-        let have_room = prefixes?.into_iter().all(|has_room| has_room);
-        Ok(have_room && spending.over(&spent?).is_none())
+        let spendings = budgets.spendings(country, channel, segments, now);
+        let spent = spendings.iter().map(|spending| self.store.spent(spending));
+        let (prefixes, spent) = join(join_all(prefixes), join_all(spent)).await;
+        let prefixes: Vec<bool> = prefixes.into_iter().collect::<Result<_, Unavailable>>()?;
+        let mut allowed = prefixes.into_iter().all(|has_room| has_room);
+        let mut counted = BTreeMap::new();
+        for (mut spending, spent) in spendings.into_iter().zip(spent) {
+            let spent = spent?;
+            spending.leave_room_for(&counted);
+            allowed &= spending.over(&spent).is_none();
+            let lines = spending.lines.into_iter().zip(spent);
+            counted.extend(lines.map(|(line, spent)| {
+                let total = line.amount.saturating_add(spent);
+                (line.counter, total)
+            }));
+        }
+        Ok(allowed)
     }
 
     /// Refunds the charges of a send that certainly did not happen.
     pub(super) async fn refund(&self, charges: &Charges) -> Result<(), Unavailable> {
         let prefixes = charges.prefixes.iter().map(|item| self.store.uncount(item));
-        let budgets = async {
-            match &charges.spending {
-                Some(spending) => self.store.refund(spending).await,
-                None => Ok(()),
-            }
-        };
-        let (prefixes, budgets) = join(join_all(prefixes), budgets).await;
-        prefixes.into_iter().collect::<Result<(), _>>().and(budgets)
+        let budgets = charges
+            .spendings
+            .iter()
+            .map(|spending| self.store.refund(spending));
+        let (prefixes, budgets) = join(join_all(prefixes), join_all(budgets)).await;
+        prefixes.into_iter().chain(budgets).collect()
     }
 
     /// Identifies the caller if it repeats a verify: derived from the idempotency key, or random if there is none.
@@ -313,5 +323,15 @@ impl Limits {
             None => Nonce::random()?,
         };
         Ok(Some(Question { session, nonce }))
+    }
+}
+
+fn budget_spent(line: &SpendingLine, now: Millis) -> Error {
+    let wait = line.ends.since(now);
+    if line.of_country {
+        let detail = "The budget for messages to this country is spent.";
+        rate_limited(Limit::Country, detail, wait)
+    } else {
+        rate_limited(Limit::Budget, "The budget for messages is spent.", wait)
     }
 }

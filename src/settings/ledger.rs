@@ -100,7 +100,7 @@ impl Reader<'_> {
             send_limits: self.rates("SEND_LIMITS", SendLimits::default(), SendLimits::parse),
             prefix_limits: self.rates("PREFIX_LIMITS", Vec::new(), Rate::parse_list),
             source_limits: self.rates("SOURCE_LIMITS", Vec::new(), Rate::parse_list),
-            budgets: self.budgets(file.prices.unwrap_or_default()),
+            budgets: self.budgets(countries, file.prices.unwrap_or_default()),
             test_numbers: self.test_numbers(codes),
         };
         if !file.is_placeholder {
@@ -150,7 +150,7 @@ impl Reader<'_> {
         })
     }
 
-    fn budgets(&mut self, prices: Prices) -> Budgets {
+    fn budgets(&mut self, countries: &AllowedCountries, prices: Prices) -> Budgets {
         let all = self.parsed("BUDGETS", Vec::new(), |text| {
             Budget::parse_list(text).map_err(|why| {
                 format!("must be budgets such as `500/1h,2000/24h` or `100USD/24h`: {why}.")
@@ -168,6 +168,7 @@ impl Reader<'_> {
             all,
             by_country,
             other_countries,
+            only_country: countries.only_one(),
             prices,
         }
     }

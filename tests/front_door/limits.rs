@@ -139,8 +139,8 @@ async fn budgets_cap_sends_in_total_and_by_country_and_are_refunded() {
         );
     }
     // Four messages in this hour, three of them to the United States: this reaches two caps, and the
-    // response names one.
-    is_limited(&world.send_to("+14255550104").await, "budget");
+    // response names that of the country.
+    is_limited(&world.send_to("+14255550104").await, "country");
     assert_eq!(world.sends(), 4);
     // The charges of the refused sends are refunded.
     let prefixes: Vec<u64> = world.ledger.counters().into_values().collect();

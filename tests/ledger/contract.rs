@@ -42,6 +42,8 @@ contract! {
         a_refund_can_be_spent_again
         each_hour_starts_a_new_counter_in_the_item_of_its_day
         a_counter_can_be_read
+        a_line_of_zero_is_only_compared
+        spending_returns_the_counters
         what_was_spent_can_be_read;
     keys:
         a_key_is_held_until_it_is_released

@@ -220,29 +220,3 @@ verification                                 1 0 1
 open over a verified verification            1 1 0
 cancel                                       1 1 0
 ";
-
-/// One item per day holds the counters of all hours and countries that have a budget, so it grows over the day.
-#[tokio::test]
-async fn many_budgets_cost_more_per_message() {
-    let emulator = Emulator::new();
-    emulator.measure();
-    let ledger = emulator.ledger();
-    let mut units = Vec::new();
-    for hour in 0..24 {
-        for country in 0..10 {
-            let letter = char::from(b'A' + country);
-            let by_hour = format!("m{hour:02}X{letter}");
-            let by_day = format!("mX{letter}");
-            ledger
-                .spend(&spending(&[
-                    (&by_hour, 1, 1_000),
-                    (&by_day, 1, 1_000),
-                    ("m", 1, 1_000),
-                ]))
-                .await
-                .unwrap();
-        }
-        units.push(emulator.requests().last().unwrap().units);
-    }
-    assert_eq!((units.first(), units.last()), (Some(&1), Some(&2)));
-}

@@ -8,6 +8,7 @@
 mod clauses;
 mod contract;
 mod costs;
+mod country_budgets;
 mod deadlines;
 mod doors;
 mod dynamodb;

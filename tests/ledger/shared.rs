@@ -69,7 +69,7 @@ pub(crate) const WINDOWS: &str = "2/30s,3/10m";
 /// Spends. Returns the index of the line that would exceed its cap, if there is one.
 pub(crate) async fn spend(ledger: &dyn Ledger, spending: &Spending) -> Option<usize> {
     match ledger.spend(spending).await.unwrap() {
-        SpendOutcome::Spent => None,
+        SpendOutcome::Spent(_) => None,
         SpendOutcome::OverCap(over) => Some(
             spending
                 .lines

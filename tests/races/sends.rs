@@ -102,6 +102,7 @@ async fn country_and_money_budgets_are_spent_exactly(new: NewStore) {
                 (gb, Budget::parse_list("1USD/1h").unwrap()),
             ]),
             other_countries: Budget::parse_list("1000/24h").unwrap(),
+            only_country: None,
             prices: Prices {
                 by_country: BTreeMap::from([(us, 5810), (jm, 20_000), (gb, 31_500)]),
                 otherwise: None,

@@ -246,12 +246,14 @@ impl Table {
                 Ok(self.naive_count(item.as_str(), 1, cap).await.into())
             }
             Step::Spend { spending } => {
+                let mut counters = Vec::new();
                 for line in spending.lines {
+                    counters.push(line.amount);
                     if !self.naive_count(&line.counter, line.amount, line.cap).await {
                         return Ok(SpendOutcome::OverCap(line).into());
                     }
                 }
-                Ok(SpendOutcome::Spent.into())
+                Ok(SpendOutcome::Spent(counters).into())
             }
             Step::Uncount { .. } | Step::Refund { .. } => Ok(().into()),
             Step::ReserveKey {

@@ -64,7 +64,7 @@ pub(crate) struct NaiveLedger {
 struct Notes {
     asked: BTreeMap<(ItemName, CodeDigest), Millis>,
     /// By operation.
-    spent: BTreeMap<usize, Spending>,
+    spent: BTreeMap<usize, Vec<Spending>>,
     /// By operation.
     verification: BTreeMap<usize, ItemName>,
     unwritten: BTreeMap<(ItemName, u64), Unwritten>,
@@ -202,7 +202,12 @@ impl NaiveLedger {
         let operation = self.operation();
         match step {
             Step::Spend { spending } => {
-                self.notes().spent.insert(operation, spending.clone());
+                let mut notes = self.notes();
+                notes
+                    .spent
+                    .entry(operation)
+                    .or_default()
+                    .push(spending.clone());
             }
             Step::SpendAttempt { item, .. } => {
                 self.notes().verification.insert(operation, item.clone());
@@ -300,8 +305,8 @@ impl Layer for NaiveLedger {
             ) => {
                 let operation = self.operation();
                 let spent = self.notes().spent.get(&operation).cloned();
-                if let Some(spent) = spent {
-                    self.inner.refund(&spent).await?;
+                for spending in spent.into_iter().flatten() {
+                    self.inner.refund(&spending).await?;
                 }
                 step.run(&self.inner).await
             }

@@ -67,7 +67,9 @@ impl Layer for Twin {
 /// If several budgets are spent, either ledger may name any of them.
 fn comparable(reply: &Result<Reply, Unavailable>) -> String {
     match reply {
-        Ok(Reply::Spend(outcome)) => format!("spent: {}", *outcome == SpendOutcome::Spent),
+        Ok(Reply::Spend(outcome)) => {
+            format!("spent: {}", matches!(outcome, SpendOutcome::Spent(_)))
+        }
         reply => format!("{reply:?}"),
     }
 }

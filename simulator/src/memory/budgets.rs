@@ -72,7 +72,7 @@ impl Items {
             return SpendOutcome::OverCap(line.clone());
         }
         if spending.lines.is_empty() {
-            return SpendOutcome::Spent;
+            return SpendOutcome::Spent(Vec::new());
         }
         let expires = spending.expires;
         let new = || Budget {
@@ -84,10 +84,10 @@ impl Items {
             .entry(spending.item.clone())
             .or_insert_with(new);
         budget.expires = expires;
-        for line in &spending.lines {
+        for line in spending.lines.iter().filter(|line| line.amount > 0) {
             *budget.spent.entry(line.counter.clone()).or_default() += line.amount;
         }
-        SpendOutcome::Spent
+        SpendOutcome::Spent(self.spent(spending))
     }
 
     pub(super) fn refund(&mut self, spending: &Spending) {

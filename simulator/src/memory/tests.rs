@@ -145,6 +145,9 @@ async fn a_sweep_deletes_counters_and_budgets_in_the_second_after_they_end() {
         expires: NOW,
         lines: vec![line],
     };
-    assert_eq!(ledger.spend(&spending).await.unwrap(), SpendOutcome::Spent);
+    assert_eq!(
+        ledger.spend(&spending).await.unwrap(),
+        SpendOutcome::Spent(vec![1])
+    );
     lives_until(&ledger, NOW, |ledger| ledger.budgets().len());
 }

@@ -10,7 +10,7 @@ impl DynamoDb {
     ) -> Result<SpendOutcome, Unavailable> {
         let lines = &spending.lines;
         if lines.is_empty() {
-            return Ok(SpendOutcome::Spent);
+            return Ok(SpendOutcome::Spent(Vec::new()));
         }
         // Conditions cannot calculate, so each counter is compared with the room that the amount leaves below the cap.
         let mut rooms = Vec::new();
@@ -23,8 +23,16 @@ impl DynamoDb {
         let adds: Vec<String> = lines
             .iter()
             .enumerate()
+            .filter(|(_, line)| line.amount > 0)
             .map(|(i, line)| format!("#{} :amount{i}", line.counter))
             .collect();
+        if adds.is_empty() {
+            let counters = self.read_budgets(spending).await?;
+            return Ok(match spending.over(&counters) {
+                Some(line) => SpendOutcome::OverCap(line.clone()),
+                None => SpendOutcome::Spent(counters),
+            });
+        }
         let caps: Vec<String> = lines
             .iter()
             .enumerate()
@@ -48,8 +56,9 @@ impl DynamoDb {
                 .number(format!(":amount{i}"), line.amount)
                 .number(format!(":room{i}"), *room);
         }
-        let Written::Refused(item) = update.run().await? else {
-            return Ok(SpendOutcome::Spent);
+        let item = match update.run().await? {
+            Written::Done(item) => return Ok(SpendOutcome::Spent(counters(&item, spending)?)),
+            Written::Refused(item) => item,
         };
         let item =
             item.ok_or_else(|| Unavailable("a budget without an item was refused".to_owned()))?;
@@ -68,17 +77,17 @@ impl DynamoDb {
     }
 
     pub(super) async fn refund_budgets(&self, spending: &Spending) -> Result<(), Unavailable> {
-        if spending.lines.is_empty() {
-            return Ok(());
-        }
-        let lines = spending.lines.iter().enumerate();
+        let lines = spending.adding().enumerate();
         let back: Vec<String> = lines
             .map(|(i, line)| format!("#{0} = #{0} - :amount{i}", line.counter))
             .collect();
+        if back.is_empty() {
+            return Ok(());
+        }
         let mut update = self
             .update(&spending.item, format!("SET {}", back.join(", ")))
             .when("attribute_exists(#pk)");
-        for (i, line) in spending.lines.iter().enumerate() {
+        for (i, line) in spending.adding().enumerate() {
             update = update.number(format!(":amount{i}"), line.amount);
         }
         update.run().await?;

@@ -1,7 +1,7 @@
 //! Switches, counters and budgets.
 
 use crate::shared::{MINUTE, START, at, keys, spend, spending, the_counter};
-use otp_lambda::ledger::{Ledger, Switches, Window};
+use otp_lambda::ledger::{Ledger, SpendOutcome, Switches, Window};
 use std::time::Duration;
 
 pub(super) async fn switches_are_off_by_default(ledger: &dyn Ledger) {
@@ -128,4 +128,34 @@ pub(super) async fn what_was_spent_can_be_read(ledger: &dyn Ledger) {
     assert_eq!(others.over(&spent), Some(&others.lines[0]));
     assert_eq!(others.over(&[8, 0, 2]), Some(&others.lines[2]));
     assert_eq!(ledger.spent(&spending(&[])).await.unwrap(), [0; 0]);
+}
+
+pub(super) async fn a_line_of_zero_is_only_compared(ledger: &dyn Ledger) {
+    spends(ledger, &[("m", 1, 9), ("u", 1, 9), ("mUS", 3, 9)], None).await;
+    for cap in [2, 0] {
+        spends(
+            ledger,
+            &[("m", 1, 9), ("u", 1, 9), ("mUS", 0, cap)],
+            Some(2),
+        )
+        .await;
+    }
+    let compared = spending(&[("m", 1, 9), ("u", 1, 9), ("mUS", 0, 3)]);
+    assert_eq!(spend(ledger, &compared).await, None);
+    assert_eq!(ledger.spent(&compared).await.unwrap(), [2, 2, 3]);
+    ledger.refund(&compared).await.unwrap();
+    assert_eq!(ledger.spent(&compared).await.unwrap(), [1, 1, 3]);
+    let only_compared = spending(&[("mUS", 0, 3)]);
+    assert_eq!(spend(ledger, &only_compared).await, None);
+    ledger.refund(&only_compared).await.unwrap();
+    assert_eq!(ledger.spent(&only_compared).await.unwrap(), [3]);
+    spends(ledger, &[("mUS", 0, 2)], Some(0)).await;
+}
+
+pub(super) async fn spending_returns_the_counters(ledger: &dyn Ledger) {
+    for expected in [[1, 5, 0], [2, 10, 0]] {
+        let text = spending(&[("m", 1, 9), ("u", 5, 99), ("mUS", 0, 9)]);
+        let spent = ledger.spend(&text).await.unwrap();
+        assert_eq!(spent, SpendOutcome::Spent(expected.to_vec()));
+    }
 }

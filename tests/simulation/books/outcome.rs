@@ -97,16 +97,13 @@ impl Books {
         let unclear: Vec<_> = unclear.map(|it| (it.intent.number, it.now)).collect();
         let left: Vec<_> = self.texts.iter().copied().chain(unclear).collect();
         for (number, at) in left {
-            let spending = self.setup.budgets.spending(
-                self.numbers[number].country().unwrap(),
-                Channel::Sms,
-                1,
-                at,
-            );
-            for line in spending.lines {
-                *budgets
-                    .entry((spending.item.clone(), line.counter))
-                    .or_default() += line.amount;
+            let country = self.numbers[number].country().unwrap();
+            let spendings = self.setup.budgets.spendings(country, Channel::Sms, 1, at);
+            for spending in &spendings {
+                for line in spending.adding() {
+                    let counter = (spending.item.clone(), line.counter.clone());
+                    *budgets.entry(counter).or_default() += line.amount;
+                }
             }
             for rate in &self.setup.prefix_limits {
                 *prefixes

@@ -1,0 +1,192 @@
+//! Budgets by country: what a message costs with any number of countries, and counters of earlier days and versions.
+
+use crate::emulator::{Emulator, keep_what_is_used};
+use crate::service::{send_request, service, settings};
+use futures_util::future::join_all;
+use otp_lambda::error::ErrorCode;
+use otp_lambda::ledger::{ItemName, Ledger, SpendOutcome, Spending};
+use otp_lambda::phone::{Country, PhoneNumber};
+use otp_lambda::policy::{Budget, Budgets, Prices};
+use otp_lambda::provider::Channel;
+use otp_lambda::service::{Call, Caller};
+use otp_lambda::telemetry::Record;
+use otp_lambda::time::Millis;
+use serde_json::{Value, json};
+use simulator::MemoryLedger;
+use std::sync::Arc;
+use std::time::Duration;
+
+const DAY: u64 = 20_833;
+const HOUR: Duration = Duration::from_hours(1);
+const MORNING: Millis = Millis(DAY * 86_400_000);
+
+/// Every kind of budget, for everything and for each country.
+fn budgets(only_country: Option<Country>) -> Budgets {
+    let all = "1000000/1h,10000000/24h,100000USD/1h,1000000USD/24h";
+    let list = Budget::parse_list(all).unwrap();
+    Budgets {
+        all: list.clone(),
+        other_countries: list,
+        only_country,
+        prices: Prices {
+            otherwise: Some(31_415),
+            ..Prices::default()
+        },
+        ..Budgets::default()
+    }
+}
+
+fn countries() -> Vec<Country> {
+    let letters = || (b'A'..=b'Z').map(char::from);
+    let pairs = letters().flat_map(|a| letters().map(move |b| format!("{a}{b}")));
+    pairs.filter_map(|pair| pair.parse().ok()).collect()
+}
+
+/// As the version before: one item for all.
+fn in_one_item(mut spendings: Vec<Spending>) -> Vec<Spending> {
+    let mut all = spendings.pop().unwrap();
+    all.lines.retain(|line| line.amount > 0);
+    for spending in spendings {
+        all.lines.extend(spending.lines);
+    }
+    vec![all]
+}
+
+/// The requests and write units of the last message of a day on which each country got 999 messages in every hour.
+async fn last_message(many: usize, plan: fn(Vec<Spending>) -> Vec<Spending>) -> (usize, usize) {
+    let countries = &countries()[..many];
+    let budgets = budgets(Some(countries[0]).filter(|_| many == 1));
+    let spendings = |country, now| plan(budgets.spendings(country, Channel::Sms, 1, now));
+    let memory = MemoryLedger::new();
+    for hour in 0..24 {
+        for country in countries {
+            for mut spending in spendings(*country, MORNING.plus(HOUR * hour)) {
+                for line in &mut spending.lines {
+                    line.amount *= 999;
+                }
+                let spent = memory.spend(&spending).await.unwrap();
+                assert!(matches!(spent, SpendOutcome::Spent(_)));
+            }
+        }
+    }
+    let emulator = Emulator::new();
+    for (name, counters) in memory.budgets() {
+        let mut item = json!({
+            "pk": { "S": name.as_str() }, "ttl": { "N": "1800000000" }, "w": { "S": "12345678" },
+        });
+        for (counter, count) in counters {
+            item[counter] = json!({ "N": count.to_string() });
+        }
+        emulator.put(&item);
+    }
+    emulator.measure();
+    let ledger = emulator.ledger();
+    for spending in spendings(countries[many / 2], MORNING.plus(HOUR * 23)) {
+        let spent = ledger.spend(&spending).await.unwrap();
+        assert!(matches!(spent, SpendOutcome::Spent(_)));
+    }
+    let requests = emulator.requests();
+    let units = requests.iter().map(|request| request.units).sum();
+    (requests.len(), units)
+}
+
+/// The figures are in ARCHITECTURE.md. The control is the version before, whose item grew.
+#[tokio::test]
+async fn a_message_costs_the_same_with_any_number_of_countries() {
+    assert_eq!(countries().len(), 245);
+    let (mut now, mut before) = (Vec::new(), Vec::new());
+    for many in [1, 2, 10, 245] {
+        now.push(last_message(many, |spendings| spendings).await);
+        before.push(last_message(many, in_one_item).await);
+    }
+    assert_eq!(now, [(1, 1), (2, 2), (2, 2), (2, 2)]);
+    assert_eq!(before, [(1, 1), (1, 2), (1, 5), (1, 108)]);
+}
+
+const JAMAICA: [(&str, &str); 3] = [
+    ("ALLOWED_COUNTRIES", "JM,US"),
+    ("BUDGETS", "40/24h"),
+    ("COUNTRY_LIMITS", "JM=5/24h"),
+];
+
+/// Sends to ten numbers in Jamaica at once, on a table with this item. Returns the messages that were sent.
+async fn ten_messages(emulator: &Emulator, changes: &[(&str, &str)], now: Millis) -> usize {
+    let service = service(emulator, &Arc::default(), settings(changes));
+    let sends = (0..10).map(async |nth| {
+        let to = PhoneNumber::parse(&format!("+1876555{nth:04}")).unwrap();
+        let mut record = Record::default();
+        let caller = Caller {
+            principal: Some("backend".to_owned()),
+            ..Caller::default()
+        };
+        let mut call = Call::new(caller, now, Duration::MAX, &mut record);
+        let request = send_request(&service, to);
+        match service.send(&request, &mut call).await {
+            Ok(_) => true,
+            Err(error) => {
+                assert_eq!(error.code(), ErrorCode::RateLimited);
+                assert_eq!(error.limit().unwrap().name(), "country");
+                false
+            }
+        }
+    });
+    let sent = join_all(sends).await;
+    sent.into_iter().filter(|sent| *sent).count()
+}
+
+fn counters(emulator: &Emulator, name: &ItemName) -> Value {
+    let mut items = emulator.items();
+    items.retain(|item| item["pk"] == name.as_str());
+    items.pop().unwrap_or_default()
+}
+
+/// Three messages to Jamaica were counted in the item of all budgets: by the version before, or when the stack served
+/// Jamaica alone.
+#[tokio::test]
+async fn what_was_counted_in_the_item_of_all_budgets_counts() {
+    let all = ItemName::of_budget(DAY);
+    let before = json!({
+        "pk": { "S": all.as_str() }, "m": { "N": "7" }, "mJM": { "N": "3" },
+        "ttl": { "N": "1800000000" },
+    });
+    let emulator = Emulator::new();
+    emulator.put(&before);
+    assert_eq!(ten_messages(&emulator, &JAMAICA, MORNING).await, 2);
+    assert_eq!(counters(&emulator, &all)["m"], "9");
+    assert_eq!(counters(&emulator, &all)["mJM"], "3");
+    let jamaica = "JM".parse().unwrap();
+    let own = ItemName::of_country_budget(DAY, jamaica);
+    assert_eq!(
+        counters(&emulator, &own)["mJM"],
+        "2",
+        "the refused ones were refunded"
+    );
+    // The next day begins anew.
+    let tomorrow = MORNING.plus(HOUR * 24);
+    assert_eq!(ten_messages(&emulator, &JAMAICA, tomorrow).await, 5);
+
+    // The control: without the comparison, the country's budget would begin anew today.
+    let emulator = Emulator::new();
+    emulator.put(&before);
+    emulator.rewrite(|request| {
+        if let Some(condition) = request.body["ConditionExpression"].as_str() {
+            let without =
+                condition.replace("(attribute_not_exists(#mJM) OR #mJM <= :room1) AND ", "");
+            request.body["ConditionExpression"] = json!(without);
+            keep_what_is_used(&mut request.body);
+        }
+    });
+    assert_eq!(ten_messages(&emulator, &JAMAICA, MORNING).await, 5);
+}
+
+#[tokio::test]
+async fn the_only_country_shares_the_item_of_all_budgets() {
+    let emulator = Emulator::new();
+    let alone = [("ALLOWED_COUNTRIES", "JM"), JAMAICA[1], JAMAICA[2]];
+    assert_eq!(ten_messages(&emulator, &alone, MORNING).await, 5);
+    let all = counters(&emulator, &ItemName::of_budget(DAY));
+    assert_eq!((&all["m"], &all["mJM"]), (&json!("5"), &json!("5")));
+    // A second country is allowed in the middle of the day.
+    let later = MORNING.plus(HOUR);
+    assert_eq!(ten_messages(&emulator, &JAMAICA, later).await, 0);
+}
