@@ -83,12 +83,13 @@ steps! {
         ledger.redeem(&the_verification(), 1, &digest("r"), at(MINUTE));
 }
 
-const FAULTS: [Fault; 8] = [
+const FAULTS: [Fault; 9] = [
     Fault::Throttled,
     Fault::Unreachable,
     Fault::ServerError,
     Fault::Hang,
     Fault::LostAnswer,
+    Fault::LostSuccess,
     Fault::ServerErrorAfter,
     Fault::Garbage,
     Fault::Empty,
@@ -98,7 +99,11 @@ const FAULTS: [Fault; 8] = [
 fn is_executed(fault: Fault) -> bool {
     matches!(
         fault,
-        Fault::LostAnswer | Fault::ServerErrorAfter | Fault::Garbage | Fault::Empty
+        Fault::LostAnswer
+            | Fault::LostSuccess
+            | Fault::ServerErrorAfter
+            | Fault::Garbage
+            | Fault::Empty
     )
 }
 
