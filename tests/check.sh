@@ -23,6 +23,14 @@ fi
 cargo tree --edges dev --invert simulator | grep -q 'otp-lambda'
 printf 'shipped crates: %s\n' "$(cargo tree --edges normal --prefix none --package otp-lambda --target "$(rustc -vV | sed -n 's/^host: //p')" | sort -u | wc -l)"
 
+step "the model and its checker are not shipped"
+for crate in model stateright; do
+    if cargo tree --edges normal --invert "$crate" --package otp-lambda 2>/dev/null | grep -q 'otp-lambda'; then
+        echo "the function depends on $crate" >&2
+        exit 1
+    fi
+done
+
 step "licences and sources"
 if command -v cargo-deny >/dev/null; then
     cargo deny --log-level error check licenses bans sources

@@ -1,0 +1,270 @@
+//! The bounds within which the model is checked.
+
+use crate::config::{Config, Guard};
+use crate::state::{NONE, Provider, Request, WRONG};
+
+/// The windows of the default `SEND_LIMITS`, as far as a run can reach them.
+const WINDOWS: &[(usize, u16)] = &[(1, 30), (2, 600)];
+/// Windows in which sends to one number overlap.
+const WIDE: &[(usize, u16)] = &[(2, 600)];
+
+/// Windows in which three sends overlap.
+const WIDER: &[(usize, u16)] = &[(3, 600)];
+
+const SEND: Request = Request::Send { to: 0, key: NONE };
+const SEND_WITH_KEY: Request = Request::Send { to: 0, key: 0 };
+const GUESS: Request = guess(0, 0);
+const REDEEM: Request = Request::Redeem { to: 0, key: 0 };
+const REDEEM_TOO: Request = Request::Redeem { to: 0, key: 1 };
+const CANCEL: Request = Request::Cancel { to: 0 };
+const SIGN_IN: Request = Request::SignIn { session: 0 };
+const UNKNOWN: Request = Request::UnknownSignIn { session: 0 };
+const SIGN_IN_TOO: Request = Request::SignIn { session: 1 };
+
+const fn guess(to: u8, key: u8) -> Request {
+    Request::Verify {
+        to,
+        code: WRONG,
+        key,
+    }
+}
+
+const fn answer(session: u8, nonce: u8) -> Request {
+    Request::Answer {
+        session,
+        code: WRONG,
+        nonce,
+    }
+}
+
+/// One number, three requests, nothing fails.
+pub const BASE: Config = Config {
+    requests: &[SEND, GUESS],
+    sign_in: false,
+    begins: 3,
+    at_once: 3,
+    faults: 0,
+    passes: 1,
+    pass: &[31, 331],
+    short_passes: 0,
+    changes: 0,
+    pauses: 0,
+    provider: Provider::Pinpoint,
+    failures: &[0],
+    attempts: 2,
+    budget: 4,
+    windows: WINDOWS,
+};
+
+/// One verification: everything that HTTP requests do to it, with a crash, a lost answer or a failure anywhere.
+pub const ONE_NUMBER: Config = Config {
+    requests: &[
+        SEND,
+        SEND_WITH_KEY,
+        GUESS,
+        guess(0, 1),
+        Request::Status { to: 0 },
+        REDEEM,
+        CANCEL,
+        Request::Unlock { number: 0 },
+    ],
+    faults: 1,
+    passes: 2,
+    changes: 1,
+    ..BASE
+};
+
+/// Two numbers, which share the budget.
+pub const TWO_NUMBERS: Config = Config {
+    requests: &[
+        SEND,
+        GUESS,
+        Request::Send { to: 1, key: NONE },
+        guess(1, 0),
+        CANCEL,
+    ],
+    faults: 1,
+    passes: 1,
+    changes: 1,
+    budget: 2,
+    ..BASE
+};
+
+/// Two sessions sign in to one number, which gets codes over HTTP as well; and their decoys.
+pub const SIGN_INS: Config = Config {
+    requests: &[
+        SIGN_IN,
+        SIGN_IN_TOO,
+        UNKNOWN,
+        answer(0, 0),
+        answer(1, 2),
+        Request::ResendForSignIn {
+            session: 0,
+            nonce: 1,
+        },
+        SEND,
+    ],
+    sign_in: true,
+    faults: 1,
+    passes: 1,
+    ..BASE
+};
+
+/// A number at the hundredth failure.
+pub const AT_THE_LOCK: Config = Config {
+    requests: &[SEND, GUESS, Request::Unlock { number: 0 }],
+    begins: 4,
+    passes: 1,
+    failures: &[9, 98],
+    attempts: 3,
+    ..BASE
+};
+
+/// Sends that overlap, because the windows leave room for two.
+pub const OVERLAPPING_SENDS: Config = Config {
+    requests: &[SEND, SEND_WITH_KEY, GUESS, CANCEL],
+    faults: 1,
+    short_passes: 1,
+    windows: WIDE,
+    ..BASE
+};
+
+/// Whether the counterexample for a missing condition is far: half a million states away and more.
+#[must_use]
+pub fn is_far(guard: Guard) -> bool {
+    matches!(
+        guard,
+        Guard::OwnReference
+            | Guard::RedeemGeneration
+            | Guard::ReopenKeepsLeft
+            | Guard::SettleOnlyNewest
+    )
+}
+
+/// The smallest bounds in which a missing condition shows.
+#[must_use]
+#[expect(clippy::too_many_lines, reason = "a table")]
+pub fn of_guard(guard: Guard) -> Config {
+    match guard {
+        Guard::PayFirst
+        | Guard::PayLeft
+        | Guard::PayUnexpired
+        | Guard::PayOpen
+        | Guard::ConsumeGeneration
+        | Guard::ConsumeWinner
+        | Guard::ReplayWinner
+        | Guard::ConsumeOpen => Config {
+            requests: const { &[SEND, GUESS, guess(0, 1), CANCEL] },
+            begins: 4,
+            attempts: if matches!(guard, Guard::PayFirst | Guard::PayLeft) {
+                1
+            } else {
+                2
+            },
+            ..BASE
+        },
+        Guard::PayNotPending | Guard::PayNotWrong => Config {
+            requests: const { &[SEND, GUESS] },
+            begins: 4,
+            ..BASE
+        },
+        Guard::NoteUnclear => Config {
+            requests: const { &[SEND, GUESS] },
+            begins: 2,
+            faults: 1,
+            ..BASE
+        },
+        Guard::PayOwner | Guard::PayQuestion | Guard::RedeemNotSignIn => Config {
+            requests: const {
+                &[
+                    SIGN_IN,
+                    SIGN_IN_TOO,
+                    answer(0, 0),
+                    answer(1, 2),
+                    Request::Redeem { to: 1, key: 0 },
+                ]
+            },
+            sign_in: true,
+            begins: 4,
+            faults: 1,
+            passes: 0,
+            short_passes: 1,
+            ..BASE
+        },
+        Guard::DecoyAsksNobody => Config {
+            requests: const { &[SEND, UNKNOWN, answer(0, 0)] },
+            sign_in: true,
+            passes: 0,
+            ..BASE
+        },
+        Guard::ChargeLocked | Guard::ClearUpToCharge | Guard::ClearEpoch | Guard::StopsHold => {
+            AT_THE_LOCK
+        }
+        Guard::WindowsHold => BASE,
+        Guard::ReopenGeneration => Config {
+            requests: const { &[SEND] },
+            windows: WIDER,
+            ..BASE
+        },
+        Guard::ReopenKeepsLeft => Config {
+            begins: 5,
+            passes: 0,
+            windows: WIDE,
+            ..BASE
+        },
+        Guard::OpenGeneration
+        | Guard::ReopenOpen
+        | Guard::SettleReserved
+        | Guard::SettleHolder
+        | Guard::SettleOnlyNewest
+        | Guard::SettleBack
+        | Guard::IssuersOfBoth
+        | Guard::OwnReference
+        | Guard::CancelOpen
+        | Guard::CancelGeneration => Config {
+            requests: const { &[SEND, GUESS, CANCEL] },
+            begins: 4,
+            faults: 1,
+            windows: WIDE,
+            ..BASE
+        },
+        Guard::KeyReserved | Guard::KeyHolder | Guard::KeyKeptIfUnclear => Config {
+            requests: const { &[SEND_WITH_KEY] },
+            faults: 1,
+            passes: 1,
+            ..BASE
+        },
+        Guard::WriteAhead
+        | Guard::SpendCap
+        | Guard::SpendFirst
+        | Guard::RefundOnlyUnsent
+        | Guard::RefundRefused => Config {
+            requests: const { &[SEND] },
+            faults: 1,
+            budget: if matches!(guard, Guard::RefundRefused) {
+                2
+            } else {
+                1
+            },
+            ..BASE
+        },
+        Guard::RedeemVerified | Guard::RedeemOnce | Guard::RedeemInTime => Config {
+            requests: const { &[SEND, GUESS, REDEEM, REDEEM_TOO] },
+            begins: 4,
+            pass: &[601],
+            ..BASE
+        },
+        Guard::RedeemGeneration => Config {
+            requests: const { &[SEND, GUESS, REDEEM] },
+            begins: 5,
+            passes: 0,
+            windows: WIDE,
+            ..BASE
+        },
+        Guard::Pause => Config {
+            requests: const { &[SEND] },
+            pauses: 1,
+            ..BASE
+        },
+    }
+}

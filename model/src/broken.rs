@@ -1,0 +1,59 @@
+//! The properties, as bits of [`State::broken`](crate::state::State::broken).
+
+/// The provider is asked at most as often as a code allows; equal guesses at once ask once.
+pub const I1: u16 = 1;
+/// At most a hundred guesses at a number's codes since its last success: the ledger knows of all of them.
+pub const I2: u16 = 1 << 1;
+/// One success per code.
+pub const I3: u16 = 1 << 2;
+/// One message per idempotency key.
+pub const I4: u16 = 1 << 3;
+/// No message without its record.
+pub const I5: u16 = 1 << 4;
+/// A success has the right number, reference and code, and is in time.
+pub const I6: u16 = 1 << 5;
+/// Every window holds, and failed guesses stop sends.
+pub const I7: u16 = 1 << 6;
+/// Budgets are never overspent, and refusals refund what they counted.
+pub const I8: u16 = 1 << 7;
+/// What has ended stays as it is until the next send, and its text is never right again.
+pub const END: u16 = 1 << 8;
+/// The newest code on a phone can be verified: no record has lost it.
+pub const LIVE: u16 = 1 << 9;
+/// A success is redeemed once, in time, and not that of a sign-in.
+pub const REDEEM: u16 = 1 << 10;
+/// A cancel ends no code that is newer than the one that it saw.
+pub const CANCEL: u16 = 1 << 11;
+/// Another session cannot spend the owner's last attempt, and the same answer to one question costs one.
+pub const OWNER: u16 = 1 << 12;
+/// A decoy sends nothing, asks nobody and never succeeds.
+pub const DECOY: u16 = 1 << 13;
+/// No message leaves ten seconds after a pause.
+pub const PAUSE: u16 = 1 << 14;
+
+pub const ALL: [(&str, u16); 15] = [
+    ("I1", I1),
+    ("I2", I2),
+    ("I3", I3),
+    ("I4", I4),
+    ("I5", I5),
+    ("I6", I6),
+    ("I7", I7),
+    ("I8", I8),
+    ("what has ended stays ended", END),
+    ("the newest code can be verified", LIVE),
+    ("a success is redeemed once", REDEEM),
+    ("a cancel ends what it saw", CANCEL),
+    ("the last attempt is the owner's", OWNER),
+    ("a decoy does nothing", DECOY),
+    ("a pause stops messages", PAUSE),
+];
+
+/// The names of the broken properties.
+#[must_use]
+pub fn names(broken: u16) -> Vec<&'static str> {
+    ALL.iter()
+        .filter(|(_, bit)| broken & bit != 0)
+        .map(|(name, _)| *name)
+        .collect()
+}

@@ -1,0 +1,183 @@
+//! The bounds of the model, and the conditions that it can do without.
+
+use crate::state::{Provider, Request, Time};
+
+/// How far the model goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Config {
+    /// The requests that people and software may begin. A request with a code stands for one with each possible code.
+    pub requests: &'static [Request],
+    /// Whether the second verification is that of a sign-in to the first number. Otherwise it has a number of its own.
+    pub sign_in: bool,
+    /// How many requests can begin.
+    pub begins: u8,
+    /// How many requests run at once.
+    pub at_once: usize,
+    /// How many crashes, lost answers and failures can happen.
+    pub faults: u8,
+    /// How often the clock can move while no request runs.
+    pub passes: u8,
+    /// By how many seconds the clock can move.
+    pub pass: &'static [Time],
+    /// How often the clock can move by [`SHORT`](crate::SHORT) while requests run.
+    pub short_passes: u8,
+    /// How often the operator can change the provider.
+    pub changes: u8,
+    /// How often the operator can pause or resume.
+    pub pauses: u8,
+    /// The provider at the start.
+    pub provider: Provider,
+    /// The failed guesses of the first number at the start, all more than a day old.
+    pub failures: &'static [u8],
+    /// Guesses allowed for a code.
+    pub attempts: u8,
+    /// Messages allowed a day.
+    pub budget: u8,
+    /// The windows of a number: sends and seconds.
+    pub windows: &'static [(usize, Time)],
+}
+
+/// A condition of the service or of the ledger. The model without one of them must break a property.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Guard {
+    /// An attempt is paid for before the provider is asked.
+    PayFirst,
+    /// Only an open verification takes attempts.
+    PayOpen,
+    /// Only a verification that has not expired takes attempts.
+    PayUnexpired,
+    /// Only a verification with attempts left takes them.
+    PayLeft,
+    /// The same guess is not paid for twice at once.
+    PayNotPending,
+    /// The same wrong guess is answered from the record.
+    PayNotWrong,
+    /// The last attempt belongs to the session that the code was sent for.
+    PayOwner,
+    /// The answer to one question is delivered twice and costs one attempt.
+    PayQuestion,
+    /// A number with a hundred failures takes no guess.
+    ChargeLocked,
+    /// A success clears the failures up to its own charge, and no later ones.
+    ClearUpToCharge,
+    /// A success clears nothing if the failures were cleared since its charge.
+    ClearEpoch,
+    /// A guess that the provider has not answered is not noted as wrong.
+    NoteUnclear,
+    /// A success is written only over the generation that was paid for, or one that has the same code.
+    ConsumeGeneration,
+    /// A success is written only over an open verification.
+    ConsumeOpen,
+    /// Of two successes with one code only the one that was written counts.
+    ConsumeWinner,
+    /// The same success is repeated only for its winner.
+    ReplayWinner,
+    /// A window holds.
+    WindowsHold,
+    /// Failed guesses stop sends.
+    StopsHold,
+    /// A record is opened only over the generation that was seen.
+    OpenGeneration,
+    /// A record is reopened only in the generation that was seen.
+    ReopenGeneration,
+    /// Only an open verification is reopened.
+    ReopenOpen,
+    /// A resend brings no attempts.
+    ReopenKeepsLeft,
+    /// The record is written before the provider is asked.
+    WriteAhead,
+    /// A send settles only what is still reserved.
+    SettleReserved,
+    /// A send settles only what it has reserved itself.
+    SettleHolder,
+    /// A code that was sent is the only valid one.
+    SettleOnlyNewest,
+    /// A resend that did not happen restores what was there.
+    SettleBack,
+    /// An unclear resend leaves the former code valid.
+    IssuersOfBoth,
+    /// A code that follows another has a reference of its own.
+    OwnReference,
+    /// An idempotency key is reserved once.
+    KeyReserved,
+    /// Only its holder ends a key.
+    KeyHolder,
+    /// A key is released only if certainly no message was sent.
+    KeyKeptIfUnclear,
+    /// A budget has a cap.
+    SpendCap,
+    /// A send is spent before it is sent.
+    SpendFirst,
+    /// A message that may have been sent is not refunded.
+    RefundOnlyUnsent,
+    /// A refused send is refunded.
+    RefundRefused,
+    /// Only an open verification is canceled.
+    CancelOpen,
+    /// Only the generation that the caller could see is canceled.
+    CancelGeneration,
+    /// Only a success is redeemed.
+    RedeemVerified,
+    /// Only the generation that was judged is redeemed.
+    RedeemGeneration,
+    /// A success is redeemed once.
+    RedeemOnce,
+    /// A success is redeemed within ten minutes.
+    RedeemInTime,
+    /// The success of a sign-in is not redeemed.
+    RedeemNotSignIn,
+    /// A decoy asks no provider.
+    DecoyAsksNobody,
+    /// A pause stops sends.
+    Pause,
+}
+
+impl Guard {
+    pub const ALL: [Self; 45] = [
+        Self::PayFirst,
+        Self::PayOpen,
+        Self::PayUnexpired,
+        Self::PayLeft,
+        Self::PayNotPending,
+        Self::PayNotWrong,
+        Self::PayOwner,
+        Self::PayQuestion,
+        Self::ChargeLocked,
+        Self::ClearUpToCharge,
+        Self::ClearEpoch,
+        Self::NoteUnclear,
+        Self::ConsumeGeneration,
+        Self::ConsumeOpen,
+        Self::ConsumeWinner,
+        Self::ReplayWinner,
+        Self::WindowsHold,
+        Self::StopsHold,
+        Self::OpenGeneration,
+        Self::ReopenGeneration,
+        Self::ReopenOpen,
+        Self::ReopenKeepsLeft,
+        Self::WriteAhead,
+        Self::SettleReserved,
+        Self::SettleHolder,
+        Self::SettleOnlyNewest,
+        Self::SettleBack,
+        Self::IssuersOfBoth,
+        Self::OwnReference,
+        Self::KeyReserved,
+        Self::KeyHolder,
+        Self::KeyKeptIfUnclear,
+        Self::SpendCap,
+        Self::SpendFirst,
+        Self::RefundOnlyUnsent,
+        Self::RefundRefused,
+        Self::CancelOpen,
+        Self::CancelGeneration,
+        Self::RedeemVerified,
+        Self::RedeemGeneration,
+        Self::RedeemOnce,
+        Self::RedeemInTime,
+        Self::RedeemNotSignIn,
+        Self::DecoyAsksNobody,
+        Self::Pause,
+    ];
+}

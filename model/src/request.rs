@@ -1,0 +1,251 @@
+//! Requests: who asks, and where a request stands.
+
+use crate::state::{Issuer, Number, Phase, Provider, Record, Time};
+
+/// Where a request of the ledger, the service or a provider stands: each value is one step, or several at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum Place {
+    #[default]
+    ReserveKey,
+    /// Undoes a reservation of which nobody knows.
+    ReleaseKey,
+    /// Reads of the record and the number.
+    Plan,
+    Spend,
+    ReserveSend,
+    WriteAhead,
+    AskToSend,
+    /// The end of the key, the settlement and the refund.
+    Settle,
+    Pay,
+    Charge,
+    /// The place in the list of issuers.
+    Ask(u8),
+    Consume,
+    ConsumeAgain,
+    Clear,
+    Note,
+    /// Reads of the record and the number, for a status.
+    Read,
+    LookBeforeRedeem,
+    Redeem,
+    /// What a cancel sees first.
+    LookBeforeCancel,
+    Cancel,
+    Unlock,
+    /// Reads of a sign-in before anything else.
+    Look,
+    /// Reads of a sign-in after its send.
+    LookAgain,
+    DecoyLook,
+    DecoySpend,
+    DecoyWait,
+    DecoyReserve,
+    DecoyRead,
+    DecoyOpen,
+    DecoyLookAgain,
+    DecoyResendRead,
+    DecoyResendKey,
+    DecoyResendSpend,
+    DecoyResendWait,
+    DecoyResendReserve,
+    DecoyReopen,
+    DecoySettle,
+    DecoyFinishKey,
+    DecoyReleaseKey,
+}
+
+/// The steps that several places do at once, as bits.
+pub mod part {
+    pub const ONLY: u8 = 1;
+    pub const RECORD: u8 = 1;
+    pub const NUMBER: u8 = 2;
+    pub const REAL_NUMBER: u8 = 4;
+    pub const KEY: u8 = 1;
+    pub const SETTLE: u8 = 2;
+    pub const REFUND: u8 = 4;
+}
+
+/// A request that somebody makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Request {
+    Send {
+        to: u8,
+        key: u8,
+    },
+    Verify {
+        to: u8,
+        code: u8,
+        /// The idempotency key, which identifies the winner.
+        key: u8,
+    },
+    Status {
+        to: u8,
+    },
+    Redeem {
+        to: u8,
+        key: u8,
+    },
+    Cancel {
+        to: u8,
+    },
+    Unlock {
+        number: u8,
+    },
+    SignIn {
+        session: u8,
+    },
+    /// A sign-in of a user who cannot be sent a code.
+    UnknownSignIn {
+        session: u8,
+    },
+    Answer {
+        session: u8,
+        code: u8,
+        nonce: u8,
+    },
+    ResendForSignIn {
+        session: u8,
+        nonce: u8,
+    },
+}
+
+/// How a step of a request ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Fate {
+    Done,
+    /// Done, and the answer is lost.
+    Lost,
+    /// Not done, without an answer.
+    Failed,
+    /// The provider takes the message, and the answer is lost.
+    UnclearSent,
+    /// The provider does not get the message, and nobody knows.
+    UnclearUnsent,
+    /// The provider refuses the message.
+    Refused,
+    /// The code is right.
+    Yes,
+    /// The code is not right.
+    No,
+    /// The provider has checked the guess, and the answer is lost.
+    YesLost,
+    /// The provider was not reached.
+    NoAnswer,
+}
+
+/// What a request has done, for itself and for the properties.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+pub struct Facts {
+    pub holds_key: bool,
+    pub has_spent: bool,
+    pub is_prepared: bool,
+    pub is_resend: bool,
+    /// The send of a sign-in runs.
+    pub is_sending: bool,
+    /// One of several steps at once failed, or one of several providers did not answer.
+    pub has_failed: bool,
+    /// For the properties: something was spent, whatever the request knows.
+    pub spent_really: bool,
+    pub refunded_really: bool,
+    pub text_left: bool,
+    /// A step of this request failed or came to no clear end.
+    pub had_a_fault: bool,
+}
+
+/// A request that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Running {
+    pub request: Request,
+    pub place: Place,
+    /// The steps of the place that are still to do.
+    pub parts: u8,
+    /// When it began.
+    pub now: Time,
+    pub provider: Provider,
+    pub facts: Facts,
+    /// The record that it has read or paid for.
+    pub seen: Record,
+    /// The number that it has read.
+    pub known: Number,
+    /// The failures that its own charge came to, and the epoch.
+    pub charge: (u8, u8),
+    /// For the properties: all charges up to its own.
+    pub charged: u8,
+    /// For the properties: how often the record had been opened when it paid.
+    pub opened: u8,
+    /// For the properties: the code had been replaced when it paid.
+    pub is_replaced: bool,
+    /// The generation that it writes a success over.
+    pub generation: u8,
+    /// The issuer that has accepted the code.
+    pub accepted: Issuer,
+    /// Tells the sends apart.
+    pub holder: u8,
+    pub tries: u8,
+    pub outcome: Option<Answer>,
+}
+
+/// Why a request is refused: the error code of the same name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Refusal {
+    AlreadyVerified,
+    AttemptsExhausted,
+    CodeExpired,
+    DestinationLocked,
+    IdempotencyKeyInUse,
+    IdempotencyKeyReused,
+    InvalidCode,
+    /// As `InvalidCode`, because a newer code was sent.
+    NewerCode,
+    LedgerUnavailable,
+    /// The provider refused.
+    ProviderRejected,
+    /// The provider did not answer.
+    ProviderTimeout,
+    RateLimited,
+    ResendLimit,
+    ResendTooSoon,
+    SendingPaused,
+    VerificationCanceled,
+    VerificationInProgress,
+    VerificationNotFound,
+}
+
+/// How a request ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Answer {
+    Sent {
+        left: u8,
+        expires: Time,
+        resend: Time,
+    },
+    Right,
+    Status {
+        phase: Phase,
+        left: u8,
+        expires: Time,
+        resend: Time,
+    },
+    Redeemed,
+    Canceled(Phase),
+    Done,
+    Challenge {
+        state: Challenge,
+        decoy: u8,
+        left: u8,
+        expires: Time,
+        resend: Time,
+    },
+    /// The sign-in gets a decoy deeper than the model knows.
+    Deeper,
+    Refused(Refusal),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Challenge {
+    Sent,
+    Adopted,
+    Ended,
+}

@@ -1,0 +1,479 @@
+//! The steps of a send: `src/service/send.rs` and `src/service/send_plan.rs` of the service.
+
+use crate::config::Guard;
+use crate::ledger::{NEVER, Opening, Reopening, Settled, Wait, next_send, wait_of};
+use crate::state::{
+    Answer, Fate, Issuer, Issuers, Key, KeyState, NONE, Number, Place, Record, RecordState,
+    Refusal, Request, Running, State, Time, part,
+};
+use crate::{
+    KEY_IN_USE, MAX_LIFETIME, MAX_SENDS, Model, Next, PAUSE_KEPT, PLAIN_MARGIN, VALIDITY, broken,
+    by_fate, session_of, target_of,
+};
+
+/// What a send will do to its verification.
+pub(crate) struct Plan {
+    pub(crate) generation: u8,
+    pub(crate) expires: Time,
+    pub(crate) sends: u8,
+    pub(crate) left: u8,
+    /// As in [`Issuer::Provider`].
+    pub(crate) reference: u8,
+    pub(crate) issuer: Issuer,
+}
+
+impl Model {
+    /// Reads the pause, and goes on with the key.
+    pub(crate) fn begin_send(&self, state: &mut State, running: &mut Running) -> Next {
+        running.facts.is_sending = true;
+        if self.is_paused(state, running) {
+            return Next::refuse(Refusal::SendingPaused);
+        }
+        if key_of(running) == NONE {
+            Next::Go(Place::Plan, part::RECORD | part::NUMBER)
+        } else {
+            Next::Go(Place::ReserveKey, part::ONLY)
+        }
+    }
+
+    /// Whether the function of this request knows of a pause. It reads it again after a while.
+    pub(crate) fn is_paused(&self, state: &mut State, running: &Running) -> bool {
+        let is_paused = state.paused > 0;
+        let kept = &mut state.pause_read[running.provider as usize];
+        if self.config.pauses == 0 {
+            return false;
+        }
+        if kept.0 == 0 || kept.0 + PAUSE_KEPT <= running.now {
+            *kept = (running.now, is_paused);
+        }
+        kept.1 && self.has(Guard::Pause)
+    }
+
+    pub(crate) fn step_of_send(
+        &self,
+        state: &mut State,
+        running: &mut Running,
+        part: u8,
+        fate: Fate,
+    ) -> Next {
+        match running.place {
+            Place::ReserveKey => self.reserve_the_key(state, running, fate),
+            Place::ReleaseKey => {
+                by_fate(fate, || self.release_key(state, running));
+                end_of_send(running, Answer::Refused(Refusal::LedgerUnavailable))
+            }
+            Place::Plan => self.plan(state, running, part, fate),
+            Place::Spend => self.spend_and_go_on(state, running, fate),
+            Place::ReserveSend => self.reserve_the_send(state, running, fate),
+            Place::WriteAhead => self.write_ahead(state, running, fate),
+            Place::AskToSend => self.ask_to_send(state, running, fate),
+            _ => self.settle_part(state, running, part, fate),
+        }
+    }
+
+    fn reserve_the_key(&self, state: &mut State, running: &mut Running, fate: Fate) -> Next {
+        let target = u8::try_from(target_of(state, running)).unwrap_or(NONE);
+        let (key, now) = (usize::from(key_of(running)), running.now);
+        let reserved = by_fate(fate, || {
+            self.reserve_key(state, key, target, running.holder, now)
+        });
+        let Some(reserved) = reserved else {
+            return Next::Go(Place::ReleaseKey, part::ONLY);
+        };
+        match reserved {
+            Ok(()) => {
+                running.facts.holds_key = true;
+                Next::Go(Place::Plan, part::RECORD | part::NUMBER)
+            }
+            Err(held) => end_of_send(running, repeat(&held, target, now)),
+        }
+    }
+
+    fn plan(&self, state: &mut State, running: &mut Running, read: u8, fate: Fate) -> Next {
+        let target = target_of(state, running);
+        if fate != Fate::Done {
+            running.facts.has_failed = true;
+        } else if read == part::RECORD {
+            running.seen = state.targets[target].record;
+        } else {
+            running.known = visible(&state.numbers[self.number_of(target)]);
+        }
+        if running.parts != 0 {
+            return Next::Stay;
+        }
+        if running.facts.has_failed {
+            return self.end_by_settling(running, Answer::Refused(Refusal::LedgerUnavailable));
+        }
+        let (seen, now) = (running.seen, running.now);
+        if seen.is_open(now) {
+            if matches!(running.request, Request::SignIn { .. }) {
+                return self
+                    .end_by_settling(running, Answer::Refused(Refusal::VerificationInProgress));
+            }
+            if seen.sends >= MAX_SENDS {
+                return self.end_by_settling(running, Answer::Refused(Refusal::ResendLimit));
+            }
+            running.facts.is_resend = true;
+            // An earlier send that crashed may have reached the phone.
+            if seen.state == RecordState::Reserved {
+                running.seen.state = RecordState::Unclear;
+            }
+        }
+        let wait = wait_of(self.config.windows, &running.known, now);
+        running.known = Number::default();
+        if wait.until > now {
+            let refusal = refusal(running, wait);
+            return self.end_by_settling(running, Answer::Refused(refusal));
+        }
+        if self.has(Guard::SpendFirst) {
+            Next::Go(Place::Spend, part::ONLY)
+        } else {
+            Next::Go(Place::ReserveSend, part::ONLY)
+        }
+    }
+
+    fn spend_and_go_on(&self, state: &mut State, running: &mut Running, fate: Fate) -> Next {
+        let mut really = false;
+        let spent = by_fate(fate, || {
+            really = self.spend(state);
+            really
+        });
+        running.facts.spent_really = really;
+        match spent {
+            None => self.end_by_settling(running, Answer::Refused(Refusal::LedgerUnavailable)),
+            Some(false) => self.end_by_settling(running, Answer::Refused(Refusal::RateLimited)),
+            Some(true) => {
+                running.facts.has_spent = true;
+                if self.has(Guard::SpendFirst) {
+                    Next::Go(Place::ReserveSend, part::ONLY)
+                } else {
+                    let outcome = running.outcome.unwrap_or(Answer::Done);
+                    self.end_by_settling(running, outcome)
+                }
+            }
+        }
+    }
+
+    fn reserve_the_send(&self, state: &mut State, running: &mut Running, fate: Fate) -> Next {
+        let number = self.number_of(target_of(state, running));
+        let now = running.now;
+        match by_fate(fate, || self.reserve_send(state, number, now)) {
+            None => self.end_by_settling(running, Answer::Refused(Refusal::LedgerUnavailable)),
+            Some(Ok(number)) => {
+                running.known = visible(&number);
+                if self.has(Guard::WriteAhead) {
+                    Next::Go(Place::WriteAhead, part::ONLY)
+                } else {
+                    Next::Go(Place::AskToSend, part::ONLY)
+                }
+            }
+            Some(Err(number)) => {
+                let mut wait = wait_of(self.config.windows, &number, now);
+                if wait.until == 0 {
+                    // Another send took the place a moment ago.
+                    wait.until = now + 1;
+                }
+                let refusal = refusal(running, wait);
+                self.end_by_settling(running, Answer::Refused(refusal))
+            }
+        }
+    }
+
+    fn write_ahead(&self, state: &mut State, running: &mut Running, fate: Fate) -> Next {
+        let target = target_of(state, running);
+        let plan = self.planned(running);
+        // If it stays unclear whether it is written, it is settled all the same.
+        running.facts.is_prepared = true;
+        let written = by_fate(fate, || self.write(state, target, running, &plan));
+        match written {
+            None => self.end_by_settling(running, Answer::Refused(Refusal::LedgerUnavailable)),
+            Some(false) => {
+                self.end_by_settling(running, Answer::Refused(Refusal::VerificationInProgress))
+            }
+            Some(true) if self.has(Guard::WriteAhead) => Next::Go(Place::AskToSend, part::ONLY),
+            Some(true) => {
+                let outcome = running.outcome.unwrap_or(Answer::Done);
+                self.end_by_settling(running, outcome)
+            }
+        }
+    }
+
+    fn write(&self, state: &mut State, target: usize, running: &Running, plan: &Plan) -> bool {
+        let (seen, now) = (&running.seen, running.now);
+        let issuers = self.issuers(running, plan);
+        let is_plain = plan.reference == 0;
+        let plain_until = if is_plain {
+            now + VALIDITY + PLAIN_MARGIN
+        } else {
+            seen.plain_until
+        };
+        if running.facts.is_resend {
+            let resend = Reopening {
+                expires: plan.expires,
+                issuers,
+                plain_until,
+                holder: running.holder,
+            };
+            return self.reopen(state, target, seen.generation, &resend);
+        }
+        let opening = Opening {
+            state: RecordState::Reserved,
+            now,
+            expires: plan.expires,
+            left: plan.left,
+            issuers,
+            plain_until,
+            owner: session_of(running),
+            holder: running.holder,
+        };
+        let opened = self.open(state, target, seen.generation, &opening);
+        if opened {
+            end_texts(state, target);
+        }
+        opened
+    }
+
+    pub(crate) fn planned(&self, running: &Running) -> Plan {
+        let (seen, now) = (&running.seen, running.now);
+        let generation = seen.generation + 1;
+        let is_resend = running.facts.is_resend;
+        let reference = if seen.plain_until > now && self.has(Guard::OwnReference) {
+            generation
+        } else {
+            0
+        };
+        let latest = if is_resend {
+            seen.first + MAX_LIFETIME
+        } else {
+            NEVER
+        };
+        Plan {
+            generation,
+            expires: (now + VALIDITY).min(latest),
+            sends: if is_resend { seen.sends + 1 } else { 1 },
+            left: if is_resend {
+                seen.left
+            } else {
+                self.config.attempts
+            },
+            reference,
+            issuer: Issuer::Provider {
+                provider: running.provider,
+                reference,
+            },
+        }
+    }
+
+    /// The issuers of the codes that may be valid until the outcome is known, the newest first.
+    fn issuers(&self, running: &Running, plan: &Plan) -> Issuers {
+        let mut issuers = Issuers::default();
+        issuers[0] = plan.issuer;
+        if !running.facts.is_resend || !self.has(Guard::IssuersOfBoth) {
+            return issuers;
+        }
+        let is_over = |earlier: &Issuer| {
+            plan.reference == 0 && matches!(earlier, Issuer::Provider { reference: 0, .. })
+        };
+        let earlier = running.seen.issuers.iter();
+        let earlier = earlier.filter(|earlier| **earlier != Issuer::Nobody && !is_over(earlier));
+        for (place, earlier) in issuers.iter_mut().skip(1).zip(earlier) {
+            *place = *earlier;
+        }
+        issuers
+    }
+
+    fn ask_to_send(&self, state: &mut State, running: &mut Running, fate: Fate) -> Next {
+        let plan = self.planned(running);
+        if matches!(fate, Fate::Done | Fate::UnclearSent) {
+            self.text_leaves(state, running, &plan);
+            running.facts.text_left = true;
+        }
+        let outcome = match fate {
+            Fate::Done => {
+                let next = next_send(self.config.windows, &running.known);
+                let next = if plan.sends >= MAX_SENDS {
+                    next.max(plan.expires)
+                } else {
+                    next
+                };
+                Answer::Sent {
+                    left: plan.left,
+                    expires: plan.expires,
+                    resend: next.max(running.now),
+                }
+            }
+            Fate::Refused => Answer::Refused(Refusal::ProviderRejected),
+            _ => Answer::Refused(Refusal::ProviderTimeout),
+        };
+        running.outcome = Some(outcome);
+        running.known = Number::default();
+        if !self.has(Guard::WriteAhead) {
+            return Next::Go(Place::WriteAhead, part::ONLY);
+        }
+        if !self.has(Guard::SpendFirst) {
+            return Next::Go(Place::Spend, part::ONLY);
+        }
+        self.end_by_settling(running, outcome)
+    }
+
+    /// Ends a send: what is still to do about its key, its record and its charges is done at once.
+    fn end_by_settling(&self, running: &mut Running, outcome: Answer) -> Next {
+        let is_refused = matches!(outcome, Answer::Refused(_)) && !is_unclear(outcome);
+        let does_refund = is_refused && self.has(Guard::RefundRefused)
+            || is_unclear(outcome) && !self.has(Guard::RefundOnlyUnsent);
+        let facts = running.facts;
+        let mut parts = 0;
+        for (does, part) in [
+            (facts.holds_key, part::KEY),
+            (facts.is_prepared, part::SETTLE),
+            (facts.has_spent && does_refund, part::REFUND),
+        ] {
+            if does {
+                parts |= part;
+            }
+        }
+        if parts == 0 {
+            return end_of_send(running, outcome);
+        }
+        running.outcome = Some(outcome);
+        running.known = Number::default();
+        Next::Go(Place::Settle, parts)
+    }
+
+    fn settle_part(&self, state: &mut State, running: &mut Running, part: u8, fate: Fate) -> Next {
+        let outcome = running.outcome.unwrap_or(Answer::Done);
+        // The answer does not depend on whether these steps are done.
+        by_fate(fate, || match part {
+            part::KEY => self.end_key(state, running, outcome),
+            part::SETTLE => self.settle_send(state, running, outcome),
+            _ => {
+                Self::refund(state);
+                running.facts.refunded_really = true;
+                if running.facts.text_left {
+                    state.broken |= broken::I8;
+                }
+            }
+        });
+        if running.parts == 0 {
+            end_of_send(running, outcome)
+        } else {
+            Next::Stay
+        }
+    }
+
+    /// Frees a key that this request holds.
+    fn release_key(&self, state: &mut State, running: &Running) {
+        let key = &mut state.keys[usize::from(key_of(running))];
+        if key.holder == running.holder || !self.has(Guard::KeyHolder) {
+            *key = Key::default();
+        }
+    }
+
+    fn end_key(&self, state: &mut State, running: &Running, outcome: Answer) {
+        let key = &mut state.keys[usize::from(key_of(running))];
+        if key.holder != running.holder && self.has(Guard::KeyHolder) {
+            return;
+        }
+        match outcome {
+            Answer::Sent {
+                left,
+                expires,
+                resend,
+            } => {
+                key.state = KeyState::Answered;
+                (key.left, key.expires, key.resend) = (left, expires, resend);
+            }
+            outcome if is_unclear(outcome) && self.has(Guard::KeyKeptIfUnclear) => {
+                key.state = KeyState::Unclear;
+            }
+            _ => *key = Key::default(),
+        }
+    }
+
+    fn settle_send(&self, state: &mut State, running: &Running, outcome: Answer) {
+        let plan = self.planned(running);
+        let settled = match outcome {
+            Answer::Sent { .. } => {
+                let mut issuers = Issuers::default();
+                issuers[0] = plan.issuer;
+                Settled::Sent(issuers)
+            }
+            outcome if is_unclear(outcome) => Settled::Unclear,
+            _ if running.facts.is_resend && self.has(Guard::SettleBack) => {
+                Settled::Back(running.seen)
+            }
+            _ => Settled::Failed {
+                plain_until: running.seen.plain_until,
+            },
+        };
+        let target = target_of(state, running);
+        self.settle(state, target, plan.generation, running.holder, &settled);
+    }
+}
+
+/// The end of a send. That of a sign-in goes on.
+fn end_of_send(running: &mut Running, outcome: Answer) -> Next {
+    match (running.request, outcome) {
+        (Request::ResendForSignIn { .. }, Answer::Sent { .. }) => Next::End(Answer::Done),
+        _ => Next::End(outcome),
+    }
+}
+
+/// The idempotency key of a send.
+pub(crate) fn key_of(running: &Running) -> u8 {
+    match running.request {
+        Request::Send { key, .. } => key,
+        Request::ResendForSignIn { .. } => 1,
+        _ => NONE,
+    }
+}
+
+/// No text of a verification is right any more.
+pub(crate) fn end_texts(state: &mut State, target: usize) {
+    for text in state.texts.iter_mut().flatten() {
+        text.has_ended |= usize::from(text.target) == target;
+    }
+}
+
+fn is_unclear(outcome: Answer) -> bool {
+    outcome == Answer::Refused(Refusal::ProviderTimeout)
+}
+
+/// What a request sees of a number.
+pub(crate) fn visible(number: &Number) -> Number {
+    Number {
+        epoch: 0,
+        charged: 0,
+        forgiven: 0,
+        ..*number
+    }
+}
+
+fn repeat(held: &Key, target: u8, now: Time) -> Answer {
+    if held.target != target {
+        return Answer::Refused(Refusal::IdempotencyKeyReused);
+    }
+    match held.state {
+        KeyState::Answered => Answer::Sent {
+            left: held.left,
+            expires: held.expires,
+            resend: held.resend,
+        },
+        KeyState::Pending if now < held.at + KEY_IN_USE => {
+            Answer::Refused(Refusal::IdempotencyKeyInUse)
+        }
+        _ => Answer::Refused(Refusal::ProviderTimeout),
+    }
+}
+
+/// Why a number that has to wait gets no code.
+fn refusal(running: &Running, wait: Wait) -> Refusal {
+    let seen: &Record = &running.seen;
+    if running.facts.is_resend && !wait.guesses && wait.until <= seen.expires {
+        Refusal::ResendTooSoon
+    } else if wait.until == NEVER {
+        Refusal::DestinationLocked
+    } else {
+        Refusal::RateLimited
+    }
+}

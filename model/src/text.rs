@@ -1,0 +1,73 @@
+//! A message leaves the provider: what must hold then.
+
+use crate::send::{Plan, key_of};
+use crate::state::{NONE, Running, State, Text};
+use crate::{Model, PAUSE_KEPT, VALIDITY, broken, session_of, target_of};
+
+impl Model {
+    /// A message leaves the provider.
+    pub(crate) fn text_leaves(&self, state: &mut State, running: &Running, plan: &Plan) {
+        let target = target_of(state, running);
+        let number = self.number_of(target);
+        let record = &state.targets[target].record;
+        let now = running.now;
+        let mut broken = 0;
+        let mut in_windows = vec![0; self.config.windows.len()];
+        let mut texts = 0;
+        for text in state.texts.iter().flatten() {
+            texts += 1;
+            let same_target = usize::from(text.target) == target;
+            if same_target && text.generation == plan.generation {
+                broken |= broken::I5;
+            }
+            if text.key == key_of(running) && text.key != NONE {
+                broken |= broken::I4;
+            }
+            if self.number_of(usize::from(text.target)) == number {
+                for ((_, length), count) in self.config.windows.iter().zip(&mut in_windows) {
+                    *count += usize::from(text.sent + length > now);
+                }
+            }
+        }
+        for ((sends, _), count) in self.config.windows.iter().zip(in_windows) {
+            if count >= *sends {
+                broken |= broken::I7;
+            }
+        }
+        if texts >= state.spent {
+            broken |= broken::I8;
+        }
+        let is_recorded = record.generation > plan.generation
+            || record.generation == plan.generation
+                && (!record.state.is_open() || record.issuers.contains(&plan.issuer));
+        if !is_recorded {
+            broken |= broken::I5;
+        }
+        if state.paused > 0 && state.paused + PAUSE_KEPT <= now {
+            broken |= broken::PAUSE;
+        }
+        if session_of(running) != NONE && target == crate::DECOY {
+            broken |= broken::DECOY;
+        }
+        state.broken |= broken;
+        let has_ended = record.generation < plan.generation || !record.state.is_open();
+        // A newer code was sent while this one was on its way.
+        let is_replaced = !record.issuers.contains(&plan.issuer);
+        let text = Text {
+            target: u8::try_from(target).unwrap_or(NONE),
+            generation: plan.generation,
+            provider: running.provider,
+            reference: plan.reference,
+            sent: now,
+            good_until: state.clock + VALIDITY,
+            key: key_of(running),
+            is_used: false,
+            has_ended,
+            is_replaced,
+            winner: NONE,
+        };
+        if let Some(free) = state.texts.iter_mut().find(|text| text.is_none()) {
+            *free = Some(text);
+        }
+    }
+}
