@@ -116,8 +116,12 @@ impl Function {
             log,
             client,
         };
-        eventually("the emulator listens", || {
-            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+        // It listens for invocations a moment before it listens for the function. A function that is started in between
+        // ends at once, and the invocation gets 502.
+        eventually("the emulator listens on both ports", || {
+            [port, runtime_port]
+                .iter()
+                .all(|port| TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).is_ok())
         });
         function
     }

@@ -74,7 +74,7 @@ env -i "${settings[@]}" AWS_LAMBDA_FUNCTION_NAME=otp-lambda AWS_LAMBDA_FUNCTION_
 emulator=$!
 trap 'kill $emulator ${simulator:-} 2>/dev/null || true' EXIT
 for _ in $(seq 100); do
-    (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break
+    (exec 3<>"/dev/tcp/127.0.0.1/$port" 4<>"/dev/tcp/127.0.0.1/$runtime_port") 2>/dev/null && break
     sleep 0.1
 done
 curl -fsS --data-binary "@$event" "http://127.0.0.1:$port/2015-03-31/functions/function/invocations"
