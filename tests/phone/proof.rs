@@ -24,10 +24,19 @@ pub(crate) struct Compared {
     pub(crate) valid: BTreeMap<NumberType, usize>,
     /// The types whose numbers are refused for their first digit, with the calling code.
     pub(crate) domestic: BTreeMap<(u16, NumberType), usize>,
-    /// A number for each visit, with its region and type by the patterns, and whether the table accepts it.
-    pub(crate) examples: Vec<(String, Option<(String, NumberType)>, bool)>,
+    /// A number for each visit.
+    pub(crate) examples: Vec<Example>,
     /// Sentences about differences, at most a few.
     pub(crate) differences: Vec<String>,
+}
+
+/// A number that leads to a visit.
+#[derive(Debug)]
+pub(crate) struct Example {
+    pub(crate) e164: String,
+    /// Its region and type by the patterns.
+    pub(crate) known: Option<(String, NumberType)>,
+    pub(crate) is_accepted: bool,
 }
 
 /// How far libphonenumber's rule for a domestic prefix has come.
@@ -181,9 +190,11 @@ impl Walk<'_> {
             let region = self.plan.regions[label.region].id.clone();
             (region, label.number_type)
         });
-        self.compared
-            .examples
-            .push((format!("+{}", self.path), known, verdict.is_ok()));
+        self.compared.examples.push(Example {
+            e164: format!("+{}", self.path),
+            known,
+            is_accepted: verdict.is_ok(),
+        });
         if let Some(label) = label {
             *self.compared.valid.entry(label.number_type).or_default() += 1;
             let expected = self.expected(visit, label);

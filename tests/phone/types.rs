@@ -7,7 +7,9 @@ use crate::phone::{Hint, InvalidPhoneNumber, NumberType, PhoneNumber, TABLE};
 use simulator::sized;
 
 use crate::{
-    ORACLE, PhoneNumberFormat, PhoneNumberType, country, examples, oracle, parse, proof, refusal,
+    ORACLE, PhoneNumberFormat, PhoneNumberType, country, examples, oracle, parse,
+    proof::{self, Example},
+    refusal,
 };
 
 fn named(kind: PhoneNumberType) -> NumberType {
@@ -83,7 +85,12 @@ fn libphonenumber_agrees_with_the_automata_about_a_number_of_each_visit() {
     let compared = proof::compare(&TABLE, &oracle::plans());
     let mut valid = 0;
     let mut respelled = 0;
-    for (e164, known, is_accepted) in compared.examples.iter().step_by(sized(25, 1)) {
+    for example in compared.examples.iter().step_by(sized(25, 1)) {
+        let Example {
+            e164,
+            known,
+            is_accepted,
+        } = example;
         // Numbers of +1 with other than ten digits work only inside a country.
         let is_local = e164.starts_with("+1") && e164.len() != "+14255550142".len();
         let Some(number) = ORACLE.parse(e164, None).ok().filter(|_| !is_local) else {
