@@ -2,8 +2,7 @@
 //!
 //! It is small enough that a program can visit every order of its steps: each step of the ledger and each question to
 //! a provider is one, and between any two of them another request may run, fail, lose its answer or die. The code of
-//! the service is not used. `tests/model/` replays paths of the model against the service, so that the two cannot
-//! drift apart.
+//! the service is not used.
 #![expect(
     clippy::indexing_slicing,
     reason = "all indexes are small numbers of the model's own"
@@ -323,8 +322,8 @@ impl Model {
             is_replaced: false,
             generation: 0,
             accepted: state::Issuer::Nobody,
-            holder: if sends(request) {
-                free_holder(state)
+            holder: if request::sends(request) {
+                request::free_holder(state)
             } else {
                 NONE
             },
@@ -463,29 +462,6 @@ pub(crate) fn target_of(state: &State, running: &Running) -> usize {
             }
         }
     }
-}
-
-/// A name that nothing has: neither a running request nor a record or key that one has reserved.
-fn free_holder(state: &State) -> u8 {
-    let is_taken = |holder: u8| {
-        let of_records = state.targets.iter().map(|target| target.record.holder);
-        let of_keys = state.keys.iter().map(|key| key.holder);
-        let of_running = state.running.iter().flatten();
-        let of_running = of_running.flat_map(|running| [running.holder, running.seen.holder]);
-        let mut all = of_records.chain(of_keys).chain(of_running);
-        all.any(|other| other == holder)
-    };
-    (1..NONE).find(|holder| !is_taken(*holder)).unwrap_or(NONE)
-}
-
-fn sends(request: Request) -> bool {
-    matches!(
-        request,
-        Request::Send { .. }
-            | Request::SignIn { .. }
-            | Request::UnknownSignIn { .. }
-            | Request::ResendForSignIn { .. }
-    )
 }
 
 /// The session that asks; [`NONE`] over HTTP.

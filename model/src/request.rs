@@ -1,6 +1,6 @@
 //! Requests: who asks, and where a request stands.
 
-use crate::state::{Issuer, Number, Phase, Provider, Record, Time};
+use crate::state::{Issuer, NONE, Number, Phase, Provider, Record, State, Time};
 
 /// Where a request of the ledger, the service or a provider stands: each value is one step, or several at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -248,4 +248,27 @@ pub enum Challenge {
     Sent,
     Adopted,
     Ended,
+}
+
+/// A name that nothing has: neither a running request nor a record or key that one has reserved.
+pub(crate) fn free_holder(state: &State) -> u8 {
+    let is_taken = |holder: u8| {
+        let of_records = state.targets.iter().map(|target| target.record.holder);
+        let of_keys = state.keys.iter().map(|key| key.holder);
+        let of_running = state.running.iter().flatten();
+        let of_running = of_running.flat_map(|running| [running.holder, running.seen.holder]);
+        let mut all = of_records.chain(of_keys).chain(of_running);
+        all.any(|other| other == holder)
+    };
+    (1..NONE).find(|holder| !is_taken(*holder)).unwrap_or(NONE)
+}
+
+pub(crate) fn sends(request: Request) -> bool {
+    matches!(
+        request,
+        Request::Send { .. }
+            | Request::SignIn { .. }
+            | Request::UnknownSignIn { .. }
+            | Request::ResendForSignIn { .. }
+    )
 }
