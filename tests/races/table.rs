@@ -381,6 +381,7 @@ impl Table {
     }
 
     /// Does a step with the flaw of this ledger, if it concerns the step.
+    #[expect(clippy::too_many_lines, reason = "one arm for each flaw")]
     async fn flawed(&self, step: Step) -> Result<Reply, Unavailable> {
         let Some(flaw) = self.0.flaw else {
             return self.run(step).await;
