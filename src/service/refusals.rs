@@ -176,7 +176,7 @@ pub(super) fn foreign_limited(until: Millis, now: Millis) -> Error {
 pub(super) fn locked() -> Error {
     Error::new(
         ErrorCode::DestinationLocked,
-        "Too many wrong codes were given for this number. Only the operator can unlock it.",
+        "Too many wrong codes were given for this number. An operator can unlock it.",
     )
     .with_field("destinationNumber")
 }

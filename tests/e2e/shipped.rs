@@ -168,10 +168,8 @@ async fn triggers_change_only_the_response_of_each_event() {
     assert_no_leak(&simulator, &log);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the tools that `make test` sets up"]
-async fn hostile_events_do_not_end_the_process() {
-    let simulator = simulator().await;
+/// Events with hostile bodies and members, and the status of the response to each.
+fn hostile_events() -> Vec<(String, u16)> {
     let deep = "[".repeat(50_000) + &"]".repeat(50_000);
     let send = file("send.http-v2");
     let with_body = |body: &str, encoded: bool| {
@@ -183,7 +181,7 @@ async fn hostile_events_do_not_end_the_process() {
     let mut odd = send.clone();
     odd["headers"]["host"] = json!("two words");
     odd["rawQueryString"] = json!("a=<\u{1}>|`é");
-    let events = vec![
+    vec![
         (with_body("%%%", true), 400),
         (with_body(&"A".repeat(5 * 1024 * 1024), true), 413),
         (with_body(&"x".repeat(5 * 1024 * 1024), false), 413),
@@ -217,7 +215,14 @@ async fn hostile_events_do_not_end_the_process() {
             json!({ "httpMethod": "POST", "path": "/otp/send" }).to_string(),
             400,
         ),
-    ];
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the tools that `make test` sets up"]
+async fn hostile_events_do_not_end_the_process() {
+    let simulator = simulator().await;
+    let events = hostile_events();
     let count = events.len();
     for settings in without_and_with_ledger(&simulator) {
         let events = events.clone();

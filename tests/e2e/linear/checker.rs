@@ -110,11 +110,11 @@ pub(crate) fn check<S: Specification>(
         running: Vec::new(),
         rests: Vec::new(),
     };
-    let mut stack = vec![(0, start)];
+    let mut unexplored = vec![(0, start)];
     let mut visited: HashSet<(usize, Configuration<_, _>)> = HashSet::new();
     // The configurations at the last event that any order explains.
     let (mut farthest, mut stuck) = (0, Vec::new());
-    while let Some((place, configuration)) = stack.pop() {
+    while let Some((place, configuration)) = unexplored.pop() {
         let Some((_, index, event)) = events.get(place) else {
             return Verdict::Linearizable(visited.len());
         };
@@ -138,7 +138,7 @@ pub(crate) fn check<S: Specification>(
         for next in next {
             if !visited.contains(&next) {
                 visited.insert(next.clone());
-                stack.push(next);
+                unexplored.push(next);
             }
         }
         if visited.len() > limit {
