@@ -15,7 +15,7 @@ pub use hasher::{DECOY_ITEM, Hasher, ItemName, Window};
 pub use holder::Holder;
 pub use issuer::{CodeReference, Issuer};
 pub use verification::{
-    Guess, GuessOutcome, Opening, Phase, Question, Resend, Settled, State, Success, UsedCode,
+    Guess, GuessOutcome, Opening, Phase, Question, Resend, Seen, Settled, State, Success, UsedCode,
     Verification,
 };
 
@@ -238,12 +238,12 @@ pub trait Ledger: Send + Sync {
         new: &Opening<'_>,
     ) -> Result<bool, Unavailable>;
 
-    /// Starts the next generation of an open verification; the guesses left stay. False: the stored generation is not
-    /// `seen`, or the verification has ended.
+    /// Starts the next generation of an open verification; the guesses left stay. False: the stored verification is not
+    /// as it was seen, or it has ended.
     async fn reopen(
         &self,
         item: &ItemName,
-        seen: u64,
+        seen: Seen,
         resend: &Resend<'_>,
     ) -> Result<bool, Unavailable>;
 

@@ -234,17 +234,18 @@ impl Model {
         &self,
         state: &mut State,
         target: usize,
-        seen: u8,
+        seen: &Record,
         resend: &Reopening,
     ) -> bool {
         let allowed = self.config.attempts;
         let record = &mut state.targets[target].record;
-        let may_be_reopened = (record.generation == seen || !self.has(Guard::ReopenGeneration))
+        let is_as_seen = (record.generation, record.state) == (seen.generation, seen.state);
+        let may_be_reopened = (is_as_seen || !self.has(Guard::ReopenGeneration))
             && (record.state.is_open() && record.left > 0 || !self.has(Guard::ReopenOpen));
         if !may_be_reopened {
             return false;
         }
-        record.generation = seen + 1;
+        record.generation = seen.generation + 1;
         record.state = RecordState::Reserved;
         record.expires = resend.expires;
         record.sends += 1;

@@ -214,7 +214,7 @@ impl Model {
                 plain_until,
                 holder: running.holder,
             };
-            return self.reopen(state, target, seen.generation, &resend);
+            return self.reopen(state, target, seen, &resend);
         }
         let opening = Opening {
             state: RecordState::Reserved,

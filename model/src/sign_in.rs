@@ -286,7 +286,7 @@ impl Model {
                     plain_until: 0,
                     holder: running.holder,
                 };
-                let seen = running.seen.generation;
+                let seen = &running.seen;
                 match by_fate(fate, || self.reopen(state, DECOY, seen, &resend)) {
                     None => Next::refuse(Refusal::LedgerUnavailable),
                     Some(true) => Next::Go(Place::DecoySettle, part::ONLY),

@@ -12,8 +12,9 @@ use async_trait::async_trait;
 use otp_lambda::{
     ledger::{
         Attempt, Charge, CodeDigest, Fingerprint, GuessOutcome, Holder, ItemName, KeyReservation,
-        Ledger, Number, NumberCharge, Opening, Question, Redeemer, Resend, Reservation, SendWindow,
-        Settled, SpendOutcome, Spending, Success, Switches, Transition, Unavailable, Verification,
+        Ledger, Number, NumberCharge, Opening, Question, Redeemer, Resend, Reservation, Seen,
+        SendWindow, Settled, SpendOutcome, Spending, Success, Switches, Transition, Unavailable,
+        Verification,
     },
     time::Millis,
 };

@@ -19,7 +19,7 @@ use otp_lambda::{
     ledger::{
         Attempt, Charge, CodeDigest, Fingerprint, GuessOutcome, HeldKey, Holder, ItemName,
         KEY_KEPT, KeyReservation, Ledger, Number, NumberCharge, Opening, Question, Redeemer,
-        Resend, Reservation, SendWindow, Settled, SpendOutcome, Spending, Success, Switches,
+        Resend, Reservation, Seen, SendWindow, Settled, SpendOutcome, Spending, Success, Switches,
         Transition, Unavailable, VERIFICATION_KEPT, Verification,
     },
     time::Millis,

@@ -22,7 +22,7 @@ macro_rules! with_steps {
             Unlock = unlock(item: &ItemName)(now: Millis) -> ();
             Verification = verification(item: &ItemName) -> Option<Verification>;
             Open = open(item: &ItemName)(seen: Option<u64>)(new: &Opening<'_>) -> bool;
-            Reopen = reopen(item: &ItemName)(seen: u64)(resend: &Resend<'_>) -> bool;
+            Reopen = reopen(item: &ItemName)(seen: Seen)(resend: &Resend<'_>) -> bool;
             Settle = settle(item: &ItemName)(generation: u64)(holder: Holder)(outcome: &Settled<'_>) -> ();
             SpendAttempt = spend_attempt(item: &ItemName)(guess: &CodeDigest)(question: Option<&Question>)(now: Millis)
                 -> Attempt;

@@ -17,7 +17,7 @@ mod update;
 use crate::ledger::{
     Attempt, Charge, CodeDigest, Digest, FAILURES_KEPT, Fingerprint, GUESS_PENDING, GuessOutcome,
     Holder, ItemName, KeyReservation, LOCKED, Ledger, NUMBER_KEPT, Number, NumberCharge, Opening,
-    Question, REDEEMABLE, Redeemer, Resend, Reservation, SendWindow, Settled, SpendOutcome,
+    Question, REDEEMABLE, Redeemer, Resend, Reservation, Seen, SendWindow, Settled, SpendOutcome,
     Spending, Success, Switches, Transition, USED, Unavailable, UsedCode, VERIFICATION_KEPT,
     Verification,
 };
@@ -290,18 +290,19 @@ impl Ledger for DynamoDb {
     async fn reopen(
         &self,
         item: &ItemName,
-        seen: u64,
+        seen: Seen,
         resend: &Resend<'_>,
     ) -> Result<bool, Unavailable> {
         let written = self
             .update(
                 item,
                 "SET #gen = :next, #st = :reserved, #by = :by, #exp = :exp, #sends = #sends + :one, \
-                 #prov = :prov, #pu = :pu, #ch = :ch, #lang = :lang, #ttl = :ttl REMOVE #lr, #lo, #la, #lq",
+                 #prov = :prov, #pu = :pu, #ch = :ch, #lang = :lang, #ttl = :ttl REMOVE #lr, #lo, #lq",
             )
-            .when(format!("#gen = :seen AND {OPEN} AND #left > :zero"))
-            .number(":seen", seen)
-            .number(":next", seen.saturating_add(1))
+            .when(format!("#gen = :seen AND #st = :state AND {OPEN} AND #left > :zero"))
+            .number(":seen", seen.generation)
+            .text(":state", word_of(seen.state))
+            .number(":next", seen.generation.saturating_add(1))
             .number(":by", resend.holder.0)
             .number(":exp", resend.expires.0)
             .text(":prov", &text_of_issuers(resend.issuers))

@@ -52,6 +52,24 @@ pub enum State {
     Canceled,
 }
 
+/// A verification as a resend has seen it. The state counts too: until a send is settled, its record names all issuers
+/// whose codes may be valid, and a resend that saw it then must not write them back afterwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    pub generation: u64,
+    pub state: State,
+}
+
+impl Seen {
+    #[must_use]
+    pub fn of(verification: &Verification) -> Self {
+        Self {
+            generation: verification.generation,
+            state: verification.state,
+        }
+    }
+}
+
 /// The status of a verification at a moment, for callers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {

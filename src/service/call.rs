@@ -16,7 +16,7 @@ pub const RECORDING_TIME: Duration = Duration::from_secs(2);
 /// One request to the service: who asks, at what time, until when, and the log line about it.
 pub struct Call<'a> {
     pub caller: Caller,
-    /// The time of the whole invocation: the clock is read once, but for [`now_again`](Self::now_again).
+    /// The time of the whole invocation: the clock is read once, but for `now_again`.
     pub now: Millis,
     /// Whether time passes during the invocation. It does not in tests that move the clock themselves.
     pub clock_runs: bool,

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::error::Error;
 use crate::ledger::{
-    Holder, Issuer, Number, Opening, REMEMBERED_SENDS, Resend, Reservation, Settled, State,
+    Holder, Issuer, Number, Opening, REMEMBERED_SENDS, Resend, Reservation, Seen, Settled, State,
     Unavailable, Verification,
 };
 use crate::time::Millis;
@@ -162,7 +162,7 @@ impl Service {
             language: &sign_in.language,
         };
         let item = &items.verification;
-        if limits.store.reopen(item, open.generation, &resend).await? {
+        if limits.store.reopen(item, Seen::of(&open), &resend).await? {
             let sent = Settled::Sent {
                 issuer: &Issuer::Decoy,
                 message_id: None,

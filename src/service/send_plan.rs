@@ -5,8 +5,8 @@ use super::send::PreparedSend;
 use super::{Limits, MAX_LIFETIME, MAX_SENDS, SendRequest, minutes};
 use crate::error::{Error, ErrorCode};
 use crate::ledger::{
-    CodeReference, Holder, Issuer, ItemName, Number, Opening, Resend, Reservation, Settled, State,
-    Verification,
+    CodeReference, Holder, Issuer, ItemName, Number, Opening, Resend, Reservation, Seen, Settled,
+    State, Verification,
 };
 use crate::policy::Wait;
 use crate::provider::ProviderLimits;
@@ -21,8 +21,8 @@ const PLAIN_MARGIN: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub(super) struct SendPlan {
     seen: Option<Verification>,
-    /// Whether `seen` is open and gets a further code.
-    is_resend: bool,
+    /// If `seen` is open, it gets a further code.
+    reopens: Option<Seen>,
     pub(super) expires: Millis,
     /// Codes sent for the verification, including this one.
     pub(super) sends: u8,
@@ -38,7 +38,7 @@ impl SendPlan {
     fn start(request: &SendRequest, seen: Option<Verification>, now: Millis) -> Self {
         Self {
             seen,
-            is_resend: false,
+            reopens: None,
             expires: now.plus(minutes(request.validity_minutes)),
             sends: 1,
             left: request.allowed_attempts,
@@ -70,6 +70,7 @@ impl SendPlan {
         let latest = open.first.plus(MAX_LIFETIME);
         let expires = now.plus(minutes(request.validity_minutes)).min(latest);
         let validity = expires.since(now).as_secs().div_ceil(60);
+        let reopens = Some(Seen::of(&open));
         // An earlier send that crashed while reserved may have reached the phone.
         if open.state == State::Reserved {
             open.state = State::Unclear;
@@ -77,7 +78,7 @@ impl SendPlan {
         // The provider may have changed since the first code, and may have other limits.
         let (lengths, validities) = (&provider.code.length, &provider.validity_minutes);
         Ok(Self {
-            is_resend: true,
+            reopens,
             expires,
             sends: open.sends + 1,
             // A further code brings no further guesses. Otherwise a request for a code would be a request for guesses.
@@ -92,7 +93,7 @@ impl SendPlan {
     }
 
     pub(super) fn is_resend(&self) -> bool {
-        self.is_resend
+        self.reopens.is_some()
     }
 
     /// Whether no further code can follow this one.
@@ -117,7 +118,7 @@ impl SendPlan {
 
     /// The issuers of the codes that may be valid until the outcome of this send is known, the newest first.
     fn issuers(&self, issuer: &Issuer) -> Vec<Issuer> {
-        let open = self.seen.as_ref().filter(|_| self.is_resend);
+        let open = self.seen.as_ref().filter(|_| self.is_resend());
         let earlier = open.map_or(&[][..], |open| &open.issuers);
         let mut all = vec![issuer.clone()];
         // The plain reference is free again only if no earlier code under it can be good.
@@ -145,7 +146,7 @@ impl SendPlan {
     fn refusal(&self, wait: Wait, now: Millis) -> Error {
         match (&self.seen, wait.until) {
             (Some(open), Some(until))
-                if self.is_resend && !wait.guesses && until <= open.expires =>
+                if self.is_resend() && !wait.guesses && until <= open.expires =>
             {
                 Error::new(
                     ErrorCode::ResendTooSoon,
@@ -161,7 +162,7 @@ impl SendPlan {
     /// What the verification becomes if this send did not happen.
     pub(super) fn without_this_send(&self) -> Settled<'_> {
         match &self.seen {
-            Some(open) if self.is_resend => Settled::Back(open),
+            Some(open) if self.is_resend() => Settled::Back(open),
             _ => Settled::Failed {
                 plain_until: self.earlier_plain_until(),
             },
@@ -245,42 +246,39 @@ impl Limits {
         } = prepared;
         let issuers = &plan.issuers(issuer);
         let plain_until = plan.plain_until(issuer, now);
-        let generation = plan.seen.as_ref().map(|seen| seen.generation);
-        let written = match generation {
-            Some(generation) if plan.is_resend => {
-                let resend = Resend {
-                    holder,
-                    expires: plan.expires,
-                    issuers,
-                    plain_until,
-                    channel: request.channel.name(),
-                    language: &request.language,
-                };
-                self.store.reopen(item, generation, &resend).await?
-            }
-            generation => {
-                let forget = plan
-                    .seen
-                    .as_ref()
-                    .map(|seen| seen.outlived(now))
-                    .unwrap_or_default();
-                let opening = Opening {
-                    state: State::Reserved,
-                    holder,
-                    first: now,
-                    expires: plan.expires,
-                    left: plan.left,
-                    issuers,
-                    plain_until,
-                    channel: request.channel.name(),
-                    code_length: plan.code_length,
-                    language: &request.language,
-                    brand_name: &plan.brand_name,
-                    owner: request.owner.as_ref(),
-                    forget: &forget,
-                };
-                self.store.open(item, generation, &opening).await?
-            }
+        let written = if let Some(seen) = plan.reopens {
+            let resend = Resend {
+                holder,
+                expires: plan.expires,
+                issuers,
+                plain_until,
+                channel: request.channel.name(),
+                language: &request.language,
+            };
+            self.store.reopen(item, seen, &resend).await?
+        } else {
+            let generation = plan.seen.as_ref().map(|seen| seen.generation);
+            let forget = plan
+                .seen
+                .as_ref()
+                .map(|seen| seen.outlived(now))
+                .unwrap_or_default();
+            let opening = Opening {
+                state: State::Reserved,
+                holder,
+                first: now,
+                expires: plan.expires,
+                left: plan.left,
+                issuers,
+                plain_until,
+                channel: request.channel.name(),
+                code_length: plan.code_length,
+                language: &request.language,
+                brand_name: &plan.brand_name,
+                owner: request.owner.as_ref(),
+                forget: &forget,
+            };
+            self.store.open(item, generation, &opening).await?
         };
         if written {
             Ok(())

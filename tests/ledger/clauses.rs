@@ -11,7 +11,7 @@ use crate::{contract, dynamodb};
 use futures_util::FutureExt;
 use otp_lambda::ledger::{
     GUESS_PENDING, GUESS_STOPS, GuessOutcome, KEY_KEPT, KeyReservation, Ledger, Opening, Question,
-    Reservation, Settled, State,
+    Reservation, Seen, Settled, State,
 };
 use serde_json::Value;
 use simulator::sized;
@@ -405,7 +405,11 @@ async fn verifications_go_well(ledger: &dyn Ledger) {
             .await
             .unwrap()
     );
-    assert!(ledger.reopen(&key, 6, &AGAIN).await.unwrap());
+    let opened = Seen {
+        generation: 6,
+        state: State::Reserved,
+    };
+    assert!(ledger.reopen(&key, opened, &AGAIN).await.unwrap());
     paid(guess(ledger, "a", START).await);
     ledger
         .note_answer(&key, 7, &digest("a"), GuessOutcome::Unclear)
@@ -606,6 +610,7 @@ const EXPECTED: &[&str] = &[
     "release_key: #by = :by",
     "reopen: #gen = :seen",
     "reopen: #left > :zero",
+    "reopen: #st = :state",
     "reopen: #st IN (:reserved)",
     "reopen: #st IN (:reserved, :sent, :unclear)",
     "reopen: #st IN (:sent)",

@@ -71,6 +71,7 @@ contract! {
         used_codes_are_kept_until_they_are_forgotten
         a_further_code_keeps_the_attempts
         an_ended_verification_gets_no_further_code
+        a_resend_that_saw_a_send_under_way_comes_too_late_once_it_is_settled
         a_reserved_send_is_settled_once
         a_settlement_of_an_older_generation_is_ignored
         only_the_request_that_reserved_a_send_settles_it;

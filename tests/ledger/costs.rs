@@ -2,7 +2,7 @@
 
 use crate::emulator::Emulator;
 use crate::shared::{
-    AGAIN, HOLDER, MINUTE, OPENING, START, as_opened, at, charge, done, guess, paid, reserve,
+    AGAIN, HOLDER, MINUTE, OPENING, SENT, START, as_opened, at, charge, done, guess, paid, reserve,
     seconds, sent, spending, the_counter, the_key, the_number, the_verification, windows,
 };
 use otp_lambda::ledger::{
@@ -143,7 +143,7 @@ async fn each_step_costs_what_the_table_says() {
         "settle, moved on",
         ledger.settle(&v, 1, HOLDER, &Settled::Unclear)
     );
-    costs!("reopen", ledger.reopen(&v, 1, &AGAIN));
+    costs!("reopen", ledger.reopen(&v, SENT, &AGAIN));
     costs!(
         "settle Back",
         ledger.settle(&v, 2, HOLDER, &Settled::Back(&as_opened()))

@@ -2,8 +2,8 @@
 
 use crate::emulator::{Emulator, Fault, sdk_config};
 use crate::shared::{
-    AGAIN, HOLDER, MINUTE, OPENING, START, WINDOWS, as_opened, at, bring, charge, digest, done,
-    guess, paid, reserve, seconds, see, sent, spend, spending, success, the_counter, the_key,
+    AGAIN, HOLDER, MINUTE, OPENING, SENT, START, WINDOWS, as_opened, at, bring, charge, digest,
+    done, guess, paid, reserve, seconds, see, sent, spend, spending, success, the_counter, the_key,
     the_number, the_verification, windows,
 };
 use aws_smithy_http_client::test_util::{ReplayEvent, StaticReplayClient};
@@ -190,7 +190,7 @@ async fn items_have_the_documented_attributes() {
         .settle(&key, 1, HOLDER, &sent(Some("m1")))
         .await
         .unwrap();
-    assert!(ledger.reopen(&key, 1, &AGAIN).await.unwrap());
+    assert!(ledger.reopen(&key, SENT, &AGAIN).await.unwrap());
     assert_eq!(emulator.item()["ttl"], ttl(AGAIN.expires));
     assert_eq!(emulator.item()["prov"], "eum:2,pinpoint");
     ledger

@@ -3,8 +3,8 @@
 
 use crate::emulator::Emulator;
 use crate::shared::{
-    AGAIN, HOLDER, MINUTE, OPENING, START, at, bring, charge, digest, paid, see, spending, success,
-    the_counter, the_key, the_number, the_verification, windows,
+    AGAIN, HOLDER, MINUTE, OPENING, SENT, START, at, bring, charge, digest, paid, see, spending,
+    success, the_counter, the_key, the_number, the_verification, windows,
 };
 use futures_util::future::BoxFuture;
 use otp_lambda::ledger::{
@@ -92,7 +92,7 @@ races! {
     open_over(ledger, _index) lets 1 through: { bring(&*ledger, State::Canceled).await; }
         ledger.open(&the_verification(), Some(1), &OPENING).await;
     reopen(ledger, _index) lets 1 through: { bring(&*ledger, State::Sent).await; }
-        ledger.reopen(&the_verification(), 1, &AGAIN).await;
+        ledger.reopen(&the_verification(), SENT, &AGAIN).await;
     spend_attempt(ledger, index) lets 5 through: {
         assert!(ledger.open(&the_verification(), None, &Opening { left: 5, ..OPENING }).await.unwrap());
     }

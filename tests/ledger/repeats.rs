@@ -2,8 +2,8 @@
 
 use crate::emulator::{Emulator, Fault};
 use crate::shared::{
-    AGAIN, HOLDER, MINUTE, OPENING, START, WINDOWS, at, bring, charge, digest, guess, paid, spend,
-    spending, success, the_counter, the_key, the_number, the_verification, windows,
+    AGAIN, HOLDER, MINUTE, OPENING, SENT, START, WINDOWS, at, bring, charge, digest, guess, paid,
+    spend, spending, success, the_counter, the_key, the_number, the_verification, windows,
 };
 use futures_util::future::BoxFuture;
 use otp_lambda::aws::dynamodb::DynamoDb;
@@ -69,7 +69,7 @@ steps! {
         ledger.clear_failures(&the_number(), FIRST, START);
     unlock(ledger) false { charge(ledger, START).await; } ledger.unlock(&the_number(), START);
     open(ledger) true {} ledger.open(&the_verification(), None, &OPENING);
-    reopen(ledger) true { bring(ledger, State::Sent).await; } ledger.reopen(&the_verification(), 1, &AGAIN);
+    reopen(ledger) true { bring(ledger, State::Sent).await; } ledger.reopen(&the_verification(), SENT, &AGAIN);
     settle(ledger) true { bring(ledger, State::Reserved).await; }
         ledger.settle(&the_verification(), 1, HOLDER, &Settled::Unclear);
     spend_attempt(ledger) true { bring(ledger, State::Sent).await; }
@@ -275,6 +275,31 @@ async fn a_step_that_another_request_may_have_overtaken_is_unclear_and_not_repea
         (&now["N"], &json!("0")),
         "{item}"
     );
+}
+
+/// A resend removes the last guess, but not its time. Otherwise the repeat could not see that the guess has cost an attempt.
+#[tokio::test]
+async fn a_guess_that_a_resend_has_overtaken_costs_no_second_attempt() {
+    let (emulator, another) = (Emulator::new(), Emulator::new());
+    bring(&another.ledger(), State::Sent).await;
+    another.requests();
+    let (resender, item) = (another.ledger(), the_verification());
+    assert!(resender.reopen(&item, SENT, &AGAIN).await.unwrap());
+    let resend = another.requests()[0].body.clone();
+
+    bring(&emulator.ledger(), State::Sent).await;
+    let (table, done) = (emulator.clone(), AtomicBool::new(false));
+    emulator.meanwhile(move |request| {
+        if request.action == "GetItem" && !done.swap(true, Ordering::Relaxed) {
+            assert_eq!(table.execute("UpdateItem", &resend).0, 200);
+        }
+    });
+    emulator.faults([Fault::ServerErrorAfter]);
+    let (guesser, guess) = (emulator.ledger(), digest("g"));
+    let paid = guesser.spend_attempt(&item, &guess, None, START).await;
+    assert!(paid.is_err(), "nobody can tell whether it was done");
+    let item = emulator.item();
+    assert_eq!((&item["gen"], &item["left"]), (&json!("2"), &json!("2")));
 }
 
 /// A late release must not free a newer reservation.

@@ -2,7 +2,7 @@
 
 use otp_lambda::ledger::{
     Attempt, Charge, CodeReference, Digest, GuessOutcome, Hasher, Holder, Issuer, ItemName, Ledger,
-    Number, NumberCharge, Opening, Resend, Reservation, SendWindow, Settled, SpendOutcome,
+    Number, NumberCharge, Opening, Resend, Reservation, Seen, SendWindow, Settled, SpendOutcome,
     Spending, SpendingLine, State, Success, Transition, Verification, Window,
 };
 use otp_lambda::phone::PhoneNumber;
@@ -102,6 +102,12 @@ pub(crate) const PINPOINT: Issuer = Issuer::Provider {
 
 /// The request that reserves keys and codes.
 pub(crate) const HOLDER: Holder = Holder(7);
+
+/// The first code of a verification, after its message was sent.
+pub(crate) const SENT: Seen = Seen {
+    generation: 1,
+    state: State::Sent,
+};
 
 pub(crate) const OPENING: Opening<'_> = Opening {
     state: State::Reserved,

@@ -5,8 +5,8 @@ use crate::world::START;
 use async_trait::async_trait;
 use otp_lambda::ledger::{
     Attempt, Charge, CodeDigest, Digest, HeldKey, ItemName, KeyOutcome, KeyReservation, Ledger,
-    NUMBER_KEPT, Number, NumberCharge, Reservation, SendWindow, SpendOutcome, State, Transition,
-    Unavailable, Verification, Window,
+    NUMBER_KEPT, Number, NumberCharge, Reservation, Seen, SendWindow, SpendOutcome, State,
+    Transition, Unavailable, Verification, Window,
 };
 use otp_lambda::time::Millis;
 use simulator::MemoryLedger;
@@ -312,7 +312,7 @@ impl Table {
             }
             Step::Reopen { ref item, seen, .. } => {
                 let stored = self.stored(item).await?;
-                let as_seen = stored.is_some_and(|stored| stored.generation == seen);
+                let as_seen = stored.is_some_and(|stored| Seen::of(&stored) == seen);
                 if as_seen {
                     sleep(PAUSE).await;
                     self.run(step).await?;
@@ -438,7 +438,7 @@ impl Table {
                     owner: None,
                     forget: Vec::new(),
                 };
-                let seen = Some(seen);
+                let seen = Some(seen.generation);
                 self.run(Step::Open { item, seen, new }).await
             }
             (
@@ -537,7 +537,7 @@ impl Layer for Table {
                 self.note(Done::Opened(item.clone(), seen.unwrap_or_default() + 1));
             }
             (Step::Reopen { item, seen, .. }, Ok(Reply::Is(true))) => {
-                self.note(Done::Reopened(item.clone(), seen + 1));
+                self.note(Done::Reopened(item.clone(), seen.generation + 1));
             }
             (Step::SpendAttempt { item, .. }, Ok(Reply::Attempt(Attempt::Paid(verification)))) => {
                 self.note(Done::Paid(item.clone(), verification.generation));

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use otp_lambda::ledger::{
     Attempt, CodeDigest, GuessOutcome, ItemName, KeyOutcome, KeyReservation, Ledger, Reservation,
-    SendWindow, Settled, SpendOutcome, Spending, Transition, Unavailable, Verification,
+    Seen, SendWindow, Settled, SpendOutcome, Spending, Transition, Unavailable, Verification,
 };
 use otp_lambda::time::Millis;
 use simulator::MemoryLedger;
@@ -72,7 +72,7 @@ struct Notes {
 
 enum Unwritten {
     First(Option<u64>, OwnedOpening),
-    Resend(u64, OwnedResend),
+    Resend(Seen, OwnedResend),
 }
 
 impl NaiveLedger {
@@ -268,7 +268,8 @@ impl Layer for NaiveLedger {
             }
             (Naive::WritesBehind, Step::Reopen { item, seen, resend }) => {
                 let unwritten = Unwritten::Resend(seen, resend);
-                self.notes().unwritten.insert((item, seen + 1), unwritten);
+                let generation = seen.generation + 1;
+                self.notes().unwritten.insert((item, generation), unwritten);
                 Ok(true.into())
             }
             (

@@ -143,7 +143,7 @@ fn observe_after(
             books.saw_opening(operation, item, generation, &new.borrow());
         }
         (Step::Reopen { item, seen, .. }, Ok(Reply::Is(true))) => {
-            books.saw_reopening(operation, item, seen + 1);
+            books.saw_reopening(operation, item, seen.generation + 1);
         }
         (Step::SpendAttempt { item, .. }, Ok(Reply::Attempt(Attempt::Paid(verification)))) => {
             books.saw_payment(operation, item, verification);

@@ -3,8 +3,8 @@
 use otp_lambda::{
     ledger::{
         Attempt, Charge, CodeDigest, Fingerprint, GuessOutcome, Holder, ItemName, KeyReservation,
-        Ledger, Number, NumberCharge, Question, Redeemer, Reservation, SendWindow, SpendOutcome,
-        Spending, Success, Switches, Transition, Unavailable, Verification,
+        Ledger, Number, NumberCharge, Question, Redeemer, Reservation, Seen, SendWindow,
+        SpendOutcome, Spending, Success, Switches, Transition, Unavailable, Verification,
     },
     time::Millis,
 };

@@ -3,7 +3,7 @@
 use otp_lambda::{
     ledger::{
         Attempt, CodeDigest, GUESS_PENDING, Guess, GuessOutcome, Holder, ItemName, Opening,
-        Question, REDEEMABLE, Redeemer, Resend, Settled, State, Success, Transition, USED,
+        Question, REDEEMABLE, Redeemer, Resend, Seen, Settled, State, Success, Transition, USED,
         UsedCode, Verification,
     },
     time::Millis,
@@ -47,9 +47,9 @@ impl Items {
         true
     }
 
-    pub(super) fn reopen(&mut self, item: &ItemName, seen: u64, resend: &Resend<'_>) -> bool {
+    pub(super) fn reopen(&mut self, item: &ItemName, seen: Seen, resend: &Resend<'_>) -> bool {
         let open = |stored: &Verification| {
-            stored.generation == seen && stored.state.is_open() && stored.left > 0
+            Seen::of(stored) == seen && stored.state.is_open() && stored.left > 0
         };
         let Ok(stored) = self.verification_if(item, open) else {
             return false;

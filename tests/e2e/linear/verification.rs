@@ -50,7 +50,7 @@ pub(crate) struct State {
     keys: [Key; KEYS],
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Phase {
     /// A text is on its way.
     #[default]
@@ -110,8 +110,8 @@ pub(crate) enum Progress {
     Release,
     /// A guess that costs an attempt.
     Pay,
-    /// The same, after it has cost an attempt of this generation and the answer was lost. It costs another one only if a
-    /// newer code has taken the trace of the first one away, or if the first one came late.
+    /// The same, after it has cost an attempt and the answer was lost. It costs another one only if another verification has
+    /// begun meanwhile, or if the first one came late.
     PayAgain(u8),
     /// A guess that is checked, with the verification as it was when it cost the attempt.
     Check(Paid),
@@ -142,8 +142,9 @@ pub(crate) enum Step {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Planned {
-    /// The generation that the send has read.
+    /// The generation and the phase that the send has read.
     seen: u8,
+    phase: Phase,
     is_resend: bool,
     left: u8,
     sends: u8,
@@ -205,8 +206,8 @@ impl State {
     }
 
     fn write(&self, planned: Planned, text: Option<usize>, by: usize) -> Option<Self> {
-        let still_open = self.is_open() && self.left > 0;
-        if self.generation != planned.seen || planned.is_resend && !still_open {
+        let as_seen = self.phase == planned.phase && self.is_open() && self.left > 0;
+        if self.generation != planned.seen || planned.is_resend && !as_seen {
             return None;
         }
         let earlier = if planned.is_resend {
@@ -363,6 +364,7 @@ impl Verification {
         }
         let planned = Planned {
             seen: state.generation,
+            phase: state.phase,
             is_resend,
             left: if is_resend { state.left } else { ATTEMPTS },
             sends: state.sends,
@@ -515,7 +517,7 @@ impl Verification {
                 used: after.used,
             };
             if context.had_faults && is_first {
-                next.push((after.clone(), Progress::PayAgain(after.generation)));
+                next.push((after.clone(), Progress::PayAgain(after.begun)));
             }
             next.push((after, Progress::Check(paid)));
             if !self.is_long {
@@ -749,9 +751,7 @@ impl Specification for Verification {
             } => Self::take_back(context, state, planned, undo, release),
             Progress::Release => self.late(operation, context, state, Step::Release),
             Progress::Pay => self.pay(context, state, true),
-            Progress::PayAgain(generation)
-                if state.generation != generation || operation.had_overdue =>
-            {
+            Progress::PayAgain(begun) if state.begun != begun || operation.had_overdue => {
                 self.pay(context, state, false)
             }
             Progress::Check(paid) => self.check(context, state, paid),

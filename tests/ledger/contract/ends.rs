@@ -1,7 +1,7 @@
 //! How verifications end, and how a success is redeemed.
 
 use crate::shared::{
-    AGAIN, ENDED, MILLI, MINUTE, OPEN, OPENING, START, at, bring, digest, done, guess,
+    AGAIN, ENDED, MILLI, MINUTE, OPEN, OPENING, SENT, START, at, bring, digest, done, guess,
     is_refused_in, open, paid, refused, see, success, the_verification,
 };
 use otp_lambda::ledger::{
@@ -170,7 +170,7 @@ pub(super) async fn only_a_success_can_be_redeemed(ledger: &dyn Ledger) {
 pub(super) async fn a_cancel_ends_no_other_generation(ledger: &dyn Ledger) {
     let key = the_verification();
     bring(ledger, State::Sent).await;
-    assert!(ledger.reopen(&key, 1, &AGAIN).await.unwrap());
+    assert!(ledger.reopen(&key, SENT, &AGAIN).await.unwrap());
     let before = see(ledger).await;
     for other in [1, 3] {
         let step = ledger.cancel(&key, other, START).await.unwrap();

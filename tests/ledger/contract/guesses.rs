@@ -1,8 +1,8 @@
 //! Guesses: what they cost, and when they can be retried.
 
 use crate::shared::{
-    AGAIN, ENDED, MILLI, MINUTE, OPEN, OPENING, START, at, bring, digest, guess, is_refused_in,
-    note, open, paid, seconds, see, the_verification, unpaid,
+    AGAIN, ENDED, MILLI, MINUTE, OPEN, OPENING, SENT, START, at, bring, digest, guess,
+    is_refused_in, note, open, paid, seconds, see, the_verification, unpaid,
 };
 use otp_lambda::ledger::{
     Attempt, GUESS_PENDING, Guess, GuessOutcome, Ledger, Opening, Question, SessionDigest, State,
@@ -101,7 +101,7 @@ pub(super) async fn a_question_delivered_twice_costs_once(ledger: &dyn Ledger) {
     // Another answer is another guess, even to a question that was asked before.
     assert_eq!(paid(answer_to("3", "b", START).await).left, 5);
     // A new code does not remember the questions about the last one.
-    assert!(ledger.reopen(&key, 1, &AGAIN).await.unwrap());
+    assert!(ledger.reopen(&key, SENT, &AGAIN).await.unwrap());
     assert_eq!(see(ledger).await.last_guess, None);
     assert_eq!(paid(answer_to("3", "b", START).await).left, 4);
 }
@@ -241,7 +241,7 @@ pub(super) async fn a_verdict_is_recorded_for_its_guess_only(ledger: &dyn Ledger
     note(ledger, 1, "a", GuessOutcome::Invalid).await;
     assert_eq!(said().await, GuessOutcome::Pending);
     // The same guess at a new code is another guess.
-    assert!(ledger.reopen(&key, 1, &AGAIN).await.unwrap());
+    assert!(ledger.reopen(&key, SENT, &AGAIN).await.unwrap());
     paid(guess(ledger, "b", START).await);
     note(ledger, 1, "b", GuessOutcome::Invalid).await;
     assert_eq!(said().await, GuessOutcome::Pending);

@@ -1,11 +1,11 @@
 //! Verifications: how they open, and how their sends are settled.
 
 use crate::shared::{
-    AGAIN, ENDED, FAILED, HOLDER, MINUTE, OPENING, PINPOINT, START, as_opened, at, bring, digest,
-    done, guess, open, paid, seconds, see, sent, success, the_verification,
+    AGAIN, ENDED, FAILED, HOLDER, MINUTE, OPENING, PINPOINT, SENT, START, as_opened, at, bring,
+    digest, done, guess, open, paid, seconds, see, sent, success, the_verification,
 };
 use otp_lambda::ledger::{
-    Holder, Ledger, Opening, Resend, Settled, State, Success, USED, UsedCode, Verification,
+    Holder, Ledger, Opening, Resend, Seen, Settled, State, Success, USED, UsedCode, Verification,
 };
 use std::collections::BTreeSet;
 
@@ -53,7 +53,7 @@ pub(super) async fn a_verification_opens_only_over_the_generation_seen(ledger: &
 pub(super) async fn a_new_verification_keeps_only_the_used_codes(ledger: &dyn Ledger) {
     let key = the_verification();
     bring(ledger, State::Sent).await;
-    assert!(ledger.reopen(&key, 1, &AGAIN).await.unwrap());
+    assert!(ledger.reopen(&key, SENT, &AGAIN).await.unwrap());
     paid(guess(ledger, "guess", START).await);
     done(ledger.consume(&key, 2, &success("winner")).await.unwrap());
     done(
@@ -131,16 +131,21 @@ pub(super) async fn a_further_code_keeps_the_attempts(ledger: &dyn Ledger) {
         language: "de-DE".to_owned(),
         ..as_opened()
     };
-    assert!(ledger.reopen(&key, 1, &AGAIN).await.unwrap());
+    assert!(ledger.reopen(&key, SENT, &AGAIN).await.unwrap());
     assert_eq!(see(ledger).await, again);
-    assert!(!ledger.reopen(&key, 1, &AGAIN).await.unwrap());
+    assert!(!ledger.reopen(&key, SENT, &AGAIN).await.unwrap());
     assert_eq!(see(ledger).await, again);
-    assert!(ledger.reopen(&key, 2, &AGAIN).await.unwrap());
+    let reserved = Seen::of(&again);
+    assert!(ledger.reopen(&key, reserved, &AGAIN).await.unwrap());
     ledger
         .settle(&key, 3, HOLDER, &Settled::Unclear)
         .await
         .unwrap();
-    assert!(ledger.reopen(&key, 3, &AGAIN).await.unwrap());
+    let unclear = Seen {
+        generation: 3,
+        state: State::Unclear,
+    };
+    assert!(ledger.reopen(&key, unclear, &AGAIN).await.unwrap());
     assert_eq!(
         see(ledger).await,
         Verification {
@@ -153,14 +158,14 @@ pub(super) async fn a_further_code_keeps_the_attempts(ledger: &dyn Ledger) {
 
 pub(super) async fn an_ended_verification_gets_no_further_code(ledger: &dyn Ledger) {
     let key = the_verification();
-    assert!(!ledger.reopen(&key, 1, &AGAIN).await.unwrap());
+    assert!(!ledger.reopen(&key, SENT, &AGAIN).await.unwrap());
     assert_eq!(ledger.verification(&key).await.unwrap(), None);
     for state in ENDED {
         bring(ledger, state).await;
         let before = see(ledger).await;
         assert!(
             !ledger
-                .reopen(&key, before.generation, &AGAIN)
+                .reopen(&key, Seen::of(&before), &AGAIN)
                 .await
                 .unwrap(),
             "{state:?}"
@@ -171,10 +176,31 @@ pub(super) async fn an_ended_verification_gets_no_further_code(ledger: &dyn Ledg
     for wrong in ["a", "b"] {
         paid(guess(ledger, wrong, START).await);
     }
-    let generation = see(ledger).await.generation;
-    assert!(ledger.reopen(&key, generation, &AGAIN).await.unwrap());
+    let seen = Seen::of(&see(ledger).await);
+    assert!(ledger.reopen(&key, seen, &AGAIN).await.unwrap());
     paid(guess(ledger, "c", START).await);
-    assert!(!ledger.reopen(&key, generation + 1, &AGAIN).await.unwrap());
+    let exhausted = Seen::of(&see(ledger).await);
+    assert!(!ledger.reopen(&key, exhausted, &AGAIN).await.unwrap());
+}
+
+/// A verification that is reserved names all issuers whose codes may be valid. Once it is settled, some no longer are.
+pub(super) async fn a_resend_that_saw_a_send_under_way_comes_too_late_once_it_is_settled(
+    ledger: &dyn Ledger,
+) {
+    let key = the_verification();
+    for settled in [sent(None), Settled::Unclear] {
+        bring(ledger, State::Sent).await;
+        let seen = Seen::of(&see(ledger).await);
+        assert!(ledger.reopen(&key, seen, &AGAIN).await.unwrap());
+        let under_way = Seen::of(&see(ledger).await);
+        ledger
+            .settle(&key, under_way.generation, HOLDER, &settled)
+            .await
+            .unwrap();
+        let before = see(ledger).await;
+        assert!(!ledger.reopen(&key, under_way, &AGAIN).await.unwrap());
+        assert_eq!(see(ledger).await, before);
+    }
 }
 
 pub(super) async fn a_reserved_send_is_settled_once(ledger: &dyn Ledger) {
@@ -246,8 +272,9 @@ pub(super) async fn a_reserved_send_is_settled_once(ledger: &dyn Ledger) {
     }
     // A message without an ID removes the ID of the message before.
     bring(ledger, State::Sent).await;
-    let generation = see(ledger).await.generation;
-    assert!(ledger.reopen(&key, generation, &AGAIN).await.unwrap());
+    let seen = Seen::of(&see(ledger).await);
+    let generation = seen.generation;
+    assert!(ledger.reopen(&key, seen, &AGAIN).await.unwrap());
     assert_eq!(see(ledger).await.issuers, AGAIN.issuers);
     ledger
         .settle(&key, generation + 1, HOLDER, &sent(None))
@@ -327,7 +354,8 @@ pub(super) async fn only_the_request_that_reserved_a_send_settles_it(ledger: &dy
         holder: other,
         ..AGAIN
     };
-    assert!(ledger.reopen(&key, 1, &resend).await.unwrap());
+    let reserved = Seen::of(&see(ledger).await);
+    assert!(ledger.reopen(&key, reserved, &resend).await.unwrap());
     let before = see(ledger).await;
     assert_eq!(before.holder, other);
     for outcome in &outcomes {
