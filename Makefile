@@ -24,7 +24,7 @@ help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## run the service with a simulated phone and no AWS; PROVIDER=end-user-messaging for the other provider (needs Rust)
-	@cargo run --package simulator -- $(if $(PROVIDER),--provider $(PROVIDER))
+	@cargo run --package simulator -- $(if $(PROVIDER),--provider $(PROVIDER)) $(if $(filter on,$(FOREIGN_CODES)),--foreign-codes)
 
 test: tools ## run all tests; installs tools and says what it skips; for a quick run: cargo test (needs Rust, Python)
 	@$(TOOLS) tests/run.sh

@@ -85,7 +85,7 @@ codes! {
     AlreadyVerified "already_verified" 409 "The verification has succeeded before"
 
     /// The same guess or send is being processed right now.
-    VerificationInProgress "verification_in_progress" 409 "The same is being done at this moment"
+    VerificationInProgress "verification_in_progress" 409 "Not finished yet"
 
     /// The first request with this idempotency key has not finished.
     IdempotencyKeyInUse "idempotency_key_in_use" 409 "The first request with this key is not finished"
@@ -233,6 +233,13 @@ impl Error {
     #[must_use]
     pub fn with_retry_after(mut self, wait: Duration) -> Self {
         self.0.retry_after = Some(wait);
+        self
+    }
+
+    /// If the same request can succeed later, it cannot before this time.
+    #[must_use]
+    pub(crate) fn not_before(mut self, wait: Duration) -> Self {
+        self.0.retry_after = self.0.retry_after.map(|own| own.max(wait));
         self
     }
 

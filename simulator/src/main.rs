@@ -1,6 +1,6 @@
 //! The desk: the real function behind a simulated API Gateway, with simulated providers and a phone.
 //!
-//! `make run` starts it. Usage: `simulator [--port N] [--api-port N] [--provider NAME] [--phone-only]`.
+//! `make run` starts it. Usage: `simulator [--port N] [--api-port N] [--provider NAME] [--foreign-codes] [--phone-only]`.
 
 use std::{env, io, process::ExitCode, sync::Arc, time::Duration};
 
@@ -21,23 +21,29 @@ use tokio::signal::unix::{SignalKind, signal};
 const PHONE_PORT: u16 = 6870;
 const API_PORT: u16 = 6880;
 
+const PINPOINT: &str = "pinpoint";
+const END_USER_MESSAGING: &str = "end-user-messaging";
+
 /// The secret of the desk's ledger. It protects nothing: the ledger is in this program's memory.
 const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
 /// The timeout of the deployed function.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 
-const USAGE: &str = "usage: simulator [--port N] [--api-port N] [--provider NAME] [--phone-only]
+const USAGE: &str =
+    "usage: simulator [--port N] [--api-port N] [--provider NAME] [--foreign-codes] [--phone-only]
 
   --port N          where the phone and the simulated providers listen (6870)
   --api-port N      where the service listens (6880)
   --provider NAME   pinpoint (the default) or end-user-messaging
+  --foreign-codes   accept codes that other software sends, such as AWS's example
   --phone-only      the phone and the simulated providers, without the service";
 
 struct Arguments {
     phone_port: u16,
     api_port: Option<u16>,
     provider: String,
+    foreign_codes: bool,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -73,7 +79,7 @@ async fn run(arguments: Arguments) -> io::Result<()> {
         return wait_for_stop_signal().await;
     };
 
-    let app = Arc::new(desk(&phone, &arguments.provider).await?);
+    let app = Arc::new(desk(&phone, &arguments).await?);
     let clock = Arc::clone(&simulator);
     let front = Front::start_on(
         bind(port)?.listener,
@@ -99,7 +105,7 @@ async fn run(arguments: Arguments) -> io::Result<()> {
         "curl -sSw '\\n' {api}/otp/send -H 'content-type: application/json' -d '{{\"destinationNumber\":\"+14255550142\"}}'"
     );
     simulator.suggest(send.as_str());
-    if arguments.provider != "pinpoint" {
+    if arguments.provider != PINPOINT {
         simulator.describe(Simulated::EndUserMessaging);
     }
     println!(
@@ -119,7 +125,7 @@ async fn run(arguments: Arguments) -> io::Result<()> {
 {}
 Below is the log of the service, one line per request. Ctrl-C stops everything.
 ",
-        if arguments.provider == "pinpoint" {
+        if arguments.provider == PINPOINT {
             ""
         } else {
             "
@@ -131,8 +137,9 @@ Below is the log of the service, one line per request. Ctrl-C stops everything.
 }
 
 /// The shipped function with the desk's settings.
-async fn desk(phone: &str, provider: &str) -> io::Result<App> {
-    let is_pinpoint = provider == "pinpoint";
+async fn desk(phone: &str, arguments: &Arguments) -> io::Result<App> {
+    let provider = arguments.provider.as_str();
+    let is_pinpoint = provider == PINPOINT;
     let settings = Settings::read(&|name| {
         let value = match name {
             "OTP_PROVIDER" => provider,
@@ -141,6 +148,7 @@ async fn desk(phone: &str, provider: &str) -> io::Result<App> {
             "CHANNELS" if !is_pinpoint => "sms,voice,whatsapp",
             "WHATSAPP_TEMPLATE" if !is_pinpoint => "verification_code",
             "MESSAGE_FEEDBACK" if !is_pinpoint => "on",
+            "FOREIGN_CODES" if arguments.foreign_codes => "on",
             "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "desk",
             "ORIGINATION_IDENTITY" => "+12065550100",
             "BRAND_NAME" => "ExampleCorp",
@@ -194,14 +202,21 @@ fn parse_arguments(given: impl Iterator<Item = String>) -> Option<Arguments> {
     let mut arguments = Arguments {
         phone_port: PHONE_PORT,
         api_port: Some(API_PORT),
-        provider: "pinpoint".to_owned(),
+        provider: PINPOINT.to_owned(),
+        foreign_codes: false,
     };
     let mut given = given;
     while let Some(argument) = given.next() {
         match argument.as_str() {
             "--port" => arguments.phone_port = given.next()?.parse().ok()?,
             "--api-port" => arguments.api_port = Some(given.next()?.parse().ok()?),
-            "--provider" => arguments.provider = given.next()?,
+            "--provider" => {
+                arguments.provider = given.next()?;
+                if ![PINPOINT, END_USER_MESSAGING].contains(&arguments.provider.as_str()) {
+                    return None;
+                }
+            }
+            "--foreign-codes" => arguments.foreign_codes = true,
             "--phone-only" => arguments.api_port = None,
             _ => return None,
         }

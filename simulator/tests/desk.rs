@@ -344,7 +344,13 @@ fn a_taken_port_is_reported_and_replaced() {
 
 #[test]
 fn unknown_arguments_print_the_usage() {
-    for arguments in [&["--port"][..], &["--port", "x"], &["--help"], &["x"]] {
+    for arguments in [
+        &["--port"][..],
+        &["--port", "x"],
+        &["--provider", "eum"],
+        &["--help"],
+        &["x"],
+    ] {
         let output = Command::new(env!("CARGO_BIN_EXE_simulator"))
             .args(arguments)
             .output()

@@ -161,7 +161,10 @@ impl Service {
             }
         } else {
             let message = self.planned_message(request, country, known_as, plan);
-            self.send_message(&message, call).await?
+            let sent = self.send_message(&message, call).await;
+            // A refused message keeps its place in the number's windows.
+            let next = limits.send_limits().next_send(number).since(call.now);
+            sent.map_err(|error| error.not_before(next))?
         };
         let receipt = self.receipt(request, limits, plan, number, receipt, call.now);
         Ok(Sent {

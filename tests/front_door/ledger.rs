@@ -461,6 +461,21 @@ async fn a_failed_send_refunds_its_charges_but_keeps_its_place_in_the_windows() 
 }
 
 #[tokio::test]
+async fn a_failed_send_says_when_the_number_can_get_the_next_one() {
+    let world = World::counted(&[("SEND_LIMITS", "1/40s")]).await;
+    world
+        .simulator
+        .fail_next(Operation::Send, Failure::TooManyRequests);
+    let answer = world.send().await;
+    answer.is_problem(503, "provider_throttled");
+    assert_eq!(answer.body["retryAfter"], json!(40));
+    world.advance(Duration::from_secs(39));
+    world.send().await.is_problem(429, "rate_limited");
+    world.advance(Duration::from_secs(1));
+    assert_eq!(world.send().await.status, 202);
+}
+
+#[tokio::test]
 async fn a_failed_resend_leaves_the_first_code_valid() {
     let world = World::counted(&[]).await;
     let code = world.code_on_the_phone().await;
