@@ -16,7 +16,7 @@ pub const RECORDING_TIME: Duration = Duration::from_secs(2);
 /// One request to the service: who asks, at what time, until when, and the log line about it.
 pub struct Call<'a> {
     pub caller: Caller,
-    /// The time of the whole invocation: the clock is read once, but for `now_again`.
+    /// When the invocation began. Everything uses this time, except places in windows: see `now_again`.
     pub now: Millis,
     /// Whether time passes during the invocation. It does not in tests that move the clock themselves.
     pub clock_runs: bool,
@@ -57,8 +57,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// The time at this moment. Whoever takes a place in a window asks for it directly before: with a slow table the time of
-    /// the invocation is seconds old by then, and the next place would be free too early.
+    /// The time at this moment, for a place in a window that is taken next. With a slow table the time of the invocation is
+    /// seconds old by then, and the place would be free again too early.
     pub(super) fn now_again(&self) -> Millis {
         if self.clock_runs {
             self.now.plus(self.started.elapsed())

@@ -42,8 +42,7 @@ impl Service {
         };
         if allowed && !must_wait().await? {
             let item = items(limits, &first).number;
-            let place = call.now_again();
-            let reserved = limits.store.reserve_send(&item, windows, place).await?;
+            let reserved = limits.store.reserve_send(&item, windows, now).await?;
             if let Reservation::Reserved(number) = reserved {
                 return self.open_decoy(limits, &first, &number, now).await;
             }
@@ -71,8 +70,7 @@ impl Service {
             }
             if allowed || depth == deepest {
                 let item = items(limits, &decoy).number;
-                let place = call.now_again();
-                match limits.store.reserve_send(&item, windows, place).await? {
+                match limits.store.reserve_send(&item, windows, now).await? {
                     Reservation::Refused(_) if depth < deepest => {}
                     Reservation::Reserved(number) | Reservation::Refused(number) => {
                         return self.open_decoy(limits, &decoy, &number, now).await;
@@ -225,8 +223,7 @@ impl Service {
         }
         let item = items(limits, sign_in).number;
         let windows = limits.send_limits().windows();
-        let place = call.now_again();
-        let reserved = limits.store.reserve_send(&item, windows, place).await?;
+        let reserved = limits.store.reserve_send(&item, windows, now).await?;
         Ok(matches!(reserved, Reservation::Reserved(_)))
     }
 }

@@ -184,9 +184,9 @@ impl Service {
         }
         let windows = send_limits.windows();
         let number_item = hasher.foreign_number(&request.to);
-        let place = call.now_again();
+        let place_at = call.now_again();
         if let Reservation::Refused(number) =
-            store.reserve_send(&number_item, windows, place).await?
+            store.reserve_send(&number_item, windows, place_at).await?
         {
             return Err(
                 match send_limits.wait(&number, now).and_then(|wait| wait.until) {

@@ -117,8 +117,14 @@ impl Service {
         }
         // The number's windows are the one exact limit, and the last that can refuse. If a later step could refuse, people
         // would lose a place in their windows without getting a message.
+        let place_at = if request.owner.is_some() {
+            // As for decoys, which get here in other steps: `resendAt` must not show how long the steps took.
+            now
+        } else {
+            call.now_again()
+        };
         let number = limits
-            .reserve_send(&number_item, is_test, &plan, call.now_again())
+            .reserve_send(&number_item, is_test, &plan, place_at)
             .await?;
         // Written before the provider is asked. A message without a record could be guessed at without limit; and if the
         // function crashes from here on, the code that was sent can still be verified.

@@ -218,7 +218,8 @@ impl Service {
     /// same at every try.
     #[must_use]
     pub fn made_up_number(&self, user: &User) -> Option<PhoneNumber> {
-        if let Ok(number) = PhoneNumber::parse(&user.name) {
+        // Read as a stored number is. Otherwise an old spelling would show who has an account.
+        if let Ok(number) = PhoneNumber::parse_stored(&user.name) {
             return Some(number);
         }
         let countries = match &self.rules.allowed_countries {

@@ -18,8 +18,9 @@ const FEEDBACK_TIME: Duration = Duration::from_millis(300);
 const NOT_CHECKED: &str = "The ledger could not be reached in time, so the code was not checked. The guess may have cost an \
                            attempt. Try again shortly.";
 
-const NOT_RECORDED: &str = "The code was checked, and the ledger could not be reached in time to record the result. Ask for the \
-                            status: if it is not `verified`, send a new code.";
+const NOT_RECORDED: &str = "The code was checked, and the ledger could not be reached in time to record the result. \
+                            If the request had an Idempotency-Key, repeat it within 20 seconds: 200 means verified. \
+                            Otherwise ask for the status: if it is not `verified`, send a new code.";
 
 impl Service {
     /// Verifies a code, and returns the reference ID of the verification if the code is right.

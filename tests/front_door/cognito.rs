@@ -332,6 +332,18 @@ async fn an_old_spelling_of_a_stored_number_is_the_number_it_means() {
 }
 
 #[tokio::test]
+async fn an_old_spelling_as_a_user_name_does_not_show_who_exists() {
+    let world = world(&[("ALLOWED_COUNTRIES", "*")]).await;
+    let name = "+5215512345678";
+    let mut known = user().but("phone_number", json!(name));
+    name.clone_into(&mut known.name);
+    for user in [known, User::unknown(name)] {
+        let sign_in = SignIn::begin(&world, &user).await;
+        assert_eq!(sign_in.shown["destinationNumber"], "+52*******5678");
+    }
+}
+
+#[tokio::test]
 async fn a_stored_number_that_cannot_be_read_is_told_from_none_in_the_log() {
     for (stored, outcome) in [
         (json!("+541123456789"), "invalid_number"),

@@ -136,6 +136,11 @@ pub(super) async fn a_further_code_keeps_the_attempts(ledger: &dyn Ledger) {
     assert!(!ledger.reopen(&key, SENT, &AGAIN).await.unwrap());
     assert_eq!(see(ledger).await, again);
     let reserved = Seen::of(&again);
+    let stale = Seen {
+        generation: 1,
+        ..reserved
+    };
+    assert!(!ledger.reopen(&key, stale, &AGAIN).await.unwrap());
     assert!(ledger.reopen(&key, reserved, &AGAIN).await.unwrap());
     ledger
         .settle(&key, 3, HOLDER, &Settled::Unclear)
