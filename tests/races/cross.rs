@@ -82,7 +82,12 @@ async fn invented_references_bring_no_guesses(new: NewStore) {
     };
     let good = race(new(), None).await;
     let place = race(new(), Some(Flaw::IgnoresWindows)).await;
-    let in_steps = race(new(), Some(Flaw::NotAtomic)).await;
+    // On a busy machine all guesses but one may begin too late to be seen.
+    let (mut in_steps, mut tries) = (Ok(()), 0);
+    while in_steps.is_ok() && tries < 10 {
+        in_steps = race(new(), Some(Flaw::NotAtomic)).await;
+        tries += 1;
+    }
     let flawed = [(Flaw::IgnoresWindows, place), (Flaw::NotAtomic, in_steps)];
     holds_and_fails_with("invented references", good, &flawed);
 }

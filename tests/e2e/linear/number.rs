@@ -26,6 +26,8 @@ pub(crate) enum Progress {
     /// What is left of a send without a clear answer.
     Late,
     Over,
+    /// The same, after a try that was given up has taken a place as well.
+    OverTwice,
 }
 
 type Next = Vec<(State, Progress)>;
@@ -93,6 +95,11 @@ impl Specification for Places {
                 let taken = state.take().map(|after| (after, Progress::Over));
                 taken.into_iter().collect()
             }
+            // A try that was given up may be executed before the request returns.
+            (Progress::Over, Request::Send { .. }) if operation.had_overdue => {
+                let taken = state.take().map(|after| (after, Progress::OverTwice));
+                taken.into_iter().collect()
+            }
             _ => Vec::new(),
         }
     }
@@ -100,8 +107,12 @@ impl Specification for Places {
     fn returns(&self, operation: &Operation, progress: &Progress) -> Return<Progress> {
         match progress {
             // A try that was given up may take a place as well.
-            Progress::Over if operation.had_overdue => Return::WithRests(vec![Progress::Late]),
-            Progress::Over => Return::Complete,
+            Progress::Over
+                if operation.had_overdue && matches!(operation.request, Request::Send { .. }) =>
+            {
+                Return::WithRests(vec![Progress::Late])
+            }
+            Progress::Over | Progress::OverTwice => Return::Complete,
             Progress::Begun if operation.answer.is_unknown() => {
                 Return::Perhaps(vec![Progress::Late])
             }
