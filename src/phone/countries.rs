@@ -43,247 +43,247 @@ static CODES: [CallingCode; 215] = [
     CallingCode { code: 52, country: 153, node: 5517 }, // MX
     CallingCode { code: 53, country: 49, node: 5571 }, // CU
     CallingCode { code: 54, country: 9, node: 5608 }, // AR
-    CallingCode { code: 55, country: 30, node: 5787 }, // BR
-    CallingCode { code: 56, country: 44, node: 5840 }, // CL
-    CallingCode { code: 57, country: 47, node: 5868 }, // CO
-    CallingCode { code: 58, country: 232, node: 5896 }, // VE
-    CallingCode { code: 60, country: 154, node: 5962 }, // MY
-    CallingCode { code: 61, country: 12, node: 6185 }, // AU
-    CallingCode { code: 62, country: 97, node: 6306 }, // ID
-    CallingCode { code: 63, country: 173, node: 6359 }, // PH
-    CallingCode { code: 64, country: 167, node: 6438 }, // NZ
-    CallingCode { code: 65, country: 193, node: 6474 }, // SG
-    CallingCode { code: 66, country: 213, node: 6531 }, // TH
-    CallingCode { code: 81, country: 110, node: 6619 }, // JP
-    CallingCode { code: 82, country: 118, node: 6816 }, // KR
-    CallingCode { code: 84, country: 235, node: 6884 }, // VN
-    CallingCode { code: 86, country: 46, node: 7635 }, // CN
-    CallingCode { code: 90, country: 220, node: 7753 }, // TR
-    CallingCode { code: 91, country: 101, node: 8442 }, // IN
-    CallingCode { code: 92, country: 174, node: 8725 }, // PK
-    CallingCode { code: 93, country: 3, node: 8744 }, // AF
-    CallingCode { code: 94, country: 126, node: 8756 }, // LK
-    CallingCode { code: 95, country: 142, node: 9485 }, // MM
-    CallingCode { code: 98, country: 104, node: 9658 }, // IR
-    CallingCode { code: 211, country: 203, node: 9685 }, // SS
-    CallingCode { code: 212, country: 133, node: 9708 }, // MA
-    CallingCode { code: 213, country: 60, node: 9736 }, // DZ
-    CallingCode { code: 216, country: 218, node: 9800 }, // TN
-    CallingCode { code: 218, country: 132, node: 9812 }, // LY
-    CallingCode { code: 220, country: 83, node: 9904 }, // GM
-    CallingCode { code: 221, country: 200, node: 9932 }, // SN
-    CallingCode { code: 222, country: 147, node: 9947 }, // MR
-    CallingCode { code: 223, country: 141, node: 9990 }, // ML
-    CallingCode { code: 224, country: 84, node: 10001 }, // GN
-    CallingCode { code: 225, country: 42, node: 10009 }, // CI
-    CallingCode { code: 226, country: 20, node: 10015 }, // BF
-    CallingCode { code: 227, country: 158, node: 10034 }, // NE
-    CallingCode { code: 228, country: 212, node: 10043 }, // TG
-    CallingCode { code: 229, country: 24, node: 10077 }, // BJ
-    CallingCode { code: 230, country: 150, node: 10151 }, // MU
-    CallingCode { code: 231, country: 127, node: 10207 }, // LR
-    CallingCode { code: 232, country: 198, node: 10228 }, // SL
-    CallingCode { code: 233, country: 80, node: 10236 }, // GH
-    CallingCode { code: 234, country: 160, node: 10270 }, // NG
-    CallingCode { code: 235, country: 211, node: 10280 }, // TD
-    CallingCode { code: 236, country: 39, node: 10287 }, // CF
-    CallingCode { code: 237, country: 45, node: 10302 }, // CM
-    CallingCode { code: 238, country: 50, node: 10318 }, // CV
-    CallingCode { code: 239, country: 204, node: 10329 }, // ST
-    CallingCode { code: 240, country: 86, node: 10335 }, // GQ
-    CallingCode { code: 241, country: 74, node: 10376 }, // GA
-    CallingCode { code: 242, country: 40, node: 10387 }, // CG
-    CallingCode { code: 243, country: 38, node: 10418 }, // CD
-    CallingCode { code: 244, country: 8, node: 10433 }, // AO
-    CallingCode { code: 245, country: 90, node: 10447 }, // GW
-    CallingCode { code: 246, country: 102, node: 10460 }, // IO
-    CallingCode { code: 247, country: 0, node: 10466 }, // AC
-    CallingCode { code: 248, country: 190, node: 10482 }, // SC
-    CallingCode { code: 249, country: 191, node: 10502 }, // SD
-    CallingCode { code: 250, country: 187, node: 10509 }, // RW
-    CallingCode { code: 251, country: 67, node: 10519 }, // ET
-    CallingCode { code: 252, country: 201, node: 10579 }, // SO
-    CallingCode { code: 253, country: 56, node: 10598 }, // DJ
-    CallingCode { code: 254, country: 111, node: 10627 }, // KE
-    CallingCode { code: 255, country: 224, node: 10650 }, // TZ
-    CallingCode { code: 256, country: 226, node: 10661 }, // UG
-    CallingCode { code: 257, country: 23, node: 10675 }, // BI
-    CallingCode { code: 258, country: 155, node: 10689 }, // MZ
-    CallingCode { code: 260, country: 243, node: 10697 }, // ZM
-    CallingCode { code: 261, country: 138, node: 10717 }, // MG
-    CallingCode { code: 262, country: 183, node: 10811 }, // RE
-    CallingCode { code: 263, country: 244, node: 10920 }, // ZW
-    CallingCode { code: 264, country: 156, node: 11116 }, // NA
-    CallingCode { code: 265, country: 152, node: 11131 }, // MW
-    CallingCode { code: 266, country: 128, node: 11139 }, // LS
-    CallingCode { code: 267, country: 33, node: 11148 }, // BW
-    CallingCode { code: 268, country: 208, node: 11161 }, // SZ
-    CallingCode { code: 269, country: 115, node: 11171 }, // KM
-    CallingCode { code: 290, country: 194, node: 11194 }, // SH
-    CallingCode { code: 291, country: 65, node: 11215 }, // ER
-    CallingCode { code: 297, country: 13, node: 11246 }, // AW
-    CallingCode { code: 298, country: 72, node: 11279 }, // FO
-    CallingCode { code: 299, country: 82, node: 11305 }, // GL
-    CallingCode { code: 350, country: 81, node: 11317 }, // GI
-    CallingCode { code: 351, country: 179, node: 11401 }, // PT
-    CallingCode { code: 352, country: 130, node: 11464 }, // LU
-    CallingCode { code: 353, country: 98, node: 11627 }, // IE
-    CallingCode { code: 354, country: 105, node: 11708 }, // IS
-    CallingCode { code: 355, country: 6, node: 11735 }, // AL
-    CallingCode { code: 356, country: 149, node: 11768 }, // MT
-    CallingCode { code: 357, country: 53, node: 11804 }, // CY
-    CallingCode { code: 358, country: 68, node: 11905 }, // FI
-    CallingCode { code: 359, country: 21, node: 11958 }, // BG
-    CallingCode { code: 370, country: 129, node: 12011 }, // LT
-    CallingCode { code: 371, country: 131, node: 12027 }, // LV
-    CallingCode { code: 372, country: 62, node: 12114 }, // EE
-    CallingCode { code: 373, country: 135, node: 12155 }, // MD
-    CallingCode { code: 374, country: 7, node: 12202 }, // AM
-    CallingCode { code: 375, country: 34, node: 12225 }, // BY
-    CallingCode { code: 376, country: 1, node: 12263 }, // AD
-    CallingCode { code: 377, country: 134, node: 12289 }, // MC
-    CallingCode { code: 378, country: 199, node: 12310 }, // SM
-    CallingCode { code: 380, country: 225, node: 12348 }, // UA
-    CallingCode { code: 381, country: 185, node: 12379 }, // RS
-    CallingCode { code: 382, country: 136, node: 12412 }, // ME
-    CallingCode { code: 383, country: 239, node: 12433 }, // XK
-    CallingCode { code: 385, country: 94, node: 12470 }, // HR
-    CallingCode { code: 386, country: 195, node: 12509 }, // SI
-    CallingCode { code: 387, country: 16, node: 12541 }, // BA
-    CallingCode { code: 389, country: 140, node: 12556 }, // MK
-    CallingCode { code: 420, country: 54, node: 12609 }, // CZ
-    CallingCode { code: 421, country: 197, node: 12694 }, // SK
-    CallingCode { code: 423, country: 125, node: 12740 }, // LI
-    CallingCode { code: 500, country: 70, node: 12751 }, // FK
-    CallingCode { code: 501, country: 35, node: 12759 }, // BZ
-    CallingCode { code: 502, country: 88, node: 12768 }, // GT
-    CallingCode { code: 503, country: 205, node: 12791 }, // SV
-    CallingCode { code: 504, country: 93, node: 12817 }, // HN
-    CallingCode { code: 505, country: 161, node: 12827 }, // NI
-    CallingCode { code: 506, country: 48, node: 12872 }, // CR
-    CallingCode { code: 507, country: 169, node: 12994 }, // PA
-    CallingCode { code: 508, country: 176, node: 13068 }, // PM
-    CallingCode { code: 509, country: 95, node: 13082 }, // HT
-    CallingCode { code: 590, country: 85, node: 13177 }, // GP
-    CallingCode { code: 591, country: 28, node: 13192 }, // BO
-    CallingCode { code: 592, country: 91, node: 13236 }, // GY
-    CallingCode { code: 593, country: 61, node: 13262 }, // EC
-    CallingCode { code: 594, country: 78, node: 13271 }, // GF
-    CallingCode { code: 595, country: 181, node: 13353 }, // PY
-    CallingCode { code: 596, country: 146, node: 13417 }, // MQ
-    CallingCode { code: 597, country: 202, node: 13446 }, // SR
-    CallingCode { code: 598, country: 228, node: 13475 }, // UY
-    CallingCode { code: 599, country: 51, node: 13565 }, // CW
-    CallingCode { code: 670, country: 216, node: 13591 }, // TL
-    CallingCode { code: 672, country: 159, node: 13619 }, // NF
-    CallingCode { code: 673, country: 27, node: 13639 }, // BN
-    CallingCode { code: 674, country: 165, node: 13650 }, // NR
-    CallingCode { code: 675, country: 172, node: 13689 }, // PG
-    CallingCode { code: 676, country: 219, node: 13743 }, // TO
-    CallingCode { code: 677, country: 189, node: 13791 }, // SB
-    CallingCode { code: 678, country: 236, node: 13843 }, // VU
-    CallingCode { code: 679, country: 69, node: 13866 }, // FJ
-    CallingCode { code: 680, country: 180, node: 13920 }, // PW
-    CallingCode { code: 681, country: 237, node: 13947 }, // WF
-    CallingCode { code: 682, country: 43, node: 13958 }, // CK
-    CallingCode { code: 683, country: 166, node: 13968 }, // NU
-    CallingCode { code: 685, country: 238, node: 13993 }, // WS
-    CallingCode { code: 686, country: 114, node: 14103 }, // KI
-    CallingCode { code: 687, country: 157, node: 14127 }, // NC
-    CallingCode { code: 688, country: 222, node: 14142 }, // TV
-    CallingCode { code: 689, country: 171, node: 14171 }, // PF
-    CallingCode { code: 690, country: 215, node: 14180 }, // TK
-    CallingCode { code: 691, country: 71, node: 14196 }, // FM
-    CallingCode { code: 692, country: 139, node: 14225 }, // MH
-    CallingCode { code: 800, country: NOBODY, node: 14236 }, // --
-    CallingCode { code: 808, country: NOBODY, node: 14239 }, // --
-    CallingCode { code: 850, country: 117, node: 14255 }, // KP
-    CallingCode { code: 852, country: 92, node: 14330 }, // HK
-    CallingCode { code: 853, country: 144, node: 14346 }, // MO
-    CallingCode { code: 855, country: 113, node: 14506 }, // KH
-    CallingCode { code: 856, country: 122, node: 14551 }, // LA
-    CallingCode { code: 870, country: NOBODY, node: 14582 }, // --
-    CallingCode { code: 878, country: NOBODY, node: 14592 }, // --
-    CallingCode { code: 880, country: 18, node: 15144 }, // BD
-    CallingCode { code: 881, country: NOBODY, node: 15164 }, // --
-    CallingCode { code: 882, country: NOBODY, node: 15231 }, // --
-    CallingCode { code: 883, country: NOBODY, node: 15281 }, // --
-    CallingCode { code: 886, country: 223, node: 15525 }, // TW
-    CallingCode { code: 888, country: NOBODY, node: 15544 }, // --
-    CallingCode { code: 960, country: 151, node: 15567 }, // MV
-    CallingCode { code: 961, country: 123, node: 15616 }, // LB
-    CallingCode { code: 962, country: 109, node: 15648 }, // JO
-    CallingCode { code: 963, country: 207, node: 15687 }, // SY
-    CallingCode { code: 964, country: 103, node: 15701 }, // IQ
-    CallingCode { code: 965, country: 119, node: 15708 }, // KW
-    CallingCode { code: 966, country: 188, node: 15729 }, // SA
-    CallingCode { code: 967, country: 240, node: 15762 }, // YE
-    CallingCode { code: 968, country: 168, node: 15796 }, // OM
-    CallingCode { code: 970, country: 178, node: 15815 }, // PS
-    CallingCode { code: 971, country: 2, node: 15858 }, // AE
-    CallingCode { code: 972, country: 99, node: 15912 }, // IL
-    CallingCode { code: 973, country: 22, node: 15962 }, // BH
-    CallingCode { code: 974, country: 182, node: 15975 }, // QA
-    CallingCode { code: 975, country: 32, node: 16005 }, // BT
-    CallingCode { code: 976, country: 143, node: 16069 }, // MN
-    CallingCode { code: 977, country: 164, node: 16138 }, // NP
-    CallingCode { code: 979, country: NOBODY, node: 16146 }, // --
-    CallingCode { code: 992, country: 214, node: 16191 }, // TJ
-    CallingCode { code: 993, country: 217, node: 16199 }, // TM
-    CallingCode { code: 994, country: 15, node: 16253 }, // AZ
-    CallingCode { code: 995, country: 77, node: 16272 }, // GE
-    CallingCode { code: 996, country: 112, node: 16340 }, // KG
-    CallingCode { code: 998, country: 229, node: 16982 }, // UZ
+    CallingCode { code: 55, country: 30, node: 5804 }, // BR
+    CallingCode { code: 56, country: 44, node: 5857 }, // CL
+    CallingCode { code: 57, country: 47, node: 5885 }, // CO
+    CallingCode { code: 58, country: 232, node: 5913 }, // VE
+    CallingCode { code: 60, country: 154, node: 5979 }, // MY
+    CallingCode { code: 61, country: 12, node: 6202 }, // AU
+    CallingCode { code: 62, country: 97, node: 6323 }, // ID
+    CallingCode { code: 63, country: 173, node: 6376 }, // PH
+    CallingCode { code: 64, country: 167, node: 6455 }, // NZ
+    CallingCode { code: 65, country: 193, node: 6491 }, // SG
+    CallingCode { code: 66, country: 213, node: 6548 }, // TH
+    CallingCode { code: 81, country: 110, node: 6636 }, // JP
+    CallingCode { code: 82, country: 118, node: 6833 }, // KR
+    CallingCode { code: 84, country: 235, node: 6901 }, // VN
+    CallingCode { code: 86, country: 46, node: 7652 }, // CN
+    CallingCode { code: 90, country: 220, node: 7794 }, // TR
+    CallingCode { code: 91, country: 101, node: 8483 }, // IN
+    CallingCode { code: 92, country: 174, node: 8766 }, // PK
+    CallingCode { code: 93, country: 3, node: 8785 }, // AF
+    CallingCode { code: 94, country: 126, node: 8797 }, // LK
+    CallingCode { code: 95, country: 142, node: 9526 }, // MM
+    CallingCode { code: 98, country: 104, node: 9699 }, // IR
+    CallingCode { code: 211, country: 203, node: 9726 }, // SS
+    CallingCode { code: 212, country: 133, node: 9749 }, // MA
+    CallingCode { code: 213, country: 60, node: 9777 }, // DZ
+    CallingCode { code: 216, country: 218, node: 9841 }, // TN
+    CallingCode { code: 218, country: 132, node: 9853 }, // LY
+    CallingCode { code: 220, country: 83, node: 9945 }, // GM
+    CallingCode { code: 221, country: 200, node: 9973 }, // SN
+    CallingCode { code: 222, country: 147, node: 9988 }, // MR
+    CallingCode { code: 223, country: 141, node: 10031 }, // ML
+    CallingCode { code: 224, country: 84, node: 10042 }, // GN
+    CallingCode { code: 225, country: 42, node: 10050 }, // CI
+    CallingCode { code: 226, country: 20, node: 10056 }, // BF
+    CallingCode { code: 227, country: 158, node: 10075 }, // NE
+    CallingCode { code: 228, country: 212, node: 10084 }, // TG
+    CallingCode { code: 229, country: 24, node: 10118 }, // BJ
+    CallingCode { code: 230, country: 150, node: 10192 }, // MU
+    CallingCode { code: 231, country: 127, node: 10248 }, // LR
+    CallingCode { code: 232, country: 198, node: 10269 }, // SL
+    CallingCode { code: 233, country: 80, node: 10277 }, // GH
+    CallingCode { code: 234, country: 160, node: 10311 }, // NG
+    CallingCode { code: 235, country: 211, node: 10321 }, // TD
+    CallingCode { code: 236, country: 39, node: 10328 }, // CF
+    CallingCode { code: 237, country: 45, node: 10343 }, // CM
+    CallingCode { code: 238, country: 50, node: 10359 }, // CV
+    CallingCode { code: 239, country: 204, node: 10370 }, // ST
+    CallingCode { code: 240, country: 86, node: 10376 }, // GQ
+    CallingCode { code: 241, country: 74, node: 10417 }, // GA
+    CallingCode { code: 242, country: 40, node: 10428 }, // CG
+    CallingCode { code: 243, country: 38, node: 10459 }, // CD
+    CallingCode { code: 244, country: 8, node: 10474 }, // AO
+    CallingCode { code: 245, country: 90, node: 10488 }, // GW
+    CallingCode { code: 246, country: 102, node: 10501 }, // IO
+    CallingCode { code: 247, country: 0, node: 10507 }, // AC
+    CallingCode { code: 248, country: 190, node: 10523 }, // SC
+    CallingCode { code: 249, country: 191, node: 10543 }, // SD
+    CallingCode { code: 250, country: 187, node: 10550 }, // RW
+    CallingCode { code: 251, country: 67, node: 10560 }, // ET
+    CallingCode { code: 252, country: 201, node: 10620 }, // SO
+    CallingCode { code: 253, country: 56, node: 10639 }, // DJ
+    CallingCode { code: 254, country: 111, node: 10668 }, // KE
+    CallingCode { code: 255, country: 224, node: 10691 }, // TZ
+    CallingCode { code: 256, country: 226, node: 10702 }, // UG
+    CallingCode { code: 257, country: 23, node: 10716 }, // BI
+    CallingCode { code: 258, country: 155, node: 10730 }, // MZ
+    CallingCode { code: 260, country: 243, node: 10738 }, // ZM
+    CallingCode { code: 261, country: 138, node: 10758 }, // MG
+    CallingCode { code: 262, country: 183, node: 10852 }, // RE
+    CallingCode { code: 263, country: 244, node: 10961 }, // ZW
+    CallingCode { code: 264, country: 156, node: 11157 }, // NA
+    CallingCode { code: 265, country: 152, node: 11172 }, // MW
+    CallingCode { code: 266, country: 128, node: 11180 }, // LS
+    CallingCode { code: 267, country: 33, node: 11189 }, // BW
+    CallingCode { code: 268, country: 208, node: 11202 }, // SZ
+    CallingCode { code: 269, country: 115, node: 11212 }, // KM
+    CallingCode { code: 290, country: 194, node: 11235 }, // SH
+    CallingCode { code: 291, country: 65, node: 11256 }, // ER
+    CallingCode { code: 297, country: 13, node: 11287 }, // AW
+    CallingCode { code: 298, country: 72, node: 11320 }, // FO
+    CallingCode { code: 299, country: 82, node: 11346 }, // GL
+    CallingCode { code: 350, country: 81, node: 11358 }, // GI
+    CallingCode { code: 351, country: 179, node: 11442 }, // PT
+    CallingCode { code: 352, country: 130, node: 11505 }, // LU
+    CallingCode { code: 353, country: 98, node: 11668 }, // IE
+    CallingCode { code: 354, country: 105, node: 11749 }, // IS
+    CallingCode { code: 355, country: 6, node: 11776 }, // AL
+    CallingCode { code: 356, country: 149, node: 11809 }, // MT
+    CallingCode { code: 357, country: 53, node: 11845 }, // CY
+    CallingCode { code: 358, country: 68, node: 11946 }, // FI
+    CallingCode { code: 359, country: 21, node: 11999 }, // BG
+    CallingCode { code: 370, country: 129, node: 12052 }, // LT
+    CallingCode { code: 371, country: 131, node: 12068 }, // LV
+    CallingCode { code: 372, country: 62, node: 12155 }, // EE
+    CallingCode { code: 373, country: 135, node: 12196 }, // MD
+    CallingCode { code: 374, country: 7, node: 12243 }, // AM
+    CallingCode { code: 375, country: 34, node: 12266 }, // BY
+    CallingCode { code: 376, country: 1, node: 12304 }, // AD
+    CallingCode { code: 377, country: 134, node: 12330 }, // MC
+    CallingCode { code: 378, country: 199, node: 12351 }, // SM
+    CallingCode { code: 380, country: 225, node: 12389 }, // UA
+    CallingCode { code: 381, country: 185, node: 12420 }, // RS
+    CallingCode { code: 382, country: 136, node: 12453 }, // ME
+    CallingCode { code: 383, country: 239, node: 12474 }, // XK
+    CallingCode { code: 385, country: 94, node: 12511 }, // HR
+    CallingCode { code: 386, country: 195, node: 12550 }, // SI
+    CallingCode { code: 387, country: 16, node: 12582 }, // BA
+    CallingCode { code: 389, country: 140, node: 12597 }, // MK
+    CallingCode { code: 420, country: 54, node: 12650 }, // CZ
+    CallingCode { code: 421, country: 197, node: 12735 }, // SK
+    CallingCode { code: 423, country: 125, node: 12781 }, // LI
+    CallingCode { code: 500, country: 70, node: 12792 }, // FK
+    CallingCode { code: 501, country: 35, node: 12800 }, // BZ
+    CallingCode { code: 502, country: 88, node: 12809 }, // GT
+    CallingCode { code: 503, country: 205, node: 12832 }, // SV
+    CallingCode { code: 504, country: 93, node: 12858 }, // HN
+    CallingCode { code: 505, country: 161, node: 12868 }, // NI
+    CallingCode { code: 506, country: 48, node: 12913 }, // CR
+    CallingCode { code: 507, country: 169, node: 13035 }, // PA
+    CallingCode { code: 508, country: 176, node: 13109 }, // PM
+    CallingCode { code: 509, country: 95, node: 13123 }, // HT
+    CallingCode { code: 590, country: 85, node: 13218 }, // GP
+    CallingCode { code: 591, country: 28, node: 13233 }, // BO
+    CallingCode { code: 592, country: 91, node: 13277 }, // GY
+    CallingCode { code: 593, country: 61, node: 13303 }, // EC
+    CallingCode { code: 594, country: 78, node: 13312 }, // GF
+    CallingCode { code: 595, country: 181, node: 13394 }, // PY
+    CallingCode { code: 596, country: 146, node: 13458 }, // MQ
+    CallingCode { code: 597, country: 202, node: 13487 }, // SR
+    CallingCode { code: 598, country: 228, node: 13516 }, // UY
+    CallingCode { code: 599, country: 51, node: 13606 }, // CW
+    CallingCode { code: 670, country: 216, node: 13632 }, // TL
+    CallingCode { code: 672, country: 159, node: 13660 }, // NF
+    CallingCode { code: 673, country: 27, node: 13680 }, // BN
+    CallingCode { code: 674, country: 165, node: 13691 }, // NR
+    CallingCode { code: 675, country: 172, node: 13730 }, // PG
+    CallingCode { code: 676, country: 219, node: 13784 }, // TO
+    CallingCode { code: 677, country: 189, node: 13832 }, // SB
+    CallingCode { code: 678, country: 236, node: 13884 }, // VU
+    CallingCode { code: 679, country: 69, node: 13907 }, // FJ
+    CallingCode { code: 680, country: 180, node: 13961 }, // PW
+    CallingCode { code: 681, country: 237, node: 13988 }, // WF
+    CallingCode { code: 682, country: 43, node: 13999 }, // CK
+    CallingCode { code: 683, country: 166, node: 14009 }, // NU
+    CallingCode { code: 685, country: 238, node: 14034 }, // WS
+    CallingCode { code: 686, country: 114, node: 14144 }, // KI
+    CallingCode { code: 687, country: 157, node: 14168 }, // NC
+    CallingCode { code: 688, country: 222, node: 14183 }, // TV
+    CallingCode { code: 689, country: 171, node: 14212 }, // PF
+    CallingCode { code: 690, country: 215, node: 14221 }, // TK
+    CallingCode { code: 691, country: 71, node: 14237 }, // FM
+    CallingCode { code: 692, country: 139, node: 14266 }, // MH
+    CallingCode { code: 800, country: NOBODY, node: 14277 }, // --
+    CallingCode { code: 808, country: NOBODY, node: 14280 }, // --
+    CallingCode { code: 850, country: 117, node: 14296 }, // KP
+    CallingCode { code: 852, country: 92, node: 14371 }, // HK
+    CallingCode { code: 853, country: 144, node: 14387 }, // MO
+    CallingCode { code: 855, country: 113, node: 14547 }, // KH
+    CallingCode { code: 856, country: 122, node: 14592 }, // LA
+    CallingCode { code: 870, country: NOBODY, node: 14623 }, // --
+    CallingCode { code: 878, country: NOBODY, node: 14633 }, // --
+    CallingCode { code: 880, country: 18, node: 15185 }, // BD
+    CallingCode { code: 881, country: NOBODY, node: 15205 }, // --
+    CallingCode { code: 882, country: NOBODY, node: 15272 }, // --
+    CallingCode { code: 883, country: NOBODY, node: 15322 }, // --
+    CallingCode { code: 886, country: 223, node: 15566 }, // TW
+    CallingCode { code: 888, country: NOBODY, node: 15585 }, // --
+    CallingCode { code: 960, country: 151, node: 15608 }, // MV
+    CallingCode { code: 961, country: 123, node: 15657 }, // LB
+    CallingCode { code: 962, country: 109, node: 15689 }, // JO
+    CallingCode { code: 963, country: 207, node: 15728 }, // SY
+    CallingCode { code: 964, country: 103, node: 15742 }, // IQ
+    CallingCode { code: 965, country: 119, node: 15749 }, // KW
+    CallingCode { code: 966, country: 188, node: 15770 }, // SA
+    CallingCode { code: 967, country: 240, node: 15803 }, // YE
+    CallingCode { code: 968, country: 168, node: 15837 }, // OM
+    CallingCode { code: 970, country: 178, node: 15856 }, // PS
+    CallingCode { code: 971, country: 2, node: 15899 }, // AE
+    CallingCode { code: 972, country: 99, node: 15953 }, // IL
+    CallingCode { code: 973, country: 22, node: 16003 }, // BH
+    CallingCode { code: 974, country: 182, node: 16016 }, // QA
+    CallingCode { code: 975, country: 32, node: 16046 }, // BT
+    CallingCode { code: 976, country: 143, node: 16110 }, // MN
+    CallingCode { code: 977, country: 164, node: 16179 }, // NP
+    CallingCode { code: 979, country: NOBODY, node: 16187 }, // --
+    CallingCode { code: 992, country: 214, node: 16232 }, // TJ
+    CallingCode { code: 993, country: 217, node: 16240 }, // TM
+    CallingCode { code: 994, country: 15, node: 16294 }, // AZ
+    CallingCode { code: 995, country: 77, node: 16313 }, // GE
+    CallingCode { code: 996, country: 112, node: 16381 }, // KG
+    CallingCode { code: 998, country: 229, node: 17023 }, // UZ
 ];
 
 #[rustfmt::skip]
-static NODES: [u8; 16994] = [
-    51, 0, 11, 9, 23, 9, 7, 0, 9, 11, 9, 203, 0, 9, 11, 9, 23, 9, 215, 2, 11, 9, 11, 9, 23, 11, 9, 15, 0, 129, 86, 57,
+static NODES: [u8; 17035] = [
+    51, 0, 11, 9, 23, 9, 7, 0, 9, 11, 9, 203, 0, 9, 11, 9, 23, 9, 215, 2, 11, 9, 11, 9, 23, 11, 9, 15, 0, 129, 88, 57,
     65, 57, 129, 3, 65, 88, 65, 88, 169, 1, 57, 65, 88, 65, 57, 101, 1, 57, 65, 88, 65, 57, 231, 3, 130, 4, 57, 65, 130, 11, 65, 130,
     17, 65, 130, 24, 7, 2, 57, 65, 88, 57, 197, 2, 57, 88, 130, 45, 88, 57, 7, 1, 65, 57, 88, 57, 195, 0, 65, 57, 88, 57, 249, 0,
-    65, 88, 130, 65, 65, 57, 65, 23, 3, 65, 57, 88, 57, 65, 57, 253, 3, 57, 129, 85, 130, 31, 130, 51, 130, 59, 130, 71, 130, 80, 88, 57,
-    141, 3, 39, 62, 89, 62, 89, 95, 129, 1, 89, 95, 39, 231, 0, 39, 129, 87, 39, 89, 130, 113, 39, 159, 0, 62, 39, 62, 39, 62, 95, 5,
-    0, 95, 62, 241, 0, 39, 95, 39, 89, 95, 255, 0, 39, 130, 128, 62, 130, 136, 130, 140, 89, 95, 39, 255, 3, 62, 89, 39, 62, 89, 39, 62,
-    89, 39, 62, 15, 0, 62, 130, 160, 89, 39, 205, 1, 39, 130, 172, 62, 39, 62, 39, 21, 2, 39, 62, 39, 89, 197, 1, 95, 39, 95, 62, 39,
-    153, 1, 39, 95, 39, 62, 39, 123, 0, 39, 95, 130, 194, 39, 130, 201, 39, 199, 1, 39, 62, 39, 62, 129, 88, 39, 253, 3, 39, 130, 105, 130,
+    65, 88, 130, 65, 65, 57, 65, 23, 3, 65, 57, 88, 57, 65, 57, 253, 3, 57, 129, 87, 130, 31, 130, 51, 130, 59, 130, 71, 130, 80, 88, 57,
+    141, 3, 39, 63, 89, 63, 89, 95, 129, 1, 89, 95, 39, 231, 0, 39, 129, 89, 39, 89, 130, 113, 39, 159, 0, 63, 39, 63, 39, 63, 95, 5,
+    0, 95, 63, 241, 0, 39, 95, 39, 89, 95, 255, 0, 39, 130, 128, 63, 130, 136, 130, 140, 89, 95, 39, 255, 3, 63, 89, 39, 63, 89, 39, 63,
+    89, 39, 63, 15, 0, 63, 130, 160, 89, 39, 205, 1, 39, 130, 172, 63, 39, 63, 39, 21, 2, 39, 63, 39, 89, 197, 1, 95, 39, 95, 63, 39,
+    153, 1, 39, 95, 39, 63, 39, 123, 0, 39, 95, 130, 194, 39, 130, 201, 39, 199, 1, 39, 63, 39, 63, 129, 90, 39, 253, 3, 39, 130, 105, 130,
     118, 130, 147, 130, 179, 130, 188, 130, 208, 89, 130, 218, 207, 3, 9, 11, 130, 88, 11, 130, 227, 11, 9, 23, 227, 1, 23, 9, 11, 9, 23, 11,
-    25, 2, 77, 128, 162, 77, 128, 228, 11, 2, 77, 128, 228, 77, 128, 162, 193, 3, 77, 131, 17, 128, 162, 77, 128, 228, 49, 2, 77, 129, 89, 77,
-    128, 162, 141, 1, 77, 131, 35, 77, 128, 162, 77, 253, 1, 77, 131, 9, 77, 131, 25, 128, 162, 77, 131, 43, 77, 49, 3, 128, 201, 129, 7, 104,
-    128, 201, 104, 53, 0, 129, 91, 104, 128, 201, 104, 195, 3, 129, 90, 104, 131, 66, 104, 131, 76, 104, 241, 1, 104, 131, 84, 128, 201, 104, 129, 7,
-    104, 191, 3, 9, 11, 9, 23, 131, 52, 11, 9, 131, 95, 9, 255, 2, 9, 11, 9, 23, 9, 11, 9, 11, 9, 61, 0, 90, 128, 202, 90, 128,
-    147, 90, 209, 2, 90, 128, 202, 128, 147, 90, 128, 147, 253, 2, 90, 128, 202, 90, 128, 147, 90, 128, 147, 90, 131, 139, 253, 2, 90, 131, 130, 128,
-    147, 131, 149, 128, 147, 90, 128, 202, 90, 63, 2, 11, 9, 11, 9, 131, 163, 11, 23, 255, 3, 129, 233, 129, 239, 129, 244, 129, 251, 130, 245, 131,
+    25, 2, 78, 128, 163, 78, 128, 229, 11, 2, 78, 128, 229, 78, 128, 163, 193, 3, 78, 131, 17, 128, 163, 78, 128, 229, 49, 2, 78, 129, 91, 78,
+    128, 163, 141, 1, 78, 131, 35, 78, 128, 163, 78, 253, 1, 78, 131, 9, 78, 131, 25, 128, 163, 78, 131, 43, 78, 49, 3, 128, 203, 129, 8, 104,
+    128, 203, 104, 53, 0, 129, 93, 104, 128, 203, 104, 195, 3, 129, 92, 104, 131, 66, 104, 131, 76, 104, 241, 1, 104, 131, 84, 128, 203, 104, 129, 8,
+    104, 191, 3, 9, 11, 9, 23, 131, 52, 11, 9, 131, 95, 9, 255, 2, 9, 11, 9, 23, 9, 11, 9, 11, 9, 61, 0, 90, 128, 204, 90, 128,
+    147, 90, 209, 2, 90, 128, 204, 128, 147, 90, 128, 147, 253, 2, 90, 128, 204, 90, 128, 147, 90, 128, 147, 90, 131, 139, 253, 2, 90, 131, 130, 128,
+    147, 131, 149, 128, 147, 90, 128, 204, 90, 63, 2, 11, 9, 11, 9, 131, 163, 11, 23, 255, 3, 129, 233, 129, 239, 129, 244, 129, 251, 130, 245, 131,
     1, 131, 106, 131, 119, 131, 178, 11, 195, 0, 11, 9, 23, 9, 13, 3, 9, 11, 9, 11, 9, 121, 3, 9, 11, 9, 11, 9, 11, 9, 29, 0,
-    66, 120, 96, 66, 59, 0, 66, 120, 66, 96, 66, 3, 2, 96, 66, 120, 53, 0, 66, 96, 131, 244, 66, 61, 3, 96, 120, 66, 96, 66, 96, 66,
-    113, 3, 66, 96, 66, 120, 66, 120, 183, 3, 66, 132, 9, 120, 96, 66, 129, 93, 66, 120, 253, 3, 66, 96, 131, 231, 131, 237, 120, 131, 249, 96,
-    132, 0, 132, 17, 127, 1, 129, 92, 9, 11, 23, 11, 132, 29, 9, 11, 49, 0, 9, 23, 11, 237, 2, 9, 11, 9, 23, 11, 23, 9, 175, 0,
+    66, 121, 96, 66, 59, 0, 66, 121, 66, 96, 66, 3, 2, 96, 66, 121, 53, 0, 66, 96, 131, 244, 66, 61, 3, 96, 121, 66, 96, 66, 96, 66,
+    113, 3, 66, 96, 66, 121, 66, 121, 183, 3, 66, 132, 9, 121, 96, 66, 129, 95, 66, 121, 253, 3, 66, 96, 131, 231, 131, 237, 121, 131, 249, 96,
+    132, 0, 132, 17, 127, 1, 129, 94, 9, 11, 23, 11, 132, 29, 9, 11, 49, 0, 9, 23, 11, 237, 2, 9, 11, 9, 23, 11, 23, 9, 175, 0,
     9, 11, 23, 11, 9, 11, 255, 3, 131, 209, 129, 239, 131, 215, 131, 222, 132, 45, 132, 57, 132, 62, 11, 132, 71, 11, 27, 0, 11, 9, 23, 9,
-    199, 3, 9, 11, 9, 23, 9, 23, 9, 73, 3, 11, 9, 11, 23, 11, 223, 2, 9, 23, 9, 11, 9, 11, 23, 11, 241, 3, 128, 203, 128, 181,
-    128, 229, 128, 181, 128, 229, 128, 181, 128, 203, 245, 0, 128, 229, 128, 203, 128, 181, 132, 131, 128, 181, 128, 203, 247, 2, 9, 132, 147, 9, 11, 9,
+    199, 3, 9, 11, 9, 23, 9, 23, 9, 73, 3, 11, 9, 11, 23, 11, 223, 2, 9, 23, 9, 11, 9, 11, 23, 11, 241, 3, 128, 205, 128, 181,
+    128, 230, 128, 181, 128, 230, 128, 181, 128, 205, 245, 0, 128, 230, 128, 205, 128, 181, 132, 131, 128, 181, 128, 205, 247, 2, 9, 132, 147, 9, 11, 9,
     11, 9, 11, 3, 3, 23, 11, 9, 11, 41, 3, 11, 9, 11, 23, 9, 5, 3, 128, 148, 128, 149, 105, 128, 149, 33, 2, 105, 128, 148, 128, 149,
     97, 2, 128, 148, 105, 128, 149, 105, 123, 3, 132, 185, 128, 149, 105, 132, 194, 132, 201, 105, 128, 148, 105, 27, 0, 128, 149, 128, 148, 105, 128, 148,
     117, 2, 128, 148, 105, 132, 209, 128, 149, 105, 132, 224, 127, 1, 9, 11, 9, 132, 233, 23, 9, 11, 9, 51, 0, 9, 11, 9, 11, 255, 3, 132,
     99, 132, 105, 132, 114, 132, 121, 132, 161, 132, 172, 132, 178, 132, 245, 133, 0, 11, 195, 0, 128, 150, 9, 23, 9, 55, 2, 9, 11, 9, 23, 9,
     23, 3, 0, 9, 128, 150, 53, 2, 9, 128, 150, 9, 11, 9, 53, 3, 9, 11, 128, 150, 11, 23, 11, 135, 3, 11, 9, 11, 9, 11, 9, 227,
     1, 11, 9, 11, 128, 150, 9, 11, 193, 3, 9, 11, 128, 150, 11, 23, 191, 3, 9, 23, 9, 11, 23, 9, 23, 128, 150, 11, 255, 3, 133, 27,
-    133, 34, 133, 42, 133, 47, 133, 55, 133, 64, 133, 72, 133, 81, 133, 89, 11, 51, 0, 129, 94, 9, 23, 9, 31, 0, 9, 11, 9, 23, 9, 223,
-    1, 9, 11, 129, 8, 9, 11, 9, 11, 9, 221, 2, 9, 11, 129, 8, 11, 9, 11, 23, 233, 0, 97, 129, 9, 97, 128, 230, 97, 13, 0, 129,
-    10, 128, 230, 97, 7, 0, 97, 133, 166, 97, 209, 0, 97, 128, 230, 129, 10, 97, 173, 3, 97, 133, 157, 129, 9, 97, 133, 173, 97, 133, 179, 165,
-    3, 9, 11, 9, 23, 11, 133, 187, 97, 0, 48, 47, 48, 33, 2, 47, 48, 133, 209, 13, 0, 121, 133, 214, 48, 69, 3, 9, 11, 9, 133, 220,
-    9, 135, 0, 128, 163, 129, 12, 129, 11, 128, 163, 7, 2, 128, 163, 129, 12, 128, 163, 133, 234, 57, 0, 128, 163, 129, 11, 133, 244, 128, 163, 185,
-    3, 9, 11, 133, 254, 11, 9, 11, 9, 15, 3, 129, 95, 129, 96, 23, 11, 9, 11, 253, 0, 106, 128, 204, 106, 129, 97, 106, 128, 204, 106, 209,
-    1, 106, 128, 204, 106, 134, 28, 106, 205, 1, 106, 134, 40, 106, 129, 98, 128, 204, 106, 249, 2, 9, 23, 134, 49, 11, 9, 11, 9, 255, 3, 133,
+    133, 34, 133, 42, 133, 47, 133, 55, 133, 64, 133, 72, 133, 81, 133, 89, 11, 51, 0, 129, 96, 9, 23, 9, 31, 0, 9, 11, 9, 23, 9, 223,
+    1, 9, 11, 129, 9, 9, 11, 9, 11, 9, 221, 2, 9, 11, 129, 9, 11, 9, 11, 23, 233, 0, 97, 129, 10, 97, 128, 231, 97, 13, 0, 129,
+    11, 128, 231, 97, 7, 0, 97, 133, 166, 97, 209, 0, 97, 128, 231, 129, 11, 97, 173, 3, 97, 133, 157, 129, 10, 97, 133, 173, 97, 133, 179, 165,
+    3, 9, 11, 9, 23, 11, 133, 187, 97, 0, 48, 47, 48, 33, 2, 47, 48, 133, 209, 13, 0, 122, 133, 214, 48, 69, 3, 9, 11, 9, 133, 220,
+    9, 135, 0, 128, 164, 129, 13, 129, 12, 128, 164, 7, 2, 128, 164, 129, 13, 128, 164, 133, 234, 57, 0, 128, 164, 129, 12, 133, 244, 128, 164, 185,
+    3, 9, 11, 133, 254, 11, 9, 11, 9, 15, 3, 129, 97, 129, 98, 23, 11, 9, 11, 253, 0, 106, 128, 206, 106, 129, 99, 106, 128, 206, 106, 209,
+    1, 106, 128, 206, 106, 134, 28, 106, 205, 1, 106, 134, 40, 106, 129, 100, 128, 206, 106, 249, 2, 9, 23, 134, 49, 11, 9, 11, 9, 255, 3, 133,
     122, 133, 129, 133, 136, 133, 147, 133, 200, 133, 226, 134, 8, 134, 18, 134, 60, 11, 99, 2, 11, 9, 23, 9, 23, 5, 0, 11, 9, 25, 2, 128,
-    205, 128, 206, 128, 205, 128, 206, 123, 3, 128, 182, 128, 205, 128, 182, 128, 206, 128, 205, 128, 182, 134, 102, 128, 206, 97, 0, 128, 182, 134, 112, 128,
+    207, 128, 208, 128, 207, 128, 208, 123, 3, 128, 182, 128, 207, 128, 182, 128, 208, 128, 207, 128, 182, 134, 102, 128, 208, 97, 0, 128, 182, 134, 112, 128,
     182, 23, 2, 9, 134, 130, 11, 9, 11, 185, 2, 9, 11, 9, 11, 9, 11, 159, 2, 9, 11, 23, 9, 11, 9, 11, 25, 3, 73, 128, 133, 73,
     128, 134, 73, 5, 0, 128, 134, 128, 133, 25, 0, 128, 133, 73, 128, 134, 249, 3, 73, 128, 133, 73, 128, 133, 134, 172, 73, 134, 178, 73, 139, 3,
     73, 128, 134, 73, 128, 133, 128, 134, 73, 115, 0, 73, 128, 134, 73, 128, 133, 73, 253, 3, 73, 134, 163, 128, 134, 134, 185, 134, 199, 128, 133, 134,
-    210, 128, 134, 73, 185, 3, 11, 23, 9, 11, 9, 134, 219, 11, 225, 0, 128, 183, 128, 184, 128, 231, 128, 183, 229, 0, 128, 183, 128, 184, 128, 231,
-    134, 247, 128, 184, 93, 1, 128, 183, 135, 1, 128, 184, 128, 231, 128, 184, 128, 183, 247, 3, 9, 11, 9, 11, 9, 11, 135, 13, 11, 9, 65, 3,
-    9, 11, 23, 9, 65, 3, 128, 164, 78, 107, 78, 81, 2, 107, 128, 164, 107, 78, 1, 2, 107, 128, 164, 121, 3, 78, 135, 45, 78, 135, 52, 78,
-    135, 59, 128, 164, 247, 3, 78, 129, 99, 128, 164, 78, 107, 78, 107, 78, 107, 13, 3, 78, 128, 164, 78, 107, 78, 245, 1, 78, 107, 135, 64, 135,
-    77, 107, 135, 90, 78, 191, 1, 23, 9, 23, 11, 135, 98, 9, 129, 13, 11, 255, 3, 134, 91, 134, 98, 134, 138, 134, 146, 134, 154, 134, 237, 135,
-    27, 135, 39, 135, 110, 11, 7, 0, 128, 135, 128, 232, 128, 135, 5, 0, 128, 232, 20, 131, 3, 135, 143, 9, 23, 9, 135, 151, 7, 2, 9, 11,
+    210, 128, 134, 73, 185, 3, 11, 23, 9, 11, 9, 134, 219, 11, 225, 0, 128, 183, 128, 184, 128, 232, 128, 183, 229, 0, 128, 183, 128, 184, 128, 232,
+    134, 247, 128, 184, 93, 1, 128, 183, 135, 1, 128, 184, 128, 232, 128, 184, 128, 183, 247, 3, 9, 11, 9, 11, 9, 11, 135, 13, 11, 9, 65, 3,
+    9, 11, 23, 9, 65, 3, 128, 165, 79, 107, 79, 81, 2, 107, 128, 165, 107, 79, 1, 2, 107, 128, 165, 121, 3, 79, 135, 45, 79, 135, 52, 79,
+    135, 59, 128, 165, 247, 3, 79, 129, 101, 128, 165, 79, 107, 79, 107, 79, 107, 13, 3, 79, 128, 165, 79, 107, 79, 245, 1, 79, 107, 135, 64, 135,
+    77, 107, 135, 90, 79, 191, 1, 23, 9, 23, 11, 135, 98, 9, 129, 14, 11, 255, 3, 134, 91, 134, 98, 134, 138, 134, 146, 134, 154, 134, 237, 135,
+    27, 135, 39, 135, 110, 11, 7, 0, 128, 135, 128, 233, 128, 135, 5, 0, 128, 233, 20, 131, 3, 135, 143, 9, 23, 9, 135, 151, 7, 2, 9, 11,
     9, 23, 19, 0, 20, 26, 20, 137, 1, 20, 26, 20, 26, 151, 0, 20, 26, 20, 26, 20, 193, 3, 20, 135, 171, 135, 176, 135, 182, 20, 129, 0,
     26, 20, 49, 0, 20, 135, 199, 20, 3, 0, 26, 20, 61, 2, 20, 26, 20, 26, 20, 26, 201, 0, 20, 135, 209, 135, 213, 20, 13, 0, 20, 26,
     20, 179, 1, 26, 20, 26, 20, 26, 20, 227, 1, 26, 20, 26, 20, 26, 20, 195, 0, 26, 20, 26, 20, 3, 3, 26, 20, 26, 20, 3, 2, 26,
@@ -291,23 +291,23 @@ static NODES: [u8; 16994] = [
     101, 1, 20, 26, 20, 26, 20, 141, 3, 20, 26, 20, 26, 20, 26, 27, 2, 26, 20, 26, 20, 26, 1, 2, 20, 26, 255, 3, 136, 27, 136, 35,
     20, 136, 0, 20, 136, 41, 136, 48, 136, 56, 20, 136, 63, 103, 0, 20, 26, 20, 26, 20, 1, 3, 20, 26, 20, 3, 0, 20, 26, 197, 2, 20,
     26, 20, 26, 20, 225, 0, 26, 20, 26, 20, 7, 0, 20, 26, 20, 249, 3, 20, 136, 86, 20, 136, 93, 136, 98, 136, 102, 136, 109, 136, 115, 221,
-    3, 128, 232, 135, 189, 135, 203, 20, 135, 221, 136, 11, 136, 67, 136, 120, 229, 3, 9, 11, 23, 9, 11, 9, 136, 136, 121, 1, 9, 128, 135, 11,
-    9, 11, 9, 251, 2, 9, 11, 9, 128, 135, 9, 11, 9, 135, 151, 115, 0, 9, 11, 9, 128, 135, 9, 33, 0, 108, 128, 166, 7, 2, 108, 128,
-    165, 108, 129, 100, 3, 0, 128, 166, 108, 1, 3, 108, 128, 166, 108, 143, 3, 108, 136, 197, 136, 205, 108, 136, 210, 128, 166, 108, 15, 0, 129, 101,
-    128, 165, 108, 128, 165, 237, 3, 128, 165, 136, 192, 128, 166, 128, 165, 136, 216, 128, 166, 136, 229, 128, 165, 65, 3, 128, 167, 128, 233, 128, 234, 128,
-    167, 225, 0, 128, 167, 128, 234, 128, 233, 128, 167, 117, 1, 128, 167, 128, 233, 137, 0, 137, 10, 128, 234, 128, 167, 199, 3, 9, 11, 9, 128, 135,
-    23, 136, 238, 137, 20, 121, 0, 47, 129, 14, 47, 129, 14, 47, 13, 0, 47, 137, 46, 47, 3, 1, 48, 121, 47, 69, 1, 121, 48, 47, 48, 241,
-    0, 48, 137, 61, 48, 137, 66, 48, 135, 1, 47, 121, 48, 47, 48, 163, 0, 48, 47, 48, 47, 81, 0, 47, 48, 47, 131, 3, 137, 81, 48, 47,
-    137, 88, 137, 94, 3, 2, 121, 48, 47, 151, 2, 48, 121, 48, 121, 48, 47, 231, 3, 47, 121, 48, 47, 48, 47, 48, 47, 7, 2, 137, 109, 137,
-    114, 48, 137, 122, 229, 3, 121, 47, 137, 55, 137, 72, 137, 99, 47, 137, 132, 223, 3, 9, 11, 9, 23, 11, 137, 141, 128, 135, 9, 23, 1, 3,
-    11, 128, 135, 11, 255, 3, 135, 156, 135, 165, 136, 153, 136, 163, 136, 172, 136, 184, 137, 34, 137, 154, 137, 167, 11, 111, 0, 129, 102, 9, 23, 9,
-    23, 9, 99, 1, 9, 11, 9, 11, 9, 117, 2, 9, 11, 9, 11, 9, 129, 13, 253, 0, 9, 23, 9, 11, 9, 11, 9, 251, 2, 11, 9, 11,
+    3, 128, 233, 135, 189, 135, 203, 20, 135, 221, 136, 11, 136, 67, 136, 120, 229, 3, 9, 11, 23, 9, 11, 9, 136, 136, 121, 1, 9, 128, 135, 11,
+    9, 11, 9, 251, 2, 9, 11, 9, 128, 135, 9, 11, 9, 135, 151, 115, 0, 9, 11, 9, 128, 135, 9, 33, 0, 108, 128, 167, 7, 2, 108, 128,
+    166, 108, 129, 102, 3, 0, 128, 167, 108, 1, 3, 108, 128, 167, 108, 143, 3, 108, 136, 197, 136, 205, 108, 136, 210, 128, 167, 108, 15, 0, 129, 103,
+    128, 166, 108, 128, 166, 237, 3, 128, 166, 136, 192, 128, 167, 128, 166, 136, 216, 128, 167, 136, 229, 128, 166, 65, 3, 128, 168, 128, 234, 128, 235, 128,
+    168, 225, 0, 128, 168, 128, 235, 128, 234, 128, 168, 117, 1, 128, 168, 128, 234, 137, 0, 137, 10, 128, 235, 128, 168, 199, 3, 9, 11, 9, 128, 135,
+    23, 136, 238, 137, 20, 121, 0, 47, 129, 15, 47, 129, 15, 47, 13, 0, 47, 137, 46, 47, 3, 1, 48, 122, 47, 69, 1, 122, 48, 47, 48, 241,
+    0, 48, 137, 61, 48, 137, 66, 48, 135, 1, 47, 122, 48, 47, 48, 163, 0, 48, 47, 48, 47, 81, 0, 47, 48, 47, 131, 3, 137, 81, 48, 47,
+    137, 88, 137, 94, 3, 2, 122, 48, 47, 151, 2, 48, 122, 48, 122, 48, 47, 231, 3, 47, 122, 48, 47, 48, 47, 48, 47, 7, 2, 137, 109, 137,
+    114, 48, 137, 122, 229, 3, 122, 47, 137, 55, 137, 72, 137, 99, 47, 137, 132, 223, 3, 9, 11, 9, 23, 11, 137, 141, 128, 135, 9, 23, 1, 3,
+    11, 128, 135, 11, 255, 3, 135, 156, 135, 165, 136, 153, 136, 163, 136, 172, 136, 184, 137, 34, 137, 154, 137, 167, 11, 111, 0, 129, 104, 9, 23, 9,
+    23, 9, 99, 1, 9, 11, 9, 11, 9, 117, 2, 9, 11, 9, 11, 9, 129, 14, 253, 0, 9, 23, 9, 11, 9, 11, 9, 251, 2, 11, 9, 11,
     9, 11, 9, 11, 9, 113, 1, 9, 11, 9, 11, 9, 139, 2, 9, 11, 9, 11, 9, 255, 3, 137, 194, 129, 239, 137, 203, 137, 210, 137, 219, 137,
-    228, 11, 137, 238, 137, 245, 11, 253, 3, 129, 84, 131, 188, 132, 79, 133, 6, 133, 101, 134, 70, 135, 122, 137, 173, 137, 252, 123, 2, 128, 235, 129,
-    103, 129, 15, 128, 235, 129, 104, 128, 235, 129, 15, 59, 3, 129, 16, 128, 236, 129, 17, 129, 16, 128, 236, 129, 105, 129, 17, 3, 2, 129, 106, 128,
-    207, 129, 107, 3, 0, 129, 108, 128, 207, 55, 1, 138, 52, 138, 68, 128, 207, 138, 76, 128, 207, 128, 236, 3, 0, 128, 237, 8, 49, 0, 8, 128,
-    237, 8, 113, 0, 8, 138, 96, 138, 101, 8, 169, 3, 1, 2, 1, 138, 36, 138, 82, 138, 107, 25, 0, 8, 0, 129, 109, 99, 0, 0, 7, 0,
-    7, 255, 3, 45, 128, 185, 0, 128, 185, 0, 128, 185, 0, 128, 185, 0, 128, 185, 55, 1, 40, 128, 238, 0, 128, 238, 0, 128, 238, 255, 3, 1,
+    228, 11, 137, 238, 137, 245, 11, 253, 3, 129, 86, 131, 188, 132, 79, 133, 6, 133, 101, 134, 70, 135, 122, 137, 173, 137, 252, 123, 2, 128, 236, 129,
+    105, 129, 16, 128, 236, 129, 106, 128, 236, 129, 16, 59, 3, 129, 17, 128, 237, 129, 18, 129, 17, 128, 237, 129, 107, 129, 18, 3, 2, 129, 108, 128,
+    209, 129, 109, 3, 0, 129, 110, 128, 209, 55, 1, 138, 52, 138, 68, 128, 209, 138, 76, 128, 209, 128, 237, 3, 0, 128, 185, 7, 49, 0, 7, 128,
+    185, 7, 113, 0, 7, 138, 96, 138, 101, 7, 169, 3, 1, 2, 1, 138, 36, 138, 82, 138, 107, 25, 0, 7, 0, 129, 111, 99, 0, 0, 8, 0,
+    8, 255, 3, 45, 128, 186, 0, 128, 186, 0, 128, 186, 0, 128, 186, 0, 128, 186, 55, 1, 40, 128, 238, 0, 128, 238, 0, 128, 238, 255, 3, 1,
     138, 126, 0, 3, 0, 138, 132, 0, 1, 138, 138, 138, 155, 37, 0, 0, 17, 0, 1, 2, 0, 138, 182, 49, 0, 0, 138, 187, 0, 13, 0, 0,
     17, 0, 1, 2, 0, 138, 198, 49, 0, 0, 138, 203, 0, 105, 0, 17, 0, 17, 0, 13, 0, 0, 138, 214, 0, 1, 2, 0, 138, 220, 49, 0,
     0, 138, 226, 0, 119, 0, 17, 0, 17, 0, 17, 0, 97, 0, 0, 138, 237, 0, 1, 2, 0, 138, 245, 49, 0, 0, 138, 251, 0, 3, 0, 17,
@@ -315,16 +315,16 @@ static NODES: [u8; 16994] = [
     2, 0, 139, 34, 49, 0, 0, 139, 40, 0, 127, 2, 138, 192, 0, 138, 208, 138, 231, 139, 0, 139, 28, 139, 45, 5, 97, 0, 0, 139, 6, 0,
     1, 2, 0, 139, 67, 49, 0, 0, 139, 73, 0, 175, 3, 0, 138, 208, 139, 78, 0, 98, 139, 78, 139, 45, 98, 135, 2, 98, 138, 208, 139, 45,
     98, 139, 45, 13, 0, 0, 139, 10, 0, 1, 2, 0, 139, 108, 49, 0, 0, 139, 114, 0, 175, 1, 139, 45, 138, 208, 139, 45, 139, 119, 139, 45,
-    139, 78, 139, 45, 127, 2, 5, 138, 208, 0, 139, 45, 139, 78, 98, 139, 45, 98, 7, 0, 44, 129, 111, 22, 65, 1, 21, 5, 21, 1, 3, 21,
+    139, 78, 139, 45, 127, 2, 5, 138, 208, 0, 139, 45, 139, 78, 98, 139, 45, 98, 7, 0, 44, 129, 113, 22, 65, 1, 21, 5, 21, 1, 3, 21,
     139, 161, 21, 1, 3, 21, 5, 21, 97, 0, 21, 139, 172, 21, 33, 0, 21, 5, 1, 3, 21, 139, 183, 21, 3, 0, 5, 21, 7, 0, 21, 139,
-    193, 21, 31, 0, 139, 166, 139, 177, 139, 187, 139, 197, 21, 227, 1, 34, 129, 110, 5, 139, 155, 139, 203, 98, 127, 3, 1, 139, 51, 139, 84, 139,
-    98, 139, 125, 139, 141, 5, 139, 214, 22, 199, 0, 129, 112, 86, 128, 151, 86, 128, 151, 235, 1, 139, 242, 86, 128, 151, 86, 128, 151, 86, 128, 151,
-    51, 0, 40, 128, 151, 8, 128, 151, 237, 3, 1, 2, 1, 99, 8, 128, 186, 139, 252, 140, 9, 127, 2, 46, 68, 87, 46, 87, 46, 68, 87, 239,
+    193, 21, 31, 0, 139, 166, 139, 177, 139, 187, 139, 197, 21, 227, 1, 34, 129, 112, 5, 139, 155, 139, 203, 98, 127, 3, 1, 139, 51, 139, 84, 139,
+    98, 139, 125, 139, 141, 5, 139, 214, 22, 199, 0, 129, 114, 86, 128, 151, 86, 128, 151, 235, 1, 139, 242, 86, 128, 151, 86, 128, 151, 86, 128, 151,
+    51, 0, 40, 128, 151, 7, 128, 151, 237, 3, 1, 2, 1, 99, 7, 128, 187, 139, 252, 140, 9, 127, 2, 46, 68, 87, 46, 87, 46, 68, 87, 239,
     2, 46, 87, 68, 46, 68, 46, 87, 68, 187, 3, 46, 68, 46, 68, 46, 87, 46, 87, 191, 0, 46, 68, 87, 46, 87, 46, 68, 123, 3, 46, 68,
-    46, 68, 46, 68, 46, 68, 255, 2, 87, 140, 30, 140, 40, 140, 50, 140, 60, 140, 69, 87, 46, 87, 3, 0, 140, 79, 87, 61, 2, 0, 129, 18,
-    0, 140, 95, 0, 129, 18, 195, 3, 69, 5, 128, 168, 69, 5, 69, 243, 2, 129, 113, 69, 53, 21, 69, 53, 69, 135, 1, 128, 208, 21, 69, 67,
-    69, 199, 3, 1, 140, 100, 0, 140, 111, 0, 140, 120, 140, 130, 53, 0, 128, 152, 3, 128, 152, 5, 67, 2, 63, 27, 63, 64, 129, 3, 63, 140,
-    159, 27, 63, 7, 3, 33, 3, 27, 140, 165, 27, 7, 2, 31, 27, 3, 27, 3, 3, 140, 180, 3, 27, 3, 39, 0, 33, 27, 3, 27, 179, 3,
+    46, 68, 46, 68, 46, 68, 255, 2, 87, 140, 30, 140, 40, 140, 50, 140, 60, 140, 69, 87, 46, 87, 3, 0, 140, 79, 87, 61, 2, 0, 129, 19,
+    0, 140, 95, 0, 129, 19, 195, 3, 69, 5, 128, 169, 69, 5, 69, 243, 2, 129, 115, 69, 53, 21, 69, 53, 69, 135, 1, 128, 210, 21, 69, 67,
+    69, 199, 3, 1, 140, 100, 0, 140, 111, 0, 140, 120, 140, 130, 53, 0, 128, 152, 3, 128, 152, 5, 67, 2, 64, 27, 64, 59, 129, 3, 64, 140,
+    159, 27, 64, 7, 3, 33, 3, 27, 140, 165, 27, 7, 2, 31, 27, 3, 27, 3, 3, 140, 180, 3, 27, 3, 39, 0, 33, 27, 3, 27, 179, 3,
     1, 3, 140, 151, 3, 140, 172, 140, 186, 140, 193, 65, 0, 34, 53, 5, 0, 44, 22, 165, 0, 44, 22, 44, 22, 49, 0, 22, 44, 22, 191, 3,
     140, 212, 140, 216, 140, 220, 22, 44, 22, 10, 140, 226, 22, 67, 3, 1, 0, 5, 140, 231, 21, 35, 3, 91, 5, 10, 5, 10, 91, 1, 34, 10,
     22, 10, 22, 10, 3, 2, 141, 5, 0, 10, 11, 0, 34, 44, 10, 1, 2, 0, 5, 3, 0, 5, 0, 7, 0, 141, 24, 141, 28, 0, 193, 0,
@@ -332,20 +332,20 @@ static NODES: [u8; 16994] = [
     50, 141, 60, 0, 10, 241, 3, 1, 0, 53, 5, 140, 254, 141, 13, 141, 67, 7, 0, 5, 21, 3, 5, 3, 5, 3, 53, 27, 31, 0, 31, 27,
     3, 27, 3, 7, 3, 5, 128, 152, 3, 128, 152, 3, 13, 2, 3, 128, 153, 3, 128, 153, 3, 0, 141, 117, 3, 213, 3, 128, 153, 3, 128, 153,
     3, 128, 153, 141, 125, 3, 7, 0, 5, 128, 152, 3, 199, 0, 31, 27, 3, 27, 3, 133, 2, 33, 3, 27, 3, 255, 3, 1, 3, 141, 90, 141,
-    95, 141, 101, 141, 108, 141, 130, 141, 143, 141, 149, 141, 156, 1, 2, 70, 129, 114, 49, 0, 70, 141, 182, 70, 1, 3, 70, 129, 115, 70, 1, 2,
+    95, 141, 101, 141, 108, 141, 130, 141, 143, 141, 149, 141, 156, 1, 2, 70, 129, 116, 49, 0, 70, 141, 182, 70, 1, 3, 70, 129, 117, 70, 1, 2,
     70, 141, 193, 193, 0, 70, 141, 199, 70, 181, 0, 109, 70, 109, 70, 109, 67, 3, 54, 70, 54, 22, 54, 185, 1, 70, 141, 210, 54, 70, 141, 217,
-    70, 227, 3, 54, 70, 141, 187, 141, 204, 70, 141, 224, 70, 241, 3, 54, 22, 54, 22, 128, 186, 54, 91, 7, 2, 129, 19, 8, 129, 19, 32, 27,
-    0, 34, 129, 20, 128, 187, 129, 20, 135, 3, 44, 122, 129, 21, 122, 44, 129, 21, 51, 3, 83, 128, 239, 83, 128, 239, 40, 128, 239, 33, 0, 83,
-    33, 33, 0, 83, 40, 125, 2, 129, 22, 83, 142, 27, 142, 38, 142, 42, 129, 22, 22, 51, 2, 142, 8, 54, 142, 17, 54, 142, 46, 127, 3, 141,
-    234, 141, 246, 1, 142, 0, 8, 49, 1, 142, 60, 1, 1, 2, 0, 128, 136, 1, 0, 142, 85, 143, 0, 128, 136, 142, 85, 128, 136, 142, 90, 128,
-    136, 143, 1, 59, 128, 136, 59, 0, 53, 59, 231, 2, 34, 44, 59, 53, 59, 53, 59, 3, 0, 142, 115, 59, 93, 3, 1, 142, 94, 142, 106, 1,
-    5, 142, 124, 22, 175, 3, 55, 53, 0, 55, 0, 55, 53, 55, 11, 1, 55, 0, 55, 5, 55, 0, 55, 0, 5, 128, 168, 5, 247, 1, 34, 0,
-    55, 44, 55, 128, 188, 91, 55, 7, 0, 22, 0, 55, 229, 3, 1, 0, 142, 141, 142, 151, 142, 157, 142, 165, 142, 176, 7, 0, 129, 116, 128, 240,
-    129, 117, 195, 2, 56, 60, 56, 60, 56, 143, 3, 56, 142, 203, 56, 60, 56, 60, 56, 149, 2, 56, 60, 56, 60, 56, 141, 1, 74, 56, 74, 128,
-    209, 74, 135, 3, 128, 209, 142, 227, 60, 128, 209, 74, 128, 209, 105, 0, 74, 60, 128, 137, 74, 63, 3, 74, 60, 74, 60, 74, 60, 142, 247, 74,
-    241, 3, 128, 137, 60, 128, 137, 60, 128, 137, 60, 128, 137, 13, 0, 128, 137, 56, 128, 137, 251, 0, 74, 60, 74, 142, 254, 143, 9, 143, 22, 128,
-    137, 3, 2, 129, 23, 60, 74, 97, 0, 56, 60, 56, 29, 3, 74, 143, 42, 143, 48, 60, 129, 23, 60, 5, 0, 129, 24, 129, 119, 207, 2, 129,
-    118, 129, 24, 143, 64, 74, 128, 241, 74, 128, 241, 255, 3, 1, 142, 195, 60, 142, 210, 142, 220, 142, 235, 143, 29, 143, 53, 143, 70, 128, 241, 35,
+    70, 227, 3, 54, 70, 141, 187, 141, 204, 70, 141, 224, 70, 241, 3, 54, 22, 54, 22, 128, 187, 54, 91, 7, 2, 129, 20, 7, 129, 20, 32, 27,
+    0, 34, 129, 21, 128, 188, 129, 21, 135, 3, 44, 123, 129, 22, 123, 44, 129, 22, 51, 3, 83, 128, 239, 83, 128, 239, 40, 128, 239, 33, 0, 83,
+    33, 33, 0, 83, 40, 125, 2, 129, 23, 83, 142, 27, 142, 38, 142, 42, 129, 23, 22, 51, 2, 142, 8, 54, 142, 17, 54, 142, 46, 127, 3, 141,
+    234, 141, 246, 1, 142, 0, 7, 49, 1, 142, 60, 1, 1, 2, 0, 128, 136, 1, 0, 142, 85, 143, 0, 128, 136, 142, 85, 128, 136, 142, 90, 128,
+    136, 143, 1, 60, 128, 136, 60, 0, 53, 60, 231, 2, 34, 44, 60, 53, 60, 53, 60, 3, 0, 142, 115, 60, 93, 3, 1, 142, 94, 142, 106, 1,
+    5, 142, 124, 22, 175, 3, 55, 53, 0, 55, 0, 55, 53, 55, 11, 1, 55, 0, 55, 5, 55, 0, 55, 0, 5, 128, 169, 5, 247, 1, 34, 0,
+    55, 44, 55, 128, 189, 91, 55, 7, 0, 22, 0, 55, 229, 3, 1, 0, 142, 141, 142, 151, 142, 157, 142, 165, 142, 176, 7, 0, 129, 118, 128, 240,
+    129, 119, 195, 2, 56, 61, 56, 61, 56, 143, 3, 56, 142, 203, 56, 61, 56, 61, 56, 149, 2, 56, 61, 56, 61, 56, 141, 1, 74, 56, 74, 128,
+    211, 74, 135, 3, 128, 211, 142, 227, 61, 128, 211, 74, 128, 211, 105, 0, 74, 61, 128, 137, 74, 63, 3, 74, 61, 74, 61, 74, 61, 142, 247, 74,
+    241, 3, 128, 137, 61, 128, 137, 61, 128, 137, 61, 128, 137, 13, 0, 128, 137, 56, 128, 137, 251, 0, 74, 61, 74, 142, 254, 143, 9, 143, 22, 128,
+    137, 3, 2, 129, 24, 61, 74, 97, 0, 56, 61, 56, 29, 3, 74, 143, 42, 143, 48, 61, 129, 24, 61, 5, 0, 129, 25, 129, 121, 207, 2, 129,
+    120, 129, 25, 143, 64, 74, 128, 241, 74, 128, 241, 255, 3, 1, 142, 195, 61, 142, 210, 142, 220, 142, 235, 143, 29, 143, 53, 143, 70, 128, 241, 35,
     0, 2, 13, 2, 193, 0, 2, 143, 104, 2, 5, 0, 2, 13, 129, 1, 2, 143, 115, 2, 63, 3, 2, 13, 2, 13, 143, 109, 2, 143, 119, 2,
     3, 3, 2, 13, 2, 13, 97, 0, 2, 143, 137, 2, 55, 0, 2, 13, 2, 143, 143, 2, 3, 2, 2, 13, 2, 131, 0, 2, 13, 2, 221, 0,
     2, 13, 143, 157, 2, 143, 162, 2, 205, 0, 2, 13, 2, 143, 167, 2, 33, 0, 13, 2, 69, 0, 2, 13, 2, 29, 0, 2, 143, 185, 143, 189,
@@ -355,11 +355,11 @@ static NODES: [u8; 16994] = [
     30, 2, 241, 0, 2, 144, 24, 13, 144, 37, 2, 193, 3, 2, 144, 10, 2, 144, 43, 2, 3, 1, 2, 13, 2, 49, 0, 2, 144, 61, 2, 59,
     0, 2, 13, 2, 144, 66, 2, 13, 3, 2, 143, 255, 2, 13, 2, 199, 0, 144, 80, 13, 2, 13, 2, 3, 0, 13, 2, 197, 1, 2, 13, 2,
     13, 2, 249, 1, 2, 144, 96, 2, 144, 100, 143, 157, 143, 202, 2, 49, 0, 2, 144, 96, 2, 7, 3, 144, 107, 144, 120, 2, 13, 2, 13, 0,
-    2, 13, 2, 97, 0, 2, 144, 135, 2, 19, 0, 2, 13, 2, 129, 1, 2, 144, 146, 2, 199, 3, 144, 140, 129, 120, 2, 13, 2, 144, 151, 2,
+    2, 13, 2, 97, 0, 2, 144, 135, 2, 19, 0, 2, 13, 2, 129, 1, 2, 144, 146, 2, 199, 3, 144, 140, 129, 122, 2, 13, 2, 144, 151, 2,
     207, 3, 144, 72, 2, 144, 88, 2, 144, 126, 2, 144, 157, 2, 5, 3, 2, 13, 2, 13, 217, 0, 2, 144, 183, 2, 13, 2, 193, 0, 2, 13,
-    2, 191, 1, 2, 13, 2, 13, 144, 189, 2, 144, 197, 2, 49, 0, 2, 129, 121, 2, 67, 0, 13, 2, 13, 193, 0, 2, 144, 220, 2, 1, 3,
+    2, 191, 1, 2, 13, 2, 13, 144, 189, 2, 144, 197, 2, 49, 0, 2, 129, 123, 2, 67, 0, 13, 2, 13, 193, 0, 2, 144, 220, 2, 1, 3,
     2, 144, 197, 2, 205, 0, 2, 144, 225, 2, 144, 231, 2, 221, 0, 2, 144, 202, 144, 214, 2, 144, 237, 2, 17, 3, 2, 13, 2, 13, 177, 1,
-    2, 13, 2, 145, 1, 2, 235, 1, 2, 13, 2, 13, 145, 7, 13, 2, 33, 1, 2, 13, 2, 97, 0, 2, 145, 25, 2, 177, 3, 2, 129, 122,
+    2, 13, 2, 145, 1, 2, 235, 1, 2, 13, 2, 13, 145, 7, 13, 2, 33, 1, 2, 13, 2, 97, 0, 2, 145, 25, 2, 177, 3, 2, 129, 124,
     2, 13, 2, 145, 30, 41, 0, 2, 13, 2, 109, 0, 2, 13, 2, 145, 46, 2, 49, 0, 2, 13, 2, 7, 0, 2, 13, 2, 205, 0, 2, 145,
     59, 2, 145, 64, 2, 227, 1, 13, 2, 13, 2, 145, 69, 13, 3, 3, 13, 2, 13, 2, 65, 1, 2, 13, 2, 225, 1, 2, 145, 87, 145, 93,
     145, 59, 2, 129, 2, 2, 13, 145, 98, 97, 0, 2, 143, 185, 2, 249, 3, 2, 13, 2, 145, 114, 13, 144, 4, 2, 13, 127, 2, 145, 15, 2,
@@ -372,14 +372,14 @@ static NODES: [u8; 16994] = [
     2, 1, 3, 2, 146, 69, 2, 227, 0, 13, 2, 146, 74, 13, 2, 193, 0, 2, 143, 157, 2, 5, 0, 13, 2, 13, 3, 2, 146, 94, 2, 145,
     64, 2, 197, 2, 13, 2, 146, 88, 2, 146, 98, 29, 0, 2, 146, 69, 143, 104, 2, 189, 0, 13, 2, 146, 116, 2, 13, 2, 193, 0, 2, 145,
     64, 2, 229, 1, 13, 2, 146, 133, 13, 2, 13, 251, 2, 146, 59, 2, 146, 80, 146, 107, 2, 146, 124, 2, 146, 139, 255, 3, 13, 2, 143, 236,
-    144, 52, 144, 169, 144, 246, 145, 132, 145, 216, 146, 33, 146, 148, 225, 0, 41, 99, 49, 41, 193, 0, 8, 128, 242, 8, 129, 1, 8, 146, 189, 8,
-    97, 0, 8, 146, 195, 8, 1, 2, 8, 128, 210, 49, 0, 8, 128, 242, 8, 15, 0, 146, 207, 8, 146, 212, 8, 185, 0, 41, 128, 169, 128, 242,
-    128, 169, 41, 15, 0, 128, 169, 41, 146, 226, 128, 169, 153, 2, 8, 128, 210, 8, 128, 210, 8, 3, 0, 146, 245, 8, 7, 0, 8, 128, 211, 8,
-    129, 1, 8, 128, 210, 8, 3, 3, 146, 254, 8, 147, 3, 147, 9, 1, 2, 8, 128, 211, 29, 0, 8, 146, 207, 147, 24, 8, 135, 1, 8, 128,
-    211, 8, 128, 211, 8, 7, 0, 8, 147, 37, 8, 31, 0, 8, 147, 46, 8, 147, 9, 8, 243, 3, 128, 186, 8, 146, 201, 146, 218, 146, 236, 147,
-    15, 147, 29, 147, 52, 7, 0, 79, 128, 243, 79, 7, 0, 79, 147, 78, 79, 7, 0, 79, 147, 84, 79, 7, 0, 79, 147, 90, 79, 3, 3, 147,
-    96, 128, 243, 45, 128, 243, 49, 0, 40, 128, 212, 40, 193, 0, 40, 147, 111, 40, 49, 0, 40, 147, 117, 40, 101, 0, 128, 212, 40, 147, 123, 128,
-    212, 179, 1, 147, 102, 41, 147, 129, 41, 40, 41, 5, 0, 129, 123, 40, 1, 3, 40, 147, 148, 40, 255, 3, 1, 146, 163, 2, 99, 1, 146, 183,
+    144, 52, 144, 169, 144, 246, 145, 132, 145, 216, 146, 33, 146, 148, 225, 0, 41, 99, 49, 41, 193, 0, 7, 128, 242, 7, 129, 1, 7, 146, 189, 7,
+    97, 0, 7, 146, 195, 7, 1, 2, 7, 128, 212, 49, 0, 7, 128, 242, 7, 15, 0, 146, 207, 7, 146, 212, 7, 185, 0, 41, 128, 170, 128, 242,
+    128, 170, 41, 15, 0, 128, 170, 41, 146, 226, 128, 170, 153, 2, 7, 128, 212, 7, 128, 212, 7, 3, 0, 146, 245, 7, 7, 0, 7, 128, 213, 7,
+    129, 1, 7, 128, 212, 7, 3, 3, 146, 254, 7, 147, 3, 147, 9, 1, 2, 7, 128, 213, 29, 0, 7, 146, 207, 147, 24, 7, 135, 1, 7, 128,
+    213, 7, 128, 213, 7, 7, 0, 7, 147, 37, 7, 31, 0, 7, 147, 46, 7, 147, 9, 7, 243, 3, 128, 187, 7, 146, 201, 146, 218, 146, 236, 147,
+    15, 147, 29, 147, 52, 7, 0, 75, 128, 243, 75, 7, 0, 75, 147, 78, 75, 7, 0, 75, 147, 84, 75, 7, 0, 75, 147, 90, 75, 3, 3, 147,
+    96, 128, 243, 45, 128, 243, 49, 0, 40, 128, 214, 40, 193, 0, 40, 147, 111, 40, 49, 0, 40, 147, 117, 40, 101, 0, 128, 214, 40, 147, 123, 128,
+    214, 179, 1, 147, 102, 41, 147, 129, 41, 40, 41, 5, 0, 129, 125, 40, 1, 3, 40, 147, 148, 40, 255, 3, 1, 146, 163, 2, 99, 1, 146, 183,
     1, 147, 61, 147, 138, 147, 153, 31, 0, 18, 19, 6, 19, 6, 67, 3, 18, 19, 6, 19, 6, 175, 0, 18, 19, 6, 19, 6, 19, 3, 2, 18,
     19, 6, 3, 3, 18, 19, 6, 19, 241, 3, 19, 147, 176, 147, 183, 147, 190, 18, 147, 198, 147, 203, 7, 0, 18, 6, 19, 207, 3, 18, 19, 6,
     19, 6, 19, 6, 19, 255, 3, 18, 19, 6, 19, 6, 19, 6, 19, 6, 19, 163, 1, 18, 19, 6, 19, 6, 139, 1, 18, 19, 6, 19, 6, 233,
@@ -388,388 +388,389 @@ static NODES: [u8; 16994] = [
     54, 131, 3, 18, 19, 6, 19, 6, 7, 2, 18, 6, 19, 6, 199, 1, 18, 19, 6, 19, 6, 19, 167, 1, 18, 19, 6, 19, 6, 19, 253, 2,
     19, 148, 74, 19, 148, 81, 19, 148, 87, 19, 148, 95, 11, 0, 18, 6, 19, 183, 1, 18, 19, 6, 19, 6, 19, 6, 129, 3, 19, 148, 117, 148,
     122, 19, 79, 0, 31, 19, 147, 183, 18, 19, 99, 0, 33, 19, 18, 19, 253, 3, 1, 19, 147, 209, 148, 8, 148, 60, 148, 103, 148, 131, 148, 139,
-    148, 147, 223, 0, 53, 14, 7, 14, 7, 14, 7, 93, 3, 7, 128, 188, 7, 128, 188, 128, 213, 7, 128, 213, 255, 0, 129, 124, 14, 7, 14, 7,
-    148, 180, 14, 7, 185, 0, 7, 14, 7, 14, 7, 255, 0, 14, 7, 14, 7, 14, 7, 14, 7, 199, 3, 7, 54, 7, 54, 7, 54, 22, 137, 3,
-    7, 128, 188, 128, 213, 128, 188, 128, 213, 187, 1, 14, 7, 14, 148, 222, 7, 148, 231, 7, 247, 1, 5, 54, 5, 128, 168, 91, 5, 44, 5, 3,
-    0, 128, 208, 14, 71, 2, 7, 54, 7, 54, 128, 208, 49, 0, 7, 128, 208, 54, 59, 2, 149, 8, 7, 149, 13, 149, 21, 7, 128, 212, 255, 3,
-    1, 148, 171, 148, 193, 148, 205, 148, 212, 7, 148, 242, 148, 253, 14, 149, 27, 1, 2, 3, 129, 125, 129, 0, 64, 63, 7, 2, 149, 63, 63, 64,
-    84, 119, 0, 149, 67, 84, 129, 126, 84, 63, 84, 111, 3, 31, 149, 74, 33, 84, 36, 84, 110, 84, 183, 3, 46, 1, 3, 6, 3, 149, 58, 149,
-    84, 6, 1, 2, 0, 16, 7, 0, 0, 149, 107, 0, 5, 2, 16, 149, 111, 16, 135, 2, 75, 5, 149, 111, 75, 149, 111, 39, 2, 4, 75, 149,
-    111, 75, 21, 227, 3, 75, 149, 111, 5, 149, 111, 0, 149, 111, 75, 157, 1, 5, 149, 111, 5, 149, 111, 5, 149, 111, 243, 2, 5, 149, 111, 129,
-    127, 149, 111, 5, 149, 111, 5, 23, 1, 22, 149, 111, 5, 149, 111, 5, 55, 0, 79, 44, 75, 53, 75, 3, 3, 149, 185, 149, 111, 5, 149, 111,
+    148, 147, 223, 0, 53, 14, 8, 14, 8, 14, 8, 93, 3, 8, 128, 189, 8, 128, 189, 128, 215, 8, 128, 215, 255, 0, 129, 126, 14, 8, 14, 8,
+    148, 180, 14, 8, 185, 0, 8, 14, 8, 14, 8, 255, 0, 14, 8, 14, 8, 14, 8, 14, 8, 199, 3, 8, 54, 8, 54, 8, 54, 22, 137, 3,
+    8, 128, 189, 128, 215, 128, 189, 128, 215, 187, 1, 14, 8, 14, 148, 222, 8, 148, 231, 8, 247, 1, 5, 54, 5, 128, 169, 91, 5, 44, 5, 3,
+    0, 128, 210, 14, 71, 2, 8, 54, 8, 54, 128, 210, 49, 0, 8, 128, 210, 54, 59, 2, 149, 8, 8, 149, 13, 149, 21, 8, 128, 214, 255, 3,
+    1, 148, 171, 148, 193, 148, 205, 148, 212, 8, 148, 242, 148, 253, 14, 149, 27, 1, 2, 3, 129, 127, 129, 0, 59, 64, 7, 2, 149, 63, 64, 59,
+    84, 119, 0, 149, 67, 84, 129, 128, 84, 64, 84, 111, 3, 31, 149, 74, 33, 84, 36, 84, 110, 84, 183, 3, 46, 1, 3, 6, 3, 149, 58, 149,
+    84, 6, 1, 2, 0, 16, 7, 0, 0, 149, 107, 0, 5, 2, 16, 149, 111, 16, 135, 2, 76, 5, 149, 111, 76, 149, 111, 39, 2, 4, 76, 149,
+    111, 76, 21, 227, 3, 76, 149, 111, 5, 149, 111, 0, 149, 111, 76, 157, 1, 5, 149, 111, 5, 149, 111, 5, 149, 111, 243, 2, 5, 149, 111, 129,
+    129, 149, 111, 5, 149, 111, 5, 23, 1, 22, 149, 111, 5, 149, 111, 5, 55, 0, 75, 44, 76, 53, 76, 3, 3, 149, 185, 149, 111, 5, 149, 111,
     87, 0, 16, 149, 111, 16, 149, 111, 16, 255, 3, 1, 149, 117, 149, 123, 149, 132, 149, 140, 149, 152, 149, 163, 149, 176, 149, 192, 149, 201, 131, 0,
-    92, 86, 40, 129, 3, 92, 149, 231, 129, 25, 92, 3, 0, 128, 170, 67, 3, 0, 149, 244, 67, 25, 0, 67, 128, 170, 67, 7, 0, 67, 149, 254,
-    67, 97, 0, 67, 128, 170, 67, 97, 0, 67, 150, 10, 67, 1, 0, 150, 16, 31, 0, 129, 26, 67, 128, 170, 67, 128, 170, 1, 2, 67, 128, 170,
-    1, 2, 67, 150, 36, 1, 0, 150, 41, 25, 0, 67, 149, 254, 67, 1, 0, 150, 50, 191, 3, 149, 249, 150, 4, 150, 22, 150, 26, 129, 26, 149,
+    92, 86, 40, 129, 3, 92, 149, 231, 129, 26, 92, 3, 0, 128, 171, 67, 3, 0, 149, 244, 67, 25, 0, 67, 128, 171, 67, 7, 0, 67, 149, 254,
+    67, 97, 0, 67, 128, 171, 67, 97, 0, 67, 150, 10, 67, 1, 0, 150, 16, 31, 0, 129, 27, 67, 128, 171, 67, 128, 171, 1, 2, 67, 128, 171,
+    1, 2, 67, 150, 36, 1, 0, 150, 41, 25, 0, 67, 149, 254, 67, 1, 0, 150, 50, 191, 3, 149, 249, 150, 4, 150, 22, 150, 26, 129, 27, 149,
     249, 150, 46, 149, 249, 150, 56, 25, 0, 93, 128, 244, 93, 7, 0, 93, 150, 80, 93, 97, 0, 93, 128, 244, 93, 97, 0, 93, 150, 92, 93, 1,
-    2, 93, 128, 244, 1, 2, 93, 150, 104, 63, 1, 150, 86, 92, 150, 98, 150, 109, 129, 128, 92, 129, 129, 25, 0, 93, 150, 80, 93, 229, 2, 150,
-    86, 150, 98, 150, 86, 150, 128, 150, 109, 150, 128, 7, 0, 129, 130, 129, 131, 128, 189, 249, 3, 92, 149, 236, 92, 150, 60, 150, 114, 150, 134, 150,
-    148, 92, 13, 0, 129, 27, 129, 132, 129, 27, 13, 0, 128, 214, 150, 171, 100, 31, 0, 109, 56, 109, 56, 109, 135, 1, 25, 56, 109, 85, 109, 3,
+    2, 93, 128, 244, 1, 2, 93, 150, 104, 63, 1, 150, 86, 92, 150, 98, 150, 109, 129, 130, 92, 129, 131, 25, 0, 93, 150, 80, 93, 229, 2, 150,
+    86, 150, 98, 150, 86, 150, 128, 150, 109, 150, 128, 7, 0, 129, 132, 129, 133, 128, 190, 249, 3, 92, 149, 236, 92, 150, 60, 150, 114, 150, 134, 150,
+    148, 92, 13, 0, 129, 28, 129, 134, 129, 28, 13, 0, 128, 216, 150, 171, 100, 31, 0, 109, 56, 109, 56, 109, 135, 1, 25, 56, 109, 85, 109, 3,
     2, 25, 56, 85, 3, 2, 85, 56, 25, 3, 1, 85, 109, 85, 255, 1, 109, 56, 150, 186, 150, 193, 150, 200, 56, 150, 205, 150, 210, 56, 3, 2,
-    128, 214, 100, 150, 215, 1, 2, 100, 128, 214, 7, 2, 129, 133, 92, 100, 92, 3, 0, 150, 243, 100, 7, 0, 129, 28, 92, 100, 3, 2, 150, 255,
-    100, 128, 214, 127, 2, 128, 215, 40, 128, 215, 40, 128, 215, 40, 128, 215, 128, 216, 67, 0, 151, 12, 92, 100, 3, 0, 151, 27, 100, 255, 3, 1,
-    150, 156, 100, 150, 179, 150, 231, 100, 150, 238, 150, 250, 151, 5, 151, 33, 127, 0, 31, 64, 110, 27, 110, 33, 27, 99, 1, 151, 57, 3, 27, 3,
-    27, 23, 3, 1, 3, 1, 3, 151, 66, 5, 167, 0, 2, 111, 35, 111, 35, 195, 0, 86, 35, 111, 35, 163, 1, 128, 186, 111, 35, 111, 35, 99,
-    3, 45, 35, 111, 35, 45, 35, 51, 0, 40, 35, 111, 35, 127, 3, 1, 129, 134, 151, 83, 151, 90, 35, 151, 96, 35, 151, 104, 151, 112, 7, 0,
-    128, 138, 3, 128, 138, 251, 1, 128, 138, 24, 3, 128, 138, 24, 3, 24, 128, 138, 239, 1, 45, 75, 2, 75, 2, 75, 86, 75, 131, 1, 151, 155,
-    75, 2, 75, 189, 3, 1, 24, 151, 135, 151, 142, 6, 24, 151, 165, 1, 99, 0, 2, 128, 190, 8, 128, 190, 131, 1, 40, 128, 190, 151, 185, 128,
-    190, 7, 0, 128, 245, 99, 128, 190, 211, 3, 1, 129, 135, 1, 151, 193, 1, 151, 202, 67, 65, 0, 123, 128, 171, 197, 3, 123, 2, 128, 171, 128,
-    246, 128, 171, 128, 247, 3, 0, 151, 221, 151, 226, 187, 2, 151, 221, 151, 226, 151, 221, 151, 226, 151, 221, 151, 226, 151, 221, 89, 0, 129, 29, 86,
-    129, 29, 128, 217, 195, 2, 152, 4, 151, 226, 151, 221, 151, 226, 151, 221, 65, 0, 64, 128, 217, 3, 0, 128, 217, 128, 246, 197, 3, 123, 2, 128,
-    171, 152, 30, 128, 171, 128, 247, 197, 3, 123, 2, 128, 217, 128, 246, 128, 171, 128, 247, 27, 3, 152, 25, 151, 226, 152, 36, 151, 226, 152, 48, 151,
-    226, 65, 0, 129, 30, 129, 136, 79, 0, 152, 74, 151, 226, 151, 221, 151, 226, 151, 221, 207, 3, 151, 221, 151, 226, 151, 221, 151, 226, 151, 221, 151,
-    226, 151, 221, 151, 226, 65, 0, 79, 129, 137, 3, 0, 152, 110, 151, 226, 65, 0, 1, 129, 138, 3, 0, 152, 121, 151, 226, 255, 3, 1, 151, 238,
-    151, 244, 152, 13, 152, 60, 152, 80, 151, 238, 152, 92, 152, 115, 152, 126, 115, 0, 128, 191, 17, 21, 17, 128, 191, 207, 1, 129, 139, 17, 128, 191,
-    17, 128, 191, 17, 128, 191, 3, 2, 34, 17, 0, 3, 0, 152, 175, 17, 247, 3, 1, 128, 154, 17, 152, 153, 17, 152, 162, 17, 152, 180, 17, 1,
-    3, 123, 128, 154, 128, 216, 51, 0, 40, 123, 8, 123, 255, 2, 1, 152, 200, 1, 8, 3, 1, 2, 1, 152, 207, 11, 0, 2, 8, 111, 7, 0,
-    2, 99, 111, 3, 0, 152, 231, 111, 253, 3, 1, 2, 1, 152, 226, 152, 236, 2, 1, 45, 40, 3, 0, 45, 5, 249, 2, 29, 5, 49, 29, 49,
-    29, 8, 3, 0, 129, 140, 5, 3, 0, 153, 11, 5, 177, 0, 32, 8, 32, 5, 99, 0, 45, 5, 153, 21, 5, 255, 3, 5, 8, 5, 152, 254,
-    5, 153, 2, 153, 16, 152, 254, 153, 27, 32, 31, 0, 1, 153, 34, 1, 0, 3, 3, 0, 129, 141, 122, 33, 0, 129, 142, 122, 97, 0, 122, 153,
-    64, 122, 51, 0, 153, 59, 122, 153, 69, 122, 15, 0, 45, 128, 192, 50, 128, 192, 11, 0, 80, 1, 80, 27, 0, 153, 83, 128, 192, 153, 91, 128,
-    192, 249, 3, 80, 153, 75, 21, 80, 129, 143, 80, 153, 96, 40, 15, 0, 0, 101, 124, 0, 7, 0, 101, 124, 0, 1, 2, 0, 101, 3, 0, 124,
-    0, 1, 3, 0, 101, 124, 251, 3, 153, 119, 0, 153, 125, 0, 153, 130, 153, 134, 0, 153, 138, 0, 129, 3, 0, 101, 124, 0, 193, 0, 0, 101,
-    0, 225, 0, 0, 101, 124, 0, 183, 1, 0, 153, 159, 0, 153, 165, 0, 153, 170, 0, 29, 0, 0, 101, 124, 0, 97, 0, 0, 101, 0, 29, 0,
-    0, 153, 188, 153, 194, 0, 15, 0, 153, 143, 153, 176, 153, 199, 0, 7, 0, 0, 153, 207, 0, 61, 0, 0, 124, 0, 101, 0, 25, 0, 0, 124,
-    0, 3, 0, 153, 229, 0, 1, 3, 0, 101, 0, 97, 0, 0, 153, 239, 0, 193, 3, 0, 153, 222, 153, 234, 0, 153, 244, 7, 0, 0, 153, 250,
-    0, 97, 2, 0, 153, 216, 0, 154, 4, 183, 3, 1, 153, 106, 0, 5, 1, 0, 154, 10, 1, 225, 1, 128, 248, 128, 139, 128, 248, 129, 31, 128,
-    248, 49, 0, 13, 129, 144, 13, 3, 0, 102, 13, 3, 0, 154, 48, 13, 103, 0, 13, 154, 42, 13, 154, 52, 13, 63, 0, 128, 172, 154, 57, 102,
-    128, 140, 13, 128, 140, 7, 2, 128, 172, 129, 32, 128, 140, 128, 172, 1, 2, 129, 32, 128, 172, 71, 0, 128, 172, 154, 88, 128, 140, 128, 172, 179,
-    3, 128, 249, 128, 218, 86, 128, 218, 99, 128, 218, 40, 1, 3, 128, 193, 129, 145, 128, 193, 243, 0, 154, 104, 128, 193, 128, 218, 128, 193, 154, 117,
-    128, 193, 223, 3, 1, 154, 30, 154, 66, 154, 78, 128, 140, 154, 94, 128, 140, 154, 125, 128, 140, 9, 2, 25, 128, 136, 25, 13, 0, 0, 13, 0,
-    13, 0, 0, 7, 0, 61, 0, 0, 154, 164, 0, 154, 169, 0, 7, 3, 129, 147, 8, 0, 154, 174, 8, 15, 3, 1, 129, 146, 154, 158, 0, 154,
-    183, 8, 97, 0, 32, 128, 194, 32, 255, 1, 32, 128, 194, 32, 98, 3, 98, 61, 154, 203, 32, 1, 3, 79, 128, 195, 79, 91, 3, 51, 128, 195,
-    51, 128, 195, 51, 154, 222, 128, 195, 3, 0, 154, 228, 128, 195, 199, 0, 91, 129, 33, 3, 129, 33, 3, 3, 3, 128, 249, 128, 219, 98, 128, 219,
-    7, 0, 129, 34, 98, 3, 239, 3, 1, 40, 154, 209, 3, 154, 241, 3, 154, 247, 155, 0, 155, 9, 193, 0, 3, 36, 3, 193, 0, 3, 155, 31,
-    3, 3, 0, 45, 6, 3, 0, 155, 42, 6, 223, 3, 1, 152, 200, 1, 36, 1, 155, 36, 128, 189, 155, 46, 6, 3, 0, 129, 148, 3, 3, 0,
-    155, 66, 3, 3, 0, 129, 149, 3, 3, 0, 155, 76, 3, 243, 3, 3, 128, 141, 5, 128, 141, 3, 128, 141, 155, 71, 155, 81, 3, 3, 21, 5,
-    21, 128, 141, 199, 1, 1, 155, 86, 3, 155, 101, 3, 5, 139, 0, 34, 128, 142, 0, 128, 142, 15, 0, 128, 142, 0, 155, 118, 0, 7, 0, 128,
-    169, 129, 150, 0, 7, 2, 53, 128, 142, 0, 128, 142, 135, 1, 49, 128, 142, 0, 155, 141, 0, 3, 0, 91, 129, 151, 3, 0, 155, 158, 0, 7,
-    0, 8, 112, 0, 3, 0, 45, 8, 7, 0, 155, 173, 128, 142, 0, 3, 0, 22, 0, 7, 2, 8, 128, 142, 0, 155, 184, 239, 3, 1, 155, 126,
-    155, 134, 0, 155, 149, 155, 163, 155, 168, 155, 177, 155, 188, 13, 0, 81, 128, 155, 81, 25, 0, 81, 128, 155, 81, 49, 0, 81, 128, 155, 81, 193,
-    0, 81, 128, 155, 81, 129, 1, 81, 128, 155, 81, 1, 3, 81, 128, 155, 81, 1, 2, 81, 128, 155, 253, 3, 81, 155, 214, 155, 220, 155, 226, 81,
-    155, 232, 155, 238, 155, 244, 155, 250, 3, 0, 113, 32, 49, 0, 32, 113, 32, 197, 3, 113, 32, 113, 32, 113, 32, 1, 3, 32, 113, 32, 243, 3,
-    156, 17, 32, 156, 21, 32, 156, 26, 156, 17, 156, 34, 32, 25, 0, 32, 113, 32, 97, 0, 32, 113, 32, 129, 1, 32, 113, 32, 1, 2, 32, 113,
-    251, 3, 156, 17, 32, 156, 54, 32, 156, 59, 32, 156, 64, 32, 156, 69, 233, 3, 32, 128, 220, 155, 255, 156, 39, 32, 156, 73, 32, 5, 0, 128,
-    250, 13, 19, 0, 34, 156, 102, 128, 220, 35, 0, 128, 250, 156, 102, 128, 250, 67, 0, 129, 152, 156, 102, 128, 220, 35, 0, 22, 156, 102, 128, 220,
-    255, 3, 1, 156, 89, 7, 156, 107, 156, 114, 156, 122, 156, 130, 49, 34, 1, 15, 0, 31, 5, 31, 129, 153, 3, 2, 129, 34, 129, 154, 128, 139,
-    253, 3, 41, 156, 154, 41, 5, 41, 5, 41, 128, 249, 156, 161, 129, 3, 129, 35, 21, 129, 35, 129, 155, 1, 2, 5, 129, 36, 67, 2, 5, 129,
-    36, 5, 156, 192, 255, 1, 1, 156, 169, 2, 5, 1, 5, 156, 183, 156, 197, 5, 3, 0, 129, 156, 129, 37, 3, 0, 156, 219, 128, 156, 3, 0,
-    129, 157, 128, 156, 3, 0, 156, 231, 128, 156, 225, 0, 128, 156, 129, 158, 129, 37, 128, 156, 7, 3, 128, 156, 156, 225, 128, 156, 156, 237, 156, 243,
-    43, 3, 129, 38, 128, 221, 129, 39, 128, 221, 129, 38, 129, 39, 203, 0, 156, 253, 129, 159, 128, 221, 157, 9, 128, 221, 3, 0, 128, 251, 2, 25,
-    0, 2, 128, 251, 2, 15, 0, 157, 35, 2, 157, 40, 2, 225, 0, 2, 129, 160, 129, 161, 2, 7, 2, 2, 157, 46, 2, 157, 54, 3, 0, 4,
-    2, 15, 0, 157, 70, 2, 157, 40, 2, 3, 0, 129, 162, 2, 3, 0, 157, 82, 2, 7, 3, 15, 157, 74, 2, 157, 87, 157, 54, 199, 0, 157,
-    62, 157, 92, 157, 62, 15, 157, 62, 3, 0, 129, 40, 2, 15, 0, 157, 113, 2, 157, 40, 2, 225, 0, 2, 102, 129, 163, 2, 7, 2, 2, 157,
-    118, 2, 157, 126, 3, 0, 129, 164, 125, 25, 0, 125, 129, 165, 125, 15, 0, 157, 141, 125, 157, 146, 125, 225, 0, 125, 129, 166, 129, 167, 125, 7,
-    2, 125, 157, 152, 125, 157, 160, 7, 0, 157, 133, 157, 168, 157, 133, 97, 0, 15, 157, 133, 15, 1, 2, 15, 157, 133, 1, 0, 157, 133, 135, 3,
-    157, 133, 157, 168, 157, 133, 157, 168, 15, 157, 168, 131, 3, 15, 157, 133, 15, 157, 133, 15, 255, 3, 15, 157, 176, 15, 157, 184, 157, 190, 157, 195,
-    15, 157, 199, 15, 157, 212, 47, 0, 15, 157, 168, 157, 133, 15, 157, 133, 135, 3, 15, 157, 133, 15, 157, 133, 15, 157, 133, 3, 0, 129, 168, 126,
-    25, 0, 126, 129, 169, 126, 15, 0, 158, 4, 126, 158, 9, 126, 225, 0, 126, 128, 140, 129, 170, 126, 7, 2, 126, 158, 15, 126, 158, 23, 123, 0,
-    15, 157, 168, 158, 31, 157, 133, 158, 31, 157, 133, 7, 0, 15, 157, 168, 157, 133, 177, 0, 15, 157, 133, 15, 157, 133, 21, 0, 15, 157, 133, 15,
-    255, 3, 86, 157, 239, 157, 249, 158, 39, 15, 158, 52, 158, 59, 157, 195, 158, 67, 15, 1, 0, 157, 168, 153, 1, 15, 157, 168, 15, 157, 168, 15,
-    11, 0, 157, 133, 157, 168, 157, 133, 217, 0, 15, 157, 133, 15, 157, 133, 15, 227, 0, 15, 157, 133, 15, 157, 133, 15, 15, 3, 157, 133, 157, 168,
-    157, 133, 157, 168, 157, 133, 157, 168, 3, 0, 157, 133, 15, 103, 0, 15, 157, 168, 157, 133, 157, 168, 157, 133, 255, 3, 15, 158, 92, 158, 96, 158,
-    105, 158, 113, 157, 176, 158, 122, 158, 131, 158, 145, 158, 150, 115, 0, 15, 157, 133, 15, 157, 133, 15, 23, 3, 157, 133, 15, 157, 133, 15, 157, 133,
-    15, 11, 0, 15, 157, 133, 15, 217, 2, 15, 158, 182, 15, 158, 191, 15, 158, 202, 7, 0, 15, 157, 133, 15, 61, 3, 15, 157, 133, 15, 157, 133,
-    15, 157, 133, 15, 23, 0, 157, 133, 157, 168, 15, 157, 133, 137, 0, 15, 157, 133, 15, 241, 1, 157, 133, 158, 31, 157, 168, 157, 133, 157, 168, 157,
-    133, 215, 3, 157, 168, 15, 157, 133, 15, 157, 133, 15, 157, 133, 157, 168, 255, 3, 158, 219, 157, 195, 158, 225, 158, 237, 158, 246, 158, 252, 159, 10,
-    157, 195, 15, 157, 176, 85, 2, 15, 157, 133, 15, 157, 133, 15, 33, 1, 15, 157, 133, 15, 23, 0, 15, 158, 31, 15, 157, 133, 89, 2, 15, 157,
-    133, 15, 157, 133, 15, 3, 3, 15, 157, 133, 157, 168, 15, 255, 3, 45, 159, 46, 159, 55, 157, 195, 15, 159, 61, 15, 157, 176, 159, 69, 159, 78,
-    211, 1, 15, 157, 133, 15, 157, 133, 15, 157, 133, 3, 3, 15, 157, 133, 15, 157, 133, 31, 0, 15, 157, 133, 15, 157, 133, 15, 67, 0, 129, 171,
-    157, 133, 15, 3, 0, 157, 113, 2, 7, 2, 2, 159, 140, 2, 157, 126, 1, 3, 157, 133, 159, 145, 157, 133, 49, 0, 157, 133, 159, 145, 157, 133,
-    255, 3, 159, 105, 159, 116, 15, 157, 195, 159, 124, 159, 133, 15, 159, 153, 15, 159, 161, 255, 3, 1, 157, 23, 157, 102, 157, 221, 158, 73, 158, 161,
-    158, 208, 159, 25, 159, 86, 159, 169, 13, 0, 2, 129, 172, 2, 1, 2, 2, 159, 209, 253, 0, 128, 173, 2, 128, 173, 128, 139, 128, 173, 2, 128,
-    173, 51, 2, 128, 173, 2, 159, 220, 2, 128, 173, 207, 0, 8, 127, 128, 169, 127, 8, 127, 1, 3, 8, 128, 237, 8, 25, 0, 8, 159, 253, 8,
-    13, 3, 8, 159, 253, 8, 159, 253, 8, 253, 0, 127, 128, 186, 127, 8, 127, 8, 127, 63, 2, 8, 159, 244, 8, 160, 3, 160, 9, 8, 160, 18,
-    103, 1, 129, 173, 45, 127, 49, 127, 40, 125, 3, 1, 2, 159, 215, 159, 234, 160, 28, 1, 160, 41, 40, 3, 0, 99, 2, 5, 1, 8, 2, 128,
-    141, 3, 0, 160, 68, 2, 31, 1, 129, 174, 128, 141, 2, 129, 175, 2, 128, 141, 15, 1, 129, 176, 129, 177, 129, 178, 2, 129, 179, 195, 0, 160,
-    79, 2, 160, 91, 2, 243, 3, 128, 141, 2, 160, 64, 2, 160, 74, 2, 160, 102, 2, 5, 1, 8, 2, 8, 1, 0, 160, 124, 1, 2, 2, 35,
-    133, 1, 8, 2, 160, 133, 8, 127, 3, 8, 160, 129, 160, 137, 160, 129, 8, 160, 129, 8, 160, 129, 8, 223, 1, 8, 160, 124, 160, 129, 8, 160,
-    129, 8, 160, 129, 8, 39, 0, 8, 160, 124, 160, 129, 8, 55, 1, 8, 160, 124, 160, 129, 8, 160, 129, 8, 135, 1, 8, 160, 124, 160, 129, 160,
-    124, 160, 129, 223, 2, 8, 160, 124, 160, 129, 160, 124, 160, 129, 8, 160, 129, 8, 5, 1, 160, 124, 2, 160, 124, 5, 1, 8, 35, 8, 193, 0,
-    160, 124, 160, 226, 160, 124, 183, 3, 8, 160, 124, 160, 129, 160, 219, 160, 129, 8, 160, 231, 160, 129, 53, 1, 8, 2, 8, 2, 8, 1, 3, 160,
-    124, 160, 255, 160, 124, 159, 0, 160, 124, 160, 129, 161, 6, 2, 160, 129, 8, 255, 3, 8, 160, 144, 160, 160, 160, 174, 160, 182, 160, 193, 160, 204,
-    160, 239, 161, 14, 8, 65, 0, 160, 226, 160, 124, 13, 2, 160, 129, 160, 124, 160, 129, 161, 46, 1, 0, 160, 226, 55, 0, 161, 62, 160, 226, 161,
-    62, 160, 226, 161, 62, 7, 2, 35, 2, 35, 2, 133, 1, 8, 2, 161, 78, 8, 33, 2, 160, 124, 160, 226, 160, 124, 133, 1, 8, 2, 35, 8,
-    69, 0, 160, 226, 160, 124, 160, 226, 111, 3, 8, 161, 84, 161, 91, 161, 99, 8, 161, 62, 8, 161, 105, 179, 1, 8, 161, 62, 160, 226, 161, 62,
-    160, 226, 161, 62, 19, 0, 160, 226, 160, 124, 160, 226, 129, 0, 160, 124, 160, 226, 111, 2, 8, 161, 99, 161, 141, 161, 62, 161, 99, 161, 62, 161,
-    149, 161, 1, 160, 226, 160, 124, 160, 226, 160, 124, 237, 1, 8, 35, 2, 35, 2, 35, 8, 33, 0, 160, 226, 160, 124, 7, 2, 160, 124, 160, 226,
-    160, 124, 160, 226, 81, 1, 160, 124, 160, 226, 160, 124, 160, 226, 127, 0, 161, 170, 161, 180, 161, 189, 161, 195, 160, 129, 161, 205, 161, 62, 15, 1,
-    160, 226, 160, 124, 160, 226, 160, 124, 160, 226, 7, 0, 161, 231, 160, 226, 161, 62, 129, 0, 160, 226, 8, 7, 0, 35, 2, 35, 135, 1, 160, 226,
-    160, 124, 2, 162, 0, 160, 226, 13, 3, 161, 62, 161, 251, 161, 62, 162, 5, 8, 25, 0, 2, 35, 2, 7, 0, 2, 162, 27, 2, 91, 0, 161,
-    62, 2, 162, 32, 2, 8, 255, 3, 8, 161, 52, 161, 66, 161, 113, 161, 128, 161, 155, 161, 215, 161, 243, 162, 16, 162, 38, 65, 1, 2, 35, 2,
-    19, 0, 35, 2, 35, 7, 2, 35, 2, 35, 162, 73, 229, 1, 8, 2, 35, 162, 68, 162, 78, 8, 255, 0, 8, 161, 62, 8, 161, 62, 8, 161,
-    62, 161, 84, 161, 62, 53, 2, 161, 84, 161, 62, 161, 84, 161, 62, 8, 203, 0, 161, 62, 161, 84, 161, 62, 161, 84, 161, 62, 25, 0, 161, 62,
-    8, 161, 62, 1, 0, 161, 62, 223, 0, 8, 161, 84, 161, 62, 161, 84, 161, 62, 161, 84, 161, 62, 131, 2, 161, 99, 161, 62, 161, 84, 8, 181,
-    1, 8, 2, 35, 2, 161, 78, 8, 187, 0, 8, 161, 62, 161, 84, 162, 168, 161, 62, 8, 141, 1, 8, 35, 2, 161, 78, 8, 39, 0, 8, 162,
-    189, 161, 62, 8, 255, 3, 162, 85, 162, 95, 162, 110, 162, 121, 162, 133, 162, 140, 162, 144, 162, 159, 162, 177, 162, 197, 199, 3, 1, 160, 110, 2,
-    161, 26, 162, 47, 162, 205, 8, 7, 0, 129, 180, 128, 189, 2, 7, 0, 129, 181, 128, 189, 13, 7, 0, 30, 129, 41, 13, 117, 3, 30, 162, 254,
-    30, 162, 254, 30, 162, 254, 30, 37, 0, 30, 162, 254, 30, 5, 2, 30, 162, 254, 30, 127, 2, 128, 128, 162, 240, 162, 247, 163, 4, 163, 16, 162,
-    247, 128, 128, 163, 22, 169, 3, 30, 162, 254, 30, 162, 254, 30, 162, 254, 125, 0, 162, 247, 162, 240, 128, 128, 162, 247, 163, 46, 162, 247, 101, 1,
-    30, 162, 254, 30, 162, 254, 30, 51, 3, 128, 128, 162, 247, 163, 71, 162, 247, 2, 128, 128, 241, 3, 30, 162, 254, 30, 162, 254, 30, 162, 254, 30,
-    3, 2, 163, 93, 162, 247, 128, 128, 213, 0, 30, 162, 254, 30, 162, 254, 30, 63, 0, 128, 128, 162, 247, 163, 113, 128, 128, 162, 247, 128, 128, 133,
-    1, 30, 162, 254, 30, 162, 254, 245, 2, 30, 162, 254, 30, 162, 254, 30, 162, 254, 30, 169, 2, 30, 162, 254, 30, 162, 254, 30, 181, 0, 30, 162,
-    254, 30, 162, 254, 30, 255, 0, 129, 182, 162, 247, 163, 136, 163, 144, 163, 156, 163, 165, 162, 247, 129, 183, 13, 2, 30, 162, 254, 13, 30, 141, 0,
-    30, 162, 254, 30, 162, 254, 133, 0, 30, 162, 254, 30, 185, 2, 30, 162, 254, 30, 162, 254, 30, 162, 254, 45, 3, 30, 162, 254, 129, 41, 162, 254,
-    13, 30, 255, 2, 33, 162, 247, 163, 192, 163, 199, 163, 207, 129, 42, 163, 213, 129, 42, 163, 224, 255, 3, 1, 91, 163, 28, 8, 163, 57, 163, 80,
-    163, 105, 163, 122, 163, 174, 163, 235, 133, 1, 1, 0, 5, 1, 11, 2, 10, 0, 10, 53, 135, 1, 1, 164, 23, 0, 5, 0, 25, 0, 4, 129,
-    184, 4, 185, 0, 4, 164, 37, 4, 24, 4, 13, 2, 4, 24, 4, 24, 9, 0, 24, 4, 25, 0, 4, 24, 4, 141, 3, 4, 164, 51, 4, 164,
-    57, 164, 61, 4, 141, 0, 12, 129, 43, 3, 129, 43, 255, 1, 75, 3, 24, 164, 43, 164, 66, 4, 85, 164, 77, 3, 3, 0, 128, 143, 25, 41,
-    0, 25, 128, 143, 25, 3, 3, 164, 99, 25, 164, 104, 25, 13, 0, 25, 128, 143, 25, 9, 0, 128, 143, 25, 25, 0, 25, 128, 143, 25, 143, 3,
-    128, 143, 25, 164, 118, 25, 164, 124, 164, 129, 25, 7, 0, 128, 138, 128, 252, 128, 138, 125, 0, 128, 252, 164, 110, 25, 164, 135, 164, 148, 25, 29,
-    0, 16, 4, 16, 4, 1, 3, 4, 164, 168, 4, 49, 2, 16, 164, 174, 4, 16, 3, 0, 16, 4, 25, 0, 4, 16, 4, 129, 3, 4, 164, 187,
-    164, 191, 4, 193, 0, 4, 24, 4, 125, 1, 14, 164, 187, 4, 164, 196, 164, 204, 4, 14, 141, 0, 16, 164, 187, 4, 16, 129, 1, 4, 164, 187,
-    4, 125, 0, 14, 3, 4, 164, 228, 4, 14, 253, 0, 14, 164, 180, 164, 209, 164, 221, 164, 234, 4, 14, 15, 0, 16, 4, 16, 4, 129, 1, 4,
-    165, 0, 4, 57, 2, 14, 4, 165, 6, 4, 14, 13, 0, 4, 16, 4, 129, 1, 4, 165, 20, 4, 181, 3, 16, 4, 165, 25, 4, 16, 4, 16,
-    193, 0, 4, 16, 4, 7, 3, 4, 24, 4, 165, 41, 4, 61, 2, 14, 165, 46, 14, 164, 228, 4, 14, 29, 0, 16, 165, 20, 4, 16, 1, 3,
-    4, 164, 191, 4, 61, 0, 16, 164, 187, 4, 165, 71, 16, 5, 0, 16, 4, 1, 3, 4, 165, 86, 4, 61, 2, 16, 164, 187, 4, 165, 90, 4,
-    16, 61, 1, 16, 164, 187, 16, 165, 6, 4, 16, 61, 1, 16, 164, 187, 4, 164, 228, 4, 16, 253, 3, 14, 165, 12, 165, 31, 165, 54, 165, 64,
-    165, 77, 165, 96, 165, 106, 165, 116, 21, 3, 16, 4, 16, 0, 16, 51, 0, 24, 4, 16, 4, 189, 0, 14, 165, 152, 4, 14, 4, 14, 181, 0,
-    16, 4, 165, 25, 4, 16, 189, 0, 16, 164, 187, 16, 164, 228, 4, 16, 187, 0, 14, 4, 24, 14, 24, 4, 189, 0, 14, 165, 185, 4, 165, 25,
-    4, 14, 41, 0, 14, 4, 14, 9, 2, 16, 4, 16, 3, 0, 7, 3, 65, 1, 3, 165, 213, 3, 85, 3, 0, 7, 0, 7, 3, 0, 125, 3,
-    14, 4, 16, 165, 217, 24, 4, 165, 223, 14, 3, 0, 24, 4, 61, 0, 24, 165, 243, 24, 4, 24, 255, 3, 165, 145, 165, 158, 165, 167, 165, 175,
-    165, 193, 165, 203, 165, 208, 165, 231, 4, 165, 247, 61, 2, 16, 4, 16, 164, 228, 4, 16, 3, 0, 14, 4, 61, 1, 14, 166, 29, 4, 164, 196,
-    4, 14, 97, 0, 4, 16, 4, 61, 2, 16, 166, 43, 16, 164, 228, 4, 16, 3, 0, 165, 20, 4, 61, 3, 16, 166, 58, 4, 164, 228, 4, 16,
-    0, 119, 0, 166, 20, 166, 33, 4, 166, 48, 166, 63, 14, 135, 1, 4, 165, 243, 4, 165, 86, 4, 185, 1, 14, 4, 166, 86, 4, 14, 4, 13,
-    0, 4, 165, 243, 4, 1, 2, 4, 164, 187, 57, 2, 14, 166, 104, 166, 110, 4, 14, 49, 0, 14, 164, 228, 14, 193, 0, 16, 4, 16, 51, 0,
-    4, 16, 166, 130, 16, 7, 0, 4, 16, 4, 113, 0, 14, 166, 135, 166, 142, 14, 53, 0, 24, 4, 3, 24, 255, 0, 45, 166, 95, 166, 115, 166,
-    124, 4, 166, 147, 166, 155, 129, 185, 161, 0, 6, 8, 128, 196, 241, 0, 5, 8, 32, 5, 32, 223, 0, 8, 5, 8, 5, 8, 32, 5, 7, 0,
-    128, 196, 128, 194, 128, 196, 25, 0, 32, 5, 8, 1, 1, 6, 128, 196, 23, 3, 6, 5, 128, 194, 8, 128, 196, 6, 253, 3, 128, 194, 166, 177,
-    166, 183, 166, 190, 6, 166, 199, 166, 207, 166, 212, 166, 217, 255, 3, 1, 164, 85, 164, 156, 1, 164, 243, 165, 126, 165, 255, 166, 74, 166, 161, 166,
-    227, 207, 1, 2, 129, 44, 37, 2, 129, 44, 2, 37, 159, 1, 37, 167, 10, 37, 167, 10, 37, 167, 10, 37, 143, 3, 37, 167, 10, 37, 167, 10,
-    37, 167, 10, 37, 87, 3, 37, 167, 10, 37, 167, 10, 37, 167, 10, 37, 87, 0, 37, 167, 10, 37, 167, 10, 37, 247, 3, 37, 167, 10, 37, 167,
-    10, 37, 167, 10, 37, 167, 10, 37, 199, 0, 37, 167, 10, 37, 167, 10, 37, 119, 1, 37, 167, 10, 37, 167, 10, 37, 167, 10, 37, 111, 1, 37,
-    167, 10, 37, 167, 10, 37, 167, 10, 37, 245, 0, 46, 128, 174, 46, 128, 175, 46, 128, 175, 3, 3, 128, 174, 128, 175, 46, 128, 175, 191, 1, 128,
-    174, 128, 175, 128, 174, 167, 114, 167, 125, 128, 174, 128, 175, 128, 174, 241, 2, 8, 2, 129, 45, 167, 134, 129, 45, 8, 255, 3, 1, 167, 21, 167,
-    33, 167, 45, 167, 57, 167, 66, 167, 81, 167, 90, 167, 102, 167, 152, 13, 1, 10, 5, 10, 0, 7, 2, 1, 167, 184, 1, 5, 67, 2, 10, 0,
-    10, 21, 1, 1, 34, 21, 3, 2, 167, 203, 10, 22, 97, 3, 1, 167, 197, 5, 167, 207, 1, 139, 1, 34, 44, 22, 27, 22, 3, 0, 167, 222,
-    27, 193, 3, 27, 0, 27, 21, 27, 35, 3, 1, 3, 5, 167, 229, 167, 234, 7, 0, 3, 19, 3, 3, 0, 167, 250, 3, 3, 0, 19, 3, 115,
-    0, 3, 19, 168, 4, 19, 3, 49, 0, 3, 168, 4, 3, 207, 2, 167, 255, 168, 8, 168, 16, 18, 6, 18, 6, 15, 0, 18, 64, 3, 18, 15,
-    3, 31, 168, 34, 64, 18, 33, 18, 221, 3, 1, 6, 168, 22, 6, 1, 3, 168, 40, 6, 5, 2, 1, 0, 5, 17, 1, 16, 4, 16, 87, 3,
-    16, 4, 16, 0, 4, 168, 66, 4, 117, 0, 12, 4, 168, 71, 12, 42, 233, 0, 42, 4, 42, 12, 42, 97, 1, 12, 168, 89, 4, 12, 121, 0,
-    4, 128, 176, 4, 128, 176, 4, 193, 3, 12, 114, 12, 114, 12, 101, 0, 114, 12, 114, 12, 189, 1, 12, 114, 12, 168, 119, 12, 114, 12, 1, 2,
-    4, 128, 176, 217, 3, 4, 168, 103, 12, 168, 112, 168, 125, 4, 168, 135, 117, 3, 1, 12, 168, 81, 168, 96, 12, 168, 140, 12, 215, 2, 0, 10,
-    0, 10, 0, 10, 21, 7, 3, 34, 44, 10, 22, 10, 153, 3, 1, 168, 165, 1, 5, 168, 174, 21, 97, 0, 6, 3, 6, 37, 3, 1, 168, 191,
-    1, 31, 1, 1, 2, 3, 6, 143, 1, 6, 18, 3, 18, 168, 204, 18, 157, 1, 18, 3, 18, 3, 6, 3, 7, 0, 168, 208, 168, 217, 18, 71,
-    2, 31, 18, 6, 18, 6, 61, 3, 1, 168, 225, 1, 3, 6, 168, 232, 6, 217, 1, 1, 3, 1, 5, 21, 1, 15, 0, 8, 1, 2, 1, 31,
-    1, 6, 1, 3, 1, 6, 1, 1, 3, 18, 31, 33, 29, 0, 3, 18, 6, 18, 143, 0, 169, 16, 1, 169, 21, 1, 6, 141, 3, 1, 3, 1,
-    6, 1, 6, 33, 0, 2, 35, 157, 2, 29, 169, 44, 29, 8, 29, 8, 7, 0, 29, 169, 48, 29, 103, 0, 29, 63, 29, 36, 29, 159, 3, 169,
-    57, 1, 128, 253, 1, 128, 253, 1, 169, 63, 128, 253, 1, 2, 4, 128, 222, 111, 2, 4, 169, 85, 41, 4, 41, 4, 41, 15, 2, 51, 41, 58,
-    41, 58, 7, 0, 41, 19, 6, 205, 1, 41, 6, 19, 6, 169, 107, 6, 253, 0, 41, 6, 41, 169, 112, 6, 41, 6, 5, 0, 50, 128, 192, 31,
-    0, 169, 131, 4, 41, 4, 41, 253, 3, 1, 169, 90, 169, 100, 4, 169, 121, 4, 6, 169, 136, 1, 3, 0, 128, 152, 3, 13, 0, 3, 169, 159,
-    3, 15, 0, 5, 42, 22, 42, 25, 0, 42, 169, 170, 42, 77, 1, 114, 5, 114, 12, 114, 97, 0, 12, 114, 12, 97, 0, 12, 169, 189, 12, 253,
-    2, 1, 169, 164, 169, 176, 169, 182, 169, 194, 12, 5, 1, 109, 0, 18, 3, 18, 6, 18, 93, 0, 1, 169, 214, 6, 1, 6, 125, 3, 1, 5,
-    0, 1, 5, 1, 103, 1, 3, 0, 129, 186, 8, 11, 0, 169, 239, 8, 129, 46, 3, 0, 129, 28, 8, 7, 0, 169, 251, 8, 129, 46, 141, 3,
-    1, 2, 1, 169, 244, 170, 0, 8, 93, 0, 1, 3, 6, 1, 6, 205, 3, 1, 3, 1, 3, 6, 33, 1, 53, 0, 27, 0, 5, 27, 205, 3,
-    1, 170, 33, 1, 5, 1, 103, 1, 201, 0, 28, 58, 12, 28, 125, 3, 1, 4, 170, 49, 58, 12, 1, 50, 12, 13, 2, 1, 4, 1, 12, 125,
-    3, 1, 5, 0, 1, 5, 1, 34, 22, 7, 1, 115, 3, 6, 115, 33, 0, 82, 12, 3, 0, 82, 12, 175, 0, 170, 88, 170, 92, 82, 12, 82,
-    12, 113, 1, 12, 82, 12, 82, 12, 199, 1, 170, 82, 3, 12, 170, 96, 170, 106, 1, 15, 3, 5, 1, 0, 1, 22, 1, 129, 1, 4, 164, 204,
-    4, 25, 0, 4, 128, 251, 4, 129, 1, 4, 170, 138, 4, 1, 3, 5, 12, 5, 239, 3, 1, 165, 20, 170, 132, 4, 170, 144, 4, 1, 170, 150,
-    5, 13, 2, 1, 0, 1, 5, 51, 0, 58, 129, 47, 0, 129, 47, 49, 2, 1, 170, 176, 1, 5, 129, 3, 28, 4, 12, 28, 25, 0, 1, 170,
-    191, 1, 229, 1, 68, 128, 144, 68, 43, 128, 144, 68, 99, 0, 50, 28, 51, 28, 253, 3, 1, 12, 1, 4, 1, 58, 1, 170, 213, 58, 105, 3,
-    5, 10, 0, 10, 0, 10, 7, 2, 1, 170, 231, 1, 5, 143, 3, 129, 187, 1, 0, 1, 5, 34, 22, 195, 0, 1, 0, 1, 5, 97, 0, 85,
-    129, 188, 85, 49, 3, 4, 76, 4, 12, 4, 97, 2, 85, 128, 177, 85, 128, 177, 1, 1, 85, 128, 177, 49, 0, 61, 6, 61, 107, 3, 5, 25,
-    128, 177, 25, 128, 177, 5, 128, 177, 49, 0, 5, 61, 5, 7, 0, 171, 49, 61, 6, 255, 3, 1, 171, 6, 171, 12, 171, 19, 171, 27, 4, 61,
-    171, 32, 171, 37, 171, 54, 141, 1, 1, 3, 1, 6, 1, 223, 0, 7, 0, 14, 0, 14, 0, 14, 3, 3, 0, 14, 0, 14, 205, 0, 14, 0,
-    14, 7, 14, 255, 3, 1, 5, 7, 1, 171, 86, 171, 95, 171, 101, 5, 79, 22, 243, 0, 34, 10, 44, 10, 44, 10, 125, 3, 1, 0, 1, 21,
-    1, 5, 171, 123, 22, 165, 3, 1, 0, 1, 5, 34, 22, 13, 2, 18, 3, 18, 6, 93, 1, 1, 171, 150, 3, 1, 6, 1, 7, 0, 34, 27,
-    5, 13, 3, 1, 3, 1, 171, 165, 1, 237, 3, 1, 0, 1, 5, 21, 5, 34, 5, 15, 0, 129, 189, 129, 48, 129, 190, 129, 48, 29, 0, 1,
-    171, 188, 5, 1, 1, 2, 0, 129, 49, 1, 3, 0, 171, 205, 129, 49, 193, 0, 0, 171, 210, 0, 25, 0, 5, 129, 191, 5, 1, 2, 5, 171,
-    223, 3, 0, 171, 229, 5, 147, 0, 44, 22, 10, 22, 11, 3, 34, 44, 10, 44, 171, 239, 1, 3, 21, 129, 50, 21, 1, 2, 21, 171, 253, 129,
-    1, 21, 171, 253, 21, 1, 2, 21, 129, 50, 193, 0, 21, 172, 14, 21, 185, 1, 21, 172, 3, 172, 8, 21, 172, 19, 21, 205, 3, 1, 171, 217,
-    1, 171, 223, 171, 234, 171, 245, 172, 25, 53, 0, 16, 4, 16, 4, 13, 0, 4, 172, 50, 4, 13, 3, 16, 0, 16, 4, 16, 27, 0, 16, 4,
-    16, 4, 15, 1, 16, 4, 172, 69, 4, 16, 223, 3, 172, 56, 16, 4, 16, 172, 62, 0, 172, 75, 16, 0, 135, 3, 16, 0, 16, 4, 16, 0,
-    13, 0, 4, 166, 43, 4, 113, 0, 16, 172, 62, 172, 105, 16, 13, 0, 4, 166, 142, 4, 167, 2, 16, 0, 16, 0, 172, 119, 16, 207, 2, 50,
-    0, 129, 51, 0, 49, 129, 51, 0, 255, 3, 1, 4, 172, 83, 172, 97, 1, 172, 111, 172, 125, 5, 172, 134, 1, 5, 1, 0, 7, 0, 157, 2,
-    7, 0, 7, 0, 7, 0, 33, 0, 7, 0, 127, 1, 0, 3, 172, 162, 172, 167, 172, 175, 7, 3, 7, 81, 2, 3, 7, 3, 7, 103, 1, 7,
-    3, 7, 172, 192, 3, 7, 151, 1, 7, 3, 7, 3, 7, 3, 95, 2, 7, 3, 172, 207, 3, 7, 3, 7, 9, 0, 3, 7, 207, 0, 3, 7,
-    3, 7, 3, 7, 157, 1, 3, 7, 3, 7, 3, 7, 127, 1, 7, 3, 172, 225, 7, 172, 229, 172, 237, 3, 7, 83, 2, 3, 7, 3, 7, 3,
-    79, 1, 7, 3, 173, 2, 7, 3, 7, 97, 0, 7, 3, 7, 111, 1, 7, 3, 173, 18, 3, 7, 3, 7, 161, 2, 7, 3, 7, 3, 31, 0,
-    7, 3, 7, 3, 7, 95, 1, 7, 3, 173, 33, 173, 39, 7, 3, 7, 255, 1, 5, 172, 179, 172, 198, 172, 215, 172, 245, 173, 9, 173, 23, 173,
-    46, 27, 219, 3, 34, 5, 21, 5, 27, 22, 36, 27, 193, 3, 1, 173, 57, 1, 173, 75, 1, 7, 0, 128, 176, 5, 4, 151, 0, 1, 173, 94,
-    5, 1, 5, 173, 3, 1, 3, 1, 6, 1, 31, 1, 135, 3, 45, 1, 4, 6, 45, 51, 35, 0, 36, 27, 6, 151, 3, 31, 1, 3, 1, 173,
-    125, 1, 22, 169, 3, 1, 12, 1, 4, 51, 1, 29, 0, 129, 52, 129, 53, 129, 52, 43, 193, 0, 43, 173, 148, 43, 173, 3, 1, 173, 157, 1,
-    128, 144, 1, 129, 192, 128, 144, 155, 1, 28, 4, 28, 4, 12, 28, 135, 3, 1, 173, 176, 1, 12, 4, 1, 1, 3, 28, 58, 12, 207, 3, 58,
-    28, 4, 28, 12, 28, 4, 12, 195, 2, 51, 28, 12, 28, 12, 109, 3, 1, 173, 193, 1, 173, 198, 12, 50, 173, 208, 3, 0, 25, 52, 7, 2,
-    128, 187, 25, 128, 145, 25, 199, 0, 83, 52, 128, 145, 52, 128, 145, 237, 3, 1, 173, 227, 25, 52, 128, 223, 52, 173, 231, 173, 239, 3, 1, 128,
-    145, 25, 128, 223, 3, 0, 128, 187, 25, 95, 3, 1, 25, 52, 174, 6, 52, 25, 174, 13, 25, 173, 0, 1, 3, 1, 6, 1, 43, 2, 5, 10,
-    128, 178, 10, 128, 178, 59, 2, 128, 178, 10, 174, 37, 128, 178, 10, 5, 29, 0, 10, 174, 46, 5, 10, 135, 2, 128, 178, 22, 10, 22, 174, 57,
-    1, 2, 10, 174, 57, 255, 3, 174, 64, 10, 128, 168, 5, 22, 5, 174, 73, 10, 128, 168, 10, 195, 0, 53, 10, 22, 10, 15, 1, 34, 10, 34,
-    10, 44, 3, 3, 174, 100, 10, 91, 10, 223, 3, 1, 5, 0, 21, 1, 174, 78, 174, 94, 174, 107, 5, 7, 0, 129, 54, 36, 129, 54, 7, 0,
-    174, 128, 128, 157, 116, 7, 0, 31, 64, 116, 15, 0, 174, 142, 116, 128, 157, 116, 101, 1, 33, 128, 157, 33, 128, 157, 116, 199, 3, 174, 155, 128,
-    157, 116, 128, 157, 116, 128, 157, 116, 205, 3, 1, 174, 135, 116, 5, 116, 174, 147, 174, 164, 5, 2, 7, 128, 224, 7, 3, 0, 128, 224, 7, 3,
-    1, 128, 224, 7, 128, 224, 7, 2, 7, 174, 189, 174, 195, 174, 200, 3, 0, 129, 193, 7, 3, 0, 129, 194, 7, 99, 2, 174, 216, 7, 174, 221,
-    7, 174, 221, 97, 3, 7, 174, 207, 7, 174, 226, 7, 31, 0, 14, 7, 4, 0, 4, 227, 3, 3, 0, 3, 0, 4, 2, 0, 85, 3, 3, 0,
-    14, 0, 4, 0, 151, 0, 14, 3, 4, 0, 4, 247, 0, 91, 0, 41, 0, 41, 21, 41, 97, 0, 5, 128, 179, 5, 3, 0, 5, 128, 179, 3,
-    0, 175, 35, 128, 179, 7, 0, 175, 35, 175, 40, 128, 179, 13, 0, 128, 179, 175, 46, 128, 179, 63, 3, 41, 53, 5, 175, 29, 41, 175, 29, 175,
-    54, 175, 29, 63, 0, 0, 3, 14, 4, 0, 4, 255, 3, 1, 174, 236, 174, 245, 1, 174, 252, 175, 5, 175, 13, 175, 20, 175, 62, 175, 76, 3,
-    2, 42, 4, 58, 67, 2, 12, 42, 12, 128, 197, 3, 3, 42, 12, 175, 109, 12, 1, 2, 50, 128, 139, 15, 3, 42, 128, 197, 4, 42, 128, 197,
-    42, 23, 3, 128, 197, 42, 12, 42, 12, 42, 135, 3, 175, 123, 42, 12, 175, 128, 175, 138, 12, 99, 0, 51, 42, 128, 197, 42, 249, 3, 1, 5,
-    175, 104, 4, 175, 116, 12, 175, 147, 175, 158, 3, 3, 50, 129, 55, 122, 129, 55, 3, 0, 175, 179, 3, 197, 3, 1, 3, 5, 110, 175, 187, 83,
-    71, 3, 33, 63, 18, 33, 18, 33, 11, 0, 175, 201, 33, 18, 143, 3, 18, 128, 129, 6, 18, 6, 18, 6, 253, 3, 1, 3, 36, 1, 175, 209,
-    1, 175, 215, 31, 6, 131, 1, 110, 18, 63, 18, 3, 0, 31, 64, 3, 0, 175, 244, 18, 23, 3, 33, 6, 18, 6, 18, 6, 237, 3, 1, 3,
-    1, 63, 1, 175, 238, 175, 248, 175, 253, 11, 3, 128, 158, 80, 128, 252, 129, 195, 128, 159, 69, 2, 128, 158, 128, 219, 128, 158, 128, 219, 3, 2,
-    176, 29, 128, 159, 128, 158, 3, 2, 128, 158, 128, 159, 128, 158, 3, 2, 129, 56, 128, 159, 80, 203, 0, 129, 57, 128, 180, 80, 99, 80, 3, 2,
-    176, 62, 128, 159, 80, 195, 2, 129, 57, 129, 196, 80, 99, 128, 180, 127, 0, 176, 78, 53, 80, 99, 80, 128, 158, 80, 3, 2, 129, 58, 128, 159,
-    80, 255, 3, 1, 176, 18, 176, 39, 176, 47, 129, 56, 176, 55, 176, 71, 176, 88, 176, 99, 128, 159, 131, 0, 6, 24, 6, 27, 1, 54, 24, 176,
-    127, 24, 54, 3, 0, 64, 24, 3, 0, 176, 140, 24, 131, 0, 31, 24, 5, 3, 1, 33, 24, 5, 189, 3, 1, 128, 138, 24, 176, 132, 24, 176,
-    144, 176, 149, 176, 154, 99, 1, 110, 18, 110, 63, 18, 3, 0, 176, 174, 18, 15, 3, 31, 36, 31, 18, 64, 18, 3, 0, 176, 186, 18, 23, 2,
-    33, 36, 33, 18, 33, 7, 0, 176, 199, 33, 18, 201, 3, 1, 3, 6, 176, 181, 176, 194, 176, 206, 7, 0, 31, 64, 18, 205, 3, 1, 6, 1,
-    3, 1, 176, 223, 33, 11, 2, 33, 128, 254, 4, 128, 254, 97, 0, 6, 82, 6, 1, 2, 82, 176, 246, 161, 2, 82, 6, 82, 6, 33, 0, 82,
-    6, 67, 1, 6, 82, 6, 82, 113, 0, 6, 177, 6, 177, 10, 6, 239, 0, 82, 176, 251, 82, 6, 177, 0, 177, 16, 6, 3, 0, 110, 4, 7,
-    0, 45, 31, 50, 3, 0, 177, 40, 129, 59, 35, 3, 177, 45, 6, 41, 4, 6, 249, 3, 1, 4, 176, 238, 177, 24, 4, 177, 36, 177, 51, 51,
-    3, 3, 36, 3, 36, 3, 249, 0, 18, 3, 18, 3, 6, 18, 27, 3, 31, 18, 63, 18, 64, 18, 3, 0, 177, 87, 18, 125, 3, 1, 3, 177,
-    73, 1, 177, 79, 6, 177, 95, 33, 27, 0, 18, 3, 6, 18, 175, 3, 18, 6, 18, 6, 18, 3, 18, 6, 35, 0, 31, 64, 18, 3, 3, 177,
-    129, 18, 6, 18, 15, 0, 33, 6, 18, 6, 251, 3, 1, 3, 177, 113, 177, 119, 6, 36, 6, 177, 134, 177, 141, 115, 2, 94, 0, 21, 5, 94,
-    5, 47, 2, 1, 0, 177, 162, 5, 1, 40, 15, 0, 129, 60, 83, 129, 60, 83, 3, 0, 177, 179, 83, 1, 3, 83, 177, 187, 83, 3, 0, 129,
-    197, 52, 1, 2, 52, 177, 198, 255, 2, 1, 177, 192, 1, 52, 1, 52, 177, 203, 25, 83, 131, 1, 31, 27, 3, 27, 167, 0, 31, 27, 3, 27,
-    3, 105, 3, 1, 6, 1, 5, 177, 221, 177, 227, 1, 2, 29, 129, 198, 49, 0, 36, 177, 244, 36, 227, 1, 2, 1, 177, 249, 6, 33, 129, 199,
-    3, 2, 71, 0, 5, 3, 1, 5, 0, 71, 91, 2, 71, 0, 5, 0, 5, 0, 3, 2, 79, 71, 21, 3, 0, 129, 30, 5, 249, 3, 1, 178,
-    9, 0, 178, 14, 178, 19, 5, 178, 27, 178, 32, 129, 1, 61, 32, 61, 195, 3, 129, 61, 54, 129, 61, 54, 129, 62, 54, 211, 3, 1, 129, 200,
-    1, 178, 52, 178, 57, 129, 201, 129, 62, 129, 3, 27, 63, 36, 27, 233, 2, 31, 103, 31, 103, 31, 34, 3, 0, 178, 88, 103, 197, 3, 1, 3,
-    6, 178, 82, 178, 96, 33, 1, 1, 7, 165, 213, 1, 2, 129, 202, 165, 213, 61, 3, 1, 178, 111, 178, 116, 6, 1, 31, 33, 93, 2, 129, 203,
-    128, 180, 42, 33, 42, 33, 93, 0, 42, 63, 42, 110, 42, 233, 3, 5, 61, 5, 61, 5, 61, 5, 199, 3, 1, 3, 7, 178, 133, 178, 143, 129,
-    58, 178, 150, 5, 2, 6, 3, 84, 29, 2, 6, 3, 6, 3, 84, 7, 2, 84, 6, 3, 36, 19, 2, 129, 204, 36, 84, 129, 63, 251, 3, 1,
-    3, 178, 172, 178, 177, 178, 184, 6, 178, 172, 178, 190, 129, 205, 179, 1, 5, 6, 5, 6, 5, 61, 11, 3, 31, 64, 27, 31, 27, 201, 3, 1,
-    3, 178, 215, 63, 178, 223, 33, 3, 0, 175, 244, 64, 229, 3, 1, 3, 33, 1, 6, 178, 240, 1, 133, 0, 91, 5, 55, 147, 3, 178, 255, 5,
-    55, 5, 55, 5, 47, 0, 34, 44, 55, 44, 55, 231, 0, 21, 55, 53, 55, 22, 55, 255, 1, 22, 21, 55, 129, 64, 55, 53, 129, 206, 179, 20,
-    55, 197, 3, 1, 0, 5, 179, 4, 179, 13, 179, 28, 129, 1, 85, 25, 85, 7, 0, 128, 225, 179, 53, 0, 193, 1, 0, 128, 225, 16, 0, 7,
-    0, 0, 179, 65, 0, 3, 2, 128, 225, 179, 72, 128, 225, 15, 0, 59, 0, 21, 59, 99, 2, 179, 86, 59, 21, 59, 21, 39, 0, 34, 0, 59,
-    44, 3, 0, 128, 222, 5, 3, 2, 22, 5, 179, 106, 215, 2, 179, 111, 5, 59, 5, 53, 22, 59, 205, 3, 1, 179, 58, 179, 78, 179, 92, 1,
-    179, 100, 179, 117, 145, 2, 42, 5, 42, 128, 178, 109, 0, 128, 198, 50, 128, 198, 34, 128, 198, 3, 2, 179, 148, 128, 198, 50, 131, 1, 179, 158,
-    42, 128, 139, 42, 213, 3, 1, 4, 1, 179, 141, 12, 179, 165, 51, 165, 1, 1, 43, 128, 144, 43, 1, 199, 2, 128, 154, 1, 4, 12, 4, 1,
-    79, 3, 1, 152, 200, 3, 6, 3, 6, 1, 7, 0, 128, 255, 50, 128, 255, 3, 0, 179, 211, 128, 255, 45, 3, 1, 3, 1, 6, 179, 218, 129,
-    207, 13, 0, 6, 129, 208, 6, 3, 0, 179, 234, 6, 3, 0, 179, 240, 6, 157, 3, 1, 3, 6, 1, 6, 179, 245, 6, 47, 2, 1, 31, 3,
-    1, 6, 1, 7, 0, 36, 3, 29, 129, 0, 36, 3, 3, 0, 180, 17, 3, 31, 1, 180, 12, 180, 21, 3, 29, 3, 29, 135, 1, 6, 36, 29,
-    6, 29, 11, 0, 45, 129, 209, 6, 125, 3, 1, 180, 26, 6, 36, 180, 36, 6, 180, 43, 40, 183, 3, 4, 12, 38, 4, 38, 4, 38, 4, 103,
-    3, 4, 12, 38, 4, 38, 4, 38, 199, 0, 4, 180, 62, 4, 180, 72, 4, 1, 1, 4, 12, 7, 0, 4, 180, 90, 4, 3, 2, 129, 59, 38,
-    4, 13, 1, 38, 51, 38, 4, 117, 0, 4, 38, 4, 51, 38, 149, 2, 38, 12, 38, 51, 38, 207, 0, 4, 38, 4, 38, 51, 38, 239, 3, 180,
-    100, 12, 180, 106, 4, 180, 112, 51, 180, 119, 180, 126, 38, 35, 0, 51, 38, 4, 55, 2, 38, 51, 4, 38, 4, 38, 3, 3, 180, 150, 4, 180,
-    155, 4, 207, 3, 128, 154, 180, 81, 180, 94, 4, 6, 4, 180, 134, 180, 163, 55, 1, 52, 25, 72, 52, 25, 72, 167, 0, 72, 25, 72, 52, 72,
-    65, 0, 129, 65, 72, 129, 0, 129, 65, 72, 113, 0, 72, 180, 201, 180, 206, 72, 1, 3, 72, 180, 211, 72, 3, 0, 180, 219, 72, 65, 0, 129,
-    210, 129, 211, 11, 2, 180, 230, 129, 66, 72, 129, 66, 245, 3, 1, 72, 180, 186, 180, 194, 72, 180, 225, 180, 236, 72, 77, 3, 1, 3, 6, 1,
-    31, 36, 131, 3, 117, 0, 117, 0, 117, 25, 0, 0, 117, 0, 129, 3, 0, 128, 226, 0, 128, 226, 3, 0, 117, 0, 203, 3, 117, 128, 226, 0,
-    117, 0, 117, 0, 129, 3, 0, 117, 0, 117, 129, 1, 0, 128, 226, 0, 255, 3, 181, 11, 181, 18, 181, 23, 181, 31, 181, 18, 181, 35, 0, 181,
-    45, 181, 51, 0, 3, 0, 181, 57, 0, 1, 2, 0, 181, 77, 65, 0, 34, 0, 11, 2, 181, 87, 22, 10, 22, 97, 3, 1, 181, 82, 5, 181,
-    91, 21, 131, 1, 36, 27, 6, 27, 101, 3, 1, 3, 181, 107, 6, 34, 1, 51, 3, 28, 4, 28, 4, 50, 28, 229, 0, 12, 28, 58, 4, 28,
-    7, 0, 4, 181, 130, 28, 195, 1, 12, 4, 28, 4, 28, 129, 3, 12, 181, 143, 12, 28, 237, 3, 1, 181, 122, 4, 181, 137, 12, 181, 150, 50,
-    51, 129, 1, 128, 245, 45, 128, 245, 5, 3, 123, 3, 36, 123, 7, 3, 1, 181, 170, 181, 177, 1, 5, 97, 3, 1, 0, 5, 181, 91, 21, 27,
-    0, 128, 180, 7, 94, 7, 15, 1, 128, 199, 7, 14, 7, 14, 127, 2, 128, 180, 7, 14, 7, 14, 7, 14, 7, 67, 0, 128, 180, 7, 94, 175,
-    1, 128, 199, 14, 94, 7, 94, 7, 94, 19, 2, 128, 199, 14, 7, 94, 243, 1, 128, 199, 14, 94, 7, 14, 21, 94, 3, 2, 129, 31, 5, 94,
-    35, 3, 128, 199, 94, 5, 182, 3, 5, 253, 3, 1, 181, 200, 181, 207, 181, 215, 181, 226, 181, 232, 181, 242, 181, 249, 182, 9, 65, 0, 21, 0,
-    129, 1, 10, 182, 37, 10, 129, 1, 10, 182, 41, 10, 81, 1, 21, 0, 21, 0, 193, 1, 10, 21, 182, 53, 10, 193, 0, 10, 182, 59, 10, 185,
-    1, 10, 21, 182, 47, 10, 182, 66, 10, 97, 3, 1, 0, 5, 181, 91, 182, 72, 197, 2, 129, 0, 25, 128, 223, 25, 129, 0, 3, 0, 50, 12,
-    7, 0, 51, 58, 129, 0, 101, 3, 1, 25, 182, 91, 12, 182, 101, 182, 105, 7, 0, 3, 129, 212, 3, 7, 1, 50, 129, 67, 3, 129, 67, 3,
-    0, 51, 6, 63, 3, 1, 3, 182, 122, 1, 182, 128, 1, 50, 182, 136, 23, 2, 128, 160, 128, 161, 128, 160, 128, 161, 118, 1, 3, 118, 182, 153,
-    128, 161, 7, 0, 118, 182, 164, 118, 23, 0, 128, 160, 128, 161, 128, 160, 128, 161, 193, 1, 118, 182, 177, 128, 160, 118, 7, 0, 118, 182, 187, 118,
-    235, 0, 128, 161, 128, 160, 118, 128, 160, 118, 128, 161, 99, 1, 3, 6, 128, 129, 6, 115, 241, 2, 115, 3, 182, 213, 6, 3, 115, 249, 3, 1,
-    182, 171, 182, 195, 129, 68, 129, 25, 182, 201, 129, 68, 182, 221, 7, 2, 129, 213, 129, 69, 6, 129, 69, 165, 3, 1, 4, 1, 182, 247, 50, 51,
-    49, 0, 129, 214, 129, 215, 129, 216, 105, 3, 25, 128, 145, 52, 128, 145, 52, 128, 145, 31, 0, 1, 183, 9, 1, 183, 17, 1, 13, 0, 4, 180,
-    90, 4, 41, 0, 4, 58, 4, 237, 2, 1, 183, 37, 4, 183, 43, 1, 12, 1, 61, 0, 1, 12, 1, 4, 12, 165, 3, 128, 222, 115, 58, 115,
-    58, 115, 131, 1, 58, 115, 183, 66, 115, 103, 0, 76, 6, 76, 6, 76, 99, 3, 76, 6, 183, 82, 76, 6, 76, 143, 3, 1, 50, 183, 75, 4,
-    6, 183, 89, 4, 145, 0, 58, 12, 58, 115, 0, 43, 128, 130, 12, 183, 109, 128, 130, 25, 3, 128, 131, 12, 128, 131, 12, 128, 131, 153, 2, 128,
-    131, 12, 128, 131, 12, 128, 131, 115, 0, 43, 128, 131, 12, 43, 12, 231, 3, 50, 1, 43, 183, 114, 183, 124, 183, 134, 183, 144, 12, 25, 3, 128,
-    130, 129, 70, 43, 129, 70, 43, 9, 3, 43, 128, 130, 128, 144, 128, 130, 27, 0, 43, 129, 53, 43, 128, 130, 145, 1, 43, 128, 131, 43, 12, 247,
-    0, 1, 183, 166, 43, 183, 176, 183, 185, 183, 193, 12, 27, 2, 46, 128, 130, 46, 43, 128, 130, 7, 3, 12, 129, 71, 12, 129, 71, 12, 7, 3,
-    12, 183, 222, 12, 128, 131, 12, 3, 0, 128, 139, 58, 7, 0, 183, 240, 58, 128, 130, 253, 3, 1, 43, 183, 213, 43, 12, 1, 12, 183, 231, 183,
-    245, 107, 3, 12, 38, 12, 4, 12, 4, 12, 223, 3, 128, 154, 1, 12, 4, 12, 4, 12, 184, 10, 12, 161, 3, 28, 12, 28, 4, 28, 15, 0,
-    12, 28, 4, 28, 237, 1, 28, 184, 39, 12, 4, 12, 4, 12, 169, 2, 28, 4, 28, 12, 28, 253, 3, 28, 4, 12, 28, 4, 28, 4, 12, 28,
-    245, 3, 1, 4, 184, 32, 4, 184, 45, 184, 55, 184, 62, 4, 65, 0, 129, 217, 129, 72, 23, 0, 184, 87, 59, 52, 59, 177, 3, 1, 129, 72,
-    1, 72, 184, 93, 128, 223, 229, 2, 1, 43, 128, 144, 1, 128, 144, 1, 177, 3, 1, 128, 240, 129, 218, 128, 240, 12, 1, 3, 0, 25, 43, 11,
-    3, 128, 187, 129, 73, 12, 129, 73, 8, 197, 3, 1, 43, 184, 132, 12, 184, 136, 1, 3, 0, 36, 43, 117, 0, 84, 6, 84, 3, 84, 129, 1,
-    6, 3, 6, 3, 0, 3, 6, 3, 0, 184, 172, 6, 7, 0, 6, 184, 176, 6, 11, 0, 6, 3, 6, 13, 0, 6, 184, 187, 6, 161, 0, 6,
-    3, 6, 13, 0, 6, 184, 198, 6, 1, 1, 6, 3, 13, 0, 6, 184, 209, 6, 7, 0, 6, 3, 6, 3, 3, 184, 172, 6, 184, 219, 6, 111,
-    0, 184, 192, 184, 203, 184, 213, 184, 224, 184, 176, 6, 125, 0, 6, 184, 167, 184, 181, 6, 184, 232, 6, 221, 3, 1, 43, 184, 156, 43, 184, 160,
-    184, 245, 43, 1, 193, 0, 25, 83, 128, 145, 1, 3, 52, 25, 52, 255, 3, 128, 187, 1, 25, 185, 13, 25, 52, 1, 52, 185, 19, 52, 141, 3,
-    1, 43, 1, 12, 1, 52, 145, 3, 59, 3, 59, 3, 36, 51, 2, 3, 59, 68, 59, 185, 47, 131, 0, 34, 129, 219, 6, 49, 3, 1, 185, 54,
-    1, 185, 62, 1, 165, 1, 1, 129, 220, 1, 129, 221, 1, 133, 1, 28, 129, 1, 12, 28, 25, 3, 1, 129, 1, 1, 129, 1, 185, 86, 57, 0,
-    28, 12, 4, 28, 61, 0, 28, 4, 28, 12, 28, 29, 0, 28, 4, 58, 28, 237, 0, 1, 185, 103, 12, 185, 109, 185, 116, 1, 1, 0, 31, 3,
-    0, 1, 64, 115, 0, 29, 8, 29, 2, 29, 1, 2, 29, 185, 140, 7, 2, 1, 185, 147, 3, 1, 23, 0, 63, 3, 69, 3, 3, 3, 69, 6,
-    3, 6, 35, 3, 128, 129, 6, 69, 128, 129, 69, 223, 2, 185, 171, 128, 129, 69, 128, 129, 69, 128, 129, 69, 128, 129, 7, 0, 6, 185, 180, 128,
-    129, 51, 0, 34, 110, 6, 69, 25, 0, 128, 216, 129, 63, 128, 216, 3, 0, 185, 208, 6, 3, 2, 185, 216, 6, 69, 253, 3, 1, 3, 185, 159,
-    6, 185, 165, 6, 185, 195, 185, 202, 185, 221, 207, 3, 50, 1, 3, 1, 6, 1, 3, 1, 5, 2, 129, 2, 61, 129, 2, 15, 0, 61, 129, 2,
-    185, 253, 61, 3, 0, 186, 4, 61, 3, 0, 186, 12, 61, 3, 2, 129, 3, 6, 129, 3, 15, 0, 6, 129, 3, 186, 22, 6, 3, 0, 186, 29,
-    6, 3, 0, 186, 37, 6, 13, 3, 6, 61, 6, 186, 17, 186, 42, 165, 3, 29, 3, 0, 29, 5, 29, 245, 3, 29, 3, 186, 56, 0, 7, 3,
-    7, 3, 161, 3, 29, 0, 29, 5, 29, 245, 0, 29, 3, 186, 75, 0, 7, 3, 153, 0, 29, 186, 64, 186, 82, 29, 135, 3, 29, 5, 186, 82,
-    29, 5, 29, 37, 0, 29, 186, 82, 29, 69, 0, 29, 186, 82, 29, 69, 0, 6, 186, 82, 6, 199, 0, 6, 5, 186, 82, 5, 6, 13, 3, 6,
-    61, 6, 5, 6, 193, 1, 6, 5, 61, 6, 255, 3, 1, 186, 47, 186, 91, 186, 99, 186, 108, 186, 114, 186, 120, 186, 126, 186, 134, 186, 141, 31,
-    0, 8, 3, 119, 3, 119, 61, 0, 5, 32, 5, 32, 5, 55, 0, 186, 175, 3, 129, 74, 3, 129, 74, 29, 2, 1, 186, 168, 186, 182, 3, 1,
-    81, 0, 5, 129, 4, 5, 49, 0, 5, 186, 201, 5, 193, 3, 129, 4, 5, 186, 207, 5, 129, 4, 189, 1, 1, 21, 5, 1, 5, 186, 213, 1,
-    7, 0, 1, 128, 146, 1, 213, 0, 102, 2, 0, 102, 3, 47, 3, 3, 7, 3, 7, 3, 7, 3, 37, 0, 24, 3, 24, 29, 0, 14, 186, 246,
-    186, 255, 14, 45, 2, 7, 0, 7, 3, 7, 123, 0, 14, 3, 7, 24, 7, 14, 15, 0, 14, 3, 187, 19, 14, 181, 0, 7, 3, 7, 3, 7,
-    15, 0, 7, 3, 187, 34, 7, 253, 1, 14, 7, 14, 4, 0, 14, 4, 14, 15, 0, 14, 3, 187, 48, 14, 15, 0, 24, 3, 4, 24, 7, 0,
-    8, 3, 8, 61, 0, 8, 112, 129, 222, 119, 8, 15, 0, 8, 3, 187, 76, 8, 255, 3, 187, 4, 187, 12, 187, 27, 187, 41, 187, 58, 187, 65,
-    3, 187, 71, 187, 84, 129, 223, 131, 3, 3, 24, 4, 24, 3, 29, 0, 14, 187, 112, 0, 14, 109, 3, 14, 24, 3, 24, 7, 3, 14, 15, 0,
-    14, 3, 187, 126, 14, 83, 0, 3, 7, 3, 7, 31, 0, 102, 129, 40, 187, 142, 0, 102, 253, 0, 8, 112, 129, 224, 112, 8, 112, 8, 109, 0,
-    8, 112, 8, 112, 8, 111, 3, 8, 3, 187, 157, 8, 187, 167, 8, 119, 8, 121, 0, 24, 3, 24, 4, 24, 15, 0, 24, 3, 187, 186, 24, 249,
-    1, 7, 0, 7, 0, 7, 3, 7, 253, 3, 14, 3, 24, 3, 7, 0, 7, 4, 14, 239, 3, 14, 3, 187, 200, 14, 187, 209, 0, 14, 3, 14,
-    111, 3, 7, 3, 0, 7, 0, 7, 3, 7, 15, 3, 7, 3, 0, 7, 3, 7, 255, 3, 187, 119, 3, 187, 135, 187, 148, 187, 174, 187, 193, 187,
-    220, 3, 187, 233, 187, 243, 209, 1, 16, 0, 16, 0, 16, 15, 0, 14, 3, 188, 15, 14, 15, 0, 7, 3, 0, 7, 7, 0, 7, 3, 7, 111,
-    3, 128, 227, 3, 25, 128, 227, 0, 128, 227, 3, 128, 227, 239, 2, 0, 4, 188, 22, 188, 29, 188, 35, 188, 40, 188, 29, 3, 25, 0, 7, 0,
-    7, 15, 0, 7, 3, 188, 69, 7, 201, 1, 16, 0, 16, 4, 16, 109, 3, 14, 0, 14, 188, 81, 14, 3, 14, 41, 0, 8, 112, 8, 15, 0,
-    8, 119, 188, 98, 8, 45, 0, 8, 112, 35, 8, 125, 0, 8, 35, 112, 35, 129, 225, 8, 109, 0, 8, 188, 110, 8, 188, 116, 8, 199, 3, 8,
-    3, 8, 188, 125, 8, 119, 8, 255, 1, 188, 74, 75, 188, 88, 188, 29, 188, 103, 188, 29, 188, 134, 0, 188, 29, 15, 0, 128, 143, 3, 25, 128,
-    143, 97, 3, 7, 0, 7, 3, 7, 173, 1, 7, 188, 170, 3, 188, 170, 3, 188, 170, 15, 0, 7, 3, 188, 177, 7, 255, 0, 3, 4, 0, 188,
-    162, 188, 29, 188, 188, 3, 188, 29, 27, 0, 45, 4, 45, 4, 27, 0, 24, 3, 4, 24, 63, 1, 188, 209, 85, 0, 188, 215, 4, 187, 65, 129,
-    226, 29, 0, 16, 4, 0, 16, 31, 0, 14, 3, 4, 0, 14, 15, 0, 128, 136, 25, 0, 128, 136, 255, 3, 188, 234, 4, 188, 240, 25, 187, 65,
-    188, 247, 49, 129, 75, 4, 129, 75, 255, 3, 1, 8, 186, 239, 187, 91, 187, 251, 188, 54, 188, 144, 188, 195, 188, 221, 188, 255, 209, 0, 5, 1,
-    32, 5, 27, 0, 49, 129, 76, 36, 129, 76, 25, 3, 129, 5, 49, 129, 5, 128, 146, 129, 5, 237, 3, 15, 12, 15, 49, 15, 8, 129, 64, 15,
-    247, 3, 15, 49, 5, 189, 62, 49, 128, 146, 129, 77, 15, 128, 146, 39, 2, 129, 78, 49, 129, 78, 49, 6, 15, 0, 129, 77, 49, 8, 15, 127,
-    2, 1, 189, 43, 189, 51, 189, 73, 189, 88, 189, 97, 1, 36, 7, 0, 128, 146, 49, 128, 132, 129, 1, 128, 132, 128, 146, 128, 132, 31, 0, 129,
-    227, 128, 146, 128, 132, 128, 146, 128, 132, 7, 0, 128, 132, 189, 134, 128, 132, 127, 0, 1, 128, 132, 189, 119, 189, 126, 128, 132, 189, 146, 1, 13,
-    0, 22, 51, 22, 193, 3, 0, 7, 0, 7, 0, 3, 0, 7, 0, 97, 1, 7, 0, 7, 0, 41, 0, 7, 0, 7, 183, 1, 7, 0, 7, 0,
-    7, 0, 7, 255, 2, 189, 173, 0, 189, 180, 189, 184, 189, 180, 189, 190, 189, 195, 0, 189, 180, 51, 0, 7, 0, 189, 204, 0, 7, 2, 7, 172,
-    175, 0, 7, 33, 2, 7, 0, 7, 9, 2, 7, 0, 7, 65, 0, 7, 0, 255, 3, 189, 168, 38, 189, 222, 189, 229, 7, 189, 236, 189, 241, 189,
-    246, 0, 38, 133, 1, 7, 3, 165, 213, 3, 3, 0, 5, 7, 39, 3, 190, 19, 38, 7, 38, 7, 38, 3, 0, 0, 7, 131, 1, 7, 0, 190,
-    32, 7, 5, 0, 7, 0, 191, 2, 190, 23, 7, 190, 36, 172, 175, 0, 38, 3, 190, 43, 5, 0, 7, 3, 103, 2, 53, 38, 3, 190, 61, 3,
-    38, 53, 3, 7, 3, 7, 3, 7, 3, 1, 1, 128, 200, 49, 65, 0, 128, 200, 49, 89, 3, 128, 200, 190, 82, 49, 128, 200, 190, 87, 128, 200,
-    3, 0, 190, 92, 49, 7, 0, 49, 190, 105, 49, 3, 0, 190, 110, 3, 3, 3, 103, 34, 103, 34, 183, 2, 190, 121, 38, 3, 7, 38, 3, 165,
-    213, 1, 2, 5, 91, 253, 3, 1, 189, 250, 190, 12, 190, 47, 190, 65, 190, 74, 190, 116, 190, 127, 190, 138, 1, 0, 128, 189, 227, 0, 128, 139,
-    41, 128, 139, 12, 41, 3, 0, 129, 228, 12, 3, 0, 190, 174, 12, 249, 3, 1, 4, 190, 165, 1, 4, 12, 45, 190, 179, 13, 0, 6, 4, 6,
-    129, 0, 4, 6, 51, 0, 76, 6, 76, 4, 197, 3, 6, 4, 190, 196, 4, 190, 201, 190, 205, 7, 0, 129, 229, 6, 4, 5, 0, 128, 254, 4,
-    159, 3, 1, 4, 3, 12, 4, 190, 211, 190, 222, 190, 228, 187, 0, 91, 5, 27, 128, 168, 27, 5, 231, 3, 31, 63, 27, 64, 27, 3, 63, 27,
-    181, 3, 1, 3, 5, 3, 190, 246, 190, 255, 33, 183, 2, 7, 0, 3, 0, 3, 0, 7, 69, 0, 7, 3, 7, 63, 0, 7, 0, 7, 0, 3,
-    7, 19, 0, 5, 3, 128, 152, 127, 2, 1, 191, 20, 191, 29, 191, 34, 3, 191, 42, 1, 5, 135, 1, 1, 3, 7, 8, 1, 159, 2, 1, 50,
-    3, 1, 6, 1, 6, 99, 0, 44, 71, 22, 71, 13, 0, 71, 191, 78, 71, 103, 3, 1, 0, 1, 5, 1, 45, 191, 84, 133, 3, 24, 4, 3,
-    4, 24, 1, 1, 128, 176, 5, 157, 3, 5, 4, 5, 4, 5, 191, 107, 128, 176, 135, 1, 1, 191, 100, 4, 191, 112, 1, 99, 0, 31, 103, 31,
-    103, 3, 0, 191, 132, 103, 3, 0, 191, 138, 103, 3, 0, 33, 6, 3, 0, 191, 148, 6, 239, 3, 1, 6, 3, 1, 50, 1, 6, 191, 143, 191,
-    152, 129, 3, 29, 86, 45, 29, 127, 1, 1, 191, 170, 3, 1, 3, 5, 1, 3, 7, 2, 34, 128, 153, 3, 128, 153, 7, 2, 53, 129, 79, 3,
-    129, 79, 7, 2, 44, 129, 80, 3, 129, 80, 7, 2, 22, 129, 81, 3, 129, 81, 245, 3, 1, 3, 191, 187, 5, 191, 195, 191, 203, 129, 230, 191,
-    211, 103, 0, 40, 33, 129, 82, 50, 129, 82, 31, 2, 15, 129, 231, 15, 129, 232, 15, 99, 237, 3, 15, 191, 234, 15, 191, 243, 15, 86, 45, 40,
-    193, 2, 5, 129, 83, 5, 129, 83, 231, 1, 1, 191, 253, 3, 192, 9, 1, 21, 3, 129, 1, 6, 3, 19, 219, 3, 3, 18, 184, 187, 3, 6,
-    192, 28, 3, 6, 239, 2, 18, 3, 18, 6, 3, 192, 33, 18, 3, 247, 3, 31, 18, 31, 64, 18, 31, 33, 18, 31, 223, 3, 1, 3, 1, 6,
-    1, 192, 45, 3, 192, 56, 33, 63, 3, 128, 154, 1, 128, 222, 6, 3, 6, 128, 198, 1, 253, 1, 76, 4, 76, 4, 76, 4, 6, 76, 165, 1,
-    76, 4, 76, 6, 76, 135, 3, 1, 6, 4, 192, 93, 192, 103, 1, 129, 1, 7, 0, 7, 79, 0, 102, 3, 192, 120, 13, 102, 207, 0, 102, 3,
-    192, 120, 13, 3, 102, 251, 3, 6, 29, 3, 29, 6, 3, 29, 3, 29, 1, 3, 36, 3, 36, 13, 0, 36, 192, 153, 36, 47, 3, 3, 192, 158,
-    6, 29, 36, 6, 36, 239, 1, 1, 192, 125, 192, 133, 1, 192, 142, 6, 192, 164, 6, 7, 0, 3, 129, 6, 3, 3, 0, 192, 188, 3, 3, 0,
-    192, 194, 3, 193, 0, 3, 192, 199, 3, 193, 3, 3, 192, 204, 129, 6, 128, 154, 129, 6, 149, 0, 8, 119, 3, 119, 29, 0, 8, 119, 3, 119,
-    195, 3, 8, 3, 192, 221, 192, 227, 8, 3, 7, 2, 1, 192, 210, 3, 192, 233, 127, 2, 1, 22, 1, 22, 1, 22, 1, 22, 11, 0, 5, 0,
-    5, 219, 3, 5, 0, 193, 5, 0, 10, 0, 5, 10, 231, 3, 5, 10, 5, 10, 0, 5, 10, 5, 181, 2, 5, 10, 193, 21, 10, 0, 10, 57,
-    0, 5, 193, 10, 193, 31, 5, 67, 1, 1, 3, 6, 1, 15, 3, 5, 10, 0, 10, 0, 10, 63, 0, 0, 10, 0, 10, 5, 10, 113, 0, 10,
-    0, 193, 62, 10, 97, 0, 10, 193, 70, 10, 193, 0, 10, 193, 77, 10, 243, 0, 5, 10, 5, 10, 0, 10, 3, 2, 22, 10, 5, 63, 3, 1,
-    193, 54, 0, 193, 83, 193, 89, 5, 34, 193, 97, 3, 2, 21, 10, 5, 233, 3, 1, 0, 5, 1, 193, 116, 34, 1, 1, 3, 0, 5, 0, 25,
-    0, 0, 5, 0, 129, 1, 0, 193, 136, 0, 97, 2, 0, 193, 131, 0, 193, 141, 141, 0, 71, 193, 147, 0, 71, 31, 3, 71, 193, 155, 0, 71,
-    0, 71, 0, 3, 2, 5, 71, 0, 11, 0, 193, 172, 0, 71, 3, 3, 79, 71, 5, 71, 253, 3, 1, 5, 193, 162, 1, 5, 193, 177, 5, 193,
-    183, 5, 99, 0, 5, 10, 0, 10, 13, 2, 10, 139, 10, 10, 5, 123, 0, 10, 0, 10, 0, 5, 10, 243, 2, 5, 0, 10, 0, 10, 0, 10,
-    55, 0, 10, 5, 10, 0, 10, 253, 1, 10, 193, 209, 193, 216, 0, 193, 224, 193, 233, 5, 10, 7, 0, 0, 17, 0, 15, 2, 10, 5, 193, 254,
-    10, 5, 239, 1, 10, 5, 194, 3, 0, 5, 10, 5, 10, 129, 1, 0, 17, 0, 13, 2, 10, 194, 22, 10, 5, 11, 1, 5, 10, 0, 10, 31,
-    2, 0, 10, 0, 10, 0, 5, 255, 1, 10, 5, 194, 27, 194, 34, 10, 194, 40, 10, 5, 10, 33, 0, 0, 17, 91, 1, 17, 0, 17, 0, 17,
-    0, 1, 3, 0, 17, 0, 255, 0, 0, 194, 62, 194, 66, 194, 74, 193, 254, 138, 198, 139, 6, 0, 129, 3, 0, 17, 0, 17, 193, 0, 0, 17,
-    0, 25, 0, 0, 17, 0, 97, 3, 0, 194, 101, 0, 194, 106, 0, 133, 1, 17, 0, 17, 0, 131, 1, 17, 0, 17, 0, 179, 1, 17, 0, 17,
-    0, 17, 0, 227, 1, 17, 0, 17, 0, 17, 0, 133, 2, 17, 0, 17, 0, 255, 3, 17, 194, 120, 0, 194, 126, 194, 132, 194, 140, 194, 22, 17,
-    194, 148, 194, 95, 17, 0, 17, 0, 189, 3, 0, 194, 79, 194, 95, 194, 111, 0, 194, 154, 0, 194, 173, 49, 0, 0, 17, 0, 149, 1, 0, 17,
-    0, 17, 0, 39, 2, 0, 17, 0, 17, 0, 189, 1, 0, 194, 192, 194, 197, 194, 62, 0, 194, 204, 0, 219, 2, 5, 10, 5, 10, 0, 10, 194,
-    126, 253, 3, 10, 194, 211, 0, 10, 5, 10, 194, 224, 10, 5, 239, 3, 10, 193, 240, 194, 11, 10, 194, 48, 194, 177, 194, 234, 10, 0, 13, 2,
-    10, 194, 95, 10, 5, 207, 0, 10, 0, 5, 0, 5, 0, 183, 1, 10, 0, 10, 0, 10, 5, 10, 253, 1, 10, 195, 7, 195, 14, 0, 195, 22,
-    10, 5, 10, 129, 0, 17, 0, 241, 2, 0, 17, 0, 17, 0, 17, 103, 2, 0, 17, 0, 17, 0, 17, 159, 1, 0, 195, 44, 193, 254, 195, 48,
-    0, 195, 56, 0, 255, 2, 10, 0, 10, 5, 10, 0, 10, 0, 10, 225, 3, 0, 17, 0, 17, 0, 17, 227, 3, 5, 0, 195, 88, 10, 0, 10,
-    5, 253, 3, 10, 195, 64, 195, 77, 0, 195, 96, 0, 5, 10, 5, 1, 2, 0, 17, 239, 1, 17, 0, 17, 0, 17, 0, 17, 0, 1, 1, 17,
-    0, 195, 1, 0, 17, 0, 17, 0, 237, 1, 0, 195, 120, 0, 195, 124, 195, 134, 195, 138, 0, 95, 1, 17, 0, 17, 0, 17, 0, 17, 137, 1,
-    17, 0, 17, 0, 157, 1, 17, 0, 17, 0, 17, 0, 131, 3, 17, 0, 17, 0, 17, 255, 3, 5, 195, 158, 195, 167, 195, 173, 194, 126, 139, 10,
-    194, 126, 194, 62, 10, 195, 181, 253, 3, 10, 195, 145, 0, 10, 5, 10, 195, 188, 10, 5, 13, 2, 0, 17, 0, 17, 63, 2, 5, 10, 195, 221,
-    10, 5, 10, 5, 65, 0, 0, 17, 15, 0, 10, 0, 195, 237, 0, 255, 1, 10, 5, 195, 227, 5, 10, 195, 241, 0, 5, 10, 11, 3, 0, 17,
-    0, 17, 0, 13, 0, 10, 196, 5, 10, 175, 2, 17, 0, 17, 0, 17, 0, 17, 131, 1, 10, 0, 196, 18, 0, 253, 1, 10, 196, 12, 5, 10,
-    196, 27, 10, 5, 10, 255, 3, 5, 0, 195, 31, 195, 106, 195, 208, 195, 248, 0, 5, 0, 196, 34, 245, 1, 1, 5, 1, 193, 203, 194, 247, 196,
-    46, 5,
+    128, 216, 100, 150, 215, 1, 2, 100, 128, 216, 7, 2, 129, 135, 92, 100, 92, 3, 0, 150, 243, 100, 7, 0, 129, 29, 92, 100, 3, 2, 150, 255,
+    100, 128, 216, 127, 2, 128, 217, 40, 128, 217, 40, 128, 217, 40, 128, 217, 128, 218, 67, 0, 151, 12, 92, 100, 3, 0, 151, 27, 100, 255, 3, 1,
+    150, 156, 100, 150, 179, 150, 231, 100, 150, 238, 150, 250, 151, 5, 151, 33, 127, 0, 31, 59, 110, 27, 110, 33, 27, 99, 1, 151, 57, 3, 27, 3,
+    27, 23, 3, 1, 3, 1, 3, 151, 66, 5, 167, 0, 2, 111, 35, 111, 35, 195, 0, 86, 35, 111, 35, 163, 1, 128, 187, 111, 35, 111, 35, 99,
+    3, 45, 35, 111, 35, 45, 35, 51, 0, 40, 35, 111, 35, 127, 3, 1, 129, 136, 151, 83, 151, 90, 35, 151, 96, 35, 151, 104, 151, 112, 7, 0,
+    128, 138, 3, 128, 138, 251, 1, 128, 138, 24, 3, 128, 138, 24, 3, 24, 128, 138, 239, 1, 45, 76, 2, 76, 2, 76, 86, 76, 131, 1, 151, 155,
+    76, 2, 76, 189, 3, 1, 24, 151, 135, 151, 142, 6, 24, 151, 165, 1, 99, 0, 2, 128, 191, 7, 128, 191, 131, 1, 40, 128, 191, 151, 185, 128,
+    191, 7, 0, 128, 245, 99, 128, 191, 211, 3, 1, 129, 137, 1, 151, 193, 1, 151, 202, 67, 193, 1, 112, 128, 154, 112, 128, 154, 197, 3, 112, 2,
+    128, 154, 7, 128, 154, 128, 246, 3, 0, 151, 221, 151, 229, 187, 2, 151, 221, 151, 229, 151, 221, 151, 229, 151, 221, 151, 229, 151, 221, 217, 1, 128,
+    247, 86, 128, 247, 128, 192, 128, 247, 128, 192, 195, 2, 152, 6, 151, 229, 151, 221, 151, 229, 151, 221, 193, 1, 59, 128, 192, 59, 128, 192, 3, 0,
+    129, 138, 7, 197, 3, 112, 2, 128, 154, 152, 39, 128, 154, 128, 246, 197, 3, 112, 2, 128, 192, 7, 128, 154, 128, 246, 27, 3, 152, 31, 151, 229,
+    152, 44, 151, 229, 152, 56, 151, 229, 193, 1, 128, 248, 129, 30, 128, 248, 129, 30, 79, 0, 152, 81, 151, 229, 151, 221, 151, 229, 151, 221, 207, 3,
+    151, 221, 151, 229, 151, 221, 151, 229, 151, 221, 151, 229, 151, 221, 151, 229, 193, 1, 75, 129, 31, 75, 129, 31, 3, 0, 152, 121, 151, 229, 193, 1,
+    1, 129, 32, 1, 129, 32, 3, 0, 152, 135, 151, 229, 255, 3, 1, 151, 240, 151, 246, 152, 19, 152, 67, 152, 91, 151, 240, 152, 103, 152, 129, 152,
+    143, 115, 0, 128, 193, 17, 21, 17, 128, 193, 207, 1, 129, 139, 17, 128, 193, 17, 128, 193, 17, 128, 193, 3, 2, 34, 17, 0, 3, 0, 152, 192,
+    17, 247, 3, 1, 128, 155, 17, 152, 170, 17, 152, 179, 17, 152, 197, 17, 1, 3, 112, 128, 155, 128, 218, 51, 0, 40, 112, 7, 112, 255, 2, 1,
+    152, 217, 1, 7, 3, 1, 2, 1, 152, 224, 11, 0, 2, 7, 111, 7, 0, 2, 99, 111, 3, 0, 152, 248, 111, 253, 3, 1, 2, 1, 152, 243,
+    152, 253, 2, 1, 45, 40, 3, 0, 45, 5, 249, 2, 29, 5, 49, 29, 49, 29, 7, 3, 0, 129, 140, 5, 3, 0, 153, 28, 5, 177, 0, 32,
+    7, 32, 5, 99, 0, 45, 5, 153, 38, 5, 255, 3, 5, 7, 5, 153, 15, 5, 153, 19, 153, 33, 153, 15, 153, 44, 32, 31, 0, 1, 153, 51,
+    1, 0, 3, 3, 0, 129, 141, 123, 33, 0, 129, 142, 123, 97, 0, 123, 153, 81, 123, 51, 0, 153, 76, 123, 153, 86, 123, 15, 0, 45, 128, 194,
+    50, 128, 194, 11, 0, 80, 1, 80, 27, 0, 153, 100, 128, 194, 153, 108, 128, 194, 249, 3, 80, 153, 92, 21, 80, 129, 143, 80, 153, 113, 40, 15,
+    0, 0, 101, 124, 0, 7, 0, 101, 124, 0, 1, 2, 0, 101, 3, 0, 124, 0, 1, 3, 0, 101, 124, 251, 3, 153, 136, 0, 153, 142, 0, 153,
+    147, 153, 151, 0, 153, 155, 0, 129, 3, 0, 101, 124, 0, 193, 0, 0, 101, 0, 225, 0, 0, 101, 124, 0, 183, 1, 0, 153, 176, 0, 153, 182,
+    0, 153, 187, 0, 29, 0, 0, 101, 124, 0, 97, 0, 0, 101, 0, 29, 0, 0, 153, 205, 153, 211, 0, 15, 0, 153, 160, 153, 193, 153, 216, 0,
+    7, 0, 0, 153, 224, 0, 61, 0, 0, 124, 0, 101, 0, 25, 0, 0, 124, 0, 3, 0, 153, 246, 0, 1, 3, 0, 101, 0, 97, 0, 0, 154,
+    0, 0, 193, 3, 0, 153, 239, 153, 251, 0, 154, 5, 7, 0, 0, 154, 11, 0, 97, 2, 0, 153, 233, 0, 154, 21, 183, 3, 1, 153, 123, 0,
+    5, 1, 0, 154, 27, 1, 225, 1, 128, 249, 128, 139, 128, 249, 129, 33, 128, 249, 49, 0, 13, 129, 144, 13, 3, 0, 102, 13, 3, 0, 154, 65,
+    13, 103, 0, 13, 154, 59, 13, 154, 69, 13, 63, 0, 128, 172, 154, 74, 102, 128, 140, 13, 128, 140, 7, 2, 128, 172, 129, 34, 128, 140, 128, 172,
+    1, 2, 129, 34, 128, 172, 71, 0, 128, 172, 154, 105, 128, 140, 128, 172, 179, 3, 128, 250, 128, 219, 86, 128, 219, 99, 128, 219, 40, 1, 3, 128,
+    195, 129, 145, 128, 195, 243, 0, 154, 121, 128, 195, 128, 219, 128, 195, 154, 134, 128, 195, 223, 3, 1, 154, 47, 154, 83, 154, 95, 128, 140, 154, 111,
+    128, 140, 154, 142, 128, 140, 9, 2, 25, 128, 136, 25, 13, 0, 0, 13, 0, 13, 0, 0, 8, 0, 61, 0, 0, 154, 181, 0, 154, 186, 0, 7,
+    3, 129, 147, 7, 0, 154, 191, 7, 15, 3, 1, 129, 146, 154, 175, 0, 154, 200, 7, 97, 0, 32, 128, 196, 32, 255, 1, 32, 128, 196, 32, 98,
+    3, 98, 62, 154, 220, 32, 1, 3, 75, 128, 197, 75, 91, 3, 51, 128, 197, 51, 128, 197, 51, 154, 239, 128, 197, 3, 0, 154, 245, 128, 197, 199,
+    0, 91, 129, 35, 3, 129, 35, 3, 3, 3, 128, 250, 128, 220, 98, 128, 220, 7, 0, 129, 36, 98, 3, 239, 3, 1, 40, 154, 226, 3, 155, 2,
+    3, 155, 8, 155, 17, 155, 26, 193, 0, 3, 36, 3, 193, 0, 3, 155, 48, 3, 3, 0, 45, 6, 3, 0, 155, 59, 6, 223, 3, 1, 152, 217,
+    1, 36, 1, 155, 53, 128, 190, 155, 63, 6, 3, 0, 129, 148, 3, 3, 0, 155, 83, 3, 3, 0, 129, 149, 3, 3, 0, 155, 93, 3, 243, 3,
+    3, 128, 141, 5, 128, 141, 3, 128, 141, 155, 88, 155, 98, 3, 3, 21, 5, 21, 128, 141, 199, 1, 1, 155, 103, 3, 155, 118, 3, 5, 139, 0,
+    34, 128, 142, 0, 128, 142, 15, 0, 128, 142, 0, 155, 135, 0, 7, 0, 128, 170, 129, 150, 0, 7, 2, 53, 128, 142, 0, 128, 142, 135, 1, 49,
+    128, 142, 0, 155, 158, 0, 3, 0, 91, 129, 151, 3, 0, 155, 175, 0, 7, 0, 7, 113, 0, 3, 0, 45, 7, 7, 0, 155, 190, 128, 142, 0,
+    3, 0, 22, 0, 7, 2, 7, 128, 142, 0, 155, 201, 239, 3, 1, 155, 143, 155, 151, 0, 155, 166, 155, 180, 155, 185, 155, 194, 155, 205, 13, 0,
+    81, 128, 156, 81, 25, 0, 81, 128, 156, 81, 49, 0, 81, 128, 156, 81, 193, 0, 81, 128, 156, 81, 129, 1, 81, 128, 156, 81, 1, 3, 81, 128,
+    156, 81, 1, 2, 81, 128, 156, 253, 3, 81, 155, 231, 155, 237, 155, 243, 81, 155, 249, 155, 255, 156, 5, 156, 11, 3, 0, 114, 32, 49, 0, 32,
+    114, 32, 197, 3, 114, 32, 114, 32, 114, 32, 1, 3, 32, 114, 32, 243, 3, 156, 34, 32, 156, 38, 32, 156, 43, 156, 34, 156, 51, 32, 25, 0,
+    32, 114, 32, 97, 0, 32, 114, 32, 129, 1, 32, 114, 32, 1, 2, 32, 114, 251, 3, 156, 34, 32, 156, 71, 32, 156, 76, 32, 156, 81, 32, 156,
+    86, 233, 3, 32, 128, 221, 156, 16, 156, 56, 32, 156, 90, 32, 5, 0, 128, 251, 13, 19, 0, 34, 156, 119, 128, 221, 35, 0, 128, 251, 156, 119,
+    128, 251, 67, 0, 129, 152, 156, 119, 128, 221, 35, 0, 22, 156, 119, 128, 221, 255, 3, 1, 156, 106, 8, 156, 124, 156, 131, 156, 139, 156, 147, 49,
+    34, 1, 15, 0, 31, 5, 31, 129, 153, 3, 2, 129, 36, 129, 154, 128, 139, 253, 3, 41, 156, 171, 41, 5, 41, 5, 41, 128, 250, 156, 178, 129,
+    3, 129, 37, 21, 129, 37, 129, 155, 1, 2, 5, 129, 38, 67, 2, 5, 129, 38, 5, 156, 209, 255, 1, 1, 156, 186, 2, 5, 1, 5, 156, 200,
+    156, 214, 5, 3, 0, 129, 156, 129, 39, 3, 0, 156, 236, 128, 157, 3, 0, 129, 157, 128, 157, 3, 0, 156, 248, 128, 157, 225, 0, 128, 157, 129,
+    158, 129, 39, 128, 157, 7, 3, 128, 157, 156, 242, 128, 157, 156, 254, 157, 4, 43, 3, 129, 40, 128, 222, 129, 41, 128, 222, 129, 40, 129, 41, 203,
+    0, 157, 14, 129, 159, 128, 222, 157, 26, 128, 222, 3, 0, 128, 252, 2, 25, 0, 2, 128, 252, 2, 15, 0, 157, 52, 2, 157, 57, 2, 225, 0,
+    2, 129, 160, 129, 161, 2, 7, 2, 2, 157, 63, 2, 157, 71, 3, 0, 4, 2, 15, 0, 157, 87, 2, 157, 57, 2, 3, 0, 129, 162, 2, 3,
+    0, 157, 99, 2, 7, 3, 15, 157, 91, 2, 157, 104, 157, 71, 199, 0, 157, 79, 157, 109, 157, 79, 15, 157, 79, 3, 0, 129, 42, 2, 15, 0,
+    157, 130, 2, 157, 57, 2, 225, 0, 2, 102, 129, 163, 2, 7, 2, 2, 157, 135, 2, 157, 143, 3, 0, 129, 164, 125, 25, 0, 125, 129, 165, 125,
+    15, 0, 157, 158, 125, 157, 163, 125, 225, 0, 125, 129, 166, 129, 167, 125, 7, 2, 125, 157, 169, 125, 157, 177, 7, 0, 157, 150, 157, 185, 157, 150,
+    97, 0, 15, 157, 150, 15, 1, 2, 15, 157, 150, 1, 0, 157, 150, 135, 3, 157, 150, 157, 185, 157, 150, 157, 185, 15, 157, 185, 131, 3, 15, 157,
+    150, 15, 157, 150, 15, 255, 3, 15, 157, 193, 15, 157, 201, 157, 207, 157, 212, 15, 157, 216, 15, 157, 229, 47, 0, 15, 157, 185, 157, 150, 15, 157,
+    150, 135, 3, 15, 157, 150, 15, 157, 150, 15, 157, 150, 3, 0, 129, 168, 126, 25, 0, 126, 129, 169, 126, 15, 0, 158, 21, 126, 158, 26, 126, 225,
+    0, 126, 128, 140, 129, 170, 126, 7, 2, 126, 158, 32, 126, 158, 40, 123, 0, 15, 157, 185, 158, 48, 157, 150, 158, 48, 157, 150, 7, 0, 15, 157,
+    185, 157, 150, 177, 0, 15, 157, 150, 15, 157, 150, 21, 0, 15, 157, 150, 15, 255, 3, 86, 158, 0, 158, 10, 158, 56, 15, 158, 69, 158, 76, 157,
+    212, 158, 84, 15, 1, 0, 157, 185, 153, 1, 15, 157, 185, 15, 157, 185, 15, 11, 0, 157, 150, 157, 185, 157, 150, 217, 0, 15, 157, 150, 15, 157,
+    150, 15, 227, 0, 15, 157, 150, 15, 157, 150, 15, 15, 3, 157, 150, 157, 185, 157, 150, 157, 185, 157, 150, 157, 185, 3, 0, 157, 150, 15, 103, 0,
+    15, 157, 185, 157, 150, 157, 185, 157, 150, 255, 3, 15, 158, 109, 158, 113, 158, 122, 158, 130, 157, 193, 158, 139, 158, 148, 158, 162, 158, 167, 115, 0,
+    15, 157, 150, 15, 157, 150, 15, 23, 3, 157, 150, 15, 157, 150, 15, 157, 150, 15, 11, 0, 15, 157, 150, 15, 217, 2, 15, 158, 199, 15, 158, 208,
+    15, 158, 219, 7, 0, 15, 157, 150, 15, 61, 3, 15, 157, 150, 15, 157, 150, 15, 157, 150, 15, 23, 0, 157, 150, 157, 185, 15, 157, 150, 137, 0,
+    15, 157, 150, 15, 241, 1, 157, 150, 158, 48, 157, 185, 157, 150, 157, 185, 157, 150, 215, 3, 157, 185, 15, 157, 150, 15, 157, 150, 15, 157, 150, 157,
+    185, 255, 3, 158, 236, 157, 212, 158, 242, 158, 254, 159, 7, 159, 13, 159, 27, 157, 212, 15, 157, 193, 85, 2, 15, 157, 150, 15, 157, 150, 15, 33,
+    1, 15, 157, 150, 15, 23, 0, 15, 158, 48, 15, 157, 150, 89, 2, 15, 157, 150, 15, 157, 150, 15, 3, 3, 15, 157, 150, 157, 185, 15, 255, 3,
+    45, 159, 63, 159, 72, 157, 212, 15, 159, 78, 15, 157, 193, 159, 86, 159, 95, 211, 1, 15, 157, 150, 15, 157, 150, 15, 157, 150, 3, 3, 15, 157,
+    150, 15, 157, 150, 31, 0, 15, 157, 150, 15, 157, 150, 15, 67, 0, 129, 171, 157, 150, 15, 3, 0, 157, 130, 2, 7, 2, 2, 159, 157, 2, 157,
+    143, 1, 3, 157, 150, 159, 162, 157, 150, 49, 0, 157, 150, 159, 162, 157, 150, 255, 3, 159, 122, 159, 133, 15, 157, 212, 159, 141, 159, 150, 15, 159,
+    170, 15, 159, 178, 255, 3, 1, 157, 40, 157, 119, 157, 238, 158, 90, 158, 178, 158, 225, 159, 42, 159, 103, 159, 186, 13, 0, 2, 129, 172, 2, 1,
+    2, 2, 159, 226, 253, 0, 128, 173, 2, 128, 173, 128, 139, 128, 173, 2, 128, 173, 51, 2, 128, 173, 2, 159, 237, 2, 128, 173, 207, 0, 7, 127,
+    128, 170, 127, 7, 127, 5, 2, 7, 128, 185, 7, 1, 3, 7, 160, 14, 7, 25, 0, 7, 160, 20, 7, 33, 2, 7, 128, 185, 7, 1, 3, 7,
+    160, 32, 7, 1, 3, 7, 128, 185, 7, 13, 3, 7, 160, 38, 7, 160, 44, 7, 253, 0, 127, 128, 187, 127, 7, 127, 7, 127, 63, 2, 7, 160,
+    5, 7, 160, 26, 160, 50, 7, 160, 59, 103, 1, 129, 173, 45, 127, 49, 127, 40, 125, 3, 1, 2, 159, 232, 159, 251, 160, 69, 1, 160, 82, 40,
+    3, 0, 99, 2, 5, 1, 7, 2, 128, 141, 3, 0, 160, 109, 2, 31, 1, 129, 174, 128, 141, 2, 129, 175, 2, 128, 141, 15, 1, 129, 176, 129,
+    177, 129, 178, 2, 129, 179, 195, 0, 160, 120, 2, 160, 132, 2, 243, 3, 128, 141, 2, 160, 105, 2, 160, 115, 2, 160, 143, 2, 5, 1, 7, 2,
+    7, 1, 0, 160, 165, 1, 2, 2, 35, 133, 1, 7, 2, 160, 174, 7, 127, 3, 7, 160, 170, 160, 178, 160, 170, 7, 160, 170, 7, 160, 170, 7,
+    223, 1, 7, 160, 165, 160, 170, 7, 160, 170, 7, 160, 170, 7, 39, 0, 7, 160, 165, 160, 170, 7, 55, 1, 7, 160, 165, 160, 170, 7, 160, 170,
+    7, 135, 1, 7, 160, 165, 160, 170, 160, 165, 160, 170, 223, 2, 7, 160, 165, 160, 170, 160, 165, 160, 170, 7, 160, 170, 7, 5, 1, 160, 165, 2,
+    160, 165, 5, 1, 7, 35, 7, 193, 0, 160, 165, 161, 11, 160, 165, 183, 3, 7, 160, 165, 160, 170, 161, 4, 160, 170, 7, 161, 16, 160, 170, 53,
+    1, 7, 2, 7, 2, 7, 1, 3, 160, 165, 161, 40, 160, 165, 159, 0, 160, 165, 160, 170, 161, 47, 2, 160, 170, 7, 255, 3, 7, 160, 185, 160,
+    201, 160, 215, 160, 223, 160, 234, 160, 245, 161, 24, 161, 55, 7, 65, 0, 161, 11, 160, 165, 13, 2, 160, 170, 160, 165, 160, 170, 161, 87, 1, 0,
+    161, 11, 55, 0, 161, 103, 161, 11, 161, 103, 161, 11, 161, 103, 7, 2, 35, 2, 35, 2, 133, 1, 7, 2, 161, 119, 7, 33, 2, 160, 165, 161,
+    11, 160, 165, 133, 1, 7, 2, 35, 7, 69, 0, 161, 11, 160, 165, 161, 11, 111, 3, 7, 161, 125, 161, 132, 161, 140, 7, 161, 103, 7, 161, 146,
+    179, 1, 7, 161, 103, 161, 11, 161, 103, 161, 11, 161, 103, 19, 0, 161, 11, 160, 165, 161, 11, 129, 0, 160, 165, 161, 11, 111, 2, 7, 161, 140,
+    161, 182, 161, 103, 161, 140, 161, 103, 161, 190, 161, 1, 161, 11, 160, 165, 161, 11, 160, 165, 237, 1, 7, 35, 2, 35, 2, 35, 7, 33, 0, 161,
+    11, 160, 165, 7, 2, 160, 165, 161, 11, 160, 165, 161, 11, 81, 1, 160, 165, 161, 11, 160, 165, 161, 11, 127, 0, 161, 211, 161, 221, 161, 230, 161,
+    236, 160, 170, 161, 246, 161, 103, 15, 1, 161, 11, 160, 165, 161, 11, 160, 165, 161, 11, 7, 0, 162, 16, 161, 11, 161, 103, 129, 0, 161, 11, 7,
+    7, 0, 35, 2, 35, 135, 1, 161, 11, 160, 165, 2, 162, 41, 161, 11, 13, 3, 161, 103, 162, 36, 161, 103, 162, 46, 7, 25, 0, 2, 35, 2,
+    7, 0, 2, 162, 68, 2, 91, 0, 161, 103, 2, 162, 73, 2, 7, 255, 3, 7, 161, 93, 161, 107, 161, 154, 161, 169, 161, 196, 162, 0, 162, 28,
+    162, 57, 162, 79, 65, 1, 2, 35, 2, 19, 0, 35, 2, 35, 7, 2, 35, 2, 35, 162, 114, 229, 1, 7, 2, 35, 162, 109, 162, 119, 7, 255,
+    0, 7, 161, 103, 7, 161, 103, 7, 161, 103, 161, 125, 161, 103, 53, 2, 161, 125, 161, 103, 161, 125, 161, 103, 7, 203, 0, 161, 103, 161, 125, 161,
+    103, 161, 125, 161, 103, 25, 0, 161, 103, 7, 161, 103, 1, 0, 161, 103, 223, 0, 7, 161, 125, 161, 103, 161, 125, 161, 103, 161, 125, 161, 103, 131,
+    2, 161, 140, 161, 103, 161, 125, 7, 181, 1, 7, 2, 35, 2, 161, 119, 7, 187, 0, 7, 161, 103, 161, 125, 162, 209, 161, 103, 7, 141, 1, 7,
+    35, 2, 161, 119, 7, 39, 0, 7, 162, 230, 161, 103, 7, 255, 3, 162, 126, 162, 136, 162, 151, 162, 162, 162, 174, 162, 181, 162, 185, 162, 200, 162,
+    218, 162, 238, 199, 3, 1, 160, 151, 2, 161, 67, 162, 88, 162, 246, 7, 7, 0, 129, 180, 128, 190, 2, 7, 0, 129, 181, 128, 190, 13, 7, 0,
+    30, 129, 43, 13, 117, 3, 30, 163, 39, 30, 163, 39, 30, 163, 39, 30, 37, 0, 30, 163, 39, 30, 5, 2, 30, 163, 39, 30, 127, 2, 128, 128,
+    163, 25, 163, 32, 163, 45, 163, 57, 163, 32, 128, 128, 163, 63, 169, 3, 30, 163, 39, 30, 163, 39, 30, 163, 39, 125, 0, 163, 32, 163, 25, 128,
+    128, 163, 32, 163, 87, 163, 32, 101, 1, 30, 163, 39, 30, 163, 39, 30, 51, 3, 128, 128, 163, 32, 163, 112, 163, 32, 2, 128, 128, 241, 3, 30,
+    163, 39, 30, 163, 39, 30, 163, 39, 30, 3, 2, 163, 134, 163, 32, 128, 128, 213, 0, 30, 163, 39, 30, 163, 39, 30, 63, 0, 128, 128, 163, 32,
+    163, 154, 128, 128, 163, 32, 128, 128, 133, 1, 30, 163, 39, 30, 163, 39, 245, 2, 30, 163, 39, 30, 163, 39, 30, 163, 39, 30, 169, 2, 30, 163,
+    39, 30, 163, 39, 30, 181, 0, 30, 163, 39, 30, 163, 39, 30, 255, 0, 129, 182, 163, 32, 163, 177, 163, 185, 163, 197, 163, 206, 163, 32, 129, 183,
+    13, 2, 30, 163, 39, 13, 30, 141, 0, 30, 163, 39, 30, 163, 39, 133, 0, 30, 163, 39, 30, 185, 2, 30, 163, 39, 30, 163, 39, 30, 163, 39,
+    45, 3, 30, 163, 39, 129, 43, 163, 39, 13, 30, 255, 2, 33, 163, 32, 163, 233, 163, 240, 163, 248, 129, 44, 163, 254, 129, 44, 164, 9, 255, 3,
+    1, 91, 163, 69, 7, 163, 98, 163, 121, 163, 146, 163, 163, 163, 215, 164, 20, 133, 1, 1, 0, 5, 1, 11, 2, 10, 0, 10, 53, 135, 1, 1,
+    164, 64, 0, 5, 0, 25, 0, 4, 129, 184, 4, 185, 0, 4, 164, 78, 4, 24, 4, 13, 2, 4, 24, 4, 24, 9, 0, 24, 4, 25, 0, 4,
+    24, 4, 141, 3, 4, 164, 92, 4, 164, 98, 164, 102, 4, 141, 0, 12, 129, 45, 3, 129, 45, 255, 1, 76, 3, 24, 164, 84, 164, 107, 4, 85,
+    164, 118, 3, 3, 0, 128, 143, 25, 41, 0, 25, 128, 143, 25, 3, 3, 164, 140, 25, 164, 145, 25, 13, 0, 25, 128, 143, 25, 9, 0, 128, 143,
+    25, 25, 0, 25, 128, 143, 25, 143, 3, 128, 143, 25, 164, 159, 25, 164, 165, 164, 170, 25, 7, 0, 128, 138, 128, 253, 128, 138, 125, 0, 128, 253,
+    164, 151, 25, 164, 176, 164, 189, 25, 29, 0, 16, 4, 16, 4, 1, 3, 4, 164, 209, 4, 49, 2, 16, 164, 215, 4, 16, 3, 0, 16, 4, 25,
+    0, 4, 16, 4, 129, 3, 4, 164, 228, 164, 232, 4, 193, 0, 4, 24, 4, 125, 1, 14, 164, 228, 4, 164, 237, 164, 245, 4, 14, 141, 0, 16,
+    164, 228, 4, 16, 129, 1, 4, 164, 228, 4, 125, 0, 14, 3, 4, 165, 13, 4, 14, 253, 0, 14, 164, 221, 164, 250, 165, 6, 165, 19, 4, 14,
+    15, 0, 16, 4, 16, 4, 129, 1, 4, 165, 41, 4, 57, 2, 14, 4, 165, 47, 4, 14, 13, 0, 4, 16, 4, 129, 1, 4, 165, 61, 4, 181,
+    3, 16, 4, 165, 66, 4, 16, 4, 16, 193, 0, 4, 16, 4, 7, 3, 4, 24, 4, 165, 82, 4, 61, 2, 14, 165, 87, 14, 165, 13, 4, 14,
+    29, 0, 16, 165, 61, 4, 16, 1, 3, 4, 164, 232, 4, 61, 0, 16, 164, 228, 4, 165, 112, 16, 5, 0, 16, 4, 1, 3, 4, 165, 127, 4,
+    61, 2, 16, 164, 228, 4, 165, 131, 4, 16, 61, 1, 16, 164, 228, 16, 165, 47, 4, 16, 61, 1, 16, 164, 228, 4, 165, 13, 4, 16, 253, 3,
+    14, 165, 53, 165, 72, 165, 95, 165, 105, 165, 118, 165, 137, 165, 147, 165, 157, 21, 3, 16, 4, 16, 0, 16, 51, 0, 24, 4, 16, 4, 189, 0,
+    14, 165, 193, 4, 14, 4, 14, 181, 0, 16, 4, 165, 66, 4, 16, 189, 0, 16, 164, 228, 16, 165, 13, 4, 16, 187, 0, 14, 4, 24, 14, 24,
+    4, 189, 0, 14, 165, 226, 4, 165, 66, 4, 14, 41, 0, 14, 4, 14, 9, 2, 16, 4, 16, 3, 0, 8, 3, 65, 1, 3, 165, 254, 3, 85,
+    3, 0, 8, 0, 8, 3, 0, 125, 3, 14, 4, 16, 166, 2, 24, 4, 166, 8, 14, 3, 0, 24, 4, 61, 0, 24, 166, 28, 24, 4, 24, 255,
+    3, 165, 186, 165, 199, 165, 208, 165, 216, 165, 234, 165, 244, 165, 249, 166, 16, 4, 166, 32, 61, 2, 16, 4, 16, 165, 13, 4, 16, 3, 0, 14,
+    4, 61, 1, 14, 166, 70, 4, 164, 237, 4, 14, 97, 0, 4, 16, 4, 61, 2, 16, 166, 84, 16, 165, 13, 4, 16, 3, 0, 165, 61, 4, 61,
+    3, 16, 166, 99, 4, 165, 13, 4, 16, 0, 119, 0, 166, 61, 166, 74, 4, 166, 89, 166, 104, 14, 135, 1, 4, 166, 28, 4, 165, 127, 4, 185,
+    1, 14, 4, 166, 127, 4, 14, 4, 13, 0, 4, 166, 28, 4, 1, 2, 4, 164, 228, 57, 2, 14, 166, 145, 166, 151, 4, 14, 49, 0, 14, 165,
+    13, 14, 193, 0, 16, 4, 16, 51, 0, 4, 16, 166, 171, 16, 7, 0, 4, 16, 4, 113, 0, 14, 166, 176, 166, 183, 14, 53, 0, 24, 4, 3,
+    24, 255, 0, 45, 166, 136, 166, 156, 166, 165, 4, 166, 188, 166, 196, 129, 185, 161, 0, 6, 7, 128, 198, 241, 0, 5, 7, 32, 5, 32, 223, 0,
+    7, 5, 7, 5, 7, 32, 5, 7, 0, 128, 198, 128, 196, 128, 198, 25, 0, 32, 5, 7, 1, 1, 6, 128, 198, 23, 3, 6, 5, 128, 196, 7,
+    128, 198, 6, 253, 3, 128, 196, 166, 218, 166, 224, 166, 231, 6, 166, 240, 166, 248, 166, 253, 167, 2, 255, 3, 1, 164, 126, 164, 197, 1, 165, 28,
+    165, 167, 166, 40, 166, 115, 166, 202, 167, 12, 207, 1, 2, 129, 46, 37, 2, 129, 46, 2, 37, 159, 1, 37, 167, 51, 37, 167, 51, 37, 167, 51,
+    37, 143, 3, 37, 167, 51, 37, 167, 51, 37, 167, 51, 37, 87, 3, 37, 167, 51, 37, 167, 51, 37, 167, 51, 37, 87, 0, 37, 167, 51, 37, 167,
+    51, 37, 247, 3, 37, 167, 51, 37, 167, 51, 37, 167, 51, 37, 167, 51, 37, 199, 0, 37, 167, 51, 37, 167, 51, 37, 119, 1, 37, 167, 51, 37,
+    167, 51, 37, 167, 51, 37, 111, 1, 37, 167, 51, 37, 167, 51, 37, 167, 51, 37, 245, 0, 46, 128, 174, 46, 128, 175, 46, 128, 175, 3, 3, 128,
+    174, 128, 175, 46, 128, 175, 191, 1, 128, 174, 128, 175, 128, 174, 167, 155, 167, 166, 128, 174, 128, 175, 128, 174, 241, 2, 7, 2, 129, 47, 167, 175,
+    129, 47, 7, 255, 3, 1, 167, 62, 167, 74, 167, 86, 167, 98, 167, 107, 167, 122, 167, 131, 167, 143, 167, 193, 13, 1, 10, 5, 10, 0, 7, 2,
+    1, 167, 225, 1, 5, 67, 2, 10, 0, 10, 21, 1, 1, 34, 21, 3, 2, 167, 244, 10, 22, 97, 3, 1, 167, 238, 5, 167, 248, 1, 139, 1,
+    34, 44, 22, 27, 22, 3, 0, 168, 7, 27, 193, 3, 27, 0, 27, 21, 27, 35, 3, 1, 3, 5, 168, 14, 168, 19, 7, 0, 3, 19, 3, 3,
+    0, 168, 35, 3, 3, 0, 19, 3, 115, 0, 3, 19, 168, 45, 19, 3, 49, 0, 3, 168, 45, 3, 207, 2, 168, 40, 168, 49, 168, 57, 18, 6,
+    18, 6, 15, 0, 18, 59, 3, 18, 15, 3, 31, 168, 75, 59, 18, 33, 18, 221, 3, 1, 6, 168, 63, 6, 1, 3, 168, 81, 6, 5, 2, 1,
+    0, 5, 17, 1, 16, 4, 16, 87, 3, 16, 4, 16, 0, 4, 168, 107, 4, 117, 0, 12, 4, 168, 112, 12, 42, 233, 0, 42, 4, 42, 12, 42,
+    97, 1, 12, 168, 130, 4, 12, 121, 0, 4, 128, 176, 4, 128, 176, 4, 193, 3, 12, 115, 12, 115, 12, 101, 0, 115, 12, 115, 12, 189, 1, 12,
+    115, 12, 168, 160, 12, 115, 12, 1, 2, 4, 128, 176, 217, 3, 4, 168, 144, 12, 168, 153, 168, 166, 4, 168, 176, 117, 3, 1, 12, 168, 122, 168,
+    137, 12, 168, 181, 12, 215, 2, 0, 10, 0, 10, 0, 10, 21, 7, 3, 34, 44, 10, 22, 10, 153, 3, 1, 168, 206, 1, 5, 168, 215, 21, 97,
+    0, 6, 3, 6, 37, 3, 1, 168, 232, 1, 31, 1, 1, 2, 3, 6, 143, 1, 6, 18, 3, 18, 168, 245, 18, 157, 1, 18, 3, 18, 3, 6,
+    3, 7, 0, 168, 249, 169, 2, 18, 71, 2, 31, 18, 6, 18, 6, 61, 3, 1, 169, 10, 1, 3, 6, 169, 17, 6, 217, 1, 1, 3, 1, 5,
+    21, 1, 15, 0, 7, 1, 2, 1, 31, 1, 6, 1, 3, 1, 6, 1, 1, 3, 18, 31, 33, 29, 0, 3, 18, 6, 18, 143, 0, 169, 57, 1,
+    169, 62, 1, 6, 141, 3, 1, 3, 1, 6, 1, 6, 33, 0, 2, 35, 157, 2, 29, 169, 85, 29, 7, 29, 7, 7, 0, 29, 169, 89, 29, 103,
+    0, 29, 64, 29, 36, 29, 159, 3, 169, 98, 1, 128, 254, 1, 128, 254, 1, 169, 104, 128, 254, 1, 2, 4, 128, 223, 111, 2, 4, 169, 126, 41,
+    4, 41, 4, 41, 15, 2, 51, 41, 58, 41, 58, 7, 0, 41, 19, 6, 205, 1, 41, 6, 19, 6, 169, 148, 6, 253, 0, 41, 6, 41, 169, 153,
+    6, 41, 6, 5, 0, 50, 128, 194, 31, 0, 169, 172, 4, 41, 4, 41, 253, 3, 1, 169, 131, 169, 141, 4, 169, 162, 4, 6, 169, 177, 1, 3,
+    0, 128, 152, 3, 13, 0, 3, 169, 200, 3, 15, 0, 5, 42, 22, 42, 25, 0, 42, 169, 211, 42, 77, 1, 115, 5, 115, 12, 115, 97, 0, 12,
+    115, 12, 97, 0, 12, 169, 230, 12, 253, 2, 1, 169, 205, 169, 217, 169, 223, 169, 235, 12, 5, 1, 109, 0, 18, 3, 18, 6, 18, 93, 0, 1,
+    169, 255, 6, 1, 6, 125, 3, 1, 5, 0, 1, 5, 1, 103, 1, 3, 0, 129, 186, 7, 11, 0, 170, 24, 7, 129, 48, 3, 0, 129, 29, 7,
+    7, 0, 170, 36, 7, 129, 48, 141, 3, 1, 2, 1, 170, 29, 170, 41, 7, 93, 0, 1, 3, 6, 1, 6, 205, 3, 1, 3, 1, 3, 6, 33,
+    1, 53, 0, 27, 0, 5, 27, 205, 3, 1, 170, 74, 1, 5, 1, 103, 1, 201, 0, 28, 58, 12, 28, 125, 3, 1, 4, 170, 90, 58, 12, 1,
+    50, 12, 13, 2, 1, 4, 1, 12, 125, 3, 1, 5, 0, 1, 5, 1, 34, 22, 7, 1, 116, 3, 6, 116, 33, 0, 82, 12, 3, 0, 82, 12,
+    175, 0, 170, 129, 170, 133, 82, 12, 82, 12, 113, 1, 12, 82, 12, 82, 12, 199, 1, 170, 123, 3, 12, 170, 137, 170, 147, 1, 15, 3, 5, 1,
+    0, 1, 22, 1, 129, 1, 4, 164, 245, 4, 25, 0, 4, 128, 252, 4, 129, 1, 4, 170, 179, 4, 1, 3, 5, 12, 5, 239, 3, 1, 165, 61,
+    170, 173, 4, 170, 185, 4, 1, 170, 191, 5, 13, 2, 1, 0, 1, 5, 51, 0, 58, 129, 49, 0, 129, 49, 49, 2, 1, 170, 217, 1, 5, 129,
+    3, 28, 4, 12, 28, 25, 0, 1, 170, 232, 1, 229, 1, 68, 128, 144, 68, 43, 128, 144, 68, 99, 0, 50, 28, 51, 28, 253, 3, 1, 12, 1,
+    4, 1, 58, 1, 170, 254, 58, 105, 3, 5, 10, 0, 10, 0, 10, 7, 2, 1, 171, 16, 1, 5, 143, 3, 129, 187, 1, 0, 1, 5, 34, 22,
+    195, 0, 1, 0, 1, 5, 97, 0, 85, 129, 188, 85, 49, 3, 4, 77, 4, 12, 4, 97, 2, 85, 128, 177, 85, 128, 177, 1, 1, 85, 128, 177,
+    49, 0, 62, 6, 62, 107, 3, 5, 25, 128, 177, 25, 128, 177, 5, 128, 177, 49, 0, 5, 62, 5, 7, 0, 171, 90, 62, 6, 255, 3, 1, 171,
+    47, 171, 53, 171, 60, 171, 68, 4, 62, 171, 73, 171, 78, 171, 95, 141, 1, 1, 3, 1, 6, 1, 223, 0, 8, 0, 14, 0, 14, 0, 14, 3,
+    3, 0, 14, 0, 14, 205, 0, 14, 0, 14, 8, 14, 255, 3, 1, 5, 8, 1, 171, 127, 171, 136, 171, 142, 5, 75, 22, 243, 0, 34, 10, 44,
+    10, 44, 10, 125, 3, 1, 0, 1, 21, 1, 5, 171, 164, 22, 165, 3, 1, 0, 1, 5, 34, 22, 13, 2, 18, 3, 18, 6, 93, 1, 1, 171,
+    191, 3, 1, 6, 1, 7, 0, 34, 27, 5, 13, 3, 1, 3, 1, 171, 206, 1, 237, 3, 1, 0, 1, 5, 21, 5, 34, 5, 15, 0, 129, 189,
+    129, 50, 129, 190, 129, 50, 29, 0, 1, 171, 229, 5, 1, 1, 2, 0, 129, 51, 1, 3, 0, 171, 246, 129, 51, 193, 0, 0, 171, 251, 0, 25,
+    0, 5, 129, 191, 5, 1, 2, 5, 172, 8, 3, 0, 172, 14, 5, 147, 0, 44, 22, 10, 22, 11, 3, 34, 44, 10, 44, 172, 24, 1, 3, 21,
+    129, 52, 21, 1, 2, 21, 172, 38, 129, 1, 21, 172, 38, 21, 1, 2, 21, 129, 52, 193, 0, 21, 172, 55, 21, 185, 1, 21, 172, 44, 172, 49,
+    21, 172, 60, 21, 205, 3, 1, 172, 2, 1, 172, 8, 172, 19, 172, 30, 172, 66, 53, 0, 16, 4, 16, 4, 13, 0, 4, 172, 91, 4, 13, 3,
+    16, 0, 16, 4, 16, 27, 0, 16, 4, 16, 4, 15, 1, 16, 4, 172, 110, 4, 16, 223, 3, 172, 97, 16, 4, 16, 172, 103, 0, 172, 116, 16,
+    0, 135, 3, 16, 0, 16, 4, 16, 0, 13, 0, 4, 166, 84, 4, 113, 0, 16, 172, 103, 172, 146, 16, 13, 0, 4, 166, 183, 4, 167, 2, 16,
+    0, 16, 0, 172, 160, 16, 207, 2, 50, 0, 129, 53, 0, 49, 129, 53, 0, 255, 3, 1, 4, 172, 124, 172, 138, 1, 172, 152, 172, 166, 5, 172,
+    175, 1, 5, 1, 0, 8, 0, 157, 2, 8, 0, 8, 0, 8, 0, 33, 0, 8, 0, 127, 1, 0, 3, 172, 203, 172, 208, 172, 216, 8, 3, 8,
+    81, 2, 3, 8, 3, 8, 103, 1, 8, 3, 8, 172, 233, 3, 8, 151, 1, 8, 3, 8, 3, 8, 3, 95, 2, 8, 3, 172, 248, 3, 8, 3,
+    8, 9, 0, 3, 8, 207, 0, 3, 8, 3, 8, 3, 8, 157, 1, 3, 8, 3, 8, 3, 8, 127, 1, 8, 3, 173, 10, 8, 173, 14, 173, 22,
+    3, 8, 83, 2, 3, 8, 3, 8, 3, 79, 1, 8, 3, 173, 43, 8, 3, 8, 97, 0, 8, 3, 8, 111, 1, 8, 3, 173, 59, 3, 8, 3,
+    8, 161, 2, 8, 3, 8, 3, 31, 0, 8, 3, 8, 3, 8, 95, 1, 8, 3, 173, 74, 173, 80, 8, 3, 8, 255, 1, 5, 172, 220, 172, 239,
+    173, 0, 173, 30, 173, 50, 173, 64, 173, 87, 27, 219, 3, 34, 5, 21, 5, 27, 22, 36, 27, 193, 3, 1, 173, 98, 1, 173, 116, 1, 7, 0,
+    128, 176, 5, 4, 151, 0, 1, 173, 135, 5, 1, 5, 173, 3, 1, 3, 1, 6, 1, 31, 1, 135, 3, 45, 1, 4, 6, 45, 51, 35, 0, 36,
+    27, 6, 151, 3, 31, 1, 3, 1, 173, 166, 1, 22, 169, 3, 1, 12, 1, 4, 51, 1, 29, 0, 129, 54, 129, 55, 129, 54, 43, 193, 0, 43,
+    173, 189, 43, 173, 3, 1, 173, 198, 1, 128, 144, 1, 129, 192, 128, 144, 155, 1, 28, 4, 28, 4, 12, 28, 135, 3, 1, 173, 217, 1, 12, 4,
+    1, 1, 3, 28, 58, 12, 207, 3, 58, 28, 4, 28, 12, 28, 4, 12, 195, 2, 51, 28, 12, 28, 12, 109, 3, 1, 173, 234, 1, 173, 239, 12,
+    50, 173, 249, 3, 0, 25, 52, 7, 2, 128, 188, 25, 128, 145, 25, 199, 0, 83, 52, 128, 145, 52, 128, 145, 237, 3, 1, 174, 12, 25, 52, 128,
+    224, 52, 174, 16, 174, 24, 3, 1, 128, 145, 25, 128, 224, 3, 0, 128, 188, 25, 95, 3, 1, 25, 52, 174, 47, 52, 25, 174, 54, 25, 173, 0,
+    1, 3, 1, 6, 1, 43, 2, 5, 10, 128, 178, 10, 128, 178, 59, 2, 128, 178, 10, 174, 78, 128, 178, 10, 5, 29, 0, 10, 174, 87, 5, 10,
+    135, 2, 128, 178, 22, 10, 22, 174, 98, 1, 2, 10, 174, 98, 255, 3, 174, 105, 10, 128, 169, 5, 22, 5, 174, 114, 10, 128, 169, 10, 195, 0,
+    53, 10, 22, 10, 15, 1, 34, 10, 34, 10, 44, 3, 3, 174, 141, 10, 91, 10, 223, 3, 1, 5, 0, 21, 1, 174, 119, 174, 135, 174, 148, 5,
+    7, 0, 129, 56, 36, 129, 56, 7, 0, 174, 169, 128, 158, 117, 7, 0, 31, 59, 117, 15, 0, 174, 183, 117, 128, 158, 117, 101, 1, 33, 128, 158,
+    33, 128, 158, 117, 199, 3, 174, 196, 128, 158, 117, 128, 158, 117, 128, 158, 117, 205, 3, 1, 174, 176, 117, 5, 117, 174, 188, 174, 205, 5, 2, 8,
+    128, 225, 8, 3, 0, 128, 225, 8, 3, 1, 128, 225, 8, 128, 225, 7, 2, 8, 174, 230, 174, 236, 174, 241, 3, 0, 129, 193, 8, 3, 0, 129,
+    194, 8, 99, 2, 175, 1, 8, 175, 6, 8, 175, 6, 97, 3, 8, 174, 248, 8, 175, 11, 8, 31, 0, 14, 8, 4, 0, 4, 227, 3, 3, 0,
+    3, 0, 4, 2, 0, 85, 3, 3, 0, 14, 0, 4, 0, 151, 0, 14, 3, 4, 0, 4, 247, 0, 91, 0, 41, 0, 41, 21, 41, 97, 0, 5,
+    128, 179, 5, 3, 0, 5, 128, 179, 3, 0, 175, 76, 128, 179, 7, 0, 175, 76, 175, 81, 128, 179, 13, 0, 128, 179, 175, 87, 128, 179, 63, 3,
+    41, 53, 5, 175, 70, 41, 175, 70, 175, 95, 175, 70, 63, 0, 0, 3, 14, 4, 0, 4, 255, 3, 1, 175, 21, 175, 30, 1, 175, 37, 175, 46,
+    175, 54, 175, 61, 175, 103, 175, 117, 3, 2, 42, 4, 58, 67, 2, 12, 42, 12, 128, 199, 3, 3, 42, 12, 175, 150, 12, 1, 2, 50, 128, 139,
+    15, 3, 42, 128, 199, 4, 42, 128, 199, 42, 23, 3, 128, 199, 42, 12, 42, 12, 42, 135, 3, 175, 164, 42, 12, 175, 169, 175, 179, 12, 99, 0,
+    51, 42, 128, 199, 42, 249, 3, 1, 5, 175, 145, 4, 175, 157, 12, 175, 188, 175, 199, 3, 3, 50, 129, 57, 123, 129, 57, 3, 0, 175, 220, 3,
+    197, 3, 1, 3, 5, 110, 175, 228, 83, 71, 3, 33, 64, 18, 33, 18, 33, 11, 0, 175, 242, 33, 18, 143, 3, 18, 128, 129, 6, 18, 6, 18,
+    6, 253, 3, 1, 3, 36, 1, 175, 250, 1, 176, 0, 31, 6, 131, 1, 110, 18, 64, 18, 3, 0, 31, 59, 3, 0, 176, 29, 18, 23, 3, 33,
+    6, 18, 6, 18, 6, 237, 3, 1, 3, 1, 64, 1, 176, 23, 176, 33, 176, 38, 11, 3, 128, 159, 80, 128, 253, 129, 195, 128, 160, 69, 2, 128,
+    159, 128, 220, 128, 159, 128, 220, 3, 2, 176, 70, 128, 160, 128, 159, 3, 2, 128, 159, 128, 160, 128, 159, 3, 2, 129, 58, 128, 160, 80, 203, 0,
+    129, 59, 128, 180, 80, 99, 80, 3, 2, 176, 103, 128, 160, 80, 195, 2, 129, 59, 129, 196, 80, 99, 128, 180, 127, 0, 176, 119, 53, 80, 99, 80,
+    128, 159, 80, 3, 2, 129, 60, 128, 160, 80, 255, 3, 1, 176, 59, 176, 80, 176, 88, 129, 58, 176, 96, 176, 112, 176, 129, 176, 140, 128, 160, 131,
+    0, 6, 24, 6, 27, 1, 54, 24, 176, 168, 24, 54, 3, 0, 59, 24, 3, 0, 176, 181, 24, 131, 0, 31, 24, 5, 3, 1, 33, 24, 5, 189,
+    3, 1, 128, 138, 24, 176, 173, 24, 176, 185, 176, 190, 176, 195, 99, 1, 110, 18, 110, 64, 18, 3, 0, 176, 215, 18, 15, 3, 31, 36, 31, 18,
+    59, 18, 3, 0, 176, 227, 18, 23, 2, 33, 36, 33, 18, 33, 7, 0, 176, 240, 33, 18, 201, 3, 1, 3, 6, 176, 222, 176, 235, 176, 247, 7,
+    0, 31, 59, 18, 205, 3, 1, 6, 1, 3, 1, 177, 8, 33, 11, 2, 33, 128, 255, 4, 128, 255, 97, 0, 6, 82, 6, 1, 2, 82, 177, 31,
+    161, 2, 82, 6, 82, 6, 33, 0, 82, 6, 67, 1, 6, 82, 6, 82, 113, 0, 6, 177, 47, 177, 51, 6, 239, 0, 82, 177, 36, 82, 6, 177,
+    41, 177, 57, 6, 3, 0, 110, 4, 7, 0, 45, 31, 50, 3, 0, 177, 81, 129, 61, 35, 3, 177, 86, 6, 41, 4, 6, 249, 3, 1, 4, 177,
+    23, 177, 65, 4, 177, 77, 177, 92, 51, 3, 3, 36, 3, 36, 3, 249, 0, 18, 3, 18, 3, 6, 18, 27, 3, 31, 18, 64, 18, 59, 18, 3,
+    0, 177, 128, 18, 125, 3, 1, 3, 177, 114, 1, 177, 120, 6, 177, 136, 33, 27, 0, 18, 3, 6, 18, 175, 3, 18, 6, 18, 6, 18, 3, 18,
+    6, 35, 0, 31, 59, 18, 3, 3, 177, 170, 18, 6, 18, 15, 0, 33, 6, 18, 6, 251, 3, 1, 3, 177, 154, 177, 160, 6, 36, 6, 177, 175,
+    177, 182, 115, 2, 94, 0, 21, 5, 94, 5, 47, 2, 1, 0, 177, 203, 5, 1, 40, 15, 0, 129, 62, 83, 129, 62, 83, 3, 0, 177, 220, 83,
+    1, 3, 83, 177, 228, 83, 3, 0, 129, 197, 52, 1, 2, 52, 177, 239, 255, 2, 1, 177, 233, 1, 52, 1, 52, 177, 244, 25, 83, 131, 1, 31,
+    27, 3, 27, 167, 0, 31, 27, 3, 27, 3, 105, 3, 1, 6, 1, 5, 178, 6, 178, 12, 1, 2, 29, 129, 198, 49, 0, 36, 178, 29, 36, 227,
+    1, 2, 1, 178, 34, 6, 33, 129, 199, 3, 2, 71, 0, 5, 3, 1, 5, 0, 71, 91, 2, 71, 0, 5, 0, 5, 0, 3, 2, 75, 71, 21,
+    3, 0, 128, 248, 5, 249, 3, 1, 178, 50, 0, 178, 55, 178, 60, 5, 178, 68, 178, 73, 129, 1, 62, 32, 62, 195, 3, 129, 63, 54, 129, 63,
+    54, 129, 64, 54, 211, 3, 1, 129, 200, 1, 178, 93, 178, 98, 129, 201, 129, 64, 129, 3, 27, 64, 36, 27, 233, 2, 31, 103, 31, 103, 31, 34,
+    3, 0, 178, 129, 103, 197, 3, 1, 3, 6, 178, 123, 178, 137, 33, 1, 1, 8, 165, 254, 1, 2, 129, 202, 165, 254, 61, 3, 1, 178, 152, 178,
+    157, 6, 1, 31, 33, 93, 2, 129, 203, 128, 180, 42, 33, 42, 33, 93, 0, 42, 64, 42, 110, 42, 233, 3, 5, 62, 5, 62, 5, 62, 5, 199,
+    3, 1, 3, 8, 178, 174, 178, 184, 129, 60, 178, 191, 5, 2, 6, 3, 84, 29, 2, 6, 3, 6, 3, 84, 7, 2, 84, 6, 3, 36, 19, 2,
+    129, 204, 36, 84, 129, 65, 251, 3, 1, 3, 178, 213, 178, 218, 178, 225, 6, 178, 213, 178, 231, 129, 205, 179, 1, 5, 6, 5, 6, 5, 62, 11,
+    3, 31, 59, 27, 31, 27, 201, 3, 1, 3, 179, 0, 64, 179, 8, 33, 3, 0, 176, 29, 59, 229, 3, 1, 3, 33, 1, 6, 179, 25, 1, 133,
+    0, 91, 5, 55, 147, 3, 179, 40, 5, 55, 5, 55, 5, 47, 0, 34, 44, 55, 44, 55, 231, 0, 21, 55, 53, 55, 22, 55, 255, 1, 22, 21,
+    55, 129, 66, 55, 53, 129, 206, 179, 61, 55, 197, 3, 1, 0, 5, 179, 45, 179, 54, 179, 69, 129, 1, 85, 25, 85, 7, 0, 128, 226, 179, 94,
+    0, 193, 1, 0, 128, 226, 16, 0, 7, 0, 0, 179, 106, 0, 3, 2, 128, 226, 179, 113, 128, 226, 15, 0, 60, 0, 21, 60, 99, 2, 179, 127,
+    60, 21, 60, 21, 39, 0, 34, 0, 60, 44, 3, 0, 128, 223, 5, 3, 2, 22, 5, 179, 147, 215, 2, 179, 152, 5, 60, 5, 53, 22, 60, 205,
+    3, 1, 179, 99, 179, 119, 179, 133, 1, 179, 141, 179, 158, 145, 2, 42, 5, 42, 128, 178, 109, 0, 128, 200, 50, 128, 200, 34, 128, 200, 3, 2,
+    179, 189, 128, 200, 50, 131, 1, 179, 199, 42, 128, 139, 42, 213, 3, 1, 4, 1, 179, 182, 12, 179, 206, 51, 165, 1, 1, 43, 128, 144, 43, 1,
+    199, 2, 128, 155, 1, 4, 12, 4, 1, 79, 3, 1, 152, 217, 3, 6, 3, 6, 1, 7, 0, 129, 0, 50, 129, 0, 3, 0, 179, 252, 129, 0,
+    45, 3, 1, 3, 1, 6, 180, 3, 129, 207, 13, 0, 6, 129, 208, 6, 3, 0, 180, 19, 6, 3, 0, 180, 25, 6, 157, 3, 1, 3, 6, 1,
+    6, 180, 30, 6, 47, 2, 1, 31, 3, 1, 6, 1, 7, 0, 36, 3, 29, 129, 0, 36, 3, 3, 0, 180, 58, 3, 31, 1, 180, 53, 180, 62,
+    3, 29, 3, 29, 135, 1, 6, 36, 29, 6, 29, 11, 0, 45, 129, 209, 6, 125, 3, 1, 180, 67, 6, 36, 180, 77, 6, 180, 84, 40, 183, 3,
+    4, 12, 38, 4, 38, 4, 38, 4, 103, 3, 4, 12, 38, 4, 38, 4, 38, 199, 0, 4, 180, 103, 4, 180, 113, 4, 1, 1, 4, 12, 7, 0,
+    4, 180, 131, 4, 3, 2, 129, 61, 38, 4, 13, 1, 38, 51, 38, 4, 117, 0, 4, 38, 4, 51, 38, 149, 2, 38, 12, 38, 51, 38, 207, 0,
+    4, 38, 4, 38, 51, 38, 239, 3, 180, 141, 12, 180, 147, 4, 180, 153, 51, 180, 160, 180, 167, 38, 35, 0, 51, 38, 4, 55, 2, 38, 51, 4,
+    38, 4, 38, 3, 3, 180, 191, 4, 180, 196, 4, 207, 3, 128, 155, 180, 122, 180, 135, 4, 6, 4, 180, 175, 180, 204, 55, 1, 52, 25, 72, 52,
+    25, 72, 167, 0, 72, 25, 72, 52, 72, 65, 0, 129, 67, 72, 129, 0, 129, 67, 72, 113, 0, 72, 180, 242, 180, 247, 72, 1, 3, 72, 180, 252,
+    72, 3, 0, 181, 4, 72, 65, 0, 129, 210, 129, 211, 11, 2, 181, 15, 129, 68, 72, 129, 68, 245, 3, 1, 72, 180, 227, 180, 235, 72, 181, 10,
+    181, 21, 72, 77, 3, 1, 3, 6, 1, 31, 36, 131, 3, 118, 0, 118, 0, 118, 25, 0, 0, 118, 0, 129, 3, 0, 128, 227, 0, 128, 227, 3,
+    0, 118, 0, 203, 3, 118, 128, 227, 0, 118, 0, 118, 0, 129, 3, 0, 118, 0, 118, 129, 1, 0, 128, 227, 0, 255, 3, 181, 52, 181, 59, 181,
+    64, 181, 72, 181, 59, 181, 76, 0, 181, 86, 181, 92, 0, 3, 0, 181, 98, 0, 1, 2, 0, 181, 118, 65, 0, 34, 0, 11, 2, 181, 128, 22,
+    10, 22, 97, 3, 1, 181, 123, 5, 181, 132, 21, 131, 1, 36, 27, 6, 27, 101, 3, 1, 3, 181, 148, 6, 34, 1, 51, 3, 28, 4, 28, 4,
+    50, 28, 229, 0, 12, 28, 58, 4, 28, 7, 0, 4, 181, 171, 28, 195, 1, 12, 4, 28, 4, 28, 129, 3, 12, 181, 184, 12, 28, 237, 3, 1,
+    181, 163, 4, 181, 178, 12, 181, 191, 50, 51, 129, 1, 128, 245, 45, 128, 245, 5, 3, 112, 3, 36, 112, 7, 3, 1, 181, 211, 181, 218, 1, 5,
+    97, 3, 1, 0, 5, 181, 132, 21, 27, 0, 128, 180, 8, 94, 8, 15, 1, 128, 201, 8, 14, 8, 14, 127, 2, 128, 180, 8, 14, 8, 14, 8,
+    14, 8, 67, 0, 128, 180, 8, 94, 175, 1, 128, 201, 14, 94, 8, 94, 8, 94, 19, 2, 128, 201, 14, 8, 94, 243, 1, 128, 201, 14, 94, 8,
+    14, 21, 94, 3, 2, 129, 33, 5, 94, 35, 3, 128, 201, 94, 5, 182, 44, 5, 253, 3, 1, 181, 241, 181, 248, 182, 0, 182, 11, 182, 17, 182,
+    27, 182, 34, 182, 50, 65, 0, 21, 0, 129, 1, 10, 182, 78, 10, 129, 1, 10, 182, 82, 10, 81, 1, 21, 0, 21, 0, 193, 1, 10, 21, 182,
+    94, 10, 193, 0, 10, 182, 100, 10, 185, 1, 10, 21, 182, 88, 10, 182, 107, 10, 97, 3, 1, 0, 5, 181, 132, 182, 113, 197, 2, 129, 1, 25,
+    128, 224, 25, 129, 1, 3, 0, 50, 12, 7, 0, 51, 58, 129, 1, 101, 3, 1, 25, 182, 132, 12, 182, 142, 182, 146, 7, 0, 3, 129, 212, 3,
+    7, 1, 50, 129, 69, 3, 129, 69, 3, 0, 51, 6, 63, 3, 1, 3, 182, 163, 1, 182, 169, 1, 50, 182, 177, 23, 2, 128, 161, 128, 162, 128,
+    161, 128, 162, 119, 1, 3, 119, 182, 194, 128, 162, 7, 0, 119, 182, 205, 119, 23, 0, 128, 161, 128, 162, 128, 161, 128, 162, 193, 1, 119, 182, 218,
+    128, 161, 119, 7, 0, 119, 182, 228, 119, 235, 0, 128, 162, 128, 161, 119, 128, 161, 119, 128, 162, 99, 1, 3, 6, 128, 129, 6, 116, 241, 2, 116,
+    3, 182, 254, 6, 3, 116, 249, 3, 1, 182, 212, 182, 236, 129, 70, 129, 26, 182, 242, 129, 70, 183, 6, 7, 2, 129, 213, 129, 71, 6, 129, 71,
+    165, 3, 1, 4, 1, 183, 32, 50, 51, 49, 0, 129, 214, 129, 215, 129, 216, 105, 3, 25, 128, 145, 52, 128, 145, 52, 128, 145, 31, 0, 1, 183,
+    50, 1, 183, 58, 1, 13, 0, 4, 180, 131, 4, 41, 0, 4, 58, 4, 237, 2, 1, 183, 78, 4, 183, 84, 1, 12, 1, 61, 0, 1, 12, 1,
+    4, 12, 165, 3, 128, 223, 116, 58, 116, 58, 116, 131, 1, 58, 116, 183, 107, 116, 103, 0, 77, 6, 77, 6, 77, 99, 3, 77, 6, 183, 123, 77,
+    6, 77, 143, 3, 1, 50, 183, 116, 4, 6, 183, 130, 4, 145, 0, 58, 12, 58, 115, 0, 43, 128, 130, 12, 183, 150, 128, 130, 25, 3, 128, 131,
+    12, 128, 131, 12, 128, 131, 153, 2, 128, 131, 12, 128, 131, 12, 128, 131, 115, 0, 43, 128, 131, 12, 43, 12, 231, 3, 50, 1, 43, 183, 155, 183,
+    165, 183, 175, 183, 185, 12, 25, 3, 128, 130, 129, 72, 43, 129, 72, 43, 9, 3, 43, 128, 130, 128, 144, 128, 130, 27, 0, 43, 129, 55, 43, 128,
+    130, 145, 1, 43, 128, 131, 43, 12, 247, 0, 1, 183, 207, 43, 183, 217, 183, 226, 183, 234, 12, 27, 2, 46, 128, 130, 46, 43, 128, 130, 7, 3,
+    12, 129, 73, 12, 129, 73, 12, 7, 3, 12, 184, 7, 12, 128, 131, 12, 3, 0, 128, 139, 58, 7, 0, 184, 25, 58, 128, 130, 253, 3, 1, 43,
+    183, 254, 43, 12, 1, 12, 184, 16, 184, 30, 107, 3, 12, 38, 12, 4, 12, 4, 12, 223, 3, 128, 155, 1, 12, 4, 12, 4, 12, 184, 51, 12,
+    161, 3, 28, 12, 28, 4, 28, 15, 0, 12, 28, 4, 28, 237, 1, 28, 184, 80, 12, 4, 12, 4, 12, 169, 2, 28, 4, 28, 12, 28, 253, 3,
+    28, 4, 12, 28, 4, 28, 4, 12, 28, 245, 3, 1, 4, 184, 73, 4, 184, 86, 184, 96, 184, 103, 4, 65, 0, 129, 217, 129, 74, 23, 0, 184,
+    128, 60, 52, 60, 177, 3, 1, 129, 74, 1, 72, 184, 134, 128, 224, 229, 2, 1, 43, 128, 144, 1, 128, 144, 1, 177, 3, 1, 128, 240, 129, 218,
+    128, 240, 12, 1, 3, 0, 25, 43, 11, 3, 128, 188, 129, 75, 12, 129, 75, 7, 197, 3, 1, 43, 184, 173, 12, 184, 177, 1, 3, 0, 36, 43,
+    117, 0, 84, 6, 84, 3, 84, 129, 1, 6, 3, 6, 3, 0, 3, 6, 3, 0, 184, 213, 6, 7, 0, 6, 184, 217, 6, 11, 0, 6, 3, 6,
+    13, 0, 6, 184, 228, 6, 161, 0, 6, 3, 6, 13, 0, 6, 184, 239, 6, 1, 1, 6, 3, 13, 0, 6, 184, 250, 6, 7, 0, 6, 3, 6,
+    3, 3, 184, 213, 6, 185, 4, 6, 111, 0, 184, 233, 184, 244, 184, 254, 185, 9, 184, 217, 6, 125, 0, 6, 184, 208, 184, 222, 6, 185, 17, 6,
+    221, 3, 1, 43, 184, 197, 43, 184, 201, 185, 30, 43, 1, 193, 0, 25, 83, 128, 145, 1, 3, 52, 25, 52, 255, 3, 128, 188, 1, 25, 185, 54,
+    25, 52, 1, 52, 185, 60, 52, 141, 3, 1, 43, 1, 12, 1, 52, 145, 3, 60, 3, 60, 3, 36, 51, 2, 3, 60, 68, 60, 185, 88, 131, 0,
+    34, 129, 219, 6, 49, 3, 1, 185, 95, 1, 185, 103, 1, 165, 1, 1, 129, 220, 1, 129, 221, 1, 133, 1, 28, 129, 2, 12, 28, 25, 3, 1,
+    129, 2, 1, 129, 2, 185, 127, 57, 0, 28, 12, 4, 28, 61, 0, 28, 4, 28, 12, 28, 29, 0, 28, 4, 58, 28, 237, 0, 1, 185, 144, 12,
+    185, 150, 185, 157, 1, 1, 0, 31, 3, 0, 1, 59, 115, 0, 29, 7, 29, 2, 29, 1, 2, 29, 185, 181, 7, 2, 1, 185, 188, 3, 1, 23,
+    0, 64, 3, 69, 3, 3, 3, 69, 6, 3, 6, 35, 3, 128, 129, 6, 69, 128, 129, 69, 223, 2, 185, 212, 128, 129, 69, 128, 129, 69, 128, 129,
+    69, 128, 129, 7, 0, 6, 185, 221, 128, 129, 51, 0, 34, 110, 6, 69, 25, 0, 128, 218, 129, 65, 128, 218, 3, 0, 185, 249, 6, 3, 2, 186,
+    1, 6, 69, 253, 3, 1, 3, 185, 200, 6, 185, 206, 6, 185, 236, 185, 243, 186, 6, 207, 3, 50, 1, 3, 1, 6, 1, 3, 1, 5, 2, 129,
+    3, 62, 129, 3, 15, 0, 62, 129, 3, 186, 38, 62, 3, 0, 186, 45, 62, 3, 0, 186, 53, 62, 3, 2, 129, 4, 6, 129, 4, 15, 0, 6,
+    129, 4, 186, 63, 6, 3, 0, 186, 70, 6, 3, 0, 186, 78, 6, 13, 3, 6, 62, 6, 186, 58, 186, 83, 165, 3, 29, 3, 0, 29, 5, 29,
+    245, 3, 29, 3, 186, 97, 0, 8, 3, 8, 3, 161, 3, 29, 0, 29, 5, 29, 245, 0, 29, 3, 186, 116, 0, 8, 3, 153, 0, 29, 186, 105,
+    186, 123, 29, 135, 3, 29, 5, 186, 123, 29, 5, 29, 37, 0, 29, 186, 123, 29, 69, 0, 29, 186, 123, 29, 69, 0, 6, 186, 123, 6, 199, 0,
+    6, 5, 186, 123, 5, 6, 13, 3, 6, 62, 6, 5, 6, 193, 1, 6, 5, 62, 6, 255, 3, 1, 186, 88, 186, 132, 186, 140, 186, 149, 186, 155,
+    186, 161, 186, 167, 186, 175, 186, 182, 31, 0, 7, 3, 120, 3, 120, 61, 0, 5, 32, 5, 32, 5, 55, 0, 186, 216, 3, 129, 76, 3, 129, 76,
+    29, 2, 1, 186, 209, 186, 223, 3, 1, 81, 0, 5, 129, 5, 5, 49, 0, 5, 186, 242, 5, 193, 3, 129, 5, 5, 186, 248, 5, 129, 5, 189,
+    1, 1, 21, 5, 1, 5, 186, 254, 1, 7, 0, 1, 128, 146, 1, 213, 0, 102, 2, 0, 102, 3, 47, 3, 3, 8, 3, 8, 3, 8, 3, 37,
+    0, 24, 3, 24, 29, 0, 14, 187, 31, 187, 40, 14, 45, 2, 8, 0, 8, 3, 8, 123, 0, 14, 3, 8, 24, 8, 14, 15, 0, 14, 3, 187,
+    60, 14, 181, 0, 8, 3, 8, 3, 8, 15, 0, 8, 3, 187, 75, 8, 253, 1, 14, 8, 14, 4, 0, 14, 4, 14, 15, 0, 14, 3, 187, 89,
+    14, 15, 0, 24, 3, 4, 24, 7, 0, 7, 3, 7, 61, 0, 7, 113, 129, 222, 120, 7, 15, 0, 7, 3, 187, 117, 7, 255, 3, 187, 45, 187,
+    53, 187, 68, 187, 82, 187, 99, 187, 106, 3, 187, 112, 187, 125, 129, 223, 131, 3, 3, 24, 4, 24, 3, 29, 0, 14, 187, 153, 0, 14, 109, 3,
+    14, 24, 3, 24, 8, 3, 14, 15, 0, 14, 3, 187, 167, 14, 83, 0, 3, 8, 3, 8, 31, 0, 102, 129, 42, 187, 183, 0, 102, 253, 0, 7,
+    113, 129, 224, 113, 7, 113, 7, 109, 0, 7, 113, 7, 113, 7, 111, 3, 7, 3, 187, 198, 7, 187, 208, 7, 120, 7, 121, 0, 24, 3, 24, 4,
+    24, 15, 0, 24, 3, 187, 227, 24, 249, 1, 8, 0, 8, 0, 8, 3, 8, 253, 3, 14, 3, 24, 3, 8, 0, 8, 4, 14, 239, 3, 14, 3,
+    187, 241, 14, 187, 250, 0, 14, 3, 14, 111, 3, 8, 3, 0, 8, 0, 8, 3, 8, 15, 3, 8, 3, 0, 8, 3, 8, 255, 3, 187, 160, 3,
+    187, 176, 187, 189, 187, 215, 187, 234, 188, 5, 3, 188, 18, 188, 28, 209, 1, 16, 0, 16, 0, 16, 15, 0, 14, 3, 188, 56, 14, 15, 0, 8,
+    3, 0, 8, 7, 0, 8, 3, 8, 111, 3, 128, 228, 3, 25, 128, 228, 0, 128, 228, 3, 128, 228, 239, 2, 0, 4, 188, 63, 188, 70, 188, 76,
+    188, 81, 188, 70, 3, 25, 0, 8, 0, 8, 15, 0, 8, 3, 188, 110, 8, 201, 1, 16, 0, 16, 4, 16, 109, 3, 14, 0, 14, 188, 122, 14,
+    3, 14, 41, 0, 7, 113, 7, 15, 0, 7, 120, 188, 139, 7, 45, 0, 7, 113, 35, 7, 125, 0, 7, 35, 113, 35, 129, 225, 7, 109, 0, 7,
+    188, 151, 7, 188, 157, 7, 199, 3, 7, 3, 7, 188, 166, 7, 120, 7, 255, 1, 188, 115, 76, 188, 129, 188, 70, 188, 144, 188, 70, 188, 175, 0,
+    188, 70, 15, 0, 128, 143, 3, 25, 128, 143, 97, 3, 8, 0, 8, 3, 8, 173, 1, 8, 188, 211, 3, 188, 211, 3, 188, 211, 15, 0, 8, 3,
+    188, 218, 8, 255, 0, 3, 4, 0, 188, 203, 188, 70, 188, 229, 3, 188, 70, 27, 0, 45, 4, 45, 4, 27, 0, 24, 3, 4, 24, 63, 1, 188,
+    250, 85, 0, 189, 0, 4, 187, 106, 129, 226, 29, 0, 16, 4, 0, 16, 31, 0, 14, 3, 4, 0, 14, 15, 0, 128, 136, 25, 0, 128, 136, 255,
+    3, 189, 19, 4, 189, 25, 25, 187, 106, 189, 32, 49, 129, 77, 4, 129, 77, 255, 3, 1, 7, 187, 24, 187, 132, 188, 36, 188, 95, 188, 185, 188,
+    236, 189, 6, 189, 40, 209, 0, 5, 1, 32, 5, 27, 0, 49, 129, 78, 36, 129, 78, 25, 3, 129, 6, 49, 129, 6, 128, 146, 129, 6, 237, 3,
+    15, 12, 15, 49, 15, 7, 129, 66, 15, 247, 3, 15, 49, 5, 189, 103, 49, 128, 146, 129, 79, 15, 128, 146, 39, 2, 129, 80, 49, 129, 80, 49,
+    6, 15, 0, 129, 79, 49, 7, 15, 127, 2, 1, 189, 84, 189, 92, 189, 114, 189, 129, 189, 138, 1, 36, 7, 0, 128, 146, 49, 128, 132, 129, 1,
+    128, 132, 128, 146, 128, 132, 31, 0, 129, 227, 128, 146, 128, 132, 128, 146, 128, 132, 7, 0, 128, 132, 189, 175, 128, 132, 127, 0, 1, 128, 132, 189,
+    160, 189, 167, 128, 132, 189, 187, 1, 13, 0, 22, 51, 22, 193, 3, 0, 8, 0, 8, 0, 3, 0, 8, 0, 97, 1, 8, 0, 8, 0, 41, 0,
+    8, 0, 8, 183, 1, 8, 0, 8, 0, 8, 0, 8, 255, 2, 189, 214, 0, 189, 221, 189, 225, 189, 221, 189, 231, 189, 236, 0, 189, 221, 51, 0,
+    8, 0, 189, 245, 0, 7, 2, 8, 172, 216, 0, 8, 33, 2, 8, 0, 8, 9, 2, 8, 0, 8, 65, 0, 8, 0, 255, 3, 189, 209, 38, 190,
+    7, 190, 14, 8, 190, 21, 190, 26, 190, 31, 0, 38, 133, 1, 8, 3, 165, 254, 3, 3, 0, 5, 8, 39, 3, 190, 60, 38, 8, 38, 8, 38,
+    3, 0, 0, 8, 131, 1, 8, 0, 190, 73, 8, 5, 0, 8, 0, 191, 2, 190, 64, 8, 190, 77, 172, 216, 0, 38, 3, 190, 84, 5, 0, 8,
+    3, 103, 2, 53, 38, 3, 190, 102, 3, 38, 53, 3, 8, 3, 8, 3, 8, 3, 1, 1, 128, 202, 49, 65, 0, 128, 202, 49, 89, 3, 128, 202,
+    190, 123, 49, 128, 202, 190, 128, 128, 202, 3, 0, 190, 133, 49, 7, 0, 49, 190, 146, 49, 3, 0, 190, 151, 3, 3, 3, 103, 34, 103, 34, 183,
+    2, 190, 162, 38, 3, 8, 38, 3, 165, 254, 1, 2, 5, 91, 253, 3, 1, 190, 35, 190, 53, 190, 88, 190, 106, 190, 115, 190, 157, 190, 168, 190,
+    179, 1, 0, 128, 190, 227, 0, 128, 139, 41, 128, 139, 12, 41, 3, 0, 129, 228, 12, 3, 0, 190, 215, 12, 249, 3, 1, 4, 190, 206, 1, 4,
+    12, 45, 190, 220, 13, 0, 6, 4, 6, 129, 0, 4, 6, 51, 0, 77, 6, 77, 4, 197, 3, 6, 4, 190, 237, 4, 190, 242, 190, 246, 7, 0,
+    129, 229, 6, 4, 5, 0, 128, 255, 4, 159, 3, 1, 4, 3, 12, 4, 190, 252, 191, 7, 191, 13, 187, 0, 91, 5, 27, 128, 169, 27, 5, 231,
+    3, 31, 64, 27, 59, 27, 3, 64, 27, 181, 3, 1, 3, 5, 3, 191, 31, 191, 40, 33, 183, 2, 8, 0, 3, 0, 3, 0, 8, 69, 0, 8,
+    3, 8, 63, 0, 8, 0, 8, 0, 3, 8, 19, 0, 5, 3, 128, 152, 127, 2, 1, 191, 61, 191, 70, 191, 75, 3, 191, 83, 1, 5, 135, 1,
+    1, 3, 8, 7, 1, 159, 2, 1, 50, 3, 1, 6, 1, 6, 99, 0, 44, 71, 22, 71, 13, 0, 71, 191, 119, 71, 103, 3, 1, 0, 1, 5,
+    1, 45, 191, 125, 133, 3, 24, 4, 3, 4, 24, 1, 1, 128, 176, 5, 157, 3, 5, 4, 5, 4, 5, 191, 148, 128, 176, 135, 1, 1, 191, 141,
+    4, 191, 153, 1, 99, 0, 31, 103, 31, 103, 3, 0, 191, 173, 103, 3, 0, 191, 179, 103, 3, 0, 33, 6, 3, 0, 191, 189, 6, 239, 3, 1,
+    6, 3, 1, 50, 1, 6, 191, 184, 191, 193, 129, 3, 29, 86, 45, 29, 127, 1, 1, 191, 211, 3, 1, 3, 5, 1, 3, 7, 2, 34, 128, 153,
+    3, 128, 153, 7, 2, 53, 129, 81, 3, 129, 81, 7, 2, 44, 129, 82, 3, 129, 82, 7, 2, 22, 129, 83, 3, 129, 83, 245, 3, 1, 3, 191,
+    228, 5, 191, 236, 191, 244, 129, 230, 191, 252, 103, 0, 40, 33, 129, 84, 50, 129, 84, 31, 2, 15, 129, 231, 15, 129, 232, 15, 99, 237, 3, 15,
+    192, 19, 15, 192, 28, 15, 86, 45, 40, 193, 2, 5, 129, 85, 5, 129, 85, 231, 1, 1, 192, 38, 3, 192, 50, 1, 21, 3, 129, 1, 6, 3,
+    19, 219, 3, 3, 18, 184, 228, 3, 6, 192, 69, 3, 6, 239, 2, 18, 3, 18, 6, 3, 192, 74, 18, 3, 247, 3, 31, 18, 31, 59, 18, 31,
+    33, 18, 31, 223, 3, 1, 3, 1, 6, 1, 192, 86, 3, 192, 97, 33, 63, 3, 128, 155, 1, 128, 223, 6, 3, 6, 128, 200, 1, 253, 1, 77,
+    4, 77, 4, 77, 4, 6, 77, 165, 1, 77, 4, 77, 6, 77, 135, 3, 1, 6, 4, 192, 134, 192, 144, 1, 129, 1, 8, 0, 8, 79, 0, 102,
+    3, 192, 161, 13, 102, 207, 0, 102, 3, 192, 161, 13, 3, 102, 251, 3, 6, 29, 3, 29, 6, 3, 29, 3, 29, 1, 3, 36, 3, 36, 13, 0,
+    36, 192, 194, 36, 47, 3, 3, 192, 199, 6, 29, 36, 6, 36, 239, 1, 1, 192, 166, 192, 174, 1, 192, 183, 6, 192, 205, 6, 7, 0, 3, 129,
+    7, 3, 3, 0, 192, 229, 3, 3, 0, 192, 235, 3, 193, 0, 3, 192, 240, 3, 193, 3, 3, 192, 245, 129, 7, 128, 155, 129, 7, 149, 0, 7,
+    120, 3, 120, 29, 0, 7, 120, 3, 120, 195, 3, 7, 3, 193, 6, 193, 12, 7, 3, 7, 2, 1, 192, 251, 3, 193, 18, 127, 2, 1, 22, 1,
+    22, 1, 22, 1, 22, 11, 0, 5, 0, 5, 219, 3, 5, 0, 193, 46, 0, 10, 0, 5, 10, 231, 3, 5, 10, 5, 10, 0, 5, 10, 5, 181,
+    2, 5, 10, 193, 62, 10, 0, 10, 57, 0, 5, 193, 51, 193, 72, 5, 67, 1, 1, 3, 6, 1, 15, 3, 5, 10, 0, 10, 0, 10, 63, 0,
+    0, 10, 0, 10, 5, 10, 113, 0, 10, 0, 193, 103, 10, 97, 0, 10, 193, 111, 10, 193, 0, 10, 193, 118, 10, 243, 0, 5, 10, 5, 10, 0,
+    10, 3, 2, 22, 10, 5, 63, 3, 1, 193, 95, 0, 193, 124, 193, 130, 5, 34, 193, 138, 3, 2, 21, 10, 5, 233, 3, 1, 0, 5, 1, 193,
+    157, 34, 1, 1, 3, 0, 5, 0, 25, 0, 0, 5, 0, 129, 1, 0, 193, 177, 0, 97, 2, 0, 193, 172, 0, 193, 182, 141, 0, 71, 193, 188,
+    0, 71, 31, 3, 71, 193, 196, 0, 71, 0, 71, 0, 3, 2, 5, 71, 0, 11, 0, 193, 213, 0, 71, 3, 3, 75, 71, 5, 71, 253, 3, 1,
+    5, 193, 203, 1, 5, 193, 218, 5, 193, 224, 5, 99, 0, 5, 10, 0, 10, 13, 2, 10, 139, 10, 10, 5, 123, 0, 10, 0, 10, 0, 5, 10,
+    243, 2, 5, 0, 10, 0, 10, 0, 10, 55, 0, 10, 5, 10, 0, 10, 253, 1, 10, 193, 250, 194, 1, 0, 194, 9, 194, 18, 5, 10, 7, 0,
+    0, 17, 0, 15, 2, 10, 5, 194, 39, 10, 5, 239, 1, 10, 5, 194, 44, 0, 5, 10, 5, 10, 129, 1, 0, 17, 0, 13, 2, 10, 194, 63,
+    10, 5, 11, 1, 5, 10, 0, 10, 31, 2, 0, 10, 0, 10, 0, 5, 255, 1, 10, 5, 194, 68, 194, 75, 10, 194, 81, 10, 5, 10, 33, 0,
+    0, 17, 91, 1, 17, 0, 17, 0, 17, 0, 1, 3, 0, 17, 0, 255, 0, 0, 194, 103, 194, 107, 194, 115, 194, 39, 138, 198, 139, 6, 0, 129,
+    3, 0, 17, 0, 17, 193, 0, 0, 17, 0, 25, 0, 0, 17, 0, 97, 3, 0, 194, 142, 0, 194, 147, 0, 133, 1, 17, 0, 17, 0, 131, 1,
+    17, 0, 17, 0, 179, 1, 17, 0, 17, 0, 17, 0, 227, 1, 17, 0, 17, 0, 17, 0, 133, 2, 17, 0, 17, 0, 255, 3, 17, 194, 161, 0,
+    194, 167, 194, 173, 194, 181, 194, 63, 17, 194, 189, 194, 136, 17, 0, 17, 0, 189, 3, 0, 194, 120, 194, 136, 194, 152, 0, 194, 195, 0, 194, 214,
+    49, 0, 0, 17, 0, 149, 1, 0, 17, 0, 17, 0, 39, 2, 0, 17, 0, 17, 0, 189, 1, 0, 194, 233, 194, 238, 194, 103, 0, 194, 245, 0,
+    219, 2, 5, 10, 5, 10, 0, 10, 194, 167, 253, 3, 10, 194, 252, 0, 10, 5, 10, 195, 9, 10, 5, 239, 3, 10, 194, 25, 194, 52, 10, 194,
+    89, 194, 218, 195, 19, 10, 0, 13, 2, 10, 194, 136, 10, 5, 207, 0, 10, 0, 5, 0, 5, 0, 183, 1, 10, 0, 10, 0, 10, 5, 10, 253,
+    1, 10, 195, 48, 195, 55, 0, 195, 63, 10, 5, 10, 129, 0, 17, 0, 241, 2, 0, 17, 0, 17, 0, 17, 103, 2, 0, 17, 0, 17, 0, 17,
+    159, 1, 0, 195, 85, 194, 39, 195, 89, 0, 195, 97, 0, 255, 2, 10, 0, 10, 5, 10, 0, 10, 0, 10, 225, 3, 0, 17, 0, 17, 0, 17,
+    227, 3, 5, 0, 195, 129, 10, 0, 10, 5, 253, 3, 10, 195, 105, 195, 118, 0, 195, 137, 0, 5, 10, 5, 1, 2, 0, 17, 239, 1, 17, 0,
+    17, 0, 17, 0, 17, 0, 1, 1, 17, 0, 195, 1, 0, 17, 0, 17, 0, 237, 1, 0, 195, 161, 0, 195, 165, 195, 175, 195, 179, 0, 95, 1,
+    17, 0, 17, 0, 17, 0, 17, 137, 1, 17, 0, 17, 0, 157, 1, 17, 0, 17, 0, 17, 0, 131, 3, 17, 0, 17, 0, 17, 255, 3, 5, 195,
+    199, 195, 208, 195, 214, 194, 167, 139, 10, 194, 167, 194, 103, 10, 195, 222, 253, 3, 10, 195, 186, 0, 10, 5, 10, 195, 229, 10, 5, 13, 2, 0,
+    17, 0, 17, 63, 2, 5, 10, 196, 6, 10, 5, 10, 5, 65, 0, 0, 17, 15, 0, 10, 0, 196, 22, 0, 255, 1, 10, 5, 196, 12, 5, 10,
+    196, 26, 0, 5, 10, 11, 3, 0, 17, 0, 17, 0, 13, 0, 10, 196, 46, 10, 175, 2, 17, 0, 17, 0, 17, 0, 17, 131, 1, 10, 0, 196,
+    59, 0, 253, 1, 10, 196, 53, 5, 10, 196, 68, 10, 5, 10, 255, 3, 5, 0, 195, 72, 195, 147, 195, 249, 196, 33, 0, 5, 0, 196, 75, 245,
+    1, 1, 5, 1, 193, 244, 195, 32, 196, 87, 5,
 ];
 
 #[rustfmt::skip]
@@ -800,7 +801,7 @@ static LEAVES: [Leaf; 489] = [
     Leaf { country: 36, count: 1, first: 9 },
     Leaf { country: MAIN, count: 1, first: 22 },
     Leaf { country: MAIN, count: 1, first: 23 },
-    Leaf { country: 59, count: 1, first: 8 },
+    Leaf { country: 59, count: 1, first: 7 },
     Leaf { country: MAIN, count: 1, first: 24 },
     Leaf { country: MAIN, count: 1, first: 25 },
     Leaf { country: MAIN, count: 1, first: 26 },
@@ -821,7 +822,7 @@ static LEAVES: [Leaf; 489] = [
     Leaf { country: MAIN, count: 1, first: 40 },
     Leaf { country: MAIN, count: 1, first: 41 },
     Leaf { country: MAIN, count: 1, first: 42 },
-    Leaf { country: 108, count: 1, first: 8 },
+    Leaf { country: 108, count: 1, first: 7 },
     Leaf { country: 108, count: 1, first: 2 },
     Leaf { country: MAIN, count: 1, first: 43 },
     Leaf { country: MAIN, count: 1, first: 44 },
@@ -836,8 +837,8 @@ static LEAVES: [Leaf; 489] = [
     Leaf { country: MAIN, count: 1, first: 52 },
     Leaf { country: MAIN, count: 1, first: 53 },
     Leaf { country: MAIN, count: 1, first: 54 },
-    Leaf { country: 17, count: 1, first: 2 },
     Leaf { country: MAIN, count: 1, first: 55 },
+    Leaf { country: 17, count: 1, first: 2 },
     Leaf { country: MAIN, count: 1, first: 56 },
     Leaf { country: 31, count: 1, first: 2 },
     Leaf { country: 120, count: 1, first: 11 },
@@ -850,10 +851,10 @@ static LEAVES: [Leaf; 489] = [
     Leaf { country: 124, count: 1, first: 11 },
     Leaf { country: MAIN, count: 1, first: 63 },
     Leaf { country: MAIN, count: 1, first: 64 },
-    Leaf { country: MAIN, count: 2, first: 65 },
+    Leaf { country: MAIN, count: 1, first: 65 },
+    Leaf { country: MAIN, count: 2, first: 66 },
     Leaf { country: 5, count: 1, first: 11 },
     Leaf { country: 231, count: 1, first: 11 },
-    Leaf { country: MAIN, count: 1, first: 67 },
     Leaf { country: MAIN, count: 1, first: 68 },
     Leaf { country: MAIN, count: 1, first: 69 },
     Leaf { country: MAIN, count: 1, first: 70 },
@@ -862,8 +863,8 @@ static LEAVES: [Leaf; 489] = [
     Leaf { country: MAIN, count: 1, first: 73 },
     Leaf { country: MAIN, count: 1, first: 74 },
     Leaf { country: MAIN, count: 1, first: 75 },
-    Leaf { country: 31, count: 1, first: 8 },
-    Leaf { country: 17, count: 1, first: 8 },
+    Leaf { country: 31, count: 1, first: 7 },
+    Leaf { country: 17, count: 1, first: 7 },
     Leaf { country: 233, count: 1, first: 11 },
     Leaf { country: MAIN, count: 1, first: 76 },
     Leaf { country: MAIN, count: 1, first: 77 },
@@ -886,17 +887,17 @@ static LEAVES: [Leaf; 489] = [
     Leaf { country: MAIN, count: 1, first: 85 },
     Leaf { country: MAIN, count: 1, first: 86 },
     Leaf { country: MAIN, count: 1, first: 11 },
-    Leaf { country: MAIN, count: 2, first: 87 },
-    Leaf { country: MAIN, count: 2, first: 89 },
-    Leaf { country: MAIN, count: 1, first: 91 },
+    Leaf { country: MAIN, count: 1, first: 87 },
+    Leaf { country: MAIN, count: 2, first: 88 },
+    Leaf { country: MAIN, count: 2, first: 90 },
     Leaf { country: MAIN, count: 1, first: 92 },
     Leaf { country: MAIN, count: 1, first: 93 },
+    Leaf { country: MAIN, count: 1, first: 94 },
     Leaf { country: 137, count: 1, first: 0 },
-    Leaf { country: 29, count: 1, first: 92 },
-    Leaf { country: MAIN, count: 2, first: 94 },
-    Leaf { country: 120, count: 1, first: 8 },
+    Leaf { country: 29, count: 1, first: 93 },
+    Leaf { country: MAIN, count: 2, first: 95 },
+    Leaf { country: 120, count: 1, first: 7 },
     Leaf { country: 108, count: 1, first: 11 },
-    Leaf { country: MAIN, count: 1, first: 96 },
     Leaf { country: MAIN, count: 1, first: 97 },
     Leaf { country: 37, count: 1, first: 0 },
     Leaf { country: MAIN, count: 1, first: 98 },
@@ -908,7 +909,7 @@ static LEAVES: [Leaf; 489] = [
     Leaf { country: MAIN, count: 2, first: 105 },
     Leaf { country: MAIN, count: 1, first: 107 },
     Leaf { country: 124, count: 1, first: 2 },
-    Leaf { country: 124, count: 1, first: 8 },
+    Leaf { country: 124, count: 1, first: 7 },
     Leaf { country: 227, count: 1, first: 41 },
     Leaf { country: MAIN, count: 1, first: 108 },
     Leaf { country: MAIN, count: 1, first: 109 },
@@ -921,30 +922,30 @@ static LEAVES: [Leaf; 489] = [
     Leaf { country: MAIN, count: 1, first: 116 },
     Leaf { country: MAIN, count: 1, first: 117 },
     Leaf { country: MAIN, count: 1, first: 118 },
-    Leaf { country: 233, count: 1, first: 8 },
+    Leaf { country: 233, count: 1, first: 7 },
     Leaf { country: 76, count: 1, first: 11 },
-    Leaf { country: 76, count: 1, first: 8 },
+    Leaf { country: 76, count: 1, first: 7 },
     Leaf { country: 227, count: 1, first: 119 },
     Leaf { country: MAIN, count: 1, first: 120 },
     Leaf { country: MAIN, count: 2, first: 121 },
     Leaf { country: MAIN, count: 2, first: 123 },
-    Leaf { country: MAIN, count: 1, first: 125 },
-    Leaf { country: MAIN, count: 2, first: 126 },
+    Leaf { country: MAIN, count: 2, first: 125 },
+    Leaf { country: MAIN, count: 1, first: 127 },
     Leaf { country: MAIN, count: 2, first: 128 },
-    Leaf { country: MAIN, count: 1, first: 130 },
-    Leaf { country: MAIN, count: 1, first: 131 },
+    Leaf { country: MAIN, count: 2, first: 130 },
     Leaf { country: MAIN, count: 1, first: 132 },
-    Leaf { country: 29, count: 1, first: 4 },
-    Leaf { country: 29, count: 1, first: 12 },
-    Leaf { country: 5, count: 1, first: 8 },
-    Leaf { country: 148, count: 1, first: 11 },
-    Leaf { country: 231, count: 1, first: 8 },
-    Leaf { country: 221, count: 1, first: 11 },
-    Leaf { country: 221, count: 1, first: 8 },
-    Leaf { country: 116, count: 1, first: 11 },
     Leaf { country: MAIN, count: 1, first: 133 },
     Leaf { country: MAIN, count: 1, first: 134 },
-    Leaf { country: MAIN, count: 2, first: 135 },
+    Leaf { country: 29, count: 1, first: 4 },
+    Leaf { country: 29, count: 1, first: 12 },
+    Leaf { country: 5, count: 1, first: 7 },
+    Leaf { country: 148, count: 1, first: 11 },
+    Leaf { country: 231, count: 1, first: 7 },
+    Leaf { country: 221, count: 1, first: 11 },
+    Leaf { country: 221, count: 1, first: 7 },
+    Leaf { country: 116, count: 1, first: 11 },
+    Leaf { country: MAIN, count: 1, first: 135 },
+    Leaf { country: MAIN, count: 1, first: 136 },
     Leaf { country: MAIN, count: 2, first: 137 },
     Leaf { country: MAIN, count: 1, first: 139 },
     Leaf { country: MAIN, count: 2, first: 140 },
@@ -958,40 +959,41 @@ static LEAVES: [Leaf; 489] = [
     Leaf { country: 26, count: 1, first: 2 },
     Leaf { country: 206, count: 1, first: 11 },
     Leaf { country: 58, count: 1, first: 11 },
-    Leaf { country: 58, count: 1, first: 8 },
+    Leaf { country: 58, count: 1, first: 7 },
+    Leaf { country: NOBODY, count: 1, first: 7 },
     Leaf { country: MAIN, count: 2, first: 152 },
     Leaf { country: MAIN, count: 1, first: 119 },
     Leaf { country: MAIN, count: 1, first: 154 },
     Leaf { country: MAIN, count: 1, first: 155 },
     Leaf { country: MAIN, count: 1, first: 156 },
     Leaf { country: MAIN, count: 1, first: 157 },
-    Leaf { country: MAIN, count: 1, first: 158 },
-    Leaf { country: MAIN, count: 1, first: 159 },
+    Leaf { country: MAIN, count: 2, first: 158 },
     Leaf { country: MAIN, count: 1, first: 160 },
     Leaf { country: MAIN, count: 1, first: 161 },
-    Leaf { country: MAIN, count: 2, first: 162 },
-    Leaf { country: MAIN, count: 1, first: 164 },
-    Leaf { country: MAIN, count: 1, first: 165 },
+    Leaf { country: MAIN, count: 1, first: 162 },
+    Leaf { country: MAIN, count: 1, first: 163 },
+    Leaf { country: MAIN, count: 2, first: 164 },
     Leaf { country: MAIN, count: 1, first: 166 },
     Leaf { country: MAIN, count: 1, first: 167 },
     Leaf { country: MAIN, count: 1, first: 168 },
+    Leaf { country: MAIN, count: 1, first: 169 },
+    Leaf { country: MAIN, count: 1, first: 170 },
     Leaf { country: 4, count: 1, first: 2 },
     Leaf { country: 233, count: 1, first: 2 },
-    Leaf { country: 26, count: 1, first: 8 },
-    Leaf { country: 10, count: 1, first: 8 },
-    Leaf { country: 206, count: 1, first: 8 },
+    Leaf { country: 26, count: 1, first: 7 },
+    Leaf { country: 10, count: 1, first: 7 },
+    Leaf { country: 206, count: 1, first: 7 },
     Leaf { country: 206, count: 1, first: 2 },
-    Leaf { country: MAIN, count: 2, first: 169 },
-    Leaf { country: MAIN, count: 1, first: 171 },
-    Leaf { country: MAIN, count: 1, first: 172 },
-    Leaf { country: 107, count: 1, first: 8 },
-    Leaf { country: 79, count: 1, first: 8 },
+    Leaf { country: MAIN, count: 2, first: 171 },
     Leaf { country: MAIN, count: 1, first: 173 },
-    Leaf { country: MAIN, count: 2, first: 174 },
-    Leaf { country: MAIN, count: 1, first: 176 },
-    Leaf { country: MAIN, count: 1, first: 177 },
+    Leaf { country: MAIN, count: 1, first: 174 },
+    Leaf { country: 107, count: 1, first: 7 },
+    Leaf { country: 79, count: 1, first: 7 },
+    Leaf { country: MAIN, count: 1, first: 175 },
+    Leaf { country: MAIN, count: 2, first: 176 },
     Leaf { country: MAIN, count: 1, first: 178 },
-    Leaf { country: MAIN, count: 2, first: 179 },
+    Leaf { country: MAIN, count: 1, first: 179 },
+    Leaf { country: MAIN, count: 1, first: 180 },
     Leaf { country: MAIN, count: 1, first: 181 },
     Leaf { country: MAIN, count: 1, first: 182 },
     Leaf { country: MAIN, count: 1, first: 183 },
@@ -1008,85 +1010,81 @@ static LEAVES: [Leaf; 489] = [
     Leaf { country: 58, count: 1, first: 2 },
     Leaf { country: 59, count: 1, first: 41 },
     Leaf { country: 116, count: 1, first: 2 },
-    Leaf { country: 116, count: 1, first: 8 },
-    Leaf { country: 121, count: 1, first: 8 },
+    Leaf { country: 116, count: 1, first: 7 },
+    Leaf { country: 121, count: 1, first: 7 },
     Leaf { country: MAIN, count: 2, first: 192 },
-    Leaf { country: NOBODY, count: 1, first: 8 },
     Leaf { country: MAIN, count: 2, first: 194 },
     Leaf { country: MAIN, count: 1, first: 196 },
     Leaf { country: MAIN, count: 1, first: 197 },
     Leaf { country: MAIN, count: 1, first: 198 },
-    Leaf { country: 100, count: 1, first: 8 },
+    Leaf { country: 100, count: 1, first: 7 },
     Leaf { country: MAIN, count: 1, first: 199 },
     Leaf { country: MAIN, count: 2, first: 200 },
     Leaf { country: MAIN, count: 1, first: 202 },
-    Leaf { country: MAIN, count: 1, first: 138 },
     Leaf { country: MAIN, count: 2, first: 203 },
-    Leaf { country: MAIN, count: 2, first: 205 },
-    Leaf { country: MAIN, count: 1, first: 207 },
-    Leaf { country: MAIN, count: 1, first: 208 },
+    Leaf { country: MAIN, count: 1, first: 205 },
+    Leaf { country: MAIN, count: 1, first: 206 },
+    Leaf { country: MAIN, count: 2, first: 207 },
     Leaf { country: MAIN, count: 1, first: 209 },
     Leaf { country: MAIN, count: 1, first: 210 },
-    Leaf { country: MAIN, count: 2, first: 211 },
+    Leaf { country: MAIN, count: 1, first: 211 },
+    Leaf { country: MAIN, count: 1, first: 212 },
     Leaf { country: MAIN, count: 2, first: 213 },
-    Leaf { country: MAIN, count: 1, first: 215 },
-    Leaf { country: MAIN, count: 1, first: 216 },
+    Leaf { country: MAIN, count: 2, first: 215 },
     Leaf { country: MAIN, count: 1, first: 217 },
-    Leaf { country: MAIN, count: 2, first: 218 },
+    Leaf { country: MAIN, count: 1, first: 218 },
+    Leaf { country: MAIN, count: 1, first: 219 },
     Leaf { country: MAIN, count: 2, first: 220 },
-    Leaf { country: MAIN, count: 1, first: 222 },
-    Leaf { country: MAIN, count: 1, first: 223 },
-    Leaf { country: MAIN, count: 2, first: 224 },
-    Leaf { country: 4, count: 1, first: 8 },
+    Leaf { country: MAIN, count: 2, first: 222 },
+    Leaf { country: MAIN, count: 1, first: 224 },
+    Leaf { country: MAIN, count: 1, first: 225 },
+    Leaf { country: MAIN, count: 2, first: 226 },
+    Leaf { country: 4, count: 1, first: 7 },
     Leaf { country: 36, count: 1, first: 119 },
-    Leaf { country: 210, count: 1, first: 8 },
+    Leaf { country: 210, count: 1, first: 7 },
     Leaf { country: 210, count: 1, first: 43 },
-    Leaf { country: 148, count: 1, first: 8 },
+    Leaf { country: 148, count: 1, first: 7 },
     Leaf { country: 148, count: 1, first: 2 },
     Leaf { country: 177, count: 1, first: 9 },
     Leaf { country: 108, count: 1, first: 9 },
-    Leaf { country: 121, count: 1, first: 226 },
-    Leaf { country: MAIN, count: 2, first: 227 },
+    Leaf { country: 121, count: 1, first: 228 },
     Leaf { country: MAIN, count: 2, first: 229 },
     Leaf { country: MAIN, count: 2, first: 231 },
     Leaf { country: MAIN, count: 2, first: 233 },
-    Leaf { country: MAIN, count: 1, first: 235 },
-    Leaf { country: MAIN, count: 1, first: 236 },
+    Leaf { country: MAIN, count: 2, first: 235 },
     Leaf { country: MAIN, count: 1, first: 237 },
     Leaf { country: MAIN, count: 1, first: 238 },
     Leaf { country: MAIN, count: 1, first: 239 },
     Leaf { country: MAIN, count: 1, first: 240 },
-    Leaf { country: MAIN, count: 1, first: 136 },
     Leaf { country: MAIN, count: 1, first: 241 },
     Leaf { country: MAIN, count: 1, first: 242 },
+    Leaf { country: MAIN, count: 1, first: 138 },
     Leaf { country: MAIN, count: 1, first: 243 },
     Leaf { country: MAIN, count: 1, first: 244 },
-    Leaf { country: MAIN, count: 1, first: 205 },
-    Leaf { country: MAIN, count: 1, first: 245 },
-    Leaf { country: MAIN, count: 2, first: 246 },
-    Leaf { country: MAIN, count: 1, first: 248 },
+    Leaf { country: MAIN, count: 2, first: 245 },
+    Leaf { country: MAIN, count: 2, first: 247 },
     Leaf { country: MAIN, count: 2, first: 249 },
-    Leaf { country: MAIN, count: 2, first: 251 },
-    Leaf { country: MAIN, count: 3, first: 253 },
-    Leaf { country: MAIN, count: 2, first: 256 },
-    Leaf { country: MAIN, count: 3, first: 258 },
-    Leaf { country: MAIN, count: 1, first: 261 },
-    Leaf { country: MAIN, count: 1, first: 28 },
-    Leaf { country: MAIN, count: 3, first: 262 },
-    Leaf { country: MAIN, count: 2, first: 265 },
+    Leaf { country: MAIN, count: 1, first: 207 },
+    Leaf { country: MAIN, count: 1, first: 251 },
+    Leaf { country: MAIN, count: 2, first: 252 },
+    Leaf { country: MAIN, count: 1, first: 254 },
+    Leaf { country: MAIN, count: 2, first: 255 },
+    Leaf { country: MAIN, count: 2, first: 257 },
+    Leaf { country: MAIN, count: 3, first: 259 },
+    Leaf { country: MAIN, count: 2, first: 262 },
+    Leaf { country: MAIN, count: 3, first: 264 },
     Leaf { country: MAIN, count: 1, first: 267 },
-    Leaf { country: MAIN, count: 1, first: 268 },
-    Leaf { country: MAIN, count: 1, first: 226 },
-    Leaf { country: MAIN, count: 2, first: 269 },
+    Leaf { country: MAIN, count: 1, first: 28 },
+    Leaf { country: MAIN, count: 3, first: 268 },
     Leaf { country: MAIN, count: 2, first: 271 },
+    Leaf { country: MAIN, count: 1, first: 273 },
+    Leaf { country: MAIN, count: 1, first: 274 },
+    Leaf { country: MAIN, count: 1, first: 228 },
+    Leaf { country: MAIN, count: 2, first: 275 },
+    Leaf { country: MAIN, count: 2, first: 277 },
     Leaf { country: 241, count: 1, first: 0 },
     Leaf { country: 241, count: 1, first: 20 },
-    Leaf { country: MAIN, count: 3, first: 273 },
-    Leaf { country: MAIN, count: 1, first: 276 },
-    Leaf { country: MAIN, count: 1, first: 277 },
-    Leaf { country: MAIN, count: 1, first: 278 },
-    Leaf { country: MAIN, count: 2, first: 279 },
-    Leaf { country: MAIN, count: 1, first: 281 },
+    Leaf { country: MAIN, count: 3, first: 279 },
     Leaf { country: MAIN, count: 1, first: 282 },
     Leaf { country: MAIN, count: 1, first: 283 },
     Leaf { country: MAIN, count: 1, first: 284 },
@@ -1096,31 +1094,36 @@ static LEAVES: [Leaf; 489] = [
     Leaf { country: MAIN, count: 1, first: 289 },
     Leaf { country: MAIN, count: 1, first: 290 },
     Leaf { country: MAIN, count: 2, first: 291 },
-    Leaf { country: MAIN, count: 2, first: 293 },
-    Leaf { country: MAIN, count: 2, first: 295 },
+    Leaf { country: MAIN, count: 1, first: 293 },
+    Leaf { country: MAIN, count: 1, first: 294 },
+    Leaf { country: MAIN, count: 1, first: 295 },
+    Leaf { country: MAIN, count: 1, first: 296 },
     Leaf { country: MAIN, count: 2, first: 297 },
     Leaf { country: MAIN, count: 2, first: 299 },
-    Leaf { country: MAIN, count: 1, first: 301 },
-    Leaf { country: MAIN, count: 2, first: 302 },
-    Leaf { country: MAIN, count: 1, first: 304 },
+    Leaf { country: MAIN, count: 2, first: 301 },
+    Leaf { country: MAIN, count: 2, first: 303 },
     Leaf { country: MAIN, count: 2, first: 305 },
-    Leaf { country: MAIN, count: 2, first: 307 },
-    Leaf { country: MAIN, count: 2, first: 309 },
-    Leaf { country: MAIN, count: 1, first: 311 },
-    Leaf { country: MAIN, count: 1, first: 312 },
+    Leaf { country: MAIN, count: 1, first: 307 },
+    Leaf { country: MAIN, count: 2, first: 308 },
+    Leaf { country: MAIN, count: 1, first: 310 },
+    Leaf { country: MAIN, count: 2, first: 311 },
     Leaf { country: MAIN, count: 2, first: 313 },
     Leaf { country: MAIN, count: 2, first: 315 },
-    Leaf { country: MAIN, count: 2, first: 317 },
+    Leaf { country: MAIN, count: 1, first: 317 },
+    Leaf { country: MAIN, count: 1, first: 318 },
     Leaf { country: MAIN, count: 2, first: 319 },
     Leaf { country: MAIN, count: 2, first: 321 },
-    Leaf { country: MAIN, count: 1, first: 323 },
+    Leaf { country: MAIN, count: 2, first: 323 },
+    Leaf { country: MAIN, count: 2, first: 325 },
+    Leaf { country: MAIN, count: 2, first: 327 },
+    Leaf { country: MAIN, count: 1, first: 329 },
     Leaf { country: NOBODY, count: 1, first: 1 },
     Leaf { country: 31, count: 1, first: 80 },
     Leaf { country: 31, count: 1, first: 41 },
     Leaf { country: 17, count: 1, first: 43 },
     Leaf { country: 17, count: 1, first: 36 },
-    Leaf { country: 5, count: 1, first: 134 },
-    Leaf { country: 4, count: 1, first: 134 },
+    Leaf { country: 5, count: 1, first: 136 },
+    Leaf { country: 4, count: 1, first: 136 },
     Leaf { country: 4, count: 1, first: 43 },
     Leaf { country: 234, count: 1, first: 9 },
     Leaf { country: 120, count: 1, first: 36 },
@@ -1135,39 +1138,37 @@ static LEAVES: [Leaf; 489] = [
     Leaf { country: 227, count: 1, first: 36 },
     Leaf { country: 121, count: 1, first: 2 },
     Leaf { country: 121, count: 1, first: 43 },
-    Leaf { country: MAIN, count: 2, first: 324 },
-    Leaf { country: MAIN, count: 2, first: 326 },
-    Leaf { country: MAIN, count: 3, first: 328 },
-    Leaf { country: NOBODY, count: 2, first: 169 },
-    Leaf { country: MAIN, count: 2, first: 331 },
-    Leaf { country: MAIN, count: 1, first: 333 },
-    Leaf { country: MAIN, count: 1, first: 334 },
-    Leaf { country: MAIN, count: 1, first: 335 },
-    Leaf { country: MAIN, count: 1, first: 336 },
+    Leaf { country: MAIN, count: 2, first: 330 },
+    Leaf { country: MAIN, count: 2, first: 332 },
+    Leaf { country: MAIN, count: 3, first: 334 },
+    Leaf { country: NOBODY, count: 2, first: 171 },
+    Leaf { country: MAIN, count: 2, first: 7 },
     Leaf { country: MAIN, count: 1, first: 337 },
-    Leaf { country: 230, count: 1, first: 60 },
     Leaf { country: MAIN, count: 1, first: 338 },
     Leaf { country: MAIN, count: 1, first: 339 },
     Leaf { country: MAIN, count: 1, first: 340 },
     Leaf { country: MAIN, count: 1, first: 341 },
+    Leaf { country: 230, count: 1, first: 60 },
+    Leaf { country: MAIN, count: 1, first: 342 },
+    Leaf { country: MAIN, count: 1, first: 343 },
+    Leaf { country: MAIN, count: 1, first: 344 },
+    Leaf { country: MAIN, count: 1, first: 345 },
     Leaf { country: 79, count: 1, first: 2 },
     Leaf { country: 107, count: 1, first: 2 },
     Leaf { country: 100, count: 1, first: 2 },
     Leaf { country: 79, count: 1, first: 36 },
-    Leaf { country: MAIN, count: 1, first: 342 },
-    Leaf { country: 196, count: 1, first: 3 },
-    Leaf { country: MAIN, count: 1, first: 343 },
-    Leaf { country: MAIN, count: 1, first: 344 },
-    Leaf { country: MAIN, count: 1, first: 345 },
     Leaf { country: MAIN, count: 1, first: 346 },
+    Leaf { country: 196, count: 1, first: 3 },
     Leaf { country: MAIN, count: 1, first: 347 },
     Leaf { country: MAIN, count: 1, first: 348 },
     Leaf { country: MAIN, count: 1, first: 349 },
     Leaf { country: MAIN, count: 1, first: 350 },
     Leaf { country: MAIN, count: 1, first: 351 },
     Leaf { country: MAIN, count: 1, first: 352 },
-    Leaf { country: MAIN, count: 2, first: 353 },
-    Leaf { country: MAIN, count: 2, first: 355 },
+    Leaf { country: MAIN, count: 1, first: 353 },
+    Leaf { country: MAIN, count: 1, first: 354 },
+    Leaf { country: MAIN, count: 1, first: 355 },
+    Leaf { country: MAIN, count: 1, first: 356 },
     Leaf { country: MAIN, count: 2, first: 357 },
     Leaf { country: MAIN, count: 2, first: 359 },
     Leaf { country: MAIN, count: 2, first: 361 },
@@ -1175,7 +1176,7 @@ static LEAVES: [Leaf; 489] = [
     Leaf { country: MAIN, count: 1, first: 364 },
     Leaf { country: MAIN, count: 1, first: 365 },
     Leaf { country: MAIN, count: 1, first: 366 },
-    Leaf { country: NOBODY, count: 1, first: 160 },
+    Leaf { country: NOBODY, count: 1, first: 162 },
     Leaf { country: MAIN, count: 1, first: 367 },
     Leaf { country: MAIN, count: 1, first: 368 },
     Leaf { country: MAIN, count: 2, first: 369 },
@@ -1185,9 +1186,9 @@ static LEAVES: [Leaf; 489] = [
     Leaf { country: MAIN, count: 1, first: 377 },
     Leaf { country: MAIN, count: 2, first: 378 },
     Leaf { country: MAIN, count: 2, first: 380 },
-    Leaf { country: MAIN, count: 1, first: 250 },
-    Leaf { country: MAIN, count: 2, first: 254 },
-    Leaf { country: MAIN, count: 1, first: 129 },
+    Leaf { country: MAIN, count: 1, first: 256 },
+    Leaf { country: MAIN, count: 2, first: 260 },
+    Leaf { country: MAIN, count: 1, first: 131 },
     Leaf { country: MAIN, count: 2, first: 382 },
     Leaf { country: MAIN, count: 2, first: 384 },
     Leaf { country: MAIN, count: 1, first: 386 },
@@ -1225,7 +1226,7 @@ static LEAVES: [Leaf; 489] = [
     Leaf { country: 209, count: 1, first: 197 },
     Leaf { country: MAIN, count: 2, first: 431 },
     Leaf { country: MAIN, count: 2, first: 433 },
-    Leaf { country: 14, count: 1, first: 210 },
+    Leaf { country: 14, count: 1, first: 212 },
     Leaf { country: MAIN, count: 1, first: 435 },
     Leaf { country: MAIN, count: 1, first: 436 },
     Leaf { country: MAIN, count: 1, first: 437 },
@@ -1243,7 +1244,7 @@ static LEAVES: [Leaf; 489] = [
     Leaf { country: MAIN, count: 2, first: 452 },
     Leaf { country: MAIN, count: 2, first: 454 },
     Leaf { country: MAIN, count: 2, first: 456 },
-    Leaf { country: MAIN, count: 1, first: 300 },
+    Leaf { country: MAIN, count: 1, first: 306 },
     Leaf { country: MAIN, count: 2, first: 458 },
     Leaf { country: MAIN, count: 2, first: 460 },
     Leaf { country: MAIN, count: 2, first: 462 },
@@ -1261,48 +1262,48 @@ static LEAVES: [Leaf; 489] = [
     Leaf { country: MAIN, count: 2, first: 482 },
     Leaf { country: MAIN, count: 2, first: 484 },
     Leaf { country: MAIN, count: 1, first: 486 },
-    Leaf { country: MAIN, count: 1, first: 234 },
+    Leaf { country: MAIN, count: 1, first: 236 },
     Leaf { country: MAIN, count: 1, first: 487 },
 ];
 
 #[rustfmt::skip]
 static LENGTHS: [(u8, u16); 488] = [
-    (2, 512), (16, 65534), (2, 1024), (2, 256), (2, 128), (0, 512), (0, 256), (2, 768), (0, 1024), (1, 1024),
+    (2, 512), (16, 65534), (2, 1024), (2, 256), (2, 128), (0, 512), (0, 256), (0, 1024), (2, 768), (1, 1024),
     (4, 512), (4, 1024), (0, 128), (2, 1536), (2, 896), (4, 8064), (2, 640), (1, 512), (4, 256), (1, 256),
     (3, 512), (6, 512), (2, 384), (2, 64), (4, 768), (4, 128), (4, 1792), (2, 1536), (9, 4096), (5, 256),
     (0, 1536), (6, 256), (5, 512), (3, 256), (2, 1216), (4, 3968), (6, 1024), (4, 1920), (4, 896), (2, 32),
     (7, 512), (5, 1024), (9, 32), (3, 1024), (5, 128), (6, 128), (0, 64), (9, 512), (4, 8128), (4, 7680),
-    (2, 16320), (3, 128), (4, 960), (2, 16256), (0, 768), (9, 256), (7, 256), (0, 2048), (9, 64), (4, 4064),
-    (2, 4032), (4, 1536), (1, 64), (4, 16368), (4, 1984), (0, 256), (2, 128), (5, 1536), (4, 8160), (10, 1536),
+    (2, 16320), (3, 128), (7, 256), (4, 960), (2, 16256), (0, 768), (9, 256), (0, 2048), (9, 64), (4, 4064),
+    (2, 4032), (4, 1536), (1, 64), (4, 16368), (5, 1536), (4, 1984), (0, 256), (2, 128), (4, 8160), (10, 1536),
     (0, 384), (6, 64), (4, 480), (2, 192), (7, 1024), (9, 96), (8, 512), (4, 65520), (0, 3072), (4, 4032),
-    (9, 1024), (4, 2016), (2, 32704), (2, 1792), (5, 768), (2, 8128), (8, 256), (0, 1024), (2, 512), (0, 1536),
-    (9, 256), (0, 640), (4, 384), (2, 4080), (0, 1024), (2, 256), (7, 64), (4, 3840), (2, 2048), (2, 3072),
+    (9, 1024), (4, 2016), (2, 32704), (2, 1792), (5, 768), (2, 8128), (8, 256), (4, 3840), (0, 1024), (2, 512),
+    (0, 1536), (9, 256), (0, 640), (4, 384), (2, 4080), (0, 1024), (2, 256), (7, 64), (2, 2048), (2, 3072),
     (4, 16256), (2, 1536), (9, 6144), (10, 256), (4, 224), (0, 128), (2, 32), (3, 7936), (2, 576), (0, 16256),
     (2, 448), (9, 128), (2, 3840), (4, 16128), (4, 65280), (2, 320), (0, 32), (4, 64), (3, 4096), (8, 1024),
-    (4, 7168), (0, 512), (2, 256), (2, 256), (5, 512), (5, 2048), (9, 256), (10, 1536), (2, 1024), (16, 62206),
-    (4, 4080), (9, 1984), (2, 992), (10, 512), (10, 1024), (0, 2048), (11, 8192), (4, 2816), (19, 1024), (2, 3968),
+    (4, 7168), (0, 512), (2, 256), (2, 256), (5, 512), (4, 2816), (19, 1024), (5, 2048), (9, 256), (10, 1536),
+    (2, 1024), (16, 62206), (4, 4080), (9, 1984), (2, 992), (10, 512), (10, 1024), (0, 2048), (11, 8192), (2, 3968),
     (2, 1024), (9, 128), (9, 16), (9, 48), (0, 512), (2, 128), (0, 512), (2, 64), (11, 512), (0, 512),
-    (11, 1024), (9, 768), (2, 512), (5, 1024), (5, 64), (11, 4096), (9, 2048), (4, 3072), (4, 3584), (5, 1152),
-    (0, 7680), (0, 1792), (5, 1536), (6, 128), (0, 1280), (11, 128), (5, 640), (9, 960), (3, 3072), (2, 1024),
-    (16, 48126), (6, 1920), (3, 16352), (6, 1152), (2, 768), (11, 4096), (2, 32736), (6, 3072), (6, 2048), (7, 256),
-    (19, 1024), (4, 65408), (9, 2016), (4, 32736), (0, 2048), (16, 62206), (10, 128), (3, 64), (2, 768), (6, 1024),
+    (11, 1024), (9, 768), (2, 512), (5, 1024), (5, 64), (11, 4096), (9, 2048), (4, 3072), (7, 256), (19, 1024),
+    (4, 3584), (5, 1152), (0, 7680), (0, 1792), (5, 1536), (6, 128), (0, 1280), (11, 128), (5, 640), (9, 960),
+    (3, 3072), (2, 1024), (16, 48126), (6, 1920), (3, 16352), (6, 1152), (2, 768), (11, 4096), (2, 32736), (6, 3072),
+    (6, 2048), (4, 65408), (9, 2016), (4, 32736), (0, 2048), (16, 62206), (10, 128), (3, 64), (2, 768), (6, 1024),
     (2, 704), (2, 832), (4, 17408), (16, 48126), (2, 512), (6, 1024), (6, 1088), (2, 16), (6, 15872), (5, 1664),
-    (0, 3072), (11, 12288), (5, 3072), (0, 2048), (19, 1024), (5, 3584), (9, 128), (5, 1792), (2, 1632), (2, 1152),
-    (2, 960), (16, 65278), (18, 256), (2, 128), (6, 256), (5, 2176), (4, 192), (1, 128), (0, 768), (5, 1024),
-    (0, 256), (6, 1024), (0, 4608), (3, 5120), (2, 256), (5, 2048), (4, 31744), (5, 1024), (16, 48126), (6, 1024),
-    (16, 48126), (2, 512), (9, 96), (0, 1536), (11, 6144), (5, 576), (7, 576), (6, 1856), (3, 15872), (7, 15872),
-    (7, 128), (2, 14336), (5, 31744), (7, 1280), (6, 1536), (2, 1920), (2, 256), (8, 512), (6, 1792), (3, 512),
-    (9, 384), (0, 512), (9, 128), (2, 1024), (7, 256), (16, 62206), (6, 256), (16, 62206), (0, 2048), (6, 256),
-    (16, 62206), (2, 1280), (2, 1536), (6, 256), (9, 6144), (0, 128), (2, 256), (2, 1088), (4, 2032), (2, 512),
-    (3, 128), (4, 512), (21, 65022), (2, 512), (3, 1024), (5, 128), (4, 48), (3, 32), (3, 2032), (5, 128),
-    (7, 64), (0, 1984), (6, 768), (5, 896), (5, 1408), (5, 256), (6, 64), (9, 8128), (6, 1984), (6, 480),
-    (11, 2048), (0, 512), (1, 64), (1, 64), (6, 512), (2, 256), (5, 128), (16, 65406), (20, 128), (0, 256),
-    (8, 128), (5, 32), (0, 128), (5, 32), (11, 64), (0, 1152), (5, 64), (0, 1536), (2, 256), (2, 960),
-    (3, 1024), (3, 8064), (0, 4096), (0, 256), (3, 1024), (2, 256), (9, 512), (2, 256), (7, 512), (2, 256),
-    (6, 512), (5, 128), (6, 1280), (24, 65534), (8, 1024), (16, 48126), (5, 16384), (16, 48126), (2, 1024), (5, 16384),
-    (16, 48126), (0, 1024), (2, 768), (0, 992), (9, 1536), (5, 7168), (5, 1920), (26, 65534), (2, 16368), (2, 16352),
-    (5, 15872), (7, 16128), (5, 960), (11, 256), (10, 960), (10, 16368), (10, 32752), (7, 32512), (9, 32512), (2, 14848),
-    (8, 2048), (22, 65534), (17, 65534), (6, 512), (19, 1024), (5, 512), (19, 1024), (16, 64510), (19, 1024), (2, 512),
+    (0, 3072), (11, 12288), (5, 3072), (0, 2048), (19, 1024), (7, 1280), (6, 1536), (5, 3584), (9, 128), (5, 1792),
+    (2, 1632), (2, 1152), (2, 960), (16, 65278), (18, 256), (2, 128), (6, 256), (5, 2176), (4, 192), (1, 128),
+    (0, 768), (5, 1024), (0, 256), (6, 1024), (0, 4608), (3, 5120), (2, 256), (5, 2048), (4, 31744), (5, 1024),
+    (16, 48126), (6, 1024), (16, 48126), (2, 512), (9, 96), (0, 1536), (11, 6144), (5, 576), (7, 576), (6, 1856),
+    (3, 15872), (7, 15872), (7, 128), (2, 14336), (5, 31744), (6, 512), (19, 1024), (5, 512), (19, 1024), (16, 64510),
+    (19, 1024), (2, 1920), (2, 256), (8, 512), (6, 1792), (3, 512), (9, 384), (0, 512), (9, 128), (2, 1024),
+    (7, 256), (16, 62206), (6, 256), (16, 62206), (0, 2048), (6, 256), (16, 62206), (2, 1280), (2, 1536), (6, 256),
+    (9, 6144), (0, 128), (2, 256), (2, 1088), (4, 2032), (2, 512), (3, 128), (4, 512), (21, 65022), (2, 512),
+    (3, 1024), (5, 128), (4, 48), (3, 32), (3, 2032), (5, 128), (7, 64), (0, 1984), (6, 768), (5, 896),
+    (5, 1408), (5, 256), (6, 64), (9, 8128), (6, 1984), (6, 480), (11, 2048), (0, 512), (1, 64), (1, 64),
+    (6, 512), (2, 256), (5, 128), (16, 65406), (20, 128), (0, 256), (8, 128), (5, 32), (0, 128), (5, 32),
+    (11, 64), (0, 1152), (5, 64), (0, 1536), (2, 256), (2, 960), (3, 1024), (3, 8064), (0, 4096), (0, 256),
+    (3, 1024), (2, 256), (9, 512), (2, 256), (7, 512), (2, 256), (6, 512), (5, 128), (6, 1280), (24, 65534),
+    (8, 1024), (16, 48126), (5, 16384), (16, 48126), (2, 1024), (5, 16384), (16, 48126), (0, 992), (9, 1536), (5, 7168),
+    (5, 1920), (26, 65534), (2, 16368), (2, 16352), (5, 15872), (7, 16128), (5, 960), (11, 256), (10, 960), (10, 16368),
+    (10, 32752), (7, 32512), (9, 32512), (2, 14848), (8, 2048), (22, 65534), (17, 65534), (0, 1024), (7, 256), (2, 512),
     (7, 3072), (0, 512), (6, 1024), (7, 5184), (7, 320), (10, 992), (2, 1664), (5, 14336), (4, 16320), (2, 256),
     (5, 1024), (2, 256), (6, 1024), (2, 512), (10, 1024), (0, 1024), (8, 512), (8, 3072), (0, 512), (5, 256),
     (6, 1792), (9, 128), (2, 1280), (16, 62206), (4, 3328), (16, 62206), (2, 1408), (2, 1024), (7, 384), (5, 4096),

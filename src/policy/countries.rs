@@ -54,7 +54,7 @@ impl AllowedCountries {
         let refused = |code, detail| Error::new(code, detail).with_field("destinationNumber");
         let country = country.ok_or_else(|| {
             let detail = format!(
-                "The destination number belongs to no country, by the metadata of libphonenumber {METADATA_VERSION}. The \
+                "The destination number belongs to no country here (numbering plans of libphonenumber {METADATA_VERSION}). The \
                  operator can name the country of a newer area code in EXTRA_PREFIXES."
             );
             refused(ErrorCode::CountryUnknown, detail)

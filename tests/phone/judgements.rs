@@ -66,9 +66,9 @@ pub(crate) const JUDGEMENTS: &[Judgement] = &[
     other(54, "3", ALL, Hint::ArgentineNine),
     // Brazil: 90 asks for a reversed charge, and no area code starts with it.
     other(55, "90", ALL, Hint::Domestic),
-    // Brazil put 9 before every mobile number from 2012 to 2016. Without it the digit after the area code is 6 to 9.
+    // Brazil put 9 before its mobile numbers from 2012 to 2016. Without it the digit after the area code is 6, 8 or 9; with 7
+    // began the numbers of a radio network, which got no 9.
     other(55, "**6", only(&[10]), Hint::BrazilianNine),
-    other(55, "**7", only(&[10]), Hint::BrazilianNine),
     other(55, "**8", only(&[10]), Hint::BrazilianNine),
     other(55, "**9", only(&[10]), Hint::BrazilianNine),
     // Australia: prefixes that hide or show the caller's number.
@@ -104,9 +104,18 @@ pub(crate) const JUDGEMENTS: &[Judgement] = &[
     nobody(7, "954"),
     // A satellite network.
     nobody(62, "868"),
-    // Northern Cyprus, whose operators are not Turkey's.
+    // Northern Cyprus, whose operators are not Turkey's. Turkey has mobile numbers beside theirs.
     nobody(90, "392"),
-    nobody(90, "5338"),
-    nobody(90, "5428"),
+    nobody(90, "53382"),
+    nobody(90, "53383"),
+    nobody(90, "53384"),
+    nobody(90, "53385"),
+    nobody(90, "53386"),
+    nobody(90, "53387"),
+    nobody(90, "53388"),
+    nobody(90, "54285"),
+    nobody(90, "54286"),
+    nobody(90, "54287"),
+    nobody(90, "54288"),
     nobody(90, "5488"),
 ];

@@ -291,7 +291,9 @@ fn satellites_and_disputed_territories_have_no_country() {
         "+79541234567",
         "+6286812345678",
         "+903921234567",
-        "+905338123456",
+        "+905338523456",
+        "+905428523456",
+        "+905488523456",
     ] {
         assert_eq!(country(text), None, "{text}");
     }
@@ -299,6 +301,10 @@ fn satellites_and_disputed_territories_have_no_country() {
         ("+79531234567", "RU"),
         ("+6281212345678", "ID"),
         ("+905331234567", "TR"),
+        // Turkish numbers beside those of Northern Cyprus.
+        ("+905338112345", "TR"),
+        ("+905428292345", "TR"),
+        ("+905428952345", "TR"),
     ] {
         assert_eq!(country(text).as_deref(), Some(expected), "{text}");
     }
@@ -318,6 +324,9 @@ fn an_old_spelling_that_is_stored_is_the_number_it_means() {
         let number = PhoneNumber::parse_stored(stored).unwrap();
         assert_eq!(number.expose(), key, "{stored}");
     }
+    // Radio numbers got no 9, so this is one already.
+    let radio = "+551178123456";
+    assert_eq!(PhoneNumber::parse_stored(radio).unwrap().expose(), radio);
     // The first could be a landline or a mobile. The others have no meaning at all.
     for stored in [
         "+541123456789",
