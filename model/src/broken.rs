@@ -16,7 +16,7 @@ pub const I6: u16 = 1 << 5;
 pub const I7: u16 = 1 << 6;
 /// Budgets are never overspent, and refusals refund what they counted.
 pub const I8: u16 = 1 << 7;
-/// What has ended stays as it is until the next send, and its text is never right again.
+/// An ended verification stays as it is until the next send, and its text is never right again.
 pub const END: u16 = 1 << 8;
 /// The newest code on a phone can be verified: no record has lost it.
 pub const LIVE: u16 = 1 << 9;

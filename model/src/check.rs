@@ -50,7 +50,7 @@ fn can_be_verified(record: &Record, code: usize, text: &state::Text) -> bool {
     record.state.is_open() && record.issuers.contains(&issuer) && !is_refused
 }
 
-/// What has ended changes only by a send, except that a success is redeemed and a verdict is noted.
+/// An ended verification changes only by a send, except that a success is redeemed and a verdict is noted.
 pub(crate) fn changed_an_end(before: &Record, after: &Record, opens: bool, now: Time) -> u16 {
     let is_final = matches!(
         before.state,

@@ -20,7 +20,7 @@ const STOPS: [(u8, Time); 2] = [(10, 900), (30, NEVER)];
 /// Later than everything.
 pub(crate) const NEVER: Time = Time::MAX;
 
-/// What a send writes over an ended verification.
+/// The record that a send writes over an ended verification.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Opening {
     pub(crate) state: RecordState,
@@ -33,7 +33,7 @@ pub(crate) struct Opening {
     pub(crate) holder: u8,
 }
 
-/// What a resend writes over an open verification.
+/// The changes that a resend makes to an open verification.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reopening {
     pub(crate) expires: Time,

@@ -52,7 +52,7 @@ pub struct Model {
     pub without: Option<Guard>,
 }
 
-/// What can happen next.
+/// An action that can happen next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
     Begin { slot: u8, request: Request },
@@ -63,7 +63,7 @@ pub enum Action {
     TogglePause,
 }
 
-/// What a request does after a step.
+/// The next move of a request after a step.
 pub(crate) enum Next {
     /// It does the other steps of its place.
     Stay,

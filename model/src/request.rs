@@ -29,7 +29,7 @@ pub enum Place {
     Read,
     LookBeforeRedeem,
     Redeem,
-    /// What a cancel sees first.
+    /// The record that a cancel reads first.
     LookBeforeCancel,
     Cancel,
     Unlock,
@@ -134,7 +134,7 @@ pub enum Fate {
     NoAnswer,
 }
 
-/// What a request has done, for itself and for the properties.
+/// Facts about a request, for itself and for the properties.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Facts {

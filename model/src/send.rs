@@ -11,7 +11,7 @@ use crate::{
     by_fate, session_of, target_of,
 };
 
-/// What a send will do to its verification.
+/// The effect that a send will have on its verification.
 pub(crate) struct Plan {
     pub(crate) generation: u8,
     pub(crate) expires: Time,
@@ -439,7 +439,7 @@ fn is_unclear(outcome: Answer) -> bool {
     outcome == Answer::Refused(Refusal::ProviderTimeout)
 }
 
-/// What a request sees of a number.
+/// The part of a number that a request reads.
 pub(crate) fn visible(number: &Number) -> Number {
     Number {
         epoch: 0,

@@ -324,7 +324,7 @@ impl Model {
     }
 }
 
-/// What a resend of a decoy gets whose key is held.
+/// The answer to a resend of a decoy whose key is held.
 fn decoy_key_is_held(held: &crate::state::Key, now: Time) -> Next {
     match held.state {
         _ if usize::from(held.target) != DECOY => Next::refuse(Refusal::IdempotencyKeyReused),
