@@ -25,7 +25,7 @@ pub(crate) const CLIENTS: usize = 4;
 const REFERENCES: usize = 2;
 
 /// The most configurations that a check may visit. With more, it counts as failed.
-const MOST_CONFIGURATIONS: usize = 6_000_000;
+const MOST_CONFIGURATIONS: usize = 12_000_000;
 
 /// From then on, a guess whose verdict is missing may be made again. It is a second less than the service waits.
 const LONG: Duration = Duration::from_secs(4);
