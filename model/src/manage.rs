@@ -2,7 +2,7 @@
 
 use crate::config::Guard;
 use crate::ledger::{REDEEMABLE, next_send};
-use crate::send::{end_texts, visible};
+use crate::send::end_texts;
 use crate::state::NONE;
 use crate::state::{Answer, Fate, Phase, Place, Refusal, Request, Running, State, part};
 use crate::{MAX_SENDS, Model, Next, by_fate, target_of};
@@ -38,15 +38,7 @@ impl Model {
     }
 
     fn read_status(&self, state: &mut State, running: &mut Running, read: u8, fate: Fate) -> Next {
-        let target = target_of(state, running);
-        if fate != Fate::Done {
-            running.facts.has_failed = true;
-        } else if read == part::RECORD {
-            running.seen = state.targets[target].record;
-        } else {
-            running.known = visible(&state.numbers[self.number_of(target)]);
-        }
-        if running.parts != 0 {
+        if !self.read_both(state, running, read, fate) {
             return Next::Stay;
         }
         if running.facts.has_failed {

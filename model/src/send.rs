@@ -89,7 +89,14 @@ impl Model {
         }
     }
 
-    fn plan(&self, state: &mut State, running: &mut Running, read: u8, fate: Fate) -> Next {
+    /// Does one of the reads of the record and of the number, which are made at once. Whether both are done.
+    pub(crate) fn read_both(
+        &self,
+        state: &State,
+        running: &mut Running,
+        read: u8,
+        fate: Fate,
+    ) -> bool {
         let target = target_of(state, running);
         if fate != Fate::Done {
             running.facts.has_failed = true;
@@ -98,7 +105,11 @@ impl Model {
         } else {
             running.known = visible(&state.numbers[self.number_of(target)]);
         }
-        if running.parts != 0 {
+        running.parts == 0
+    }
+
+    fn plan(&self, state: &mut State, running: &mut Running, read: u8, fate: Fate) -> Next {
+        if !self.read_both(state, running, read, fate) {
             return Next::Stay;
         }
         if running.facts.has_failed {

@@ -288,7 +288,7 @@ pub struct Key {
     pub at: Time,
     /// The request that has reserved it.
     pub holder: u8,
-    /// What was answered.
+    /// The answer.
     pub left: u8,
     pub expires: Time,
     pub resend: Time,

@@ -58,7 +58,7 @@ impl Model {
         }
     }
 
-    /// What a guess gets that no attempt was spent on.
+    /// The answer to a guess that no attempt was spent on.
     fn judge(&self, state: &mut State, running: &Running, seen: &Record) -> Next {
         let (code, now) = (code_of(running), running.now);
         let is_repeated = seen.guess == code;
@@ -269,7 +269,7 @@ impl Model {
         state.broken |= broken;
     }
 
-    /// What is wrong with a success, by the number, the reference, the code and the time.
+    /// The faults of a success, by the number, the reference, the code and the time.
     fn wrong_success(state: &State, running: &Running, target: usize) -> u16 {
         let text = state.texts.get(usize::from(code_of(running)));
         let is_right = text
@@ -319,7 +319,7 @@ impl Model {
     }
 }
 
-/// What is wrong with a payment: a guess whose verdict is known, the last attempt of another session's code, or the second one for one question.
+/// The faults of a payment: a guess whose verdict is known, the last attempt of another session's code, or the second one for one question.
 fn broken_by_payment(before: &Record, asked: Option<(u8, u8)>, code: u8) -> u16 {
     if before.guess == code && before.guess_outcome == GuessOutcome::Invalid {
         return broken::I1;
@@ -351,7 +351,7 @@ fn question_of(running: &Running) -> Option<(u8, u8)> {
     }
 }
 
-/// Who gets the same success again: who repeats the key, or answers the same question.
+/// The request that gets the same success again: it repeats the key, or answers the same question.
 pub(crate) fn winner_of(running: &Running) -> u8 {
     match running.request {
         Request::Verify { key, .. } => key,

@@ -22,7 +22,7 @@ impl stateright::Model for Checked {
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
-        // What comes after a broken property does not matter.
+        // Nothing after a broken property matters.
         if state.broken == 0 {
             self.0.actions(state, actions);
         }
@@ -42,7 +42,7 @@ impl stateright::Model for Checked {
 /// States, and what was done in each.
 type Path = Vec<(State, Option<Action>)>;
 
-/// What a check has found.
+/// The result of a check.
 struct Found {
     /// Different states.
     states: usize,

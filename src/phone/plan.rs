@@ -19,7 +19,7 @@ impl Digit {
     }
 }
 
-/// What the metadata says about all numbers, in bytes that need no decoding at start.
+/// The metadata about all numbers, in bytes that need no decoding at start.
 #[derive(Debug, Clone)]
 pub struct Table {
     /// Every calling code, in order, with the offset of its first node.
@@ -33,7 +33,7 @@ pub struct Table {
     pub nodes: &'static [u8],
     /// The most frequent ones first.
     pub leaves: &'static [Leaf],
-    /// What a leaf says about numbers of some lengths: an outcome, and a mask with bit n for n digits
+    /// A leaf's statement about numbers of some lengths: an outcome, and a mask with bit n for n digits
     /// after the calling code.
     pub lengths: &'static [(u8, u16)],
     /// Every country that has phone numbers, in order.
@@ -70,7 +70,7 @@ const ENDS: u16 = 1 << 10;
 /// Outcomes from this one on are hints, the others are types.
 pub const FIRST_HINT: u8 = 16;
 
-/// What digits that have been read so far say.
+/// The knowledge about a number after some of its digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Position {
     /// Still inside the calling code.
@@ -83,7 +83,7 @@ pub enum Position {
     Leaf { code: u8, leaf: u16 },
 }
 
-/// What is known about an accepted number.
+/// The country and the type of an accepted number, and the length of its calling code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Class {
     pub country: Option<Country>,
@@ -239,7 +239,7 @@ impl Table {
         })
     }
 
-    /// What a leaf says about a number with so many digits after its calling code.
+    /// A leaf's statement about a number with so many digits after its calling code.
     fn outcome(&self, leaf: u16, national: usize) -> Result<u8, InvalidPhoneNumber> {
         let leaf = self.leaf(leaf).ok_or(InvalidPhoneNumber::TooLong)?;
         let first = usize::from(leaf.first);

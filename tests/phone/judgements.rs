@@ -2,7 +2,7 @@
 
 use crate::phone::Hint;
 
-/// What is said about numbers that begin so.
+/// The statement about numbers that begin so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
     /// They are another spelling of a different number.

@@ -15,7 +15,7 @@ use crate::oracle::{Label, Plan, Stripping, start};
 use crate::phone::plan::{Class, Digit, Position, Table};
 use crate::phone::{Hint, InvalidPhoneNumber, NumberType};
 
-/// What was compared.
+/// The result of a comparison.
 #[derive(Debug, Default)]
 pub(crate) struct Compared {
     /// Pairs that were visited.

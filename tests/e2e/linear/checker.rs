@@ -63,7 +63,7 @@ pub(crate) struct Timed<O> {
     pub(crate) ended: Option<u64>,
 }
 
-/// What happens to an operation.
+/// An event of an operation.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     Called,
@@ -86,7 +86,7 @@ struct Configuration<S, P> {
     state: S,
     /// Running operations, by index.
     running: Vec<(usize, P)>,
-    /// What is left of operations that have returned.
+    /// The rests of operations that have returned.
     rests: Vec<(usize, P)>,
 }
 

@@ -63,7 +63,7 @@ enum Route {
     Cancel,
 }
 
-/// What clients share while they make a history.
+/// The state that clients share while they make a history.
 struct Shared<'a> {
     simulator: &'a Simulator,
     number: &'a str,
@@ -81,7 +81,7 @@ pub(crate) struct History {
     is_long: bool,
 }
 
-/// What a check has found.
+/// The result of a check.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) operations: u64,

@@ -23,7 +23,7 @@ pub(crate) struct State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Progress {
     Begun,
-    /// What is left of a send without a clear answer.
+    /// The rest of a send without a clear answer.
     Late,
     Over,
     /// The same, after a try that was given up has taken a place as well.

@@ -46,7 +46,7 @@ impl Drop for Running<'_> {
     }
 }
 
-/// What happens to a request.
+/// A fault of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     /// Executed and answered, but late.

@@ -125,7 +125,7 @@ pub(crate) enum Progress {
     Look,
     /// A redeem or a cancel that changes the generation that it has seen.
     Act(u8),
-    /// What is left of a request without a clear answer.
+    /// The rest of a request without a clear answer.
     Late(Step),
     Over,
 }
@@ -231,7 +231,7 @@ impl State {
         Some(after)
     }
 
-    /// What is left after a send has taken back what it had written, if it had.
+    /// The state after a send has taken back what it had written, if it had.
     fn undo(&self, planned: Planned, by: usize) -> Self {
         let mut after = self.clone();
         let is_own = self.generation == planned.seen + 1 && self.by == by;
@@ -272,7 +272,7 @@ impl State {
         self.is_open() && self.left > 0
     }
 
-    /// What a redeem or a cancel does.
+    /// A redeem or a cancel that acts.
     fn act(&self, request: Request, generation: u8) -> Option<Self> {
         let mut after = self.clone();
         let is_possible = match request {
