@@ -6,11 +6,12 @@
 #   operate.sh unlock                                  NUMBER=+14255550142
 #
 # Set STACK to the name of the CloudFormation stack (default: otp-lambda), or set TABLE and FUNCTION to the stack's outputs
-# LedgerTable and FunctionName.
+# LedgerTable and OperatorFunctionName.
 #
 # The switches are one item in the ledger's table. The function may read it and not write it. The script needs the AWS CLI
 # and these permissions: cloudformation:DescribeStacks on the stack, dynamodb:UpdateItem on the table (dynamodb:GetItem for
-# `switches`), and lambda:InvokeFunction on the alias that the output FunctionArn names (for NUMBER).
+# `switches`), lambda:InvokeFunction on the alias operator (for `unlock`) and on the alias operator-key (for the other
+# commands with a NUMBER). The stack's output OperatorPolicy has them.
 set -euo pipefail
 shopt -s inherit_errexit
 
@@ -50,7 +51,7 @@ change_list() {
         entry="$PREFIX" shown="Every number that begins with $PREFIX" argument="PREFIX=$PREFIX"
     else
         # The table contains no phone numbers. The function knows the hash that stands for this one.
-        invoke key
+        invoke key -key
         entry="$(field key 'N#[A-Za-z0-9_-]*')"
         [ -n "$entry" ] || fail "the function's response has no key"
         shown="$(masked)" argument="NUMBER=…"
@@ -91,7 +92,7 @@ update() {
         fail "cannot change the table $name"
 }
 
-# invoke OPERATION: calls the function with NUMBER and keeps its response.
+# invoke OPERATION [SUFFIX]: calls the function with NUMBER and keeps its response. SUFFIX makes another alias of `operator`.
 invoke() {
     # The pattern keeps JSON syntax out of the event. The function checks the rest.
     [ -n "${NUMBER:-}" ] || fail "give a phone number, such as NUMBER=+14255550100"
@@ -100,6 +101,8 @@ invoke() {
     need_aws
     local name error
     name="$(function_name)"
+    # A function that is not from the template may have no alias.
+    [[ "$name" != *:operator ]] || name+="${2:-}"
     folder="$(mktemp -d)"
     trap 'rm -rf "$folder"' EXIT
     # In a file, because every user of the machine can read the arguments of a command.
@@ -123,7 +126,7 @@ masked() {
 }
 
 table_name() { output LedgerTable TABLE "${TABLE:-}"; }
-function_name() { output FunctionName FUNCTION "${FUNCTION:-}"; }
+function_name() { output OperatorFunctionName FUNCTION "${FUNCTION:-}"; }
 
 # output NAME VARIABLE VALUE: prints VALUE, the value of VARIABLE. If it is empty, prints the output NAME of the stack.
 output() {

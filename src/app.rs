@@ -16,6 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
+pub use crate::operator::InvokedAs;
+
 /// Time kept back before the deadline, to write the response and the log line.
 const RESERVE: Duration = Duration::from_millis(500);
 
@@ -27,6 +29,7 @@ pub struct App {
     service: Service,
     gate: http::Gate,
     sign_in: cognito::Policy,
+    operator_aliases: bool,
     warm: AtomicBool,
 }
 
@@ -36,6 +39,8 @@ pub struct Invocation {
     pub request_id: String,
     /// When Lambda ends the invocation. A time in the past is ignored: local emulators make one up.
     pub deadline: SystemTime,
+    /// The name of the function in the request, on which the caller's rights depend.
+    pub invoked_as: InvokedAs,
 }
 
 enum Recognized {
@@ -67,7 +72,10 @@ impl App {
         };
         let providers = settings.provider.connect(config);
         let service = Service::new(settings.rules, providers, limits);
-        Ok(Self::new(service, settings.gate, settings.sign_in))
+        Ok(Self {
+            operator_aliases: settings.operator_aliases,
+            ..Self::new(service, settings.gate, settings.sign_in)
+        })
     }
 
     /// `gate` decides which HTTP callers are let in, `sign_in` how Cognito sign-ins proceed.
@@ -77,6 +85,7 @@ impl App {
             service,
             gate,
             sign_in,
+            operator_aliases: false,
             warm: AtomicBool::new(false),
         }
     }
@@ -137,11 +146,11 @@ impl App {
             time_left: time_left(now, invocation.deadline, reserve),
             record: &mut record,
         };
-        let result = self.dispatch(event, &mut call).await;
+        let result = self.dispatch(event, invocation.invoked_as, &mut call).await;
         if let Err(error) = &result
-            && error.kind == FunctionError::UNRECOGNIZED
+            && let Some(outcome) = error.outcome()
         {
-            record.outcome = "unrecognized_event";
+            record.outcome = outcome;
             record.cause = Some(error.to_string());
         }
         record.write(started.elapsed());
@@ -151,16 +160,22 @@ impl App {
     async fn dispatch(
         &self,
         event: &RawValue,
+        invoked_as: InvokedAs,
         call: &mut Call<'_>,
     ) -> Result<Box<RawValue>, FunctionError> {
         let (service, unrecognized) = (&self.service, |_| FunctionError::unrecognized(EXPECTED));
-        match recognize(event)? {
+        let recognized = recognize(event)?;
+        if !matches!(recognized, Recognized::Command(_)) {
+            invoked_as.check_serves()?;
+        }
+        match recognized {
             Recognized::Http(event) => {
                 let response = http::respond(service, self.gate, event, call).await;
                 response.map_err(unrecognized)
             }
             Recognized::Cognito => cognito::respond(service, &self.sign_in, event, call).await,
             Recognized::Command(command) => {
+                command.check_allowed(invoked_as, self.operator_aliases, call)?;
                 let result = command.run(service, call).await?;
                 to_raw_value(&result).map_err(unrecognized)
             }

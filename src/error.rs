@@ -366,20 +366,38 @@ impl Limit {
 /// A failed invocation: what Lambda calls a function error. It repeats nothing from the event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FunctionError {
-    /// Lambda's `errorType`: `UnrecognizedEvent`, `SignUpRefused`, or the error code of an operator's command.
+    /// Lambda's `errorType`: `UnrecognizedEvent`, `WrongAlias`, `SignUpRefused`, or the error code of an operator's command.
     pub kind: &'static str,
     /// Lambda's `errorMessage`, a sentence.
     pub message: Cow<'static, str>,
 }
 
 impl FunctionError {
-    pub(crate) const UNRECOGNIZED: &'static str = "UnrecognizedEvent";
+    const UNRECOGNIZED: &'static str = "UnrecognizedEvent";
+    const WRONG_ALIAS: &'static str = "WrongAlias";
 
     /// The function does not handle this kind of event; `message` lists those that it handles.
     pub(crate) fn unrecognized(message: &'static str) -> Self {
         Self {
             kind: Self::UNRECOGNIZED,
             message: Cow::Borrowed(message),
+        }
+    }
+
+    /// The function handles this kind of event under another of its names; `message` says which.
+    pub(crate) fn wrong_alias(message: &'static str) -> Self {
+        Self {
+            kind: Self::WRONG_ALIAS,
+            message: Cow::Borrowed(message),
+        }
+    }
+
+    /// The outcome in the log of an event that no part of the program has handled.
+    pub(crate) fn outcome(&self) -> Option<&'static str> {
+        match self.kind {
+            Self::UNRECOGNIZED => Some("unrecognized_event"),
+            Self::WRONG_ALIAS => Some("wrong_alias"),
+            _ => None,
         }
     }
 }

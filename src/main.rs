@@ -1,7 +1,7 @@
 //! The Lambda function: reads the settings, connects to AWS and hands the app to Lambda's runtime.
 
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
-use otp_lambda::app::{App, Invocation};
+use otp_lambda::app::{App, Invocation, InvokedAs};
 use otp_lambda::aws;
 use otp_lambda::phone::METADATA_VERSION;
 use otp_lambda::settings::{self, Settings};
@@ -58,6 +58,7 @@ async fn serve(settings: Settings) -> Result<(), lambda_runtime::Error> {
     let handler = service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
         let invocation = Invocation {
             deadline: event.context.deadline(),
+            invoked_as: InvokedAs::read(&event.context.invoked_function_arn),
             request_id: event.context.request_id,
         };
         app.handle(&event.payload, invocation)

@@ -5,6 +5,9 @@
 //! principal that is allowed `lambda:InvokeFunction` can send one. No HTTP request can: its body is a string
 //! inside the event.
 //!
+//! Lambda gives that permission for a name of the function: an alias, a version, or none of both. So each right has
+//! an alias of its own ([`InvokedAs`]), and the right to invoke one of them is no right on the others.
+//!
 //! A command that fails is a function error. Its `errorType` is the error code, as HTTP callers know it from
 //! `code`: `ledger_unavailable`, `invalid_phone_number`, or `misconfigured` when the function runs without a
 //! ledger. The log line has the same name as its outcome.
@@ -18,6 +21,47 @@ use serde_json::{Value, json};
 
 const EXPECTED: &str = "Expected: {\"operation\": \"unlock\" or \"key\", \"destinationNumber\": \"+…\"}, or \
                         {\"operation\": \"settings\"}.";
+
+/// The name under which the function was invoked. It comes from Lambda and not from the event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InvokedAs {
+    /// The alias `operator`, for `unlock`.
+    Operator,
+    /// The alias `operator-key`, for `key`.
+    OperatorKey,
+    /// Another alias, such as `live`, or a version.
+    Another,
+    /// The function itself: on AWS the version that is not released yet. Emulators and the desk have no other name.
+    Itself,
+}
+
+impl InvokedAs {
+    /// Reads the ARN in the invocation: `arn:aws:lambda:REGION:ACCOUNT:function:NAME`, and `:ALIAS` or `:VERSION`.
+    #[must_use]
+    pub fn read(arn: &str) -> Self {
+        match arn.split(':').nth(7) {
+            None => Self::Itself,
+            Some("operator") => Self::Operator,
+            Some("operator-key") => Self::OperatorKey,
+            Some(_) => Self::Another,
+        }
+    }
+
+    /// Checks that requests and sign-ins are served under this name: an event from an operator could name any
+    /// principal.
+    ///
+    /// # Errors
+    ///
+    /// `WrongAlias` for the operator's aliases.
+    pub(crate) fn check_serves(self) -> Result<(), FunctionError> {
+        match self {
+            Self::Another | Self::Itself => Ok(()),
+            Self::Operator | Self::OperatorKey => Err(FunctionError::wrong_alias(
+                "This alias answers an operator's commands only. Requests and sign-ins use the alias `live`.",
+            )),
+        }
+    }
+}
 
 /// A command, ready to run.
 #[derive(Deserialize)]
@@ -46,6 +90,46 @@ impl Command {
         serde_json::from_str(event.get()).map_err(|_| FunctionError::unrecognized(EXPECTED))
     }
 
+    /// Checks that this command is answered under the name that was invoked. `settings` always is, because it has
+    /// no effect: the stack starts each version by it before an alias names that version.
+    ///
+    /// # Errors
+    ///
+    /// `WrongAlias`.
+    pub(crate) fn check_allowed(
+        &self,
+        invoked_as: InvokedAs,
+        operator_aliases: bool,
+        call: &mut Call<'_>,
+    ) -> Result<(), FunctionError> {
+        call.record.operation = Some(self.name());
+        let (alias, sentence) = match self {
+            Self::Settings {} => return Ok(()),
+            Self::Unlock { .. } => (
+                InvokedAs::Operator,
+                "`unlock` is answered under the alias `operator` only.",
+            ),
+            Self::Key { .. } => (
+                InvokedAs::OperatorKey,
+                "`key` is answered under the alias `operator-key` only.",
+            ),
+        };
+        if invoked_as == alias || (invoked_as == InvokedAs::Itself && !operator_aliases) {
+            return Ok(());
+        }
+        // A refusal, as that of an HTTP caller without a permission.
+        call.record.severity = Some(403);
+        Err(FunctionError::wrong_alias(sentence))
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Unlock { .. } => "unlock",
+            Self::Key { .. } => "key",
+            Self::Settings {} => "settings",
+        }
+    }
+
     /// Runs the command and returns its result.
     ///
     /// # Errors
@@ -56,13 +140,7 @@ impl Command {
         service: &Service,
         call: &mut Call<'_>,
     ) -> Result<Value, FunctionError> {
-        call.record.operation = Some(match self {
-            Self::Unlock { .. } => "unlock",
-            Self::Key { .. } => "key",
-            Self::Settings {} => "settings",
-        });
-        let result = self.try_run(service, call).await;
-        match result {
+        match self.try_run(service, call).await {
             Ok(result) => {
                 call.record.outcome = "ok";
                 call.record.severity = Some(200);

@@ -27,6 +27,8 @@ pub struct Settings {
     /// `None` without a ledger: the service then relies on the provider's response alone.
     pub ledger: Option<LedgerSettings>,
     pub sign_in: cognito::Policy,
+    /// Whether an operator's command needs its own alias.
+    pub operator_aliases: bool,
     /// The certificates to trust in place of Amazon's, as PEM, for partitions and proxies that have others.
     pub ca_bundle: Option<Vec<u8>>,
     pub log_level: LevelFilter,
@@ -97,6 +99,7 @@ pub const SETTINGS: &[Setting] = &[
     default("COGNITO_UNVERIFIED_PHONE", "refuse"),
     default("COGNITO_PRE_SIGN_UP", "off"),
     default("COGNITO_LANGUAGE_ATTRIBUTE", "locale"),
+    default("OPERATOR_ALIASES", "off"),
     default("LOG_LEVEL", "info"),
 ];
 
@@ -188,6 +191,7 @@ impl Reader<'_> {
             provider,
             ledger,
             sign_in: self.sign_in(),
+            operator_aliases: self.choice("OPERATOR_ALIASES", ("off", false), [("on", true)]),
             ca_bundle: self.ca_bundle(),
             log_level: self.log_level(),
         }

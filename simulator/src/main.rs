@@ -5,7 +5,7 @@
 use std::{env, io, process::ExitCode, sync::Arc, time::Duration};
 
 use otp_lambda::{
-    app::{App, Invocation},
+    app::{App, Invocation, InvokedAs},
     aws,
     settings::Settings,
     telemetry,
@@ -88,6 +88,7 @@ async fn run(arguments: Arguments) -> io::Result<()> {
             // The service uses the phone's clock, so moving that one moves both.
             let now = clock.now();
             let invocation = Invocation {
+                invoked_as: InvokedAs::Itself,
                 request_id,
                 deadline: now + TIME_LIMIT,
             };

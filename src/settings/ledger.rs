@@ -72,6 +72,7 @@ const ONLY_WITH_A_LEDGER: &[&str] = &[
     "COGNITO_UNVERIFIED_PHONE",
     "COGNITO_PRE_SIGN_UP",
     "COGNITO_LANGUAGE_ATTRIBUTE",
+    "OPERATOR_ALIASES",
 ];
 
 impl Reader<'_> {

@@ -4,6 +4,7 @@ use crate::function::{
     Function, LEDGER_KEY, Settings, event, file, hasher, http_response, keyed_request, request,
     settings_with_ledger, tool, wrong,
 };
+use crate::linear::lambda::Environment;
 use crate::table::{Table, closed_port, secrets_manager, silent_server};
 use otp_lambda::ledger::Hasher;
 use otp_lambda::phone::PhoneNumber;
@@ -420,6 +421,45 @@ async fn an_operator_can_unlock_a_number_and_get_its_item_name() {
         event["body"] = json!(file("unlock").to_string());
         assert_eq!(function.request(&event).1["code"], "malformed_request");
         aws.assert_no_leak(&function.log(), &[LEDGER_KEY]);
+    })
+    .await;
+}
+
+/// As in a stack: Lambda tells the function the alias beside the event.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the tools that `make test` sets up"]
+async fn a_command_needs_its_own_alias() {
+    let aws = Aws::start().await;
+    let mut settings = aws.settings();
+    settings.insert("OPERATOR_ALIASES", "on".to_owned());
+    let bare = aws.settings();
+    blocking(move || {
+        let function = Environment::start(&settings);
+        let unlock = file("unlock").to_string();
+        let key = json!({ "operation": "key", "destinationNumber": NUMBER }).to_string();
+        let send = request("http-v2", "send", &json!({ "destinationNumber": NUMBER })).to_string();
+        let wrong = || Err("WrongAlias".to_owned());
+        for alias in ["", ":live", ":7", ":$LATEST"] {
+            assert_eq!(function.invoke_as(alias, &unlock), wrong(), "{alias}");
+            assert_eq!(function.invoke_as(alias, &key), wrong(), "{alias}");
+        }
+        assert_eq!(function.invoke_as(":operator", &key), wrong());
+        assert_eq!(function.invoke_as(":operator-key", &unlock), wrong());
+        for alias in [":operator", ":operator-key"] {
+            assert_eq!(function.invoke_as(alias, &send), wrong(), "{alias}");
+        }
+        assert_eq!(aws.requests(), (0, 0));
+        assert!(aws.table.items().is_empty());
+        // The controls: the same events under the names that answer them.
+        let done = function.invoke_as(":operator", &unlock).unwrap();
+        assert_eq!(done["unlocked"], true);
+        let shown = function.invoke_as(":operator-key", &key).unwrap();
+        assert_eq!(shown["destinationNumber"], "+1*******0142");
+        let sent = function.invoke_as(":live", &send).unwrap();
+        assert_eq!(sent["statusCode"], 202);
+        let function = Environment::start(&bare);
+        assert!(function.invoke_as("", &unlock).is_ok());
+        assert!(function.invoke_as("", &key).is_ok());
     })
     .await;
 }

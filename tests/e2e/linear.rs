@@ -3,7 +3,7 @@
 
 mod checker;
 mod history;
-mod lambda;
+pub(crate) mod lambda;
 mod number;
 mod operation;
 mod proxy;

@@ -264,6 +264,72 @@ def test_an_operator_pauses_blocks_and_unlocks_with_the_policy_of_the_outputs(st
     assert stack.call("send", "front", destinationNumber=blocked)[0] == 202
 
 
+def invoke(stack, user, alias, event):
+    """Invokes an alias of the function with the rights of a user. Returns the response, or the name of the error."""
+    keys = stack.users[user]
+    aws = boto3.client(
+        "lambda",
+        endpoint_url=stack.cloud.url,
+        region_name=REGION,
+        aws_access_key_id=keys.access_key,
+        aws_secret_access_key=keys.secret_key,
+        config=Config(retries={"total_max_attempts": 1}),
+    )
+    name = outputs(stack.cloud)["FunctionName"].removesuffix(":live")
+    try:
+        answer = aws.invoke(FunctionName=f"{name}:{alias}" if alias else name, Payload=json.dumps(event))
+    except ClientError as error:
+        return error.response["Error"]["Code"].removesuffix("Exception")
+    body = json.loads(answer["Payload"].read())
+    return body["errorType"] if answer.get("FunctionError") else body
+
+
+def test_each_right_of_an_operator_is_a_right_of_its_own(stack):
+    found, number = outputs(stack.cloud), next(NUMBERS)
+    event = {name: {"operation": name, "destinationNumber": number} for name in ("unlock", "key")}
+    event["send"] = json.loads((ROOT / "events" / "send.http-v2.json").read_text())
+    # A backend that invokes the function itself, and two operators with one statement of the policy each.
+    stack.user("live", [{"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": found["FunctionArn"]}])
+    policy = {it["Sid"]: it for it in json.loads(found["OperatorPolicy"])["Statement"]}
+    stack.user("unlocks", [policy["Unlock"]])
+    stack.user("names", [policy["Key"]])
+    # One whose right is on the function without any alias, as on a stack without them.
+    bare = found["FunctionArn"].removesuffix(":live")
+    stack.user("bare", [{"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": bare}])
+
+    done = {"unlocked": True, "destinationNumber": f"+1*******{number[-4:]}"}
+    assert invoke(stack, "unlocks", "operator", event["unlock"]) == done
+    assert invoke(stack, "names", "operator-key", event["key"])["key"].startswith("N#")
+    for name in ("unlock", "key"):
+        assert invoke(stack, "live", "live", event[name]) == "WrongAlias"
+        assert invoke(stack, "bare", "", event[name]) == "WrongAlias"
+    assert invoke(stack, "unlocks", "operator", event["key"]) == "WrongAlias"
+    assert invoke(stack, "names", "operator-key", event["unlock"]) == "WrongAlias"
+    # An operator names no principal.
+    assert invoke(stack, "unlocks", "operator", event["send"]) == "WrongAlias"
+    assert invoke(stack, "live", "live", event["send"])["statusCode"] == 202
+    # The other names of the function are no way around.
+    others = ["", "live", "operator", "operator-key", "built", "1"]
+    allowed = {"live": "live", "unlocks": "operator", "names": "operator-key", "bare": ""}
+    refused = {(user, it): invoke(stack, user, it, event["unlock"]) for user in allowed for it in others if it != allowed[user]}
+    assert set(refused.values()) == {"AccessDenied"}, refused
+
+
+def test_without_the_aliases_every_caller_of_the_function_is_an_operator(stack):
+    """The control of the test above: the variable makes the difference."""
+    aws, found = client(stack.cloud, "lambda"), outputs(stack.cloud)
+    name = found["FunctionName"].removesuffix(":live")
+    variables = aws.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    event = {"operation": "unlock", "destinationNumber": next(NUMBERS)}
+    assert invoke(stack, "bare", "", event) == "WrongAlias"
+    without = {key: value for key, value in variables.items() if key != "OPERATOR_ALIASES"}
+    aws.update_function_configuration(FunctionName=name, Environment={"Variables": without})
+    assert invoke(stack, "bare", "", event)["unlocked"] is True
+    # What is released has its own variables, and an alias is never everybody's.
+    assert invoke(stack, "live", "live", event) == "WrongAlias"
+    aws.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
+
+
 def test_codes_in_flight_survive_a_change_of_provider_and_back(stack):
     there, back = next(NUMBERS), next(NUMBERS)
     assert stack.call("send", "front", destinationNumber=there)[0] == 202

@@ -38,7 +38,7 @@ class Aws(ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.outputs = {"LedgerTable": "otp-Ledger-1X", "FunctionName": "otp-Function-1X"}
+        self.outputs = {"LedgerTable": "otp-Ledger-1X", "OperatorFunctionName": "otp-Function-1X:operator"}
         self.switches = {}
         self.invocations = []
         self.tables = []
@@ -163,7 +163,8 @@ def test_a_prefix_is_stored_as_it_is(aws):
 def test_a_number_is_stored_as_the_hash_from_the_function(aws):
     output = run(aws, "block", f"NUMBER={NUMBER}")
     assert output == f"{MASKED} is blocked: it gets no codes. This takes effect within 10 seconds.\nUndo: make unblock NUMBER=…\n"
-    path = "/2015-03-31/functions/otp-Function-1X/invocations"
+    # Each right has its own alias.
+    path = "/2015-03-31/functions/otp-Function-1X%3Aoperator-key/invocations"
     assert aws.invocations == [(path, {"operation": "key", "destinationNumber": NUMBER})]
     assert aws.switches == {"block": {"SS": [KEY]}}
     run(aws, "unblock", f"NUMBER={NUMBER}")
@@ -192,7 +193,8 @@ def test_a_command_without_effect_says_so(aws):
 def test_unlock_invokes_the_function(aws):
     output = run(aws, "unlock", f"NUMBER={NUMBER}")
     assert output.startswith(f"{MASKED} is unlocked")
-    assert [event for _, event in aws.invocations] == [{"operation": "unlock", "destinationNumber": NUMBER}]
+    path = "/2015-03-31/functions/otp-Function-1X%3Aoperator/invocations"
+    assert aws.invocations == [(path, {"operation": "unlock", "destinationNumber": NUMBER})]
     assert aws.tables == [] and aws.switches == {}
     aws.responses["unlock"] = {"unlocked": False, "destinationNumber": MASKED}
     assert "did not unlock" in run_and_fail(aws, "unlock", f"NUMBER={NUMBER}")
@@ -214,7 +216,7 @@ def test_undo_names_the_stack_and_table(aws):
     assert "cannot read the stack other: give another STACK, or give TABLE" in run_and_fail(aws, "pause", "STACK=other")
     aws.outputs = {}
     assert "the stack otp-lambda has no output LedgerTable" in run_and_fail(aws, "pause")
-    assert "the stack otp-lambda has no output FunctionName" in run_and_fail(aws, "block", f"NUMBER={NUMBER}")
+    assert "the stack otp-lambda has no output OperatorFunctionName" in run_and_fail(aws, "block", f"NUMBER={NUMBER}")
 
 
 @pytest.mark.parametrize(
@@ -243,11 +245,11 @@ def test_a_function_error_changes_nothing(aws):
     aws.function_error = "Unhandled"
     aws.responses["key"] = {"errorType": "UnrecognizedEvent", "errorMessage": f"no such operation for {NUMBER}"}
     output = run_and_fail(aws, "block", f"NUMBER={NUMBER}")
-    assert "the function otp-Function-1X failed: no such operation" in output
+    assert "the function otp-Function-1X:operator-key failed: no such operation" in output
     # A command that fails is named after its own error code.
     aws.responses["unlock"] = {"errorType": "ledger_unavailable", "errorMessage": "The limits could not be looked up."}
     output = run_and_fail(aws, "unlock", f"NUMBER={NUMBER}")
-    assert "the function otp-Function-1X failed: The limits could not be looked up." in output
+    assert "the function otp-Function-1X:operator failed: The limits could not be looked up." in output
     # An unexpected response is an error, and nothing of it is printed.
     aws.function_error = None
     for response in ({}, {"key": NUMBER, "destinationNumber": NUMBER}, {"key": 'N#a"b', "destinationNumber": NUMBER}):

@@ -310,6 +310,8 @@ TYPES = [
     "AWS::IAM::Role",
     "AWS::Lambda::Alias",
     "AWS::Lambda::Alias",
+    "AWS::Lambda::Alias",
+    "AWS::Lambda::Alias",
     "AWS::Lambda::Function",
     "AWS::Lambda::Function",
     "AWS::Lambda::LayerVersion",
@@ -602,8 +604,11 @@ def problems(stack, **parameters):
         demand(int(group.get("RetentionInDays", 0)) > 0, f"{name}: kept forever")
 
     # The alias moves only to a version that has started.
-    live = {"Name": "live", "Description": "The version that serves", "FunctionName": "Function", "FunctionVersion": "7"}
-    demand(of_type(stack, "AWS::Lambda::Alias")["Live"] == live, "live: another version than the released one")
+    aliases = of_type(stack, "AWS::Lambda::Alias")
+    for name, alias in {"Live": "live", "Operator": "operator", "OperatorKey": "operator-key"}.items():
+        given = {key: value for key, value in aliases[name].items() if key != "Description"}
+        expected = {"Name": alias, "FunctionName": "Function", "FunctionVersion": "7"}
+        demand(given == expected, f"{alias}: another version than the released one")
     demand(stack["Resources"]["Release"]["Properties"]["FunctionName"] == "Function", "release: of another function")
 
     functions = of_type(stack, "AWS::Lambda::Function")
@@ -621,6 +626,7 @@ def problems(stack, **parameters):
         demand(variables.get("API_AUTH") == api_auth, "function: another ApiAuth than the routes")
         ledger = (variables.get("LEDGER_TABLE"), variables.get("LEDGER_KEY"))
         demand(ledger == ("Ledger", SECRET), "function: without the ledger")
+        demand(variables.get("OPERATOR_ALIASES") == "on", "function: commands without their own alias")
         demand(variables.get("CONFIG_FILE") == "/opt/otp-lambda.json", "function: without the price file")
         demand(function.get("Layers") == [LAYER], "function: without its layer")
         providers = {variables.get("OTP_PROVIDER"), variables.get("OTP_PREVIOUS_PROVIDER", "")}
@@ -715,6 +721,18 @@ MUTATIONS = {
     "an alias of a version that was not started": (
         lambda t: properties(t, "Live").update(FunctionVersion={"Fn::GetAtt": ["Function.Version", "Version"]}),
         "live: another version",
+    ),
+    "an operator's alias of a version that was not started": (
+        lambda t: properties(t, "OperatorKey").update(FunctionVersion={"Fn::GetAtt": ["Function.Version", "Version"]}),
+        "operator-key: another version",
+    ),
+    "a permission for the operator's alias": (
+        lambda t: properties(t, "ApiMayInvoke").update(FunctionName={"Ref": "Operator"}),
+        "ApiMayInvoke allows another function",
+    ),
+    "commands for every caller of the alias live": (
+        lambda t: variables(t).pop("OPERATOR_ALIASES"),
+        "function: commands without their own alias",
     ),
     "a release that changes the function": (
         lambda t: properties(t, "ReleaseRole")["Policies"][0]["PolicyDocument"]["Statement"][0].update(Action="lambda:*"),
@@ -1087,10 +1105,11 @@ def test_template_has_at_most_80_parameters():
 def test_operators_policy_allows_the_operators_commands_only():
     policy = json.loads(deployed()["Outputs"]["OperatorPolicy"]["Value"])
     switches = item("K#switches")
-    allowed = [("dynamodb:GetItem", TABLE, switches), ("dynamodb:UpdateItem", TABLE, switches), ("lambda:InvokeFunction", LIVE)]
+    allowed = [("dynamodb:GetItem", TABLE, switches), ("dynamodb:UpdateItem", TABLE, switches)]
+    allowed += [("lambda:InvokeFunction", f"{FUNCTION}:{alias}") for alias in ("operator", "operator-key")]
     denied = [("dynamodb:UpdateItem", TABLE, item("N#x")), ("dynamodb:UpdateItem", TABLE, item("N#x", "K#switches"))]
     denied += [("dynamodb:UpdateItem", TABLE), ("dynamodb:Scan", TABLE), ("dynamodb:DeleteItem", TABLE, switches)]
-    denied += [("lambda:InvokeFunction", FUNCTION), ("lambda:UpdateFunctionCode", FUNCTION), ("lambda:InvokeFunction", f"{FUNCTION}:1")]
+    denied += [("lambda:InvokeFunction", LIVE), ("lambda:InvokeFunction", FUNCTION), ("lambda:UpdateFunctionCode", FUNCTION), ("lambda:InvokeFunction", f"{FUNCTION}:1")]
     answers = evaluate(policy, allowed + denied)
     assert answers == ["Allowed"] * len(allowed) + ["ImplicitlyDenied"] * len(denied)
 
@@ -1277,7 +1296,8 @@ def test_outputs_give_the_urls_and_the_arns_to_allow():
         assert signed[f"{route}Url"] == f"{url}/otp/{route.lower()}"
         assert signed[f"{route}InvokeArn"] == f"{arn}/{route.lower()}"
     # operate.sh looks for these.
-    assert (signed["LedgerTable"], signed["FunctionName"], signed["LedgerKeyArn"]) == ("Ledger", "Function:live", SECRET)
+    assert (signed["LedgerTable"], signed["OperatorFunctionName"]) == ("Ledger", "Function:operator")
+    assert (signed["FunctionName"], signed["LedgerKeyArn"]) == ("Function:live", SECRET)
     assert signed["FunctionArn"] == LIVE
     assert {"FunctionRoleArn", "FunctionLogGroup", "ApiLogGroup"} <= set(signed)
     # Open routes need no permission.
@@ -1505,8 +1525,8 @@ def test_program_and_template_have_the_same_settings_and_defaults():
     expected["LOG_LEVEL"] = expected["LOG_LEVEL"].upper()
     # Who deploys must choose. The desk need not.
     expected["OTP_PROVIDER"] = None
-    # The ledger is optional for the program and fixed in the template.
-    expected |= {"LEDGER_TABLE": None, "LEDGER_KEY": None, "CONFIG_FILE": "/opt/otp-lambda.json"}
+    # These are optional for the program and fixed in the template.
+    expected |= {"OPERATOR_ALIASES": "on", "LEDGER_TABLE": None, "LEDGER_KEY": None, "CONFIG_FILE": "/opt/otp-lambda.json"}
     assert template_settings() == expected
 
 

@@ -3,7 +3,7 @@
 use crate::world::{app, changed, now};
 use aws_smithy_http_client::test_util::{ReplayEvent, StaticReplayClient};
 use aws_smithy_types::body::SdkBody;
-use otp_lambda::app::Invocation;
+use otp_lambda::app::{Invocation, InvokedAs};
 use otp_lambda::aws::SharedHttpClient;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -35,6 +35,7 @@ pub(crate) async fn exchange(
     .await;
     let event: Box<RawValue> = serde_json::from_str(&event.to_string()).unwrap();
     let invocation = Invocation {
+        invoked_as: InvokedAs::Itself,
         request_id: String::new(),
         deadline: now() + Duration::from_secs(10),
     };

@@ -1,7 +1,8 @@
 //! Commands that an operator invokes the function with directly.
 
 use super::cognito_outages::{Outage, world_with};
-use crate::world::{NUMBER, World};
+use crate::world::{NUMBER, World, post};
+use otp_lambda::app::InvokedAs;
 use serde_json::{Value, json};
 
 fn command(operation: &str, number: &str) -> String {
@@ -72,4 +73,77 @@ async fn assert_answers_settings(world: World) {
 async fn a_function_answers_the_settings_command_with_and_without_a_ledger() {
     assert_answers_settings(World::new().await).await;
     assert_answers_settings(World::counted(&[]).await).await;
+}
+
+/// An event of each kind, with its name.
+fn events() -> [(&'static str, String); 5] {
+    let sign_in = include_str!("../../events/cognito.define.json").to_owned();
+    let send = post(
+        "/otp/send",
+        &json!({ "destinationNumber": NUMBER }).to_string(),
+    );
+    [
+        ("unlock", command("unlock", NUMBER)),
+        ("key", command("key", NUMBER)),
+        ("settings", json!({ "operation": "settings" }).to_string()),
+        ("send", send.to_string()),
+        ("sign-in", sign_in),
+    ]
+}
+
+/// The kinds of events that a function answers under a name.
+async fn answered(aliases: &str, arn: &str) -> Vec<&'static str> {
+    let mut world = World::counted(&[("OPERATOR_ALIASES", aliases)]).await;
+    world.invoked_as = InvokedAs::read(arn);
+    let mut answered = Vec::new();
+    for (kind, event) in events() {
+        match world.raw(&event).await {
+            Ok(_) => answered.push(kind),
+            Err(error) => {
+                assert_eq!(error.kind, "WrongAlias", "{kind} as {arn}: {error}");
+                assert_eq!(world.last_line()["outcome"], "wrong_alias");
+                let is_command = ["unlock", "key"].contains(&kind);
+                let level = if is_command { "INFO" } else { "ERROR" };
+                assert_eq!(world.last_line()["level"], level, "{kind} as {arn}");
+                assert_eq!(world.last_line().get("status"), None);
+            }
+        }
+    }
+    // A request that is refused has no effect.
+    let sent = usize::from(answered.contains(&"send"));
+    assert_eq!(world.simulator.inbox().len(), sent, "as {arn}");
+    answered
+}
+
+const FUNCTION: &str = "arn:aws:lambda:us-east-1:123456789012:function:otp-Function-1X";
+
+#[tokio::test]
+async fn each_right_of_an_operator_has_its_own_alias() {
+    let others = ["settings", "send", "sign-in"];
+    for aliases in ["on", "off"] {
+        let as_alias = |alias: &str| format!("{FUNCTION}:{alias}");
+        for (alias, expected) in [
+            ("operator", &["unlock", "settings"][..]),
+            ("operator-key", &["key", "settings"]),
+            ("live", &others),
+            ("built", &others),
+            ("7", &others),
+            ("$LATEST", &others),
+            ("Operator", &others),
+            ("operator-", &others),
+            ("operator-key-", &others),
+        ] {
+            let answered = answered(aliases, &as_alias(alias)).await;
+            assert_eq!(answered, expected, "{alias}, OPERATOR_ALIASES={aliases}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_function_without_an_alias_answers_commands_unless_the_aliases_are_on() {
+    let all = ["unlock", "key", "settings", "send", "sign-in"];
+    for arn in [FUNCTION, "", "otp-lambda"] {
+        assert_eq!(answered("off", arn).await, all, "{arn}");
+        assert_eq!(answered("on", arn).await, all[2..], "{arn}");
+    }
 }

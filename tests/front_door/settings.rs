@@ -184,6 +184,7 @@ fn every_bad_value_is_reported_by_name_and_all_at_once() {
         ("COGNITO_UNVERIFIED_PHONE", "refuse", "needs the ledger"),
         ("COGNITO_PRE_SIGN_UP", "on", "needs the ledger"),
         ("COGNITO_LANGUAGE_ATTRIBUTE", "locale", "needs the ledger"),
+        ("OPERATOR_ALIASES", "on", "needs the ledger"),
         (
             "AWS_ENDPOINT_URL_PINPOINT",
             "localhost",

@@ -4,7 +4,7 @@ use crate::with;
 use aws_config::Region;
 use aws_credential_types::Credentials;
 use aws_types::os_shim_internal::Env;
-use otp_lambda::app::{App, Invocation};
+use otp_lambda::app::{App, Invocation, InvokedAs};
 use otp_lambda::aws::{self, SharedHttpClient};
 use otp_lambda::error::FunctionError;
 use otp_lambda::ledger::Ledger;
@@ -32,6 +32,7 @@ pub(crate) struct World {
     pub(crate) log: Log,
     app: App,
     time_left: Duration,
+    pub(crate) invoked_as: InvokedAs,
     now: Mutex<Option<SystemTime>>,
     _subscriber: DefaultGuard,
 }
@@ -157,6 +158,7 @@ impl World {
             ledger,
             log,
             time_left: Duration::from_secs(10),
+            invoked_as: InvokedAs::Itself,
             now: Mutex::default(),
             _subscriber: subscriber,
         }
@@ -210,6 +212,7 @@ impl World {
             .unwrap()
             .unwrap_or_else(|| self.simulator.now());
         let invocation = Invocation {
+            invoked_as: self.invoked_as,
             request_id: "8f507cfc-xmpl-4697-b07a-ac58fc914c95".to_owned(),
             deadline: now + self.time_left,
         };

@@ -2,7 +2,7 @@
 
 use crate::emulator::{Emulator, Fault, Request};
 use crate::service::{Calls, WIDE, service, settings};
-use otp_lambda::app::{App, Invocation};
+use otp_lambda::app::{App, Invocation, InvokedAs};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -63,6 +63,7 @@ impl World {
         event["headers"]["idempotency-key"] = json!(key);
         let event: Box<RawValue> = serde_json::from_str(&event.to_string()).unwrap();
         let invocation = Invocation {
+            invoked_as: InvokedAs::Itself,
             request_id: "8f507cfc-xmpl-4697-b07a-ac58fc914c95".to_owned(),
             deadline,
         };

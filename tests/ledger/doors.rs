@@ -3,7 +3,7 @@
 
 use crate::emulator::{Emulator, Fault};
 use crate::service::{Calls, RIGHT, service, settings};
-use otp_lambda::app::{App, Invocation};
+use otp_lambda::app::{App, Invocation, InvokedAs};
 use otp_lambda::error::FunctionError;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -145,6 +145,7 @@ impl World {
     async fn invoke(&self, event: &Value, deadline: SystemTime) -> (Response, Duration) {
         let event: Box<RawValue> = serde_json::from_str(&event.to_string()).unwrap();
         let invocation = Invocation {
+            invoked_as: InvokedAs::Itself,
             request_id: "8f507cfc-xmpl-4697-b07a-ac58fc914c95".to_owned(),
             deadline,
         };

@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -17,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// A process of the shipped binary. It handles one invocation at a time.
 pub(crate) struct Environment {
     process: Child,
-    events: Mutex<Sender<String>>,
+    events: Mutex<Sender<(String, String)>>,
     answers: Mutex<Receiver<(String, String)>>,
     log: Arc<Mutex<String>>,
 }
@@ -61,9 +61,7 @@ impl Environment {
 
     /// Invokes the function with an event, and returns its response.
     pub(crate) fn invoke(&self, event: String) -> Value {
-        self.events.lock().unwrap().send(event).unwrap();
-        let answers = self.answers.lock().unwrap();
-        let answer = answers.recv_timeout(TIMEOUT * 2);
+        let answer = self.answer("", event);
         match &answer {
             Ok((path, body)) if path.ends_with("/response") => serde_json::from_str(body).unwrap(),
             _ => panic!(
@@ -71,6 +69,22 @@ impl Environment {
                 self.log.lock().unwrap()
             ),
         }
+    }
+
+    /// Invokes an alias of the function, such as `:live`. Returns the response, or the name of the error.
+    pub(crate) fn invoke_as(&self, alias: &str, event: &str) -> Result<Value, String> {
+        let (path, body) = self.answer(alias, event.to_owned()).unwrap();
+        let mut body: Value = serde_json::from_str(&body).unwrap();
+        if path.ends_with("/response") {
+            return Ok(body);
+        }
+        Err(body["errorType"].take().as_str().unwrap().to_owned())
+    }
+
+    fn answer(&self, alias: &str, event: String) -> Result<(String, String), RecvTimeoutError> {
+        let events = self.events.lock().unwrap();
+        events.send((alias.to_owned(), event)).unwrap();
+        self.answers.lock().unwrap().recv_timeout(TIMEOUT * 2)
     }
 }
 
@@ -84,7 +98,7 @@ impl Drop for Environment {
 /// Serves one connection of the function until it closes.
 fn serve(
     mut connection: TcpStream,
-    waiting: &Mutex<Receiver<String>>,
+    waiting: &Mutex<Receiver<(String, String)>>,
     answered: &Sender<(String, String)>,
 ) -> Option<()> {
     connection.set_nodelay(true).ok()?;
@@ -93,11 +107,11 @@ fn serve(
         let path = head.split_whitespace().nth(1)?.to_owned();
         let response = if path.ends_with("/invocation/next") {
             let waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            let event = waiting.recv().ok()?;
+            let (alias, event) = waiting.recv().ok()?;
             let deadline = now() + TIMEOUT;
             format!(
                 "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nlambda-runtime-aws-request-id: request\r\n\
-                 lambda-runtime-deadline-ms: {}\r\nlambda-runtime-invoked-function-arn: arn:aws:lambda:us-east-1:123456789012:function:otp-lambda\r\n\
+                 lambda-runtime-deadline-ms: {}\r\nlambda-runtime-invoked-function-arn: arn:aws:lambda:us-east-1:123456789012:function:otp-lambda{alias}\r\n\
                  content-length: {}\r\n\r\n{event}",
                 deadline.as_millis(),
                 event.len()
