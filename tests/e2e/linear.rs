@@ -109,6 +109,7 @@ impl Found {
         self.unknown += other.unknown;
         self.too_slow += other.too_slow;
         self.largest = self.largest.max(other.largest);
+        self.visited += other.visited;
         self.checking += other.checking;
         self.problems.extend(other.problems);
         for (answer, count) in other.answers {
@@ -126,12 +127,13 @@ fn print(found: &Found, (requests, faults): (u64, u64), took: Duration) {
     println!("\nanswers: {}", answers.join(" · "));
     println!(
         "linear: {} operations in {} s and {} s of checks, {faults} of {requests} requests to the table with a fault, {} answers unclear ({} \
-         without a fault), at most {} configurations, {} problems",
+         without a fault), {} configurations, at most {} in a check, {} problems",
         found.operations,
         took.as_secs(),
         found.checking.as_secs(),
         found.unknown,
         found.too_slow,
+        found.visited,
         found.largest,
         found.problems.len()
     );

@@ -10,7 +10,8 @@
 //!
 //! An operation without an answer never returns: what is left of it may happen at any later time, or never.
 
-use std::collections::HashSet;
+use crate::random::Random;
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::hash::Hash;
 
@@ -38,7 +39,22 @@ pub(crate) trait Specification {
     ) -> Return<Self::Progress>;
 
     /// Whether the rest of an operation can no longer change the state.
-    fn is_moot(&self, state: &Self::State, rest: &Self::Progress) -> bool;
+    fn is_moot(
+        &self,
+        operation: &Self::Operation,
+        state: &Self::State,
+        rest: &Self::Progress,
+    ) -> bool;
+
+    /// Brings configurations that differ in nothing that matters into one form. `progress` is that of all operations.
+    fn normalize<'a>(
+        &self,
+        _state: &mut Self::State,
+        _progress: impl Iterator<Item = &'a mut Self::Progress>,
+    ) where
+        Self::Progress: 'a,
+    {
+    }
 }
 
 pub(crate) enum Return<P> {
@@ -77,7 +93,7 @@ pub(crate) enum Verdict {
     Linearizable(usize),
     /// No order explains the answer of the operation with this index; with the states before it.
     Anomaly(usize, Vec<String>),
-    /// More configurations than allowed.
+    /// More configurations than allowed. The search came as far as the operation with this index.
     Unfinished(usize),
 }
 
@@ -90,63 +106,142 @@ struct Configuration<S, P> {
     rests: Vec<(usize, P)>,
 }
 
+/// The configurations of the first try of a search. Nearly all searches need fewer.
+const FIRST_TRY: usize = 20_000;
+
 /// Checks a history with at most `limit` configurations.
 pub(crate) fn check<S: Specification>(
     specification: &S,
-    initial: S::State,
+    initial: &S::State,
     history: &[Timed<S::Operation>],
     limit: usize,
 ) -> Verdict {
-    let mut events = Vec::new();
-    for (index, timed) in history.iter().enumerate() {
-        events.push((timed.called, index, Event::Called));
-        events.extend(timed.returned.map(|at| (at, index, Event::Returned)));
-        events.extend(timed.ended.map(|at| (at, index, Event::Ended)));
-    }
-    events.sort_unstable();
-
-    let start = Configuration {
-        state: initial,
-        running: Vec::new(),
-        rests: Vec::new(),
+    let mut search = Search {
+        specification,
+        history,
+        random: Random::new(0),
     };
-    let mut unexplored = vec![(0, start)];
-    let mut visited: HashSet<(usize, Configuration<_, _>)> = HashSet::new();
-    // The configurations at the last event that any order explains.
-    let (mut farthest, mut stuck) = (0, Vec::new());
-    while let Some((place, configuration)) = unexplored.pop() {
-        let Some((_, index, event)) = events.get(place) else {
-            return Verdict::Linearizable(visited.len());
+    let (mut visited, mut allowed) = (0, FIRST_TRY);
+    loop {
+        allowed = allowed.min(limit - visited);
+        match search.run(initial.clone(), allowed) {
+            Verdict::Linearizable(more) => return Verdict::Linearizable(visited + more),
+            Verdict::Unfinished(index) if visited + allowed >= limit => {
+                return Verdict::Unfinished(index);
+            }
+            Verdict::Unfinished(_) => {}
+            anomaly @ Verdict::Anomaly(..) => return anomaly,
+        }
+        visited += allowed;
+        allowed *= 2;
+    }
+}
+
+struct Search<'a, S: Specification> {
+    specification: &'a S,
+    history: &'a [Timed<S::Operation>],
+    random: Random,
+}
+
+/// The configurations that were visited: of those that differ only in their rests, the ones with the most rests.
+struct Visited<S, P> {
+    rests: HashMap<(usize, S, Running<P>), Vec<Running<P>>>,
+    count: usize,
+}
+
+type Running<P> = Vec<(usize, P)>;
+
+impl<S: Clone + Eq + Hash, P: Clone + Ord + Hash> Visited<S, P> {
+    /// Whether the configuration may explain more than those before it.
+    fn is_new(&mut self, place: usize, configuration: &Configuration<S, P>) -> bool {
+        let Configuration {
+            state,
+            running,
+            rests,
+        } = configuration;
+        let key = (place, state.clone(), running.clone());
+        let earlier = self.rests.entry(key).or_default();
+        if earlier.iter().any(|earlier| is_part(rests, earlier)) {
+            return false;
+        }
+        earlier.retain(|earlier| !is_part(earlier, rests));
+        earlier.push(rests.clone());
+        self.count += 1;
+        true
+    }
+}
+
+/// Whether all members of `part` are in `whole`. Both are sorted.
+fn is_part<T: PartialEq>(part: &[T], whole: &[T]) -> bool {
+    let mut whole = whole.iter();
+    part.iter().all(|one| whole.any(|other| one == other))
+}
+
+impl<S: Specification> Search<'_, S> {
+    /// Searches with at most `limit` configurations.
+    fn run(&mut self, initial: S::State, limit: usize) -> Verdict {
+        let mut events = Vec::new();
+        for (index, timed) in self.history.iter().enumerate() {
+            events.push((timed.called, index, Event::Called));
+            events.extend(timed.returned.map(|at| (at, index, Event::Returned)));
+            events.extend(timed.ended.map(|at| (at, index, Event::Ended)));
+        }
+        events.sort_unstable();
+
+        let start = Configuration {
+            state: initial,
+            running: Vec::new(),
+            rests: Vec::new(),
         };
-        if place > farthest {
-            (farthest, stuck) = (place, Vec::new());
+        let mut unexplored = vec![(0, start)];
+        let mut visited = Visited {
+            rests: HashMap::new(),
+            count: 0,
+        };
+        // The configurations at the last event that any order explains.
+        let (mut farthest, mut stuck) = (0, Vec::new());
+        while let Some((place, configuration)) = unexplored.pop() {
+            let Some((_, index, event)) = events.get(place) else {
+                return Verdict::Linearizable(visited.count);
+            };
+            if place > farthest {
+                (farthest, stuck) = (place, Vec::new());
+            }
+            if place == farthest && stuck.len() < 8 {
+                stuck.push(format!("{configuration:?}"));
+            }
+            // The last one is tried first.
+            for (place, next) in self.after(&configuration, *event, *index, place) {
+                if visited.is_new(place, &next) {
+                    unexplored.push((place, next));
+                }
+            }
+            if visited.count > limit {
+                return Verdict::Unfinished(events[farthest].1);
+            }
         }
-        if place == farthest && stuck.len() < 8 {
-            stuck.push(format!("{configuration:?}"));
-        }
-        let next = match event {
+        Verdict::Anomaly(events[farthest].1, stuck)
+    }
+
+    /// What may come next, the most promising at the end.
+    fn after(
+        &mut self,
+        configuration: &Configuration<S::State, S::Progress>,
+        event: Event,
+        index: usize,
+        place: usize,
+    ) -> Places<S> {
+        match event {
             Event::Called => {
                 let mut after = configuration.clone();
-                let begun = specification.begin(&history[*index].operation);
-                after.running.push((*index, begun));
+                let begun = self.specification.begin(&self.history[index].operation);
+                after.running.push((index, begun));
                 vec![(place + 1, after)]
             }
-            Event::Returned => return_of(specification, history, &configuration, *index, place),
-            Event::Ended => end_of(specification, history, &configuration, *index, place),
-        };
-        // The last one is tried first.
-        for next in next {
-            if !visited.contains(&next) {
-                visited.insert(next.clone());
-                unexplored.push(next);
-            }
-        }
-        if visited.len() > limit {
-            return Verdict::Unfinished(*index);
+            Event::Returned => self.return_of(configuration, index, place),
+            Event::Ended => self.end_of(configuration, index, place),
         }
     }
-    let (_, index, _) = events[farthest];
-    Verdict::Anomaly(index, stuck)
 }
 
 /// Configurations, each with the place of the next event or the index of the operation that has led to it.
@@ -155,99 +250,107 @@ type Places<S> = Vec<(
     Configuration<<S as Specification>::State, <S as Specification>::Progress>,
 )>;
 
-/// What may come next if the next event is the return of an operation, the most promising at the end.
-fn return_of<S: Specification>(
-    specification: &S,
-    history: &[Timed<S::Operation>],
-    configuration: &Configuration<S::State, S::Progress>,
-    index: usize,
-    place: usize,
-) -> Places<S> {
-    let running = &configuration.running;
-    let Some(own) = running.iter().position(|(of, _)| *of == index) else {
-        return Vec::new();
-    };
-    let returned = |rests: Vec<S::Progress>| {
-        let mut after = configuration.clone();
-        after.running.remove(own);
-        let rests = rests.into_iter().map(|rest| (index, rest));
-        after.rests.extend(rests);
-        let state = &after.state;
-        after
-            .rests
-            .retain(|(_, rest)| !specification.is_moot(state, rest));
-        after.rests.sort_unstable();
-        (place + 1, after)
-    };
-    let steps = || {
-        let mut steps = successors(specification, history, configuration);
+impl<S: Specification> Search<'_, S> {
+    /// What may come next if the next event is the return of an operation.
+    fn return_of(
+        &mut self,
+        configuration: &Configuration<S::State, S::Progress>,
+        index: usize,
+        place: usize,
+    ) -> Places<S> {
+        let running = &configuration.running;
+        let Some(own) = running.iter().position(|(of, _)| *of == index) else {
+            return Vec::new();
+        };
+        let returned = |rests: Vec<S::Progress>| {
+            let mut after = configuration.clone();
+            after.running.remove(own);
+            after
+                .rests
+                .extend(rests.into_iter().map(|rest| (index, rest)));
+            self.tidy(&mut after);
+            (place + 1, after)
+        };
+        let operation = &self.history[index].operation;
+        let (mut next, after) = match self.specification.returns(operation, &running[own].1) {
+            Return::NotYet => (self.successors(configuration), None),
+            Return::Complete => (Vec::new(), Some(returned(Vec::new()))),
+            Return::WithRests(rests) => (Vec::new(), Some(returned(rests))),
+            Return::Perhaps(rests) => (self.successors(configuration), Some(returned(rests))),
+        };
+        self.random.shuffle(&mut next);
         // Those of the returning operation are the most promising ones.
-        steps.sort_by_key(|(of, _)| *of == index);
-        steps.into_iter().map(|(_, next)| (place, next)).collect()
-    };
-    match specification.returns(&history[index].operation, &running[own].1) {
-        Return::NotYet => steps(),
-        Return::Complete => vec![returned(Vec::new())],
-        Return::WithRests(rests) => vec![returned(rests)],
-        Return::Perhaps(rests) => {
-            let mut next: Places<S> = steps();
-            next.push(returned(rests));
-            next
-        }
+        next.sort_by_key(|(of, _)| *of == index);
+        let steps = next.into_iter().map(|(_, next)| (place, next));
+        steps.chain(after).collect()
     }
-}
 
-/// What may come next if the next event is the end of an operation: what is left of it has happened, or never will.
-fn end_of<S: Specification>(
-    specification: &S,
-    history: &[Timed<S::Operation>],
-    configuration: &Configuration<S::State, S::Progress>,
-    index: usize,
-    place: usize,
-) -> Places<S> {
-    let mut ended = configuration.clone();
-    ended.running.retain(|(of, _)| *of != index);
-    ended.rests.retain(|(of, _)| *of != index);
-    let is_left = ended != *configuration;
-    let mut next = Vec::new();
-    if is_left {
-        let steps = successors(specification, history, configuration);
-        next.extend(steps.into_iter().map(|(_, next)| (place, next)));
-    }
-    next.push((place + 1, ended));
-    next
-}
-
-/// The configurations after one step of one operation, with its index.
-fn successors<S: Specification>(
-    specification: &S,
-    history: &[Timed<S::Operation>],
-    configuration: &Configuration<S::State, S::Progress>,
-) -> Places<S> {
-    let mut all = Vec::new();
-    for (place, (index, progress)) in configuration.running.iter().enumerate() {
-        let operation = &history[*index].operation;
-        for (state, progress) in specification.steps(operation, &configuration.state, progress) {
-            let mut next = configuration.clone();
-            next.state = state;
-            next.running[place].1 = progress;
-            all.push((*index, next));
+    /// What may come next if the next event is the end of an operation: what is left of it has happened, or never will.
+    fn end_of(
+        &mut self,
+        configuration: &Configuration<S::State, S::Progress>,
+        index: usize,
+        place: usize,
+    ) -> Places<S> {
+        let mut ended = configuration.clone();
+        ended.running.retain(|(of, _)| *of != index);
+        ended.rests.retain(|(of, _)| *of != index);
+        let mut next = Vec::new();
+        if ended != *configuration {
+            next = self.successors(configuration);
+            self.random.shuffle(&mut next);
         }
+        let steps = next.into_iter().map(|(_, next)| (place, next));
+        steps.chain([(place + 1, ended)]).collect()
     }
-    for (place, (index, rest)) in configuration.rests.iter().enumerate() {
-        let operation = &history[*index].operation;
-        for (state, rest) in specification.steps(operation, &configuration.state, rest) {
-            let mut next = configuration.clone();
-            next.rests.remove(place);
-            if !specification.is_moot(&state, &rest) {
-                next.rests.push((*index, rest));
-                next.rests.sort_unstable();
+
+    /// The configurations after one step of one operation, with its index.
+    fn successors(&self, configuration: &Configuration<S::State, S::Progress>) -> Places<S> {
+        let mut all = Vec::new();
+        let state = &configuration.state;
+        for (place, (index, progress)) in configuration.running.iter().enumerate() {
+            let operation = &self.history[*index].operation;
+            for (state, progress) in self.specification.steps(operation, state, progress) {
+                let mut next = configuration.clone();
+                next.state = state;
+                next.running[place].1 = progress;
+                self.tidy(&mut next);
+                all.push((*index, next));
             }
-            next.state = state;
-            all.push((*index, next));
         }
+        for (place, (index, rest)) in configuration.rests.iter().enumerate() {
+            let operation = &self.history[*index].operation;
+            for (after, rest) in self.specification.steps(operation, state, rest) {
+                // A rest that changes nothing, and is over then, need not happen.
+                if after == *state && self.specification.is_moot(operation, &after, &rest) {
+                    continue;
+                }
+                let mut next = configuration.clone();
+                next.rests[place].1 = rest;
+                next.state = after;
+                self.tidy(&mut next);
+                all.push((*index, next));
+            }
+        }
+        all
     }
-    all
+
+    /// Drops the rests that no longer matter, and brings everything else into one form.
+    fn tidy(&self, configuration: &mut Configuration<S::State, S::Progress>) {
+        let Configuration {
+            state,
+            running,
+            rests,
+        } = configuration;
+        rests.retain(|(index, rest)| {
+            let operation = &self.history[*index].operation;
+            !self.specification.is_moot(operation, state, rest)
+        });
+        let progress = running.iter_mut().chain(rests.iter_mut());
+        let progress = progress.map(|(_, progress)| progress);
+        self.specification.normalize(state, progress);
+        rests.sort_unstable();
+    }
 }
 
 #[cfg(test)]
@@ -262,6 +365,8 @@ mod tests {
         Write(u8),
         Read(u8),
         Add(u8),
+        /// Returns at once, and may be done later.
+        WriteLater(u8),
     }
 
     #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -287,7 +392,9 @@ mod tests {
             progress: &Progress,
         ) -> Vec<(u8, Progress)> {
             match (operation, progress) {
-                (Operation::Write(value), Progress::Begun) => vec![(*value, Progress::Over)],
+                (Operation::Write(value) | Operation::WriteLater(value), Progress::Begun) => {
+                    vec![(*value, Progress::Over)]
+                }
                 (Operation::Read(value), Progress::Begun) if value == state => {
                     vec![(*state, Progress::Over)]
                 }
@@ -299,19 +406,20 @@ mod tests {
             }
         }
 
-        fn returns(&self, _: &Operation, progress: &Progress) -> Return<Progress> {
-            match progress {
-                Progress::Over => Return::Complete,
+        fn returns(&self, operation: &Operation, progress: &Progress) -> Return<Progress> {
+            match (operation, progress) {
+                (_, Progress::Over) => Return::Complete,
+                (Operation::WriteLater(_), rest) => Return::Perhaps(vec![rest.clone()]),
                 _ => Return::NotYet,
             }
         }
 
-        fn is_moot(&self, _: &u8, rest: &Progress) -> bool {
+        fn is_moot(&self, _: &Operation, _: &u8, rest: &Progress) -> bool {
             *rest == Progress::Over
         }
     }
 
-    use Operation::{Add, Read, Write};
+    use Operation::{Add, Read, Write, WriteLater};
 
     fn verdict(history: Vec<(Operation, u64, Option<u64>)>) -> Verdict {
         let timed = |(operation, called, returned)| Timed {
@@ -321,7 +429,7 @@ mod tests {
             ended: None,
         };
         let history: Vec<_> = history.into_iter().map(timed).collect();
-        check(&Register, 0, &history, 1000)
+        check(&Register, &0, &history, 1000)
     }
 
     #[track_caller]
@@ -415,9 +523,54 @@ mod tests {
             (None, [0, 1], true),
         ] {
             let history = [lost(ended), read(values[0], 4), read(values[1], 7)];
-            let verdict = check(&Register, 0, &history, 1000);
+            let verdict = check(&Register, &0, &history, 1000);
             let is_explained = matches!(verdict, Verdict::Linearizable(_));
             assert_eq!(is_explained, holds, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn each_rest_happens_once_at_any_later_time_or_never() {
+        let seen = |values: &[u8]| {
+            let writes = [(WriteLater(1), 1, Some(2)), (WriteLater(2), 3, Some(4))];
+            let reads = values.iter().zip(2..);
+            let reads = reads.map(|(value, nth)| (Read(*value), 2 * nth + 1, Some(2 * nth + 2)));
+            writes.into_iter().chain(reads).collect()
+        };
+        for values in [[0, 0, 0], [0, 1, 2], [0, 2, 1], [1, 1, 2], [2, 2, 2]] {
+            holds(seen(&values));
+        }
+        for (values, at) in [
+            ([1, 2, 1], 4),
+            ([2, 1, 0], 4),
+            ([0, 1, 0], 4),
+            ([1, 0, 2], 3),
+        ] {
+            fails_at(at, seen(&values));
+        }
+    }
+
+    #[test]
+    fn a_configuration_with_fewer_rests_is_not_new() {
+        let with = |rests: &[usize]| Configuration {
+            state: 0,
+            running: Vec::new(),
+            rests: rests.iter().map(|rest| (*rest, ())).collect(),
+        };
+        let mut visited = Visited {
+            rests: HashMap::new(),
+            count: 0,
+        };
+        for (place, rests, is_new) in [
+            (1, &[1, 3][..], true),
+            (1, &[1, 3], false),
+            (1, &[3], false),
+            (1, &[2, 3], true),
+            (1, &[1, 2, 3], true),
+            (1, &[1, 2], false),
+            (2, &[1, 2], true),
+        ] {
+            assert_eq!(visited.is_new(place, &with(rests)), is_new, "{rests:?}");
         }
     }
 

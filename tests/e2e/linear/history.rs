@@ -25,7 +25,7 @@ pub(crate) const CLIENTS: usize = 4;
 const REFERENCES: usize = 2;
 
 /// The most configurations that a check may visit. With more, it counts as failed.
-const MOST_CONFIGURATIONS: usize = 12_000_000;
+const MOST_CONFIGURATIONS: usize = 5_000_000;
 
 /// From then on, a guess whose verdict is missing may be made again. It is a second less than the service waits.
 const LONG: Duration = Duration::from_secs(4);
@@ -91,6 +91,8 @@ pub(crate) struct Found {
     pub(crate) too_slow: u64,
     /// The most configurations that a check has visited.
     pub(crate) largest: usize,
+    /// Configurations that the checks have visited.
+    pub(crate) visited: usize,
     pub(crate) answers: BTreeMap<(String, u64, String), u64>,
     /// How long the checks took.
     pub(crate) checking: Duration,
@@ -158,12 +160,12 @@ impl History {
             };
             let history = self.operations(|made| made.reference == reference);
             let start = verification::State::default();
-            let verdict = check(&verification, start, &history, MOST_CONFIGURATIONS);
+            let verdict = check(&verification, &start, &history, MOST_CONFIGURATIONS);
             note("a verification", &history, verdict, found);
         }
         let history = self.operations(|_| true);
         let start = number::State::default();
-        let verdict = check(&Places, start, &history, MOST_CONFIGURATIONS);
+        let verdict = check(&Places, &start, &history, MOST_CONFIGURATIONS);
         note("a number", &history, verdict, found);
         found.problems.extend(wrongly_limited(&history));
         found.checking += started.elapsed();
@@ -264,6 +266,7 @@ fn note(what: &str, history: &[Timed<Operation>], verdict: Verdict, found: &mut 
     let (index, problem, before) = match verdict {
         Verdict::Linearizable(visited) => {
             found.largest = found.largest.max(visited);
+            found.visited += visited;
             return;
         }
         Verdict::Unfinished(index) => (index, "the search is too long at", Vec::new()),

@@ -120,7 +120,7 @@ impl Specification for Places {
         }
     }
 
-    fn is_moot(&self, state: &State, rest: &Progress) -> bool {
+    fn is_moot(&self, _: &Operation, state: &State, rest: &Progress) -> bool {
         *rest == Progress::Over || state.taken >= SENDS
     }
 }
@@ -242,7 +242,7 @@ mod tests {
     }
 
     fn is_explained(operations: Vec<Operation>) -> bool {
-        let verdict = check(&Places, State::default(), &history(operations), 1000);
+        let verdict = check(&Places, &State::default(), &history(operations), 1000);
         matches!(verdict, Verdict::Linearizable(_))
     }
 

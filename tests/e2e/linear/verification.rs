@@ -23,11 +23,14 @@ pub(crate) struct Verification {
     pub(crate) is_long: bool,
 }
 
+/// The generation of each verification in its normal form. Of older ones it only matters whether they are the one before.
+const NOW: u8 = 2;
+
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct State {
-    /// 0 if there is no verification.
+    /// 0 if there is no verification. Otherwise it is brought to [`NOW`] after each step.
     generation: u8,
-    /// How many verifications have begun. A resend begins none.
+    /// Verifications that have begun. A resend begins none. It is brought to 1 after each step.
     begun: u8,
     phase: Phase,
     /// The send that has written this generation.
@@ -67,7 +70,8 @@ enum Phase {
 enum Key {
     #[default]
     Free,
-    Taken,
+    /// By this request.
+    Taken(usize),
     /// Stands for this text.
     Finished(usize),
 }
@@ -199,10 +203,39 @@ impl State {
         }
     }
 
-    fn take_key(&self, key: usize) -> Option<Self> {
+    fn take_key(&self, key: usize, by: usize) -> Option<Self> {
         let mut after = self.clone();
-        after.keys[key] = Key::Taken;
+        after.keys[key] = Key::Taken(by);
         (self.keys[key] == Key::Free).then_some(after)
+    }
+
+    /// The state after a request has given its key back, if it has it.
+    fn release_key(&self, key: Option<usize>, by: usize) -> Self {
+        let mut after = self.clone();
+        if let Some(key) = key
+            && self.keys[key] == Key::Taken(by)
+        {
+            after.keys[key] = Key::Free;
+        }
+        after
+    }
+
+    /// Whether an undo of this request could still change something.
+    fn may_undo(&self, planned: Planned, by: usize) -> bool {
+        self.generation <= planned.seen
+            || self.generation == planned.seen + 1 && self.by == by && self.phase == Phase::Reserved
+    }
+
+    /// The state in its new phase. It forgets what matters in other phases alone, so that fewer states differ.
+    fn in_phase(mut self, phase: Phase) -> Self {
+        self.phase = phase;
+        if phase != Phase::Reserved {
+            self.by = 0;
+        }
+        if !self.is_open() {
+            (self.valid, self.sends, self.last) = (Set::default(), 0, None);
+        }
+        self
     }
 
     fn write(&self, planned: Planned, text: Option<usize>, by: usize) -> Option<Self> {
@@ -237,28 +270,27 @@ impl State {
         let is_own = self.generation == planned.seen + 1 && self.by == by;
         if is_own && self.phase == Phase::Reserved {
             if planned.is_resend {
-                (after.phase, after.sends, after.valid) =
-                    (Phase::Sent, planned.sends, planned.valid);
+                (after.sends, after.valid) = (planned.sends, planned.valid);
+                after = after.in_phase(Phase::Sent);
             } else {
-                after.phase = Phase::Failed;
+                after = after.in_phase(Phase::Failed);
             }
         }
         after
     }
 
-    fn pay(&self, guess: usize, may_repeat: bool) -> Option<Self> {
+    fn pay(&self, guess: usize, is_remembered: bool, may_repeat: bool) -> Option<Self> {
         let is_repeat = self
             .last
             .is_some_and(|(last, is_wrong)| last == guess && (is_wrong || !may_repeat));
         let mut after = self.clone();
         after.left = self.left.checked_sub(1)?;
-        after.last = Some((guess, false));
+        after.last = is_remembered.then_some((guess, false));
         (self.is_open() && !is_repeat).then_some(after)
     }
 
     fn consume(&self, generation: u8, winner: usize, guess: usize) -> Option<Self> {
-        let mut after = self.clone();
-        after.phase = Phase::Verified;
+        let mut after = self.clone().in_phase(Phase::Verified);
         after.won = Some((winner, guess));
         after.used = self.used.with(guess);
         (self.generation == generation && self.is_open()).then_some(after)
@@ -281,7 +313,7 @@ impl State {
                 self.is_redeemable()
             }
             Request::Cancel => {
-                after.phase = Phase::Canceled;
+                after = after.in_phase(Phase::Canceled);
                 self.is_cancelable()
             }
             _ => false,
@@ -298,6 +330,9 @@ struct Context<'a> {
     key: Option<usize>,
     text: Option<usize>,
     guess: usize,
+    is_code: bool,
+    /// Whether it matters later that this was the last guess: to the same guess, or to its own repeat.
+    is_remembered: bool,
     winner: usize,
 }
 
@@ -310,12 +345,16 @@ impl<'a> Context<'a> {
             key: None,
             text: None,
             guess: 0,
+            is_code: false,
+            is_remembered: false,
             winner: 0,
         };
         match operation.request {
             Request::Send { key, text } => (context.key, context.text) = (key, text),
             Request::Verify { guess, winner } => {
                 (context.guess, context.winner) = (guess.name, winner);
+                context.is_code = guess.is_code;
+                context.is_remembered = !guess.is_unique || operation.had_faults;
             }
             Request::Redeem { redeemer } => context.winner = redeemer,
             Request::Status | Request::Cancel => {}
@@ -341,12 +380,12 @@ impl Verification {
             return Vec::new();
         };
         let answer = context.answer;
-        if let Some(after) = state.take_key(key) {
+        if let Some(after) = state.take_key(key, context.id) {
             return vec![(after, Progress::Plan)];
         }
         let is_explained = match state.keys[key] {
             Key::Finished(text) => answer.status == 202 && context.text == Some(text),
-            Key::Taken => answer.is_error("idempotency_key_in_use"),
+            Key::Taken(_) => answer.is_error("idempotency_key_in_use"),
             Key::Free => false,
         };
         over_if(is_explained, state)
@@ -366,10 +405,22 @@ impl Verification {
             seen: state.generation,
             phase: state.phase,
             is_resend,
-            left: if is_resend { state.left } else { ATTEMPTS },
+            // Only the answer of a success shows it.
+            left: if answer.status == 202 { state.left } else { 0 },
             sends: state.sends,
             valid: state.valid,
             was_written: false,
+        };
+        let planned = if is_resend {
+            planned
+        } else {
+            Planned {
+                phase: Phase::default(),
+                left: ATTEMPTS,
+                sends: 0,
+                valid: Set::default(),
+                ..planned
+            }
         };
         next.push((state.clone(), Progress::Write(planned)));
         if answer.is_unknown() {
@@ -428,7 +479,11 @@ impl Verification {
             Some(_) => {}
             None => {
                 if answer.is_error("verification_in_progress") {
-                    next.push(taken_back);
+                    if context.had_faults {
+                        next.push(taken_back);
+                    } else {
+                        next.push((state.clone(), context.end_of_send()));
+                    }
                 }
             }
         }
@@ -458,9 +513,8 @@ impl Verification {
             let after = state.undo(planned, context.id);
             next.push((after, progress(false, release)));
         }
-        if let Some(key) = context.key.filter(|_| release) {
-            let mut after = state.clone();
-            after.keys[key] = Key::Free;
+        if release {
+            let after = state.release_key(context.key, context.id);
             next.push((after, progress(undo, false)));
         }
         next
@@ -491,14 +545,16 @@ impl Verification {
         if settle {
             let mut after = state.clone();
             if state.generation == generation && state.phase == Phase::Reserved {
-                after.phase = Phase::Sent;
+                after = after.in_phase(Phase::Sent);
                 after.valid = Set::default().with(text);
             }
             next.push((after, progress(false, finish)));
         }
         if let Some(key) = context.key.filter(|_| finish) {
             let mut after = state.clone();
-            after.keys[key] = Key::Finished(text);
+            if state.keys[key] == Key::Taken(context.id) {
+                after.keys[key] = Key::Finished(text);
+            }
             next.push((after, progress(settle, false)));
         }
         next
@@ -508,7 +564,7 @@ impl Verification {
         let answer = context.answer;
         let guess = context.guess;
         let mut next = Vec::new();
-        if let Some(after) = state.pay(guess, self.is_long) {
+        if let Some(after) = state.pay(guess, context.is_remembered, self.is_long) {
             let paid = Paid {
                 generation: after.generation,
                 begun: after.begun,
@@ -519,7 +575,11 @@ impl Verification {
             if context.had_faults && is_first {
                 next.push((after.clone(), Progress::PayAgain(after.begun)));
             }
-            next.push((after, Progress::Check(paid)));
+            if context.is_code || answer.is_unknown() {
+                next.push((after, Progress::Check(paid)));
+            } else {
+                next.extend(Self::wrong(context, &after, paid));
+            }
             if !self.is_long {
                 return next;
             }
@@ -560,10 +620,17 @@ impl Verification {
             };
             return vec![(after, Progress::Consume(right))];
         }
-        if context.answer.is_error_with("invalid_code", paid.left) {
+        Self::wrong(context, state, paid)
+    }
+
+    /// After a wrong guess.
+    fn wrong(context: &Context<'_>, state: &State, paid: Paid) -> Next {
+        if !context.answer.is_error_with("invalid_code", paid.left) {
+            Vec::new()
+        } else if context.is_remembered {
             vec![(state.clone(), Progress::Note(paid.generation))]
         } else {
-            Vec::new()
+            vec![(state.clone(), Progress::Over)]
         }
     }
 
@@ -664,14 +731,10 @@ impl Verification {
     ) -> Next {
         let (winner, guess) = (context.winner, context.guess);
         let after = match step {
-            Step::Key => context.key.and_then(|key| state.take_key(key)),
+            Step::Key => context.key.and_then(|key| state.take_key(key, context.id)),
             Step::Write(planned) => state.write(planned, None, context.id),
-            Step::Release => context.key.map(|key| {
-                let mut after = state.clone();
-                after.keys[key] = Key::Free;
-                after
-            }),
-            Step::Pay => state.pay(guess, self.is_long),
+            Step::Release => Some(state.release_key(context.key, context.id)),
+            Step::Pay => state.pay(guess, context.is_remembered, self.is_long),
             Step::Consume(right) => state.consume(right.generation, winner, guess),
             Step::Act(generation) => state.act(operation.request, generation),
         };
@@ -798,7 +861,7 @@ impl Specification for Verification {
         }
     }
 
-    fn is_moot(&self, state: &State, rest: &Progress) -> bool {
+    fn is_moot(&self, operation: &Operation, state: &State, rest: &Progress) -> bool {
         match *rest {
             Progress::Over => true,
             Progress::Record {
@@ -806,7 +869,7 @@ impl Specification for Verification {
                 finish: false,
                 ..
             } => state.generation != generation || state.phase != Phase::Reserved,
-            Progress::Note(generation) => state.generation != generation,
+            Progress::Note(generation) => state.generation != generation || state.last.is_none(),
             Progress::Late(Step::Consume(Right { generation, .. }) | Step::Act(generation)) => {
                 state.generation != generation
             }
@@ -814,9 +877,53 @@ impl Specification for Verification {
                 planned,
                 release: false,
                 ..
-            } => state.generation > planned.seen + 1,
+            } => !state.may_undo(planned, operation.id),
             Progress::Late(Step::Write(planned)) => state.generation != planned.seen,
             _ => false,
         }
+    }
+
+    fn normalize<'a>(&self, state: &mut State, progress: impl Iterator<Item = &'a mut Progress>) {
+        if state.generation == 0 {
+            return;
+        }
+        let (generation, begun) = (state.generation, state.begun);
+        let shift = |of: &mut u8| *of = NOW - NOW.min(generation - *of);
+        let compare = |of: &mut u8| *of = u8::from(*of == begun);
+        for progress in progress {
+            match progress {
+                Progress::Write(planned)
+                | Progress::TakeBack { planned, .. }
+                | Progress::Late(Step::Write(planned)) => shift(&mut planned.seen),
+                Progress::Record { generation, .. }
+                | Progress::Note(generation)
+                | Progress::Act(generation)
+                | Progress::Late(Step::Act(generation)) => shift(generation),
+                Progress::PayAgain(begun) => compare(begun),
+                Progress::Check(Paid {
+                    generation, begun, ..
+                })
+                | Progress::Consume(Right {
+                    generation, begun, ..
+                })
+                | Progress::ConsumeAgain(Right {
+                    generation, begun, ..
+                })
+                | Progress::Late(Step::Consume(Right {
+                    generation, begun, ..
+                })) => {
+                    shift(generation);
+                    compare(begun);
+                }
+                Progress::Key
+                | Progress::Plan
+                | Progress::Release
+                | Progress::Pay
+                | Progress::Look
+                | Progress::Late(Step::Key | Step::Release | Step::Pay)
+                | Progress::Over => {}
+            }
+        }
+        (state.generation, state.begun) = (NOW, 1);
     }
 }
