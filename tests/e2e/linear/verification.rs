@@ -10,6 +10,9 @@ use super::operation::{Answer, Operation, Request};
 /// `allowedAttempts` of a code.
 pub(crate) const ATTEMPTS: u8 = 3;
 
+/// How often a redeem and a cancel try to change a verification that others change meanwhile.
+const TRIES: u8 = 3;
+
 /// How many codes one verification can have.
 const MOST_SENDS: u8 = 3;
 
@@ -125,10 +128,13 @@ pub(crate) enum Progress {
     ConsumeAgain(Right),
     /// A wrong guess that is noted.
     Note(u8),
-    /// A request that looks at the verification.
-    Look,
+    /// A request that looks at the verification. The number is that of its refused changes.
+    Look(u8),
     /// A redeem or a cancel that changes the generation that it has seen.
-    Act(u8),
+    Act {
+        generation: u8,
+        refused: u8,
+    },
     /// The rest of a request without a clear answer.
     Late(Step),
     Over,
@@ -681,9 +687,18 @@ impl Verification {
         vec![(after, Progress::Over)]
     }
 
-    fn look(operation: &Operation, context: &Context<'_>, state: &State) -> Next {
+    fn look(operation: &Operation, context: &Context<'_>, state: &State, refused: u8) -> Next {
         let answer = context.answer;
-        let act = || vec![(state.clone(), Progress::Act(state.generation))];
+        let generation = state.generation;
+        let act = || {
+            vec![(
+                state.clone(),
+                Progress::Act {
+                    generation,
+                    refused,
+                },
+            )]
+        };
         let pending = (state.phase() == "pending").then_some(u64::from(state.left));
         let is_explained = match operation.request {
             Request::Status if state.generation > 0 => answer.is_phase(state.phase(), pending),
@@ -700,16 +715,30 @@ impl Verification {
         over_if(is_explained, state)
     }
 
-    fn act(operation: &Operation, context: &Context<'_>, state: &State, generation: u8) -> Next {
+    fn act(
+        operation: &Operation,
+        context: &Context<'_>,
+        state: &State,
+        generation: u8,
+        refused: u8,
+    ) -> Next {
         let answer = context.answer;
         let Some(after) = state.act(operation.request, generation) else {
-            // The verification has changed, so the request looks at it again.
-            return vec![(state.clone(), Progress::Look)];
+            // The verification has changed, so the request looks at it again, or gives up.
+            return if refused + 1 < TRIES {
+                vec![(state.clone(), Progress::Look(refused + 1))]
+            } else {
+                over_if(answer.is_error("verification_in_progress"), state)
+            };
         };
         let mut next = Vec::new();
         // Done, but the answer was lost. When the step is repeated, it finds itself or what came after it.
         if context.had_faults {
-            next.push((after.clone(), Progress::Act(generation)));
+            let again = Progress::Act {
+                generation,
+                refused,
+            };
+            next.push((after.clone(), again));
         }
         let is_explained = match operation.request {
             Request::Redeem { .. } => answer.is_success(),
@@ -773,9 +802,9 @@ fn rests_of_unknown(context: &Context<'_>, progress: Progress) -> Option<Vec<Pro
         }
         Progress::Pay => late(Step::Pay),
         Progress::Consume(right) | Progress::ConsumeAgain(right) => late(Step::Consume(right)),
-        Progress::Act(generation) => late(Step::Act(generation)),
+        Progress::Act { generation, .. } => late(Step::Act(generation)),
         Progress::Release => late(Step::Release),
-        Progress::Check(_) | Progress::PayAgain(_) | Progress::Look => Vec::new(),
+        Progress::Check(_) | Progress::PayAgain(_) | Progress::Look(_) => Vec::new(),
         Progress::Record { .. } | Progress::Note(_) | Progress::Late(_) | Progress::Over => {
             return None;
         }
@@ -792,7 +821,7 @@ impl Specification for Verification {
             Request::Send { key: Some(_), .. } => Progress::Key,
             Request::Send { key: None, .. } => Progress::Plan,
             Request::Verify { .. } => Progress::Pay,
-            Request::Status | Request::Redeem { .. } | Request::Cancel => Progress::Look,
+            Request::Status | Request::Redeem { .. } | Request::Cancel => Progress::Look(0),
         }
     }
 
@@ -821,8 +850,11 @@ impl Specification for Verification {
             Progress::Consume(right) => Self::consume(context, state, right, false),
             Progress::ConsumeAgain(right) => Self::consume(context, state, right, true),
             Progress::Note(generation) => Self::note(context, state, generation),
-            Progress::Look => Self::look(operation, context, state),
-            Progress::Act(generation) => Self::act(operation, context, state, generation),
+            Progress::Look(refused) => Self::look(operation, context, state, refused),
+            Progress::Act {
+                generation,
+                refused,
+            } => Self::act(operation, context, state, generation, refused),
             Progress::Late(step) => self.late(operation, context, state, step),
             Progress::PayAgain(_) | Progress::Over => Vec::new(),
         }
@@ -897,7 +929,7 @@ impl Specification for Verification {
                 | Progress::Late(Step::Write(planned)) => shift(&mut planned.seen),
                 Progress::Record { generation, .. }
                 | Progress::Note(generation)
-                | Progress::Act(generation)
+                | Progress::Act { generation, .. }
                 | Progress::Late(Step::Act(generation)) => shift(generation),
                 Progress::PayAgain(begun) => compare(begun),
                 Progress::Check(Paid {
@@ -919,7 +951,7 @@ impl Specification for Verification {
                 | Progress::Plan
                 | Progress::Release
                 | Progress::Pay
-                | Progress::Look
+                | Progress::Look(_)
                 | Progress::Late(Step::Key | Step::Release | Step::Pay)
                 | Progress::Over => {}
             }
