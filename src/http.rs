@@ -186,7 +186,7 @@ async fn verify(service: &Service, mut body: Body, call: &mut Call<'_>) -> Resul
     Ok(response::verified(&reference))
 }
 
-/// With `"claim": true`, redeems the success instead of showing the state.
+/// With `"claim": true`, redeems the success instead of returning the status.
 async fn status(service: &Service, mut body: Body, call: &mut Call<'_>) -> Result<Response, Error> {
     let is_claim = body.boolean("claim")?.unwrap_or(false);
     let request = request::read_verification(service, &mut body, &call.caller)?;

@@ -95,7 +95,8 @@ impl Service {
         self.rules.extra_prefixes.classify(number).0
     }
 
-    /// The country of a number, if its country and its type are served. `channel` is that of a message.
+    /// Refuses a number whose country or type is not served, and returns its country. `channel` is `None` if no message
+    /// is to be sent.
     fn check_number(
         &self,
         number: &PhoneNumber,

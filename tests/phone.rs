@@ -546,7 +546,7 @@ fn the_committed_table_equals_the_derived_one() {
     );
     assert!(
         committed == derived,
-        "run `cargo test --test phone -- --ignored write_the_table` and read the difference"
+        "run `cargo test --workspace --test phone -- --ignored write_the_table` and read the difference"
     );
 }
 

@@ -359,7 +359,7 @@ fn brand_name(body: &mut Body, length: &RangeInclusive<u8>) -> Result<Option<Str
     }
 }
 
-/// Characters that a `source` may have. AWS sets no limit: it only sees a hash.
+/// The most characters of a `source`. AWS sets no limit, because it gets only the reference ID, a hash.
 pub(crate) const SOURCE_LIMIT: usize = 128;
 
 fn source(body: &mut Body) -> Result<Option<String>, Error> {

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The purpose of a number, by libphonenumber.
+/// The type of a number, as libphonenumber classifies it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NumberType {
     Mobile,

@@ -165,9 +165,9 @@ impl Budgets {
     /// spent. Each segment costs its price. A message without a known price is refused if any budget is in money: it
     /// counts as more than the whole budget.
     ///
-    /// The budgets of a country have an item of their own, unless it is the only one. A stack that served one country
-    /// until now, and every stack of the version before, has counted them in the item of all budgets. So these counters
-    /// count as well.
+    /// The budgets of a country have an item of their own, unless it is the only country. Stacks with one country, and
+    /// earlier versions, count them in the item of all budgets. On the day of such a change both items hold a part, so
+    /// both are compared with the cap.
     #[must_use]
     pub fn spendings(
         &self,

@@ -160,8 +160,8 @@ impl Service {
     ) -> Result<Spent, Error> {
         let now = call.now;
         let store = &limits.store;
-        let spend = || store.spend_attempt(&guess.item, &guess.code, None, now);
-        let seen = match spend().await? {
+        let pay = || store.spend_attempt(&guess.item, &guess.code, None, now);
+        let seen = match pay().await? {
             Attempt::Paid(verification) => {
                 return Ok(Spent::Attempt(verification));
             }
@@ -174,28 +174,29 @@ impl Service {
         if seen.as_ref().is_some_and(|seen| !is_over(seen, now)) {
             return Err(refusal);
         }
-        let (send_limits, hasher) = (limits.send_limits(), &limits.hasher);
-        // Failures stop guesses at foreign codes as they stop sends.
-        let number = store.number(&hasher.number(&request.to)).await?;
-        if let Some(wait) = send_limits.wait(&number, now)
-            && (wait.guesses || wait.until.is_none())
-        {
-            return Err(refusals::number_limited(wait, now));
+        take_foreign_place(&request.to, limits, call)
+            .await?
+            .map_err(|limited| if seen.is_some() { refusal } else { limited })?;
+        self.open_foreign_code(request, guess, seen.as_ref(), limits, call)
+            .await?;
+        // If another guess has opened it meanwhile, this one is paid for like any other.
+        match pay().await? {
+            Attempt::Paid(verification) => Ok(Spent::Attempt(verification)),
+            Attempt::Refused(_) => Err(refusals::in_progress("Another guess is being checked.")),
         }
-        let windows = send_limits.windows();
-        let number_item = hasher.foreign_number(&request.to);
-        let place_at = call.now_again();
-        if let Reservation::Refused(number) =
-            store.reserve_send(&number_item, windows, place_at).await?
-        {
-            return Err(
-                match send_limits.wait(&number, now).and_then(|wait| wait.until) {
-                    _ if seen.is_some() => refusal,
-                    Some(until) => refusals::foreign_limited(until, now),
-                    None => refusals::in_progress("Another guess opens this verification."),
-                },
-            );
-        }
+    }
+
+    /// Begins a verification for a foreign code. `seen` is the one before it. Does nothing if another guess has begun one
+    /// meanwhile.
+    async fn open_foreign_code(
+        &self,
+        request: &VerifyRequest,
+        guess: &Guess,
+        seen: Option<&Verification>,
+        limits: &Limits,
+        call: &Call<'_>,
+    ) -> Result<(), Error> {
+        let now = call.now;
         let issuers = self.providers.all();
         let defaults = &self.rules.defaults;
         let opening = Opening {
@@ -214,19 +215,41 @@ impl Service {
                 Reference::Given(_) => &defaults.brand_name,
             },
             owner: None,
-            forget: &seen
-                .as_ref()
-                .map(|seen| seen.outlived(now))
-                .unwrap_or_default(),
+            forget: &seen.map(|seen| seen.outlived(now)).unwrap_or_default(),
         };
         let generation = seen.map(|seen| seen.generation);
-        // If another guess has opened it meanwhile, this one is paid for like any other.
-        store.open(&guess.item, generation, &opening).await?;
-        match spend().await? {
-            Attempt::Paid(verification) => Ok(Spent::Attempt(verification)),
-            Attempt::Refused(_) => Err(refusals::in_progress("Another guess is being checked.")),
-        }
+        limits.store.open(&guess.item, generation, &opening).await?;
+        Ok(())
     }
+}
+
+/// Takes a place for a guess at a foreign code. The inner error says why there is none.
+async fn take_foreign_place(
+    to: &PhoneNumber,
+    limits: &Limits,
+    call: &Call<'_>,
+) -> Result<Result<(), Error>, Error> {
+    let (send_limits, hasher, now) = (limits.send_limits(), &limits.hasher, call.now);
+    // Failures stop guesses at foreign codes as they stop sends.
+    let number = limits.store.number(&hasher.number(to)).await?;
+    if let Some(wait) = send_limits.wait(&number, now)
+        && (wait.guesses || wait.until.is_none())
+    {
+        return Err(refusals::number_limited(wait, now));
+    }
+    let item = hasher.foreign_number(to);
+    let place = limits
+        .store
+        .reserve_send(&item, send_limits.windows(), call.now_again());
+    let Reservation::Refused(number) = place.await? else {
+        return Ok(Ok(()));
+    };
+    Ok(Err(
+        match send_limits.wait(&number, now).and_then(|wait| wait.until) {
+            Some(until) => refusals::foreign_limited(until, now),
+            None => refusals::in_progress("Another guess opens this verification."),
+        },
+    ))
 }
 
 /// Whether a later guess may be about a newer foreign code. A success stays until it can no longer be redeemed, and a

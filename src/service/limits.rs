@@ -39,7 +39,7 @@ pub struct Limits {
 pub struct LedgerPolicy {
     /// Sends to one number, in sliding windows.
     pub send_limits: SendLimits,
-    /// Sends to the ten thousand numbers around one, in fixed windows.
+    /// Sends to the numbers that differ only in their last four digits, in fixed windows.
     pub prefix_limits: Vec<Rate>,
     /// Sends from one address, and guesses from one address, in fixed windows.
     pub source_limits: Vec<Rate>,

@@ -25,7 +25,7 @@ const MAYBE_CANCELED: &str = "The ledger could not be reached in time, so the ve
 
 const MAYBE_UNLOCKED: &str = "The ledger could not be reached in time, so the number may have been unlocked or not. Unlock it again.";
 
-/// How often a step is tried that names the generation which was seen. It fails only if a send comes in between.
+/// How often a cancel or a redeem is tried. A try is refused if a send has begun a new generation since the read.
 const TRIES: u32 = 3;
 
 const CHANGES_ALL_THE_TIME: &str = "Other requests are changing this verification.";

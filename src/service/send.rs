@@ -52,7 +52,8 @@ impl Service {
                 limits.count_source("send", &call.caller, now).await
             })
             .await?;
-        // Reserved before anything is counted: a client that retries must not use up its own user's limits.
+        // Reserved before the number, its prefix and the budgets are counted: a client that repeats its request must not
+        // use up its own user's limits. Only its address has been counted.
         let mut begun = BegunSend::new()?;
         let reservation = limits.reserve_key(request, begun.holder, call).await?;
         if let Reservation::Finished { receipt, at } = reservation {

@@ -542,7 +542,7 @@ fn render(
     format!(
         r#"//! Generated, do not edit. Source: libphonenumber {metadata}, from the crate `rlibphonenumber` {release}.
 //!
-//! `cargo test --test phone -- --ignored write_the_table` writes it, and every `cargo test` compares it
+//! `cargo test --workspace --test phone -- --ignored write_the_table` writes it, and every `cargo test` compares it
 //! with its source. `tests/phone/table.rs` derives it.
 
 use super::plan::{{CallingCode, Leaf, MAIN, NOBODY, Table}};
