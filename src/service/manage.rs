@@ -96,8 +96,10 @@ impl Service {
             .run(self.find("status", request, limits, call))
             .await
             .map_err(|error| error.if_ledger_unavailable(NOT_REDEEMED))?;
-        for _ in 0..TRIES {
+        // The last refusal is judged, too: the change that was refused may have been made before.
+        for tries_left in (0..=TRIES).rev() {
             let generation = match refusals::judge_redeem(seen.as_ref(), &redeemer, call.now) {
+                RedeemVerdict::Redeemable(_) if tries_left == 0 => break,
                 RedeemVerdict::Redeemable(generation) => generation,
                 RedeemVerdict::SameRedeemer => return Ok(reference),
                 RedeemVerdict::Refused(error) => return Err(error),
@@ -133,10 +135,14 @@ impl Service {
             .run(self.find("cancel", request, limits, call))
             .await
             .map_err(|error| error.if_ledger_unavailable(NOT_CANCELED))?;
-        for _ in 0..TRIES {
+        // As above.
+        for tries_left in (0..=TRIES).rev() {
             let open = seen.ok_or_else(refusals::not_found)?;
             if !open.is_open(call.now) {
                 return Ok((reference, open.phase(call.now)));
+            }
+            if tries_left == 0 {
+                break;
             }
             let step = limits.store.cancel(&item, open.generation, call.now);
             let outcome = time

@@ -10,6 +10,7 @@
 )]
 
 mod codes;
+mod contention;
 #[path = "../ledger/emulator.rs"]
 #[expect(dead_code, reason = "shared with the tests of the ledger")]
 mod emulator;

@@ -38,6 +38,11 @@ pub(crate) trait Specification {
         progress: &Self::Progress,
     ) -> Return<Self::Progress>;
 
+    /// A step that an operation had given up: it may happen at any time from the call on, or never.
+    fn given_up(&self, _operation: &Self::Operation) -> Option<Self::Progress> {
+        None
+    }
+
     /// Whether the rest of an operation can no longer change the state.
     fn is_moot(
         &self,
@@ -234,8 +239,12 @@ impl<S: Specification> Search<'_, S> {
         match event {
             Event::Called => {
                 let mut after = configuration.clone();
-                let begun = self.specification.begin(&self.history[index].operation);
+                let operation = &self.history[index].operation;
+                let begun = self.specification.begin(operation);
                 after.running.push((index, begun));
+                let given_up = self.specification.given_up(operation);
+                after.rests.extend(given_up.map(|step| (index, step)));
+                self.tidy(&mut after);
                 vec![(place + 1, after)]
             }
             Event::Returned => self.return_of(configuration, index, place),

@@ -26,8 +26,6 @@ pub(crate) enum Progress {
     /// The rest of a send without a clear answer.
     Late,
     Over,
-    /// The same, after a try that was given up has taken a place as well.
-    OverTwice,
 }
 
 type Next = Vec<(State, Progress)>;
@@ -95,29 +93,24 @@ impl Specification for Places {
                 let taken = state.take().map(|after| (after, Progress::Over));
                 taken.into_iter().collect()
             }
-            // A try that was given up may be executed before the request returns.
-            (Progress::Over, Request::Send { .. }) if operation.had_overdue => {
-                let taken = state.take().map(|after| (after, Progress::OverTwice));
-                taken.into_iter().collect()
-            }
             _ => Vec::new(),
         }
     }
 
     fn returns(&self, operation: &Operation, progress: &Progress) -> Return<Progress> {
         match progress {
-            // A try that was given up may take a place as well.
-            Progress::Over
-                if operation.had_overdue && matches!(operation.request, Request::Send { .. }) =>
-            {
-                Return::WithRests(vec![Progress::Late])
-            }
-            Progress::Over | Progress::OverTwice => Return::Complete,
+            Progress::Over => Return::Complete,
             Progress::Begun if operation.answer.is_unknown() => {
                 Return::Perhaps(vec![Progress::Late])
             }
             _ => Return::NotYet,
         }
+    }
+
+    /// A try that was given up may take a place as well.
+    fn given_up(&self, operation: &Operation) -> Option<Progress> {
+        let is_send = matches!(operation.request, Request::Send { .. });
+        (is_send && operation.had_overdue).then_some(Progress::Late)
     }
 
     fn is_moot(&self, _: &Operation, state: &State, rest: &Progress) -> bool {

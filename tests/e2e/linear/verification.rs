@@ -118,7 +118,7 @@ pub(crate) enum Progress {
     /// A guess that costs an attempt.
     Pay,
     /// The same, after it has cost an attempt and the answer was lost. It costs another one only if another verification has
-    /// begun meanwhile, or if the first one came late.
+    /// begun meanwhile.
     PayAgain(u8),
     /// A guess that is checked, with the verification as it was when it cost the attempt.
     Check(Paid),
@@ -691,6 +691,9 @@ impl Verification {
         let answer = context.answer;
         let generation = state.generation;
         let act = || {
+            if refused == TRIES {
+                return over_if(answer.is_error("verification_in_progress"), state);
+            }
             vec![(
                 state.clone(),
                 Progress::Act {
@@ -724,12 +727,8 @@ impl Verification {
     ) -> Next {
         let answer = context.answer;
         let Some(after) = state.act(operation.request, generation) else {
-            // The verification has changed, so the request looks at it again, or gives up.
-            return if refused + 1 < TRIES {
-                vec![(state.clone(), Progress::Look(refused + 1))]
-            } else {
-                over_if(answer.is_error("verification_in_progress"), state)
-            };
+            // The verification has changed, so the request looks at it again.
+            return vec![(state.clone(), Progress::Look(refused + 1))];
         };
         let mut next = Vec::new();
         // Done, but the answer was lost. When the step is repeated, it finds itself or what came after it.
@@ -843,9 +842,7 @@ impl Specification for Verification {
             } => Self::take_back(context, state, planned, undo, release),
             Progress::Release => self.late(operation, context, state, Step::Release),
             Progress::Pay => self.pay(context, state, true),
-            Progress::PayAgain(begun) if state.begun != begun || operation.had_overdue => {
-                self.pay(context, state, false)
-            }
+            Progress::PayAgain(begun) if state.begun != begun => self.pay(context, state, false),
             Progress::Check(paid) => self.check(context, state, paid),
             Progress::Consume(right) => Self::consume(context, state, right, false),
             Progress::ConsumeAgain(right) => Self::consume(context, state, right, true),
@@ -862,34 +859,32 @@ impl Specification for Verification {
 
     fn returns(&self, operation: &Operation, progress: &Progress) -> Return<Progress> {
         let context = Context::of(operation);
-        // A try that was given up may cost an attempt as well, or take a key that was given back.
-        let overdue = match operation.request {
-            _ if !operation.had_overdue => None,
-            Request::Verify { .. } => Some(Progress::Late(Step::Pay)),
-            Request::Send { key: Some(_), .. } => Some(Progress::Late(Step::Key)),
-            _ => None,
-        };
-        let with_overdue = |rests: Vec<Progress>| {
-            let missing = overdue.filter(|overdue| !rests.contains(overdue));
-            rests.into_iter().chain(missing).collect()
-        };
         if context.answer.is_unknown() {
             return match rests_of_unknown(&context, *progress) {
-                _ if *progress == Progress::Over => Return::WithRests(with_overdue(Vec::new())),
-                Some(rests) => Return::Perhaps(with_overdue(rests)),
+                _ if *progress == Progress::Over => Return::Complete,
+                Some(rests) => Return::Perhaps(rests),
                 None => Return::NotYet,
             };
         }
         match *progress {
-            Progress::Over if overdue.is_some() => Return::WithRests(overdue.into_iter().collect()),
             Progress::Over => Return::Complete,
             // The answer does not wait for these steps if they fail.
             Progress::Record { .. } | Progress::Release | Progress::Note(_)
                 if context.had_faults =>
             {
-                Return::WithRests([*progress].into_iter().chain(overdue).collect())
+                Return::WithRests(vec![*progress])
             }
             _ => Return::NotYet,
+        }
+    }
+
+    /// A try that was given up may cost an attempt as well, or take a key that was given back.
+    fn given_up(&self, operation: &Operation) -> Option<Progress> {
+        match operation.request {
+            _ if !operation.had_overdue => None,
+            Request::Verify { .. } => Some(Progress::Late(Step::Pay)),
+            Request::Send { key: Some(_), .. } => Some(Progress::Late(Step::Key)),
+            _ => None,
         }
     }
 
@@ -957,5 +952,89 @@ impl Specification for Verification {
             }
         }
         (state.generation, state.begun) = (NOW, 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::checker::{Timed, Verdict, check};
+    use super::super::operation::Guess;
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn timed(
+        request: Request,
+        (status, body): (u64, Value),
+        (called, returned): (u64, u64),
+    ) -> Timed<Operation> {
+        let operation = Operation {
+            id: usize::try_from(called).unwrap(),
+            request,
+            reference: 0,
+            answer: Answer::new(status, &body),
+            had_faults: false,
+            had_overdue: false,
+        };
+        Timed {
+            operation,
+            called,
+            returned: Some(returned),
+            ended: Some(returned),
+        }
+    }
+
+    fn verify(name: usize) -> Request {
+        let guess = Guess {
+            name,
+            is_unique: true,
+            is_code: false,
+        };
+        Request::Verify {
+            guess,
+            winner: name,
+        }
+    }
+
+    fn send(key: Option<usize>, text: usize) -> Request {
+        Request::Send {
+            key,
+            text: Some(text),
+        }
+    }
+
+    fn is_explained(history: &[Timed<Operation>]) -> bool {
+        let specification = Verification {
+            codes: vec![0, 1, 2, 3],
+            is_long: false,
+        };
+        let verdict = check(&specification, &State::default(), history, 100_000);
+        assert!(!matches!(verdict, Verdict::Unfinished(_)), "{verdict:?}");
+        matches!(verdict, Verdict::Linearizable(_))
+    }
+
+    /// A try of a guess that comes after its repeat, and before the guess has its answer.
+    #[test]
+    fn a_try_that_was_given_up_may_cost_a_second_attempt() {
+        let wrong = |left| (422, json!({ "code": "invalid_code", "attemptsLeft": left }));
+        let history = |is_overdue| {
+            let mut late = timed(verify(8), wrong(2), (3, 9));
+            (late.operation.had_faults, late.operation.had_overdue) = (is_overdue, is_overdue);
+            [
+                timed(
+                    send(None, 0),
+                    (202, json!({ "status": "pending", "attemptsLeft": 3 })),
+                    (1, 2),
+                ),
+                late,
+                timed(verify(9), wrong(1), (4, 6)),
+                timed(
+                    Request::Status,
+                    (200, json!({ "status": "exhausted" })),
+                    (7, 8),
+                ),
+            ]
+        };
+        assert!(is_explained(&history(true)));
+        assert!(!is_explained(&history(false)));
     }
 }
