@@ -161,6 +161,21 @@ fn the_template_sets_every_setting_and_no_other() {
     assert_eq!(set, known);
 }
 
+/// A setting that it left out would come from the environment of the shell.
+#[test]
+fn make_invoke_sets_every_setting() {
+    let script = repository("tests/e2e/invoke.sh");
+    let (_, after) = script.split_once("settings=(\n").unwrap();
+    let (settings, _) = after.split_once("\n)").unwrap();
+    let set: Vec<&str> = settings
+        .split_whitespace()
+        .filter_map(|assignment| Some(assignment.split_once('=')?.0))
+        .collect();
+    let missing = SETTINGS.iter().map(|setting| setting.name);
+    let missing: Vec<&str> = missing.filter(|name| !set.contains(name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
 /// Compares with vectors that AWS's Python example produced.
 #[test]
 fn derived_reference_ids_equal_those_of_awss_example() {
