@@ -27,7 +27,7 @@ const RESERVE_WITH_LEDGER: Duration = RESERVE.saturating_add(RECORDING_TIME);
 /// The function, ready for invocations.
 pub struct App {
     service: Service,
-    gate: http::Gate,
+    http: http::Policy,
     sign_in: cognito::Policy,
     operator_aliases: bool,
     warm: AtomicBool,
@@ -74,16 +74,16 @@ impl App {
         let service = Service::new(settings.rules, providers, limits);
         Ok(Self {
             operator_aliases: settings.operator_aliases,
-            ..Self::new(service, settings.gate, settings.sign_in)
+            ..Self::new(service, settings.http, settings.sign_in)
         })
     }
 
-    /// `gate` decides which HTTP callers are let in, `sign_in` how Cognito sign-ins proceed.
+    /// `http` decides which HTTP callers are let in, `sign_in` how Cognito sign-ins proceed.
     #[must_use]
-    pub fn new(service: Service, gate: http::Gate, sign_in: cognito::Policy) -> Self {
+    pub fn new(service: Service, http: http::Policy, sign_in: cognito::Policy) -> Self {
         Self {
             service,
-            gate,
+            http,
             sign_in,
             operator_aliases: false,
             warm: AtomicBool::new(false),
@@ -170,7 +170,7 @@ impl App {
         }
         match recognized {
             Recognized::Http(event) => {
-                let response = http::respond(service, self.gate, event, call).await;
+                let response = http::respond(service, &self.http, event, call).await;
                 response.map_err(unrecognized)
             }
             Recognized::Cognito => cognito::respond(service, &self.sign_in, event, call).await,

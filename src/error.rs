@@ -57,6 +57,9 @@ codes! {
     /// AWS does not vouch for the caller: the request was neither signed nor authorized.
     Unauthenticated "unauthenticated" 403 "The caller is not authenticated"
 
+    /// The caller is a user, and the route is for backends.
+    CallerNotTrusted "caller_not_trusted" 403 "The caller is not trusted with this"
+
     /// The destination number belongs to a country that is not in `ALLOWED_COUNTRIES`.
     CountryNotAllowed "country_not_allowed" 403 "Numbers of this country are not served"
 

@@ -2,10 +2,12 @@
 
 mod body;
 mod origin;
+mod principal;
 mod request;
 mod response;
 
 pub(crate) use origin::Event;
+pub use principal::TrustedPrincipals;
 pub(crate) use request::SOURCE_LIMIT;
 
 use crate::error::{Error, ErrorCode};
@@ -21,12 +23,21 @@ use std::panic::AssertUnwindSafe;
 /// The callers that the HTTP routes let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gate {
-    /// Callers that AWS has authenticated, by IAM or an authorizer, and names in the event.
+    /// Callers that AWS has authenticated, by IAM or an authorizer, and describes in the event.
     Iam,
     /// Every caller: something in front has authenticated it, and the event does not show that.
     Trusted,
-    /// Anyone may send and verify. Callers that AWS has authenticated may use every route, and set more fields.
+    /// Anyone may send and verify. Trusted callers may use every route, and set more fields.
     Open,
+}
+
+/// The operator's settings for the HTTP routes.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    pub gate: Gate,
+    /// The backends among the callers that an authorizer or an identity pool has authenticated. All others of these are
+    /// users, who may do no more than anyone in the open mode.
+    pub trusted: TrustedPrincipals,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,14 +86,14 @@ impl Operation {
 /// The response cannot be written as JSON. That does not happen.
 pub(crate) async fn respond(
     service: &Service,
-    gate: Gate,
+    policy: &Policy,
     event: Event,
     call: &mut Call<'_>,
 ) -> Result<Box<RawValue>, serde_json::Error> {
     let shape = event.shape();
     call.record.origin = Some(shape.name());
     let mut progress = Progress::default();
-    let outcome = handle(service, gate, event, call, &mut progress);
+    let outcome = handle(service, policy, event, call, &mut progress);
     // A panic ends this request, not the execution environment with its open connections.
     let outcome = AssertUnwindSafe(outcome).catch_unwind().await;
     let operation = progress.operation;
@@ -126,7 +137,7 @@ fn unfinished(operation: Option<Operation>) -> Error {
 
 async fn handle(
     service: &Service,
-    gate: Gate,
+    policy: &Policy,
     event: Event,
     call: &mut Call<'_>,
     progress: &mut Progress,
@@ -135,14 +146,14 @@ async fn handle(
     let operation = route(&request.method, &request.path, service.has_ledger())?;
     progress.operation = Some(operation);
     call.record.operation = Some(operation.name());
-    call.caller = request.caller(gate, operation)?;
+    call.caller = request.caller(policy, operation)?;
     request.check_content_type()?;
     match request.idempotency_key(&call.caller, service.has_ledger())? {
         KeyHeader::Absent => {}
         KeyHeader::Given(key) => call.caller.idempotency_key = Some(key),
         KeyHeader::Ignored => progress.ignores_key = true,
     }
-    let mut body = request.into_body(&operation.fields(), &call.caller)?;
+    let mut body = request.into_body(&operation.fields(), &call.caller, policy)?;
     if let Some(address) = request::read_client_ip(&mut body)? {
         call.caller.address = Some(address);
     }

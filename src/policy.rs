@@ -1,11 +1,13 @@
 //! The rules: which numbers are served, how often, and for how much money. Pure: no clock, no network.
 
+mod brands;
 mod budgets;
 mod countries;
 mod extra_prefixes;
 mod rates;
 mod types;
 
+pub use brands::Brands;
 pub use budgets::{Budget, Budgets, Period, Prices, Unit};
 pub use countries::AllowedCountries;
 pub use extra_prefixes::ExtraPrefixes;

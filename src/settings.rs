@@ -11,7 +11,7 @@ pub use ledger::{LedgerSecret, LedgerSettings};
 pub use provider::{OneProvider, ProviderSettings};
 
 use crate::cognito::{self, StepUp};
-use crate::http::Gate;
+use crate::http::{self, Gate, TrustedPrincipals};
 use crate::service::{ReferenceIds, Rules};
 use reader::Reader;
 use std::time::Duration;
@@ -21,8 +21,8 @@ use tracing::level_filters::LevelFilter;
 pub struct Settings {
     /// The rules for every send and verify.
     pub rules: Rules,
-    /// The callers that the HTTP routes let in.
-    pub gate: Gate,
+    /// The callers that the HTTP routes let in, and how far they are trusted.
+    pub http: http::Policy,
     pub provider: ProviderSettings,
     /// `None` without a ledger: the service then relies on the provider's response alone.
     pub ledger: Option<LedgerSettings>,
@@ -60,6 +60,7 @@ pub const SETTINGS: &[Setting] = &[
     required("ORIGINATION_IDENTITY"),
     optional("ORIGINATION_IDENTITIES"),
     required("BRAND_NAME"),
+    optional("BRAND_NAMES"),
     required("ALLOWED_COUNTRIES"),
     default(
         "ALLOWED_NUMBER_TYPES",
@@ -84,6 +85,7 @@ pub const SETTINGS: &[Setting] = &[
     optional("DLT_TEMPLATE_ID"),
     default("REFERENCE_ID", "derived"),
     default("API_AUTH", "iam"),
+    optional("TRUSTED_PRINCIPALS"),
     optional("LEDGER_TABLE"),
     optional("LEDGER_KEY"),
     default("SEND_LIMITS", "1/30s,2/90s,3/10m,6/24h"),
@@ -178,16 +180,17 @@ impl Reader<'_> {
         let provider = self.provider(&file.texts);
         let limits = provider.current.limits();
         let gate = self.gate();
-        let mut rules = self.rules(&limits);
+        let mut rules = self.rules(&limits, &file.brand_names);
         if gate == Gate::Open {
             // Anyone who knows a number can compute its derived reference ID.
             rules.reference_ids = ReferenceIds::Random;
         }
+        let trusted = self.trusted_principals(gate, &file.trusted_principals);
         let ledger = self.ledger(&rules.allowed_countries, &limits, &provider.codes(), file);
         self.check_sdk_variables();
         Settings {
             rules,
-            gate,
+            http: http::Policy { gate, trusted },
             provider,
             ledger,
             sign_in: self.sign_in(),
@@ -236,6 +239,33 @@ impl Reader<'_> {
             }
         }
         gate
+    }
+
+    /// The entries of `TRUSTED_PRINCIPALS` and of the packaged file.
+    fn trusted_principals(&mut self, gate: Gate, of_file: &[String]) -> TrustedPrincipals {
+        const NAME: &str = "TRUSTED_PRINCIPALS";
+        let own = self.raw(NAME);
+        let own = own.iter().flat_map(|list| list.split(','));
+        let entries: Vec<_> = own.chain(of_file.iter().map(String::as_str)).collect();
+        if gate == Gate::Trusted && !entries.is_empty() {
+            self.report(
+                NAME,
+                "has no effect while API_AUTH is `trusted`, which trusts every caller: unset it, and remove \
+                 `trustedPrincipals` from CONFIG_FILE.",
+            );
+        }
+        TrustedPrincipals::parse(entries).unwrap_or_else(|place| {
+            // Not quoted: a subject can be a person.
+            self.report(
+                NAME,
+                &format!(
+                    "and `trustedPrincipals` in CONFIG_FILE must have entries such as \
+                     `arn:aws:iam::123456789012:role/app`, `sub=SUBJECT@https://ISSUER`, `client=ID@https://ISSUER` or \
+                     `sub=PRINCIPAL`, in the variable separated by commas: see entry {place}."
+                ),
+            );
+            TrustedPrincipals::default()
+        })
     }
 
     fn sign_in(&mut self) -> cognito::Policy {

@@ -6,6 +6,7 @@
 mod essentials;
 
 use super::Operation;
+use super::principal::{PoolFacts, Principal};
 use super::request::Request;
 use super::response::Response;
 use crate::error::{Error, ErrorCode};
@@ -319,61 +320,57 @@ const GUEST: &str = "unauthenticated";
 /// The caller whom IAM, a JWT authorizer or a Lambda authorizer has authenticated.
 ///
 /// Fails closed: an authorizer that names nobody (`null`, an empty object) authenticates nobody.
-fn http_principal(authorizer: ApiGatewayRequestAuthorizer) -> Option<String> {
+fn http_principal(authorizer: ApiGatewayRequestAuthorizer) -> Option<Principal> {
     let signer = authorizer.iam.and_then(|iam| {
         let identity = iam.cognito_identity.unwrap_or_default();
-        let is_guest = identity.amr.iter().any(|method| method == GUEST);
-        signer(iam.user_arn, is_guest)
+        let pool = PoolFacts {
+            is_pool: !identity.amr.is_empty()
+                || identity.identity_id.is_some()
+                || identity.identity_pool_id.is_some(),
+            is_guest: identity.amr.iter().any(|method| method == GUEST),
+            identity_id: identity.identity_id,
+        };
+        Principal::signer(iam.user_arn, pool)
     });
     let claims = authorizer.jwt.map(|jwt| jwt.claims).unwrap_or_default();
     let fields = authorizer.fields;
+    let of_jwt = || Principal::of_claims(|name| claims.get(name).map(String::as_str));
+    let of_lambda = || Principal::of_claims(|name| fields.get(name)?.as_str());
     signer
-        .or_else(|| {
-            subject(claims.is_empty(), |name| {
-                claims.get(name).map(String::as_str)
-            })
-        })
-        .or_else(|| subject(fields.is_empty(), |name| fields.get(name)?.as_str()))
+        .or_else(|| (!claims.is_empty()).then(of_jwt))
+        .or_else(|| (!fields.is_empty()).then(of_lambda))
 }
 
 /// The same for REST APIs, where a Lambda authorizer gives a `principalId` and Cognito gives claims.
-fn rest_principal(context: ApiGatewayProxyRequestContext) -> Option<String> {
+fn rest_principal(context: ApiGatewayProxyRequestContext) -> Option<Principal> {
     let identity = context.identity;
-    let is_guest = identity.cognito_authentication_type.as_deref() == Some(GUEST);
-    let field = |name: &str| context.authorizer.fields.get(name);
-    let principal_id = || field("principalId")?.as_str().map(str::to_owned);
-    let claims = || match field("claims")? {
-        Value::String(text) => Some(text.clone()),
-        claims => {
-            let claims = claims.as_object()?;
-            subject(claims.is_empty(), |name| claims.get(name)?.as_str())
-        }
-    };
-    signer(identity.user_arn, is_guest)
-        .or_else(|| principal_id().filter(|text| !text.is_empty()))
-        .or_else(|| claims().filter(|text| !text.is_empty()))
-}
-
-/// The signer of a request. A role counts as one caller: each machine of a backend has its own session of the
-/// role.
-fn signer(arn: Option<String>, is_guest: bool) -> Option<String> {
-    let arn = arn.filter(|arn| !arn.is_empty() && !is_guest)?;
-    match arn.rsplit_once('/') {
-        Some((role, _)) if arn.contains(":assumed-role/") => Some(role.to_owned()),
-        _ => Some(arn),
-    }
-}
-
-/// Issuer and subject of claims, by their usual names: the operator may shape the claims of an authorizer.
-fn subject<'a>(is_empty: bool, claim: impl Fn(&str) -> Option<&'a str>) -> Option<String> {
-    if is_empty {
-        return None;
-    }
-    let subject = ["principalId", "sub", "client_id"]
+    let pool = PoolFacts {
+        is_pool: [
+            &identity.cognito_identity_id,
+            &identity.cognito_identity_pool_id,
+            &identity.cognito_authentication_type,
+        ]
         .iter()
-        .find_map(|name| claim(name));
-    let issuer = claim("iss").unwrap_or_default();
-    Some(format!("{issuer} {}", subject.unwrap_or_default()))
+        .any(|fact| fact.as_ref().is_some_and(|fact| !fact.is_empty())),
+        is_guest: identity.cognito_authentication_type.as_deref() == Some(GUEST),
+        identity_id: identity.cognito_identity_id,
+    };
+    let fields = context.authorizer.fields;
+    let field = |name: &str| fields.get(name)?.as_str();
+    let of_lambda = || Principal::of_claims(field);
+    let is_named = field("principalId").is_some_and(|id| !id.is_empty());
+    let of_claims = || match fields.get("claims")? {
+        Value::String(text) if !text.is_empty() => Some(Principal::of_claims(|name| {
+            (name == "sub").then_some(text.as_str())
+        })),
+        Value::Object(claims) if !claims.is_empty() => {
+            Some(Principal::of_claims(|name| claims.get(name)?.as_str()))
+        }
+        _ => None,
+    };
+    Principal::signer(identity.user_arn, pool)
+        .or_else(|| is_named.then(of_lambda))
+        .or_else(of_claims)
 }
 
 fn no_path() -> Error {

@@ -1,7 +1,8 @@
 //! From an HTTP request to what the service is asked.
 
 use super::body::{self, Body};
-use super::{Gate, Operation};
+use super::principal::Principal;
+use super::{Gate, Operation, Policy};
 use crate::error::{Error, ErrorCode};
 use crate::otp::Otp;
 use crate::phone::PhoneNumber;
@@ -25,7 +26,7 @@ pub(super) struct Request {
     pub(super) path: String,
     pub(super) headers: HeaderMap,
     /// The caller, if AWS has authenticated it.
-    pub(super) principal: Option<String>,
+    pub(super) principal: Option<Principal>,
     /// The address that the connection came from.
     pub(super) address: Option<IpAddr>,
     pub(super) body: Option<String>,
@@ -36,7 +37,7 @@ pub(super) struct Request {
 pub(super) struct Fields {
     /// Every caller may set these.
     pub(super) public: &'static [&'static str],
-    /// Only authenticated callers may set these: they let a caller spend more, or name what the operator names.
+    /// Only trusted callers may set these: they let a caller spend more, or name what the operator names.
     pub(super) trusted: &'static [&'static str],
 }
 
@@ -84,7 +85,7 @@ impl Operation {
     }
 }
 
-/// The fewest characters of an `Idempotency-Key` from a caller that AWS has not authenticated. Keys like `1` come from
+/// The fewest characters of an `Idempotency-Key` from a caller without a name of its own. Keys like `1` come from
 /// many callers, and one behind the same address must not get the response to another one's request.
 const SHORTEST_PUBLIC_KEY: usize = 16;
 
@@ -98,32 +99,63 @@ pub(super) enum KeyHeader {
 
 impl Fields {
     fn accepted_from(&self, caller: &Caller) -> Vec<&'static str> {
-        let is_authenticated = caller.principal.is_some();
-        let trusted = if is_authenticated { self.trusted } else { &[] };
+        let trusted = if caller.is_trusted() {
+            self.trusted
+        } else {
+            &[]
+        };
         [self.public, trusted].concat()
     }
 }
 
+/// Said to a user until the operator has named a trusted principal: until then, a backend may be behind the same
+/// authorizer, and its developer has to learn of the setting.
+const NAME_IT: &str = "If this is a backend, the operator has to name it in TRUSTED_PRINCIPALS.";
+
+impl Policy {
+    /// The error, with the setting that would prevent it as long as the operator has not used that setting.
+    fn with_a_hint(&self, error: Error) -> Error {
+        if self.trusted.is_empty() {
+            error.with_more_detail(NAME_IT)
+        } else {
+            error
+        }
+    }
+}
+
 impl Request {
-    /// The caller, if `gate` lets it in to this operation.
-    pub(super) fn caller(&self, gate: Gate, operation: Operation) -> Result<Caller, Error> {
-        let authenticated = |principal: String| {
+    /// The caller, if `policy` lets it in to this operation.
+    pub(super) fn caller(&self, policy: &Policy, operation: Operation) -> Result<Caller, Error> {
+        let backend = |name: Option<&String>, otherwise: &str| {
             Ok(Caller {
-                principal: Some(principal),
+                principal: Some(name.map_or_else(|| otherwise.to_owned(), String::clone)),
                 ..Caller::default()
             })
         };
-        match (&self.principal, gate) {
-            (Some(principal), _) => authenticated(principal.clone()),
-            (None, Gate::Trusted) => authenticated("trusted".to_owned()),
-            (None, Gate::Open) if operation.is_public() => self.public_caller(),
-            (None, Gate::Open | Gate::Iam) => Err(Error::new(
+        let somebody = self.principal.as_ref();
+        match (somebody, policy.gate) {
+            (somebody, Gate::Trusted) => {
+                backend(somebody.and_then(|it| it.name.as_ref()), "trusted")
+            }
+            (Some(it), _) if policy.trusted.trust(it) => backend(it.name.as_ref(), "a role"),
+            (Some(it), _) if it.is_somebody() && operation.is_public() => Ok(Caller {
+                principal: it.name.clone(),
+                is_user: true,
+                ..self.public_caller()?
+            }),
+            (Some(it), _) if it.is_somebody() => Err(policy.with_a_hint(Error::new(
+                ErrorCode::CallerNotTrusted,
+                "Status, claim and cancel are for trusted callers.",
+            ))),
+            (_, Gate::Open) if operation.is_public() => self.public_caller(),
+            (_, Gate::Open | Gate::Iam) => Err(Error::new(
                 ErrorCode::Unauthenticated,
                 "The request is not authenticated. Sign it (SigV4), or put an authorizer in front of this function.",
             )),
         }
     }
 
+    /// A caller that counts by the address of its connection.
     fn public_caller(&self) -> Result<Caller, Error> {
         if self.address.is_none() {
             return Err(Error::new(
@@ -149,7 +181,7 @@ impl Request {
         }
     }
 
-    /// The `Idempotency-Key` of `caller`. One that nobody vouches for cannot rely on a short key, which somebody else may
+    /// The `Idempotency-Key` of `caller`. One without a name of its own cannot rely on a short key, which somebody else may
     /// have chosen as well, so it is ignored.
     pub(super) fn idempotency_key(
         &self,
@@ -192,8 +224,25 @@ impl Request {
     }
 
     /// Reads the body's fields, as far as `caller` may set them.
-    pub(super) fn into_body(self, fields: &Fields, caller: &Caller) -> Result<Body, Error> {
-        Body::read(&self.into_bytes()?, &fields.accepted_from(caller))
+    pub(super) fn into_body(
+        self,
+        fields: &Fields,
+        caller: &Caller,
+        policy: &Policy,
+    ) -> Result<Body, Error> {
+        let body = self.into_bytes()?;
+        let read = Body::read(&body, &fields.accepted_from(caller));
+        if !caller.is_user {
+            return read;
+        }
+        read.map_err(|error| {
+            // It was refused to this caller alone if a backend could set it.
+            let all = [fields.public, fields.trusted].concat();
+            match Body::read(&body, &all) {
+                Ok(_) => policy.with_a_hint(error),
+                Err(_) => error,
+            }
+        })
     }
 
     /// The decoded body. It is rejected for its size before it is decoded.
@@ -260,8 +309,7 @@ pub(super) fn read_send(service: &Service, body: &mut Body) -> Result<SendReques
         language: service.language(language.as_deref(), channel, &to)?,
         channel,
         to,
-        brand_name: brand_name(body, &limits.brand_name)?
-            .unwrap_or_else(|| defaults.brand_name.clone()),
+        brand_name: brand_to_show(service, body)?,
         source: source(body)?.unwrap_or_else(|| defaults.source.clone()),
         code_length: body
             .integer("codeLength", &limits.code.length)?
@@ -315,7 +363,7 @@ fn reference(service: &Service, body: &mut Body, caller: &Caller) -> Result<Refe
             "Give referenceId, or brandName and source, but not both.",
         )),
         (Some(reference), _) => Ok(Reference::Given(reference)),
-        (None, ReferenceIds::Derived) if caller.principal.is_some() => {
+        (None, ReferenceIds::Derived) if caller.is_trusted() => {
             let defaults = &service.rules().defaults;
             Ok(Reference::Derived {
                 brand_name: brand_name(body, &service.provider_limits().brand_name)?
@@ -338,6 +386,19 @@ fn destination_number(body: &mut Body) -> Result<PhoneNumber, Error> {
     PhoneNumber::parse(&text).map_err(|error| {
         Error::new(ErrorCode::InvalidPhoneNumber, error.to_string()).with_field(FIELD)
     })
+}
+
+/// The brand of a message. In other requests it is only a part of a reference ID.
+fn brand_to_show(service: &Service, body: &mut Body) -> Result<String, Error> {
+    let rules = service.rules();
+    let Some(brand) = brand_name(body, &service.provider_limits().brand_name)? else {
+        return Ok(rules.defaults.brand_name.clone());
+    };
+    rules
+        .brands
+        .check(&brand)
+        .map_err(|why| Error::invalid_parameter("brandName", format!("brandName {why}")))?;
+    Ok(brand)
 }
 
 fn brand_name(body: &mut Body, length: &RangeInclusive<u8>) -> Result<Option<String>, Error> {

@@ -31,8 +31,10 @@ pub struct Call<'a> {
 /// Who asks.
 #[derive(Debug, Clone, Default)]
 pub struct Caller {
-    /// The identity that AWS has authenticated; `None` for an unauthenticated caller.
+    /// The name of the identity that AWS has authenticated; `None` for a caller without a name of its own.
     pub principal: Option<String>,
+    /// Whether this is a user and no backend. A user may do no more than an unauthenticated caller.
+    pub is_user: bool,
     /// The address that source limits count, if it is known.
     pub address: Option<IpAddr>,
     /// The caller's `Idempotency-Key`.
@@ -149,7 +151,13 @@ impl TimeLimit {
 }
 
 impl Caller {
-    /// The namespace of the caller's idempotency keys. An unauthenticated caller's key counts only for its own address
+    /// Whether the caller is a backend, which may redeem successes and set every field.
+    #[must_use]
+    pub fn is_trusted(&self) -> bool {
+        self.principal.is_some() && !self.is_user
+    }
+
+    /// The namespace of the caller's idempotency keys. The key of a caller without a name counts only for its own address
     /// and number, because anyone could send the same key.
     pub(super) fn namespace(&self, to: &PhoneNumber) -> String {
         if let Some(principal) = &self.principal {

@@ -37,7 +37,7 @@ pub(super) enum ForeignCode {
 
 impl Service {
     /// Decides whether a request can be about a code of other software: the reference is derived as in AWS's example, an
-    /// authenticated caller asks, and no code of this program can still be good under it. Nobody else can be trusted to
+    /// trusted caller asks, and no code of this program can still be good under it. Nobody else can be trusted to
     /// know of a code that this program did not send. `seen` is this program's own verification.
     pub(super) fn foreign_code(
         &self,
@@ -65,7 +65,7 @@ impl Service {
             || is_test
             || !is_derived
             || self.rules.reference_ids != ReferenceIds::Derived
-            || call.caller.principal.is_none()
+            || !call.caller.is_trusted()
             || call.caller.session.is_some()
         {
             ForeignCode::Impossible

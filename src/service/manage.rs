@@ -82,10 +82,10 @@ impl Service {
     ) -> Result<ReferenceId, Error> {
         self.check_number(&request.to, None, call)?;
         let limits = self.ledger()?;
-        if call.caller.principal.is_none() {
+        if !call.caller.is_trusted() {
             return Err(Error::new(
                 ErrorCode::Unauthenticated,
-                "Only an authenticated caller can redeem a success.",
+                "Only a trusted caller can redeem a success.",
             )
             .with_field("claim"));
         }

@@ -1,6 +1,6 @@
 use crate::language::Tag;
 use crate::phone::Country;
-use crate::policy::{AllowedCountries, AllowedTypes, ExtraPrefixes};
+use crate::policy::{AllowedCountries, AllowedTypes, Brands, ExtraPrefixes};
 use crate::provider::{Channel, Dlt};
 
 /// What the operator has decided about every send and verify.
@@ -10,6 +10,8 @@ pub struct Rules {
     pub allowed_types: AllowedTypes,
     /// The countries of numbers that the metadata does not know yet.
     pub extra_prefixes: ExtraPrefixes,
+    /// The brands that trusted callers may use.
+    pub brands: Brands,
     pub reference_ids: ReferenceIds,
     /// Whether a code that this program did not send may verify under a derived reference.
     pub foreign_codes: bool,

@@ -203,11 +203,13 @@ impl Service {
         if let Some(reference) = &request.reference {
             return Ok(reference.clone());
         }
-        match (
-            self.rules.reference_ids,
-            limits,
-            &call.caller.idempotency_key,
-        ) {
+        // Everybody who knows a number can compute its derived reference, and would only need to wait for its owner's success.
+        let reference_ids = if call.caller.is_user {
+            ReferenceIds::Random
+        } else {
+            self.rules.reference_ids
+        };
+        match (reference_ids, limits, &call.caller.idempotency_key) {
             (ReferenceIds::Derived, _, _) => {
                 let SendRequest {
                     brand_name,

@@ -21,6 +21,12 @@ pub(super) struct ConfigFile {
     /// The operator's own texts by language. They take the place of the built-in ones.
     #[serde(default, deserialize_with = "read_texts")]
     pub(super) texts: BTreeMap<String, OwnTexts>,
+    /// More entries of `BRAND_NAMES`.
+    #[serde(default, rename = "brandNames")]
+    pub(super) brand_names: Vec<String>,
+    /// More entries of `TRUSTED_PRINCIPALS`.
+    #[serde(default, rename = "trustedPrincipals")]
+    pub(super) trusted_principals: Vec<String>,
     /// Whether this stands for a file with a problem. Nothing is missed in it then.
     #[serde(skip)]
     pub(super) is_placeholder: bool,

@@ -3,13 +3,14 @@
 use super::reader::Reader;
 use crate::http::SOURCE_LIMIT;
 use crate::language::{self, Tag};
-use crate::policy::{AllowedCountries, AllowedTypes, ExtraPrefixes};
+use crate::policy::{AllowedCountries, AllowedTypes, Brands, ExtraPrefixes};
 use crate::provider::{Channel, Dlt, ProviderLimits};
 use crate::service::{Defaults, Origination, OriginationFor, ReferenceIds, Rules};
 use std::collections::BTreeSet;
 
 impl Reader<'_> {
-    pub(super) fn rules(&mut self, limits: &ProviderLimits) -> Rules {
+    /// `brand_names` are those of the packaged file.
+    pub(super) fn rules(&mut self, limits: &ProviderLimits, brand_names: &[String]) -> Rules {
         let reference_ids = self.choice(
             "REFERENCE_ID",
             ("derived", ReferenceIds::Derived),
@@ -22,6 +23,7 @@ impl Reader<'_> {
                 "cannot be `on` while REFERENCE_ID is `random`: other software derives its references.",
             );
         }
+        let defaults = self.defaults(limits);
         Rules {
             allowed_countries: self.allowed_countries(),
             allowed_types: self.parsed("ALLOWED_NUMBER_TYPES", AllowedTypes::default(), |text| {
@@ -31,7 +33,11 @@ impl Reader<'_> {
             extra_prefixes: self.extra_prefixes(),
             reference_ids,
             foreign_codes,
-            defaults: self.defaults(limits),
+            brands: Brands {
+                default: defaults.brand_name.clone(),
+                listed: self.brand_names(limits, brand_names),
+            },
+            defaults,
             origination: self.origination(),
             dlt: self.dlt(),
         }
@@ -76,6 +82,35 @@ impl Reader<'_> {
             validity_minutes: self.number("VALIDITY_PERIOD", &limits.validity_minutes),
             allowed_attempts: self.number("ALLOWED_ATTEMPTS", &limits.allowed_attempts),
         }
+    }
+
+    /// The brands of `BRAND_NAMES` and of the packaged file.
+    fn brand_names(&mut self, limits: &ProviderLimits, of_file: &[String]) -> Vec<String> {
+        const NAME: &str = "BRAND_NAMES";
+        // Separated by semicolons, because a brand can have a comma.
+        let own = self.raw(NAME);
+        let own = own.iter().flat_map(|list| list.split(';'));
+        let brands: Vec<_> = own
+            .chain(of_file.iter().map(String::as_str))
+            .map(|brand| brand.trim().to_owned())
+            .collect();
+        let (least, most) = (limits.brand_name.start(), limits.brand_name.end());
+        let fits = |brand: &String| {
+            let count = brand.chars().count();
+            (usize::from(*least)..=usize::from(*most)).contains(&count)
+                && !brand.chars().any(char::is_control)
+        };
+        if let Some(place) = brands.iter().position(|brand| !fits(brand)) {
+            self.report(
+                NAME,
+                &format!(
+                    "and `brandNames` in CONFIG_FILE must have brands of {least} to {most} characters, in the variable \
+                     separated by `;`: see entry {}.",
+                    place + 1
+                ),
+            );
+        }
+        brands
     }
 
     fn language(&mut self, limits: &ProviderLimits) -> Tag {

@@ -225,6 +225,8 @@ LONGEST = {
 }
 # Lists that can grow, at lengths that a large service may have.
 LISTS = {
+    "BrandNames": ";".join(["Acme, Inc. & Söhne"] * 5),
+    "TrustedPrincipals": ",".join(["arn:aws:iam::123456789012:role/backend"] * 2),
     "AllowedCountries": ",".join(["US"] * 240),
     "ExtraPrefixes": ",".join(["+1357=US"] * 10),
     "WhatsAppLanguages": ",".join(["pt-BR"] * 20),

@@ -42,6 +42,7 @@ POOL = f"arn:aws:cognito-idp:{REGION}:{ACCOUNT}:userpool/{REGION}_UserPool1"
 GIVEN_POOL = f"arn:aws:cognito-idp:{REGION}:{ACCOUNT}:userpool/{REGION}_AbCdEf123"
 FUNCTION = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:Function"
 LIVE = f"{FUNCTION}:live"
+ROLE_ARN = f"arn:aws:iam::{ACCOUNT}:role/web/app"
 BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/teams/boundary"
 LAYER = f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:Config:1"
 
@@ -124,6 +125,8 @@ VARIANTS = {
     "from Pinpoint to End User Messaging": {**PROVIDERS["End User Messaging after Pinpoint"], **through("sms,voice")},
     "from End User Messaging to Pinpoint": {**PROVIDERS["Pinpoint after End User Messaging"], **through("sms")},
     "everything": {
+        "BrandNames": "Acme, Inc.;Booking.com",
+        "TrustedPrincipals": ROLE_ARN,
         "SendLimits": "1/1m",
         "PrefixLimits": "none",
         "SourceLimits": "none",
@@ -1036,6 +1039,8 @@ def test_parameters_set_the_properties_of_the_function():
         "LOG_LEVEL": "INFO",
     }
     assert environment(full) == environment(plain) | {
+        "BRAND_NAMES": "Acme, Inc.;Booking.com",
+        "TRUSTED_PRINCIPALS": ROLE_ARN,
         "ORIGINATION_IDENTITIES": "IN=BRANDX,GB=+447700900000",
         "ALLOWED_COUNTRIES": "*",
         "DLT_ENTITY_ID": "1101234567890123456",
@@ -1197,6 +1202,16 @@ PINPOINT_LANGUAGES = "de-DE en-GB en-US es-419 es-ES fr-CA fr-FR it-IT ja-JP ko-
         ("ConfigurationSet", ["", "codes", "my_set-1"], ["*", "a*", "a b", CONFIGURATION_SET, "x" * 65]),
         ("MessageFeedback", ["off", "on"], ["", "true"]),
         ("BrandName", ["A", "Größe & Söhne", "x" * 20], ["", " ", " A", "A ", "x" * 21]),
+        (
+            "BrandNames",
+            ["", "A", "Acme, Inc.;Booking.com", "x" * 20 + ";" + "y" * 20],
+            [";", "A;", ";A", "A; B", " A", "A ", "x" * 21, "A;;B"],
+        ),
+        (
+            "TrustedPrincipals",
+            ["", ROLE_ARN, f"{ROLE_ARN},client=7ab3@https://login.example.com", "sub=abc@clients@https://x.auth0.com/", "sub=partner"],
+            ["*", "role/app", "app", f"{ROLE_ARN},", f"{ROLE_ARN}, sub=a", "sub=", "user=a", ROLE_ARN.replace("iam", "sts"), "sub=a b"],
+        ),
         ("AllowedCountries", ["US", "US,CA,GB", "*"], ["", "us", "USA", "US, CA", "US,", "US,*", "**"]),
         (
             "AllowedNumberTypes",

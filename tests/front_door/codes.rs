@@ -24,6 +24,7 @@ fn the_names_and_statuses_of_the_error_codes_do_not_change() {
             ("malformed_request", 400),
             ("invalid_parameter", 400),
             ("unauthenticated", 403),
+            ("caller_not_trusted", 403),
             ("country_not_allowed", 403),
             ("country_unknown", 403),
             ("number_type_not_allowed", 403),

@@ -186,6 +186,7 @@ async fn fields_that_emulators_leave_out_or_add_do_no_harm() {
                 json!({ "amr": null });
         }),
         ("http-v2", |event| {
+            event["body"] = json!(r#"{"destinationNumber":"+14255550142"}"#);
             event["requestContext"]["authorizer"] = json!({ "jwt": { "claims": { "sub": "a", "exp": 1_795_428_000, "groups": ["x"], "email": null } } });
         }),
         ("function-url", |event| {

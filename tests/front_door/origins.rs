@@ -76,11 +76,13 @@ async fn iam_and_authorizers_authenticate_a_caller_only_if_they_name_it() {
     let world = World::new().await;
     let v2 = |authorizer: Value| {
         let mut event = file("send.http-v2");
+        event["body"] = public_body();
         event["requestContext"]["authorizer"] = authorizer;
         event
     };
     let v1 = |user: Value, authorizer: Value| {
         let mut event = file("send.rest-v1");
+        event["body"] = public_body();
         event["requestContext"]["identity"]["userArn"] = user;
         event["requestContext"]["authorizer"] = authorizer;
         event
@@ -142,6 +144,7 @@ async fn a_guest_of_a_cognito_identity_pool_is_not_authenticated() {
     let world = World::new().await;
     for (kind, vouched) in [("unauthenticated", false), ("authenticated", true)] {
         let mut event = file("send.rest-v1");
+        event["body"] = public_body();
         event["requestContext"]["identity"]["cognitoAuthenticationType"] = json!(kind);
         assert_eq!(
             world.event(&event).await.status,
@@ -402,6 +405,11 @@ async fn a_cognito_trigger_cannot_be_forged_in_a_body() {
         .post("/otp/send", &body)
         .await
         .is_problem(400, "malformed_request");
+}
+
+/// A body that every caller may send.
+fn public_body() -> Value {
+    json!(json!({ "destinationNumber": NUMBER }).to_string())
 }
 
 fn without_principal(door: &str) -> Value {

@@ -335,7 +335,7 @@ async fn a_panic_is_a_500_and_the_next_request_is_served() {
     let settings = crate::world::read(&simulator.url(), &[]);
     let app = App::new(
         Service::new(settings.rules, Providers::only(Box::new(Panicking)), None),
-        settings.gate,
+        settings.http,
         settings.sign_in,
     );
     let world = World::around(app, simulator);

@@ -1,5 +1,6 @@
 //! The tests that every provider must pass.
 
+mod callers;
 mod cognito;
 mod cognito_decoy_users;
 mod cognito_decoys;

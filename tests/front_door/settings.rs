@@ -6,7 +6,7 @@ use aws_smithy_http_client::test_util::capture_request;
 use aws_smithy_runtime_api::shared::IntoShared;
 use aws_types::os_shim_internal::Env;
 use otp_lambda::aws::{self, dynamodb::DynamoDb, secrets::ledger_secret};
-use otp_lambda::http::Gate;
+use otp_lambda::http::{Gate, TrustedPrincipals};
 use otp_lambda::ledger::Ledger;
 use otp_lambda::policy::{Budget, Prices, Rate, SendLimits};
 use otp_lambda::provider::Channel;
@@ -570,6 +570,93 @@ fn the_packaged_file_is_read() {
 }
 
 #[test]
+fn the_packaged_file_adds_to_two_lists() {
+    let file = Packaged::new(
+        "lists",
+        r#"{"brandNames": ["Acme, Inc."], "trustedPrincipals": ["sub=b", "sub=c"]}"#,
+    );
+    let read = settings(&[
+        ("CONFIG_FILE", file.path()),
+        ("BRAND_NAMES", "Booking.com;bet365.com"),
+        ("TRUSTED_PRINCIPALS", "sub=a"),
+    ]);
+    let listed = ["Booking.com", "bet365.com", "Acme, Inc."];
+    assert_eq!(read.rules.brands.listed, listed);
+    let all = TrustedPrincipals::parse(["sub=a", "sub=b", "sub=c"]).unwrap();
+    assert_eq!(read.http.trusted, all);
+
+    for (content, what) in [
+        (r#"{"brandNames": ["x", ""]}"#, "BRAND_NAMES and"),
+        (r#"{"brandNames": "x"}"#, "CONFIG_FILE must"),
+        (r#"{"trustedPrincipals": ["x"]}"#, "TRUSTED_PRINCIPALS and"),
+    ] {
+        let file = Packaged::new("bad-lists", content);
+        let found = problems(&[("CONFIG_FILE", file.path())]);
+        assert!(
+            found.len() == 1 && found[0].starts_with(what),
+            "{content}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn bad_entries_of_these_lists_are_named_by_their_place() {
+    let bad = [
+        (
+            "BRAND_NAMES",
+            "Acme; A brand of many characters",
+            "and `brandNames` in CONFIG_FILE must have brands of 1 to 20 characters, in the variable separated by `;`: see \
+             entry 2.",
+        ),
+        (
+            "TRUSTED_PRINCIPALS",
+            "sub=a,everybody",
+            "and `trustedPrincipals` in CONFIG_FILE must have entries such as",
+        ),
+    ];
+    are_reported(&bad, problems);
+}
+
+#[test]
+fn a_principal_is_named_exactly() {
+    for good in [
+        "arn:aws:iam::123456789012:role/app",
+        "arn:aws-us-gov:iam::123456789012:role/web/app",
+        "sub=partner@example.com",
+        "sub=abc@clients@https://x.auth0.com/",
+        "client=7ab3@https://login.example.com",
+    ] {
+        assert!(TrustedPrincipals::parse([good]).is_ok(), "{good}");
+    }
+    for bad in [
+        "",
+        "*",
+        "partner",
+        "sub=",
+        "sub=@https://login.example.com",
+        "sub=a@https://",
+        "user=a",
+        "arn:aws:iam::123456789012:user/app",
+        "arn:aws:iam::123456789012:role/",
+        "arn:aws:iam::123456789012:role/a*",
+        "arn:aws:iam::12345:role/app",
+        "arn:aws:sts::123456789012:assumed-role/app/session",
+    ] {
+        assert_eq!(TrustedPrincipals::parse(["sub=a", bad]), Err(2), "{bad}");
+    }
+}
+
+#[test]
+fn trusted_principals_have_no_effect_where_every_caller_is_trusted() {
+    let settings = [("API_AUTH", "trusted"), ("TRUSTED_PRINCIPALS", "sub=a")];
+    let found = problems(&settings);
+    assert!(
+        found.len() == 1 && found[0].starts_with("TRUSTED_PRINCIPALS has no effect"),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn a_budget_in_money_needs_the_price_of_every_country_that_it_covers() {
     let some = Packaged::new("some", r#"{"prices": {"US": 0.00581, "JM": 0.1}}"#);
     let all = Packaged::new("all", r#"{"prices": {"*": 0.1}}"#);
@@ -706,7 +793,7 @@ fn foreign_codes_need_derived_references() {
 fn an_open_function_starts_only_with_a_ledger_limits_countries_and_budgets() {
     let open = [("API_AUTH", "none"), ("REFERENCE_ID", "derived")];
     let settings = settings(&[LEDGER, &open].concat());
-    assert_eq!(settings.gate, Gate::Open);
+    assert_eq!(settings.http.gate, Gate::Open);
     // Anyone who knows a number could derive its reference.
     assert_eq!(settings.rules.reference_ids, ReferenceIds::Random);
 

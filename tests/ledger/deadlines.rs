@@ -27,8 +27,8 @@ impl World {
             latency: latency_of_the_provider,
             ..Calls::default()
         });
-        let (gate, sign_in) = (settings(&WIDE).gate, settings(&WIDE).sign_in);
-        let app = App::new(service(&emulator, &calls, settings(&WIDE)), gate, sign_in);
+        let (http, sign_in) = (settings(&WIDE).http, settings(&WIDE).sign_in);
+        let app = App::new(service(&emulator, &calls, settings(&WIDE)), http, sign_in);
         Self {
             emulator,
             calls,
@@ -312,10 +312,10 @@ async fn a_verify_is_answered_in_time_however_slow_the_table_is() {
                     latency,
                     ..Calls::default()
                 });
-                let (gate, sign_in) = (settings(&WIDE).gate, settings(&WIDE).sign_in);
+                let (http, sign_in) = (settings(&WIDE).http, settings(&WIDE).sign_in);
                 let app = App::new(
                     service(&world.emulator, &calls, settings(&WIDE)),
-                    gate,
+                    http,
                     sign_in,
                 );
                 let world = World {

@@ -133,9 +133,9 @@ impl World {
             latency: Duration::from_millis(100),
             ..Calls::default()
         });
-        let (gate, sign_in) = (settings(&SLOW).gate, settings(&SLOW).sign_in);
+        let (http, sign_in) = (settings(&SLOW).http, settings(&SLOW).sign_in);
         Self {
-            app: App::new(service(&emulator, &calls, settings(&SLOW)), gate, sign_in),
+            app: App::new(service(&emulator, &calls, settings(&SLOW)), http, sign_in),
             emulator,
             calls,
             now: SystemTime::UNIX_EPOCH + Duration::from_hours(500_000),

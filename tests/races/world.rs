@@ -11,7 +11,7 @@ use otp_lambda::ledger::{
 use otp_lambda::otp::Otp;
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::policy::{
-    AllowedCountries, AllowedTypes, Budgets, ExtraPrefixes, Rate, SendLimits,
+    AllowedCountries, AllowedTypes, Brands, Budgets, ExtraPrefixes, Rate, SendLimits,
 };
 use otp_lambda::provider::Channel;
 use otp_lambda::reference::ReferenceId;
@@ -141,6 +141,7 @@ impl World {
             allowed_countries: AllowedCountries::Any,
             allowed_types: AllowedTypes::default(),
             extra_prefixes: ExtraPrefixes::default(),
+            brands: Brands::default(),
             reference_ids: setup.references,
             defaults: Defaults {
                 brand_name: "ExampleCorp".to_owned(),

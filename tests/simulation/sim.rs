@@ -8,7 +8,7 @@ use otp_lambda::ledger::{Hasher, Ledger, SessionDigest};
 use otp_lambda::otp::Otp;
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::policy::{
-    AllowedCountries, AllowedTypes, Budgets, ExtraPrefixes, Rate, SendLimits,
+    AllowedCountries, AllowedTypes, Brands, Budgets, ExtraPrefixes, Rate, SendLimits,
 };
 use otp_lambda::provider::Channel;
 use otp_lambda::reference::ReferenceId;
@@ -443,6 +443,7 @@ fn rules(setup: &Setup) -> Rules {
         allowed_countries: AllowedCountries::parse("US,GB,JM").unwrap(),
         allowed_types: AllowedTypes::default(),
         extra_prefixes: ExtraPrefixes::default(),
+        brands: Brands::default(),
         reference_ids: if setup.derived {
             ReferenceIds::Derived
         } else {

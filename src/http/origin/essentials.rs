@@ -51,6 +51,8 @@ pub(super) fn of(event: &RawValue, shape: Shape) -> Option<Value> {
                 "userArn": string("/requestContext/identity/userArn"),
                 "sourceIp": string("/requestContext/identity/sourceIp"),
                 "cognitoAuthenticationType": string("/requestContext/identity/cognitoAuthenticationType"),
+                "cognitoIdentityId": string("/requestContext/identity/cognitoIdentityId"),
+                "cognitoIdentityPoolId": string("/requestContext/identity/cognitoIdentityPoolId"),
             },
             "authorizer": authorizer,
         },
@@ -66,12 +68,17 @@ fn http_authorizer(authorizer: Option<&Value>) -> Option<Value> {
             .pointer(pointer)
             .filter(|value| value.is_object())
     };
+    let string = |pointer: &str| authorizer.pointer(pointer).filter(|text| text.is_string());
     let methods = authorizer.pointer("/iam/cognitoIdentity/amr");
     let methods = methods.and_then(Value::as_array).into_iter().flatten();
     Some(json!({
         "iam": {
-            "userArn": authorizer.pointer("/iam/userArn").filter(|arn| arn.is_string()),
-            "cognitoIdentity": { "amr": methods.filter(|method| method.is_string()).collect::<Vec<_>>() },
+            "userArn": string("/iam/userArn"),
+            "cognitoIdentity": {
+                "amr": methods.filter(|method| method.is_string()).collect::<Vec<_>>(),
+                "identityId": string("/iam/cognitoIdentity/identityId"),
+                "identityPoolId": string("/iam/cognitoIdentity/identityPoolId"),
+            },
         },
         "jwt": { "claims": object("/jwt/claims").map(as_strings) },
         "lambda": object("/lambda"),

@@ -1,0 +1,252 @@
+//! The callers that AWS has authenticated, and which of them are trusted as backends.
+
+/// A caller that AWS has authenticated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Principal {
+    pub(super) identity: Identity,
+    /// The namespace of its idempotency keys: for a role without the session, because each machine of a backend has a
+    /// session of its own. `None` if AWS gives the caller no name that others do not have.
+    pub(super) name: Option<String>,
+}
+
+/// How AWS came to know a caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Identity {
+    /// A user or a role of IAM, which the operator gives to backends alone.
+    Iam,
+    /// A role that a Cognito identity pool gives to its users.
+    Pool {
+        role: Option<Role>,
+        /// Whether AWS says that this is no guest of the pool. Function URLs do not say it.
+        is_no_guest: bool,
+    },
+    /// Whoever an authorizer names: a user, or the client of a backend.
+    Authorizer(Claims),
+}
+
+/// A role of IAM. Sessions do not show the path of their role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Role {
+    account: String,
+    name: String,
+}
+
+/// The claims of a token, or the context of a Lambda authorizer, as far as they name a caller.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Claims {
+    issuer: Option<String>,
+    subject: Option<String>,
+    client: Option<String>,
+}
+
+/// The session name that identity pools give. Where AWS does not name the pool, it is the only sign of one.
+const SESSION_OF_A_POOL: &str = "CognitoIdentityCredentials";
+
+/// The facts about a signer that AWS writes beside its ARN if its credentials come from an identity pool.
+#[derive(Debug, Default)]
+pub(super) struct PoolFacts {
+    /// Whether there is any of them.
+    pub(super) is_pool: bool,
+    pub(super) is_guest: bool,
+    pub(super) identity_id: Option<String>,
+}
+
+impl Principal {
+    /// The signer of a request.
+    ///
+    /// Fails closed: guests of an identity pool, which anyone can be, are nobody.
+    pub(super) fn signer(arn: Option<String>, pool: PoolFacts) -> Option<Self> {
+        let arn = arn.filter(|arn| !arn.is_empty() && !pool.is_guest)?;
+        let (without_session, session) = match arn.rsplit_once('/') {
+            Some((role, session)) if arn.contains(":assumed-role/") => (role, Some(session)),
+            _ => (arn.as_str(), None),
+        };
+        if !pool.is_pool && session != Some(SESSION_OF_A_POOL) {
+            return Some(Self {
+                identity: Identity::Iam,
+                name: Some(without_session.to_owned()),
+            });
+        }
+        let identity_id = pool.identity_id.filter(|id| !id.is_empty());
+        Some(Self {
+            identity: Identity::Pool {
+                role: Role::of_session(without_session),
+                is_no_guest: pool.is_pool,
+            },
+            name: identity_id.map(|id| format!("identity {id}")),
+        })
+    }
+
+    /// The caller that an authorizer names. `claim` returns a claim by its name.
+    pub(super) fn of_claims<'a>(claim: impl Fn(&str) -> Option<&'a str>) -> Self {
+        let first = |names: &[&str]| {
+            let mut given = names.iter().filter_map(|name| claim(name));
+            given.find(|text| !text.is_empty()).map(str::to_owned)
+        };
+        // The operator may shape the claims of an authorizer.
+        let claims = Claims {
+            issuer: first(&["iss"]),
+            subject: first(&["principalId", "sub"]),
+            client: first(&["client_id", "azp"]),
+        };
+        let own = claims.subject.as_ref().or(claims.client.as_ref());
+        let name = own.map(|own| {
+            let issuer = claims.issuer.as_deref().unwrap_or_default();
+            format!("authorizer {issuer} {own}")
+        });
+        Self {
+            identity: Identity::Authorizer(claims),
+            name,
+        }
+    }
+
+    /// Whether AWS has authenticated somebody, and not perhaps a guest.
+    pub(super) fn is_somebody(&self) -> bool {
+        let Identity::Pool { is_no_guest, .. } = &self.identity else {
+            return true;
+        };
+        *is_no_guest
+    }
+}
+
+impl Role {
+    /// Reads `arn:aws:sts::123456789012:assumed-role/NAME`.
+    fn of_session(arn: &str) -> Option<Self> {
+        Self::read(arn, "sts", "assumed-role/")
+    }
+
+    /// Reads `arn:aws:iam::123456789012:role/PATH/NAME`.
+    fn parse(arn: &str) -> Option<Self> {
+        let role = Self::read(arn, "iam", "role/")?;
+        let name = role.name.rsplit('/').next()?.to_owned();
+        Some(Self { name, ..role })
+    }
+
+    fn read(arn: &str, service: &str, kind: &str) -> Option<Self> {
+        let mut parts = arn.splitn(6, ':');
+        let (prefix, partition, of) = (parts.next()?, parts.next()?, parts.next()?);
+        let (region, account, resource) = (parts.next()?, parts.next()?, parts.next()?);
+        let name = resource.strip_prefix(kind)?;
+        let is_account = account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit());
+        let is_name = !name.is_empty()
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"+=,.@_-/".contains(&b))
+            && !name.ends_with('/');
+        (prefix == "arn"
+            && partition.starts_with("aws")
+            && of == service
+            && region.is_empty()
+            && is_account
+            && is_name)
+            .then(|| Self {
+                account: account.to_owned(),
+                name: name.to_owned(),
+            })
+    }
+}
+
+/// The principals that the operator has named as backends, beside those of IAM.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TrustedPrincipals(Vec<TrustedPrincipal>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum TrustedPrincipal {
+    Role(Role),
+    Subject {
+        subject: String,
+        issuer: Option<String>,
+    },
+    Client {
+        client: String,
+        issuer: Option<String>,
+    },
+}
+
+impl TrustedPrincipals {
+    /// Reads entries such as `arn:aws:iam::123456789012:role/app`, `sub=SUBJECT@https://ISSUER` and
+    /// `client=CLIENT@https://ISSUER`. The issuer is left out for a Lambda authorizer that gives none.
+    ///
+    /// # Errors
+    ///
+    /// The place of the first entry that cannot be read, counted from 1.
+    pub fn parse<'a>(entries: impl IntoIterator<Item = &'a str>) -> Result<Self, usize> {
+        let entries = entries.into_iter().enumerate();
+        let read =
+            entries.map(|(index, entry)| TrustedPrincipal::parse(entry.trim()).ok_or(index + 1));
+        read.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Whether the operator has named nobody.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether this caller is a backend.
+    pub(super) fn trust(&self, principal: &Principal) -> bool {
+        match &principal.identity {
+            Identity::Iam => true,
+            Identity::Pool { role, .. } => role.as_ref().is_some_and(|role| {
+                let own = self.0.iter();
+                own.filter_map(|own| match own {
+                    TrustedPrincipal::Role(own) => Some(own),
+                    _ => None,
+                })
+                .any(|own| own == role)
+            }),
+            Identity::Authorizer(claims) => self.0.iter().any(|own| own.names(claims)),
+        }
+    }
+}
+
+impl TrustedPrincipal {
+    fn parse(entry: &str) -> Option<Self> {
+        if entry.starts_with("arn:") {
+            return Role::parse(entry).map(Self::Role);
+        }
+        let (kind, named) = entry.split_once('=')?;
+        // A subject may have an `@`, and an issuer is an address.
+        let (own, issuer) = match named.rsplit_once("@https://") {
+            Some((own, rest)) if !rest.is_empty() => (own, Some(format!("https://{rest}"))),
+            Some(_) => return None,
+            None => (named, None),
+        };
+        let own = Some(own.to_owned()).filter(|own| !own.is_empty())?;
+        match kind {
+            "sub" => Some(Self::Subject {
+                subject: own,
+                issuer,
+            }),
+            "client" => Some(Self::Client {
+                client: own,
+                issuer,
+            }),
+            _ => None,
+        }
+    }
+
+    fn names(&self, claims: &Claims) -> bool {
+        match self {
+            Self::Role(_) => false,
+            Self::Subject { subject, issuer } => {
+                claims.subject.as_ref() == Some(subject) && claims.issuer == *issuer
+            }
+            Self::Client { client, issuer } => {
+                claims.client.as_ref() == Some(client)
+                    && claims.issuer == *issuer
+                    && claims.is_of_the_client_itself(client)
+            }
+        }
+    }
+}
+
+impl Claims {
+    /// Whether a token speaks for its client alone. The tokens of all users of an app name the app's client, too.
+    fn is_of_the_client_itself(&self, client: &str) -> bool {
+        let Some(subject) = &self.subject else {
+            return true;
+        };
+        // Amazon Cognito and others repeat the client; Auth0 appends a word.
+        subject == client || subject.strip_suffix("@clients") == Some(client)
+    }
+}
