@@ -17,11 +17,11 @@ export STACK
 
 TOOLS := tests/e2e/with-tools.sh
 
-.PHONY: help run test soak check fmt settings build deploy destroy invoke tools clean
+.PHONY: help run test soak bench bench-counts check fmt settings build deploy destroy invoke tools clean
 .PHONY: pause resume block unblock allow disallow unlock switches
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## run the service with a simulated phone and no AWS; PROVIDER=end-user-messaging for the other provider (needs Rust)
 	@cargo run --package simulator -- $(if $(PROVIDER),--provider $(PROVIDER)) $(if $(filter on,$(FOREIGN_CODES)),--foreign-codes)
@@ -31,6 +31,14 @@ test: tools ## run all tests; installs tools and says what it skips; for a quick
 
 soak: tools ## run tests for hours: a million simulations, a thousand kills, an hour of load, a million operations in order (needs Rust, Python, Linux)
 	@$(TOOLS) tests/soak.sh
+
+bench: ## measure the packaged function beside others: instructions, processor time, memory, delays (needs Rust, Python, Linux)
+	@tests/e2e/setup.sh sam bench
+	@$(TOOLS) benches/run.sh report
+
+bench-counts: ## count its instructions, round trips and handshakes anew, for the guard in `make test`
+	@tests/e2e/setup.sh sam
+	@$(TOOLS) benches/run.sh write_the_counts
 
 check: tools ## check format, lints, docs, licences, advisories and the template (needs Rust, Python)
 	@$(TOOLS) tests/check.sh

@@ -35,17 +35,13 @@ part() {
     [ $result = passed ]
 }
 
-# build_package: builds the package if the sources are newer.
-build_package() {
-    if [ -z "${OTP_E2E_SAM:-}" ] || [ -z "${OTP_E2E_RIE:-}" ]; then
+# The packaged function runs under the runtime emulator.
+build_package_for_emulator() {
+    if [ -z "${OTP_E2E_RIE:-}" ]; then
         echo "To run the packaged function, this needs Python, on Linux." >&2
         exit 1
     fi
-    local bootstrap="$PWD/.aws-sam/build/Function/bootstrap"
-    if [ ! -x "$bootstrap" ] || [ -n "$(find src Cargo.lock template.yaml -newer "$bootstrap" -print -quit)" ]; then
-        sam build --parameter-overrides "Architecture=$OTP_E2E_ARCHITECTURE"
-    fi
-    export OTP_E2E_BOOTSTRAP="$bootstrap"
+    build_package
 }
 
 failed=0
@@ -57,17 +53,17 @@ for name in "${parts[@]}"; do
         ;;
     kills)
         step "the packaged function, killed $OTP_KILLS times"
-        build_package
+        build_package_for_emulator
         part kills "kills: " cargo test --workspace --test e2e -- --ignored --nocapture kills:: || failed=1
         ;;
     load)
         step "the packaged function under load for $OTP_LOAD_SECONDS s"
-        build_package
+        build_package_for_emulator
         part load "load: " cargo test --workspace --test e2e -- --ignored --nocapture load:: || failed=1
         ;;
     linear)
         step "the packaged function with a table that fails, for $OTP_LINEAR_OPERATIONS operations"
-        build_package
+        build_package_for_emulator
         part linear "linear: " cargo test --workspace --test e2e -- --ignored --nocapture linear:: || failed=1
         ;;
     *)

@@ -31,3 +31,17 @@ skip() {
         exit 1
     fi
 }
+
+# build_package: builds the package if the sources are newer, and sets OTP_E2E_BOOTSTRAP.
+build_package() {
+    if [ -z "${OTP_E2E_SAM:-}" ]; then
+        echo "To build the package, this needs Python." >&2
+        exit 1
+    fi
+    OTP_E2E_BOOTSTRAP="$PWD/.aws-sam/build/Function/bootstrap"
+    export OTP_E2E_BOOTSTRAP
+    if [ ! -x "$OTP_E2E_BOOTSTRAP" ] || [ -n "$(find src Cargo.lock template.yaml -newer "$OTP_E2E_BOOTSTRAP" -print -quit)" ]; then
+        echo "Building the package (minutes, the first time) …"
+        sam build --parameter-overrides "Architecture=$OTP_E2E_ARCHITECTURE"
+    fi
+}

@@ -10,6 +10,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "../../benches/mod.rs"]
+mod bench;
 mod boto3;
 mod cognito;
 mod function;

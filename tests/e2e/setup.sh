@@ -1,23 +1,24 @@
 #!/usr/bin/env bash
 # setup.sh [PART…]: installs the programs that the tests and the packaging need under target/e2e/, and writes their paths to
-# target/e2e/env. Without arguments it installs all parts. Takes a second if everything is installed already.
+# target/e2e/env. Without arguments it installs all parts but one. Takes a second if everything is installed already.
 #
 #   boto3      boto3, an independent client of the wire format
 #   sam        SAM CLI with the Lambda Runtime Interface Emulator, cargo-lambda, cargo-deny and pytest
 #   awscli     the AWS CLI, for the operator's commands
 #   ministack  MiniStack, an AWS emulator that deploys the template and whose Cognito calls triggers
+#   bench      boto3 under Lambda's runtime client, for `make bench` alone: without arguments it is left out
 #   policy     an IAM policy simulator for Node (AGPL, for tests only: it is never shipped)
 #   inbox      a browser driver and an accessibility checker for Node (the browser is the system's Chromium)
 #
-# The first four are virtual environments of Python, one each because they need different versions of botocore.
+# The first five are virtual environments of Python, one each because they need different versions of botocore.
 # requirements-NAME.in names the packages. requirements-NAME.txt pins them and everything they need, each with its hashes,
 # for Linux and macOS and for Python 3.10 and later. To renew the pins, edit the .in files and run (uv is on PyPI):
 #
-#   cd tests/e2e && for name in awscli boto3 ministack sam; do uv pip compile --quiet --upgrade --universal --python-version 3.10 --only-binary :all: --generate-hashes --no-annotate --no-emit-index-url --custom-compile-command 'see setup.sh' requirements-$name.in --output-file requirements-$name.txt; done
+#   cd tests/e2e && for name in awscli bench boto3 ministack sam; do uv pip compile --quiet --upgrade --universal --python-version 3.10 --only-binary :all: --generate-hashes --no-annotate --no-emit-index-url --custom-compile-command 'see setup.sh' requirements-$name.in --output-file requirements-$name.txt; done
 #
 # target/e2e/env has lines NAME=value without quotes. A program that is not installed has no line:
-#   OTP_E2E_PYTHON, OTP_E2E_SAM_PYTHON, OTP_E2E_SAM, OTP_E2E_CARGO_LAMBDA, OTP_E2E_RIE, OTP_E2E_AWS, OTP_E2E_MINISTACK,
-#   OTP_E2E_POLICY, OTP_E2E_INBOX, OTP_E2E_BIN (goes first on PATH: cargo and cargo-lambda look there for cargo-lambda and zig)
+#   OTP_E2E_PYTHON, OTP_E2E_BENCH_PYTHON, OTP_E2E_SAM_PYTHON, OTP_E2E_SAM, OTP_E2E_CARGO_LAMBDA, OTP_E2E_RIE, OTP_E2E_AWS,
+#   OTP_E2E_MINISTACK, OTP_E2E_POLICY, OTP_E2E_INBOX, OTP_E2E_BIN (goes first on PATH: cargo and cargo-lambda look there for cargo-lambda and zig)
 #
 # If something cannot be installed, the script says why and goes on. If it was asked for by name, or with
 # OTP_SKIP_NOTHING=1, that is an error.
@@ -151,6 +152,7 @@ write_env() {
     : >"$out/env.new"
     entry() { if [ -e "$2" ]; then printf '%s=%s\n' "$1" "$2" >>"$out/env.new"; fi; }
     entry OTP_E2E_PYTHON "$out/boto3/bin/python"
+    entry OTP_E2E_BENCH_PYTHON "$out/bench/bin/python"
     entry OTP_E2E_SAM_PYTHON "$out/sam/bin/python"
     entry OTP_E2E_SAM "$out/sam/bin/sam"
     entry OTP_E2E_CARGO_LAMBDA "$out/sam/bin/cargo-lambda"
@@ -169,6 +171,7 @@ write_env() {
 
 install() {
     case "$1" in
+    bench) virtual_environment bench "the function in Python that the measurements compare with" ;;
     boto3) virtual_environment boto3 "the round trip with boto3" ;;
     sam) virtual_environment sam "the template, its packaging and the binary under the runtime emulator" ;;
     awscli) virtual_environment awscli "the operator's commands" ;;

@@ -1,0 +1,199 @@
+//! Compares counts with those that are committed, so that no change makes a request dearer without saying so.
+//!
+//! Times are not compared, because they depend on the machine and on its other work. Instructions, round trips and
+//! handshakes hardly do.
+
+use super::instructions::Row;
+use std::path::{Path, PathBuf};
+
+/// How far instructions may be from the committed ones. An improvement by more than that is committed too: otherwise the
+/// next change could take it back unseen.
+const TOLERANCE: f64 = 0.05;
+
+/// How far round trips and handshakes may be from the committed ones. A look at the switches, every ten seconds, may fall
+/// into one of twenty requests.
+const TRIPS_TOLERANCE: f64 = 0.1;
+
+/// The committed counts.
+pub(super) fn path() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/expected.json")
+}
+
+pub(super) fn read() -> Vec<Row> {
+    let text = std::fs::read_to_string(path()).expect("benches/expected.json should be there");
+    serde_json::from_str(&text).expect("benches/expected.json should have rows")
+}
+
+/// Writes the counts that are committed next.
+pub(super) fn write(rows: &[Row]) {
+    let rows: Vec<Row> = rows.iter().map(Row::rounded).collect();
+    let text = serde_json::to_string_pretty(&rows).unwrap();
+    std::fs::write(path(), text + "\n").unwrap();
+}
+
+/// All differences that a change has to explain.
+pub(super) fn compare(expected: &[Row], measured: &[Row]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for row in measured {
+        if !expected.iter().any(|other| other.is_about_the_same(row)) {
+            problems.push(format!("{row}: is not in benches/expected.json"));
+        }
+    }
+    for row in expected {
+        let Some(now) = measured.iter().find(|other| other.is_about_the_same(row)) else {
+            problems.push(format!("{row}: was not measured"));
+            continue;
+        };
+        let change = now.instructions / row.instructions - 1.0;
+        if change.is_nan() || change.abs() > TOLERANCE {
+            problems.push(format!(
+                "{row}: {:.3} instead of {:.3} million instructions, {:+.1} %",
+                now.instructions / 1e6,
+                row.instructions / 1e6,
+                change * 100.0
+            ));
+        }
+        for (name, was, is) in [
+            ("requests to the table", row.table, now.table),
+            ("requests to the provider", row.provider, now.provider),
+            ("requests to Secrets Manager", row.secrets, now.secrets),
+            ("full handshakes", row.full, now.full),
+            ("resumed handshakes", row.resumed, now.resumed),
+        ] {
+            if (is - was).abs() > TRIPS_TOLERANCE {
+                problems.push(format!("{row}: {is} instead of {was} {name}"));
+            }
+        }
+    }
+    problems
+}
+
+fn example(instructions: f64) -> Row {
+    Row {
+        program: "with a ledger".to_owned(),
+        request: "send".to_owned(),
+        instructions,
+        table: 7.0,
+        provider: 1.0,
+        secrets: 0.0,
+        full: 2.0,
+        resumed: 1.0,
+    }
+}
+
+#[test]
+fn counts_within_the_tolerance_pass() {
+    for factor in [0.955, 1.0, 1.045] {
+        let measured = Row {
+            table: 7.05,
+            ..example(4.4e6 * factor)
+        };
+        assert_eq!(compare(&[example(4.4e6)], &[measured]), [""; 0]);
+    }
+}
+
+#[test]
+fn a_tenth_more_instructions_is_found_and_a_tenth_less_too() {
+    for (factor, said) in [
+        (1.1, "+10.0 %"),
+        (0.9, "-10.0 %"),
+        (1.06, "+6.0 %"),
+        (f64::NAN, "NaN"),
+    ] {
+        let problems = compare(&[example(4.4e6)], &[example(4.4e6 * factor)]);
+        assert!(
+            problems.len() == 1 && problems[0].contains(said),
+            "{problems:?}"
+        );
+    }
+}
+
+#[test]
+fn one_more_round_trip_or_handshake_is_found() {
+    type Change = fn(&mut Row);
+    let changes: [Change; 6] = [
+        |row| row.table += 1.0,
+        |row| row.table -= 1.0,
+        |row| row.provider += 1.0,
+        |row| row.secrets += 1.0,
+        |row| row.full += 1.0,
+        |row| row.resumed += 1.0,
+    ];
+    for change in changes {
+        let mut measured = example(4.4e6);
+        change(&mut measured);
+        assert_eq!(compare(&[example(4.4e6)], &[measured]).len(), 1);
+    }
+}
+
+#[test]
+fn a_row_that_is_missing_on_either_side_is_found() {
+    assert_eq!(compare(&[example(1.0)], &[]).len(), 1);
+    assert_eq!(compare(&[], &[example(1.0)]).len(), 1);
+}
+
+#[test]
+fn the_committed_counts_are_of_every_kind_of_request() {
+    let rows = read();
+    for program in super::OURS {
+        for request in super::kinds(program.1) {
+            let found = rows
+                .iter()
+                .any(|row| row.program == program.0 && row.request == *request);
+            assert!(found, "{}, {request}", program.0);
+        }
+    }
+}
+
+#[test]
+fn the_architecture_page_has_the_committed_counts() {
+    let page = include_str!("../ARCHITECTURE.md");
+    let rows = read();
+    let [without, with, secret] = super::OURS.map(|(program, _)| {
+        let rows = rows.iter().filter(move |row| row.program == program);
+        move |request: &str| {
+            let mut rows = rows.clone();
+            let row = rows.find(|row| row.request == request).unwrap();
+            row.instructions / 1e6
+        }
+    });
+    let silence = "send after 21 s of silence";
+    let lines = [
+        format!(
+            "| million instructions: the start; with a ledger; with its key in Secrets Manager | {:.2}; {:.2}; {:.2} |",
+            without("init"),
+            with("init"),
+            secret("init")
+        ),
+        format!(
+            "| the first send, in the same three cases | {:.2}; {:.2}; {:.2} |",
+            without("first send"),
+            with("first send"),
+            secret("first send")
+        ),
+        format!(
+            "| each further send: without a ledger; with one; with an `Idempotency-Key` and an address as well | {:.2}; {:.2}; {:.2} |",
+            without("send"),
+            with("send"),
+            with("send with key and address")
+        ),
+        format!(
+            "| a wrong guess, a right one, with a ledger | {:.2}, {:.2} |",
+            with("wrong guess"),
+            with("right guess")
+        ),
+        format!(
+            "| a send after 21 seconds without a request, without and with a ledger | {:.2}, {:.2} |",
+            without(silence),
+            with(silence)
+        ),
+        format!(
+            "| first send ÷ further send, without and with a ledger | {:.1}, {:.1} |",
+            without("first send") / without("send"),
+            with("first send") / with("send")
+        ),
+    ];
+    for line in lines {
+        assert!(page.contains(&line), "ARCHITECTURE.md should have: {line}");
+    }
+}
