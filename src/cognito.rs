@@ -332,7 +332,9 @@ async fn redeem_proof(
     request: &Request,
     call: &mut Call<'_>,
 ) -> Result<(), Failure> {
-    let to = request.number().ok_or(Failure::UnusableEvent)?;
+    let to = request
+        .number(&service.rules().extra_prefixes)
+        .ok_or(Failure::UnusableEvent)?;
     let reference = request.proof.as_deref().ok_or(Failure::UnusableEvent)?;
     let reference = ReferenceId::parse(reference)?;
     let User {
@@ -376,7 +378,7 @@ fn sign_in(
     session: Session,
     call: &mut Call<'_>,
 ) -> Result<SignIn, Failure> {
-    let stored_number = request.stored_number();
+    let stored_number = request.stored_number(&service.rules().extra_prefixes);
     let is_verified = policy.unverified_numbers || request.is_verified();
     let decoy_reason = match &stored_number {
         Err(reason) => Some(*reason),

@@ -3,7 +3,8 @@
 //! A command is an event such as `{"operation": "unlock", "destinationNumber": "+14255550142"}`. `settings` has no
 //! number: its response says that the function has started with its settings and read its secret. Only a
 //! principal that is allowed `lambda:InvokeFunction` can send one. No HTTP request can: its body is a string
-//! inside the event.
+//! inside the event. The response shows the number masked. `"oldSpelling": true` says that it was given in another
+//! spelling.
 //!
 //! Lambda gives that permission for a name of the function: an alias, a version, or none of both. So each right has
 //! an alias of its own ([`InvokedAs`]), and the right to invoke one of them is no right on the others.
@@ -17,7 +18,7 @@ use crate::phone::PhoneNumber;
 use crate::service::{Call, Service};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 const EXPECTED: &str = "Expected: {\"operation\": \"unlock\" or \"key\", \"destinationNumber\": \"+…\"}, or \
                         {\"operation\": \"settings\"}.";
@@ -158,29 +159,49 @@ impl Command {
         match self {
             Self::Settings {} => Ok(json!({ "settings": "ok" })),
             Self::Unlock { destination_number } => {
-                let number = read_number(destination_number, service, call)?;
+                let (number, is_old) = read_number(destination_number, service, call)?;
                 service.unlock(&number, call).await?;
-                Ok(json!({ "unlocked": true, "destinationNumber": number.to_string() }))
+                Ok(about(&number, is_old, "unlocked", json!(true)))
             }
             Self::Key { destination_number } => {
-                let number = read_number(destination_number, service, call)?;
+                let (number, is_old) = read_number(destination_number, service, call)?;
                 let key = service.key_of(&number)?;
-                Ok(json!({ "key": key, "destinationNumber": number.to_string() }))
+                Ok(about(&number, is_old, "key", json!(key)))
             }
         }
     }
 }
 
-/// The number of a command that works on the ledger.
-fn read_number(text: &str, service: &Service, call: &mut Call<'_>) -> Result<PhoneNumber, Error> {
+/// The response about a number. It says if the number was given in an old spelling, and always shows the one it took.
+fn about(number: &PhoneNumber, is_old: bool, field: &str, value: Value) -> Value {
+    let mut response = Map::new();
+    response.insert(field.to_owned(), value);
+    response.insert("destinationNumber".to_owned(), json!(number.to_string()));
+    if is_old {
+        response.insert("oldSpelling".to_owned(), json!(true));
+    }
+    Value::Object(response)
+}
+
+/// The number of a command that works on the ledger, and whether it was given in an old spelling. Old spellings are read
+/// as in a sign-in, because an operator asks about numbers that an application has stored.
+fn read_number(
+    text: &str,
+    service: &Service,
+    call: &mut Call<'_>,
+) -> Result<(PhoneNumber, bool), Error> {
     if !service.has_ledger() {
         return Err(Error::new(
             ErrorCode::Misconfigured,
             "This command needs the ledger, and this function runs without one. Set LEDGER_TABLE.",
         ));
     }
-    let number = PhoneNumber::parse(text)
+    let prefixes = &service.rules().extra_prefixes;
+    let current = prefixes.read(text);
+    let is_old = current.is_err();
+    let number = current
+        .or_else(|_| prefixes.read_stored(text))
         .map_err(|error| Error::new(ErrorCode::InvalidPhoneNumber, error.to_string()))?;
     call.record.country = service.country(&number);
-    Ok(number)
+    Ok((number, is_old))
 }

@@ -10,6 +10,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+mod beginning;
 mod countries;
 mod invalid;
 pub mod plan;
@@ -17,6 +18,7 @@ mod stand_in;
 mod stored;
 mod types;
 
+pub use beginning::Beginning;
 pub use countries::{METADATA_VERSION, TABLE};
 pub use invalid::{Hint, InvalidPhoneNumber};
 pub use types::NumberType;
@@ -29,6 +31,9 @@ pub const LONGEST_TEXT: usize = 32;
 
 const FEWEST_DIGITS: usize = 7;
 const MOST_DIGITS: usize = 15;
+
+/// Says if a number in E.164 is accepted although it is refused for this reason.
+pub type Opens<'a> = dyn Fn(&str, InvalidPhoneNumber) -> bool + 'a;
 
 /// A phone number in E.164. Equal phones have equal numbers.
 ///
@@ -58,17 +63,38 @@ impl PhoneNumber {
     /// malformed texts these are refused, by libphonenumber's knowledge of the country:
     ///
     /// - a calling code that is not assigned (`+999…`, `+210…`);
-    /// - a first digit that no national number there has. It is a domestic prefix, as in
-    ///   `+44 (0)7700 900123` or `+52 1 …`. Italy's zero is part of the number and stays;
-    /// - more or fewer digits than numbers that begin so have. A network that drops the surplus would reach
+    /// - a first digit that no known national number there has. Most often it is a domestic prefix, as in
+    ///   `+44 (0)7700 900123`. Italy's zero is part of the number and stays;
+    /// - more or fewer digits than the known numbers that begin so have. A network that drops the surplus would reach
     ///   one phone under many keys, and a person who missed a digit would wait for a code;
     /// - the other spellings of a different number, see [`Hint`].
     ///
-    /// A number that is not assigned is accepted, because metadata lags behind numbering plans. Its type is
+    /// Other numbers that are not assigned are accepted, because metadata lags behind numbering plans. The type is
     /// [`NumberType::Unassigned`], unless all numbers that begin so have one type.
     pub fn parse(text: &str) -> Result<Self, InvalidPhoneNumber> {
+        Self::parse_or(text, &|_, _| false)
+    }
+
+    /// Parses a number as [`parse`](Self::parse) does, but accepts what `opens` says although the metadata refuses it. Such
+    /// a number has no country and is [`NumberType::Unassigned`].
+    ///
+    /// # Errors
+    ///
+    /// As [`parse`](Self::parse).
+    pub fn parse_or(text: &str, opens: &Opens<'_>) -> Result<Self, InvalidPhoneNumber> {
         let e164 = plain(text)?;
-        let class = classify(&TABLE, e164.get(1..).unwrap_or_default())?;
+        let (position, class) = classify(&TABLE, e164.get(1..).unwrap_or_default());
+        let class = class.or_else(|reason| {
+            let row = position
+                .calling_code(&TABLE)
+                .filter(|_| opens(&e164, reason));
+            row.map(|row| Class {
+                country: None,
+                number_type: NumberType::Unassigned,
+                calling_code_digits: row.digits(),
+            })
+            .ok_or(reason)
+        })?;
         Ok(Self {
             e164: e164.into_boxed_str(),
             class,
@@ -102,8 +128,7 @@ impl PhoneNumber {
     /// The number as it may be shown and logged, such as `+1*******0142`: see [`mask`].
     #[must_use]
     pub fn masked(&self) -> String {
-        let digits = usize::from(self.class.calling_code_digits);
-        let (calling_code, national) = self.digits().split_at(digits);
+        let (calling_code, national) = self.digits().split_at(self.class.calling_code_digits);
         mask(calling_code, national)
     }
 
@@ -166,25 +191,15 @@ fn plain(text: &str) -> Result<String, InvalidPhoneNumber> {
     Ok(e164)
 }
 
-/// The country of numbers that the metadata knows and that begin with these digits, if there are any.
-#[must_use]
-pub fn assigned_country(beginning: &str) -> Option<Country> {
-    let digits = beginning.bytes().filter_map(Digit::of);
-    let position = digits.fold(Position::START, |position, digit| {
-        position.next(&TABLE, digit)
-    });
-    position.assigned_country(&TABLE, beginning.len(), MOST_DIGITS)
-}
-
 /// The verdict about a number without its `+`. It is a fold over digits, so it depends on nothing else.
-fn classify(table: &Table, digits: &str) -> Result<Class, InvalidPhoneNumber> {
+fn classify(table: &Table, digits: &str) -> (Position, Result<Class, InvalidPhoneNumber>) {
     let position = digits
         .bytes()
         .filter_map(Digit::of)
         .fold(Position::START, |position, digit| {
             position.next(table, digit)
         });
-    position.end(table, digits.len())
+    (position, position.end(table, digits.len()))
 }
 
 /// The ISO 3166-1 alpha-2 code of a country or territory that has phone numbers.

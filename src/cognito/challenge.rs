@@ -39,7 +39,7 @@ pub(super) fn response(sign_in: &SignIn, challenge: &Challenge, nonce: &str) -> 
 pub(super) fn ended_response(service: &Service, request: &Request) -> Value {
     // The app sees the same masked number as always, even though the lookup failed.
     let number = request
-        .stored_number()
+        .stored_number(&service.rules().extra_prefixes)
         .ok()
         .or_else(|| service.made_up_number(&request.user))
         .map(|number| number.to_string());

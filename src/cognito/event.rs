@@ -7,6 +7,7 @@
 use super::define::Round;
 use crate::json::{self, Entries};
 use crate::phone::PhoneNumber;
+use crate::policy::ExtraPrefixes;
 use crate::service::User;
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -110,7 +111,10 @@ impl Request {
     }
 
     /// The user's number, which may be stored in an old spelling. `Err` names the outcome for the log.
-    pub(super) fn stored_number(&self) -> Result<PhoneNumber, &'static str> {
+    pub(super) fn stored_number(
+        &self,
+        prefixes: &ExtraPrefixes,
+    ) -> Result<PhoneNumber, &'static str> {
         if self.user_not_found {
             return Err("user_not_found");
         }
@@ -118,7 +122,7 @@ impl Request {
         let stored = stored
             .filter(|stored| !stored.is_empty())
             .ok_or("no_number")?;
-        PhoneNumber::parse_stored(stored).map_err(|_| "invalid_number")
+        prefixes.read_stored(stored).map_err(|_| "invalid_number")
     }
 
     /// Whether Cognito says that the number is verified: by a boolean, or by the word in any case.
@@ -131,8 +135,8 @@ impl Request {
     }
 
     /// The number of the user attributes, if it is valid.
-    pub(super) fn number(&self) -> Option<PhoneNumber> {
-        PhoneNumber::parse(self.attribute("phone_number")?).ok()
+    pub(super) fn number(&self, prefixes: &ExtraPrefixes) -> Option<PhoneNumber> {
+        prefixes.read(self.attribute("phone_number")?).ok()
     }
 
     pub(super) fn attribute(&self, name: &str) -> Option<&str> {

@@ -302,7 +302,7 @@ pub(super) fn read_client_ip(body: &mut Body) -> Result<Option<IpAddr>, Error> {
 pub(super) fn read_send(service: &Service, body: &mut Body) -> Result<SendRequest, Error> {
     let limits = service.provider_limits();
     let defaults = &service.rules().defaults;
-    let to = destination_number(body)?;
+    let to = destination_number(service, body)?;
     let channel = channel(body, limits)?;
     let language = body.string("language")?;
     Ok(SendRequest {
@@ -331,7 +331,7 @@ pub(super) fn read_verify(
     body: &mut Body,
     caller: &Caller,
 ) -> Result<VerifyRequest, Error> {
-    let to = destination_number(body)?;
+    let to = destination_number(service, body)?;
     let otp = body
         .string("otp")?
         .ok_or_else(|| Error::invalid_parameter("otp", "otp is missing."))?;
@@ -349,7 +349,7 @@ pub(super) fn read_verification(
     caller: &Caller,
 ) -> Result<VerificationRequest, Error> {
     Ok(VerificationRequest {
-        to: destination_number(body)?,
+        to: destination_number(service, body)?,
         reference: reference(service, body, caller)?,
     })
 }
@@ -378,12 +378,12 @@ fn reference(service: &Service, body: &mut Body, caller: &Caller) -> Result<Refe
     }
 }
 
-fn destination_number(body: &mut Body) -> Result<PhoneNumber, Error> {
+fn destination_number(service: &Service, body: &mut Body) -> Result<PhoneNumber, Error> {
     const FIELD: &str = "destinationNumber";
     let text = body
         .string(FIELD)?
         .ok_or_else(|| Error::invalid_parameter(FIELD, "destinationNumber is missing."))?;
-    PhoneNumber::parse(&text).map_err(|error| {
+    service.rules().extra_prefixes.read(&text).map_err(|error| {
         Error::new(ErrorCode::InvalidPhoneNumber, error.to_string()).with_field(FIELD)
     })
 }

@@ -11,10 +11,12 @@ pub enum InvalidPhoneNumber {
     UnexpectedCharacter,
     /// Fewer than 7 digits.
     TooShort,
-    /// Fewer digits than any number that begins so.
+    /// Fewer digits than the known numbers that begin so.
     TooFewDigits,
-    /// More than 15 digits, or a number of digits that no number that begins so has.
+    /// More than 15 digits, or a number of digits that no known number that begins so has.
     TooLong,
+    /// No known number of the country begins with this digit, and nobody dials it first.
+    UnknownBeginning,
     /// No assigned calling code at the front.
     UnknownCallingCode,
     /// Another spelling of a different number.
@@ -30,27 +32,41 @@ pub enum Hint {
     BenineseZeroOne,
     BrazilianNine,
     CuracaoNine,
+    GaboneseEight,
+    GambianNine,
+    GambianSeven,
+    Israeli,
+    Kosovan,
+    LiberianNine,
     MalagasyTwenty,
     MexicanOne,
     NorfolkThree,
     Palestinian,
     SammarineseArea,
     SanMarinoThroughItaly,
+    SomaliNine,
 }
 
 impl Hint {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 18] = [
         Self::Domestic,
         Self::ArgentineNine,
         Self::BenineseZeroOne,
         Self::BrazilianNine,
         Self::CuracaoNine,
+        Self::GaboneseEight,
+        Self::GambianNine,
+        Self::GambianSeven,
+        Self::Israeli,
+        Self::Kosovan,
+        Self::LiberianNine,
         Self::MalagasyTwenty,
         Self::MexicanOne,
         Self::NorfolkThree,
         Self::Palestinian,
         Self::SammarineseArea,
         Self::SanMarinoThroughItaly,
+        Self::SomaliNine,
     ];
 
     /// Its number in the table, after the types.
@@ -67,10 +83,10 @@ impl Hint {
     fn sentence(self) -> &'static str {
         match self {
             Self::Domestic => {
-                "no phone number of that country starts so when written internationally: leave out the prefix for domestic calls"
+                "the phone number has a prefix for domestic calls after its calling code: leave the prefix out"
             }
             Self::ArgentineNine => {
-                "the phone number lacks its 9: a mobile number of Argentina is +54, 9, the area code and the number, without 15"
+                "a mobile number of Argentina is +54, 9, the area code and the number, without 15; Argentine landlines are not served"
             }
             Self::BenineseZeroOne => {
                 "the phone number lacks its 01: since 2024 all numbers of Benin start with +229 01"
@@ -79,7 +95,21 @@ impl Hint {
                 "the phone number lacks its 9: a mobile number of Brazil is +55, the area code, 9 and eight more digits"
             }
             Self::CuracaoNine => {
-                "the phone number lacks its 9: all numbers of Curaçao start with +599 9"
+                "the phone number lacks its 9: all numbers of Curaçao start with +599 9 (those of Sint Maarten with +1 721)"
+            }
+            Self::GaboneseEight => {
+                "this is an old number: since 2019 numbers of Gabon have eight digits after +241 and start with 11, 6 or 7"
+            }
+            Self::GambianNine => {
+                "this is an old number: since 2026 it has 83, 86 or 87 between +220 and its seven digits"
+            }
+            Self::GambianSeven => {
+                "leave out the two digits after +220: numbers of Gamcel and landlines of the Gambia have seven digits"
+            }
+            Self::Israeli => "write Israeli numbers with +972, not with +970",
+            Self::Kosovan => "write numbers of Kosovo with +383",
+            Self::LiberianNine => {
+                "this is an old number: since 2013 mobile numbers of Liberia have nine digits after +231"
             }
             Self::MalagasyTwenty => {
                 "the phone number lacks its 20: a landline of Madagascar starts with +261 20"
@@ -88,12 +118,15 @@ impl Hint {
             Self::NorfolkThree => {
                 "the phone number lacks its 3: numbers of Norfolk Island start with +672 3"
             }
-            Self::Palestinian => "write Palestinian mobile numbers with +970, not with +972",
+            Self::Palestinian => "write Palestinian numbers with +970, not with +972",
             Self::SammarineseArea => {
                 "the phone number lacks its area code: a landline of San Marino starts with +378 0549"
             }
             Self::SanMarinoThroughItaly => {
                 "write the numbers of San Marino with +378 0549, not with +39 0549"
+            }
+            Self::SomaliNine => {
+                "this is an old number: mobile numbers of Somalia have nine digits after +252, such as 61 or 63 and seven more"
             }
         }
     }
@@ -109,10 +142,13 @@ impl fmt::Display for InvalidPhoneNumber {
             }
             Self::TooShort => "a phone number has at least 7 digits",
             Self::TooFewDigits => {
-                "the phone number has fewer digits than any number of its country that starts so"
+                "the phone number has fewer digits than the known numbers of its country that start so"
             }
             Self::TooLong => {
-                "the phone number has more digits than numbers of its country that start so, or more than 15"
+                "the phone number has more digits than the known numbers of its country that start so, or more than 15"
+            }
+            Self::UnknownBeginning => {
+                "no known phone number starts with this digit after its calling code"
             }
             Self::UnknownCallingCode => "the phone number has no assigned calling code after its +",
             Self::OtherSpelling(hint) => hint.sentence(),

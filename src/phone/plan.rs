@@ -46,6 +46,8 @@ pub struct CallingCode {
     pub code: u16,
     /// An index into [`Table::countries`], or [`NOBODY`].
     pub country: u8,
+    /// A mask with bit n for n digits, from its shortest numbers to its longest.
+    pub lengths: u16,
     pub node: u16,
 }
 
@@ -67,8 +69,11 @@ pub const NOBODY: u8 = 254;
 /// Set in a node's mask if a number can end there.
 const ENDS: u16 = 1 << 10;
 
-/// Outcomes from this one on are hints, the others are types.
+/// Outcomes from this one on are hints. The others are types, and [`UNKNOWN_BEGINNING`].
 pub const FIRST_HINT: u8 = 16;
+
+/// The outcome for a first digit that no number of the calling code has.
+pub const UNKNOWN_BEGINNING: u8 = 15;
 
 /// The knowledge about a number after some of its digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -88,7 +93,19 @@ pub enum Position {
 pub struct Class {
     pub country: Option<Country>,
     pub number_type: NumberType,
-    pub calling_code_digits: u8,
+    pub calling_code_digits: usize,
+}
+
+impl CallingCode {
+    /// How many digits it has.
+    #[must_use]
+    pub fn digits(&self) -> usize {
+        match self.code {
+            0..=9 => 1,
+            10..=99 => 2,
+            _ => 3,
+        }
+    }
 }
 
 impl Position {
@@ -128,6 +145,15 @@ impl Position {
         }
     }
 
+    /// The calling code, if the position is behind one.
+    #[must_use]
+    pub fn calling_code(self, table: &Table) -> Option<&CallingCode> {
+        match self {
+            Self::Node { code, .. } | Self::Leaf { code, .. } => table.codes.get(usize::from(code)),
+            Self::Code { .. } | Self::Unassigned => None,
+        }
+    }
+
     /// The verdict if the number ends here, `digits` digits after its `+`.
     ///
     /// # Errors
@@ -148,14 +174,12 @@ impl Position {
             .codes
             .get(usize::from(code))
             .ok_or(InvalidPhoneNumber::UnknownCallingCode)?;
-        let calling_code_digits = match row.code {
-            0..=9 => 1,
-            10..=99 => 2,
-            _ => 3,
-        };
-        let outcome = table.outcome(leaf, digits - usize::from(calling_code_digits))?;
-        let number_type = NumberType::numbered(outcome)
-            .ok_or_else(|| InvalidPhoneNumber::OtherSpelling(Hint::numbered(outcome)))?;
+        let calling_code_digits = row.digits();
+        let outcome = table.outcome(leaf, digits - calling_code_digits)?;
+        let number_type = NumberType::numbered(outcome).ok_or_else(|| match outcome {
+            UNKNOWN_BEGINNING => InvalidPhoneNumber::UnknownBeginning,
+            _ => InvalidPhoneNumber::OtherSpelling(Hint::numbered(outcome)),
+        })?;
         let country = match table.leaf(leaf).map_or(NOBODY, |leaf| leaf.country) {
             MAIN => row.country,
             own => own,
@@ -166,32 +190,6 @@ impl Position {
             number_type,
             calling_code_digits,
         })
-    }
-}
-
-impl Position {
-    /// The country of the assigned numbers that go on from here, the first one of several.
-    pub(super) fn assigned_country(
-        self,
-        table: &Table,
-        digits: usize,
-        most_digits: usize,
-    ) -> Option<Country> {
-        let assigned = |class: &Class| class.number_type != NumberType::Unassigned;
-        let ending = self.end(table, digits).ok().filter(assigned);
-        match (ending, self) {
-            (Some(class), _) => class.country,
-            (None, Self::Unassigned) => None,
-            (None, Self::Leaf { .. }) => (digits..=most_digits).find_map(|digits| {
-                let class = self.end(table, digits).ok().filter(assigned)?;
-                class.country
-            }),
-            (None, Self::Code { .. } | Self::Node { .. }) if digits >= most_digits => None,
-            (None, Self::Code { .. } | Self::Node { .. }) => (0..10).find_map(|digit| {
-                let next = self.next(table, Digit(digit));
-                next.assigned_country(table, digits + 1, most_digits)
-            }),
-        }
     }
 }
 

@@ -1,45 +1,90 @@
 //! Numbers that were stored before a numbering plan changed.
 
-use super::{Hint, InvalidPhoneNumber, PhoneNumber, plain};
+use super::{Hint, InvalidPhoneNumber, Opens, PhoneNumber, plain};
 
 impl PhoneNumber {
     /// Parses a number that an application has stored and texted: an old spelling that can mean one
     /// number only is taken as that number.
     ///
-    /// These are Mexico's 1, Benin's numbers without 01, Brazil's mobile numbers without their 9,
-    /// Palestinian mobiles with Israel's calling code, and a trunk zero where no number has one. A number that
-    /// a person types is not read so: [`parse`](Self::parse) tells the person what is wrong.
+    /// These are the spellings with a [`Hint`] that determines the number, such as Mexico's 1, and a trunk zero where no
+    /// number has one. A number that a person types is not read so: [`parse`](Self::parse) tells the person
+    /// what is wrong.
     ///
     /// # Errors
     ///
     /// As [`parse`](Self::parse), about the number as it is stored.
     pub fn parse_stored(text: &str) -> Result<Self, InvalidPhoneNumber> {
-        let refused = match Self::parse(text) {
+        Self::parse_stored_or(text, &|_, _| false)
+    }
+
+    /// [`parse_stored`](Self::parse_stored) with the numbers that `opens` accepts.
+    ///
+    /// # Errors
+    ///
+    /// As [`parse`](Self::parse), about the number as it is stored.
+    pub fn parse_stored_or(text: &str, opens: &Opens<'_>) -> Result<Self, InvalidPhoneNumber> {
+        let refused = match Self::parse_or(text, opens) {
             Err(InvalidPhoneNumber::OtherSpelling(hint)) => hint,
             result => return result,
         };
-        let as_stored = InvalidPhoneNumber::OtherSpelling(refused);
         let e164 = plain(text)?;
         let current = match refused {
-            Hint::MexicanOne => e164
-                .strip_prefix("+521")
-                .map(|number| format!("+52{number}")),
-            Hint::BenineseZeroOne => e164
-                .strip_prefix("+229")
-                .map(|number| format!("+22901{number}")),
-            Hint::BrazilianNine => e164
-                .split_at_checked("+55".len() + 2)
-                .map(|(area, number)| format!("{area}9{number}")),
-            Hint::Palestinian => e164
-                .strip_prefix("+972")
-                .map(|number| format!("+970{number}")),
             Hint::Domestic => without_trunk_zero(&e164),
-            _ => None,
+            hint => current(hint, &e164),
         };
         current
-            .and_then(|current| Self::parse(&current).ok())
-            .ok_or(as_stored)
+            .and_then(|current| Self::parse_or(&current, opens).ok())
+            .ok_or(InvalidPhoneNumber::OtherSpelling(refused))
     }
+}
+
+/// The number that an old spelling means, if the hint says which. It has to be parsed.
+fn current(hint: Hint, e164: &str) -> Option<String> {
+    let replace = |old: &str, new: &str| {
+        let rest = e164.strip_prefix(old)?;
+        Some(format!("{new}{rest}"))
+    };
+    match hint {
+        Hint::MexicanOne => replace("+521", "+52"),
+        Hint::BenineseZeroOne => replace("+229", "+22901"),
+        Hint::BrazilianNine => {
+            let (area, number) = e164.split_at_checked("+55".len() + 2)?;
+            Some(format!("{area}9{number}"))
+        }
+        Hint::GaboneseEight => gabonese(e164),
+        Hint::GambianNine => {
+            let operator = match e164.as_bytes().get("+220".len())? {
+                b'3' | b'5' => "83",
+                b'6' | b'8' => "86",
+                _ => "87",
+            };
+            replace("+220", &format!("+220{operator}"))
+        }
+        Hint::GambianSeven => replace("+22089", "+220").or_else(|| replace("+22044", "+220")),
+        Hint::Israeli => replace("+970", "+972"),
+        Hint::Kosovan => {
+            let (_, number) = e164.split_at_checked("+381".len())?;
+            Some(format!("+383{number}"))
+        }
+        Hint::Palestinian => replace("+972", "+970"),
+        Hint::SomaliNine => replace("+2521", "+25261").or_else(|| replace("+2522", "+25263")),
+        _ => None,
+    }
+}
+
+/// A number of Gabon from before 2019, with or without the zero of domestic calls. Its operator's digit comes first now.
+fn gabonese(e164: &str) -> Option<String> {
+    let number = e164.strip_prefix("+241")?;
+    let number = number.strip_prefix('0').unwrap_or(number);
+    let operator = match number.as_bytes() {
+        [b'1', ..] => "1",
+        [b'2' | b'5' | b'6', ..] => "6",
+        [b'4' | b'7', ..] => "7",
+        _ => return None,
+    };
+    // A new number after the zero is complete.
+    let operator = if number.len() == 7 { operator } else { "" };
+    Some(format!("+241{operator}{number}"))
 }
 
 /// The number without the zero after its calling code.
@@ -48,7 +93,7 @@ fn without_trunk_zero(e164: &str) -> Option<String> {
         let (code, rest) = e164.split_at_checked(end)?;
         let candidate = format!("{code}{}", rest.strip_prefix('0')?);
         let parsed = PhoneNumber::parse(&candidate).ok()?;
-        let own = 1 + usize::from(parsed.class.calling_code_digits);
+        let own = 1 + parsed.class.calling_code_digits;
         (own == end).then_some(candidate)
     })
 }

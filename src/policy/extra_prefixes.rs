@@ -1,36 +1,74 @@
-use crate::phone::{Country, NumberType, PhoneNumber, assigned_country};
+use std::collections::HashSet;
+use std::ops::RangeInclusive;
+
+use crate::phone::plan::Class;
+use crate::phone::{Beginning, Country, Hint, InvalidPhoneNumber, NumberType, PhoneNumber};
+
+/// The lengths of numbers in E.164.
+const ANY_LENGTH: RangeInclusive<usize> = 7..=15;
 
 /// Beginnings of numbers that the metadata does not know yet, with their countries.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ExtraPrefixes(Vec<(String, Country)>);
+pub struct ExtraPrefixes(Vec<Entry>);
+
+/// A beginning, for all numbers or for those of one length.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
+    /// `+` and digits.
+    prefix: String,
+    /// The number of digits, if it is written out: `+1357xxxxxxx`.
+    length: Option<usize>,
+    country: Country,
+    /// The lengths of the numbers that the metadata refuses and this entry opens.
+    opens: Vec<usize>,
+}
+
+type Verdicts = HashSet<Result<Class, InvalidPhoneNumber>>;
 
 impl ExtraPrefixes {
-    /// Reads `+1357=US`, separated by commas.
+    /// Reads `+1357=US` or `+1357xxxxxxx=US`, separated by commas.
     ///
     /// # Errors
     ///
-    /// A sentence about the invalid part.
+    /// A sentence about the part that is invalid, belongs to another country or changes nothing.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let mut prefixes: Vec<(String, Country)> = Vec::new();
+        let mut entries: Vec<Entry> = Vec::new();
         for part in text.split(',').map(str::trim) {
-            let expected =
-                || format!("`{part}` is not a beginning and a country such as `+1357=US`");
-            let (prefix, country) = part.split_once('=').ok_or_else(expected)?;
-            let digits = prefix.strip_prefix('+').ok_or_else(expected)?;
-            let are_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
-            if !(2..=14).contains(&digits.len()) || !are_digits {
-                return Err(expected());
+            let entry = Entry::parse(part)?;
+            let is_there =
+                |known: &Entry| (&known.prefix, known.length) == (&entry.prefix, entry.length);
+            if entries.iter().any(is_there) {
+                let (written, _) = part.split_once('=').unwrap_or_default();
+                return Err(format!("`{written}` is there twice"));
             }
-            let country = country.parse().map_err(|_| expected())?;
-            if let Some(owner) = assigned_country(digits) {
-                return Err(format!("`{prefix}` has numbers of {owner} already"));
-            }
-            if prefixes.iter().any(|(known, _)| known == prefix) {
-                return Err(format!("`{prefix}` is there twice"));
-            }
-            prefixes.push((prefix.to_owned(), country));
+            entries.push(entry);
         }
-        Ok(Self(prefixes))
+        Ok(Self(entries))
+    }
+
+    /// Parses a number as [`PhoneNumber::parse`] does, and accepts numbers of these beginnings.
+    ///
+    /// # Errors
+    ///
+    /// As [`PhoneNumber::parse`].
+    pub fn read(&self, text: &str) -> Result<PhoneNumber, InvalidPhoneNumber> {
+        PhoneNumber::parse_or(text, &|e164, reason| self.opens(e164, reason))
+    }
+
+    /// Parses a number as [`PhoneNumber::parse_stored`] does, and accepts numbers of these beginnings.
+    ///
+    /// # Errors
+    ///
+    /// As [`PhoneNumber::parse_stored`].
+    pub fn read_stored(&self, text: &str) -> Result<PhoneNumber, InvalidPhoneNumber> {
+        PhoneNumber::parse_stored_or(text, &|e164, reason| self.opens(e164, reason))
+    }
+
+    fn opens(&self, e164: &str, reason: InvalidPhoneNumber) -> bool {
+        self.0.iter().any(|entry| {
+            let has_length = entry.opens.contains(&(e164.len() - 1));
+            has_length && is_opened(reason, entry.length) && e164.starts_with(&entry.prefix)
+        })
     }
 
     /// The country and the type of a number. The longest of these beginnings decides about a number that the metadata
@@ -39,17 +77,125 @@ impl ExtraPrefixes {
     pub fn classify(&self, number: &PhoneNumber) -> (Option<Country>, NumberType) {
         let (country, number_type) = (number.country(), number.number_type());
         let is_known = country.is_some() && number_type != NumberType::Unassigned;
+        let e164 = number.expose();
+        let fits = |entry: &&Entry| {
+            let has_length = entry.length.is_none_or(|length| length == e164.len() - 1);
+            !is_known && has_length && e164.starts_with(&entry.prefix)
+        };
         let extra = self
             .0
             .iter()
-            .filter(|(prefix, _)| !is_known && number.expose().starts_with(prefix.as_str()))
-            .max_by_key(|(prefix, _)| prefix.len());
+            .filter(fits)
+            .max_by_key(|entry| (entry.prefix.len(), entry.length));
         match (extra, number_type) {
             (None, _) => (country, number_type),
-            (Some((_, extra)), NumberType::Unassigned) => (Some(*extra), NumberType::FixedOrMobile),
-            (Some((_, extra)), known) => (Some(*extra), known),
+            (Some(entry), NumberType::Unassigned) => {
+                (Some(entry.country), NumberType::FixedOrMobile)
+            }
+            (Some(entry), known) => (Some(entry.country), known),
         }
     }
+}
+
+impl Entry {
+    fn parse(part: &str) -> Result<Self, String> {
+        let expected = || {
+            format!(
+                "`{part}` is not a beginning and a country such as `+1357=US` or `+1357xxxxxxx=US`"
+            )
+        };
+        let (written, country) = part.split_once('=').ok_or_else(expected)?;
+        let country: Country = country.parse().map_err(|_| expected())?;
+        let prefix = written.trim_end_matches('x');
+        let digits = prefix.strip_prefix('+').ok_or_else(expected)?;
+        let are_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+        if !(2..=14).contains(&digits.len()) || !are_digits {
+            return Err(expected());
+        }
+        let length = (written != prefix).then_some(written.len() - 1);
+        if length.is_some_and(|length| !ANY_LENGTH.contains(&length)) {
+            return Err(format!("`{written}` has not 7 to 15 digits"));
+        }
+        let beginning = Beginning::of(digits)
+            .ok_or_else(|| format!("`{prefix}` has no assigned calling code"))?;
+        let is_known = check_owner(prefix, beginning, country)?;
+        let lengths = length.map_or_else(|| beginning.lengths(), |length| length..=length);
+        let verdicts = beginning.verdicts(&lengths);
+        // A length that no known number has must be written out: surplus digits would be more keys of one phone.
+        let can_open = length.is_some() || !is_known;
+        let has_effect = verdicts.iter().any(|verdict| match verdict {
+            Ok(class) => !is_assigned(class) || class.country.is_none(),
+            Err(reason) => can_open && is_opened(*reason, length),
+        });
+        // Known numbers of this country need no entry. It may be older than this release.
+        let refusal = verdicts.iter().find_map(|verdict| verdict.err());
+        if let Some(reason) = refusal.filter(|_| !is_known && !has_effect) {
+            return Err(format!("`{written}` opens no numbers: {reason}"));
+        }
+        if length.is_some() && have_domestic_prefix(digits, &verdicts, &lengths) {
+            return Err(format!(
+                "`{written}` has known numbers behind a prefix for domestic calls"
+            ));
+        }
+        Ok(Self {
+            prefix: prefix.to_owned(),
+            length,
+            country,
+            opens: lengths.filter(|_| can_open).collect(),
+        })
+    }
+}
+
+/// Whether the beginning has known numbers. They must not be another country's.
+fn check_owner(prefix: &str, beginning: Beginning, country: Country) -> Result<bool, String> {
+    let verdicts = beginning.verdicts(&ANY_LENGTH);
+    let assigned = verdicts.iter().flatten().filter(|class| is_assigned(class));
+    let mut owners: Vec<Country> = assigned.filter_map(|class| class.country).collect();
+    owners.sort_unstable();
+    match owners.iter().find(|owner| **owner != country) {
+        Some(owner) => Err(format!("`{prefix}` has numbers of {owner} already")),
+        None => Ok(!owners.is_empty()),
+    }
+}
+
+fn is_assigned(class: &Class) -> bool {
+    class.number_type != NumberType::Unassigned
+}
+
+/// Whether an entry can open numbers that are refused so. Only a whole length opens what begins like a domestic prefix.
+fn is_opened(reason: InvalidPhoneNumber, length: Option<usize>) -> bool {
+    match reason {
+        InvalidPhoneNumber::TooFewDigits
+        | InvalidPhoneNumber::TooLong
+        | InvalidPhoneNumber::UnknownBeginning => true,
+        InvalidPhoneNumber::OtherSpelling(Hint::Domestic) => length.is_some(),
+        _ => false,
+    }
+}
+
+/// Whether numbers are known ones after one or two digits that people dial first at home.
+fn have_domestic_prefix(
+    digits: &str,
+    verdicts: &Verdicts,
+    lengths: &RangeInclusive<usize>,
+) -> bool {
+    let is_code = |end: &usize| digits.get(..*end).and_then(Beginning::of).is_some();
+    let domestic = Err(InvalidPhoneNumber::OtherSpelling(Hint::Domestic));
+    let Some(end) = (1..=3)
+        .find(is_code)
+        .filter(|_| verdicts.contains(&domestic))
+    else {
+        return false;
+    };
+    (1..=2).any(|dialled| {
+        let (code, national) = digits.split_at(end);
+        let rest = national.get(dialled..).unwrap_or_default();
+        let lengths = lengths.start() - dialled..=lengths.end() - dialled;
+        Beginning::of(&format!("{code}{rest}")).is_some_and(|beginning| {
+            let verdicts = beginning.verdicts(&lengths);
+            verdicts.iter().flatten().any(is_assigned)
+        })
+    })
 }
 
 #[cfg(test)]
@@ -59,7 +205,7 @@ mod tests {
 
     fn classify(prefixes: &str, number: &str) -> (String, NumberType) {
         let prefixes = ExtraPrefixes::parse(prefixes).unwrap();
-        let (country, number_type) = prefixes.classify(&PhoneNumber::parse(number).unwrap());
+        let (country, number_type) = prefixes.classify(&prefixes.read(number).unwrap());
         let country = country.map_or_else(|| "none".to_owned(), |country| country.to_string());
         (country, number_type)
     }
@@ -80,19 +226,92 @@ mod tests {
     }
 
     #[test]
-    fn a_beginning_with_known_numbers_is_refused() {
+    fn a_beginning_opens_what_the_metadata_refuses() {
+        for (entry, number, longer) in [
+            // A first digit.
+            ("+446=GB", "+446123456789", "+4461234567890"),
+            ("+446xxxxxxxxx=GB", "+446123456789", "+44612345678"),
+            // One more digit than known numbers have, and as many as there can be.
+            ("+4915123xxxxxxx=DE", "+49151231234567", "+491512312345678"),
+            ("+4915123xxxxxxxx=DE", "+491512312345678", "+49151231234567"),
+            // Fewer digits.
+            ("+33612xxxx=FR", "+336121234", "+3361212345"),
+            // A zero that is part of the number, as Benin's and Côte d'Ivoire's became.
+            ("+2250xxxxxxxxxx=CI", "+22501234567890", "+225012345678901"),
+            ("+5070xxxxxxx=PA", "+50701234567", "+5070123456"),
+        ] {
+            assert!(PhoneNumber::parse(number).is_err(), "{number}");
+            let (country, number_type) = classify(entry, number);
+            assert_eq!(entry.split_once('=').unwrap().1, country);
+            assert_eq!(number_type, NumberType::FixedOrMobile);
+            let prefixes = ExtraPrefixes::parse(entry).unwrap();
+            assert!(prefixes.read(longer).is_err(), "{longer}");
+        }
+    }
+
+    #[test]
+    fn a_beginning_opens_no_second_key_of_a_known_number() {
+        let prefixes = ExtraPrefixes::parse("+1357=US,+491512=DE,+1425=US").unwrap();
+        for surplus in ["+135745501420", "+4915123456789" /* has 11 */] {
+            let number = prefixes.read(surplus);
+            assert_eq!(
+                number.is_ok(),
+                PhoneNumber::parse(surplus).is_ok(),
+                "{surplus}"
+            );
+        }
+        for surplus in ["+135745501420", "+49151234567890", "+142555501420"] {
+            let refused = prefixes.read(surplus).err();
+            assert_eq!(refused, Some(InvalidPhoneNumber::TooLong), "{surplus}");
+        }
+    }
+
+    #[test]
+    fn a_known_beginning_of_the_same_country_is_accepted() {
+        for entry in [
+            "+1425=US",
+            "+1876=JM",
+            "+4915123=DE",
+            "+1425xxxxxxx=US",
+            "+81=JP",
+        ] {
+            ExtraPrefixes::parse(entry).unwrap();
+        }
+        let known = ("US".to_owned(), NumberType::FixedOrMobile);
+        assert_eq!(classify("+1425=US", "+14255550142"), known);
+        // The entry makes no premium number an ordinary one.
+        let premium = ("US".to_owned(), NumberType::Premium);
+        assert_eq!(classify("+1900=US", "+19005550142"), premium);
+    }
+
+    #[test]
+    fn an_entry_that_is_wrong_or_without_effect_is_refused() {
         for (bad, said) in [
             ("", "is not a beginning"),
             ("1357=US", "is not a beginning"),
             ("+1357", "is not a beginning"),
             ("+1357=us", "is not a beginning"),
             ("+1=US", "is not a beginning"),
+            ("+1x357=US", "is not a beginning"),
             ("+1357=US,", "is not a beginning"),
-            ("+1357=US,+1357=CA", "is there twice"),
+            ("+1357=US,+1357=CA", "`+1357` is there twice"),
+            ("+1357xx=US", "has not 7 to 15 digits"),
+            ("+1357xxxxxxxxxxxx=US", "has not 7 to 15 digits"),
+            // Another country has these.
             ("+1425=CA", "has numbers of US already"),
             ("+1876=US", "has numbers of JM already"),
             ("+14=US", "already"),
-            ("+4477=GB", "already"),
+            ("+447=GB", "already"),
+            // No number can begin so.
+            ("+999=US", "has no assigned calling code"),
+            ("+35=US", "has no assigned calling code"),
+            ("+0357=US", "has no assigned calling code"),
+            // These are other spellings, and would be second keys.
+            ("+521=MX", "opens no numbers: leave out the 1"),
+            ("+440=GB", "prefix for domestic calls"),
+            ("+440xxxxxxxxxx=GB", "behind a prefix for domestic calls"),
+            ("+4407xxxxxxxxx=GB", "behind a prefix for domestic calls"),
+            ("+972599=IL", "write Palestinian numbers with +970"),
         ] {
             let problem = ExtraPrefixes::parse(bad).unwrap_err();
             assert!(problem.contains(said), "{bad}: {problem}");

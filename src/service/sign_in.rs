@@ -219,7 +219,7 @@ impl Service {
     #[must_use]
     pub fn made_up_number(&self, user: &User) -> Option<PhoneNumber> {
         // Read as a stored number is. Otherwise an old spelling would show who has an account.
-        if let Ok(number) = PhoneNumber::parse_stored(&user.name) {
+        if let Ok(number) = self.rules.extra_prefixes.read_stored(&user.name) {
             return Some(number);
         }
         let countries = match &self.rules.allowed_countries {

@@ -7,8 +7,10 @@ use crate::aws::dynamodb::DynamoDb;
 use crate::aws::secrets;
 use crate::ledger::{Hasher, Ledger};
 use crate::otp::{CodeShape, Otp};
-use crate::phone::{Country, PhoneNumber};
-use crate::policy::{AllowedCountries, Budget, Budgets, Prices, Rate, SendLimits, Unit};
+use crate::phone::Country;
+use crate::policy::{
+    AllowedCountries, Budget, Budgets, ExtraPrefixes, Prices, Rate, SendLimits, Unit,
+};
 use crate::provider::{Channel, ProviderLimits};
 use crate::service::{LedgerPolicy, Limits, TestNumber};
 use crate::time::Millis;
@@ -229,10 +231,13 @@ impl Reader<'_> {
         const NAME: &str = "TEST_NUMBERS";
         let mut numbers: Vec<TestNumber> = Vec::new();
         let list = self.raw(NAME);
+        let prefixes = self.raw("EXTRA_PREFIXES");
+        let prefixes = prefixes.and_then(|text| ExtraPrefixes::parse(&text).ok());
+        let prefixes = prefixes.unwrap_or_default();
         for (index, entry) in list.iter().flat_map(|list| list.split(',')).enumerate() {
             // Problems give the place of an entry, because its content must not get into the log.
             let place = index + 1;
-            match read_test_number(entry.trim(), codes) {
+            match read_test_number(entry.trim(), codes, &prefixes) {
                 Ok(number) if numbers.iter().any(|known| known.number == number.number) => {
                     self.report(NAME, &format!("has a number twice, at entry {place}."));
                     break;
@@ -307,12 +312,18 @@ fn unpriced(budgets: &Budgets, countries: &AllowedCountries, channel: Channel) -
 }
 
 /// Reads `+14255550100=123456@2027-01-31`. The error contains nothing of the text.
-fn read_test_number(text: &str, codes: &CodeShape) -> Result<TestNumber, String> {
+fn read_test_number(
+    text: &str,
+    codes: &CodeShape,
+    prefixes: &ExtraPrefixes,
+) -> Result<TestNumber, String> {
     let parts = text
         .split_once('=')
         .and_then(|(number, rest)| Some((number, rest.split_once('@')?)));
     let (number, (otp, date)) = parts.ok_or("a part is missing")?;
-    let number = PhoneNumber::parse(number.trim()).map_err(|error| error.to_string())?;
+    let number = prefixes
+        .read(number.trim())
+        .map_err(|error| error.to_string())?;
     let otp = Otp::parse(otp.trim(), codes).map_err(|_| format!("the code must have {codes}"))?;
     let until = end_of_day(date.trim()).ok_or("the date must be a day such as 2027-01-31")?;
     Ok(TestNumber { number, otp, until })

@@ -85,3 +85,32 @@ async fn an_operator_can_name_the_country_of_a_new_area_code() {
         .await
         .is_problem(403, "country_unknown");
 }
+
+#[tokio::test]
+async fn an_operator_can_open_new_ranges_for_every_way_in() {
+    let range = ("EXTRA_PREFIXES", "+446=GB,+4915123xxxxxxxx=DE");
+    let test_number = ("TEST_NUMBERS", "+446123456780=123456@2999-01-31");
+    let world = World::counted(&[("ALLOWED_COUNTRIES", "GB,DE"), range, test_number]).await;
+    for number in ["+446123456789", "+4915123456789 01", "+446123456780"] {
+        assert_eq!(send(&world, number).await.status, 202, "{number}");
+    }
+    let verified = world
+        .post(
+            "/otp/verify",
+            &json!({ "destinationNumber": "+446123456780", "otp": "123456" }),
+        )
+        .await;
+    assert_eq!(verified.status, 200);
+    // The control: other lengths and beginnings stay refused.
+    for number in ["+44612345678901", "+445", "+4915124123456789"] {
+        send(&world, number)
+            .await
+            .is_problem(422, "invalid_phone_number");
+    }
+    let world = World::counted(&[("ALLOWED_COUNTRIES", "GB,DE")]).await;
+    for number in ["+446123456789", "+491512345678901"] {
+        send(&world, number)
+            .await
+            .is_problem(422, "invalid_phone_number");
+    }
+}

@@ -55,6 +55,33 @@ async fn a_command_for_an_invalid_number_says_so() {
     }
 }
 
+#[tokio::test]
+async fn a_command_takes_a_stored_spelling_and_says_which_number_it_took() {
+    let world = World::counted(&[("ALLOWED_COUNTRIES", "*"), ("EXTRA_PREFIXES", "+446=GB")]).await;
+    let key = async |number: &str| world.raw(&command("key", number)).await.unwrap();
+    for (old, current, masked) in [
+        ("+5215512345678", "+525512345678", "+52*******5678"),
+        ("+972599123456", "+970599123456", "+970*******3456"),
+        ("+4407700900123", "+447700900123", "+44*******0123"),
+        ("+24106031234", "+24166031234", "+241*******1234"),
+    ] {
+        let (old, current) = (key(old).await, key(current).await);
+        assert_eq!(old["key"], current["key"]);
+        assert_eq!(
+            (old.get("oldSpelling"), current.get("oldSpelling")),
+            (Some(&json!(true)), None)
+        );
+        assert_eq!(old["destinationNumber"], masked);
+    }
+    // A number that the operator opened.
+    assert_eq!(key("+446123456789").await.get("oldSpelling"), None);
+    let old = command("unlock", "+5215512345678");
+    assert_eq!(world.raw(&old).await.unwrap()["oldSpelling"], json!(true));
+    // An old spelling that could mean several numbers.
+    let unclear = command("key", "+541123456789");
+    assert_fails(&world, &unclear, "invalid_phone_number", "INFO").await;
+}
+
 /// Asserts that the function answers `settings`, and logs it.
 async fn assert_answers_settings(world: World) {
     let event = json!({ "operation": "settings" }).to_string();

@@ -295,6 +295,23 @@ fn are_reported(bad: &[(&str, &str, &str)], problems: fn(&[(&str, &str)]) -> Vec
 }
 
 #[test]
+fn an_extra_prefix_without_effect_stops_the_start_and_a_known_one_does_not() {
+    for (entry, says) in [
+        (
+            "+4407=GB",
+            "`+4407` opens no numbers: the phone number has a prefix",
+        ),
+        ("+1357=US,+999=US", "`+999` has no assigned calling code."),
+        ("+1425xx=US", "`+1425xx` has not 7 to 15 digits."),
+    ] {
+        let found = problems(&[("EXTRA_PREFIXES", entry)]);
+        assert_eq!(found.len(), 1);
+        assert!(found[0].contains(says), "{found:?}");
+    }
+    assert_eq!(problems(&[("EXTRA_PREFIXES", "+1425=US,+446=GB")]), [""; 0]);
+}
+
+#[test]
 fn without_a_table_there_is_no_ledger() {
     assert!(settings(&[]).ledger.is_none());
     assert!(

@@ -126,6 +126,19 @@ impl Plan {
         self.dfa.next_state(state, b'0' + digit)
     }
 
+    /// Whether people dial this digit before a number at home: a zero, or the beginning of a domestic prefix.
+    pub(crate) fn may_be_domestic(&self, digit: u8) -> bool {
+        let byte = b'0' + digit;
+        let is_prefix = |prefix: &str| prefix.as_bytes().first() == Some(&byte);
+        let is_stripped = |rule: &Stripping| {
+            let next = rule.prefix.next_state(start(&rule.prefix), byte);
+            !rule.prefix.is_dead_state(next)
+        };
+        digit == 0
+            || self.national_prefix.as_deref().is_some_and(is_prefix)
+            || self.stripping.as_ref().is_some_and(is_stripped)
+    }
+
     pub(crate) fn is_dead(&self, state: StateID) -> bool {
         self.dfa.is_dead_state(state)
     }

@@ -4,7 +4,8 @@
 //! The walk visits each pair of a position and a state of libphonenumber's automata once, for each length. All numbers
 //! that lead to one pair get the same verdict from both sides, so the visit covers them all.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 
 use regex_automata::dfa::{Automaton as _, dense};
@@ -58,10 +59,25 @@ struct Visit {
     applying: Vec<usize>,
     /// Whether a valid number has ended before the last digit.
     has_ended: bool,
-    /// Where the leaf began, and the place before it.
-    leaf: Option<[(StateID, usize); 2]>,
+    /// The longest beginning with which valid numbers begin, and the longest one with mobile numbers.
+    known: Option<(StateID, usize)>,
+    mobile: Option<(StateID, usize)>,
+    /// The region that has all valid numbers with the longest such beginning.
+    owner: Option<usize>,
     stripped: Option<Stripped>,
 }
+
+/// A country and a type, or the reason to refuse.
+type Verdict = Result<(Option<String>, NumberType), InvalidPhoneNumber>;
+
+const OF_MOBILES: [NumberType; 2] = [NumberType::Mobile, NumberType::FixedOrMobile];
+
+/// The types that a domestic prefix may begin: their numbers mostly cannot be called from abroad.
+const EARNING: [NumberType; 3] = [
+    NumberType::TollFree,
+    NumberType::Premium,
+    NumberType::SharedCost,
+];
 
 /// Valid numbers that begin alike, by their digits.
 type Numbers = HashSet<(usize, Label)>;
@@ -71,15 +87,24 @@ struct Walk<'a> {
     plan: &'a Plan,
     code_digits: usize,
     labels: HashMap<(StateID, usize), Rc<Numbers>>,
-    seen: HashSet<Visit>,
+    /// With a second example of each, or not.
+    seen: HashMap<Visit, bool>,
     compared: &'a mut Compared,
+    /// How many differences end the walk.
+    most: usize,
     /// An example of the digits that lead to the visit.
     path: String,
 }
 
 /// Compares the verdicts of `table` with libphonenumber about every number of every calling code.
 pub(crate) fn compare(table: &Table, plans: &[Plan]) -> Compared {
+    compare_until(20, table, plans)
+}
+
+/// Compares until so many differences are found.
+pub(crate) fn compare_until(most: usize, table: &Table, plans: &[Plan]) -> Compared {
     let mut compared = Compared::default();
+    compare_codes(table, plans, &mut compared.differences);
     for plan in plans {
         let digits = plan.code.to_string();
         let mut position = Position::START;
@@ -91,8 +116,9 @@ pub(crate) fn compare(table: &Table, plans: &[Plan]) -> Compared {
             plan,
             code_digits: digits.len(),
             labels: HashMap::new(),
-            seen: HashSet::new(),
+            seen: HashMap::new(),
             compared: &mut compared,
+            most,
             path: digits,
         };
         walk.visit(Visit {
@@ -105,7 +131,9 @@ pub(crate) fn compare(table: &Table, plans: &[Plan]) -> Compared {
                 .collect(),
             applying: Vec::new(),
             has_ended: false,
-            leaf: None,
+            known: None,
+            mobile: None,
+            owner: (plan.code != 1).then_some(0),
             stripped: plan.stripping.as_ref().map(|stripping| Stripped {
                 prefix: start(&stripping.prefix),
                 whole: start(&stripping.general),
@@ -116,24 +144,70 @@ pub(crate) fn compare(table: &Table, plans: &[Plan]) -> Compared {
     compared
 }
 
+/// Every one to three digits are a calling code on both sides, the beginning of one, or neither.
+fn compare_codes(table: &Table, plans: &[Plan], differences: &mut Vec<String>) {
+    let own: Vec<String> = plans.iter().map(|plan| plan.code.to_string()).collect();
+    let all = (1..=3).flat_map(|length| {
+        (0..10_u32.pow(length))
+            .map(move |value| format!("{value:0length$}", length = length as usize))
+    });
+    for digits in all {
+        let position = digits.bytes().fold(Position::START, |position, byte| {
+            position.next(table, Digit::of(byte).unwrap())
+        });
+        let is_within = own.iter().any(|code| digits.starts_with(code.as_str()));
+        let begins = own.iter().any(|code| code.starts_with(digits.as_str()));
+        let agrees = match position {
+            Position::Node { .. } | Position::Leaf { .. } => is_within,
+            Position::Code { .. } => !is_within,
+            Position::Unassigned => !is_within && !begins,
+        };
+        if !agrees {
+            differences.push(format!("+{digits}: {position:?}"));
+        }
+    }
+    for (row, plan) in table.codes.iter().zip(plans) {
+        let lengths = lengths(plan).fold(0, |mask, digits| mask | 1 << digits);
+        if row.lengths != lengths {
+            differences.push(format!("+{}: its lengths differ", row.code));
+        }
+    }
+}
+
+/// The lengths from the shortest number of a calling code to the longest.
+fn lengths(plan: &Plan) -> RangeInclusive<usize> {
+    if plan.code == 1 {
+        return 10..=10;
+    }
+    plan.possible.trailing_zeros() as usize..=15 - plan.possible.leading_zeros() as usize
+}
+
 impl Walk<'_> {
     fn visit(&mut self, visit: Visit) {
-        if self.seen.contains(&visit) {
+        if self.compared.differences.len() >= self.most {
+            return;
+        }
+        if let Some(has_second) = self.seen.get_mut(&visit) {
+            if !std::mem::replace(has_second, true) {
+                self.add_second_example(&visit);
+            }
             return;
         }
         self.compared.visits += 1;
         let label = self.label(visit.state, visit.digits);
-        if visit.digits > 0 {
+        // Shorter texts are no numbers at all.
+        if self.code_digits + visit.digits >= 7 {
             self.check(&visit, label);
         }
         if self.code_digits + visit.digits < 15 {
             for digit in 0..10 {
                 self.path.push(char::from(b'0' + digit));
-                self.visit(self.after(&visit, digit, label.is_some()));
+                let next = self.after(&visit, digit, label.is_some());
+                self.visit(next);
                 self.path.pop();
             }
         }
-        self.seen.insert(visit);
+        self.seen.insert(visit, false);
     }
 
     fn label(&self, state: StateID, digits: usize) -> Option<Label> {
@@ -142,20 +216,18 @@ impl Walk<'_> {
         is_whole.then(|| self.plan.label(state, digits)).flatten()
     }
 
-    fn after(&self, visit: &Visit, digit: u8, ends_here: bool) -> Visit {
+    fn after(&mut self, visit: &Visit, digit: u8, ends_here: bool) -> Visit {
         let state = self.plan.next(visit.state, digit);
         let position = visit
             .position
             .next(self.table, Digit::of(b'0' + digit).unwrap());
-        let is_leaf = matches!(position, Position::Leaf { .. });
+        let digits = visit.digits + 1;
         let mut applying = visit.applying.clone();
         let mut pending = Vec::new();
         for (index, met) in &visit.pending {
-            let beginning = JUDGEMENTS[*index].beginning.as_bytes();
-            match beginning[*met] {
-                b'*' => {}
-                wanted if wanted == b'0' + digit => {}
-                _ => continue,
+            let beginning = JUDGEMENTS[*index].beginning;
+            if !beginning[*met].contains(char::from(b'0' + digit)) {
+                continue;
             }
             if met + 1 == beginning.len() {
                 applying.push(*index);
@@ -163,17 +235,23 @@ impl Walk<'_> {
                 pending.push((*index, met + 1));
             }
         }
+        let numbers = self.labels(state, digits);
+        // Area codes of +1 have three digits. Their beginnings say nothing.
+        let is_area = self.plan.code == 1 && digits < 3;
+        let here = Some((state, digits)).filter(|_| !is_area);
+        let is_mobile = |(_, label): &(usize, Label)| OF_MOBILES.contains(&label.number_type);
         Visit {
             position,
             state,
-            digits: visit.digits + 1,
+            digits,
             pending,
             applying,
             has_ended: visit.has_ended || ends_here,
-            leaf: visit.leaf.or_else(|| {
-                let before = (visit.state, visit.digits);
-                is_leaf.then_some([(state, visit.digits + 1), before])
-            }),
+            known: here.filter(|_| !numbers.is_empty()).or(visit.known),
+            mobile: here
+                .filter(|_| numbers.iter().any(is_mobile))
+                .or(visit.mobile),
+            owner: self.owner(visit, digits, &numbers),
             stripped: visit
                 .stripped
                 .zip(self.plan.stripping.as_ref())
@@ -181,20 +259,24 @@ impl Walk<'_> {
         }
     }
 
+    /// The region to which a number that is not assigned belongs.
+    fn owner(&self, visit: &Visit, digits: usize, numbers: &Numbers) -> Option<usize> {
+        let regions: BTreeSet<usize> = numbers.iter().map(|(_, label)| label.region).collect();
+        let first = regions.first().copied();
+        if self.plan.code == 1 && digits < 3 {
+            return None;
+        }
+        // A toll-free area code of +1 has numbers of several regions.
+        let is_one = regions.len() == 1 || self.plan.code == 1 && digits == 3;
+        first.filter(|_| is_one).or(visit.owner)
+    }
+
     /// Compares the two verdicts about a number that ends here.
     fn check(&mut self, visit: &Visit, label: Option<Label>) {
         let verdict = visit
             .position
             .end(self.table, self.code_digits + visit.digits);
-        let known = label.map(|label| {
-            let region = self.plan.regions[label.region].id.clone();
-            (region, label.number_type)
-        });
-        self.compared.examples.push(Example {
-            e164: format!("+{}", self.path),
-            known,
-            is_accepted: verdict.is_ok(),
-        });
+        self.add_example(label, verdict.is_ok());
         if let Some(label) = label {
             *self.compared.valid.entry(label.number_type).or_default() += 1;
             let expected = self.expected(visit, label);
@@ -204,19 +286,14 @@ impl Walk<'_> {
                 *self.compared.domestic.entry(refused).or_default() += 1;
                 return;
             }
-            let verdict = verdict.map(named);
-            let is_equal = verdict == expected;
-            self.require(
-                is_equal,
-                &format!("valid, but {verdict:?} instead of {expected:?}"),
-            );
+            self.require_equal("valid", &verdict.map(named), &expected);
+        }
+        if label.is_none() {
+            self.check_unassigned(visit, verdict);
         }
         let Ok(class) = verdict else {
             return;
         };
-        if label.is_none() {
-            self.check_unassigned(visit, class);
-        }
         let is_kept = self
             .plan
             .stripping
@@ -227,21 +304,43 @@ impl Walk<'_> {
             is_kept,
             "libphonenumber spells an accepted number differently",
         );
-        let own = usize::from(class.calling_code_digits);
+        let own = class.calling_code_digits;
         self.require(
             own == self.code_digits,
             "the calling code has another length",
         );
     }
 
+    fn add_example(&mut self, label: Option<Label>, is_accepted: bool) {
+        let known = label.map(|label| {
+            let region = self.plan.regions[label.region].id.clone();
+            (region, label.number_type)
+        });
+        self.compared.examples.push(Example {
+            e164: format!("+{}", self.path),
+            known,
+            is_accepted,
+        });
+    }
+
+    /// Another valid number that leads to a visit, so that libphonenumber is asked about two.
+    fn add_second_example(&mut self, visit: &Visit) {
+        let digits = self.code_digits + visit.digits;
+        if let Some(label) = self.label(visit.state, visit.digits) {
+            let verdict = visit.position.end(self.table, digits);
+            self.add_example(Some(label), verdict.is_ok());
+        }
+    }
+
     /// The country and the type of a valid number, or why it is refused.
-    fn expected(
-        &self,
-        visit: &Visit,
-        label: Label,
-    ) -> Result<(Option<String>, NumberType), InvalidPhoneNumber> {
-        let region = self.plan.regions[label.region].id.clone();
-        let mut country = (region != "001").then_some(region);
+    fn expected(&self, visit: &Visit, label: Label) -> Verdict {
+        self.judged(visit, Some(label.region), label.number_type)
+    }
+
+    /// What the judgements make of a number.
+    fn judged(&self, visit: &Visit, region: Option<usize>, number_type: NumberType) -> Verdict {
+        let region = region.map(|region| self.plan.regions[region].id.clone());
+        let mut country = region.filter(|region| region != "001");
         for index in &visit.applying {
             let judgement = &JUDGEMENTS[*index];
             match judgement.effect {
@@ -252,41 +351,87 @@ impl Walk<'_> {
                 Effect::OtherSpelling(_) => {}
             }
         }
-        Ok((country, label.number_type))
+        Ok((country, number_type))
     }
 
-    /// A number that libphonenumber does not know must not be a known one with surplus digits, and has a type only if
-    /// all numbers of its length that begin so have that type.
-    fn check_unassigned(&mut self, visit: &Visit, class: Class) {
-        let here = (visit.state, visit.digits);
-        let [(state, depth), before] = visit.leaf.unwrap_or([here, here]);
-        let mut numbers = self.labels(state, depth);
-        if numbers.is_empty() {
-            self.require(!visit.has_ended, "a number has surplus digits");
-            numbers = self.labels(before.0, before.1);
+    /// A number that libphonenumber does not know is served exactly if numbers that begin like it can have its length. It
+    /// has their country, and their type if all of its length have one.
+    fn check_unassigned(&mut self, visit: &Visit, verdict: Result<Class, InvalidPhoneNumber>) {
+        let verdict = verdict.map(named);
+        let types = self.types_alike(visit);
+        let first = self.types_of_first_digit();
+        let judged = self.judged(visit, visit.owner, NumberType::Unassigned);
+        let refused = |reason| judged.clone().and(Err(reason));
+        // The first digit of a domestic prefix can also begin free numbers.
+        let is_domestic = verdict == refused(InvalidPhoneNumber::OtherSpelling(Hint::Domestic));
+        if is_domestic && !first.is_empty() && first.is_subset(&HashSet::from(EARNING)) {
+            return;
         }
-        let types: HashSet<NumberType> = numbers
-            .iter()
-            .filter(|(digits, _)| *digits == visit.digits)
-            .map(|(_, label)| label.number_type)
-            .collect();
-        if class.number_type == NumberType::Unassigned {
-            self.require(!visit.has_ended, "a number has surplus digits");
-        } else {
-            let is_only = types.len() == 1 && types.contains(&class.number_type);
-            self.require(
-                is_only,
-                "a number has the type of others that do not begin so",
-            );
+        if first.is_empty() {
+            let first = self.path.as_bytes()[self.code_digits] - b'0';
+            let reason = if self.plan.may_be_domestic(first) {
+                InvalidPhoneNumber::OtherSpelling(Hint::Domestic)
+            } else {
+                InvalidPhoneNumber::UnknownBeginning
+            };
+            if judged.is_ok() || verdict != Err(reason) {
+                self.require_equal("no number begins so", &verdict, &refused(reason));
+            }
+            return;
         }
-        let country = class.country.map(|country| country.to_string());
-        let main = &self.plan.regions[0].id;
-        let is_known = match &country {
-            None => true,
-            Some(country) if country == main && self.plan.code != 1 => true,
-            Some(country) => self.plan.regions.iter().any(|region| region.id == *country),
+        if let Some(number_type) = types.get(&visit.digits) {
+            let expected = judged.map(|(country, _)| (country, *number_type));
+            self.require_equal("not assigned", &verdict, &expected);
+            return;
+        }
+        let expected = match verdict {
+            Err(InvalidPhoneNumber::TooFewDigits) => refused(InvalidPhoneNumber::TooFewDigits),
+            _ => refused(InvalidPhoneNumber::TooLong),
         };
-        self.require(is_known, "the country is not one of the calling code");
+        self.require_equal("of no length that is known", &verdict, &expected);
+    }
+
+    /// The types that a number may have that begins as this one, by its digits.
+    fn types_alike(&mut self, visit: &Visit) -> BTreeMap<usize, NumberType> {
+        let mut types = BTreeMap::new();
+        if visit.has_ended {
+            return types;
+        }
+        let depth = visit.known.map_or(0, |(_, depth)| depth);
+        let range = lengths(self.plan).filter(|digits| *digits > depth);
+        let of_unknown = range
+            .map(|digits| (digits, NumberType::Unassigned))
+            .collect();
+        let Some((state, depth)) = visit.known else {
+            return of_unknown;
+        };
+        for (digits, label) in self.labels(state, depth).iter() {
+            let other = types.insert(*digits, label.number_type);
+            if other.is_some_and(|other| other != label.number_type) {
+                return of_unknown;
+            }
+        }
+        let is_free = |of: &NumberType| matches!(of, NumberType::TollFree | NumberType::Voicemail);
+        if types.values().all(is_free)
+            && let Some((state, depth)) = visit.mobile
+        {
+            let shortest = types.keys().next().copied().unwrap_or(0);
+            for (digits, label) in self.labels(state, depth).iter() {
+                // A longer one would be a free number with surplus digits.
+                if OF_MOBILES.contains(&label.number_type) && *digits < shortest {
+                    types.entry(*digits).or_insert(NumberType::Unassigned);
+                }
+            }
+        }
+        types
+    }
+
+    /// The types of the numbers that have the first digit of this one.
+    fn types_of_first_digit(&mut self) -> HashSet<NumberType> {
+        let first = self.path.as_bytes()[self.code_digits] - b'0';
+        let state = self.plan.next(self.plan.start(), first);
+        let numbers = self.labels(state, 1);
+        numbers.iter().map(|(_, label)| label.number_type).collect()
     }
 
     /// The valid numbers that go on from here, by their digits.
@@ -308,8 +453,17 @@ impl Walk<'_> {
         labels
     }
 
+    fn require_equal(&mut self, about: &str, verdict: &Verdict, expected: &Verdict) {
+        if verdict != expected {
+            self.require(
+                false,
+                &format!("{about}, but {verdict:?} instead of {expected:?}"),
+            );
+        }
+    }
+
     fn require(&mut self, holds: bool, otherwise: &str) {
-        if !holds && self.compared.differences.len() < 20 {
+        if !holds {
             let path = &self.path;
             self.compared
                 .differences

@@ -12,7 +12,7 @@ use regex_automata::util::primitives::StateID;
 
 use crate::judgements::{Effect, JUDGEMENTS, Judgement};
 use crate::oracle::{Label, Plan, SOURCE, plans};
-use crate::phone::{Hint, NumberType, plan::FIRST_HINT};
+use crate::phone::{Hint, NumberType, plan::FIRST_HINT, plan::UNKNOWN_BEGINNING};
 
 /// The largest number of digits after a calling code.
 const MOST_NATIONAL_DIGITS: usize = 14;
@@ -29,6 +29,12 @@ const OF_PEOPLE: [NumberType; 8] = [
     NumberType::Uan,
     NumberType::Voicemail,
 ];
+
+const OF_MOBILES: [NumberType; 2] = [NumberType::Mobile, NumberType::FixedOrMobile];
+
+/// Free numbers and mailboxes say nothing about other numbers that begin so: a mailbox is a mobile number with digits in
+/// it, and a new mobile range can be beside the free one.
+const FREE: [NumberType; 2] = [NumberType::TollFree, NumberType::Voicemail];
 
 /// The labels of the numbers with one beginning, each with a mask of their lengths.
 type Labels = BTreeMap<Label, u16>;
@@ -69,8 +75,10 @@ struct Place {
     /// Whether a number has ended before this digit, so what follows is surplus.
     has_ended: bool,
     owner: Owner,
-    /// What numbers have that begin as this one did one digit ago, if they agree.
+    /// What the known numbers have that begin most like this one, if they agree.
     alike: Vec<(u8, u16)>,
+    /// The lengths of the mobile numbers that begin most like this one.
+    mobile: u16,
     pending: Pending,
     applying: Vec<usize>,
 }
@@ -190,6 +198,11 @@ impl Walk<'_> {
                 .iter()
                 .map(|(label, lengths)| (label.number_type.number(), *lengths))
                 .collect();
+            let lengths = if place.has_ended {
+                lengths
+            } else {
+                with_mobiles(place, lengths)
+            };
             self.leaf(&place_now, lengths)
         } else {
             self.branch(&place_now)
@@ -217,9 +230,9 @@ impl Walk<'_> {
         let mut digits = [Target::Leaf(0); 10];
         for (digit, target) in (0..).zip(&mut digits) {
             let next = self.after(place, digit, label.is_some());
-            *target = if place.depth == 0 && self.is_domestic(digit) {
-                let lengths = vec![(hint(Hint::Domestic), from(1))];
-                self.leaf(&next, lengths)
+            let unknown = self.unknown_first_digit(place, &next, digit);
+            *target = if let Some(outcome) = unknown {
+                self.leaf(&next, vec![(outcome, from(1))])
             } else {
                 self.build(&next)
             };
@@ -253,16 +266,23 @@ impl Walk<'_> {
             depth: place.depth + 1,
             has_ended: place.has_ended || ends_here,
             owner: place.owner,
-            alike: Vec::new(),
+            alike: place.alike.clone(),
+            mobile: place.mobile,
             pending: Vec::new(),
             applying: place.applying.clone(),
         };
-        if place.depth > 0 && !(self.is_north_america() && place.depth < 3) {
-            next.alike = types(&self.labels(place.state, place.depth)).unwrap_or_default();
+        let labels = self.labels(place.state, place.depth);
+        let is_area = self.is_north_america() && place.depth < 3;
+        if place.depth > 0 && !is_area && !labels.is_empty() {
+            next.alike = types(&labels).unwrap_or_default();
+            let mobile = lengths(&labels, &OF_MOBILES);
+            if mobile != 0 {
+                next.mobile = mobile;
+            }
         }
         for (index, met) in &place.pending {
-            let beginning = JUDGEMENTS[*index].beginning.as_bytes();
-            if beginning[*met] != b'*' && beginning[*met] != b'0' + digit {
+            let beginning = JUDGEMENTS[*index].beginning;
+            if !beginning[*met].contains(char::from(b'0' + digit)) {
                 continue;
             }
             if met + 1 == beginning.len() {
@@ -277,29 +297,20 @@ impl Walk<'_> {
     /// The types and lengths that a number may have although it is not assigned: those of the numbers that begin so, or
     /// no type and every length that numbers of its calling code have.
     fn unassigned(&self, place: &Place) -> Vec<(u8, u16)> {
-        if place.depth == 1 {
-            return vec![(hint(Hint::Domestic), from(1))];
-        }
         if place.has_ended {
             // The surplus of a number that has ended.
             return Vec::new();
         }
-        if !place.alike.is_empty() {
-            return place.alike.clone();
+        if place.alike.is_empty() {
+            return vec![(NumberType::Unassigned.number(), range(self.plan))];
         }
-        let possible = if self.is_north_america() {
-            1 << 10
-        } else {
-            self.plan.possible
-        };
-        let shortest = possible.trailing_zeros() as usize;
-        let longest = 15 - possible.leading_zeros() as usize;
-        let range = (shortest..=longest).fold(0, |mask, digits| mask | 1 << digits);
-        vec![(NumberType::Unassigned.number(), range)]
+        with_mobiles(place, place.alike.clone())
     }
 
     fn leaf(&mut self, place: &Place, mut lengths: Vec<(u8, u16)>) -> Target {
         let mut owner = place.owner;
+        let mut judged = 0;
+        let mut hints = Vec::new();
         for index in &place.applying {
             let Judgement {
                 lengths: applies,
@@ -309,14 +320,16 @@ impl Walk<'_> {
             match effect {
                 Effect::NoCountry => owner = Owner::Nobody,
                 Effect::OtherSpelling(other) => {
-                    for (_, mask) in &mut lengths {
-                        *mask &= !applies;
-                    }
-                    lengths.retain(|(_, mask)| *mask != 0);
-                    lengths.push((hint(*other), *applies & from(1)));
+                    hints.push((hint(*other), applies & from(1) & !judged));
+                    judged |= applies;
                 }
             }
         }
+        for (_, mask) in &mut lengths {
+            *mask &= !judged;
+        }
+        lengths.extend(hints);
+        lengths.retain(|(_, mask)| *mask != 0);
         lengths.sort_unstable();
         let country = match owner {
             Owner::Main => "**".to_owned(),
@@ -336,6 +349,24 @@ impl Walk<'_> {
                 .any(|label| OF_PEOPLE.contains(&label.number_type))
     }
 
+    /// The refusal of a first digit that no number of people has, if no judgement begins with it.
+    fn unknown_first_digit(&mut self, place: &Place, next: &Place, digit: u8) -> Option<u8> {
+        if place.depth > 0 {
+            return None;
+        }
+        if self.is_domestic(digit) {
+            return Some(hint(Hint::Domestic));
+        }
+        let is_unknown = self.labels(next.state, 1).is_empty() && next.pending.is_empty();
+        is_unknown.then(|| {
+            if self.plan.may_be_domestic(digit) {
+                hint(Hint::Domestic)
+            } else {
+                UNKNOWN_BEGINNING
+            }
+        })
+    }
+
     fn root(&mut self) -> Place {
         let pending = (0..JUDGEMENTS.len())
             .filter(|index| JUDGEMENTS[*index].code == self.plan.code)
@@ -351,6 +382,7 @@ impl Walk<'_> {
                 Owner::Main
             },
             alike: Vec::new(),
+            mobile: 0,
             pending,
             applying: Vec::new(),
         }
@@ -371,6 +403,40 @@ fn types(labels: &Labels) -> Option<Vec<(u8, u16)>> {
     let all = types.values().fold(0, |all, lengths| all | lengths);
     let sum: u32 = types.values().map(|lengths| lengths.count_ones()).sum();
     (all.count_ones() == sum).then(|| types.into_iter().collect())
+}
+
+/// What free numbers have, and what mobile numbers have that begin almost so.
+fn with_mobiles(place: &Place, mut alike: Vec<(u8, u16)>) -> Vec<(u8, u16)> {
+    let free = FREE.map(NumberType::number);
+    if alike.iter().all(|(outcome, _)| free.contains(outcome)) {
+        let known = alike.iter().fold(0, |all, (_, lengths)| all | lengths);
+        // Longer ones would be free numbers with surplus digits.
+        let mobile = place.mobile & (known & known.wrapping_neg()).wrapping_sub(1);
+        alike.push((NumberType::Unassigned.number(), mobile));
+        alike.retain(|(_, lengths)| *lengths != 0);
+    }
+    alike
+}
+
+/// The lengths of the numbers of these types.
+fn lengths(labels: &Labels, types: &[NumberType]) -> u16 {
+    let of_types = labels
+        .iter()
+        .filter(|(label, _)| types.contains(&label.number_type));
+    of_types.fold(0, |all, (_, lengths)| all | lengths)
+}
+
+/// The lengths from the shortest number of a calling code to the longest.
+fn range(plan: &Plan) -> u16 {
+    // A number of +1 has ten digits, although some work with seven inside Canada.
+    let possible = if plan.code == 1 {
+        1 << 10
+    } else {
+        plan.possible
+    };
+    let shortest = possible.trailing_zeros() as usize;
+    let longest = 15 - possible.leading_zeros() as usize;
+    (shortest..=longest).fold(0, |mask, digits| mask | 1 << digits)
 }
 
 fn hint(hint: Hint) -> u8 {
@@ -483,9 +549,10 @@ pub(crate) fn countries_rs() -> String {
         };
         writeln!(
             codes,
-            "    CallingCode {{ code: {}, country: {}, node: {} }}, // {main}",
+            "    CallingCode {{ code: {}, country: {}, lengths: {}, node: {} }}, // {main}",
             plan.code,
             index(main),
+            range(plan),
             packed.offsets[root]
         )
         .unwrap();
