@@ -94,7 +94,7 @@ const NO_LEDGER: &str = "This is an Amazon Cognito trigger, and Cognito sign-in 
 /// Shown to the app by Cognito.
 const UNPROVEN: &str = "The phone number of this sign-up is not verified. Expected: \
                         validationData.referenceId of a verification of this very number, at most ten \
-                        minutes old and not used before.";
+                        minutes old and not used before, not even by a sign-up that failed.";
 
 /// Shown to the app by Cognito. The verification is still unused.
 const UNKNOWN: &str =
@@ -342,32 +342,19 @@ async fn redeem_proof(
         client,
         name: user_name,
     } = &request.user;
-    // Cognito repeats a trigger whose response is late, and the app repeats a sign-up that failed for
-    // another reason. Both must be able to redeem again, so the user name is the key. If users sign up
-    // by number, Cognito makes up a new user name at each try, so there the number is the key.
-    let redeemer = if is_uuid(user_name) {
-        to.expose()
-    } else {
-        user_name
-    };
+    // Cognito repeats a trigger whose response is late, always with the same user name. Whoever comes with another one is
+    // another user, and needs a proof of their own, whatever the name looks like.
     call.caller = Caller {
         principal: Some(format!("cognito {pool} {client}")),
-        idempotency_key: Some(redeemer.to_owned()),
+        idempotency_key: Some(user_name.clone()),
         ..Caller::default()
     };
     let request = VerificationRequest {
         to,
         reference: Reference::Given(reference),
     };
-    service.redeem(&request, call).await?;
+    service.redeem_for_sign_up(&request, call).await?;
     Ok(())
-}
-
-/// Cognito makes up UUIDs as user names.
-fn is_uuid(text: &str) -> bool {
-    let parts: Vec<_> = text.split('-').collect();
-    let is_hex = |part: &&str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
-    parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12]) && parts.iter().all(is_hex)
 }
 
 /// Puts a sign-in together. It is a decoy for a user who cannot be sent a code; the log says why.

@@ -188,12 +188,21 @@ impl Reader<'_> {
         let trusted = self.trusted_principals(gate, &file.trusted_principals);
         let ledger = self.ledger(&rules.allowed_countries, &limits, &provider.codes(), file);
         self.check_sdk_variables();
+        let sign_in = self.sign_in();
+        let is_derived = rules.reference_ids == ReferenceIds::Derived;
+        if sign_in.pre_sign_up && ledger.is_some() && is_derived {
+            self.report(
+                "COGNITO_PRE_SIGN_UP",
+                "cannot be `on` while REFERENCE_ID is `derived`: whoever knows a number could sign up with the proof of its \
+                 owner. Set REFERENCE_ID to `random`.",
+            );
+        }
         Settings {
             rules,
             http: http::Policy { gate, trusted },
             provider,
             ledger,
-            sign_in: self.sign_in(),
+            sign_in,
             operator_aliases: self.choice("OPERATOR_ALIASES", ("off", false), [("on", true)]),
             ca_bundle: self.ca_bundle(),
             log_level: self.log_level(),

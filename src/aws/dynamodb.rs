@@ -256,7 +256,7 @@ impl Ledger for DynamoDb {
             format!(
                 "SET #gen = :next, #st = :state, #by = :by, #exp = :exp, #first = :first, #left = :left, #sends = :one, \
                  #prov = :prov, #pu = :pu, #ch = :ch, #len = :len, #lang = :lang, #brand = :brand, #ttl = :ttl{own} \
-                 REMOVE #mid, #lr, #lo, #la, #lq, #vk, #vc, #va, #claimed{not_own}{forget}"
+                 REMOVE #mid, #lr, #lo, #la, #lq, #vk, #vc, #va, #claimed, #ca{not_own}{forget}"
             ),
         );
         let update = match seen {
@@ -452,13 +452,14 @@ impl Ledger for DynamoDb {
         redeemer: &Redeemer,
         now: Millis,
     ) -> Result<Transition, Unavailable> {
-        self.update(item, "SET #claimed = :claimant")
+        self.update(item, "SET #claimed = :claimant, #ca = :now")
             .when(
                 "#gen = :gen AND #st = :verified AND attribute_not_exists(#own) AND \
                  attribute_not_exists(#claimed) AND #va > :now_less_claimable",
             )
             .number(":gen", generation)
             .text(":claimant", redeemer.as_str())
+            .number(":now", now.0)
             .number(":now_less_claimable", now.minus(REDEEMABLE).0)
             .repeatable()
             .apply()

@@ -32,6 +32,7 @@ pub struct Verification {
     pub last_guess: Option<Guess>,
     pub success: Option<Success>,
     pub redeemed_by: Option<Redeemer>,
+    pub redeemed_at: Option<Millis>,
     /// Codes that have verified here before, in this generation and earlier ones.
     pub used: BTreeSet<UsedCode>,
     /// The sign-in session that started the verification. Only this session may spend the last attempt.

@@ -3,10 +3,11 @@
 use super::refusals::{self, RedeemVerdict};
 use super::{Call, Limits, Service, Status, VerificationRequest};
 use crate::error::{Error, ErrorCode};
-use crate::ledger::{ItemName, Phase, Transition, Verification};
+use crate::ledger::{ItemName, Phase, REDEEMABLE, Transition, Verification};
 use crate::phone::PhoneNumber;
 use crate::reference::ReferenceId;
 use futures_util::future::join;
+use std::time::Duration;
 
 const NO_STATUS: &str =
     "The ledger could not be reached in time, so the status is not known. Try again shortly.";
@@ -24,6 +25,9 @@ const MAYBE_CANCELED: &str = "The ledger could not be reached in time, so the ve
                               it again.";
 
 const MAYBE_UNLOCKED: &str = "The ledger could not be reached in time, so the number may have been unlocked or not. Unlock it again.";
+
+/// How long Cognito may repeat a sign-up. It waits five seconds for a trigger, and asks up to three times.
+const SIGN_UP_REPLAY: Duration = Duration::from_mins(1);
 
 /// How often a cancel or a redeem is tried. A try is refused if a send has begun a new generation since the read.
 const TRIES: u32 = 3;
@@ -80,6 +84,29 @@ impl Service {
         request: &VerificationRequest,
         call: &mut Call<'_>,
     ) -> Result<ReferenceId, Error> {
+        self.redeem_once(request, REDEEMABLE, call).await
+    }
+
+    /// The same for a sign-up. Its user can be deleted and made again, so it can be repeated for a shorter time.
+    ///
+    /// # Errors
+    ///
+    /// As [`redeem`](Self::redeem).
+    pub async fn redeem_for_sign_up(
+        &self,
+        request: &VerificationRequest,
+        call: &mut Call<'_>,
+    ) -> Result<ReferenceId, Error> {
+        self.redeem_once(request, SIGN_UP_REPLAY, call).await
+    }
+
+    /// Redeems a success. The same redeemer can repeat its request for `repeatable`.
+    async fn redeem_once(
+        &self,
+        request: &VerificationRequest,
+        repeatable: Duration,
+        call: &mut Call<'_>,
+    ) -> Result<ReferenceId, Error> {
         self.check_number(&request.to, None, call)?;
         let limits = self.ledger()?;
         if !call.caller.is_trusted() {
@@ -98,12 +125,13 @@ impl Service {
             .map_err(|error| error.if_ledger_unavailable(NOT_REDEEMED))?;
         // The last refusal is judged, too: the change that was refused may have been made before.
         for tries_left in (0..=TRIES).rev() {
-            let generation = match refusals::judge_redeem(seen.as_ref(), &redeemer, call.now) {
-                RedeemVerdict::Redeemable(_) if tries_left == 0 => break,
-                RedeemVerdict::Redeemable(generation) => generation,
-                RedeemVerdict::SameRedeemer => return Ok(reference),
-                RedeemVerdict::Refused(error) => return Err(error),
-            };
+            let generation =
+                match refusals::judge_redeem(seen.as_ref(), &redeemer, repeatable, call.now) {
+                    RedeemVerdict::Redeemable(_) if tries_left == 0 => break,
+                    RedeemVerdict::Redeemable(generation) => generation,
+                    RedeemVerdict::SameRedeemer => return Ok(reference),
+                    RedeemVerdict::Refused(error) => return Err(error),
+                };
             let step = limits.store.redeem(&item, generation, &redeemer, call.now);
             let outcome = time
                 .run(async { Ok(step.await?) })

@@ -98,10 +98,11 @@ fn newer_code(detail: &'static str, left: u8) -> Error {
     Error::new(ErrorCode::InvalidCode, detail).with_attempts_left(left)
 }
 
-/// Judges a request to redeem by the verification as it stands.
+/// Judges a request to redeem by the verification as it stands. The redeemer may repeat its request for `repeatable`.
 pub(super) fn judge_redeem(
     seen: Option<&Verification>,
     redeemer: &Redeemer,
+    repeatable: Duration,
     now: Millis,
 ) -> RedeemVerdict {
     // The success of a sign-in counts for that sign-in alone.
@@ -113,7 +114,11 @@ pub(super) fn judge_redeem(
         .as_ref()
         .is_some_and(|success| now.since(success.at) < REDEEMABLE);
     RedeemVerdict::Refused(match seen.phase(now) {
-        Phase::Verified if seen.redeemed_by.as_ref() == Some(redeemer) && in_time => {
+        Phase::Verified
+            if seen.redeemed_by.as_ref() == Some(redeemer)
+                && in_time
+                && now.since(seen.redeemed_at.unwrap_or_default()) < repeatable =>
+        {
             return RedeemVerdict::SameRedeemer;
         }
         Phase::Verified if seen.redeemed_by.is_some() => Error::new(

@@ -285,7 +285,7 @@ def sign_up_without_proof(pool, app, number):
 make_table()
 POOL = make_pool(make_function("otp"))
 CLIENT = make_client(POOL)
-STRICT = make_function("otp-strict", COGNITO_STEP_UP="required", COGNITO_PRE_SIGN_UP="on")
+STRICT = make_function("otp-strict", COGNITO_STEP_UP="required", COGNITO_PRE_SIGN_UP="on", REFERENCE_ID="random")
 STRICT_POOL = make_pool(STRICT, "PreSignUp")
 STRICT_CLIENT = make_client(STRICT_POOL)
 NUMBERS = [f"+142555501{last}" for last in range(20, 32)]

@@ -137,6 +137,7 @@ async fn triggers_change_only_the_response_of_each_event() {
     let [_, mut settings] = without_and_with_ledger(&simulator);
     settings.insert("COGNITO_FLOOR_MS", "0".to_owned());
     settings.insert("COGNITO_PRE_SIGN_UP", "on".to_owned());
+    settings.insert("REFERENCE_ID", "random".to_owned());
     assert!(triggers().len() >= 10, "{:?}", triggers());
     let ((), log) = with_function(settings, |function| {
         for trigger in triggers() {

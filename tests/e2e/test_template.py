@@ -102,7 +102,7 @@ VARIANTS = {
     "public": {"ApiAuth": "none"},
     "public from browsers": {"ApiAuth": "none", "AllowedOrigins": "https://example.com,http://localhost:8080"},
     "a new pool": {"Cognito": "new"},
-    "a new pool with sign-up and step-up": {"Cognito": "new", "CognitoPreSignUp": "on", "CognitoStepUp": "required"},
+    "a new pool with sign-up and step-up": {"Cognito": "new", "CognitoPreSignUp": "on", "CognitoStepUp": "required", "ReferenceId": "random"},
     "a given pool": {"CognitoUserPoolArn": GIVEN_POOL},
     "End User Messaging": {**MESSAGING, **through("sms")},
     "End User Messaging with everything": {
@@ -992,7 +992,7 @@ def test_careless_edits_are_reported_with_a_user_pool(mutation):
     edit, expected = MUTATIONS_WITH_A_POOL[mutation]
     source = template()
     edit(source)
-    with_pools = ({"Cognito": "new"}, {"Cognito": "new", "CognitoPreSignUp": "on"}, {"CognitoUserPoolArn": GIVEN_POOL})
+    with_pools = ({"Cognito": "new"}, {"Cognito": "new", "CognitoPreSignUp": "on", "ReferenceId": "random"}, {"CognitoUserPoolArn": GIVEN_POOL})
     found = [problem for pool in with_pools for problem in problems(deployed(source, **pool), **pool)]
     assert any(expected in problem for problem in found), found
 
@@ -1411,6 +1411,13 @@ def test_an_open_api_requires_countries_limits_and_budgets():
     for parameter in unlimited:
         assert rejected(ApiAuth="none", **parameter), parameter
         assert not rejected(**parameter), parameter
+
+
+def test_a_sign_up_needs_references_that_nobody_can_compute():
+    assert rejected(CognitoPreSignUp="on")
+    assert not rejected(CognitoPreSignUp="on", ReferenceId="random")
+    assert not rejected(CognitoPreSignUp="on", ApiAuth="none")
+    assert not rejected(ReferenceId="derived")
 
 
 def test_a_new_and_an_existing_pool_are_rejected_together():

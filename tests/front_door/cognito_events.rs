@@ -6,7 +6,7 @@ use serde_json::json;
 
 #[tokio::test]
 async fn each_example_event_is_answered() {
-    let world = world(&[("COGNITO_PRE_SIGN_UP", "on")]).await;
+    let world = world(&[("COGNITO_PRE_SIGN_UP", "on"), ("REFERENCE_ID", "random")]).await;
     let mut seen = 0;
     for name in file_names("events")
         .iter()

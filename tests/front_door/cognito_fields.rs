@@ -154,9 +154,10 @@ async fn is_answered_or_refused(world: &World, oracle: &mut Oracle, what: &str, 
     }
 }
 
-const GENEROUS: [(&str, &str); 4] = [
+const GENEROUS: [(&str, &str); 5] = [
     ("COGNITO_FLOOR_MS", "0"),
     ("COGNITO_PRE_SIGN_UP", "on"),
+    ("REFERENCE_ID", "random"),
     ("PREFIX_LIMITS", "none"),
     ("BUDGETS", "100000/24h"),
 ];

@@ -36,6 +36,7 @@ pub(crate) async fn world_with(outage: Outage) -> World {
         ("LEDGER_KEY", KEY),
         ("COGNITO_FLOOR_MS", "50"),
         ("COGNITO_PRE_SIGN_UP", "on"),
+        ("REFERENCE_ID", "random"),
     ];
     let environment = changed(&simulator.url(), &ledger);
     let app = app(&environment, None, Box::new(Layered(outage))).await;

@@ -18,12 +18,8 @@ async fn verified(world: &World) -> Value {
 
 #[tokio::test]
 async fn a_sign_up_is_confirmed_by_a_verification_of_its_number() {
-    for reference_ids in ["derived", "random"] {
-        let world = world(&[
-            ("COGNITO_PRE_SIGN_UP", "on"),
-            ("REFERENCE_ID", reference_ids),
-        ])
-        .await;
+    for reference_ids in [("REFERENCE_ID", "random"), ("API_AUTH", "none")] {
+        let world = world(&[("COGNITO_PRE_SIGN_UP", "on"), reference_ids]).await;
         let sent = world
             .post("/otp/send", &json!({ "destinationNumber": NUMBER }))
             .await;
@@ -82,25 +78,82 @@ async fn a_sign_up_is_confirmed_by_a_verification_of_its_number() {
     }
 }
 
+/// The event of a sign-up with `NUMBER`.
+fn sign_up(name: &str, reference: &Value) -> Value {
+    let mut event = file("cognito.pre-sign-up");
+    event["userName"] = json!(name);
+    event["request"]["userAttributes"]["phone_number"] = json!(NUMBER);
+    event["request"]["validationData"]["referenceId"] = reference.clone();
+    event
+}
+
+async fn is_confirmed(world: &World, event: &Value) -> bool {
+    world.raw(&event.to_string()).await.is_ok()
+}
+
+const RANDOM: [(&str, &str); 2] = [("COGNITO_PRE_SIGN_UP", "on"), ("REFERENCE_ID", "random")];
+
 #[tokio::test]
-async fn a_sign_up_that_failed_elsewhere_can_present_its_verification_again() {
-    let world = world(&[("COGNITO_PRE_SIGN_UP", "on"), ("REFERENCE_ID", "random")]).await;
-    let reference = verified(&world).await;
-    // A pool whose users sign up by number makes up another user name for each try.
-    for (name, is_confirmed) in [
-        ("7c9e6679-7425-40de-944b-e07fc1f90ae7", true),
-        ("11111111-2222-3333-4444-555555555555", true),
-        ("a-name-of-the-users-own", false),
+async fn a_proof_is_worth_one_sign_up_whatever_the_user_name_looks_like() {
+    // A pool whose users sign up by number makes up a UUID at each try. In other pools an attacker chooses one.
+    for first in [
+        "7c9e6679-7425-40de-944b-e07fc1f90ae7",
+        "mallory",
+        NUMBER,
+        "",
     ] {
-        let mut event = file("cognito.pre-sign-up");
-        event["userName"] = json!(name);
-        event["request"]["userAttributes"]["phone_number"] = json!(NUMBER);
-        event["request"]["validationData"]["referenceId"] = reference.clone();
-        assert_eq!(
-            world.raw(&event.to_string()).await.is_ok(),
-            is_confirmed,
-            "{name}"
+        let world = world(&RANDOM).await;
+        let reference = verified(&world).await;
+        assert!(is_confirmed(&world, &sign_up(first, &reference)).await);
+        for other in [
+            "aaaaaaaa-0000-0000-0000-000000000001",
+            "aaaaaaaa-0000-0000-0000-000000000002",
+            "7C9E6679-7425-40DE-944B-E07FC1F90AE7",
+            "7c9e6679-7425-40de-944b-e07fc1f90ae7 ",
+            "mallory2",
+        ] {
+            let event = sign_up(other, &reference);
+            assert!(!is_confirmed(&world, &event).await, "{first}, {other}");
+        }
+        // The same name in another pool, or of another app, is another user.
+        for (place, name) in [
+            ("/userPoolId", "us-east-1_0ther"),
+            ("/callerContext/clientId", "other"),
+        ] {
+            let mut event = sign_up(first, &reference);
+            *event.pointer_mut(place).unwrap() = json!(name);
+            assert!(!is_confirmed(&world, &event).await, "{first}, {place}");
+        }
+        // The control: it is Cognito that asks again.
+        assert!(
+            is_confirmed(&world, &sign_up(first, &reference)).await,
+            "{first}"
         );
+        // A new name needs a new proof, and with one it is confirmed.
+        world.advance(Duration::from_secs(30));
+        let another = verified(&world).await;
+        assert!(
+            is_confirmed(&world, &sign_up("mallory2", &another)).await,
+            "{first}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_sign_up_can_be_repeated_for_a_minute() {
+    for (later, is_good) in [
+        (Duration::from_millis(59_999), true),
+        (Duration::from_mins(1), false),
+        (Duration::from_mins(9), false),
+    ] {
+        let world = world(&RANDOM).await;
+        let reference = verified(&world).await;
+        // The minute begins with the sign-up.
+        world.advance(Duration::from_secs(50));
+        let event = sign_up("jane", &reference);
+        assert!(is_confirmed(&world, &event).await);
+        world.advance(later);
+        assert_eq!(is_confirmed(&world, &event).await, is_good, "{later:?}");
     }
 }
 
@@ -126,7 +179,7 @@ async fn a_verification_confirms_a_sign_up_within_ten_minutes() {
 
 #[tokio::test]
 async fn sign_ups_by_administrators_and_identity_providers_are_not_confirmed() {
-    let world = world(&[("COGNITO_PRE_SIGN_UP", "on")]).await;
+    let world = world(&[("COGNITO_PRE_SIGN_UP", "on"), ("REFERENCE_ID", "random")]).await;
     for trigger in ["PreSignUp_AdminCreateUser", "PreSignUp_ExternalProvider"] {
         let mut event = file("cognito.pre-sign-up");
         event["triggerSource"] = json!(trigger);
@@ -138,7 +191,7 @@ async fn sign_ups_by_administrators_and_identity_providers_are_not_confirmed() {
 
 #[tokio::test]
 async fn the_code_of_a_sign_in_does_not_confirm_a_sign_up() {
-    let world = world(&[("COGNITO_PRE_SIGN_UP", "on")]).await;
+    let world = world(&[("COGNITO_PRE_SIGN_UP", "on"), ("REFERENCE_ID", "random")]).await;
     let mut sign_in = SignIn::begin(&world, &user()).await;
     let sent = world.simulator.newest_to(NUMBER).unwrap();
     assert_eq!(sign_in.answer(&world, &sent.code).await, Next::Tokens);

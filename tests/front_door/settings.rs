@@ -792,6 +792,30 @@ fn a_test_number_has_its_code_until_the_end_of_its_last_day() {
 }
 
 #[test]
+fn a_sign_up_needs_references_that_nobody_can_compute() {
+    let on = ("COGNITO_PRE_SIGN_UP", "on");
+    for settings in [
+        &[on][..],
+        &[on, ("REFERENCE_ID", "derived")],
+        &[on, ("API_AUTH", "trusted")],
+    ] {
+        let found = ledger_problems(settings);
+        assert!(
+            found.len() == 1
+                && found[0].starts_with("COGNITO_PRE_SIGN_UP cannot be `on` while REFERENCE_ID"),
+            "{settings:?}: {found:?}"
+        );
+    }
+    for settings in [[on, ("REFERENCE_ID", "random")], [on, ("API_AUTH", "none")]] {
+        assert_eq!(
+            ledger_problems(&settings),
+            Vec::<String>::new(),
+            "{settings:?}"
+        );
+    }
+}
+
+#[test]
 fn foreign_codes_need_derived_references() {
     let on = ("FOREIGN_CODES", "on");
     let accepted = settings(&[LEDGER, &[on]].concat());

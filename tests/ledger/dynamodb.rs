@@ -226,7 +226,7 @@ async fn items_have_the_documented_attributes() {
             "pu": OPENING.plain_until.0.to_string(), "ch": "sms", "len": "6", "lang": "en-US", "brand": "ExampleCorp", "ttl": ttl(OPENING.expires), "mid": "m1",
             "lr": "g", "lo": "invalid", "la": START.0.to_string(),
             "vk": "winner", "vc": "code", "va": at(MINUTE).0.to_string(), "claimed": "claimant",
-            "used": [format!("{} code", at(121 * MINUTE).0)],
+            "ca": at(MINUTE).0.to_string(), "used": [format!("{} code", at(121 * MINUTE).0)],
         })
     );
     for request in emulator.requests() {

@@ -160,6 +160,7 @@ pub(crate) fn as_opened() -> Verification {
         last_guess: None,
         success: None,
         redeemed_by: None,
+        redeemed_at: None,
         owner: None,
         used: BTreeSet::new(),
     }

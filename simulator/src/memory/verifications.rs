@@ -39,6 +39,7 @@ impl Items {
             last_guess: None,
             success: None,
             redeemed_by: None,
+            redeemed_at: None,
             used: stored.map(|stored| stored.used.clone()).unwrap_or_default(),
             owner: new.owner.cloned(),
         };
@@ -208,6 +209,7 @@ impl Items {
         match self.verification_if(item, redeemable) {
             Ok(stored) => {
                 stored.redeemed_by = Some(redeemer.clone());
+                stored.redeemed_at = Some(now);
                 Transition::Applied
             }
             Err(stored) => Transition::Refused(stored.cloned()),

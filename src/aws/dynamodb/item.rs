@@ -102,6 +102,7 @@ impl Item {
             last_guess,
             success,
             redeemed_by: self.digest("claimed")?,
+            redeemed_at: self.time("ca")?,
             used: required("used", used)?,
             owner: self.digest("own")?,
         })

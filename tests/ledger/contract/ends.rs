@@ -138,6 +138,7 @@ pub(super) async fn a_success_is_redeemed_once(ledger: &dyn Ledger) {
     done(redeem(ledger, "first", at(MINUTE)).await);
     let claimed = Verification {
         redeemed_by: Some(digest("first")),
+        redeemed_at: Some(at(MINUTE)),
         ..before
     };
     assert_eq!(see(ledger).await, claimed);
