@@ -17,7 +17,7 @@ export STACK
 
 TOOLS := tests/e2e/with-tools.sh
 
-.PHONY: help run test soak bench bench-counts check fmt settings build deploy destroy invoke tools clean
+.PHONY: help run test soak bench bench-counts check fmt settings build package deploy destroy invoke tools clean
 .PHONY: pause resume block unblock allow disallow unlock switches
 
 help: ## list these commands
@@ -53,6 +53,10 @@ settings: ## judge SETTINGS=prod.yaml as the function would, and deploy nothing 
 build: ## build the package for Lambda; ARCH=arm64 or x86_64 (needs Rust, Python)
 	@tests/e2e/setup.sh sam
 	$(TOOLS) sam build --parameter-overrides Architecture=$(ARCH)
+
+package: ## pack zips for arm64 and x86-64, a template that needs no Rust, an SBOM and SHA-256 sums (needs Rust, Python)
+	@tests/e2e/setup.sh sam sbom
+	@$(TOOLS) python deploy/package.py
 
 deploy: ## build and deploy SETTINGS=prod.yaml to STACK=…; asks if there is no file (needs Rust, Python, an AWS account)
 	@tests/e2e/setup.sh sam

@@ -85,7 +85,7 @@ fi
 
 step "deployments"
 if [ -n "${OTP_E2E_SAM:-}" ] && [ -n "${OTP_E2E_MINISTACK:-}" ] && [ -n "${OTP_E2E_BOOTSTRAP:-}" ] && [ "$(uname -s)" = Linux ]; then
-    "$OTP_E2E_SAM_PYTHON" -m pytest -q -rs -p no:cacheprovider tests/e2e/test_deploy.py tests/e2e/test_deployed.py
+    "$OTP_E2E_SAM_PYTHON" -m pytest -q -rs -p no:cacheprovider tests/e2e/test_deploy.py tests/e2e/test_deployed.py tests/e2e/test_package.py
 else
     skip "deployments: need Python, on Linux"
 fi

@@ -455,8 +455,8 @@ async fn a_command_needs_its_own_alias() {
         assert_eq!(done["unlocked"], true);
         let shown = function.invoke_as(":operator-key", &key).unwrap();
         assert_eq!(shown["destinationNumber"], "+1*******0142");
-        let sent = function.invoke_as(":live", &send).unwrap();
-        assert_eq!(sent["statusCode"], 202);
+        let answer = function.invoke_as(":live", &send).unwrap();
+        assert_eq!(answer["statusCode"], 202);
         let function = Environment::start(&bare);
         assert!(function.invoke_as("", &unlock).is_ok());
         assert!(function.invoke_as("", &key).is_ok());

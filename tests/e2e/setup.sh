@@ -7,6 +7,7 @@
 #   awscli     the AWS CLI, for the operator's commands
 #   ministack  MiniStack, an AWS emulator that deploys the template and whose Cognito calls triggers
 #   bench      boto3 under Lambda's runtime client, for `make bench` alone: without arguments it is left out
+#   sbom       cargo-cyclonedx, which lists the crates in the package
 #   policy     an IAM policy simulator for Node (AGPL, for tests only: it is never shipped)
 #   inbox      a browser driver and an accessibility checker for Node (the browser is the system's Chromium)
 #
@@ -18,7 +19,7 @@
 #
 # target/e2e/env has lines NAME=value without quotes. A program that is not installed has no line:
 #   OTP_E2E_PYTHON, OTP_E2E_BENCH_PYTHON, OTP_E2E_SAM_PYTHON, OTP_E2E_SAM, OTP_E2E_CARGO_LAMBDA, OTP_E2E_RIE, OTP_E2E_AWS,
-#   OTP_E2E_MINISTACK, OTP_E2E_POLICY, OTP_E2E_INBOX, OTP_E2E_BIN (goes first on PATH: cargo and cargo-lambda look there for cargo-lambda and zig)
+#   OTP_E2E_MINISTACK, OTP_E2E_POLICY, OTP_E2E_INBOX, OTP_E2E_CYCLONEDX, OTP_E2E_BIN (goes first on PATH: cargo and cargo-lambda look there for cargo-lambda and zig)
 #
 # If something cannot be installed, the script says why and goes on. If it was asked for by name, or with
 # OTP_SKIP_NOTHING=1, that is an error.
@@ -130,6 +131,29 @@ node_packages() {
     printf '%s\n' "$state" >"$out/$name/.ready"
 }
 
+# crate NAME PROGRAM VERSION PURPOSE: builds a program of a crate, again when its version has changed.
+crate() {
+    local name="$1" program="$2" version="$3" purpose="$4" state
+    state="$(printf '%s\n' "$program" "$version" | cksum)"
+    if is_ready "$name" "$state"; then
+        [ "$named" -gt 0 ] || say "$name is ready"
+        return 0
+    fi
+    if ! command -v cargo >/dev/null; then
+        skip "$purpose: needs Rust"
+        return 0
+    fi
+    say "$name: building $program $version under target/e2e (minutes) …"
+    rm -rf "${out:?}/$name"
+    # Without optimization: it runs for a second.
+    if ! quietly cargo install "$program" --version "$version" --locked --debug --root "$out/$name"; then
+        rm -rf "${out:?}/$name"
+        skip "$purpose: cargo could not install $program (see above)"
+        return 0
+    fi
+    printf '%s\n' "$state" >"$out/$name/.ready"
+}
+
 # SAM CLI runs this emulator in its containers. It is a Linux program that needs no container.
 emulator() {
     local architecture found
@@ -161,6 +185,7 @@ write_env() {
     entry OTP_E2E_MINISTACK "$out/ministack/bin/ministack"
     entry OTP_E2E_POLICY "$out/policy"
     entry OTP_E2E_INBOX "$out/inbox"
+    entry OTP_E2E_CYCLONEDX "$out/sbom/bin/cargo-cyclonedx"
     if rie="$(emulator)"; then
         entry OTP_E2E_RIE "$rie"
     elif [ -d "$out/sam" ]; then
@@ -176,6 +201,7 @@ install() {
     sam) virtual_environment sam "the template, its packaging and the binary under the runtime emulator" ;;
     awscli) virtual_environment awscli "the operator's commands" ;;
     ministack) virtual_environment ministack "the deployment and the sign-in with a user pool" ;;
+    sbom) crate sbom cargo-cyclonedx 0.5.9 "the list of crates in the package" ;;
     policy) node_packages policy "the role's policy in a policy simulator" ;;
     inbox) node_packages inbox "the inbox page in a browser" ;;
     *)
@@ -186,7 +212,7 @@ install() {
 }
 
 named=$#
-[ $# -gt 0 ] || set -- boto3 sam awscli ministack policy inbox
+[ $# -gt 0 ] || set -- boto3 sam awscli ministack sbom policy inbox
 find_python || true
 for part in "$@"; do
     install "$part"
