@@ -1,7 +1,7 @@
 //! Processor time, memory and page faults of each kind of request, and how long a person waits for it.
 
 use super::endpoint::{Certificates, Delay};
-use super::script::{How, Ledger, Program, Run, Sample, Step, run};
+use super::script::{How, Program, Run, Sample, Step, run};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -58,18 +58,25 @@ pub(super) struct Delays {
     pub(super) round_trip: Duration,
 }
 
-/// The kinds of requests with a step each, and which of the samples of that step are theirs.
-fn script(program: &Program, requests: usize) -> Vec<Step> {
-    let mut steps = vec![Step::Send; 1 + requests * 2];
-    if !program.kinds.contains(&"wrong guess") && program.ledger == Ledger::Without {
-        return steps;
+/// The steps of a process. The silence is long, so only one of several processes has it.
+fn script(program: &Program, requests: usize, with_silence: bool) -> Vec<Step> {
+    let has = |kind| program.kinds.contains(&kind);
+    let mut steps = vec![Step::Send];
+    if has("send") {
+        steps.extend(vec![Step::Send; requests * 2]);
     }
-    steps.extend(vec![Step::Wrong; requests]);
-    steps.extend(vec![Step::Right; requests]);
-    if program.ledger != Ledger::Without {
-        steps.extend(vec![Step::SendWithKey; requests]);
+    for (kind, step) in [
+        ("wrong guess", Step::Wrong),
+        ("right guess", Step::Right),
+        ("send with key and address", Step::SendWithKey),
+    ] {
+        if has(kind) {
+            steps.extend(vec![step; requests]);
+        }
     }
-    steps.extend([Step::Silence, Step::Send]);
+    if with_silence && has("send after 21 s of silence") {
+        steps.extend([Step::Silence, Step::Send]);
+    }
     steps
 }
 
@@ -156,9 +163,11 @@ fn repeat(
     times: usize,
     certificates: &Certificates,
 ) -> Result<Vec<Run>, String> {
-    let steps = script(program, requests);
     (0..times)
-        .map(|_| run(program, &steps, how, certificates))
+        .map(|index| {
+            let steps = script(program, requests, index == 0);
+            run(program, &steps, how, certificates)
+        })
         .collect()
 }
 

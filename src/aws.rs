@@ -22,7 +22,12 @@ use aws_sdk_dynamodb::config::IdentityCache;
 use aws_sdk_dynamodb::error::{ConnectorError, ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnectorSettings, SharedHttpConnector,
+};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use std::time::Duration;
 
 pub use aws_config::{ConfigLoader, SdkConfig};
@@ -134,5 +139,31 @@ pub fn http_client(ca_bundle: Option<&[u8]>) -> SharedHttpClient {
     if let Ok(context) = TlsContext::builder().with_trust_store(roots).build() {
         client = client.tls_context(context);
     }
-    client.build_https()
+    SharedHttpClient::new(OneConnector(client.build_https()))
+}
+
+/// Gives all clients the same connector. The SDK would make one for each set of time limits, and one more for each client to
+/// check its configuration, and each parses the roots.
+///
+/// So every client has the time limits of the providers. Those of the table and of Secrets Manager are shorter, and are
+/// kept for the whole call.
+#[derive(Debug)]
+struct OneConnector(SharedHttpClient);
+
+impl HttpClient for OneConnector {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        let time_limits = HttpConnectorSettings::builder()
+            .connect_timeout(CONNECT_TIME_LIMIT)
+            .read_timeout(call::READ_TIME_LIMIT)
+            .build();
+        self.0.http_connector(&time_limits, components)
+    }
+
+    fn connector_metadata(&self) -> Option<ConnectorMetadata> {
+        self.0.connector_metadata()
+    }
 }

@@ -9,7 +9,7 @@ use aws_types::request_id::RequestId;
 use std::time::Duration;
 
 /// How long a provider may take before its response begins.
-const READ_TIME_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const READ_TIME_LIMIT: Duration = Duration::from_secs(5);
 
 /// No call begins with less time than this.
 const MIN_TIME: Duration = Duration::from_millis(200);

@@ -7,6 +7,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -16,6 +18,7 @@ use tokio_rustls::rustls::crypto::ring;
 struct Terminator {
     url: String,
     root: PathBuf,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Terminator {
@@ -31,8 +34,11 @@ impl Terminator {
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
+        let connections = Arc::<AtomicUsize>::default();
+        let counting = Arc::clone(&connections);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                counting.fetch_add(1, Ordering::SeqCst);
                 let (acceptor, simulator) = (acceptor.clone(), simulator.clone());
                 tokio::spawn(async move {
                     if let Ok(mut stream) = acceptor.accept(stream).await {
@@ -50,6 +56,7 @@ impl Terminator {
         Self {
             url: format!("https://localhost:{port}"),
             root,
+            connections,
         }
     }
 }
@@ -112,6 +119,46 @@ async fn a_certificate_for_another_name_is_not_accepted() {
         .await;
     answer.is_problem(503, "provider_unavailable");
     assert_eq!(simulator.inbox().len(), 0);
+}
+
+/// A connector has its own connections and has parsed the roots for itself.
+#[tokio::test]
+async fn all_clients_share_one_connector_whatever_their_time_limits_are() {
+    use aws_config::timeout::TimeoutConfig;
+    use aws_sdk_pinpoint::types::VerifyOtpMessageRequestParameters;
+
+    let simulator = simulator::Simulator::start(([127, 0, 0, 1], 0).into())
+        .await
+        .unwrap();
+    let terminator = Terminator::start(simulator.url()).await;
+    let root = std::fs::read(&terminator.root).unwrap();
+    let shared = otp_lambda::aws::http_client(Some(&root));
+    let others = otp_lambda::aws::http_client(Some(&root));
+    // The last one is the control: it has an HTTP client of its own.
+    for (client, seconds, connections) in [(&shared, 1, 1), (&shared, 2, 1), (&others, 2, 2)] {
+        let config = simulator::simulated_config(client.clone())
+            .endpoint_url(&terminator.url)
+            .load()
+            .await;
+        let limits = TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(seconds))
+            .read_timeout(Duration::from_secs(seconds))
+            .build();
+        let config = config.to_builder().timeout_config(limits).build();
+        let guess = VerifyOtpMessageRequestParameters::builder()
+            .destination_identity(NUMBER)
+            .reference_id("a")
+            .otp("123456")
+            .build();
+        aws_sdk_pinpoint::Client::new(&config)
+            .verify_otp_message()
+            .application_id("a")
+            .verify_otp_message_request_parameters(guess)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(terminator.connections.load(Ordering::SeqCst), connections);
+    }
 }
 
 #[test]
