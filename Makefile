@@ -17,11 +17,11 @@ export STACK
 
 TOOLS := tests/e2e/with-tools.sh
 
-.PHONY: help run test soak bench bench-counts check fmt settings build package deploy destroy invoke tools clean
+.PHONY: help run test soak bench bench-counts check fmt settings build package deploy destroy invoke invoke-packaged tools clean
 .PHONY: pause resume block unblock allow disallow unlock switches
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## run the service with a simulated phone and no AWS; PROVIDER=end-user-messaging for the other provider (needs Rust)
 	@cargo run --package simulator -- $(if $(PROVIDER),--provider $(PROVIDER)) $(if $(filter on,$(FOREIGN_CODES)),--foreign-codes)
@@ -66,7 +66,10 @@ destroy: ## delete the stack, and say what stays and why (needs Python, an AWS a
 	@tests/e2e/setup.sh sam
 	@$(TOOLS) python deploy/deploy.py destroy
 
-invoke: ## run the packaged function on EVENT=events/….json with a simulated PROVIDER (needs Rust, Python)
+invoke: ## give EVENT=events/….json to the desk, or to one of its own, and print the response (needs Rust)
+	@cargo run --quiet --package simulator -- $(if $(PROVIDER),--provider $(PROVIDER)) --invoke "$(EVENT)"
+
+invoke-packaged: ## the same with the packaged function, without a ledger (needs Rust, Python)
 	@tests/e2e/setup.sh sam
 	@$(TOOLS) tests/e2e/invoke.sh "$(EVENT)"
 

@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -58,6 +59,15 @@ pub(crate) struct Arrival {
 pub(crate) struct Desk {
     state: Mutex<State>,
     changed: watch::Sender<()>,
+    also_reset: OnceLock<AlsoReset>,
+}
+
+struct AlsoReset(Box<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for AlsoReset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AlsoReset")
+    }
 }
 
 #[derive(Debug, Default)]
@@ -83,6 +93,7 @@ impl Desk {
         Arc::new(Self {
             state: Mutex::default(),
             changed: watch::Sender::new(()),
+            also_reset: OnceLock::new(),
         })
     }
 
@@ -176,6 +187,7 @@ impl Desk {
             sent_at: now,
             expires_at: issued.expires_at,
             message_id,
+            used: false,
             feedback: None,
         });
     }
@@ -194,7 +206,19 @@ impl Desk {
     pub(crate) fn verify(&self, key: &CodeKey, guess: &str) -> bool {
         let mut state = self.change();
         let now = state.clock.now();
-        state.codes.verify(key, guess, now)
+        let is_right = state.codes.verify(key, guess, now);
+        if is_right {
+            let of_key = |message: &&mut Message| {
+                message.service == key.service
+                    && message.to == key.to
+                    && message.reference_id == key.reference_id
+                    && message.code == guess
+            };
+            for message in state.messages.iter_mut().filter(of_key) {
+                message.used = true;
+            }
+        }
+        is_right
     }
 
     /// The newest first.
@@ -274,7 +298,14 @@ impl Desk {
         self.change().clock.advance(by);
     }
 
+    pub(crate) fn also_reset(&self, other: impl Fn() + Send + Sync + 'static) {
+        let _ = self.also_reset.set(AlsoReset(Box::new(other)));
+    }
+
     pub(crate) fn reset(&self) {
+        if let Some(AlsoReset(other)) = self.also_reset.get() {
+            other();
+        }
         let mut state = self.change();
         *state = State {
             arrivals: state.arrivals,

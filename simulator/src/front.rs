@@ -4,6 +4,10 @@
 //! response. Every caller appears as authenticated by IAM although no signature is checked. So the
 //! front, like the simulator, listens only on loopback addresses and serves only local host names.
 //!
+//! Beside it is Lambda's own door, `POST /2015-03-31/functions/NAME/invocations` with any name: the body is the event,
+//! and the response is the function's result, or an error with the header `x-amz-function-error`. Browsers are refused
+//! there, because any page could make them post an event.
+//!
 //! Like API Gateway it responds 413 to a body over 10 MB, 500 if the handler fails or returns an
 //! invalid response, 503 after 30 seconds, and 200 with a JSON body to a result without
 //! `statusCode`. Unlike API Gateway it passes `rawPath` on exactly as the client sent it.
@@ -24,6 +28,7 @@ use axum::{
         HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header, request::Parts,
     },
     response::IntoResponse,
+    routing::post,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
@@ -45,12 +50,31 @@ use crate::{
 const LARGEST_BODY: usize = 10 * 1024 * 1024;
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
+/// Lambda's limit for an event.
+const LARGEST_EVENT: usize = 6 * 1024 * 1024;
+
 /// The identities in the event, taken from AWS's documentation.
 const ACCOUNT_ID: &str = "000000000000";
 const ACCESS_KEY: &str = "AKIAIOSFODNN7EXAMPLE";
 const CALLER_ID: &str = "AIDAEXAMPLEDESK";
 const USER_ARN: &str = "arn:aws:iam::000000000000:user/desk";
 const API_ID: &str = "simulator";
+
+/// An error of the function: Lambda's `errorType` and `errorMessage`.
+#[derive(Clone, Debug)]
+pub struct HandlerError {
+    pub kind: String,
+    pub message: String,
+}
+
+impl From<&str> for HandlerError {
+    fn from(message: &str) -> Self {
+        Self {
+            kind: "Unhandled".to_owned(),
+            message: message.to_owned(),
+        }
+    }
+}
 
 /// A running front. Dropping it closes its connections and frees its port; running handlers finish.
 #[derive(Debug)]
@@ -72,7 +96,7 @@ impl Front {
     pub fn start_on<H, F>(listener: TcpListener, handler: H) -> io::Result<Self>
     where
         H: Fn(Box<RawValue>, String) -> F + Clone + Send + Sync + 'static,
-        F: Future<Output = Result<Value, String>> + Send + 'static,
+        F: Future<Output = Result<Value, HandlerError>> + Send + 'static,
     {
         Self::start_with_routes(listener, ["$default"], handler)
     }
@@ -90,15 +114,19 @@ impl Front {
     ) -> io::Result<Self>
     where
         H: Fn(Box<RawValue>, String) -> F + Clone + Send + Sync + 'static,
-        F: Future<Output = Result<Value, String>> + Send + 'static,
+        F: Future<Output = Result<Value, HandlerError>> + Send + 'static,
         I: IntoIterator<Item: Into<String>>,
     {
         let address = loopback_only(&listener)?;
         let routes: Arc<[String]> = routes.into_iter().map(Into::into).collect();
-        let gateway = Router::new().fallback(move |Extension(Peer(peer)), request: Request| {
-            let (routes, handler) = (Arc::clone(&routes), handler.clone());
-            async move { answer(&routes, handler, peer, request).await }
-        });
+        let invoked = handler.clone();
+        let invocations = post(move |request: Request| invoke(invoked.clone(), request));
+        let gateway = Router::new()
+            .route("/2015-03-31/functions/{function}/invocations", invocations)
+            .fallback(move |Extension(Peer(peer)), request: Request| {
+                let (routes, handler) = (Arc::clone(&routes), handler.clone());
+                async move { answer(&routes, handler, peer, request).await }
+            });
         let task = tokio::spawn(async {
             let _ = serve(listener, gateway).await;
         });
@@ -118,6 +146,39 @@ impl Drop for Front {
     }
 }
 
+/// An invocation, as Lambda's API takes it.
+async fn invoke<H, F>(handler: H, request: Request) -> Response<Body>
+where
+    H: Fn(Box<RawValue>, String) -> F + Send + 'static,
+    F: Future<Output = Result<Value, HandlerError>> + Send + 'static,
+{
+    if request.headers().contains_key(header::ORIGIN) {
+        return message(
+            StatusCode::FORBIDDEN,
+            "Browsers may not invoke the function.",
+        );
+    }
+    let Ok(body) = to_bytes(request.into_body(), LARGEST_EVENT).await else {
+        return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
+    };
+    let Ok(event) = serde_json::from_slice::<Box<RawValue>>(&body) else {
+        return message(
+            StatusCode::BAD_REQUEST,
+            "Could not parse request body into json",
+        );
+    };
+    let json = (header::CONTENT_TYPE, "application/json");
+    match tokio::spawn(async move { handler(event, random_id()).await }).await {
+        Ok(Ok(result)) => ([json], result.to_string()).into_response(),
+        Ok(Err(HandlerError { kind, message })) => {
+            let failed = HeaderName::from_static("x-amz-function-error");
+            let body = json!({ "errorType": kind, "errorMessage": message });
+            ([json, (failed, "Unhandled")], body.to_string()).into_response()
+        }
+        Err(_) => internal_server_error(),
+    }
+}
+
 async fn answer<H, F>(
     routes: &[String],
     handler: H,
@@ -126,7 +187,7 @@ async fn answer<H, F>(
 ) -> Response<Body>
 where
     H: Fn(Box<RawValue>, String) -> F + Send + 'static,
-    F: Future<Output = Result<Value, String>> + Send + 'static,
+    F: Future<Output = Result<Value, HandlerError>> + Send + 'static,
 {
     let exact = format!("{} {}", request.method(), request.uri().path());
     let Some(route) = [exact.as_str(), "$default"]

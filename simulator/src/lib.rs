@@ -104,7 +104,9 @@
 //! kebab case; `{"slow": 1500}` is in milliseconds.
 
 pub mod front;
+pub mod invoke;
 pub mod layer;
+pub mod local;
 
 mod clock;
 mod codes;

@@ -1,19 +1,18 @@
 //! The desk: the real function behind a simulated API Gateway, with simulated providers and a phone.
 //!
-//! `make run` starts it. Usage: `simulator [--port N] [--api-port N] [--provider NAME] [--foreign-codes] [--phone-only]`.
+//! `make run` starts it, and `make invoke` gives it one event. Usage: see [`USAGE`].
 
-use std::{env, io, process::ExitCode, sync::Arc, time::Duration};
-
-use otp_lambda::{
-    app::{App, Invocation, InvokedAs},
-    aws,
-    settings::Settings,
-    telemetry,
+use std::{
+    env, fs, io,
+    net::{Ipv4Addr, TcpListener},
+    path::PathBuf,
+    process::ExitCode,
 };
-use serde_json::value::RawValue;
+
 use simulator::{
-    Bound, MemoryLedger, Service as Simulated, Simulator, bind_or_next, front::Front,
-    simulated_config,
+    Bound, Simulator, bind_or_next,
+    invoke::invoke,
+    local::{END_USER_MESSAGING, Local, Options, PINPOINT},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -21,29 +20,22 @@ use tokio::signal::unix::{SignalKind, signal};
 const PHONE_PORT: u16 = 6870;
 const API_PORT: u16 = 6880;
 
-const PINPOINT: &str = "pinpoint";
-const END_USER_MESSAGING: &str = "end-user-messaging";
-
-/// The secret of the desk's ledger. It protects nothing: the ledger is in this program's memory.
-const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
-
-/// The timeout of the deployed function.
-const TIME_LIMIT: Duration = Duration::from_secs(10);
-
 const USAGE: &str =
-    "usage: simulator [--port N] [--api-port N] [--provider NAME] [--foreign-codes] [--phone-only]
+    "usage: simulator [--port N] [--api-port N] [--provider NAME] [--foreign-codes] [--phone-only] [--invoke FILE]
 
   --port N          where the phone and the simulated providers listen (6870)
   --api-port N      where the service listens (6880)
   --provider NAME   pinpoint (the default) or end-user-messaging
   --foreign-codes   accept codes that other software sends, such as AWS's example
-  --phone-only      the phone and the simulated providers, without the service";
+  --phone-only      the phone and the simulated providers, without the service
+  --invoke FILE     give the event in FILE to the desk that runs, and print the response";
 
 struct Arguments {
     phone_port: u16,
-    api_port: Option<u16>,
-    provider: String,
-    foreign_codes: bool,
+    api_port: u16,
+    options: Options,
+    phone_only: bool,
+    invoke: Option<PathBuf>,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -57,6 +49,15 @@ async fn main() -> ExitCode {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
+    if let Some(file) = &arguments.invoke {
+        return match invoke_file(file, &arguments).await {
+            Ok(code) => code,
+            Err(error) => {
+                eprintln!("simulator: {}: {error}", file.display());
+                ExitCode::FAILURE
+            }
+        };
+    }
     match run(arguments).await {
         Ok(()) => {
             println!("\nStopped.");
@@ -69,46 +70,53 @@ async fn main() -> ExitCode {
     }
 }
 
+/// Gives an event to the desk that runs. Without one, it starts one for this event.
+#[expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program that a person starts"
+)]
+async fn invoke_file(file: &PathBuf, arguments: &Arguments) -> io::Result<ExitCode> {
+    let event = fs::read_to_string(file)?;
+    let running = invoke(&event, arguments.phone_port, arguments.api_port).await;
+    let invoked = match running {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            eprintln!(
+                "No desk runs, so this event gets one of its own. To keep a ledger and a phone, first start `make run`."
+            );
+            let any = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+            let local = Local::start(any()?, any()?, &arguments.options).await?;
+            let ports = (local.simulator.address.port(), local.front.address.port());
+            invoke(&event, ports.0, ports.1).await?
+        }
+        other => other?,
+    };
+    if invoked.used_code {
+        eprintln!("The code in the event is that of the newest message.");
+    }
+    println!("{}", invoked.text);
+    Ok(if invoked.is_error {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
 #[expect(clippy::print_stdout, reason = "a program that a person starts")]
 async fn run(arguments: Arguments) -> io::Result<()> {
     let phone = bind(arguments.phone_port)?;
-    let simulator = Arc::new(Simulator::start_on(phone.listener)?);
-    let phone = simulator.url();
-    let Some(port) = arguments.api_port else {
-        println!("phone  {phone}\n\nCtrl-C stops it.");
+    if arguments.phone_only {
+        let simulator = Simulator::start_on(phone.listener)?;
+        println!("phone  {}\n\nCtrl-C stops it.", simulator.url());
         return wait_for_stop_signal().await;
-    };
-
-    let app = Arc::new(desk(&phone, &arguments).await?);
-    let clock = Arc::clone(&simulator);
-    let front = Front::start_on(
-        bind(port)?.listener,
-        move |event: Box<RawValue>, request_id| {
-            let app = Arc::clone(&app);
-            // The service uses the phone's clock, so moving that one moves both.
-            let now = clock.now();
-            let invocation = Invocation {
-                invoked_as: InvokedAs::Itself,
-                request_id,
-                deadline: now + TIME_LIMIT,
-            };
-            async move {
-                let answer = app
-                    .handle_at(now, &event, invocation)
-                    .await
-                    .map_err(|error| error.to_string())?;
-                serde_json::from_str(answer.get()).map_err(|error| error.to_string())
-            }
-        },
-    )?;
-    let api = front.url();
+    }
+    let api = bind(arguments.api_port)?;
+    let local = Local::start(phone.listener, api.listener, &arguments.options).await?;
+    let (phone, api) = (local.simulator.url(), local.front.url());
     let send = format!(
         "curl -sSw '\\n' {api}/otp/send -H 'content-type: application/json' -d '{{\"destinationNumber\":\"+14255550142\"}}'"
     );
-    simulator.suggest(send.as_str());
-    if arguments.provider != PINPOINT {
-        simulator.describe(Simulated::EndUserMessaging);
-    }
+    local.simulator.suggest(send.as_str());
     println!(
         "otp-lambda is running on your desk. AWS is simulated: no account, no text, no bill.
 
@@ -126,7 +134,7 @@ async fn run(arguments: Arguments) -> io::Result<()> {
 {}
 Below is the log of the service, one line per request. Ctrl-C stops everything.
 ",
-        if arguments.provider == PINPOINT {
+        if arguments.options.provider == PINPOINT {
             ""
         } else {
             "
@@ -135,46 +143,6 @@ Below is the log of the service, one line per request. Ctrl-C stops everything.
         }
     );
     wait_for_stop_signal().await
-}
-
-/// The shipped function with the desk's settings.
-async fn desk(phone: &str, arguments: &Arguments) -> io::Result<App> {
-    let provider = arguments.provider.as_str();
-    let is_pinpoint = provider == PINPOINT;
-    let settings = Settings::read(&|name| {
-        let value = match name {
-            "OTP_PROVIDER" => provider,
-            "PINPOINT_APPLICATION_ID" if is_pinpoint => "desk",
-            // Everything that End User Messaging offers, so that people can try it.
-            "CHANNELS" if !is_pinpoint => "sms,voice,whatsapp",
-            "WHATSAPP_TEMPLATE" if !is_pinpoint => "verification_code",
-            "MESSAGE_FEEDBACK" if !is_pinpoint => "on",
-            "FOREIGN_CODES" if arguments.foreign_codes => "on",
-            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "desk",
-            "ORIGINATION_IDENTITY" => "+12065550100",
-            "BRAND_NAME" => "ExampleCorp",
-            "ALLOWED_COUNTRIES" => "*",
-            "AWS_REGION" => "us-east-1",
-            "AWS_ENDPOINT_URL" => phone,
-            "LEDGER_TABLE" => "in-memory",
-            "LEDGER_KEY" => KEY,
-            // One person tries things here with several numbers, so the limits across numbers are off.
-            "PREFIX_LIMITS" | "BUDGETS" => "none",
-            _ => return None,
-        };
-        Some(value.to_owned())
-    })
-    .map_err(io::Error::other)?;
-    telemetry::install(settings.log_level);
-    let config = simulated_config(aws::http_client(None))
-        .endpoint_url(phone)
-        .load()
-        .await;
-    // Only the ledger differs from the shipped function: it is in this program's memory.
-    let ledger = Box::new(MemoryLedger::new());
-    App::build(settings, &config, Some(ledger))
-        .await
-        .map_err(io::Error::other)
 }
 
 #[expect(clippy::print_stdout, reason = "a program that a person starts")]
@@ -202,23 +170,29 @@ async fn wait_for_stop_signal() -> io::Result<()> {
 fn parse_arguments(given: impl Iterator<Item = String>) -> Option<Arguments> {
     let mut arguments = Arguments {
         phone_port: PHONE_PORT,
-        api_port: Some(API_PORT),
-        provider: PINPOINT.to_owned(),
-        foreign_codes: false,
+        api_port: API_PORT,
+        options: Options {
+            provider: PINPOINT.to_owned(),
+            foreign_codes: false,
+        },
+        phone_only: false,
+        invoke: None,
     };
     let mut given = given;
     while let Some(argument) = given.next() {
         match argument.as_str() {
             "--port" => arguments.phone_port = given.next()?.parse().ok()?,
-            "--api-port" => arguments.api_port = Some(given.next()?.parse().ok()?),
+            "--api-port" => arguments.api_port = given.next()?.parse().ok()?,
             "--provider" => {
-                arguments.provider = given.next()?;
-                if ![PINPOINT, END_USER_MESSAGING].contains(&arguments.provider.as_str()) {
+                let provider = given.next()?;
+                if ![PINPOINT, END_USER_MESSAGING].contains(&provider.as_str()) {
                     return None;
                 }
+                arguments.options.provider = provider;
             }
-            "--foreign-codes" => arguments.foreign_codes = true,
-            "--phone-only" => arguments.api_port = None,
+            "--foreign-codes" => arguments.options.foreign_codes = true,
+            "--phone-only" => arguments.phone_only = true,
+            "--invoke" => arguments.invoke = Some(given.next()?.into()),
             _ => return None,
         }
     }

@@ -57,6 +57,11 @@ impl MemoryLedger {
         Self::default()
     }
 
+    /// Deletes all items.
+    pub fn reset(&self) {
+        *self.items() = Items::default();
+    }
+
     /// Sets the operator's switches.
     pub fn switch(&self, switches: Switches) {
         self.items().switches = switches;

@@ -40,6 +40,8 @@ pub struct Message {
     pub expires_at: SystemTime,
     /// The message ID in the response to the caller.
     pub message_id: String,
+    /// Whether the service has accepted the code. It is refused from then on.
+    pub used: bool,
     /// The caller's feedback, if any.
     pub feedback: Option<Feedback>,
 }

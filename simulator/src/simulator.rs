@@ -186,6 +186,11 @@ impl Simulator {
         self.desk.describe(service);
     }
 
+    /// From now on every reset calls `other`, too, before everything else. Only the first call of this has an effect.
+    pub fn also_reset(&self, other: impl Fn() + Send + Sync + 'static) {
+        self.desk.also_reset(other);
+    }
+
     /// Removes all codes, messages, records and failures, returns to wall time, and lets every
     /// application ID exist.
     pub fn reset(&self) {

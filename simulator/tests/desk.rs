@@ -6,6 +6,7 @@
 )]
 
 use simulator::free_port;
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Stdio};
@@ -317,6 +318,159 @@ fn answers(provider: &str, unknown: &[&str]) {
     });
     assert_eq!(asked, simulator::scenarios().len());
     assert_eq!(desk.stop("-INT").0, Some(0));
+}
+
+/// A desk and what it takes to invoke its function.
+struct Events {
+    ports: [String; 2],
+    _desk: Desk,
+}
+
+impl Events {
+    fn start() -> Self {
+        let ports = [free_port().to_string(), free_port().to_string()];
+        let desk = Desk::start(&["--port", &ports[0], "--api-port", &ports[1]]);
+        desk.until("Below is the log");
+        Self { ports, _desk: desk }
+    }
+
+    /// Whether the function succeeded, and what was printed.
+    fn invoke(&self, event: &str) -> (bool, String) {
+        let file = format!("{}/../events/{event}.json", env!("CARGO_MANIFEST_DIR"));
+        let [port, api_port] = &self.ports;
+        let arguments = ["--port", port, "--api-port", api_port, "--invoke", &file];
+        let output = Command::new(env!("CARGO_BIN_EXE_simulator"))
+            .args(arguments)
+            .output()
+            .unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        (output.status.success(), printed)
+    }
+
+    fn start_over(&self) {
+        let port = &self.ports[0];
+        paste(
+            &format!(
+                "curl -fsS -X POST http://127.0.0.1:{port}/simulator/reset -H 'content-type: application/json'"
+            ),
+            "",
+        );
+    }
+
+    #[track_caller]
+    fn says(&self, event: &str, expected: &[&str]) {
+        let (_, printed) = self.invoke(event);
+        for expected in expected {
+            assert!(printed.contains(expected), "{event}: {printed}");
+        }
+    }
+}
+
+/// Every file in `events/`, in an order in which it has something to do.
+#[test]
+fn every_event_does_something_useful_on_the_desk() {
+    let events = Events::start();
+    let mut used = BTreeSet::new();
+    let mut says = |event: &str, expected: &[&str]| {
+        events.says(event, expected);
+        used.insert(event.to_owned());
+    };
+    for door in ["rest-v1", "http-v2", "function-url", "alb"] {
+        says(
+            &format!("send.{door}"),
+            &["HTTP 202", "\"status\": \"pending\""],
+        );
+        says(
+            &format!("status.{door}"),
+            &["HTTP 200", "\"status\": \"pending\""],
+        );
+        says(
+            &format!("verify.{door}"),
+            &["HTTP 200", "\"status\": \"verified\""],
+        );
+        events.start_over();
+        says(&format!("send.{door}"), &["HTTP 202"]);
+        says(
+            &format!("cancel.{door}"),
+            &["HTTP 200", "\"status\": \"canceled\""],
+        );
+        events.start_over();
+    }
+    let is_false = |name: &str| format!("\"{name}\": false");
+    let is_true = |name: &str| format!("\"{name}\": true");
+    let challenge = "\"challengeName\": \"CUSTOM_CHALLENGE\"".to_owned();
+    let state = |state: &str| format!("\"state\": \"{state}\"");
+    for (event, expected) in [
+        ("cognito.define", challenge.clone()),
+        ("cognito.create", state("sent")),
+        ("cognito.create.later-round", state("try_again")),
+        ("cognito.create.after-password", state("adopted")),
+        ("cognito.verify.resend", is_false("answerCorrect")),
+        ("cognito.verify", is_true("answerCorrect")),
+        ("cognito.define.wrong-answer", challenge.clone()),
+        ("cognito.define.right-answer", is_true("issueTokens")),
+        (
+            "cognito.define.no-attempt-left",
+            is_true("failAuthentication"),
+        ),
+        // They need COGNITO_STEP_UP=required.
+        (
+            "cognito.define.password-first",
+            is_true("failAuthentication"),
+        ),
+        (
+            "cognito.define.password-right",
+            is_true("failAuthentication"),
+        ),
+        ("cognito.define.unknown-user", challenge),
+        ("cognito.create.unknown-user", state("sent")),
+        ("cognito.create.unverified-number", state("sent")),
+        ("cognito.verify.unknown-user", is_false("answerCorrect")),
+        ("unlock", "+1*******0142".to_owned()),
+    ] {
+        says(event, &[&expected]);
+    }
+    // The one function error: it says which setting it needs.
+    let (is_ok, said) = events.invoke("cognito.pre-sign-up");
+    assert!(!is_ok && said.contains("COGNITO_PRE_SIGN_UP=on"), "{said}");
+    used.insert("cognito.pre-sign-up".to_owned());
+
+    let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../events")).unwrap();
+    let files: BTreeSet<String> = files
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .map(|name| name.strip_suffix(".json").unwrap().to_owned())
+        .collect();
+    assert_eq!(used, files);
+}
+
+/// Without a desk that runs, an event gets one of its own.
+#[test]
+fn an_event_needs_no_running_desk() {
+    let [port, api_port] = [free_port().to_string(), free_port().to_string()];
+    let output = Command::new(env!("CARGO_BIN_EXE_simulator"))
+        .args(["--port", &port, "--api-port", &api_port, "--invoke"])
+        .arg(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../events/send.rest-v1.json"
+        ))
+        .output()
+        .unwrap();
+    let [printed, told] =
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    assert!(
+        output.status.success() && printed.contains("HTTP 202"),
+        "{printed}{told}"
+    );
+    assert!(told.starts_with("No desk runs"), "{told}");
+}
+
+#[test]
+fn start_over_forgets_what_the_ledger_has_counted() {
+    let events = Events::start();
+    events.says("send.http-v2", &["HTTP 202"]);
+    events.says("send.http-v2", &["HTTP 429"]);
+    events.start_over();
+    events.says("send.http-v2", &["HTTP 202"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the packaged function on one event, with the simulator as the provider, and prints the response. Uses SAM if Docker
-# runs, and the Lambda Runtime Interface Emulator if not. Call it through with-tools.sh, as `make invoke` does.
+# runs, and the Lambda Runtime Interface Emulator if not. Call it through with-tools.sh, as `make invoke-packaged` does.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -13,7 +13,7 @@ event="$1"
 
 phone=http://127.0.0.1:6870
 [ -n "${OTP_E2E_SAM:-}" ] || {
-    echo "make invoke needs Python 3.10 or later, for SAM. Without Python, try: make run" >&2
+    echo "make invoke-packaged needs Python 3.10 or later, for SAM. Without Python, try: make invoke" >&2
     exit 1
 }
 
@@ -58,7 +58,7 @@ if docker info >/dev/null 2>&1; then
 fi
 
 [ -n "${OTP_E2E_RIE:-}" ] || {
-    echo "make invoke needs Docker on this system, because the runtime emulator runs on Linux only." >&2
+    echo "make invoke-packaged needs Docker on this system, because the runtime emulator runs on Linux only." >&2
     exit 1
 }
 # Two free ports. An outgoing connection could take a higher one before the emulator listens.

@@ -164,7 +164,7 @@ fn the_template_sets_every_setting_and_no_other() {
 
 /// A setting that it left out would come from the environment of the shell.
 #[test]
-fn make_invoke_sets_every_setting() {
+fn make_invoke_packaged_sets_every_setting() {
     let script = repository("tests/e2e/invoke.sh");
     let (_, after) = script.split_once("settings=(\n").unwrap();
     let (settings, _) = after.split_once("\n)").unwrap();

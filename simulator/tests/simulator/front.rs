@@ -5,8 +5,8 @@ use std::{
     net::{SocketAddr, TcpListener},
 };
 
-use serde_json::{Value, json};
-use simulator::front::Front;
+use serde_json::{Value, json, value::RawValue};
+use simulator::front::{Front, HandlerError};
 
 use crate::client::{Answer, request};
 
@@ -37,7 +37,7 @@ fn echo() -> Front {
 }
 
 /// A front whose handler always has this result.
-fn answering(answer: Result<Value, String>) -> Front {
+fn answering(answer: Result<Value, HandlerError>) -> Front {
     Front::start_on(listener(), move |_, _| {
         let answer = answer.clone();
         async { answer }
@@ -212,7 +212,7 @@ async fn a_result_without_a_status_code_is_json_with_200() {
 #[tokio::test]
 async fn function_errors_and_malformed_results_are_500_without_details() {
     for answer in [
-        Err("a secret".to_owned()),
+        Err("a secret".into()),
         Ok(json!({"statusCode": "200"})),
         Ok(json!({"statusCode": 99})),
         Ok(json!({"statusCode": 101})),
@@ -229,6 +229,52 @@ async fn function_errors_and_malformed_results_are_500_without_details() {
             "{answer:?}"
         );
     }
+}
+
+const INVOCATIONS: &str = "/2015-03-31/functions/any-name/invocations";
+
+#[tokio::test]
+async fn an_invocation_passes_the_event_on_and_the_result_back() {
+    let front = Front::start_on(
+        listener(),
+        async |event: Box<RawValue>, request_id: String| {
+            assert_eq!(request_id.len(), 36);
+            Ok(json!({"event": event.get()}))
+        },
+    )
+    .unwrap();
+    let event = r#"{"triggerSource":  "x"}"#;
+    let answer = ask(front.address, "POST", INVOCATIONS, &[], event.into())
+        .await
+        .unwrap();
+    assert_eq!(answer.json(), json!({"event": event}));
+    assert_eq!(answer.header("x-amz-function-error"), None);
+    for (headers, body, status) in [
+        (&[][..], "{", 400),
+        (&[("origin", "http://127.0.0.1:8000")], event, 403),
+    ] {
+        let refused = ask(front.address, "POST", INVOCATIONS, headers, body.into());
+        assert_eq!(refused.await.unwrap().status, status, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_function_error_is_told_to_whoever_invoked() {
+    let front = answering(Err(HandlerError {
+        kind: "SignUpRefused".to_owned(),
+        message: "No proof.".to_owned(),
+    }));
+    let answer = ask(front.address, "POST", INVOCATIONS, &[], b"{}".to_vec())
+        .await
+        .unwrap();
+    assert_eq!(
+        (answer.status, answer.json()),
+        (
+            200,
+            json!({"errorType": "SignUpRefused", "errorMessage": "No proof."})
+        )
+    );
+    assert_eq!(answer.header("x-amz-function-error"), Some("Unhandled"));
 }
 
 #[tokio::test]

@@ -461,6 +461,34 @@ describe('the inbox page', { concurrency: 4 }, () => {
     assert.equal(await page.evaluate(() => window.stillHere), undefined)
   })
 
+  test('a used code is shown as used, and starting over forgets the limits', async (t) => {
+    const simulator = await start(t)
+    const { page } = await open(t, simulator)
+    const destinationNumber = '+14255550142'
+    await sent(simulator, { destinationNumber })
+    const rows = await texts(page, 1)
+    assert.match(await rows.nth(0).locator('.left').textContent(), /^expires in/)
+    const [{ code }] = await inbox(simulator)
+    const answer = await fetch(`${simulator.api}/otp/verify`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ destinationNumber, otp: code }),
+    })
+    assert.equal(answer.status, 200)
+    await eventually(async () => assert.equal(await rows.nth(0).locator('.left').textContent(), 'used'))
+
+    // It stays used when its time is over.
+    await page.locator('summary', { hasText: 'Clock and failures' }).click()
+    await page.getByRole('button', { name: '+1 day' }).click()
+    await page.getByText('(1 d ahead)').waitFor()
+    assert.equal(await rows.nth(0).locator('.left').textContent(), 'used')
+
+    await page.getByRole('button', { name: 'Start over' }).click()
+    await eventually(async () => assert.deepEqual(await inbox(simulator), []))
+    await sent(simulator, { destinationNumber })
+    assert.equal((await send(simulator, { destinationNumber })).status, 429)
+  })
+
   test('every language is marked as such, and a hostile brand is shown as text', async (t) => {
     const simulator = await start(t)
     const { page, wrong } = await open(t, simulator)
@@ -651,6 +679,7 @@ describe('the inbox page', { concurrency: 4 }, () => {
     }
     const all = [
       ...codes, 'Send a text', 'command-again', 'Copy command', 'Clock and failures', '+1 min', '+5 min', '+1 h',
+      '+1 day',
       'Call', 'Answer', 'How often', 'Queue', 'Start over', 'Scenario numbers',
     ]
     await check(all)
