@@ -41,6 +41,7 @@ pub enum Hint {
     MalagasyTwenty,
     MexicanOne,
     NorfolkThree,
+    NorthernIrish,
     Palestinian,
     SammarineseArea,
     SanMarinoThroughItaly,
@@ -48,7 +49,7 @@ pub enum Hint {
 }
 
 impl Hint {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::Domestic,
         Self::ArgentineNine,
         Self::BenineseZeroOne,
@@ -63,6 +64,7 @@ impl Hint {
         Self::MalagasyTwenty,
         Self::MexicanOne,
         Self::NorfolkThree,
+        Self::NorthernIrish,
         Self::Palestinian,
         Self::SammarineseArea,
         Self::SanMarinoThroughItaly,
@@ -117,6 +119,9 @@ impl Hint {
             Self::MexicanOne => "leave out the 1 after +52: since 2019 numbers of Mexico have none",
             Self::NorfolkThree => {
                 "the phone number lacks its 3: numbers of Norfolk Island start with +672 3"
+            }
+            Self::NorthernIrish => {
+                "write landlines of Northern Ireland with +44 28, not with +353 48"
             }
             Self::Palestinian => "write Palestinian numbers with +970, not with +972",
             Self::SammarineseArea => {

@@ -66,6 +66,7 @@ fn current(hint: Hint, e164: &str) -> Option<String> {
             let (_, number) = e164.split_at_checked("+381".len())?;
             Some(format!("+383{number}"))
         }
+        Hint::NorthernIrish => replace("+35348", "+4428"),
         Hint::Palestinian => replace("+972", "+970"),
         Hint::SomaliNine => replace("+2521", "+25261").or_else(|| replace("+2522", "+25263")),
         _ => None,

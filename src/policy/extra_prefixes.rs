@@ -252,13 +252,8 @@ mod tests {
     #[test]
     fn a_beginning_opens_no_second_key_of_a_known_number() {
         let prefixes = ExtraPrefixes::parse("+1357=US,+491512=DE,+1425=US").unwrap();
-        for surplus in ["+135745501420", "+4915123456789" /* has 11 */] {
-            let number = prefixes.read(surplus);
-            assert_eq!(
-                number.is_ok(),
-                PhoneNumber::parse(surplus).is_ok(),
-                "{surplus}"
-            );
+        for number in ["+13574550142", "+4915123456789", "+14255550142"] {
+            assert!(prefixes.read(number).is_ok(), "{number}");
         }
         for surplus in ["+135745501420", "+49151234567890", "+142555501420"] {
             let refused = prefixes.read(surplus).err();

@@ -332,6 +332,17 @@ async fn an_old_spelling_of_a_stored_number_is_the_number_it_means() {
 }
 
 #[tokio::test]
+async fn a_number_that_the_operator_opened_can_sign_in() {
+    let number = "+446123456789";
+    for (range, messages) in [("+446=GB", 1), ("+4461=GB", 1), ("+4462=GB", 0)] {
+        let world = world(&[("ALLOWED_COUNTRIES", "GB"), ("EXTRA_PREFIXES", range)]).await;
+        let user = user().but("phone_number", json!(number));
+        SignIn::begin(&world, &user).await.is("sent", "3");
+        assert_eq!(world.messages_sent(), messages, "{range}");
+    }
+}
+
+#[tokio::test]
 async fn an_old_spelling_as_a_user_name_does_not_show_who_exists() {
     let world = world(&[("ALLOWED_COUNTRIES", "*")]).await;
     let name = "+5215512345678";

@@ -78,7 +78,8 @@ pub(crate) const JUDGEMENTS: &[Judgement] = &[
     other(61, &["1", "8", "3", "12"], ALL, Hint::Domestic),
     // China: a carrier's code before a number.
     other(86, &["1"], !only(&[8, 10, 11]), Hint::Domestic),
-    // The Gambia put an operator's two digits before mobile numbers in 2026. Gamcel and the landlines have not followed.
+    // The Gambia put an operator's two digits before mobile numbers in 2026: both spellings work until November, then the
+    // long ones. Gamcel and the landlines have not followed.
     other(220, &["2367"], only(&[7]), Hint::GambianNine),
     other(220, &["4", "015"], only(&[7]), Hint::GambianNine),
     other(220, &["5", "0123489"], only(&[7]), Hint::GambianNine),
@@ -101,7 +102,10 @@ pub(crate) const JUDGEMENTS: &[Judgement] = &[
     other(252, &["2", "4"], only(&[8]), Hint::SomaliNine),
     // Madagascar: a landline that lacks its 20.
     other(261, &["2"], !only(&[9]), Hint::MalagasyTwenty),
-    // Kosovo's phones had the calling codes of Monaco, Serbia and Slovenia until 2019.
+    // Ireland dials landlines of Northern Ireland with 048, and libphonenumber counts them as Irish, too.
+    other(353, &["4", "8"], only(&[10]), Hint::NorthernIrish),
+    // Kosovo's phones had the calling codes of Monaco, Serbia and Slovenia until 2019, and some still answer to these
+    // (google/libphonenumber#4009).
     other(377, &["4", "45"], ALL, Hint::Kosovan),
     other(381, &["23", "89"], ALL, Hint::Kosovan),
     other(386, &["4", "39"], ALL, Hint::Kosovan),

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::phone::plan::{CallingCode, Digit, Leaf, Position, Table};
 use crate::phone::{Hint, InvalidPhoneNumber, NumberType, PhoneNumber, TABLE};
+use otp_lambda::policy::AllowedTypes;
+use otp_lambda::provider::Channel;
 use simulator::sized;
 
 use crate::{
@@ -73,6 +75,60 @@ fn every_example_number_has_its_country_and_type() {
     );
     assert!(types[&NumberType::Premium] > 100, "{types:?}");
     assert!(types[&NumberType::Personal] > 40, "{types:?}");
+}
+
+/// Whoever owns such a number earns by codes, or has no phone there.
+#[test]
+fn no_example_of_a_type_without_phones_is_served_by_default_and_none_is_called() {
+    let allowed = AllowedTypes::default();
+    let mut refused: BTreeMap<NumberType, usize> = BTreeMap::new();
+    for (_, kind, e164) in &examples() {
+        let Ok(number) = PhoneNumber::parse(e164) else {
+            continue;
+        };
+        let number_type = number.number_type();
+        let of_phones = [
+            PhoneNumberType::FixedLine,
+            PhoneNumberType::Mobile,
+            PhoneNumberType::VoIP,
+        ];
+        let is_served = allowed.check(number_type, None).is_ok();
+        assert_eq!(is_served, of_phones.contains(kind), "{e164} {kind:?}");
+        let is_called = allowed.check(number_type, Some(Channel::Voice)).is_ok();
+        assert!(is_served || !is_called, "{e164}");
+        if !is_served {
+            *refused.entry(number_type).or_default() += 1;
+        }
+    }
+    assert!(refused[&NumberType::Premium] > 100, "{refused:?}");
+    assert_eq!(refused.len(), 7, "{refused:?}");
+}
+
+#[test]
+fn surplus_digits_of_a_mobile_number_are_refused_in_every_region() {
+    let mut kept = BTreeSet::new();
+    let mut refused = 0;
+    for (region, kind, e164) in &examples() {
+        if *kind != PhoneNumberType::Mobile {
+            continue;
+        }
+        for surplus in ["5", "55", "555"] {
+            let text = format!("{e164}{surplus}");
+            if PhoneNumber::parse(&text).is_err() {
+                refused += 1;
+                continue;
+            }
+            let number = ORACLE.parse(&text, None).unwrap();
+            assert!(ORACLE.is_valid_number(&number), "{text}");
+            kept.insert(region.to_string());
+        }
+    }
+    assert!(refused > 680, "{refused}");
+    // The numbers of these have several lengths that nothing tells apart.
+    assert_eq!(
+        Vec::from_iter(kept),
+        ["AT", "AX", "FI", "ID", "NZ", "SO", "TK"]
+    );
 }
 
 /// The walk is complete: see the module `proof`.
@@ -378,6 +434,7 @@ fn short_numbers_of_small_countries_are_numbers() {
         ("+43664123456", "AT"),
         ("+436641234567", "AT"),
         ("+4366412345678", "AT"),
+        ("+436641234567890", "AT"),
         ("+491701234567", "DE"),
         ("+4917012345678", "DE"),
     ] {
@@ -427,6 +484,7 @@ fn one_phone_has_one_key_across_calling_codes_and_plan_changes() {
         ("+377 44 123 456", Hint::Kosovan, "+38344123456"),
         ("+386 49 123 456", Hint::Kosovan, "+38349123456"),
         ("+381 38 501 234", Hint::Kosovan, "+38338501234"),
+        ("+353 48 9024 1234", Hint::NorthernIrish, "+442890241234"),
         ("+231 6 512 345", Hint::LiberianNine, "+231886512345"),
         ("+252 1 512 3456", Hint::SomaliNine, "+252615123456"),
         ("+252 2 404 6848", Hint::SomaliNine, "+252634046848"),
@@ -490,6 +548,8 @@ fn an_old_spelling_that_is_stored_is_the_number_it_means() {
         ("+220899012345", "+2209012345"),
         ("+37744123456", "+38344123456"),
         ("+38649123456", "+38349123456"),
+        ("+38138501234", "+38338501234"),
+        ("+353489024 1234", "+442890241234"),
         ("+25215123456", "+252615123456"),
         ("+25224046848", "+252634046848"),
     ] {
