@@ -68,8 +68,16 @@ fn with_time_limits(config: &SdkConfig, time_limits: TimeoutConfig) -> SdkConfig
     config.to_builder().timeout_config(time_limits).build()
 }
 
-/// Describes a failed call for the log. Digits are removed, because they could be a code or a number.
+/// Describes a failed call for the log, without what could be a code or a number.
 fn cause<E>(error: &SdkError<E, HttpResponse>) -> String
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    cause_by(error, &redact)
+}
+
+/// The same, with another redaction of texts that this program did not write.
+fn cause_by<E>(error: &SdkError<E, HttpResponse>, redact: &dyn Fn(&str) -> String) -> String
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
@@ -87,12 +95,12 @@ where
                 redact(text)
             )
         }
-        _ => chain(error),
+        _ => chain(error, redact),
     }
 }
 
-/// An error and its sources, with digits removed.
-fn chain(error: &dyn std::error::Error) -> String {
+/// An error and its sources.
+fn chain(error: &dyn std::error::Error, redact: &dyn Fn(&str) -> String) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(error) = next {

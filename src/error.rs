@@ -159,8 +159,8 @@ codes! {
 
 /// One occurrence of an error code.
 ///
-/// `detail` is for the caller, `cause` for the operator's log. Neither may contain a code, a phone
-/// number or anything else that the request said, except names of fields.
+/// `detail` is for the caller, `advice` for the operator and trusted callers, `cause` for the
+/// operator's log. None may contain a code, a phone number or anything else that the request said, except names of fields.
 #[derive(Debug)]
 pub struct Error(Box<Occurrence>);
 
@@ -169,6 +169,7 @@ pub struct Error(Box<Occurrence>);
 struct Occurrence {
     code: ErrorCode,
     detail: Cow<'static, str>,
+    advice: Option<&'static str>,
     field: Option<&'static str>,
     allow: Option<&'static str>,
     retry_after: Option<Duration>,
@@ -185,6 +186,7 @@ impl Error {
         Self(Box::new(Occurrence {
             code,
             detail: detail.into(),
+            advice: None,
             field: None,
             allow: None,
             retry_after: None,
@@ -215,6 +217,14 @@ impl Error {
     #[must_use]
     pub fn with_more_detail(mut self, sentence: &str) -> Self {
         self.0.detail = format!("{} {sentence}", self.0.detail).into();
+        self
+    }
+
+    /// A sentence for the operator and for callers that are trusted, who are often the same people. Strangers do not see
+    /// it. It is also in the log.
+    #[must_use]
+    pub fn with_advice(mut self, advice: &'static str) -> Self {
+        self.0.advice = Some(advice);
         self
     }
 
@@ -288,6 +298,20 @@ impl Error {
     #[must_use]
     pub fn detail(&self) -> &str {
         &self.0.detail
+    }
+
+    /// The detail, for a reader that may see the advice, too.
+    #[must_use]
+    pub fn detail_with_advice(&self) -> Cow<'_, str> {
+        match self.0.advice {
+            Some(advice) => Cow::Owned(format!("{} {advice}", self.0.detail)),
+            None => Cow::Borrowed(&self.0.detail),
+        }
+    }
+
+    #[must_use]
+    pub fn advice(&self) -> Option<&'static str> {
+        self.0.advice
     }
 
     #[must_use]
@@ -409,7 +433,7 @@ impl From<&Error> for FunctionError {
     fn from(error: &Error) -> Self {
         Self {
             kind: error.code().name(),
-            message: Cow::Owned(error.detail().to_owned()),
+            message: Cow::Owned(error.detail_with_advice().into_owned()),
         }
     }
 }

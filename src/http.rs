@@ -104,7 +104,12 @@ pub(crate) async fn respond(
         }
         Err(error) => {
             call.failed(&error);
-            response::problem(&error, operation, &call.record.request_id)
+            let detail = if call.caller.is_trusted() {
+                error.detail_with_advice()
+            } else {
+                error.detail().into()
+            };
+            response::problem(&error, &detail, operation, &call.record.request_id)
         }
     };
     if progress.ignores_key {

@@ -8,6 +8,7 @@ mod digest;
 mod hasher;
 mod holder;
 mod issuer;
+mod seal;
 mod verification;
 
 pub use digest::{CodeDigest, Digest, Fingerprint, Nonce, Redeemer, SessionDigest, Winner};

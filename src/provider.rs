@@ -54,6 +54,11 @@ pub trait Provider: Send + Sync {
         time_limit: Duration,
     ) -> Result<Answer, Error>;
 
+    /// Whether [`code_came_back`](Self::code_came_back) uses the ID of a message. Otherwise nobody remembers it.
+    fn wants_message_ids(&self) -> bool {
+        false
+    }
+
     /// Tells the service that the code in a message came back. The service's filters learn from it. The default does
     /// nothing.
     ///

@@ -6,6 +6,7 @@
 
 use crate::error::{Error, Limit};
 use crate::ledger::Unavailable;
+use crate::otp::Otp;
 use crate::phone::Country;
 use std::io;
 use std::time::Duration;
@@ -59,7 +60,11 @@ impl Record {
 
     pub fn failed(&mut self, error: &Error) {
         self.outcome = error.code().name();
-        self.cause = error.cause().map(str::to_owned);
+        let said: Vec<_> = [error.cause(), error.advice()]
+            .into_iter()
+            .flatten()
+            .collect();
+        self.cause = (!said.is_empty()).then(|| said.join(". "));
         self.limit = error.limit().map(Limit::name);
         if let Some(id) = error.provider_request_id() {
             self.provider_request_id = Some(id.to_owned());
@@ -134,13 +139,52 @@ fn milliseconds(time: Duration) -> f64 {
     f64::from(u32::try_from(time.as_micros()).unwrap_or(u32::MAX)) / 1000.0
 }
 
-/// Replaces every digit, and keeps at most 200 characters.
+/// Words of capitals that are as long as codes, and that AWS's messages and those of the SDK have.
+const NO_CODES: [&str; 4] = ["HTTP", "JSON", "HTTPS", "POST"];
+
+/// Replaces every digit and every word that could be a code of letters, and keeps at most 200 characters.
 ///
 /// AWS's messages tell the operator what is wrong, but may repeat the number or the code of the
 /// request.
 #[must_use]
 pub fn redact(text: &str) -> String {
-    text.chars()
+    redact_all(text, None)
+}
+
+/// The same for a text about a guess, which it may repeat in any case and within a word.
+#[must_use]
+pub fn redact_guess(text: &str, guess: &Otp) -> String {
+    redact_all(text, Some(guess.expose()))
+}
+
+fn redact_all(text: &str, guess: Option<&str>) -> String {
+    // More than is kept, so that a guess at the end of what is kept is found whole.
+    let mut text: String = text.chars().take(300).collect();
+    if let Some(guess) = guess.filter(|guess| !guess.is_empty()) {
+        let hidden = "#".repeat(guess.len());
+        // In ASCII capitals each character is at its old place.
+        while let Some(at) = text.to_ascii_uppercase().find(guess) {
+            text.replace_range(at..at + guess.len(), &hidden);
+        }
+    }
+    let is_in_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut hidden = String::new();
+    for part in text.split_inclusive(|c| !is_in_word(c)) {
+        let word = part.trim_end_matches(|c| !is_in_word(c));
+        let could_be_a_code = (4..=8).contains(&word.len())
+            && word
+                .bytes()
+                .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+            && !NO_CODES.contains(&word);
+        if could_be_a_code {
+            hidden.push_str(&"#".repeat(word.len()));
+            hidden.push_str(part.strip_prefix(word).unwrap_or_default());
+        } else {
+            hidden.push_str(part);
+        }
+    }
+    hidden
+        .chars()
         .take(200)
         .map(|c| match c {
             c if c.is_numeric() => '#',
@@ -205,6 +249,47 @@ mod tests {
             "Number +# ###-###-#### or ### is not registered#"
         );
         assert_eq!(redact(&"x".repeat(500)).len(), 200);
+    }
+
+    #[test]
+    fn redaction_finds_codes_of_letters() {
+        for (text, redacted) in [
+            ("Value 'QZXWVK' at 'code'", "Value '######' at 'code'"),
+            ("code:A1B2,C3D4E5F6.", "code:####,########."),
+            ("HTTP error: not JSON", "HTTP error: not JSON"),
+            (
+                "OPT_OUT, SMS, ValidationException",
+                "OPT_OUT, SMS, ValidationException",
+            ),
+        ] {
+            assert_eq!(redact(text), redacted);
+        }
+    }
+
+    #[test]
+    fn redaction_finds_a_guess_in_any_case_and_within_a_word() {
+        let shape = crate::otp::CodeShape {
+            length: 4..=8,
+            characters: crate::otp::CodeCharacters::LettersAndDigits,
+        };
+        let guess = Otp::parse("qzx1", &shape).ok();
+        for text in [
+            "qzx1",
+            "the Qzx1s",
+            "xxqZX1",
+            "QZX1QZX1 and qzx1",
+            &format!("{}qzx1", "x ".repeat(99)),
+        ] {
+            let redacted = guess
+                .as_ref()
+                .map(|guess| redact_guess(text, guess))
+                .unwrap_or_default();
+            let lower = redacted.to_ascii_lowercase();
+            assert!(
+                !lower.is_empty() && !lower.contains("qzx"),
+                "{text}: {redacted}"
+            );
+        }
     }
 
     #[test]

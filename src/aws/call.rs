@@ -1,6 +1,6 @@
 //! One call to a provider: its time limit, and the error of a call that fails.
 
-use super::{CONNECT_TIME_LIMIT, cause, chain, never_connected};
+use super::{CONNECT_TIME_LIMIT, cause_by, chain, never_connected};
 use crate::error::{Error, ErrorCode};
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
@@ -22,12 +22,19 @@ pub(super) fn time_limits() -> TimeoutConfig {
         .build()
 }
 
+/// What a caller learns of a problem that only the operator can solve.
+pub(super) const NOT_SET_UP: &str =
+    "The service is not set up to send codes, or to check them. Its operator has to change that.";
+
 /// Ends `call` after `time_limit`.
 ///
 /// The limit is not in the client's configuration: every invocation has its own deadline, and a new client for each
 /// would lose the open connection.
+///
+/// `redact` takes out of the provider's words what the log must not have.
 pub(super) async fn within<T, E>(
     time_limit: Duration,
+    redact: &(dyn Fn(&str) -> String + Sync),
     call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
 ) -> Result<T, Failure>
 where
@@ -41,7 +48,7 @@ where
         ));
     }
     match tokio::time::timeout(time_limit, call).await {
-        Ok(outcome) => outcome.map_err(|error| Failure::read(&error)),
+        Ok(outcome) => outcome.map_err(|error| Failure::read(&error, redact)),
         Err(_) => Err(Failure::new(
             Kind::TimedOut,
             true,
@@ -84,7 +91,7 @@ impl Failure {
         }
     }
 
-    fn read<E>(error: &SdkError<E, HttpResponse>) -> Self
+    fn read<E>(error: &SdkError<E, HttpResponse>, redact: &dyn Fn(&str) -> String) -> Self
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
@@ -101,7 +108,7 @@ impl Failure {
                     kind: Kind::Answered(exception),
                     // Only a 4xx is a refusal. A 200 that cannot be read is none.
                     may_have_acted: !(400..500).contains(&status),
-                    cause: cause(error),
+                    cause: cause_by(error, redact),
                     request_id: meta.request_id().map(str::to_owned),
                 }
             }
@@ -112,18 +119,18 @@ impl Failure {
                 Self::new(
                     Kind::Unavailable,
                     false,
-                    format!("no connection: {}", chain(error)),
+                    format!("no connection: {}", chain(error, redact)),
                 )
             }
             SdkError::DispatchFailure(failure) if failure.is_timeout() => {
-                Self::new(Kind::TimedOut, true, chain(error))
+                Self::new(Kind::TimedOut, true, chain(error, redact))
             }
             SdkError::ConstructionFailure(_) => Self::new(
                 Kind::Unavailable,
                 false,
-                format!("the request could not be made: {}", chain(error)),
+                format!("the request could not be made: {}", chain(error, redact)),
             ),
-            _ => Self::new(Kind::Unavailable, true, chain(error)),
+            _ => Self::new(Kind::Unavailable, true, chain(error, redact)),
         }
     }
 

@@ -1,7 +1,8 @@
 //! AWS End User Messaging: `SendNotifyCodeVerification`, `ValidateNotifyCodeVerification`, and `PutMessageFeedback`.
 
 use super::call::{
-    Exception, opted_out, speaks_of_opt_out, throttled, time_limits, undeliverable, within,
+    Exception, NOT_SET_UP, opted_out, speaks_of_opt_out, throttled, time_limits, undeliverable,
+    within,
 };
 use super::{cause, with_time_limits};
 use crate::error::{Error, ErrorCode};
@@ -12,6 +13,7 @@ use crate::provider::{
     Answer, Channel, ChannelLimits, Message, Provider, ProviderLimits, Receipt, Verdict,
 };
 use crate::reference::ReferenceId;
+use crate::telemetry::{redact, redact_guess};
 use crate::texts::{BodyType, SmsText, Texts};
 use async_trait::async_trait;
 use aws_config::SdkConfig;
@@ -199,7 +201,7 @@ impl Provider for EndUserMessaging {
             .set_configuration_set_name(self.options.configuration_set.clone())
             .reference_id(message.reference.expose())
             .send();
-        let output = within(time_limit, call)
+        let output = within(time_limit, &redact, call)
             .await
             .map_err(|failure| failure.of_send(|exception| of_exception(exception, true)))?;
         let request_id = output.request_id().map(str::to_owned);
@@ -234,7 +236,7 @@ impl Provider for EndUserMessaging {
             .reference_id(reference.expose())
             .code(otp.expose())
             .send();
-        match within(time_limit, call).await {
+        match within(time_limit, &|text| redact_guess(text, otp), call).await {
             Ok(output) => Ok(Answer {
                 verdict: match output.status() {
                     VerificationStatus::Valid => Verdict::Valid,
@@ -255,6 +257,10 @@ impl Provider for EndUserMessaging {
             }
             Err(failure) => Err(failure.of_verify(|exception| of_exception(exception, false))),
         }
+    }
+
+    fn wants_message_ids(&self) -> bool {
+        self.options.feedback
     }
 
     async fn code_came_back(&self, message_id: &str, time_limit: Duration) -> Result<(), String> {
@@ -290,20 +296,28 @@ fn of_exception(exception: &Exception, is_send: bool) -> Option<Error> {
     match exception.status {
         403 => Some(Error::new(
             ErrorCode::Misconfigured,
-            "AWS End User Messaging refused this function's credentials. Operator: look at the function's role \
+            NOT_SET_UP,
+        )
+        .with_advice(
+            "Operator: AWS End User Messaging refused this function's credentials. Look at the function's role \
              (end-user-messaging:SendNotifyCodeVerification and ValidateNotifyCodeVerification, and sms-voice actions \
              on the origination identity), and at the region.",
         )),
         404 => Some(Error::new(
             ErrorCode::Misconfigured,
-            "AWS End User Messaging does not know something that the request names. Operator: look at \
+            NOT_SET_UP,
+        )
+        .with_advice(
+            "Operator: AWS End User Messaging does not know something that the request names. Look at \
              ORIGINATION_IDENTITY, ORIGINATION_IDENTITIES, CONFIGURATION_SET, WHATSAPP_TEMPLATE and the region.",
         )),
         _ if exception.name == "ServiceQuotaExceededException" => Some(
             Error::new(
                 ErrorCode::ProviderThrottled,
-                "The account's quota at the provider is used up. Operator: look at the spending limit and the quotas of \
-                 AWS End User Messaging.",
+                "The quota at the provider is used up.",
+            )
+            .with_advice(
+                "Operator: look at the spending limit and the quotas of AWS End User Messaging.",
             )
             .with_retry_after(Duration::from_mins(1)),
         ),

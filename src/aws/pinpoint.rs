@@ -1,7 +1,8 @@
 //! Amazon Pinpoint's OTP API: `SendOTPMessage` and `VerifyOTPMessage`.
 
 use super::call::{
-    Exception, opted_out, speaks_of_opt_out, throttled, time_limits, undeliverable, within,
+    Exception, NOT_SET_UP, opted_out, speaks_of_opt_out, throttled, time_limits, undeliverable,
+    within,
 };
 use super::with_time_limits;
 use crate::error::{Error, ErrorCode};
@@ -11,7 +12,7 @@ use crate::provider::{
     Answer, Channel, ChannelLimits, Message, Provider, ProviderLimits, Receipt, Verdict,
 };
 use crate::reference::ReferenceId;
-use crate::telemetry::redact;
+use crate::telemetry::{redact, redact_guess};
 use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_sdk_pinpoint::Client;
@@ -99,7 +100,7 @@ impl Provider for Pinpoint {
             .application_id(&self.application_id)
             .send_otp_message_request_parameters(parameters)
             .send();
-        let output = within(time_limit, call)
+        let output = within(time_limit, &redact, call)
             .await
             .map_err(|failure| failure.of_send(of_exception))?;
         let request_id = output.request_id().map(str::to_owned);
@@ -124,7 +125,7 @@ impl Provider for Pinpoint {
             .application_id(&self.application_id)
             .verify_otp_message_request_parameters(parameters)
             .send();
-        let output = within(time_limit, call)
+        let output = within(time_limit, &|text| redact_guess(text, otp), call)
             .await
             .map_err(|failure| failure.of_verify(of_exception))?;
         // `Valid` is optional. If it is absent, the code is not valid.
@@ -148,13 +149,19 @@ fn of_exception(exception: &Exception) -> Option<Error> {
     match exception.status {
         403 => Some(Error::new(
             ErrorCode::Misconfigured,
-            "Amazon Pinpoint refused this function's credentials. Operator: look at the function's role \
+            NOT_SET_UP,
+        )
+        .with_advice(
+            "Operator: Amazon Pinpoint refused this function's credentials. Look at the function's role \
              (mobiletargeting:SendOTPMessage and VerifyOTPMessage on this application), the region, and whether the \
              account may use Pinpoint at all: new accounts use AWS End User Messaging instead.",
         )),
         404 | 405 => Some(Error::new(
             ErrorCode::Misconfigured,
-            "Amazon Pinpoint does not know the application. Operator: look at PINPOINT_APPLICATION_ID and the region. \
+            NOT_SET_UP,
+        )
+        .with_advice(
+            "Operator: Amazon Pinpoint does not know the application. Look at PINPOINT_APPLICATION_ID and the region. \
              AWS takes no new Pinpoint customers: new accounts use AWS End User Messaging instead.",
         )),
         _ => None,

@@ -186,8 +186,14 @@ struct Problem<'a> {
     delivery: Option<&'static str>,
 }
 
-/// The response to a request that failed at `operation`, or before its route was known.
-pub(super) fn problem(error: &Error, operation: Option<Operation>, request_id: &str) -> Response {
+/// The response to a request that failed at `operation`, or before its route was known. `detail` is as much of the
+/// error's as this caller may see.
+pub(super) fn problem(
+    error: &Error,
+    detail: &str,
+    operation: Option<Operation>,
+    request_id: &str,
+) -> Response {
     let code = error.code();
     let retry_after = error.retry_after_seconds();
     let mut response = json(
@@ -196,7 +202,7 @@ pub(super) fn problem(error: &Error, operation: Option<Operation>, request_id: &
             r#type: format!("urn:otp-lambda:{}", code.name()),
             title: code.title(),
             status: code.status(),
-            detail: error.detail(),
+            detail,
             code: code.name(),
             request_id,
             valid: (operation == Some(Operation::Verify)).then_some(false),

@@ -254,7 +254,7 @@ impl Hasher {
     }
 
     /// The length of each field is hashed before the field, so that no two lists of fields give the same input.
-    fn tag(&self, label: &str, fields: &[&str]) -> hmac::Tag {
+    pub(super) fn tag(&self, label: &str, fields: &[&str]) -> hmac::Tag {
         let mut context = hmac::Context::with_key(&self.0);
         for field in std::iter::once(&label).chain(fields) {
             context.update(&(field.len() as u64).to_be_bytes());

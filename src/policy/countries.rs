@@ -54,10 +54,11 @@ impl AllowedCountries {
         let refused = |code, detail| Error::new(code, detail).with_field("destinationNumber");
         let country = country.ok_or_else(|| {
             let detail = format!(
-                "The destination number belongs to no country here (numbering plans of libphonenumber {METADATA_VERSION}). The \
-                 operator can name the country of a newer area code in EXTRA_PREFIXES."
+                "The destination number belongs to no country here (numbering plans of libphonenumber {METADATA_VERSION})."
             );
-            refused(ErrorCode::CountryUnknown, detail)
+            refused(ErrorCode::CountryUnknown, detail).with_advice(
+                "The operator can name the country of a newer area code in EXTRA_PREFIXES.",
+            )
         })?;
         match self {
             Self::Any => Ok(country),

@@ -85,7 +85,16 @@ impl Limits {
             )
             .with_field("Idempotency-Key"));
         }
-        repeat(held, now)
+        Ok(match repeat(held, now)? {
+            Reservation::Finished { receipt, at } => Reservation::Finished {
+                receipt: SentReceipt {
+                    message_id: receipt.message_id.and_then(|id| self.hasher.unseal(&id)),
+                    ..receipt
+                },
+                at,
+            },
+            other => other,
+        })
     }
 
     /// Records the outcome under the idempotency key, or releases the key if certainly no message was sent. If that fails,
@@ -101,7 +110,12 @@ impl Limits {
         };
         match outcome {
             Ok(sent) => {
-                let response = serde_json::to_string(&sent.receipt).ok();
+                let sealed = |id: &String| self.hasher.seal(id);
+                let receipt = SentReceipt {
+                    message_id: sent.receipt.message_id.as_ref().and_then(sealed),
+                    ..sent.receipt.clone()
+                };
+                let response = serde_json::to_string(&receipt).ok();
                 let response = response.as_deref();
                 self.store.finish_key(item, holder, response).await
             }

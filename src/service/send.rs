@@ -70,7 +70,13 @@ impl Service {
             }
             Err(error) => Err(error),
         };
-        let recorded = record_send(limits, &reservation, &begun, &outcome);
+        let recorded = record_send(
+            limits,
+            &reservation,
+            &begun,
+            &outcome,
+            self.providers.current.wants_message_ids(),
+        );
         // The message was sent or it was not: a failure to record that must not change the response.
         match recording.run(recorded).await {
             Ok(steps) => {
@@ -386,6 +392,7 @@ async fn record_send(
     reservation: &Reservation,
     begun: &BegunSend,
     outcome: &Result<Sent, Error>,
+    keeps_message_id: bool,
 ) -> Result<[(&'static str, Result<(), Unavailable>); 3], Error> {
     let settle = async {
         let Some(prepared) = &begun.prepared else {
@@ -394,7 +401,12 @@ async fn record_send(
         let settled = match outcome {
             Ok(sent) => Settled::Sent {
                 issuer: &prepared.issuer,
-                message_id: sent.receipt.message_id.as_deref(),
+                // Together with AWS's delivery events it names the number, so it is kept only where feedback needs it.
+                message_id: sent
+                    .receipt
+                    .message_id
+                    .as_deref()
+                    .filter(|_| keeps_message_id),
             },
             Err(error) if error.is_delivery_unknown() => Settled::Unclear,
             // The person may have an earlier message of this verification: its code stays valid.

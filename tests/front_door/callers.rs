@@ -2,6 +2,7 @@
 
 use super::origins::DOORS;
 use crate::world::{Answer, KEY, NUMBER, World, file};
+use otp_lambda::settings::SETTINGS;
 use serde_json::{Value, json};
 use simulator::Operation;
 
@@ -313,6 +314,59 @@ async fn a_refusal_says_which_setting_to_set_until_somebody_is_named() {
                 .contains("TRUSTED_PRINCIPALS")
         );
     }
+}
+
+/// Failures of which only the operator can do something about the cause.
+#[tokio::test]
+async fn strangers_do_not_see_sentences_for_the_operator() {
+    let strangers = [
+        one("JWT user", "http-v2"),
+        one("no signature", "function-url"),
+        one("load balancer", "alb"),
+    ];
+    let open = [
+        ("API_AUTH", "none"),
+        ("SEND_LIMITS", "20/30d"),
+        ("SOURCE_LIMITS", "1000/24h"),
+        ("TRUSTED_PRINCIPALS", "sub=x"),
+    ];
+    let world = World::counted(&open).await;
+    let backend = one("IAM role", "http-v2");
+    let speaks_to_the_operator = |answer: &Answer| {
+        let detail = answer.body["detail"].as_str().unwrap();
+        let names = SETTINGS.iter().any(|setting| detail.contains(setting.name));
+        names
+            || ["perator:", "role", "mobiletargeting", "sms-voice"]
+                .iter()
+                .any(|words| detail.contains(words))
+    };
+    for (failure, _) in crate::with::HINTS {
+        let send = json!({ "destinationNumber": number(20) });
+        for kind in &strangers {
+            world.simulator.fail_next(Operation::Send, failure.clone());
+            let answer = kind.ask(&world, "send", &send).await;
+            answer.is_problem(500, "misconfigured");
+            assert!(!speaks_to_the_operator(&answer), "{answer:?}");
+            // The operator reads it in the log.
+            let cause = world.last_line()["cause"].as_str().unwrap().to_owned();
+            assert!(cause.contains("Operator:"), "{cause}");
+        }
+        // The control: a backend sees it.
+        world.simulator.fail_next(Operation::Send, failure.clone());
+        let answer = backend.ask(&world, "send", &send).await;
+        assert!(speaks_to_the_operator(&answer), "{answer:?}");
+    }
+    let unknown = json!({ "destinationNumber": "+881612345678" });
+    for kind in &strangers {
+        let answer = kind.ask(&world, "send", &unknown).await;
+        answer.is_problem(403, "country_unknown");
+        assert!(!speaks_to_the_operator(&answer), "{answer:?}");
+        let answer = kind.ask(&world, "cancel", &unknown).await;
+        assert_eq!(answer.status, 403);
+        assert!(!speaks_to_the_operator(&answer), "{answer:?}");
+    }
+    let answer = backend.ask(&world, "send", &unknown).await;
+    assert!(speaks_to_the_operator(&answer), "{answer:?}");
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ mod money;
 mod other_settings;
 mod own_texts;
 mod pool;
+mod provider_words;
 #[path = "with_end_user_messaging.rs"]
 mod with;
 mod world;

@@ -788,3 +788,23 @@ async fn commands_are_rejected_over_http() {
         .await
         .is_problem(400, "malformed_request");
 }
+
+#[tokio::test]
+async fn no_id_of_a_message_that_aws_knows_is_in_the_table() {
+    let world = World::counted(&[]).await;
+    let mut event = post(
+        "/otp/send",
+        &json!({ "destinationNumber": NUMBER }).to_string(),
+    );
+    event["headers"]["idempotency-key"] = json!("k");
+    let sent = world.event(&event).await;
+    let id = world.simulator.newest_to(NUMBER).unwrap().message_id;
+    assert_eq!(sent.body["messageId"], json!(id));
+    let mut verifications = world.ledger.verifications().into_values();
+    assert!(verifications.all(|stored| stored.message_id.is_none()));
+    let keys = format!("{:?}", world.ledger.idempotency_keys());
+    assert!(keys.contains("sealed:") && !keys.contains(&id), "{keys}");
+    // The same key gets the same response all the same.
+    let again = world.event(&event).await;
+    assert_eq!(again.body, sent.body);
+}
