@@ -8,8 +8,10 @@ mod challenge;
 mod define;
 mod event;
 mod session;
+mod shown;
 
 pub use define::{Decision, Round, StepUp, define};
+pub use shown::ShownNumber;
 
 use crate::error::{Error, ErrorCode, FunctionError};
 use crate::language::Tag;
@@ -33,6 +35,7 @@ pub struct Policy {
     /// The minimum response time of Create and Verify. A refusal is faster than a send, so without
     /// it the time would show which users exist.
     pub floor: Duration,
+    pub shown_number: ShownNumber,
     pub step_up: StepUp,
     /// Whether users whose `phone_number_verified` is not `true` get codes.
     pub unverified_numbers: bool,
@@ -91,6 +94,9 @@ const EXPECTED: &str = "This function does not handle this Amazon Cognito trigge
 const NO_LEDGER: &str = "This is an Amazon Cognito trigger, and Cognito sign-in needs the ledger: set \
                          LEDGER_TABLE, or remove the trigger from the user pool.";
 
+const NO_SHARE: &str = "This is an Amazon Cognito trigger, and sign-ins have no part of the limits: set SIGN_IN_SHARE, or \
+                        remove the trigger from the user pool.";
+
 /// Shown to the app by Cognito.
 const UNPROVEN: &str = "The phone number of this sign-up is not verified. Expected: \
                         validationData.referenceId of a verification of this very number, at most ten \
@@ -145,6 +151,10 @@ pub(crate) async fn respond(
         .text("triggerSource")
         .and_then(|source| Trigger::read(&source, policy))
         .ok_or_else(unexpected)?;
+    let is_sign_in = matches!(trigger, Trigger::Define | Trigger::Create | Trigger::Verify);
+    if is_sign_in && !service.has_sign_ins() {
+        return Err(FunctionError::unrecognized(NO_SHARE));
+    }
     call.record.operation = Some(trigger.name());
     call.record.outcome = "ok";
     call.record.severity = Some(200);
@@ -190,7 +200,7 @@ async fn create_response(
     let work = create(service, policy, request, call);
     in_time(started, work).await.unwrap_or_else(|failure| {
         failure.log(call);
-        challenge::ended_response(service, request)
+        challenge::ended_response(service, policy, request)
     })
 }
 
@@ -257,7 +267,7 @@ async fn create(
     let session = match last_round {
         None => Session {
             name: ReferenceId::random()?.expose().to_owned(),
-            decoy: 0,
+            is_decoy: false,
         },
         // A later round whose session cannot be read must not begin a new one: it would send again.
         Some(round) => round
@@ -274,7 +284,12 @@ async fn create(
         service.continue_sign_in(&sign_in, call).await?
     };
     let nonce = ReferenceId::random()?;
-    Ok(challenge::response(&sign_in, &challenge, nonce.expose()))
+    Ok(challenge::response(
+        policy.shown_number,
+        &sign_in,
+        &challenge,
+        nonce.expose(),
+    ))
 }
 
 /// Returns whether the answer is the code. The answer `resend` sends the code again and is not
@@ -301,7 +316,7 @@ async fn verify(
         .answer_sign_in(&sign_in, otp, &private.nonce, call)
         .await?;
     // The service refuses every guess at a decoy. Here it is checked once more.
-    Ok(sign_in.session.decoy == 0)
+    Ok(!sign_in.session.is_decoy)
 }
 
 /// Whether the number of a sign-up is proven to be the user's.
@@ -385,7 +400,7 @@ fn sign_in(
         language: language(service, policy, request, &number),
         number,
         session: Session {
-            decoy: session.decoy.max(u8::from(decoy_reason.is_some())),
+            is_decoy: session.is_decoy || decoy_reason.is_some(),
             ..session
         },
     })

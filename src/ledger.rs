@@ -12,7 +12,7 @@ mod seal;
 mod verification;
 
 pub use digest::{CodeDigest, Digest, Fingerprint, Nonce, Redeemer, SessionDigest, Winner};
-pub use hasher::{DECOY_ITEM, Hasher, ItemName, Window};
+pub use hasher::{DECOY_ITEM, Door, Hasher, ItemName, Window};
 pub use holder::Holder;
 pub use issuer::{CodeReference, Issuer};
 pub use verification::{
@@ -209,10 +209,11 @@ pub trait Ledger: Send + Sync {
         now: Millis,
     ) -> Result<Reservation, Unavailable>;
 
-    /// Counts a guess as failed before the provider checks it, up to [`LOCKED`].
+    /// Counts a guess as failed before the provider checks it, up to `lock` failures.
     async fn charge_number(
         &self,
         item: &ItemName,
+        lock: u32,
         now: Millis,
     ) -> Result<NumberCharge, Unavailable>;
 

@@ -211,6 +211,11 @@ fn classify(table: &Table, digits: &str) -> (Position, Result<Class, InvalidPhon
 pub struct Country([u8; 2]);
 
 impl Country {
+    /// Every country that has phone numbers.
+    pub fn all() -> impl Iterator<Item = Self> {
+        TABLE.countries.iter().copied().map(Self)
+    }
+
     #[must_use]
     pub fn as_str(&self) -> &str {
         str::from_utf8(&self.0).unwrap_or_default()

@@ -5,6 +5,7 @@ mod budgets;
 mod countries;
 mod extra_prefixes;
 mod rates;
+mod share;
 mod types;
 
 pub use brands::Brands;
@@ -12,4 +13,5 @@ pub use budgets::{Budget, Budgets, Period, Prices, Unit};
 pub use countries::AllowedCountries;
 pub use extra_prefixes::ExtraPrefixes;
 pub use rates::{Rate, SendLimits, Wait};
+pub use share::SignInShare;
 pub use types::AllowedTypes;

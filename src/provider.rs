@@ -179,7 +179,7 @@ pub struct Dlt {
 }
 
 /// The response to a message that was accepted for delivery.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Receipt {
     /// The provider's ID of the message.
     pub message_id: Option<String>,

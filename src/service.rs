@@ -4,7 +4,6 @@
 //! whole (`manage`), and signing in with Cognito (`sign_in`).
 
 mod call;
-mod decoy;
 mod foreign_codes;
 mod idempotency;
 mod issuers;
@@ -17,9 +16,11 @@ mod rules;
 mod send;
 mod send_plan;
 mod sign_in;
+mod sign_in_counters;
+mod sign_in_send;
 mod verify;
 
-pub use call::{Call, Caller, RECORDING_TIME};
+pub use call::{Call, Caller, RECORDING_TIME, SignInCaller};
 pub use issuers::Providers;
 pub use limits::{LedgerPolicy, Limits, TestNumber};
 pub use requests::{
@@ -78,6 +79,12 @@ impl Service {
     #[must_use]
     pub fn has_ledger(&self) -> bool {
         self.limits.is_some()
+    }
+
+    /// Whether sign-ins have a part of the limits.
+    #[must_use]
+    pub fn has_sign_ins(&self) -> bool {
+        self.limits.as_ref().is_some_and(Limits::has_sign_ins)
     }
 
     fn ledger(&self) -> Result<&Limits, Error> {

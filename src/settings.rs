@@ -10,7 +10,7 @@ mod sdk;
 pub use ledger::{LedgerSecret, LedgerSettings};
 pub use provider::{OneProvider, ProviderSettings};
 
-use crate::cognito::{self, StepUp};
+use crate::cognito::{self, ShownNumber, StepUp};
 use crate::http::{self, Gate, TrustedPrincipals};
 use crate::service::{ReferenceIds, Rules};
 use reader::Reader;
@@ -96,7 +96,9 @@ pub const SETTINGS: &[Setting] = &[
     optional("CONFIG_FILE"),
     optional("TEST_NUMBERS"),
     default("FOREIGN_CODES", "off"),
+    default("SIGN_IN_SHARE", "0"),
     default("COGNITO_FLOOR_MS", "800"),
+    default("COGNITO_SHOWN_NUMBER", "2"),
     default("COGNITO_STEP_UP", "off"),
     default("COGNITO_UNVERIFIED_PHONE", "refuse"),
     default("COGNITO_PRE_SIGN_UP", "off"),
@@ -285,6 +287,12 @@ impl Reader<'_> {
                 floor
                     .map(Duration::from_millis)
                     .ok_or_else(|| "must be milliseconds from 0 to 3000.".to_owned())
+            }),
+            shown_number: self.parsed("COGNITO_SHOWN_NUMBER", ShownNumber::default(), |text| {
+                ShownNumber::parse(text).ok_or_else(|| {
+                    "must be the count of last digits, 0 to 4, such as `2`; with a `+` before it, the calling code is shown too."
+                        .to_owned()
+                })
             }),
             step_up: self.choice(
                 "COGNITO_STEP_UP",

@@ -1,4 +1,5 @@
-//! The steps of a sign-in, and of its decoy: `src/service/sign_in.rs` and `src/service/decoy.rs` of the service.
+//! The steps of a sign-in, and of its decoy, with one set of counters for both doors. `src/service/sign_in_send.rs` of the
+//! service takes other steps since each door counts for itself.
 
 use crate::ledger::{Opening, Reopening, Settled, wait_of};
 use crate::send::{key_of, visible};

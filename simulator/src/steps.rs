@@ -17,7 +17,7 @@ macro_rules! with_steps {
             FinishKey = finish_key(item: &ItemName)(holder: Holder)(response: Option<&str>) -> ();
             Number = number(item: &ItemName) -> Number;
             ReserveSend = reserve_send(item: &ItemName)(windows: &[SendWindow])(now: Millis) -> Reservation;
-            ChargeNumber = charge_number(item: &ItemName)(now: Millis) -> NumberCharge;
+            ChargeNumber = charge_number(item: &ItemName)(lock: u32)(now: Millis) -> NumberCharge;
             ClearFailures = clear_failures(item: &ItemName)(charge: Charge)(now: Millis) -> ();
             Unlock = unlock(item: &ItemName)(now: Millis) -> ();
             Verification = verification(item: &ItemName) -> Option<Verification>;

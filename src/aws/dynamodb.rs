@@ -16,10 +16,9 @@ mod update;
 
 use crate::ledger::{
     Attempt, Charge, CodeDigest, Digest, FAILURES_KEPT, Fingerprint, GUESS_PENDING, GuessOutcome,
-    Holder, ItemName, KeyReservation, LOCKED, Ledger, NUMBER_KEPT, Number, NumberCharge, Opening,
-    Question, REDEEMABLE, Redeemer, Resend, Reservation, Seen, SendWindow, Settled, SpendOutcome,
-    Spending, Success, Switches, Transition, USED, Unavailable, UsedCode, VERIFICATION_KEPT,
-    Verification,
+    Holder, ItemName, KeyReservation, Ledger, NUMBER_KEPT, Number, NumberCharge, Opening, Question,
+    REDEEMABLE, Redeemer, Resend, Reservation, Seen, SendWindow, Settled, SpendOutcome, Spending,
+    Success, Switches, Transition, USED, Unavailable, UsedCode, VERIFICATION_KEPT, Verification,
 };
 use crate::time::Millis;
 use async_trait::async_trait;
@@ -148,6 +147,7 @@ impl Ledger for DynamoDb {
     async fn charge_number(
         &self,
         item: &ItemName,
+        lock: u32,
         now: Millis,
     ) -> Result<NumberCharge, Unavailable> {
         let written = self
@@ -158,7 +158,7 @@ impl Ledger for DynamoDb {
             .when("(attribute_not_exists(#f) OR #f < :locked)")
             .number(":ttl", now.plus(FAILURES_KEPT).seconds())
             .number(":now", now.0)
-            .number(":locked", LOCKED.into())
+            .number(":locked", lock.into())
             .repeatable_unless_recent("lf", now)
             .run()
             .await?;

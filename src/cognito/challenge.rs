@@ -5,14 +5,20 @@
 
 use super::event::Request;
 use super::session;
+use super::{Policy, ShownNumber};
 use crate::service::{Challenge, ChallengeState, Service, SignIn};
 use crate::time::Millis;
 use serde_json::{Value, json};
 
 /// The response to Create. `nonce` identifies this challenge. If Cognito delivers an answer twice,
 /// both deliveries have the same nonce; answers to other challenges have another one.
-pub(super) fn response(sign_in: &SignIn, challenge: &Challenge, nonce: &str) -> Value {
-    let session = session::write(&sign_in.session.name, challenge.decoy);
+pub(super) fn response(
+    shown: ShownNumber,
+    sign_in: &SignIn,
+    challenge: &Challenge,
+    nonce: &str,
+) -> Value {
+    let session = session::write(&sign_in.session);
     let state = match challenge.state {
         ChallengeState::Sent => "sent",
         ChallengeState::Adopted => "adopted",
@@ -22,7 +28,7 @@ pub(super) fn response(sign_in: &SignIn, challenge: &Challenge, nonce: &str) -> 
     json!({
         // Cognito accepts only strings as parameters.
         "publicChallengeParameters": {
-            "destinationNumber": sign_in.number.to_string(),
+            "destinationNumber": shown.of(&sign_in.number),
             "codeLength": challenge.code_length.to_string(),
             "attemptsLeft": challenge.left.to_string(),
             "expiresAt": challenge.expires.rfc3339(),
@@ -36,13 +42,13 @@ pub(super) fn response(sign_in: &SignIn, challenge: &Challenge, nonce: &str) -> 
 
 /// The response to Create if there is no challenge: one that no answer passes, with no attempts
 /// left, so that Define ends the sign-in.
-pub(super) fn ended_response(service: &Service, request: &Request) -> Value {
+pub(super) fn ended_response(service: &Service, policy: &Policy, request: &Request) -> Value {
     // The app sees the same masked number as always, even though the lookup failed.
     let number = request
         .stored_number(&service.rules().extra_prefixes)
         .ok()
         .or_else(|| service.made_up_number(&request.user))
-        .map(|number| number.to_string());
+        .map(|number| policy.shown_number.of(&number));
     json!({
         "publicChallengeParameters": {
             "destinationNumber": number.unwrap_or_default(),

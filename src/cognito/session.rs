@@ -1,6 +1,6 @@
 //! The sign-in session, as Cognito keeps it for us. This function keeps no session of its own.
 //!
-//! A session is written as one letter for its depth and its name. Cognito returns that text to Define
+//! A session is written as one letter, which tells a real one from a decoy, and its name. Cognito returns that text to Define
 //! and Create in the metadata of a round, and to Verify in the private parameters.
 
 use crate::service::Session;
@@ -32,18 +32,24 @@ impl<'a> Metadata<'a> {
     }
 }
 
-/// One letter for each depth: `r` for a real session, the next ones for decoys.
-const DEPTHS: &str = "rstuvw";
+/// The first letter of a real session.
+const REAL: &str = "r";
 
-pub(super) fn write(name: &str, depth: u8) -> String {
-    let letter = DEPTHS.chars().nth(depth.into()).unwrap_or('r');
-    format!("{letter}{name}")
+/// The first letters of decoys. The version before wrote the ones after the first.
+const DECOYS: [&str; 5] = ["s", "t", "u", "v", "w"];
+
+pub(super) fn write(session: &Session) -> String {
+    let letter = if session.is_decoy { DECOYS[0] } else { REAL };
+    format!("{letter}{}", session.name)
 }
 
 /// Reads a session. Returns nothing if it is not one of ours.
 pub(super) fn read(text: &str) -> Option<Session> {
     let (letter, name) = text.split_at_checked(1)?;
-    let depth = u8::try_from(DEPTHS.find(letter)?).ok()?;
+    let is_decoy = DECOYS.contains(&letter);
+    if letter != REAL && !is_decoy {
+        return None;
+    }
     // The form that `ReferenceId::random` gives it.
     let is_name = name.len() == 32
         && name
@@ -51,6 +57,6 @@ pub(super) fn read(text: &str) -> Option<Session> {
             .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
     is_name.then(|| Session {
         name: name.to_owned(),
-        decoy: depth,
+        is_decoy,
     })
 }

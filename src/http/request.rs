@@ -325,7 +325,6 @@ pub(super) fn read_send(service: &Service, body: &mut Body) -> Result<SendReques
             .unwrap_or(defaults.allowed_attempts),
         reference: reference_id(body)?,
         owner: None,
-        unless_open: false,
     })
 }
 

@@ -15,22 +15,48 @@ use std::time::Duration;
 /// Begins what is hashed into the names of decoys' items. Not to be changed: existing items would no longer be found.
 pub const DECOY_ITEM: &str = "shadow";
 
+/// A way in to the service, with counters of its own: who uses one must not see what happens at the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Door {
+    #[default]
+    Http,
+    /// Sign-ins with Cognito.
+    SignIn,
+}
+
+impl Door {
+    /// Begins what is hashed into the names of this door's counters. Those of HTTP have the names that counted for all
+    /// doors in the version before.
+    fn field(self) -> Option<&'static str> {
+        match self {
+            Self::Http => None,
+            Self::SignIn => Some("sign-in"),
+        }
+    }
+}
+
 /// The primary key of an item: the kind of item, and a keyed hash of its subject.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ItemName(String);
 
 impl ItemName {
-    /// The budgets of a day, counted from 1970.
+    /// A door's budgets of a day, counted from 1970.
     #[must_use]
-    pub fn of_budget(day: u64) -> Self {
-        Self(format!("B#{day}"))
+    pub fn of_budget(door: Door, day: u64) -> Self {
+        Self(format!("B#{day}{}", Self::of_door(door)))
     }
 
     /// The budgets of a country on a day. If all countries shared an item, it would grow with each, and so would the price
     /// of every message.
     #[must_use]
-    pub fn of_country_budget(day: u64, country: Country) -> Self {
-        Self(format!("B#{day}#{}", country.as_str()))
+    pub fn of_country_budget(door: Door, day: u64, country: Country) -> Self {
+        let door = Self::of_door(door);
+        Self(format!("B#{day}#{}{door}", country.as_str()))
+    }
+
+    fn of_door(door: Door) -> String {
+        door.field()
+            .map_or_else(String::new, |field| format!("#{field}"))
     }
 
     /// The operator's switches.
@@ -100,7 +126,14 @@ impl Hasher {
     /// would bring new guesses.
     #[must_use]
     pub fn number(&self, number: &PhoneNumber) -> ItemName {
-        self.item("N", &[number.expose()])
+        self.number_at(Door::Http, number)
+    }
+
+    /// The sends and failures of a number at a door.
+    #[must_use]
+    pub fn number_at(&self, door: Door, number: &PhoneNumber) -> ItemName {
+        let fields: Vec<_> = door.field().into_iter().chain([number.expose()]).collect();
+        self.item("N", &fields)
     }
 
     /// A foreign code to a number under a reference.
@@ -137,11 +170,18 @@ impl Hasher {
     /// The sends to the ten thousand numbers that differ from `number` in the last four digits only.
     #[must_use]
     pub fn prefix(&self, number: &PhoneNumber, window: Window) -> ItemName {
+        self.prefix_at(Door::Http, number, window)
+    }
+
+    /// The sends at a door to the ten thousand numbers around `number`.
+    #[must_use]
+    pub fn prefix_at(&self, door: Door, number: &PhoneNumber, window: Window) -> ItemName {
         let digits = number.expose();
         let prefix = digits
             .get(..digits.len().saturating_sub(4))
             .unwrap_or_default();
-        self.counter("R", &[prefix], window)
+        let fields: Vec<_> = door.field().into_iter().chain([prefix]).collect();
+        self.counter("R", &fields, window)
     }
 
     #[must_use]
@@ -214,10 +254,11 @@ impl Hasher {
         )
     }
 
-    /// The sends and failures of a decoy. Each depth has its own item, and none shares the windows of the real number.
+    /// A counter that counts for nobody: a sign-in moves it in place of the real one if it sends nothing. `sign_in` is the
+    /// reference of the sign-in's code, so no other user shares it.
     #[must_use]
-    pub fn decoy_number(&self, number: &PhoneNumber, depth: u8) -> ItemName {
-        self.item("N", &[DECOY_ITEM, &depth.to_string(), number.expose()])
+    pub fn decoy(&self, kind: &str, sign_in: &ReferenceId, counter: &str) -> ItemName {
+        self.item(kind, &[DECOY_ITEM, counter, sign_in.expose()])
     }
 
     /// Sixteen bytes that look random and are always the same for the same words.

@@ -179,6 +179,9 @@ pub enum Settled<'a> {
         /// As it was before this send.
         plain_until: Millis,
     },
+    /// Nothing was sent, and the verification of a sign-in must not show it: these are the issuers whose codes may be
+    /// valid, and everything else stays as it would be after a message.
+    Unsent { issuers: &'a [Issuer] },
     /// Nothing was sent, but an earlier code may have arrived: restore the verification as it was before this send. The
     /// generation stays new, and the last guess from before is forgotten.
     Back(&'a Verification),

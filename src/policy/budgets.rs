@@ -1,5 +1,5 @@
 use super::rates::whole;
-use crate::ledger::{ItemName, Spending, SpendingLine};
+use crate::ledger::{Door, ItemName, Spending, SpendingLine};
 use crate::phone::Country;
 use crate::provider::Channel;
 use crate::time::Millis;
@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 /// Caps on messages and their cost, by UTC hour or day.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Budgets {
+    /// The door whose messages they count.
+    pub door: Door,
     /// Caps on all messages together.
     pub all: Vec<Budget>,
     /// Caps on the messages to one country.
@@ -193,8 +195,8 @@ impl Budgets {
             lines,
         };
         let (name, country_name) = (
-            ItemName::of_budget(day),
-            ItemName::of_country_budget(day, country),
+            ItemName::of_budget(self.door, day),
+            ItemName::of_country_budget(self.door, day, country),
         );
         if self.only_country == Some(country) {
             of_all.extend(of_country);
@@ -214,6 +216,20 @@ impl Budgets {
             .into_iter()
             .filter(|item| !item.lines.is_empty())
             .collect()
+    }
+}
+
+impl Budgets {
+    /// How many items a message spends from at most.
+    #[must_use]
+    pub fn most_items(&self) -> usize {
+        let has_countries = !self.other_countries.is_empty()
+            || self.by_country.values().any(|budgets| !budgets.is_empty());
+        match (self.all.is_empty(), has_countries) {
+            (true, false) => 0,
+            (false, true) if self.only_country.is_none() => 2,
+            _ => 1,
+        }
     }
 }
 
@@ -279,6 +295,7 @@ mod tests {
         let us: Country = "US".parse().unwrap();
         let jm: Country = "JM".parse().unwrap();
         let budgets = Budgets {
+            door: Door::Http,
             all: Budget::parse_list("500/1h,2USD/24h,400/1h").unwrap(),
             by_country: BTreeMap::from([(jm, Budget::parse_list("20/24h").unwrap())]),
             other_countries: Vec::new(),

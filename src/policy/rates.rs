@@ -65,7 +65,11 @@ fn window_of(text: &str) -> Option<Duration> {
 /// Sliding windows for the sends to one number: no period of a window's length, wherever it begins, contains more sends
 /// than the window allows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SendLimits(Vec<SendWindow>);
+pub struct SendLimits {
+    pub(super) windows: Vec<SendWindow>,
+    /// The failures at which a number is locked.
+    pub(super) lock: u32,
+}
 
 /// Why no code may be sent to a number yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,12 +104,21 @@ impl SendLimits {
                 )),
             })
             .collect::<Result<_, _>>()
-            .map(Self)
+            .map(|windows| Self {
+                windows,
+                lock: LOCKED,
+            })
     }
 
     #[must_use]
     pub fn windows(&self) -> &[SendWindow] {
-        &self.0
+        &self.windows
+    }
+
+    /// The failures at which a number is locked.
+    #[must_use]
+    pub fn lock(&self) -> u32 {
+        self.lock
     }
 
     /// The earliest time at which every window has room.
@@ -115,13 +128,17 @@ impl SendLimits {
             let oldest = number.sends.get(window.sends.checked_sub(1)?)?;
             Some(oldest.plus(window.length))
         };
-        self.0.iter().filter_map(next).max().unwrap_or_default()
+        self.windows
+            .iter()
+            .filter_map(next)
+            .max()
+            .unwrap_or_default()
     }
 
     /// `None` if a code may be sent at `now`.
     #[must_use]
     pub fn wait(&self, number: &Number, now: Millis) -> Option<Wait> {
-        if number.failures >= LOCKED {
+        if number.failures >= self.lock {
             return Some(Wait {
                 until: None,
                 guesses: true,

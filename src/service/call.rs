@@ -1,6 +1,7 @@
 use crate::error::{Error, ErrorCode};
 use crate::ledger::{SessionDigest, Unavailable};
 use crate::phone::PhoneNumber;
+use crate::reference::ReferenceId;
 use crate::telemetry::Record;
 use crate::time::Millis;
 use std::net::IpAddr;
@@ -41,8 +42,16 @@ pub struct Caller {
     pub idempotency_key: Option<String>,
     /// The sign-in session that asks.
     pub session: Option<SessionDigest>,
-    /// The depth of the sign-in's decoy; 0 if it is real. Guesses in a decoy are counted separately and never right.
-    pub decoy: u8,
+    /// What a guess in a sign-in needs; `None` over HTTP.
+    pub sign_in: Option<SignInCaller>,
+}
+
+/// The sign-in that a guess belongs to.
+#[derive(Debug, Clone)]
+pub struct SignInCaller {
+    pub is_decoy: bool,
+    /// The reference of its code.
+    pub reference: ReferenceId,
 }
 
 impl<'a> Call<'a> {

@@ -4,12 +4,12 @@ use super::Caller;
 use super::refusals::rate_limited;
 use crate::error::{Error, ErrorCode, Limit};
 use crate::ledger::{
-    CodeDigest, CodeReference, Hasher, ItemName, Ledger, Nonce, Question, Redeemer, SpendOutcome,
-    Spending, SpendingLine, Switches, Unavailable, Window, Winner,
+    CodeDigest, CodeReference, Door, Hasher, ItemName, Ledger, Nonce, Question, Redeemer,
+    SpendOutcome, Spending, SpendingLine, Switches, Unavailable, Window, Winner,
 };
 use crate::otp::Otp;
 use crate::phone::{Country, PhoneNumber};
-use crate::policy::{Budgets, Rate, SendLimits};
+use crate::policy::{Budgets, Rate, SendLimits, SignInShare};
 use crate::provider::Channel;
 use crate::reference::ReferenceId;
 use crate::time::Millis;
@@ -24,19 +24,42 @@ const SWITCHES_KEPT: Duration = Duration::from_secs(10);
 
 /// How long the counter of a fixed window is kept after the window. A request that began inside the window may count a
 /// little later; if the counter were gone, it would start a new one.
-const WINDOW_KEPT: Duration = Duration::from_mins(1);
+pub(super) const WINDOW_KEPT: Duration = Duration::from_mins(1);
 
 /// The ledger, and the operator's limits on what it counts.
 pub struct Limits {
     pub(super) store: Box<dyn Ledger>,
     pub(super) hasher: Hasher,
     policy: LedgerPolicy,
+    /// HTTP's part of the limits, and that of sign-ins. HTTP sees nothing of what sign-ins have counted.
+    http: DoorLimits,
+    pub(super) sign_in: DoorLimits,
     switches: Mutex<Option<(Millis, Switches)>>,
 }
 
-/// The limits that the operator has set.
+/// The limits of a door.
+pub(super) struct DoorLimits {
+    pub(super) send_limits: SendLimits,
+    pub(super) prefix_limits: Vec<Rate>,
+    pub(super) budgets: Budgets,
+}
+
+impl DoorLimits {
+    fn of(door: Door, policy: &LedgerPolicy) -> Self {
+        let share = policy.sign_in_share;
+        Self {
+            send_limits: share.of_sends(door, &policy.send_limits),
+            prefix_limits: share.of_rates(door, &policy.prefix_limits),
+            budgets: share.of_budgets(door, &policy.budgets),
+        }
+    }
+}
+
+/// The limits that the operator has set. Each holds for all doors together, and is split between them.
 #[derive(Debug)]
 pub struct LedgerPolicy {
+    /// The part of sign-ins.
+    pub sign_in_share: SignInShare,
     /// Sends to one number, in sliding windows.
     pub send_limits: SendLimits,
     /// Sends to the numbers that differ only in their last four digits, in fixed windows.
@@ -72,8 +95,8 @@ pub struct TestNumber {
 /// What a send has counted so far; refunded if it turns out that nothing was sent.
 #[derive(Debug, Default)]
 pub(super) struct Charges {
-    prefixes: Vec<ItemName>,
-    spendings: Vec<Spending>,
+    pub(super) prefixes: Vec<ItemName>,
+    pub(super) spendings: Vec<Spending>,
 }
 
 impl Limits {
@@ -82,13 +105,29 @@ impl Limits {
         Self {
             store,
             hasher,
+            http: DoorLimits::of(Door::Http, &policy),
+            sign_in: DoorLimits::of(Door::SignIn, &policy),
             policy,
             switches: Mutex::new(None),
         }
     }
 
+    /// The limits on one number over HTTP.
     pub(super) fn send_limits(&self) -> &SendLimits {
+        &self.http.send_limits
+    }
+
+    /// The limits on one number at all doors together.
+    pub(super) fn joint_send_limits(&self) -> &SendLimits {
         &self.policy.send_limits
+    }
+
+    pub(super) fn http_budgets(&self) -> &Budgets {
+        &self.http.budgets
+    }
+
+    pub(super) fn has_sign_ins(&self) -> bool {
+        !self.policy.sign_in_share.is_none()
     }
 
     /// The test number that `number` is at `now`, if it is one.
@@ -157,7 +196,7 @@ impl Limits {
         Ok(())
     }
 
-    async fn switches(&self, now: Millis) -> Result<Switches, Error> {
+    pub(super) async fn switches(&self, now: Millis) -> Result<Switches, Error> {
         {
             let kept = self.switches.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some((read, switches)) = kept.as_ref()
@@ -203,14 +242,12 @@ impl Limits {
         charges: &mut Charges,
         now: Millis,
     ) -> Result<(), Error> {
-        for rate in &self.policy.prefix_limits {
+        for rate in &self.http.prefix_limits {
             let window = Window::around(now, rate.window);
             let item = self.hasher.prefix(to, window);
             let expires = window.end().plus(WINDOW_KEPT);
             if !self.store.count(&item, rate.count, expires).await? {
-                let wait = window.end().since(now);
-                let detail = "Too many codes are sent to similar numbers.";
-                return Err(rate_limited(Limit::Prefix, detail, wait));
+                return Err(prefix_limited(window, now));
             }
             charges.prefixes.push(item);
         }
@@ -226,7 +263,7 @@ impl Limits {
         charges: &mut Charges,
         now: Millis,
     ) -> Result<(), Error> {
-        let budgets = &self.policy.budgets;
+        let budgets = &self.http.budgets;
         let mut counted = BTreeMap::new();
         for mut spending in budgets.spendings(country, channel, segments, now) {
             spending.leave_room_for(&counted);
@@ -239,47 +276,6 @@ impl Limits {
             charges.spendings.push(spending);
         }
         Ok(())
-    }
-
-    /// Whether a send to `to` would be allowed by the limits that hold for everyone. Decoys ask this: a pause or a spent
-    /// budget must stop them, too, or it would reveal which users exist. Nothing is counted, so that sign-ins of unknown
-    /// users take no place from anybody.
-    pub(super) async fn allows_sends(
-        &self,
-        to: &PhoneNumber,
-        country: Option<Country>,
-        channel: Channel,
-        segments: u64,
-        now: Millis,
-    ) -> Result<bool, Error> {
-        if self.switches(now).await?.paused {
-            return Ok(false);
-        }
-        let Some(country) = country else {
-            return Ok(true);
-        };
-        let prefixes = self.policy.prefix_limits.iter().map(|rate| {
-            let item = self.hasher.prefix(to, Window::around(now, rate.window));
-            async move { Ok(self.store.counted(&item).await? < rate.count) }
-        });
-        let budgets = &self.policy.budgets;
-        let spendings = budgets.spendings(country, channel, segments, now);
-        let spent = spendings.iter().map(|spending| self.store.spent(spending));
-        let (prefixes, spent) = join(join_all(prefixes), join_all(spent)).await;
-        let prefixes: Vec<bool> = prefixes.into_iter().collect::<Result<_, Unavailable>>()?;
-        let mut allowed = prefixes.into_iter().all(|has_room| has_room);
-        let mut counted = BTreeMap::new();
-        for (mut spending, spent) in spendings.into_iter().zip(spent) {
-            let spent = spent?;
-            spending.leave_room_for(&counted);
-            allowed &= spending.over(&spent).is_none();
-            let lines = spending.lines.into_iter().zip(spent);
-            counted.extend(lines.map(|(line, spent)| {
-                let total = line.amount.saturating_add(spent);
-                (line.counter, total)
-            }));
-        }
-        Ok(allowed)
     }
 
     /// Refunds the charges of a send that certainly did not happen.
@@ -326,7 +322,12 @@ impl Limits {
     }
 }
 
-fn budget_spent(line: &SpendingLine, now: Millis) -> Error {
+pub(super) fn prefix_limited(window: Window, now: Millis) -> Error {
+    let detail = "Too many codes are sent to similar numbers.";
+    rate_limited(Limit::Prefix, detail, window.end().since(now))
+}
+
+pub(super) fn budget_spent(line: &SpendingLine, now: Millis) -> Error {
     let wait = line.ends.since(now);
     if line.of_country {
         let detail = "The budget for messages to this country is spent.";

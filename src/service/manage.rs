@@ -3,7 +3,7 @@
 use super::refusals::{self, RedeemVerdict};
 use super::{Call, Limits, Service, Status, VerificationRequest};
 use crate::error::{Error, ErrorCode};
-use crate::ledger::{ItemName, Phase, REDEEMABLE, Transition, Verification};
+use crate::ledger::{Door, ItemName, Phase, REDEEMABLE, Transition, Verification};
 use crate::phone::PhoneNumber;
 use crate::reference::ReferenceId;
 use futures_util::future::join;
@@ -219,8 +219,14 @@ impl Service {
     /// `ledger_unavailable`; `route_not_found` without a ledger.
     pub async fn unlock(&self, number: &PhoneNumber, call: &Call<'_>) -> Result<(), Error> {
         let limits = self.ledger()?;
-        let item = limits.hasher.number(number);
-        let unlock = async { Ok(limits.store.unlock(&item, call.now).await?) };
+        let unlock = async {
+            let sign_in = limits.has_sign_ins().then_some(Door::SignIn);
+            for door in [Door::Http].into_iter().chain(sign_in) {
+                let item = limits.hasher.number_at(door, number);
+                limits.store.unlock(&item, call.now).await?;
+            }
+            Ok(())
+        };
         let unlocked = call.time_to_record().run(unlock).await;
         unlocked.map_err(|error| error.if_ledger_unavailable(MAYBE_UNLOCKED))
     }

@@ -25,8 +25,6 @@ pub struct SendRequest {
     pub reference: Option<ReferenceId>,
     /// The sign-in session that the code is for.
     pub owner: Option<SessionDigest>,
-    /// Refuses the send while a code is open. A sign-in that begins uses the open code instead.
-    pub unless_open: bool,
 }
 
 /// A code was sent.

@@ -1,5 +1,6 @@
 use super::idempotency::Reservation;
 use super::limits::Charges;
+use super::refusals;
 use super::send_plan::SendPlan;
 use super::{Call, Limits, ReferenceIds, SendRequest, Sent, SentReceipt, Service, minutes};
 use crate::error::Error;
@@ -124,14 +125,8 @@ impl Service {
         }
         // The number's windows are the one exact limit, and the last that can refuse. If a later step could refuse, people
         // would lose a place in their windows without getting a message.
-        let place_at = if request.owner.is_some() {
-            // As for decoys, which get here in other steps: `resendAt` must not show how long the steps took.
-            now
-        } else {
-            call.now_again()
-        };
         let number = limits
-            .reserve_send(&number_item, is_test, &plan, place_at)
+            .reserve_send(&number_item, is_test, &plan, call.now_again())
             .await?;
         // Written before the provider is asked. A message without a record could be guessed at without limit; and if the
         // function crashes from here on, the code that was sent can still be verified.
@@ -145,10 +140,19 @@ impl Service {
             plan,
             number,
         });
-        limits
-            .write_ahead(request, begun.holder, prepared, now)
+        let PreparedSend {
+            item, plan, issuer, ..
+        } = &*prepared;
+        let written = limits
+            .write_ahead(request, begun.holder, (item, plan, issuer), now)
             .await?;
-        Ok(prepared)
+        if written {
+            Ok(prepared)
+        } else {
+            Err(refusals::in_progress(
+                "Another request is changing this verification.",
+            ))
+        }
     }
 
     /// Asks the provider for a message that has been counted and written.
@@ -186,7 +190,7 @@ impl Service {
         })
     }
 
-    fn issuer(&self, is_test: bool, reference: CodeReference) -> Issuer {
+    pub(super) fn issuer(&self, is_test: bool, reference: CodeReference) -> Issuer {
         if is_test {
             Issuer::TestNumber
         } else {
@@ -235,7 +239,7 @@ impl Service {
     }
 
     /// The message of a send that is counted. A resend keeps some of what the first message had.
-    fn planned_message<'a>(
+    pub(super) fn planned_message<'a>(
         &'a self,
         request: &'a SendRequest,
         country: Country,
@@ -251,7 +255,7 @@ impl Service {
         }
     }
 
-    pub(super) fn message<'a>(
+    fn message<'a>(
         &'a self,
         request: &'a SendRequest,
         country: Country,
@@ -272,7 +276,7 @@ impl Service {
         }
     }
 
-    async fn send_message(
+    pub(super) async fn send_message(
         &self,
         message: &Message<'_>,
         call: &mut Call<'_>,
@@ -376,13 +380,13 @@ impl BegunSend {
 }
 
 /// A send that has been counted, before it is written and the provider is asked.
-pub(super) struct PreparedSend {
+struct PreparedSend {
     reference: ReferenceId,
     /// The reference under which the provider will know the code.
     known_as: ReferenceId,
-    pub(super) item: ItemName,
-    pub(super) issuer: Issuer,
-    pub(super) plan: SendPlan,
+    item: ItemName,
+    issuer: Issuer,
+    plan: SendPlan,
     number: Number,
 }
 

@@ -1,7 +1,6 @@
 //! What a send will do to its verification.
 
 use super::refusals;
-use super::send::PreparedSend;
 use super::{Limits, MAX_LIFETIME, MAX_SENDS, SendRequest, minutes};
 use crate::error::{Error, ErrorCode};
 use crate::ledger::{
@@ -35,7 +34,7 @@ pub(super) struct SendPlan {
 }
 
 impl SendPlan {
-    fn start(request: &SendRequest, seen: Option<Verification>, now: Millis) -> Self {
+    pub(super) fn start(request: &SendRequest, seen: Option<Verification>, now: Millis) -> Self {
         Self {
             seen,
             reopens: None,
@@ -48,17 +47,12 @@ impl SendPlan {
         }
     }
 
-    fn resend(
+    pub(super) fn resend(
         request: &SendRequest,
         mut open: Verification,
         provider: &ProviderLimits,
         now: Millis,
     ) -> Result<Self, Error> {
-        if request.unless_open {
-            return Err(refusals::in_progress(
-                "Another sign-in has just sent the code.",
-            ));
-        }
         if open.sends >= MAX_SENDS {
             return Err(Error::new(
                 ErrorCode::ResendLimit,
@@ -117,7 +111,7 @@ impl SendPlan {
     }
 
     /// The issuers of the codes that may be valid until the outcome of this send is known, the newest first.
-    fn issuers(&self, issuer: &Issuer) -> Vec<Issuer> {
+    pub(super) fn issuers(&self, issuer: &Issuer) -> Vec<Issuer> {
         let open = self.seen.as_ref().filter(|_| self.is_resend());
         let earlier = open.map_or(&[][..], |open| &open.issuers);
         let mut all = vec![issuer.clone()];
@@ -136,6 +130,14 @@ impl SendPlan {
         }
     }
 
+    /// The issuers whose codes stay valid if this send of a sign-in sends nothing.
+    pub(super) fn issuers_without_this_send(&self) -> Vec<Issuer> {
+        match self.seen.as_ref().filter(|_| self.is_resend()) {
+            Some(open) => open.issuers.clone(),
+            None => vec![Issuer::Decoy],
+        }
+    }
+
     fn earlier_plain_until(&self) -> Millis {
         self.seen
             .as_ref()
@@ -143,7 +145,7 @@ impl SendPlan {
     }
 
     /// The refusal if the number has to wait.
-    fn refusal(&self, wait: Wait, now: Millis) -> Error {
+    pub(super) fn refusal(&self, wait: Wait, now: Millis) -> Error {
         match (&self.seen, wait.until) {
             (Some(open), Some(until))
                 if self.is_resend() && !wait.guesses && until <= open.expires =>
@@ -233,20 +235,17 @@ impl Limits {
         }
     }
 
-    /// Writes the verification as it will be if the message is sent.
+    /// Writes the verification as it will be if the message is sent. False: another request is changing it.
     pub(super) async fn write_ahead(
         &self,
         request: &SendRequest,
         holder: Holder,
-        prepared: &PreparedSend,
+        (item, plan, issuer): (&ItemName, &SendPlan, &Issuer),
         now: Millis,
-    ) -> Result<(), Error> {
-        let PreparedSend {
-            item, plan, issuer, ..
-        } = prepared;
+    ) -> Result<bool, Error> {
         let issuers = &plan.issuers(issuer);
         let plain_until = plan.plain_until(issuer, now);
-        let written = if let Some(seen) = plan.reopens {
+        Ok(if let Some(seen) = plan.reopens {
             let resend = Resend {
                 holder,
                 expires: plan.expires,
@@ -279,14 +278,7 @@ impl Limits {
                 forget: &forget,
             };
             self.store.open(item, generation, &opening).await?
-        };
-        if written {
-            Ok(())
-        } else {
-            Err(refusals::in_progress(
-                "Another request is changing this verification.",
-            ))
-        }
+        })
     }
 
     /// When the next code can be sent, by the number's windows and the verification's own limit.

@@ -1,16 +1,21 @@
-//! Signing in with Cognito: uses the user's open code or sends one. Users who cannot be sent a code get a decoy, which
-//! looks the same.
+//! Signing in with Cognito: uses the user's open code or sends one. For users who cannot be sent a code, everything looks
+//! the same.
 
-use super::{Call, Caller, Limits, Reference, SendRequest, Service, VerifyRequest};
+use super::SignInCaller;
+use super::idempotency::Reservation;
+use super::send_plan::SendPlan;
+use super::sign_in_send::SignInSend;
+use super::{
+    Call, Caller, Limits, MAX_SENDS, Reference, SendRequest, Service, VerifyRequest, minutes,
+};
 use crate::error::Error;
 use crate::language::Tag;
-use crate::ledger::{DECOY_ITEM, ItemName, Number, SessionDigest, Verification};
+use crate::ledger::{DECOY_ITEM, Holder, ItemName, Number, SessionDigest, Verification};
 use crate::otp::Otp;
-use crate::phone::PhoneNumber;
-use crate::policy::AllowedCountries;
+use crate::phone::{Country, PhoneNumber};
+use crate::policy::{AllowedCountries, Wait};
 use crate::reference::ReferenceId;
 use crate::time::Millis;
-use futures_util::future::join;
 
 /// A sign-in, as one of its steps knows it.
 #[derive(Debug, Clone)]
@@ -35,16 +40,14 @@ pub struct User {
 pub struct Session {
     /// A random name that only Cognito keeps.
     pub name: String,
-    /// The depth of the decoy; 0 for a real session. A decoy gets no message, never asks the provider, and never succeeds.
-    pub decoy: u8,
+    /// Whether the user cannot be sent a code. A decoy gets no message, never asks the provider, and never succeeds.
+    pub is_decoy: bool,
 }
 
 /// What the person is asked for.
 #[derive(Debug)]
 pub struct Challenge {
     pub state: ChallengeState,
-    /// The depth of the session's decoy from now on; 0 if it is real.
-    pub decoy: u8,
     /// Guesses left for this session.
     pub left: u8,
     pub code_length: u8,
@@ -69,14 +72,13 @@ pub enum ChallengeState {
 pub(super) struct SignInItems {
     pub(super) reference: ReferenceId,
     pub(super) verification: ItemName,
-    pub(super) number: ItemName,
     pub(super) owner: SessionDigest,
 }
 
 impl Service {
     /// Begins a sign-in: uses the user's open code, or sends one.
     ///
-    /// A user who cannot be sent a code (blocked, over a limit, in no allowed country) gets a decoy instead of an error.
+    /// A user who cannot be sent a code (unknown, blocked, over a limit, in no allowed country) gets the same challenge.
     /// Only the log has the reason.
     ///
     /// # Errors
@@ -88,39 +90,33 @@ impl Service {
         call: &mut Call<'_>,
     ) -> Result<Challenge, Error> {
         let limits = self.ledger()?;
-        if sign_in.session.decoy > 0 {
-            return self.begin_decoy(limits, sign_in, call).await;
-        }
-        let adopted = ChallengeState::Adopted;
-        if let Some(challenge) = self
-            .open_challenge(limits, sign_in, adopted, call.now)
-            .await?
-        {
-            return Ok(challenge);
-        }
-        let request = SendRequest {
-            unless_open: true,
-            ..self.sign_in_request(limits, sign_in)
+        let now = call.now;
+        let items = items(limits, sign_in);
+        let seen = limits.store.verification(&items.verification).await?;
+        let challenge =
+            |open: &Verification, state| self.challenge(limits, &items.owner, open, state, now);
+        let seen = match seen {
+            Some(open) if open.is_open(now) => {
+                return Ok(challenge(&open, ChallengeState::Adopted));
+            }
+            seen => seen,
         };
-        let sent = self
-            .send(&request, &mut call.with_caller(cognito(sign_in)))
-            .await;
-        // An unclear send leaves the code open as well. A refused one does only if another delivery of this trigger has
-        // meanwhile sent the code.
-        let state = match &sent {
-            Err(error) if !error.is_delivery_unknown() => ChallengeState::Adopted,
-            _ => ChallengeState::Sent,
+        let request = self.sign_in_request(&items, sign_in);
+        let send = SignInSend {
+            plan: SendPlan::start(&request, seen, now),
+            request: &request,
+            key: Reservation::NoKey,
+            holder: Holder::random()?,
         };
-        if let Err(error) = &sent {
-            call.failed(error);
-        }
-        if let Some(challenge) = self
-            .open_challenge(limits, sign_in, state, call.now)
-            .await?
-        {
-            return Ok(challenge);
-        }
-        self.begin_decoy(limits, sign_in, call).await
+        let is_own = self.send_for_sign_in(limits, sign_in, send, call).await?;
+        let state = if is_own {
+            ChallengeState::Sent
+        } else {
+            ChallengeState::Adopted
+        };
+        let seen = limits.store.verification(&items.verification).await?;
+        let open = seen.filter(|seen| seen.is_open(now));
+        Ok(open.map_or_else(|| self.ended(now), |open| challenge(&open, state)))
     }
 
     /// The next challenge of a sign-in after a wrong answer. It sends nothing.
@@ -134,18 +130,25 @@ impl Service {
         call: &mut Call<'_>,
     ) -> Result<Challenge, Error> {
         let limits = self.ledger()?;
-        let try_again = ChallengeState::TryAgain;
-        let open = self
-            .open_challenge(limits, sign_in, try_again, call.now)
-            .await?;
-        Ok(open.unwrap_or(Challenge {
+        let now = call.now;
+        let items = items(limits, sign_in);
+        let seen = limits.store.verification(&items.verification).await?;
+        let open = seen.filter(|seen| seen.is_open(now));
+        Ok(open.map_or_else(
+            || self.ended(now),
+            |open| self.challenge(limits, &items.owner, &open, ChallengeState::TryAgain, now),
+        ))
+    }
+
+    /// The challenge without a code.
+    fn ended(&self, now: Millis) -> Challenge {
+        Challenge {
             state: ChallengeState::Ended,
-            decoy: sign_in.session.decoy,
             left: 0,
             code_length: self.rules.defaults.code_length,
-            expires: call.now,
-            resend: call.now,
-        }))
+            expires: now,
+            resend: now,
+        }
     }
 
     /// Sends the code of a sign-in again, under the limits of any send. A code that has expired is not sent again.
@@ -162,24 +165,45 @@ impl Service {
         call: &mut Call<'_>,
     ) -> Result<(), Error> {
         let limits = self.ledger()?;
-        let try_again = ChallengeState::TryAgain;
-        let open = self
-            .open_challenge(limits, sign_in, try_again, call.now)
-            .await?;
-        // A session without a guess left is about to end, so a message for it would be useless.
-        if open.is_none_or(|open| open.state == ChallengeState::Ended) {
+        let now = call.now;
+        let items = items(limits, sign_in);
+        let seen = limits.store.verification(&items.verification).await?;
+        let Some(open) = seen.filter(|seen| seen.is_open(now)) else {
             return Ok(());
+        };
+        let shown = self.challenge(limits, &items.owner, &open, ChallengeState::TryAgain, now);
+        // A session without a guess left is about to end, so a message for it would be useless.
+        if shown.state == ChallengeState::Ended {
+            return Ok(());
+        }
+        let request = self.sign_in_request(&items, sign_in);
+        let plan = SendPlan::resend(&request, open, self.provider_limits(), now)?;
+        if shown.resend > now {
+            let wait = Wait {
+                until: Some(shown.resend),
+                guesses: false,
+            };
+            return Err(plan.refusal(wait, now));
         }
         let caller = Caller {
             idempotency_key: Some(format!("resend {nonce}")),
             ..cognito(sign_in)
         };
         let mut call = call.with_caller(caller);
-        if sign_in.session.decoy > 0 {
-            return self.resend_decoy(limits, sign_in, &mut call).await;
+        let holder = Holder::random()?;
+        let key = limits.reserve_key(&request, holder, &mut call).await?;
+        if !matches!(key, Reservation::Reserved(_)) {
+            return Ok(());
         }
-        let request = self.sign_in_request(limits, sign_in);
-        self.send(&request, &mut call).await.map(drop)
+        let send = SignInSend {
+            request: &request,
+            plan,
+            key,
+            holder,
+        };
+        self.send_for_sign_in(limits, sign_in, send, &mut call)
+            .await
+            .map(drop)
     }
 
     /// Verifies the code of a sign-in.
@@ -201,7 +225,10 @@ impl Service {
         let caller = Caller {
             idempotency_key: Some(nonce.to_owned()),
             session: Some(items.owner),
-            decoy: sign_in.session.decoy,
+            sign_in: Some(SignInCaller {
+                is_decoy: sign_in.session.is_decoy,
+                reference: items.reference.clone(),
+            }),
             ..cognito(sign_in)
         };
         let request = VerifyRequest {
@@ -222,24 +249,26 @@ impl Service {
         if let Ok(number) = self.rules.extra_prefixes.read_stored(&user.name) {
             return Some(number);
         }
-        let countries = match &self.rules.allowed_countries {
-            AllowedCountries::Only(countries) => countries.clone(),
-            AllowedCountries::Any => vec!["US".parse().ok()?],
-        };
         // It does not depend on the client, because a real number does not. It can be of any country, because otherwise
         // a number of another country would reveal a real user.
         let hasher = &self.limits.as_ref()?.hasher;
-        let bytes = hasher.bytes(&["stand-in", &user.pool, &user.name]);
-        let start = usize::from(bytes[15]) % countries.len().max(1);
-        let (others, first) = countries.split_at(start);
+        let name = folded(&user.name);
+        let countries = match &self.rules.allowed_countries {
+            AllowedCountries::Only(countries) => countries.clone(),
+            AllowedCountries::Any => Country::all().collect(),
+        };
+        // From a hash of its own, so that no digit depends on the country.
+        let country = hasher.bytes(&["stand-in country", &user.pool, &name]);
+        let drawn = u128::from_be_bytes(country) % u128::try_from(countries.len().max(1)).ok()?;
+        let (others, first) = countries.split_at(usize::try_from(drawn).ok()?);
+        let digits = hasher.bytes(&["stand-in", &user.pool, &name]);
         first
             .iter()
             .chain(others)
-            .find_map(|country| PhoneNumber::stand_in(*country, bytes))
+            .find_map(|country| PhoneNumber::stand_in(*country, digits))
     }
 
-    pub(super) fn sign_in_request(&self, limits: &Limits, sign_in: &SignIn) -> SendRequest {
-        let items = items(limits, sign_in);
+    fn sign_in_request(&self, items: &SignInItems, sign_in: &SignIn) -> SendRequest {
         let defaults = &self.rules.defaults;
         SendRequest {
             to: sign_in.number.clone(),
@@ -250,62 +279,65 @@ impl Service {
             code_length: defaults.code_length,
             validity_minutes: defaults.validity_minutes,
             allowed_attempts: defaults.allowed_attempts,
-            reference: Some(items.reference),
-            owner: Some(items.owner),
-            unless_open: false,
+            reference: Some(items.reference.clone()),
+            owner: Some(items.owner.clone()),
         }
     }
 
-    /// The challenge for the sign-in's open code, if there is one.
-    pub(super) async fn open_challenge(
+    fn challenge(
         &self,
         limits: &Limits,
-        sign_in: &SignIn,
+        owner: &SessionDigest,
+        open: &Verification,
         state: ChallengeState,
         now: Millis,
-    ) -> Result<Option<Challenge>, Error> {
-        let items = items(limits, sign_in);
-        let (verification, number) = join(
-            limits.store.verification(&items.verification),
-            limits.number_of_sign_in(sign_in),
-        )
-        .await;
-        let (verification, number) = (verification?, number?);
-        let open = verification.filter(|verification| verification.is_open(now));
-        Ok(open.map(|open| challenge(limits, sign_in, &items, &open, &number, state, now)))
+    ) -> Challenge {
+        // The last guess is reserved for the session that the code was sent for. Otherwise anyone who knows a user name
+        // could spend it.
+        let left = if open.owner.as_ref() == Some(owner) {
+            open.left
+        } else {
+            open.left.saturating_sub(1)
+        };
+        let resend = self.next_send_of_sign_in(limits, open).max(now);
+        // Without a guess, this session is over until the code expires.
+        let (state, resend) = if left == 0 {
+            (ChallengeState::Ended, resend.max(open.expires))
+        } else {
+            (state, resend)
+        };
+        Challenge {
+            state,
+            left,
+            code_length: open.code_length,
+            expires: open.expires,
+            resend,
+        }
     }
-}
 
-fn challenge(
-    limits: &Limits,
-    sign_in: &SignIn,
-    items: &SignInItems,
-    open: &Verification,
-    number: &Number,
-    state: ChallengeState,
-    now: Millis,
-) -> Challenge {
-    // The last guess is reserved for the session that the code was sent for. Otherwise anyone who knows a user name could
-    // spend it.
-    let left = if open.owner.as_ref() == Some(&items.owner) {
-        open.left
-    } else {
-        open.left.saturating_sub(1)
-    };
-    let resend = limits.next_send(number, open.sends, open.expires).max(now);
-    // Without a guess, this session is over until the code expires.
-    let (state, resend) = if left == 0 {
-        (ChallengeState::Ended, resend.max(open.expires))
-    } else {
-        (state, resend)
-    };
-    Challenge {
-        state,
-        decoy: sign_in.session.decoy,
-        left,
-        code_length: open.code_length,
-        expires: open.expires,
-        resend,
+    /// When the next code of a sign-in can be asked for: by the windows, as if its number had got this verification's codes
+    /// alone. So it shows nothing of what else the number got, or that it got nothing.
+    fn next_send_of_sign_in(&self, limits: &Limits, open: &Verification) -> Millis {
+        let validity = minutes(self.rules.defaults.validity_minutes);
+        let last = match open.sends {
+            0 | 1 => open.first,
+            // The last send has moved the expiry.
+            _ => open.expires.minus(validity).max(open.first),
+        };
+        let sends = match open.sends {
+            0 | 1 => vec![last],
+            _ => vec![last, open.first],
+        };
+        let alone = Number {
+            sends,
+            ..Number::default()
+        };
+        let next = limits.sign_in.send_limits.next_send(&alone);
+        if open.sends >= MAX_SENDS {
+            next.max(open.expires)
+        } else {
+            next
+        }
     }
 }
 
@@ -314,20 +346,23 @@ fn challenge(
 pub(super) fn items(limits: &Limits, sign_in: &SignIn) -> SignInItems {
     let User { pool, client, name } = &sign_in.user;
     let hasher = &limits.hasher;
-    let (kind, number) = match sign_in.session.decoy {
-        0 => (String::new(), hasher.number(&sign_in.number)),
-        depth => (
-            format!("{DECOY_ITEM} {depth}"),
-            hasher.decoy_number(&sign_in.number, depth),
-        ),
+    let (kind, name) = if sign_in.session.is_decoy {
+        (DECOY_ITEM, folded(name))
+    } else {
+        ("", name.clone())
     };
-    let reference = hasher.sign_in(&[&kind, pool, client, name], &sign_in.number);
+    let reference = hasher.sign_in(&[kind, pool, client, &name], &sign_in.number);
     SignInItems {
         verification: hasher.verification(&reference, &sign_in.number),
         reference,
-        number,
         owner: hasher.session(&sign_in.session.name),
     }
+}
+
+/// A user name as a pool compares it. Cognito passes on the name of a user as it is stored, and an unknown name as it was
+/// typed, so an unknown name typed in two ways must look like one user.
+fn folded(name: &str) -> String {
+    name.trim().to_lowercase()
 }
 
 fn cognito(sign_in: &SignIn) -> Caller {

@@ -3,8 +3,8 @@ use super::refusals::{self, GuessVerdict};
 use super::{Call, Limits, Service, VerifyRequest};
 use crate::error::{Error, ErrorCode};
 use crate::ledger::{
-    Attempt, Charge, CodeDigest, GuessOutcome, Issuer, ItemName, NumberCharge, Question, Success,
-    Transition, Verification, Winner,
+    Attempt, Charge, CodeDigest, Door, GuessOutcome, Issuer, ItemName, NumberCharge, Question,
+    Success, Transition, Verification, Winner,
 };
 use crate::provider::{Provider, Verdict};
 use crate::reference::ReferenceId;
@@ -33,8 +33,8 @@ impl Service {
         request: &VerifyRequest,
         call: &mut Call<'_>,
     ) -> Result<ReferenceId, Error> {
-        // A decoy's made-up number is never refused for its country, or that would reveal the decoy.
-        if call.caller.decoy == 0 {
+        // A sign-in is never refused for its country here, or that would show whose number is made up. Its send was.
+        if call.caller.sign_in.is_none() {
             self.check_number(&request.to, None, call)?;
         }
         let reference = request.reference.resolve(&request.to);
@@ -51,9 +51,13 @@ impl Service {
             return Ok(reference);
         };
 
-        let checked = self
-            .check_code(&reference, request, &guess, limits, &verification, call)
-            .await;
+        let is_locked = charge.is_none();
+        let checked = if is_locked {
+            Ok(Checked::Wrong)
+        } else {
+            self.check_code(&reference, request, &guess, limits, &verification, call)
+                .await
+        };
         match checked {
             Ok(Checked::Right { issuer, provider }) => {
                 recording
@@ -67,10 +71,11 @@ impl Service {
                     })
                     .await
                     .map_err(|error| error.if_ledger_unavailable(NOT_RECORDED))?;
-                let cleared = limits
-                    .store
-                    .clear_failures(&guess.number_item, charge, call.now);
-                call.best_effort("clear", cleared).await;
+                if let Some(charge) = charge {
+                    let item = &guess.number_item;
+                    let cleared = limits.store.clear_failures(item, charge, call.now);
+                    call.best_effort("clear", cleared).await;
+                }
                 if let Some(provider) = provider {
                     give_feedback(provider, &verification, call).await;
                 }
@@ -78,7 +83,11 @@ impl Service {
             }
             Ok(Checked::Wrong) => {
                 note(limits, &guess, &verification, GuessOutcome::Invalid, call).await;
-                Err(refusals::wrong_code(verification.left))
+                Err(if is_locked {
+                    refusals::locked()
+                } else {
+                    refusals::wrong_code(verification.left)
+                })
             }
             Err(error) => {
                 // The provider may have counted the guess. The attempt stays spent, and asking again costs another one.
@@ -97,7 +106,7 @@ impl Service {
         guess: &mut Guess,
         limits: &Limits,
         call: &Call<'_>,
-    ) -> Result<Option<(Verification, Charge)>, Error> {
+    ) -> Result<Option<(Verification, Option<Charge>)>, Error> {
         limits
             .count_source("verify", &call.caller, call.now)
             .await?;
@@ -111,14 +120,25 @@ impl Service {
         // The guess counts for the number, too, and as a failure until it turns out right. So new codes under other
         // references bring no more guesses, and a guess without a verdict counts as well. No guess reaches the provider
         // without this charge.
+        if let Some(sign_in) = &call.caller.sign_in {
+            let is_code = |issuer: &Issuer| *issuer != Issuer::Decoy;
+            let has_code = !sign_in.is_decoy && verification.issuers.iter().any(is_code);
+            let charge = limits
+                .charge_sign_in(&request.to, &sign_in.reference, has_code, call.now)
+                .await?;
+            return Ok(Some((verification, charge)));
+        }
+        let lock = limits.send_limits().lock();
         let (charge, is_used) = join(
-            limits.store.charge_number(&guess.number_item, call.now),
+            limits
+                .store
+                .charge_number(&guess.number_item, lock, call.now),
             self.is_used_foreign_code(reference, request, guess, limits, call),
         )
         .await;
         guess.is_used_foreign_code = is_used?;
         match charge? {
-            NumberCharge::Charged(charge) => Ok(Some((verification, charge))),
+            NumberCharge::Charged(charge) => Ok(Some((verification, Some(charge)))),
             NumberCharge::Locked => Err(refusals::locked()),
         }
     }
@@ -303,16 +323,16 @@ impl Guess {
         call: &Call<'_>,
     ) -> Result<Self, Error> {
         let (hasher, to) = (&limits.hasher, &request.to);
-        let number_item = match call.caller.decoy {
-            0 => hasher.number(to),
-            depth => hasher.decoy_number(to, depth),
+        let door = match call.caller.sign_in {
+            Some(_) => Door::SignIn,
+            None => Door::Http,
         };
         Ok(Self {
             item: hasher.verification(reference, to),
             is_foreign: false,
             is_used_foreign_code: false,
             code: hasher.guess(reference, to, &request.otp),
-            number_item,
+            number_item: hasher.number_at(door, to),
             winner: limits.winner(&call.caller, to)?,
             question: limits.question(&call.caller, to)?,
         })
@@ -351,6 +371,12 @@ async fn note(
     outcome: GuessOutcome,
     call: &mut Call<'_>,
 ) {
+    // An outage of the provider must not show who has an account. So a sign-in remembers no verdict, and the same wrong
+    // answer to a later question costs another attempt.
+    let outcome = match call.caller.sign_in {
+        Some(_) => GuessOutcome::Unclear,
+        None => outcome,
+    };
     let noted =
         limits
             .store

@@ -5,11 +5,11 @@ use super::reader::Reader;
 use crate::aws::SdkConfig;
 use crate::aws::dynamodb::DynamoDb;
 use crate::aws::secrets;
-use crate::ledger::{Hasher, Ledger};
+use crate::ledger::{Door, Hasher, Ledger};
 use crate::otp::{CodeShape, Otp};
 use crate::phone::Country;
 use crate::policy::{
-    AllowedCountries, Budget, Budgets, ExtraPrefixes, Prices, Rate, SendLimits, Unit,
+    AllowedCountries, Budget, Budgets, ExtraPrefixes, Prices, Rate, SendLimits, SignInShare, Unit,
 };
 use crate::provider::{Channel, ProviderLimits};
 use crate::service::{LedgerPolicy, Limits, TestNumber};
@@ -69,7 +69,9 @@ const ONLY_WITH_A_LEDGER: &[&str] = &[
     "BUDGETS",
     "TEST_NUMBERS",
     "FOREIGN_CODES",
+    "SIGN_IN_SHARE",
     "COGNITO_FLOOR_MS",
+    "COGNITO_SHOWN_NUMBER",
     "COGNITO_STEP_UP",
     "COGNITO_UNVERIFIED_PHONE",
     "COGNITO_PRE_SIGN_UP",
@@ -100,12 +102,14 @@ impl Reader<'_> {
             return None;
         }
         let policy = LedgerPolicy {
+            sign_in_share: self.sign_in_share(),
             send_limits: self.rates("SEND_LIMITS", SendLimits::default(), SendLimits::parse),
             prefix_limits: self.rates("PREFIX_LIMITS", Vec::new(), Rate::parse_list),
             source_limits: self.rates("SOURCE_LIMITS", Vec::new(), Rate::parse_list),
             budgets: self.budgets(countries, file.prices.unwrap_or_default()),
             test_numbers: self.test_numbers(codes),
         };
+        self.check_share(&policy);
         if !file.is_placeholder {
             self.check_prices(&policy.budgets, countries, limits);
         }
@@ -119,6 +123,38 @@ impl Reader<'_> {
             secret: self.ledger_secret(),
             policy,
         })
+    }
+
+    fn sign_in_share(&mut self) -> SignInShare {
+        self.parsed("SIGN_IN_SHARE", SignInShare::default(), |text| {
+            SignInShare::parse(text).ok_or_else(|| {
+                "must be 0, for no sign-ins, or a percentage from 10 to 90.".to_owned()
+            })
+        })
+    }
+
+    /// Each door needs a part of every limit.
+    fn check_share(&mut self, policy: &LedgerPolicy) {
+        const TOO_SMALL: &str =
+            "has a limit of 1, which SIGN_IN_SHARE cannot split: make it at least 2.";
+        if policy.sign_in_share.is_none() {
+            return;
+        }
+        if !policy.sign_in_share.splits_sends(&policy.send_limits) {
+            let name = "SEND_LIMITS";
+            self.report(name, &format!("for an hour or longer {TOO_SMALL}"));
+        }
+        if policy.prefix_limits.iter().any(|rate| rate.count < 2) {
+            self.report("PREFIX_LIMITS", TOO_SMALL);
+        }
+        let is_small = |budgets: &Vec<Budget>| budgets.iter().any(|budget| budget.cap < 2);
+        let budgets = &policy.budgets;
+        if is_small(&budgets.all) {
+            self.report("BUDGETS", TOO_SMALL);
+        }
+        if is_small(&budgets.other_countries) || budgets.by_country.values().any(is_small) {
+            self.report("COUNTRY_LIMITS", TOO_SMALL);
+        }
     }
 
     fn ledger_secret(&mut self) -> LedgerSecret {
@@ -168,6 +204,7 @@ impl Reader<'_> {
             }
         }
         Budgets {
+            door: Door::Http,
             all,
             by_country,
             other_countries,

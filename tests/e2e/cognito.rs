@@ -87,6 +87,7 @@ fn sign_in(ministack: &MiniStack, simulator: &str) -> Value {
         // Allows a resend right after the first message.
         ("SEND_LIMITS", "3/10m".to_owned()),
         ("COGNITO_FLOOR_MS", "300".to_owned()),
+        ("SIGN_IN_SHARE", "50".to_owned()),
     ]);
     // MiniStack sets these, as Lambda does.
     settings.retain(|name, _| !name.starts_with("AWS_") || name.starts_with("AWS_ENDPOINT_URL"));

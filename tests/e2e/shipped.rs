@@ -135,6 +135,7 @@ fn triggers() -> Vec<String> {
 async fn triggers_change_only_the_response_of_each_event() {
     let simulator = simulator().await;
     let [_, mut settings] = without_and_with_ledger(&simulator);
+    settings.insert("SIGN_IN_SHARE", "50".to_owned());
     settings.insert("COGNITO_FLOOR_MS", "0".to_owned());
     settings.insert("COGNITO_PRE_SIGN_UP", "on".to_owned());
     settings.insert("REFERENCE_ID", "random".to_owned());

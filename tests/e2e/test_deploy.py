@@ -220,6 +220,8 @@ LONGEST = {
     "CognitoStepUp": "required",
     "CognitoLanguageAttribute": "x" * 64,
     "CognitoFloorMs": "3000",
+    "CognitoShownNumber": "+4",
+    "SignInShare": "90",
     "DltEntityId": "1" * 50,
     "DltTemplateId": "1" * 50,
 }

@@ -147,6 +147,8 @@ VARIANTS = {
         "CognitoPreSignUp": "on",
         "CognitoLanguageAttribute": "custom:language",
         "CognitoFloorMs": "1500",
+        "CognitoShownNumber": "+4",
+        "SignInShare": "30",
     },
 }
 
@@ -1031,7 +1033,9 @@ def test_parameters_set_the_properties_of_the_function():
         "SOURCE_LIMITS": "10/10m,50/24h",
         "BUDGETS": "500/1h,2000/24h",
         "CONFIG_FILE": "/opt/otp-lambda.json",
+        "SIGN_IN_SHARE": "0",
         "COGNITO_FLOOR_MS": "800",
+        "COGNITO_SHOWN_NUMBER": "2",
         "COGNITO_STEP_UP": "off",
         "COGNITO_UNVERIFIED_PHONE": "refuse",
         "COGNITO_PRE_SIGN_UP": "off",
@@ -1052,7 +1056,9 @@ def test_parameters_set_the_properties_of_the_function():
         "COUNTRY_LIMITS": "JM=20/1h,5USD/24h;*=500/24h",
         "BUDGETS": "20.5USD/1h",
         "TEST_NUMBERS": "+14255550100=123456@2027-01-31",
+        "SIGN_IN_SHARE": "30",
         "COGNITO_FLOOR_MS": "1500",
+        "COGNITO_SHOWN_NUMBER": "+4",
         "COGNITO_STEP_UP": "required",
         "COGNITO_UNVERIFIED_PHONE": "allow",
         "COGNITO_PRE_SIGN_UP": "on",
@@ -1270,6 +1276,8 @@ PINPOINT_LANGUAGES = "de-DE en-GB en-US es-419 es-ES fr-CA fr-FR it-IT ja-JP ko-
         ("CognitoPreSignUp", ["off", "on"], ["", "true"]),
         ("CognitoLanguageAttribute", ["locale", "custom:language"], ["", "two words", "x" * 65]),
         ("CognitoFloorMs", ["0", "800", "3000"], ["-1", "3001", ""]),
+        ("CognitoShownNumber", ["0", "2", "+4"], ["", "5", "++2", "all"]),
+        ("SignInShare", ["10", "50", "90"], ["0", "9", "91", ""]),
         ("DltEntityId", ["", "1101234567890123456"], ["a b", "1" * 51]),
         ("DltTemplateId", ["", "1107123456789012345"], ["a b", "1" * 51]),
         ("ReservedConcurrency", ["", "0", "10"], ["-1", "1.5", "x"]),
@@ -1547,6 +1555,8 @@ def test_program_and_template_have_the_same_settings_and_defaults():
     expected["LOG_LEVEL"] = expected["LOG_LEVEL"].upper()
     # Who deploys must choose. The desk need not.
     expected["OTP_PROVIDER"] = None
+    # The template has it for a stack with a user pool, and 0 for every other.
+    expected["SIGN_IN_SHARE"] = "50"
     # These are optional for the program and fixed in the template.
     expected |= {"OPERATOR_ALIASES": "on", "LEDGER_TABLE": None, "LEDGER_KEY": None, "CONFIG_FILE": "/opt/otp-lambda.json"}
     assert template_settings() == expected

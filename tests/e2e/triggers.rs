@@ -172,6 +172,7 @@ fn seen(sign_in: &SignIn) -> String {
 
 fn settings(simulator: &Simulator, table: &Table) -> Settings {
     let mut settings = settings_with_ledger(&simulator.url(), &table.url());
+    settings.insert("SIGN_IN_SHARE", "50".to_owned());
     settings.insert("COGNITO_FLOOR_MS", FLOOR.as_millis().to_string());
     settings.insert("SEND_LIMITS", "3/10m".to_owned());
     settings

@@ -9,7 +9,12 @@ use std::time::Duration;
 
 #[tokio::test]
 async fn a_decoys_number_is_stable_and_from_an_allowed_country() {
-    let world = World::counted(&[("COGNITO_FLOOR_MS", "0"), ("ALLOWED_COUNTRIES", "GB")]).await;
+    let world = World::counted(&[
+        ("COGNITO_FLOOR_MS", "0"),
+        ("ALLOWED_COUNTRIES", "GB"),
+        ("COGNITO_SHOWN_NUMBER", "+4"),
+    ])
+    .await;
     let shown = async |name: &str| {
         let sign_in = SignIn::begin(&world, &User::unknown(name)).await;
         sign_in.shown["destinationNumber"]
@@ -34,6 +39,24 @@ async fn a_decoys_number_is_stable_and_from_an_allowed_country() {
     assert!(numbers.len() > 3, "not the same for all: {numbers:?}");
     assert_eq!(shown("+447700900123").await, "+44*******0123");
     assert!(world.simulator.requests(Operation::Send).is_empty());
+}
+
+/// Cognito passes on a user's name as it is stored, and an unknown name as it was typed.
+#[tokio::test]
+async fn an_unknown_name_is_one_user_however_it_is_typed() {
+    let world = World::counted(&[("COGNITO_FLOOR_MS", "0")]).await;
+    let first = SignIn::begin(&world, &User::unknown("alice@example.com")).await;
+    first.is("sent", "3");
+    for typed in [
+        "Alice@example.com",
+        "ALICE@EXAMPLE.COM",
+        " alice@example.com",
+    ] {
+        let again = SignIn::begin(&world, &User::unknown(typed)).await;
+        again.is("adopted", "2");
+        let number = "destinationNumber";
+        assert_eq!(again.shown[number], first.shown[number], "{typed}");
+    }
 }
 
 #[tokio::test]
@@ -81,6 +104,7 @@ async fn decoys_numbers_are_spread_over_the_allowed_countries() {
     let world = World::counted(&[
         ("COGNITO_FLOOR_MS", "0"),
         ("ALLOWED_COUNTRIES", "FK,GB,US"),
+        ("COGNITO_SHOWN_NUMBER", "+4"),
         ("PREFIX_LIMITS", "none"),
     ])
     .await;

@@ -1,13 +1,11 @@
 //! Sign-ins of unknown or blocked users are decoys: the app cannot distinguish them from real ones.
 
-use crate::money::{LONG_BRAND, SEGMENT, priced};
 use crate::pool::{Next, SignIn, User, answer_correct, decision_of, is_challenge, seconds};
-use crate::with;
 use crate::world::World;
 use futures_util::future::join_all;
 use otp_lambda::ledger::Switches;
 use serde_json::{Value, json};
-use simulator::{Operation, is_full, sized};
+use simulator::{Operation, sized};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -16,10 +14,6 @@ const FLOOR: Duration = Duration::from_millis(200);
 const REAL: &str = "+14255550142";
 
 const BLOCKED: &str = "+14255550144";
-
-const LIMITED: &str = "+14255550145";
-
-const LOCKED: &str = "+14255550146";
 
 const UNREACHABLE: &str = "+14255550111";
 
@@ -59,18 +53,7 @@ fn all_users() -> Vec<(&'static str, User)> {
         ),
         ("in a country that is not served", with("+819012345678")),
         ("blocked", with(BLOCKED)),
-        ("over a limit", with(LIMITED)),
-        ("locked", with(LOCKED)),
         ("unreachable", with(UNREACHABLE)),
-    ]
-}
-
-/// The first is real, the others are decoys.
-fn nobody_and_a_number() -> [(&'static str, User); 3] {
-    [
-        ("real", User::with_number(REAL)),
-        ("unknown", User::unknown("nobody")),
-        ("by number", User::unknown("+14255550147")),
     ]
 }
 
@@ -137,11 +120,8 @@ async fn step(world: &World, sign_in: &mut SignIn, step: Step) -> Seen {
             let number = response["publicChallengeParameters"]["destinationNumber"]
                 .as_str()
                 .unwrap();
-            let (country, end) = number.split_once("*******").unwrap();
-            assert!(
-                country.len() > 1 && (end.len() == 4 || end.len() == 2),
-                "{number}"
-            );
+            let (plus, end) = number.split_once("*******").unwrap();
+            assert!(plus == "+" && end.len() == 2, "{number}");
             response["publicChallengeParameters"]["destinationNumber"] = json!("+…");
         }
         Verify(_) => sign_in.answered(answer_correct(&response)),
@@ -197,17 +177,6 @@ impl<'a> SignIns<'a> {
             }
         }
     }
-
-    /// The seconds until `resendAt`.
-    fn resend_in(&self) -> u64 {
-        let shown = &self.real().shown["resendAt"];
-        seconds(shown).saturating_sub(now(self.world))
-    }
-
-    /// Whether a message can be sent now, because none was sent lately.
-    fn can_resend(&self) -> bool {
-        self.resend_in() <= 1
-    }
 }
 
 /// Seconds since 1970.
@@ -235,52 +204,6 @@ async fn prepared() -> World {
         blocked: BTreeSet::from([BLOCKED.to_owned()]),
         ..Switches::default()
     });
-    let ask = async |path: &str, body: Value| {
-        let answer = world.post(path, &body).await;
-        assert!([200, 202, 422, 429].contains(&answer.status), "{answer:?}");
-        answer.status
-    };
-    // A hundred wrong guesses, with the waits that they impose.
-    let failures = || {
-        world
-            .ledger
-            .numbers()
-            .values()
-            .map(|number| number.failures)
-            .max()
-            .unwrap_or(0)
-    };
-    while failures() < 100 {
-        if ask("/otp/send", json!({ "destinationNumber": LOCKED })).await == 202 {
-            for guess in 0..5 {
-                ask(
-                    "/otp/verify",
-                    json!({ "destinationNumber": LOCKED, "otp": format!("0000000{guess}") }),
-                )
-                .await;
-            }
-        }
-        world.advance(Duration::from_hours(24));
-    }
-    for source in ["a", "b", "c", "d"] {
-        assert_eq!(
-            ask(
-                "/otp/send",
-                json!({ "destinationNumber": LIMITED, "source": source })
-            )
-            .await,
-            202
-        );
-        world.advance(Duration::from_mins(2));
-    }
-    assert_eq!(
-        ask(
-            "/otp/send",
-            json!({ "destinationNumber": LIMITED, "source": "e" })
-        )
-        .await,
-        429
-    );
     world
 }
 
@@ -370,75 +293,6 @@ async fn a_decoy_looks_real_in_a_second_sign_in() {
 }
 
 #[tokio::test]
-async fn a_decoy_looks_real_during_a_pause_and_with_a_spent_budget() {
-    let world = World::counted(&[
-        ("COGNITO_FLOOR_MS", "200"),
-        ("PREFIX_LIMITS", "none"),
-        ("ALLOWED_ATTEMPTS", "5"),
-        ("ALLOWED_COUNTRIES", "US,GB"),
-        ("BUDGETS", "3/24h"),
-    ])
-    .await;
-    let mut sign_ins = SignIns::of(&world, nobody_and_a_number());
-    sign_ins.run(&[Ask, Wait(30)]).await;
-    world.ledger.switch(Switches {
-        paused: true,
-        ..Switches::default()
-    });
-    world.advance(Duration::from_secs(11));
-    sign_ins.run(&[Answer("resend")]).await;
-    assert!(sign_ins.can_resend(), "nothing was sent");
-    world.ledger.switch(Switches::default());
-    world.advance(Duration::from_secs(11));
-    sign_ins.run(&[Answer("resend")]).await;
-    assert!(!sign_ins.can_resend(), "the control: now something was");
-    assert_eq!(world.simulator.inbox().len(), 2);
-    // Another number uses up the day's budget.
-    send_over_http(&world, "+14255550120").await;
-    sign_ins.run(&[Wait(90), Answer("resend")]).await;
-    assert!(sign_ins.can_resend(), "nothing was sent");
-    assert_eq!(world.simulator.inbox().len(), 3);
-    // Sign-ins that begin now are decoys for all users.
-    SignIns::of(&world, nobody_and_a_number())
-        .run(&[Wait(600), Ask, Answer("00000000")])
-        .await;
-    assert_eq!(world.simulator.inbox().len(), 3);
-}
-
-/// A real user's text may take two segments. If the budget has room for one, a decoy must not look as if it was sent.
-#[tokio::test]
-async fn a_decoy_looks_real_with_a_budget_for_less_than_its_segments() {
-    let settings = [
-        ("COGNITO_FLOOR_MS", "200"),
-        ("BUDGETS", "0.7USD/24h"),
-        ("BRAND_NAME", LONG_BRAND),
-        ("LANGUAGE", "fr-FR"),
-    ];
-    let world = priced("decoys", &settings).await;
-    let mut sign_ins = SignIns::of(&world, nobody_and_a_number());
-    sign_ins.run(&[Ask, Wait(31)]).await;
-    // Short texts leave room for one segment; in the control, for a message to each user.
-    let is_control = with::LONG_SEGMENTS == 1;
-    let room = if is_control { 4 } else { 1 } * SEGMENT;
-    let mut number = 14_255_560_100_u64;
-    while 700_000 - world.spent("u") > room {
-        number += 1;
-        let short = json!({ "destinationNumber": format!("+{number}"), "brandName": "Acme" });
-        assert_eq!(world.post("/otp/send", &short).await.status, 202);
-    }
-    assert_eq!(700_000 - world.spent("u"), room);
-    // A resend, and sign-ins that begin now.
-    sign_ins.run(&[Answer("resend")]).await;
-    SignIns::of(&world, nobody_and_a_number())
-        .run(&[Wait(600), Ask])
-        .await;
-
-    let inbox = world.simulator.inbox();
-    let to_real = inbox.iter().filter(|message| message.to == REAL);
-    assert_eq!(to_real.count(), if is_control { 3 } else { 1 });
-}
-
-#[tokio::test]
 async fn a_decoy_looks_real_in_repeated_sign_ins() {
     let world = prepared().await;
     // All attempts are spent within ten seconds, while the windows refuse a new code.
@@ -470,44 +324,6 @@ async fn a_decoy_looks_real_in_repeated_sign_ins() {
 }
 
 #[tokio::test]
-async fn sends_over_http_show_in_the_times_of_users_and_decoys_alike() {
-    let world = World::counted(&[("COGNITO_FLOOR_MS", "200"), ("PREFIX_LIMITS", "none")]).await;
-    let numbers = [REAL, "+14255550147", "+14255550148"];
-    let three_users = || {
-        let unverified = User::with_number(numbers[2]).but("phone_number_verified", json!("false"));
-        [
-            ("real", User::with_number(REAL)),
-            ("unknown", User::unknown(numbers[1])),
-            ("unverified", unverified),
-        ]
-    };
-    let send_to_all = async |world: &World| {
-        for number in numbers {
-            send_over_http(world, number).await;
-        }
-    };
-    let mut sign_ins = SignIns::of(&world, three_users());
-    sign_ins.run(&[Ask, Wait(31)]).await;
-    assert_eq!(sign_ins.resend_in(), 0);
-    send_to_all(&world).await;
-    sign_ins.run(&[Answer("resend")]).await;
-    assert!(
-        sign_ins.resend_in() > 20,
-        "the control: that send shows in the times"
-    );
-    sign_ins.run(&[Wait(60), Answer("resend")]).await;
-    // The same before a sign-in begins: then it is a decoy for all users.
-    world.advance(Duration::from_mins(20));
-    send_to_all(&world).await;
-    SignIns::of(&world, three_users())
-        .run(&[Wait(1), Ask, Answer("000000"), Answer("resend")])
-        .await;
-    SignIns::of(&world, three_users())
-        .run(&[Wait(120), Ask, Answer("000000")])
-        .await;
-}
-
-#[tokio::test]
 async fn a_decoy_looks_real_when_its_code_expires() {
     let world = prepared().await;
     let mut sign_ins = SignIns::of(&world, all_users());
@@ -521,147 +337,130 @@ async fn a_decoy_looks_real_when_its_code_expires() {
     sign_ins.real().is("ended", "0");
 }
 
+/// Each limit stops the messages of a sign-in. Only the log says so, and a resend works when there is room again.
 #[tokio::test]
-async fn a_decoy_looks_real_under_a_prefix_limit() {
-    let world = World::counted(&[("COGNITO_FLOOR_MS", "200"), ("PREFIX_LIMITS", "2/1h")]).await;
-    let two_users = || {
-        [
-            ("real", User::with_number(REAL)),
-            ("unknown", User::unknown("+14255550143")),
-        ]
-    };
-    // Early in a window, so that it stays the same for the next steps.
-    world.advance(Duration::from_secs(3600 - now(&world) % 3600 + 5));
-    let mut sign_ins = SignIns::of(&world, two_users());
-    sign_ins.run(&[Ask, Wait(31)]).await;
-    send_over_http(&world, "+14255550120").await;
-    sign_ins.run(&[Answer("resend")]).await;
-    assert!(sign_ins.can_resend(), "nothing was sent");
-    assert_eq!(world.simulator.inbox().len(), 2);
-    // Sign-ins that begin now are decoys for all users. When the window is over, the user's is real.
-    SignIns::of(&world, two_users())
-        .run(&[Wait(600), Ask, Answer("000000")])
-        .await;
+async fn a_limit_stops_the_message_of_a_sign_in_and_shows_only_in_the_log() {
+    let usual = [("COGNITO_FLOOR_MS", "0"), ("SEND_LIMITS", "3/10m")];
+    for (setting, outcome, limit) in [
+        (("PREFIX_LIMITS", "2/1h"), "rate_limited", Some("prefix")),
+        (("BUDGETS", "2/1h"), "rate_limited", Some("budget")),
+        (
+            ("COUNTRY_LIMITS", "US=2/1h"),
+            "rate_limited",
+            Some("country"),
+        ),
+        (("LOG_LEVEL", "trace"), "sending_paused", None),
+        (("LOG_LEVEL", "trace"), "destination_blocked", None),
+    ] {
+        let world = World::counted(&[&usual[..], &[setting]].concat()).await;
+        // Early in an hour.
+        world.advance(Duration::from_secs(3600 - now(&world) % 3600 + 5));
+        // The half of this door: another user, and a number over HTTP, which has a half of its own.
+        SignIn::begin(&world, &User::with_number("+14255550141")).await;
+        world.ledger.switch(match outcome {
+            "sending_paused" => Switches {
+                paused: true,
+                ..Switches::default()
+            },
+            "destination_blocked" => Switches {
+                blocked: BTreeSet::from([REAL.to_owned()]),
+                ..Switches::default()
+            },
+            _ => Switches::default(),
+        });
+        world.advance(Duration::from_secs(11));
+        let mut sign_in = SignIn::begin(&world, &User::with_number(REAL)).await;
+        sign_in.is("sent", "3");
+        let line = world.last_line();
+        assert_eq!(line["outcome"], outcome, "{line}");
+        assert_eq!(line["limit"], json!(limit), "{line}");
+        assert!(world.simulator.newest_to(REAL).is_none(), "{outcome}");
+        assert_eq!(sign_in.answer(&world, "000000").await, Next::Asked);
 
-    assert_eq!(world.simulator.inbox().len(), 2);
-    SignIns::of(&world, two_users())
-        .run(&[Wait(3600), Ask, Answer("000000")])
-        .await;
-
-    assert_eq!(world.simulator.inbox().len(), 3);
+        world.ledger.switch(Switches::default());
+        if limit.is_some() {
+            send_over_http(&world, "+14255550143").await;
+            world.advance(Duration::from_mins(56));
+        }
+        world.advance(Duration::from_mins(4));
+        let mut again = SignIn::begin(&world, &User::with_number(REAL)).await;
+        if limit.is_none() {
+            again.is("adopted", "1");
+            assert_eq!(sign_in.answer(&world, "resend").await, Next::Asked);
+            again = sign_in;
+        }
+        let code = world.code_of(REAL);
+        assert_eq!(again.answer(&world, &code).await, Next::Tokens, "{outcome}");
+    }
 }
 
-/// Runs a random script for all users in step. Returns an error with the script if a decoy shows.
-///
-/// With `sends_over_http` it also sends over HTTP to the users' numbers. That reveals decoys.
-async fn random_script(
-    seed: u64,
-    settings: &[(&str, &str)],
-    sends_over_http: bool,
-) -> Result<(), String> {
-    let mut dice = fastrand::Rng::with_seed(seed);
-    let world = World::counted(
-        &[
-            &[("COGNITO_FLOOR_MS", "0"), ("BUDGETS", "100000/24h")],
-            settings,
-        ]
-        .concat(),
-    )
-    .await;
-    let users = [
-        User::with_number(REAL),
-        User::unknown("+14255560147"),
-        User::unknown("nobody"),
-        User::with_number("+14255570148").but("phone_number_verified", json!("false")),
-    ];
-    let mut sign_ins: Vec<Vec<SignIn>> = vec![Vec::new(); users.len()];
-    let mut done = Vec::new();
-    for _ in 0..40 {
-        let begun = sign_ins[0].len();
-        let wait = *dice
-            .choice(&[1, 5, 12, 29, 31, 61, 100, 300, 605, 3600, 86_400])
-            .unwrap();
-        let (what, which) = (dice.u8(0..10), dice.usize(0..begun.clamp(1, 3)));
-        let answer = [
-            "resend", "resend", "no code", "00000000", "00000001", "00000002",
-        ][dice.usize(0..6)];
-        let deliveries = 1 + usize::from(dice.u8(0..6) == 0);
-        let mut shown = Vec::new();
-        for (user, sign_ins) in users.iter().zip(&mut sign_ins) {
-            match what {
-                // A user without a number gets no message over HTTP either.
-                9 if sends_over_http => {
-                    if let Ok(number) =
-                        serde_json::from_value::<String>(user.attributes["phone_number"].clone())
-                    {
-                        shown.push(json!(
-                            world
-                                .post("/otp/send", &json!({ "destinationNumber": number }))
-                                .await
-                                .status
-                        ));
-                    }
-                }
-                7.. if begun > 0 => {}
-                3.. if begun > 0 => {
-                    // One of the three newest sign-ins.
-                    let sign_in = &mut sign_ins[begun - 1 - which];
-                    let mut responses = Vec::new();
-                    for _ in 0..deliveries {
-                        responses.push(json!(sign_in.verify(&world, answer).await));
-                    }
-                    sign_in.answered(false);
-                    for next in [Define, Create] {
-                        if next == Define || decision_of(responses.last().unwrap()) == Next::Asked {
-                            responses.push(step(&world, sign_in, next).await.response);
-                        } else {
-                            sign_in.session.pop();
-                        }
-                    }
-                    shown.push(json!(responses));
-                }
-                _ => {
-                    let mut sign_in = SignIn::new(user);
-                    shown.push(step(&world, &mut sign_in, Create).await.response);
-                    sign_ins.push(sign_in);
-                }
+/// Sign-ins see what HTTP has counted, and HTTP sees nothing of theirs. The joint limits hold over both.
+#[tokio::test]
+async fn a_phone_gets_no_more_messages_a_day_than_the_limit_over_both_doors() {
+    for http_first in [true, false] {
+        let world = World::counted(&[("COGNITO_FLOOR_MS", "0")]).await;
+        let user = User::with_number(REAL);
+        let http = async || {
+            for _ in 0..8 {
+                world.advance(Duration::from_mins(11));
+                let to = json!({ "destinationNumber": REAL });
+                world.post("/otp/send", &to).await;
             }
+        };
+        let sign_ins = async || {
+            for _ in 0..8 {
+                world.advance(Duration::from_mins(11));
+                SignIn::begin(&world, &user).await.is("sent", "3");
+            }
+        };
+        let messages = || world.simulator.inbox().len();
+        if http_first {
+            http().await;
+            assert_eq!(messages(), 3);
+            sign_ins().await;
+        } else {
+            sign_ins().await;
+            assert_eq!(messages(), 3);
+            http().await;
         }
-        if what >= 7 && begun > 0 {
-            world.advance(Duration::from_secs(wait));
-        }
-        done.push(format!("{what} {which} {answer} {deliveries} {wait}"));
-        if let Some(other) = shown.iter().position(|one| *one != shown[0]) {
-            return Err(format!(
-                "seed {seed}, user {other}: {done:?}\n{}\n{}",
-                shown[0], shown[other]
-            ));
-        }
+        assert_eq!(messages(), 6, "HTTP first: {http_first}");
     }
-    Ok(())
 }
 
+/// Sign-ins have a part of the hundred guesses, and use up nothing of HTTP's.
 #[tokio::test]
-async fn a_decoy_looks_real_in_random_scripts() {
-    let settings: [&[(&str, &str)]; 4] = [
-        &[],
-        &[("ALLOWED_ATTEMPTS", "5"), ("SEND_LIMITS", "3/10m")],
-        &[("SEND_LIMITS", "1/30s,2/90s,4/24h")],
-        &[("SEND_LIMITS", "20/1h"), ("ALLOWED_ATTEMPTS", "1")],
+async fn a_sign_in_is_locked_after_its_part_of_the_guesses() {
+    let settings = [
+        ("COGNITO_FLOOR_MS", "0"),
+        ("SIGN_IN_SHARE", "10"),
+        ("SEND_LIMITS", "20/30m"),
+        ("ALLOWED_ATTEMPTS", "5"),
     ];
-    for seed in 0..sized(4, 40) {
-        let settings = settings[usize::try_from(seed).unwrap() % settings.len()];
-        if let Err(difference) = random_script(seed, settings, false).await {
-            panic!("{difference}");
+    let world = World::counted(&settings).await;
+    let user = User::with_number(REAL);
+    for _ in 0..2 {
+        let mut sign_in = SignIn::begin(&world, &user).await;
+        for guess in 0..5 {
+            sign_in.answer(&world, &format!("0000000{guess}")).await;
         }
     }
-    // The control: an API that sends to any number gives users away, as the documentation says.
-    let mut found = 0;
-    for seed in 0..8 {
-        if found > 0 && !is_full() {
-            break;
-        }
-        found += usize::from(random_script(seed, &[], true).await.is_err());
-    }
-    assert!(found > 0);
+    assert_eq!(world.simulator.inbox().len(), 2);
+    assert_eq!(world.simulator.requests(Operation::Verify).len(), 10);
+    world.advance(Duration::from_mins(16));
+    let mut sign_in = SignIn::begin(&world, &user).await;
+    sign_in.is("sent", "5");
+    assert_eq!(world.last_line()["outcome"], "destination_locked");
+    sign_in.answer(&world, "00000000").await;
+    sign_in.is("try_again", "4");
+    assert_eq!(world.simulator.inbox().len(), 2);
+    assert_eq!(world.simulator.requests(Operation::Verify).len(), 10);
+    send_over_http(&world, REAL).await;
+
+    let unlock = json!({ "operation": "unlock", "destinationNumber": REAL });
+    world.raw(&unlock.to_string()).await.unwrap();
+    world.advance(Duration::from_mins(1));
+    assert_eq!(sign_in.answer(&world, "resend").await, Next::Asked);
+    assert_eq!(world.simulator.inbox().len(), 4);
+    let code = world.code_of(REAL);
+    assert_eq!(sign_in.answer(&world, &code).await, Next::Tokens);
 }

@@ -120,7 +120,7 @@ fn events() -> [(&'static str, String); 5] {
 
 /// The kinds of events that a function answers under a name.
 async fn answered(aliases: &str, arn: &str) -> Vec<&'static str> {
-    let mut world = World::counted(&[("OPERATOR_ALIASES", aliases)]).await;
+    let mut world = World::counted(&[("OPERATOR_ALIASES", aliases), ("SIGN_IN_SHARE", "50")]).await;
     world.invoked_as = InvokedAs::read(arn);
     let mut answered = Vec::new();
     for (kind, event) in events() {

@@ -179,7 +179,9 @@ fn every_bad_value_is_reported_by_name_and_all_at_once() {
         ),
         ("TEST_NUMBERS", "x", "needs the ledger"),
         ("FOREIGN_CODES", "on", "needs the ledger"),
+        ("SIGN_IN_SHARE", "50", "needs the ledger"),
         ("COGNITO_FLOOR_MS", "800", "needs the ledger"),
+        ("COGNITO_SHOWN_NUMBER", "2", "needs the ledger"),
         ("COGNITO_STEP_UP", "off", "needs the ledger"),
         ("COGNITO_UNVERIFIED_PHONE", "refuse", "needs the ledger"),
         ("COGNITO_PRE_SIGN_UP", "on", "needs the ledger"),
@@ -247,6 +249,16 @@ fn every_bad_value_of_the_ledger_is_reported_by_name_and_all_at_once() {
             "TEST_NUMBERS",
             "+14255550100",
             "must be `NUMBER=CODE@DATE`, separated by commas, such as",
+        ),
+        (
+            "SIGN_IN_SHARE",
+            "5",
+            "must be 0, for no sign-ins, or a percentage from 10 to 90.",
+        ),
+        (
+            "COGNITO_SHOWN_NUMBER",
+            "5",
+            "must be the count of last digits, 0 to 4, such as `2`; with a `+` before it,",
         ),
         (
             "COGNITO_FLOOR_MS",

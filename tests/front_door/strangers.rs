@@ -182,7 +182,7 @@ async fn every_way(emulator: &Emulator) -> [BTreeSet<String>; 2] {
 
 #[tokio::test]
 async fn every_item_that_strangers_leave_has_an_end() {
-    let [all, without_end] = every_way(&Emulator::new()).await;
+    let [all, without_end] = Box::pin(every_way(&Emulator::new())).await;
     assert_eq!(all, KINDS.map(str::to_owned).into());
     assert_eq!(without_end, BTreeSet::new());
 
@@ -206,10 +206,13 @@ async fn every_item_that_strangers_leave_has_an_end() {
     };
     let emulator = Emulator::new();
     emulator.rewrite(forgets(&["#lf = :now"]));
-    assert_eq!(every_way(&emulator).await[1], ["N".to_owned()].into());
+    assert_eq!(
+        Box::pin(every_way(&emulator)).await[1],
+        ["N".to_owned()].into()
+    );
     let emulator = Emulator::new();
     emulator.rewrite(forgets(&["#ttl = "]));
-    let [_, without_end] = every_way(&emulator).await;
+    let [_, without_end] = Box::pin(every_way(&emulator)).await;
     for kind in ["V", "N", "I"] {
         assert!(without_end.contains(kind), "{without_end:?}");
     }

@@ -65,6 +65,11 @@ pub(crate) fn changed(endpoint: &str, changes: &[(&str, &str)]) -> BTreeMap<Stri
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
     );
+    // A function that signs users in.
+    if environment.contains_key("COGNITO_FLOOR_MS") {
+        let share = environment.entry("SIGN_IN_SHARE".to_owned());
+        share.or_insert_with(|| "50".to_owned());
+    }
     // A test removes an endpoint by an empty value.
     environment.retain(|name, value| !(name.starts_with("AWS_ENDPOINT_URL") && value.is_empty()));
     environment

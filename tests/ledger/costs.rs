@@ -6,7 +6,7 @@ use crate::shared::{
     seconds, sent, spending, the_counter, the_key, the_number, the_verification, windows,
 };
 use otp_lambda::ledger::{
-    Charge, Digest, GUESS_PENDING, GuessOutcome, Ledger, Opening, Settled, Success,
+    Charge, Digest, GUESS_PENDING, GuessOutcome, LOCKED, Ledger, Opening, Settled, Success,
 };
 use std::fmt::Write;
 
@@ -103,7 +103,7 @@ async fn each_step_costs_what_the_table_says() {
         "reserve_send, refused",
         ledger.reserve_send(&n, &windows("1/1h"), at(61 * MINUTE))
     );
-    costs!("charge_number", ledger.charge_number(&n, START));
+    costs!("charge_number", ledger.charge_number(&n, LOCKED, START));
     costs!(
         "reserve_send with failures",
         ledger.reserve_send(&n, &windows("20/1h"), at(62 * MINUTE))
@@ -124,7 +124,7 @@ async fn each_step_costs_what_the_table_says() {
         )
     );
     let charge = charge(&ledger, START).await;
-    ledger.charge_number(&n, START).await.unwrap();
+    ledger.charge_number(&n, LOCKED, START).await.unwrap();
     costs!(
         "clear_failures in part",
         ledger.clear_failures(&n, charge, START)

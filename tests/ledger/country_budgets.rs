@@ -4,7 +4,7 @@ use crate::emulator::{Emulator, keep_what_is_used};
 use crate::service::{send_request, service, settings};
 use futures_util::future::join_all;
 use otp_lambda::error::ErrorCode;
-use otp_lambda::ledger::{ItemName, Ledger, SpendOutcome, Spending};
+use otp_lambda::ledger::{Door, ItemName, Ledger, SpendOutcome, Spending};
 use otp_lambda::phone::{Country, PhoneNumber};
 use otp_lambda::policy::{Budget, Budgets, Prices};
 use otp_lambda::provider::Channel;
@@ -25,6 +25,7 @@ fn budgets(only_country: Option<Country>) -> Budgets {
     let all = "1000000/1h,10000000/24h,100000USD/1h,1000000USD/24h";
     let list = Budget::parse_list(all).unwrap();
     Budgets {
+        door: Door::Http,
         all: list.clone(),
         other_countries: list,
         only_country,
@@ -144,7 +145,7 @@ fn counters(emulator: &Emulator, name: &ItemName) -> Value {
 /// Jamaica alone.
 #[tokio::test]
 async fn what_was_counted_in_the_item_of_all_budgets_counts() {
-    let all = ItemName::of_budget(DAY);
+    let all = ItemName::of_budget(Door::Http, DAY);
     let before = json!({
         "pk": { "S": all.as_str() }, "m": { "N": "7" }, "mJM": { "N": "3" },
         "ttl": { "N": "1800000000" },
@@ -155,7 +156,7 @@ async fn what_was_counted_in_the_item_of_all_budgets_counts() {
     assert_eq!(counters(&emulator, &all)["m"], "9");
     assert_eq!(counters(&emulator, &all)["mJM"], "3");
     let jamaica = "JM".parse().unwrap();
-    let own = ItemName::of_country_budget(DAY, jamaica);
+    let own = ItemName::of_country_budget(Door::Http, DAY, jamaica);
     assert_eq!(
         counters(&emulator, &own)["mJM"],
         "2",
@@ -184,7 +185,7 @@ async fn the_only_country_shares_the_item_of_all_budgets() {
     let emulator = Emulator::new();
     let alone = [("ALLOWED_COUNTRIES", "JM"), JAMAICA[1], JAMAICA[2]];
     assert_eq!(ten_messages(&emulator, &alone, MORNING).await, 5);
-    let all = counters(&emulator, &ItemName::of_budget(DAY));
+    let all = counters(&emulator, &ItemName::of_budget(Door::Http, DAY));
     assert_eq!((&all["m"], &all["mJM"]), (&json!("5"), &json!("5")));
     // A second country is allowed in the middle of the day.
     let later = MORNING.plus(HOUR);

@@ -21,13 +21,14 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const COGNITO_WAITS: Duration = Duration::from_secs(5);
 
 /// As many steps as settings can ask for.
-const SLOW: [(&str, &str); 6] = [
+const SLOW: [(&str, &str); 7] = [
     ("API_AUTH", "trusted"),
     ("PREFIX_LIMITS", "50000/10m,100000/1h"),
     ("SOURCE_LIMITS", "50000/10m,60000/1h,70000/2h,80000/24h"),
     ("BUDGETS", "1000000/24h"),
     ("REFERENCE_ID", "derived"),
     ("FOREIGN_CODES", "on"),
+    ("SIGN_IN_SHARE", "50"),
 ];
 
 /// How late the responses of the table are.

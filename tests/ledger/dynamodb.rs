@@ -12,8 +12,9 @@ use futures_util::future::BoxFuture;
 use otp_lambda::aws::SharedHttpClient;
 use otp_lambda::aws::secrets::ledger_secret;
 use otp_lambda::ledger::{
-    Charge, FAILURES_KEPT, GuessOutcome, ItemName, KEY_KEPT, Ledger, NUMBER_KEPT, NumberCharge,
-    Settled, State, Switches, Transition, Unavailable, VERIFICATION_KEPT, Verification,
+    Charge, FAILURES_KEPT, GuessOutcome, ItemName, KEY_KEPT, LOCKED, Ledger, NUMBER_KEPT,
+    NumberCharge, Settled, State, Switches, Transition, Unavailable, VERIFICATION_KEPT,
+    Verification,
 };
 use otp_lambda::time::Millis;
 use serde_json::{Value, json};
@@ -378,7 +379,12 @@ async fn an_unreadable_number_or_key_is_an_error() {
         );
     }
     emulator.put(&number("f"));
-    assert!(ledger.charge_number(&the_number(), START).await.is_err());
+    assert!(
+        ledger
+            .charge_number(&the_number(), LOCKED, START)
+            .await
+            .is_err()
+    );
     for (name, value) in [("st", "odd"), ("fp", ""), ("at", "")] {
         let mut item = json!({
             "pk": { "S": the_key().as_str() }, "st": { "S": "claimed" }, "fp": { "S": "f" },
@@ -406,7 +412,7 @@ async fn a_slow_response_counts() {
     emulator.faults([Fault::Delay(Duration::from_millis(300))]);
     let charge = emulator
         .ledger()
-        .charge_number(&the_number(), START)
+        .charge_number(&the_number(), LOCKED, START)
         .await
         .unwrap();
     assert!(matches!(charge, NumberCharge::Charged(_)));

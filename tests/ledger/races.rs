@@ -86,7 +86,7 @@ races! {
             charge(&*ledger, START).await;
         }
     }
-        ledger.charge_number(&the_number(), START).await.map(|charge| matches!(charge, NumberCharge::Charged(_)));
+        ledger.charge_number(&the_number(), LOCKED, START).await.map(|charge| matches!(charge, NumberCharge::Charged(_)));
     open(ledger, _index) lets 1 through: {}
         ledger.open(&the_verification(), None, &OPENING).await;
     open_over(ledger, _index) lets 1 through: { bring(&*ledger, State::Canceled).await; }
@@ -154,7 +154,7 @@ async fn failures_are_neither_lost_nor_counted_twice() {
                 ledger.clear_failures(&the_number(), before, START).await?;
                 return Ok(false);
             }
-            let charge = ledger.charge_number(&the_number(), START).await?;
+            let charge = ledger.charge_number(&the_number(), LOCKED, START).await?;
             Ok(matches!(charge, NumberCharge::Charged(_)))
         })
     });

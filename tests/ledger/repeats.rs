@@ -7,7 +7,7 @@ use crate::shared::{
 };
 use futures_util::future::BoxFuture;
 use otp_lambda::aws::dynamodb::DynamoDb;
-use otp_lambda::ledger::{Charge, GuessOutcome, Ledger, Settled, State, Unavailable};
+use otp_lambda::ledger::{Charge, GuessOutcome, LOCKED, Ledger, Settled, State, Unavailable};
 use serde_json::{Value, json};
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,7 +62,7 @@ steps! {
     reserve_send(ledger) true {} ledger.reserve_send(&the_number(), &windows(WINDOWS), START);
     reserve_send_with_failures(ledger) true { charge(ledger, START).await; }
         ledger.reserve_send(&the_number(), &windows(WINDOWS), START);
-    charge_number(ledger) true {} ledger.charge_number(&the_number(), START);
+    charge_number(ledger) true {} ledger.charge_number(&the_number(), LOCKED, START);
     clear_failures(ledger) true { charge(ledger, START).await; }
         ledger.clear_failures(&the_number(), FIRST, START);
     clear_failures_in_part(ledger) true { charge(ledger, START).await; charge(ledger, START).await; }
@@ -359,7 +359,10 @@ async fn without_its_clause_a_write_that_arrives_after_its_repeat_counts_twice()
         }
     });
     emulator.faults([Fault::ServerError]);
-    ledger.charge_number(&the_number(), START).await.unwrap();
+    ledger
+        .charge_number(&the_number(), LOCKED, START)
+        .await
+        .unwrap();
     let late = first.lock().unwrap().clone().unwrap();
     assert_eq!(emulator.execute("UpdateItem", &late).0, 200);
     assert_eq!(emulator.item()["f"], "2");

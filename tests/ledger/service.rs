@@ -140,6 +140,5 @@ pub(crate) fn send_request(service: &Service, to: PhoneNumber) -> SendRequest {
         allowed_attempts: defaults.allowed_attempts,
         reference: None,
         owner: None,
-        unless_open: false,
     }
 }

@@ -1,9 +1,9 @@
 //! The items and steps that the tests of the ledger share.
 
 use otp_lambda::ledger::{
-    Attempt, Charge, CodeReference, Digest, GuessOutcome, Hasher, Holder, Issuer, ItemName, Ledger,
-    Number, NumberCharge, Opening, Resend, Reservation, Seen, SendWindow, Settled, SpendOutcome,
-    Spending, SpendingLine, State, Success, Transition, Verification, Window,
+    Attempt, Charge, CodeReference, Digest, Door, GuessOutcome, Hasher, Holder, Issuer, ItemName,
+    LOCKED, Ledger, Number, NumberCharge, Opening, Resend, Reservation, Seen, SendWindow, Settled,
+    SpendOutcome, Spending, SpendingLine, State, Success, Transition, Verification, Window,
 };
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::policy::SendLimits;
@@ -89,7 +89,7 @@ pub(crate) fn spending(lines: &[(&str, u64, u64)]) -> Spending {
         ends: at(Duration::from_hours(1)),
     };
     Spending {
-        item: ItemName::of_budget(20_254),
+        item: ItemName::of_budget(Door::Http, 20_254),
         expires: at(Duration::from_hours(48)),
         lines: lines.iter().map(line).collect(),
     }
@@ -318,7 +318,11 @@ pub(crate) async fn finds_no_place(ledger: &dyn Ledger, windows: &str, now: Mill
 }
 
 pub(crate) async fn charge(ledger: &dyn Ledger, now: Millis) -> Charge {
-    match ledger.charge_number(&the_number(), now).await.unwrap() {
+    match ledger
+        .charge_number(&the_number(), LOCKED, now)
+        .await
+        .unwrap()
+    {
         NumberCharge::Charged(charge) => charge,
         NumberCharge::Locked => panic!("locked"),
     }

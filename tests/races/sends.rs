@@ -4,6 +4,7 @@ use crate::fake::Outcome;
 use crate::store::{NewStore, Store, over_both_stores};
 use crate::table::{Done, Flaw};
 use crate::world::{Name, Setup, World, at_once, check, holds_and_fails_with, number, tally};
+use otp_lambda::ledger::Door;
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::policy::{Budget, Budgets, Prices};
 use simulator::sized;
@@ -95,6 +96,7 @@ async fn country_and_money_budgets_are_spent_exactly(new: NewStore) {
             "GB".parse().unwrap(),
         );
         let budgets = Budgets {
+            door: Door::Http,
             all: Budget::parse_list("150/1h,2.5USD/24h").unwrap(),
             by_country: BTreeMap::from([
                 (jm, Budget::parse_list("20/24h").unwrap()),

@@ -2,16 +2,12 @@
 
 use crate::store::{NewStore, Store, over_both_stores};
 use crate::table::Flaw;
-use crate::world::{Name, Setup, World, at_once, check, holds_and_fails_with, number, word};
-use otp_lambda::policy::{Budget, Budgets};
+use crate::world::{Setup, World, at_once, check, holds_and_fails_with, number};
 use otp_lambda::service::ChallengeState;
 use std::time::Instant;
 use tokio::task::yield_now;
 
-over_both_stores!(
-    concurrent_sign_ins_send_once,
-    sign_ins_of_unknown_users_take_no_place_from_others,
-);
+over_both_stores!(concurrent_sign_ins_send_once,);
 
 /// The windows allow all sends, so only the verification can limit them. Each sign-in begins a little later than the
 /// one before, between its steps.
@@ -21,6 +17,7 @@ async fn concurrent_sign_ins_send_once(new: NewStore) {
             store,
             Setup {
                 limits: "20/1h",
+                share: "50",
                 flaw,
                 ..Setup::default()
             },
@@ -47,7 +44,7 @@ async fn concurrent_sign_ins_send_once(new: NewStore) {
                     challenge.state,
                     ChallengeState::Sent | ChallengeState::Adopted
                 );
-                if !is_taken_up || challenge.decoy > 0 {
+                if !is_taken_up {
                     strange.push(challenge);
                 }
             }
@@ -66,43 +63,4 @@ async fn concurrent_sign_ins_send_once(new: NewStore) {
     let good = race(store, None, users).await;
     let flawed = race(new(), Some(Flaw::NotAtomic), 12).await;
     holds_and_fails_with("one text", good, &[(Flaw::NotAtomic, flawed)]);
-}
-
-/// The budget and the prefix have room for one message. A hundred sign-ins of unknown users look whether they do, at the
-/// same time as somebody asks for a code. No count that they might have taken is ever given back.
-async fn sign_ins_of_unknown_users_take_no_place_from_others(new: NewStore) {
-    let attack = async |store: Store, flaw| {
-        let setup = Setup {
-            prefix_limits: "1/1h",
-            budgets: Budgets {
-                all: Budget::parse_list("1/24h").unwrap(),
-                ..Budgets::default()
-            },
-            flaw,
-            ..Setup::default()
-        };
-        let world = World::new(store, setup);
-        let tasks = (0..101).map(|nth| {
-            let world = world.clone();
-            async move {
-                if nth == 50 {
-                    return word(&world.send(&number(nth), &Name::Default).await);
-                }
-                word(&world.begin_decoy(&number(nth)).await)
-            }
-        });
-        let told = at_once(tasks).await;
-        let refused = told.iter().filter(|told| **told != "ok").count();
-        let (spent, prefixes) = (world.store.spent(), world.store.prefixes());
-        let counted: Vec<u64> = spent.into_values().chain(prefixes).collect();
-        let found = format!("{}; counted {counted:?}, {refused} refused", told[50]);
-        println!(
-            "{}: a send among 100 sign-ins, flaw {flaw:?}: {found}",
-            world.store
-        );
-        check(counted == [1, 1] && refused == 0, || found)
-    };
-    let flaw = Flaw::SpendsToAsk;
-    let flawed = attack(new(), Some(flaw)).await;
-    holds_and_fails_with("one message", attack(new(), None).await, &[(flaw, flawed)]);
 }

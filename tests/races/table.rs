@@ -1,7 +1,6 @@
 //! The ledger that the service sees: it lets the tasks of a race switch between any two steps, records what happened,
 //! and can have a flaw.
 
-use crate::world::START;
 use async_trait::async_trait;
 use otp_lambda::ledger::{
     Attempt, Charge, CodeDigest, Digest, HeldKey, ItemName, KeyOutcome, KeyReservation, Ledger,
@@ -54,8 +53,6 @@ pub(crate) enum Flaw {
     FreesLate,
     /// Cancels and redeems whatever generation there is.
     AnyGeneration,
-    /// Counts and spends to find out whether there is room, and never gives back.
-    SpendsToAsk,
 }
 
 /// A step that changed a verification.
@@ -458,17 +455,6 @@ impl Table {
                     now,
                 })
                 .await
-            }
-            (Flaw::SpendsToAsk, Step::Counted { item }) => {
-                let (cap, expires) = (u64::MAX, START.plus(Duration::from_hours(24)));
-                let step = Step::Count { item, cap, expires };
-                self.run(step).await.map(|_| 0.into())
-            }
-            (Flaw::SpendsToAsk, Step::Spent { spending }) => {
-                let none = vec![0; spending.lines.len()];
-                self.run(Step::Spend { spending })
-                    .await
-                    .map(|_| none.into())
             }
             (Flaw::AnyGeneration, Step::Cancel { item, now, .. }) => {
                 let generation = self.generation(&item).await?;

@@ -11,7 +11,7 @@ use otp_lambda::ledger::{
 use otp_lambda::otp::Otp;
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::policy::{
-    AllowedCountries, AllowedTypes, Brands, Budgets, ExtraPrefixes, Rate, SendLimits,
+    AllowedCountries, AllowedTypes, Brands, Budgets, ExtraPrefixes, Rate, SendLimits, SignInShare,
 };
 use otp_lambda::provider::Channel;
 use otp_lambda::reference::ReferenceId;
@@ -50,6 +50,8 @@ pub(crate) struct Setup {
     pub(crate) attempts: u8,
     pub(crate) references: ReferenceIds,
     pub(crate) authenticated: bool,
+    /// The part of sign-ins.
+    pub(crate) share: &'static str,
     /// The time that the provider takes.
     pub(crate) latency: Duration,
     /// The flaw of the ledger.
@@ -65,6 +67,7 @@ impl Default for Setup {
             attempts: 5,
             references: ReferenceIds::Derived,
             authenticated: true,
+            share: "0",
             latency: Duration::from_millis(3),
             flaw: None,
         }
@@ -158,6 +161,7 @@ impl World {
             dlt: None,
         };
         let policy = LedgerPolicy {
+            sign_in_share: SignInShare::parse(setup.share).unwrap(),
             send_limits: SendLimits::parse(setup.limits).unwrap(),
             prefix_limits: Rate::parse_list(setup.prefix_limits).unwrap(),
             source_limits: Vec::new(),
@@ -226,7 +230,6 @@ impl World {
             allowed_attempts: defaults.allowed_attempts,
             reference,
             owner: None,
-            unless_open: false,
         };
         self.service
             .send(
@@ -268,15 +271,6 @@ impl World {
 
     /// Begins a sign-in of the user who has this number.
     pub(crate) async fn begin_sign_in(&self, to: &PhoneNumber) -> Result<Challenge, Error> {
-        self.begin(to, 0).await
-    }
-
-    /// Begins a sign-in with the name of a user that does not exist.
-    pub(crate) async fn begin_decoy(&self, to: &PhoneNumber) -> Result<Challenge, Error> {
-        self.begin(to, 1).await
-    }
-
-    async fn begin(&self, to: &PhoneNumber, decoy: u8) -> Result<Challenge, Error> {
         let name = ReferenceId::random()?.expose().to_owned();
         let sign_in = SignIn {
             user: User {
@@ -286,7 +280,10 @@ impl World {
             },
             number: to.clone(),
             language: "en-US".into(),
-            session: Session { name, decoy },
+            session: Session {
+                name,
+                is_decoy: false,
+            },
         };
         self.service
             .begin_sign_in(

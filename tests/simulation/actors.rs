@@ -1,6 +1,6 @@
 //! The actors: people who mistype codes, an attacker who guesses, other software, and an operator.
 
-use otp_lambda::ledger::{Hasher, SessionDigest, Switches};
+use otp_lambda::ledger::{Door, Hasher, SessionDigest, Switches};
 use otp_lambda::policy::{Budget, Budgets, Prices, Rate, SendLimits};
 use otp_lambda::reference::ReferenceId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -140,6 +140,7 @@ pub(crate) fn setup(seed: u64, rng: &mut fastrand::Rng) -> Setup {
             rates(one(rng, ["10/10m,50/24h", "none", "5/1m", "20/1h"]))
         },
         budgets: Budgets {
+            door: Door::Http,
             all: budgets(all),
             by_country: BTreeMap::from([("JM".parse().unwrap(), budgets(jamaica))]),
             other_countries: if wide {

@@ -24,4 +24,5 @@ mod provider;
 mod seeds;
 mod sim;
 mod store;
+mod strangers;
 mod twin;

@@ -246,9 +246,9 @@ impl Layer for NaiveLedger {
             (Naive::ReservesInTwoSteps, Step::ReserveSend { item, windows, now }) => {
                 self.reserve_in_two_steps(item, &windows, now).await
             }
-            (Naive::CountsGuessesByReference, Step::ChargeNumber { item, now }) => {
+            (Naive::CountsGuessesByReference, Step::ChargeNumber { item, lock, now }) => {
                 let item = self.failures_of_verification(item);
-                let step = Step::ChargeNumber { item, now };
+                let step = Step::ChargeNumber { item, lock, now };
                 step.run(&self.inner).await
             }
             (Naive::CountsGuessesByReference, Step::ClearFailures { item, charge, now }) => {

@@ -8,7 +8,7 @@ use otp_lambda::ledger::{Hasher, Ledger, SessionDigest};
 use otp_lambda::otp::Otp;
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::policy::{
-    AllowedCountries, AllowedTypes, Brands, Budgets, ExtraPrefixes, Rate, SendLimits,
+    AllowedCountries, AllowedTypes, Brands, Budgets, ExtraPrefixes, Rate, SendLimits, SignInShare,
 };
 use otp_lambda::provider::Channel;
 use otp_lambda::reference::ReferenceId;
@@ -185,6 +185,7 @@ impl Sim {
                 books: books.clone(),
             });
             let policy = LedgerPolicy {
+                sign_in_share: SignInShare::default(),
                 send_limits: setup.send_limits.clone(),
                 prefix_limits: setup.prefix_limits.clone(),
                 source_limits: setup.source_limits.clone(),
@@ -511,7 +512,6 @@ async fn perform(
                 allowed_attempts: intent.attempts,
                 reference: given,
                 owner: session,
-                unless_open: false,
             };
             let answer = service.send(&request, call).await;
             Outcome::Sent(answer.map(|sent| (sent.reference, Millis(sent.receipt.expires))))

@@ -120,7 +120,7 @@ fn observe_before(books: &Shared, step: &Step) {
             OwnedSettled::Back(earlier) => {
                 books.lock().saw_refused_resend(item, earlier.expires);
             }
-            OwnedSettled::Sent { .. } | OwnedSettled::Unclear => {}
+            OwnedSettled::Sent { .. } | OwnedSettled::Unsent { .. } | OwnedSettled::Unclear => {}
         }
     }
 }

@@ -167,6 +167,9 @@ pub enum OwnedSettled {
     Failed {
         plain_until: Millis,
     },
+    Unsent {
+        issuers: Vec<Issuer>,
+    },
     Back(Box<Verification>),
 }
 
@@ -179,6 +182,9 @@ impl From<&Settled<'_>> for OwnedSettled {
             },
             Settled::Unclear => Self::Unclear,
             Settled::Failed { plain_until } => Self::Failed { plain_until },
+            Settled::Unsent { issuers } => Self::Unsent {
+                issuers: issuers.to_vec(),
+            },
             Settled::Back(earlier) => Self::Back(Box::new(earlier.clone())),
         }
     }
@@ -196,6 +202,7 @@ impl OwnedSettled {
             Self::Failed { plain_until } => Settled::Failed {
                 plain_until: *plain_until,
             },
+            Self::Unsent { issuers } => Settled::Unsent { issuers },
             Self::Back(earlier) => Settled::Back(earlier),
         }
     }

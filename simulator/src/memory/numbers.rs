@@ -67,9 +67,14 @@ impl Items {
         Reservation::Reserved(known.number.clone())
     }
 
-    pub(super) fn charge_number(&mut self, item: &ItemName, now: Millis) -> NumberCharge {
+    pub(super) fn charge_number(
+        &mut self,
+        item: &ItemName,
+        lock: u32,
+        now: Millis,
+    ) -> NumberCharge {
         let known = self.numbers.entry(item.clone()).or_default();
-        if known.number.failures >= LOCKED {
+        if known.number.failures >= lock {
             return NumberCharge::Locked;
         }
         known.number.failures += 1;

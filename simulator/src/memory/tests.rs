@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use otp_lambda::{
-    ledger::{FAILURES_KEPT, Hasher, Holder, Issuer, NUMBER_KEPT, SpendingLine, State, Window},
+    ledger::{
+        Door, FAILURES_KEPT, Hasher, Holder, Issuer, LOCKED, NUMBER_KEPT, SpendingLine, State,
+        Window,
+    },
     phone::PhoneNumber,
     policy::SendLimits,
     reference::ReferenceId,
@@ -69,7 +72,8 @@ async fn a_sweep_deletes_a_number_later_while_it_has_failures() {
     );
     let count = |ledger: &MemoryLedger| ledger.numbers().len();
     let charge = async |now| {
-        let NumberCharge::Charged(charge) = ledger.charge_number(&key, now).await.unwrap() else {
+        let NumberCharge::Charged(charge) = ledger.charge_number(&key, LOCKED, now).await.unwrap()
+        else {
             panic!("locked")
         };
         charge
@@ -141,7 +145,7 @@ async fn a_sweep_deletes_counters_and_budgets_in_the_second_after_they_end() {
         ends: NOW.plus(MILLISECOND),
     };
     let spending = Spending {
-        item: ItemName::of_budget(0),
+        item: ItemName::of_budget(Door::Http, 0),
         expires: NOW,
         lines: vec![line],
     };

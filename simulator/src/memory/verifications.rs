@@ -90,6 +90,11 @@ impl Items {
                 stored.message_id = message_id.map(str::to_owned);
             }
             Settled::Unclear => stored.state = State::Unclear,
+            Settled::Unsent { issuers } => {
+                stored.issuers = issuers.to_vec();
+                stored.state = State::Sent;
+                stored.message_id = None;
+            }
             Settled::Failed { plain_until } => {
                 stored.state = State::Failed;
                 stored.plain_until = plain_until;

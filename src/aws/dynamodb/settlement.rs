@@ -25,6 +25,9 @@ impl DynamoDb {
                 .update(item, "SET #st = :sent, #prov = :prov REMOVE #mid")
                 .text(":prov", &issuer.to_string()),
             Settled::Unclear => self.update(item, "SET #st = :unclear"),
+            Settled::Unsent { issuers } => self
+                .update(item, "SET #st = :sent, #prov = :prov REMOVE #mid")
+                .text(":prov", &text_of_issuers(issuers)),
             Settled::Failed { plain_until } => self
                 .update(item, "SET #st = :failed, #pu = :pu")
                 .number(":pu", plain_until.0),

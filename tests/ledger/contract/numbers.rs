@@ -140,7 +140,7 @@ pub(super) async fn a_number_is_locked_at_a_hundred_failures(ledger: &dyn Ledger
     }
     for _ in 0..2 {
         let charge = ledger
-            .charge_number(&the_number(), at(Duration::from_hours(99)))
+            .charge_number(&the_number(), LOCKED, at(Duration::from_hours(99)))
             .await
             .unwrap();
         assert!(matches!(charge, NumberCharge::Locked));
@@ -243,7 +243,8 @@ pub(super) async fn an_operator_unlocks(ledger: &dyn Ledger) {
     let other = keys().number(&PhoneNumber::parse("+14255550199").unwrap());
     ledger.unlock(&other, START).await.unwrap();
     assert_eq!(ledger.number(&other).await.unwrap(), Number::default());
-    let NumberCharge::Charged(charge) = ledger.charge_number(&other, START).await.unwrap() else {
+    let NumberCharge::Charged(charge) = ledger.charge_number(&other, LOCKED, START).await.unwrap()
+    else {
         panic!("locked")
     };
     assert_eq!(
@@ -253,4 +254,9 @@ pub(super) async fn an_operator_unlocks(ledger: &dyn Ledger) {
             epoch: 1
         }
     );
+    // The lock is the caller's.
+    let locked = ledger.charge_number(&other, 1, START).await.unwrap();
+    assert!(matches!(locked, NumberCharge::Locked), "{locked:?}");
+    let charged = ledger.charge_number(&other, 2, START).await.unwrap();
+    assert!(matches!(charged, NumberCharge::Charged(_)), "{charged:?}");
 }

@@ -5,7 +5,8 @@ use crate::shared::{
     digest, done, guess, open, paid, seconds, see, sent, success, the_verification,
 };
 use otp_lambda::ledger::{
-    Holder, Ledger, Opening, Resend, Seen, Settled, State, Success, USED, UsedCode, Verification,
+    Holder, Issuer, Ledger, Opening, Resend, Seen, Settled, State, Success, USED, UsedCode,
+    Verification,
 };
 use std::collections::BTreeSet;
 
@@ -245,6 +246,17 @@ pub(super) async fn a_reserved_send_is_settled_once(ledger: &dyn Ledger) {
             },
         ),
         (
+            Settled::Unsent {
+                issuers: &[Issuer::Decoy],
+            },
+            Verification {
+                state: State::Sent,
+                issuers: vec![Issuer::Decoy],
+                message_id: None,
+                ..opened.clone()
+            },
+        ),
+        (
             FAILED,
             Verification {
                 state: State::Failed,
@@ -300,6 +312,9 @@ pub(super) async fn a_settlement_of_an_older_generation_is_ignored(ledger: &dyn 
         sent(Some("late")),
         sent(None),
         Settled::Unclear,
+        Settled::Unsent {
+            issuers: &[Issuer::Decoy],
+        },
         FAILED,
         Settled::Back(&earlier),
     ];
@@ -347,6 +362,9 @@ pub(super) async fn only_the_request_that_reserved_a_send_settles_it(ledger: &dy
         sent(Some("of another")),
         sent(None),
         Settled::Unclear,
+        Settled::Unsent {
+            issuers: &[Issuer::Decoy],
+        },
         FAILED,
         Settled::Back(&earlier),
     ];
