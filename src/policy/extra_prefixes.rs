@@ -173,29 +173,23 @@ fn is_opened(reason: InvalidPhoneNumber, length: Option<usize>) -> bool {
     }
 }
 
-/// Whether numbers are known ones after one or two digits that people dial first at home.
+/// Whether numbers are known ones after a digit that people dial first at home. More digits could be a change of the plan,
+/// as Benin's 01 was.
 fn have_domestic_prefix(
     digits: &str,
     verdicts: &Verdicts,
     lengths: &RangeInclusive<usize>,
 ) -> bool {
-    let is_code = |end: &usize| digits.get(..*end).and_then(Beginning::of).is_some();
     let domestic = Err(InvalidPhoneNumber::OtherSpelling(Hint::Domestic));
-    let Some(end) = (1..=3)
-        .find(is_code)
-        .filter(|_| verdicts.contains(&domestic))
-    else {
-        return false;
-    };
-    (1..=2).any(|dialled| {
-        let (code, national) = digits.split_at(end);
-        let rest = national.get(dialled..).unwrap_or_default();
-        let lengths = lengths.start() - dialled..=lengths.end() - dialled;
-        Beginning::of(&format!("{code}{rest}")).is_some_and(|beginning| {
-            let verdicts = beginning.verdicts(&lengths);
-            verdicts.iter().flatten().any(is_assigned)
-        })
-    })
+    let is_code = |end: &usize| digits.get(..*end).and_then(Beginning::of).is_some();
+    let code = (1..=3).find(is_code).and_then(|end| digits.get(..end));
+    let known = code.and_then(|code| {
+        let national = digits.get(code.len() + 1..).unwrap_or_default();
+        let beginning = Beginning::of(&format!("{code}{national}"))?;
+        Some(beginning.verdicts(&(lengths.start() - 1..=lengths.end() - 1)))
+    });
+    verdicts.contains(&domestic)
+        && known.is_some_and(|known| known.iter().flatten().any(is_assigned))
 }
 
 #[cfg(test)]
@@ -238,6 +232,7 @@ mod tests {
             ("+33612xxxx=FR", "+336121234", "+3361212345"),
             // A zero that is part of the number, as Benin's and Côte d'Ivoire's became.
             ("+2250xxxxxxxxxx=CI", "+22501234567890", "+225012345678901"),
+            ("+22107xxxxxxxxx=SN", "+22107771234567", "+2210777123456"),
             ("+5070xxxxxxx=PA", "+50701234567", "+5070123456"),
         ] {
             assert!(PhoneNumber::parse(number).is_err(), "{number}");
