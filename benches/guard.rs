@@ -146,7 +146,7 @@ fn the_committed_counts_are_of_every_kind_of_request() {
 }
 
 #[test]
-fn the_architecture_page_has_the_committed_counts() {
+fn the_pages_have_the_committed_counts() {
     let page = include_str!("../ARCHITECTURE.md");
     let rows = read();
     let [without, with, secret] = super::OURS.map(|(program, _)| {
@@ -195,5 +195,30 @@ fn the_architecture_page_has_the_committed_counts() {
     ];
     for line in lines {
         assert!(page.contains(&line), "ARCHITECTURE.md should have: {line}");
+    }
+
+    let page = include_str!("../README.md");
+    for (program, first, further) in [
+        (
+            "with its ledger",
+            with("init") + with("first send"),
+            with("send"),
+        ),
+        (
+            "without a ledger",
+            without("init") + without("first send"),
+            without("send"),
+        ),
+    ] {
+        let line = page
+            .lines()
+            .find(|line| line.starts_with(&format!("| otp-lambda {program}")))
+            .unwrap();
+        for figure in [format!("| {first:.1} |"), format!("| {further:.2},")] {
+            assert!(
+                line.contains(&figure),
+                "README.md should have {figure}: {line}"
+            );
+        }
     }
 }

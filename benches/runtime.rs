@@ -84,20 +84,30 @@ impl Environment {
 
     /// Waits until the process asks for an invocation. Then everything about the last one is done.
     pub(super) fn wait(&mut self) -> Result<(), String> {
-        self.asked
-            .recv_timeout(PATIENCE)
-            .map_err(|_| format!("does not ask for an invocation: {}", self.log()))
+        self.patiently(|environment, moment| environment.asked.recv_timeout(moment).ok())
+            .ok_or_else(|| format!("does not ask for an invocation: {}", self.log()))
     }
 
-    /// The path and the body of the answer to an event, and how long it took.
+    /// How long an event took, and the path and the body of the answer.
     pub(super) fn invoke(&mut self, event: String) -> Result<(Duration, String, String), String> {
         let started = Instant::now();
         self.events.send(event).map_err(|error| error.to_string())?;
         let (ended, path, body) = self
-            .answers
-            .recv_timeout(PATIENCE)
-            .map_err(|_| format!("does not answer: {}", self.log()))?;
+            .patiently(|environment, moment| environment.answers.recv_timeout(moment).ok())
+            .ok_or_else(|| format!("does not answer: {}", self.log()))?;
         Ok((ended - started, path, body))
+    }
+
+    /// Waits for something, as long as the process lives.
+    fn patiently<T>(&mut self, receive: impl Fn(&Self, Duration) -> Option<T>) -> Option<T> {
+        let started = Instant::now();
+        loop {
+            let has_ended = !matches!(self.process.try_wait(), Ok(None));
+            let received = receive(self, Duration::from_millis(100));
+            if received.is_some() || has_ended || started.elapsed() > PATIENCE {
+                return received;
+            }
+        }
     }
 
     pub(super) fn usage(&self) -> Usage {

@@ -114,6 +114,7 @@ impl Aws {
         let mut settings = function::settings(&provider.url);
         settings.extend([
             ("LOG_LEVEL", "info".to_owned()),
+            ("AWS_DEFAULT_REGION", "us-east-1".to_owned()),
             ("AWS_SESSION_TOKEN", session_token()),
             ("AWS_ACCESS_KEY_ID", "ASIAIOSFODNN7EXAMPLE".to_owned()),
             (
