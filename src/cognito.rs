@@ -32,7 +32,7 @@ use tokio::time::Instant;
 /// The operator's settings for sign-ins and sign-ups.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// The minimum response time of Create and Verify. A refusal is faster than a send, so without
+    /// Create and Verify respond at multiples of this time. A refusal is faster than a send, so without
     /// it the time would show which users exist.
     pub floor: Duration,
     pub shown_number: ShownNumber,
@@ -85,6 +85,9 @@ const TIME_LIMIT: Duration = Duration::from_millis(3800);
 
 /// How much of it the work may take until the provider has answered. The rest is for recording the outcome in the ledger.
 const PROVIDER_TIME: Duration = TIME_LIMIT.saturating_sub(RECORDING_TIME);
+
+/// Responses come at this time at the latest, whatever the floor is: Cognito does not wait for the next multiple.
+const LATEST: Duration = Duration::from_millis(3900);
 
 const EXPECTED: &str = "This function does not handle this Amazon Cognito trigger. Expected: \
                         DefineAuthChallenge_Authentication, CreateAuthChallenge_Authentication or \
@@ -175,9 +178,20 @@ pub(crate) async fn respond(
         }
     };
     if matches!(trigger, Trigger::Create | Trigger::Verify) {
-        tokio::time::sleep(policy.floor.saturating_sub(call.started.elapsed())).await;
+        let at = response_time(policy.floor, call.started.elapsed());
+        tokio::time::sleep_until(call.started + at).await;
     }
     event.with_response(&response).ok_or_else(unexpected)
+}
+
+/// When a response comes that is ready after `elapsed`: at the next multiple of the floor. If only the shortest time were
+/// the same for all, a provider that takes longer would show which sign-ins ask it.
+fn response_time(floor: Duration, elapsed: Duration) -> Duration {
+    let Some(steps) = elapsed.as_nanos().checked_div(floor.as_nanos()) else {
+        return elapsed;
+    };
+    let steps = u32::try_from(steps).unwrap_or(u32::MAX).saturating_add(1);
+    floor.saturating_mul(steps).min(LATEST).max(elapsed)
 }
 
 fn define_response(decision: Decision) -> Value {

@@ -8,6 +8,7 @@ mod foreign_codes;
 mod idempotency;
 mod issuers;
 mod languages;
+mod latencies;
 mod limits;
 mod manage;
 mod refusals;
@@ -33,6 +34,7 @@ use crate::error::{Error, ErrorCode};
 use crate::otp::CodeShape;
 use crate::phone::{Country, PhoneNumber};
 use crate::provider::{Channel, ProviderLimits};
+use latencies::Latencies;
 use std::time::Duration;
 
 /// How many codes can be sent for one verification.
@@ -47,6 +49,7 @@ pub struct Service {
     providers: Providers,
     /// Counts sends and guesses. Without it, the provider's verdicts are passed on and nothing more is promised.
     limits: Option<Limits>,
+    latencies: Latencies,
 }
 
 impl Service {
@@ -56,6 +59,7 @@ impl Service {
             rules,
             providers,
             limits,
+            latencies: Latencies::default(),
         }
     }
 

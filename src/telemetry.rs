@@ -77,6 +77,12 @@ impl Record {
         self.provider_time = Some(time);
     }
 
+    /// Whether a provider was asked, however it ended.
+    #[must_use]
+    pub fn has_asked_provider(&self) -> bool {
+        self.provider_time.is_some()
+    }
+
     /// The provider's ID of the request, for a support case with AWS.
     pub fn provider_request(&mut self, id: Option<String>) {
         self.provider_request_id = id;

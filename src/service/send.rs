@@ -1,4 +1,5 @@
 use super::idempotency::Reservation;
+use super::latencies::Act;
 use super::limits::Charges;
 use super::refusals;
 use super::send_plan::SendPlan;
@@ -11,7 +12,7 @@ use crate::reference::ReferenceId;
 use crate::time::Millis;
 use futures_util::future::join3;
 use std::borrow::Cow;
-use std::time::Instant;
+use tokio::time::Instant;
 
 impl Service {
     /// Sends a code.
@@ -284,6 +285,7 @@ impl Service {
         let provider = &self.providers.current;
         let asked = Instant::now();
         let outcome = provider.send(message, call.provider_time_left()).await;
+        self.latencies.remember(Act::Send, asked.elapsed());
         call.record
             .provider_answered(provider.name(), asked.elapsed());
         let receipt = outcome?;

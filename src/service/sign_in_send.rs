@@ -2,6 +2,7 @@
 //! the app to see.
 
 use super::idempotency::Reservation;
+use super::latencies::Act;
 use super::send_plan::SendPlan;
 use super::sign_in::items;
 use super::sign_in_counters::{Count, Counted, Counters};
@@ -142,9 +143,13 @@ impl Service {
         }
         let country = match (count.refused, country) {
             (Ok(()), Some(country)) => country,
-            (refused, _) => return Ok(Fate::Unsent(refused.err().flatten())),
+            (refused, _) => {
+                self.wait_as_if_asked(Act::Send, call).await;
+                return Ok(Fate::Unsent(refused.err().flatten()));
+            }
         };
         if issuer == Issuer::TestNumber {
+            self.wait_as_if_asked(Act::Send, call).await;
             return Ok(Fate::Sent(issuer, Receipt::default()));
         }
         let message = self.planned_message(request, country, &known_as, plan);

@@ -1,4 +1,5 @@
 use super::foreign_codes::ForeignCode;
+use super::latencies::Act;
 use super::refusals::{self, GuessVerdict};
 use super::{Call, Limits, Service, VerifyRequest};
 use crate::error::{Error, ErrorCode};
@@ -10,7 +11,8 @@ use crate::provider::{Provider, Verdict};
 use crate::reference::ReferenceId;
 use crate::time::Millis;
 use futures_util::future::join;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// How long the feedback about a right code may take: the person waits for it.
 const FEEDBACK_TIME: Duration = Duration::from_millis(300);
@@ -58,6 +60,9 @@ impl Service {
             self.check_code(&reference, request, &guess, limits, &verification, call)
                 .await
         };
+        if call.caller.sign_in.is_some() && !call.record.has_asked_provider() {
+            self.wait_as_if_asked(Act::Verify, call).await;
+        }
         match checked {
             Ok(Checked::Right { issuer, provider }) => {
                 recording
@@ -226,8 +231,12 @@ impl Service {
                 "the code was issued by {issuers:?}, which this function does not ask: set OTP_PREVIOUS_PROVIDER"
             )));
         }
-        let right = self.ask_to_verify(&candidates, request, call).await?;
-        Ok(right.map_or(Checked::Wrong, |right| Checked::Right {
+        let asked = Instant::now();
+        let right = self.ask_to_verify(&candidates, request, call).await;
+        if call.record.has_asked_provider() {
+            self.latencies.remember(Act::Verify, asked.elapsed());
+        }
+        Ok(right?.map_or(Checked::Wrong, |right| Checked::Right {
             issuer: right.issuer.clone(),
             provider: Some(right.provider),
         }))

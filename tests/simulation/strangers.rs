@@ -627,3 +627,109 @@ fn made_up_numbers_are_uniform() {
         assert!(chi_squared(&biased) > DIGITS, "{from_the_end}: {biased:?}");
     }
 }
+
+/// Welch's t: by how many standard errors two means differ.
+fn welch(one: &[f64], other: &[f64]) -> f64 {
+    let count = |sample: &[f64]| f64::from(u32::try_from(sample.len()).unwrap());
+    let mean = |sample: &[f64]| sample.iter().sum::<f64>() / count(sample);
+    let error = |sample: &[f64]| {
+        let squares = sample.iter().map(|time| (time - mean(sample)).powi(2));
+        squares.sum::<f64>() / (count(sample) - 1.0) / count(sample)
+    };
+    let (difference, error) = (mean(one) - mean(other), (error(one) + error(other)).sqrt());
+    if difference == 0.0 {
+        0.0
+    } else {
+        difference.abs() / error
+    }
+}
+
+const FLOOR: Duration = Duration::from_millis(200);
+
+/// The times of first challenges and of wrong answers, of users and of nobody, while the provider takes `factor` times the
+/// floor.
+struct Times {
+    users: [Vec<f64>; 2],
+    nobody: [Vec<f64>; 2],
+}
+
+async fn times(factor: f64, pairs: usize, has_users: bool) -> Times {
+    let settings = [
+        ("COGNITO_FLOOR_MS", FLOOR.as_millis().to_string()),
+        ("PREFIX_LIMITS", "100000/1h".to_owned()),
+        ("BUDGETS", "100000/1h".to_owned()),
+    ];
+    let name = |nth: usize| Name {
+        typed: vec![format!("user-{nth}")],
+        stored: format!("user-{nth}"),
+        number: PhoneNumber::parse(&format!("+1425555{nth:04}")).unwrap(),
+        is_verified: true,
+    };
+    let mut stranger = Stranger {
+        world: World::new(&settings),
+        exists: Vec::new(),
+        names: (0..2 * pairs + 64).map(name).collect(),
+        sessions: Vec::new(),
+    };
+    {
+        let mut shared = stranger.world.shared.lock().unwrap();
+        shared.latency = FLOOR.mul_f64(factor);
+        shared.step_time = Duration::from_millis(1);
+    }
+    let mut times = Times {
+        users: [Vec::new(), Vec::new()],
+        nobody: [Vec::new(), Vec::new()],
+    };
+    for nth in 0..stranger.names.len() {
+        // Others have signed in before.
+        let is_user = nth < 64 || nth % 2 == 0;
+        stranger.exists.push(is_user && has_users);
+        let mut session = Session {
+            name: nth,
+            typed: 0,
+            private: Value::Null,
+            metadata: Value::Null,
+            rounds: Vec::new(),
+        };
+        let began = tokio::time::Instant::now();
+        stranger.create(&mut session).await;
+        let created = began.elapsed().as_secs_f64();
+        stranger.verify(&session, "000000").await;
+        let verified = began.elapsed().as_secs_f64() - created;
+        if nth >= 64 {
+            let of = if is_user {
+                &mut times.users
+            } else {
+                &mut times.nobody
+            };
+            of[0].push(created);
+            of[1].push(verified);
+        }
+    }
+    times
+}
+
+/// However long the provider takes, the time of an answer does not show whether it was asked.
+#[tokio::test(start_paused = true)]
+async fn times_do_not_tell_who_exists() {
+    const NOTICED: f64 = 4.5;
+    fastrand::seed(7);
+    let pairs = usize::try_from(sized(100, 1_000)).unwrap();
+    for factor in [0.5, 1.5, 3.0] {
+        let with = times(factor, pairs, true).await;
+        // The control: a function that has never asked a provider, and so does not wait.
+        let without = times(factor, pairs, false).await;
+        for act in 0..2 {
+            let t = welch(&with.users[act], &with.nobody[act]);
+            let control = welch(&with.users[act], &without.nobody[act]);
+            println!(
+                "provider {factor} x floor, act {act}: |t| = {t:.2}, without waiting {control:.1}"
+            );
+            assert!(t < NOTICED, "{factor}, {act}: {t}");
+            assert!(
+                factor < 1.0 || control > NOTICED,
+                "{factor}, {act}: {control}"
+            );
+        }
+    }
+}

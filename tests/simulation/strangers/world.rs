@@ -49,6 +49,10 @@ pub(crate) enum Mood {
 pub(crate) struct Shared {
     pub(crate) ledger: MemoryLedger,
     pub(crate) mood: Mood,
+    /// How long the provider takes on average.
+    pub(crate) latency: Duration,
+    /// How long a step of the ledger takes.
+    pub(crate) step_time: Duration,
     /// The numbers that got texts.
     pub(crate) texts: Vec<String>,
     /// The steps of the event.
@@ -81,7 +85,12 @@ static LIMITS: LazyLock<ProviderLimits> = LazyLock::new(|| ProviderLimits {
 struct Phones(Arc<Mutex<Shared>>);
 
 impl Phones {
-    fn mood(&self) -> Result<(), Error> {
+    async fn answers(&self) -> Result<(), Error> {
+        let latency = self.0.lock().unwrap().latency;
+        if !latency.is_zero() {
+            // Half as long to half as long again.
+            tokio::time::sleep(latency.mul_f64(0.5 + fastrand::f64())).await;
+        }
         match self.0.lock().unwrap().mood {
             Mood::Works => Ok(()),
             Mood::Refuses => Err(Error::new(ErrorCode::ProviderThrottled, "made up")),
@@ -103,7 +112,7 @@ impl Provider for Phones {
     }
 
     async fn send(&self, message: &Message<'_>, _: Duration) -> Result<Receipt, Error> {
-        self.mood()?;
+        self.answers().await?;
         let to = message.to.expose().to_owned();
         self.0.lock().unwrap().texts.push(to);
         Ok(Receipt::default())
@@ -116,7 +125,7 @@ impl Provider for Phones {
         otp: &Otp,
         _: Duration,
     ) -> Result<Answer, Error> {
-        self.mood()?;
+        self.answers().await?;
         let has_text = self
             .0
             .lock()
@@ -143,7 +152,7 @@ struct Watched(Arc<Mutex<Shared>>);
 #[async_trait]
 impl Layer for Watched {
     async fn step(&self, mut step: Step) -> Result<Reply, Unavailable> {
-        let ledger = {
+        let (ledger, step_time) = {
             let mut shared = self.0.lock().unwrap();
             shared.confuse(&mut step);
             let nth = shared.steps.len();
@@ -159,8 +168,11 @@ impl Layer for Watched {
                     shared.written.insert(item);
                 }
             }
-            shared.ledger.clone()
+            (shared.ledger.clone(), shared.step_time)
         };
+        if !step_time.is_zero() {
+            tokio::time::sleep(step_time).await;
+        }
         step.run(&ledger).await
     }
 }
