@@ -14,6 +14,9 @@ EVENT ?= events/send.http-v2.json
 # The CloudFormation stack to deploy or to operate.
 STACK ?= otp-lambda
 export STACK
+# Tags of everything in it, such as TAGS="team=login env=prod".
+TAGS ?=
+export TAGS
 
 TOOLS := tests/e2e/with-tools.sh
 

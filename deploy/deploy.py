@@ -4,7 +4,7 @@
     deploy.py deploy [FILE]      builds, judges and deploys. Without FILE it takes settings.yaml, or makes it by asking
     deploy.py destroy            deletes the stack, and says what stays
 
-STACK names the stack. Region and credentials are those of the AWS CLI. Runs with the Python that has SAM CLI.
+STACK names the stack, and TAGS are tags of all its resources, such as `team=login env=prod`. Region and credentials are those of the AWS CLI. Runs with the Python that has SAM CLI.
 """
 
 import json
@@ -20,6 +20,7 @@ import settings
 from settings import EXAMPLE, ROOT, Template, Unusable
 
 STACK = os.environ.get("STACK") or "otp-lambda"
+TAGS = os.environ.get("TAGS", "").split()
 BUILT = Path(os.environ.get("OTP_BUILT") or ROOT / ".aws-sam" / "build") / "template.yaml"
 ASKED_FOR = Path("settings.yaml")
 
@@ -151,6 +152,8 @@ def sam(*arguments, parameters):
         command = ["sam", "deploy", "--stack-name", STACK, "--template-file", str(BUILT), "--resolve-s3", *arguments]
         command += ["--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset", "--no-fail-on-empty-changeset"]
         command += ["--parameter-overrides", f"file://{file}"]
+        if TAGS:
+            command += ["--tags", *TAGS]
         done = subprocess.run(command, cwd=ROOT)
     if done.returncode:
         raise Stop(f"The stack {STACK} was not changed, or CloudFormation has taken it back to what it was: see above.")

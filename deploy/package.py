@@ -7,6 +7,7 @@ zips, the example of a settings file, a list of the crates in the function (SBOM
 Equal sources make equal zips. Runs with the Python that has SAM CLI.
 """
 
+import copy
 import hashlib
 import json
 import os
@@ -17,10 +18,15 @@ import sys
 import zipfile
 from pathlib import Path
 
+import yaml
+from samtranslator.yaml_helper import yaml_parse
+
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "target" / "package"
 ARCHITECTURES = {"arm64": "aarch64-unknown-linux-gnu", "x86_64": "x86_64-unknown-linux-gnu"}
 LAYER = "otp-lambda-config.zip"
+RELEASE = "otp-lambda-release.zip"
+PARTS = ROOT / "deploy" / "parts"
 SBOM = "otp-lambda.cdx.json"
 
 # The oldest time that a zip can have.
@@ -52,45 +58,82 @@ def zipped(file, contents):
             packed.writestr(entry, data)
 
 
-def without_comments(text):
-    """The template without comments and empty lines, each level indented by one: the same to YAML, and shorter."""
-    lines, levels, block = [], [(0, 0)], None
-    for line in text.split("\n"):
-        rest = line.lstrip()
-        before = len(line) - len(rest)
-        if block and (not rest or before >= block):
-            # A program in the template keeps its lines and its own indentation.
-            lines.append(" " * (levels[-1][1] + 1) + line[block:] if rest else "")
-            continue
-        block = None
-        if not rest or rest.startswith("#"):
-            continue
-        while levels[-1][0] > before:
-            levels.pop()
-        if levels[-1][0] < before:
-            levels.append((before, levels[-1][1] + 1))
-        lines.append(" " * levels[-1][1] + rest)
-        while rest.startswith("- "):
-            # The keys of an item stand behind its dash.
-            rest, levels = rest[2:], [*levels, (levels[-1][0] + 2, levels[-1][1] + 2)]
-        if rest.endswith(": |"):
-            block = levels[-1][0] + 2
-    return "\n".join(lines).rstrip("\n") + "\n"
+def scalar(value):
+    """A string or number in flow style, quoted only where YAML needs it."""
+    if not isinstance(value, str):
+        return json.dumps(value)
+    if re.fullmatch(r"[\w$/.*+=@();:' -]+", value, re.ASCII):
+        try:
+            if yaml.safe_load(f"[{value}]") == [value] and not re.fullmatch("(?i)y|n|on|off|yes|no", value):
+                return value
+        except yaml.YAMLError:
+            pass
+    quoted = "'" + value.replace("'", "''") + "'"
+    return min(json.dumps(value, ensure_ascii=False), quoted, key=len) if "\n" not in value else json.dumps(value)
 
 
-def released(text, architecture):
-    """The template that deploys the zips beside it, for one processor."""
-    for before, after in (
-        ("    Metadata:\n      BuildMethod: rust-cargolambda\n      BuildProperties:\n        Binary: otp-lambda\n", ""),
-        ("CodeUri: .\n", f"CodeUri: otp-lambda-{architecture}.zip\n"),
-        ("ContentUri: config/\n", f"ContentUri: {LAYER}\n"),
-        ("    Default: arm64\n", f"    Default: {architecture}\n"),
-        # The other processor cannot run this zip.
-        ("    AllowedValues: [arm64, x86_64]\n", f"    AllowedValues: [{architecture}]\n"),
-    ):
-        assert text.count(before) == 1, before
-        text = text.replace(before, after)
-    return without_comments(text)
+def flow(value):
+    """A part of the template in YAML's flow style, with the short names of CloudFormation's functions."""
+    if isinstance(value, list):
+        return "[" + ",".join(map(flow, value)) + "]"
+    if not isinstance(value, dict):
+        return scalar(value)
+    if len(value) == 1:
+        ((name, argument),) = value.items()
+        if name == "Fn::GetAtt" and isinstance(argument, list):
+            argument = ".".join(argument)
+        if name == "Ref" or name.startswith("Fn::") or (name == "Condition" and isinstance(argument, str)):
+            return f"!{name.removeprefix('Fn::')} {flow(argument)}"
+    return "{" + ",".join(f"{scalar(name)}: {flow(it)}" for name, it in value.items()) + "}"
+
+
+def short(template):
+    """The template without comments, a line for each parameter, rule, condition, resource and output."""
+    lines = []
+    for section, entries in template.items():
+        if isinstance(entries, dict):
+            lines += [f"{section}:", *(f" {scalar(name)}: {flow(it)}" for name, it in entries.items())]
+        else:
+            lines.append(f"{section}: {flow(entries)}")
+    return "\n".join(lines) + "\n"
+
+
+def folded(pattern):
+    """The same pattern with the longest list of items, `X(,X)*`, written with one X: each item ends with a comma before
+    another one, or at the end."""
+    best = pattern
+    for begin in re.finditer(r"\(([,;])", pattern):
+        for end in re.finditer(r"\)\*(?=(\)\??)?\$$)", pattern):
+            item = pattern[begin.end() : end.start()]
+            if item and item.count("(") == item.count(")") and pattern[: begin.start()].endswith(item):
+                head = pattern[: begin.start() - len(item)]
+                best = min(best, f"{head}({item}({begin[1]}(?=.)|$))+{pattern[end.end() :]}", key=len)
+    return best
+
+
+def released(template, architecture):
+    """The template that deploys the files beside it, for one processor."""
+    template = copy.deepcopy(template)
+    resources, parameters = template["Resources"], template["Parameters"]
+    # The other processor cannot run this zip.
+    parameters["Architecture"].update(Default=architecture, AllowedValues=[architecture])
+    resources["Function"].pop("Metadata")
+    resources["Function"]["Properties"]["CodeUri"] = f"otp-lambda-{architecture}.zip"
+    resources["Config"]["Properties"]["ContentUri"] = LAYER
+    release = resources["ReleaseFunction"]
+    release["Type"] = "AWS::Serverless::Function"
+    release["Properties"].pop("Code")
+    release["Properties"]["CodeUri"] = RELEASE
+    for it in resources.values():
+        if it["Type"] == "AWS::CloudFormation::Stack":
+            it["Properties"]["TemplateURL"] = Path(it["Properties"]["TemplateURL"]).name
+    for it in [*parameters.values(), *template["Outputs"].values()]:
+        # The pages have the rest.
+        it["Description"] = re.split(r"(?<=[.]) (?=[A-Z])", it["Description"].strip())[0]
+    for it in parameters.values():
+        if "AllowedPattern" in it:
+            it["AllowedPattern"] = folded(it["AllowedPattern"])
+    return template
 
 
 def sbom():
@@ -115,12 +158,16 @@ def pack(folder, binaries, crates):
     """Writes everything into the folder. `binaries` are the built functions by processor."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    template = (ROOT / "template.yaml").read_text()
+    template = yaml_parse((ROOT / "template.yaml").read_text())
     for architecture, binary in binaries.items():
         zipped(folder / f"otp-lambda-{architecture}.zip", {"bootstrap": (binary.read_bytes(), 0o755)})
-        (folder / f"template-{architecture}.yaml").write_text(released(template, architecture))
+        (folder / f"template-{architecture}.yaml").write_text(short(released(template, architecture)))
     files = {file.name: (file.read_bytes(), 0o644) for file in (ROOT / "config").iterdir()}
     zipped(folder / LAYER, files)
+    program = template["Resources"]["ReleaseFunction"]["Properties"]["Code"]["ZipFile"]
+    zipped(folder / RELEASE, {"index.py": (program.encode(), 0o644)})
+    for part in PARTS.iterdir():
+        (folder / part.name).write_text(short(yaml_parse(part.read_text())))
     shutil.copyfile(ROOT / "docs" / "settings.example.yaml", folder / "settings.example.yaml")
     (folder / SBOM).write_text(json.dumps(crates, indent=1, ensure_ascii=False) + "\n")
     sums = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in sorted(folder.iterdir())]

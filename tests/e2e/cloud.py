@@ -130,6 +130,7 @@ def package(folder, bootstrap, edit=lambda template: template):
     (folder / "Function").mkdir(parents=True)
     shutil.copy(bootstrap, folder / "Function" / "bootstrap")
     shutil.copytree(ROOT / "config", folder / "Config")
+    shutil.copytree(ROOT / "deploy" / "parts", folder / "deploy" / "parts")
     source = edit((ROOT / "template.yaml").read_text())
     for before, after in (
         ("CodeUri: .\n", "CodeUri: Function\n"),

@@ -340,8 +340,10 @@ def sends(cloud, number, stack="otp-lambda"):
 
 def test_a_second_deployment_changes_only_what_was_changed(cloud, built, tmp_path):
     first = edited(Budgets="400/1h,1000/24h", CountryLimits="JM=20/1h", LogRetentionDays="365")
-    code, output, errors = run(cloud, built, "deploy", write(tmp_path, first))
+    code, output, errors = run(cloud, built, "deploy", write(tmp_path, first), TAGS="team=login env=prod")
     assert code == 0, output[-3000:] + errors
+    (stack,) = client(cloud, "cloudformation").describe_stacks(StackName="otp-lambda")["Stacks"]
+    assert {it["Key"]: it["Value"] for it in stack["Tags"]} == {"team": "login", "env": "prod"}
     assert "creates the stack otp-lambda" in output
     before = live(cloud)
     assert "ExampleCorp" in sends(cloud, "+14255560141")

@@ -140,6 +140,11 @@ BROKEN = [
     *[{"ApiAuth": "none", name: "none"} for name in ("PrefixLimits", "SourceLimits", "Budgets")],
     {"AllowedOrigins": "https://example.com"},
     {"Cognito": "new", "CognitoUserPoolArn": GIVEN},
+    {"SubnetIds": "subnet-0123456789abcdef0"},
+    {"DomainName": "otp.example.com"},
+    {"CognitoRateLimit": "1000"},
+    {"CognitoTier": "LITE"},
+    {"CognitoDeletionProtection": "on"},
 ]
 
 

@@ -17,6 +17,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import test_template
 from cloud import E2E, ROOT, Cloud
 from samtranslator.yaml_helper import yaml_parse
 from test_deploy import client, edited, outputs, program, sends, skip, write
@@ -38,7 +39,7 @@ def packed(tmp_path_factory):
 
 def test_the_folder_has_all_that_a_deployment_needs_and_its_sums(packed):
     names = {f"otp-lambda-{it}.zip" for it in package.ARCHITECTURES} | {f"template-{it}.yaml" for it in package.ARCHITECTURES}
-    names |= {"otp-lambda-config.zip", "otp-lambda.cdx.json", "settings.example.yaml", "SHA256SUMS"}
+    names |= {"otp-lambda-config.zip", "otp-lambda-release.zip", "domain.yaml", "firewall.yaml", "otp-lambda.cdx.json", "settings.example.yaml", "SHA256SUMS"}
     assert {file.name for file in packed.iterdir()} == names
     checked = subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=packed, capture_output=True, text=True)
     assert checked.returncode == 0 and checked.stdout.count(": OK\n") == len(names) - 1, checked.stderr
@@ -59,14 +60,63 @@ def test_a_zip_has_one_executable_and_equal_contents_make_equal_zips(packed, tmp
 
 
 @pytest.mark.parametrize("architecture", package.ARCHITECTURES)
-def test_the_released_template_is_the_template_without_comments(architecture):
-    found, source = yaml_parse(package.released(TEMPLATE, architecture)), yaml_parse(TEMPLATE)
-    function, layer = (source["Resources"][name] for name in ("Function", "Config"))
-    function.pop("Metadata")
-    function["Properties"]["CodeUri"] = f"otp-lambda-{architecture}.zip"
-    layer["Properties"]["ContentUri"] = "otp-lambda-config.zip"
+def test_the_released_template_is_the_template_without_comments(packed, architecture):
+    found, source = yaml_parse((packed / f"template-{architecture}.yaml").read_text()), yaml_parse(TEMPLATE)
+    resources = source["Resources"]
+    resources["Function"].pop("Metadata")
+    resources["Function"]["Properties"]["CodeUri"] = f"otp-lambda-{architecture}.zip"
+    resources["Config"]["Properties"]["ContentUri"] = "otp-lambda-config.zip"
     source["Parameters"]["Architecture"].update(Default=architecture, AllowedValues=[architecture])
+    # The program in it is a zip, too.
+    program_text = resources["ReleaseFunction"]["Properties"].pop("Code")["ZipFile"]
+    resources["ReleaseFunction"]["Properties"]["CodeUri"] = "otp-lambda-release.zip"
+    resources["ReleaseFunction"]["Type"] = "AWS::Serverless::Function"
+    with zipfile.ZipFile(packed / "otp-lambda-release.zip") as it:
+        assert it.read("index.py").decode() == program_text
+    for name in ("Firewall", "Domain"):
+        part = resources[name]["Properties"]["TemplateURL"]
+        assert yaml_parse((ROOT / part).read_text()) == yaml_parse((packed / Path(part).name).read_text())
+        resources[name]["Properties"]["TemplateURL"] = Path(part).name
+    # Descriptions are shorter, and patterns are written in another way.
+    for section, name in (("Parameters", "Description"), ("Parameters", "AllowedPattern"), ("Outputs", "Description")):
+        for key, it in source[section].items():
+            here, there = it.pop(name, ""), found[section][key].pop(name, "")
+            assert there and len(there) <= len(here) if here else not there, key
+            assert name == "AllowedPattern" or here.startswith(there), key
     assert found == source
+
+
+# What test_template.py has the parameters accept and refuse.
+(VALUES,) = (it.args[1] for it in test_template.test_parameters_accept_valid_values_only.pytestmark if it.name == "parametrize")
+
+
+def test_the_released_patterns_accept_the_same_values():
+    released = package.released(yaml_parse(TEMPLATE), "arm64")["Parameters"]
+    patterns = {name: it["AllowedPattern"] for name, it in yaml_parse(TEMPLATE)["Parameters"].items() if "AllowedPattern" in it}
+    changed = {name for name, it in patterns.items() if released[name]["AllowedPattern"] != it}
+    assert len(changed) >= 12
+    good = {name: values for name, values, _ in VALUES}
+    for name in changed:
+        # Also lists of what is accepted, with separators where none belong.
+        items = [it for it in good[name] if it]
+        values = {value for _, *both in VALUES for some in both for value in some}
+        values |= {f"{a}{sep}{b}" for a in items for b in [*items, "", "x", "*"] for sep in (",", ";", ",,", " ,", ", ", ";;")}
+        values |= {f"{sep}{it}" for it in items for sep in (",", ";")} | {f"{it}{it}" for it in items}
+        for value in values:
+            before, after = (bool(re.search(it, value)) for it in (patterns[name], released[name]["AllowedPattern"]))
+            assert before == after, (name, value)
+
+
+# CloudFormation takes a template of this size in a request, without a bucket.
+LIMIT = 51_200
+
+
+@pytest.mark.parametrize("architecture", package.ARCHITECTURES)
+def test_the_released_template_fits_into_a_request(packed, architecture):
+    size = (packed / f"template-{architecture}.yaml").stat().st_size
+    assert size < LIMIT, f"{size} bytes: move a part into deploy/parts/"
+    # The control: the template as it is does not.
+    assert len(TEMPLATE.encode()) > LIMIT
 
 
 def test_the_list_of_crates_has_what_is_shipped_and_nothing_else():
@@ -127,6 +177,22 @@ def test_the_package_is_deployed_without_a_toolchain(packed, tmp_path):
         assert function["Architectures"] == ["x86_64"]
         zip_sum = hashlib.sha256((packed / "otp-lambda-x86_64.zip").read_bytes()).digest()
         assert function["CodeSha256"] == base64.b64encode(zip_sum).decode()
+        # With everything that an organization may ask for, one of it a further stack. MiniStack lacks one resource of the
+        # firewall, WebACLAssociation, so that part is only linted.
+        key = client(cloud, "kms").create_key()["KeyMetadata"]["Arn"]
+        everything = {"Cognito": "new", "CognitoTier": "LITE", "CognitoDeletionProtection": "on"}
+        everything |= {"DomainName": "otp.example.com", "DomainCertificateArn": test_template.CERTIFICATE, "KmsKeyArn": key}
+        everything |= {"PointInTimeRecovery": "on"}
+        write(tmp_path, edited(Architecture="x86_64", **everything))
+        done = subprocess.run(command, env=variables, cwd=packed, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr + cloud.output()
+        found = outputs(cloud)
+        assert found["DomainTarget"]
+        table = client(cloud, "dynamodb").describe_table(TableName=found["LedgerTable"])["Table"]
+        assert table["SSEDescription"]["KMSMasterKeyArn"] == key
+        pool = client(cloud, "cognito-idp").describe_user_pool(UserPoolId=found["CognitoUserPoolId"])["UserPool"]
+        assert (pool["UserPoolTier"], pool["DeletionProtection"]) == ("LITE", "ACTIVE")
+        assert sends(cloud, "+14255560171")
         # The control: the other zip's template refuses these settings.
         other = [it if it != changed else packed / "template-arm64.yaml" for it in command]
         other[other.index("otp-lambda")] = "other"

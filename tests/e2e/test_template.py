@@ -44,6 +44,9 @@ FUNCTION = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:Function"
 LIVE = f"{FUNCTION}:live"
 ROLE_ARN = f"arn:aws:iam::{ACCOUNT}:role/web/app"
 BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/teams/boundary"
+KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/01234567-89ab-cdef-0123-456789abcdef"
+CERTIFICATE = f"arn:aws:acm:{REGION}:{ACCOUNT}:certificate/01234567-89ab-cdef-0123-456789abcdef"
+SUBNETS, GROUP = "subnet-0123456789abcdef0,subnet-0123456789abcdef1", "sg-0123456789abcdef0"
 LAYER = f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:Config:1"
 
 REQUIRED = {
@@ -205,6 +208,7 @@ class Resolver:
         kind = self.transformed["Resources"][resource]["Type"]
         others = {
             ("AWS::CloudFormation::CustomResource", "Version"): "7",
+            ("AWS::CloudFormation::Stack", "Outputs.Target"): "target.example.com",
             ("AWS::Lambda::Version", "Version"): "1",
             ("AWS::SecretsManager::Secret", "Id"): SECRET,
         }
@@ -1099,11 +1103,73 @@ def test_parameters_set_the_properties_of_the_function():
     assert back == environment(plain) | usual | {"OTP_PREVIOUS_PROVIDER": "end-user-messaging"}
 
 
+def one_more_statement(before, after):
+    """Takes the one statement that the role has in `after` alone."""
+    fewer, more = (it["Resources"]["FunctionRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"] for it in (before, after))
+    (found,) = (it for it in more if it not in fewer)
+    more.remove(found)
+    return found
+
+
+def test_parts_of_the_stack_are_off_unless_they_are_asked_for():
+    def parts(**parameters):
+        return of_type(deployed(**parameters), "AWS::CloudFormation::Stack")
+
+    assert parts() == parts(Cognito="new") == {}
+    for pool, arn in (({"Cognito": "new"}, POOL), ({"CognitoUserPoolArn": GIVEN_POOL}, GIVEN_POOL)):
+        firewall = parts(**pool, CognitoRateLimit="1000")
+        given = {"ResourceArn": arn, "RateLimit": "1000"}
+        assert firewall == {"Firewall": {"TemplateURL": "deploy/parts/firewall.yaml", "Parameters": given}}
+    domain = parts(DomainName="otp.example.com", DomainCertificateArn=CERTIFICATE)
+    given = {"DomainName": "otp.example.com", "CertificateArn": CERTIFICATE, "Api": "Api", "Stage": "Stage"}
+    assert domain == {"Domain": {"TemplateURL": "deploy/parts/domain.yaml", "Parameters": given}}
+    # Each part takes what it is given.
+    source = template()["Resources"]
+    for name in ("Firewall", "Domain"):
+        part = yaml_parse((ROOT / source[name]["Properties"]["TemplateURL"]).read_text())
+        assert set(part["Parameters"]) == set(source[name]["Properties"]["Parameters"])
+
+
+def test_a_new_pool_has_the_plan_and_the_protection_that_were_chosen():
+    plain = of_type(deployed(Cognito="new"), "AWS::Cognito::UserPool")["UserPool"]
+    chosen = deployed(Cognito="new", CognitoTier="LITE", CognitoDeletionProtection="on")
+    chosen = of_type(chosen, "AWS::Cognito::UserPool")["UserPool"]
+    assert (chosen.pop("UserPoolTier"), chosen.pop("DeletionProtection")) == ("LITE", "ACTIVE")
+    assert chosen == plain
+
+
+@pytest.mark.parametrize("part", ["firewall", "domain"])
+def test_cfn_lint_accepts_the_parts(part):
+    done = run("cfn-lint", "--regions", REGION, "--", str(ROOT / "deploy" / "parts" / f"{part}.yaml"))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_parameters_of_an_organization_change_what_they_name_and_nothing_else():
     plain, given = deployed(), deployed(PermissionsBoundaryArn=BOUNDARY, PointInTimeRecovery="on")
     for name in ("FunctionRole", "ReleaseRole"):
         assert "PermissionsBoundary" not in plain["Resources"][name]["Properties"]
         assert given["Resources"][name]["Properties"].pop("PermissionsBoundary") == BOUNDARY
+    # A key of the organization encrypts what is stored, and the role may use it for nothing else.
+    with_key = deployed(KmsKeyArn=KEY)
+    encryption = with_key["Resources"]["Ledger"]["Properties"].pop("SSESpecification")
+    assert encryption == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": KEY}
+    for name in ("LedgerKey", "FunctionLogs", "ApiLogs", "ReleaseLogs"):
+        assert with_key["Resources"][name]["Properties"].pop("KmsKeyId") == KEY
+    statement = one_more_statement(plain, with_key)
+    assert (statement["Resource"], {it.split(":")[0] for it in statement["Action"]}) == (KEY, {"kms"})
+    via = {"kms:ViaService": [f"{it}.{REGION}.amazonaws.com" for it in ("dynamodb", "secretsmanager")]}
+    assert statement["Condition"] == {"StringEquals": via}
+    assert with_key["Resources"]["Release"] == plain["Resources"]["Release"]
+    with_key["Resources"].pop("Release"), (rest := copy.deepcopy(plain))["Resources"].pop("Release")
+    assert with_key == rest
+    # In subnets.
+    inside = deployed(SubnetIds=SUBNETS, SecurityGroupIds=GROUP)
+    network = inside["Resources"]["Function"]["Properties"].pop("VpcConfig")
+    assert network == {"SubnetIds": SUBNETS.split(","), "SecurityGroupIds": [GROUP]}
+    statement = one_more_statement(plain, inside)
+    assert statement["Resource"] == "*" and all(it.startswith("ec2:") for it in statement["Action"])
+    assert inside["Resources"].pop("Release") != plain["Resources"]["Release"]
+    assert inside == rest
     recovery = given["Resources"]["Ledger"]["Properties"].pop("PointInTimeRecoverySpecification")
     assert recovery == {"PointInTimeRecoveryEnabled": True}
     assert given == plain
@@ -1289,6 +1355,14 @@ PINPOINT_LANGUAGES = "de-DE en-GB en-US es-419 es-ES fr-CA fr-FR it-IT ja-JP ko-
         ("LogRetentionDays", ["1", "30", "365"], ["0", "-1", "2"]),
         ("PermissionsBoundaryArn", ["", BOUNDARY, "arn:aws:iam::aws:policy/PowerUserAccess"], ["*", BOUNDARY + "*", TABLE, "x"]),
         ("PointInTimeRecovery", ["off", "on"], ["", "true"]),
+        ("KmsKeyArn", ["", KEY], ["*", KEY + "*", "alias/mine", KEY.replace("key/", "alias/")]),
+        ("SubnetIds", ["", SUBNETS], ["subnet-1", SUBNETS + ",", "sg-0123456789abcdef0"]),
+        ("SecurityGroupIds", ["", GROUP], ["default", "subnet-0123456789abcdef0"]),
+        ("DomainName", ["", "otp.example.com"], ["localhost", "*.example.com", "Otp.example.com", "https://example.com"]),
+        ("DomainCertificateArn", ["", CERTIFICATE], ["*", KEY]),
+        ("CognitoTier", ["", "LITE", "ESSENTIALS", "PLUS"], ["lite"]),
+        ("CognitoDeletionProtection", ["off", "on"], ["", "ACTIVE"]),
+        ("CognitoRateLimit", ["", "10", "1000"], ["9", "0", "-1", "x", "1.5"]),
     ],
 )
 def test_parameters_accept_valid_values_only(name, good, bad):
@@ -1353,6 +1427,8 @@ def values_of(properties):
         return {name if isinstance(name, str) else ".".join(name)}
     if set(properties) == {"Fn::If"}:
         return values_of(properties["Fn::If"][1:])
+    if set(properties) == {"Fn::Split"}:
+        return values_of(properties["Fn::Split"][1])
     assert not any(name.startswith("Fn::") for name in properties), properties
     return {name for item in properties.values() for name in values_of(item)}
 
@@ -1576,6 +1652,7 @@ def test_sam_accepts_the_template_without_region_or_credentials():
 
 def lint(source, folder):
     file = folder / "transformed.json"
+    shutil.copytree(ROOT / "deploy" / "parts", folder / "deploy" / "parts", dirs_exist_ok=True)
     file.write_text(json.dumps(transform(source)))
     return run(BIN / "cfn-lint", "--regions", REGION, "--template", file)
 
