@@ -174,7 +174,7 @@ def test_make_settings_judges_a_file(tmp_path):
     assert code == 2 and "make settings SETTINGS=prod.yaml" in output
 
 
-@pytest.mark.parametrize("target", ["settings", "build", "deploy", "destroy", "invoke"])
+@pytest.mark.parametrize("target", ["settings", "build", "deploy", "destroy", "invoke-packaged"])
 def test_without_python_the_commands_say_what_is_missing(tmp_path, target):
     for name in "make bash env dirname mkdir cat tr grep uname chmod mv rm cut tail cksum".split():
         (tmp_path / name).symlink_to(shutil.which(name))
@@ -185,7 +185,7 @@ def test_without_python_the_commands_say_what_is_missing(tmp_path, target):
 
 def test_the_commands_that_deploy_install_sam_alone():
     recipes = (ROOT / "Makefile").read_text()
-    for target in ("settings", "build", "deploy", "destroy", "invoke"):
+    for target in ("settings", "build", "deploy", "destroy", "invoke-packaged"):
         recipe = re.search(rf"(?m)^{target}: (.*)\n((?:\t.*\n)+)", recipes)
         assert "tools" not in recipe[1].split("##")[0], target
         assert re.findall(r"setup\.sh.*", recipe[2]) == ["setup.sh sam"], target
