@@ -119,7 +119,15 @@ pub(super) fn measure(
             ..How::default()
         };
         let few = times.min(3);
-        late.push(repeat(program, &how, REQUESTS / 4, few, certificates));
+        let runs = repeat(program, &how, REQUESTS / 4, few, certificates);
+        if let Err(problem) = &runs {
+            let share = memory.map_or_else(
+                || "a whole processor".to_owned(),
+                |mb| format!("the share of {mb} MB"),
+            );
+            println!("{}: not measured with {share}: {problem}", program.name);
+        }
+        late.push(runs);
     }
     let rows = program
         .kinds
