@@ -9,7 +9,7 @@ const WINDOWS: &[(usize, u16)] = &[(1, 30), (2, 600)];
 const WIDE: &[(usize, u16)] = &[(2, 600)];
 
 /// Windows in which three sends overlap.
-const WIDER: &[(usize, u16)] = &[(3, 600)];
+pub const WIDER: &[(usize, u16)] = &[(3, 600)];
 
 const SEND: Request = Request::Send { to: 0, key: NONE };
 const SEND_WITH_KEY: Request = Request::Send { to: 0, key: 0 };
@@ -129,6 +129,58 @@ pub const OVERLAPPING_SENDS: Config = Config {
     ..BASE
 };
 
+/// A success that is redeemed, twice and too late.
+pub const REDEEMS: Config = Config {
+    requests: &[SEND, GUESS, REDEEM, REDEEM_TOO],
+    begins: 4,
+    pass: &[601],
+    ..BASE
+};
+
+/// Two sessions of one code, with few attempts.
+pub const LAST_ATTEMPT: Config = Config {
+    requests: &[
+        SIGN_IN,
+        SIGN_IN_TOO,
+        answer(0, 0),
+        answer(1, 2),
+        Request::Redeem { to: 1, key: 0 },
+    ],
+    sign_in: true,
+    begins: 4,
+    faults: 1,
+    passes: 0,
+    short_passes: 1,
+    ..BASE
+};
+
+/// A user who cannot be sent a code, and a code over HTTP.
+pub const DECOYS: Config = Config {
+    requests: &[
+        SEND,
+        UNKNOWN,
+        answer(0, 0),
+        Request::ResendForSignIn {
+            session: 0,
+            nonce: 1,
+        },
+    ],
+    sign_in: true,
+    passes: 0,
+    windows: WIDE,
+    ..BASE
+};
+
+/// An operator who pauses and resumes.
+pub const PAUSE: Config = Config {
+    requests: &[SEND],
+    pauses: 2,
+    passes: 2,
+    pass: &[11, 31],
+    windows: WIDE,
+    ..BASE
+};
+
 /// Whether the counterexample for a missing condition is far: half a million states away and more.
 #[must_use]
 pub fn is_far(guard: Guard) -> bool {
@@ -143,7 +195,6 @@ pub fn is_far(guard: Guard) -> bool {
 
 /// The smallest bounds in which a missing condition shows.
 #[must_use]
-#[expect(clippy::too_many_lines, reason = "a table")]
 pub fn of_guard(guard: Guard) -> Config {
     match guard {
         Guard::PayFirst
@@ -174,23 +225,7 @@ pub fn of_guard(guard: Guard) -> Config {
             faults: 1,
             ..BASE
         },
-        Guard::PayOwner | Guard::PayQuestion | Guard::RedeemNotSignIn => Config {
-            requests: const {
-                &[
-                    SIGN_IN,
-                    SIGN_IN_TOO,
-                    answer(0, 0),
-                    answer(1, 2),
-                    Request::Redeem { to: 1, key: 0 },
-                ]
-            },
-            sign_in: true,
-            begins: 4,
-            faults: 1,
-            passes: 0,
-            short_passes: 1,
-            ..BASE
-        },
+        Guard::PayOwner | Guard::PayQuestion | Guard::RedeemNotSignIn => LAST_ATTEMPT,
         Guard::DecoyAsksNobody => Config {
             requests: const { &[SEND, UNKNOWN, answer(0, 0)] },
             sign_in: true,
@@ -248,12 +283,7 @@ pub fn of_guard(guard: Guard) -> Config {
             },
             ..BASE
         },
-        Guard::RedeemVerified | Guard::RedeemOnce | Guard::RedeemInTime => Config {
-            requests: const { &[SEND, GUESS, REDEEM, REDEEM_TOO] },
-            begins: 4,
-            pass: &[601],
-            ..BASE
-        },
+        Guard::RedeemVerified | Guard::RedeemOnce | Guard::RedeemInTime => REDEEMS,
         Guard::RedeemGeneration => Config {
             requests: const { &[SEND, GUESS, REDEEM] },
             begins: 5,
@@ -261,10 +291,6 @@ pub fn of_guard(guard: Guard) -> Config {
             windows: WIDE,
             ..BASE
         },
-        Guard::Pause => Config {
-            requests: const { &[SEND] },
-            pauses: 1,
-            ..BASE
-        },
+        Guard::Pause => PAUSE,
     }
 }

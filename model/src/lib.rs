@@ -23,6 +23,7 @@ mod verify;
 
 pub use config::{Config, Guard};
 pub use ledger::LOCKED;
+pub(crate) use request::session_of;
 
 use state::{
     Answer, DECOY, Facts, Fate, NONE, Number, Place, Record, Refusal, Request, Running, SIGN_IN,
@@ -406,6 +407,7 @@ impl Model {
             {
                 running.outcome = Some(answer);
                 running.facts.is_sending = false;
+                running.facts.has_failed = false;
                 running.known = Number::default();
                 running.seen = Record::default();
                 Next::Go(Place::LookAgain, part::RECORD | part::NUMBER)
@@ -444,7 +446,8 @@ impl Model {
 }
 
 /// The verification that a request is about.
-pub(crate) fn target_of(state: &State, running: &Running) -> usize {
+#[must_use]
+pub fn target_of(state: &State, running: &Running) -> usize {
     match running.request {
         Request::Send { to, .. }
         | Request::Verify { to, .. }
@@ -464,20 +467,10 @@ pub(crate) fn target_of(state: &State, running: &Running) -> usize {
     }
 }
 
-/// The session that asks; [`NONE`] over HTTP.
-pub(crate) fn session_of(running: &Running) -> u8 {
-    match running.request {
-        Request::SignIn { session }
-        | Request::UnknownSignIn { session }
-        | Request::Answer { session, .. }
-        | Request::ResendForSignIn { session, .. } => session,
-        _ => NONE,
-    }
-}
-
 impl Model {
     /// The number whose sends and failures count for a verification.
-    pub(crate) fn number_of(&self, target: usize) -> usize {
+    #[must_use]
+    pub fn number_of(&self, target: usize) -> usize {
         match target {
             0 => 0,
             SIGN_IN if self.config.sign_in => 0,

@@ -82,9 +82,12 @@ impl Model {
     /// Redeems the success that was seen, if that can be done.
     fn judge_redeem(&self, running: &Running) -> Next {
         let (seen, now) = (&running.seen, running.now);
-        if running.tries == TRIES {
-            return Next::refuse(Refusal::VerificationInProgress);
-        }
+        // The last refusal is judged, too.
+        let redeem = if running.tries == TRIES {
+            Next::refuse(Refusal::VerificationInProgress)
+        } else {
+            Next::Go(Place::Redeem, part::ONLY)
+        };
         if seen.owner != NONE && self.has(Guard::RedeemNotSignIn) {
             return Next::refuse(Refusal::VerificationNotFound);
         }
@@ -96,10 +99,8 @@ impl Model {
                 return Next::End(Answer::Redeemed);
             }
             Phase::Verified if !is_free => Refusal::AlreadyVerified,
-            Phase::Verified if is_in_time => return Next::Go(Place::Redeem, part::ONLY),
-            Phase::Pending if !self.has(Guard::RedeemVerified) => {
-                return Next::Go(Place::Redeem, part::ONLY);
-            }
+            Phase::Verified if is_in_time => return redeem,
+            Phase::Pending if !self.has(Guard::RedeemVerified) => return redeem,
             Phase::None | Phase::Failed => Refusal::VerificationNotFound,
             Phase::Verified | Phase::Expired => Refusal::CodeExpired,
             Phase::Pending => Refusal::VerificationInProgress,
@@ -125,14 +126,14 @@ impl Model {
     /// Cancels the generation that was seen, if it is open.
     fn judge_cancel(&self, running: &Running) -> Next {
         let seen = &running.seen;
-        if running.tries == TRIES {
-            Next::refuse(Refusal::VerificationInProgress)
-        } else if seen.generation == 0 {
+        if seen.generation == 0 {
             Next::refuse(Refusal::VerificationNotFound)
-        } else if seen.is_open(running.now) || !self.has(Guard::CancelOpen) {
-            Next::Go(Place::Cancel, part::ONLY)
-        } else {
+        } else if !seen.is_open(running.now) && self.has(Guard::CancelOpen) {
             Next::End(Answer::Canceled(seen.phase(running.now)))
+        } else if running.tries == TRIES {
+            Next::refuse(Refusal::VerificationInProgress)
+        } else {
+            Next::Go(Place::Cancel, part::ONLY)
         }
     }
 

@@ -272,3 +272,14 @@ pub(crate) fn sends(request: Request) -> bool {
             | Request::ResendForSignIn { .. }
     )
 }
+
+/// The session that asks; [`NONE`] over HTTP.
+pub(crate) fn session_of(running: &Running) -> u8 {
+    match running.request {
+        Request::SignIn { session }
+        | Request::UnknownSignIn { session }
+        | Request::Answer { session, .. }
+        | Request::ResendForSignIn { session, .. } => session,
+        _ => NONE,
+    }
+}

@@ -43,7 +43,7 @@ impl Model {
         if self.config.pauses == 0 {
             return false;
         }
-        if kept.0 == 0 || kept.0 + PAUSE_KEPT <= running.now {
+        if kept.0 == 0 || kept.0 + PAUSE_KEPT <= running.now || kept.0 > running.now {
             *kept = (running.now, is_paused);
         }
         kept.1 && self.has(Guard::Pause)
@@ -125,10 +125,6 @@ impl Model {
                 return self.end_by_settling(running, Answer::Refused(Refusal::ResendLimit));
             }
             running.facts.is_resend = true;
-            // An earlier send that crashed may have reached the phone.
-            if seen.state == RecordState::Reserved {
-                running.seen.state = RecordState::Unclear;
-            }
         }
         let wait = wait_of(self.config.windows, &running.known, now);
         running.known = Number::default();
@@ -242,6 +238,12 @@ impl Model {
             end_texts(state, target);
         }
         opened
+    }
+
+    /// The issuer that a send is about to ask.
+    #[must_use]
+    pub fn issuer_of_send(&self, running: &Running) -> Issuer {
+        self.planned(running).issuer
     }
 
     pub(crate) fn planned(&self, running: &Running) -> Plan {
@@ -411,7 +413,12 @@ impl Model {
             }
             outcome if is_unclear(outcome) => Settled::Unclear,
             _ if running.facts.is_resend && self.has(Guard::SettleBack) => {
-                Settled::Back(running.seen)
+                let mut earlier = running.seen;
+                // An earlier send that crashed may have reached the phone.
+                if earlier.state == RecordState::Reserved {
+                    earlier.state = RecordState::Unclear;
+                }
+                Settled::Back(earlier)
             }
             _ => Settled::Failed {
                 plain_until: running.seen.plain_until,

@@ -107,6 +107,10 @@ fn every_property_holds() {
         ("sign-ins", bounds::SIGN_INS),
         ("at the lock", bounds::AT_THE_LOCK),
         ("overlapping sends", bounds::OVERLAPPING_SENDS),
+        ("redeems", bounds::REDEEMS),
+        ("the last attempt", bounds::LAST_ATTEMPT),
+        ("decoys", bounds::DECOYS),
+        ("a pause", bounds::PAUSE),
     ] {
         let begins = sized(2, config.begins);
         states += holds(name, Config { begins, ..config }, None);

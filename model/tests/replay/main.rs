@@ -1,0 +1,129 @@
+//! Paths of the model, replayed step by step on the real service: the same steps, the same answers, the same records.
+//!
+//! A path grants every step of the ledger and of the providers, and says how it ends. So a change of the service that
+//! the model does not know, or the other way round, is noticed.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and prints its figures"
+)]
+
+mod controls;
+#[path = "../../../tests/ledger/emulator.rs"]
+#[expect(dead_code, reason = "shared with the tests of the ledger")]
+mod emulator;
+mod gate;
+mod kinds;
+mod path;
+mod walk;
+mod world;
+
+use kinds::Kinds;
+use model::Action;
+use path::{Flaw, Replay};
+use simulator::{is_full, sized};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
+use tokio::runtime::{Builder, Runtime};
+use world::Store;
+
+/// Replays a path that its number determines.
+async fn replay(path: u64, store: &mut Store, flaw: Option<Flaw>) -> Result<Kinds, String> {
+    let (model, state, mut rng) = walk::start(path);
+    let mut replay = Replay::start(model, state, path, store, flaw).await;
+    let mut kinds = Kinds::default();
+    let mut actions = Vec::new();
+    for _ in walk::steps() {
+        let Some(action) = walk::choose(&model, &replay.state, &mut rng) else {
+            break;
+        };
+        actions.push(action);
+        kinds.step(&replay.state, action);
+        let told = |what| format!("path {path}: {what}\n{}", lines(&actions));
+        let answer = replay.act(action).await.map_err(told)?;
+        if let Some(answer) = answer {
+            kinds.answer(answer);
+            // Every answer of the table in memory, and the end of the other one.
+            if matches!(store, Store::Memory(_)) {
+                replay.compare().await.map_err(told)?;
+            }
+        }
+    }
+    let compared = replay.compare().await;
+    compared.map_err(|what| format!("path {path}: {what}\n{}", lines(&actions)))?;
+    store.clear();
+    Ok(kinds)
+}
+
+fn lines(actions: &[Action]) -> String {
+    let lines: Vec<String> = actions.iter().map(|action| format!("{action:?}")).collect();
+    lines.join("\n")
+}
+
+/// Its clock stands still, so that no step ends because this machine is slow.
+fn runtime() -> Runtime {
+    Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap()
+}
+
+/// Replays paths on as many threads as there are, until one is not as expected.
+fn replay_all(new: fn() -> Store, paths: u64, flaw: Option<Flaw>) -> Result<Kinds, String> {
+    let next = AtomicU64::new(0);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let run = || {
+        runtime().block_on(async {
+            let mut store = new();
+            let mut kinds = Kinds::default();
+            loop {
+                let path = next.fetch_add(1, Relaxed);
+                if path >= paths {
+                    return Ok(kinds);
+                }
+                match replay(path, &mut store, flaw).await {
+                    Ok(of_path) => kinds.add(of_path),
+                    Err(what) => {
+                        next.store(paths, Relaxed);
+                        return Err(what);
+                    }
+                }
+            }
+        })
+    };
+    std::thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
+        let mut kinds = Kinds::default();
+        for thread in running {
+            kinds.add(thread.join().unwrap()?);
+        }
+        Ok(kinds)
+    })
+}
+
+fn same_answers(name: &str, new: fn() -> Store, paths: u64) {
+    let start = Instant::now();
+    let kinds = replay_all(new, paths, None).unwrap_or_else(|what| panic!("{what}"));
+    println!(
+        "{name}: {paths} paths, {} steps, {} answers in {:.1?}",
+        kinds.steps(),
+        kinds.answers(),
+        start.elapsed()
+    );
+    let missing = kinds.missing();
+    if is_full() {
+        assert!(missing.is_empty(), "no path has {missing:?}");
+    }
+}
+
+#[test]
+fn the_service_answers_as_the_model_does() {
+    same_answers("memory", Store::memory, sized(600, 30_000));
+}
+
+#[test]
+fn the_service_answers_as_the_model_does_over_dynamodb() {
+    same_answers("DynamoDB", Store::dynamodb, sized(60, 10_000));
+}
