@@ -1,8 +1,8 @@
 //! The ledger in one DynamoDB table.
 //!
-//! Every step is one request to one item, and its condition states everything that must hold: DynamoDB checks the condition
-//! and writes in one atomic operation. A request may be repeated, see `table` and `update`. Reads are consistent. There are no transactions, which cost twice as much and
-//! conflict with each other, no index and no scan.
+//! Every step is one request to one item, and its condition states everything that must hold: DynamoDB checks the
+//! condition and writes in one atomic operation. A request may be repeated, see `table` and `update`. Reads are
+//! consistent. There are no transactions, which cost twice as much and conflict with each other, no index and no scan.
 //!
 //! Attribute names have at most five letters, because DynamoDB bills them with every write.
 
