@@ -1037,6 +1037,7 @@ def test_parameters_set_the_properties_of_the_function():
         "SOURCE_LIMITS": "10/10m,50/24h",
         "BUDGETS": "500/1h,2000/24h",
         "CONFIG_FILE": "/opt/otp-lambda.json",
+        "OPERATOR_ALIASES": "on",
         "SIGN_IN_SHARE": "0",
         "COGNITO_FLOOR_MS": "800",
         "COGNITO_SHOWN_NUMBER": "2",
