@@ -140,6 +140,7 @@ BROKEN = [
     *[{"ApiAuth": "none", name: "none"} for name in ("PrefixLimits", "SourceLimits", "Budgets")],
     {"AllowedOrigins": "https://example.com"},
     {"Cognito": "new", "CognitoUserPoolArn": GIVEN},
+    {"CognitoPreSignUp": "on"},
     {"SubnetIds": "subnet-0123456789abcdef0"},
     {"DomainName": "otp.example.com"},
     {"CognitoRateLimit": "1000"},
