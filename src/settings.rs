@@ -72,6 +72,8 @@ pub const SETTINGS: &[Setting] = &[
     default("CODE_LENGTH", "6"),
     default("VALIDITY_PERIOD", "10"),
     default("ALLOWED_ATTEMPTS", "3"),
+    optional("MIN_CODE_LENGTH"),
+    optional("MAX_VALIDITY_PERIOD"),
     default("CODE_TYPE", "numeric"),
     default("CHANNELS", "sms"),
     optional("WHATSAPP_TEMPLATE"),
@@ -91,6 +93,7 @@ pub const SETTINGS: &[Setting] = &[
     default("SEND_LIMITS", "1/30s,2/90s,3/10m,6/24h"),
     default("PREFIX_LIMITS", "50/1h"),
     default("SOURCE_LIMITS", "10/10m,50/24h"),
+    default("SOURCE_NETWORK_LIMITS", "100/10m,500/24h"),
     optional("COUNTRY_LIMITS"),
     default("BUDGETS", "500/1h,2000/24h"),
     optional("CONFIG_FILE"),
@@ -238,6 +241,7 @@ impl Reader<'_> {
             ("ALLOWED_COUNTRIES", "*"),
             ("PREFIX_LIMITS", "none"),
             ("SOURCE_LIMITS", "none"),
+            ("SOURCE_NETWORK_LIMITS", "none"),
             ("BUDGETS", "none"),
         ] {
             if self.raw(name).as_deref() == Some(unlimited) {

@@ -315,10 +315,10 @@ pub(super) fn read_send(service: &Service, body: &mut Body) -> Result<SendReques
         brand_name: brand_to_show(service, body)?,
         source: source(body)?.unwrap_or_else(|| defaults.source.clone()),
         code_length: body
-            .integer("codeLength", &limits.code.length)?
+            .integer("codeLength", &service.rules().code_length)?
             .unwrap_or(defaults.code_length),
         validity_minutes: body
-            .integer("validityPeriod", &limits.validity_minutes)?
+            .integer("validityPeriod", &service.rules().validity_minutes)?
             .unwrap_or(defaults.validity_minutes),
         allowed_attempts: body
             .integer("allowedAttempts", &limits.allowed_attempts)?

@@ -167,6 +167,22 @@ impl Hasher {
         self.counter("S", &[operation, &network], window)
     }
 
+    /// The requests from the /48 around an IPv6 address: one customer can have many of its 65,536 networks. `None` for IPv4.
+    #[must_use]
+    pub fn source_network(
+        &self,
+        operation: &str,
+        address: IpAddr,
+        window: Window,
+    ) -> Option<ItemName> {
+        let IpAddr::V6(address) = address.to_canonical() else {
+            return None;
+        };
+        let [a, b, c, ..] = address.segments();
+        let network = format!("{a:x}:{b:x}:{c:x}::/48");
+        Some(self.counter("S", &[operation, &network], window))
+    }
+
     /// The sends to the ten thousand numbers that differ from `number` in the last four digits only.
     #[must_use]
     pub fn prefix(&self, number: &PhoneNumber, window: Window) -> ItemName {

@@ -66,6 +66,8 @@ pub struct LedgerPolicy {
     pub prefix_limits: Vec<Rate>,
     /// Sends from one address, and guesses from one address, in fixed windows.
     pub source_limits: Vec<Rate>,
+    /// The same from all networks of an IPv6 /48.
+    pub network_limits: Vec<Rate>,
     /// Messages, and their price, in all and by country.
     pub budgets: Budgets,
     pub test_numbers: Vec<TestNumber>,
@@ -222,9 +224,18 @@ impl Limits {
         let Some(address) = caller.address else {
             return Ok(());
         };
-        for rate in &self.policy.source_limits {
+        let own = self.policy.source_limits.iter().map(|rate| {
             let window = Window::around(now, rate.window);
             let item = self.hasher.source(operation, address, window);
+            (rate, window, Some(item))
+        });
+        let around = self.policy.network_limits.iter().map(|rate| {
+            let window = Window::around(now, rate.window);
+            let item = self.hasher.source_network(operation, address, window);
+            (rate, window, item)
+        });
+        for (rate, window, item) in own.chain(around) {
+            let Some(item) = item else { continue };
             let expires = window.end().plus(WINDOW_KEPT);
             if !self.store.count(&item, rate.count, expires).await? {
                 let wait = window.end().since(now);

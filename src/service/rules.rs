@@ -2,6 +2,7 @@ use crate::language::Tag;
 use crate::phone::Country;
 use crate::policy::{AllowedCountries, AllowedTypes, Brands, ExtraPrefixes};
 use crate::provider::{Channel, Dlt};
+use std::ops::RangeInclusive;
 
 /// What the operator has decided about every send and verify.
 #[derive(Debug)]
@@ -16,6 +17,10 @@ pub struct Rules {
     /// Whether a code that this program did not send may verify under a derived reference.
     pub foreign_codes: bool,
     pub defaults: Defaults,
+    /// The lengths of codes that callers may ask for.
+    pub code_length: RangeInclusive<u8>,
+    /// The validities that callers may ask for.
+    pub validity_minutes: RangeInclusive<u8>,
     pub origination: Origination,
     /// The registration that messages to Indian numbers need.
     pub dlt: Option<Dlt>,

@@ -65,6 +65,7 @@ const ONLY_WITH_A_LEDGER: &[&str] = &[
     "SEND_LIMITS",
     "PREFIX_LIMITS",
     "SOURCE_LIMITS",
+    "SOURCE_NETWORK_LIMITS",
     "COUNTRY_LIMITS",
     "BUDGETS",
     "TEST_NUMBERS",
@@ -106,6 +107,7 @@ impl Reader<'_> {
             send_limits: self.rates("SEND_LIMITS", SendLimits::default(), SendLimits::parse),
             prefix_limits: self.rates("PREFIX_LIMITS", Vec::new(), Rate::parse_list),
             source_limits: self.rates("SOURCE_LIMITS", Vec::new(), Rate::parse_list),
+            network_limits: self.rates("SOURCE_NETWORK_LIMITS", Vec::new(), Rate::parse_list),
             budgets: self.budgets(countries, file.prices.unwrap_or_default()),
             test_numbers: self.test_numbers(codes),
         };

@@ -7,6 +7,7 @@ use crate::policy::{AllowedCountries, AllowedTypes, Brands, ExtraPrefixes};
 use crate::provider::{Channel, Dlt, ProviderLimits};
 use crate::service::{Defaults, Origination, OriginationFor, ReferenceIds, Rules};
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 impl Reader<'_> {
     /// `brand_names` are those of the packaged file.
@@ -37,6 +38,12 @@ impl Reader<'_> {
                 default: defaults.brand_name.clone(),
                 listed: self.brand_names(limits, brand_names),
             },
+            code_length: self.at_least("MIN_CODE_LENGTH", &limits.code.length, &defaults),
+            validity_minutes: self.at_most(
+                "MAX_VALIDITY_PERIOD",
+                &limits.validity_minutes,
+                &defaults,
+            ),
             defaults,
             origination: self.origination(),
             dlt: self.dlt(),
@@ -82,6 +89,42 @@ impl Reader<'_> {
             validity_minutes: self.number("VALIDITY_PERIOD", &limits.validity_minutes),
             allowed_attempts: self.number("ALLOWED_ATTEMPTS", &limits.allowed_attempts),
         }
+    }
+
+    /// The lengths of codes that callers may ask for.
+    fn at_least(
+        &mut self,
+        name: &str,
+        all: &RangeInclusive<u8>,
+        defaults: &Defaults,
+    ) -> RangeInclusive<u8> {
+        if !self.is_set(name) {
+            return all.clone();
+        }
+        let least = self.number(name, all);
+        if least > defaults.code_length {
+            self.report(name, "must not be more than CODE_LENGTH.");
+        }
+        least..=*all.end()
+    }
+
+    /// The validities that callers may ask for.
+    fn at_most(
+        &mut self,
+        name: &str,
+        all: &RangeInclusive<u8>,
+        defaults: &Defaults,
+    ) -> RangeInclusive<u8> {
+        if !self.is_set(name) {
+            return all.clone();
+        }
+        let most = self.number(name, all);
+        // A bad number has been reported, and stands for the least.
+        let is_read = self.raw(name).as_deref() == Some(most.to_string().as_str());
+        if is_read && most < defaults.validity_minutes {
+            self.report(name, "must not be less than VALIDITY_PERIOD.");
+        }
+        *all.start()..=most
     }
 
     /// The brands of `BRAND_NAMES` and of the packaged file.

@@ -133,6 +133,9 @@ VARIANTS = {
         "SendLimits": "1/1m",
         "PrefixLimits": "none",
         "SourceLimits": "none",
+        "SourceNetworkLimits": "none",
+        "MinCodeLength": "6",
+        "MaxValidityPeriod": "10",
         "CountryLimits": "JM=20/1h,5USD/24h;*=500/24h",
         "Budgets": "20.5USD/1h",
         "TestNumbers": "+14255550100=123456@2027-01-31",
@@ -1018,6 +1021,7 @@ def test_parameters_set_the_properties_of_the_function():
     assert environment(plain) == {
         "OTP_PROVIDER": "pinpoint",
         "API_AUTH": "iam",
+        "OPERATOR_ALIASES": "on",
         "PINPOINT_APPLICATION_ID": APPLICATION,
         "ORIGINATION_IDENTITY": "+14255550100",
         "BRAND_NAME": "ExampleCorp",
@@ -1035,6 +1039,7 @@ def test_parameters_set_the_properties_of_the_function():
         "SEND_LIMITS": "1/30s,2/90s,3/10m,6/24h",
         "PREFIX_LIMITS": "50/1h",
         "SOURCE_LIMITS": "10/10m,50/24h",
+        "SOURCE_NETWORK_LIMITS": "100/10m,500/24h",
         "BUDGETS": "500/1h,2000/24h",
         "CONFIG_FILE": "/opt/otp-lambda.json",
         "OPERATOR_ALIASES": "on",
@@ -1059,6 +1064,9 @@ def test_parameters_set_the_properties_of_the_function():
         "SEND_LIMITS": "1/1m",
         "PREFIX_LIMITS": "none",
         "SOURCE_LIMITS": "none",
+        "SOURCE_NETWORK_LIMITS": "none",
+        "MIN_CODE_LENGTH": "6",
+        "MAX_VALIDITY_PERIOD": "10",
         "COUNTRY_LIMITS": "JM=20/1h,5USD/24h;*=500/24h",
         "BUDGETS": "20.5USD/1h",
         "TEST_NUMBERS": "+14255550100=123456@2027-01-31",
@@ -1316,6 +1324,9 @@ PINPOINT_LANGUAGES = "de-DE en-GB en-US es-419 es-ES fr-CA fr-FR it-IT ja-JP ko-
             ["", "none", "0/1h", "21/1h", "6", "6/24", "6/0h", "1/30s, 2/90s", "1/30s,"],
         ),
         ("PrefixLimits", ["none", "50/1h", "50/1h,200/24h"], ["", "0/1h", "50", "50/1h,", "none,50/1h"]),
+        ("SourceNetworkLimits", ["none", "100/10m,500/24h"], ["", "0/1h", "10/10"]),
+        ("MinCodeLength", ["", "4", "8"], ["3", "9"]),
+        ("MaxValidityPeriod", ["", "1", "10", "60"], ["0", "61"]),
         ("SourceLimits", ["none", "10/10m,50/24h"], ["", "0/1h", "10/10", "10/10m;50/24h"]),
         (
             "CountryLimits",
@@ -1492,7 +1503,7 @@ def test_dlt_ids_are_accepted_only_together():
 
 
 def test_an_open_api_requires_countries_limits_and_budgets():
-    unlimited = [{"AllowedCountries": "*"}, {"PrefixLimits": "none"}, {"SourceLimits": "none"}, {"Budgets": "none"}]
+    unlimited = [{"AllowedCountries": "*"}, {"PrefixLimits": "none"}, {"SourceLimits": "none"}, {"SourceNetworkLimits": "none"}, {"Budgets": "none"}]
     assert not rejected(ApiAuth="none")
     for parameter in unlimited:
         assert rejected(ApiAuth="none", **parameter), parameter

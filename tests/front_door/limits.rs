@@ -410,3 +410,63 @@ async fn a_test_number_is_an_ordinary_number_after_its_last_day() {
     assert_eq!(world.send_to(NUMBER).await.status, 202);
     assert_eq!(world.sends(), 1, "an ordinary number");
 }
+
+#[tokio::test]
+async fn the_networks_of_an_ipv6_48_are_limited_together() {
+    let limits = [
+        ("SOURCE_LIMITS", "2/24h"),
+        ("SOURCE_NETWORK_LIMITS", "5/24h"),
+        ("REFERENCE_ID", "random"),
+    ];
+    let world = World::counted(&limits).await;
+    let guess = async |address: &str| {
+        let body = json!({ "destinationNumber": NUMBER, "otp": "012345", "referenceId": "r", "clientIp": address });
+        world.post("/otp/verify", &body).await
+    };
+    // Each /64 has room for itself, and the /48 for five in all.
+    for network in 0..5 {
+        let answer = guess(&format!("2001:db8:1:{network:x}::1")).await;
+        answer.is_problem(404, "verification_not_found");
+    }
+    let answer = guess("2001:db8:1:ffff::1").await;
+    answer.is_problem(429, "rate_limited");
+    assert_eq!(answer.body["limit"], "source");
+    // The controls: another /48, addresses of IPv4 in any number, and the /64 tier on its own.
+    for network in 0..20 {
+        let answer = guess(&format!("2001:db8:{:x}::1", 0x100 + network)).await;
+        answer.is_problem(404, "verification_not_found");
+        let answer = guess(&format!("192.0.2.{network}")).await;
+        answer.is_problem(404, "verification_not_found");
+    }
+    guess("2001:db8:100::2")
+        .await
+        .is_problem(404, "verification_not_found");
+    guess("2001:db8:100::3")
+        .await
+        .is_problem(429, "rate_limited");
+}
+
+#[tokio::test]
+async fn callers_cannot_ask_for_weaker_codes_than_the_operator_allows() {
+    let floors = [("MIN_CODE_LENGTH", "6"), ("MAX_VALIDITY_PERIOD", "10")];
+    for (settings, refused) in [(&floors[..], true), (&[][..], false)] {
+        for (field, value) in [("codeLength", 5), ("validityPeriod", 11)] {
+            let world = World::counted(settings).await;
+            let answer = world
+                .post(
+                    "/otp/send",
+                    &json!({ "destinationNumber": NUMBER, field: value }),
+                )
+                .await;
+            if refused {
+                answer.is_problem(400, "invalid_parameter");
+                assert_eq!(answer.body["field"], field);
+                let strong =
+                    json!({ "destinationNumber": NUMBER, "codeLength": 8, "validityPeriod": 10 });
+                assert_eq!(world.post("/otp/send", &strong).await.status, 202);
+            } else {
+                assert_eq!(answer.status, 202, "{field}: {answer:?}");
+            }
+        }
+    }
+}

@@ -170,6 +170,7 @@ fn every_bad_value_is_reported_by_name_and_all_at_once() {
         ("SEND_LIMITS", "1/30s", "needs the ledger"),
         ("PREFIX_LIMITS", "none", "needs the ledger"),
         ("SOURCE_LIMITS", "10/10m", "needs the ledger"),
+        ("SOURCE_NETWORK_LIMITS", "10/10m", "needs the ledger"),
         ("COUNTRY_LIMITS", "JM=20/1h", "needs the ledger"),
         ("BUDGETS", "500/1h", "needs the ledger"),
         (
@@ -346,6 +347,7 @@ fn a_ledger_has_limits_unless_they_are_switched_off() {
     );
     assert_eq!(policy.prefix_limits, rates("50/1h"));
     assert_eq!(policy.source_limits, rates("10/10m,50/24h"));
+    assert_eq!(policy.network_limits, rates("100/10m,500/24h"));
     assert_eq!(
         policy.budgets.all,
         Budget::parse_list("500/1h,2000/24h").unwrap()
@@ -356,12 +358,14 @@ fn a_ledger_has_limits_unless_they_are_switched_off() {
     let off = [
         ("PREFIX_LIMITS", "none"),
         ("SOURCE_LIMITS", "none"),
+        ("SOURCE_NETWORK_LIMITS", "none"),
         ("BUDGETS", "none"),
     ];
     let policy = ledger(&off).policy;
     assert!(
         policy.prefix_limits.is_empty()
             && policy.source_limits.is_empty()
+            && policy.network_limits.is_empty()
             && policy.budgets.all.is_empty()
     );
 }
@@ -642,6 +646,32 @@ fn bad_entries_of_these_lists_are_named_by_their_place() {
             "sub=a,everybody",
             "and `trustedPrincipals` in CONFIG_FILE must have entries such as",
         ),
+    ];
+    are_reported(&bad, problems);
+}
+
+#[test]
+fn what_callers_may_ask_for_includes_the_default() {
+    let bounds = |changes: &[(&str, &str)]| {
+        let rules = settings(changes).rules;
+        (rules.code_length, rules.validity_minutes)
+    };
+    let (length, validity) = bounds(&[("MIN_CODE_LENGTH", "6"), ("MAX_VALIDITY_PERIOD", "10")]);
+    assert_eq!((length, *validity.end()), (6..=8, 10));
+    let (length, validity) = bounds(&[]);
+    assert!(*length.start() < 6 && *validity.end() == 60);
+    let bad = [
+        ("MIN_CODE_LENGTH", "7", "must not be more than CODE_LENGTH."),
+        (
+            "MAX_VALIDITY_PERIOD",
+            "9",
+            "must not be less than VALIDITY_PERIOD.",
+        ),
+    ];
+    are_reported(&bad, problems);
+    let bad = [
+        ("MIN_CODE_LENGTH", "9", "must be an integer from"),
+        ("MAX_VALIDITY_PERIOD", "61", "must be an integer from"),
     ];
     are_reported(&bad, problems);
 }

@@ -145,6 +145,8 @@ impl World {
             allowed_types: AllowedTypes::default(),
             extra_prefixes: ExtraPrefixes::default(),
             brands: Brands::default(),
+            code_length: 4..=8,
+            validity_minutes: 1..=60,
             reference_ids: setup.references,
             defaults: Defaults {
                 brand_name: "ExampleCorp".to_owned(),
@@ -165,6 +167,7 @@ impl World {
             send_limits: SendLimits::parse(setup.limits).unwrap(),
             prefix_limits: Rate::parse_list(setup.prefix_limits).unwrap(),
             source_limits: Vec::new(),
+            network_limits: Vec::new(),
             budgets: setup.budgets.clone(),
             test_numbers: Vec::new(),
         };

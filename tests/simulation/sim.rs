@@ -189,6 +189,7 @@ impl Sim {
                 send_limits: setup.send_limits.clone(),
                 prefix_limits: setup.prefix_limits.clone(),
                 source_limits: setup.source_limits.clone(),
+                network_limits: Vec::new(),
                 budgets: setup.budgets.clone(),
                 test_numbers: Vec::new(),
             };
@@ -445,6 +446,8 @@ fn rules(setup: &Setup) -> Rules {
         allowed_types: AllowedTypes::default(),
         extra_prefixes: ExtraPrefixes::default(),
         brands: Brands::default(),
+        code_length: 4..=8,
+        validity_minutes: 1..=60,
         reference_ids: if setup.derived {
             ReferenceIds::Derived
         } else {

@@ -121,6 +121,8 @@ fn service(config: &Config, gate: &Gate, path: u64, current: state::Provider) ->
         reference_ids: ReferenceIds::Derived,
         foreign_codes: false,
         brands: Brands::default(),
+        code_length: 4..=8,
+        validity_minutes: 1..=60,
         defaults: Defaults {
             brand_name: "ExampleCorp".to_owned(),
             source: "signup".to_owned(),
@@ -140,6 +142,7 @@ fn service(config: &Config, gate: &Gate, path: u64, current: state::Provider) ->
         send_limits: limits_of(config.windows),
         prefix_limits: Vec::new(),
         source_limits: Vec::new(),
+        network_limits: Vec::new(),
         budgets: Budgets {
             all: vec![Budget::parse(&format!("{}/24h", config.budget)).unwrap()],
             ..Budgets::default()
