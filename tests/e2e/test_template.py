@@ -1050,7 +1050,6 @@ def test_parameters_set_the_properties_of_the_function():
         "COGNITO_UNVERIFIED_PHONE": "refuse",
         "COGNITO_PRE_SIGN_UP": "off",
         "COGNITO_LANGUAGE_ATTRIBUTE": "locale",
-        "OPERATOR_ALIASES": "on",
         "LOG_LEVEL": "INFO",
     }
     assert environment(full) == environment(plain) | {
