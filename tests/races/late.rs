@@ -75,29 +75,34 @@ async fn a_late_redeem_does_not_take_the_next_success(new: NewStore) {
 
 /// A cancel that has read the older generation is told of the newer one, and ends that.
 async fn a_cancel_during_a_resend_ends_the_newest_code(new: NewStore) {
-    for round in 0..20 {
-        let world = sent(new(), None).await;
-        world.pass(MINUTE);
-        let to = number(1);
-        let resend = world.send(&to, &Name::Default);
-        let cancel = async {
-            for _ in 0..round {
-                tokio::task::yield_now().await;
-            }
-            world.cancel(&number(1), &Name::Default).await
-        };
-        let (sent_again, canceled) = futures_util::future::join(resend, cancel).await;
-        let told = (word(&sent_again), word(&canceled), verify(&world).await);
-        assert!(
-            matches!(
-                told,
-                (
-                    "ok" | "verification_in_progress",
-                    "ok",
-                    "verification_canceled"
-                )
-            ),
-            "{told:?}"
-        );
-    }
+    let attack = async |flaw| {
+        for round in 0..20 {
+            let world = sent(new(), flaw).await;
+            world.pass(MINUTE);
+            let to = number(1);
+            let resend = world.send(&to, &Name::Default);
+            let cancel = async {
+                for _ in 0..round {
+                    tokio::task::yield_now().await;
+                }
+                world.cancel(&number(1), &Name::Default).await
+            };
+            let (sent_again, canceled) = futures_util::future::join(resend, cancel).await;
+            let told = (word(&sent_again), word(&canceled), verify(&world).await);
+            let (resent, canceled, verified) = told;
+            let is_ended = matches!(resent, "ok" | "verification_in_progress")
+                && (canceled, verified) == ("ok", "verification_canceled");
+            check(is_ended, || {
+                format!("resend, cancel, verify after {round} steps: {told:?}")
+            })?;
+        }
+        Ok(())
+    };
+    let flaw = Flaw::SaysCanceled;
+    let flawed = attack(Some(flaw)).await;
+    holds_and_fails_with(
+        "a cancel during a resend",
+        attack(None).await,
+        &[(flaw, flawed)],
+    );
 }
