@@ -127,8 +127,10 @@ def released(template, architecture):
     for it in resources.values():
         if it["Type"] == "AWS::CloudFormation::Stack":
             it["Properties"]["TemplateURL"] = Path(it["Properties"]["TemplateURL"]).name
-    for it in [*parameters.values(), *template["Outputs"].values()]:
-        # The pages have the rest.
+    # The pages have the rest.
+    for it in template["Outputs"].values():
+        it.pop("Description")
+    for it in parameters.values():
         it["Description"] = re.split(r"(?<=[.]) (?=[A-Z])", it["Description"].strip())[0]
     for it in parameters.values():
         if "AllowedPattern" in it:

@@ -137,7 +137,7 @@ BROKEN = [
     {"Channels": "sms,whatsapp", "WhatsAppOriginationArns": WHATSAPP},
     {"DltEntityId": "1"},
     {"ApiAuth": "none", "AllowedCountries": "*"},
-    *[{"ApiAuth": "none", name: "none"} for name in ("PrefixLimits", "SourceLimits", "Budgets")],
+    *[{"ApiAuth": "none", name: "none"} for name in ("PrefixLimits", "SourceLimits", "SourceNetworkLimits", "Budgets")],
     {"AllowedOrigins": "https://example.com"},
     {"Cognito": "new", "CognitoUserPoolArn": GIVEN},
     {"CognitoPreSignUp": "on"},
