@@ -4,7 +4,7 @@ use crate::path::{Flaw, Replay};
 use crate::world::Store;
 use crate::{replay_all, runtime, walk};
 use fastrand::Rng;
-use model::state::{Answer, State};
+use model::state::{Answer, Fate, State};
 use model::{Action, Guard, Model, bounds};
 use otp_lambda::ledger::Charge;
 use simulator::is_full;
@@ -16,14 +16,19 @@ fn differing(guard: Guard) -> Option<(State, Vec<Action>)> {
     let config = bounds::of_guard(guard);
     let [whole, without] = [None, Some(guard)].map(|without| Model { config, without });
     let mut rng = Rng::with_seed(1);
-    for _ in 0..2_000_000 {
+    for walk in 0..4_000_000 {
+        // In the second half with requests that wait while others run to their end.
+        let prefers_last = walk >= 2_000_000;
         let start = rng.choice(whole.starts())?;
         let mut states = [start.clone(), start.clone()];
         let mut actions = Vec::new();
         for _ in walk::steps() {
-            let Some(action) = walk::choose(&without, &states[1], &mut rng) else {
+            let Some(mut action) = walk::choose(&without, &states[1], &mut rng) else {
                 break;
             };
+            if prefers_last {
+                action = of_last(&without, &states[1], action, &mut rng);
+            }
             actions.push(action);
             let mut possible = Vec::new();
             whole.actions(&states[0], &mut possible);
@@ -44,6 +49,35 @@ fn differing(guard: Guard) -> Option<(State, Vec<Action>)> {
         }
     }
     None
+}
+
+/// A step of the request in the last place instead.
+fn of_last(model: &Model, state: &State, chosen: Action, rng: &mut Rng) -> Action {
+    let is_step = |action: &Action| {
+        matches!(
+            action,
+            Action::Step {
+                fate: Fate::Done | Fate::Yes | Fate::No,
+                ..
+            }
+        )
+    };
+    if !is_step(&chosen) {
+        return chosen;
+    }
+    let mut all = Vec::new();
+    model.actions(state, &mut all);
+    let slot_of = |action: &Action| match action {
+        Action::Step { slot, .. } => *slot,
+        _ => 0,
+    };
+    let last = all
+        .iter()
+        .filter(|action| is_step(action))
+        .map(slot_of)
+        .max();
+    all.retain(|action| is_step(action) && Some(slot_of(action)) == last);
+    rng.choice(all).unwrap_or(chosen)
 }
 
 /// The part of a state that the ledger holds.
