@@ -89,8 +89,8 @@ async fn a_cancel_during_a_resend_ends_the_newest_code(new: NewStore) {
             };
             let (sent_again, canceled) = futures_util::future::join(resend, cancel).await;
             let told = (word(&sent_again), word(&canceled), verify(&world).await);
-            let (resent, canceled, verified) = told;
-            let is_ended = matches!(resent, "ok" | "verification_in_progress")
+            let (sent_again, canceled, verified) = told;
+            let is_ended = matches!(sent_again, "ok" | "verification_in_progress")
                 && (canceled, verified) == ("ok", "verification_canceled");
             check(is_ended, || {
                 format!("resend, cancel, verify after {round} steps: {told:?}")
