@@ -93,7 +93,7 @@ pub const SETTINGS: &[Setting] = &[
     default("SEND_LIMITS", "1/30s,2/90s,3/10m,6/24h"),
     default("PREFIX_LIMITS", "50/1h"),
     default("SOURCE_LIMITS", "10/10m,50/24h"),
-    default("SOURCE_NETWORK_LIMITS", "100/10m,500/24h"),
+    default("SOURCE_NETWORK_LIMITS", "200/10m,2000/24h"),
     optional("COUNTRY_LIMITS"),
     default("BUDGETS", "500/1h,2000/24h"),
     optional("CONFIG_FILE"),

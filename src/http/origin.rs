@@ -334,8 +334,8 @@ fn http_principal(authorizer: ApiGatewayRequestAuthorizer) -> Option<Principal> 
     });
     let claims = authorizer.jwt.map(|jwt| jwt.claims).unwrap_or_default();
     let fields = authorizer.fields;
-    let of_jwt = || Principal::of_claims(|name| claims.get(name).map(String::as_str));
-    let of_lambda = || Principal::of_claims(|name| fields.get(name)?.as_str());
+    let of_jwt = || Principal::of_token(|name| claims.get(name).map(String::as_str));
+    let of_lambda = || Principal::of_authorizer(|name| fields.get(name)?.as_str());
     signer
         .or_else(|| (!claims.is_empty()).then(of_jwt))
         .or_else(|| (!fields.is_empty()).then(of_lambda))
@@ -357,14 +357,14 @@ fn rest_principal(context: ApiGatewayProxyRequestContext) -> Option<Principal> {
     };
     let fields = context.authorizer.fields;
     let field = |name: &str| fields.get(name)?.as_str();
-    let of_lambda = || Principal::of_claims(field);
+    let of_lambda = || Principal::of_authorizer(field);
     let is_named = field("principalId").is_some_and(|id| !id.is_empty());
     let of_claims = || match fields.get("claims")? {
-        Value::String(text) if !text.is_empty() => Some(Principal::of_claims(|name| {
+        Value::String(text) if !text.is_empty() => Some(Principal::of_token(|name| {
             (name == "sub").then_some(text.as_str())
         })),
         Value::Object(claims) if !claims.is_empty() => {
-            Some(Principal::of_claims(|name| claims.get(name)?.as_str()))
+            Some(Principal::of_token(|name| claims.get(name)?.as_str()))
         }
         _ => None,
     };

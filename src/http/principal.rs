@@ -77,8 +77,17 @@ impl Principal {
         })
     }
 
-    /// The caller that an authorizer names. `claim` returns a claim by its name.
-    pub(super) fn of_claims<'a>(claim: impl Fn(&str) -> Option<&'a str>) -> Self {
+    /// The caller that a token names. `claim` returns a claim by its name.
+    pub(super) fn of_token<'a>(claim: impl Fn(&str) -> Option<&'a str>) -> Self {
+        Self::of_claims(&["sub"], claim)
+    }
+
+    /// The caller that a Lambda authorizer names. Tokens have no `principalId`, or one that users may choose.
+    pub(super) fn of_authorizer<'a>(field: impl Fn(&str) -> Option<&'a str>) -> Self {
+        Self::of_claims(&["principalId", "sub"], field)
+    }
+
+    fn of_claims<'a>(subjects: &[&str], claim: impl Fn(&str) -> Option<&'a str>) -> Self {
         let first = |names: &[&str]| {
             let mut given = names.iter().filter_map(|name| claim(name));
             given.find(|text| !text.is_empty()).map(str::to_owned)
@@ -86,7 +95,7 @@ impl Principal {
         // The operator may shape the claims of an authorizer.
         let claims = Claims {
             issuer: first(&["iss"]),
-            subject: first(&["principalId", "sub"]),
+            subject: first(subjects),
             client: first(&["client_id", "azp"]),
         };
         let own = claims.subject.as_ref().or(claims.client.as_ref());

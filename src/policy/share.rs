@@ -6,6 +6,10 @@ use std::time::Duration;
 /// `1/30s`, cannot be split.
 const SPLIT_FROM: Duration = Duration::from_hours(1);
 
+/// The fewest failed guesses that lock a number at a door. More than those that make its sends wait, so that a stranger
+/// cannot lock it without waiting.
+const LEAST_LOCK: u32 = 35;
+
 /// The percentage of each joint limit that belongs to sign-ins; the rest belongs to HTTP. Each door counts for itself, so
 /// a joint limit holds only if every door has a part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,7 +57,17 @@ impl SignInShare {
         };
         SendLimits {
             windows: joint.windows().iter().map(window).collect(),
-            lock: u32::try_from(self.of(door, LOCKED.into())).unwrap_or(LOCKED),
+            lock: self.lock(door),
+        }
+    }
+
+    /// The door's part of the failed guesses that lock a number.
+    fn lock(self, door: Door) -> u32 {
+        let part = u32::try_from(self.of(door, LOCKED.into())).unwrap_or(LOCKED);
+        if self.is_none() {
+            part
+        } else {
+            part.clamp(LEAST_LOCK, LOCKED - LEAST_LOCK)
         }
     }
 
@@ -113,6 +127,15 @@ mod tests {
             }
             assert_eq!(share.of(Door::Http, 1) + share.of(Door::SignIn, 1), 1);
         }
+        for share in (10..=90).map(SignInShare) {
+            let locks = [Door::Http, Door::SignIn].map(|door| share.lock(door));
+            assert_eq!(locks[0] + locks[1], LOCKED, "{share:?}");
+            assert!(locks.iter().all(|lock| *lock > 30), "{share:?}: {locks:?}");
+        }
+        assert_eq!(
+            [Door::Http, Door::SignIn].map(|door| SignInShare(0).lock(door)),
+            [LOCKED, 0]
+        );
         assert_eq!(SignInShare(0).of(Door::Http, 100), 100);
         assert_eq!(SignInShare(0).of(Door::SignIn, 100), 0);
     }

@@ -109,6 +109,8 @@ pub(super) fn judge_redeem(
     let Some(seen) = seen.filter(|seen| seen.owner.is_none()) else {
         return RedeemVerdict::Refused(not_found());
     };
+    // Items of earlier versions do not say when they were redeemed.
+    let redeemed_at = seen.redeemed_at.or_else(|| Some(seen.success.as_ref()?.at));
     let in_time = seen
         .success
         .as_ref()
@@ -117,7 +119,7 @@ pub(super) fn judge_redeem(
         Phase::Verified
             if seen.redeemed_by.as_ref() == Some(redeemer)
                 && in_time
-                && now.since(seen.redeemed_at.unwrap_or_default()) < repeatable =>
+                && now.since(redeemed_at.unwrap_or_default()) < repeatable =>
         {
             return RedeemVerdict::SameRedeemer;
         }

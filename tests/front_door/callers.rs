@@ -84,9 +84,12 @@ fn jwt(claims: &Value) -> Value {
     json!({ "authorizer": { "jwt": { "claims": claims, "scopes": null } } })
 }
 
-/// The token of an app's user: it names the app's client, too.
+/// The token of an app's user: it names the app's client, too. Its `principalId` is a claim that users can choose.
 fn user_claims() -> Value {
-    json!({ "iss": POOL, "sub": "b7e1", "client_id": "app1", "username": "jane", "token_use": "access" })
+    json!({
+        "iss": POOL, "sub": "b7e1", "client_id": "app1", "username": "jane", "token_use": "access",
+        "principalId": "app1",
+    })
 }
 
 fn client_claims() -> Value {

@@ -347,7 +347,7 @@ fn a_ledger_has_limits_unless_they_are_switched_off() {
     );
     assert_eq!(policy.prefix_limits, rates("50/1h"));
     assert_eq!(policy.source_limits, rates("10/10m,50/24h"));
-    assert_eq!(policy.network_limits, rates("100/10m,500/24h"));
+    assert_eq!(policy.network_limits, rates("200/10m,2000/24h"));
     assert_eq!(
         policy.budgets.all,
         Budget::parse_list("500/1h,2000/24h").unwrap()
