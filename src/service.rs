@@ -1,7 +1,8 @@
-//! The order of effects: which step of a send, a verify or a sign-in comes before which other one, and why.
+//! Sends and verifies codes. The files of this folder hold the order of the steps, and say why each step comes before
+//! the next.
 //!
 //! Each act has a file: [`send`](Service::send), [`verify`](Service::verify), the requests about a verification as a
-//! whole (`manage`), and signing in with Cognito (`sign_in`).
+//! whole (`manage`), and the sign-in with Cognito (`sign_in`).
 
 mod call;
 mod foreign_codes;
@@ -40,14 +41,14 @@ use std::time::Duration;
 /// How many codes can be sent for one verification.
 const MAX_SENDS: u8 = 3;
 
-/// How long after its first code a verification expires at the latest, however often a code is sent again.
+/// How long after its first code a verification may stay open, however often a code is sent again.
 const MAX_LIFETIME: Duration = Duration::from_hours(1);
 
 /// Sends and verifies codes by the operator's rules.
 pub struct Service {
     rules: Rules,
     providers: Providers,
-    /// Counts sends and guesses. Without it, the provider's verdicts are passed on and nothing more is promised.
+    /// Counts sends and guesses. Without it, the service passes on the provider's verdicts and promises nothing more.
     limits: Option<Limits>,
     latencies: Latencies,
 }
@@ -68,13 +69,13 @@ impl Service {
         &self.rules
     }
 
-    /// What the current provider accepts.
+    /// The ranges that requests to the current provider must stay within.
     #[must_use]
     pub fn provider_limits(&self) -> &ProviderLimits {
         self.providers.current.limits()
     }
 
-    /// The shape of the codes that can still be verified, those of the previous provider included.
+    /// The shape of the codes that can still be verified: those of the current provider and of the previous one.
     #[must_use]
     pub fn codes(&self) -> CodeShape {
         self.providers.codes()
@@ -100,7 +101,7 @@ impl Service {
         })
     }
 
-    /// The country of a number, by the metadata or by the operator.
+    /// The country of a number, from the metadata or else from the operator's extra prefixes.
     #[must_use]
     pub fn country(&self, number: &PhoneNumber) -> Option<Country> {
         self.rules.extra_prefixes.classify(number).0

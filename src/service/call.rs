@@ -1,3 +1,5 @@
+//! One request to the service: its caller, its clock, and how long its steps may take.
+
 use crate::error::{Error, ErrorCode};
 use crate::ledger::{SessionDigest, Unavailable};
 use crate::phone::PhoneNumber;
@@ -11,30 +13,30 @@ use tokio::time::{Instant, timeout};
 /// How long a provider may take to respond. AWS usually responds well within a second.
 const PROVIDER_TIME: Duration = Duration::from_secs(6);
 
-/// How long it may take to record the outcome of a request in the ledger, after its time for everything else is over.
+/// How long the ledger may take to record the outcome of a request, after the time for all other steps is over.
 pub const RECORDING_TIME: Duration = Duration::from_secs(2);
 
-/// One request to the service: who asks, at what time, until when, and the log line about it.
+/// One request to the service: its caller, its times and its log line.
 pub struct Call<'a> {
     pub caller: Caller,
-    /// When the invocation began. Everything uses this time, except places in windows: see `now_again`.
+    /// When the invocation began. All steps use this time, except those that take a place in a window: see `now_again`.
     pub now: Millis,
     /// Whether time passes during the invocation. It does not in tests that move the clock themselves.
     pub clock_runs: bool,
     /// When the invocation began, on a clock that never jumps.
     pub started: Instant,
-    /// How long the work may take until the provider has answered, counted from `started`. To record the outcome, there
-    /// is [`RECORDING_TIME`] more.
+    /// How long the work may take until the provider has answered, counted from `started`. To record the outcome, the
+    /// ledger may take [`RECORDING_TIME`] more.
     pub time_left: Duration,
     pub record: &'a mut Record,
 }
 
-/// Who asks.
+/// The maker of a request.
 #[derive(Debug, Clone, Default)]
 pub struct Caller {
     /// The name of the identity that AWS has authenticated; `None` for a caller without a name of its own.
     pub principal: Option<String>,
-    /// Whether this is a user and no backend. A user may do no more than an unauthenticated caller.
+    /// Whether the caller is a user, and so no backend. A user may do no more than an unauthenticated caller.
     pub is_user: bool,
     /// The address that source limits count, if it is known.
     pub address: Option<IpAddr>,
@@ -42,15 +44,15 @@ pub struct Caller {
     pub idempotency_key: Option<String>,
     /// The sign-in session that asks.
     pub session: Option<SessionDigest>,
-    /// What a guess in a sign-in needs; `None` over HTTP.
+    /// The sign-in that a guess belongs to; `None` over HTTP.
     pub sign_in: Option<SignInCaller>,
 }
 
-/// The sign-in that a guess belongs to.
+/// The facts about a sign-in that its guesses need.
 #[derive(Debug, Clone)]
 pub struct SignInCaller {
     pub is_decoy: bool,
-    /// The reference of its code.
+    /// The reference ID of the sign-in's code.
     pub reference: ReferenceId,
 }
 
@@ -68,8 +70,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// The time at this moment, for a place in a window that is taken next. With a slow table the time of the invocation is
-    /// seconds old by then, and the place would be free again too early.
+    /// The time at this moment, for a place in a window. When the table is slow, `now` is seconds old before the place
+    /// is taken. A place with that time would be free again too early.
     pub(super) fn now_again(&self) -> Millis {
         if self.clock_runs {
             self.now.plus(self.started.elapsed())
@@ -90,7 +92,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// For the steps before the provider is asked.
+    /// The time limit of the steps before the provider is asked.
     pub(super) fn time_to_prepare(&self) -> TimeLimit {
         TimeLimit {
             started: self.started,
@@ -98,7 +100,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// For the steps that record the outcome.
+    /// The time limit of the steps that record the outcome.
     pub(super) fn time_to_record(&self) -> TimeLimit {
         TimeLimit {
             started: self.started,
@@ -106,7 +108,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Does a step whose failure changes nothing for the caller, as long as there is time.
+    /// Does a step whose failure changes nothing for the caller. The step ends when the time to record is over.
     pub(super) async fn best_effort(
         &mut self,
         step: &'static str,
@@ -136,12 +138,14 @@ pub(super) struct TimeLimit {
 }
 
 impl TimeLimit {
-    /// Runs steps of the ledger. When the time is over, they are abandoned, which is no worse than a crash between them.
+    /// Runs steps of the ledger, and abandons them when the time is over. That is no worse than a crash between two
+    /// steps.
     pub(super) fn run<T>(
         self,
         steps: impl Future<Output = Result<T, Error>>,
     ) -> impl Future<Output = Result<T, Error>> {
-        // In a box of their own, because a request runs several, and its size is that of all of them.
+        // Each call of `run` boxes its steps. Otherwise the future of a request would be as large as all its steps
+        // together.
         let steps = Box::pin(steps);
         async move {
             if self.time == Duration::MAX {
@@ -166,8 +170,8 @@ impl Caller {
         self.principal.is_some() && !self.is_user
     }
 
-    /// The namespace of the caller's idempotency keys. The key of a caller without a name counts only for its own address
-    /// and number, because anyone could send the same key.
+    /// The namespace of the caller's idempotency keys. Anyone could send the same key. So the key of a caller without a
+    /// name counts for the caller's own address and number only.
     pub(super) fn namespace(&self, to: &PhoneNumber) -> String {
         if let Some(principal) = &self.principal {
             return principal.clone();

@@ -1,8 +1,8 @@
-//! Codes that other software has sent, such as AWS's Boto3 example, under a derived reference. They are asked for only if
-//! the operator has set `FOREIGN_CODES`.
+//! Codes that other software, such as AWS's Boto3 example, has sent under a derived reference. This program asks a
+//! provider about them only if the operator has set `FOREIGN_CODES`.
 //!
-//! A foreign code has an item of its own beside the record of this program's codes, and windows of its own. So a guess at
-//! one changes no record, and keeps nobody from getting a code.
+//! A foreign code has an item of its own, apart from the verification of this program's codes, and windows of its own.
+//! So a guess at a foreign code changes no verification of this program, and takes no place that a send needs.
 
 use super::refusals::{self, GuessVerdict};
 use super::verify::{Guess, Spent};
@@ -21,24 +21,26 @@ use crate::time::Millis;
 use futures_util::future::join;
 use std::time::Duration;
 
-/// How long after this program's last code under the plain reference could be good AWS is asked about foreign codes again:
-/// the longest validity once more, so that no clock and no setting can bring a code back.
+/// How long this program asks no provider about foreign codes after its own last code under the plain reference could
+/// be good. It is the longest validity once more, so that neither a wrong clock nor a changed setting brings that code
+/// back.
 const AFTER_OWN_CODE: Duration = LONGEST_VALIDITY;
 
-/// Whether a request can be about a code of other software.
+/// Whether a request can be about a foreign code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ForeignCode {
-    /// No: this program knows the code, or the caller is not trusted to know of others.
+    /// The caller, the reference, or a code that this program has sent rules it out.
     Impossible,
-    /// It could be, but `FOREIGN_CODES` is off.
+    /// It can be, but `FOREIGN_CODES` is off.
     TurnedOff,
     Possible,
 }
 
 impl Service {
-    /// Decides whether a request can be about a code of other software: the reference is derived as in AWS's example, an
-    /// trusted caller asks, and no code of this program can still be good under it. Nobody else can be trusted to
-    /// know of a code that this program did not send. `seen` is this program's own verification.
+    /// Decides whether a request can be about a foreign code. It can if the reference is derived as in AWS's example,
+    /// the caller is trusted, and no code of this program can still be good under the reference. Only a trusted caller
+    /// is believed to know of a code that this program did not send. `seen` is the verification of this program's own
+    /// codes.
     pub(super) fn foreign_code(
         &self,
         seen: Option<&Verification>,
@@ -46,7 +48,7 @@ impl Service {
         to: &PhoneNumber,
         call: &Call<'_>,
     ) -> ForeignCode {
-        // AWS knows of no end, and would still accept a code that has ended here.
+        // AWS does not know that a code has ended here, and would still accept it.
         let is_own = seen.is_some_and(|seen| {
             !is_over(seen, call.now) || seen.plain_until.plus(AFTER_OWN_CODE) > call.now
         });
@@ -76,7 +78,8 @@ impl Service {
         }
     }
 
-    /// The item that a status, redeem or cancel is about: that of a foreign code if a guess would be about it, too.
+    /// The item that a status, redeem or cancel is about. It is the item of a foreign code if a guess would be about
+    /// that code, too.
     pub(super) async fn item_of(
         &self,
         request: &VerificationRequest,
@@ -104,11 +107,12 @@ impl Service {
         })
     }
 
-    /// Whether the code of a guess at one of this program's has been used as a foreign one: under the plain reference, a
-    /// provider cannot tell them apart.
+    /// Whether the code of this guess has already succeeded as a foreign code. Under the plain reference, a provider
+    /// cannot tell foreign codes from codes of this program.
     ///
-    /// Read after the attempt is paid, and [`check_still_foreign`](Self::check_still_foreign) after a foreign success is
-    /// recorded. So of two guesses with one code, at least one sees the other.
+    /// This is read after the attempt is paid for. A guess at a foreign code first records its success, and then calls
+    /// [`check_still_foreign`](Self::check_still_foreign). So of two guesses with one code, at least one sees the
+    /// other.
     pub(super) async fn is_used_foreign_code(
         &self,
         reference: &ReferenceId,
@@ -126,7 +130,8 @@ impl Service {
     }
 
     /// Refuses a foreign success if this program has sent a code under the reference meanwhile: the provider may have
-    /// accepted that one. While such a send runs, nobody can say; if it sends nothing, the success on record counts.
+    /// accepted that code. While such a send runs, it is not known which code was accepted. If the send sends nothing,
+    /// the success on record counts.
     pub(super) async fn check_still_foreign(
         &self,
         reference: &ReferenceId,
@@ -149,8 +154,8 @@ impl Service {
 
     /// Spends an attempt on a guess at a foreign code.
     ///
-    /// The first guess takes a place in windows of the size of `SEND_LIMITS`. So invented references bring an attacker no
-    /// more guesses than sends would.
+    /// The first guess takes a place in windows of the size of `SEND_LIMITS`. Otherwise an attacker could invent
+    /// references, and get more guesses than sends would bring.
     pub(super) async fn spend_on_foreign_code(
         &self,
         request: &VerifyRequest,
@@ -179,15 +184,15 @@ impl Service {
             .map_err(|limited| if seen.is_some() { refusal } else { limited })?;
         self.open_foreign_code(request, guess, seen.as_ref(), limits, call)
             .await?;
-        // If another guess has opened it meanwhile, this one is paid for like any other.
+        // If another guess has opened the verification meanwhile, this guess is paid for like any other.
         match pay().await? {
             Attempt::Paid(verification) => Ok(Spent::Attempt(verification)),
             Attempt::Refused(_) => Err(refusals::in_progress("Another guess is being checked.")),
         }
     }
 
-    /// Begins a verification for a foreign code. `seen` is the one before it. Does nothing if another guess has begun one
-    /// meanwhile.
+    /// Begins a verification for a foreign code. `seen` is the previous one. Does nothing if another guess has begun a
+    /// verification meanwhile.
     async fn open_foreign_code(
         &self,
         request: &VerifyRequest,
@@ -223,14 +228,14 @@ impl Service {
     }
 }
 
-/// Takes a place for a guess at a foreign code. The inner error says why there is none.
+/// Takes a place for a guess at a foreign code. The inner error is the refusal if no place is free.
 async fn take_foreign_place(
     to: &PhoneNumber,
     limits: &Limits,
     call: &Call<'_>,
 ) -> Result<Result<(), Error>, Error> {
     let (send_limits, hasher, now) = (limits.send_limits(), &limits.hasher, call.now);
-    // Failures stop guesses at foreign codes as they stop sends.
+    // Too many failures stop guesses at foreign codes, just as they stop sends.
     let number = limits.store.number(&hasher.number(to)).await?;
     if let Some(wait) = send_limits.wait(&number, now)
         && (wait.guesses || wait.until.is_none())

@@ -1,4 +1,4 @@
-//! The caller's `Idempotency-Key`: one message for all requests with the same key.
+//! The caller's `Idempotency-Key`: all requests with the same key send one message.
 
 use super::{Call, Caller, Limits, SendRequest, Sent, SentReceipt};
 use crate::error::{Error, ErrorCode};
@@ -7,15 +7,16 @@ use crate::reference::ReferenceId;
 use crate::time::Millis;
 use std::time::Duration;
 
-/// How long the first request with an idempotency key can take. After that it has crashed, and its outcome is unknown.
+/// How long the first request with an idempotency key can take. A request that takes longer has crashed, and its
+/// outcome is unknown.
 const KEY_IN_USE: Duration = Duration::from_secs(30);
 
-/// What the idempotency key of a send stands for.
+/// The answer to a send that reserves its idempotency key.
 pub(super) enum Reservation {
     NoKey,
-    /// This request has reserved the key.
+    /// The key is new, and this request holds it.
     Reserved(ItemName),
-    /// An earlier request has finished under the key; `at` is when it reserved it.
+    /// An earlier request, which reserved the key at `at`, has finished under it.
     Finished {
         receipt: SentReceipt,
         at: Millis,
@@ -23,8 +24,10 @@ pub(super) enum Reservation {
 }
 
 impl Limits {
-    /// Reserves the caller's idempotency key, if there is one. If it stays unclear whether that was done, it is undone:
-    /// otherwise later requests would take the key for that of a crashed one, whose message may have been sent.
+    /// Reserves the caller's idempotency key, if there is one.
+    ///
+    /// If it stays unclear whether the key was reserved, it is released. Otherwise later requests would take it for the
+    /// key of a crashed request, whose message may have been sent.
     pub(super) async fn reserve_key(
         &self,
         request: &SendRequest,
@@ -97,8 +100,8 @@ impl Limits {
         })
     }
 
-    /// Records the outcome under the idempotency key, or releases the key if certainly no message was sent. If that fails,
-    /// the key stays reserved, and no message is sent under it for [`KEY_KEPT`](crate::ledger::KEY_KEPT).
+    /// Records the outcome under the idempotency key, or releases the key if certainly no message was sent. If this
+    /// step fails, the key stays reserved, and no message is sent under it for [`KEY_KEPT`](crate::ledger::KEY_KEPT).
     pub(super) async fn finish_key(
         &self,
         reservation: &Reservation,

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 pub struct Providers {
     /// Sends every new code.
     pub current: Box<dyn Provider>,
-    /// Sent the codes before a change of provider, and verifies them until they have expired.
+    /// Sent the codes before a change of provider, and verifies them until they expire.
     pub previous: Option<Box<dyn Provider>>,
 }
 
@@ -22,7 +22,7 @@ impl Providers {
         }
     }
 
-    /// The shape of a code of either provider.
+    /// The shape that fits the codes of both providers.
     pub(super) fn codes(&self) -> CodeShape {
         let current = &self.current.limits().code;
         self.previous.as_ref().map_or_else(
@@ -31,7 +31,7 @@ impl Providers {
         )
     }
 
-    /// Both providers as issuers of codes under the plain reference, the newest first.
+    /// The issuers of codes under the plain reference, the current provider first.
     pub(super) fn all(&self) -> Vec<Issuer> {
         self.known()
             .map(|provider| Issuer::Provider {
@@ -41,12 +41,12 @@ impl Providers {
             .collect()
     }
 
-    /// The provider of this name, if this service asks it.
+    /// `None` if this service asks no provider of this name.
     pub(super) fn named(&self, name: &str) -> Option<&dyn Provider> {
         self.known().find(|provider| provider.name() == name)
     }
 
-    /// The current provider, and the previous one.
+    /// The current provider comes first.
     pub(super) fn known(&self) -> impl Iterator<Item = &dyn Provider> {
         [Some(&self.current), self.previous.as_ref()]
             .into_iter()

@@ -1,4 +1,4 @@
-//! Which language a message is in.
+//! Chooses the language of a message.
 
 use super::Service;
 use crate::error::Error;
@@ -43,7 +43,8 @@ impl Service {
         }
     }
 
-    /// The provider's language that is closest to the first of `wishes` that is close to any; else the default.
+    /// Chooses one of the provider's languages. The first of `wishes` that is close to one of them decides; if none is
+    /// close, the default does.
     #[must_use]
     pub fn closest_language(&self, wishes: &[&str], channel: Channel, to: &PhoneNumber) -> Tag {
         let languages = self.provider_limits().languages(channel);

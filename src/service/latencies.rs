@@ -3,17 +3,18 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// How many times are remembered of each act.
+/// How many response times are remembered for each act.
 const REMEMBERED: usize = 64;
 
-/// What a provider is asked to do.
+/// A kind of request to a provider.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Act {
     Send,
     Verify,
 }
 
-/// How long the provider took lately. A sign-in that asks no provider waits as long, so that its time does not show it.
+/// The recent response times of the provider. A sign-in that asks no provider waits as long, so that its time does not
+/// show it.
 #[derive(Debug, Default)]
 pub(super) struct Latencies {
     sends: Mutex<VecDeque<Duration>>,
@@ -36,7 +37,7 @@ impl Latencies {
         }
     }
 
-    /// One of the times at random.
+    /// Draws one of the remembered times at random.
     fn draw(&self, act: Act) -> Option<Duration> {
         let times = self.of(act).lock().unwrap_or_else(PoisonError::into_inner);
         let drawn = usize::try_from(getrandom::u32().ok()?).ok()?;
@@ -45,8 +46,8 @@ impl Latencies {
 }
 
 impl Service {
-    /// Waits as long as the provider would have taken. As long as this execution environment has asked none, the floor of
-    /// response times is all that hides the difference.
+    /// Waits as long as the provider would have taken. Until this execution environment has asked a provider once, only
+    /// the floor of response times hides the difference.
     pub(super) async fn wait_as_if_asked(&self, act: Act, call: &Call<'_>) {
         if let Some(time) = self.latencies.draw(act) {
             tokio::time::sleep(time.min(call.provider_time_left())).await;

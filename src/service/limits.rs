@@ -23,7 +23,7 @@ use tracing::warn;
 const SWITCHES_KEPT: Duration = Duration::from_secs(10);
 
 /// How long the counter of a fixed window is kept after the window. A request that began inside the window may count a
-/// little later; if the counter were gone, it would start a new one.
+/// little later. Without the old counter, it would start a new one.
 pub(super) const WINDOW_KEPT: Duration = Duration::from_mins(1);
 
 /// The ledger, and the operator's limits on what it counts.
@@ -31,13 +31,13 @@ pub struct Limits {
     pub(super) store: Box<dyn Ledger>,
     pub(super) hasher: Hasher,
     policy: LedgerPolicy,
-    /// HTTP's part of the limits, and that of sign-ins. HTTP sees nothing of what sign-ins have counted.
+    /// The parts of the limits for HTTP and for sign-ins. A send over HTTP does not see what sign-ins have counted.
     http: DoorLimits,
     pub(super) sign_in: DoorLimits,
     switches: Mutex<Option<(Millis, Switches)>>,
 }
 
-/// The limits of a door.
+/// One door's part of the limits.
 pub(super) struct DoorLimits {
     pub(super) send_limits: SendLimits,
     pub(super) prefix_limits: Vec<Rate>,
@@ -58,7 +58,7 @@ impl DoorLimits {
 /// The limits that the operator has set. Each holds for all doors together, and is split between them.
 #[derive(Debug)]
 pub struct LedgerPolicy {
-    /// The part of sign-ins.
+    /// The part of each limit that belongs to sign-ins.
     pub sign_in_share: SignInShare,
     /// Sends to one number, in sliding windows.
     pub send_limits: SendLimits,
@@ -66,15 +66,15 @@ pub struct LedgerPolicy {
     pub prefix_limits: Vec<Rate>,
     /// Sends from one address, and guesses from one address, in fixed windows.
     pub source_limits: Vec<Rate>,
-    /// The same from all networks of an IPv6 /48.
+    /// As `source_limits`, for all networks of an IPv6 /48 together.
     pub network_limits: Vec<Rate>,
-    /// Messages, and their price, in all and by country.
+    /// Caps on messages and on their price, in total and by country.
     pub budgets: Budgets,
     pub test_numbers: Vec<TestNumber>,
 }
 
 impl LedgerPolicy {
-    /// Warns in the log about test numbers. It does so at every start, so that forgotten ones are noticed.
+    /// Warns in the log about test numbers. It does so at every start, so that the operator notices forgotten ones.
     pub fn warn_of_test_numbers(&self) {
         if !self.test_numbers.is_empty() {
             warn!(
@@ -90,11 +90,11 @@ impl LedgerPolicy {
 pub struct TestNumber {
     pub number: PhoneNumber,
     pub otp: Otp,
-    /// From then on it is a number like any other.
+    /// From this time on, it is a number like any other.
     pub until: Millis,
 }
 
-/// What a send has counted so far; refunded if it turns out that nothing was sent.
+/// The counts of a send so far. They are refunded if nothing was sent.
 #[derive(Debug, Default)]
 pub(super) struct Charges {
     pub(super) prefixes: Vec<ItemName>,
@@ -114,7 +114,7 @@ impl Limits {
         }
     }
 
-    /// The limits on one number over HTTP.
+    /// The limits on one number over HTTP; [`joint_send_limits`](Self::joint_send_limits) are those of all doors.
     pub(super) fn send_limits(&self) -> &SendLimits {
         &self.http.send_limits
     }
@@ -132,7 +132,7 @@ impl Limits {
         !self.policy.sign_in_share.is_none()
     }
 
-    /// The test number that `number` is at `now`, if it is one.
+    /// The entry of a test number. `None` if `number` is none, or no longer one at `now`.
     pub(super) fn test_number(&self, number: &PhoneNumber, now: Millis) -> Option<&TestNumber> {
         self.policy
             .test_numbers
@@ -155,7 +155,8 @@ impl Limits {
         }
     }
 
-    /// Whether a guess is the fixed code of a test number. Digests are compared, so the time reveals nothing.
+    /// Whether a guess is the fixed code of a test number. It compares digests, so its duration reveals nothing about
+    /// the code.
     pub(super) fn is_test_code(
         &self,
         number: &PhoneNumber,
@@ -204,6 +205,8 @@ impl Limits {
             if let Some((read, switches)) = kept.as_ref()
                 && now.since(*read) < SWITCHES_KEPT
                 && *read <= now
+            // The clock may have been set back since the read. Without this check, old switches would then stay in use
+            // until the clock has caught up.
             {
                 return Ok(switches.clone());
             }
@@ -246,7 +249,7 @@ impl Limits {
         Ok(())
     }
 
-    /// Counts a send to the numbers around `to`.
+    /// Counts a send to the numbers that differ from `to` in the last four digits only.
     pub(super) async fn count_prefix(
         &self,
         to: &PhoneNumber,
@@ -300,7 +303,8 @@ impl Limits {
         prefixes.into_iter().chain(budgets).collect()
     }
 
-    /// Identifies the caller if it repeats a verify: derived from the idempotency key, or random if there is none.
+    /// A digest that recognizes the caller who repeats a verify. It comes from the idempotency key, and is random
+    /// without one.
     pub(super) fn winner(&self, caller: &Caller, to: &PhoneNumber) -> Result<Winner, Error> {
         match &caller.idempotency_key {
             Some(key) => Ok(self.hasher.winner(&caller.namespace(to), key)),
@@ -308,7 +312,7 @@ impl Limits {
         }
     }
 
-    /// Identifies the caller if it repeats a redeem, as [`winner`](Self::winner) does.
+    /// A digest that recognizes the caller who repeats a redeem, made as [`winner`](Self::winner) is.
     pub(super) fn redeemer(&self, caller: &Caller, to: &PhoneNumber) -> Result<Redeemer, Error> {
         match &caller.idempotency_key {
             Some(key) => Ok(self.hasher.redeemer(&caller.namespace(to), key)),

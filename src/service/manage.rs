@@ -26,16 +26,16 @@ const MAYBE_CANCELED: &str = "The ledger could not be reached in time, so the ve
 
 const MAYBE_UNLOCKED: &str = "The ledger could not be reached in time, so the number may have been unlocked or not. Unlock it again.";
 
-/// How long Cognito may repeat a sign-up. It waits five seconds for a trigger, and asks up to three times.
+/// How long Cognito may repeat a sign-up. It waits five seconds for a trigger, and calls it up to three times.
 const SIGN_UP_REPLAY: Duration = Duration::from_mins(1);
 
-/// How often a cancel or a redeem is tried. A try is refused if a send has begun a new generation since the read.
+/// How often a cancel or a redeem is tried. A try fails if a send has begun a new generation since the read.
 const TRIES: u32 = 3;
 
 const CHANGES_ALL_THE_TIME: &str = "Other requests are changing this verification.";
 
 impl Service {
-    /// The status of a verification.
+    /// Says how far a verification is: its phase, the guesses left, and when the next code can be sent.
     ///
     /// # Errors
     ///
@@ -74,11 +74,11 @@ impl Service {
         })
     }
 
-    /// Turns a success into one yes for a backend whose user says that the code was right.
+    /// Turns a success into one yes for a backend. The success must be at most [`REDEEMABLE`] old.
     ///
     /// # Errors
     ///
-    /// Why the success cannot be redeemed: there is none, it is too old, or it has been redeemed before.
+    /// The success cannot be redeemed: there is none, it is too old, or it has been redeemed before.
     pub async fn redeem(
         &self,
         request: &VerificationRequest,
@@ -87,7 +87,8 @@ impl Service {
         self.redeem_once(request, REDEEMABLE, call).await
     }
 
-    /// The same for a sign-up. Its user can be deleted and made again, so it can be repeated for a shorter time.
+    /// Redeems a success for a sign-up. A user can be deleted and made again, so the request can be repeated for a
+    /// shorter time.
     ///
     /// # Errors
     ///
@@ -123,7 +124,8 @@ impl Service {
             .run(self.find("status", request, limits, call))
             .await
             .map_err(|error| error.if_ledger_unavailable(NOT_REDEEMED))?;
-        // The last refusal is judged, too: the change that was refused may have been made before.
+        // The last round only judges. The change that was refused may be in the ledger already, by an earlier try whose
+        // response was lost.
         for tries_left in (0..=TRIES).rev() {
             let generation =
                 match refusals::judge_redeem(seen.as_ref(), &redeemer, repeatable, call.now) {
@@ -163,7 +165,7 @@ impl Service {
             .run(self.find("cancel", request, limits, call))
             .await
             .map_err(|error| error.if_ledger_unavailable(NOT_CANCELED))?;
-        // As above.
+        // The last round only judges, as in `redeem_once`.
         for tries_left in (0..=TRIES).rev() {
             let open = seen.ok_or_else(refusals::not_found)?;
             if !open.is_open(call.now) {
@@ -185,7 +187,7 @@ impl Service {
         Err(refusals::in_progress(CHANGES_ALL_THE_TIME))
     }
 
-    /// Counts a request about a verification, and finds its item.
+    /// Counts a request for the caller's address, and finds the item that it is about.
     async fn find_item(
         &self,
         operation: &str,
@@ -199,7 +201,7 @@ impl Service {
         self.item_of(request, limits, call).await
     }
 
-    /// Counts a request about a verification, and reads it.
+    /// As `find_item`, and reads the verification in the item.
     async fn find(
         &self,
         operation: &str,

@@ -1,4 +1,4 @@
-//! Why a step is refused: the verdicts on what stands in the ledger, and the errors that callers get.
+//! The refusals of steps: verdicts on the state of the ledger, and the errors that callers get.
 
 use crate::error::{Error, ErrorCode, Limit};
 use crate::ledger::{
@@ -9,18 +9,18 @@ use crate::policy::Wait;
 use crate::time::Millis;
 use std::time::Duration;
 
-/// What a guess gets that no attempt was spent on.
+/// The result of a guess that no attempt was spent on.
 pub(super) enum GuessVerdict {
-    /// The winner repeats its own request: it gets the same success again.
+    /// The winner has repeated its own request, and gets the same success again.
     SameSuccess,
     Refused(Error),
 }
 
-/// What a request to redeem gets.
+/// The result of a request to redeem.
 pub(super) enum RedeemVerdict {
-    /// Nobody has redeemed the success of this generation.
+    /// The success of this generation has not been redeemed yet.
     Redeemable(u64),
-    /// This caller has redeemed the success already: it gets the same yes again.
+    /// This caller has redeemed the success already, and gets the same yes again.
     SameRedeemer,
     Refused(Error),
 }
@@ -38,7 +38,7 @@ pub(super) fn judge_guess(
     let repeated = seen.last_guess.as_ref().filter(|last| last.code == *guess);
     let is_pending =
         |outcome, at| outcome == GuessOutcome::Pending && now.since(at) < GUESS_PENDING;
-    // An end is final. The provider knows nothing of it, and would still accept the code.
+    // An end is final. The provider does not know of it, and would still accept the code.
     GuessVerdict::Refused(match (seen.phase(now), repeated) {
         (Phase::Verified, _) => {
             let is_same = |won: &Success| {
@@ -49,7 +49,7 @@ pub(super) fn judge_guess(
             }
             already_verified()
         }
-        // The verdict is on record, so the repeated guess costs nothing.
+        // The verdict on this guess is on record, so its repeat costs nothing.
         (Phase::Pending | Phase::Exhausted, Some(last))
             if last.outcome == GuessOutcome::Invalid =>
         {
@@ -60,7 +60,7 @@ pub(super) fn judge_guess(
             in_progress("This very code is being checked.")
         }
         (Phase::Exhausted, _) => exhausted(),
-        // It was open to no guess a moment ago, so a send or another guess came in between.
+        // The verification was not open a moment ago. A send or another guess has changed it since.
         (Phase::Pending, None) => in_progress("Another request is changing this verification."),
         (Phase::Expired, _) => expired(),
         (Phase::Canceled, _) => canceled(),
@@ -68,7 +68,8 @@ pub(super) fn judge_guess(
     })
 }
 
-/// Whether this very success stands in the ledger, by a try whose response was lost or under the same idempotency key.
+/// Whether this very success stands in the ledger. A try whose response was lost may have recorded it, or an earlier
+/// request with the same idempotency key.
 pub(super) fn has_won(seen: Option<&Verification>, success: &Success) -> bool {
     seen.is_some_and(|seen| {
         seen.state == State::Verified
@@ -79,7 +80,7 @@ pub(super) fn has_won(seen: Option<&Verification>, success: &Success) -> bool {
     })
 }
 
-/// Why a right answer came too late.
+/// The refusal of a right guess that came too late, by what has changed the verification meanwhile.
 pub(super) fn too_late(seen: Option<&Verification>) -> Error {
     let Some(seen) = seen else { return not_found() };
     match seen.state {
@@ -154,7 +155,7 @@ pub(super) fn not_found() -> Error {
     )
 }
 
-/// For a caller who may know of software that the operator has not told this function of.
+/// The refusal when `FOREIGN_CODES` is off and the caller could know of a foreign code.
 pub(super) fn not_found_but_maybe_foreign() -> Error {
     Error::new(
         ErrorCode::VerificationNotFound,
@@ -163,7 +164,7 @@ pub(super) fn not_found_but_maybe_foreign() -> Error {
     )
 }
 
-/// For a right guess at a foreign code while this program sends one under the same reference.
+/// The refusal of a right guess at a foreign code, while this program sends a code under the same reference.
 pub(super) fn maybe_foreign() -> Error {
     in_progress(
         "The code was accepted, but another request is sending a code under the same reference, and it may be that one. Ask \
@@ -171,7 +172,7 @@ pub(super) fn maybe_foreign() -> Error {
     )
 }
 
-/// The refusal of a guess at a foreign code that has to wait.
+/// The refusal of a guess at a foreign code, which can be repeated at `until`.
 pub(super) fn foreign_limited(until: Millis, now: Millis) -> Error {
     rate_limited(
         Limit::Number,

@@ -9,7 +9,7 @@ use crate::reference::ReferenceId;
 use crate::time::Millis;
 use serde::{Deserialize, Serialize};
 
-/// A request to send a code.
+/// A parsed request to send a code, with defaults in place of the fields that the caller left out.
 #[derive(Debug)]
 pub struct SendRequest {
     pub to: PhoneNumber,
@@ -21,39 +21,39 @@ pub struct SendRequest {
     pub code_length: u8,
     pub validity_minutes: u8,
     pub allowed_attempts: u8,
-    /// The caller's own reference ID.
+    /// The reference ID that the caller has chosen; `None` to leave the choice to the service.
     pub reference: Option<ReferenceId>,
-    /// The sign-in session that the code is for.
+    /// The sign-in session that the code is for; `None` over HTTP.
     pub owner: Option<SessionDigest>,
 }
 
-/// A code was sent.
+/// The result of a send that has sent a code, now or in an earlier request with the same idempotency key.
 #[derive(Debug)]
 pub struct Sent {
     pub reference: ReferenceId,
     pub receipt: SentReceipt,
 }
 
-/// The response to a send. It is stored under the idempotency key to be repeated, so it must not identify anyone.
+/// The response to a send. The ledger keeps it for repeats of the request, so it must not identify a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SentReceipt {
     /// The provider's ID of the message.
     pub message_id: Option<String>,
     pub channel: String,
     pub code_length: u8,
-    /// Milliseconds since 1970, as all times here.
+    /// In milliseconds since 1970, as all times here.
     pub sent: u64,
     pub expires: u64,
-    /// Guesses left, if there is a ledger.
+    /// Guesses left; `None` without a ledger.
     pub attempts_left: Option<u8>,
-    /// When the next code can be sent, if there is a ledger.
+    /// When the next code can be sent; `None` without a ledger.
     pub resend: Option<u64>,
-    /// After a resend: other channels to try next.
+    /// The channels to try next, after a resend.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub next: Vec<String>,
 }
 
-/// A request to verify a code.
+/// A parsed request to verify a code.
 #[derive(Debug)]
 pub struct VerifyRequest {
     pub to: PhoneNumber,
@@ -62,7 +62,7 @@ pub struct VerifyRequest {
     pub reference: Reference,
 }
 
-/// A request about a verification as a whole.
+/// A parsed request about a verification as a whole.
 #[derive(Debug)]
 pub struct VerificationRequest {
     pub to: PhoneNumber,
@@ -73,7 +73,7 @@ pub struct VerificationRequest {
 #[derive(Debug)]
 pub enum Reference {
     Given(ReferenceId),
-    /// By the parts of a derived reference ID.
+    /// By the parts that a derived reference ID is made from.
     Derived {
         brand_name: String,
         source: String,
@@ -89,7 +89,7 @@ impl Reference {
     }
 }
 
-/// The status of a verification.
+/// The state of a verification, for its caller.
 #[derive(Debug)]
 pub struct Status {
     pub reference: ReferenceId,

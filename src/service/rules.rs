@@ -1,10 +1,12 @@
+//! The operator's rules for sends and verifies, apart from the limits that the ledger counts.
+
 use crate::language::Tag;
 use crate::phone::Country;
 use crate::policy::{AllowedCountries, AllowedTypes, Brands, ExtraPrefixes};
 use crate::provider::{Channel, Dlt};
 use std::ops::RangeInclusive;
 
-/// What the operator has decided about every send and verify.
+/// The operator's rules for every send and verify.
 #[derive(Debug)]
 pub struct Rules {
     pub allowed_countries: AllowedCountries,
@@ -26,12 +28,12 @@ pub struct Rules {
     pub dlt: Option<Dlt>,
 }
 
-/// How a verification is named if the caller does not name it.
+/// How a verification gets its reference ID if the caller does not choose one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReferenceIds {
-    /// From brand name, source and number, as in AWS's example: whoever knows these three can verify.
+    /// Derived from brand name, source and number, as in AWS's example. Anyone who knows these three can verify.
     Derived,
-    /// Random: only the recipient of the response to the send can verify.
+    /// Random. Only the recipient of the response to the send can verify.
     Random,
 }
 
@@ -55,7 +57,7 @@ pub struct Origination {
     pub others: Vec<OriginationFor>,
 }
 
-/// The identity for some messages.
+/// The identity for messages to one country, by one channel, or both.
 #[derive(Debug)]
 pub struct OriginationFor {
     /// `None` for every country.
@@ -66,8 +68,8 @@ pub struct OriginationFor {
 }
 
 impl Origination {
-    /// The identity for messages to `country` by `channel`. The channel takes precedence over the country, because a
-    /// sender ID cannot make a call.
+    /// The identity for messages to `country` by `channel`. An entry for the channel comes before an entry for the
+    /// country, because a sender ID cannot make a call.
     #[must_use]
     pub fn identity(&self, country: Country, channel: Channel) -> &str {
         let candidates = [

@@ -1,3 +1,5 @@
+//! Sends a code: counts it, writes its verification, asks the provider and records the outcome, in this order.
+
 use super::idempotency::Reservation;
 use super::latencies::Act;
 use super::limits::Charges;
@@ -15,13 +17,13 @@ use std::borrow::Cow;
 use tokio::time::Instant;
 
 impl Service {
-    /// Sends a code.
+    /// Sends one message with a code. A repeat with the same idempotency key sends none, and gets the same response.
     ///
     /// # Errors
     ///
-    /// Why no code was sent; or, with `delivery: "unknown"`, that a message may have been sent.
+    /// No code was sent; or, with `delivery: "unknown"`, a message may have been sent.
     pub async fn send(&self, request: &SendRequest, call: &mut Call<'_>) -> Result<Sent, Error> {
-        // The country comes first because it costs nothing: attackers who pump SMS are refused for free.
+        // The country comes first because its check costs nothing: SMS pumping to other countries is refused for free.
         let country = self.check_number(&request.to, Some(request.channel), call)?;
         let Some(limits) = &self.limits else {
             return self.send_uncounted(request, country, call).await;
@@ -35,7 +37,7 @@ impl Service {
         })
     }
 
-    /// Checks and counts a send in every limit, asks the provider, and records the outcome.
+    /// Sends a code under every limit of the ledger.
     async fn send_counted(
         &self,
         request: &SendRequest,
@@ -54,8 +56,8 @@ impl Service {
                 limits.count_source("send", &call.caller, now).await
             })
             .await?;
-        // Reserved before the number, its prefix and the budgets are counted: a client that repeats its request must not
-        // use up its own user's limits. Only its address has been counted.
+        // The key is reserved before the number, its prefix and the budgets are counted: a client that repeats its
+        // request must not use up the limits of its own user. Only the client's address has been counted by now.
         let mut begun = BegunSend::new()?;
         let reservation = limits.reserve_key(request, begun.holder, call).await?;
         if let Reservation::Finished { receipt, at } = reservation {
@@ -79,7 +81,7 @@ impl Service {
             &outcome,
             self.providers.current.wants_message_ids(),
         );
-        // The message was sent or it was not: a failure to record that must not change the response.
+        // The message has been sent or not. A failure to record that must not change the response.
         match recording.run(recorded).await {
             Ok(steps) => {
                 for (step, recorded) in steps {
@@ -94,7 +96,7 @@ impl Service {
         outcome
     }
 
-    /// Checks and counts a send in every limit, and writes its verification.
+    /// Counts a send in every limit, and writes its verification.
     async fn prepare_send<'a>(
         &self,
         request: &SendRequest,
@@ -124,15 +126,16 @@ impl Service {
                 .spend(country, request.channel, segments, charges, now)
                 .await?;
         }
-        // The number's windows are the one exact limit, and the last that can refuse. If a later step could refuse, people
-        // would lose a place in their windows without getting a message.
+        // The number's windows are the one exact limit, so they are the last that can refuse. If a later step could
+        // refuse, people would lose a place in the windows without getting a message.
         let number = limits
             .reserve_send(&number_item, is_test, &plan, call.now_again())
             .await?;
-        // Written before the provider is asked. A message without a record could be guessed at without limit; and if the
-        // function crashes from here on, the code that was sent can still be verified.
+        // The verification is written before the provider is asked. Without it, a sent code could be guessed at without
+        // limit. And if the function crashes from here on, the code can still be verified.
         let issuer = self.issuer(is_test, code_reference);
-        // Kept before it is written: if it stays unclear whether it was, the send has to be settled all the same.
+        // `begun` gets the send before the ledger does. If it stays unclear whether the ledger has it, it must be
+        // settled all the same.
         let prepared = begun.prepared.insert(PreparedSend {
             reference,
             known_as,
@@ -156,7 +159,7 @@ impl Service {
         }
     }
 
-    /// Asks the provider for a message that has been counted and written.
+    /// Asks the provider to send. The limits have counted the send, and its verification is written.
     async fn send_prepared(
         &self,
         request: &SendRequest,
@@ -180,7 +183,7 @@ impl Service {
         } else {
             let message = self.planned_message(request, country, known_as, plan);
             let sent = self.send_message(&message, call).await;
-            // A refused message keeps its place in the number's windows.
+            // A message that the provider has refused keeps its place in the number's windows.
             let next = limits.send_limits().next_send(number).since(call.now);
             sent.map_err(|error| error.not_before(next))?
         };
@@ -202,8 +205,8 @@ impl Service {
         }
     }
 
-    /// The reference ID of a send. `at` is when it was first requested: the same idempotency key gives the same random
-    /// reference ID again, so that it need not be stored.
+    /// The reference ID of a send. `at` is when it was first requested. The same idempotency key gives the same random
+    /// reference ID again, so the ledger need not store the ID.
     fn reference(
         &self,
         request: &SendRequest,
@@ -214,7 +217,8 @@ impl Service {
         if let Some(reference) = &request.reference {
             return Ok(reference.clone());
         }
-        // Everybody who knows a number can compute its derived reference, and would only need to wait for its owner's success.
+        // Anyone who knows a number can compute its derived reference ID. A user could then wait until the person with
+        // that number succeeds.
         let reference_ids = if call.caller.is_user {
             ReferenceIds::Random
         } else {
@@ -239,7 +243,7 @@ impl Service {
         }
     }
 
-    /// The message of a send that is counted. A resend keeps some of what the first message had.
+    /// The message of a counted send. A resend keeps some fields of the first message.
     pub(super) fn planned_message<'a>(
         &'a self,
         request: &'a SendRequest,
@@ -338,7 +342,7 @@ impl Service {
             .collect()
     }
 
-    /// Sends a code without a ledger, as AWS's example does: nothing is counted or remembered.
+    /// Sends a code without a ledger, as AWS's example does. Nothing is counted or remembered.
     async fn send_uncounted(
         &self,
         request: &SendRequest,
@@ -348,7 +352,7 @@ impl Service {
         let reference = self.reference(request, None, call, call.now)?;
         let message = self.message(request, country, &reference);
         let receipt = self.send_message(&message, call).await?;
-        // Counted from before the call, so that no caller believes in a code that has expired already.
+        // The validity counts from before the call. Otherwise a caller could rely on a code that has expired.
         let sent = call.now;
         let receipt = SentReceipt {
             message_id: receipt.message_id,
@@ -364,7 +368,7 @@ impl Service {
     }
 }
 
-/// What a send has done so far, so that its outcome can be recorded wherever it ends.
+/// The progress of a send, so that its outcome can be recorded wherever the send ends.
 struct BegunSend {
     holder: Holder,
     charges: Charges,
@@ -381,10 +385,10 @@ impl BegunSend {
     }
 }
 
-/// A send that has been counted, before it is written and the provider is asked.
+/// A counted send, with all that its later steps need: the write, the request to the provider, and the settlement.
 struct PreparedSend {
     reference: ReferenceId,
-    /// The reference under which the provider will know the code.
+    /// The reference ID under which the provider will know the code.
     known_as: ReferenceId,
     item: ItemName,
     issuer: Issuer,
@@ -392,7 +396,8 @@ struct PreparedSend {
     number: Number,
 }
 
-/// Records the outcome of a send in all items at once, the idempotency key first. The steps with their results.
+/// Records the outcome of a send in all its items at once. Returns each step with its result, the idempotency key
+/// first.
 async fn record_send(
     limits: &Limits,
     reservation: &Reservation,
@@ -407,7 +412,8 @@ async fn record_send(
         let settled = match outcome {
             Ok(sent) => Settled::Sent {
                 issuer: &prepared.issuer,
-                // Together with AWS's delivery events it names the number, so it is kept only where feedback needs it.
+                // AWS's delivery events show which number the message ID belongs to. So the ledger keeps the ID only
+                // where feedback needs it.
                 message_id: sent
                     .receipt
                     .message_id
@@ -415,7 +421,7 @@ async fn record_send(
                     .filter(|_| keeps_message_id),
             },
             Err(error) if error.is_delivery_unknown() => Settled::Unclear,
-            // The person may have an earlier message of this verification: its code stays valid.
+            // The person may have an earlier message of this verification. Its code stays valid.
             Err(_) => prepared.plan.without_this_send(),
         };
         let (item, generation) = (&prepared.item, prepared.plan.generation());

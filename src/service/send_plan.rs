@@ -1,4 +1,4 @@
-//! What a send will do to its verification.
+//! The plan of a send: how the send will change its verification.
 
 use super::refusals;
 use super::{Limits, MAX_LIFETIME, MAX_SENDS, SendRequest, minutes};
@@ -13,19 +13,19 @@ use crate::time::Millis;
 use futures_util::future::join;
 use std::time::Duration;
 
-/// How much longer than its validity a code may be good at the provider: its clock starts when it gets the request.
+/// How much longer than its validity a code may be good at the provider, whose clock starts when the request arrives.
 const PLAIN_MARGIN: Duration = Duration::from_mins(1);
 
-/// A send that is about to happen.
+/// A send that has not begun, with the verification as it will be.
 #[derive(Debug)]
 pub(super) struct SendPlan {
     seen: Option<Verification>,
-    /// If `seen` is open, it gets a further code.
+    /// The open verification in `seen`, if this send is a resend.
     reopens: Option<Seen>,
     pub(super) expires: Millis,
     /// Codes sent for the verification, including this one.
     pub(super) sends: u8,
-    /// Guesses left.
+    /// Guesses left for the verification.
     pub(super) left: u8,
     pub(super) code_length: u8,
     pub(super) brand_name: String,
@@ -65,17 +65,17 @@ impl SendPlan {
         let expires = now.plus(minutes(request.validity_minutes)).min(latest);
         let validity = expires.since(now).as_secs().div_ceil(60);
         let reopens = Some(Seen::of(&open));
-        // An earlier send that crashed while reserved may have reached the phone.
+        // An earlier send may have reached the phone, and crashed before it was settled.
         if open.state == State::Reserved {
             open.state = State::Unclear;
         }
-        // The provider may have changed since the first code, and may have other limits.
+        // The provider may have changed since the first code. The new one may have other limits.
         let (lengths, validities) = (&provider.code.length, &provider.validity_minutes);
         Ok(Self {
             reopens,
             expires,
             sends: open.sends + 1,
-            // A further code brings no further guesses. Otherwise a request for a code would be a request for guesses.
+            // A further code brings no further guesses. Otherwise anyone could ask for codes to get more guesses.
             left: open.left,
             code_length: open.code_length.clamp(*lengths.start(), *lengths.end()),
             brand_name: open.brand_name.clone(),
@@ -95,8 +95,8 @@ impl SendPlan {
         self.sends >= MAX_SENDS
     }
 
-    /// The reference under which the provider will know the code. The plain one, which other software can read, is used
-    /// whenever no provider can still accept an earlier code under it.
+    /// The reference under which the provider will know the code. It is the plain one, which other software can read,
+    /// unless a provider can still accept an earlier code under it.
     pub(super) fn code_reference(&self, now: Millis) -> CodeReference {
         if self.earlier_plain_until() > now {
             CodeReference::OfGeneration(self.generation())
@@ -105,7 +105,7 @@ impl SendPlan {
         }
     }
 
-    /// The generation of the code.
+    /// The generation that the new code begins.
     pub(super) fn generation(&self) -> u64 {
         self.seen.as_ref().map_or(0, |seen| seen.generation) + 1
     }
@@ -115,13 +115,14 @@ impl SendPlan {
         let open = self.seen.as_ref().filter(|_| self.is_resend());
         let earlier = open.map_or(&[][..], |open| &open.issuers);
         let mut all = vec![issuer.clone()];
-        // The plain reference is free again only if no earlier code under it can be good.
+        // A new code gets the plain reference only if no earlier code under it can still be good. So it replaces those
+        // codes.
         let is_over = |earlier: &Issuer| is_plain(issuer) && is_plain(earlier);
         all.extend(earlier.iter().filter(|earlier| !is_over(earlier)).cloned());
         all
     }
 
-    /// Until when a provider may accept a code under the plain reference, once this one has been sent.
+    /// Until when a provider may accept a code under the plain reference, once this code has been sent.
     fn plain_until(&self, issuer: &Issuer, now: Millis) -> Millis {
         if is_plain(issuer) {
             now.plus(minutes(self.validity_minutes) + PLAIN_MARGIN)
@@ -144,7 +145,7 @@ impl SendPlan {
             .map_or(Millis::default(), |seen| seen.plain_until)
     }
 
-    /// The refusal if the number has to wait.
+    /// The refusal of this send if the number has to wait.
     pub(super) fn refusal(&self, wait: Wait, now: Millis) -> Error {
         match (&self.seen, wait.until) {
             (Some(open), Some(until))
@@ -161,7 +162,7 @@ impl SendPlan {
         }
     }
 
-    /// What the verification becomes if this send did not happen.
+    /// The verification as it stands if this send sends nothing.
     pub(super) fn without_this_send(&self) -> Settled<'_> {
         match &self.seen {
             Some(open) if self.is_resend() => Settled::Back(open),
@@ -224,7 +225,8 @@ impl Limits {
         match self.store.reserve_send(item, windows, now).await? {
             Reservation::Reserved(number) => Ok(number),
             Reservation::Refused(number) => {
-                // If the windows have room again, another send took the place a moment ago.
+                // The windows may have room again by now. Then another send took the last place a moment ago, and the
+                // wait is short.
                 let shortest = Wait {
                     until: Some(now.plus(Duration::from_secs(1))),
                     guesses: false,
@@ -235,7 +237,7 @@ impl Limits {
         }
     }
 
-    /// Writes the verification as it will be if the message is sent. False: another request is changing it.
+    /// Writes the verification as it will be if the message is sent. Returns false if another request is changing it.
     pub(super) async fn write_ahead(
         &self,
         request: &SendRequest,

@@ -1,5 +1,5 @@
-//! Signing in with Cognito: uses the user's open code or sends one. For users who cannot be sent a code, everything looks
-//! the same.
+//! The sign-in with Cognito. It uses the user's open code or sends one. It looks the same for a user who cannot be sent
+//! a code.
 
 use super::SignInCaller;
 use super::idempotency::Reservation;
@@ -17,7 +17,7 @@ use crate::policy::{AllowedCountries, Wait};
 use crate::reference::ReferenceId;
 use crate::time::Millis;
 
-/// A sign-in, as one of its steps knows it.
+/// A sign-in, with the facts that each of its steps gets.
 #[derive(Debug, Clone)]
 pub struct SignIn {
     pub user: User,
@@ -27,7 +27,7 @@ pub struct SignIn {
     pub session: Session,
 }
 
-/// Who signs in. A code works for this pool, client and user name only.
+/// The user who signs in. A code works for this pool, client and user name only.
 #[derive(Debug, Clone, Default)]
 pub struct User {
     pub pool: String,
@@ -35,16 +35,16 @@ pub struct User {
     pub name: String,
 }
 
-/// A sign-in session.
+/// One sign-in at Cognito, from its first challenge to its end.
 #[derive(Debug, Clone)]
 pub struct Session {
-    /// A random name that only Cognito keeps.
+    /// A random name that this program does not store: only Cognito keeps it.
     pub name: String,
-    /// Whether the user cannot be sent a code. A decoy gets no message, never asks the provider, and never succeeds.
+    /// Whether the user cannot be sent a code. A decoy sends no message, never asks the provider, and never succeeds.
     pub is_decoy: bool,
 }
 
-/// What the person is asked for.
+/// The question to the person: how far the code is, and how long it can be used.
 #[derive(Debug)]
 pub struct Challenge {
     pub state: ChallengeState,
@@ -78,8 +78,8 @@ pub(super) struct SignInItems {
 impl Service {
     /// Begins a sign-in: uses the user's open code, or sends one.
     ///
-    /// A user who cannot be sent a code (unknown, blocked, over a limit, in no allowed country) gets the same challenge.
-    /// Only the log has the reason.
+    /// The challenge is the same for a user who cannot be sent a code, because the user is unknown, blocked, over a
+    /// limit or in no allowed country. Only the log has the reason.
     ///
     /// # Errors
     ///
@@ -140,7 +140,7 @@ impl Service {
         ))
     }
 
-    /// The challenge without a code.
+    /// The challenge of a sign-in that has no valid code.
     fn ended(&self, now: Millis) -> Challenge {
         Challenge {
             state: ChallengeState::Ended,
@@ -151,13 +151,13 @@ impl Service {
         }
     }
 
-    /// Sends the code of a sign-in again, under the limits of any send. A code that has expired is not sent again.
+    /// Sends a further code for a sign-in, under the limits of every send. A code that has expired is not sent again.
     ///
-    /// `nonce` identifies the question: however often Cognito delivers the same question, it sends one message.
+    /// `nonce` identifies the question. Cognito may deliver one question several times, but it sends one message.
     ///
     /// # Errors
     ///
-    /// Why nothing was sent; only the log may show it.
+    /// Nothing was sent. Only the log may show why.
     pub async fn resend_for_sign_in(
         &self,
         sign_in: &SignIn,
@@ -213,7 +213,7 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// Why the code is refused, or why there is no verdict.
+    /// The code is refused, or there is no verdict.
     pub async fn answer_sign_in(
         &self,
         sign_in: &SignIn,
@@ -241,15 +241,15 @@ impl Service {
             .map(drop)
     }
 
-    /// The number to show for a user who has none: the user name if it is a number, otherwise a made-up number that is the
-    /// same at every try.
+    /// The number to show for a user who has none. It is the user name if that is a number, and otherwise a made-up
+    /// number that is the same at every try.
     #[must_use]
     pub fn made_up_number(&self, user: &User) -> Option<PhoneNumber> {
-        // Read as a stored number is. Otherwise an old spelling would show who has an account.
+        // The user name is read as a stored number is. Otherwise an old spelling would show who has an account.
         if let Ok(number) = self.rules.extra_prefixes.read_stored(&user.name) {
             return Some(number);
         }
-        // It does not depend on the client, because a real number does not. It can be of any country, because otherwise
+        // The number does not depend on the client, because a real number does not. It can be of any country: otherwise
         // a number of another country would reveal a real user.
         let hasher = &self.limits.as_ref()?.hasher;
         let name = folded(&user.name);
@@ -257,7 +257,7 @@ impl Service {
             AllowedCountries::Only(countries) => countries.clone(),
             AllowedCountries::Any => Country::all().collect(),
         };
-        // From a hash of its own, so that no digit depends on the country.
+        // The country has a hash of its own, so that no digit of the number depends on the country.
         let country = hasher.bytes(&["stand-in country", &user.pool, &name]);
         let drawn = u128::from_be_bytes(country) % u128::try_from(countries.len().max(1)).ok()?;
         let (others, first) = countries.split_at(usize::try_from(drawn).ok()?);
@@ -292,15 +292,15 @@ impl Service {
         state: ChallengeState,
         now: Millis,
     ) -> Challenge {
-        // The last guess is reserved for the session that the code was sent for. Otherwise anyone who knows a user name
-        // could spend it.
+        // The last guess is reserved for the session that owns the code. Otherwise anyone who knows a user name could
+        // spend it.
         let left = if open.owner.as_ref() == Some(owner) {
             open.left
         } else {
             open.left.saturating_sub(1)
         };
         let resend = self.next_send_of_sign_in(limits, open).max(now);
-        // Without a guess, this session is over until the code expires.
+        // Without a guess left, this session has to wait until the code expires.
         let (state, resend) = if left == 0 {
             (ChallengeState::Ended, resend.max(open.expires))
         } else {
@@ -315,13 +315,13 @@ impl Service {
         }
     }
 
-    /// When the next code of a sign-in can be asked for: by the windows, as if its number had got this verification's codes
-    /// alone. So it shows nothing of what else the number got, or that it got nothing.
+    /// When the next code of a sign-in can be asked for. The windows are read as if the number had got the codes of
+    /// this verification alone. So the time does not show whether the number got other messages, or none.
     fn next_send_of_sign_in(&self, limits: &Limits, open: &Verification) -> Millis {
         let validity = minutes(self.rules.defaults.validity_minutes);
         let last = match open.sends {
             0 | 1 => open.first,
-            // The last send has moved the expiry.
+            // A resend has moved the expiry, so the expiry gives the time of the last send.
             _ => open.expires.minus(validity).max(open.first),
         };
         let sends = match open.sends {
@@ -341,8 +341,8 @@ impl Service {
     }
 }
 
-/// Where the ledger keeps the sign-in. Nothing is stored per session: all sessions of a user share the verification, so
-/// a second session uses the open code.
+/// Where the ledger keeps the sign-in. Nothing is stored for each session: all sessions of a user share the
+/// verification, so a second session uses the open code.
 pub(super) fn items(limits: &Limits, sign_in: &SignIn) -> SignInItems {
     let User { pool, client, name } = &sign_in.user;
     let hasher = &limits.hasher;
@@ -359,8 +359,8 @@ pub(super) fn items(limits: &Limits, sign_in: &SignIn) -> SignInItems {
     }
 }
 
-/// A user name as a pool compares it. Cognito passes on the name of a user as it is stored, and an unknown name as it was
-/// typed, so an unknown name typed in two ways must look like one user.
+/// A user name as a pool compares it. Cognito passes on a known name as it is stored, and an unknown name as it was
+/// typed. So an unknown name typed in two ways must look like one user.
 fn folded(name: &str) -> String {
     name.trim().to_lowercase()
 }

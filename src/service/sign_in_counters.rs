@@ -1,7 +1,8 @@
-//! The counters that a sign-in moves: those of its number, or others that count for nobody.
+//! The counters that a sign-in moves: those of its number, or decoys that count for nobody.
 //!
-//! A sign-in takes the same steps whether it sends a message or not. A step that must not count moves a counter of the
-//! sign-in's own (a decoy), so only real messages use up limits, and neither time nor cost shows who has an account.
+//! A sign-in takes the same steps whether it sends a message or not. A step that must not count moves a decoy, which is
+//! a counter of the sign-in's own. So only real messages use up limits, and neither time nor cost shows who has an
+//! account.
 
 use super::Limits;
 use super::limits::{WINDOW_KEPT, budget_spent, prefix_limited};
@@ -21,12 +22,12 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How long decoys of budgets are kept, as budgets are.
+/// How long the decoys of budgets are kept: as long as real budgets.
 const BUDGET_KEPT: Duration = Duration::from_hours(48);
 
 /// The counters of one send.
 pub(super) struct Counters {
-    /// What counts for the number over HTTP. A sign-in only reads it.
+    /// The sends and failures of the number over HTTP. A sign-in only reads them.
     http_number: ItemName,
     http_spendings: Vec<Spending>,
     number: ItemName,
@@ -35,7 +36,7 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    /// Those of the sign-in's number.
+    /// The counters of the sign-in's number.
     pub(super) fn real(
         limits: &Limits,
         to: &PhoneNumber,
@@ -46,7 +47,7 @@ impl Counters {
         let hasher = &limits.hasher;
         let prefix =
             |rate: &Rate| hasher.prefix_at(Door::SignIn, to, Window::around(now, rate.window));
-        // A country without a budget spends from fewer items.
+        // A country without a budget has fewer items. Decoys stand in for the others, so that the requests are as many.
         let all = |mut spendings: Vec<Spending>| {
             let missing = decoys.spendings.iter().skip(spendings.len()).cloned();
             spendings.extend(missing.collect::<Vec<_>>());
@@ -63,7 +64,7 @@ impl Counters {
         }
     }
 
-    /// Those that count for nobody. There are as many.
+    /// The decoys. They are as many as the real counters.
     pub(super) fn decoys(limits: &Limits, sign_in: &ReferenceId, now: Millis) -> Self {
         let decoy = |kind, counter: String| limits.hasher.decoy(kind, sign_in, &counter);
         let spending = |nth: usize| Spending {
@@ -90,8 +91,9 @@ impl Counters {
         }
     }
 
-    /// Reads what HTTP has counted, and refuses what would exceed a joint limit together with it. HTTP never exceeds its
-    /// own part, so what it counts after this needs no look, except what the version before has counted for both.
+    /// Reads what HTTP has counted, and refuses a send that would exceed a joint limit together with it. HTTP keeps to
+    /// its own part, so later counts of HTTP need no look. One exception remains: counters in which the version before
+    /// counted for both doors.
     pub(super) async fn read(
         &mut self,
         limits: &Limits,
@@ -122,7 +124,7 @@ impl Counters {
     }
 }
 
-/// A sign-in's own lock comes before the joint one.
+/// The wait for the sign-ins' own lock, which comes before the joint one.
 fn locked_at(limits: &Limits, own: &Number) -> Option<Wait> {
     (own.failures >= limits.sign_in.send_limits.lock()).then_some(Wait {
         until: None,
@@ -142,7 +144,7 @@ fn together(one: Number, other: Number) -> Number {
     }
 }
 
-/// Lowers the caps of a door, so that a joint cap holds over what HTTP has spent.
+/// Lowers the caps of sign-ins, so that a joint cap holds in spite of what HTTP has spent.
 fn leave_room_beside(own: &mut Spending, of_http: &Spending, spent: &[u64]) {
     if own.item == of_http.item {
         return;
@@ -153,7 +155,7 @@ fn leave_room_beside(own: &mut Spending, of_http: &Spending, spent: &[u64]) {
     }
 }
 
-/// What a send has counted, each item with the one that stands in for it.
+/// The counts of a send: each item that was counted, with the decoy that stands in for it.
 #[derive(Default)]
 pub(super) struct Counted {
     prefixes: Vec<[ItemName; 2]>,
@@ -166,13 +168,13 @@ pub(super) struct Count<'a> {
     /// The counters that count as long as nothing has refused the send. Test numbers have none.
     pub(super) real: Option<&'a Counters>,
     pub(super) decoys: &'a Counters,
-    /// Why no message is sent; without a reason if it is a decoy's.
+    /// An error says why no message is sent. A decoy has no reason.
     pub(super) refused: Result<(), Option<Error>>,
     pub(super) now: Millis,
 }
 
 impl<'a> Count<'a> {
-    /// The counters of the next step. What comes after a refusal is done to the decoys.
+    /// The counters of the next step. After a refusal, they are the decoys.
     fn counters(&self) -> (&'a Counters, bool) {
         match self.real.filter(|_| self.refused.is_ok()) {
             Some(real) => (real, true),
@@ -188,7 +190,7 @@ impl<'a> Count<'a> {
     ) -> Result<(), Error> {
         self.prefixes(counted).await?;
         self.budgets(counted).await?;
-        // The number's windows are the one exact limit, and the last that can refuse.
+        // The number's windows are the one exact limit, so they are the last that can refuse.
         let (counters, is_real) = self.counters();
         let limits = &self.limits.sign_in.send_limits;
         let windows = if is_real { limits.windows() } else { &[] };
@@ -198,7 +200,8 @@ impl<'a> Count<'a> {
             .store
             .reserve_send(&counters.number, windows, at);
         if let (Reservation::Refused(number), true) = (reserved.await?, is_real) {
-            // If the windows have room again, another send took the place a moment ago.
+            // The windows may have room again by now. Then another send took the last place a moment ago, and the wait
+            // is short.
             let wait = limits.wait(&number, at).unwrap_or(Wait {
                 until: Some(at.plus(Duration::from_secs(1))),
                 guesses: false,
@@ -232,7 +235,8 @@ impl<'a> Count<'a> {
             let (counters, is_real) = self.counters();
             let mut spending = counters.spendings.get(nth).unwrap_or(decoy).clone();
             spending.leave_room_for(&before);
-            // A message that costs more than the whole budget would be refused without a request.
+            // The ledger would refuse a message that costs more than the whole budget without a request, and that would
+            // be faster.
             let too_dear = spending.lines.iter().find(|line| line.amount > line.cap);
             if let Some(line) = too_dear.filter(|_| is_real) {
                 self.refused = Err(Some(budget_spent(line, self.now)));
@@ -255,7 +259,7 @@ impl<'a> Count<'a> {
 }
 
 impl Counted {
-    /// Gives back what was counted, or after a message as much of the decoys.
+    /// Gives back what was counted. After a message, gives back as much of the decoys.
     pub(super) async fn give_back(
         &self,
         limits: &Limits,
@@ -274,8 +278,8 @@ impl Counted {
 }
 
 impl Limits {
-    /// Counts a guess in a sign-in as failed: for the number if a code was sent, and otherwise for nobody. `None`: the
-    /// number is locked.
+    /// Counts a guess in a sign-in as failed. It counts for the number if a code was sent, and moves a decoy otherwise.
+    /// Returns `None` if the number is locked.
     pub(super) async fn charge_sign_in(
         &self,
         to: &PhoneNumber,
@@ -292,7 +296,7 @@ impl Limits {
         } else {
             (decoys.http_number, decoys.number)
         };
-        // The version before counted all failures where HTTP does, and the operator may have changed the parts.
+        // The version before counted all failures at HTTP, and the operator may have changed the share of sign-ins.
         let over_http = self.store.number(&http).await?.failures;
         let lock = self.sign_in.send_limits.lock();
         let lock = if has_code {

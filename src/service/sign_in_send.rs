@@ -1,5 +1,5 @@
-//! The send of a sign-in. Its steps are the same whether a message is sent or not, and so is what it leaves behind for
-//! the app to see.
+//! The send of a sign-in. Its steps are the same whether a message is sent or not. So is everything that the app can
+//! see of it afterwards.
 
 use super::idempotency::Reservation;
 use super::latencies::Act;
@@ -23,7 +23,7 @@ pub(super) struct SignInSend<'a> {
     pub(super) holder: Holder,
 }
 
-/// How far a send has come, so that its outcome can be recorded wherever it ends.
+/// The progress of a send, so that its outcome can be recorded wherever the send ends.
 #[derive(Default)]
 struct Progress {
     /// Whether the verification may have been written.
@@ -31,20 +31,20 @@ struct Progress {
     counted: Counted,
 }
 
-/// What becomes of a send.
+/// The end that a send has come to.
 enum Fate {
-    /// Another request has opened the verification.
+    /// Another request has opened the verification first.
     Overtaken,
     Sent(Issuer, Receipt),
     /// The message may have been sent.
     Unclear(Error),
-    /// Nothing was sent, for this reason; decoys need none.
+    /// Nothing was sent, for this reason. Decoys have no reason.
     Unsent(Option<Error>),
 }
 
 impl Service {
-    /// Sends a code for a sign-in, or does the same steps without sending. False: another request has opened the
-    /// verification meanwhile.
+    /// Sends a code for a sign-in, or takes the same steps without sending. Returns false if another request has opened
+    /// the verification meanwhile.
     ///
     /// # Errors
     ///
@@ -59,7 +59,7 @@ impl Service {
         let item = items(limits, sign_in).verification;
         let recording = call.time_to_record();
         let mut progress = Progress::default();
-        // In a box of its own, because it is far larger than everything else in a sign-in.
+        // The send has a box of its own, because it is far larger than all else in a sign-in.
         let sending = self.do_send(limits, sign_in, &send, &item, &mut progress, call);
         let fate = Box::pin(sending).await;
         let recorded = record(limits, &send, &item, &progress, &fate);
@@ -117,7 +117,8 @@ impl Service {
             Err(reason) => (Err(reason), None),
         };
 
-        // Written before anything is counted and the provider is asked, so that of two sign-ins at once one takes a place.
+        // The verification is written before anything is counted and before the provider is asked. So of two sign-ins
+        // at once, only one takes a place.
         progress.is_begun = true;
         let mut count = Count {
             limits,
@@ -190,8 +191,8 @@ impl Service {
     }
 }
 
-/// Whether a message may be sent to this country, as far as can be told before anything is counted. The steps are the same
-/// for decoys. An error says why not.
+/// Whether a message may be sent to this country, as far as can be told before anything is counted. The steps are the
+/// same for decoys. An error says why no message may be sent.
 async fn permission(
     limits: &Limits,
     request: &SendRequest,
@@ -206,7 +207,7 @@ async fn permission(
         switches => switches,
     };
     let room = real.read(limits, now).await?;
-    // A test number needs no room.
+    // A test number gets no messages, so it needs no room in the limits.
     let is_test = limits.test_number(&request.to, now).is_some();
     let room = if is_test { Ok(()) } else { room };
     Ok(served.and_then(|country| {
@@ -215,7 +216,7 @@ async fn permission(
     }))
 }
 
-/// Records the outcome of a send. There are as many steps for each one.
+/// Records the outcome of a send. Every outcome takes the same number of steps.
 async fn record(
     limits: &Limits,
     send: &SignInSend<'_>,

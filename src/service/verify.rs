@@ -1,3 +1,5 @@
+//! Verifies a code: pays for the guess, asks the provider and records the verdict, in this order.
+
 use super::foreign_codes::ForeignCode;
 use super::latencies::Act;
 use super::refusals::{self, GuessVerdict};
@@ -14,7 +16,7 @@ use futures_util::future::join;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long the feedback about a right code may take: the person waits for it.
+/// How long the feedback about a right code may take. It is short because the person waits for it.
 const FEEDBACK_TIME: Duration = Duration::from_millis(300);
 
 const NOT_CHECKED: &str = "The ledger could not be reached in time, so the code was not checked. The guess may have cost an \
@@ -29,13 +31,13 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// Why the code is refused, or why there is no verdict.
+    /// The code is refused, or there is no verdict.
     pub async fn verify(
         &self,
         request: &VerifyRequest,
         call: &mut Call<'_>,
     ) -> Result<ReferenceId, Error> {
-        // A sign-in is never refused for its country here, or that would show whose number is made up. Its send was.
+        // A sign-in is not refused for its country here: that would show whose number is made up. Its send was checked.
         if call.caller.sign_in.is_none() {
             self.check_number(&request.to, None, call)?;
         }
@@ -95,15 +97,16 @@ impl Service {
                 })
             }
             Err(error) => {
-                // The provider may have counted the guess. The attempt stays spent, and asking again costs another one.
+                // The provider may have counted the guess. So the attempt stays spent, and asking again costs another
+                // attempt.
                 note(limits, &guess, &verification, GuessOutcome::Unclear, call).await;
                 Err(error.with_attempts_left(verification.left))
             }
         }
     }
 
-    /// Counts a guess everywhere before the provider is asked. `None` if the winner repeats its request, and gets the same
-    /// success again.
+    /// Counts a guess everywhere before the provider is asked. Returns `None` if the winner repeats its request, and
+    /// gets the same success again.
     async fn pay(
         &self,
         reference: &ReferenceId,
@@ -122,7 +125,7 @@ impl Service {
         let Spent::Attempt(verification) = spent else {
             return Ok(None);
         };
-        // The guess counts for the number, too, and as a failure until it turns out right. So new codes under other
+        // The guess also counts for the number, as a failure until it turns out right. So new codes under other
         // references bring no more guesses, and a guess without a verdict counts as well. No guess reaches the provider
         // without this charge.
         if let Some(sign_in) = &call.caller.sign_in {
@@ -148,7 +151,7 @@ impl Service {
         }
     }
 
-    /// Spends an attempt on a guess.
+    /// Spends an attempt, unless the guess gets its answer from the ledger.
     async fn spend_attempt(
         &self,
         reference: &ReferenceId,
@@ -283,7 +286,7 @@ impl Service {
         failed.map_or(Ok(None), Err)
     }
 
-    /// Verifies a code without a ledger: the provider's verdict is passed on.
+    /// Verifies a code without a ledger, by the provider's verdict alone.
     async fn verify_uncounted(
         &self,
         request: &VerifyRequest,
@@ -302,7 +305,7 @@ impl Service {
             .collect();
         match self.ask_to_verify(&candidates, request, call).await? {
             Some(_) => Ok(reference),
-            // The provider gives no reason, and without a ledger there is no other source for one.
+            // The provider gives no reason for its refusal, and without a ledger there is no other source for one.
             None => Err(Error::new(
                 ErrorCode::InvalidCode,
                 "The code is wrong, expired, used up or unknown. Check it, or send a new one.",
@@ -311,12 +314,12 @@ impl Service {
     }
 }
 
-/// A guess, as the ledger names it.
+/// A guess, with its names in the ledger.
 pub(super) struct Guess {
     pub(super) item: ItemName,
     /// Whether `item` is the one of a foreign code.
     pub(super) is_foreign: bool,
-    /// Whether the code has been used as a foreign one.
+    /// Whether the code has already succeeded as a foreign code.
     is_used_foreign_code: bool,
     pub(super) code: CodeDigest,
     number_item: ItemName,
@@ -350,13 +353,13 @@ impl Guess {
 
 #[expect(clippy::large_enum_variant, reason = "short-lived")]
 pub(super) enum Spent {
-    /// An attempt of this verification.
+    /// One attempt; the verification as it now stands.
     Attempt(Verification),
-    /// Nothing: the winner repeats its request, and gets the same success again.
+    /// Nothing: the winner has repeated its request, and gets the same success again.
     SameSuccess,
 }
 
-/// A provider that may have issued the code, and the reference under which it would know it.
+/// A provider that may have issued the code, and the reference under which the provider knows the code.
 struct Candidate<'a> {
     issuer: Issuer,
     provider: &'a dyn Provider,
@@ -393,10 +396,10 @@ async fn note(
     call.best_effort("note", noted).await;
 }
 
-/// Marks the verification as verified: of many right answers at once, only one succeeds in this step.
+/// Marks the verification as verified. Of many right answers at once, only one succeeds in this step.
 ///
-/// Tried twice, because the provider does not accept the code again and its owner would have to start over. That is
-/// safe: if the first try was carried out but its response was lost, the item has this winner's mark.
+/// The step is tried twice, because the provider does not accept the code again and the person would have to start
+/// over. A second try is safe: if the first was carried out but its response was lost, the item has this winner's mark.
 async fn consume(
     limits: &Limits,
     guess: &Guess,
@@ -423,7 +426,7 @@ async fn consume(
         if refusals::has_won(seen.as_ref(), &success) {
             return Ok(());
         }
-        // A resend has begun a generation meanwhile. It ends the code when its message is sent, and not before.
+        // A resend has begun a new generation meanwhile. That ends this code only when the new message has been sent.
         match seen {
             Some(seen) if seen.generation > generation && seen.still_accepts(issuer, paid) => {
                 generation = seen.generation;
@@ -433,10 +436,9 @@ async fn consume(
     }
 }
 
-/// Tells the provider that its message arrived. This comes after the success is recorded, and its failure changes
-/// nothing.
+/// Tells the provider that its message arrived. This comes after the success is recorded, so a failure changes nothing.
 async fn give_feedback(issuer: &dyn Provider, won: &Verification, call: &mut Call<'_>) {
-    // Only the ID of the last message is known. After an unclear send, the code may be another message's.
+    // Only the ID of the last message is known. After an unclear send, the code may have come in another message.
     let Some(message_id) = won.message_id.as_ref().filter(|_| won.issuers.len() == 1) else {
         return;
     };
