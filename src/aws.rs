@@ -52,9 +52,9 @@ pub fn config_loader(http_client: SharedHttpClient) -> ConfigLoader {
         .profile_files(no_profiles)
         .identity_cache(IdentityCache::no_cache())
         .http_client(http_client)
-        // One attempt per call. A repeated send is a second SMS, a repeated verify uses up an attempt, and a repeated
-        // conditional write whose first response was lost would fail on its own result. What is safe to repeat, the
-        // adapter of DynamoDB repeats itself.
+        // Each call is attempted once. A repeated send is a second SMS, and a repeated verify uses up an attempt. A
+        // repeated conditional write whose first response was lost would fail on its own result. The adapter of
+        // DynamoDB repeats the requests that are safe to repeat.
         .retry_config(RetryConfig::disabled())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     match AppName::new("otp-lambda") {
@@ -68,7 +68,7 @@ fn with_time_limits(config: &SdkConfig, time_limits: TimeoutConfig) -> SdkConfig
     config.to_builder().timeout_config(time_limits).build()
 }
 
-/// Describes a failed call for the log, without what could be a code or a number.
+/// Describes a failed call for the log, without digits and words that could be a code or a number.
 fn cause<E>(error: &SdkError<E, HttpResponse>) -> String
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -76,7 +76,7 @@ where
     cause_by(error, &redact)
 }
 
-/// The same, with another redaction of texts that this program did not write.
+/// As [`cause`], with another redaction of the texts that this program did not write.
 fn cause_by<E>(error: &SdkError<E, HttpResponse>, redact: &dyn Fn(&str) -> String) -> String
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -99,7 +99,7 @@ where
     }
 }
 
-/// An error and its sources.
+/// An error and its sources, with the texts redacted.
 fn chain(error: &dyn std::error::Error, redact: &dyn Fn(&str) -> String) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -111,7 +111,7 @@ fn chain(error: &dyn std::error::Error, redact: &dyn Fn(&str) -> String) -> Stri
     redact(&text)
 }
 
-/// Whether the connection could not be opened.
+/// Whether the connection could not be opened, so that nothing was sent.
 fn never_connected(error: &ConnectorError) -> bool {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = next {
@@ -124,14 +124,14 @@ fn never_connected(error: &ConnectorError) -> bool {
 }
 
 /// The public roots of AWS's endpoints: Amazon's four, and the root of Starfield that signs them for old clients.
-/// Parsing the system's bundle of 145 roots costs more than the whole first request.
+/// Parsing the system's bundle of 145 roots takes longer than the whole first request.
 pub const AMAZON_ROOTS: &str = include_str!("aws/amazon-roots.pem");
 
 /// How long an idle connection is kept.
 ///
-/// A frozen function does not notice that AWS closes a connection. The next request on it fails after it was written.
-/// Because nothing is retried, that failure has to be reported as "may have been sent". A new connection costs only a
-/// few milliseconds.
+/// A frozen function does not notice that AWS closes a connection. The next request on that connection then fails after
+/// it was written. Because nothing is retried, this failure has to be reported as "may have been sent". A new
+/// connection costs only a few milliseconds.
 const IDLE_TIME_LIMIT: Duration = Duration::from_secs(20);
 
 /// An HTTPS client that trusts Amazon's roots, or those in `ca_bundle` (PEM) instead.
@@ -150,11 +150,11 @@ pub fn http_client(ca_bundle: Option<&[u8]>) -> SharedHttpClient {
     SharedHttpClient::new(OneConnector(client.build_https()))
 }
 
-/// Gives all clients the same connector. The SDK would make one for each set of time limits, and one more for each client to
-/// check its configuration, and each parses the roots.
+/// Gives all clients the same connector. The SDK would make one for each set of time limits, and one more for each
+/// client to check its configuration. Each connector would parse the roots.
 ///
-/// So every client has the time limits of the providers. Those of the table and of Secrets Manager are shorter, and are
-/// kept for the whole call.
+/// So every client has the time limits of the providers. The shorter limits of the table and of Secrets Manager apply
+/// to the whole call.
 #[derive(Debug)]
 struct OneConnector(SharedHttpClient);
 

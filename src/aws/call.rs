@@ -8,13 +8,13 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_types::request_id::RequestId;
 use std::time::Duration;
 
-/// How long a provider may take before its response begins.
+/// How long a provider may take until its response begins.
 pub(super) const READ_TIME_LIMIT: Duration = Duration::from_secs(5);
 
 /// No call begins with less time than this.
 const MIN_TIME: Duration = Duration::from_millis(200);
 
-/// The time limits of every client of a provider.
+/// The time limits that every client of a provider has.
 pub(super) fn time_limits() -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIME_LIMIT)
@@ -22,7 +22,7 @@ pub(super) fn time_limits() -> TimeoutConfig {
         .build()
 }
 
-/// What a caller learns of a problem that only the operator can solve.
+/// The detail for callers when only the operator can solve the problem.
 pub(super) const NOT_SET_UP: &str =
     "The service is not set up to send codes, or to check them. Its operator has to change that.";
 
@@ -31,7 +31,7 @@ pub(super) const NOT_SET_UP: &str =
 /// The limit is not in the client's configuration: every invocation has its own deadline, and a new client for each
 /// would lose the open connection.
 ///
-/// `redact` takes out of the provider's words what the log must not have.
+/// `redact` removes from the provider's words all that the log must not have.
 pub(super) async fn within<T, E>(
     time_limit: Duration,
     redact: &(dyn Fn(&str) -> String + Sync),
@@ -57,7 +57,7 @@ where
     }
 }
 
-/// Why a call has no output.
+/// A call without an output, and the reason.
 pub(super) struct Failure {
     kind: Kind,
     /// Whether the provider may have acted on the request in spite of the failure.
@@ -72,7 +72,8 @@ enum Kind {
     Answered(Exception),
 }
 
-/// An error response. Those of AWS's gateways name no exception of the model, so the status is looked at first.
+/// An error response. The status is read before the name, because error responses of AWS's gateways have no exception
+/// name of the model.
 pub(super) struct Exception {
     pub(super) status: u16,
     /// The exception's name, if there is one.
@@ -106,7 +107,7 @@ impl Failure {
                 };
                 Self {
                     kind: Kind::Answered(exception),
-                    // Only a 4xx is a refusal. A 200 that cannot be read is none.
+                    // Only a 4xx is a refusal. After a 200 that cannot be read, the provider may have acted.
                     may_have_acted: !(400..500).contains(&status),
                     cause: cause_by(error, redact),
                     request_id: meta.request_id().map(str::to_owned),
@@ -134,7 +135,7 @@ impl Failure {
         }
     }
 
-    /// Whether this is an error response for which `is` returns true.
+    /// Whether the failure is an error response for which `is` returns true.
     pub(super) fn is_exception(&self, is: impl Fn(&Exception) -> bool) -> bool {
         matches!(&self.kind, Kind::Answered(exception) if is(exception))
     }
@@ -161,7 +162,7 @@ impl Failure {
         }
     }
 
-    /// The error of a guess.
+    /// The error of a guess. `of_exception` is as in [`of_send`](Self::of_send).
     pub(super) fn of_verify(self, of_exception: impl Fn(&Exception) -> Option<Error>) -> Error {
         let known = if self.may_have_acted {
             "There is no verdict on the code, and the guess may have cost an attempt."
@@ -171,7 +172,7 @@ impl Failure {
         self.into_error(known, of_exception)
     }
 
-    /// `known` is what is known if the provider has neither done nor refused what it was asked for.
+    /// `known` says what is known if the provider has neither done nor refused the request.
     fn into_error(self, known: &str, of_exception: impl Fn(&Exception) -> Option<Error>) -> Error {
         let error = match &self.kind {
             Kind::TimedOut if !self.may_have_acted => Error::new(

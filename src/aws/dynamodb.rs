@@ -1,8 +1,9 @@
 //! The ledger in one DynamoDB table.
 //!
-//! Every step is one request to one item, and its condition states everything that must hold: DynamoDB checks the
-//! condition and writes in one atomic operation. A request may be repeated, see `table` and `update`. Reads are
-//! consistent. There are no transactions, which cost twice as much and conflict with each other, no index and no scan.
+//! Every step is one request to one item, and its condition states everything that must hold. DynamoDB checks the
+//! condition and writes in one atomic operation. A request may be repeated: see `table` and `update`. Reads are
+//! consistent. There are no transactions, because they cost twice as much and conflict with each other. There is no
+//! index and no scan.
 //!
 //! Attribute names have at most five letters, because DynamoDB bills them with every write.
 
@@ -80,7 +81,8 @@ impl Ledger for DynamoDb {
     }
 
     async fn uncount(&self, item: &ItemName) -> Result<(), Unavailable> {
-        // DynamoDB may have deleted an expired counter. It must not come back as −1 without a time to live.
+        // DynamoDB may have deleted an expired counter. A subtraction must not create it again, as −1 without a time to
+        // live.
         self.update(item, "SET #n = #n - :one")
             .when("attribute_exists(#n)")
             .run()
@@ -183,7 +185,7 @@ impl Ledger for DynamoDb {
         charge: Charge,
         now: Millis,
     ) -> Result<(), Unavailable> {
-        // Within an epoch, failures only grow, so a charge of the same epoch is still counted.
+        // Within an epoch, failures only grow. So a charge of the same epoch is still counted.
         let same_epoch = if charge.epoch == 0 {
             "attribute_not_exists(#ep)"
         } else {
@@ -245,7 +247,7 @@ impl Ledger for DynamoDb {
         } else {
             ("", ", #own")
         };
-        // Delete single codes instead of overwriting the set: another request may add a code at the same time.
+        // Single codes are deleted, and the set is not overwritten: another request may add a code at the same time.
         let forget = if new.forget.is_empty() {
             ""
         } else {

@@ -30,7 +30,7 @@ use std::time::Duration;
 /// The name in settings, logs and the ledger.
 pub const NAME: &str = "end-user-messaging";
 
-/// The operator's choices for code verification with End User Messaging.
+/// The operator's choices for End User Messaging.
 #[derive(Debug)]
 pub struct Options {
     pub code_characters: CodeCharacters,
@@ -72,8 +72,8 @@ pub fn limits(options: &Options) -> ProviderLimits {
         },
         validity_minutes: 1..=60,
         allowed_attempts: 1..=5,
-        // AWS sets no limit. With Pinpoint's limit, changing the provider needs no other change of settings,
-        // and every built-in text fits into one SMS segment.
+        // AWS sets no limit. This is Pinpoint's: with it, a change of provider needs no other change of settings, and
+        // every built-in text fits into one SMS segment.
         brand_name: 1..=20,
         channels: options
             .channels
@@ -101,7 +101,7 @@ impl EndUserMessaging {
         }
     }
 
-    /// The text of an SMS. What is counted for it and what is sent both come from here.
+    /// The text of an SMS, for the count of its segments and for the send.
     fn sms(&self, message: &Message<'_>) -> Option<SmsText> {
         let Message {
             language,
@@ -112,7 +112,7 @@ impl EndUserMessaging {
         self.options.texts.sms(language, brand_name, code_length)
     }
 
-    /// The content of the message. The code is the only part that AWS fills in.
+    /// The content of the message. Only the code is filled in by AWS.
     fn parameters(&self, message: &Message<'_>) -> Result<ChannelParameters, Error> {
         let parameters = ChannelParameters::builder();
         let parameters = match message.channel {
@@ -205,7 +205,7 @@ impl Provider for EndUserMessaging {
             .await
             .map_err(|failure| failure.of_send(|exception| of_exception(exception, true)))?;
         let request_id = output.request_id().map(str::to_owned);
-        // If the response lacks a required member, the SDK returns an empty string.
+        // The SDK returns an empty string if the response lacks this required member.
         let message_id = Some(output.message_id().to_owned()).filter(|id| !id.is_empty());
         if message_id.is_none() {
             return Err(Error::new(
@@ -289,8 +289,8 @@ fn no_text() -> Error {
     )
 }
 
-/// The error of an exception whose meaning is particular to End User Messaging. Only its text gives the reason of a
-/// refused send.
+/// The error of an exception whose meaning is particular to End User Messaging. The reason of a refused send is in the
+/// exception's text alone.
 fn of_exception(exception: &Exception, is_send: bool) -> Option<Error> {
     let text = exception.text.to_ascii_lowercase();
     match exception.status {

@@ -6,16 +6,17 @@ use aws_config::timeout::TimeoutConfig;
 use aws_sdk_secretsmanager::Client;
 use std::time::Duration;
 
-/// Time limit of the one call. It is made while the execution environment starts, for which Lambda allows ten seconds.
+/// The time limit of the one call. It is made while the execution environment starts, and Lambda allows ten seconds for
+/// that.
 const CALL_TIME_LIMIT: Duration = Duration::from_secs(3);
 
-/// The length of 32 random bytes in base64. With a guessable secret, a reader of the table could find out phone
-/// numbers.
+/// The length of 32 random bytes in base64. With a secret that can be guessed, a reader of the table could find out
+/// phone numbers.
 const MIN_LENGTH: usize = 43;
 
 /// Reads the secret `arn`, stored as text or binary.
 ///
-/// The client is made here and dropped: a function needs the secret once, before its first request.
+/// The client is made here and dropped, because a function needs the secret only once, before its first request.
 ///
 /// # Errors
 ///

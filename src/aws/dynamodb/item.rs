@@ -1,4 +1,4 @@
-//! Reads items. An item that cannot be understood is an error: treating it as missing would bring new guesses.
+//! Reads items. An item that cannot be understood is an error: as a missing item, it would bring new guesses.
 
 use crate::ledger::{
     CodeDigest, Digest, Guess, GuessOutcome, HeldKey, Holder, Issuer, KeyOutcome, LONGEST_VALIDITY,
@@ -18,7 +18,7 @@ impl Item {
         let mut sends = Vec::new();
         for k in 1..=REMEMBERED_SENDS {
             match self.number(&format!("t{k}"))? {
-                // Zero fills the slots before the first sends.
+                // The slots are zero until the first sends fill them.
                 None | Some(0) => break,
                 Some(at) => sends.push(Millis(at)),
             }
@@ -83,7 +83,7 @@ impl Item {
         Ok(Verification {
             generation: required("gen", self.number("gen")?)?,
             state,
-            // Versions that did not write it settle by the generation alone.
+            // Versions that did not write `by` settle by the generation alone.
             holder: Holder(self.number("by")?.unwrap_or_default()),
             expires,
             first: required("first", self.time("first")?)?,
@@ -91,7 +91,7 @@ impl Item {
             sends: required("sends", self.number("sends")?)?,
             issuers: owned("prov")?.split(',').map(Issuer::stored).collect(),
             message_id: self.text("mid")?.map(str::to_owned),
-            // Versions that did not write it sent every code under the plain reference.
+            // Versions that did not write this attribute sent every code under the plain reference.
             plain_until: self
                 .time("pu")?
                 .unwrap_or_else(|| expires.plus(LONGEST_VALIDITY)),
@@ -108,7 +108,7 @@ impl Item {
         })
     }
 
-    /// Whether the update with this mark was the last one.
+    /// Whether the last update of the item has this mark.
     pub(super) fn has_mark(&self, mark: &str) -> bool {
         matches!(self.text("w"), Ok(Some(last)) if last == mark)
     }
@@ -152,7 +152,7 @@ impl Item {
     }
 }
 
-/// The value among `all` whose word the item holds.
+/// The value in `all` whose word the item holds.
 fn read_word<T: Copy, const N: usize>(
     name: &str,
     word: Option<&str>,
@@ -192,13 +192,13 @@ pub(super) fn word_of_outcome(outcome: GuessOutcome) -> &'static str {
     }
 }
 
-/// Issuers as the items hold them.
+/// The text of issuers in an item.
 pub(super) fn text_of_issuers(issuers: &[Issuer]) -> String {
     let names: Vec<String> = issuers.iter().map(Issuer::to_string).collect();
     names.join(",")
 }
 
-/// A used code as the items hold it: the time until which it is refused, and its digest.
+/// The text of a used code in an item: the time until which the code is refused, and its digest.
 pub(super) fn text_of_used(used: &UsedCode) -> String {
     format!("{} {}", used.until.0, used.code.as_str())
 }

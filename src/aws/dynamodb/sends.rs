@@ -9,8 +9,8 @@ use std::iter;
 use std::time::Duration;
 
 impl DynamoDb {
-    /// A number with failures is kept for longer. So a reservation is tried twice: first as for a number without failures,
-    /// then as for one with failures.
+    /// A reservation is tried twice: first as for a number without failures, then as for one with failures. The two
+    /// differ in the time that the item is kept.
     pub(super) async fn reserve_in_windows(
         &self,
         item: &ItemName,
@@ -54,9 +54,11 @@ impl DynamoDb {
         }
     }
 
-    /// Records a send on the condition that every window has room: that the oldest send that counts in it is older than the
-    /// window is long. All sends that fit into the item are remembered, even if no window counts that many. So if the
-    /// operator makes the windows larger, the history is complete.
+    /// Records a send on the condition that every window has room. A window has room if the oldest send that counts in
+    /// it is older than the window is long.
+    ///
+    /// All sends that fit into the item are remembered, even if no window counts that many. So the history is complete
+    /// when the operator makes the windows larger.
     fn reservation<'a>(
         &'a self,
         item: &'a ItemName,
@@ -92,8 +94,8 @@ impl DynamoDb {
     }
 }
 
-/// The failures below which a send is allowed, and the wait since the last failure that each range imposes: below 10
-/// none, below 30 the first wait, and so on up to the lock.
+/// The failures below which a send is allowed, with the wait that each range imposes since the last failure. Below 10
+/// failures there is no wait, below 30 the first wait, and so on up to the lock.
 fn guess_stops() -> impl Iterator<Item = (u32, Option<Duration>)> {
     let below = GUESS_STOPS.iter().map(|stop| stop.failures).chain([LOCKED]);
     below.zip(iter::once(None).chain(GUESS_STOPS.iter().map(|stop| Some(stop.wait))))

@@ -1,8 +1,8 @@
-//! Requests to the table: what a failure means, and which requests are repeated.
+//! Requests to the table: the meaning of each failure, and the repeats.
 //!
-//! A read changes nothing, so it is repeated after any failure that may pass. A write that was throttled or never left was
-//! not executed, so it is repeated as well. Any other failure of a write leaves open whether it was executed: see
-//! [`Update::run`](super::update::Update::run).
+//! A read changes nothing, so it is repeated after any failure that may pass. A write that was throttled or never left
+//! was not executed, so it is repeated as well. After any other failure of a write, it is not known whether the write
+//! was executed: see [`Update::run`](super::update::Update::run).
 
 use super::item::Item;
 use super::update::text;
@@ -21,11 +21,11 @@ const REQUEST_TIME_LIMIT: Duration = Duration::from_secs(1);
 /// The time limit of a step, with all its repeats.
 const STEP_TIME_LIMIT: Duration = Duration::from_secs(2);
 
-/// The longest wait before each repeat of a request. The wait is a random part of it ("full jitter"), so that functions
-/// that were throttled together do not come back together.
+/// The longest wait before each repeat of a request. The wait is a random part of it ("full jitter"). So functions that
+/// were throttled together do not send their repeats together.
 const LONGEST_WAITS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(200)];
 
-/// The errors with which DynamoDB refuses a request because there are too many. It has not executed the request.
+/// The errors with which DynamoDB refuses a request because there are too many. A refused request was not executed.
 const THROTTLES: [&str; 3] = [
     "ProvisionedThroughputExceededException",
     "ThrottlingException",
@@ -88,7 +88,7 @@ pub(super) async fn within_step<T>(
         })
 }
 
-/// Why a request has no result.
+/// A request without a result, and the reason.
 pub(super) struct Failure {
     pub(super) kind: FailureKind,
     cause: String,
@@ -96,9 +96,9 @@ pub(super) struct Failure {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FailureKind {
-    /// DynamoDB has not executed the request, and may execute it if it is sent again.
+    /// DynamoDB has not executed the request, and may execute a repeat of it.
     NotExecuted,
-    /// DynamoDB has not executed the request, and will not.
+    /// DynamoDB has not executed the request, and would not execute a repeat of it.
     Lasting,
     /// DynamoDB may have executed the request.
     Unclear,

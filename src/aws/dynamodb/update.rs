@@ -10,18 +10,18 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-/// Holds unless the last update of the item is this very one. `<>` also holds if the attribute is missing.
+/// Refuses an update that was the last one of the item already. `<>` also holds if the attribute is missing.
 const NOT_DONE: &str = "#w <> :mark";
 
-/// How far back another update counts as recent. An update has the time of its invocation, which can be as much older as the
-/// steps before it take; the rest is a margin between two clocks.
+/// How far back another update counts as recent. An update has the time of its invocation, and the steps before the
+/// update may have taken seconds since. The rest is a margin between two clocks.
 const RECENT: Duration = Duration::from_secs(10);
 
 /// Builds one `UpdateItem` request.
 ///
-/// In expressions, `#name` stands for the attribute `name`, because about one word in ten is reserved, and `:name` for a
-/// value that was set here or is a [`constant`]. DynamoDB rejects names and values that no expression uses, so the request
-/// contains only those in use.
+/// In expressions, `#name` stands for the attribute `name`, because DynamoDB reserves about one word in ten. `:name`
+/// stands for a value that was set here, or for a [`constant`]. DynamoDB rejects names and values that no expression
+/// uses, so the request contains only those in use.
 pub(super) struct Update<'a> {
     table: &'a Table,
     item: &'a ItemName,
@@ -32,13 +32,14 @@ pub(super) struct Update<'a> {
     repeat: Repeat,
 }
 
-/// Whether an update may run again if the item does not have its mark. The update may have been done all the same: another
-/// one may have replaced the mark.
+/// Whether an update may run again if the item does not have its mark. The update may have been done even then, because
+/// another one may have replaced the mark.
 enum Repeat {
-    /// It would take off twice.
+    /// A second run would subtract twice.
     Never,
     Always,
-    /// Unless the attribute holds a time shortly before this one: then another update of the same kind was made meanwhile.
+    /// The update may run again unless the attribute holds a time shortly before this one. Such a time means that
+    /// another update of the same kind has been made meanwhile.
     UnlessRecent(&'static str, Millis),
 }
 
@@ -59,7 +60,7 @@ impl Repeat {
 pub(super) enum Written {
     /// The item after the update.
     Done(Item),
-    /// The condition did not hold; the item as it stands, if there is one.
+    /// The condition did not hold. Holds the item as it stands, if there is one.
     Refused(Option<Item>),
 }
 
@@ -76,7 +77,7 @@ impl<'a> Update<'a> {
         }
     }
 
-    /// Alternatives at the top level must be in parentheses: the condition is continued with `AND`.
+    /// Sets the condition. Alternatives at its top level must be in parentheses, because `AND` and more follow.
     pub(super) fn when(mut self, condition: impl Into<String>) -> Self {
         self.condition = Some(condition.into());
         self
@@ -102,31 +103,34 @@ impl<'a> Update<'a> {
         self
     }
 
-    /// Says that the update may run twice: its condition refuses the second run, or the second run counts one too many,
-    /// which breaks no limit.
+    /// Allows the update to run twice: its condition refuses the second run, or the second run counts one too many, and
+    /// that breaks no limit.
     pub(super) fn repeatable(mut self) -> Self {
         self.repeat = Repeat::Always;
         self
     }
 
-    /// Says that the update may run twice, unless another update of its kind was made lately. Such updates leave their time
+    /// Allows the update to run twice, unless another update of its kind was made lately. Such updates leave their time
     /// in `attribute`.
     pub(super) fn repeatable_unless_recent(mut self, attribute: &'static str, now: Millis) -> Self {
         self.repeat = Repeat::UnlessRecent(attribute, now);
         self
     }
 
-    /// The mark of this update, which the item has if this update was the last one.
+    /// The mark of this update. The item has it as long as no other update follows.
     pub(super) fn mark(&self) -> Result<&str, Unavailable> {
         self.mark.as_deref().map_err(Clone::clone)
     }
 
     /// Runs the update, and repeats what can be repeated.
     ///
-    /// Every update writes a random mark (`w`), and does nothing if the item has that mark already. If a response was lost,
-    /// or is one of HTTP 500, the item is read. With the mark, the update was done, and the item is as it left it. Without
-    /// it, the update was not done, or another one has replaced the mark, or it is still on its way. Only an update that
-    /// says so is repeated then, with the same mark: if the first one arrives late, one of the two does nothing.
+    /// Every update writes a random mark (`w`), and does nothing if the item has that mark already. If a response was
+    /// lost, or has HTTP status 500, the item is read. If the item has the mark, the update was done, and nothing has
+    /// changed since.
+    ///
+    /// Without the mark, the update was not done, or another update has replaced the mark, or the request is still on
+    /// its way. Only an update that allows it is repeated then, with the same mark: if the first request arrives late,
+    /// one of the two does nothing.
     pub(super) async fn run(self) -> Result<Written, Unavailable> {
         let mark = self.mark()?;
         let request = self.request(mark)?;
@@ -209,7 +213,7 @@ impl Written {
 /// Sends the request once.
 async fn once(request: UpdateItemFluentBuilder, mark: &str) -> Result<Written, Failure> {
     let error = match request.send().await {
-        // DynamoDB always returns the item, so a response without it is not from DynamoDB.
+        // DynamoDB always returns the item. So a response without it is not from DynamoDB.
         Ok(output) => {
             return output
                 .attributes
@@ -224,13 +228,13 @@ async fn once(request: UpdateItemFluentBuilder, mark: &str) -> Result<Written, F
     };
     let item = refusal.item().filter(|item| !item.is_empty());
     Ok(match item.cloned().map(Item) {
-        // An earlier try was done.
+        // An earlier try was carried out.
         Some(item) if item.has_mark(mark) => Written::Done(item),
         item => Written::Refused(item),
     })
 }
 
-/// 48 random bits: short, because DynamoDB bills an item by its size.
+/// 48 random bits. They are few because DynamoDB bills an item by its size.
 fn random_mark() -> Result<String, Unavailable> {
     let bits = getrandom::u64().map_err(|error| Unavailable(format!("no randomness: {error}")))?;
     let [_, _, mark @ ..] = bits.to_be_bytes();
@@ -245,7 +249,7 @@ fn words(expression: &str, sigil: char) -> impl Iterator<Item = &str> {
         .filter(move |word| word.starts_with(sigil))
 }
 
-/// Values that need not be set: they mean the same in every expression.
+/// Values that need not be set, because they mean the same in every expression.
 fn constant(name: &str) -> Option<AttributeValue> {
     match name {
         ":zero" => Some(number(0)),
