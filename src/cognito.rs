@@ -1,8 +1,6 @@
-//! The triggers of an Amazon Cognito user pool: Define, Create and Verify of custom authentication,
-//! and Pre sign-up.
+//! The triggers of an Amazon Cognito user pool: Define, Create and Verify of custom authentication, and Pre sign-up.
 //!
-//! The app never learns why a trigger has failed: the reason would show which users exist. It is in
-//! the log.
+//! The app never learns why a trigger has failed: the reason would show which users exist. Only the log has it.
 
 mod challenge;
 mod define;
@@ -32,8 +30,8 @@ use tokio::time::Instant;
 /// The operator's settings for sign-ins and sign-ups.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// Create and Verify respond at multiples of this time. A refusal is faster than a send, so without
-    /// it the time would show which users exist.
+    /// Create and Verify respond at multiples of this time. Without it, the time of a response would show which users
+    /// exist, because a refusal is faster than a send.
     pub floor: Duration,
     pub shown_number: ShownNumber,
     pub step_up: StepUp,
@@ -83,10 +81,10 @@ impl Trigger {
 /// times.
 const TIME_LIMIT: Duration = Duration::from_millis(3800);
 
-/// How much of it the work may take until the provider has answered. The rest is for recording the outcome in the ledger.
+/// The part of [`TIME_LIMIT`] until the provider has answered. The rest is for recording the outcome in the ledger.
 const PROVIDER_TIME: Duration = TIME_LIMIT.saturating_sub(RECORDING_TIME);
 
-/// Responses come at this time at the latest, whatever the floor is: Cognito does not wait for the next multiple.
+/// The latest time of a response, whatever the floor is: Cognito does not wait for the next multiple.
 const LATEST: Duration = Duration::from_millis(3900);
 
 const EXPECTED: &str = "This function does not handle this Amazon Cognito trigger. Expected: \
@@ -100,18 +98,18 @@ const NO_LEDGER: &str = "This is an Amazon Cognito trigger, and Cognito sign-in 
 const NO_SHARE: &str = "This is an Amazon Cognito trigger, and sign-ins have no part of the limits: set SIGN_IN_SHARE, or \
                         remove the trigger from the user pool.";
 
-/// Shown to the app by Cognito.
+/// Cognito shows this text to the app.
 const UNPROVEN: &str = "The phone number of this sign-up is not verified. Expected: \
                         validationData.referenceId of a verification of this very number, at most ten \
                         minutes old and not used before, not even by a sign-up that failed.";
 
-/// Shown to the app by Cognito. The verification is still unused.
+/// Cognito shows this text to the app. The verification has not been redeemed.
 const UNKNOWN: &str =
     "The verification of this sign-up's phone number could not be looked up. Sign up again.";
 
-/// Why a trigger has no result.
+/// The reason why a trigger has no result.
 enum Failure {
-    /// The event lacks a field, or names a session that is not one of ours.
+    /// The event lacks a field, or names a session that this function has not made.
     UnusableEvent,
     OutOfTime,
     Refused(Error),
@@ -132,7 +130,7 @@ impl Failure {
     }
 }
 
-/// Handles a trigger and returns its event with our `response`.
+/// Handles a trigger, and returns its event with another `response`.
 ///
 /// # Errors
 ///
@@ -184,8 +182,8 @@ pub(crate) async fn respond(
     event.with_response(&response).ok_or_else(unexpected)
 }
 
-/// When a response comes that is ready after `elapsed`: at the next multiple of the floor. If only the shortest time were
-/// the same for all, a provider that takes longer would show which sign-ins ask it.
+/// When a response is sent that is ready after `elapsed`: at the next multiple of the floor. A shortest time alone
+/// would not do: a provider that takes longer would show which sign-ins ask it.
 fn response_time(floor: Duration, elapsed: Duration) -> Duration {
     let Some(steps) = elapsed.as_nanos().checked_div(floor.as_nanos()) else {
         return elapsed;
@@ -233,8 +231,8 @@ async fn verify_response(
     json!({ "answerCorrect": is_correct })
 }
 
-/// Refuses a sign-up without proof. Cognito could also leave it unconfirmed, but the unconfirmed user
-/// would keep a user name that is somebody else's number.
+/// Refuses a sign-up without proof. Cognito could also leave the user unconfirmed. But that user would keep a user name
+/// that is another person's number.
 async fn sign_up_response(
     service: &Service,
     request: &Request,
@@ -258,8 +256,7 @@ async fn sign_up_response(
     })
 }
 
-/// Runs `work` until the time limit. It may be abandoned at any step, because every step can safely
-/// be repeated.
+/// Runs `work` until the time limit. It may be abandoned at any step, because every step can safely be repeated.
 async fn in_time<T>(
     started: Instant,
     work: impl Future<Output = Result<T, Failure>>,
@@ -283,7 +280,7 @@ async fn create(
             name: ReferenceId::random()?.expose().to_owned(),
             is_decoy: false,
         },
-        // A later round whose session cannot be read must not begin a new one: it would send again.
+        // A later round whose session cannot be read must not begin a new one, because that would send again.
         Some(round) => round
             .metadata
             .as_deref()
@@ -306,8 +303,7 @@ async fn create(
     ))
 }
 
-/// Returns whether the answer is the code. The answer `resend` sends the code again and is not
-/// correct.
+/// Returns whether the answer is the code. The answer `resend` sends a further code, and is not correct.
 async fn verify(
     service: &Service,
     policy: &Policy,
@@ -329,7 +325,7 @@ async fn verify(
     service
         .answer_sign_in(&sign_in, otp, &private.nonce, call)
         .await?;
-    // The service refuses every guess at a decoy. Here it is checked once more.
+    // The service refuses every guess at a decoy. This is a second check.
     Ok(!sign_in.session.is_decoy)
 }
 
@@ -371,8 +367,8 @@ async fn redeem_proof(
         client,
         name: user_name,
     } = &request.user;
-    // Cognito repeats a trigger whose response is late, always with the same user name. Whoever comes with another one is
-    // another user, and needs a proof of their own, whatever the name looks like.
+    // Cognito repeats a trigger whose response is late, always with the same user name. Another user name is another
+    // user, even one that looks alike, and needs a proof of its own.
     call.caller = Caller {
         principal: Some(format!("cognito {pool} {client}")),
         idempotency_key: Some(user_name.clone()),
@@ -386,7 +382,7 @@ async fn redeem_proof(
     Ok(())
 }
 
-/// Puts a sign-in together. It is a decoy for a user who cannot be sent a code; the log says why.
+/// Puts a sign-in together. It is a decoy if the user cannot be sent a code; the log says why.
 fn sign_in(
     service: &Service,
     policy: &Policy,
@@ -420,7 +416,7 @@ fn sign_in(
     })
 }
 
-/// The language of the user's attribute or of the client, whichever the provider has first.
+/// The language of the message: the first of the user's attribute and the client's wish that the provider has.
 fn language(service: &Service, policy: &Policy, request: &Request, number: &PhoneNumber) -> Tag {
     let wishes: Vec<_> = [
         request.attribute(&policy.language_attribute),

@@ -1,4 +1,4 @@
-//! Define: decides what comes next in a sign-in. A pure function of what Cognito reports.
+//! Define: decides the next step of a sign-in. It is a pure function of Cognito's report.
 
 use super::session::Metadata;
 
@@ -12,7 +12,7 @@ pub enum StepUp {
 /// A completed round of a sign-in. A field that is missing or unreadable is `None`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Round {
-    /// The challenge: `CUSTOM_CHALLENGE` is ours, the others are Cognito's.
+    /// The challenge: `CUSTOM_CHALLENGE` is this function's, the others are Cognito's.
     pub name: Option<String>,
     /// Whether the user passed it.
     pub result: Option<bool>,
@@ -48,13 +48,13 @@ const CUSTOM: &str = "CUSTOM_CHALLENGE";
 const SRP: &str = "SRP_A";
 const PASSWORD: &str = "PASSWORD_VERIFIER";
 
-/// The most rounds of ours that a sign-in may take, resends included.
+/// The most rounds with this function's challenge that a sign-in may take, resends included.
 const MAX_ROUNDS: usize = 10;
 
-/// Decides what comes next in a sign-in, from its completed rounds.
+/// Decides the next step of a sign-in, from its completed rounds.
 ///
-/// Tokens are issued only if the last round is a correct answer to our own challenge. Anything
-/// unexpected fails the sign-in.
+/// Tokens are issued only if the last round is a correct answer to this function's own challenge. Any unexpected round
+/// fails the sign-in.
 #[must_use]
 pub fn define(session: &[Round], user_not_found: bool, step_up: StepUp) -> Decision {
     let rounds = match (step_up, session) {
@@ -73,7 +73,7 @@ pub fn define(session: &[Round], user_not_found: bool, step_up: StepUp) -> Decis
     let Some((last, earlier)) = rounds.split_last() else {
         return Decision::Ask(CUSTOM);
     };
-    // A correct answer ends a sign-in, so a round after one is not a round that we asked for.
+    // A correct answer ends a sign-in. So this function has not asked for a round that follows one.
     if earlier.iter().any(|round| round.passed(CUSTOM)) || rounds.len() > MAX_ROUNDS {
         return Decision::Fail;
     }

@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 pub(super) struct Event<'a>(Entries<&'a RawValue>);
 
 impl<'a> Event<'a> {
-    /// Reads an event. Returns nothing if it is not an object.
+    /// `None` if the event is not an object.
     pub(super) fn read(event: &'a RawValue) -> Option<Self> {
         json::read(Some(event)).map(Self)
     }
@@ -59,7 +59,7 @@ pub(super) struct Request {
     pub(super) answer: Option<String>,
     /// `clientMetadata.language`.
     pub(super) client_language: Option<String>,
-    /// `validationData.referenceId`: the verification that a sign-up presents.
+    /// `validationData.referenceId`: the verification that a sign-up presents as its proof.
     pub(super) proof: Option<String>,
 }
 
@@ -69,7 +69,7 @@ pub(super) struct PrivateParameters {
     pub(super) nonce: String,
 }
 
-/// The fields of `request`, each raw, so that one with an unexpected type does not affect the others.
+/// The fields of `request`, each of them raw. So a field with an unexpected type does not affect the others.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct RawRequest<'a> {
@@ -95,7 +95,7 @@ impl Request {
                 client: text_of(&caller_context, "clientId").unwrap_or_default(),
                 name: event.text("userName").unwrap_or_default(),
             },
-            // Fails closed: any value but `false` and `null` counts as a user who does not exist.
+            // Fails closed: any value but `false` and `null` means that the user does not exist.
             user_not_found: raw
                 .user_not_found
                 .is_some_and(|value| !["false", "null"].contains(&value.get())),
@@ -125,7 +125,7 @@ impl Request {
         prefixes.read_stored(stored).map_err(|_| "invalid_number")
     }
 
-    /// Whether Cognito says that the number is verified: by a boolean, or by the word in any case.
+    /// Whether Cognito says that the number is verified, by a boolean or by the word `true` in any case.
     pub(super) fn is_verified(&self) -> bool {
         match self.attributes.get("phone_number_verified") {
             Some(Value::Bool(is_verified)) => *is_verified,
@@ -144,8 +144,7 @@ impl Request {
     }
 }
 
-/// Reads a round of the history. Define refuses one without a name, so an unreadable round fails the
-/// sign-in.
+/// Reads a round of the history. Define refuses a round without a name, so an unreadable round fails the sign-in.
 fn read_round(round: &RawValue) -> Round {
     let round = read_map(Some(round));
     Round {

@@ -1,13 +1,13 @@
-//! The sign-in session, as Cognito keeps it for us. This function keeps no session of its own.
+//! The sign-in session. Cognito keeps it for this function, which keeps no sessions.
 //!
-//! A session is written as one letter, which tells a real one from a decoy, and its name. Cognito returns that text to Define
-//! and Create in the metadata of a round, and to Verify in the private parameters.
+//! A session is written as one letter, which tells a real session from a decoy, and its name. Cognito returns this text
+//! to Define and Create in the metadata of a round, and to Verify in the private parameters.
 
 use crate::service::Session;
 
 /// The content of `challengeMetadata`: `v1:<session>:<attempts left>`.
 pub(super) struct Metadata<'a> {
-    /// A session as [`write()`] writes it, unless the metadata is not ours.
+    /// The session as [`write()`] writes it. Metadata of other software may have anything here.
     pub(super) session: &'a str,
     pub(super) attempts_left: u16,
 }
@@ -35,7 +35,7 @@ impl<'a> Metadata<'a> {
 /// The first letter of a real session.
 const REAL: &str = "r";
 
-/// The first letters of decoys. The version before wrote the ones after the first.
+/// The first letters of decoys. Only the version before wrote the letters after the first.
 const DECOYS: [&str; 5] = ["s", "t", "u", "v", "w"];
 
 pub(super) fn write(session: &Session) -> String {
@@ -43,14 +43,14 @@ pub(super) fn write(session: &Session) -> String {
     format!("{letter}{}", session.name)
 }
 
-/// Reads a session. Returns nothing if it is not one of ours.
+/// `None` if this function has not written the text.
 pub(super) fn read(text: &str) -> Option<Session> {
     let (letter, name) = text.split_at_checked(1)?;
     let is_decoy = DECOYS.contains(&letter);
     if letter != REAL && !is_decoy {
         return None;
     }
-    // The form that `ReferenceId::random` gives it.
+    // `ReferenceId::random` makes names of this form.
     let is_name = name.len() == 32
         && name
             .bytes()

@@ -1,13 +1,13 @@
-//! What a challenge shows of the user's number. Whoever types a user name sees it, so it should tell a user which phone to
-//! look at, and a stranger little.
+//! The part of the user's number that a challenge shows. Anyone who types a user name sees it. So it should tell the
+//! user which phone to look at, and tell a stranger little.
 
 use crate::phone::PhoneNumber;
 
 /// How much of a number is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShownNumber {
-    /// Whether the calling code is shown. A made-up number can be of any allowed country, and users are mostly of one. So
-    /// the calling code tells strangers something about who exists.
+    /// Whether the calling code is shown. A made-up number can be of any allowed country, but most users are of one. So
+    /// the calling code tells strangers something about which users exist.
     calling_code: bool,
     /// How many of the last digits are shown.
     digits: usize,
@@ -23,7 +23,7 @@ impl Default for ShownNumber {
 }
 
 impl ShownNumber {
-    /// Reads `0` to `4`, with a `+` before it if the calling code is shown.
+    /// Reads `0` to `4` for the digits, with a `+` before it if the calling code is shown.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (calling_code, digits) = match text.strip_prefix('+') {
@@ -44,7 +44,7 @@ impl ShownNumber {
         })
     }
 
-    /// The number with stars, always seven, in place of what is hidden: `+*******42`, `+1*******42`.
+    /// The number with seven stars, always as many, in place of the hidden digits: `+*******42`, `+1*******42`.
     pub(super) fn of(self, number: &PhoneNumber) -> String {
         const STARS: &str = "*******";
         let masked = number.masked();
