@@ -25,7 +25,7 @@ use std::panic::AssertUnwindSafe;
 pub enum Gate {
     /// Callers that AWS has authenticated, by IAM or an authorizer, and describes in the event.
     Iam,
-    /// Every caller: something in front has authenticated it, and the event does not show that.
+    /// Every caller: the origin or a proxy has authenticated it, and the event does not show that.
     Trusted,
     /// Anyone may send and verify. Trusted callers may use every route, and set more fields.
     Open,
@@ -35,8 +35,8 @@ pub enum Gate {
 #[derive(Debug, Clone)]
 pub struct Policy {
     pub gate: Gate,
-    /// The backends among the callers that an authorizer or an identity pool has authenticated. All others of these are
-    /// users, who may do no more than anyone in the open mode.
+    /// The backends among the callers that an authorizer or an identity pool has authenticated. All other such callers
+    /// are users, and may do no more than anyone in the open mode.
     pub trusted: TrustedPrincipals,
 }
 
@@ -94,7 +94,7 @@ pub(crate) async fn respond(
     call.record.origin = Some(shape.name());
     let mut progress = Progress::default();
     let outcome = handle(service, policy, event, call, &mut progress);
-    // A panic ends this request, not the execution environment with its open connections.
+    // A panic ends this request only. The execution environment and its open connections stay.
     let outcome = AssertUnwindSafe(outcome).catch_unwind().await;
     let operation = progress.operation;
     let mut response = match outcome.unwrap_or_else(|_| Err(unfinished(operation))) {
@@ -119,15 +119,15 @@ pub(crate) async fn respond(
     to_raw_value(&shape.lambda_response(&response))
 }
 
-/// How far a request has come. The response needs it also if the request failed.
+/// The progress of a request. The response needs it even if the request has failed.
 #[derive(Default)]
 struct Progress {
     operation: Option<Operation>,
-    /// Whether the request has an `Idempotency-Key` that is not used.
+    /// Whether the request has an `Idempotency-Key` that the service ignores.
     ignores_key: bool,
 }
 
-/// The error of a request that panicked. A send may have reached the provider before.
+/// The error of a request that panicked. A send may have reached the provider by then.
 fn unfinished(operation: Option<Operation>) -> Error {
     let error = Error::new(
         ErrorCode::InternalError,
@@ -202,7 +202,7 @@ async fn verify(service: &Service, mut body: Body, call: &mut Call<'_>) -> Resul
     Ok(response::verified(&reference))
 }
 
-/// With `"claim": true`, redeems the success instead of returning the status.
+/// Returns the status. With `"claim": true`, redeems the success instead.
 async fn status(service: &Service, mut body: Body, call: &mut Call<'_>) -> Result<Response, Error> {
     let is_claim = body.boolean("claim")?.unwrap_or(false);
     let request = request::read_verification(service, &mut body, &call.caller)?;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use serde_json::error::Category;
 use std::ops::RangeInclusive;
 
-/// Bytes that a body may have. Every valid request is far smaller.
+/// The most bytes of a body. Every valid request is far smaller.
 pub(super) const LIMIT: usize = 4096;
 
 /// The fields of a body that are not yet read.
@@ -15,8 +15,8 @@ pub(super) struct Body(Vec<(String, Value)>);
 impl Body {
     /// Reads a JSON object that has only `accepted` fields, each at most once.
     ///
-    /// No error repeats a value. A name is repeated only if it cannot be a phone number or a code: clients
-    /// can put either where a name belongs.
+    /// No error repeats a value. An error repeats a name only if that cannot be a phone number or a code, because
+    /// clients can put either where a name belongs.
     pub(super) fn read(body: &[u8], accepted: &[&str]) -> Result<Self, Error> {
         let malformed = |detail: String| Error::new(ErrorCode::MalformedRequest, detail);
         if body.is_empty() {

@@ -1,7 +1,7 @@
 //! HTTP events from each origin, and the response that each origin expects.
 //!
-//! `aws_lambda_events` reads the events. They are not converted to `http::Request`: that conversion panics on
-//! a `<` in a query string, on an odd `Host` and on bad base64.
+//! `aws_lambda_events` reads the events. They are not converted to `http::Request`: that conversion panics on a `<` in
+//! a query string, on an odd `Host` and on bad base64.
 
 mod essentials;
 
@@ -32,7 +32,7 @@ pub(crate) enum Event {
     Http(Box<ApiGatewayV2httpRequest>),
     /// An Application Load Balancer.
     Alb(Box<AlbTargetGroupRequest>),
-    /// An event that has the shape of an HTTP request and cannot be read as one.
+    /// The event has the shape of an HTTP request, but cannot be read as one.
     Unreadable(Shape),
 }
 
@@ -116,19 +116,19 @@ impl Event {
     }
 }
 
-/// Reads the event as AWS writes it. If that fails, reads what this program needs of it.
+/// Reads the event as AWS writes it. If that fails, reads only the fields that this program needs.
 fn read<T: DeserializeOwned>(event: &RawValue, shape: Shape) -> Option<Box<T>> {
     serde_json::from_str(event.get())
         .ok()
         .or_else(|| serde_json::from_value(essentials::of(event, shape)?).ok())
 }
 
-/// A part of every function URL's domain name.
+/// The part that all domain names of function URLs have.
 const FUNCTION_URL: &str = ".lambda-url.";
 
 impl Shape {
-    /// Goes by the fields that AWS always writes and that emulators keep. `httpMethod` alone proves little:
-    /// events of several kinds have one.
+    /// Recognizes the shape by the fields that AWS always writes and emulators keep. `httpMethod` alone proves little,
+    /// because events of several kinds have it.
     fn of(fields: &Entries<&RawValue>) -> Option<Self> {
         let context: Context<'_> =
             json::read_object(fields.get("requestContext")).unwrap_or_default();
@@ -174,7 +174,7 @@ impl Shape {
             .iter()
             .map(|(name, value)| (name.as_str(), value.to_str().unwrap_or_default()));
         let (headers, multi_value_headers) = match self {
-            // A target group with multi-value headers ignores the others.
+            // A target group with multi-value headers ignores single-value headers.
             Self::Alb {
                 multi_value_headers: true,
             } => (None, Some(headers.map(|(name, v)| (name, [v])).collect())),
@@ -194,8 +194,8 @@ impl Shape {
     }
 }
 
-/// A response in the shape that an origin reads. The structs of `aws_lambda_events` would write both kinds of
-/// headers to every origin.
+/// A response in the shape that an origin reads. The structs of `aws_lambda_events` would write both kinds of headers
+/// to every origin.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct LambdaResponse<'a> {
@@ -251,7 +251,7 @@ fn from_http(event: ApiGatewayV2httpRequest, is_function_url: bool) -> Result<Re
 
 fn from_alb(event: AlbTargetGroupRequest) -> Result<Request, Error> {
     let headers = one_of(event.multi_value_headers, event.headers);
-    // The load balancer appends the address it sees. Whatever comes before, the client may have written.
+    // The load balancer appends the address that it sees. The client may have written the values before it.
     let forwarded = headers.get_all("x-forwarded-for").iter().next_back();
     let address = forwarded
         .and_then(|value| value.to_str().ok()?.rsplit(',').next())
@@ -261,7 +261,7 @@ fn from_alb(event: AlbTargetGroupRequest) -> Result<Request, Error> {
         path: event.path.ok_or_else(no_path)?,
         address: parse_address(address),
         headers,
-        // A load balancer can authenticate callers, but says so only in headers, which clients can write too.
+        // A load balancer can authenticate callers, but says so only in headers. Clients can write those headers, too.
         principal: None,
         body: event.body,
         is_base64_encoded: event.is_base64_encoded,
@@ -283,15 +283,15 @@ fn parse_address(text: Option<&str>) -> Option<IpAddr> {
 
 /// The path without the stage or the base path of a custom domain.
 ///
-/// API Gateway says which of its routes the request took; anything before that route in the path is the base.
-/// Nothing is decoded: a path that matches only after decoding is another path.
+/// API Gateway says which of its routes the request took. The part of the path before that route is the base. Nothing
+/// is decoded: a path that matches only after decoding is another path.
 fn without_base(
     path: Option<String>,
     route: Option<String>,
     stage: Option<&str>,
 ) -> Result<String, Error> {
     let path = path.ok_or_else(no_path)?;
-    // A stage may be named `otp`: a path that is a route already keeps its first segment.
+    // A stage may be named `otp`. So a path that is already a route keeps its first segment.
     if Operation::at(&path).is_some() {
         return Ok(path);
     }
@@ -314,12 +314,12 @@ fn fill_in(template: &str, parameters: &HashMap<String, String>) -> Option<Strin
     Some(format!("{before}{value}"))
 }
 
-/// The guest role of a Cognito identity pool, which anyone can take on, authenticates nobody.
+/// The guest role of a Cognito identity pool. Anyone can take on this role, so it authenticates no caller.
 const GUEST: &str = "unauthenticated";
 
-/// The caller whom IAM, a JWT authorizer or a Lambda authorizer has authenticated.
+/// The caller that IAM, a JWT authorizer or a Lambda authorizer has authenticated.
 ///
-/// Fails closed: an authorizer that names nobody (`null`, an empty object) authenticates nobody.
+/// Fails closed: an authorizer that names no caller (`null`, an empty object) authenticates none.
 fn http_principal(authorizer: ApiGatewayRequestAuthorizer) -> Option<Principal> {
     let signer = authorizer.iam.and_then(|iam| {
         let identity = iam.cognito_identity.unwrap_or_default();
@@ -341,7 +341,7 @@ fn http_principal(authorizer: ApiGatewayRequestAuthorizer) -> Option<Principal> 
         .or_else(|| (!fields.is_empty()).then(of_lambda))
 }
 
-/// The same for REST APIs, where a Lambda authorizer gives a `principalId` and Cognito gives claims.
+/// As [`http_principal`], for REST APIs, where a Lambda authorizer gives a `principalId` and Cognito gives claims.
 fn rest_principal(context: ApiGatewayProxyRequestContext) -> Option<Principal> {
     let identity = context.identity;
     let pool = PoolFacts {

@@ -1,15 +1,15 @@
-//! The callers that AWS has authenticated, and which of them are trusted as backends.
+//! The callers that AWS has authenticated, and the check whether they are trusted as backends.
 
 /// A caller that AWS has authenticated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Principal {
     pub(super) identity: Identity,
-    /// The namespace of its idempotency keys: for a role without the session, because each machine of a backend has a
-    /// session of its own. `None` if AWS gives the caller no name that others do not have.
+    /// The namespace of the principal's idempotency keys. For a role, it leaves out the session, because each machine
+    /// of a backend has a session of its own. `None` if AWS gives the caller no name that others do not have.
     pub(super) name: Option<String>,
 }
 
-/// How AWS came to know a caller.
+/// The way in which AWS has authenticated a caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Identity {
     /// A user or a role of IAM, which the operator gives to backends alone.
@@ -17,10 +17,10 @@ pub(super) enum Identity {
     /// A role that a Cognito identity pool gives to its users.
     Pool {
         role: Option<Role>,
-        /// Whether AWS says that this is no guest of the pool. Function URLs do not say it.
+        /// Whether AWS says that the caller is no guest of the pool. Function URLs do not say so.
         is_no_guest: bool,
     },
-    /// Whoever an authorizer names: a user, or the client of a backend.
+    /// The caller that an authorizer names: a user, or the client of a backend.
     Authorizer(Claims),
 }
 
@@ -39,13 +39,13 @@ pub(super) struct Claims {
     client: Option<String>,
 }
 
-/// The session name that identity pools give. Where AWS does not name the pool, it is the only sign of one.
+/// The session name that identity pools give. It is the only sign of a pool where AWS does not name the pool.
 const SESSION_OF_A_POOL: &str = "CognitoIdentityCredentials";
 
 /// The facts about a signer that AWS writes beside its ARN if its credentials come from an identity pool.
 #[derive(Debug, Default)]
 pub(super) struct PoolFacts {
-    /// Whether there is any of them.
+    /// Whether AWS has written any of these facts.
     pub(super) is_pool: bool,
     pub(super) is_guest: bool,
     pub(super) identity_id: Option<String>,
@@ -54,7 +54,7 @@ pub(super) struct PoolFacts {
 impl Principal {
     /// The signer of a request.
     ///
-    /// Fails closed: guests of an identity pool, which anyone can be, are nobody.
+    /// Fails closed: a guest of an identity pool is no principal, because anyone can be a guest.
     pub(super) fn signer(arn: Option<String>, pool: PoolFacts) -> Option<Self> {
         let arn = arn.filter(|arn| !arn.is_empty() && !pool.is_guest)?;
         let (without_session, session) = match arn.rsplit_once('/') {
@@ -109,7 +109,7 @@ impl Principal {
         }
     }
 
-    /// Whether AWS has authenticated somebody, and not perhaps a guest.
+    /// Whether AWS has authenticated a caller that cannot be a guest.
     pub(super) fn is_somebody(&self) -> bool {
         let Identity::Pool { is_no_guest, .. } = &self.identity else {
             return true;
@@ -186,7 +186,7 @@ impl TrustedPrincipals {
         read.collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether the operator has named nobody.
+    /// Whether the operator has named no principal.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -214,7 +214,7 @@ impl TrustedPrincipal {
             return Role::parse(entry).map(Self::Role);
         }
         let (kind, named) = entry.split_once('=')?;
-        // A subject may have an `@`, and an issuer is an address.
+        // A subject may contain an `@`, but the issuer is always an address that begins so.
         let (own, issuer) = match named.rsplit_once("@https://") {
             Some((own, rest)) if !rest.is_empty() => (own, Some(format!("https://{rest}"))),
             Some(_) => return None,
@@ -250,12 +250,12 @@ impl TrustedPrincipal {
 }
 
 impl Claims {
-    /// Whether a token speaks for its client alone. The tokens of all users of an app name the app's client, too.
+    /// Whether a token is for its client alone. The tokens of an app's users name the app's client, too.
     fn is_of_the_client_itself(&self, client: &str) -> bool {
         let Some(subject) = &self.subject else {
             return true;
         };
-        // Amazon Cognito and others repeat the client; Auth0 appends a word.
+        // In the token of a client, Amazon Cognito and others repeat the client as the subject; Auth0 appends a word.
         subject == client || subject.strip_suffix("@clients") == Some(client)
     }
 }

@@ -1,4 +1,4 @@
-//! From an HTTP request to what the service is asked.
+//! Reads HTTP requests, and turns them into requests to the service.
 
 use super::body::{self, Body};
 use super::principal::Principal;
@@ -22,10 +22,10 @@ use std::ops::RangeInclusive;
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) method: Method,
-    /// Without stage and base path.
+    /// The path without stage and base path.
     pub(super) path: String,
     pub(super) headers: HeaderMap,
-    /// The caller, if AWS has authenticated it.
+    /// The caller, if AWS has authenticated it as a principal.
     pub(super) principal: Option<Principal>,
     /// The address that the connection came from.
     pub(super) address: Option<IpAddr>,
@@ -37,7 +37,8 @@ pub(super) struct Request {
 pub(super) struct Fields {
     /// Every caller may set these.
     pub(super) public: &'static [&'static str],
-    /// Only trusted callers may set these: they let a caller spend more, or name what the operator names.
+    /// Only trusted callers may set these fields, with which a caller could spend more or replace the operator's
+    /// choices.
     pub(super) trusted: &'static [&'static str],
 }
 
@@ -85,15 +86,15 @@ impl Operation {
     }
 }
 
-/// The fewest characters of an `Idempotency-Key` from a caller without a name of its own. Keys like `1` come from
-/// many callers, and one behind the same address must not get the response to another one's request.
+/// The fewest characters of an `Idempotency-Key` from a caller without a name of its own. Many callers use keys like
+/// `1`. With such a key, a caller behind the same address could get the response to another one's request.
 const SHORTEST_PUBLIC_KEY: usize = 16;
 
 /// The `Idempotency-Key` of a request.
 pub(super) enum KeyHeader {
     Absent,
     Given(String),
-    /// There is one, and it is not used.
+    /// The request has a key, and the service ignores it.
     Ignored,
 }
 
@@ -108,12 +109,12 @@ impl Fields {
     }
 }
 
-/// Said to a user until the operator has named a trusted principal: until then, a backend may be behind the same
+/// Added for a user as long as the operator has named no trusted principal. Until then, a backend may use the same
 /// authorizer, and its developer has to learn of the setting.
 const NAME_IT: &str = "If this is a backend, the operator has to name it in TRUSTED_PRINCIPALS.";
 
 impl Policy {
-    /// The error, with the setting that would prevent it as long as the operator has not used that setting.
+    /// Adds a hint at the setting that would prevent the error, as long as the operator has not used that setting.
     fn with_a_hint(&self, error: Error) -> Error {
         if self.trusted.is_empty() {
             error.with_more_detail(NAME_IT)
@@ -124,7 +125,7 @@ impl Policy {
 }
 
 impl Request {
-    /// The caller, if `policy` lets it in to this operation.
+    /// The caller, if `policy` lets it use this operation.
     pub(super) fn caller(&self, policy: &Policy, operation: Operation) -> Result<Caller, Error> {
         let backend = |name: Option<&String>, otherwise: &str| {
             Ok(Caller {
@@ -158,7 +159,7 @@ impl Request {
         }
     }
 
-    /// A caller that counts by the address of its connection.
+    /// A caller that the limits count by the address of its connection.
     fn public_caller(&self) -> Result<Caller, Error> {
         if self.address.is_none() {
             return Err(Error::new(
@@ -184,8 +185,8 @@ impl Request {
         }
     }
 
-    /// The `Idempotency-Key` of `caller`. One without a name of its own cannot rely on a short key, which somebody else may
-    /// have chosen as well, so it is ignored.
+    /// The `Idempotency-Key` of `caller`. A short key of a caller without a name of its own is ignored, because another
+    /// caller may have chosen the same one.
     pub(super) fn idempotency_key(
         &self,
         caller: &Caller,
@@ -208,7 +209,7 @@ impl Request {
         let Some(key) = keys.next() else {
             return Ok(None);
         };
-        // Rejected rather than ignored: the caller relies on it.
+        // The key is rejected and not ignored, because the caller relies on it.
         if !has_ledger {
             return Err(invalid(
                 "Idempotency-Key needs the ledger, and this function runs without one. Leave it out.",
@@ -226,7 +227,7 @@ impl Request {
         }
     }
 
-    /// Reads the body's fields, as far as `caller` may set them.
+    /// Reads the fields of the body that `caller` may set.
     pub(super) fn into_body(
         self,
         fields: &Fields,
@@ -239,7 +240,7 @@ impl Request {
             return read;
         }
         read.map_err(|error| {
-            // It was refused to this caller alone if a backend could set it.
+            // If the body is valid for a backend, only this caller was refused. The hint is for that case.
             let all = [fields.public, fields.trusted].concat();
             match Body::read(&body, &all) {
                 Ok(_) => policy.with_a_hint(error),
@@ -248,7 +249,7 @@ impl Request {
         })
     }
 
-    /// The decoded body. It is rejected for its size before it is decoded.
+    /// The decoded body. Its size is checked before it is decoded.
     fn into_bytes(self) -> Result<Vec<u8>, Error> {
         const LIMIT: usize = body::LIMIT;
         let too_large = || {
@@ -278,7 +279,7 @@ impl Request {
     }
 }
 
-/// Whether a `Content-Type` says JSON in UTF-8.
+/// Whether a `Content-Type` means JSON in UTF-8.
 fn is_json(content_type: &str) -> bool {
     let mut parts = content_type.split(';').map(str::trim);
     let media_type = parts.next().unwrap_or_default();
@@ -292,7 +293,7 @@ fn is_json(content_type: &str) -> bool {
         && charsets.all(|charset| charset.eq_ignore_ascii_case("utf-8"))
 }
 
-/// The address of the caller's own user, which limits count.
+/// The address of the caller's own user, which source limits count.
 pub(super) fn read_client_ip(body: &mut Body) -> Result<Option<IpAddr>, Error> {
     let invalid =
         |_| Error::invalid_parameter("clientIp", "clientIp must be an IPv4 or IPv6 address.");
@@ -344,7 +345,7 @@ pub(super) fn read_verify(
     })
 }
 
-/// Reads which verification a status or cancel request means.
+/// Reads the name of the verification that a status or cancel request is about.
 pub(super) fn read_verification(
     service: &Service,
     body: &mut Body,
@@ -359,7 +360,7 @@ pub(super) fn read_verification(
 fn reference(service: &Service, body: &mut Body, caller: &Caller) -> Result<Reference, Error> {
     let is_derived = body.has("brandName") || body.has("source");
     match (reference_id(body)?, service.rules().reference_ids) {
-        // They could name two different verifications.
+        // The two names could mean two different verifications.
         (Some(_), _) if is_derived => Err(Error::invalid_parameter(
             "referenceId",
             "Give referenceId, or brandName and source, but not both.",

@@ -13,13 +13,13 @@ use serde::Serialize;
 
 pub(super) type Response = lambda_http::http::Response<String>;
 
-/// `expiresIn` and the like are whole seconds.
+/// The success of a send. `expiresIn` and the like are whole seconds.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct SendBody<'a> {
     reference_id: &'a str,
     status: &'static str,
-    /// Masked.
+    /// The masked number.
     destination_number: String,
     channel: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,7 +33,7 @@ struct SendBody<'a> {
     resend_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     resend_in: Option<u64>,
-    /// Channels to offer next.
+    /// The channels to offer next.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     next: &'a [String],
 }
@@ -63,7 +63,7 @@ pub(super) fn sent(to: &PhoneNumber, sent: &Sent) -> Response {
     )
 }
 
-/// Every other result of a verify is a problem document.
+/// The success of a verify. Every other result is a problem document.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct VerifyBody<'a> {
@@ -89,7 +89,7 @@ pub(super) fn verified(reference: &ReferenceId) -> Response {
 struct StatusBody<'a> {
     reference_id: &'a str,
     status: &'static str,
-    /// Masked.
+    /// The masked number.
     destination_number: String,
     channel: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -123,7 +123,7 @@ pub(super) fn status(to: &PhoneNumber, status: &Status, Millis(now): Millis) -> 
     )
 }
 
-/// Every other result of a claim is a problem document.
+/// The success of a claim. Every other result is a problem document.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ClaimBody<'a> {
@@ -179,15 +179,15 @@ struct Problem<'a> {
     attempts_left: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<&'static str>,
-    /// Whole seconds.
+    /// The wait in whole seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     delivery: Option<&'static str>,
 }
 
-/// The response to a request that failed at `operation`, or before its route was known. `detail` is as much of the
-/// error's as this caller may see.
+/// The response to a request that failed at `operation`, or before its route was known. `detail` is the part of the
+/// error's detail that this caller may see.
 pub(super) fn problem(
     error: &Error,
     detail: &str,
@@ -235,7 +235,7 @@ pub(super) fn say_that_no_key_was_used(response: &mut Response) {
 }
 
 fn json(status: StatusCode, body: &impl Serialize) -> Response {
-    // Strings and numbers under fixed names: writing them cannot fail.
+    // The body has only strings and numbers under fixed names, so writing it cannot fail.
     let body = serde_json::to_string(body).unwrap_or_default();
     let mut response = Response::new(body);
     *response.status_mut() = status;

@@ -1,7 +1,7 @@
-//! Reads the necessary fields of an HTTP event that is not written as AWS writes it.
+//! Reads the necessary fields of an HTTP event that AWS has not written.
 //!
-//! Emulators and test events leave fields out, write `null` where AWS never does, and add fields of other
-//! types. The typed events refuse all that, even in fields that this program does not use.
+//! Emulators and test events leave fields out, write `null` where AWS never does, and add fields of other types. The
+//! typed events refuse all that, even in fields that this program does not use.
 
 use super::Shape;
 use serde_json::value::RawValue;
@@ -85,7 +85,7 @@ fn http_authorizer(authorizer: Option<&Value>) -> Option<Value> {
     }))
 }
 
-/// An object with every value as a string: API Gateway writes claims and path parameters that way.
+/// An object with every value as a string, because API Gateway writes claims and path parameters as strings.
 fn as_strings(object: &Value) -> Value {
     let fields = object.as_object().into_iter().flatten();
     let strings = fields.filter(|(_, value)| !value.is_null());
@@ -100,7 +100,7 @@ fn as_strings(object: &Value) -> Value {
         .into()
 }
 
-/// The headers that this program reads. Anything but an object is left for the typed read to refuse.
+/// The headers that this program reads. If they are not an object, the typed read refuses them.
 fn needed_headers(headers: &Value) -> Value {
     let Value::Object(headers) = headers else {
         return headers.clone();
