@@ -1,7 +1,7 @@
-//! The contract of the ledger: what it remembers about verifications, guesses and limits.
+//! The contract of the ledger: the facts that it keeps about verifications, guesses and limits.
 //!
 //! Each method is one atomic step on one item. The service decides the order of the steps. A step that fails with
-//! [`Unavailable`] may have happened all the same; the order is such that this costs budget or an attempt, but never
+//! [`Unavailable`] may have happened all the same. In the service's order, that costs budget or an attempt, but never
 //! breaks a limit.
 
 mod digest;
@@ -26,7 +26,7 @@ use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// How long a guess without a verdict blocks a retry of the same guess. A later retry costs another attempt.
+/// How long a guess without a verdict blocks its own retry. A later retry costs another attempt.
 pub const GUESS_PENDING: Duration = Duration::from_secs(5);
 
 /// How long the winner can repeat its request and get the same success.
@@ -44,7 +44,7 @@ pub const LONGEST_VALIDITY: Duration = Duration::from_hours(1);
 /// Failures since the last success at which a number is locked.
 pub const LOCKED: u32 = 100;
 
-/// The waits that failures impose on sends before a number is locked.
+/// The waits after failures: a number gets no code in them. They come before the lock.
 pub const GUESS_STOPS: [GuessStop; 2] = [
     GuessStop {
         failures: 10,
@@ -62,11 +62,12 @@ pub const REMEMBERED_SENDS: usize = 20;
 /// How long an idempotency key is kept.
 pub const KEY_KEPT: Duration = Duration::from_hours(24);
 
-/// How long a number without failures is kept. Longer than any send window.
+/// How long a number without failures is kept. It is longer than any send window.
 pub const NUMBER_KEPT: Duration = Duration::from_hours(90 * 24);
 
-/// How long a number with failures is kept after its last failure or send. Not for ever: strangers can cause failures of
-/// any number of numbers. In a year without a guess or a send, nobody gains anything from a hundred more guesses.
+/// How long a number with failures is kept after its last failure or send. It is not kept for ever, because strangers
+/// can cause failures of as many numbers as they like. After a year without a guess or a send, a hundred more guesses
+/// bring an attacker nothing.
 pub const FAILURES_KEPT: Duration = Duration::from_hours(365 * 24);
 
 /// How long a verification is kept after its code has expired.
@@ -90,7 +91,7 @@ pub struct SendWindow {
 /// The amounts that one message takes from the budgets in one item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spending {
-    /// The item of the day, or of a country and day.
+    /// The item of a day, or of a country and a day.
     pub item: ItemName,
     /// When the item can be deleted.
     pub expires: Millis,
@@ -98,7 +99,7 @@ pub struct Spending {
 }
 
 impl Spending {
-    /// Lowers the caps of lines that are only compared by what another item counts under the same name.
+    /// Lowers the caps of the lines of zero by the counts of another item under the same names.
     pub fn leave_room_for(&mut self, counted: &BTreeMap<String, u64>) {
         for line in self.lines.iter_mut().filter(|line| line.amount == 0) {
             let elsewhere = counted.get(&line.counter).copied();
@@ -106,12 +107,13 @@ impl Spending {
         }
     }
 
-    /// The lines that add to their counters.
+    /// The lines that add something to their counters.
     pub fn adding(&self) -> impl Iterator<Item = &SpendingLine> {
         self.lines.iter().filter(|line| line.amount > 0)
     }
 
-    /// A line whose cap would be exceeded if the counters of the lines are these.
+    /// A line whose cap would be exceeded if `spent` are the counters of the lines. `None` if all stay within their
+    /// caps.
     #[must_use]
     pub fn over(&self, spent: &[u64]) -> Option<&SpendingLine> {
         let mut lines = self.lines.iter().zip(spent);
@@ -128,7 +130,7 @@ impl Spending {
 pub struct SpendingLine {
     /// The attribute that counts.
     pub counter: String,
-    /// Messages, or millionths of a US dollar. A line of zero adds nothing: its counter is only compared with the cap.
+    /// Messages, or millionths of a US dollar. A line of zero adds nothing, and only compares its counter with the cap.
     pub amount: u64,
     /// The most that the counter may reach.
     pub cap: u64,
@@ -160,7 +162,7 @@ impl From<Unavailable> for Error {
 pub trait Ledger: Send + Sync {
     async fn switches(&self) -> Result<Switches, Unavailable>;
 
-    /// Adds one to a counter unless that exceeds `cap`. False: nothing was counted.
+    /// Adds one to a counter unless that exceeds `cap`. Returns false if nothing was counted.
     async fn count(&self, item: &ItemName, cap: u64, expires: Millis) -> Result<bool, Unavailable>;
 
     /// Subtracts one from a counter.
@@ -172,7 +174,7 @@ pub trait Ledger: Send + Sync {
     /// Adds every line to its counter if all stay within their caps; otherwise changes nothing.
     async fn spend(&self, spending: &Spending) -> Result<SpendOutcome, Unavailable>;
 
-    /// The counter of each line of `spending`, in order.
+    /// Reads the counter of each line of `spending`, in order.
     async fn spent(&self, spending: &Spending) -> Result<Vec<u64>, Unavailable>;
 
     /// Subtracts what was spent.
@@ -187,11 +189,11 @@ pub trait Ledger: Send + Sync {
         now: Millis,
     ) -> Result<KeyReservation, Unavailable>;
 
-    /// Frees a key because nothing happened under it. Does nothing if another request holds it.
+    /// Frees a key because no message was sent under it. Does nothing if another request holds the key.
     async fn release_key(&self, item: &ItemName, holder: Holder) -> Result<(), Unavailable>;
 
-    /// Records the response to repeat under a key; `None` if it is unknown whether a message was sent. Does nothing if
-    /// another request holds the key.
+    /// Records the response to repeat under a key, or `None` if it is not known whether a message was sent. Does
+    /// nothing if another request holds the key.
     async fn finish_key(
         &self,
         item: &ItemName,
@@ -209,7 +211,7 @@ pub trait Ledger: Send + Sync {
         now: Millis,
     ) -> Result<Reservation, Unavailable>;
 
-    /// Counts a guess as failed before the provider checks it, up to `lock` failures.
+    /// Counts a guess as failed before the provider checks the guess, up to `lock` failures.
     async fn charge_number(
         &self,
         item: &ItemName,
@@ -231,8 +233,8 @@ pub trait Ledger: Send + Sync {
 
     async fn verification(&self, item: &ItemName) -> Result<Option<Verification>, Unavailable>;
 
-    /// Writes a new verification of generation `seen + 1`. Its used codes are kept, except those to forget. False: the
-    /// stored generation is not `seen`, and nothing was written.
+    /// Writes a new verification of generation `seen + 1`. The used codes in the item are kept, except those to forget.
+    /// Returns false if the stored generation is not `seen`; nothing was written then.
     async fn open(
         &self,
         item: &ItemName,
@@ -240,8 +242,8 @@ pub trait Ledger: Send + Sync {
         new: &Opening<'_>,
     ) -> Result<bool, Unavailable>;
 
-    /// Starts the next generation of an open verification; the guesses left stay. False: the stored verification is not
-    /// as it was seen, or it has ended.
+    /// Starts the next generation of an open verification. The guesses left stay. Returns false if the stored
+    /// verification has ended, or is not as the resend has seen it.
     async fn reopen(
         &self,
         item: &ItemName,
@@ -261,12 +263,12 @@ pub trait Ledger: Send + Sync {
 
     /// Spends an attempt on a guess.
     ///
-    /// Refused if the verification is not open, or if the guess repeats the last one. There is one exception: a guess whose
-    /// outcome is unclear, or that has been pending for [`GUESS_PENDING`], can be retried.
+    /// Refused if the verification is not open, or if the guess repeats the last one. There is one exception: a guess
+    /// can be retried if its outcome is unclear, or if it has been pending for [`GUESS_PENDING`].
     ///
-    /// For a response to a sign-in `question`, two more rules hold. Only the session that owns the verification may spend
-    /// the last attempt. And the same response to the same question is never retried: the event was delivered twice, and
-    /// must cost one attempt.
+    /// Two more rules hold for a response to a sign-in `question`. Only the session that owns the verification may
+    /// spend the last attempt. And the same response to the same question is never retried: it is one event that was
+    /// delivered twice, and must cost one attempt.
     async fn spend_attempt(
         &self,
         item: &ItemName,
@@ -292,7 +294,8 @@ pub trait Ledger: Send + Sync {
         success: &Success,
     ) -> Result<Transition, Unavailable>;
 
-    /// Ends an open verification if it has this generation. Otherwise a cancel that arrives late would end a newer one.
+    /// Ends an open verification if it has this generation. Without the generation, a cancel that arrives late would
+    /// end a newer code.
     async fn cancel(
         &self,
         item: &ItemName,
@@ -300,7 +303,7 @@ pub trait Ledger: Send + Sync {
         now: Millis,
     ) -> Result<Transition, Unavailable>;
 
-    /// Redeems the success of this generation, if it has not been redeemed, within [`REDEEMABLE`]. Successes of sign-ins
+    /// Redeems the success of this generation within [`REDEEMABLE`], if it has not been redeemed. Successes of sign-ins
     /// cannot be redeemed.
     async fn redeem(
         &self,
@@ -316,20 +319,20 @@ pub trait Ledger: Send + Sync {
 #[expect(clippy::large_enum_variant, reason = "short-lived")]
 pub enum Transition {
     Applied,
-    /// Nothing changed; the verification as it stands, if there is one.
+    /// Nothing was changed. Holds the verification as it stands, if there is one.
     Refused(Option<Verification>),
 }
 
 /// Whether a message was within all budgets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SpendOutcome {
-    /// The counters of the lines as they now are, in order.
+    /// The counters of the lines after the step, in order.
     Spent(Vec<u64>),
-    /// Nothing was spent; a line whose cap would be exceeded.
+    /// Nothing was spent. Holds a line whose cap would be exceeded.
     OverCap(SpendingLine),
 }
 
-/// The operator's switches.
+/// The operator's pause, blocks and exceptions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Switches {
     /// No messages are sent.
@@ -340,18 +343,18 @@ pub struct Switches {
     pub allowed: BTreeSet<String>,
 }
 
-/// The record of a number.
+/// The sends and failures of a number.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Number {
     /// The times of the last [`REMEMBERED_SENDS`] sends, newest first.
     pub sends: Vec<Millis>,
     /// Failed guesses since the last success.
     pub failures: u32,
-    /// Zero without failures.
+    /// The time of the last failure; zero without failures.
     pub last_failure: Millis,
 }
 
-/// Whether a send was recorded; with the number as it now is.
+/// Whether a send was recorded. Each case holds the number as it now is.
 #[derive(Debug, Clone)]
 pub enum Reservation {
     Reserved(Number),
@@ -370,7 +373,7 @@ pub enum NumberCharge {
 pub struct Charge {
     /// Failures since the last success, including this one.
     pub failures: u32,
-    /// How often the failures had been cleared before.
+    /// How often the failures of the number had been cleared before.
     pub epoch: u64,
 }
 
@@ -393,7 +396,7 @@ pub struct HeldKey {
 /// The outcome of the request that reserved an idempotency key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyOutcome {
-    /// The request is running, or crashed.
+    /// The request is still running, or has crashed.
     Pending,
     /// The message may have been sent.
     Unclear,
@@ -403,8 +406,8 @@ pub enum KeyOutcome {
 /// Whether an attempt was spent on a guess.
 #[derive(Debug, Clone)]
 pub enum Attempt {
-    /// The verification after spending the attempt.
+    /// The verification after the attempt was spent.
     Paid(Verification),
-    /// The verification as it stands, if there is one.
+    /// No attempt was spent. Holds the verification as it stands, if there is one.
     Refused(Option<Verification>),
 }

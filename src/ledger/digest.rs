@@ -2,13 +2,13 @@ use crate::error::Error;
 use crate::reference::ReferenceId;
 use std::marker::PhantomData;
 
-/// A keyed hash that an item holds. It cannot be forged without the ledger's secret, and reveals nothing about its
-/// input. Digests of different purposes have different types, so that two cannot be swapped.
+/// A keyed hash that an item holds. Without the ledger's secret, nobody can forge a digest or learn its input. Digests
+/// of different purposes have different types, so that they cannot be mixed up.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest<Purpose>(String, PhantomData<Purpose>);
 
 impl<Purpose> Digest<Purpose> {
-    /// A value that equals no other, for a caller who cannot be recognized again.
+    /// A digest that equals no other, for a caller that cannot be recognized again.
     ///
     /// # Errors
     ///
@@ -17,13 +17,13 @@ impl<Purpose> Digest<Purpose> {
         Ok(Self::stored(ReferenceId::random()?.expose()))
     }
 
-    /// Reads one back from an item.
+    /// Reads a digest from the text in an item.
     #[must_use]
     pub fn stored(text: impl Into<String>) -> Self {
         Self(text.into(), PhantomData)
     }
 
-    /// The characters that the item holds.
+    /// The text of the digest in an item.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -49,7 +49,7 @@ pub(super) mod purpose {
 /// The request that an idempotency key was reserved for.
 pub type Fingerprint = Digest<purpose::Fingerprint>;
 
-/// A code, or a guess at it, for one number and reference: a right guess has the digest of the code.
+/// A code, or a guess at it, for one number and reference. A right guess has the digest of the code.
 pub type CodeDigest = Digest<purpose::Code>;
 
 /// The caller whose guess was right.

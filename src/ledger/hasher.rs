@@ -12,10 +12,11 @@ use ring::hmac::{self, HMAC_SHA256};
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Begins what is hashed into the names of decoys' items. Not to be changed: existing items would no longer be found.
+/// The first field that is hashed into the names of decoys. It must not change, because existing items would no longer
+/// be found.
 pub const DECOY_ITEM: &str = "shadow";
 
-/// A way in to the service, with counters of its own: who uses one must not see what happens at the other.
+/// A way in to the service, with counters of its own. A caller at one door must not see the counts of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Door {
     #[default]
@@ -25,8 +26,8 @@ pub enum Door {
 }
 
 impl Door {
-    /// Begins what is hashed into the names of this door's counters. Those of HTTP have the names that counted for all
-    /// doors in the version before.
+    /// The first field that is hashed into the names of this door's counters. HTTP has none: its names are those that
+    /// counted for all doors in the version before.
     fn field(self) -> Option<&'static str> {
         match self {
             Self::Http => None,
@@ -46,8 +47,8 @@ impl ItemName {
         Self(format!("B#{day}{}", Self::of_door(door)))
     }
 
-    /// The budgets of a country on a day. If all countries shared an item, it would grow with each, and so would the price
-    /// of every message.
+    /// The budgets of a country on a day. In an item for all countries, each country would make the item larger, and so
+    /// every message would cost more.
     #[must_use]
     pub fn of_country_budget(door: Door, day: u64, country: Country) -> Self {
         let door = Self::of_door(door);
@@ -71,7 +72,7 @@ impl ItemName {
     }
 }
 
-/// The period of a fixed counter: time since 1970 is divided into periods of one length.
+/// The period of a fixed counter. Time since 1970 is divided into periods of one length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     length: Duration,
@@ -96,7 +97,7 @@ impl Window {
     }
 }
 
-/// Makes item names and digests under the ledger's secret, which is not in the table.
+/// Makes item names and digests under the ledger's secret. The table does not have the secret.
 pub struct Hasher(hmac::Key);
 
 impl std::fmt::Debug for Hasher {
@@ -106,8 +107,8 @@ impl std::fmt::Debug for Hasher {
 }
 
 impl Hasher {
-    /// Derives the key from a secret of any length with HKDF-SHA-256 (RFC 5869). One block of output is a whole key, and
-    /// that takes two HMACs, which cannot fail.
+    /// Derives the key from a secret of any length with HKDF-SHA-256 (RFC 5869). One block of output is a whole key.
+    /// That takes two HMACs, which cannot fail.
     #[must_use]
     pub fn from_secret(secret: &[u8]) -> Self {
         let hmac = |key: &[u8], data: &[u8]| hmac::sign(&hmac::Key::new(HMAC_SHA256, key), data);
@@ -116,33 +117,33 @@ impl Hasher {
         Self(hmac::Key::new(HMAC_SHA256, expanded.as_ref()))
     }
 
-    /// The verification of a number under a reference.
+    /// The item of a number's verification under a reference.
     #[must_use]
     pub fn verification(&self, reference: &ReferenceId, number: &PhoneNumber) -> ItemName {
         self.item("V", &[reference.expose(), number.expose()])
     }
 
-    /// The sends and failures of a number under all references. If each reference counted for itself, new references
-    /// would bring new guesses.
+    /// The item that counts a number's sends and failures under all references. If each reference had counts of its
+    /// own, new references would bring new guesses.
     #[must_use]
     pub fn number(&self, number: &PhoneNumber) -> ItemName {
         self.number_at(Door::Http, number)
     }
 
-    /// The sends and failures of a number at a door.
+    /// The item that counts a number's sends and failures at one door.
     #[must_use]
     pub fn number_at(&self, door: Door, number: &PhoneNumber) -> ItemName {
         let fields: Vec<_> = door.field().into_iter().chain([number.expose()]).collect();
         self.item("N", &fields)
     }
 
-    /// A foreign code to a number under a reference.
+    /// The item of a foreign code to a number under a reference.
     #[must_use]
     pub fn foreign_verification(&self, reference: &ReferenceId, number: &PhoneNumber) -> ItemName {
         self.item("V", &["foreign", reference.expose(), number.expose()])
     }
 
-    /// The foreign codes of a number that were asked for. They have windows of their own.
+    /// The item of the windows for a number's foreign codes, apart from its sends.
     #[must_use]
     pub fn foreign_number(&self, number: &PhoneNumber) -> ItemName {
         self.item("N", &["foreign", number.expose()])
@@ -154,7 +155,7 @@ impl Hasher {
         self.item("I", &[caller, key])
     }
 
-    /// The requests from a network address. IPv6 counts by /64, because that is what one customer gets.
+    /// The requests from a network address. IPv6 counts by /64, because one customer gets a whole /64.
     #[must_use]
     pub fn source(&self, operation: &str, address: IpAddr, window: Window) -> ItemName {
         let network = match address.to_canonical() {
@@ -167,7 +168,8 @@ impl Hasher {
         self.counter("S", &[operation, &network], window)
     }
 
-    /// The requests from the /48 around an IPv6 address: one customer can have many of its 65,536 networks. `None` for IPv4.
+    /// The requests from the /48 around an IPv6 address, because one customer can have many of the 65,536 networks in
+    /// it. `None` for IPv4.
     #[must_use]
     pub fn source_network(
         &self,
@@ -183,7 +185,7 @@ impl Hasher {
         Some(self.counter("S", &[operation, &network], window))
     }
 
-    /// The sends to the ten thousand numbers that differ from `number` in the last four digits only.
+    /// The sends over HTTP to the ten thousand numbers that differ from `number` in the last four digits only.
     #[must_use]
     pub fn prefix(&self, number: &PhoneNumber, window: Window) -> ItemName {
         self.prefix_at(Door::Http, number, window)
@@ -208,25 +210,25 @@ impl Hasher {
         )
     }
 
-    /// Identifies the caller of a verify. Only the same caller with the same idempotency key gets the same digest.
+    /// The digest of a verify's caller. Only the same caller with the same idempotency key gets the same digest.
     #[must_use]
     pub fn winner(&self, caller: &str, key: &str) -> Winner {
         self.digest("winner", &[caller, key])
     }
 
-    /// Identifies the caller who redeems a success, as [`winner`](Self::winner) does.
+    /// The digest of the caller who redeems a success, made as [`winner`](Self::winner) is.
     #[must_use]
     pub fn redeemer(&self, caller: &str, key: &str) -> Redeemer {
         self.digest("winner", &[caller, key])
     }
 
-    /// Identifies a question to a sign-in session, as [`winner`](Self::winner) does.
+    /// The digest of a question to a sign-in session, made as [`winner`](Self::winner) is.
     #[must_use]
     pub fn nonce(&self, caller: &str, key: &str) -> Nonce {
         self.digest("winner", &[caller, key])
     }
 
-    /// The request that an idempotency key is reserved for.
+    /// The digest of the request that an idempotency key is reserved for.
     #[must_use]
     pub fn fingerprint(&self, fields: &[&str]) -> Fingerprint {
         self.digest("body", fields)
@@ -237,8 +239,8 @@ impl Hasher {
         self.digest("session", &[name])
     }
 
-    /// An unguessable reference. It is the same whenever the same reservation of an idempotency key is answered, so it need
-    /// not be stored.
+    /// A reference ID that cannot be guessed. The same reservation of an idempotency key always gives the same one, so
+    /// the ledger need not store it.
     #[must_use]
     pub fn reference(&self, caller: &str, key: &str, at: Millis) -> ReferenceId {
         ReferenceId::from_hash(
@@ -259,8 +261,8 @@ impl Hasher {
         ReferenceId::from_hash(self.tag("code reference", &fields).as_ref())
     }
 
-    /// The unguessable reference of a user's sign-in code. `user` is the kind of code, user pool, client and user name. No
-    /// session needs to store it.
+    /// The reference ID of a user's sign-in code. Without the secret, it cannot be guessed, and no session needs to
+    /// store it. `user` is the kind of code, user pool, client and user name.
     #[must_use]
     pub fn sign_in(&self, user: &[&str; 4], number: &PhoneNumber) -> ReferenceId {
         let [kind, pool, client, name] = user;
@@ -270,8 +272,8 @@ impl Hasher {
         )
     }
 
-    /// A counter that counts for nobody: a sign-in moves it in place of the real one if it sends nothing. `sign_in` is the
-    /// reference of the sign-in's code, so no other user shares it.
+    /// A decoy, which counts for nobody. A sign-in that sends nothing moves it in place of the real counter. `sign_in`
+    /// is the reference ID of the sign-in's code, so no two users share a decoy.
     #[must_use]
     pub fn decoy(&self, kind: &str, sign_in: &ReferenceId, counter: &str) -> ItemName {
         self.item(kind, &[DECOY_ITEM, counter, sign_in.expose()])
@@ -310,7 +312,7 @@ impl Hasher {
         URL_SAFE_NO_PAD.encode(self.tag(label, fields))
     }
 
-    /// The length of each field is hashed before the field, so that no two lists of fields give the same input.
+    /// The length of each field is hashed before the field. So no two lists of fields give the same input.
     pub(super) fn tag(&self, label: &str, fields: &[&str]) -> hmac::Tag {
         let mut context = hmac::Context::with_key(&self.0);
         for field in std::iter::once(&label).chain(fields) {

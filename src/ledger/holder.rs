@@ -1,12 +1,12 @@
 use crate::error::{Error, ErrorCode};
 
-/// The request that has reserved an idempotency key or the next code of a verification: a random number. A request that
-/// never learned whether it has reserved something can undo that, and nothing that another one has reserved.
+/// The request that has reserved an idempotency key or the next code of a verification, as a random number. With it, a
+/// request that never learned whether it has reserved something can undo its own reservation, and no other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Holder(pub u64);
 
 impl Holder {
-    /// A holder of its own.
+    /// A holder that equals no other.
     ///
     /// # Errors
     ///

@@ -17,14 +17,14 @@ pub enum Issuer {
 /// The reference under which a provider knows a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CodeReference {
-    /// The reference of the verification. Other software can verify the code.
+    /// The reference of the verification. Other software that knows it can verify the code.
     Plain,
-    /// One that is derived from the reference and this generation, so that only this code is verified under it.
+    /// A reference that is derived from the plain one and this generation, so that only this code is verified under it.
     OfGeneration(u64),
 }
 
 impl Issuer {
-    /// The issuer that an item holds as `text`.
+    /// Reads an issuer from the text in an item.
     #[must_use]
     pub fn stored(text: &str) -> Self {
         match text {
@@ -46,7 +46,7 @@ impl Issuer {
     }
 }
 
-/// The text for items. Not to be changed: existing items would no longer be understood.
+/// The text in items. It must not change, because existing items would no longer be understood.
 impl Display for Issuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

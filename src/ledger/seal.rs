@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::aead::{self, Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 
-/// Begins a sealed text. Versions that did not seal wrote the text itself.
+/// The beginning of a sealed text. Versions that did not seal wrote the text itself.
 const SEALED: &str = "sealed:";
 
 impl Hasher {

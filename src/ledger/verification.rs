@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 /// A verification as the ledger holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verification {
-    /// 1 for the first code under this name; grows with each further one.
+    /// 1 for the first code under this name; each further code adds one.
     pub generation: u64,
     pub state: State,
     /// The request that has reserved or opened this generation.
@@ -33,19 +33,19 @@ pub struct Verification {
     pub success: Option<Success>,
     pub redeemed_by: Option<Redeemer>,
     pub redeemed_at: Option<Millis>,
-    /// Codes that have verified here before, in this generation and earlier ones.
+    /// Codes that have succeeded under this name before, in this generation or earlier ones.
     pub used: BTreeSet<UsedCode>,
-    /// The sign-in session that started the verification. Only this session may spend the last attempt.
+    /// The sign-in session that the code was sent for. Only this session may spend the last attempt.
     pub owner: Option<SessionDigest>,
 }
 
-/// What has been recorded of a verification. Time and guesses end one, too: see [`Phase`].
+/// The recorded state of a verification. Time and guesses also end a verification: see [`Phase`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// A message is about to be sent.
     Reserved,
     Sent,
-    /// The message may have been sent: the provider did not respond, or not clearly.
+    /// The message may have been sent: the provider did not respond, or its response was not clear.
     Unclear,
     /// Nothing was sent.
     Failed,
@@ -53,8 +53,9 @@ pub enum State {
     Canceled,
 }
 
-/// A verification as a resend has seen it. The state counts too: until a send is settled, its record names all issuers
-/// whose codes may be valid, and a resend that saw it then must not write them back afterwards.
+/// A verification as a resend has seen it. The resend must find the state unchanged, too: until a send is settled, its
+/// record names all issuers whose codes may be valid. A resend that has seen this record must not write it back after
+/// the settlement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
     pub generation: u64,
@@ -85,7 +86,7 @@ pub enum Phase {
     Failed,
 }
 
-/// A guess that an attempt was spent on.
+/// A guess that has cost an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Guess {
     pub code: CodeDigest,
@@ -113,7 +114,7 @@ pub enum GuessOutcome {
     Unclear,
 }
 
-/// How a verification was won.
+/// The proof of a right guess, as the item holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Success {
     pub winner: Winner,
@@ -125,11 +126,11 @@ pub struct Success {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UsedCode {
     pub code: CodeDigest,
-    /// Until when the provider may accept it again.
+    /// Until when the provider may accept the code again.
     pub until: Millis,
 }
 
-/// A new verification, to be written over one that has ended or where there is none.
+/// A new verification. It replaces one that has ended, or is the first of its name.
 #[derive(Debug, Clone, Copy)]
 pub struct Opening<'a> {
     /// [`State::Reserved`] before a send; [`State::Sent`] for a foreign code.
@@ -147,7 +148,7 @@ pub struct Opening<'a> {
     pub language: &'a str,
     pub brand_name: &'a str,
     pub owner: Option<&'a SessionDigest>,
-    /// Used codes that no provider accepts any more, so that they can be deleted.
+    /// Used codes that no provider accepts any more. They are deleted from the item.
     pub forget: &'a [UsedCode],
 }
 
@@ -167,7 +168,7 @@ pub struct Resend<'a> {
 /// The outcome of a reserved send.
 #[derive(Debug, Clone, Copy)]
 pub enum Settled<'a> {
-    /// From now on, only this code is valid.
+    /// The message was sent. From now on, only this code is valid.
     Sent {
         issuer: &'a Issuer,
         message_id: Option<&'a str>,
@@ -179,11 +180,11 @@ pub enum Settled<'a> {
         /// As it was before this send.
         plain_until: Millis,
     },
-    /// Nothing was sent, and the verification of a sign-in must not show it: these are the issuers whose codes may be
-    /// valid, and everything else stays as it would be after a message.
+    /// Nothing was sent, and the verification of a sign-in must not show that. It keeps these issuers, whose codes may
+    /// be valid, and is otherwise as it would be after a message.
     Unsent { issuers: &'a [Issuer] },
-    /// Nothing was sent, but an earlier code may have arrived: restore the verification as it was before this send. The
-    /// generation stays new, and the last guess from before is forgotten.
+    /// Nothing was sent, but an earlier code may have arrived. The verification becomes as it was before this send,
+    /// except that its generation stays new and the last guess is forgotten.
     Back(&'a Verification),
 }
 
@@ -208,7 +209,7 @@ impl Verification {
         }
     }
 
-    /// Whether `code` has verified before while the provider may still accept it.
+    /// Whether `code` has succeeded before, and a provider may still accept it.
     #[must_use]
     pub fn has_used(&self, code: &CodeDigest, now: Millis) -> bool {
         self.used
@@ -226,8 +227,8 @@ impl Verification {
             .collect()
     }
 
-    /// Whether a code of this issuer, for which a guess at `earlier` was paid, is still right: the same verification is
-    /// open, and no newer code has ended it.
+    /// Whether a code of this issuer is still right after a guess at `earlier` was paid for: the same verification is
+    /// open, and no newer code has ended the code.
     #[must_use]
     pub fn still_accepts(&self, issuer: &Issuer, earlier: &Self) -> bool {
         self.state.is_open() && self.first == earlier.first && self.issuers.contains(issuer)
