@@ -1,4 +1,4 @@
-//! Phone numbers: one spelling each, and masked whenever they are printed.
+//! Phone numbers: one spelling for each, and masked whenever they are printed.
 //!
 //! A [`PhoneNumber`] is the key of every limit, lock and verification, so two spellings of one phone
 //! must never become two keys. [`PhoneNumber::parse`] removes separators. It refuses a number that could
@@ -32,7 +32,7 @@ pub const LONGEST_TEXT: usize = 32;
 const FEWEST_DIGITS: usize = 7;
 const MOST_DIGITS: usize = 15;
 
-/// Says if a number in E.164 is accepted although it is refused for this reason.
+/// Returns whether a number in E.164 is accepted although the metadata refuses it for this reason.
 pub type Opens<'a> = dyn Fn(&str, InvalidPhoneNumber) -> bool + 'a;
 
 /// A phone number in E.164. Equal phones have equal numbers.
@@ -75,8 +75,8 @@ impl PhoneNumber {
         Self::parse_or(text, &|_, _| false)
     }
 
-    /// Parses a number as [`parse`](Self::parse) does, but accepts what `opens` says although the metadata refuses it. Such
-    /// a number has no country and is [`NumberType::Unassigned`].
+    /// Parses a number as [`parse`](Self::parse) does. If the metadata refuses a number, `opens` decides whether it is
+    /// accepted. Such a number has no country and is [`NumberType::Unassigned`].
     ///
     /// # Errors
     ///
@@ -119,13 +119,13 @@ impl PhoneNumber {
         self.class.country
     }
 
-    /// What the number is for.
+    /// The type of the number, as libphonenumber classifies it.
     #[must_use]
     pub fn number_type(&self) -> NumberType {
         self.class.number_type
     }
 
-    /// The number as it may be shown and logged, such as `+1*******0142`: see [`mask`].
+    /// The number as responses and logs may show it, such as `+1*******0142`: see [`mask`].
     #[must_use]
     pub fn masked(&self) -> String {
         let (calling_code, national) = self.digits().split_at(self.class.calling_code_digits);

@@ -25,7 +25,7 @@ impl Beginning {
         }
     }
 
-    /// How many digits the numbers of its calling code have, this code included.
+    /// The numbers of digits that the calling code's numbers can have, the calling code included.
     #[must_use]
     pub fn lengths(&self) -> RangeInclusive<usize> {
         let (code, mask) = self
@@ -39,7 +39,7 @@ impl Beginning {
         shortest.max(FEWEST_DIGITS)..=longest.min(MOST_DIGITS)
     }
 
-    /// Every verdict about a number that begins so and has one of these lengths.
+    /// Every verdict about numbers that begin with these digits and have one of these lengths.
     #[must_use]
     pub fn verdicts(
         &self,

@@ -1,6 +1,7 @@
 use std::fmt;
 
-/// Why a text is no phone number. Its `Display` is a sentence for the caller; no variant holds any of the text.
+/// The reason why a text is no phone number. Its `Display` is a sentence for the caller. No variant holds any part of
+/// the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum InvalidPhoneNumber {
     /// More than [`LONGEST_TEXT`](super::LONGEST_TEXT) bytes, separators included.
@@ -13,9 +14,9 @@ pub enum InvalidPhoneNumber {
     TooShort,
     /// Fewer digits than the known numbers that begin so.
     TooFewDigits,
-    /// More than 15 digits, or a number of digits that no known number that begins so has.
+    /// More than 15 digits, or a number of digits that no known number with this beginning has.
     TooLong,
-    /// No known number of the country begins with this digit, and nobody dials it first.
+    /// No known number of the country begins with this digit, and it is not a digit that people dial first.
     UnknownBeginning,
     /// No assigned calling code at the front.
     UnknownCallingCode,
@@ -23,10 +24,10 @@ pub enum InvalidPhoneNumber {
     OtherSpelling(Hint),
 }
 
-/// How another spelling becomes the international one. The numbers of these hints are in the table.
+/// The way from another spelling to the international one. The table has the numbers of these hints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Hint {
-    /// Most often a domestic prefix kept after the calling code.
+    /// Most often a domestic prefix that was kept after the calling code.
     Domestic,
     ArgentineNine,
     BenineseZeroOne,
@@ -71,7 +72,7 @@ impl Hint {
         Self::SomaliNine,
     ];
 
-    /// Its number in the table, after the types.
+    /// The hint's number in the table, where it follows the types.
     #[must_use]
     pub fn number(self) -> u8 {
         self as u8

@@ -1,9 +1,8 @@
 //! The numbering plans: the table, and the automaton that reads it.
 //!
-//! A verdict about a number depends on its digits one by one and on how many there are, and on
-//! nothing else: [`Position::next`] gets a digit and [`Position::end`] a count. So the test
-//! `phone::proof` can walk every position together with libphonenumber's patterns, which covers every
-//! number there is.
+//! A verdict about a number depends only on its digits, one by one, and on how many there are: [`Position::next`] gets
+//! a digit and [`Position::end`] a count. So the test `phone::proof` can walk every position together with
+//! libphonenumber's patterns. That covers every possible number.
 
 use super::{Country, Hint, InvalidPhoneNumber, NumberType};
 
@@ -12,7 +11,7 @@ use super::{Country, Hint, InvalidPhoneNumber, NumberType};
 pub struct Digit(u8);
 
 impl Digit {
-    /// The digit of an ASCII byte.
+    /// The digit of an ASCII byte. `None` if the byte is no digit.
     #[must_use]
     pub fn of(byte: u8) -> Option<Self> {
         byte.is_ascii_digit().then(|| Self(byte - b'0'))
@@ -31,7 +30,7 @@ pub struct Table {
     /// A target below 128 is one byte and names a leaf. Two bytes, the first with its high bit set, are a
     /// number of 15 bits: a leaf, or from the count of leaves on the offset of a node.
     pub nodes: &'static [u8],
-    /// The most frequent ones first.
+    /// The leaves, the most frequent ones first.
     pub leaves: &'static [Leaf],
     /// A leaf's statement about numbers of some lengths: an outcome, and a mask with bit n for n digits
     /// after the calling code.
@@ -51,7 +50,7 @@ pub struct CallingCode {
     pub node: u16,
 }
 
-/// Numbers that begin alike: their country, and a part of [`Table::lengths`].
+/// A statement about numbers that begin alike: their country, and a part of [`Table::lengths`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Leaf {
     /// An index into [`Table::countries`], [`NOBODY`] or [`MAIN`].
@@ -60,10 +59,10 @@ pub struct Leaf {
     pub first: u16,
 }
 
-/// In place of a country: the main country of the calling code.
+/// Stands in place of a country for the main country of the calling code.
 pub const MAIN: u8 = 255;
 
-/// In place of a country: none.
+/// Stands in place of a country if there is none.
 pub const NOBODY: u8 = 254;
 
 /// Set in a node's mask if a number can end there.
@@ -75,7 +74,7 @@ pub const FIRST_HINT: u8 = 16;
 /// The outcome for a first digit that no number of the calling code has.
 pub const UNKNOWN_BEGINNING: u8 = 15;
 
-/// The knowledge about a number after some of its digits.
+/// The state of the automaton after some digits of a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Position {
     /// Still inside the calling code.
@@ -84,7 +83,7 @@ pub enum Position {
     Unassigned,
     /// At a node. `code` is an index into [`Table::codes`].
     Node { code: u8, node: u16 },
-    /// At a leaf: further digits count, but their values do not matter.
+    /// At a leaf: further digits are counted, but their values do not matter.
     Leaf { code: u8, leaf: u16 },
 }
 
@@ -97,7 +96,7 @@ pub struct Class {
 }
 
 impl CallingCode {
-    /// How many digits it has.
+    /// How many digits the calling code has.
     #[must_use]
     pub fn digits(&self) -> usize {
         match self.code {
@@ -145,7 +144,7 @@ impl Position {
         }
     }
 
-    /// The calling code, if the position is behind one.
+    /// The calling code, if the digits so far include a whole one.
     #[must_use]
     pub fn calling_code(self, table: &Table) -> Option<&CallingCode> {
         match self {
@@ -154,7 +153,7 @@ impl Position {
         }
     }
 
-    /// The verdict if the number ends here, `digits` digits after its `+`.
+    /// The verdict on a number that ends here, `digits` digits after its `+`.
     ///
     /// # Errors
     ///

@@ -5,11 +5,11 @@ use super::{Country, NumberType, PhoneNumber, TABLE};
 const MOST_DIGITS: usize = super::MOST_DIGITS;
 
 impl PhoneNumber {
-    /// Makes up a number of `country` from these bytes, always the same one. It may belong to anybody, so
-    /// it is only for showing, masked, in place of a number that does not exist. Never send to it.
+    /// Makes up a number of `country` from these bytes. The same bytes always give the same number. It may belong to
+    /// any person, so it is only for showing, masked, in place of a number that does not exist. Never send to it.
     #[must_use]
     pub fn stand_in(country: Country, bytes: [u8; 16]) -> Option<Self> {
-        // The calling codes of which it is the main country come first.
+        // The calling codes with this main country come first.
         let is_main = |code: &&super::plan::CallingCode| {
             TABLE.countries.get(usize::from(code.country)) == Some(&country.0)
         };

@@ -3,12 +3,11 @@
 use super::{Hint, InvalidPhoneNumber, Opens, PhoneNumber, plain};
 
 impl PhoneNumber {
-    /// Parses a number that an application has stored and texted: an old spelling that can mean one
-    /// number only is taken as that number.
+    /// Parses a number that an application has stored and sent messages to. An old spelling that can mean only one
+    /// number is taken as that number.
     ///
-    /// These are the spellings with a [`Hint`] that determines the number, such as Mexico's 1, and a trunk zero where no
-    /// number has one. A number that a person types is not read so: [`parse`](Self::parse) tells the person
-    /// what is wrong.
+    /// Such spellings have a [`Hint`] that determines the number, as Mexico's 1 does, or a trunk zero where no number
+    /// has one. A number that a person types is not read so: [`parse`](Self::parse) tells the person what is wrong.
     ///
     /// # Errors
     ///
@@ -17,7 +16,7 @@ impl PhoneNumber {
         Self::parse_stored_or(text, &|_, _| false)
     }
 
-    /// [`parse_stored`](Self::parse_stored) with the numbers that `opens` accepts.
+    /// Parses as [`parse_stored`](Self::parse_stored) does, and also accepts the numbers that `opens` accepts.
     ///
     /// # Errors
     ///
@@ -38,7 +37,7 @@ impl PhoneNumber {
     }
 }
 
-/// The number that an old spelling means, if the hint says which. It has to be parsed.
+/// The number that an old spelling means, not yet parsed. `None` if the hint does not say which.
 fn current(hint: Hint, e164: &str) -> Option<String> {
     let replace = |old: &str, new: &str| {
         let rest = e164.strip_prefix(old)?;
@@ -73,7 +72,8 @@ fn current(hint: Hint, e164: &str) -> Option<String> {
     }
 }
 
-/// A number of Gabon from before 2019, with or without the zero of domestic calls. Its operator's digit comes first now.
+/// A number of Gabon from before 2019, with or without the zero of domestic calls. Numbers now begin with the digit of
+/// the operator.
 fn gabonese(e164: &str) -> Option<String> {
     let number = e164.strip_prefix("+241")?;
     let number = number.strip_prefix('0').unwrap_or(number);
@@ -83,7 +83,7 @@ fn gabonese(e164: &str) -> Option<String> {
         [b'4' | b'7', ..] => "7",
         _ => return None,
     };
-    // A new number after the zero is complete.
+    // A number of the new plan after the zero is complete.
     let operator = if number.len() == 7 { operator } else { "" };
     Some(format!("+241{operator}{number}"))
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NumberType {
     Mobile,
-    /// The numbering plan does not tell, as in North America.
+    /// Fixed or mobile: the numbering plan does not tell them apart, as in North America.
     FixedOrMobile,
     Fixed,
     Voip,
@@ -64,7 +64,7 @@ impl NumberType {
         matches!(self, Self::Mobile | Self::FixedOrMobile | Self::Fixed)
     }
 
-    /// The outcome in the table.
+    /// The type's number in the table.
     #[must_use]
     pub fn number(self) -> u8 {
         self as u8
