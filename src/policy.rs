@@ -1,4 +1,4 @@
-//! The rules: which numbers are served, how often, and for how much money. Pure: no clock, no network.
+//! The rules: the numbers that are served, how often, and for how much money. They are pure: no clock, no network.
 
 mod brands;
 mod budgets;

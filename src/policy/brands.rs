@@ -3,12 +3,13 @@
 pub struct Brands {
     /// The brand of requests that name none.
     pub default: String,
-    /// The other brands that the operator has listed. Empty if the operator lists none: then every brand is allowed that
-    /// could not be a link.
+    /// The other brands that the operator has listed. If the list is empty, every brand is allowed that could not be a
+    /// link.
     pub listed: Vec<String>,
 }
 
-/// The most digits of a brand that nobody has listed. Phones take more for a number and offer to call it.
+/// The most digits of a brand that the operator has not listed. Phones take more digits for a number and offer to call
+/// it.
 const MOST_DIGITS: usize = 6;
 
 impl Brands {
@@ -16,7 +17,7 @@ impl Brands {
     ///
     /// # Errors
     ///
-    /// Why it is not allowed: the end of a sentence that begins with the name of the field.
+    /// The brand is not allowed. The text is the end of a sentence that begins with the name of the field.
     pub fn check(&self, brand: &str) -> Result<(), &'static str> {
         if brand == self.default || self.listed.iter().any(|own| own == brand) {
             Ok(())
@@ -30,9 +31,10 @@ impl Brands {
     }
 }
 
-/// Whether a phone could show a part of a text as something to tap: an address on the web, of a mailbox, or of a phone.
+/// Whether a phone could show a part of a text as something to tap: a web address, a mail address, or a phone number.
 ///
-/// A host needs a dot inside, and so do all addresses without a scheme. The dots are those that browsers take for one.
+/// Every host, and every address without a scheme, has a dot with more text after it. All characters that browsers take
+/// for a dot count.
 fn could_be_a_link(text: &str) -> bool {
     let is_dot = |c| matches!(c, '.' | '。' | '．' | '｡' | '․' | '﹒');
     let is_colon = |c| matches!(c, ':' | '：' | '﹕');

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 /// Caps on messages and their cost, by UTC hour or day.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Budgets {
-    /// The door whose messages they count.
+    /// The door whose messages the caps count.
     pub door: Door,
     /// Caps on all messages together.
     pub all: Vec<Budget>,
@@ -16,7 +16,7 @@ pub struct Budgets {
     pub by_country: BTreeMap<Country, Vec<Budget>>,
     /// Caps on the messages to each country without its own.
     pub other_countries: Vec<Budget>,
-    /// The only country that is served, if there is only one.
+    /// The only country that is served; `None` if there are several.
     pub only_country: Option<Country>,
     pub prices: Prices,
 }
@@ -24,7 +24,7 @@ pub struct Budgets {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
     pub unit: Unit,
-    /// Messages, or millionths of a US dollar.
+    /// The cap in messages, or in millionths of a US dollar.
     pub cap: u64,
     pub period: Period,
 }
@@ -32,7 +32,7 @@ pub struct Budget {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     Messages,
-    /// Millionths of a US dollar.
+    /// Money, in millionths of a US dollar.
     MicroDollars,
 }
 
@@ -80,7 +80,8 @@ impl Budget {
         text.split(',').map(str::trim).map(Self::parse).collect()
     }
 
-    /// The amount that a message of this cost takes from this budget, which is the one `of` a country if that is not empty.
+    /// The amount that a message of this cost takes from this budget. `of` is the country of the budget, and empty for
+    /// a budget of all messages.
     fn line(&self, of: &str, cost: u64, now: Millis) -> SpendingLine {
         let (hour, day) = (now.0 / HOUR, now.0 / HOUR / 24);
         let (unit, amount) = match self.unit {
@@ -148,8 +149,8 @@ impl Prices {
         }
     }
 
-    /// The price of a message, if it is known. The price of an SMS is not used for calls, which cost several times as
-    /// much.
+    /// The price of a message; `None` if it is not known. The price of an SMS does not stand in for that of a call,
+    /// which is several times higher.
     #[must_use]
     pub fn of(&self, country: Country, channel: Channel) -> Option<u64> {
         match channel {
@@ -163,9 +164,9 @@ impl Prices {
 }
 
 impl Budgets {
-    /// The amounts that a message with this many segments spends at `now`, by item, in the order in which they are to be
-    /// spent. Each segment costs its price. A message without a known price is refused if any budget is in money: it
-    /// counts as more than the whole budget.
+    /// The amounts that a message with this many segments spends at `now`, by item, in the order in which they must be
+    /// spent. Each segment costs its price. A message without a known price counts as more than every whole budget in
+    /// money, so such a budget refuses it.
     ///
     /// The budgets of a country have an item of their own, unless it is the only country. Stacks with one country, and
     /// earlier versions, count them in the item of all budgets. On the day of such a change both items hold a part, so
@@ -210,7 +211,7 @@ impl Budgets {
                     .map(|line| SpendingLine { amount: 0, ..line }),
             );
         }
-        // The country comes first: a message that its budget refuses takes nothing from the others.
+        // The country comes first: if its budget refuses a message, the message takes nothing from the others.
         let items = [item(country_name, of_country), item(name, of_all)];
         items
             .into_iter()

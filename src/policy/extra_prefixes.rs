@@ -11,15 +11,15 @@ const ANY_LENGTH: RangeInclusive<usize> = 7..=15;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExtraPrefixes(Vec<Entry>);
 
-/// A beginning, for all numbers or for those of one length.
+/// The beginning of all numbers, or of those with one length.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
     /// `+` and digits.
     prefix: String,
-    /// The number of digits, if it is written out: `+1357xxxxxxx`.
+    /// The number of digits, if the entry writes them out: `+1357xxxxxxx`.
     length: Option<usize>,
     country: Country,
-    /// The lengths of the numbers that the metadata refuses and this entry opens.
+    /// The lengths of numbers that the metadata refuses and this entry makes acceptable.
     opens: Vec<usize>,
 }
 
@@ -30,7 +30,7 @@ impl ExtraPrefixes {
     ///
     /// # Errors
     ///
-    /// A sentence about the part that is invalid, belongs to another country or changes nothing.
+    /// A sentence about the entry that is invalid, belongs to another country or changes nothing.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut entries: Vec<Entry> = Vec::new();
         for part in text.split(',').map(str::trim) {
@@ -46,7 +46,7 @@ impl ExtraPrefixes {
         Ok(Self(entries))
     }
 
-    /// Parses a number as [`PhoneNumber::parse`] does, and accepts numbers of these beginnings.
+    /// Parses a number as [`PhoneNumber::parse`] does, and also accepts numbers with these beginnings.
     ///
     /// # Errors
     ///
@@ -55,7 +55,7 @@ impl ExtraPrefixes {
         PhoneNumber::parse_or(text, &|e164, reason| self.opens(e164, reason))
     }
 
-    /// Parses a number as [`PhoneNumber::parse_stored`] does, and accepts numbers of these beginnings.
+    /// Parses a number as [`PhoneNumber::parse_stored`] does, and also accepts numbers with these beginnings.
     ///
     /// # Errors
     ///
@@ -71,8 +71,8 @@ impl ExtraPrefixes {
         })
     }
 
-    /// The country and the type of a number. The longest of these beginnings decides about a number that the metadata
-    /// does not know.
+    /// The country and the type of a number. If the metadata does not know the number, the longest fitting entry
+    /// decides.
     #[must_use]
     pub fn classify(&self, number: &PhoneNumber) -> (Option<Country>, NumberType) {
         let (country, number_type) = (number.country(), number.number_type());
@@ -121,13 +121,14 @@ impl Entry {
         let is_known = check_owner(prefix, beginning, country)?;
         let lengths = length.map_or_else(|| beginning.lengths(), |length| length..=length);
         let verdicts = beginning.verdicts(&lengths);
-        // A length that no known number has must be written out: surplus digits would be more keys of one phone.
+        // An entry must write out a length that no known number has: otherwise surplus digits would give one phone
+        // several keys.
         let can_open = length.is_some() || !is_known;
         let has_effect = verdicts.iter().any(|verdict| match verdict {
             Ok(class) => !is_assigned(class) || class.country.is_none(),
             Err(reason) => can_open && is_opened(*reason, length),
         });
-        // Known numbers of this country need no entry. It may be older than this release.
+        // Known numbers of this country need no entry. The entry may be older than this release, so it is no error.
         let refusal = verdicts.iter().find_map(|verdict| verdict.err());
         if let Some(reason) = refusal.filter(|_| !is_known && !has_effect) {
             return Err(format!("`{written}` opens no numbers: {reason}"));
@@ -146,7 +147,7 @@ impl Entry {
     }
 }
 
-/// Whether the beginning has known numbers. They must not be another country's.
+/// Whether the beginning has known numbers. It is an error if they belong to another country.
 fn check_owner(prefix: &str, beginning: Beginning, country: Country) -> Result<bool, String> {
     let verdicts = beginning.verdicts(&ANY_LENGTH);
     let assigned = verdicts.iter().flatten().filter(|class| is_assigned(class));
@@ -162,7 +163,8 @@ fn is_assigned(class: &Class) -> bool {
     class.number_type != NumberType::Unassigned
 }
 
-/// Whether an entry can open numbers that are refused so. Only a whole length opens what begins like a domestic prefix.
+/// Whether an entry can accept numbers that are refused for this reason. A beginning that looks like a domestic prefix
+/// needs an entry with a whole length.
 fn is_opened(reason: InvalidPhoneNumber, length: Option<usize>) -> bool {
     match reason {
         InvalidPhoneNumber::TooFewDigits
@@ -173,8 +175,8 @@ fn is_opened(reason: InvalidPhoneNumber, length: Option<usize>) -> bool {
     }
 }
 
-/// Whether numbers are known ones after a digit that people dial first at home. More digits could be a change of the plan,
-/// as Benin's 01 was.
+/// Whether the numbers are known ones after a first digit that people dial at home only. More digits could mean a
+/// change of the plan, as Benin's 01 did.
 fn have_domestic_prefix(
     digits: &str,
     verdicts: &Verdicts,

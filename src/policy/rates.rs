@@ -40,7 +40,7 @@ impl Rate {
     }
 }
 
-/// Reads digits only, unlike `parse`, which accepts `+5`.
+/// Reads digits only. Rust's `parse` would accept `+5`.
 pub(super) fn whole(text: &str) -> Option<u64> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         text.parse().ok()
@@ -62,8 +62,8 @@ fn window_of(text: &str) -> Option<Duration> {
     Some(Duration::from_secs(seconds)).filter(|window| !window.is_zero() && *window <= LONGEST)
 }
 
-/// Sliding windows for the sends to one number: no period of a window's length, wherever it begins, contains more sends
-/// than the window allows.
+/// Sliding windows for the sends to one number. No period as long as a window contains more sends than the window
+/// allows, wherever the period begins.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SendLimits {
     pub(super) windows: Vec<SendWindow>,
@@ -71,12 +71,12 @@ pub struct SendLimits {
     pub(super) lock: u32,
 }
 
-/// Why no code may be sent to a number yet.
+/// A wait before a code may be sent to a number, and its reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wait {
     /// When a code may be sent; `None` if the number is locked until an operator unlocks it.
     pub until: Option<Millis>,
-    /// Whether failed guesses are the reason, rather than sends.
+    /// Whether failed guesses are the reason, and not sends.
     pub guesses: bool,
 }
 
@@ -135,7 +135,7 @@ impl SendLimits {
             .unwrap_or_default()
     }
 
-    /// `None` if a code may be sent at `now`.
+    /// The wait for the next code to a number; `None` if a code may be sent at `now`.
     #[must_use]
     pub fn wait(&self, number: &Number, now: Millis) -> Option<Wait> {
         if number.failures >= self.lock {

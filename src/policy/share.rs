@@ -2,21 +2,21 @@ use super::{Budget, Budgets, Rate, SendLimits};
 use crate::ledger::{Door, LOCKED, SendWindow};
 use std::time::Duration;
 
-/// Windows of this length or longer are split between the doors. Shorter ones hold at each door: a count of one, as in
-/// `1/30s`, cannot be split.
+/// Windows of this length or longer are split between the doors. Shorter ones apply to each door in full, because a
+/// count of one, as in `1/30s`, cannot be split.
 const SPLIT_FROM: Duration = Duration::from_hours(1);
 
 /// The fewest failed guesses that lock a number at a door. More than those that make its sends wait, so that a stranger
 /// cannot lock it without waiting.
 const LEAST_LOCK: u32 = 35;
 
-/// The percentage of each joint limit that belongs to sign-ins; the rest belongs to HTTP. Each door counts for itself, so
-/// a joint limit holds only if every door has a part of it.
+/// The percentage of each joint limit that belongs to sign-ins; the rest belongs to HTTP. Each door has counters of its
+/// own, so a joint limit holds only if each door has a part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SignInShare(u8);
 
 impl SignInShare {
-    /// Reads 0, for no sign-ins, or 10 to 90.
+    /// Reads 0, which means no sign-ins, or 10 to 90.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -24,13 +24,13 @@ impl SignInShare {
         (share == 0 || (10..=90).contains(&share)).then_some(Self(share))
     }
 
-    /// Whether there are no sign-ins.
+    /// Whether the operator has given sign-ins no part.
     #[must_use]
     pub fn is_none(self) -> bool {
         self.0 == 0
     }
 
-    /// The door's part of a joint limit. The parts add up to it.
+    /// One door's part of a joint limit. The parts of both doors add up to the limit.
     fn of(self, door: Door, joint: u64) -> u64 {
         let sign_in = u128::from(joint) * u128::from(self.0) / 100;
         let most = joint.saturating_sub(1);
@@ -104,7 +104,7 @@ impl SignInShare {
         }
     }
 
-    /// Whether a joint limit of one cannot be split, so that one door would have none of it.
+    /// Whether a joint limit is one and cannot be split, so that one door would have none of it.
     #[must_use]
     pub fn splits_sends(self, joint: &SendLimits) -> bool {
         let mut windows = joint.windows().iter();
