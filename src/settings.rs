@@ -17,19 +17,19 @@ use reader::Reader;
 use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
-/// Everything that an operator decides, read once at start.
+/// The operator's decisions, read once at start.
 pub struct Settings {
     /// The rules for every send and verify.
     pub rules: Rules,
     /// The callers that the HTTP routes let in, and how far they are trusted.
     pub http: http::Policy,
     pub provider: ProviderSettings,
-    /// `None` without a ledger: the service then relies on the provider's response alone.
+    /// `None` without a ledger. The service then relies on the provider's response alone.
     pub ledger: Option<LedgerSettings>,
     pub sign_in: cognito::Policy,
     /// Whether an operator's command needs its own alias.
     pub operator_aliases: bool,
-    /// The certificates to trust in place of Amazon's, as PEM, for partitions and proxies that have others.
+    /// The certificates to trust in place of Amazon's, as PEM. Some partitions and proxies need them.
     pub ca_bundle: Option<Vec<u8>>,
     pub log_level: LevelFilter,
 }
@@ -162,7 +162,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// All problems together, so that one failed start is enough to correct them.
+    /// All problems together, so that the operator can correct them after one failed start.
     pub fn from_environment() -> Result<Self, Problems> {
         Self::read(&environment)
     }
@@ -270,7 +270,7 @@ impl Reader<'_> {
             );
         }
         TrustedPrincipals::parse(entries).unwrap_or_else(|place| {
-            // Not quoted: a subject can be a person.
+            // The entry is not quoted, because a subject can identify a person.
             self.report(
                 NAME,
                 &format!(

@@ -27,7 +27,7 @@ pub(super) struct ConfigFile {
     /// More entries of `TRUSTED_PRINCIPALS`.
     #[serde(default, rename = "trustedPrincipals")]
     pub(super) trusted_principals: Vec<String>,
-    /// Whether this stands for a file with a problem. Nothing is missed in it then.
+    /// Whether this stands in for a file with a problem. Missing parts are not reported then.
     #[serde(skip)]
     pub(super) is_placeholder: bool,
 }

@@ -27,7 +27,7 @@ pub struct LedgerSettings {
 }
 
 impl LedgerSettings {
-    /// Reads the secret, if it is in Secrets Manager, and connects the limits to `ledger`, or else to the table.
+    /// Connects the limits to `ledger`, or else to the table. Reads the secret first if it is in Secrets Manager.
     ///
     /// # Errors
     ///
@@ -58,8 +58,8 @@ pub enum LedgerSecret {
     Bytes(Vec<u8>),
 }
 
-/// Settings that have no effect without a ledger. They are refused without one, or an operator would rely on limits
-/// that do not exist.
+/// Settings that have no effect without a ledger. Without one they are refused, because the operator would rely on
+/// limits that do not exist.
 const ONLY_WITH_A_LEDGER: &[&str] = &[
     "LEDGER_KEY",
     "SEND_LIMITS",
@@ -135,7 +135,7 @@ impl Reader<'_> {
         })
     }
 
-    /// Each door needs a part of every limit.
+    /// Reports limits of which a door would have no part.
     fn check_share(&mut self, policy: &LedgerPolicy) {
         const TOO_SMALL: &str =
             "has a limit of 1, which SIGN_IN_SHARE cannot split: make it at least 2.";
@@ -215,8 +215,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Requires a price for every message that a budget in money applies to. Without one, such a budget would refuse
-    /// the message, however much of it is left.
+    /// Requires a price for every message that a budget in money applies to. A budget in money refuses every message
+    /// without a price, even if the budget is not spent.
     fn check_prices(
         &mut self,
         budgets: &Budgets,
@@ -244,7 +244,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The budgets of single countries. Those of `None` apply to each other country.
+    /// The budgets of single countries. Those under `None` apply to each of the other countries.
     fn country_limits(&mut self) -> BTreeMap<Option<Country>, Vec<Budget>> {
         const NAME: &str = "COUNTRY_LIMITS";
         let mut limits = BTreeMap::new();
@@ -274,7 +274,7 @@ impl Reader<'_> {
         let prefixes = prefixes.and_then(|text| ExtraPrefixes::parse(&text).ok());
         let prefixes = prefixes.unwrap_or_default();
         for (index, entry) in list.iter().flat_map(|list| list.split(',')).enumerate() {
-            // Problems give the place of an entry, because its content must not get into the log.
+            // A problem names the place of its entry, because the content of the entry must not get into the log.
             let place = index + 1;
             match read_test_number(entry.trim(), codes, &prefixes) {
                 Ok(number) if numbers.iter().any(|known| known.number == number.number) => {
@@ -314,7 +314,7 @@ fn name_of(country: Option<Country>) -> String {
     country.map_or_else(|| "*".to_owned(), |country| country.to_string())
 }
 
-/// The countries with a budget in money and without a price for this channel.
+/// The countries that have a budget in money, but no price for this channel.
 fn unpriced(budgets: &Budgets, countries: &AllowedCountries, channel: Channel) -> Vec<String> {
     let in_money = |own: &[Budget]| {
         budgets
@@ -350,7 +350,7 @@ fn unpriced(budgets: &Budgets, countries: &AllowedCountries, channel: Channel) -
     }
 }
 
-/// Reads `+14255550100=123456@2027-01-31`. The error contains nothing of the text.
+/// Reads `+14255550100=123456@2027-01-31`. The error repeats nothing of the text.
 fn read_test_number(
     text: &str,
     codes: &CodeShape,

@@ -16,12 +16,12 @@ use tracing::warn;
 pub struct ProviderSettings {
     /// Makes all new codes.
     pub current: OneProvider,
-    /// Made the codes before a change of provider. It still checks them until they expire.
+    /// Made the codes before a change of provider, and still checks them until they expire.
     pub previous: Option<OneProvider>,
 }
 
 impl ProviderSettings {
-    /// The shape of a code that either provider can make.
+    /// The shape that fits the codes of both providers.
     #[must_use]
     pub fn codes(&self) -> CodeShape {
         let current = self.current.limits().code;
@@ -33,7 +33,7 @@ impl ProviderSettings {
 
     /// Warns in the log about texts that are billed as several SMS with the operator's brand.
     ///
-    /// There is one line for each number of segments, because it can be true of dozens of languages.
+    /// It writes one line for each number of segments, because dozens of languages can be affected.
     pub fn warn_of_long_texts(&self, defaults: &Defaults) {
         for (segments, languages) in self.current.long_texts(defaults) {
             let languages = languages.join(", ");
@@ -75,7 +75,7 @@ impl OneProvider {
             Self::EndUserMessaging(options) if options.channels.contains(&Channel::Sms) => options
                 .texts
                 .long_ones(&defaults.brand_name, defaults.code_length),
-            // Pinpoint writes its own texts. Calls and WhatsApp have no segments.
+            // Pinpoint writes its own texts, and calls and WhatsApp messages have no segments.
             Self::Pinpoint { .. } | Self::EndUserMessaging(_) => BTreeMap::new(),
         }
     }
@@ -88,8 +88,8 @@ impl OneProvider {
     }
 }
 
-/// Settings that Pinpoint would ignore. They are refused with it, or an operator would wait for calls or texts that
-/// never come.
+/// Settings that Pinpoint would ignore. With Pinpoint they are refused, because the operator would wait for calls or
+/// texts that never come.
 const ONLY_WITH_END_USER_MESSAGING: &[&str] = &[
     "CODE_TYPE",
     "CHANNELS",
@@ -103,7 +103,7 @@ const ONLY_WITH_END_USER_MESSAGING: &[&str] = &[
 ];
 
 impl Reader<'_> {
-    /// `own_texts` are those of the packaged file.
+    /// Reads the settings of both providers. `own_texts` are those of the packaged file.
     pub(super) fn provider(&mut self, own_texts: &BTreeMap<String, OwnTexts>) -> ProviderSettings {
         const CURRENT: &str = "OTP_PROVIDER";
         const PREVIOUS: &str = "OTP_PREVIOUS_PROVIDER";
@@ -151,7 +151,8 @@ impl Reader<'_> {
             end_user_messaging::NAME => self.end_user_messaging(own_texts),
             _ => {
                 self.report(setting, "must be `pinpoint` or `end-user-messaging`.");
-                // The provider with the wider limits, so that the other settings are not blamed.
+                // The placeholder is the provider with the wider limits, so that no problem of other settings is
+                // invented.
                 OneProvider::EndUserMessaging(end_user_messaging::Options {
                     code_characters: CodeCharacters::LettersAndDigits,
                     channels: vec![Channel::Sms],

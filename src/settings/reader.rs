@@ -5,10 +5,9 @@ use std::ops::RangeInclusive;
 
 /// Reads settings and collects their problems.
 ///
-/// No method fails: after reporting a problem it returns a placeholder, so that the settings after it are still
-/// checked. A placeholder never leaves this module's caller, because [`Reader::finish`] is the only way to get the
-/// settings out and returns them only if nothing was reported. Every placeholder comes from a method that reports
-/// first.
+/// No method fails: after reporting a problem it returns a placeholder, so that later settings are still checked. A
+/// placeholder never leaves the caller of this module: only [`Reader::finish`] returns the settings, and only if no
+/// problem was reported. Every method that returns a placeholder reports a problem first.
 pub(super) struct Reader<'a> {
     variable: &'a dyn Fn(&str) -> Option<String>,
     problems: Vec<String>,
@@ -31,7 +30,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Adds the problem `NAME WHAT`, once: a setting that several parts need is read several times.
+    /// Adds the problem `NAME WHAT`. It does so only once, because a setting that several parts need is read several
+    /// times.
     pub(super) fn report(&mut self, name: &str, what: &str) {
         let problem = format!("{name} {what}");
         if !self.problems.contains(&problem) {
@@ -44,7 +44,7 @@ impl<'a> Reader<'a> {
         self.problems.extend(problems);
     }
 
-    /// A variable without surrounding blanks. An empty one counts as unset.
+    /// The value of a variable without surrounding blanks. An empty one counts as unset.
     pub(super) fn raw(&self, name: &str) -> Option<String> {
         let value = (self.variable)(name)?;
         let value = value.trim();
@@ -55,7 +55,7 @@ impl<'a> Reader<'a> {
         self.raw(name).is_some()
     }
 
-    /// Whether a variable is there but empty.
+    /// Whether a variable is set, but empty.
     pub(super) fn is_empty(&self, name: &str) -> bool {
         (self.variable)(name).is_some() && !self.is_set(name)
     }
@@ -66,7 +66,7 @@ impl<'a> Reader<'a> {
         set.copied().collect()
     }
 
-    /// A setting or its default. Reports a missing one that has no default.
+    /// The value of a setting, or its default. Reports a setting that is missing and has no default.
     pub(super) fn text(&mut self, name: &str) -> Option<String> {
         let default = SETTINGS
             .iter()
@@ -98,7 +98,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// One of several words, each with what it stands for. The first one is the placeholder.
+    /// Reads one of several words, each with its meaning. The meaning of the first word is the placeholder.
     pub(super) fn choice<T: Copy, const N: usize>(
         &mut self,
         name: &str,
@@ -123,7 +123,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A text of so many characters, all of them allowed.
+    /// Reads a text of so many characters, all of them allowed.
     pub(super) fn characters(
         &mut self,
         name: &str,

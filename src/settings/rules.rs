@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 impl Reader<'_> {
-    /// `brand_names` are those of the packaged file.
+    /// Reads the rules. `brand_names` are those of the packaged file.
     pub(super) fn rules(&mut self, limits: &ProviderLimits, brand_names: &[String]) -> Rules {
         let reference_ids = self.choice(
             "REFERENCE_ID",
@@ -91,7 +91,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The lengths of codes that callers may ask for.
+    /// The lengths of codes that callers may ask for, from the setting's minimum on.
     fn at_least(
         &mut self,
         name: &str,
@@ -108,7 +108,7 @@ impl Reader<'_> {
         least..=*all.end()
     }
 
-    /// The validities that callers may ask for.
+    /// The validities that callers may ask for, up to the setting's maximum.
     fn at_most(
         &mut self,
         name: &str,
@@ -119,7 +119,7 @@ impl Reader<'_> {
             return all.clone();
         }
         let most = self.number(name, all);
-        // A bad number has been reported, and stands for the least.
+        // An invalid number is reported already, and its placeholder is the least. A second problem would be wrong.
         let is_read = self.raw(name).as_deref() == Some(most.to_string().as_str());
         if is_read && most < defaults.validity_minutes {
             self.report(name, "must not be less than VALIDITY_PERIOD.");
@@ -130,7 +130,7 @@ impl Reader<'_> {
     /// The brands of `BRAND_NAMES` and of the packaged file.
     fn brand_names(&mut self, limits: &ProviderLimits, of_file: &[String]) -> Vec<String> {
         const NAME: &str = "BRAND_NAMES";
-        // Separated by semicolons, because a brand can have a comma.
+        // The brands are separated by semicolons, because a brand can contain a comma.
         let own = self.raw(NAME);
         let own = own.iter().flat_map(|list| list.split(';'));
         let brands: Vec<_> = own

@@ -1,15 +1,15 @@
-//! The variables of the AWS SDK. The SDK reads them itself; a bad value is reported here, because the SDK would ignore
-//! it or fail at the first call.
+//! The variables of the AWS SDK. The SDK reads them itself. Bad values are reported here, because the SDK would ignore
+//! them or fail at the first call.
 
 use super::reader::Reader;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use tracing::warn;
 
-/// For all services. The SDK ignores an empty one.
+/// The endpoint for all services. The SDK ignores an empty value.
 const ENDPOINT: &str = "AWS_ENDPOINT_URL";
 
-/// For one service each. The SDK takes an empty one for a URL, and every call fails.
+/// The endpoints for single services. The SDK takes an empty value for a URL, and every call fails.
 const ENDPOINTS: &[&str] = &[
     "AWS_ENDPOINT_URL_DYNAMODB",
     "AWS_ENDPOINT_URL_ENDUSERMESSAGING",
@@ -75,7 +75,7 @@ impl Reader<'_> {
     }
 }
 
-/// Says in the log which variables of a developer's machine have no effect here.
+/// Says in the log which variables of a developer's machine the function ignores.
 pub(super) fn warn_of_profiles(variable: &dyn Fn(&str) -> Option<String>) {
     for name in [
         "AWS_PROFILE",
