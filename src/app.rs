@@ -1,4 +1,4 @@
-//! The entry point: recognizes each event and hands it to the part of the program that handles it.
+//! The entry point: recognizes each event, and hands it to the part of the program that serves it.
 
 use crate::aws::SdkConfig;
 use crate::cognito;
@@ -21,7 +21,7 @@ pub use crate::operator::InvokedAs;
 /// Time kept back before the deadline, to write the response and the log line.
 const RESERVE: Duration = Duration::from_millis(500);
 
-/// The same with a ledger, in which the outcome is recorded.
+/// As `RESERVE`, with the time to record the outcome in the ledger.
 const RESERVE_WITH_LEDGER: Duration = RESERVE.saturating_add(RECORDING_TIME);
 
 /// The function, ready for invocations.
@@ -50,7 +50,8 @@ enum Recognized {
 }
 
 impl App {
-    /// Builds the function that these settings describe. Its state is in `ledger`, or else in the settings' table.
+    /// Builds the function that these settings describe. It keeps its state in `ledger`, or else in the settings'
+    /// table.
     ///
     /// # Errors
     ///
@@ -208,7 +209,7 @@ const EXPECTED: &str = "This function does not handle this event. Expected: an A
                         (payload 2.0) event, a Lambda function URL event, an Application Load Balancer event, a trigger of an \
                         Amazon Cognito user pool (custom authentication or Pre sign-up), or an operator's command.";
 
-/// How long the work may take: less than the invocation has left.
+/// How long the work may take. The reserve is left for the response and the log line.
 fn time_left(now: SystemTime, deadline: SystemTime, reserve: Duration) -> Duration {
     match deadline.duration_since(now) {
         Ok(left) => left.saturating_sub(reserve),

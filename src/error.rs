@@ -1,4 +1,4 @@
-//! Every error that a caller can meet: its stable code, its HTTP status and its title.
+//! Every error that a caller can get: its stable code, its HTTP status and its title.
 //!
 //! [`ErrorCode`] is the contract with callers. docs/errors.md lists the codes, and a test compares
 //! both with a snapshot. [`Error`] is one occurrence of a code.
@@ -159,8 +159,8 @@ codes! {
 
 /// One occurrence of an error code.
 ///
-/// `detail` is for the caller, `advice` for the operator and trusted callers, `cause` for the
-/// operator's log. None may contain a code, a phone number or anything else that the request said, except names of fields.
+/// `detail` is for the caller, `advice` for the operator and trusted callers, `cause` for the operator's log. None of
+/// them may contain a code, a phone number or any other content of the request, except names of fields.
 #[derive(Debug)]
 pub struct Error(Box<Occurrence>);
 
@@ -203,7 +203,7 @@ impl Error {
         Self::new(ErrorCode::InvalidParameter, detail).with_field(field)
     }
 
-    /// The same error with this detail, if the ledger was unavailable: only the caller of its steps knows what is known
+    /// The same error with this detail, if the ledger was unavailable. Only the caller of a step can say what is known
     /// then.
     #[must_use]
     pub fn if_ledger_unavailable(mut self, detail: &'static str) -> Self {
@@ -220,8 +220,8 @@ impl Error {
         self
     }
 
-    /// A sentence for the operator and for callers that are trusted, who are often the same people. Strangers do not see
-    /// it. It is also in the log.
+    /// A sentence for the operator and for trusted callers, who are often the same people. Other callers do not see it.
+    /// It is also in the log.
     #[must_use]
     pub fn with_advice(mut self, advice: &'static str) -> Self {
         self.0.advice = Some(advice);
@@ -249,7 +249,7 @@ impl Error {
         self
     }
 
-    /// If the same request can succeed later, it cannot before this time.
+    /// Raises the wait of an error that has one to `wait`, and leaves other errors as they are.
     #[must_use]
     pub(crate) fn not_before(mut self, wait: Duration) -> Self {
         self.0.retry_after = self.0.retry_after.map(|own| own.max(wait));
@@ -300,7 +300,7 @@ impl Error {
         &self.0.detail
     }
 
-    /// The detail, for a reader that may see the advice, too.
+    /// The detail and the advice, for a reader who may see both.
     #[must_use]
     pub fn detail_with_advice(&self) -> Cow<'_, str> {
         match self.0.advice {
@@ -411,7 +411,7 @@ impl FunctionError {
         }
     }
 
-    /// The function handles this kind of event under another of its names; `message` says which.
+    /// The function handles this kind of event under another of its names. `message` says under which.
     pub(crate) fn wrong_alias(message: &'static str) -> Self {
         Self {
             kind: Self::WRONG_ALIAS,
@@ -419,7 +419,7 @@ impl FunctionError {
         }
     }
 
-    /// The outcome in the log of an event that no part of the program has handled.
+    /// The outcome in the log, for an event that no part of the program has handled.
     pub(crate) fn outcome(&self) -> Option<&'static str> {
         match self.kind {
             Self::UNRECOGNIZED => Some("unrecognized_event"),

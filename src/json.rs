@@ -1,4 +1,4 @@
-//! JSON objects as they are written.
+//! JSON objects, read entry by entry as they are written.
 
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 
 /// The entries of a JSON object in their order, including duplicates.
 ///
-/// A map would keep the last of two equal names. A proxy in front may have checked the first one.
+/// A map would keep the last of two equal names, and a proxy in front may have checked the first one.
 pub(crate) struct Entries<V>(pub(crate) Vec<(String, V)>);
 
 impl<'de, V: Deserialize<'de>> Deserialize<'de> for Entries<V> {
@@ -44,7 +44,7 @@ impl<'a> Entries<&'a RawValue> {
     }
 }
 
-/// Reads a raw value as a `T`. Returns nothing if the value is absent or something else.
+/// Reads a raw value as a `T`. Returns `None` if the value is absent or is no `T`.
 pub(crate) fn read<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Option<T> {
     serde_json::from_str(raw?.get()).ok()
 }

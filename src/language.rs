@@ -1,4 +1,5 @@
-//! Languages: which text a reader gets whose own language has none, and what most people in a country read.
+//! Languages: the closest text for a reader whose own language has none, and the language that most people in a country
+//! read.
 //!
 //! Tags are those of BCP 47 (RFC 5646), such as `pt-BR` and `zh-Hant-HK`. The tables are judgement calls, based on
 //! CLDR's likely subtags and parent locales. Their only aim is that the reader understands a short text.
@@ -12,18 +13,18 @@ use std::sync::Arc;
 /// A BCP 47 tag, shared by the provider's limits and the requests that choose it.
 pub type Tag = Arc<str>;
 
-/// The length of the longest tag, in characters. Everybody should accept this length by RFC 5646, section 4.4.1, and
+/// The length of the longest tag, in characters. RFC 5646, section 4.4.1, asks all software to accept this length, and
 /// AWS accepts no more.
 pub const LONGEST_TAG: usize = 35;
 
-/// Stands in place of a tag for the language of the number's country.
+/// The setting that takes the place of a tag: use the language of the number's country.
 pub const BY_COUNTRY: &str = "country";
 
-/// The language of countries without a row in the table.
+/// The language of countries that are not in the table.
 const OTHERWISE: &str = "en";
 
-/// Whether this has the shape of a language tag: subtags of 1 to 8 ASCII letters and digits between hyphens, the first
-/// one of 2 to 8 letters, at most [`LONGEST_TAG`] characters in all. The language need not exist.
+/// Whether the text has the shape of a language tag: subtags of 1 to 8 ASCII letters and digits between hyphens, the
+/// first one of 2 to 8 letters, at most [`LONGEST_TAG`] characters in all. The language need not exist.
 #[must_use]
 pub fn is_well_formed(tag: &str) -> bool {
     let mut subtags = tag.split('-');
@@ -81,7 +82,7 @@ pub fn closest<T: AsRef<str>>(wish: &str, available: impl Iterator<Item = T> + C
 /// The language that most people in `country` read, as a tag with that country: `de-CH`.
 ///
 /// If there are several, it is the language in which networks and banks send their texts there: `ru-KZ` for Kazakhstan,
-/// `en-IN` for India. There may be no text in this language. If no language is known, it is English.
+/// `en-IN` for India. If no language is known, it is English. This program may have no text in the language.
 #[must_use]
 pub fn of_country(country: Country) -> &'static str {
     let region = |tag: &'static str| tag.rsplit('-').next().unwrap_or_default();

@@ -1,17 +1,18 @@
-//! Commands that an operator invokes the function with directly: `unlock`, `key` and `settings`.
+//! The commands of operators, who invoke the function directly: `unlock`, `key` and `settings`.
 //!
 //! A command is an event such as `{"operation": "unlock", "destinationNumber": "+14255550142"}`. `settings` has no
-//! number: its response says that the function has started with its settings and read its secret. Only a
-//! principal that is allowed `lambda:InvokeFunction` can send one. No HTTP request can: its body is a string
-//! inside the event. The response shows the number masked. `"oldSpelling": true` says that it was given in another
-//! spelling.
+//! number: its response says that the function has started with its settings and read its secret. Only a principal that
+//! is allowed `lambda:InvokeFunction` can send a command. An HTTP request cannot, because its body is a string inside
+//! the event.
 //!
-//! Lambda gives that permission for a name of the function: an alias, a version, or none of both. So each right has
-//! an alias of its own ([`InvokedAs`]), and the right to invoke one of them is no right on the others.
+//! The response shows the number masked. `"oldSpelling": true` says that the number was given in another spelling.
 //!
-//! A command that fails is a function error. Its `errorType` is the error code, as HTTP callers know it from
-//! `code`: `ledger_unavailable`, `invalid_phone_number`, or `misconfigured` when the function runs without a
-//! ledger. The log line has the same name as its outcome.
+//! Lambda gives that permission for a name of the function: an alias, a version, or the function itself. So each right
+//! has an alias of its own ([`InvokedAs`]), and the right to invoke one alias is no right on the others.
+//!
+//! A failed command is a function error. Its `errorType` is the error code, which HTTP callers know as `code`:
+//! `ledger_unavailable`, `invalid_phone_number`, or `misconfigured` if the function runs without a ledger. The log line
+//! has the same name as its outcome.
 
 use crate::error::{Error, ErrorCode, FunctionError};
 use crate::phone::PhoneNumber;
@@ -32,7 +33,7 @@ pub enum InvokedAs {
     OperatorKey,
     /// Another alias, such as `live`, or a version.
     Another,
-    /// The function itself: on AWS the version that is not released yet. Emulators and the desk have no other name.
+    /// The function itself, on AWS the version that is not released yet. Emulators and the desk have no other name.
     Itself,
 }
 
@@ -48,8 +49,8 @@ impl InvokedAs {
         }
     }
 
-    /// Checks that requests and sign-ins are served under this name: an event from an operator could name any
-    /// principal.
+    /// Checks that requests and sign-ins are served under this name. An operator could send an event with any principal
+    /// in it.
     ///
     /// # Errors
     ///
@@ -77,7 +78,7 @@ pub(crate) enum Command {
     Unlock { destination_number: String },
     /// Returns the name of a number in the ledger's table.
     Key { destination_number: String },
-    /// Does nothing: whoever gets the response knows that the function starts.
+    /// Does nothing. The response proves that the function starts.
     Settings {},
 }
 
@@ -91,8 +92,8 @@ impl Command {
         serde_json::from_str(event.get()).map_err(|_| FunctionError::unrecognized(EXPECTED))
     }
 
-    /// Checks that this command is answered under the name that was invoked. `settings` always is, because it has
-    /// no effect: the stack starts each version by it before an alias names that version.
+    /// Checks that this command is answered under the name that was invoked. `settings` is answered under all names,
+    /// because it changes nothing: the stack starts each version with it before an alias names that version.
     ///
     /// # Errors
     ///
@@ -118,7 +119,7 @@ impl Command {
         if invoked_as == alias || (invoked_as == InvokedAs::Itself && !operator_aliases) {
             return Ok(());
         }
-        // A refusal, as that of an HTTP caller without a permission.
+        // The log shows it as it shows an HTTP caller without a permission.
         call.record.severity = Some(403);
         Err(FunctionError::wrong_alias(sentence))
     }
@@ -172,7 +173,8 @@ impl Command {
     }
 }
 
-/// The response about a number. It says if the number was given in an old spelling, and always shows the one it took.
+/// The response about a number. It always shows the number that was read, and says if the given one was in an old
+/// spelling.
 fn about(number: &PhoneNumber, is_old: bool, field: &str, value: Value) -> Value {
     let mut response = Map::new();
     response.insert(field.to_owned(), value);
@@ -183,8 +185,8 @@ fn about(number: &PhoneNumber, is_old: bool, field: &str, value: Value) -> Value
     Value::Object(response)
 }
 
-/// The number of a command that works on the ledger, and whether it was given in an old spelling. Old spellings are read
-/// as in a sign-in, because an operator asks about numbers that an application has stored.
+/// The number of a command about the ledger, and whether it was given in an old spelling. Old spellings are read as in
+/// a sign-in, because an operator asks about numbers that an application has stored.
 fn read_number(
     text: &str,
     service: &Service,

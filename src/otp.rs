@@ -1,4 +1,4 @@
-//! The code that a person types in.
+//! The guess that a person types in, and the shape of codes.
 
 use crate::error::Error;
 use std::ops::RangeInclusive;

@@ -1,4 +1,4 @@
-//! The contract of a provider.
+//! The contract of a provider, and the types that it uses.
 
 use crate::error::Error;
 use crate::language::Tag;
@@ -23,7 +23,8 @@ pub trait Provider: Send + Sync {
 
     /// How many segments the networks charge for if this message is sent. [`send`](Self::send) sends no more.
     ///
-    /// It is one unless this program makes the text. The length of a service's own text is not known here.
+    /// It is one unless this program makes the text, because this program does not know the length of a provider's own
+    /// text.
     fn segments(&self, message: &Message<'_>) -> u64 {
         let _ = message;
         1
@@ -35,8 +36,8 @@ pub trait Provider: Send + Sync {
     ///
     /// # Errors
     ///
-    /// The reason why nothing was sent. If the message may have been sent after all, the error says that the delivery is
-    /// unknown.
+    /// Nothing was sent, for this reason. If the message may have been sent all the same, the error says that the
+    /// delivery is unknown.
     async fn send(&self, message: &Message<'_>, time_limit: Duration) -> Result<Receipt, Error>;
 
     /// Checks a guess against the code that was sent to `to` under `reference`.
@@ -45,7 +46,7 @@ pub trait Provider: Send + Sync {
     ///
     /// # Errors
     ///
-    /// The reason why there is no verdict. The provider may have counted the guess.
+    /// There is no verdict, for this reason. The provider may have counted the guess.
     async fn verify(
         &self,
         to: &PhoneNumber,
@@ -54,12 +55,13 @@ pub trait Provider: Send + Sync {
         time_limit: Duration,
     ) -> Result<Answer, Error>;
 
-    /// Whether [`code_came_back`](Self::code_came_back) uses the ID of a message. Otherwise nobody remembers it.
+    /// Whether [`code_came_back`](Self::code_came_back) uses the ID of a message. If not, the ledger does not keep the
+    /// ID.
     fn wants_message_ids(&self) -> bool {
         false
     }
 
-    /// Tells the service that the code in a message came back. The service's filters learn from it. The default does
+    /// Tells the service that the code in a message came back, so that its filters learn from it. The default does
     /// nothing.
     ///
     /// Ends within `time_limit`.
@@ -85,12 +87,12 @@ pub struct ProviderLimits {
     pub brand_name: RangeInclusive<u8>,
     /// The channels, the default first.
     pub channels: Vec<ChannelLimits>,
-    /// Whether a language that a channel lacks means its closest one. Otherwise it is an error.
+    /// Whether a language that a channel lacks is replaced by its closest one. Otherwise such a language is an error.
     pub any_language: bool,
 }
 
 impl ProviderLimits {
-    /// The languages of a channel. None if the provider lacks the channel.
+    /// The languages of a channel; empty if the provider lacks the channel.
     #[must_use]
     pub fn languages(&self, channel: Channel) -> &[Tag] {
         self.channels
@@ -99,7 +101,7 @@ impl ProviderLimits {
             .map_or(&[], |own| &own.languages)
     }
 
-    /// The channel of a message whose request names none.
+    /// The channel of a message if the request names none.
     #[must_use]
     pub fn usual_channel(&self) -> Channel {
         self.channels
@@ -138,7 +140,7 @@ impl Channel {
         }
     }
 
-    /// The channel of this name.
+    /// The channel of this name; `None` if there is none.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         [Self::Sms, Self::Voice, Self::WhatsApp]
@@ -200,6 +202,6 @@ pub struct Answer {
 pub enum Verdict {
     /// The provider said that this is the code.
     Valid,
-    /// The provider said anything else.
+    /// The provider gave any other answer.
     Invalid,
 }

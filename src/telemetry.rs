@@ -1,8 +1,8 @@
 //! The log: one JSON line per invocation.
 //!
-//! No line can contain a code or a full phone number. [`Record`] has no field for either, and only
-//! this program's own lines are written: the AWS SDK and the HTTP stack log whole requests at their
-//! verbose levels, so no level turns them on.
+//! No line can contain a code or a full phone number. [`Record`] has no field for either. Only this
+//! program's own lines are written: the AWS SDK and the HTTP stack log whole requests at their verbose
+//! levels, so no level turns their lines on.
 
 use crate::error::{Error, Limit};
 use crate::ledger::Unavailable;
@@ -77,7 +77,7 @@ impl Record {
         self.provider_time = Some(time);
     }
 
-    /// Whether a provider was asked, however it ended.
+    /// Whether a provider was asked, even if the request failed.
     #[must_use]
     pub fn has_asked_provider(&self) -> bool {
         self.provider_time.is_some()
@@ -95,8 +95,8 @@ impl Record {
         }
     }
 
-    /// Writes a separate line if feedback failed. It has the message ID, so that the operator can give
-    /// the feedback later.
+    /// Writes a separate line if feedback failed. The line has the message ID, so that the operator can give the
+    /// feedback later.
     pub fn feedback_lost(&self, message_id: &str, cause: &str) {
         warn!(
             requestId = self.request_id,
@@ -145,30 +145,29 @@ fn milliseconds(time: Duration) -> f64 {
     f64::from(u32::try_from(time.as_micros()).unwrap_or(u32::MAX)) / 1000.0
 }
 
-/// Words of capitals that are as long as codes, and that AWS's messages and those of the SDK have.
+/// Words of capitals that are as long as codes, but are common in AWS's messages and those of the SDK.
 const NO_CODES: [&str; 4] = ["HTTP", "JSON", "HTTPS", "POST"];
 
 /// Replaces every digit and every word that could be a code of letters, and keeps at most 200 characters.
-///
-/// AWS's messages tell the operator what is wrong, but may repeat the number or the code of the
+/// AWS's messages tell the operator what is wrong, but may repeat the number or the code of the request.
 /// request.
 #[must_use]
 pub fn redact(text: &str) -> String {
     redact_all(text, None)
 }
 
-/// The same for a text about a guess, which it may repeat in any case and within a word.
+/// As [`redact`], for a text about a guess. The text may repeat the guess in any case and within a word.
 #[must_use]
 pub fn redact_guess(text: &str, guess: &Otp) -> String {
     redact_all(text, Some(guess.expose()))
 }
 
 fn redact_all(text: &str, guess: Option<&str>) -> String {
-    // More than is kept, so that a guess at the end of what is kept is found whole.
+    // This is more than [`redact`] keeps, so that a guess at the end of the kept part is found as a whole.
     let mut text: String = text.chars().take(300).collect();
     if let Some(guess) = guess.filter(|guess| !guess.is_empty()) {
         let hidden = "#".repeat(guess.len());
-        // In ASCII capitals each character is at its old place.
+        // Changing ASCII letters to capitals leaves each character at its place.
         while let Some(at) = text.to_ascii_uppercase().find(guess) {
             text.replace_range(at..at + guess.len(), &hidden);
         }
@@ -211,7 +210,7 @@ where
     let own = Targets::new()
         .with_target(env!("CARGO_CRATE_NAME"), level)
         .with_target("lambda_runtime", level.min(LevelFilter::ERROR))
-        // It repeats every function error, which already has its own line.
+        // Lambda's runtime repeats every function error there, and each already has its own line.
         .with_target("lambda_runtime::layers::panic", LevelFilter::OFF);
     let lines = tracing_subscriber::fmt::layer()
         .json()
@@ -226,7 +225,7 @@ where
 ///
 /// A panic's message is not written, because it can contain any data of the request.
 pub fn install(level: LevelFilter) {
-    // Fails only on a second call, when the same subscriber is already set.
+    // This fails only on a second call, when the same subscriber is already set.
     let _ = tracing::subscriber::set_global_default(subscriber(level, io::stdout));
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string);

@@ -1,8 +1,8 @@
 //! The texts of messages, for a provider that takes templates.
 //!
-//! AWS makes the code, so a text goes there with `{{code}}` in it. Everything else is filled in here. AWS requires the
-//! placeholder in the template. Calls and the last line for websites contain it twice, and this module relies on AWS to
-//! fill in both. That has not been tried on AWS.
+//! AWS makes the code, so a text goes to AWS with `{{code}}` in it. This module fills in everything else. AWS requires
+//! the placeholder in the template. Texts of calls and the last line for websites contain it twice, and this module
+//! relies on AWS to fill in both. That has not been tried on AWS.
 //!
 //! The built-in texts are constants in the binary. Only the operator's own texts are read at start.
 
@@ -37,8 +37,8 @@ const SPELLED: &str =
 /// Additions to the texts of SMS.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Whether the built-in texts ask the reader not to share the code, where that costs no further segment. It has no
-    /// effect on an operator's own texts.
+    /// Whether the built-in texts ask the reader not to share the code. They do so only where that costs no further
+    /// segment. An operator's own texts do not change.
     pub do_not_share: bool,
     /// The host name of the website in which browsers fill in the code (`WebOTP`, and the same in Safari).
     pub web_otp_domain: Option<String>,
@@ -158,8 +158,8 @@ impl Texts {
     /// The SMS in exactly this language, complete except for a code of this length. `None` if there is none.
     ///
     /// In the brand, braces become parentheses, and characters that control lines or direction become spaces. So a
-    /// brand can add neither a placeholder nor a line. A built-in text loses its second sentence if it takes one
-    /// segment without it and several with it.
+    /// brand can add neither a placeholder nor a line. A built-in text leaves out its second sentence if that makes the
+    /// difference between one segment and several.
     #[must_use]
     pub fn sms(&self, language: &str, brand: &str, code_length: u8) -> Option<SmsText> {
         let brand = harmless(brand);
@@ -208,7 +208,7 @@ impl Texts {
         Some(call)
     }
 
-    /// The languages in which the SMS takes several segments, by their number.
+    /// The languages in which the SMS takes several segments, by the number of segments.
     #[must_use]
     pub fn long_ones(&self, brand: &str, code_length: u8) -> BTreeMap<usize, Vec<&str>> {
         let mut long: BTreeMap<_, Vec<_>> = BTreeMap::new();
@@ -235,7 +235,7 @@ impl Texts {
         SMS.iter().map(|(language, ..)| *language).chain(added)
     }
 
-    /// The languages of [`voice`](Self::voice). They are fewer, because not every language has a voice.
+    /// The languages of [`voice`](Self::voice). There are fewer, because not every language has a voice.
     pub fn voice_languages(&self) -> impl Iterator<Item = &str> + Clone {
         let own = self
             .own
@@ -257,7 +257,7 @@ impl Texts {
             .map(|(_, own)| own)
     }
 
-    /// Adds what is wrong in an operator's own texts to `problems`, and returns the texts.
+    /// Adds the problems of an operator's own texts to `problems`, and returns the texts.
     fn checked(&self, tag: &str, own: OwnTexts, problems: &mut Vec<String>) -> Own {
         let mut report = |channel: &str, what: &str| {
             problems.push(format!("the {channel} text of `{tag}` {what}"));
@@ -317,11 +317,11 @@ fn built_in_voice(language: &str) -> Option<VoiceText> {
 
 /// The last line of an SMS, from which a website and an app can find the code.
 ///
-/// For a website the last line begins with `@host #code`. Browsers ignore the rest of it ("Origin-bound one-time codes
-/// delivered via SMS", WICG, Parsing; also Chromium's `sms_parser.cc`). For an app the hash may be anywhere in the
-/// message ("Perform SMS verification on a server", Google); earlier versions of that page ask for it at the very end.
-/// If the hash comes after the code on the last line, all of these are satisfied. SMS Retriever also allows at most 140
-/// bytes, which is one segment.
+/// For a website, the last line begins with `@host #code`. Browsers ignore the rest of the line ("Origin-bound one-time
+/// codes delivered via SMS", WICG, Parsing; also Chromium's `sms_parser.cc`). For an app, the hash may be anywhere in
+/// the message ("Perform SMS verification on a server", Google); earlier versions of that page ask for it at the very
+/// end. A hash after the code on the last line satisfies all of these. SMS Retriever also allows at most 140 bytes,
+/// which is one segment.
 fn last_line(domain: Option<String>, hash: Option<String>) -> String {
     match (domain, hash) {
         (None, None) => String::new(),
@@ -355,7 +355,7 @@ fn is_app_hash(hash: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/')
 }
 
-/// The problems of an operator's own text that `added` characters will follow.
+/// The problems of an operator's own text. `added` is the number of characters that will follow it.
 fn wrong_in(text: &str, added: usize) -> Vec<String> {
     let mut wrong = Vec::new();
     if !text.contains(CODE) {

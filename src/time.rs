@@ -37,13 +37,13 @@ impl Millis {
         self.0.div_ceil(1000)
     }
 
-    /// RFC 3339, rounded down to the second: an end must not be shown too late.
+    /// The time in RFC 3339, rounded down to the second: an end must not be shown too late.
     #[must_use]
     pub fn rfc3339(self) -> String {
         rfc3339(self.0 / 1000)
     }
 
-    /// RFC 3339, rounded up to the second: a beginning must not be shown too early.
+    /// The time in RFC 3339, rounded up to the second: a beginning must not be shown too early.
     #[must_use]
     pub fn rfc3339_rounded_up(self) -> String {
         rfc3339(self.seconds())

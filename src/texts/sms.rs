@@ -1,9 +1,9 @@
 //! The built-in texts of SMS.
 //!
-//! Each fits into one segment with a brand of 20 characters and a code of 8, with and without its second sentence. The
-//! tests check this. A text uses only the letters of GSM 03.38 if the language allows that naturally, because this
-//! leaves room for a last line. No accent is left out for it. No word agrees with the brand, because its gender and
-//! case are not known.
+//! Each text fits into one segment with a brand of 20 characters and a code of 8, with and without its second sentence.
+//! The tests check this. A text uses only the letters of GSM 03.38 if the language allows that naturally, because this
+//! leaves room for a last line. No accent is left out to reach this. No word agrees with the brand, because the gender
+//! and case of the brand are not known.
 //!
 //! Arabic, Persian, Urdu and Hebrew need no direction marks, for three reasons (UAX #9):
 //!

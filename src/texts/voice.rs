@@ -44,7 +44,7 @@ const FRENCH: (&str, &str) = (
     "Je répète : {{code}}.",
 );
 
-/// Sorted by language.
+/// The calls of all languages, sorted by language.
 pub(super) static VOICE: &[Call] = &[
     Call::new(
         "ar",
@@ -165,7 +165,7 @@ pub(super) static VOICE: &[Call] = &[
         "您的{{brand}}验证码是：{{code}}。",
         "再重复一遍：{{code}}。",
     ),
-    // Polly's only Mandarin voice is for the mainland, so its text is in simplified characters. Nobody reads them.
+    // Polly's only Mandarin voice is for the mainland, so this text is in simplified characters. They are only spoken.
     Call::new(
         "zh-TW",
         ("cmn-CN", "Zhiyu"),
