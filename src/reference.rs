@@ -7,8 +7,8 @@ use std::fmt::Write;
 
 /// A reference ID: 1 to 48 characters of `A-Z a-z 0-9 _ -`.
 ///
-/// Its `Debug` hides it, and it has no `Display`. A derived ID is a hash of little more than a phone number, so a
-/// reader of a log could find the number by trying all numbers.
+/// Its `Debug` hides it, and it has no `Display`. A derived ID is a hash of little more than a
+/// phone number, so a reader of a log could find the number by trying all numbers.
 ///
 /// ```compile_fail,E0277
 /// fn printed(_: impl std::fmt::Display) {}
@@ -42,8 +42,8 @@ impl ReferenceId {
     /// Derives the reference ID as AWS's Python example does: the MD5, in lower-case hex, of brand name,
     /// source and destination number in UTF-8 without separators.
     ///
-    /// MD5 protects nothing here. The derivation must be the same so that codes of the example can be verified here,
-    /// and codes of this program there.
+    /// MD5 protects nothing here. The derivation must be the same so that codes of the example can
+    /// be verified here, and codes of this program there.
     #[must_use]
     pub fn derived(brand_name: &str, source: &str, destination_number: &PhoneNumber) -> Self {
         let mut hash = Md5::new();

@@ -1,7 +1,7 @@
 //! The challenge that Create returns.
 //!
-//! Cognito shows its public parameters to the app. It keeps its metadata for later Define and Create triggers, and its
-//! private parameters for Verify. Both name the sign-in session.
+//! Cognito shows its public parameters to the app. It keeps its metadata for later Define and
+//! Create triggers, and its private parameters for Verify. Both name the sign-in session.
 
 use super::event::Request;
 use super::session;
@@ -10,8 +10,8 @@ use crate::service::{Challenge, ChallengeState, Service, SignIn};
 use crate::time::Millis;
 use serde_json::{Value, json};
 
-/// The response to Create. `nonce` identifies this challenge. Two deliveries of one answer have the same nonce; answers
-/// to other challenges have other ones.
+/// The response to Create. `nonce` identifies this challenge. Two deliveries of one answer have the
+/// same nonce; answers to other challenges have other ones.
 pub(super) fn response(
     shown: ShownNumber,
     sign_in: &SignIn,
@@ -40,8 +40,8 @@ pub(super) fn response(
     })
 }
 
-/// The response to Create if there is no challenge. No answer passes it and no attempt is left, so Define ends the
-/// sign-in.
+/// The response to Create if there is no challenge. No answer passes it and no attempt is left, so
+/// Define ends the sign-in.
 pub(super) fn ended_response(service: &Service, policy: &Policy, request: &Request) -> Value {
     // The app sees the same masked number as always, even though the lookup has failed.
     let number = request

@@ -53,8 +53,8 @@ const MAX_ROUNDS: usize = 10;
 
 /// Decides the next step of a sign-in, from its completed rounds.
 ///
-/// Tokens are issued only if the last round is a correct answer to this function's own challenge. Any unexpected round
-/// fails the sign-in.
+/// Tokens are issued only if the last round is a correct answer to this function's own challenge.
+/// Any unexpected round fails the sign-in.
 #[must_use]
 pub fn define(session: &[Round], user_not_found: bool, step_up: StepUp) -> Decision {
     let rounds = match (step_up, session) {

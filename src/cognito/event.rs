@@ -69,7 +69,8 @@ pub(super) struct PrivateParameters {
     pub(super) nonce: String,
 }
 
-/// The fields of `request`, each of them raw. So a field with an unexpected type does not affect the others.
+/// The fields of `request`, each of them raw. So a field with an unexpected type does not affect
+/// the others.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct RawRequest<'a> {
@@ -125,7 +126,8 @@ impl Request {
         prefixes.read_stored(stored).map_err(|_| "invalid_number")
     }
 
-    /// Whether Cognito says that the number is verified, by a boolean or by the word `true` in any case.
+    /// Whether Cognito says that the number is verified, by a boolean or by the word `true` in any
+    /// case.
     pub(super) fn is_verified(&self) -> bool {
         match self.attributes.get("phone_number_verified") {
             Some(Value::Bool(is_verified)) => *is_verified,
@@ -144,7 +146,8 @@ impl Request {
     }
 }
 
-/// Reads a round of the history. Define refuses a round without a name, so an unreadable round fails the sign-in.
+/// Reads a round of the history. Define refuses a round without a name, so an unreadable round
+/// fails the sign-in.
 fn read_round(round: &RawValue) -> Round {
     let round = read_map(Some(round));
     Round {
