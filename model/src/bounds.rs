@@ -8,7 +8,7 @@ const WINDOWS: &[(usize, u16)] = &[(1, 30), (2, 600)];
 /// Windows in which sends to one number overlap.
 const WIDE: &[(usize, u16)] = &[(2, 600)];
 
-/// Windows in which three sends overlap.
+/// One number and three requests; nothing fails.
 pub const WIDER: &[(usize, u16)] = &[(3, 600)];
 
 const SEND: Request = Request::Send { to: 0, key: NONE };
@@ -56,7 +56,7 @@ pub const BASE: Config = Config {
     windows: WINDOWS,
 };
 
-/// One verification: everything that HTTP requests do to it, with a crash, a lost answer or a failure anywhere.
+/// One verification: all HTTP requests about it, with a crash, a lost answer or a failure at any step.
 pub const ONE_NUMBER: Config = Config {
     requests: &[
         SEND,
@@ -90,7 +90,7 @@ pub const TWO_NUMBERS: Config = Config {
     ..BASE
 };
 
-/// Two sessions sign in to one number, which gets codes over HTTP as well; and their decoys.
+/// Two sessions sign in to one number, with their decoys. The number gets codes over HTTP as well.
 pub const SIGN_INS: Config = Config {
     requests: &[
         SIGN_IN,
@@ -137,7 +137,7 @@ pub const REDEEMS: Config = Config {
     ..BASE
 };
 
-/// Two sessions of one code, with few attempts.
+/// Two sessions that use one code with few attempts.
 pub const LAST_ATTEMPT: Config = Config {
     requests: &[
         SIGN_IN,
@@ -154,7 +154,7 @@ pub const LAST_ATTEMPT: Config = Config {
     ..BASE
 };
 
-/// A user who cannot be sent a code, and a code over HTTP.
+/// A user who cannot be sent a code, beside a code over HTTP.
 pub const DECOYS: Config = Config {
     requests: &[
         SEND,
@@ -181,7 +181,7 @@ pub const PAUSE: Config = Config {
     ..BASE
 };
 
-/// Whether the counterexample for a missing condition is far: half a million states away and more.
+/// Whether the counterexample for a missing condition is at least half a million states away.
 #[must_use]
 pub fn is_far(guard: Guard) -> bool {
     matches!(
@@ -193,7 +193,7 @@ pub fn is_far(guard: Guard) -> bool {
     )
 }
 
-/// The smallest bounds in which a missing condition shows.
+/// The smallest bounds in which a missing condition breaks a property.
 #[must_use]
 pub fn of_guard(guard: Guard) -> Config {
     match guard {

@@ -1,8 +1,9 @@
 //! The properties, as bits of [`State::broken`](crate::state::State::broken).
 
-/// The provider is asked at most as often as a code allows; equal guesses at once ask once.
+/// The provider is asked at most as often as a code allows; of equal guesses at once, one is asked.
 pub const I1: u16 = 1;
-/// At most a hundred guesses at a number's codes since its last success: the ledger knows of all of them.
+/// At most a hundred guesses at a number's codes reach the provider between two successes, and the ledger counts all of
+/// them.
 pub const I2: u16 = 1 << 1;
 /// One success per code.
 pub const I3: u16 = 1 << 2;
@@ -14,21 +15,21 @@ pub const I5: u16 = 1 << 4;
 pub const I6: u16 = 1 << 5;
 /// Every window holds, and failed guesses stop sends.
 pub const I7: u16 = 1 << 6;
-/// Budgets are never overspent, and refusals refund what they counted.
+/// Budgets are never overspent, and refused sends get back what they have spent.
 pub const I8: u16 = 1 << 7;
-/// An ended verification stays as it is until the next send, and its text is never right again.
+/// An ended verification stays as it is until the next send, and the code of its text is never right again.
 pub const END: u16 = 1 << 8;
-/// The newest code on a phone can be verified: no record has lost it.
+/// The newest code on a phone can be verified: the record still names its issuer.
 pub const LIVE: u16 = 1 << 9;
-/// A success is redeemed once, in time, and not that of a sign-in.
+/// A success is redeemed once, in time, and only if it is not the success of a sign-in.
 pub const REDEEM: u16 = 1 << 10;
-/// A cancel ends no code that is newer than the one that it saw.
+/// A cancel ends no code that is newer than the code that it has seen.
 pub const CANCEL: u16 = 1 << 11;
-/// Another session cannot spend the owner's last attempt, and the same answer to one question costs one.
+/// Only the owner can spend the last attempt, and two deliveries of one answer cost one attempt.
 pub const OWNER: u16 = 1 << 12;
-/// A decoy sends nothing, asks nobody and never succeeds.
+/// A decoy sends no message, asks no provider and never succeeds.
 pub const DECOY: u16 = 1 << 13;
-/// No message leaves ten seconds after a pause.
+/// No message leaves later than ten seconds after a pause.
 pub const PAUSE: u16 = 1 << 14;
 
 pub const ALL: [(&str, u16); 15] = [

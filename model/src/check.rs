@@ -1,4 +1,4 @@
-//! The properties that are checked after every step, whatever it was.
+//! The properties that are checked after every step, whichever step it was.
 
 use crate::ledger::LOCKED;
 use crate::state::{self, Record, RecordState, State, Time};
@@ -39,7 +39,7 @@ impl Model {
     }
 }
 
-/// Whether a record knows of the code of a text.
+/// Whether a guess at the code of a text can be right by this record.
 fn can_be_verified(record: &Record, code: usize, text: &state::Text) -> bool {
     let issuer = state::Issuer::Provider {
         provider: text.provider,
@@ -50,7 +50,8 @@ fn can_be_verified(record: &Record, code: usize, text: &state::Text) -> bool {
     record.state.is_open() && record.issuers.contains(&issuer) && !is_refused
 }
 
-/// An ended verification changes only by a send, except that a success is redeemed and a verdict is noted.
+/// An ended verification changes only by a send. Two changes are allowed: a success is redeemed, and a verdict is
+/// noted.
 pub(crate) fn changed_an_end(before: &Record, after: &Record, opens: bool, now: Time) -> u16 {
     let is_final = matches!(
         before.state,

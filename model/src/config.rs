@@ -1,13 +1,14 @@
-//! The bounds of the model, and the conditions that it can do without.
+//! The bounds of the model, and the conditions that can be left out of it.
 
 use crate::state::{Provider, Request, Time};
 
-/// How far the model goes.
+/// The bounds of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Config {
-    /// The requests that people and software may begin. A request with a code stands for one with each possible code.
+    /// The requests that people and software may begin. A request with a code stands for one request with each possible
+    /// code.
     pub requests: &'static [Request],
-    /// Whether the second verification is that of a sign-in to the first number. Otherwise it has a number of its own.
+    /// Whether the second verification belongs to a sign-in to the first number. Otherwise it has a number of its own.
     pub sign_in: bool,
     /// How many requests can begin.
     pub begins: u8,
@@ -31,7 +32,7 @@ pub struct Config {
     pub failures: &'static [u8],
     /// Guesses allowed for a code.
     pub attempts: u8,
-    /// Messages allowed a day.
+    /// Messages allowed in a day.
     pub budget: u8,
     /// The windows of a number: sends and seconds.
     pub windows: &'static [(usize, Time)],
@@ -48,27 +49,27 @@ pub enum Guard {
     PayUnexpired,
     /// Only a verification with attempts left takes them.
     PayLeft,
-    /// The same guess is not paid for twice at once.
+    /// Of two equal guesses at once, only one is paid for.
     PayNotPending,
-    /// The same wrong guess is answered from the record.
+    /// A repeat of a wrong guess is answered from the record.
     PayNotWrong,
-    /// The last attempt belongs to the session that the code was sent for.
+    /// Only the session that owns the code can spend the last attempt.
     PayOwner,
-    /// The answer to one question is delivered twice and costs one attempt.
+    /// Two deliveries of the answer to one question cost one attempt.
     PayQuestion,
     /// A number with a hundred failures takes no guess.
     ChargeLocked,
-    /// A success clears the failures up to its own charge, and no later ones.
+    /// A success clears the failures up to and including its own charge, and no later ones.
     ClearUpToCharge,
-    /// A success clears nothing if the failures were cleared since its charge.
+    /// A success clears nothing if the failures have been cleared since its charge.
     ClearEpoch,
     /// A guess that the provider has not answered is not noted as wrong.
     NoteUnclear,
-    /// A success is written only over the generation that was paid for, or one that has the same code.
+    /// A success is written only over the generation that was paid for, or over one that has the same code.
     ConsumeGeneration,
     /// A success is written only over an open verification.
     ConsumeOpen,
-    /// Of two successes with one code only the one that was written counts.
+    /// Of two successes with one code, only the one that was written counts.
     ConsumeWinner,
     /// The same success is repeated only for its winner.
     ReplayWinner,
@@ -90,27 +91,27 @@ pub enum Guard {
     SettleReserved,
     /// A send settles only what it has reserved itself.
     SettleHolder,
-    /// A code that was sent is the only valid one.
+    /// A code that was sent becomes the only valid one.
     SettleOnlyNewest,
-    /// A resend that did not happen restores what was there.
+    /// A resend that sent nothing restores the record as it was before.
     SettleBack,
-    /// An unclear resend leaves the former code valid.
+    /// An unclear resend leaves the earlier code valid, too.
     IssuersOfBoth,
     /// A code that follows another has a reference of its own.
     OwnReference,
     /// An idempotency key is reserved once.
     KeyReserved,
-    /// Only its holder ends a key.
+    /// Only the holder of a key ends it.
     KeyHolder,
     /// A key is released only if certainly no message was sent.
     KeyKeptIfUnclear,
     /// A budget has a cap.
     SpendCap,
-    /// A send is spent before it is sent.
+    /// The budget is spent before the message is sent.
     SpendFirst,
     /// A message that may have been sent is not refunded.
     RefundOnlyUnsent,
-    /// A refused send is refunded.
+    /// A refused send gets its budget back.
     RefundRefused,
     /// Only an open verification is canceled.
     CancelOpen,

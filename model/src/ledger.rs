@@ -15,9 +15,9 @@ pub(crate) const SUCCESS_REPLAY: Time = 20;
 pub(crate) const REDEEMABLE: Time = 600;
 /// The number of failures at which a number is locked.
 pub const LOCKED: u8 = 100;
-/// Failures, and how long they stop sends; the second wait is longer than any run of the model.
+/// Failures, with the time for which they stop sends. The second wait is longer than any run of the model.
 const STOPS: [(u8, Time); 2] = [(10, 900), (30, NEVER)];
-/// Later than everything.
+/// A time later than every time of a run.
 pub(crate) const NEVER: Time = Time::MAX;
 
 /// The record that a send writes over an ended verification.
@@ -51,15 +51,15 @@ pub(crate) enum Settled {
     Back(Record),
 }
 
-/// Why a number must wait.
+/// A wait before the next code to a number, and its reason.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Wait {
-    /// Zero if it need not wait; [`NEVER`] if it is locked.
+    /// Zero if the number need not wait; [`NEVER`] if it is locked.
     pub(crate) until: Time,
     pub(crate) guesses: bool,
 }
 
-/// Why a number must wait at a moment.
+/// The wait of a number at `now`.
 pub(crate) fn wait_of(windows: &[(usize, Time)], number: &Number, now: Time) -> Wait {
     if number.failures >= LOCKED {
         return Wait {
@@ -87,7 +87,7 @@ pub(crate) fn wait_of(windows: &[(usize, Time)], number: &Number, now: Time) -> 
     }
 }
 
-/// When every window has room.
+/// The earliest time at which every window has room.
 pub(crate) fn next_send(windows: &[(usize, Time)], number: &Number) -> Time {
     windows
         .iter()
@@ -100,7 +100,7 @@ pub(crate) fn next_send(windows: &[(usize, Time)], number: &Number) -> Time {
 }
 
 impl Model {
-    /// Spends an attempt. The record after it, or the record as it stands.
+    /// Spends an attempt. Returns the record after it, or the error of a refusal with the record as it stands.
     pub(crate) fn pay(
         &self,
         state: &mut State,
@@ -131,7 +131,7 @@ impl Model {
         if !may_be_guessed {
             return Err(*record);
         }
-        // An end of the model's own: a missing guard must not make a negative number.
+        // This only protects the model's own arithmetic: with a guard left out, the number could become negative.
         record.left = record.left.saturating_sub(1);
         record.guess = code;
         record.guess_outcome = GuessOutcome::Pending;
@@ -140,7 +140,7 @@ impl Model {
         Ok(*record)
     }
 
-    /// Counts a guess as failed: the failures and the epoch, unless the number is locked.
+    /// Counts a guess as failed. Returns the failures and the epoch, or `None` if the number is locked.
     pub(crate) fn charge(&self, state: &mut State, number: usize, now: Time) -> Option<(u8, u8)> {
         let number = &mut state.numbers[number];
         if number.failures >= LOCKED && self.has(Guard::ChargeLocked) {
@@ -176,7 +176,8 @@ impl Model {
         number.forgiven = number.charged;
     }
 
-    /// Takes a place in the windows. The number afterwards, or as it stands.
+    /// Takes a place in the windows. Returns the number after it, or the error of a refusal with the number as it
+    /// stands.
     pub(crate) fn reserve_send(
         &self,
         state: &mut State,
@@ -317,7 +318,7 @@ impl Model {
         }
     }
 
-    /// Writes a success. The record as it stands if it is refused.
+    /// Writes a success. A refusal returns the record as it stands.
     pub(crate) fn consume(
         &self,
         state: &mut State,
@@ -341,7 +342,7 @@ impl Model {
         Ok(())
     }
 
-    /// Ends an open verification. The record as it stands if it is refused.
+    /// Ends an open verification. A refusal returns the record as it stands.
     pub(crate) fn cancel(
         &self,
         state: &mut State,
@@ -393,7 +394,7 @@ impl Model {
         Ok(())
     }
 
-    /// Reserves a key, or says what it stands for.
+    /// Reserves a key, or returns its state if another request has reserved it.
     pub(crate) fn reserve_key(
         &self,
         state: &mut State,

@@ -1,8 +1,8 @@
 //! A model of verifications, numbers, providers and the operator.
 //!
-//! It is small enough that a program can visit every order of its steps: each step of the ledger and each question to
-//! a provider is one, and between any two of them another request may run, fail, lose its answer or die. The code of
-//! the service is not used.
+//! The model is so small that a program can visit every order of its steps. Each step of the ledger and each request to
+//! a provider is one step. Between any two steps another request may run, fail, lose its answer or die. The model
+//! shares no code with the service.
 #![expect(
     clippy::indexing_slicing,
     reason = "all indexes are small numbers of the model's own"
@@ -30,18 +30,18 @@ use state::{
     Session, State, TEXTS, Time, WRONG, part,
 };
 
-/// How long a code is valid.
+/// How long a code is valid, in seconds.
 pub const VALIDITY: Time = 300;
-/// How much longer the plain reference is taken.
+/// How much longer than its validity a code blocks the plain reference.
 pub const PLAIN_MARGIN: Time = 60;
-/// When a verification ends at the latest.
+/// How long after its first code a verification ends at the latest.
 const MAX_LIFETIME: Time = 3600;
 const MAX_SENDS: u8 = 3;
-/// How long the first request with a key can take.
+/// How long the first request with an idempotency key can take.
 const KEY_IN_USE: Time = 30;
-/// How long the pause is used before it is read again.
+/// How long a function uses the pause that it has read.
 const PAUSE_KEPT: Time = 10;
-/// The short move of the clock: a request lives longer.
+/// The short move of the clock. A request can live longer than that.
 pub const SHORT: Time = 6;
 /// The time at the start.
 pub const START: Time = 100;
@@ -66,9 +66,9 @@ pub enum Action {
 
 /// The next move of a request after a step.
 pub(crate) enum Next {
-    /// It does the other steps of its place.
+    /// The request stays at its place, and does the other steps there.
     Stay,
-    /// It goes on, with these steps at once.
+    /// The request goes on to a place, where it does these steps at once.
     Go(Place, u8),
     End(Answer),
 }
@@ -119,7 +119,7 @@ impl Model {
             .collect()
     }
 
-    /// Everything that can happen in a state.
+    /// Lists every action that can happen in a state.
     pub fn actions(&self, state: &State, actions: &mut Vec<Action>) {
         self.actions_of_people(state, actions);
         for (slot, running) in (0..).zip(&state.running) {
@@ -166,7 +166,7 @@ impl Model {
         }
     }
 
-    /// The requests that can begin.
+    /// Calls `begin` with each request that can begin.
     fn requests(&self, state: &State, mut begin: impl FnMut(Request)) {
         let texts = state.texts.iter().flatten().count();
         let may_leave = |running: &&Running| {
@@ -189,7 +189,7 @@ impl Model {
                     }
                 }
                 Request::SignIn { session } | Request::UnknownSignIn { session } if has_room => {
-                    // Sessions differ in nothing but their names, so they begin in the order of their names.
+                    // Sessions differ only in their names. So they begin in the order of their names.
                     let is_next = state.sessions[usize::from(session)] == Session::New
                         && (session == 0 || state.sessions[0] != Session::New);
                     let begins = |running: &Running| session_of(running) == session;
@@ -225,7 +225,7 @@ impl Model {
         }
     }
 
-    /// How a step can end.
+    /// Calls `fate` with each end that a step can have.
     fn fates(state: &State, running: &Running, mut fate: impl FnMut(Fate)) {
         let may_fail = state.faults > 0;
         match running.place {
@@ -262,7 +262,7 @@ impl Model {
         }
     }
 
-    /// The state after an action, and the answer that somebody got.
+    /// The state after an action, and the answer if the action has ended a request.
     #[must_use]
     pub fn next(&self, state: &State, action: Action) -> (State, Option<Answer>) {
         let mut next = state.clone();
@@ -298,7 +298,7 @@ impl Model {
         (next, answer)
     }
 
-    /// The same state with its running requests in one order: it does not matter which of them is which.
+    /// The same state with its running requests in a fixed order, because their order does not matter.
     #[must_use]
     pub fn canonical(mut state: State) -> State {
         state.running.sort_unstable();
@@ -359,7 +359,7 @@ impl Model {
         running.parts &= !part;
         if !matches!(fate, Fate::Done | Fate::Yes | Fate::No) {
             state.faults -= 1;
-            // A refusal is no fault of this program: nothing is lost with it.
+            // A refusal by the provider is no fault: nothing is lost by it.
             running.facts.had_a_fault |= fate != Fate::Refused;
         }
         let target = target_of(state, &running);
@@ -429,7 +429,7 @@ impl Model {
         None
     }
 
-    /// Checks what a request leaves behind.
+    /// Checks the traces that an ended request leaves in the state.
     fn ended(state: &mut State, running: &Running, answer: Answer) {
         let facts = running.facts;
         if facts.spent_really && !facts.text_left && !facts.refunded_really && !facts.had_a_fault {
@@ -479,7 +479,7 @@ impl Model {
     }
 }
 
-/// Does a step of the ledger, if it is done at all. `None`: the request gets no answer.
+/// Does a step of the ledger, unless its fate is not to be done. Returns `None` if the request gets no answer.
 pub(crate) fn by_fate<T>(fate: Fate, act: impl FnOnce() -> T) -> Option<T> {
     match fate {
         Fate::Done => Some(act()),

@@ -1,4 +1,4 @@
-//! The requests about a verification as a whole: `src/service/manage.rs` of the service.
+//! The requests about a verification as a whole, as in `src/service/manage.rs`.
 
 use crate::config::Guard;
 use crate::ledger::{REDEEMABLE, next_send};
@@ -7,7 +7,7 @@ use crate::state::NONE;
 use crate::state::{Answer, Fate, Phase, Place, Refusal, Request, Running, State, part};
 use crate::{MAX_SENDS, Model, Next, by_fate, target_of};
 
-/// How often a cancel or a redeem that meets another generation looks again.
+/// How often a cancel or a redeem reads again after it has met another generation.
 const TRIES: u8 = 3;
 
 impl Model {
@@ -79,7 +79,7 @@ impl Model {
         }
     }
 
-    /// Redeems the success that was seen, if that can be done.
+    /// Redeems the success that the request has seen, if that is allowed.
     fn judge_redeem(&self, running: &Running) -> Next {
         let (seen, now) = (&running.seen, running.now);
         // The last refusal is judged, too.
@@ -123,7 +123,7 @@ impl Model {
         }
     }
 
-    /// Cancels the generation that was seen, if it is open.
+    /// Cancels the generation that the request has seen, if it is open.
     fn judge_cancel(&self, running: &Running) -> Next {
         let seen = &running.seen;
         if seen.generation == 0 {

@@ -1,13 +1,13 @@
-//! Requests: who asks, and where a request stands.
+//! Requests: their callers, and how far each request is.
 
 use crate::state::{Issuer, NONE, Number, Phase, Provider, Record, State, Time};
 
-/// Where a request of the ledger, the service or a provider stands: each value is one step, or several at once.
+/// How far a request is. Each value stands for one step, or for several at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub enum Place {
     #[default]
     ReserveKey,
-    /// Undoes a reservation of which nobody knows.
+    /// Undoes a reservation that the request has not been told of.
     ReleaseKey,
     /// Reads of the record and the number.
     Plan,
@@ -19,7 +19,7 @@ pub enum Place {
     Settle,
     Pay,
     Charge,
-    /// The place in the list of issuers.
+    /// The request asks the issuer at this place in the list of issuers.
     Ask(u8),
     Consume,
     ConsumeAgain,
@@ -66,7 +66,7 @@ pub mod part {
     pub const REFUND: u8 = 4;
 }
 
-/// A request that somebody makes.
+/// A request by a person or by other software.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Request {
     Send {
@@ -76,7 +76,7 @@ pub enum Request {
     Verify {
         to: u8,
         code: u8,
-        /// The idempotency key, which identifies the winner.
+        /// The idempotency key. It also identifies the winner.
         key: u8,
     },
     Status {
@@ -110,17 +110,17 @@ pub enum Request {
     },
 }
 
-/// How a step of a request ends.
+/// The end of one step of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Fate {
     Done,
-    /// Done, and the answer is lost.
+    /// The step was done, and the answer is lost.
     Lost,
-    /// Not done, without an answer.
+    /// The step was not done, and there is no answer.
     Failed,
-    /// The provider takes the message, and the answer is lost.
+    /// The provider takes the message, and its answer is lost.
     UnclearSent,
-    /// The provider does not get the message, and nobody knows.
+    /// The provider does not get the message, and the request does not learn that.
     UnclearUnsent,
     /// The provider refuses the message.
     Refused,
@@ -134,7 +134,7 @@ pub enum Fate {
     NoAnswer,
 }
 
-/// Facts about a request, for itself and for the properties.
+/// Facts about a request. Some are only for the properties.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Facts {
@@ -142,19 +142,19 @@ pub struct Facts {
     pub has_spent: bool,
     pub is_prepared: bool,
     pub is_resend: bool,
-    /// The send of a sign-in runs.
+    /// Whether the send of a sign-in runs.
     pub is_sending: bool,
-    /// One of several steps at once failed, or one of several providers did not answer.
+    /// Whether one of several steps at once failed, or one of several providers did not answer.
     pub has_failed: bool,
-    /// For the properties: something was spent, whatever the request knows.
+    /// For the properties: whether something was spent, even if the request does not know.
     pub spent_really: bool,
     pub refunded_really: bool,
     pub text_left: bool,
-    /// A step of this request failed or came to no clear end.
+    /// Whether a step of this request failed or had no clear end.
     pub had_a_fault: bool,
 }
 
-/// A request that runs.
+/// A running request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Running {
     pub request: Request,
@@ -165,29 +165,29 @@ pub struct Running {
     pub now: Time,
     pub provider: Provider,
     pub facts: Facts,
-    /// The record that it has read or paid for.
+    /// The record that the request has read or paid for.
     pub seen: Record,
     /// The number that it has read.
     pub known: Number,
-    /// The failures that its own charge came to, and the epoch.
+    /// The failures after the request's own charge, and the epoch.
     pub charge: (u8, u8),
-    /// For the properties: all charges up to its own.
+    /// For the properties: all charges up to and including the request's own.
     pub charged: u8,
-    /// For the properties: how often the record had been opened when it paid.
+    /// For the properties: how often the record had been opened at the payment.
     pub opened: u8,
-    /// For the properties: the code had been replaced when it paid.
+    /// For the properties: whether the code had been replaced at the payment.
     pub is_replaced: bool,
-    /// The generation that it writes a success over.
+    /// The generation over which the request writes a success.
     pub generation: u8,
     /// The issuer that has accepted the code.
     pub accepted: Issuer,
-    /// Tells the sends apart.
+    /// Tells this request's sends from others.
     pub holder: u8,
     pub tries: u8,
     pub outcome: Option<Answer>,
 }
 
-/// Why a request is refused: the error code of the same name.
+/// The reason of a refusal: the error code of the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Refusal {
     AlreadyVerified,
@@ -200,7 +200,7 @@ pub enum Refusal {
     /// As `InvalidCode`, because a newer code was sent.
     NewerCode,
     LedgerUnavailable,
-    /// The provider refused.
+    /// The provider refused the message.
     ProviderRejected,
     /// The provider did not answer.
     ProviderTimeout,
@@ -213,7 +213,7 @@ pub enum Refusal {
     VerificationNotFound,
 }
 
-/// How a request ends.
+/// The end of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Answer {
     Sent {
@@ -238,7 +238,7 @@ pub enum Answer {
         expires: Time,
         resend: Time,
     },
-    /// The sign-in gets a decoy deeper than the model knows.
+    /// The sign-in would get a further decoy, which the model does not have.
     Deeper,
     Refused(Refusal),
 }
@@ -250,7 +250,7 @@ pub enum Challenge {
     Ended,
 }
 
-/// A name that nothing has: neither a running request nor a record or key that one has reserved.
+/// A free name for a holder: no running request has it, and no record or key.
 pub(crate) fn free_holder(state: &State) -> u8 {
     let is_taken = |holder: u8| {
         let of_records = state.targets.iter().map(|target| target.record.holder);
@@ -273,7 +273,7 @@ pub(crate) fn sends(request: Request) -> bool {
     )
 }
 
-/// The session that asks; [`NONE`] over HTTP.
+/// The session that the request belongs to; [`NONE`] over HTTP.
 pub(crate) fn session_of(running: &Running) -> u8 {
     match running.request {
         Request::SignIn { session }

@@ -1,4 +1,4 @@
-//! The steps of a send: `src/service/send.rs` and `src/service/send_plan.rs` of the service.
+//! The steps of a send, as in `src/service/send.rs` and `src/service/send_plan.rs`.
 
 use crate::config::Guard;
 use crate::ledger::{NEVER, Opening, Reopening, Settled, Wait, next_send, wait_of};
@@ -11,7 +11,7 @@ use crate::{
     by_fate, session_of, target_of,
 };
 
-/// The effect that a send will have on its verification.
+/// The changes that a send will make to its verification.
 pub(crate) struct Plan {
     pub(crate) generation: u8,
     pub(crate) expires: Time,
@@ -36,7 +36,7 @@ impl Model {
         }
     }
 
-    /// Whether the function of this request knows of a pause. It reads it again after a while.
+    /// Whether the function of this request knows of a pause. A function reads the pause again after a while.
     pub(crate) fn is_paused(&self, state: &mut State, running: &Running) -> bool {
         let is_paused = state.paused > 0;
         let kept = &mut state.pause_read[running.provider as usize];
@@ -89,7 +89,7 @@ impl Model {
         }
     }
 
-    /// Does one of the reads of the record and of the number, which are made at once. Whether both are done.
+    /// Does one of two reads that are made at once, of the record and of the number. Returns whether both are done.
     pub(crate) fn read_both(
         &self,
         state: &State,
@@ -177,7 +177,7 @@ impl Model {
             Some(Err(number)) => {
                 let mut wait = wait_of(self.config.windows, &number, now);
                 if wait.until == 0 {
-                    // Another send took the place a moment ago.
+                    // Another send took the last place a moment ago.
                     wait.until = now + 1;
                 }
                 let refusal = refusal(running, wait);
@@ -189,7 +189,7 @@ impl Model {
     fn write_ahead(&self, state: &mut State, running: &mut Running, fate: Fate) -> Next {
         let target = target_of(state, running);
         let plan = self.planned(running);
-        // If it stays unclear whether it is written, it is settled all the same.
+        // If it stays unclear whether the record was written, it must be settled all the same.
         running.facts.is_prepared = true;
         let written = by_fate(fate, || self.write(state, target, running, &plan));
         match written {
@@ -277,7 +277,7 @@ impl Model {
         }
     }
 
-    /// The issuers of the codes that may be valid until the outcome is known, the newest first.
+    /// The issuers of the codes that may be valid until the outcome of the send is known, the newest first.
     fn issuers(&self, running: &Running, plan: &Plan) -> Issuers {
         let mut issuers = Issuers::default();
         issuers[0] = plan.issuer;
@@ -329,7 +329,7 @@ impl Model {
         self.end_by_settling(running, outcome)
     }
 
-    /// Ends a send: what is still to do about its key, its record and its charges is done at once.
+    /// Ends a send: the remaining steps for its key, its record and its charges are done at once.
     fn end_by_settling(&self, running: &mut Running, outcome: Answer) -> Next {
         let is_refused = matches!(outcome, Answer::Refused(_)) && !is_unclear(outcome);
         let does_refund = is_refused && self.has(Guard::RefundRefused)
@@ -355,7 +355,7 @@ impl Model {
 
     fn settle_part(&self, state: &mut State, running: &mut Running, part: u8, fate: Fate) -> Next {
         let outcome = running.outcome.unwrap_or(Answer::Done);
-        // The answer does not depend on whether these steps are done.
+        // The answer does not wait for these steps.
         by_fate(fate, || match part {
             part::KEY => self.end_key(state, running, outcome),
             part::SETTLE => self.settle_send(state, running, outcome),
@@ -414,7 +414,7 @@ impl Model {
             outcome if is_unclear(outcome) => Settled::Unclear,
             _ if running.facts.is_resend && self.has(Guard::SettleBack) => {
                 let mut earlier = running.seen;
-                // An earlier send that crashed may have reached the phone.
+                // An earlier send may have reached the phone, and crashed before it was settled.
                 if earlier.state == RecordState::Reserved {
                     earlier.state = RecordState::Unclear;
                 }
@@ -429,7 +429,7 @@ impl Model {
     }
 }
 
-/// The end of a send. That of a sign-in goes on.
+/// Ends a send. A sign-in goes on after its send.
 fn end_of_send(running: &mut Running, outcome: Answer) -> Next {
     match (running.request, outcome) {
         (Request::ResendForSignIn { .. }, Answer::Sent { .. }) => Next::End(Answer::Done),
@@ -446,7 +446,7 @@ pub(crate) fn key_of(running: &Running) -> u8 {
     }
 }
 
-/// No text of a verification is right any more.
+/// Marks the texts of a verification: none of their codes may be right any more.
 pub(crate) fn end_texts(state: &mut State, target: usize) {
     for text in state.texts.iter_mut().flatten() {
         text.has_ended |= usize::from(text.target) == target;
@@ -484,7 +484,7 @@ fn repeat(held: &Key, target: u8, now: Time) -> Answer {
     }
 }
 
-/// Why a number that has to wait gets no code.
+/// The refusal of a send to a number that has to wait.
 fn refusal(running: &Running, wait: Wait) -> Refusal {
     let seen: &Record = &running.seen;
     if running.facts.is_resend && !wait.guesses && wait.until <= seen.expires {

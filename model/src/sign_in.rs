@@ -1,5 +1,5 @@
-//! The steps of a sign-in, and of its decoy, with one set of counters for both doors. `src/service/sign_in_send.rs` of the
-//! service takes other steps since each door counts for itself.
+//! The steps of a sign-in and of its decoy, with one set of counters for both doors. In `src/service/sign_in_send.rs`
+//! each door counts for itself, so the steps there are other ones.
 
 use crate::ledger::{Opening, Reopening, Settled, wait_of};
 use crate::send::{key_of, visible};
@@ -46,7 +46,7 @@ impl Model {
         }
     }
 
-    /// Reads the record and what counts for its number. `None`: not all is read yet.
+    /// Reads the record and the counters of its number. Returns `None` as long as one of them is not read.
     fn read(
         &self,
         state: &State,
@@ -128,7 +128,7 @@ impl Model {
                 }
             };
         }
-        // A refused send leaves the code open only if another sign-in has sent it meanwhile.
+        // After a refused send, the code is open only if another sign-in has sent one meanwhile.
         let challenge = match running.outcome {
             Some(Answer::Sent { .. } | Answer::Refused(Refusal::ProviderTimeout)) => {
                 Challenge::Sent
@@ -172,7 +172,7 @@ impl Model {
         }
         running.seen = Record::default();
         if is_again {
-            // The model ends before a decoy could end within its own sign-in.
+            // The model has no decoy of a decoy, so the sign-in ends here.
             return Next::End(Answer::Deeper);
         }
         if self.is_paused(state, running) {

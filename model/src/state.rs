@@ -3,10 +3,11 @@
 pub use crate::request::{Answer, Challenge, Facts, Fate, Place, Refusal, Request, Running, part};
 use std::hash::{Hash, Hasher};
 
-/// Seconds since some moment; zero stands for never.
+/// Seconds since a fixed moment; zero stands for never.
 pub type Time = u16;
 
-/// Verifications: one that HTTP requests name; one of another number or of a sign-in; the decoy of that sign-in.
+/// The verifications: one that HTTP requests name, one of another number or of a sign-in, and the decoy of that
+/// sign-in.
 pub const TARGETS: usize = 3;
 pub const SIGN_IN: usize = 1;
 pub const DECOY: usize = 2;
@@ -14,10 +15,10 @@ pub const DECOY: usize = 2;
 /// The most texts that can be sent.
 pub const TEXTS: usize = 4;
 
-/// The code that no text has.
+/// The code that no text contains.
 pub const WRONG: u8 = 15;
 
-/// The name of nobody and nothing.
+/// The name that no request, session or key has.
 pub const NONE: u8 = 255;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -63,7 +64,7 @@ impl Issuer {
     }
 }
 
-/// The newest first.
+/// Issuers, the newest first.
 pub type Issuers = [Issuer; 3];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -98,7 +99,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// Whether a verification that has come here stays here until the next send.
+    /// Whether a verification in this phase stays in it until the next send.
     #[must_use]
     pub fn is_end(self) -> bool {
         !matches!(self, Self::None | Self::Pending)
@@ -187,7 +188,7 @@ impl Record {
     }
 }
 
-/// In few writes: most of the time goes into hashing states.
+/// Hashes in few writes, because a check spends most of its time on hashing states.
 impl Hash for Record {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         hasher.write_u16(u16::from_le_bytes([self.generation, self.holder]));
@@ -243,29 +244,29 @@ fn of_times([a, b, c, d]: [Time; 4]) -> u64 {
     u64::from(a) | u64::from(b) << 16 | u64::from(c) << 32 | u64::from(d) << 48
 }
 
-/// A verification with its history, which only the properties know.
+/// A verification with its history. Only the properties know the history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Target {
     pub record: Record,
-    /// How often the record was opened.
+    /// How often the record has been opened.
     pub opened: u8,
-    /// Guesses that reached the provider since.
+    /// Guesses that have reached the provider since the record was opened.
     pub asked: u8,
 }
 
 /// The record of a number, with its history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Number {
-    /// The newest first.
+    /// The times of sends, the newest first.
     pub sends: [Time; 3],
     pub failures: u8,
-    /// Zero for a time long ago.
+    /// Zero if the last failure was long ago.
     pub last_failure: Time,
     /// How often the failures were cleared.
     pub epoch: u8,
-    /// Guesses charged so far. Only the properties know this.
+    /// Guesses charged so far. Only the properties know this number.
     pub charged: u8,
-    /// How many of them a success or an operator has forgiven. Only the properties know this.
+    /// How many of the charges a success or an operator has forgiven. Only the properties know this number.
     pub forgiven: u8,
 }
 
@@ -283,12 +284,12 @@ pub enum KeyState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Key {
     pub state: KeyState,
-    /// The request that it stands for.
+    /// The verification that its send is about.
     pub target: u8,
     pub at: Time,
-    /// The request that has reserved it.
+    /// The request that has reserved the key.
     pub holder: u8,
-    /// The answer.
+    /// The guesses left in the answer.
     pub left: u8,
     pub expires: Time,
     pub resend: Time,
@@ -302,17 +303,17 @@ pub struct Text {
     pub provider: Provider,
     /// As in [`Issuer::Provider`].
     pub reference: u8,
-    /// When the request that sent it began.
+    /// When the request that sent the text began.
     pub sent: Time,
     /// Until when the provider surely accepts the code.
     pub good_until: Time,
-    /// The idempotency key of its send.
+    /// The idempotency key of the text's send.
     pub key: u8,
-    /// The provider has accepted the code.
+    /// Whether the provider has accepted the code.
     pub is_used: bool,
-    /// No guess may be right any more.
+    /// Whether no guess at the code may be right any more.
     pub has_ended: bool,
-    /// A newer code was sent. Only a guess that was paid for before may still be right.
+    /// Whether a newer code was sent. Then only a guess that was paid for before may still be right.
     pub is_replaced: bool,
     /// The request whose success was written.
     pub winner: u8,
@@ -339,9 +340,9 @@ pub struct State {
     pub sessions: [Session; 2],
     pub running: [Option<Running>; 3],
     pub provider: Provider,
-    /// When the operator paused all sends. Zero: they are not paused.
+    /// When the operator paused all sends; zero if they are not paused.
     pub paused: Time,
-    /// When each of the two functions has read the pause, and what it read. Zero: never.
+    /// For each of the two functions, when it read the pause and whether there was one; zero if it has not read it.
     pub pause_read: [(Time, bool); 2],
     pub begins: u8,
     pub faults: u8,
@@ -349,6 +350,6 @@ pub struct State {
     pub short_passes: u8,
     pub changes: u8,
     pub pauses: u8,
-    /// The properties that are broken.
+    /// The broken properties, as bits.
     pub broken: u16,
 }

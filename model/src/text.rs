@@ -1,11 +1,11 @@
-//! A message leaves the provider: what must hold then.
+//! Messages that leave the provider, and the properties that must hold then.
 
 use crate::send::{Plan, key_of};
 use crate::state::{NONE, Running, State, Text};
 use crate::{Model, PAUSE_KEPT, VALIDITY, broken, session_of, target_of};
 
 impl Model {
-    /// A message leaves the provider.
+    /// Records that a message leaves the provider.
     pub(crate) fn text_leaves(&self, state: &mut State, running: &Running, plan: &Plan) {
         let target = target_of(state, running);
         let number = self.number_of(target);

@@ -1,4 +1,4 @@
-//! The steps of a verify: `src/service/verify.rs` of the service.
+//! The steps of a verify, as in `src/service/verify.rs`.
 
 use crate::config::Guard;
 use crate::ledger::{GUESS_PENDING, SUCCESS_REPLAY};
@@ -37,7 +37,7 @@ impl Model {
         let before = state.targets[target].record;
         let paid = by_fate(fate, || self.pay(state, target, code, asked, now));
         if !self.has(Guard::PayFirst) {
-            // The attempt is taken off later.
+            // The attempt is spent in a later step.
             state.targets[target].record = before;
         }
         let after = state.targets[target].record;
@@ -102,7 +102,7 @@ impl Model {
         }
     }
 
-    /// Goes on with the first issuer from `index` that can be asked.
+    /// Goes on with the first issuer, from `index` on, that can be asked.
     fn next_candidate(&self, running: &mut Running, index: usize) -> Next {
         let can_be_asked = |issuer: &Issuer| match issuer {
             Issuer::Nobody => false,
@@ -124,7 +124,7 @@ impl Model {
         }
     }
 
-    /// Whether the issuer may say yes, and whether it must.
+    /// Whether the provider may accept the guess, and whether it must.
     pub(crate) fn verdicts(state: &State, running: &Running, index: u8) -> (bool, bool) {
         let target = target_of(state, running);
         let issuer = running.seen.issuers[usize::from(index)];
@@ -144,7 +144,7 @@ impl Model {
         let Some(text) = text.filter(|text| is_its_own(text)) else {
             return (false, false);
         };
-        // Nobody knows whether a second code under one reference ends the first, and whether a code works twice.
+        // AWS does not say whether a second code under one reference ends the first, and whether a code works twice.
         let may = state.clock < text.good_until + PLAIN_MARGIN;
         let newer = state.texts.iter().flatten().skip(code + 1);
         let is_newest = !newer.into_iter().any(is_its_own);
@@ -180,7 +180,7 @@ impl Model {
         self.next_candidate(running, usize::from(index) + 1)
     }
 
-    /// The provider is asked about a guess: how often, and about which others at the same time?
+    /// Counts a guess that the provider is asked about, and checks that no equal guess is asked at the same time.
     fn count_asked(&self, state: &mut State, running: &Running, target: usize) {
         let opened = running.opened;
         if state.targets[target].opened == opened {
@@ -231,7 +231,8 @@ impl Model {
                     number.forgiven = number.forgiven.max(running.charged);
                     return Next::Go(Place::Clear, part::ONLY);
                 }
-                // A resend has begun a generation meanwhile. It ends the code when its message is sent, and not before.
+                // A resend has begun a new generation meanwhile. That ends this code only when the new message has been
+                // sent.
                 if seen.generation > running.generation
                     && seen.state.is_open()
                     && seen.first == running.seen.first
@@ -269,7 +270,7 @@ impl Model {
         state.broken |= broken;
     }
 
-    /// The faults of a success, by the number, the reference, the code and the time.
+    /// The broken properties of a success with a wrong number, reference, code or time.
     fn wrong_success(state: &State, running: &Running, target: usize) -> u16 {
         let text = state.texts.get(usize::from(code_of(running)));
         let is_right = text
@@ -284,7 +285,7 @@ impl Model {
         }
     }
 
-    /// The caller hears that the code is right.
+    /// Records that the caller is told that the code is right.
     fn right(state: &mut State, running: &Running) -> Next {
         let text = state.texts.get(usize::from(code_of(running)));
         match text.and_then(Option::as_ref) {
@@ -319,7 +320,8 @@ impl Model {
     }
 }
 
-/// The faults of a payment: a guess whose verdict is known, the last attempt of another session's code, or the second one for one question.
+/// The broken properties of a payment: for a guess whose verdict is known, for the last attempt at another session's
+/// code, or a second time for one question.
 fn broken_by_payment(before: &Record, asked: Option<(u8, u8)>, code: u8) -> u16 {
     if before.guess == code && before.guess_outcome == GuessOutcome::Invalid {
         return broken::I1;
@@ -351,7 +353,7 @@ fn question_of(running: &Running) -> Option<(u8, u8)> {
     }
 }
 
-/// The request that gets the same success again: it repeats the key, or answers the same question.
+/// The winner of a guess, who gets the same success again after repeating the key or answering the same question.
 pub(crate) fn winner_of(running: &Running) -> u8 {
     match running.request {
         Request::Verify { key, .. } => key,
