@@ -25,9 +25,9 @@ pub(crate) struct Rules {
 
 /// Identifies a code.
 ///
-/// AWS documents the reference as the key and does not say whether two numbers may share one. Here
-/// they may, and a code proves only the number that it was sent to. The services do not know each
-/// other's codes.
+/// AWS documents the reference as the key and does not say whether two numbers may share one. In
+/// the simulator they may, and a code proves only the number that it was sent to. Neither service
+/// knows the codes of the other.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CodeKey {
@@ -39,7 +39,7 @@ pub struct CodeKey {
     pub reference_id: String,
 }
 
-/// A code in the service's memory. `Debug` and JSON show it, because this is a simulator.
+/// A code that a service has made. `Debug` and JSON show it, because this is a simulator.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IssuedCode {
@@ -59,8 +59,8 @@ pub struct IssuedCode {
 pub(crate) struct Codes(HashMap<CodeKey, IssuedCode>);
 
 impl Codes {
-    /// Makes a code. AWS does not document what a second send under the same reference does to the
-    /// first code. Here the new code replaces it, with its own attempts and validity.
+    /// Makes a code. AWS does not document how a second send under the same reference changes the
+    /// first code. In the simulator the new code replaces it, with its own attempts and validity.
     pub(crate) fn issue(&mut self, key: CodeKey, rules: Rules, now: SystemTime) -> IssuedCode {
         let characters = std::iter::repeat_with(|| fastrand::choice(rules.characters.bytes()));
         let issued = IssuedCode {

@@ -36,8 +36,8 @@ pub(crate) fn routes() -> Router<Arc<Desk>> {
         .layer(middleware::from_fn(json_only))
 }
 
-/// Any web page can make a browser post to localhost, but not with this content type: that needs a
-/// CORS preflight, which this server refuses. (`DELETE` needs one too.)
+/// Any web page can make a browser post to localhost, but not with this content type. A request
+/// with it needs a CORS preflight, and this server refuses that. (So does `DELETE`.)
 async fn json_only(request: Request, next: Next) -> Response {
     let content_type = request
         .headers()

@@ -47,7 +47,7 @@ pub(crate) struct SendRequest {
     pub(crate) content: Content,
 }
 
-/// A recorded request, and the failure that it must have.
+/// A recorded request, with the failure that its response must have.
 #[derive(Debug)]
 pub(crate) struct Arrival {
     /// Identifies the record for [`Desk::record_body`].
@@ -78,8 +78,8 @@ struct State {
     messages: Vec<Message>,
     /// By [`Arrival::number`].
     requests: BTreeMap<u64, Recorded>,
-    /// Survives a reset, because a request in progress must not write its body into the record of a
-    /// later one.
+    /// A reset does not set this back: a request in progress must not write its body into the
+    /// record of a later one.
     arrivals: u64,
     /// `None`: every application ID exists.
     applications: Option<BTreeSet<String>>,
@@ -97,8 +97,8 @@ impl Desk {
         })
     }
 
-    /// Records a request when its headers have arrived, so that a request that breaks off counts too.
-    /// Takes its failure out of the queue.
+    /// Records a request when its headers have arrived, so that a request that breaks off counts as
+    /// well. Takes the request's failure out of the queue.
     pub(crate) fn record_arrival(
         &self,
         service: Service,
@@ -320,7 +320,8 @@ impl Desk {
         self.changed.subscribe()
     }
 
-    /// Signals before the change. Watchers read the state under the same lock, so after it.
+    /// Signals before the change. Watchers read the state under the same lock, so they read it
+    /// after the change.
     fn change(&self) -> MutexGuard<'_, State> {
         let state = self.state();
         self.changed.send_replace(());

@@ -51,15 +51,14 @@ impl Operation {
 
 /// A failure of one request.
 ///
-/// If the service refuses the request or cannot deliver the message, nothing else happens. If only
-/// the *response* is late, lost or damaged, the request has its effect: the message is sent, the
-/// attempt is used up, the feedback is kept.
+/// If the service refuses the request or cannot deliver the message, the request has no effect. If only the *response*
+/// is late, lost or damaged, the request has its effect: the message is sent, the attempt is used up, the feedback is
+/// kept.
 ///
-/// Not every service has every failure ([`applies_to`](Self::applies_to)). A failed delivery, for
-/// example, is a 200 with a status at Pinpoint and an exception at End User Messaging. If services
-/// name an exception differently, the list has Pinpoint's name, and [`sees`](Self::sees) knows the
-/// others. The messages of `OptOut` and `PermanentFailure` at End User Messaging are guesses, because
-/// AWS does not document them.
+/// Some services lack some failures ([`applies_to`](Self::applies_to)). A failed delivery, for example, is a 200 with a
+/// status at Pinpoint, and an exception at End User Messaging. If services name an exception differently, the list has
+/// Pinpoint's name, and [`sees`](Self::sees) knows the others. The messages of `OptOut` and `PermanentFailure` at End
+/// User Messaging are guesses, because AWS does not document them.
 ///
 /// In JSON the names are in kebab case (`"close-after-reading"`), and `Slow` is `{"slow": milliseconds}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -335,7 +334,7 @@ pub struct Queued {
     pub times: Times,
 }
 
-/// The queued failures: one queue per operation, first in, first out.
+/// The queued failures. Each operation has a queue: first in, first out.
 #[derive(Debug, Default)]
 pub(crate) struct Failures(HashMap<Operation, VecDeque<Queued>>);
 
@@ -347,8 +346,8 @@ impl Failures {
             .push_back(Queued { failure, times });
     }
 
-    /// Takes the first failure that a request of this kind can have. Other failures stay in the queue
-    /// until a request comes that can have them.
+    /// Takes the first failure that a request of this kind can have. Other failures stay in the queue for later
+    /// requests.
     pub(crate) fn take(&mut self, service: Service, operation: Operation) -> Option<Failure> {
         let queue = self.0.get_mut(&operation)?;
         let place = queue

@@ -8,11 +8,11 @@ use std::{
 };
 
 /// Systems give higher ports to outgoing connections and to listeners on port 0 (Linux from 32768, others from 49152).
-/// One of these could take the port before the program listens on it.
+/// Such a connection could take a higher port before the program listens on it.
 const PORTS: Range<u16> = 20_000..32_000;
 
-/// The ports that this process has reserved, each with a UDP socket of the same number. That keeps other test processes
-/// off the port, and programs that listen on it with TCP do not notice.
+/// The ports that this process has reserved, each with a UDP socket of the same number. The socket keeps other test
+/// processes off the port. It does not disturb a program that listens on the port with TCP.
 static RESERVED: Mutex<Vec<UdpSocket>> = Mutex::new(Vec::new());
 
 /// A loopback port for a program that is told its port when it starts. Until this process ends, no other call returns
@@ -24,7 +24,7 @@ static RESERVED: Mutex<Vec<UdpSocket>> = Mutex::new(Vec::new());
 #[must_use]
 pub fn free_port() -> u16 {
     let mut reserved = RESERVED.lock().unwrap_or_else(PoisonError::into_inner);
-    // Each process begins at another place, so that few of them meet.
+    // Each process begins at another place, so that processes rarely try the same port.
     let count = usize::from(PORTS.end - PORTS.start);
     let first = process::id() as usize * 101 % count + reserved.len();
     let free = PORTS.cycle().skip(first).take(count).find_map(|port| {

@@ -1,12 +1,12 @@
 //! API Gateway's HTTP API (payload version 2.0) in front of a handler, without AWS.
 //!
-//! Every request becomes an event for the handler, and the handler's result becomes the HTTP
-//! response. Every caller appears as authenticated by IAM although no signature is checked. So the
-//! front, like the simulator, listens only on loopback addresses and serves only local host names.
+//! Every request becomes an event for the handler, and the handler's result becomes the HTTP response. Every caller
+//! appears as authenticated by IAM, although no signature is checked. So the front, like the simulator, listens only on
+//! loopback addresses and serves only local host names.
 //!
-//! Beside it is Lambda's own door, `POST /2015-03-31/functions/NAME/invocations` with any name: the body is the event,
-//! and the response is the function's result, or an error with the header `x-amz-function-error`. Browsers are refused
-//! there, because any page could make them post an event.
+//! The front also has Lambda's own API, `POST /2015-03-31/functions/NAME/invocations` with any name. The body is the
+//! event, and the response is the function's result, or an error with the header `x-amz-function-error`. Browsers are
+//! refused there, because any page could make them post an event.
 //!
 //! Like API Gateway it responds 413 to a body over 10 MB, 500 if the handler fails or returns an
 //! invalid response, 503 after 30 seconds, and 200 with a JSON body to a result without
@@ -204,7 +204,7 @@ where
     let Ok(event) = to_raw_value(&event(&head, &body, route, peer, &gateway_id)) else {
         return internal_server_error();
     };
-    // In its own task: like Lambda it continues when the client leaves, and a panic costs only this
+    // The handler runs in its own task. Like Lambda it continues when the client leaves, and a panic costs only this
     // response.
     let running = tokio::spawn(async move { handler(event, random_id()).await });
     let mut response = match tokio::time::timeout(LONGEST_WAIT, running).await {
@@ -389,7 +389,7 @@ fn to_response(answer: Value) -> Option<Response<Body>> {
         body.into_bytes()
     };
     let mut response = Response::new(Body::from(body));
-    // Informational statuses promise another response, which never comes.
+    // Informational statuses promise another response, but none follows.
     *response.status_mut() = StatusCode::from_u16(answer.status_code)
         .ok()
         .filter(|status| !status.is_informational())?;
@@ -405,7 +405,7 @@ fn to_response(answer: Value) -> Option<Response<Body>> {
             Value::Number(_) | Value::Bool(_) => value.to_string(),
             _ => return None,
         };
-        // The server frames the response itself.
+        // The server writes these headers itself.
         if name == header::CONTENT_LENGTH
             || name == header::TRANSFER_ENCODING
             || name == header::CONNECTION

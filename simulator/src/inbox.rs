@@ -28,7 +28,7 @@ pub(crate) fn routes() -> Router<Arc<Desk>> {
 }
 
 /// The policy allows only the script and style of this response, because message texts and brand
-/// names come from requests.
+/// names come from requests and could contain markup.
 async fn page() -> impl IntoResponse {
     let nonce = random_id();
     let policy = format!(
@@ -55,7 +55,7 @@ struct Filter {
 async fn inbox(State(desk): State<Arc<Desk>>, Query(filter): Query<Filter>) -> impl IntoResponse {
     let mut messages = desk.messages();
     if let Some(to) = filter.to {
-        // A bare `+` in a query means a space. Numbers have no spaces, so turn them back.
+        // A bare `+` in a query means a space. Numbers have no spaces, so each space was a `+`.
         let to = to.replace(' ', "+");
         messages.retain(|message| message.to == to);
     }
@@ -77,17 +77,17 @@ struct Messages {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Snapshot {
-    /// The simulator's clock, in milliseconds since 1970. The page continues from here.
+    /// The simulator's clock, in milliseconds since 1970. The page lets its clock run on from here.
     now: u64,
     /// How far the clock is ahead of wall time.
     offset_seconds: u64,
     messages: Vec<Message>,
     failures: Queues,
-    /// The command on the empty page; `None` for the page's own.
+    /// The command on the page without messages; `None` for the page's own.
     suggestion: Option<String>,
 }
 
-/// Sends the whole state at once and after every change, so a page that reconnects misses nothing.
+/// Sends the whole state at once and after every change. So a page that reconnects misses nothing.
 async fn updates(State(desk): State<Arc<Desk>>) -> impl IntoResponse {
     let mut changes = desk.changes();
     changes.mark_changed();

@@ -1,4 +1,4 @@
-//! One event for the function: `make invoke`.
+//! Gives one event to the function: `make invoke`.
 
 use std::{
     io,
@@ -13,7 +13,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 
-/// Stands in an event for the code of the newest message.
+/// The placeholder in an event for the code of the newest message.
 const CODE: &str = "012345";
 
 /// The response to an event.
@@ -21,13 +21,13 @@ const CODE: &str = "012345";
 pub struct Invoked {
     /// The result for a person to read.
     pub text: String,
-    /// Whether it is an error of the function. Refusals over HTTP are none.
+    /// Whether the result is an error of the function. A refusal over HTTP is not.
     pub is_error: bool,
     /// Whether the code of the newest message went into the event.
     pub used_code: bool,
 }
 
-/// Gives `event` to the function behind the local ports of the phone and of the API.
+/// Gives `event` to the function. `phone` and `api` are the local ports of the desk that runs.
 ///
 /// # Errors
 ///
@@ -71,7 +71,7 @@ fn readable(result: &Value, is_error: bool) -> String {
         let body: Value = serde_json::from_str(text("body")).unwrap_or_default();
         return format!("HTTP {status}\n{body:#}");
     }
-    // A trigger gives the whole event back, and changes only its response.
+    // A trigger returns the whole event, and only its response is new.
     let response = result.get("triggerSource").and(result.get("response"));
     format!("{:#}", response.unwrap_or(result))
 }

@@ -25,7 +25,7 @@ const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 /// The timeout of the deployed function.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 
-/// A choice between the providers, and other settings that `make run` takes.
+/// The provider that `make run` simulates, and its other settings.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// [`PINPOINT`] or [`END_USER_MESSAGING`].
@@ -33,7 +33,7 @@ pub struct Options {
     pub foreign_codes: bool,
 }
 
-/// The function behind a simulated API Gateway, with a simulated AWS. Its ledger is in memory.
+/// The function behind a simulated API Gateway and with a simulated AWS. Its ledger is in memory.
 #[derive(Debug)]
 pub struct Local {
     pub simulator: Arc<Simulator>,
@@ -62,7 +62,7 @@ impl Local {
         let clock = Arc::clone(&simulator);
         let front = Front::start_on(api, move |event: Box<RawValue>, request_id| {
             let app = Arc::clone(&app);
-            // The function uses the phone's clock, so moving that one moves both.
+            // The function uses the clock of the phone. So moving that clock moves both.
             let now = clock.now();
             let invocation = Invocation {
                 invoked_as: InvokedAs::Itself,
@@ -90,7 +90,7 @@ async fn function(phone: &str, options: &Options, ledger: MemoryLedger) -> io::R
         let value = match name {
             "OTP_PROVIDER" => provider,
             "PINPOINT_APPLICATION_ID" if is_pinpoint => "desk",
-            // Everything that End User Messaging offers, so that people can try it.
+            // All channels of End User Messaging are on, so that people can try them.
             "CHANNELS" if !is_pinpoint => "sms,voice,whatsapp",
             "WHATSAPP_TEMPLATE" if !is_pinpoint => "verification_code",
             "MESSAGE_FEEDBACK" if !is_pinpoint => "on",
@@ -99,7 +99,7 @@ async fn function(phone: &str, options: &Options, ledger: MemoryLedger) -> io::R
             "ORIGINATION_IDENTITY" => "+12065550100",
             "BRAND_NAME" => "ExampleCorp",
             "ALLOWED_COUNTRIES" => "*",
-            // Events of a load balancer have no principal.
+            // Events of a load balancer have no principal, so the IAM mode would refuse them.
             "API_AUTH" => "trusted",
             "AWS_REGION" => "us-east-1",
             "AWS_ENDPOINT_URL" => phone,
@@ -108,7 +108,7 @@ async fn function(phone: &str, options: &Options, ledger: MemoryLedger) -> io::R
             // Half of the limits are for sign-ins. So each door has the default.
             "SIGN_IN_SHARE" => "50",
             "SEND_LIMITS" => "1/30s,2/90s,3/10m,12/24h",
-            // One person tries things here with several numbers, so the limits across numbers are off.
+            // One person tries several numbers here, so the limits across numbers are off.
             "PREFIX_LIMITS" | "BUDGETS" => "none",
             _ => return None,
         };
@@ -120,7 +120,7 @@ async fn function(phone: &str, options: &Options, ledger: MemoryLedger) -> io::R
         .endpoint_url(phone)
         .load()
         .await;
-    // Only the ledger differs from the shipped function: it is in this program's memory.
+    // Only the ledger is not the shipped one: it is in this program's memory.
     App::build(settings, &config, Some(Box::new(ledger)))
         .await
         .map_err(io::Error::other)

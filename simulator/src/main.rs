@@ -70,7 +70,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Gives an event to the desk that runs. Without one, it starts one for this event.
+/// Gives an event to the running desk. If none runs, starts one for this event.
 #[expect(
     clippy::print_stdout,
     clippy::print_stderr,

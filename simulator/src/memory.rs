@@ -1,6 +1,6 @@
 //! The ledger in memory: the same steps and conditions as in `DynamoDB`, on maps.
 //!
-//! It shares no code with the `DynamoDB` adapter, so that one test suite over both finds where either breaks the contract.
+//! It shares no code with the `DynamoDB` adapter. So one test suite for both shows where either breaks the contract.
 
 mod budgets;
 mod keys;
@@ -34,8 +34,8 @@ use crate::steps::with_steps;
 
 /// A [`Ledger`] in memory. Clones share their items.
 ///
-/// Each step is atomic: it holds one lock from its first read to its last write and never waits in between. The ledger has
-/// no clock: expired items stay until [`MemoryLedger::sweep`].
+/// Each step is atomic: it holds one lock from its first read to its last write, and never waits in between. The ledger
+/// has no clock, so expired items stay until [`MemoryLedger::sweep`].
 #[derive(Clone, Debug, Default)]
 pub struct MemoryLedger {
     items: Arc<Mutex<Items>>,
@@ -67,8 +67,8 @@ impl MemoryLedger {
         self.items().switches = switches;
     }
 
-    /// Deletes the items whose time to live has passed, as `DynamoDB` does sooner or later. Tests call this whenever they move
-    /// their clock, so that no behavior can depend on an expired item.
+    /// Deletes the items whose time to live has passed, as `DynamoDB` does sooner or later. Tests call this whenever
+    /// they move their clock, so that no test can rely on an expired item.
     pub fn sweep(&self, now: Millis) {
         // Times to live are in whole seconds.
         let kept = |expires: Millis| expires.seconds().saturating_mul(1000) >= now.0;

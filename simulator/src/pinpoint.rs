@@ -48,7 +48,8 @@ pub(crate) fn routes() -> Router<Arc<Desk>> {
         )
         .await
     };
-    // Any method: the service itself responds to a wrong one, with an exception of its model.
+    // The routes take any method, because the service itself refuses a wrong one with an exception
+    // of its model.
     Router::new()
         .route("/v1/apps/{application_id}/otp", any(send))
         .route("/v1/apps/{application_id}/verify-otp", any(verify))
@@ -124,7 +125,7 @@ impl Call for OtpCall {
                 "InternalServerErrorException",
                 "Internal server error.",
             ),
-            // Not in the service model, which has `ForbiddenException`.
+            // This exception is not in the service model, which has `ForbiddenException`.
             Failure::AccessDenied => Refusal::gateway(
                 StatusCode::FORBIDDEN,
                 "AccessDeniedException",
@@ -196,14 +197,14 @@ impl OtpCall {
         };
         let mut guess = fields.required("Otp")?;
         if input.every_guess_is_wrong {
-            // Never equals a code.
+            // An empty guess never equals a code.
             guess = "";
         }
         Ok(json!({"Valid": desk.verify(&key, guess)}))
     }
 
-    /// AWS documents no defaults for the optional fields. Ours are `en-US` and the numbers of AWS's
-    /// example.
+    /// AWS documents no defaults for the optional fields. The simulator's are `en-US` and the
+    /// numbers of AWS's example.
     fn parse(&self, body: &Value) -> Result<SendRequest, InvalidField> {
         let fields = Fields::of(body)?;
         let brand = fields.required("BrandName")?;
@@ -232,7 +233,7 @@ impl OtpCall {
         if !texts::languages().any(|known| known == language) {
             return Err(fields.invalid("Language", "is not supported."));
         }
-        // Used for India and passed on to its operators, so only the type is checked.
+        // This field is for India and is passed on to its operators, so only the type is checked.
         fields.optional("EntityId")?;
         fields.optional("TemplateId")?;
         let length = fields.within("CodeLength", 5..=8, 6)?;
@@ -292,7 +293,8 @@ impl Delivery {
                 400,
                 "Invalid phone number or unreachable carrier",
             ),
-            // Contains the number, as a real status message may: callers must not log it.
+            // The message contains the number, as a real status message may. So callers must not
+            // log it.
             Some(Failure::PermanentFailureOptedOut) => failed(
                 "PERMANENT_FAILURE",
                 400,

@@ -1,5 +1,5 @@
-//! Phone numbers that choose an outcome by themselves. They need no control API, only a number to
-//! type.
+//! Phone numbers that choose an outcome by themselves. A person needs only to type such a number,
+//! without the control API.
 
 use std::time::Duration;
 
@@ -69,8 +69,8 @@ impl Outcome {
 /// The area code of the numbers in the list.
 const AREA: &str = "+1425";
 
-/// 1x: the message cannot be delivered. 5x: the send fails. 6x: the verify fails in the same ways as
-/// 5x. 0x, 2x, 3x and 4x stay free for numbers that work.
+/// 1x: the message cannot be delivered. 5x: the send fails. 6x: the verify fails in the same ways
+/// as the sends of 5x. 0x, 2x, 3x and 4x stay free for numbers that work.
 ///
 /// `CloseBeforeReading` cannot be here, because the number is in the body.
 static SCENARIOS: [Scenario; 22] = [
@@ -103,7 +103,7 @@ static SCENARIOS: [Scenario; 22] = [
     verify("+14255550167", Outcome::EveryGuessIsWrong),
 ];
 
-/// Long enough to notice, shorter than the usual timeouts of clients.
+/// This is long enough to notice, and shorter than the usual timeouts of clients.
 const LATE: Duration = Duration::from_secs(3);
 
 const fn send(number: &'static str, failure: Failure) -> Scenario {

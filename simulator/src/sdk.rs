@@ -3,7 +3,8 @@
 use aws_credential_types::Credentials;
 use otp_lambda::aws::{ConfigLoader, SharedHttpClient, config_loader};
 
-/// The function's own configuration, with a region and credentials that lead nowhere. Only the endpoint is left to set.
+/// The function's own configuration, with a region and credentials that mean nothing. The caller has to set the
+/// endpoint.
 #[must_use]
 pub fn simulated_config(http_client: SharedHttpClient) -> ConfigLoader {
     let credentials = Credentials::builder()
@@ -15,7 +16,7 @@ pub fn simulated_config(http_client: SharedHttpClient) -> ConfigLoader {
     config_loader(http_client)
         .region("us-east-1")
         .credentials_provider(credentials)
-        // A simulated endpoint has neither, whatever this machine's environment says.
+        // A simulated endpoint has no FIPS and no dual-stack form, whatever the environment of this machine says.
         .use_fips(false)
         .use_dual_stack(false)
 }

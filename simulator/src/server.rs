@@ -42,7 +42,8 @@ pub struct Bound {
 ///
 /// If the program cannot listen on any port.
 pub fn bind_or_next(preferred: u16) -> io::Result<Bound> {
-    // The next ports are easy to guess and to remember; after those, any free port.
+    // The next ports are easy to guess and to remember. If all of them are taken, any free port
+    // will do.
     let next = (1..=20).filter_map(|step| preferred.checked_add(step));
     for port in std::iter::once(preferred).chain(next).chain([0]) {
         match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
@@ -77,7 +78,8 @@ pub(crate) fn truncate(response: Response<Body>, body: &Bytes) -> Response<Body>
         .insert(header::CONTENT_LENGTH, body.len().into());
     let half = stream::iter([Ok(body.slice(..body.len() / 2))]);
     let end = stream::once(async {
-        // After an error hyper drops what it has not written yet, so give it time to write.
+        // After an error, hyper drops all that it has not written yet. So it gets time to write
+        // first.
         tokio::time::sleep(Duration::from_millis(20)).await;
         Err(HungUp)
     });
@@ -98,7 +100,7 @@ pub(crate) fn loopback_only(listener: &TcpListener) -> io::Result<SocketAddr> {
     ))
 }
 
-/// Serves until the future is dropped, which also closes its connections.
+/// Serves until the future is dropped. The drop also closes its connections.
 pub(crate) async fn serve(listener: TcpListener, router: Router) -> io::Result<Infallible> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -109,7 +111,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router) -> io::Result<I
                 Ok((stream, peer)) => {
                     connections.spawn(serve_connection(stream, peer, router.clone()));
                 }
-                // Most likely no file descriptor is left. A connection that ends frees one.
+                // Most likely no file descriptor is left. The end of a connection frees one.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             },
             Some(_) = connections.join_next() => {}
@@ -137,15 +139,15 @@ async fn serve_connection(stream: TcpStream, peer: SocketAddr, router: Router) {
             }
         }
     });
-    // An error means that the client left or that we hung up.
+    // An error means that the client has left, or that this server has hung up.
     let _ = http1::Builder::new()
         .timer(TokioTimer::new())
         .serve_connection(TokioIo::new(stream), service)
         .await;
 }
 
-/// Protects against DNS rebinding: a web page can let its own host name resolve to 127.0.0.1 and then
-/// read the responses. Such requests carry that name.
+/// Protects against DNS rebinding: a web page can let its own host name resolve to 127.0.0.1 and
+/// then read the responses. The requests of such a page carry that name.
 fn is_local<B>(request: &Request<B>) -> bool {
     let named = |authority: &Authority| {
         let host = authority.host().to_ascii_lowercase();

@@ -109,8 +109,8 @@ impl Simulator {
         self.desk.codes()
     }
 
-    /// Queues a failure for one request. A failure that a request's service does not have
-    /// ([`Failure::applies_to`]) waits for a request to another service.
+    /// Queues a failure for one request. If the service of a request does not have the failure
+    /// ([`Failure::applies_to`]), the failure waits for a request to another service.
     ///
     /// # Panics
     ///
@@ -186,7 +186,7 @@ impl Simulator {
         self.desk.describe(service);
     }
 
-    /// From now on every reset calls `other`, too, before everything else. Only the first call of this has an effect.
+    /// From now on every reset first calls `other`. Only the first call of this method has an effect.
     pub fn also_reset(&self, other: impl Fn() + Send + Sync + 'static) {
         self.desk.also_reset(other);
     }
@@ -211,7 +211,7 @@ impl Drop for Simulator {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // An error means that the thread panicked, and a drop can do nothing about that.
+            // An error means that the thread has panicked, and a drop cannot report that.
             let _ = thread.join();
         }
     }

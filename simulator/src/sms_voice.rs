@@ -104,7 +104,7 @@ impl Call for FeedbackCall {
         Refusal::entity_too_large()
     }
 
-    /// The protocol has one status for all errors of the client, and names the exception in the body.
+    /// The protocol has one status for all errors of the client. The body names the exception.
     fn refused(refusal: Refusal, _: &str) -> WireResponse {
         let status = if refusal.status.is_client_error() {
             StatusCode::BAD_REQUEST

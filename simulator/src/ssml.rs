@@ -1,11 +1,12 @@
 //! Turns Amazon Polly's SSML into the words that a person hears.
 
-/// The words of a document. `None` if it is not SSML: tags that do not match, a bare `&`, no `<speak>`
-/// around it.
+/// The words of a document. `None` if the document is not SSML: tags do not match, there is a bare
+/// `&`, or no `<speak>` surrounds it.
 ///
-/// Spelled-out text (`say-as` with `digits`, `characters`, `spell-out` or `telephone`) becomes single
-/// characters. A break, or the end of a paragraph or sentence, becomes `…`. An alias replaces its
-/// text. Tags about pronunciation (`prosody`, `lang`, …) leave no trace.
+/// Spelled-out text (`say-as` with `digits`, `characters`, `spell-out` or `telephone`) becomes
+/// single characters. A break, or the end of a paragraph or sentence, becomes `…`. An alias
+/// replaces the text that it stands for. Tags about pronunciation (`prosody`, `lang`, …) leave no
+/// trace.
 pub(crate) fn spoken_words(document: &str) -> Option<String> {
     let mut rest = document;
     let mut open: Vec<Element<'_>> = Vec::new();
@@ -64,7 +65,7 @@ pub(crate) fn spoken_words(document: &str) -> Option<String> {
         }
     }
     let mut words: Vec<_> = heard.split_whitespace().collect();
-    // Merge adjacent pauses.
+    // Adjacent pauses count as one.
     words.dedup_by(|word, before| *word == "…" && word == before);
     is_over.then(|| words.join(" ").trim_matches([' ', '…']).to_owned())
 }
@@ -88,8 +89,8 @@ impl<'a> Element<'a> {
     }
 }
 
-/// Splits into a tag without its brackets and the rest. Comments may contain tags, and attributes
-/// may contain brackets.
+/// Splits the markup into a tag without its brackets, and the rest. Comments may contain tags, and
+/// attributes may contain brackets.
 fn split_at_end(markup: &str) -> Option<(&str, &str)> {
     if let Some(comment) = markup.strip_prefix("!--") {
         return comment.split_once("-->").map(|(_, after)| ("!", after));
@@ -124,7 +125,7 @@ fn attribute<'a>(tag: &'a str, name: &str) -> Option<&'a str> {
     }
 }
 
-/// A text without its entities, or nothing if an `&` begins none.
+/// A text with its entities replaced. `None` if an `&` begins no entity.
 fn unescaped(text: &str) -> Option<String> {
     let mut parts = text.split('&');
     let mut plain = parts.next().unwrap_or_default().to_owned();

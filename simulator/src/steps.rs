@@ -1,4 +1,4 @@
-//! The methods of the ledger, listed once for everything that this crate generates from them.
+//! The methods of the ledger, listed once for all code that this crate generates from them.
 
 /// Passes the methods of [`Ledger`](otp_lambda::ledger::Ledger) to the macro `$define`: the variant of
 /// [`Step`](crate::layer::Step), the method, each argument in parentheses, and the return type.

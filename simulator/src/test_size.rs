@@ -6,7 +6,7 @@ use std::env;
 ///
 /// # Panics
 ///
-/// If `OTP_TEST_SIZE` has any other value, so that a typing error does not make a full run small.
+/// If `OTP_TEST_SIZE` has any other value. Otherwise a typing error would make a full run small.
 #[must_use]
 pub fn sized<T>(small: T, full: T) -> T {
     if is_full() { full } else { small }

@@ -34,19 +34,19 @@ pub(crate) trait Call {
     /// Empty if the service has no applications.
     fn application_id(&self) -> &str;
 
-    /// Checks what does not depend on the body, except the signature.
+    /// Checks all conditions that depend neither on the body nor on the signature.
     fn admit(&self, desk: &Desk, method: &Method) -> Result<(), Refusal>;
 
     fn destination<'a>(&self, body: &'a Value) -> Option<&'a str>;
 
-    /// Executes the request and returns the response. Failures that are part of the protocol, such as a
-    /// `DeliveryStatus`, are applied here.
+    /// Executes the request and returns the response. Failures that are part of the protocol, such
+    /// as a `DeliveryStatus`, are applied in this step.
     fn carry_out(&self, desk: &Desk, input: &CallInput<'_>) -> Result<Value, Refusal>;
 
-    /// The exception that a failure means, if it means one.
+    /// The exception that a failure stands for, if there is one.
     fn refusal(failure: &Failure) -> Option<Refusal>;
 
-    /// For a body over [`LARGEST_BODY`].
+    /// The refusal of a body over [`LARGEST_BODY`].
     fn too_large() -> Refusal;
 
     fn refused(refusal: Refusal, request_id: &str) -> WireResponse;
@@ -155,7 +155,7 @@ impl Refusal {
         "User: arn:aws:iam::000000000000:user/desk is not authorized to perform this action";
 }
 
-/// Responds to a request with any method: a service itself responds to a wrong one.
+/// Responds to a request with any method, because a service itself refuses a wrong method.
 pub(crate) async fn answer<C: Call + Sync>(
     desk: &Desk,
     call: C,
@@ -181,7 +181,8 @@ pub(crate) async fn answer<C: Call + Sync>(
         desk.record_body(&arrival, body.clone());
     }
 
-    // A queued failure comes before all checks. A scenario needs the number, so it comes after them.
+    // A queued failure comes before all checks. A scenario comes after them, because it needs the
+    // number in the body.
     let admitted = check_signature_scope(&head.headers, C::SIGNING_NAME)
         .and_then(|()| call.admit(desk, &head.method))
         .and(body.as_ref().map_err(|_| C::too_large()));
@@ -236,7 +237,7 @@ pub(crate) async fn answer<C: Call + Sync>(
     response
 }
 
-/// The body of a successful response, possibly damaged by a failure.
+/// The body of a successful response. A failure may damage it.
 fn damage<C: Call>(answer: &Value, failure: Option<&Failure>) -> Result<String, Refusal> {
     Ok(match failure {
         Some(Failure::InternalServerErrorAfterwards) => {

@@ -106,7 +106,7 @@ impl SignInShare {
 
     /// Whether a joint limit is one and cannot be split, so that one door would have none of it.
     #[must_use]
-    pub fn splits_sends(self, joint: &SendLimits) -> bool {
+    pub fn can_split_sends(self, joint: &SendLimits) -> bool {
         let mut windows = joint.windows().iter();
         self.is_none() || windows.all(|window| window.sends > 1 || window.length < SPLIT_FROM)
     }
@@ -164,7 +164,7 @@ mod tests {
         };
         assert_eq!(counts(Door::Http), (vec![1, 3, 4], 60));
         assert_eq!(counts(Door::SignIn), (vec![1, 3, 2], 40));
-        assert!(share.splits_sends(&joint));
-        assert!(!share.splits_sends(&SendLimits::parse("1/1h").unwrap()));
+        assert!(share.can_split_sends(&joint));
+        assert!(!share.can_split_sends(&SendLimits::parse("1/1h").unwrap()));
     }
 }

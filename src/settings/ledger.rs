@@ -142,7 +142,7 @@ impl Reader<'_> {
         if policy.sign_in_share.is_none() {
             return;
         }
-        if !policy.sign_in_share.splits_sends(&policy.send_limits) {
+        if !policy.sign_in_share.can_split_sends(&policy.send_limits) {
             let name = "SEND_LIMITS";
             self.report(name, &format!("for an hour or longer {TOO_SMALL}"));
         }

@@ -1,4 +1,4 @@
-//! Sweeps. The contract has its tests in `tests/ledger/`.
+//! Tests of sweeps. The tests of the contract are in `tests/ledger/`.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn number() -> PhoneNumber {
     PhoneNumber::parse("+14255550142").unwrap()
 }
 
-/// Still there at the last moment of its time to live, and gone at the next.
+/// Checks that the item is there at the last moment of its time to live, and gone at the next.
 fn lives_until(ledger: &MemoryLedger, end: Millis, count: impl Fn(&MemoryLedger) -> usize) {
     ledger.sweep(end);
     assert_eq!(count(ledger), 1, "at its end");

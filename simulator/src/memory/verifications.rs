@@ -221,7 +221,8 @@ impl Items {
         }
     }
 
-    /// The verification to change, if the condition holds; otherwise the verification as it stands, if there is one.
+    /// The verification to change, if the condition holds. Otherwise the error has the verification as it stands, if
+    /// there is one.
     fn verification_if(
         &mut self,
         item: &ItemName,
