@@ -1,4 +1,4 @@
-//! Boto3 beside the function. It checks the wire format and the reference ID independently.
+//! Boto3 beside the function: an independent check of the wire format and of the reference ID.
 
 use crate::function::{
     Function, Settings, file, python, settings, settings_with_ledger, tool, wrong,
@@ -21,7 +21,7 @@ fn boto3(settings: &Settings, script: &str, arguments: &[&str]) -> Value {
     )
 }
 
-/// A provider, and a script like AWS's example for it.
+/// A provider, with a script for it like AWS's example.
 #[derive(Clone, Copy)]
 struct Pair {
     provider: &'static str,
@@ -139,7 +139,7 @@ async fn codes_work_between_boto3_and_the_function_with_a_ledger() {
             settings_with_ledger(&simulator.url(), &table.url()),
             &simulator,
         );
-        // Allows sends without a pause.
+        // The limits allow sends without a pause.
         settings.insert("SEND_LIMITS", "3/10m".to_owned());
         let function = start(&settings).await;
         let guesses = || simulator.requests(Operation::Verify).len();
@@ -197,7 +197,7 @@ async fn a_script_can_change_providers_after_the_function() {
             .map(|request| request.service)
             .collect();
         assert_eq!(services, [Service::EndUserMessaging, Service::Pinpoint]);
-        // Then the script changes as well.
+        // Then the script changes to the new provider as well.
         assert_eq!(function.request(&file("send.http-v2")).0, 202);
         let otp = simulator.newest_to(NUMBER).unwrap().code;
         assert_eq!(new.verify(&settings, &otp), json!({ "Valid": true }));

@@ -42,7 +42,7 @@ impl MiniStack {
             .env("TMPDIR", &folder)
             .env("BIND_HOST", "127.0.0.1")
             .env("GATEWAY_PORT", port.to_string())
-            // Without it MiniStack listens on every address, for MQTT.
+            // Without this, MiniStack listens on every address, for MQTT.
             .env("IOT_MTLS_ENABLED", "0")
             .current_dir(&folder)
             .stdin(Stdio::null())
@@ -68,7 +68,7 @@ impl MiniStack {
 
 impl Drop for MiniStack {
     fn drop(&mut self) {
-        // A signal lets it end the functions that it has started. `Child::kill` would not.
+        // After this signal MiniStack ends the functions that it has started. `Child::kill` would leave them.
         let _ = Command::new("kill")
             .arg(self.process.id().to_string())
             .status();
@@ -158,7 +158,7 @@ async fn users_sign_in_with_one_message_each() {
             "wrong answers only":
                 one(&["sent, 3 left", "try_again, 2 left", "try_again, 1 left", "NotAuthorizedException"]),
             "resend": { "steps": ["sent, 3 left", "try_again, 3 left", "tokens"], "messages": 2 },
-            // The last attempt is reserved for the session that the code was sent for.
+            // The last attempt is reserved for the session that owns the code.
             "lost session": one(&["adopted, 2 left", "tokens"]),
             "used code":
                 { "steps": ["sent, 3 left", "tokens", "sent, 3 left", "try_again, 2 left"], "messages": 2 },

@@ -15,7 +15,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use otp_lambda::ledger::Hasher;
 
-/// A function in its own execution environment. It handles one invocation at a time, as in Lambda.
+/// A process of the function in its own execution environment. It handles one invocation at a time, as in Lambda.
 pub(crate) struct Function {
     emulator: Child,
     port: u16,
@@ -105,7 +105,7 @@ impl Function {
         collect(emulator.stdout.take().unwrap(), &log);
         collect(emulator.stderr.take().unwrap(), &log);
         let client = ureq::Agent::config_builder()
-            // Longer than any invocation, because the emulator crashes when a client gives up.
+            // This is longer than any invocation, because the emulator crashes when a client gives up.
             .timeout_global(Some(Duration::from_secs(20)))
             .http_status_as_error(false)
             .build()
@@ -116,8 +116,8 @@ impl Function {
             log,
             client,
         };
-        // It listens for invocations a moment before it listens for the function. A function that is started in between
-        // ends at once, and the invocation gets 502.
+        // The emulator listens for invocations a moment before it listens for the function. A function that starts
+        // between the two ends at once, and the invocation gets 502.
         eventually("the emulator listens on both ports", || {
             [port, runtime_port]
                 .iter()
@@ -203,7 +203,7 @@ impl Function {
         self.log.lock().unwrap().clone()
     }
 
-    /// The log lines in JSON, which are those of the function itself.
+    /// The log lines in JSON. Only the function itself writes JSON.
     pub(crate) fn lines(&self) -> Vec<Value> {
         self.log()
             .lines()
@@ -261,7 +261,7 @@ pub(crate) fn event(route: &str, body: &Value, key: Option<&str>) -> Value {
     )
 }
 
-/// A wrong guess of the same length as `code`. `nth` from 0 to 8 gives nine different ones.
+/// A wrong guess of the same length as `code`. Each `nth` from 0 to 8 gives a different one.
 pub(crate) fn wrong(code: &str, nth: u8) -> String {
     let (rest, last) = code.split_at(code.len() - 1);
     let last: u8 = last.parse().unwrap();

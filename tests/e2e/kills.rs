@@ -1,5 +1,5 @@
-//! Kills the function at random times, restarts it as Lambda does, and repeats the request as a client does. Checks
-//! from outside that no limit and no code is lost.
+//! Kills the function at random times, restarts it as Lambda does, and repeats the request as a client does.
+//! Observations from outside show that no limit and no code is lost.
 
 use crate::function::{
     Function, Settings, event, hasher, http_response, settings_with_ledger, wrong,
@@ -17,10 +17,11 @@ use std::time::{Duration, Instant};
 /// `allowedAttempts` of a code.
 const ALLOWED: u64 = 3;
 
-/// How long an unfinished request blocks its idempotency key. An unanswered guess blocks for five seconds.
+/// How long an unfinished request blocks its idempotency key. A guess without an answer blocks its repeat for five
+/// seconds.
 const KEY_IN_USE: Duration = Duration::from_secs(31);
 
-/// How many rounds run before they are closed and checked, so that no code expires in between.
+/// How many rounds run before they are closed and checked. With more, codes could expire before the check.
 const BATCH: usize = 200;
 
 /// The request during which the function is killed.
@@ -30,7 +31,7 @@ enum Act {
     SendWithKey,
     Resend,
     WrongGuess,
-    /// A wrong guess, and more of them until the attempts are used up.
+    /// A wrong guess, and further ones until the attempts are used up.
     WrongGuesses,
     RightGuess,
     RightGuessWithKey,
@@ -59,7 +60,7 @@ struct Round {
     left: Vec<u64>,
     /// Successes, except repeated ones under the same idempotency key.
     successes: u64,
-    /// Whether the provider accepted the code, but no response said so.
+    /// Whether the provider has accepted the code although no response said so.
     used_up: bool,
 }
 
@@ -115,7 +116,7 @@ impl Aws {
             if let Some(response) = response {
                 let (status, body) = &response;
                 assert!(*status != 500, "{body}");
-                // The table can be too slow on a busy machine. A client waits and repeats the request.
+                // On a busy machine the table can be too slow. A client then waits and repeats the request.
                 if body["code"] != "ledger_unavailable" {
                     return response;
                 }
@@ -160,7 +161,7 @@ impl Aws {
             let process = loop {
                 match self.function.process() {
                     Some(process) => break process,
-                    // An earlier kill met the process while it started. The next process is starting now.
+                    // An earlier kill has met the process while it started. The next process is starting now.
                     None if started.elapsed() < Duration::from_secs(5) => std::thread::yield_now(),
                     None => panic!("the function has no process: {}", self.function.log()),
                 }
@@ -172,7 +173,7 @@ impl Aws {
             request.join().unwrap()
         });
         if let Some(before) = before {
-            // Let writes arrive that are still on the way.
+            // Writes that are still on their way get time to arrive.
             std::thread::sleep(Duration::from_millis(100));
             self.table.restore(&before);
         }
@@ -223,7 +224,7 @@ impl Aws {
                 202
             );
         } else if random.chance(50) {
-            // Start the process now. In the other rounds, the kill may meet its start.
+            // This starts the process before the kill. In the other rounds, the kill may meet the start.
             self.request_until_answered("status", &mut round, None, None);
         }
         let code = self.code(&round);
@@ -238,7 +239,8 @@ impl Aws {
         } else {
             Operation::Send
         };
-        // In a third of the rounds, the provider is slow, so that the kill meets the function while it waits.
+        // In a third of the rounds the provider is slow, so that the kill meets the function while it waits for an
+        // answer.
         if self.forgets {
             self.simulator
                 .fail_next(operation, Failure::Slow(Duration::from_millis(300)));
@@ -391,7 +393,7 @@ fn settings(simulator: &Simulator, table: &Table) -> Settings {
     settings
 }
 
-/// Prints what the kills met.
+/// Prints, for each act, the states of the record that the kills met.
 #[expect(clippy::print_stdout, reason = "figures for the person who runs it")]
 fn print(rounds: &[Round], elapsed: Duration) {
     let mut table: BTreeMap<Act, BTreeMap<&str, usize>> = BTreeMap::new();
@@ -426,7 +428,7 @@ async fn kills_lose_no_limit_and_no_code() {
     let rounds = tokio::task::spawn_blocking(move || {
         let aws = Aws::start(simulator, false);
         let kills = usize::try_from(size("OTP_KILLS", 14, 42)).unwrap();
-        // Makes a send take as long as the span of the kills.
+        // This makes a send take as long as the span of the kills.
         aws.table.slow_down(Duration::from_millis(3));
         let started = Instant::now();
         let rounds = aws.run(kills, &mut Random::new(0x0719));
@@ -454,7 +456,7 @@ async fn kills_lose_no_limit_and_no_code() {
     );
 }
 
-/// The control: a ledger that is written after the call to the provider has problems, and the checks find them.
+/// The control: with a ledger that is written after the call to the provider, the checks find problems.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
 async fn checks_detect_a_ledger_that_loses_writes() {

@@ -69,7 +69,7 @@ impl Aws {
     }
 }
 
-/// Runs a test that blocks, without blocking the servers in this process.
+/// Runs a test that blocks. The servers in this process go on meanwhile.
 async fn blocking<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(test).await.unwrap()
 }
@@ -109,7 +109,7 @@ async fn a_verification_works_through_every_event_shape() {
 
             let code = aws.code(&number);
             for _ in 0..2 {
-                // The second response comes from the record, because the guess is the same.
+                // The second response comes from the ledger, because the guess is the same.
                 let (status, refused) = request_route("verify", json!({ "otp": wrong(&code, 0) }));
                 let fields = (
                     &refused["code"],
@@ -370,7 +370,7 @@ fn a_function_without_its_secret_does_not_start_and_says_why() {
             .output()
             .unwrap();
         assert!(!output.status.success());
-        // Lambda allows ten seconds for the start.
+        // Lambda allows ten seconds for the start of a function.
         assert!(
             started.elapsed() < Duration::from_secs(6),
             "{:?}",
@@ -425,7 +425,7 @@ async fn an_operator_can_unlock_a_number_and_get_its_item_name() {
     .await;
 }
 
-/// As in a stack: Lambda tells the function the alias beside the event.
+/// As in a stack, Lambda passes the alias beside the event.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
 async fn a_command_needs_its_own_alias() {
@@ -450,7 +450,7 @@ async fn a_command_needs_its_own_alias() {
         }
         assert_eq!(aws.requests(), (0, 0));
         assert!(aws.table.items().is_empty());
-        // The controls: the same events under the names that answer them.
+        // The controls: the same events, each under the alias that answers it.
         let done = function.invoke_as(":operator", &unlock).unwrap();
         assert_eq!(done["unlocked"], true);
         let shown = function.invoke_as(":operator-key", &key).unwrap();
@@ -487,7 +487,7 @@ async fn pauses_and_blocks_stop_sends() {
             "allow": { "SS": [hasher().number(&PhoneNumber::parse(NUMBER).unwrap()).as_str()] },
         });
         aws.table.put(&blocked);
-        // An execution environment caches the switches for ten seconds, so this needs a new one.
+        // An execution environment keeps the switches for ten seconds, so this test needs a new one.
         let function = Function::start(&settings);
         assert_eq!(
             send(&function, "+14255550143"),

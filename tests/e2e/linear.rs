@@ -1,5 +1,5 @@
-//! Linearizability of the shipped binary: processes of it behind proxies that fail one request to the table in ten. Every
-//! answer must fit a sequential specification of the verification and of the number.
+//! Linearizability of the shipped binary. Several processes run behind proxies that fail one request to the table in
+//! ten. Every answer must fit a sequential specification of the verification and of the number.
 
 mod checker;
 mod history;
@@ -19,7 +19,7 @@ use simulator::Simulator;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Histories at once.
+/// Histories that are made at once.
 const LANES: usize = 4;
 
 /// Histories that a lane makes before the simulator's inbox is emptied.
@@ -94,7 +94,7 @@ impl World {
         self.lanes.len() as u64 * BATCH
     }
 
-    /// Requests to the table, and those with a fault.
+    /// The requests to the table, and how many of them had a fault.
     fn requests(&self) -> (u64, u64) {
         let clients = self.lanes.iter().flatten();
         clients
@@ -152,7 +152,8 @@ async fn every_answer_fits_a_sequential_specification() {
         while found.operations < operations && found.problems.is_empty() {
             found.add(world.batch(first));
             first += world.batch_size();
-            // So that the table does not grow for hours. The next histories have other numbers.
+            // Otherwise the table would grow for hours. The next histories have other numbers, so they need no old
+            // items.
             if first % 2_000 < world.batch_size() {
                 world.behind.table.wipe();
             }
@@ -194,7 +195,7 @@ async fn every_answer_fits_a_sequential_specification() {
     .unwrap();
 }
 
-/// The controls: a table that lies makes the shipped binary give answers that no order explains.
+/// The controls: with a table that lies, the shipped binary gives answers that no order explains.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
 async fn a_table_that_lies_is_found() {

@@ -1,5 +1,5 @@
-//! Load: several execution environments at once, with people who verify, clients that retry, and attackers. Checks from
-//! outside, during the load and after it, that every limit holds.
+//! Load: several execution environments at once, with people who verify, clients that retry, and attackers. During the
+//! load and after it, observations from outside show whether every limit holds.
 
 use crate::function::{Function, event, http_response, settings_with_ledger, wrong};
 use crate::outside::Observation;
@@ -35,7 +35,7 @@ const TARGETS: u64 = 4;
 #[derive(Clone)]
 struct Person {
     number: String,
-    /// If set, the reference ID is derived from it. If not, the person chose the reference ID.
+    /// The source that the reference ID is derived from. `None` if the person chose the reference ID.
     source: Option<String>,
     reference: String,
     next: Step,
@@ -55,7 +55,7 @@ enum Step {
     RedeemAgain,
 }
 
-/// The function's responses. The checks compare them with the observation from outside.
+/// The function's responses. The checks compare them with the observations from outside.
 #[derive(Default)]
 struct Responses {
     /// Successes by verification. Each has the idempotency key of its request, or a unique name.
@@ -70,7 +70,7 @@ struct Responses {
 }
 
 impl Responses {
-    /// How often the ledger was too slow, so that the request failed. On a busy machine that can happen.
+    /// How often a request failed because the ledger was too slow. That can happen on a busy machine.
     fn too_slow(&self) -> u64 {
         let of_ledger = self
             .counts
@@ -166,7 +166,7 @@ impl World {
         }
     }
 
-    /// A person who is in the middle of a verification, or a new one.
+    /// A person in the middle of a verification, or a new one.
     fn person(&self, random: &mut Random) -> Person {
         let mut people = self.people.lock().unwrap();
         if people.len() > 30 || (!people.is_empty() && random.chance(80)) {
@@ -226,7 +226,7 @@ impl World {
                 }
                 match (status, first) {
                     (202, true) if random.chance(40) => Step::SendAgain,
-                    // The limit for Canada is reached. Only attackers reach the other limits.
+                    // The limit for Canada is reached. Of the other limits, only attackers reach one.
                     (429, true) if body["limit"] == "country" => return None,
                     (202, _) | (_, false) => Step::Status,
                     (_, true) if body["delivery"] == "unknown" => Step::Status,
@@ -309,7 +309,7 @@ impl World {
         status == 200
     }
 
-    /// Guesses the right or a wrong code of a person who is in the middle of a verification.
+    /// Makes the right guess or a wrong one for a person in the middle of a verification.
     fn race(&self, function: &Function, random: &mut Random) {
         let person = {
             let people = self.people.lock().unwrap();
@@ -348,7 +348,7 @@ impl World {
 
     /// All problems at this moment, while the load runs.
     fn problems(&self) -> Vec<String> {
-        // Read the successes before the observation, and the keys after it. Then the table has each success, and each
+        // The successes are read before the observation, and the keys after it. So the table has each success, and each
         // message has its key.
         let (successes, redeemed) = {
             let responses = self.responses.lock().unwrap();
@@ -361,7 +361,7 @@ impl World {
             let (number, reference) = id;
             let record = observed.record(number, reference);
             let field = |name: &str| record[name].as_u64().unwrap_or(0);
-            // A verification that ended and began again gives new attempts and can succeed again.
+            // A verification that has ended and begun again has new attempts, and can succeed again.
             let began_once = field("gen") == field("sends");
             let begins = if began_once { 1 } else { field("gen") };
             let (messages, guesses) = (
@@ -401,7 +401,7 @@ impl World {
             let (guesses, item) = (observed.guesses_about(&number), observed.number(&number));
             let charged = item["f"].as_u64().unwrap_or(0);
             let places = observed.sends(&number).len() as u64;
-            // One guess in a million is right. Then the counts start again.
+            // One guess in a million is right. After it the counts start again.
             let has_success = item["ep"].as_u64().unwrap_or(0) > 0;
             if !has_success && guesses > charged.min(places * ALLOWED) {
                 problems.push(format!(
@@ -455,7 +455,7 @@ impl World {
 
     /// Runs load for `length`, beginning with an empty table and an empty inbox, and notes the problems.
     ///
-    /// For the control: if `wipes`, it deletes all items in the middle.
+    /// `wipes` is for the control: it deletes all items in the middle.
     fn phase(&self, phase: u64, length: Duration, wipes: bool) {
         self.people.lock().unwrap().clear();
         self.simulator.reset();
@@ -499,7 +499,7 @@ impl World {
     }
 }
 
-/// Stops the workers when it is dropped, also after a panic.
+/// Stops the workers when it is dropped, even after a panic.
 struct Stop<'a>(&'a AtomicBool);
 
 impl Drop for Stop<'_> {
@@ -626,7 +626,7 @@ async fn limits_hold_under_load_and_attack() {
             assert!(happened(route, status), "{route} {status} never happened");
         }
         for of_one in &memory {
-            // Connections and caches stop growing after the first quarter.
+            // Connections and caches grow only in the first quarter.
             let quarter = of_one.len() / 4;
             let (early, late) = (
                 &of_one[quarter..quarter * 2],
@@ -642,7 +642,7 @@ async fn limits_hold_under_load_and_attack() {
     .unwrap();
 }
 
-/// The control: the checks detect that limits, keys and attempts are lost.
+/// The control: with lost limits, keys and attempts, the checks find problems.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
 async fn checks_detect_a_table_that_loses_its_items() {

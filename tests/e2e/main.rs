@@ -1,5 +1,5 @@
-//! Tests of the shipped binary with other people's programs: Lambda's runtime interface emulator,
-//! a DynamoDB emulator, boto3, a user pool emulator. The simulator is the provider.
+//! Tests of the shipped binary with programs of others: Lambda's runtime interface emulator, a
+//! DynamoDB emulator, boto3, and a user pool emulator. The simulator is the provider.
 //!
 //! `make test` installs the programs and runs these tests. A plain `cargo test` ignores them.
 //! `make soak` runs `kills`, `load` and `linear` for longer.

@@ -1,5 +1,5 @@
-//! The operator's commands with a DynamoDB engine. `test_operate.py` tests them with a fake, which does not show that
-//! DynamoDB accepts the updates.
+//! The operator's commands with a DynamoDB engine. `test_operate.py` tests them with a fake, and a fake cannot show
+//! that DynamoDB accepts the updates.
 
 use crate::function::tool;
 use dynoxide::Database;

@@ -1,5 +1,5 @@
 //! Observes the function from outside: requests to the provider, messages, and items in the table. The kills and the
-//! load test check what they find with these, and do not rely on what the function says about itself.
+//! load test check these observations, and do not rely on the function's own responses.
 
 use crate::function::hasher;
 use crate::table::{Items, Table};
@@ -25,8 +25,8 @@ pub(crate) struct Observation {
 }
 
 impl Observation {
-    /// Observes while the function runs. Reads the table last: the function writes a record before it calls the
-    /// provider, so each message and each guess has its record here.
+    /// Observes while the function runs. The table is read last: the function writes a record before it calls the
+    /// provider, so each observed message and guess has its record.
     pub(crate) fn now(simulator: &Simulator, table: &Table) -> Self {
         let mut messages = Counts::new();
         for message in simulator.inbox() {
@@ -69,8 +69,8 @@ impl Observation {
         counts.sum()
     }
 
-    /// How many guesses reached the provider at one code of a verification, at most. After an unclear send a guess is
-    /// asked under two references, for one attempt.
+    /// The most guesses that reached the provider at one code of a verification. After an unclear send, one attempt
+    /// pays for a guess under two references.
     pub(crate) fn guesses(&self, number: &str, plain: &str) -> u64 {
         let references = self.references(number, plain);
         let counts = references
@@ -174,7 +174,7 @@ impl Observation {
             let messages = self.messages(number, reference);
             let recorded = match record["gen"].as_u64() {
                 Some(generations) => generations,
-                // Only the code of one generation goes out under a reference of its own.
+                // A reference of its own is used for the code of one generation only.
                 None => self
                     .verifications()
                     .any(|(other, plain)| {
@@ -191,7 +191,7 @@ impl Observation {
         }
         for number in self.numbers() {
             let (messages, places) = (self.messages_to(number), self.sends(number).len() as u64);
-            // The ledger stores the last twenty sends.
+            // The ledger keeps the last twenty sends only.
             if messages.min(20) > places {
                 problems.push(format!(
                     "a message without a place in the windows: {number} has {messages} in {places}"

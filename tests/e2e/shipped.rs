@@ -21,7 +21,8 @@ fn without_and_with_ledger(simulator: &Simulator) -> [Settings; 2] {
     [settings(&simulator.url()), with_ledger]
 }
 
-/// Starts a function and runs a test that blocks, without blocking the simulator in this process. Also returns the log.
+/// Starts a function, runs a test that blocks, and returns its result with the log. The simulator in this process goes
+/// on meanwhile.
 async fn with_function<T: Send + 'static>(
     settings: Settings,
     test: impl FnOnce(&Function) -> T + Send + 'static,

@@ -155,7 +155,7 @@ impl Table {
         }
     }
 
-    /// Makes the table as it was at a [`scan`](Self::scan).
+    /// Makes the table as it was when [`scan`](Self::scan) returned `seen`.
     pub(crate) fn restore(&self, seen: &[Value]) {
         self.wipe();
         for item in seen {
@@ -184,13 +184,13 @@ fn create(database: &Database) {
     database
         .create_table(serde_json::from_value(table).unwrap())
         .unwrap();
-    // The engine completes the creation at the first description.
+    // The engine completes the creation of the table only when the table is described.
     database
         .describe_table(serde_json::from_value(json!({ "TableName": TABLE })).unwrap())
         .unwrap();
 }
 
-/// `{"pk": "V#…", "left": 3}` of `{"pk": {"S": "V#…"}, "left": {"N": "3"}}`.
+/// The item without types: `{"pk": "V#…", "left": 3}` for `{"pk": {"S": "V#…"}, "left": {"N": "3"}}`.
 fn plain(item: &Value) -> Value {
     let value = |wrapped: &Value| match wrapped
         .as_object()

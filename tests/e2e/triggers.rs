@@ -1,6 +1,6 @@
 //! Trigger events that AWS delivers and `MiniStack` does not: for unknown users, repeated deliveries, client metadata
-//! only where AWS passes it on, after a password, before a sign-up. This file plays the user pool. The function is the
-//! shipped binary with a ledger, under the runtime emulator.
+//! only where AWS passes it on, after a password, and before a sign-up. This file plays the user pool. The function is
+//! the shipped binary with a ledger, under the runtime emulator.
 
 use crate::function::{Function, Settings, file, settings_with_ledger, wrong};
 use crate::table::Table;
@@ -19,13 +19,13 @@ struct Pool {
     slowest: Mutex<Duration>,
 }
 
-/// A sign-in of a user, or of someone who is not a user.
+/// A sign-in with the name of a user, or with a name that no user has.
 #[derive(Clone)]
 struct SignIn {
     name: String,
     attributes: Value,
     not_found: bool,
-    /// The app sends this with its answers. AWS does not pass it on when a sign-in begins.
+    /// The metadata that the app sends with its answers. AWS does not pass it on when a sign-in begins.
     client_metadata: Value,
     session: Vec<Value>,
     shown: Map<String, Value>,
@@ -98,7 +98,7 @@ impl Pool {
         request.insert("userAttributes".to_owned(), sign_in.attributes.clone());
         request.insert("userNotFound".to_owned(), json!(sign_in.not_found));
         request.insert("session".to_owned(), json!(sign_in.session));
-        // AWS passes metadata on only with an answer. Without metadata, the field is null or missing.
+        // AWS passes on metadata only with an answer. Otherwise the field is null or missing.
         if !sign_in.session.is_empty() || name == "cognito.verify" {
             request.insert("clientMetadata".to_owned(), sign_in.client_metadata.clone());
         }
@@ -124,7 +124,7 @@ impl Pool {
             (Value::Bool(false), Value::Bool(true)) => return Next::Failed,
             _ => assert_eq!(decisions[0]["challengeName"], "CUSTOM_CHALLENGE"),
         }
-        // AWS uses the last response, because earlier ones came too late.
+        // AWS uses the last response, because the earlier ones came too late.
         let challenge = self
             .deliver(&Self::event("cognito.create", sign_in, json!({})))
             .pop()
@@ -200,7 +200,7 @@ async fn repeated_deliveries_of_triggers_send_one_message() {
     tokio::task::block_in_place(|| {
         for deliveries in [1, 3] {
             let pool = Pool::start(&settings, deliveries);
-            // If the first response was lost, the code belongs to another session, and this one adopts it.
+            // If the first response was lost, the code belongs to another session, and this session adopts it.
             let first = if deliveries == 1 {
                 "sent, 3 left"
             } else {
@@ -263,7 +263,7 @@ async fn repeated_deliveries_of_triggers_send_one_message() {
             );
 
             let counts = [1, 3].map(|last| messages(&simulator, &number(last)));
-            // The sign-in after the used code had another message.
+            // The sign-in after the used code has sent a message of its own.
             let one_wrong = messages(&simulator, &number(2)) - 1;
             assert_eq!((counts, one_wrong), ([1, 1], 1));
             let slowest = *pool.slowest.lock().unwrap();
@@ -373,7 +373,7 @@ async fn the_apps_language_applies_from_its_first_answer() {
                 "{metadata}"
             );
         }
-        // If the metadata comes earlier, as from MiniStack, the language applies earlier.
+        // Metadata that comes earlier, as from MiniStack, sets the language earlier.
         let mut early = SignIn::of("+14255551010");
         early.client_metadata = json!({ "language": "fr-CA" });
         let event = Pool::event(

@@ -12,7 +12,7 @@ use crate::sim::Setup;
 pub(crate) const BRAND: &str = "ExampleCorp";
 pub(crate) const SOURCE: &str = "sign-up";
 
-/// Numbers that belong to nobody. The first two share a prefix.
+/// Made-up numbers. The first two share a prefix.
 const NUMBERS: [&str; 4] = [
     "+14255550142",
     "+14255550143",
@@ -20,7 +20,7 @@ const NUMBERS: [&str; 4] = [
     "+18765550142",
 ];
 
-/// Wrong codes. They are few, so that guesses repeat. The provider makes none of them.
+/// Wrong codes. They are few, so that guesses repeat. The provider never makes one of them.
 const WRONG: [&str; 5] = ["000000", "000001", "000002", "000003", "000004"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub(crate) struct Intent {
 }
 
 impl Intent {
-    /// The idempotency key with its owner.
+    /// The idempotency key, together with the caller that it belongs to.
     pub(crate) fn owned_key(&self, setup: &Setup) -> Option<String> {
         let key = self.who.key.as_ref()?;
         Some(format!("{} {key}", self.owner(setup.numbers[self.number])))
@@ -73,7 +73,8 @@ impl Intent {
             .map_or_else(|| format!("{:?} {number}", self.who.address), str::to_owned)
     }
 
-    /// Names the winner or claimant: everybody with the same key, or only this operation if it has none.
+    /// Names the winner or redeemer. Requests with the same key have the same name; a request without a key has a name
+    /// of its own.
     pub(crate) fn winner(&self, operation: usize) -> String {
         match &self.who.key {
             Some(key) => format!("{} {key}", self.owner(&self.number.to_string())),
@@ -148,7 +149,7 @@ pub(crate) fn setup(seed: u64, rng: &mut fastrand::Rng) -> Setup {
             } else {
                 budgets(one(rng, ["none", "none", "6/24h", "2/1h"]))
             },
-            // Not drawn, so that each seed gives the same run as before.
+            // This is not drawn at random, so that each seed gives the same run as before.
             only_country: seed.is_multiple_of(3).then(|| "US".parse().unwrap()),
             prices: Prices {
                 by_country: BTreeMap::from([("US".parse().unwrap(), 5810)]),
@@ -183,7 +184,7 @@ pub(crate) fn pause(books: &mut Books) -> Duration {
     let until_windows_end = TEN_MINUTES - books.now.0 % TEN_MINUTES;
     let rng = &mut books.rng;
     let millis = match rng.u32(0..100) {
-        // Until just before windows end, so that the next operations finish in the next windows.
+        // The time just before windows end, so that the next operations finish in the next windows.
         0..6 => until_windows_end.saturating_sub(rng.u64(1..200)),
         6..30 => rng.u64(0..500),
         30..47 => rng.u64(1_000..8_000),
@@ -193,8 +194,8 @@ pub(crate) fn pause(books: &mut Books) -> Duration {
         94..98 => rng.u64(3_600_000..8_000_000),
         _ => rng.u64(80_000_000..260_000_000),
     };
-    // In a siege the attacker often waits until more guesses are allowed, and sometimes until all items may have
-    // expired.
+    // In a siege the attacker often waits until more guesses are allowed. Sometimes the wait is so long that all items
+    // may have expired.
     let millis = match rng.u32(0..100) {
         0 if books.setup.siege => 91 * 24 * 3_600_000,
         1..34 if books.setup.siege => 90_000_000,
@@ -203,7 +204,7 @@ pub(crate) fn pause(books: &mut Books) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// The next requests. They begin together.
+/// The next requests, all of which begin together.
 pub(crate) fn choose(books: &mut Books, failed: &mut Vec<Intent>) -> Vec<Intent> {
     if books.setup.siege {
         return besiege(books, failed);
@@ -224,7 +225,7 @@ pub(crate) fn choose(books: &mut Books, failed: &mut Vec<Intent>) -> Vec<Intent>
         }
         43..53 => wrong_guess(books).into_iter().collect(),
         53..60 => {
-            // The same guess several times at once, by one caller or several.
+            // Several equal guesses at once, by one caller or by several.
             let guess = if books.rng.u32(0..3) > 0 {
                 right_guess(books)
             } else {
@@ -283,12 +284,13 @@ pub(crate) fn choose(books: &mut Books, failed: &mut Vec<Intent>) -> Vec<Intent>
             Vec::new()
         }
         99 => vec![intent(books, What::Unlock)],
-        // 25 to 42, and numbers without a meaning in this setup.
+        // 25 to 42, and the numbers that have no meaning in this setup.
         _ => right_guess(books).into_iter().collect(),
     }
 }
 
-/// Makes many guesses at once, sends a new code when no attempt is left, and sometimes adds the owner's right guess.
+/// Makes many guesses at once, sends a new code when no attempt is left, and sometimes adds the right guess of the
+/// person with the number.
 fn besiege(books: &mut Books, failed: &mut Vec<Intent>) -> Vec<Intent> {
     failed.clear();
     if books.is_locked(0) && books.rng.u32(0..10) == 0 {
@@ -382,7 +384,7 @@ fn who(books: &mut Books) -> Who {
             }
         }),
         address,
-        // There are so few keys that some are used for two requests.
+        // There are few keys, so some are used for two requests.
         key: (rng.u32(0..100) < 55).then(|| {
             format!(
                 "key-{}",
@@ -393,7 +395,7 @@ fn who(books: &mut Books) -> Who {
                 }
             )
         }),
-        // There are so few sessions that owners come back, and others guess in between.
+        // There are few sessions. So an owner comes back after other sessions have guessed.
         session: (books.setup.sign_ins && rng.u32(0..10) < 7).then(|| rng.u8(0..3)),
     }
 }
@@ -457,7 +459,7 @@ fn right_guess(books: &mut Books) -> Option<Intent> {
     Some(guess_of(books, code))
 }
 
-/// A guess with an old code, a used one if there is any.
+/// A guess with an old code, if possible with one that has been used.
 fn old_guess(books: &mut Books) -> Option<Intent> {
     let used: Vec<_> = (0..books.codes.len())
         .filter(|code| books.codes[*code].uses > 0)
@@ -502,7 +504,7 @@ fn of_known(books: &mut Books, what: What) -> Option<Intent> {
     })
 }
 
-/// The owner's right guess, as a caller whom no limit stops.
+/// The right guess of the person with the number, as a caller that no limit stops.
 pub(crate) fn honest_guess(books: &mut Books, code: usize) -> Intent {
     let who = Who {
         principal: Some("backend-1"),

@@ -1,4 +1,4 @@
-//! Keeps books of everything that happens, from outside the ledger, and checks the invariants.
+//! Keeps books of every event, from outside the ledger, and checks the invariants.
 
 mod callers;
 mod faults;
@@ -30,23 +30,23 @@ const LONGEST: Duration = Duration::from_hours(1);
 /// A property that must always hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Invariant {
-    /// The provider is asked about a verification at most as often as it allows attempts.
+    /// The provider is asked about a verification at most as often as there are attempts.
     I1,
     /// The provider is asked about a number at most a hundred times since its last success.
     I2,
-    /// A generation has one success, and a success has one claim.
+    /// A generation has one success, and a success is redeemed once.
     I3,
     /// An idempotency key sends one text.
     I4,
     /// A text has its record before it is sent.
     I5,
-    /// A success has the right number, reference and code. The code is unexpired and unused.
+    /// A success has the right number, reference and code. The code has not expired, and has not been used.
     I6,
     /// Sends to a number stay within every window.
     I7,
     /// Budgets and prefixes are never overspent, and they count exactly the texts that were sent.
     I8,
-    /// Responses are true. Above all, they say so if a text may have been sent.
+    /// Responses are true. Above all, an error says whether a text may have been sent.
     Truth,
     /// A code that arrived can be verified.
     Liveness,
@@ -54,7 +54,7 @@ pub(crate) enum Invariant {
     Switches,
     /// Only authenticated callers get foreign codes checked, and only if the ledger does not know the verification.
     Rights,
-    /// No other session uses the last attempt at a sign-in's code.
+    /// Only the owner of a sign-in's code uses the last attempt.
     Owner,
 }
 
@@ -73,25 +73,25 @@ pub(crate) struct Operation {
     pub(crate) crashed: bool,
     /// The last step that went wrong.
     pub(crate) went_wrong: Option<&'static str>,
-    /// The items that the request can be about: the one of our codes, and the one of foreign codes.
+    /// The items that the request can be about: that of this program's codes, and that of foreign codes.
     verifications: Vec<ItemName>,
-    /// How many codes there were when it began.
+    /// How many codes there were when the operation began.
     codes_before: usize,
-    /// The references under which it asked the provider.
+    /// The references under which the operation asked the provider.
     asked: BTreeSet<String>,
-    /// The record it wrote ahead of its text.
+    /// The record that the operation wrote before its text was sent.
     opened: Option<(ItemName, u64)>,
-    /// The verification and generation whose attempt it paid, and the index of its chain.
+    /// The verification and generation whose attempt the operation paid for, and the index of its chain.
     paid: Option<(ItemName, u64, usize)>,
-    /// The verification and generation that it won, and the index of its chain. A resend may have moved the generation on
-    /// since the attempt was paid.
+    /// The verification and generation of the operation's success, and the index of its chain. The generation may be
+    /// newer than the one that was paid for, because of a resend.
     won: Option<(ItemName, u64, usize)>,
-    /// The number of its charge, in the order of all charges.
+    /// The number of the operation's charge, in the order of all charges.
     charged: Option<u64>,
     pub(crate) fate: Fate,
-    /// The code that the provider called right.
+    /// The code that the provider has accepted.
     right: Option<usize>,
-    /// How many codes and successes there were when it ended.
+    /// How many codes and successes there were when the operation ended.
     ended_after: Option<u64>,
 }
 
@@ -118,10 +118,10 @@ struct Chain {
     first: Millis,
     ended: bool,
     canceled: bool,
-    /// Its text was refused, so there is no code.
+    /// Whether the provider refused its text, so that there is no code.
     failed: bool,
     codes: u32,
-    /// The sign-in session that it was begun in.
+    /// The sign-in session that the verification was begun in.
     owner: Option<SessionDigest>,
     /// The place of its last code in the order of all codes and successes.
     place: u64,
@@ -146,7 +146,7 @@ pub(crate) struct ProviderCode {
     pub(crate) uses: u32,
     wrong: u32,
     allowed: u32,
-    /// Whether an operation has won with it.
+    /// Whether an operation has succeeded with it.
     pub(crate) won: bool,
 }
 
@@ -154,16 +154,18 @@ pub(crate) struct ProviderCode {
 #[derive(Debug)]
 struct Win {
     key: ItemName,
-    /// The index in the key's chains. It is needed because generations begin anew after an item has expired.
+    /// The index among the key's chains. The generation is not enough, because generations begin again after an item
+    /// has expired.
     chain: usize,
     generation: u64,
     winner: String,
     code: Option<usize>,
     at: Millis,
     redeemer: Option<String>,
-    /// Whether a caller may have been told of it. A foreign success is told only if no code of ours was sent meanwhile.
+    /// Whether a caller may have been told of it. A foreign success is told only if this program has sent no code
+    /// meanwhile.
     told: bool,
-    /// Its place in the order of all codes and successes.
+    /// The place of the success in the order of all codes and successes.
     place: u64,
 }
 
@@ -173,13 +175,13 @@ struct NumberBook {
     asked: Vec<u64>,
     /// The charges of all guesses.
     charges: Vec<u64>,
-    /// A success or an operator has cleared the charges up to this one.
+    /// A success or an operator has cleared the charges up to and including this one.
     cleared: u64,
-    /// An operator has cleared the charges up to this one. A success may die before it clears any.
+    /// An operator has cleared the charges up to and including this one. A success can crash before it clears any.
     unlocked: u64,
     /// The times of all places that were taken in the windows.
     sends: Vec<Millis>,
-    /// When places were taken in the windows of foreign codes.
+    /// The times of the places that were taken in the windows of foreign codes.
     foreign: Vec<Millis>,
 }
 
@@ -215,17 +217,17 @@ pub(crate) struct Books {
     texts_by_prefix: BTreeMap<ItemName, u64>,
     texts: Vec<(usize, Millis)>,
     charges: u64,
-    /// How many codes were written and successes recorded.
+    /// How many codes were written and successes recorded, together.
     places: u64,
     /// When the operator paused all sends.
     pub(crate) paused: Option<Millis>,
     /// When the operator blocked each number.
     pub(crate) blocked: Vec<Option<Millis>>,
-    /// How often operations ended in each way.
+    /// How many operations ended in each way.
     pub(crate) answers: BTreeMap<String, u64>,
     trace: Option<Vec<String>>,
-    /// References in the order of their appearance. Traces use their indices, because some references are random and
-    /// would make two traces of the same run differ.
+    /// References in the order of their appearance. Traces use the indices. Random references would make two traces of
+    /// one run differ.
     names: Mutex<Vec<String>>,
 }
 

@@ -1,17 +1,17 @@
-//! Breaks the rules one by one. The simulation must notice each.
+//! Breaks the rules one by one. The simulation must notice each broken rule.
 
 use crate::books::Invariant;
 use crate::naive::Naive;
 use crate::seeds;
 use simulator::sized;
 
-/// Runs the same seeds until an invariant is violated.
+/// Runs the usual seeds until an invariant is violated.
 #[track_caller]
 fn is_caught(naive: Naive, expected: &[Invariant]) {
     is_caught_from(0, naive, expected);
 }
 
-/// As [`is_caught`], but a small run starts at the seed `first`, for rules whose violation takes long to find.
+/// As [`is_caught`], but a small run starts at the seed `first`. It is for rules whose violation takes long to find.
 #[track_caller]
 fn is_caught_from(first: u64, naive: Naive, expected: &[Invariant]) {
     let mut seeds = sized(first, 0)..10_000;
@@ -48,7 +48,7 @@ fn detects_two_winners() {
 
 #[test]
 fn detects_a_takeover_of_a_pending_idempotency_key() {
-    // The second request may also get the response of the first.
+    // The second request may also have got the response of the first.
     is_caught(
         Naive::TakesOverPendingKeys,
         &[Invariant::I4, Invariant::Truth],

@@ -1,4 +1,4 @@
-//! Every fault at every step of every operation: a crash, a lost response, a refusal or a delay. Then the client
+//! Tries every fault at every step of every operation: a crash, a lost response, a refusal or a delay. Then the client
 //! retries.
 
 use fastrand::Rng;
@@ -21,7 +21,8 @@ const FAULTS: [Fault; 5] = [
     Fault::Late,
 ];
 
-/// The client retries at once, or when a pending guess may be retried, or when a pending idempotency key is given up.
+/// The waits before a retry: none, until a pending guess may be retried, and until a pending idempotency key is given
+/// up.
 const WAITS: [Duration; 3] = [
     Duration::from_millis(1),
     Duration::from_secs(6),
@@ -31,7 +32,7 @@ const WAITS: [Duration; 3] = [
 /// The number of crashes in a full run.
 const CRASHES: u32 = 16_320;
 
-/// An operation, and the preparations of its client.
+/// An operation, with the earlier requests of its client.
 struct Case {
     name: &'static str,
     derived: bool,
@@ -334,7 +335,7 @@ struct Crash {
     wait: Duration,
     kills_first: bool,
     accepts_twice: bool,
-    /// Whether all attempts are spent in the end; otherwise the owner uses the code.
+    /// Whether the client spends all attempts in the end. If not, it verifies the code.
     exhaust: bool,
     naive: Option<Naive>,
 }
@@ -362,13 +363,13 @@ fn crash_at(case: &Case, crash: &Crash, trace: bool) -> Option<Sim> {
     if sim.books.lock().operations[operation].went_wrong == Some("consume")
         && !matches!(first, Outcome::Died)
     {
-        // The code is used up at the provider, so the service retries this one step.
+        // The provider does not accept the code again, so the service retries this one step.
         assert!(first.is_ok(), "{}: {:?}", case.name, first.code());
     }
     sim.advance(crash.wait);
     if !first.is_ok() {
         let again = does(&mut sim, &intent);
-        // Late steps happen after the retry, unless the retry was much later.
+        // Late steps happen after the retry, unless the retry itself comes much later.
         sim.do_all_late();
         if matches!(intent.what, What::Cancel | What::Claim) {
             assert_eq!(again, None, "{}: tried again", case.name);
@@ -380,7 +381,7 @@ fn crash_at(case: &Case, crash: &Crash, trace: bool) -> Option<Sim> {
     }
     sim.do_all_late();
     if crash.exhaust {
-        // The books check that the provider is not asked more often than attempts allow.
+        // Here the books check that the provider is not asked more often than there are attempts.
         let none = sim.books.lock().codes.is_empty();
         if let Some(owner) = (!none).then(|| owner_of_the_newest(&sim)) {
             for guess in 0..u32::from(case.attempts) + 2 {
@@ -412,7 +413,7 @@ fn crash_at(case: &Case, crash: &Crash, trace: bool) -> Option<Sim> {
     Some(sim)
 }
 
-/// Crashes an operation everywhere, until an invariant is violated. Returns the number of crashes, and of steps.
+/// Crashes an operation at every step, until an invariant is violated. Returns the number of crashes, and of steps.
 fn crash_everywhere(case: &Case, naive: Option<Naive>) -> Result<(u32, u32), (Violation, Crash)> {
     let full = is_full() || naive.is_some();
     let (mut crashes, mut steps) = (0, 0);
@@ -477,7 +478,7 @@ fn a_crash_at_any_step_and_a_retry_violate_no_invariant() {
 
 #[test]
 fn crash_injection_catches_misordered_steps() {
-    // A small run tries only the operation at which a full run notices the rule.
+    // A small run tries only the operation in which a full run notices the broken rule.
     for (naive, operation, expected) in [
         (
             Naive::TakesOverPendingKeys,

@@ -1,4 +1,4 @@
-//! Ledgers with one rule broken: the simulation must notice each.
+//! Ledgers with one broken rule. The simulation must notice each of them.
 
 use async_trait::async_trait;
 use otp_lambda::ledger::{
@@ -18,13 +18,14 @@ use crate::store::turn;
 /// The rule that is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Naive {
-    /// Charges a guess after the provider has responded, or never if it does not respond.
+    /// Charges a guess only after the provider has responded. Without a response, the guess is
+    /// never charged.
     ChargesAfterAsking,
     /// Checks whether an attempt is left, and spends it in a second step.
     SpendsAttemptsInTwoSteps,
     /// Every right guess succeeds.
     ConsumesWithoutCondition,
-    /// Loses a right guess if a resend has begun meanwhile, whatever becomes of it.
+    /// Loses a right guess if a resend has begun meanwhile, even if the resend sends nothing.
     LosesGuessesToResends,
     /// Frees an idempotency key that has been pending for thirty seconds.
     TakesOverPendingKeys,
@@ -40,7 +41,7 @@ pub(crate) enum Naive {
     RefundsUnclearSends,
     /// Records a send after the message was sent.
     WritesBehind,
-    /// Counts failures by verification instead of by number.
+    /// Counts failures for each verification and not for the number.
     CountsGuessesByReference,
     /// Gives all codes of a verification one reference at the provider.
     GivesAllCodesOneReference,
@@ -48,7 +49,7 @@ pub(crate) enum Naive {
     KnowsNoOwners,
     /// Deletes the counter of a window at its end, while requests of the window are still running.
     ForgetsWindowsAtTheirEnd,
-    /// Cancels and redeems whatever generation there is.
+    /// Cancels and redeems any generation, and not only the one that was seen.
     EndsAnyGeneration,
 }
 
@@ -63,9 +64,9 @@ pub(crate) struct NaiveLedger {
 #[derive(Default)]
 struct Notes {
     asked: BTreeMap<(ItemName, CodeDigest), Millis>,
-    /// By operation.
+    /// Spendings, by operation.
     spent: BTreeMap<usize, Vec<Spending>>,
-    /// By operation.
+    /// The verification, by operation.
     verification: BTreeMap<usize, ItemName>,
     unwritten: BTreeMap<(ItemName, u64), Unwritten>,
 }
@@ -183,7 +184,8 @@ impl NaiveLedger {
         Ok(())
     }
 
-    /// The step with the generation that stands in the ledger, if it names one to cancel or redeem.
+    /// The same step, but with the generation in the ledger if the step cancels or redeems a
+    /// generation.
     async fn naming_the_newest(&self, mut step: Step) -> Result<Step, Unavailable> {
         if let Step::Cancel {
             item, generation, ..
@@ -223,7 +225,7 @@ impl Layer for NaiveLedger {
     async fn step(&self, step: Step) -> Result<Reply, Unavailable> {
         self.note(&step);
         match (self.naive, step) {
-            // The service keeps a counter for a minute longer.
+            // The service keeps a counter for a minute longer than its window.
             (Naive::ForgetsWindowsAtTheirEnd, Step::Count { item, cap, expires }) => {
                 let expires = expires.minus(Duration::from_mins(1));
                 let step = Step::Count { item, cap, expires };

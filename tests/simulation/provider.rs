@@ -1,5 +1,5 @@
-//! A provider that makes its codes from the seed. In questions that AWS leaves open, its behavior also depends on the
-//! seed.
+//! A provider that makes its codes from the seed. Where AWS does not document the behavior, the seed chooses it as
+//! well.
 
 use async_trait::async_trait;
 use otp_lambda::error::{Error, ErrorCode};
@@ -36,7 +36,7 @@ pub(crate) struct FakeProvider {
 }
 
 impl FakeProvider {
-    /// Waits for its turn. Returns false if the caller died in the meantime.
+    /// Waits for its turn. Returns false if the caller has crashed meanwhile.
     async fn arrive(&self) -> bool {
         turn().await;
         let books = self.books.lock();

@@ -123,7 +123,7 @@ fn every_invariant_holds_at_every_step() {
     }
 }
 
-/// The same runs with the ledger that is shipped: DynamoDB does every step and must reply the same as the ledger in
+/// Makes the same runs with the shipped ledger: DynamoDB does every step, and must reply the same as the ledger in
 /// memory.
 #[test]
 fn every_invariant_holds_and_dynamodb_agrees_with_memory() {

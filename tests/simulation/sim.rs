@@ -1,5 +1,5 @@
-//! One run of the simulation. Actors begin operations, the random numbers of the seed choose which one continues, and
-//! the clock moves in between.
+//! One run of the simulation. Actors begin operations, the seed chooses which operation continues, and the clock moves
+//! between steps.
 
 use fastrand::Rng;
 use futures_util::FutureExt;
@@ -42,7 +42,7 @@ const LATEST: Duration = Duration::from_secs(30);
 
 const SECRET: &[u8] = b"the secret of a simulation, of forty-three characters";
 
-/// The properties in which runs differ.
+/// The settings in which runs differ.
 #[derive(Debug, Clone)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -51,7 +51,7 @@ const SECRET: &[u8] = b"the secret of a simulation, of forty-three characters";
 pub(crate) struct Setup {
     pub(crate) numbers: Vec<&'static str>,
     pub(crate) derived: bool,
-    /// Whether callers are authenticated. If `None`, some are.
+    /// Whether callers are authenticated; `None` if only some of them are.
     pub(crate) authenticated: Option<bool>,
     pub(crate) send_limits: SendLimits,
     pub(crate) prefix_limits: Vec<Rate>,
@@ -72,12 +72,12 @@ pub(crate) struct Setup {
     pub(crate) plan: Plan,
     pub(crate) operations: usize,
     pub(crate) most_at_once: usize,
-    /// Whether an attacker guesses as often as possible.
+    /// Whether there is an attacker who guesses as often as possible.
     pub(crate) siege: bool,
     /// Whether people sign in. The last attempt at a code belongs to the session that it was sent for.
     pub(crate) sign_ins: bool,
     pub(crate) naive: Option<Naive>,
-    /// Whether DynamoDB also does every step and must reply the same.
+    /// Whether DynamoDB also does every step, and must reply the same.
     pub(crate) twin: bool,
 }
 
@@ -87,13 +87,13 @@ impl Setup {
     }
 }
 
-/// How an operation ended.
+/// The end of an operation.
 pub(crate) enum Outcome {
     Sent(Result<(ReferenceId, Millis), Error>),
     Verified(Result<ReferenceId, Error>),
     Claimed(Result<ReferenceId, Error>),
     Other(Result<(), Error>),
-    /// The process died before the operation ended.
+    /// The operation crashed.
     Died,
 }
 
@@ -118,7 +118,7 @@ struct Task {
     future: Pin<Box<dyn Future<Output = Outcome>>>,
 }
 
-/// The figures of a run that violated nothing.
+/// The figures of a run without a violation.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) seeds: u64,
@@ -313,7 +313,7 @@ impl Sim {
         }
     }
 
-    /// Moves the clock. Operations over the time limit die, and expired items are deleted.
+    /// Moves the clock. Operations over the time limit crash, and expired items are deleted.
     pub(crate) fn advance(&mut self, by: Duration) {
         if by >= LATEST {
             self.do_all_late();
@@ -391,7 +391,7 @@ impl Sim {
         }
     }
 
-    /// At the end of a run nothing fails any more. Checks that the counters are right and every valid code can be used.
+    /// Ends a run. From now on no step fails. Checks that the counters are right and every valid code can be used.
     pub(crate) fn epilogue(&mut self) {
         self.do_all_late();
         let plan = std::mem::replace(&mut self.books.lock().plan, Plan::Never);
@@ -402,7 +402,7 @@ impl Sim {
         self.use_codes();
     }
 
-    /// Lets the owner use every code that must be valid.
+    /// Verifies every code that must be valid, as its recipient would.
     pub(crate) fn use_codes(&mut self) {
         loop {
             let mut books = self.books.lock();

@@ -1,5 +1,5 @@
-//! The ledger that the service sees. Its steps take turns. They may fail, come late or lose their response, and they
-//! report to the books.
+//! The ledger that the service sees. Its steps take turns. They may fail, come late or lose their response. They report
+//! to the books.
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
@@ -95,7 +95,7 @@ impl Store {
     }
 }
 
-/// The fate of a step.
+/// The fate of one step.
 enum Decision {
     Die,
     Fail,

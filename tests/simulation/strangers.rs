@@ -1,5 +1,5 @@
-//! What strangers learn and spend. A random stranger does the same in two worlds, in one of which the user exists, and must
-//! see the same.
+//! Strangers must not learn who has an account, and must not spend the limits of users. A random stranger does the same
+//! in two worlds, and the user exists in one of them only. The stranger must see the same in both.
 
 mod world;
 
@@ -19,17 +19,17 @@ const HOUR: Duration = Duration::from_hours(1);
 /// The number of the user who may exist. The stranger knows it if it is the user name.
 const TARGET: &str = "+14255550142";
 
-/// Other numbers: in the prefix of the target, the stranger's own phone, and one of another country.
+/// Other numbers: one with the prefix of the target, the stranger's own, and one of another country.
 const OTHERS: [&str; 3] = ["+14255550143", "+14255560199", "+447700900123"];
 
 /// A user name, with the account that it has in each world.
 #[derive(Clone)]
 struct Name {
-    /// As it is typed, in several ways. Cognito passes on the stored name of a user, and the typed one of nobody.
+    /// The ways of typing the name. Cognito passes on the stored name of a user, and an unknown name as it was typed.
     typed: Vec<String>,
     stored: String,
     number: PhoneNumber,
-    /// Why a user who exists gets no text.
+    /// Whether a user who exists gets texts.
     is_verified: bool,
 }
 
@@ -57,7 +57,7 @@ impl Name {
     }
 }
 
-/// A sign-in of the stranger, as the pool keeps it.
+/// A sign-in of the stranger, as the user pool keeps it.
 #[derive(Clone)]
 struct Session {
     name: usize,
@@ -69,13 +69,13 @@ struct Session {
 
 struct Stranger {
     world: World,
-    /// Whether the names, one by one, have accounts.
+    /// For each of the names, whether it has an account.
     exists: Vec<bool>,
     names: Vec<Name>,
     sessions: Vec<Session>,
 }
 
-/// What the stranger sees of an answer; and for the proof the number of the ledger's steps.
+/// The part of an answer that the stranger sees, the length of the whole answer, and the names of the ledger's steps.
 type Seen = (String, usize, Vec<&'static str>);
 
 impl Stranger {
@@ -124,7 +124,7 @@ impl Stranger {
         (response, size, steps)
     }
 
-    /// Does one thing that the random numbers choose. They are the same in both worlds.
+    /// Does one act that the random numbers choose. Both worlds get the same random numbers.
     async fn acts(&mut self, rng: &mut Rng) -> (String, Vec<Seen>) {
         if rng.u32(0..12) == 0 {
             let nth = rng.usize(0..14);
@@ -215,13 +215,13 @@ impl Stranger {
 
     fn number(&self, rng: &mut Rng) -> String {
         match rng.usize(0..OTHERS.len() + 2) {
-            // Of the name that may exist, which the stranger may have guessed.
+            // The number of the name that may exist. The stranger may have guessed it.
             0 | 1 => self.names[0].number.expose().to_owned(),
             other => OTHERS[other - 2].to_owned(),
         }
     }
 
-    /// The operator pauses, blocks, and takes it back.
+    /// The operator pauses or blocks sends, or ends that again.
     fn operator(&mut self, rng: &mut Rng) -> String {
         let switches = match rng.u32(0..4) {
             0 => Switches {
@@ -285,7 +285,7 @@ fn setup(rng: &mut Rng) -> (Vec<Setting>, Vec<Name>) {
         typed,
         is_verified: rng.u32(0..5) > 0,
     };
-    // A user of the same prefix in both worlds, and nobody in both.
+    // A user with the same prefix who exists in both worlds, and one who exists in neither.
     let user = Name {
         typed: vec!["bob".to_owned()],
         stored: "bob".to_owned(),
@@ -300,7 +300,7 @@ fn setup(rng: &mut Rng) -> (Vec<Setting>, Vec<Name>) {
     (settings, vec![target.clone(), target, user, nobody])
 }
 
-/// For the controls: what sign-ins count where HTTP counts it, as in the version before.
+/// For the controls: the counters that sign-ins share with HTTP, as in the version before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shared {
     Numbers,
@@ -344,7 +344,7 @@ impl Shared {
 /// How many seeds have the same settings.
 const WITH_THE_SAME_SETTINGS: u64 = 50;
 
-/// Two worlds with the same settings, and the names that the stranger knows.
+/// Two worlds with the same settings.
 struct Pair {
     strangers: [Stranger; 2],
     settings: Vec<Setting>,
@@ -374,7 +374,7 @@ impl Pair {
     ) -> Result<(), String> {
         let mut rng = Rng::with_seed(seed);
         for stranger in &mut self.strangers {
-            // An act takes a day at most.
+            // One act takes a day at most.
             let days = seed % WITH_THE_SAME_SETTINGS * 20;
             stranger.world.begin_anew(days);
             stranger.sessions.clear();
@@ -458,7 +458,7 @@ fn a_stranger_sees_the_same_with_and_without_the_account() {
     assert!(texts > seeds / 4, "the user who exists gets texts: {texts}");
 }
 
-/// The controls: whatever the doors share tells who exists.
+/// The controls: each counter that the doors share tells who exists.
 #[test]
 fn counters_that_the_doors_share_are_noticed() {
     for flaw in [Shared::Numbers, Shared::Prefixes, Shared::Budgets] {
@@ -491,7 +491,8 @@ fn real_counters(numbers: &[PhoneNumber], world: &World) -> BTreeSet<ItemName> {
     items
 }
 
-/// Signs in as people who do not exist, guesses and asks again. Returns the counters of real sends that this has written.
+/// Signs in as people who do not exist, makes guesses and asks for further codes. Returns the counters of real sends
+/// that this has written.
 async fn sign_ins_of_nobody(count: usize, keeps_places: bool) -> BTreeSet<ItemName> {
     let settings = [
         ("PREFIX_LIMITS", "2/1h".to_owned()),
@@ -509,7 +510,7 @@ async fn sign_ins_of_nobody(count: usize, keeps_places: bool) -> BTreeSet<ItemNa
             stored: typed.clone(),
             typed: vec![typed],
             number: number.clone(),
-            // A user without a verified number gets no text either.
+            // A user without a verified number gets no text, either.
             is_verified: false,
         }
     };
@@ -593,10 +594,10 @@ fn chi_squared(counts: &[u32]) -> f64 {
     squares.sum()
 }
 
-/// A number that is made up is of any allowed country, and every digit that can be shown is as likely as the others.
+/// A made-up number can be of any allowed country, and every digit that can be shown is as likely as the others.
 #[test]
 fn made_up_numbers_are_uniform() {
-    // With nine and with two degrees of freedom, one time in a million by chance.
+    // The bounds for nine and for two degrees of freedom. Chance exceeds them one time in a million.
     const DIGITS: f64 = 44.8;
     const COUNTRIES: f64 = 27.6;
     let names: Vec<String> = (0..sized(5_000, 100_000))
@@ -619,7 +620,7 @@ fn made_up_numbers_are_uniform() {
             let digits = number.expose().as_bytes();
             let digit = usize::from(digits[digits.len() - from_the_end] - b'0');
             counts[digit] += 1;
-            // The control: a digit of half a byte, as it was once drawn.
+            // The control: a digit that is drawn from half a byte, as in an earlier version.
             let half = digit + 10 * usize::from(digits[digits.len() - 5] % 2);
             biased[half % 16 % 10] += 1;
         }
@@ -628,7 +629,7 @@ fn made_up_numbers_are_uniform() {
     }
 }
 
-/// Welch's t: by how many standard errors two means differ.
+/// Welch's t: the difference of two means in standard errors.
 fn welch(one: &[f64], other: &[f64]) -> f64 {
     let count = |sample: &[f64]| f64::from(u32::try_from(sample.len()).unwrap());
     let mean = |sample: &[f64]| sample.iter().sum::<f64>() / count(sample);
@@ -646,8 +647,8 @@ fn welch(one: &[f64], other: &[f64]) -> f64 {
 
 const FLOOR: Duration = Duration::from_millis(200);
 
-/// The times of first challenges and of wrong answers, of users and of nobody, while the provider takes `factor` times the
-/// floor.
+/// The times of first challenges and of wrong answers, for users and for unknown names. The provider takes `factor`
+/// times the floor.
 struct Times {
     users: [Vec<f64>; 2],
     nobody: [Vec<f64>; 2],
@@ -681,7 +682,7 @@ async fn times(factor: f64, pairs: usize, has_users: bool) -> Times {
         nobody: [Vec::new(), Vec::new()],
     };
     for nth in 0..stranger.names.len() {
-        // Others have signed in before.
+        // Other people have signed in before.
         let is_user = nth < 64 || nth % 2 == 0;
         stranger.exists.push(is_user && has_users);
         let mut session = Session {
@@ -709,7 +710,7 @@ async fn times(factor: f64, pairs: usize, has_users: bool) -> Times {
     times
 }
 
-/// However long the provider takes, the time of an answer does not show whether it was asked.
+/// The time of an answer does not show whether the provider was asked, however long the provider takes.
 #[tokio::test(start_paused = true)]
 async fn times_do_not_tell_who_exists() {
     const NOTICED: f64 = 4.5;
@@ -717,7 +718,7 @@ async fn times_do_not_tell_who_exists() {
     let pairs = usize::try_from(sized(100, 1_000)).unwrap();
     for factor in [0.5, 1.5, 3.0] {
         let with = times(factor, pairs, true).await;
-        // The control: a function that has never asked a provider, and so does not wait.
+        // The control: a function that has not asked a provider yet, and so does not wait.
         let without = times(factor, pairs, false).await;
         for act in 0..2 {
             let t = welch(&with.users[act], &with.nobody[act]);

@@ -1,4 +1,4 @@
-//! Two ledgers in one: every step is done in memory and in DynamoDB, and both must reply the same, although every fifth
+//! Two ledgers in one. Every step is done in memory and in DynamoDB, and both must reply the same, although every fifth
 //! request to DynamoDB fails.
 
 use crate::emulator::{Emulator, Fault};
@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 pub(crate) struct Twin {
     memory: MemoryLedger,
     dynamodb: DynamoDb,
-    /// Runs the DynamoDB client, so that each step is complete before another operation has its turn.
+    /// Runs the DynamoDB client. Each step is complete before another operation has its turn.
     runtime: Arc<Runtime>,
 }
 
@@ -25,9 +25,9 @@ impl Twin {
             .start_paused(true)
             .build()
             .unwrap();
-        // The adapter must do each step once in spite of these. Lost refusals and requests that get lost are left out:
-        // if another request has taken an attempt or a place in the last seconds, nobody can say whether the step was done
-        // before that one. Then the adapter rightly fails, and the two ledgers would go different ways.
+        // The adapter must do each step once in spite of these faults. Lost refusals and lost requests are left out.
+        // After one of them, if another request has taken an attempt or a place in the last seconds, the adapter cannot
+        // know whether its step was done before that. It then rightly fails, and the two ledgers would differ.
         let faults = [Fault::Throttled, Fault::LostSuccess];
         let mut requests = 0;
         emulator.choose_faults(move |_| {
@@ -64,7 +64,7 @@ impl Layer for Twin {
     }
 }
 
-/// If several budgets are spent, either ledger may name any of them.
+/// If several budgets are spent, each ledger may name any of them.
 fn comparable(reply: &Result<Reply, Unavailable>) -> String {
     match reply {
         Ok(Reply::Spend(outcome)) => {

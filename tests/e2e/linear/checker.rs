@@ -1,14 +1,14 @@
 //! A checker of linearizability, for operations that take a few atomic steps each.
 //!
-//! This is Wing and Gong's search, in the order of the events as Lowe's "just-in-time linearization" does it. A configuration
-//! is a state, and how far each running operation is. When an operation returns, the search takes steps of running
-//! operations, in every order, until this one is complete with the answer that was observed. It never visits a
-//! configuration twice at one event.
+//! This is Wing and Gong's search, in the order of the events as in Lowe's "just-in-time linearization". A
+//! configuration is a state, and how far each running operation is. When an operation returns, the search takes steps
+//! of the running operations, in every order, until the returning operation is complete with the observed answer. The
+//! search never visits a configuration twice at one event.
 //!
-//! The crates for this (`todc-utils`, `stateright`) know operations of one step with one possible result. `todc-utils` needs
-//! an answer to each of them, and `stateright` does not remember configurations.
+//! The existing crates (`todc-utils`, `stateright`) know only operations of one step with one possible result.
+//! `todc-utils` needs an answer to each operation, and `stateright` does not remember configurations.
 //!
-//! An operation without an answer never returns: what is left of it may happen at any later time, or never.
+//! An operation without an answer never returns. Its remaining steps may happen at any later time, or never.
 
 use crate::random::Random;
 use std::collections::HashMap;
@@ -38,7 +38,7 @@ pub(crate) trait Specification {
         progress: &Self::Progress,
     ) -> Return<Self::Progress>;
 
-    /// A step that an operation had given up: it may happen at any time from the call on, or never.
+    /// A step that the operation has tried and given up. It may happen at any time from the call on, or never.
     fn given_up(&self, _operation: &Self::Operation) -> Option<Self::Progress> {
         None
     }
@@ -51,7 +51,8 @@ pub(crate) trait Specification {
         rest: &Self::Progress,
     ) -> bool;
 
-    /// Brings configurations that differ in nothing that matters into one form. `progress` is that of all operations.
+    /// Brings configurations that differ in no way that matters into one form. `progress` is the progress of all
+    /// operations.
     fn normalize<'a>(
         &self,
         _state: &mut Self::State,
@@ -63,24 +64,25 @@ pub(crate) trait Specification {
 }
 
 pub(crate) enum Return<P> {
-    /// It needs more steps first.
+    /// The operation needs more steps first.
     NotYet,
-    /// It has taken all its steps.
+    /// The operation has taken all its steps.
     Complete,
-    /// It returns, and each of the rests may happen later. To take more steps first would explain nothing else.
+    /// The operation returns, and each of the rests may happen later. More steps before the return would explain
+    /// nothing else.
     WithRests(Vec<P>),
-    /// It returns, and each of the rests may happen later. It may also have taken more steps first.
+    /// The operation returns, and each of the rests may happen later. It may also take more steps before it returns.
     Perhaps(Vec<P>),
 }
 
-/// An operation, and when it was called and returned: counts of a clock that all clients share.
+/// An operation, and the times of its call and return, as counts of a clock that all clients share.
 #[derive(Debug)]
 pub(crate) struct Timed<O> {
     pub(crate) operation: O,
     pub(crate) called: u64,
     /// `None` if there was no answer.
     pub(crate) returned: Option<u64>,
-    /// When certainly nothing of it was on its way any more, if that is known.
+    /// When certainly no part of it was on its way any more, if that is known.
     pub(crate) ended: Option<u64>,
 }
 
@@ -94,11 +96,11 @@ enum Event {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// With the number of configurations that were visited.
+    /// An order explains all answers. Holds the number of visited configurations.
     Linearizable(usize),
-    /// No order explains the answer of the operation with this index; with the states before it.
+    /// No order explains the answer of the operation with this index. Holds the states before that answer.
     Anomaly(usize, Vec<String>),
-    /// More configurations than allowed. The search came as far as the operation with this index.
+    /// The search needs more configurations than allowed. It came as far as the operation with this index.
     Unfinished(usize),
 }
 
@@ -111,7 +113,7 @@ struct Configuration<S, P> {
     rests: Vec<(usize, P)>,
 }
 
-/// The configurations of the first try of a search. Nearly all searches need fewer.
+/// The limit of configurations for the first try of a search. Nearly all searches need fewer.
 const FIRST_TRY: usize = 20_000;
 
 /// Checks a history with at most `limit` configurations.
@@ -148,7 +150,7 @@ struct Search<'a, S: Specification> {
     random: Random,
 }
 
-/// The configurations that were visited: of those that differ only in their rests, the ones with the most rests.
+/// The visited configurations. Of those that differ only in their rests, it keeps those with the most rests.
 struct Visited<S, P> {
     rests: HashMap<(usize, S, Running<P>), Vec<Running<P>>>,
     count: usize,
@@ -157,7 +159,7 @@ struct Visited<S, P> {
 type Running<P> = Vec<(usize, P)>;
 
 impl<S: Clone + Eq + Hash, P: Clone + Ord + Hash> Visited<S, P> {
-    /// Whether the configuration may explain more than those before it.
+    /// Whether the configuration may explain more than the visited ones.
     fn is_new(&mut self, place: usize, configuration: &Configuration<S, P>) -> bool {
         let Configuration {
             state,
@@ -203,7 +205,7 @@ impl<S: Specification> Search<'_, S> {
             rests: HashMap::new(),
             count: 0,
         };
-        // The configurations at the last event that any order explains.
+        // The configurations at the last event that some order explains.
         let (mut farthest, mut stuck) = (0, Vec::new());
         while let Some((place, configuration)) = unexplored.pop() {
             let Some((_, index, event)) = events.get(place) else {
@@ -215,7 +217,7 @@ impl<S: Specification> Search<'_, S> {
             if place == farthest && stuck.len() < 8 {
                 stuck.push(format!("{configuration:?}"));
             }
-            // The last one is tried first.
+            // The search tries the last one first.
             for (place, next) in self.after(&configuration, *event, *index, place) {
                 if visited.is_new(place, &next) {
                     unexplored.push((place, next));
@@ -228,7 +230,7 @@ impl<S: Specification> Search<'_, S> {
         Verdict::Anomaly(events[farthest].1, stuck)
     }
 
-    /// What may come next, the most promising at the end.
+    /// The configurations after the next event, the most promising at the end.
     fn after(
         &mut self,
         configuration: &Configuration<S::State, S::Progress>,
@@ -253,14 +255,14 @@ impl<S: Specification> Search<'_, S> {
     }
 }
 
-/// Configurations, each with the place of the next event or the index of the operation that has led to it.
+/// Configurations, each with the place of the next event, or with the index of the operation that has led to it.
 type Places<S> = Vec<(
     usize,
     Configuration<<S as Specification>::State, <S as Specification>::Progress>,
 )>;
 
 impl<S: Specification> Search<'_, S> {
-    /// What may come next if the next event is the return of an operation.
+    /// The configurations after the return of an operation.
     fn return_of(
         &mut self,
         configuration: &Configuration<S::State, S::Progress>,
@@ -288,13 +290,13 @@ impl<S: Specification> Search<'_, S> {
             Return::Perhaps(rests) => (self.successors(configuration), Some(returned(rests))),
         };
         self.random.shuffle(&mut next);
-        // Those of the returning operation are the most promising ones.
+        // The configurations after a step of the returning operation are the most promising ones.
         next.sort_by_key(|(of, _)| *of == index);
         let steps = next.into_iter().map(|(_, next)| (place, next));
         steps.chain(after).collect()
     }
 
-    /// What may come next if the next event is the end of an operation: what is left of it has happened, or never will.
+    /// The configurations after the end of an operation: each remaining step has happened, or never will.
     fn end_of(
         &mut self,
         configuration: &Configuration<S::State, S::Progress>,
@@ -330,7 +332,7 @@ impl<S: Specification> Search<'_, S> {
         for (place, (index, rest)) in configuration.rests.iter().enumerate() {
             let operation = &self.history[*index].operation;
             for (after, rest) in self.specification.steps(operation, state, rest) {
-                // A rest that changes nothing, and is over then, need not happen.
+                // A rest that changes nothing now and can change nothing later need not happen.
                 if after == *state && self.specification.is_moot(operation, &after, &rest) {
                     continue;
                 }
@@ -344,7 +346,7 @@ impl<S: Specification> Search<'_, S> {
         all
     }
 
-    /// Drops the rests that no longer matter, and brings everything else into one form.
+    /// Drops the rests that no longer matter, and brings the configuration into one form.
     fn tidy(&self, configuration: &mut Configuration<S::State, S::Progress>) {
         let Configuration {
             state,
@@ -366,7 +368,7 @@ impl<S: Specification> Search<'_, S> {
 mod tests {
     use super::*;
 
-    /// A register that two-step additions also change: they read, and write later.
+    /// A register with writes, reads and additions. An addition takes two steps: it reads, and writes later.
     struct Register;
 
     #[derive(Debug)]
@@ -374,7 +376,7 @@ mod tests {
         Write(u8),
         Read(u8),
         Add(u8),
-        /// Returns at once, and may be done later.
+        /// A write that returns at once and may happen later.
         WriteLater(u8),
     }
 
@@ -498,7 +500,7 @@ mod tests {
         holds(vec![lost(), (Read(0), 2, Some(3)), (Read(0), 4, Some(5))]);
         holds(vec![lost(), (Read(0), 2, Some(3)), (Read(1), 4, Some(5))]);
         holds(vec![lost(), (Write(2), 2, Some(3)), (Read(1), 4, Some(5))]);
-        // Not twice, and not before it was called.
+        // The write does not happen twice, and not before it is called.
         fails_at(
             3,
             vec![
@@ -585,7 +587,7 @@ mod tests {
 
     #[test]
     fn the_steps_of_two_operations_may_alternate() {
-        // Both read 0, so one addition is lost. One after the other, neither is.
+        // Both additions read 0, so one is lost. One after the other, none would be lost.
         holds(vec![
             (Add(1), 1, Some(4)),
             (Add(2), 2, Some(3)),

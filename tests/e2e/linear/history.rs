@@ -1,4 +1,4 @@
-//! Makes a history: four clients at once ask about one number, each through a function of its own.
+//! Makes a history: four clients at once send requests about one number, each through a function of its own.
 
 use super::checker::{Timed, Verdict, check};
 use super::lambda::Environment;
@@ -27,10 +27,10 @@ const REFERENCES: usize = 2;
 /// The most configurations that a check may visit. With more, it counts as failed.
 const MOST_CONFIGURATIONS: usize = 5_000_000;
 
-/// From then on, a guess whose verdict is missing may be made again. It is a second less than the service waits.
+/// After this time, a guess whose verdict is missing may be made again. It is a second less than the service waits.
 const LONG: Duration = Duration::from_secs(4);
 
-/// A client, with a function of its own and a proxy between that and the table.
+/// A client, with a function of its own and a proxy between that function and the table.
 pub(crate) struct Client {
     pub(crate) function: Environment,
     pub(crate) proxy: Proxy,
@@ -87,7 +87,7 @@ pub(crate) struct Found {
     pub(crate) operations: u64,
     /// Operations without a clear answer.
     pub(crate) unknown: u64,
-    /// The same, without a fault: the machine was too slow.
+    /// Operations without a clear answer and without a fault: the machine was too slow.
     pub(crate) too_slow: u64,
     /// The most configurations that a check has visited.
     pub(crate) largest: usize,
@@ -182,7 +182,7 @@ impl History {
         self.texts.iter().filter(is_named).collect()
     }
 
-    /// The guesses at a reference, without doubles. Their places name them.
+    /// The different guesses at a reference. The place of a guess in this list is its name.
     fn guesses(&self, reference: usize) -> Vec<&str> {
         let codes = self.texts_of(reference).into_iter();
         let guesses = self
@@ -342,7 +342,7 @@ impl Shared<'_> {
         });
     }
 
-    /// Notes that nothing of a client's earlier requests can happen any more, if that is so.
+    /// Notes whether all of a client's earlier requests are over, so that none of their steps can happen any more.
     fn note_ends(&self, index: usize, client: &Client) {
         if client.proxy.is_busy() {
             return;
@@ -367,7 +367,7 @@ impl Shared<'_> {
     }
 }
 
-/// Often the newest code, sometimes an older one, otherwise a wrong one that others may also guess.
+/// Chooses a guess: often the newest code, sometimes an older one, otherwise a wrong one that others may also guess.
 fn choose_guess(codes: &[String], random: &mut Random) -> String {
     let older = random.below(codes.len() as u64);
     match (random.below(100), codes) {

@@ -1,5 +1,5 @@
-//! The sequential specification of one number: how many codes it may get. And bounds on its failed guesses, which stop
-//! codes as well.
+//! The sequential specification of one number: how many codes it may get. There are also bounds on its failed guesses,
+//! because these stop codes, too.
 
 use super::checker::{Return, Specification, Timed};
 use super::operation::{Guess, Operation, Request};
@@ -45,7 +45,7 @@ fn begun(operation: &Operation, text: Option<usize>, state: &State) -> Next {
         (202, _, Some(text)) => {
             let bit = 1 << text;
             if state.sent[operation.reference] & bit != 0 {
-                // Another request with this key has sent it.
+                // Another request with this key has sent the text.
                 return vec![over(state.clone())];
             }
             let taken = state.take().map(|mut after| {
@@ -60,12 +60,12 @@ fn begun(operation: &Operation, text: Option<usize>, state: &State) -> Next {
             if state.taken >= SENDS {
                 next.push(over(state.clone()));
             } else if operation.had_faults {
-                // A place was taken, the answer was lost, and the repeat found the windows full.
+                // A place was taken and the answer was lost. The repeat then found the windows full.
                 next.extend(state.take().map(|after| (after, Progress::Begun)));
             }
             next
         }
-        // These sends are refused for other reasons.
+        // These sends are refused for reasons other than the windows.
         (_, "rate_limited" | "resend_limit" | "idempotency_key_in_use", _) => {
             vec![over(state.clone())]
         }
@@ -107,7 +107,7 @@ impl Specification for Places {
         }
     }
 
-    /// A try that was given up may take a place as well.
+    /// A try that was given up may also take a place.
     fn given_up(&self, operation: &Operation) -> Option<Progress> {
         let is_send = matches!(operation.request, Request::Send { .. });
         (is_send && operation.had_overdue).then_some(Progress::Late)
@@ -118,7 +118,7 @@ impl Specification for Places {
     }
 }
 
-/// Whether a guess counted as a failure before it was checked, as far as its answer says.
+/// Whether a guess counted as a failure before it was checked, as far as its answer shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cost {
     Failure,
@@ -128,7 +128,7 @@ enum Cost {
 
 fn cost(operation: &Operation, guess: Guess) -> Cost {
     match operation.answer.code.as_str() {
-        // Nobody else has made this guess, so its verdict cannot be an earlier one.
+        // No other request has made this guess, so its verdict cannot be an earlier one.
         "invalid_code" if guess.is_unique => Cost::Failure,
         "already_verified" | "verification_canceled" if !guess.is_code => Cost::Nothing,
         "verification_not_found" | "attempts_exhausted" | "verification_in_progress" => {
@@ -138,8 +138,8 @@ fn cost(operation: &Operation, guess: Guess) -> Cost {
     }
 }
 
-/// The sends that failed guesses should have stopped or should not have stopped, in any order that the clock allows. A right
-/// guess clears the failures up to its own.
+/// The sends that failed guesses should have stopped, or should not have stopped, in any order that the clock allows. A
+/// right guess clears the failures up to and including its own.
 pub(crate) fn wrongly_limited(history: &[Timed<Operation>]) -> Vec<String> {
     let is_before = |one: &Timed<Operation>, other: &Timed<Operation>| {
         one.returned.is_some_and(|returned| returned < other.called)
@@ -164,12 +164,12 @@ pub(crate) fn wrongly_limited(history: &[Timed<Operation>]) -> Vec<String> {
         }
         let most =
             guesses().filter(|(guess, cost)| *cost != Cost::Nothing && !is_before(send, guess));
-        // A try that was given up may count as well.
+        // A try that was given up may also count.
         let most = most.map(|(guess, _)| 1 + usize::from(guess.operation.had_overdue));
         if answer.limit == "guesses" && most.sum::<usize>() < FAILURES {
             problems.push(format!("stopped by too few failed guesses: {send:?}"));
         }
-        // Failures that nothing can have cleared before the send.
+        // The failures that nothing can have cleared before the send.
         let least = guesses().filter(|(guess, cost)| {
             let mut clears =
                 guesses().filter(|(other, _)| may_clear(other) && !is_before(send, other));

@@ -1,8 +1,8 @@
-//! What clients do in a history, and the answers that they get. Codes, texts and keys are named by small numbers.
+//! The requests of clients in a history, and the answers that they get. Small numbers name codes, texts and keys.
 
 use serde_json::Value;
 
-/// A request, with what was observed of it.
+/// A request, with the observations about it.
 #[derive(Debug)]
 pub(crate) struct Operation {
     /// Its place in the history of the number.
@@ -11,9 +11,9 @@ pub(crate) struct Operation {
     /// The verification, by its index in the history.
     pub(crate) reference: usize,
     pub(crate) answer: Answer,
-    /// Whether a request to the table failed meanwhile: then the answer may be older than the last writes.
+    /// Whether a request to the table failed meanwhile. If so, the answer may be older than the last writes.
     pub(crate) had_faults: bool,
-    /// Whether one of these requests was executed after the function had given it up, and repeated it.
+    /// Whether the table executed a failed request after the function had given it up and repeated it.
     pub(crate) had_overdue: bool,
 }
 
@@ -32,7 +32,7 @@ pub(crate) enum Request {
     },
     Status,
     Redeem {
-        /// As `winner`.
+        /// Requests with the same redeemer are repeats of each other.
         redeemer: usize,
     },
     Cancel,
@@ -40,7 +40,7 @@ pub(crate) enum Request {
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Guess {
-    /// Its number. Equal guesses have the same.
+    /// The number of the guess. Equal guesses have the same number.
     pub(crate) name: usize,
     /// Whether no other request of the history has this guess at this verification.
     pub(crate) is_unique: bool,
@@ -78,7 +78,7 @@ impl Answer {
         }
     }
 
-    /// Whether the answer leaves open what happened.
+    /// Whether the answer does not show if the request had its effect.
     pub(crate) fn is_unknown(&self) -> bool {
         self.status == 0 || self.code == "ledger_unavailable"
     }

@@ -1,4 +1,4 @@
-//! A proxy in front of the table. It fails one request in ten, and for the controls it also lies.
+//! A proxy in front of the table. It fails one request in ten. For the controls, it also lies.
 
 use crate::random::Random;
 use crate::table::{Table, read_message};
@@ -23,14 +23,14 @@ pub(crate) struct Proxy {
 struct Counts {
     requests: AtomicU64,
     faults: AtomicU64,
-    /// Faults that can have changed an answer.
+    /// Faults after which an answer can differ.
     failures: AtomicU64,
     overdue: AtomicU64,
     /// Requests that are being executed, or will be.
     running: AtomicU64,
 }
 
-/// A request that is not over.
+/// A request that is not over yet.
 struct Running<'a>(&'a Counts);
 
 impl<'a> Running<'a> {
@@ -49,19 +49,19 @@ impl Drop for Running<'_> {
 /// A fault of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
-    /// Executed and answered, but late.
+    /// The request is executed and answered, but late.
     Late,
-    /// Not executed, and the connection closes.
+    /// The request is not executed, and the connection closes.
     Lost,
-    /// Executed, and the connection closes without an answer.
+    /// The request is executed, and the connection closes without an answer.
     Closed,
     /// The connection closes without an answer, and the request is executed a while later.
     Overdue,
-    /// Refused, not executed.
+    /// The request is refused and not executed.
     Throttled,
-    /// HTTP 500, not executed.
+    /// The answer is HTTP 500, and the request is not executed.
     Failed,
-    /// HTTP 500, but executed.
+    /// The answer is HTTP 500, but the request is executed.
     FailedAfterwards,
 }
 
@@ -80,15 +80,15 @@ const ALL_FAULTS: [Fault; 7] = [
 pub(crate) enum Bug {
     /// Reads return a verification as it was before its last update.
     StaleRead,
-    /// A guess costs an attempt whatever the verification's state is.
+    /// A guess costs an attempt, whatever state the verification is in.
     IgnoredCondition,
-    /// A success is acknowledged, and is not there afterwards.
+    /// A success is acknowledged, but not stored.
     LostWrite,
     /// A guess costs two attempts.
     DoubledWrite,
-    /// A verification becomes what it was two updates ago.
+    /// A verification becomes as it was two updates ago.
     RestoredItem,
-    /// A send is acknowledged, and does not count in the number's windows.
+    /// A send is acknowledged, but does not count in the number's windows.
     LostPlace,
 }
 
@@ -140,7 +140,7 @@ impl Proxy {
         Self { address, counts }
     }
 
-    /// Requests, and those with a fault.
+    /// The number of requests, and of those with a fault.
     pub(crate) fn counts(&self) -> (u64, u64) {
         let read = |count: &AtomicU64| count.load(Ordering::SeqCst);
         (read(&self.counts.requests), read(&self.counts.faults))
@@ -243,7 +243,7 @@ fn refuse(client: &mut TcpStream, status: &str, error: &str) -> Option<()> {
     write(client, &head, body.as_bytes())
 }
 
-/// Has a request executed, and returns the answer.
+/// Sends a request to the table, and returns the answer.
 fn forward(
     server: &mut TcpStream,
     behind: &Behind,
@@ -261,7 +261,7 @@ fn exchange(server: &mut TcpStream, (head, body): &Message) -> Option<Message> {
     read_message(server)
 }
 
-/// The same request or answer with another body.
+/// A copy of the request or answer with another body.
 fn with_body((head, _): &Message, body: &Value) -> Message {
     let body = body.to_string();
     let lines = head.split("\r\n").map(|line| {

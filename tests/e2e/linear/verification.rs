@@ -1,8 +1,9 @@
 //! The sequential specification of one verification: its texts, guesses and end, as clients and the phone see them.
 //!
-//! A request is not one atomic step, because it asks a provider in between. A send takes its idempotency key, reads the
-//! verification, replaces its code, and afterwards makes the older codes worthless. A guess costs an attempt, is checked,
-//! and ends the verification if it was right. Other requests may come between these steps, and may not see anything else.
+//! A request is not one atomic step, because it asks a provider between its steps. A send takes its idempotency key,
+//! reads the verification, replaces its code, and afterwards makes the older codes worthless. A guess costs an attempt,
+//! is checked, and ends the verification if it is right. Other requests may come between these steps, but may see no
+//! other states.
 
 use super::checker::{Return, Specification};
 use super::operation::{Answer, Operation, Request};
@@ -10,7 +11,7 @@ use super::operation::{Answer, Operation, Request};
 /// `allowedAttempts` of a code.
 pub(crate) const ATTEMPTS: u8 = 3;
 
-/// How often a redeem and a cancel try to change a verification that others change meanwhile.
+/// How often a redeem or a cancel tries to change a verification that other requests change meanwhile.
 const TRIES: u8 = 3;
 
 /// How many codes one verification can have.
@@ -22,18 +23,19 @@ pub(crate) const KEYS: usize = 3;
 pub(crate) struct Verification {
     /// The code of each text, as a guess.
     pub(crate) codes: Vec<usize>,
-    /// Whether the history is so long that a guess without a verdict may be made again.
+    /// Whether the history takes so long that a guess without a verdict may be made again.
     pub(crate) is_long: bool,
 }
 
-/// The generation of each verification in its normal form. Of older ones it only matters whether they are the one before.
+/// The generation of each verification in its normal form. For an older generation, it only matters whether it is the
+/// one before.
 const NOW: u8 = 2;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct State {
-    /// 0 if there is no verification. Otherwise it is brought to [`NOW`] after each step.
+    /// 0 if there is no verification. Any other generation is brought to [`NOW`] after each step.
     generation: u8,
-    /// Verifications that have begun. A resend begins none. It is brought to 1 after each step.
+    /// How many verifications have begun. A resend begins none. The count is brought to 1 after each step.
     begun: u8,
     phase: Phase,
     /// The send that has written this generation.
@@ -58,7 +60,7 @@ pub(crate) struct State {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Phase {
-    /// A text is on its way.
+    /// A text is about to be sent.
     #[default]
     Reserved,
     Sent,
@@ -73,9 +75,9 @@ enum Phase {
 enum Key {
     #[default]
     Free,
-    /// By this request.
+    /// This request has taken the key.
     Taken(usize),
-    /// Stands for this text.
+    /// The key stands for this text.
     Finished(usize),
 }
 
@@ -101,13 +103,13 @@ pub(crate) enum Progress {
     Plan,
     /// A send that writes the next generation.
     Write(Planned),
-    /// A send that has sent its text, and what it still has to record.
+    /// A send that has sent its text, with the things that it still has to record.
     Record {
         generation: u8,
         settle: bool,
         finish: bool,
     },
-    /// A send that was refused, or got no clear answer: it takes back what it may have written, and gives its key back.
+    /// A send that was refused or got no clear answer. It takes back its possible write, and gives its key back.
     TakeBack {
         planned: Planned,
         undo: bool,
@@ -117,18 +119,18 @@ pub(crate) enum Progress {
     Release,
     /// A guess that costs an attempt.
     Pay,
-    /// The same, after it has cost an attempt and the answer was lost. It costs another one only if another verification has
-    /// begun meanwhile.
+    /// A guess that has cost an attempt although the answer of the table was lost. It costs another attempt only if
+    /// another verification has begun meanwhile.
     PayAgain(u8),
     /// A guess that is checked, with the verification as it was when it cost the attempt.
     Check(Paid),
     /// A right guess that ends the verification.
     Consume(Right),
-    /// The same, after its answer was lost: it cannot be done twice.
+    /// A right guess that has ended the verification although the answer of the table was lost. It cannot do so twice.
     ConsumeAgain(Right),
     /// A wrong guess that is noted.
     Note(u8),
-    /// A request that looks at the verification. The number is that of its refused changes.
+    /// A request that looks at the verification. It holds how many of its changes were refused.
     Look(u8),
     /// A redeem or a cancel that changes the generation that it has seen.
     Act {
@@ -159,7 +161,7 @@ pub(crate) struct Planned {
     left: u8,
     sends: u8,
     valid: Set,
-    /// Whether it was written before, and the answer was lost.
+    /// Whether it was written before, with an answer that was lost.
     was_written: bool,
 }
 
@@ -215,7 +217,7 @@ impl State {
         (self.keys[key] == Key::Free).then_some(after)
     }
 
-    /// The state after a request has given its key back, if it has it.
+    /// The state after a request has given its key back. Without a key, the state stays as it is.
     fn release_key(&self, key: Option<usize>, by: usize) -> Self {
         let mut after = self.clone();
         if let Some(key) = key
@@ -226,13 +228,13 @@ impl State {
         after
     }
 
-    /// Whether an undo of this request could still change something.
+    /// Whether undoing this request could still change the state.
     fn may_undo(&self, planned: Planned, by: usize) -> bool {
         self.generation <= planned.seen
             || self.generation == planned.seen + 1 && self.by == by && self.phase == Phase::Reserved
     }
 
-    /// The state in its new phase. It forgets what matters in other phases alone, so that fewer states differ.
+    /// The state in its new phase. It forgets the facts that only other phases need, so that fewer states differ.
     fn in_phase(mut self, phase: Phase) -> Self {
         self.phase = phase;
         if phase != Phase::Reserved {
@@ -270,7 +272,7 @@ impl State {
         Some(after)
     }
 
-    /// The state after a send has taken back what it had written, if it had.
+    /// The state after a send has taken back its write, if it has written.
     fn undo(&self, planned: Planned, by: usize) -> Self {
         let mut after = self.clone();
         let is_own = self.generation == planned.seen + 1 && self.by == by;
@@ -310,7 +312,7 @@ impl State {
         self.is_open() && self.left > 0
     }
 
-    /// A redeem or a cancel that acts.
+    /// The state after a redeem or a cancel has changed this generation; `None` if the change is refused.
     fn act(&self, request: Request, generation: u8) -> Option<Self> {
         let mut after = self.clone();
         let is_possible = match request {
@@ -328,7 +330,7 @@ impl State {
     }
 }
 
-/// The request that a step belongs to: its parts by name.
+/// The request that a step belongs to, with its parts by name.
 struct Context<'a> {
     id: usize,
     answer: &'a Answer,
@@ -337,7 +339,7 @@ struct Context<'a> {
     text: Option<usize>,
     guess: usize,
     is_code: bool,
-    /// Whether it matters later that this was the last guess: to the same guess, or to its own repeat.
+    /// Whether a later step needs to know that this was the last guess: the same guess, or a repeat of this one.
     is_remembered: bool,
     winner: usize,
 }
@@ -368,7 +370,7 @@ impl<'a> Context<'a> {
         context
     }
 
-    /// The end of a send that was refused: its key is free again.
+    /// The end of a refused send: its key is free again.
     fn end_of_send(&self) -> Progress {
         if self.key.is_some() {
             Progress::Release
@@ -411,7 +413,7 @@ impl Verification {
             seen: state.generation,
             phase: state.phase,
             is_resend,
-            // Only the answer of a success shows it.
+            // Only the answer of a success shows the attempts left.
             left: if answer.status == 202 { state.left } else { 0 },
             sends: state.sends,
             valid: state.valid,
@@ -435,7 +437,7 @@ impl Verification {
         next
     }
 
-    /// The number's own history says whether its limits are full.
+    /// Whether the number's limits are full is for the specification of the number.
     fn refused_by_number(context: &Context<'_>, state: &State) -> Next {
         if context.answer.is_error("rate_limited") {
             vec![(state.clone(), context.end_of_send())]
@@ -463,7 +465,7 @@ impl Verification {
                 let Some(text) = context.text else {
                     return next;
                 };
-                // One text is sent once.
+                // Each text is sent only once.
                 if !state.sent.has(text) && answer.left == Some(planned.left.into()) {
                     after.sent = state.sent.with(text);
                     let record = Progress::Record {
@@ -474,7 +476,7 @@ impl Verification {
                     next.push((after, record));
                 }
             }
-            // Written, but the answer was lost. When the write is repeated, it finds itself.
+            // The generation was written, but the answer was lost. The repeated write finds its own mark.
             Some(after) if context.had_faults && !planned.was_written => {
                 let again = Planned {
                     was_written: true,
@@ -629,7 +631,7 @@ impl Verification {
         Self::wrong(context, state, paid)
     }
 
-    /// After a wrong guess.
+    /// The steps after a wrong guess.
     fn wrong(context: &Context<'_>, state: &State, paid: Paid) -> Next {
         if !context.answer.is_error_with("invalid_code", paid.left) {
             Vec::new()
@@ -654,7 +656,7 @@ impl Verification {
                 }
                 next
             }
-            // A resend has begun meanwhile. It ends the code when its text is sent, and not before.
+            // A resend has begun meanwhile. It ends the code only when its text is sent.
             _ if state.is_open()
                 && state.begun == right.begun
                 && state.generation > right.generation
@@ -731,7 +733,7 @@ impl Verification {
             return vec![(state.clone(), Progress::Look(refused + 1))];
         };
         let mut next = Vec::new();
-        // Done, but the answer was lost. When the step is repeated, it finds itself or what came after it.
+        // The change was made, but the answer was lost. The repeated step finds its own change, or a later one.
         if context.had_faults {
             let again = Progress::Act {
                 generation,
@@ -781,7 +783,8 @@ fn over_if(is_explained: bool, state: &State) -> Next {
     }
 }
 
-/// What may still happen of a request without a clear answer that has come this far. `None`: it has had a clear one.
+/// The steps that a request without a clear answer may still take, by how far it is. `None` if it has had a clear
+/// answer.
 fn rests_of_unknown(context: &Context<'_>, progress: Progress) -> Option<Vec<Progress>> {
     let release = context.key.map(|_| Progress::Late(Step::Release));
     let late = |step| vec![Progress::Late(step)];
@@ -868,7 +871,7 @@ impl Specification for Verification {
         }
         match *progress {
             Progress::Over => Return::Complete,
-            // The answer does not wait for these steps if they fail.
+            // The answer does not wait for these steps, even if they fail.
             Progress::Record { .. } | Progress::Release | Progress::Note(_)
                 if context.had_faults =>
             {
@@ -878,7 +881,7 @@ impl Specification for Verification {
         }
     }
 
-    /// A try that was given up may cost an attempt as well, or take a key that was given back.
+    /// A try that was given up may also cost an attempt, or take a key that was given back.
     fn given_up(&self, operation: &Operation) -> Option<Progress> {
         match operation.request {
             _ if !operation.had_overdue => None,
@@ -1012,7 +1015,7 @@ mod tests {
         matches!(verdict, Verdict::Linearizable(_))
     }
 
-    /// A try of a guess that comes after its repeat, and before the guess has its answer.
+    /// Tests a try of a guess that arrives after its repeat, and before the guess has its answer.
     #[test]
     fn a_try_that_was_given_up_may_cost_a_second_attempt() {
         let wrong = |left| (422, json!({ "code": "invalid_code", "attemptsLeft": left }));

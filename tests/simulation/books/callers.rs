@@ -56,7 +56,8 @@ impl Books {
         self.finish(operation, &format!("{said:?}"));
     }
 
-    /// A code that its provider accepts is refused as wrong only if a newer one was sent, or if it was used before.
+    /// Checks the refusal of a code that its provider accepts. It is right only if a newer code was sent, or if the
+    /// code was used before.
     fn is_refused_rightly(&mut self, operation: usize, error: &Error) {
         let seen = &self.operations[operation];
         let (Some(right), Some((key, generation, place))) = (seen.right, &seen.paid) else {
@@ -72,7 +73,7 @@ impl Books {
                 && opened.is_some_and(|(of, newer)| of == key && newer > generation)
         };
         let was_used = self.wins.iter().any(|win| win.code == Some(right));
-        // An end is final, and what follows is another verification.
+        // An end is final, so a later code belongs to another verification.
         let chains = &self.chains[key];
         let has_ended = chains[*place].ended || place + 1 < chains.len();
         if !has_ended && !was_used && !self.operations.iter().any(is_newer) {
@@ -89,7 +90,8 @@ impl Books {
             return;
         }
         let otp = seen.intent.otp.clone();
-        // A request may have been made twice with another code in between. Then the other one won, and both report it.
+        // A request may have been made twice, with another code in between. Then the other code has won, and both
+        // requests report it.
         let own =
             seen.right
                 .zip(seen.won.clone().or_else(|| seen.paid.clone()))
@@ -107,7 +109,7 @@ impl Books {
             let code = &self.codes[right];
             let chain = &self.chains[&of][place];
             let right_code =
-                // A provider cannot tell a foreign code from ours under the plain reference.
+                // Under the plain reference, a provider cannot tell a foreign code from this program's codes.
                 keys.contains(&of)
                     && (of == code.key || code.operation.is_none() && keys.contains(&code.key))
                     && code.number == number

@@ -1,4 +1,4 @@
-//! What can go wrong in a run, and when it does.
+//! The faults of a run, and the steps at which they happen.
 
 use super::Books;
 use std::fmt;
@@ -82,13 +82,13 @@ impl fmt::Display for Counts {
     }
 }
 
-/// When faults happen.
+/// The steps at which faults happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Plan {
     Never,
     OnlyTheProvider,
     ByChance,
-    /// At one step of one operation.
+    /// The fault happens at one step of one operation.
     At {
         operation: usize,
         step: u32,
@@ -97,7 +97,7 @@ pub(crate) enum Plan {
 }
 
 impl Books {
-    /// Counts a step of the current operation and returns its fault, if it has one.
+    /// Counts a step of the current operation. Returns the fault of the step, if it has one.
     pub(crate) fn step(&mut self, name: &'static str, writes: bool) -> Option<Fault> {
         self.steps += 1;
         let current = self.current;
@@ -112,7 +112,7 @@ impl Books {
             } => (operation == current && step == at).then_some(fault),
             Plan::ByChance => self.chance(name, writes),
         };
-        // A step that only reads has no effect without its response, so losing or delaying it means refusing it.
+        // A read has no effect without its response. So a lost or late read is the same as a refused one.
         let fault = match fault {
             Some(Fault::AnswerLost | Fault::Late) if !writes => Some(Fault::Refused),
             fault => fault,
@@ -139,7 +139,7 @@ impl Books {
         if name == "switches" && roll < 40 {
             return Some(Fault::Switches);
         }
-        // Writes after the provider's response are late more often, so that other operations get in between.
+        // Writes after the provider's response are late more often, so that other operations come between.
         if matches!(name, "settle" | "note_answer") && roll >= 920 {
             return Some(Fault::Late);
         }

@@ -194,7 +194,7 @@ impl Books {
         }
     }
 
-    /// If the ledger says that no text was sent, that must be true.
+    /// If the ledger says that no text was sent, checks that this is true.
     pub(crate) fn saw_settlement(&mut self, key: &ItemName) {
         let stored = self
             .memory
@@ -228,7 +228,8 @@ impl Books {
         }
     }
 
-    /// Whether the send of this generation is still reserved by this request, so that it can settle it.
+    /// Whether this request still holds the reservation of this generation, so that it can settle
+    /// the send.
     pub(crate) fn is_reserved_by(&self, key: &ItemName, generation: u64, holder: Holder) -> bool {
         let stored = self.memory.verification(key).now_or_never();
         stored.and_then(Result::ok).flatten().is_some_and(|stored| {

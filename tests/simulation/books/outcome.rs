@@ -1,4 +1,4 @@
-//! What can be known in a run, and what must hold at its end.
+//! The facts that the books can give about a run, and the checks at its end.
 
 use super::{Books, Chain, Fate, Invariant, ProviderCode};
 use otp_lambda::ledger::{ItemName, LOCKED, Window};
@@ -29,7 +29,8 @@ impl Books {
             >= LOCKED as usize
     }
 
-    /// When a code was counted, and its generation then. Generations begin anew after an item has expired.
+    /// How often generations had begun when the code was sent, and the code's generation. Generations begin again after
+    /// an item has expired.
     fn generation_of(&self, code: &ProviderCode) -> Option<(u64, u64)> {
         let operation = &self.operations[code.operation?];
         let (key, generation) = operation.opened.as_ref()?;
@@ -39,8 +40,8 @@ impl Books {
         Some((begun as u64, *generation))
     }
 
-    /// The codes that their owners must be able to verify now. They have arrived, the provider accepts them, they are
-    /// unexpired, and their verification is open.
+    /// The codes that their recipients must be able to verify now. Such a code has arrived and has not expired, the
+    /// provider accepts it, and its verification is open.
     pub(crate) fn verifiable(&self) -> Vec<usize> {
         let is = |&(index, code): &(usize, &ProviderCode)| {
             let chain = self.chains.get(&code.key).and_then(|chains| chains.last());
@@ -62,8 +63,8 @@ impl Books {
                 .iter()
                 .filter(|charge| **charge > book.unlocked)
                 .count();
-            // A newer message ends the code, at the latest when its send is settled. Of two sends at once, the message of
-            // the later generation may arrive first.
+            // A newer message ends the code, at the latest when the send of that message is settled. Of two sends at
+            // once, the message of the later generation may arrive first.
             let is_newest = !self.codes.iter().any(|other| {
                 other.key == code.key && self.generation_of(other) > self.generation_of(code)
             });
@@ -89,7 +90,8 @@ impl Books {
         );
     }
 
-    /// If the ledger never failed in a run, its counters must equal the texts that were sent or may have been sent.
+    /// Compares the ledger's counters with the texts that were sent or may have been sent. They must be equal if the
+    /// ledger never failed in the run.
     pub(crate) fn compare_counters(&mut self) {
         let mut budgets: BTreeMap<(ItemName, String), u64> = BTreeMap::new();
         let mut prefixes: BTreeMap<ItemName, u64> = BTreeMap::new();

@@ -25,7 +25,7 @@ impl Books {
             .unwrap()
     }
 
-    /// Records that the provider is asked to send, whatever its response.
+    /// Records that the provider is asked to send, whatever it will answer.
     pub(crate) fn asked_to_send(&mut self, message: &Message<'_>) {
         let current = self.current;
         let number = self.number_index(message.to);
@@ -73,7 +73,7 @@ impl Books {
         }
     }
 
-    /// The reference that callers know, of a send that gave the provider `reference`.
+    /// The plain reference of a send that gave the provider `reference`. Callers know the plain one.
     pub(super) fn plain_reference(&self, operation: usize, reference: &ReferenceId) -> ReferenceId {
         let intent = &self.operations[operation].intent;
         let number = &self.numbers[intent.number];
@@ -270,7 +270,7 @@ impl Books {
         });
     }
 
-    /// Other software sends a code under the reference that AWS's example derives.
+    /// Records a code that other software sends under the reference of AWS's example.
     pub(crate) fn other_software_sends(&mut self, number: usize) {
         let reference = ReferenceId::derived(BRAND, SOURCE, &self.numbers[number]);
         let (validity, attempts) = (self.setup.validity_minutes, self.setup.attempts.into());
@@ -287,8 +287,8 @@ impl Books {
         self.operations[current].fate = fate;
     }
 
-    /// A guess is asked, whatever is answered. It may be asked under several references, for one attempt: after an unclear
-    /// send, it can be at the new code or at the one before.
+    /// Records that the provider is asked about a guess, whatever it will answer. One attempt can pay for several
+    /// references: after an unclear send, the guess may be at the new code or at the one before.
     pub(crate) fn asked_to_verify(&mut self, reference: &ReferenceId) {
         let current = self.current;
         let asked = &mut self.operations[current].asked;
@@ -373,7 +373,7 @@ impl Books {
         }
     }
 
-    /// The code of this number and reference that the provider takes for right.
+    /// The code of this number and reference that the provider would accept.
     pub(super) fn look_up(
         &self,
         number: usize,

@@ -35,7 +35,7 @@ pub(crate) fn hasher() -> Hasher {
     Hasher::from_secret(SECRET)
 }
 
-/// What the provider does with every request.
+/// The provider's answer to every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Mood {
     #[default]
@@ -44,7 +44,7 @@ pub(crate) enum Mood {
     Unclear,
 }
 
-/// What test and function share.
+/// The state that the test and the function share.
 #[derive(Default)]
 pub(crate) struct Shared {
     pub(crate) ledger: MemoryLedger,
@@ -55,15 +55,15 @@ pub(crate) struct Shared {
     pub(crate) step_time: Duration,
     /// The numbers that got texts.
     pub(crate) texts: Vec<String>,
-    /// The steps of the event.
+    /// The steps of the current event.
     pub(crate) steps: Vec<&'static str>,
-    /// The step of the event that fails.
+    /// The index of the step of the current event that fails.
     pub(crate) fails_at: Option<usize>,
     /// The items that were written.
     pub(crate) written: BTreeSet<ItemName>,
-    /// Items that a flawed function takes for others.
+    /// For controls: items that a flawed function uses in place of others.
     pub(crate) confused: BTreeMap<ItemName, ItemName>,
-    /// Whether a flawed function counts sign-ins where HTTP counts.
+    /// For controls: whether a flawed function counts sign-ins where HTTP counts.
     pub(crate) one_budget: bool,
 }
 
@@ -88,7 +88,7 @@ impl Phones {
     async fn answers(&self) -> Result<(), Error> {
         let latency = self.0.lock().unwrap().latency;
         if !latency.is_zero() {
-            // Half as long to half as long again.
+            // The time varies from half as long to half as long again.
             tokio::time::sleep(latency.mul_f64(0.5 + fastrand::f64())).await;
         }
         match self.0.lock().unwrap().mood {
@@ -219,7 +219,7 @@ pub(crate) struct World {
     app: App,
     pub(crate) shared: Arc<Mutex<Shared>>,
     now: u64,
-    /// The reference IDs in the answers, in their order.
+    /// The reference IDs in the answers, in order.
     references: Vec<String>,
 }
 
@@ -248,7 +248,7 @@ pub(crate) fn settings(more: &[(&str, String)]) -> Settings {
     .unwrap()
 }
 
-/// The function's service, and what else `App` needs.
+/// The function's service, and the other parts of an `App`.
 fn service(
     settings: Settings,
     ledger: Box<dyn Ledger>,
@@ -300,7 +300,8 @@ impl World {
         self.shared.lock().unwrap().ledger.clone()
     }
 
-    /// Begins anew, later than everything before: the function still knows the switches of the last ten seconds.
+    /// Begins anew, later than all acts before. Otherwise the function would still use the switches that it has read in
+    /// the last ten seconds.
     pub(crate) fn begin_anew(&mut self, days: u64) {
         let mut shared = self.shared.lock().unwrap();
         shared.ledger = MemoryLedger::new();
@@ -334,7 +335,7 @@ impl World {
         (answer, std::mem::take(&mut shared.steps))
     }
 
-    /// A public request over HTTP. Reference IDs, which are random, become their place in the order of all.
+    /// A public request over HTTP. Random reference IDs in the answer are replaced by their place in the order of all.
     pub(crate) async fn http(
         &mut self,
         path: &str,
