@@ -128,7 +128,8 @@ impl Entry {
             Ok(class) => !is_assigned(class) || class.country.is_none(),
             Err(reason) => can_open && is_opened(*reason, length),
         });
-        // Known numbers of this country need no entry. The entry may be older than this release, so it is no error.
+        // Known numbers of this country need no entry. Such an entry is no error, because it may be older than this
+        // release.
         let refusal = verdicts.iter().find_map(|verdict| verdict.err());
         if let Some(reason) = refusal.filter(|_| !is_known && !has_effect) {
             return Err(format!("`{written}` opens no numbers: {reason}"));

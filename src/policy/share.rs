@@ -104,7 +104,8 @@ impl SignInShare {
         }
     }
 
-    /// Whether a joint limit is one and cannot be split, so that one door would have none of it.
+    /// Whether the joint send limits can be split. A limit of one cannot: one door would have no part of it. Without
+    /// sign-ins, nothing is split, and the result is true.
     #[must_use]
     pub fn can_split_sends(self, joint: &SendLimits) -> bool {
         let mut windows = joint.windows().iter();
