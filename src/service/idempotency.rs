@@ -26,8 +26,8 @@ pub(super) enum Reservation {
 impl Limits {
     /// Reserves the caller's idempotency key, if there is one.
     ///
-    /// If it stays unclear whether the key was reserved, it is released. Otherwise later requests would take it for the
-    /// key of a crashed request, whose message may have been sent.
+    /// If it stays unclear whether the key was reserved, the request releases the key. Otherwise later requests would
+    /// take it for the key of a crashed request, whose message may have been sent.
     pub(super) async fn reserve_key(
         &self,
         request: &SendRequest,

@@ -43,8 +43,8 @@ impl Service {
         }
     }
 
-    /// Chooses one of the provider's languages. The first of `wishes` that is close to one of them decides; if none is
-    /// close, the default does.
+    /// The provider's language for a reader with these wishes. The first wish that is close to a language of the
+    /// provider decides. If no wish is, the language of the defaults does.
     #[must_use]
     pub fn closest_language(&self, wishes: &[&str], channel: Channel, to: &PhoneNumber) -> Tag {
         let languages = self.provider_limits().languages(channel);

@@ -1,3 +1,5 @@
+//! The response times of providers, which sign-ins that ask no provider imitate.
+
 use super::{Call, Service};
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};

@@ -134,8 +134,8 @@ impl Service {
         // The verification is written before the provider is asked. Without it, a sent code could be guessed at without
         // limit. And if the function crashes from here on, the code can still be verified.
         let issuer = self.issuer(is_test, code_reference);
-        // `begun` gets the send before the ledger does. If it stays unclear whether the ledger has it, it must be
-        // settled all the same.
+        // `begun` gets the send before the ledger does. If it stays unclear whether the ledger has the send, the send
+        // must be settled all the same.
         let prepared = begun.prepared.insert(PreparedSend {
             reference,
             known_as,

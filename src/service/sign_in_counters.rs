@@ -235,8 +235,8 @@ impl<'a> Count<'a> {
             let (counters, is_real) = self.counters();
             let mut spending = counters.spendings.get(nth).unwrap_or(decoy).clone();
             spending.leave_room_for(&before);
-            // The ledger would refuse a message that costs more than the whole budget without a request, and that would
-            // be faster.
+            // For a message that costs more than the whole budget, the ledger would refuse without a request to the
+            // table. The decoy is spent in its place, so that the requests are as many.
             let too_dear = spending.lines.iter().find(|line| line.amount > line.cap);
             if let Some(line) = too_dear.filter(|_| is_real) {
                 self.refused = Err(Some(budget_spent(line, self.now)));
