@@ -267,7 +267,7 @@ async fn in_time<T>(
         .unwrap_or(Err(Failure::OutOfTime))
 }
 
-/// Begins a sign-in in its first round, and continues it in later ones.
+/// Begins a sign-in in its first round, and continues the sign-in in later rounds.
 async fn create(
     service: &Service,
     policy: &Policy,

@@ -342,7 +342,8 @@ pub struct State {
     pub provider: Provider,
     /// When the operator paused all sends; zero if they are not paused.
     pub paused: Time,
-    /// For each of the two functions, when it read the pause and whether there was one; zero if it has not read it.
+    /// For each of the two functions: when the function read the pause, and whether there was one. Zero if it
+    /// has read none.
     pub pause_read: [(Time, bool); 2],
     pub begins: u8,
     pub faults: u8,

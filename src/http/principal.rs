@@ -155,7 +155,7 @@ impl Role {
     }
 }
 
-/// The principals that the operator has named as backends, beside those of IAM.
+/// The principals that the operator has named as backends, in addition to those of IAM.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrustedPrincipals(Vec<TrustedPrincipal>);
 
@@ -214,7 +214,7 @@ impl TrustedPrincipal {
             return Role::parse(entry).map(Self::Role);
         }
         let (kind, named) = entry.split_once('=')?;
-        // A subject may contain an `@`, but the issuer is always an address that begins so.
+        // A subject may contain an `@`. The issuer is an address, so it begins with `https://`.
         let (own, issuer) = match named.rsplit_once("@https://") {
             Some((own, rest)) if !rest.is_empty() => (own, Some(format!("https://{rest}"))),
             Some(_) => return None,

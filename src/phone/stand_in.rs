@@ -46,7 +46,8 @@ impl Search {
         u8::try_from(digit).unwrap_or(0)
     }
 
-    /// Appends digits until the number is one of the country, if there is one from this position on.
+    /// Appends digits until the number belongs to the country. `None` if that cannot be from this
+    /// position on.
     fn complete(&self, number: &mut String, position: Position) -> Option<PhoneNumber> {
         let length = number.len();
         if let Position::Leaf { .. } = position {

@@ -82,7 +82,7 @@ pub(crate) struct Timed<O> {
     pub(crate) called: u64,
     /// `None` if there was no answer.
     pub(crate) returned: Option<u64>,
-    /// When certainly no part of it was on its way any more, if that is known.
+    /// When certainly no part of the operation was on its way any more; `None` if that is not known.
     pub(crate) ended: Option<u64>,
 }
 
