@@ -204,9 +204,9 @@ impl Limits {
             let kept = self.switches.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some((read, switches)) = kept.as_ref()
                 && now.since(*read) < SWITCHES_KEPT
+                // The clock may have been set back since the read. Without this check, the old switches would stay in
+                // use until the clock has caught up.
                 && *read <= now
-            // The clock may have been set back since the read. Without this check, old switches would then stay in use
-            // until the clock has caught up.
             {
                 return Ok(switches.clone());
             }
