@@ -438,29 +438,30 @@ async fn a_sign_in_is_locked_after_its_part_of_the_guesses() {
     ];
     let world = World::counted(&settings).await;
     let user = User::with_number(REAL);
-    for _ in 0..2 {
+    // Ten would be its share. Sends wait after 10 and after 30 failures, and no door locks before that.
+    for _ in 0..7 {
         let mut sign_in = SignIn::begin(&world, &user).await;
         for guess in 0..5 {
             sign_in.answer(&world, &format!("0000000{guess}")).await;
         }
+        world.advance(Duration::from_hours(25));
     }
-    assert_eq!(world.simulator.inbox().len(), 2);
-    assert_eq!(world.simulator.requests(Operation::Verify).len(), 10);
-    world.advance(Duration::from_mins(16));
+    assert_eq!(world.simulator.inbox().len(), 7);
+    assert_eq!(world.simulator.requests(Operation::Verify).len(), 35);
     let mut sign_in = SignIn::begin(&world, &user).await;
     sign_in.is("sent", "5");
     assert_eq!(world.last_line()["outcome"], "destination_locked");
     sign_in.answer(&world, "00000000").await;
     sign_in.is("try_again", "4");
-    assert_eq!(world.simulator.inbox().len(), 2);
-    assert_eq!(world.simulator.requests(Operation::Verify).len(), 10);
+    assert_eq!(world.simulator.inbox().len(), 7);
+    assert_eq!(world.simulator.requests(Operation::Verify).len(), 35);
     send_over_http(&world, REAL).await;
 
     let unlock = json!({ "operation": "unlock", "destinationNumber": REAL });
     world.raw(&unlock.to_string()).await.unwrap();
     world.advance(Duration::from_mins(1));
     assert_eq!(sign_in.answer(&world, "resend").await, Next::Asked);
-    assert_eq!(world.simulator.inbox().len(), 4);
+    assert_eq!(world.simulator.inbox().len(), 9);
     let code = world.code_of(REAL);
     assert_eq!(sign_in.answer(&world, &code).await, Next::Tokens);
 }
