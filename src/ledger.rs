@@ -165,7 +165,7 @@ pub trait Ledger: Send + Sync {
     /// Adds one to a counter unless that exceeds `cap`. Returns false if nothing was counted.
     async fn count(&self, item: &ItemName, cap: u64, expires: Millis) -> Result<bool, Unavailable>;
 
-    /// Subtracts one from a counter.
+    /// Subtracts one from a counter. Does nothing if it is zero.
     async fn uncount(&self, item: &ItemName) -> Result<(), Unavailable>;
 
     /// The counter of [`count`](Self::count).
@@ -177,7 +177,7 @@ pub trait Ledger: Send + Sync {
     /// Reads the counter of each line of `spending`, in order.
     async fn spent(&self, spending: &Spending) -> Result<Vec<u64>, Unavailable>;
 
-    /// Subtracts what was spent.
+    /// Subtracts what was spent. Does nothing if a counter has less than its line.
     async fn refund(&self, spending: &Spending) -> Result<(), Unavailable>;
 
     /// Reserves an idempotency key that is new, released, or older than [`KEY_KEPT`].

@@ -81,10 +81,10 @@ impl Ledger for DynamoDb {
     }
 
     async fn uncount(&self, item: &ItemName) -> Result<(), Unavailable> {
-        // DynamoDB may have deleted an expired counter. A subtraction must not create it again, as −1 without a time to
-        // live.
+        // DynamoDB may have deleted an expired counter: it must not come back without a time to live. A sign-in may take
+        // back what it has not counted: a counter below zero could not be read.
         self.update(item, "SET #n = #n - :one")
-            .when("attribute_exists(#n)")
+            .when("#n > :zero")
             .run()
             .await?;
         Ok(())
@@ -152,12 +152,18 @@ impl Ledger for DynamoDb {
         lock: u32,
         now: Millis,
     ) -> Result<NumberCharge, Unavailable> {
+        // A number without failures has no `f`, which is below every lock but zero.
+        let is_open = if lock == 0 {
+            "#f < :zero"
+        } else {
+            "(attribute_not_exists(#f) OR #f < :locked)"
+        };
         let written = self
             .update(
                 item,
                 "SET #f = if_not_exists(#f, :zero) + :one, #lf = :now, #ttl = :ttl",
             )
-            .when("(attribute_not_exists(#f) OR #f < :locked)")
+            .when(is_open)
             .number(":ttl", now.plus(FAILURES_KEPT).seconds())
             .number(":now", now.0)
             .number(":locked", lock.into())

@@ -217,3 +217,41 @@ async fn every_item_that_strangers_leave_has_an_end() {
         assert!(without_end.contains(kind), "{without_end:?}");
     }
 }
+
+/// A sign-in right after a message over HTTP gets none. If a later one gave back more than it had counted, this would
+/// tell of the messages that the user got.
+#[tokio::test]
+async fn a_refused_sign_in_after_messages_looks_like_nobody() {
+    let emulator = Emulator::new();
+    let settings = [
+        ("SEND_LIMITS", "1/30s,20/1h"),
+        ("BUDGETS", "100/1h,100/24h"),
+        ("COUNTRY_LIMITS", "US=100/24h"),
+        ("SOURCE_LIMITS", "1000/1h"),
+        ("PREFIX_LIMITS", "100/1h"),
+    ];
+    let world = world(&emulator, &settings).await;
+    let number = "+14255550160";
+    let send_over_http = async || {
+        let body = json!({ "destinationNumber": number });
+        let sent = world.event(&event("/otp/send", body, "", false)).await;
+        assert_eq!(sent.status, 202, "{sent:?}");
+    };
+    let users = [User::with_number(number), User::unknown("nobody")];
+    let texts = || world.simulator.requests(Operation::Send).len();
+    for is_refused in [true, false, false, false, true, true] {
+        if is_refused {
+            send_over_http().await;
+        }
+        let before = texts();
+        let mut shown = Vec::new();
+        for user in &users {
+            let sign_in = SignIn::begin(&world, user).await;
+            shown.push([&sign_in.shown["state"], &sign_in.shown["attemptsLeft"]].map(Value::clone));
+        }
+        assert_eq!(shown[0], shown[1], "refused: {is_refused}");
+        assert_eq!(shown[0][0], "sent");
+        assert_eq!(texts() - before, usize::from(!is_refused));
+        world.advance(Duration::from_mins(11));
+    }
+}

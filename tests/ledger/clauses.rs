@@ -370,6 +370,7 @@ async fn numbers_go_well(ledger: &dyn Ledger) {
         now = now.plus(10 * MINUTE);
     }
     ledger.unlock(&key, now).await.unwrap();
+    ledger.charge_number(&key, 0, now).await.unwrap();
 }
 
 async fn verifications_go_well(ledger: &dyn Ledger) {
@@ -576,6 +577,7 @@ const EXPECTED: &[&str] = &[
     "cancel: #st IN (:sent)",
     "cancel: #st IN (:unclear)",
     "charge_number: #f < :locked",
+    "charge_number: #f < :zero",
     "charge_number: attribute_not_exists(#f)",
     "charge_number: attribute_not_exists(#f) OR #f < :locked",
     "claim: #gen = :gen",
@@ -606,7 +608,10 @@ const EXPECTED: &[&str] = &[
     "note_answer: #lr = :guess",
     "open: #gen = :seen",
     "open: attribute_not_exists(#gen)",
-    "refund: attribute_exists(#pk)",
+    "refund: #m >= :amount0",
+    "refund: #m13 >= :amount1",
+    "refund: #mUS >= :amount2",
+    "refund: #u >= :amount1",
     "release_key: #by = :by",
     "reopen: #gen = :seen",
     "reopen: #left > :zero",
@@ -684,5 +689,5 @@ const EXPECTED: &[&str] = &[
     "spend_attempt: #st IN (:reserved, :sent, :unclear)",
     "spend_attempt: #st IN (:sent)",
     "spend_attempt: #st IN (:unclear)",
-    "uncount: attribute_exists(#n)",
+    "uncount: #n > :zero",
 ];

@@ -40,6 +40,8 @@ contract! {
         a_refused_message_spends_nothing
         a_message_over_any_cap_is_refused
         a_refund_can_be_spent_again
+        a_refund_of_what_was_not_spent_takes_nothing
+        no_counter_goes_below_zero
         each_hour_starts_a_new_counter_in_the_item_of_its_day
         a_counter_can_be_read
         a_line_of_zero_is_only_compared
@@ -60,6 +62,7 @@ contract! {
         failures_do_not_change_the_windows
         sends_are_allowed_again_after_failures_are_cleared
         a_number_is_locked_at_a_hundred_failures
+        a_lock_of_zero_allows_no_guess
         a_success_clears_the_failures_up_to_it
         later_failures_stay
         failures_are_cleared_once

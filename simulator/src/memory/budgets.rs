@@ -91,12 +91,17 @@ impl Items {
     }
 
     pub(super) fn refund(&mut self, spending: &Spending) {
-        if let Some(budget) = self.budgets.get_mut(&spending.item) {
-            for line in &spending.lines {
-                if let Some(spent) = budget.spent.get_mut(&line.counter) {
-                    *spent = spent.saturating_sub(line.amount);
-                }
-            }
+        let Some(budget) = self.budgets.get_mut(&spending.item) else {
+            return;
+        };
+        let mut left = budget.spent.clone();
+        for line in spending.adding() {
+            let spent = left.get(&line.counter).copied().unwrap_or_default();
+            let Some(rest) = spent.checked_sub(line.amount) else {
+                return;
+            };
+            left.insert(line.counter.clone(), rest);
         }
+        budget.spent = left;
     }
 }

@@ -84,9 +84,16 @@ impl DynamoDb {
         if back.is_empty() {
             return Ok(());
         }
+        // A sign-in may refund what it has not spent. A counter below zero could not be read. The condition also fails
+        // if the item is gone: it must not come back without a time to live.
+        let enough: Vec<String> = spending
+            .adding()
+            .enumerate()
+            .map(|(i, line)| format!("#{} >= :amount{i}", line.counter))
+            .collect();
         let mut update = self
             .update(&spending.item, format!("SET {}", back.join(", ")))
-            .when("attribute_exists(#pk)");
+            .when(enough.join(" AND "));
         for (i, line) in spending.adding().enumerate() {
             update = update.number(format!(":amount{i}"), line.amount);
         }

@@ -84,6 +84,51 @@ pub(super) async fn a_refund_can_be_spent_again(ledger: &dyn Ledger) {
     ledger.refund(&spending(&[])).await.unwrap();
 }
 
+pub(super) async fn a_refund_of_what_was_not_spent_takes_nothing(ledger: &dyn Ledger) {
+    let text = spending(&[("m", 1, 9), ("u", 5, 100)]);
+    let dearer = spending(&[("m", 1, 9), ("u", 6, 100)]);
+    let more = spending(&[("m", 2, 9), ("u", 5, 100)]);
+    ledger.refund(&text).await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(spend(ledger, &text).await, None);
+        // A refund is of one message: if any counter has less than its part, nothing is refunded.
+        for other in [&dearer, &more] {
+            ledger.refund(other).await.unwrap();
+            assert_eq!(ledger.spent(&text).await.unwrap(), [1, 5]);
+        }
+        for _ in 0..3 {
+            ledger.refund(&text).await.unwrap();
+            assert_eq!(ledger.spent(&text).await.unwrap(), [0, 0]);
+        }
+    }
+    let spent = ledger.spend(&text).await.unwrap();
+    assert_eq!(spent, SpendOutcome::Spent(vec![1, 5]));
+    let hour = spending(&[("m", 1, 9), ("m13", 1, 9), ("mUS", 1, 9)]);
+    ledger.refund(&hour).await.unwrap();
+    assert_eq!(ledger.spent(&hour).await.unwrap(), [1, 0, 0]);
+    assert_eq!(spend(ledger, &hour).await, None);
+    for lines in [[1, 2, 1], [1, 1, 2]] {
+        let [m, m13, us] = lines;
+        let more = spending(&[("m", m, 9), ("m13", m13, 9), ("mUS", us, 9)]);
+        ledger.refund(&more).await.unwrap();
+        assert_eq!(ledger.spent(&hour).await.unwrap(), [2, 1, 1]);
+    }
+}
+
+pub(super) async fn no_counter_goes_below_zero(ledger: &dyn Ledger) {
+    let (key, expires) = (the_counter(), at(Duration::from_hours(1)));
+    for _ in 0..2 {
+        ledger.uncount(&key).await.unwrap();
+        assert_eq!(ledger.counted(&key).await.unwrap(), 0);
+        assert!(ledger.count(&key, 1, expires).await.unwrap());
+        assert!(!ledger.count(&key, 1, expires).await.unwrap());
+        for _ in 0..3 {
+            ledger.uncount(&key).await.unwrap();
+            assert_eq!(ledger.counted(&key).await.unwrap(), 0);
+        }
+    }
+}
+
 pub(super) async fn each_hour_starts_a_new_counter_in_the_item_of_its_day(ledger: &dyn Ledger) {
     for expected in [None, None, Some(1)] {
         spends(ledger, &[("m", 1, 9), ("m13", 1, 2)], expected).await;

@@ -152,6 +152,18 @@ pub(super) async fn a_number_is_locked_at_a_hundred_failures(ledger: &dyn Ledger
     );
 }
 
+pub(super) async fn a_lock_of_zero_allows_no_guess(ledger: &dyn Ledger) {
+    let number = the_number();
+    for failures in 0..2 {
+        for _ in 0..2 {
+            let locked = ledger.charge_number(&number, 0, START).await.unwrap();
+            assert!(matches!(locked, NumberCharge::Locked), "{locked:?}");
+            assert_eq!(ledger.number(&number).await.unwrap().failures, failures);
+        }
+        charge(ledger, START).await;
+    }
+}
+
 pub(super) async fn a_success_clears_the_failures_up_to_it(ledger: &dyn Ledger) {
     for epoch in 0..3 {
         charge(ledger, START).await;
