@@ -19,7 +19,8 @@ pub const RECORDING_TIME: Duration = Duration::from_secs(2);
 /// One request to the service: its caller, its times and its log line.
 pub struct Call<'a> {
     pub caller: Caller,
-    /// When the invocation began. All steps use this time, except those that take a place in a window: see `now_again`.
+    /// When the invocation began. All steps use this time, except those over HTTP that take a place in a window: see
+    /// `now_again`.
     pub now: Millis,
     /// Whether time passes during the invocation. It does not in tests that move the clock themselves.
     pub clock_runs: bool,

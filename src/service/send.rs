@@ -9,7 +9,7 @@ use super::{Call, Limits, ReferenceIds, SendRequest, Sent, SentReceipt, Service,
 use crate::error::Error;
 use crate::ledger::{CodeReference, Holder, Issuer, ItemName, Number, Settled, Unavailable};
 use crate::phone::Country;
-use crate::provider::{Channel, Message, Receipt};
+use crate::provider::{Channel, Message, Provider, Receipt};
 use crate::reference::ReferenceId;
 use crate::time::Millis;
 use futures_util::future::join3;
@@ -79,7 +79,7 @@ impl Service {
             &reservation,
             &begun,
             &outcome,
-            self.providers.current.wants_message_ids(),
+            self.providers.current.as_ref(),
         );
         // The message has been sent or not. A failure to record that must not change the response.
         match recording.run(recorded).await {
@@ -396,6 +396,15 @@ struct PreparedSend {
     number: Number,
 }
 
+/// The message ID to record. AWS's delivery events show which number it belongs to, so the ledger keeps it only where
+/// feedback needs it.
+pub(super) fn recorded_message_id<'a>(
+    provider: &dyn Provider,
+    id: Option<&'a str>,
+) -> Option<&'a str> {
+    id.filter(|_| provider.wants_message_ids())
+}
+
 /// Records the outcome of a send in all its items at once. Returns each step with its result, the idempotency key
 /// first.
 async fn record_send(
@@ -403,7 +412,7 @@ async fn record_send(
     reservation: &Reservation,
     begun: &BegunSend,
     outcome: &Result<Sent, Error>,
-    keeps_message_id: bool,
+    provider: &dyn Provider,
 ) -> Result<[(&'static str, Result<(), Unavailable>); 3], Error> {
     let settle = async {
         let Some(prepared) = &begun.prepared else {
@@ -412,13 +421,7 @@ async fn record_send(
         let settled = match outcome {
             Ok(sent) => Settled::Sent {
                 issuer: &prepared.issuer,
-                // AWS's delivery events show which number the message ID belongs to. So the ledger keeps the ID only
-                // where feedback needs it.
-                message_id: sent
-                    .receipt
-                    .message_id
-                    .as_deref()
-                    .filter(|_| keeps_message_id),
+                message_id: recorded_message_id(provider, sent.receipt.message_id.as_deref()),
             },
             Err(error) if error.is_delivery_unknown() => Settled::Unclear,
             // The person may have an earlier message of this verification. Its code stays valid.

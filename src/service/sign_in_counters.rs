@@ -183,18 +183,15 @@ impl<'a> Count<'a> {
     }
 
     /// Counts the send in every limit.
-    pub(super) async fn all(
-        &mut self,
-        counted: &mut Counted,
-        place_at: impl Fn() -> Millis,
-    ) -> Result<(), Error> {
+    pub(super) async fn all(&mut self, counted: &mut Counted) -> Result<(), Error> {
         self.prefixes(counted).await?;
         self.budgets(counted).await?;
         // The number's windows are the one exact limit, so they are the last that can refuse.
         let (counters, is_real) = self.counters();
         let limits = &self.limits.sign_in.send_limits;
         let windows = if is_real { limits.windows() } else { &[] };
-        let at = place_at();
+        // `resendAt` follows from the time of the request, so the place has that time too.
+        let at = self.now;
         let reserved = self
             .limits
             .store

@@ -3,6 +3,7 @@
 
 use super::idempotency::Reservation;
 use super::latencies::Act;
+use super::send::recorded_message_id;
 use super::send_plan::SendPlan;
 use super::sign_in::items;
 use super::sign_in_counters::{Count, Counted, Counters};
@@ -10,7 +11,7 @@ use super::{Call, Limits, SendRequest, Service, SignIn};
 use crate::error::{Error, ErrorCode};
 use crate::ledger::{Holder, Issuer, ItemName, Settled, Unavailable};
 use crate::phone::Country;
-use crate::provider::Receipt;
+use crate::provider::{Provider, Receipt};
 use crate::reference::ReferenceId;
 use crate::time::Millis;
 use futures_util::future::join3;
@@ -62,7 +63,8 @@ impl Service {
         // The send has a box of its own, because it is far larger than all else in a sign-in.
         let sending = self.do_send(limits, sign_in, &send, &item, &mut progress, call);
         let fate = Box::pin(sending).await;
-        let recorded = record(limits, &send, &item, &progress, &fate);
+        let provider = self.providers.current.as_ref();
+        let recorded = record(limits, provider, &send, &item, &progress, &fate);
         match recording.run(async { Ok(recorded.await) }).await {
             Ok(steps) => {
                 for (step, recorded) in steps {
@@ -133,8 +135,7 @@ impl Service {
                 if !ahead.await? {
                     return Ok(false);
                 }
-                let counted = &mut progress.counted;
-                count.all(counted, || call.now_again()).await?;
+                count.all(&mut progress.counted).await?;
                 Ok(true)
             })
             .await?;
@@ -219,6 +220,7 @@ async fn permission(
 /// Records the outcome of a send. Every outcome takes the same number of steps.
 async fn record(
     limits: &Limits,
+    provider: &dyn Provider,
     send: &SignInSend<'_>,
     item: &ItemName,
     progress: &Progress,
@@ -228,7 +230,7 @@ async fn record(
     let settled = match fate {
         Ok(Fate::Sent(issuer, receipt)) => Settled::Sent {
             issuer,
-            message_id: receipt.message_id.as_deref(),
+            message_id: recorded_message_id(provider, receipt.message_id.as_deref()),
         },
         Ok(Fate::Unclear(_)) => Settled::Unclear,
         Ok(Fate::Unsent(_) | Fate::Overtaken) => Settled::Unsent { issuers: &earlier },

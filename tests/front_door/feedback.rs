@@ -1,5 +1,6 @@
 //! Feedback to AWS about codes that came back.
 
+use crate::pool::{SignIn, User};
 use crate::world::{NUMBER, World};
 use serde_json::{Value, json};
 use simulator::{Failure, Operation, Service};
@@ -66,6 +67,18 @@ async fn feedback_is_off_by_default() {
     let code = world.code_on_the_phone().await;
     assert_eq!(verify(&world, &code).await, 200);
     assert!(told(&world).is_empty());
+}
+
+#[tokio::test]
+async fn the_right_code_of_a_sign_in_sends_feedback() {
+    let world = World::counted(&[ON, ("COGNITO_FLOOR_MS", "0")]).await;
+    let mut sign_in = SignIn::begin(&world, &User::with_number(NUMBER)).await;
+    let message = world.simulator.newest_to(NUMBER).unwrap().message_id;
+    sign_in.signs_in(&world).await;
+    assert_eq!(
+        told(&world),
+        [json!({ "MessageId": message, "MessageFeedbackStatus": "RECEIVED" })]
+    );
 }
 
 #[tokio::test]

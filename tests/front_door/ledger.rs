@@ -1,5 +1,6 @@
 //! Verifications with the ledger: attempts, error codes, resends, one-time use, status, cancel, redeem.
 
+use crate::pool::{SignIn, User};
 use crate::world::{Answer, NUMBER, World, post};
 use serde_json::{Value, json};
 use simulator::{Failure, Operation};
@@ -807,4 +808,18 @@ async fn no_id_of_a_message_that_aws_knows_is_in_the_table() {
     // The same key gets the same response all the same.
     let again = world.event(&event).await;
     assert_eq!(again.body, sent.body);
+}
+
+#[tokio::test]
+async fn no_id_of_a_message_for_a_sign_in_is_in_the_table() {
+    let world = World::counted(&[("COGNITO_FLOOR_MS", "0")]).await;
+    let mut sign_in = SignIn::begin(&world, &User::with_number(NUMBER)).await;
+    world.advance(Duration::from_secs(31));
+    for sent in 1..3 {
+        assert_eq!(world.messages_sent(), sent);
+        let stored: Vec<_> = world.ledger.verifications().into_values().collect();
+        assert_eq!(stored.len(), 1);
+        assert_eq!(stored[0].message_id, None);
+        sign_in.answer(&world, "resend").await;
+    }
 }

@@ -4,10 +4,11 @@ use crate::emulator::{Emulator, Fault};
 use crate::service::{Calls, WIDE, send_request, service, settings};
 use futures_util::future::join_all;
 use otp_lambda::phone::PhoneNumber;
-use otp_lambda::service::{Call, Caller};
+use otp_lambda::service::{Call, Caller, Session, SignIn, User};
 use otp_lambda::telemetry::Record;
 use otp_lambda::time::Millis;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -76,4 +77,56 @@ async fn a_table_that_recovers_costs_two_steps_at_most() {
     assert!(gap + SLOW * STEPS >= WINDOW, "{gap:?}");
     let control = shortest_gap(recovers, false).await;
     assert!(control < gap, "{control:?} {gap:?}");
+}
+
+/// Signs in on a slow table and asks again at the shown time, when the table is fast. Returns how many messages were sent.
+async fn messages_of_a_sign_in_that_asks_again(early: Duration) -> usize {
+    let emulator = Emulator::new();
+    let calls = Arc::new(Calls::default());
+    let limits = [("SEND_LIMITS", "1/30s"), ("SIGN_IN_SHARE", "50")];
+    let service = service(
+        &emulator,
+        &calls,
+        settings(&[WIDE.as_slice(), &limits].concat()),
+    );
+    let sign_in = SignIn {
+        user: User {
+            pool: "pool".to_owned(),
+            client: "client".to_owned(),
+            name: "alice".to_owned(),
+        },
+        number: PhoneNumber::parse("+14255550142").unwrap(),
+        language: service.rules().defaults.language.clone(),
+        session: Session {
+            name: "session".to_owned(),
+            is_decoy: false,
+        },
+    };
+    let call = |now, record| {
+        let mut call = Call::new(Caller::default(), now, Duration::MAX, record);
+        call.clock_runs = true;
+        call
+    };
+    let mut records = [Record::default(), Record::default()];
+    let [first, second] = &mut records;
+    emulator.choose_faults(|_| Fault::Late(SLOW));
+    let now = Millis(1_800_000_000_000);
+    let shown = service.begin_sign_in(&sign_in, &mut call(now, first)).await;
+    emulator.clear_faults();
+    let now = shown.unwrap().resend.minus(early);
+    let _ = service
+        .resend_for_sign_in(&sign_in, "nonce", &mut call(now, second))
+        .await;
+    calls.sends.load(Ordering::Relaxed)
+}
+
+/// The steps before a place is taken do not move the time at which a sign-in can ask again.
+#[tokio::test(start_paused = true)]
+async fn a_sign_in_gets_its_next_code_at_the_shown_time() {
+    assert_eq!(
+        messages_of_a_sign_in_that_asks_again(Duration::ZERO).await,
+        2
+    );
+    let early = Duration::from_millis(1);
+    assert_eq!(messages_of_a_sign_in_that_asks_again(early).await, 1);
 }
