@@ -9,6 +9,7 @@ use otp_lambda::phone::PhoneNumber;
 use serde_json::{Value, json};
 use simulator::{is_full, sized};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::thread;
 use std::time::{Duration, Instant};
 use world::{CODE, Mood, World, hasher};
@@ -456,6 +457,53 @@ fn a_stranger_sees_the_same_with_and_without_the_account() {
     );
     assert_eq!(transcripts, seeds);
     assert!(texts > seeds / 4, "the user who exists gets texts: {texts}");
+}
+
+/// Compares transcripts in two worlds with tables. Panics if a table and the ledger in memory disagree.
+fn on_tables(seeds: Range<u64>, refunds_unspent: bool) -> Result<[u64; 3], String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let mut counts = [0; 3];
+    for seed in seeds {
+        // Other settings in every transcript.
+        let seed = seed * WITH_THE_SAME_SETTINGS;
+        let mut pair = Pair::new(seed);
+        for stranger in &mut pair.strangers {
+            stranger.world.add_table(refunds_unspent);
+        }
+        runtime.block_on(pair.compare(seed, None, &mut counts))?;
+        for stranger in &pair.strangers {
+            if let Some(item) = stranger.world.below_zero() {
+                return Err(format!("seed {seed}: {item}"));
+            }
+        }
+    }
+    Ok(counts)
+}
+
+#[test]
+fn a_stranger_sees_the_same_on_a_table() {
+    let began = Instant::now();
+    let seeds = sized(100, 2_000);
+    let [transcripts, answers, texts] =
+        on_tables(0..seeds, false).unwrap_or_else(|difference| panic!("{difference}"));
+    println!(
+        "{transcripts} transcripts on tables, {answers} answers in each world, {texts} more texts: {:?}",
+        began.elapsed()
+    );
+    assert_eq!(transcripts, seeds);
+    assert!(texts > seeds / 4, "the user who exists gets texts: {texts}");
+}
+
+/// The control: a table that refunds what was not spent.
+#[test]
+fn a_table_that_refunds_what_was_not_spent_is_noticed() {
+    let noticed = on_tables(700..1_700, true);
+    let below_zero = noticed.unwrap_err();
+    println!("{below_zero}");
 }
 
 /// The controls: each counter that the doors share tells who exists.

@@ -53,15 +53,24 @@ impl Layer for Twin {
         // The operator's switches are set in memory only.
         if !matches!(step, Step::Switches { .. }) {
             let found = self.runtime.block_on(step.run(&self.dynamodb));
-            assert_eq!(
-                comparable(&found),
-                comparable(&expected),
-                "DynamoDB and memory disagree about {}",
-                step.name()
-            );
+            agree(&step, &found, &expected);
         }
         expected
     }
+}
+
+/// Compares the replies of DynamoDB and memory.
+pub(crate) fn agree(
+    step: &Step,
+    found: &Result<Reply, Unavailable>,
+    expected: &Result<Reply, Unavailable>,
+) {
+    assert_eq!(
+        comparable(found),
+        comparable(expected),
+        "DynamoDB and memory disagree about {}",
+        step.name()
+    );
 }
 
 /// If several budgets are spent, each ledger may name any of them.

@@ -1,7 +1,10 @@
 //! A whole function with a ledger in memory and a provider that the test commands.
 
+use crate::emulator::{Emulator, keep_what_is_used};
+use crate::twin::agree;
 use async_trait::async_trait;
 use otp_lambda::app::{App, Invocation, InvokedAs};
+use otp_lambda::aws::dynamodb::DynamoDb;
 use otp_lambda::cognito;
 use otp_lambda::error::{Error, ErrorCode};
 use otp_lambda::http;
@@ -65,6 +68,38 @@ pub(crate) struct Shared {
     pub(crate) confused: BTreeMap<ItemName, ItemName>,
     /// For controls: whether a flawed function counts sign-ins where HTTP counts.
     pub(crate) one_budget: bool,
+    /// The table that must reply as the ledger in memory does.
+    table: Option<Table>,
+}
+
+/// A ledger in DynamoDB.
+#[derive(Clone)]
+struct Table {
+    emulator: Emulator,
+    ledger: Arc<DynamoDb>,
+    refunds_unspent: bool,
+}
+
+impl Table {
+    /// A flawed table takes back whatever it is asked to, from every counter that exists.
+    fn new(refunds_unspent: bool) -> Self {
+        let emulator = Emulator::new();
+        if refunds_unspent {
+            emulator.rewrite(|request| {
+                let update = request.body["UpdateExpression"].as_str().unwrap_or("");
+                if update.contains("#m = #m - :amount0") {
+                    let condition = "attribute_exists(#m) AND #w <> :mark";
+                    request.body["ConditionExpression"] = json!(condition);
+                    keep_what_is_used(&mut request.body);
+                }
+            });
+        }
+        Self {
+            ledger: Arc::new(emulator.ledger()),
+            emulator,
+            refunds_unspent,
+        }
+    }
 }
 
 static LIMITS: LazyLock<ProviderLimits> = LazyLock::new(|| ProviderLimits {
@@ -152,7 +187,7 @@ struct Watched(Arc<Mutex<Shared>>);
 #[async_trait]
 impl Layer for Watched {
     async fn step(&self, mut step: Step) -> Result<Reply, Unavailable> {
-        let (ledger, step_time) = {
+        let (ledger, table, step_time) = {
             let mut shared = self.0.lock().unwrap();
             shared.confuse(&mut step);
             let nth = shared.steps.len();
@@ -168,12 +203,20 @@ impl Layer for Watched {
                     shared.written.insert(item);
                 }
             }
-            (shared.ledger.clone(), shared.step_time)
+            let table = shared.table.as_ref().map(|table| table.ledger.clone());
+            (shared.ledger.clone(), table, shared.step_time)
         };
         if !step_time.is_zero() {
             tokio::time::sleep(step_time).await;
         }
-        step.run(&ledger).await
+        let reply = step.run(&ledger).await;
+        // The operator's switches are set in memory only.
+        if let Some(table) = table
+            && !matches!(step, Step::Switches { .. })
+        {
+            agree(&step, &step.run(&*table).await, &reply);
+        }
+        reply
     }
 }
 
@@ -294,6 +337,27 @@ impl World {
     pub(crate) fn advance(&mut self, by: Duration) {
         self.now += u64::try_from(by.as_millis()).unwrap();
         self.ledger().sweep(Millis(self.now));
+        if let Some(table) = &self.shared.lock().unwrap().table {
+            table.emulator.sweep(Millis(self.now));
+        }
+    }
+
+    /// An item of the table with a number below zero.
+    pub(crate) fn below_zero(&self) -> Option<Value> {
+        let shared = self.shared.lock().unwrap();
+        let items = shared.table.as_ref()?.emulator.items();
+        items.into_iter().find(|item| {
+            let mut values = item.as_object().unwrap().values();
+            values.any(|value| {
+                let text = value.as_str().unwrap_or_default();
+                text.parse::<i64>().is_ok_and(i64::is_negative)
+            })
+        })
+    }
+
+    /// Does every step in DynamoDB, too.
+    pub(crate) fn add_table(&mut self, refunds_unspent: bool) {
+        self.shared.lock().unwrap().table = Some(Table::new(refunds_unspent));
     }
 
     pub(crate) fn ledger(&self) -> MemoryLedger {
@@ -305,6 +369,9 @@ impl World {
     pub(crate) fn begin_anew(&mut self, days: u64) {
         let mut shared = self.shared.lock().unwrap();
         shared.ledger = MemoryLedger::new();
+        if let Some(table) = &mut shared.table {
+            *table = Table::new(table.refunds_unspent);
+        }
         shared.mood = Mood::Works;
         shared.texts.clear();
         drop(shared);
