@@ -1,7 +1,8 @@
 //! The challenge that Create returns.
 //!
-//! Cognito shows its public parameters to the app. It keeps its metadata for later Define and
-//! Create triggers, and its private parameters for Verify. Both name the sign-in session.
+//! Cognito shows the public parameters to the app. It keeps the metadata for later Define and
+//! Create triggers, and the private parameters for Verify. The metadata and the private
+//! parameters name the sign-in session.
 
 use super::event::Request;
 use super::session;

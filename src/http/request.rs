@@ -185,8 +185,8 @@ impl Request {
         }
     }
 
-    /// The `Idempotency-Key` of `caller`. A short key of a caller without a name of its own is ignored, because another
-    /// caller may have chosen the same one.
+    /// The `Idempotency-Key` of `caller`. If the caller has no principal, a short key is ignored: another caller may have
+    /// chosen the same key.
     pub(super) fn idempotency_key(
         &self,
         caller: &Caller,

@@ -8,8 +8,8 @@ pub struct Brands {
     pub listed: Vec<String>,
 }
 
-/// The most digits of a brand that the operator has not listed. Phones take more digits for a number and offer to call
-/// it.
+/// How many digits a brand may have if the operator has not listed it. With more digits, phones take the brand for a
+/// number and offer to call it.
 const MOST_DIGITS: usize = 6;
 
 impl Brands {

@@ -21,9 +21,8 @@ use crate::time::Millis;
 use futures_util::future::join;
 use std::time::Duration;
 
-/// How long this program asks no provider about foreign codes after its own last code under the plain reference could
-/// be good. It is the longest validity once more, so that neither a wrong clock nor a changed setting brings that code
-/// back.
+/// How long foreign codes stay off once this program's own last code under the plain reference has expired. It equals the
+/// longest validity. So neither a wrong clock nor a changed setting brings that code back.
 const AFTER_OWN_CODE: Duration = LONGEST_VALIDITY;
 
 /// Whether a request can be about a foreign code.

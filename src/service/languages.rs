@@ -44,7 +44,8 @@ impl Service {
     }
 
     /// The provider's language for a reader with these wishes. The first wish that is close to a language of the
-    /// provider decides. If no wish is, the language of the defaults does.
+    /// provider decides. If no wish is close to one, the default language
+    /// decides.
     #[must_use]
     pub fn closest_language(&self, wishes: &[&str], channel: Channel, to: &PhoneNumber) -> Tag {
         let languages = self.provider_limits().languages(channel);
