@@ -331,7 +331,7 @@ def test_without_the_aliases_every_caller_of_the_function_is_an_operator(stack):
     without = {key: value for key, value in variables.items() if key != "OPERATOR_ALIASES"}
     aws.update_function_configuration(FunctionName=name, Environment={"Variables": without})
     assert invoke(stack, "bare", "", event)["unlocked"] is True
-    # What is released has its own variables, and an alias is never everybody's.
+    # A release has its own variables, and an alias is never everybody's.
     assert invoke(stack, "live", "live", event) == "WrongAlias"
     aws.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
 

@@ -88,7 +88,7 @@ def test_the_released_template_is_the_template_without_comments(packed, architec
     assert found == source
 
 
-# What test_template.py has the parameters accept and refuse.
+# The values that test_template.py has the parameters accept and refuse.
 (VALUES,) = (it.args[1] for it in test_template.test_parameters_accept_valid_values_only.pytestmark if it.name == "parametrize")
 
 

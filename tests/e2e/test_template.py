@@ -1641,7 +1641,7 @@ def test_program_and_template_have_the_same_settings_and_defaults():
     expected = program_settings()
     # Lambda's levels are in upper case. The program accepts both cases.
     expected["LOG_LEVEL"] = expected["LOG_LEVEL"].upper()
-    # Who deploys must choose. The desk need not.
+    # The person who deploys must choose. The desk need not.
     expected["OTP_PROVIDER"] = None
     # The template has it for a stack with a user pool, and 0 for every other.
     expected["SIGN_IN_SHARE"] = "50"

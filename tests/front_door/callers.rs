@@ -161,7 +161,7 @@ fn number(last: usize) -> String {
     format!("+1425555{:04}", 168 + last)
 }
 
-/// What a caller may do: sends with a field for backends, plain sends, status and redeem.
+/// Tries all that a caller may do: sends with a field for backends, plain sends, status and redeem.
 async fn behaves_as(kind: &Kind, world: &World, trust: Trust, to: &str) {
     let plain = json!({ "destinationNumber": to });
     let branded = json!({ "destinationNumber": to, "brandName": "Mine", "clientIp": "192.0.2.77" });

@@ -54,7 +54,7 @@ const SLOWEST: Late = Late {
     writes: Duration::from_millis(1_500),
 };
 
-/// What an event needs before.
+/// The requests that an event needs before it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Before {
     Nothing,

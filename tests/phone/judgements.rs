@@ -1,4 +1,4 @@
-//! What libphonenumber does not know, or knows and does not say by a pattern. Each line is a judgement.
+//! Judgements: facts that libphonenumber does not know, or does not express by a pattern. Each line is one.
 
 use crate::phone::Hint;
 

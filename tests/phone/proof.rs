@@ -337,7 +337,7 @@ impl Walk<'_> {
         self.judged(visit, Some(label.region), label.number_type)
     }
 
-    /// What the judgements make of a number.
+    /// The verdict of the judgements on a number.
     fn judged(&self, visit: &Visit, region: Option<usize>, number_type: NumberType) -> Verdict {
         let region = region.map(|region| self.plan.regions[region].id.clone());
         let mut country = region.filter(|region| region != "001");

@@ -48,7 +48,7 @@ enum Owner {
     Region(usize),
 }
 
-/// What a leaf says: the owner as two letters, or `--` for none and `**` for the main country; the outcomes with their
+/// The parts of a leaf: the owner as two letters, or `--` for none and `**` for the main country; the outcomes with their
 /// lengths.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Leaf {
@@ -75,7 +75,7 @@ struct Place {
     /// Whether a number has ended before this digit, so what follows is surplus.
     has_ended: bool,
     owner: Owner,
-    /// What the known numbers have that begin most like this one, if they agree.
+    /// The type and lengths of the known numbers that begin most like this one, if they agree.
     alike: Vec<(u8, u16)>,
     /// The lengths of the mobile numbers that begin most like this one.
     mobile: u16,
@@ -405,7 +405,7 @@ fn types(labels: &Labels) -> Option<Vec<(u8, u16)>> {
     (all.count_ones() == sum).then(|| types.into_iter().collect())
 }
 
-/// What free numbers have, and what mobile numbers have that begin almost so.
+/// The lengths of free numbers, and of mobile numbers that begin almost so.
 fn with_mobiles(place: &Place, mut alike: Vec<(u8, u16)>) -> Vec<(u8, u16)> {
     let free = FREE.map(NumberType::number);
     if alike.iter().all(|(outcome, _)| free.contains(outcome)) {
