@@ -1,4 +1,4 @@
-//! Which numbers get codes: by type, by channel, and by country where the metadata knows none.
+//! The numbers that get codes: by type, by channel, and by country where the metadata knows none.
 
 use crate::world::{Answer, World};
 use otp_lambda::phone::METADATA_VERSION;
