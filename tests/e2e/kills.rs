@@ -64,6 +64,31 @@ struct Round {
     used_up: bool,
 }
 
+impl Round {
+    fn new(act: Act, index: usize) -> Self {
+        Self {
+            act,
+            number: format!("+1425{:07}", FIRST + index),
+            reference: reference(index),
+            key: matches!(act, Act::SendWithKey | Act::RightGuessWithKey)
+                .then(|| format!("key-{index}")),
+            found: String::new(),
+            problems: Vec::new(),
+            left: Vec::new(),
+            successes: 0,
+            used_up: false,
+        }
+    }
+}
+
+/// The number of the first round, without the area code.
+const FIRST: usize = 5_560_000;
+
+/// The reference ID of a round.
+fn reference(index: usize) -> String {
+    format!("round-{index}")
+}
+
 struct Aws {
     simulator: Simulator,
     table: Table,
@@ -141,7 +166,8 @@ impl Aws {
     }
 
     fn observe(&self) -> Observation {
-        Observation::now(&self.simulator, &self.table)
+        let index = |number: &str| number["+1425".len()..].parse::<usize>().unwrap() - FIRST;
+        Observation::now(&self.simulator, &self.table).with_plain(|number| reference(index(number)))
     }
 
     /// Makes a request, and kills the function during it or shortly after.
@@ -203,18 +229,7 @@ impl Aws {
     }
 
     fn round(&self, act: Act, index: usize, random: &mut Random) -> Round {
-        let mut round = Round {
-            act,
-            number: format!("+1425{:07}", 5_560_000 + index),
-            reference: format!("round-{index}"),
-            key: matches!(act, Act::SendWithKey | Act::RightGuessWithKey)
-                .then(|| format!("key-{index}")),
-            found: String::new(),
-            problems: Vec::new(),
-            left: Vec::new(),
-            successes: 0,
-            used_up: false,
-        };
+        let mut round = Round::new(act, index);
         let key = round.key.clone();
         let key = key.as_deref();
         if !matches!(act, Act::Send | Act::SendWithKey) {
@@ -454,6 +469,30 @@ async fn kills_lose_no_limit_and_no_code() {
         in_between.count() * 4 > rounds.len(),
         "most kills came too early or too late to test anything"
     );
+}
+
+/// A kill between the record of a send and its message leaves the plain reference without a message. The next code goes
+/// out under a reference of its own, and the checks find its record all the same.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the tools that `make test` sets up"]
+async fn a_code_after_one_that_never_left_has_its_record() {
+    let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+    tokio::task::spawn_blocking(move || {
+        let aws = Aws::start(simulator, false);
+        let round = Round::new(Act::Send, 0);
+        aws.simulator
+            .fail_next(Operation::Send, Failure::InternalServerError);
+        let (_, unclear) = aws.request("send", &round, None, None).unwrap();
+        assert_eq!(unclear["delivery"], "unknown", "{unclear}");
+        let (status, body) = aws.request("send", &round, None, None).unwrap();
+        assert_eq!(status, 202, "{body}");
+        assert_eq!(aws.observe().message_problems(), [""; 0]);
+        // The control: without the reference that the caller used, the record is not found.
+        let unnamed = Observation::now(&aws.simulator, &aws.table);
+        assert_eq!(unnamed.message_problems().len(), 1);
+    })
+    .await
+    .unwrap();
 }
 
 /// The control: with a ledger that is written after the call to the provider, the checks find problems.

@@ -20,6 +20,8 @@ pub(crate) struct Observation {
     /// Guesses that reached the provider.
     guesses: Counts,
     codes: BTreeMap<(String, String), IssuedCode>,
+    /// Numbers and the plain references that callers used, beside those of messages.
+    named: Vec<(String, String)>,
     items: Items,
     hasher: Hasher,
 }
@@ -55,9 +57,20 @@ impl Observation {
             messages,
             guesses,
             codes,
+            named: Vec::new(),
             items: table.items(),
             hasher: hasher(),
         }
+    }
+
+    /// Also knows the plain reference that a caller used for each number with a message. If a send was killed between
+    /// its record and its message, no message has it: the next code goes out under a reference of its own.
+    pub(crate) fn with_plain(mut self, plain: impl Fn(&str) -> String) -> Self {
+        let numbers = self.messages.keys();
+        self.named = numbers
+            .map(|number| (number.clone(), plain(number)))
+            .collect();
+        self
     }
 
     /// How many messages were sent for a verification.
@@ -172,11 +185,14 @@ impl Observation {
         for (number, reference) in self.verifications() {
             let record = self.record(number, reference);
             let messages = self.messages(number, reference);
+            let named = self.named.iter();
+            let named = named.map(|(number, plain)| (number.as_str(), plain.as_str()));
             let recorded = match record["gen"].as_u64() {
                 Some(generations) => generations,
                 // A reference of its own is used for the code of one generation only.
                 None => self
                     .verifications()
+                    .chain(named)
                     .any(|(other, plain)| {
                         other == number
                             && self.references(other, plain)[1..].contains(&reference.to_owned())
