@@ -428,8 +428,10 @@ async fn concurrent_resends_send_each_generation_once(new: NewStore) {
         (
             check(fine, || {
                 format!(
-                    "{texts} texts, {sent} responses say sent, {} records, generation {generation}",
-                    written.len()
+                    "{texts} texts, {sent} responses say sent, {} records, generation {generation}, \
+                     {} texts without a record",
+                    written.len(),
+                    world.provider.unrecorded()
                 )
             }),
             texts,
