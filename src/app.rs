@@ -50,12 +50,13 @@ enum Recognized {
 }
 
 impl App {
-    /// Builds the function that these settings describe. It keeps its state in `ledger`, or else in the settings'
-    /// table.
+    /// Builds the function that these settings describe.
+    ///
+    /// With `ledger`, the function keeps its state there. With `None`, it uses the table that the settings name.
     ///
     /// # Errors
     ///
-    /// A sentence for the operator if the ledger's secret cannot be read.
+    /// The ledger's secret cannot be read. The error is a sentence for the operator.
     pub async fn build(
         settings: Settings,
         config: &SdkConfig,
@@ -95,8 +96,11 @@ impl App {
     ///
     /// # Errors
     ///
-    /// The function does not handle this event, a sign-up is refused, or an operator's command has failed.
-    /// Lambda's runtime reports it as a function error.
+    /// - The function does not handle this kind of event.
+    /// - A sign-up is refused.
+    /// - An operator's command has failed.
+    ///
+    /// Lambda's runtime reports each of these as a function error.
     #[expect(
         clippy::disallowed_methods,
         reason = "the one place where the clock is read"
@@ -110,7 +114,7 @@ impl App {
             .await
     }
 
-    /// Handles an event as of `now`, on a clock that stands still.
+    /// Handles an event as [`App::handle`] does, but reads no clock: `now` is the time from beginning to end.
     ///
     /// # Errors
     ///

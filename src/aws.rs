@@ -1,7 +1,8 @@
 //! The adapters to AWS, and the configuration that they share.
 //!
-//! The configuration is chosen for a fast cold start. The SDK's defaults (a search for profiles, AWS-LC with jitter
-//! entropy, the system's certificates) take about a hundred times the instructions until the first response.
+//! The configuration makes the cold start fast. With the SDK's defaults, the first response takes about a hundred times
+//! as many instructions: the SDK searches for profiles, AWS-LC gathers jitter entropy, and all certificates of the
+//! system are parsed.
 
 mod call;
 pub mod dynamodb;
@@ -36,7 +37,8 @@ pub use aws_smithy_runtime_api::client::http::SharedHttpClient;
 /// Time limit for opening a connection. The endpoints are in the function's own region.
 const CONNECT_TIME_LIMIT: Duration = Duration::from_secs(1);
 
-/// Reads the configuration that all clients share from the environment, and nothing from files or a metadata service.
+/// Reads the configuration that all clients share. It comes from the environment alone: no file and no metadata service
+/// is read.
 ///
 /// Lambda sets the region and the credentials. `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_<SERVICE>`,
 /// `AWS_USE_FIPS_ENDPOINT` and `AWS_USE_DUALSTACK_ENDPOINT` work as in every AWS SDK.
@@ -52,9 +54,9 @@ pub fn config_loader(http_client: SharedHttpClient) -> ConfigLoader {
         .profile_files(no_profiles)
         .identity_cache(IdentityCache::no_cache())
         .http_client(http_client)
-        // Each call is attempted once. A repeated send is a second SMS, and a repeated verify uses up an attempt. A
-        // repeated conditional write whose first response was lost would fail on its own result. The adapter of
-        // DynamoDB repeats the requests that are safe to repeat.
+        // The SDK repeats no call. A second send would be a second SMS, and a second verify would use up an attempt. A
+        // repeated conditional write could fail on its own first result, if only the response to the first was lost.
+        // Where a repeat is safe, the adapter of DynamoDB makes it.
         .retry_config(RetryConfig::disabled())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     match AppName::new("otp-lambda") {
@@ -123,15 +125,15 @@ fn never_connected(error: &ConnectorError) -> bool {
     false
 }
 
-/// The public roots of AWS's endpoints: Amazon's four, and the root of Starfield that signs them for old clients.
-/// Parsing the system's bundle of 145 roots takes longer than the whole first request.
+/// The public root certificates of AWS's endpoints: four of Amazon, and one of Starfield that signs Amazon's for old
+/// clients. The system's bundle has 145 roots, and parsing it takes longer than the whole first request.
 pub const AMAZON_ROOTS: &str = include_str!("aws/amazon-roots.pem");
 
 /// How long an idle connection is kept.
 ///
-/// A frozen function does not notice that AWS closes a connection. The next request on that connection then fails after
-/// it was written. Because nothing is retried, this failure has to be reported as "may have been sent". A new
-/// connection costs only a few milliseconds.
+/// AWS may close a connection while the function is frozen, and the function does not notice. The next request is then
+/// written to a dead connection and fails. No call is repeated, so the caller has to be told that a message may have
+/// been sent. A new connection costs only a few milliseconds.
 const IDLE_TIME_LIMIT: Duration = Duration::from_secs(20);
 
 /// An HTTPS client that trusts Amazon's roots, or those in `ca_bundle` (PEM) instead.
@@ -142,19 +144,19 @@ pub fn http_client(ca_bundle: Option<&[u8]>) -> SharedHttpClient {
     let mut client = aws_smithy_http_client::Builder::new()
         .pool_idle_timeout(IDLE_TIME_LIMIT)
         .tls_provider(Provider::rustls(CryptoMode::Ring));
-    // Building a context from a trust store does not fail. If it ever did, the default context without roots would
-    // refuse the first connection.
+    // This does not fail for a trust store. If it ever did, the client would have no roots and refuse its first
+    // connection.
     if let Ok(context) = TlsContext::builder().with_trust_store(roots).build() {
         client = client.tls_context(context);
     }
     SharedHttpClient::new(OneConnector(client.build_https()))
 }
 
-/// Gives all clients the same connector. The SDK would make one for each set of time limits, and one more for each
-/// client to check its configuration. Each connector would parse the roots.
+/// Gives all clients one connector, so that the roots are parsed once. The SDK would make a connector for each set of
+/// time limits, and another one to check each client's configuration.
 ///
-/// So every client has the time limits of the providers. The shorter limits of the table and of Secrets Manager apply
-/// to the whole call.
+/// So every client has the time limits of the providers. The table and Secrets Manager have shorter limits, which apply
+/// to their whole calls.
 #[derive(Debug)]
 struct OneConnector(SharedHttpClient);
 

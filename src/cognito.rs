@@ -1,6 +1,7 @@
 //! The triggers of an Amazon Cognito user pool: Define, Create and Verify of custom authentication, and Pre sign-up.
 //!
-//! The app never learns why a trigger has failed: the reason would show which users exist. Only the log has it.
+//! Only the log says why a sign-in trigger has failed. The app does not learn it, because the reason would show which
+//! users exist.
 
 mod challenge;
 mod define;
@@ -30,8 +31,8 @@ use tokio::time::Instant;
 /// The operator's settings for sign-ins and sign-ups.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// Create and Verify respond at multiples of this time. Without it, the time of a response would show which users
-    /// exist, because a refusal is faster than a send.
+    /// Create and Verify respond only at multiples of this time. A refusal is faster than a send, so an exact time
+    /// would show which users exist.
     pub floor: Duration,
     pub shown_number: ShownNumber,
     pub step_up: StepUp,
@@ -77,8 +78,7 @@ impl Trigger {
     }
 }
 
-/// How long the work of a trigger may take. Cognito waits five seconds for a response, up to three
-/// times.
+/// How long the work of a trigger may take. Cognito waits five seconds for a response, and tries up to three times.
 const TIME_LIMIT: Duration = Duration::from_millis(3800);
 
 /// The part of [`TIME_LIMIT`] until the provider has answered. The rest is for recording the outcome in the ledger.
@@ -130,12 +130,12 @@ impl Failure {
     }
 }
 
-/// Handles a trigger, and returns its event with another `response`.
+/// Handles a trigger. The result is the same event with a new `response`.
 ///
 /// # Errors
 ///
-/// `UnrecognizedEvent` for other triggers and for all triggers without a ledger; `SignUpRefused` for
-/// a sign-up whose number is not verified.
+/// - `UnrecognizedEvent`: the function does not handle this trigger, or has no ledger or no limits for it.
+/// - `SignUpRefused`: the number of a sign-up is not verified.
 pub(crate) async fn respond(
     service: &Service,
     policy: &Policy,
@@ -182,8 +182,8 @@ pub(crate) async fn respond(
     event.with_response(&response).ok_or_else(unexpected)
 }
 
-/// When a response is sent that is ready after `elapsed`: at the next multiple of the floor. A shortest time alone
-/// would not do: a provider that takes longer would show which sign-ins ask it.
+/// The time at which to send a response that is ready after `elapsed`: the next multiple of the floor. A least
+/// time alone would not be enough: if the provider takes longer than that, the time shows which sign-ins ask it.
 fn response_time(floor: Duration, elapsed: Duration) -> Duration {
     let Some(steps) = elapsed.as_nanos().checked_div(floor.as_nanos()) else {
         return elapsed;
@@ -231,8 +231,8 @@ async fn verify_response(
     json!({ "answerCorrect": is_correct })
 }
 
-/// Refuses a sign-up without proof. Cognito could also leave the user unconfirmed. But that user would keep a user name
-/// that is another person's number.
+/// Refuses a sign-up without proof that the number is the user's. Cognito could leave the user unconfirmed instead. But
+/// then the user would keep a user name that is another person's number.
 async fn sign_up_response(
     service: &Service,
     request: &Request,
@@ -367,8 +367,9 @@ async fn redeem_proof(
         client,
         name: user_name,
     } = &request.user;
-    // Cognito repeats a trigger whose response is late, always with the same user name. Another user name is another
-    // user, even one that looks alike, and needs a proof of its own.
+    // The user name is the idempotency key, so that the same sign-up can redeem its proof again. Cognito repeats a
+    // trigger whose response is late, and never changes the user name. Another user name is another user, even if it
+    // looks alike, and needs a proof of its own.
     call.caller = Caller {
         principal: Some(format!("cognito {pool} {client}")),
         idempotency_key: Some(user_name.clone()),

@@ -1,7 +1,7 @@
 //! Every error that a caller can get: its stable code, its HTTP status and its title.
 //!
-//! [`ErrorCode`] is the contract with callers. docs/errors.md lists the codes, and a test compares
-//! both with a snapshot. [`Error`] is one occurrence of a code.
+//! [`ErrorCode`] is the contract with callers. Its codes are listed in docs/errors.md, and a test compares both lists
+//! with a snapshot. [`Error`] is one occurrence of a code.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -159,8 +159,8 @@ codes! {
 
 /// One occurrence of an error code.
 ///
-/// `detail` is for the caller, `advice` for the operator and trusted callers, `cause` for the operator's log. None of
-/// them may contain a code, a phone number or any other content of the request, except names of fields.
+/// It has three texts: `detail` for the caller, `advice` for the operator and trusted callers, and `cause` for the
+/// operator's log. No text may contain a code, a phone number or other content of the request, except names of fields.
 #[derive(Debug)]
 pub struct Error(Box<Occurrence>);
 
@@ -203,8 +203,8 @@ impl Error {
         Self::new(ErrorCode::InvalidParameter, detail).with_field(field)
     }
 
-    /// The same error with this detail, if the ledger was unavailable. Only the caller of a step can say what is known
-    /// then.
+    /// Replaces the detail if the error is that the ledger was unavailable. Only the code that runs a step of the
+    /// ledger knows what its failure means for the caller.
     #[must_use]
     pub fn if_ledger_unavailable(mut self, detail: &'static str) -> Self {
         if self.code() == ErrorCode::LedgerUnavailable {
@@ -220,8 +220,8 @@ impl Error {
         self
     }
 
-    /// A sentence for the operator and for trusted callers, who are often the same people. Other callers do not see it.
-    /// It is also in the log.
+    /// Adds a sentence for the operator. Trusted callers see it too, because they are often the operator's own people.
+    /// Other callers do not see it. The log has it.
     #[must_use]
     pub fn with_advice(mut self, advice: &'static str) -> Self {
         self.0.advice = Some(advice);
@@ -268,8 +268,8 @@ impl Error {
         self
     }
 
-    /// The message may have been sent although the call failed. The caller should ask its user
-    /// before it sends another.
+    /// Says that the message may have been sent although the call failed. The caller should ask its user before it
+    /// sends another.
     #[must_use]
     pub fn with_unknown_delivery(mut self) -> Self {
         self.0.delivery_unknown = true;

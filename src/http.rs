@@ -35,8 +35,8 @@ pub enum Gate {
 #[derive(Debug, Clone)]
 pub struct Policy {
     pub gate: Gate,
-    /// The backends among the callers that an authorizer or an identity pool has authenticated. All other such callers
-    /// are users, and may do no more than anyone in the open mode.
+    /// The principals that are trusted as backends, out of all that an authorizer or an identity pool has
+    /// authenticated. The others are users, who may do no more than anyone may in the open mode.
     pub trusted: TrustedPrincipals,
 }
 
@@ -83,7 +83,7 @@ impl Operation {
 ///
 /// # Errors
 ///
-/// The response cannot be written as JSON. That does not happen.
+/// The response cannot be written as JSON. This never happens in practice.
 pub(crate) async fn respond(
     service: &Service,
     policy: &Policy,

@@ -28,10 +28,10 @@ pub(super) const NOT_SET_UP: &str =
 
 /// Ends `call` after `time_limit`.
 ///
-/// The limit is not in the client's configuration: every invocation has its own deadline, and a new client for each
-/// would lose the open connection.
+/// Every invocation has a deadline of its own. The client's configuration cannot hold the limit, because each change
+/// would need a new client, and the open connection would be lost.
 ///
-/// `redact` removes from the provider's words all that the log must not have.
+/// `redact` removes everything from the provider's texts that must not be in the log.
 pub(super) async fn within<T, E>(
     time_limit: Duration,
     redact: &(dyn Fn(&str) -> String + Sync),
@@ -72,8 +72,8 @@ enum Kind {
     Answered(Exception),
 }
 
-/// An error response. The status is read before the name, because error responses of AWS's gateways have no exception
-/// name of the model.
+/// An error response. Decide by its status before its name: the error responses of AWS's gateways have names that the
+/// service's model does not list.
 pub(super) struct Exception {
     pub(super) status: u16,
     /// The exception's name, if there is one.
@@ -145,8 +145,9 @@ impl Failure {
         self.request_id.clone()
     }
 
-    /// The error of a send. It says so if the message may have been sent. `of_exception` handles the exceptions whose
-    /// meaning is particular to this provider.
+    /// The error of a failed send. It tells the caller if the message may have been sent.
+    ///
+    /// `of_exception` makes the errors of exceptions that mean something special at this provider.
     pub(super) fn of_send(self, of_exception: impl Fn(&Exception) -> Option<Error>) -> Error {
         let may_have_left = self.may_have_acted;
         let known = if may_have_left {

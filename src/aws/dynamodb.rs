@@ -1,11 +1,13 @@
 //! The ledger in one DynamoDB table.
 //!
-//! Every step is one request to one item, and its condition states everything that must hold. DynamoDB checks the
-//! condition and writes in one atomic operation. A request may be repeated: see `table` and `update`. Reads are
-//! consistent. There are no transactions, because they cost twice as much and conflict with each other. There is no
-//! index and no scan.
+//! Every step is one request for one item. A write has a condition that states everything that must hold, and DynamoDB
+//! checks the condition and writes in one atomic operation. The modules `table` and `update` say when a request is
+//! repeated. Reads are consistent.
 //!
-//! Attribute names have at most five letters, because DynamoDB bills them with every write.
+//! There are no transactions, because they cost twice as much and conflict with each other. There is no index and no
+//! scan.
+//!
+//! Attribute names are short, because DynamoDB bills them with every write.
 
 mod budgets;
 mod item;
@@ -81,8 +83,9 @@ impl Ledger for DynamoDb {
     }
 
     async fn uncount(&self, item: &ItemName) -> Result<(), Unavailable> {
-        // DynamoDB may have deleted an expired counter: it must not come back without a time to live. A sign-in may take
-        // back what it has not counted: a counter below zero could not be read.
+        // The condition fails for two counters. One is a counter that DynamoDB has deleted: this write would create it
+        // anew, without a time to live. The other is a counter at zero, which a sign-in may take back without having
+        // counted: a number below zero could not be read.
         self.update(item, "SET #n = #n - :one")
             .when("#n > :zero")
             .run()

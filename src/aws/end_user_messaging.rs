@@ -72,8 +72,8 @@ pub fn limits(options: &Options) -> ProviderLimits {
         },
         validity_minutes: 1..=60,
         allowed_attempts: 1..=5,
-        // AWS sets no limit. This is Pinpoint's: with it, a change of provider needs no other change of settings, and
-        // every built-in text fits into one SMS segment.
+        // AWS has no limit here, so this is Pinpoint's limit. With the same limit, an operator can change the provider
+        // without changing other settings. It also lets every built-in text fit into one SMS segment.
         brand_name: 1..=20,
         channels: options
             .channels
@@ -289,8 +289,8 @@ fn no_text() -> Error {
     )
 }
 
-/// The error of an exception whose meaning is particular to End User Messaging. The reason of a refused send is in the
-/// exception's text alone.
+/// The error of an exception that means something special at End User Messaging. Only the text of the exception says
+/// why a send was refused.
 fn of_exception(exception: &Exception, is_send: bool) -> Option<Error> {
     let text = exception.text.to_ascii_lowercase();
     match exception.status {

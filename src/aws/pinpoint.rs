@@ -168,8 +168,8 @@ fn of_exception(exception: &Exception) -> Option<Error> {
     }
 }
 
-/// Reads the result of the message from a response with HTTP status 200, which may still say that
-/// the delivery has failed.
+/// Reads the result of the message. Even a response with HTTP status 200 may say that the delivery
+/// has failed.
 fn delivered(
     response: Option<&MessageResponse>,
     to: &PhoneNumber,
@@ -200,7 +200,7 @@ fn delivered(
         Some(DeliveryStatus::Duplicate) => {
             Error::new(ErrorCode::ProviderRejected, "The provider took the message for a duplicate and did not send it.")
         }
-        // The failure is unknown, the status is one that this program does not know, or there is no
+        // The failure is unknown, or this program does not know the status, or the response has no
         // status for this number.
         _ => Error::new(
             ErrorCode::ProviderUnavailable,

@@ -6,21 +6,20 @@ use aws_config::timeout::TimeoutConfig;
 use aws_sdk_secretsmanager::Client;
 use std::time::Duration;
 
-/// The time limit of the one call. It is made while the execution environment starts, and Lambda allows ten seconds for
-/// that.
+/// The time limit of the one call. The function makes it while it starts, and Lambda allows ten seconds for the start.
 const CALL_TIME_LIMIT: Duration = Duration::from_secs(3);
 
-/// The length of 32 random bytes in base64. With a secret that can be guessed, a reader of the table could find out
-/// phone numbers.
+/// The length of 32 random bytes in base64. A shorter secret might be guessed. Then a reader of the table could find
+/// out phone numbers by trying them.
 const MIN_LENGTH: usize = 43;
 
-/// Reads the secret `arn`, stored as text or binary.
+/// Reads the secret `arn`, which may be stored as text or as binary data.
 ///
-/// The client is made here and dropped, because a function needs the secret only once, before its first request.
+/// The client is dropped afterwards, because a function reads the secret only once, before its first request.
 ///
 /// # Errors
 ///
-/// A sentence for the operator if the secret cannot be read or is too short. It never contains the secret.
+/// The secret cannot be read or is too short. The error is a sentence for the operator and never contains the secret.
 pub async fn ledger_secret(config: &SdkConfig, arn: &str) -> Result<Vec<u8>, String> {
     let time_limits = TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIME_LIMIT)

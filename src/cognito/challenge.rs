@@ -1,8 +1,8 @@
 //! The challenge that Create returns.
 //!
-//! Cognito shows the public parameters to the app. It keeps the metadata for later Define and
-//! Create triggers, and the private parameters for Verify. The metadata and the private
-//! parameters name the sign-in session.
+//! It has three parts. Cognito shows the public parameters to the app, gives the private parameters
+//! to Verify, and gives the metadata to later Define and Create triggers. The metadata and the
+//! private parameters name the sign-in session.
 
 use super::event::Request;
 use super::session;
@@ -11,8 +11,8 @@ use crate::service::{Challenge, ChallengeState, Service, SignIn};
 use crate::time::Millis;
 use serde_json::{Value, json};
 
-/// The response to Create. `nonce` identifies this challenge. Two deliveries of one answer have the
-/// same nonce; answers to other challenges have other ones.
+/// The response to Create. `nonce` identifies this challenge: Cognito may deliver one answer twice,
+/// with the same nonce. The answer to another challenge has another nonce.
 pub(super) fn response(
     shown: ShownNumber,
     sign_in: &SignIn,
@@ -41,8 +41,8 @@ pub(super) fn response(
     })
 }
 
-/// The response to Create if there is no challenge. No answer passes it and no attempt is left, so
-/// Define ends the sign-in.
+/// The response to Create when there is no challenge. It leaves no attempt and no answer is right,
+/// so Define ends the sign-in.
 pub(super) fn ended_response(service: &Service, policy: &Policy, request: &Request) -> Value {
     // The app sees the same masked number as always, even though the lookup has failed.
     let number = request

@@ -51,7 +51,7 @@ const PASSWORD: &str = "PASSWORD_VERIFIER";
 /// The most rounds with this function's challenge that a sign-in may take, resends included.
 const MAX_ROUNDS: usize = 10;
 
-/// Decides the next step of a sign-in, from its completed rounds.
+/// Decides the next step of a sign-in from its completed rounds.
 ///
 /// Tokens are issued only if the last round is a correct answer to this function's own challenge.
 /// Any unexpected round fails the sign-in.

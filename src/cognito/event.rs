@@ -1,8 +1,8 @@
-//! The raw JSON of a trigger's event: read one field at a time, and returned with only `response`
+//! The raw JSON of a trigger's event. Each field is read by itself, and the event is returned with only `response`
 //! changed.
 //!
-//! Typed structs would refuse an event whose fields AWS changes or an emulator omits. Here, a field
-//! that is missing, null or of another type counts as absent and does not affect the others.
+//! Typed structs would refuse the whole event if AWS changed one field or an emulator left one out. Here, a field
+//! counts as absent if it is missing, null or of another type. The other fields are read all the same.
 
 use super::define::Round;
 use crate::json::{self, Entries};
@@ -69,8 +69,7 @@ pub(super) struct PrivateParameters {
     pub(super) nonce: String,
 }
 
-/// The fields of `request`, each of them raw. So a field with an unexpected type does not affect
-/// the others.
+/// The fields of `request`, each left as raw JSON. So one field of an unexpected type does not spoil the others.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct RawRequest<'a> {
@@ -126,8 +125,7 @@ impl Request {
         prefixes.read_stored(stored).map_err(|_| "invalid_number")
     }
 
-    /// Whether Cognito says that the number is verified, by a boolean or by the word `true` in any
-    /// case.
+    /// Whether Cognito says that the number is verified: by a boolean, or by the word `true` in any case.
     pub(super) fn is_verified(&self) -> bool {
         match self.attributes.get("phone_number_verified") {
             Some(Value::Bool(is_verified)) => *is_verified,
@@ -146,8 +144,7 @@ impl Request {
     }
 }
 
-/// Reads a round of the history. Define refuses a round without a name, so an unreadable round
-/// fails the sign-in.
+/// Reads a round of the history. An unreadable round has no name, and Define then fails the sign-in.
 fn read_round(round: &RawValue) -> Round {
     let round = read_map(Some(round));
     Round {

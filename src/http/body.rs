@@ -15,8 +15,8 @@ pub(super) struct Body(Vec<(String, Value)>);
 impl Body {
     /// Reads a JSON object that has only `accepted` fields, each at most once.
     ///
-    /// No error repeats a value. An error repeats a name only if that cannot be a phone number or a code, because
-    /// clients can put either where a name belongs.
+    /// No error repeats a value. Clients sometimes put a phone number or a code where a name belongs, so an error
+    /// repeats a name only if it can be neither.
     pub(super) fn read(body: &[u8], accepted: &[&str]) -> Result<Self, Error> {
         let malformed = |detail: String| Error::new(ErrorCode::MalformedRequest, detail);
         if body.is_empty() {

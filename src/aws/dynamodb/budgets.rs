@@ -84,8 +84,8 @@ impl DynamoDb {
         if back.is_empty() {
             return Ok(());
         }
-        // A sign-in may refund what it has not spent. A counter below zero could not be read. The condition also fails
-        // if the item is gone: it must not come back without a time to live.
+        // The condition fails in two cases. An item that DynamoDB has deleted must not come back without a time to
+        // live. And a sign-in may refund what it has not spent: a counter below zero could not be read.
         let enough: Vec<String> = spending
             .adding()
             .enumerate()

@@ -9,8 +9,8 @@ use std::iter;
 use std::time::Duration;
 
 impl DynamoDb {
-    /// A reservation is tried twice: first as for a number without failures, then as for one with failures. The two
-    /// differ in the time that the item is kept.
+    /// Takes a place in every window. The first try is for a number without failures, the second for one with failures,
+    /// because the item of such a number is kept longer.
     pub(super) async fn reserve_in_windows(
         &self,
         item: &ItemName,
@@ -54,10 +54,10 @@ impl DynamoDb {
         }
     }
 
-    /// Records a send on the condition that every window has room. A window has room if the oldest send that counts in
-    /// it is older than the window is long.
+    /// Records a send if every window has room. A window for `n` sends has room if the `n`th last send is older than
+    /// the window is long.
     ///
-    /// All sends that fit into the item are remembered, even if no window counts that many. So the history is complete
+    /// The item remembers [`REMEMBERED_SENDS`] sends, even if no window counts that many. So the history is complete
     /// when the operator makes the windows larger.
     fn reservation<'a>(
         &'a self,
@@ -94,8 +94,8 @@ impl DynamoDb {
     }
 }
 
-/// The failures below which a send is allowed, with the wait that each range imposes since the last failure. Below 10
-/// failures there is no wait, below 30 the first wait, and so on up to the lock.
+/// The ranges of failures in which a send is allowed, each as its upper end and a wait since the last failure. Below 10
+/// failures there is no wait, below 30 there is the first wait, and so on up to the lock.
 fn guess_stops() -> impl Iterator<Item = (u32, Option<Duration>)> {
     let below = GUESS_STOPS.iter().map(|stop| stop.failures).chain([LOCKED]);
     below.zip(iter::once(None).chain(GUESS_STOPS.iter().map(|stop| Some(stop.wait))))

@@ -13,15 +13,15 @@ use std::time::Duration;
 /// Refuses an update that was the last one of the item already. `<>` also holds if the attribute is missing.
 const NOT_DONE: &str = "#w <> :mark";
 
-/// How far back another update counts as recent. An update has the time of its invocation, and the steps before the
-/// update may have taken seconds since. The rest is a margin between two clocks.
+/// How far back another update counts as recent. An update carries the time at which its invocation began, and that can
+/// be seconds before the update runs. The rest is a margin between the clocks of two machines.
 const RECENT: Duration = Duration::from_secs(10);
 
 /// Builds one `UpdateItem` request.
 ///
-/// In expressions, `#name` stands for the attribute `name`, because DynamoDB reserves about one word in ten. `:name`
-/// stands for a value that was set here, or for a [`constant`]. DynamoDB rejects names and values that no expression
-/// uses, so the request contains only those in use.
+/// In an expression, `#name` stands for the attribute `name`, because DynamoDB reserves many words, about one in ten.
+/// `:name` stands for a value that was set here, or for a [`constant`]. DynamoDB rejects names and values that no
+/// expression uses, so the request contains only those in use.
 pub(super) struct Update<'a> {
     table: &'a Table,
     item: &'a ItemName,
@@ -32,14 +32,14 @@ pub(super) struct Update<'a> {
     repeat: Repeat,
 }
 
-/// Whether an update may run again if the item does not have its mark. The update may have been done even then, because
-/// another one may have replaced the mark.
+/// Whether an update may run again if its mark is not on the item. The first run may have been carried out all the
+/// same: a later update replaces the mark.
 enum Repeat {
     /// A second run would subtract twice.
     Never,
     Always,
-    /// The update may run again unless the attribute holds a time shortly before this one. Such a time means that
-    /// another update of the same kind has been made meanwhile.
+    /// The update may run again unless this attribute holds a time shortly before this one. Such a time shows that an
+    /// update of the same kind was made a moment ago, perhaps by the first run.
     UnlessRecent(&'static str, Millis),
 }
 
@@ -103,15 +103,15 @@ impl<'a> Update<'a> {
         self
     }
 
-    /// Allows the update to run twice: its condition refuses the second run, or the second run counts one too many, and
-    /// that breaks no limit.
+    /// Allows the update to run twice. Either its condition refuses the second run, or the second run counts one too
+    /// many and that breaks no limit.
     pub(super) fn repeatable(mut self) -> Self {
         self.repeat = Repeat::Always;
         self
     }
 
-    /// Allows the update to run twice, unless another update of its kind was made lately. Such updates leave their time
-    /// in `attribute`.
+    /// Allows the update to run twice, unless another update of its kind was made lately. Updates of this kind write
+    /// their time into `attribute`.
     pub(super) fn repeatable_unless_recent(mut self, attribute: &'static str, now: Millis) -> Self {
         self.repeat = Repeat::UnlessRecent(attribute, now);
         self
@@ -122,15 +122,15 @@ impl<'a> Update<'a> {
         self.mark.as_deref().map_err(Clone::clone)
     }
 
-    /// Runs the update, and repeats what can be repeated.
+    /// Runs the update, and repeats it where that is safe.
     ///
-    /// Every update writes a random mark (`w`), and does nothing if the item has that mark already. If a response was
-    /// lost, or has HTTP status 500, the item is read. If the item has the mark, the update was done, and nothing has
-    /// changed since.
+    /// Every update writes a random mark into the attribute `w`, and is refused if the item has that mark already. If a
+    /// response is lost or has HTTP status 500, the item is read. If the item has the mark, the update was carried out
+    /// and nothing has changed since.
     ///
-    /// Without the mark, the update was not done, or another update has replaced the mark, or the request is still on
-    /// its way. Only an update that allows it is repeated then, with the same mark: if the first request arrives late,
-    /// one of the two does nothing.
+    /// If the mark is missing, there are three possibilities: the update was not carried out, another update has
+    /// replaced the mark, or the request is still on its way. The update is then repeated only if it allows that. The
+    /// repeat has the same mark, so if the first request arrives late, one of the two does nothing.
     pub(super) async fn run(self) -> Result<Written, Unavailable> {
         let mark = self.mark()?;
         let request = self.request(mark)?;
