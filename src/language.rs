@@ -1,8 +1,7 @@
-//! Languages: the closest text for a reader whose own language has none, and the language that most people in a country
-//! read.
+//! Languages: the closest available text for a reader, and the usual language of each country.
 //!
 //! Tags are those of BCP 47 (RFC 5646), such as `pt-BR` and `zh-Hant-HK`. The tables are judgement calls, based on
-//! CLDR's likely subtags and parent locales. Their only aim is that the reader understands a short text.
+//! CLDR's likely subtags and parent locales. They have one aim: that the reader understands a short text.
 
 mod countries;
 
@@ -23,8 +22,10 @@ pub const BY_COUNTRY: &str = "country";
 /// The language of countries that are not in the table.
 const OTHERWISE: &str = "en";
 
-/// Whether the text has the shape of a language tag: subtags of 1 to 8 ASCII letters and digits between hyphens, the
-/// first one of 2 to 8 letters, at most [`LONGEST_TAG`] characters in all. The language need not exist.
+/// Whether the text has the shape of a language tag. The language need not exist.
+///
+/// A tag has subtags with hyphens between them. The first subtag has 2 to 8 ASCII letters. The others have 1 to 8 ASCII
+/// letters and digits. The whole tag has at most [`LONGEST_TAG`] characters.
 #[must_use]
 pub fn is_well_formed(tag: &str) -> bool {
     let mut subtags = tag.split('-');
@@ -40,9 +41,10 @@ pub fn is_well_formed(tag: &str) -> bool {
 /// Finds the tag in `available` that a reader of `wish` understands best. Returns `None` if the reader might understand
 /// none of them.
 ///
-/// An equal tag wins; case does not count, and `_` counts as `-`. Next come tags of the same language in a script that
-/// the reader can read: first the region nearest to that of `wish`, then tags without a region, then the order of
-/// `available`. Extensions and private use do not change how a text is read, so they are ignored.
+/// An equal tag wins. Case does not count, and `_` counts as `-`. Otherwise only tags of the same language count, and
+/// only in a script that the reader can read. Of these the order is: the region nearest to that of `wish`, then no
+/// region, then the order of `available`. Extensions and private use do not change how a text is read, so they are
+/// ignored.
 #[must_use]
 pub fn closest<T: AsRef<str>>(wish: &str, available: impl Iterator<Item = T> + Clone) -> Option<T> {
     let wish = wish.replace('_', "-");
@@ -81,8 +83,9 @@ pub fn closest<T: AsRef<str>>(wish: &str, available: impl Iterator<Item = T> + C
 
 /// The language that most people in `country` read, as a tag with that country: `de-CH`.
 ///
-/// If there are several, it is the language in which networks and banks send their texts there: `ru-KZ` for Kazakhstan,
-/// `en-IN` for India. If no language is known, it is English. This program may have no text in the language.
+/// In a country of several languages, it is the one in which networks and banks send their texts: `ru-KZ` for
+/// Kazakhstan, `en-IN` for India. For a country that is not in the table, it is English. This program may have no text
+/// in the language.
 #[must_use]
 pub fn of_country(country: Country) -> &'static str {
     let region = |tag: &'static str| tag.rsplit('-').next().unwrap_or_default();
@@ -196,8 +199,9 @@ const SPELLINGS: &[(&str, &str)] = &[
     ("zsm", "ms"),
 ];
 
-/// A script, the languages that are written in it, and the regions where they are (none: everywhere). The first row
-/// that fits decides. A language without a row is written in Latin letters.
+/// The usual scripts of languages. A row has a script, the languages that are written in it, and the regions for which
+/// the row holds. A row without regions holds everywhere. The first row that fits decides, and a language without a row
+/// is written in Latin letters.
 const USUAL_SCRIPTS: &[(&[u8; 4], &str, &str)] = &[
     (b"Hant", "zh", "TW HK MO"),
     (b"Hans", "zh", ""),
@@ -239,8 +243,9 @@ const USUAL_SCRIPTS: &[(&[u8; 4], &str, &str)] = &[
     (b"Kore", "ko", ""),
 ];
 
-/// A language, its regions (`-`: no region; none: all others), and the regions with the most similar spelling. The
-/// first row that names the region decides.
+/// The regions with the most similar spelling. A row has a language, the regions of the reader, and the nearest regions
+/// to these. `-` stands for a tag without a region, and an empty list for all other regions. The first row that fits
+/// decides.
 const NEAREST: &[(&str, &str, &[&str])] = &[
     // As in CLDR's `en-001`: British spelling, except in places that follow the United States.
     (

@@ -1,8 +1,9 @@
 //! The contract of the ledger: the facts that it keeps about verifications, guesses and limits.
 //!
-//! Each method is one atomic step on one item. The service decides the order of the steps. A step that fails with
-//! [`Unavailable`] may have happened all the same. In the service's order, that costs budget or an attempt, but never
-//! breaks a limit.
+//! Each method is one atomic step on one item. The service decides the order of the steps.
+//!
+//! A step that fails with [`Unavailable`] may have been carried out all the same. The service orders its steps so that
+//! this can waste budget or an attempt, but can never exceed a limit.
 
 mod digest;
 mod hasher;
@@ -65,9 +66,9 @@ pub const KEY_KEPT: Duration = Duration::from_hours(24);
 /// How long a number without failures is kept. It is longer than any send window.
 pub const NUMBER_KEPT: Duration = Duration::from_hours(90 * 24);
 
-/// How long a number with failures is kept after its last failure or send. It is not kept for ever, because strangers
-/// can cause failures of as many numbers as they like. After a year without a guess or a send, a hundred more guesses
-/// bring an attacker nothing.
+/// How long a number with failures is kept after its last failure or send. The failures must end some day, because
+/// strangers can cause them for as many numbers as they like. And they may end: a hundred more guesses after a year
+/// without a guess or a send bring an attacker nothing.
 pub const FAILURES_KEPT: Duration = Duration::from_hours(365 * 24);
 
 /// How long a verification is kept after its code has expired.
@@ -112,8 +113,7 @@ impl Spending {
         self.lines.iter().filter(|line| line.amount > 0)
     }
 
-    /// A line whose cap would be exceeded if `spent` are the counters of the lines. `None` if all stay within their
-    /// caps.
+    /// Finds a line whose cap would be exceeded. `spent` has the present counter of each line.
     #[must_use]
     pub fn over(&self, spent: &[u64]) -> Option<&SpendingLine> {
         let mut lines = self.lines.iter().zip(spent);
@@ -157,7 +157,7 @@ impl From<Unavailable> for Error {
 
 /// Remembers verifications, guesses and limits.
 ///
-/// DynamoDB deletes expired items late, so every step checks expiry itself.
+/// DynamoDB deletes expired items late, so every step checks by itself whether the item has expired.
 #[async_trait]
 pub trait Ledger: Send + Sync {
     async fn switches(&self) -> Result<Switches, Unavailable>;
@@ -192,8 +192,8 @@ pub trait Ledger: Send + Sync {
     /// Frees a key because no message was sent under it. Does nothing if another request holds the key.
     async fn release_key(&self, item: &ItemName, holder: Holder) -> Result<(), Unavailable>;
 
-    /// Records the response to repeat under a key, or `None` if it is not known whether a message was sent. Does
-    /// nothing if another request holds the key.
+    /// Records the response that repeats of the request get. `None` means that a message may or may not have been sent.
+    /// Does nothing if another request holds the key.
     async fn finish_key(
         &self,
         item: &ItemName,
@@ -219,8 +219,8 @@ pub trait Ledger: Send + Sync {
         now: Millis,
     ) -> Result<NumberCharge, Unavailable>;
 
-    /// After a right guess, subtracts the failures counted up to and including its own charge. Does nothing if the
-    /// failures have been cleared since. Later failures stay.
+    /// Clears failures after a right guess: those up to and including the guess's own charge. Later failures stay. Does
+    /// nothing if the failures have been cleared since the charge.
     async fn clear_failures(
         &self,
         item: &ItemName,
@@ -233,8 +233,8 @@ pub trait Ledger: Send + Sync {
 
     async fn verification(&self, item: &ItemName) -> Result<Option<Verification>, Unavailable>;
 
-    /// Writes a new verification of generation `seen + 1`. The used codes in the item are kept, except those to forget.
-    /// Returns false if the stored generation is not `seen`; nothing was written then.
+    /// Writes a new verification of generation `seen + 1`. The used codes in the item stay, except those to forget.
+    /// Returns false, and writes nothing, if the stored generation is not `seen`.
     async fn open(
         &self,
         item: &ItemName,
@@ -242,8 +242,8 @@ pub trait Ledger: Send + Sync {
         new: &Opening<'_>,
     ) -> Result<bool, Unavailable>;
 
-    /// Starts the next generation of an open verification. The guesses left stay. Returns false if the stored
-    /// verification has ended, or is not as the resend has seen it.
+    /// Starts the next generation of an open verification. The count of guesses left does not change. Returns false if
+    /// the stored verification has ended, or differs from `seen`.
     async fn reopen(
         &self,
         item: &ItemName,
@@ -251,8 +251,8 @@ pub trait Ledger: Send + Sync {
         resend: &Resend<'_>,
     ) -> Result<bool, Unavailable>;
 
-    /// Records the outcome of a reserved send. Does nothing if the verification has changed since, or if another request
-    /// has reserved this generation.
+    /// Records the outcome of a reserved send. Does nothing if the verification has changed since, or if another
+    /// request has reserved this generation.
     async fn settle(
         &self,
         item: &ItemName,
@@ -263,11 +263,11 @@ pub trait Ledger: Send + Sync {
 
     /// Spends an attempt on a guess.
     ///
-    /// Refused if the verification is not open, or if the guess repeats the last one. There is one exception: a guess
-    /// can be retried if its outcome is unclear, or if it has been pending for [`GUESS_PENDING`].
+    /// The step is refused if the verification is not open. It is also refused if the guess repeats the last one,
+    /// unless the outcome of the last one is unclear or has been pending for [`GUESS_PENDING`].
     ///
-    /// Two more rules hold for a response to a sign-in `question`. Only the session that owns the verification may
-    /// spend the last attempt. And the same response to the same question is never retried: it is one event that was
+    /// Two more rules hold if the guess responds to a sign-in `question`. Only the session that owns the verification
+    /// may spend the last attempt. And the same guess at the same question is always refused: it is one event that was
     /// delivered twice, and must cost one attempt.
     async fn spend_attempt(
         &self,
@@ -294,8 +294,8 @@ pub trait Ledger: Send + Sync {
         success: &Success,
     ) -> Result<Transition, Unavailable>;
 
-    /// Ends an open verification if it has this generation. Without the generation, a cancel that arrives late would
-    /// end a newer code.
+    /// Ends an open verification if it has this generation. Without this check, a cancel that arrives late would end a
+    /// newer code.
     async fn cancel(
         &self,
         item: &ItemName,
@@ -303,8 +303,8 @@ pub trait Ledger: Send + Sync {
         now: Millis,
     ) -> Result<Transition, Unavailable>;
 
-    /// Redeems the success of this generation within [`REDEEMABLE`], if it has not been redeemed. Successes of sign-ins
-    /// cannot be redeemed.
+    /// Redeems the success of this generation. It must be at most [`REDEEMABLE`] old and not redeemed yet. Successes of
+    /// sign-ins cannot be redeemed.
     async fn redeem(
         &self,
         item: &ItemName,

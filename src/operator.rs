@@ -1,18 +1,18 @@
 //! The commands of operators, who invoke the function directly: `unlock`, `key` and `settings`.
 //!
 //! A command is an event such as `{"operation": "unlock", "destinationNumber": "+14255550142"}`. `settings` has no
-//! number: its response says that the function has started with its settings and read its secret. Only a principal that
-//! is allowed `lambda:InvokeFunction` can send a command. An HTTP request cannot, because its body is a string inside
-//! the event.
+//! number. Its response says that the function has started with its settings and has read its secret.
 //!
-//! The response shows the number masked. `"oldSpelling": true` says that the number was given in another spelling.
+//! The response shows the number masked. `"oldSpelling": true` says that the number was given in an old spelling.
 //!
-//! Lambda gives that permission for a name of the function: an alias, a version, or the function itself. So each right
-//! has an alias of its own ([`InvokedAs`]), and the right to invoke one alias is no right on the others.
+//! Only a principal with the permission `lambda:InvokeFunction` can send a command. An HTTP request cannot be one,
+//! because its body is a string inside the event. Lambda gives this permission for one name of the function: an alias,
+//! a version, or the function itself. So each command has an alias of its own ([`InvokedAs`]), and the right to invoke
+//! one alias does not extend to the others.
 //!
 //! A failed command is a function error. Its `errorType` is the error code, which HTTP callers know as `code`:
 //! `ledger_unavailable`, `invalid_phone_number`, or `misconfigured` if the function runs without a ledger. The log line
-//! has the same name as its outcome.
+//! has the same word as its outcome.
 
 use crate::error::{Error, ErrorCode, FunctionError};
 use crate::phone::PhoneNumber;
@@ -49,8 +49,8 @@ impl InvokedAs {
         }
     }
 
-    /// Checks that requests and sign-ins are served under this name. An operator could send an event with any principal
-    /// in it.
+    /// Checks that requests and sign-ins are served under this name. The operator's aliases serve none: whoever may
+    /// invoke them could send an event that claims to come from any principal.
     ///
     /// # Errors
     ///
@@ -92,8 +92,10 @@ impl Command {
         serde_json::from_str(event.get()).map_err(|_| FunctionError::unrecognized(EXPECTED))
     }
 
-    /// Checks that this command is answered under the name that was invoked. `settings` is answered under all names,
-    /// because it changes nothing: the stack starts each version with it before an alias names that version.
+    /// Checks that this command is answered under the name that was invoked.
+    ///
+    /// `settings` is answered under every name, because it changes nothing. The stack sends it to each new version
+    /// before an alias points to that version.
     ///
     /// # Errors
     ///
@@ -136,7 +138,7 @@ impl Command {
     ///
     /// # Errors
     ///
-    /// A function error named after the error code.
+    /// A function error with the name of the error code.
     pub(crate) async fn run(
         &self,
         service: &Service,
@@ -173,8 +175,7 @@ impl Command {
     }
 }
 
-/// The response about a number. It always shows the number that was read, and says if the given one was in an old
-/// spelling.
+/// The response about a number. It shows the number as it was understood, and says if it was given in an old spelling.
 fn about(number: &PhoneNumber, is_old: bool, field: &str, value: Value) -> Value {
     let mut response = Map::new();
     response.insert(field.to_owned(), value);
@@ -185,8 +186,8 @@ fn about(number: &PhoneNumber, is_old: bool, field: &str, value: Value) -> Value
     Value::Object(response)
 }
 
-/// The number of a command about the ledger, and whether it was given in an old spelling. Old spellings are read as in
-/// a sign-in, because an operator asks about numbers that an application has stored.
+/// The number of a command about the ledger, and whether it was given in an old spelling. Old spellings are accepted as
+/// in a sign-in, because an operator asks about numbers that an application has stored.
 fn read_number(
     text: &str,
     service: &Service,

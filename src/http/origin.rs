@@ -1,7 +1,7 @@
 //! HTTP events from each origin, and the response that each origin expects.
 //!
-//! `aws_lambda_events` reads the events. They are not converted to `http::Request`: that conversion panics on a `<` in
-//! a query string, on an odd `Host` and on bad base64.
+//! The types of `aws_lambda_events` read the events. The usual next step, a conversion to `http::Request`, is left out:
+//! it panics on a `<` in a query string, on an odd `Host` and on bad base64.
 
 mod essentials;
 
@@ -60,8 +60,8 @@ struct Context<'a> {
     domain_name: Option<&'a RawValue>,
 }
 
-/// The largest `headers` or `multiValueHeaders` that is read, in bytes of JSON. `HeaderMap` panics at
-/// 32,768 values, and a value takes at least three bytes of JSON. API Gateway passes on 10 KB.
+/// The largest `headers` or `multiValueHeaders` that is read, in bytes of JSON. `HeaderMap` panics at 32,768 values,
+/// and each value takes at least three bytes of JSON. Real events are far smaller: API Gateway passes on 10 KB.
 const HEADERS_LIMIT: usize = 3 * 32_768;
 
 impl Event {
@@ -99,9 +99,11 @@ impl Event {
         }
     }
 
+    /// Turns the event into a request.
+    ///
     /// # Errors
     ///
-    /// `malformed_request` if the event lacks what every request has.
+    /// `malformed_request` if the event lacks a field that every request has.
     pub(super) fn into_request(self) -> Result<Request, Error> {
         let is_function_url = self.shape() == Shape::FunctionUrl;
         match self {
@@ -127,8 +129,8 @@ fn read<T: DeserializeOwned>(event: &RawValue, shape: Shape) -> Option<Box<T>> {
 const FUNCTION_URL: &str = ".lambda-url.";
 
 impl Shape {
-    /// Recognizes the shape by the fields that AWS always writes and emulators keep. `httpMethod` alone proves little,
-    /// because events of several kinds have it.
+    /// Recognizes the shape by fields that AWS always writes and emulators keep. `httpMethod` is in events of several
+    /// kinds, so it is not enough by itself.
     fn of(fields: &Entries<&RawValue>) -> Option<Self> {
         let context: Context<'_> =
             json::read_object(fields.get("requestContext")).unwrap_or_default();
@@ -194,8 +196,8 @@ impl Shape {
     }
 }
 
-/// A response in the shape that an origin reads. The structs of `aws_lambda_events` would write both kinds of headers
-/// to every origin.
+/// A response in the shape that an origin reads. It has either single-value or multi-value headers, where the structs
+/// of `aws_lambda_events` would write both.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct LambdaResponse<'a> {
@@ -283,8 +285,8 @@ fn parse_address(text: Option<&str>) -> Option<IpAddr> {
 
 /// The path without the stage or the base path of a custom domain.
 ///
-/// API Gateway says which of its routes the request took. The part of the path before that route is the base. Nothing
-/// is decoded: a path that matches only after decoding is another path.
+/// API Gateway says which of its routes the request took, and everything in the path before that route is dropped.
+/// Nothing is decoded, so a path that would match only after decoding is another path.
 fn without_base(
     path: Option<String>,
     route: Option<String>,
@@ -319,7 +321,7 @@ const GUEST: &str = "unauthenticated";
 
 /// The caller that IAM, a JWT authorizer or a Lambda authorizer has authenticated.
 ///
-/// Fails closed: an authorizer that names no caller (`null`, an empty object) authenticates none.
+/// Fails closed: if an authorizer names no caller (`null`, an empty object), there is no principal.
 fn http_principal(authorizer: ApiGatewayRequestAuthorizer) -> Option<Principal> {
     let signer = authorizer.iam.and_then(|iam| {
         let identity = iam.cognito_identity.unwrap_or_default();

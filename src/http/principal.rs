@@ -4,8 +4,9 @@
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Principal {
     pub(super) identity: Identity,
-    /// The namespace of the principal's idempotency keys. For a role, it leaves out the session, because each machine
-    /// of a backend has a session of its own. `None` if AWS gives the caller no name that others do not have.
+    /// The name under which the principal's idempotency keys are stored. It leaves out the session of a role, because
+    /// each machine of a backend has its own session. `None` if AWS gives the caller no name that is the caller's
+    /// alone.
     pub(super) name: Option<String>,
 }
 
@@ -52,7 +53,7 @@ pub(super) struct PoolFacts {
 }
 
 impl Principal {
-    /// The signer of a request.
+    /// The caller that signed a request with IAM credentials.
     ///
     /// Fails closed: a guest of an identity pool is no principal, because anyone can be a guest.
     pub(super) fn signer(arn: Option<String>, pool: PoolFacts) -> Option<Self> {
@@ -174,11 +175,11 @@ enum TrustedPrincipal {
 
 impl TrustedPrincipals {
     /// Reads entries such as `arn:aws:iam::123456789012:role/app`, `sub=SUBJECT@https://ISSUER` and
-    /// `client=CLIENT@https://ISSUER`. The issuer is left out for a Lambda authorizer that gives none.
+    /// `client=CLIENT@https://ISSUER`. An entry without an issuer is for a Lambda authorizer that gives none.
     ///
     /// # Errors
     ///
-    /// The place of the first entry that cannot be read, counted from 1.
+    /// The position of the first entry that cannot be read, counted from 1.
     pub fn parse<'a>(entries: impl IntoIterator<Item = &'a str>) -> Result<Self, usize> {
         let entries = entries.into_iter().enumerate();
         let read =

@@ -37,8 +37,8 @@ pub(super) struct Request {
 pub(super) struct Fields {
     /// Every caller may set these.
     pub(super) public: &'static [&'static str],
-    /// Only trusted callers may set these fields, with which a caller could spend more or replace the operator's
-    /// choices.
+    /// Only trusted callers may set these. With these fields, a caller could spend more money or override the
+    /// operator's choices.
     pub(super) trusted: &'static [&'static str],
 }
 
@@ -86,8 +86,8 @@ impl Operation {
     }
 }
 
-/// The fewest characters of an `Idempotency-Key` from a caller without a name of its own. Many callers use keys like
-/// `1`. With such a key, a caller behind the same address could get the response to another one's request.
+/// The shortest `Idempotency-Key` that is accepted from a caller without a principal. Many programs use keys like `1`.
+/// Two callers behind one address could then use the same key, and one would get the response to the other's request.
 const SHORTEST_PUBLIC_KEY: usize = 16;
 
 /// The `Idempotency-Key` of a request.
@@ -109,8 +109,8 @@ impl Fields {
     }
 }
 
-/// Added for a user as long as the operator has named no trusted principal. Until then, a backend may use the same
-/// authorizer, and its developer has to learn of the setting.
+/// This hint is added for a user until the operator has named a trusted principal. The caller may be a backend behind
+/// the same authorizer, and its developer has to learn of the setting.
 const NAME_IT: &str = "If this is a backend, the operator has to name it in TRUSTED_PRINCIPALS.";
 
 impl Policy {

@@ -186,8 +186,8 @@ struct Problem<'a> {
     delivery: Option<&'static str>,
 }
 
-/// The response to a request that failed at `operation`, or before its route was known. `detail` is the part of the
-/// error's detail that this caller may see.
+/// The response to a request that failed. `operation` is `None` if the route was not known yet. `detail` is the part of
+/// the error's detail that this caller may see.
 pub(super) fn problem(
     error: &Error,
     detail: &str,

@@ -2,10 +2,11 @@
 
 /// One tag for each country or territory, sorted by country. The country is the last subtag.
 ///
-/// It is the country's own language if people write in it every day. Otherwise it is the language in which networks and
-/// banks send their texts there: English in much of Africa and the Pacific, Russian in Belarus, Kazakhstan and
-/// Kyrgyzstan. Serbian is in Latin letters, as is usual on phones. Chinese needs no script, because these regions imply
-/// it.
+/// The language is the country's own if people write in it every day. Otherwise it is the language in which networks
+/// and banks send their texts there: English in much of Africa and the Pacific, Russian in Belarus, Kazakhstan and
+/// Kyrgyzstan.
+///
+/// Serbian is in Latin letters, as is usual on phones. Chinese needs no script, because these regions imply it.
 #[rustfmt::skip]
 pub(super) static OF_COUNTRIES: [&str; 245] = [
     "en-AC", "ca-AD", "ar-AE", "fa-AF", "en-AG", "en-AI", "sq-AL", "hy-AM", "pt-AO", "es-AR", "en-AS", "de-AT", "en-AU", "nl-AW", "sv-AX", "az-AZ",

@@ -2,13 +2,13 @@ use crate::error::Error;
 use crate::reference::ReferenceId;
 use std::marker::PhantomData;
 
-/// A keyed hash that an item holds. Without the ledger's secret, nobody can forge a digest or learn its input. Digests
-/// of different purposes have different types, so that they cannot be mixed up.
+/// A keyed hash that an item holds. Only with the ledger's secret can someone forge a digest or find out its input.
+/// Digests of different purposes have different types, so that the compiler keeps them apart.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest<Purpose>(String, PhantomData<Purpose>);
 
 impl<Purpose> Digest<Purpose> {
-    /// A digest that equals no other, for a caller that cannot be recognized again.
+    /// A digest that equals no other. It stands for a caller that cannot be recognized when it returns.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! Makes the names of items and the digests in them. The ledger holds numbers, references, addresses and guesses in no
-//! other form.
+//! Makes the names of items, and the digests in them. The ledger holds numbers, references, addresses and guesses in
+//! this form alone.
 
 use super::{CodeDigest, Digest, Fingerprint, Nonce, Redeemer, SessionDigest, Winner};
 use crate::otp::Otp;
@@ -12,8 +12,8 @@ use ring::hmac::{self, HMAC_SHA256};
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// The first field that is hashed into the names of decoys. It must not change, because existing items would no longer
-/// be found.
+/// The first field that is hashed into the names of decoys. A decoy is a counter that no limit reads. This word must
+/// not change, or decoys in the table would no longer be found.
 pub const DECOY_ITEM: &str = "shadow";
 
 /// A way in to the service, with counters of its own. A caller at one door must not see the counts of another.
@@ -26,8 +26,8 @@ pub enum Door {
 }
 
 impl Door {
-    /// The first field that is hashed into the names of this door's counters. HTTP has none: its names are those that
-    /// counted for all doors in the version before.
+    /// The first field that is hashed into the names of this door's counters. HTTP has none, because its counters keep
+    /// the names that they had in the version before, when both doors shared them.
     fn field(self) -> Option<&'static str> {
         match self {
             Self::Http => None,
@@ -47,8 +47,8 @@ impl ItemName {
         Self(format!("B#{day}{}", Self::of_door(door)))
     }
 
-    /// The budgets of a country on a day. In an item for all countries, each country would make the item larger, and so
-    /// every message would cost more.
+    /// The budgets of a country on a day. Each country has its own item: one item for all of them would grow with each
+    /// country, and every message would cost more.
     #[must_use]
     pub fn of_country_budget(door: Door, day: u64, country: Country) -> Self {
         let door = Self::of_door(door);
@@ -107,8 +107,8 @@ impl std::fmt::Debug for Hasher {
 }
 
 impl Hasher {
-    /// Derives the key from a secret of any length with HKDF-SHA-256 (RFC 5869). One block of output is a whole key.
-    /// That takes two HMACs, which cannot fail.
+    /// Derives the key with HKDF-SHA-256 (RFC 5869), from a secret of any length. The key is one block of HKDF's
+    /// output, so two HMACs are enough, and they cannot fail.
     #[must_use]
     pub fn from_secret(secret: &[u8]) -> Self {
         let hmac = |key: &[u8], data: &[u8]| hmac::sign(&hmac::Key::new(HMAC_SHA256, key), data);
@@ -123,8 +123,8 @@ impl Hasher {
         self.item("V", &[reference.expose(), number.expose()])
     }
 
-    /// The item that counts a number's sends and failures under all references. If each reference had counts of its
-    /// own, new references would bring new guesses.
+    /// The item that counts a number's sends and failures over HTTP, under all references together. With a count for
+    /// each reference, new references would bring new guesses.
     #[must_use]
     pub fn number(&self, number: &PhoneNumber) -> ItemName {
         self.number_at(Door::Http, number)
@@ -168,8 +168,8 @@ impl Hasher {
         self.counter("S", &[operation, &network], window)
     }
 
-    /// The requests from the /48 around an IPv6 address, because one customer can have many of the 65,536 networks in
-    /// it. `None` for IPv4.
+    /// The requests from the /48 around an IPv6 address. Such a /48 holds 65,536 /64 networks, and one customer can
+    /// have many of them. `None` for IPv4.
     #[must_use]
     pub fn source_network(
         &self,
@@ -239,8 +239,8 @@ impl Hasher {
         self.digest("session", &[name])
     }
 
-    /// A reference ID that cannot be guessed. The same reservation of an idempotency key always gives the same one, so
-    /// the ledger need not store it.
+    /// A reference ID that cannot be guessed. It follows from the reservation of an idempotency key, so the ledger need
+    /// not store it.
     #[must_use]
     pub fn reference(&self, caller: &str, key: &str, at: Millis) -> ReferenceId {
         ReferenceId::from_hash(
@@ -261,8 +261,8 @@ impl Hasher {
         ReferenceId::from_hash(self.tag("code reference", &fields).as_ref())
     }
 
-    /// The reference ID of a user's sign-in code. Without the secret, it cannot be guessed, and no session needs to
-    /// store it. `user` is the kind of code, user pool, client and user name.
+    /// The reference ID of a user's sign-in code. It cannot be guessed without the secret, and it need not be stored
+    /// because it can always be derived again. `user` is the kind of code, user pool, client and user name.
     #[must_use]
     pub fn sign_in(&self, user: &[&str; 4], number: &PhoneNumber) -> ReferenceId {
         let [kind, pool, client, name] = user;
@@ -272,8 +272,8 @@ impl Hasher {
         )
     }
 
-    /// A decoy, which counts for nobody. A sign-in that sends nothing moves it in place of the real counter. `sign_in`
-    /// is the reference ID of the sign-in's code, so no two users share a decoy.
+    /// A decoy: a counter that no limit reads. A sign-in that sends nothing moves the decoy where another would move
+    /// the real counter. `sign_in` is the reference ID of the sign-in's code, so no two users share a decoy.
     #[must_use]
     pub fn decoy(&self, kind: &str, sign_in: &ReferenceId, counter: &str) -> ItemName {
         self.item(kind, &[DECOY_ITEM, counter, sign_in.expose()])

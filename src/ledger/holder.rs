@@ -1,7 +1,10 @@
 use crate::error::{Error, ErrorCode};
 
-/// The request that has reserved an idempotency key or the next code of a verification, as a random number. With it, a
-/// request that never learned whether it has reserved something can undo its own reservation, and no other.
+/// Identifies the request that has reserved an idempotency key or the next code of a verification. It is a random
+/// number.
+///
+/// A request may never learn whether its reservation succeeded. With the holder, it can undo its own reservation and no
+/// other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Holder(pub u64);
 

@@ -9,9 +9,9 @@ use ring::aead::{self, Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, Un
 const SEALED: &str = "sealed:";
 
 impl Hasher {
-    /// Encrypts a text under a key that comes from the ledger's secret. `None` without randomness.
+    /// Encrypts a text under a key that is derived from the ledger's secret. `None` if there is no randomness.
     ///
-    /// A random nonce is good for billions of texts under one key.
+    /// Each text gets a random nonce. That is safe for billions of texts under one key.
     #[must_use]
     pub fn seal(&self, text: &str) -> Option<String> {
         let mut nonce = [0; NONCE_LEN];

@@ -53,9 +53,11 @@ pub enum State {
     Canceled,
 }
 
-/// A verification as a resend has seen it. The resend must find the state unchanged, too: until a send is settled, its
-/// record names all issuers whose codes may be valid. A resend that has seen this record must not write it back after
-/// the settlement.
+/// A verification as a resend has read it.
+///
+/// The resend needs both the generation and the state to be unchanged. A record that is not settled names all issuers
+/// whose codes may be valid, and the resend copies these. If the send was settled in between, the copy would bring back
+/// issuers that the settlement has removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
     pub generation: u64,
@@ -180,11 +182,11 @@ pub enum Settled<'a> {
         /// As it was before this send.
         plain_until: Millis,
     },
-    /// Nothing was sent, and the verification of a sign-in must not show that. It keeps these issuers, whose codes may
-    /// be valid, and is otherwise as it would be after a message.
+    /// Nothing was sent, and the verification of a sign-in must not show that. It becomes as it would be after a
+    /// message, except that it keeps `issuers`, whose codes may be valid.
     Unsent { issuers: &'a [Issuer] },
     /// Nothing was sent, but an earlier code may have arrived. The verification becomes as it was before this send,
-    /// except that its generation stays new and the last guess is forgotten.
+    /// with two exceptions: it keeps its new generation, and the last guess stays forgotten.
     Back(&'a Verification),
 }
 
@@ -227,8 +229,8 @@ impl Verification {
             .collect()
     }
 
-    /// Whether a code of this issuer is still right after a guess at `earlier` was paid for: the same verification is
-    /// open, and no newer code has ended the code.
+    /// Whether a code of this issuer may still be right. `earlier` is the verification when the guess was paid for. The
+    /// same verification must be open now, and no newer code may have ended this one.
     #[must_use]
     pub fn still_accepts(&self, issuer: &Issuer, earlier: &Self) -> bool {
         self.state.is_open() && self.first == earlier.first && self.issuers.contains(issuer)

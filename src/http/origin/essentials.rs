@@ -1,7 +1,7 @@
-//! Reads the necessary fields of an HTTP event that AWS has not written.
+//! Reads the necessary fields of an HTTP event from an emulator or a test.
 //!
-//! Emulators and test events leave fields out, write `null` where AWS never does, and add fields of other types. The
-//! typed events refuse all that, even in fields that this program does not use.
+//! Such events omit fields, have `null` where AWS never writes it, or add fields of other types. The typed events
+//! refuse all of that, even in fields that this program does not use.
 
 use super::Shape;
 use serde_json::value::RawValue;
@@ -10,10 +10,11 @@ use serde_json::{Map, Value, json};
 /// The request headers that this program reads.
 const HEADERS: [&str; 3] = ["content-type", "idempotency-key", "x-forwarded-for"];
 
-/// The fields that this program reads, each of its proper type or null, under the names of the typed event.
+/// Keeps only the fields that this program reads, under the names of the typed event. A field of the wrong type becomes
+/// null.
 ///
-/// The typed read still refuses an event without a method, with unreadable headers, or with an
-/// `isBase64Encoded` that is not a boolean.
+/// If the result has no method, unreadable headers, or an `isBase64Encoded` that is not a boolean, the typed event
+/// refuses it.
 pub(super) fn of(event: &RawValue, shape: Shape) -> Option<Value> {
     let event: Value = serde_json::from_str(event.get()).ok()?;
     let field = |pointer: &str| event.pointer(pointer).filter(|value| !value.is_null());
