@@ -94,12 +94,11 @@ impl std::fmt::Display for CodeShape {
 }
 
 impl Otp {
-    /// Parses a guess at a code of this shape. Small letters become capitals, because codes have only
-    /// capitals.
+    /// Parses a guess at a code of this shape. Codes have only capital letters, so small letters become capitals.
     ///
     /// # Errors
     ///
-    /// `invalid_parameter` for the field `otp`. It never repeats the value and costs no attempt.
+    /// `invalid_parameter` for the field `otp`. The error never repeats the value. Such a guess costs no attempt.
     pub fn parse(text: &str, shape: &CodeShape) -> Result<Self, Error> {
         let text = text.to_ascii_uppercase();
         if shape.fits_text(&text) {

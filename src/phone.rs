@@ -1,11 +1,11 @@
 //! Phone numbers: one spelling for each, and masked whenever they are printed.
 //!
-//! A [`PhoneNumber`] is the key of every limit, lock and verification, so two spellings of one phone
-//! must never become two keys. [`PhoneNumber::parse`] removes separators. It refuses a number that could
-//! be another spelling of a different one, because a wrong repair could send a code to a stranger.
+//! A [`PhoneNumber`] is the key of every limit, lock and verification. So two spellings of one phone must never become
+//! two keys. [`PhoneNumber::parse`] removes separators and corrects nothing else: it refuses a number that could be
+//! another spelling of a different one. A wrong correction could send a code to a stranger.
 //!
-//! The knowledge about calling codes, countries and types comes from libphonenumber's metadata. It is in
-//! constant tables in `phone/countries.rs`, so nothing is decoded or allocated at start.
+//! The knowledge about calling codes, countries and types comes from libphonenumber's metadata. It is in constant
+//! tables in `phone/countries.rs`, so the function decodes and allocates nothing when it starts.
 
 use std::fmt;
 use std::str::FromStr;
@@ -25,8 +25,8 @@ pub use types::NumberType;
 
 use plan::{Class, Digit, Position, Table};
 
-/// The longest text that [`PhoneNumber::parse`] accepts, in bytes: `+`, fifteen digits, and separators
-/// around each.
+/// The longest text that [`PhoneNumber::parse`] accepts, in bytes. It has room for `+`, fifteen digits and a separator
+/// around each of them.
 pub const LONGEST_TEXT: usize = 32;
 
 const FEWEST_DIGITS: usize = 7;
@@ -54,29 +54,32 @@ pub struct PhoneNumber {
 impl PhoneNumber {
     /// Parses a number in E.164: `+`, then 7 to 15 ASCII digits of which the first is not zero.
     ///
-    /// Space, `-`, `.`, `(` and `)` are removed after the `+`. All other characters are refused, and so are
-    /// separators before the `+`, as in `(+44) …`.
+    /// After the `+`, space, `-`, `.`, `(` and `)` are removed. All other characters are refused. So are separators
+    /// before the `+`, as in `(+44) …`.
     ///
     /// # Errors
     ///
-    /// The sentence of [`InvalidPhoneNumber`] may be shown to the caller; it never repeats the text. Besides
-    /// malformed texts these are refused, by libphonenumber's knowledge of the country:
+    /// The sentence of [`InvalidPhoneNumber`] may be shown to the caller, because it never repeats the text. These
+    /// texts are refused:
     ///
-    /// - a calling code that is not assigned (`+999…`, `+210…`);
-    /// - a first digit that no known national number there has. Most often it is a domestic prefix, as in
-    ///   `+44 (0)7700 900123`. Italy's zero is part of the number and stays;
-    /// - more or fewer digits than the known numbers that begin so have. A network that drops the surplus would reach
-    ///   one phone under many keys, and a person who missed a digit would wait for a code;
-    /// - the other spellings of a different number, see [`Hint`].
+    /// - A malformed text.
+    /// - A calling code that is not assigned (`+999…`, `+210…`).
+    /// - A first digit that no known number of the country has. Most often it is a domestic prefix, as in `+44 (0)7700
+    ///   900123`. Italy's zero is part of the number and stays.
+    /// - More or fewer digits than known numbers with this beginning have. If surplus digits were accepted and a
+    ///   network dropped them, one phone would have many keys. If a digit were missing, the person would wait for a
+    ///   code in vain.
+    /// - Another spelling of a different number: see [`Hint`].
     ///
-    /// Other numbers that are not assigned are accepted, because metadata lags behind numbering plans. The type is
-    /// [`NumberType::Unassigned`], unless all numbers that begin so have one type.
+    /// Libphonenumber's metadata decides about the last four. It lags behind numbering plans, so other unassigned
+    /// numbers are accepted. Their type is [`NumberType::Unassigned`], unless all numbers with their beginning have one
+    /// type.
     pub fn parse(text: &str) -> Result<Self, InvalidPhoneNumber> {
         Self::parse_or(text, &|_, _| false)
     }
 
-    /// Parses a number as [`parse`](Self::parse) does. If the metadata refuses a number, `opens` decides whether it is
-    /// accepted. Such a number has no country and is [`NumberType::Unassigned`].
+    /// Parses a number as [`parse`](Self::parse) does. If the metadata refuses the number, `opens` decides whether it
+    /// is accepted all the same. Such a number has no country and is [`NumberType::Unassigned`].
     ///
     /// # Errors
     ///
@@ -101,7 +104,7 @@ impl PhoneNumber {
         })
     }
 
-    /// The number itself, such as `+14255550142`. Only for the provider, the reference ID and the hasher:
+    /// The whole number, such as `+14255550142`. It is for the provider, the reference ID and the hasher only, and
     /// never for a log line or a response.
     #[must_use]
     pub fn expose(&self) -> &str {
@@ -110,10 +113,10 @@ impl PhoneNumber {
 
     /// The country or territory of the number.
     ///
-    /// `None` for a global service (+800, +870, +881 …), for an unassigned area code of +1, and for satellite
-    /// networks and disputed territories under another country's calling code. No fallback would do for +1,
-    /// because its countries differ in price and permission. Under other shared calling codes an unassigned
-    /// number belongs to the main country.
+    /// A number has none if it belongs to a global service (+800, +870, +881 …), to a satellite network, or to a
+    /// disputed territory under another country's calling code. An unassigned area code of +1 has none either: the
+    /// countries of +1 differ in price and permission, so no guess is safe. Under other shared calling codes, an
+    /// unassigned number belongs to the main country.
     #[must_use]
     pub fn country(&self) -> Option<Country> {
         self.class.country
@@ -153,8 +156,8 @@ impl fmt::Debug for PhoneNumber {
 
 /// Masks a number: `+`, the calling code, always seven stars, and the last four digits.
 ///
-/// A national number of fewer than eight digits shows only the last two, because four would be most of
-/// it. One of fewer than three digits, which [`PhoneNumber::parse`] never returns, shows none.
+/// Four digits would be most of a short number. So a national number of fewer than eight digits shows only the last
+/// two, and one of fewer than three digits shows none. [`PhoneNumber::parse`] never returns the latter.
 #[must_use]
 pub fn mask(calling_code: &str, national: &str) -> String {
     let shown = match national.len() {
@@ -204,9 +207,9 @@ fn classify(table: &Table, digits: &str) -> (Position, Result<Class, InvalidPhon
 
 /// The ISO 3166-1 alpha-2 code of a country or territory that has phone numbers.
 ///
-/// Three codes are not ISO countries but reserved or user-assigned ones, as in libphonenumber: `AC`
-/// (Ascension), `TA` (Tristan da Cunha) and `XK` (Kosovo). No number belongs to `EH` (Western Sahara),
-/// because the metadata counts its numbers as Morocco's (`MA`).
+/// Three codes are not countries of ISO 3166-1, but reserved or user-assigned codes, as in libphonenumber: `AC`
+/// (Ascension), `TA` (Tristan da Cunha) and `XK` (Kosovo). No number belongs to `EH` (Western Sahara), because the
+/// metadata counts its numbers as Morocco's (`MA`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Country([u8; 2]);
 

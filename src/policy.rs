@@ -1,5 +1,5 @@
-//! The rules: the numbers that are served, how often, and for how much money. They are pure: no
-//! clock, no network.
+//! The rules: which numbers are served, how often, and for how much money. They use no clock and no
+//! network.
 
 mod brands;
 mod budgets;

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 /// A service that makes codes, delivers them and checks guesses.
 ///
-/// Each call reaches the service at most once. AWS has no idempotency token for sends, so a second
-/// try could send a second message. A second verify could use up an attempt.
+/// Each call reaches the service at most once. AWS has no idempotency token for sends, so a second try could send a
+/// second message. A second verify could use up an attempt.
 #[async_trait]
 pub trait Provider: Send + Sync {
     /// The name in settings and logs.
@@ -21,10 +21,9 @@ pub trait Provider: Send + Sync {
     /// The ranges that requests and settings must stay within.
     fn limits(&self) -> &ProviderLimits;
 
-    /// How many segments the networks charge for if this message is sent. [`send`](Self::send) sends no more.
+    /// The number of segments that the networks charge for this message. [`send`](Self::send) sends no more than these.
     ///
-    /// It is one unless this program makes the text, because this program does not know the length of a provider's own
-    /// text.
+    /// A provider that makes the text itself counts one, because this program does not know the length of that text.
     fn segments(&self, message: &Message<'_>) -> u64 {
         let _ = message;
         1
@@ -36,8 +35,8 @@ pub trait Provider: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Nothing was sent, for this reason. If the message may have been sent all the same, the error says that the
-    /// delivery is unknown.
+    /// No message was sent, and the error says why. If a message may have been sent all the same, the error says that
+    /// its delivery is unknown.
     async fn send(&self, message: &Message<'_>, time_limit: Duration) -> Result<Receipt, Error>;
 
     /// Checks a guess against the code that was sent to `to` under `reference`.
@@ -46,7 +45,7 @@ pub trait Provider: Send + Sync {
     ///
     /// # Errors
     ///
-    /// There is no verdict, for this reason. The provider may have counted the guess.
+    /// There is no verdict, and the error says why. The provider may have counted the guess.
     async fn verify(
         &self,
         to: &PhoneNumber,
@@ -55,14 +54,14 @@ pub trait Provider: Send + Sync {
         time_limit: Duration,
     ) -> Result<Answer, Error>;
 
-    /// Whether [`code_came_back`](Self::code_came_back) uses the ID of a message. If not, the ledger does not keep the
-    /// ID.
+    /// Whether [`code_came_back`](Self::code_came_back) uses the message ID. If it does not, the ledger does not keep
+    /// the ID.
     fn wants_message_ids(&self) -> bool {
         false
     }
 
-    /// Tells the service that the code in a message came back, so that its filters learn from it. The default does
-    /// nothing.
+    /// Gives feedback: tells the service that a person has entered the code of this message, so that its filters learn
+    /// from it. The default does nothing.
     ///
     /// Ends within `time_limit`.
     ///

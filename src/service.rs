@@ -1,8 +1,8 @@
-//! Sends and verifies codes. The files of this folder hold the order of the steps, and say why each step comes before
-//! the next.
+//! Sends and verifies codes. The order of the steps matters, and the files of this folder say why each step comes
+//! before the next.
 //!
-//! Each act has a file: [`send`](Service::send), [`verify`](Service::verify), the requests about a verification as a
-//! whole (`manage`), and the sign-in with Cognito (`sign_in`).
+//! Each act has a file: [`send`](Service::send), [`verify`](Service::verify), the sign-in with Cognito (`sign_in`), and
+//! the requests about a verification as a whole (`manage`), such as its status.
 
 mod call;
 mod foreign_codes;
@@ -107,8 +107,8 @@ impl Service {
         self.rules.extra_prefixes.classify(number).0
     }
 
-    /// Refuses a number whose country or type is not served, and returns its country. `channel` is `None` if no message
-    /// is to be sent.
+    /// Refuses a number whose country or type is not served, and returns its country. `channel` is `None` if the
+    /// request sends no message.
     fn check_number(
         &self,
         number: &PhoneNumber,

@@ -1,7 +1,7 @@
 use std::fmt;
 
-/// The reason why a text is no phone number. Its `Display` is a sentence for the caller. No variant holds any part of
-/// the text.
+/// The reason why a text is refused as a phone number. Its `Display` is a sentence for the caller. No variant holds any
+/// part of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum InvalidPhoneNumber {
     /// More than [`LONGEST_TEXT`](super::LONGEST_TEXT) bytes, separators included.

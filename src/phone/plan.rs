@@ -1,8 +1,8 @@
 //! The numbering plans: the table, and the automaton that reads it.
 //!
-//! A verdict about a number depends only on its digits, one by one, and on how many there are: [`Position::next`] gets
-//! a digit and [`Position::end`] a count. So the test `phone::proof` can walk every position together with
-//! libphonenumber's patterns. That covers every possible number.
+//! A verdict depends only on the digits of a number, read one by one, and on their count. [`Position::next`] takes a
+//! digit, and [`Position::end`] the count. So the test `phone::proof` can walk through all positions together with
+//! libphonenumber's patterns, and thereby compare the verdicts on every possible number.
 
 use super::{Country, Hint, InvalidPhoneNumber, NumberType};
 
@@ -23,17 +23,20 @@ impl Digit {
 pub struct Table {
     /// Every calling code, in order, with the offset of its first node.
     pub codes: &'static [CallingCode],
-    /// The nodes. A node is a mask of two bytes, low byte first, and its targets.
+    /// The nodes of the automaton. A node is a mask of two bytes, low byte first, and then its targets.
     ///
-    /// Bit d of the mask is set if digit d leads elsewhere than digit d − 1 does. So each set bit of the
-    /// ten has a target, in order. Bit 10 is set if a number can end here: its target comes last.
-    /// A target below 128 is one byte and names a leaf. Two bytes, the first with its high bit set, are a
-    /// number of 15 bits: a leaf, or from the count of leaves on the offset of a node.
+    /// Bits 0 to 9 of the mask stand for the digits. Digits next to each other often lead to the same target: a bit is
+    /// set only if its digit leads elsewhere than the digit before it. So the node has one target for each bit that is
+    /// set, in order. If bit 10 is set, a number can end here, and one more target says how.
+    ///
+    /// A target below 128 takes one byte and is the index of a leaf. Any other target takes two bytes: the first has
+    /// its high bit set, and the other 15 bits are a number. Below the count of leaves, that number is the index of a
+    /// leaf. From there on, it is the count of leaves plus the offset of a node.
     pub nodes: &'static [u8],
     /// The leaves, the most frequent ones first.
     pub leaves: &'static [Leaf],
-    /// A leaf's statement about numbers of some lengths: an outcome, and a mask with bit n for n digits
-    /// after the calling code.
+    /// The statements of leaves about numbers of certain lengths. Each is an outcome, and a mask with bit n for n
+    /// digits after the calling code.
     pub lengths: &'static [(u8, u16)],
     /// Every country that has phone numbers, in order.
     pub countries: &'static [[u8; 2]],
@@ -153,7 +156,7 @@ impl Position {
         }
     }
 
-    /// The verdict on a number that ends here, `digits` digits after its `+`.
+    /// The verdict on a number that ends at this position. `digits` is how many digits follow its `+`.
     ///
     /// # Errors
     ///

@@ -5,8 +5,10 @@ use super::{Country, NumberType, PhoneNumber, TABLE};
 const MOST_DIGITS: usize = super::MOST_DIGITS;
 
 impl PhoneNumber {
-    /// Makes up a number of `country` from these bytes. The same bytes always give the same number. It may belong to
-    /// any person, so it is only for showing, masked, in place of a number that does not exist. Never send to it.
+    /// Makes up a number of `country` from these bytes. The same bytes always give the same number.
+    ///
+    /// A challenge shows it, masked, in place of a number that does not exist. It may belong to any person, so never
+    /// send to it.
     #[must_use]
     pub fn stand_in(country: Country, bytes: [u8; 16]) -> Option<Self> {
         // The calling codes with this main country come first.
@@ -46,8 +48,7 @@ impl Search {
         u8::try_from(digit).unwrap_or(0)
     }
 
-    /// Appends digits until the number belongs to the country. `None` if that cannot be from this
-    /// position on.
+    /// Appends digits until the number belongs to the country. `None` if no digits do that from this position on.
     fn complete(&self, number: &mut String, position: Position) -> Option<PhoneNumber> {
         let length = number.len();
         if let Position::Leaf { .. } = position {

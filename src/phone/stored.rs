@@ -3,11 +3,12 @@
 use super::{Hint, InvalidPhoneNumber, Opens, PhoneNumber, plain};
 
 impl PhoneNumber {
-    /// Parses a number that an application has stored and sent messages to. An old spelling that can mean only one
-    /// number is taken as that number.
+    /// Parses a number that an application has stored and sent messages to. If the number is in an old spelling that
+    /// can mean only one number, the result is that number.
     ///
-    /// Such spellings have a [`Hint`] that determines the number, as Mexico's 1 does, or a trunk zero where no number
-    /// has one. A number that a person types is not read so: [`parse`](Self::parse) tells the person what is wrong.
+    /// Such a spelling has a [`Hint`] that leaves no choice, as Mexico's 1 does, or it has a trunk zero although no
+    /// number begins with one. A number that a person types is not corrected like this: [`parse`](Self::parse) tells
+    /// the person what is wrong.
     ///
     /// # Errors
     ///
@@ -72,8 +73,8 @@ fn current(hint: Hint, e164: &str) -> Option<String> {
     }
 }
 
-/// A number of Gabon from before 2019, with or without the zero of domestic calls. Numbers now begin with the digit of
-/// the operator.
+/// The present form of a number of Gabon from before 2019, with or without the zero of domestic calls. Numbers now
+/// begin with the digit of the operator.
 fn gabonese(e164: &str) -> Option<String> {
     let number = e164.strip_prefix("+241")?;
     let number = number.strip_prefix('0').unwrap_or(number);

@@ -3,13 +3,13 @@
 pub struct Brands {
     /// The brand of requests that name none.
     pub default: String,
-    /// The other brands that the operator has listed. If the list is empty, every brand is allowed that could not be a
-    /// link.
+    /// The other brands that the operator has listed. If the list is empty, every brand that could not be a link is
+    /// allowed.
     pub listed: Vec<String>,
 }
 
-/// How many digits a brand may have if the operator has not listed it. With more digits, phones take the brand for a
-/// number and offer to call it.
+/// The most digits of a brand that the operator has not listed. Phones take a text with more digits for a number, and
+/// offer to call it.
 const MOST_DIGITS: usize = 6;
 
 impl Brands {
@@ -17,7 +17,7 @@ impl Brands {
     ///
     /// # Errors
     ///
-    /// The brand is not allowed. The text is the end of a sentence that begins with the name of the field.
+    /// The brand is not allowed. The error is the rest of a sentence that begins with the name of the field.
     pub fn check(&self, brand: &str) -> Result<(), &'static str> {
         if brand == self.default || self.listed.iter().any(|own| own == brand) {
             Ok(())
@@ -33,8 +33,8 @@ impl Brands {
 
 /// Whether a phone could show a part of a text as something to tap: a web address, a mail address, or a phone number.
 ///
-/// Every host, and every address without a scheme, has a dot with more text after it. All characters that browsers take
-/// for a dot count.
+/// A web address without a scheme always has a dot with more text after it, and so has every host. All characters that
+/// browsers take for a dot count as one.
 fn could_be_a_link(text: &str) -> bool {
     let is_dot = |c| matches!(c, '.' | '。' | '．' | '｡' | '․' | '﹒');
     let is_colon = |c| matches!(c, ':' | '：' | '﹕');

@@ -80,8 +80,8 @@ impl Budget {
         text.split(',').map(str::trim).map(Self::parse).collect()
     }
 
-    /// The amount that a message of this cost takes from this budget. `of` is the country of the budget, and empty for
-    /// a budget of all messages.
+    /// The line for a message of this cost in this budget. `of` is the country of the budget. It is empty for a budget
+    /// of all messages.
     fn line(&self, of: &str, cost: u64, now: Millis) -> SpendingLine {
         let (hour, day) = (now.0 / HOUR, now.0 / HOUR / 24);
         let (unit, amount) = match self.unit {
@@ -149,8 +149,8 @@ impl Prices {
         }
     }
 
-    /// The price of a message; `None` if it is not known. The price of an SMS does not stand in for that of a call,
-    /// which is several times higher.
+    /// The price of a message, or `None` if it is not known. The price of an SMS never stands in for the price of a
+    /// call, because a call costs several times as much.
     #[must_use]
     pub fn of(&self, country: Country, channel: Channel) -> Option<u64> {
         match channel {
@@ -164,13 +164,13 @@ impl Prices {
 }
 
 impl Budgets {
-    /// The amounts that a message with this many segments spends at `now`, by item, in the order in which they must be
-    /// spent. Each segment costs its price. A message without a known price counts as more than every whole budget in
-    /// money, so such a budget refuses it.
+    /// The amounts that a message spends at `now`, by item. They must be spent in this order. Each segment costs the
+    /// price once. A message without a known price counts as more than any budget in money, so such a budget refuses
+    /// it.
     ///
-    /// The budgets of a country have an item of their own, unless it is the only country. Stacks with one country, and
-    /// earlier versions, count them in the item of all budgets. On the day of such a change both items hold a part, so
-    /// both are compared with the cap.
+    /// A country's budgets have an item of their own. There is one exception: a stack that serves only one country
+    /// counts them in the item of all budgets, as earlier versions always did. On the day of a change from one form to
+    /// the other, both items hold a part of the country's counts. So the sum of both is compared with the cap.
     #[must_use]
     pub fn spendings(
         &self,

@@ -44,8 +44,8 @@ impl AllowedCountries {
 
     /// Returns the country of a number if that country is served.
     ///
-    /// Numbers without a country (satellite phones, international shared-cost numbers, unassigned area codes) are
-    /// refused even with `*`: people don't sign up with them, and they are the most expensive to send to.
+    /// Numbers without a country are refused even with `*`: satellite phones, international shared-cost numbers, and
+    /// unassigned area codes. People don't sign up with them, and they are the most expensive to send to.
     ///
     /// # Errors
     ///

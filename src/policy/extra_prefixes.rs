@@ -26,11 +26,11 @@ struct Entry {
 type Verdicts = HashSet<Result<Class, InvalidPhoneNumber>>;
 
 impl ExtraPrefixes {
-    /// Reads `+1357=US` or `+1357xxxxxxx=US`, separated by commas.
+    /// Reads entries such as `+1357=US` or `+1357xxxxxxx=US`, separated by commas.
     ///
     /// # Errors
     ///
-    /// A sentence about the entry that is invalid, belongs to another country or changes nothing.
+    /// A sentence about the first entry that is invalid, belongs to another country or has no effect.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut entries: Vec<Entry> = Vec::new();
         for part in text.split(',').map(str::trim) {
@@ -46,7 +46,7 @@ impl ExtraPrefixes {
         Ok(Self(entries))
     }
 
-    /// Parses a number as [`PhoneNumber::parse`] does, and also accepts numbers with these beginnings.
+    /// Parses a number as [`PhoneNumber::parse`] does, and also accepts numbers that begin as an entry says.
     ///
     /// # Errors
     ///
@@ -55,7 +55,7 @@ impl ExtraPrefixes {
         PhoneNumber::parse_or(text, &|e164, reason| self.opens(e164, reason))
     }
 
-    /// Parses a number as [`PhoneNumber::parse_stored`] does, and also accepts numbers with these beginnings.
+    /// Parses a number as [`PhoneNumber::parse_stored`] does, and also accepts numbers that begin as an entry says.
     ///
     /// # Errors
     ///
@@ -71,7 +71,7 @@ impl ExtraPrefixes {
         })
     }
 
-    /// The country and the type of a number. If the metadata does not know the number, the longest fitting entry
+    /// The country and the type of a number. If the metadata does not know the number, the longest entry that fits
     /// decides.
     #[must_use]
     pub fn classify(&self, number: &PhoneNumber) -> (Option<Country>, NumberType) {
@@ -121,15 +121,14 @@ impl Entry {
         let is_known = check_owner(prefix, beginning, country)?;
         let lengths = length.map_or_else(|| beginning.lengths(), |length| length..=length);
         let verdicts = beginning.verdicts(&lengths);
-        // An entry must write out a length that no known number has: otherwise surplus digits would give one phone
-        // several keys.
+        // If the metadata knows numbers with this beginning, an entry can open another length only by writing it out.
+        // Otherwise surplus digits would give one phone several keys.
         let can_open = length.is_some() || !is_known;
         let has_effect = verdicts.iter().any(|verdict| match verdict {
             Ok(class) => !is_assigned(class) || class.country.is_none(),
             Err(reason) => can_open && is_opened(*reason, length),
         });
-        // Known numbers of this country need no entry. Such an entry is no error, because it may be older than this
-        // release.
+        // An entry without effect is no error if it names the right country: an earlier release may have needed it.
         let refusal = verdicts.iter().find_map(|verdict| verdict.err());
         if let Some(reason) = refusal.filter(|_| !is_known && !has_effect) {
             return Err(format!("`{written}` opens no numbers: {reason}"));
@@ -164,8 +163,8 @@ fn is_assigned(class: &Class) -> bool {
     class.number_type != NumberType::Unassigned
 }
 
-/// Whether an entry can accept numbers that are refused for this reason. A beginning that looks like a domestic prefix
-/// needs an entry with a whole length.
+/// Whether an entry can open numbers that are refused for this reason. If the beginning looks like a domestic prefix,
+/// only an entry that writes out a length can.
 fn is_opened(reason: InvalidPhoneNumber, length: Option<usize>) -> bool {
     match reason {
         InvalidPhoneNumber::TooFewDigits
@@ -176,8 +175,8 @@ fn is_opened(reason: InvalidPhoneNumber, length: Option<usize>) -> bool {
     }
 }
 
-/// Whether the numbers are known ones after a first digit that people dial at home only. More digits could mean a
-/// change of the plan, as Benin's 01 did.
+/// Whether these are known numbers with one more digit in front, which people dial only inside the country. A changed
+/// numbering plan looks different: its new numbers are longer than the known ones, as Benin's with 01 were.
 fn have_domestic_prefix(
     digits: &str,
     verdicts: &Verdicts,

@@ -10,7 +10,7 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// Reads a count of at least 1, a slash and a window from `1s` to `30d`; the units are s, m, h and d.
+    /// Reads a rate: a count of at least 1, a slash, and a window from `1s` to `30d`. The units are s, m, h and d.
     ///
     /// # Errors
     ///
@@ -62,8 +62,8 @@ fn window_of(text: &str) -> Option<Duration> {
     Some(Duration::from_secs(seconds)).filter(|window| !window.is_zero() && *window <= LONGEST)
 }
 
-/// Sliding windows for the sends to one number. No period as long as a window contains more sends than the window
-/// allows, wherever the period begins.
+/// Sliding windows for the sends to one number. In any period of a window's length, there are at most as many sends as
+/// the window allows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SendLimits {
     pub(super) windows: Vec<SendWindow>,
@@ -85,7 +85,8 @@ impl SendLimits {
     ///
     /// # Errors
     ///
-    /// A sentence that says what is wrong: a rate is invalid, there is none, or a count exceeds [`REMEMBERED_SENDS`].
+    /// A sentence that says what is wrong: there is no rate, a rate is invalid, or a count exceeds
+    /// [`REMEMBERED_SENDS`].
     pub fn parse(text: &str) -> Result<Self, String> {
         let rates = Rate::parse_list(text)?;
         if rates.is_empty() {

@@ -2,16 +2,16 @@ use super::{Budget, Budgets, Rate, SendLimits};
 use crate::ledger::{Door, LOCKED, SendWindow};
 use std::time::Duration;
 
-/// Windows of this length or longer are split between the doors. Shorter ones apply to each door in full, because a
-/// count of one, as in `1/30s`, cannot be split.
+/// Windows of at least this length are split between the doors. A shorter window applies to each door in full, because
+/// it often has a count of one, as in `1/30s`, and one cannot be split.
 const SPLIT_FROM: Duration = Duration::from_hours(1);
 
-/// The fewest failed guesses that lock a number at a door. More than those that make its sends wait, so that a stranger
-/// cannot lock it without waiting.
+/// The fewest failed guesses that lock a number at a door. Sends must wait after fewer failures than that, so a
+/// stranger cannot lock a number without waiting.
 const LEAST_LOCK: u32 = 35;
 
-/// The percentage of each joint limit that belongs to sign-ins; the rest belongs to HTTP. Each door has counters of its
-/// own, so a joint limit holds only if each door has a part of it.
+/// The percentage of each joint limit that belongs to sign-ins. The rest belongs to HTTP. Each door counts for itself,
+/// so the joint limit holds only because each door keeps to its own part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SignInShare(u8);
 
@@ -104,8 +104,8 @@ impl SignInShare {
         }
     }
 
-    /// Whether the joint send limits can be split. A limit of one cannot: one door would have no part of it. Without
-    /// sign-ins, nothing is split, and the result is true.
+    /// Whether the joint send limits can be split. A limit of one cannot be, because one door would get nothing.
+    /// Without sign-ins nothing has to be split, so the result is true.
     #[must_use]
     pub fn can_split_sends(self, joint: &SendLimits) -> bool {
         let mut windows = joint.windows().iter();

@@ -7,8 +7,9 @@ use crate::provider::Channel;
 pub struct AllowedTypes(Vec<NumberType>);
 
 impl Default for AllowedTypes {
-    /// The types that a person's phone can have. The holder of a premium, shared-cost or personal number earns money by
-    /// each message or call. People do not sign up with a toll-free number, a pager or a mailbox.
+    /// The types that a person's phone can have. The other types are left out for two reasons: the holder of a premium,
+    /// shared-cost or personal number earns money by each message or call, and nobody signs up with a toll-free number,
+    /// a pager or a mailbox.
     fn default() -> Self {
         Self(vec![
             NumberType::Mobile,
@@ -37,7 +38,7 @@ impl AllowedTypes {
             .map(Self)
     }
 
-    /// Refuses a number of another type, and a call to a number that is not open to calls from everyone.
+    /// Refuses a number whose type is not served. Also refuses a call to a number of a type that not everyone can call.
     ///
     /// # Errors
     ///

@@ -19,15 +19,15 @@ pub const RECORDING_TIME: Duration = Duration::from_secs(2);
 /// One request to the service: its caller, its times and its log line.
 pub struct Call<'a> {
     pub caller: Caller,
-    /// When the invocation began. All steps use this time, except those over HTTP that take a place in a window: see
-    /// `now_again`.
+    /// When the invocation began. All steps use this time, with one exception: a step over HTTP that takes a place in a
+    /// window uses `now_again`.
     pub now: Millis,
     /// Whether time passes during the invocation. It does not in tests that move the clock themselves.
     pub clock_runs: bool,
     /// When the invocation began, on a clock that never jumps.
     pub started: Instant,
-    /// How long the work may take until the provider has answered, counted from `started`. To record the outcome, the
-    /// ledger may take [`RECORDING_TIME`] more.
+    /// How long the work may take until the provider has answered, counted from `started`. After that, the ledger has
+    /// [`RECORDING_TIME`] to record the outcome.
     pub time_left: Duration,
     pub record: &'a mut Record,
 }
@@ -71,8 +71,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// The time at this moment, for a place in a window. When the table is slow, `now` is seconds old before the place
-    /// is taken. A place with that time would be free again too early.
+    /// The time at this moment, for a place in a window. If the table is slow, `now` is seconds old when the place is
+    /// taken. A place with that time would become free again too early.
     pub(super) fn now_again(&self) -> Millis {
         if self.clock_runs {
             self.now.plus(self.started.elapsed())
@@ -139,14 +139,13 @@ pub(super) struct TimeLimit {
 }
 
 impl TimeLimit {
-    /// Runs steps of the ledger, and abandons them when the time is over. That is no worse than a crash between two
-    /// steps.
+    /// Runs steps of the ledger until the time is over, and then abandons them. That is no worse than a crash between
+    /// two steps.
     pub(super) fn run<T>(
         self,
         steps: impl Future<Output = Result<T, Error>>,
     ) -> impl Future<Output = Result<T, Error>> {
-        // Each call of `run` boxes its steps. Otherwise the future of a request would be as large as all its steps
-        // together.
+        // Boxed, because the future of a request would otherwise be as large as all its steps together.
         let steps = Box::pin(steps);
         async move {
             if self.time == Duration::MAX {
@@ -171,8 +170,8 @@ impl Caller {
         self.principal.is_some() && !self.is_user
     }
 
-    /// The namespace of the caller's idempotency keys. Anyone could send the same key. So the key of a caller without a
-    /// name counts for the caller's own address and number only.
+    /// The prefix that keeps the caller's idempotency keys apart from those of others. A caller without a principal
+    /// could send the same key as a stranger, so its keys count only for its own address and this number.
     pub(super) fn namespace(&self, to: &PhoneNumber) -> String {
         if let Some(principal) = &self.principal {
             return principal.clone();

@@ -1,8 +1,8 @@
 //! Codes that other software, such as AWS's Boto3 example, has sent under a derived reference. This program asks a
 //! provider about them only if the operator has set `FOREIGN_CODES`.
 //!
-//! A foreign code has an item of its own, apart from the verification of this program's codes, and windows of its own.
-//! So a guess at a foreign code changes no verification of this program, and takes no place that a send needs.
+//! A foreign code has an item of its own and windows of its own. So a guess at a foreign code changes no verification
+//! of this program, and takes no place in the windows that sends need.
 
 use super::refusals::{self, GuessVerdict};
 use super::verify::{Guess, Spent};
@@ -21,8 +21,9 @@ use crate::time::Millis;
 use futures_util::future::join;
 use std::time::Duration;
 
-/// How long foreign codes stay off once this program's own last code under the plain reference has expired. It equals the
-/// longest validity. So neither a wrong clock nor a changed setting brings that code back.
+/// How long foreign codes stay off after this program's own last code under the plain reference has expired. A provider
+/// keeps no code longer than this. So even with a wrong clock or a changed setting, the provider does not accept that
+/// code as a foreign one.
 const AFTER_OWN_CODE: Duration = LONGEST_VALIDITY;
 
 /// Whether a request can be about a foreign code.
@@ -36,10 +37,11 @@ pub(super) enum ForeignCode {
 }
 
 impl Service {
-    /// Decides whether a request can be about a foreign code. It can if the reference is derived as in AWS's example,
-    /// the caller is trusted, and no code of this program can still be good under the reference. Only a trusted caller
-    /// is believed to know of a code that this program did not send. `seen` is the verification of this program's own
-    /// codes.
+    /// Decides whether a request can be about a foreign code. `seen` is the verification of this program's own codes.
+    ///
+    /// Three things must hold. The reference is derived as in AWS's example. The caller is trusted, because only such a
+    /// caller is believed to know of a code that this program did not send. And no code of this program can still be
+    /// good under the reference.
     pub(super) fn foreign_code(
         &self,
         seen: Option<&Verification>,
@@ -77,8 +79,8 @@ impl Service {
         }
     }
 
-    /// The item that a status, redeem or cancel is about. It is the item of a foreign code if a guess would be about
-    /// that code, too.
+    /// The item that a status, redeem or cancel is about. It is the item of the foreign code whenever a guess would be
+    /// about the foreign code.
     pub(super) async fn item_of(
         &self,
         request: &VerificationRequest,
@@ -109,9 +111,9 @@ impl Service {
     /// Whether the code of this guess has already succeeded as a foreign code. Under the plain reference, a provider
     /// cannot tell foreign codes from codes of this program.
     ///
-    /// This is read after the attempt is paid for. A guess at a foreign code first records its success, and then calls
-    /// [`check_still_foreign`](Self::check_still_foreign). So of two guesses with one code, at least one sees the
-    /// other.
+    /// The order matters if two guesses use one code at once. This guess reads the foreign code after it has paid. The
+    /// other guess first records its success, and then reads this program's verification in
+    /// [`check_still_foreign`](Self::check_still_foreign). So at least one of them sees the other.
     pub(super) async fn is_used_foreign_code(
         &self,
         reference: &ReferenceId,
@@ -129,8 +131,8 @@ impl Service {
     }
 
     /// Refuses a foreign success if this program has sent a code under the reference meanwhile: the provider may have
-    /// accepted that code. While such a send runs, it is not known which code was accepted. If the send sends nothing,
-    /// the success on record counts.
+    /// accepted that code. If such a send is still under way, it is unknown which code was accepted. If it turns out to
+    /// have sent nothing, the recorded success counts.
     pub(super) async fn check_still_foreign(
         &self,
         reference: &ReferenceId,
@@ -153,8 +155,8 @@ impl Service {
 
     /// Spends an attempt on a guess at a foreign code.
     ///
-    /// The first guess takes a place in windows of the size of `SEND_LIMITS`. Otherwise an attacker could invent
-    /// references, and get more guesses than sends would bring.
+    /// The first guess at a code takes a place in windows as large as those of `SEND_LIMITS`. Without them, an attacker
+    /// could invent references, and get more guesses than codes from this program would allow.
     pub(super) async fn spend_on_foreign_code(
         &self,
         request: &VerifyRequest,
@@ -190,8 +192,8 @@ impl Service {
         }
     }
 
-    /// Begins a verification for a foreign code. `seen` is the previous one. Does nothing if another guess has begun a
-    /// verification meanwhile.
+    /// Begins a verification for a foreign code. `seen` is the previous verification. Does nothing if another guess has
+    /// begun one meanwhile.
     async fn open_foreign_code(
         &self,
         request: &VerifyRequest,
@@ -256,8 +258,8 @@ async fn take_foreign_place(
     ))
 }
 
-/// Whether a later guess may be about a newer foreign code. A success stays until it can no longer be redeemed, and a
-/// canceled code until no provider accepts it.
+/// Whether this verification is over, so that a guess may be about a newer foreign code. A success stays until it can
+/// no longer be redeemed. A canceled code stays until no provider accepts it.
 fn is_over(seen: &Verification, now: Millis) -> bool {
     match seen.phase(now) {
         Phase::Pending | Phase::Exhausted => false,

@@ -7,11 +7,11 @@ use crate::phone::PhoneNumber;
 use crate::provider::Channel;
 
 impl Service {
-    /// The language of a message to `to` by `channel`, if the caller asks for `wish`.
+    /// The language of a message to `to` by `channel`. `wish` is the language that the caller asks for.
     ///
     /// # Errors
     ///
-    /// `invalid_parameter` for `language` if it is not a language tag or the provider does not have it.
+    /// `invalid_parameter` for `language`: the wish is not a language tag, or the provider does not have that language.
     pub fn language(
         &self,
         wish: Option<&str>,
@@ -43,9 +43,8 @@ impl Service {
         }
     }
 
-    /// The provider's language for a reader with these wishes. The first wish that is close to a language of the
-    /// provider decides. If no wish is close to one, the default language
-    /// decides.
+    /// The provider's language for a reader with these wishes. The first wish that is close to one of the provider's
+    /// languages decides. If there is none, the default language decides.
     #[must_use]
     pub fn closest_language(&self, wishes: &[&str], channel: Channel, to: &PhoneNumber) -> Tag {
         let languages = self.provider_limits().languages(channel);

@@ -15,8 +15,8 @@ pub(super) enum Act {
     Verify,
 }
 
-/// The recent response times of the provider. A sign-in that asks no provider waits as long, so that its time does not
-/// show it.
+/// The recent response times of the provider. A sign-in that does not ask the provider waits for one of these times, so
+/// that its duration does not give it away.
 #[derive(Debug, Default)]
 pub(super) struct Latencies {
     sends: Mutex<VecDeque<Duration>>,
@@ -48,8 +48,8 @@ impl Latencies {
 }
 
 impl Service {
-    /// Waits as long as the provider would have taken. Until this execution environment has asked a provider once, only
-    /// the floor of response times hides the difference.
+    /// Waits as long as the provider would have taken. If this execution environment has not asked a provider yet,
+    /// there is no time to imitate. Then only the floor of response times hides the difference.
     pub(super) async fn wait_as_if_asked(&self, act: Act, call: &Call<'_>) {
         if let Some(time) = self.latencies.draw(act) {
             tokio::time::sleep(time.min(call.provider_time_left())).await;

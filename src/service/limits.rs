@@ -22,8 +22,8 @@ use tracing::warn;
 /// How long the operator's switches are used before they are read again.
 const SWITCHES_KEPT: Duration = Duration::from_secs(10);
 
-/// How long the counter of a fixed window is kept after the window. A request that began inside the window may count a
-/// little later. Without the old counter, it would start a new one.
+/// How long the counter of a fixed window is kept after the window's end. A request that began inside the window may
+/// count a little later. If the counter were gone, that request would begin a new one.
 pub(super) const WINDOW_KEPT: Duration = Duration::from_mins(1);
 
 /// The ledger, and the operator's limits on what it counts.
@@ -155,8 +155,8 @@ impl Limits {
         }
     }
 
-    /// Whether a guess is the fixed code of a test number. It compares digests, so its duration reveals nothing about
-    /// the code.
+    /// Whether a guess is the fixed code of a test number. Digests are compared and not the codes, so that the duration
+    /// reveals nothing about the code.
     pub(super) fn is_test_code(
         &self,
         number: &PhoneNumber,
@@ -204,8 +204,8 @@ impl Limits {
             let kept = self.switches.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some((read, switches)) = kept.as_ref()
                 && now.since(*read) < SWITCHES_KEPT
-                // The clock may have been set back since the read. Without this check, the old switches would stay in
-                // use until the clock has caught up.
+                // If the clock has been set back since the read, the switches are read again. Otherwise the old ones
+                // would stay in use until the clock has caught up.
                 && *read <= now
             {
                 return Ok(switches.clone());
@@ -303,8 +303,8 @@ impl Limits {
         prefixes.into_iter().chain(budgets).collect()
     }
 
-    /// A digest that recognizes the caller who repeats a verify. It comes from the idempotency key, and is random
-    /// without one.
+    /// A digest that recognizes the caller if it repeats its verify. It is made from the idempotency key. Without a
+    /// key, it is random.
     pub(super) fn winner(&self, caller: &Caller, to: &PhoneNumber) -> Result<Winner, Error> {
         match &caller.idempotency_key {
             Some(key) => Ok(self.hasher.winner(&caller.namespace(to), key)),

@@ -35,7 +35,7 @@ const TRIES: u32 = 3;
 const CHANGES_ALL_THE_TIME: &str = "Other requests are changing this verification.";
 
 impl Service {
-    /// Says how far a verification is: its phase, the guesses left, and when the next code can be sent.
+    /// Returns the status of a verification: its phase, the guesses left, and when the next code can be sent.
     ///
     /// # Errors
     ///
@@ -74,7 +74,8 @@ impl Service {
         })
     }
 
-    /// Turns a success into one yes for a backend. The success must be at most [`REDEEMABLE`] old.
+    /// Redeems a success, so that only one backend request gets a yes for it. The success must be at most
+    /// [`REDEEMABLE`] old.
     ///
     /// # Errors
     ///
@@ -87,8 +88,8 @@ impl Service {
         self.redeem_once(request, REDEEMABLE, call).await
     }
 
-    /// Redeems a success for a sign-up. A user can be deleted and made again, so the request can be repeated for a
-    /// shorter time.
+    /// Redeems a success for a sign-up. Here the same request can be repeated for a shorter time, because a user can be
+    /// deleted and created again.
     ///
     /// # Errors
     ///
@@ -124,8 +125,8 @@ impl Service {
             .run(self.find("status", request, limits, call))
             .await
             .map_err(|error| error.if_ledger_unavailable(NOT_REDEEMED))?;
-        // The last round only judges. The change that was refused may be in the ledger already, by an earlier try whose
-        // response was lost.
+        // The last round only judges and changes nothing. It is there because an earlier try may have succeeded
+        // although its response was lost.
         for tries_left in (0..=TRIES).rev() {
             let generation =
                 match refusals::judge_redeem(seen.as_ref(), &redeemer, repeatable, call.now) {
@@ -147,7 +148,7 @@ impl Service {
         Err(refusals::in_progress(CHANGES_ALL_THE_TIME))
     }
 
-    /// Ends an open verification and returns its phase. A verification that has ended already stays as it is.
+    /// Ends an open verification and returns its phase. A verification that has already ended does not change.
     ///
     /// # Errors
     ///

@@ -68,8 +68,8 @@ pub struct OriginationFor {
 }
 
 impl Origination {
-    /// The identity for messages to `country` by `channel`. An entry for the channel comes before an entry for the
-    /// country, because a sender ID cannot make a call.
+    /// The origination identity for messages to `country` by `channel`. An entry for the channel takes precedence over
+    /// an entry for the country, because the country's entry may be a sender ID, which cannot make a call.
     #[must_use]
     pub fn identity(&self, country: Country, channel: Channel) -> &str {
         let candidates = [

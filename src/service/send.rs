@@ -17,11 +17,11 @@ use std::borrow::Cow;
 use tokio::time::Instant;
 
 impl Service {
-    /// Sends one message with a code. A repeat with the same idempotency key sends none, and gets the same response.
+    /// Sends one message with a code. A repeat with the same idempotency key gets the same response and sends nothing.
     ///
     /// # Errors
     ///
-    /// No code was sent; or, with `delivery: "unknown"`, a message may have been sent.
+    /// No code was sent. But if the error has `delivery: "unknown"`, a message may have been sent.
     pub async fn send(&self, request: &SendRequest, call: &mut Call<'_>) -> Result<Sent, Error> {
         // The country comes first because its check costs nothing: SMS pumping to other countries is refused for free.
         let country = self.check_number(&request.to, Some(request.channel), call)?;
@@ -56,8 +56,8 @@ impl Service {
                 limits.count_source("send", &call.caller, now).await
             })
             .await?;
-        // The key is reserved before the number, its prefix and the budgets are counted: a client that repeats its
-        // request must not use up the limits of its own user. Only the client's address has been counted by now.
+        // The key is reserved before the number, its prefix and the budgets are counted, because a client that repeats
+        // its request must not use up the limits of its own user. By now only the client's address has been counted.
         let mut begun = BegunSend::new()?;
         let reservation = limits.reserve_key(request, begun.holder, call).await?;
         if let Reservation::Finished { receipt, at } = reservation {
@@ -126,15 +126,15 @@ impl Service {
                 .spend(country, request.channel, segments, charges, now)
                 .await?;
         }
-        // The number's windows are the one exact limit, so they are the last that can refuse. If a later step could
-        // refuse, people would lose a place in the windows without getting a message.
+        // The number's windows are the last limit that can refuse. A place in them is not refunded: if a later step
+        // could refuse, people would lose a place without getting a message.
         let number = limits
             .reserve_send(&number_item, is_test, &plan, call.now_again())
             .await?;
-        // The verification is written before the provider is asked. Without it, a sent code could be guessed at without
-        // limit. And if the function crashes from here on, the code can still be verified.
+        // The verification is written before the provider is asked. A code without a record could be guessed at without
+        // limit. And if the function crashes after this step, the code can still be verified.
         let issuer = self.issuer(is_test, code_reference);
-        // `begun` gets the send before the ledger does. If it stays unclear whether the ledger has the send, the send
+        // `begun` records the send before the ledger does. If it is unclear whether the write has succeeded, the send
         // must be settled all the same.
         let prepared = begun.prepared.insert(PreparedSend {
             reference,
@@ -205,8 +205,8 @@ impl Service {
         }
     }
 
-    /// The reference ID of a send. `at` is when it was first requested. The same idempotency key gives the same random
-    /// reference ID again, so the ledger need not store the ID.
+    /// The reference ID of a send that was first requested at `at`. A repeat with the same idempotency key gets the
+    /// same random ID, so the ledger need not store the ID.
     fn reference(
         &self,
         request: &SendRequest,
@@ -217,8 +217,8 @@ impl Service {
         if let Some(reference) = &request.reference {
             return Ok(reference.clone());
         }
-        // Anyone who knows a number can compute its derived reference ID. A user could then wait until the person with
-        // that number succeeds.
+        // A user never gets a derived reference ID. Anyone who knows a phone number can compute that ID. So a user
+        // could wait until the owner of a number succeeds, and use that success.
         let reference_ids = if call.caller.is_user {
             ReferenceIds::Random
         } else {
@@ -396,8 +396,8 @@ struct PreparedSend {
     number: Number,
 }
 
-/// The message ID to record. AWS's delivery events show which number it belongs to, so the ledger keeps it only where
-/// feedback needs it.
+/// The message ID to record, if any. AWS's delivery events show which number an ID belongs to, so the ledger keeps it
+/// only if the provider needs it for feedback.
 pub(super) fn recorded_message_id<'a>(
     provider: &dyn Provider,
     id: Option<&'a str>,
@@ -405,8 +405,8 @@ pub(super) fn recorded_message_id<'a>(
     id.filter(|_| provider.wants_message_ids())
 }
 
-/// Records the outcome of a send in all its items at once. Returns each step with its result, the idempotency key
-/// first.
+/// Records the outcome of a send in all its items at once. Returns each step with its result, beginning with the
+/// idempotency key.
 async fn record_send(
     limits: &Limits,
     reservation: &Reservation,

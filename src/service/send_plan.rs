@@ -95,8 +95,9 @@ impl SendPlan {
         self.sends >= MAX_SENDS
     }
 
-    /// The reference under which the provider will know the code. It is the plain one, which other software can read,
-    /// unless a provider can still accept an earlier code under it.
+    /// The reference under which the provider will know the code. It is the plain one, because other software can
+    /// verify codes under it. If a provider can still accept an earlier code under it, the generation gets its own
+    /// reference.
     pub(super) fn code_reference(&self, now: Millis) -> CodeReference {
         if self.earlier_plain_until() > now {
             CodeReference::OfGeneration(self.generation())
@@ -115,8 +116,8 @@ impl SendPlan {
         let open = self.seen.as_ref().filter(|_| self.is_resend());
         let earlier = open.map_or(&[][..], |open| &open.issuers);
         let mut all = vec![issuer.clone()];
-        // A new code gets the plain reference only if no earlier code under it can still be good. So it replaces those
-        // codes.
+        // A code gets the plain reference only if no earlier code under it can still be good. So a new code under it
+        // replaces the earlier ones.
         let is_over = |earlier: &Issuer| is_plain(issuer) && is_plain(earlier);
         all.extend(earlier.iter().filter(|earlier| !is_over(earlier)).cloned());
         all
@@ -225,7 +226,7 @@ impl Limits {
         match self.store.reserve_send(item, windows, now).await? {
             Reservation::Reserved(number) => Ok(number),
             Reservation::Refused(number) => {
-                // The windows may have room again by now. Then another send took the last place a moment ago, and the
+                // There may be room again by now. In that case, another send took the last place a moment ago, and the
                 // wait is short.
                 let shortest = Wait {
                     until: Some(now.plus(Duration::from_secs(1))),

@@ -97,7 +97,7 @@ impl Service {
                 })
             }
             Err(error) => {
-                // The provider may have counted the guess. So the attempt stays spent, and asking again costs another
+                // The provider may have counted the guess, so the attempt stays spent. To ask again costs another
                 // attempt.
                 note(limits, &guess, &verification, GuessOutcome::Unclear, call).await;
                 Err(error.with_attempts_left(verification.left))
@@ -105,8 +105,8 @@ impl Service {
         }
     }
 
-    /// Counts a guess everywhere before the provider is asked. Returns `None` if the winner repeats its request, and
-    /// gets the same success again.
+    /// Counts a guess everywhere before the provider is asked. Returns `None` if the winner has repeated its request,
+    /// which gets the same success again.
     async fn pay(
         &self,
         reference: &ReferenceId,
@@ -125,9 +125,9 @@ impl Service {
         let Spent::Attempt(verification) = spent else {
             return Ok(None);
         };
-        // The guess also counts for the number, as a failure until it turns out right. So new codes under other
-        // references bring no more guesses, and a guess without a verdict counts as well. No guess reaches the provider
-        // without this charge.
+        // The guess counts as a failure of the number until it turns out right. So new codes under other references
+        // bring no more guesses, and a guess without a verdict counts too. Every guess is charged before a provider is
+        // asked.
         if let Some(sign_in) = &call.caller.sign_in {
             let is_code = |issuer: &Issuer| *issuer != Issuer::Decoy;
             let has_code = !sign_in.is_decoy && verification.issuers.iter().any(is_code);
@@ -383,8 +383,8 @@ async fn note(
     outcome: GuessOutcome,
     call: &mut Call<'_>,
 ) {
-    // An outage of the provider must not show who has an account. So a sign-in remembers no verdict, and the same wrong
-    // answer to a later question costs another attempt.
+    // A sign-in does not remember that a guess was wrong, because an outage of the provider must not show who has an
+    // account. So the same wrong answer to a later question costs another attempt.
     let outcome = match call.caller.sign_in {
         Some(_) => GuessOutcome::Unclear,
         None => outcome,
@@ -396,10 +396,10 @@ async fn note(
     call.best_effort("note", noted).await;
 }
 
-/// Marks the verification as verified. Of many right answers at once, only one succeeds in this step.
+/// Marks the verification as verified. If several right answers arrive at once, this step succeeds for only one.
 ///
-/// The step is tried twice, because the provider does not accept the code again and the person would have to start
-/// over. A second try is safe: if the first was carried out but its response was lost, the item has this winner's mark.
+/// The step is tried twice: the provider does not accept the code again, so a failure would make the person start over.
+/// A second try is safe. If the first was carried out and only its response was lost, the item has this winner's mark.
 async fn consume(
     limits: &Limits,
     guess: &Guess,
