@@ -162,7 +162,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// All problems together, so that the operator can correct them after one failed start.
+    /// All problems together, so that the operator can correct them after a single failed start.
     pub fn from_environment() -> Result<Self, Problems> {
         Self::read(&environment)
     }

@@ -1,8 +1,8 @@
 //! The log: one JSON line per invocation.
 //!
-//! No line can contain a code or a full phone number. [`Record`] has no field for either. Only this
-//! program's own lines are written: the AWS SDK and the HTTP stack log whole requests at their verbose
-//! levels, so no level turns their lines on.
+//! No line can contain a code or a full phone number, because [`Record`] has no field for either. Only this program's
+//! own lines are written. The AWS SDK and the HTTP stack log whole requests at their verbose levels, so their lines are
+//! off at every level.
 
 use crate::error::{Error, Limit};
 use crate::ledger::Unavailable;
@@ -22,8 +22,8 @@ use tracing_subscriber::layer::SubscriberExt;
 pub struct Record {
     /// `send`, `verify`, …; `None` if no route was reached.
     pub operation: Option<&'static str>,
-    /// The origin of the event: `rest-v1`, `http-v2`, `function-url`, `alb` or `cognito`. An operator's command has
-    /// none.
+    /// The origin of the event: `rest-v1`, `http-v2`, `function-url`, `alb` or `cognito`. An operator's command has no
+    /// origin.
     pub origin: Option<&'static str>,
     /// `ok`, an error code, or `unrecognized_event`.
     pub outcome: &'static str,
@@ -37,8 +37,8 @@ pub struct Record {
     pub request_id: String,
     /// Whether this is the first invocation of its execution environment.
     pub cold_start: bool,
-    /// Decides the level of an event without an HTTP response: the status that the outcome would have
-    /// over HTTP.
+    /// The status that the outcome would have over HTTP. For an event without an HTTP response, it decides the level of
+    /// the line.
     pub severity: Option<u16>,
     /// The limit that refused the request.
     pub limit: Option<&'static str>,
@@ -95,8 +95,7 @@ impl Record {
         }
     }
 
-    /// Writes a separate line if feedback failed. The line has the message ID, so that the operator can give the
-    /// feedback later.
+    /// Writes a separate line if feedback failed. With the message ID in it, the operator can give the feedback later.
     pub fn feedback_lost(&self, message_id: &str, cause: &str) {
         warn!(
             requestId = self.request_id,
@@ -106,7 +105,7 @@ impl Record {
         );
     }
 
-    /// Writes the line: INFO for successes and refusals, WARN for failures of AWS, ERROR for problems
+    /// Writes the line. The level is INFO for successes and refusals, WARN for failures of AWS, and ERROR for problems
     /// that the operator must fix.
     pub fn write(&self, duration: Duration) {
         let lost = (!self.lost.is_empty()).then(|| self.lost.join("; "));
@@ -148,9 +147,10 @@ fn milliseconds(time: Duration) -> f64 {
 /// Words of capitals that are as long as codes, but are common in AWS's messages and those of the SDK.
 const NO_CODES: [&str; 4] = ["HTTP", "JSON", "HTTPS", "POST"];
 
-/// Replaces every digit and every word that could be a code of letters, and keeps at most 200 characters.
-/// AWS's messages tell the operator what is wrong, but may repeat the number or the code of the request.
-/// request.
+/// Makes a text of AWS safe for the log. Such a text tells the operator what is wrong, but may repeat the number or the
+/// code of the request.
+///
+/// Every digit is replaced, and so is every word that could be a code of letters. At most 200 characters are kept.
 #[must_use]
 pub fn redact(text: &str) -> String {
     redact_all(text, None)
@@ -201,8 +201,8 @@ fn redact_all(text: &str, guess: Option<&str>) -> String {
 
 /// Makes a subscriber that writes JSON lines.
 ///
-/// `level` applies to this program's own lines. The Lambda runtime may log its errors. Nothing else
-/// is written at any level.
+/// `level` applies to this program's own lines. The Lambda runtime may write its errors. Everything else is off at
+/// every level.
 pub fn subscriber<W>(level: LevelFilter, writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,

@@ -1,10 +1,10 @@
 //! The texts of messages, for a provider that takes templates.
 //!
-//! AWS makes the code, so a text goes to AWS with `{{code}}` in it. This module fills in everything else. AWS requires
-//! the placeholder in the template. Texts of calls and the last line for websites contain it twice, and this module
-//! relies on AWS to fill in both. That has not been tried on AWS.
+//! AWS makes the code, so a text goes to AWS with `{{code}}` in it, as AWS requires. This module fills in everything
+//! else. Texts of calls and the last line for websites contain `{{code}}` twice. This module relies on AWS to fill in
+//! both, which has not been tried on AWS.
 //!
-//! The built-in texts are constants in the binary. Only the operator's own texts are read at start.
+//! The built-in texts are constants in the binary. Only the operator's own texts are read when the function starts.
 
 mod segments;
 mod sms;
@@ -37,7 +37,7 @@ const SPELLED: &str =
 /// Additions to the texts of SMS.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Whether the built-in texts ask the reader not to share the code. They do so only where that costs no further
+    /// Whether the built-in texts ask the reader not to share the code. They do so only if that costs no further
     /// segment. An operator's own texts do not change.
     pub do_not_share: bool,
     /// The host name of the website in which browsers fill in the code (`WebOTP`, and the same in Safari).
@@ -105,8 +105,8 @@ struct Own {
 }
 
 impl Texts {
-    /// Combines the built-in texts with the operator's own, which are listed by language tag. They replace the built-in
-    /// texts of the same language.
+    /// Combines the built-in texts with the operator's own. The map `own` has a language tag for each text, and a text
+    /// replaces the built-in text of its language.
     ///
     /// # Errors
     ///
@@ -155,11 +155,11 @@ impl Texts {
         }
     }
 
-    /// The SMS in exactly this language, complete except for a code of this length. `None` if there is none.
+    /// The SMS in exactly this language, complete except for a code of this length. `None` if there is no text in it.
     ///
     /// In the brand, braces become parentheses, and characters that control lines or direction become spaces. So a
-    /// brand can add neither a placeholder nor a line. A built-in text leaves out its second sentence if that makes the
-    /// difference between one segment and several.
+    /// brand can add neither a placeholder nor a line. A built-in text leaves out its second sentence if it fits into
+    /// one segment only without it.
     #[must_use]
     pub fn sms(&self, language: &str, brand: &str, code_length: u8) -> Option<SmsText> {
         let brand = harmless(brand);
@@ -187,7 +187,7 @@ impl Texts {
         Some(if short.segments == 1 { short } else { whole })
     }
 
-    /// The call in exactly this language, complete except for `{{code}}`. `None` if there is none.
+    /// The call in exactly this language, complete except for `{{code}}`. `None` if there is no text in it.
     ///
     /// The brand is changed as in [`sms`](Self::sms), and markup in it is escaped.
     #[must_use]
@@ -315,13 +315,15 @@ fn built_in_voice(language: &str) -> Option<VoiceText> {
     })
 }
 
-/// The last line of an SMS, from which a website and an app can find the code.
+/// The last line of an SMS. With it, a website and an app can find the code.
 ///
-/// For a website, the last line begins with `@host #code`. Browsers ignore the rest of the line ("Origin-bound one-time
-/// codes delivered via SMS", WICG, Parsing; also Chromium's `sms_parser.cc`). For an app, the hash may be anywhere in
-/// the message ("Perform SMS verification on a server", Google); earlier versions of that page ask for it at the very
-/// end. A hash after the code on the last line satisfies all of these. SMS Retriever also allows at most 140 bytes,
-/// which is one segment.
+/// - For a website, the last line begins with `@host #code`, and browsers ignore the rest of the line ("Origin-bound
+///   one-time codes delivered via SMS", WICG, Parsing; also Chromium's `sms_parser.cc`).
+/// - For an app, the hash may be anywhere in the message ("Perform SMS verification on a server", Google). Earlier
+///   versions of that page ask for it at the very end.
+///
+/// A line with the code and then the hash satisfies all of these. SMS Retriever, which reads the message for the app,
+/// also allows at most 140 bytes. That is one segment.
 fn last_line(domain: Option<String>, hash: Option<String>) -> String {
     match (domain, hash) {
         (None, None) => String::new(),

@@ -175,8 +175,8 @@ fn is_opened(reason: InvalidPhoneNumber, length: Option<usize>) -> bool {
     }
 }
 
-/// Whether these are known numbers with one more digit in front, which people dial only inside the country. A changed
-/// numbering plan looks different: its new numbers are longer than the known ones, as Benin's with 01 were.
+/// Whether these are known numbers with one more digit in front, which people dial only inside the country. Two more
+/// digits are another matter: they can come from a change of the numbering plan, as Benin's 01 did.
 fn have_domestic_prefix(
     digits: &str,
     verdicts: &Verdicts,

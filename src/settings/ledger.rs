@@ -27,11 +27,12 @@ pub struct LedgerSettings {
 }
 
 impl LedgerSettings {
-    /// Connects the limits to `ledger`, or else to the table. Reads the secret first if it is in Secrets Manager.
+    /// Makes the limits, on `ledger` if it is given, and otherwise on the table. If the secret is in Secrets Manager,
+    /// it is read first.
     ///
     /// # Errors
     ///
-    /// A sentence for the operator if the secret cannot be read.
+    /// The secret cannot be read. The error is a sentence for the operator.
     pub async fn connect(
         self,
         config: &SdkConfig,
@@ -58,8 +59,8 @@ pub enum LedgerSecret {
     Bytes(Vec<u8>),
 }
 
-/// Settings that have no effect without a ledger. Without one they are refused, because the operator would rely on
-/// limits that do not exist.
+/// Settings that have no effect without a ledger. A start without a ledger refuses them, because the operator would
+/// rely on limits that do not exist.
 const ONLY_WITH_A_LEDGER: &[&str] = &[
     "LEDGER_KEY",
     "SEND_LIMITS",
@@ -215,8 +216,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Requires a price for every message that a budget in money applies to. A budget in money refuses every message
-    /// without a price, even if the budget is not spent.
+    /// Requires a price for every message that a budget in money applies to. Without a price, the budget would refuse
+    /// the message even if nothing was spent yet.
     fn check_prices(
         &mut self,
         budgets: &Budgets,

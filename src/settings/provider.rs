@@ -31,9 +31,9 @@ impl ProviderSettings {
         }
     }
 
-    /// Warns in the log about texts that are billed as several SMS with the operator's brand.
+    /// Warns in the log about texts that are billed as several SMS because of the operator's brand.
     ///
-    /// It writes one line for each number of segments, because dozens of languages can be affected.
+    /// Dozens of languages can be affected, so the languages with the same number of segments share a line.
     pub fn warn_of_long_texts(&self, defaults: &Defaults) {
         for (segments, languages) in self.current.long_texts(defaults) {
             let languages = languages.join(", ");
@@ -88,8 +88,8 @@ impl OneProvider {
     }
 }
 
-/// Settings that Pinpoint would ignore. With Pinpoint they are refused, because the operator would wait for calls or
-/// texts that never come.
+/// Settings that Pinpoint would ignore. They are refused if no provider is End User Messaging, because the operator
+/// would wait for calls or texts that never come.
 const ONLY_WITH_END_USER_MESSAGING: &[&str] = &[
     "CODE_TYPE",
     "CHANNELS",
@@ -151,8 +151,8 @@ impl Reader<'_> {
             end_user_messaging::NAME => self.end_user_messaging(own_texts),
             _ => {
                 self.report(setting, "must be `pinpoint` or `end-user-messaging`.");
-                // The placeholder is the provider with the wider limits, so that no problem of other settings is
-                // invented.
+                // Of the two providers, this one has the wider limits. So the placeholder does not cause problems with
+                // other settings.
                 OneProvider::EndUserMessaging(end_user_messaging::Options {
                     code_characters: CodeCharacters::LettersAndDigits,
                     channels: vec![Channel::Sms],

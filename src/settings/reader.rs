@@ -5,9 +5,8 @@ use std::ops::RangeInclusive;
 
 /// Reads settings and collects their problems.
 ///
-/// No method fails: after reporting a problem it returns a placeholder, so that later settings are still checked. A
-/// placeholder never leaves the caller of this module: only [`Reader::finish`] returns the settings, and only if no
-/// problem was reported. Every method that returns a placeholder reports a problem first.
+/// A method that finds a problem reports it and returns a placeholder, so that later settings are still checked. No
+/// placeholder is ever used: only [`Reader::finish`] returns the settings, and only if no problem was reported.
 pub(super) struct Reader<'a> {
     variable: &'a dyn Fn(&str) -> Option<String>,
     problems: Vec<String>,
@@ -30,8 +29,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Adds the problem `NAME WHAT`. It does so only once, because a setting that several parts need is read several
-    /// times.
+    /// Adds the problem `NAME WHAT`, but only once. A setting that several parts need is read several times.
     pub(super) fn report(&mut self, name: &str, what: &str) {
         let problem = format!("{name} {what}");
         if !self.problems.contains(&problem) {

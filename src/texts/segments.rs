@@ -72,9 +72,9 @@ pub fn segments(text: &str, code_length: usize) -> Segments {
     }
 }
 
-/// The length of a character in septets, if the default alphabet has it.
+/// The length of a character in septets, or `None` if the default alphabet does not have it.
 ///
-/// This is a `match` because it is fast: every start counts the texts of all languages.
+/// This is a `match` because a `match` is fast: every start counts the texts of all languages.
 #[rustfmt::skip] // One line for each block of letters.
 fn septets(character: char) -> Option<usize> {
     match character {

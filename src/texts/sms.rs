@@ -1,9 +1,11 @@
 //! The built-in texts of SMS.
 //!
 //! Each text fits into one segment with a brand of 20 characters and a code of 8, with and without its second sentence.
-//! The tests check this. A text uses only the letters of GSM 03.38 if the language allows that naturally, because this
-//! leaves room for a last line. No accent is left out to reach this. No word agrees with the brand, because the gender
-//! and case of the brand are not known.
+//! The tests check this.
+//!
+//! A text uses only the letters of GSM 03.38 if that is natural in its language, because more characters then fit into
+//! a segment and leave room for a last line. No accent is dropped for this. No word agrees with the brand, because the
+//! brand's gender and case are not known.
 //!
 //! Arabic, Persian, Urdu and Hebrew need no direction marks, for three reasons (UAX #9):
 //!
@@ -11,7 +13,7 @@
 //! - A word of the script is between brand and code, so they are two runs and keep their order.
 //! - Digits, like Latin letters, run from left to right in both directions.
 //!
-//! A mark would take one of 70 characters, and some old phones show it as a box.
+//! A mark would take one of the 70 characters, and some old phones show it as a box.
 
 /// A language, its text, and the sentence against sharing the code; sorted by language.
 pub(super) static SMS: &[(&str, &str, &str)] = &[
