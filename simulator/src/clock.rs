@@ -1,5 +1,4 @@
-//! A clock that starts at wall time and can be moved forward, so that tests need not wait for a
-//! code to expire.
+//! A clock that starts at wall time. Tests move it forward instead of waiting until a code expires.
 
 use std::time::{Duration, SystemTime};
 

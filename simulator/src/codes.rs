@@ -25,9 +25,9 @@ pub(crate) struct Rules {
 
 /// Identifies a code.
 ///
-/// AWS documents the reference as the key and does not say whether two numbers may share one. In
-/// the simulator they may, and a code proves only the number that it was sent to. Neither service
-/// knows the codes of the other.
+/// AWS documents that the reference is the key. It does not say whether two numbers may share a
+/// reference. In the simulator they may, and a code proves only the number that it was sent to. The
+/// codes of the two services are kept apart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CodeKey {
@@ -60,7 +60,8 @@ pub(crate) struct Codes(HashMap<CodeKey, IssuedCode>);
 
 impl Codes {
     /// Makes a code. AWS does not document how a second send under the same reference changes the
-    /// first code. In the simulator the new code replaces it, with its own attempts and validity.
+    /// first code. In the simulator, the new code replaces the first and has its own attempts and
+    /// validity.
     pub(crate) fn issue(&mut self, key: CodeKey, rules: Rules, now: SystemTime) -> IssuedCode {
         let characters = std::iter::repeat_with(|| fastrand::choice(rules.characters.bytes()));
         let issued = IssuedCode {
@@ -78,8 +79,9 @@ impl Codes {
         issued
     }
 
-    /// Whether `guess` is the code, including its case. A right guess is accepted once, a wrong one
-    /// costs an attempt. Unknown, expired, used and exhausted codes give `false` as well.
+    /// Whether `guess` is the code, compared with its case. A right guess is accepted once, and a
+    /// wrong one costs an attempt. The result is also false if the code is unknown, expired, used
+    /// or out of attempts.
     pub(crate) fn verify(&mut self, key: &CodeKey, guess: &str, now: SystemTime) -> bool {
         let Some(issued) = self.0.get_mut(key) else {
             return false;

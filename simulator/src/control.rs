@@ -1,5 +1,5 @@
-//! The control API under `/simulator/`: the Rust API over HTTP, for the page and for tests in other
-//! languages.
+//! The control API under `/simulator/`. It offers the methods of `Simulator`
+//! over HTTP, for the page and for tests in other languages.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -36,8 +36,9 @@ pub(crate) fn routes() -> Router<Arc<Desk>> {
         .layer(middleware::from_fn(json_only))
 }
 
-/// Any web page can make a browser post to localhost, but not with this content type. A request
-/// with it needs a CORS preflight, and this server refuses that. (So does `DELETE`.)
+/// Refuses a POST without the content type `application/json`. Any web page can make a browser post
+/// to localhost, but for this content type the browser asks first with a CORS preflight, and this
+/// server never agrees. A `DELETE` needs the same preflight, so it is safe as it is.
 async fn json_only(request: Request, next: Next) -> Response {
     let content_type = request
         .headers()

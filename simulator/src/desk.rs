@@ -78,8 +78,8 @@ struct State {
     messages: Vec<Message>,
     /// By [`Arrival::number`].
     requests: BTreeMap<u64, Recorded>,
-    /// A reset does not set this back: a request in progress must not write its body into the
-    /// record of a later one.
+    /// How many requests have arrived. A reset does not set this back. Otherwise a request that is
+    /// in progress during the reset could write its body into the record of a later request.
     arrivals: u64,
     /// `None`: every application ID exists.
     applications: Option<BTreeSet<String>>,
@@ -97,8 +97,8 @@ impl Desk {
         })
     }
 
-    /// Records a request when its headers have arrived, so that a request that breaks off counts as
-    /// well. Takes the request's failure out of the queue.
+    /// Records a request as soon as its headers have arrived, so that a request that breaks off
+    /// later counts too. Takes the failure for this request out of the queue.
     pub(crate) fn record_arrival(
         &self,
         service: Service,
@@ -320,8 +320,8 @@ impl Desk {
         self.changed.subscribe()
     }
 
-    /// Signals before the change. Watchers read the state under the same lock, so they read it
-    /// after the change.
+    /// Locks the state for a change, and signals the change at once. A watcher needs the same lock
+    /// to read the state, so it reads the state after the change.
     fn change(&self) -> MutexGuard<'_, State> {
         let state = self.state();
         self.changed.send_replace(());

@@ -16,7 +16,7 @@ pub enum Service {
     Pinpoint,
     /// Code verification in AWS End User Messaging. In JSON: `end-user-messaging`.
     EndUserMessaging,
-    /// Amazon Pinpoint SMS Voice V2, for feedback on messages of End User Messaging. In JSON:
+    /// Amazon Pinpoint SMS Voice V2. Feedback on messages of End User Messaging goes there. In JSON:
     /// `pinpoint-sms-voice-v2`.
     PinpointSmsVoiceV2,
 }
@@ -52,15 +52,16 @@ impl Operation {
 /// A failure of one request.
 ///
 /// If the service refuses the request or cannot deliver the message, the request has no effect. If only the *response*
-/// is late, lost or damaged, the request has its effect: the message is sent, the attempt is used up, the feedback is
-/// kept.
+/// is late, lost or damaged, the request has its effect: the message is sent, the attempt is used up, or the feedback
+/// is kept.
 ///
-/// Some services lack some failures ([`applies_to`](Self::applies_to)). A failed delivery, for example, is a 200 with a
-/// status at Pinpoint, and an exception at End User Messaging. If services name an exception differently, the list has
-/// Pinpoint's name, and [`sees`](Self::sees) knows the others. The messages of `OptOut` and `PermanentFailure` at End
-/// User Messaging are guesses, because AWS does not document them.
+/// Not every service has every failure: see [`applies_to`](Self::applies_to). One failure can also look different at
+/// two services. A failed delivery, for example, is a 200 with a status at Pinpoint, and an exception at End User
+/// Messaging. The descriptions of the variants have Pinpoint's exception names, and [`sees`](Self::sees) has those of
+/// the other services. At End User Messaging, the texts of `OptOut` and `PermanentFailure` are guesses, because AWS
+/// does not document them.
 ///
-/// In JSON the names are in kebab case (`"close-after-reading"`), and `Slow` is `{"slow": milliseconds}`.
+/// In JSON, the names are in kebab case (`"close-after-reading"`), and `Slow` is `{"slow": milliseconds}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Failure {
@@ -68,14 +69,14 @@ pub enum Failure {
     Successful,
     /// Pinpoint, send: 200, `DUPLICATE`.
     Duplicate,
-    /// Send. Pinpoint: 200, `OPT_OUT`. End User Messaging: 409 `ConflictException`; only its message
-    /// says that the number opted out, and it contains the number.
+    /// Send: the number has opted out. Pinpoint: 200, `OPT_OUT`. End User Messaging: 409 `ConflictException`. Only its
+    /// text gives the reason, and the text contains the number.
     OptOut,
-    /// Send. Pinpoint: 200, `PERMANENT_FAILURE`. End User Messaging: 400 `ValidationException`; only
-    /// its message says that the number is a landline, and it contains the number.
+    /// Send: the number cannot be reached. Pinpoint: 200, `PERMANENT_FAILURE`. End User Messaging: 400
+    /// `ValidationException`. Only its text says that the number is a landline, and the text contains the number.
     PermanentFailure,
-    /// Pinpoint, send: 200, `PERMANENT_FAILURE`; its `StatusMessage` says that the number opted out,
-    /// and contains the number.
+    /// Pinpoint, send: 200, `PERMANENT_FAILURE`. The `StatusMessage` says that the number opted out, and contains the
+    /// number.
     PermanentFailureOptedOut,
     /// Pinpoint, send: 200, `THROTTLED`.
     Throttled,
@@ -83,7 +84,7 @@ pub enum Failure {
     TemporaryFailure,
     /// Pinpoint, send: 200, `UNKNOWN_FAILURE`.
     UnknownFailure,
-    /// 200, an undocumented status. Pinpoint: the `DeliveryStatus` of a send. End User Messaging: the
+    /// 200, with a status that AWS does not document. Pinpoint: the `DeliveryStatus` of a send. End User Messaging: the
     /// `status` of a verify, which uses up an attempt.
     UnheardOfStatus,
     /// Pinpoint, send: 200, an empty `Result`. The message is sent.
@@ -96,8 +97,8 @@ pub enum Failure {
     BadRequest,
     /// 403 `ForbiddenException`; elsewhere the same as `AccessDenied`.
     Forbidden,
-    /// 404 `NotFoundException`; elsewhere `ResourceNotFoundException`, which End User Messaging's model
-    /// has only for a send.
+    /// 404 `NotFoundException`; elsewhere `ResourceNotFoundException`. In the model of End User Messaging, only a send
+    /// has this exception.
     NotFound,
     /// Pinpoint: 405 `MethodNotAllowedException`.
     MethodNotAllowed,
@@ -137,9 +138,9 @@ pub enum Failure {
     JsonArray,
     /// 200 with `{}`: no `Result` or `Valid`, no `messageId` or `status`. The request has its effect.
     EmptyObject,
-    /// Pinpoint: 200 with the response inside the wrapper that boto3 shows and the protocol does not
-    /// have: `{"VerificationResponse": {"Valid": true}}`, `{"MessageResponse": {…}}`. The request has
-    /// its effect.
+    /// Pinpoint: 200, with the response inside a wrapper: `{"VerificationResponse": {"Valid": true}}`,
+    /// `{"MessageResponse": {…}}`. boto3 shows this wrapper, but the protocol does not have it. The request has its
+    /// effect.
     Wrapped,
 }
 
@@ -186,8 +187,8 @@ impl Failure {
         ]
     }
 
-    /// Whether `operation` of `service` can fail like this. For example, a verify has no delivery that
-    /// could fail.
+    /// Whether `operation` of `service` can fail like this. For example, a verify delivers nothing, so it cannot have a
+    /// failed delivery.
     #[must_use]
     pub fn applies_to(&self, service: Service, operation: Operation) -> bool {
         let exists = match self {
@@ -228,8 +229,8 @@ impl Failure {
             .any(|service| self.applies_to(service, operation))
     }
 
-    /// Describes in a few words, for the page, how a client of `service` sees the failure. A failure that does not
-    /// apply to `service` is described as at Pinpoint.
+    /// Describes in a few words, for the page, how the failure looks to a client of `service`. If `service` does not
+    /// have the failure, the words are those for Pinpoint.
     #[must_use]
     pub fn sees(&self, service: Service) -> &'static str {
         let at = |pinpoint, end_user_messaging, sms_voice| match service {
@@ -346,7 +347,7 @@ impl Failures {
             .push_back(Queued { failure, times });
     }
 
-    /// Takes the first failure that a request of this kind can have. Other failures stay in the queue for later
+    /// Takes the first failure that a request of this kind can have. Failures before it stay in the queue for later
     /// requests.
     pub(crate) fn take(&mut self, service: Service, operation: Operation) -> Option<Failure> {
         let queue = self.0.get_mut(&operation)?;

@@ -7,16 +7,16 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// Systems give higher ports to outgoing connections and to listeners on port 0 (Linux from 32768, others from 49152).
-/// Such a connection could take a higher port before the program listens on it.
+/// The ports that are given out. Higher ports would not be safe: systems give them to outgoing connections and to listeners on
+/// port 0 (Linux from 32768, others from 49152). One of these could take the port before the program listens on it.
 const PORTS: Range<u16> = 20_000..32_000;
 
-/// The ports that this process has reserved, each with a UDP socket of the same number. The socket keeps other test
-/// processes off the port. It does not disturb a program that listens on the port with TCP.
+/// The ports that this process has reserved, each held by a UDP socket of the same number. The socket keeps other test
+/// processes off the port. A program can still listen on the port with TCP.
 static RESERVED: Mutex<Vec<UdpSocket>> = Mutex::new(Vec::new());
 
-/// A loopback port for a program that is told its port when it starts. Until this process ends, no other call returns
-/// the same port, in this process or in another one.
+/// A loopback port for a program that is told its port when it starts. No other call returns the same port until this
+/// process ends, not even a call in another process.
 ///
 /// # Panics
 ///

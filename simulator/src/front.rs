@@ -1,16 +1,21 @@
 //! API Gateway's HTTP API (payload version 2.0) in front of a handler, without AWS.
 //!
 //! Every request becomes an event for the handler, and the handler's result becomes the HTTP response. Every caller
-//! appears as authenticated by IAM, although no signature is checked. So the front, like the simulator, listens only on
-//! loopback addresses and serves only local host names.
+//! appears as authenticated by IAM, although no signature is checked. So the front listens only on loopback addresses
+//! and serves only local host names, as the simulator does.
 //!
 //! The front also has Lambda's own API, `POST /2015-03-31/functions/NAME/invocations` with any name. The body is the
 //! event, and the response is the function's result, or an error with the header `x-amz-function-error`. Browsers are
 //! refused there, because any page could make them post an event.
 //!
-//! Like API Gateway it responds 413 to a body over 10 MB, 500 if the handler fails or returns an
-//! invalid response, 503 after 30 seconds, and 200 with a JSON body to a result without
-//! `statusCode`. Unlike API Gateway it passes `rawPath` on exactly as the client sent it.
+//! The front responds as API Gateway does:
+//!
+//! - 413 to a body over 10 MB;
+//! - 500 if the handler fails or returns an invalid response;
+//! - 503 after 30 seconds;
+//! - 200 with a JSON body to a result without `statusCode`.
+//!
+//! There is one difference: `rawPath` is exactly as the client sent it.
 
 use std::{
     collections::BTreeMap,
@@ -101,8 +106,8 @@ impl Front {
         Self::start_with_routes(listener, ["$default"], handler)
     }
 
-    /// Like [`start_on`](Self::start_on), but with these routes, such as `POST /otp/send`. Routes match
-    /// exactly. `$default` takes all other requests; without it they get 404.
+    /// Like [`start_on`](Self::start_on), but with these routes, such as `POST /otp/send`. Routes match exactly.
+    /// `$default` takes all other requests. Without `$default`, they get 404.
     ///
     /// # Errors
     ///
@@ -204,8 +209,8 @@ where
     let Ok(event) = to_raw_value(&event(&head, &body, route, peer, &gateway_id)) else {
         return internal_server_error();
     };
-    // The handler runs in its own task. Like Lambda it continues when the client leaves, and a panic costs only this
-    // response.
+    // The handler runs in a task of its own. So it continues when the client leaves, as on Lambda, and a panic costs
+    // only this response.
     let running = tokio::spawn(async move { handler(event, random_id()).await });
     let mut response = match tokio::time::timeout(LONGEST_WAIT, running).await {
         Ok(Ok(Ok(answer))) => to_response(answer).unwrap_or_else(internal_server_error),
@@ -309,8 +314,8 @@ fn query_parameters(head: &Parts) -> BTreeMap<String, String> {
     joined
 }
 
-/// Encodes the body as API Gateway does: as text if the content type is textual and the bytes are
-/// UTF-8, otherwise in base64. The flag says whether it is base64.
+/// Encodes the body as API Gateway does: as text if the content type is textual and the bytes are UTF-8, and otherwise
+/// in base64. The result is true if it is base64.
 fn encode_body(headers: &HeaderMap, body: &[u8]) -> (Option<String>, bool) {
     if body.is_empty() {
         return (None, false);

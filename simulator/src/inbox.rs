@@ -27,8 +27,8 @@ pub(crate) fn routes() -> Router<Arc<Desk>> {
         .route("/inbox/updates", get(updates))
 }
 
-/// The policy allows only the script and style of this response, because message texts and brand
-/// names come from requests and could contain markup.
+/// The page, with a policy that allows only its own script and style. Message texts and brand names
+/// come from requests and could contain markup.
 async fn page() -> impl IntoResponse {
     let nonce = random_id();
     let policy = format!(

@@ -27,11 +27,11 @@ pub struct Invoked {
     pub used_code: bool,
 }
 
-/// Gives `event` to the function. `phone` and `api` are the local ports of the desk that runs.
+/// Gives `event` to the function of a running desk. `phone` and `api` are the desk's local ports.
 ///
 /// # Errors
 ///
-/// If one of them does not answer.
+/// If one of the ports does not answer.
 pub async fn invoke(event: &str, phone: u16, api: u16) -> io::Result<Invoked> {
     let code = if event.contains(CODE) {
         newest_code(phone).await?

@@ -1,6 +1,6 @@
-//! Steps of the ledger as values, so that a test can watch, delay, fail or replace each step in one place.
+//! Steps of the ledger as values. With them, a test can watch, delay, fail or replace every step in one place.
 //!
-//! A test implements [`Layer`]; [`Layered`] makes a [`Ledger`] of it.
+//! The test implements [`Layer`], and [`Layered`] makes a [`Ledger`] of it.
 
 mod owned;
 mod step;

@@ -29,29 +29,30 @@
 //! | `GET /inbox/updates` | the state of the page as server-sent events, after every change |
 //!
 //! Bodies, headers and errors are those of the real services, so boto3 and the AWS SDKs work
-//! unchanged. Differences:
+//! unchanged. These are the differences:
 //!
 //! - A request needs a Signature Version 4 whose scope names the service (`mobiletargeting`,
-//!   `end-user-messaging`, `sms-voice`). Any credentials do: the signature is **not** verified.
-//! - Every application ID exists, unless [`Simulator::know_only_applications`] restricts them. No
-//!   configuration and no managed template of End User Messaging exists: the request must carry its
+//!   `end-user-messaging`, `sms-voice`). The signature is **not** verified, so any credentials will
+//!   do.
+//! - Every application ID exists, unless [`Simulator::know_only_applications`] restricts them. End
+//!   User Messaging has no configuration and no managed template, so a request must carry its
 //!   template.
-//! - Where AWS documents nothing, the simulator guesses.
+//! - The simulator guesses what AWS does not document.
 //!   - Both services: a second send under the same reference replaces the first code. A right code
-//!     is accepted once, in the case in which it was sent. An unknown reference counts as a wrong
-//!     guess. A code belongs to its reference, its number and the service that sent it.
+//!     is accepted once, and only with the same capital and small letters. A guess under an unknown
+//!     reference is wrong. A code belongs to its reference, its number and the service that sent it.
 //!   - Pinpoint: the defaults are `CodeLength` 6, `ValidityPeriod` 15 (minutes), `AllowedAttempts` 3
 //!     and `Language` `en-US`. All texts but the English one are [our own](mod@crate::texts).
-//!   - End User Messaging: it refuses a call whose template claims to be SSML but is not. The
-//!     exceptions for numbers that opted out and for landlines are in [`Failure`]. The text of a
-//!     WhatsApp message is Meta's in reality. Feedback is accepted only for messages of End User
-//!     Messaging, and the last one counts.
+//!   - End User Messaging: a call is refused if its template claims to be SSML but is not. The
+//!     exceptions for numbers that opted out and for landlines are in [`Failure`]. The simulator
+//!     writes the text of a WhatsApp message, which Meta writes in reality. Feedback is accepted only
+//!     for messages of End User Messaging, and the last feedback counts.
 //!
 //! The simulator's clock shows wall time until [`Simulator::advance`] moves it forward.
 //!
-//! Anyone who reaches the server can read the codes. It therefore listens only on loopback
-//! addresses and responds only to requests for `localhost`, `127.0.0.1` and `[::1]`, so that a web
-//! page cannot reach it through a host name of its own.
+//! Anyone who reaches the server can read the codes. So it listens only on loopback addresses. It
+//! also responds only to requests for `localhost`, `127.0.0.1` and `[::1]`, because a web page could
+//! otherwise reach it through a host name of its own.
 //!
 //! # Scenario numbers
 //!
@@ -75,11 +76,13 @@
 //! | `+14255550156` | `+14255550166` | connection closed, but it was carried out |
 //! | – | `+14255550167` | 200, `Valid` is false, whatever the guess |
 //!
-//! These are Pinpoint's responses. End User Messaging gives the same or the nearest one that it has
-//! ([`Scenario::outcome_at`]). Other area codes work as well ([why](scenarios())); all other numbers
-//! are ordinary. Late means three seconds. A [queued](Simulator::fail_next) failure takes precedence,
-//! so `Failure::Successful` lets one send to such a number pass. [`Failure`] says when a message is
-//! sent or an attempt is used up in spite of the failure.
+//! These are Pinpoint's responses. End User Messaging gives the same response, or the nearest one
+//! that it has ([`Scenario::outcome_at`]). Other area codes work as well ([why](scenarios())), and all
+//! other numbers are ordinary. Late means three seconds.
+//!
+//! A [queued](Simulator::fail_next) failure takes precedence, so `Failure::Successful` lets one send
+//! to such a number pass. [`Failure`] says when a message is sent or an attempt is used up in spite
+//! of the failure.
 //!
 //! # Control over HTTP
 //!

@@ -1,6 +1,7 @@
-//! The ledger in memory: the same steps and conditions as in `DynamoDB`, on maps.
+//! The ledger in memory: the steps and conditions of the ledger in `DynamoDB`, on maps.
 //!
-//! It shares no code with the `DynamoDB` adapter. So one test suite for both shows where either breaks the contract.
+//! It shares no code with the adapter of `DynamoDB`. So if one of the two breaks the contract, the test suite that runs
+//! on both shows it.
 
 mod budgets;
 mod keys;
@@ -35,7 +36,7 @@ use crate::steps::with_steps;
 /// A [`Ledger`] in memory. Clones share their items.
 ///
 /// Each step is atomic: it holds one lock from its first read to its last write, and never waits in between. The ledger
-/// has no clock, so expired items stay until [`MemoryLedger::sweep`].
+/// has no clock, so expired items stay until a test calls [`MemoryLedger::sweep`].
 #[derive(Clone, Debug, Default)]
 pub struct MemoryLedger {
     items: Arc<Mutex<Items>>,
@@ -68,7 +69,7 @@ impl MemoryLedger {
     }
 
     /// Deletes the items whose time to live has passed, as `DynamoDB` does sooner or later. Tests call this whenever
-    /// they move their clock, so that no test can rely on an expired item.
+    /// they move their clock, so that they cannot rely on an expired item.
     pub fn sweep(&self, now: Millis) {
         // Times to live are in whole seconds.
         let kept = |expires: Millis| expires.seconds().saturating_mul(1000) >= now.0;

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::{clock::serialize_rfc3339, failure::Service, ssml, texts};
 
-/// An SMS, a call or a WhatsApp message. `Debug` and JSON show the number and the code, because this
-/// is a simulator.
+/// An SMS, a call or a WhatsApp message. `Debug` and JSON show the number and the code. Here that does no harm, because
+/// no real message was sent.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Message {
@@ -20,8 +20,8 @@ pub struct Message {
     pub from: String,
     /// The brand name of a Pinpoint request; empty for End User Messaging, whose templates contain it.
     pub brand: String,
-    /// The language of the request, such as `pt-BR`; empty for an SMS of End User Messaging, whose
-    /// requests have none.
+    /// The language of the request, such as `pt-BR`. It is empty for an SMS of End User Messaging, because such a
+    /// request has no language.
     pub language: String,
     /// The words that a person reads or hears, see [`Channel::Voice`].
     pub text: String,
@@ -51,8 +51,8 @@ pub struct Message {
 pub enum Channel {
     /// In JSON: `sms`.
     Sms,
-    /// A call. Its text has the words of the SSML without tags: a spelled-out code as `1 2 3 4 5 6`, a
-    /// pause as `…`. A template that is not SSML stays as it is. In JSON: `voice`.
+    /// A call. Its text has the words of the SSML without the tags. A spelled-out code is `1 2 3 4 5 6`, and a pause is
+    /// `…`. A template that is not SSML stays as it is. In JSON: `voice`.
     Voice,
     /// A WhatsApp message. Its text is always the English one. In JSON: `whatsapp`.
     WhatsApp,

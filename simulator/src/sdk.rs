@@ -3,8 +3,8 @@
 use aws_credential_types::Credentials;
 use otp_lambda::aws::{ConfigLoader, SharedHttpClient, config_loader};
 
-/// The function's own configuration, with a region and credentials that mean nothing. The caller has to set the
-/// endpoint.
+/// The function's own configuration of the SDK, with a region and credentials that mean nothing. The caller still has
+/// to set the endpoint.
 #[must_use]
 pub fn simulated_config(http_client: SharedHttpClient) -> ConfigLoader {
     let credentials = Credentials::builder()

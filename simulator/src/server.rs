@@ -1,5 +1,5 @@
-//! Serves connections: only on loopback addresses and for local host names. A response can also be a
-//! closed connection.
+//! Serves connections, only on loopback addresses and for local host names. Instead of a response, a handler can close
+//! the connection.
 
 use std::{
     convert::Infallible,
@@ -42,8 +42,7 @@ pub struct Bound {
 ///
 /// If the program cannot listen on any port.
 pub fn bind_or_next(preferred: u16) -> io::Result<Bound> {
-    // The next ports are easy to guess and to remember. If all of them are taken, any free port
-    // will do.
+    // The next ports are easy to guess and to remember. If they are all taken, any free port will do.
     let next = (1..=20).filter_map(|step| preferred.checked_add(step));
     for port in std::iter::once(preferred).chain(next).chain([0]) {
         match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
@@ -78,8 +77,7 @@ pub(crate) fn truncate(response: Response<Body>, body: &Bytes) -> Response<Body>
         .insert(header::CONTENT_LENGTH, body.len().into());
     let half = stream::iter([Ok(body.slice(..body.len() / 2))]);
     let end = stream::once(async {
-        // After an error, hyper drops all that it has not written yet. So it gets time to write
-        // first.
+        // After an error, hyper drops everything that it has not written yet. The wait lets it write first.
         tokio::time::sleep(Duration::from_millis(20)).await;
         Err(HungUp)
     });
@@ -146,8 +144,8 @@ async fn serve_connection(stream: TcpStream, peer: SocketAddr, router: Router) {
         .await;
 }
 
-/// Protects against DNS rebinding: a web page can let its own host name resolve to 127.0.0.1 and
-/// then read the responses. The requests of such a page carry that name.
+/// Whether a request names a local host. This protects against DNS rebinding: a web page can let its own host name
+/// resolve to 127.0.0.1 and then read the responses, but its requests carry that name.
 fn is_local<B>(request: &Request<B>) -> bool {
     let named = |authority: &Authority| {
         let host = authority.host().to_ascii_lowercase();

@@ -27,8 +27,8 @@ use crate::{
 
 /// A running simulator. Dropping it closes its connections and frees its port.
 ///
-/// It runs on its own thread, so it keeps responding while the caller's thread waits for a child
-/// process, and a paused tokio clock does not affect it.
+/// It runs on a thread of its own. So it responds even while the caller's thread waits for a child process, and a
+/// paused tokio clock does not affect it.
 #[derive(Debug)]
 pub struct Simulator {
     desk: Arc<Desk>,
@@ -39,8 +39,8 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    /// Starts a simulator on a loopback address; port 0 means any free port. It accepts connections
-    /// when this returns.
+    /// Starts a simulator on a loopback address. Port 0 means any free port. When this returns, the simulator accepts
+    /// connections.
     ///
     /// # Errors
     ///
@@ -84,8 +84,8 @@ impl Simulator {
         })
     }
 
-    /// The endpoint for clients and the address of the page, such as `http://127.0.0.1:6870`. It has
-    /// no slash at the end.
+    /// The endpoint for clients, which is also the address of the page, such as `http://127.0.0.1:6870`. It has no
+    /// slash at the end.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
@@ -109,8 +109,8 @@ impl Simulator {
         self.desk.codes()
     }
 
-    /// Queues a failure for one request. If the service of a request does not have the failure
-    /// ([`Failure::applies_to`]), the failure waits for a request to another service.
+    /// Queues a failure for one request. The failure waits for a request to a service that has it
+    /// ([`Failure::applies_to`]). Requests to other services pass.
     ///
     /// # Panics
     ///
@@ -120,7 +120,7 @@ impl Simulator {
         self.queue(operation, failure, Times::ONCE);
     }
 
-    /// Queues a failure for `times` requests; 0 does nothing.
+    /// Queues a failure for `times` requests. 0 queues nothing.
     ///
     /// # Panics
     ///
@@ -132,7 +132,7 @@ impl Simulator {
         }
     }
 
-    /// Queues a failure for every request until [`clear_failures`](Self::clear_failures).
+    /// Queues a failure for every request, until [`clear_failures`](Self::clear_failures) is called.
     ///
     /// # Panics
     ///
@@ -174,14 +174,14 @@ impl Simulator {
         self.desk.know_only(Some(ids));
     }
 
-    /// Sets the command that the page suggests for sending. The default is a signed `curl` to the
-    /// simulator itself. A reset keeps it.
+    /// Sets the command that the page suggests for sending. The default is a signed `curl` to the simulator itself. A
+    /// reset does not change it.
     pub fn suggest(&self, command: impl Into<String>) {
         self.desk.suggest(command.into());
     }
 
-    /// Sets the service whose failures and scenario numbers the page and the control API list. The
-    /// default is Pinpoint. A reset keeps it.
+    /// Sets the service whose failures and scenario numbers the page and the control API list. The default is Pinpoint.
+    /// A reset does not change it.
     pub fn describe(&self, service: Service) {
         self.desk.describe(service);
     }
@@ -191,8 +191,8 @@ impl Simulator {
         self.desk.also_reset(other);
     }
 
-    /// Removes all codes, messages, records and failures, returns to wall time, and lets every
-    /// application ID exist.
+    /// Removes all codes, messages, records and failures. The clock returns to wall time, and every application ID
+    /// exists again.
     pub fn reset(&self) {
         self.desk.reset();
     }

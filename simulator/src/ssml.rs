@@ -1,12 +1,12 @@
 //! Turns Amazon Polly's SSML into the words that a person hears.
 
-/// The words of a document. `None` if the document is not SSML: tags do not match, there is a bare
-/// `&`, or no `<speak>` surrounds it.
+/// The words of a document. `None` if the document is not SSML: its tags do not match, it has a
+/// bare `&`, or no `<speak>` surrounds it.
 ///
 /// Spelled-out text (`say-as` with `digits`, `characters`, `spell-out` or `telephone`) becomes
 /// single characters. A break, or the end of a paragraph or sentence, becomes `…`. An alias
-/// replaces the text that it stands for. Tags about pronunciation (`prosody`, `lang`, …) leave no
-/// trace.
+/// replaces the text that it stands for. Tags about pronunciation (`prosody`, `lang`, …) are left
+/// out.
 pub(crate) fn spoken_words(document: &str) -> Option<String> {
     let mut rest = document;
     let mut open: Vec<Element<'_>> = Vec::new();
@@ -89,8 +89,8 @@ impl<'a> Element<'a> {
     }
 }
 
-/// Splits the markup into a tag without its brackets, and the rest. Comments may contain tags, and
-/// attributes may contain brackets.
+/// Splits the markup into a tag without its brackets, and everything after the tag. A comment may
+/// contain tags, and an attribute may contain brackets, so the first `>` is not always the end.
 fn split_at_end(markup: &str) -> Option<(&str, &str)> {
     if let Some(comment) = markup.strip_prefix("!--") {
         return comment.split_once("-->").map(|(_, after)| ("!", after));

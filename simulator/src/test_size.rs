@@ -6,13 +6,13 @@ use std::env;
 ///
 /// # Panics
 ///
-/// If `OTP_TEST_SIZE` has any other value. Otherwise a typing error would make a full run small.
+/// If `OTP_TEST_SIZE` has any other value. Without this panic, a typing error would turn a full run into a small one.
 #[must_use]
 pub fn sized<T>(small: T, full: T) -> T {
     if is_full() { full } else { small }
 }
 
-/// Whether tests run in full. See [`sized`].
+/// Whether tests run in full: see [`sized`].
 ///
 /// # Panics
 ///

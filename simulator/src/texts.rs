@@ -1,11 +1,11 @@
 //! Pinpoint's texts, by language.
 //!
-//! AWS publishes only the English text (`en-US` below). The other twelve are this project's; the
-//! real service sends its own.
+//! AWS publishes only the English text (`en-US` below). This project has written the other twelve,
+//! and the real service sends others.
 
-/// Language tags in the API's spelling, with their texts. With a code of 8 digits and a brand of 20
-/// characters, each text fits into one SMS segment of 70 UCS-2 units. One letter of the brand
-/// outside GSM-7 is enough to make the message UCS-2.
+/// Language tags in the API's spelling, with their texts. Each text fits into one SMS segment with
+/// a code of 8 digits and a brand of 20 characters, even if the message is in UCS-2, with only 70
+/// units. One letter of the brand outside GSM-7 makes it UCS-2.
 const TEXTS: [(&str, &str); 13] = [
     ("de-DE", "Ihr Einmalpasswort von {{brand}} lautet: {{otp}}"),
     ("en-GB", "Your one-time password from {{brand}} is: {{otp}}"),

@@ -1,5 +1,4 @@
-//! The parts that the protocols share: signatures, records of requests, fields of bodies, and damaged
-//! responses.
+//! The parts that the protocols share: signatures, records of requests, fields of bodies, and damaged responses.
 
 use std::ops::RangeInclusive;
 
@@ -39,8 +38,8 @@ pub(crate) trait Call {
 
     fn destination<'a>(&self, body: &'a Value) -> Option<&'a str>;
 
-    /// Executes the request and returns the response. Failures that are part of the protocol, such
-    /// as a `DeliveryStatus`, are applied in this step.
+    /// Executes the request and returns the response. Here it also applies the failures that are part of the protocol,
+    /// such as a `DeliveryStatus`.
     fn carry_out(&self, desk: &Desk, input: &CallInput<'_>) -> Result<Value, Refusal>;
 
     /// The exception that a failure stands for, if there is one.
@@ -181,8 +180,8 @@ pub(crate) async fn answer<C: Call + Sync>(
         desk.record_body(&arrival, body.clone());
     }
 
-    // A queued failure comes before all checks. A scenario comes after them, because it needs the
-    // number in the body.
+    // A queued failure comes before all checks. The failure of a scenario number comes after them, because the number
+    // is in the body.
     let admitted = check_signature_scope(&head.headers, C::SIGNING_NAME)
         .and_then(|()| call.admit(desk, &head.method))
         .and(body.as_ref().map_err(|_| C::too_large()));
@@ -252,8 +251,8 @@ fn damage<C: Call>(answer: &Value, failure: Option<&Failure>) -> Result<String, 
     })
 }
 
-/// Checks that there is a Signature Version 4 for this service. The signature itself cannot be
-/// verified, because the simulator does not know the secret key.
+/// Checks that there is a Signature Version 4 for this service. The signature itself is not verified, because the
+/// simulator does not know the secret key.
 fn check_signature_scope(headers: &HeaderMap, signing_name: &str) -> Result<(), Refusal> {
     let authorization = headers
         .get(header::AUTHORIZATION)
@@ -288,8 +287,8 @@ pub(crate) struct InvalidField {
     pub(crate) message: String,
 }
 
-/// The fields of a request body or of an object inside it. An absent object has no fields. A null
-/// counts as absent, as in AWS's JSON protocols, and unknown fields are ignored.
+/// The fields of a request body, or of an object inside it. An absent object has no fields. Null counts as absent, as
+/// in AWS's JSON protocols. Unknown fields are ignored.
 pub(crate) struct Fields<'a> {
     fields: Option<&'a Map<String, Value>>,
     /// A JSON pointer to the object.

@@ -1,9 +1,9 @@
 //! Judges settings before they are deployed, for `make settings` and `make deploy`. It reads this process's environment
-//! as the function would, and prints every problem on a line of its own.
+//! as the function would, and prints each problem on a line of its own.
 //!
-//! It is a program of its own because the function is built for Lambda's processor, and this machine may have another
-//! one. It is in this crate because the function's package must not grow. `make run` has already built all that it
-//! needs.
+//! It is a separate program because the function is built for Lambda's processor, which this machine may not have. It
+//! is in this crate so that the function's package does not grow, and because `make run` has already built everything
+//! that it needs.
 
 use otp_lambda::settings::Settings;
 use std::process::ExitCode;

@@ -221,8 +221,8 @@ impl Items {
         }
     }
 
-    /// The verification to change, if the condition holds. Otherwise the error has the verification as it stands, if
-    /// there is one.
+    /// Finds the verification to change and checks the condition. If the condition does not hold, the error has the
+    /// verification as it stands, if there is one.
     fn verification_if(
         &mut self,
         item: &ItemName,

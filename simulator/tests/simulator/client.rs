@@ -52,8 +52,8 @@ impl Answer {
     }
 }
 
-/// Returns `Err(WouldBlock)` after two seconds without a response, and `Err(UnexpectedEof)` if the connection closes
-/// before the response is complete.
+/// Sends a request. The error is `WouldBlock` after two seconds without a response, and `UnexpectedEof` if the
+/// connection closes before the response is complete.
 pub(crate) fn request(
     address: SocketAddr,
     method: &str,
