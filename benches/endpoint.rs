@@ -1,5 +1,5 @@
-//! AWS's endpoints: TLS 1.3 in front of the emulator of the table and of the simulator, with delays, and with counts of
-//! what reached them.
+//! Plays AWS's endpoints. In front of the simulator and of the emulator of the table there is TLS 1.3, with delays, and
+//! with a count of everything that arrives.
 
 use crate::table::read_message;
 use otp_lambda::aws::AMAZON_ROOTS;
@@ -16,8 +16,8 @@ use std::time::Duration;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::{HandshakeKind, ServerConfig, ServerConnection, StreamOwned, version};
 
-/// The table, the provider and Secrets Manager. Clients keep the sessions of TLS by host name, and AWS's services have one
-/// each. Every machine knows one name for itself, so the others are addresses.
+/// The hosts of the table, the provider and Secrets Manager. Clients keep TLS sessions by host name, so each service
+/// needs a host of its own, as on AWS. Every machine has only one name for itself, so the other hosts are addresses.
 const HOSTS: [(&str, u8); 3] = [("127.0.0.2", 2), ("localhost", 1), ("127.0.0.3", 3)];
 
 /// The properties of the certificates.

@@ -1,17 +1,17 @@
-//! Compares counts with those that are committed, so that no change makes a request dearer without saying so.
+//! Compares counts with the committed ones, so that no change makes a request more expensive unnoticed.
 //!
-//! Times are not compared, because they depend on the machine and on its other work. Instructions, round trips and
-//! handshakes hardly do.
+//! Instructions, round trips and handshakes are compared, because they are nearly the same everywhere. Times depend on
+//! the machine and its other work, so they are not compared.
 
 use super::instructions::Row;
 use std::path::{Path, PathBuf};
 
-/// How far instructions may be from the committed ones. An improvement by more than that is committed too: otherwise the
-/// next change could take it back unseen.
+/// How far instructions may be from the committed count. A larger improvement has to be committed, too. Otherwise the
+/// next change could undo it unnoticed.
 const TOLERANCE: f64 = 0.05;
 
-/// How far round trips and handshakes may be from the committed ones. A look at the switches, every ten seconds, may fall
-/// into one of twenty requests.
+/// How far round trips and handshakes may be from the committed counts. The function reads the switches every ten
+/// seconds, so one of twenty requests may include that read.
 const TRIPS_TOLERANCE: f64 = 0.1;
 
 /// The committed counts.

@@ -1,7 +1,7 @@
 //! Instructions, round trips and handshakes of each kind of request, counted by callgrind.
 //!
-//! Callgrind counts a whole process. What one request takes is the difference of two processes that differ in requests
-//! of this kind alone, so the start is in none of them.
+//! Callgrind counts a whole process, including its start. So two processes run that differ only in requests of one
+//! kind. The difference of their counts is the cost of these requests.
 
 use super::endpoint::{Certificates, Counts};
 use super::script::{How, Program, Run, Sample, Step, run};
@@ -59,8 +59,8 @@ impl fmt::Display for Row {
     }
 }
 
-/// A kind of request, and how to separate it: the steps of a process, those of the process to subtract, and for how many
-/// requests the difference is.
+/// A kind of request, and how to measure it: the steps of a process, the steps of the process to subtract, and the
+/// number of requests that the difference stands for.
 struct Difference {
     request: &'static str,
     steps: Vec<Step>,

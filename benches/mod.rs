@@ -1,9 +1,12 @@
-//! Measures the packaged function and, beside it, reference programs. `make bench` prints the figures; `make test`
-//! compares what does not depend on the machine with `benches/expected.json`.
+//! Measures the packaged function and, beside it, reference programs. `make bench` prints the figures. `make test`
+//! compares the figures that do not depend on the machine with `benches/expected.json`.
 //!
-//! Lambda's runtime API and AWS's endpoints are played here: TLS 1.3 with a chain of two RSA certificates, sessions that
-//! can be resumed, and a session token as long as Lambda's. The table is the emulator of the other tests, the provider the
-//! simulator. Valgrind hides some instructions of a processor, such as those for SHA-256, so hashing looks dearer than it is.
+//! This code plays Lambda's runtime API and AWS's endpoints. The endpoints have TLS 1.3, a chain of two RSA
+//! certificates, and sessions that can be resumed. The session token is as long as Lambda's. The table is the emulator
+//! of the other tests, and the provider is the simulator.
+//!
+//! Valgrind hides some instructions of a processor from programs, such as those for SHA-256. So hashing looks more
+//! expensive than it is.
 
 #![expect(clippy::print_stdout, reason = "the figures are for a person")]
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# run.sh NAME: runs a part of benches/ on the packaged function, for `make bench` and `make bench-counts`. Builds the package
-# and installs valgrind if need be. Call it through with-tools.sh.
+# run.sh NAME: runs a part of benches/ on the packaged function, for `make bench` and `make bench-counts`. If necessary,
+# it builds the package and installs valgrind first. Call it through with-tools.sh.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

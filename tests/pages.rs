@@ -283,8 +283,9 @@ fn test_files(folder: &Path, found: &mut Vec<(String, String)>) {
     }
 }
 
-/// Whether a page may name a test like this: a file with `*`, a folder and a file, or a test whose
-/// name may be cut off with `…`.
+/// Whether a page may name a test by `name`. The name has two parts with `::` between them. The
+/// first is a file, with or without its folder. The second is `*` or a test, whose end may be cut
+/// off with `…`.
 fn names_a_test(name: &str, files: &[(String, String)]) -> bool {
     let Some((module, test)) = name.split_once("::") else {
         return false;

@@ -1,4 +1,4 @@
-//! Tests of phone numbers: each phone has one key, each number has the right country, and no printed text shows a
+//! Tests of phone numbers. Each phone has one key, each number has the right country, and no printed text shows a
 //! number. libphonenumber is the oracle.
 
 #![expect(
@@ -43,8 +43,8 @@ fn refusal(text: &str) -> InvalidPhoneNumber {
 
 // ---- one phone, one key
 
-/// Twenty different numbers: with calling codes of one to three digits, short and long ones, and some with a zero that
-/// is part of the number.
+/// Twenty different numbers. Their calling codes have one to three digits. Some are short, some are long, and some have
+/// a zero that is part of the number.
 const NUMBERS: [&str; 20] = [
     "+14255550142",
     "+18765550123",
@@ -68,8 +68,8 @@ const NUMBERS: [&str; 20] = [
     "+6421234567",
 ];
 
-/// Spellings of `number` with the same digits: each separator between all digits, groups of every size,
-/// brackets around the first group, a separator at the end, and a mix.
+/// Spellings of `number` with the same digits. They have each separator between all digits, groups of every size,
+/// brackets around the first group, a separator at the end, or a mix of these.
 fn spellings(number: &str) -> Vec<String> {
     let digits = &number[1..];
     let join = |size: usize, separator: &str| {

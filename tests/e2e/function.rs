@@ -116,8 +116,8 @@ impl Function {
             log,
             client,
         };
-        // The emulator listens for invocations a moment before it listens for the function. A function that starts
-        // between the two ends at once, and the invocation gets 502.
+        // The emulator listens for invocations a moment before it listens for the function. If a function starts
+        // between the two moments, it ends at once, and the invocation gets 502.
         eventually("the emulator listens on both ports", || {
             [port, runtime_port]
                 .iter()

@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 /// `allowedAttempts` of a code.
 const ALLOWED: u64 = 3;
 
-/// How long an unfinished request blocks its idempotency key. A guess without an answer blocks its repeat for five
-/// seconds.
+/// How long an unfinished request blocks its idempotency key. That is more than the five seconds for which a guess
+/// without an answer blocks its repeat, so a wait of this length is enough for both.
 const KEY_IN_USE: Duration = Duration::from_secs(31);
 
 /// How many rounds run before they are closed and checked. With more, codes could expire before the check.
@@ -254,8 +254,7 @@ impl Aws {
         } else {
             Operation::Send
         };
-        // In a third of the rounds the provider is slow, so that the kill meets the function while it waits for an
-        // answer.
+        // The provider is often slow, so that the kill hits the function while it waits for a response.
         if self.forgets {
             self.simulator
                 .fail_next(operation, Failure::Slow(Duration::from_millis(300)));
@@ -471,8 +470,8 @@ async fn kills_lose_no_limit_and_no_code() {
     );
 }
 
-/// A kill between the record of a send and its message leaves the plain reference without a message. The next code goes
-/// out under a reference of its own, and the checks find its record all the same.
+/// If a send is killed between its record and its message, no message has the plain reference. The next code then goes
+/// out under a reference of its own. The checks must find its record all the same.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
 async fn a_code_after_one_that_never_left_has_its_record() {

@@ -1,5 +1,5 @@
-//! Linearizability of the shipped binary. Several processes run behind proxies that fail one request to the table in
-//! ten. Every answer must fit a sequential specification of the verification and of the number.
+//! Linearizability of the shipped binary. Several processes run behind proxies that make one request to the table in
+//! ten fail. All answers must fit a sequential specification of the verification and of the number.
 
 mod checker;
 mod history;
@@ -152,8 +152,8 @@ async fn every_answer_fits_a_sequential_specification() {
         while found.operations < operations && found.problems.is_empty() {
             found.add(world.batch(first));
             first += world.batch_size();
-            // Otherwise the table would grow for hours. The next histories have other numbers, so they need no old
-            // items.
+            // The table is emptied now and then. Otherwise it would grow for hours. The next histories have other
+            // numbers, so they need no old items.
             if first % 2_000 < world.batch_size() {
                 world.behind.table.wipe();
             }

@@ -1,5 +1,5 @@
-//! Load: several execution environments at once, with people who verify, clients that retry, and attackers. During the
-//! load and after it, observations from outside show whether every limit holds.
+//! Load: several execution environments run at once, with people who verify, clients that retry, and attackers. During
+//! the load and after it, the test observes from outside whether every limit holds.
 
 use crate::function::{Function, event, http_response, settings_with_ledger, wrong};
 use crate::outside::Observation;
@@ -348,8 +348,8 @@ impl World {
 
     /// All problems at this moment, while the load runs.
     fn problems(&self) -> Vec<String> {
-        // The successes are read before the observation, and the keys after it. So the table has each success, and each
-        // message has its key.
+        // The successes are read before the observation, and the keys after it. So the observed table has every
+        // success, and every observed message has its key.
         let (successes, redeemed) = {
             let responses = self.responses.lock().unwrap();
             (responses.successes.clone(), responses.redeemed.clone())
@@ -453,9 +453,9 @@ impl World {
         problems
     }
 
-    /// Runs load for `length`, beginning with an empty table and an empty inbox, and notes the problems.
+    /// Runs load for `length` and records the problems. It begins with an empty table and an empty inbox.
     ///
-    /// `wipes` is for the control: it deletes all items in the middle.
+    /// `wipes` is for the control: it deletes all items halfway through.
     fn phase(&self, phase: u64, length: Duration, wipes: bool) {
         self.people.lock().unwrap().clear();
         self.simulator.reset();

@@ -1,5 +1,5 @@
-//! The operator's commands with a DynamoDB engine. `test_operate.py` tests them with a fake, and a fake cannot show
-//! that DynamoDB accepts the updates.
+//! The operator's commands on a DynamoDB engine. It shows that DynamoDB accepts the updates. `test_operate.py` has the
+//! other tests of the commands, with a fake that cannot show this.
 
 use crate::function::tool;
 use dynoxide::Database;

@@ -1,5 +1,5 @@
-//! Observes the function from outside: requests to the provider, messages, and items in the table. The kills and the
-//! load test check these observations, and do not rely on the function's own responses.
+//! Observes the function from outside: the requests to the provider, the messages, and the items in the table. The
+//! kills and the load test check what they see here. They do not trust the function's own responses.
 
 use crate::function::hasher;
 use crate::table::{Items, Table};
@@ -27,7 +27,7 @@ pub(crate) struct Observation {
 }
 
 impl Observation {
-    /// Observes while the function runs. The table is read last: the function writes a record before it calls the
+    /// Observes while the function runs. The table is read last. The function writes a record before it calls the
     /// provider, so each observed message and guess has its record.
     pub(crate) fn now(simulator: &Simulator, table: &Table) -> Self {
         let mut messages = Counts::new();
@@ -63,8 +63,8 @@ impl Observation {
         }
     }
 
-    /// Also knows the plain reference that a caller used for each number with a message. If a send was killed between
-    /// its record and its message, no message has it: the next code goes out under a reference of its own.
+    /// Adds the plain reference that a caller used for each number with a message. No message may have it: if a send
+    /// was killed between its record and its message, the next code goes out under a reference of its own.
     pub(crate) fn with_plain(mut self, plain: impl Fn(&str) -> String) -> Self {
         let numbers = self.messages.keys();
         self.named = numbers
@@ -82,8 +82,8 @@ impl Observation {
         counts.sum()
     }
 
-    /// The most guesses that reached the provider at one code of a verification. After an unclear send, one attempt
-    /// pays for a guess under two references.
+    /// The most guesses that reached the provider at one code of a verification. The sum would be too high, because
+    /// after an unclear send, one attempt pays for a guess under two references.
     pub(crate) fn guesses(&self, number: &str, plain: &str) -> u64 {
         let references = self.references(number, plain);
         let counts = references

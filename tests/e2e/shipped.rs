@@ -21,8 +21,8 @@ fn without_and_with_ledger(simulator: &Simulator) -> [Settings; 2] {
     [settings(&simulator.url()), with_ledger]
 }
 
-/// Starts a function, runs a test that blocks, and returns its result with the log. The simulator in this process goes
-/// on meanwhile.
+/// Starts a function, runs a blocking test on it, and returns the test's result with the function's log. The simulator
+/// in this process keeps running.
 async fn with_function<T: Send + 'static>(
     settings: Settings,
     test: impl FnOnce(&Function) -> T + Send + 'static,

@@ -1,6 +1,7 @@
-//! Trigger events that AWS delivers and `MiniStack` does not: for unknown users, repeated deliveries, client metadata
-//! only where AWS passes it on, after a password, and before a sign-up. This file plays the user pool. The function is
-//! the shipped binary with a ledger, under the runtime emulator.
+//! Trigger events that AWS delivers and `MiniStack` does not: for unknown users, after a password, before a sign-up,
+//! with repeated deliveries, and with client metadata only where AWS passes it on.
+//!
+//! This file plays the user pool. The function is the shipped binary with a ledger, under the runtime emulator.
 
 use crate::function::{Function, Settings, file, settings_with_ledger, wrong};
 use crate::table::Table;
@@ -11,8 +12,8 @@ use std::time::{Duration, Instant};
 
 const FLOOR: Duration = Duration::from_millis(300);
 
-/// A user pool that delivers each trigger `deliveries` times. AWS repeats a trigger that has no response in five
-/// seconds.
+/// A user pool that delivers each trigger `deliveries` times. AWS delivers a trigger again if it gets no response
+/// within five seconds.
 struct Pool {
     function: Function,
     deliveries: usize,

@@ -147,8 +147,8 @@ async fn failures_are_forgotten_after_a_year_of_a_decoy_as_of_a_user() {
 
 #[tokio::test]
 async fn a_decoy_uses_none_of_a_users_limits_or_attempts() {
-    // Unknown users whose name or number is a real user's, and a user who claims that number without
-    // verifying it.
+    // The first two users are unknown, and their name or number is that of a real user. The third user claims this
+    // number without having verified it.
     let world = World::counted(&[("COGNITO_FLOOR_MS", "0")]).await;
     for user in [
         User::unknown(NUMBER),

@@ -104,8 +104,7 @@ async fn step(world: &World, sign_in: &mut SignIn, step: Step) -> Seen {
         Create => {
             is_challenge(&response);
             sign_in.keep(&response);
-            // Values that the client does not see, or that differ between users, are compared by their
-            // form.
+            // Some values are not shown to the client, and some differ between users. Only their form is compared.
             let (metadata, left) = response["challengeMetadata"]
                 .as_str()
                 .unwrap()

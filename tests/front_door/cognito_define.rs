@@ -1,5 +1,5 @@
-//! Define is compared with an oracle that is written in another style: a history is a word, and each
-//! decision a regular expression.
+//! Compares Define with an oracle that is written in another style: a history is a word, and each decision is a regular
+//! expression.
 
 use crate::pool::{Next, User, decision_of};
 use crate::world::World;
@@ -63,8 +63,14 @@ impl Oracle {
         }
     }
 
-    /// `S` and `P`: `SRP_A` and `PASSWORD_VERIFIER` passed. `R`: right answer to our challenge. `w`: wrong
-    /// answer with attempts left. `z`: wrong answer with none or an unknown number left. `x`: other.
+    /// The letter of a round:
+    ///
+    /// - `S`: `SRP_A` was passed.
+    /// - `P`: `PASSWORD_VERIFIER` was passed.
+    /// - `R`: a right answer to our challenge.
+    /// - `w`: a wrong answer, with attempts left.
+    /// - `z`: a wrong answer, with no attempts or an unknown number left.
+    /// - `x`: any other round.
     fn letter(&self, round: &Round) -> char {
         match (round.name.as_deref(), round.result) {
             (Some("SRP_A"), Some(true)) => 'S',

@@ -1,5 +1,5 @@
-//! Events with missing, null, unexpected or additional fields get a complete response or a function
-//! error with a reason, and never more rights than the original event.
+//! Events with missing, null, unexpected or additional fields. The function gives a complete response or a function
+//! error with a reason. Such an event never gives more rights than the original event.
 
 use super::cognito_define::{Oracle, Verdict};
 use crate::pool::{Next, SignIn, User, answer_correct, decision_of, is_challenge};
@@ -49,8 +49,8 @@ fn without(event: &Value, place: &str) -> Value {
     event
 }
 
-/// Variants of an event: each place removed, and replaced with other values. Each variant comes with a
-/// description that begins with the place.
+/// Variants of an event. In each, one place is removed or replaced with another value. Each has a description that
+/// begins with the place.
 fn changed(event: &Value) -> Vec<(String, Value)> {
     let mut all = Vec::new();
     places(event, "", &mut all);

@@ -1,5 +1,5 @@
-//! Several sessions, and triggers that are delivered again: one message per sign-in, attempts that a new session
-//! does not restore, and codes that are valid for one session.
+//! Several sessions, and triggers that are delivered again. A sign-in costs one message, a new session restores no
+//! attempts, and a code is valid for one session.
 
 use crate::pool::{HALF_A_MINUTE, Next, OTHER, SignIn, User, answer_correct, user, world, wrong};
 use crate::world::{KEY, NUMBER, file};

@@ -9,8 +9,8 @@ use std::time::Duration;
 const LEDGER: [(&str, &str); 2] = [("LEDGER_TABLE", "otp"), ("LEDGER_KEY", KEY)];
 const ON: (&str, &str) = ("FOREIGN_CODES", "on");
 
-/// A function with a ledger, after other software has sent a code: here a function without a ledger, which names
-/// verifications as AWS's example does.
+/// A function with a ledger, after other software has sent a code. A function without a ledger plays the other
+/// software, because it names verifications as AWS's example does.
 async fn after_a_script(settings: &[(&str, &str)]) -> (World, String) {
     let mut world = World::new().await;
     let code = script_sends(&world).await;

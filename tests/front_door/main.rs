@@ -1,5 +1,5 @@
-//! Tests through the front door: an event goes in, and a response comes out. The simulator stands for AWS. Every test
-//! ends with a search of its own log, written at the level `trace`, for the codes and numbers that it used.
+//! Tests through the front door: an event goes in, and a response comes out. The simulator plays AWS. Every test ends
+//! with a search of its own log, written at the level `trace`, for the codes and numbers that it used.
 //!
 //! Here the provider is Pinpoint. The same scenarios run with End User Messaging in `end_user_messaging.rs`.
 #![expect(

@@ -1,5 +1,5 @@
-//! The references under which a provider knows the codes of one verification: only the newest code is right, and no
-//! earlier one comes back.
+//! The references under which a provider knows the codes of one verification. Only the newest code is right, and no
+//! earlier code becomes right again.
 
 use crate::world::{Answer, NUMBER, World};
 use serde_json::{Value, json};

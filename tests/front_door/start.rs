@@ -1,4 +1,4 @@
-//! The binary itself in a hostile environment. It starts, or it says in one line why it does not. It never asks a
+//! Starts the binary in a hostile environment. It runs, or it says in one line why it does not. It never asks a
 //! metadata service.
 
 use crate::world::environment;
@@ -8,9 +8,9 @@ use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 
-/// Starts the function with these changes to the usual environment. An empty value removes a variable. The Runtime API
-/// fails its first request, which ends the function. Returns the output, and whether the function asked for an
-/// invocation.
+/// Starts the function in the usual environment with these changes. An empty value removes a variable. The Runtime API
+/// fails the function's first request, and that ends the function. Returns the output, and whether the function asked
+/// for an invocation.
 fn start(changes: &[(&str, &str)]) -> (Output, bool) {
     let runtime = TcpListener::bind("127.0.0.1:0").unwrap();
     let metadata = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -13,8 +13,8 @@ pub(crate) const SERVICE: Service = Service::EndUserMessaging;
 /// The variable with the provider's endpoint.
 pub(crate) const ENDPOINT: &str = "AWS_ENDPOINT_URL_ENDUSERMESSAGING";
 
-/// The variables with the endpoints of all services in these tests: the provider's, that of feedback, and that of the
-/// previous provider.
+/// The variables with the endpoints of all services in these tests: of the provider, of feedback, and of the previous
+/// provider.
 pub(crate) const ENDPOINTS: &[&str] = &[
     ENDPOINT,
     "AWS_ENDPOINT_URL_PINPOINT_SMS_VOICE_V2",

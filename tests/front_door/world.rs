@@ -304,7 +304,7 @@ impl Drop for World {
     }
 }
 
-/// A log without the random values that may contain any six digits: the time of each line, and the ID that the
+/// A log without random values, because these may contain any six digits: the time of each line, and the ID that the
 /// simulated provider gives to a request.
 fn without_chance(log: &str) -> String {
     let mut rest = log;
@@ -321,8 +321,8 @@ fn without_chance(log: &str) -> String {
     kept + rest
 }
 
-/// The part of a response that the function itself writes. A trigger returns its whole event, with the number that AWS
-/// put in, and the function writes only `response`. The random values in it are removed, because they may contain any
+/// The part of a response that the function itself writes. A trigger returns its whole event, including the number that
+/// AWS put in, but the function writes only `response`. Random values in it are removed, because they may contain any
 /// six digits.
 fn said(answer: &str) -> String {
     let members: BTreeMap<String, &RawValue> = serde_json::from_str(answer).unwrap();

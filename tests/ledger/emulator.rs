@@ -1,5 +1,5 @@
-//! An emulator of DynamoDB in this process, in place of the SDK's HTTP client. It executes the requests that the
-//! adapter sends.
+//! An emulator of DynamoDB in this process. It takes the place of the SDK's HTTP client, and executes the requests that
+//! the adapter sends.
 
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
@@ -336,8 +336,8 @@ impl Emulator {
         }
     }
 
-    /// Evaluates the condition of a write on its own. If it holds, removes it from the write. Otherwise returns the
-    /// refusal.
+    /// Evaluates the condition of a write as a step of its own. If the condition holds, it is removed from the write.
+    /// Otherwise returns the refusal.
     fn look_first(&self, request: &mut Request) -> Option<HttpResponse> {
         let condition = request.body["ConditionExpression"].as_str()?.to_owned();
         let key = request.body["Key"].clone();

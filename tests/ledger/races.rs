@@ -1,5 +1,5 @@
-//! Races of single steps: each step lets exactly the right number of tasks through. With a table that checks the
-//! condition first and writes later, the same races must fail. Otherwise they would show nothing.
+//! Races of single steps. Each step must let exactly the right number of tasks through. As a control, the same races
+//! run on a table that checks the condition first and writes later. There they must fail.
 
 use crate::emulator::Emulator;
 use crate::shared::{

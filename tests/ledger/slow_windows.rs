@@ -17,8 +17,8 @@ const WINDOW: Duration = Duration::from_secs(3);
 /// Two steps lie between the time of a place and its message: the one that takes the place, and the record.
 const STEPS: u32 = 2;
 
-/// Asks for a code of one number every tenth of a second, on a table whose responses take as long as `delay` says after
-/// a time. Returns the shortest time between two messages.
+/// Asks for a code for one number every tenth of a second, and returns the shortest time between two messages. The
+/// table is slow: `delay` says how late its responses are, by the time since the beginning.
 async fn shortest_gap(delay: fn(Duration) -> Duration, clock_runs: bool) -> Duration {
     let emulator = Emulator::new();
     let calls = Arc::new(Calls::default());

@@ -65,21 +65,21 @@ pub(crate) const JUDGEMENTS: &[Judgement] = &[
     other(39, &["0", "5", "4", "9"], ALL, Hint::SanMarinoThroughItaly),
     // Mexico: 1 was dialled before a mobile number until 2019.
     other(52, &["1"], ALL, Hint::MexicanOne),
-    // Argentina: a mobile number is 9, area code, number; at home it is area code, 15, number. Networks also deliver a
-    // message without the 9, so area code and number alone would be a second key of the phone. Landlines are written
-    // like that too and are refused with it; they take no SMS.
+    // Argentina: the mobile number abroad is 9, area code, number. At home it is area code, 15, number. Networks also
+    // deliver a message to the form without the 9, so that form would be a second key of the phone. Landlines are
+    // written like that form and are refused with it, but they take no SMS.
     other(54, &["123"], ALL, Hint::ArgentineNine),
     // Brazil: 90 asks for a reversed charge, and no area code starts with it.
     other(55, &["9", "0"], ALL, Hint::Domestic),
-    // Brazil put 9 before its mobile numbers from 2012 to 2016. Without it the digit after the area code is 6, 8 or 9; with 7
-    // began the numbers of a radio network, which got no 9.
+    // Brazil put 9 before its mobile numbers from 2012 to 2016. In a number without the 9, the digit after the area
+    // code is 6, 8 or 9. Numbers with 7 there belonged to a radio network and got no 9.
     other(55, &[ANY, ANY, "689"], only(&[10]), Hint::BrazilianNine),
     // Australia: prefixes that hide or show the caller's number.
     other(61, &["1", "8", "3", "12"], ALL, Hint::Domestic),
     // China: a carrier's code before a number.
     other(86, &["1"], !only(&[8, 10, 11]), Hint::Domestic),
-    // The Gambia put an operator's two digits before mobile numbers in 2026: both spellings work until November, then the
-    // long ones. Gamcel and the landlines have not followed.
+    // The Gambia put two digits for the operator before mobile numbers in 2026. Both forms work until November, and
+    // then only the longer one. Gamcel's numbers and landlines have not changed.
     other(220, &["2367"], only(&[7]), Hint::GambianNine),
     other(220, &["4", "015"], only(&[7]), Hint::GambianNine),
     other(220, &["5", "0123489"], only(&[7]), Hint::GambianNine),
@@ -91,8 +91,8 @@ pub(crate) const JUDGEMENTS: &[Judgement] = &[
     other(229, &["24569"], only(&[8]), Hint::BenineseZeroOne),
     // Liberia gave its mobile numbers nine digits in 2013.
     other(231, &["456"], only(&[7]), Hint::LiberianNine),
-    // Gabon gave its numbers eight digits in 2019, each operator another first digit. Before, some wrote the 0 of domestic
-    // calls after the calling code, and some did not.
+    // Gabon gave its numbers eight digits in 2019, with another first digit for each operator. Before that, some people
+    // wrote the 0 of domestic calls after the calling code, and some did not.
     other(241, &["0"], ALL, Hint::GaboneseEight),
     other(241, &["1234567"], only(&[7]), Hint::GaboneseEight),
     // Rwanda: 0 is dialled first, but is part of a landline of eight digits.
@@ -104,8 +104,8 @@ pub(crate) const JUDGEMENTS: &[Judgement] = &[
     other(261, &["2"], !only(&[9]), Hint::MalagasyTwenty),
     // Ireland dials landlines of Northern Ireland with 048, and libphonenumber counts them as Irish, too.
     other(353, &["4", "8"], only(&[10]), Hint::NorthernIrish),
-    // Kosovo's phones had the calling codes of Monaco, Serbia and Slovenia until 2019, and some still answer to these
-    // (google/libphonenumber#4009).
+    // Kosovo's phones had the calling codes of Monaco, Serbia and Slovenia until 2019. Some can still be reached under
+    // these (google/libphonenumber#4009).
     other(377, &["4", "45"], ALL, Hint::Kosovan),
     other(381, &["23", "89"], ALL, Hint::Kosovan),
     other(386, &["4", "39"], ALL, Hint::Kosovan),
@@ -118,8 +118,9 @@ pub(crate) const JUDGEMENTS: &[Judgement] = &[
     other(599, &["8"], only(&[7]), Hint::CuracaoNine),
     // Norfolk Island: a number that lacks its 3.
     other(672, &["1"], !only(&[6]), Hint::NorfolkThree),
-    // Palestinian phones also answer to Israel's calling code (google/libphonenumber#1134), and many carriers treat both
-    // codes alike. Palestinian mobile numbers begin with 56 and 59; landlines have 2 after their area code.
+    // Palestinian phones can also be reached under Israel's calling code (google/libphonenumber#1134), and many
+    // carriers treat both codes alike. Palestinian mobile numbers begin with 56 and 59. Landlines have a 2 after their
+    // area code.
     other(972, &["5", "69"], ALL, Hint::Palestinian),
     other(972, &["2489", "2"], ALL, Hint::Palestinian),
     other(970, &["5", "01234578"], ALL, Hint::Israeli),

@@ -1,8 +1,12 @@
-//! libphonenumber's metadata as automata: which numbers there are under a calling code, and of which type and region.
+//! libphonenumber's metadata as automata. They say which numbers exist under a calling code, and of which type and
+//! region each is.
 //!
-//! The crate `rlibphonenumber` does not publish its metadata, so the file is read from the package that Cargo has
-//! unpacked: the bytes that the crate is compiled with. All patterns of a calling code are one automaton, whose states
-//! tell which patterns match. `tests/phone/table.rs` walks it to derive the table, `tests/phone/proof.rs` to check it.
+//! The crate `rlibphonenumber` does not publish its metadata. So the metadata is read from the package that Cargo has
+//! unpacked, from the very file that the crate is compiled with.
+//!
+//! All patterns of a calling code are one automaton. Each of its states tells which patterns match.
+//! `tests/phone/table.rs` walks the automaton to derive the table, and `tests/phone/proof.rs` walks it to check the
+//! table.
 
 #![expect(
     deprecated,

@@ -1,8 +1,10 @@
-//! Every number there is, not a sample: the table is walked together with libphonenumber's patterns.
+//! Checks every number that can exist, and not only a sample, by walking the table together with libphonenumber's
+//! patterns.
 //!
-//! `Position::next` gets one digit and `Position::end` a count, so a verdict depends on a position of the table alone.
-//! The walk visits each pair of a position and a state of libphonenumber's automata once, for each length. All numbers
-//! that lead to one pair get the same verdict from both sides, so the visit covers them all.
+//! `Position::next` gets one digit and `Position::end` a count, so a verdict depends on nothing but a position in the
+//! table and that count. The walk visits each pair of a position and a state of libphonenumber's automata once, for
+//! each length. All numbers that lead to one pair get the same verdict from the table, and the same from
+//! libphonenumber. So one visit covers them all.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::RangeInclusive;
@@ -354,8 +356,9 @@ impl Walk<'_> {
         Ok((country, number_type))
     }
 
-    /// A number that libphonenumber does not know is served exactly if numbers that begin like it can have its length. It
-    /// has their country, and their type if all of its length have one.
+    /// Checks the verdict on a number that libphonenumber does not know. Such a number must be accepted exactly if
+    /// known numbers with the same beginning can have its length. It must have their country. It must also have their
+    /// type, if all of them with its length have one type.
     fn check_unassigned(&mut self, visit: &Visit, verdict: Result<Class, InvalidPhoneNumber>) {
         let verdict = verdict.map(named);
         let types = self.types_alike(visit);
@@ -477,8 +480,8 @@ fn named(class: Class) -> (Option<String>, NumberType) {
     (country, class.number_type)
 }
 
-/// One more digit of libphonenumber's rule, after `read` others. The automaton reports a match one digit late, and an
-/// empty prefix is none.
+/// Applies libphonenumber's rule to one more digit, after `read` others. The automaton reports a match one digit late,
+/// so a match before any digit was read is an empty prefix and does not count.
 fn strip(rule: &Stripping, before: Stripped, digit: u8, read: usize) -> Stripped {
     let byte = b'0' + digit;
     let prefix = rule.prefix.next_state(before.prefix, byte);

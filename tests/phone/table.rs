@@ -1,8 +1,8 @@
-//! Derives `src/phone/countries.rs` from libphonenumber's patterns, see `oracle.rs`.
+//! Derives `src/phone/countries.rs` from libphonenumber's patterns (see `oracle.rs`).
 //!
-//! The automaton of each calling code is walked digit by digit, until all numbers with one beginning have one country,
-//! and one type for each length. That beginning is a leaf of the table. So the table is exact: samples would miss small
-//! blocks.
+//! The automaton of each calling code is walked digit by digit. The walk stops when all numbers with one beginning have
+//! one country, and one type for each length. This beginning becomes a leaf of the table. So the table is exact, while
+//! samples would miss small blocks of numbers.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
@@ -17,8 +17,9 @@ use crate::phone::{Hint, NumberType, plan::FIRST_HINT, plan::UNKNOWN_BEGINNING};
 /// The largest number of digits after a calling code.
 const MOST_NATIONAL_DIGITS: usize = 14;
 
-/// The types that a person's phone has. A domestic prefix may also begin free numbers, which mostly cannot be called from
-/// abroad: `+91 0 98…` would pass as one.
+/// The types that a person's phone has. The first digit of a domestic prefix may also begin numbers of other types.
+/// Most of these are free numbers, which mostly cannot be called from abroad. With them in this list, `+91 0 98…` would
+/// pass as a number.
 const OF_PEOPLE: [NumberType; 8] = [
     NumberType::Fixed,
     NumberType::Mobile,
@@ -32,8 +33,8 @@ const OF_PEOPLE: [NumberType; 8] = [
 
 const OF_MOBILES: [NumberType; 2] = [NumberType::Mobile, NumberType::FixedOrMobile];
 
-/// Free numbers and mailboxes say nothing about other numbers that begin so: a mailbox is a mobile number with digits in
-/// it, and a new mobile range can be beside the free one.
+/// Types that say nothing about other numbers with the same beginning. A mailbox is a mobile number with more digits in
+/// it, and a new mobile range can be beside a free one.
 const FREE: [NumberType; 2] = [NumberType::TollFree, NumberType::Voicemail];
 
 /// The labels of the numbers with one beginning, each with a mask of their lengths.
@@ -48,8 +49,8 @@ enum Owner {
     Region(usize),
 }
 
-/// The parts of a leaf: the owner as two letters, or `--` for none and `**` for the main country; the outcomes with their
-/// lengths.
+/// The parts of a leaf: the owner, and the outcomes with their lengths. The owner is two letters, `--` for none or `**`
+/// for the main country.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Leaf {
     country: String,
@@ -294,8 +295,9 @@ impl Walk<'_> {
         next
     }
 
-    /// The types and lengths that a number may have although it is not assigned: those of the numbers that begin so, or
-    /// no type and every length that numbers of its calling code have.
+    /// The types and lengths that an unassigned number may have. They are those of the known numbers with the same
+    /// beginning. If there are none, the number has no type and may have every length that numbers of its calling code
+    /// have.
     fn unassigned(&self, place: &Place) -> Vec<(u8, u16)> {
         if place.has_ended {
             // The surplus of a number that has ended.

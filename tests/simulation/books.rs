@@ -83,8 +83,8 @@ pub(crate) struct Operation {
     opened: Option<(ItemName, u64)>,
     /// The verification and generation whose attempt the operation paid for, and the index of its chain.
     paid: Option<(ItemName, u64, usize)>,
-    /// The verification and generation of the operation's success, and the index of its chain. The generation may be
-    /// newer than the one that was paid for, because of a resend.
+    /// The verification and generation of the operation's success, and the index of its chain. After a resend, this
+    /// generation may be newer than the one whose attempt was paid for.
     won: Option<(ItemName, u64, usize)>,
     /// The number of the operation's charge, in the order of all charges.
     charged: Option<u64>,
@@ -154,16 +154,16 @@ pub(crate) struct ProviderCode {
 #[derive(Debug)]
 struct Win {
     key: ItemName,
-    /// The index among the key's chains. The generation is not enough, because generations begin again after an item
-    /// has expired.
+    /// The index among the key's chains. A generation does not identify the chain, because generations begin again
+    /// after an item has expired.
     chain: usize,
     generation: u64,
     winner: String,
     code: Option<usize>,
     at: Millis,
     redeemer: Option<String>,
-    /// Whether a caller may have been told of it. A foreign success is told only if this program has sent no code
-    /// meanwhile.
+    /// Whether a caller may have been told of the success. A caller learns of a foreign success only if this program
+    /// has sent no code meanwhile.
     told: bool,
     /// The place of the success in the order of all codes and successes.
     place: u64,
@@ -226,8 +226,8 @@ pub(crate) struct Books {
     /// How many operations ended in each way.
     pub(crate) answers: BTreeMap<String, u64>,
     trace: Option<Vec<String>>,
-    /// References in the order of their appearance. Traces use the indices. Random references would make two traces of
-    /// one run differ.
+    /// References in the order of their appearance. Traces use the indices, because random references would make two
+    /// traces of one run differ.
     names: Mutex<Vec<String>>,
 }
 

@@ -1,5 +1,5 @@
-//! Tries every fault at every step of every operation: a crash, a lost response, a refusal or a delay. Then the client
-//! retries.
+//! Tries every fault at every step of every operation: a crash, a lost response, a refusal or a delay. After the fault,
+//! the client retries.
 
 use fastrand::Rng;
 use otp_lambda::error::ErrorCode;
@@ -21,8 +21,8 @@ const FAULTS: [Fault; 5] = [
     Fault::Late,
 ];
 
-/// The waits before a retry: none, until a pending guess may be retried, and until a pending idempotency key is given
-/// up.
+/// How long the client waits before a retry: hardly at all, until a pending guess may be retried, or until a pending
+/// idempotency key counts as crashed.
 const WAITS: [Duration; 3] = [
     Duration::from_millis(1),
     Duration::from_secs(6),

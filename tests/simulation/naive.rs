@@ -184,8 +184,7 @@ impl NaiveLedger {
         Ok(())
     }
 
-    /// The same step, but with the generation in the ledger if the step cancels or redeems a
-    /// generation.
+    /// The same step, but a cancel or a redeem gets the generation that the ledger has now.
     async fn naming_the_newest(&self, mut step: Step) -> Result<Step, Unavailable> {
         if let Step::Cancel {
             item, generation, ..

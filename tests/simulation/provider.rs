@@ -1,5 +1,4 @@
-//! A provider that makes its codes from the seed. Where AWS does not document the behavior, the seed chooses it as
-//! well.
+//! A provider that makes its codes from the seed. The seed also chooses the behavior that AWS does not document.
 
 use async_trait::async_trait;
 use otp_lambda::error::{Error, ErrorCode};

@@ -1,5 +1,5 @@
-//! Strangers must not learn who has an account, and must not spend the limits of users. A random stranger does the same
-//! in two worlds, and the user exists in one of them only. The stranger must see the same in both.
+//! Strangers must not learn who has an account, and must not use up the limits of users. A random stranger does the
+//! same things in two worlds, and the user exists in only one of them. The stranger must see the same in both.
 
 mod world;
 
@@ -540,7 +540,7 @@ fn real_counters(numbers: &[PhoneNumber], world: &World) -> BTreeSet<ItemName> {
 }
 
 /// Signs in as people who do not exist, makes guesses and asks for further codes. Returns the counters of real sends
-/// that this has written.
+/// that this has changed.
 async fn sign_ins_of_nobody(count: usize, keeps_places: bool) -> BTreeSet<ItemName> {
     let settings = [
         ("PREFIX_LIMITS", "2/1h".to_owned()),
@@ -695,8 +695,8 @@ fn welch(one: &[f64], other: &[f64]) -> f64 {
 
 const FLOOR: Duration = Duration::from_millis(200);
 
-/// The times of first challenges and of wrong answers, for users and for unknown names. The provider takes `factor`
-/// times the floor.
+/// The response times of first challenges and of wrong answers, for users and for unknown names. The provider takes
+/// `factor` times as long as the floor.
 struct Times {
     users: [Vec<f64>; 2],
     nobody: [Vec<f64>; 2],

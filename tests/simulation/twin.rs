@@ -1,5 +1,5 @@
-//! Two ledgers in one. Every step is done in memory and in DynamoDB, and both must reply the same, although every fifth
-//! request to DynamoDB fails.
+//! Two ledgers in one. Every step is done in memory and in DynamoDB. Both must give the same reply, although every
+//! fifth request to DynamoDB fails.
 
 use crate::emulator::{Emulator, Fault};
 use async_trait::async_trait;
@@ -25,9 +25,9 @@ impl Twin {
             .start_paused(true)
             .build()
             .unwrap();
-        // The adapter must do each step once in spite of these faults. Lost refusals and lost requests are left out.
-        // After one of them, if another request has taken an attempt or a place in the last seconds, the adapter cannot
-        // know whether its step was done before that. It then rightly fails, and the two ledgers would differ.
+        // In spite of these faults, the adapter must do each step once. Two faults are left out: lost refusals and lost
+        // requests. After one of them, the adapter cannot know whether its step was done if another request has taken
+        // an attempt or a place in the last seconds. It rightly fails then, and the two ledgers would differ.
         let faults = [Fault::Throttled, Fault::LostSuccess];
         let mut requests = 0;
         emulator.choose_faults(move |_| {

@@ -1,14 +1,14 @@
 //! A checker of linearizability, for operations that take a few atomic steps each.
 //!
 //! This is Wing and Gong's search, in the order of the events as in Lowe's "just-in-time linearization". A
-//! configuration is a state, and how far each running operation is. When an operation returns, the search takes steps
-//! of the running operations, in every order, until the returning operation is complete with the observed answer. The
-//! search never visits a configuration twice at one event.
+//! configuration is the state together with the progress of each running operation. When an operation returns, the
+//! search takes steps of the running operations, in every order, until the returning operation is complete with the
+//! observed answer. The search never visits a configuration twice at one event.
+//!
+//! An operation without an answer never returns. Its remaining steps may happen at any later time, or never.
 //!
 //! The existing crates (`todc-utils`, `stateright`) know only operations of one step with one possible result.
 //! `todc-utils` needs an answer to each operation, and `stateright` does not remember configurations.
-//!
-//! An operation without an answer never returns. Its remaining steps may happen at any later time, or never.
 
 use crate::random::Random;
 use std::collections::HashMap;
@@ -51,8 +51,8 @@ pub(crate) trait Specification {
         rest: &Self::Progress,
     ) -> bool;
 
-    /// Brings configurations that differ in no way that matters into one form. `progress` is the progress of all
-    /// operations.
+    /// Brings configurations into one form if nothing that matters distinguishes them. `progress` is the progress of
+    /// all operations.
     fn normalize<'a>(
         &self,
         _state: &mut Self::State,
@@ -68,8 +68,8 @@ pub(crate) enum Return<P> {
     NotYet,
     /// The operation has taken all its steps.
     Complete,
-    /// The operation returns, and each of the rests may happen later. More steps before the return would explain
-    /// nothing else.
+    /// The operation returns, and each of the rests may happen later. The search need not try further steps before the
+    /// return, because they would explain nothing more.
     WithRests(Vec<P>),
     /// The operation returns, and each of the rests may happen later. It may also take more steps before it returns.
     Perhaps(Vec<P>),

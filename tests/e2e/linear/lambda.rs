@@ -1,5 +1,5 @@
 //! The part of Lambda's runtime API that one execution environment needs. It is faster than the runtime emulator, so
-//! that long histories take only minutes.
+//! long histories take only minutes.
 
 use crate::function::{Settings, collect, tool};
 use crate::table::read_message;

@@ -1,5 +1,5 @@
-//! The sequential specification of one number: how many codes it may get. There are also bounds on its failed guesses,
-//! because these stop codes, too.
+//! The sequential specification of one number: how many codes it may get. Failed guesses also stop codes, so there are
+//! bounds on the failed guesses, too.
 
 use super::checker::{Return, Specification, Timed};
 use super::operation::{Guess, Operation, Request};
@@ -138,8 +138,9 @@ fn cost(operation: &Operation, guess: Guess) -> Cost {
     }
 }
 
-/// The sends that failed guesses should have stopped, or should not have stopped, in any order that the clock allows. A
-/// right guess clears the failures up to and including its own.
+/// Finds sends that failed guesses should have stopped and did not, and sends that they stopped and should not have. A
+/// send counts only if that holds in every order that the clock allows. A right guess clears the failures up to and
+/// including its own.
 pub(crate) fn wrongly_limited(history: &[Timed<Operation>]) -> Vec<String> {
     let is_before = |one: &Timed<Operation>, other: &Timed<Operation>| {
         one.returned.is_some_and(|returned| returned < other.called)

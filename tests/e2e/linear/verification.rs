@@ -1,8 +1,8 @@
 //! The sequential specification of one verification: its texts, guesses and end, as clients and the phone see them.
 //!
-//! A request is not one atomic step, because it asks a provider between its steps. A send takes its idempotency key,
-//! reads the verification, replaces its code, and afterwards makes the older codes worthless. A guess costs an attempt,
-//! is checked, and ends the verification if it is right. Other requests may come between these steps, but may see no
+//! A request is several atomic steps, because it asks a provider in between. A send takes its idempotency key, reads
+//! the verification, replaces its code, and afterwards makes the older codes worthless. A guess costs an attempt, is
+//! checked, and ends the verification if it is right. Other requests may come between these steps, but must not see any
 //! other states.
 
 use super::checker::{Return, Specification};
@@ -27,8 +27,8 @@ pub(crate) struct Verification {
     pub(crate) is_long: bool,
 }
 
-/// The generation of each verification in its normal form. For an older generation, it only matters whether it is the
-/// one before.
+/// The present generation in the normal form of a state. All states are brought to it. Of an older generation, it only
+/// matters whether it is the one before.
 const NOW: u8 = 2;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -119,8 +119,8 @@ pub(crate) enum Progress {
     Release,
     /// A guess that costs an attempt.
     Pay,
-    /// A guess that has cost an attempt although the answer of the table was lost. It costs another attempt only if
-    /// another verification has begun meanwhile.
+    /// A guess that has cost an attempt although the table's answer was lost. It costs another attempt only if a new
+    /// verification has begun meanwhile.
     PayAgain(u8),
     /// A guess that is checked, with the verification as it was when it cost the attempt.
     Check(Paid),
@@ -783,8 +783,8 @@ fn over_if(is_explained: bool, state: &State) -> Next {
     }
 }
 
-/// The steps that a request without a clear answer may still take, by how far it is. `None` if it has had a clear
-/// answer.
+/// The steps that a request may still take after it got no clear answer. They depend on its progress. `None` if it has
+/// had a clear answer.
 fn rests_of_unknown(context: &Context<'_>, progress: Progress) -> Option<Vec<Progress>> {
     let release = context.key.map(|_| Progress::Late(Step::Release));
     let late = |step| vec![Progress::Late(step)];

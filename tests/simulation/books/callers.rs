@@ -56,8 +56,8 @@ impl Books {
         self.finish(operation, &format!("{said:?}"));
     }
 
-    /// Checks the refusal of a code that its provider accepts. It is right only if a newer code was sent, or if the
-    /// code was used before.
+    /// Checks the refusal of a code that its provider accepts. The refusal is right only if a newer code was sent or
+    /// the code was used before.
     fn is_refused_rightly(&mut self, operation: usize, error: &Error) {
         let seen = &self.operations[operation];
         let (Some(right), Some((key, generation, place))) = (seen.right, &seen.paid) else {
@@ -90,8 +90,8 @@ impl Books {
             return;
         }
         let otp = seen.intent.otp.clone();
-        // A request may have been made twice, with another code in between. Then the other code has won, and both
-        // requests report it.
+        // A client may have made one request twice, and another code may have won in between. Then both requests report
+        // the success of that other code.
         let own =
             seen.right
                 .zip(seen.won.clone().or_else(|| seen.paid.clone()))

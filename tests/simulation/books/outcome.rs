@@ -29,8 +29,8 @@ impl Books {
             >= LOCKED as usize
     }
 
-    /// How often generations had begun when the code was sent, and the code's generation. Generations begin again after
-    /// an item has expired.
+    /// The code's generation, and before it the number of times that generations had begun when the code was sent.
+    /// Generations begin again after an item has expired.
     fn generation_of(&self, code: &ProviderCode) -> Option<(u64, u64)> {
         let operation = &self.operations[code.operation?];
         let (key, generation) = operation.opened.as_ref()?;
@@ -40,7 +40,7 @@ impl Books {
         Some((begun as u64, *generation))
     }
 
-    /// The codes that their recipients must be able to verify now. Such a code has arrived and has not expired, the
+    /// The codes that their recipients must be able to verify now. Such a code has arrived and has not expired. The
     /// provider accepts it, and its verification is open.
     pub(crate) fn verifiable(&self) -> Vec<usize> {
         let is = |&(index, code): &(usize, &ProviderCode)| {
@@ -63,8 +63,8 @@ impl Books {
                 .iter()
                 .filter(|charge| **charge > book.unlocked)
                 .count();
-            // A newer message ends the code, at the latest when the send of that message is settled. Of two sends at
-            // once, the message of the later generation may arrive first.
+            // A newer message ends the code, at the latest when the send of that message is settled. If two sends run
+            // at once, the message of the later generation may arrive first.
             let is_newest = !self.codes.iter().any(|other| {
                 other.key == code.key && self.generation_of(other) > self.generation_of(code)
             });
@@ -90,8 +90,8 @@ impl Books {
         );
     }
 
-    /// Compares the ledger's counters with the texts that were sent or may have been sent. They must be equal if the
-    /// ledger never failed in the run.
+    /// Compares the ledger's counters with the texts that were sent or may have been sent. If the ledger never failed
+    /// in the run, they must be equal.
     pub(crate) fn compare_counters(&mut self) {
         let mut budgets: BTreeMap<(ItemName, String), u64> = BTreeMap::new();
         let mut prefixes: BTreeMap<ItemName, u64> = BTreeMap::new();

@@ -364,8 +364,8 @@ impl World {
         self.shared.lock().unwrap().ledger.clone()
     }
 
-    /// Begins anew, later than all acts before. Otherwise the function would still use the switches that it has read in
-    /// the last ten seconds.
+    /// Begins anew, at a later time than all acts before. Otherwise the function would still use the switches that it
+    /// has read within the last ten seconds.
     pub(crate) fn begin_anew(&mut self, days: u64) {
         let mut shared = self.shared.lock().unwrap();
         shared.ledger = MemoryLedger::new();

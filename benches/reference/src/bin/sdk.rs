@@ -1,5 +1,5 @@
-//! Sends and verifies with the SDK as its documentation shows it: all defaults, and one client for all requests. It keeps no
-//! ledger, so it compares with the function without one.
+//! Sends and verifies with the SDK as its documentation shows it: with all defaults, and with one client for all
+//! requests. It has no ledger, so compare it with the function without a ledger.
 
 use aws_config::BehaviorVersion;
 use aws_sdk_pinpoint::Client;
