@@ -104,7 +104,7 @@ async fn no_guess_reopens_an_ended_verification() {
     for (end, foreign) in ENDS.into_iter().flat_map(|end| [(end, "off"), (end, "on")]) {
         for later in delays {
             // With foreign codes, AWS may be asked when no code of ours can still be good. That is so after a failed
-            // send, and from an hour after the longest validity.
+            // send, and more than an hour after the end.
             let nothing_is_good = end == End::Failed || later > Duration::from_hours(1);
             if foreign == "on" && nothing_is_good {
                 continue;

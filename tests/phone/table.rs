@@ -17,9 +17,9 @@ use crate::phone::{Hint, NumberType, plan::FIRST_HINT, plan::UNKNOWN_BEGINNING};
 /// The largest number of digits after a calling code.
 const MOST_NATIONAL_DIGITS: usize = 14;
 
-/// The types that a person's phone has. The first digit of a domestic prefix may also begin numbers of other types.
-/// Most of these are free numbers, which mostly cannot be called from abroad. With them in this list, `+91 0 98…` would
-/// pass as a number.
+/// The types that a person's phone has. A first digit is a domestic prefix only if no number of these types begins with
+/// it. Free numbers are left out: some begin with the domestic prefix, and most cannot be called from abroad. If they
+/// counted, `+91 0 98…` would pass as a number.
 const OF_PEOPLE: [NumberType; 8] = [
     NumberType::Fixed,
     NumberType::Mobile,
@@ -33,8 +33,8 @@ const OF_PEOPLE: [NumberType; 8] = [
 
 const OF_MOBILES: [NumberType; 2] = [NumberType::Mobile, NumberType::FixedOrMobile];
 
-/// Types that say nothing about other numbers with the same beginning. A mailbox is a mobile number with more digits in
-/// it, and a new mobile range can be beside a free one.
+/// Types that say nothing about other numbers with the same beginning. A mailbox has the number of a mobile phone with
+/// extra digits inside, and a new mobile range can be beside a free one.
 const FREE: [NumberType; 2] = [NumberType::TollFree, NumberType::Voicemail];
 
 /// The labels of the numbers with one beginning, each with a mask of their lengths.
