@@ -8,10 +8,14 @@
 # Set STACK to the name of the CloudFormation stack (default: otp-lambda), or set TABLE and FUNCTION to the stack's outputs
 # LedgerTable and OperatorFunctionName.
 #
-# The switches are one item in the ledger's table. The function may read it and not write it. The script needs the AWS CLI
-# and these permissions: cloudformation:DescribeStacks on the stack, dynamodb:UpdateItem on the table (dynamodb:GetItem for
-# `switches`), lambda:InvokeFunction on the alias operator (for `unlock`) and on the alias operator-key (for the other
-# commands with a NUMBER). The stack's output OperatorPolicy has them.
+# The switches are one item in the ledger's table, which the function may only read. The script needs the AWS CLI and these
+# permissions, all of which the stack's output OperatorPolicy has:
+#
+#   cloudformation:DescribeStacks   on the stack
+#   dynamodb:UpdateItem             on the table
+#   dynamodb:GetItem                on the table, for `switches`
+#   lambda:InvokeFunction           on the alias operator, for `unlock`
+#   lambda:InvokeFunction           on the alias operator-key, for the other commands with a NUMBER
 set -euo pipefail
 shopt -s inherit_errexit
 

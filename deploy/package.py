@@ -1,10 +1,16 @@
-"""`make package`: what somebody needs to deploy without Rust, in target/package/.
+"""`make package`: packs everything that somebody needs to deploy without Rust, into target/package/.
 
-    package.py [ARCHITECTURE…]      builds the function for arm64 and x86_64, or for these, and packs it
+    package.py [ARCHITECTURE…]      builds the function for these processors (default: arm64 and x86_64), and packs it
 
-The folder has a zip of the function for each processor, a zip of the layer, a template for each processor that deploys these
-zips, the example of a settings file, a list of the crates in the function (SBOM, CycloneDX), and SHA-256 sums of all of it.
-Equal sources make equal zips. Runs with the Python that has SAM CLI.
+The folder has these files:
+
+- for each processor, a zip of the function, and a template that deploys it
+- a zip of the layer
+- the example of a settings file
+- a list of the crates in the function (SBOM, CycloneDX)
+- SHA-256 sums of all these files
+
+Equal sources make equal zips. Run it with the Python that has SAM CLI.
 """
 
 import copy
@@ -99,8 +105,8 @@ def short(template):
 
 
 def folded(pattern):
-    """The same pattern with the longest list of items, `X(,X)*`, written with one X: each item ends with a comma before
-    another one, or at the end."""
+    """The same pattern, but shorter: of the lists `X(,X)*` in it, the longest is written with only one X. In the new form,
+    an item ends with a comma that another item follows, or with the end of the text."""
     best = pattern
     for begin in re.finditer(r"\(([,;])", pattern):
         for end in re.finditer(r"\)\*(?=(\)\??)?\$$)", pattern):

@@ -1,8 +1,8 @@
-"""A settings file: what is in it, what the function would get from it, and everything that is wrong with it.
+"""Reads a settings file: its parameters, the variables that the function would get, and everything that is wrong.
 
 A settings file is YAML with the parameters of template.yaml, as `sam deploy --parameter-overrides file://…` takes it. The
-template says which parameters there are, what each accepts, which combinations are refused, and which variables they
-become. The program itself judges the variables, as it does when it starts.
+template says which parameters exist, what each accepts, which combinations are refused, and which variables they become.
+The program itself judges these variables, in the same way as when it starts.
 """
 
 import difflib

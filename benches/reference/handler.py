@@ -1,7 +1,7 @@
 """Sends and verifies with boto3 as AWS's example does, as a function under AWS's own runtime client.
 
-It keeps no ledger, so it compares with the function without one. Its client is made once, which is the cheaper of the two
-usual ways.
+It has no ledger, so compare it with the function without a ledger. Like many functions, it makes its client once and not
+for each request, which costs less.
 """
 
 import hashlib

@@ -1,5 +1,5 @@
-"""Calls both operations of Pinpoint's OTP API N times each. Prints the error of each call, as botocore reports it, as one
-line of JSON.
+"""Calls both operations of Pinpoint's OTP API, each N times. Prints one line of JSON with the error of each call, as botocore
+reports it.
 
     boto3_errors.py N
 """

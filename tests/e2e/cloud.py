@@ -2,11 +2,11 @@
 
 MiniStack differs from AWS as follows:
 
-- It does not mount layers at /opt for programs, so the packaged template names the price file by its path on this machine.
+- It does not mount layers at /opt for programs. So the packaged template names the price file by its path on this machine.
   Nothing else of the template is changed.
 - A function inherits MiniStack's own variables. That is how it finds the simulator.
 - Its IAM does not know `dynamodb:LeadingKeys`; leading_keys.py adds it.
-- A caller may use a client of a user pool in ways that its flows do not allow, and unknown users are told so.
+- A user pool accepts flows that its client does not allow, and its errors say that a user is unknown.
 """
 
 import json

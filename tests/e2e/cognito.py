@@ -3,8 +3,9 @@
     cognito.py MINISTACK SIMULATOR BOOTSTRAP SETTINGS
 
 MINISTACK and SIMULATOR are URLs, BOOTSTRAP is the path of the program, and SETTINGS are the function's settings as JSON.
-Creates the ledger's table, the function, a user pool and a client as in the template, and users. Prints one line of JSON:
-for each scenario what the app saw and how many messages arrived, and the duration of the slowest call in milliseconds.
+Creates the ledger's table, the function, a user pool with a client as in the template, and users. Then it runs the scenarios
+and prints one line of JSON. For each scenario, it says what the app saw and how many messages arrived. It also has the
+duration of the slowest call in milliseconds.
 """
 
 import io

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs the packaged function on one event, with the simulator as the provider, and prints the response. Uses SAM if Docker
-# runs, and the Lambda Runtime Interface Emulator if not. Call it through with-tools.sh, as `make invoke-packaged` does.
+# Runs the packaged function on one event, with the simulator as the provider, and prints the response. If Docker runs,
+# the function runs under SAM, and otherwise under the Lambda Runtime Interface Emulator. Call it through with-tools.sh,
+# as `make invoke-packaged` does.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -35,8 +36,8 @@ if ! curl -fsS "$phone/inbox" >/dev/null 2>&1; then
     echo "The simulator runs for this one event. To keep its inbox, first start \`make run\` in another terminal." >&2
 fi
 
-# Some of these names could be set in the caller's environment, so each one gets a value. There is no ledger here, so the
-# settings that need one must be empty.
+# Each setting gets a value here, because some of these names could be set in the caller's environment. This function
+# has no ledger, so the settings that need one must be empty.
 settings=(
     OTP_PROVIDER="${PROVIDER:-pinpoint}" OTP_PREVIOUS_PROVIDER=
     PINPOINT_APPLICATION_ID=desk ORIGINATION_IDENTITY=+12065550100 BRAND_NAME=ExampleCorp BRAND_NAMES= TRUSTED_PRINCIPALS= MIN_CODE_LENGTH= MAX_VALIDITY_PERIOD= ALLOWED_COUNTRIES='*' ALLOWED_NUMBER_TYPES= EXTRA_PREFIXES=

@@ -1,4 +1,4 @@
-"""MiniStack with the one condition key that its IAM lacks and our role has: dynamodb:LeadingKeys.
+"""MiniStack with one more condition key in its IAM: dynamodb:LeadingKeys. Our role uses this key.
 
 Runs with MiniStack's own Python, in place of its command.
 """

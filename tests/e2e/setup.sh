@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
 # setup.sh [PART…]: installs the programs that the tests and the packaging need under target/e2e/, and writes their paths to
-# target/e2e/env. Without arguments it installs all parts but one. Takes a second if everything is installed already.
+# target/e2e/env. Without arguments it installs all parts but `bench`. If everything is installed already, it takes a second.
 #
 #   boto3      boto3, an independent client of the wire format
 #   sam        SAM CLI with the Lambda Runtime Interface Emulator, cargo-lambda, cargo-deny and pytest
 #   awscli     the AWS CLI, for the operator's commands
 #   ministack  MiniStack, an AWS emulator that deploys the template and whose Cognito calls triggers
-#   bench      boto3 under Lambda's runtime client, for `make bench` alone: without arguments it is left out
+#   bench      boto3 under Lambda's runtime client, for `make bench` alone
 #   sbom       cargo-cyclonedx, which lists the crates in the package
 #   policy     an IAM policy simulator for Node (AGPL, for tests only: it is never shipped)
 #   inbox      a browser driver and an accessibility checker for Node (the browser is the system's Chromium)
 #
-# The first five are virtual environments of Python, one each because they need different versions of botocore.
-# requirements-NAME.in names the packages. requirements-NAME.txt pins them and everything they need, each with its hashes,
-# for Linux and macOS and for Python 3.10 and later. To renew the pins, edit the .in files and run (uv is on PyPI):
+# The first five are virtual environments of Python. Each is separate, because they need different versions of botocore.
+# requirements-NAME.in names the packages. requirements-NAME.txt pins them and all that they need, each with its hashes, for
+# Linux and macOS and for Python 3.10 and later. To renew the pins, edit the .in files and run (uv is on PyPI):
 #
 #   cd tests/e2e && for name in awscli bench boto3 ministack sam; do uv pip compile --quiet --upgrade --universal --python-version 3.10 --only-binary :all: --generate-hashes --no-annotate --no-emit-index-url --custom-compile-command 'see setup.sh' requirements-$name.in --output-file requirements-$name.txt; done
 #
@@ -21,8 +21,8 @@
 #   OTP_E2E_PYTHON, OTP_E2E_BENCH_PYTHON, OTP_E2E_SAM_PYTHON, OTP_E2E_SAM, OTP_E2E_CARGO_LAMBDA, OTP_E2E_RIE, OTP_E2E_AWS,
 #   OTP_E2E_MINISTACK, OTP_E2E_POLICY, OTP_E2E_INBOX, OTP_E2E_CYCLONEDX, OTP_E2E_BIN (goes first on PATH: cargo and cargo-lambda look there for cargo-lambda and zig)
 #
-# If something cannot be installed, the script says why and goes on. If it was asked for by name, or with
-# OTP_SKIP_NOTHING=1, that is an error.
+# If a part cannot be installed, the script says why and goes on. It ends with an error if the part was named in the
+# arguments, or if OTP_SKIP_NOTHING is 1.
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"

@@ -1,5 +1,5 @@
-"""Tests of what `make package` packs, from a binary that is there already: the folder is checked, and its template is deployed
-to an emulated AWS without Rust and without `sam build`.
+"""Tests of the files that `make package` packs. The function is not built: a binary that already exists is packed. Then the
+template is deployed to an emulated AWS, without Rust and without `sam build`.
 
     target/e2e/sam/bin/python -m pytest tests/e2e/test_package.py
 
@@ -179,8 +179,8 @@ def test_the_package_is_deployed_without_a_toolchain(packed, tmp_path):
         assert function["Architectures"] == ["x86_64"]
         zip_sum = hashlib.sha256((packed / "otp-lambda-x86_64.zip").read_bytes()).digest()
         assert function["CodeSha256"] == base64.b64encode(zip_sum).decode()
-        # With everything that an organization may ask for, one of it a further stack. MiniStack lacks one resource of the
-        # firewall, WebACLAssociation, so that part is only linted.
+        # This stack has everything that an organization may ask for, and one part is a further stack. MiniStack lacks
+        # one resource of the firewall, WebACLAssociation, so the firewall is only linted.
         key = client(cloud, "kms").create_key()["KeyMetadata"]["Arn"]
         everything = {"Cognito": "new", "CognitoTier": "LITE", "CognitoDeletionProtection": "on"}
         everything |= {"DomainName": "otp.example.com", "DomainCertificateArn": test_template.CERTIFICATE, "KmsKeyArn": key}

@@ -3,8 +3,10 @@
 //   OTP_E2E_INBOX=target/e2e/inbox node --test tests/e2e/inbox/inbox.test.mjs
 //
 // OTP_E2E_INBOX is the folder where tests/e2e/setup.sh installed the packages. OTP_E2E_SIMULATOR is the simulator's binary
-// (default: target/debug/simulator). Chromium must be on PATH. Each test has its own simulator and page. If a check could
-// pass although it checks nothing, the test also breaks the page and expects the check to fail.
+// (default: target/debug/simulator). Chromium must be on PATH.
+//
+// Each test has its own simulator and page. Some checks could pass although they check nothing. Their tests also break the
+// page and expect the check to fail.
 
 import assert from 'node:assert/strict'
 import { execFile, spawn } from 'node:child_process'
