@@ -54,9 +54,9 @@ pub fn config_loader(http_client: SharedHttpClient) -> ConfigLoader {
         .profile_files(no_profiles)
         .identity_cache(IdentityCache::no_cache())
         .http_client(http_client)
-        // The SDK repeats no call. A second send would be a second SMS, and a second verify would use up an attempt. A
-        // repeated conditional write could fail on its own first result, if only the response to the first was lost.
-        // Where a repeat is safe, the adapter of DynamoDB makes it.
+        // The SDK repeats no call. A second send would be a second SMS, and a second verify would use up an attempt. If
+        // only the response to a conditional write is lost, a repeat is refused, because the first run has changed the
+        // item. The adapter of DynamoDB makes the repeats that are safe.
         .retry_config(RetryConfig::disabled())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     match AppName::new("otp-lambda") {
@@ -144,8 +144,8 @@ pub fn http_client(ca_bundle: Option<&[u8]>) -> SharedHttpClient {
     let mut client = aws_smithy_http_client::Builder::new()
         .pool_idle_timeout(IDLE_TIME_LIMIT)
         .tls_provider(Provider::rustls(CryptoMode::Ring));
-    // This does not fail for a trust store. If it ever did, the client would have no roots and refuse its first
-    // connection.
+    // Building a context from a trust store does not fail. If it ever did, the client would have no roots and refuse
+    // its first connection.
     if let Ok(context) = TlsContext::builder().with_trust_store(roots).build() {
         client = client.tls_context(context);
     }
@@ -155,8 +155,8 @@ pub fn http_client(ca_bundle: Option<&[u8]>) -> SharedHttpClient {
 /// Gives all clients one connector, so that the roots are parsed once. The SDK would make a connector for each set of
 /// time limits, and another one to check each client's configuration.
 ///
-/// So every client has the time limits of the providers. The table and Secrets Manager have shorter limits, which apply
-/// to their whole calls.
+/// So every client has the same time limits, those for a provider. The table and Secrets Manager have shorter limits,
+/// which apply to their whole calls.
 #[derive(Debug)]
 struct OneConnector(SharedHttpClient);
 

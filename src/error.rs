@@ -220,8 +220,8 @@ impl Error {
         self
     }
 
-    /// Adds a sentence for the operator. Trusted callers see it too, because they are often the operator's own people.
-    /// Other callers do not see it. The log has it.
+    /// Adds a sentence for the operator. It is in the log, and trusted callers see it too, because they are often the
+    /// operator's own people. Other callers do not see it.
     #[must_use]
     pub fn with_advice(mut self, advice: &'static str) -> Self {
         self.0.advice = Some(advice);

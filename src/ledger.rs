@@ -67,8 +67,8 @@ pub const KEY_KEPT: Duration = Duration::from_hours(24);
 pub const NUMBER_KEPT: Duration = Duration::from_hours(90 * 24);
 
 /// How long a number with failures is kept after its last failure or send. The failures must end some day, because
-/// strangers can cause them for as many numbers as they like. And they may end: a hundred more guesses after a year
-/// without a guess or a send bring an attacker nothing.
+/// strangers can cause them for as many numbers as they like. That is safe: a hundred more guesses after a year without
+/// a guess or a send bring an attacker nothing.
 pub const FAILURES_KEPT: Duration = Duration::from_hours(365 * 24);
 
 /// How long a verification is kept after its code has expired.

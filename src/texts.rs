@@ -1,8 +1,8 @@
 //! The texts of messages, for a provider that takes templates.
 //!
-//! AWS makes the code, so a text goes to AWS with `{{code}}` in it, as AWS requires. This module fills in everything
-//! else. Texts of calls and the last line for websites contain `{{code}}` twice. This module relies on AWS to fill in
-//! both, which has not been tried on AWS.
+//! AWS makes the code, so a text goes to AWS with the placeholder `{{code}}`, which AWS requires. This module fills in
+//! everything else. Texts of calls and the last line for websites contain the placeholder twice. This module relies on
+//! AWS to fill in both, which has not been tried on AWS.
 //!
 //! The built-in texts are constants in the binary. Only the operator's own texts are read when the function starts.
 
@@ -155,11 +155,12 @@ impl Texts {
         }
     }
 
-    /// The SMS in exactly this language, complete except for a code of this length. `None` if there is no text in it.
+    /// The SMS in exactly this language, complete except for a code of this length. `None` if this language has no
+    /// text.
     ///
     /// In the brand, braces become parentheses, and characters that control lines or direction become spaces. So a
-    /// brand can add neither a placeholder nor a line. A built-in text leaves out its second sentence if it fits into
-    /// one segment only without it.
+    /// brand can add neither a placeholder nor a line. If both sentences of a built-in text do not fit into one segment
+    /// and the first alone does, the second is left out.
     #[must_use]
     pub fn sms(&self, language: &str, brand: &str, code_length: u8) -> Option<SmsText> {
         let brand = harmless(brand);
@@ -187,7 +188,7 @@ impl Texts {
         Some(if short.segments == 1 { short } else { whole })
     }
 
-    /// The call in exactly this language, complete except for `{{code}}`. `None` if there is no text in it.
+    /// The call in exactly this language, complete except for `{{code}}`. `None` if this language has no text.
     ///
     /// The brand is changed as in [`sms`](Self::sms), and markup in it is escaped.
     #[must_use]

@@ -72,8 +72,8 @@ enum Kind {
     Answered(Exception),
 }
 
-/// An error response. Decide by its status before its name: the error responses of AWS's gateways have names that the
-/// service's model does not list.
+/// An error response. The status decides before the name, because the error responses of AWS's gateways have names that
+/// the service's model does not list.
 pub(super) struct Exception {
     pub(super) status: u16,
     /// The exception's name, if there is one.

@@ -83,9 +83,9 @@ impl Ledger for DynamoDb {
     }
 
     async fn uncount(&self, item: &ItemName) -> Result<(), Unavailable> {
-        // The condition fails for two counters. One is a counter that DynamoDB has deleted: this write would create it
-        // anew, without a time to live. The other is a counter at zero, which a sign-in may take back without having
-        // counted: a number below zero could not be read.
+        // The condition holds only for a counter above zero. If DynamoDB has deleted the counter, this write must not
+        // bring it back without a time to live. And a sign-in may take back what it has not counted: a counter below
+        // zero could not be read.
         self.update(item, "SET #n = #n - :one")
             .when("#n > :zero")
             .run()

@@ -196,8 +196,8 @@ impl Shape {
     }
 }
 
-/// A response in the shape that an origin reads. It has either single-value or multi-value headers, where the structs
-/// of `aws_lambda_events` would write both.
+/// A response in the shape that an origin reads. It has either single-value or multi-value headers. The structs of
+/// `aws_lambda_events` would write both.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct LambdaResponse<'a> {

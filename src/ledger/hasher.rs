@@ -26,8 +26,8 @@ pub enum Door {
 }
 
 impl Door {
-    /// The first field that is hashed into the names of this door's counters. HTTP has none, because its counters keep
-    /// the names that they had in the version before, when both doors shared them.
+    /// The first field that is hashed into the names of this door's counters. HTTP has none: its counters keep the
+    /// names from earlier versions, in which both doors shared them.
     fn field(self) -> Option<&'static str> {
         match self {
             Self::Http => None,

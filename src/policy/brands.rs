@@ -33,8 +33,8 @@ impl Brands {
 
 /// Whether a phone could show a part of a text as something to tap: a web address, a mail address, or a phone number.
 ///
-/// A web address without a scheme always has a dot with more text after it, and so has every host. All characters that
-/// browsers take for a dot count as one.
+/// Every host name has a dot with more text after it, and so has every web address without a scheme. All characters
+/// that browsers take for a dot count as one.
 fn could_be_a_link(text: &str) -> bool {
     let is_dot = |c| matches!(c, '.' | '。' | '．' | '｡' | '․' | '﹒');
     let is_colon = |c| matches!(c, ':' | '：' | '﹕');

@@ -2,8 +2,8 @@ use super::{Budget, Budgets, Rate, SendLimits};
 use crate::ledger::{Door, LOCKED, SendWindow};
 use std::time::Duration;
 
-/// Windows of at least this length are split between the doors. A shorter window applies to each door in full, because
-/// it often has a count of one, as in `1/30s`, and one cannot be split.
+/// Windows of at least this length are split between the doors, HTTP and sign-ins. A shorter window applies to each
+/// door in full, because it often has a count of one, as in `1/30s`, and one cannot be split.
 const SPLIT_FROM: Duration = Duration::from_hours(1);
 
 /// The fewest failed guesses that lock a number at a door. Sends must wait after fewer failures than that, so a

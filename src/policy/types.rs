@@ -38,7 +38,7 @@ impl AllowedTypes {
             .map(Self)
     }
 
-    /// Refuses a number whose type is not served. Also refuses a call to a number of a type that not everyone can call.
+    /// Refuses a number whose type is not served. Also refuses a call to a number that is neither fixed nor mobile.
     ///
     /// # Errors
     ///

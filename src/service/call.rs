@@ -71,8 +71,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// The time at this moment, for a place in a window. If the table is slow, `now` is seconds old when the place is
-    /// taken. A place with that time would become free again too early.
+    /// The time at this moment, for a message that takes a place in a window. If the table is slow, `now` is seconds
+    /// old when the place is taken. A place with that time would become free again too early.
     pub(super) fn now_again(&self) -> Millis {
         if self.clock_runs {
             self.now.plus(self.started.elapsed())

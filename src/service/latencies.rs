@@ -15,8 +15,8 @@ pub(super) enum Act {
     Verify,
 }
 
-/// The recent response times of the provider. A sign-in that does not ask the provider waits for one of these times, so
-/// that its duration does not give it away.
+/// The recent response times of the provider. A sign-in that does not ask the provider waits for one of these times. So
+/// the duration of a sign-in does not show whether the provider was asked.
 #[derive(Debug, Default)]
 pub(super) struct Latencies {
     sends: Mutex<VecDeque<Duration>>,

@@ -88,8 +88,8 @@ impl Service {
         self.redeem_once(request, REDEEMABLE, call).await
     }
 
-    /// Redeems a success for a sign-up. Here the same request can be repeated for a shorter time, because a user can be
-    /// deleted and created again.
+    /// Redeems a success for a sign-up. The same request can be repeated for a minute only: a user can be deleted and
+    /// created again, and the new user needs a new proof.
     ///
     /// # Errors
     ///

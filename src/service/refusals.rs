@@ -68,8 +68,8 @@ pub(super) fn judge_guess(
     })
 }
 
-/// Whether the ledger already holds this very success. An earlier try may have recorded it although its response was
-/// lost, or an earlier request with the same idempotency key.
+/// Whether the ledger already holds this very success. An earlier try has then recorded it and only the response was
+/// lost, or an earlier request had the same idempotency key.
 pub(super) fn has_won(seen: Option<&Verification>, success: &Success) -> bool {
     seen.is_some_and(|seen| {
         seen.state == State::Verified

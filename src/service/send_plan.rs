@@ -95,9 +95,9 @@ impl SendPlan {
         self.sends >= MAX_SENDS
     }
 
-    /// The reference under which the provider will know the code. It is the plain one, because other software can
-    /// verify codes under it. If a provider can still accept an earlier code under it, the generation gets its own
-    /// reference.
+    /// The reference under which the provider will know the code. It is the plain one, the reference ID itself, because
+    /// other software can verify codes under it. But if a provider can still accept an earlier code under the plain
+    /// reference, the new code gets a reference of its own.
     pub(super) fn code_reference(&self, now: Millis) -> CodeReference {
         if self.earlier_plain_until() > now {
             CodeReference::OfGeneration(self.generation())
@@ -226,8 +226,8 @@ impl Limits {
         match self.store.reserve_send(item, windows, now).await? {
             Reservation::Reserved(number) => Ok(number),
             Reservation::Refused(number) => {
-                // There may be room again by now. In that case, another send took the last place a moment ago, and the
-                // wait is short.
+                // `wait` returns `None` if there is room again by now. Another send took the last place a moment ago,
+                // so the wait is short.
                 let shortest = Wait {
                     until: Some(now.plus(Duration::from_secs(1))),
                     guesses: false,

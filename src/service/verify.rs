@@ -105,8 +105,8 @@ impl Service {
         }
     }
 
-    /// Counts a guess everywhere before the provider is asked. Returns `None` if the winner has repeated its request,
-    /// which gets the same success again.
+    /// Counts a guess everywhere before the provider is asked. Returns `None` if this is a repeat of the request that
+    /// has succeeded. The repeat gets the same success again.
     async fn pay(
         &self,
         reference: &ReferenceId,
@@ -383,8 +383,9 @@ async fn note(
     outcome: GuessOutcome,
     call: &mut Call<'_>,
 ) {
-    // A sign-in does not remember that a guess was wrong, because an outage of the provider must not show who has an
-    // account. So the same wrong answer to a later question costs another attempt.
+    // A guess in a sign-in is always recorded as unclear. During an outage of the provider, a guess at a real code has
+    // no verdict, while a guess at a decoy is wrong. Different records would show who has an account. So the same wrong
+    // answer to a later question costs another attempt.
     let outcome = match call.caller.sign_in {
         Some(_) => GuessOutcome::Unclear,
         None => outcome,
@@ -399,7 +400,7 @@ async fn note(
 /// Marks the verification as verified. If several right answers arrive at once, this step succeeds for only one.
 ///
 /// The step is tried twice: the provider does not accept the code again, so a failure would make the person start over.
-/// A second try is safe. If the first was carried out and only its response was lost, the item has this winner's mark.
+/// A second try is safe. If the first was carried out and only its response was lost, the item names this winner.
 async fn consume(
     limits: &Limits,
     guess: &Guess,

@@ -27,8 +27,8 @@ pub struct LedgerSettings {
 }
 
 impl LedgerSettings {
-    /// Makes the limits, on `ledger` if it is given, and otherwise on the table. If the secret is in Secrets Manager,
-    /// it is read first.
+    /// Connects the limits to `ledger`, or to the table if `ledger` is `None`. If the secret is in Secrets Manager, it
+    /// is read first.
     ///
     /// # Errors
     ///

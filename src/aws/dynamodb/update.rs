@@ -13,8 +13,8 @@ use std::time::Duration;
 /// Refuses an update that was the last one of the item already. `<>` also holds if the attribute is missing.
 const NOT_DONE: &str = "#w <> :mark";
 
-/// How far back another update counts as recent. An update carries the time at which its invocation began, and that can
-/// be seconds before the update runs. The rest is a margin between the clocks of two machines.
+/// How far back another update counts as recent. An update carries the time at which its invocation began, which can be
+/// several seconds before the update runs. The clocks of two machines may also differ a little.
 const RECENT: Duration = Duration::from_secs(10);
 
 /// Builds one `UpdateItem` request.
@@ -32,8 +32,8 @@ pub(super) struct Update<'a> {
     repeat: Repeat,
 }
 
-/// Whether an update may run again if its mark is not on the item. The first run may have been carried out all the
-/// same: a later update replaces the mark.
+/// Whether an update may run again if its mark is not on the item. The update may still have been carried out, because
+/// a later update replaces the mark.
 enum Repeat {
     /// A second run would subtract twice.
     Never,
