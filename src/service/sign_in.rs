@@ -1,5 +1,5 @@
-//! The sign-in with Cognito. It uses the user's open code or sends one. It looks the same for a user who cannot be sent
-//! a code.
+//! The sign-in with Cognito. It uses the user's open code, or sends one. If a user cannot be sent a code, the sign-in
+//! looks the same.
 
 use super::SignInCaller;
 use super::idempotency::Reservation;
@@ -78,8 +78,8 @@ pub(super) struct SignInItems {
 impl Service {
     /// Begins a sign-in: uses the user's open code, or sends one.
     ///
-    /// The challenge is the same for a user who cannot be sent a code, because the user is unknown, blocked, over a
-    /// limit or in no allowed country. Only the log has the reason.
+    /// A user may be unknown, blocked, over a limit or in no allowed country, and is then sent no code. The challenge
+    /// looks the same. Only the log has the reason.
     ///
     /// # Errors
     ///
@@ -151,9 +151,10 @@ impl Service {
         }
     }
 
-    /// Sends a further code for a sign-in, under the limits of every send. A code that has expired is not sent again.
+    /// Sends a further code for a sign-in, under the limits of every send. If the code has expired, nothing is sent.
     ///
-    /// `nonce` identifies the question. Cognito may deliver one question several times, but it sends one message.
+    /// `nonce` identifies the question that the user has answered with `resend`. Cognito may deliver this answer
+    /// several times, but it causes only one message.
     ///
     /// # Errors
     ///
@@ -208,8 +209,8 @@ impl Service {
 
     /// Verifies the code of a sign-in.
     ///
-    /// `nonce` identifies the question. The same right answer to the same question succeeds again for twenty seconds,
-    /// because Cognito may deliver an answer up to three times. For any other question, the code is used up.
+    /// `nonce` identifies the question. Cognito may deliver an answer up to three times, so the same right answer to
+    /// the same question succeeds again for twenty seconds. For any other question, the code is used up.
     ///
     /// # Errors
     ///
@@ -241,16 +242,16 @@ impl Service {
             .map(drop)
     }
 
-    /// The number to show for a user who has none. It is the user name if that is a number, and otherwise a made-up
-    /// number that is the same at every try.
+    /// The number to show for a user who has none. If the user name is a number, it is shown. Otherwise the number is
+    /// made up, and is the same at every try.
     #[must_use]
     pub fn made_up_number(&self, user: &User) -> Option<PhoneNumber> {
         // The user name is read as a stored number is. Otherwise an old spelling would show who has an account.
         if let Ok(number) = self.rules.extra_prefixes.read_stored(&user.name) {
             return Some(number);
         }
-        // The number does not depend on the client, because a real number does not. It can be of any country: otherwise
-        // a number of another country would reveal a real user.
+        // The made-up number is the same for all clients of a pool, as a real number is. It can be of any allowed
+        // country. If it were always of one country, a number of another country would reveal a real user.
         let hasher = &self.limits.as_ref()?.hasher;
         let name = folded(&user.name);
         let countries = match &self.rules.allowed_countries {
@@ -292,7 +293,7 @@ impl Service {
         state: ChallengeState,
         now: Millis,
     ) -> Challenge {
-        // The last guess is reserved for the session that owns the code. Otherwise anyone who knows a user name could
+        // The last guess is reserved for the session that owns the code. Otherwise anyone who knows the user name could
         // spend it.
         let left = if open.owner.as_ref() == Some(owner) {
             open.left
@@ -315,8 +316,8 @@ impl Service {
         }
     }
 
-    /// When the next code of a sign-in can be asked for. The windows are read as if the number had got the codes of
-    /// this verification alone. So the time does not show whether the number got other messages, or none.
+    /// When the next code of a sign-in can be asked for. The windows are read as if the number had got only the codes
+    /// of this verification. So the time does not show whether the number got other messages, or none at all.
     fn next_send_of_sign_in(&self, limits: &Limits, open: &Verification) -> Millis {
         let validity = minutes(self.rules.defaults.validity_minutes);
         let last = match open.sends {
@@ -341,7 +342,7 @@ impl Service {
     }
 }
 
-/// Where the ledger keeps the sign-in. Nothing is stored for each session: all sessions of a user share the
+/// The places of the sign-in in the ledger. No item belongs to one session: all sessions of a user share a
 /// verification, so a second session uses the open code.
 pub(super) fn items(limits: &Limits, sign_in: &SignIn) -> SignInItems {
     let User { pool, client, name } = &sign_in.user;
@@ -359,8 +360,8 @@ pub(super) fn items(limits: &Limits, sign_in: &SignIn) -> SignInItems {
     }
 }
 
-/// A user name as a pool compares it. Cognito passes on a known name as it is stored, and an unknown name as it was
-/// typed. So an unknown name typed in two ways must look like one user.
+/// A user name in the form in which a pool compares it. Cognito passes on a known name as it is stored, but an unknown
+/// name as it was typed. So two spellings of an unknown name must look like one user.
 fn folded(name: &str) -> String {
     name.trim().to_lowercase()
 }

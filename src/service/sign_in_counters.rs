@@ -1,7 +1,7 @@
-//! The counters that a sign-in moves: those of its number, or decoys that count for nobody.
+//! The counters that a sign-in moves: those of its number, or decoys.
 //!
-//! A sign-in takes the same steps whether it sends a message or not. A step that must not count moves a decoy, which is
-//! a counter of the sign-in's own. So only real messages use up limits, and neither time nor cost shows who has an
+//! A sign-in takes the same steps whether it sends a message or not. If a step must not count, it moves a decoy, which
+//! is a counter that no limit reads. So only real messages use up limits, and neither time nor cost shows who has an
 //! account.
 
 use super::Limits;
@@ -91,9 +91,10 @@ impl Counters {
         }
     }
 
-    /// Reads what HTTP has counted, and refuses a send that would exceed a joint limit together with it. HTTP keeps to
-    /// its own part, so later counts of HTTP need no look. One exception remains: counters in which the version before
-    /// counted for both doors.
+    /// Reads the counters of HTTP, and refuses a send that would exceed a joint limit together with them.
+    ///
+    /// HTTP keeps to its own part of each limit, so a later count of HTTP cannot exceed the joint limit. There is one
+    /// exception: counters from earlier versions, in which both doors counted.
     pub(super) async fn read(
         &mut self,
         limits: &Limits,
@@ -197,7 +198,7 @@ impl<'a> Count<'a> {
             .store
             .reserve_send(&counters.number, windows, at);
         if let (Reservation::Refused(number), true) = (reserved.await?, is_real) {
-            // The windows may have room again by now. Then another send took the last place a moment ago, and the wait
+            // There may be room again by now. In that case, another send took the last place a moment ago, and the wait
             // is short.
             let wait = limits.wait(&number, at).unwrap_or(Wait {
                 until: Some(at.plus(Duration::from_secs(1))),
@@ -232,8 +233,8 @@ impl<'a> Count<'a> {
             let (counters, is_real) = self.counters();
             let mut spending = counters.spendings.get(nth).unwrap_or(decoy).clone();
             spending.leave_room_for(&before);
-            // For a message that costs more than the whole budget, the ledger would refuse without a request to the
-            // table. The decoy is spent in its place, so that the requests are as many.
+            // If a message costs more than the whole budget, the ledger refuses it without a request to the table. The
+            // decoy is spent in its place, so that the number of requests is the same.
             let too_dear = spending.lines.iter().find(|line| line.amount > line.cap);
             if let Some(line) = too_dear.filter(|_| is_real) {
                 self.refused = Err(Some(budget_spent(line, self.now)));
@@ -275,8 +276,8 @@ impl Counted {
 }
 
 impl Limits {
-    /// Counts a guess in a sign-in as failed. It counts for the number if a code was sent, and moves a decoy otherwise.
-    /// Returns `None` if the number is locked.
+    /// Counts a guess in a sign-in as failed. If a code was sent, the failure counts for the number. Otherwise it moves
+    /// a decoy. Returns `None` if the number is locked.
     pub(super) async fn charge_sign_in(
         &self,
         to: &PhoneNumber,

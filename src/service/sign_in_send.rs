@@ -1,5 +1,5 @@
-//! The send of a sign-in. Its steps are the same whether a message is sent or not. So is everything that the app can
-//! see of it afterwards.
+//! The send of a sign-in. Its steps are the same whether a message is sent or not, and the app sees the same
+//! afterwards.
 
 use super::idempotency::Reservation;
 use super::latencies::Act;
@@ -49,7 +49,7 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// The ledger could not be reached: nothing was sent.
+    /// The ledger could not be reached, and nothing was sent.
     pub(super) async fn send_for_sign_in(
         &self,
         limits: &Limits,
@@ -119,8 +119,8 @@ impl Service {
             Err(reason) => (Err(reason), None),
         };
 
-        // The verification is written before anything is counted and before the provider is asked. So of two sign-ins
-        // at once, only one takes a place.
+        // The verification is written before anything is counted and before the provider is asked. So if two sign-ins
+        // begin at once, only one takes a place in the windows.
         progress.is_begun = true;
         let mut count = Count {
             limits,
@@ -192,8 +192,8 @@ impl Service {
     }
 }
 
-/// Whether a message may be sent to this country, as far as can be told before anything is counted. The steps are the
-/// same for decoys. An error says why no message may be sent.
+/// Decides whether a message may be sent to this country, as far as that is known before anything is counted. A decoy
+/// takes the same steps. An error says why no message may be sent.
 async fn permission(
     limits: &Limits,
     request: &SendRequest,

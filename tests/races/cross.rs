@@ -162,8 +162,8 @@ async fn unknown_references_are_not_found_and_leave_no_item(new: NewStore) {
     assert_ne!(world.store.snapshot(), before);
 }
 
-/// Runs both at about the same time. The seed decides which one begins, and by how many milliseconds: a half, one, two,
-/// four … With so many delays one of them hits the critical moment, on a fast machine and on a slow one.
+/// Runs both at about the same time. The seed decides which begins first, and by how many milliseconds: a half, one,
+/// two, four … With so many delays, one of them hits the critical moment, whether the machine is fast or slow.
 async fn about_the_same_time<A, B>(
     seed: usize,
     one: impl Future<Output = A>,
@@ -186,8 +186,8 @@ async fn about_the_same_time<A, B>(
     tokio::join!(one, other)
 }
 
-/// The provider answers the right guess while another code is sent. Then the newest code is tried. Also returns how
-/// many verifications were opened and won.
+/// The provider accepts the right guess while another code is being sent. Then the newest code is guessed. Also returns
+/// how many verifications were opened and won.
 async fn resent(store: Store, flaw: Option<Flaw>, seed: usize) -> (Result<(), String>, String) {
     let world = World::new(
         store,
@@ -232,8 +232,8 @@ async fn resent(store: Store, flaw: Option<Flaw>, seed: usize) -> (Result<(), St
         .count();
     let words = [word(&hung), word(&again), word(&further), word(&last)];
     let kind = format!("{opened} opened, {} won", won.len());
-    // Each verification has one success, however many codes it had. Each yes is a success. The record's generation is
-    // that of the last text.
+    // Each verification has at most one success, however many codes it had. The callers that were told yes are as many
+    // as the successes. The record has the generation of the last text.
     let texts = world.provider.texts().len();
     let generation = world
         .verification(&to, &Name::Default)
@@ -276,8 +276,8 @@ async fn an_older_code_fails_once_a_newer_one_is_sent(new: NewStore) {
     }
     holds_and_fails_with("resend and verify", Ok(()), &[(Flaw::NotAtomic, seen)]);
 
-    // In this order it is certain: another code is sent while the provider has the right guess, so the guess is too
-    // late.
+    // In this order the outcome is certain: another code is sent while the provider has the right guess, so the guess
+    // comes too late.
     let late = async |store: Store, flaw| {
         let world = World::new(
             store,
@@ -380,8 +380,8 @@ async fn a_verification_is_canceled_or_verified_never_both(new: NewStore) {
     holds_and_fails_with("cancel and verify", Ok(()), &[(Flaw::NotAtomic, seen)]);
 }
 
-/// Eight sends at once under one name, every minute. The windows let three of them pass. The first one begins a
-/// verification. The others send new codes for it, until there are three codes.
+/// Every minute, eight sends at once under one name. The windows let three of them pass. The first begins a
+/// verification, and the others send further codes for it, until it has had three codes.
 async fn concurrent_resends_send_each_generation_once(new: NewStore) {
     let round = async |store: Store, flaw, seed| {
         let world = World::new(
@@ -466,8 +466,8 @@ async fn concurrent_resends_send_each_generation_once(new: NewStore) {
     );
 }
 
-/// A guess is at the provider while resends begin and end. Its code is right unless a newer message was sent, and the
-/// provider does not accept it again.
+/// A guess is at the provider while resends begin and end. The guess succeeds unless one of the resends sends a
+/// message. The provider does not accept the code a second time.
 async fn a_right_guess_survives_a_resend_that_sends_nothing_new(new: NewStore) {
     for (outcomes, right) in [
         (&[Refused][..], true),

@@ -174,8 +174,8 @@ impl Fake {
 }
 
 impl Fake {
-    /// Whether the ledger has a record of the message: under its reference, or under an earlier one of which this is the
-    /// reference of a later generation.
+    /// Whether the ledger has a record of the message. It may be under the message's own reference. It may also be
+    /// under an earlier reference, if the message's reference is that of a later generation there.
     async fn is_recorded(&self, message: &Message<'_>) -> bool {
         let references = {
             let mut references = self.0.references.lock().unwrap();

@@ -199,8 +199,8 @@ async fn concurrent_right_and_wrong_guesses_succeed_once_within_the_attempts(new
     );
 }
 
-/// Five right guesses. Each is made when the one before has been pending for five seconds. Then the provider answers
-/// all of them at once.
+/// Makes five right guesses, each when the one before has been pending for five seconds. Then the provider answers all
+/// of them at once.
 async fn taken_over(store: Store, flaw: Option<Flaw>, key: Option<&'static str>) -> Race {
     let world = World::new(
         store,

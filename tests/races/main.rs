@@ -1,7 +1,7 @@
-//! The service under attack, with both ledgers: the limits hold for any number of requests at once and for any length
-//! of time.
+//! The service under attack, with both ledgers. The limits must hold for any number of requests at once, and for any
+//! length of time.
 //!
-//! Each test prints its figures and has controls: the same check must fail with a ledger that has a flaw. So the suite
+//! Each test prints its figures and has controls: with a ledger that has a flaw, the same check must fail. So the suite
 //! shows that it would notice the flaw.
 #![expect(
     clippy::unwrap_used,

@@ -152,8 +152,9 @@ async fn country_and_money_budgets_are_spent_exactly(new: NewStore) {
     holds_and_fails_with("budgets in money", good, &[(Flaw::NotAtomic, flawed)]);
 }
 
-/// Sends are refused at every step, all at the same time: by the budget after the prefix has counted, by the number's
-/// windows after the budget has paid, and by the provider after both. Only sent and unclear texts stay counted.
+/// Sends are refused at every step, all at the same time. The budget refuses after the prefix has counted. The number's
+/// windows refuse after the budget has paid. The provider refuses after both. Only texts that were sent or may have
+/// been sent stay counted.
 async fn refused_sends_are_refunded(new: NewStore) {
     let race = async |store: Store, flaw| {
         let budgets = Budgets {
@@ -213,8 +214,8 @@ async fn refused_sends_are_refunded(new: NewStore) {
     let flawed = race(new(), Some(Flaw::RefundsNothing)).await;
     holds_and_fails_with("refunds", good, &[(Flaw::RefundsNothing, flawed)]);
 
-    // One after the other, with a prefix limit of 3 and a budget of 2: the prefix counts the third send, then the
-    // budget refuses it. If the prefix still counted it, it would refuse the fourth.
+    // One send after the other, with a prefix limit of 3 and a budget of 2. The prefix counts the third send, and then
+    // the budget refuses that send. Without a refund, the prefix would refuse the fourth send.
     let in_order = async |store: Store, flaw| {
         let budgets = Budgets {
             all: Budget::parse_list("2/1h").unwrap(),

@@ -10,7 +10,7 @@ use tokio::task::yield_now;
 over_both_stores!(concurrent_sign_ins_send_once,);
 
 /// The windows allow all sends, so only the verification can limit them. Each sign-in begins a little later than the
-/// one before, between its steps.
+/// one before, while that one is between its steps.
 async fn concurrent_sign_ins_send_once(new: NewStore) {
     let race = async |store: Store, flaw, users: usize| {
         let world = World::new(

@@ -1,5 +1,5 @@
-//! The ledger that the service sees: it lets the tasks of a race switch between any two steps, records what happened,
-//! and can have a flaw.
+//! The ledger that the service sees. It lets the tasks of a race switch between any two steps, and records what
+//! happened. It can also have a flaw.
 
 use async_trait::async_trait;
 use otp_lambda::ledger::{
@@ -145,8 +145,7 @@ impl Table {
     async fn run(&self, step: Step) -> Result<Reply, Unavailable> {
         yield_now().await;
         let _place = self.0.at_once.acquire().await.unwrap();
-        // A step that has begun must not queue behind ten thousand other tasks, because the adapter times out after a
-        // second.
+        // The adapter times out after a second. So a step that has begun must not wait behind ten thousand other tasks.
         let result = block_in_place(|| Handle::current().block_on(step.run(&*self.0.store)));
         yield_now().await;
         result

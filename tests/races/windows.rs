@@ -36,8 +36,8 @@ fn within(sends: &[Millis], window: Duration, now: Millis) -> u64 {
         .count() as u64
 }
 
-/// Sends at random times, and exactly when a window ends, and a millisecond before and after. A send must be accepted
-/// if and only if every window has room for it. Each setting begins at its time.
+/// Sends at random times, exactly when a window ends, and a millisecond before and after that. A send must be accepted
+/// if and only if every window has room for it. `settings` has the limits, each with the time at which they begin.
 async fn run(
     store: Store,
     flaw: Option<Flaw>,
