@@ -1,5 +1,5 @@
-//! Plays AWS's endpoints. In front of the simulator and of the emulator of the table there is TLS 1.3, with delays, and
-//! with a count of everything that arrives.
+//! Plays AWS's endpoints. It puts TLS 1.3 in front of the simulator and of the emulator of the table, delays responses,
+//! and counts everything that arrives.
 
 use crate::table::read_message;
 use otp_lambda::aws::AMAZON_ROOTS;
@@ -17,7 +17,8 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::{HandshakeKind, ServerConfig, ServerConnection, StreamOwned, version};
 
 /// The hosts of the table, the provider and Secrets Manager. Clients keep TLS sessions by host name, so each service
-/// needs a host of its own, as on AWS. Every machine has only one name for itself, so the other hosts are addresses.
+/// needs a host of its own, as on AWS. `localhost` is the only name that every machine has for itself, so the other two
+/// hosts are addresses.
 const HOSTS: [(&str, u8); 3] = [("127.0.0.2", 2), ("localhost", 1), ("127.0.0.3", 3)];
 
 /// The properties of the certificates.

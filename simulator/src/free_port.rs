@@ -7,8 +7,9 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// The ports that are given out. Higher ports would not be safe: systems give them to outgoing connections and to listeners on
-/// port 0 (Linux from 32768, others from 49152). One of these could take the port before the program listens on it.
+/// The ports that are given out. Higher ports would not be safe: systems give them to outgoing connections and to
+/// listeners on port 0 (Linux from 32768, others from 49152). One of these could take the port before the program
+/// listens on it.
 const PORTS: Range<u16> = 20_000..32_000;
 
 /// The ports that this process has reserved, each held by a UDP socket of the same number. The socket keeps other test

@@ -38,8 +38,8 @@ pub(crate) trait Call {
 
     fn destination<'a>(&self, body: &'a Value) -> Option<&'a str>;
 
-    /// Executes the request and returns the response. Here it also applies the failures that are part of the protocol,
-    /// such as a `DeliveryStatus`.
+    /// Executes the request and returns the response. It also applies the failures that are part of the protocol, such
+    /// as a `DeliveryStatus`.
     fn carry_out(&self, desk: &Desk, input: &CallInput<'_>) -> Result<Value, Refusal>;
 
     /// The exception that a failure stands for, if there is one.

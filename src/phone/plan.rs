@@ -25,13 +25,13 @@ pub struct Table {
     pub codes: &'static [CallingCode],
     /// The nodes of the automaton. A node is a mask of two bytes, low byte first, and then its targets.
     ///
-    /// Bits 0 to 9 of the mask stand for the digits. Digits next to each other often lead to the same target: a bit is
-    /// set only if its digit leads elsewhere than the digit before it. So the node has one target for each bit that is
+    /// Bits 0 to 9 of the mask stand for the digits. Digits next to each other often lead to the same target, so a bit
+    /// is set only if its digit leads elsewhere than the digit before it. The node has one target for each bit that is
     /// set, in order. If bit 10 is set, a number can end here, and one more target says how.
     ///
-    /// A target below 128 takes one byte and is the index of a leaf. Any other target takes two bytes: the first has
-    /// its high bit set, and the other 15 bits are a number. Below the count of leaves, that number is the index of a
-    /// leaf. From there on, it is the count of leaves plus the offset of a node.
+    /// A target is a number of 7 bits in one byte, or of 15 bits in two bytes. In the latter case the first byte has
+    /// its high bit set. If the number is below the count of leaves, it is the index of a leaf. Otherwise it is the
+    /// count of leaves plus the offset of a node.
     pub nodes: &'static [u8],
     /// The leaves, the most frequent ones first.
     pub leaves: &'static [Leaf],

@@ -63,8 +63,8 @@ impl Observation {
         }
     }
 
-    /// Adds the plain reference that a caller used for each number with a message. No message may have it: if a send
-    /// was killed between its record and its message, the next code goes out under a reference of its own.
+    /// Adds the plain reference that a caller used for each number with a message. The messages may not show it: if a
+    /// send was killed between its record and its message, the next code goes out under a reference of its own.
     pub(crate) fn with_plain(mut self, plain: impl Fn(&str) -> String) -> Self {
         let numbers = self.messages.keys();
         self.named = numbers

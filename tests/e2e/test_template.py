@@ -667,8 +667,8 @@ def test_role_allows_only_the_calls_of_the_chosen_providers_and_channels():
         assert found == [], name
         assert not rejected(source, **parameters), name
         seen.add(json.dumps(of_providers(**parameters)))
-    # 1 + 3 * 15 * 2 * 2 stacks have only these roles. The order of the channels does not change the role. Neither does
-    # a configuration set if the stack sends neither SMS nor calls.
+    # There are 1 + 3 * 15 * 2 * 2 stacks, and this many different roles. The order of the channels does not change the
+    # role. Neither does a configuration set if the stack sends neither SMS nor calls.
     assert len(seen) == 1 + 2 + 2 * (7 * 2 + 6 * 2)
 
 

@@ -466,8 +466,8 @@ async fn concurrent_resends_send_each_generation_once(new: NewStore) {
     );
 }
 
-/// A guess is at the provider while resends begin and end. The guess succeeds unless one of the resends sends a
-/// message. The provider does not accept the code a second time.
+/// A guess is at the provider while resends begin and end. It must succeed unless one of the resends sends a message.
+/// The provider accepts the code only once, so a guess that is lost cannot be made again.
 async fn a_right_guess_survives_a_resend_that_sends_nothing_new(new: NewStore) {
     for (outcomes, right) in [
         (&[Refused][..], true),

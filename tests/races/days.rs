@@ -257,7 +257,7 @@ async fn a_year_allows_a_hundred_guesses_until_an_operator_unlocks(new: NewStore
 
 /// The 24 hours with the most guesses do not begin with the first code. They allow 44 guesses:
 ///
-/// - The codes of the ten minutes before them are guessed within them.
+/// - Codes from the ten minutes before the 24 hours are guessed within them.
 /// - Up to 29 failures delay a send by at most a quarter of an hour.
 /// - When the first codes are a day old, three more can be sent, because the thirtieth failure has not happened yet.
 ///

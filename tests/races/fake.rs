@@ -174,8 +174,8 @@ impl Fake {
 }
 
 impl Fake {
-    /// Whether the ledger has a record of the message. It may be under the message's own reference. It may also be
-    /// under an earlier reference, if the message's reference is that of a later generation there.
+    /// Whether the ledger has a record of the message. The record is under the message's own reference, or under a
+    /// plain reference from which the message's reference was derived for a later generation.
     async fn is_recorded(&self, message: &Message<'_>) -> bool {
         let references = {
             let mut references = self.0.references.lock().unwrap();

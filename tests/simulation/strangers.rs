@@ -540,7 +540,7 @@ fn real_counters(numbers: &[PhoneNumber], world: &World) -> BTreeSet<ItemName> {
 }
 
 /// Signs in as people who do not exist, makes guesses and asks for further codes. Returns the counters of real sends
-/// that this has changed.
+/// that these sign-ins have changed.
 async fn sign_ins_of_nobody(count: usize, keeps_places: bool) -> BTreeSet<ItemName> {
     let settings = [
         ("PREFIX_LIMITS", "2/1h".to_owned()),

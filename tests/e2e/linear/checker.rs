@@ -68,8 +68,8 @@ pub(crate) enum Return<P> {
     NotYet,
     /// The operation has taken all its steps.
     Complete,
-    /// The operation returns, and each of the rests may happen later. The search need not try further steps before the
-    /// return, because they would explain nothing more.
+    /// The operation returns although it has steps left. Each of these rests may happen later. The search need not try
+    /// further steps before the return, because they would explain nothing more.
     WithRests(Vec<P>),
     /// The operation returns, and each of the rests may happen later. It may also take more steps before it returns.
     Perhaps(Vec<P>),

@@ -139,8 +139,8 @@ fn cost(operation: &Operation, guess: Guess) -> Cost {
 }
 
 /// Finds sends that failed guesses should have stopped and did not, and sends that they stopped and should not have. A
-/// send counts only if that holds in every order that the clock allows. A right guess clears the failures up to and
-/// including its own.
+/// send is reported only if the mistake is certain: it is one in every order of the requests that the clock allows. A
+/// right guess clears the failures up to and including its own.
 pub(crate) fn wrongly_limited(history: &[Timed<Operation>]) -> Vec<String> {
     let is_before = |one: &Timed<Operation>, other: &Timed<Operation>| {
         one.returned.is_some_and(|returned| returned < other.called)

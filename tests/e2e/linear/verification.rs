@@ -27,8 +27,8 @@ pub(crate) struct Verification {
     pub(crate) is_long: bool,
 }
 
-/// The present generation in the normal form of a state. All states are brought to it. Of an older generation, it only
-/// matters whether it is the one before.
+/// The number of the present generation in the normal form of a state. Of an older generation, it only matters whether
+/// it is the one before.
 const NOW: u8 = 2;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]

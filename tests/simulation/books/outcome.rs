@@ -29,8 +29,8 @@ impl Books {
             >= LOCKED as usize
     }
 
-    /// The code's generation, and before it the number of times that generations had begun when the code was sent.
-    /// Generations begin again after an item has expired.
+    /// Two numbers that put codes in order: how often generations had begun at 1 when the code was sent, and the code's
+    /// generation. Generations begin at 1 again after an item has expired.
     fn generation_of(&self, code: &ProviderCode) -> Option<(u64, u64)> {
         let operation = &self.operations[code.operation?];
         let (key, generation) = operation.opened.as_ref()?;
