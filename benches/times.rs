@@ -40,7 +40,8 @@ pub(super) struct Times {
     /// Milliseconds, user and system, without delays.
     pub(super) processor: Spread,
     pub(super) faults: Spread,
-    /// Milliseconds with delays: with a whole processor, then with the shares of [`MEMORIES`] if this machine can do that.
+    /// Milliseconds with delays: first with a whole processor, then with the shares of [`MEMORIES`] if this machine can
+    /// limit a process.
     pub(super) wall: [Option<Spread>; 3],
 }
 

@@ -393,7 +393,7 @@ impl Limit {
 /// A failed invocation: what Lambda calls a function error. It repeats nothing from the event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FunctionError {
-    /// Lambda's `errorType`: `UnrecognizedEvent`, `WrongAlias`, `SignUpRefused`, or the error code of an operator's command.
+    /// Lambda's `errorType`: `UnrecognizedEvent`, `WrongAlias`, `SignUpRefused`, or the error code of a failed command.
     pub kind: &'static str,
     /// Lambda's `errorMessage`, a sentence.
     pub message: Cow<'static, str>,

@@ -185,8 +185,8 @@ impl Request {
         }
     }
 
-    /// The `Idempotency-Key` of `caller`. If the caller has no principal, a short key is ignored: another caller may have
-    /// chosen the same key.
+    /// The `Idempotency-Key` of `caller`. If the caller has no principal, a short key is ignored, because another caller
+    /// may have chosen the same key.
     pub(super) fn idempotency_key(
         &self,
         caller: &Caller,

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# with-tools.sh COMMAND…: runs a command with the programs that setup.sh has installed. It sets the variables of
-# target/e2e/env, PATH, and OTP_E2E_ARCHITECTURE, which is the architecture of this machine.
+# with-tools.sh COMMAND…: runs a command with the programs that setup.sh has installed. It sets PATH, the
+# variables of target/e2e/env, and OTP_E2E_ARCHITECTURE, which is the architecture of this machine.
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
