@@ -232,8 +232,9 @@ async fn a_release_whose_answer_is_lost_is_done() {
     }
 }
 
-/// The write ahead of a message is carried out, but its answer is lost or comes after the deadline. Nothing was sent,
-/// so the verification must not look open, and the next send must begin anew.
+/// The record of a message is written before the message is sent. Here this write is carried out, but its answer is
+/// lost or comes after the deadline. Nothing was sent, so the verification must not look open, and the next send must
+/// begin anew.
 #[tokio::test(start_paused = true)]
 async fn a_send_that_ends_in_its_write_ahead_is_settled() {
     let late = Duration::from_millis(800);

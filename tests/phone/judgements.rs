@@ -67,7 +67,7 @@ pub(crate) const JUDGEMENTS: &[Judgement] = &[
     other(52, &["1"], ALL, Hint::MexicanOne),
     // Argentina: the mobile number abroad is 9, area code, number. At home it is area code, 15, number. Networks also
     // deliver a message to the form without the 9, so that form would be a second key of the phone. Landlines are
-    // written like that form and are refused with it, but they take no SMS.
+    // written like that form, so they are refused with it. That does no harm, because they take no SMS.
     other(54, &["123"], ALL, Hint::ArgentineNine),
     // Brazil: 90 asks for a reversed charge, and no area code starts with it.
     other(55, &["9", "0"], ALL, Hint::Domestic),
