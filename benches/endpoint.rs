@@ -33,7 +33,7 @@ extendedKeyUsage=serverAuth
 subjectAltName=DNS:localhost,IP:127.0.0.2,IP:127.0.0.3
 ";
 
-/// Where Debian's package ca-certificates has Mozilla's roots.
+/// The file in which Debian's package ca-certificates has Mozilla's roots.
 const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// The last line of a certificate.

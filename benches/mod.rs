@@ -89,7 +89,7 @@ fn kinds(ledger: Ledger) -> &'static [&'static str] {
     }
 }
 
-/// Where certificates, counts and the report are written.
+/// The folder for certificates, counts and the report.
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench")
 }

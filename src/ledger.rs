@@ -100,7 +100,7 @@ pub struct Spending {
 }
 
 impl Spending {
-    /// Lowers the caps of the lines of zero by the counts of another item under the same names.
+    /// Lowers the cap of each line that adds nothing, by the count of the same name in another item.
     pub fn leave_room_for(&mut self, counted: &BTreeMap<String, u64>) {
         for line in self.lines.iter_mut().filter(|line| line.amount == 0) {
             let elsewhere = counted.get(&line.counter).copied();

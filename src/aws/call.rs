@@ -57,7 +57,7 @@ where
     }
 }
 
-/// A call without an output, and the reason.
+/// A call that gave no output, and the reason.
 pub(super) struct Failure {
     kind: Kind,
     /// Whether the provider may have acted on the request in spite of the failure.

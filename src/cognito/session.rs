@@ -36,7 +36,7 @@ impl<'a> Metadata<'a> {
 /// The first letter of a real session.
 const REAL: &str = "r";
 
-/// The first letters of decoys. Only the version before wrote the letters after the first.
+/// The first letters of decoys. This version writes only `s`. Earlier versions wrote the others, too.
 const DECOYS: [&str; 5] = ["s", "t", "u", "v", "w"];
 
 pub(super) fn write(session: &Session) -> String {

@@ -47,7 +47,7 @@ impl Counters {
         let hasher = &limits.hasher;
         let prefix =
             |rate: &Rate| hasher.prefix_at(Door::SignIn, to, Window::around(now, rate.window));
-        // A country without a budget has fewer items. Decoys stand in for the others, so that the requests are as many.
+        // A country without a budget has fewer items. Decoys stand in for the others, for the same number of requests.
         let all = |mut spendings: Vec<Spending>| {
             let missing = decoys.spendings.iter().skip(spendings.len()).cloned();
             spendings.extend(missing.collect::<Vec<_>>());
@@ -257,7 +257,7 @@ impl<'a> Count<'a> {
 }
 
 impl Counted {
-    /// Gives back what was counted. After a message, gives back as much of the decoys.
+    /// Gives back what was counted. If a message was sent, gives back the decoys instead, in the same steps.
     pub(super) async fn give_back(
         &self,
         limits: &Limits,
@@ -294,7 +294,7 @@ impl Limits {
         } else {
             (decoys.http_number, decoys.number)
         };
-        // The version before counted all failures at HTTP, and the operator may have changed the share of sign-ins.
+        // Earlier versions counted all failures at HTTP, and the operator may have changed the share of sign-ins.
         let over_http = self.store.number(&http).await?.failures;
         let lock = self.sign_in.send_limits.lock();
         let lock = if has_code {

@@ -88,7 +88,7 @@ pub(super) async fn within_step<T>(
         })
 }
 
-/// A request without a result, and the reason.
+/// A request that gave no result, and the reason.
 pub(super) struct Failure {
     pub(super) kind: FailureKind,
     cause: String,
