@@ -303,8 +303,8 @@ pub trait Ledger: Send + Sync {
         now: Millis,
     ) -> Result<Transition, Unavailable>;
 
-    /// Redeems the success of this generation. It must be at most [`REDEEMABLE`] old and not redeemed yet. Successes of
-    /// sign-ins cannot be redeemed.
+    /// Redeems the success of this generation. The success must be at most [`REDEEMABLE`] old and not redeemed yet.
+    /// Successes of sign-ins cannot be redeemed.
     async fn redeem(
         &self,
         item: &ItemName,

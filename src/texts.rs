@@ -159,8 +159,8 @@ impl Texts {
     /// text.
     ///
     /// In the brand, braces become parentheses, and characters that control lines or direction become spaces. So a
-    /// brand can add neither a placeholder nor a line. If both sentences of a built-in text do not fit into one segment
-    /// and the first alone does, the second is left out.
+    /// brand can add neither a placeholder nor a line. If a built-in text takes one segment without its second sentence
+    /// and more with it, the sentence is left out.
     #[must_use]
     pub fn sms(&self, language: &str, brand: &str, code_length: u8) -> Option<SmsText> {
         let brand = harmless(brand);

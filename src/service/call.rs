@@ -170,9 +170,8 @@ impl Caller {
         self.principal.is_some() && !self.is_user
     }
 
-    /// The namespace of the caller's idempotency keys: equal keys in two namespaces are different keys. Anyone can send
-    /// the same key as a caller without a principal. So the keys of such a caller count only for its own address and
-    /// this number.
+    /// The namespace of the caller's idempotency keys: equal keys in two namespaces are different keys. If a caller has
+    /// no principal, anyone else could send its keys, too. So its keys count only for its own address and this number.
     pub(super) fn namespace(&self, to: &PhoneNumber) -> String {
         if let Some(principal) = &self.principal {
             return principal.clone();
