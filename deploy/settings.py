@@ -17,6 +17,8 @@ from samtranslator.yaml_helper import yaml_parse
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "docs" / "settings.example.yaml"
+# The layer's file, before it is mounted.
+PACKAGED = ROOT / "config" / "otp-lambda.json"
 
 # Lambda measures the variables as one JSON object.
 ENVIRONMENT_LIMIT = 4096
@@ -178,11 +180,12 @@ def problems(given, template, judge, **stack):
         sizes = ", ".join(f"{names.get(it, it)} ({len(variables[it].encode())})" for it in longest)
         found.append(
             f"The settings take {size} bytes of the {ENVIRONMENT_LIMIT} that Lambda allows for the variables of a function: "
-            f"shorten them by {size - ENVIRONMENT_LIMIT} bytes. The longest are {sizes}."
+            f"shorten them by {size - ENVIRONMENT_LIMIT} bytes. The longest are {sizes}. "
+            f"Long lists fit into {PACKAGED.parent.name}/{PACKAGED.name} (docs/settings.md)."
         )
     # One sentence for a parameter is enough: the program would say the same in other words.
     named = {word for sentence in found for word in re.findall(r"\w+", sentence)}
-    names = template.parameters_of_variables()
+    names = {**template.parameters_of_variables(), "CONFIG_FILE": f"{PACKAGED.parent.name}/{PACKAGED.name}"}
     # Without a provider, the program could only guess which settings are out of place.
     for sentence in judge(variables) if "Provider" not in bad else []:
         sentence = re.sub(r"[A-Z][A-Z_]+", lambda it: names.get(it.group(), it.group()), sentence)
@@ -213,8 +216,7 @@ def judge_with(program, variables):
         "AWS_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": "none",
         "AWS_SECRET_ACCESS_KEY": "none",
-        # The layer's file, before it is mounted at /opt.
-        "CONFIG_FILE": str(ROOT / "config" / "otp-lambda.json"),
+        "CONFIG_FILE": str(PACKAGED),
     }
     done = subprocess.run([program], env=variables, stdout=subprocess.PIPE, text=True, timeout=60)
     sentences = done.stdout.splitlines()

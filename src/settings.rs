@@ -185,12 +185,12 @@ impl Reader<'_> {
         let provider = self.provider(&file.texts);
         let limits = provider.current.limits();
         let gate = self.gate();
-        let mut rules = self.rules(&limits, &file.brand_names);
+        let mut rules = self.rules(&limits);
         if gate == Gate::Open {
             // Anyone who knows a number can compute its derived reference ID.
             rules.reference_ids = ReferenceIds::Random;
         }
-        let trusted = self.trusted_principals(gate, &file.trusted_principals);
+        let trusted = self.trusted_principals(gate);
         let ledger = self.ledger(&rules.allowed_countries, &limits, &provider.codes(), file);
         self.check_sdk_variables();
         let sign_in = self.sign_in();
@@ -256,12 +256,9 @@ impl Reader<'_> {
         gate
     }
 
-    /// The entries of `TRUSTED_PRINCIPALS` and of the packaged file.
-    fn trusted_principals(&mut self, gate: Gate, of_file: &[String]) -> TrustedPrincipals {
+    fn trusted_principals(&mut self, gate: Gate) -> TrustedPrincipals {
         const NAME: &str = "TRUSTED_PRINCIPALS";
-        let own = self.raw(NAME);
-        let own = own.iter().flat_map(|list| list.split(','));
-        let entries: Vec<_> = own.chain(of_file.iter().map(String::as_str)).collect();
+        let entries = self.entries(NAME, ',');
         if gate == Gate::Trusted && !entries.is_empty() {
             self.report(
                 NAME,
@@ -269,7 +266,7 @@ impl Reader<'_> {
                  `trustedPrincipals` from CONFIG_FILE.",
             );
         }
-        TrustedPrincipals::parse(entries).unwrap_or_else(|place| {
+        TrustedPrincipals::parse(entries.iter().map(String::as_str)).unwrap_or_else(|place| {
             // The entry is not quoted, because a subject can identify a person.
             self.report(
                 NAME,

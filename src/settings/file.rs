@@ -13,27 +13,105 @@ use std::collections::BTreeMap;
 
 /// The content of the packaged file.
 #[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(super) struct ConfigFile {
     /// The prices of messages.
-    #[serde(default, deserialize_with = "read_prices")]
+    #[serde(deserialize_with = "read_prices")]
     pub(super) prices: Option<Prices>,
     /// The operator's own texts by language. They take the place of the built-in ones.
-    #[serde(default, deserialize_with = "read_texts")]
+    #[serde(deserialize_with = "read_texts")]
     pub(super) texts: BTreeMap<String, OwnTexts>,
-    /// More entries of `BRAND_NAMES`.
-    #[serde(default, rename = "brandNames")]
-    pub(super) brand_names: Vec<String>,
-    /// More entries of `TRUSTED_PRINCIPALS`.
-    #[serde(default, rename = "trustedPrincipals")]
-    pub(super) trusted_principals: Vec<String>,
+    // The lists: see `take_lists`.
+    allowed_countries: Vec<String>,
+    brand_names: Vec<String>,
+    country_limits: Vec<String>,
+    extra_prefixes: Vec<String>,
+    origination_identities: Vec<String>,
+    trusted_principals: Vec<String>,
+    whatsapp_languages: Vec<String>,
     /// Whether this stands in for a file with a problem. Missing parts are not reported then.
     #[serde(skip)]
     pub(super) is_placeholder: bool,
 }
 
+/// More entries of a setting that is a list.
+pub(super) struct List {
+    pub(super) setting: &'static str,
+    /// The name in the packaged file.
+    pub(super) name: &'static str,
+    /// The separator of entries in the variable.
+    pub(super) separator: char,
+    pub(super) entries: Vec<String>,
+}
+
+impl ConfigFile {
+    /// Takes out the lists that have entries.
+    ///
+    /// Every setting that can get long is here, because Lambda limits the size of all variables together. Test numbers
+    /// are not: the file is committed and packaged, and their codes are secret.
+    fn take_lists(&mut self) -> Vec<List> {
+        let lists = [
+            (
+                "ALLOWED_COUNTRIES",
+                "allowedCountries",
+                ',',
+                &mut self.allowed_countries,
+            ),
+            ("BRAND_NAMES", "brandNames", ';', &mut self.brand_names),
+            (
+                "COUNTRY_LIMITS",
+                "countryLimits",
+                ';',
+                &mut self.country_limits,
+            ),
+            (
+                "EXTRA_PREFIXES",
+                "extraPrefixes",
+                ',',
+                &mut self.extra_prefixes,
+            ),
+            (
+                "ORIGINATION_IDENTITIES",
+                "originationIdentities",
+                ',',
+                &mut self.origination_identities,
+            ),
+            (
+                "TRUSTED_PRINCIPALS",
+                "trustedPrincipals",
+                ',',
+                &mut self.trusted_principals,
+            ),
+            (
+                "WHATSAPP_LANGUAGES",
+                "whatsappLanguages",
+                ',',
+                &mut self.whatsapp_languages,
+            ),
+        ];
+        let with_entries = lists
+            .into_iter()
+            .filter(|(.., entries)| !entries.is_empty());
+        with_entries
+            .map(|(setting, name, separator, entries)| List {
+                setting,
+                name,
+                separator,
+                entries: std::mem::take(entries),
+            })
+            .collect()
+    }
+}
+
 impl Reader<'_> {
+    /// Reads the packaged file. Its lists belong to their settings from then on.
     pub(super) fn config_file(&mut self) -> ConfigFile {
+        let mut file = self.read_config_file();
+        self.lists = file.take_lists();
+        file
+    }
+
+    fn read_config_file(&mut self) -> ConfigFile {
         const NAME: &str = "CONFIG_FILE";
         let placeholder = || ConfigFile {
             is_placeholder: true,

@@ -1,6 +1,8 @@
 //! Reads environment variables one by one and collects every problem.
 
+use super::file::List;
 use super::{Otherwise, Problems, SETTINGS};
+use std::fmt::Write;
 use std::ops::RangeInclusive;
 
 /// Reads settings and collects their problems.
@@ -10,6 +12,8 @@ use std::ops::RangeInclusive;
 pub(super) struct Reader<'a> {
     variable: &'a dyn Fn(&str) -> Option<String>,
     problems: Vec<String>,
+    /// The lists of the packaged file.
+    pub(super) lists: Vec<List>,
 }
 
 impl<'a> Reader<'a> {
@@ -17,6 +21,7 @@ impl<'a> Reader<'a> {
         Self {
             variable,
             problems: Vec::new(),
+            lists: Vec::new(),
         }
     }
 
@@ -31,7 +36,16 @@ impl<'a> Reader<'a> {
 
     /// Adds the problem `NAME WHAT`, but only once. A setting that several parts need is read several times.
     pub(super) fn report(&mut self, name: &str, what: &str) {
-        let problem = format!("{name} {what}");
+        let mut problem = format!("{name} {what}");
+        if let Some(list) = self.list(name)
+            && !what.contains("CONFIG_FILE")
+        {
+            let _ = write!(
+                problem,
+                " Entries of `{}` in CONFIG_FILE count too.",
+                list.name
+            );
+        }
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
@@ -42,11 +56,36 @@ impl<'a> Reader<'a> {
         self.problems.extend(problems);
     }
 
-    /// The value of a variable without surrounding blanks. An empty one counts as unset.
+    /// The value of a setting without surrounding blanks: its variable, and its entries in the packaged file. An empty
+    /// variable counts as unset.
     pub(super) fn raw(&self, name: &str) -> Option<String> {
+        let own = self.variable(name);
+        let Some(list) = self.list(name) else {
+            return own;
+        };
+        let entries = list.entries.iter().map(|entry| entry.trim().to_owned());
+        let all: Vec<_> = own.into_iter().chain(entries).collect();
+        Some(all.join(&list.separator.to_string()))
+    }
+
+    /// The entries of a list, for lists whose entries in the packaged file may contain the separator.
+    pub(super) fn entries(&self, name: &str, separator: char) -> Vec<String> {
+        let own = self.variable(name);
+        let own = own.iter().flat_map(|list| list.split(separator));
+        let of_file = self.list(name).into_iter().flat_map(|list| &list.entries);
+        own.chain(of_file.map(String::as_str))
+            .map(|entry| entry.trim().to_owned())
+            .collect()
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
         let value = (self.variable)(name)?;
         let value = value.trim();
         (!value.is_empty()).then(|| value.to_owned())
+    }
+
+    fn list(&self, name: &str) -> Option<&List> {
+        self.lists.iter().find(|list| list.setting == name)
     }
 
     pub(super) fn is_set(&self, name: &str) -> bool {

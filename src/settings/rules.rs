@@ -10,8 +10,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 impl Reader<'_> {
-    /// Reads the rules. `brand_names` are those of the packaged file.
-    pub(super) fn rules(&mut self, limits: &ProviderLimits, brand_names: &[String]) -> Rules {
+    pub(super) fn rules(&mut self, limits: &ProviderLimits) -> Rules {
         let reference_ids = self.choice(
             "REFERENCE_ID",
             ("derived", ReferenceIds::Derived),
@@ -36,7 +35,7 @@ impl Reader<'_> {
             foreign_codes,
             brands: Brands {
                 default: defaults.brand_name.clone(),
-                listed: self.brand_names(limits, brand_names),
+                listed: self.brand_names(limits),
             },
             code_length: self.at_least("MIN_CODE_LENGTH", &limits.code.length, &defaults),
             validity_minutes: self.at_most(
@@ -127,16 +126,10 @@ impl Reader<'_> {
         *all.start()..=most
     }
 
-    /// The brands of `BRAND_NAMES` and of the packaged file.
-    fn brand_names(&mut self, limits: &ProviderLimits, of_file: &[String]) -> Vec<String> {
+    fn brand_names(&mut self, limits: &ProviderLimits) -> Vec<String> {
         const NAME: &str = "BRAND_NAMES";
         // The brands are separated by semicolons, because a brand can contain a comma.
-        let own = self.raw(NAME);
-        let own = own.iter().flat_map(|list| list.split(';'));
-        let brands: Vec<_> = own
-            .chain(of_file.iter().map(String::as_str))
-            .map(|brand| brand.trim().to_owned())
-            .collect();
+        let brands = self.entries(NAME, ';');
         let (least, most) = (limits.brand_name.start(), limits.brand_name.end());
         let fits = |brand: &String| {
             let count = brand.chars().count();

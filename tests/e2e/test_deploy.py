@@ -228,7 +228,7 @@ LONGEST = {
     "DltEntityId": "1" * 50,
     "DltTemplateId": "1" * 50,
 }
-# Lists that can grow, at lengths that a large service may have.
+# Lists that can grow, at lengths that a large service may have. All but TestNumbers can be in the packaged file.
 LISTS = {
     "BrandNames": ";".join(["Acme, Inc. & Söhne"] * 5),
     "TrustedPrincipals": ",".join(["arn:aws:iam::123456789012:role/backend"] * 2),
@@ -252,6 +252,54 @@ def test_the_longest_settings_fit_into_lambdas_environment():
     # The control: a bit more does not.
     more = {**LISTS, "TestNumbers": ",".join(["+14255550100=123456@2027-01-31"] * 40)}
     assert size(**LONGEST, **more) > settings.ENVIRONMENT_LIMIT
+
+
+def test_every_setting_is_as_long_as_it_can_be_or_a_list():
+    """A new setting that can get long must be able to be in the packaged file."""
+    variables = settings.Template().parameters_of_variables()
+    counted = {*LONGEST, *LISTS}
+    parameters = settings.Template().parameters
+    for variable, name in variables.items():
+        # The others are words or numbers of the template, of which the longest is in LONGEST or short.
+        if name not in counted:
+            longest = max(map(len, map(str, parameters[name].get("AllowedValues", [""]))))
+            assert 0 < longest <= 24, f"{name} is neither in LONGEST nor in LISTS"
+    page = (ROOT / "docs" / "settings.md").read_text().split("## Lists in the packaged file")[1].split("\n## ")[0]
+    rows = dict(re.findall(r"(?m)^\| `(\w+)` \| `(\w+)` \|", page))
+    assert {variables[name] for name in rows} == set(LISTS) - {"TestNumbers"}
+
+
+def long_lists():
+    """A packaged file with a country budget and an identity for every country, and many other entries."""
+    table = (ROOT / "src" / "phone" / "countries.rs").read_text()
+    countries = sorted(set(re.findall(r'\*b"([A-Z]{2})"', table)))
+    assert len(countries) > 200, len(countries)
+    return {
+        "prices": {"*": 0.1},
+        "allowedCountries": countries,
+        "countryLimits": [f"{it}=200/1h,500.50USD/24h" for it in countries],
+        "originationIdentities": [f"{it}/sms=+120655501{place:02}" for place, it in enumerate(countries)],
+        "brandNames": [f"Brand, Inc. {place}" for place in range(200)],
+        "trustedPrincipals": [f"arn:aws:iam::123456789012:role/backend-{place}" for place in range(100)],
+        "whatsappLanguages": ["pt-BR"] * 60,
+        "extraPrefixes": [f"+1{area}=US" for area in (357, 358)],
+    }
+
+
+def test_long_lists_are_in_the_packaged_file_and_take_no_bytes(tmp_path, monkeypatch):
+    file = tmp_path / "otp-lambda.json"
+    monkeypatch.setattr(settings, "PACKAGED", file)
+    lists = long_lists()
+    file.write_text(json.dumps(lists))
+    assert judged(tmp_path, EXAMPLE) == []
+    # The same in the settings file: too long for Lambda, and for a parameter of CloudFormation.
+    (tmp_path / "otp-lambda.json").write_text('{"prices": {"*": 0.1}}')
+    found = judged(tmp_path, edited(CountryLimits=";".join(lists["countryLimits"])))
+    assert any("of the 4096" in it and "Long lists fit into" in it for it in found), found
+    # An entry that the function does not take is reported by its parameter, and says where it is.
+    file.write_text(json.dumps({"countryLimits": ["JM=20/2h"]}))
+    (sentence,) = judged(tmp_path, EXAMPLE)
+    assert sentence.startswith("CountryLimits ") and sentence.endswith("`countryLimits` in " + f"{tmp_path.name}/otp-lambda.json count too."), sentence
 
 
 def test_an_overrun_is_refused_with_the_bytes(tmp_path):

@@ -11,7 +11,9 @@ use otp_lambda::ledger::Ledger;
 use otp_lambda::policy::{Budget, Prices, Rate, SendLimits};
 use otp_lambda::provider::Channel;
 use otp_lambda::service::ReferenceIds;
-use otp_lambda::settings::{LedgerSecret, LedgerSettings, Otherwise, SETTINGS, Settings};
+use otp_lambda::settings::{
+    LedgerSecret, LedgerSettings, OneProvider, Otherwise, SETTINGS, Settings,
+};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -603,25 +605,172 @@ fn the_packaged_file_is_read() {
 }
 
 #[test]
-fn the_packaged_file_adds_to_two_lists() {
+fn the_packaged_file_adds_to_lists() {
     let file = Packaged::new(
         "lists",
-        r#"{"brandNames": ["Acme, Inc."], "trustedPrincipals": ["sub=b", "sub=c"]}"#,
+        r#"{"brandNames": ["Acme, Inc.", "a;b"], "trustedPrincipals": ["sub=b", "sub=c"],
+            "allowedCountries": ["CA", " IN "], "countryLimits": ["CA=7/1h,8/24h", "*=9/24h"],
+            "originationIdentities": ["IN=BRANDX", "CA/sms=BRANDY"], "extraPrefixes": ["+1358=CA"],
+            "whatsappLanguages": ["pt-BR", "de"]}"#,
     );
-    let read = settings(&[
+    let changes = [
         ("CONFIG_FILE", file.path()),
         ("BRAND_NAMES", "Booking.com;bet365.com"),
         ("TRUSTED_PRINCIPALS", "sub=a"),
-    ]);
-    let listed = ["Booking.com", "bet365.com", "Acme, Inc."];
+        ("ALLOWED_COUNTRIES", "US,CA"),
+        ("COUNTRY_LIMITS", "US=6/1h"),
+        ("ORIGINATION_IDENTITIES", "US=BRANDZ"),
+        ("EXTRA_PREFIXES", "+1357=US"),
+        ("OTP_PROVIDER", "end-user-messaging"),
+        ("WHATSAPP_LANGUAGES", "en-US"),
+        ("LEDGER_TABLE", "otp"),
+        ("LEDGER_KEY", KEY),
+    ];
+    // The same with everything in the variables, without the two entries that cannot be there.
+    let without_file = [
+        ("BRAND_NAMES", "Booking.com;bet365.com"),
+        ("TRUSTED_PRINCIPALS", "sub=a,sub=b,sub=c"),
+        ("ALLOWED_COUNTRIES", "US,CA,IN"),
+        ("COUNTRY_LIMITS", "US=6/1h;CA=7/1h,8/24h;*=9/24h"),
+        (
+            "ORIGINATION_IDENTITIES",
+            "US=BRANDZ,IN=BRANDX,CA/sms=BRANDY",
+        ),
+        ("EXTRA_PREFIXES", "+1357=US,+1358=CA"),
+        ("WHATSAPP_LANGUAGES", "en-US,pt-BR,de"),
+    ];
+    let read = settings(&changes);
+    let mut expected = changes.to_vec();
+    expected.retain(|(name, _)| *name != "CONFIG_FILE");
+    expected.extend(without_file);
+    let expected = settings(&expected);
+    let listed = ["Booking.com", "bet365.com", "Acme, Inc.", "a;b"];
     assert_eq!(read.rules.brands.listed, listed);
-    let all = TrustedPrincipals::parse(["sub=a", "sub=b", "sub=c"]).unwrap();
-    assert_eq!(read.http.trusted, all);
+    assert_eq!(read.http.trusted, expected.http.trusted);
+    let (rules, wanted) = (&read.rules, &expected.rules);
+    assert_eq!(rules.allowed_countries, wanted.allowed_countries);
+    assert_eq!(rules.extra_prefixes, wanted.extra_prefixes);
+    let others = |settings: &Settings| -> Vec<_> {
+        let others = settings.rules.origination.others.iter();
+        others
+            .map(|other| (other.country, other.channel, other.identity.clone()))
+            .collect()
+    };
+    assert_eq!(others(&read), others(&expected));
+    let whatsapp = |settings: &Settings| {
+        let OneProvider::EndUserMessaging(options) = &settings.provider.current else {
+            panic!("another provider");
+        };
+        options.whatsapp_languages.clone()
+    };
+    assert_eq!(whatsapp(&read), whatsapp(&expected));
+    let budgets = |settings: Settings| settings.ledger.unwrap().policy.budgets;
+    let budgets = (budgets(read), budgets(expected));
+    assert_eq!(budgets.0, budgets.1);
+    assert_eq!(budgets.0.by_country.len(), 2);
+}
 
+#[test]
+fn a_list_may_be_in_the_packaged_file_alone() {
+    let file = Packaged::new("alone", r#"{"allowedCountries": ["US", "CA"]}"#);
+    let changes = [("ALLOWED_COUNTRIES", ""), ("CONFIG_FILE", file.path())];
+    let expected = settings(&[("ALLOWED_COUNTRIES", "US,CA")]);
+    assert_eq!(
+        settings(&changes).rules.allowed_countries,
+        expected.rules.allowed_countries
+    );
+    let empty = Packaged::new("empty", r#"{"allowedCountries": []}"#);
+    let found = problems(&[("ALLOWED_COUNTRIES", ""), ("CONFIG_FILE", empty.path())]);
+    assert_eq!(found, ["ALLOWED_COUNTRIES is required."]);
+}
+
+#[test]
+fn rules_for_a_setting_hold_for_its_list_in_the_packaged_file() {
+    let counts_too = |name: &str| format!(" Entries of `{name}` in CONFIG_FILE count too.");
+    for (content, changes, says) in [
+        (
+            r#"{"allowedCountries": ["US", "XX"]}"#,
+            &[][..],
+            "ALLOWED_COUNTRIES must be country codes such as `US,CA`, or `*`: `XX` is not an ISO 3166-1 country code.",
+        ),
+        (
+            r#"{"allowedCountries": [" * "]}"#,
+            &[
+                ("ALLOWED_COUNTRIES", ""),
+                ("API_AUTH", "none"),
+                ("LEDGER_TABLE", "otp"),
+                ("LEDGER_KEY", KEY),
+            ],
+            "ALLOWED_COUNTRIES cannot be `*` while API_AUTH is `none`, which lets everyone in.",
+        ),
+        (
+            r#"{"allowedCountries": ["US"]}"#,
+            &[("ALLOWED_COUNTRIES", "*")],
+            "ALLOWED_COUNTRIES must be country codes such as `US,CA`, or `*`: `*` is not an ISO 3166-1 country code.",
+        ),
+        (
+            r#"{"countryLimits": ["CA=7/1h"]}"#,
+            &[],
+            "COUNTRY_LIMITS needs the ledger: set LEDGER_TABLE, or unset it.",
+        ),
+        (
+            r#"{"countryLimits": ["CA=7/1h"]}"#,
+            &[
+                ("COUNTRY_LIMITS", "CA=8/1h"),
+                ("LEDGER_TABLE", "otp"),
+                ("LEDGER_KEY", KEY),
+            ],
+            "COUNTRY_LIMITS names CA twice.",
+        ),
+        (
+            r#"{"originationIdentities": ["US=A"]}"#,
+            &[("ORIGINATION_IDENTITIES", "US=B")],
+            "ORIGINATION_IDENTITIES names US twice.",
+        ),
+        (
+            r#"{"extraPrefixes": ["1357=US"]}"#,
+            &[],
+            "EXTRA_PREFIXES must be beginnings such as `+1357=US`: ",
+        ),
+        (
+            r#"{"whatsappLanguages": ["en-US"]}"#,
+            &[],
+            "WHATSAPP_LANGUAGES is for the provider `end-user-messaging`: set OTP_PROVIDER to it, or unset this.",
+        ),
+    ] {
+        let file = Packaged::new("rules", content);
+        let mut all = vec![("CONFIG_FILE", file.path())];
+        all.extend(changes);
+        let found = problems(&all);
+        let name = content.split('"').nth(1).unwrap();
+        assert!(
+            found.len() == 1 && found[0].starts_with(says) && found[0].ends_with(&counts_too(name)),
+            "{content}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn bad_lists_of_the_packaged_file_are_reported() {
     for (content, what) in [
         (r#"{"brandNames": ["x", ""]}"#, "BRAND_NAMES and"),
         (r#"{"brandNames": "x"}"#, "CONFIG_FILE must"),
         (r#"{"trustedPrincipals": ["x"]}"#, "TRUSTED_PRINCIPALS and"),
+        (r#"{"allowedCountries": "US"}"#, "CONFIG_FILE must"),
+        (
+            r#"{"allowedCountries": ["US"], "allowedCountries": ["CA"]}"#,
+            "CONFIG_FILE must",
+        ),
+        (r#"{"allowed_countries": ["US"]}"#, "CONFIG_FILE must"),
+        (
+            r#"{"allowedCountries": ["US", ""]}"#,
+            "ALLOWED_COUNTRIES must",
+        ),
+        // Their codes are secret, and this file is not.
+        (
+            r#"{"testNumbers": ["+14255550100=123456@2027-01-31"]}"#,
+            "CONFIG_FILE must",
+        ),
     ] {
         let file = Packaged::new("bad-lists", content);
         let found = problems(&[("CONFIG_FILE", file.path())]);
