@@ -1,5 +1,5 @@
-"""Tests of the files that `make package` packs. The function is not built: a binary that already exists is packed. Then the
-template is deployed to an emulated AWS, without Rust and without `sam build`.
+"""Tests of the files that `make package` packs. The function is not built: a binary that already exists is packed. Then
+the folder is checked, and its template is deployed to an emulated AWS, without Rust and without `sam build`.
 
     target/e2e/sam/bin/python -m pytest tests/e2e/test_package.py
 
