@@ -4,8 +4,10 @@
 //! own lines are written. The AWS SDK and the HTTP stack log whole requests at their verbose levels, so their lines are
 //! off at every level.
 
+mod metrics;
+
 use crate::error::{Error, Limit};
-use crate::ledger::Unavailable;
+use crate::ledger::{Door, Unavailable};
 use crate::otp::Otp;
 use crate::phone::Country;
 use std::io;
@@ -42,6 +44,8 @@ pub struct Record {
     pub severity: Option<u16>,
     /// The limit that refused the request.
     pub limit: Option<&'static str>,
+    /// Whether this sign-in shows that a code was sent, and nothing was sent.
+    pub sign_in_refused: bool,
     provider: Option<&'static str>,
     provider_time: Option<Duration>,
     provider_request_id: Option<String>,
@@ -105,6 +109,21 @@ impl Record {
         );
     }
 
+    /// Writes a separate line when the failed guesses of a number at a door have reached `failures`. A further one for
+    /// the lock would be too late for the operator.
+    pub fn number_near_lock(&self, door: Door, failures: u32, lock: u32) {
+        warn!(
+            requestId = self.request_id,
+            door = door.name(),
+            country = self.country.as_ref().map(Country::as_str),
+            // A dimension of a metric is a text.
+            failedGuesses = failures.to_string(),
+            lockedAt = lock,
+            numbersNearLock = 1,
+            "number_near_lock"
+        );
+    }
+
     /// Writes the line. The level is INFO for successes and refusals, WARN for failures of AWS, and ERROR for problems
     /// that the operator must fix.
     pub fn write(&self, duration: Duration) {
@@ -124,6 +143,7 @@ impl Record {
                     durationMs = milliseconds(duration),
                     coldStart = self.cold_start,
                     limit = self.limit,
+                    signInsRefused = self.sign_in_refused.then_some(1),
                     cause = self.cause,
                     ledgerLost = lost,
                     "request"
@@ -217,6 +237,7 @@ where
         .flatten_event(true)
         .with_current_span(false)
         .with_span_list(false)
+        .map_event_format(metrics::WithMetrics)
         .with_writer(writer);
     tracing_subscriber::registry().with(lines).with(own)
 }

@@ -26,6 +26,15 @@ pub enum Door {
 }
 
 impl Door {
+    /// The door's name in the log.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::SignIn => "sign-in",
+        }
+    }
+
     /// The first field that is hashed into the names of this door's counters. HTTP has none: its counters keep the
     /// names from earlier versions, in which both doors shared them.
     fn field(self) -> Option<&'static str> {

@@ -124,6 +124,15 @@ impl Limits {
         &self.policy.send_limits
     }
 
+    /// The failures at which a number is locked at a door.
+    pub(super) fn lock_at(&self, door: Door) -> u32 {
+        let of_door = match door {
+            Door::Http => &self.http,
+            Door::SignIn => &self.sign_in,
+        };
+        of_door.send_limits.lock()
+    }
+
     pub(super) fn http_budgets(&self) -> &Budgets {
         &self.http.budgets
     }

@@ -78,7 +78,11 @@ impl Service {
         }
         match fate? {
             Fate::Overtaken => return Ok(false),
-            Fate::Unclear(error) | Fate::Unsent(Some(error)) => call.failed(&error),
+            Fate::Unclear(error) => call.failed(&error),
+            Fate::Unsent(Some(error)) => {
+                call.record.sign_in_refused = true;
+                call.failed(&error);
+            }
             Fate::Sent(..) | Fate::Unsent(None) => {}
         }
         Ok(true)

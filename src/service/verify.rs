@@ -6,8 +6,8 @@ use super::refusals::{self, GuessVerdict};
 use super::{Call, Limits, Service, VerifyRequest};
 use crate::error::{Error, ErrorCode};
 use crate::ledger::{
-    Attempt, Charge, CodeDigest, Door, GuessOutcome, Issuer, ItemName, NumberCharge, Question,
-    Success, Transition, Verification, Winner,
+    Attempt, Charge, CodeDigest, Door, GuessOutcome, Issuer, ItemName, NEAR_LOCK, NumberCharge,
+    Question, Success, Transition, Verification, Winner,
 };
 use crate::provider::{Provider, Verdict};
 use crate::reference::ReferenceId;
@@ -89,6 +89,7 @@ impl Service {
                 Ok(reference)
             }
             Ok(Checked::Wrong) => {
+                warn_of_lock(limits, &guess, charge, call);
                 note(limits, &guess, &verification, GuessOutcome::Invalid, call).await;
                 Err(if is_locked {
                     refusals::locked()
@@ -99,6 +100,7 @@ impl Service {
             Err(error) => {
                 // The provider may have counted the guess, so the attempt stays spent. To ask again costs another
                 // attempt.
+                warn_of_lock(limits, &guess, charge, call);
                 note(limits, &guess, &verification, GuessOutcome::Unclear, call).await;
                 Err(error.with_attempts_left(verification.left))
             }
@@ -131,6 +133,7 @@ impl Service {
         if let Some(sign_in) = &call.caller.sign_in {
             let is_code = |issuer: &Issuer| *issuer != Issuer::Decoy;
             let has_code = !sign_in.is_decoy && verification.issuers.iter().any(is_code);
+            guess.counts = has_code;
             let charge = limits
                 .charge_sign_in(&request.to, &sign_in.reference, has_code, call.now)
                 .await?;
@@ -322,6 +325,9 @@ pub(super) struct Guess {
     /// Whether the code has already succeeded as a foreign code.
     is_used_foreign_code: bool,
     pub(super) code: CodeDigest,
+    door: Door,
+    /// Whether a failure counts for the number. Otherwise it moves a decoy.
+    counts: bool,
     number_item: ItemName,
     pub(super) winner: Winner,
     question: Option<Question>,
@@ -344,6 +350,8 @@ impl Guess {
             is_foreign: false,
             is_used_foreign_code: false,
             code: hasher.guess(reference, to, &request.otp),
+            door,
+            counts: true,
             number_item: hasher.number_at(door, to),
             winner: limits.winner(&call.caller, to)?,
             question: limits.question(&call.caller, to)?,
@@ -374,6 +382,18 @@ enum Checked<'a> {
         provider: Option<&'a dyn Provider>,
     },
     Wrong,
+}
+
+/// Tells the operator once that a number is on its way to the lock. A right guess has been charged as well, and does not
+/// come here. Each charge has a count of its own, so of many guesses at once only one reaches a count.
+fn warn_of_lock(limits: &Limits, guess: &Guess, charge: Option<Charge>, call: &Call<'_>) {
+    let Some(Charge { failures, .. }) = charge.filter(|_| guess.counts) else {
+        return;
+    };
+    if NEAR_LOCK.contains(&failures) {
+        let lock = limits.lock_at(guess.door);
+        call.record.number_near_lock(guess.door, failures, lock);
+    }
 }
 
 async fn note(

@@ -304,19 +304,23 @@ impl Drop for World {
     }
 }
 
-/// A log without random values, because these may contain any six digits: the time of each line, and the ID that the
+/// A log without random values, because these may contain any six digits: the times of each line, and the ID that the
 /// simulated provider gives to a request.
 fn without_chance(log: &str) -> String {
     let mut rest = log;
     let mut kept = String::new();
-    while let Some(at) = ["\"timestamp\":\"", "\"providerRequestId\":\""]
-        .iter()
-        .filter_map(|name| Some(rest.find(name)? + name.len()))
-        .min()
+    while let Some(at) = [
+        "\"timestamp\":\"",
+        "\"Timestamp\":",
+        "\"providerRequestId\":\"",
+    ]
+    .iter()
+    .filter_map(|name| Some(rest.find(name)? + name.len()))
+    .min()
     {
         let (before, value) = rest.split_at(at);
         kept.push_str(before);
-        rest = value.find('"').map_or("", |end| &value[end..]);
+        rest = value.find(['"', '}']).map_or("", |end| &value[end..]);
     }
     kept + rest
 }
@@ -330,7 +334,7 @@ fn said(answer: &str) -> String {
         members.contains_key("triggerSource"),
         members.get("response"),
     ) else {
-        return answer.to_owned();
+        return without_random_ids(answer);
     };
     let read: Value = serde_json::from_str(response.get()).unwrap();
     let private = &read["privateChallengeParameters"];
@@ -343,6 +347,13 @@ fn said(answer: &str) -> String {
     drawn.fold(response.get().to_owned(), |said, drawn| {
         said.replace(drawn, "…")
     })
+}
+
+/// A response without its hashes and random IDs, which are 32 hexadecimal digits.
+fn without_random_ids(answer: &str) -> String {
+    let parts = answer.split_inclusive(|c: char| !(c.is_ascii_hexdigit() || c == '-'));
+    let is_kept = |part: &&str| part.bytes().filter(u8::is_ascii_hexdigit).count() < 32;
+    parts.filter(is_kept).collect()
 }
 
 /// The real time.

@@ -67,9 +67,9 @@ impl World {
         verified.map(drop).map_err(|error| error.code())
     }
 
-    async fn status(&self) {
+    async fn status(&self, caller: Caller) {
         let mut record = Record::default();
-        let mut call = self.call(caller(), &mut record);
+        let mut call = self.call(caller, &mut record);
         let done = self.service.status(&self.verification(), &mut call).await;
         done.unwrap();
     }
@@ -173,7 +173,7 @@ async fn every_operation_costs_what_the_table_says() {
     world.send(&caller()).await.unwrap();
     // The switches are kept for ten seconds, so the next send reads them again.
     world.now += Duration::from_mins(30);
-    world.status().await;
+    world.status(caller()).await;
     world.emulator.requests();
     world.send(&caller()).await.unwrap();
     world.row("send, with a look at the switches");
@@ -188,8 +188,18 @@ async fn every_operation_costs_what_the_table_says() {
     world.redeem().await;
     world.row("status with a claim");
     world.now += Duration::from_mins(30);
-    world.status().await;
+    world.status(caller()).await;
     world.row("status");
+    for (kind, address) in [("IPv4", "192.0.2.2"), ("IPv6", "2001:db8::1")] {
+        let address = Some(address.parse().unwrap());
+        world
+            .status(Caller {
+                address,
+                ..caller()
+            })
+            .await;
+        world.row(&format!("status, for an {kind} address"));
+    }
     let with_all = Caller {
         idempotency_key: Some("k".to_owned()),
         address: Some("192.0.2.1".parse().unwrap()),
