@@ -241,7 +241,7 @@ pub(super) fn number_limited(wait: Wait, now: Millis) -> Error {
         ),
         Some(until) => rate_limited(
             Limit::Number,
-            "Too many codes were sent to this number.",
+            "Too many codes were requested for this number.",
             until.since(now),
         ),
     }

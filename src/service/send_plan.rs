@@ -154,7 +154,7 @@ impl SendPlan {
             {
                 Error::new(
                     ErrorCode::ResendTooSoon,
-                    "The last code was sent a moment ago: give it time to arrive.",
+                    "A code was requested a moment ago: wait before you request another one.",
                 )
                 .with_retry_after(until.since(now))
                 .with_attempts_left(open.left)

@@ -210,3 +210,19 @@ async fn the_code_of_a_sign_in_does_not_confirm_a_sign_up() {
         "verification_not_found"
     );
 }
+
+/// A wrong guess after the right one takes nothing from the proof.
+#[tokio::test]
+async fn a_wrong_guess_after_the_right_one_leaves_the_proof() {
+    let world = world(&RANDOM).await;
+    let reference = verified(&world).await;
+    let body = json!({ "destinationNumber": NUMBER, "otp": "555555", "referenceId": reference });
+    for _ in 0..3 {
+        world
+            .post("/otp/verify", &body)
+            .await
+            .is_problem(409, "already_verified");
+        world.advance(Duration::from_mins(2));
+    }
+    assert!(is_confirmed(&world, &sign_up("alice", &reference)).await);
+}

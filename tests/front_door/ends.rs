@@ -117,6 +117,7 @@ async fn no_guess_reopens_an_ended_verification() {
                 json!({}),
                 json!({ "referenceId": reference }),
                 json!({ "source": "otp" }),
+                json!({ "brandName": "ExampleCorp", "source": "otp" }),
             ] {
                 for otp in code.iter().map(String::as_str).chain(["555555", "666666"]) {
                     // The right code may have been guessed before. Its repetition is refused in the same way.
@@ -144,11 +145,16 @@ async fn no_guess_reopens_an_ended_verification() {
 
 #[tokio::test]
 async fn guesses_after_the_end_do_not_delay_the_next_send() {
-    for end in ENDS {
+    let moments = [31, 11 * 60].map(Duration::from_secs);
+    for ((end, foreign), later) in ENDS
+        .into_iter()
+        .flat_map(|end| [(end, "off"), (end, "on")])
+        .flat_map(|case| moments.map(|later| (case, later)))
+    {
         let mut sends = Vec::new();
         for guesses in [&[][..], &["555555", "666666", "777777"]] {
-            let (world, code, _) = ended(end, &[]).await;
-            world.advance(Duration::from_secs(31));
+            let (world, code, _) = ended(end, &[("FOREIGN_CODES", foreign)]).await;
+            world.advance(later);
             let code = code.filter(|_| !guesses.is_empty());
             for otp in code
                 .iter()

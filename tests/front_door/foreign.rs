@@ -3,7 +3,7 @@
 use crate::world::{Answer, KEY, NUMBER, World};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use simulator::Operation;
+use simulator::{Failure, Operation};
 use std::time::Duration;
 
 const LEDGER: [(&str, &str); 2] = [("LEDGER_TABLE", "otp"), ("LEDGER_KEY", KEY)];
@@ -64,6 +64,32 @@ async fn by_default_an_unknown_reference_is_not_found_and_leaves_nothing() {
         "nothing is written"
     );
     assert_eq!(send(&world).await.status, 202);
+}
+
+/// The hint is for callers whose reference other software can use.
+#[tokio::test]
+async fn the_setting_is_named_only_where_it_would_help() {
+    let derived = json!({});
+    let given = json!({ "referenceId": "order-17" });
+    for (settings, name, helps) in [
+        (&[][..], &derived, true),
+        (&[], &given, false),
+        (&[("REFERENCE_ID", "random")], &given, false),
+        (&[("API_AUTH", "none")], &given, false),
+    ] {
+        let world = World::counted(settings).await;
+        let mut body = name.clone();
+        body["destinationNumber"] = json!(NUMBER);
+        body["otp"] = json!("012345");
+        let answer = world.post("/otp/verify", &body).await;
+        answer.is_problem(404, "verification_not_found");
+        let detail = answer.body["detail"].as_str().unwrap();
+        assert_eq!(
+            detail.contains("FOREIGN_CODES"),
+            helps,
+            "{settings:?}, {name}: {detail}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -143,4 +169,71 @@ async fn a_canceled_foreign_code_stays_canceled() {
             .is_problem(410, "verification_canceled");
     }
     assert_eq!(asked(&world), 1);
+}
+
+/// AWS may accept our own code under the plain reference for an hour after we last expected it to.
+#[tokio::test]
+async fn a_foreign_code_is_possible_an_hour_after_our_own_code_at_the_earliest() {
+    let validity = Duration::from_mins(10);
+    let margin = Duration::from_mins(1);
+    let border = validity + margin + Duration::from_hours(1);
+    let world = World::counted(&[ON]).await;
+    assert_eq!(send(&world).await.status, 202);
+    world.advance(border - Duration::from_millis(1));
+    guess(&world, "555555")
+        .await
+        .is_problem(410, "code_expired");
+    assert_eq!(asked(&world), 0);
+    world.advance(Duration::from_millis(1));
+    guess(&world, "555555")
+        .await
+        .is_problem(422, "invalid_code");
+    assert_eq!(asked(&world), 1, "other software may have sent a code");
+}
+
+/// After a send that certainly sent nothing, AWS can know codes of other software alone. Guesses at them change nothing
+/// of the failed send.
+#[tokio::test]
+async fn a_guess_at_a_foreign_code_leaves_the_record_of_a_failed_send_alone() {
+    let world = World::counted(&[ON]).await;
+    world
+        .simulator
+        .fail_next(Operation::Send, Failure::PermanentFailure);
+    send(&world).await.is_problem(422, "undeliverable");
+    let before = world.ledger.verifications();
+    assert_eq!(before.len(), 1);
+    world.advance(Duration::from_secs(31));
+    guess(&world, "555555")
+        .await
+        .is_problem(422, "invalid_code");
+    assert_eq!(asked(&world), 1);
+    let after = world.ledger.verifications();
+    assert_eq!(after.len(), 2, "the foreign code has its own record");
+    for (item, record) in &before {
+        assert_eq!(after.get(item), Some(record));
+    }
+    let sent = send(&world).await;
+    assert_eq!(
+        (sent.status, &sent.body["attemptsLeft"]),
+        (202, &json!(3)),
+        "{sent:?}"
+    );
+    assert_eq!(guess(&world, &world.newest_code()).await.status, 200);
+}
+
+/// A wrong guess at a foreign code is a failure of the number like every other. Otherwise a person's number could be
+/// guessed twice as often.
+#[tokio::test]
+async fn failed_guesses_at_foreign_codes_count_for_the_number() {
+    let world = World::counted(&[ON, ("SEND_LIMITS", "20/1h")]).await;
+    for source in 0..10 {
+        guess_under(&world, &format!("x{source}"))
+            .await
+            .is_problem(422, "invalid_code");
+    }
+    let answer = send(&world).await;
+    answer.is_problem(429, "rate_limited");
+    assert_eq!(answer.body["limit"], "guesses");
+    world.advance(Duration::from_mins(15));
+    assert_eq!(send(&world).await.status, 202);
 }

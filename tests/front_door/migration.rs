@@ -125,6 +125,8 @@ async fn after_a_resend_by_the_other_provider_only_the_new_code_is_valid() {
     );
     // Also after the provider has been changed back.
     deploy(&mut world, BACK).await;
+    let wrong = verify(&world, &old).await;
+    assert_eq!(wrong.status, 422, "{wrong:?}");
     assert_eq!(verify(&world, &new).await.status, 200);
     assert_eq!(
         asked(&world),

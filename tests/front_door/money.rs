@@ -1,5 +1,6 @@
 //! Budgets in money count each segment of our own texts.
 
+use crate::pool::{SignIn, user};
 use crate::with;
 use crate::world::{Answer, NUMBER, World};
 use serde_json::{Value, json};
@@ -101,4 +102,27 @@ async fn a_resend_counts_the_segments_with_the_brand_of_the_first_message() {
     world.advance(Duration::from_secs(30));
     assert_eq!(send("Acme").await, first);
     assert_eq!(world.spent("u"), 2 * with::LONG_SEGMENTS * SEGMENT);
+}
+
+#[tokio::test]
+async fn a_sign_in_counts_every_segment() {
+    for (brand, segments) in [(LONG_BRAND, with::LONG_SEGMENTS), ("Acme", 1)] {
+        let world = priced(
+            "sign-in",
+            &[
+                ("BUDGETS", "9USD/24h,50/24h"),
+                ("BRAND_NAME", brand),
+                ("COGNITO_FLOOR_MS", "0"),
+            ],
+        )
+        .await;
+        let french = user().but("locale", json!("fr-FR"));
+        SignIn::begin(&world, &french).await;
+        assert_eq!(world.simulator.requests(Operation::Send).len(), 1);
+        assert_eq!(
+            (world.spent("u"), world.spent("m")),
+            (segments * SEGMENT, 1),
+            "{brand}"
+        );
+    }
 }

@@ -1,6 +1,7 @@
 //! The references under which a provider knows the codes of one verification. Only the newest code is right, and no
 //! earlier code becomes right again.
 
+use crate::with;
 use crate::world::{Answer, NUMBER, World};
 use serde_json::{Value, json};
 use simulator::{Failure, Operation};
@@ -27,7 +28,11 @@ fn known_as(world: &World) -> String {
 
 /// A world in which a code was sent, and half a minute has passed; with the code.
 async fn sent() -> (World, String) {
-    let world = World::counted(&[]).await;
+    sent_with(&[]).await
+}
+
+async fn sent_with(settings: &[(&str, &str)]) -> (World, String) {
+    let world = World::counted(settings).await;
     let answer = send(&world).await;
     assert_eq!(answer.status, 202);
     assert_eq!(answer.body["referenceId"], json!(known_as(&world)));
@@ -38,19 +43,52 @@ async fn sent() -> (World, String) {
 
 #[tokio::test]
 async fn other_software_can_read_our_code_today_and_tomorrow_but_not_a_resend() {
-    let (world, _) = sent().await;
-    let plain = known_as(&world);
-    let again = send(&world).await;
-    assert_eq!(again.body["referenceId"], json!(plain), "callers see one");
-    let other = known_as(&world);
-    assert_ne!(other, plain);
-    assert!(
-        other.len() == 32 && other.bytes().all(|byte| byte.is_ascii_hexdigit()),
-        "{other}"
-    );
-    world.advance(Duration::from_hours(24));
-    assert_eq!(send(&world).await.status, 202);
-    assert_eq!(known_as(&world), plain);
+    for foreign in ["off", "on"] {
+        let (world, _) = sent_with(&[("FOREIGN_CODES", foreign)]).await;
+        let plain = known_as(&world);
+        let again = send(&world).await;
+        assert_eq!(again.body["referenceId"], json!(plain), "callers see one");
+        let other = known_as(&world);
+        assert_ne!(other, plain);
+        assert!(
+            other.len() == 32 && other.bytes().all(|byte| byte.is_ascii_hexdigit()),
+            "{other}"
+        );
+        world.advance(Duration::from_hours(24));
+        assert_eq!(send(&world).await.status, 202);
+        assert_eq!(known_as(&world), plain);
+    }
+}
+
+/// A verification ends an hour after its first code. A provider may keep the last code longer than that, because it has
+/// a shortest validity. The plain reference stays taken for as long as the provider keeps the code.
+#[tokio::test]
+async fn a_code_that_outlives_its_verification_keeps_the_plain_reference() {
+    let at_provider = Duration::from_mins(with::LEAST.1.max(2).into());
+    let margin = Duration::from_mins(1);
+    let second = Duration::from_secs(1);
+    for (later, is_plain) in [
+        (at_provider + margin - second, false),
+        (at_provider + margin, true),
+    ] {
+        let world = World::counted(&[("SEND_LIMITS", "1/30s")]).await;
+        let send = async || {
+            let answer = post(&world, "/otp/send", &json!({ "validityPeriod": 40 })).await;
+            assert_eq!(answer.status, 202, "{answer:?}");
+            known_as(&world)
+        };
+        let plain = send().await;
+        world.advance(Duration::from_mins(39));
+        assert_ne!(send().await, plain, "the first code is still good");
+        world.advance(Duration::from_mins(19));
+        assert_eq!(send().await, plain, "the first code is over");
+        let code = world.newest_code();
+        world.advance(Duration::from_mins(2));
+        guess(&world, &code).await.is_problem(410, "code_expired");
+        assert!(world.simulator.requests(Operation::Verify).is_empty());
+        world.advance(later - Duration::from_mins(2));
+        assert_eq!(send().await == plain, is_plain, "{later:?} after the send");
+    }
 }
 
 #[tokio::test]
@@ -120,15 +158,51 @@ async fn after_an_unclear_resend_both_codes_are_right_for_one_attempt() {
 
 #[tokio::test]
 async fn a_canceled_code_does_not_come_back_with_a_failed_or_unclear_send() {
-    for (failure, status, error) in [
+    let names = [json!({}), json!({ "referenceId": "order-17" })];
+    let failures = [
         (Failure::PermanentFailure, 404, "verification_not_found"),
         (Failure::InternalServerError, 422, "invalid_code"),
         (Failure::InternalServerErrorAfterwards, 422, "invalid_code"),
-    ] {
-        let (world, canceled) = sent().await;
-        assert_eq!(post(&world, "/otp/cancel", &json!({})).await.status, 200);
+    ];
+    for (name, (failure, status, error)) in names
+        .iter()
+        .flat_map(|name| failures.clone().map(|failure| (name, failure)))
+    {
+        let world = World::counted(&[]).await;
+        assert_eq!(post(&world, "/otp/send", name).await.status, 202);
+        let canceled = world.newest_code();
+        world.advance(Duration::from_secs(31));
+        assert_eq!(post(&world, "/otp/cancel", name).await.status, 200);
         world.simulator.fail_next(Operation::Send, failure);
-        assert!(send(&world).await.status >= 400);
-        guess(&world, &canceled).await.is_problem(status, error);
+        assert!(post(&world, "/otp/send", name).await.status >= 400);
+        let mut body = name.clone();
+        body["otp"] = json!(canceled);
+        post(&world, "/otp/verify", &body)
+            .await
+            .is_problem(status, error);
+    }
+}
+
+/// A send that the provider has refused takes its place in the windows, but nothing was sent. The next refusal does not
+/// say otherwise.
+#[tokio::test]
+async fn a_refusal_after_a_refused_send_speaks_of_requests_and_not_of_messages() {
+    for resend in [false, true] {
+        let world = if resend {
+            sent().await.0
+        } else {
+            World::counted(&[]).await
+        };
+        world
+            .simulator
+            .fail_next(Operation::Send, Failure::PermanentFailure);
+        send(&world).await.is_problem(422, "undeliverable");
+        let refused = send(&world).await;
+        assert_eq!(refused.status, 429, "{refused:?}");
+        let detail = refused.body["detail"].as_str().unwrap();
+        assert!(detail.contains("requested"), "{detail}");
+        for untrue in ["sent", "arrive"] {
+            assert!(!detail.contains(untrue), "{detail}");
+        }
     }
 }

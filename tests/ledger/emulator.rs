@@ -196,6 +196,17 @@ impl Emulator {
         self.put(&items[0]);
     }
 
+    /// Changes the items whose key begins with `prefix`. Returns their number.
+    pub(crate) fn edit_all(&self, prefix: &str, edit: impl Fn(&mut Value)) -> usize {
+        let mut items = self.scan();
+        items.retain(|item| item["pk"]["S"].as_str().unwrap().starts_with(prefix));
+        for item in &mut items {
+            edit(item);
+            self.put(item);
+        }
+        items.len()
+    }
+
     /// Deletes the expired items.
     pub(crate) fn sweep(&self, now: Millis) {
         for item in self.scan() {

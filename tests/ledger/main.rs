@@ -12,6 +12,7 @@ mod country_budgets;
 mod deadlines;
 mod doors;
 mod dynamodb;
+mod earlier_versions;
 mod emulator;
 mod faults;
 mod operations;

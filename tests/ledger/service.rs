@@ -33,6 +33,8 @@ static LIMITS: LazyLock<ProviderLimits> = LazyLock::new(otp_lambda::aws::pinpoin
 pub(crate) struct Calls {
     pub(crate) sends: AtomicUsize,
     pub(crate) verifies: AtomicUsize,
+    /// The reference of each message.
+    pub(crate) references: Mutex<Vec<String>>,
     /// When each message was sent.
     pub(crate) sent_at: Mutex<Vec<Instant>>,
     /// How long a call takes.
@@ -65,8 +67,10 @@ impl Provider for OneCode {
         &LIMITS
     }
 
-    async fn send(&self, _: &Message<'_>, time: Duration) -> Result<Receipt, Error> {
+    async fn send(&self, message: &Message<'_>, time: Duration) -> Result<Receipt, Error> {
         self.0.wait(&self.0.sends, time).await?;
+        let reference = message.reference.expose().to_owned();
+        self.0.references.lock().unwrap().push(reference);
         self.0.sent_at.lock().unwrap().push(Instant::now());
         Ok(Receipt {
             message_id: Some("5098cb55-c8b7-461c-a6e5-80b37a07f614".to_owned()),
