@@ -20,6 +20,7 @@ use crate::reference::ReferenceId;
 use crate::service::{
     Call, Caller, RECORDING_TIME, Reference, Service, Session, SignIn, User, VerificationRequest,
 };
+use crate::typed;
 use event::{Event, Request};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -321,7 +322,7 @@ async fn verify(
             .await?;
         return Ok(false);
     }
-    let otp = Otp::parse(answer, &service.codes())?;
+    let otp = Otp::parse(&typed::code(answer), &service.codes())?;
     service
         .answer_sign_in(&sign_in, otp, &private.nonce, call)
         .await?;
@@ -425,6 +426,8 @@ fn language(service: &Service, policy: &Policy, request: &Request, number: &Phon
     ]
     .into_iter()
     .flatten()
+    .map(typed::language)
     .collect();
+    let wishes: Vec<_> = wishes.iter().map(AsRef::as_ref).collect();
     service.closest_language(&wishes, service.provider_limits().usual_channel(), number)
 }

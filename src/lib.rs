@@ -14,6 +14,7 @@
 //! - [`ledger`]: what is stored about verifications, guesses and limits
 //! - [`provider`]: the AWS services that make and check codes
 //! - [`phone`], [`otp`], [`reference`](mod@reference): phone numbers, codes and reference IDs
+//! - [`typed`]: input as people type it, made plain for the parsers
 //! - [`texts`], [`language`]: what a person reads or hears, and in which language
 //! - [`error`]: every error code, declared once
 //! - [`settings`]: from the environment to types
@@ -40,3 +41,4 @@ pub mod settings;
 pub mod telemetry;
 pub mod texts;
 pub mod time;
+pub mod typed;

@@ -17,6 +17,7 @@
 use crate::error::{Error, ErrorCode, FunctionError};
 use crate::phone::PhoneNumber;
 use crate::service::{Call, Service};
+use crate::typed;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -200,6 +201,7 @@ fn read_number(
         ));
     }
     let prefixes = &service.rules().extra_prefixes;
+    let text = &typed::number(text);
     let current = prefixes.read(text);
     let is_old = current.is_err();
     let number = current

@@ -25,7 +25,7 @@ pub use types::NumberType;
 
 use plan::{Class, Digit, Position, Table};
 
-/// The longest text that [`PhoneNumber::parse`] accepts, in bytes. It has room for `+`, fifteen digits and a separator
+/// The longest text that [`PhoneNumber::parse`] accepts, in characters. It has room for `+`, fifteen digits and a separator
 /// around each of them.
 pub const LONGEST_TEXT: usize = 32;
 
@@ -171,7 +171,7 @@ pub fn mask(calling_code: &str, national: &str) -> String {
 
 /// Removes the separators of a number: `+` and its digits are left.
 fn plain(text: &str) -> Result<String, InvalidPhoneNumber> {
-    if text.len() > LONGEST_TEXT {
+    if text.len() > LONGEST_TEXT && text.chars().count() > LONGEST_TEXT {
         return Err(InvalidPhoneNumber::TextTooLong);
     }
     let rest = text

@@ -13,7 +13,7 @@ pub(super) const LIMIT: usize = 4096;
 pub(super) struct Body(Vec<(String, Value)>);
 
 impl Body {
-    /// Reads a JSON object that has only `accepted` fields, each at most once.
+    /// Reads a JSON object that has only `accepted` fields, each at most once. A field that is `null` counts as left out.
     ///
     /// No error repeats a value. Clients sometimes put a phone number or a code where a name belongs, so an error
     /// repeats a name only if it can be neither.
@@ -31,7 +31,7 @@ impl Body {
         }
         let text =
             std::str::from_utf8(body).map_err(|_| malformed("The body is not UTF-8.".into()))?;
-        let Entries(fields) = serde_json::from_str(text).map_err(|error| {
+        let Entries::<Value>(mut fields) = serde_json::from_str(text).map_err(|error| {
             malformed(match error.classify() {
                 Category::Data => "The body is not a JSON object.".into(),
                 Category::Syntax | Category::Eof | Category::Io => {
@@ -60,6 +60,8 @@ impl Body {
                 return Err(malformed(format!("{} is given twice.", quoted(name))));
             }
         }
+        // Serializers of many languages write `null` for a field that is left out.
+        fields.retain(|(_, value)| !value.is_null());
         Ok(Self(fields))
     }
 
@@ -119,6 +121,21 @@ impl Body {
         let index = self.0.iter().position(|(given, _)| given == name)?;
         Some(self.0.swap_remove(index).1)
     }
+}
+
+/// The error for a body that cannot be read because it is compressed. API Gateway can unpack a body and leave its
+/// header, so the header alone proves nothing.
+pub(super) fn if_compressed(body: &[u8], is_encoded: bool) -> Option<Error> {
+    const GZIP: [u8; 2] = [0x1f, 0x8b];
+    const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+    let is_text = std::str::from_utf8(body).is_ok_and(|text| text.trim_start().starts_with('{'));
+    let is_compressed = body.starts_with(&GZIP) || body.starts_with(&ZSTD);
+    (is_compressed || (is_encoded && !is_text && !body.is_empty())).then(|| {
+        Error::new(
+            ErrorCode::UnsupportedMediaType,
+            "The body is compressed. Send plain JSON, without the header `content-encoding`.",
+        )
+    })
 }
 
 /// The name of a field for an error text, if it is safe to repeat.
@@ -215,6 +232,7 @@ mod tests {
                 .integer("codeLength", &(5..=8))
         };
         assert_eq!(integer("6").unwrap(), Some(6));
+        assert_eq!(integer("null").unwrap(), None);
         for bad in [
             "4",
             "9",
@@ -222,7 +240,6 @@ mod tests {
             "6.0",
             "6e0",
             "\"6\"",
-            "null",
             "true",
             "[6]",
             "262",

@@ -11,6 +11,7 @@ use super::request::Request;
 use super::response::Response;
 use crate::error::{Error, ErrorCode};
 use crate::json::{self, Entries};
+use crate::typed;
 use lambda_http::aws_lambda_events::alb::AlbTargetGroupRequest;
 use lambda_http::aws_lambda_events::apigw::{
     ApiGatewayProxyRequest, ApiGatewayProxyRequestContext, ApiGatewayRequestAuthorizer,
@@ -280,7 +281,7 @@ fn one_of(multi_value_headers: HeaderMap, headers: HeaderMap) -> HeaderMap {
 }
 
 fn parse_address(text: Option<&str>) -> Option<IpAddr> {
-    text?.parse().ok()
+    typed::address(text?)
 }
 
 /// The path without the stage or the base path of a custom domain.

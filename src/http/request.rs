@@ -11,9 +11,10 @@ use crate::reference::ReferenceId;
 use crate::service::{
     Caller, Reference, ReferenceIds, SendRequest, Service, VerificationRequest, VerifyRequest,
 };
+use crate::typed;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use lambda_http::http::header::CONTENT_TYPE;
+use lambda_http::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use lambda_http::http::{HeaderMap, Method};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -215,14 +216,11 @@ impl Request {
                 "Idempotency-Key needs the ledger, and this function runs without one. Leave it out.",
             ));
         }
-        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-        let key = key.to_str().ok().filter(|key| {
-            (1..=64).contains(&key.len()) && key.bytes().all(is_allowed) && keys.next().is_none()
-        });
-        match key {
-            Some(key) => Ok(Some(key.to_owned())),
+        let key = key.to_str().ok().filter(|_| keys.next().is_none());
+        match key.and_then(typed::idempotency_key) {
+            Some(key) => Ok(Some(key.into_owned())),
             None => Err(invalid(
-                "Idempotency-Key must be given once, with 1 to 64 characters of A-Z, a-z, 0-9, _ and -.",
+                "Idempotency-Key must be given once, with 1 to 64 printable ASCII characters.",
             )),
         }
     }
@@ -234,8 +232,10 @@ impl Request {
         caller: &Caller,
         policy: &Policy,
     ) -> Result<Body, Error> {
+        let is_encoded = self.has_content_encoding();
         let body = self.into_bytes()?;
-        let read = Body::read(&body, &fields.accepted_from(caller));
+        let read = Body::read(&body, &fields.accepted_from(caller))
+            .map_err(|error| body::if_compressed(&body, is_encoded).unwrap_or(error));
         if !caller.is_user {
             return read;
         }
@@ -247,6 +247,14 @@ impl Request {
                 Err(_) => error,
             }
         })
+    }
+
+    fn has_content_encoding(&self) -> bool {
+        let is_none = |value: &str| value.trim().eq_ignore_ascii_case("identity");
+        self.headers
+            .get_all(CONTENT_ENCODING)
+            .iter()
+            .any(|value| value.to_str().map_or(true, |value| !is_none(value)))
     }
 
     /// The decoded body. Its size is checked before it is decoded.
@@ -289,17 +297,24 @@ fn is_json(content_type: &str) -> bool {
             .eq_ignore_ascii_case("charset")
             .then(|| value.trim().trim_matches('"'))
     });
-    media_type.eq_ignore_ascii_case("application/json")
-        && charsets.all(|charset| charset.eq_ignore_ascii_case("utf-8"))
+    media_type.eq_ignore_ascii_case("application/json") && charsets.all(is_utf8)
+}
+
+/// Whether a charset is UTF-8 or a part of it. JSON has no charset, but clients write one.
+fn is_utf8(charset: &str) -> bool {
+    let labels = ["utf-8", "utf8", "us-ascii"];
+    labels
+        .iter()
+        .any(|label| charset.eq_ignore_ascii_case(label))
 }
 
 /// The address of the caller's own user, which source limits count.
 pub(super) fn read_client_ip(body: &mut Body) -> Result<Option<IpAddr>, Error> {
     let invalid =
-        |_| Error::invalid_parameter("clientIp", "clientIp must be an IPv4 or IPv6 address.");
+        || Error::invalid_parameter("clientIp", "clientIp must be an IPv4 or IPv6 address.");
     let address = body.string("clientIp")?;
     address
-        .map(|address| address.parse().map_err(invalid))
+        .map(|address| typed::address(&address).ok_or_else(invalid))
         .transpose()
 }
 
@@ -309,6 +324,7 @@ pub(super) fn read_send(service: &Service, body: &mut Body) -> Result<SendReques
     let to = destination_number(service, body)?;
     let channel = channel(body, limits)?;
     let language = body.string("language")?;
+    let language = language.as_deref().map(typed::language);
     Ok(SendRequest {
         language: service.language(language.as_deref(), channel, &to)?,
         channel,
@@ -340,7 +356,7 @@ pub(super) fn read_verify(
         .ok_or_else(|| Error::invalid_parameter("otp", "otp is missing."))?;
     Ok(VerifyRequest {
         to,
-        otp: Otp::parse(&otp, &service.codes())?,
+        otp: Otp::parse(&typed::code(&otp), &service.codes())?,
         reference: reference(service, body, caller)?,
     })
 }
@@ -386,9 +402,14 @@ fn destination_number(service: &Service, body: &mut Body) -> Result<PhoneNumber,
     let text = body
         .string(FIELD)?
         .ok_or_else(|| Error::invalid_parameter(FIELD, "destinationNumber is missing."))?;
-    service.rules().extra_prefixes.read(&text).map_err(|error| {
-        Error::new(ErrorCode::InvalidPhoneNumber, error.to_string()).with_field(FIELD)
-    })
+    let number = typed::number(&text);
+    service
+        .rules()
+        .extra_prefixes
+        .read(&number)
+        .map_err(|error| {
+            Error::new(ErrorCode::InvalidPhoneNumber, error.to_string()).with_field(FIELD)
+        })
 }
 
 /// The brand of a message. In other requests it is only a part of a reference ID.
@@ -409,13 +430,14 @@ fn brand_name(body: &mut Body, length: &RangeInclusive<u8>) -> Result<Option<Str
         return Ok(None);
     };
     let fits = u8::try_from(brand.chars().count()).is_ok_and(|count| length.contains(&count));
-    if fits && !brand.chars().any(char::is_control) {
+    let is_blank = !brand.chars().any(typed::is_visible);
+    if fits && !is_blank && !brand.chars().any(char::is_control) {
         Ok(Some(brand))
     } else {
         Err(Error::invalid_parameter(
             "brandName",
             format!(
-                "brandName must have {} to {} characters and no control characters.",
+                "brandName must have {} to {} characters, at least one of them visible, and no control characters.",
                 length.start(),
                 length.end()
             ),

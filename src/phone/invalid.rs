@@ -4,7 +4,7 @@ use std::fmt;
 /// part of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum InvalidPhoneNumber {
-    /// More than [`LONGEST_TEXT`](super::LONGEST_TEXT) bytes, separators included.
+    /// More than [`LONGEST_TEXT`](super::LONGEST_TEXT) characters, separators included.
     TextTooLong,
     /// The first character is not `+`.
     PlusMissing,
@@ -144,7 +144,7 @@ impl fmt::Display for InvalidPhoneNumber {
             Self::TextTooLong => "the phone number is longer than 32 characters",
             Self::PlusMissing => "a phone number starts with + and the calling code of its country",
             Self::UnexpectedCharacter => {
-                "a phone number has only the digits 0 to 9 after its +, with spaces, hyphens, dots and parentheses between"
+                "a phone number has only digits after its +, with spaces, hyphens, dots, slashes and parentheses between"
             }
             Self::TooShort => "a phone number has at least 7 digits",
             Self::TooFewDigits => {

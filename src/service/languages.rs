@@ -30,7 +30,7 @@ impl Service {
             }
             Some(tag) => languages
                 .iter()
-                .find(|known| &***known == tag)
+                .find(|known| known.eq_ignore_ascii_case(tag))
                 .cloned()
                 .ok_or_else(|| {
                     let expected = if limits.any_language {

@@ -2,9 +2,10 @@
 
 use crate::error::{Error, ErrorCode, Limit};
 use crate::ledger::{
-    CodeDigest, GUESS_PENDING, GuessOutcome, Phase, REDEEMABLE, Redeemer, SUCCESS_REPLAY, State,
-    Success, Verification, Winner,
+    CodeDigest, GUESS_PENDING, GuessOutcome, Issuer, Phase, REDEEMABLE, Redeemer, SUCCESS_REPLAY,
+    State, Success, Verification, Winner,
 };
+use crate::otp::Otp;
 use crate::policy::Wait;
 use crate::time::Millis;
 use std::time::Duration;
@@ -244,5 +245,25 @@ pub(super) fn number_limited(wait: Wait, now: Millis) -> Error {
             "Too many codes were requested for this number.",
             until.since(now),
         ),
+    }
+}
+
+/// Refuses a guess of another length than the open code, if the length is known. The code of a test number has its own
+/// length. After an unclear send by another provider, two codes are good.
+pub(super) fn check_length(
+    seen: Option<&Verification>,
+    otp: &Otp,
+    now: Millis,
+) -> Result<(), Error> {
+    let is_known = |seen: &&Verification| {
+        seen.phase(now) == Phase::Pending
+            && matches!(&*seen.issuers, [Issuer::Provider { .. } | Issuer::Decoy])
+    };
+    match seen.filter(is_known) {
+        Some(seen) if seen.code_length != otp.length() => {
+            let detail = format!("The code has {} characters.", seen.code_length);
+            Err(Error::invalid_parameter("otp", detail))
+        }
+        _ => Ok(()),
     }
 }

@@ -120,6 +120,7 @@ impl Service {
         limits
             .count_source("verify", &call.caller, call.now)
             .await?;
+        self.check_length(request, guess, limits, call).await?;
         // The attempt is spent before the provider is asked, so that a hundred guesses at once cost a hundred attempts.
         let spent = self
             .spend_attempt(reference, request, guess, limits, call)
@@ -152,6 +153,22 @@ impl Service {
             NumberCharge::Charged(charge) => Ok(Some((verification, Some(charge)))),
             NumberCharge::Locked => Err(refusals::locked()),
         }
+    }
+
+    /// Refuses a guess that is shorter or longer than the code, before it costs anything. Nearly all codes have the usual
+    /// length, so guesses of that length are not looked up.
+    async fn check_length(
+        &self,
+        request: &VerifyRequest,
+        guess: &Guess,
+        limits: &Limits,
+        call: &Call<'_>,
+    ) -> Result<(), Error> {
+        if request.otp.length() == self.rules.defaults.code_length {
+            return Ok(());
+        }
+        let seen = limits.store.verification(&guess.item).await?;
+        refusals::check_length(seen.as_ref(), &request.otp, call.now)
     }
 
     /// Spends an attempt, unless the guess gets its answer from the ledger.

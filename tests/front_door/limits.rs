@@ -88,12 +88,17 @@ async fn source_limits_count_the_client_address_that_a_caller_passes_on() {
 
 #[tokio::test]
 async fn guesses_status_requests_and_cancels_count_the_passed_on_address_each_for_itself() {
-    let world = World::counted(&[("SOURCE_LIMITS", "2/10m"), ("ALLOWED_ATTEMPTS", "5")]).await;
+    let world = World::counted(&[
+        ("SOURCE_LIMITS", "2/10m"),
+        ("ALLOWED_ATTEMPTS", "5"),
+        ("CODE_LENGTH", "8"),
+    ])
+    .await;
     assert_eq!(world.send_to(NUMBER).await.status, 202);
     let ask = async |operation: &str, address: Option<&str>| {
         let mut body = json!({ "destinationNumber": NUMBER });
         if operation == "verify" {
-            // No code has eight digits here, so no guess is right.
+            // Codes have eight digits, so the guess is right but once in ten million runs.
             body["otp"] = json!("99000000");
         }
         if let Some(address) = address {
@@ -179,11 +184,16 @@ async fn a_budget_in_money_uses_the_price_of_each_country() {
 
 #[tokio::test]
 async fn wrong_guesses_delay_sends_and_finally_lock_the_number() {
-    let world = World::counted(&[("SEND_LIMITS", "20/1s"), ("ALLOWED_ATTEMPTS", "5")]).await;
+    let world = World::counted(&[
+        ("SEND_LIMITS", "20/1s"),
+        ("ALLOWED_ATTEMPTS", "5"),
+        ("CODE_LENGTH", "8"),
+    ])
+    .await;
     let mut guesses = 0;
     let mut guess = async |world: &World| {
         guesses += 1;
-        // Codes have six digits, so no guess is right.
+        // Codes have eight digits, so a guess is right but once in a million runs.
         let otp = format!("{:08}", 99_000_000 + guesses);
         world
             .post(
@@ -246,7 +256,12 @@ async fn wrong_guesses_delay_sends_and_finally_lock_the_number() {
 
 #[tokio::test]
 async fn a_guess_at_a_locked_number_does_not_reach_the_provider() {
-    let world = World::counted(&[("SEND_LIMITS", "20/1s"), ("ALLOWED_ATTEMPTS", "5")]).await;
+    let world = World::counted(&[
+        ("SEND_LIMITS", "20/1s"),
+        ("ALLOWED_ATTEMPTS", "5"),
+        ("CODE_LENGTH", "8"),
+    ])
+    .await;
     // Codes under many references, all open at once, so that the lock comes while attempts are left.
     let mut asked = 0;
     let mut locked = false;

@@ -267,13 +267,7 @@ async fn an_unauthenticated_idempotency_key_counts_for_one_address_and_number() 
 }
 
 /// Keys that many callers choose, and keys that cannot be read.
-const IGNORED_KEYS: [&str; 5] = [
-    "1",
-    "fifteen-letters",
-    "",
-    "a key with spaces",
-    "ключ-с-буквами-и",
-];
+const IGNORED_KEYS: [&str; 5] = ["1", "fifteen-letters", "", "two words", "ключ-с-буквами-и"];
 
 #[tokio::test]
 async fn a_stranger_behind_the_same_address_gets_nothing_for_a_short_key() {
@@ -330,7 +324,7 @@ async fn a_key_that_is_used_or_absent_is_not_mentioned() {
         assert_eq!(answer.status, 202, "{answer:?}");
         assert!(!answer.headers.contains_key("idempotency-key-used"));
     }
-    signed["headers"]["idempotency-key"] = json!("two words");
+    signed["headers"]["idempotency-key"] = json!("ключ");
     world
         .event(&signed)
         .await

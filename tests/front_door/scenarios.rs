@@ -26,4 +26,5 @@ mod public;
 mod references;
 mod send;
 mod tls;
+mod typed;
 mod verify;

@@ -186,7 +186,7 @@ async fn an_invalid_number_is_422_and_a_number_that_is_not_a_string_is_400() {
         "4255550142",
         "0014255550142",
         "+142555",
-        "+1425555014２",
+        "+1425555014②",
         "tel:+14255550142",
         "+14255550142x7",
         "+99955501420",
@@ -197,12 +197,7 @@ async fn an_invalid_number_is_422_and_a_number_that_is_not_a_string_is_400() {
         answer.is_problem(422, "invalid_phone_number");
         assert_eq!(answer.body["field"], "destinationNumber", "{text}");
     }
-    for value in [
-        json!(null),
-        json!(14_255_550_142_u64),
-        json!([NUMBER]),
-        json!({}),
-    ] {
+    for value in [json!(14_255_550_142_u64), json!([NUMBER]), json!({})] {
         let answer = world
             .post("/otp/send", &json!({ "destinationNumber": value }))
             .await;
@@ -234,17 +229,17 @@ async fn a_field_out_of_range_is_rejected_with_its_name_and_range() {
         (
             "brandName",
             json!(""),
-            "brandName must have 1 to 20 characters and no control characters.",
+            "brandName must have 1 to 20 characters, at least one of them visible, and no control characters.",
         ),
         (
             "brandName",
             json!("x".repeat(21)),
-            "brandName must have 1 to 20 characters and no control characters.",
+            "brandName must have 1 to 20 characters, at least one of them visible, and no control characters.",
         ),
         (
             "brandName",
             json!("a\nb"),
-            "brandName must have 1 to 20 characters and no control characters.",
+            "brandName must have 1 to 20 characters, at least one of them visible, and no control characters.",
         ),
         (
             "source",

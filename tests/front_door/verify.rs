@@ -161,8 +161,8 @@ async fn an_otp_of_the_wrong_form_is_400_and_costs_no_attempt() {
         json!("1".repeat(usize::from(crate::with::LEAST.0) - 1)),
         json!("123456789"),
         json!("12345a"),
-        json!(" 123456"),
-        json!("１２３４５６"),
+        json!("1234567 89"),
+        json!("①②③④⑤⑥"),
         json!(123_456),
         json!(null),
     ] {
