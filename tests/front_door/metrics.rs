@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use simulator::layer::{Layer, Layered, Reply, Step};
 use simulator::{MemoryLedger, Simulator};
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 const A_DAY: Duration = Duration::from_hours(25);
 
@@ -224,6 +224,9 @@ async fn a_sign_in_that_sends_nothing_counts_by_the_limit_that_refused_it() {
         (("LOG_LEVEL", "trace"), None),
     ] {
         let world = World::counted(&[("COGNITO_FLOOR_MS", "0"), setting]).await;
+        // Early in an hour, because the windows of prefixes and budgets are those of the clock.
+        let now = world.simulator.now().duration_since(UNIX_EPOCH).unwrap();
+        world.advance(Duration::from_secs(3605 - now.as_secs() % 3600));
         // The half of this door. After it, `NUMBER` has an open code only where its own windows are to be full.
         let first = if limit == Some("number") {
             NUMBER
