@@ -47,8 +47,8 @@ pub(super) struct List {
 impl ConfigFile {
     /// Takes out the lists that have entries.
     ///
-    /// Every setting that can get long is here, because Lambda limits the size of all variables together. Test numbers
-    /// are not: the file is committed and packaged, and their codes are secret.
+    /// Every setting that can get long can be here, because Lambda limits the size of all variables together. Test
+    /// numbers cannot: their codes are secret, but the file is committed and packaged.
     fn take_lists(&mut self) -> Vec<List> {
         let lists = [
             (
