@@ -289,12 +289,14 @@ pub trait Ledger: Send + Sync {
         outcome: GuessOutcome,
     ) -> Result<(), Unavailable>;
 
-    /// Marks a verification as verified if it has this generation and its state is open.
+    /// Marks a verification as verified if it has this generation and its state is open. The code becomes a used code
+    /// until `used_until`, or none if it may verify again.
     async fn consume(
         &self,
         item: &ItemName,
         generation: u64,
         success: &Success,
+        used_until: Option<Millis>,
     ) -> Result<Transition, Unavailable>;
 
     /// Ends an open verification if it has this generation. Without this check, a cancel that arrives late would end a

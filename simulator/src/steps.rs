@@ -27,7 +27,8 @@ macro_rules! with_steps {
             SpendAttempt = spend_attempt(item: &ItemName)(guess: &CodeDigest)(question: Option<&Question>)(now: Millis)
                 -> Attempt;
             NoteAnswer = note_answer(item: &ItemName)(generation: u64)(guess: &CodeDigest)(outcome: GuessOutcome) -> ();
-            Consume = consume(item: &ItemName)(generation: u64)(success: &Success) -> Transition;
+            Consume = consume(item: &ItemName)(generation: u64)(success: &Success)(used_until: Option<Millis>)
+                -> Transition;
             Cancel = cancel(item: &ItemName)(generation: u64)(now: Millis) -> Transition;
             Redeem = redeem(item: &ItemName)(generation: u64)(redeemer: &Redeemer)(now: Millis) -> Transition;
         }

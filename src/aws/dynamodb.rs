@@ -21,13 +21,12 @@ use crate::ledger::{
     Attempt, Charge, CodeDigest, Digest, FAILURES_KEPT, Fingerprint, GUESS_PENDING, GuessOutcome,
     Holder, ItemName, KeyReservation, Ledger, NUMBER_KEPT, Number, NumberCharge, Opening, Question,
     REDEEMABLE, Redeemer, Resend, Reservation, Seen, SendWindow, Settled, SpendOutcome, Spending,
-    Success, Switches, Transition, USED, Unavailable, UsedCode, VERIFICATION_KEPT, Verification,
+    Success, Switches, Transition, Unavailable, UsedCode, VERIFICATION_KEPT, Verification,
 };
 use crate::time::Millis;
 use async_trait::async_trait;
 use aws_config::SdkConfig;
 use item::{required, text_of_issuers, text_of_used, word_of, word_of_outcome};
-use std::iter;
 use std::time::Duration;
 use table::Table;
 use update::{Update, Written};
@@ -419,21 +418,27 @@ impl Ledger for DynamoDb {
         item: &ItemName,
         generation: u64,
         success: &Success,
+        used_until: Option<Millis>,
     ) -> Result<Transition, Unavailable> {
-        let used = UsedCode {
+        let used = used_until.map(|until| UsedCode {
             code: success.code.clone(),
-            until: success.at.plus(USED),
+            until,
+        });
+        let add = if used.is_some() {
+            " ADD #used :used"
+        } else {
+            ""
         };
         self.update(
             item,
-            "SET #st = :verified, #vk = :winner, #vc = :code, #va = :at ADD #used :used",
+            format!("SET #st = :verified, #vk = :winner, #vc = :code, #va = :at{add}"),
         )
         .when(format!("#gen = :gen AND {OPEN}"))
         .number(":gen", generation)
         .text(":winner", success.winner.as_str())
         .text(":code", success.code.as_str())
         .number(":at", success.at.0)
-        .texts(":used", iter::once(text_of_used(&used)))
+        .texts(":used", used.iter().map(text_of_used))
         .repeatable()
         .apply()
         .await

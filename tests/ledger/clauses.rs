@@ -3,9 +3,9 @@
 
 use crate::emulator::{Emulator, Request, keep_what_is_used, remove};
 use crate::shared::{
-    AGAIN, FAILED, HOLDER, MINUTE, OPENING, START, WINDOWS, as_opened, at, charge, digest, done,
-    guess, paid, reserve, seconds, sent, spend, spending, success, the_counter, the_key,
-    the_number, the_verification,
+    AGAIN, FAILED, HOLDER, MINUTE, OPENING, START, USED_UNTIL, WINDOWS, as_opened, at, charge,
+    digest, done, guess, paid, reserve, seconds, sent, spend, spending, success, the_counter,
+    the_key, the_number, the_verification,
 };
 use crate::{contract, dynamodb};
 use futures_util::FutureExt;
@@ -429,7 +429,12 @@ async fn verifications_go_well(ledger: &dyn Ledger) {
             .await
             .unwrap(),
     );
-    done(ledger.consume(&key, 7, &success("w")).await.unwrap());
+    done(
+        ledger
+            .consume(&key, 7, &success("w"), USED_UNTIL)
+            .await
+            .unwrap(),
+    );
     assert!(
         ledger
             .open(
@@ -443,7 +448,12 @@ async fn verifications_go_well(ledger: &dyn Ledger) {
             .await
             .unwrap()
     );
-    done(ledger.consume(&key, 8, &success("w")).await.unwrap());
+    done(
+        ledger
+            .consume(&key, 8, &success("w"), USED_UNTIL)
+            .await
+            .unwrap(),
+    );
     done(
         ledger
             .redeem(&key, 8, &digest("c"), at(MINUTE))

@@ -92,6 +92,7 @@ contract! {
         a_sign_in_cannot_be_redeemed
         each_generation_succeeds_at_most_once
         a_success_is_recorded
+        a_code_that_may_verify_again_does_not_become_a_used_code
         an_open_verification_can_be_canceled
         an_ended_verification_cannot_be_canceled
         a_success_is_redeemed_once

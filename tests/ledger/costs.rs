@@ -2,8 +2,9 @@
 
 use crate::emulator::Emulator;
 use crate::shared::{
-    AGAIN, HOLDER, MINUTE, OPENING, SENT, START, as_opened, at, charge, done, guess, paid, reserve,
-    seconds, sent, spending, the_counter, the_key, the_number, the_verification, windows,
+    AGAIN, HOLDER, MINUTE, OPENING, SENT, START, USED_UNTIL, as_opened, at, charge, done, guess,
+    paid, reserve, seconds, sent, spending, the_counter, the_key, the_number, the_verification,
+    windows,
 };
 use otp_lambda::ledger::{
     Charge, Digest, GUESS_PENDING, GuessOutcome, LOCKED, Ledger, Opening, Settled, Success,
@@ -166,7 +167,7 @@ async fn each_step_costs_what_the_table_says() {
         code: digest("c"),
         at: START,
     };
-    costs!("consume", ledger.consume(&v, 2, &success));
+    costs!("consume", ledger.consume(&v, 2, &success, USED_UNTIL));
     done(ledger.redeem(&v, 2, &digest("x"), START).await.unwrap());
     costs!("redeem, again", ledger.redeem(&v, 2, &digest("c"), START));
     costs!("verification", ledger.verification(&v));

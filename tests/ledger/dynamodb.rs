@@ -2,9 +2,9 @@
 
 use crate::emulator::{Emulator, Fault, sdk_config};
 use crate::shared::{
-    AGAIN, HOLDER, MINUTE, OPENING, SENT, START, WINDOWS, as_opened, at, bring, charge, digest,
-    done, guess, paid, reserve, seconds, see, sent, spend, spending, success, the_counter, the_key,
-    the_number, the_verification, windows,
+    AGAIN, HOLDER, MINUTE, OPENING, SENT, START, USED_UNTIL, WINDOWS, as_opened, at, bring, charge,
+    digest, done, guess, paid, reserve, seconds, see, sent, spend, spending, success, the_counter,
+    the_key, the_number, the_verification, windows,
 };
 use aws_smithy_http_client::test_util::{ReplayEvent, StaticReplayClient};
 use aws_smithy_types::body::SdkBody;
@@ -212,7 +212,12 @@ async fn items_have_the_documented_attributes() {
         .note_answer(&key, 2, &digest("g"), GuessOutcome::Invalid)
         .await
         .unwrap();
-    done(ledger.consume(&key, 2, &success("winner")).await.unwrap());
+    done(
+        ledger
+            .consume(&key, 2, &success("winner"), USED_UNTIL)
+            .await
+            .unwrap(),
+    );
     done(
         ledger
             .redeem(&key, 2, &digest("claimant"), at(MINUTE))
@@ -303,7 +308,7 @@ async fn an_unreadable_verification_is_an_error() {
     paid(guess(&ledger, "g", START).await);
     done(
         ledger
-            .consume(&the_verification(), 1, &success("winner"))
+            .consume(&the_verification(), 1, &success("winner"), USED_UNTIL)
             .await
             .unwrap(),
     );

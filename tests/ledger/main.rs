@@ -20,4 +20,5 @@ mod races;
 mod repeats;
 mod service;
 mod shared;
+mod sizes;
 mod slow_windows;

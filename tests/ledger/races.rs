@@ -3,8 +3,8 @@
 
 use crate::emulator::Emulator;
 use crate::shared::{
-    AGAIN, HOLDER, MINUTE, OPENING, SENT, START, at, bring, charge, digest, paid, see, spending,
-    success, the_counter, the_key, the_number, the_verification, windows,
+    AGAIN, HOLDER, MINUTE, OPENING, SENT, START, USED_UNTIL, at, bring, charge, digest, paid, see,
+    spending, success, the_counter, the_key, the_number, the_verification, windows,
 };
 use futures_util::future::BoxFuture;
 use otp_lambda::ledger::{
@@ -108,7 +108,7 @@ races! {
         ledger.spend_attempt(&the_verification(), &digest("g"), None, START.plus(MINUTE)).await
             .map(|attempt| matches!(attempt, Attempt::Paid(_)));
     consume(ledger, index) lets 1 through: { bring(&*ledger, State::Sent).await; }
-        ledger.consume(&the_verification(), 1, &success(&index.to_string())).await
+        ledger.consume(&the_verification(), 1, &success(&index.to_string()), USED_UNTIL).await
             .map(|step| matches!(step, Transition::Applied));
     cancel(ledger, _index) lets 1 through: { bring(&*ledger, State::Sent).await; }
         ledger.cancel(&the_verification(), 1, START).await.map(|step| matches!(step, Transition::Applied));
@@ -128,7 +128,7 @@ async fn a_verification_is_never_both_canceled_and_won() {
                 0 => ledger.cancel(&the_verification(), 1, START).await?,
                 _ => {
                     ledger
-                        .consume(&the_verification(), 1, &success("w"))
+                        .consume(&the_verification(), 1, &success("w"), USED_UNTIL)
                         .await?
                 }
             };

@@ -2,8 +2,9 @@
 
 use crate::emulator::{Emulator, Fault};
 use crate::shared::{
-    AGAIN, HOLDER, MINUTE, OPENING, SENT, START, WINDOWS, at, bring, charge, digest, guess, paid,
-    spend, spending, success, the_counter, the_key, the_number, the_verification, windows,
+    AGAIN, HOLDER, MINUTE, OPENING, SENT, START, USED_UNTIL, WINDOWS, at, bring, charge, digest,
+    guess, paid, spend, spending, success, the_counter, the_key, the_number, the_verification,
+    windows,
 };
 use futures_util::future::BoxFuture;
 use otp_lambda::aws::dynamodb::DynamoDb;
@@ -77,7 +78,7 @@ steps! {
     note_answer(ledger) true { bring(ledger, State::Sent).await; paid(guess(ledger, "g", START).await); }
         ledger.note_answer(&the_verification(), 1, &digest("g"), GuessOutcome::Invalid);
     consume(ledger) true { bring(ledger, State::Sent).await; }
-        ledger.consume(&the_verification(), 1, &success("w"));
+        ledger.consume(&the_verification(), 1, &success("w"), USED_UNTIL);
     cancel(ledger) true { bring(ledger, State::Sent).await; } ledger.cancel(&the_verification(), 1, START);
     redeem(ledger) true { bring(ledger, State::Verified).await; }
         ledger.redeem(&the_verification(), 1, &digest("r"), at(MINUTE));

@@ -39,6 +39,8 @@ pub(crate) struct Calls {
     pub(crate) sent_at: Mutex<Vec<Instant>>,
     /// How long a call takes.
     pub(crate) latency: Duration,
+    /// Whether every code is right.
+    pub(crate) knows_all_codes: bool,
 }
 
 impl Calls {
@@ -86,7 +88,7 @@ impl Provider for OneCode {
         time: Duration,
     ) -> Result<Answer, Error> {
         self.0.wait(&self.0.verifies, time).await?;
-        let verdict = if otp.expose() == RIGHT {
+        let verdict = if otp.expose() == RIGHT || self.0.knows_all_codes {
             Verdict::Valid
         } else {
             Verdict::Invalid

@@ -183,6 +183,9 @@ pub(crate) fn success(winner: &str) -> Success {
     }
 }
 
+/// Until when the code of [`success`] must not verify again.
+pub(crate) const USED_UNTIL: Option<Millis> = Some(Millis(START.0 + 60_000 + 7_200_000));
+
 pub(crate) async fn see(ledger: &dyn Ledger) -> Verification {
     ledger
         .verification(&the_verification())
@@ -217,7 +220,7 @@ pub(crate) async fn bring(ledger: &dyn Ledger, state: State) {
             .unwrap(),
         State::Verified => done(
             ledger
-                .consume(&key, generation, &success("winner"))
+                .consume(&key, generation, &success("winner"), USED_UNTIL)
                 .await
                 .unwrap(),
         ),

@@ -495,6 +495,7 @@ impl Table {
                     item,
                     generation,
                     mut success,
+                    used_until,
                 },
             ) => {
                 success.winner = Digest::random().unwrap();
@@ -502,6 +503,7 @@ impl Table {
                     item,
                     generation,
                     success,
+                    used_until,
                 })
                 .await
             }

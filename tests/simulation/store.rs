@@ -153,6 +153,7 @@ fn observe_after(
                 item,
                 generation,
                 success,
+                ..
             },
             Ok(Reply::Transition(Transition::Applied)),
         ) => books.saw_win(operation, item, *generation, success.at),

@@ -3,7 +3,7 @@
 use otp_lambda::{
     ledger::{
         Attempt, CodeDigest, GUESS_PENDING, Guess, GuessOutcome, Holder, ItemName, Opening,
-        Question, REDEEMABLE, Redeemer, Resend, Seen, Settled, State, Success, Transition, USED,
+        Question, REDEEMABLE, Redeemer, Resend, Seen, Settled, State, Success, Transition,
         UsedCode, Verification,
     },
     time::Millis,
@@ -166,6 +166,7 @@ impl Items {
         item: &ItemName,
         generation: u64,
         success: &Success,
+        used_until: Option<Millis>,
     ) -> Transition {
         let open =
             |stored: &Verification| stored.generation == generation && stored.state.is_open();
@@ -173,10 +174,10 @@ impl Items {
             Ok(stored) => {
                 stored.state = State::Verified;
                 stored.success = Some(success.clone());
-                stored.used.insert(UsedCode {
+                stored.used.extend(used_until.map(|until| UsedCode {
                     code: success.code.clone(),
-                    until: success.at.plus(USED),
-                });
+                    until,
+                }));
                 Transition::Applied
             }
             Err(stored) => Transition::Refused(stored.cloned()),

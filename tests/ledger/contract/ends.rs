@@ -1,17 +1,21 @@
 //! How verifications end, and how a success is redeemed.
 
 use crate::shared::{
-    AGAIN, ENDED, MILLI, MINUTE, OPEN, OPENING, SENT, START, at, bring, digest, done, guess,
-    is_refused_in, open, paid, refused, see, success, the_verification,
+    AGAIN, ENDED, MILLI, MINUTE, OPEN, OPENING, SENT, START, USED_UNTIL, at, bring, digest, done,
+    guess, is_refused_in, open, paid, refused, see, success, the_verification,
 };
 use otp_lambda::ledger::{
-    Ledger, Opening, REDEEMABLE, State, Success, Transition, USED, UsedCode, Verification,
+    Ledger, Opening, REDEEMABLE, State, Success, Transition, UsedCode, Verification,
 };
 use otp_lambda::time::Millis;
+use std::collections::BTreeSet;
 
 async fn consume(ledger: &dyn Ledger, generation: u64, success: &Success) -> Transition {
     let item = the_verification();
-    ledger.consume(&item, generation, success).await.unwrap()
+    ledger
+        .consume(&item, generation, success, USED_UNTIL)
+        .await
+        .unwrap()
 }
 
 /// The generation that stands in the ledger.
@@ -88,7 +92,7 @@ pub(super) async fn a_success_is_recorded(ledger: &dyn Ledger) {
     done(consume(ledger, 1, &success).await);
     let used = [UsedCode {
         code: digest("c"),
-        until: success.at.plus(USED),
+        until: USED_UNTIL.unwrap(),
     }]
     .into();
     let verified = Verification {
@@ -98,6 +102,27 @@ pub(super) async fn a_success_is_recorded(ledger: &dyn Ledger) {
         ..before
     };
     assert_eq!(see(ledger).await, verified);
+}
+
+pub(super) async fn a_code_that_may_verify_again_does_not_become_a_used_code(ledger: &dyn Ledger) {
+    let item = the_verification();
+    for generation in 1..=3 {
+        bring(ledger, State::Sent).await;
+        let success = success(&generation.to_string());
+        let step = ledger.consume(&item, generation, &success, None);
+        done(step.await.unwrap());
+        let seen = see(ledger).await;
+        assert_eq!((seen.success, seen.used), (Some(success), BTreeSet::new()));
+    }
+    // The used codes of earlier generations stay.
+    bring(ledger, State::Verified).await;
+    let before = see(ledger).await.used;
+    assert_eq!(before.len(), 1);
+    bring(ledger, State::Sent).await;
+    let success = success("w");
+    let step = ledger.consume(&item, 5, &success, None);
+    done(step.await.unwrap());
+    assert_eq!(see(ledger).await.used, before);
 }
 
 pub(super) async fn an_open_verification_can_be_canceled(ledger: &dyn Ledger) {

@@ -1,8 +1,8 @@
 //! Verifications: how they open, and how their sends are settled.
 
 use crate::shared::{
-    AGAIN, ENDED, FAILED, HOLDER, MINUTE, OPENING, PINPOINT, SENT, START, as_opened, at, bring,
-    digest, done, guess, open, paid, seconds, see, sent, success, the_verification,
+    AGAIN, ENDED, FAILED, HOLDER, MINUTE, OPENING, PINPOINT, SENT, START, USED_UNTIL, as_opened,
+    at, bring, digest, done, guess, open, paid, seconds, see, sent, success, the_verification,
 };
 use otp_lambda::ledger::{
     Holder, Issuer, Ledger, Opening, Resend, Seen, Settled, State, Success, USED, UsedCode,
@@ -56,7 +56,12 @@ pub(super) async fn a_new_verification_keeps_only_the_used_codes(ledger: &dyn Le
     bring(ledger, State::Sent).await;
     assert!(ledger.reopen(&key, SENT, &AGAIN).await.unwrap());
     paid(guess(ledger, "guess", START).await);
-    done(ledger.consume(&key, 2, &success("winner")).await.unwrap());
+    done(
+        ledger
+            .consume(&key, 2, &success("winner"), USED_UNTIL)
+            .await
+            .unwrap(),
+    );
     done(
         ledger
             .redeem(&key, 2, &digest("claimant"), at(MINUTE))
@@ -102,7 +107,12 @@ pub(super) async fn used_codes_are_kept_until_they_are_forgotten(ledger: &dyn Le
             code: digest(code),
             ..success("winner")
         };
-        done(ledger.consume(&key, generation, &success).await.unwrap());
+        done(
+            ledger
+                .consume(&key, generation, &success, USED_UNTIL)
+                .await
+                .unwrap(),
+        );
     }
     assert_eq!(
         see(ledger).await.used,
