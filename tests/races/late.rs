@@ -1,14 +1,32 @@
-//! Writes that the caller has given up, and that arrive after the next code was sent.
+//! Writes that the caller has given up, and that arrive late: after they were undone, or after the next code was sent. A
+//! late write may hold a place, a budget, an attempt or a key until it expires. It never brings a text or a guess more.
 
+use crate::fake::Outcome;
 use crate::store::{NewStore, Store, over_both_stores};
 use crate::table::Flaw;
-use crate::world::{MINUTE, Name, Setup, World, check, holds_and_fails_with, number, word};
+use crate::world::{
+    DAY, HOUR, MINUTE, Name, Setup, World, check, holds_and_fails_with, number, word, wrong,
+};
+use otp_lambda::policy::{Budget, Budgets};
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 over_both_stores!(
     a_late_cancel_does_not_end_the_next_code,
     a_late_redeem_does_not_take_the_next_success,
     a_cancel_during_a_resend_ends_the_newest_code,
+    a_late_count_holds_one_place_until_the_window_ends,
+    a_late_refund_gives_back_once,
+    a_late_key_sends_no_text_for_a_day,
+    a_late_finish_of_a_key_sends_no_second_text,
+    a_late_record_brings_no_guess,
+    a_late_record_ends_no_later_code,
+    a_late_resend_brings_no_guess,
+    a_late_resend_reopens_no_success,
+    a_late_payment_brings_no_guess,
+    a_late_charge_stays_counted,
+    a_late_success_is_not_that_of_the_next_code,
 );
 
 /// A world with one code that was sent.
@@ -103,6 +121,404 @@ async fn a_cancel_during_a_resend_ends_the_newest_code(new: NewStore) {
     holds_and_fails_with(
         "a cancel during a resend",
         attack(None).await,
+        &[(flaw, flawed)],
+    );
+}
+
+/// When a late write lands.
+#[derive(Debug, Clone, Copy)]
+enum Landing {
+    /// Before the next request.
+    AtOnce,
+    /// After the next request.
+    Later,
+}
+
+const LANDINGS: [Landing; 2] = [Landing::AtOnce, Landing::Later];
+
+impl Landing {
+    async fn at_once(self, world: &World) {
+        if matches!(self, Self::AtOnce) {
+            world.table.land().await;
+        }
+    }
+
+    async fn later(self, world: &World) {
+        if matches!(self, Self::Later) {
+            world.table.land().await;
+        }
+    }
+}
+
+/// A world in which only this limit allows no more than three texts an hour.
+fn three_an_hour(step: &str, flaw: Option<Flaw>) -> Setup {
+    let wide = Setup {
+        limits: "20/1h",
+        flaw,
+        ..Setup::default()
+    };
+    match step {
+        "count" | "uncount" => Setup {
+            prefix_limits: "3/1h",
+            ..wide
+        },
+        "spend" | "refund" => Setup {
+            budgets: Budgets {
+                all: Budget::parse_list("3/1h").unwrap(),
+                ..Budgets::default()
+            },
+            ..wide
+        },
+        _ => Setup {
+            limits: "3/1h",
+            ..wide
+        },
+    }
+}
+
+/// Sends a code and verifies it. Returns whether a text was sent.
+async fn send_and_verify(world: &World) -> bool {
+    let is_sent = world.send(&number(1), &Name::Default).await.is_ok();
+    if is_sent {
+        assert_eq!(verify(world).await, "ok");
+    }
+    is_sent
+}
+
+/// Sends until a limit refuses. Returns how many texts have been sent in all.
+async fn send_all(world: &World) -> usize {
+    for _ in 0..9 {
+        if !send_and_verify(world).await {
+            break;
+        }
+    }
+    world.provider.texts().len()
+}
+
+/// Asserts that there are this many texts in the first hour, and three in the second hour.
+async fn texts_of_two_hours(world: &World, first: usize) -> Result<(), String> {
+    let texts = send_all(world).await;
+    check(texts == first, || format!("{texts} texts in an hour"))?;
+    world.pass(HOUR);
+    let more = send_all(world).await - texts;
+    check(more == 3, || format!("{more} texts in the next hour"))
+}
+
+async fn a_late_count_holds_one_place_until_the_window_ends(new: NewStore) {
+    for (step, flaw) in [
+        ("count", Flaw::UndoesLateSteps),
+        ("spend", Flaw::UndoesLateSteps),
+        ("reserve_send", Flaw::IgnoresWindows),
+    ] {
+        let attack = async |flaw| {
+            let refused = async || {
+                let world = World::new(new(), three_an_hour(step, flaw));
+                assert!(send_and_verify(&world).await);
+                world.table.delay(step);
+                let told = word(&world.send(&number(1), &Name::Default).await);
+                check(told == "ledger_unavailable", || told.to_owned())?;
+                Ok::<_, String>(world)
+            };
+            // A write that lands when the limit is reached is refused.
+            let world = refused().await?;
+            send_all(&world).await;
+            world.table.land().await;
+            texts_of_two_hours(&world, 3).await?;
+            for landing in LANDINGS {
+                let world = refused().await?;
+                landing.at_once(&world).await;
+                send_and_verify(&world).await;
+                landing.later(&world).await;
+                texts_of_two_hours(&world, 2).await?;
+            }
+            Ok(())
+        };
+        let flawed = attack(Some(flaw)).await;
+        holds_and_fails_with(step, attack(None).await, &[(flaw, flawed)]);
+    }
+}
+
+/// Until it lands, the place is held. It is given back once.
+async fn a_late_refund_gives_back_once(new: NewStore) {
+    for step in ["uncount", "refund"] {
+        let attack = async |flaw| {
+            for landing in LANDINGS {
+                let world = World::new(new(), three_an_hour(step, flaw));
+                assert!(send_and_verify(&world).await);
+                world.provider.outcomes([Outcome::Refused]);
+                world.table.delay(step);
+                let told = word(&world.send(&number(1), &Name::Default).await);
+                check(told == "opted_out", || told.to_owned())?;
+                landing.at_once(&world).await;
+                send_and_verify(&world).await;
+                landing.later(&world).await;
+                texts_of_two_hours(&world, 3).await?;
+            }
+            Ok(())
+        };
+        let flaw = Flaw::UndoesLateSteps;
+        let flawed = attack(Some(flaw)).await;
+        holds_and_fails_with(step, attack(None).await, &[(flaw, flawed)]);
+    }
+}
+
+async fn a_late_key_sends_no_text_for_a_day(new: NewStore) {
+    let attack = async |flaw| {
+        let setup = three_an_hour("reserve_key", flaw);
+        let world = World::new(new(), setup);
+        let to = number(1);
+        let send = async || {
+            let sent = world.send_under(&to, &Name::Default, Some("key")).await;
+            word(&sent)
+        };
+        world.table.delay("reserve_key");
+        assert_eq!(send().await, "ledger_unavailable");
+        world.table.land().await;
+        let early = send().await;
+        world.pass(HOUR);
+        let late = send().await;
+        let found = (early, late, world.provider.texts().len());
+        let expected = ("idempotency_key_in_use", "provider_timeout", 0);
+        check(found == expected, || format!("{found:?}"))?;
+        // Another key sends, and after a day this one does.
+        let other = world.send_under(&to, &Name::Default, Some("other")).await;
+        world.pass(DAY);
+        let found = (word(&other), send().await, world.provider.texts().len());
+        check(found == ("ok", "ok", 2), || format!("{found:?}"))
+    };
+    let flaw = Flaw::ForgetsKeys;
+    let flawed = attack(Some(flaw)).await;
+    holds_and_fails_with("a late key", attack(None).await, &[(flaw, flawed)]);
+}
+
+async fn a_late_finish_of_a_key_sends_no_second_text(new: NewStore) {
+    let attack = async |flaw| {
+        let world = World::new(new(), three_an_hour("finish_key", flaw));
+        let send = async || {
+            let to = number(1);
+            let sent = world.send_under(&to, &Name::Default, Some("key"));
+            word(&sent.await)
+        };
+        world.table.delay("finish_key");
+        let first = send().await;
+        let early = send().await;
+        world.table.land().await;
+        let found = (first, early, send().await, world.provider.texts().len());
+        let expected = ("ok", "idempotency_key_in_use", "ok", 1);
+        check(found == expected, || format!("{found:?}"))
+    };
+    let flaw = Flaw::ForgetsKeys;
+    let flawed = attack(Some(flaw)).await;
+    holds_and_fails_with("a late finish", attack(None).await, &[(flaw, flawed)]);
+}
+
+/// A world whose codes allow three guesses.
+fn three_guesses(store: Store, flaw: Option<Flaw>) -> Arc<World> {
+    let setup = Setup {
+        limits: "20/1h",
+        attempts: 3,
+        flaw,
+        ..Setup::default()
+    };
+    World::new(store, setup)
+}
+
+/// Guesses wrong this often, each time another code.
+async fn guess_wrong(world: &World, guesses: RangeInclusive<usize>) {
+    for n in guesses {
+        let code = wrong(n);
+        assert!(
+            world
+                .verify(&number(1), &Name::Default, &code)
+                .await
+                .is_err()
+        );
+    }
+}
+
+/// The record of a send lands after the send has settled it. No text was sent.
+async fn a_late_record_brings_no_guess(new: NewStore) {
+    let attack = async |flaw| {
+        for is_right in [true, false] {
+            let world = three_guesses(new(), flaw);
+            world.table.delay("open");
+            let told = word(&world.send(&number(1), &Name::Default).await);
+            let texts = world.provider.texts().len();
+            assert_eq!((told, texts), ("ledger_unavailable", 0));
+            world.table.land().await;
+            // It looks like the record of a text that may have been sent. The next send belongs to it.
+            guess_wrong(&world, 1..=1).await;
+            world.pass(MINUTE);
+            assert!(world.send(&number(1), &Name::Default).await.is_ok());
+            guess_wrong(&world, 2..=2).await;
+            if is_right {
+                let right = verify(&world).await;
+                check(right == "ok", || right.to_owned())?;
+            }
+            guess_wrong(&world, 3..=9).await;
+            let asked = world.provider.guesses().len();
+            check(asked == 3, || format!("asked {asked} times"))?;
+        }
+        // It ends when its code would have expired.
+        let world = three_guesses(new(), flaw);
+        world.table.delay("open");
+        assert!(world.send(&number(1), &Name::Default).await.is_err());
+        world.table.land().await;
+        world.pass(10 * MINUTE);
+        assert!(world.send(&number(1), &Name::Default).await.is_ok());
+        let left = world.verification(&number(1), &Name::Default).await;
+        let (sends, left) = left.map_or((0, 0), |it| (it.sends, it.left));
+        check((sends, left) == (1, 3), || {
+            format!("{sends} sends, {left} left")
+        })
+    };
+    let flaw = Flaw::RenewsAttempts;
+    let flawed = attack(Some(flaw)).await;
+    holds_and_fails_with("a late record", attack(None).await, &[(flaw, flawed)]);
+}
+
+async fn a_late_record_ends_no_later_code(new: NewStore) {
+    let attack = async |flaw| {
+        let world = three_guesses(new(), flaw);
+        world.table.delay("open");
+        assert!(world.send(&number(1), &Name::Default).await.is_err());
+        world.pass(MINUTE);
+        assert!(world.send(&number(1), &Name::Default).await.is_ok());
+        guess_wrong(&world, 1..=2).await;
+        world.table.land().await;
+        guess_wrong(&world, 3..=9).await;
+        let asked = world.provider.guesses().len();
+        check(asked == 3, || format!("asked {asked} times"))
+    };
+    let flaw = Flaw::OpensOverAny;
+    let flawed = attack(Some(flaw)).await;
+    holds_and_fails_with("a late record", attack(None).await, &[(flaw, flawed)]);
+}
+
+async fn a_late_resend_brings_no_guess(new: NewStore) {
+    let attack = async |flaw| {
+        for is_right in [true, false] {
+            let world = three_guesses(new(), flaw);
+            assert!(world.send(&number(1), &Name::Default).await.is_ok());
+            guess_wrong(&world, 1..=2).await;
+            world.pass(MINUTE);
+            world.table.delay("reopen");
+            let told = word(&world.send(&number(1), &Name::Default).await);
+            assert_eq!(
+                (told, world.provider.texts().len()),
+                ("ledger_unavailable", 1)
+            );
+            world.table.land().await;
+            // The first code stays right, and has the guess that was left.
+            if is_right {
+                let right = verify(&world).await;
+                check(right == "ok", || right.to_owned())?;
+            }
+            guess_wrong(&world, 3..=9).await;
+            let codes: BTreeSet<String> = world
+                .provider
+                .guesses()
+                .into_iter()
+                .map(|asked| asked.code)
+                .collect();
+            check(codes.len() == 3, || format!("{} guesses", codes.len()))?;
+        }
+        Ok(())
+    };
+    let flaw = Flaw::RenewsAttempts;
+    let flawed = attack(Some(flaw)).await;
+    holds_and_fails_with("a late resend", attack(None).await, &[(flaw, flawed)]);
+}
+
+async fn a_late_resend_reopens_no_success(new: NewStore) {
+    let attack = async |flaw| {
+        let world = three_guesses(new(), flaw);
+        assert!(world.send(&number(1), &Name::Default).await.is_ok());
+        world.pass(MINUTE);
+        world.table.delay("reopen");
+        assert!(world.send(&number(1), &Name::Default).await.is_err());
+        assert_eq!(verify(&world).await, "ok");
+        world.table.land().await;
+        let again = verify(&world).await;
+        let redeemed = word(&world.redeem(&number(1), &Name::Default, "backend").await);
+        let found = (again, redeemed);
+        check(found == ("already_verified", "ok"), || format!("{found:?}"))
+    };
+    let flaw = Flaw::RenewsAttempts;
+    let flawed = attack(Some(flaw)).await;
+    holds_and_fails_with("a late resend", attack(None).await, &[(flaw, flawed)]);
+}
+
+/// A late payment costs the next code one attempt.
+async fn a_late_payment_brings_no_guess(new: NewStore) {
+    let attack = async |flaw| {
+        for landing in LANDINGS {
+            let world = three_guesses(new(), flaw);
+            assert!(world.send(&number(1), &Name::Default).await.is_ok());
+            world.table.delay("spend_attempt");
+            guess_wrong(&world, 1..=1).await;
+            world.pass(MINUTE);
+            landing.at_once(&world).await;
+            assert!(world.send(&number(1), &Name::Default).await.is_ok());
+            landing.later(&world).await;
+            guess_wrong(&world, 2..=9).await;
+            let asked = world.provider.guesses().len();
+            check(asked == 2, || format!("asked {asked} times"))?;
+        }
+        Ok(())
+    };
+    let flaw = Flaw::RenewsAttempts;
+    let flawed = attack(Some(flaw)).await;
+    holds_and_fails_with("a late payment", attack(None).await, &[(flaw, flawed)]);
+}
+
+/// A late charge counts as a failure until the next success, so a hundred failures are never more than a hundred.
+async fn a_late_charge_stays_counted(new: NewStore) {
+    let attack = async |flaw| {
+        for landing in LANDINGS {
+            let world = three_guesses(new(), flaw);
+            assert!(world.send(&number(1), &Name::Default).await.is_ok());
+            world.table.delay("charge_number");
+            guess_wrong(&world, 1..=1).await;
+            landing.at_once(&world).await;
+            guess_wrong(&world, 2..=2).await;
+            landing.later(&world).await;
+            let failures = world.failures(&number(1)).await;
+            check(failures == 2, || format!("{failures} failures"))?;
+            let asked = world.provider.guesses().len();
+            check(asked == 1, || format!("asked {asked} times"))?;
+            assert_eq!(verify(&world).await, "ok");
+            let failures = world.failures(&number(1)).await;
+            check(failures == 0, || format!("{failures} failures"))?;
+        }
+        Ok(())
+    };
+    let flaw = Flaw::CountsNoFailures;
+    let flawed = attack(Some(flaw)).await;
+    holds_and_fails_with("a late charge", attack(None).await, &[(flaw, flawed)]);
+}
+
+async fn a_late_success_is_not_that_of_the_next_code(new: NewStore) {
+    let attack = async |store: Store, flaw| {
+        let world = sent(store, flaw).await;
+        world.table.delay("consume");
+        // The success is recorded by the second try.
+        assert_eq!(verify(&world).await, "ok");
+        world.pass(MINUTE);
+        world.send(&number(1), &Name::Default).await.unwrap();
+        world.table.land().await;
+        let redeemed = word(&world.redeem(&number(1), &Name::Default, "backend").await);
+        let right = verify(&world).await;
+        check(
+            (redeemed, right) == ("verification_in_progress", "ok"),
+            || format!("redeemed before its guess: {redeemed}, then {right}"),
+        )
+    };
+    let flaw = Flaw::AnyGeneration;
+    let flawed = attack(new(), Some(flaw)).await;
+    holds_and_fails_with(
+        "a late success",
+        attack(new(), None).await,
         &[(flaw, flawed)],
     );
 }

@@ -51,8 +51,14 @@ pub(crate) enum Flaw {
     ForgetsSends,
     /// Frees a place one millisecond late.
     FreesLate,
-    /// Cancels and redeems whatever generation there is.
+    /// Cancels, consumes and redeems whatever generation there is.
     AnyGeneration,
+    /// Opens a verification over whatever generation there is.
+    OpensOverAny,
+    /// Reserves every idempotency key, also one that is held.
+    ForgetsKeys,
+    /// Takes a late step for one that was not done: gives back what it counts, and does a refund at once as well.
+    UndoesLateSteps,
     /// Reports a cancel that was refused as one that was done.
     SaysCanceled,
 }
@@ -135,6 +141,15 @@ impl Table {
             *late = (None, Some(step.clone()));
         }
         is_late
+    }
+
+    async fn undo(&self, late: Step) -> Result<(), Unavailable> {
+        let undo = match late {
+            Step::Count { item, .. } => Step::Uncount { item },
+            Step::Spend { spending } => Step::Refund { spending },
+            step => step,
+        };
+        self.run(undo).await.map(drop)
     }
 
     fn note(&self, done: Done) {
@@ -484,6 +499,32 @@ impl Table {
                 })
                 .await
             }
+            (
+                Flaw::AnyGeneration,
+                Step::Consume {
+                    item,
+                    success,
+                    used_until,
+                    ..
+                },
+            ) => {
+                let generation = self.generation(&item).await?;
+                self.run(Step::Consume {
+                    item,
+                    generation,
+                    success,
+                    used_until,
+                })
+                .await
+            }
+            (Flaw::OpensOverAny, Step::Open { item, new, .. }) => {
+                let seen = Some(self.generation(&item).await?).filter(|seen| *seen > 0);
+                self.run(Step::Open { item, seen, new }).await
+            }
+            (Flaw::ForgetsKeys, step @ Step::ReserveKey { .. }) => {
+                self.run(step).await?;
+                Ok(KeyReservation::Reserved.into())
+            }
             (Flaw::SaysCanceled, step @ Step::Cancel { .. }) => {
                 self.run(step).await?;
                 Ok(Transition::Applied.into())
@@ -522,6 +563,9 @@ impl Table {
 impl Layer for Table {
     async fn step(&self, step: Step) -> Result<Reply, Unavailable> {
         if self.keep_if_late(&step) {
+            if self.0.flaw == Some(Flaw::UndoesLateSteps) {
+                self.undo(step).await?;
+            }
             return Err(Unavailable("the response was lost".to_owned()));
         }
         let reply = self.flawed(step.clone()).await;
