@@ -7,6 +7,7 @@ use crate::table::Table;
 use serde_json::{Value, json};
 use simulator::{Failure, Operation, Service, Simulator};
 use std::path::Path;
+use std::time::Duration;
 
 const NUMBER: &str = "+14255550142";
 
@@ -96,6 +97,25 @@ fn success() -> (u64, Value) {
     )
 }
 
+const A_DAY: Duration = Duration::from_hours(24);
+
+/// Moves the times of all verifications back by a day. The clock of the function cannot be moved.
+fn make_a_day_older(table: &Table) {
+    let mut moved = 0;
+    for mut item in table.scan() {
+        if !item["pk"]["S"].as_str().unwrap().starts_with("V#") {
+            continue;
+        }
+        for name in ["first", "exp", "pu"] {
+            let time: u128 = item[name]["N"].as_str().unwrap().parse().unwrap();
+            item[name]["N"] = json!(time.saturating_sub(A_DAY.as_millis()).to_string());
+        }
+        table.put(&item);
+        moved += 1;
+    }
+    assert!(moved > 0);
+}
+
 async fn start(settings: &Settings) -> Function {
     let settings = settings.clone();
     tokio::task::spawn_blocking(move || Function::start(&settings))
@@ -168,6 +188,14 @@ async fn codes_work_between_boto3_and_the_function_with_a_ledger() {
                 "{body}"
             );
             assert_eq!(guesses(), 3);
+            pair.verify_a_code_of(&function, &settings, &simulator);
+            // The control: the script cannot verify a resend, because AWS knows it by another reference.
+            assert_eq!(function.request(&file("send.http-v2")).0, 202);
+            let resent = simulator.newest_to(NUMBER).unwrap().code;
+            assert_eq!(pair.verify(&settings, &resent), json!({ "Valid": false }));
+            // Tomorrow the script can verify the next code again.
+            make_a_day_older(&table);
+            simulator.advance(A_DAY);
             pair.verify_a_code_of(&function, &settings, &simulator);
         });
     }
