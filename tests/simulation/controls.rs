@@ -114,3 +114,8 @@ fn detects_a_stranger_spending_the_last_attempt() {
 fn detects_a_late_cancel_of_a_newer_code() {
     is_caught_from(4984, Naive::EndsAnyGeneration, &[Invariant::Liveness]);
 }
+
+#[test]
+fn detects_a_canceled_verification_that_a_guess_reopens() {
+    is_caught(Naive::ReopensEnds, &[Invariant::I6]);
+}

@@ -2,8 +2,9 @@
 
 use async_trait::async_trait;
 use otp_lambda::ledger::{
-    Attempt, CodeDigest, GuessOutcome, ItemName, KeyOutcome, KeyReservation, Ledger, Reservation,
-    Seen, SendWindow, Settled, SpendOutcome, Spending, Transition, Unavailable, Verification,
+    Attempt, CodeDigest, GuessOutcome, ItemName, KeyOutcome, KeyReservation, Ledger, Opening,
+    Phase, Reservation, Seen, SendWindow, Settled, SpendOutcome, Spending, State, Transition,
+    Unavailable, Verification,
 };
 use otp_lambda::time::Millis;
 use simulator::MemoryLedger;
@@ -51,6 +52,8 @@ pub(crate) enum Naive {
     ForgetsWindowsAtTheirEnd,
     /// Cancels and redeems any generation, and not only the one that was seen.
     EndsAnyGeneration,
+    /// Opens a canceled verification again for a guess, as if other software had sent a code.
+    ReopensEnds,
 }
 
 pub(crate) struct NaiveLedger {
@@ -167,6 +170,39 @@ impl NaiveLedger {
         Step::ReserveSend { item, windows, now }
             .run(&self.inner)
             .await
+    }
+
+    async fn spend_and_reopen(
+        &self,
+        item: &ItemName,
+        guess: &CodeDigest,
+        now: Millis,
+    ) -> Result<Attempt, Unavailable> {
+        let attempt = self.inner.spend_attempt(item, guess, None, now).await?;
+        let Attempt::Refused(Some(ended)) = &attempt else {
+            return Ok(attempt);
+        };
+        if ended.phase(now) != Phase::Canceled {
+            return Ok(attempt);
+        }
+        let opening = Opening {
+            state: State::Sent,
+            holder: ended.holder,
+            first: now,
+            expires: now.plus(Duration::from_mins(10)),
+            left: 5,
+            issuers: &ended.issuers,
+            plain_until: ended.plain_until,
+            channel: &ended.channel,
+            code_length: ended.code_length,
+            language: &ended.language,
+            brand_name: &ended.brand_name,
+            owner: None,
+            forget: &[],
+        };
+        let generation = Some(ended.generation);
+        self.inner.open(item, generation, &opening).await?;
+        self.inner.spend_attempt(item, guess, None, now).await
     }
 
     /// Writes what [`Naive::WritesBehind`] has not written yet.
@@ -363,6 +399,12 @@ impl Layer for NaiveLedger {
                 let attempt = self.inner.spend_attempt(&item, &guess, None, now);
                 Ok(attempt.await?.into())
             }
+            (
+                Naive::ReopensEnds,
+                Step::SpendAttempt {
+                    item, guess, now, ..
+                },
+            ) => Ok(self.spend_and_reopen(&item, &guess, now).await?.into()),
             (Naive::LosesGuessesToResends, step @ Step::Consume { .. }) => {
                 match step.run(&self.inner).await? {
                     Reply::Transition(Transition::Refused(Some(mut seen))) => {
