@@ -25,8 +25,8 @@ pub use types::NumberType;
 
 use plan::{Class, Digit, Position, Table};
 
-/// The longest text that [`PhoneNumber::parse`] accepts, in characters. It has room for `+`, fifteen digits and a separator
-/// around each of them.
+/// The longest text that [`PhoneNumber::parse`] accepts, in characters. It has room for `+`, fifteen digits and a
+/// separator around each of them.
 pub const LONGEST_TEXT: usize = 32;
 
 const FEWEST_DIGITS: usize = 7;

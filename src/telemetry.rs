@@ -109,8 +109,8 @@ impl Record {
         );
     }
 
-    /// Writes a separate line when the failed guesses of a number at a door have reached `failures`. A further one for
-    /// the lock would be too late for the operator.
+    /// Writes a separate line when a number has reached this many failed guesses at a door. There is no such line for
+    /// the lock itself, because that would be too late for the operator.
     pub fn number_near_lock(&self, door: Door, failures: u32, lock: u32) {
         warn!(
             requestId = self.request_id,

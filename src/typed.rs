@@ -1,11 +1,11 @@
 //! Input as people type and paste it, made plain for the parsers.
 //!
-//! Keyboards and clipboards add marks that nobody sees, spaces and dashes of many kinds, and digits of other scripts.
-//! Each function returns the plain spelling, and the parser decides about it. So keys, limits and references only ever
-//! have the plain spelling. Input that is already plain is scanned once and not copied.
+//! Keyboards and clipboards add invisible marks, many kinds of spaces and dashes, and digits of other scripts. Each
+//! function returns the plain spelling, and a parser then accepts or refuses it. So keys, limits and references only
+//! ever have the plain spelling. Input that is already plain is scanned once and not copied.
 //!
-//! Nothing here changes which digits a text has, or their order. A character that is no digit, separator or invisible
-//! mark stays, and the parser refuses it.
+//! No function changes the value of a digit, or the order of the digits. A character stays if it is neither a digit nor
+//! a separator nor an invisible mark, and the parser then refuses it.
 
 mod characters;
 
@@ -22,8 +22,7 @@ const LONGEST_CODE: usize = 32;
 /// The most characters of a language with what systems append to it, such as `ca_ES.UTF-8@valencia`.
 const LONGEST_LOCALE: usize = 2 * LONGEST_TAG;
 
-/// A phone number: invisible marks are left out, digits of all scripts become ASCII, and so do the plus and the
-/// separators.
+/// A phone number. Invisible marks are left out. Digits of all scripts, the plus and the separators become ASCII.
 #[must_use]
 pub fn number(text: &str) -> Cow<'_, str> {
     let is_plain = |byte: u8| byte.is_ascii_digit() || b"+ -.()".contains(&byte);
@@ -92,8 +91,9 @@ pub fn address(text: &str) -> Option<IpAddr> {
     inside.parse::<Ipv6Addr>().ok().map(IpAddr::V6)
 }
 
-/// The value of an `Idempotency-Key`, or `None` if it is no valid key. Its specification writes the key as a string of
-/// structured fields, in double quotes, and browsers do. The same key without quotes is the same key.
+/// The value of an `Idempotency-Key`, or `None` if it is no valid key. The header's specification puts the key in
+/// double quotes, as a string of structured fields, and browsers follow it. The same key without quotes counts as
+/// equal.
 #[must_use]
 pub fn idempotency_key(text: &str) -> Option<Cow<'_, str>> {
     const LONGEST: usize = 64;

@@ -123,8 +123,8 @@ impl Body {
     }
 }
 
-/// The error for a body that cannot be read because it is compressed. API Gateway can unpack a body and leave its
-/// header, so the header alone proves nothing.
+/// The error for a body that is compressed. Only the body can show that: API Gateway may unpack a body and keep the
+/// header `content-encoding`.
 pub(super) fn if_compressed(body: &[u8], is_encoded: bool) -> Option<Error> {
     const GZIP: [u8; 2] = [0x1f, 0x8b];
     const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];

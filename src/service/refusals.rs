@@ -248,8 +248,9 @@ pub(super) fn number_limited(wait: Wait, now: Millis) -> Error {
     }
 }
 
-/// Refuses a guess of another length than the open code, if the length is known. The code of a test number has its own
-/// length. After an unclear send by another provider, two codes are good.
+/// Refuses a guess whose length differs from that of the open code, if that length is known. It is unknown for a test
+/// number, whose code has its own length. It is also unknown after an unclear send by another provider, because then
+/// either of two codes may be right.
 pub(super) fn check_length(
     seen: Option<&Verification>,
     otp: &Otp,

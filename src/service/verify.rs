@@ -155,8 +155,8 @@ impl Service {
         }
     }
 
-    /// Refuses a guess that is shorter or longer than the code, before it costs anything. Nearly all codes have the usual
-    /// length, so guesses of that length are not looked up.
+    /// Refuses a guess that is shorter or longer than the code, before it costs anything. The verification is not read
+    /// for a guess of the default length, because nearly all codes have that length.
     async fn check_length(
         &self,
         request: &VerifyRequest,
@@ -401,8 +401,9 @@ enum Checked<'a> {
     Wrong,
 }
 
-/// Tells the operator once that a number is on its way to the lock. A right guess has been charged as well, and does not
-/// come here. Each charge has a count of its own, so of many guesses at once only one reaches a count.
+/// Tells the operator once that a number is on its way to the lock. It is not called for a right guess, although that
+/// guess was charged too. Each charge has a different count of failures, so only one of many guesses at once reaches a
+/// given count.
 fn warn_of_lock(limits: &Limits, guess: &Guess, charge: Option<Charge>, call: &Call<'_>) {
     let Some(Charge { failures, .. }) = charge.filter(|_| guess.counts) else {
         return;

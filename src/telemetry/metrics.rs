@@ -1,5 +1,5 @@
-//! CloudWatch's metrics as members of log lines, in its embedded metric format. CloudWatch reads them from the log, so
-//! the function needs no permission and no request for them.
+//! CloudWatch metrics as members of log lines, in CloudWatch's embedded metric format. CloudWatch reads them from the
+//! log, so the function needs no permission and no request for them.
 
 use serde_json::{Value, json};
 use std::fmt;
@@ -12,8 +12,9 @@ use tracing_subscriber::registry::LookupSpan;
 
 const NAMESPACE: &str = "otp-lambda";
 
-/// A field of log lines that counts, with the fields that divide the count. Each list of them makes a metric of its
-/// own for each of their values. CloudWatch takes money for each, so no such field may have many values.
+/// A field of log lines that is counted, and the fields that divide the count. Each list in `dimensions` makes one
+/// metric for each combination of values. CloudWatch charges for every metric, so a dimension must not have many
+/// values.
 struct Metric {
     name: &'static str,
     dimensions: &'static [&'static [&'static str]],

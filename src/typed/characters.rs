@@ -26,8 +26,8 @@ pub(super) fn latin(c: char) -> Option<char> {
         .flatten()
 }
 
-/// A dash (`Pd`), or a character that keyboards give in its place: a minus, or the mark of long vowels of Japanese
-/// ones.
+/// A dash (`Pd`), or a character that keyboards give in its place: a minus, or the long vowel mark of Japanese
+/// keyboards.
 pub(super) fn is_dash(c: char) -> bool {
     matches!(
         c,

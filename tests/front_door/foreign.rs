@@ -191,8 +191,8 @@ async fn a_foreign_code_is_possible_an_hour_after_our_own_code_at_the_earliest()
     assert_eq!(asked(&world), 1, "other software may have sent a code");
 }
 
-/// After a send that certainly sent nothing, AWS can know codes of other software alone. Guesses at them change nothing
-/// of the failed send.
+/// After a send that certainly sent nothing, AWS can only know codes of other software. Guesses at these codes do not
+/// change the record of the failed send.
 #[tokio::test]
 async fn a_guess_at_a_foreign_code_leaves_the_record_of_a_failed_send_alone() {
     let world = World::counted(&[ON]).await;
