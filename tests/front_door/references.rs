@@ -60,9 +60,8 @@ async fn other_software_can_read_our_code_today_and_tomorrow_but_not_a_resend() 
     }
 }
 
-/// A verification ends an hour after its first code. The provider may keep the last code longer, because a code cannot
-/// be shorter-lived than the provider's minimum. The plain reference stays taken for as long as the provider keeps the
-/// code.
+/// A verification ends an hour after its first code. A provider may keep the last code longer, because it accepts no
+/// validity below its minimum. The plain reference stays taken for as long as the provider keeps the code.
 #[tokio::test]
 async fn a_code_that_outlives_its_verification_keeps_the_plain_reference() {
     let at_provider = Duration::from_mins(with::LEAST.1.max(2).into());
