@@ -289,8 +289,8 @@ pub trait Ledger: Send + Sync {
         outcome: GuessOutcome,
     ) -> Result<(), Unavailable>;
 
-    /// Marks a verification as verified if it has this generation and its state is open. The code becomes a used code
-    /// until `used_until`, or none if it may verify again.
+    /// Marks a verification as verified if it has this generation and is open. Until `used_until`, the code is then
+    /// refused as used. With `None`, it may verify again.
     async fn consume(
         &self,
         item: &ItemName,

@@ -451,8 +451,8 @@ async fn consume(
         code: guess.code.clone(),
         at: now,
     };
-    // The fixed code of a test number verifies again after each send. No window limits these sends, so used codes would
-    // fill the item.
+    // A test number's fixed code verifies again after each send, so it does not become a used code. No window limits
+    // these sends, and the used codes would fill the item.
     let used_until = (*issuer != Issuer::TestNumber).then(|| now.plus(USED));
     let store = &limits.store;
     let mut generation = paid.generation;

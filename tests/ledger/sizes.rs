@@ -113,8 +113,8 @@ impl World {
         }
     }
 
-    /// Goes through many rounds, and returns the bytes by which the largest item grew between the first half and the
-    /// end. The first half is longer than an item needs to fill its twenty places.
+    /// Does many rounds. Returns by how many bytes the largest item has grown between the middle and the end. By the
+    /// middle, the twenty places of a number are full.
     async fn growth(&mut self, rounds: u32, pause: Duration, round: impl AsyncFn(&Self)) -> usize {
         let mut half = 0;
         for n in 1..=rounds {

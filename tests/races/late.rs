@@ -1,5 +1,6 @@
-//! Writes that the caller has given up, and that arrive late: after they were undone, or after the next code was sent. A
-//! late write may hold a place, a budget, an attempt or a key until it expires. It never brings a text or a guess more.
+//! Writes that their caller has given up, and that arrive late: after they were undone, or after the next code was
+//! sent. A late write may hold a place, a budget, an attempt or a key until it expires. It must never cause one text or
+//! guess more.
 
 use crate::fake::Outcome;
 use crate::store::{NewStore, Store, over_both_stores};
