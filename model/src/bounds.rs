@@ -29,6 +29,12 @@ const fn guess(to: u8, key: u8) -> Request {
     }
 }
 
+const CONTINUE: Request = Request::Continue { session: 0 };
+const RESEND: Request = Request::ResendForSignIn {
+    session: 0,
+    nonce: 1,
+};
+
 const fn answer(session: u8, nonce: u8) -> Request {
     Request::Answer {
         session,
@@ -51,9 +57,17 @@ pub const BASE: Config = Config {
     pauses: 0,
     provider: Provider::Pinpoint,
     failures: &[0],
+    sign_in_failures: 0,
+    spent: 0,
     attempts: 2,
     budget: 4,
     windows: WINDOWS,
+};
+
+/// The same with sign-ins, at a door of their own.
+const DOORS: Config = Config {
+    sign_in: true,
+    ..BASE
 };
 
 /// One verification: all HTTP requests about it, with a crash, a lost answer or a failure at any step.
@@ -90,18 +104,16 @@ pub const TWO_NUMBERS: Config = Config {
     ..BASE
 };
 
-/// Two sessions sign in to one number, with their decoys. The number gets codes over HTTP as well.
+/// Two sessions sign in to one number, or the first is a decoy. The number gets codes over HTTP as well.
 pub const SIGN_INS: Config = Config {
     requests: &[
         SIGN_IN,
         SIGN_IN_TOO,
         UNKNOWN,
+        CONTINUE,
         answer(0, 0),
         answer(1, 2),
-        Request::ResendForSignIn {
-            session: 0,
-            nonce: 1,
-        },
+        RESEND,
         SEND,
     ],
     sign_in: true,
@@ -156,18 +168,21 @@ pub const LAST_ATTEMPT: Config = Config {
 
 /// A user who cannot be sent a code, beside a code over HTTP.
 pub const DECOYS: Config = Config {
-    requests: &[
-        SEND,
-        UNKNOWN,
-        answer(0, 0),
-        Request::ResendForSignIn {
-            session: 0,
-            nonce: 1,
-        },
-    ],
+    requests: &[SEND, UNKNOWN, answer(0, 0), RESEND],
     sign_in: true,
     passes: 0,
     windows: WIDE,
+    ..BASE
+};
+
+/// Sign-ins after an update: HTTP has spent more than its part, and counted more failures.
+pub const AFTER_AN_UPDATE: Config = Config {
+    requests: &[SIGN_IN, answer(0, 0), answer(0, 3), RESEND, SEND, GUESS],
+    sign_in: true,
+    begins: 4,
+    failures: &[60],
+    sign_in_failures: 39,
+    spent: 3,
     ..BASE
 };
 
@@ -223,13 +238,6 @@ pub fn of_guard(guard: Guard) -> Config {
             requests: const { &[SEND, GUESS] },
             begins: 2,
             faults: 1,
-            ..BASE
-        },
-        Guard::PayOwner | Guard::PayQuestion | Guard::RedeemNotSignIn => LAST_ATTEMPT,
-        Guard::DecoyAsksNobody => Config {
-            requests: const { &[SEND, UNKNOWN, answer(0, 0)] },
-            sign_in: true,
-            passes: 0,
             ..BASE
         },
         Guard::ChargeLocked | Guard::ClearUpToCharge | Guard::ClearEpoch | Guard::StopsHold => {
@@ -292,5 +300,53 @@ pub fn of_guard(guard: Guard) -> Config {
             ..BASE
         },
         Guard::Pause => PAUSE,
+        _ => of_sign_in_guard(guard),
+    }
+}
+
+/// As [`of_guard`], for the conditions of sign-ins.
+fn of_sign_in_guard(guard: Guard) -> Config {
+    match guard {
+        Guard::PayOwner | Guard::PayQuestion | Guard::RedeemNotSignIn => LAST_ATTEMPT,
+        Guard::DecoyAsksNobody => Config {
+            requests: const { &[SEND, UNKNOWN, answer(0, 0)] },
+            passes: 0,
+            ..DOORS
+        },
+        Guard::SplitLimits => Config {
+            requests: const { &[SEND, SIGN_IN] },
+            windows: WIDE,
+            budget: 2,
+            ..DOORS
+        },
+        Guard::DoorsApart => Config {
+            requests: const { &[SEND, SIGN_IN] },
+            ..DOORS
+        },
+        Guard::WaitForHttp => Config {
+            requests: const { &[SEND, SIGN_IN] },
+            pass: &[7],
+            ..DOORS
+        },
+        Guard::BudgetBesideHttp => Config {
+            requests: const { &[SIGN_IN] },
+            budget: 2,
+            spent: 2,
+            ..DOORS
+        },
+        Guard::LockBesideHttp => AFTER_AN_UPDATE,
+        Guard::WriteBeforeCounting => Config {
+            requests: const { &[SIGN_IN, SIGN_IN_TOO] },
+            windows: WIDE,
+            ..DOORS
+        },
+        Guard::CountOnlyMessages | Guard::ChargeOnlyCodes => DECOYS,
+        Guard::UnsentKeepsIssuers => Config {
+            requests: const { &[SIGN_IN, RESEND] },
+            faults: 1,
+            windows: WIDE,
+            ..DOORS
+        },
+        _ => SIGN_INS,
     }
 }

@@ -1,38 +1,44 @@
 //! The properties, as bits of [`State::broken`](crate::state::State::broken).
 
 /// The provider is asked at most as often as a code allows; of equal guesses at once, one is asked.
-pub const I1: u16 = 1;
-/// At most a hundred guesses at a number's codes reach the provider between two successes, and the ledger counts all of
-/// them.
-pub const I2: u16 = 1 << 1;
+pub const I1: u32 = 1;
+/// At most a hundred guesses at a number's codes reach the provider between two successes, at both doors together, and
+/// the ledger counts all of them.
+pub const I2: u32 = 1 << 1;
 /// One success per code.
-pub const I3: u16 = 1 << 2;
+pub const I3: u32 = 1 << 2;
 /// One message per idempotency key.
-pub const I4: u16 = 1 << 3;
+pub const I4: u32 = 1 << 3;
 /// No message without its record.
-pub const I5: u16 = 1 << 4;
+pub const I5: u32 = 1 << 4;
 /// A success has the right number, reference and code, and is in time.
-pub const I6: u16 = 1 << 5;
-/// Every window holds, and failed guesses stop sends.
-pub const I7: u16 = 1 << 6;
-/// Budgets are never overspent, and refused sends get back what they have spent.
-pub const I8: u16 = 1 << 7;
+pub const I6: u32 = 1 << 5;
+/// Every window holds at each door, those of sign-ins also beside earlier messages over HTTP, and failed guesses stop
+/// sends.
+pub const I7: u32 = 1 << 6;
+/// Budgets are never overspent, by both doors together, and refused sends get back what they have spent.
+pub const I8: u32 = 1 << 7;
 /// An ended verification stays as it is until the next send, and the code of its text is never right again.
-pub const END: u16 = 1 << 8;
+pub const END: u32 = 1 << 8;
 /// The newest code on a phone can be verified: the record still names its issuer.
-pub const LIVE: u16 = 1 << 9;
+pub const LIVE: u32 = 1 << 9;
 /// A success is redeemed once, in time, and only if it is not the success of a sign-in.
-pub const REDEEM: u16 = 1 << 10;
+pub const REDEEM: u32 = 1 << 10;
 /// A cancel ends no code that is newer than the code that it has seen.
-pub const CANCEL: u16 = 1 << 11;
+pub const CANCEL: u32 = 1 << 11;
 /// Only the owner can spend the last attempt, and two deliveries of one answer cost one attempt.
-pub const OWNER: u16 = 1 << 12;
-/// A decoy sends no message, asks no provider and never succeeds.
-pub const DECOY: u16 = 1 << 13;
+pub const OWNER: u32 = 1 << 12;
+/// A decoy sends no message, asks no provider, counts nothing and never succeeds.
+pub const DECOY: u32 = 1 << 13;
 /// No message leaves later than ten seconds after a pause.
-pub const PAUSE: u16 = 1 << 14;
+pub const PAUSE: u32 = 1 << 14;
+/// No step over HTTP depends on the counters of sign-ins.
+pub const DOORS: u32 = 1 << 15;
+/// A sign-in without a message takes no place in the windows, and a guess at a code that was not sent counts for no
+/// number.
+pub const FREE: u32 = 1 << 16;
 
-pub const ALL: [(&str, u16); 15] = [
+pub const ALL: [(&str, u32); 17] = [
     ("I1", I1),
     ("I2", I2),
     ("I3", I3),
@@ -48,11 +54,13 @@ pub const ALL: [(&str, u16); 15] = [
     ("the last attempt is the owner's", OWNER),
     ("a decoy does nothing", DECOY),
     ("a pause stops messages", PAUSE),
+    ("HTTP does not see sign-ins", DOORS),
+    ("only messages count", FREE),
 ];
 
 /// The names of the broken properties.
 #[must_use]
-pub fn names(broken: u16) -> Vec<&'static str> {
+pub fn names(broken: u32) -> Vec<&'static str> {
     ALL.iter()
         .filter(|(_, bit)| broken & bit != 0)
         .map(|(name, _)| *name)

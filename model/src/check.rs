@@ -1,8 +1,11 @@
 //! The properties that are checked after every step, whichever step it was.
 
 use crate::ledger::LOCKED;
-use crate::state::{self, Record, RecordState, State, Time};
-use crate::{DECOY, Model, broken};
+use crate::state::{
+    self, Answer, HTTP, NONE, Number, Record, RecordState, Request, SIGN_INS, State, Time,
+    is_of_sign_in,
+};
+use crate::{Action, DECOY, Model, broken};
 
 impl Model {
     /// Checks what must hold in every state.
@@ -14,7 +17,11 @@ impl Model {
                 state.broken |= broken::I2;
             }
         }
-        if state.spent > self.config.budget {
+        let failures = state.numbers.map(|number| number.failures);
+        if self.config.sign_in && failures[HTTP] + failures[SIGN_INS] > LOCKED {
+            state.broken |= broken::I2;
+        }
+        if state.spent[HTTP] + state.spent[SIGN_INS] > self.config.budget {
             state.broken |= broken::I8;
         }
         if state.running.iter().any(Option::is_some) {
@@ -39,6 +46,44 @@ impl Model {
     }
 }
 
+impl Model {
+    /// Checks that a step over HTTP does not depend on the counters of sign-ins: with other counters it does the same.
+    pub(crate) fn check_doors(
+        &self,
+        before: &State,
+        action: Action,
+        after: &mut State,
+        answer: Option<Answer>,
+    ) {
+        let Action::Step { slot, part, fate } = action else {
+            return;
+        };
+        let request = before.running[usize::from(slot)].map(|running| running.request);
+        // An operator's unlock clears both doors.
+        let is_of_http = request.is_some_and(|request| {
+            !is_of_sign_in(request) && !matches!(request, Request::Unlock { .. })
+        });
+        if !self.config.sign_in || !is_of_http {
+            return;
+        }
+        let mut other = before.clone();
+        other.numbers[SIGN_INS] = Number {
+            sends: [before.clock; 3],
+            failures: LOCKED / 2,
+            last_failure: before.clock,
+            ..Number::default()
+        };
+        other.spent[SIGN_INS] = NONE;
+        let of_other = self.step(&mut other, slot, part, fate);
+        other.numbers[SIGN_INS] = after.numbers[SIGN_INS];
+        other.spent[SIGN_INS] = after.spent[SIGN_INS];
+        other.broken = after.broken;
+        if answer != of_other || other != *after {
+            after.broken |= broken::DOORS;
+        }
+    }
+}
+
 /// Whether a guess at the code of a text can be right by this record.
 fn can_be_verified(record: &Record, code: usize, text: &state::Text) -> bool {
     let issuer = state::Issuer::Provider {
@@ -52,7 +97,7 @@ fn can_be_verified(record: &Record, code: usize, text: &state::Text) -> bool {
 
 /// An ended verification changes only by a send. Two changes are allowed: a success is redeemed, and a verdict is
 /// noted.
-pub(crate) fn changed_an_end(before: &Record, after: &Record, opens: bool, now: Time) -> u16 {
+pub(crate) fn changed_an_end(before: &Record, after: &Record, opens: bool, now: Time) -> u32 {
     let is_final = matches!(
         before.state,
         RecordState::Verified | RecordState::Canceled | RecordState::Failed

@@ -8,7 +8,8 @@ pub struct Config {
     /// The requests that people and software may begin. A request with a code stands for one request with each possible
     /// code.
     pub requests: &'static [Request],
-    /// Whether the second verification belongs to a sign-in to the first number. Otherwise it has a number of its own.
+    /// Whether the second verification belongs to a sign-in to the first number. Then joint limits are split between the
+    /// doors, half and half. Otherwise the second verification has a number of its own.
     pub sign_in: bool,
     /// How many requests can begin.
     pub begins: u8,
@@ -30,6 +31,10 @@ pub struct Config {
     pub provider: Provider,
     /// The failed guesses of the first number at the start, all more than a day old.
     pub failures: &'static [u8],
+    /// The failed guesses of sign-ins at the start.
+    pub sign_in_failures: u8,
+    /// What HTTP has spent at the start.
+    pub spent: u8,
     /// Guesses allowed for a code.
     pub attempts: u8,
     /// Messages allowed in a day.
@@ -131,10 +136,28 @@ pub enum Guard {
     DecoyAsksNobody,
     /// A pause stops sends.
     Pause,
+    /// Each door has a part of a joint limit.
+    SplitLimits,
+    /// HTTP counts sends and failures for itself.
+    DoorsApart,
+    /// A sign-in waits as long as the sends over HTTP say.
+    WaitForHttp,
+    /// A sign-in leaves room for what HTTP has spent beyond its part.
+    BudgetBesideHttp,
+    /// A guess in a sign-in leaves room for the failures over HTTP beyond their part.
+    LockBesideHttp,
+    /// A sign-in writes the record before it counts, so that one of two at once counts.
+    WriteBeforeCounting,
+    /// A sign-in that will send nothing moves decoys.
+    CountOnlyMessages,
+    /// A guess at a code that was not sent moves a decoy.
+    ChargeOnlyCodes,
+    /// A sign-in that sent nothing leaves the earlier codes valid.
+    UnsentKeepsIssuers,
 }
 
 impl Guard {
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 54] = [
         Self::PayFirst,
         Self::PayOpen,
         Self::PayUnexpired,
@@ -180,5 +203,14 @@ impl Guard {
         Self::RedeemNotSignIn,
         Self::DecoyAsksNobody,
         Self::Pause,
+        Self::SplitLimits,
+        Self::DoorsApart,
+        Self::WaitForHttp,
+        Self::BudgetBesideHttp,
+        Self::LockBesideHttp,
+        Self::WriteBeforeCounting,
+        Self::CountOnlyMessages,
+        Self::ChargeOnlyCodes,
+        Self::UnsentKeepsIssuers,
     ];
 }

@@ -47,7 +47,11 @@ pub(crate) struct Reopening {
 pub(crate) enum Settled {
     Sent(Issuers),
     Unclear,
-    Failed { plain_until: Time },
+    Failed {
+        plain_until: Time,
+    },
+    /// A sign-in has sent nothing, and its record must not show that.
+    Unsent(Issuers),
     Back(Record),
 }
 
@@ -59,9 +63,9 @@ pub(crate) struct Wait {
     pub(crate) guesses: bool,
 }
 
-/// The wait of a number at `now`.
-pub(crate) fn wait_of(windows: &[(usize, Time)], number: &Number, now: Time) -> Wait {
-    if number.failures >= LOCKED {
+/// The wait of a number at `now`; `lock` failures lock it.
+pub(crate) fn wait_of(windows: &[(usize, Time)], number: &Number, lock: u8, now: Time) -> Wait {
+    if number.failures >= lock {
         return Wait {
             until: NEVER,
             guesses: true,
@@ -141,9 +145,15 @@ impl Model {
     }
 
     /// Counts a guess as failed. Returns the failures and the epoch, or `None` if the number is locked.
-    pub(crate) fn charge(&self, state: &mut State, number: usize, now: Time) -> Option<(u8, u8)> {
+    pub(crate) fn charge(
+        &self,
+        state: &mut State,
+        number: usize,
+        lock: u8,
+        now: Time,
+    ) -> Option<(u8, u8)> {
         let number = &mut state.numbers[number];
-        if number.failures >= LOCKED && self.has(Guard::ChargeLocked) {
+        if number.failures >= lock && self.has(Guard::ChargeLocked) {
             return None;
         }
         number.failures += 1;
@@ -295,6 +305,10 @@ impl Model {
                 record.state = RecordState::Failed;
                 record.plain_until = plain_until;
             }
+            Settled::Unsent(issuers) => {
+                record.state = RecordState::Sent;
+                record.issuers = issuers;
+            }
             Settled::Back(earlier) => {
                 record.state = earlier.state;
                 record.expires = earlier.expires;
@@ -417,15 +431,15 @@ impl Model {
         Ok(())
     }
 
-    pub(crate) fn spend(&self, state: &mut State) -> bool {
-        if state.spent >= self.config.budget && self.has(Guard::SpendCap) {
+    pub(crate) fn spend(&self, state: &mut State, door: usize, cap: u8) -> bool {
+        if state.spent[door] >= cap && self.has(Guard::SpendCap) {
             return false;
         }
-        state.spent += 1;
+        state.spent[door] += 1;
         true
     }
 
-    pub(crate) fn refund(state: &mut State) {
-        state.spent = state.spent.saturating_sub(1);
+    pub(crate) fn refund(state: &mut State, door: usize) {
+        state.spent[door] = state.spent[door].saturating_sub(1);
     }
 }

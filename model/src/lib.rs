@@ -8,26 +8,30 @@
     reason = "all indexes are small numbers of the model's own"
 )]
 
+mod actions;
 pub mod bounds;
 pub mod broken;
 mod check;
 pub mod config;
 mod ledger;
 mod manage;
+mod plan;
 mod request;
 mod send;
 mod sign_in;
+mod sign_in_send;
 pub mod state;
 mod text;
 mod verify;
 
+pub use actions::refunds_decoy;
 pub use config::{Config, Guard};
 pub use ledger::LOCKED;
 pub(crate) use request::session_of;
 
 use state::{
-    Answer, DECOY, Facts, Fate, NONE, Number, Place, Record, Refusal, Request, Running, SIGN_IN,
-    Session, State, TEXTS, Time, WRONG, part,
+    Answer, DECOY, Facts, Fate, HTTP, NONE, Number, Place, Record, Refusal, Request, Running,
+    SIGN_IN, SIGN_INS, Session, State, TEXTS, Time, is_of_sign_in, part,
 };
 
 /// How long a code is valid, in seconds.
@@ -65,6 +69,7 @@ pub enum Action {
 }
 
 /// The next move of a request after a step.
+#[derive(Clone, Copy)]
 pub(crate) enum Next {
     /// The request stays at its place, and does the other steps there.
     Stay,
@@ -98,10 +103,14 @@ impl Model {
                         charged: *failures,
                         ..Number::default()
                     },
-                    Number::default(),
+                    Number {
+                        failures: self.config.sign_in_failures,
+                        charged: self.config.sign_in_failures,
+                        ..Number::default()
+                    },
                 ],
                 keys: Default::default(),
-                spent: 0,
+                spent: [self.config.spent, 0],
                 texts: [None; TEXTS],
                 sessions: Default::default(),
                 running: [None; 3],
@@ -119,156 +128,17 @@ impl Model {
             .collect()
     }
 
-    /// Lists every action that can happen in a state.
-    pub fn actions(&self, state: &State, actions: &mut Vec<Action>) {
-        self.actions_of_people(state, actions);
-        for (slot, running) in (0..).zip(&state.running) {
-            let Some(running) = running else { continue };
-            if state.faults > 0 {
-                actions.push(Action::Crash { slot });
-            }
-            for bit in [1, 2, 4] {
-                if running.parts & bit != 0 {
-                    let step = |fate| Action::Step {
-                        slot,
-                        part: bit,
-                        fate,
-                    };
-                    Self::fates(state, running, |fate| actions.push(step(fate)));
-                }
-            }
-        }
-    }
-
-    fn actions_of_people(&self, state: &State, actions: &mut Vec<Action>) {
-        let many = state.running.iter().flatten().count();
-        let free = (0..).zip(&state.running).find(|(_, slot)| slot.is_none());
-        if let Some((slot, _)) = free
-            && state.begins > 0
-            && many < self.config.at_once
-        {
-            self.requests(state, |request| {
-                actions.push(Action::Begin { slot, request });
-            });
-        }
-        if many == 0 && state.passes > 0 {
-            actions.extend(self.config.pass.iter().map(|time| Action::Pass(*time)));
-        }
-        let is_fresh = |running: &Running| running.now == state.clock;
-        if many > 0 && state.short_passes > 0 && state.running.iter().flatten().all(is_fresh) {
-            actions.push(Action::Pass(SHORT));
-        }
-        if state.changes > 0 {
-            actions.push(Action::ChangeProvider);
-        }
-        if state.pauses > 0 {
-            actions.push(Action::TogglePause);
-        }
-    }
-
-    /// Calls `begin` with each request that can begin.
-    fn requests(&self, state: &State, mut begin: impl FnMut(Request)) {
-        let texts = state.texts.iter().flatten().count();
-        let may_leave = |running: &&Running| {
-            !running.facts.text_left
-                && matches!(
-                    running.request,
-                    Request::Send { .. } | Request::SignIn { .. } | Request::ResendForSignIn { .. }
-                )
-        };
-        let sending = state.running.iter().flatten().filter(may_leave).count();
-        let has_room = texts + sending < TEXTS;
-        let known = u8::try_from(texts).unwrap_or(0);
-        let codes = || (0..known).chain([WRONG]);
-        for request in self.config.requests {
-            match *request {
-                Request::Send { .. } if has_room => begin(*request),
-                Request::Verify { to, key, .. } => {
-                    for code in codes() {
-                        begin(Request::Verify { to, code, key });
-                    }
-                }
-                Request::SignIn { session } | Request::UnknownSignIn { session } if has_room => {
-                    // Sessions differ only in their names. So they begin in the order of their names.
-                    let is_next = state.sessions[usize::from(session)] == Session::New
-                        && (session == 0 || state.sessions[0] != Session::New);
-                    let begins = |running: &Running| session_of(running) == session;
-                    if is_next && !state.running.iter().flatten().any(begins) {
-                        begin(*request);
-                    }
-                }
-                Request::Answer { session, nonce, .. } => {
-                    if state.sessions[usize::from(session)] != Session::New {
-                        for code in codes() {
-                            begin(Request::Answer {
-                                session,
-                                code,
-                                nonce,
-                            });
-                        }
-                    }
-                }
-                Request::ResendForSignIn { session, .. } if has_room => {
-                    if state.sessions[usize::from(session)] != Session::New {
-                        begin(*request);
-                    }
-                }
-                Request::Send { .. }
-                | Request::SignIn { .. }
-                | Request::UnknownSignIn { .. }
-                | Request::ResendForSignIn { .. } => {}
-                Request::Status { .. }
-                | Request::Redeem { .. }
-                | Request::Cancel { .. }
-                | Request::Unlock { .. } => begin(*request),
-            }
-        }
-    }
-
-    /// Calls `fate` with each end that a step can have.
-    fn fates(state: &State, running: &Running, mut fate: impl FnMut(Fate)) {
-        let may_fail = state.faults > 0;
-        match running.place {
-            Place::AskToSend => {
-                fate(Fate::Done);
-                if may_fail {
-                    fate(Fate::Refused);
-                    fate(Fate::UnclearSent);
-                    fate(Fate::UnclearUnsent);
-                }
-            }
-            Place::Ask(index) => {
-                let (may, must) = Self::verdicts(state, running, index);
-                if may {
-                    fate(Fate::Yes);
-                }
-                if !must {
-                    fate(Fate::No);
-                }
-                if may_fail {
-                    fate(Fate::NoAnswer);
-                    if may {
-                        fate(Fate::YesLost);
-                    }
-                }
-            }
-            _ => {
-                fate(Fate::Done);
-                if may_fail {
-                    fate(Fate::Lost);
-                    fate(Fate::Failed);
-                }
-            }
-        }
-    }
-
     /// The state after an action, and the answer if the action has ended a request.
     #[must_use]
     pub fn next(&self, state: &State, action: Action) -> (State, Option<Answer>) {
         let mut next = state.clone();
         let answer = match action {
             Action::Begin { slot, request } => self.begin(&mut next, slot, request),
-            Action::Step { slot, part, fate } => self.step(&mut next, slot, part, fate),
+            Action::Step { slot, part, fate } => {
+                let answer = self.step(&mut next, slot, part, fate);
+                self.check_doors(state, action, &mut next, answer);
+                answer
+            }
             Action::Crash { slot } => {
                 next.running[usize::from(slot)] = None;
                 next.faults -= 1;
@@ -329,6 +199,7 @@ impl Model {
                 NONE
             },
             tries: 0,
+            room: 0,
             outcome: None,
         };
         let first = match request {
@@ -338,17 +209,12 @@ impl Model {
             Request::Redeem { .. } => Next::Go(Place::LookBeforeRedeem, part::ONLY),
             Request::Cancel { .. } => Next::Go(Place::LookBeforeCancel, part::ONLY),
             Request::Unlock { .. } => Next::Go(Place::Unlock, part::ONLY),
-            Request::SignIn { .. } => Next::Go(Place::Look, part::RECORD | part::NUMBER),
-            Request::UnknownSignIn { .. } => Next::Go(
-                Place::DecoyLook,
-                part::RECORD | part::NUMBER | part::REAL_NUMBER,
-            ),
-            Request::ResendForSignIn { session, .. } => {
-                let parts = match state.sessions[usize::from(session)] {
-                    Session::Decoy => part::RECORD | part::NUMBER | part::REAL_NUMBER,
-                    _ => part::RECORD | part::NUMBER,
-                };
-                Next::Go(Place::Look, parts)
+            Request::SignIn { session } | Request::UnknownSignIn { session } => {
+                state.sessions[usize::from(session)] = Session::Begun;
+                Next::Go(Place::Look, part::ONLY)
+            }
+            Request::Continue { .. } | Request::ResendForSignIn { .. } => {
+                Next::Go(Place::Look, part::ONLY)
             }
         };
         Self::go_on(state, slot, running, first)
@@ -364,8 +230,16 @@ impl Model {
         }
         let target = target_of(state, &running);
         let before = state.targets[target].record;
+        let counted = (state.numbers, state.spent);
         let place = running.place;
+        let is_send = |place| place < Place::Pay || place > Place::Unlock;
         let next = match place {
+            Place::CheckHttp | Place::DecoyCheckHttp | Place::DecoyCharge => {
+                self.step_of_verify(state, &mut running, fate)
+            }
+            place if is_of_sign_in(running.request) && is_send(place) => {
+                self.step_of_sign_in(state, &mut running, part, fate)
+            }
             Place::ReserveKey
             | Place::ReleaseKey
             | Place::Plan
@@ -387,33 +261,18 @@ impl Model {
             | Place::LookBeforeCancel
             | Place::Cancel
             | Place::Unlock => self.step_of_manage(state, &mut running, part, fate),
-            _ => self.step_of_sign_in(state, &mut running, part, fate),
+            _ => Next::refuse(Refusal::LedgerUnavailable),
         };
-        let opens = matches!(
-            place,
-            Place::WriteAhead | Place::DecoyOpen | Place::DecoyReopen
-        );
+        if target == DECOY && (state.numbers, state.spent) != counted {
+            state.broken |= broken::DECOY;
+        }
+        let opens = place == Place::WriteAhead;
         let after = state.targets[target].record;
         state.broken |= check::changed_an_end(&before, &after, opens, running.now);
         Self::go_on(state, slot, running, next)
     }
 
     fn go_on(state: &mut State, slot: u8, mut running: Running, next: Next) -> Option<Answer> {
-        let next = match next {
-            // A sign-in goes on after its send.
-            Next::End(answer)
-                if matches!(running.request, Request::SignIn { .. })
-                    && running.facts.is_sending =>
-            {
-                running.outcome = Some(answer);
-                running.facts.is_sending = false;
-                running.facts.has_failed = false;
-                running.known = Number::default();
-                running.seen = Record::default();
-                Next::Go(Place::LookAgain, part::RECORD | part::NUMBER)
-            }
-            next => next,
-        };
         match next {
             Next::Stay => {}
             Next::Go(place, parts) => {
@@ -435,12 +294,23 @@ impl Model {
         if facts.spent_really && !facts.text_left && !facts.refunded_really && !facts.had_a_fault {
             state.broken |= broken::I8;
         }
-        if let Request::SignIn { session } | Request::UnknownSignIn { session } = running.request {
-            state.sessions[usize::from(session)] = match answer {
-                Answer::Challenge { decoy: 0, .. } => Session::Real,
-                Answer::Challenge { .. } => Session::Decoy,
-                _ => Session::New,
-            };
+        if is_of_sign_in(running.request)
+            && facts.took_place
+            && !facts.asked_to_send
+            && !facts.had_a_fault
+        {
+            state.broken |= broken::FREE;
+        }
+        if let Answer::Challenge { .. } = answer {
+            match running.request {
+                Request::SignIn { session } => {
+                    state.sessions[usize::from(session)] = Session::Real;
+                }
+                Request::UnknownSignIn { session } => {
+                    state.sessions[usize::from(session)] = Session::Decoy;
+                }
+                _ => {}
+            }
         }
     }
 }
@@ -455,26 +325,41 @@ pub fn target_of(state: &State, running: &Running) -> usize {
         | Request::Redeem { to, .. }
         | Request::Cancel { to } => usize::from(to),
         Request::Unlock { .. } => 0,
-        Request::SignIn { .. } if running.place >= Place::DecoyLook => DECOY,
         Request::UnknownSignIn { .. } => DECOY,
         Request::SignIn { .. } => SIGN_IN,
-        Request::Answer { session, .. } | Request::ResendForSignIn { session, .. } => {
-            match state.sessions[usize::from(session)] {
-                Session::Decoy => DECOY,
-                _ => SIGN_IN,
-            }
-        }
+        Request::Continue { session }
+        | Request::Answer { session, .. }
+        | Request::ResendForSignIn { session, .. } => match state.sessions[usize::from(session)] {
+            Session::Decoy => DECOY,
+            _ => SIGN_IN,
+        },
     }
 }
 
 impl Model {
-    /// The number whose sends and failures count for a verification.
+    /// The counters of sends and failures that belong to a verification: each number has its own, and each door.
     #[must_use]
     pub fn number_of(&self, target: usize) -> usize {
-        match target {
-            0 => 0,
-            SIGN_IN if self.config.sign_in => 0,
-            _ => 1,
+        usize::from(target != 0)
+    }
+
+    /// The door through which a verification is reached.
+    #[must_use]
+    pub fn door_of(&self, target: usize) -> usize {
+        if self.config.sign_in && target != 0 {
+            SIGN_INS
+        } else {
+            HTTP
+        }
+    }
+
+    /// A door's part of a joint limit.
+    #[must_use]
+    pub fn part_of(&self, door: usize, joint: u8) -> u8 {
+        match door {
+            _ if !self.config.sign_in || !self.has(Guard::SplitLimits) => joint,
+            SIGN_INS => joint / 2,
+            _ => joint - joint / 2,
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::config::Guard;
 use crate::ledger::{REDEEMABLE, next_send};
 use crate::send::end_texts;
 use crate::state::NONE;
-use crate::state::{Answer, Fate, Phase, Place, Refusal, Request, Running, State, part};
+use crate::state::{Answer, Fate, Phase, Place, Refusal, Request, Running, SIGN_INS, State, part};
 use crate::{MAX_SENDS, Model, Next, by_fate, target_of};
 
 /// How often a cancel or a redeem reads again after it has met another generation.
@@ -29,8 +29,16 @@ impl Model {
                 let Request::Unlock { number } = running.request else {
                     return Next::End(Answer::Done);
                 };
-                match by_fate(fate, || Self::unlock(state, usize::from(number))) {
+                let (door, is_last) = match running.tries {
+                    0 => (usize::from(number), !self.config.sign_in),
+                    _ => (SIGN_INS, true),
+                };
+                match by_fate(fate, || Self::unlock(state, door)) {
                     None => Next::refuse(Refusal::LedgerUnavailable),
+                    Some(()) if !is_last => {
+                        running.tries += 1;
+                        Next::Go(Place::Unlock, part::ONLY)
+                    }
                     Some(()) => Next::End(Answer::Done),
                 }
             }

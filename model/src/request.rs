@@ -33,26 +33,20 @@ pub enum Place {
     LookBeforeCancel,
     Cancel,
     Unlock,
-    /// Reads of a sign-in before anything else.
+    /// The record that a sign-in reads first.
     Look,
-    /// Reads of a sign-in after its send.
+    /// The counters of both doors that a sign-in reads before it counts its own send.
+    Room,
+    /// The record that a sign-in reads after its send.
     LookAgain,
-    DecoyLook,
+    /// The failures over HTTP that a sign-in reads before it charges a guess.
+    CheckHttp,
+    /// As [`Place::Room`], on decoys. So are the next four.
+    DecoyRoom,
     DecoySpend,
-    DecoyWait,
     DecoyReserve,
-    DecoyRead,
-    DecoyOpen,
-    DecoyLookAgain,
-    DecoyResendRead,
-    DecoyResendKey,
-    DecoyResendSpend,
-    DecoyResendWait,
-    DecoyResendReserve,
-    DecoyReopen,
-    DecoySettle,
-    DecoyFinishKey,
-    DecoyReleaseKey,
+    DecoyCheckHttp,
+    DecoyCharge,
 }
 
 /// The steps that several places do at once, as bits.
@@ -60,7 +54,12 @@ pub mod part {
     pub const ONLY: u8 = 1;
     pub const RECORD: u8 = 1;
     pub const NUMBER: u8 = 2;
-    pub const REAL_NUMBER: u8 = 4;
+    /// In [`Place::Room`](super::Place::Room): the sends and failures over HTTP.
+    pub const OF_HTTP: u8 = 1;
+    /// In the same place: those of sign-ins.
+    pub const OF_SIGN_INS: u8 = 2;
+    /// In the same place: the budget that HTTP has spent.
+    pub const SPENT: u8 = 4;
     pub const KEY: u8 = 1;
     pub const SETTLE: u8 = 2;
     pub const REFUND: u8 = 4;
@@ -97,6 +96,10 @@ pub enum Request {
     },
     /// A sign-in of a user who cannot be sent a code.
     UnknownSignIn {
+        session: u8,
+    },
+    /// The next question of a session.
+    Continue {
         session: u8,
     },
     Answer {
@@ -142,14 +145,22 @@ pub struct Facts {
     pub has_spent: bool,
     pub is_prepared: bool,
     pub is_resend: bool,
-    /// Whether the send of a sign-in runs.
-    pub is_sending: bool,
+    /// Whether a sign-in must send nothing, so that its next steps move decoys.
+    pub is_refused: bool,
+    /// Whether a sign-in has counted in a budget or in its decoy.
+    pub has_counted: bool,
+    /// Whether a guess has met a locked number.
+    pub is_locked: bool,
     /// Whether one of several steps at once failed, or one of several providers did not answer.
     pub has_failed: bool,
     /// For the properties: whether something was spent, even if the request does not know.
     pub spent_really: bool,
     pub refunded_really: bool,
     pub text_left: bool,
+    /// For the properties: whether a place in the windows was taken.
+    pub took_place: bool,
+    /// For the properties: whether the provider was asked to send.
+    pub asked_to_send: bool,
     /// Whether a step of this request failed or had no clear end.
     pub had_a_fault: bool,
 }
@@ -184,6 +195,8 @@ pub struct Running {
     /// Tells this request's sends from others.
     pub holder: u8,
     pub tries: u8,
+    /// What a sign-in may count up to, beside what HTTP has counted: a budget or failures.
+    pub room: u8,
     pub outcome: Option<Answer>,
 }
 
@@ -233,13 +246,10 @@ pub enum Answer {
     Done,
     Challenge {
         state: Challenge,
-        decoy: u8,
         left: u8,
         expires: Time,
         resend: Time,
     },
-    /// The sign-in would get a further decoy, which the model does not have.
-    Deeper,
     Refused(Refusal),
 }
 
@@ -247,6 +257,7 @@ pub enum Answer {
 pub enum Challenge {
     Sent,
     Adopted,
+    TryAgain,
     Ended,
 }
 
@@ -278,8 +289,22 @@ pub(crate) fn session_of(running: &Running) -> u8 {
     match running.request {
         Request::SignIn { session }
         | Request::UnknownSignIn { session }
+        | Request::Continue { session }
         | Request::Answer { session, .. }
         | Request::ResendForSignIn { session, .. } => session,
         _ => NONE,
     }
+}
+
+/// Whether the request is a trigger of a user pool, and none over HTTP.
+#[must_use]
+pub fn is_of_sign_in(request: Request) -> bool {
+    matches!(
+        request,
+        Request::SignIn { .. }
+            | Request::UnknownSignIn { .. }
+            | Request::Continue { .. }
+            | Request::Answer { .. }
+            | Request::ResendForSignIn { .. }
+    )
 }

@@ -1,31 +1,16 @@
 //! The steps of a send, as in `src/service/send.rs` and `src/service/send_plan.rs`.
 
 use crate::config::Guard;
-use crate::ledger::{NEVER, Opening, Reopening, Settled, Wait, next_send, wait_of};
+use crate::ledger::{LOCKED, NEVER, Settled, Wait, next_send, wait_of};
 use crate::state::{
-    Answer, Fate, Issuer, Issuers, Key, KeyState, NONE, Number, Place, Record, RecordState,
-    Refusal, Request, Running, State, Time, part,
+    Answer, Fate, HTTP, Issuers, Key, KeyState, NONE, Number, Place, Record, RecordState, Refusal,
+    Request, Running, SIGN_INS, State, Time, part,
 };
-use crate::{
-    KEY_IN_USE, MAX_LIFETIME, MAX_SENDS, Model, Next, PAUSE_KEPT, PLAIN_MARGIN, VALIDITY, broken,
-    by_fate, session_of, target_of,
-};
-
-/// The changes that a send will make to its verification.
-pub(crate) struct Plan {
-    pub(crate) generation: u8,
-    pub(crate) expires: Time,
-    pub(crate) sends: u8,
-    pub(crate) left: u8,
-    /// As in [`Issuer::Provider`].
-    pub(crate) reference: u8,
-    pub(crate) issuer: Issuer,
-}
+use crate::{KEY_IN_USE, MAX_SENDS, Model, Next, PAUSE_KEPT, broken, by_fate, target_of};
 
 impl Model {
     /// Reads the pause, and goes on with the key.
     pub(crate) fn begin_send(&self, state: &mut State, running: &mut Running) -> Next {
-        running.facts.is_sending = true;
         if self.is_paused(state, running) {
             return Next::refuse(Refusal::SendingPaused);
         }
@@ -60,7 +45,7 @@ impl Model {
             Place::ReserveKey => self.reserve_the_key(state, running, fate),
             Place::ReleaseKey => {
                 by_fate(fate, || self.release_key(state, running));
-                end_of_send(running, Answer::Refused(Refusal::LedgerUnavailable))
+                Next::End(Answer::Refused(Refusal::LedgerUnavailable))
             }
             Place::Plan => self.plan(state, running, part, fate),
             Place::Spend => self.spend_and_go_on(state, running, fate),
@@ -85,7 +70,7 @@ impl Model {
                 running.facts.holds_key = true;
                 Next::Go(Place::Plan, part::RECORD | part::NUMBER)
             }
-            Err(held) => end_of_send(running, repeat(&held, target, now)),
+            Err(held) => Next::End(repeat(&held, target, now)),
         }
     }
 
@@ -104,6 +89,9 @@ impl Model {
             running.seen = state.targets[target].record;
         } else {
             running.known = visible(&state.numbers[self.number_of(target)]);
+            if self.config.sign_in && !self.has(Guard::DoorsApart) {
+                running.known = together(&running.known, &visible(&state.numbers[SIGN_INS]));
+            }
         }
         running.parts == 0
     }
@@ -117,16 +105,13 @@ impl Model {
         }
         let (seen, now) = (running.seen, running.now);
         if seen.is_open(now) {
-            if matches!(running.request, Request::SignIn { .. }) {
-                return self
-                    .end_by_settling(running, Answer::Refused(Refusal::VerificationInProgress));
-            }
             if seen.sends >= MAX_SENDS {
                 return self.end_by_settling(running, Answer::Refused(Refusal::ResendLimit));
             }
             running.facts.is_resend = true;
         }
-        let wait = wait_of(self.config.windows, &running.known, now);
+        let lock = self.part_of(HTTP, LOCKED);
+        let wait = wait_of(self.config.windows, &running.known, lock, now);
         running.known = Number::default();
         if wait.until > now {
             let refusal = refusal(running, wait);
@@ -142,7 +127,7 @@ impl Model {
     fn spend_and_go_on(&self, state: &mut State, running: &mut Running, fate: Fate) -> Next {
         let mut really = false;
         let spent = by_fate(fate, || {
-            really = self.spend(state);
+            really = self.spend(state, HTTP, self.part_of(HTTP, self.config.budget));
             really
         });
         running.facts.spent_really = really;
@@ -175,7 +160,8 @@ impl Model {
                 }
             }
             Some(Err(number)) => {
-                let mut wait = wait_of(self.config.windows, &number, now);
+                let lock = self.part_of(HTTP, LOCKED);
+                let mut wait = wait_of(self.config.windows, &number, lock, now);
                 if wait.until == 0 {
                     // Another send took the last place a moment ago.
                     wait.until = now + 1;
@@ -203,96 +189,6 @@ impl Model {
                 self.end_by_settling(running, outcome)
             }
         }
-    }
-
-    fn write(&self, state: &mut State, target: usize, running: &Running, plan: &Plan) -> bool {
-        let (seen, now) = (&running.seen, running.now);
-        let issuers = self.issuers(running, plan);
-        let is_plain = plan.reference == 0;
-        let plain_until = if is_plain {
-            now + VALIDITY + PLAIN_MARGIN
-        } else {
-            seen.plain_until
-        };
-        if running.facts.is_resend {
-            let resend = Reopening {
-                expires: plan.expires,
-                issuers,
-                plain_until,
-                holder: running.holder,
-            };
-            return self.reopen(state, target, seen, &resend);
-        }
-        let opening = Opening {
-            state: RecordState::Reserved,
-            now,
-            expires: plan.expires,
-            left: plan.left,
-            issuers,
-            plain_until,
-            owner: session_of(running),
-            holder: running.holder,
-        };
-        let opened = self.open(state, target, seen.generation, &opening);
-        if opened {
-            end_texts(state, target);
-        }
-        opened
-    }
-
-    /// The issuer that a send is about to ask.
-    #[must_use]
-    pub fn issuer_of_send(&self, running: &Running) -> Issuer {
-        self.planned(running).issuer
-    }
-
-    pub(crate) fn planned(&self, running: &Running) -> Plan {
-        let (seen, now) = (&running.seen, running.now);
-        let generation = seen.generation + 1;
-        let is_resend = running.facts.is_resend;
-        let reference = if seen.plain_until > now && self.has(Guard::OwnReference) {
-            generation
-        } else {
-            0
-        };
-        let latest = if is_resend {
-            seen.first + MAX_LIFETIME
-        } else {
-            NEVER
-        };
-        Plan {
-            generation,
-            expires: (now + VALIDITY).min(latest),
-            sends: if is_resend { seen.sends + 1 } else { 1 },
-            left: if is_resend {
-                seen.left
-            } else {
-                self.config.attempts
-            },
-            reference,
-            issuer: Issuer::Provider {
-                provider: running.provider,
-                reference,
-            },
-        }
-    }
-
-    /// The issuers of the codes that may be valid until the outcome of the send is known, the newest first.
-    fn issuers(&self, running: &Running, plan: &Plan) -> Issuers {
-        let mut issuers = Issuers::default();
-        issuers[0] = plan.issuer;
-        if !running.facts.is_resend || !self.has(Guard::IssuersOfBoth) {
-            return issuers;
-        }
-        let is_over = |earlier: &Issuer| {
-            plan.reference == 0 && matches!(earlier, Issuer::Provider { reference: 0, .. })
-        };
-        let earlier = running.seen.issuers.iter();
-        let earlier = earlier.filter(|earlier| **earlier != Issuer::Nobody && !is_over(earlier));
-        for (place, earlier) in issuers.iter_mut().skip(1).zip(earlier) {
-            *place = *earlier;
-        }
-        issuers
     }
 
     fn ask_to_send(&self, state: &mut State, running: &mut Running, fate: Fate) -> Next {
@@ -346,7 +242,7 @@ impl Model {
             }
         }
         if parts == 0 {
-            return end_of_send(running, outcome);
+            return Next::End(outcome);
         }
         running.outcome = Some(outcome);
         running.known = Number::default();
@@ -360,7 +256,7 @@ impl Model {
             part::KEY => self.end_key(state, running, outcome),
             part::SETTLE => self.settle_send(state, running, outcome),
             _ => {
-                Self::refund(state);
+                Self::refund(state, HTTP);
                 running.facts.refunded_really = true;
                 if running.facts.text_left {
                     state.broken |= broken::I8;
@@ -368,14 +264,14 @@ impl Model {
             }
         });
         if running.parts == 0 {
-            end_of_send(running, outcome)
+            Next::End(outcome)
         } else {
             Next::Stay
         }
     }
 
     /// Frees a key that this request holds.
-    fn release_key(&self, state: &mut State, running: &Running) {
+    pub(crate) fn release_key(&self, state: &mut State, running: &Running) {
         let key = &mut state.keys[usize::from(key_of(running))];
         if key.holder == running.holder || !self.has(Guard::KeyHolder) {
             *key = Key::default();
@@ -429,11 +325,15 @@ impl Model {
     }
 }
 
-/// Ends a send. A sign-in goes on after its send.
-fn end_of_send(running: &mut Running, outcome: Answer) -> Next {
-    match (running.request, outcome) {
-        (Request::ResendForSignIn { .. }, Answer::Sent { .. }) => Next::End(Answer::Done),
-        _ => Next::End(outcome),
+/// Two numbers that count as one.
+pub(crate) fn together(one: &Number, other: &Number) -> Number {
+    let mut sends = [one.sends, other.sends].concat();
+    sends.sort_unstable_by(|a, b| b.cmp(a));
+    Number {
+        sends: [sends[0], sends[1], sends[2]],
+        failures: one.failures + other.failures,
+        last_failure: one.last_failure.max(other.last_failure),
+        ..Number::default()
     }
 }
 
@@ -441,7 +341,7 @@ fn end_of_send(running: &mut Running, outcome: Answer) -> Next {
 pub(crate) fn key_of(running: &Running) -> u8 {
     match running.request {
         Request::Send { key, .. } => key,
-        Request::ResendForSignIn { .. } => 1,
+        Request::ResendForSignIn { nonce, .. } => nonce % 2,
         _ => NONE,
     }
 }
@@ -453,7 +353,7 @@ pub(crate) fn end_texts(state: &mut State, target: usize) {
     }
 }
 
-fn is_unclear(outcome: Answer) -> bool {
+pub(crate) fn is_unclear(outcome: Answer) -> bool {
     outcome == Answer::Refused(Refusal::ProviderTimeout)
 }
 
@@ -467,7 +367,7 @@ pub(crate) fn visible(number: &Number) -> Number {
     }
 }
 
-fn repeat(held: &Key, target: u8, now: Time) -> Answer {
+pub(crate) fn repeat(held: &Key, target: u8, now: Time) -> Answer {
     if held.target != target {
         return Answer::Refused(Refusal::IdempotencyKeyReused);
     }

@@ -1,16 +1,22 @@
 //! The state of the model: the ledger, the provider's texts, and the requests that run.
 
-pub use crate::request::{Answer, Challenge, Facts, Fate, Place, Refusal, Request, Running, part};
+pub use crate::request::{
+    Answer, Challenge, Facts, Fate, Place, Refusal, Request, Running, is_of_sign_in, part,
+};
 use std::hash::{Hash, Hasher};
 
 /// Seconds since a fixed moment; zero stands for never.
 pub type Time = u16;
 
-/// The verifications: one that HTTP requests name, one of another number or of a sign-in, and the decoy of that
-/// sign-in.
+/// The verifications: one that HTTP requests name, one of another number or of a sign-in, and one of a sign-in that is
+/// a decoy. Its made-up number is the number of the others.
 pub const TARGETS: usize = 3;
 pub const SIGN_IN: usize = 1;
 pub const DECOY: usize = 2;
+
+/// The doors.
+pub const HTTP: usize = 0;
+pub const SIGN_INS: usize = 1;
 
 /// The most texts that can be sent.
 pub const TEXTS: usize = 4;
@@ -324,8 +330,18 @@ pub struct Text {
 pub enum Session {
     #[default]
     New,
+    /// Its first question is under way, or was lost. No other session gets its name.
+    Begun,
     Real,
     Decoy,
+}
+
+impl Session {
+    /// Whether the user pool has a question of this session.
+    #[must_use]
+    pub fn is_asked(self) -> bool {
+        matches!(self, Self::Real | Self::Decoy)
+    }
 }
 
 /// The whole state.
@@ -333,9 +349,11 @@ pub enum Session {
 pub struct State {
     pub clock: Time,
     pub targets: [Target; TARGETS],
+    /// What is counted for two numbers over HTTP; for a number of sign-ins, at each of the two doors.
     pub numbers: [Number; 2],
     pub keys: [Key; 2],
-    pub spent: u8,
+    /// The messages of each door.
+    pub spent: [u8; 2],
     pub texts: [Option<Text>; TEXTS],
     pub sessions: [Session; 2],
     pub running: [Option<Running>; 3],
@@ -352,5 +370,5 @@ pub struct State {
     pub changes: u8,
     pub pauses: u8,
     /// The broken properties, as bits.
-    pub broken: u16,
+    pub broken: u32,
 }

@@ -1,8 +1,9 @@
 //! Messages that leave the provider, and the properties that must hold then.
 
-use crate::send::{Plan, key_of};
-use crate::state::{NONE, Running, State, Text};
-use crate::{Model, PAUSE_KEPT, VALIDITY, broken, session_of, target_of};
+use crate::plan::Plan;
+use crate::send::key_of;
+use crate::state::{NONE, Running, SIGN_INS, State, Text, Time};
+use crate::{Model, PAUSE_KEPT, SHORT, VALIDITY, broken, session_of, target_of};
 
 impl Model {
     /// Records that a message leaves the provider.
@@ -15,7 +16,7 @@ impl Model {
         let mut in_windows = vec![0; self.config.windows.len()];
         let mut texts = 0;
         for text in state.texts.iter().flatten() {
-            texts += 1;
+            texts += u8::from(self.door_of(usize::from(text.target)) == self.door_of(target));
             let same_target = usize::from(text.target) == target;
             if same_target && text.generation == plan.generation {
                 broken |= broken::I5;
@@ -34,7 +35,10 @@ impl Model {
                 broken |= broken::I7;
             }
         }
-        if texts >= state.spent {
+        if self.is_beside_http(state, target, now) {
+            broken |= broken::I7;
+        }
+        if texts >= state.spent[self.door_of(target)] {
             broken |= broken::I8;
         }
         let is_recorded = record.generation > plan.generation
@@ -69,5 +73,17 @@ impl Model {
         if let Some(free) = state.texts.iter_mut().find(|text| text.is_none()) {
             *free = Some(text);
         }
+    }
+
+    /// Whether a message of a sign-in leaves although the messages of both doors fill a window. It need not know of
+    /// messages that were on their way when it began.
+    fn is_beside_http(&self, state: &State, target: usize, now: Time) -> bool {
+        let is_known =
+            |text: &Text, length: Time| text.sent + SHORT < now && text.sent + length > now;
+        let counts = |(sends, length): &(usize, Time)| {
+            let texts = state.texts.iter().flatten();
+            texts.filter(|text| is_known(text, *length)).count() >= *sends
+        };
+        self.door_of(target) == SIGN_INS && self.config.windows.iter().any(counts)
     }
 }

@@ -1,11 +1,11 @@
 //! The steps of a verify, as in `src/service/verify.rs`.
 
 use crate::config::Guard;
-use crate::ledger::{GUESS_PENDING, SUCCESS_REPLAY};
+use crate::ledger::{GUESS_PENDING, LOCKED, SUCCESS_REPLAY};
 use crate::send::end_texts;
 use crate::state::{
-    Answer, Fate, GuessOutcome, Issuer, NONE, Phase, Place, Record, RecordState, Refusal, Request,
-    Running, State, part,
+    Answer, Fate, GuessOutcome, HTTP, Issuer, NONE, Phase, Place, Record, RecordState, Refusal,
+    Request, Running, SIGN_INS, State, part,
 };
 use crate::{DECOY, Model, Next, PLAIN_MARGIN, broken, by_fate, session_of, target_of};
 
@@ -18,6 +18,10 @@ impl Model {
     ) -> Next {
         match running.place {
             Place::Pay => self.pay_and_go_on(state, running, fate),
+            Place::CheckHttp => self.check_http(state, running, fate),
+            Place::DecoyCheckHttp if fate == Fate::Done => Next::Go(Place::DecoyCharge, part::ONLY),
+            Place::DecoyCharge if fate == Fate::Done => self.next_candidate(running, 0),
+            Place::DecoyCheckHttp | Place::DecoyCharge => Next::refuse(Refusal::LedgerUnavailable),
             Place::Charge => self.charge_and_go_on(state, running, fate),
             Place::Ask(index) => self.ask(state, running, index, fate),
             Place::Consume | Place::ConsumeAgain => self.consume_and_go_on(state, running, fate),
@@ -52,7 +56,18 @@ impl Model {
                 running.opened = state.targets[target].opened;
                 let text = state.texts.get(usize::from(code)).copied().flatten();
                 running.is_replaced = text.is_some_and(|text| text.is_replaced);
-                Next::Go(Place::Charge, part::ONLY)
+                if session_of(running) == NONE {
+                    running.room = self.part_of(HTTP, LOCKED);
+                    return Next::Go(Place::Charge, part::ONLY);
+                }
+                let counts =
+                    target != DECOY && can_be_sent(&paid) || !self.has(Guard::ChargeOnlyCodes);
+                let place = if counts {
+                    Place::CheckHttp
+                } else {
+                    Place::DecoyCheckHttp
+                };
+                Next::Go(place, part::ONLY)
             }
             Some(Err(seen)) => self.judge(state, running, &seen),
         }
@@ -90,9 +105,18 @@ impl Model {
 
     fn charge_and_go_on(&self, state: &mut State, running: &mut Running, fate: Fate) -> Next {
         let number = self.number_of(target_of(state, running));
-        let charged = by_fate(fate, || self.charge(state, number, running.now));
+        let charged = by_fate(fate, || {
+            if !can_be_sent(&running.seen) {
+                state.broken |= broken::FREE;
+            }
+            self.charge(state, number, running.room, running.now)
+        });
         match charged {
             None => Next::refuse(Refusal::LedgerUnavailable),
+            Some(None) if session_of(running) != NONE => {
+                running.facts.is_locked = true;
+                Next::Go(Place::Note, part::ONLY)
+            }
             Some(None) => Next::refuse(Refusal::DestinationLocked),
             Some(Some(charge)) => {
                 running.charge = charge;
@@ -100,6 +124,21 @@ impl Model {
                 self.next_candidate(running, 0)
             }
         }
+    }
+
+    /// Reads the failures over HTTP, so that both doors together keep to the joint lock.
+    fn check_http(&self, state: &State, running: &mut Running, fate: Fate) -> Next {
+        if fate != Fate::Done {
+            return Next::refuse(Refusal::LedgerUnavailable);
+        }
+        let left = LOCKED.saturating_sub(state.numbers[HTTP].failures);
+        let own = self.part_of(SIGN_INS, LOCKED);
+        running.room = if self.has(Guard::LockBesideHttp) {
+            own.min(left)
+        } else {
+            own
+        };
+        Next::Go(Place::Charge, part::ONLY)
     }
 
     /// Goes on with the first issuer, from `index` on, that can be asked.
@@ -271,7 +310,7 @@ impl Model {
     }
 
     /// The broken properties of a success with a wrong number, reference, code or time.
-    fn wrong_success(state: &State, running: &Running, target: usize) -> u16 {
+    fn wrong_success(state: &State, running: &Running, target: usize) -> u32 {
         let text = state.texts.get(usize::from(code_of(running)));
         let is_right = text
             .and_then(Option::as_ref)
@@ -299,7 +338,9 @@ impl Model {
     fn note_and_end(&self, state: &mut State, running: &mut Running, fate: Fate) -> Next {
         let target = target_of(state, running);
         let has_failed = running.facts.has_failed;
-        let outcome = if has_failed && self.has(Guard::NoteUnclear) {
+        // A sign-in records no verdict, because an outage of the provider would show in it.
+        let is_of_sign_in = session_of(running) != NONE;
+        let outcome = if is_of_sign_in || has_failed && self.has(Guard::NoteUnclear) {
             GuessOutcome::Unclear
         } else {
             GuessOutcome::Invalid
@@ -312,7 +353,9 @@ impl Model {
                 record.left = record.left.saturating_sub(1);
             }
         });
-        Next::refuse(if has_failed {
+        Next::refuse(if running.facts.is_locked {
+            Refusal::DestinationLocked
+        } else if has_failed {
             Refusal::ProviderTimeout
         } else {
             Refusal::InvalidCode
@@ -322,7 +365,7 @@ impl Model {
 
 /// The broken properties of a payment: for a guess whose verdict is known, for the last attempt at another session's
 /// code, or a second time for one question.
-fn broken_by_payment(before: &Record, asked: Option<(u8, u8)>, code: u8) -> u16 {
+fn broken_by_payment(before: &Record, asked: Option<(u8, u8)>, code: u8) -> u32 {
     if before.guess == code && before.guess_outcome == GuessOutcome::Invalid {
         return broken::I1;
     }
@@ -336,6 +379,14 @@ fn broken_by_payment(before: &Record, asked: Option<(u8, u8)>, code: u8) -> u16 
     } else {
         0
     }
+}
+
+/// Whether a code of a provider can be right by this record.
+fn can_be_sent(record: &Record) -> bool {
+    record
+        .issuers
+        .iter()
+        .any(|issuer| matches!(issuer, Issuer::Provider { .. }))
 }
 
 pub(crate) fn code_of(running: &Running) -> u8 {

@@ -110,6 +110,7 @@ fn every_property_holds() {
         ("redeems", bounds::REDEEMS),
         ("the last attempt", bounds::LAST_ATTEMPT),
         ("decoys", bounds::DECOYS),
+        ("after an update", bounds::AFTER_AN_UPDATE),
         ("a pause", bounds::PAUSE),
     ] {
         let begins = sized(2, config.begins);

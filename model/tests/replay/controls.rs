@@ -1,14 +1,15 @@
 //! Controls: a model or a service without one of its conditions is noticed.
 
 use crate::path::{Flaw, Replay};
+use crate::walk::Worlds;
 use crate::world::Store;
 use crate::{replay_all, runtime, walk};
 use fastrand::Rng;
 use model::state::{Answer, Fate, State};
 use model::{Action, Guard, Model, bounds};
-use otp_lambda::ledger::Charge;
+use otp_lambda::ledger::{Charge, Issuer, LOCKED, Nonce};
 use simulator::is_full;
-use simulator::layer::Step;
+use simulator::layer::{OwnedSettled, Step};
 use std::time::Instant;
 
 /// A path that the model without a condition can go, and the whole model not with the same answers.
@@ -91,10 +92,8 @@ fn visible(state: &State) -> impl PartialEq + use<> {
 #[test]
 fn a_model_without_a_condition_is_noticed() {
     let mut unnoticed = Vec::new();
-    // The sign-ins of the model are not the service's.
-    let can_be_replayed =
-        |guard: &Guard| !bounds::of_guard(*guard).sign_in && (is_full() || !bounds::is_far(*guard));
-    for guard in Guard::ALL.into_iter().filter(can_be_replayed) {
+    let is_near = |guard: &Guard| is_full() || !bounds::is_far(*guard);
+    for guard in Guard::ALL.into_iter().filter(is_near) {
         let start = Instant::now();
         let Some((state, actions)) = differing(guard) else {
             println!("without {guard:?}: no path differs");
@@ -163,19 +162,73 @@ const FLAWS: [(&str, Flaw); 7] = [
     }),
 ];
 
+/// The same for sign-ins.
+const FLAWS_OF_SIGN_INS: [(&str, Flaw); 6] = [
+    (
+        "an answer that is delivered twice costs two attempts",
+        |step| {
+            if let Step::SpendAttempt {
+                question: Some(question),
+                ..
+            } = step
+            {
+                question.nonce = Nonce::random().unwrap();
+            }
+        },
+    ),
+    ("a code belongs to no session", |step| {
+        if let Step::Open { new, .. } = step {
+            new.owner = None;
+        }
+    }),
+    ("no lock", |step| {
+        if let Step::ChargeNumber { lock, .. } = step {
+            *lock = LOCKED;
+        }
+    }),
+    ("no room beside HTTP", |step| {
+        if let Step::Spend { spending } = step {
+            spending.lines.iter_mut().for_each(|line| line.cap = 1000);
+        }
+    }),
+    ("verdicts are recorded", |step| {
+        if let Step::NoteAnswer { outcome, .. } = step {
+            *outcome = otp_lambda::ledger::GuessOutcome::Invalid;
+        }
+    }),
+    ("a resend that sends nothing ends the former code", |step| {
+        if let Step::Settle {
+            outcome: OwnedSettled::Unsent { issuers },
+            ..
+        } = step
+        {
+            *issuers = vec![Issuer::Decoy];
+        }
+    }),
+];
+
 #[test]
 fn a_service_without_a_condition_is_noticed() {
-    let unnoticed: Vec<_> = FLAWS
-        .into_iter()
+    all_are_noticed(&walk::OVER_HTTP, &FLAWS);
+}
+
+#[test]
+fn sign_ins_without_a_condition_are_noticed() {
+    all_are_noticed(&walk::SIGN_INS, &FLAWS_OF_SIGN_INS);
+}
+
+fn all_are_noticed(worlds: &Worlds, flaws: &[(&str, Flaw)]) {
+    let unnoticed: Vec<_> = flaws
+        .iter()
         .filter(|(name, flaw)| {
-            let noticed = replay_all(Store::memory, 10_000, Some(*flaw));
+            let noticed = replay_all(worlds, Store::memory, 10_000, Some(*flaw));
             match &noticed {
                 Ok(_) => println!("{name}: not noticed"),
                 Err(what) => println!("{name}: {}", what.lines().next().unwrap_or_default()),
             }
             noticed.is_ok()
         })
-        .map(|(name, _)| name)
+        .map(|(name, _)| *name)
         .collect();
     assert!(unnoticed.is_empty(), "{unnoticed:?}");
 }

@@ -1,14 +1,15 @@
 //! The kinds of steps and answers that paths have.
 
 use model::Action;
-use model::state::{Answer, Fate, Phase, Place, Refusal, State};
+use model::state::{Answer, Challenge, Fate, Phase, Place, Refusal, State, is_of_sign_in};
+use otp_lambda::ledger::Door;
 use std::collections::BTreeMap;
 
 #[derive(Debug, Default)]
 pub(crate) struct Kinds {
-    steps: BTreeMap<(Place, Fate), usize>,
+    steps: BTreeMap<(Door, Place, Fate), usize>,
     others: BTreeMap<&'static str, usize>,
-    answers: BTreeMap<Answer, usize>,
+    answers: BTreeMap<(Door, Answer), usize>,
 }
 
 /// All values of a type. It does not compile if one is missing.
@@ -23,13 +24,20 @@ macro_rules! all {
 }
 
 impl Kinds {
-    pub(crate) fn step(&mut self, state: &State, action: Action) {
+    /// Returns the door of the request that does the step.
+    pub(crate) fn step(&mut self, state: &State, action: Action) -> Door {
         let kind = match action {
             Action::Step { slot, fate, .. } => {
-                if let Some(running) = &state.running[usize::from(slot)] {
-                    *self.steps.entry((running.place, fate)).or_default() += 1;
-                }
-                return;
+                let Some(running) = &state.running[usize::from(slot)] else {
+                    return Door::Http;
+                };
+                let door = if is_of_sign_in(running.request) {
+                    Door::SignIn
+                } else {
+                    Door::Http
+                };
+                *self.steps.entry((door, running.place, fate)).or_default() += 1;
+                return door;
             }
             Action::Begin { .. } => "a request",
             Action::Crash { .. } => "a crash",
@@ -38,10 +46,11 @@ impl Kinds {
             Action::TogglePause => "a pause",
         };
         *self.others.entry(kind).or_default() += 1;
+        Door::Http
     }
 
-    pub(crate) fn answer(&mut self, answer: Answer) {
-        *self.answers.entry(shape(answer)).or_default() += 1;
+    pub(crate) fn answer(&mut self, door: Door, answer: Answer) {
+        *self.answers.entry((door, shape(answer))).or_default() += 1;
     }
 
     pub(crate) fn add(&mut self, other: Self) {
@@ -64,19 +73,19 @@ impl Kinds {
         self.answers.values().sum()
     }
 
-    /// The kinds of steps, other actions and answers that are not there.
-    pub(crate) fn missing(&self) -> Vec<String> {
+    /// The kinds of a door's steps, of other actions and of its answers that are not there.
+    pub(crate) fn missing(&self, door: Door) -> Vec<String> {
         let mut missing = Vec::new();
-        for kind in every_step() {
-            if !self.steps.contains_key(&kind) {
-                missing.push(format!("{kind:?}"));
+        for (place, fate) in every_step(door) {
+            if !self.steps.contains_key(&(door, place, fate)) {
+                missing.push(format!("{place:?} {fate:?}"));
             }
         }
         if self.others.len() < 5 {
             missing.push(format!("more than {:?}", self.others));
         }
-        for answer in every_answer() {
-            if !self.answers.contains_key(&answer) {
+        for answer in every_answer(door) {
+            if !self.answers.contains_key(&(door, answer)) {
                 missing.push(format!("{answer:?}"));
             }
         }
@@ -84,14 +93,13 @@ impl Kinds {
     }
 }
 
-/// Every place with every end that a step has there.
-fn every_step() -> Vec<(Place, Fate)> {
+/// Every place of a door's requests with every end that a step has there.
+fn every_step(door: Door) -> Vec<(Place, Fate)> {
     let places = all!(Place but Place::Ask(_), [
         ReserveKey, ReleaseKey, Plan, Spend, ReserveSend, WriteAhead, AskToSend, Settle, Pay, Charge,
         Consume, ConsumeAgain, Clear, Note, Read, LookBeforeRedeem, Redeem, LookBeforeCancel, Cancel,
-        Unlock, Look, LookAgain, DecoyLook, DecoySpend, DecoyWait, DecoyReserve, DecoyRead, DecoyOpen,
-        DecoyLookAgain, DecoyResendRead, DecoyResendKey, DecoyResendSpend, DecoyResendWait,
-        DecoyResendReserve, DecoyReopen, DecoySettle, DecoyFinishKey, DecoyReleaseKey,
+        Unlock, Look, Room, LookAgain, CheckHttp, DecoyRoom, DecoySpend, DecoyReserve, DecoyCheckHttp,
+        DecoyCharge,
     ]);
     let asks = [0, 1, 2].map(Place::Ask);
     let fates = all!(
@@ -109,8 +117,10 @@ fn every_step() -> Vec<(Place, Fate)> {
             NoAnswer,
         ]
     );
-    // The sign-ins of the model are not the service's.
-    let is_of_http = |place: &Place| *place < Place::Look;
+    let is_of_door = |place: &Place| match door {
+        Door::Http => *place < Place::Look,
+        Door::SignIn => *place != Place::Plan && !(Place::Read..=Place::Unlock).contains(place),
+    };
     let can_be = |place, fate| match (place, fate) {
         (Place::AskToSend, fate) => matches!(
             fate,
@@ -123,12 +133,12 @@ fn every_step() -> Vec<(Place, Fate)> {
         }
         (_, fate) => matches!(fate, Fate::Done | Fate::Lost | Fate::Failed),
     };
-    let places = places.into_iter().chain(asks).filter(is_of_http);
+    let places = places.into_iter().chain(asks).filter(is_of_door);
     let all = places.flat_map(|place| fates.map(|fate| (place, fate)));
     all.filter(|(place, fate)| can_be(*place, *fate)).collect()
 }
 
-fn every_answer() -> Vec<Answer> {
+fn every_answer(door: Door) -> Vec<Answer> {
     let refusals = all!(
         Refusal,
         [
@@ -152,6 +162,9 @@ fn every_answer() -> Vec<Answer> {
             VerificationNotFound,
         ]
     );
+    if door == Door::SignIn {
+        return every_answer_of_sign_ins(&refusals);
+    }
     let phases = all!(
         Phase,
         [
@@ -183,6 +196,33 @@ fn every_answer() -> Vec<Answer> {
         .collect()
 }
 
+fn every_answer_of_sign_ins(refusals: &[Refusal]) -> Vec<Answer> {
+    let can_be = |refusal: &&Refusal| {
+        !matches!(
+            refusal,
+            // Nobody cancels a sign-in, and each session has keys of its own.
+            Refusal::VerificationCanceled
+                | Refusal::IdempotencyKeyReused
+                // The challenge does not show why nothing was sent.
+                | Refusal::ProviderRejected
+                | Refusal::SendingPaused
+        )
+    };
+    let challenges = all!(Challenge, [Sent, Adopted, TryAgain, Ended]);
+    let challenges = challenges.map(|state| Answer::Challenge {
+        state,
+        left: 0,
+        expires: 0,
+        resend: 0,
+    });
+    let refusals = refusals.iter().filter(can_be).copied();
+    [Answer::Right, Answer::Done]
+        .into_iter()
+        .chain(challenges)
+        .chain(refusals.map(Answer::Refused))
+        .collect()
+}
+
 /// An answer without its numbers.
 fn shape(answer: Answer) -> Answer {
     match answer {
@@ -197,9 +237,8 @@ fn shape(answer: Answer) -> Answer {
             expires: 0,
             resend: 0,
         },
-        Answer::Challenge { state, decoy, .. } => Answer::Challenge {
+        Answer::Challenge { state, .. } => Answer::Challenge {
             state,
-            decoy,
             left: 0,
             expires: 0,
             resend: 0,
@@ -208,7 +247,6 @@ fn shape(answer: Answer) -> Answer {
         | Answer::Redeemed
         | Answer::Canceled(_)
         | Answer::Done
-        | Answer::Deeper
         | Answer::Refused(_) => answer,
     }
 }

@@ -9,6 +9,7 @@
     reason = "a test fails by panicking, and prints its figures"
 )]
 
+mod answers;
 mod controls;
 #[path = "../../../tests/ledger/emulator.rs"]
 #[expect(dead_code, reason = "shared with the tests of the ledger")]
@@ -16,21 +17,29 @@ mod emulator;
 mod gate;
 mod kinds;
 mod path;
+mod requests;
 mod walk;
 mod world;
 
 use kinds::Kinds;
 use model::Action;
+use otp_lambda::ledger::Door;
 use path::{Flaw, Replay};
 use simulator::{is_full, sized};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 use tokio::runtime::{Builder, Runtime};
+use walk::Worlds;
 use world::Store;
 
 /// Replays a path that its number determines.
-async fn replay(path: u64, store: &mut Store, flaw: Option<Flaw>) -> Result<Kinds, String> {
-    let (model, state, mut rng) = walk::start(path);
+async fn replay(
+    worlds: &Worlds,
+    path: u64,
+    store: &mut Store,
+    flaw: Option<Flaw>,
+) -> Result<Kinds, String> {
+    let (model, state, mut rng) = walk::start(worlds, path);
     let mut replay = Replay::start(model, state, path, store, flaw).await;
     let mut kinds = Kinds::default();
     let mut actions = Vec::new();
@@ -39,11 +48,11 @@ async fn replay(path: u64, store: &mut Store, flaw: Option<Flaw>) -> Result<Kind
             break;
         };
         actions.push(action);
-        kinds.step(&replay.state, action);
+        let door = kinds.step(&replay.state, action);
         let told = |what| format!("path {path}: {what}\n{}", lines(&actions));
         let answer = replay.act(action).await.map_err(told)?;
         if let Some(answer) = answer {
-            kinds.answer(answer);
+            kinds.answer(door, answer);
             // Every answer of the table in memory, and the end of the other one.
             if matches!(store, Store::Memory(_)) {
                 replay.compare().await.map_err(told)?;
@@ -71,7 +80,12 @@ fn runtime() -> Runtime {
 }
 
 /// Replays paths on as many threads as there are, until one is not as expected.
-fn replay_all(new: fn() -> Store, paths: u64, flaw: Option<Flaw>) -> Result<Kinds, String> {
+fn replay_all(
+    worlds: &Worlds,
+    new: fn() -> Store,
+    paths: u64,
+    flaw: Option<Flaw>,
+) -> Result<Kinds, String> {
     let next = AtomicU64::new(0);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let run = || {
@@ -83,7 +97,7 @@ fn replay_all(new: fn() -> Store, paths: u64, flaw: Option<Flaw>) -> Result<Kind
                 if path >= paths {
                     return Ok(kinds);
                 }
-                match replay(path, &mut store, flaw).await {
+                match replay(worlds, path, &mut store, flaw).await {
                     Ok(of_path) => kinds.add(of_path),
                     Err(what) => {
                         next.store(paths, Relaxed);
@@ -103,16 +117,20 @@ fn replay_all(new: fn() -> Store, paths: u64, flaw: Option<Flaw>) -> Result<Kind
     })
 }
 
-fn same_answers(name: &str, new: fn() -> Store, paths: u64) {
+fn same_answers(name: &str, worlds: &Worlds, new: fn() -> Store, paths: u64) -> Kinds {
     let start = Instant::now();
-    let kinds = replay_all(new, paths, None).unwrap_or_else(|what| panic!("{what}"));
+    let kinds = replay_all(worlds, new, paths, None).unwrap_or_else(|what| panic!("{what}"));
     println!(
         "{name}: {paths} paths, {} steps, {} answers in {:.1?}",
         kinds.steps(),
         kinds.answers(),
         start.elapsed()
     );
-    let missing = kinds.missing();
+    kinds
+}
+
+fn has_every_kind(kinds: &Kinds, door: Door) {
+    let missing = kinds.missing(door);
     if is_full() {
         assert!(missing.is_empty(), "no path has {missing:?}");
     }
@@ -120,10 +138,33 @@ fn same_answers(name: &str, new: fn() -> Store, paths: u64) {
 
 #[test]
 fn the_service_answers_as_the_model_does() {
-    same_answers("memory", Store::memory, sized(600, 30_000));
+    let paths = sized(600, 30_000);
+    let kinds = same_answers("memory", &walk::OVER_HTTP, Store::memory, paths);
+    has_every_kind(&kinds, Door::Http);
 }
 
 #[test]
 fn the_service_answers_as_the_model_does_over_dynamodb() {
-    same_answers("DynamoDB", Store::dynamodb, sized(60, 10_000));
+    let paths = sized(60, 10_000);
+    let kinds = same_answers("DynamoDB", &walk::OVER_HTTP, Store::dynamodb, paths);
+    has_every_kind(&kinds, Door::Http);
+}
+
+#[test]
+fn sign_ins_of_the_service_are_those_of_the_model() {
+    let paths = sized(600, 30_000);
+    let kinds = same_answers("sign-ins, memory", &walk::SIGN_INS, Store::memory, paths);
+    has_every_kind(&kinds, Door::SignIn);
+}
+
+#[test]
+fn sign_ins_of_the_service_are_those_of_the_model_over_dynamodb() {
+    // They are the first of the paths above, which have every kind of step and answer.
+    let paths = sized(60, 5_000);
+    same_answers(
+        "sign-ins, DynamoDB",
+        &walk::SIGN_INS,
+        Store::dynamodb,
+        paths,
+    );
 }

@@ -1,17 +1,21 @@
 //! One path of the model, step by step on the service.
 
+use crate::answers::record_state;
 use crate::gate::{Asked, Given, ToProvider};
-use crate::world::{Running, Store, World, digits, name_of, otp, record_state};
+use crate::world::{Running, Store, World, digits, name_of, otp};
 use model::state::{
-    self, Answer, DECOY, Fate, GuessOutcome, Issuer, Place, RecordState, Request, State, part,
+    self, Answer, Fate, GuessOutcome, HTTP, Issuer, Place, RecordState, Request, SIGN_INS, State,
+    TARGETS, part,
 };
-use model::{Action, Model, target_of};
+use model::{Action, Model, refunds_decoy, target_of};
 use otp_lambda::error::{Error, ErrorCode};
-use otp_lambda::ledger::{self, ItemName, Ledger, Spending, Unavailable, Verification};
+use otp_lambda::ledger::{self, ItemName, Ledger, Unavailable, Verification};
 use otp_lambda::provider::{self, Receipt, Verdict};
 use simulator::layer::Step;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use tokio::task::unconstrained;
 
 /// A change of each step before it is done: a ledger without one of its conditions.
 pub(crate) type Flaw = fn(&mut Step);
@@ -24,7 +28,6 @@ pub(crate) struct Replay {
     store: Store,
     ledger: Arc<dyn Ledger>,
     running: [Option<Running>; 3],
-    spending: Option<Spending>,
     flaw: Option<Flaw>,
 }
 
@@ -53,6 +56,11 @@ impl Replay {
                 charged.await.unwrap();
             }
         }
+        for _ in 0..state.spent[HTTP] {
+            let mut spending = world.spending(HTTP);
+            spending.lines.iter_mut().for_each(|line| line.cap = 1000);
+            ledger.spend(&spending).await.unwrap();
+        }
         Self {
             model,
             state,
@@ -60,7 +68,6 @@ impl Replay {
             store: store.clone(),
             ledger,
             running: [None, None, None],
-            spending: None,
             flaw,
         }
     }
@@ -97,10 +104,6 @@ impl Replay {
         let Some(slot) = slot else { return Ok(None) };
         let answer = self.go_on(slot).await?;
         match (answer, expected) {
-            (None, Some(Answer::Deeper)) => {
-                self.running[slot] = None;
-                self.world.gate.forget(slot);
-            }
             (None, None) => self.waits_as_expected(slot)?,
             (answer, expected) if answer == expected => self.running[slot] = None,
             (answer, expected) => {
@@ -119,7 +122,9 @@ impl Replay {
             self.world.gate.runs(slot);
             let running = self.running[slot].as_mut().unwrap();
             let context = &mut Context::from_waker(Waker::noop());
-            if let Poll::Ready(answer) = running.as_mut().poll(context) {
+            // Otherwise a wait of no time at all ends only after tokio's budget for one poll is renewed.
+            let polled = unconstrained(running.as_mut());
+            if let Poll::Ready(answer) = pin!(polled).poll(context) {
                 return answer.map(Some);
             }
             let waiting = self.world.gate.waiting(slot);
@@ -169,9 +174,6 @@ impl Replay {
                 if let Some(flaw) = self.flaw {
                     flaw(&mut step);
                 }
-                if let Step::Spend { spending } = &step {
-                    self.spending = Some(spending.clone());
-                }
                 let done = match fate {
                     Fate::Failed => None,
                     _ => Some(step.run(&*self.ledger).await),
@@ -206,29 +208,33 @@ impl Replay {
         let number = self.model.number_of(target);
         let of_record = |step| Wanted::Ledger(step, Some(self.world.verification(target)));
         let of_number = |step, number| Wanted::Ledger(step, Some(self.world.number(number)));
-        let of_decoy = |step| Wanted::Ledger(step, Some(self.world.verification(DECOY)));
+        let door = self.model.door_of(target);
+        let of_budget = |step, door| Wanted::Ledger(step, Some(self.world.spending(door).item));
+        let of_decoy = |step, kind, counter| {
+            Wanted::Ledger(step, Some(self.world.decoy(target, kind, counter)))
+        };
         let other = |step| Wanted::Ledger(step, None);
         match running.place {
-            Place::ReserveKey | Place::DecoyResendKey => other(&["reserve_key"]),
-            Place::ReleaseKey | Place::DecoyReleaseKey => other(&["release_key"]),
-            Place::Plan | Place::Read | Place::Look | Place::LookAgain => match part {
+            Place::ReserveKey => other(&["reserve_key"]),
+            Place::ReleaseKey => other(&["release_key"]),
+            Place::Plan | Place::Read => match part {
                 part::RECORD => of_record(&["verification"]),
-                part::NUMBER => of_number(&["number"], number),
-                _ => of_number(&["number"], 0),
+                _ => of_number(&["number"], number),
             },
-            Place::DecoyLook | Place::DecoyLookAgain => match part {
-                part::RECORD => of_decoy(&["verification"]),
-                part::NUMBER => of_number(&["number"], 1),
-                _ => of_number(&["number"], 0),
+            Place::Room => match part {
+                part::OF_HTTP => of_number(&["number"], HTTP),
+                part::OF_SIGN_INS => of_number(&["number"], SIGN_INS),
+                _ => of_budget(&["spent"], HTTP),
             },
-            Place::DecoyWait | Place::DecoyResendWait => match part {
-                part::NUMBER => of_number(&["number"], 1),
-                _ => of_number(&["number"], 0),
+            Place::DecoyRoom => match part {
+                part::OF_HTTP => of_decoy(&["number"], "N", "http"),
+                part::OF_SIGN_INS => of_decoy(&["number"], "N", ""),
+                _ => of_decoy(&["spent"], "B", "0"),
             },
-            Place::Spend => other(&["spend"]),
-            Place::DecoySpend | Place::DecoyResendSpend => other(&["spent"]),
+            Place::Spend => of_budget(&["spend"], door),
+            Place::DecoySpend => of_decoy(&["spend"], "B", "0"),
             Place::ReserveSend => of_number(&["reserve_send"], number),
-            Place::DecoyReserve | Place::DecoyResendReserve => of_number(&["reserve_send"], 1),
+            Place::DecoyReserve => of_decoy(&["reserve_send"], "N", ""),
             Place::WriteAhead if running.facts.is_resend => of_record(&["reopen"]),
             Place::WriteAhead => of_record(&["open"]),
             Place::AskToSend => {
@@ -238,10 +244,14 @@ impl Replay {
             Place::Settle => match part {
                 part::KEY => other(&["finish_key", "release_key"]),
                 part::SETTLE => of_record(&["settle"]),
-                _ => other(&["refund"]),
+                _ if refunds_decoy(running) => of_decoy(&["refund"], "B", "0"),
+                _ => of_budget(&["refund"], door),
             },
             Place::Pay => of_record(&["spend_attempt"]),
+            Place::CheckHttp => of_number(&["number"], HTTP),
+            Place::DecoyCheckHttp => of_decoy(&["number"], "N", "http"),
             Place::Charge => of_number(&["charge_number"], number),
+            Place::DecoyCharge => of_decoy(&["charge_number"], "N", ""),
             Place::Ask(index) => {
                 let issuer = running.seen.issuers[usize::from(index)];
                 let code = match running.request {
@@ -253,15 +263,13 @@ impl Replay {
             Place::Consume | Place::ConsumeAgain => of_record(&["consume"]),
             Place::Clear => of_number(&["clear_failures"], number),
             Place::Note => of_record(&["note_answer"]),
-            Place::LookBeforeRedeem | Place::LookBeforeCancel => of_record(&["verification"]),
+            Place::LookBeforeRedeem | Place::LookBeforeCancel | Place::Look | Place::LookAgain => {
+                of_record(&["verification"])
+            }
             Place::Redeem => of_record(&["redeem"]),
             Place::Cancel => of_record(&["cancel"]),
+            Place::Unlock if running.tries > 0 => of_number(&["unlock"], SIGN_INS),
             Place::Unlock => of_number(&["unlock"], number),
-            Place::DecoyRead | Place::DecoyResendRead => of_decoy(&["verification"]),
-            Place::DecoyOpen => of_decoy(&["open"]),
-            Place::DecoyReopen => of_decoy(&["reopen"]),
-            Place::DecoySettle => of_decoy(&["settle"]),
-            Place::DecoyFinishKey => other(&["finish_key"]),
         }
     }
 
@@ -275,7 +283,7 @@ impl Replay {
         };
         ToProvider {
             provider,
-            to: World::phone(target).expose().to_owned(),
+            to: self.world.phone(target).expose().to_owned(),
             reference: self.world.known_as(target, reference).expose().to_owned(),
         }
     }
@@ -286,7 +294,7 @@ impl Replay {
     ///
     /// They differ.
     pub(crate) async fn compare(&self) -> Result<(), String> {
-        for target in 0..DECOY {
+        for target in 0..TARGETS {
             let item = self.world.verification(target);
             let held = self.ledger.verification(&item).await.unwrap();
             let expected = &self.state.targets[target].record;
@@ -308,11 +316,12 @@ impl Replay {
                 return Err(format!("number {index}: {held:?}, the model {expected:?}"));
             }
         }
-        if let Some(spending) = &self.spending {
-            let spent = self.ledger.spent(spending).await.unwrap();
-            if spent != [u64::from(self.state.spent)] {
-                let expected = self.state.spent;
-                return Err(format!("{spent:?} is spent, by the model {expected}"));
+        for (door, expected) in self.state.spent.into_iter().enumerate() {
+            let spent = self.ledger.spent(&self.world.spending(door)).await.unwrap();
+            if spent != [u64::from(expected)] {
+                return Err(format!(
+                    "door {door} has spent {spent:?}, by the model {expected}"
+                ));
             }
         }
         Ok(())
@@ -333,7 +342,7 @@ impl Replay {
             };
         };
         let (hasher, world) = (&self.world.hasher, &self.world);
-        let (reference, to) = (World::reference(target), World::phone(target));
+        let (reference, to) = (world.reference(target), world.phone(target));
         let digest = |code: u8| hasher.guess(&reference, &to, &otp(code));
         let issuers = expected.issuers.iter();
         let issuers: Vec<ledger::Issuer> = issuers
@@ -379,7 +388,7 @@ impl Replay {
                 "used codes",
                 used == usize::try_from(expected.used.count_ones()).unwrap(),
             ),
-            ("owner", held.owner.is_none()),
+            ("owner", held.owner == world.owner(expected.owner)),
         ];
         match same.iter().find(|(_, is_same)| !is_same) {
             None => Ok(()),
@@ -406,7 +415,10 @@ impl Wanted {
 
 fn item_of(step: &Step) -> Option<&ItemName> {
     match step {
-        Step::Switches {} | Step::Spend { .. } | Step::Spent { .. } | Step::Refund { .. } => None,
+        Step::Switches {} => None,
+        Step::Spend { spending } | Step::Spent { spending } | Step::Refund { spending } => {
+            Some(&spending.item)
+        }
         Step::Count { item, .. }
         | Step::Counted { item }
         | Step::Uncount { item }

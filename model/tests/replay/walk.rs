@@ -8,8 +8,10 @@ use std::mem::discriminant;
 /// No path is longer.
 const MOST: usize = 300;
 
-/// The worlds of the model, with more requests, faults and moves than every order of steps allows.
-const WORLDS: [Config; 6] = [
+/// Worlds of the model, with more requests, faults and moves than every order of steps allows.
+pub(crate) type Worlds = [Config; 6];
+
+pub(crate) const OVER_HTTP: Worlds = [
     longer(bounds::ONE_NUMBER),
     longer(TWO_NUMBERS),
     longer(bounds::AT_THE_LOCK),
@@ -20,6 +22,63 @@ const WORLDS: [Config; 6] = [
         ..longer(RESENDS)
     },
 ];
+
+pub(crate) const SIGN_INS: Worlds = [
+    longer(bounds::SIGN_INS),
+    longer(bounds::LAST_ATTEMPT),
+    longer(bounds::DECOYS),
+    longer(bounds::AFTER_AN_UPDATE),
+    Config {
+        faults: 30,
+        passes: 0,
+        pauses: 0,
+        ..longer(RESENDS_OF_SIGN_INS)
+    },
+    longer(DECOYS_AND_SESSIONS),
+];
+
+/// As many codes of one sign-in as there can be.
+const RESENDS_OF_SIGN_INS: Config = Config {
+    requests: &[
+        Request::SignIn { session: 0 },
+        answer(0, 0),
+        answer(0, 3),
+        resend(0, 1),
+        resend(0, 4),
+    ],
+    windows: bounds::WIDER,
+    attempts: 5,
+    ..bounds::SIGN_INS
+};
+
+/// A session that is a decoy at each of its questions, beside one that is none.
+const DECOYS_AND_SESSIONS: Config = Config {
+    requests: &[
+        Request::UnknownSignIn { session: 0 },
+        Request::SignIn { session: 1 },
+        Request::Continue { session: 0 },
+        Request::Continue { session: 1 },
+        answer(0, 0),
+        answer(1, 2),
+        resend(0, 1),
+        resend(0, 4),
+        Request::Send { to: 0, key: NONE },
+        Request::Unlock { number: 0 },
+    ],
+    ..bounds::SIGN_INS
+};
+
+const fn answer(session: u8, nonce: u8) -> Request {
+    Request::Answer {
+        session,
+        code: WRONG,
+        nonce,
+    }
+}
+
+const fn resend(session: u8, nonce: u8) -> Request {
+    Request::ResendForSignIn { session, nonce }
+}
 
 /// One idempotency key for both numbers.
 const TWO_NUMBERS: Config = Config {
@@ -145,9 +204,9 @@ fn kind_of(state: &State, action: Action) -> usize {
 }
 
 /// The number of a path's world, its random numbers, and its first state.
-pub(crate) fn start(path: u64) -> (Model, State, Rng) {
-    let index = usize::try_from(path).unwrap() % WORLDS.len();
-    let config = WORLDS[index];
+pub(crate) fn start(worlds: &Worlds, path: u64) -> (Model, State, Rng) {
+    let index = usize::try_from(path).unwrap() % worlds.len();
+    let config = worlds[index];
     let model = Model {
         config,
         without: None,

@@ -3,12 +3,12 @@
 use crate::emulator::Emulator;
 use crate::gate::{Gate, Gated};
 use model::START;
-use model::state::{
-    self, Answer, Phase, RecordState, Refusal, Request, SIGN_IN, State, Time, WRONG,
-};
+use model::state::{self, Answer, DECOY, SIGN_IN, SIGN_INS, Session, Time, WRONG};
 use model::{Config, Model};
-use otp_lambda::error::{Error, ErrorCode};
-use otp_lambda::ledger::{self, CodeReference, Hasher, ItemName, Ledger, Switches};
+use otp_lambda::ledger::{
+    self, CodeReference, DECOY_ITEM, Door, Hasher, ItemName, Ledger, SessionDigest, Spending,
+    Switches,
+};
 use otp_lambda::otp::{CodeCharacters, CodeShape, Otp};
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::policy::{
@@ -17,10 +17,8 @@ use otp_lambda::policy::{
 use otp_lambda::provider::Channel;
 use otp_lambda::reference::ReferenceId;
 use otp_lambda::service::{
-    Call, Caller, Defaults, LedgerPolicy, Limits, Origination, Providers, Reference, ReferenceIds,
-    Rules, SendRequest, Service, VerificationRequest, VerifyRequest,
+    Defaults, LedgerPolicy, Limits, Origination, Providers, ReferenceIds, Rules, Service, User,
 };
-use otp_lambda::telemetry::Record;
 use otp_lambda::time::Millis;
 use serde_json::json;
 use simulator::MemoryLedger;
@@ -86,12 +84,13 @@ pub(crate) type Running = Pin<Box<dyn Future<Output = Result<Answer, String>>>>;
 
 /// The service at both providers, with one ledger.
 pub(crate) struct World {
+    config: Config,
     pub(crate) gate: Gate,
     pub(crate) hasher: Hasher,
     /// The moment that the model calls zero.
-    zero: Millis,
+    pub(crate) zero: Millis,
     /// The function with each provider as the current one.
-    services: [Arc<Service>; 2],
+    pub(crate) services: [Arc<Service>; 2],
 }
 
 fn hasher(path: u64) -> Hasher {
@@ -110,6 +109,30 @@ pub(crate) fn name_of(provider: state::Provider) -> &'static str {
     match provider {
         state::Provider::Pinpoint => "pinpoint",
         state::Provider::EndUserMessaging => "end-user-messaging",
+    }
+}
+
+/// Sign-ins have half of every joint limit, if there are any.
+fn share_of(config: &Config) -> SignInShare {
+    SignInShare::parse(if config.sign_in { "50" } else { "0" }).unwrap()
+}
+
+fn budgets_of(config: &Config) -> Budgets {
+    Budgets {
+        all: vec![Budget::parse(&format!("{}/24h", config.budget)).unwrap()],
+        ..Budgets::default()
+    }
+}
+
+pub(crate) fn user(session: Session) -> User {
+    let name = match session {
+        Session::Decoy => "nobody",
+        _ => "somebody",
+    };
+    User {
+        pool: "pool".to_owned(),
+        client: "client".to_owned(),
+        name: name.to_owned(),
     }
 }
 
@@ -138,15 +161,12 @@ fn service(config: &Config, gate: &Gate, path: u64, current: state::Provider) ->
         dlt: None,
     };
     let policy = LedgerPolicy {
-        sign_in_share: SignInShare::parse("0").unwrap(),
+        sign_in_share: share_of(config),
         send_limits: limits_of(config.windows),
         prefix_limits: Vec::new(),
         source_limits: Vec::new(),
         network_limits: Vec::new(),
-        budgets: Budgets {
-            all: vec![Budget::parse(&format!("{}/24h", config.budget)).unwrap()],
-            ..Budgets::default()
-        },
+        budgets: budgets_of(config),
         test_numbers: Vec::new(),
     };
     let provider = |provider| {
@@ -174,6 +194,7 @@ impl World {
         ];
         let day = u32::try_from(path % 100_000).unwrap();
         Self {
+            config: model.config,
             gate,
             hasher: hasher(path),
             zero: MORNING.plus(DAY * day),
@@ -195,20 +216,48 @@ impl World {
         self.at(START).minus(2 * DAY)
     }
 
-    pub(crate) fn phone(target: usize) -> PhoneNumber {
-        let is_second = target == SIGN_IN;
+    /// The made-up number of a decoy is the number of others, as if its user name were that number.
+    pub(crate) fn phone(&self, target: usize) -> PhoneNumber {
+        let is_second = target == SIGN_IN && !self.config.sign_in;
         PhoneNumber::parse(NUMBERS[usize::from(is_second)]).unwrap()
     }
 
     /// The reference that callers know.
-    pub(crate) fn reference(target: usize) -> ReferenceId {
-        let to = Self::phone(target);
-        ReferenceId::derived("ExampleCorp", "signup", &to)
+    pub(crate) fn reference(&self, target: usize) -> ReferenceId {
+        let to = self.phone(target);
+        let (kind, session) = match target {
+            SIGN_IN if self.config.sign_in => ("", Session::Real),
+            DECOY => (DECOY_ITEM, Session::Decoy),
+            _ => return ReferenceId::derived("ExampleCorp", "signup", &to),
+        };
+        let User { pool, client, name } = user(session);
+        self.hasher.sign_in(&[kind, &pool, &client, &name], &to)
+    }
+
+    /// A decoy that stands in for a counter of this sign-in.
+    pub(crate) fn decoy(&self, target: usize, kind: &str, counter: &str) -> ItemName {
+        self.hasher.decoy(kind, &self.reference(target), counter)
+    }
+
+    /// One message of a door's budget.
+    pub(crate) fn spending(&self, door: usize) -> Spending {
+        let door = match door {
+            SIGN_INS => Door::SignIn,
+            _ => Door::Http,
+        };
+        let budgets = share_of(&self.config).of_budgets(door, &budgets_of(&self.config));
+        let country = self.services[0].country(&self.phone(0)).unwrap();
+        let now = self.at(START);
+        budgets.spendings(country, Channel::Sms, 1, now).remove(0)
+    }
+
+    pub(crate) fn owner(&self, session: u8) -> Option<SessionDigest> {
+        (session != state::NONE).then(|| self.hasher.session(&session_name(session)))
     }
 
     /// The reference at a provider.
     pub(crate) fn known_as(&self, target: usize, generation: u8) -> ReferenceId {
-        let (plain, to) = (Self::reference(target), Self::phone(target));
+        let (plain, to) = (self.reference(target), self.phone(target));
         match generation {
             0 => plain,
             _ => self
@@ -219,14 +268,16 @@ impl World {
 
     pub(crate) fn verification(&self, target: usize) -> ItemName {
         self.hasher
-            .verification(&Self::reference(target), &Self::phone(target))
+            .verification(&self.reference(target), &self.phone(target))
     }
 
-    /// The record of a number of the model.
+    /// What is counted for a number of the model, or at a door.
     pub(crate) fn number(&self, number: usize) -> ItemName {
         match number {
-            1 => self.hasher.number(&Self::phone(1)),
-            _ => self.hasher.number(&Self::phone(0)),
+            SIGN_INS if self.config.sign_in => {
+                self.hasher.number_at(Door::SignIn, &self.phone(SIGN_IN))
+            }
+            number => self.hasher.number(&self.phone(number)),
         }
     }
 
@@ -246,146 +297,10 @@ impl World {
             }),
         }
     }
-
-    /// The service begins a request.
-    pub(crate) fn begin(&self, state: &State, request: Request) -> Running {
-        let service = self.services[state.provider as usize].clone();
-        let now = self.at(state.clock);
-        let zero = self.zero;
-        let to_time = move |at| time_of(zero, at);
-        match request {
-            Request::Send { to, key } => {
-                let request = self.send_request(usize::from(to));
-                let caller = Self::app((key != state::NONE).then_some(key));
-                Box::pin(async move {
-                    let record = &mut Record::default();
-                    let sent = service.send(&request, &mut call(caller, now, record)).await;
-                    match sent {
-                        Ok(sent) => Ok(Answer::Sent {
-                            left: sent.receipt.attempts_left.unwrap(),
-                            expires: to_time(Millis(sent.receipt.expires))?,
-                            resend: to_time(Millis(sent.receipt.resend.unwrap()))?,
-                        }),
-                        Err(error) => refused(&error),
-                    }
-                })
-            }
-            Request::Verify { to, code, key } => {
-                let request = Self::verify_request(usize::from(to), code);
-                let caller = Self::app(Some(key));
-                Box::pin(async move {
-                    let record = &mut Record::default();
-                    let call = &mut call(caller, now, record);
-                    let verified = service.verify(&request, call);
-                    told(verified.await.map(|_| Answer::Right))
-                })
-            }
-            Request::Status { to } => {
-                let request = Self::about(usize::from(to));
-                let caller = Self::app(None);
-                Box::pin(async move {
-                    let record = &mut Record::default();
-                    let call = &mut call(caller, now, record);
-                    let status = service.status(&request, call);
-                    match status.await {
-                        Ok(status) => Ok(Answer::Status {
-                            phase: phase(status.phase),
-                            left: status.attempts_left,
-                            expires: to_time(status.expires)?,
-                            resend: to_time(status.resend)?,
-                        }),
-                        Err(error) => refused(&error),
-                    }
-                })
-            }
-            Request::Redeem { to, key } => {
-                let request = Self::about(usize::from(to));
-                let caller = Self::app(Some(key));
-                Box::pin(async move {
-                    let record = &mut Record::default();
-                    let call = &mut call(caller, now, record);
-                    let redeemed = service.redeem(&request, call);
-                    told(redeemed.await.map(|_| Answer::Redeemed))
-                })
-            }
-            Request::Cancel { to } => {
-                let request = Self::about(usize::from(to));
-                let caller = Self::app(None);
-                Box::pin(async move {
-                    let record = &mut Record::default();
-                    let call = &mut call(caller, now, record);
-                    let canceled = service.cancel(&request, call);
-                    let canceled = canceled.await;
-                    told(canceled.map(|(_, ended)| Answer::Canceled(phase(ended))))
-                })
-            }
-            Request::Unlock { number } => {
-                let number = Self::phone(usize::from(number));
-                Box::pin(async move {
-                    let record = &mut Record::default();
-                    let call = call(Caller::default(), now, record);
-                    told(service.unlock(&number, &call).await.map(|()| Answer::Done))
-                })
-            }
-            Request::SignIn { .. }
-            | Request::UnknownSignIn { .. }
-            | Request::Answer { .. }
-            | Request::ResendForSignIn { .. } => panic!("the sign-ins of the model are its own"),
-        }
-    }
-
-    fn app(key: Option<u8>) -> Caller {
-        Caller {
-            principal: Some("app".to_owned()),
-            idempotency_key: key.map(|key| format!("key {key}")),
-            ..Caller::default()
-        }
-    }
-
-    fn send_request(&self, target: usize) -> SendRequest {
-        let defaults = &self.services[0].rules().defaults;
-        SendRequest {
-            to: Self::phone(target),
-            brand_name: defaults.brand_name.clone(),
-            source: defaults.source.clone(),
-            language: defaults.language.clone(),
-            channel: Channel::Sms,
-            code_length: defaults.code_length,
-            validity_minutes: defaults.validity_minutes,
-            allowed_attempts: defaults.allowed_attempts,
-            reference: None,
-            owner: None,
-        }
-    }
-
-    fn verify_request(target: usize, code: u8) -> VerifyRequest {
-        VerifyRequest {
-            to: Self::phone(target),
-            otp: otp(code),
-            reference: Reference::Given(Self::reference(target)),
-        }
-    }
-
-    fn about(target: usize) -> VerificationRequest {
-        VerificationRequest {
-            to: Self::phone(target),
-            reference: Reference::Given(Self::reference(target)),
-        }
-    }
 }
 
-/// The model's time for a moment.
-fn time_of(zero: Millis, at: Millis) -> Result<Time, String> {
-    if at == Millis(0) {
-        return Ok(0);
-    }
-    let since = at.0.checked_sub(zero.0).filter(|since| since % 1000 == 0);
-    let seconds = since.and_then(|since| Time::try_from(since / 1000).ok());
-    seconds.ok_or_else(|| format!("a strange time: {at:?}"))
-}
-
-fn call(caller: Caller, now: Millis, record: &mut Record) -> Call<'_> {
-    Call::new(caller, now, Duration::MAX, record)
+pub(crate) fn session_name(session: u8) -> String {
+    format!("session {session}")
 }
 
 /// The digits of a code of the model.
@@ -403,54 +318,4 @@ pub(crate) fn otp(code: u8) -> Otp {
         characters: CodeCharacters::Digits,
     };
     Otp::parse(&digits(code), &shape).unwrap()
-}
-
-pub(crate) fn record_state(state: ledger::State) -> RecordState {
-    match state {
-        ledger::State::Reserved => RecordState::Reserved,
-        ledger::State::Sent => RecordState::Sent,
-        ledger::State::Unclear => RecordState::Unclear,
-        ledger::State::Failed => RecordState::Failed,
-        ledger::State::Verified => RecordState::Verified,
-        ledger::State::Canceled => RecordState::Canceled,
-    }
-}
-
-fn phase(phase: ledger::Phase) -> Phase {
-    match phase {
-        ledger::Phase::Pending => Phase::Pending,
-        ledger::Phase::Verified => Phase::Verified,
-        ledger::Phase::Expired => Phase::Expired,
-        ledger::Phase::Exhausted => Phase::Exhausted,
-        ledger::Phase::Canceled => Phase::Canceled,
-        ledger::Phase::Failed => Phase::Failed,
-    }
-}
-
-fn told(answer: Result<Answer, Error>) -> Result<Answer, String> {
-    answer.or_else(|error| refused(&error))
-}
-
-fn refused(error: &Error) -> Result<Answer, String> {
-    Ok(Answer::Refused(match error.code() {
-        ErrorCode::AlreadyVerified => Refusal::AlreadyVerified,
-        ErrorCode::AttemptsExhausted => Refusal::AttemptsExhausted,
-        ErrorCode::CodeExpired => Refusal::CodeExpired,
-        ErrorCode::DestinationLocked => Refusal::DestinationLocked,
-        ErrorCode::IdempotencyKeyInUse => Refusal::IdempotencyKeyInUse,
-        ErrorCode::IdempotencyKeyReused => Refusal::IdempotencyKeyReused,
-        ErrorCode::InvalidCode if error.detail().starts_with("A newer code") => Refusal::NewerCode,
-        ErrorCode::InvalidCode => Refusal::InvalidCode,
-        ErrorCode::LedgerUnavailable => Refusal::LedgerUnavailable,
-        ErrorCode::ProviderRejected => Refusal::ProviderRejected,
-        ErrorCode::ProviderTimeout => Refusal::ProviderTimeout,
-        ErrorCode::RateLimited => Refusal::RateLimited,
-        ErrorCode::ResendLimit => Refusal::ResendLimit,
-        ErrorCode::ResendTooSoon => Refusal::ResendTooSoon,
-        ErrorCode::SendingPaused => Refusal::SendingPaused,
-        ErrorCode::VerificationCanceled => Refusal::VerificationCanceled,
-        ErrorCode::VerificationInProgress => Refusal::VerificationInProgress,
-        ErrorCode::VerificationNotFound => Refusal::VerificationNotFound,
-        _ => return Err(format!("the model knows no {error:?}")),
-    }))
 }
