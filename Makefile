@@ -20,7 +20,7 @@ export TAGS
 
 TOOLS := tests/e2e/with-tools.sh
 
-.PHONY: help run test soak bench bench-counts check fmt settings build package deploy destroy invoke invoke-packaged tools clean
+.PHONY: help run test soak bench bench-counts check scan fmt settings build package deploy destroy invoke invoke-packaged tools clean
 .PHONY: pause resume block unblock allow disallow unlock switches
 
 help: ## list these commands
@@ -32,7 +32,8 @@ run: ## run the service with a simulated phone and no AWS; PROVIDER=end-user-mes
 test: tools ## run all tests; installs tools and says what it skips; for a quick run: cargo test (needs Rust, Python)
 	@$(TOOLS) tests/run.sh
 
-soak: tools ## run tests for hours: a million simulations, a thousand kills, an hour of load, a million operations in order (needs Rust, Python, Linux)
+soak: tools ## run tests for hours: simulations, kills, load, operations in order, DynamoDB Local (needs Rust, Python, Node, Java, Linux)
+	@tests/e2e/setup.sh dynamodb-local
 	@$(TOOLS) tests/soak.sh
 
 bench: ## measure the packaged function beside others: instructions, processor time, memory, delays (needs Rust, Python, Linux)
@@ -45,6 +46,10 @@ bench-counts: ## count its instructions, round trips and handshakes anew, for th
 
 check: tools ## check format, lints, docs, licences, advisories and the template (needs Rust, Python)
 	@$(TOOLS) tests/check.sh
+
+scan: ## let checkov judge the template; installs it (290 MB) under target/ (needs Python)
+	@tests/e2e/setup.sh scan
+	@$(TOOLS) tests/scan.sh
 
 fmt: ## format the code
 	cargo fmt --all

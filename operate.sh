@@ -16,6 +16,7 @@
 #   dynamodb:GetItem                on the table, for `switches`
 #   lambda:InvokeFunction           on the alias operator, for `unlock`
 #   lambda:InvokeFunction           on the alias operator-key, for the other commands with a NUMBER
+#   kms:Decrypt, kms:GenerateDataKey  on the table's key, if it is one of yours (KmsKeyArn)
 set -euo pipefail
 shopt -s inherit_errexit
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # setup.sh [PART…]: installs the programs that the tests and the packaging need under target/e2e/, and writes their paths to
-# target/e2e/env. Without arguments it installs all parts but `bench`. If everything is installed already, it takes a second.
+# target/e2e/env. Without arguments it installs all parts but `bench`, `scan` and `dynamodb-local`. If everything is installed already, it takes a second.
 #
 #   boto3      boto3, an independent client of the wire format
 #   sam        SAM CLI with the Lambda Runtime Interface Emulator, cargo-lambda, cargo-deny and pytest
@@ -8,18 +8,21 @@
 #   ministack  MiniStack, an AWS emulator that deploys the template and whose Cognito calls triggers
 #   bench      boto3 under Lambda's runtime client, for `make bench` alone
 #   sbom       cargo-cyclonedx, which lists the crates in the package
+#   scan       checkov, for `make scan` alone
+#   dynamodb-local  AWS's DynamoDB Local, for a part of `make soak` alone (AWS's licence is for development and tests: it is
+#              never shipped). It needs Java 17 or later
 #   policy     an IAM policy simulator for Node (AGPL, for tests only: it is never shipped)
 #   inbox      a browser driver and an accessibility checker for Node (the browser is the system's Chromium)
 #
-# The first five are virtual environments of Python. Each is separate, because they need different versions of botocore.
+# The first five and `scan` are virtual environments of Python. Each is separate, because they need different versions of botocore.
 # requirements-NAME.in names the packages. requirements-NAME.txt pins them and all that they need, each with its hashes, for
 # Linux and macOS and for Python 3.10 and later. To renew the pins, edit the .in files and run (uv is on PyPI):
 #
-#   cd tests/e2e && for name in awscli bench boto3 ministack sam; do uv pip compile --quiet --upgrade --universal --python-version 3.10 --only-binary :all: --generate-hashes --no-annotate --no-emit-index-url --custom-compile-command 'see setup.sh' requirements-$name.in --output-file requirements-$name.txt; done
+#   cd tests/e2e && for name in awscli bench boto3 ministack sam scan; do uv pip compile --quiet --upgrade --universal --python-version 3.10 --only-binary :all: --generate-hashes --no-annotate --no-emit-index-url --custom-compile-command 'see setup.sh' requirements-$name.in --output-file requirements-$name.txt; done
 #
 # target/e2e/env has lines NAME=value without quotes. A program that is not installed has no line:
 #   OTP_E2E_PYTHON, OTP_E2E_BENCH_PYTHON, OTP_E2E_SAM_PYTHON, OTP_E2E_SAM, OTP_E2E_CARGO_LAMBDA, OTP_E2E_RIE, OTP_E2E_AWS,
-#   OTP_E2E_MINISTACK, OTP_E2E_POLICY, OTP_E2E_INBOX, OTP_E2E_CYCLONEDX, OTP_E2E_BIN (goes first on PATH: cargo and cargo-lambda look there for cargo-lambda and zig)
+#   OTP_E2E_MINISTACK, OTP_E2E_POLICY, OTP_E2E_INBOX, OTP_E2E_CYCLONEDX, OTP_E2E_CHECKOV, OTP_E2E_DYNAMODB_LOCAL, OTP_E2E_BIN (goes first on PATH: cargo and cargo-lambda look there for cargo-lambda and zig)
 #
 # If a part cannot be installed, the script says why and goes on. It ends with an error if the part was named in the
 # arguments, or if OTP_SKIP_NOTHING is 1.
@@ -154,6 +157,33 @@ crate() {
     printf '%s\n' "$state" >"$out/$name/.ready"
 }
 
+# dynamodb_local PURPOSE: unpacks the one package that has DynamoDB Local. Its dependencies are not needed.
+dynamodb_local() {
+    local purpose="$1" state name=dynamodb-local version=2.9.30
+    local sum=c5379e44bbf311fab2779961ddb1f8734907bd21c79a6843e590ec1c5280439836665e89aa515dbad6908422c7cf1129e91cb5a3b4c1ea7888a17b9002749ec1
+    if ! command -v npm >/dev/null || ! command -v java >/dev/null; then
+        skip "$purpose: needs Node with npm, and Java 17 (Debian: apt install default-jre-headless)"
+        return 0
+    fi
+    state="$(printf '%s\n' "$version" "$sum" | cksum)"
+    if is_ready "$name" "$state"; then
+        return 0
+    fi
+    say "$name: downloading amplify-dynamodb-simulator $version (57 MB) …"
+    rm -rf "${out:?}/$name"
+    mkdir -p "$out/$name"
+    # The program of Node checks the sum, because its name differs between systems.
+    if ! quietly npm pack --silent --pack-destination "$out/$name" "amplify-dynamodb-simulator@$version" ||
+        [ "$(cat "$out/$name"/*.tgz | node -e 'const hash = require("crypto").createHash("sha512"); process.stdin.pipe(hash).setEncoding("hex").pipe(process.stdout)')" != "$sum" ] ||
+        ! quietly tar -xzf "$out/$name/amplify-dynamodb-simulator-$version.tgz" -C "$out/$name" package/emulator; then
+        rm -rf "${out:?}/$name"
+        skip "$purpose: npm could not download the package with the expected sum"
+        return 0
+    fi
+    rm "$out/$name"/*.tgz
+    printf '%s\n' "$state" >"$out/$name/.ready"
+}
+
 # SAM CLI runs this emulator in its containers. It is a Linux program that needs no container.
 emulator() {
     local architecture found
@@ -185,6 +215,8 @@ write_env() {
     entry OTP_E2E_MINISTACK "$out/ministack/bin/ministack"
     entry OTP_E2E_POLICY "$out/policy"
     entry OTP_E2E_INBOX "$out/inbox"
+    entry OTP_E2E_CHECKOV "$out/scan/bin/checkov"
+    entry OTP_E2E_DYNAMODB_LOCAL "$out/dynamodb-local/package/emulator"
     entry OTP_E2E_CYCLONEDX "$out/sbom/bin/cargo-cyclonedx"
     if rie="$(emulator)"; then
         entry OTP_E2E_RIE "$rie"
@@ -202,6 +234,8 @@ install() {
     awscli) virtual_environment awscli "the operator's commands" ;;
     ministack) virtual_environment ministack "the deployment and the sign-in with a user pool" ;;
     sbom) crate sbom cargo-cyclonedx 0.5.9 "the list of crates in the package" ;;
+    scan) virtual_environment scan "the scan of the template" ;;
+    dynamodb-local) dynamodb_local "the comparison with DynamoDB Local" ;;
     policy) node_packages policy "the role's policy in a policy simulator" ;;
     inbox) node_packages inbox "the inbox page in a browser" ;;
     *)
