@@ -6,6 +6,7 @@
 #   kills        the packaged function, killed and restarted    OTP_KILLS=1000
 #   load         the packaged function under load and attack    OTP_LOAD_SECONDS=3600
 #   linear       the packaged function with a table that fails  OTP_LINEAR_OPERATIONS=1000000
+#   dynamodb     the ledger's tests, each request also to AWS's DynamoDB Local, which must answer the same
 #
 # Each part ends with a line that sums it up. The script prints these lines together at its end.
 set -euo pipefail
@@ -20,7 +21,7 @@ export OTP_LOAD_SECONDS="${OTP_LOAD_SECONDS:-3600}"
 export OTP_LINEAR_OPERATIONS="${OTP_LINEAR_OPERATIONS:-1000000}"
 
 parts=("$@")
-[ $# -gt 0 ] || parts=(simulation kills load linear)
+[ $# -gt 0 ] || parts=(simulation kills load linear dynamodb)
 summary="$PWD/target/soak.txt"
 mkdir -p target
 : >"$summary"
@@ -66,8 +67,18 @@ for name in "${parts[@]}"; do
         build_package_for_emulator
         part linear "linear: " cargo test --workspace --test e2e -- --ignored --nocapture linear:: || failed=1
         ;;
+    dynamodb)
+        step "the ledger's tests beside DynamoDB Local"
+        if [ -z "${OTP_E2E_DYNAMODB_LOCAL:-}" ] || [ "$(uname -s)" != Linux ]; then
+            echo "DynamoDB Local is not there: run tests/e2e/setup.sh dynamodb-local, on Linux." >&2
+            exit 1
+        fi
+        # Built first, because inside there is no network. In small size: each request of a test is asked twice.
+        cargo test --workspace --test ledger --no-run
+        OTP_TEST_SIZE=small part dynamodb "mirror: " tests/dynamodb-local.sh cargo test --workspace --offline --test ledger -- --nocapture || failed=1
+        ;;
     *)
-        echo "There is no part $name. The parts are simulation, kills, load and linear." >&2
+        echo "There is no part $name. The parts are simulation, kills, load, linear and dynamodb." >&2
         exit 2
         ;;
     esac

@@ -489,3 +489,15 @@ async fn startup_fails_if_the_secret_is_short_or_unreadable() {
     );
     assert_eq!(asked.len(), 1);
 }
+
+/// The control of the comparison with DynamoDB Local, which `make soak` runs. Without it there is nothing to compare.
+#[test]
+fn a_difference_from_dynamodb_local_is_seen() {
+    let emulator = Emulator::new();
+    let has_mirror = emulator.put_here_alone(&json!({ "pk": { "S": "V#x" } }));
+    let get = json!({ "TableName": "ledger", "Key": { "pk": { "S": "V#x" } } });
+    let asked = std::panic::catch_unwind(|| emulator.execute("GetItem", &get));
+    assert_eq!(asked.is_err(), has_mirror);
+    // Its last comparison would fail too.
+    std::mem::forget(emulator);
+}

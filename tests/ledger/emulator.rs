@@ -22,6 +22,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::task::unconstrained;
 
+#[path = "mirror.rs"]
+mod mirror;
+
+use mirror::Mirror;
+
 const TABLE: &str = "ledger";
 
 /// A table of its own, with a record of its requests.
@@ -37,6 +42,7 @@ struct Inner {
     meanwhile: Mutex<Option<Rewrite>>,
     naive: AtomicBool,
     measures: AtomicBool,
+    mirror: Option<Mutex<Mirror>>,
 }
 
 type Rewrite = Arc<dyn Fn(&mut Request) + Send + Sync>;
@@ -97,6 +103,7 @@ impl Emulator {
             "AttributeDefinitions": [{ "AttributeName": "pk", "AttributeType": "S" }],
             "KeySchema": [{ "AttributeName": "pk", "KeyType": "HASH" }],
         });
+        let mirror = Mirror::of(&table).map(Mutex::new);
         database
             .create_table(serde_json::from_value(table).unwrap())
             .unwrap();
@@ -114,6 +121,7 @@ impl Emulator {
             meanwhile: Mutex::default(),
             naive: AtomicBool::default(),
             measures: AtomicBool::default(),
+            mirror,
         }))
     }
 
@@ -182,10 +190,16 @@ impl Emulator {
     /// Writes an item in DynamoDB's JSON, without the adapter.
     pub(crate) fn put(&self, item: &Value) {
         let request = json!({ "TableName": TABLE, "Item": item });
-        self.0
-            .database
-            .put_item(serde_json::from_value(request).unwrap())
-            .unwrap();
+        let (status, body) = self.0.answer("PutItem", &request);
+        assert_eq!(status, 200, "{body}");
+    }
+
+    /// As [`put`](Self::put), but not in DynamoDB Local. Returns whether there is one.
+    pub(crate) fn put_here_alone(&self, item: &Value) -> bool {
+        let request = json!({ "TableName": TABLE, "Item": item });
+        let request = serde_json::from_value(request).unwrap();
+        self.0.database.put_item(request).unwrap();
+        self.0.mirror.is_some()
     }
 
     /// Changes the only item, without the adapter.
@@ -215,37 +229,23 @@ impl Emulator {
                 .map(|ttl| ttl.parse::<u64>().unwrap());
             if ttl.is_some_and(|ttl| ttl * 1000 < now.0) {
                 let request = json!({ "TableName": TABLE, "Key": { "pk": item["pk"] } });
-                self.0
-                    .database
-                    .delete_item(serde_json::from_value(request).unwrap())
-                    .unwrap();
+                let (status, body) = self.0.answer("DeleteItem", &request);
+                assert_eq!(status, 200, "{body}");
             }
         }
     }
 
     /// Executes a request without recording it.
     pub(crate) fn execute(&self, action: &str, body: &Value) -> (u16, String) {
-        let database = &self.0.database;
-        match action {
-            "GetItem" => answer(body, |request| database.get_item(request)),
-            "PutItem" => answer(body, |request| database.put_item(request)),
-            "UpdateItem" => answer(body, |request| database.update_item(request)),
-            "TransactWriteItems" => answer(body, |request| database.transact_write_items(request)),
-            _ => panic!("the function has no permission for {action}"),
-        }
+        assert_ne!(
+            action, "DeleteItem",
+            "the function has no permission for it"
+        );
+        self.0.answer(action, body)
     }
 
     fn scan(&self) -> Vec<Value> {
-        let request = json!({ "TableName": TABLE, "ConsistentRead": true });
-        let found = self
-            .0
-            .database
-            .scan(serde_json::from_value(request).unwrap())
-            .unwrap();
-        serde_json::to_value(found).unwrap()["Items"]
-            .as_array()
-            .unwrap()
-            .clone()
+        self.0.scan()
     }
 
     fn size_of(&self, key: &Value) -> usize {
@@ -371,6 +371,45 @@ impl Emulator {
         remove(&mut request.body, "ConditionExpression");
         keep_what_is_used(&mut request.body);
         None
+    }
+}
+
+impl Inner {
+    fn answer(&self, action: &str, body: &Value) -> (u16, String) {
+        // Both tables get the requests of a race in the same order.
+        let mirror = self.mirror.as_ref().map(|mirror| mirror.lock().unwrap());
+        let database = &self.database;
+        let answer = match action {
+            "GetItem" => answer(body, |request| database.get_item(request)),
+            "PutItem" => answer(body, |request| database.put_item(request)),
+            "UpdateItem" => answer(body, |request| database.update_item(request)),
+            "DeleteItem" => answer(body, |request| database.delete_item(request)),
+            "TransactWriteItems" => answer(body, |request| database.transact_write_items(request)),
+            _ => panic!("the function has no permission for {action}"),
+        };
+        if let Some(mut mirror) = mirror {
+            mirror.compare(action, body, &answer);
+        }
+        answer
+    }
+
+    fn scan(&self) -> Vec<Value> {
+        let request = json!({ "TableName": TABLE, "ConsistentRead": true });
+        let request = serde_json::from_value(request).unwrap();
+        let found = serde_json::to_value(self.database.scan(request).unwrap()).unwrap();
+        found["Items"].as_array().unwrap().clone()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let own = self.mirror.is_some().then(|| self.scan());
+        if let (Some(mirror), Some(own)) = (&self.mirror, own) {
+            mirror.lock().unwrap().end(own);
+        }
     }
 }
 
