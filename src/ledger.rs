@@ -171,9 +171,6 @@ pub trait Ledger: Send + Sync {
     /// Subtracts one from a counter. Does nothing if it is zero.
     async fn uncount(&self, item: &ItemName) -> Result<(), Unavailable>;
 
-    /// The counter of [`count`](Self::count).
-    async fn counted(&self, item: &ItemName) -> Result<u64, Unavailable>;
-
     /// Adds every line to its counter if all stay within their caps; otherwise changes nothing.
     async fn spend(&self, spending: &Spending) -> Result<SpendOutcome, Unavailable>;
 

@@ -92,11 +92,6 @@ impl Ledger for DynamoDb {
         Ok(())
     }
 
-    async fn counted(&self, item: &ItemName) -> Result<u64, Unavailable> {
-        let item = self.table.read(item).await?.unwrap_or_default();
-        Ok(item.number("n")?.unwrap_or(0))
-    }
-
     async fn spend(&self, spending: &Spending) -> Result<SpendOutcome, Unavailable> {
         self.spend_budgets(spending).await
     }

@@ -43,7 +43,6 @@ contract! {
         a_refund_of_what_was_not_spent_takes_nothing
         no_counter_goes_below_zero
         each_hour_starts_a_new_counter_in_the_item_of_its_day
-        a_counter_can_be_read
         a_line_of_zero_is_only_compared
         spending_returns_the_counters
         what_was_spent_can_be_read;

@@ -57,7 +57,6 @@ async fn each_step_costs_what_the_table_says() {
     costs!("count, refused", ledger.count(&the_counter(), 1, START));
     costs!("count, cap of 0", ledger.count(&the_counter(), 0, START));
     costs!("uncount", ledger.uncount(&the_counter()));
-    costs!("counted", ledger.counted(&the_counter()));
 
     let text = spending(&[
         ("m", 1, 2),
@@ -187,7 +186,6 @@ count                                        1 1 0
 count, refused                               1 1 0
 count, cap of 0                              0 0 0
 uncount                                      1 1 0
-counted                                      1 0 1
 spend                                        1 1 0
 spent                                        1 0 1
 refund                                       1 1 0

@@ -55,7 +55,6 @@ impl Step {
         matches!(
             self,
             Self::Switches { .. }
-                | Self::Counted { .. }
                 | Self::Spent { .. }
                 | Self::Number { .. }
                 | Self::Verification { .. }
@@ -96,7 +95,6 @@ macro_rules! replies {
 replies! {
     Done(()),
     Is(bool),
-    Counted(u64),
     Spent(Vec<u64>),
     Switches(Switches),
     Spend(SpendOutcome),

@@ -23,7 +23,7 @@ pub(super) struct Budget {
 
 impl Items {
     pub(super) fn count(&mut self, item: &ItemName, cap: u64, expires: Millis) -> bool {
-        let count = self.counted(item);
+        let count = self.counters.get(item).map_or(0, |counter| counter.count);
         if count >= cap {
             return false;
         }
@@ -35,10 +35,6 @@ impl Items {
             },
         );
         true
-    }
-
-    pub(super) fn counted(&self, item: &ItemName) -> u64 {
-        self.counters.get(item).map_or(0, |counter| counter.count)
     }
 
     pub(super) fn uncount(&mut self, item: &ItemName) {
