@@ -2,8 +2,8 @@
 
 /// The provider is asked at most as often as a code allows; of equal guesses at once, one is asked.
 pub const I1: u32 = 1;
-/// At most a hundred guesses at a number's codes reach the provider between two successes, at both doors together, and
-/// the ledger counts all of them.
+/// At most a hundred guesses at a number's codes reach the provider between two successes, both doors together. The
+/// ledger counts all of them.
 pub const I2: u32 = 1 << 1;
 /// One success per code.
 pub const I3: u32 = 1 << 2;
@@ -13,8 +13,8 @@ pub const I4: u32 = 1 << 3;
 pub const I5: u32 = 1 << 4;
 /// A success has the right number, reference and code, and is in time.
 pub const I6: u32 = 1 << 5;
-/// Every window holds at each door, those of sign-ins also beside earlier messages over HTTP, and failed guesses stop
-/// sends.
+/// Every window holds at each door. The windows of sign-ins also hold together with earlier messages over HTTP. Failed
+/// guesses stop sends.
 pub const I7: u32 = 1 << 6;
 /// Budgets are never overspent, by both doors together, and refused sends get back what they have spent.
 pub const I8: u32 = 1 << 7;
@@ -34,8 +34,7 @@ pub const DECOY: u32 = 1 << 13;
 pub const PAUSE: u32 = 1 << 14;
 /// No step over HTTP depends on the counters of sign-ins.
 pub const DOORS: u32 = 1 << 15;
-/// A sign-in without a message takes no place in the windows, and a guess at a code that was not sent counts for no
-/// number.
+/// A sign-in without a message takes no place in the windows. A guess at a code that was not sent counts for no number.
 pub const FREE: u32 = 1 << 16;
 
 pub const ALL: [(&str, u32); 17] = [

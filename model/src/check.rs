@@ -95,7 +95,7 @@ fn can_be_verified(record: &Record, code: usize, text: &state::Text) -> bool {
     record.state.is_open() && record.issuers.contains(&issuer) && !is_refused
 }
 
-/// An ended verification changes only by a send. Two changes are allowed: a success is redeemed, and a verdict is
+/// Only a send changes an ended verification, with two exceptions: a success may be redeemed, and a verdict may be
 /// noted.
 pub(crate) fn changed_an_end(before: &Record, after: &Record, opens: bool, now: Time) -> u32 {
     let is_final = matches!(

@@ -5,11 +5,10 @@ use crate::state::{Provider, Request, Time};
 /// The bounds of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Config {
-    /// The requests that people and software may begin. A request with a code stands for one request with each possible
-    /// code.
+    /// The requests that may begin. A request with a code stands for several requests: one with each possible code.
     pub requests: &'static [Request],
-    /// Whether the second verification belongs to a sign-in to the first number. Then joint limits are split between the
-    /// doors, half and half. Otherwise the second verification has a number of its own.
+    /// Whether the second verification is that of a sign-in to the first number. If so, joint limits are split half and
+    /// half between the doors. Otherwise the second verification has another number.
     pub sign_in: bool,
     /// How many requests can begin.
     pub begins: u8,

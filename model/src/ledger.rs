@@ -186,8 +186,8 @@ impl Model {
         number.forgiven = number.charged;
     }
 
-    /// Takes a place in the windows. Returns the number after it, or the error of a refusal with the number as it
-    /// stands.
+    /// Takes a place in the windows, and returns the number after that. If the step is refused, the error has the
+    /// number as it stands.
     pub(crate) fn reserve_send(
         &self,
         state: &mut State,

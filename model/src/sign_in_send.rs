@@ -1,5 +1,5 @@
 //! The send of a sign-in, as in `src/service/sign_in_send.rs` and `src/service/sign_in_counters.rs`. It takes the same
-//! steps whether a message is sent or not. Steps that must not count move decoys, which no step reads.
+//! steps whether a message is sent or not. A step that must not count moves a decoy, and no step reads decoys.
 
 use crate::config::Guard;
 use crate::ledger::{LOCKED, Settled, wait_of};

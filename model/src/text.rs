@@ -75,8 +75,8 @@ impl Model {
         }
     }
 
-    /// Whether a message of a sign-in leaves although the messages of both doors fill a window. It need not know of
-    /// messages that were on their way when it began.
+    /// Whether a message of a sign-in leaves although the messages of both doors fill a window. Messages that were
+    /// still on their way when the sign-in began do not count, because it need not know of them.
     fn is_beside_http(&self, state: &State, target: usize, now: Time) -> bool {
         let is_known =
             |text: &Text, length: Time| text.sent + SHORT < now && text.sent + length > now;

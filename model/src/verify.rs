@@ -270,8 +270,7 @@ impl Model {
                     number.forgiven = number.forgiven.max(running.charged);
                     return Next::Go(Place::Clear, part::ONLY);
                 }
-                // A resend has begun a new generation meanwhile. That ends this code only when the new message has been
-                // sent.
+                // A resend has begun a new generation meanwhile. It ends this code only when its message has been sent.
                 if seen.generation > running.generation
                     && seen.state.is_open()
                     && seen.first == running.seen.first
@@ -363,8 +362,8 @@ impl Model {
     }
 }
 
-/// The broken properties of a payment: for a guess whose verdict is known, for the last attempt at another session's
-/// code, or a second time for one question.
+/// The properties that a payment for a guess breaks. It must not pay for a guess whose verdict is known, for the last
+/// attempt at another session's code, or twice for one question.
 fn broken_by_payment(before: &Record, asked: Option<(u8, u8)>, code: u8) -> u32 {
     if before.guess == code && before.guess_outcome == GuessOutcome::Invalid {
         return broken::I1;

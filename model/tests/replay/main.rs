@@ -1,7 +1,8 @@
-//! Paths of the model, replayed step by step on the real service: the same steps, the same answers, the same records.
+//! Replays paths of the model on the real service, step by step. The service must take the same steps, give the same
+//! answers and leave the same records.
 //!
-//! A path grants every step of the ledger and of the providers, and says how it ends. So a change of the service that
-//! the model does not know, or the other way round, is noticed.
+//! A path grants every step of the ledger and of the providers, and says how the step ends. So a difference between the
+//! model and the service is noticed, whichever of the two has changed.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -76,7 +76,7 @@ impl Replay {
     ///
     /// # Errors
     ///
-    /// They differ.
+    /// The model and the service differ.
     pub(crate) async fn act(&mut self, action: Action) -> Result<Option<Answer>, String> {
         let (next, expected) = self.model.next(&self.state, action);
         let slot = match action {
@@ -288,11 +288,11 @@ impl Replay {
         }
     }
 
-    /// The ledger holds what the model holds.
+    /// Checks that the ledger holds the same as the model.
     ///
     /// # Errors
     ///
-    /// They differ.
+    /// The ledger and the model differ.
     pub(crate) async fn compare(&self) -> Result<(), String> {
         for target in 0..TARGETS {
             let item = self.world.verification(target);
