@@ -26,8 +26,11 @@ TOOLS := tests/e2e/with-tools.sh
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: ## run the service with a simulated phone and no AWS; PROVIDER=end-user-messaging for the other provider (needs Rust)
-	@cargo run --package simulator -- $(if $(PROVIDER),--provider $(PROVIDER)) $(if $(filter on,$(FOREIGN_CODES)),--foreign-codes)
+# The names of the variables that `make run NAME=value` got. make exports them, so no value passes through the shell.
+GIVEN = $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
+
+run: ## run the service with a simulated phone and no AWS; PROVIDER=end-user-messaging and other settings: docs/desk.md (needs Rust)
+	@cargo run --package simulator -- $(if $(wildcard desk.env),--settings desk.env) $(foreach name,$(filter-out MAKEFLAGS MAKEOVERRIDES -%,$(GIVEN)),--set $(name))
 
 test: tools ## run all tests; installs tools and says what it skips; for a quick run: cargo test (needs Rust, Python)
 	@$(TOOLS) tests/run.sh

@@ -246,8 +246,16 @@ where
 ///
 /// A panic's message is not written, because it can contain any data of the request.
 pub fn install(level: LevelFilter) {
+    install_to(level, io::stdout);
+}
+
+/// As [`install`], but the lines go to `writer`.
+pub fn install_to<W>(level: LevelFilter, writer: W)
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
     // This fails only on a second call, when the same subscriber is already set.
-    let _ = tracing::subscriber::set_global_default(subscriber(level, io::stdout));
+    let _ = tracing::subscriber::set_global_default(subscriber(level, writer));
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string);
         error!(location, "panic");

@@ -1,7 +1,7 @@
 //! The simulator's state, shared by the protocols, the inbox, the control API and the tests.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, SystemTime},
@@ -13,10 +13,12 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::{
+    calls::Call,
     clock::{Clock, serialize_rfc3339},
     codes::{CodeKey, Codes, IssuedCode, Rules},
     failure::{Failure, Failures, Operation, Queued, Service, Times},
     message::{Channel, Content, Feedback, Message},
+    texts::language_of,
 };
 
 /// A request that reached a service, including refused and failed ones.
@@ -76,6 +78,7 @@ struct State {
     codes: Codes,
     failures: Failures,
     messages: Vec<Message>,
+    calls: VecDeque<Call>,
     /// By [`Arrival::number`].
     requests: BTreeMap<u64, Recorded>,
     /// How many requests have arrived. A reset does not set this back. Otherwise a request that is
@@ -84,6 +87,8 @@ struct State {
     /// `None`: every application ID exists.
     applications: Option<BTreeSet<String>>,
     suggestion: Option<String>,
+    /// The port of the service.
+    api_port: Option<u16>,
     /// `None`: Pinpoint.
     described: Option<Service>,
 }
@@ -144,7 +149,8 @@ impl Desk {
         let issued = state.codes.issue(request.key, request.rules, now);
         let id = state.messages.last().map_or(1, |last| last.id + 1);
         let text = request.content.render(&issued.code).unwrap_or_default();
-        let (mut brand, mut language) = (String::new(), String::new());
+        let mut brand = String::new();
+        let language;
         let (mut voice_id, mut template) = (None, None);
         let channel = match request.content {
             Content::Branded {
@@ -154,7 +160,10 @@ impl Desk {
                 (brand, language) = (by, of);
                 Channel::Sms
             }
-            Content::Text { .. } => Channel::Sms,
+            Content::Text { template } => {
+                language = language_of(&template);
+                Channel::Sms
+            }
             Content::Call {
                 language: of,
                 voice_id: by,
@@ -221,6 +230,20 @@ impl Desk {
         is_right
     }
 
+    /// Keeps a request to the service for the page, and forgets the oldest of many.
+    pub(crate) fn record_call(&self, mut call: Call) {
+        const KEPT: usize = 100;
+        let mut state = self.change();
+        call.id = state.calls.front().map_or(1, |newest| newest.id + 1);
+        state.calls.truncate(KEPT - 1);
+        state.calls.push_front(call);
+    }
+
+    /// The newest first.
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        self.state().calls.iter().cloned().collect()
+    }
+
     /// The newest first.
     pub(crate) fn messages(&self) -> Vec<Message> {
         self.state().messages.iter().rev().cloned().collect()
@@ -277,6 +300,14 @@ impl Desk {
         self.state().suggestion.clone()
     }
 
+    pub(crate) fn serve_at(&self, port: u16) {
+        self.change().api_port = Some(port);
+    }
+
+    pub(crate) fn api_port(&self) -> Option<u16> {
+        self.state().api_port
+    }
+
     pub(crate) fn describe(&self, service: Service) {
         self.change().described = Some(service);
     }
@@ -311,6 +342,7 @@ impl Desk {
             arrivals: state.arrivals,
             suggestion: state.suggestion.take(),
             described: state.described,
+            api_port: state.api_port,
             ..State::default()
         };
     }

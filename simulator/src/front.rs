@@ -46,8 +46,9 @@ use tokio::task::JoinHandle;
 
 use crate::{
     clock::{Clock, epoch_millis},
+    cors,
     desk::join_repeated,
-    server::{Peer, loopback_only, serve},
+    server::{Access, Peer, checked, serve},
     wire::random_id,
 };
 
@@ -89,6 +90,26 @@ pub struct Front {
     task: JoinHandle<()>,
 }
 
+/// The requests that a front takes, and how their callers appear.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Exact routes such as `POST /otp/send`. `$default` takes all other requests.
+    pub routes: Vec<String>,
+    /// Whether every caller appears as authenticated by IAM. Otherwise no caller is authenticated.
+    pub is_signed: bool,
+    pub access: Access,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            routes: vec!["$default".to_owned()],
+            is_signed: true,
+            access: Access::default(),
+        }
+    }
+}
+
 impl Front {
     /// Starts a front with one route, `$default`, on the current tokio runtime.
     ///
@@ -103,7 +124,7 @@ impl Front {
         H: Fn(Box<RawValue>, String) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<Value, HandlerError>> + Send + 'static,
     {
-        Self::start_with_routes(listener, ["$default"], handler)
+        Self::start(listener, Rules::default(), handler)
     }
 
     /// Like [`start_on`](Self::start_on), but with these routes, such as `POST /otp/send`. Routes match exactly.
@@ -122,18 +143,46 @@ impl Front {
         F: Future<Output = Result<Value, HandlerError>> + Send + 'static,
         I: IntoIterator<Item: Into<String>>,
     {
-        let address = loopback_only(&listener)?;
-        let routes: Arc<[String]> = routes.into_iter().map(Into::into).collect();
+        let rules = Rules {
+            routes: routes.into_iter().map(Into::into).collect(),
+            ..Rules::default()
+        };
+        Self::start(listener, rules, handler)
+    }
+
+    /// Starts a front with these rules.
+    ///
+    /// # Errors
+    ///
+    /// The same as for [`start_on`](Self::start_on), unless the rules allow the address.
+    pub fn start<H, F>(listener: TcpListener, rules: Rules, handler: H) -> io::Result<Self>
+    where
+        H: Fn(Box<RawValue>, String) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<Value, HandlerError>> + Send + 'static,
+    {
+        let address = checked(&listener, &rules.access)?;
+        let access = rules.access.clone();
+        let rules = Arc::new(rules);
         let invoked = handler.clone();
         let invocations = post(move |request: Request| invoke(invoked.clone(), request));
         let gateway = Router::new()
             .route("/2015-03-31/functions/{function}/invocations", invocations)
             .fallback(move |Extension(Peer(peer)), request: Request| {
-                let (routes, handler) = (Arc::clone(&routes), handler.clone());
-                async move { answer(&routes, handler, peer, request).await }
+                let (rules, handler) = (Arc::clone(&rules), handler.clone());
+                async move {
+                    let page = cors::page(request.headers(), &rules.access);
+                    let Some(page) = page else {
+                        return answer(&rules, handler, peer, request).await;
+                    };
+                    let response = match cors::preflight(&request) {
+                        Some(response) => response,
+                        None => answer(&rules, handler, peer, request).await,
+                    };
+                    cors::allow(response, page)
+                }
             });
-        let task = tokio::spawn(async {
-            let _ = serve(listener, gateway).await;
+        let task = tokio::spawn(async move {
+            let _ = serve(listener, gateway, access).await;
         });
         Ok(Self { address, task })
     }
@@ -185,7 +234,7 @@ where
 }
 
 async fn answer<H, F>(
-    routes: &[String],
+    rules: &Rules,
     handler: H,
     peer: SocketAddr,
     request: Request,
@@ -197,7 +246,7 @@ where
     let exact = format!("{} {}", request.method(), request.uri().path());
     let Some(route) = [exact.as_str(), "$default"]
         .into_iter()
-        .find(|wanted| routes.iter().any(|route| route == wanted))
+        .find(|wanted| rules.routes.iter().any(|route| route == wanted))
     else {
         return message(StatusCode::NOT_FOUND, "Not Found");
     };
@@ -206,7 +255,11 @@ where
         return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
     };
     let gateway_id = gateway_id();
-    let Ok(event) = to_raw_value(&event(&head, &body, route, peer, &gateway_id)) else {
+    let mut event = event(&head, &body, route, peer, &gateway_id);
+    if !rules.is_signed {
+        event.request_context["authorizer"].take();
+    }
+    let Ok(event) = to_raw_value(&event) else {
         return internal_server_error();
     };
     // The handler runs in a task of its own. So it continues when the client leaves, as on Lambda, and a panic costs

@@ -5,7 +5,7 @@ use std::{convert::Infallible, sync::Arc};
 use axum::{
     Json, Router,
     extract::{Query, State},
-    http::header,
+    http::{HeaderMap, header, uri::Authority},
     response::{
         Html, IntoResponse,
         sse::{Event, KeepAlive, Sse},
@@ -15,7 +15,10 @@ use axum::{
 use futures_util::{Stream, stream};
 use serde::{Deserialize, Serialize};
 
-use crate::{clock::epoch_millis, control::Queues, desk::Desk, message::Message, wire::random_id};
+use crate::{
+    calls::Call, clock::epoch_millis, control::Queues, desk::Desk, message::Message,
+    wire::random_id,
+};
 
 /// The page shows this many messages; `GET /inbox` returns all.
 const ON_THE_PAGE: usize = 50;
@@ -28,11 +31,18 @@ pub(crate) fn routes() -> Router<Arc<Desk>> {
 }
 
 /// The page, with a policy that allows only its own script and style. Message texts and brand names
-/// come from requests and could contain markup.
-async fn page() -> impl IntoResponse {
+/// come from requests and could contain markup. The page may also call the service, which is on another port.
+async fn page(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> impl IntoResponse {
     let nonce = random_id();
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
+    let service = match (host, desk.api_port()) {
+        (Some(host), Some(port)) => format!(" http://{}:{port}", host.host()),
+        _ => String::new(),
+    };
     let policy = format!(
-        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src data:; connect-src 'self'; \
+        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src data:; connect-src 'self'{service}; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     );
     (
@@ -42,7 +52,11 @@ async fn page() -> impl IntoResponse {
             (header::REFERRER_POLICY, "no-referrer"),
             (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         ],
-        Html(include_str!("inbox.html").replace("{{nonce}}", &nonce)),
+        Html(
+            include_str!("inbox.html")
+                .replace("{{nonce}}", &nonce)
+                .replace("{{version}}", env!("CARGO_PKG_VERSION")),
+        ),
     )
         .into_response()
 }
@@ -82,7 +96,11 @@ struct Snapshot {
     /// How far the clock is ahead of wall time.
     offset_seconds: u64,
     messages: Vec<Message>,
+    /// Requests to the service, the newest first.
+    calls: Vec<Call>,
     failures: Queues,
+    /// The port of the service, if there is one.
+    api_port: Option<u16>,
     /// The command on the page without messages; `None` for the page's own.
     suggestion: Option<String>,
 }
@@ -97,6 +115,8 @@ async fn updates(State(desk): State<Arc<Desk>>) -> impl IntoResponse {
             now: epoch_millis(desk.now()),
             offset_seconds: desk.clock_offset().as_secs(),
             messages: desk.newest_messages(ON_THE_PAGE),
+            calls: desk.calls(),
+            api_port: desk.api_port(),
             failures: Queues::of(&desk),
             suggestion: desk.suggestion(),
         };

@@ -109,11 +109,15 @@
 pub mod front;
 pub mod invoke;
 pub mod layer;
+mod lines;
 pub mod local;
+pub mod options;
 
+mod calls;
 mod clock;
 mod codes;
 mod control;
+mod cors;
 mod desk;
 mod end_user_messaging;
 mod failure;
@@ -134,6 +138,7 @@ pub mod texts;
 mod wire;
 
 pub use self::{
+    calls::Call,
     codes::{CodeKey, IssuedCode},
     desk::Recorded,
     failure::{Failure, Operation, Queued, Service, Times},
@@ -142,7 +147,7 @@ pub use self::{
     message::{Channel, Feedback, Message},
     scenarios::{Outcome, Scenario, scenarios},
     sdk::simulated_config,
-    server::{Bound, bind_or_next},
+    server::{Access, Bound, bind_or_next, bind_or_next_on},
     simulator::Simulator,
     test_size::{is_full, sized},
 };

@@ -1,6 +1,12 @@
 //! The shipped function on this machine: `make run` and `make invoke`.
 
-use std::{io, net::TcpListener, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io,
+    net::TcpListener,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use otp_lambda::{
     app::{App, Invocation, InvokedAs},
@@ -11,8 +17,10 @@ use otp_lambda::{
 use serde_json::value::RawValue;
 
 use crate::{
-    MemoryLedger, Service, Simulator,
-    front::{Front, HandlerError},
+    Access, Call, MemoryLedger, Service, Simulator,
+    front::{Front, HandlerError, Rules},
+    lines::Lines,
+    options::{of_the_desk, value},
     simulated_config,
 };
 
@@ -30,7 +38,38 @@ const TIME_LIMIT: Duration = Duration::from_secs(10);
 pub struct Options {
     /// [`PINPOINT`] or [`END_USER_MESSAGING`].
     pub provider: String,
-    pub foreign_codes: bool,
+    /// Settings of the function, in place of those of the desk.
+    pub settings: BTreeMap<String, String>,
+    pub access: Access,
+    /// Whether the log is for people to read. Otherwise it has the lines of the deployed function.
+    pub readable: bool,
+}
+
+impl Options {
+    /// The desk's own settings.
+    #[must_use]
+    pub fn of(provider: &str) -> Self {
+        Self {
+            provider: provider.to_owned(),
+            settings: BTreeMap::new(),
+            access: Access::default(),
+            readable: false,
+        }
+    }
+
+    /// The value of a setting, whoever chose it.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<&str> {
+        value(self, name)
+    }
+
+    /// Whether everyone may send and verify.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.settings
+            .get("API_AUTH")
+            .is_some_and(|auth| auth == "none")
+    }
 }
 
 /// The function behind a simulated API Gateway and with a simulated AWS. Its ledger is in memory.
@@ -45,77 +84,95 @@ impl Local {
     ///
     /// # Errors
     ///
-    /// If a listener is not on a loopback address, or the function does not start.
+    /// If a listener is on an address that the options do not allow, or the function does not start.
     pub async fn start(
         phone: TcpListener,
         api: TcpListener,
         options: &Options,
     ) -> io::Result<Self> {
-        let simulator = Arc::new(Simulator::start_on(phone)?);
+        let simulator = Arc::new(Simulator::start_for(phone, options.access.clone())?);
         let ledger = MemoryLedger::new();
         let emptied = ledger.clone();
         simulator.also_reset(move || emptied.reset());
         if options.provider != PINPOINT {
             simulator.describe(Service::EndUserMessaging);
         }
-        let app = Arc::new(function(&simulator.url(), options, ledger).await?);
-        let clock = Arc::clone(&simulator);
-        let front = Front::start_on(api, move |event: Box<RawValue>, request_id| {
+        let lines = options.readable.then(Lines::default);
+        // A listener on all addresses is reached on this one.
+        let endpoint = format!("http://127.0.0.1:{}", simulator.address.port());
+        let endpoint = if simulator.address.ip().is_unspecified() {
+            endpoint
+        } else {
+            simulator.url()
+        };
+        let app = Arc::new(function(&endpoint, options, ledger, lines.clone()).await?);
+        let phone = Arc::clone(&simulator);
+        let rules = Rules {
+            // In the open mode nobody signs. A signed request would be one of a backend.
+            is_signed: !options.is_open(),
+            access: options.access.clone(),
+            ..Rules::default()
+        };
+        let front = Front::start(api, rules, move |event: Box<RawValue>, request_id| {
             let app = Arc::clone(&app);
-            // The function uses the clock of the phone. So moving that clock moves both.
-            let now = clock.now();
-            let invocation = Invocation {
-                invoked_as: InvokedAs::Itself,
-                request_id,
-                deadline: now + TIME_LIMIT,
-            };
+            let (phone, lines) = (Arc::clone(&phone), lines.clone());
             async move {
+                // The function uses the clock of the phone. So moving that clock moves both.
+                let now = phone.now();
+                let started = Instant::now();
+                let invocation = Invocation {
+                    invoked_as: InvokedAs::Itself,
+                    request_id: request_id.clone(),
+                    deadline: now + TIME_LIMIT,
+                };
                 let result = app.handle_at(now, &event, invocation).await;
                 let result = result.map_err(|error| HandlerError {
                     kind: error.kind.to_owned(),
                     message: error.message.into_owned(),
-                })?;
-                serde_json::from_str(result.get()).map_err(|_| "The result is not JSON.".into())
+                });
+                let result = result.and_then(|result| {
+                    serde_json::from_str(result.get()).map_err(|_| "The result is not JSON.".into())
+                });
+                let call = Call::of(&event, &result, now, started.elapsed());
+                if let Some(lines) = lines {
+                    lines.write_call(&call, &request_id);
+                }
+                phone.record_call(call);
+                result
             }
         })?;
+        simulator.serve_at(front.address.port());
         Ok(Self { simulator, front })
     }
 }
 
 /// The shipped function with the desk's settings.
-async fn function(phone: &str, options: &Options, ledger: MemoryLedger) -> io::Result<App> {
-    let provider = options.provider.as_str();
-    let is_pinpoint = provider == PINPOINT;
+async fn function(
+    phone: &str,
+    options: &Options,
+    ledger: MemoryLedger,
+    lines: Option<Lines>,
+) -> io::Result<App> {
     let settings = Settings::read(&|name| {
-        let value = match name {
-            "OTP_PROVIDER" => provider,
-            "PINPOINT_APPLICATION_ID" if is_pinpoint => "desk",
-            // All channels of End User Messaging are on, so that people can try them.
-            "CHANNELS" if !is_pinpoint => "sms,voice,whatsapp",
-            "WHATSAPP_TEMPLATE" if !is_pinpoint => "verification_code",
-            "MESSAGE_FEEDBACK" if !is_pinpoint => "on",
-            "FOREIGN_CODES" if options.foreign_codes => "on",
+        let own = match name {
+            "OTP_PROVIDER" => options.provider.as_str(),
             "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "desk",
-            "ORIGINATION_IDENTITY" => "+12065550100",
-            "BRAND_NAME" => "ExampleCorp",
-            "ALLOWED_COUNTRIES" => "*",
-            // Events of a load balancer have no principal, so the IAM mode would refuse them.
-            "API_AUTH" => "trusted",
             "AWS_REGION" => "us-east-1",
             "AWS_ENDPOINT_URL" => phone,
             "LEDGER_TABLE" => "in-memory",
             "LEDGER_KEY" => KEY,
-            // Half of the limits are for sign-ins. So each door has the default.
-            "SIGN_IN_SHARE" => "50",
-            "SEND_LIMITS" => "1/30s,2/90s,3/10m,12/24h",
-            // One person tries several numbers here, so the limits across numbers are off.
-            "PREFIX_LIMITS" | "BUDGETS" => "none",
-            _ => return None,
+            _ => match options.settings.get(name) {
+                Some(given) => given,
+                None => of_the_desk(options, name)?,
+            },
         };
-        Some(value.to_owned())
+        Some(own.to_owned())
     })
     .map_err(io::Error::other)?;
-    telemetry::install(settings.log_level);
+    match lines {
+        Some(lines) => telemetry::install_to(settings.log_level, move || lines.clone()),
+        None => telemetry::install(settings.log_level),
+    }
     let config = simulated_config(aws::http_client(None))
         .endpoint_url(phone)
         .load()

@@ -3,40 +3,20 @@
 //! `make run` starts it, and `make invoke` gives it one event. Usage: see [`USAGE`].
 
 use std::{
-    env, fs, io,
+    env, fs,
+    io::{self, IsTerminal},
     net::{Ipv4Addr, TcpListener},
     path::PathBuf,
     process::ExitCode,
 };
 
 use simulator::{
-    Bound, Simulator, bind_or_next,
+    Bound, Simulator, bind_or_next_on,
     invoke::invoke,
-    local::{END_USER_MESSAGING, Local, Options, PINPOINT},
+    local::{Local, Options, PINPOINT},
+    options::{Arguments, USAGE},
 };
 use tokio::signal::unix::{SignalKind, signal};
-
-/// The letters O, T and P on a telephone keypad, then a zero.
-const PHONE_PORT: u16 = 6870;
-const API_PORT: u16 = 6880;
-
-const USAGE: &str =
-    "usage: simulator [--port N] [--api-port N] [--provider NAME] [--foreign-codes] [--phone-only] [--invoke FILE]
-
-  --port N          where the phone and the simulated providers listen (6870)
-  --api-port N      where the service listens (6880)
-  --provider NAME   pinpoint (the default) or end-user-messaging
-  --foreign-codes   accept codes that other software sends, such as AWS's example
-  --phone-only      the phone and the simulated providers, without the service
-  --invoke FILE     give the event in FILE to the desk that runs, and print the response";
-
-struct Arguments {
-    phone_port: u16,
-    api_port: u16,
-    options: Options,
-    phone_only: bool,
-    invoke: Option<PathBuf>,
-}
 
 #[tokio::main(flavor = "current_thread")]
 #[expect(
@@ -45,9 +25,18 @@ struct Arguments {
     reason = "a program that a person starts"
 )]
 async fn main() -> ExitCode {
-    let Some(arguments) = parse_arguments(env::args().skip(1)) else {
-        eprintln!("{USAGE}");
-        return ExitCode::from(2);
+    let read = |name: &str| fs::read_to_string(name).map_err(|error| format!("{name}: {error}"));
+    let arguments = Arguments::parse(env::args().skip(1), &|name| env::var(name).ok(), &read);
+    let arguments = match arguments {
+        Ok(arguments) if arguments.help => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Ok(arguments) => arguments,
+        Err(problem) => {
+            eprintln!("{problem}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
     };
     if let Some(file) = &arguments.invoke {
         return match invoke_file(file, &arguments).await {
@@ -102,26 +91,84 @@ async fn invoke_file(file: &PathBuf, arguments: &Arguments) -> io::Result<ExitCo
     })
 }
 
-#[expect(clippy::print_stdout, reason = "a program that a person starts")]
-async fn run(arguments: Arguments) -> io::Result<()> {
-    let phone = bind(arguments.phone_port)?;
+#[expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program that a person starts"
+)]
+async fn run(mut arguments: Arguments) -> io::Result<()> {
+    if arguments.options.access.beyond_this_machine {
+        eprintln!(
+            "Warning: BIND lets other machines reach the desk. Everybody in your network can read the codes and send to it."
+        );
+    }
+    let phone = bind(&arguments, arguments.phone_port)?;
     if arguments.phone_only {
-        let simulator = Simulator::start_on(phone.listener)?;
+        let simulator = Simulator::start_for(phone.listener, arguments.options.access)?;
         println!("phone  {}\n\nCtrl-C stops it.", simulator.url());
         return wait_for_stop_signal().await;
     }
-    let api = bind(arguments.api_port)?;
+    let api = bind(&arguments, arguments.api_port)?;
+    arguments.options.readable = arguments
+        .readable
+        .unwrap_or_else(|| io::stdout().is_terminal());
     let local = Local::start(phone.listener, api.listener, &arguments.options).await?;
     let (phone, api) = (local.simulator.url(), local.front.url());
-    let send = format!(
-        "curl -sSw '\\n' {api}/otp/send -H 'content-type: application/json' -d '{{\"destinationNumber\":\"+14255550142\"}}'"
-    );
+    let send = send_command(&api);
     local.simulator.suggest(send.as_str());
     println!(
+        "{}",
+        first_screen(&arguments.options, &arguments.given, &phone, &api, &send)
+    );
+    wait_for_stop_signal().await
+}
+
+fn send_command(api: &str) -> String {
+    format!(
+        "curl -sSw '\\n' {api}/otp/send -H 'content-type: application/json' -d '{{\"destinationNumber\":\"+14255550142\"}}'"
+    )
+}
+
+fn verify_command(options: &Options, api: &str) -> String {
+    // In the open mode the reference ID is random, and the response to the send has it.
+    let (ask, reference) = if options.is_open() {
+        (
+            "printf 'referenceId: '; read -r id; ",
+            ",\"referenceId\":\"'\"$id\"'\"",
+        )
+    } else {
+        ("", "")
+    };
+    format!(
+        "{ask}printf 'code: '; read -r otp; curl -sSw '\\n' {api}/otp/verify -H 'content-type: application/json' -d \
+         '{{\"destinationNumber\":\"+14255550142\",\"otp\":\"'\"$otp\"'\"{reference}}}'"
+    )
+}
+
+fn first_screen(options: &Options, given: &[String], phone: &str, api: &str, send: &str) -> String {
+    let (provider, third_step) = if options.provider == PINPOINT {
+        (
+            "Amazon Pinpoint; make run PROVIDER=end-user-messaging simulates AWS End User Messaging",
+            "",
+        )
+    } else {
+        (
+            "AWS End User Messaging; make run PROVIDER=pinpoint simulates Amazon Pinpoint",
+            "\n3. To get a call or a WhatsApp message, add \"channel\":\"voice\" or \"channel\":\"whatsapp\" to the first command.\n",
+        )
+    };
+    let settings = if given.is_empty() {
+        String::new()
+    } else {
+        format!("\n  yours  {}", given.join(" "))
+    };
+    let verify = verify_command(options, api);
+    format!(
         "otp-lambda is running on your desk. AWS is simulated: no account, no text, no bill.
 
   phone  {phone}   (open it in a browser: the texts arrive there)
   API    {api}
+  AWS    {provider}{settings}
 
 1. Send a code:
 
@@ -129,25 +176,16 @@ async fn run(arguments: Arguments) -> io::Result<()> {
 
 2. Read it on the phone, and verify it (this asks you for the code):
 
-   printf 'code: '; read -r otp; curl -sSw '\\n' {api}/otp/verify -H 'content-type: application/json' -d \
-         '{{\"destinationNumber\":\"+14255550142\",\"otp\":\"'\"$otp\"'\"}}'
-{}
+   {verify}
+{third_step}
 Below is the log of the service, one line per request. Ctrl-C stops everything.
-",
-        if arguments.options.provider == PINPOINT {
-            ""
-        } else {
-            "
-3. To get a call or a WhatsApp message, add \"channel\":\"voice\" or \"channel\":\"whatsapp\" to the first command.
 "
-        }
-    );
-    wait_for_stop_signal().await
+    )
 }
 
 #[expect(clippy::print_stdout, reason = "a program that a person starts")]
-fn bind(port: u16) -> io::Result<Bound> {
-    let bound = bind_or_next(port)?;
+fn bind(arguments: &Arguments, port: u16) -> io::Result<Bound> {
+    let bound = bind_or_next_on(arguments.bind, port)?;
     if let Some(taken) = bound.instead_of {
         println!(
             "Port {taken} is taken, so {} is used instead.",
@@ -164,37 +202,4 @@ async fn wait_for_stop_signal() -> io::Result<()> {
         interrupted = tokio::signal::ctrl_c() => interrupted,
         _ = terminated.recv() => Ok(()),
     }
-}
-
-/// Returns `None` if an argument is unknown or has a bad value.
-fn parse_arguments(given: impl Iterator<Item = String>) -> Option<Arguments> {
-    let mut arguments = Arguments {
-        phone_port: PHONE_PORT,
-        api_port: API_PORT,
-        options: Options {
-            provider: PINPOINT.to_owned(),
-            foreign_codes: false,
-        },
-        phone_only: false,
-        invoke: None,
-    };
-    let mut given = given;
-    while let Some(argument) = given.next() {
-        match argument.as_str() {
-            "--port" => arguments.phone_port = given.next()?.parse().ok()?,
-            "--api-port" => arguments.api_port = given.next()?.parse().ok()?,
-            "--provider" => {
-                let provider = given.next()?;
-                if ![PINPOINT, END_USER_MESSAGING].contains(&provider.as_str()) {
-                    return None;
-                }
-                arguments.options.provider = provider;
-            }
-            "--foreign-codes" => arguments.options.foreign_codes = true,
-            "--phone-only" => arguments.phone_only = true,
-            "--invoke" => arguments.invoke = Some(given.next()?.into()),
-            _ => return None,
-        }
-    }
-    Some(arguments)
 }

@@ -20,8 +20,8 @@ pub struct Message {
     pub from: String,
     /// The brand name of a Pinpoint request; empty for End User Messaging, whose templates contain it.
     pub brand: String,
-    /// The language of the request, such as `pt-BR`. It is empty for an SMS of End User Messaging, because such a
-    /// request has no language.
+    /// The language of the request, such as `pt-BR`. The request of an SMS with End User Messaging has none: then it is the
+    /// language of the built-in text, and empty for other texts.
     pub language: String,
     /// The words that a person reads or hears, see [`Channel::Voice`].
     pub text: String,

@@ -6,6 +6,7 @@ use std::{
     error::Error,
     fmt, io,
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    sync::Arc,
     time::Duration,
 };
 
@@ -30,7 +31,7 @@ use tokio::{net::TcpStream, task::JoinSet};
 /// The result of [`bind_or_next`].
 #[derive(Debug)]
 pub struct Bound {
-    /// Listens on 127.0.0.1.
+    /// Listens on 127.0.0.1, or on the address that was asked for.
     pub listener: TcpListener,
     /// The preferred port, if it was taken.
     pub instead_of: Option<u16>,
@@ -42,10 +43,19 @@ pub struct Bound {
 ///
 /// If the program cannot listen on any port.
 pub fn bind_or_next(preferred: u16) -> io::Result<Bound> {
+    bind_or_next_on(Ipv4Addr::LOCALHOST.into(), preferred)
+}
+
+/// As [`bind_or_next`], on this address.
+///
+/// # Errors
+///
+/// As [`bind_or_next`].
+pub fn bind_or_next_on(address: IpAddr, preferred: u16) -> io::Result<Bound> {
     // The next ports are easy to guess and to remember. If they are all taken, any free port will do.
     let next = (1..=20).filter_map(|step| preferred.checked_add(step));
     for port in std::iter::once(preferred).chain(next).chain([0]) {
-        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+        match TcpListener::bind((address, port)) {
             Ok(listener) => {
                 return Ok(Bound {
                     listener,
@@ -84,10 +94,35 @@ pub(crate) fn truncate(response: Response<Body>, body: &Bytes) -> Response<Body>
     Response::from_parts(head, Body::from_stream(half.chain(end)))
 }
 
-/// Refuses a listener that other machines could reach.
-pub(crate) fn loopback_only(listener: &TcpListener) -> io::Result<SocketAddr> {
+/// Who is answered, besides programs of this machine.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// Names in `Host` headers that are answered besides those of this machine. Containers, emulators and forwarded ports
+    /// have such names.
+    pub hosts: Vec<String>,
+    /// Whether to listen on an address that other machines reach.
+    pub beyond_this_machine: bool,
+}
+
+impl Access {
+    /// Whether requests to this host are answered.
+    pub(crate) fn knows(&self, authority: &Authority) -> bool {
+        let host = authority.host().to_ascii_lowercase();
+        let is_address = |host: &str| {
+            host.parse::<IpAddr>()
+                .is_ok_and(|address| address.is_loopback())
+        };
+        host == "localhost"
+            || host.ends_with(".localhost")
+            || is_address(host.trim_matches(['[', ']']))
+            || self.hosts.iter().any(|own| own.eq_ignore_ascii_case(&host))
+    }
+}
+
+/// Refuses a listener that other machines could reach, unless `access` allows it.
+pub(crate) fn checked(listener: &TcpListener, access: &Access) -> io::Result<SocketAddr> {
     let address = listener.local_addr()?;
-    if address.ip().is_loopback() {
+    if address.ip().is_loopback() || access.beyond_this_machine {
         return Ok(address);
     }
     Err(io::Error::new(
@@ -99,7 +134,12 @@ pub(crate) fn loopback_only(listener: &TcpListener) -> io::Result<SocketAddr> {
 }
 
 /// Serves until the future is dropped. The drop also closes its connections.
-pub(crate) async fn serve(listener: TcpListener, router: Router) -> io::Result<Infallible> {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    access: Access,
+) -> io::Result<Infallible> {
+    let access = Arc::new(access);
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let mut connections = JoinSet::new();
@@ -107,7 +147,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router) -> io::Result<I
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    connections.spawn(serve_connection(stream, peer, router.clone()));
+                    connections.spawn(serve_connection(stream, peer, router.clone(), Arc::clone(&access)));
                 }
                 // Most likely no file descriptor is left. The end of a connection frees one.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
@@ -117,12 +157,17 @@ pub(crate) async fn serve(listener: TcpListener, router: Router) -> io::Result<I
     }
 }
 
-async fn serve_connection(stream: TcpStream, peer: SocketAddr, router: Router) {
+async fn serve_connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    access: Arc<Access>,
+) {
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
-        let router = router.clone();
+        let (router, access) = (router.clone(), Arc::clone(&access));
         async move {
-            if !is_local(&request) {
+            if !is_local(&request, &access) {
                 return Ok(not_local());
             }
             request.extensions_mut().insert(Peer(peer));
@@ -144,20 +189,14 @@ async fn serve_connection(stream: TcpStream, peer: SocketAddr, router: Router) {
         .await;
 }
 
-/// Whether a request names a local host. This protects against DNS rebinding: a web page can let its own host name
-/// resolve to 127.0.0.1 and then read the responses, but its requests carry that name.
-fn is_local<B>(request: &Request<B>) -> bool {
-    let named = |authority: &Authority| {
-        let host = authority.host().to_ascii_lowercase();
-        host == "localhost"
-            || host.ends_with(".localhost")
-            || host
-                .trim_matches(['[', ']'])
-                .parse::<IpAddr>()
-                .is_ok_and(|address| address.is_loopback())
-    };
-    host(request.headers()).is_some_and(|host| named(&host))
-        && request.uri().authority().is_none_or(named)
+/// Whether a request names a local host, or one that `access` names. This protects against DNS rebinding: a web page can
+/// let its own host name resolve to 127.0.0.1 and then read the responses, but its requests carry that name.
+fn is_local<B>(request: &Request<B>, access: &Access) -> bool {
+    host(request.headers()).is_some_and(|host| access.knows(&host))
+        && request
+            .uri()
+            .authority()
+            .is_none_or(|authority| access.knows(authority))
 }
 
 /// The `Host` header, if present and valid.
@@ -168,7 +207,7 @@ fn host(headers: &HeaderMap) -> Option<Authority> {
 fn not_local() -> Response<Body> {
     (
         StatusCode::FORBIDDEN,
-        "Only requests to localhost, 127.0.0.1 or [::1] are answered.\n",
+        "Only requests to localhost, 127.0.0.1 or [::1] are answered. The desk answers to one more name with `make run HOST=name`.\n",
     )
         .into_response()
 }

@@ -13,6 +13,7 @@ use axum::{Router, http::StatusCode};
 use tokio::{runtime, sync::oneshot};
 
 use crate::{
+    calls::Call,
     codes::IssuedCode,
     control,
     desk::{Desk, Recorded},
@@ -21,7 +22,7 @@ use crate::{
     inbox,
     message::Message,
     pinpoint,
-    server::{loopback_only, serve},
+    server::{Access, checked, serve},
     sms_voice,
 };
 
@@ -59,7 +60,16 @@ impl Simulator {
     ///
     /// If the listener is not on a loopback address (`InvalidInput`), or the thread cannot start.
     pub fn start_on(listener: TcpListener) -> io::Result<Self> {
-        let address = loopback_only(&listener)?;
+        Self::start_for(listener, Access::default())
+    }
+
+    /// As [`start_on`](Self::start_on), and answers whom `access` names.
+    ///
+    /// # Errors
+    ///
+    /// As [`start_on`](Self::start_on), unless `access` allows the address.
+    pub fn start_for(listener: TcpListener, access: Access) -> io::Result<Self> {
+        let address = checked(&listener, &access)?;
         let desk = Desk::new();
         let router = router(&desk);
         let runtime = runtime::Builder::new_current_thread()
@@ -71,7 +81,7 @@ impl Simulator {
             .spawn(move || {
                 runtime.block_on(async {
                     tokio::select! {
-                        _ = serve(listener, router) => {}
+                        _ = serve(listener, router, access) => {}
                         _ = stopped => {}
                     }
                 });
@@ -184,6 +194,16 @@ impl Simulator {
     /// A reset does not change it.
     pub fn describe(&self, service: Service) {
         self.desk.describe(service);
+    }
+
+    /// Sets the port of the service, which the page calls when a scenario number is pressed. A reset keeps it.
+    pub fn serve_at(&self, port: u16) {
+        self.desk.serve_at(port);
+    }
+
+    /// Shows a request to the service on the page.
+    pub fn record_call(&self, call: Call) {
+        self.desk.record_call(call);
     }
 
     /// From now on every reset first calls `other`. Only the first call of this method has an effect.

@@ -3,6 +3,12 @@
 //! AWS publishes only the English text (`en-US` below). This project has written the other twelve,
 //! and the real service sends others.
 
+use std::collections::BTreeMap;
+
+use otp_lambda::texts::{Options, Texts};
+
+use crate::message::PLACEHOLDER;
+
 /// Language tags in the API's spelling, with their texts. Each text fits into one SMS segment with
 /// a code of 8 digits and a brand of 20 characters, even if the message is in UCS-2, with only 70
 /// units. One letter of the brand outside GSM-7 makes it UCS-2.
@@ -54,11 +60,63 @@ pub fn text(language: &str, brand: &str, code: &str) -> Option<String> {
     )
 }
 
+/// The language of a text of End User Messaging, with its placeholder for the code. Empty if it is none of the built-in
+/// texts.
+pub(crate) fn language_of(template: &str) -> String {
+    const BRAND: &str = "Qzq";
+    let fits = |body: &str| {
+        let mut parts = body
+            .split(BRAND)
+            .flat_map(|part| part.split(PLACEHOLDER))
+            .filter(|part| !part.is_empty());
+        let (_, length) = parts.try_fold((template, 0), |(rest, length), part| {
+            let (_, rest) = rest.split_once(part)?;
+            Some((rest, length + part.len()))
+        })?;
+        Some(length)
+    };
+    let best = [true, false].into_iter().filter_map(|do_not_share| {
+        let options = Options {
+            do_not_share,
+            ..Options::default()
+        };
+        let texts = Texts::new(options, BTreeMap::new()).ok()?;
+        let fitting = texts.sms_languages().filter_map(|language| {
+            let length = fits(&texts.sms(language, BRAND, 6)?.body)?;
+            Some((length, language.to_owned()))
+        });
+        fitting.max_by_key(|(length, _)| *length)
+    });
+    best.max_by_key(|(length, _)| *length)
+        .map(|(_, language)| language)
+        .unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn the_language_of_each_built_in_text_is_found() {
+        for do_not_share in [true, false] {
+            let options = Options {
+                do_not_share,
+                ..Options::default()
+            };
+            let texts = Texts::new(options, BTreeMap::new()).unwrap_or_default();
+            assert!(texts.sms_languages().count() > 50);
+            for language in texts.sms_languages() {
+                let text = |language| texts.sms(language, "Łódź & Co.", 8).map(|sms| sms.body);
+                let body = text(language).unwrap_or_default();
+                // Some languages share a text.
+                let found = language_of(&body);
+                assert_eq!(text(&found), Some(body), "{language}: {found}");
+            }
+        }
+        assert_eq!(language_of("Your PIN: {{code}}"), "");
+    }
 
     #[test]
     fn all_thirteen_texts_differ_and_contain_brand_and_code_once() {

@@ -502,7 +502,6 @@ fn unknown_arguments_print_the_usage() {
         &["--port"][..],
         &["--port", "x"],
         &["--provider", "eum"],
-        &["--help"],
         &["x"],
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_simulator"))
@@ -516,4 +515,219 @@ fn unknown_arguments_print_the_usage() {
                 .contains("usage: simulator")
         );
     }
+}
+
+/// The status, the headers and the body of a response, as curl prints them.
+fn curl(arguments: &str) -> String {
+    paste(&format!("curl -sS -i {arguments}"), "")
+}
+
+fn free_ports() -> [String; 2] {
+    [free_port().to_string(), free_port().to_string()]
+}
+
+/// Runs the desk with these arguments until it ends by itself.
+fn refused(arguments: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_simulator"))
+        .args(arguments)
+        .output()
+        .unwrap();
+    (
+        output.status.code(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+#[test]
+fn a_wrong_argument_or_setting_is_named_first() {
+    for (arguments, says) in [
+        (
+            &["--provider", "eum"][..],
+            "PROVIDER is pinpoint or end-user-messaging, not eum.",
+        ),
+        (&["--port", "x"], "--port is a number up to 65535, not x."),
+        (&["--prot", "1"], "--prot is no argument."),
+        (&["--set"], "--set needs a value."),
+        (
+            &["--set", "BRAND=x"],
+            "BRAND is no setting of the desk. Did you mean BRAND_NAME or BRAND_NAMES?",
+        ),
+        (
+            &["--set", "XYZ=1"],
+            "XYZ is no setting of the desk. docs/settings.md has all settings.",
+        ),
+        (
+            &["--set", "LEDGER_TABLE=otp"],
+            "LEDGER_TABLE is chosen by the desk itself.",
+        ),
+        (
+            &["--set", "BIND=here"],
+            "BIND is an address such as 0.0.0.0, not here.",
+        ),
+    ] {
+        let (code, said) = refused(arguments);
+        assert_eq!((code, said.lines().next()), (Some(2), Some(says)));
+    }
+    // The function itself judges the values.
+    let [port, api_port] = free_ports();
+    let ports = ["--port", &port, "--api-port", &api_port];
+    let (code, said) = refused(&[&ports[..], &["--set", "ALLOWED_COUNTRIES=XX"]].concat());
+    assert_eq!(code, Some(1));
+    assert!(said.contains("ALLOWED_COUNTRIES"), "{said}");
+}
+
+#[test]
+fn help_is_no_error() {
+    let output = Command::new(env!("CARGO_BIN_EXE_simulator"))
+        .arg("--help")
+        .output()
+        .unwrap();
+    assert!(output.status.success() && output.stderr.is_empty());
+    assert!(
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .starts_with("usage:")
+    );
+}
+
+#[test]
+fn settings_hold_and_are_shown_and_the_command_line_comes_before_the_file() {
+    let file = std::env::temp_dir().join(format!("desk-{}.env", std::process::id()));
+    std::fs::write(
+        &file,
+        "# of this desk\nALLOWED_COUNTRIES=FR\nBRAND_NAME=\"From File\"\n",
+    )
+    .unwrap();
+    let [port, api_port] = free_ports();
+    let desk = Desk::start(&[
+        "--port",
+        &port,
+        "--api-port",
+        &api_port,
+        "--settings",
+        file.to_str().unwrap(),
+        "--set",
+        "BRAND_NAME=Mine",
+        "--set",
+        "TEST_NUMBERS=+33612345678=123456@2999-01-31",
+    ]);
+    let screen = desk.until("Below is the log").join("\n");
+    assert!(
+        screen.contains("yours  ALLOWED_COUNTRIES=FR BRAND_NAME=Mine TEST_NUMBERS=…"),
+        "{screen}"
+    );
+    let send = |number: &str| {
+        curl(&format!(
+            "http://127.0.0.1:{api_port}/otp/send -H 'content-type: application/json' -d \
+             '{{\"destinationNumber\":\"{number}\"}}'"
+        ))
+    };
+    assert!(send("+14255550142").contains("country_not_allowed"));
+    assert!(send("+33612345679").contains("pending"));
+    let inbox = curl(&format!("http://127.0.0.1:{port}/inbox"));
+    assert!(inbox.contains("Mine"), "{inbox}");
+    desk.stop("-INT");
+    std::fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn in_the_open_mode_a_page_of_this_machine_can_send_and_verify() {
+    let [port, api_port] = free_ports();
+    let ports = ["--port", &port, "--api-port", &api_port];
+    let desk = Desk::start(&[&ports[..], &["--set", "API_AUTH=none"]].concat());
+    let screen = desk.until("Below is the log").join("\n");
+    assert!(screen.contains("printf 'referenceId: '"), "{screen}");
+    let api = format!("http://127.0.0.1:{api_port}");
+    let json = "-H 'content-type: application/json'";
+    for (origin, is_local) in [
+        ("http://localhost:5173", true),
+        ("http://127.0.0.1:3000", true),
+        ("https://app.localhost", true),
+        ("https://example.com", false),
+        ("http://localhost.example.com", false),
+        ("null", false),
+    ] {
+        let asked = curl(&format!(
+            "-X OPTIONS {api}/otp/send -H 'origin: {origin}' -H 'access-control-request-method: POST'"
+        ));
+        assert_eq!(asked.contains("204 No Content"), is_local, "{asked}");
+        let allowed = format!("access-control-allow-origin: {origin}\r");
+        assert_eq!(asked.contains(&allowed), is_local, "{asked}");
+        let body = r#"{"destinationNumber":"+1"}"#;
+        let answer = curl(&format!(
+            "{api}/otp/send {json} -H 'origin: {origin}' -d '{body}'"
+        ));
+        assert_eq!(answer.contains(&allowed), is_local, "{answer}");
+    }
+    // Nobody is a backend here.
+    let body = r#"{"destinationNumber":"+14255550142","brandName":"Mine"}"#;
+    let answer = curl(&format!("{api}/otp/send {json} -d '{body}'"));
+    assert!(answer.contains("malformed_request"), "{answer}");
+    desk.stop("-INT");
+}
+
+#[test]
+fn another_host_name_is_answered_only_if_it_was_given() {
+    for (given, status) in [
+        (None, "403"),
+        (Some("HOST=host.docker.internal,10.0.2.2"), "200"),
+    ] {
+        let [port, api_port] = free_ports();
+        let mut arguments = vec!["--port", &port, "--api-port", &api_port];
+        arguments.extend(given.iter().flat_map(|given| ["--set", given]));
+        let desk = Desk::start(&arguments);
+        let screen = desk.until("Below is the log").join("\n");
+        // The listening address stays.
+        assert!(
+            screen.contains(&format!("http://127.0.0.1:{port}")),
+            "{screen}"
+        );
+        for host in ["host.docker.internal:1", "10.0.2.2"] {
+            let answer = curl(&format!("http://127.0.0.1:{port}/inbox -H 'host: {host}'"));
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {status}")),
+                "{answer}"
+            );
+        }
+        let answer = curl(&format!(
+            "http://127.0.0.1:{port}/inbox -H 'host: evil.example'"
+        ));
+        assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+        desk.stop("-INT");
+    }
+}
+
+#[test]
+fn a_person_gets_one_readable_line_a_request() {
+    let [port, api_port] = free_ports();
+    let ports = ["--port", &port, "--api-port", &api_port];
+    let desk = Desk::start(&[&ports[..], &["--log", "lines"]].concat());
+    let screen = desk.until("Below is the log");
+    let command = screen
+        .iter()
+        .find(|line| line.trim_start().starts_with("curl"))
+        .unwrap();
+    let line = |expected: &str| {
+        let seen = desk.lines.recv_timeout(Duration::from_secs(20)).unwrap();
+        let (time, rest) = seen.split_once(' ').unwrap_or_default();
+        assert!(
+            time.len() == 8 && rest.starts_with(expected) && rest.ends_with(" ms"),
+            "{seen}"
+        );
+        assert!(!seen.contains("4255550142"), "{seen}");
+    };
+    desk.lines.recv_timeout(Duration::from_secs(20)).unwrap();
+    paste(command, "");
+    line("send +1*******0142 202 pending ");
+    paste(command, "");
+    line("send +1*******0142 429 resend_too_soon ");
+    let inbox = paste(&format!("curl -sS http://127.0.0.1:{port}/inbox"), "");
+    let code = between(&inbox, r#""code":""#, "\"");
+    let verify = screen
+        .iter()
+        .find(|line| line.trim_start().starts_with("printf"))
+        .unwrap();
+    paste(verify, &format!("{code}\n"));
+    line("verify +1*******0142 200 verified ");
+    desk.stop("-INT");
 }

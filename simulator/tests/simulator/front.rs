@@ -280,7 +280,10 @@ async fn a_function_error_is_told_to_whoever_invoked() {
 #[tokio::test]
 async fn a_panic_costs_one_response() {
     let front = Front::start_on(listener(), async |event, _| {
-        assert!(!event.get().contains("/panic"), "on purpose");
+        // Unlike `panic!`, this prints no stack, which takes seconds on a busy machine.
+        if event.get().contains("/panic") {
+            std::panic::resume_unwind(Box::new("on purpose"));
+        }
         Ok(json!({"statusCode": 204}))
     })
     .unwrap();

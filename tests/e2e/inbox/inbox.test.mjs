@@ -666,23 +666,26 @@ describe('the inbox page', { concurrency: 4 }, () => {
       assert.deepEqual(stops.filter(({ ringed, inSight }) => !ringed || !inSight), [])
       assert.deepEqual(await unreached(page), [])
     }
-    await check(['command', 'Copy command', 'Clock and failures', 'Scenario numbers'])
+    await check(['command', 'Copy command', 'Requests', 'Clock and failures', 'Scenario numbers'])
 
     await sent(simulator, { brandName: 'First' })
     await texts(page, 1)
     await sent(simulator, { brandName: 'Second' })
     await texts(page, 2)
     const codes = (await inbox(simulator)).map(({ code }) => `Copy code ${[...code].join(' ')}`)
-    await check([...codes, 'Send a text', 'Clock and failures', 'Scenario numbers'])
+    await check([...codes, 'Requests', 'Send a text', 'Clock and failures', 'Scenario numbers'])
 
     for (const name of ['Send a text', 'Clock and failures', 'Scenario numbers']) {
       await tabTo(page, page.locator('summary', { hasText: name }))
       await page.keyboard.press(name === 'Send a text' ? 'Enter' : 'Space')
     }
+    const { scenarios } = await (await fetch(`${simulator.phone}/simulator/scenarios`)).json()
+    const ordered = ['send', 'verify'].flatMap((kind) => scenarios.filter(({ operation }) => operation === kind))
+    const numbers = ordered.map(({ operation, number }) => `${operation === 'send' ? 'Send to' : 'Verify'} ${number}`)
     const all = [
-      ...codes, 'Send a text', 'command-again', 'Copy command', 'Clock and failures', '+1 min', '+5 min', '+1 h',
+      ...codes, 'Requests', 'Send a text', 'command-again', 'Copy command', 'Clock and failures', '+1 min', '+5 min', '+1 h',
       '+1 day',
-      'Call', 'Answer', 'How often', 'Queue', 'Start over', 'Scenario numbers',
+      'Call', 'Answer', 'How often', 'Queue', 'Start over', 'Scenario numbers', ...numbers,
     ]
     await check(all)
     await page.setViewportSize(narrow)
@@ -785,9 +788,9 @@ describe('the inbox page', { concurrency: 4 }, () => {
     assert.deepEqual(await inbox(simulator), [])
   })
 
-  test('a click selects a scenario number, which does what the list says', async (t) => {
+  test('a press on a scenario number shows what the caller gets', async (t) => {
     const simulator = await start(t)
-    const { page } = await open(t, simulator)
+    const { page } = await open(t, simulator, { expected: [/^request: .*\/otp\/(send|verify)$/, /status of 4\d\d/] })
     const { scenarios } = await (await fetch(`${simulator.phone}/simulator/scenarios`)).json()
     assert.equal(scenarios.length, 22)
     const tables = {
@@ -805,23 +808,110 @@ describe('the inbox page', { concurrency: 4 }, () => {
     }
     assert.equal(await page.getByRole('rowheader').count(), scenarios.length)
 
-    const selected = () => page.evaluate(() => getSelection().toString().trim())
-    const number = '+14255550110'
-    await tables.send.getByRole('row', { name: `${number} 200, OPT_OUT` }).getByRole('rowheader').click()
-    assert.equal(await selected(), number)
-    const refused = await send(simulator, { destinationNumber: await selected() })
-    assert.deepEqual([refused.status, refused.body.code], [422, 'opted_out'])
-    assert.deepEqual(await inbox(simulator), [])
-    await sent(simulator)
-    await texts(page, 1)
+    for (const [operation, label, gets] of [
+      ['send', 'Send to +14255550110', '422 opted_out'],
+      ['send', 'Send to +14255550111', '422 undeliverable'],
+      ['verify', 'Verify +14255550167', '422 invalid_code'],
+    ]) {
+      await page.getByRole('button', { name: label }).click()
+      const row = tables[operation].locator('tr', { hasText: label.split(' ').at(-1) })
+      await row.locator('.verdict').waitFor()
+      assert.equal(await row.locator('.verdict').textContent(), gets)
+      assert.ok((await row.locator('.detail').textContent()).length > 5)
+    }
+    // The same number again meets the limit, and the page says so.
+    await page.getByRole('button', { name: 'Verify +14255550167' }).click()
+    await tables.verify.getByText(/^429 (resend_too_soon|rate_limited)$/).waitFor()
+    assert.equal((await inbox(simulator)).length, 1)
+  })
 
+  test('without the service a click selects a scenario number', async (t) => {
+    const simulator = await start(t, { phoneOnly: true })
+    const { page } = await open(t, simulator)
+    await page.locator('summary', { hasText: 'Scenario numbers' }).click()
+    const selected = () => page.evaluate(() => getSelection().toString().trim())
+    const number = page.getByRole('rowheader', { name: '+14255550110' })
+    await number.click()
+    assert.equal(await selected(), '+14255550110')
+    assert.equal(await page.locator('.numbers button').count(), 0)
+    assert.equal(await page.locator('#requests').isVisible(), false)
     // The control: without the style that selects the whole number, a click does not select it.
     await page.evaluate(() => {
       getSelection().removeAllRanges()
-      document.querySelectorAll('.numbers th').forEach(({ style }) => { style.userSelect = 'text' })
+      for (const head of document.querySelectorAll('.numbers th')) head.style.userSelect = 'text'
     })
-    await tables.send.getByRole('rowheader', { name: number }).click()
-    assert.notEqual(await selected(), number)
+    await number.click()
+    assert.equal(await selected(), '')
+  })
+
+  test('each request is listed with its response and the limit that refused it', async (t) => {
+    const simulator = await start(t)
+    const { page } = await open(t, simulator)
+    assert.match(await page.locator('.product').textContent(), /^otp-lambda \d+\.\d+\.\d+$/)
+    await page.locator('summary', { hasText: 'Requests' }).click()
+    await page.locator('#no-calls').waitFor()
+    const destinationNumber = '+1 425 555 0142'
+    await sent(simulator, { destinationNumber })
+    assert.equal((await send(simulator, { destinationNumber })).status, 429)
+    const [{ code }] = await inbox(simulator)
+    await fetch(`${simulator.api}/otp/verify`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ destinationNumber, otp: code }),
+    })
+    const rows = page.locator('#calls > li')
+    await eventually(async () => assert.equal(await rows.count(), 3))
+    const lines = await rows.locator('summary').allTextContents()
+    const expected = [/verify\+1\*{7}0142200 verified\d+ ms$/, /send\+1\*{7}0142429 resend_too_soonlimit: number\d+ ms$/, /send\+1\*{7}0142202 pending\d+ ms$/]
+    for (const [index, pattern] of expected.entries()) assert.match(lines[index], pattern)
+    await rows.nth(0).locator('summary').click()
+    const [request, response] = await rows.nth(0).locator('pre').allTextContents()
+    assert.deepEqual(JSON.parse(request), { destinationNumber: '+1*******0142', otp: '••••••' })
+    assert.equal(JSON.parse(response).status, 'verified')
+    // An open request stays open when others come, and nothing here has a code or a full number.
+    await sent(simulator)
+    await eventually(async () => assert.equal(await rows.count(), 4))
+    assert.equal(await rows.nth(1).locator('pre').first().isVisible(), true)
+    const all = await page.locator('#calls').textContent()
+    assert.ok(!all.includes(code) && !all.includes('4255550142'), all)
+    assert.equal(await page.locator('#no-calls').isVisible(), false)
+    await page.locator('summary', { hasText: 'Clock and failures' }).click()
+    await page.getByRole('button', { name: 'Start over' }).click()
+    await eventually(async () => assert.equal(await rows.count(), 0))
+  })
+
+  test('a call can be played in its language, and a second press stops it', async (t) => {
+    const simulator = await start(t)
+    const { page } = await open(t, simulator)
+    await page.evaluate(() => {
+      window.spoken = []
+      speechSynthesis.speak = ({ text, lang }) => window.spoken.push([text, lang])
+      speechSynthesis.cancel = () => window.spoken.push('cancel')
+    })
+    await endUserMessaging(simulator, 'VOICE', {
+      voice: { inlineTemplateBody: 'Ihr Code: {{code}}', languageCode: 'de-DE', voiceMessageBodyTextType: 'TEXT' },
+    })
+    const rows = await texts(page, 1)
+    const [{ text, from }] = await inbox(simulator)
+    await rows.getByRole('button', { name: 'Play call' }).click()
+    await rows.getByRole('button', { name: 'Stop call' }).click()
+    await rows.getByRole('button', { name: 'Play call' }).waitFor()
+    assert.deepEqual(await page.evaluate(() => window.spoken), ['cancel', [text, 'de-DE'], 'cancel'])
+    // The sender is a number, and is there once.
+    assert.equal((await rows.textContent()).split(from).length, 2)
+  })
+
+  test('the phone keeps its height, and its list scrolls', async (t) => {
+    const simulator = await start(t)
+    const { page } = await open(t, simulator, { viewport: { width: 320, height: 568 } })
+    const height = () => page.locator('.phone').evaluate((phone) => phone.getBoundingClientRect().height)
+    const before = await height()
+    for (let count = 0; count < 8; count += 1) await sent(simulator)
+    await texts(page, 8)
+    assert.equal(await height(), before)
+    assert.ok(before <= 568)
+    const scrolls = await page.locator('#scroll').evaluate(({ scrollHeight, clientHeight }) => scrollHeight > clientHeight)
+    assert.ok(scrolls)
   })
 
   test('a copy button shows that it has copied, and then its label again', async (t) => {
@@ -900,7 +990,9 @@ describe('the inbox page', { concurrency: 4 }, () => {
 
       for (const language of languages) await sent(simulator, { language })
       await texts(page, languages.length)
-      for (const summary of await page.locator('summary').all()) await summary.click()
+      // axe cannot judge what a list has scrolled away, so only the newest request is open.
+      for (const summary of await page.locator('.panel > summary').all()) await summary.click()
+      await page.locator('.call > summary').first().click()
       await page.getByRole('button', { name: 'Queue' }).click()
       await page.getByRole('button', { name: 'Back to normal' }).waitFor()
       await check('messages')

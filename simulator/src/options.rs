@@ -1,0 +1,268 @@
+//! The settings that a person gives to the desk: on the command line or in a file.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+};
+
+use otp_lambda::settings::{Otherwise, SETTINGS};
+
+use crate::local::{END_USER_MESSAGING, Options, PINPOINT};
+
+/// The letters O, T and P on a telephone keypad, then a zero.
+const PHONE_PORT: u16 = 6870;
+const API_PORT: u16 = 6880;
+
+/// Settings that the desk chooses itself, because its AWS and its ledger are in this program.
+const OF_THE_DESK: [&str; 5] = [
+    "PINPOINT_APPLICATION_ID",
+    "LEDGER_TABLE",
+    "LEDGER_KEY",
+    "OTP_PREVIOUS_PROVIDER",
+    "OPERATOR_ALIASES",
+];
+
+pub const USAGE: &str = "usage: simulator [--port N] [--api-port N] [--set NAME[=VALUE]] [--settings FILE] [--phone-only] [--invoke FILE]
+
+  --port N            where the phone and the simulated providers listen (6870)
+  --api-port N        where the service listens (6880)
+  --set NAME=VALUE    a setting of the function, or PROVIDER, HOST, BIND; --set NAME takes the value from the environment
+  --settings FILE     a file with a line NAME=VALUE for each setting; --set comes before it
+  --log FORM          json, or lines for people (default: lines on a terminal, and otherwise json)
+  --phone-only        the phone and the simulated providers, without the service
+  --invoke FILE       give the event in FILE to the desk that runs, and print the response";
+
+/// The arguments of the program.
+#[derive(Debug)]
+pub struct Arguments {
+    pub phone_port: u16,
+    pub api_port: u16,
+    /// The address to listen on.
+    pub bind: IpAddr,
+    pub options: Options,
+    /// The settings that were given, in words for the person.
+    pub given: Vec<String>,
+    pub phone_only: bool,
+    pub invoke: Option<PathBuf>,
+    /// Whether the log is for people, if that was chosen.
+    pub readable: Option<bool>,
+    pub help: bool,
+}
+
+impl Arguments {
+    /// Reads the arguments. `environment` and `file` read a variable and a file.
+    ///
+    /// # Errors
+    ///
+    /// A sentence about the first argument or setting that is wrong.
+    pub fn parse(
+        given: impl Iterator<Item = String>,
+        environment: &dyn Fn(&str) -> Option<String>,
+        file: &dyn Fn(&str) -> Result<String, String>,
+    ) -> Result<Self, String> {
+        let mut arguments = Self {
+            phone_port: PHONE_PORT,
+            api_port: API_PORT,
+            bind: Ipv4Addr::LOCALHOST.into(),
+            options: Options::of(PINPOINT),
+            given: Vec::new(),
+            phone_only: false,
+            invoke: None,
+            readable: None,
+            help: false,
+        };
+        let (mut of_file, mut of_line) = (BTreeMap::new(), BTreeMap::new());
+        let mut given = given;
+        while let Some(argument) = given.next() {
+            let mut value = || {
+                given
+                    .next()
+                    .ok_or_else(|| format!("{argument} needs a value."))
+            };
+            match argument.as_str() {
+                "--help" | "-h" => arguments.help = true,
+                "--phone-only" => arguments.phone_only = true,
+                "--port" => arguments.phone_port = port(&argument, &value()?)?,
+                "--api-port" => arguments.api_port = port(&argument, &value()?)?,
+                "--invoke" => arguments.invoke = Some(value()?.into()),
+                "--log" => {
+                    arguments.readable = Some(match value()?.as_str() {
+                        "json" => false,
+                        "lines" => true,
+                        other => return Err(format!("--log is json or lines, not {other}.")),
+                    });
+                }
+                "--set" => {
+                    let (name, value) = setting(&value()?, environment)?;
+                    of_line.insert(name, value);
+                }
+                "--settings" => {
+                    let name = value()?;
+                    of_file = read_file(&file(&name)?).map_err(|why| format!("{name}: {why}"))?;
+                }
+                // `make run PROVIDER=…` and scripts.
+                "--provider" => {
+                    of_line.insert("PROVIDER".to_owned(), value()?);
+                }
+                _ => return Err(format!("{argument} is no argument.")),
+            }
+        }
+        of_file.extend(of_line);
+        for (name, value) in of_file {
+            arguments.set(name, value)?;
+        }
+        Ok(arguments)
+    }
+
+    fn set(&mut self, name: String, value: String) -> Result<(), String> {
+        match name.as_str() {
+            "PROVIDER" | "OTP_PROVIDER" => {
+                if ![PINPOINT, END_USER_MESSAGING].contains(&value.as_str()) {
+                    return Err(format!(
+                        "{name} is {PINPOINT} or {END_USER_MESSAGING}, not {value}."
+                    ));
+                }
+                self.options.provider = value;
+                return Ok(());
+            }
+            "HOST" => {
+                let names = value.split(',').map(|name| name.trim().to_owned());
+                self.options.access.hosts.extend(names);
+            }
+            "BIND" => {
+                self.bind = value
+                    .parse()
+                    .map_err(|_| format!("BIND is an address such as 0.0.0.0, not {value}."))?;
+                self.options.access.beyond_this_machine = !self.bind.is_loopback();
+                if !self.bind.is_unspecified() {
+                    self.options.access.hosts.push(bracketed(self.bind));
+                }
+            }
+            own if OF_THE_DESK.contains(&own) => {
+                return Err(format!("{own} is chosen by the desk itself."));
+            }
+            own if SETTINGS.iter().any(|known| known.name == own) => {
+                self.options.settings.insert(name.clone(), value.clone());
+            }
+            _ => return Err(unknown(&name)),
+        }
+        // The codes of test numbers are shown nowhere.
+        self.given.push(match name.as_str() {
+            "TEST_NUMBERS" => format!("{name}=…"),
+            _ => format!("{name}={value}"),
+        });
+        Ok(())
+    }
+}
+
+fn bracketed(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    }
+}
+
+fn port(argument: &str, value: &str) -> Result<u16, String> {
+    value
+        .parse()
+        .map_err(|_| format!("{argument} is a number up to 65535, not {value}."))
+}
+
+/// `NAME=VALUE`, or `NAME` with its value in the environment, where make puts it.
+fn setting(
+    text: &str,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<(String, String), String> {
+    if let Some((name, value)) = text.split_once('=') {
+        return Ok((name.to_owned(), value.to_owned()));
+    }
+    let value = environment(text).ok_or_else(|| format!("{text} has no value."))?;
+    Ok((text.to_owned(), value))
+}
+
+/// The settings in a file such as `desk.env`.
+fn read_file(text: &str) -> Result<BTreeMap<String, String>, String> {
+    let mut settings = BTreeMap::new();
+    for (number, line) in (1..).zip(text.lines().map(str::trim)) {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let line = line.strip_prefix("export ").unwrap_or(line);
+        let Some((name, value)) = line.split_once('=') else {
+            return Err(format!("line {number} is not NAME=VALUE."));
+        };
+        let value = value.trim();
+        let inside = |quote: char| value.strip_prefix(quote)?.strip_suffix(quote);
+        let value = inside('"').or_else(|| inside('\'')).unwrap_or(value);
+        let name = name.trim().to_owned();
+        if settings.insert(name.clone(), value.to_owned()).is_some() {
+            return Err(format!("{name} is there twice."));
+        }
+    }
+    Ok(settings)
+}
+
+/// Names the settings that look like an unknown one.
+fn unknown(name: &str) -> String {
+    let upper = name.to_ascii_uppercase();
+    let words: Vec<_> = upper.split('_').filter(|word| word.len() > 2).collect();
+    let looks_alike = |known: &&str| {
+        let shared = known.split('_').filter(|word| {
+            let stem = |word: &str| word.trim_end_matches('S').to_owned();
+            words.iter().any(|own| stem(own) == stem(word))
+        });
+        shared.count() > 0
+    };
+    let known = SETTINGS.iter().map(|setting| setting.name);
+    let near: Vec<_> = known.filter(looks_alike).collect();
+    let hint = if near.is_empty() {
+        "docs/settings.md has all settings.".to_owned()
+    } else {
+        format!("Did you mean {}?", near.join(" or "))
+    };
+    format!("{name} is no setting of the desk. {hint}")
+}
+
+/// The value that the function gets for a setting if the person gave none.
+pub(crate) fn of_the_desk(options: &Options, name: &str) -> Option<&'static str> {
+    let is_pinpoint = options.provider == PINPOINT;
+    let is_open = options.is_open();
+    Some(match name {
+        "PINPOINT_APPLICATION_ID" if is_pinpoint => "desk",
+        // All channels of End User Messaging are on, so that people can try them.
+        "CHANNELS" if !is_pinpoint => "sms,voice,whatsapp",
+        "WHATSAPP_TEMPLATE" if !is_pinpoint => "verification_code",
+        "MESSAGE_FEEDBACK" if !is_pinpoint => "on",
+        "ORIGINATION_IDENTITY" => "+12065550100",
+        "BRAND_NAME" => "ExampleCorp",
+        // The open mode needs a list of countries, and limits.
+        "ALLOWED_COUNTRIES" => {
+            if is_open {
+                "US"
+            } else {
+                "*"
+            }
+        }
+        // Events of a load balancer have no principal, so the IAM mode would refuse them.
+        "API_AUTH" => "trusted",
+        // Half of the limits are for sign-ins. So each door has the default.
+        "SIGN_IN_SHARE" => "50",
+        "SEND_LIMITS" => "1/30s,2/90s,3/10m,12/24h",
+        // One person tries several numbers here, so the limits across numbers are off.
+        "PREFIX_LIMITS" | "BUDGETS" if !is_open => "none",
+        _ => return None,
+    })
+}
+
+/// The value of a setting of the function: the person's, the desk's, or the function's own default.
+pub(crate) fn value<'a>(options: &'a Options, name: &str) -> Option<&'a str> {
+    let given = options.settings.get(name).map(String::as_str);
+    given.or_else(|| of_the_desk(options, name)).or_else(|| {
+        let known = SETTINGS.iter().find(|known| known.name == name)?;
+        match known.otherwise {
+            Otherwise::Default(value) => Some(value),
+            Otherwise::Required | Otherwise::Nothing => None,
+        }
+    })
+}
