@@ -862,7 +862,7 @@ describe('the inbox page', { concurrency: 4 }, () => {
     const rows = page.locator('#calls > li')
     await eventually(async () => assert.equal(await rows.count(), 3))
     const lines = await rows.locator('summary').allTextContents()
-    const expected = [/verify\+1\*{7}0142200 verified\d+ ms$/, /send\+1\*{7}0142429 resend_too_soonlimit: number\d+ ms$/, /send\+1\*{7}0142202 pending\d+ ms$/]
+    const expected = [/verify\+1\*{7}0142200 verified\d+ ms$/, /send\+1\*{7}0142429 resend_too_soon\d+ ms$/, /send\+1\*{7}0142202 pending\d+ ms$/]
     for (const [index, pattern] of expected.entries()) assert.match(lines[index], pattern)
     await rows.nth(0).locator('summary').click()
     const [request, response] = await rows.nth(0).locator('pre').allTextContents()
@@ -875,6 +875,8 @@ describe('the inbox page', { concurrency: 4 }, () => {
     const all = await page.locator('#calls').textContent()
     assert.ok(!all.includes(code) && !all.includes('4255550142'), all)
     assert.equal(await page.locator('#no-calls').isVisible(), false)
+    for (let count = 0; count < 11; count += 1) await send(simulator, { clientIp: '192.0.2.1' })
+    await eventually(async () => assert.match(await rows.first().locator('summary').textContent(), /429 rate_limitedlimit: source/))
     await page.locator('summary', { hasText: 'Clock and failures' }).click()
     await page.getByRole('button', { name: 'Start over' }).click()
     await eventually(async () => assert.equal(await rows.count(), 0))
