@@ -110,13 +110,13 @@ impl Arguments {
         }
         of_file.extend(of_line);
         for (name, value) in of_file {
-            arguments.set(name, value)?;
+            arguments.set(&name, value)?;
         }
         Ok(arguments)
     }
 
-    fn set(&mut self, name: String, value: String) -> Result<(), String> {
-        match name.as_str() {
+    fn set(&mut self, name: &str, value: String) -> Result<(), String> {
+        match name {
             "PROVIDER" | "OTP_PROVIDER" => {
                 if ![PINPOINT, END_USER_MESSAGING].contains(&value.as_str()) {
                     return Err(format!(
@@ -143,12 +143,12 @@ impl Arguments {
                 return Err(format!("{own} is chosen by the desk itself."));
             }
             own if SETTINGS.iter().any(|known| known.name == own) => {
-                self.options.settings.insert(name.clone(), value.clone());
+                self.options.settings.insert(name.to_owned(), value.clone());
             }
-            _ => return Err(unknown(&name)),
+            _ => return Err(unknown(name)),
         }
         // The codes of test numbers are shown nowhere.
-        self.given.push(match name.as_str() {
+        self.given.push(match name {
             "TEST_NUMBERS" => format!("{name}=…"),
             _ => format!("{name}={value}"),
         });
