@@ -71,9 +71,13 @@ async fn by_default_an_unknown_reference_is_not_found_and_leaves_nothing() {
 async fn the_setting_is_named_only_where_it_would_help() {
     let derived = json!({});
     let given = json!({ "referenceId": "order-17" });
+    let sent = send(&World::counted(&[]).await).await;
+    let derived_and_given = json!({ "referenceId": sent.body["referenceId"] });
     for (settings, name, helps) in [
         (&[][..], &derived, true),
         (&[], &given, false),
+        (&[], &derived_and_given, true),
+        (&[("REFERENCE_ID", "random")], &derived_and_given, false),
         (&[("REFERENCE_ID", "random")], &given, false),
         (&[("API_AUTH", "none")], &given, false),
     ] {
@@ -236,4 +240,88 @@ async fn failed_guesses_at_foreign_codes_count_for_the_number() {
     assert_eq!(answer.body["limit"], "guesses");
     world.advance(Duration::from_mins(15));
     assert_eq!(send(&world).await.status, 202);
+}
+
+#[tokio::test]
+async fn too_many_failed_guesses_stop_guesses_at_further_foreign_codes() {
+    let world = World::counted(&[ON, ("SEND_LIMITS", "20/1h")]).await;
+    for source in 0..10 {
+        guess_under(&world, &format!("x{source}")).await;
+    }
+    let answer = guess_under(&world, "x10").await;
+    answer.is_problem(429, "rate_limited");
+    assert_eq!(
+        (&answer.body["limit"], asked(&world)),
+        (&json!("guesses"), 10)
+    );
+    world.advance(Duration::from_mins(15));
+    guess_under(&world, "x10")
+        .await
+        .is_problem(422, "invalid_code");
+}
+
+/// The windows of our own sends do not count for foreign codes.
+#[tokio::test]
+async fn a_place_of_a_send_keeps_nobody_from_a_guess_at_a_foreign_code() {
+    let world = World::counted(&[ON]).await;
+    world
+        .simulator
+        .fail_next(Operation::Send, Failure::PermanentFailure);
+    send(&world).await.is_problem(422, "undeliverable");
+    guess(&world, "555555")
+        .await
+        .is_problem(422, "invalid_code");
+}
+
+#[tokio::test]
+async fn a_test_number_has_no_foreign_codes() {
+    let test_number = ("TEST_NUMBERS", "+14255550142=246802@2999-12-31");
+    let world = World::counted(&[ON, test_number]).await;
+    for otp in ["246802", "555555"] {
+        guess(&world, otp)
+            .await
+            .is_problem(404, "verification_not_found");
+    }
+    assert_eq!(asked(&world), 0);
+}
+
+#[tokio::test]
+async fn an_expired_code_of_ours_keeps_its_status_where_no_foreign_code_was_guessed() {
+    let world = World::counted(&[ON]).await;
+    assert_eq!(send(&world).await.status, 202);
+    world.advance(Duration::from_hours(3));
+    let answer = status(&world, json!({})).await;
+    assert_eq!(
+        (answer.status, &answer.body["status"]),
+        (200, &json!("expired"))
+    );
+}
+
+#[tokio::test]
+async fn a_foreign_success_uses_up_its_own_code_alone() {
+    let (world, code) = after_a_script(&[ON]).await;
+    assert_eq!(guess(&world, &code).await.status, 200);
+    assert_eq!(send(&world).await.status, 202);
+    assert_eq!(guess(&world, &world.newest_code()).await.status, 200);
+}
+
+/// A code that follows another one has a reference of its own, and its success can be the last to end.
+#[tokio::test]
+async fn a_success_of_ours_is_redeemed_beside_an_older_foreign_one() {
+    let (world, code) = after_a_script(&[ON]).await;
+    assert_eq!(guess(&world, &code).await.status, 200);
+    assert_eq!(send(&world).await.status, 202);
+    assert_eq!(guess(&world, &world.newest_code()).await.status, 200);
+    world.advance(Duration::from_mins(10));
+    let body = json!({ "destinationNumber": NUMBER, "validityPeriod": 60 });
+    assert_eq!(world.post("/otp/send", &body).await.status, 202);
+    world.advance(Duration::from_secs(59 * 60 + 30));
+    assert_eq!(guess(&world, &world.newest_code()).await.status, 200);
+    // By now no code under the plain reference can be one of ours.
+    world.advance(Duration::from_secs(150));
+    let answer = status(&world, json!({ "claim": true })).await;
+    assert_eq!(
+        (answer.status, &answer.body["claimed"]),
+        (200, &json!(true))
+    );
 }
