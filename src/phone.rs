@@ -1,8 +1,8 @@
 //! Phone numbers: one spelling for each, and masked whenever they are printed.
 //!
 //! A [`PhoneNumber`] is the key of every limit, lock and verification. So two spellings of one phone must never become
-//! two keys. [`PhoneNumber::parse`] removes separators and corrects nothing else: it refuses a number that could be
-//! another spelling of a different one. A wrong correction could send a code to a stranger.
+//! two keys. [`PhoneNumber::parse`] removes separators and changes no digit. It refuses a number that could be another
+//! spelling of a different one, because a wrong correction could send a code to a stranger.
 //!
 //! The knowledge about calling codes, countries and types comes from libphonenumber's metadata. It is in constant
 //! tables in `phone/countries.rs`, so the function decodes and allocates nothing when it starts.
