@@ -108,9 +108,19 @@ fn counts() -> Vec<instructions::Row> {
 #[test]
 #[ignore = "needs the package and valgrind: see `make test`"]
 fn no_request_costs_more_than_the_committed_counts_say() {
-    let rows = counts();
-    println!("{}", report::counts(&rows));
-    let problems = guard::compare(&guard::read(), &rows);
+    let expected = guard::read();
+    let compare = || {
+        let rows = counts();
+        println!("{}", report::counts(&rows));
+        guard::compare(&expected, &rows)
+    };
+    let mut problems = compare();
+    if !problems.is_empty() {
+        // A pause of the machine may have made the function repeat a request to the table. A change of the function
+        // shows again.
+        println!("counting again, because of\n{}", problems.join("\n"));
+        problems = compare();
+    }
     assert!(
         problems.is_empty(),
         "{}\nIf that is meant, renew the counts with `make bench-counts`, commit benches/expected.json, and correct \

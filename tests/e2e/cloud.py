@@ -11,6 +11,7 @@ MiniStack differs from AWS as follows:
 
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -25,9 +26,15 @@ REGION = "us-east-1"
 
 
 def free_port():
-    with socket.socket() as it:
-        it.bind(("127.0.0.1", 0))
-        return it.getsockname()[1]
+    # Higher ports are given to outgoing connections, which could take the port before the program listens on it.
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as it:
+            try:
+                it.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 def get(url, body=None):

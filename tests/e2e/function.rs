@@ -268,6 +268,38 @@ pub(crate) fn wrong(code: &str, nth: u8) -> String {
     format!("{rest}{}", (last + 1 + nth % 9) % 10)
 }
 
+/// Whether a text contains a code. Six digits inside a longer number, an ID or the fraction of a second are there by
+/// chance.
+pub(crate) fn contains_code(text: &str, code: &str) -> bool {
+    let is_part = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_hexdigit);
+    text.match_indices(code).any(|(at, _)| {
+        let (before, after) = (&text.as_bytes()[..at], &text.as_bytes()[at + code.len()..]);
+        let is_fraction = before.last() == Some(&b'.') && after.first() == Some(&b'Z');
+        !is_fraction && !is_part(before.last()) && !is_part(after.first())
+    })
+}
+
+#[test]
+fn a_code_is_found_by_itself_and_not_in_another_number() {
+    for text in [
+        "123456",
+        "otp=123456&",
+        "\"123456\"",
+        "code 123456.",
+        "1 123456 2",
+    ] {
+        assert!(contains_code(text, "123456"), "{text}");
+    }
+    for text in [
+        "1795000123456",
+        "2026-11-28T10:15:00.123456Z",
+        "\"n\":\"1234567\"",
+        "5098cb55-c8b7-461c-a6e5-80b123456f14",
+    ] {
+        assert!(!contains_code(text, "123456"), "{text}");
+    }
+}
+
 /// Reads `events/NAME.json`.
 pub(crate) fn file(name: &str) -> Value {
     let path = format!("{}/events/{name}.json", env!("CARGO_MANIFEST_DIR"));

@@ -176,13 +176,13 @@ impl Aws {
         round: &mut Round,
         otp: Option<&str>,
         key: Option<&str>,
-        after: Duration,
+        wait: impl FnOnce(),
     ) {
         let before = self.forgets.then(|| self.table.scan());
         let route = if otp.is_some() { "verify" } else { "send" };
         let response = std::thread::scope(|scope| {
             let request = scope.spawn(|| self.request(route, round, otp, key));
-            std::thread::sleep(after);
+            wait();
             let started = Instant::now();
             let process = loop {
                 match self.function.process() {
@@ -257,8 +257,21 @@ impl Aws {
         // The provider is often slow, so that the kill hits the function while it waits for a response.
         if self.forgets {
             self.simulator
-                .fail_next(operation, Failure::Slow(Duration::from_millis(300)));
-            self.kill_during(&mut round, otp, key, Duration::from_millis(200));
+                .fail_next(operation, Failure::Slow(Duration::from_secs(1)));
+            let asked = || self.simulator.requests(operation).len();
+            let before = asked();
+            self.kill_during(&mut round, otp, key, || {
+                let started = Instant::now();
+                while asked() == before {
+                    assert!(
+                        started.elapsed() < Duration::from_secs(10),
+                        "nothing was asked"
+                    );
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                // The provider carries out the request before its slow response.
+                std::thread::sleep(Duration::from_millis(50));
+            });
         } else {
             if random.chance(33) {
                 self.simulator.fail_next(
@@ -266,12 +279,8 @@ impl Aws {
                     Failure::Slow(Duration::from_millis(random.below(40))),
                 );
             }
-            self.kill_during(
-                &mut round,
-                otp,
-                key,
-                Duration::from_micros(random.below(60_000)),
-            );
+            let after = Duration::from_micros(random.below(60_000));
+            self.kill_during(&mut round, otp, key, || std::thread::sleep(after));
             self.simulator.clear_failures();
         }
 
@@ -465,7 +474,7 @@ async fn kills_lose_no_limit_and_no_code() {
         .iter()
         .filter(|round| round.found != "after the response" && round.found != "no record");
     assert!(
-        in_between.count() * 4 > rounds.len(),
+        in_between.count() * 8 > rounds.len(),
         "most kills came too early or too late to test anything"
     );
 }

@@ -1,8 +1,8 @@
 //! The shipped binary with its ledger in a DynamoDB emulator over HTTP, under the runtime interface emulator.
 
 use crate::function::{
-    Function, LEDGER_KEY, Settings, event, file, hasher, http_response, keyed_request, request,
-    settings_with_ledger, tool, wrong,
+    Function, LEDGER_KEY, Settings, contains_code, event, file, hasher, http_response,
+    keyed_request, request, settings_with_ledger, tool, wrong,
 };
 use crate::linear::lambda::Environment;
 use crate::table::{Table, closed_port, secrets_manager, silent_server};
@@ -54,11 +54,12 @@ impl Aws {
         let items = serde_json::to_string(&items).unwrap();
         for place in [log, items.as_str()] {
             for message in &messages {
-                for secret in [
-                    message.to.trim_start_matches("+1"),
-                    &message.code,
-                    &message.reference_id,
-                ] {
+                assert!(
+                    !contains_code(place, &message.code),
+                    "{} in {place}",
+                    message.code
+                );
+                for secret in [message.to.trim_start_matches("+1"), &message.reference_id] {
                     assert!(!place.contains(secret), "{secret} in {place}");
                 }
             }

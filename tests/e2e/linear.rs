@@ -208,6 +208,10 @@ async fn a_table_that_lies_is_found() {
             while found.problems.is_empty() && found.operations < 40 * OPERATIONS {
                 let made = found.operations / OPERATIONS;
                 found.add(world.batch(made));
+                // A search that is too long says nothing about the lie.
+                found
+                    .problems
+                    .retain(|problem| !problem.contains("the search is too long"));
             }
             found
         })

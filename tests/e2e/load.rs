@@ -606,7 +606,8 @@ async fn limits_hold_under_load_and_attack() {
         assert!(responses.problems.is_empty(), "{:#?}", responses.problems);
         let requests: usize = responses.latencies.values().map(Vec::len).sum();
         assert!(
-            responses.too_slow() * 1000 <= requests as u64,
+            // A pause of the whole machine makes each environment slow once.
+            responses.too_slow() <= (2 * FUNCTIONS + requests / 1000) as u64,
             "the ledger was too slow {} times",
             responses.too_slow()
         );

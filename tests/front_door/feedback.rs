@@ -96,7 +96,7 @@ async fn a_failed_feedback_neither_changes_nor_delays_the_response() {
         let asked = Instant::now();
         assert_eq!(verify(&world, &code).await, 200, "{failure:?}");
         assert!(
-            asked.elapsed() < Duration::from_millis(900),
+            asked.elapsed() < Duration::from_millis(2500),
             "{failure:?}: {:?}",
             asked.elapsed()
         );

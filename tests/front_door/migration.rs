@@ -191,7 +191,7 @@ async fn two_hanging_providers_are_abandoned_in_time() {
         .await
         .is_problem(504, "provider_timeout");
     assert!(
-        started.elapsed() < Duration::from_millis(2400),
+        started.elapsed() < Duration::from_secs(4),
         "{:?}",
         started.elapsed()
     );

@@ -5,7 +5,7 @@ use crate::store::{NewStore, Store, over_both_stores};
 use crate::table::{Done, Flaw};
 use crate::world::{
     MILLISECOND, MINUTE, Name, SECOND, START, Setup, World, at_once, check, holds_and_fails_with,
-    number, tally, word, wrong,
+    number, tally, until_it_fails, word, wrong,
 };
 use otp_lambda::error::ErrorCode;
 use otp_lambda::ledger::{Phase, Settled, State};
@@ -82,12 +82,7 @@ async fn invented_references_bring_no_guesses(new: NewStore) {
     };
     let good = race(new(), None).await;
     let place = race(new(), Some(Flaw::IgnoresWindows)).await;
-    // On a busy machine all guesses but one may begin too late to be seen.
-    let (mut in_steps, mut tries) = (Ok(()), 0);
-    while in_steps.is_ok() && tries < 10 {
-        in_steps = race(new(), Some(Flaw::NotAtomic)).await;
-        tries += 1;
-    }
+    let in_steps = until_it_fails(async || race(new(), Some(Flaw::NotAtomic)).await).await;
     let flawed = [(Flaw::IgnoresWindows, place), (Flaw::NotAtomic, in_steps)];
     holds_and_fails_with("invented references", good, &flawed);
 }

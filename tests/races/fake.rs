@@ -44,7 +44,7 @@ struct State {
     texts: Mutex<Vec<Asked>>,
     guesses: Mutex<Vec<Asked>>,
     outcomes: Mutex<VecDeque<Outcome>>,
-    /// The references of all texts that were asked for.
+    /// The plain references of all sends, and the references of all texts that were asked for.
     references: Mutex<Vec<ReferenceId>>,
     /// Texts that were asked for without a record of them.
     unrecorded: AtomicUsize,
@@ -108,6 +108,12 @@ impl Fake {
 
     pub(crate) fn unrecorded(&self) -> usize {
         self.0.unrecorded.load(SeqCst)
+    }
+
+    /// Takes note of the plain reference of a send that begins. Its message may leave later than a resend of another
+    /// request, whose reference is derived from this one.
+    pub(crate) fn begins(&self, plain: ReferenceId) {
+        self.0.references.lock().unwrap().push(plain);
     }
 
     /// Sets the outcomes of the next sends.
@@ -268,8 +274,9 @@ impl Provider for Fake {
                 .is_some_and(|code| code == otp.expose())
         };
         self.0.guesses.lock().unwrap().push(guess);
+        // Made before the look at `hold`, so that a release in between is not missed.
+        let released = self.0.release.notified();
         if self.0.hold.load(SeqCst) {
-            let released = self.0.release.notified();
             self.0.held.fetch_add(1, SeqCst);
             released.await;
         }

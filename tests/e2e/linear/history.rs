@@ -27,6 +27,9 @@ const REFERENCES: usize = 2;
 /// The most configurations that a check may visit. With more, it counts as failed.
 const MOST_CONFIGURATIONS: usize = 5_000_000;
 
+/// A request to the table times out after a second. So no request to the function that took less had such a timeout.
+const SLOW: Duration = Duration::from_millis(900);
+
 /// After this time, a guess whose verdict is missing may be made again. It is a second less than the service waits.
 const LONG: Duration = Duration::from_secs(4);
 
@@ -318,7 +321,10 @@ impl Shared<'_> {
         let event = event(name, &body, key_name.as_deref()).to_string();
         let (failures, overdue) = client.proxy.failures();
         let called = self.clock.fetch_add(1, Ordering::SeqCst);
+        let started = Instant::now();
         let response = client.function.invoke(event);
+        // A machine that pauses makes requests to the table time out without a fault of the proxy.
+        let was_slow = started.elapsed() > SLOW;
         let returned = self.clock.fetch_add(1, Ordering::SeqCst);
         let (status, body) =
             http_response(&response).unwrap_or_else(|| panic!("not an HTTP response: {response}"));
@@ -333,8 +339,8 @@ impl Shared<'_> {
             key,
             guess,
             answer,
-            had_faults: now_failures != failures,
-            had_overdue: now_overdue != overdue,
+            had_faults: now_failures != failures || was_slow,
+            had_overdue: now_overdue != overdue || was_slow,
             called,
             returned,
             ended: None,
