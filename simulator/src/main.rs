@@ -20,9 +20,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main(flavor = "current_thread")]
 #[expect(
+    clippy::disallowed_methods,
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a program that a person starts"
+    reason = "a program that a person starts, with settings in its environment"
 )]
 async fn main() -> ExitCode {
     let read = |name: &str| fs::read_to_string(name).map_err(|error| format!("{name}: {error}"));

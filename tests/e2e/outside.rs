@@ -20,7 +20,7 @@ pub(crate) struct Observation {
     /// Guesses that reached the provider.
     guesses: Counts,
     /// The different codes that the provider was asked about, by number.
-    guessed: BTreeMap<String, BTreeSet<String>>,
+    otps: BTreeMap<String, BTreeSet<String>>,
     codes: BTreeMap<(String, String), IssuedCode>,
     /// Numbers and the plain references that callers used, beside those of messages.
     named: Vec<(String, String)>,
@@ -40,7 +40,7 @@ impl Observation {
                 .entry(message.reference_id)
                 .or_default() += 1;
         }
-        let (mut guesses, mut guessed) = (Counts::new(), BTreeMap::<_, BTreeSet<_>>::new());
+        let (mut guesses, mut otps) = (Counts::new(), BTreeMap::<_, BTreeSet<_>>::new());
         // A request whose body was not read had no effect.
         for request in simulator
             .requests(Operation::Verify)
@@ -50,8 +50,7 @@ impl Observation {
             let field = |name: &str| request.body[name].as_str().unwrap_or_default().to_owned();
             let of_number = guesses.entry(field("DestinationIdentity")).or_default();
             *of_number.entry(field("ReferenceId")).or_default() += 1;
-            guessed
-                .entry(field("DestinationIdentity"))
+            otps.entry(field("DestinationIdentity"))
                 .or_default()
                 .insert(field("Otp"));
         }
@@ -62,7 +61,7 @@ impl Observation {
         Self {
             messages,
             guesses,
-            guessed,
+            otps,
             codes,
             named: Vec::new(),
             items: table.items(),
@@ -102,9 +101,7 @@ impl Observation {
     /// How many different guesses about a number reached the provider. One guess may be two requests, as
     /// [`guesses`](Self::guesses) says.
     pub(crate) fn guesses_about(&self, number: &str) -> u64 {
-        self.guessed
-            .get(number)
-            .map_or(0, |guesses| guesses.len() as u64)
+        self.otps.get(number).map_or(0, |otps| otps.len() as u64)
     }
 
     /// How many messages were sent to a number.

@@ -517,13 +517,20 @@ impl Verification {
                 Progress::Over
             }
         };
+        // With faults a step may fail for good. Then the generation stays written, or the key stays taken.
         if undo {
             let after = state.undo(planned, context.id);
             next.push((after, progress(false, release)));
+            if context.had_faults {
+                next.push((state.clone(), progress(false, release)));
+            }
         }
         if release {
             let after = state.release_key(context.key, context.id);
             next.push((after, progress(undo, false)));
+            if context.had_faults {
+                next.push((state.clone(), progress(undo, false)));
+            }
         }
         next
     }
@@ -1035,6 +1042,38 @@ mod tests {
                     (200, json!({ "status": "exhausted" })),
                     (7, 8),
                 ),
+            ]
+        };
+        assert!(is_explained(&history(true)));
+        assert!(!is_explained(&history(false)));
+    }
+
+    /// Tests a send that another one overtook, and that then could not free its key.
+    #[test]
+    fn a_key_that_could_not_be_freed_stays_taken() {
+        let refused = |code: &str| (409, json!({ "code": code }));
+        let history = |had_faults| {
+            let mut overtaken = timed(
+                Request::Send {
+                    key: Some(0),
+                    text: None,
+                },
+                refused("verification_in_progress"),
+                (2, 5),
+            );
+            overtaken.operation.had_faults = had_faults;
+            let again = Request::Send {
+                key: Some(0),
+                text: None,
+            };
+            [
+                timed(
+                    send(None, 0),
+                    (202, json!({ "status": "pending", "attemptsLeft": 3 })),
+                    (1, 6),
+                ),
+                overtaken,
+                timed(again, refused("idempotency_key_in_use"), (7, 8)),
             ]
         };
         assert!(is_explained(&history(true)));
