@@ -8,8 +8,8 @@
 # Set STACK to the name of the CloudFormation stack (default: otp-lambda), or set TABLE and FUNCTION to the stack's outputs
 # LedgerTable and OperatorFunctionName.
 #
-# The switches are one item in the ledger's table, which the function may only read. The script needs the AWS CLI and these
-# permissions, all of which the stack's output OperatorPolicy has:
+# The switches are one item in the ledger's table. The function may only read this item. The script needs the AWS CLI and the
+# following permissions. The stack's output OperatorPolicy has all of them:
 #
 #   cloudformation:DescribeStacks   on the stack
 #   dynamodb:UpdateItem             on the table

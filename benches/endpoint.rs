@@ -1,4 +1,4 @@
-//! Plays AWS's endpoints. It puts TLS 1.3 in front of the simulator and of the emulator of the table, delays responses,
+//! Plays AWS's endpoints: the simulator and the emulator of DynamoDB, with TLS 1.3 in front of both. Delays responses,
 //! and counts everything that arrives.
 
 use crate::table::read_message;
@@ -16,9 +16,9 @@ use std::time::Duration;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::{HandshakeKind, ServerConfig, ServerConnection, StreamOwned, version};
 
-/// The hosts of the table, the provider and Secrets Manager. Clients keep TLS sessions by host name, so each service
-/// needs a host of its own, as on AWS. `localhost` is the only name that every machine has for itself, so the other two
-/// hosts are addresses.
+/// The hosts of the table, the provider and Secrets Manager. Clients keep TLS sessions by host. On AWS each service has
+/// its own host, and here, too. Only `localhost` is a name that works on every machine. The other two hosts are
+/// addresses.
 const HOSTS: [(&str, u8); 3] = [("127.0.0.2", 2), ("localhost", 1), ("127.0.0.3", 3)];
 
 /// The properties of the certificates.

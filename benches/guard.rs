@@ -1,17 +1,18 @@
-//! Compares counts with the committed ones, so that no change makes a request more expensive unnoticed.
+//! Compares the counts of a run with the counts in `benches/expected.json`. A change that makes a request more
+//! expensive is noticed this way.
 //!
-//! Instructions, round trips and handshakes are compared, because they are nearly the same everywhere. Times depend on
-//! the machine and its other work, so they are not compared.
+//! Instructions, round trips and handshakes are compared. These counts are nearly the same on every machine. Times are
+//! not compared: a time depends on the machine and on the machine's other work.
 
 use super::instructions::Row;
 use std::path::{Path, PathBuf};
 
-/// How far instructions may be from the committed count. A larger improvement has to be committed, too. Otherwise the
-/// next change could undo it unnoticed.
+/// How far instructions may be from the committed count, up or down. After an improvement of more than this, the new
+/// count must be committed. With the old count, a later change could undo the improvement unnoticed.
 const TOLERANCE: f64 = 0.05;
 
 /// How far round trips and handshakes may be from the committed counts. The function reads the switches every ten
-/// seconds, so one of twenty requests may include that read.
+/// seconds. So one of twenty measured requests may include a read of the switches.
 const TRIPS_TOLERANCE: f64 = 0.1;
 
 /// The committed counts.

@@ -1,7 +1,8 @@
 //! Instructions, round trips and handshakes of each kind of request, counted by callgrind.
 //!
-//! Callgrind counts a whole process, including its start. So two processes run that differ only in requests of one
-//! kind. The difference of their counts is the cost of these requests.
+//! Callgrind counts a whole process, including its start. To measure one kind of request, two processes run. One of
+//! them also gets requests of this kind, and otherwise both get the same. The difference of the two counts is the cost
+//! of these requests.
 
 use super::endpoint::{Certificates, Counts};
 use super::script::{How, Program, Run, Sample, Step, run};
@@ -59,8 +60,8 @@ impl fmt::Display for Row {
     }
 }
 
-/// A kind of request, and how to measure it: the steps of a process, the steps of the process to subtract, and the
-/// number of requests that the difference stands for.
+/// A kind of request, and how to measure it. A process takes `steps`, and another one takes the steps of `without`. The
+/// difference of their counts is the cost of as many requests as `requests` says.
 struct Difference {
     request: &'static str,
     steps: Vec<Step>,

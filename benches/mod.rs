@@ -2,11 +2,11 @@
 //! compares the figures that do not depend on the machine with `benches/expected.json`.
 //!
 //! This code plays Lambda's runtime API and AWS's endpoints. The endpoints have TLS 1.3, a chain of two RSA
-//! certificates, and sessions that can be resumed. The session token is as long as Lambda's. The table is the emulator
-//! of the other tests, and the provider is the simulator.
+//! certificates, and sessions that can be resumed. The function's credentials have a session token as long as Lambda's.
+//! The emulator of the ledger's tests plays the table, and the simulator plays the provider.
 //!
-//! Valgrind hides some instructions of a processor from programs, such as those for SHA-256. So hashing looks more
-//! expensive than it is.
+//! Many processors have instructions for SHA-256. Valgrind hides such instructions from programs. Under valgrind,
+//! hashing therefore looks more expensive than it is.
 
 #![expect(clippy::print_stdout, reason = "the figures are for a person")]
 
@@ -116,8 +116,9 @@ fn no_request_costs_more_than_the_committed_counts_say() {
     };
     let mut problems = compare();
     if !problems.is_empty() {
-        // A pause of the machine may have made the function repeat a request to the table. A change of the function
-        // shows again.
+        // If this machine paused, the function may have repeated a request to the table, and the counts are too high. A
+        // second run then has the right counts. If a change of the function raised the counts, the second run has the
+        // same problems.
         println!("counting again, because of\n{}", problems.join("\n"));
         problems = compare();
     }

@@ -168,8 +168,8 @@ fn session_token() -> String {
     (0..TOKEN_LENGTH).map(letter).collect()
 }
 
-/// Runs a program through the steps. Fails if a response is not the expected one. That happens, for example, if the
-/// machine is too busy for the time limits of the function.
+/// Runs a program through the steps. Fails if a response is not the expected one. For example, the machine may be too
+/// busy for the time limits of the function.
 pub(super) fn run(
     program: &Program,
     steps: &[Step],

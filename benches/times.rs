@@ -40,8 +40,8 @@ pub(super) struct Times {
     /// Milliseconds, user and system, without delays.
     pub(super) processor: Spread,
     pub(super) faults: Spread,
-    /// Milliseconds with delays: first with a whole processor, then with the shares of [`MEMORIES`] if this machine can
-    /// limit a process.
+    /// Milliseconds with delays: first with a whole processor, then with the shares of a processor that go with
+    /// [`MEMORIES`]. The shares are measured only if this machine can limit a process.
     pub(super) wall: [Option<Spread>; 3],
 }
 

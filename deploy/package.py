@@ -105,8 +105,8 @@ def short(template):
 
 
 def folded(pattern):
-    """The same pattern, but shorter: of the lists `X(,X)*` in it, the longest is written with only one X. In the new form,
-    an item ends with a comma that another item follows, or with the end of the text."""
+    """A shorter pattern that accepts the same texts. A list in the pattern has the form `X(,X)*`. The longest list is
+    rewritten so that X stands in it only once: each X ends with a comma that another X follows, or with the end of the text."""
     best = pattern
     for begin in re.finditer(r"\(([,;])", pattern):
         for end in re.finditer(r"\)\*(?=(\)\??)?\$$)", pattern):

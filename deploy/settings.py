@@ -1,8 +1,8 @@
 """Reads a settings file: its parameters, the variables that the function would get, and everything that is wrong.
 
 A settings file is YAML with the parameters of template.yaml, as `sam deploy --parameter-overrides file://…` takes it. The
-template says which parameters exist, what each accepts, which combinations are refused, and which variables they become.
-The program itself judges these variables, in the same way as when it starts.
+template says which parameters exist, what each parameter accepts, which combinations are refused, and which variables the
+parameters become. The program itself judges these variables, in the same way as when it starts.
 """
 
 import difflib

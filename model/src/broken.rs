@@ -2,8 +2,8 @@
 
 /// The provider is asked at most as often as a code allows; of equal guesses at once, one is asked.
 pub const I1: u32 = 1;
-/// At most a hundred guesses at a number's codes reach the provider between two successes, both doors together. The
-/// ledger counts all of them.
+/// Between two successes, at most a hundred guesses at a number's codes reach the provider. The guesses at both doors
+/// count together. The ledger counts every guess that reaches the provider.
 pub const I2: u32 = 1 << 1;
 /// One success per code.
 pub const I3: u32 = 1 << 2;
@@ -13,8 +13,8 @@ pub const I4: u32 = 1 << 3;
 pub const I5: u32 = 1 << 4;
 /// A success has the right number, reference and code, and is in time.
 pub const I6: u32 = 1 << 5;
-/// Every window holds at each door. The windows of sign-ins also hold together with earlier messages over HTTP. Failed
-/// guesses stop sends.
+/// At each door, no window gets more messages than it allows. The windows of sign-ins also count earlier messages over
+/// HTTP. After failed guesses, sends wait.
 pub const I7: u32 = 1 << 6;
 /// Budgets are never overspent, by both doors together, and refused sends get back what they have spent.
 pub const I8: u32 = 1 << 7;

@@ -7,8 +7,8 @@ use crate::state::{Provider, Request, Time};
 pub struct Config {
     /// The requests that may begin. A request with a code stands for several requests: one with each possible code.
     pub requests: &'static [Request],
-    /// Whether the second verification is that of a sign-in to the first number. If so, joint limits are split half and
-    /// half between the doors. Otherwise the second verification has another number.
+    /// Whether the second verification is that of a sign-in to the first number. If so, each door has half of the
+    /// limits that the doors would otherwise share. If not, the second verification has another number.
     pub sign_in: bool,
     /// How many requests can begin.
     pub begins: u8,

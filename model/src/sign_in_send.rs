@@ -1,5 +1,6 @@
-//! The send of a sign-in, as in `src/service/sign_in_send.rs` and `src/service/sign_in_counters.rs`. It takes the same
-//! steps whether a message is sent or not. A step that must not count moves a decoy, and no step reads decoys.
+//! The send of a sign-in, as in `src/service/sign_in_send.rs` and `src/service/sign_in_counters.rs`. The steps are the
+//! same whether or not a message is sent. A step that must not count changes a decoy counter in place of the real one.
+//! No step reads a decoy counter.
 
 use crate::config::Guard;
 use crate::ledger::{LOCKED, Settled, wait_of};

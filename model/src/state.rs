@@ -8,8 +8,9 @@ use std::hash::{Hash, Hasher};
 /// Seconds since a fixed moment; zero stands for never.
 pub type Time = u16;
 
-/// The number of verifications. The first is one that HTTP requests name. The second is one of another number or of a
-/// sign-in. The third is one of a sign-in that is a decoy, whose made-up number is the number of the others.
+/// The number of verifications. The first is the one that HTTP requests name. The second belongs to another number or
+/// to a sign-in (`Config::sign_in`). The third belongs to a decoy, the sign-in of an unknown user. The decoy's made-up
+/// number is the number of the second verification.
 pub const TARGETS: usize = 3;
 pub const SIGN_IN: usize = 1;
 pub const DECOY: usize = 2;
@@ -360,8 +361,9 @@ pub struct State {
     pub provider: Provider,
     /// When the operator paused all sends; zero if they are not paused.
     pub paused: Time,
-    /// For each of the two functions, the time at which it last read the pause, and whether there was one. The time is
-    /// zero if it has not read the pause.
+    /// The operator can change the provider, and each provider has a function of its own. For each of the two
+    /// functions: the time at which it last read the pause, and whether sending was paused then. The time is zero if
+    /// the function has not read the pause.
     pub pause_read: [(Time, bool); 2],
     pub begins: u8,
     pub faults: u8,

@@ -75,8 +75,8 @@ impl Model {
         }
     }
 
-    /// Whether a message of a sign-in leaves although the messages of both doors fill a window. Messages that were
-    /// still on their way when the sign-in began do not count, because it need not know of them.
+    /// Whether a sign-in sends a message although a window is already full. The messages of both doors fill the window.
+    /// A message that was still on its way when the sign-in began is left out, because the sign-in may not know of it.
     fn is_beside_http(&self, state: &State, target: usize, now: Time) -> bool {
         let is_known =
             |text: &Text, length: Time| text.sent + SHORT < now && text.sent + length > now;

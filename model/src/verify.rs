@@ -362,8 +362,8 @@ impl Model {
     }
 }
 
-/// The properties that a payment for a guess breaks. It must not pay for a guess whose verdict is known, for the last
-/// attempt at another session's code, or twice for one question.
+/// The properties that a payment for a guess breaks. Three payments are wrong: for a guess whose verdict is known, for
+/// the last attempt at another session's code, and a second payment for one question.
 fn broken_by_payment(before: &Record, asked: Option<(u8, u8)>, code: u8) -> u32 {
     if before.guess == code && before.guess_outcome == GuessOutcome::Invalid {
         return broken::I1;

@@ -25,8 +25,8 @@ pub(crate) struct Rules {
 
 /// Identifies a code.
 ///
-/// AWS documents that the reference is the key. It does not say whether two numbers may share a
-/// reference. In the simulator they may, and a code proves only the number that it was sent to. The
+/// AWS documents that the reference is the key, but not whether two numbers may share a reference.
+/// The simulator allows this, and a code proves only the number that the code was sent to. The
 /// codes of the two services are kept apart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -79,9 +79,9 @@ impl Codes {
         issued
     }
 
-    /// Whether `guess` is the code, compared with its case. A right guess is accepted once, and a
-    /// wrong one costs an attempt. The result is also false if the code is unknown, expired, used
-    /// or out of attempts.
+    /// Whether `guess` is the code, with the same capital and small letters. A right guess is
+    /// accepted once, and a wrong guess costs an attempt. The result is also false if the code is
+    /// unknown, expired, used or out of attempts.
     pub(crate) fn verify(&mut self, key: &CodeKey, guess: &str, now: SystemTime) -> bool {
         let Some(issued) = self.0.get_mut(key) else {
             return false;

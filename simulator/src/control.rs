@@ -36,9 +36,10 @@ pub(crate) fn routes() -> Router<Arc<Desk>> {
         .layer(middleware::from_fn(json_only))
 }
 
-/// Refuses a POST without the content type `application/json`. Any web page can make a browser post
-/// to localhost, but for this content type the browser asks first with a CORS preflight, and this
-/// server never agrees. A `DELETE` needs the same preflight, so it is safe as it is.
+/// Refuses a POST without the content type `application/json`. Any web page can make a browser send
+/// a POST to localhost. With this content type, the browser first asks the server for permission (a
+/// CORS preflight), and this server never gives it. A `DELETE` needs no check, because the browser
+/// always asks before a `DELETE`.
 async fn json_only(request: Request, next: Next) -> Response {
     let content_type = request
         .headers()

@@ -81,8 +81,9 @@ struct State {
     calls: VecDeque<Call>,
     /// By [`Arrival::number`].
     requests: BTreeMap<u64, Recorded>,
-    /// How many requests have arrived. A reset does not set this back. Otherwise a request that is
-    /// in progress during the reset could write its body into the record of a later request.
+    /// How many requests have arrived. A reset does not change this count. If the count began at
+    /// zero again, a request in progress during the reset could write its body into the record of a
+    /// later request.
     arrivals: u64,
     /// `None`: every application ID exists.
     applications: Option<BTreeSet<String>>,
@@ -102,8 +103,8 @@ impl Desk {
         })
     }
 
-    /// Records a request as soon as its headers have arrived, so that a request that breaks off
-    /// later counts too. Takes the failure for this request out of the queue.
+    /// Records a request as soon as its headers have arrived. So a request that breaks off later is
+    /// recorded, too. Takes the failure for this request out of the queue.
     pub(crate) fn record_arrival(
         &self,
         service: Service,
@@ -352,8 +353,8 @@ impl Desk {
         self.changed.subscribe()
     }
 
-    /// Locks the state for a change, and signals the change at once. A watcher needs the same lock
-    /// to read the state, so it reads the state after the change.
+    /// Locks the state for a change, and signals the change before it is made. A watcher needs the
+    /// same lock to read the state. The lock makes the watcher wait until the change is complete.
     fn change(&self) -> MutexGuard<'_, State> {
         let state = self.state();
         self.changed.send_replace(());

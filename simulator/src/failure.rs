@@ -16,7 +16,7 @@ pub enum Service {
     Pinpoint,
     /// Code verification in AWS End User Messaging. In JSON: `end-user-messaging`.
     EndUserMessaging,
-    /// Amazon Pinpoint SMS Voice V2. Feedback on messages of End User Messaging goes there. In JSON:
+    /// Amazon Pinpoint SMS Voice V2. It takes the feedback on messages of End User Messaging. In JSON:
     /// `pinpoint-sms-voice-v2`.
     PinpointSmsVoiceV2,
 }
@@ -69,11 +69,12 @@ pub enum Failure {
     Successful,
     /// Pinpoint, send: 200, `DUPLICATE`.
     Duplicate,
-    /// Send: the number has opted out. Pinpoint: 200, `OPT_OUT`. End User Messaging: 409 `ConflictException`. Only its
-    /// text gives the reason, and the text contains the number.
+    /// Send: the number has opted out. Pinpoint: 200, `OPT_OUT`. End User Messaging: 409 `ConflictException`. Only the
+    /// text of the exception gives the reason, and the text contains the number.
     OptOut,
     /// Send: the number cannot be reached. Pinpoint: 200, `PERMANENT_FAILURE`. End User Messaging: 400
-    /// `ValidationException`. Only its text says that the number is a landline, and the text contains the number.
+    /// `ValidationException`. Only the text of the exception says that the number is a landline, and the text contains
+    /// the number.
     PermanentFailure,
     /// Pinpoint, send: 200, `PERMANENT_FAILURE`. The `StatusMessage` says that the number opted out, and contains the
     /// number.
@@ -139,8 +140,8 @@ pub enum Failure {
     /// 200 with `{}`: no `Result` or `Valid`, no `messageId` or `status`. The request has its effect.
     EmptyObject,
     /// Pinpoint: 200, with the response inside a wrapper: `{"VerificationResponse": {"Valid": true}}`,
-    /// `{"MessageResponse": {…}}`. boto3 shows this wrapper, but the protocol does not have it. The request has its
-    /// effect.
+    /// `{"MessageResponse": {…}}`. boto3 shows this wrapper to its caller, but the protocol does not have it. The
+    /// request has its effect.
     Wrapped,
 }
 

@@ -7,12 +7,12 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// The ports that are given out. Higher ports would not be safe: systems give them to outgoing connections and to
-/// listeners on port 0 (Linux from 32768, others from 49152). One of these could take the port before the program
-/// listens on it.
+/// The ports that are given out. Systems give higher ports to outgoing connections and to listeners on port 0: Linux
+/// from 32768 on, others from 49152 on. A connection or a listener could take such a port before the program listens on
+/// it.
 const PORTS: Range<u16> = 20_000..32_000;
 
-/// The ports that this process has reserved, each held by a UDP socket of the same number. The socket keeps other test
+/// The ports that this process has reserved. Each is held by a UDP socket of the same number, which keeps other test
 /// processes off the port. A program can still listen on the port with TCP.
 static RESERVED: Mutex<Vec<UdpSocket>> = Mutex::new(Vec::new());
 

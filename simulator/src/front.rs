@@ -1,12 +1,12 @@
 //! API Gateway's HTTP API (payload version 2.0) in front of a handler, without AWS.
 //!
 //! Every request becomes an event for the handler, and the handler's result becomes the HTTP response. Every caller
-//! appears as authenticated by IAM, although no signature is checked. So the front listens only on loopback addresses
-//! and serves only local host names, as the simulator does.
+//! appears as authenticated by IAM, although no signature is checked. For this reason the front listens only on
+//! loopback addresses and serves only local host names, as the simulator does.
 //!
 //! The front also has Lambda's own API, `POST /2015-03-31/functions/NAME/invocations` with any name. The body is the
-//! event, and the response is the function's result, or an error with the header `x-amz-function-error`. Browsers are
-//! refused there, because any page could make them post an event.
+//! event, and the response is the function's result, or an error with the header `x-amz-function-error`. This API
+//! refuses browsers, because any web page could make a browser post an event.
 //!
 //! The front responds as API Gateway does:
 //!
@@ -262,8 +262,8 @@ where
     let Ok(event) = to_raw_value(&event) else {
         return internal_server_error();
     };
-    // The handler runs in a task of its own. So it continues when the client leaves, as on Lambda, and a panic costs
-    // only this response.
+    // The handler runs in a task of its own. If the client leaves, the handler continues, as on Lambda. If the handler
+    // panics, only this response fails.
     let running = tokio::spawn(async move { handler(event, random_id()).await });
     let mut response = match tokio::time::timeout(LONGEST_WAIT, running).await {
         Ok(Ok(Ok(answer))) => to_response(answer).unwrap_or_else(internal_server_error),
@@ -367,8 +367,8 @@ fn query_parameters(head: &Parts) -> BTreeMap<String, String> {
     joined
 }
 
-/// Encodes the body as API Gateway does: as text if the content type is textual and the bytes are UTF-8, and otherwise
-/// in base64. The result is true if it is base64.
+/// Encodes the body as API Gateway does. If the content type is textual and the bytes are UTF-8, the result is the text
+/// and `false`. Otherwise it is base64 and `true`.
 fn encode_body(headers: &HeaderMap, body: &[u8]) -> (Option<String>, bool) {
     if body.is_empty() {
         return (None, false);

@@ -30,8 +30,9 @@ pub(crate) fn routes() -> Router<Arc<Desk>> {
         .route("/inbox/updates", get(updates))
 }
 
-/// The page, with a policy that allows only its own script and style. Message texts and brand names
-/// come from requests and could contain markup. The page may also call the service, which is on another port.
+/// The page, with a policy for the browser: only the page's own script and style may run. This
+/// matters because message texts and brand names come from requests and could contain markup. The
+/// policy also lets the page call the service, which is on another port.
 async fn page(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> impl IntoResponse {
     let nonce = random_id();
     let host = headers

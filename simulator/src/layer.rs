@@ -1,6 +1,6 @@
-//! Steps of the ledger as values. With them, a test can watch, delay, fail or replace every step in one place.
+//! The steps of the ledger as values. A test can watch, delay, fail or replace every step in one place.
 //!
-//! The test implements [`Layer`], and [`Layered`] makes a [`Ledger`] of it.
+//! To do so, a test implements [`Layer`], and [`Layered`] makes a [`Ledger`] of it.
 
 mod owned;
 mod step;

@@ -50,9 +50,9 @@
 //!
 //! The simulator's clock shows wall time until [`Simulator::advance`] moves it forward.
 //!
-//! Anyone who reaches the server can read the codes. So it listens only on loopback addresses. It
-//! also responds only to requests for `localhost`, `127.0.0.1` and `[::1]`, because a web page could
-//! otherwise reach it through a host name of its own.
+//! Anyone who reaches the server can read the codes. For this reason it listens only on loopback
+//! addresses. It also responds only to requests for `localhost`, `127.0.0.1` and `[::1]`. Otherwise
+//! a web page could reach the server through a host name of its own.
 //!
 //! # Scenario numbers
 //!
@@ -80,9 +80,9 @@
 //! that it has ([`Scenario::outcome_at`]). Other area codes work as well ([why](scenarios())), and all
 //! other numbers are ordinary. Late means three seconds.
 //!
-//! A [queued](Simulator::fail_next) failure takes precedence, so `Failure::Successful` lets one send
-//! to such a number pass. [`Failure`] says when a message is sent or an attempt is used up in spite
-//! of the failure.
+//! A [queued](Simulator::fail_next) failure takes precedence over the outcome of a scenario number.
+//! With `Failure::Successful`, one send to the number passes. [`Failure`] says when a message is
+//! sent or an attempt is used up in spite of the failure.
 //!
 //! # Control over HTTP
 //!

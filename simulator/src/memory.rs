@@ -1,7 +1,7 @@
 //! The ledger in memory: the steps and conditions of the ledger in `DynamoDB`, on maps.
 //!
-//! It shares no code with the adapter of `DynamoDB`. So if one of the two breaks the contract, the test suite that runs
-//! on both shows it.
+//! This ledger shares no code with the adapter of `DynamoDB`. One test suite runs on both. If only one of them breaks
+//! the contract of the ledger, the suite fails for that one.
 
 mod budgets;
 mod keys;
@@ -69,7 +69,7 @@ impl MemoryLedger {
     }
 
     /// Deletes the items whose time to live has passed, as `DynamoDB` does sooner or later. Tests call this whenever
-    /// they move their clock, so that they cannot rely on an expired item.
+    /// they move their clock. This way no test relies on an expired item.
     pub fn sweep(&self, now: Millis) {
         // Times to live are in whole seconds.
         let kept = |expires: Millis| expires.seconds().saturating_mul(1000) >= now.0;

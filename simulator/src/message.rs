@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::{clock::serialize_rfc3339, failure::Service, ssml, texts};
 
-/// An SMS, a call or a WhatsApp message. `Debug` and JSON show the number and the code. Here that does no harm, because
-/// no real message was sent.
+/// An SMS, a call or a WhatsApp message. `Debug` and JSON show the number and the code. Showing them does no harm here,
+/// because no real message was sent.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Message {
@@ -20,8 +20,8 @@ pub struct Message {
     pub from: String,
     /// The brand name of a Pinpoint request; empty for End User Messaging, whose templates contain it.
     pub brand: String,
-    /// The language of the request, such as `pt-BR`. The request of an SMS with End User Messaging has none: then it is the
-    /// language of the built-in text, and empty for other texts.
+    /// The language of the request, such as `pt-BR`. With End User Messaging, the request of an SMS names no language.
+    /// This field is then the language of a built-in text, and empty for any other text.
     pub language: String,
     /// The words that a person reads or hears, see [`Channel::Voice`].
     pub text: String,

@@ -48,8 +48,8 @@ pub(crate) fn routes() -> Router<Arc<Desk>> {
         )
         .await
     };
-    // The routes take any method, because the service itself refuses a wrong method, with an
-    // exception of its model.
+    // The routes take any method. The service itself refuses a wrong method, with an exception of
+    // its own.
     Router::new()
         .route("/v1/apps/{application_id}/otp", any(send))
         .route("/v1/apps/{application_id}/verify-otp", any(verify))
@@ -203,8 +203,8 @@ impl OtpCall {
         Ok(json!({"Valid": desk.verify(&key, guess)}))
     }
 
-    /// Reads the fields of a send. AWS documents no defaults for the optional ones. The simulator's
-    /// are `en-US` and the numbers of AWS's example.
+    /// Reads the fields of a send. AWS documents no defaults for the optional fields. The defaults
+    /// of the simulator are `en-US` and the numbers of AWS's example.
     fn parse(&self, body: &Value) -> Result<SendRequest, InvalidField> {
         let fields = Fields::of(body)?;
         let brand = fields.required("BrandName")?;
@@ -293,8 +293,8 @@ impl Delivery {
                 400,
                 "Invalid phone number or unreachable carrier",
             ),
-            // The text contains the number, as a real status message may. A caller that logged it
-            // would leak the number.
+            // The text contains the number, as a real status message may. If the function logged
+            // the text, it would leak the number.
             Some(Failure::PermanentFailureOptedOut) => failed(
                 "PERMANENT_FAILURE",
                 400,

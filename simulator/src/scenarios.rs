@@ -1,5 +1,5 @@
-//! Phone numbers that choose an outcome by themselves. A person only has to type such a number and
-//! does not need the control API.
+//! Phone numbers that choose an outcome by themselves. A person only has to type such a number. The
+//! control API is not needed.
 
 use std::time::Duration;
 
@@ -73,8 +73,8 @@ const AREA: &str = "+1425";
 /// fails. 6x: the verify fails in the same ways as the sends of 5x. 0x, 2x, 3x and 4x are left for
 /// numbers that work.
 ///
-/// `CloseBeforeReading` cannot be here, because it comes before the body, and the number is in the
-/// body.
+/// `CloseBeforeReading` is not in the list. This failure closes the connection before the body is
+/// read, and the number is in the body.
 static SCENARIOS: [Scenario; 22] = [
     send("+14255550110", Failure::OptOut),
     send("+14255550111", Failure::PermanentFailure),
@@ -128,9 +128,10 @@ const fn verify(number: &'static str, outcome: Outcome) -> Scenario {
 
 /// The scenario numbers, in ascending order.
 ///
-/// They are in the block 555-0100 to 555-0199. That block is reserved for fiction under every area
-/// code of +1, so they never match a real number. Any area code works. A service for Canada can use
-/// Canadian numbers, and parallel tests can use different numbers for the same outcome.
+/// The numbers are in the block 555-0100 to 555-0199. Under every area code of +1, this block is
+/// reserved for fiction, and no real phone has such a number. Any area code works. A service for
+/// Canada can use Canadian numbers, and parallel tests can use different numbers for the same
+/// outcome.
 #[must_use]
 pub fn scenarios() -> &'static [Scenario] {
     &SCENARIOS

@@ -189,8 +189,9 @@ async fn serve_connection(
         .await;
 }
 
-/// Whether a request names a local host, or one that `access` names. This protects against DNS rebinding: a web page can
-/// let its own host name resolve to 127.0.0.1 and then read the responses, but its requests carry that name.
+/// Whether a request names a local host, or a host that `access` names. This protects against DNS rebinding: a web page
+/// lets its own host name resolve to 127.0.0.1, to read the responses of this server. The requests of such a page carry
+/// the page's host name.
 fn is_local<B>(request: &Request<B>, access: &Access) -> bool {
     host(request.headers()).is_some_and(|host| access.knows(&host))
         && request

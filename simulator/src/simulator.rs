@@ -28,8 +28,8 @@ use crate::{
 
 /// A running simulator. Dropping it closes its connections and frees its port.
 ///
-/// It runs on a thread of its own. So it responds even while the caller's thread waits for a child process, and a
-/// paused tokio clock does not affect it.
+/// The simulator runs on a thread of its own. So it responds even while the caller's thread waits for a child process.
+/// If the caller's tokio clock is paused, the simulator runs on.
 #[derive(Debug)]
 pub struct Simulator {
     desk: Arc<Desk>,
@@ -119,8 +119,8 @@ impl Simulator {
         self.desk.codes()
     }
 
-    /// Queues a failure for one request. The failure waits for a request to a service that has it
-    /// ([`Failure::applies_to`]). Requests to other services pass.
+    /// Queues a failure for one request: the next one to a service that has this failure ([`Failure::applies_to`]).
+    /// Requests to other services pass.
     ///
     /// # Panics
     ///

@@ -89,8 +89,9 @@ impl<'a> Element<'a> {
     }
 }
 
-/// Splits the markup into a tag without its brackets, and everything after the tag. A comment may
-/// contain tags, and an attribute may contain brackets, so the first `>` is not always the end.
+/// Splits the markup into a tag without its brackets, and everything after the tag. The first `>`
+/// is not always the end of the tag: a comment may contain tags, and an attribute may contain
+/// brackets.
 fn split_at_end(markup: &str) -> Option<(&str, &str)> {
     if let Some(comment) = markup.strip_prefix("!--") {
         return comment.split_once("-->").map(|(_, after)| ("!", after));

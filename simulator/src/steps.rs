@@ -1,7 +1,7 @@
 //! The methods of the ledger, listed once for all code that this crate generates from them.
 
-/// Calls the macro `$define` with all methods of [`Ledger`](otp_lambda::ledger::Ledger). For each method it gets the
-/// variant of [`Step`](crate::layer::Step), the name, each argument in parentheses, and the return type.
+/// Calls the macro `$define` with all methods of [`Ledger`](otp_lambda::ledger::Ledger). For each method, `$define`
+/// gets the variant of [`Step`](crate::layer::Step), the name, each argument in parentheses, and the return type.
 macro_rules! with_steps {
     ($define:ident) => {
         $define! {

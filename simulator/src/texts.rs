@@ -1,7 +1,7 @@
 //! Pinpoint's texts, by language.
 //!
-//! AWS publishes only the English text (`en-US` below). This project has written the other twelve,
-//! and the real service sends others.
+//! AWS publishes only the English text (`en-US` below). The other twelve texts were written for
+//! this project. The real service sends other texts in these languages.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,8 @@ use otp_lambda::texts::{Options, Texts};
 use crate::message::PLACEHOLDER;
 
 /// Language tags in the API's spelling, with their texts. Each text fits into one SMS segment with
-/// a code of 8 digits and a brand of 20 characters, even if the message is in UCS-2, with only 70
-/// units. One letter of the brand outside GSM-7 makes it UCS-2.
+/// a code of 8 digits and a brand of 20 characters. This holds even for a segment in UCS-2, which
+/// has room for only 70 units. One letter of the brand outside GSM-7 is enough for UCS-2.
 const TEXTS: [(&str, &str); 13] = [
     ("de-DE", "Ihr Einmalpasswort von {{brand}} lautet: {{otp}}"),
     ("en-GB", "Your one-time password from {{brand}} is: {{otp}}"),
@@ -60,8 +60,8 @@ pub fn text(language: &str, brand: &str, code: &str) -> Option<String> {
     )
 }
 
-/// The language of a text of End User Messaging, with its placeholder for the code. Empty if it is none of the built-in
-/// texts.
+/// The language of a text of End User Messaging. The text still has its placeholder for the code. If it is not one of
+/// the built-in texts, the result is empty.
 pub(crate) fn language_of(template: &str) -> String {
     const BRAND: &str = "Qzq";
     let fits = |body: &str| {

@@ -38,8 +38,8 @@ pub(crate) trait Call {
 
     fn destination<'a>(&self, body: &'a Value) -> Option<&'a str>;
 
-    /// Executes the request and returns the response. It also applies the failures that are part of the protocol, such
-    /// as a `DeliveryStatus`.
+    /// Executes the request and returns the response. Also applies the failures that are a part of a normal response,
+    /// such as a `DeliveryStatus`.
     fn carry_out(&self, desk: &Desk, input: &CallInput<'_>) -> Result<Value, Refusal>;
 
     /// The exception that a failure stands for, if there is one.
@@ -180,8 +180,8 @@ pub(crate) async fn answer<C: Call + Sync>(
         desk.record_body(&arrival, body.clone());
     }
 
-    // A queued failure comes before all checks. The failure of a scenario number comes after them, because the number
-    // is in the body.
+    // A queued failure applies before all checks. The failure of a scenario number applies after them, because the
+    // number is in the body.
     let admitted = check_signature_scope(&head.headers, C::SIGNING_NAME)
         .and_then(|()| call.admit(desk, &head.method))
         .and(body.as_ref().map_err(|_| C::too_large()));
@@ -287,8 +287,8 @@ pub(crate) struct InvalidField {
     pub(crate) message: String,
 }
 
-/// The fields of a request body, or of an object inside it. An absent object has no fields. Null counts as absent, as
-/// in AWS's JSON protocols. Unknown fields are ignored.
+/// The fields of a request body, or of an object inside it. If the object is absent, it has no fields. A field that is
+/// null counts as absent, as in AWS's JSON protocols. Unknown fields are ignored.
 pub(crate) struct Fields<'a> {
     fields: Option<&'a Map<String, Value>>,
     /// A JSON pointer to the object.

@@ -1,8 +1,8 @@
 //! Replays paths of the model on the real service, step by step. The service must take the same steps, give the same
 //! answers and leave the same records.
 //!
-//! A path grants every step of the ledger and of the providers, and says how the step ends. So a difference between the
-//! model and the service is noticed, whichever of the two has changed.
+//! A path allows each step of the ledger and of the providers in turn, and says how the step ends. If the model or the
+//! service is changed alone, the two differ on some path, and a test fails.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -1,9 +1,9 @@
 //! Judges settings before they are deployed, for `make settings` and `make deploy`. It reads this process's environment
 //! as the function would, and prints each problem on a line of its own.
 //!
-//! It is a separate program because the function is built for Lambda's processor, which this machine may not have. It
-//! is in this crate so that the function's package does not grow, and because `make run` has already built everything
-//! that it needs.
+//! The function itself cannot do this work here. It is built for Lambda's processor, and this machine may have another
+//! one. The program is in this crate for two reasons: the function's package does not grow, and `make run` has already
+//! built everything that the program needs.
 
 use otp_lambda::settings::Settings;
 use std::process::ExitCode;

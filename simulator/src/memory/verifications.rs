@@ -222,8 +222,8 @@ impl Items {
         }
     }
 
-    /// Finds the verification to change and checks the condition. If the condition does not hold, the error has the
-    /// verification as it stands, if there is one.
+    /// Finds the verification to change and checks the condition. If the condition does not hold, the error is the
+    /// unchanged verification, if there is one.
     fn verification_if(
         &mut self,
         item: &ItemName,

@@ -1,5 +1,5 @@
-//! Sends and verifies with the SDK as its documentation shows it: with all defaults, and with one client for all
-//! requests. It has no ledger, so compare it with the function without a ledger.
+//! Sends and verifies with AWS's SDK, used as the SDK's documentation shows: with all defaults, and with one client for
+//! all requests. This program has no ledger. Compare it with the function without a ledger.
 
 use aws_config::BehaviorVersion;
 use aws_sdk_pinpoint::Client;
