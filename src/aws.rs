@@ -54,9 +54,9 @@ pub fn config_loader(http_client: SharedHttpClient) -> ConfigLoader {
         .profile_files(no_profiles)
         .identity_cache(IdentityCache::no_cache())
         .http_client(http_client)
-        // The SDK repeats no call. A second send would be a second SMS, and a second verify would use up an attempt. If
-        // only the response to a conditional write is lost, a repeat is refused, because the first run has changed the
-        // item. The adapter of DynamoDB makes the repeats that are safe.
+        // The SDK repeats no call. A second send would be a second SMS, and a second verify would use up another
+        // attempt. A conditional write that was carried out, and only lost its response, would be refused on the
+        // repeat, because the item has changed. The adapter of DynamoDB makes the repeats that are safe.
         .retry_config(RetryConfig::disabled())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     match AppName::new("otp-lambda") {
@@ -125,15 +125,16 @@ fn never_connected(error: &ConnectorError) -> bool {
     false
 }
 
-/// The public root certificates of AWS's endpoints: four of Amazon, and one of Starfield that signs Amazon's for old
-/// clients. The system's bundle has 145 roots, and parsing it takes longer than the whole first request.
+/// The public root certificates of AWS's endpoints: four of Amazon, and one of Starfield, which signs Amazon's
+/// certificates for old clients. The system's bundle has 145 roots, and parsing it takes longer than the whole first
+/// request.
 pub const AMAZON_ROOTS: &str = include_str!("aws/amazon-roots.pem");
 
 /// How long an idle connection is kept.
 ///
-/// AWS may close a connection while the function is frozen, and the function does not notice. The next request is then
-/// written to a dead connection and fails. No call is repeated, so the caller has to be told that a message may have
-/// been sent. A new connection costs only a few milliseconds.
+/// While Lambda has frozen the function, AWS may close a connection, and the function does not notice. The next request
+/// would go to a dead connection and fail. If that request is a send, it is not repeated, and the caller is told that a
+/// message may have been sent. A new connection costs only a few milliseconds, so an old one is not worth this risk.
 const IDLE_TIME_LIMIT: Duration = Duration::from_secs(20);
 
 /// An HTTPS client that trusts Amazon's roots, or those in `ca_bundle` (PEM) instead.
@@ -144,7 +145,7 @@ pub fn http_client(ca_bundle: Option<&[u8]>) -> SharedHttpClient {
     let mut client = aws_smithy_http_client::Builder::new()
         .pool_idle_timeout(IDLE_TIME_LIMIT)
         .tls_provider(Provider::rustls(CryptoMode::Ring));
-    // Building a context from a trust store does not fail. If it ever did, the client would have no roots and refuse
+    // Building a context from a trust store does not fail. If it ever failed, the client would have no roots and refuse
     // its first connection.
     if let Ok(context) = TlsContext::builder().with_trust_store(roots).build() {
         client = client.tls_context(context);
@@ -155,8 +156,8 @@ pub fn http_client(ca_bundle: Option<&[u8]>) -> SharedHttpClient {
 /// Gives all clients one connector, so that the roots are parsed once. The SDK would make a connector for each set of
 /// time limits, and another one to check each client's configuration.
 ///
-/// So every client has the same time limits, those for a provider. The table and Secrets Manager have shorter limits,
-/// which apply to their whole calls.
+/// With one connector, every client has the same time limits for connecting and reading. They are those for a provider.
+/// A call to the table or to Secrets Manager has a shorter limit as a whole.
 #[derive(Debug)]
 struct OneConnector(SharedHttpClient);
 

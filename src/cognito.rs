@@ -1,7 +1,7 @@
 //! The triggers of an Amazon Cognito user pool: Define, Create and Verify of custom authentication, and Pre sign-up.
 //!
-//! Only the log says why a sign-in trigger has failed. The app does not learn it, because the reason would show which
-//! users exist.
+//! Only the log says why a sign-in trigger has failed. The app does not learn the reason, because the reason would show
+//! which users exist.
 
 mod challenge;
 mod define;
@@ -32,8 +32,8 @@ use tokio::time::Instant;
 /// The operator's settings for sign-ins and sign-ups.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// Create and Verify respond only at multiples of this time. A refusal is faster than a send, so an exact time
-    /// would show which users exist.
+    /// The triggers Create and Verify respond only at multiples of this time. A refusal is faster than a send. If the
+    /// triggers responded at once, their response times would show which users exist.
     pub floor: Duration,
     pub shown_number: ShownNumber,
     pub step_up: StepUp,
@@ -183,8 +183,9 @@ pub(crate) async fn respond(
     event.with_response(&response).ok_or_else(unexpected)
 }
 
-/// The time at which to send a response that is ready after `elapsed`: the next multiple of the floor. A least
-/// time alone would not be enough: if the provider takes longer than that, the time shows which sign-ins ask it.
+/// The time at which to send a response that is ready after `elapsed`: the next multiple of the floor. To wait only
+/// until the floor would not be enough. If the provider takes longer than the floor, the sign-ins that ask the provider
+/// would respond later than the others.
 fn response_time(floor: Duration, elapsed: Duration) -> Duration {
     let Some(steps) = elapsed.as_nanos().checked_div(floor.as_nanos()) else {
         return elapsed;
@@ -232,8 +233,8 @@ async fn verify_response(
     json!({ "answerCorrect": is_correct })
 }
 
-/// Refuses a sign-up without proof that the number is the user's. Cognito could leave the user unconfirmed instead. But
-/// then the user would keep a user name that is another person's number.
+/// Refuses a sign-up without proof that the number is the user's. The sign-up could also pass, and leave the user
+/// unconfirmed. But then the user would keep a user name that is another person's number.
 async fn sign_up_response(
     service: &Service,
     request: &Request,
@@ -368,9 +369,9 @@ async fn redeem_proof(
         client,
         name: user_name,
     } = &request.user;
-    // The user name is the idempotency key, so that the same sign-up can redeem its proof again. Cognito repeats a
-    // trigger whose response is late, and never changes the user name. Another user name is another user, even if it
-    // looks alike, and needs a proof of its own.
+    // The user name is the idempotency key. If a response is late, Cognito repeats the trigger with the same user name,
+    // and the same key can redeem the proof again. Another user name is another user, even if the two names look alike,
+    // and needs a proof of its own.
     call.caller = Caller {
         principal: Some(format!("cognito {pool} {client}")),
         idempotency_key: Some(user_name.clone()),

@@ -203,8 +203,8 @@ impl Error {
         Self::new(ErrorCode::InvalidParameter, detail).with_field(field)
     }
 
-    /// Replaces the detail if the error is that the ledger was unavailable. Only the code that runs a step of the
-    /// ledger knows what its failure means for the caller.
+    /// Replaces the detail if the ledger was unavailable, and leaves other errors as they are. Only the function that
+    /// runs a step of the ledger can say what a failure of this step means for the caller.
     #[must_use]
     pub fn if_ledger_unavailable(mut self, detail: &'static str) -> Self {
         if self.code() == ErrorCode::LedgerUnavailable {
@@ -220,8 +220,8 @@ impl Error {
         self
     }
 
-    /// Adds a sentence for the operator. It is in the log, and trusted callers see it too, because they are often the
-    /// operator's own people. Other callers do not see it.
+    /// Adds a sentence for the operator. The sentence is in the log. Trusted callers see it too, because they are often
+    /// the operator's own people. Other callers do not see it.
     #[must_use]
     pub fn with_advice(mut self, advice: &'static str) -> Self {
         self.0.advice = Some(advice);

@@ -35,8 +35,9 @@ pub enum Gate {
 #[derive(Debug, Clone)]
 pub struct Policy {
     pub gate: Gate,
-    /// The principals that are trusted as backends, out of all that an authorizer or an identity pool has
-    /// authenticated. The others are users, who may do no more than anyone may in the open mode.
+    /// The principals that are trusted as backends, although an authorizer or an identity pool has authenticated them.
+    /// All other principals of an authorizer or an identity pool are users. A user may do no more than anyone may in
+    /// the open mode.
     pub trusted: TrustedPrincipals,
 }
 

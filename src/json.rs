@@ -8,8 +8,8 @@ use std::marker::PhantomData;
 
 /// The entries of a JSON object in their order, including duplicates.
 ///
-/// A map would keep only the last of two equal names. But a proxy in front of this function may
-/// have checked the first one.
+/// A map would keep only the last of two entries with the same name. But a proxy in front of this
+/// function may have checked the first of the two.
 pub(crate) struct Entries<V>(pub(crate) Vec<(String, V)>);
 
 impl<'de, V: Deserialize<'de>> Deserialize<'de> for Entries<V> {

@@ -41,10 +41,10 @@ pub fn is_well_formed(tag: &str) -> bool {
 /// Finds the tag in `available` that a reader of `wish` understands best. Returns `None` if the reader might understand
 /// none of them.
 ///
-/// An equal tag wins. Case does not count, and `_` counts as `-`. Otherwise only tags of the same language count, and
-/// only in a script that the reader can read. Of these the order is: the region nearest to that of `wish`, then no
-/// region, then the order of `available`. Extensions and private use do not change how a text is read, so they are
-/// ignored.
+/// An equal tag wins. Case does not count, and `_` counts as `-`. If no tag is equal, only tags of the same language in
+/// a script that the reader can read are considered. The order among them is: the region nearest to that of `wish`,
+/// then no region, then the order of `available`. Extensions and private use do not change how a text is read, so they
+/// are ignored.
 #[must_use]
 pub fn closest<T: AsRef<str>>(wish: &str, available: impl Iterator<Item = T> + Clone) -> Option<T> {
     let wish = wish.replace('_', "-");
@@ -83,9 +83,9 @@ pub fn closest<T: AsRef<str>>(wish: &str, available: impl Iterator<Item = T> + C
 
 /// The language that most people in `country` read, as a tag with that country: `de-CH`.
 ///
-/// In a country of several languages, it is the one in which networks and banks send their texts: `ru-KZ` for
-/// Kazakhstan, `en-IN` for India. For a country that is not in the table, it is English. This program may have no text
-/// in the language.
+/// In a country of several languages, the result is the language in which networks and banks send their texts: `ru-KZ`
+/// for Kazakhstan, `en-IN` for India. For a country that is not in the table, the result is English. This program need
+/// not have a text in the language.
 #[must_use]
 pub fn of_country(country: Country) -> &'static str {
     let region = |tag: &'static str| tag.rsplit('-').next().unwrap_or_default();
@@ -243,9 +243,9 @@ const USUAL_SCRIPTS: &[(&[u8; 4], &str, &str)] = &[
     (b"Kore", "ko", ""),
 ];
 
-/// The regions with the most similar spelling. A row has a language, the regions of the reader, and the nearest regions
-/// to these. `-` stands for a tag without a region, and an empty list for all other regions. The first row that fits
-/// decides.
+/// The regions with the most similar spelling. A row has a language, the regions of readers, and the regions that are
+/// nearest to these readers. `-` stands for a reader whose tag has no region. If a row names no region of readers, it
+/// holds for all other readers. The first row that fits decides.
 const NEAREST: &[(&str, &str, &[&str])] = &[
     // As in CLDR's `en-001`: British spelling, except in places that follow the United States.
     (

@@ -3,7 +3,7 @@
 //! Each method is one atomic step on one item. The service decides the order of the steps.
 //!
 //! A step that fails with [`Unavailable`] may have been carried out all the same. The service orders its steps so that
-//! this can waste budget or an attempt, but can never exceed a limit.
+//! such a step can waste budget or an attempt, but can never let a limit be exceeded.
 
 mod digest;
 mod hasher;
@@ -69,9 +69,12 @@ pub const KEY_KEPT: Duration = Duration::from_hours(24);
 /// How long a number without failures is kept. It is longer than any send window.
 pub const NUMBER_KEPT: Duration = Duration::from_hours(90 * 24);
 
-/// How long a number with failures is kept after its last failure or send. The failures must end some day, because
-/// strangers can cause them for as many numbers as they like. That is safe: a hundred more guesses after a year without
-/// a guess or a send bring an attacker nothing.
+/// How long a number with failures is kept after its last failure or send. After this time, its failures and its lock
+/// are forgotten.
+///
+/// Without such an end, the table would grow for ever, because strangers can cause failures for as many numbers as they
+/// like. To forget failures after a year is safe. Every further guess or send lets the year begin again. So an attacker
+/// has to leave the number alone for a whole year, and then gets no more than [`LOCKED`] guesses.
 pub const FAILURES_KEPT: Duration = Duration::from_hours(365 * 24);
 
 /// How long a verification is kept after its code has expired.
@@ -192,8 +195,8 @@ pub trait Ledger: Send + Sync {
     /// Frees a key because no message was sent under it. Does nothing if another request holds the key.
     async fn release_key(&self, item: &ItemName, holder: Holder) -> Result<(), Unavailable>;
 
-    /// Records the response that repeats of the request get. `None` means that a message may or may not have been sent.
-    /// Does nothing if another request holds the key.
+    /// Records the response that repeats of the request get. `None` means that it is unknown whether a message was
+    /// sent. Does nothing if another request holds the key.
     async fn finish_key(
         &self,
         item: &ItemName,
@@ -233,8 +236,8 @@ pub trait Ledger: Send + Sync {
 
     async fn verification(&self, item: &ItemName) -> Result<Option<Verification>, Unavailable>;
 
-    /// Writes a new verification of generation `seen + 1`. The used codes in the item stay, except those to forget.
-    /// Returns false, and writes nothing, if the stored generation is not `seen`.
+    /// Writes a new verification of generation `seen + 1`. The used codes in the item stay, except those in `forget` of
+    /// `new`. Returns false, and writes nothing, if the stored generation is not `seen`.
     async fn open(
         &self,
         item: &ItemName,
@@ -251,8 +254,8 @@ pub trait Ledger: Send + Sync {
         resend: &Resend<'_>,
     ) -> Result<bool, Unavailable>;
 
-    /// Records the outcome of a reserved send. Does nothing if the verification has changed since, or if another
-    /// request has reserved this generation.
+    /// Records the outcome of a reserved send. Does nothing if an outcome has been recorded already, if a newer
+    /// generation has begun, or if another request has reserved this generation.
     async fn settle(
         &self,
         item: &ItemName,
@@ -267,8 +270,8 @@ pub trait Ledger: Send + Sync {
     /// unless the outcome of the last one is unclear or has been pending for [`GUESS_PENDING`].
     ///
     /// Two more rules hold if the guess responds to a sign-in `question`. Only the session that owns the verification
-    /// may spend the last attempt. And the same guess at the same question is always refused: it is one event that was
-    /// delivered twice, and must cost one attempt.
+    /// may spend the last attempt. And the same guess at the same question is always refused: Cognito has delivered one
+    /// answer twice, and one answer must cost only one attempt.
     async fn spend_attempt(
         &self,
         item: &ItemName,
@@ -286,8 +289,8 @@ pub trait Ledger: Send + Sync {
         outcome: GuessOutcome,
     ) -> Result<(), Unavailable>;
 
-    /// Marks a verification as verified if it has this generation and is open. Until `used_until`, the code is then
-    /// refused as used. With `None`, it may verify again.
+    /// Marks a verification as verified if it has this generation and is open. From then until `used_until`, the code
+    /// is refused as used. If `used_until` is `None`, the code may verify again.
     async fn consume(
         &self,
         item: &ItemName,
@@ -296,8 +299,8 @@ pub trait Ledger: Send + Sync {
         used_until: Option<Millis>,
     ) -> Result<Transition, Unavailable>;
 
-    /// Ends an open verification if it has this generation. Without this check, a cancel that arrives late would end a
-    /// newer code.
+    /// Ends an open verification if it has this generation. Without the condition on the generation, a cancel that
+    /// arrives late would end a newer code.
     async fn cancel(
         &self,
         item: &ItemName,

@@ -1,8 +1,8 @@
 //! The texts of messages, for a provider that takes templates.
 //!
 //! AWS makes the code, so a text goes to AWS with the placeholder `{{code}}`, which AWS requires. This module fills in
-//! everything else. Texts of calls and the last line for websites contain the placeholder twice. This module relies on
-//! AWS to fill in both, which has not been tried on AWS.
+//! everything else. The text of a call contains the placeholder twice, and so does an SMS with a last line for
+//! websites. This module relies on AWS to replace both placeholders, which has not been tried on AWS.
 //!
 //! The built-in texts are constants in the binary. Only the operator's own texts are read when the function starts.
 
@@ -37,8 +37,8 @@ const SPELLED: &str =
 /// Additions to the texts of SMS.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Whether the built-in texts ask the reader not to share the code. They do so only if that costs no further
-    /// segment. An operator's own texts do not change.
+    /// Whether the built-in texts ask the reader not to share the code. A text asks this only if the sentence costs no
+    /// further segment. An operator's own texts stay as they are.
     pub do_not_share: bool,
     /// The host name of the website in which browsers fill in the code (`WebOTP`, and the same in Safari).
     pub web_otp_domain: Option<String>,
@@ -159,8 +159,8 @@ impl Texts {
     /// text.
     ///
     /// In the brand, braces become parentheses, and characters that control lines or direction become spaces. So a
-    /// brand can add neither a placeholder nor a line. If a built-in text takes one segment without its second sentence
-    /// and more with it, the sentence is left out.
+    /// brand can add neither a placeholder nor a line. The second sentence of a built-in text asks the reader not to
+    /// share the code. The sentence is left out if the text takes one segment without it and more with it.
     #[must_use]
     pub fn sms(&self, language: &str, brand: &str, code_length: u8) -> Option<SmsText> {
         let brand = harmless(brand);
@@ -316,7 +316,16 @@ fn built_in_voice(language: &str) -> Option<VoiceText> {
     })
 }
 
-/// The last line of an SMS. With it, a website and an app can find the code.
+/// The last line of an SMS. It lets a website or an Android app take the code from the message.
+///
+/// - A website (`WEBOTP_DOMAIN`) needs a last line that begins with `@host #code`. Browsers ignore the rest of the line
+///   ("Origin-bound one-time codes delivered via SMS", WICG, Parsing; also Chromium's `sms_parser.cc`).
+/// - An Android app gets the message from Google's SMS Retriever. The message must contain a hash of the app, which the
+///   operator sets as `ANDROID_APP_HASH`. The hash may be anywhere in the message ("Perform SMS verification on a
+///   server", Google). Earlier versions of Google's page ask for the hash at the very end.
+///
+/// A line with `@host #code` and then the hash satisfies all of these rules. SMS Retriever also allows at most 140
+/// bytes for a message. That is one segment.
 ///
 /// - For a website, the last line begins with `@host #code`, and browsers ignore the rest of the line ("Origin-bound
 ///   one-time codes delivered via SMS", WICG, Parsing; also Chromium's `sms_parser.cc`).

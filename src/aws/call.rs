@@ -28,10 +28,10 @@ pub(super) const NOT_SET_UP: &str =
 
 /// Ends `call` after `time_limit`.
 ///
-/// Every invocation has a deadline of its own. The client's configuration cannot hold the limit, because each change
-/// would need a new client, and the open connection would be lost.
+/// The limit is not in the client's configuration. Every invocation has a deadline of its own, so the configuration
+/// would change each time. Each change would need a new client, and the open connection would be lost.
 ///
-/// `redact` removes everything from the provider's texts that must not be in the log.
+/// `redact` removes from the provider's texts everything that must not be in the log.
 pub(super) async fn within<T, E>(
     time_limit: Duration,
     redact: &(dyn Fn(&str) -> String + Sync),
@@ -72,7 +72,7 @@ enum Kind {
     Answered(Exception),
 }
 
-/// An error response. The status decides before the name, because the error responses of AWS's gateways have names that
+/// An error response. Its status is judged before its name, because AWS's gateways send error responses with names that
 /// the service's model does not list.
 pub(super) struct Exception {
     pub(super) status: u16,
@@ -145,9 +145,10 @@ impl Failure {
         self.request_id.clone()
     }
 
-    /// The error of a failed send. It tells the caller if the message may have been sent.
+    /// The error of a failed send. The error tells the caller if the message may have been sent.
     ///
-    /// `of_exception` makes the errors of exceptions that mean something special at this provider.
+    /// Some exceptions mean something special at this provider. `of_exception` makes their errors, and returns `None`
+    /// for all other exceptions.
     pub(super) fn of_send(self, of_exception: impl Fn(&Exception) -> Option<Error>) -> Error {
         let may_have_left = self.may_have_acted;
         let known = if may_have_left {

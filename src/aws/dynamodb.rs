@@ -1,8 +1,8 @@
 //! The ledger in one DynamoDB table.
 //!
-//! Every step is one request for one item. A write has a condition that states everything that must hold, and DynamoDB
-//! checks the condition and writes in one atomic operation. The modules `table` and `update` say when a request is
-//! repeated. Reads are consistent.
+//! Every step is one request for one item. A write has a condition with everything that must hold before the write.
+//! DynamoDB checks the condition and writes in one atomic operation. The modules `table` and `update` say when a
+//! request is repeated. Reads are consistent.
 //!
 //! There are no transactions, because they cost twice as much and conflict with each other. There is no index and no
 //! scan.
@@ -82,9 +82,9 @@ impl Ledger for DynamoDb {
     }
 
     async fn uncount(&self, item: &ItemName) -> Result<(), Unavailable> {
-        // The condition holds only for a counter above zero. If DynamoDB has deleted the counter, this write must not
-        // bring it back without a time to live. And a sign-in may take back what it has not counted: a counter below
-        // zero could not be read.
+        // The condition holds only for a counter above zero, for two reasons. If DynamoDB has deleted the counter, this
+        // write must not bring it back without a time to live. And a sign-in may take back a count that it has not
+        // made: the counter would fall below zero, and then could not be read.
         self.update(item, "SET #n = #n - :one")
             .when("#n > :zero")
             .run()

@@ -11,8 +11,8 @@ use crate::service::{Challenge, ChallengeState, Service, SignIn};
 use crate::time::Millis;
 use serde_json::{Value, json};
 
-/// The response to Create. `nonce` identifies this challenge: Cognito may deliver one answer twice,
-/// with the same nonce. The answer to another challenge has another nonce.
+/// The response to Create. `nonce` identifies this challenge. Cognito may deliver one answer twice,
+/// and both deliveries have the same nonce. The answer to another challenge has another nonce.
 pub(super) fn response(
     shown: ShownNumber,
     sign_in: &SignIn,
@@ -41,8 +41,8 @@ pub(super) fn response(
     })
 }
 
-/// The response to Create when there is no challenge. It leaves no attempt and no answer is right,
-/// so Define ends the sign-in.
+/// The response to Create when there is no challenge. The response leaves no attempt, and no answer
+/// to it is right. So Define ends the sign-in.
 pub(super) fn ended_response(service: &Service, policy: &Policy, request: &Request) -> Value {
     // The app sees the same masked number as always, even though the lookup has failed.
     let number = request

@@ -1,13 +1,13 @@
-//! The part of the user's number that a challenge shows. It should tell the user which phone to look at. But anyone who
-//! types the user name can see it, so it should tell a stranger little.
+//! The part of the user's number that a challenge shows. The part should tell the user which phone to look at. But
+//! anyone who types the user name sees this part, so it should tell a stranger little.
 
 use crate::phone::PhoneNumber;
 
 /// How much of a number is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShownNumber {
-    /// Whether the calling code is shown. It tells strangers something about which users exist. The made-up number of
-    /// an unknown user can be of any allowed country, but most real users are of one country.
+    /// Whether the calling code is shown. A shown calling code tells strangers something about which users exist: the
+    /// made-up number of an unknown user can be of any allowed country, but most real users are of one country.
     calling_code: bool,
     /// How many of the last digits are shown.
     digits: usize,

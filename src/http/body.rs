@@ -15,8 +15,8 @@ pub(super) struct Body(Vec<(String, Value)>);
 impl Body {
     /// Reads a JSON object that has only `accepted` fields, each at most once. A field that is `null` counts as left out.
     ///
-    /// No error repeats a value. Clients sometimes put a phone number or a code where a name belongs, so an error
-    /// repeats a name only if it can be neither.
+    /// No error repeats a value. Clients sometimes put a phone number or a code where the name of a field belongs. So
+    /// an error repeats a name only if the name can be neither a number nor a code.
     pub(super) fn read(body: &[u8], accepted: &[&str]) -> Result<Self, Error> {
         let malformed = |detail: String| Error::new(ErrorCode::MalformedRequest, detail);
         if body.is_empty() {
@@ -123,8 +123,8 @@ impl Body {
     }
 }
 
-/// The error for a body that is compressed. Only the body can show that: API Gateway may unpack a body and keep the
-/// header `content-encoding`.
+/// The error for a body that is compressed; `None` for any other body. The header `content-encoding` does not show
+/// this, because API Gateway may unpack a body and keep the header.
 pub(super) fn if_compressed(body: &[u8], is_encoded: bool) -> Option<Error> {
     const GZIP: [u8; 2] = [0x1f, 0x8b];
     const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];

@@ -1,7 +1,7 @@
 //! HTTP events from each origin, and the response that each origin expects.
 //!
-//! The types of `aws_lambda_events` read the events. The usual next step, a conversion to `http::Request`, is left out:
-//! it panics on a `<` in a query string, on an odd `Host` and on bad base64.
+//! The types of `aws_lambda_events` read the events. The usual next step would be a conversion to `http::Request`. It
+//! is left out, because the conversion panics on a `<` in a query string, on an odd `Host` and on bad base64.
 
 mod essentials;
 
@@ -286,8 +286,8 @@ fn parse_address(text: Option<&str>) -> Option<IpAddr> {
 
 /// The path without the stage or the base path of a custom domain.
 ///
-/// API Gateway says which of its routes the request took, and everything in the path before that route is dropped.
-/// Nothing is decoded, so a path that would match only after decoding is another path.
+/// API Gateway names the route that the request took. Everything in the path before this route is dropped. Nothing is
+/// decoded: a path that would match only after decoding is another path.
 fn without_base(
     path: Option<String>,
     route: Option<String>,

@@ -4,8 +4,8 @@
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Principal {
     pub(super) identity: Identity,
-    /// The name under which the principal's idempotency keys are stored. It leaves out the session of a role, because
-    /// each machine of a backend has its own session. `None` if AWS gives the caller no name that is the caller's
+    /// The name under which the principal's idempotency keys are stored. The name of a role leaves out the session,
+    /// because each machine of a backend has its own session. `None` if AWS gives no name that belongs to this caller
     /// alone.
     pub(super) name: Option<String>,
 }
@@ -175,7 +175,7 @@ enum TrustedPrincipal {
 
 impl TrustedPrincipals {
     /// Reads entries such as `arn:aws:iam::123456789012:role/app`, `sub=SUBJECT@https://ISSUER` and
-    /// `client=CLIENT@https://ISSUER`. An entry without an issuer is for a Lambda authorizer that gives none.
+    /// `client=CLIENT@https://ISSUER`. An entry without an issuer is for a Lambda authorizer that gives no issuer.
     ///
     /// # Errors
     ///

@@ -38,7 +38,7 @@ pub(super) struct Request {
 pub(super) struct Fields {
     /// Every caller may set these.
     pub(super) public: &'static [&'static str],
-    /// Only trusted callers may set these. With these fields, a caller could spend more money or override the
+    /// The fields that only trusted callers may set. With these fields, a caller can spend more money or override the
     /// operator's choices.
     pub(super) trusted: &'static [&'static str],
 }
@@ -87,8 +87,9 @@ impl Operation {
     }
 }
 
-/// The shortest `Idempotency-Key` that is accepted from a caller without a principal. Many programs use keys like `1`.
-/// Two callers behind one address could then use the same key, and one would get the response to the other's request.
+/// The shortest `Idempotency-Key` that is accepted from a caller without a principal. Many programs use short keys such
+/// as `1`. Two callers behind one address could use the same short key, and one of them would get the response to the
+/// other's request.
 const SHORTEST_PUBLIC_KEY: usize = 16;
 
 /// The `Idempotency-Key` of a request.
@@ -110,8 +111,8 @@ impl Fields {
     }
 }
 
-/// This hint is added for a user until the operator has named a trusted principal. The caller may be a backend behind
-/// the same authorizer, and its developer has to learn of the setting.
+/// A hint for a user, as long as the operator has named no trusted principal. The user may be a backend in truth: it
+/// has come through the same authorizer as the users, and its developer has to learn of the setting.
 const NAME_IT: &str = "If this is a backend, the operator has to name it in TRUSTED_PRINCIPALS.";
 
 impl Policy {

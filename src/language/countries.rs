@@ -6,7 +6,8 @@
 /// and banks send their texts there: English in much of Africa and the Pacific, Russian in Belarus, Kazakhstan and
 /// Kyrgyzstan.
 ///
-/// Serbian is in Latin letters, as is usual on phones. Chinese needs no script, because these regions imply it.
+/// Serbian is in Latin letters, as is usual on phones. The tags of Chinese name no script, because the regions imply
+/// the script.
 #[rustfmt::skip]
 pub(super) static OF_COUNTRIES: [&str; 245] = [
     "en-AC", "ca-AD", "ar-AE", "fa-AF", "en-AG", "en-AI", "sq-AL", "hy-AM", "pt-AO", "es-AR", "en-AS", "de-AT", "en-AU", "nl-AW", "sv-AX", "az-AZ",

@@ -2,13 +2,13 @@ use crate::error::Error;
 use crate::reference::ReferenceId;
 use std::marker::PhantomData;
 
-/// A keyed hash that an item holds. Only with the ledger's secret can someone forge a digest or find out its input.
-/// Digests of different purposes have different types, so that the compiler keeps them apart.
+/// A keyed hash that an item holds. Without the ledger's secret, it is not possible to forge a digest or to find out
+/// its input. Digests of different purposes have different types, so that the compiler keeps them apart.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest<Purpose>(String, PhantomData<Purpose>);
 
 impl<Purpose> Digest<Purpose> {
-    /// A digest that equals no other. It stands for a caller that cannot be recognized when it returns.
+    /// A digest that equals no other. It stands for a caller whose next request cannot be recognized as a repeat.
     ///
     /// # Errors
     ///

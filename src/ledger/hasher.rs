@@ -12,8 +12,8 @@ use ring::hmac::{self, HMAC_SHA256};
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// The first field that is hashed into the names of decoys. A decoy is a counter that no limit reads. This word must
-/// not change, or decoys in the table would no longer be found.
+/// The first field that is hashed into the names of decoys. A decoy is a counter that no limit reads. If this word
+/// changed, the function would no longer find the decoys in the table.
 pub const DECOY_ITEM: &str = "shadow";
 
 /// A way in to the service, with counters of its own. A caller at one door must not see the counts of another.
@@ -35,8 +35,8 @@ impl Door {
         }
     }
 
-    /// The first field that is hashed into the names of this door's counters. HTTP has none: its counters keep the
-    /// names from earlier versions, in which both doors shared them.
+    /// The first field that is hashed into the names of this door's counters. HTTP has no such field: its counters keep
+    /// their names from earlier versions, in which both doors had the same counters.
     fn field(self) -> Option<&'static str> {
         match self {
             Self::Http => None,
@@ -56,8 +56,8 @@ impl ItemName {
         Self(format!("B#{day}{}", Self::of_door(door)))
     }
 
-    /// The budgets of a country on a day. Each country has its own item: one item for all of them would grow with each
-    /// country, and every message would cost more.
+    /// The budgets of a country on a day. Each country has an item of its own. A single item for all countries would
+    /// grow with each country, and every send would cost more write units.
     #[must_use]
     pub fn of_country_budget(door: Door, day: u64, country: Country) -> Self {
         let door = Self::of_door(door);
@@ -132,8 +132,8 @@ impl Hasher {
         self.item("V", &[reference.expose(), number.expose()])
     }
 
-    /// The item that counts a number's sends and failures over HTTP, under all references together. With a count for
-    /// each reference, new references would bring new guesses.
+    /// The item that counts a number's sends and failures over HTTP, under all references together. If each reference
+    /// had a count of its own, a caller could get new guesses with a new reference.
     #[must_use]
     pub fn number(&self, number: &PhoneNumber) -> ItemName {
         self.number_at(Door::Http, number)
@@ -177,8 +177,8 @@ impl Hasher {
         self.counter("S", &[operation, &network], window)
     }
 
-    /// The requests from the /48 around an IPv6 address. Such a /48 holds 65,536 /64 networks, and one customer can
-    /// have many of them. `None` for IPv4.
+    /// The requests from the /48 around an IPv6 address. A /48 holds 65,536 networks of size /64, and one customer can
+    /// have many of these networks. `None` for IPv4.
     #[must_use]
     pub fn source_network(
         &self,
@@ -248,8 +248,8 @@ impl Hasher {
         self.digest("session", &[name])
     }
 
-    /// A reference ID that cannot be guessed. It follows from the reservation of an idempotency key, so the ledger need
-    /// not store it.
+    /// A reference ID that cannot be guessed. It is derived from an idempotency key and the time of its reservation, so
+    /// the ledger need not store the reference ID.
     #[must_use]
     pub fn reference(&self, caller: &str, key: &str, at: Millis) -> ReferenceId {
         ReferenceId::from_hash(
@@ -270,8 +270,8 @@ impl Hasher {
         ReferenceId::from_hash(self.tag("code reference", &fields).as_ref())
     }
 
-    /// The reference ID of a user's sign-in code. It cannot be guessed without the secret, and it need not be stored
-    /// because it can always be derived again. `user` is the kind of code, user pool, client and user name.
+    /// The reference ID of a user's sign-in code. It cannot be guessed without the secret. The ledger need not store
+    /// it, because it can always be derived again. `user` is the kind of code, user pool, client and user name.
     #[must_use]
     pub fn sign_in(&self, user: &[&str; 4], number: &PhoneNumber) -> ReferenceId {
         let [kind, pool, client, name] = user;
@@ -281,8 +281,9 @@ impl Hasher {
         )
     }
 
-    /// A decoy: a counter that no limit reads. A sign-in that sends nothing moves the decoy where another would move
-    /// the real counter. `sign_in` is the reference ID of the sign-in's code, so no two users share a decoy.
+    /// A decoy: a counter that no limit reads. A sign-in that sends a message moves a real counter, and a sign-in that
+    /// sends nothing moves a decoy instead. `sign_in` is the reference ID of the sign-in's code, so no two users share
+    /// a decoy.
     #[must_use]
     pub fn decoy(&self, kind: &str, sign_in: &ReferenceId, counter: &str) -> ItemName {
         self.item(kind, &[DECOY_ITEM, counter, sign_in.expose()])

@@ -3,8 +3,8 @@ use crate::error::{Error, ErrorCode};
 /// Identifies the request that has reserved an idempotency key or the next code of a verification. It is a random
 /// number.
 ///
-/// A request may never learn whether its reservation succeeded. With the holder, it can undo its own reservation and no
-/// other.
+/// If a response is lost, a request does not know whether its reservation succeeded. With the holder, the request can
+/// undo its own reservation and no other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Holder(pub u64);
 

@@ -9,9 +9,11 @@ use ring::aead::{self, Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, Un
 const SEALED: &str = "sealed:";
 
 impl Hasher {
-    /// Encrypts a text under a key that is derived from the ledger's secret. `None` if there is no randomness.
+    /// Encrypts a text under a key that is derived from the ledger's secret. `None` if the system provides no random
+    /// numbers.
     ///
-    /// Each text gets a random nonce. That is safe for billions of texts under one key.
+    /// Each text is encrypted with a random nonce of the cipher. Random nonces are safe for billions of texts under one
+    /// key.
     #[must_use]
     pub fn seal(&self, text: &str) -> Option<String> {
         let mut nonce = [0; NONCE_LEN];

@@ -55,9 +55,10 @@ pub enum State {
 
 /// A verification as a resend has read it.
 ///
-/// The resend needs both the generation and the state to be unchanged. A record that is not settled names all issuers
-/// whose codes may be valid, and the resend copies these. If the send was settled in between, the copy would bring back
-/// issuers that the settlement has removed.
+/// The resend changes the verification only if both fields are unchanged. The generation alone is not enough. Until a
+/// send is settled, the record names all issuers whose codes may be valid, and the resend copies these issuers. If the
+/// send is settled after the resend has read the record, the copy would bring back issuers that the settlement has
+/// removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
     pub generation: u64,
@@ -182,8 +183,8 @@ pub enum Settled<'a> {
         /// As it was before this send.
         plain_until: Millis,
     },
-    /// Nothing was sent, and the verification of a sign-in must not show that. It becomes as it would be after a
-    /// message, except that it keeps `issuers`, whose codes may be valid.
+    /// Nothing was sent in a sign-in, and the verification must not show that. The verification becomes as it would be
+    /// after a message, with one exception: it keeps `issuers`, the makers of codes that may be valid.
     Unsent { issuers: &'a [Issuer] },
     /// Nothing was sent, but an earlier code may have arrived. The verification becomes as it was before this send,
     /// with two exceptions: it keeps its new generation, and the last guess stays forgotten.
@@ -229,8 +230,9 @@ impl Verification {
             .collect()
     }
 
-    /// Whether a code of this issuer may still be right. `earlier` is the verification when the guess was paid for. The
-    /// same verification must be open now, and no newer code may have ended this one.
+    /// Whether a code of this issuer may still be right. `earlier` is the verification as it was when the guess was
+    /// paid for. Two things must hold: the same verification is still open, and no newer code has ended the codes of
+    /// this issuer.
     #[must_use]
     pub fn still_accepts(&self, issuer: &Issuer, earlier: &Self) -> bool {
         self.state.is_open() && self.first == earlier.first && self.issuers.contains(issuer)

@@ -3,9 +3,9 @@
 //! Each text fits into one segment with a brand of 20 characters and a code of 8, with and without its second sentence.
 //! The tests check this.
 //!
-//! A text uses only the letters of GSM 03.38 if that is natural in its language, because more characters then fit into
-//! a segment and leave room for a last line. No accent is dropped for this. No word agrees with the brand, because the
-//! brand's gender and case are not known.
+//! A text uses only the letters of GSM 03.38 if that is natural in its language. More characters then fit into a
+//! segment, and leave room for a last line. A text never drops an accent to save room. No word agrees with the brand in
+//! gender or case, because the gender and the case of the brand are not known.
 //!
 //! Arabic, Persian, Urdu and Hebrew need no direction marks, for three reasons (UAX #9):
 //!

@@ -84,9 +84,9 @@ impl DynamoDb {
         if back.is_empty() {
             return Ok(());
         }
-        // The condition holds only if each counter has the amount. If DynamoDB has deleted the item, this write must
-        // not bring it back without a time to live. And a sign-in may refund what it has not spent: a counter below
-        // zero could not be read.
+        // The condition holds only if each counter has the amount, for two reasons. If DynamoDB has deleted the item,
+        // this write must not bring it back without a time to live. And a sign-in may refund what it has not spent: a
+        // counter would fall below zero, and then could not be read.
         let enough: Vec<String> = spending
             .adding()
             .enumerate()

@@ -9,8 +9,8 @@ use std::iter;
 use std::time::Duration;
 
 impl DynamoDb {
-    /// Takes a place in every window. The item of a number with failures is kept longer. So there are two tries: one
-    /// for a number without failures, and then one for a number with failures.
+    /// Takes a place in every window. There are two tries, because the item of a number with failures gets a later
+    /// expiry. The first try holds for a number without failures, the second for a number with failures.
     pub(super) async fn reserve_in_windows(
         &self,
         item: &ItemName,
@@ -94,8 +94,9 @@ impl DynamoDb {
     }
 }
 
-/// The ranges of failures in which a send is allowed. Each has an upper end, and the wait that it needs since the last
-/// failure. Below 10 failures there is no wait, below 30 there is the first wait, and so on up to the lock.
+/// The ranges of failures in which a send is allowed. Each has the count of failures at which the range ends, and the
+/// time that must have passed since the last failure. Below 10 failures there is no wait, below 30 there is the first
+/// wait, and so on up to the lock.
 fn guess_stops() -> impl Iterator<Item = (u32, Option<Duration>)> {
     let below = GUESS_STOPS.iter().map(|stop| stop.failures).chain([LOCKED]);
     below.zip(iter::once(None).chain(GUESS_STOPS.iter().map(|stop| Some(stop.wait))))

@@ -1,8 +1,8 @@
 //! Requests to the table: the meaning of each failure, and the repeats.
 //!
-//! A read changes nothing, so it is repeated after every failure that may pass. A write is repeated if it was throttled
-//! or never left, because DynamoDB has not executed it. After any other failure of a write, it is unknown whether
-//! DynamoDB has executed it: see [`Update::run`](super::update::Update::run).
+//! A read changes nothing, so it is repeated after every failure that may be temporary. A write is repeated if it was
+//! throttled or never left the function, because then DynamoDB has not executed it. After any other failure of a write,
+//! it is unknown whether DynamoDB has executed the write: see [`Update::run`](super::update::Update::run).
 
 use super::item::Item;
 use super::update::text;
@@ -21,8 +21,8 @@ const REQUEST_TIME_LIMIT: Duration = Duration::from_secs(1);
 /// The time limit of a step, with all its repeats.
 const STEP_TIME_LIMIT: Duration = Duration::from_secs(2);
 
-/// The longest wait before each repeat of a request. The actual wait is a random part of it ("full jitter"), so that
-/// functions that were throttled together do not all repeat at the same moment.
+/// The longest wait before each repeat of a request. The actual wait is a random part of the longest one ("full
+/// jitter"). So functions that were throttled together do not all repeat at the same moment.
 const LONGEST_WAITS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(200)];
 
 /// The errors with which DynamoDB refuses a request because there are too many. A refused request was not executed.

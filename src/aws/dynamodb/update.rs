@@ -13,15 +13,16 @@ use std::time::Duration;
 /// Refuses an update that was the last one of the item already. `<>` also holds if the attribute is missing.
 const NOT_DONE: &str = "#w <> :mark";
 
-/// How far back another update counts as recent. An update carries the time at which its invocation began, which can be
-/// several seconds before the update runs. The clocks of two machines may also differ a little.
+/// How far back the time of another update may be for that update to count as recent. An update carries the time at
+/// which its invocation began, and the update may run several seconds later. The clocks of two machines may also differ
+/// a little.
 const RECENT: Duration = Duration::from_secs(10);
 
 /// Builds one `UpdateItem` request.
 ///
-/// In an expression, `#name` stands for the attribute `name`, because DynamoDB reserves many words, about one in ten.
-/// `:name` stands for a value that was set here, or for a [`constant`]. DynamoDB rejects names and values that no
-/// expression uses, so the request contains only those in use.
+/// In an expression, `#name` stands for the attribute `name`. The sign is needed because DynamoDB reserves many words,
+/// and an attribute may have such a word as its name. `:name` stands for a value that was set here, or for a
+/// [`constant`]. DynamoDB rejects names and values that no expression uses, so the request contains only those in use.
 pub(super) struct Update<'a> {
     table: &'a Table,
     item: &'a ItemName,
@@ -32,8 +33,8 @@ pub(super) struct Update<'a> {
     repeat: Repeat,
 }
 
-/// Whether an update may run again if its mark is not on the item. The update may still have been carried out, because
-/// a later update replaces the mark.
+/// Whether an update may run again if the item does not have the update's mark. The missing mark does not prove that
+/// the update was not carried out: a later update replaces the mark.
 enum Repeat {
     /// A second run would subtract twice.
     Never,
@@ -103,8 +104,8 @@ impl<'a> Update<'a> {
         self
     }
 
-    /// Allows the update to run twice. Either its condition refuses the second run, or the second run counts one too
-    /// many and that breaks no limit.
+    /// Allows the update to run twice. There are two kinds of such updates. Either the condition refuses the second
+    /// run, or a second run counts one too many, which breaks no limit.
     pub(super) fn repeatable(mut self) -> Self {
         self.repeat = Repeat::Always;
         self
@@ -125,12 +126,13 @@ impl<'a> Update<'a> {
     /// Runs the update, and repeats it where that is safe.
     ///
     /// Every update writes a random mark into the attribute `w`, and is refused if the item has that mark already. If a
-    /// response is lost or has HTTP status 500, the item is read. If the item has the mark, the update was carried out
-    /// and nothing has changed since.
+    /// response is lost or has HTTP status 500, the item is read. If the item has the mark, the update was carried out,
+    /// and no other update has followed.
     ///
     /// If the mark is missing, there are three possibilities: the update was not carried out, another update has
-    /// replaced the mark, or the request is still on its way. The update is then repeated only if it allows that. The
-    /// repeat has the same mark, so if the first request arrives late, one of the two does nothing.
+    /// replaced the mark, or the request is still on its way. In this case, the update is repeated only if it allows a
+    /// second run. The repeat has the same mark. So if the first request is still on its way and arrives late, one of
+    /// the two requests does nothing.
     pub(super) async fn run(self) -> Result<Written, Unavailable> {
         let mark = self.mark()?;
         let request = self.request(mark)?;
