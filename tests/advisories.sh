@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Checks the crates in Cargo.lock for known vulnerabilities (RustSec) and for yanked releases, for `make check`.
 #
-# The RustSec database is a repository on GitHub, and no package that we found carries it. Without GitHub, the script
-# finds yanked releases only, and warns about that. It finds them in the registry's index, which does not know of other
-# vulnerable releases.
+# The RustSec database is a repository on GitHub, and no package that we found carries it. Without GitHub, the script finds
+# yanked releases only, and prints a warning. Yanked releases are in the registry's index. The index knows no other vulnerable
+# releases.
 #
-# This repository has no copy of the database, because a copy would hide the problem: it would lack every new advisory.
-# A mirror works if git knows it: git config --global url.MIRROR.insteadOf https://github.com/RustSec/advisory-db
+# This repository has no copy of the database. A copy would lack every new advisory, and the check would pass without a
+# warning. To use a mirror, tell git: git config --global url.MIRROR.insteadOf https://github.com/RustSec/advisory-db
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

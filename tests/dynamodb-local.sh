@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# dynamodb-local.sh COMMAND…: runs a command beside AWS's DynamoDB Local, which `OTP_DYNAMODB_LOCAL` has the port of.
-# DynamoDB Local listens on all addresses, so both run in a network of their own. Linux only.
+# dynamodb-local.sh COMMAND…: runs a command with AWS's DynamoDB Local beside it. The command finds the port in
+# `OTP_DYNAMODB_LOCAL`. DynamoDB Local listens on all addresses. To keep other machines away, both run in a network of their
+# own. Linux only.
 set -euo pipefail
 
 if [ "${1:-}" != --inside ]; then

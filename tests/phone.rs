@@ -1,4 +1,4 @@
-//! Tests of phone numbers. Each phone has one key, each number has the right country, and no printed text shows a
+//! Tests of phone numbers. Each phone has one spelling, each number has the right country, and no printed text shows a
 //! number. libphonenumber is the oracle.
 
 #![expect(

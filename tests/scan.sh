@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Lets checkov judge the template and its parts, for `make scan`. Each check passes, or its reason stands beside the resource
-# (`checkov:skip`).
+# Lets checkov judge the template and its parts, for `make scan`. Each check must pass. If a check is skipped, the reason is
+# beside the resource (`checkov:skip`).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

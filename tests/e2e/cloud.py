@@ -2,10 +2,10 @@
 
 MiniStack differs from AWS as follows:
 
-- It does not mount layers at /opt for programs. So the packaged template names the price file by its path on this machine.
-  Nothing else of the template is changed.
-- A function inherits MiniStack's own variables. That is how it finds the simulator.
-- Its IAM does not know `dynamodb:LeadingKeys`; leading_keys.py adds it.
+- MiniStack does not mount layers at /opt for programs. The packaged template therefore names the price file by its path on
+  this machine. Nothing else of the template is changed.
+- A function inherits MiniStack's own variables. The tests use this to tell the function where the simulator is.
+- MiniStack's IAM does not know `dynamodb:LeadingKeys`. leading_keys.py adds this condition key.
 - A user pool accepts flows that its client does not allow, and its errors say that a user is unknown.
 """
 

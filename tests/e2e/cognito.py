@@ -4,8 +4,8 @@
 
 MINISTACK and SIMULATOR are URLs, BOOTSTRAP is the path of the program, and SETTINGS are the function's settings as JSON.
 Creates the ledger's table, the function, a user pool with a client as in the template, and users. Then it runs the scenarios
-and prints one line of JSON. For each scenario, it says what the app saw and how many messages arrived. It also has the
-duration of the slowest call in milliseconds.
+and prints one line of JSON. For each scenario, the line says what the app saw and how many messages arrived. The line also
+has the duration of the slowest call in milliseconds.
 """
 
 import io

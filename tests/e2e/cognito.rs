@@ -1,7 +1,7 @@
 //! The shipped binary as the triggers of a user pool. `MiniStack` plays Cognito, Lambda and DynamoDB, the simulator
 //! plays Pinpoint, and boto3 plays the app.
 //!
-//! `MiniStack` differs from AWS as follows. `triggers.rs` and `shipped.rs` test these points under the runtime
+//! `MiniStack` differs from AWS in the points below. `triggers.rs` and `shipped.rs` test these points under the runtime
 //! emulator, with events as AWS documents them:
 //!
 //! - An unknown user is an error at once. AWS calls the triggers with `userNotFound: true`.

@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 /// `allowedAttempts` of a code.
 const ALLOWED: u64 = 3;
 
-/// How long an unfinished request blocks its idempotency key. That is more than the five seconds for which a guess
-/// without an answer blocks its repeat, so a wait of this length is enough for both.
+/// After this time, an unfinished request no longer blocks its idempotency key. A guess without an answer blocks its
+/// repeat for five seconds only. A wait of this length is therefore enough for both.
 const KEY_IN_USE: Duration = Duration::from_secs(31);
 
 /// How many rounds run before they are closed and checked. With more, codes could expire before the check.
@@ -479,8 +479,8 @@ async fn kills_lose_no_limit_and_no_code() {
     );
 }
 
-/// If a send is killed between its record and its message, no message has the plain reference. The next code then goes
-/// out under a reference of its own. The checks must find its record all the same.
+/// If a send is killed between its record and its message, no message has the plain reference. The next code goes out
+/// under another reference. The checks must still find the record of that code.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
 async fn a_code_after_one_that_never_left_has_its_record() {

@@ -152,8 +152,8 @@ async fn every_answer_fits_a_sequential_specification() {
         while found.operations < operations && found.problems.is_empty() {
             found.add(world.batch(first));
             first += world.batch_size();
-            // The table is emptied now and then. Otherwise it would grow for hours. The next histories have other
-            // numbers, so they need no old items.
+            // Now and then the table is emptied. Otherwise it would grow for hours. The next histories have other
+            // numbers and need no old items.
             if first % 2_000 < world.batch_size() {
                 world.behind.table.wipe();
             }

@@ -348,8 +348,8 @@ impl World {
 
     /// All problems at this moment, while the load runs.
     fn problems(&self) -> Vec<String> {
-        // The successes are read before the observation, and the keys after it. So the observed table has every
-        // success, and every observed message has its key.
+        // The order matters. The successes are read before the observation, and the observed table has all of them. The
+        // keys are read after it, and every observed message has its key among them.
         let (successes, redeemed) = {
             let responses = self.responses.lock().unwrap();
             (responses.successes.clone(), responses.redeemed.clone())
@@ -455,7 +455,7 @@ impl World {
 
     /// Runs load for `length` and records the problems. It begins with an empty table and an empty inbox.
     ///
-    /// `wipes` is for the control: it deletes all items halfway through.
+    /// If `wipes` is set, all items are deleted halfway through. The control uses this.
     fn phase(&self, phase: u64, length: Duration, wipes: bool) {
         self.people.lock().unwrap().clear();
         self.simulator.reset();

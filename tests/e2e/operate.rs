@@ -1,5 +1,5 @@
-//! The operator's commands on a DynamoDB engine. It shows that DynamoDB accepts the updates. `test_operate.py` has the
-//! other tests of the commands, with a fake that cannot show this.
+//! The operator's commands on a DynamoDB engine. This test shows that DynamoDB accepts the updates. `test_operate.py`
+//! tests everything else about the commands, but with a fake of DynamoDB, which cannot show this.
 
 use crate::function::tool;
 use dynoxide::Database;

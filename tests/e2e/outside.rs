@@ -1,5 +1,5 @@
 //! Observes the function from outside: the requests to the provider, the messages, and the items in the table. The
-//! kills and the load test check what they see here. They do not trust the function's own responses.
+//! kills and the load test check these observations, and do not trust the function's own responses.
 
 use crate::function::hasher;
 use crate::table::{Items, Table};
@@ -29,8 +29,8 @@ pub(crate) struct Observation {
 }
 
 impl Observation {
-    /// Observes while the function runs. The table is read last. The function writes a record before it calls the
-    /// provider, so each observed message and guess has its record.
+    /// Observes while the function runs. The function writes a record before it calls the provider. Here the table is
+    /// read last, so each observed message and guess has its record in the observed table.
     pub(crate) fn now(simulator: &Simulator, table: &Table) -> Self {
         let mut messages = Counts::new();
         for message in simulator.inbox() {
@@ -69,8 +69,8 @@ impl Observation {
         }
     }
 
-    /// Adds the plain reference that a caller used for each number with a message. The messages may not show it: if a
-    /// send was killed between its record and its message, the next code goes out under a reference of its own.
+    /// For each number with a message, adds the plain reference that a caller used. The messages alone may not show it.
+    /// If a send is killed between its record and its message, the next code goes out under another reference.
     pub(crate) fn with_plain(mut self, plain: impl Fn(&str) -> String) -> Self {
         let numbers = self.messages.keys();
         self.named = numbers
@@ -88,8 +88,9 @@ impl Observation {
         counts.sum()
     }
 
-    /// The most guesses that reached the provider at one code of a verification. The sum would be too high, because
-    /// after an unclear send, one attempt pays for a guess under two references.
+    /// The most guesses that reached the provider under one reference of a verification. The sum over its references
+    /// would be too high. After an unclear send, a guess reaches the provider under two references, and one attempt
+    /// pays for both.
     pub(crate) fn guesses(&self, number: &str, plain: &str) -> u64 {
         let references = self.references(number, plain);
         let counts = references
@@ -98,7 +99,7 @@ impl Observation {
         counts.max().unwrap_or(0)
     }
 
-    /// How many different guesses about a number reached the provider. One guess may be two requests, as
+    /// How many different guesses about a number reached the provider. The same guess may reach it in two requests, as
     /// [`guesses`](Self::guesses) says.
     pub(crate) fn guesses_about(&self, number: &str) -> u64 {
         self.otps.get(number).map_or(0, |otps| otps.len() as u64)

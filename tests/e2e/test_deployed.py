@@ -1,5 +1,5 @@
 """The packaged function, deployed by `make deploy` to an emulated AWS that checks signatures and enforces IAM policies. Each
-caller goes its own way: backends, an operator, the function itself, an app that signs a user in.
+kind of caller does its own work: backends, an operator, the function itself, an app that signs a user in.
 
     target/e2e/sam/bin/python -m pytest tests/e2e/test_deployed.py
 

@@ -667,8 +667,8 @@ def test_role_allows_only_the_calls_of_the_chosen_providers_and_channels():
         assert found == [], name
         assert not rejected(source, **parameters), name
         seen.add(json.dumps(of_providers(**parameters)))
-    # There are 1 + 3 * 15 * 2 * 2 stacks, and this many different roles. The order of the channels does not change the
-    # role. Neither does a configuration set if the stack sends neither SMS nor calls.
+    # There are 1 + 3 * 15 * 2 * 2 stacks, but fewer different roles. The order of the channels does not change the role. If
+    # the stack sends neither SMS nor calls, a configuration set does not change it, either.
     assert len(seen) == 1 + 2 + 2 * (7 * 2 + 6 * 2)
 
 
@@ -1474,8 +1474,8 @@ def values_of(properties):
 
 
 def test_a_release_is_asked_for_whenever_the_function_changes():
-    """CloudFormation calls a custom resource only if its properties change. So a value that is not among them could change
-    without a new version, and the change would never serve."""
+    """CloudFormation calls the custom resource Release only if a property of it changes. If a value of the function were not
+    among these properties, the value could change without a new version. The new value would then never take effect."""
     source = template()
     release = properties(source, "Release")
     assert values_of(function(source)) == values_of(release["Values"]) | {"ReservedConcurrency"}

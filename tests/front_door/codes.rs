@@ -1,5 +1,5 @@
-//! The error codes are a contract with callers. The code, the pages and the template must agree on the error codes and
-//! on the settings.
+//! The error codes are a contract with callers. The Rust sources, the pages and the template must name the same error
+//! codes and the same settings.
 
 use otp_lambda::error::ErrorCode;
 use otp_lambda::phone::PhoneNumber;

@@ -147,8 +147,8 @@ async fn failures_are_forgotten_after_a_year_of_a_decoy_as_of_a_user() {
 
 #[tokio::test]
 async fn a_decoy_uses_none_of_a_users_limits_or_attempts() {
-    // The first two users are unknown, and their name or number is that of a real user. The third user claims this
-    // number without having verified it.
+    // All three users get decoys. The first is unknown and has a real user's number as the name. The second is unknown
+    // and has this number as an attribute. The third exists, and has this number without having verified it.
     let world = World::counted(&[("COGNITO_FLOOR_MS", "0")]).await;
     for user in [
         User::unknown(NUMBER),

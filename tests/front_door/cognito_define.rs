@@ -1,5 +1,5 @@
-//! Compares Define with an oracle that is written in another style: a history is a word, and each decision is a regular
-//! expression.
+//! Compares Define, the trigger that decides the next step of a sign-in, with an oracle. The oracle is written in
+//! another style: the history of a sign-in is a word, and each decision is a regular expression.
 
 use crate::pool::{Next, User, decision_of};
 use crate::world::World;

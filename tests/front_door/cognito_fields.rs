@@ -49,8 +49,8 @@ fn without(event: &Value, place: &str) -> Value {
     event
 }
 
-/// Variants of an event. In each, one place is removed or replaced with another value. Each has a description that
-/// begins with the place.
+/// Variants of an event. Each variant lacks one field or element of the event, or has another value there. The
+/// description of a variant begins with the path of this field or element.
 fn changed(event: &Value) -> Vec<(String, Value)> {
     let mut all = Vec::new();
     places(event, "", &mut all);

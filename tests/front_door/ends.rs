@@ -37,8 +37,8 @@ impl End {
     }
 }
 
-/// Makes a world with a verification that has just ended as `end`. Also returns the code of its message, if one was
-/// sent, and its reference ID.
+/// Makes a world with a verification that has just ended as `end`. Also returns the code of the message, if a message
+/// was sent, and the reference ID of the verification.
 async fn ended(end: End, settings: &[(&str, &str)]) -> (World, Option<String>, Value) {
     let world = World::counted(settings).await;
     if end == End::Failed {
@@ -103,8 +103,8 @@ async fn no_guess_reopens_an_ended_verification() {
     let delays = [0, 31, 5 * 60, 11 * 60, 59 * 60, 61 * 60].map(Duration::from_secs);
     for (end, foreign) in ENDS.into_iter().flat_map(|end| [(end, "off"), (end, "on")]) {
         for later in delays {
-            // With foreign codes, AWS may be asked when no code of ours can still be good. That is so after a failed
-            // send, and more than an hour after the end.
+            // With foreign codes, AWS may be asked as soon as none of our codes can be right any more. This is the case
+            // after a failed send, and when an hour has passed since the end. Other cases are tested here.
             let nothing_is_good = end == End::Failed || later > Duration::from_hours(1);
             if foreign == "on" && nothing_is_good {
                 continue;

@@ -9,8 +9,8 @@ use std::time::Duration;
 const LEDGER: [(&str, &str); 2] = [("LEDGER_TABLE", "otp"), ("LEDGER_KEY", KEY)];
 const ON: (&str, &str) = ("FOREIGN_CODES", "on");
 
-/// A function with a ledger, after other software has sent a code. A function without a ledger plays the other
-/// software, because it names verifications as AWS's example does.
+/// A function with a ledger, after other software has sent a code. The other software is played by a function without a
+/// ledger: it names verifications as AWS's example does.
 async fn after_a_script(settings: &[(&str, &str)]) -> (World, String) {
     let mut world = World::new().await;
     let code = script_sends(&world).await;
@@ -196,8 +196,8 @@ async fn a_foreign_code_is_possible_an_hour_after_our_own_code_at_the_earliest()
     assert_eq!(asked(&world), 1, "other software may have sent a code");
 }
 
-/// After a send that certainly sent nothing, AWS can only know codes of other software. Guesses at these codes do not
-/// change the record of the failed send.
+/// If a send certainly sent nothing, the only codes that AWS can know are those of other software. Guesses at these
+/// codes do not change the record of the failed send.
 #[tokio::test]
 async fn a_guess_at_a_foreign_code_leaves_the_record_of_a_failed_send_alone() {
     let world = World::counted(&[ON]).await;
@@ -226,8 +226,8 @@ async fn a_guess_at_a_foreign_code_leaves_the_record_of_a_failed_send_alone() {
     assert_eq!(guess(&world, &world.newest_code()).await.status, 200);
 }
 
-/// A wrong guess at a foreign code is a failure of the number like every other. Otherwise a person's number could be
-/// guessed twice as often.
+/// A wrong guess at a foreign code counts as a failure of the number, like a wrong guess at our own code. If it did not
+/// count, the codes of a number could be guessed at twice as often.
 #[tokio::test]
 async fn failed_guesses_at_foreign_codes_count_for_the_number() {
     let world = World::counted(&[ON, ("SEND_LIMITS", "20/1h")]).await;

@@ -60,8 +60,8 @@ async fn other_software_can_read_our_code_today_and_tomorrow_but_not_a_resend() 
     }
 }
 
-/// A verification ends an hour after its first code. A provider may keep the last code longer, because it accepts no
-/// validity below its minimum. The plain reference stays taken for as long as the provider keeps the code.
+/// A verification ends an hour after its first code. A provider accepts no validity below a minimum, and may therefore
+/// keep the last code for longer. The plain reference stays taken for as long as the provider keeps the code.
 #[tokio::test]
 async fn a_code_that_outlives_its_verification_keeps_the_plain_reference() {
     let told = 2;
@@ -181,8 +181,8 @@ async fn a_canceled_code_does_not_come_back_with_a_failed_or_unclear_send() {
     }
 }
 
-/// A send that the provider has refused takes its place in the windows, although nothing was sent. The next refusal
-/// must not say that something was sent.
+/// If the provider refuses a send, the send keeps its place in the windows, although nothing was sent. The windows may
+/// then refuse the next send. Their refusal must not say that something was sent.
 #[tokio::test]
 async fn a_refusal_after_a_refused_send_speaks_of_requests_and_not_of_messages() {
     for resend in [false, true] {

@@ -1,5 +1,5 @@
-//! Starts the binary in a hostile environment. It runs, or it says in one line why it does not. It never asks a
-//! metadata service.
+//! Starts the binary in a hostile environment. The binary must run, or say in one line why it does not. In neither case
+//! may it ask a metadata service.
 
 use crate::world::environment;
 use std::collections::BTreeMap;
@@ -8,8 +8,8 @@ use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 
-/// Starts the function in the usual environment with these changes. An empty value removes a variable. The Runtime API
-/// fails the function's first request, and that ends the function. Returns the output, and whether the function asked
+/// Starts the function in the usual environment with these changes. An empty value removes a variable. The function's
+/// first request to the Runtime API fails, and the function ends. Returns the output, and whether that request asked
 /// for an invocation.
 fn start(changes: &[(&str, &str)]) -> (Output, bool) {
     let runtime = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -45,8 +45,8 @@ fn event(path: &str, mut body: Value, key: &str, is_public: bool) -> Value {
     event
 }
 
-/// Requests of every kind. Sends are made with and without a key. They are sent, refused, unclear, limited, and sent
-/// again. Guesses are wrong, right and repeated, and one is at a verification that does not exist.
+/// Requests of every kind. There are sends with and without a key: successful, refused, unclear and limited ones, and
+/// resends. There are wrong, right and repeated guesses, and one guess at a verification that does not exist.
 async fn http(world: &World, is_public: bool) {
     let key = |nth: usize| format!("the-key-of-a-request-{nth}");
     let ask = async |path: &str, body: Value, key: &str| -> Answer {
@@ -218,7 +218,7 @@ async fn every_item_that_strangers_leave_has_an_end() {
     }
 }
 
-/// A sign-in right after a message over HTTP sends nothing. A later sign-in must not give back more than it has
+/// If a message has just been sent over HTTP, a sign-in sends nothing. A later sign-in must not refund more than it has
 /// counted. If it did, a stranger could find out that the user got messages.
 #[tokio::test]
 async fn a_refused_sign_in_after_messages_looks_like_nobody() {

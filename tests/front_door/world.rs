@@ -304,8 +304,8 @@ impl Drop for World {
     }
 }
 
-/// A log without random values, because these may contain any six digits: the times of each line, and the ID that the
-/// simulated provider gives to a request.
+/// A log without the times of its lines, and without the IDs that the simulated provider gives to requests. Six digits
+/// in these values may equal a code by chance.
 fn without_chance(log: &str) -> String {
     let mut rest = log;
     let mut kept = String::new();
@@ -325,9 +325,9 @@ fn without_chance(log: &str) -> String {
     kept + rest
 }
 
-/// The part of a response that the function itself writes. A trigger returns its whole event, including the number that
-/// AWS put in, but the function writes only `response`. Random values in it are removed, because they may contain any
-/// six digits.
+/// The part of a response that the function itself writes. The response of a trigger is its whole event, including the
+/// number that AWS put in. Of this event, the function writes only the field `response`. Random values are removed from
+/// the result, because six digits in them may equal a code by chance.
 fn said(answer: &str) -> String {
     let members: BTreeMap<String, &RawValue> = serde_json::from_str(answer).unwrap();
     let (true, Some(response)) = (

@@ -232,9 +232,9 @@ async fn a_release_whose_answer_is_lost_is_done() {
     }
 }
 
-/// The record of a message is written before the message is sent. Here this write is carried out, but its answer is
-/// lost or comes after the deadline. Nothing was sent, so the verification must not look open, and the next send must
-/// begin anew.
+/// A send writes the record of its message before it sends the message. Here this write is done, but its answer is lost
+/// or comes after the deadline. So nothing is sent. A new verification must then be recorded as failed, and a resend
+/// must leave the former one as it was.
 #[tokio::test(start_paused = true)]
 async fn a_send_that_ends_in_its_write_ahead_is_settled() {
     let late = Duration::from_millis(800);

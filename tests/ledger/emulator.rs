@@ -347,8 +347,8 @@ impl Emulator {
         }
     }
 
-    /// Evaluates the condition of a write as a step of its own. If the condition holds, it is removed from the write.
-    /// Otherwise returns the refusal.
+    /// Checks the condition of a write as a step of its own, before the write. If the condition holds, `request` loses
+    /// it. Otherwise the result is the refusal.
     fn look_first(&self, request: &mut Request) -> Option<HttpResponse> {
         let condition = request.body["ConditionExpression"].as_str()?.to_owned();
         let key = request.body["Key"].clone();

@@ -282,8 +282,8 @@ pub(crate) async fn note(ledger: &dyn Ledger, generation: u64, guess: &str, outc
     noted.await.unwrap();
 }
 
-/// Brings the verification into each of these states, and asserts that a refused step changes nothing. `step` gets the
-/// generation and returns the verification that came with the refusal.
+/// Brings the verification into each of `states`, and asserts that a refused step changes nothing. `step` gets the
+/// generation and returns the verification that the refusal contains.
 pub(crate) async fn is_refused_in<I, F, R>(ledger: &dyn Ledger, states: I, step: F)
 where
     I: IntoIterator<Item = State>,

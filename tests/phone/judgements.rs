@@ -65,21 +65,22 @@ pub(crate) const JUDGEMENTS: &[Judgement] = &[
     other(39, &["0", "5", "4", "9"], ALL, Hint::SanMarinoThroughItaly),
     // Mexico: 1 was dialled before a mobile number until 2019.
     other(52, &["1"], ALL, Hint::MexicanOne),
-    // Argentina: the mobile number abroad is 9, area code, number. At home it is area code, 15, number. Networks also
-    // deliver a message to the form without the 9, so that form would be a second key of the phone. Landlines are
-    // written like that form, so they are refused with it. That does no harm, because they take no SMS.
+    // Argentina: from abroad, a mobile number is 9, area code, number. At home it is area code, 15, number. Networks
+    // also deliver a message to the form from abroad without its 9. If this form were accepted, one phone would have
+    // two spellings. Landlines have this form, too, and are refused with it. Refusing them does no harm, because they
+    // take no SMS.
     other(54, &["123"], ALL, Hint::ArgentineNine),
     // Brazil: 90 asks for a reversed charge, and no area code starts with it.
     other(55, &["9", "0"], ALL, Hint::Domestic),
-    // Brazil put 9 before its mobile numbers from 2012 to 2016. In a number without the 9, the digit after the area
-    // code is 6, 8 or 9. Numbers with 7 there belonged to a radio network and got no 9.
+    // Brazil put 9 before its mobile numbers from 2012 to 2016. A mobile number that lacks the 9 has a 6, 8 or 9 after
+    // the area code. Numbers with a 7 after the area code belonged to a radio network, and got no 9.
     other(55, &[ANY, ANY, "689"], only(&[10]), Hint::BrazilianNine),
     // Australia: prefixes that hide or show the caller's number.
     other(61, &["1", "8", "3", "12"], ALL, Hint::Domestic),
     // China: a carrier's code before a number.
     other(86, &["1"], !only(&[8, 10, 11]), Hint::Domestic),
     // The Gambia put two digits for the operator before mobile numbers in 2026. Both forms work until November, and
-    // then only the longer one. Gamcel's numbers and landlines have not changed.
+    // then only the longer form. Gamcel's numbers and landlines have not changed.
     other(220, &["2367"], only(&[7]), Hint::GambianNine),
     other(220, &["4", "015"], only(&[7]), Hint::GambianNine),
     other(220, &["5", "0123489"], only(&[7]), Hint::GambianNine),
@@ -91,8 +92,8 @@ pub(crate) const JUDGEMENTS: &[Judgement] = &[
     other(229, &["24569"], only(&[8]), Hint::BenineseZeroOne),
     // Liberia gave its mobile numbers nine digits in 2013.
     other(231, &["456"], only(&[7]), Hint::LiberianNine),
-    // Gabon gave its numbers eight digits in 2019, with another first digit for each operator. Before that, some people
-    // wrote the 0 of domestic calls after the calling code, and some did not.
+    // Gabon gave its numbers eight digits in 2019, with another first digit for each operator. Domestic calls begin
+    // with 0. Before 2019, some people also wrote this 0 after the calling code, and some did not.
     other(241, &["0"], ALL, Hint::GaboneseEight),
     other(241, &["1234567"], only(&[7]), Hint::GaboneseEight),
     // Rwanda: 0 is dialled first, but is part of a landline of eight digits.
@@ -104,8 +105,8 @@ pub(crate) const JUDGEMENTS: &[Judgement] = &[
     other(261, &["2"], !only(&[9]), Hint::MalagasyTwenty),
     // Ireland dials landlines of Northern Ireland with 048, and libphonenumber counts them as Irish, too.
     other(353, &["4", "8"], only(&[10]), Hint::NorthernIrish),
-    // Kosovo's phones had the calling codes of Monaco, Serbia and Slovenia until 2019. Some can still be reached under
-    // these (google/libphonenumber#4009).
+    // Kosovo's phones had the calling codes of Monaco, Serbia and Slovenia until 2019. Some phones can still be reached
+    // under these codes (google/libphonenumber#4009).
     other(377, &["4", "45"], ALL, Hint::Kosovan),
     other(381, &["23", "89"], ALL, Hint::Kosovan),
     other(386, &["4", "39"], ALL, Hint::Kosovan),

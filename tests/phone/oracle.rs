@@ -1,8 +1,8 @@
-//! libphonenumber's metadata as automata. They say which numbers exist under a calling code, and of which type and
-//! region each is.
+//! libphonenumber's metadata as automata. The automata say which numbers exist under a calling code, and of which type
+//! and region each number is.
 //!
-//! The crate `rlibphonenumber` does not publish its metadata. So the metadata is read from the package that Cargo has
-//! unpacked, from the very file that the crate is compiled with.
+//! The crate `rlibphonenumber` does not publish its metadata. For this reason the tests read a file in the package that
+//! Cargo has unpacked. The crate is compiled with the same file.
 //!
 //! All patterns of a calling code are one automaton. Each of its states tells which patterns match.
 //! `tests/phone/table.rs` walks the automaton to derive the table, and `tests/phone/proof.rs` walks it to check the

@@ -1,10 +1,11 @@
 //! Checks every number that can exist, and not only a sample, by walking the table together with libphonenumber's
 //! patterns.
 //!
-//! `Position::next` gets one digit and `Position::end` a count, so a verdict depends on nothing but a position in the
-//! table and that count. The walk visits each pair of a position and a state of libphonenumber's automata once, for
-//! each length. All numbers that lead to one pair get the same verdict from the table, and the same from
-//! libphonenumber. So one visit covers them all.
+//! The table reaches its verdict with `Position::next`, which gets one digit, and `Position::end`, which gets a count.
+//! The verdict therefore depends only on a position in the table and on this count. For each length, the walk visits
+//! each pair of a position and a state of libphonenumber's automata once. All numbers of this length that lead to one
+//! pair get the same verdict from the table, and the same verdict from libphonenumber. One visit covers all these
+//! numbers.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::RangeInclusive;
@@ -356,9 +357,9 @@ impl Walk<'_> {
         Ok((country, number_type))
     }
 
-    /// Checks the verdict on a number that libphonenumber does not know. Such a number must be accepted exactly if
-    /// known numbers with the same beginning can have its length. It must have their country. It must also have their
-    /// type, if all of them with its length have one type.
+    /// Checks the verdict on a number that libphonenumber does not know. Known numbers with the same beginning decide:
+    /// the number must be accepted exactly if they can have its length. The verdict must have the country of these
+    /// known numbers. If all of them with this length have one type, the verdict must also have this type.
     fn check_unassigned(&mut self, visit: &Visit, verdict: Result<Class, InvalidPhoneNumber>) {
         let verdict = verdict.map(named);
         let types = self.types_alike(visit);
@@ -480,8 +481,8 @@ fn named(class: Class) -> (Option<String>, NumberType) {
     (country, class.number_type)
 }
 
-/// Applies libphonenumber's rule to one more digit, after `read` others. The automaton reports a match one digit late,
-/// so a match before any digit was read is an empty prefix and does not count.
+/// Applies libphonenumber's rule to one more digit, after `read` others. The automaton reports a match one digit late.
+/// If it reports a match before any digit was read, the prefix is empty, and the match does not count.
 fn strip(rule: &Stripping, before: Stripped, digit: u8, read: usize) -> Stripped {
     let byte = b'0' + digit;
     let prefix = rule.prefix.next_state(before.prefix, byte);

@@ -17,9 +17,9 @@ use crate::phone::{Hint, NumberType, plan::FIRST_HINT, plan::UNKNOWN_BEGINNING};
 /// The largest number of digits after a calling code.
 const MOST_NATIONAL_DIGITS: usize = 14;
 
-/// The types that a person's phone has. A first digit is a domestic prefix only if no number of these types begins with
-/// it. Free numbers are left out: some begin with the domestic prefix, and most cannot be called from abroad. If they
-/// counted, `+91 0 98…` would pass as a number.
+/// The types that a person's phone has. If a number of one of these types begins with a digit, this digit is not a
+/// domestic prefix. Toll-free numbers are not in the list: some of them begin with the domestic prefix, and most of
+/// them cannot be called from abroad. If they were in the list, `+91 0 98…` would pass as a number.
 const OF_PEOPLE: [NumberType; 8] = [
     NumberType::Fixed,
     NumberType::Mobile,
@@ -33,8 +33,8 @@ const OF_PEOPLE: [NumberType; 8] = [
 
 const OF_MOBILES: [NumberType; 2] = [NumberType::Mobile, NumberType::FixedOrMobile];
 
-/// Types that say nothing about other numbers with the same beginning. A mailbox has the number of a mobile phone with
-/// extra digits inside, and a new mobile range can be beside a free one.
+/// Types that say nothing about other numbers with the same beginning. The number of a mailbox is that of a mobile
+/// phone, with extra digits inside. A toll-free range can be beside a new mobile range.
 const FREE: [NumberType; 2] = [NumberType::TollFree, NumberType::Voicemail];
 
 /// The labels of the numbers with one beginning, each with a mask of their lengths.
@@ -49,8 +49,8 @@ enum Owner {
     Region(usize),
 }
 
-/// The parts of a leaf: the owner, and the outcomes with their lengths. The owner is two letters, `--` for none or `**`
-/// for the main country.
+/// The parts of a leaf: the country, and the outcomes with their lengths. The country is two letters, `--` for no
+/// country, or `**` for the main country of the calling code.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Leaf {
     country: String,
@@ -295,9 +295,9 @@ impl Walk<'_> {
         next
     }
 
-    /// The types and lengths that an unassigned number may have. They are those of the known numbers with the same
-    /// beginning. If there are none, the number has no type and may have every length that numbers of its calling code
-    /// have.
+    /// The types and lengths that an unassigned number may have. If there are known numbers with the same beginning,
+    /// these are their types and lengths. If there are none, the number has no type, and may have every length that
+    /// numbers of its calling code have.
     fn unassigned(&self, place: &Place) -> Vec<(u8, u16)> {
         if place.has_ended {
             // The surplus of a number that has ended.

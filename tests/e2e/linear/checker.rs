@@ -51,8 +51,8 @@ pub(crate) trait Specification {
         rest: &Self::Progress,
     ) -> bool;
 
-    /// Brings configurations into one form if nothing that matters distinguishes them. `progress` is the progress of
-    /// all operations.
+    /// Brings a configuration into its normal form. If two configurations differ only in things that do not matter,
+    /// they have the same normal form. `progress` is the progress of all operations.
     fn normalize<'a>(
         &self,
         _state: &mut Self::State,
@@ -69,7 +69,7 @@ pub(crate) enum Return<P> {
     /// The operation has taken all its steps.
     Complete,
     /// The operation returns although it has steps left. Each of these rests may happen later. The search need not try
-    /// further steps before the return, because they would explain nothing more.
+    /// to take further steps before the return: they would explain no other answers.
     WithRests(Vec<P>),
     /// The operation returns, and each of the rests may happen later. It may also take more steps before it returns.
     Perhaps(Vec<P>),

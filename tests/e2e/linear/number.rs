@@ -1,5 +1,5 @@
-//! The sequential specification of one number: how many codes it may get. Failed guesses also stop codes, so there are
-//! bounds on the failed guesses, too.
+//! The sequential specification of one number: how many codes the number may get. Failed guesses also stop codes. A
+//! second check compares sends with the least and the most failed guesses that there can be.
 
 use super::checker::{Return, Specification, Timed};
 use super::operation::{Guess, Operation, Request};
@@ -138,9 +138,9 @@ fn cost(operation: &Operation, guess: Guess) -> Cost {
     }
 }
 
-/// Finds sends that failed guesses should have stopped and did not, and sends that they stopped and should not have. A
-/// send is reported only if the mistake is certain: it is one in every order of the requests that the clock allows. A
-/// right guess clears the failures up to and including its own.
+/// Finds two kinds of wrong sends: failed guesses should have stopped the send and did not, or they stopped the send
+/// and should not have. If requests overlap, their order is not known. A send is reported only if it is wrong in every
+/// possible order. A right guess clears the failures before it, and the failure that it was charged itself.
 pub(crate) fn wrongly_limited(history: &[Timed<Operation>]) -> Vec<String> {
     let is_before = |one: &Timed<Operation>, other: &Timed<Operation>| {
         one.returned.is_some_and(|returned| returned < other.called)

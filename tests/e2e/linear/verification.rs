@@ -2,8 +2,8 @@
 //!
 //! A request is several atomic steps, because it asks a provider in between. A send takes its idempotency key, reads
 //! the verification, replaces its code, and afterwards makes the older codes worthless. A guess costs an attempt, is
-//! checked, and ends the verification if it is right. Other requests may come between these steps, but must not see any
-//! other states.
+//! checked, and ends the verification if it is right. Other requests may come between these steps. They must see each
+//! step either done or not done.
 
 use super::checker::{Return, Specification};
 use super::operation::{Answer, Operation, Request};
@@ -27,8 +27,8 @@ pub(crate) struct Verification {
     pub(crate) is_long: bool,
 }
 
-/// The number of the present generation in the normal form of a state. Of an older generation, it only matters whether
-/// it is the one before.
+/// The number of the present generation in the normal form of a state. The generation just before it has a number of
+/// its own, and all older generations have the same number.
 const NOW: u8 = 2;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -119,8 +119,8 @@ pub(crate) enum Progress {
     Release,
     /// A guess that costs an attempt.
     Pay,
-    /// A guess that has cost an attempt although the table's answer was lost. It costs another attempt only if a new
-    /// verification has begun meanwhile.
+    /// A guess that has cost an attempt although the table's answer was lost. If a new verification has begun
+    /// meanwhile, the guess costs another attempt. Otherwise it does not.
     PayAgain(u8),
     /// A guess that is checked, with the verification as it was when it cost the attempt.
     Check(Paid),
@@ -790,8 +790,8 @@ fn over_if(is_explained: bool, state: &State) -> Next {
     }
 }
 
-/// The steps that a request may still take after it got no clear answer. They depend on its progress. `None` if it has
-/// had a clear answer.
+/// The steps that a request may still take after it got no clear answer. They depend on the progress of the request.
+/// The result is `None` if a request with this progress has had a clear answer.
 fn rests_of_unknown(context: &Context<'_>, progress: Progress) -> Option<Vec<Progress>> {
     let release = context.key.map(|_| Progress::Late(Step::Release));
     let late = |step| vec![Progress::Late(step)];
