@@ -157,8 +157,9 @@ async fn unknown_references_are_not_found_and_leave_no_item(new: NewStore) {
     assert_ne!(world.store.snapshot(), before);
 }
 
-/// Runs both at about the same time. The seed decides which begins first, and by how many milliseconds: a half, one,
-/// two, four … With so many delays, one of them hits the critical moment, whether the machine is fast or slow.
+/// Runs `one` and `other` at about the same time. The seed decides which of them begins first, and how long the second
+/// one waits: half a millisecond, one, two, four … A race uses many seeds. Whether the machine is fast or slow, one of
+/// these waits hits the critical moment.
 async fn about_the_same_time<A, B>(
     seed: usize,
     one: impl Future<Output = A>,
@@ -181,8 +182,8 @@ async fn about_the_same_time<A, B>(
     tokio::join!(one, other)
 }
 
-/// The provider accepts the right guess while another code is being sent. Then the newest code is guessed. Also returns
-/// how many verifications were opened and won.
+/// The provider has a right guess, and accepts it while another code is being sent. Then the newest code is guessed.
+/// Also returns how many verifications were opened and won.
 async fn resent(store: Store, flaw: Option<Flaw>, seed: usize) -> (Result<(), String>, String) {
     let world = World::new(
         store,
@@ -227,8 +228,8 @@ async fn resent(store: Store, flaw: Option<Flaw>, seed: usize) -> (Result<(), St
         .count();
     let words = [word(&hung), word(&again), word(&further), word(&last)];
     let kind = format!("{opened} opened, {} won", won.len());
-    // Each verification has at most one success, however many codes it had. The callers that were told yes are as many
-    // as the successes. The record has the generation of the last text.
+    // Each verification has at most one success, however many codes it had. There are as many successes as callers that
+    // were told of one. The record has the generation of the last text.
     let texts = world.provider.texts().len();
     let generation = world
         .verification(&to, &Name::Default)
@@ -271,8 +272,8 @@ async fn an_older_code_fails_once_a_newer_one_is_sent(new: NewStore) {
     }
     holds_and_fails_with("resend and verify", Ok(()), &[(Flaw::NotAtomic, seen)]);
 
-    // In this order the outcome is certain: another code is sent while the provider has the right guess, so the guess
-    // comes too late.
+    // The outcome is certain if another code is sent while the provider has the right guess. The guess then comes too
+    // late.
     let late = async |store: Store, flaw| {
         let world = World::new(
             store,
@@ -375,8 +376,8 @@ async fn a_verification_is_canceled_or_verified_never_both(new: NewStore) {
     holds_and_fails_with("cancel and verify", Ok(()), &[(Flaw::NotAtomic, seen)]);
 }
 
-/// Every minute, eight sends at once under one name. The windows let three of them pass. The first begins a
-/// verification, and the others send further codes for it, until it has had three codes.
+/// Every minute, eight sends begin at once under one name. The windows let three of the eight pass. The first of these
+/// three begins a verification. The others send further codes for it, until it has had three codes.
 async fn concurrent_resends_send_each_generation_once(new: NewStore) {
     let round = async |store: Store, flaw, seed| {
         let world = World::new(
@@ -461,8 +462,8 @@ async fn concurrent_resends_send_each_generation_once(new: NewStore) {
     );
 }
 
-/// A guess is at the provider while resends begin and end. It must succeed unless one of the resends sends a message.
-/// The provider accepts the code only once, so a guess that is lost cannot be made again.
+/// A guess is at the provider while resends begin and end. The guess must succeed unless one of the resends sends a
+/// message. The provider accepts the code only once. If the success were lost, a second guess could not bring it back.
 async fn a_right_guess_survives_a_resend_that_sends_nothing_new(new: NewStore) {
     for (outcomes, right) in [
         (&[Refused][..], true),

@@ -255,13 +255,14 @@ async fn a_year_allows_a_hundred_guesses_until_an_operator_unlocks(new: NewStore
     holds_and_fails_with("a year", good, &[(Flaw::CountsNoFailures, flawed)]);
 }
 
-/// The 24 hours with the most guesses do not begin with the first code. They allow 44 guesses:
+/// Within 24 hours, at most 44 guesses are possible. The 24 hours with the most guesses do not begin with the first
+/// code, but later:
 ///
-/// - Codes from the ten minutes before the 24 hours are guessed within them.
+/// - Codes that were sent in the ten minutes before the 24 hours are guessed within the 24 hours.
 /// - Up to 29 failures delay a send by at most a quarter of an hour.
-/// - When the first codes are a day old, three more can be sent, because the thirtieth failure has not happened yet.
+/// - When the first codes are a day old, the thirtieth failure has not happened yet, and three more codes can be sent.
 ///
-/// More guesses are not possible. After thirty failures, a code is sent only a day after the last failure, and at most
+/// More guesses are not possible: after thirty failures, a code is sent only a day after the last failure, and at most
 /// three codes are valid at once.
 async fn any_day_allows_at_most_forty_four_guesses(new: NewStore) {
     let run = async |store: Store, flaw| {

@@ -110,8 +110,8 @@ impl Fake {
         self.0.unrecorded.load(SeqCst)
     }
 
-    /// Takes note of the plain reference of a send that begins. Its message may leave later than a resend of another
-    /// request, whose reference is derived from this one.
+    /// Takes note of the plain reference of a send that begins. A resend by another request may send its message first.
+    /// The reference of that message is derived from this plain reference.
     pub(crate) fn begins(&self, plain: ReferenceId) {
         self.0.references.lock().unwrap().push(plain);
     }
@@ -180,8 +180,9 @@ impl Fake {
 }
 
 impl Fake {
-    /// Whether the ledger has a record of the message. The record is under the message's own reference, or under a
-    /// plain reference from which the message's reference was derived for a later generation.
+    /// Whether the ledger has a record of the message. The record is under the message's own reference if that is the
+    /// plain one. If the message has a later generation, its reference was derived from the plain one, and the record
+    /// is under the plain one.
     async fn is_recorded(&self, message: &Message<'_>) -> bool {
         let references = {
             let mut references = self.0.references.lock().unwrap();

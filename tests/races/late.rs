@@ -1,6 +1,6 @@
-//! Writes that their caller has given up, and that arrive late: after they were undone, or after the next code was
-//! sent. A late write may hold a place, a budget, an attempt or a key until it expires. It must never cause one text or
-//! guess more.
+//! Late writes. Their caller has given them up, and they arrive after they were undone, or after the next code was
+//! sent. A late write may hold a place, a budget, an attempt or a key until it expires. It must never allow an
+//! additional text or guess.
 
 use crate::fake::Outcome;
 use crate::store::{NewStore, Store, over_both_stores};

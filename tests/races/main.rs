@@ -1,8 +1,8 @@
 //! The service under attack, with both ledgers. The limits must hold for any number of requests at once, and for any
 //! length of time.
 //!
-//! Each test prints its figures and has controls: with a ledger that has a flaw, the same check must fail. So the suite
-//! shows that it would notice the flaw.
+//! Each test prints its figures and has controls: with a ledger that has a flaw, the same check must fail. The controls
+//! show that the check notices the flaw.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,

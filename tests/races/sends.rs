@@ -154,9 +154,10 @@ async fn country_and_money_budgets_are_spent_exactly(new: NewStore) {
     holds_and_fails_with("budgets in money", good, &[(Flaw::NotAtomic, flawed)]);
 }
 
-/// Sends are refused at every step, all at the same time. The budget refuses after the prefix has counted. The number's
-/// windows refuse after the budget has paid. The provider refuses after both. Only texts that were sent or may have
-/// been sent stay counted.
+/// Many sends begin at the same time, and every step refuses some of them. When the budget refuses a send, the prefix
+/// has already counted the send. When the number's windows refuse a send, the budget has already paid for it. When the
+/// provider refuses a send, both have happened. In the end, only texts that were sent or may have been sent are
+/// counted.
 async fn refused_sends_are_refunded(new: NewStore) {
     let race = async |store: Store, flaw| {
         let budgets = Budgets {
@@ -217,7 +218,8 @@ async fn refused_sends_are_refunded(new: NewStore) {
     holds_and_fails_with("refunds", good, &[(Flaw::RefundsNothing, flawed)]);
 
     // One send after the other, with a prefix limit of 3 and a budget of 2. The prefix counts the third send, and then
-    // the budget refuses that send. Without a refund, the prefix would refuse the fourth send.
+    // the budget refuses it. If the prefix did not get a refund, it would refuse the fourth send before the budget
+    // does.
     let in_order = async |store: Store, flaw| {
         let budgets = Budgets {
             all: Budget::parse_list("2/1h").unwrap(),

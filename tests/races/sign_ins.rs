@@ -9,8 +9,8 @@ use tokio::task::yield_now;
 
 over_both_stores!(concurrent_sign_ins_send_once,);
 
-/// The windows allow all sends, so only the verification can limit them. Each sign-in begins a little later than the
-/// one before, while that one is between its steps.
+/// Several sign-ins of one user must send one message. The windows allow more, and only the verification can stop the
+/// others. Each sign-in begins a little later than the one before, and its steps come between the steps of the others.
 async fn concurrent_sign_ins_send_once(new: NewStore) {
     let race = async |store: Store, flaw, users: usize| {
         let world = World::new(

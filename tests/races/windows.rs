@@ -36,8 +36,9 @@ fn within(sends: &[Millis], window: Duration, now: Millis) -> u64 {
         .count() as u64
 }
 
-/// Sends at random times, exactly when a window ends, and a millisecond before and after that. A send must be accepted
-/// if and only if every window has room for it. `settings` has the limits, each with the time at which they begin.
+/// Sends at random times, exactly when a window ends, and one millisecond before and after the end of a window. A send
+/// must be accepted if and only if every window has room for it. Each element of `settings` has limits, and the time
+/// from which on they apply.
 async fn run(
     store: Store,
     flaw: Option<Flaw>,

@@ -492,8 +492,8 @@ pub(crate) fn holds_and_fails_with(
     }
 }
 
-/// Runs a check of a flawed ledger until it fails, ten times at most. On a busy machine the tasks of a race may begin so
-/// far apart that none of them meets the flaw.
+/// Runs a check of a flawed ledger until it fails, ten times at most. One run may not be enough: on a busy machine, the
+/// tasks of a race may begin so far apart that none of them meets the flaw.
 pub(crate) async fn until_it_fails(
     mut run: impl AsyncFnMut() -> Result<(), String>,
 ) -> Result<(), String> {

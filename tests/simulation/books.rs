@@ -154,16 +154,16 @@ pub(crate) struct ProviderCode {
 #[derive(Debug)]
 struct Win {
     key: ItemName,
-    /// The index among the key's chains. A generation does not identify the chain, because generations begin again
-    /// after an item has expired.
+    /// The index among the key's chains. A generation does not identify a chain: after an item has expired, the
+    /// generations under its key begin at 1 again.
     chain: usize,
     generation: u64,
     winner: String,
     code: Option<usize>,
     at: Millis,
     redeemer: Option<String>,
-    /// Whether a caller may have been told of the success. A caller learns of a foreign success only if this program
-    /// has sent no code meanwhile.
+    /// Whether a caller may have been told of the success. If the code was a foreign one, a caller is told only if this
+    /// program has sent no code meanwhile.
     told: bool,
     /// The place of the success in the order of all codes and successes.
     place: u64,
@@ -226,8 +226,8 @@ pub(crate) struct Books {
     /// How many operations ended in each way.
     pub(crate) answers: BTreeMap<String, u64>,
     trace: Option<Vec<String>>,
-    /// References in the order of their appearance. Traces use the indices, because random references would make two
-    /// traces of one run differ.
+    /// References in the order of their appearance. References are random, and two traces of one run would differ. For
+    /// this reason traces contain the indices in place of the references.
     names: Mutex<Vec<String>>,
 }
 

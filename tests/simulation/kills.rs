@@ -21,8 +21,8 @@ const FAULTS: [Fault; 5] = [
     Fault::Late,
 ];
 
-/// How long the client waits before a retry: hardly at all, until a pending guess may be retried, or until a pending
-/// idempotency key counts as crashed.
+/// How long the client waits before a retry. After the first wait, hardly any time has passed. After the second, a
+/// pending guess may be retried. After the third, the request that holds an idempotency key counts as crashed.
 const WAITS: [Duration; 3] = [
     Duration::from_millis(1),
     Duration::from_secs(6),

@@ -25,9 +25,9 @@ impl Twin {
             .start_paused(true)
             .build()
             .unwrap();
-        // In spite of these faults, the adapter must do each step once. Two faults are left out: lost refusals and lost
-        // requests. After one of them, the adapter cannot know whether its step was done if another request has taken
-        // an attempt or a place in the last seconds. It rightly fails then, and the two ledgers would differ.
+        // In spite of these faults, the adapter must do each step once. Two other faults are left out: lost refusals
+        // and lost requests. After a lost refusal or request, another request may have taken an attempt or a place. The
+        // adapter then cannot know whether its own step was done, and rightly fails. The two ledgers would differ.
         let faults = [Fault::Throttled, Fault::LostSuccess];
         let mut requests = 0;
         emulator.choose_faults(move |_| {

@@ -29,8 +29,8 @@ impl Books {
             >= LOCKED as usize
     }
 
-    /// Two numbers that put codes in order: how often generations had begun at 1 when the code was sent, and the code's
-    /// generation. Generations begin at 1 again after an item has expired.
+    /// Two numbers that put codes in order. Generations begin at 1, and begin at 1 again after an item has expired. The
+    /// first number says how often they had begun when the code was sent. The second is the code's generation.
     fn generation_of(&self, code: &ProviderCode) -> Option<(u64, u64)> {
         let operation = &self.operations[code.operation?];
         let (key, generation) = operation.opened.as_ref()?;
@@ -63,8 +63,9 @@ impl Books {
                 .iter()
                 .filter(|charge| **charge > book.unlocked)
                 .count();
-            // A newer message ends the code, at the latest when the send of that message is settled. If two sends run
-            // at once, the message of the later generation may arrive first.
+            // A newer message ends the code, at the latest when the send of that message is settled. A message is newer
+            // if its generation is later. If two sends run at once, the message of the later generation may arrive
+            // first.
             let is_newest = !self.codes.iter().any(|other| {
                 other.key == code.key && self.generation_of(other) > self.generation_of(code)
             });
@@ -91,7 +92,7 @@ impl Books {
     }
 
     /// Compares the ledger's counters with the texts that were sent or may have been sent. If the ledger never failed
-    /// in the run, they must be equal.
+    /// in the run, the counters must have counted exactly these texts.
     pub(crate) fn compare_counters(&mut self) {
         let mut budgets: BTreeMap<(ItemName, String), u64> = BTreeMap::new();
         let mut prefixes: BTreeMap<ItemName, u64> = BTreeMap::new();

@@ -287,8 +287,9 @@ impl Books {
         self.operations[current].fate = fate;
     }
 
-    /// Records that the provider is asked about a guess, whatever its answer will be. One attempt can pay for several
-    /// references. After an unclear send, the guess may be at the new code or at the code before it.
+    /// Records that the provider is asked about a guess, whatever its answer will be. After an unclear send, a guess
+    /// may be at the new code or at the code before it. The provider is then asked under both references, and one
+    /// attempt pays for both.
     pub(crate) fn asked_to_verify(&mut self, reference: &ReferenceId) {
         let current = self.current;
         let asked = &mut self.operations[current].asked;

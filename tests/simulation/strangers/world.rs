@@ -363,8 +363,8 @@ impl World {
         self.shared.lock().unwrap().ledger.clone()
     }
 
-    /// Begins anew, at a later time than all acts before. Otherwise the function would still use the switches that it
-    /// has read within the last ten seconds.
+    /// Begins anew with an empty ledger, at a later time than all acts before. The function uses switches that it has
+    /// read within the last ten seconds. At a later time, it must read them again.
     pub(crate) fn begin_anew(&mut self, days: u64) {
         let mut shared = self.shared.lock().unwrap();
         shared.ledger = MemoryLedger::new();
