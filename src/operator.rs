@@ -5,10 +5,10 @@
 //!
 //! The response shows the number masked. `"oldSpelling": true` says that the number was given in an old spelling.
 //!
-//! Only a principal with the permission `lambda:InvokeFunction` can send a command. An HTTP request cannot be one,
-//! because its body is a string inside the event. Lambda gives this permission for one name of the function: an alias,
-//! a version, or the function itself. So each command has an alias of its own ([`InvokedAs`]), and the right to invoke
-//! one alias does not extend to the others.
+//! Only a principal with the permission `lambda:InvokeFunction` can send a command. An HTTP request cannot be a
+//! command, because its body is a string inside the event. Lambda gives the permission for one name of the function: an
+//! alias, a version, or the function itself. So `unlock` and `key` each have an alias of their own ([`InvokedAs`]). The
+//! right to invoke one alias does not extend to the others.
 //!
 //! A failed command is a function error. Its `errorType` is the error code, which HTTP callers know as `code`:
 //! `ledger_unavailable`, `invalid_phone_number`, or `misconfigured` if the function runs without a ledger. The log line
@@ -50,8 +50,8 @@ impl InvokedAs {
         }
     }
 
-    /// Checks that requests and sign-ins are served under this name. The operator's aliases serve none: whoever may
-    /// invoke them could send an event that claims to come from any principal.
+    /// Checks that requests and sign-ins are served under this name. The operator's aliases serve neither. Otherwise,
+    /// somebody who may invoke such an alias could send an event that claims to come from any principal.
     ///
     /// # Errors
     ///

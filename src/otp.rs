@@ -98,7 +98,8 @@ impl Otp {
     ///
     /// # Errors
     ///
-    /// `invalid_parameter` for the field `otp`. The error never repeats the value. Such a guess costs no attempt.
+    /// `invalid_parameter` for the field `otp`. The error never repeats the value. A guess that is refused here costs
+    /// no attempt.
     pub fn parse(text: &str, shape: &CodeShape) -> Result<Self, Error> {
         let text = text.to_ascii_uppercase();
         if shape.fits_text(&text) {

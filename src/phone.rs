@@ -1,8 +1,8 @@
 //! Phone numbers: one spelling for each, and masked whenever they are printed.
 //!
 //! A [`PhoneNumber`] is the key of every limit, lock and verification. So two spellings of one phone must never become
-//! two keys. [`PhoneNumber::parse`] removes separators and changes no digit. It refuses a number that could be another
-//! spelling of a different one, because a wrong correction could send a code to a stranger.
+//! two keys. [`PhoneNumber::parse`] removes separators and changes no digit. It refuses a number that could be a wrong
+//! spelling of another number, because a wrong correction could send a code to a stranger.
 //!
 //! The knowledge about calling codes, countries and types comes from libphonenumber's metadata. It is in constant
 //! tables in `phone/countries.rs`, so the function decodes and allocates nothing when it starts.
@@ -71,15 +71,16 @@ impl PhoneNumber {
     ///   code in vain.
     /// - Another spelling of a different number: see [`Hint`].
     ///
-    /// Libphonenumber's metadata decides about the last four. It lags behind numbering plans, so other unassigned
-    /// numbers are accepted. Their type is [`NumberType::Unassigned`], unless all numbers with their beginning have one
-    /// type.
+    /// Libphonenumber's metadata decides about the last four of these texts. The metadata lags behind numbering plans,
+    /// so all other unassigned numbers are accepted. The type of such a number is [`NumberType::Unassigned`], unless
+    /// all numbers with its beginning have one type.
     pub fn parse(text: &str) -> Result<Self, InvalidPhoneNumber> {
         Self::parse_or(text, &|_, _| false)
     }
 
-    /// Parses a number as [`parse`](Self::parse) does. If the metadata refuses the number, `opens` decides whether it
-    /// is accepted all the same. Such a number has no country and is [`NumberType::Unassigned`].
+    /// Parses a number as [`parse`](Self::parse) does. If the metadata refuses the number, `opens` decides whether the
+    /// number is accepted all the same. A number that `opens` has accepted has no country, and its type is
+    /// [`NumberType::Unassigned`].
     ///
     /// # Errors
     ///
@@ -113,10 +114,10 @@ impl PhoneNumber {
 
     /// The country or territory of the number.
     ///
-    /// A number has none if it belongs to a global service (+800, +870, +881 …), to a satellite network, or to a
-    /// disputed territory under another country's calling code. An unassigned area code of +1 has none either: the
-    /// countries of +1 differ in price and permission, so no guess is safe. Under other shared calling codes, an
-    /// unassigned number belongs to the main country.
+    /// A number has no country if it belongs to a global service (+800, +870, +881 …), to a satellite network, or to a
+    /// disputed territory under another country's calling code. A number with an unassigned area code of +1 has no
+    /// country either. The countries of +1 differ in price and permission, so it is not safe to assume one of them.
+    /// Under other shared calling codes, an unassigned number belongs to the main country.
     #[must_use]
     pub fn country(&self) -> Option<Country> {
         self.class.country
@@ -157,7 +158,8 @@ impl fmt::Debug for PhoneNumber {
 /// Masks a number: `+`, the calling code, always seven stars, and the last four digits.
 ///
 /// Four digits would be most of a short number. So a national number of fewer than eight digits shows only the last
-/// two, and one of fewer than three digits shows none. [`PhoneNumber::parse`] never returns the latter.
+/// two. A national number of fewer than three digits shows none, but [`PhoneNumber::parse`] never returns such a
+/// number.
 #[must_use]
 pub fn mask(calling_code: &str, national: &str) -> String {
     let shown = match national.len() {

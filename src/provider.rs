@@ -11,8 +11,8 @@ use std::time::Duration;
 
 /// A service that makes codes, delivers them and checks guesses.
 ///
-/// Each call reaches the service at most once. AWS has no idempotency token for sends, so a second try could send a
-/// second message. A second verify could use up an attempt.
+/// Each call reaches the service at most once, and is not repeated. AWS has no idempotency token for sends, so a second
+/// try could send a second message. A second try of a verify could use up another attempt.
 #[async_trait]
 pub trait Provider: Send + Sync {
     /// The name in settings and logs.
@@ -21,9 +21,11 @@ pub trait Provider: Send + Sync {
     /// The ranges that requests and settings must stay within.
     fn limits(&self) -> &ProviderLimits;
 
-    /// The number of segments that the networks charge for this message. [`send`](Self::send) sends no more than these.
+    /// The number of segments that the networks charge for this message. [`send`](Self::send) sends no more segments
+    /// than this.
     ///
-    /// A provider that makes the text itself counts one, because this program does not know the length of that text.
+    /// If a provider makes the text itself, the number is one, because this program does not know the length of that
+    /// text.
     fn segments(&self, message: &Message<'_>) -> u64 {
         let _ = message;
         1
@@ -35,8 +37,7 @@ pub trait Provider: Send + Sync {
     ///
     /// # Errors
     ///
-    /// No message was sent, and the error says why. If a message may have been sent all the same, the error says that
-    /// its delivery is unknown.
+    /// No message was sent, or it is unknown whether one was sent. The error says which of the two, and why.
     async fn send(&self, message: &Message<'_>, time_limit: Duration) -> Result<Receipt, Error>;
 
     /// Checks a guess against the code that was sent to `to` under `reference`.
@@ -60,8 +61,8 @@ pub trait Provider: Send + Sync {
         false
     }
 
-    /// Gives feedback: tells the service that a person has entered the code of this message, so that its filters learn
-    /// from it. The default does nothing.
+    /// Gives feedback: a person has entered the code of this message. The service's filters can learn from this. The
+    /// default does nothing.
     ///
     /// Ends within `time_limit`.
     ///

@@ -42,8 +42,8 @@ impl ReferenceId {
     /// Derives the reference ID as AWS's Python example does. It is an MD5 hash, in lower-case hex, of the brand name,
     /// the source and the destination number, in UTF-8 without separators.
     ///
-    /// MD5 protects nothing here. The derivation has to be the same, so that codes of the example can be verified here
-    /// and codes of this program there.
+    /// MD5 protects nothing here. The derivation has to be the same as in the example, so that each program can verify
+    /// the codes of the other.
     #[must_use]
     pub fn derived(brand_name: &str, source: &str, destination_number: &PhoneNumber) -> Self {
         let mut hash = Md5::new();

@@ -39,8 +39,8 @@ pub struct Record {
     pub request_id: String,
     /// Whether this is the first invocation of its execution environment.
     pub cold_start: bool,
-    /// The status that the outcome would have over HTTP. For an event without an HTTP response, it decides the level of
-    /// the line.
+    /// The HTTP status that the outcome would have. If the event gets no HTTP response, this status decides the level
+    /// of the line.
     pub severity: Option<u16>,
     /// The limit that refused the request.
     pub limit: Option<&'static str>,
@@ -109,8 +109,8 @@ impl Record {
         );
     }
 
-    /// Writes a separate line when a number has reached this many failed guesses at a door. There is no such line for
-    /// the lock itself, because that would be too late for the operator.
+    /// Writes a separate line when a number has reached this many failed guesses at a door. At the lock itself there is
+    /// no such line, because then it is too late for the operator to act.
     pub fn number_near_lock(&self, door: Door, failures: u32, lock: u32) {
         warn!(
             requestId = self.request_id,

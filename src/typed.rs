@@ -45,8 +45,8 @@ pub fn number(text: &str) -> Cow<'_, str> {
     Cow::Owned(seen.map(plain).collect())
 }
 
-/// A code: white space, dashes, invisible marks and a full stop at the end are left out. Digits of all scripts and
-/// full-width letters become ASCII.
+/// Makes a code plain: removes white space, dashes, invisible marks and a full stop at the end. Digits of all scripts
+/// and full-width letters become ASCII.
 #[must_use]
 pub fn code(text: &str) -> Cow<'_, str> {
     if text.bytes().all(|byte| byte.is_ascii_alphanumeric()) || text.chars().count() > LONGEST_CODE
@@ -76,8 +76,8 @@ pub fn language(text: &str) -> Cow<'_, str> {
     Cow::Owned(tag.replace('_', "-"))
 }
 
-/// The address in a text such as `203.0.113.9`, `203.0.113.9:1234` or `[2001:db8::8]:5555`. Load balancers can append
-/// the client's port.
+/// The address in a text such as `203.0.113.9`, `203.0.113.9:1234` or `[2001:db8::8]:5555`. The port is the client's:
+/// load balancers can append it.
 #[must_use]
 pub fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim();
@@ -91,9 +91,8 @@ pub fn address(text: &str) -> Option<IpAddr> {
     inside.parse::<Ipv6Addr>().ok().map(IpAddr::V6)
 }
 
-/// The value of an `Idempotency-Key`, or `None` if it is no valid key. The header's specification puts the key in
-/// double quotes, as a string of structured fields, and browsers follow it. The same key without quotes counts as
-/// equal.
+/// The value of an `Idempotency-Key`, or `None` if it is no valid key. The specification of this header puts the key in
+/// double quotes, as a string of structured fields, and browsers do so. The same key without quotes counts as equal.
 #[must_use]
 pub fn idempotency_key(text: &str) -> Option<Cow<'_, str>> {
     const LONGEST: usize = 64;

@@ -35,8 +35,8 @@ pub struct Table {
     pub nodes: &'static [u8],
     /// The leaves, the most frequent ones first.
     pub leaves: &'static [Leaf],
-    /// The statements of leaves about numbers of certain lengths. Each is an outcome, and a mask with bit n for n
-    /// digits after the calling code.
+    /// The entries that leaves refer to (see [`Leaf`]). An entry is an outcome, and a mask of the lengths to which the
+    /// outcome applies. Bit n of the mask stands for n digits after the calling code.
     pub lengths: &'static [(u8, u16)],
     /// Every country that has phone numbers, in order.
     pub countries: &'static [[u8; 2]],

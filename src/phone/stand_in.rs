@@ -7,8 +7,8 @@ const MOST_DIGITS: usize = super::MOST_DIGITS;
 impl PhoneNumber {
     /// Makes up a number of `country` from these bytes. The same bytes always give the same number.
     ///
-    /// A challenge shows it, masked, in place of a number that does not exist. It may belong to any person, so never
-    /// send to it.
+    /// A challenge shows the made-up number, masked, in place of a number that does not exist. The made-up number may
+    /// belong to any person, so never send to it.
     #[must_use]
     pub fn stand_in(country: Country, bytes: [u8; 16]) -> Option<Self> {
         // The calling codes with this main country come first.

@@ -6,9 +6,10 @@ impl PhoneNumber {
     /// Parses a number that an application has stored and sent messages to. If the number is in an old spelling that
     /// can mean only one number, the result is that number.
     ///
-    /// Such a spelling has a [`Hint`] that leaves no choice, as Mexico's 1 does, or it has a trunk zero although no
-    /// number begins with one. A number that a person types is not corrected like this: [`parse`](Self::parse) tells
-    /// the person what is wrong.
+    /// Two kinds of spellings can mean only one number. One kind has a [`Hint`] that leaves no choice, such as the hint
+    /// at Mexico's 1. The other has a zero for domestic calls after the calling code, and becomes a valid number
+    /// without this zero. [`parse`](Self::parse) does not correct the numbers that people type: it tells the person
+    /// what is wrong.
     ///
     /// # Errors
     ///

@@ -149,8 +149,8 @@ impl Prices {
         }
     }
 
-    /// The price of a message, or `None` if it is not known. The price of an SMS never stands in for the price of a
-    /// call, because a call costs several times as much.
+    /// The price of a message, or `None` if the price is not known. A call costs several times as much as an SMS, so
+    /// the price of an SMS is never used for a call.
     #[must_use]
     pub fn of(&self, country: Country, channel: Channel) -> Option<u64> {
         match channel {
@@ -164,13 +164,14 @@ impl Prices {
 }
 
 impl Budgets {
-    /// The amounts that a message spends at `now`, by item. They must be spent in this order. Each segment costs the
-    /// price once. A message without a known price counts as more than any budget in money, so such a budget refuses
-    /// it.
+    /// The amounts that a message spends at `now`, one [`Spending`] for each item. They must be spent in the order of
+    /// the result. Each segment costs the price once. If the price of a message is not known, the message counts as
+    /// more than any budget in money. So every budget in money refuses it.
     ///
     /// A country's budgets have an item of their own. There is one exception: a stack that serves only one country
-    /// counts them in the item of all budgets, as earlier versions always did. On the day of a change from one form to
-    /// the other, both items hold a part of the country's counts. So the sum of both is compared with the cap.
+    /// counts that country's budgets in the item of all budgets, as earlier versions always did. On the day on which a
+    /// stack changes from one form to the other, both items hold a part of the country's counts. So the sum of both
+    /// parts is compared with the cap.
     #[must_use]
     pub fn spendings(
         &self,

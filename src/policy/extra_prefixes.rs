@@ -121,8 +121,8 @@ impl Entry {
         let is_known = check_owner(prefix, beginning, country)?;
         let lengths = length.map_or_else(|| beginning.lengths(), |length| length..=length);
         let verdicts = beginning.verdicts(&lengths);
-        // If the metadata knows numbers with this beginning, an entry can open another length only by writing it out.
-        // Otherwise surplus digits would give one phone several keys.
+        // If the metadata knows numbers with this beginning, an entry opens another length only if the entry writes out
+        // that length. If it opened every length, surplus digits would give one phone several keys.
         let can_open = length.is_some() || !is_known;
         let has_effect = verdicts.iter().any(|verdict| match verdict {
             Ok(class) => !is_assigned(class) || class.country.is_none(),
@@ -164,7 +164,7 @@ fn is_assigned(class: &Class) -> bool {
 }
 
 /// Whether an entry can open numbers that are refused for this reason. If the beginning looks like a domestic prefix,
-/// only an entry that writes out a length can.
+/// the entry must write out a length.
 fn is_opened(reason: InvalidPhoneNumber, length: Option<usize>) -> bool {
     match reason {
         InvalidPhoneNumber::TooFewDigits
@@ -175,8 +175,9 @@ fn is_opened(reason: InvalidPhoneNumber, length: Option<usize>) -> bool {
     }
 }
 
-/// Whether these are known numbers with one more digit in front, which people dial only inside the country. Two more
-/// digits are another matter: they can come from a change of the numbering plan, as Benin's 01 did.
+/// Whether the numbers of an entry are known numbers with one more digit in front, such as people dial only inside the
+/// country. Two more digits in front are accepted, because a change of the numbering plan can add two, as it did with
+/// Benin's 01.
 fn have_domestic_prefix(
     digits: &str,
     verdicts: &Verdicts,

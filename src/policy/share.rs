@@ -3,15 +3,15 @@ use crate::ledger::{Door, LOCKED, SendWindow};
 use std::time::Duration;
 
 /// Windows of at least this length are split between the doors, HTTP and sign-ins. A shorter window applies to each
-/// door in full, because it often has a count of one, as in `1/30s`, and one cannot be split.
+/// door in full, because it often has a count of one, as in `1/30s`. A count of one cannot be split.
 const SPLIT_FROM: Duration = Duration::from_hours(1);
 
-/// The fewest failed guesses that lock a number at a door. Sends must wait after fewer failures than that, so a
-/// stranger cannot lock a number without waiting.
+/// The fewest failed guesses that lock a number at a door. Before this count, the number gets no code for a time, twice
+/// ([`GUESS_STOPS`](crate::ledger::GUESS_STOPS)). So a stranger who wants to lock a number has to wait.
 const LEAST_LOCK: u32 = 35;
 
-/// The percentage of each joint limit that belongs to sign-ins. The rest belongs to HTTP. Each door counts for itself,
-/// so the joint limit holds only because each door keeps to its own part.
+/// The percentage of each joint limit that belongs to sign-ins. The rest belongs to HTTP. Each door has counters of its
+/// own, so the joint limit holds only because each door keeps to its own part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SignInShare(u8);
 
@@ -104,8 +104,9 @@ impl SignInShare {
         }
     }
 
-    /// Whether the joint send limits can be split. A limit of one cannot be, because one door would get nothing.
-    /// Without sign-ins nothing has to be split, so the result is true.
+    /// Whether the joint send limits can be split. A window that has to be split needs a count of at least two, because
+    /// with a count of one, one door would get nothing. Without sign-ins nothing has to be split, so the result is
+    /// true.
     #[must_use]
     pub fn can_split_sends(self, joint: &SendLimits) -> bool {
         let mut windows = joint.windows().iter();

@@ -72,7 +72,7 @@ impl<'a> Call<'a> {
     }
 
     /// The time at this moment, for a message that takes a place in a window. If the table is slow, `now` is seconds
-    /// old when the place is taken. A place with that time would become free again too early.
+    /// old when the place is taken. If the place had the time `now`, it would become free again too early.
     pub(super) fn now_again(&self) -> Millis {
         if self.clock_runs {
             self.now.plus(self.started.elapsed())
@@ -139,8 +139,8 @@ pub(super) struct TimeLimit {
 }
 
 impl TimeLimit {
-    /// Runs steps of the ledger until the time is over, and then abandons them. That is no worse than a crash between
-    /// two steps.
+    /// Runs steps of the ledger until the time is over, and then abandons the steps that are left. To abandon them is
+    /// no worse than a crash between two steps.
     pub(super) fn run<T>(
         self,
         steps: impl Future<Output = Result<T, Error>>,
@@ -170,8 +170,9 @@ impl Caller {
         self.principal.is_some() && !self.is_user
     }
 
-    /// The namespace of the caller's idempotency keys: equal keys in two namespaces are different keys. If a caller has
-    /// no principal, anyone else could send its keys, too. So its keys count only for its own address and this number.
+    /// The namespace of the caller's idempotency keys: equal keys in two namespaces are different keys. If callers have
+    /// no principal, any of them could send a key of another. So the keys of such a caller count only for its own
+    /// address and this number.
     pub(super) fn namespace(&self, to: &PhoneNumber) -> String {
         if let Some(principal) = &self.principal {
             return principal.clone();

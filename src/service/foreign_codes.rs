@@ -21,9 +21,9 @@ use crate::time::Millis;
 use futures_util::future::join;
 use std::time::Duration;
 
-/// How long foreign codes stay off after this program's own last code under the plain reference has expired. A provider
-/// keeps no code longer than this. So even with a wrong clock or a changed setting, the provider does not accept that
-/// code as a foreign one.
+/// How long no guess can be about a foreign code, after the last code of this program under the plain reference has
+/// expired. A provider keeps no code longer than this. So even with a wrong clock or a changed setting, the provider
+/// does not accept this program's code as a foreign one.
 const AFTER_OWN_CODE: Duration = LONGEST_VALIDITY;
 
 /// Whether a request can be about a foreign code.
@@ -39,9 +39,9 @@ pub(super) enum ForeignCode {
 impl Service {
     /// Decides whether a request can be about a foreign code. `seen` is the verification of this program's own codes.
     ///
-    /// Three things must hold. The reference is derived as in AWS's example. The caller is trusted, because only such a
-    /// caller is believed to know of a code that this program did not send. And no code of this program can still be
-    /// good under the reference.
+    /// Three things must hold. The reference is derived as in AWS's example. The caller is trusted, because other
+    /// callers are not believed when they say that a code exists which this program did not send. And no code of this
+    /// program can still be good under the reference.
     pub(super) fn foreign_code(
         &self,
         seen: Option<&Verification>,
@@ -79,8 +79,8 @@ impl Service {
         }
     }
 
-    /// The item that a status, redeem or cancel is about. It is the item of the foreign code whenever a guess would be
-    /// about the foreign code.
+    /// The item that a status, redeem or cancel is about. If a guess at this moment would be about the foreign code,
+    /// this is the item of the foreign code.
     pub(super) async fn item_of(
         &self,
         request: &VerificationRequest,
@@ -111,9 +111,10 @@ impl Service {
     /// Whether the code of this guess has already succeeded as a foreign code. Under the plain reference, a provider
     /// cannot tell foreign codes from codes of this program.
     ///
-    /// The order matters if two guesses use one code at once. This guess reads the foreign code after it has paid. The
-    /// other guess first records its success, and then reads this program's verification in
-    /// [`check_still_foreign`](Self::check_still_foreign). So at least one of them sees the other.
+    /// Two guesses can use one code at once: this guess, and another guess at the code as a foreign one. So the order
+    /// of the steps matters. This guess reads the foreign code after it has paid. The other guess first records its
+    /// success, and then reads this program's verification in [`check_still_foreign`](Self::check_still_foreign). So at
+    /// least one of the two guesses sees the other.
     pub(super) async fn is_used_foreign_code(
         &self,
         reference: &ReferenceId,
@@ -130,9 +131,9 @@ impl Service {
         Ok(foreign.is_some_and(|foreign| foreign.has_used(&guess.code, call.now)))
     }
 
-    /// Refuses a foreign success if this program has sent a code under the reference meanwhile: the provider may have
-    /// accepted that code. If such a send is still under way, it is unknown which code was accepted. If it turns out to
-    /// have sent nothing, the recorded success counts.
+    /// Refuses the success of a foreign code if this program has sent a code of its own under the reference meanwhile.
+    /// The provider may have accepted that code and not the foreign one. If the send of that code is still under way,
+    /// it is unknown which code was accepted. If the send turns out to have sent nothing, the recorded success counts.
     pub(super) async fn check_still_foreign(
         &self,
         reference: &ReferenceId,
@@ -155,8 +156,8 @@ impl Service {
 
     /// Spends an attempt on a guess at a foreign code.
     ///
-    /// The first guess at a code takes a place in windows as large as those of `SEND_LIMITS`. Without them, an attacker
-    /// could invent references, and get more guesses than codes from this program would allow.
+    /// The first guess at a code takes a place in windows as large as those of `SEND_LIMITS`. Without these windows, an
+    /// attacker could invent references, and would get more guesses than with codes from this program.
     pub(super) async fn spend_on_foreign_code(
         &self,
         request: &VerifyRequest,
@@ -258,8 +259,8 @@ async fn take_foreign_place(
     ))
 }
 
-/// Whether this verification is over, so that a guess may be about a newer foreign code. A success stays until it can
-/// no longer be redeemed. A canceled code stays until no provider accepts it.
+/// Whether this verification is over. While it is not over, no guess can be about a newer foreign code. A success is
+/// over when it can no longer be redeemed. A canceled code is over when no provider accepts it any more.
 fn is_over(seen: &Verification, now: Millis) -> bool {
     match seen.phase(now) {
         Phase::Pending | Phase::Exhausted => false,

@@ -7,8 +7,8 @@ use crate::reference::ReferenceId;
 use crate::time::Millis;
 use std::time::Duration;
 
-/// The longest time that the first request with an idempotency key can take. If the key is still reserved after that,
-/// the request has crashed and its outcome is unknown.
+/// The longest time that the first request with an idempotency key can take. If the key is still reserved after this
+/// time, the request has crashed, and the outcome of the request is unknown.
 const KEY_IN_USE: Duration = Duration::from_secs(30);
 
 /// The answer to a send that reserves its idempotency key.
@@ -26,8 +26,8 @@ pub(super) enum Reservation {
 impl Limits {
     /// Reserves the caller's idempotency key, if there is one.
     ///
-    /// If it is unclear whether the key was reserved, this request releases it. Otherwise a later request would find
-    /// the key, and would have to assume that a crashed request may have sent a message.
+    /// If it is unclear whether the key was reserved, this request releases the key. Otherwise a later request could
+    /// find the key reserved. That request would have to assume that this one has crashed and may have sent a message.
     pub(super) async fn reserve_key(
         &self,
         request: &SendRequest,
@@ -102,7 +102,7 @@ impl Limits {
 
     /// Records the outcome under the idempotency key, or releases the key if certainly no message was sent.
     ///
-    /// If this step fails, the key stays reserved. Then no message is sent under it for
+    /// If this step fails, the key stays reserved. No message is then sent under the key for
     /// [`KEY_KEPT`](crate::ledger::KEY_KEPT).
     pub(super) async fn finish_key(
         &self,

@@ -15,8 +15,8 @@ pub(super) enum Act {
     Verify,
 }
 
-/// The recent response times of the provider. A sign-in that does not ask the provider waits for one of these times. So
-/// the duration of a sign-in does not show whether the provider was asked.
+/// The recent response times of the provider. If a sign-in does not ask the provider, it waits for one of these times.
+/// So the duration of a sign-in does not show whether the provider was asked.
 #[derive(Debug, Default)]
 pub(super) struct Latencies {
     sends: Mutex<VecDeque<Duration>>,
@@ -49,7 +49,8 @@ impl Latencies {
 
 impl Service {
     /// Waits as long as the provider would have taken. If this execution environment has not asked a provider yet,
-    /// there is no time to imitate. Then only the floor of response times hides the difference.
+    /// there is no time to imitate. Then the difference is hidden only because triggers respond at multiples of a fixed
+    /// time.
     pub(super) async fn wait_as_if_asked(&self, act: Act, call: &Call<'_>) {
         if let Some(time) = self.latencies.draw(act) {
             tokio::time::sleep(time.min(call.provider_time_left())).await;

@@ -23,7 +23,7 @@ use tracing::warn;
 const SWITCHES_KEPT: Duration = Duration::from_secs(10);
 
 /// How long the counter of a fixed window is kept after the window's end. A request that began inside the window may
-/// count a little later. If the counter were gone, that request would begin a new one.
+/// count a little later. If the counter were gone by then, the request would begin a new counter.
 pub(super) const WINDOW_KEPT: Duration = Duration::from_mins(1);
 
 /// The ledger, and the operator's limits on what it counts.
@@ -164,8 +164,8 @@ impl Limits {
         }
     }
 
-    /// Whether a guess is the fixed code of a test number. Digests are compared and not the codes, so that the duration
-    /// reveals nothing about the code.
+    /// Whether a guess is the fixed code of a test number. The digests are compared, not the codes themselves. So the
+    /// duration of the comparison reveals nothing about the code.
     pub(super) fn is_test_code(
         &self,
         number: &PhoneNumber,
@@ -213,8 +213,8 @@ impl Limits {
             let kept = self.switches.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some((read, switches)) = kept.as_ref()
                 && now.since(*read) < SWITCHES_KEPT
-                // If the clock has been set back since the read, the switches are read again. Otherwise the old ones
-                // would stay in use until the clock has caught up.
+                // If the clock has been set back since the read, the switches are read again. Otherwise the old
+                // switches would stay in use until the clock has caught up.
                 && *read <= now
             {
                 return Ok(switches.clone());
@@ -312,8 +312,8 @@ impl Limits {
         prefixes.into_iter().chain(budgets).collect()
     }
 
-    /// A digest that recognizes the caller if it repeats its verify. It is made from the idempotency key. Without a
-    /// key, it is random.
+    /// A digest by which a caller is recognized when it repeats its verify. The digest is made from the idempotency
+    /// key. If the caller gives no key, the digest is random.
     pub(super) fn winner(&self, caller: &Caller, to: &PhoneNumber) -> Result<Winner, Error> {
         match &caller.idempotency_key {
             Some(key) => Ok(self.hasher.winner(&caller.namespace(to), key)),
@@ -321,7 +321,7 @@ impl Limits {
         }
     }
 
-    /// A digest that recognizes the caller who repeats a redeem, made as [`winner`](Self::winner) is.
+    /// A digest by which a caller is recognized when it repeats a redeem, made as [`winner`](Self::winner) is.
     pub(super) fn redeemer(&self, caller: &Caller, to: &PhoneNumber) -> Result<Redeemer, Error> {
         match &caller.idempotency_key {
             Some(key) => Ok(self.hasher.redeemer(&caller.namespace(to), key)),

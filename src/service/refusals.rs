@@ -69,8 +69,8 @@ pub(super) fn judge_guess(
     })
 }
 
-/// Whether the ledger already holds this very success. An earlier try has then recorded it and only the response was
-/// lost, or an earlier request had the same idempotency key.
+/// Whether the ledger already holds this very success. There are two ways to this: an earlier try has recorded the
+/// success and only its response was lost, or an earlier request with the same idempotency key has succeeded.
 pub(super) fn has_won(seen: Option<&Verification>, success: &Success) -> bool {
     seen.is_some_and(|seen| {
         seen.state == State::Verified
@@ -248,9 +248,9 @@ pub(super) fn number_limited(wait: Wait, now: Millis) -> Error {
     }
 }
 
-/// Refuses a guess whose length differs from that of the open code, if that length is known. It is unknown for a test
-/// number, whose code has its own length. It is also unknown after an unclear send by another provider, because then
-/// either of two codes may be right.
+/// Refuses a guess whose length differs from that of the open code, if the length of the code is known. The length is
+/// unknown for a test number, whose code has a length of its own. The length is also unknown after an unclear send by
+/// another provider, because then either of two codes may be right.
 pub(super) fn check_length(
     seen: Option<&Verification>,
     otp: &Otp,

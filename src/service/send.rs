@@ -21,7 +21,7 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// No code was sent. But if the error has `delivery: "unknown"`, a message may have been sent.
+    /// No code was sent, with one exception: if the error has `delivery: "unknown"`, a message may have been sent.
     pub async fn send(&self, request: &SendRequest, call: &mut Call<'_>) -> Result<Sent, Error> {
         // The country comes first because its check costs nothing: SMS pumping to other countries is refused for free.
         let country = self.check_number(&request.to, Some(request.channel), call)?;
@@ -56,8 +56,9 @@ impl Service {
                 limits.count_source("send", &call.caller, now).await
             })
             .await?;
-        // The key is reserved before the number, its prefix and the budgets are counted, because a client that repeats
-        // its request must not use up the limits of its own user. By now only the client's address has been counted.
+        // The key is reserved before the number, its prefix and the budgets are counted. Otherwise a client that
+        // repeats its request would use up the limits of its own user. Up to here, only the client's address has been
+        // counted.
         let mut begun = BegunSend::new()?;
         let reservation = limits.reserve_key(request, begun.holder, call).await?;
         if let Reservation::Finished { receipt, at } = reservation {
@@ -126,16 +127,16 @@ impl Service {
                 .spend(country, request.channel, segments, charges, now)
                 .await?;
         }
-        // The number's windows are the last limit that can refuse. A place in them is not refunded: if a later step
-        // could refuse, people would lose a place without getting a message.
+        // The number's windows are the last limit that can refuse. A place in these windows is not refunded. If a later
+        // limit could refuse, people would lose a place without getting a message.
         let number = limits
             .reserve_send(&number_item, is_test, &plan, call.now_again())
             .await?;
-        // The verification is written before the provider is asked. A code without a record could be guessed at without
-        // limit. And if the function crashes after this step, the code can still be verified.
+        // The verification is written before the provider is asked, for two reasons. A code without a record could be
+        // guessed at without limit. And if the function crashes after this step, the person can still verify the code.
         let issuer = self.issuer(is_test, code_reference);
-        // `begun` records the send before the ledger does. If it is unclear whether the write has succeeded, the send
-        // must be settled all the same.
+        // `begun` takes note of the send before the ledger does. If the write to the ledger has an unclear outcome, the
+        // send must be settled all the same.
         let prepared = begun.prepared.insert(PreparedSend {
             reference,
             known_as,
@@ -217,8 +218,8 @@ impl Service {
         if let Some(reference) = &request.reference {
             return Ok(reference.clone());
         }
-        // A user never gets a derived reference ID. Anyone who knows a phone number can compute that ID. So a user
-        // could wait until the owner of a number succeeds, and use that success.
+        // A user never gets a derived reference ID, because anyone who knows a phone number can compute the derived ID.
+        // With it, a user could wait until the owner of the number succeeds, and then use the owner's success.
         let reference_ids = if call.caller.is_user {
             ReferenceIds::Random
         } else {
@@ -396,8 +397,8 @@ struct PreparedSend {
     number: Number,
 }
 
-/// The message ID to record, if any. AWS's delivery events show which number an ID belongs to, so the ledger keeps it
-/// only if the provider needs it for feedback.
+/// The message ID to record, if any. AWS's delivery events show the number that an ID belongs to. So the ledger keeps
+/// the ID only if the provider needs it for feedback.
 pub(super) fn recorded_message_id<'a>(
     provider: &dyn Provider,
     id: Option<&'a str>,

@@ -95,9 +95,9 @@ impl SendPlan {
         self.sends >= MAX_SENDS
     }
 
-    /// The reference under which the provider will know the code. It is the plain one, the reference ID itself, because
-    /// other software can verify codes under it. But if a provider can still accept an earlier code under the plain
-    /// reference, the new code gets a reference of its own.
+    /// The reference under which the provider will know the code. Usually it is the plain reference, which is the
+    /// reference ID itself: other software can then verify the code, too. But if a provider can still accept an earlier
+    /// code under the plain reference, the new code gets a reference of its own.
     pub(super) fn code_reference(&self, now: Millis) -> CodeReference {
         if self.earlier_plain_until() > now {
             CodeReference::OfGeneration(self.generation())
@@ -116,8 +116,8 @@ impl SendPlan {
         let open = self.seen.as_ref().filter(|_| self.is_resend());
         let earlier = open.map_or(&[][..], |open| &open.issuers);
         let mut all = vec![issuer.clone()];
-        // A code gets the plain reference only if no earlier code under it can still be good. So a new code under it
-        // replaces the earlier ones.
+        // A code gets the plain reference only if no earlier code under the plain reference can still be good. So if
+        // both codes have the plain reference, the new code replaces the earlier one.
         let is_over = |earlier: &Issuer| is_plain(issuer) && is_plain(earlier);
         all.extend(earlier.iter().filter(|earlier| !is_over(earlier)).cloned());
         all
@@ -226,8 +226,8 @@ impl Limits {
         match self.store.reserve_send(item, windows, now).await? {
             Reservation::Reserved(number) => Ok(number),
             Reservation::Refused(number) => {
-                // `wait` returns `None` if there is room again by now. Another send took the last place a moment ago,
-                // so the wait is short.
+                // If the windows have room again by now, `wait` returns `None`. Another send has taken the last place
+                // only a moment ago. So the caller is told to wait a short time.
                 let shortest = Wait {
                     until: Some(now.plus(Duration::from_secs(1))),
                     guesses: false,

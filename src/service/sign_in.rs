@@ -1,4 +1,4 @@
-//! The sign-in with Cognito. It uses the user's open code, or sends one. If a user cannot be sent a code, the sign-in
+//! The sign-in with Cognito. It uses the user's open code, or sends one. If no code can be sent to a user, the sign-in
 //! looks the same.
 
 use super::SignInCaller;
@@ -78,8 +78,8 @@ pub(super) struct SignInItems {
 impl Service {
     /// Begins a sign-in: uses the user's open code, or sends one.
     ///
-    /// A user may be unknown, blocked, over a limit or in no allowed country, and is then sent no code. The challenge
-    /// looks the same. Only the log has the reason.
+    /// No code is sent to a user who is unknown, blocked, over a limit or in no allowed country. The challenge looks as
+    /// if a code had been sent. Only the log has the reason.
     ///
     /// # Errors
     ///
@@ -209,8 +209,8 @@ impl Service {
 
     /// Verifies the code of a sign-in.
     ///
-    /// `nonce` identifies the question. Cognito may deliver an answer up to three times, so the same right answer to
-    /// the same question succeeds again for twenty seconds. For any other question, the code is used up.
+    /// `nonce` identifies the question. Cognito may deliver an answer up to three times. So the same right answer to
+    /// the same question succeeds again for twenty seconds. As an answer to any other question, the code is used up.
     ///
     /// # Errors
     ///
@@ -242,16 +242,17 @@ impl Service {
             .map(drop)
     }
 
-    /// The number to show for a user who has none. If the user name is a number, it is shown. Otherwise the number is
-    /// made up, and is the same at every try.
+    /// The number to show for a user without a number. If the user name is a phone number, this number is shown.
+    /// Otherwise the shown number is made up, and is the same at every try.
     #[must_use]
     pub fn made_up_number(&self, user: &User) -> Option<PhoneNumber> {
-        // The user name is read as a stored number is. Otherwise an old spelling would show who has an account.
+        // Old spellings are corrected as in a stored number. Otherwise an old spelling would show who has an account.
         if let Ok(number) = self.rules.extra_prefixes.read_stored(&user.name) {
             return Some(number);
         }
-        // The made-up number is the same for all clients of a pool, as a real number is. It can be of any allowed
-        // country. If it were always of one country, a number of another country would reveal a real user.
+        // The made-up number is the same for all clients of a pool, as a real number is. Its country can be any of the
+        // allowed countries. If all made-up numbers were of one country, a number of another country would reveal a
+        // real user.
         let hasher = &self.limits.as_ref()?.hasher;
         let name = folded(&user.name);
         let countries = match &self.rules.allowed_countries {
@@ -294,7 +295,7 @@ impl Service {
         now: Millis,
     ) -> Challenge {
         // The last guess is reserved for the session that owns the code. Otherwise anyone who knows the user name could
-        // spend it.
+        // spend the last guess.
         let left = if open.owner.as_ref() == Some(owner) {
             open.left
         } else {
@@ -317,7 +318,7 @@ impl Service {
     }
 
     /// When the next code of a sign-in can be asked for. The windows are read as if the number had got only the codes
-    /// of this verification. So the time does not show whether the number got other messages, or none at all.
+    /// of this verification. So the result does not show whether the number got other messages, or none at all.
     fn next_send_of_sign_in(&self, limits: &Limits, open: &Verification) -> Millis {
         let validity = minutes(self.rules.defaults.validity_minutes);
         let last = match open.sends {
@@ -342,8 +343,8 @@ impl Service {
     }
 }
 
-/// The places of the sign-in in the ledger. No item belongs to one session: all sessions of a user share a
-/// verification, so a second session uses the open code.
+/// The names of a sign-in in the ledger: its verification, its reference and its owner. The verification belongs to all
+/// sessions of a user together, so a second session uses the open code.
 pub(super) fn items(limits: &Limits, sign_in: &SignIn) -> SignInItems {
     let User { pool, client, name } = &sign_in.user;
     let hasher = &limits.hasher;
@@ -360,8 +361,9 @@ pub(super) fn items(limits: &Limits, sign_in: &SignIn) -> SignInItems {
     }
 }
 
-/// A user name in the form in which a pool compares it. Cognito passes on a known name as it is stored, but an unknown
-/// name as it was typed. So two spellings of an unknown name must look like one user.
+/// A user name in the form in which a pool compares names. If a user is known, Cognito passes on the name as it is
+/// stored. If not, Cognito passes on the name as it was typed. So two spellings of an unknown name must be made to look
+/// like one user.
 fn folded(name: &str) -> String {
     name.trim().to_lowercase()
 }

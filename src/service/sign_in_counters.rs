@@ -1,8 +1,8 @@
 //! The counters that a sign-in moves: those of its number, or decoys.
 //!
 //! A sign-in takes the same steps whether it sends a message or not. If a step must not count, it moves a decoy, which
-//! is a counter that no limit reads. So only real messages use up limits, and neither time nor cost shows who has an
-//! account.
+//! is a counter that no limit reads. So only real messages use up limits. And neither the time nor the cost of a
+//! sign-in shows who has an account.
 
 use super::Limits;
 use super::limits::{WINDOW_KEPT, budget_spent, prefix_limited};
@@ -91,10 +91,12 @@ impl Counters {
         }
     }
 
-    /// Reads the counters of HTTP, and refuses a send that would exceed a joint limit together with them.
+    /// Reads the counters of HTTP. Refuses a send if the counts of HTTP and of sign-ins together would exceed a joint
+    /// limit.
     ///
-    /// HTTP keeps to its own part of each limit, so a later count of HTTP cannot exceed the joint limit. There is one
-    /// exception: counters from earlier versions, in which both doors counted.
+    /// Sends over HTTP that follow need no look at the counts of sign-ins: HTTP keeps to its own part of each limit, so
+    /// it cannot exceed the joint limit. There is one exception: the counters of HTTP from earlier versions, in which
+    /// both doors counted.
     pub(super) async fn read(
         &mut self,
         limits: &Limits,
@@ -198,8 +200,8 @@ impl<'a> Count<'a> {
             .store
             .reserve_send(&counters.number, windows, at);
         if let (Reservation::Refused(number), true) = (reserved.await?, is_real) {
-            // There may be room again by now. In that case, another send took the last place a moment ago, and the wait
-            // is short.
+            // The windows may have room again by now. In that case, another send has taken the last place only a moment
+            // ago, and the wait is short.
             let wait = limits.wait(&number, at).unwrap_or(Wait {
                 until: Some(at.plus(Duration::from_secs(1))),
                 guesses: false,
@@ -233,8 +235,8 @@ impl<'a> Count<'a> {
             let (counters, is_real) = self.counters();
             let mut spending = counters.spendings.get(nth).unwrap_or(decoy).clone();
             spending.leave_room_for(&before);
-            // If a message costs more than the whole budget, the ledger refuses it without a request to the table. The
-            // decoy is spent in its place, so that the number of requests is the same.
+            // If a message costs more than the whole budget, the ledger refuses the message without a request to the
+            // table. The decoy is spent instead of the budget, so that the number of requests is the same.
             let too_dear = spending.lines.iter().find(|line| line.amount > line.cap);
             if let Some(line) = too_dear.filter(|_| is_real) {
                 self.refused = Err(Some(budget_spent(line, self.now)));
@@ -276,8 +278,8 @@ impl Counted {
 }
 
 impl Limits {
-    /// Counts a guess in a sign-in as failed. If a code was sent, the failure counts for the number. Otherwise it moves
-    /// a decoy. Returns `None` if the number is locked.
+    /// Counts a guess in a sign-in as failed. If a code was sent, the failure counts for the number. If no code was
+    /// sent, the failure moves a decoy. Returns `None` if the number is locked.
     pub(super) async fn charge_sign_in(
         &self,
         to: &PhoneNumber,

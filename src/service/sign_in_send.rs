@@ -1,5 +1,5 @@
-//! The send of a sign-in. Its steps are the same whether a message is sent or not, and the app sees the same
-//! afterwards.
+//! The send of a sign-in. The send takes the same steps whether a message is sent or not, and the app sees the same
+//! result.
 
 use super::idempotency::Reservation;
 use super::latencies::Act;
@@ -123,8 +123,8 @@ impl Service {
             Err(reason) => (Err(reason), None),
         };
 
-        // The verification is written before anything is counted and before the provider is asked. So if two sign-ins
-        // begin at once, only one takes a place in the windows.
+        // The verification is written before anything is counted and before the provider is asked. If two sign-ins
+        // begin at once, only one of them can write. So only one takes a place in the windows.
         progress.is_begun = true;
         let mut count = Count {
             limits,
@@ -196,8 +196,8 @@ impl Service {
     }
 }
 
-/// Decides whether a message may be sent to this country, as far as that is known before anything is counted. A decoy
-/// takes the same steps. An error says why no message may be sent.
+/// Decides whether a message may be sent to this country, as far as this is known before anything is counted. The steps
+/// are the same for a decoy. The inner error says why no message may be sent.
 async fn permission(
     limits: &Limits,
     request: &SendRequest,

@@ -98,8 +98,8 @@ impl Service {
                 })
             }
             Err(error) => {
-                // The provider may have counted the guess, so the attempt stays spent. To ask again costs another
-                // attempt.
+                // The provider may have counted the guess, so the attempt stays spent. If the caller tries again, this
+                // costs another attempt.
                 warn_of_lock(limits, &guess, charge, call);
                 note(limits, &guess, &verification, GuessOutcome::Unclear, call).await;
                 Err(error.with_attempts_left(verification.left))
@@ -128,9 +128,8 @@ impl Service {
         let Spent::Attempt(verification) = spent else {
             return Ok(None);
         };
-        // The guess counts as a failure of the number until it turns out right. So new codes under other references
-        // bring no more guesses, and a guess without a verdict counts too. Every guess is charged before a provider is
-        // asked.
+        // Every guess is charged to its number before a provider is asked, and counts as a failure until it turns out
+        // right. So a guess without a verdict counts, too. And new codes under other references bring no more guesses.
         if let Some(sign_in) = &call.caller.sign_in {
             let is_code = |issuer: &Issuer| *issuer != Issuer::Decoy;
             let has_code = !sign_in.is_decoy && verification.issuers.iter().any(is_code);
@@ -401,9 +400,9 @@ enum Checked<'a> {
     Wrong,
 }
 
-/// Tells the operator once that a number is on its way to the lock. It is not called for a right guess, although that
-/// guess was charged too. Each charge has a different count of failures, so only one of many guesses at once reaches a
-/// given count.
+/// Tells the operator once that a number is on its way to the lock. It must not be called for a right guess, although a
+/// right guess was charged as well. If many guesses come at once, each charge has a different count of failures, so
+/// only one of them has the count of the warning.
 fn warn_of_lock(limits: &Limits, guess: &Guess, charge: Option<Charge>, call: &Call<'_>) {
     let Some(Charge { failures, .. }) = charge.filter(|_| guess.counts) else {
         return;
@@ -422,8 +421,8 @@ async fn note(
     call: &mut Call<'_>,
 ) {
     // A guess in a sign-in is always recorded as unclear. During an outage of the provider, a guess at a real code has
-    // no verdict, while a guess at a decoy is wrong. Different records would show who has an account. So the same wrong
-    // answer to a later question costs another attempt.
+    // no verdict, while a guess at a decoy is wrong. If the records differed, they would show who has an account. The
+    // price is that the same wrong answer to a later question costs another attempt.
     let outcome = match call.caller.sign_in {
         Some(_) => GuessOutcome::Unclear,
         None => outcome,
@@ -437,8 +436,9 @@ async fn note(
 
 /// Marks the verification as verified. If several right answers arrive at once, this step succeeds for only one.
 ///
-/// The step is tried twice: the provider does not accept the code again, so a failure would make the person start over.
-/// A second try is safe. If the first was carried out and only its response was lost, the item names this winner.
+/// If the step fails, it is tried a second time. The provider does not accept the code again, so without a second try
+/// the person would have to start over. The second try is safe: if the first was carried out and only its response was
+/// lost, the item names this winner.
 async fn consume(
     limits: &Limits,
     guess: &Guess,
@@ -451,8 +451,8 @@ async fn consume(
         code: guess.code.clone(),
         at: now,
     };
-    // A test number's fixed code verifies again after each send, so it does not become a used code. No window limits
-    // these sends, and the used codes would fill the item.
+    // The fixed code of a test number must verify again after each send, so it does not become a used code. No window
+    // limits the sends to test numbers, so used codes would also fill the item.
     let used_until = (*issuer != Issuer::TestNumber).then(|| now.plus(USED));
     let store = &limits.store;
     let mut generation = paid.generation;

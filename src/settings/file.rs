@@ -47,8 +47,8 @@ pub(super) struct List {
 impl ConfigFile {
     /// Takes out the lists that have entries.
     ///
-    /// Every setting that can get long can be here, because Lambda limits the size of all variables together. Test
-    /// numbers cannot: their codes are secret, but the file is committed and packaged.
+    /// A setting that can get long may be in the file, because Lambda limits the size of all variables together. Test
+    /// numbers may not be in the file: their codes are secret, and the file is committed and packaged.
     fn take_lists(&mut self) -> Vec<List> {
         let lists = [
             (

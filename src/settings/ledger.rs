@@ -59,8 +59,8 @@ pub enum LedgerSecret {
     Bytes(Vec<u8>),
 }
 
-/// Settings that have no effect without a ledger. A start without a ledger refuses them, because the operator would
-/// rely on limits that do not exist.
+/// Settings that have no effect without a ledger. If one is set and there is no ledger, the function refuses to start.
+/// Otherwise the operator would rely on limits that do not exist.
 const ONLY_WITH_A_LEDGER: &[&str] = &[
     "LEDGER_KEY",
     "SEND_LIMITS",
