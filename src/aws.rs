@@ -37,8 +37,8 @@ pub use aws_smithy_runtime_api::client::http::SharedHttpClient;
 /// Time limit for opening a connection. The endpoints are in the function's own region.
 const CONNECT_TIME_LIMIT: Duration = Duration::from_secs(1);
 
-/// Reads the configuration that all clients share. It comes from the environment alone: no file and no metadata service
-/// is read.
+/// Reads the configuration that all clients share. The configuration comes from the environment alone: no file and no
+/// metadata service is read.
 ///
 /// Lambda sets the region and the credentials. `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_<SERVICE>`,
 /// `AWS_USE_FIPS_ENDPOINT` and `AWS_USE_DUALSTACK_ENDPOINT` work as in every AWS SDK.

@@ -1,7 +1,7 @@
 //! Every error that a caller can get: its stable code, its HTTP status and its title.
 //!
-//! [`ErrorCode`] is the contract with callers. Its codes are listed in docs/errors.md, and a test compares both lists
-//! with a snapshot. [`Error`] is one occurrence of a code.
+//! [`ErrorCode`] is the contract with callers. docs/errors.md lists the same codes. A test compares the codes in both
+//! places with a snapshot. [`Error`] is one occurrence of a code.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -269,7 +269,7 @@ impl Error {
     }
 
     /// Says that the message may have been sent although the call failed. The caller should ask its user before it
-    /// sends another.
+    /// sends another message.
     #[must_use]
     pub fn with_unknown_delivery(mut self) -> Self {
         self.0.delivery_unknown = true;

@@ -1,7 +1,7 @@
 //! Languages: the closest available text for a reader, and the usual language of each country.
 //!
 //! Tags are those of BCP 47 (RFC 5646), such as `pt-BR` and `zh-Hant-HK`. The tables are judgement calls, based on
-//! CLDR's likely subtags and parent locales. They have one aim: that the reader understands a short text.
+//! CLDR's likely subtags and parent locales. The tables have one aim: that the reader understands a short text.
 
 mod countries;
 

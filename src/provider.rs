@@ -55,8 +55,8 @@ pub trait Provider: Send + Sync {
         time_limit: Duration,
     ) -> Result<Answer, Error>;
 
-    /// Whether [`code_came_back`](Self::code_came_back) uses the message ID. If it does not, the ledger does not keep
-    /// the ID.
+    /// Whether [`code_came_back`](Self::code_came_back) uses the message ID. If the provider does not use the ID, the
+    /// ledger does not keep it.
     fn wants_message_ids(&self) -> bool {
         false
     }

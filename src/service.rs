@@ -1,8 +1,8 @@
 //! Sends and verifies codes. The order of the steps matters, and the files of this folder say why each step comes
 //! before the next.
 //!
-//! Each act has a file: [`send`](Service::send), [`verify`](Service::verify), the sign-in with Cognito (`sign_in`), and
-//! the requests about a verification as a whole (`manage`), such as its status.
+//! Each kind of request has a file: [`send`](Service::send), [`verify`](Service::verify), the sign-in with Cognito
+//! (`sign_in`), and the requests about a verification as a whole (`manage`), such as its status.
 
 mod call;
 mod foreign_codes;

@@ -27,7 +27,7 @@ pub struct Record {
     /// The origin of the event: `rest-v1`, `http-v2`, `function-url`, `alb` or `cognito`. An operator's command has no
     /// origin.
     pub origin: Option<&'static str>,
-    /// `ok`, an error code, or `unrecognized_event`.
+    /// `ok`, an error code, `unrecognized_event` or `wrong_alias`.
     pub outcome: &'static str,
     /// The HTTP status of the response; `None` if the invocation ended in a function error.
     pub status: Option<u16>,

@@ -48,7 +48,7 @@ pub struct Options {
 
 /// An operator's own texts in one language, in place of the built-in ones.
 ///
-/// Each must contain `{{code}}` and may contain `{{brand}}`.
+/// Each text must contain `{{code}}` and may contain `{{brand}}`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OwnTexts {

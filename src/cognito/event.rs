@@ -1,8 +1,8 @@
 //! The raw JSON of a trigger's event. Each field is read by itself, and the event is returned with only `response`
 //! changed.
 //!
-//! Typed structs would refuse the whole event if AWS changed one field or an emulator left one out. Here, a field
-//! counts as absent if it is missing, null or of another type. The other fields are read all the same.
+//! Typed structs would refuse the whole event if AWS changed one field or an emulator left one out. In raw JSON, a
+//! field counts as absent if it is missing, null or of another type. The other fields are read all the same.
 
 use super::define::Round;
 use crate::json::{self, Entries};

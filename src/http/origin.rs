@@ -61,8 +61,9 @@ struct Context<'a> {
     domain_name: Option<&'a RawValue>,
 }
 
-/// The largest `headers` or `multiValueHeaders` that is read, in bytes of JSON. `HeaderMap` panics at 32,768 values,
-/// and each value takes at least three bytes of JSON. Real events are far smaller: API Gateway passes on 10 KB.
+/// The largest `headers` or `multiValueHeaders` that is read, in bytes of JSON. `HeaderMap` panics at 32,768 values.
+/// Each value takes at least three bytes of JSON, so a smaller text cannot have as many values. Real events are far
+/// smaller: API Gateway passes on 10 KB.
 const HEADERS_LIMIT: usize = 3 * 32_768;
 
 impl Event {
@@ -130,8 +131,8 @@ fn read<T: DeserializeOwned>(event: &RawValue, shape: Shape) -> Option<Box<T>> {
 const FUNCTION_URL: &str = ".lambda-url.";
 
 impl Shape {
-    /// Recognizes the shape by fields that AWS always writes and emulators keep. `httpMethod` is in events of several
-    /// kinds, so it is not enough by itself.
+    /// Recognizes the shape by fields that AWS always writes and emulators keep. `httpMethod` by itself is not enough,
+    /// because events of several kinds have it.
     fn of(fields: &Entries<&RawValue>) -> Option<Self> {
         let context: Context<'_> =
             json::read_object(fields.get("requestContext")).unwrap_or_default();

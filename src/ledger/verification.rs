@@ -187,7 +187,8 @@ pub enum Settled<'a> {
     /// after a message, with one exception: it keeps `issuers`, the makers of codes that may be valid.
     Unsent { issuers: &'a [Issuer] },
     /// Nothing was sent, but an earlier code may have arrived. The verification becomes as it was before this send,
-    /// with two exceptions: it keeps its new generation, and the last guess stays forgotten.
+    /// with two exceptions. It keeps its new generation. And it has no last guess, because the reservation of this send
+    /// has removed the last guess.
     Back(&'a Verification),
 }
 

@@ -8,8 +8,8 @@ pub struct Brands {
     pub listed: Vec<String>,
 }
 
-/// The most digits of a brand that the operator has not listed. Phones take a text with more digits for a number, and
-/// offer to call it.
+/// The most digits of a brand that the operator has not listed. Phones take a text with more digits for a phone number,
+/// and offer to call this number.
 const MOST_DIGITS: usize = 6;
 
 impl Brands {
@@ -34,7 +34,7 @@ impl Brands {
 /// Whether a phone could show a part of a text as something to tap: a web address, a mail address, or a phone number.
 ///
 /// Every host name has a dot with more text after it, and so has every web address without a scheme. All characters
-/// that browsers take for a dot count as one.
+/// that browsers take for a dot count as a dot.
 fn could_be_a_link(text: &str) -> bool {
     let is_dot = |c| matches!(c, '.' | '。' | '．' | '｡' | '․' | '﹒');
     let is_colon = |c| matches!(c, ':' | '：' | '﹕');

@@ -80,8 +80,8 @@ impl Budget {
         text.split(',').map(str::trim).map(Self::parse).collect()
     }
 
-    /// The spending line of a message of this cost in this budget. `of` is the country of the budget. It is empty for a
-    /// budget of all messages.
+    /// The spending line of a message of this cost in this budget. `of` is the country of the budget, or empty if the
+    /// budget is for all messages.
     fn line(&self, of: &str, cost: u64, now: Millis) -> SpendingLine {
         let (hour, day) = (now.0 / HOUR, now.0 / HOUR / 24);
         let (unit, amount) = match self.unit {

@@ -22,7 +22,7 @@ pub struct Call<'a> {
     /// When the invocation began. All steps use this time, with one exception: a step over HTTP that takes a place in a
     /// window uses `now_again`.
     pub now: Millis,
-    /// Whether time passes during the invocation. It does not in tests that move the clock themselves.
+    /// Whether time passes during the invocation. In tests that move the clock themselves, no time passes.
     pub clock_runs: bool,
     /// When the invocation began, on a clock that never jumps.
     pub started: Instant,

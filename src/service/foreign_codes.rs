@@ -194,7 +194,7 @@ impl Service {
     }
 
     /// Begins a verification for a foreign code. `seen` is the previous verification. Does nothing if another guess has
-    /// begun one meanwhile.
+    /// begun a verification meanwhile.
     async fn open_foreign_code(
         &self,
         request: &VerifyRequest,

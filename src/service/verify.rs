@@ -107,8 +107,8 @@ impl Service {
         }
     }
 
-    /// Counts a guess everywhere before the provider is asked. Returns `None` if this is a repeat of the request that
-    /// has succeeded. The repeat gets the same success again.
+    /// Counts a guess everywhere before the provider is asked. Returns `None` if this request repeats the request that
+    /// has succeeded, and so gets the same success again.
     async fn pay(
         &self,
         reference: &ReferenceId,
@@ -154,8 +154,8 @@ impl Service {
         }
     }
 
-    /// Refuses a guess that is shorter or longer than the code, before it costs anything. The verification is not read
-    /// for a guess of the default length, because nearly all codes have that length.
+    /// Refuses a guess that is shorter or longer than the code, before the guess costs anything. A guess of the default
+    /// length passes without a look at the verification, because nearly all codes have the default length.
     async fn check_length(
         &self,
         request: &VerifyRequest,

@@ -39,8 +39,8 @@ enum Repeat {
     /// A second run would subtract twice.
     Never,
     Always,
-    /// The update may run again unless this attribute holds a time shortly before this one. Such a time shows that an
-    /// update of the same kind was made a moment ago, perhaps by the first run.
+    /// The update may run again unless the item has a time in this attribute that is only shortly before this update's
+    /// time. Such a time shows that an update of the same kind was made a moment ago, perhaps by the first run.
     UnlessRecent(&'static str, Millis),
 }
 
