@@ -85,7 +85,7 @@ const TIME_LIMIT: Duration = Duration::from_millis(3800);
 /// The part of [`TIME_LIMIT`] until the provider has answered. The rest is for recording the outcome in the ledger.
 const PROVIDER_TIME: Duration = TIME_LIMIT.saturating_sub(RECORDING_TIME);
 
-/// The latest time of a response, whatever the floor is: Cognito does not wait for the next multiple.
+/// The latest time of a response. It holds whatever the floor is, because Cognito does not wait for the next multiple.
 const LATEST: Duration = Duration::from_millis(3900);
 
 const EXPECTED: &str = "This function does not handle this Amazon Cognito trigger. Expected: \
@@ -282,7 +282,8 @@ async fn create(
             name: ReferenceId::random()?.expose().to_owned(),
             is_decoy: false,
         },
-        // A later round whose session cannot be read must not begin a new one, because that would send again.
+        // A later round whose session cannot be read must not begin a new session, because a new session would send
+        // again.
         Some(round) => round
             .metadata
             .as_deref()
@@ -385,7 +386,7 @@ async fn redeem_proof(
     Ok(())
 }
 
-/// Puts a sign-in together. It is a decoy if the user cannot be sent a code; the log says why.
+/// Puts a sign-in together. If no code can be sent to the user, the sign-in is a decoy, and the log says why.
 fn sign_in(
     service: &Service,
     policy: &Policy,

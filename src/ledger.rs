@@ -42,13 +42,13 @@ pub const USED: Duration = Duration::from_hours(2);
 /// The longest validity that a provider gives a code.
 pub const LONGEST_VALIDITY: Duration = Duration::from_hours(1);
 
-/// Failures since the last success at which a number is locked.
+/// The count of failures since the last success at which a number is locked.
 pub const LOCKED: u32 = 100;
 
 /// The failures at which the operator is told that a number is on its way to the lock.
 pub const NEAR_LOCK: [u32; 2] = [30, 60];
 
-/// The waits after failures: a number gets no code in them. They come before the lock.
+/// The waits that failures cause before they lock the number. During a wait, the number gets no code.
 pub const GUESS_STOPS: [GuessStop; 2] = [
     GuessStop {
         failures: 10,

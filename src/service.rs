@@ -48,7 +48,8 @@ const MAX_LIFETIME: Duration = Duration::from_hours(1);
 pub struct Service {
     rules: Rules,
     providers: Providers,
-    /// Counts sends and guesses. Without it, the service passes on the provider's verdicts and promises nothing more.
+    /// Counts sends and guesses. If this is `None`, the service passes on the provider's verdicts and promises nothing
+    /// more.
     limits: Option<Limits>,
     latencies: Latencies,
 }

@@ -42,7 +42,8 @@ pub struct Options {
     pub do_not_share: bool,
     /// The host name of the website in which browsers fill in the code (`WebOTP`, and the same in Safari).
     pub web_otp_domain: Option<String>,
-    /// The hash of the Android app that reads the message (SMS Retriever): 11 characters.
+    /// The hash of the operator's Android app, 11 characters. By the hash, Google's SMS Retriever finds the app that
+    /// may read the message.
     pub android_app_hash: Option<String>,
 }
 

@@ -107,7 +107,8 @@ impl Failure {
                 };
                 Self {
                     kind: Kind::Answered(exception),
-                    // Only a 4xx is a refusal. After a 200 that cannot be read, the provider may have acted.
+                    // Only a status of 4xx is a refusal. After any other, such as a 200 that cannot be read, the
+                    // provider may have acted.
                     may_have_acted: !(400..500).contains(&status),
                     cause: cause_by(error, redact),
                     request_id: meta.request_id().map(str::to_owned),

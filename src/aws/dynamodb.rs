@@ -149,7 +149,8 @@ impl Ledger for DynamoDb {
         lock: u32,
         now: Millis,
     ) -> Result<NumberCharge, Unavailable> {
-        // A number without failures has no `f`, which is below every lock but zero.
+        // A number without failures has no attribute `f`. Its count is zero, which is below every lock except a lock of
+        // zero.
         let is_open = if lock == 0 {
             "#f < :zero"
         } else {
@@ -188,7 +189,8 @@ impl Ledger for DynamoDb {
         charge: Charge,
         now: Millis,
     ) -> Result<(), Unavailable> {
-        // Within an epoch, failures only grow. So a charge of the same epoch is still counted.
+        // Within an epoch, the count of failures only grows. So if the epoch is that of the charge, the count contains
+        // the charge.
         let same_epoch = if charge.epoch == 0 {
             "attribute_not_exists(#ep)"
         } else {

@@ -40,7 +40,7 @@ pub(super) struct Claims {
     client: Option<String>,
 }
 
-/// The session name that identity pools give. It is the only sign of a pool where AWS does not name the pool.
+/// The session name that identity pools give. If an event does not name the pool, this name is the only sign of a pool.
 const SESSION_OF_A_POOL: &str = "CognitoIdentityCredentials";
 
 /// The facts about a signer that AWS writes beside its ARN if its credentials come from an identity pool.

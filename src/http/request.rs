@@ -36,7 +36,7 @@ pub(super) struct Request {
 
 /// The fields of a route's body.
 pub(super) struct Fields {
-    /// Every caller may set these.
+    /// The fields that every caller may set.
     pub(super) public: &'static [&'static str],
     /// The fields that only trusted callers may set. With these fields, a caller can spend more money or override the
     /// operator's choices.
@@ -446,7 +446,7 @@ fn brand_name(body: &mut Body, length: &RangeInclusive<u8>) -> Result<Option<Str
     }
 }
 
-/// The most characters of a `source`. AWS sets no limit, because it gets only the reference ID, a hash.
+/// The most characters of a `source`. AWS sets no limit, because AWS gets only the reference ID, which is a hash.
 pub(crate) const SOURCE_LIMIT: usize = 128;
 
 fn source(body: &mut Body) -> Result<Option<String>, Error> {

@@ -49,7 +49,7 @@ impl Service {
         to: &PhoneNumber,
         call: &Call<'_>,
     ) -> ForeignCode {
-        // AWS does not know that a code has ended here, and would still accept it.
+        // AWS does not know if a code has ended in the ledger, and would still accept the code.
         let is_own = seen.is_some_and(|seen| {
             !is_over(seen, call.now) || seen.plain_until.plus(AFTER_OWN_CODE) > call.now
         });

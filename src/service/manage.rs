@@ -26,7 +26,8 @@ const MAYBE_CANCELED: &str = "The ledger could not be reached in time, so the ve
 
 const MAYBE_UNLOCKED: &str = "The ledger could not be reached in time, so the number may have been unlocked or not. Unlock it again.";
 
-/// How long Cognito may repeat a sign-up. It waits five seconds for a trigger, and calls it up to three times.
+/// How long Cognito may repeat a sign-up. Cognito waits five seconds for a trigger, and calls a trigger up to three
+/// times.
 const SIGN_UP_REPLAY: Duration = Duration::from_mins(1);
 
 /// How often a cancel or a redeem is tried. A try fails if a send has begun a new generation since the read.

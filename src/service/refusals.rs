@@ -39,7 +39,7 @@ pub(super) fn judge_guess(
     let repeated = seen.last_guess.as_ref().filter(|last| last.code == *guess);
     let is_pending =
         |outcome, at| outcome == GuessOutcome::Pending && now.since(at) < GUESS_PENDING;
-    // An end is final. The provider does not know of it, and would still accept the code.
+    // An end is final. The provider does not know of the end, and would still accept the code.
     GuessVerdict::Refused(match (seen.phase(now), repeated) {
         (Phase::Verified, _) => {
             let is_same = |won: &Success| {

@@ -69,7 +69,7 @@ impl SendPlan {
         if open.state == State::Reserved {
             open.state = State::Unclear;
         }
-        // The provider may have changed since the first code. The new one may have other limits.
+        // The provider may have changed since the first code, and the new provider may have other limits.
         let (lengths, validities) = (&provider.code.length, &provider.validity_minutes);
         Ok(Self {
             reopens,

@@ -47,7 +47,8 @@ impl Counters {
         let hasher = &limits.hasher;
         let prefix =
             |rate: &Rate| hasher.prefix_at(Door::SignIn, to, Window::around(now, rate.window));
-        // A country without a budget has fewer items. Decoys stand in for the others, for the same number of requests.
+        // A country without a budget has fewer items. Decoys stand in for the missing items, so that the number of
+        // requests is the same.
         let all = |mut spendings: Vec<Spending>| {
             let missing = decoys.spendings.iter().skip(spendings.len()).cloned();
             spendings.extend(missing.collect::<Vec<_>>());
@@ -64,7 +65,7 @@ impl Counters {
         }
     }
 
-    /// The decoys. They are as many as the real counters.
+    /// The decoys, as many as the real counters.
     pub(super) fn decoys(limits: &Limits, sign_in: &ReferenceId, now: Millis) -> Self {
         let decoy = |kind, counter: String| limits.hasher.decoy(kind, sign_in, &counter);
         let spending = |nth: usize| Spending {
@@ -189,11 +190,11 @@ impl<'a> Count<'a> {
     pub(super) async fn all(&mut self, counted: &mut Counted) -> Result<(), Error> {
         self.prefixes(counted).await?;
         self.budgets(counted).await?;
-        // The number's windows are the one exact limit, so they are the last that can refuse.
+        // A place in the number's windows is never given back, so the windows are the last limit that can refuse.
         let (counters, is_real) = self.counters();
         let limits = &self.limits.sign_in.send_limits;
         let windows = if is_real { limits.windows() } else { &[] };
-        // `resendAt` follows from the time of the request, so the place has that time too.
+        // The response shows `resendAt`, which follows from the time of the request. So the place has the same time.
         let at = self.now;
         let reserved = self
             .limits

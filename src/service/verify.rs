@@ -37,7 +37,8 @@ impl Service {
         request: &VerifyRequest,
         call: &mut Call<'_>,
     ) -> Result<ReferenceId, Error> {
-        // A sign-in is not refused for its country here: that would show whose number is made up. Its send was checked.
+        // A sign-in is not refused for its country here, because a refusal would show whose number is made up. The
+        // country was checked when the code was sent.
         if call.caller.sign_in.is_none() {
             self.check_number(&request.to, None, call)?;
         }
@@ -342,7 +343,7 @@ pub(super) struct Guess {
     is_used_foreign_code: bool,
     pub(super) code: CodeDigest,
     door: Door,
-    /// Whether a failure counts for the number. Otherwise it moves a decoy.
+    /// Whether a failure counts for the number. If not, the failure moves a decoy.
     counts: bool,
     number_item: ItemName,
     pub(super) winner: Winner,
@@ -469,7 +470,7 @@ async fn consume(
         if refusals::has_won(seen.as_ref(), &success) {
             return Ok(());
         }
-        // A resend has begun a new generation meanwhile. That ends this code only when the new message has been sent.
+        // A resend has begun a new generation meanwhile. The resend ends this code only when its message has been sent.
         match seen {
             Some(seen) if seen.generation > generation && seen.still_accepts(issuer, paid) => {
                 generation = seen.generation;
@@ -479,7 +480,7 @@ async fn consume(
     }
 }
 
-/// Tells the provider that its message arrived. This comes after the success is recorded, so a failure changes nothing.
+/// Tells the provider that its message arrived. The success has been recorded before, so a failure changes nothing.
 async fn give_feedback(issuer: &dyn Provider, won: &Verification, call: &mut Call<'_>) {
     // Only the ID of the last message is known. After an unclear send, the code may have come in another message.
     let Some(message_id) = won.message_id.as_ref().filter(|_| won.issuers.len() == 1) else {

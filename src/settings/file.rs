@@ -29,7 +29,7 @@ pub(super) struct ConfigFile {
     origination_identities: Vec<String>,
     trusted_principals: Vec<String>,
     whatsapp_languages: Vec<String>,
-    /// Whether this stands in for a file with a problem. Missing parts are not reported then.
+    /// Whether this stands in for a file with a problem. If so, missing parts are not reported.
     #[serde(skip)]
     pub(super) is_placeholder: bool,
 }

@@ -97,7 +97,7 @@ impl<'a> Reader<'a> {
         (self.variable)(name).is_some() && !self.is_set(name)
     }
 
-    /// Those of `names` that are set.
+    /// The settings among `names` that are set.
     pub(super) fn set_among(&self, names: &[&'static str]) -> Vec<&'static str> {
         let set = names.iter().filter(|name| self.is_set(name));
         set.copied().collect()

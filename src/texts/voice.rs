@@ -165,7 +165,8 @@ pub(super) static VOICE: &[Call] = &[
         "您的{{brand}}验证码是：{{code}}。",
         "再重复一遍：{{code}}。",
     ),
-    // Polly's only Mandarin voice is for the mainland, so this text is in simplified characters. They are only spoken.
+    // Polly's only Mandarin voice is for the mainland, so this text is in simplified characters. The text is only
+    // spoken.
     Call::new(
         "zh-TW",
         ("cmn-CN", "Zhiyu"),

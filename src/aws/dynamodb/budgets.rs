@@ -12,7 +12,7 @@ impl DynamoDb {
         if lines.is_empty() {
             return Ok(SpendOutcome::Spent(Vec::new()));
         }
-        // Conditions cannot calculate. So each counter is compared with the cap less the amount.
+        // A condition cannot add the amount to the counter. So the counter is compared with the cap less the amount.
         let mut rooms = Vec::new();
         for line in lines {
             match line.cap.checked_sub(line.amount) {

@@ -1,4 +1,4 @@
-//! Reads items. An item that cannot be understood is an error: as a missing item, it would bring new guesses.
+//! Reads items. An item that cannot be understood is an error. If it counted as missing, it would bring new guesses.
 
 use crate::ledger::{
     CodeDigest, Digest, Guess, GuessOutcome, HeldKey, Holder, Issuer, KeyOutcome, LONGEST_VALIDITY,
@@ -83,7 +83,7 @@ impl Item {
         Ok(Verification {
             generation: required("gen", self.number("gen")?)?,
             state,
-            // Versions that did not write `by` settle by the generation alone.
+            // Earlier versions write no `by`, and settle a send by the generation alone.
             holder: Holder(self.number("by")?.unwrap_or_default()),
             expires,
             first: required("first", self.time("first")?)?,

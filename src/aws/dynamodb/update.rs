@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-/// Refuses an update that was the last one of the item already. `<>` also holds if the attribute is missing.
+/// Refuses an update if it was already the last one of the item. `<>` also holds if the attribute is missing.
 const NOT_DONE: &str = "#w <> :mark";
 
 /// How far back the time of another update may be for that update to count as recent. An update carries the time at
@@ -78,7 +78,8 @@ impl<'a> Update<'a> {
         }
     }
 
-    /// Sets the condition. Alternatives at its top level must be in parentheses, because `AND` and more follow.
+    /// Sets the condition. Alternatives at its top level must be in parentheses, because `AND` and a second condition
+    /// follow.
     pub(super) fn when(mut self, condition: impl Into<String>) -> Self {
         self.condition = Some(condition.into());
         self
@@ -236,7 +237,7 @@ async fn once(request: UpdateItemFluentBuilder, mark: &str) -> Result<Written, F
     })
 }
 
-/// 48 random bits. They are few because DynamoDB bills an item by its size.
+/// 48 random bits and no more, because DynamoDB bills an item by its size.
 fn random_mark() -> Result<String, Unavailable> {
     let bits = getrandom::u64().map_err(|error| Unavailable(format!("no randomness: {error}")))?;
     let [_, _, mark @ ..] = bits.to_be_bytes();
