@@ -215,7 +215,7 @@ fn the_pages_have_the_committed_counts() {
             .lines()
             .find(|line| line.starts_with(&format!("| otp-lambda {program}")))
             .unwrap();
-        for figure in [format!("| {first:.1} |"), format!("| {further:.2},")] {
+        for figure in [format!("| {first:.1} |"), format!("| {further:.2} |")] {
             assert!(
                 line.contains(&figure),
                 "README.md should have {figure}: {line}"

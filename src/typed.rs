@@ -29,15 +29,19 @@ pub fn number(text: &str) -> Cow<'_, str> {
     if text.starts_with('+') && text.bytes().all(is_plain) {
         return Cow::Borrowed(text);
     }
-    // A line break between digits could separate two numbers. So it stays, except at the ends.
+    // A line break or a tab between digits could separate two numbers. So it stays, except at the ends.
     let text = text.trim_matches(|c: char| c.is_whitespace() || is_invisible(c));
+    // `1234567/8` is a way to write two numbers, 1234567 and 1234568. In one number, at least four digits follow a slash.
+    let after_slash = text.rsplit_once(['/', '／']).map(|(_, after)| after);
+    let digits = |text: &str| text.chars().filter_map(digit).count();
+    let lists_numbers = after_slash.is_some_and(|after| digits(after) < 4);
     let plain = |c: char| match c {
         '＋' => '+',
         '（' => '(',
         '）' => ')',
         '．' => '.',
-        '/' | '／' | '\t' => ' ',
-        _ if c.is_whitespace() && !is_line_break(c) => ' ',
+        '/' | '／' if !lists_numbers => ' ',
+        _ if c.is_whitespace() && c != '\t' && !is_line_break(c) => ' ',
         _ if is_dash(c) => '-',
         _ => digit(c).unwrap_or(c),
     };
@@ -96,7 +100,12 @@ pub fn address(text: &str) -> Option<IpAddr> {
 #[must_use]
 pub fn idempotency_key(text: &str) -> Option<Cow<'_, str>> {
     const LONGEST: usize = 64;
-    let key = unquoted(text).unwrap_or(Cow::Borrowed(text));
+    // Some origins join two headers with a comma. So a comma is part of a key only between quotes.
+    let key = match unquoted(text) {
+        Some(key) => key,
+        None if text.contains(',') => return None,
+        None => Cow::Borrowed(text),
+    };
     let is_printable = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
     ((1..=LONGEST).contains(&key.len()) && key.bytes().all(is_printable)).then_some(key)
 }

@@ -166,7 +166,7 @@ fn number(event: &Value, request: &Value) -> String {
         return number.to_owned();
     }
     text(event, "/request/userAttributes/phone_number")
-        .or_else(|| text(event, "/number"))
+        .or_else(|| text(event, "/destinationNumber"))
         .and_then(masked)
         .unwrap_or_default()
 }

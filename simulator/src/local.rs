@@ -20,7 +20,7 @@ use crate::{
     Access, Call, MemoryLedger, Service, Simulator,
     front::{Front, HandlerError, Rules},
     lines::Lines,
-    options::{of_the_desk, value},
+    options::of_the_desk,
     simulated_config,
 };
 
@@ -55,12 +55,6 @@ impl Options {
             access: Access::default(),
             readable: false,
         }
-    }
-
-    /// The value of a setting, whoever chose it.
-    #[must_use]
-    pub fn value(&self, name: &str) -> Option<&str> {
-        value(self, name)
     }
 
     /// Whether everyone may send and verify.

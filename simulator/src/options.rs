@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
 };
 
-use otp_lambda::settings::{Otherwise, SETTINGS};
+use otp_lambda::settings::SETTINGS;
 
 use crate::local::{END_USER_MESSAGING, Options, PINPOINT};
 
@@ -252,17 +252,5 @@ pub(crate) fn of_the_desk(options: &Options, name: &str) -> Option<&'static str>
         // One person tries several numbers here, so the limits across numbers are off.
         "PREFIX_LIMITS" | "BUDGETS" if !is_open => "none",
         _ => return None,
-    })
-}
-
-/// The value of a setting of the function: the person's, the desk's, or the function's own default.
-pub(crate) fn value<'a>(options: &'a Options, name: &str) -> Option<&'a str> {
-    let given = options.settings.get(name).map(String::as_str);
-    given.or_else(|| of_the_desk(options, name)).or_else(|| {
-        let known = SETTINGS.iter().find(|known| known.name == name)?;
-        match known.otherwise {
-            Otherwise::Default(value) => Some(value),
-            Otherwise::Required | Otherwise::Nothing => None,
-        }
     })
 }

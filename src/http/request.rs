@@ -221,7 +221,7 @@ impl Request {
         match key.and_then(typed::idempotency_key) {
             Some(key) => Ok(Some(key.into_owned())),
             None => Err(invalid(
-                "Idempotency-Key must be given once, with 1 to 64 printable ASCII characters.",
+                "Idempotency-Key must be given once, with 1 to 64 printable ASCII characters. A key with a comma must stand in double quotes.",
             )),
         }
     }

@@ -248,17 +248,21 @@ pub(super) fn number_limited(wait: Wait, now: Millis) -> Error {
     }
 }
 
-/// Refuses a guess whose length differs from that of the open code, if the length of the code is known. The length is
-/// unknown for a test number, whose code has a length of its own. The length is also unknown after an unclear send by
-/// another provider, because then either of two codes may be right.
+/// Refuses a guess whose length differs from that of the open code, if the length of the code is known. `has_length`
+/// says whether an issuer makes codes of a length. The length is unknown in three cases:
+///
+/// - The number is a test number, whose code has a length of its own.
+/// - A resend was unclear, so either of two codes may be right.
+/// - The provider of a resend cannot make codes of the first code's length.
 pub(super) fn check_length(
     seen: Option<&Verification>,
     otp: &Otp,
+    has_length: impl Fn(&Issuer, u8) -> bool,
     now: Millis,
 ) -> Result<(), Error> {
     let is_known = |seen: &&Verification| {
         seen.phase(now) == Phase::Pending
-            && matches!(&*seen.issuers, [Issuer::Provider { .. } | Issuer::Decoy])
+            && matches!(&*seen.issuers, [issuer] if has_length(issuer, seen.code_length))
     };
     match seen.filter(is_known) {
         Some(seen) if seen.code_length != otp.length() => {

@@ -155,8 +155,11 @@ impl Service {
         }
     }
 
-    /// Refuses a guess that is shorter or longer than the code, before the guess costs anything. A guess of the default
+    /// Refuses a guess that is shorter or longer than the code, before the guess costs an attempt. A guess of the default
     /// length passes without a look at the verification, because nearly all codes have the default length.
+    ///
+    /// In a sign-in, every guess costs an attempt. After an unclear resend a person has other issuers than a decoy. If
+    /// the issuers decided whether a guess is free, a stranger could learn who exists.
     async fn check_length(
         &self,
         request: &VerifyRequest,
@@ -164,11 +167,19 @@ impl Service {
         limits: &Limits,
         call: &Call<'_>,
     ) -> Result<(), Error> {
-        if request.otp.length() == self.rules.defaults.code_length {
+        if request.otp.length() == self.rules.defaults.code_length || call.caller.sign_in.is_some()
+        {
             return Ok(());
         }
         let seen = limits.store.verification(&guess.item).await?;
-        refusals::check_length(seen.as_ref(), &request.otp, call.now)
+        let has_length = |issuer: &Issuer, length| match issuer {
+            Issuer::Provider { name, .. } => self
+                .providers
+                .named(name)
+                .is_some_and(|provider| provider.limits().code.length.contains(&length)),
+            _ => false,
+        };
+        refusals::check_length(seen.as_ref(), &request.otp, has_length, call.now)
     }
 
     /// Spends an attempt, unless the guess gets its answer from the ledger.

@@ -6,6 +6,7 @@ use crate::language::{self, Tag};
 use crate::policy::{AllowedCountries, AllowedTypes, Brands, ExtraPrefixes};
 use crate::provider::{Channel, Dlt, ProviderLimits};
 use crate::service::{Defaults, Origination, OriginationFor, ReferenceIds, Rules};
+use crate::typed;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
@@ -135,13 +136,14 @@ impl Reader<'_> {
             let count = brand.chars().count();
             (usize::from(*least)..=usize::from(*most)).contains(&count)
                 && !brand.chars().any(char::is_control)
+                && brand.chars().any(typed::is_visible)
         };
         if let Some(place) = brands.iter().position(|brand| !fits(brand)) {
             self.report(
                 NAME,
                 &format!(
-                    "and `brandNames` in CONFIG_FILE must have brands of {least} to {most} characters, in the variable \
-                     separated by `;`: see entry {}.",
+                    "and `brandNames` in CONFIG_FILE must have brands of {least} to {most} characters, at least one of them \
+                     visible, in the variable separated by `;`: see entry {}.",
                     place + 1
                 ),
             );

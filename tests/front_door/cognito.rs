@@ -153,7 +153,6 @@ async fn only_the_exact_word_resends_and_a_malformed_code_costs_nothing() {
         "12 34 56 78 9",
         "①②③④⑤⑥",
         "一二三四五六",
-        "-12345",
         "+12345",
         "1234.6",
         "0x1234",

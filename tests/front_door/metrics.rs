@@ -14,7 +14,11 @@ use std::time::{Duration, UNIX_EPOCH};
 const A_DAY: Duration = Duration::from_hours(25);
 
 /// Room for a hundred guesses without a wait.
-const ROOM: [(&str, &str); 2] = [("SEND_LIMITS", "20/1s"), ("ALLOWED_ATTEMPTS", "5")];
+const ROOM: [(&str, &str); 3] = [
+    ("SEND_LIMITS", "20/1s"),
+    ("ALLOWED_ATTEMPTS", "5"),
+    ("CODE_LENGTH", "8"),
+];
 
 impl World {
     fn lines(&self) -> Vec<Value> {
@@ -83,7 +87,7 @@ impl World {
         let guesses = names.iter().flat_map(|body| {
             (0..5).map(move |guess| {
                 let mut body = body.clone();
-                // Codes have six digits, so no guess is right.
+                // One guess in a hundred million is right.
                 body["otp"] = json!(format!("{:08}", 99_000_000 + guess));
                 body
             })
@@ -148,6 +152,7 @@ async fn a_count_that_is_not_of_one_step_is_noticed() {
     let layer = Layered(CountsAndLooks(MemoryLedger::new()));
     let world = World::around(app(&environment, None, Box::new(layer)).await, simulator);
     world.five_wrong_guesses_at_each(0..20).await;
+    assert_eq!(world.provider_checks(), 100, "each guess is counted");
     assert_ne!(world.near_lock().len(), 2);
 }
 
@@ -182,6 +187,7 @@ async fn each_door_tells_its_own_count_and_a_decoy_tells_nothing() {
         ("COGNITO_FLOOR_MS", "0"),
         ("SEND_LIMITS", "20/30m"),
         ("ALLOWED_ATTEMPTS", "5"),
+        ("CODE_LENGTH", "8"),
         ("PREFIX_LIMITS", "none"),
     ];
     let world = World::counted(&settings).await;
@@ -283,6 +289,7 @@ async fn a_sign_in_that_failed_guesses_stop_counts_as_such() {
     let settings = [
         ("COGNITO_FLOOR_MS", "0"),
         ("ALLOWED_ATTEMPTS", "5"),
+        ("CODE_LENGTH", "8"),
         ("SEND_LIMITS", "20/30m"),
     ];
     let world = World::counted(&settings).await;

@@ -314,3 +314,21 @@ async fn feedback_is_about_the_message_that_had_the_code() {
         "Pinpoint sent the message with this code"
     );
 }
+
+/// Pinpoint makes no codes of four digits. So a resend by it has five, and the record still says four.
+#[tokio::test]
+async fn a_resend_of_another_length_can_be_verified() {
+    let mut world = world(&[("CODE_LENGTH", "4")]).await;
+    assert_eq!(send(&world).await.status, 202);
+    let short = world.newest_code();
+    // The control: while the length is known, a guess of another length is free.
+    verify(&world, "00000")
+        .await
+        .is_problem(400, "invalid_parameter");
+    deploy(&mut world, BACK).await;
+    world.advance(Duration::from_secs(30));
+    assert_eq!(send(&world).await.status, 202);
+    let code = world.newest_code();
+    assert_eq!((short.len(), code.len()), (4, 5));
+    assert_eq!(verify(&world, &code).await.status, 200);
+}

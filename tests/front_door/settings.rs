@@ -787,7 +787,7 @@ fn bad_entries_of_these_lists_are_named_by_their_place() {
         (
             "BRAND_NAMES",
             "Acme; A brand of many characters",
-            "and `brandNames` in CONFIG_FILE must have brands of 1 to 20 characters, in the variable separated by `;`: see \
+            "and `brandNames` in CONFIG_FILE must have brands of 1 to 20 characters, at least one of them visible, in the variable separated by `;`: see \
              entry 2.",
         ),
         (

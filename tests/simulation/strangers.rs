@@ -195,7 +195,9 @@ impl Stranger {
         let newest = self.sessions.len() - 1;
         let place = newest - rng.usize(0..3).min(newest);
         let mut session = self.sessions[place].clone();
-        let answers = ["resend", "resend", "no code", "000000", "000001", "000002"];
+        let answers = [
+            "resend", "resend", "no code", "000000", "000001", "000002", "00000", "0000000",
+        ];
         let answer = answers[rng.usize(0..answers.len())];
         for _ in 0..[1, 1, 1, 2, 3][rng.usize(0..5)] {
             seen.push(self.verify(&session, answer).await);
