@@ -110,7 +110,7 @@ invoke() {
     [[ "$name" != *:operator ]] || name+="${2:-}"
     folder="$(mktemp -d)"
     trap 'rm -rf "$folder"' EXIT
-    # In a file, because every user of the machine can read the arguments of a command.
+    # The event is in a file, because every user of the machine can read the arguments of a command.
     printf '{"operation":"%s","destinationNumber":"%s"}' "$1" "$NUMBER" >"$folder/event"
     error="$(aws lambda invoke --function-name "$name" --payload "fileb://$folder/event" \
         --query FunctionError --output text "$folder/response")" || fail "cannot invoke the function $name"

@@ -21,7 +21,7 @@ const SECRET: &str = "Zm9ydHktdGhyZWUgY2hhcmFjdGVycyBvciBtb3JlIG9mIGl0";
 /// After this, the connections of the function are no longer used.
 const SILENCE: Duration = Duration::from_secs(21);
 
-/// So many numbers have the same beginning. The limit of messages to them is higher.
+/// The number of phone numbers that have the same beginning. The limit of messages to one beginning is higher.
 const NUMBERS_OF_A_PREFIX: usize = 25;
 
 /// A thing to measure.
@@ -160,7 +160,8 @@ impl Aws {
     }
 }
 
-/// Letters and digits of the length of a real token. They differ, so that nothing about them is easier.
+/// Letters and digits, as many as in a real token. They are not all equal, so that the token is no easier to handle
+/// than a real one.
 fn session_token() -> String {
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut random = Random::new(828);
@@ -285,7 +286,7 @@ impl People {
                 let mut body = json!({ "destinationNumber": number });
                 let key = (step == Step::SendWithKey).then(|| format!("order-{}", self.sends));
                 if key.is_some() {
-                    // Of another client each time, because one may send ten times.
+                    // Each request is of another client, because one client may send only ten times.
                     body["clientIp"] = json!(format!("192.0.2.{}", self.sends));
                 }
                 (function::event("send", &body, key.as_deref()), &[200, 202])

@@ -39,7 +39,7 @@ class Template:
         """The environment of the function. Parameters without a value are left out, as are variables made of them."""
         function = self.source["Resources"]["Function"]["Properties"]
         names = {
-            # As long as CloudFormation's own names can be, because they count against the limit.
+            # The example names are as long as CloudFormation's own names can be: their length counts against the limit.
             "Ledger": f"{stack}-Ledger-0123456789ABC",
             "LedgerKey": f"arn:aws-us-gov:secretsmanager:{region}:123456789012:secret:LedgerKey-0123456789ab-ABCDEF",
         }

@@ -16,7 +16,7 @@ database=https://github.com/RustSec/advisory-db
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 
-# cargo-deny reads yanked releases from cargo's copy of the index, which this renews.
+# cargo-deny reads yanked releases from cargo's copy of the index. This command renews the copy.
 if ! cargo update --dry-run --quiet; then
     skip "advisories: the package registry cannot be reached"
     exit 0

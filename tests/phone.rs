@@ -68,8 +68,8 @@ const NUMBERS: [&str; 20] = [
     "+6421234567",
 ];
 
-/// Spellings of `number` with the same digits. They have each separator between all digits, groups of every size,
-/// brackets around the first group, a separator at the end, or a mix of these.
+/// Spellings of `number` with the same digits: with each separator between all digits, with groups of every size, with
+/// brackets around the first group, with a separator at the end, and with a mix of these.
 fn spellings(number: &str) -> Vec<String> {
     let digits = &number[1..];
     let join = |size: usize, separator: &str| {

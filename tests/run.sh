@@ -21,7 +21,7 @@ else
 fi
 
 step "the counts of the packaged function"
-# By itself, because a busy machine makes it miss its own time limits under valgrind.
+# This runs by itself. On a busy machine, the function would miss its own time limits under valgrind.
 if [ -z "${OTP_E2E_BOOTSTRAP:-}" ] || [ "$(uname -s)" != Linux ]; then
     skip "the counts: need Python, on Linux"
 elif [ "$OTP_E2E_ARCHITECTURE" != x86_64 ]; then
@@ -48,7 +48,7 @@ else
 fi
 
 step "the packaged function under load and attack"
-# By itself, so that no other test runs under this load: the emulator ends an invocation after five seconds.
+# No other test may run under this load, because the emulator ends an invocation after five seconds.
 if [ -n "${OTP_E2E_BOOTSTRAP:-}" ] && [ -n "${OTP_E2E_RIE:-}" ]; then
     cargo test --workspace --test e2e -- --ignored --nocapture load::
 else

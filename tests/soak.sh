@@ -6,7 +6,7 @@
 #   kills        the packaged function, killed and restarted    OTP_KILLS=1000
 #   load         the packaged function under load and attack    OTP_LOAD_SECONDS=3600
 #   linear       the packaged function with a table that fails  OTP_LINEAR_OPERATIONS=1000000
-#   dynamodb     the ledger's tests, each request also to AWS's DynamoDB Local, which must answer the same
+#   dynamodb     the ledger's tests. DynamoDB Local gets each request, too, and must answer the same
 #
 # Each part ends with a line that sums it up. The script prints these lines together at its end.
 set -euo pipefail
@@ -73,7 +73,7 @@ for name in "${parts[@]}"; do
             echo "DynamoDB Local is not there: run tests/e2e/setup.sh dynamodb-local, on Linux." >&2
             exit 1
         fi
-        # Built first, because inside there is no network. In small size: each request of a test is asked twice.
+        # Built first: inside there is no network. The size is small, because each request of a test is asked twice.
         cargo test --workspace --test ledger --no-run
         OTP_TEST_SIZE=small part dynamodb "mirror: " tests/dynamodb-local.sh cargo test --workspace --offline --test ledger -- --nocapture || failed=1
         ;;

@@ -76,7 +76,7 @@ impl Model {
                     }
                 }
                 Request::SignIn { session } | Request::UnknownSignIn { session } if has_room => {
-                    // Sessions differ only in their names. So they begin in the order of their names.
+                    // Sessions differ only in their names. It is enough that they begin in the order of their names.
                     let is_next = state.sessions[usize::from(session)] == Session::New
                         && (session == 0 || state.sessions[0] != Session::New);
                     if is_next {
@@ -161,7 +161,8 @@ pub fn refunds_decoy(running: &Running) -> bool {
         && (!running.facts.has_spent || sign_in_send::may_be_sent(running))
 }
 
-/// Whether it matters when a step is done. Steps on decoys change nothing, so of several at once, one order is enough.
+/// Whether it matters when a step is done. Steps on decoys change nothing. If several can be done at once, one order is
+/// enough.
 fn is_worth_an_order(running: &Running, bit: u8) -> bool {
     let is_first = running.parts & (bit - 1) == 0;
     let is_on_decoy = match running.place {

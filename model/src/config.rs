@@ -145,7 +145,7 @@ pub enum Guard {
     BudgetBesideHttp,
     /// A guess in a sign-in leaves room for the failures over HTTP beyond their part.
     LockBesideHttp,
-    /// A sign-in writes the record before it counts, so that one of two at once counts.
+    /// A sign-in writes the record before it counts. Of two sign-ins at once, only one then counts.
     WriteBeforeCounting,
     /// A sign-in that will send nothing moves decoys.
     CountOnlyMessages,

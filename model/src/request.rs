@@ -41,7 +41,7 @@ pub enum Place {
     LookAgain,
     /// The failures over HTTP that a sign-in reads before it charges a guess.
     CheckHttp,
-    /// As [`Place::Room`], on decoys. So are the next four.
+    /// As [`Place::Room`], on decoys. The next four places are also on decoys.
     DecoyRoom,
     DecoySpend,
     DecoyReserve,
@@ -145,7 +145,7 @@ pub struct Facts {
     pub has_spent: bool,
     pub is_prepared: bool,
     pub is_resend: bool,
-    /// Whether a sign-in must send nothing, so that its next steps move decoys.
+    /// Whether a sign-in must send nothing. The counting steps that follow then move decoys.
     pub is_refused: bool,
     /// Whether a sign-in has counted in a budget or in its decoy.
     pub has_counted: bool,

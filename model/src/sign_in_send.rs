@@ -251,7 +251,7 @@ impl Model {
         by_fate(fate, || match part {
             part::KEY => self.end_key_of_resend(state, running, outcome),
             part::SETTLE => self.settle_record_of_sign_in(state, running, outcome),
-            // After a message, the refund goes to a decoy. So it does if nothing was spent.
+            // After a message, or if nothing was spent, the refund goes to a decoy.
             _ if may_be_sent(running) || !running.facts.has_spent => {}
             _ => {
                 Self::refund(state, SIGN_INS);

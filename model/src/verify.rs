@@ -126,7 +126,7 @@ impl Model {
         }
     }
 
-    /// Reads the failures over HTTP, so that both doors together keep to the joint lock.
+    /// Reads the failures over HTTP. With them, the joint lock holds for both doors together.
     fn check_http(&self, state: &State, running: &mut Running, fate: Fate) -> Next {
         if fate != Fate::Done {
             return Next::refuse(Refusal::LedgerUnavailable);
@@ -337,7 +337,7 @@ impl Model {
     fn note_and_end(&self, state: &mut State, running: &mut Running, fate: Fate) -> Next {
         let target = target_of(state, running);
         let has_failed = running.facts.has_failed;
-        // A sign-in records no verdict, because an outage of the provider would show in it.
+        // A sign-in records no verdict. If it did, an outage of the provider would show in the record.
         let is_of_sign_in = session_of(running) != NONE;
         let outcome = if is_of_sign_in || has_failed && self.has(Guard::NoteUnclear) {
             GuessOutcome::Unclear

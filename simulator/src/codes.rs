@@ -51,7 +51,7 @@ pub struct IssuedCode {
     pub expires_at: SystemTime,
     /// Wrong guesses left before the code is refused forever.
     pub attempts_left: u32,
-    /// The code was accepted, so it is refused from now on.
+    /// Whether the code was accepted before. If so, it is refused.
     pub used: bool,
 }
 

@@ -198,7 +198,7 @@ fn parse(body: &Value) -> Result<Parsed<'_>, InvalidField> {
         c.is_ascii_alphanumeric() || "_:/-".contains(c)
     })?;
     let reference_id = fields.matching("referenceId", 1..=256, is_name)?;
-    // Used in the events about a message, so only the syntax is checked.
+    // AWS uses this name in the events about a message. The simulator makes no such events, and checks only the syntax.
     fields.matching("configurationSetName", 1..=256, is_name)?;
     pairs(&fields, "context", 5, 100, 800)?;
 

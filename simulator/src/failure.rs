@@ -86,7 +86,7 @@ pub enum Failure {
     /// Pinpoint, send: 200, `UNKNOWN_FAILURE`.
     UnknownFailure,
     /// 200, with a status that AWS does not document. Pinpoint: the `DeliveryStatus` of a send. End User Messaging: the
-    /// `status` of a verify, which uses up an attempt.
+    /// `status` of a verify. This verify uses up an attempt.
     UnheardOfStatus,
     /// Pinpoint, send: 200, an empty `Result`. The message is sent.
     MissingResult,
@@ -98,8 +98,8 @@ pub enum Failure {
     BadRequest,
     /// 403 `ForbiddenException`; elsewhere the same as `AccessDenied`.
     Forbidden,
-    /// 404 `NotFoundException`; elsewhere `ResourceNotFoundException`. In the model of End User Messaging, only a send
-    /// has this exception.
+    /// 404 `NotFoundException`; elsewhere `ResourceNotFoundException`. At End User Messaging, AWS's description of the
+    /// API has this exception for a send only.
     NotFound,
     /// Pinpoint: 405 `MethodNotAllowedException`.
     MethodNotAllowed,
@@ -188,8 +188,8 @@ impl Failure {
         ]
     }
 
-    /// Whether `operation` of `service` can fail like this. For example, a verify delivers nothing, so it cannot have a
-    /// failed delivery.
+    /// Whether `operation` of `service` can fail like this. For example, a verify cannot have a failed delivery,
+    /// because it delivers nothing.
     #[must_use]
     pub fn applies_to(&self, service: Service, operation: Operation) -> bool {
         let exists = match self {

@@ -128,7 +128,7 @@ impl Front {
     }
 
     /// Like [`start_on`](Self::start_on), but with these routes, such as `POST /otp/send`. Routes match exactly.
-    /// `$default` takes all other requests. Without `$default`, they get 404.
+    /// `$default` takes all other requests. If there is no `$default`, all other requests get 404.
     ///
     /// # Errors
     ///

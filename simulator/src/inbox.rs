@@ -70,7 +70,7 @@ struct Filter {
 async fn inbox(State(desk): State<Arc<Desk>>, Query(filter): Query<Filter>) -> impl IntoResponse {
     let mut messages = desk.messages();
     if let Some(to) = filter.to {
-        // A bare `+` in a query means a space. Numbers have no spaces, so each space was a `+`.
+        // In a query, a bare `+` means a space. Numbers have no spaces, and each space in `to` was a `+`.
         let to = to.replace(' ', "+");
         messages.retain(|message| message.to == to);
     }

@@ -111,7 +111,7 @@ impl Local {
             let app = Arc::clone(&app);
             let (phone, lines) = (Arc::clone(&phone), lines.clone());
             async move {
-                // The function uses the clock of the phone. So moving that clock moves both.
+                // The function takes its time from the phone's clock. If that clock is moved, the time of both moves.
                 let now = phone.now();
                 let started = Instant::now();
                 let invocation = Invocation {

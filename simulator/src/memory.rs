@@ -35,8 +35,8 @@ use crate::steps::with_steps;
 
 /// A [`Ledger`] in memory. Clones share their items.
 ///
-/// Each step is atomic: it holds one lock from its first read to its last write, and never waits in between. The ledger
-/// has no clock, so expired items stay until a test calls [`MemoryLedger::sweep`].
+/// Each step is atomic: a step holds one lock from its first read to its last write, and never waits in between. The
+/// ledger has no clock. Expired items stay until a test calls [`MemoryLedger::sweep`].
 #[derive(Clone, Debug, Default)]
 pub struct MemoryLedger {
     items: Arc<Mutex<Items>>,

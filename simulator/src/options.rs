@@ -246,7 +246,7 @@ pub(crate) fn of_the_desk(options: &Options, name: &str) -> Option<&'static str>
         }
         // Events of a load balancer have no principal, so the IAM mode would refuse them.
         "API_AUTH" => "trusted",
-        // Half of the limits are for sign-ins. So each door has the default.
+        // Half of the limits are for sign-ins. Each door then has the default limits.
         "SIGN_IN_SHARE" => "50",
         "SEND_LIMITS" => "1/30s,2/90s,3/10m,12/24h",
         // One person tries several numbers here, so the limits across numbers are off.

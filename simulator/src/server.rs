@@ -97,8 +97,8 @@ pub(crate) fn truncate(response: Response<Body>, body: &Bytes) -> Response<Body>
 /// Who is answered, besides programs of this machine.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
-    /// Names in `Host` headers that are answered besides those of this machine. Containers, emulators and forwarded ports
-    /// have such names.
+    /// Names in `Host` headers to which the server responds, beside those of this machine. Containers, emulators and
+    /// forwarded ports have such names.
     pub hosts: Vec<String>,
     /// Whether to listen on an address that other machines reach.
     pub beyond_this_machine: bool,
@@ -133,7 +133,7 @@ pub(crate) fn checked(listener: &TcpListener, access: &Access) -> io::Result<Soc
     ))
 }
 
-/// Serves until the future is dropped. The drop also closes its connections.
+/// Serves until the returned future is dropped. Dropping it also closes its connections.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,

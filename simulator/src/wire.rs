@@ -154,7 +154,7 @@ impl Refusal {
         "User: arn:aws:iam::000000000000:user/desk is not authorized to perform this action";
 }
 
-/// Responds to a request with any method, because a service itself refuses a wrong method.
+/// Responds to a request with any method. A wrong method is refused by `call`, as the real service itself does.
 pub(crate) async fn answer<C: Call + Sync>(
     desk: &Desk,
     call: C,
@@ -251,8 +251,8 @@ fn damage<C: Call>(answer: &Value, failure: Option<&Failure>) -> Result<String, 
     })
 }
 
-/// Checks that there is a Signature Version 4 for this service. The signature itself is not verified, because the
-/// simulator does not know the secret key.
+/// Checks that there is a Signature Version 4 for this service. The signature itself is not verified: the simulator
+/// does not know the secret key.
 fn check_signature_scope(headers: &HeaderMap, signing_name: &str) -> Result<(), Refusal> {
     let authorization = headers
         .get(header::AUTHORIZATION)

@@ -215,7 +215,7 @@ async fn a_script_can_change_providers_after_the_function() {
     settings.insert("SEND_LIMITS", "3/10m".to_owned());
     let function = start(&settings).await;
     tokio::task::block_in_place(|| {
-        // The script still sends through Pinpoint, so the function asks both providers.
+        // The script still sends through Pinpoint. The function must ask both providers.
         old.send(&settings);
         let otp = simulator.newest_to(NUMBER).unwrap().code;
         assert_eq!(verify(&function, &otp).0, 200);

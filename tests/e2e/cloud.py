@@ -26,7 +26,8 @@ REGION = "us-east-1"
 
 
 def free_port():
-    # Higher ports are given to outgoing connections, which could take the port before the program listens on it.
+    # Systems give higher ports to outgoing connections. Such a connection could take the port before the program listens on
+    # it.
     while True:
         port = random.randrange(20_000, 32_000)
         with socket.socket() as it:

@@ -105,7 +105,7 @@ impl Function {
         collect(emulator.stdout.take().unwrap(), &log);
         collect(emulator.stderr.take().unwrap(), &log);
         let client = ureq::Agent::config_builder()
-            // This is longer than any invocation, because the emulator crashes when a client gives up.
+            // This is longer than any invocation takes: if a client gives up, the emulator crashes.
             .timeout_global(Some(Duration::from_secs(20)))
             .http_status_as_error(false)
             .build()

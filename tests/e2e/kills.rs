@@ -218,7 +218,7 @@ impl Aws {
             (Some(state), Some(outcome), _) => format!("{state}, guess {outcome}"),
         };
         self.note_attempts(round);
-        // The process is gone, so each message must have its record by now.
+        // The process is gone. By now each message must have its record.
         let observed = self.observe();
         round.problems.extend(
             observed

@@ -110,7 +110,7 @@ async fn a_verification_works_through_every_event_shape() {
 
             let code = aws.code(&number);
             for _ in 0..2 {
-                // The second response comes from the ledger, because the guess is the same.
+                // The guess is the same as before, and the second response comes from the ledger.
                 let (status, refused) = request_route("verify", json!({ "otp": wrong(&code, 0) }));
                 let fields = (
                     &refused["code"],

@@ -14,9 +14,10 @@
 #   policy     an IAM policy simulator for Node (AGPL, for tests only: it is never shipped)
 #   inbox      a browser driver and an accessibility checker for Node (the browser is the system's Chromium)
 #
-# The first five and `scan` are virtual environments of Python. Each is separate, because they need different versions of botocore.
-# requirements-NAME.in names the packages. requirements-NAME.txt pins them and all that they need, each with its hashes, for
-# Linux and macOS and for Python 3.10 and later. To renew the pins, edit the .in files and run (uv is on PyPI):
+# The first five and `scan` are virtual environments of Python. The programs need different versions of botocore, and each has
+# an environment of its own. requirements-NAME.in names the packages. requirements-NAME.txt pins these packages and all that
+# they need, each with its hashes, for Linux and macOS and for Python 3.10 and later. To renew the pins, edit the .in files
+# and run (uv is on PyPI):
 #
 #   cd tests/e2e && for name in awscli bench boto3 ministack sam scan; do uv pip compile --quiet --upgrade --universal --python-version 3.10 --only-binary :all: --generate-hashes --no-annotate --no-emit-index-url --custom-compile-command 'see setup.sh' requirements-$name.in --output-file requirements-$name.txt; done
 #
@@ -24,7 +25,7 @@
 #   OTP_E2E_PYTHON, OTP_E2E_BENCH_PYTHON, OTP_E2E_SAM_PYTHON, OTP_E2E_SAM, OTP_E2E_CARGO_LAMBDA, OTP_E2E_RIE, OTP_E2E_AWS,
 #   OTP_E2E_MINISTACK, OTP_E2E_POLICY, OTP_E2E_INBOX, OTP_E2E_CYCLONEDX, OTP_E2E_CHECKOV, OTP_E2E_DYNAMODB_LOCAL, OTP_E2E_BIN (goes first on PATH: cargo and cargo-lambda look there for cargo-lambda and zig)
 #
-# If a part cannot be installed, the script says why and goes on. It ends with an error if the part was named in the
+# If a part cannot be installed, the script says why and goes on. The script ends with an error if this part was named in the
 # arguments, or if OTP_SKIP_NOTHING is 1.
 set -euo pipefail
 
@@ -172,7 +173,7 @@ dynamodb_local() {
     say "$name: downloading amplify-dynamodb-simulator $version (57 MB) …"
     rm -rf "${out:?}/$name"
     mkdir -p "$out/$name"
-    # The program of Node checks the sum, because its name differs between systems.
+    # Node checks the sum. A program for sums alone has another name on each system.
     if ! quietly npm pack --silent --pack-destination "$out/$name" "amplify-dynamodb-simulator@$version" ||
         [ "$(cat "$out/$name"/*.tgz | node -e 'const hash = require("crypto").createHash("sha512"); process.stdin.pipe(hash).setEncoding("hex").pipe(process.stdout)')" != "$sum" ] ||
         ! quietly tar -xzf "$out/$name/amplify-dynamodb-simulator-$version.tgz" -C "$out/$name" package/emulator; then

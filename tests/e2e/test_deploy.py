@@ -525,7 +525,7 @@ def converse(cloud, built, folder, *arguments, answers, stack):
 
 
 def test_five_answers_make_the_file_and_a_sixth_deploys(cloud, built, tmp_path):
-    # The second is too long, so it is asked again.
+    # The second answer is too long, and the question is asked again.
     answers = ["pinpoint", "a brand that is much too long", "Example & Co", "US", "+12065550100", "0123456789abcdef" * 2, "y"]
     code, screen = converse(cloud, built, tmp_path, "deploy", answers=answers, stack="asked")
     assert code == 0, screen[-3000:]

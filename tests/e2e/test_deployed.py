@@ -265,7 +265,7 @@ def test_an_operator_pauses_blocks_and_unlocks_with_the_policy_of_the_outputs(st
     status, body = stack.call("send", "front", destinationNumber=blocked)
     assert (status, body["code"]) == (503, "sending_paused"), body
     assert operate(stack, "resume")[0] == 0
-    # Instances of a new version read the switches anew, so this need not wait.
+    # Instances of a new version read the switches anew. After this update, the test need not wait ten seconds.
     assert update(stack.cloud, CognitoFloorMs="900")[0] == "UPDATE_COMPLETE"
     assert stack.call("send", "front", destinationNumber=blocked)[0] == 202
 

@@ -356,7 +356,8 @@ LEDGER = {
     "TimeToLiveSpecification": {"AttributeName": "ttl", "Enabled": True},
 }
 
-# The prefixes of the items that the function writes. K# are the operator's switches, which it only reads.
+# The prefixes of the items that the function writes. Items with K# are the operator's switches, which the function only
+# reads.
 WRITTEN = ["V#*", "N#*", "I#*", "S#*", "R#*", "B#*"]
 
 
@@ -465,7 +466,7 @@ WILDCARDS = {
     "StartVersions": [f"{FUNCTION}:*"],
 }
 
-# Set only if End User Messaging is used. The program rejects them otherwise.
+# These variables are set only if End User Messaging is used. If it is not used, the program rejects them.
 OF_MESSAGING = {
     "CODE_TYPE",
     "CHANNELS",
@@ -490,7 +491,7 @@ def user_pool(pre_sign_up):
     }
 
 
-# No flow with a password: such a flow calls no trigger, so it asks for no code.
+# No flow with a password. Such a flow calls no trigger, and asks for no code.
 CLIENT = {
     "UserPoolId": "UserPool",
     "ClientName": "otp",

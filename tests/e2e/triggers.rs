@@ -99,7 +99,7 @@ impl Pool {
         request.insert("userAttributes".to_owned(), sign_in.attributes.clone());
         request.insert("userNotFound".to_owned(), json!(sign_in.not_found));
         request.insert("session".to_owned(), json!(sign_in.session));
-        // AWS passes on metadata only with an answer. Otherwise the field is null or missing.
+        // AWS passes on metadata only with an answer. Without an answer, the field is null or missing.
         if !sign_in.session.is_empty() || name == "cognito.verify" {
             request.insert("clientMetadata".to_owned(), sign_in.client_metadata.clone());
         }
@@ -125,7 +125,7 @@ impl Pool {
             (Value::Bool(false), Value::Bool(true)) => return Next::Failed,
             _ => assert_eq!(decisions[0]["challengeName"], "CUSTOM_CHALLENGE"),
         }
-        // AWS uses the last response, because the earlier ones came too late.
+        // AWS uses the last response. The earlier responses came too late.
         let challenge = self
             .deliver(&Self::event("cognito.create", sign_in, json!({})))
             .pop()

@@ -554,7 +554,8 @@ async fn idempotency_keys_belong_to_an_account_and_role_an_identity_or_a_subject
             &[][..],
             false,
         ),
-        // All callers of this authorizer would have the same name. So their keys count by address and number.
+        // All callers of this authorizer would have the same name. For this reason their keys count by address and
+        // number.
         (tenant(), tenant(), &[][..], false),
     ] {
         let key = "0123456789abcdef";

@@ -125,7 +125,7 @@ async fn decoys_numbers_are_spread_over_the_allowed_countries() {
 
 #[tokio::test]
 async fn failures_are_forgotten_after_a_year_of_a_decoy_as_of_a_user() {
-    // An attacker can create any number of such items, so they must expire.
+    // These items must expire, because an attacker can create any number of them.
     let world = World::counted(&[("COGNITO_FLOOR_MS", "0"), ("PREFIX_LIMITS", "none")]).await;
     for user in [
         User::unknown("nobody"),

@@ -323,7 +323,7 @@ async fn the_response_field_of_an_event_is_ignored() {
             json!({ "answerCorrect": false })
         );
     }
-    // A duplicate `response`: all of them are replaced, so that it does not matter which one AWS reads.
+    // A duplicate `response`. All of them are replaced, and it does not matter which of them AWS reads.
     let twice = file("cognito.define").to_string();
     let twice = format!(
         "{},\"response\":{{\"issueTokens\":true}}}}",
@@ -339,7 +339,7 @@ async fn the_response_field_of_an_event_is_ignored() {
 #[tokio::test]
 async fn an_http_event_with_a_trigger_source_is_a_trigger() {
     let world = World::counted(&[("COGNITO_FLOOR_MS", "0")]).await;
-    // Only AWS writes the top level of an event, so `triggerSource` decides, whatever else is there.
+    // Only AWS writes the top level of an event. `triggerSource` decides, whatever else is there.
     let mut event = crate::world::post(
         "/otp/send",
         &json!({ "destinationNumber": NUMBER }).to_string(),

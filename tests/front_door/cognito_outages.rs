@@ -193,7 +193,7 @@ async fn an_answer_that_the_provider_did_not_check_costs_one_attempt_however_oft
     sign_in.answered(false);
     assert_eq!(sign_in.go_on(&world).await, Next::Asked);
     sign_in.is("try_again", "4");
-    // The user gives the same answer again, which is a new guess.
+    // The user gives the same answer again. This is a new guess.
     assert_eq!(sign_in.answer(&world, &code).await, Next::Tokens);
 }
 

@@ -37,7 +37,7 @@ async fn a_sign_up_is_confirmed_by_a_verification_of_its_number() {
                 assert_eq!(answer["response"], yes);
                 true
             }
-            // An unconfirmed user would keep the user name, so the sign-up is refused.
+            // The sign-up is refused. If it were only left unconfirmed, the unconfirmed user would keep the user name.
             Err(refused) => {
                 assert_eq!(refused.kind, "SignUpRefused");
                 assert!(

@@ -4,7 +4,7 @@ use super::origins::{DOORS, fields, shape};
 use crate::world::{Answer, World, file};
 use serde_json::{Value, json};
 
-/// Lets everyone in, so that only the reading of the event decides.
+/// A world that lets everyone in. Only the reading of the event decides about the response.
 async fn world() -> World {
     World::with(&[("API_AUTH", "trusted")]).await
 }

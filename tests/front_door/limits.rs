@@ -98,7 +98,7 @@ async fn guesses_status_requests_and_cancels_count_the_passed_on_address_each_fo
     let ask = async |operation: &str, address: Option<&str>| {
         let mut body = json!({ "destinationNumber": NUMBER });
         if operation == "verify" {
-            // Codes have eight digits, so the guess is right but once in ten million runs.
+            // Codes have eight digits. This guess is right only once in ten million runs.
             body["otp"] = json!("99000000");
         }
         if let Some(address) = address {
@@ -193,7 +193,7 @@ async fn wrong_guesses_delay_sends_and_finally_lock_the_number() {
     let mut guesses = 0;
     let mut guess = async |world: &World| {
         guesses += 1;
-        // Codes have eight digits, so a guess is right but once in a million runs.
+        // Codes have eight digits. One of these guesses is right only once in a million runs.
         let otp = format!("{:08}", 99_000_000 + guesses);
         world
             .post(

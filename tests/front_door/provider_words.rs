@@ -56,7 +56,7 @@ async fn no_code_of_any_type_reaches_the_log_through_a_providers_words() {
                 for words in words {
                     let line = line_about(code_type, event, status, &words).await;
                     let text = line.to_string().to_ascii_uppercase();
-                    // Not even a part of it, which a cut in the wrong place would leave.
+                    // A cut in the wrong place would leave a part of the code. No part may be there, either.
                     for part in [code, &code[..4], &code[2..]] {
                         assert!(!text.contains(part), "{code_type} {status} {words}: {line}");
                     }

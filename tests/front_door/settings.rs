@@ -98,7 +98,7 @@ fn all_missing_settings_are_reported_at_once() {
         );
     }
     assert_eq!(missing.len(), 7, "{missing:?}");
-    // An empty variable counts as missing. A template sets it so if it has no value.
+    // An empty variable counts as missing. If a parameter has no value, a template sets its variable to an empty text.
     assert!(problems(&[("BRAND_NAME", " ")]).contains(&"BRAND_NAME is required.".to_owned()));
 }
 

@@ -135,7 +135,7 @@ pub(crate) fn of_verify(failure: &Failure) -> (u64, &'static str) {
         Failure::Forbidden | Failure::AccessDenied | Failure::UnrecognizedClient => {
             (500, "misconfigured")
         }
-        // A response without `VALID` is a no, and so is an unknown verification.
+        // A response without `VALID` counts as a wrong code. So does an unknown verification.
         Failure::EmptyObject
         | Failure::EmptyBody
         | Failure::UnheardOfStatus

@@ -337,7 +337,7 @@ async fn an_unreadable_verification_is_an_error() {
                 cause,
                 format!("an item's `{name}` is missing or not understood")
             );
-            // An attempt overwrites the last guess, so it need not be readable.
+            // An attempt overwrites the last guess. The last guess need not be readable.
             let attempt = ledger
                 .spend_attempt(&the_verification(), &digest("g"), None, START)
                 .await;
@@ -490,7 +490,8 @@ async fn startup_fails_if_the_secret_is_short_or_unreadable() {
     assert_eq!(asked.len(), 1);
 }
 
-/// The control of the comparison with DynamoDB Local, which `make soak` runs. Without it there is nothing to compare.
+/// The control of the comparison with DynamoDB Local. `make soak` runs it. Without DynamoDB Local there is nothing to
+/// compare.
 #[test]
 fn a_difference_from_dynamodb_local_is_seen() {
     let emulator = Emulator::new();

@@ -42,7 +42,7 @@ impl Mirror {
     ///
     /// # Panics
     ///
-    /// If they differ in what the ledger can see of them.
+    /// If the two answers differ in something that the ledger can see.
     pub(super) fn compare(&mut self, action: &str, request: &Value, own: &(u16, String)) {
         let (status, body) = self.send(action, request);
         let own_body = serde_json::from_str(&own.1).unwrap();

@@ -171,7 +171,7 @@ async fn every_operation_costs_what_the_table_says() {
     world.row("send, refused by a window");
     world.now += Duration::from_mins(2);
     world.send(&caller()).await.unwrap();
-    // The switches are kept for ten seconds, so the next send reads them again.
+    // The switches are kept for ten seconds. After this time, the next send reads them again.
     world.now += Duration::from_mins(30);
     world.status(caller()).await;
     world.emulator.requests();

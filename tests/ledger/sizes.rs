@@ -1,4 +1,5 @@
-//! No item grows without bound: neither by requests about a test number, which no window limits, nor in years.
+//! No item grows without bound. No window limits the requests about a test number, and still its items do not grow. Nor
+//! does any item grow over years.
 
 use crate::emulator::Emulator;
 use crate::service::{Calls, RIGHT, send_request, service, settings};

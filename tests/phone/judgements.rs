@@ -7,7 +7,7 @@ use crate::phone::Hint;
 pub(crate) enum Effect {
     /// They are another spelling of a different number.
     OtherSpelling(Hint),
-    /// They belong to no country, so they are refused unless the operator names one.
+    /// The numbers belong to no country. They are refused unless the operator names a country for them.
     NoCountry,
 }
 

@@ -147,7 +147,8 @@ fn every_number_there_is_has_one_key_type_and_country() {
     assert_eq!(people, None, "{:?}", compared.domestic);
 }
 
-/// The proof reads libphonenumber's patterns by itself. So libphonenumber is asked about a number of each visit.
+/// The proof reads libphonenumber's patterns without libphonenumber. This test asks libphonenumber itself about a
+/// number of each visit.
 #[test]
 fn libphonenumber_agrees_with_the_automata_about_a_number_of_each_visit() {
     let compared = proof::compare(&TABLE, &oracle::plans());
@@ -191,7 +192,8 @@ fn libphonenumber_agrees_with_the_automata_about_a_number_of_each_visit() {
     assert!(respelled > sized(10, 1_000), "{respelled}");
 }
 
-/// The control of the proof, which finds nothing in the table as it is: each kind of damage to the table is found.
+/// The control of the proof. The proof finds nothing in the table as it is. It must find each kind of damage to the
+/// table.
 #[test]
 fn a_damaged_table_is_found() {
     let plans = oracle::plans();
@@ -556,7 +558,7 @@ fn an_old_spelling_that_is_stored_is_the_number_it_means() {
         let number = PhoneNumber::parse_stored(stored).unwrap();
         assert_eq!(number.expose(), key, "{stored}");
     }
-    // Radio numbers got no 9, so this is one already.
+    // Radio numbers got no 9. This number is complete already.
     let radio = "+551178123456";
     assert_eq!(PhoneNumber::parse_stored(radio).unwrap().expose(), radio);
     // The first could be a landline or a mobile. The others have no meaning at all.

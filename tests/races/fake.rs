@@ -31,7 +31,7 @@ static LIMITS: LazyLock<ProviderLimits> = LazyLock::new(|| ProviderLimits {
     any_language: false,
 });
 
-/// It accepts the right code every time and counts nothing, so any limit comes from the service.
+/// A provider that accepts the right code every time and counts nothing. Any limit comes from the service.
 #[derive(Clone)]
 pub(crate) struct Fake(Arc<State>);
 

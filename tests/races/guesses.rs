@@ -20,7 +20,7 @@ over_both_stores!(
     the_last_attempt_can_be_repeated,
 );
 
-/// It is not a derived name, because other software could send a new code under such a name.
+/// A reference that the caller has chosen. Under a derived reference, other software could send a new code.
 fn name() -> Name {
     Name::Given("411f1d86".to_owned())
 }
@@ -156,7 +156,7 @@ async fn concurrent_right_guesses_succeed_once(new: NewStore) {
         &[(Flaw::NotAtomic, in_steps.await)],
     );
 
-    // The same idempotency key means the same caller, so there may be many responses with the same yes.
+    // Requests with the same idempotency key come from the same caller. Many of them may get the same success.
     let same = |race: &Race| {
         let all_told = race.only(&["ok", "verification_in_progress"]);
         check(
@@ -175,7 +175,7 @@ async fn concurrent_right_guesses_succeed_once(new: NewStore) {
     );
 }
 
-/// After a wrong guess the right one counts as a new guess, so the provider may get several right guesses at once.
+/// A right guess after a wrong one counts as a new guess. The provider may get several right guesses at once.
 async fn concurrent_right_and_wrong_guesses_succeed_once_within_the_attempts(new: NewStore) {
     let guesses = |count| {
         (0..count)
@@ -207,8 +207,8 @@ async fn concurrent_right_and_wrong_guesses_succeed_once_within_the_attempts(new
     );
 }
 
-/// Makes five right guesses, each when the one before has been pending for five seconds. Then the provider answers all
-/// of them at once.
+/// Makes five right guesses. Each begins when the one before has been pending for five seconds. Then the provider
+/// answers all five at once.
 async fn taken_over(store: Store, flaw: Option<Flaw>, key: Option<&'static str>) -> Race {
     let world = World::new(
         store,
@@ -341,7 +341,8 @@ async fn the_last_attempt_can_be_repeated(new: NewStore) {
             Err(format!("{when}: {told}, not {expected}"))
         })
     };
-    // No response of the ledger is lost; the first one is lost, so the write is tried again; both are lost.
+    // The first case loses no response of the ledger. The second loses the first response, and the write is repeated.
+    // The third loses both responses.
     for (lost, first) in [(0, "ok"), (1, "ok"), (2, "ledger_unavailable")] {
         let told = repeated(new(), None, lost).await;
         println!("{}: one attempt, {lost} responses lost: {told:?}", new());

@@ -473,7 +473,7 @@ async fn a_late_payment_brings_no_guess(new: NewStore) {
     holds_and_fails_with("a late payment", attack(None).await, &[(flaw, flawed)]);
 }
 
-/// A late charge counts as a failure until the next success, so a hundred failures are never more than a hundred.
+/// A late charge counts as a failure until the next success. The count may then be too high, but never too low.
 async fn a_late_charge_stays_counted(new: NewStore) {
     let attack = async |flaw| {
         for landing in LANDINGS {

@@ -280,7 +280,7 @@ async fn concurrent_sends_to_one_number_send_once(new: NewStore) {
     );
 }
 
-/// The windows allow twenty sends, so only the key can limit them.
+/// The windows allow twenty sends. Only the key can limit them.
 async fn concurrent_sends_under_one_key_send_once(new: NewStore) {
     let race = async |store: Store, flaw, count| {
         let world = World::new(

@@ -55,7 +55,7 @@ pub(crate) enum Flaw {
     AnyGeneration,
     /// Opens a verification over whatever generation there is.
     OpensOverAny,
-    /// Reserves every idempotency key, also one that is held.
+    /// Reserves every idempotency key, even if another request holds it.
     ForgetsKeys,
     /// Takes a late step for one that was not done: gives back what it counts, and does a refund at once as well.
     UndoesLateSteps,
@@ -160,7 +160,7 @@ impl Table {
     async fn run(&self, step: Step) -> Result<Reply, Unavailable> {
         yield_now().await;
         let _place = self.0.at_once.acquire().await.unwrap();
-        // The adapter times out after a second. So a step that has begun must not wait behind ten thousand other tasks.
+        // The adapter times out after a second. A step that has begun must not wait behind ten thousand other tasks.
         let result = block_in_place(|| Handle::current().block_on(step.run(&*self.0.store)));
         yield_now().await;
         result
@@ -410,7 +410,7 @@ impl Table {
                 };
                 Ok(NumberCharge::Charged(charge).into())
             }
-            // Without this, sends would be refused early, which would hide the flaw in the reservation itself.
+            // Without this, sends would be refused early, and the flaw in the reservation itself would stay hidden.
             (Flaw::IgnoresWindows, step @ Step::Number { .. }) => {
                 let number: Number = self.run(step).await?.try_into()?;
                 let number = Number {

@@ -15,7 +15,7 @@ over_both_stores!(
     an_operator_unlocks,
 );
 
-/// A guesser who is delayed only by failures, because the windows are wide.
+/// A guesser whom only failures delay. The windows are wide.
 struct Guesser {
     world: std::sync::Arc<World>,
     names: usize,

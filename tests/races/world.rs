@@ -430,7 +430,7 @@ impl World {
 }
 
 fn call(caller: Caller, now: Millis, record: &mut Record) -> Call<'_> {
-    // The time limit is real time, which a busy machine may use up.
+    // The time limit is in real time. A busy machine could use it up.
     Call::new(caller, now, Duration::MAX, record)
 }
 

@@ -20,7 +20,7 @@ const NUMBERS: [&str; 4] = [
     "+18765550142",
 ];
 
-/// Wrong codes. They are few, so that guesses repeat. The provider never makes one of them.
+/// Wrong codes. There are few of them, so that guesses repeat. The provider never makes one of them.
 const WRONG: [&str; 5] = ["000000", "000001", "000002", "000003", "000004"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -395,7 +395,7 @@ fn who(books: &mut Books) -> Who {
                 }
             )
         }),
-        // There are few sessions. So an owner comes back after other sessions have guessed.
+        // There are few sessions. An owner comes back after other sessions have guessed.
         session: (books.setup.sign_ins && rng.u32(0..10) < 7).then(|| rng.u8(0..3)),
     }
 }

@@ -83,8 +83,8 @@ pub(crate) struct Operation {
     opened: Option<(ItemName, u64)>,
     /// The verification and generation whose attempt the operation paid for, and the index of its chain.
     paid: Option<(ItemName, u64, usize)>,
-    /// The verification and generation of the operation's success, and the index of its chain. After a resend, this
-    /// generation may be newer than the one whose attempt was paid for.
+    /// The verification and generation of the operation's success, and the index of its chain. If there was a resend
+    /// meanwhile, the generation may be newer than the generation in `paid`.
     won: Option<(ItemName, u64, usize)>,
     /// The number of the operation's charge, in the order of all charges.
     charged: Option<u64>,
@@ -118,7 +118,7 @@ struct Chain {
     first: Millis,
     ended: bool,
     canceled: bool,
-    /// Whether the provider refused its text, so that there is no code.
+    /// Whether the provider refused the text. If so, there is no code.
     failed: bool,
     codes: u32,
     /// The sign-in session that the verification was begun in.

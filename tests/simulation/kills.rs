@@ -363,7 +363,7 @@ fn crash_at(case: &Case, crash: &Crash, trace: bool) -> Option<Sim> {
     if sim.books.lock().operations[operation].went_wrong == Some("consume")
         && !matches!(first, Outcome::Died)
     {
-        // The provider does not accept the code again, so the service retries this one step.
+        // The provider does not accept the code a second time. The service must retry this one step.
         assert!(first.is_ok(), "{}: {:?}", case.name, first.code());
     }
     sim.advance(crash.wait);

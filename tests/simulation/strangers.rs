@@ -768,7 +768,7 @@ async fn times_do_not_tell_who_exists() {
     let pairs = usize::try_from(sized(100, 1_000)).unwrap();
     for factor in [0.5, 1.5, 3.0] {
         let with = times(factor, pairs, true).await;
-        // The control: a function that has not asked a provider yet, and so does not wait.
+        // The control: a function that has not asked a provider yet. Such a function does not wait.
         let without = times(factor, pairs, false).await;
         for act in 0..2 {
             let t = welch(&with.users[act], &with.nobody[act]);

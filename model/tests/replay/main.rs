@@ -71,7 +71,7 @@ fn lines(actions: &[Action]) -> String {
     lines.join("\n")
 }
 
-/// Its clock stands still, so that no step ends because this machine is slow.
+/// A runtime with a clock that stands still. On a slow machine, no step ends because of its time limit.
 fn runtime() -> Runtime {
     Builder::new_current_thread()
         .enable_time()
@@ -160,7 +160,7 @@ fn sign_ins_of_the_service_are_those_of_the_model() {
 
 #[test]
 fn sign_ins_of_the_service_are_those_of_the_model_over_dynamodb() {
-    // They are the first of the paths above, which have every kind of step and answer.
+    // These paths are the first of the paths over memory, which have every kind of step and answer.
     let paths = sized(60, 5_000);
     same_answers(
         "sign-ins, DynamoDB",

@@ -122,7 +122,8 @@ impl Replay {
             self.world.gate.runs(slot);
             let running = self.running[slot].as_mut().unwrap();
             let context = &mut Context::from_waker(Waker::noop());
-            // Otherwise a wait of no time at all ends only after tokio's budget for one poll is renewed.
+            // Without `unconstrained`, a wait of no time at all ends only after tokio has renewed its budget for one
+            // poll.
             let polled = unconstrained(running.as_mut());
             if let Poll::Ready(answer) = pin!(polled).poll(context) {
                 return answer.map(Some);

@@ -189,7 +189,7 @@ fn is_wrong_guess(action: Action) -> bool {
 fn kind_of(state: &State, action: Action) -> usize {
     match action {
         Action::Begin { .. } => 0,
-        // Otherwise hardly a path has two of them.
+        // Without this, hardly any path would have two unclear sends.
         Action::Step {
             fate: Fate::UnclearSent,
             ..

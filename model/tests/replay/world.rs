@@ -184,7 +184,7 @@ fn service(config: &Config, gate: &Gate, path: u64, current: state::Provider) ->
 }
 
 impl World {
-    /// Each path has its own secret and its own day, so it finds nothing that another one has written.
+    /// Each path has its own secret and its own day. It finds nothing that another path has written.
     pub(crate) fn new(model: Model, path: u64) -> Self {
         let gate = Gate::default();
         let of = |provider| service(&model.config, &gate, path, provider);

@@ -14,7 +14,7 @@ fn listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").unwrap()
 }
 
-/// The handler runs on the test's runtime, so the client must not block it.
+/// The handler runs on the runtime of the test. For this reason the client must not block the runtime.
 async fn ask(
     address: SocketAddr,
     method: &'static str,

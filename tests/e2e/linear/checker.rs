@@ -1,6 +1,6 @@
 //! A checker of linearizability, for operations that take a few atomic steps each.
 //!
-//! This is Wing and Gong's search, in the order of the events as in Lowe's "just-in-time linearization". A
+//! The checker uses Wing and Gong's search, in the order of the events as in Lowe's "just-in-time linearization". A
 //! configuration is the state together with the progress of each running operation. When an operation returns, the
 //! search takes steps of the running operations, in every order, until the returning operation is complete with the
 //! observed answer. The search never visits a configuration twice at one event.
@@ -71,7 +71,8 @@ pub(crate) enum Return<P> {
     /// The operation returns although it has steps left. Each of these rests may happen later. The search need not try
     /// to take further steps before the return: they would explain no other answers.
     WithRests(Vec<P>),
-    /// The operation returns, and each of the rests may happen later. It may also take more steps before it returns.
+    /// The operation returns, and each of the rests may happen later. Or the operation takes more steps before it
+    /// returns.
     Perhaps(Vec<P>),
 }
 

@@ -1,5 +1,5 @@
-//! The part of Lambda's runtime API that one execution environment needs. It is faster than the runtime emulator, so
-//! long histories take only minutes.
+//! The part of Lambda's runtime API that one execution environment needs. This part is faster than the runtime
+//! emulator, and long histories take only minutes.
 
 use crate::function::{Settings, collect, tool};
 use crate::table::read_message;

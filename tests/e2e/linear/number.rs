@@ -4,7 +4,7 @@
 use super::checker::{Return, Specification, Timed};
 use super::operation::{Guess, Operation, Request};
 
-/// Codes that a number may get in an hour, which is longer than any history.
+/// Codes that a number may get in an hour. No history is as long as an hour.
 pub(crate) const SENDS: u8 = 8;
 
 /// Failed guesses from which on a number gets no code.

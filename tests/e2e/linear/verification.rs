@@ -23,7 +23,7 @@ pub(crate) const KEYS: usize = 3;
 pub(crate) struct Verification {
     /// The code of each text, as a guess.
     pub(crate) codes: Vec<usize>,
-    /// Whether the history takes so long that a guess without a verdict may be made again.
+    /// Whether the history is so long that a client may repeat a guess that got no verdict.
     pub(crate) is_long: bool,
 }
 
@@ -126,7 +126,8 @@ pub(crate) enum Progress {
     Check(Paid),
     /// A right guess that ends the verification.
     Consume(Right),
-    /// A right guess that has ended the verification although the answer of the table was lost. It cannot do so twice.
+    /// A right guess that has ended the verification, although the answer of the table was lost. It cannot end the
+    /// verification again.
     ConsumeAgain(Right),
     /// A wrong guess that is noted.
     Note(u8),
@@ -234,7 +235,7 @@ impl State {
             || self.generation == planned.seen + 1 && self.by == by && self.phase == Phase::Reserved
     }
 
-    /// The state in its new phase. It forgets the facts that only other phases need, so that fewer states differ.
+    /// The state in its new phase. Facts that only other phases need are removed, so that fewer states differ.
     fn in_phase(mut self, phase: Phase) -> Self {
         self.phase = phase;
         if phase != Phase::Reserved {

@@ -59,7 +59,7 @@ async function evaluate(policy, { action, resource, context = {} }) {
         contextVariables: context,
       },
       identityPolicies: [{ name: 'otp', policy }],
-      // Only the role is tested, so the organisation's policies allow everything.
+      // Only the role is tested. The policies of the organisation allow everything.
       serviceControlPolicies: [{ orgIdentifier: 'root', policies: [{ name: 'all', policy: allowEverything }] }],
       resourceControlPolicies: [],
     },

@@ -199,7 +199,8 @@ pub(super) async fn an_ended_verification_gets_no_further_code(ledger: &dyn Ledg
     assert!(!ledger.reopen(&key, exhausted, &AGAIN).await.unwrap());
 }
 
-/// A verification that is reserved names all issuers whose codes may be valid. Once it is settled, some no longer are.
+/// A reserved verification names all issuers whose codes may be valid. After it is settled, some of these issuers are
+/// no longer named.
 pub(super) async fn a_resend_that_saw_a_send_under_way_comes_too_late_once_it_is_settled(
     ledger: &dyn Ledger,
 ) {

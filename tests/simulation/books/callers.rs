@@ -73,7 +73,7 @@ impl Books {
                 && opened.is_some_and(|(of, newer)| of == key && newer > generation)
         };
         let was_used = self.wins.iter().any(|win| win.code == Some(right));
-        // An end is final, so a later code belongs to another verification.
+        // An end is final. A code that is sent later belongs to another verification.
         let chains = &self.chains[key];
         let has_ended = chains[*place].ended || place + 1 < chains.len();
         if !has_ended && !was_used && !self.operations.iter().any(is_newer) {

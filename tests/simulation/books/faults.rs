@@ -112,7 +112,7 @@ impl Books {
             } => (operation == current && step == at).then_some(fault),
             Plan::ByChance => self.chance(name, writes),
         };
-        // A read has no effect without its response. So a lost or late read is the same as a refused one.
+        // Without its response, a read has no effect. A lost or late read is the same as a refused one.
         let fault = match fault {
             Some(Fault::AnswerLost | Fault::Late) if !writes => Some(Fault::Refused),
             fault => fault,
