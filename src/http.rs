@@ -35,9 +35,8 @@ pub enum Gate {
 #[derive(Debug, Clone)]
 pub struct Policy {
     pub gate: Gate,
-    /// The principals that are trusted as backends, although an authorizer or an identity pool has authenticated them.
-    /// All other principals of an authorizer or an identity pool are users. A user may do no more than anyone may in
-    /// the open mode.
+    /// The principals that the operator trusts as backends, of those that an authorizer or an identity pool has
+    /// authenticated. All others of them are users. A user may do no more than anyone may in the open mode.
     pub trusted: TrustedPrincipals,
 }
 

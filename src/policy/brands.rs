@@ -8,8 +8,8 @@ pub struct Brands {
     pub listed: Vec<String>,
 }
 
-/// The most digits of a brand that the operator has not listed. Phones take a text with more digits for a phone number,
-/// and offer to call this number.
+/// The most digits of a brand that the operator has not listed. If a text has more digits, phones mistake it for a
+/// phone number and offer to call this number.
 const MOST_DIGITS: usize = 6;
 
 impl Brands {

@@ -6,8 +6,8 @@ use std::time::Duration;
 /// door in full, because it often has a count of one, as in `1/30s`. A count of one cannot be split.
 const SPLIT_FROM: Duration = Duration::from_hours(1);
 
-/// The fewest failed guesses that lock a number at a door. Before this count, the number gets no code for a time, twice
-/// ([`GUESS_STOPS`](crate::ledger::GUESS_STOPS)). So a stranger who wants to lock a number has to wait.
+/// The fewest failed guesses that lock a number at a door. After 10 and after 30 failed guesses, a number gets no code
+/// for a time ([`GUESS_STOPS`](crate::ledger::GUESS_STOPS)). So a stranger cannot lock a number without waiting.
 const LEAST_LOCK: u32 = 35;
 
 /// The percentage of each joint limit that belongs to sign-ins. The rest belongs to HTTP. Each door has counters of its

@@ -21,9 +21,9 @@ use crate::time::Millis;
 use futures_util::future::join;
 use std::time::Duration;
 
-/// How long no guess can be about a foreign code, after the last code of this program under the plain reference has
-/// expired. A provider keeps no code longer than this. So even with a wrong clock or a changed setting, the provider
-/// does not accept this program's code as a foreign one.
+/// How long foreign codes stay impossible after the last code of this program under the plain reference has expired. A
+/// provider keeps no code longer than this. So even with a wrong clock or a changed setting, the provider does not
+/// accept this program's code as a foreign one.
 const AFTER_OWN_CODE: Duration = LONGEST_VALIDITY;
 
 /// Whether a request can be about a foreign code.
@@ -39,9 +39,9 @@ pub(super) enum ForeignCode {
 impl Service {
     /// Decides whether a request can be about a foreign code. `seen` is the verification of this program's own codes.
     ///
-    /// Three things must hold. The reference is derived as in AWS's example. The caller is trusted, because other
-    /// callers are not believed when they say that a code exists which this program did not send. And no code of this
-    /// program can still be good under the reference.
+    /// Three things must hold. The reference is derived as in AWS's example. The caller is trusted, because only a
+    /// trusted caller is believed to know of a code that other software has sent. And no code of this program can still
+    /// be good under the reference.
     pub(super) fn foreign_code(
         &self,
         seen: Option<&Verification>,

@@ -1,5 +1,5 @@
 //! The sign-in with Cognito. It uses the user's open code, or sends one. If no code can be sent to a user, the sign-in
-//! looks the same.
+//! looks the same to the app.
 
 use super::SignInCaller;
 use super::idempotency::Reservation;

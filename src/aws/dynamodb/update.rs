@@ -13,9 +13,8 @@ use std::time::Duration;
 /// Refuses an update if it was already the last one of the item. `<>` also holds if the attribute is missing.
 const NOT_DONE: &str = "#w <> :mark";
 
-/// How far back the time of another update may be for that update to count as recent. An update carries the time at
-/// which its invocation began, and the update may run several seconds later. The clocks of two machines may also differ
-/// a little.
+/// The age up to which another update counts as recent. An update carries the time at which its invocation began, and
+/// the update may run several seconds later. The clocks of two machines may also differ a little.
 const RECENT: Duration = Duration::from_secs(10);
 
 /// Builds one `UpdateItem` request.
