@@ -16,7 +16,7 @@ use simulator::{
     local::{Local, Options, PINPOINT},
     options::{Arguments, USAGE},
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 #[tokio::main(flavor = "current_thread")]
 #[expect(
@@ -106,8 +106,9 @@ async fn run(mut arguments: Arguments) -> io::Result<()> {
     let phone = bind(&arguments, arguments.phone_port)?;
     if arguments.phone_only {
         let simulator = Simulator::start_for(phone.listener, arguments.options.access)?;
+        let stop = StopSignals::new()?;
         println!("phone  {}\n\nCtrl-C stops it.", simulator.url());
-        return wait_for_stop_signal().await;
+        return stop.wait().await;
     }
     let api = bind(&arguments, arguments.api_port)?;
     arguments.options.readable = arguments
@@ -117,11 +118,12 @@ async fn run(mut arguments: Arguments) -> io::Result<()> {
     let (phone, api) = (local.simulator.url(), local.front.url());
     let send = send_command(&api);
     local.simulator.suggest(send.as_str());
+    let stop = StopSignals::new()?;
     println!(
         "{}",
         first_screen(&arguments.options, &arguments.given, &phone, &api, &send)
     );
-    wait_for_stop_signal().await
+    stop.wait().await
 }
 
 fn send_command(api: &str) -> String {
@@ -196,11 +198,26 @@ fn bind(arguments: &Arguments, port: u16) -> io::Result<Bound> {
     Ok(bound)
 }
 
-/// Waits for Ctrl-C or SIGTERM.
-async fn wait_for_stop_signal() -> io::Result<()> {
-    let mut terminated = signal(SignalKind::terminate())?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted,
-        _ = terminated.recv() => Ok(()),
+/// Ctrl-C and SIGTERM. From [`new`](Self::new) on, they are kept for [`wait`](Self::wait). A program that printed its
+/// addresses before could miss a signal that comes at once.
+struct StopSignals {
+    interrupted: Signal,
+    terminated: Signal,
+}
+
+impl StopSignals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            interrupted: signal(SignalKind::interrupt())?,
+            terminated: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn wait(mut self) -> io::Result<()> {
+        tokio::select! {
+            _ = self.interrupted.recv() => {}
+            _ = self.terminated.recv() => {}
+        }
+        Ok(())
     }
 }
