@@ -39,11 +39,11 @@ const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// The last line of a certificate.
 const END: &str = "-----END CERTIFICATE-----";
 
-/// An RSA chain as AWS's endpoints have it, made once for a process.
+/// A chain of two RSA certificates, like those of AWS's endpoints. A process of the benchmark makes one chain.
 pub(super) struct Certificates {
-    /// As many roots as the function trusts: this one in place of one of Amazon's.
+    /// A file with as many root certificates as the function trusts. The root of this chain replaces one of Amazon's.
     pub(super) roots: PathBuf,
-    /// The system's roots and this one, for programs that trust them all.
+    /// A file with the system's root certificates and the root of this chain, for programs that trust all of them.
     pub(super) system_roots: PathBuf,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
@@ -88,7 +88,7 @@ impl Certificates {
         }
     }
 
-    /// A server of its own: the sessions that it has given can be resumed there only.
+    /// A new server. The sessions that this server has given can be resumed only there.
     fn server(&self) -> Arc<ServerConfig> {
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&[&version::TLS13])
@@ -126,7 +126,7 @@ pub(super) struct Delay {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) trips: u64,
-    /// Handshakes with certificates, and those that went on with an earlier session.
+    /// Handshakes with certificates, and handshakes that resumed an earlier session.
     pub(super) full: u64,
     pub(super) resumed: u64,
 }

@@ -40,7 +40,8 @@ impl Row {
         self.program == other.program && self.request == other.request
     }
 
-    /// As it is committed: in thousands of instructions, without a look at the switches that fell among the requests.
+    /// The row as it is committed: in thousands of instructions, and without a read of the switches that fell among the
+    /// requests.
     pub(super) fn rounded(&self) -> Self {
         Self {
             instructions: (self.instructions / 1e3).round() * 1e3,
@@ -173,7 +174,7 @@ fn in_pairs(
         .collect()
 }
 
-/// Counts one process, again if the machine was too busy for it.
+/// Counts one process. If the machine was too busy for the process, counts again.
 fn counted(
     program: &Program,
     script: &[Step],

@@ -82,7 +82,7 @@ impl Environment {
         }
     }
 
-    /// Waits until the process asks for an invocation. Then everything about the last one is done.
+    /// Waits until the process asks for an invocation. By then, all work of the invocation before is done.
     pub(super) fn wait(&mut self) -> Result<(), String> {
         self.patiently(|environment, moment| environment.asked.recv_timeout(moment).ok())
             .ok_or_else(|| format!("does not ask for an invocation: {}", self.log()))

@@ -41,7 +41,7 @@ pub(super) enum Ledger {
     Without,
     /// With its key in the environment.
     With,
-    /// With its key in Secrets Manager, as it is deployed.
+    /// With the ledger's key in Secrets Manager, as in a deployed stack.
     WithSecret,
 }
 
@@ -78,7 +78,7 @@ pub(super) struct Run {
     /// For each step; a silence has none.
     pub(super) steps: Vec<(Step, Sample)>,
     pub(super) end: Usage,
-    /// Of the whole process, if valgrind has counted them.
+    /// The instructions of the whole process, if valgrind has counted them.
     pub(super) instructions: Option<u64>,
 }
 
@@ -89,7 +89,8 @@ pub(super) struct How {
     pub(super) provider: Delay,
     /// The file for valgrind's counts.
     pub(super) count: Option<PathBuf>,
-    /// The memory of the function, whose share of a processor it gets from the first invocation on.
+    /// The memory of the function. From the first invocation on, the process gets the share of a processor that goes
+    /// with it.
     pub(super) memory: Option<u64>,
 }
 
@@ -247,7 +248,7 @@ pub(super) fn run(
     })
 }
 
-/// The use of a process, a moment after it has asked for work, when it sleeps.
+/// The usage of a process, a moment after it has asked for work. By then the process sleeps.
 fn settled(environment: &Environment) -> Usage {
     std::thread::sleep(Duration::from_millis(2));
     environment.usage()

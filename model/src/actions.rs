@@ -154,7 +154,7 @@ impl Model {
     }
 }
 
-/// Whether a sign-in that settles has no budget to give back. Then it refunds a decoy.
+/// Whether a sign-in that settles has no budget to refund. The refund then goes to a decoy.
 #[must_use]
 pub fn refunds_decoy(running: &Running) -> bool {
     is_of_sign_in(running.request)

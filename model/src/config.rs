@@ -51,7 +51,7 @@ pub enum Guard {
     PayOpen,
     /// Only a verification that has not expired takes attempts.
     PayUnexpired,
-    /// Only a verification with attempts left takes them.
+    /// An attempt is taken only from a verification that has attempts left.
     PayLeft,
     /// Of two equal guesses at once, only one is paid for.
     PayNotPending,

@@ -175,7 +175,7 @@ impl Model {
     fn write_ahead(&self, state: &mut State, running: &mut Running, fate: Fate) -> Next {
         let target = target_of(state, running);
         let plan = self.planned(running);
-        // If it stays unclear whether the record was written, it must be settled all the same.
+        // The record must be settled, even if it stays unclear whether the record was written.
         running.facts.is_prepared = true;
         let written = by_fate(fate, || self.write(state, target, running, &plan));
         match written {

@@ -46,7 +46,7 @@ impl Model {
         }
     }
 
-    /// A session without a guess left gets no further code, and no session gets one too soon.
+    /// A session without a guess left gets no further code, and no session gets a code too soon.
     fn look_before_resend(&self, running: &mut Running, seen: &Record) -> Next {
         let now = running.now;
         let Answer::Challenge {

@@ -46,7 +46,7 @@ type Path = Vec<(State, Option<Action>)>;
 struct Found {
     /// Different states.
     states: usize,
-    /// Every state that was reached, as often as it was.
+    /// All visits of states. A state counts each time it was reached.
     reached: usize,
     /// The path to the nearest broken property.
     path: Option<Path>,

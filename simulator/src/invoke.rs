@@ -71,7 +71,7 @@ fn readable(result: &Value, is_error: bool) -> String {
         let body: Value = serde_json::from_str(text("body")).unwrap_or_default();
         return format!("HTTP {status}\n{body:#}");
     }
-    // A trigger returns the whole event, and only its response is new.
+    // A trigger returns the whole event. Only the field `response` is new.
     let response = result.get("triggerSource").and(result.get("response"));
     format!("{:#}", response.unwrap_or(result))
 }

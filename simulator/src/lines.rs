@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 
 use crate::Call;
 
-/// Where the function writes its JSON lines. Those about requests wait for the rest of the line.
+/// Takes the JSON lines that the function writes, and prints them for people. The line of a request gives only the
+/// cause of a failure. This cause is kept until the desk prints the request.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lines {
     /// The causes of failed requests, by request ID.

@@ -92,7 +92,7 @@ impl Local {
             simulator.describe(Service::EndUserMessaging);
         }
         let lines = options.readable.then(Lines::default);
-        // A listener on all addresses is reached on this one.
+        // If the listener is on all addresses, this address reaches it, too.
         let endpoint = format!("http://127.0.0.1:{}", simulator.address.port());
         let endpoint = if simulator.address.ip().is_unspecified() {
             endpoint
@@ -102,7 +102,7 @@ impl Local {
         let app = Arc::new(function(&endpoint, options, ledger, lines.clone()).await?);
         let phone = Arc::clone(&simulator);
         let rules = Rules {
-            // In the open mode nobody signs. A signed request would be one of a backend.
+            // In the open mode nobody signs. If a request were signed, the service would take its caller for a backend.
             is_signed: !options.is_open(),
             access: options.access.clone(),
             ..Rules::default()

@@ -169,7 +169,7 @@ fn port(argument: &str, value: &str) -> Result<u16, String> {
         .map_err(|_| format!("{argument} is a number up to 65535, not {value}."))
 }
 
-/// `NAME=VALUE`, or `NAME` with its value in the environment, where make puts it.
+/// Reads `NAME=VALUE`, or `NAME` alone. If it is `NAME` alone, the value is in the environment, where make puts it.
 fn setting(
     text: &str,
     environment: &dyn Fn(&str) -> Option<String>,

@@ -87,7 +87,8 @@ pub(crate) fn truncate(response: Response<Body>, body: &Bytes) -> Response<Body>
         .insert(header::CONTENT_LENGTH, body.len().into());
     let half = stream::iter([Ok(body.slice(..body.len() / 2))]);
     let end = stream::once(async {
-        // After an error, hyper drops everything that it has not written yet. The wait lets it write first.
+        // After an error, hyper drops everything that it has not written yet. During this wait, hyper writes the first
+        // half.
         tokio::time::sleep(Duration::from_millis(20)).await;
         Err(HungUp)
     });

@@ -25,7 +25,7 @@ pub(crate) fn routes() -> Router<Arc<Desk>> {
     Router::new().route("/", post(operation))
 }
 
-/// All operations of the service share one path. Other operations are not recorded.
+/// All operations of the service share one path. Operations other than `PutMessageFeedback` are not recorded.
 async fn operation(State(desk): State<Arc<Desk>>, request: Request) -> Response<Body> {
     let named = [
         ("x-amz-target", "PinpointSMSVoiceV2.PutMessageFeedback"),

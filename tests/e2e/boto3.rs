@@ -22,7 +22,7 @@ fn boto3(settings: &Settings, script: &str, arguments: &[&str]) -> Value {
     )
 }
 
-/// A provider, with a script for it like AWS's example.
+/// A provider, and a script for it that is like AWS's example.
 #[derive(Clone, Copy)]
 struct Pair {
     provider: &'static str,

@@ -29,7 +29,7 @@ pub(crate) type Settings = BTreeMap<&'static str, String>;
 /// 32 bytes in base64.
 pub(crate) const LEDGER_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
-/// The event shape for tests that do not depend on one.
+/// The event shape for tests that do not depend on the shape.
 const DOOR: &str = "http-v2";
 
 /// The path of a tool, from a variable that `make test` sets.
@@ -239,7 +239,7 @@ pub(crate) fn http_response(response: &Value) -> Option<(u64, Value)> {
     ))
 }
 
-/// The event of a request: the one in `events/` for this route and event shape, with another body.
+/// The event of a request. It is the event in `events/` for this route and event shape, with another body.
 pub(crate) fn request(door: &str, route: &str, body: &Value) -> Value {
     let mut event = file(&format!("{route}.{door}"));
     event["body"] = json!(body.to_string());

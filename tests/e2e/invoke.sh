@@ -23,7 +23,7 @@ if [ ! -x .aws-sam/build/Function/bootstrap ] || [ -n "$(find src Cargo.lock tem
     sam build --parameter-overrides "Architecture=$OTP_E2E_ARCHITECTURE" >&2
 fi
 
-# Use the simulator of `make run` if it is running. Then its inbox shows the message, and its codes can be verified.
+# If `make run` is running, its simulator is used. The message is then in its inbox, and the code can be verified.
 if ! curl -fsS "$phone/inbox" >/dev/null 2>&1; then
     cargo build --quiet --package simulator
     target/debug/simulator --phone-only --port 6870 >/dev/null &

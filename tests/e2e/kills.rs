@@ -21,7 +21,8 @@ const ALLOWED: u64 = 3;
 /// repeat for five seconds only. A wait of this length is therefore enough for both.
 const KEY_IN_USE: Duration = Duration::from_secs(31);
 
-/// How many rounds run before they are closed and checked. With more, codes could expire before the check.
+/// How many rounds run before all of them are closed and checked. With more rounds, codes could expire before the
+/// check.
 const BATCH: usize = 200;
 
 /// The request during which the function is killed.

@@ -62,7 +62,8 @@ impl World {
         }
     }
 
-    /// Makes and checks histories of a batch, until a lane has found a problem. `first` numbers the first one.
+    /// Makes and checks the histories of a batch, until a lane has found a problem. The first history has the number
+    /// `first`.
     fn batch(&self, first: u64) -> Found {
         let mut all = Found::default();
         let found = std::thread::scope(|scope| {

@@ -226,7 +226,7 @@ impl World {
                 }
                 match (status, first) {
                     (202, true) if random.chance(40) => Step::SendAgain,
-                    // The limit for Canada is reached. Of the other limits, only attackers reach one.
+                    // The limit for Canada is reached. Only attackers reach any of the other limits.
                     (429, true) if body["limit"] == "country" => return None,
                     (202, _) | (_, false) => Step::Status,
                     (_, true) if body["delivery"] == "unknown" => Step::Status,

@@ -101,7 +101,8 @@ virtual_environment() {
         skip "$purpose: python3 cannot make virtual environments (Debian: apt install python3-venv)"
         return 0
     fi
-    # The file has the dependencies too: --no-deps installs nothing beside it, and check misses nothing.
+    # The file has the dependencies, too. With --no-deps, pip installs nothing that is not in the file. `pip check` finds a
+    # missing dependency.
     if ! quietly "$out/$name/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes -r "$requirements" ||
         ! quietly "$out/$name/bin/python" -m pip check; then
         rm -rf "${out:?}/$name"
@@ -185,7 +186,7 @@ dynamodb_local() {
     printf '%s\n' "$state" >"$out/$name/.ready"
 }
 
-# SAM CLI runs this emulator in its containers. It is a Linux program that needs no container.
+# SAM CLI runs this emulator in its containers. The emulator itself is a Linux program that needs no container.
 emulator() {
     local architecture found
     case "$(uname -s) $(uname -m)" in

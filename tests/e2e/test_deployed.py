@@ -299,7 +299,7 @@ def test_each_right_of_an_operator_is_a_right_of_its_own(stack):
     policy = {it["Sid"]: it for it in json.loads(found["OperatorPolicy"])["Statement"]}
     stack.user("unlocks", [policy["Unlock"]])
     stack.user("names", [policy["Key"]])
-    # One whose right is on the function without any alias, as on a stack without them.
+    # A user whose right is on the function without any alias, as on a stack without aliases.
     bare = found["FunctionArn"].removesuffix(":live")
     stack.user("bare", [{"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": bare}])
 

@@ -1102,7 +1102,7 @@ def test_parameters_set_the_properties_of_the_function():
         "MESSAGE_FEEDBACK": "on",
         "TEST_NUMBERS": "+14255550100=A1B2@2027-01-31",
     }
-    # During a move both providers have their settings, and the previous provider does not change who sends.
+    # During a move, both providers have their settings. The previous provider does not change who sends.
     moving = environment(deployed(**VARIANTS["from Pinpoint to End User Messaging"]))
     assert moving == other | usual | {
         "OTP_PREVIOUS_PROVIDER": "pinpoint",
@@ -1612,7 +1612,7 @@ def test_parameters_of_end_user_messaging_are_rejected_without_it():
     assert sorted(group) == sorted(given)
     for name, value in given.items():
         assert rejected(source, **{name: value}), name
-        # As the previous provider, it keeps its settings while its codes are valid.
+        # As the previous provider, End User Messaging keeps its settings while its codes are valid.
         assert not rejected(source, **{name: value}, PreviousProvider="end-user-messaging"), name
 
 

@@ -26,7 +26,7 @@ struct SignIn {
     name: String,
     attributes: Value,
     not_found: bool,
-    /// The metadata that the app sends with its answers. AWS does not pass it on when a sign-in begins.
+    /// The metadata that the app sends with its answers. When a sign-in begins, AWS does not pass metadata on.
     client_metadata: Value,
     session: Vec<Value>,
     shown: Map<String, Value>,

@@ -27,7 +27,7 @@ struct Kind {
     /// The members of the request context.
     context: Value,
     trust: Trust,
-    /// The entry of `TRUSTED_PRINCIPALS` that makes it a backend.
+    /// The entry of `TRUSTED_PRINCIPALS` that makes the caller a backend.
     entry: Option<String>,
 }
 
@@ -84,7 +84,7 @@ fn jwt(claims: &Value) -> Value {
     json!({ "authorizer": { "jwt": { "claims": claims, "scopes": null } } })
 }
 
-/// The token of an app's user: it names the app's client, too. Its `principalId` is a claim that users can choose.
+/// The token of an app's user. It also names the app's client. Its `principalId` is a claim that users can choose.
 fn user_claims() -> Value {
     json!({
         "iss": POOL, "sub": "b7e1", "client_id": "app1", "username": "jane", "token_use": "access",
@@ -231,7 +231,7 @@ async fn a_principal_that_only_resembles_a_named_one_is_none() {
                 "sub=app".to_owned(),
             ],
         ),
-        // The tokens of an app's users name the app's client: that makes no backend of them.
+        // The tokens of an app's users name the app's client. This does not make the users backends.
         (
             "JWT user",
             vec![
@@ -381,7 +381,8 @@ async fn users_are_counted_by_the_address_of_their_connection() {
             let body = json!({ "destinationNumber": number(nth) });
             statuses.push(kind.ask(&world, "send", &body).await.status);
         }
-        // A backend says the address of its own user, and the machines of a backend share theirs.
+        // A backend names the address of its user itself. The machines of a backend share the address of their
+        // connection, and this address does not count.
         let third = if kind.trust == User { 429 } else { 202 };
         assert_eq!(
             statuses,
@@ -426,7 +427,7 @@ async fn a_user_cannot_redeem_the_success_of_a_backend() {
     user.ask(&world, "status", &claim)
         .await
         .is_problem(403, "caller_not_trusted");
-    // The control: the same request of the same caller, once the operator trusts it.
+    // The control: the same request of the same caller, after the operator has named the caller as trusted.
     let entry = user.entry.clone().unwrap();
     let settings = [
         ("LEDGER_TABLE", "otp"),

@@ -162,7 +162,7 @@ fn the_template_sets_every_setting_and_no_other() {
     assert_eq!(set, known);
 }
 
-/// A setting that it left out would come from the environment of the shell.
+/// If `make invoke-packaged` left out a setting, the setting would come from the environment of the shell.
 #[test]
 fn make_invoke_packaged_sets_every_setting() {
     let script = repository("tests/e2e/invoke.sh");

@@ -442,7 +442,8 @@ async fn a_sign_in_is_locked_after_its_part_of_the_guesses() {
     ];
     let world = World::counted(&settings).await;
     let user = User::with_number(REAL);
-    // Ten would be its share. Sends wait after 10 and after 30 failures, and no door locks before that.
+    // By its share, this door would lock after 10 failures. But sends wait after 10 and after 30 failures, and no door
+    // locks before these waits.
     for _ in 0..7 {
         let mut sign_in = SignIn::begin(&world, &user).await;
         for guess in 0..5 {

@@ -18,7 +18,7 @@ fn differing(guard: Guard) -> Option<(State, Vec<Action>)> {
     let [whole, without] = [None, Some(guard)].map(|without| Model { config, without });
     let mut rng = Rng::with_seed(1);
     for walk in 0..4_000_000 {
-        // In the second half with requests that wait while others run to their end.
+        // In the second half, some requests wait while others run to their end.
         let prefers_last = walk >= 2_000_000;
         let start = rng.choice(whole.starts())?;
         let mut states = [start.clone(), start.clone()];
@@ -52,7 +52,7 @@ fn differing(guard: Guard) -> Option<(State, Vec<Action>)> {
     None
 }
 
-/// A step of the request in the last place instead.
+/// If the chosen action is a step, replaces it with a step of the request in the last place.
 fn of_last(model: &Model, state: &State, chosen: Action, rng: &mut Rng) -> Action {
     let is_step = |action: &Action| {
         matches!(

@@ -54,7 +54,7 @@ pub(crate) enum Given {
     Verified(Result<Answer, Error>),
 }
 
-/// A request's steps that wait, by the place of the request among those that run.
+/// The steps that requests wait for. A request is named by its place among the requests that run.
 #[derive(Clone, Default)]
 pub(crate) struct Gate(Arc<Mutex<Inner>>);
 
@@ -72,7 +72,7 @@ impl Gate {
         self.0.lock().unwrap()
     }
 
-    /// From now on steps are those of the request in this place.
+    /// From now on, all steps belong to the request in this place.
     pub(crate) fn runs(&self, slot: usize) {
         self.inner().slot = slot;
     }

@@ -12,7 +12,7 @@ pub(crate) struct Kinds {
     answers: BTreeMap<(Door, Answer), usize>,
 }
 
-/// All values of a type. It does not compile if one is missing.
+/// All values of a type. If a value is missing, this does not compile.
 macro_rules! all {
     ($type:ident $(but $other:pat)?, [$($value:ident),* $(,)?]) => {{
         let _is_listed = |value: $type| match value {
@@ -73,7 +73,7 @@ impl Kinds {
         self.answers.values().sum()
     }
 
-    /// The kinds of a door's steps, of other actions and of its answers that are not there.
+    /// The kinds that are missing: of the steps and the answers of a door, and of other actions.
     pub(crate) fn missing(&self, door: Door) -> Vec<String> {
         let mut missing = Vec::new();
         for (place, fate) in every_step(door) {
@@ -126,7 +126,7 @@ fn every_step(door: Door) -> Vec<(Place, Fate)> {
             fate,
             Fate::Done | Fate::Refused | Fate::UnclearSent | Fate::UnclearUnsent
         ),
-        // The failures of a third provider are those of a second.
+        // A third provider has no failures of its own: they are the same as those of a second.
         (Place::Ask(2), fate) => matches!(fate, Fate::Yes | Fate::No),
         (Place::Ask(_), fate) => {
             matches!(fate, Fate::Yes | Fate::No | Fate::NoAnswer | Fate::YesLost)

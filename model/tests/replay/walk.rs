@@ -51,7 +51,7 @@ const RESENDS_OF_SIGN_INS: Config = Config {
     ..bounds::SIGN_INS
 };
 
-/// A session that is a decoy at each of its questions, beside one that is none.
+/// Two sessions: a decoy that is asked all its questions, and a real one.
 const DECOYS_AND_SESSIONS: Config = Config {
     requests: &[
         Request::UnknownSignIn { session: 0 },
@@ -203,7 +203,7 @@ fn kind_of(state: &State, action: Action) -> usize {
     }
 }
 
-/// The number of a path's world, its random numbers, and its first state.
+/// The model, the first state and the random numbers of a path. The number of the path determines all three.
 pub(crate) fn start(worlds: &Worlds, path: u64) -> (Model, State, Rng) {
     let index = usize::try_from(path).unwrap() % worlds.len();
     let config = worlds[index];

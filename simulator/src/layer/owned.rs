@@ -38,7 +38,7 @@ macro_rules! own {
     };
 }
 
-/// The argument from a reference to its owned value.
+/// The argument of a method, made from a reference to the owned value.
 macro_rules! lend {
     ($owned:ident: &$type:ident<'_>) => {
         &$owned.borrow()

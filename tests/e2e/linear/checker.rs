@@ -151,7 +151,7 @@ struct Search<'a, S: Specification> {
     random: Random,
 }
 
-/// The visited configurations. Of those that differ only in their rests, it keeps those with the most rests.
+/// The visited configurations. If several differ only in their rests, those with the most rests are kept.
 struct Visited<S, P> {
     rests: HashMap<(usize, S, Running<P>), Vec<Running<P>>>,
     count: usize,

@@ -24,7 +24,7 @@ pub(crate) const CLIENTS: usize = 4;
 /// Verifications of one number.
 const REFERENCES: usize = 2;
 
-/// The most configurations that a check may visit. With more, it counts as failed.
+/// The most configurations that a check may visit. If a check needs more, it counts as failed.
 const MOST_CONFIGURATIONS: usize = 5_000_000;
 
 /// A request to the table times out after a second. If a request to the function took less time than `SLOW`, none of

@@ -103,13 +103,14 @@ pub(crate) enum Progress {
     Plan,
     /// A send that writes the next generation.
     Write(Planned),
-    /// A send that has sent its text, with the things that it still has to record.
+    /// A send that has sent its text. The fields say what the send still has to record.
     Record {
         generation: u8,
         settle: bool,
         finish: bool,
     },
-    /// A send that was refused or got no clear answer. It takes back its possible write, and gives its key back.
+    /// A send that was refused or got no clear answer. If it may have written, it takes this write back. Then it gives
+    /// its key back.
     TakeBack {
         planned: Planned,
         undo: bool,
@@ -122,7 +123,7 @@ pub(crate) enum Progress {
     /// A guess that has cost an attempt although the table's answer was lost. If a new verification has begun
     /// meanwhile, the guess costs another attempt. Otherwise it does not.
     PayAgain(u8),
-    /// A guess that is checked, with the verification as it was when it cost the attempt.
+    /// A guess that is being checked, with the verification as it was when the guess cost the attempt.
     Check(Paid),
     /// A right guess that ends the verification.
     Consume(Right),
@@ -162,7 +163,7 @@ pub(crate) struct Planned {
     left: u8,
     sends: u8,
     valid: Set,
-    /// Whether it was written before, with an answer that was lost.
+    /// Whether the send has written before, and the answer was lost.
     was_written: bool,
 }
 
@@ -340,7 +341,8 @@ struct Context<'a> {
     text: Option<usize>,
     guess: usize,
     is_code: bool,
-    /// Whether a later step needs to know that this was the last guess: the same guess, or a repeat of this one.
+    /// Whether a later step must know that this guess was the last. Then the same guess or a repeat of this one may
+    /// follow.
     is_remembered: bool,
     winner: usize,
 }
