@@ -1,7 +1,7 @@
 """Sends and verifies with boto3 as AWS's example does, as a function under AWS's own runtime client.
 
-The handler has no ledger. Compare it with the function without a ledger. It makes one client for all requests, as many
-functions do. This costs less than a client for each request.
+The handler has no ledger. Compare it with the function without a ledger. The handler makes one client for all requests, as
+many functions do. This costs less than a client for each request.
 """
 
 import hashlib

@@ -60,8 +60,8 @@ pub fn text(language: &str, brand: &str, code: &str) -> Option<String> {
     )
 }
 
-/// The language of a text of End User Messaging. The text still has its placeholder for the code. If it is not one of
-/// the built-in texts, the result is empty.
+/// The language of a text of End User Messaging. The text still has its placeholder for the code. If the text is not
+/// one of the built-in texts, the result is empty.
 pub(crate) fn language_of(template: &str) -> String {
     const BRAND: &str = "Qzq";
     let fits = |body: &str| {

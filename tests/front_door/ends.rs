@@ -104,7 +104,7 @@ async fn no_guess_reopens_an_ended_verification() {
     for (end, foreign) in ENDS.into_iter().flat_map(|end| [(end, "off"), (end, "on")]) {
         for later in delays {
             // With foreign codes, AWS may be asked as soon as none of our codes can be right any more. This is the case
-            // after a failed send, and when an hour has passed since the end. Other cases are tested here.
+            // after a failed send, and when an hour has passed since the end. The test leaves these cases out.
             let nothing_is_good = end == End::Failed || later > Duration::from_hours(1);
             if foreign == "on" && nothing_is_good {
                 continue;

@@ -1,5 +1,5 @@
-//! Removes the clauses of the conditions one by one, from the requests on their way to the table. Without any one of
-//! its clauses, the ledger must break its contract. This shows that each clause is needed.
+//! Removes the clauses of the conditions one by one, from the requests on their way to the table. If a single clause is
+//! missing, the ledger must break its contract. This shows that each clause is needed.
 
 use crate::emulator::{Emulator, Request, keep_what_is_used, remove};
 use crate::shared::{

@@ -66,7 +66,7 @@ pub(crate) const JUDGEMENTS: &[Judgement] = &[
     // Mexico: 1 was dialled before a mobile number until 2019.
     other(52, &["1"], ALL, Hint::MexicanOne),
     // Argentina: from abroad, a mobile number is 9, area code, number. At home it is area code, 15, number. Networks
-    // also deliver a message to the form from abroad without its 9. If this form were accepted, one phone would have
+    // also deliver a message to the area code and the number alone. If this form were accepted, one phone would have
     // two spellings. Landlines have this form, too, and are refused with it. Refusing them does no harm, because they
     // take no SMS.
     other(54, &["123"], ALL, Hint::ArgentineNine),

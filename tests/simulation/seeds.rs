@@ -123,8 +123,8 @@ fn every_invariant_holds_at_every_step() {
     }
 }
 
-/// Makes the same runs with the shipped ledger beside the ledger in memory. DynamoDB does every step, too, and must
-/// give the same reply as memory.
+/// Makes the runs of the simulation with two ledgers at once. The shipped ledger in DynamoDB also does every step, and
+/// must give the same reply as the ledger in memory.
 #[test]
 fn every_invariant_holds_and_dynamodb_agrees_with_memory() {
     let started = Instant::now();

@@ -138,9 +138,10 @@ fn cost(operation: &Operation, guess: Guess) -> Cost {
     }
 }
 
-/// Finds two kinds of wrong sends: failed guesses should have stopped the send and did not, or they stopped the send
-/// and should not have. If requests overlap, their order is not known. A send is reported only if it is wrong in every
-/// possible order. A right guess clears the failures before it, and the failure that it was charged itself.
+/// Finds two kinds of wrong sends. Either failed guesses should have stopped the send and did not, or failed guesses
+/// stopped the send and should not have. If requests overlap, their order is not known. A send is reported only if it
+/// is wrong in every possible order. A right guess clears the failures before it. It also clears the failure that was
+/// charged for the right guess itself.
 pub(crate) fn wrongly_limited(history: &[Timed<Operation>]) -> Vec<String> {
     let is_before = |one: &Timed<Operation>, other: &Timed<Operation>| {
         one.returned.is_some_and(|returned| returned < other.called)

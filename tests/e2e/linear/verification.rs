@@ -341,8 +341,8 @@ struct Context<'a> {
     text: Option<usize>,
     guess: usize,
     is_code: bool,
-    /// Whether a later step must know that this guess was the last. Then the same guess or a repeat of this one may
-    /// follow.
+    /// Whether the same guess or a repeat of this guess may follow. A later step must then know that this guess was the
+    /// last.
     is_remembered: bool,
     winner: usize,
 }
