@@ -520,20 +520,13 @@ impl Verification {
                 Progress::Over
             }
         };
-        // With faults a step may fail for good. Then the generation stays written, or the key stays taken.
         if undo {
             let after = state.undo(planned, context.id);
             next.push((after, progress(false, release)));
-            if context.had_faults {
-                next.push((state.clone(), progress(false, release)));
-            }
         }
         if release {
             let after = state.release_key(context.key, context.id);
             next.push((after, progress(undo, false)));
-            if context.had_faults {
-                next.push((state.clone(), progress(undo, false)));
-            }
         }
         next
     }
@@ -882,7 +875,10 @@ impl Specification for Verification {
         match *progress {
             Progress::Over => Return::Complete,
             // The answer does not wait for these steps, even if they fail.
-            Progress::Record { .. } | Progress::Release | Progress::Note(_)
+            Progress::Record { .. }
+            | Progress::TakeBack { .. }
+            | Progress::Release
+            | Progress::Note(_)
                 if context.had_faults =>
             {
                 Return::WithRests(vec![*progress])
