@@ -39,8 +39,8 @@ pub struct Record {
     pub request_id: String,
     /// Whether this is the first invocation of its execution environment.
     pub cold_start: bool,
-    /// The HTTP status that the outcome would have. If the event gets no HTTP response, this status decides the level
-    /// of the line.
+    /// For an event that gets no HTTP response: the HTTP status that its outcome would have if it got one. This status
+    /// decides the level of the line. If there is an HTTP response, its own status decides.
     pub severity: Option<u16>,
     /// The limit that refused the request.
     pub limit: Option<&'static str>,

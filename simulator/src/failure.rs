@@ -73,8 +73,8 @@ pub enum Failure {
     /// text of the exception gives the reason, and the text contains the number.
     OptOut,
     /// Send: the number cannot be reached. Pinpoint: 200, `PERMANENT_FAILURE`. End User Messaging: 400
-    /// `ValidationException`. Only the text of the exception says that the number is a landline, and the text contains
-    /// the number.
+    /// `ValidationException`, here because the number is a landline. Only the text of the exception gives this reason,
+    /// and the text contains the number.
     PermanentFailure,
     /// Pinpoint, send: 200, `PERMANENT_FAILURE`. The `StatusMessage` says that the number opted out, and contains the
     /// number.
