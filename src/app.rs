@@ -52,7 +52,8 @@ enum Recognized {
 impl App {
     /// Builds the function that these settings describe.
     ///
-    /// With `ledger`, the function keeps its state there. With `None`, it uses the table that the settings name.
+    /// With `ledger`, the function keeps its state there. With `None`, the function keeps its state in the table that
+    /// the settings name.
     ///
     /// # Errors
     ///

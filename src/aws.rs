@@ -54,9 +54,10 @@ pub fn config_loader(http_client: SharedHttpClient) -> ConfigLoader {
         .profile_files(no_profiles)
         .identity_cache(IdentityCache::no_cache())
         .http_client(http_client)
-        // The SDK repeats no call. A second send would be a second SMS, and a second verify would use up another
-        // attempt. A conditional write that was carried out, and only lost its response, would be refused on the
-        // repeat, because the item has changed. The adapter of DynamoDB makes the repeats that are safe.
+        // The SDK repeats no call, for three reasons. A repeated send could be a second SMS. A repeated verify could
+        // use up another attempt. And if a conditional write was carried out and only its response was lost, a repeat
+        // of the write is refused, because the item has changed. The adapter of DynamoDB makes the repeats that are
+        // safe.
         .retry_config(RetryConfig::disabled())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     match AppName::new("otp-lambda") {
@@ -132,9 +133,10 @@ pub const AMAZON_ROOTS: &str = include_str!("aws/amazon-roots.pem");
 
 /// How long an idle connection is kept.
 ///
-/// While Lambda has frozen the function, AWS may close a connection, and the function does not notice. The next request
-/// would go to a dead connection and fail. If that request is a send, it is not repeated, and the caller is told that a
-/// message may have been sent. A new connection costs only a few milliseconds, so an old one is not worth this risk.
+/// While Lambda has frozen the function, AWS may close an idle connection, and the function does not notice. If the
+/// next request uses this closed connection, the request fails. A failed send is not repeated, and the caller is told
+/// that a message may have been sent. A new connection costs only a few milliseconds, so an old connection is not worth
+/// this risk.
 const IDLE_TIME_LIMIT: Duration = Duration::from_secs(20);
 
 /// An HTTPS client that trusts Amazon's roots, or those in `ca_bundle` (PEM) instead.
@@ -153,11 +155,12 @@ pub fn http_client(ca_bundle: Option<&[u8]>) -> SharedHttpClient {
     SharedHttpClient::new(OneConnector(client.build_https()))
 }
 
-/// Gives all clients one connector, so that the roots are parsed once. The SDK would make a connector for each set of
-/// time limits, and another one to check each client's configuration.
+/// Gives all clients one connector, so that the root certificates are parsed once. By default, the SDK makes a
+/// connector for each set of time limits, and another connector to check each client's configuration.
 ///
-/// With one connector, every client has the same time limits for connecting and reading. They are those for a provider.
-/// A call to the table or to Secrets Manager has a shorter limit as a whole.
+/// With one connector, every client has the same time limits for connecting and reading. These time limits are long
+/// enough for a provider. A call to the table or to Secrets Manager has an additional, shorter time limit for the whole
+/// call.
 #[derive(Debug)]
 struct OneConnector(SharedHttpClient);
 

@@ -183,9 +183,9 @@ pub(crate) async fn respond(
     event.with_response(&response).ok_or_else(unexpected)
 }
 
-/// The time at which to send a response that is ready after `elapsed`: the next multiple of the floor. To wait only
-/// until the floor would not be enough. If the provider takes longer than the floor, the sign-ins that ask the provider
-/// would respond later than the others.
+/// The time at which to send a response that is ready after `elapsed`: the next multiple of the floor. A wait until the
+/// floor alone is not enough: if the provider took longer than the floor, the sign-ins that ask the provider would
+/// respond later than the sign-ins that do not.
 fn response_time(floor: Duration, elapsed: Duration) -> Duration {
     let Some(steps) = elapsed.as_nanos().checked_div(floor.as_nanos()) else {
         return elapsed;
@@ -233,8 +233,8 @@ async fn verify_response(
     json!({ "answerCorrect": is_correct })
 }
 
-/// Refuses a sign-up without proof that the number is the user's. The sign-up could also pass, and leave the user
-/// unconfirmed. But then the user would keep a user name that is another person's number.
+/// Refuses a sign-up without proof that the number belongs to the user. If such a sign-up passed and only left the user
+/// unconfirmed, the user would keep a user name that is another person's number.
 async fn sign_up_response(
     service: &Service,
     request: &Request,

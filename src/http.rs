@@ -35,8 +35,9 @@ pub enum Gate {
 #[derive(Debug, Clone)]
 pub struct Policy {
     pub gate: Gate,
-    /// The principals that the operator trusts as backends, of those that an authorizer or an identity pool has
-    /// authenticated. All others of them are users. A user may do no more than anyone may in the open mode.
+    /// The principals that the operator trusts as backends. This list is only about principals that an authorizer or an
+    /// identity pool has authenticated. If such a principal is not in the list, it is a user. A user may do no more
+    /// than anyone may in the open mode.
     pub trusted: TrustedPrincipals,
 }
 

@@ -195,8 +195,8 @@ pub trait Ledger: Send + Sync {
     /// Frees a key because no message was sent under it. Does nothing if another request holds the key.
     async fn release_key(&self, item: &ItemName, holder: Holder) -> Result<(), Unavailable>;
 
-    /// Records the response that repeats of the request get. `None` means that it is unknown whether a message was
-    /// sent. Does nothing if another request holds the key.
+    /// Records the response that repeats of the request get. If it is unknown whether a message was sent, this response
+    /// is `None`. Does nothing if another request holds the key.
     async fn finish_key(
         &self,
         item: &ItemName,
@@ -266,8 +266,8 @@ pub trait Ledger: Send + Sync {
 
     /// Spends an attempt on a guess.
     ///
-    /// The step is refused if the verification is not open. It is also refused if the guess repeats the last one,
-    /// unless the outcome of the last one is unclear or has been pending for [`GUESS_PENDING`].
+    /// The step is refused if the verification is not open. The step is also refused if the guess repeats the last
+    /// guess, unless the outcome of the last guess is unclear or has been pending for [`GUESS_PENDING`].
     ///
     /// Two more rules hold if the guess responds to a sign-in `question`. Only the session that owns the verification
     /// may spend the last attempt. And the same guess at the same question is always refused: Cognito has delivered one

@@ -1,9 +1,11 @@
 //! The commands of operators, who invoke the function directly: `unlock`, `key` and `settings`.
 //!
-//! A command is an event such as `{"operation": "unlock", "destinationNumber": "+14255550142"}`. `settings` has no
-//! number. Its response says that the function has started with its settings and has read its secret.
+//! A command is an event such as `{"operation": "unlock", "destinationNumber": "+14255550142"}`. The command `settings`
+//! has no number. The response to `settings` says that the function has started with its settings and has read its
+//! secret.
 //!
-//! The response shows the number masked. `"oldSpelling": true` says that the number was given in an old spelling.
+//! The responses to `unlock` and `key` show the number masked. In them, `"oldSpelling": true` says that the number was
+//! given in an old spelling.
 //!
 //! Only a principal with the permission `lambda:InvokeFunction` can send a command. An HTTP request cannot be a
 //! command, because its body is a string inside the event. Lambda gives the permission for one name of the function: an
@@ -50,8 +52,9 @@ impl InvokedAs {
         }
     }
 
-    /// Checks that requests and sign-ins are served under this name. The operator's aliases serve neither. Otherwise,
-    /// somebody who may invoke such an alias could send an event that claims to come from any principal.
+    /// Checks that requests and sign-ins are served under this name. The operator's aliases serve neither requests nor
+    /// sign-ins. If they did, somebody who may invoke such an alias could send an event that claims to come from any
+    /// principal.
     ///
     /// # Errors
     ///

@@ -157,9 +157,9 @@ impl fmt::Debug for PhoneNumber {
 
 /// Masks a number: `+`, the calling code, always seven stars, and the last four digits.
 ///
-/// Four digits would be most of a short number. So a national number of fewer than eight digits shows only the last
-/// two. A national number of fewer than three digits shows none, but [`PhoneNumber::parse`] never returns such a
-/// number.
+/// In a short number, four digits are most of the number. So a national number of fewer than eight digits shows only
+/// the last two. A national number of fewer than three digits shows none, but [`PhoneNumber::parse`] never returns such
+/// a number.
 #[must_use]
 pub fn mask(calling_code: &str, national: &str) -> String {
     let shown = match national.len() {

@@ -1,5 +1,5 @@
-//! The rules: which numbers are served, how often, and for how much money. They use no clock and no
-//! network.
+//! The rules: which numbers are served, how often, and for how much money. This module uses no
+//! clock and no network.
 
 mod brands;
 mod budgets;

@@ -39,8 +39,9 @@ pub struct Record {
     pub request_id: String,
     /// Whether this is the first invocation of its execution environment.
     pub cold_start: bool,
-    /// For an event that gets no HTTP response: the HTTP status that its outcome would have if it got one. This status
-    /// decides the level of the line. If there is an HTTP response, its own status decides.
+    /// For an event without an HTTP response, such as a sign-in: the HTTP status that belongs to the outcome of the
+    /// event. This status decides the level of the line. If the event gets an HTTP response, the status of the response
+    /// decides.
     pub severity: Option<u16>,
     /// The limit that refused the request.
     pub limit: Option<&'static str>,

@@ -191,7 +191,7 @@ impl Texts {
 
     /// The call in exactly this language, complete except for `{{code}}`. `None` if this language has no text.
     ///
-    /// The brand is changed as in [`sms`](Self::sms), and markup in it is escaped.
+    /// The brand is changed as in [`sms`](Self::sms), and markup in the brand is escaped.
     #[must_use]
     pub fn voice(&self, language: &str, brand: &str) -> Option<VoiceText> {
         let mut call = match self.own_in(language).and_then(|own| own.voice.clone()) {
@@ -325,16 +325,8 @@ fn built_in_voice(language: &str) -> Option<VoiceText> {
 ///   operator sets as `ANDROID_APP_HASH`. The hash may be anywhere in the message ("Perform SMS verification on a
 ///   server", Google). Earlier versions of Google's page ask for the hash at the very end.
 ///
-/// A line with `@host #code` and then the hash satisfies all of these rules. SMS Retriever also allows at most 140
-/// bytes for a message. That is one segment.
-///
-/// - For a website, the last line begins with `@host #code`, and browsers ignore the rest of the line ("Origin-bound
-///   one-time codes delivered via SMS", WICG, Parsing; also Chromium's `sms_parser.cc`).
-/// - For an app, the hash may be anywhere in the message ("Perform SMS verification on a server", Google). Earlier
-///   versions of that page ask for it at the very end.
-///
-/// A line with the code and then the hash satisfies all of these. SMS Retriever, which reads the message for the app,
-/// also allows at most 140 bytes. That is one segment.
+/// A line with `@host #code` and then the hash satisfies all of these rules. SMS Retriever has one more rule: a message
+/// has at most 140 bytes, which is one segment.
 fn last_line(domain: Option<String>, hash: Option<String>) -> String {
     match (domain, hash) {
         (None, None) => String::new(),

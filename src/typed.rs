@@ -80,8 +80,8 @@ pub fn language(text: &str) -> Cow<'_, str> {
     Cow::Owned(tag.replace('_', "-"))
 }
 
-/// The address in a text such as `203.0.113.9`, `203.0.113.9:1234` or `[2001:db8::8]:5555`. The port is the client's:
-/// load balancers can append it.
+/// The address in a text such as `203.0.113.9`, `203.0.113.9:1234` or `[2001:db8::8]:5555`. The port in such a text is
+/// the client's port, which load balancers can append.
 #[must_use]
 pub fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim();

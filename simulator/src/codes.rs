@@ -26,8 +26,8 @@ pub(crate) struct Rules {
 /// Identifies a code.
 ///
 /// AWS documents that the reference is the key, but not whether two numbers may share a reference.
-/// The simulator allows this, and a code proves only the number that the code was sent to. The
-/// codes of the two services are kept apart.
+/// In the simulator, two numbers may share a reference, and a code proves only the number that the
+/// code was sent to. The codes of Pinpoint and of End User Messaging are kept apart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CodeKey {
@@ -79,9 +79,9 @@ impl Codes {
         issued
     }
 
-    /// Whether `guess` is the code, with the same capital and small letters. A right guess is
-    /// accepted once, and a wrong guess costs an attempt. The result is also false if the code is
-    /// unknown, expired, used or out of attempts.
+    /// Whether `guess` equals the code. A capital letter and its small letter count as different. A
+    /// right guess is accepted once, and a wrong guess costs an attempt. The result is false even
+    /// for a right guess if the code is unknown, expired, used or out of attempts.
     pub(crate) fn verify(&mut self, key: &CodeKey, guess: &str, now: SystemTime) -> bool {
         let Some(issued) = self.0.get_mut(key) else {
             return false;

@@ -38,8 +38,8 @@ pub(crate) fn routes() -> Router<Arc<Desk>> {
 
 /// Refuses a POST without the content type `application/json`. Any web page can make a browser send
 /// a POST to localhost. With this content type, the browser first asks the server for permission (a
-/// CORS preflight), and this server never gives it. A `DELETE` needs no check, because the browser
-/// always asks before a `DELETE`.
+/// CORS preflight), and this server never gives this permission. A `DELETE` needs no such check,
+/// because the browser asks for permission before every `DELETE`.
 async fn json_only(request: Request, next: Next) -> Response {
     let content_type = request
         .headers()

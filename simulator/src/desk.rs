@@ -104,7 +104,8 @@ impl Desk {
     }
 
     /// Records a request as soon as its headers have arrived. So a request that breaks off later is
-    /// recorded, too. Takes the failure for this request out of the queue.
+    /// recorded, too. If a failure is queued for this request, the failure is taken out of the
+    /// queue.
     pub(crate) fn record_arrival(
         &self,
         service: Service,

@@ -16,7 +16,7 @@ pub enum Service {
     Pinpoint,
     /// Code verification in AWS End User Messaging. In JSON: `end-user-messaging`.
     EndUserMessaging,
-    /// Amazon Pinpoint SMS Voice V2. It takes the feedback on messages of End User Messaging. In JSON:
+    /// Amazon Pinpoint SMS Voice V2. This service takes the feedback on messages of End User Messaging. In JSON:
     /// `pinpoint-sms-voice-v2`.
     PinpointSmsVoiceV2,
 }
@@ -57,9 +57,9 @@ impl Operation {
 ///
 /// Not every service has every failure: see [`applies_to`](Self::applies_to). One failure can also look different at
 /// two services. A failed delivery, for example, is a 200 with a status at Pinpoint, and an exception at End User
-/// Messaging. The descriptions of the variants have Pinpoint's exception names, and [`sees`](Self::sees) has those of
-/// the other services. At End User Messaging, the texts of `OptOut` and `PermanentFailure` are guesses, because AWS
-/// does not document them.
+/// Messaging. The descriptions of the variants have Pinpoint's exception names, and [`sees`](Self::sees) has the
+/// exception names of the other services. At End User Messaging, the texts of `OptOut` and `PermanentFailure` are
+/// guesses, because AWS does not document them.
 ///
 /// In JSON, the names are in kebab case (`"close-after-reading"`), and `Slow` is `{"slow": milliseconds}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,8 +73,8 @@ pub enum Failure {
     /// text of the exception gives the reason, and the text contains the number.
     OptOut,
     /// Send: the number cannot be reached. Pinpoint: 200, `PERMANENT_FAILURE`. End User Messaging: 400
-    /// `ValidationException`, here because the number is a landline. Only the text of the exception gives this reason,
-    /// and the text contains the number.
+    /// `ValidationException`. In the simulator, the reason for this exception is always that the number is a landline.
+    /// Only the text of the exception gives the reason, and the text contains the number.
     PermanentFailure,
     /// Pinpoint, send: 200, `PERMANENT_FAILURE`. The `StatusMessage` says that the number opted out, and contains the
     /// number.
@@ -86,7 +86,7 @@ pub enum Failure {
     /// Pinpoint, send: 200, `UNKNOWN_FAILURE`.
     UnknownFailure,
     /// 200, with a status that AWS does not document. Pinpoint: the `DeliveryStatus` of a send. End User Messaging: the
-    /// `status` of a verify. This verify uses up an attempt.
+    /// `status` of a verify. A verify that gets this status uses up an attempt.
     UnheardOfStatus,
     /// Pinpoint, send: 200, an empty `Result`. The message is sent.
     MissingResult,
@@ -98,8 +98,8 @@ pub enum Failure {
     BadRequest,
     /// 403 `ForbiddenException`; elsewhere the same as `AccessDenied`.
     Forbidden,
-    /// 404 `NotFoundException`; elsewhere `ResourceNotFoundException`. At End User Messaging, AWS's description of the
-    /// API has this exception for a send only.
+    /// Pinpoint: 404 `NotFoundException`. The other services: `ResourceNotFoundException`. In AWS's description of End
+    /// User Messaging, only a send has this exception.
     NotFound,
     /// Pinpoint: 405 `MethodNotAllowedException`.
     MethodNotAllowed,
@@ -140,8 +140,8 @@ pub enum Failure {
     /// 200 with `{}`: no `Result` or `Valid`, no `messageId` or `status`. The request has its effect.
     EmptyObject,
     /// Pinpoint: 200, with the response inside a wrapper: `{"VerificationResponse": {"Valid": true}}`,
-    /// `{"MessageResponse": {…}}`. boto3 shows this wrapper to its caller, but the protocol does not have it. The
-    /// request has its effect.
+    /// `{"MessageResponse": {…}}`. boto3 shows this wrapper to its caller, but the real service sends the response
+    /// without the wrapper. The request has its effect.
     Wrapped,
 }
 
@@ -348,8 +348,8 @@ impl Failures {
             .push_back(Queued { failure, times });
     }
 
-    /// Takes the first failure that a request of this kind can have. Failures before it stay in the queue for later
-    /// requests.
+    /// Takes the first failure in the queue that a request of this kind can have. The failures before this one stay in
+    /// the queue for later requests.
     pub(crate) fn take(&mut self, service: Service, operation: Operation) -> Option<Failure> {
         let queue = self.0.get_mut(&operation)?;
         let place = queue

@@ -7,13 +7,13 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// The ports that are given out. Systems give higher ports to outgoing connections and to listeners on port 0: Linux
-/// from 32768 on, others from 49152 on. A connection or a listener could take such a port before the program listens on
-/// it.
+/// The ports that [`free_port`] returns. Operating systems give higher ports to outgoing connections and to listeners
+/// on port 0: Linux from 32768 on, others from 49152 on. If `free_port` returned such a port, a connection or another
+/// listener could take the port before the program under test listens on it.
 const PORTS: Range<u16> = 20_000..32_000;
 
-/// The ports that this process has reserved. Each is held by a UDP socket of the same number, which keeps other test
-/// processes off the port. A program can still listen on the port with TCP.
+/// The ports that this process has reserved. For each port, the process holds a UDP socket on the same port number. The
+/// socket keeps other test processes off the port. A program can still listen on the port with TCP.
 static RESERVED: Mutex<Vec<UdpSocket>> = Mutex::new(Vec::new());
 
 /// A loopback port for a program that is told its port when it starts. No other call returns the same port until this

@@ -113,8 +113,8 @@ impl Default for Rules {
 impl Front {
     /// Starts a front with one route, `$default`, on the current tokio runtime.
     ///
-    /// The handler gets the event and a request ID. An `Err` is a function error: the client gets 500
-    /// without its text.
+    /// The handler gets the event and a request ID. An `Err` is a function error: the client gets 500 without the text
+    /// of the error.
     ///
     /// # Errors
     ///

@@ -34,25 +34,24 @@
 //! - A request needs a Signature Version 4 whose scope names the service (`mobiletargeting`,
 //!   `end-user-messaging`, `sms-voice`). The signature is **not** verified, so any credentials will
 //!   do.
-//! - Every application ID exists, unless [`Simulator::know_only_applications`] restricts them. End
-//!   User Messaging has no configuration and no managed template, so a request must carry its
-//!   template.
+//! - Every application ID exists, unless [`Simulator::know_only_applications`] restricts them. The simulated End User
+//!   Messaging has no configuration and no managed template, so every send must carry its own template.
 //! - The simulator guesses what AWS does not document.
 //!   - Both services: a second send under the same reference replaces the first code. A right code
 //!     is accepted once, and only with the same capital and small letters. A guess under an unknown
 //!     reference is wrong. A code belongs to its reference, its number and the service that sent it.
 //!   - Pinpoint: the defaults are `CodeLength` 6, `ValidityPeriod` 15 (minutes), `AllowedAttempts` 3
 //!     and `Language` `en-US`. All texts but the English one are [our own](mod@crate::texts).
-//!   - End User Messaging: a call is refused if its template claims to be SSML but is not. The
-//!     exceptions for numbers that opted out and for landlines are in [`Failure`]. The simulator
-//!     writes the text of a WhatsApp message, which Meta writes in reality. Feedback is accepted only
-//!     for messages of End User Messaging, and the last feedback counts.
+//!   - End User Messaging: a call is refused if its template claims to be SSML but is not. A send to a number that has
+//!     opted out, or to a landline, gets an exception: see [`Failure`]. The simulator writes the text of a WhatsApp
+//!     message, which Meta writes in reality. Feedback is accepted only for messages of End User Messaging, and the
+//!     last feedback counts.
 //!
 //! The simulator's clock shows wall time until [`Simulator::advance`] moves it forward.
 //!
-//! Anyone who reaches the server can read the codes. For this reason it listens only on loopback
-//! addresses. It also responds only to requests for `localhost`, `127.0.0.1` and `[::1]`. Otherwise
-//! a web page could reach the server through a host name of its own.
+//! Anyone who reaches the server can read the codes. For this reason the server listens only on loopback addresses, and
+//! responds only to requests for `localhost`, `127.0.0.1` and `[::1]`. If the server responded to requests for any host
+//! name, a web page could reach the server through a host name of its own.
 //!
 //! # Scenario numbers
 //!
@@ -80,9 +79,9 @@
 //! that it has ([`Scenario::outcome_at`]). Other area codes work as well ([why](scenarios())), and all
 //! other numbers are ordinary. Late means three seconds.
 //!
-//! A [queued](Simulator::fail_next) failure takes precedence over the outcome of a scenario number.
-//! With `Failure::Successful`, one send to the number passes. [`Failure`] says when a message is
-//! sent or an attempt is used up in spite of the failure.
+//! A [queued](Simulator::fail_next) failure takes precedence over the outcome of a scenario number. If the queued
+//! failure is `Failure::Successful`, the next send succeeds even to a scenario number. [`Failure`] says when a message
+//! is sent or an attempt is used up in spite of the failure.
 //!
 //! # Control over HTTP
 //!

@@ -198,8 +198,9 @@ fn bind(arguments: &Arguments, port: u16) -> io::Result<Bound> {
     Ok(bound)
 }
 
-/// Ctrl-C and SIGTERM. From [`new`](Self::new) on, they are kept for [`wait`](Self::wait). A program that printed its
-/// addresses before could miss a signal that comes at once.
+/// Ctrl-C and SIGTERM. From the call of [`new`](Self::new) on, signals are kept for [`wait`](Self::wait). If the
+/// program called `new` only after it has printed its addresses, it could miss a signal that comes right after the
+/// print.
 struct StopSignals {
     interrupted: Signal,
     terminated: Signal,

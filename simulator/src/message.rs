@@ -20,8 +20,9 @@ pub struct Message {
     pub from: String,
     /// The brand name of a Pinpoint request; empty for End User Messaging, whose templates contain it.
     pub brand: String,
-    /// The language of the request, such as `pt-BR`. With End User Messaging, the request of an SMS names no language.
-    /// This field is then the language of a built-in text, and empty for any other text.
+    /// The language that the request names, such as `pt-BR`. The request for an SMS of End User Messaging names no
+    /// language. For such an SMS, this field is the language of the built-in text. If the text is not a built-in one,
+    /// the field is empty.
     pub language: String,
     /// The words that a person reads or hears, see [`Channel::Voice`].
     pub text: String,

@@ -51,7 +51,7 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// Reads the arguments. `environment` and `file` read a variable and a file.
+    /// Reads the arguments. `environment` returns the value of a variable, and `file` returns the content of a file.
     ///
     /// # Errors
     ///

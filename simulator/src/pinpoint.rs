@@ -203,8 +203,9 @@ impl OtpCall {
         Ok(json!({"Valid": desk.verify(&key, guess)}))
     }
 
-    /// Reads the fields of a send. AWS documents no defaults for the optional fields. The defaults
-    /// of the simulator are `en-US` and the numbers of AWS's example.
+    /// Reads the fields of a send. AWS documents no defaults for the optional fields. In the
+    /// simulator, the default language is `en-US`, and the defaults of length, validity and
+    /// attempts are the values of AWS's example.
     fn parse(&self, body: &Value) -> Result<SendRequest, InvalidField> {
         let fields = Fields::of(body)?;
         let brand = fields.required("BrandName")?;

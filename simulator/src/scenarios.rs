@@ -73,8 +73,8 @@ const AREA: &str = "+1425";
 /// fails. 6x: the verify fails in the same ways as the sends of 5x. 0x, 2x, 3x and 4x are left for
 /// numbers that work.
 ///
-/// `CloseBeforeReading` is not in the list. This failure closes the connection before the body is
-/// read, and the number is in the body.
+/// `CloseBeforeReading` is not in the list, because this failure closes the connection before the
+/// body is read. The number is in the body, so the simulator would not know the number in time.
 static SCENARIOS: [Scenario; 22] = [
     send("+14255550110", Failure::OptOut),
     send("+14255550111", Failure::PermanentFailure),

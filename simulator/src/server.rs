@@ -37,7 +37,7 @@ pub struct Bound {
     pub instead_of: Option<u16>,
 }
 
-/// Listens on port `preferred` of 127.0.0.1, or on another free port if that one is taken.
+/// Listens on port `preferred` of 127.0.0.1, or on another free port if `preferred` is taken.
 ///
 /// # Errors
 ///
@@ -87,8 +87,8 @@ pub(crate) fn truncate(response: Response<Body>, body: &Bytes) -> Response<Body>
         .insert(header::CONTENT_LENGTH, body.len().into());
     let half = stream::iter([Ok(body.slice(..body.len() / 2))]);
     let end = stream::once(async {
-        // After an error, hyper drops everything that it has not written yet. During this wait, hyper writes the first
-        // half.
+        // When a body ends with an error, hyper drops the bytes that it has not written yet. So there is a wait before
+        // the error. During this wait, hyper writes the first half of the body.
         tokio::time::sleep(Duration::from_millis(20)).await;
         Err(HungUp)
     });

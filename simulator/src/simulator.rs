@@ -63,7 +63,7 @@ impl Simulator {
         Self::start_for(listener, Access::default())
     }
 
-    /// As [`start_on`](Self::start_on), and answers whom `access` names.
+    /// As [`start_on`](Self::start_on), and also serves the host names and the address that `access` allows.
     ///
     /// # Errors
     ///

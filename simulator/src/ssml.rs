@@ -4,9 +4,9 @@
 /// bare `&`, or no `<speak>` surrounds it.
 ///
 /// Spelled-out text (`say-as` with `digits`, `characters`, `spell-out` or `telephone`) becomes
-/// single characters. A break, or the end of a paragraph or sentence, becomes `…`. An alias
-/// replaces the text that it stands for. Tags about pronunciation (`prosody`, `lang`, …) are left
-/// out.
+/// single characters. A break, or the end of a paragraph or sentence, becomes `…`. The alias of a
+/// `sub` tag replaces the text inside the tag. Tags about pronunciation (`prosody`, `lang`, …) are
+/// left out.
 pub(crate) fn spoken_words(document: &str) -> Option<String> {
     let mut rest = document;
     let mut open: Vec<Element<'_>> = Vec::new();

@@ -9,9 +9,9 @@ use otp_lambda::texts::{Options, Texts};
 
 use crate::message::PLACEHOLDER;
 
-/// Language tags in the API's spelling, with their texts. Each text fits into one SMS segment with
-/// a code of 8 digits and a brand of 20 characters. This holds even for a segment in UCS-2, which
-/// has room for only 70 units. One letter of the brand outside GSM-7 is enough for UCS-2.
+/// Language tags in the API's spelling, with their texts. With a code of 8 digits and a brand of 20 characters, each
+/// text fits into one SMS segment. If the brand has a letter outside GSM-7, the SMS is encoded in UCS-2, and a segment
+/// has room for only 70 units. Each text fits even then.
 const TEXTS: [(&str, &str); 13] = [
     ("de-DE", "Ihr Einmalpasswort von {{brand}} lautet: {{otp}}"),
     ("en-GB", "Your one-time password from {{brand}} is: {{otp}}"),

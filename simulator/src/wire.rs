@@ -180,8 +180,8 @@ pub(crate) async fn answer<C: Call + Sync>(
         desk.record_body(&arrival, body.clone());
     }
 
-    // A queued failure applies before all checks. The failure of a scenario number applies after them, because the
-    // number is in the body.
+    // A queued failure applies before all checks. The failure of a scenario number applies after the checks, because
+    // the number is in the body, and a request that fails the checks may have no readable body.
     let admitted = check_signature_scope(&head.headers, C::SIGNING_NAME)
         .and_then(|()| call.admit(desk, &head.method))
         .and(body.as_ref().map_err(|_| C::too_large()));

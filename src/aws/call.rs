@@ -28,8 +28,8 @@ pub(super) const NOT_SET_UP: &str =
 
 /// Ends `call` after `time_limit`.
 ///
-/// The limit is not in the client's configuration. Every invocation has a deadline of its own, so the configuration
-/// would change each time. Each change would need a new client, and the open connection would be lost.
+/// The time limit is not in the client's configuration, because every invocation has a deadline of its own. If the
+/// limit were in the configuration, every invocation would need a new client, and the open connection would be lost.
 ///
 /// `redact` removes from the provider's texts everything that must not be in the log.
 pub(super) async fn within<T, E>(
@@ -107,8 +107,8 @@ impl Failure {
                 };
                 Self {
                     kind: Kind::Answered(exception),
-                    // Only a status of 4xx is a refusal. After any other, such as a 200 that cannot be read, the
-                    // provider may have acted.
+                    // Only a status of 4xx is a refusal. After any other status, such as a 200 with an unreadable body,
+                    // the provider may have acted.
                     may_have_acted: !(400..500).contains(&status),
                     cause: cause_by(error, redact),
                     request_id: meta.request_id().map(str::to_owned),
@@ -148,8 +148,8 @@ impl Failure {
 
     /// The error of a failed send. The error tells the caller if the message may have been sent.
     ///
-    /// Some exceptions mean something special at this provider. `of_exception` makes their errors, and returns `None`
-    /// for all other exceptions.
+    /// Some exceptions mean something special at this provider. For such an exception, `of_exception` returns the
+    /// error. For all other exceptions, `of_exception` returns `None`.
     pub(super) fn of_send(self, of_exception: impl Fn(&Exception) -> Option<Error>) -> Error {
         let may_have_left = self.may_have_acted;
         let known = if may_have_left {

@@ -72,9 +72,9 @@ pub fn limits(options: &Options) -> ProviderLimits {
         },
         validity_minutes: 1..=60,
         allowed_attempts: 1..=5,
-        // AWS has no limit on the brand's length here. The limit is the one of Pinpoint, so that an operator can change
-        // the provider without changing other settings. With this limit, every built-in text also fits into one SMS
-        // segment.
+        // In End User Messaging, AWS does not limit the length of the brand. This program applies the limit of
+        // Pinpoint, so that an operator can change the provider without changing other settings. With this limit, every
+        // built-in text also fits into one SMS segment.
         brand_name: 1..=20,
         channels: options
             .channels

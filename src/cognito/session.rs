@@ -1,4 +1,4 @@
-//! The sign-in session. This function stores none: Cognito keeps the session and hands it back.
+//! The sign-in session. This function does not store sessions: Cognito keeps each session and hands it back.
 //!
 //! A session is written as one letter and its name. The letter tells a real session from a decoy, which is a sign-in
 //! that can never succeed. Cognito returns letter and name to Define and Create in the metadata of a round, and to

@@ -124,7 +124,7 @@ impl Body {
 }
 
 /// The error for a body that is compressed; `None` for any other body. The header `content-encoding` does not show
-/// this, because API Gateway may unpack a body and keep the header.
+/// whether a body is compressed, because API Gateway may unpack a body and keep the header.
 pub(super) fn if_compressed(body: &[u8], is_encoded: bool) -> Option<Error> {
     const GZIP: [u8; 2] = [0x1f, 0x8b];
     const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];

@@ -1,7 +1,7 @@
 //! HTTP events from each origin, and the response that each origin expects.
 //!
-//! The types of `aws_lambda_events` read the events. The usual next step would be a conversion to `http::Request`. It
-//! is left out, because the conversion panics on a `<` in a query string, on an odd `Host` and on bad base64.
+//! The types of `aws_lambda_events` read the events. Other programs then convert the event to `http::Request`. This
+//! program does not, because the conversion panics on a `<` in a query string, on an odd `Host` and on bad base64.
 
 mod essentials;
 
@@ -62,8 +62,8 @@ struct Context<'a> {
 }
 
 /// The largest `headers` or `multiValueHeaders` that is read, in bytes of JSON. `HeaderMap` panics at 32,768 values.
-/// Each value takes at least three bytes of JSON, so a smaller text cannot have as many values. Real events are far
-/// smaller: API Gateway passes on 10 KB.
+/// Each value takes at least three bytes of JSON, so a text below this limit cannot have as many values. Real events
+/// are far smaller: API Gateway passes on 10 KB.
 const HEADERS_LIMIT: usize = 3 * 32_768;
 
 impl Event {
@@ -198,8 +198,8 @@ impl Shape {
     }
 }
 
-/// A response in the shape that an origin reads. It has either single-value or multi-value headers. The structs of
-/// `aws_lambda_events` would write both.
+/// A response in the shape that an origin reads. The response has either single-value or multi-value headers. The
+/// structs of `aws_lambda_events` are not used, because they always write both kinds of headers.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct LambdaResponse<'a> {

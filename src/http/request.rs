@@ -111,8 +111,8 @@ impl Fields {
     }
 }
 
-/// A hint in the error for a user, as long as the operator has named no trusted principal. The user may in truth be a
-/// backend that comes through the same authorizer as the users. Then its developer has to learn of the setting.
+/// A hint in an error for a user. The hint is given only if the operator has named no trusted principal. Then the
+/// caller may be a backend that counts as a user, and the backend's developer has to learn of the setting.
 const NAME_IT: &str = "If this is a backend, the operator has to name it in TRUSTED_PRINCIPALS.";
 
 impl Policy {

@@ -35,8 +35,9 @@ impl Door {
         }
     }
 
-    /// The first field that is hashed into the names of this door's counters. HTTP has no such field: its counters keep
-    /// their names from earlier versions, in which both doors had the same counters.
+    /// The first field that is hashed into the names of this door's counters. The door HTTP has no such field. In
+    /// earlier versions, the two doors had the same counters, and the counters of HTTP keep their names from these
+    /// versions.
     fn field(self) -> Option<&'static str> {
         match self {
             Self::Http => None,
@@ -56,8 +57,8 @@ impl ItemName {
         Self(format!("B#{day}{}", Self::of_door(door)))
     }
 
-    /// The budgets of a country on a day. Each country has an item of its own. A single item for all countries would
-    /// grow with each country, and every send would cost more write units.
+    /// The budgets of a country on a day. Each country has an item of its own. If all countries shared one item, the
+    /// item would grow with each country, and every send would cost more write units.
     #[must_use]
     pub fn of_country_budget(door: Door, day: u64, country: Country) -> Self {
         let door = Self::of_door(door);
@@ -271,7 +272,8 @@ impl Hasher {
     }
 
     /// The reference ID of a user's sign-in code. It cannot be guessed without the secret. The ledger need not store
-    /// it, because it can always be derived again. `user` is the kind of code, user pool, client and user name.
+    /// it, because it can always be derived again. `user` has four parts: the kind of code, the user pool, the client
+    /// and the user name.
     #[must_use]
     pub fn sign_in(&self, user: &[&str; 4], number: &PhoneNumber) -> ReferenceId {
         let [kind, pool, client, name] = user;

@@ -1,7 +1,7 @@
 use crate::error::{Error, ErrorCode};
 
-/// Identifies the request that has reserved an idempotency key or the next code of a verification. It is a random
-/// number.
+/// Identifies the request that has reserved an idempotency key or the next code of a verification. The holder is a
+/// random number.
 ///
 /// If a response is lost, a request does not know whether its reservation succeeded. With the holder, the request can
 /// undo its own reservation and no other.

@@ -55,10 +55,10 @@ pub enum State {
 
 /// A verification as a resend has read it.
 ///
-/// The resend changes the verification only if both fields are unchanged. The generation alone is not enough. Until a
-/// send is settled, the record names all issuers whose codes may be valid, and the resend copies these issuers. If the
-/// send is settled after the resend has read the record, the copy would bring back issuers that the settlement has
-/// removed.
+/// The resend changes the verification only if both fields are unchanged. The generation alone is not enough. Until an
+/// earlier send is settled, the record names all issuers whose codes may be valid, and the resend copies these issuers.
+/// The settlement removes issuers, but keeps the generation. If the earlier send were settled after the resend has read
+/// the record, the copy would bring the removed issuers back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
     pub generation: u64,
@@ -183,8 +183,9 @@ pub enum Settled<'a> {
         /// As it was before this send.
         plain_until: Millis,
     },
-    /// Nothing was sent in a sign-in, and the verification must not show that. The verification becomes as it would be
-    /// after a message, with one exception: it keeps `issuers`, the makers of codes that may be valid.
+    /// Nothing was sent in a sign-in, and the verification must not show that nothing was sent. The verification
+    /// becomes as it would be after a message, with one exception: it keeps `issuers`, the makers of codes that may be
+    /// valid.
     Unsent { issuers: &'a [Issuer] },
     /// Nothing was sent, but an earlier code may have arrived. The verification becomes as it was before this send,
     /// with two exceptions. It keeps its new generation. And it has no last guess, because the reservation of this send

@@ -45,7 +45,8 @@ impl AllowedCountries {
     /// Returns the country of a number if that country is served.
     ///
     /// Numbers without a country are refused even with `*`: satellite phones, international shared-cost numbers, and
-    /// unassigned area codes. People don't sign up with them, and they are the most expensive to send to.
+    /// unassigned area codes. People do not sign up with such numbers, and messages to such numbers are the most
+    /// expensive.
     ///
     /// # Errors
     ///

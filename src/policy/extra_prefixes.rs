@@ -122,7 +122,7 @@ impl Entry {
         let lengths = length.map_or_else(|| beginning.lengths(), |length| length..=length);
         let verdicts = beginning.verdicts(&lengths);
         // If the metadata knows numbers with this beginning, an entry opens another length only if the entry writes out
-        // that length. If it opened every length, surplus digits would give one phone several keys.
+        // that length. If such an entry opened every length, surplus digits would give one phone several keys.
         let can_open = length.is_some() || !is_known;
         let has_effect = verdicts.iter().any(|verdict| match verdict {
             Ok(class) => !is_assigned(class) || class.country.is_none(),

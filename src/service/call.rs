@@ -170,9 +170,9 @@ impl Caller {
         self.principal.is_some() && !self.is_user
     }
 
-    /// The namespace of the caller's idempotency keys: equal keys in two namespaces are different keys. If callers have
-    /// no principal, any of them could send a key of another. So the keys of such a caller count only for its own
-    /// address and this number.
+    /// The namespace of the caller's idempotency keys: equal keys in two namespaces are different keys. A caller
+    /// without a principal could send the key of another caller without a principal. So the keys of such a caller count
+    /// only for the caller's own address and this number.
     pub(super) fn namespace(&self, to: &PhoneNumber) -> String {
         if let Some(principal) = &self.principal {
             return principal.clone();

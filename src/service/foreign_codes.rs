@@ -21,9 +21,9 @@ use crate::time::Millis;
 use futures_util::future::join;
 use std::time::Duration;
 
-/// How long foreign codes stay impossible after the last code of this program under the plain reference has expired. A
-/// provider keeps no code longer than this. So even with a wrong clock or a changed setting, the provider does not
-/// accept this program's code as a foreign one.
+/// After the last code of this program under the plain reference has expired, no guess can be about a foreign code for
+/// this time. A provider keeps no code for longer than this time. So even with a wrong clock or a changed setting, the
+/// provider does not accept this program's code as a foreign one.
 const AFTER_OWN_CODE: Duration = LONGEST_VALIDITY;
 
 /// Whether a request can be about a foreign code.

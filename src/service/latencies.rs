@@ -49,8 +49,8 @@ impl Latencies {
 
 impl Service {
     /// Waits as long as the provider would have taken. If this execution environment has not asked a provider yet,
-    /// there is no time to imitate. Then the difference is hidden only because triggers respond at multiples of a fixed
-    /// time.
+    /// there is no time to imitate. In this case, only one thing hides that no provider was asked: triggers respond at
+    /// multiples of a fixed time.
     pub(super) async fn wait_as_if_asked(&self, act: Act, call: &Call<'_>) {
         if let Some(time) = self.latencies.draw(act) {
             tokio::time::sleep(time.min(call.provider_time_left())).await;

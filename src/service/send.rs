@@ -219,7 +219,8 @@ impl Service {
             return Ok(reference.clone());
         }
         // A user never gets a derived reference ID, because anyone who knows a phone number can compute the derived ID.
-        // With it, a user could wait until the owner of the number succeeds, and then use the owner's success.
+        // With the derived ID, a user could wait until the owner of the number succeeds, and then use the owner's
+        // success.
         let reference_ids = if call.caller.is_user {
             ReferenceIds::Random
         } else {
@@ -406,8 +407,8 @@ pub(super) fn recorded_message_id<'a>(
     id.filter(|_| provider.wants_message_ids())
 }
 
-/// Records the outcome of a send in all its items at once. Returns each step with its result, beginning with the
-/// idempotency key.
+/// Records the outcome of a send in all items of the send. The steps for the items run concurrently. Returns each step
+/// with its result, beginning with the step for the idempotency key.
 async fn record_send(
     limits: &Limits,
     reservation: &Reservation,

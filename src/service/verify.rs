@@ -37,8 +37,7 @@ impl Service {
         request: &VerifyRequest,
         call: &mut Call<'_>,
     ) -> Result<ReferenceId, Error> {
-        // A sign-in is not refused for its country here, because a refusal would show whose number is made up. The
-        // country was checked when the code was sent.
+        // In a sign-in, a refusal for the country would show whose number is made up. The send has checked the country.
         if call.caller.sign_in.is_none() {
             self.check_number(&request.to, None, call)?;
         }
@@ -99,8 +98,7 @@ impl Service {
                 })
             }
             Err(error) => {
-                // The provider may have counted the guess, so the attempt stays spent. If the caller tries again, this
-                // costs another attempt.
+                // The provider may have counted the guess. So the attempt stays spent, and a new try costs another.
                 warn_of_lock(limits, &guess, charge, call);
                 note(limits, &guess, &verification, GuessOutcome::Unclear, call).await;
                 Err(error.with_attempts_left(verification.left))
@@ -157,9 +155,8 @@ impl Service {
 
     /// Refuses a guess that is shorter or longer than the code, before the guess costs an attempt. A guess of the default
     /// length passes without a look at the verification, because nearly all codes have the default length.
-    ///
-    /// In a sign-in, every guess costs an attempt. After an unclear resend a person has other issuers than a decoy. If
-    /// the issuers decided whether a guess is free, a stranger could learn who exists.
+    /// In a sign-in, every guess costs an attempt. After an unclear resend, a person's verification has other issuers
+    /// than a decoy's. If the issuers decided whether a guess is free, a stranger could learn who exists.
     async fn check_length(
         &self,
         request: &VerifyRequest,
@@ -412,9 +409,9 @@ enum Checked<'a> {
     Wrong,
 }
 
-/// Tells the operator once that a number is on its way to the lock. It must not be called for a right guess, although a
-/// right guess was charged as well. If many guesses come at once, each charge has a different count of failures, so
-/// only one of them has the count of the warning.
+/// Tells the operator once that a number is on its way to the lock. Do not call this for a right guess: a right guess
+/// was charged as well, but is no failure. If many guesses come at once, each charge has a different count of failures,
+/// so only one of them has the count of the warning.
 fn warn_of_lock(limits: &Limits, guess: &Guess, charge: Option<Charge>, call: &Call<'_>) {
     let Some(Charge { failures, .. }) = charge.filter(|_| guess.counts) else {
         return;
@@ -447,10 +444,9 @@ async fn note(
 }
 
 /// Marks the verification as verified. If several right answers arrive at once, this step succeeds for only one.
-///
-/// If the step fails, it is tried a second time. The provider does not accept the code again, so without a second try
-/// the person would have to start over. The second try is safe: if the first was carried out and only its response was
-/// lost, the item names this winner.
+/// If the step fails, it is tried a second time. Without a second try, the person would have to start over, because the
+/// provider does not accept the code again. The second try is safe: if the first try was carried out and only its
+/// response was lost, the item names this request's winner.
 async fn consume(
     limits: &Limits,
     guess: &Guess,

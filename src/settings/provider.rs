@@ -88,8 +88,8 @@ impl OneProvider {
     }
 }
 
-/// Settings that Pinpoint would ignore. If no provider is End User Messaging, the function refuses to start with them.
-/// Otherwise the operator would wait for calls or texts that never come.
+/// Settings that Pinpoint ignores. If no provider is End User Messaging, the function refuses to start with such a
+/// setting. If the function started, the operator would wait for calls or texts that never come.
 const ONLY_WITH_END_USER_MESSAGING: &[&str] = &[
     "CODE_TYPE",
     "CHANNELS",
@@ -151,8 +151,8 @@ impl Reader<'_> {
             end_user_messaging::NAME => self.end_user_messaging(own_texts),
             _ => {
                 self.report(setting, "must be `pinpoint` or `end-user-messaging`.");
-                // A placeholder, because the name is wrong. End User Messaging has the wider limits of the two
-                // providers. So with this placeholder, other settings cause no further problems.
+                // The name of the provider is wrong, so this value is a placeholder. End User Messaging has the wider
+                // limits of the two providers. So with this placeholder, other settings cause no further problems.
                 OneProvider::EndUserMessaging(end_user_messaging::Options {
                     code_characters: CodeCharacters::LettersAndDigits,
                     channels: vec![Channel::Sms],

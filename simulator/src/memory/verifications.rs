@@ -222,8 +222,8 @@ impl Items {
         }
     }
 
-    /// Finds the verification to change and checks the condition. If the condition does not hold, the error is the
-    /// unchanged verification, if there is one.
+    /// Finds the verification to change and checks the condition. If the condition does not hold, the error contains
+    /// the unchanged verification. If there is no verification, the error is `None`.
     fn verification_if(
         &mut self,
         item: &ItemName,

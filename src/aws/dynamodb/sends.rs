@@ -10,7 +10,8 @@ use std::time::Duration;
 
 impl DynamoDb {
     /// Takes a place in every window. There are two tries, because the item of a number with failures gets a later
-    /// expiry. The first try holds for a number without failures, the second for a number with failures.
+    /// expiry. The first try can succeed only if the number has no failures, and the second only if the number has
+    /// failures.
     pub(super) async fn reserve_in_windows(
         &self,
         item: &ItemName,
@@ -54,8 +55,8 @@ impl DynamoDb {
         }
     }
 
-    /// Records a send if every window has room. A window for `n` sends has room if the `n`th last send is older than
-    /// the window is long.
+    /// Records a send if every window has room. A window that allows `n` sends has room if the `n`th of the newest
+    /// sends is no longer inside the window.
     ///
     /// The item remembers [`REMEMBERED_SENDS`] sends, even if no window counts that many. So the history is complete
     /// when the operator makes the windows larger.
@@ -94,9 +95,9 @@ impl DynamoDb {
     }
 }
 
-/// The ranges of failures in which a send is allowed. Each has the count of failures at which the range ends, and the
-/// time that must have passed since the last failure. Below 10 failures there is no wait, below 30 there is the first
-/// wait, and so on up to the lock.
+/// The ranges of failures in which a send is allowed. Each range has the count of failures at which the range ends, and
+/// the time that must have passed since the last failure. Below 10 failures there is no wait, below 30 there is the
+/// first wait, and so on up to the lock.
 fn guess_stops() -> impl Iterator<Item = (u32, Option<Duration>)> {
     let below = GUESS_STOPS.iter().map(|stop| stop.failures).chain([LOCKED]);
     below.zip(iter::once(None).chain(GUESS_STOPS.iter().map(|stop| Some(stop.wait))))

@@ -32,8 +32,8 @@ pub(super) struct Update<'a> {
     repeat: Repeat,
 }
 
-/// Whether an update may run again if the item does not have the update's mark. The missing mark does not prove that
-/// the update was not carried out: a later update replaces the mark.
+/// Whether an update may run a second time. Every update writes a mark of its own into the item. If an update's mark is
+/// missing, the update may still have been carried out, because a later update replaces the mark.
 enum Repeat {
     /// A second run would subtract twice.
     Never,
@@ -104,8 +104,9 @@ impl<'a> Update<'a> {
         self
     }
 
-    /// Allows the update to run twice. There are two kinds of such updates. Either the condition refuses the second
-    /// run, or a second run counts one too many, which breaks no limit.
+    /// Allows the update to run twice. There are two kinds of such updates. For the first kind, the update's condition
+    /// refuses the second run. For the second kind, the second run makes a count too high by one, and a count that is
+    /// too high breaks no limit.
     pub(super) fn repeatable(mut self) -> Self {
         self.repeat = Repeat::Always;
         self
