@@ -203,8 +203,8 @@ impl Error {
         Self::new(ErrorCode::InvalidParameter, detail).with_field(field)
     }
 
-    /// Replaces the detail if the ledger was unavailable, and leaves other errors as they are. Only the function that
-    /// runs a step of the ledger can say what a failure of this step means for the caller.
+    /// Replaces the detail if the ledger was unavailable, and leaves other errors as they are. Only the code that runs
+    /// a step of the ledger can say what a failure of this step means for the caller.
     #[must_use]
     pub fn if_ledger_unavailable(mut self, detail: &'static str) -> Self {
         if self.code() == ErrorCode::LedgerUnavailable {

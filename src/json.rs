@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 /// The entries of a JSON object in their order, including duplicates.
 ///
 /// A map would keep only the last of two entries with the same name. But a proxy in front of this
-/// function may have checked the first of the two.
+/// function may have checked only the first of the two. So both entries are kept.
 pub(crate) struct Entries<V>(pub(crate) Vec<(String, V)>);
 
 impl<'de, V: Deserialize<'de>> Deserialize<'de> for Entries<V> {

@@ -54,8 +54,8 @@ pub struct PhoneNumber {
 impl PhoneNumber {
     /// Parses a number in E.164: `+`, then 7 to 15 ASCII digits of which the first is not zero.
     ///
-    /// After the `+`, space, `-`, `.`, `(` and `)` are removed. All other characters are refused. So are separators
-    /// before the `+`, as in `(+44) …`.
+    /// After the `+`, space, `-`, `.`, `(` and `)` are removed. All other characters are refused. Separators before the
+    /// `+`, as in `(+44) …`, are refused, too.
     ///
     /// # Errors
     ///

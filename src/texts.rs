@@ -2,7 +2,7 @@
 //!
 //! AWS makes the code, so a text goes to AWS with the placeholder `{{code}}`, which AWS requires. This module fills in
 //! everything else. The text of a call contains the placeholder twice, and so does an SMS with a last line for
-//! websites. This module relies on AWS to replace both placeholders, which has not been tried on AWS.
+//! websites. This module relies on AWS to replace both placeholders. It has not been tried whether AWS does so.
 //!
 //! The built-in texts are constants in the binary. Only the operator's own texts are read when the function starts.
 
@@ -156,8 +156,8 @@ impl Texts {
         }
     }
 
-    /// The SMS in exactly this language, complete except for a code of this length. `None` if this language has no
-    /// text.
+    /// The SMS in exactly this language, complete except for the code, which will have this length. `None` if this
+    /// language has no text.
     ///
     /// In the brand, braces become parentheses, and characters that control lines or direction become spaces. So a
     /// brand can add neither a placeholder nor a line. The second sentence of a built-in text asks the reader not to

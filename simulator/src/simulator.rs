@@ -185,13 +185,13 @@ impl Simulator {
     }
 
     /// Sets the command that the page suggests for sending. The default is a signed `curl` to the simulator itself. A
-    /// reset does not change it.
+    /// reset does not change the command.
     pub fn suggest(&self, command: impl Into<String>) {
         self.desk.suggest(command.into());
     }
 
     /// Sets the service whose failures and scenario numbers the page and the control API list. The default is Pinpoint.
-    /// A reset does not change it.
+    /// A reset does not change the service.
     pub fn describe(&self, service: Service) {
         self.desk.describe(service);
     }

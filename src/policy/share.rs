@@ -3,7 +3,7 @@ use crate::ledger::{Door, LOCKED, SendWindow};
 use std::time::Duration;
 
 /// Windows of at least this length are split between the doors, HTTP and sign-ins. A shorter window applies to each
-/// door in full, because it often has a count of one, as in `1/30s`. A count of one cannot be split.
+/// door in full, because a shorter window often has a count of one, as in `1/30s`, and a count of one cannot be split.
 const SPLIT_FROM: Duration = Duration::from_hours(1);
 
 /// The fewest failed guesses that lock a number at a door. After 10 and after 30 failed guesses, a number gets no code

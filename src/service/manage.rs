@@ -89,8 +89,8 @@ impl Service {
         self.redeem_once(request, REDEEMABLE, call).await
     }
 
-    /// Redeems a success for a sign-up. The same request can be repeated for a minute only, because a user can be
-    /// deleted and created again. The new user needs a new proof.
+    /// Redeems a success for a sign-up. The same request can be repeated for a minute only. Later, the user may have
+    /// been deleted and created again, and the new user needs a new proof.
     ///
     /// # Errors
     ///
@@ -126,8 +126,8 @@ impl Service {
             .run(self.find("status", request, limits, call))
             .await
             .map_err(|error| error.if_ledger_unavailable(NOT_REDEEMED))?;
-        // The last round judges the verification and changes nothing. It is needed because an earlier round may have
-        // redeemed the success although its response was lost.
+        // The last round of this loop judges the verification and changes nothing. This round is needed because an
+        // earlier round may have redeemed the success although the response of the ledger was lost.
         for tries_left in (0..=TRIES).rev() {
             let generation =
                 match refusals::judge_redeem(seen.as_ref(), &redeemer, repeatable, call.now) {

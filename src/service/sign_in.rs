@@ -154,7 +154,7 @@ impl Service {
     /// Sends a further code for a sign-in, under the limits of every send. If the code has expired, nothing is sent.
     ///
     /// `nonce` identifies the question that the user has answered with `resend`. Cognito may deliver this answer
-    /// several times, but it causes only one message.
+    /// several times, but all deliveries together cause only one message.
     ///
     /// # Errors
     ///
@@ -210,7 +210,8 @@ impl Service {
     /// Verifies the code of a sign-in.
     ///
     /// `nonce` identifies the question. Cognito may deliver an answer up to three times. So the same right answer to
-    /// the same question succeeds again for twenty seconds. As an answer to any other question, the code is used up.
+    /// the same question succeeds again for twenty seconds. If the code is then given as the answer to any other
+    /// question, the code is refused as used.
     ///
     /// # Errors
     ///
@@ -362,8 +363,8 @@ pub(super) fn items(limits: &Limits, sign_in: &SignIn) -> SignInItems {
 }
 
 /// A user name in the form in which a pool compares names. If a user is known, Cognito passes on the name as it is
-/// stored. If not, Cognito passes on the name as it was typed. So two spellings of an unknown name must be made to look
-/// like one user.
+/// stored. If a user is unknown, Cognito passes on the name as it was typed. So two spellings of an unknown name must
+/// be made to look like one user.
 fn folded(name: &str) -> String {
     name.trim().to_lowercase()
 }

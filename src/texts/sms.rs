@@ -11,9 +11,10 @@
 //!
 //! - Each text begins with a letter of its own script, so every phone lays the paragraph out from right to left.
 //! - A word of the script is between brand and code, so they are two runs and keep their order.
-//! - Digits, like Latin letters, run from left to right in both directions.
+//! - Digits and Latin letters run from left to right, even in a paragraph from right to left.
 //!
-//! A mark would take one of the 70 characters, and some old phones show it as a box.
+//! If a text had a direction mark, the mark would take one of the 70 characters, and some old phones would show the
+//! mark as a box.
 
 /// A language, its text, and the sentence against sharing the code; sorted by language.
 pub(super) static SMS: &[(&str, &str, &str)] = &[
