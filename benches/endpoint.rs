@@ -16,9 +16,9 @@ use std::time::Duration;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::{HandshakeKind, ServerConfig, ServerConnection, StreamOwned, version};
 
-/// The hosts of the table, the provider and Secrets Manager. Clients keep TLS sessions by host. On AWS each service has
-/// its own host, and here, too. Only `localhost` is a name that works on every machine. The other two hosts are
-/// addresses.
+/// The hosts of the table, the provider and Secrets Manager. On AWS, each service has a host of its own, and a client
+/// keeps TLS sessions for each host separately. So each service has a host of its own here, too. The only host name
+/// that every machine knows is `localhost`. The other two hosts are therefore addresses.
 const HOSTS: [(&str, u8); 3] = [("127.0.0.2", 2), ("localhost", 1), ("127.0.0.3", 3)];
 
 /// The properties of the certificates.

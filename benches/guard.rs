@@ -7,12 +7,13 @@
 use super::instructions::Row;
 use std::path::{Path, PathBuf};
 
-/// How far instructions may be from the committed count, up or down. After an improvement of more than this, the new
-/// count must be committed. With the old count, a later change could undo the improvement unnoticed.
+/// How far instructions may be from the committed count, up or down. If an improvement is larger than this, the new
+/// count must be committed. If the old count stayed, a later change could undo the improvement unnoticed.
 const TOLERANCE: f64 = 0.05;
 
-/// How far round trips and handshakes may be from the committed counts. The function reads the switches every ten
-/// seconds. So one of twenty measured requests may include a read of the switches.
+/// How far round trips and handshakes may be from the committed counts. Every ten seconds, the function reads the
+/// operator's switches from the table. So one of twenty measured requests may include a read of the switches, which is
+/// one more round trip.
 const TRIPS_TOLERANCE: f64 = 0.1;
 
 /// The committed counts.

@@ -40,8 +40,9 @@ impl Row {
         self.program == other.program && self.request == other.request
     }
 
-    /// The row as it is committed: in thousands of instructions, and without a read of the switches that fell among the
-    /// requests.
+    /// The row as it is committed: in thousands of instructions, and with whole numbers of round trips and handshakes.
+    /// The function reads the operator's switches every ten seconds. If one such read fell among the measured requests,
+    /// the rounding removes the read.
     pub(super) fn rounded(&self) -> Self {
         Self {
             instructions: (self.instructions / 1e3).round() * 1e3,
@@ -61,8 +62,8 @@ impl fmt::Display for Row {
     }
 }
 
-/// A kind of request, and how to measure it. A process takes `steps`, and another one takes the steps of `without`. The
-/// difference of their counts is the cost of as many requests as `requests` says.
+/// A kind of request, and how to measure it. One process takes the steps `steps`, and another process takes the steps
+/// `without`. The counts of the two processes differ by the cost of `requests` requests of this kind.
 struct Difference {
     request: &'static str,
     steps: Vec<Step>,

@@ -116,9 +116,9 @@ fn no_request_costs_more_than_the_committed_counts_say() {
     };
     let mut problems = compare();
     if !problems.is_empty() {
-        // If this machine paused, the function may have repeated a request to the table, and the counts are too high. A
-        // second run then has the right counts. If a change of the function raised the counts, the second run has the
-        // same problems.
+        // The counts may be too high for two reasons. If this machine paused, the function may have repeated a request
+        // to the table: a second run then has the right counts. If a change of the function raised the counts, the
+        // second run has the same problems as the first.
         println!("counting again, because of\n{}", problems.join("\n"));
         problems = compare();
     }

@@ -89,8 +89,8 @@ pub(super) struct How {
     pub(super) provider: Delay,
     /// The file for valgrind's counts.
     pub(super) count: Option<PathBuf>,
-    /// The memory of the function. From the first invocation on, the process gets the share of a processor that goes
-    /// with it.
+    /// The memory of the function. Lambda gives a function a share of a processor that depends on the memory. From the
+    /// first invocation on, the process gets this share.
     pub(super) memory: Option<u64>,
 }
 
@@ -161,8 +161,8 @@ impl Aws {
     }
 }
 
-/// Letters and digits, as many as in a real token. They are not all equal, so that the token is no easier to handle
-/// than a real one.
+/// Letters and digits, as many as in a real token. If all of them were equal, the token would be easier to handle than
+/// a real one. So they differ.
 fn session_token() -> String {
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut random = Random::new(828);
@@ -170,8 +170,8 @@ fn session_token() -> String {
     (0..TOKEN_LENGTH).map(letter).collect()
 }
 
-/// Runs a program through the steps. Fails if a response is not the expected one. For example, the machine may be too
-/// busy for the time limits of the function.
+/// Runs a program through the steps. Fails if a response is not the expected one. This happens, for example, if the
+/// machine is too busy for the time limits of the function.
 pub(super) fn run(
     program: &Program,
     steps: &[Step],

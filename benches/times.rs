@@ -40,8 +40,9 @@ pub(super) struct Times {
     /// Milliseconds, user and system, without delays.
     pub(super) processor: Spread,
     pub(super) faults: Spread,
-    /// Milliseconds with delays: first with a whole processor, then with the shares of a processor that go with
-    /// [`MEMORIES`]. The shares are measured only if this machine can limit a process.
+    /// Milliseconds while the endpoints delay their responses. The first value is measured with a whole processor. The
+    /// other two are measured with the shares of a processor that Lambda gives to functions with the memory sizes
+    /// [`MEMORIES`]. They are measured only if this machine can limit a process.
     pub(super) wall: [Option<Spread>; 3],
 }
 

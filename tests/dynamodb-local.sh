@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # dynamodb-local.sh COMMAND…: runs a command with AWS's DynamoDB Local beside it. The command finds the port in
-# `OTP_DYNAMODB_LOCAL`. DynamoDB Local listens on all addresses. To keep other machines away, both run in a network of their
-# own. Linux only.
+# `OTP_DYNAMODB_LOCAL`. DynamoDB Local listens on all addresses. To keep other machines away, DynamoDB Local and the command
+# run in a network of their own. Linux only.
 set -euo pipefail
 
 if [ "${1:-}" != --inside ]; then

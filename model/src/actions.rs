@@ -161,8 +161,8 @@ pub fn refunds_decoy(running: &Running) -> bool {
         && (!running.facts.has_spent || sign_in_send::may_be_sent(running))
 }
 
-/// Whether it matters when a step is done. Steps on decoys change nothing. If several such steps can be done at once,
-/// one order of them is enough.
+/// Whether the model must try this step now. A step on a decoy changes nothing, and its order does not matter. If
+/// several steps on decoys can be done at once, trying one order of these steps is enough.
 fn is_worth_an_order(running: &Running, bit: u8) -> bool {
     let is_first = running.parts & (bit - 1) == 0;
     let is_on_decoy = match running.place {

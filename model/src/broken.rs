@@ -3,7 +3,7 @@
 /// The provider is asked at most as often as a code allows; of equal guesses at once, one is asked.
 pub const I1: u32 = 1;
 /// Between two successes, at most a hundred guesses at a number's codes reach the provider. The guesses at both doors
-/// count together. The ledger counts every guess that reaches the provider.
+/// (HTTP and sign-ins) count together. The ledger counts every guess that reaches the provider.
 pub const I2: u32 = 1 << 1;
 /// One success per code.
 pub const I3: u32 = 1 << 2;
@@ -13,8 +13,8 @@ pub const I4: u32 = 1 << 3;
 pub const I5: u32 = 1 << 4;
 /// A success has the right number, reference and code, and is in time.
 pub const I6: u32 = 1 << 5;
-/// At each door, no window gets more messages than it allows. The windows of sign-ins also count earlier messages over
-/// HTTP. After failed guesses, sends wait.
+/// At each door (HTTP or sign-ins), no window gets more messages than the window allows. The windows of sign-ins also
+/// count earlier messages over HTTP. After failed guesses, further sends must wait.
 pub const I7: u32 = 1 << 6;
 /// Budgets are never overspent, by both doors together, and refused sends get back what they have spent.
 pub const I8: u32 = 1 << 7;

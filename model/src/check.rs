@@ -95,8 +95,8 @@ fn can_be_verified(record: &Record, code: usize, text: &state::Text) -> bool {
     record.state.is_open() && record.issuers.contains(&issuer) && !is_refused
 }
 
-/// The broken property if a step wrongly changed an ended verification. Only a send may do so, with two exceptions:
-/// redeeming a success, and noting the provider's verdict on a guess.
+/// The broken property, if a step wrongly changed a verification that had ended. A send may change such a verification.
+/// All other steps may make only two changes: redeeming a success, and noting the provider's verdict on a guess.
 pub(crate) fn changed_an_end(before: &Record, after: &Record, opens: bool, now: Time) -> u32 {
     let is_final = matches!(
         before.state,

@@ -7,8 +7,9 @@ use crate::state::{Provider, Request, Time};
 pub struct Config {
     /// The requests that may begin. A request with a code stands for several requests: one with each possible code.
     pub requests: &'static [Request],
-    /// Whether the second verification is that of a sign-in to the first number. If so, each door has half of the
-    /// limits that the doors would otherwise share. If not, the second verification has another number.
+    /// If true, the second verification belongs to a sign-in to the first number, and each door (HTTP or sign-ins) has
+    /// half of the limits. If false, the second verification belongs to another number, and the limits are not divided
+    /// between the doors.
     pub sign_in: bool,
     /// How many requests can begin.
     pub begins: u8,

@@ -1,6 +1,6 @@
 //! The send of a sign-in, as in `src/service/sign_in_send.rs` and `src/service/sign_in_counters.rs`. The steps are the
-//! same whether or not a message is sent. A step that must not count changes a decoy counter in place of the real one.
-//! No step reads a decoy counter.
+//! same whether or not a message is sent. If a step must not count, it changes a decoy counter in place of the real
+//! counter. No step reads a decoy counter.
 
 use crate::config::Guard;
 use crate::ledger::{LOCKED, Settled, wait_of};

@@ -75,8 +75,9 @@ impl Model {
         }
     }
 
-    /// Whether a sign-in sends a message although a window is already full. The messages of both doors fill the window.
-    /// A message that was still on its way when the sign-in began is left out, because the sign-in may not know of it.
+    /// Whether a sign-in sends a message although the messages of both doors (HTTP and sign-ins) already fill a window.
+    /// If a message was still on its way when the sign-in began, the sign-in may not know of the message. Such a
+    /// message is not counted here.
     fn is_beside_http(&self, state: &State, target: usize, now: Time) -> bool {
         let is_known =
             |text: &Text, length: Time| text.sent + SHORT < now && text.sent + length > now;

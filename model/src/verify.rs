@@ -362,8 +362,9 @@ impl Model {
     }
 }
 
-/// The properties that a payment for a guess breaks. Three payments are wrong: for a guess whose verdict is known, for
-/// the last attempt at another session's code, and a second payment for one question.
+/// The properties that a payment for a guess breaks. A payment costs an attempt. Three kinds of payment are wrong: a
+/// payment for a guess that is already known to be wrong, a payment with the last attempt at the code of another
+/// session, and a second payment for the same question of a sign-in.
 fn broken_by_payment(before: &Record, asked: Option<(u8, u8)>, code: u8) -> u32 {
     if before.guess == code && before.guess_outcome == GuessOutcome::Invalid {
         return broken::I1;

@@ -206,8 +206,8 @@ fn the_service_responds_to_every_scenario_number_as_the_desk_page_says() {
     answers("end-user-messaging", &["+14255550114"]);
 }
 
-/// Checks the responses for every number of the page's table. For the numbers in `unknown`, the response says that the
-/// delivery is unknown. The table does not say so.
+/// Checks the responses for every number of the page's table. For the numbers in `unknown`, the response must say that
+/// the delivery is unknown, although the table does not say so.
 #[expect(clippy::too_many_lines, reason = "one table of cases")]
 fn answers(provider: &str, unknown: &[&str]) {
     let desk = Desk::start(&[

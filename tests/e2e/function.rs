@@ -116,8 +116,8 @@ impl Function {
             log,
             client,
         };
-        // The emulator begins to listen for invocations, and a moment later for the function. A function that starts
-        // between the two moments ends at once, and its invocation gets 502.
+        // The emulator begins to listen for invocations first, and for the function a moment later. If a function
+        // starts between these two moments, the function ends at once, and its invocation gets status 502.
         eventually("the emulator listens on both ports", || {
             [port, runtime_port]
                 .iter()
@@ -268,8 +268,8 @@ pub(crate) fn wrong(code: &str, nth: u8) -> String {
     format!("{rest}{}", (last + 1 + nth % 9) % 10)
 }
 
-/// Whether a text contains a code. Digits inside a longer number, an ID or the fraction of a second do not count: they
-/// equal the code only by chance.
+/// Whether a text contains a code. Digits inside a longer number, an ID or the fraction of a second do not count: such
+/// digits may equal the code by chance.
 pub(crate) fn contains_code(text: &str, code: &str) -> bool {
     let is_part = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_hexdigit);
     text.match_indices(code).any(|(at, _)| {

@@ -36,8 +36,8 @@ if ! curl -fsS "$phone/inbox" >/dev/null 2>&1; then
     echo "The simulator runs for this one event. To keep its inbox, first start \`make run\` in another terminal." >&2
 fi
 
-# Each setting gets a value here, even if the value is empty. Otherwise a variable of this name in the caller's environment
-# would take effect. This function has no ledger, and all settings that need a ledger must be empty.
+# If a setting had no value here, a variable of the same name in the caller's environment would take effect. So each setting
+# gets a value, even if the value is empty. This function has no ledger, and all settings that need a ledger must be empty.
 settings=(
     OTP_PROVIDER="${PROVIDER:-pinpoint}" OTP_PREVIOUS_PROVIDER=
     PINPOINT_APPLICATION_ID=desk ORIGINATION_IDENTITY=+12065550100 BRAND_NAME=ExampleCorp BRAND_NAMES= TRUSTED_PRINCIPALS= MIN_CODE_LENGTH= MAX_VALIDITY_PERIOD= ALLOWED_COUNTRIES='*' ALLOWED_NUMBER_TYPES= EXTRA_PREFIXES=

@@ -17,12 +17,12 @@ use std::time::{Duration, Instant};
 /// `allowedAttempts` of a code.
 const ALLOWED: u64 = 3;
 
-/// After this time, an unfinished request no longer blocks its idempotency key. A guess without an answer blocks its
-/// repeat for five seconds only. A wait of this length is therefore enough for both.
+/// After this time, an unfinished request no longer blocks its idempotency key. A guess without an answer blocks a
+/// repeat of this guess for only five seconds. A wait of this length is therefore enough for both.
 const KEY_IN_USE: Duration = Duration::from_secs(31);
 
-/// How many rounds run before all of them are closed and checked. With more rounds, codes could expire before the
-/// check.
+/// How many rounds run before all of them are closed and checked. If more rounds ran before the check, the codes of the
+/// first rounds could expire.
 const BATCH: usize = 200;
 
 /// The request during which the function is killed.
@@ -480,8 +480,10 @@ async fn kills_lose_no_limit_and_no_code() {
     );
 }
 
-/// If a send is killed between its record and its message, no message has the plain reference. The next code goes out
-/// under another reference. The checks must still find the record of that code.
+/// Callers know a verification by its plain reference. If an earlier code may still be good, the provider gets the next
+/// code under another reference, which is derived from the plain one. If a send is killed between its record and its
+/// message, no message has the plain reference, and the next code goes out under a derived reference. The checks must
+/// still find the record of that next code.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
 async fn a_code_after_one_that_never_left_has_its_record() {

@@ -62,8 +62,8 @@ impl World {
         }
     }
 
-    /// Makes and checks the histories of a batch, until a lane has found a problem. The first history has the number
-    /// `first`.
+    /// Makes and checks the histories of a batch. Several lanes run at once, and each lane makes its own histories. A
+    /// lane stops at the first history with a problem. The first history of the batch has the number `first`.
     fn batch(&self, first: u64) -> Found {
         let mut all = Found::default();
         let found = std::thread::scope(|scope| {
@@ -153,8 +153,8 @@ async fn every_answer_fits_a_sequential_specification() {
         while found.operations < operations && found.problems.is_empty() {
             found.add(world.batch(first));
             first += world.batch_size();
-            // Now and then the table is emptied. Otherwise it would grow for hours. The next histories have other
-            // numbers and need no old items.
+            // If the table were never emptied, it would grow for hours. Each history uses a phone number of its own,
+            // and the next histories need no old items. So the table is emptied now and then.
             if first % 2_000 < world.batch_size() {
                 world.behind.table.wipe();
             }

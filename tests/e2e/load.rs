@@ -348,8 +348,9 @@ impl World {
 
     /// All problems at this moment, while the load runs.
     fn problems(&self) -> Vec<String> {
-        // The order matters. The successes are read before the observation, and the observed table has all of them. The
-        // keys are read after it, and every observed message has its key among them.
+        // The order of these reads matters. The successes are read before the observation. So the observed table has a
+        // record of each of these successes. The keys are read after the observation. So they include the key of each
+        // observed message.
         let (successes, redeemed) = {
             let responses = self.responses.lock().unwrap();
             (responses.successes.clone(), responses.redeemed.clone())
@@ -453,9 +454,10 @@ impl World {
         problems
     }
 
-    /// Runs load for `length` and records the problems. It begins with an empty table and an empty inbox.
+    /// Runs load for `length` and records the problems. The load begins with an empty table and an empty inbox.
     ///
-    /// If `wipes` is set, all items are deleted halfway through. The control uses this.
+    /// If `wipes` is set, all items are deleted halfway through. The control of the load test sets `wipes`: the checks
+    /// must then find problems.
     fn phase(&self, phase: u64, length: Duration, wipes: bool) {
         self.people.lock().unwrap().clear();
         self.simulator.reset();

@@ -1,5 +1,6 @@
 //! The operator's commands on a DynamoDB engine. This test shows that DynamoDB accepts the updates. `test_operate.py`
-//! tests everything else about the commands, but with a fake of DynamoDB, which cannot show this.
+//! tests everything else about the commands with a fake of DynamoDB. The fake cannot show that DynamoDB accepts an
+//! update.
 
 use crate::function::tool;
 use dynoxide::Database;

@@ -1,5 +1,5 @@
 //! Observes the function from outside: the requests to the provider, the messages, and the items in the table. The
-//! kills and the load test check these observations, and do not trust the function's own responses.
+//! tests in `kills.rs` and `load.rs` check these observations, and do not trust the function's own responses.
 
 use crate::function::hasher;
 use crate::table::{Items, Table};
@@ -29,8 +29,8 @@ pub(crate) struct Observation {
 }
 
 impl Observation {
-    /// Observes while the function runs. The function writes a record before it calls the provider. Here the table is
-    /// read last, so each observed message and guess has its record in the observed table.
+    /// Observes while the function runs. The function writes a record before it calls the provider. This function reads
+    /// the table last, so each observed message and guess has its record in the observed table.
     pub(crate) fn now(simulator: &Simulator, table: &Table) -> Self {
         let mut messages = Counts::new();
         for message in simulator.inbox() {
@@ -69,8 +69,10 @@ impl Observation {
         }
     }
 
-    /// For each number with a message, adds the plain reference that a caller used. The messages alone may not show it.
-    /// If a send is killed between its record and its message, the next code goes out under another reference.
+    /// Callers know a verification by its plain reference, and some messages have another reference, which is derived
+    /// from the plain one. If a send is killed between its record and its message, the next code goes out under a
+    /// derived reference, and no message shows the plain one. So this function adds, for each number with a message,
+    /// the plain reference that a caller used.
     pub(crate) fn with_plain(mut self, plain: impl Fn(&str) -> String) -> Self {
         let numbers = self.messages.keys();
         self.named = numbers
@@ -88,9 +90,9 @@ impl Observation {
         counts.sum()
     }
 
-    /// The most guesses that reached the provider under one reference of a verification. The sum over its references
-    /// would be too high. After an unclear send, a guess reaches the provider under two references, and one attempt
-    /// pays for both.
+    /// The provider knows the codes of one verification under several references. Returns the most guesses that reached
+    /// the provider under one of these references. The sum over all references would be too high: after a send without
+    /// a clear answer, a guess may reach the provider under two references, and one attempt pays for both.
     pub(crate) fn guesses(&self, number: &str, plain: &str) -> u64 {
         let references = self.references(number, plain);
         let counts = references
@@ -99,8 +101,8 @@ impl Observation {
         counts.max().unwrap_or(0)
     }
 
-    /// How many different guesses about a number reached the provider. The same guess may reach it in two requests, as
-    /// [`guesses`](Self::guesses) says.
+    /// How many different guesses about a number reached the provider. The same guess may reach the provider under two
+    /// references (see [`guesses`](Self::guesses)), and still counts once here.
     pub(crate) fn guesses_about(&self, number: &str) -> u64 {
         self.otps.get(number).map_or(0, |otps| otps.len() as u64)
     }

@@ -101,8 +101,8 @@ virtual_environment() {
         skip "$purpose: python3 cannot make virtual environments (Debian: apt install python3-venv)"
         return 0
     fi
-    # The file has the dependencies, too. With --no-deps, pip installs nothing that is not in the file. `pip check` finds a
-    # missing dependency.
+    # The requirements file lists the dependencies, too. With --no-deps, pip installs nothing that is not in this file. If a
+    # dependency is missing in the file, `pip check` finds this.
     if ! quietly "$out/$name/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes -r "$requirements" ||
         ! quietly "$out/$name/bin/python" -m pip check; then
         rm -rf "${out:?}/$name"

@@ -64,8 +64,8 @@ def test_binary_needs_no_newer_c_library_than_amazon_linux_2023_has(bootstrap):
 
 
 def test_release_profile_leaves_no_defaults_to_cargo_lambda():
-    # cargo-lambda sets what the profile leaves out. It would set panic = "abort", and then one panic would end the execution
-    # environment.
+    # If the profile in Cargo.toml leaves a value out, cargo-lambda sets it. If the profile left panic out, cargo-lambda would
+    # set panic = "abort", and then one panic would end the execution environment.
     profile = tomllib.loads((ROOT / "Cargo.toml").read_text())["profile"]["release"]
     assert {"strip", "lto", "codegen-units", "panic"} <= set(profile)
     assert profile["panic"] == "unwind"

@@ -668,8 +668,9 @@ def test_role_allows_only_the_calls_of_the_chosen_providers_and_channels():
         assert found == [], name
         assert not rejected(source, **parameters), name
         seen.add(json.dumps(of_providers(**parameters)))
-    # There are 1 + 3 * 15 * 2 * 2 stacks, but fewer different roles. The order of the channels does not change the role. If
-    # the stack sends neither SMS nor calls, a configuration set does not change it, either.
+    # The loop has tested 1 + 3 * 15 * 2 * 2 stacks. There are fewer different roles, for two reasons. The order of the
+    # channels does not change the role. If the stack sends neither SMS nor calls, a configuration set does not change the
+    # role, either.
     assert len(seen) == 1 + 2 + 2 * (7 * 2 + 6 * 2)
 
 

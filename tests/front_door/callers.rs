@@ -381,8 +381,9 @@ async fn users_are_counted_by_the_address_of_their_connection() {
             let body = json!({ "destinationNumber": number(nth) });
             statuses.push(kind.ask(&world, "send", &body).await.status);
         }
-        // A backend names the address of its user itself. The machines of a backend share the address of their
-        // connection, and this address does not count.
+        // The setting allows two requests for each address. A user counts under the address of the connection, so the
+        // third request is refused. A backend names the address of its user itself. The machines of a backend share the
+        // address of their connection, and this shared address does not count.
         let third = if kind.trust == User { 429 } else { 202 };
         assert_eq!(
             statuses,
@@ -555,8 +556,8 @@ async fn idempotency_keys_belong_to_an_account_and_role_an_identity_or_a_subject
             &[][..],
             false,
         ),
-        // All callers of this authorizer would have the same name. For this reason their keys count by address and
-        // number.
+        // This authorizer gives all its callers the same name. If keys counted by this name, all callers would share
+        // their keys. So these keys count by address and number.
         (tenant(), tenant(), &[][..], false),
     ] {
         let key = "0123456789abcdef";

@@ -147,8 +147,9 @@ async fn failures_are_forgotten_after_a_year_of_a_decoy_as_of_a_user() {
 
 #[tokio::test]
 async fn a_decoy_uses_none_of_a_users_limits_or_attempts() {
-    // All three users get decoys. The first is unknown and has a real user's number as the name. The second is unknown
-    // and has this number as an attribute. The third exists, and has this number without having verified it.
+    // All three users get decoys. The first user is unknown and has a real user's number as the name. The second user
+    // is unknown, too, and the event has the real user's number as an attribute. The third user exists and has the same
+    // number, but has not verified it.
     let world = World::counted(&[("COGNITO_FLOOR_MS", "0")]).await;
     for user in [
         User::unknown(NUMBER),

@@ -442,8 +442,9 @@ async fn a_sign_in_is_locked_after_its_part_of_the_guesses() {
     ];
     let world = World::counted(&settings).await;
     let user = User::with_number(REAL);
-    // By its share, this door would lock after 10 failures. But sends wait after 10 and after 30 failures, and no door
-    // locks before these waits.
+    // Sign-ins have a tenth of the hundred guesses, which is 10. They do not lock after 10 failures, however: after 10
+    // and after 30 failures, sends must wait, and sign-ins lock only after both waits. So here the lock is seen after
+    // 35 failures.
     for _ in 0..7 {
         let mut sign_in = SignIn::begin(&world, &user).await;
         for guess in 0..5 {

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 #[derive(Clone)]
 struct Contended {
     ledger: MemoryLedger,
-    /// How many changes are refused and not made. After them, a change is made but looks refused, because its response
-    /// was lost and its repeat is refused.
+    /// How many changes are refused and not made. Each later change is made but looks refused, as if its response was
+    /// lost and its repeat was refused.
     unmade: u32,
     tries: Arc<AtomicU32>,
 }

@@ -103,8 +103,9 @@ async fn no_guess_reopens_an_ended_verification() {
     let delays = [0, 31, 5 * 60, 11 * 60, 59 * 60, 61 * 60].map(Duration::from_secs);
     for (end, foreign) in ENDS.into_iter().flat_map(|end| [(end, "off"), (end, "on")]) {
         for later in delays {
-            // With foreign codes, AWS may be asked as soon as none of our codes can be right any more. This is the case
-            // after a failed send, and when an hour has passed since the end. The test leaves these cases out.
+            // With FOREIGN_CODES on, AWS may be asked about a guess as soon as none of our own codes can be right any
+            // more. There are two such cases: after a failed send, and when an hour has passed since the end. The test
+            // leaves both cases out.
             let nothing_is_good = end == End::Failed || later > Duration::from_hours(1);
             if foreign == "on" && nothing_is_good {
                 continue;

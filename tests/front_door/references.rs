@@ -61,7 +61,8 @@ async fn other_software_can_read_our_code_today_and_tomorrow_but_not_a_resend() 
 }
 
 /// A verification ends an hour after its first code. A provider accepts no validity below a minimum, and may therefore
-/// keep the last code for longer. The plain reference stays taken for as long as the provider keeps the code.
+/// keep the last code for longer than the verification lasts. Here the last code has the plain reference, the one that
+/// callers know. No other code gets the plain reference while the provider keeps this code.
 #[tokio::test]
 async fn a_code_that_outlives_its_verification_keeps_the_plain_reference() {
     let told = 2;

@@ -219,7 +219,7 @@ async fn every_item_that_strangers_leave_has_an_end() {
 }
 
 /// If a message has just been sent over HTTP, a sign-in sends nothing. A later sign-in must not refund more than it has
-/// counted. If it did, a stranger could find out that the user got messages.
+/// counted itself. If it refunded more, a stranger could find out that the user got messages.
 #[tokio::test]
 async fn a_refused_sign_in_after_messages_looks_like_nobody() {
     let emulator = Emulator::new();

@@ -232,9 +232,10 @@ async fn a_release_whose_answer_is_lost_is_done() {
     }
 }
 
-/// A send writes the record of its message before it sends the message. Here this write is done, but its answer is lost
-/// or comes after the deadline. So nothing is sent. A new verification must then be recorded as failed, and a resend
-/// must leave the former one as it was.
+/// A send writes the record of its message before it sends the message. Here the write is done, but its answer is lost
+/// or comes after the deadline, so nothing is sent. There are two cases. If the send began a new verification, this
+/// verification must be recorded as failed. If the send was a resend, the verification must be as it was before the
+/// resend.
 #[tokio::test(start_paused = true)]
 async fn a_send_that_ends_in_its_write_ahead_is_settled() {
     let late = Duration::from_millis(800);

@@ -490,8 +490,8 @@ async fn startup_fails_if_the_secret_is_short_or_unreadable() {
     assert_eq!(asked.len(), 1);
 }
 
-/// The control of the comparison with DynamoDB Local. Only `make soak` starts DynamoDB Local. Without it there is
-/// nothing to compare.
+/// The control of the comparison with DynamoDB Local. Only `make soak` starts DynamoDB Local. Without DynamoDB Local,
+/// this test has nothing to compare.
 #[test]
 fn a_difference_from_dynamodb_local_is_seen() {
     let emulator = Emulator::new();

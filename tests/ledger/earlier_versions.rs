@@ -34,8 +34,9 @@ async fn send(service: &Service, now: Millis) {
         .unwrap();
 }
 
-/// Changes an item to the form that an earlier version wrote: without the holder, and without the time until which the
-/// plain reference is taken. Earlier versions sent every code under the plain reference.
+/// Changes an item to the form that an earlier version wrote. Earlier versions sent every code under the plain
+/// reference, the one that callers know. Their items have no holder, and no time until which the plain reference is
+/// taken.
 fn as_an_earlier_version_wrote_it(item: &mut Value) {
     let item = item.as_object_mut().unwrap();
     for name in ["by", "pu"] {
@@ -67,8 +68,8 @@ async fn a_code_of_an_earlier_version_is_good_and_keeps_the_plain_reference() {
         let now = START.plus(Duration::from_secs(40));
         let verified = service.verify(&request, &mut call(now, &mut record)).await;
         assert!(verified.is_ok(), "{verified:?}");
-        // A record of this version says how long its code is good. A record of an earlier version does not. For such a
-        // code, the longest time counts for which any provider keeps a code.
+        // A record of this version says how long its code is good. A record of an earlier version does not say so. The
+        // code of such a record is taken to be good for the longest time that any provider keeps a code.
         for (minutes, is_plain) in [(11, !is_earlier), (69, !is_earlier), (71, true)] {
             let now = START.plus(Duration::from_mins(minutes));
             send(&service, now).await;

@@ -347,8 +347,8 @@ impl Emulator {
         }
     }
 
-    /// Checks the condition of a write as a step of its own, before the write. If the condition holds, `request` loses
-    /// it. Otherwise the result is the refusal.
+    /// Checks the condition of a write as a step of its own, before the write. If the condition holds, the condition is
+    /// removed from `request`, and the result is `None`. If not, the result is the refusal.
     fn look_first(&self, request: &mut Request) -> Option<HttpResponse> {
         let condition = request.body["ConditionExpression"].as_str()?.to_owned();
         let key = request.body["Key"].clone();

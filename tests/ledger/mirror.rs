@@ -1,6 +1,7 @@
 //! A second table in AWS's own DynamoDB Local, which must answer every request as the emulator does.
 //!
-//! `make soak` sets `OTP_DYNAMODB_LOCAL` to the port of DynamoDB Local on this machine. Without it there is no mirror.
+//! `make soak` sets `OTP_DYNAMODB_LOCAL` to the port of DynamoDB Local on this machine. Without this variable there is
+//! no second table.
 
 use serde_json::{Value, json};
 use std::env;

@@ -129,8 +129,8 @@ async fn run(case: &Case, faults: &[Fault]) -> (Reply, Vec<Value>, Vec<Value>) {
     (reply, before, items(&emulator))
 }
 
-/// The number of requests before the faults. If a case takes two steps, its first write is refused, and the faults are
-/// for the second.
+/// How many requests of a case come before the faults. Some cases need two writes: the table always refuses the first
+/// write, and the faults are for the second.
 fn lead(case: &Case) -> usize {
     usize::from(["reserve_send_with_failures", "clear_failures_in_part"].contains(&case.step))
 }
@@ -279,8 +279,8 @@ async fn a_step_that_another_request_may_have_overtaken_is_unclear_and_not_repea
     );
 }
 
-/// A resend removes the last guess, but not the time of this guess. Without the time, a repeat of the guess could not
-/// see that the guess has cost an attempt.
+/// A resend removes the last guess from the record, but not the time of this guess. If the time were removed, too, a
+/// repeat of the guess could not see that the guess has already cost an attempt.
 #[tokio::test]
 async fn a_guess_that_a_resend_has_overtaken_costs_no_second_attempt() {
     let (emulator, another) = (Emulator::new(), Emulator::new());

@@ -1,5 +1,6 @@
-//! No item grows without bound. No window limits the requests about a test number, and still its items do not grow. Nor
-//! does any item grow over years.
+//! No item of the table grows without bound. There are two dangers. No window limits the requests about a test number,
+//! but the items of a test number must not grow. An ordinary number can be verified every day for years, and its items
+//! must not grow, either.
 
 use crate::emulator::Emulator;
 use crate::service::{Calls, RIGHT, send_request, service, settings};
@@ -114,8 +115,8 @@ impl World {
         }
     }
 
-    /// Does many rounds. Returns by how many bytes the largest item has grown between the middle and the end. By the
-    /// middle, the twenty places of a number are full.
+    /// Does many rounds. Returns by how many bytes the largest item has grown between the middle round and the last.
+    /// The record of a number has at most twenty places for messages. By the middle round, all twenty are full.
     async fn growth(&mut self, rounds: u32, pause: Duration, round: impl AsyncFn(&Self)) -> usize {
         let mut half = 0;
         for n in 1..=rounds {

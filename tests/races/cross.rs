@@ -272,8 +272,7 @@ async fn an_older_code_fails_once_a_newer_one_is_sent(new: NewStore) {
     }
     holds_and_fails_with("resend and verify", Ok(()), &[(Flaw::NotAtomic, seen)]);
 
-    // The outcome is certain if another code is sent while the provider has the right guess. The guess then comes too
-    // late.
+    // If another code is sent while the provider has the right guess, the outcome is certain: the guess comes too late.
     let late = async |store: Store, flaw| {
         let world = World::new(
             store,

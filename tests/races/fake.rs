@@ -110,8 +110,9 @@ impl Fake {
         self.0.unrecorded.load(SeqCst)
     }
 
-    /// Takes note of the plain reference of a send that begins. A resend by another request may send its message first.
-    /// The reference of that message is derived from this plain reference.
+    /// Takes note of the plain reference of a send, the reference that callers know. This must be done when the send
+    /// begins: a resend by another request may send its message before this send does, under a reference that is
+    /// derived from the plain one.
     pub(crate) fn begins(&self, plain: ReferenceId) {
         self.0.references.lock().unwrap().push(plain);
     }
@@ -180,9 +181,9 @@ impl Fake {
 }
 
 impl Fake {
-    /// Whether the ledger has a record of the message. The record is under the message's own reference if that is the
-    /// plain one. If the message has a later generation, its reference was derived from the plain one, and the record
-    /// is under the plain one.
+    /// Whether the ledger has a record of the message. The record is always under the plain reference, the one that
+    /// callers know. The message has either the plain reference or, if it is of a later generation, a reference that is
+    /// derived from the plain one.
     async fn is_recorded(&self, message: &Message<'_>) -> bool {
         let references = {
             let mut references = self.0.references.lock().unwrap();

@@ -207,8 +207,8 @@ async fn concurrent_right_and_wrong_guesses_succeed_once_within_the_attempts(new
     );
 }
 
-/// Makes five right guesses. Each begins when the one before has been pending for five seconds. Then the provider
-/// answers all five at once.
+/// Makes five right guesses, one after the other. Each guess begins when the guess before it has been pending for five
+/// seconds. Then the provider answers all five guesses at once.
 async fn taken_over(store: Store, flaw: Option<Flaw>, key: Option<&'static str>) -> Race {
     let world = World::new(
         store,

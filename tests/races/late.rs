@@ -1,6 +1,6 @@
-//! Late writes. Their caller has given them up, and they arrive after they were undone, or after the next code was
-//! sent. A late write may hold a place, a budget, an attempt or a key until it expires. It must never allow an
-//! additional text or guess.
+//! A late write is a request to the table that its caller no longer waits for. It arrives after the caller has undone
+//! it, or after the next code was sent. A late write may hold a place, a budget, an attempt or a key until that
+//! expires. A late write must never allow an additional text or guess.
 
 use crate::fake::Outcome;
 use crate::store::{NewStore, Store, over_both_stores};

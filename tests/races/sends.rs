@@ -154,10 +154,10 @@ async fn country_and_money_budgets_are_spent_exactly(new: NewStore) {
     holds_and_fails_with("budgets in money", good, &[(Flaw::NotAtomic, flawed)]);
 }
 
-/// Many sends begin at the same time, and every step refuses some of them. When the budget refuses a send, the prefix
-/// has already counted the send. When the number's windows refuse a send, the budget has already paid for it. When the
-/// provider refuses a send, both have happened. In the end, only texts that were sent or may have been sent are
-/// counted.
+/// Many sends begin at the same time, and every step refuses some of them. When the budget refuses a send, the counter
+/// of the prefix has already counted the send. When the number's windows refuse a send, the prefix has counted it and
+/// the budget has paid for it. When the provider refuses a send, the prefix, the budget and the windows have all
+/// counted it. In the end, only texts that were sent or may have been sent are counted.
 async fn refused_sends_are_refunded(new: NewStore) {
     let race = async |store: Store, flaw| {
         let budgets = Budgets {
@@ -218,8 +218,8 @@ async fn refused_sends_are_refunded(new: NewStore) {
     holds_and_fails_with("refunds", good, &[(Flaw::RefundsNothing, flawed)]);
 
     // One send after the other, with a prefix limit of 3 and a budget of 2. The prefix counts the third send, and then
-    // the budget refuses it. If the prefix did not get a refund, it would refuse the fourth send before the budget
-    // does.
+    // the budget refuses this send. If the prefix got no refund for the third send, the prefix would refuse the fourth
+    // send before the budget does.
     let in_order = async |store: Store, flaw| {
         let budgets = Budgets {
             all: Budget::parse_list("2/1h").unwrap(),

@@ -289,8 +289,8 @@ pub(crate) fn choose(books: &mut Books, failed: &mut Vec<Intent>) -> Vec<Intent>
     }
 }
 
-/// Makes many guesses at once, or sends a new code when no attempt is left. Sometimes the person with the phone guesses
-/// right in between.
+/// Makes many guesses at once, or sends a new code when no attempt is left. Sometimes the person with the phone makes a
+/// right guess among these guesses.
 fn besiege(books: &mut Books, failed: &mut Vec<Intent>) -> Vec<Intent> {
     failed.clear();
     if books.is_locked(0) && books.rng.u32(0..10) == 0 {

@@ -83,8 +83,9 @@ pub(crate) struct Operation {
     opened: Option<(ItemName, u64)>,
     /// The verification and generation whose attempt the operation paid for, and the index of its chain.
     paid: Option<(ItemName, u64, usize)>,
-    /// The verification and generation of the operation's success, and the index of its chain. If there was a resend
-    /// meanwhile, the generation may be newer than the generation in `paid`.
+    /// The verification and the generation in which the operation succeeded, and the index of the verification's chain.
+    /// `paid` has the generation whose attempt paid for the guess. If there was a resend meanwhile, the generation here
+    /// may be newer.
     won: Option<(ItemName, u64, usize)>,
     /// The number of the operation's charge, in the order of all charges.
     charged: Option<u64>,
@@ -154,16 +155,16 @@ pub(crate) struct ProviderCode {
 #[derive(Debug)]
 struct Win {
     key: ItemName,
-    /// The index among the key's chains. A generation does not identify a chain: after an item has expired, the
-    /// generations under its key begin at 1 again.
+    /// The index among the chains of `key`. A chain is one verification from its first code to its end. A generation
+    /// does not identify a chain: after an item has expired, the generations under its key begin at 1 again.
     chain: usize,
     generation: u64,
     winner: String,
     code: Option<usize>,
     at: Millis,
     redeemer: Option<String>,
-    /// Whether a caller may have been told of the success. If the code was a foreign one, a caller is told only if this
-    /// program has sent no code meanwhile.
+    /// Whether a caller may have been told of the success. If the code was of other software (a foreign code), a caller
+    /// is told only if this program has sent no code meanwhile.
     told: bool,
     /// The place of the success in the order of all codes and successes.
     place: u64,
@@ -226,8 +227,8 @@ pub(crate) struct Books {
     /// How many operations ended in each way.
     pub(crate) answers: BTreeMap<String, u64>,
     trace: Option<Vec<String>>,
-    /// References in the order of their appearance. References are random, and two traces of one run would differ. For
-    /// this reason traces contain the indices in place of the references.
+    /// References in the order of their appearance. References are random. If a trace contained references, two traces
+    /// of one run would differ. For this reason traces contain the indices in place of the references.
     names: Mutex<Vec<String>>,
 }
 

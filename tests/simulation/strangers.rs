@@ -697,8 +697,8 @@ fn welch(one: &[f64], other: &[f64]) -> f64 {
 
 const FLOOR: Duration = Duration::from_millis(200);
 
-/// The response times of first challenges and of wrong answers, for users and for unknown names. The provider takes
-/// `factor` times as long as the floor.
+/// The response times of first challenges and of wrong answers, for users and for unknown names. The function responds
+/// no earlier than after a fixed time, the floor. The provider takes `factor` times as long as the floor.
 struct Times {
     users: [Vec<f64>; 2],
     nobody: [Vec<f64>; 2],

@@ -216,8 +216,8 @@ impl World {
         self.at(START).minus(2 * DAY)
     }
 
-    /// The number of a verification. The made-up number of a decoy is the number of the other verifications, as if the
-    /// decoy's user name were that number.
+    /// The number of a verification. The third verification is a decoy, the sign-in of an unknown user. A decoy's
+    /// number is made up from the user name. Here the decoy has the first number, as if its user name were that number.
     pub(crate) fn phone(&self, target: usize) -> PhoneNumber {
         let is_second = target == SIGN_IN && !self.config.sign_in;
         PhoneNumber::parse(NUMBERS[usize::from(is_second)]).unwrap()

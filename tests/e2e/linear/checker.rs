@@ -68,11 +68,12 @@ pub(crate) enum Return<P> {
     NotYet,
     /// The operation has taken all its steps.
     Complete,
-    /// The operation returns although it has steps left. Each of these rests may happen later. The search need not try
-    /// to take further steps before the return: they would explain no other answers.
+    /// The operation returns although it has steps left. Each element is such a remaining step, a rest, and may happen
+    /// later. If the search took further steps before the return, it would explain no other answers. So it need not try
+    /// them.
     WithRests(Vec<P>),
-    /// The operation returns, and each of the rests may happen later. Or the operation takes more steps before it
-    /// returns.
+    /// There are two possibilities. Either the operation returns now, and each of these remaining steps may happen
+    /// later. Or the operation takes more steps before it returns.
     Perhaps(Vec<P>),
 }
 

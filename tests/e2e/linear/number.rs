@@ -1,5 +1,6 @@
-//! The sequential specification of one number: how many codes the number may get. Failed guesses also stop codes. A
-//! second check compares sends with the least and the most failed guesses that there can be.
+//! The sequential specification of one number: how many codes the number may get. Failed guesses can also stop a code,
+//! and this specification does not know them. A second check is for them: it compares each send with the least and the
+//! most failed guesses that there can be at that time.
 
 use super::checker::{Return, Specification, Timed};
 use super::operation::{Guess, Operation, Request};
@@ -138,10 +139,10 @@ fn cost(operation: &Operation, guess: Guess) -> Cost {
     }
 }
 
-/// Finds two kinds of wrong sends. Either failed guesses should have stopped the send and did not, or failed guesses
-/// stopped the send and should not have. If requests overlap, their order is not known. A send is reported only if it
-/// is wrong in every possible order. A right guess clears the failures before it. It also clears the failure that was
-/// charged for the right guess itself.
+/// Finds two kinds of wrong sends: sends that failed guesses should have stopped but did not, and sends that failed
+/// guesses stopped without a reason. If requests overlap, their order is not known, and a send is reported only if it
+/// is wrong in every possible order. A right guess clears all failures before it. Each guess is charged as a failure at
+/// first, and a right guess also clears its own charge.
 pub(crate) fn wrongly_limited(history: &[Timed<Operation>]) -> Vec<String> {
     let is_before = |one: &Timed<Operation>, other: &Timed<Operation>| {
         one.returned.is_some_and(|returned| returned < other.called)

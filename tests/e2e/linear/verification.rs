@@ -1,9 +1,9 @@
 //! The sequential specification of one verification: its texts, guesses and end, as clients and the phone see them.
 //!
-//! A request is several atomic steps, because it asks a provider in between. A send takes its idempotency key, reads
+//! A request takes several atomic steps, because it asks a provider in between. A send takes its idempotency key, reads
 //! the verification, replaces its code, and afterwards makes the older codes worthless. A guess costs an attempt, is
-//! checked, and ends the verification if it is right. Other requests may come between these steps. They must see each
-//! step either done or not done.
+//! checked, and ends the verification if the guess is right. Other requests may come between these steps. Such a
+//! request must see each step either done or not done.
 
 use super::checker::{Return, Specification};
 use super::operation::{Answer, Operation, Request};
@@ -27,8 +27,9 @@ pub(crate) struct Verification {
     pub(crate) is_long: bool,
 }
 
-/// The number of the present generation in the normal form of a state. The generation just before it has a number of
-/// its own, and all older generations have the same number.
+/// Each code of a verification has a generation, which is a number. The normal form of a state renumbers the
+/// generations: the present generation gets this number, the generation just before it gets a number of its own, and
+/// all older generations get one number together.
 const NOW: u8 = 2;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -109,8 +110,8 @@ pub(crate) enum Progress {
         settle: bool,
         finish: bool,
     },
-    /// A send that was refused or got no clear answer. If it may have written, it takes this write back. Then it gives
-    /// its key back.
+    /// A send that was refused or got no clear answer. If the send may have written the next generation, it takes this
+    /// write back. After that, it gives its idempotency key back.
     TakeBack {
         planned: Planned,
         undo: bool,
@@ -120,15 +121,15 @@ pub(crate) enum Progress {
     Release,
     /// A guess that costs an attempt.
     Pay,
-    /// A guess that has cost an attempt although the table's answer was lost. If a new verification has begun
-    /// meanwhile, the guess costs another attempt. Otherwise it does not.
+    /// A guess that has cost an attempt, but the table's answer was lost, and the step is repeated. If a new
+    /// verification has begun meanwhile, the repeat costs another attempt. If not, the repeat costs nothing.
     PayAgain(u8),
     /// A guess that is being checked, with the verification as it was when the guess cost the attempt.
     Check(Paid),
     /// A right guess that ends the verification.
     Consume(Right),
-    /// A right guess that has ended the verification, although the answer of the table was lost. It cannot end the
-    /// verification again.
+    /// A right guess that has ended the verification, but the table's answer was lost, and the step is repeated. The
+    /// repeat cannot end the verification again.
     ConsumeAgain(Right),
     /// A wrong guess that is noted.
     Note(u8),
@@ -341,8 +342,8 @@ struct Context<'a> {
     text: Option<usize>,
     guess: usize,
     is_code: bool,
-    /// Whether the same guess or a repeat of this guess may follow. A later step must then know that this guess was the
-    /// last.
+    /// Whether the same guess may follow, from another request or as a repeat. If it may follow, a later step must know
+    /// that this guess was the last one.
     is_remembered: bool,
     winner: usize,
 }
@@ -786,8 +787,8 @@ fn over_if(is_explained: bool, state: &State) -> Next {
     }
 }
 
-/// The steps that a request may still take after it got no clear answer. They depend on the progress of the request.
-/// The result is `None` if a request with this progress has had a clear answer.
+/// The steps that a request may still take after it got no clear answer. These steps depend on how far the request had
+/// come (`progress`). If a request that has come so far has had a clear answer, the result is `None`.
 fn rests_of_unknown(context: &Context<'_>, progress: Progress) -> Option<Vec<Progress>> {
     let release = context.key.map(|_| Progress::Late(Step::Release));
     let late = |step| vec![Progress::Late(step)];

@@ -10,8 +10,8 @@ const { join, resolve } = require('node:path')
 
 const installed = resolve(process.argv[2])
 
-// The simulator has a copy of AWS's reference of actions from September 2026. The copy lacks a service that was new then, and
-// the resources of voice calls. These entries add them.
+// The simulator has a copy of AWS's list of actions. The copy is from September 2026, and lacks two things: the service End
+// User Messaging, which was new at that time, and the resources of voice calls. The entries below add both.
 const newer = {
   'serviceNames.json': { 'end-user-messaging': 'AWS End User Messaging' },
   'actions/end-user-messaging.json': {

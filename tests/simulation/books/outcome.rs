@@ -29,8 +29,9 @@ impl Books {
             >= LOCKED as usize
     }
 
-    /// Two numbers that put codes in order. Generations begin at 1, and begin at 1 again after an item has expired. The
-    /// first number says how often they had begun when the code was sent. The second is the code's generation.
+    /// Two numbers that put codes in order. The generations of an item begin at 1. After the item has expired, they
+    /// begin at 1 again. The first number says how often the generations had begun when the code was sent. The second
+    /// number is the code's generation.
     fn generation_of(&self, code: &ProviderCode) -> Option<(u64, u64)> {
         let operation = &self.operations[code.operation?];
         let (key, generation) = operation.opened.as_ref()?;

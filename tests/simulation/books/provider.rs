@@ -287,9 +287,9 @@ impl Books {
         self.operations[current].fate = fate;
     }
 
-    /// Records that the provider is asked about a guess, whatever its answer will be. After an unclear send, a guess
-    /// may be at the new code or at the code before it. The provider is then asked under both references, and one
-    /// attempt pays for both.
+    /// Records that the provider is asked about a guess, whatever its answer will be. After a send without a clear
+    /// answer, the code of a guess may be the new one or the one before. The provider is then asked under the
+    /// references of both codes, and one attempt pays for both questions.
     pub(crate) fn asked_to_verify(&mut self, reference: &ReferenceId) {
         let current = self.current;
         let asked = &mut self.operations[current].asked;

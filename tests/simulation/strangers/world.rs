@@ -363,8 +363,9 @@ impl World {
         self.shared.lock().unwrap().ledger.clone()
     }
 
-    /// Begins anew with an empty ledger, at a later time than all acts before. The function uses switches that it has
-    /// read within the last ten seconds. At a later time, it must read them again.
+    /// Begins anew with an empty ledger, at a later time than all acts before. The function reads the operator's
+    /// switches from the ledger, and uses them for ten seconds. Because the new time is later, the function must read
+    /// them again.
     pub(crate) fn begin_anew(&mut self, days: u64) {
         let mut shared = self.shared.lock().unwrap();
         shared.ledger = MemoryLedger::new();
