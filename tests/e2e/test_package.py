@@ -180,7 +180,8 @@ def test_the_package_is_deployed_without_a_toolchain(packed, tmp_path):
         zip_sum = hashlib.sha256((packed / "otp-lambda-x86_64.zip").read_bytes()).digest()
         assert function["CodeSha256"] == base64.b64encode(zip_sum).decode()
         # This stack has every option that an organization may ask for, except the firewall. The domain is a stack of its own.
-        # MiniStack lacks one resource of the firewall, WebACLAssociation. The firewall is linted, but not deployed here.
+        # MiniStack lacks a resource that the firewall needs, WebACLAssociation. The firewall is therefore only linted, and
+        # not deployed here.
         key = client(cloud, "kms").create_key()["KeyMetadata"]["Arn"]
         everything = {"Cognito": "new", "CognitoTier": "LITE", "CognitoDeletionProtection": "on"}
         everything |= {"DomainName": "otp.example.com", "DomainCertificateArn": test_template.CERTIFICATE, "KmsKeyArn": key}

@@ -1,5 +1,6 @@
-//! Events with missing, null, unexpected or additional fields. The function gives a complete response or a function
-//! error with a reason. Such an event never gives more rights than the original event.
+//! Events with missing, null, unexpected or additional fields. The function must give either a complete response or a
+//! function error with a reason. An event that was changed in this way must never give more rights than the original
+//! event.
 
 use super::cognito_define::{Oracle, Verdict};
 use crate::pool::{Next, SignIn, User, answer_correct, decision_of, is_challenge};

@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 use simulator::MemoryLedger;
 use std::time::Duration;
 
-/// Gives `event` to a function with these settings. The function makes one request to AWS, and `answer` is the response
-/// to it. Returns the request and the function's response.
+/// Gives `event` to a function with these settings. The function makes one request to AWS and gets `answer` as the
+/// response. Returns the request to AWS, and the function's response to the event.
 pub(crate) async fn exchange(
     settings: &[(&str, &str)],
     event: &Value,

@@ -226,8 +226,8 @@ async fn a_guess_at_a_foreign_code_leaves_the_record_of_a_failed_send_alone() {
     assert_eq!(guess(&world, &world.newest_code()).await.status, 200);
 }
 
-/// A wrong guess at a foreign code counts as a failure of the number, like a wrong guess at our own code. If it did not
-/// count, the codes of a number could be guessed at twice as often.
+/// A wrong guess at a foreign code counts as a failure of the number, like a wrong guess at our own code. If such a
+/// guess did not count, the codes of a number could be guessed at twice as often.
 #[tokio::test]
 async fn failed_guesses_at_foreign_codes_count_for_the_number() {
     let world = World::counted(&[ON, ("SEND_LIMITS", "20/1h")]).await;

@@ -182,8 +182,8 @@ async fn a_canceled_code_does_not_come_back_with_a_failed_or_unclear_send() {
     }
 }
 
-/// If the provider refuses a send, the send keeps its place in the windows, although nothing was sent. The windows may
-/// then refuse the next send. Their refusal must not say that something was sent.
+/// If the provider refuses a send, the send keeps its place in the windows (`SEND_LIMITS`), although nothing was sent.
+/// The windows may then refuse the next send. The response to that next send must not say that something was sent.
 #[tokio::test]
 async fn a_refusal_after_a_refused_send_speaks_of_requests_and_not_of_messages() {
     for resend in [false, true] {

@@ -45,8 +45,9 @@ fn event(path: &str, mut body: Value, key: &str, is_public: bool) -> Value {
     event
 }
 
-/// Requests of every kind. There are sends with and without a key: successful, refused, unclear and limited ones, and
-/// resends. There are wrong, right and repeated guesses, and one guess at a verification that does not exist.
+/// Makes requests of every kind. There are sends with and without an idempotency key: successful, refused, unclear and
+/// limited ones, and resends. There are wrong, right and repeated guesses, and one guess at a verification that does
+/// not exist.
 async fn http(world: &World, is_public: bool) {
     let key = |nth: usize| format!("the-key-of-a-request-{nth}");
     let ask = async |path: &str, body: Value, key: &str| -> Answer {

@@ -141,8 +141,9 @@ fn counters(emulator: &Emulator, name: &ItemName) -> Value {
     items.pop().unwrap_or_default()
 }
 
-/// The item of all budgets has already counted three messages to Jamaica. There are two ways to this state: an earlier
-/// version counted them there, or the stack served only Jamaica at that time. These three messages must still count.
+/// One item counts all messages, and each country with a budget of its own has another item. Here the item of all
+/// messages has already counted three to Jamaica. There are two ways to this state: an earlier version counted them
+/// there, or the stack served only Jamaica at that time. These three messages must still count.
 #[tokio::test]
 async fn what_was_counted_in_the_item_of_all_budgets_counts() {
     let all = ItemName::of_budget(Door::Http, DAY);

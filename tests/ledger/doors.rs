@@ -1,5 +1,5 @@
-//! Every operation at every door, while every response of the table is late. The function must respond before the
-//! caller gives up. Over HTTP, the response must be a problem document that says what is known about the outcome.
+//! Runs every operation at every door while every response of the table is late. The function must respond before the
+//! caller gives up. Over HTTP, this response must be a problem document that says what is known about the outcome.
 
 use crate::emulator::{Emulator, Fault};
 use crate::service::{Calls, RIGHT, service, settings};

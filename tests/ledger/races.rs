@@ -1,5 +1,6 @@
-//! Races of single steps. Each step must let exactly the right number of tasks through. As a control, the same races
-//! run on a table that checks the condition first and writes later. There they must fail.
+//! Many tasks race to do one step of the ledger. Each step must let exactly the right number of tasks through. As a
+//! control, the same races run on a table that checks a condition first and writes later. On that table the races must
+//! fail.
 
 use crate::emulator::Emulator;
 use crate::shared::{

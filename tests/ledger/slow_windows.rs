@@ -18,7 +18,7 @@ const WINDOW: Duration = Duration::from_secs(3);
 const STEPS: u32 = 2;
 
 /// Asks for a code for one number every tenth of a second, and returns the shortest time between two messages. The
-/// table is slow: `delay` gets the time since the beginning, and says how late a response is then.
+/// table is slow: `delay` gets the time since the beginning, and returns how late a response is at that time.
 async fn shortest_gap(delay: fn(Duration) -> Duration, clock_runs: bool) -> Duration {
     let emulator = Emulator::new();
     let calls = Arc::new(Calls::default());

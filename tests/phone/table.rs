@@ -17,9 +17,9 @@ use crate::phone::{Hint, NumberType, plan::FIRST_HINT, plan::UNKNOWN_BEGINNING};
 /// The largest number of digits after a calling code.
 const MOST_NATIONAL_DIGITS: usize = 14;
 
-/// The types that a person's phone has. If a number of one of these types begins with a digit, this digit is not a
-/// domestic prefix. Toll-free numbers are not in the list: some of them begin with the domestic prefix, and most of
-/// them cannot be called from abroad. If they were in the list, `+91 0 98…` would pass as a number.
+/// The types of number that a person's phone has. If a number of one of these types begins with a digit, this digit is
+/// not a domestic prefix. Toll-free numbers are not in the list, for two reasons: some of them begin with the domestic
+/// prefix, and most of them cannot be called from abroad. If they were in the list, `+91 0 98…` would pass as a number.
 const OF_PEOPLE: [NumberType; 8] = [
     NumberType::Fixed,
     NumberType::Mobile,

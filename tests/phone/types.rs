@@ -58,9 +58,10 @@ fn every_example_number_has_its_country_and_type() {
         }
     }
     let refused: Vec<&str> = refused.iter().map(String::as_str).collect();
-    // Argentine landlines look like mobiles without their 9. The numbers of Gabon and the Gambia are from before their
-    // plans changed. The Belarusian number begins with the domestic prefix. The Iranian number has only six digits. The
-    // Canadian one has seven, and only works inside Canada.
+    // The expected refusals have these reasons. An Argentine landline looks like a mobile number without its 9. The
+    // numbers of Gabon and the Gambia are from before their numbering plans changed. The Belarusian number begins with
+    // the domestic prefix. The Iranian number has only six digits. The Canadian number has only seven, and works only
+    // inside Canada.
     assert_eq!(
         refused,
         [

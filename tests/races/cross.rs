@@ -157,9 +157,9 @@ async fn unknown_references_are_not_found_and_leave_no_item(new: NewStore) {
     assert_ne!(world.store.snapshot(), before);
 }
 
-/// Runs `one` and `other` at about the same time. The seed decides which of them begins first, and how long the second
-/// one waits: half a millisecond, one, two, four … A race uses many seeds. Whether the machine is fast or slow, one of
-/// these waits hits the critical moment.
+/// Runs `one` and `other` at about the same time. The seed decides which of the two begins first, and how long the
+/// second one waits: half a millisecond, one, two, four … A race runs with many seeds, and thus with many waits.
+/// Whether the machine is fast or slow, one of the waits hits the critical moment.
 async fn about_the_same_time<A, B>(
     seed: usize,
     one: impl Future<Output = A>,
@@ -182,8 +182,9 @@ async fn about_the_same_time<A, B>(
     tokio::join!(one, other)
 }
 
-/// The provider has a right guess, and accepts it while another code is being sent. Then the newest code is guessed.
-/// Also returns how many verifications were opened and won.
+/// A right guess is at the provider, and the provider accepts it while another code is being sent. After that, the
+/// newest code is guessed. Returns the result of the check, and how many verifications were opened and how many
+/// succeeded.
 async fn resent(store: Store, flaw: Option<Flaw>, seed: usize) -> (Result<(), String>, String) {
     let world = World::new(
         store,
@@ -229,7 +230,7 @@ async fn resent(store: Store, flaw: Option<Flaw>, seed: usize) -> (Result<(), St
     let words = [word(&hung), word(&again), word(&further), word(&last)];
     let kind = format!("{opened} opened, {} won", won.len());
     // Each verification has at most one success, however many codes it had. There are as many successes as callers that
-    // were told of one. The record has the generation of the last text.
+    // were told of a success. The record of the verification has the generation of the last text.
     let texts = world.provider.texts().len();
     let generation = world
         .verification(&to, &Name::Default)
@@ -375,8 +376,9 @@ async fn a_verification_is_canceled_or_verified_never_both(new: NewStore) {
     holds_and_fails_with("cancel and verify", Ok(()), &[(Flaw::NotAtomic, seen)]);
 }
 
-/// Every minute, eight sends begin at once under one name. The windows let three of the eight pass. The first of these
-/// three begins a verification. The others send further codes for it, until it has had three codes.
+/// Every minute, eight sends begin at once for one verification. The windows let three of the eight pass. The first
+/// send that passes begins the verification. Later sends send further codes for it, until the verification has had
+/// three codes.
 async fn concurrent_resends_send_each_generation_once(new: NewStore) {
     let round = async |store: Store, flaw, seed| {
         let world = World::new(
@@ -461,8 +463,8 @@ async fn concurrent_resends_send_each_generation_once(new: NewStore) {
     );
 }
 
-/// A guess is at the provider while resends begin and end. The guess must succeed unless one of the resends sends a
-/// message. The provider accepts the code only once. If the success were lost, a second guess could not bring it back.
+/// A right guess is at the provider while resends begin and end. If no resend sends a message, the guess must succeed.
+/// The provider accepts a code only once. If the success were lost, a second guess could not bring it back.
 async fn a_right_guess_survives_a_resend_that_sends_nothing_new(new: NewStore) {
     for (outcomes, right) in [
         (&[Refused][..], true),

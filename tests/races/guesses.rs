@@ -341,8 +341,8 @@ async fn the_last_attempt_can_be_repeated(new: NewStore) {
             Err(format!("{when}: {told}, not {expected}"))
         })
     };
-    // The first case loses no response of the ledger. The second loses the first response, and the write is repeated.
-    // The third loses both responses.
+    // `lost` is the number of responses of the ledger that are lost. If one is lost, the write is repeated, and the
+    // repeat gets a response. If two are lost, the repeat gets no response, either.
     for (lost, first) in [(0, "ok"), (1, "ok"), (2, "ledger_unavailable")] {
         let told = repeated(new(), None, lost).await;
         println!("{}: one attempt, {lost} responses lost: {told:?}", new());

@@ -73,8 +73,8 @@ impl Intent {
             .map_or_else(|| format!("{:?} {number}", self.who.address), str::to_owned)
     }
 
-    /// The name of a request, as the winner of a success or as its redeemer. Requests with the same key have the same
-    /// name. A request without a key has a name of its own.
+    /// Names a request that wins a success or redeems one. Requests with the same key have the same name. A request
+    /// without a key has a name of its own.
     pub(crate) fn winner(&self, operation: usize) -> String {
         match &self.who.key {
             Some(key) => format!("{} {key}", self.owner(&self.number.to_string())),
@@ -194,8 +194,8 @@ pub(crate) fn pause(books: &mut Books) -> Duration {
         94..98 => rng.u64(3_600_000..8_000_000),
         _ => rng.u64(80_000_000..260_000_000),
     };
-    // In a siege, an attacker makes many guesses. The attacker often waits until more guesses are allowed, and
-    // sometimes so long that all items may have expired.
+    // In a siege, an attacker makes many guesses. Between them, the attacker often waits until more guesses are
+    // allowed, and sometimes so long that all items may have expired.
     let millis = match rng.u32(0..100) {
         0 if books.setup.siege => 91 * 24 * 3_600_000,
         1..34 if books.setup.siege => 90_000_000,

@@ -21,8 +21,9 @@ const FAULTS: [Fault; 5] = [
     Fault::Late,
 ];
 
-/// How long the client waits before a retry. After the first wait, hardly any time has passed. After the second, a
-/// pending guess may be retried. After the third, the request that holds an idempotency key counts as crashed.
+/// The lengths of time that a client may wait before a retry. After the first, hardly any time has passed. After the
+/// second, a guess that has no answer yet may be retried. After the third, a request that still holds an idempotency
+/// key counts as crashed.
 const WAITS: [Duration; 3] = [
     Duration::from_millis(1),
     Duration::from_secs(6),

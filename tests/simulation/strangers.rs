@@ -541,8 +541,8 @@ fn real_counters(numbers: &[PhoneNumber], world: &World) -> BTreeSet<ItemName> {
     items
 }
 
-/// Signs in as people who do not exist, makes guesses and asks for further codes. Returns the counters of real sends
-/// that these sign-ins have changed.
+/// Signs in as people who do not exist, makes guesses and asks for further codes. Nothing is sent to such people.
+/// Returns the counters of real sends that these sign-ins have changed nevertheless.
 async fn sign_ins_of_nobody(count: usize, keeps_places: bool) -> BTreeSet<ItemName> {
     let settings = [
         ("PREFIX_LIMITS", "2/1h".to_owned()),

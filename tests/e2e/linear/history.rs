@@ -27,8 +27,8 @@ const REFERENCES: usize = 2;
 /// The most configurations that a check may visit. If a check needs more, it counts as failed.
 const MOST_CONFIGURATIONS: usize = 5_000_000;
 
-/// A request to the table times out after a second. If a request to the function took less time than `SLOW`, none of
-/// the function's requests to the table timed out.
+/// A request to the function makes several requests to the table, and each of these times out after a second. If the
+/// request to the function took less time than `SLOW`, none of its requests to the table timed out.
 const SLOW: Duration = Duration::from_millis(900);
 
 /// After this time, a guess whose verdict is missing may be made again. It is a second less than the service waits.

@@ -64,9 +64,9 @@ impl Books {
                 .iter()
                 .filter(|charge| **charge > book.unlocked)
                 .count();
-            // A newer message ends the code, at the latest when the send of that message is settled. A message is newer
-            // if its generation is later. If two sends run at once, the message of the later generation may arrive
-            // first.
+            // A newer message makes an older code worthless, at the latest when the send of the newer message is
+            // settled. Newer means a later generation, and not a later arrival: if two sends run at once, the message
+            // of the later generation may arrive first.
             let is_newest = !self.codes.iter().any(|other| {
                 other.key == code.key && self.generation_of(other) > self.generation_of(code)
             });
