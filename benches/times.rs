@@ -42,7 +42,7 @@ pub(super) struct Times {
     pub(super) faults: Spread,
     /// Milliseconds while the endpoints delay their responses. The first value is measured with a whole processor. The
     /// other two are measured with the shares of a processor that Lambda gives to functions with the memory sizes
-    /// [`MEMORIES`]. They are measured only if this machine can limit a process.
+    /// [`MEMORIES`]. These two are measured only if this machine can limit a process.
     pub(super) wall: [Option<Spread>; 3],
 }
 

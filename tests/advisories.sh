@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Checks the crates in Cargo.lock for known vulnerabilities (RustSec) and for yanked releases, for `make check`.
 #
-# The RustSec database is a repository on GitHub, and no package that we found carries it. Without GitHub, the script finds
-# yanked releases only, and prints a warning. Yanked releases are in the registry's index. The index knows no other vulnerable
-# releases.
+# The RustSec database is a repository on GitHub, and we found no package that carries it. The yanked releases are in the
+# index of the crate registry. The index knows no other vulnerable releases. If GitHub cannot be reached, the script prints a
+# warning and finds only the yanked releases.
 #
 # This repository has no copy of the database. A copy would lack every new advisory, and the check would pass without a
 # warning. To use a mirror, tell git: git config --global url.MIRROR.insteadOf https://github.com/RustSec/advisory-db

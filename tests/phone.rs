@@ -1,5 +1,5 @@
-//! Tests of phone numbers. Each phone has one spelling, each number has the right country, and no printed text shows a
-//! number. libphonenumber is the oracle.
+//! Tests of phone numbers. Each phone must have one spelling, each number must have the right country, and no printed
+//! text may show a number. The tests compare with libphonenumber.
 
 #![expect(
     clippy::unwrap_used,

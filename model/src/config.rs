@@ -33,7 +33,7 @@ pub struct Config {
     pub failures: &'static [u8],
     /// The failed guesses of sign-ins at the start.
     pub sign_in_failures: u8,
-    /// What HTTP has spent at the start.
+    /// How many messages HTTP has spent at the start.
     pub spent: u8,
     /// Guesses allowed for a code.
     pub attempts: u8,

@@ -195,7 +195,7 @@ pub struct Running {
     /// Tells this request's sends from others.
     pub holder: u8,
     pub tries: u8,
-    /// What a sign-in may count up to, beside what HTTP has counted: a budget or failures.
+    /// The limit up to which a sign-in may count a budget or failures, beside the count of HTTP.
     pub room: u8,
     pub outcome: Option<Answer>,
 }

@@ -1,4 +1,4 @@
-//! What a sign-in shows, as in `src/service/sign_in.rs`.
+//! The part of a sign-in that the app sees, as in `src/service/sign_in.rs`.
 
 use crate::ledger::next_send;
 use crate::state::{

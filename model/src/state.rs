@@ -350,7 +350,7 @@ impl Session {
 pub struct State {
     pub clock: Time,
     pub targets: [Target; TARGETS],
-    /// What is counted for two numbers over HTTP; for a number of sign-ins, at each of the two doors.
+    /// The counters of two numbers over HTTP; for a number of sign-ins, the counters at each of the two doors.
     pub numbers: [Number; 2],
     pub keys: [Key; 2],
     /// The messages of each door.

@@ -26,8 +26,8 @@ REGION = "us-east-1"
 
 
 def free_port():
-    # The operating system takes the ports of outgoing connections from a range above these ports. If the port were in that
-    # range, an outgoing connection could take the port before the program listens on it.
+    # The operating system takes the ports of outgoing connections from a range above 32,000. If this port were in that range,
+    # an outgoing connection could take the port before the program listens on it.
     while True:
         port = random.randrange(20_000, 32_000)
         with socket.socket() as it:

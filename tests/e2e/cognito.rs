@@ -2,18 +2,19 @@
 //! plays Pinpoint, and boto3 plays the app.
 //!
 //! `MiniStack` differs from AWS in the points below. `triggers.rs` and `shipped.rs` test these points under the runtime
-//! emulator, with events as AWS documents them:
+//! emulator, with events as AWS documents them. Each point says what `MiniStack` does:
 //!
-//! - An unknown user is an error at once. AWS calls the triggers with `userNotFound: true`.
-//! - `ClientMetadata` of `InitiateAuth` reaches Define and Create. AWS passes on only that of `RespondToAuthChallenge`.
-//! - The Verify event carries `session`, `challengeName` and the public parameters, which AWS does not document.
-//! - `userName` is what the app sent. AWS gives the user's name in the pool, which is not the number.
-//! - `challengeResult` of an unfinished round is null, and the fields of `response` are null.
-//! - The token of a session stays the same for every challenge, and can be used again.
-//! - A sign-in ends after three answers, even if Define goes on.
-//! - A trigger is called once. AWS waits five seconds and calls up to three times.
-//! - `ValidationData` of `SignUp` never reaches the trigger, so a sign-up never succeeds here.
-//! - Calling the function needs no permission.
+//! - It answers an unknown user with an error at once. AWS instead calls the triggers with `userNotFound: true`.
+//! - It passes the `ClientMetadata` of `InitiateAuth` to Define and Create. AWS passes on only the `ClientMetadata` of
+//!   `RespondToAuthChallenge`.
+//! - Its Verify event has `session`, `challengeName` and the public parameters. AWS documents none of these fields.
+//! - Its `userName` is what the app sent. In AWS, `userName` is the user's name in the pool, which is not the number.
+//! - Its `challengeResult` of an unfinished round is null, and so are the fields of `response`.
+//! - Its token of a session stays the same for every challenge, and can be used again.
+//! - It ends a sign-in after three answers, even if Define goes on.
+//! - It calls a trigger once. AWS waits five seconds for a response, and calls a trigger up to three times.
+//! - It never passes the `ValidationData` of `SignUp` to the trigger, so a sign-up never succeeds here.
+//! - It calls the function without any permission.
 
 use crate::function::{LEDGER_KEY, Settings, eventually, python, settings, tool};
 use crate::table::TABLE;

@@ -18,7 +18,8 @@ use std::time::{Duration, Instant};
 const ALLOWED: u64 = 3;
 
 /// After this time, an unfinished request no longer blocks its idempotency key. A guess without an answer blocks a
-/// repeat of this guess for only five seconds. A wait of this length is therefore enough for both.
+/// repeat of this guess for only five seconds. A wait of this length is therefore long enough for every kind of
+/// request.
 const KEY_IN_USE: Duration = Duration::from_secs(31);
 
 /// How many rounds run before all of them are closed and checked. If more rounds ran before the check, the codes of the

@@ -29,8 +29,8 @@ pub(crate) struct Observation {
 }
 
 impl Observation {
-    /// Observes while the function runs. The function writes a record before it calls the provider. This function reads
-    /// the table last, so each observed message and guess has its record in the observed table.
+    /// Observes while the function runs. The Lambda function writes a record before it calls the provider. This
+    /// observation reads the table last, so each observed message and guess has its record in the observed table.
     pub(crate) fn now(simulator: &Simulator, table: &Table) -> Self {
         let mut messages = Counts::new();
         for message in simulator.inbox() {
@@ -71,8 +71,8 @@ impl Observation {
 
     /// Callers know a verification by its plain reference, and some messages have another reference, which is derived
     /// from the plain one. If a send is killed between its record and its message, the next code goes out under a
-    /// derived reference, and no message shows the plain one. So this function adds, for each number with a message,
-    /// the plain reference that a caller used.
+    /// derived reference, and no message shows the plain one. So `with_plain` adds, for each number with a message, the
+    /// plain reference that a caller used.
     pub(crate) fn with_plain(mut self, plain: impl Fn(&str) -> String) -> Self {
         let numbers = self.messages.keys();
         self.named = numbers

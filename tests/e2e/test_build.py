@@ -54,8 +54,8 @@ def test_layer_has_only_the_price_file(bootstrap):
 
 
 def test_binary_needs_no_newer_c_library_than_amazon_linux_2023_has(bootstrap):
-    # If a binary is linked with a newer C library, it passes every other test but does not start on Lambda. cargo-lambda uses
-    # zig to link it with an older library.
+    # If a binary is linked with a newer C library than Lambda has, it passes every other test but does not start on Lambda.
+    # cargo-lambda therefore uses zig to link it with an older library.
     needed = {tuple(map(int, version.split(b"."))) for version in re.findall(rb"GLIBC_(\d+\.\d+)", bootstrap)}
     assert all(version <= (2, 34) for version in needed), max(needed)
     # Only the C library: Lambda's system has no OpenSSL.

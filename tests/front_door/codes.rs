@@ -1,5 +1,5 @@
-//! The error codes are a contract with callers. The Rust sources, the pages and the template must name the same error
-//! codes and the same settings.
+//! The error codes are a contract with callers. So the Rust sources, the pages and the template must name the same
+//! error codes, and also the same settings.
 
 use otp_lambda::error::ErrorCode;
 use otp_lambda::phone::PhoneNumber;

@@ -26,7 +26,7 @@ const SCRIPTS: [&str; 8] = [
 /// Characters that nobody sees.
 const INVISIBLE: &str = "[\\p{Cf}\u{fe00}-\u{fe0f}]{0,2}";
 
-/// What stands between digits, besides a line break and a tab. Either may separate two numbers.
+/// A character between digits. Line breaks and tabs are left out, because they may separate two numbers.
 const SEPARATOR: &str = "[\\p{Zs}\\p{Pd}\u{2212}]?";
 
 /// A text of digits and a plus as somebody may have typed it.

@@ -304,8 +304,8 @@ impl Drop for World {
     }
 }
 
-/// A log without the times of its lines, and without the IDs that the simulated provider gives to requests. Six digits
-/// in these values may equal a code by chance.
+/// A log without the times of its lines, and without the IDs that the simulated provider gives to requests. Times and
+/// IDs may contain six digits that equal a code by chance.
 fn without_chance(log: &str) -> String {
     let mut rest = log;
     let mut kept = String::new();

@@ -1,5 +1,5 @@
-//! An emulator of DynamoDB in this process. It takes the place of the SDK's HTTP client, and executes the requests that
-//! the adapter sends.
+//! An emulator of DynamoDB in this process. The emulator takes the place of the HTTP client in AWS's SDK, and executes
+//! the requests that the ledger sends through the SDK.
 
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,

@@ -1,6 +1,6 @@
-//! A late write is a request to the table that its caller no longer waits for. It arrives after the caller has undone
-//! it, or after the next code was sent. A late write may hold a place, a budget, an attempt or a key until that
-//! expires. A late write must never allow an additional text or guess.
+//! A late write is a request to the table that its caller no longer waits for. The write arrives after the caller has
+//! undone it, or after the next code was sent. A late write may use up a place, a budget, an attempt or a key for a
+//! time, until this place, budget, attempt or key expires. A late write must never allow an additional text or guess.
 
 use crate::fake::Outcome;
 use crate::store::{NewStore, Store, over_both_stores};

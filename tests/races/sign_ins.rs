@@ -9,8 +9,9 @@ use tokio::task::yield_now;
 
 over_both_stores!(concurrent_sign_ins_send_once,);
 
-/// Several sign-ins of one user must send one message. The windows allow more, and only the verification can stop the
-/// others. Each sign-in begins a little later than the one before, and its steps come between the steps of the others.
+/// Several sign-ins of one user begin at nearly the same time, and must send one message together. The windows allow
+/// more than one message, so only the verification can stop the others. Each sign-in begins a little later than the one
+/// before, and its steps come between the steps of the others.
 async fn concurrent_sign_ins_send_once(new: NewStore) {
     let race = async |store: Store, flaw, users: usize| {
         let world = World::new(

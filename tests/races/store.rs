@@ -36,8 +36,8 @@ macro_rules! over_both_stores {
 }
 pub(crate) use over_both_stores;
 
-/// As [`over_both_stores`], but a small run uses memory only. Memory is enough for a small run, because the tests of
-/// the ledger's contract run on both stores.
+/// As [`over_both_stores`], but a small run uses only the ledger in memory. This is enough for a small run, because the
+/// tests of the ledger's contract run on both stores.
 macro_rules! over_both_stores_if_full {
     ($($test:ident),+ $(,)?) => {
         mod memory {

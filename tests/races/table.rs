@@ -1,5 +1,5 @@
-//! The ledger that the service sees. It lets the tasks of a race switch between any two steps, and records what
-//! happened. It can also have a flaw.
+//! The ledger that the service sees in these tests. It lets the tasks of a race switch between any two steps, and
+//! records which steps were done. It can also have a flaw, for the controls.
 
 use async_trait::async_trait;
 use otp_lambda::ledger::{

@@ -1,5 +1,5 @@
-//! The ledger that the service sees. Its steps take turns. They may fail, come late or lose their response. Each step
-//! is reported to the books.
+//! The ledger that the service sees in the simulation. Its steps take turns. A step may fail, come late or lose its
+//! response. Each step is reported to the books.
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;

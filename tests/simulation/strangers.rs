@@ -1,5 +1,6 @@
-//! Strangers must not learn who has an account, and must not use up the limits of users. A random stranger does the
-//! same things in two worlds, and the user exists in only one of them. The stranger must see the same in both.
+//! Strangers must not learn who has an account, and must not use up the limits of users. There are two worlds, and the
+//! user exists in only one of them. A random stranger does the same things in both worlds, and must see the same in
+//! both.
 
 mod world;
 

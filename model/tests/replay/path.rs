@@ -122,8 +122,8 @@ impl Replay {
             self.world.gate.runs(slot);
             let running = self.running[slot].as_mut().unwrap();
             let context = &mut Context::from_waker(Waker::noop());
-            // Tokio gives each poll of a task a budget. If the budget is used up, even a wait of no time at all does
-            // not end before tokio renews the budget. `unconstrained` takes this limit away.
+            // Tokio gives each poll of a task a budget of operations. If the budget is used up, even a wait of no time
+            // at all does not end before tokio renews the budget. `unconstrained` takes this limit away.
             let polled = unconstrained(running.as_mut());
             if let Poll::Ready(answer) = pin!(polled).poll(context) {
                 return answer.map(Some);

@@ -272,7 +272,7 @@ impl World {
             .verification(&self.reference(target), &self.phone(target))
     }
 
-    /// What is counted for a number of the model, or at a door.
+    /// The item that counts for a number of the model, or for a number at a door.
     pub(crate) fn number(&self, number: usize) -> ItemName {
         match number {
             SIGN_INS if self.config.sign_in => {

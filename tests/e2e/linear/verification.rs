@@ -1,9 +1,9 @@
 //! The sequential specification of one verification: its texts, guesses and end, as clients and the phone see them.
 //!
 //! A request takes several atomic steps, because it asks a provider in between. A send takes its idempotency key, reads
-//! the verification, replaces its code, and afterwards makes the older codes worthless. A guess costs an attempt, is
-//! checked, and ends the verification if the guess is right. Other requests may come between these steps. Such a
-//! request must see each step either done or not done.
+//! the verification, replaces the verification's code, and afterwards makes the older codes worthless. A guess costs an
+//! attempt, is checked, and ends the verification if the guess is right. Other requests may come between these steps.
+//! Such a request must see each step either done or not done.
 
 use super::checker::{Return, Specification};
 use super::operation::{Answer, Operation, Request};
@@ -29,7 +29,7 @@ pub(crate) struct Verification {
 
 /// Each code of a verification has a generation, which is a number. The normal form of a state renumbers the
 /// generations: the present generation gets this number, the generation just before it gets a number of its own, and
-/// all older generations get one number together.
+/// all older generations share one number.
 const NOW: u8 = 2;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]

@@ -287,9 +287,9 @@ impl Books {
         self.operations[current].fate = fate;
     }
 
-    /// Records that the provider is asked about a guess, whatever its answer will be. After a send without a clear
-    /// answer, the code of a guess may be the new one or the one before. The provider is then asked under the
-    /// references of both codes, and one attempt pays for both questions.
+    /// Records that the provider is asked about a guess, whatever the provider's answer will be. After a send without a
+    /// clear answer, the function does not know whether it is the new code or the one before that is right. The provider
+    /// is then asked under the references of both codes, and one attempt pays for both questions.
     pub(crate) fn asked_to_verify(&mut self, reference: &ReferenceId) {
         let current = self.current;
         let asked = &mut self.operations[current].asked;
