@@ -43,8 +43,8 @@ fn refusal(text: &str) -> InvalidPhoneNumber {
 
 // ---- one phone, one key
 
-/// Twenty different numbers. Their calling codes have one to three digits. Some are short, some are long, and some have
-/// a zero that is part of the number.
+/// Twenty different numbers. Their calling codes have one to three digits. Some numbers are short, some are long, and
+/// some have a zero that belongs to the number and is no domestic prefix.
 const NUMBERS: [&str; 20] = [
     "+14255550142",
     "+18765550123",

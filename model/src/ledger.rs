@@ -186,8 +186,8 @@ impl Model {
         number.forgiven = number.charged;
     }
 
-    /// Takes a place in the windows of a number. Returns the number's record with the new place. If the step is
-    /// refused, the error is the unchanged record.
+    /// Takes a place in the windows of a number. If the step is done, returns the number's record with the new place.
+    /// If the step is refused, the error is the unchanged record.
     pub(crate) fn reserve_send(
         &self,
         state: &mut State,

@@ -1,5 +1,6 @@
-//! Kills the function at random times, restarts it as Lambda does, and repeats the request as a client does.
-//! Observations from outside show that no limit and no code is lost.
+//! Kills the function at random times, restarts it as Lambda does, and repeats the request as a client does. The
+//! requests to the provider, the messages and the table are observed from outside. They show that no limit is exceeded
+//! and no code gets lost.
 
 use crate::function::{
     Function, Settings, event, hasher, http_response, settings_with_ledger, wrong,

@@ -23,8 +23,8 @@ fn without_and_with_ledger(simulator: &Simulator) -> [Settings; 2] {
     [settings(&simulator.url()), with_ledger]
 }
 
-/// Starts a function, runs a blocking test on it, and returns the test's result with the function's log. The simulator
-/// in this process keeps running.
+/// Starts a function and runs a blocking test on it. Returns the result of the test, and the log of the function. The
+/// simulator in this process keeps running while the test blocks.
 async fn with_function<T: Send + 'static>(
     settings: Settings,
     test: impl FnOnce(&Function) -> T + Send + 'static,

@@ -356,8 +356,8 @@ LEDGER = {
     "TimeToLiveSpecification": {"AttributeName": "ttl", "Enabled": True},
 }
 
-# The prefixes of the items that the function writes. Items with K# are the operator's switches, which the function only
-# reads.
+# The prefixes of the items that the function writes. K# is left out: an item with K# holds the operator's switches, and the
+# function only reads this item.
 WRITTEN = ["V#*", "N#*", "I#*", "S#*", "R#*", "B#*"]
 
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 const LEDGER: [(&str, &str); 2] = [("LEDGER_TABLE", "otp"), ("LEDGER_KEY", KEY)];
 const ON: (&str, &str) = ("FOREIGN_CODES", "on");
 
-/// A function with a ledger, after other software has sent a code. The other software is played by a function without a
-/// ledger: it names verifications as AWS's example does.
+/// A function with a ledger, after other software has sent a code. Here the other software is a function without a
+/// ledger, which names verifications as AWS's example does.
 async fn after_a_script(settings: &[(&str, &str)]) -> (World, String) {
     let mut world = World::new().await;
     let code = script_sends(&world).await;
@@ -196,8 +196,8 @@ async fn a_foreign_code_is_possible_an_hour_after_our_own_code_at_the_earliest()
     assert_eq!(asked(&world), 1, "other software may have sent a code");
 }
 
-/// If a send certainly sent nothing, the only codes that AWS can know are those of other software. Guesses at these
-/// codes do not change the record of the failed send.
+/// If it is certain that a send sent nothing, AWS can know only the codes of other software (foreign codes). Guesses at
+/// foreign codes do not change the record of the failed send.
 #[tokio::test]
 async fn a_guess_at_a_foreign_code_leaves_the_record_of_a_failed_send_alone() {
     let world = World::counted(&[ON]).await;

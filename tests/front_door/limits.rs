@@ -143,8 +143,8 @@ async fn budgets_cap_sends_in_total_and_by_country_and_are_refunded() {
             202
         );
     }
-    // Four messages were sent in this hour, and three of them went to the United States. Both the cap for all countries
-    // and the cap for the United States are reached. The response names the cap for the country.
+    // Four messages were sent in this hour, and three of them went to the United States. Two caps are now reached: the
+    // cap for all countries, and the cap for the United States. The response names the cap for the United States.
     is_limited(&world.send_to("+14255550104").await, "country");
     assert_eq!(world.sends(), 4);
     // The charges of the refused sends are refunded.

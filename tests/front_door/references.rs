@@ -1,5 +1,5 @@
-//! The references under which a provider knows the codes of one verification. Only the newest code is right, and no
-//! earlier code becomes right again.
+//! Tests of the references. A provider knows each code of a verification under a reference. Only the newest code of the
+//! verification is right, and no earlier code becomes right again.
 
 use crate::with;
 use crate::world::{Answer, NUMBER, World};

@@ -1,5 +1,5 @@
-//! Starts the binary in a hostile environment. The binary must run, or say in one line why it does not. In neither case
-//! may it ask a metadata service.
+//! Starts the binary in a hostile environment. Either the binary runs, or it says in one line why it does not run. In
+//! neither case may the binary ask a metadata service.
 
 use crate::world::environment;
 use std::collections::BTreeMap;
@@ -8,9 +8,9 @@ use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 
-/// Starts the function in the usual environment with these changes. An empty value removes a variable. The function's
-/// first request to the Runtime API fails, and the function ends. Returns the output, and whether that request asked
-/// for an invocation.
+/// Starts the function in the usual environment with these changes. A change with an empty value removes the variable.
+/// The function makes a first request to the Runtime API, this request fails, and the function ends. Returns the
+/// output, and whether the request asked for an invocation.
 fn start(changes: &[(&str, &str)]) -> (Output, bool) {
     let runtime = TcpListener::bind("127.0.0.1:0").unwrap();
     let metadata = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -46,8 +46,8 @@ pub(crate) const SDK_TELLS: bool = true;
 pub(crate) const REPEATS_THE_NUMBER: (Failure, &str) =
     (Failure::PermanentFailureOptedOut, "PERMANENT_FAILURE");
 
-/// The segments that are counted for the French text with the long brand of `money.rs`. The text is Pinpoint's, and
-/// counts as one segment.
+/// The segments that are counted for the French text with the long brand of `money.rs`. Pinpoint itself writes the
+/// text, and the text counts as one segment.
 pub(crate) const LONG_SEGMENTS: u64 = 1;
 
 /// The part of a request to send that decides the text.

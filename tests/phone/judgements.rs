@@ -79,8 +79,9 @@ pub(crate) const JUDGEMENTS: &[Judgement] = &[
     other(61, &["1", "8", "3", "12"], ALL, Hint::Domestic),
     // China: a carrier's code before a number.
     other(86, &["1"], !only(&[8, 10, 11]), Hint::Domestic),
-    // The Gambia put two digits for the operator before mobile numbers in 2026. Both forms work until November, and
-    // then only the longer form. Gamcel's numbers and landlines have not changed.
+    // In 2026, the Gambia put two digits for the operator before its mobile numbers. Until November 2026, both the
+    // shorter and the longer form work, and after that only the longer form. Gamcel's numbers and landlines have not
+    // changed.
     other(220, &["2367"], only(&[7]), Hint::GambianNine),
     other(220, &["4", "015"], only(&[7]), Hint::GambianNine),
     other(220, &["5", "0123489"], only(&[7]), Hint::GambianNine),
@@ -92,8 +93,8 @@ pub(crate) const JUDGEMENTS: &[Judgement] = &[
     other(229, &["24569"], only(&[8]), Hint::BenineseZeroOne),
     // Liberia gave its mobile numbers nine digits in 2013.
     other(231, &["456"], only(&[7]), Hint::LiberianNine),
-    // Gabon gave its numbers eight digits in 2019, with another first digit for each operator. Domestic calls begin
-    // with 0. Before 2019, some people also wrote this 0 after the calling code, and some did not.
+    // In 2019, Gabon gave its numbers eight digits, with another first digit for each operator. Within Gabon, a call
+    // begins with 0. Before 2019, some people also wrote this 0 after the calling code, and some people did not.
     other(241, &["0"], ALL, Hint::GaboneseEight),
     other(241, &["1234567"], only(&[7]), Hint::GaboneseEight),
     // Rwanda: 0 is dialled first, but is part of a landline of eight digits.
@@ -105,8 +106,8 @@ pub(crate) const JUDGEMENTS: &[Judgement] = &[
     other(261, &["2"], !only(&[9]), Hint::MalagasyTwenty),
     // Ireland dials landlines of Northern Ireland with 048, and libphonenumber counts them as Irish, too.
     other(353, &["4", "8"], only(&[10]), Hint::NorthernIrish),
-    // Kosovo's phones had the calling codes of Monaco, Serbia and Slovenia until 2019. Some phones can still be reached
-    // under these codes (google/libphonenumber#4009).
+    // Until 2019, Kosovo's phones had the calling codes of Monaco, Serbia and Slovenia. Some of these phones can still
+    // be reached under these codes (google/libphonenumber#4009).
     other(377, &["4", "45"], ALL, Hint::Kosovan),
     other(381, &["23", "89"], ALL, Hint::Kosovan),
     other(386, &["4", "39"], ALL, Hint::Kosovan),

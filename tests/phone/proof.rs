@@ -482,8 +482,9 @@ fn named(class: Class) -> (Option<String>, NumberType) {
     (country, class.number_type)
 }
 
-/// Applies libphonenumber's rule to one more digit, after `read` others. The automaton reports a match one digit late.
-/// If it reports a match before any digit was read, the prefix is empty, and the match does not count.
+/// Applies libphonenumber's rule for prefixes to one more digit, after `read` other digits. The automaton reports a
+/// match one digit late. If the automaton reports a match before any digit was read, the prefix is empty, and the match
+/// does not count.
 fn strip(rule: &Stripping, before: Stripped, digit: u8, read: usize) -> Stripped {
     let byte = b'0' + digit;
     let prefix = rule.prefix.next_state(before.prefix, byte);

@@ -33,8 +33,8 @@ const OF_PEOPLE: [NumberType; 8] = [
 
 const OF_MOBILES: [NumberType; 2] = [NumberType::Mobile, NumberType::FixedOrMobile];
 
-/// Types that say nothing about other numbers with the same beginning. The number of a mailbox is that of a mobile
-/// phone, with extra digits inside. A toll-free range can be beside a new mobile range.
+/// Types that say nothing about other numbers with the same beginning. `Voicemail`: the number of a mailbox is the
+/// number of a mobile phone with extra digits inside. `TollFree`: a toll-free range can be beside a new mobile range.
 const FREE: [NumberType; 2] = [NumberType::TollFree, NumberType::Voicemail];
 
 /// The labels of the numbers with one beginning, each with a mask of their lengths.
@@ -296,8 +296,8 @@ impl Walk<'_> {
     }
 
     /// The types and lengths that an unassigned number may have. If there are known numbers with the same beginning,
-    /// these are their types and lengths. If there are none, the number has no type, and may have every length that
-    /// numbers of its calling code have.
+    /// the unassigned number may have their types and lengths. If there are none, the unassigned number has no type,
+    /// and may have every length that the numbers of its calling code have.
     fn unassigned(&self, place: &Place) -> Vec<(u8, u16)> {
         if place.has_ended {
             // The surplus of a number that has ended.

@@ -148,8 +148,8 @@ fn every_number_there_is_has_one_key_type_and_country() {
     assert_eq!(people, None, "{:?}", compared.domestic);
 }
 
-/// The proof reads libphonenumber's patterns without libphonenumber. This test asks libphonenumber itself about a
-/// number of each visit.
+/// The proof reads libphonenumber's patterns with code of its own. For each visit of the proof, this test asks
+/// libphonenumber itself about one number.
 #[test]
 fn libphonenumber_agrees_with_the_automata_about_a_number_of_each_visit() {
     let compared = proof::compare(&TABLE, &oracle::plans());
@@ -193,8 +193,8 @@ fn libphonenumber_agrees_with_the_automata_about_a_number_of_each_visit() {
     assert!(respelled > sized(10, 1_000), "{respelled}");
 }
 
-/// The control of the proof. The proof finds nothing in the table as it is. It must find each kind of damage to the
-/// table.
+/// The control of the proof. The proof finds nothing wrong in the table as it is. If the table is damaged, the proof
+/// must find the damage, whatever its kind.
 #[test]
 fn a_damaged_table_is_found() {
     let plans = oracle::plans();

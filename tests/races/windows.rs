@@ -37,8 +37,8 @@ fn within(sends: &[Millis], window: Duration, now: Millis) -> u64 {
 }
 
 /// Sends at random times, exactly when a window ends, and one millisecond before and after the end of a window. A send
-/// must be accepted if and only if every window has room for it. Each element of `settings` has limits, and the time
-/// from which on they apply.
+/// must be accepted if and only if every window has room for the send. Each element of `settings` has limits, and the
+/// time from which on these limits apply.
 async fn run(
     store: Store,
     flaw: Option<Flaw>,

@@ -19,8 +19,8 @@ use crate::store::turn;
 /// The rule that is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Naive {
-    /// Charges a guess only after the provider has responded. Without a response, the guess is
-    /// never charged.
+    /// Charges a guess only after the provider has responded. If the provider does not respond, the guess is never
+    /// charged.
     ChargesAfterAsking,
     /// Checks whether an attempt is left, and spends it in a second step.
     SpendsAttemptsInTwoSteps,

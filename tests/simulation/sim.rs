@@ -1,5 +1,5 @@
-//! One run of the simulation. Actors begin operations, the seed chooses which operation continues, and the clock moves
-//! between steps.
+//! One run of the simulation. Actors begin operations. The seed chooses the operation that continues, and the clock
+//! moves between the steps.
 
 use fastrand::Rng;
 use futures_util::FutureExt;

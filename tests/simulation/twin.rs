@@ -1,5 +1,5 @@
-//! Two ledgers in one. Every step is done in memory and in DynamoDB. Both must give the same reply, although every
-//! fifth request to DynamoDB fails.
+//! Two ledgers in one: every step is done in memory and in DynamoDB. Every fifth request to DynamoDB fails, and still
+//! both ledgers must give the same reply.
 
 use crate::emulator::{Emulator, Fault};
 use async_trait::async_trait;

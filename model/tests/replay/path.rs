@@ -76,7 +76,7 @@ impl Replay {
     ///
     /// # Errors
     ///
-    /// The model and the service differ.
+    /// If the model and the service differ.
     pub(crate) async fn act(&mut self, action: Action) -> Result<Option<Answer>, String> {
         let (next, expected) = self.model.next(&self.state, action);
         let slot = match action {
@@ -293,7 +293,7 @@ impl Replay {
     ///
     /// # Errors
     ///
-    /// The ledger and the model differ.
+    /// If the ledger and the model differ.
     pub(crate) async fn compare(&self) -> Result<(), String> {
         for target in 0..TARGETS {
             let item = self.world.verification(target);

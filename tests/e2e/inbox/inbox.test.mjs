@@ -5,7 +5,7 @@
 // OTP_E2E_INBOX is the folder where tests/e2e/setup.sh installed the packages. OTP_E2E_SIMULATOR is the simulator's binary
 // (default: target/debug/simulator). Chromium must be on PATH.
 //
-// Each test has its own simulator and page. Some checks could pass although they look at nothing. The tests of such checks
+// Each test has its own simulator and page. If a check looked at nothing, it could pass wrongly. The tests of such checks
 // also break the page, and then expect the check to fail.
 
 import assert from 'node:assert/strict'

@@ -56,8 +56,8 @@ impl Books {
         self.finish(operation, &format!("{said:?}"));
     }
 
-    /// Checks the refusal of a code that its provider accepts. The refusal is right only if a newer code was sent or
-    /// the code was used before.
+    /// Checks the refusal of a code that the code's provider accepts. Such a refusal is right in two cases only: a
+    /// newer code was sent, or the code was used before.
     fn is_refused_rightly(&mut self, operation: usize, error: &Error) {
         let seen = &self.operations[operation];
         let (Some(right), Some((key, generation, place))) = (seen.right, &seen.paid) else {

@@ -228,8 +228,8 @@ impl Books {
         }
     }
 
-    /// Whether `holder` still has the reservation of this generation. Only then can its request
-    /// settle the send.
+    /// Whether `holder` still has the reservation of this generation. If `holder` has lost the reservation, its request
+    /// can no longer settle the send.
     pub(crate) fn is_reserved_by(&self, key: &ItemName, generation: u64, holder: Holder) -> bool {
         let stored = self.memory.verification(key).now_or_never();
         stored.and_then(Result::ok).flatten().is_some_and(|stored| {

@@ -41,8 +41,8 @@ impl Books {
         Some((begun as u64, *generation))
     }
 
-    /// The codes that their recipients must be able to verify now. Such a code has arrived and has not expired. The
-    /// provider accepts it, and its verification is open.
+    /// The codes that their recipients must be able to verify now. Such a code has arrived and has not expired, the
+    /// provider accepts the code, and the code's verification is open.
     pub(crate) fn verifiable(&self) -> Vec<usize> {
         let is = |&(index, code): &(usize, &ProviderCode)| {
             let chain = self.chains.get(&code.key).and_then(|chains| chains.last());

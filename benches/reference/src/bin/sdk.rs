@@ -1,5 +1,5 @@
-//! Sends and verifies with AWS's SDK, used as the SDK's documentation shows: with all defaults, and with one client for
-//! all requests. This program has no ledger. Compare it with the function without a ledger.
+//! Sends and verifies with AWS's SDK, as the SDK's documentation shows: with all defaults, and with one client for all
+//! requests. This program has no ledger. Compare it with the function when the function has no ledger, either.
 
 use aws_config::BehaviorVersion;
 use aws_sdk_pinpoint::Client;
