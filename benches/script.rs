@@ -161,8 +161,8 @@ impl Aws {
     }
 }
 
-/// Letters and digits, as many as in a real token. If all of them were equal, the token would be easier to handle than
-/// a real one. So they differ.
+/// Letters and digits, as many as in a real token. If all characters were equal, the token would be easier to handle
+/// than a real one. So the characters differ.
 fn session_token() -> String {
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut random = Random::new(828);

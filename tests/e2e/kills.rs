@@ -1,6 +1,6 @@
 //! Kills the function at random times, restarts it as Lambda does, and repeats the request as a client does. The
-//! requests to the provider, the messages and the table are observed from outside. They show that no limit is exceeded
-//! and no code gets lost.
+//! requests to the provider, the messages and the table are observed from outside. These observations show that no
+//! limit is exceeded and no code gets lost.
 
 use crate::function::{
     Function, Settings, event, hasher, http_response, settings_with_ledger, wrong,
@@ -482,10 +482,10 @@ async fn kills_lose_no_limit_and_no_code() {
     );
 }
 
-/// Callers know a verification by its plain reference. If an earlier code may still be good, the provider gets the next
-/// code under another reference, which is derived from the plain one. If a send is killed between its record and its
-/// message, no message has the plain reference, and the next code goes out under a derived reference. The checks must
-/// still find the record of that next code.
+/// Callers know a verification by its plain reference. If a send is killed between its record and its message, no
+/// message has the plain reference. The function cannot know whether that message was sent. So it sends the next code
+/// under another reference, which is derived from the plain one. The checks must still find the record of that next
+/// code.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools that `make test` sets up"]
 async fn a_code_after_one_that_never_left_has_its_record() {

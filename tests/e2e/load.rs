@@ -349,8 +349,8 @@ impl World {
     /// All problems at this moment, while the load runs.
     fn problems(&self) -> Vec<String> {
         // The order of these reads matters. The successes are read before the observation. So the observed table has a
-        // record of each of these successes. The keys are read after the observation. So they include the key of each
-        // observed message.
+        // record of each of these successes. The keys are read after the observation. So the keys include the key of
+        // each observed message.
         let (successes, redeemed) = {
             let responses = self.responses.lock().unwrap();
             (responses.successes.clone(), responses.redeemed.clone())

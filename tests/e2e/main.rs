@@ -1,8 +1,8 @@
 //! Tests of the shipped binary together with other programs: Lambda's runtime interface emulator, a
 //! DynamoDB emulator, boto3, and a user pool emulator. The simulator is the provider.
 //!
-//! `make test` installs the programs and runs these tests. A plain `cargo test` ignores them. `make
-//! soak` runs `kills`, `load` and `linear` for longer.
+//! `make test` installs the programs and runs these tests. A plain `cargo test` ignores these tests.
+//! `make soak` runs `kills`, `load` and `linear` for longer.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

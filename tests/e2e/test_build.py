@@ -54,8 +54,8 @@ def test_layer_has_only_the_price_file(bootstrap):
 
 
 def test_binary_needs_no_newer_c_library_than_amazon_linux_2023_has(bootstrap):
-    # If a binary is linked with a newer C library than Lambda has, it passes every other test but does not start on Lambda.
-    # cargo-lambda therefore uses zig to link it with an older library.
+    # If a binary is linked with a newer C library than Lambda has, the binary passes every other test but does not start on
+    # Lambda. cargo-lambda therefore uses zig to link the binary with an older library.
     needed = {tuple(map(int, version.split(b"."))) for version in re.findall(rb"GLIBC_(\d+\.\d+)", bootstrap)}
     assert all(version <= (2, 34) for version in needed), max(needed)
     # Only the C library: Lambda's system has no OpenSSL.
@@ -64,8 +64,8 @@ def test_binary_needs_no_newer_c_library_than_amazon_linux_2023_has(bootstrap):
 
 
 def test_release_profile_leaves_no_defaults_to_cargo_lambda():
-    # If the profile in Cargo.toml leaves a value out, cargo-lambda sets it. If the profile left panic out, cargo-lambda would
-    # set panic = "abort", and then one panic would end the execution environment.
+    # If the profile in Cargo.toml leaves a value out, cargo-lambda sets this value. If the profile left panic out,
+    # cargo-lambda would set panic = "abort", and then one panic would end the execution environment.
     profile = tomllib.loads((ROOT / "Cargo.toml").read_text())["profile"]["release"]
     assert {"strip", "lto", "codegen-units", "panic"} <= set(profile)
     assert profile["panic"] == "unwind"

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 const FLOOR: Duration = Duration::from_millis(300);
 
-/// A user pool that delivers each trigger `deliveries` times. AWS delivers a trigger again if it gets no response
-/// within five seconds.
+/// A user pool that delivers each trigger `deliveries` times. If AWS gets no response to a trigger within five seconds,
+/// AWS delivers the trigger again.
 struct Pool {
     function: Function,
     deliveries: usize,

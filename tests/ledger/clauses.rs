@@ -1,6 +1,6 @@
-//! The ledger's writes have conditions, and each condition consists of clauses. These tests remove one clause at a time
-//! from the requests on their way to the table. If a single clause is missing, the ledger must break its contract. This
-//! shows that each clause is needed.
+//! The ledger's writes have conditions, and each condition consists of clauses. These tests remove one clause from the
+//! requests on their way to the table, and then expect that the ledger breaks its contract. They do so for every
+//! clause. This shows that each clause is needed.
 
 use crate::emulator::{Emulator, Request, keep_what_is_used, remove};
 use crate::shared::{

@@ -35,8 +35,8 @@ async fn send(service: &Service, now: Millis) {
 }
 
 /// Changes an item to the form that an earlier version wrote. Earlier versions sent every code under the plain
-/// reference, the one that callers know. Their items have no holder, and no time until which the plain reference is
-/// taken.
+/// reference, the one that callers know. An item of an earlier version has no holder, and no time until which the plain
+/// reference is taken.
 fn as_an_earlier_version_wrote_it(item: &mut Value) {
     let item = item.as_object_mut().unwrap();
     for name in ["by", "pu"] {

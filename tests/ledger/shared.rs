@@ -283,7 +283,7 @@ pub(crate) async fn note(ledger: &dyn Ledger, generation: u64, guess: &str, outc
 }
 
 /// Brings the verification into each of `states`, runs `step` there, and asserts that the step is refused and changes
-/// nothing. `step` gets the generation of the verification. It returns the verification that the refusal contains.
+/// nothing. `step` gets the generation of the verification, and returns the verification that the refusal contains.
 pub(crate) async fn is_refused_in<I, F, R>(ledger: &dyn Ledger, states: I, step: F)
 where
     I: IntoIterator<Item = State>,

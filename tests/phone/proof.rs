@@ -359,8 +359,8 @@ impl Walk<'_> {
 
     /// Checks the verdict on a number that libphonenumber does not know. The known numbers with the same beginning
     /// decide. If some known numbers with this beginning may have the length of the number, the number must be
-    /// accepted. If not, it must be refused. The verdict must have the country of these known numbers. If those of this
-    /// length all have one type, the verdict must also have this type.
+    /// accepted. If not, it must be refused. The verdict must have the country of these known numbers. If the known
+    /// numbers of this length all have one type, the verdict must also have this type.
     fn check_unassigned(&mut self, visit: &Visit, verdict: Result<Class, InvalidPhoneNumber>) {
         let verdict = verdict.map(named);
         let types = self.types_alike(visit);

@@ -341,8 +341,8 @@ async fn the_last_attempt_can_be_repeated(new: NewStore) {
             Err(format!("{when}: {told}, not {expected}"))
         })
     };
-    // `lost` is the number of responses of the ledger that are lost. If one is lost, the write is repeated, and the
-    // repeat gets a response. If two are lost, the repeat gets no response, either.
+    // `lost` is the number of responses of the ledger that are lost. If one response is lost, the write is repeated,
+    // and the response to the repeat arrives. If two are lost, the response to the repeat is lost, too.
     for (lost, first) in [(0, "ok"), (1, "ok"), (2, "ledger_unavailable")] {
         let told = repeated(new(), None, lost).await;
         println!("{}: one attempt, {lost} responses lost: {told:?}", new());

@@ -1,5 +1,5 @@
-//! The ledger that the service sees in these tests. It lets the tasks of a race switch between any two steps, and
-//! records which steps were done. It can also have a flaw, for the controls.
+//! The ledger that the service sees in these tests. This ledger lets the tasks of a race switch between any two steps,
+//! and records which steps were done. For the controls, it can also have a flaw.
 
 use async_trait::async_trait;
 use otp_lambda::ledger::{

@@ -123,8 +123,8 @@ fn every_invariant_holds_at_every_step() {
     }
 }
 
-/// Makes the runs of the simulation with two ledgers at once, the ledger in memory and the shipped ledger in DynamoDB.
-/// Each step is done in both, and both must give the same reply.
+/// Makes the runs of the simulation with two ledgers at once: the ledger in memory, and the shipped ledger in DynamoDB.
+/// Each step is done in both ledgers, and both must give the same reply.
 #[test]
 fn every_invariant_holds_and_dynamodb_agrees_with_memory() {
     let started = Instant::now();

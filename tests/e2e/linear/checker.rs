@@ -68,12 +68,12 @@ pub(crate) enum Return<P> {
     NotYet,
     /// The operation has taken all its steps.
     Complete,
-    /// The operation returns although it has steps left. Each element says which steps are left (a rest), and the rest
-    /// may happen later. Further steps before the return would explain no other answers, if the search took them. So
-    /// the search need not try them.
+    /// The operation returns although it has steps left. Each element is a part of these steps, called a rest, and each
+    /// rest may happen later. If the search took further steps before the return, the search would find no other
+    /// answers. So it need not try them.
     WithRests(Vec<P>),
-    /// There are two possibilities. Either the operation returns now, and each of these remaining steps may happen
-    /// later. Or the operation takes more steps before it returns.
+    /// The operation has steps left, and there are two possibilities. Either the operation returns now, and each of
+    /// these rests may happen later. Or the operation takes more steps before it returns.
     Perhaps(Vec<P>),
 }
 

@@ -288,8 +288,8 @@ impl Books {
     }
 
     /// Records that the provider is asked about a guess, whatever the provider's answer will be. After a send without a
-    /// clear answer, the function does not know whether it is the new code or the one before that is right. The provider
-    /// is then asked under the references of both codes, and one attempt pays for both questions.
+    /// clear answer, the function does not know whether the new code or the former code is right. The function then
+    /// asks the provider under the references of both codes, and one attempt pays for both questions.
     pub(crate) fn asked_to_verify(&mut self, reference: &ReferenceId) {
         let current = self.current;
         let asked = &mut self.operations[current].asked;
