@@ -26,9 +26,8 @@ impl Twin {
             .build()
             .unwrap();
         // In spite of these two faults, the adapter must do each step once. Two other faults are left out: a lost
-        // refusal and a lost request. After one of these, another request may have taken an attempt or a place, and the
-        // adapter cannot know whether its own step was done. If the adapter cannot know this, it rightly fails. If
-        // these faults happened here, the two ledgers would therefore differ.
+        // refusal and a lost request. After one of these, another request may have taken an attempt or a place. The
+        // adapter then cannot know whether its own step was done, so it rightly fails, and the two ledgers differ.
         let faults = [Fault::Throttled, Fault::LostSuccess];
         let mut requests = 0;
         emulator.choose_faults(move |_| {

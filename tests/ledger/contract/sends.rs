@@ -200,8 +200,8 @@ pub(super) async fn an_ended_verification_gets_no_further_code(ledger: &dyn Ledg
 }
 
 /// A send first reserves the verification, and settles it when the outcome is known. While the verification is
-/// reserved, it names every issuer that may have a valid code. After it is settled, some of these issuers are no longer
-/// named.
+/// reserved, its record names every issuer that may have a valid code. After the verification is settled, the record
+/// no longer names some of these issuers.
 pub(super) async fn a_resend_that_saw_a_send_under_way_comes_too_late_once_it_is_settled(
     ledger: &dyn Ledger,
 ) {
