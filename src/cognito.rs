@@ -185,7 +185,7 @@ pub(crate) async fn respond(
 
 /// The time at which to send a response that is ready after `elapsed`: the next multiple of the floor. A wait until the
 /// floor alone is not enough: if the provider took longer than the floor, the sign-ins that ask the provider would
-/// respond later than the sign-ins that do not.
+/// respond later than the sign-ins that do not ask the provider.
 fn response_time(floor: Duration, elapsed: Duration) -> Duration {
     let Some(steps) = elapsed.as_nanos().checked_div(floor.as_nanos()) else {
         return elapsed;

@@ -220,8 +220,8 @@ impl Error {
         self
     }
 
-    /// Adds a sentence for the operator. The sentence is in the log. Trusted callers see it too, because they are often
-    /// the operator's own people. Other callers do not see it.
+    /// Adds a sentence for the operator. The sentence is in the log. Trusted callers see the sentence too, because they
+    /// are often the operator's own people. Other callers do not see it.
     #[must_use]
     pub fn with_advice(mut self, advice: &'static str) -> Self {
         self.0.advice = Some(advice);

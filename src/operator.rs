@@ -4,17 +4,17 @@
 //! has no number. The response to `settings` says that the function has started with its settings and has read its
 //! secret.
 //!
-//! The responses to `unlock` and `key` show the number masked. In them, `"oldSpelling": true` says that the number was
-//! given in an old spelling.
+//! The responses to `unlock` and `key` show the number masked. In these responses, `"oldSpelling": true` says that the
+//! number was given in an old spelling.
 //!
 //! Only a principal with the permission `lambda:InvokeFunction` can send a command. An HTTP request cannot be a
-//! command, because its body is a string inside the event. Lambda gives the permission for one name of the function: an
+//! command, because its body is a string inside the event. This permission is granted for one name of the function: an
 //! alias, a version, or the function itself. So `unlock` and `key` each have an alias of their own ([`InvokedAs`]). The
 //! right to invoke one alias does not extend to the others.
 //!
 //! A failed command is a function error. Its `errorType` is the error code, which HTTP callers know as `code`:
-//! `ledger_unavailable`, `invalid_phone_number`, or `misconfigured` if the function runs without a ledger. The log line
-//! has the same word as its outcome.
+//! `ledger_unavailable`, `invalid_phone_number`, or `misconfigured` if the function runs without a ledger. In the log
+//! line, the outcome is the same error code.
 
 use crate::error::{Error, ErrorCode, FunctionError};
 use crate::phone::PhoneNumber;
@@ -98,8 +98,8 @@ impl Command {
 
     /// Checks that this command is answered under the name that was invoked.
     ///
-    /// `settings` is answered under every name, because it changes nothing. The stack sends it to each new version
-    /// before an alias points to that version.
+    /// `settings` is answered under every name, because it changes nothing. The stack sends `settings` to each new
+    /// version before an alias points to that version.
     ///
     /// # Errors
     ///
@@ -190,8 +190,8 @@ fn about(number: &PhoneNumber, is_old: bool, field: &str, value: Value) -> Value
     Value::Object(response)
 }
 
-/// The number of a command about the ledger, and whether it was given in an old spelling. Old spellings are accepted as
-/// in a sign-in, because an operator asks about numbers that an application has stored.
+/// The number of a command about the ledger, and whether the number was given in an old spelling. Old spellings are
+/// accepted as in a sign-in, because an operator asks about numbers that an application has stored.
 fn read_number(
     text: &str,
     service: &Service,

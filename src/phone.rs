@@ -59,21 +59,21 @@ impl PhoneNumber {
     ///
     /// # Errors
     ///
-    /// The sentence of [`InvalidPhoneNumber`] may be shown to the caller, because it never repeats the text. These
-    /// texts are refused:
+    /// The sentence of [`InvalidPhoneNumber`] may be shown to the caller, because this sentence never repeats the text.
+    /// A text is refused for one of these reasons:
     ///
     /// - A malformed text.
     /// - A calling code that is not assigned (`+999…`, `+210…`).
     /// - A first digit that no known number of the country has. Most often it is a domestic prefix, as in `+44 (0)7700
     ///   900123`. Italy's zero is part of the number and stays.
     /// - More or fewer digits than known numbers with this beginning have. If surplus digits were accepted and a
-    ///   network dropped them, one phone would have many keys. If a digit were missing, the person would wait for a
-    ///   code in vain.
+    ///   network dropped them, one phone would have many keys. If a number with a missing digit were accepted, the
+    ///   person would wait for a code in vain.
     /// - Another spelling of a different number: see [`Hint`].
     ///
-    /// Libphonenumber's metadata decides about the last four of these texts. The metadata lags behind numbering plans,
-    /// so all other unassigned numbers are accepted. The type of such a number is [`NumberType::Unassigned`], unless
-    /// all numbers with its beginning have one type.
+    /// Libphonenumber's metadata decides about the last four reasons. The metadata lags behind numbering plans, so all
+    /// other unassigned numbers are accepted. The type of such a number is [`NumberType::Unassigned`], unless all
+    /// numbers with its beginning have one type.
     pub fn parse(text: &str) -> Result<Self, InvalidPhoneNumber> {
         Self::parse_or(text, &|_, _| false)
     }

@@ -24,8 +24,8 @@ pub trait Provider: Send + Sync {
     /// The number of segments that the networks charge for this message. [`send`](Self::send) sends no more segments
     /// than this.
     ///
-    /// If a provider makes the text itself, the number is one, because this program does not know the length of that
-    /// text.
+    /// If a provider makes the text itself, this method returns one, because this program does not know the length of
+    /// the provider's text.
     fn segments(&self, message: &Message<'_>) -> u64 {
         let _ = message;
         1

@@ -39,8 +39,8 @@ impl ReferenceId {
         }
     }
 
-    /// Derives the reference ID as AWS's Python example does. It is an MD5 hash, in lower-case hex, of the brand name,
-    /// the source and the destination number, in UTF-8 without separators.
+    /// Derives the reference ID as AWS's Python example does. The ID is an MD5 hash, in lower-case hex, of the brand
+    /// name, the source and the destination number, in UTF-8 without separators.
     ///
     /// MD5 protects nothing here. The derivation has to be the same as in the example, so that each program can verify
     /// the codes of the other.

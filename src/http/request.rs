@@ -88,8 +88,8 @@ impl Operation {
 }
 
 /// The shortest `Idempotency-Key` that is accepted from a caller without a principal. Many programs use short keys such
-/// as `1`. Two callers behind one address could use the same short key, and one of them would get the response to the
-/// other's request.
+/// as `1`. If two callers behind one address used the same short key, one of them would get the response to the other's
+/// request.
 const SHORTEST_PUBLIC_KEY: usize = 16;
 
 /// The `Idempotency-Key` of a request.
@@ -111,8 +111,8 @@ impl Fields {
     }
 }
 
-/// A hint in an error for a user. The hint is given only if the operator has named no trusted principal. Then the
-/// caller may be a backend that counts as a user, and the backend's developer has to learn of the setting.
+/// A hint in an error for a user. The hint is given only if the operator has named no trusted principal. In this case,
+/// the caller may be a backend that counts as a user, and the backend's developer has to learn of the setting.
 const NAME_IT: &str = "If this is a backend, the operator has to name it in TRUSTED_PRINCIPALS.";
 
 impl Policy {

@@ -118,7 +118,7 @@ impl std::fmt::Debug for Hasher {
 
 impl Hasher {
     /// Derives the key with HKDF-SHA-256 (RFC 5869), from a secret of any length. The key is one block of HKDF's
-    /// output, so two HMACs are enough, and they cannot fail.
+    /// output, so the derivation takes only two HMACs. The derivation cannot fail.
     #[must_use]
     pub fn from_secret(secret: &[u8]) -> Self {
         let hmac = |key: &[u8], data: &[u8]| hmac::sign(&hmac::Key::new(HMAC_SHA256, key), data);

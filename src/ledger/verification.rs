@@ -184,8 +184,8 @@ pub enum Settled<'a> {
         plain_until: Millis,
     },
     /// Nothing was sent in a sign-in, and the verification must not show that nothing was sent. The verification
-    /// becomes as it would be after a message, with one exception: it keeps `issuers`, the makers of codes that may be
-    /// valid.
+    /// becomes as it would be after a message, with one exception: the verification keeps `issuers`, the makers of
+    /// codes that may be valid.
     Unsent { issuers: &'a [Issuer] },
     /// Nothing was sent, but an earlier code may have arrived. The verification becomes as it was before this send,
     /// with two exceptions. It keeps its new generation. And it has no last guess, because the reservation of this send

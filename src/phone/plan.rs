@@ -27,7 +27,8 @@ pub struct Table {
     ///
     /// Bits 0 to 9 of the mask stand for the digits. Digits next to each other often lead to the same target, so a bit
     /// is set only if its digit leads elsewhere than the digit before it. The node has one target for each bit that is
-    /// set, in order. If bit 10 is set, a number can end here, and one more target says how.
+    /// set, in order. If bit 10 is set, a number can end at this node, and one more target follows: the leaf for the
+    /// numbers that end here.
     ///
     /// A target is a number of 7 bits in one byte, or of 15 bits in two bytes. In the latter case the first byte has
     /// its high bit set. If a target is below the count of leaves, the target is the index of a leaf. Otherwise the

@@ -6,10 +6,12 @@ impl PhoneNumber {
     /// Parses a number that an application has stored and sent messages to. If the number is in an old spelling that
     /// can mean only one number, the result is that number.
     ///
-    /// Two kinds of spellings can mean only one number. One kind has a [`Hint`] that leaves no choice, such as the hint
-    /// at Mexico's 1. The other has a zero for domestic calls after the calling code, and becomes a valid number
-    /// without this zero. [`parse`](Self::parse) does not correct the numbers that people type: it tells the person
-    /// what is wrong.
+    /// Two kinds of spellings can mean only one number. For the first kind, the [`Hint`] says how to make the one
+    /// number: for example, Mexico's old numbers have a 1 that has to be removed. The second kind has a zero for
+    /// domestic calls after the calling code, and is a valid number without this zero.
+    ///
+    /// Unlike this function, [`parse`](Self::parse) corrects no number. `parse` is for numbers that people type, and
+    /// tells the person what is wrong.
     ///
     /// # Errors
     ///
@@ -74,8 +76,8 @@ fn current(hint: Hint, e164: &str) -> Option<String> {
     }
 }
 
-/// The present form of a number of Gabon from before 2019, with or without the zero of domestic calls. Numbers now
-/// begin with the digit of the operator.
+/// The present form of a number of Gabon from before 2019, with or without the zero of domestic calls. The numbers of
+/// Gabon now begin with a digit that stands for the network.
 fn gabonese(e164: &str) -> Option<String> {
     let number = e164.strip_prefix("+241")?;
     let number = number.strip_prefix('0').unwrap_or(number);

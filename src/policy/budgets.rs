@@ -80,8 +80,8 @@ impl Budget {
         text.split(',').map(str::trim).map(Self::parse).collect()
     }
 
-    /// The spending line of a message of this cost in this budget. `of` is the country of the budget, or empty if the
-    /// budget is for all messages.
+    /// The line that a message of this cost adds to a spending for this budget. `of` is the country of the budget, or
+    /// empty if the budget is for all messages.
     fn line(&self, of: &str, cost: u64, now: Millis) -> SpendingLine {
         let (hour, day) = (now.0 / HOUR, now.0 / HOUR / 24);
         let (unit, amount) = match self.unit {
@@ -164,9 +164,9 @@ impl Prices {
 }
 
 impl Budgets {
-    /// The amounts that a message spends at `now`, one [`Spending`] for each item. They must be spent in the order of
-    /// the result. Each segment costs the price once. If the price of a message is not known, the message counts as
-    /// more than any budget in money. So every budget in money refuses it.
+    /// The amounts that a message spends at `now`, one [`Spending`] for each item. The spendings must be spent in the
+    /// order in which they are returned. Each segment of the message costs the price once. If the price of a message is
+    /// not known, the message counts as more than any budget in money. So every budget in money refuses such a message.
     ///
     /// A country's budgets have an item of their own. There is one exception: a stack that serves only one country
     /// counts that country's budgets in the item of all budgets, as earlier versions always did. On the day on which a

@@ -111,10 +111,10 @@ impl Service {
     /// Whether the code of this guess has already succeeded as a foreign code. Under the plain reference, a provider
     /// cannot tell foreign codes from codes of this program.
     ///
-    /// Two guesses can use one code at once: this guess, and another guess at the code as a foreign one. So the order
-    /// of the steps matters. This guess reads the foreign code after it has paid. The other guess first records its
-    /// success, and then reads this program's verification in [`check_still_foreign`](Self::check_still_foreign). So at
-    /// least one of the two guesses sees the other.
+    /// Two guesses can use one code at the same time: this guess, and another guess at the code as a foreign one. So
+    /// the order of the steps matters. This guess reads the foreign code after it has paid. The other guess first
+    /// records its success, and then reads this program's verification in
+    /// [`check_still_foreign`](Self::check_still_foreign). So at least one of the two guesses sees the other.
     pub(super) async fn is_used_foreign_code(
         &self,
         reference: &ReferenceId,
@@ -259,8 +259,8 @@ async fn take_foreign_place(
     ))
 }
 
-/// Whether this verification is over. While it is not over, no guess can be about a newer foreign code. A success is
-/// over when it can no longer be redeemed. A canceled code is over when no provider accepts it any more.
+/// Whether this verification is over. While this verification is not over, no guess can be about a newer foreign code.
+/// A success is over when it can no longer be redeemed. A canceled code is over when no provider accepts it any more.
 fn is_over(seen: &Verification, now: Millis) -> bool {
     match seen.phase(now) {
         Phase::Pending | Phase::Exhausted => false,

@@ -26,8 +26,8 @@ pub(super) enum Reservation {
 impl Limits {
     /// Reserves the caller's idempotency key, if there is one.
     ///
-    /// If it is unclear whether the key was reserved, this request releases the key. Otherwise a later request could
-    /// find the key reserved. That request would have to assume that this one has crashed and may have sent a message.
+    /// If it is unclear whether the key was reserved, this request releases the key. If the key stayed reserved, a
+    /// later request with the key would have to assume that this request has crashed and may have sent a message.
     pub(super) async fn reserve_key(
         &self,
         request: &SendRequest,

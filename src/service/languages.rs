@@ -44,7 +44,7 @@ impl Service {
     }
 
     /// The provider's language for a reader with these wishes. The first wish that is close to one of the provider's
-    /// languages decides. If there is none, the default language decides.
+    /// languages decides. If no wish is close to any of these languages, the default language decides.
     #[must_use]
     pub fn closest_language(&self, wishes: &[&str], channel: Channel, to: &PhoneNumber) -> Tag {
         let languages = self.provider_limits().languages(channel);

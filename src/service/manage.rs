@@ -75,8 +75,8 @@ impl Service {
         })
     }
 
-    /// Redeems a success, so that only one backend request gets a yes for it. The success must be at most
-    /// [`REDEEMABLE`] old.
+    /// Redeems a success, so that only one request of a backend is told that the number was verified. The success must
+    /// be at most [`REDEEMABLE`] old.
     ///
     /// # Errors
     ///

@@ -226,8 +226,8 @@ impl Limits {
         match self.store.reserve_send(item, windows, now).await? {
             Reservation::Reserved(number) => Ok(number),
             Reservation::Refused(number) => {
-                // If the windows have room again by now, `wait` returns `None`. Another send has taken the last place
-                // only a moment ago. So the caller is told to wait a short time.
+                // If the windows have room again by now, `wait` returns `None`. In this case, another send has taken
+                // the last place only a moment ago, so the caller is told to wait a short time.
                 let shortest = Wait {
                     until: Some(now.plus(Duration::from_secs(1))),
                     guesses: false,

@@ -210,7 +210,7 @@ impl Service {
     /// Verifies the code of a sign-in.
     ///
     /// `nonce` identifies the question. Cognito may deliver an answer up to three times. So the same right answer to
-    /// the same question succeeds again for twenty seconds. If the code is then given as the answer to any other
+    /// the same question succeeds again for twenty seconds. If the same code is given as the answer to any other
     /// question, the code is refused as used.
     ///
     /// # Errors

@@ -96,8 +96,8 @@ impl Counters {
     /// limit.
     ///
     /// Sends over HTTP that follow need no look at the counts of sign-ins: HTTP keeps to its own part of each limit, so
-    /// it cannot exceed the joint limit. There is one exception: the counters of HTTP from earlier versions, in which
-    /// both doors counted.
+    /// these sends cannot exceed the joint limit. There is one exception: in earlier versions both doors had the same
+    /// counters, and the counters of HTTP may still contain such counts.
     pub(super) async fn read(
         &mut self,
         limits: &Limits,

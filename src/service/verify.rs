@@ -153,10 +153,10 @@ impl Service {
         }
     }
 
-    /// Refuses a guess that is shorter or longer than the code, before the guess costs an attempt. A guess of the default
-    /// length passes without a look at the verification, because nearly all codes have the default length.
-    /// In a sign-in, every guess costs an attempt. After an unclear resend, a person's verification has other issuers
-    /// than a decoy's. If the issuers decided whether a guess is free, a stranger could learn who exists.
+    /// Refuses a guess that is shorter or longer than the code, before the guess costs an attempt. A guess of the
+    /// default length passes without a look at the verification, because nearly all codes have the default length. In a
+    /// sign-in, every guess costs an attempt. If the issuers decided whether a guess is free, a stranger could learn
+    /// who exists: after an unclear resend, a real user has other issuers than an unknown one.
     async fn check_length(
         &self,
         request: &VerifyRequest,
@@ -411,7 +411,7 @@ enum Checked<'a> {
 
 /// Tells the operator once that a number is on its way to the lock. Do not call this for a right guess: a right guess
 /// was charged as well, but is no failure. If many guesses come at once, each charge has a different count of failures,
-/// so only one of them has the count of the warning.
+/// so only one charge has the count at which the warning is written.
 fn warn_of_lock(limits: &Limits, guess: &Guess, charge: Option<Charge>, call: &Call<'_>) {
     let Some(Charge { failures, .. }) = charge.filter(|_| guess.counts) else {
         return;

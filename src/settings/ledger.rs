@@ -27,8 +27,8 @@ pub struct LedgerSettings {
 }
 
 impl LedgerSettings {
-    /// Connects the limits to `ledger`, or to the table if `ledger` is `None`. If the secret is in Secrets Manager, it
-    /// is read first.
+    /// Connects the limits to `ledger`, or to the table if `ledger` is `None`. If the secret is in Secrets Manager, the
+    /// secret is read first.
     ///
     /// # Errors
     ///
@@ -59,8 +59,8 @@ pub enum LedgerSecret {
     Bytes(Vec<u8>),
 }
 
-/// Settings that have no effect without a ledger. If one is set and there is no ledger, the function refuses to start.
-/// Otherwise the operator would rely on limits that do not exist.
+/// Settings that have no effect without a ledger. If such a setting is used and there is no ledger, the function
+/// refuses to start. If the function started, the operator would rely on limits that do not exist.
 const ONLY_WITH_A_LEDGER: &[&str] = &[
     "LEDGER_KEY",
     "SEND_LIMITS",

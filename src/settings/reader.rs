@@ -56,8 +56,8 @@ impl<'a> Reader<'a> {
         self.problems.extend(problems);
     }
 
-    /// The value of a setting without surrounding blanks. If the setting is a list, its entries in the packaged file
-    /// follow those of its variable. An empty variable counts as unset.
+    /// The value of a setting without surrounding blanks. If the setting is a list, the value has the entries of the
+    /// variable, and after them the entries of the packaged file. An empty variable counts as unset.
     pub(super) fn raw(&self, name: &str) -> Option<String> {
         let own = self.variable(name);
         let Some(list) = self.list(name) else {

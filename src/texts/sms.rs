@@ -1,7 +1,7 @@
 //! The built-in texts of SMS.
 //!
-//! Each text fits into one segment with a brand of 20 characters and a code of 8, with and without its second sentence.
-//! The tests check this.
+//! Each text fits into one segment with a brand of 20 characters and a code of 8 characters, with and without the
+//! second sentence of the text. The tests check this.
 //!
 //! A text uses only the letters of GSM 03.38 if that is natural in its language. More characters then fit into a
 //! segment, and leave room for a last line. A text never drops an accent to save room. No word agrees with the brand in
@@ -10,7 +10,7 @@
 //! Arabic, Persian, Urdu and Hebrew need no direction marks, for three reasons (UAX #9):
 //!
 //! - Each text begins with a letter of its own script, so every phone lays the paragraph out from right to left.
-//! - A word of the script is between brand and code, so they are two runs and keep their order.
+//! - A word of the script is between brand and code, so brand and code are two runs and keep their order.
 //! - Digits and Latin letters run from left to right, even in a paragraph from right to left.
 //!
 //! If a text had a direction mark, the mark would take one of the 70 characters, and some old phones would show the

@@ -96,8 +96,8 @@ impl DynamoDb {
 }
 
 /// The ranges of failures in which a send is allowed. Each range has the count of failures at which the range ends, and
-/// the time that must have passed since the last failure. Below 10 failures there is no wait, below 30 there is the
-/// first wait, and so on up to the lock.
+/// the time that must have passed since the last failure. Below 10 failures there is no wait, from 10 to 29 failures
+/// there is the first wait, and so on up to the lock.
 fn guess_stops() -> impl Iterator<Item = (u32, Option<Duration>)> {
     let below = GUESS_STOPS.iter().map(|stop| stop.failures).chain([LOCKED]);
     below.zip(iter::once(None).chain(GUESS_STOPS.iter().map(|stop| Some(stop.wait))))

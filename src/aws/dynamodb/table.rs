@@ -21,7 +21,7 @@ const REQUEST_TIME_LIMIT: Duration = Duration::from_secs(1);
 /// The time limit of a step, with all its repeats.
 const STEP_TIME_LIMIT: Duration = Duration::from_secs(2);
 
-/// The longest wait before each repeat of a request. The actual wait is a random part of the longest one ("full
+/// The longest wait before each repeat of a request. The actual wait is a random part of the longest wait ("full
 /// jitter"). So functions that were throttled together do not all repeat at the same moment.
 const LONGEST_WAITS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(200)];
 

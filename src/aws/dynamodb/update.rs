@@ -19,9 +19,10 @@ const RECENT: Duration = Duration::from_secs(10);
 
 /// Builds one `UpdateItem` request.
 ///
-/// In an expression, `#name` stands for the attribute `name`. The sign is needed because DynamoDB reserves many words,
+/// In an expression, `#name` stands for the attribute `name`. The `#` is needed because DynamoDB reserves many words,
 /// and an attribute may have such a word as its name. `:name` stands for a value that was set here, or for a
-/// [`constant`]. DynamoDB rejects names and values that no expression uses, so the request contains only those in use.
+/// [`constant`]. DynamoDB rejects names and values that no expression uses, so the request contains only the names and
+/// values in use.
 pub(super) struct Update<'a> {
     table: &'a Table,
     item: &'a ItemName,
@@ -77,8 +78,8 @@ impl<'a> Update<'a> {
         }
     }
 
-    /// Sets the condition. Alternatives at its top level must be in parentheses, because `AND` and a second condition
-    /// follow.
+    /// Sets the condition. If the condition has an `OR` at its top level, it must be in parentheses, because the
+    /// request continues with `AND` and a second condition.
     pub(super) fn when(mut self, condition: impl Into<String>) -> Self {
         self.condition = Some(condition.into());
         self

@@ -1,7 +1,7 @@
 //! Reads the necessary fields of an HTTP event from an emulator or a test.
 //!
 //! Such events omit fields, have `null` where AWS never writes it, or add fields of other types. The typed events of
-//! `aws_lambda_events` refuse such an event, even if this program does not use the field.
+//! `aws_lambda_events` refuse such an event, even if this program does not use the odd field.
 
 use super::Shape;
 use serde_json::value::RawValue;
@@ -13,8 +13,8 @@ const HEADERS: [&str; 3] = ["content-type", "idempotency-key", "x-forwarded-for"
 /// Keeps only the fields that this program reads, under the names of the typed event. A field of the wrong type becomes
 /// null.
 ///
-/// The typed event refuses the result if it has no method, has unreadable headers, or has an `isBase64Encoded` that is
-/// not a boolean.
+/// The typed event refuses the result of this function if the result has no method, has unreadable headers, or has an
+/// `isBase64Encoded` that is not a boolean.
 pub(super) fn of(event: &RawValue, shape: Shape) -> Option<Value> {
     let event: Value = serde_json::from_str(event.get()).ok()?;
     let field = |pointer: &str| event.pointer(pointer).filter(|value| !value.is_null());
