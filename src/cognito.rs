@@ -1,6 +1,6 @@
 //! The triggers of an Amazon Cognito user pool: Define, Create and Verify of custom authentication, and Pre sign-up.
 //!
-//! Only the log says why a sign-in trigger has failed. The app does not learn the reason, because the reason would show
+//! Only the log says why a sign-in trigger has failed. The app does not learn the reason, because the reason could show
 //! which users exist.
 
 mod challenge;
@@ -282,8 +282,8 @@ async fn create(
             name: ReferenceId::random()?.expose().to_owned(),
             is_decoy: false,
         },
-        // A later round whose session cannot be read must not begin a new session, because a new session would send
-        // again.
+        // A later round whose session cannot be read must not begin a new session, because a new session sends a
+        // message again.
         Some(round) => round
             .metadata
             .as_deref()

@@ -159,8 +159,9 @@ codes! {
 
 /// One occurrence of an error code.
 ///
-/// It has three texts: `detail` for the caller, `advice` for the operator and trusted callers, and `cause` for the
-/// operator's log. No text may contain a code, a phone number or other content of the request, except names of fields.
+/// An occurrence has three texts: `detail` for the caller, `advice` for the operator and trusted callers, and `cause`
+/// for the operator's log. No text may contain a code, a phone number or other content of the request, except names of
+/// fields.
 #[derive(Debug)]
 pub struct Error(Box<Occurrence>);
 

@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 
 /// A guess at a code.
 ///
-/// It has no `Display`, `Serialize`, `PartialEq` or `Clone`, and its `Debug` hides the code, so that it
-/// cannot be printed, compared or copied by mistake.
+/// The type has no `Display`, `Serialize`, `PartialEq` or `Clone`, and its `Debug` hides the code, so that it cannot be
+/// printed, compared or copied by mistake.
 ///
 /// ```compile_fail,E0277
 /// fn printed(_: impl std::fmt::Display) {}

@@ -1,11 +1,11 @@
 //! Phone numbers: one spelling for each, and masked whenever they are printed.
 //!
 //! A [`PhoneNumber`] is the key of every limit, lock and verification. So two spellings of one phone must never become
-//! two keys. [`PhoneNumber::parse`] removes separators and changes no digit. It refuses a number that could be a wrong
-//! spelling of another number, because a wrong correction could send a code to a stranger.
+//! two keys. [`PhoneNumber::parse`] removes separators and changes no digit. The parser refuses a number that could be
+//! a wrong spelling of another number. If it corrected the number in a wrong way, a stranger would get the code.
 //!
-//! The knowledge about calling codes, countries and types comes from libphonenumber's metadata. It is in constant
-//! tables in `phone/countries.rs`, so the function decodes and allocates nothing when it starts.
+//! The knowledge about calling codes, countries and types comes from libphonenumber's metadata. This knowledge is in
+//! constant tables in `phone/countries.rs`, so the function decodes and allocates nothing when it starts.
 
 use std::fmt;
 use std::str::FromStr;
@@ -25,8 +25,8 @@ pub use types::NumberType;
 
 use plan::{Class, Digit, Position, Table};
 
-/// The longest text that [`PhoneNumber::parse`] accepts, in characters. It has room for `+`, fifteen digits and a
-/// separator around each of them.
+/// The longest text that [`PhoneNumber::parse`] accepts, in characters. Such a text has room for `+`, fifteen digits
+/// and a separator around each of them.
 pub const LONGEST_TEXT: usize = 32;
 
 const FEWEST_DIGITS: usize = 7;
@@ -105,8 +105,8 @@ impl PhoneNumber {
         })
     }
 
-    /// The whole number, such as `+14255550142`. It is for the provider, the reference ID and the hasher only, and
-    /// never for a log line or a response.
+    /// The whole number, such as `+14255550142`. The whole number is for the provider, the reference ID and the hasher
+    /// only, and never for a log line or a response.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.e164

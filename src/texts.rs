@@ -2,7 +2,7 @@
 //!
 //! AWS makes the code, so a text goes to AWS with the placeholder `{{code}}`, which AWS requires. This module fills in
 //! everything else. The text of a call contains the placeholder twice, and so does an SMS with a last line for
-//! websites. This module relies on AWS to replace both placeholders. It has not been tried whether AWS does so.
+//! websites. This module relies on AWS to replace both placeholders. This has not been tried on AWS.
 //!
 //! The built-in texts are constants in the binary. Only the operator's own texts are read when the function starts.
 
@@ -317,7 +317,7 @@ fn built_in_voice(language: &str) -> Option<VoiceText> {
     })
 }
 
-/// The last line of an SMS. It lets a website or an Android app take the code from the message.
+/// The last line of an SMS. This line lets a website or an Android app take the code from the message.
 ///
 /// - A website (`WEBOTP_DOMAIN`) needs a last line that begins with `@host #code`. Browsers ignore the rest of the line
 ///   ("Origin-bound one-time codes delivered via SMS", WICG, Parsing; also Chromium's `sms_parser.cc`).

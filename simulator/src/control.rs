@@ -1,5 +1,5 @@
-//! The control API under `/simulator/`. It offers the methods of `Simulator` over HTTP, for the
-//! page and for tests in other languages.
+//! The control API under `/simulator/`. This API offers the methods of `Simulator` over HTTP, for
+//! the page and for tests in other languages.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 

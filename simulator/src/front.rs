@@ -368,7 +368,7 @@ fn query_parameters(head: &Parts) -> BTreeMap<String, String> {
 }
 
 /// Encodes the body as API Gateway does. If the content type is textual and the bytes are UTF-8, the result is the text
-/// and `false`. Otherwise the result is base64 and `true`.
+/// and `false`. In all other cases, the result is base64 and `true`.
 fn encode_body(headers: &HeaderMap, body: &[u8]) -> (Option<String>, bool) {
     if body.is_empty() {
         return (None, false);

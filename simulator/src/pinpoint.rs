@@ -295,7 +295,7 @@ impl Delivery {
                 "Invalid phone number or unreachable carrier",
             ),
             // The text contains the number, as a real status message may. If the function logged
-            // the text, it would leak the number.
+            // the text, the log would contain the number.
             Some(Failure::PermanentFailureOptedOut) => failed(
                 "PERMANENT_FAILURE",
                 400,

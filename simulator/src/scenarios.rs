@@ -74,7 +74,7 @@ const AREA: &str = "+1425";
 /// numbers that work.
 ///
 /// `CloseBeforeReading` is not in the list, because this failure closes the connection before the
-/// body is read. The number is in the body, so the simulator would not know the number in time.
+/// body is read. The number is in the body, so the simulator does not know the number in time.
 static SCENARIOS: [Scenario; 22] = [
     send("+14255550110", Failure::OptOut),
     send("+14255550111", Failure::PermanentFailure),

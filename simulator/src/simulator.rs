@@ -94,8 +94,8 @@ impl Simulator {
         })
     }
 
-    /// The endpoint for clients, which is also the address of the page, such as `http://127.0.0.1:6870`. It has no
-    /// slash at the end.
+    /// The endpoint for clients, which is also the address of the page, such as `http://127.0.0.1:6870`. The endpoint
+    /// has no slash at the end.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)

@@ -1,8 +1,8 @@
 //! The challenge that Create returns.
 //!
-//! It has three parts. Cognito shows the public parameters to the app, gives the private parameters
-//! to Verify, and gives the metadata to later Define and Create triggers. The metadata and the
-//! private parameters name the sign-in session.
+//! The challenge has three parts. Cognito shows the public parameters to the app, gives the private
+//! parameters to Verify, and gives the metadata to later Define and Create triggers. The metadata
+//! and the private parameters name the sign-in session.
 
 use super::event::Request;
 use super::session;

@@ -8,7 +8,8 @@ use std::marker::PhantomData;
 pub struct Digest<Purpose>(String, PhantomData<Purpose>);
 
 impl<Purpose> Digest<Purpose> {
-    /// A digest that equals no other. It stands for a caller whose next request cannot be recognized as a repeat.
+    /// A digest that equals no other. Such a digest stands for a caller whose next request cannot be recognized as a
+    /// repeat.
     ///
     /// # Errors
     ///

@@ -249,8 +249,8 @@ impl Hasher {
         self.digest("session", &[name])
     }
 
-    /// A reference ID that cannot be guessed. It is derived from an idempotency key and the time of its reservation, so
-    /// the ledger need not store the reference ID.
+    /// A reference ID that cannot be guessed. The ID is derived from an idempotency key and the time of the key's
+    /// reservation, so the ledger need not store the ID.
     #[must_use]
     pub fn reference(&self, caller: &str, key: &str, at: Millis) -> ReferenceId {
         ReferenceId::from_hash(
@@ -271,9 +271,9 @@ impl Hasher {
         ReferenceId::from_hash(self.tag("code reference", &fields).as_ref())
     }
 
-    /// The reference ID of a user's sign-in code. It cannot be guessed without the secret. The ledger need not store
-    /// it, because it can always be derived again. `user` has four parts: the kind of code, the user pool, the client
-    /// and the user name.
+    /// The reference ID of a user's sign-in code. The ID cannot be guessed without the secret. The ledger need not
+    /// store the ID, because the ID can always be derived again. `user` has four parts: the kind of code, the user
+    /// pool, the client and the user name.
     #[must_use]
     pub fn sign_in(&self, user: &[&str; 4], number: &PhoneNumber) -> ReferenceId {
         let [kind, pool, client, name] = user;

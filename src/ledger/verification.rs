@@ -188,8 +188,8 @@ pub enum Settled<'a> {
     /// codes that may be valid.
     Unsent { issuers: &'a [Issuer] },
     /// Nothing was sent, but an earlier code may have arrived. The verification becomes as it was before this send,
-    /// with two exceptions. It keeps its new generation. And it has no last guess, because the reservation of this send
-    /// has removed the last guess.
+    /// with two exceptions. The verification keeps its new generation. And the verification has no last guess, because
+    /// the reservation of this send has removed the last guess.
     Back(&'a Verification),
 }
 

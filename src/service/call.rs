@@ -72,7 +72,7 @@ impl<'a> Call<'a> {
     }
 
     /// The time at this moment, for a message that takes a place in a window. If the table is slow, `now` is seconds
-    /// old when the place is taken. If the place had the time `now`, it would become free again too early.
+    /// old when the place is taken. If the place had the time `now`, the place would become free again too early.
     pub(super) fn now_again(&self) -> Millis {
         if self.clock_runs {
             self.now.plus(self.started.elapsed())

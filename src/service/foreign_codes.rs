@@ -79,7 +79,7 @@ impl Service {
         }
     }
 
-    /// The item that a status, redeem or cancel is about. If a guess at this moment would be about the foreign code,
+    /// The item that a status, redeem or cancel is about. If a guess made at this moment is about the foreign code,
     /// this is the item of the foreign code.
     pub(super) async fn item_of(
         &self,

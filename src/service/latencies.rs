@@ -48,9 +48,9 @@ impl Latencies {
 }
 
 impl Service {
-    /// Waits as long as the provider would have taken. If this execution environment has not asked a provider yet,
-    /// there is no time to imitate. In this case, only one thing hides that no provider was asked: triggers respond at
-    /// multiples of a fixed time.
+    /// Waits for one of the provider's recent response times, as if the provider had been asked. If this execution
+    /// environment has not asked a provider yet, there is no time to imitate. In this case, only one thing hides that
+    /// no provider was asked: triggers respond at multiples of a fixed time.
     pub(super) async fn wait_as_if_asked(&self, act: Act, call: &Call<'_>) {
         if let Some(time) = self.latencies.draw(act) {
             tokio::time::sleep(time.min(call.provider_time_left())).await;

@@ -213,8 +213,8 @@ impl Limits {
             let kept = self.switches.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some((read, switches)) = kept.as_ref()
                 && now.since(*read) < SWITCHES_KEPT
-                // If the clock has been set back since the read, the switches are read again. Otherwise the old
-                // switches would stay in use until the clock has caught up.
+                // If the clock has been set back since the read, the switches are read again. If they were not read
+                // again, the old switches would stay in use until the clock has caught up.
                 && *read <= now
             {
                 return Ok(switches.clone());

@@ -56,9 +56,9 @@ impl Service {
                 limits.count_source("send", &call.caller, now).await
             })
             .await?;
-        // The key is reserved before the number, its prefix and the budgets are counted. Otherwise a client that
-        // repeats its request would use up the limits of its own user. Up to here, only the client's address has been
-        // counted.
+        // The key is reserved before the number, its prefix and the budgets are counted. If the key were reserved
+        // later, a client that repeats its request would use up the limits of its own user. Up to here, only the
+        // client's address has been counted.
         let mut begun = BegunSend::new()?;
         let reservation = limits.reserve_key(request, begun.holder, call).await?;
         if let Reservation::Finished { receipt, at } = reservation {

@@ -1,5 +1,5 @@
-//! The sign-in with Cognito. It uses the user's open code, or sends one. If no code can be sent to a user, the sign-in
-//! looks the same to the app.
+//! The sign-in with Cognito. A sign-in uses the user's open code, or sends a code if there is no open one. If no code
+//! can be sent to a user, the sign-in looks the same to the app.
 
 use super::SignInCaller;
 use super::idempotency::Reservation;
@@ -119,7 +119,7 @@ impl Service {
         Ok(open.map_or_else(|| self.ended(now), |open| challenge(&open, state)))
     }
 
-    /// The next challenge of a sign-in after a wrong answer. It sends nothing.
+    /// The next challenge of a sign-in after a wrong answer. No message is sent.
     ///
     /// # Errors
     ///
@@ -243,8 +243,8 @@ impl Service {
             .map(drop)
     }
 
-    /// The number to show for a user without a number. If the user name is a phone number, this number is shown.
-    /// Otherwise the shown number is made up, and is the same at every try.
+    /// The number to show for a user without a number. If the user name is a phone number, this number is shown. If the
+    /// user name is not a phone number, the shown number is made up, and is the same at every try.
     #[must_use]
     pub fn made_up_number(&self, user: &User) -> Option<PhoneNumber> {
         // Old spellings are corrected as in a stored number. Otherwise an old spelling would show who has an account.
@@ -295,8 +295,8 @@ impl Service {
         state: ChallengeState,
         now: Millis,
     ) -> Challenge {
-        // The last guess is reserved for the session that owns the code. Otherwise anyone who knows the user name could
-        // spend the last guess.
+        // The last guess is reserved for the session that owns the code. If any session could spend the last guess,
+        // anyone who knows the user name could spend it.
         let left = if open.owner.as_ref() == Some(owner) {
             open.left
         } else {

@@ -430,8 +430,8 @@ async fn note(
     call: &mut Call<'_>,
 ) {
     // A guess in a sign-in is always recorded as unclear. During an outage of the provider, a guess at a real code has
-    // no verdict, while a guess at a decoy is wrong. If the records differed, they would show who has an account.
-    // Because of this rule, the same wrong answer to a later question costs another attempt.
+    // no verdict, while a guess at a decoy is wrong. If the records of the two guesses differed, they would show who
+    // has an account. Because of this rule, the same wrong answer to a later question costs another attempt.
     let outcome = match call.caller.sign_in {
         Some(_) => GuessOutcome::Unclear,
         None => outcome,

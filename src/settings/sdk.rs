@@ -1,5 +1,5 @@
-//! The variables that the AWS SDK reads by itself. Bad values are reported here, because the SDK would ignore them or
-//! fail at the first call.
+//! The variables that the AWS SDK reads by itself. Bad values are reported here, because the SDK ignores a bad value,
+//! or fails at the first call.
 
 use super::reader::Reader;
 use rustls_pki_types::CertificateDer;

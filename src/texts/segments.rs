@@ -15,8 +15,8 @@ pub struct Segments {
 /// The encoding of a text, by 3GPP TS 23.038.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
-    /// The default alphabet of SMS. It is used if it has every character of the text. A single segment holds 160
-    /// septets, and each of several segments holds 153.
+    /// The default alphabet of SMS. This alphabet is used if it has every character of the text. A single segment holds
+    /// 160 septets, and each of several segments holds 153.
     Gsm7,
     /// UCS-2, if the default alphabet lacks a character. One segment holds 70 UTF-16 code units, each of several 67.
     Ucs2,

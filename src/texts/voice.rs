@@ -1,7 +1,7 @@
 //! The built-in texts of calls.
 //!
-//! The voices are those of AWS's voice messages (`VoiceId` of `SendVoiceMessage`). They are spelled as in Amazon Polly
-//! and have Polly's language tags. It has not been tried on AWS whether upper and lower case matter.
+//! The voices are those of AWS's voice messages (`VoiceId` of `SendVoiceMessage`). The voices are spelled as in Amazon
+//! Polly and have Polly's language tags. It has not been tried on AWS whether upper and lower case matter.
 
 /// The text of a call in one language, and the voice that says it.
 pub(super) struct Call {
