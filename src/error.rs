@@ -269,8 +269,8 @@ impl Error {
         self
     }
 
-    /// Says that the message may have been sent although the call failed. The caller should ask its user before it
-    /// sends another message.
+    /// Says that the message may have been sent although the call failed. The caller should ask its user before the
+    /// caller sends another message.
     #[must_use]
     pub fn with_unknown_delivery(mut self) -> Self {
         self.0.delivery_unknown = true;

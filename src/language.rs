@@ -39,12 +39,12 @@ pub fn is_well_formed(tag: &str) -> bool {
 }
 
 /// Finds the tag in `available` that a reader of `wish` understands best. Returns `None` if the reader might understand
-/// none of them.
+/// none of these tags.
 ///
 /// An equal tag wins. Case does not count, and `_` counts as `-`. If no tag is equal, only tags of the same language in
 /// a script that the reader can read are considered. The order among them is: the region nearest to that of `wish`,
-/// then no region, then the order of `available`. Extensions and private use do not change how a text is read, so they
-/// are ignored.
+/// then no region, then the order of `available`. The parts of a tag for extensions and private use do not change how a
+/// text is read, so these parts are ignored.
 #[must_use]
 pub fn closest<T: AsRef<str>>(wish: &str, available: impl Iterator<Item = T> + Clone) -> Option<T> {
     let wish = wish.replace('_', "-");
@@ -244,8 +244,8 @@ const USUAL_SCRIPTS: &[(&[u8; 4], &str, &str)] = &[
 ];
 
 /// The regions with the most similar spelling. A row has a language, the regions of readers, and the regions that are
-/// nearest to these readers. `-` stands for a reader whose tag has no region. If a row names no region of readers, it
-/// holds for all other readers. The first row that fits decides.
+/// nearest to these readers. `-` stands for a reader whose tag has no region. If a row names no region of readers, the
+/// row holds for all other readers. The first row that fits decides.
 const NEAREST: &[(&str, &str, &[&str])] = &[
     // As in CLDR's `en-001`: British spelling, except in places that follow the United States.
     (

@@ -1,4 +1,4 @@
-//! The contract of the ledger: the facts that it keeps about verifications, guesses and limits.
+//! The contract of the ledger: the facts that a ledger keeps about verifications, guesses and limits.
 //!
 //! Each method is one atomic step on one item. The service decides the order of the steps.
 //!

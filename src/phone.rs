@@ -2,7 +2,7 @@
 //!
 //! A [`PhoneNumber`] is the key of every limit, lock and verification. So two spellings of one phone must never become
 //! two keys. [`PhoneNumber::parse`] removes separators and changes no digit. The parser refuses a number that could be
-//! a wrong spelling of another number. If it corrected the number in a wrong way, a stranger would get the code.
+//! a wrong spelling of another number. If the parser corrected such a number wrongly, a stranger could get the code.
 //!
 //! The knowledge about calling codes, countries and types comes from libphonenumber's metadata. This knowledge is in
 //! constant tables in `phone/countries.rs`, so the function decodes and allocates nothing when it starts.
@@ -37,8 +37,7 @@ pub type Opens<'a> = dyn Fn(&str, InvalidPhoneNumber) -> bool + 'a;
 
 /// A phone number in E.164. Equal phones have equal numbers.
 ///
-/// `Debug` and `Display` mask it, and there is no `Serialize`. Only [`expose`](Self::expose) gives the
-/// digits.
+/// `Debug` and `Display` mask the number, and there is no `Serialize`. Only [`expose`](Self::expose) gives the digits.
 ///
 /// ```compile_fail,E0277
 /// fn serialised(_: impl serde::Serialize) {}
@@ -64,8 +63,8 @@ impl PhoneNumber {
     ///
     /// - A malformed text.
     /// - A calling code that is not assigned (`+999…`, `+210…`).
-    /// - A first digit that no known number of the country has. Most often it is a domestic prefix, as in `+44 (0)7700
-    ///   900123`. Italy's zero is part of the number and stays.
+    /// - A first digit that no known number of the country has. Most often such a digit is a domestic prefix, as in
+    ///   `+44 (0)7700 900123`. Italy's zero is part of the number and stays.
     /// - More or fewer digits than known numbers with this beginning have. If surplus digits were accepted and a
     ///   network dropped them, one phone would have many keys. If a number with a missing digit were accepted, the
     ///   person would wait for a code in vain.

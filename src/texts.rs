@@ -161,7 +161,8 @@ impl Texts {
     ///
     /// In the brand, braces become parentheses, and characters that control lines or direction become spaces. So a
     /// brand can add neither a placeholder nor a line. The second sentence of a built-in text asks the reader not to
-    /// share the code. The sentence is left out if the text takes one segment without it and more with it.
+    /// share the code. This sentence is left out if the text takes one segment without the sentence and more segments
+    /// with the sentence.
     #[must_use]
     pub fn sms(&self, language: &str, brand: &str, code_length: u8) -> Option<SmsText> {
         let brand = harmless(brand);

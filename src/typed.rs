@@ -1,8 +1,8 @@
 //! Input as people type and paste it, made plain for the parsers.
 //!
 //! Keyboards and clipboards add invisible marks, many kinds of spaces and dashes, and digits of other scripts. Each
-//! function returns the plain spelling, and a parser then accepts or refuses it. So keys, limits and references only
-//! ever have the plain spelling. Input that is already plain is scanned once and not copied.
+//! function returns the plain spelling, and a parser then accepts or refuses this spelling. So keys, limits and
+//! references only ever have the plain spelling. Input that is already plain is scanned once and not copied.
 //!
 //! No function changes the value of a digit, or the order of the digits. A character stays if it is neither a digit nor
 //! a separator nor an invisible mark, and the parser then refuses it.

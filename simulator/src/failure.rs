@@ -189,7 +189,7 @@ impl Failure {
     }
 
     /// Whether `operation` of `service` can fail like this. For example, a verify cannot have a failed delivery,
-    /// because it delivers nothing.
+    /// because a verify delivers nothing.
     #[must_use]
     pub fn applies_to(&self, service: Service, operation: Operation) -> bool {
         let exists = match self {

@@ -1,6 +1,6 @@
 //! The steps of the ledger as values. A test can watch, delay, fail or replace every step in one place.
 //!
-//! To do so, a test implements [`Layer`], and [`Layered`] makes a [`Ledger`] of it.
+//! To do so, a test implements [`Layer`], and [`Layered`] makes a [`Ledger`] of the test's layer.
 
 mod owned;
 mod step;

@@ -199,8 +199,8 @@ fn bind(arguments: &Arguments, port: u16) -> io::Result<Bound> {
 }
 
 /// Ctrl-C and SIGTERM. From the call of [`new`](Self::new) on, signals are kept for [`wait`](Self::wait). If the
-/// program called `new` only after it has printed its addresses, it could miss a signal that comes right after the
-/// print.
+/// program called `new` only after it has printed its addresses, the program could miss a signal that comes right after
+/// the print.
 struct StopSignals {
     interrupted: Signal,
     terminated: Signal,

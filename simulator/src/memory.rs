@@ -1,7 +1,7 @@
 //! The ledger in memory: the steps and conditions of the ledger in `DynamoDB`, on maps.
 //!
 //! This ledger shares no code with the adapter of `DynamoDB`. One test suite runs on both. If only one of the two
-//! ledgers breaks the contract of the ledger, the suite fails for that one.
+//! ledgers breaks the contract of the ledger, the suite fails for that ledger and passes for the other.
 
 mod budgets;
 mod keys;

@@ -72,8 +72,8 @@ enum Kind {
     Answered(Exception),
 }
 
-/// An error response. Its status is judged before its name, because AWS's gateways send error responses with names that
-/// the service's model does not list.
+/// An error response. The status of the response is judged before the name of the exception, because AWS's gateways
+/// send error responses with names that the service's model does not list.
 pub(super) struct Exception {
     pub(super) status: u16,
     /// The exception's name, if there is one.

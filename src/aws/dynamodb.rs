@@ -83,9 +83,9 @@ impl Ledger for DynamoDb {
 
     async fn uncount(&self, item: &ItemName) -> Result<(), Unavailable> {
         // The condition holds only for a counter above zero, for two reasons. If DynamoDB has deleted the counter, this
-        // write must not bring it back without a time to live. And a sign-in may take back a count that the sign-in has
-        // not made. If this count were taken from a counter at zero, the counter would be negative, and could not be
-        // read.
+        // write must not bring the counter back without a time to live. And a sign-in may take back a count that the
+        // sign-in has not made. If this count were taken from a counter at zero, the counter would be negative, and
+        // could not be read.
         self.update(item, "SET #n = #n - :one")
             .when("#n > :zero")
             .run()

@@ -2,9 +2,9 @@
 
 /// One tag for each country or territory, sorted by country. The country is the last subtag.
 ///
-/// The language is the country's own if people write in it every day. If people do not write in the country's own
-/// language every day, the tag has the language in which networks and banks send their texts there: English in much of
-/// Africa and the Pacific, Russian in Belarus, Kazakhstan and Kyrgyzstan.
+/// The language is the country's own if people write in this language every day. If people do not write in the
+/// country's own language every day, the tag has the language in which networks and banks send their texts there:
+/// English in much of Africa and the Pacific, Russian in Belarus, Kazakhstan and Kyrgyzstan.
 ///
 /// Serbian is in Latin letters, as is usual on phones. The tags of Chinese name no script, because the regions imply
 /// the script.

@@ -1,5 +1,5 @@
-//! Makes the names of items, and the digests in them. The ledger holds numbers, references, addresses and guesses only
-//! as keyed hashes.
+//! Makes the names of items, and the digests that items hold. The ledger holds numbers, references, addresses and
+//! guesses only as keyed hashes.
 
 use super::{CodeDigest, Digest, Fingerprint, Nonce, Redeemer, SessionDigest, Winner};
 use crate::otp::Otp;

@@ -157,7 +157,7 @@ impl Position {
         }
     }
 
-    /// The verdict on a number that ends at this position. `digits` is how many digits follow its `+`.
+    /// The verdict on a number that ends at this position. `digits` is the count of the digits after the `+`.
     ///
     /// # Errors
     ///

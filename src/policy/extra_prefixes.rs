@@ -175,9 +175,9 @@ fn is_opened(reason: InvalidPhoneNumber, length: Option<usize>) -> bool {
     }
 }
 
-/// Whether the numbers of an entry are known numbers with one more digit in front, such as people dial only inside the
-/// country. Two more digits in front are accepted, because a change of the numbering plan can add two, as it did with
-/// Benin's 01.
+/// Whether the numbers of an entry are known numbers with one more digit in front. People may dial such a digit only
+/// inside the country. Two more digits in front are accepted, because a change of the numbering plan can add two, as it
+/// did with Benin's 01.
 fn have_domestic_prefix(
     digits: &str,
     verdicts: &Verdicts,

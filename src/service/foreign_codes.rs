@@ -132,8 +132,9 @@ impl Service {
     }
 
     /// Refuses the success of a foreign code if this program has sent a code of its own under the reference meanwhile.
-    /// The provider may have accepted that code and not the foreign one. If the send of that code is still under way,
-    /// it is unknown which code was accepted. If the send turns out to have sent nothing, the recorded success counts.
+    /// The provider may have accepted that code and not the foreign one. While the send of that code is under way, it
+    /// is unknown which of the two codes was accepted. If the send turns out to have sent nothing, the recorded success
+    /// counts.
     pub(super) async fn check_still_foreign(
         &self,
         reference: &ReferenceId,

@@ -15,8 +15,8 @@ pub(super) enum Act {
     Verify,
 }
 
-/// The recent response times of the provider. If a sign-in does not ask the provider, it waits for one of these times.
-/// So the duration of a sign-in does not show whether the provider was asked.
+/// The recent response times of the provider. If a sign-in does not ask the provider, the sign-in waits for one of
+/// these times. So the duration of a sign-in does not show whether the provider was asked.
 #[derive(Debug, Default)]
 pub(super) struct Latencies {
     sends: Mutex<VecDeque<Duration>>,

@@ -235,7 +235,7 @@ impl Service {
         unlocked.map_err(|error| error.if_ledger_unavailable(MAYBE_UNLOCKED))
     }
 
-    /// The item name of a number, for an operator who blocks or allows it.
+    /// The item name of a number, for an operator who blocks or allows the number.
     ///
     /// # Errors
     ///

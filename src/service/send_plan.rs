@@ -95,9 +95,9 @@ impl SendPlan {
         self.sends >= MAX_SENDS
     }
 
-    /// The reference under which the provider will know the code. Usually it is the plain reference, which is the
-    /// reference ID itself: other software can then verify the code, too. But if a provider can still accept an earlier
-    /// code under the plain reference, the new code gets a reference of its own.
+    /// The reference under which the provider will know the code. Usually this is the plain reference, which is the
+    /// reference ID itself. With the plain reference, other software can verify the code, too. But if a provider can
+    /// still accept an earlier code under the plain reference, the new code gets a reference of its own.
     pub(super) fn code_reference(&self, now: Millis) -> CodeReference {
         if self.earlier_plain_until() > now {
             CodeReference::OfGeneration(self.generation())

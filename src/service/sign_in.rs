@@ -296,7 +296,7 @@ impl Service {
         now: Millis,
     ) -> Challenge {
         // The last guess is reserved for the session that owns the code. If any session could spend the last guess,
-        // anyone who knows the user name could spend it.
+        // anyone who knows the user name could spend the last guess.
         let left = if open.owner.as_ref() == Some(owner) {
             open.left
         } else {

@@ -1,8 +1,8 @@
 //! The counters that a sign-in moves: those of its number, or decoys.
 //!
-//! A sign-in takes the same steps whether it sends a message or not. If a step must not count, it moves a decoy, which
-//! is a counter that no limit reads. So only real messages use up limits. And neither the time nor the cost of a
-//! sign-in shows who has an account.
+//! A sign-in takes the same steps whether it sends a message or not. If a step must not count, the step moves a decoy:
+//! a counter that no limit reads. So only real messages use up limits. And neither the time nor the cost of a sign-in
+//! shows who has an account.
 
 use super::Limits;
 use super::limits::{WINDOW_KEPT, budget_spent, prefix_limited};

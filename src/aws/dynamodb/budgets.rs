@@ -85,9 +85,9 @@ impl DynamoDb {
             return Ok(());
         }
         // The condition holds only if each counter has the amount, for two reasons. If DynamoDB has deleted the item,
-        // this write must not bring it back without a time to live. And a sign-in may refund an amount that the sign-in
-        // has not spent. If a counter is smaller than this amount, the refund would make the counter negative, and a
-        // negative counter cannot be read.
+        // this write must not bring the item back without a time to live. And a sign-in may refund an amount that the
+        // sign-in has not spent. If a counter is smaller than this amount, the refund would make the counter negative,
+        // and a negative counter cannot be read.
         let enough: Vec<String> = spending
             .adding()
             .enumerate()

@@ -1,8 +1,9 @@
 //! Requests to the table: the meaning of each failure, and the repeats.
 //!
-//! A read changes nothing, so it is repeated after every failure that may be temporary. A write is repeated if it was
-//! throttled or never left the function, because then DynamoDB has not executed it. After any other failure of a write,
-//! it is unknown whether DynamoDB has executed the write: see [`Update::run`](super::update::Update::run).
+//! A read changes nothing, so it is repeated after every failure that may be temporary. A write is repeated if the
+//! write was throttled or never left the function, because in both cases DynamoDB has not executed the write. After any
+//! other failure of a write, it is unknown whether DynamoDB has executed the write: see
+//! [`Update::run`](super::update::Update::run).
 
 use super::item::Item;
 use super::update::text;

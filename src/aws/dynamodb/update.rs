@@ -78,8 +78,8 @@ impl<'a> Update<'a> {
         }
     }
 
-    /// Sets the condition. If the condition has an `OR` at its top level, it must be in parentheses, because the
-    /// request continues with `AND` and a second condition.
+    /// Sets the condition. If the condition has an `OR` at its top level, the condition must be in parentheses, because
+    /// the request continues with `AND` and a second condition.
     pub(super) fn when(mut self, condition: impl Into<String>) -> Self {
         self.condition = Some(condition.into());
         self
@@ -132,9 +132,9 @@ impl<'a> Update<'a> {
     /// and no other update has followed.
     ///
     /// If the mark is missing, there are three possibilities: the update was not carried out, another update has
-    /// replaced the mark, or the request is still on its way. In this case, the update is repeated only if it allows a
-    /// second run. The repeat has the same mark. So if the first request is still on its way and arrives late, one of
-    /// the two requests does nothing.
+    /// replaced the mark, or the request is still on its way. In this case, the update is repeated only if the update
+    /// allows a second run. The repeat has the same mark. So if the first request is still on its way and arrives late,
+    /// one of the two requests does nothing.
     pub(super) async fn run(self) -> Result<Written, Unavailable> {
         let mark = self.mark()?;
         let request = self.request(mark)?;

@@ -1,7 +1,7 @@
 //! Reads the necessary fields of an HTTP event from an emulator or a test.
 //!
-//! Such events omit fields, have `null` where AWS never writes it, or add fields of other types. The typed events of
-//! `aws_lambda_events` refuse such an event, even if this program does not use the odd field.
+//! Such events omit fields, have `null` where AWS never writes `null`, or add fields of other types. The typed events
+//! of `aws_lambda_events` refuse such an event, even if this program does not use the odd field.
 
 use super::Shape;
 use serde_json::value::RawValue;
