@@ -188,7 +188,7 @@ impl Failure {
         ]
     }
 
-    /// Whether `operation` of `service` can fail like this. For example, a verify cannot have a failed delivery,
+    /// Whether `operation` of `service` can have this failure. For example, a verify cannot have a failed delivery,
     /// because a verify delivers nothing.
     #[must_use]
     pub fn applies_to(&self, service: Service, operation: Operation) -> bool {

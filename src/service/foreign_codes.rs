@@ -79,8 +79,9 @@ impl Service {
         }
     }
 
-    /// The item that a status, redeem or cancel is about. If a guess made at this moment is about the foreign code,
-    /// this is the item of the foreign code.
+    /// The item that a status, redeem or cancel is about. If there is a foreign code and a guess at this moment is
+    /// about it, the result is the item of the foreign code. In all other cases, the result is the item of this
+    /// program's own codes.
     pub(super) async fn item_of(
         &self,
         request: &VerificationRequest,

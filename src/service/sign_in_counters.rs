@@ -237,7 +237,8 @@ impl<'a> Count<'a> {
             let mut spending = counters.spendings.get(nth).unwrap_or(decoy).clone();
             spending.leave_room_for(&before);
             // If a message costs more than the whole budget, the ledger refuses the message without a request to the
-            // table. The decoy is spent instead of the budget, so that the number of requests is the same.
+            // table. A decoy is then spent instead of the budget, so that the number of requests is the same in every
+            // sign-in.
             let too_dear = spending.lines.iter().find(|line| line.amount > line.cap);
             if let Some(line) = too_dear.filter(|_| is_real) {
                 self.refused = Err(Some(budget_spent(line, self.now)));

@@ -196,8 +196,8 @@ impl Service {
     }
 }
 
-/// Decides whether a message may be sent to this country, as far as this is known before anything is counted. The steps
-/// are the same for a decoy. The inner error says why no message may be sent.
+/// Decides whether a message may be sent to this country, as far as the answer is known before anything is counted. The
+/// steps are the same for a decoy. The inner error says why no message may be sent.
 async fn permission(
     limits: &Limits,
     request: &SendRequest,

@@ -459,8 +459,8 @@ async fn consume(
         code: guess.code.clone(),
         at: now,
     };
-    // The fixed code of a test number must verify again after each send, so it does not become a used code. And no
-    // window limits these sends, so their used codes would fill the item.
+    // The fixed code of a test number must verify again after each send, so this code is never recorded as used. Used
+    // codes would also fill the item, because no window limits the sends to test numbers.
     let used_until = (*issuer != Issuer::TestNumber).then(|| now.plus(USED));
     let store = &limits.store;
     let mut generation = paid.generation;

@@ -216,8 +216,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Requires a price for every message that a budget in money applies to. Without a price, the budget would refuse
-    /// the message even if nothing was spent yet.
+    /// Requires a price for every message that a budget in money applies to. If a message has no price, the budget
+    /// refuses the message, even if nothing has been spent yet.
     fn check_prices(
         &mut self,
         budgets: &Budgets,

@@ -12,9 +12,9 @@ use tracing_subscriber::registry::LookupSpan;
 
 const NAMESPACE: &str = "otp-lambda";
 
-/// A field of log lines that is counted, and the fields that divide the count. Each list in `dimensions` makes one
-/// metric for each combination of values. CloudWatch charges for every metric, so a dimension must not have many
-/// values.
+/// A field of log lines that is counted, and the fields by whose values the count is split. Each list in `dimensions`
+/// makes one metric for each combination of values. CloudWatch charges for every metric, so a dimension must not have
+/// many values.
 struct Metric {
     name: &'static str,
     dimensions: &'static [&'static [&'static str]],

@@ -39,8 +39,9 @@ enum Repeat {
     /// A second run would subtract twice.
     Never,
     Always,
-    /// The update may run again unless the item has a time in this attribute that is only shortly before this update's
-    /// time. Such a time shows that an update of the same kind was made a moment ago, perhaps by the first run.
+    /// Updates of this kind write their time into this attribute. The update may run again only if the attribute is
+    /// missing, or if its time is more than `RECENT` before the time of this update. A later time shows that an update
+    /// of the same kind was made a moment ago, perhaps by the first run.
     UnlessRecent(&'static str, Millis),
 }
 
