@@ -147,8 +147,8 @@ pub fn http_client(ca_bundle: Option<&[u8]>) -> SharedHttpClient {
     let mut client = aws_smithy_http_client::Builder::new()
         .pool_idle_timeout(IDLE_TIME_LIMIT)
         .tls_provider(Provider::rustls(CryptoMode::Ring));
-    // Building a context from a trust store does not fail. If the building ever failed, the client would have no roots
-    // and refuse its first connection.
+    // Building a context from a trust store does not fail. If this step ever failed, the client would have no roots and
+    // refuse its first connection.
     if let Ok(context) = TlsContext::builder().with_trust_store(roots).build() {
         client = client.tls_context(context);
     }

@@ -299,7 +299,7 @@ pub trait Ledger: Send + Sync {
         used_until: Option<Millis>,
     ) -> Result<Transition, Unavailable>;
 
-    /// Ends an open verification if it has this generation. Without the condition on the generation, a cancel that
+    /// Ends an open verification if it has this generation. If there were no condition on the generation, a cancel that
     /// arrives late would end a newer code.
     async fn cancel(
         &self,

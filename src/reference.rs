@@ -7,8 +7,8 @@ use std::fmt::Write;
 
 /// A reference ID: 1 to 48 characters of `A-Z a-z 0-9 _ -`.
 ///
-/// Its `Debug` hides it, and it has no `Display`. A derived ID is a hash of little more than a
-/// phone number, so a reader of a log could find the number by trying all numbers.
+/// `Debug` hides the ID, and there is no `Display`. A derived ID is a hash of little more than a phone number. If a log
+/// contained such an ID, a reader of the log could find the number by trying all numbers.
 ///
 /// ```compile_fail,E0277
 /// fn printed(_: impl std::fmt::Display) {}

@@ -2,7 +2,7 @@
 //!
 //! AWS makes the code, so a text goes to AWS with the placeholder `{{code}}`, which AWS requires. This module fills in
 //! everything else. The text of a call contains the placeholder twice, and so does an SMS with a last line for
-//! websites. This module relies on AWS to replace both placeholders. This has not been tried on AWS.
+//! websites. This module relies on AWS to replace both placeholders. The replacement of both has not been tried on AWS.
 //!
 //! The built-in texts are constants in the binary. Only the operator's own texts are read when the function starts.
 

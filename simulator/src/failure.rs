@@ -73,7 +73,7 @@ pub enum Failure {
     /// text of the exception gives the reason, and the text contains the number.
     OptOut,
     /// Send: the number cannot be reached. Pinpoint: 200, `PERMANENT_FAILURE`. End User Messaging: 400
-    /// `ValidationException`. In the simulator, the reason for this exception is always that the number is a landline.
+    /// `ValidationException`. For this failure, the simulator always gives the reason that the number is a landline.
     /// Only the text of the exception gives the reason, and the text contains the number.
     PermanentFailure,
     /// Pinpoint, send: 200, `PERMANENT_FAILURE`. The `StatusMessage` says that the number opted out, and contains the

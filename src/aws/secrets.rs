@@ -9,8 +9,8 @@ use std::time::Duration;
 /// The time limit of the one call. The function makes it while it starts, and Lambda allows ten seconds for the start.
 const CALL_TIME_LIMIT: Duration = Duration::from_secs(3);
 
-/// The length of 32 random bytes in base64. A shorter secret might be guessed. With the secret, a reader of the table
-/// could find out phone numbers by hashing every possible number.
+/// The length of 32 random bytes in base64. A shorter secret might be guessed. Somebody who knows the secret and can
+/// read the table could find out phone numbers by hashing every possible number.
 const MIN_LENGTH: usize = 43;
 
 /// Reads the secret `arn`, which may be stored as text or as binary data.

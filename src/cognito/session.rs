@@ -1,8 +1,8 @@
 //! The sign-in session. This function does not store sessions: Cognito keeps each session and hands it back.
 //!
-//! A session is written as one letter and its name. The letter tells a real session from a decoy, which is a sign-in
-//! that can never succeed. Cognito returns letter and name to Define and Create in the metadata of a round, and to
-//! Verify in the private parameters.
+//! A session is written as one letter and its name. The letter tells a real session from a decoy: the session of a
+//! sign-in that can never succeed. Cognito returns letter and name to Define and Create in the metadata of a round, and
+//! to Verify in the private parameters.
 
 use crate::service::Session;
 

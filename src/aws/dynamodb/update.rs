@@ -13,8 +13,9 @@ use std::time::Duration;
 /// Refuses an update if it was already the last one of the item. `<>` also holds if the attribute is missing.
 const NOT_DONE: &str = "#w <> :mark";
 
-/// The age up to which another update counts as recent. An update carries the time at which its invocation began, and
-/// the update may run several seconds later. The clocks of two machines may also differ a little.
+/// The age up to which another update counts as recent. This age has to be several seconds, for two reasons: an update
+/// carries the time at which its invocation began, but may run several seconds later, and the clocks of two machines
+/// may differ a little.
 const RECENT: Duration = Duration::from_secs(10);
 
 /// Builds one `UpdateItem` request.
@@ -40,8 +41,8 @@ enum Repeat {
     Never,
     Always,
     /// Updates of this kind write their time into this attribute. The update may run again only if the attribute is
-    /// missing, or if its time is more than `RECENT` before the time of this update. A later time shows that an update
-    /// of the same kind was made a moment ago, perhaps by the first run.
+    /// missing, or if its time is more than `RECENT` before the time of this update. A more recent time in the
+    /// attribute shows that an update of the same kind was made a moment ago, perhaps by the first run.
     UnlessRecent(&'static str, Millis),
 }
 
