@@ -76,8 +76,8 @@ fn current(hint: Hint, e164: &str) -> Option<String> {
     }
 }
 
-/// The present form of a number of Gabon from before 2019, with or without the zero of domestic calls. The numbers of
-/// Gabon now begin with a digit that stands for the network.
+/// Takes a number of Gabon as it was written before 2019, with or without the zero of domestic calls. Returns the
+/// number in its present form, which begins with a digit for the network.
 fn gabonese(e164: &str) -> Option<String> {
     let number = e164.strip_prefix("+241")?;
     let number = number.strip_prefix('0').unwrap_or(number);
