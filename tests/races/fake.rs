@@ -44,8 +44,8 @@ struct State {
     texts: Mutex<Vec<Asked>>,
     guesses: Mutex<Vec<Asked>>,
     outcomes: Mutex<VecDeque<Outcome>>,
-    /// The plain references of all sends, and the references of all texts that were asked for.
-    references: Mutex<Vec<ReferenceId>>,
+    /// For each number, the plain references of all sends to it, and the references of all its texts.
+    references: Mutex<BTreeMap<String, Vec<ReferenceId>>>,
     /// Texts that were asked for without a record of them.
     unrecorded: AtomicUsize,
     hold: AtomicBool,
@@ -113,8 +113,17 @@ impl Fake {
     /// Takes note of the plain reference of a send, the reference that callers know. This must be done when the send
     /// begins: a resend by another request may send its message before this send does, under a reference that is
     /// derived from the plain one.
-    pub(crate) fn begins(&self, plain: ReferenceId) {
-        self.0.references.lock().unwrap().push(plain);
+    pub(crate) fn begins(&self, to: &PhoneNumber, plain: ReferenceId) {
+        self.note(to, plain);
+    }
+
+    /// Keeps a reference once. Returns all references of the number, this one first.
+    fn note(&self, to: &PhoneNumber, reference: ReferenceId) -> Vec<ReferenceId> {
+        let mut references = self.0.references.lock().unwrap();
+        let of_number = references.entry(to.expose().to_owned()).or_default();
+        of_number.retain(|known| *known != reference);
+        of_number.insert(0, reference);
+        of_number.clone()
     }
 
     /// Sets the outcomes of the next sends.
@@ -185,12 +194,7 @@ impl Fake {
     /// callers know. The message has either the plain reference or, if it is of a later generation, a reference that is
     /// derived from the plain one.
     async fn is_recorded(&self, message: &Message<'_>) -> bool {
-        let references = {
-            let mut references = self.0.references.lock().unwrap();
-            references.push(message.reference.clone());
-            references.clone()
-        };
-        for plain in references {
+        for plain in self.note(message.to, message.reference.clone()) {
             let item = self.0.keys.verification(&plain, message.to);
             let record = self.0.table.ledger().verification(&item).await.unwrap();
             // The newest code may be a later one already.

@@ -234,7 +234,7 @@ impl World {
             reference,
             owner: None,
         };
-        self.provider.begins(self.plain_reference(to, name));
+        self.provider.begins(to, self.plain_reference(to, name));
         self.service
             .send(
                 &request,
