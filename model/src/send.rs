@@ -42,7 +42,9 @@ impl Model {
         fate: Fate,
     ) -> Next {
         match running.place {
-            Place::ReserveKey => self.reserve_the_key(state, running, fate),
+            Place::ReserveKey => self.reserve_the_key(state, running, fate, |_, _, _| {
+                Next::Go(Place::Plan, part::RECORD | part::NUMBER)
+            }),
             Place::ReleaseKey => {
                 by_fate(fate, || self.release_key(state, running));
                 Next::End(Answer::Refused(Refusal::LedgerUnavailable))
@@ -56,7 +58,14 @@ impl Model {
         }
     }
 
-    fn reserve_the_key(&self, state: &mut State, running: &mut Running, fate: Fate) -> Next {
+    /// Reserves the idempotency key of a send. `go_on` gives the next step once the request holds the key.
+    pub(crate) fn reserve_the_key(
+        &self,
+        state: &mut State,
+        running: &mut Running,
+        fate: Fate,
+        go_on: fn(&Self, &mut State, &mut Running) -> Next,
+    ) -> Next {
         let target = u8::try_from(target_of(state, running)).unwrap_or(NONE);
         let (key, now) = (usize::from(key_of(running)), running.now);
         let reserved = by_fate(fate, || {
@@ -68,7 +77,7 @@ impl Model {
         match reserved {
             Ok(()) => {
                 running.facts.holds_key = true;
-                Next::Go(Place::Plan, part::RECORD | part::NUMBER)
+                go_on(self, state, running)
             }
             Err(held) => Next::End(repeat(&held, target, now)),
         }

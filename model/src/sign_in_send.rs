@@ -4,11 +4,11 @@
 
 use crate::config::Guard;
 use crate::ledger::{LOCKED, Settled, wait_of};
-use crate::send::{is_unclear, key_of, repeat, together, visible};
+use crate::send::{is_unclear, key_of, together, visible};
 use crate::sign_in::is_decoy;
 use crate::state::{
-    Answer, Fate, HTTP, Issuer, Issuers, KeyState, NONE, Number, Place, Record, RecordState,
-    Refusal, Request, Running, SIGN_INS, State, part,
+    Answer, Fate, HTTP, Issuer, Issuers, KeyState, Number, Place, Record, RecordState, Refusal,
+    Request, Running, SIGN_INS, State, part,
 };
 use crate::{Model, Next, broken, by_fate, target_of};
 
@@ -47,7 +47,9 @@ impl Model {
         fate: Fate,
     ) -> Next {
         match running.place {
-            Place::ReserveKey => self.reserve_key_of_resend(state, running, fate),
+            Place::ReserveKey => {
+                self.reserve_the_key(state, running, fate, Self::begin_sign_in_send)
+            }
             Place::ReleaseKey => {
                 by_fate(fate, || self.release_key(state, running));
                 Next::End(FAILED)
@@ -60,22 +62,6 @@ impl Model {
             }
             Place::AskToSend => self.ask_for_sign_in(state, running, fate),
             _ => self.settle_sign_in(state, running, part, fate),
-        }
-    }
-
-    fn reserve_key_of_resend(&self, state: &mut State, running: &mut Running, fate: Fate) -> Next {
-        let target = u8::try_from(target_of(state, running)).unwrap_or(NONE);
-        let (key, now) = (usize::from(key_of(running)), running.now);
-        let reserved = by_fate(fate, || {
-            self.reserve_key(state, key, target, running.holder, now)
-        });
-        match reserved {
-            None => Next::Go(Place::ReleaseKey, part::ONLY),
-            Some(Ok(())) => {
-                running.facts.holds_key = true;
-                self.begin_sign_in_send(state, running)
-            }
-            Some(Err(held)) => Next::End(repeat(&held, target, now)),
         }
     }
 

@@ -135,7 +135,7 @@ fn masked(number: &str) -> Option<String> {
     Some(number.masked())
 }
 
-/// What a trigger returns to the client. The rest is for Cognito alone.
+/// Keeps the fields of a trigger's response that reach the client. The other fields are for Cognito alone.
 fn shown_of_trigger(result: &Value) -> Value {
     let mut response = result.get("response").unwrap_or(result).clone();
     if let Some(fields) = response.as_object_mut() {

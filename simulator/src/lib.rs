@@ -125,6 +125,7 @@ mod inbox;
 mod memory;
 mod message;
 mod pinpoint;
+mod requests;
 mod scenarios;
 mod sdk;
 mod server;
@@ -144,6 +145,7 @@ pub use self::{
     free_port::free_port,
     memory::MemoryLedger,
     message::{Channel, Feedback, Message},
+    requests::send_request,
     scenarios::{Outcome, Scenario, scenarios},
     sdk::simulated_config,
     server::{Access, Bound, bind_or_next, bind_or_next_on},

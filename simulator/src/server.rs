@@ -95,7 +95,7 @@ pub(crate) fn truncate(response: Response<Body>, body: &Bytes) -> Response<Body>
     Response::from_parts(head, Body::from_stream(half.chain(end)))
 }
 
-/// Who is answered, besides programs of this machine.
+/// The callers that the server answers in addition to programs on this machine.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
     /// Names in `Host` headers to which the server responds, beside those of this machine. Containers, emulators and

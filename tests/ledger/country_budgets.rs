@@ -1,7 +1,7 @@
 //! Budgets by country: what a message costs with any number of countries, and counters of earlier days and versions.
 
 use crate::emulator::{Emulator, keep_what_is_used};
-use crate::service::{send_request, service, settings};
+use crate::service::{service, settings};
 use futures_util::future::join_all;
 use otp_lambda::error::ErrorCode;
 use otp_lambda::ledger::{Door, ItemName, Ledger, SpendOutcome, Spending};
@@ -12,7 +12,7 @@ use otp_lambda::service::{Call, Caller};
 use otp_lambda::telemetry::Record;
 use otp_lambda::time::Millis;
 use serde_json::{Value, json};
-use simulator::MemoryLedger;
+use simulator::{MemoryLedger, send_request};
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,13 +1,14 @@
 //! Items that earlier versions have written.
 
 use crate::emulator::Emulator;
-use crate::service::{Calls, RIGHT, send_request, service, settings};
+use crate::service::{Calls, RIGHT, service, settings};
 use otp_lambda::otp::Otp;
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::service::{Call, Caller, Reference, Service, VerifyRequest};
 use otp_lambda::telemetry::Record;
 use otp_lambda::time::Millis;
 use serde_json::Value;
+use simulator::send_request;
 use std::sync::Arc;
 use std::time::Duration;
 

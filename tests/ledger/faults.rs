@@ -1,7 +1,7 @@
 //! The whole service on a table that fails. Few requests are refused, and none costs anything twice.
 
 use crate::emulator::{Emulator, Fault, Request};
-use crate::service::{Calls, RIGHT, WIDE, send_request, service, settings};
+use crate::service::{Calls, RIGHT, WIDE, service, settings};
 use futures_util::StreamExt;
 use futures_util::stream;
 use otp_lambda::error::Error;
@@ -11,7 +11,7 @@ use otp_lambda::service::{Call, Caller, Reference, Service, VerifyRequest};
 use otp_lambda::telemetry::Record;
 use otp_lambda::time::Millis;
 use serde_json::Value;
-use simulator::sized;
+use simulator::{send_request, sized};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,7 +1,7 @@
 //! The costs of each operation of the service: its requests to DynamoDB, and AWS's bill for them.
 
 use crate::emulator::Emulator;
-use crate::service::{RIGHT, send_request, service, settings};
+use crate::service::{RIGHT, service, settings};
 use otp_lambda::error::ErrorCode;
 use otp_lambda::otp::Otp;
 use otp_lambda::phone::PhoneNumber;
@@ -10,6 +10,7 @@ use otp_lambda::service::{
 };
 use otp_lambda::telemetry::Record;
 use otp_lambda::time::Millis;
+use simulator::send_request;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 

@@ -6,9 +6,9 @@ use otp_lambda::error::{Error, ErrorCode};
 use otp_lambda::ledger::Hasher;
 use otp_lambda::otp::Otp;
 use otp_lambda::phone::PhoneNumber;
-use otp_lambda::provider::{Answer, Channel, Message, Provider, ProviderLimits, Receipt, Verdict};
+use otp_lambda::provider::{Answer, Message, Provider, ProviderLimits, Receipt, Verdict};
 use otp_lambda::reference::ReferenceId;
-use otp_lambda::service::{Limits, Providers, SendRequest, Service};
+use otp_lambda::service::{Limits, Providers, Service};
 use otp_lambda::settings::Settings;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -130,21 +130,4 @@ pub(crate) fn settings(more: &[(&str, &str)]) -> Settings {
         Some(value.to_owned())
     })
     .unwrap()
-}
-
-/// A send to this number with the defaults of the settings.
-pub(crate) fn send_request(service: &Service, to: PhoneNumber) -> SendRequest {
-    let defaults = &service.rules().defaults;
-    SendRequest {
-        to,
-        brand_name: defaults.brand_name.clone(),
-        source: defaults.source.clone(),
-        language: defaults.language.clone(),
-        channel: Channel::Sms,
-        code_length: defaults.code_length,
-        validity_minutes: defaults.validity_minutes,
-        allowed_attempts: defaults.allowed_attempts,
-        reference: None,
-        owner: None,
-    }
 }

@@ -3,7 +3,7 @@
 //! must not grow, either.
 
 use crate::emulator::Emulator;
-use crate::service::{Calls, RIGHT, send_request, service, settings};
+use crate::service::{Calls, RIGHT, service, settings};
 use otp_lambda::otp::Otp;
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::service::{
@@ -11,6 +11,7 @@ use otp_lambda::service::{
 };
 use otp_lambda::telemetry::Record;
 use otp_lambda::time::Millis;
+use simulator::send_request;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,12 +1,13 @@
 //! Windows on a slow table. The steps before a message take seconds, and the window begins right before it is sent.
 
 use crate::emulator::{Emulator, Fault};
-use crate::service::{Calls, WIDE, send_request, service, settings};
+use crate::service::{Calls, WIDE, service, settings};
 use futures_util::future::join_all;
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::service::{Call, Caller, Session, SignIn, User};
 use otp_lambda::telemetry::Record;
 use otp_lambda::time::Millis;
+use simulator::send_request;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;

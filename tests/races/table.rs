@@ -472,50 +472,23 @@ impl Table {
                 })
                 .await
             }
-            (Flaw::AnyGeneration, Step::Cancel { item, now, .. }) => {
-                let generation = self.generation(&item).await?;
-                self.run(Step::Cancel {
-                    item,
-                    generation,
-                    now,
-                })
-                .await
-            }
             (
                 Flaw::AnyGeneration,
-                Step::Redeem {
-                    item,
-                    redeemer,
-                    now,
-                    ..
-                },
+                mut step @ (Step::Cancel { .. } | Step::Redeem { .. } | Step::Consume { .. }),
             ) => {
-                let generation = self.generation(&item).await?;
-                self.run(Step::Redeem {
-                    item,
-                    generation,
-                    redeemer,
-                    now,
-                })
-                .await
-            }
-            (
-                Flaw::AnyGeneration,
-                Step::Consume {
-                    item,
-                    success,
-                    used_until,
-                    ..
-                },
-            ) => {
-                let generation = self.generation(&item).await?;
-                self.run(Step::Consume {
-                    item,
-                    generation,
-                    success,
-                    used_until,
-                })
-                .await
+                if let Step::Cancel {
+                    item, generation, ..
+                }
+                | Step::Redeem {
+                    item, generation, ..
+                }
+                | Step::Consume {
+                    item, generation, ..
+                } = &mut step
+                {
+                    *generation = self.generation(item).await?;
+                }
+                self.run(step).await
             }
             (Flaw::OpensOverAny, Step::Open { item, new, .. }) => {
                 let seen = Some(self.generation(&item).await?).filter(|seen| *seen > 0);

@@ -13,7 +13,6 @@ use otp_lambda::phone::PhoneNumber;
 use otp_lambda::policy::{
     AllowedCountries, AllowedTypes, Brands, Budgets, ExtraPrefixes, Rate, SendLimits, SignInShare,
 };
-use otp_lambda::provider::Channel;
 use otp_lambda::reference::ReferenceId;
 use otp_lambda::service::{
     Call, Caller, Challenge, Defaults, LedgerPolicy, Limits, Origination, Providers, Reference,
@@ -22,6 +21,7 @@ use otp_lambda::service::{
 };
 use otp_lambda::telemetry::Record;
 use otp_lambda::time::Millis;
+use simulator::send_request;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -223,16 +223,9 @@ impl World {
             Name::Of(brand) => (brand, None),
         };
         let request = SendRequest {
-            to: to.clone(),
             brand_name: brand_name.clone(),
-            source: defaults.source.clone(),
-            language: defaults.language.clone(),
-            channel: Channel::Sms,
-            code_length: defaults.code_length,
-            validity_minutes: defaults.validity_minutes,
-            allowed_attempts: defaults.allowed_attempts,
             reference,
-            owner: None,
+            ..send_request(&self.service, to.clone())
         };
         self.provider.begins(to, self.plain_reference(to, name));
         self.service

@@ -3,12 +3,12 @@
 use crate::answers::{challenge, phase, refused, time_of, told};
 use crate::world::{Running, World, otp, session_name, user};
 use model::state::{self, Answer, DECOY, Request, SIGN_IN, Session, State};
-use otp_lambda::provider::Channel;
 use otp_lambda::service::{
-    self, Call, Caller, Reference, SendRequest, SignIn, VerificationRequest, VerifyRequest,
+    self, Call, Caller, Reference, SignIn, VerificationRequest, VerifyRequest,
 };
 use otp_lambda::telemetry::Record;
 use otp_lambda::time::Millis;
+use simulator::send_request;
 use std::time::Duration;
 
 impl World {
@@ -20,7 +20,7 @@ impl World {
         let to_time = move |at| time_of(zero, at);
         match request {
             Request::Send { to, key } => {
-                let request = self.send_request(usize::from(to));
+                let request = send_request(&self.services[0], self.phone(usize::from(to)));
                 let caller = Self::app((key != state::NONE).then_some(key));
                 Box::pin(async move {
                     let record = &mut Record::default();
@@ -178,22 +178,6 @@ impl World {
             principal: Some("app".to_owned()),
             idempotency_key: key.map(|key| format!("key {key}")),
             ..Caller::default()
-        }
-    }
-
-    fn send_request(&self, target: usize) -> SendRequest {
-        let defaults = &self.services[0].rules().defaults;
-        SendRequest {
-            to: self.phone(target),
-            brand_name: defaults.brand_name.clone(),
-            source: defaults.source.clone(),
-            language: defaults.language.clone(),
-            channel: Channel::Sms,
-            code_length: defaults.code_length,
-            validity_minutes: defaults.validity_minutes,
-            allowed_attempts: defaults.allowed_attempts,
-            reference: None,
-            owner: None,
         }
     }
 
