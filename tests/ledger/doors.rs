@@ -7,6 +7,7 @@ use otp_lambda::app::{App, Invocation, InvokedAs};
 use otp_lambda::error::FunctionError;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use simulator::sized;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
@@ -319,7 +320,7 @@ async fn every_operation_is_answered_in_time_with_every_response_900_millisecond
 
 #[tokio::test(start_paused = true)]
 async fn every_operation_is_answered_in_time_however_slow_the_table_is() {
-    for late in (100..=2_500).step_by(200) {
+    for late in (100..=2_500).step_by(sized(800, 200)) {
         pass_all(Late::all(late)).await;
     }
     pass_all(SLOWEST).await;

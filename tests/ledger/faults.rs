@@ -169,7 +169,7 @@ async fn at_one_percent_of_faults_less_than_one_request_in_a_thousand_is_refused
 /// The control: if each fault lasts for five requests, repeats do not help, and the refusals are noticed.
 #[tokio::test(start_paused = true)]
 async fn faults_that_outlast_the_repeats_are_noticed() {
-    let people = sized(200, 1_000);
+    let people = sized(100, 1_000);
     let run = Run::of(people, one_in_a_hundred(5)).await;
     assert!(run.refused() * 100 > people * 3, "{:?}", run.outcomes);
     run.costs_nothing_twice();

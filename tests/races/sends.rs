@@ -177,7 +177,7 @@ async fn refused_sends_are_refunded(new: NewStore) {
             _ => Outcome::Sent,
         }));
         // Up to ten sends to each of 100 numbers with four prefixes.
-        let numbers = (0..sized(400, 1000)).map(|n: usize| {
+        let numbers = (0..sized(200, 1000)).map(|n: usize| {
             let (prefix, line) = (n % 4, n / 4 % 25);
             PhoneNumber::parse(&format!("+14255{prefix}5{line:04}")).unwrap()
         });

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::books::{Books, Plan};
+use crate::naive::Naive;
 use crate::sim::Setup;
 
 pub(crate) const BRAND: &str = "ExampleCorp";
@@ -212,7 +213,12 @@ pub(crate) fn choose(books: &mut Books, failed: &mut Vec<Intent>) -> Vec<Intent>
     if books.paused.is_some() && books.rng.u32(0..4) == 0 {
         operate(books);
     }
-    match books.rng.u32(0..100) {
+    let choice = match books.setup.naive {
+        // Only a cancel beside a send can violate this rule, and seldom does.
+        Some(Naive::EndsAnyGeneration) if books.rng.bool() => 72,
+        _ => books.rng.u32(0..100),
+    };
+    match choice {
         0..22 => vec![send(books)],
         22..25 => {
             let one = send(books);
