@@ -10,10 +10,14 @@ fi
 shift
 ip link set lo up
 export OTP_DYNAMODB_LOCAL=8000
+# The program leaves files in the directory where it starts.
+repository="$PWD"
+cd "$OTP_E2E_DYNAMODB_LOCAL"
 java -Djava.library.path="$OTP_E2E_DYNAMODB_LOCAL/DynamoDBLocal_lib" -jar "$OTP_E2E_DYNAMODB_LOCAL/DynamoDBLocal.jar" \
     -inMemory -sharedDb -disableTelemetry -port "$OTP_DYNAMODB_LOCAL" >/dev/null &
 server=$!
 trap 'kill "$server"' EXIT
+cd "$repository"
 until (: <"/dev/tcp/127.0.0.1/$OTP_DYNAMODB_LOCAL") 2>/dev/null; do
     kill -0 "$server"
     sleep 0.2
