@@ -76,23 +76,31 @@ else
     skip "the user pool: needs Python"
 fi
 
-step "the template"
-if [ -n "${OTP_E2E_SAM:-}" ]; then
-    "$OTP_E2E_SAM_PYTHON" -m pytest -q -rs -p no:cacheprovider tests/e2e/test_template.py
-else
-    skip "the template: needs Python"
-fi
+python_tests() {
+    "$OTP_E2E_SAM_PYTHON" -m pytest -q -rs -p no:cacheprovider "$@"
+}
 
-step "deployments"
-if [ -n "${OTP_E2E_SAM:-}" ] && [ -n "${OTP_E2E_MINISTACK:-}" ] && [ -n "${OTP_E2E_BOOTSTRAP:-}" ] && [ "$(uname -s)" = Linux ]; then
-    "$OTP_E2E_SAM_PYTHON" -m pytest -q -rs -p no:cacheprovider tests/e2e/test_deploy.py tests/e2e/test_deployed.py tests/e2e/test_package.py
+step "the template and deployments"
+if [ -n "${OTP_E2E_SAM:-}" ]; then
+    # Beside the deployments, because these mostly wait.
+    python_tests tests/e2e/test_template.py >target/test_template.txt 2>&1 &
+    template=$!
+    failed=0
+    if [ -n "${OTP_E2E_MINISTACK:-}" ] && [ -n "${OTP_E2E_BOOTSTRAP:-}" ] && [ "$(uname -s)" = Linux ]; then
+        python_tests tests/e2e/test_deploy.py tests/e2e/test_deployed.py tests/e2e/test_package.py || failed=1
+    else
+        skip "deployments: need Linux"
+    fi
+    wait "$template" || failed=1
+    cat target/test_template.txt
+    [ $failed = 0 ]
 else
-    skip "deployments: need Python, on Linux"
+    skip "the template and deployments: need Python"
 fi
 
 step "the operator's commands"
 if [ -n "${OTP_E2E_SAM:-}" ] && [ -n "${OTP_E2E_AWS:-}" ]; then
-    "$OTP_E2E_SAM_PYTHON" -m pytest -q -rs -p no:cacheprovider tests/e2e/test_operate.py
+    python_tests tests/e2e/test_operate.py
     cargo test --workspace --test e2e -- --ignored operate
 else
     skip "the operator's commands: need Python, for the AWS CLI"
