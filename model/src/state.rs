@@ -362,8 +362,8 @@ pub struct State {
     /// When the operator paused all sends; zero if they are not paused.
     pub paused: Time,
     /// The operator can change the provider, and each provider has a function of its own. So there are two functions.
-    /// Each element belongs to one function: the time at which this function last read the operator's pause, and
-    /// whether sending was paused then. The time is zero if the function has not read the pause.
+    /// Each element belongs to one function. The element has the time at which this function last read the operator's
+    /// pause, and says whether sending was paused then. The time is zero if the function has not read the pause.
     pub pause_read: [(Time, bool); 2],
     pub begins: u8,
     pub faults: u8,

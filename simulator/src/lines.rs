@@ -11,7 +11,8 @@ use serde_json::{Map, Value};
 use crate::Call;
 
 /// Takes the JSON lines that the function writes, and prints them for people. The desk prints every request itself. So
-/// from the function's line about a request, only the cause of a failure is kept, until the desk prints this request.
+/// of the function's line about a request, only the cause of a failure is needed. The cause is kept until the desk
+/// prints the request.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lines {
     /// The causes of failed requests, by request ID.

@@ -148,8 +148,8 @@ impl Failure {
 
     /// The error of a failed send. The error tells the caller if the message may have been sent.
     ///
-    /// Some exceptions mean something special at this provider. For such an exception, `of_exception` returns the
-    /// error. For all other exceptions, `of_exception` returns `None`.
+    /// Some exceptions mean something special at this provider. For such an exception, `of_exception` returns the error
+    /// that the caller gets. For all other exceptions, `of_exception` returns `None`.
     pub(super) fn of_send(self, of_exception: impl Fn(&Exception) -> Option<Error>) -> Error {
         let may_have_left = self.may_have_acted;
         let known = if may_have_left {

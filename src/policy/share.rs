@@ -7,7 +7,8 @@ use std::time::Duration;
 const SPLIT_FROM: Duration = Duration::from_hours(1);
 
 /// The fewest failed guesses that lock a number at a door. After 10 and after 30 failed guesses, a number gets no code
-/// for a time ([`GUESS_STOPS`](crate::ledger::GUESS_STOPS)). So a stranger cannot lock a number without waiting.
+/// for a time ([`GUESS_STOPS`](crate::ledger::GUESS_STOPS)). The lock needs more failed guesses than 30, so a stranger
+/// cannot lock a number without both waits.
 const LEAST_LOCK: u32 = 35;
 
 /// The percentage of each joint limit that belongs to sign-ins. The rest belongs to HTTP. Each door has counters of its

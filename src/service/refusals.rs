@@ -70,7 +70,7 @@ pub(super) fn judge_guess(
 }
 
 /// Whether the ledger already holds this very success. This happens in two cases: an earlier try has recorded the
-/// success and only the response to this try was lost, or an earlier request with the same idempotency key has
+/// success and only the response to the earlier try was lost, or an earlier request with the same idempotency key has
 /// succeeded.
 pub(super) fn has_won(seen: Option<&Verification>, success: &Success) -> bool {
     seen.is_some_and(|seen| {

@@ -117,7 +117,7 @@ impl SendPlan {
         let earlier = open.map_or(&[][..], |open| &open.issuers);
         let mut all = vec![issuer.clone()];
         // A code gets the plain reference only if no earlier code under the plain reference can still be good. So if
-        // both codes have the plain reference, the new code replaces the earlier one.
+        // the new code and an earlier code both have the plain reference, the earlier code is over.
         let is_over = |earlier: &Issuer| is_plain(issuer) && is_plain(earlier);
         all.extend(earlier.iter().filter(|earlier| !is_over(earlier)).cloned());
         all

@@ -97,7 +97,7 @@ impl Counters {
     ///
     /// Sends over HTTP that follow need no look at the counts of sign-ins: HTTP keeps to its own part of each limit, so
     /// these sends cannot exceed the joint limit. There is one exception: in earlier versions both doors had the same
-    /// counters, and the counters of HTTP may still contain such counts.
+    /// counters, and the counters of HTTP may still contain counts of sign-ins.
     pub(super) async fn read(
         &mut self,
         limits: &Limits,

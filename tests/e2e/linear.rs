@@ -1,6 +1,6 @@
-//! Linearizability of the shipped binary. Several processes of the binary run, each behind a proxy that makes one
-//! request to the table in ten fail. All answers must fit a sequential specification of the verification and another
-//! one of the number.
+//! Linearizability of the shipped binary. Several processes of the binary run. Each has a proxy in front of the table,
+//! and the proxy disturbs one in ten requests. All answers must fit a sequential specification of the verification and
+//! another one of the number.
 
 mod checker;
 mod history;

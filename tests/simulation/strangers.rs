@@ -543,7 +543,7 @@ fn real_counters(numbers: &[PhoneNumber], world: &World) -> BTreeSet<ItemName> {
 }
 
 /// Signs in as people who do not exist, makes guesses and asks for further codes. Nothing is sent to such people.
-/// Returns the counters of real sends that these sign-ins have changed nevertheless.
+/// Returns the counters that these sign-ins have changed although real sends read them.
 async fn sign_ins_of_nobody(count: usize, keeps_places: bool) -> BTreeSet<ItemName> {
     let settings = [
         ("PREFIX_LIMITS", "2/1h".to_owned()),

@@ -1,6 +1,6 @@
 //! The sequential specification of one number: how many codes the number may get. Failed guesses can also stop a code,
-//! and this specification does not know them. A second check is for them: it compares each send with the least and the
-//! most failed guesses that there can be at that time.
+//! but this specification does not count failed guesses. A second check does: it compares each send with the least and
+//! the most failed guesses that there can be at that time.
 
 use super::checker::{Return, Specification, Timed};
 use super::operation::{Guess, Operation, Request};

@@ -28,8 +28,8 @@ pub(crate) struct Verification {
 }
 
 /// Each code of a verification has a generation, which is a number. The normal form of a state renumbers the
-/// generations: the present generation gets this number, the generation just before it gets a number of its own, and
-/// all older generations share one number.
+/// generations: the present generation becomes `NOW`, the generation just before it gets a number of its own, and all
+/// older generations share one number.
 const NOW: u8 = 2;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]

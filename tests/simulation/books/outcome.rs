@@ -30,8 +30,8 @@ impl Books {
     }
 
     /// Two numbers that put codes in order. The generations of an item begin at 1. After the item has expired, they
-    /// begin at 1 again. The first number says how often the generations had begun when the code was sent. The second
-    /// number is the code's generation.
+    /// begin at 1 again. The first number says how often the generations of the item had begun at 1 when the code was
+    /// sent. The second number is the code's generation.
     fn generation_of(&self, code: &ProviderCode) -> Option<(u64, u64)> {
         let operation = &self.operations[code.operation?];
         let (key, generation) = operation.opened.as_ref()?;
