@@ -9,8 +9,8 @@ use std::iter;
 use std::time::Duration;
 
 impl DynamoDb {
-    /// Takes a place in every window. There are two tries, because the item of a number with failures gets a later
-    /// expiry. The first try can succeed only if the number has no failures, and the second only if the number has
+    /// Takes a place in every window. This takes one write or two, because the item of a number with failures gets a
+    /// later expiry. The first write is done only if the number has no failures, and the second only if the number has
     /// failures.
     pub(super) async fn reserve_in_windows(
         &self,
