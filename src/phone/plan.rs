@@ -30,9 +30,9 @@ pub struct Table {
     /// set, in order. If bit 10 is set, a number can end at this node, and one more target follows: the leaf for the
     /// numbers that end here.
     ///
-    /// A target is a number of 7 bits in one byte, or of 15 bits in two bytes. In the latter case the first byte has
-    /// its high bit set. If a target is below the count of leaves, the target is the index of a leaf. Otherwise the
-    /// target is the count of leaves plus the offset of a node.
+    /// A target is a number of 7 bits in one byte, or of 15 bits in two bytes. If a target has two bytes, the high bit
+    /// of the first byte is set. If a target is below the count of leaves, the target is the index of a leaf. Otherwise
+    /// the target is the count of leaves plus the offset of a node.
     pub nodes: &'static [u8],
     /// The leaves, the most frequent ones first.
     pub leaves: &'static [Leaf],
