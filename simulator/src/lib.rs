@@ -51,7 +51,7 @@
 //!
 //! Anyone who reaches the server can read the codes. For this reason the server listens only on loopback addresses, and
 //! responds only to requests for `localhost`, `127.0.0.1` and `[::1]`. If the server responded to requests for any host
-//! name, a web page could reach the server through a host name of its own.
+//! name, a web page could reach the server through a host name of the page's owner.
 //!
 //! # Scenario numbers
 //!
