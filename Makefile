@@ -14,7 +14,7 @@ EVENT ?= events/send.http-v2.json
 # The CloudFormation stack to deploy or to operate.
 STACK ?= otp-lambda
 export STACK
-# Tags of everything in it, such as TAGS="team=login env=prod".
+# Tags of everything in the stack, such as TAGS="team=login env=prod".
 TAGS ?=
 export TAGS
 

@@ -4,8 +4,8 @@
     deploy.py deploy [FILE]      builds, judges and deploys. Without FILE it takes settings.yaml, or makes it by asking
     deploy.py destroy            deletes the stack, and says what stays
 
-STACK is the name of the stack. TAGS are tags for all its resources, such as `team=login env=prod`. Region and credentials
-are those of the AWS CLI. Run it with the Python that has SAM CLI.
+STACK is the name of the stack. TAGS are tags for all resources of the stack, such as `team=login env=prod`. Region and
+credentials are those of the AWS CLI. Run this script with the Python that has SAM CLI.
 """
 
 import json

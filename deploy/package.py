@@ -10,7 +10,7 @@ The folder has these files:
 - a list of the crates in the function (SBOM, CycloneDX)
 - SHA-256 sums of all these files
 
-Equal sources make equal zips. Run it with the Python that has SAM CLI.
+Equal sources make equal zips. Run this script with the Python that has SAM CLI.
 """
 
 import copy

@@ -4,9 +4,10 @@ MiniStack differs from AWS as follows:
 
 - MiniStack does not mount layers at /opt for programs. The packaged template therefore names the price file by its path on
   this machine. Nothing else of the template is changed.
-- A function inherits MiniStack's own variables. The tests use this to tell the function where the simulator is.
+- A function inherits MiniStack's own variables. Through these variables, the tests tell the function where the simulator is.
 - MiniStack's IAM does not know `dynamodb:LeadingKeys`. leading_keys.py adds this condition key.
-- A user pool accepts flows that its client does not allow, and its errors say that a user is unknown.
+- A user pool accepts flows that the client of the pool does not allow.
+- The errors of a user pool say that a user is unknown.
 """
 
 import json

@@ -1,6 +1,6 @@
 """MiniStack with one more condition key in its IAM: dynamodb:LeadingKeys. Our role uses this key.
 
-Runs with MiniStack's own Python, in place of its command.
+The tests start this program with MiniStack's own Python, in place of the command `ministack`.
 """
 
 import json

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# setup.sh [PART…]: installs the programs that the tests and the packaging need under target/e2e/, and writes their paths to
-# target/e2e/env. Without arguments it installs all parts but `bench`, `scan` and `dynamodb-local`. If everything is installed already, it takes a second.
+# setup.sh [PART…]: installs programs for the tests and the packaging under target/e2e/, and writes their paths to
+# target/e2e/env. Without arguments, the script installs all parts but `bench`, `scan` and `dynamodb-local`. If everything
+# is installed already, the script takes a second.
 #
 #   boto3      boto3, an independent client of the wire format
 #   sam        SAM CLI with the Lambda Runtime Interface Emulator, cargo-lambda, cargo-deny and pytest
@@ -9,15 +10,15 @@
 #   bench      boto3 under Lambda's runtime client, for `make bench` alone
 #   sbom       cargo-cyclonedx, which lists the crates in the package
 #   scan       checkov, for `make scan` alone
-#   dynamodb-local  AWS's DynamoDB Local, for a part of `make soak` alone (AWS's licence is for development and tests: it is
-#              never shipped). It needs Java 17 or later
-#   policy     an IAM policy simulator for Node (AGPL, for tests only: it is never shipped)
+#   dynamodb-local  AWS's DynamoDB Local, for a part of `make soak` alone. Needs Java 17 or later. Never shipped: AWS's
+#              licence is for development and tests
+#   policy     an IAM policy simulator for Node. Never shipped: its licence is the AGPL
 #   inbox      a browser driver and an accessibility checker for Node (the browser is the system's Chromium)
 #
-# The first five and `scan` are virtual environments of Python. The programs need different versions of botocore, and each has
-# an environment of its own. requirements-NAME.in names the packages. requirements-NAME.txt pins these packages and all that
-# they need, each with its hashes, for Linux and macOS and for Python 3.10 and later. To renew the pins, edit the .in files
-# and run (uv is on PyPI):
+# The first five and `scan` are virtual environments of Python. The programs need different versions of botocore. So
+# each program has an environment of its own. requirements-NAME.in names the packages. requirements-NAME.txt pins these
+# packages and all that they need, each with its hashes, for Linux and macOS and for Python 3.10 and later. To renew the
+# pins, edit the .in files and run (uv is on PyPI):
 #
 #   cd tests/e2e && for name in awscli bench boto3 ministack sam scan; do uv pip compile --quiet --upgrade --universal --python-version 3.10 --only-binary :all: --generate-hashes --no-annotate --no-emit-index-url --custom-compile-command 'see setup.sh' requirements-$name.in --output-file requirements-$name.txt; done
 #
@@ -34,7 +35,7 @@ here="$root/tests/e2e"
 out="$root/target/e2e"
 mkdir -p "$out"
 log="$out/setup.log"
-# with-tools.sh puts these programs first. Their Python is not the one to install them with.
+# with-tools.sh puts the installed programs first on PATH. Another Python than theirs must install them.
 PATH="${PATH//"$out/sam/bin:"/}"
 : >"$log"
 skipped=0
@@ -150,7 +151,7 @@ crate() {
     fi
     say "$name: building $program $version under target/e2e (minutes) …"
     rm -rf "${out:?}/$name"
-    # Without optimization: it runs for a second.
+    # The program runs for a second only, so it is built without optimization.
     if ! quietly cargo install "$program" --version "$version" --locked --debug --root "$out/$name"; then
         rm -rf "${out:?}/$name"
         skip "$purpose: cargo could not install $program (see above)"

@@ -117,7 +117,7 @@ def test_every_problem_is_reported_before_anything_is_deployed(tmp_path, values,
     assert len(found) == len(says), found
     for sentence in says:
         assert any(sentence in it for it in found), (sentence, found)
-    # Neither a test number nor its code.
+    # No sentence has the test number or its code.
     assert not re.search(r"4255550100|123456@", " ".join(found))
 
 
@@ -247,7 +247,7 @@ def size(**values):
 
 def test_the_longest_settings_fit_into_lambdas_environment():
     assert size(**LONGEST, **LISTS) <= settings.ENVIRONMENT_LIMIT
-    # The page's words may change, its figures may not.
+    # The page must have these two figures. Its words may change.
     page = (ROOT / "docs" / "deploy.md").read_text()
     assert f"{settings.ENVIRONMENT_LIMIT:,}" in page and f"{size(**LONGEST):,} bytes" in page
     # The control: a bit more does not.
@@ -447,7 +447,7 @@ def test_a_change_in_the_console_is_served(cloud):
     assert after[0] != before[0]
 
 
-# Each passes the template's patterns, and the program does not start with it.
+# Each value passes the template's patterns, but the program does not start with this value.
 BAD = {
     "OriginationIdentities": ("US=+1,US=+2", "ORIGINATION_IDENTITIES names US twice."),
     "AllowedCountries": ("US,XX", "`XX` is not an ISO 3166-1 country code"),
@@ -459,7 +459,7 @@ BAD = {
 def test_a_bad_update_never_takes_a_running_service_down(cloud, built, tmp_path, name):
     value, reason = BAD[name]
     before = live(cloud)
-    # `make deploy` refuses it, and deploys nothing.
+    # `make deploy` refuses the value, and deploys nothing.
     code, output, errors = run(cloud, built, "deploy", write(tmp_path, edited(**{name: value})))
     assert code == 1 and name in errors and output == "", output + errors
     # Somebody goes around `make deploy`.

@@ -331,7 +331,7 @@ def test_without_the_aliases_every_caller_of_the_function_is_an_operator(stack):
     without = {key: value for key, value in variables.items() if key != "OPERATOR_ALIASES"}
     aws.update_function_configuration(FunctionName=name, Environment={"Variables": without})
     assert invoke(stack, "bare", "", event)["unlocked"] is True
-    # A release has its own variables, and an alias is never everybody's.
+    # The released version keeps its own variables, and answers no command of another alias.
     assert invoke(stack, "live", "live", event) == "WrongAlias"
     aws.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
 
@@ -347,7 +347,7 @@ def test_codes_in_flight_survive_a_change_of_provider_and_back(stack):
     status, reasons = update(stack.cloud, Provider="end-user-messaging", PreviousProvider="pinpoint")
     assert status == "UPDATE_COMPLETE", reasons
     assert stack.call("verify", "front", destinationNumber=back, otp=stack.code(back))[0] == 200
-    # Each was sent by its own provider: the texts differ.
+    # The texts differ, so the two codes were sent by two providers.
     assert stack.texts(there)[0]["text"].split()[0] != stack.texts(back)[0]["text"].split()[0]
 
 

@@ -117,7 +117,7 @@ LIMIT = 51_200
 def test_the_released_template_fits_into_a_request(packed, architecture):
     size = (packed / f"template-{architecture}.yaml").stat().st_size
     assert size < LIMIT, f"{size} bytes: move a part into deploy/parts/"
-    # The control: the template as it is does not.
+    # The control: the template with its comments does not fit.
     assert len(TEMPLATE.encode()) > LIMIT
 
 
@@ -168,7 +168,7 @@ def test_the_package_is_deployed_without_a_toolchain(packed, tmp_path):
     changed.write_text(text.replace(f"CONFIG_FILE: {mounted}", f"CONFIG_FILE: {there}"))
     settings = write(tmp_path, edited(Architecture="x86_64"))
     with Cloud() as cloud:
-        # As docs/deploy.md has it.
+        # The command of docs/deploy.md.
         command = ["sam", "deploy", "--template-file", changed, "--stack-name", "otp-lambda", "--resolve-s3"]
         command += ["--capabilities", "CAPABILITY_IAM", "--parameter-overrides", f"file://{settings}"]
         variables = cloud.environment() | {"PATH": without_rust(tmp_path / "bin"), "HOME": str(tmp_path)}

@@ -438,7 +438,7 @@ def expected_role(**parameters):
 
 
 RELEASE_LOGS = LOGS.replace("FunctionLogs", "ReleaseLogs")
-# It may invoke versions and aliases of the function, and change nothing of it.
+# The role may invoke versions and aliases of the function, and may change nothing of the function.
 RELEASE_ROLE = {
     "Description": "Publishes and starts new versions of the function of the stack otp",
     "AssumeRolePolicyDocument": expected_role()["AssumeRolePolicyDocument"],
@@ -549,7 +549,7 @@ def problems(stack, **parameters):
                         allowed = "*" not in value and "?" not in value or value in wildcards
                         demand(allowed, f"role: a wildcard in {value}")
     if "pinpoint" not in used:
-        # Release has each value of the settings, and nobody acts on them.
+        # Release lists each value of the settings, but does nothing with these values.
         acting = {name: it for name, it in stack["Resources"].items() if name != "Release"}
         whole = json.dumps([acting, stack["Outputs"]]).lower()
         demand("mobiletargeting" not in whole, "role: allows Pinpoint, which is not used")
@@ -1103,7 +1103,7 @@ def test_parameters_set_the_properties_of_the_function():
         "MESSAGE_FEEDBACK": "on",
         "TEST_NUMBERS": "+14255550100=A1B2@2027-01-31",
     }
-    # During a move, both providers have their settings. The previous provider does not change who sends.
+    # During a change of provider, both providers have their settings, and only the new provider sends.
     moving = environment(deployed(**VARIANTS["from Pinpoint to End User Messaging"]))
     assert moving == other | usual | {
         "OTP_PREVIOUS_PROVIDER": "pinpoint",
@@ -1134,7 +1134,7 @@ def test_parts_of_the_stack_are_off_unless_they_are_asked_for():
     domain = parts(DomainName="otp.example.com", DomainCertificateArn=CERTIFICATE)
     given = {"DomainName": "otp.example.com", "CertificateArn": CERTIFICATE, "Api": "Api", "Stage": "Stage"}
     assert domain == {"Domain": {"TemplateURL": "deploy/parts/domain.yaml", "Parameters": given}}
-    # Each part takes what it is given.
+    # Each part has the parameters that the template gives to the part.
     source = template()["Resources"]
     for name in ("Firewall", "Domain"):
         part = yaml_parse((ROOT / source[name]["Properties"]["TemplateURL"]).read_text())
@@ -1207,7 +1207,7 @@ def test_operators_policy_allows_the_operators_commands_only():
 
 def test_operators_policy_has_the_key_of_the_table_if_there_is_one():
     *rest, key = json.loads(deployed(KmsKeyArn=KEY)["Outputs"]["OperatorPolicy"]["Value"])["Statement"]
-    # Compared as it is: a policy simulator would need the policy of the key, too.
+    # The statement is compared as text: a policy simulator would need the policy of the key, too.
     assert key == {
         "Sid": "UseKey",
         "Effect": "Allow",
@@ -1215,7 +1215,7 @@ def test_operators_policy_has_the_key_of_the_table_if_there_is_one():
         "Resource": KEY,
         "Condition": {"StringEquals": {"kms:ViaService": f"dynamodb.{REGION}.amazonaws.com"}},
     }
-    # The control: without a key, nobody asks for it.
+    # The control: without a key, the policy has no such statement.
     assert rest == json.loads(deployed()["Outputs"]["OperatorPolicy"]["Value"])["Statement"]
 
 
@@ -1673,7 +1673,7 @@ def test_program_and_template_have_the_same_settings_and_defaults():
     expected["LOG_LEVEL"] = expected["LOG_LEVEL"].upper()
     # The person who deploys must choose. The desk need not.
     expected["OTP_PROVIDER"] = None
-    # The template has it for a stack with a user pool, and 0 for every other.
+    # The template's default is 50 for a stack with a user pool, and 0 for every other stack.
     expected["SIGN_IN_SHARE"] = "50"
     # These are optional for the program and fixed in the template.
     expected |= {"OPERATOR_ALIASES": "on", "LEDGER_TABLE": None, "LEDGER_KEY": None, "CONFIG_FILE": "/opt/otp-lambda.json"}
