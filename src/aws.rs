@@ -5,6 +5,7 @@
 //! system are parsed.
 
 mod call;
+mod connector;
 pub mod dynamodb;
 pub mod end_user_messaging;
 pub mod pinpoint;
@@ -20,19 +21,13 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion};
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_sdk_dynamodb::config::IdentityCache;
-use aws_sdk_dynamodb::error::{ConnectorError, ProvideErrorMetadata, SdkError};
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
-use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
-use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnectorSettings, SharedHttpConnector,
-};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use std::time::Duration;
 
 pub use aws_config::{ConfigLoader, SdkConfig};
 pub use aws_smithy_runtime_api::client::http::SharedHttpClient;
+pub use connector::{AMAZON_ROOTS, http_client};
 
 /// Time limit for opening a connection. The endpoints are in the function's own region.
 const CONNECT_TIME_LIMIT: Duration = Duration::from_secs(1);
@@ -112,72 +107,4 @@ fn chain(error: &dyn std::error::Error, redact: &dyn Fn(&str) -> String) -> Stri
         next = error.source();
     }
     redact(&text)
-}
-
-/// Whether the connection could not be opened, so that nothing was sent.
-fn never_connected(error: &ConnectorError) -> bool {
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = next {
-        if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
-            return error.is_connect();
-        }
-        next = error.source();
-    }
-    false
-}
-
-/// The public root certificates of AWS's endpoints: four of Amazon, and one of Starfield, which signs Amazon's
-/// certificates for old clients. The system's bundle has 145 roots, and parsing it takes longer than the whole first
-/// request.
-pub const AMAZON_ROOTS: &str = include_str!("aws/amazon-roots.pem");
-
-/// How long an idle connection is kept.
-///
-/// While Lambda has frozen the function, AWS may close an idle connection, and the function does not notice. If the
-/// next request uses this closed connection, the request fails. A failed send is not repeated, and the caller is told
-/// that a message may have been sent. A new connection costs only a few milliseconds, so an old connection is not worth
-/// this risk.
-const IDLE_TIME_LIMIT: Duration = Duration::from_secs(20);
-
-/// An HTTPS client that trusts Amazon's roots, or those in `ca_bundle` (PEM) instead.
-#[must_use]
-pub fn http_client(ca_bundle: Option<&[u8]>) -> SharedHttpClient {
-    let roots =
-        TrustStore::empty().with_pem_certificate(ca_bundle.unwrap_or(AMAZON_ROOTS.as_bytes()));
-    let mut client = aws_smithy_http_client::Builder::new()
-        .pool_idle_timeout(IDLE_TIME_LIMIT)
-        .tls_provider(Provider::rustls(CryptoMode::Ring));
-    // Building a context from a trust store does not fail. If this step ever failed, the client would have no roots and
-    // refuse its first connection.
-    if let Ok(context) = TlsContext::builder().with_trust_store(roots).build() {
-        client = client.tls_context(context);
-    }
-    SharedHttpClient::new(OneConnector(client.build_https()))
-}
-
-/// Gives all clients one connector, so that the root certificates are parsed once. By default, the SDK makes a
-/// connector for each set of time limits, and another connector to check each client's configuration.
-///
-/// With one connector, every client has the same time limits for connecting and reading. These time limits are long
-/// enough for a provider. A call to the table or to Secrets Manager has an additional, shorter time limit for the whole
-/// call.
-#[derive(Debug)]
-struct OneConnector(SharedHttpClient);
-
-impl HttpClient for OneConnector {
-    fn http_connector(
-        &self,
-        _: &HttpConnectorSettings,
-        components: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        let time_limits = HttpConnectorSettings::builder()
-            .connect_timeout(CONNECT_TIME_LIMIT)
-            .read_timeout(call::READ_TIME_LIMIT)
-            .build();
-        self.0.http_connector(&time_limits, components)
-    }
-
-    fn connector_metadata(&self) -> Option<ConnectorMetadata> {
-        self.0.connector_metadata()
-    }
 }

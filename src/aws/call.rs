@@ -1,6 +1,7 @@
 //! One call to a provider: its time limit, and the error of a call that fails.
 
-use super::{CONNECT_TIME_LIMIT, cause_by, chain, never_connected};
+use super::connector::never_connected;
+use super::{CONNECT_TIME_LIMIT, cause_by, chain};
 use crate::error::{Error, ErrorCode};
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};

@@ -14,6 +14,7 @@ mod emulators;
 mod ends;
 mod foreign;
 mod hostile;
+mod idle_connections;
 mod ledger;
 mod limits;
 mod logs;

@@ -15,14 +15,14 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 
 /// A TLS server for `localhost` in front of the simulator, and the file with its root certificate.
-struct Terminator {
-    url: String,
-    root: PathBuf,
+pub(crate) struct Terminator {
+    pub(crate) url: String,
+    pub(crate) root: PathBuf,
     connections: Arc<AtomicUsize>,
 }
 
 impl Terminator {
-    async fn start(simulator: String) -> Self {
+    pub(crate) async fn start(simulator: String) -> Self {
         let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let key = PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))

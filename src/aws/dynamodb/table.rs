@@ -7,7 +7,8 @@
 
 use super::item::Item;
 use super::update::text;
-use crate::aws::{CONNECT_TIME_LIMIT, cause, never_connected, with_time_limits};
+use crate::aws::connector::never_connected;
+use crate::aws::{CONNECT_TIME_LIMIT, cause, with_time_limits};
 use crate::ledger::{ItemName, Unavailable};
 use aws_config::SdkConfig;
 use aws_config::timeout::TimeoutConfig;
