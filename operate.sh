@@ -17,8 +17,10 @@
 #   lambda:InvokeFunction           on the alias operator, for `unlock`
 #   lambda:InvokeFunction           on the alias operator-key, for the other commands with a NUMBER
 #   kms:Decrypt, kms:GenerateDataKey  on the table's key, if it is one of yours (KmsKeyArn)
+#
+# The script runs on bash 3.2, which macOS has. There, a failure inside $(…) does not end the subshell, so each command
+# substitution whose failure matters has its own `||`.
 set -euo pipefail
-shopt -s inherit_errexit
 
 stack="${STACK:-otp-lambda}"
 # The AWS CLI's pager would wait for a key press.
@@ -61,7 +63,7 @@ change_list() {
         [ -n "$entry" ] || fail "the function's response has no key"
         shown="$(masked)" argument="NUMBER=…"
     fi
-    before="$(update "$1 #name :value" "$2" "{\"SS\":[\"$entry\"]}")"
+    before="$(update "$1 #name :value" "$2" "{\"SS\":[\"$entry\"]}")" || exit 1
     grep -qxF -- "$entry" <<<"$before" || last=DELETE
     if [ "$last" = "$1" ]; then
         say "No change. $shown $3."
@@ -79,17 +81,37 @@ unlock() {
 
 show_switches() {
     need_aws
-    local name item
-    name="$(table_name)"
-    item="$(aws dynamodb get-item --table-name "$name" --key '{"pk":{"S":"K#switches"}}' --consistent-read \
-        --query '[Item.paused.BOOL, Item.block.SS, Item.allow.SS]' --output json)" || fail "cannot read the switches"
-    printf 'paused, blocked, allowed (numbers are shown as hashes):\n%s\n' "$item"
+    local name item paused block allow
+    name="$(table_name)" || exit 1
+    # A list that is not there is shown as `none`. An empty column could not be told from a missing one.
+    item="$(aws dynamodb get-item --table-name "$name" --key '{"pk":{"S":"K#switches"}}' --consistent-read --output text \
+        --query "[to_string(Item.paused.BOOL), join(' ', Item.block.SS || ['none']), join(' ', Item.allow.SS || ['none'])]")" ||
+        fail "cannot read the switches"
+    IFS=$'\t' read -r paused block allow <<<"$item"
+    case "$paused" in
+    true) printf 'sending: paused, so no codes are sent\n' ;;
+    *) printf 'sending: on\n' ;;
+    esac
+    show_list blocked "$block"
+    show_list allowed "$allow"
+}
+
+# show_list WORD ENTRIES: prints a line for each entry of a list of the switches.
+show_list() {
+    local entry
+    for entry in $2; do
+        case "$entry" in
+        none) printf '%s: none\n' "$1" ;;
+        +*) printf '%s: every number that begins with %s\n' "$1" "$entry" ;;
+        *) printf '%s: one number (its hash is %s)\n' "$1" "$entry" ;;
+        esac
+    done
 }
 
 # update EXPRESSION ATTRIBUTE VALUE: changes the switches. Prints the old entries of the attribute, one on each line.
 update() {
     local name
-    name="$(table_name)"
+    name="$(table_name)" || exit 1
     aws dynamodb update-item --table-name "$name" --key '{"pk":{"S":"K#switches"}}' \
         --update-expression "$1" --expression-attribute-names "{\"#name\":\"$2\"}" \
         --expression-attribute-values "{\":value\":$3}" \
@@ -105,7 +127,7 @@ invoke() {
     [[ "$NUMBER" =~ $number ]] || fail "NUMBER must be + and the digits of a phone number with its country code"
     need_aws
     local name error
-    name="$(function_name)"
+    name="$(function_name)" || exit 1
     # A function that is not from the template may have no alias.
     [[ "$name" != *:operator ]] || name+="${2:-}"
     folder="$(mktemp -d)"
@@ -147,7 +169,7 @@ output() {
     printf '%s' "$value"
 }
 
-need_aws() { command -v aws >/dev/null || fail "this command needs the AWS CLI: https://aws.amazon.com/cli/"; }
+need_aws() { command -v aws >/dev/null || fail "this command needs the AWS CLI (aws): https://aws.amazon.com/cli/"; }
 
 # say MESSAGE [UNDO]: prints the message, and the command that undoes the change.
 say() {

@@ -1,6 +1,8 @@
 """Tests of the operator's commands (`make pause`, `make block`, …) with the AWS CLI and a fake of three AWS services.
 
     target/e2e/sam/bin/python -m pytest tests/e2e/test_operate.py
+
+The script runs with the first bash on the PATH. macOS has bash 3.2: to try another bash, put its directory first.
 """
 
 import json
@@ -43,6 +45,7 @@ class Aws(ThreadingHTTPServer):
         self.invocations = []
         self.tables = []
         self.function_error = None
+        self.tables_fail = False
         self.responses = {
             "key": {"key": KEY, "destinationNumber": MASKED},
             "unlock": {"unlocked": True, "destinationNumber": MASKED},
@@ -71,6 +74,8 @@ class Handler(BaseHTTPRequestHandler):
         if operation:
             request = json.loads(body)
             aws.tables.append(request["TableName"])
+            if aws.tables_fail:
+                return self.respond(400, json.dumps({"__type": "ResourceNotFoundException", "message": "no such table"}))
             item = {"pk": {"S": "K#switches"}, **aws.switches}
             self.respond(200, json.dumps(aws.update(request) if operation == "UpdateItem" else {"Item": item}))
         elif "/functions/" in self.path:
@@ -200,9 +205,63 @@ def test_unlock_invokes_the_function(aws):
     assert "did not unlock" in run_and_fail(aws, "unlock", f"NUMBER={NUMBER}")
 
 
-def test_switches_are_shown(aws):
+def test_switches_are_shown_in_words(aws):
+    assert run(aws, "switches") == "sending: on\nblocked: none\nallowed: none\n"
+    run(aws, "pause")
     run(aws, "block", "PREFIX=+1876")
-    assert "+1876" in run(aws, "switches")
+    run(aws, "block", f"NUMBER={NUMBER}")
+    run(aws, "allow", "PREFIX=+1876555")
+    assert run(aws, "switches").splitlines() == [
+        "sending: paused, so no codes are sent",
+        "blocked: every number that begins with +1876",
+        f"blocked: one number (its hash is {KEY})",
+        "allowed: every number that begins with +1876555",
+    ]
+    run(aws, "resume")
+    assert run(aws, "switches").startswith("sending: on\nblocked: every number")
+
+
+def test_switches_that_cannot_be_read_are_not_shown(aws):
+    aws.tables_fail = True
+    assert "cannot read the switches" in run_and_fail(aws, "switches")
+
+
+# Only newer versions of bash know these. macOS has 3.2.
+NEWER_THAN_BASH_3_2 = {
+    "an option of shopt": (r"shopt\b.*\b(inherit_errexit|globstar|lastpipe|autocd|assoc_expand_once)", "shopt -s inherit_errexit"),
+    "a kind of variable": (r"\b(declare|local|typeset)\s+-[a-zA-Z]*[Angul]", "declare -A names"),
+    "a builtin": (r"(^|[;&|(]\s*|\s)(mapfile|readarray|coproc)\s", "mapfile -t lines"),
+    "letters in another case": (r"\$\{[^}]*(\^\^?|,,?)(\}|\[)", "${name,,}"),
+    "a transformation": (r"\$\{[^}]*@[QEPAaUuLKk]\}", "${name@Q}"),
+    "both streams appended or piped": (r"&>>|\|&", "command &>>log"),
+    "a case that goes on": (r";;?&\s*$", "a) first ;;&"),
+    "the test for a set variable": (r"\[\[? -v ", "[ -v name ]"),
+    "a time in printf": (r"printf .*%(\(|-?\d*\()", "printf '%(%s)T'"),
+    "a negative index": (r"\$\{\w+\[-\d|\$\{\w+: -\d+:-|\$\{\w+:\d+:-", "${names[-1]}"),
+    "a variable of the shell": (r"\$\{?(EPOCHSECONDS|EPOCHREALTIME|BASHPID|SRANDOM)\b", "$EPOCHSECONDS"),
+    "waiting for any job": (r"\bwait -[nfp]", "wait -n"),
+    "a chosen file descriptor": (r"\bexec \{\w+\}[<>]", "exec {log}>file"),
+    "a short read": (r"\bread\b.* -[a-zA-Z]*[iN]\b|\bread\b.* -t 0?\.", "read -N 1 key"),
+    # In bash 3.2, `set -u` takes an empty array for an unset one. These arrays are never empty.
+    "an array that may be empty": (r"\$\{(?!words|settings|BASH_SOURCE)\w+\[[@*]\]\}", '"${names[@]}"'),
+}
+
+
+@pytest.mark.parametrize("script", ["operate.sh", "tests/e2e/setup.sh", "tests/e2e/with-tools.sh", "tests/e2e/invoke.sh"])
+def test_the_scripts_of_users_run_on_bash_3_2(script):
+    lines = [line for line in (ROOT / script).read_text().splitlines() if not line.lstrip().startswith("#")]
+    for what, (pattern, example) in NEWER_THAN_BASH_3_2.items():
+        assert re.search(pattern, example), f"the control of {what}"
+        found = [line for line in lines if re.search(pattern, line)]
+        assert not found, f"{what}: {found}"
+
+
+def test_a_step_that_fails_ends_the_command(aws):
+    """In bash 3.2, `set -e` does not hold inside $(…)."""
+    aws.outputs = {}
+    for arguments in (["pause"], ["block", "PREFIX=+1876"], ["block", f"NUMBER={NUMBER}"], ["switches"]):
+        assert "has no output" in run_and_fail(aws, *arguments)
+        assert aws.tables == [] and aws.invocations == []
 
 
 def test_table_and_function_override_the_stack(aws):
