@@ -29,9 +29,6 @@ pub(super) struct ConfigFile {
     origination_identities: Vec<String>,
     trusted_principals: Vec<String>,
     whatsapp_languages: Vec<String>,
-    /// Whether this stands in for a file with a problem. If so, missing parts are not reported.
-    #[serde(skip)]
-    pub(super) is_placeholder: bool,
 }
 
 /// More entries of a setting that is a list.
@@ -50,7 +47,27 @@ impl ConfigFile {
     /// A setting that can get long may be in the file, because Lambda limits the size of all variables together. Test
     /// numbers may not be in the file: their codes are secret, and the file is committed and packaged.
     fn take_lists(&mut self) -> Vec<List> {
-        let lists = [
+        let with_entries = self.lists().into_iter();
+        let with_entries = with_entries.filter(|(.., entries)| !entries.is_empty());
+        with_entries
+            .map(|(setting, name, separator, entries)| List {
+                setting,
+                name,
+                separator,
+                entries: std::mem::take(entries),
+            })
+            .collect()
+    }
+
+    /// Whether a setting is a list that may be in the file.
+    pub(super) fn has_list(setting: &str) -> bool {
+        let mut file = Self::default();
+        file.lists().iter().any(|(own, ..)| *own == setting)
+    }
+
+    /// The setting of each list, its name in the file, the separator of the variable, and the entries in the file.
+    fn lists(&mut self) -> [(&'static str, &'static str, char, &mut Vec<String>); 7] {
+        [
             (
                 "ALLOWED_COUNTRIES",
                 "allowedCountries",
@@ -88,49 +105,31 @@ impl ConfigFile {
                 ',',
                 &mut self.whatsapp_languages,
             ),
-        ];
-        let with_entries = lists
-            .into_iter()
-            .filter(|(.., entries)| !entries.is_empty());
-        with_entries
-            .map(|(setting, name, separator, entries)| List {
-                setting,
-                name,
-                separator,
-                entries: std::mem::take(entries),
-            })
-            .collect()
+        ]
     }
 }
 
 impl Reader<'_> {
     /// Reads the packaged file. Its lists belong to their settings from then on.
     pub(super) fn config_file(&mut self) -> ConfigFile {
-        let mut file = self.read_config_file();
-        self.lists = file.take_lists();
-        file
-    }
-
-    fn read_config_file(&mut self) -> ConfigFile {
         const NAME: &str = "CONFIG_FILE";
-        let placeholder = || ConfigFile {
-            is_placeholder: true,
-            ..Default::default()
-        };
         let Some(path) = self.raw(NAME) else {
             return ConfigFile::default();
         };
-        let Some(content) = self.file(NAME, &path) else {
-            return placeholder();
-        };
-        serde_json::from_slice(&content).unwrap_or_else(|error| {
-            let example = r#"{"prices": {"*": 0.1}}"#;
-            self.report(
-                NAME,
-                &format!("must name a JSON file such as {example}: {error}."),
-            );
-            placeholder()
-        })
+        let content = self.file(NAME, &path);
+        let file = content.and_then(|content| match serde_json::from_slice(&content) {
+            Ok(file) => Some(file),
+            Err(error) => {
+                let example = r#"{"prices": {"*": 0.1}}"#;
+                let what = format!("must name a JSON file such as {example}: {error}.");
+                self.report(NAME, &what);
+                None
+            }
+        });
+        self.file_is_unread = file.is_none();
+        let mut file: ConfigFile = file.unwrap_or_default();
+        self.lists = file.take_lists();
+        file
     }
 }
 

@@ -113,7 +113,7 @@ impl Reader<'_> {
             test_numbers: self.test_numbers(codes),
         };
         self.check_share(&policy);
-        if !file.is_placeholder {
+        if !self.file_is_unread {
             self.check_prices(&policy.budgets, countries, limits);
         }
         Some(LedgerSettings {

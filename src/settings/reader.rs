@@ -1,6 +1,6 @@
 //! Reads environment variables one by one and collects every problem.
 
-use super::file::List;
+use super::file::{ConfigFile, List};
 use super::{Otherwise, Problems, SETTINGS};
 use std::fmt::Write;
 use std::ops::RangeInclusive;
@@ -14,6 +14,8 @@ pub(super) struct Reader<'a> {
     problems: Vec<String>,
     /// The lists of the packaged file.
     pub(super) lists: Vec<List>,
+    /// Whether the packaged file has a problem. Then nothing that it may contain is reported as missing.
+    pub(super) file_is_unread: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -22,6 +24,7 @@ impl<'a> Reader<'a> {
             variable,
             problems: Vec::new(),
             lists: Vec::new(),
+            file_is_unread: false,
         }
     }
 
@@ -112,6 +115,8 @@ impl<'a> Reader<'a> {
         match (self.raw(name), default) {
             (Some(text), _) => Some(text),
             (None, Some(Otherwise::Default(default))) => Some(default.to_owned()),
+            // It may be in the file, and then the file's problem is the only one.
+            (None, _) if self.file_is_unread && ConfigFile::has_list(name) => None,
             (None, _) => {
                 self.report(name, "is required.");
                 None

@@ -72,12 +72,14 @@ impl Reader<'_> {
     fn defaults(&mut self, limits: &ProviderLimits) -> Defaults {
         let (least, most) = (limits.brand_name.start(), limits.brand_name.end());
         Defaults {
-            brand_name: self.characters(
-                "BRAND_NAME",
-                usize::from(*least)..=usize::from(*most),
-                |c| !c.is_control(),
-                &format!("must have {least} to {most} characters."),
-            ),
+            brand_name: self.parsed("BRAND_NAME", String::new(), |text| {
+                let expected = || {
+                    format!("must have {least} to {most} characters, at least one of them visible.")
+                };
+                is_brand(text, limits)
+                    .then(|| text.to_owned())
+                    .ok_or_else(expected)
+            }),
             source: self.characters(
                 "SOURCE",
                 0..=SOURCE_LIMIT,
@@ -132,13 +134,7 @@ impl Reader<'_> {
         // The brands are separated by semicolons, because a brand can contain a comma.
         let brands = self.entries(NAME, ';');
         let (least, most) = (limits.brand_name.start(), limits.brand_name.end());
-        let fits = |brand: &String| {
-            let count = brand.chars().count();
-            (usize::from(*least)..=usize::from(*most)).contains(&count)
-                && !brand.chars().any(char::is_control)
-                && brand.chars().any(typed::is_visible)
-        };
-        if let Some(place) = brands.iter().position(|brand| !fits(brand)) {
+        if let Some(place) = brands.iter().position(|brand| !is_brand(brand, limits)) {
             self.report(
                 NAME,
                 &format!(
@@ -153,6 +149,7 @@ impl Reader<'_> {
 
     fn language(&mut self, limits: &ProviderLimits) -> Tag {
         let by_country = Tag::from(language::BY_COUNTRY);
+        let file_is_unread = self.file_is_unread;
         self.parsed("LANGUAGE", by_country.clone(), |text| {
             let languages = limits.languages(limits.usual_channel());
             let known = if *text == *by_country {
@@ -162,9 +159,15 @@ impl Reader<'_> {
             } else {
                 languages.iter().find(|language| ***language == *text)
             };
-            known
-                .cloned()
-                .ok_or_else(|| format!("must be `country`, or one of {}.", languages.join(", ")))
+            match known {
+                Some(known) => Ok(known.clone()),
+                // Its text may be in the file, and then the file's problem is the only one.
+                None if file_is_unread && limits.any_language => Ok(by_country.clone()),
+                None => Err(format!(
+                    "must be `country`, or one of {}.",
+                    languages.join(", ")
+                )),
+            }
         })
     }
 
@@ -253,4 +256,12 @@ fn read_origination(entry: &str) -> Option<(&str, OriginationFor)> {
 
 fn is_allowed_in_identity(c: char) -> bool {
     c.is_ascii_alphanumeric() || "+-_:/".contains(c)
+}
+
+/// Whether a message can name this brand.
+fn is_brand(text: &str, limits: &ProviderLimits) -> bool {
+    let count = u8::try_from(text.chars().count());
+    count.is_ok_and(|count| limits.brand_name.contains(&count))
+        && !text.chars().any(char::is_control)
+        && text.chars().any(typed::is_visible)
 }

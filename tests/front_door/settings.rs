@@ -118,7 +118,7 @@ fn every_bad_value_is_reported_by_name_and_all_at_once() {
         (
             "BRAND_NAME",
             "A brand of many characters",
-            "must have 1 to 20 characters.",
+            "must have 1 to 20 characters, at least one of them visible.",
         ),
         (
             "ALLOWED_COUNTRIES",
@@ -682,6 +682,99 @@ fn a_list_may_be_in_the_packaged_file_alone() {
     let empty = Packaged::new("empty", r#"{"allowedCountries": []}"#);
     let found = problems(&[("ALLOWED_COUNTRIES", ""), ("CONFIG_FILE", empty.path())]);
     assert_eq!(found, ["ALLOWED_COUNTRIES is required."]);
+}
+
+#[test]
+fn a_brand_has_a_visible_character() {
+    let says = "must have 1 to 20 characters, at least one of them visible.";
+    for blank in [
+        "\u{200b}",
+        "\u{2060}\u{feff}",
+        "\u{ad}",
+        "a\u{7}",
+        "\u{200b} \u{200b}",
+    ] {
+        let found = problems(&[("BRAND_NAME", blank)]);
+        assert_eq!(found, [format!("BRAND_NAME {says}")], "{blank:?}");
+    }
+    for brand in ["\u{200b}a", "É", "公司"] {
+        assert_eq!(
+            settings(&[("BRAND_NAME", brand)]).rules.defaults.brand_name,
+            brand
+        );
+    }
+}
+
+/// Each of these functions starts with the file. With a broken file, only the file is reported.
+#[test]
+fn a_broken_packaged_file_is_the_only_problem() {
+    let good = r#"{"prices": {"*": 0.1, "*/whatsapp": 0.1}, "texts": {"eo": {"sms": "Kodo: {{code}} {{brand}}"}},
+        "brandNames": ["Acme, Inc."], "trustedPrincipals": ["sub=b"], "allowedCountries": ["US", "IN"],
+        "countryLimits": ["US=7/1h", "*=9/24h"], "originationIdentities": ["IN=BRANDX"],
+        "extraPrefixes": ["+1357=US"], "whatsappLanguages": ["pt-BR", "de"]}"#;
+    let of_pinpoint = good
+        .replace(
+            r#""texts": {"eo": {"sms": "Kodo: {{code}} {{brand}}"}},"#,
+            "",
+        )
+        .replace(r#", "whatsappLanguages": ["pt-BR", "de"]"#, "");
+    let (file, of_pinpoint) = (
+        Packaged::new("whole", good),
+        Packaged::new("pinpoint", &of_pinpoint),
+    );
+    let broken = Packaged::new("broken", &good[..good.len() - 1]);
+    let functions: [(&Packaged, &[(&str, &str)]); 4] = [
+        (&of_pinpoint, &[("BUDGETS", "5USD/1h")]),
+        (
+            &of_pinpoint,
+            &[
+                ("API_AUTH", "none"),
+                ("BUDGETS", "100/24h"),
+                ("TRUSTED_PRINCIPALS", ""),
+            ],
+        ),
+        (
+            &file,
+            &[("OTP_PROVIDER", "end-user-messaging"), ("LANGUAGE", "eo")],
+        ),
+        (
+            &file,
+            &[
+                ("OTP_PROVIDER", "end-user-messaging"),
+                ("OTP_PREVIOUS_PROVIDER", "pinpoint"),
+                ("LANGUAGE", "country"),
+                ("CHANNELS", "sms,whatsapp"),
+                ("WHATSAPP_TEMPLATE", "code"),
+                ("BUDGETS", "5USD/1h"),
+            ],
+        ),
+    ];
+    for (whole, changes) in functions {
+        let read = |file: &str| {
+            let own = [("ALLOWED_COUNTRIES", ""), ("CONFIG_FILE", file)];
+            ledger_problems(&[&own, changes].concat())
+        };
+        assert_eq!(read(whole.path()), Vec::<String>::new(), "{changes:?}");
+        for (bad, says) in [
+            (broken.path(), "must name a JSON file such as"),
+            ("/nowhere", "names a file that cannot be read"),
+        ] {
+            let found = read(bad);
+            assert_eq!(found.len(), 1, "{changes:?}: {found:?}");
+            assert!(
+                found[0].starts_with(&format!("CONFIG_FILE {says}")),
+                "{found:?}"
+            );
+        }
+        // The control: problems that the file cannot solve are still reported.
+        let found = ledger_problems(
+            &[&[("CONFIG_FILE", "/nowhere"), ("BRAND_NAME", "")], changes].concat(),
+        );
+        assert!(
+            found.contains(&"BRAND_NAME is required.".to_owned()),
+            "{found:?}"
+        );
+    }
 }
 
 #[test]
