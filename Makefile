@@ -21,7 +21,7 @@ export TAGS
 TOOLS := tests/e2e/with-tools.sh
 
 .PHONY: help run test soak bench bench-counts check scan fmt settings build package deploy destroy invoke invoke-packaged tools clean
-.PHONY: pause resume block unblock allow disallow unlock switches
+.PHONY: pause resume block unblock allow disallow unlock switches needs-rust
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,24 +30,25 @@ help: ## list these commands
 GIVEN = $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
 
 run: ## run the service with a simulated phone and no AWS; PROVIDER=end-user-messaging and other settings: docs/desk.md (needs Rust)
+	@tests/needs.sh rust cc
 	@cargo run --package simulator -- $(if $(wildcard desk.env),--settings desk.env) $(foreach name,$(filter-out MAKEFLAGS MAKEOVERRIDES -%,$(GIVEN)),--set $(name))
 
-test: tools ## run all tests; installs tools and says what it skips; for a quick run: cargo test (needs Rust, Python)
+test: needs-rust tools ## run all tests; installs tools and says what it skips; for a quick run: cargo test (needs Rust, Python)
 	@$(TOOLS) tests/run.sh
 
-soak: tools ## run tests for hours: simulations, kills, load, operations in order, DynamoDB Local (needs Rust, Python, Node, Java, Linux)
+soak: needs-rust tools ## run tests for hours: simulations, kills, load, operations in order, DynamoDB Local (needs Rust, Python, Node, Java, Linux)
 	@tests/e2e/setup.sh dynamodb-local
 	@$(TOOLS) tests/soak.sh
 
-bench: ## measure the packaged function beside others: instructions, processor time, memory, delays (needs Rust, Python, Linux)
+bench: needs-rust ## measure the packaged function beside others: instructions, processor time, memory, delays (needs Rust, Python, Linux)
 	@tests/e2e/setup.sh sam bench
 	@$(TOOLS) benches/run.sh report
 
-bench-counts: ## count its instructions, round trips and handshakes anew, for the guard in `make test`
+bench-counts: needs-rust ## count its instructions, round trips and handshakes anew, for the guard in `make test`
 	@tests/e2e/setup.sh sam
 	@$(TOOLS) benches/run.sh write_the_counts
 
-check: tools ## check format, lints, docs, licences, advisories and the template (needs Rust, Python)
+check: needs-rust tools ## check format, lints, docs, licences, advisories and the template (needs Rust, Python)
 	@$(TOOLS) tests/check.sh
 
 scan: ## let checkov judge the template; installs it (290 MB) under target/ (needs Python)
@@ -57,19 +58,19 @@ scan: ## let checkov judge the template; installs it (290 MB) under target/ (nee
 fmt: ## format the code
 	cargo fmt --all
 
-settings: ## judge SETTINGS=prod.yaml as the function would, and deploy nothing (needs Rust, Python)
+settings: needs-rust ## judge SETTINGS=prod.yaml as the function would, and deploy nothing (needs Rust, Python)
 	@tests/e2e/setup.sh sam
 	@$(TOOLS) python deploy/deploy.py settings "$(SETTINGS)"
 
-build: ## build the package for Lambda; ARCH=arm64 or x86_64 (needs Rust, Python)
+build: needs-rust ## build the package for Lambda; ARCH=arm64 or x86_64 (needs Rust, Python)
 	@tests/e2e/setup.sh sam
 	$(TOOLS) sam build --parameter-overrides Architecture=$(ARCH)
 
-package: ## pack zips for arm64 and x86-64, a template that needs no Rust, an SBOM and SHA-256 sums (needs Rust, Python)
+package: needs-rust ## pack zips for arm64 and x86-64, a template that needs no Rust, an SBOM and SHA-256 sums (needs Rust, Python)
 	@tests/e2e/setup.sh sam sbom
 	@$(TOOLS) python deploy/package.py
 
-deploy: ## build and deploy SETTINGS=prod.yaml to STACK=…; asks if there is no file (needs Rust, Python, an AWS account)
+deploy: needs-rust ## build and deploy SETTINGS=prod.yaml to STACK=…; asks if there is no file (needs Rust, Python, an AWS account)
 	@tests/e2e/setup.sh sam
 	@$(TOOLS) python deploy/deploy.py deploy "$(SETTINGS)"
 
@@ -78,9 +79,11 @@ destroy: ## delete the stack, and say what stays and why (needs Python, an AWS a
 	@$(TOOLS) python deploy/deploy.py destroy
 
 invoke: ## give EVENT=events/….json to the desk, or to one of its own, and print the response (needs Rust)
+	@tests/needs.sh rust cc
 	@cargo run --quiet --package simulator -- $(if $(PROVIDER),--provider $(PROVIDER)) --invoke "$(EVENT)"
 
 invoke-packaged: ## the same with the packaged function, without a ledger (needs Rust, Python)
+	@tests/needs.sh rust cc curl
 	@tests/e2e/setup.sh sam
 	@$(TOOLS) tests/e2e/invoke.sh "$(EVENT)"
 
@@ -110,6 +113,9 @@ switches: ## show the pause, the blocks and the exceptions
 
 tools:
 	@tests/e2e/setup.sh
+
+needs-rust:
+	@tests/needs.sh rust cc
 
 clean: ## delete everything that was built
 	rm -rf target .aws-sam

@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 . tests/steps.sh
+. tests/needs.sh
 
 # A plain `cargo test` runs the same tests with fewer races, seeds and kills.
 export OTP_TEST_SIZE=full
@@ -27,8 +28,8 @@ if [ -z "${OTP_E2E_BOOTSTRAP:-}" ] || [ "$(uname -s)" != Linux ]; then
 elif [ "$OTP_E2E_ARCHITECTURE" != x86_64 ]; then
     # No check of the function is lost: the committed counts are those of one architecture.
     echo "benches/expected.json has the counts of x86_64 alone"
-elif ! command -v valgrind >/dev/null || ! command -v openssl >/dev/null; then
-    skip "the counts: need valgrind and openssl (Debian: apt install valgrind openssl)"
+elif [ -n "$(lack valgrind)$(lack openssl)" ]; then
+    skip "the counts: $(lack valgrind) $(lack openssl)"
 else
     cargo test --workspace --test e2e -- --ignored --nocapture bench::no_request_costs_more
 fi
@@ -98,6 +99,13 @@ else
     skip "the template and deployments: need Python"
 fi
 
+step "tools and containers"
+if [ -n "${OTP_E2E_SAM:-}" ]; then
+    "$OTP_E2E_SAM_PYTHON" -m pytest -q -rs -p no:cacheprovider tests/e2e/test_tools.py
+else
+    skip "tools and containers: need Python"
+fi
+
 step "the operator's commands"
 if [ -n "${OTP_E2E_SAM:-}" ] && [ -n "${OTP_E2E_AWS:-}" ]; then
     python_tests tests/e2e/test_operate.py
@@ -107,10 +115,8 @@ else
 fi
 
 step "the inbox page"
-if ! command -v node >/dev/null; then
-    skip "the inbox page: needs Node"
-elif ! command -v chromium >/dev/null; then
-    skip "the inbox page: needs Chromium (Debian: apt install chromium)"
+if [ -n "$(lack node)$(lack chromium)" ]; then
+    skip "the inbox page: $(lack node) $(lack chromium)"
 elif [ -z "${OTP_E2E_INBOX:-}" ]; then
     skip "the inbox page: the browser driver could not be installed"
 else

@@ -33,12 +33,17 @@ try {
     if (response.status !== 202) throw new Error(await response.text())
     await post(`${phone}/simulator/clock`, { advanceSeconds: 60 })
   }
+  // A wrong guess, so that the page shows guesses and a refusal.
+  const { messages } = await fetch(`${phone}/inbox`).then((inbox) => inbox.json())
+  const otp = [...messages[0].code].map((digit) => 9 - digit).join('')
+  const refused = await post(`${api}/otp/verify`, { destinationNumber: messages[0].to, otp })
+  if (refused.status !== 422) throw new Error(await refused.text())
 
   const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu'] })
   for (const colorScheme of ['light', 'dark']) {
     const page = await browser.newPage({ colorScheme, viewport: { width: 1100, height: 770 } })
     await page.goto(phone)
-    for (const panel of ['Send a text', 'Clock and failures']) await page.getByText(panel, { exact: true }).click()
+    for (const panel of ['Requests', 'Send a text']) await page.getByText(panel, { exact: true }).click()
     await wait(1000)
     await page.screenshot({ path: join(here, `desk-${colorScheme}.png`) })
   }

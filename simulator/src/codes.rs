@@ -97,6 +97,10 @@ impl Codes {
         issued.used
     }
 
+    pub(crate) fn get(&self, key: &CodeKey) -> Option<&IssuedCode> {
+        self.0.get(key)
+    }
+
     pub(crate) fn all(&self) -> Vec<IssuedCode> {
         self.0.values().cloned().collect()
     }

@@ -199,6 +199,8 @@ impl Desk {
             expires_at: issued.expires_at,
             message_id,
             used: false,
+            attempts: issued.attempts_left,
+            attempts_left: issued.attempts_left,
             feedback: None,
         });
     }
@@ -218,15 +220,17 @@ impl Desk {
         let mut state = self.change();
         let now = state.clock.now();
         let is_right = state.codes.verify(key, guess, now);
-        if is_right {
-            let of_key = |message: &&mut Message| {
+        if let Some(issued) = state.codes.get(key).cloned() {
+            // A new code replaces the one before it, so only the newest message has the code.
+            let mut newest = state.messages.iter_mut().rev();
+            let newest = newest.find(|message| {
                 message.service == key.service
                     && message.to == key.to
                     && message.reference_id == key.reference_id
-                    && message.code == guess
-            };
-            for message in state.messages.iter_mut().filter(of_key) {
-                message.used = true;
+            });
+            if let Some(message) = newest.filter(|message| message.code == issued.code) {
+                message.used = issued.used;
+                message.attempts_left = issued.attempts_left;
             }
         }
         is_right

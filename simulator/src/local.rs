@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io,
+    fs, io,
     net::TcpListener,
     sync::Arc,
     time::{Duration, Instant},
@@ -11,10 +11,12 @@ use std::{
 use otp_lambda::{
     app::{App, Invocation, InvokedAs},
     aws,
+    phone::PhoneNumber,
+    policy::AllowedCountries,
     settings::Settings,
     telemetry,
 };
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use crate::{
     Access, Call, MemoryLedger, Service, Simulator,
@@ -29,6 +31,9 @@ pub const END_USER_MESSAGING: &str = "end-user-messaging";
 
 /// The secret of the ledger. It protects nothing: the ledger is in this program's memory.
 const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+
+/// The number of the documentation. It is reserved for fiction.
+const NUMBER: &str = "+14255550142";
 
 /// The timeout of the deployed function.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
@@ -71,6 +76,8 @@ impl Options {
 pub struct Local {
     pub simulator: Arc<Simulator>,
     pub front: Front,
+    /// A number that the settings allow, for examples.
+    pub number: String,
 }
 
 impl Local {
@@ -99,7 +106,9 @@ impl Local {
         } else {
             simulator.url()
         };
-        let app = Arc::new(function(&endpoint, options, ledger, lines.clone()).await?);
+        let settings = settings(&endpoint, options)?;
+        let number = number_for(&settings.rules.allowed_countries);
+        let app = Arc::new(function(settings, &endpoint, ledger, lines.clone()).await?);
         let phone = Arc::clone(&simulator);
         let rules = Rules {
             // In the open mode nobody signs. If a request were signed, the service would take its caller for a backend.
@@ -136,18 +145,35 @@ impl Local {
             }
         })?;
         simulator.serve_at(front.address.port());
-        Ok(Self { simulator, front })
+        Ok(Self {
+            simulator,
+            front,
+            number,
+        })
     }
 }
 
-/// The shipped function with the desk's settings.
-async fn function(
-    phone: &str,
-    options: &Options,
-    ledger: MemoryLedger,
-    lines: Option<Lines>,
-) -> io::Result<App> {
-    let settings = Settings::read(&|name| {
+/// A number for examples: the one of the documentation, or one of the first allowed country. Only the simulator gets
+/// messages to it.
+fn number_for(allowed: &AllowedCountries) -> String {
+    let countries = match allowed {
+        AllowedCountries::Only(countries) if !countries.iter().any(|own| own.as_str() == "US") => {
+            countries.as_slice()
+        }
+        _ => &[],
+    };
+    let mut made_up = countries
+        .iter()
+        .filter_map(|country| PhoneNumber::stand_in(*country, [0; 16]));
+    made_up
+        .next()
+        .map_or_else(|| NUMBER.to_owned(), |number| number.expose().to_owned())
+}
+
+/// The settings of the function: those of the person, and otherwise those of the desk.
+fn settings(phone: &str, options: &Options) -> io::Result<Settings> {
+    let has_countries = has_countries(options);
+    Settings::read(&|name| {
         let own = match name {
             "OTP_PROVIDER" => options.provider.as_str(),
             "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "desk",
@@ -157,12 +183,35 @@ async fn function(
             "LEDGER_KEY" => KEY,
             _ => match options.settings.get(name) {
                 Some(given) => given,
+                None if name == "ALLOWED_COUNTRIES" && has_countries => return None,
                 None => of_the_desk(options, name)?,
             },
         };
         Some(own.to_owned())
     })
-    .map_err(io::Error::other)?;
+    .map_err(io::Error::other)
+}
+
+/// Whether the person's file lists countries. The desk's own setting would add every country to this list.
+fn has_countries(options: &Options) -> bool {
+    let file = options.settings.get("CONFIG_FILE");
+    let content = file.and_then(|path| fs::read(path).ok());
+    // The function reports a file that cannot be read.
+    let content: Option<Value> = content.and_then(|content| serde_json::from_slice(&content).ok());
+    content.is_some_and(|content| {
+        content["allowedCountries"]
+            .as_array()
+            .is_some_and(|countries| !countries.is_empty())
+    })
+}
+
+/// The shipped function.
+async fn function(
+    settings: Settings,
+    phone: &str,
+    ledger: MemoryLedger,
+    lines: Option<Lines>,
+) -> io::Result<App> {
     match lines {
         Some(lines) => telemetry::install_to(settings.log_level, move || lines.clone()),
         None => telemetry::install(settings.log_level),
@@ -175,4 +224,28 @@ async fn function(
     App::build(settings, &config, Some(Box::new(ledger)))
         .await
         .map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use otp_lambda::phone::Country;
+
+    #[test]
+    fn every_country_with_mobile_numbers_has_an_example() {
+        let mut without = Vec::new();
+        for country in Country::all() {
+            let allowed = AllowedCountries::Only(vec![country]);
+            let number = PhoneNumber::parse(&number_for(&allowed)).unwrap();
+            if allowed.check(number.country()).is_err() {
+                without.push(country.as_str().to_owned());
+            }
+        }
+        // The mobile numbers of these territories are known as those of another country.
+        let without_own = ["AX", "BL", "CC", "CX", "EH", "MF", "SJ", "TA", "VA"];
+        assert_eq!(without, without_own);
+        assert_eq!(number_for(&AllowedCountries::Any), NUMBER);
+        let with_us = AllowedCountries::parse("FR,US,DE").unwrap();
+        assert_eq!(number_for(&with_us), NUMBER);
+    }
 }

@@ -6,7 +6,7 @@ use std::{
     env, fs,
     io::{self, IsTerminal},
     net::{Ipv4Addr, TcpListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -60,14 +60,47 @@ async fn main() -> ExitCode {
     }
 }
 
+/// The file of an event that a person named by its path, or by its name in `events/`, such as `send.http-v2`.
+fn find_event(given: &Path) -> io::Result<PathBuf> {
+    let with_ending = |path: &Path| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".json");
+        PathBuf::from(name)
+    };
+    let in_folder = Path::new("events").join(given);
+    let places = [
+        given.to_owned(),
+        with_ending(given),
+        with_ending(&in_folder),
+        in_folder,
+    ];
+    if let Some(found) = places.into_iter().find(|place| place.is_file()) {
+        return Ok(found);
+    }
+    let files = fs::read_dir("events").into_iter().flatten().flatten();
+    let mut names: Vec<_> = files
+        .filter_map(|file| Some(file.file_name().to_str()?.strip_suffix(".json")?.to_owned()))
+        // The variables for `sam local invoke` are no event.
+        .filter(|name| name != "env")
+        .collect();
+    names.sort();
+    Err(io::Error::new(
+        io::ErrorKind::NotFound,
+        format!(
+            "there is no such event. EVENT is a file, or one of {}.",
+            names.join(", ")
+        ),
+    ))
+}
+
 /// Gives an event to the running desk. If none runs, starts one for this event.
 #[expect(
     clippy::print_stdout,
     clippy::print_stderr,
     reason = "a program that a person starts"
 )]
-async fn invoke_file(file: &PathBuf, arguments: &Arguments) -> io::Result<ExitCode> {
-    let event = fs::read_to_string(file)?;
+async fn invoke_file(file: &Path, arguments: &Arguments) -> io::Result<ExitCode> {
+    let event = fs::read_to_string(find_event(file)?)?;
     let running = invoke(&event, arguments.phone_port, arguments.api_port).await;
     let invoked = match running {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
@@ -100,7 +133,8 @@ async fn invoke_file(file: &PathBuf, arguments: &Arguments) -> io::Result<ExitCo
 async fn run(mut arguments: Arguments) -> io::Result<()> {
     if arguments.options.access.beyond_this_machine {
         eprintln!(
-            "Warning: BIND lets other machines reach the desk. Everybody in your network can read the codes and send to it."
+            "Warning: BIND lets other machines reach the desk, by the addresses of this machine (for a name, add HOST=name). \
+             Everybody in your network can read the codes and send to it."
         );
     }
     let phone = bind(&arguments, arguments.phone_port)?;
@@ -115,24 +149,36 @@ async fn run(mut arguments: Arguments) -> io::Result<()> {
         .readable
         .unwrap_or_else(|| io::stdout().is_terminal());
     let local = Local::start(phone.listener, api.listener, &arguments.options).await?;
-    let (phone, api) = (local.simulator.url(), local.front.url());
-    let send = send_command(&api);
-    local.simulator.suggest(send.as_str());
+    let (phone, api) = (here(&local.simulator.url()), here(&local.front.url()));
+    local
+        .simulator
+        .suggest(send_command(&api, &local.number).as_str());
     let stop = StopSignals::new()?;
     println!(
         "{}",
-        first_screen(&arguments.options, &arguments.given, &phone, &api, &send)
+        first_screen(
+            &arguments.options,
+            &arguments.given,
+            [&phone, &api],
+            &local.number
+        )
     );
     stop.wait().await
 }
 
-fn send_command(api: &str) -> String {
+/// The URL for this machine. A server that listens on all addresses has none of its own.
+fn here(url: &str) -> String {
+    url.replace("//0.0.0.0:", "//127.0.0.1:")
+        .replace("//[::]:", "//[::1]:")
+}
+
+fn send_command(api: &str, number: &str) -> String {
     format!(
-        "curl -sSw '\\n' {api}/otp/send -H 'content-type: application/json' -d '{{\"destinationNumber\":\"+14255550142\"}}'"
+        "curl -sSw '\\n' {api}/otp/send -H 'content-type: application/json' -d '{{\"destinationNumber\":\"{number}\"}}'"
     )
 }
 
-fn verify_command(options: &Options, api: &str) -> String {
+fn verify_command(options: &Options, api: &str, number: &str) -> String {
     // In the open mode the reference ID is random, and the response to the send has it.
     let (ask, reference) = if options.is_open() {
         (
@@ -144,11 +190,16 @@ fn verify_command(options: &Options, api: &str) -> String {
     };
     format!(
         "{ask}printf 'code: '; read -r otp; curl -sSw '\\n' {api}/otp/verify -H 'content-type: application/json' -d \
-         '{{\"destinationNumber\":\"+14255550142\",\"otp\":\"'\"$otp\"'\"{reference}}}'"
+         '{{\"destinationNumber\":\"{number}\",\"otp\":\"'\"$otp\"'\"{reference}}}'"
     )
 }
 
-fn first_screen(options: &Options, given: &[String], phone: &str, api: &str, send: &str) -> String {
+fn first_screen(
+    options: &Options,
+    given: &[String],
+    [phone, api]: [&str; 2],
+    number: &str,
+) -> String {
     let (provider, third_step) = if options.provider == PINPOINT {
         (
             "Amazon Pinpoint; make run PROVIDER=end-user-messaging simulates AWS End User Messaging",
@@ -165,7 +216,8 @@ fn first_screen(options: &Options, given: &[String], phone: &str, api: &str, sen
     } else {
         format!("\n  yours  {}", given.join(" "))
     };
-    let verify = verify_command(options, api);
+    let send = send_command(api, number);
+    let verify = verify_command(options, api, number);
     format!(
         "otp-lambda is running on your desk. AWS is simulated: no account, no text, no bill.
 

@@ -43,6 +43,10 @@ pub struct Message {
     pub message_id: String,
     /// Whether the service has accepted the code. It is refused from then on.
     pub used: bool,
+    /// The wrong guesses that the code allows.
+    pub attempts: u32,
+    /// Wrong guesses left before the service refuses the code forever.
+    pub attempts_left: u32,
     /// The caller's feedback, if any.
     pub feedback: Option<Feedback>,
 }

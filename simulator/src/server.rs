@@ -106,7 +106,14 @@ pub struct Access {
 }
 
 impl Access {
-    /// Whether requests to this host are answered.
+    /// Whether requests to this host are answered. If other machines may reach the server, they may name it by any
+    /// address: DNS rebinding needs a name.
+    fn answers(&self, authority: &Authority) -> bool {
+        let host = authority.host().trim_matches(['[', ']']);
+        self.knows(authority) || (self.beyond_this_machine && host.parse::<IpAddr>().is_ok())
+    }
+
+    /// Whether this host is this machine, or one that was named.
     pub(crate) fn knows(&self, authority: &Authority) -> bool {
         let host = authority.host().to_ascii_lowercase();
         let is_address = |host: &str| {
@@ -194,11 +201,11 @@ async fn serve_connection(
 /// lets its own host name resolve to 127.0.0.1, to read the responses of this server. The requests of such a page carry
 /// the page's host name.
 fn is_local<B>(request: &Request<B>, access: &Access) -> bool {
-    host(request.headers()).is_some_and(|host| access.knows(&host))
+    host(request.headers()).is_some_and(|host| access.answers(&host))
         && request
             .uri()
             .authority()
-            .is_none_or(|authority| access.knows(authority))
+            .is_none_or(|authority| access.answers(authority))
 }
 
 /// The `Host` header, if present and valid.

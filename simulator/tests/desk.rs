@@ -198,6 +198,86 @@ fn pasted(provider: &str) -> Vec<String> {
     screen
 }
 
+/// Starts a desk with these settings, which `--set` takes, and runs its first printed command. Returns the response.
+fn first_command(settings: &[&str]) -> String {
+    let (port, api_port) = (free_port().to_string(), free_port().to_string());
+    let mut arguments = vec!["--port", &port, "--api-port", &api_port];
+    arguments.extend(settings.iter().flat_map(|setting| ["--set", setting]));
+    let desk = Desk::start(&arguments);
+    let screen = desk.until("Below is the log");
+    let send = screen
+        .iter()
+        .find(|line| line.trim_start().starts_with("curl"))
+        .unwrap();
+    paste(send, "")
+}
+
+#[test]
+fn the_printed_number_is_of_an_allowed_country() {
+    let listed = std::env::temp_dir().join(format!("otp-lambda-desk-{}.json", std::process::id()));
+    std::fs::write(&listed, r#"{"allowedCountries": ["FR"]}"#).unwrap();
+    let file = format!("CONFIG_FILE={}", listed.display());
+    for (settings, calling_code) in [
+        (&["ALLOWED_COUNTRIES=FR"][..], "33"),
+        (&["ALLOWED_COUNTRIES=FR", "API_AUTH=none"], "33"),
+        (&["ALLOWED_COUNTRIES=NL,DE"], "49"),
+        (&["ALLOWED_COUNTRIES=FR,US"], "1"),
+        (
+            &["ALLOWED_COUNTRIES=FR", "PROVIDER=end-user-messaging"],
+            "33",
+        ),
+        // The desk's own setting allows every country, and a list in the file takes its place.
+        (&[&file], "33"),
+        (&[&file, "API_AUTH=none"], "33"),
+    ] {
+        let sent = first_command(settings);
+        assert!(
+            sent.contains(r#""status":"pending""#)
+                && sent.contains(&format!(r#""destinationNumber":"+{calling_code}***"#)),
+            "{settings:?}: {sent}"
+        );
+    }
+    std::fs::remove_file(listed).unwrap();
+}
+
+#[test]
+fn a_desk_that_other_machines_reach_answers_to_every_address_but_to_no_other_name() {
+    for (settings, answered) in [
+        (
+            &["--set", "BIND=0.0.0.0"][..],
+            ["192.0.2.7", "[2001:db8::7]", "127.0.0.1", "desk.test"],
+        ),
+        (
+            &["--set", "BIND=0.0.0.0", "--set", "HOST=desk.example"],
+            ["192.0.2.7", "desk.example", "localhost", "desk.test"],
+        ),
+        // The control: only this machine reaches this one.
+        (&[], ["127.0.0.1", "localhost", "[::1]", "192.0.2.7"]),
+    ] {
+        let (port, api_port) = (free_port().to_string(), free_port().to_string());
+        let desk = Desk::start(&[&["--port", &port, "--api-port", &api_port], settings].concat());
+        let screen = desk.until("Below is the log").join("\n");
+        // The printed addresses can be opened on this machine.
+        assert!(
+            screen.contains(&format!("http://127.0.0.1:{port} ")),
+            "{screen}"
+        );
+        let [known @ .., unknown] = &answered;
+        for port in [&port, &api_port] {
+            let status = |host: &str| {
+                let command = format!(
+                    "curl -s -o /dev/null -w '%{{http_code}}' http://127.0.0.1:{port}/inbox -H 'host: {host}:{port}'"
+                );
+                paste(&command, "")
+            };
+            for host in known {
+                assert_ne!(status(host), "403", "{settings:?} {host}");
+            }
+            assert_eq!(status(unknown), "403", "{settings:?} {unknown}");
+        }
+    }
+}
+
 /// The last column of the page's table has the responses of the service.
 #[test]
 fn the_service_responds_to_every_scenario_number_as_the_desk_page_says() {
@@ -369,6 +449,42 @@ impl Events {
     }
 }
 
+#[test]
+fn an_event_has_a_name_or_a_path() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let invoke = |event: &str| {
+        let (port, api_port) = (free_port().to_string(), free_port().to_string());
+        let output = Command::new(env!("CARGO_BIN_EXE_simulator"))
+            .args(["--port", &port, "--api-port", &api_port, "--invoke", event])
+            .current_dir(root)
+            .output()
+            .unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        (output.status.success(), printed, said)
+    };
+    for event in [
+        "send.http-v2",
+        "send.http-v2.json",
+        "events/send.http-v2",
+        "events/send.http-v2.json",
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../events/send.http-v2.json"),
+    ] {
+        let (succeeded, printed, said) = invoke(event);
+        assert!(succeeded && printed.contains("HTTP 202"), "{event}: {said}");
+    }
+    for event in ["send.http-v3", "", "events", "/nowhere/send"] {
+        let (succeeded, _, said) = invoke(event);
+        assert!(
+            !succeeded
+                && said.contains("EVENT is a file, or one of cancel.alb, ")
+                && said.contains(" verify.rest-v1."),
+            "{event}: {said}"
+        );
+        assert!(!said.contains("env,"), "{said}");
+    }
+}
+
 /// Every file in `events/`, in an order in which it has something to do.
 #[test]
 fn every_event_does_something_useful_on_the_desk() {
@@ -442,6 +558,8 @@ fn every_event_does_something_useful_on_the_desk() {
     let files: BTreeSet<String> = files
         .map(|file| file.unwrap().file_name().into_string().unwrap())
         .map(|name| name.strip_suffix(".json").unwrap().to_owned())
+        // The variables for `sam local invoke` are no event.
+        .filter(|name| name != "env")
         .collect();
     assert_eq!(used, files);
 }

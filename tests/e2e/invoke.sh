@@ -5,16 +5,20 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
+# An event has a path, or a name in events/, such as send.http-v2.
 event="$1"
+for place in "$1.json" "events/$1.json" "events/$1"; do
+    [ -f "$event" ] || event="$place"
+done
 [ -f "$event" ] || {
-    echo "There is no event $event. The events are:" >&2
-    ls events/*.json >&2
+    echo "There is no event $1. EVENT is a file, or one of these:" >&2
+    (cd events && ls -- *.json) | grep -v '^env[.]json$' | sed 's/[.]json$//' >&2
     exit 2
 }
 
 phone=http://127.0.0.1:6870
 [ -n "${OTP_E2E_SAM:-}" ] || {
-    echo "make invoke-packaged needs Python 3.10 or later, for SAM. Without Python, try: make invoke" >&2
+    echo "make invoke-packaged needs SAM, for which it needs Python 3.10 or later. Without Python, try: make invoke" >&2
     exit 1
 }
 
@@ -26,7 +30,7 @@ fi
 # If `make run` is running, its simulator is used. The message is then in its inbox, and the code can be verified.
 if ! curl -fsS "$phone/inbox" >/dev/null 2>&1; then
     cargo build --quiet --package simulator
-    target/debug/simulator --phone-only --port 6870 >/dev/null &
+    target/debug/simulator --phone-only --port 6870 --set HOST=host.docker.internal >/dev/null &
     simulator=$!
     trap 'kill $simulator 2>/dev/null || true' EXIT
     for _ in $(seq 100); do
@@ -52,15 +56,25 @@ settings=(
 )
 
 if docker info >/dev/null 2>&1; then
-    variables=$(printf '"%s",' "${settings[@]}" | sed 's/=/":"/g; s/,$//')
-    printf '{"Function":{%s}}' "$variables" >target/e2e/invoke.json
-    env "${settings[@]}" sam local invoke Function --event "$event" --docker-network host \
+    # Under this name a container reaches this machine. Docker Desktop knows the name. On Linux, the container gets the
+    # network of this machine, and an entry for the name.
+    host=host.docker.internal
+    if ! curl -fsS -H "host: $host:6870" "$phone/inbox" >/dev/null 2>&1; then
+        echo "The desk that is running does not answer containers. Start it with: make run HOST=$host" >&2
+        exit 1
+    fi
+    set --
+    if [ "$(uname -s)" = Linux ] && [ "$(docker info --format '{{.OperatingSystem}}')" != "Docker Desktop" ]; then
+        set -- --docker-network host --add-host "$host:127.0.0.1"
+    fi
+    sed "s/\"OTP_PROVIDER\": \"pinpoint\"/\"OTP_PROVIDER\": \"${PROVIDER:-pinpoint}\"/" events/env.json >target/e2e/invoke.json
+    env "${settings[@]}" sam local invoke Function --event "$event" ${1+"$@"} \
         --env-vars target/e2e/invoke.json --parameter-overrides "Architecture=$OTP_E2E_ARCHITECTURE"
     exit
 fi
 
 [ -n "${OTP_E2E_RIE:-}" ] || {
-    echo "make invoke-packaged needs Docker on this system, because the runtime emulator runs on Linux only." >&2
+    echo "make invoke-packaged needs Docker on this system, because the runtime emulator runs on Linux only: https://docs.docker.com/get-docker/" >&2
     exit 1
 }
 # Two free ports. An outgoing connection could take a higher one before the emulator listens.

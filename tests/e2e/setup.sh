@@ -29,6 +29,7 @@
 # If a part cannot be installed, the script says why and goes on. The script ends with an error if this part was named in the
 # arguments, or if OTP_SKIP_NOTHING is 1.
 set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/../needs.sh"
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 here="$root/tests/e2e"
@@ -72,22 +73,12 @@ quietly() {
 python=""
 python_version=""
 
-find_python() {
-    local candidate
-    for candidate in "${OTP_PYTHON:-python3}" python3.13 python3.12 python3.11 python3.10; do
-        python_version="$("$candidate" -c 'import sys; sys.exit("old" if sys.version_info < (3, 10) else print(sys.version))' 2>/dev/null)" || continue
-        python="$(command -v "$candidate")"
-        return 0
-    done
-    return 1
-}
-
 # virtual_environment NAME PURPOSE: installs requirements-NAME.txt, again when that file, Python or the path has changed.
 virtual_environment() {
     local name="$1" purpose="$2" state
     local requirements="$here/requirements-$name.txt"
     if [ -z "$python" ]; then
-        skip "$purpose: needs Python 3.10 or later"
+        skip "$purpose: $(lack python)"
         return 0
     fi
     state="$(fingerprint "$python" "$python_version" "$out" -- "$requirements")"
@@ -99,7 +90,7 @@ virtual_environment() {
     rm -rf "${out:?}/$name"
     if ! "$python" -c 'import ensurepip, venv' 2>>"$log" || ! quietly "$python" -m venv "$out/$name"; then
         rm -rf "${out:?}/$name"
-        skip "$purpose: python3 cannot make virtual environments (Debian: apt install python3-venv)"
+        skip "$purpose: $python cannot make virtual environments (Debian: apt install python3-venv)"
         return 0
     fi
     # The requirements file lists the dependencies, too. With --no-deps, pip installs nothing that is not in this file. If a
@@ -116,8 +107,8 @@ virtual_environment() {
 # node_packages NAME PURPOSE: installs NAME/package-lock.json, again when that file or Node has changed.
 node_packages() {
     local name="$1" purpose="$2" state
-    if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
-        skip "$purpose: needs Node with npm"
+    if [ -n "$(lack node)" ]; then
+        skip "$purpose: $(lack node)"
         return 0
     fi
     state="$(fingerprint "$(node --version)" -- "$here/$name/package.json" "$here/$name/package-lock.json")"
@@ -145,8 +136,8 @@ crate() {
         [ "$named" -gt 0 ] || say "$name is ready"
         return 0
     fi
-    if ! command -v cargo >/dev/null; then
-        skip "$purpose: needs Rust"
+    if [ -n "$(lack rust)" ]; then
+        skip "$purpose: $(lack rust)"
         return 0
     fi
     say "$name: building $program $version under target/e2e (minutes) …"
@@ -164,8 +155,8 @@ crate() {
 dynamodb_local() {
     local purpose="$1" state name=dynamodb-local version=2.9.30
     local sum=c5379e44bbf311fab2779961ddb1f8734907bd21c79a6843e590ec1c5280439836665e89aa515dbad6908422c7cf1129e91cb5a3b4c1ea7888a17b9002749ec1
-    if ! command -v npm >/dev/null || ! command -v java >/dev/null; then
-        skip "$purpose: needs Node with npm, and Java 17 (Debian: apt install default-jre-headless)"
+    if [ -n "$(lack node)$(lack java)" ]; then
+        skip "$purpose: $(lack node) $(lack java)"
         return 0
     fi
     state="$(printf '%s\n' "$version" "$sum" | cksum)"

@@ -247,7 +247,7 @@ NEWER_THAN_BASH_3_2 = {
 }
 
 
-@pytest.mark.parametrize("script", ["operate.sh", "tests/e2e/setup.sh", "tests/e2e/with-tools.sh", "tests/e2e/invoke.sh"])
+@pytest.mark.parametrize("script", ["operate.sh", "tests/e2e/setup.sh", "tests/e2e/with-tools.sh", "tests/e2e/invoke.sh", "tests/needs.sh"])
 def test_the_scripts_of_users_run_on_bash_3_2(script):
     lines = [line for line in (ROOT / script).read_text().splitlines() if not line.lstrip().startswith("#")]
     for what, (pattern, example) in NEWER_THAN_BASH_3_2.items():

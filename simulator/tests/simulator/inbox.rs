@@ -25,7 +25,7 @@ async fn the_newest_message_comes_first_and_has_every_field() {
             "text": format!("This is your One Time Password: {code} from ExampleCorp"), "code": code,
             "referenceId": "signup", "sentAt": message["sentAt"], "expiresAt": message["expiresAt"],
             "messageId": simulator.inbox()[0].message_id, "service": "pinpoint", "voiceId": null, "template": null,
-            "used": false,
+            "used": false, "attempts": 3, "attemptsLeft": 3,
             "feedback": null,
         })
     );

@@ -394,7 +394,7 @@ describe('the inbox page', { concurrency: 4 }, () => {
       const { page } = await open(t, simulator, { permissions: ['clipboard-read', 'clipboard-write'] })
       await page.getByRole('heading', { name: 'No texts yet' }).waitFor()
       await page.getByText('Paste this into a terminal:').waitFor()
-      assert.equal(await page.title(), 'Inbox')
+      assert.equal(await page.title(), 'otp-lambda desk')
       assert.equal(await page.locator('#list').isVisible(), false)
       const command = await page.locator('#command').textContent()
       assert.ok(command.startsWith('curl ') && command.includes(simulator.api ?? simulator.phone), command)
@@ -455,7 +455,7 @@ describe('the inbox page', { concurrency: 4 }, () => {
     const before = await left(rows.nth(0))
     await eventually(async () => assert.ok((await left(rows.nth(0))) < before))
 
-    assert.equal(await page.title(), 'Inbox (2)')
+    assert.equal(await page.title(), 'otp-lambda desk (2)')
     assert.equal(await page.locator('#count').textContent(), '2 texts')
     assert.equal(await page.evaluate(() => window.stillHere), true, 'the page was reloaded')
     await page.reload()
@@ -489,6 +489,39 @@ describe('the inbox page', { concurrency: 4 }, () => {
     await eventually(async () => assert.deepEqual(await inbox(simulator), []))
     await sent(simulator, { destinationNumber })
     assert.equal((await send(simulator, { destinationNumber })).status, 429)
+  })
+
+  test('a message shows how many guesses are left', async (t) => {
+    const simulator = await start(t)
+    const { page } = await open(t, simulator)
+    const destinationNumber = '+14255550142'
+    await sent(simulator, { destinationNumber })
+    const left = (await texts(page, 1)).nth(0).locator('.left')
+    const [{ code }] = await inbox(simulator)
+    const guess = (otp) =>
+      fetch(`${simulator.api}/otp/verify`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ destinationNumber, otp }),
+      })
+    const wrong = (add) => [...code].map((digit) => (Number(digit) + add) % 10).join('')
+    assert.match(await left.textContent(), /^expires in \d+:\d\d$/)
+    for (const [add, says] of [
+      [1, /^expires in \d+:\d\d, 2 guesses left$/],
+      [2, /^expires in \d+:\d\d, 1 guess left$/],
+      [3, /^no guesses left$/],
+    ]) {
+      await guess(wrong(add))
+      await eventually(async () => assert.match(await left.textContent(), says))
+    }
+    assert.notEqual((await guess(code)).status, 200)
+    // The guesses at a code say nothing about the next code.
+    await page.locator('summary', { hasText: 'Clock and failures' }).click()
+    await page.getByRole('button', { name: 'Start over' }).click()
+    await eventually(async () => assert.deepEqual(await inbox(simulator), []))
+    await sent(simulator, { destinationNumber })
+    const again = (await texts(page, 1)).nth(0).locator('.left')
+    await eventually(async () => assert.match(await again.textContent(), /^expires in \d+:\d\d$/))
   })
 
   test('every language is marked as such, and a hostile brand is shown as text', async (t) => {
