@@ -199,8 +199,9 @@ fn has_countries(options: &Options) -> bool {
     // The function reports a file that cannot be read.
     let content: Option<Value> = content.and_then(|content| serde_json::from_slice(&content).ok());
     content.is_some_and(|content| {
-        content["allowedCountries"]
-            .as_array()
+        content
+            .get("allowedCountries")
+            .and_then(Value::as_array)
             .is_some_and(|countries| !countries.is_empty())
     })
 }
