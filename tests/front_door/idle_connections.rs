@@ -91,7 +91,7 @@ impl Peer {
     fn order(&self, order: Order) {
         let open = self.orders.send(order).unwrap();
         assert_eq!(open, 1, "one connection is open");
-        self.obeyed.recv_timeout(Duration::from_secs(60)).unwrap();
+        self.obeyed.recv_timeout(Duration::from_mins(1)).unwrap();
     }
 
     fn connections(&self) -> usize {
