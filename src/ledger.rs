@@ -2,7 +2,7 @@
 //!
 //! Each method is one atomic step on one item. The service decides the order of the steps.
 //!
-//! A step that fails with [`Unavailable`] may have been carried out all the same. The service orders its steps so that
+//! A step that fails with [`Unavailable`] may nevertheless have been carried out. The service orders its steps so that
 //! such a step can waste budget or an attempt, but can never let a limit be exceeded.
 
 mod digest;

@@ -78,7 +78,7 @@ impl PhoneNumber {
     }
 
     /// Parses a number as [`parse`](Self::parse) does. If the metadata refuses the number, `opens` decides whether the
-    /// number is accepted all the same. A number that `opens` has accepted has no country, and its type is
+    /// number is nevertheless accepted. A number that `opens` has accepted has no country, and its type is
     /// [`NumberType::Unassigned`].
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 //! changed.
 //!
 //! Typed structs would refuse the whole event if AWS changed one field or an emulator left one out. In raw JSON, a
-//! field counts as absent if it is missing, null or of another type. The other fields are read all the same.
+//! field counts as absent if it is missing, null or of another type. The other fields are still read.
 
 use super::define::Round;
 use crate::json::{self, Entries};

@@ -136,7 +136,7 @@ impl Service {
         // guessed at without limit. And if the function crashes after this step, the person can still verify the code.
         let issuer = self.issuer(is_test, code_reference);
         // `begun` takes note of the send before the ledger does. If the write to the ledger has an unclear outcome, the
-        // send must be settled all the same.
+        // send must still be settled.
         let prepared = begun.prepared.insert(PreparedSend {
             reference,
             known_as,

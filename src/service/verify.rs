@@ -443,10 +443,10 @@ async fn note(
     call.best_effort("note", noted).await;
 }
 
-/// Marks the verification as verified. If several right answers arrive at once, this step succeeds for only one.
-/// If the step fails, it is tried a second time. Without a second try, the person would have to start over, because the
+/// Marks the verification as verified. If several right answers arrive at once, this step succeeds for only one. If the
+/// step fails, it is tried a second time. Without a second try, the person would have to start over, because the
 /// provider does not accept the code again. The second try is safe: if the first try was carried out and only its
-/// response was lost, the item names this request's winner.
+/// response was lost, the item names this request as the winner.
 async fn consume(
     limits: &Limits,
     guess: &Guess,

@@ -805,7 +805,7 @@ async fn no_id_of_a_message_that_aws_knows_is_in_the_table() {
     assert!(verifications.all(|stored| stored.message_id.is_none()));
     let keys = format!("{:?}", world.ledger.idempotency_keys());
     assert!(keys.contains("sealed:") && !keys.contains(&id), "{keys}");
-    // The same key gets the same response all the same.
+    // The same key still gets the same response.
     let again = world.event(&event).await;
     assert_eq!(again.body, sent.body);
 }

@@ -186,7 +186,7 @@ fn verification(emulator: &Emulator) -> Option<String> {
     item.map(|item| item["st"].as_str().unwrap().to_owned())
 }
 
-/// The steps before are so slow that the reservation of the key is cut off. The reservation was done all the same.
+/// The steps before are so slow that the reservation of the key is cut off. The reservation was done nevertheless.
 #[tokio::test(start_paused = true)]
 async fn a_key_whose_reservation_is_cut_is_released() {
     let world = World::new(Duration::from_millis(100));

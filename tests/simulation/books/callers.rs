@@ -90,8 +90,8 @@ impl Books {
             return;
         }
         let otp = seen.intent.otp.clone();
-        // A client may make one request twice, and both requests count as one winner. If another code wins for the same
-        // winner in between, both requests report the success of that other code.
+        // A client may make one request twice, and both requests count as one winner. If this winner succeeds with a
+        // second code in between, both requests report the success of the second code.
         let own =
             seen.right
                 .zip(seen.won.clone().or_else(|| seen.paid.clone()))
