@@ -289,8 +289,8 @@ pub trait Ledger: Send + Sync {
         outcome: GuessOutcome,
     ) -> Result<(), Unavailable>;
 
-    /// Marks a verification as verified if it has this generation and is open. From then until `used_until`, the code
-    /// is refused as used. If `used_until` is `None`, the code may verify again.
+    /// Marks a verification as verified if the verification has this generation and is open. From then until
+    /// `used_until`, the code is refused as used. If `used_until` is `None`, the code may verify again.
     async fn consume(
         &self,
         item: &ItemName,
@@ -299,8 +299,8 @@ pub trait Ledger: Send + Sync {
         used_until: Option<Millis>,
     ) -> Result<Transition, Unavailable>;
 
-    /// Ends an open verification if it has this generation. If there were no condition on the generation, a cancel that
-    /// arrives late would end a newer code.
+    /// Ends an open verification if the verification has this generation. If there were no condition on the generation,
+    /// a cancel that arrives late would end a newer code.
     async fn cancel(
         &self,
         item: &ItemName,

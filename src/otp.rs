@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 /// A guess at a code.
 ///
-/// The type has no `Display`, `Serialize`, `PartialEq` or `Clone`, and its `Debug` hides the code, so that it cannot be
+/// The type has no `Display`, `Serialize`, `PartialEq` or `Clone`, and its `Debug` hides the code. So no code can be
 /// printed, compared or copied by mistake.
 ///
 /// ```compile_fail,E0277

@@ -156,8 +156,8 @@ impl Texts {
         }
     }
 
-    /// The SMS in exactly this language, complete except for the code, which will have this length. `None` if this
-    /// language has no text.
+    /// The SMS in exactly the language `language`, with everything but the code. `code_length` is the length that the
+    /// code will have. `None` if the language has no text.
     ///
     /// In the brand, braces become parentheses, and characters that control lines or direction become spaces. So a
     /// brand can add neither a placeholder nor a line. The second sentence of a built-in text asks the reader not to

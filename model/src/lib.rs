@@ -1,8 +1,8 @@
 //! A model of verifications, numbers, providers and the operator.
 //!
 //! The model is so small that a program can visit every order of its steps. Each step of the ledger is one step of the
-//! model, and so is each request to a provider. Between any two steps of a request, other requests may run, and this
-//! request may fail, lose an answer or die. The model shares no code with the service.
+//! model, and so is each request to a provider. Between any two steps of a request, other requests may run, and the
+//! first request may fail, lose an answer or die. The model shares no code with the service.
 #![expect(
     clippy::indexing_slicing,
     reason = "all indexes are small numbers of the model's own"

@@ -8,7 +8,7 @@ pub struct Brands {
     pub listed: Vec<String>,
 }
 
-/// The most digits of a brand that the operator has not listed. If a text has more digits, phones mistake it for a
+/// The most digits of a brand that the operator has not listed. If a text has more digits, phones take the digits for a
 /// phone number and offer to call this number.
 const MOST_DIGITS: usize = 6;
 

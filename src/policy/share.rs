@@ -12,7 +12,7 @@ const SPLIT_FROM: Duration = Duration::from_hours(1);
 const LEAST_LOCK: u32 = 35;
 
 /// The percentage of each joint limit that belongs to sign-ins. The rest belongs to HTTP. Each door has counters of its
-/// own, so the joint limit holds only because each door keeps to its own part.
+/// own. The joint limit holds because each door keeps to its own part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SignInShare(u8);
 

@@ -1,5 +1,5 @@
 //! Several sessions, and triggers that are delivered again. A sign-in costs one message, a new session restores no
-//! attempts, and a code is valid for one session.
+//! attempts, and a code signs in only one session.
 
 use crate::pool::{HALF_A_MINUTE, Next, OTHER, SignIn, User, answer_correct, user, world, wrong};
 use crate::world::{KEY, NUMBER, file};

@@ -110,8 +110,8 @@ pub(crate) enum Progress {
         settle: bool,
         finish: bool,
     },
-    /// A send that was refused or got no clear answer. If the send may have written the next generation, it takes this
-    /// write back. After that, it gives its idempotency key back.
+    /// A send that was refused or got no clear answer. If the send may have written the next generation, the send takes
+    /// this write back. After that, the send gives its idempotency key back.
     TakeBack {
         planned: Planned,
         undo: bool,
