@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # run.sh NAME: runs a part of benches/ on the packaged function, for `make bench` and `make bench-counts`. If necessary,
-# it builds the package and installs valgrind first. Call it through with-tools.sh.
+# the script builds the package and installs valgrind first. Call the script through with-tools.sh.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -5,7 +5,7 @@
 //! references only ever have the plain spelling. Input that is already plain is scanned once and not copied.
 //!
 //! No function changes the value of a digit, or the order of the digits. A character stays if it is neither a digit nor
-//! a separator nor an invisible mark, and the parser then refuses it.
+//! a separator nor an invisible mark, and the parser then refuses this character.
 
 mod characters;
 

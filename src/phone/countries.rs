@@ -1,7 +1,7 @@
 //! Generated, do not edit. Source: libphonenumber 9.0.42, from the crate `rlibphonenumber` 2.2.15.
 //!
-//! `cargo test --workspace --test phone -- --ignored write_the_table` writes it, and every `cargo test` compares it
-//! with its source. `tests/phone/table.rs` derives it.
+//! `cargo test --workspace --test phone -- --ignored write_the_table` writes this file, and every `cargo test` compares
+//! the file with its source. `tests/phone/table.rs` derives the table.
 
 use super::plan::{CallingCode, Leaf, MAIN, NOBODY, Table};
 

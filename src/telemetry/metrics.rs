@@ -1,5 +1,5 @@
 //! CloudWatch metrics as members of log lines, in CloudWatch's embedded metric format. CloudWatch reads them from the
-//! log, so the function needs no permission and no request for them.
+//! log, so the function needs no permission and no request for the metrics.
 
 use serde_json::{Value, json};
 use std::fmt;

@@ -3,8 +3,8 @@
     boto3_end_user_messaging.py round   CHANNEL NUMBER
     boto3_end_user_messaging.py errors  N_SEND N_VERIFY N_FEEDBACK
 
-`round` sends a code by TEXT, VOICE or WHATSAPP and reads it from the simulator's inbox. Then it validates a wrong code, the
-right code and the right code again, gives feedback, and prints all results.
+`round` sends a code by TEXT, VOICE or WHATSAPP and reads it from the simulator's inbox. Then `round` validates a wrong code,
+the right code and the right code again, gives feedback, and prints all results.
 
 `errors` calls each operation as often as the arguments say, and prints the error of each call.
 

@@ -67,8 +67,8 @@ pub(crate) const JUDGEMENTS: &[Judgement] = &[
     other(52, &["1"], ALL, Hint::MexicanOne),
     // Argentina: from abroad, a mobile number is 9, area code, number. At home it is area code, 15, number. Networks
     // also deliver a message to the area code and the number alone. If this form were accepted, one phone would have
-    // two spellings. Landlines have this form, too, and are refused with it. Refusing them does no harm, because they
-    // take no SMS.
+    // two spellings. Landlines have this form, too, so landlines are also refused. To refuse landlines does no harm,
+    // because landlines take no SMS.
     other(54, &["123"], ALL, Hint::ArgentineNine),
     // Brazil: 90 asks for a reversed charge, and no area code starts with it.
     other(55, &["9", "0"], ALL, Hint::Domestic),

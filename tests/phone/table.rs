@@ -611,8 +611,8 @@ fn render(
     format!(
         r#"//! Generated, do not edit. Source: libphonenumber {metadata}, from the crate `rlibphonenumber` {release}.
 //!
-//! `cargo test --workspace --test phone -- --ignored write_the_table` writes it, and every `cargo test` compares it
-//! with its source. `tests/phone/table.rs` derives it.
+//! `cargo test --workspace --test phone -- --ignored write_the_table` writes this file, and every `cargo test` compares
+//! the file with its source. `tests/phone/table.rs` derives the table.
 
 use super::plan::{{CallingCode, Leaf, MAIN, NOBODY, Table}};
 

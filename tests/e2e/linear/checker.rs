@@ -70,7 +70,7 @@ pub(crate) enum Return<P> {
     Complete,
     /// The operation returns although it has steps left. Each element is a part of these steps, called a rest, and each
     /// rest may happen later. If the search took further steps before the return, the search would find no other
-    /// answers. So it need not try them.
+    /// answers. So the search need not try further steps here.
     WithRests(Vec<P>),
     /// The operation has steps left, and there are two possibilities. Either the operation returns now, and each of
     /// these rests may happen later. Or the operation takes more steps before it returns.

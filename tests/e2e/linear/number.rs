@@ -141,7 +141,7 @@ fn cost(operation: &Operation, guess: Guess) -> Cost {
 
 /// Finds two kinds of wrong sends: sends that failed guesses should have stopped but did not, and sends that failed
 /// guesses stopped without a reason. If requests overlap, their order is not known, and a send is reported only if it
-/// is wrong in every possible order. A right guess clears all failures before it. Each guess is charged as a failure at
+/// is wrong in every possible order. A right guess clears all earlier failures. Each guess is charged as a failure at
 /// first, and a right guess also clears its own charge.
 pub(crate) fn wrongly_limited(history: &[Timed<Operation>]) -> Vec<String> {
     let is_before = |one: &Timed<Operation>, other: &Timed<Operation>| {
