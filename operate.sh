@@ -18,8 +18,8 @@
 #   lambda:InvokeFunction           on the alias operator-key, for the other commands with a NUMBER
 #   kms:Decrypt, kms:GenerateDataKey  on the table's key, if it is one of yours (KmsKeyArn)
 #
-# The script runs on bash 3.2, which macOS has. There, a failure inside $(…) does not end the subshell, so each command
-# substitution whose failure matters has its own `||`.
+# The script runs on bash 3.2, which macOS has. In bash 3.2, a failure inside $(…) does not end the subshell, so each
+# command substitution whose failure matters has its own `||`.
 set -euo pipefail
 
 stack="${STACK:-otp-lambda}"

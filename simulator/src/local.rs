@@ -153,8 +153,8 @@ impl Local {
     }
 }
 
-/// A number for examples: the one of the documentation, or one of the first allowed country. Only the simulator gets
-/// messages to it.
+/// A number for examples: the one of the documentation, or one of the first allowed country. Messages to this number go
+/// only to the simulator.
 fn number_for(allowed: &AllowedCountries) -> String {
     let countries = match allowed {
         AllowedCountries::Only(countries) if !countries.iter().any(|own| own.as_str() == "US") => {

@@ -106,8 +106,8 @@ pub struct Access {
 }
 
 impl Access {
-    /// Whether requests to this host are answered. If other machines may reach the server, they may name it by any
-    /// address: DNS rebinding needs a name.
+    /// Whether requests to this host are answered. If other machines may reach the server, a request may name the
+    /// server by any IP address. This is safe, because DNS rebinding needs a host name.
     fn answers(&self, authority: &Authority) -> bool {
         let host = authority.host().trim_matches(['[', ']']);
         self.knows(authority) || (self.beyond_this_machine && host.parse::<IpAddr>().is_ok())

@@ -22,10 +22,10 @@ pub const AMAZON_ROOTS: &str = include_str!("amazon-roots.pem");
 
 /// How long an idle connection is kept.
 ///
-/// While Lambda has frozen the function, AWS may close an idle connection. The longer a connection was idle, the more
-/// often its end is still on its way when the next request is written. Then nobody knows whether AWS has read the
-/// request. A failed send is not repeated, and the caller is told that a message may have been sent. A new connection
-/// costs only a few milliseconds, so an old connection is not worth this risk.
+/// While Lambda has frozen the function, AWS may close an idle connection. If the connection was idle for long, the
+/// message that closes it is more often still on its way when the next request is written. Then nobody knows whether
+/// AWS has read the request. A failed send is not repeated, and the caller is told that a message may have been sent. A
+/// new connection costs only a few milliseconds, so an old connection is not worth this risk.
 const IDLE_TIME_LIMIT: Duration = Duration::from_secs(20);
 
 /// An HTTPS client that trusts Amazon's roots, or those in `ca_bundle` (PEM) instead.
@@ -131,11 +131,11 @@ impl HttpClient for OneConnector {
     }
 }
 
-/// Lets the idle connections notice their ends before a request chooses one.
+/// Lets idle connections notice that they have ended, before a request chooses one of them.
 ///
-/// When the function goes on after a freeze, the kernel knows that AWS has ended a connection, but the connection's task
-/// has not yet run. Without this step, the request could run first. It would be written to the connection that has ended,
-/// and its failure would look like a failure after AWS has read the request.
+/// When the function goes on after a freeze, the kernel knows that AWS has ended a connection, but the connection's
+/// task has not yet run. Without this step, the request could run first. The request would be written to the connection
+/// that has ended. This failure would look like a failure after AWS has read the request.
 #[derive(Debug)]
 struct NoticesEnds(SharedHttpConnector);
 
@@ -144,7 +144,7 @@ impl HttpConnector for NoticesEnds {
         let connector = self.0.clone();
         HttpConnectorFuture::new(async move {
             // After the first pause, the runtime has asked the kernel and has woken the connections. After the second
-            // pause, they have run.
+            // pause, the tasks of the connections have run.
             tokio::task::yield_now().await;
             tokio::task::yield_now().await;
             connector.call(request).await

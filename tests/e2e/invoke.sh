@@ -57,7 +57,7 @@ settings=(
 
 if docker info >/dev/null 2>&1; then
     # Under this name a container reaches this machine. Docker Desktop knows the name. On Linux, the container gets the
-    # network of this machine, and an entry for the name.
+    # network of this machine, and a hosts entry for the name.
     host=host.docker.internal
     if ! curl -fsS -H "host: $host:6870" "$phone/inbox" >/dev/null 2>&1; then
         echo "The desk that is running does not answer containers. Start it with: make run HOST=$host" >&2

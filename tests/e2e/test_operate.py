@@ -2,7 +2,8 @@
 
     target/e2e/sam/bin/python -m pytest tests/e2e/test_operate.py
 
-The script runs with the first bash on the PATH. macOS has bash 3.2: to try another bash, put its directory first.
+The script runs with the first bash on the PATH. macOS has bash 3.2. To try another bash, put the directory of that bash
+first on the PATH.
 """
 
 import json

@@ -176,8 +176,8 @@ impl Scene {
         }
     }
 
-    /// Sends a code. On a machine with much else to do, a handshake can take longer than the function waits for it.
-    /// Then nothing was sent, and this sends again.
+    /// Sends a code. On a machine with much else to do, a handshake can take longer than the function waits for a
+    /// handshake. Then nothing was sent, and the code is sent again.
     async fn send(&self) -> Answer {
         loop {
             let answer = self
