@@ -351,8 +351,9 @@ fn is_name(character: char) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, '_' | '-')
 }
 
-/// The refusal for a number that cannot receive the message. AWS documents neither the exception nor its text, and the
-/// simulator guesses both. Two facts are certain: only the text gives the reason, and the text may contain the number.
+/// The refusal for a number that cannot receive the message. AWS documents neither the exception nor the text of the
+/// exception, so the simulator makes up both. Two facts are certain: only the text gives the reason, and the text may
+/// contain the number.
 fn undeliverable(failure: &Failure, to: &str) -> Option<Refusal> {
     Some(match failure {
         Failure::OptOut => Refusal::modelled(

@@ -58,8 +58,8 @@ impl Operation {
 /// Not every service has every failure: see [`applies_to`](Self::applies_to). One failure can also look different at
 /// two services. A failed delivery, for example, is a 200 with a status at Pinpoint, and an exception at End User
 /// Messaging. The descriptions of the variants have Pinpoint's exception names, and [`sees`](Self::sees) has the
-/// exception names of the other services. At End User Messaging, the texts of `OptOut` and `PermanentFailure` are
-/// guesses, because AWS does not document them.
+/// exception names of the other services. At End User Messaging, the texts of `OptOut` and `PermanentFailure` are made
+/// up, because AWS does not document these texts.
 ///
 /// In JSON, the names are in kebab case (`"close-after-reading"`), and `Slow` is `{"slow": milliseconds}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -36,7 +36,7 @@
 //!   do.
 //! - Every application ID exists, unless [`Simulator::know_only_applications`] restricts them. The simulated End User
 //!   Messaging has no configuration and no managed template, so every send must carry its own template.
-//! - The simulator guesses what AWS does not document.
+//! - Where AWS does not document what a service does, the simulator does this:
 //!   - Both services: a second send under the same reference replaces the first code. A right code
 //!     is accepted once, and only with the same capital and small letters. A guess under an unknown
 //!     reference is wrong. A code belongs to its reference, its number and the service that sent it.

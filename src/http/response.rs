@@ -123,7 +123,7 @@ pub(super) fn status(to: &PhoneNumber, status: &Status, Millis(now): Millis) -> 
     )
 }
 
-/// The success of a claim. Every other result is a problem document.
+/// The success of a redeem. Every other result is a problem document.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ClaimBody<'a> {
