@@ -18,7 +18,7 @@ pub const I6: u32 = 1 << 5;
 pub const I7: u32 = 1 << 6;
 /// Budgets are never overspent, by both doors together, and refused sends get back what they have spent.
 pub const I8: u32 = 1 << 7;
-/// An ended verification stays as it is until the next send, and the code of its text is never right again.
+/// An ended verification stays as it is until the next send, and the code of its message is never right again.
 pub const END: u32 = 1 << 8;
 /// The newest code on a phone can be verified: the record still names its issuer.
 pub const LIVE: u32 = 1 << 9;

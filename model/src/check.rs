@@ -84,7 +84,7 @@ impl Model {
     }
 }
 
-/// Whether a guess at the code of a text can be right by this record.
+/// Whether a guess at the code of a message can be right by this record.
 fn can_be_verified(record: &Record, code: usize, text: &state::Text) -> bool {
     let issuer = state::Issuer::Provider {
         provider: text.provider,

@@ -355,7 +355,7 @@ pub(crate) fn key_of(running: &Running) -> u8 {
     }
 }
 
-/// Marks the texts of a verification: none of their codes may be right any more.
+/// Marks the messages of a verification: none of their codes may be right any more.
 pub(crate) fn end_texts(state: &mut State, target: usize) {
     for text in state.texts.iter_mut().flatten() {
         text.has_ended |= usize::from(text.target) == target;

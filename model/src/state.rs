@@ -1,4 +1,4 @@
-//! The state of the model: the ledger, the provider's texts, and the requests that run.
+//! The state of the model: the ledger, the provider's messages, and the requests that run.
 
 pub use crate::request::{
     Answer, Challenge, Facts, Fate, Place, Refusal, Request, Running, is_of_sign_in, part,
@@ -19,10 +19,10 @@ pub const DECOY: usize = 2;
 pub const HTTP: usize = 0;
 pub const SIGN_INS: usize = 1;
 
-/// The most texts that can be sent.
+/// The most messages that can be sent.
 pub const TEXTS: usize = 4;
 
-/// The code that no text contains.
+/// The code that no message contains.
 pub const WRONG: u8 = 15;
 
 /// The name that no request, session or key has.
@@ -310,11 +310,11 @@ pub struct Text {
     pub provider: Provider,
     /// As in [`Issuer::Provider`].
     pub reference: u8,
-    /// When the request that sent the text began.
+    /// When the request that sent the message began.
     pub sent: Time,
     /// Until when the provider surely accepts the code.
     pub good_until: Time,
-    /// The idempotency key of the text's send.
+    /// The idempotency key of the message's send.
     pub key: u8,
     /// Whether the provider has accepted the code.
     pub is_used: bool,

@@ -44,7 +44,7 @@ async fn every_failure_of_a_send_has_its_code_and_reaches_the_provider_once() {
             1,
             "{failure:?}"
         );
-        // A caller may rely on a response that does not say that the text may have been sent.
+        // A caller may rely on a response that does not say that the message may have been sent.
         if !unknown && status != 202 {
             assert_eq!(world.simulator.inbox().len(), 0, "{failure:?}");
         }

@@ -54,7 +54,7 @@ fn typed_character(plain: char) -> BoxedStrategy<(char, String)> {
         .boxed()
 }
 
-/// A code that a person copies from a text, with the full stop of its sentence.
+/// A code that a person copies from a message, with the full stop of its sentence.
 fn typed_code(code: &str) -> impl Strategy<Value = String> + use<> {
     (typed(code), select(vec!["", ".", "。", "．"]))
         .prop_map(|(code, stop)| format!("{}{stop}", code.trim_end()))

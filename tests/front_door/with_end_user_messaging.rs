@@ -97,7 +97,7 @@ pub(crate) fn asked_to_verify(body: &Value) -> Value {
     json!({ "to": body["destinationIdentity"], "reference": body["referenceId"], "otp": body["code"] })
 }
 
-/// Every failure of a send: status, code, and whether the response says that the text may have been sent.
+/// Every failure of a send: status, code, and whether the response says that the message may have been sent.
 pub(crate) fn of_send(failure: &Failure) -> (u64, &'static str, bool) {
     match failure {
         Failure::Successful | Failure::Slow(_) => (202, "no code", false),

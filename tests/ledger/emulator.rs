@@ -175,7 +175,7 @@ impl Emulator {
         self.0.measures.store(true, Ordering::Relaxed);
     }
 
-    /// All items, with plain values. Numbers are texts.
+    /// All items, with plain values. Numbers are strings.
     pub(crate) fn items(&self) -> Vec<Value> {
         self.scan().into_iter().map(|item| plain(&item)).collect()
     }

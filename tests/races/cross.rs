@@ -230,7 +230,7 @@ async fn resent(store: Store, flaw: Option<Flaw>, seed: usize) -> (Result<(), St
     let words = [word(&hung), word(&again), word(&further), word(&last)];
     let kind = format!("{opened} opened, {} won", won.len());
     // Each verification has at most one success, however many codes it had. There are as many successes as callers that
-    // were told of a success. The record of the verification has the generation of the last text.
+    // were told of a success. The record of the verification has the generation of the last message.
     let texts = world.provider.texts().len();
     let generation = world
         .verification(&to, &Name::Default)

@@ -135,7 +135,7 @@ impl Attacker {
         self.world.provider.guesses().len()
     }
 
-    /// The number of codes that could be guessed: texts, and records without a text.
+    /// The number of codes that somebody could guess at: those of messages, and those of records without a message.
     fn codes(&self) -> usize {
         let records = self
             .world

@@ -44,7 +44,7 @@ struct State {
     texts: Mutex<Vec<Asked>>,
     guesses: Mutex<Vec<Asked>>,
     outcomes: Mutex<VecDeque<Outcome>>,
-    /// For each number, the plain references of all sends to it, and the references of all its texts.
+    /// For each number, the plain references of all sends to it, and the references of all its messages.
     references: Mutex<BTreeMap<String, Vec<ReferenceId>>>,
     /// Texts that were asked for without a record of them.
     unrecorded: AtomicUsize,
@@ -67,9 +67,9 @@ pub(crate) struct Asked {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Outcome {
     Sent,
-    /// The text is certainly not sent.
+    /// The message is certainly not sent.
     Refused,
-    /// The text is sent, and the response is lost.
+    /// The message is sent, and the response is lost.
     Unclear,
 }
 
@@ -97,7 +97,7 @@ impl Fake {
         }))
     }
 
-    /// The texts that were sent.
+    /// The messages that were sent.
     pub(crate) fn texts(&self) -> Vec<Asked> {
         self.0.texts.lock().unwrap().clone()
     }
@@ -139,7 +139,7 @@ impl Fake {
         code
     }
 
-    /// The code in the last text to this number.
+    /// The code in the last message to this number.
     pub(crate) fn newest_code(&self, to: &PhoneNumber) -> String {
         let texts = self.0.texts.lock().unwrap();
         texts

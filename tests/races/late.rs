@@ -1,6 +1,7 @@
 //! A late write is a request to the table that its caller no longer waits for. The write arrives after the caller has
 //! undone it, or after the next code was sent. A late write may use up a place, a budget, an attempt or a key for a
-//! time, until this place, budget, attempt or key expires. A late write must never allow an additional text or guess.
+//! time, until this place, budget, attempt or key expires. A late write must never allow an additional message or
+//! guess.
 
 use crate::fake::Outcome;
 use crate::store::{NewStore, Store, over_both_stores};
@@ -151,7 +152,7 @@ impl Landing {
     }
 }
 
-/// A world in which only this limit allows no more than three texts an hour.
+/// A world in which only this limit allows no more than three messages an hour.
 fn three_an_hour(step: &str, flaw: Option<Flaw>) -> Setup {
     let wide = Setup {
         limits: "20/1h",
@@ -177,7 +178,7 @@ fn three_an_hour(step: &str, flaw: Option<Flaw>) -> Setup {
     }
 }
 
-/// Sends a code and verifies it. Returns whether a text was sent.
+/// Sends a code and verifies it. Returns whether a message was sent.
 async fn send_and_verify(world: &World) -> bool {
     let is_sent = world.send(&number(1), &Name::Default).await.is_ok();
     if is_sent {
@@ -186,7 +187,7 @@ async fn send_and_verify(world: &World) -> bool {
     is_sent
 }
 
-/// Sends until a limit refuses. Returns how many texts have been sent in all.
+/// Sends until a limit refuses. Returns how many messages have been sent in all.
 async fn send_all(world: &World) -> usize {
     for _ in 0..9 {
         if !send_and_verify(world).await {
@@ -196,7 +197,7 @@ async fn send_all(world: &World) -> usize {
     world.provider.texts().len()
 }
 
-/// Asserts that there are this many texts in the first hour, and three in the second hour.
+/// Asserts that there are this many messages in the first hour, and three in the second hour.
 async fn texts_of_two_hours(world: &World, first: usize) -> Result<(), String> {
     let texts = send_all(world).await;
     check(texts == first, || format!("{texts} texts in an hour"))?;
@@ -337,7 +338,7 @@ async fn guess_wrong(world: &World, guesses: RangeInclusive<usize>) {
     }
 }
 
-/// The record of a send lands after the send has settled it. No text was sent.
+/// The record of a send lands after the send has settled it. No message was sent.
 async fn a_late_record_brings_no_guess(new: NewStore) {
     let attack = async |flaw| {
         for is_right in [true, false] {
@@ -347,7 +348,7 @@ async fn a_late_record_brings_no_guess(new: NewStore) {
             let texts = world.provider.texts().len();
             assert_eq!((told, texts), ("ledger_unavailable", 0));
             world.table.land().await;
-            // It looks like the record of a text that may have been sent. The next send belongs to it.
+            // It looks like the record of a message that may have been sent. The next send belongs to it.
             guess_wrong(&world, 1..=1).await;
             world.pass(MINUTE);
             assert!(world.send(&number(1), &Name::Default).await.is_ok());

@@ -102,7 +102,7 @@ async fn country_and_money_budgets_are_spent_exactly(new: NewStore) {
             all: Budget::parse_list("150/1h,2.5USD/24h").unwrap(),
             by_country: BTreeMap::from([
                 (jm, Budget::parse_list("20/24h").unwrap()),
-                // Enough for 31 texts, with a rest.
+                // Enough for 31 messages, with a rest.
                 (gb, Budget::parse_list("1USD/1h").unwrap()),
             ]),
             other_countries: Budget::parse_list("1000/24h").unwrap(),
@@ -143,7 +143,7 @@ async fn country_and_money_budgets_are_spent_exactly(new: NewStore) {
             ("mUS".to_owned(), of["US"]),
         ]);
         let within = texts.len() <= 150 && money <= 2_500_000 && of["JM"] <= 20 && of["GB"] <= 31;
-        // One of the two budgets for all countries has no room left for the cheapest text.
+        // One of the two budgets for all countries has no room left for the cheapest message.
         let used_up = texts.len() == 150 || money + 5810 > 2_500_000;
         check(within && used_up && spent == should_be, || {
             format!("{of:?}, {spent:?}, {told:?}")
@@ -157,7 +157,7 @@ async fn country_and_money_budgets_are_spent_exactly(new: NewStore) {
 /// Many sends begin at the same time, and every step refuses some of them. When the budget refuses a send, the counter
 /// of the prefix has already counted the send. When the number's windows refuse a send, the prefix has counted it and
 /// the budget has paid for it. When the provider refuses a send, the prefix, the budget and the windows have all
-/// counted it. In the end, only texts that were sent or may have been sent are counted.
+/// counted it. In the end, only messages that were sent or may have been sent are counted.
 async fn refused_sends_are_refunded(new: NewStore) {
     let race = async |store: Store, flaw| {
         let budgets = Budgets {

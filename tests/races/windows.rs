@@ -202,7 +202,7 @@ async fn the_windows_are_exact_over_three_days(new: NewStore) {
             let mut dice = Dice(seed);
             let mut some: Vec<&str> = COUNTS.into_iter().filter(|_| dice.roll(2) == 0).collect();
             some.push(COUNTS[usize::try_from(dice.roll(10)).unwrap()]);
-            // These few texts may live as long as the test.
+            // These few messages may live as long as the test.
             let limits: &'static str = some.join(",").leak();
             let run = run(
                 new(),

@@ -36,17 +36,17 @@ pub(crate) enum Invariant {
     I2,
     /// A generation has one success, and a success is redeemed once.
     I3,
-    /// An idempotency key sends one text.
+    /// An idempotency key sends one message.
     I4,
-    /// A text has its record before it is sent.
+    /// A message has its record before it is sent.
     I5,
     /// A success has the right number, reference and code. The code has not expired, and has not been used.
     I6,
     /// Sends to a number stay within every window.
     I7,
-    /// Budgets and prefixes are never overspent, and they count exactly the texts that were sent.
+    /// Budgets and prefixes are never overspent, and they count exactly the messages that were sent.
     I8,
-    /// Responses are true. Above all, an error says whether a text may have been sent.
+    /// Responses are true. Above all, an error says whether a message may have been sent.
     Truth,
     /// A code that arrived can be verified.
     Liveness,
@@ -79,7 +79,7 @@ pub(crate) struct Operation {
     codes_before: usize,
     /// The references under which the operation asked the provider.
     asked: BTreeSet<String>,
-    /// The record that the operation wrote before its text was sent.
+    /// The record that the operation wrote before its message was sent.
     opened: Option<(ItemName, u64)>,
     /// The verification and generation whose attempt the operation paid for, and the index of its chain.
     paid: Option<(ItemName, u64, usize)>,
@@ -119,7 +119,7 @@ struct Chain {
     first: Millis,
     ended: bool,
     canceled: bool,
-    /// Whether the provider refused the text. If so, there is no code.
+    /// Whether the provider refused the message. If so, there is no code.
     failed: bool,
     codes: u32,
     /// The sign-in session that the verification was begun in.

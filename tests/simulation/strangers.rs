@@ -31,7 +31,7 @@ struct Name {
     typed: Vec<String>,
     stored: String,
     number: PhoneNumber,
-    /// Whether a user who exists gets texts.
+    /// Whether a user who exists gets messages.
     is_verified: bool,
 }
 
@@ -561,7 +561,7 @@ async fn sign_ins_of_nobody(count: usize, keeps_places: bool) -> BTreeSet<ItemNa
             stored: typed.clone(),
             typed: vec![typed],
             number: number.clone(),
-            // A user without a verified number gets no text, either.
+            // A user without a verified number gets no message, either.
             is_verified: false,
         }
     };

@@ -287,7 +287,7 @@ fn plain(simulator: &Simulator, service: Service, operation: Operation) -> std::
     )
 }
 
-/// Whether the request had its effect: another text, a spent attempt, or recorded feedback.
+/// Whether the request had its effect: another message, a spent attempt, or recorded feedback.
 fn happened(simulator: &Simulator, service: Service, operation: Operation) -> bool {
     match operation {
         Operation::Send => simulator.inbox().len() == 3,

@@ -28,7 +28,7 @@ enum Sees {
 }
 use Sees::{Closed, Delivery, Exception, Invalid, Late, Silence};
 
-/// The outcome of a send to each number, and whether the text arrives.
+/// The outcome of a send to each number, and whether the message arrives.
 const SENDS: [(&str, Sees, bool); 14] = [
     ("10", Delivery("OPT_OUT", "opted out"), false),
     ("11", Delivery("PERMANENT_FAILURE", "unreachable"), false),

@@ -175,7 +175,7 @@ impl History {
         found.checking += started.elapsed();
     }
 
-    /// The texts that the answers about a reference name, in the order in which they were sent.
+    /// The messages that the answers about a reference name, in the order in which they were sent.
     fn texts_of(&self, reference: usize) -> Vec<&Message> {
         let is_named = |text: &&Message| {
             self.made.iter().any(|made| {
@@ -205,7 +205,7 @@ impl History {
         all
     }
 
-    /// The code of each text, as a guess.
+    /// The code of each message, as a guess.
     fn codes(&self, reference: usize) -> Vec<usize> {
         let guesses = self.guesses(reference);
         let texts = self.texts_of(reference).into_iter();
@@ -361,7 +361,7 @@ impl Shared<'_> {
         }
     }
 
-    /// Reads the code of the text that an answer names.
+    /// Reads the code of the message that an answer names.
     fn read_text(&self, reference: usize, answer: &Answer) {
         let Some(message) = &answer.message else {
             return;

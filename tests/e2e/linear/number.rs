@@ -46,7 +46,7 @@ fn begun(operation: &Operation, text: Option<usize>, state: &State) -> Next {
         (202, _, Some(text)) => {
             let bit = 1 << text;
             if state.sent[operation.reference] & bit != 0 {
-                // Another request with this key has sent the text.
+                // Another request with this key has sent the message.
                 return vec![over(state.clone())];
             }
             let taken = state.take().map(|mut after| {

@@ -1,4 +1,4 @@
-//! The requests of clients in a history, and the answers that they get. Small numbers name codes, texts and keys.
+//! The requests of clients in a history, and the answers that they get. Small numbers name codes, messages and keys.
 
 use serde_json::Value;
 
@@ -22,7 +22,7 @@ pub(crate) enum Request {
     Send {
         /// The idempotency key.
         key: Option<usize>,
-        /// The text that the answer names.
+        /// The message that the answer names.
         text: Option<usize>,
     },
     Verify {
@@ -44,7 +44,7 @@ pub(crate) struct Guess {
     pub(crate) name: usize,
     /// Whether no other request of the history has this guess at this verification.
     pub(crate) is_unique: bool,
-    /// Whether it is the code of a text.
+    /// Whether it is the code of a message.
     pub(crate) is_code: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The sequential specification of one verification: its texts, guesses and end, as clients and the phone see them.
+//! The sequential specification of one verification: its messages, guesses and end, as clients and the phone see them.
 //!
 //! A request takes several atomic steps, because it asks a provider in between. A send takes its idempotency key, reads
 //! the verification, replaces the verification's code, and afterwards makes the older codes worthless. A guess costs an
@@ -21,7 +21,7 @@ const MOST_SENDS: u8 = 3;
 pub(crate) const KEYS: usize = 3;
 
 pub(crate) struct Verification {
-    /// The code of each text, as a guess.
+    /// The code of each message, as a guess.
     pub(crate) codes: Vec<usize>,
     /// Whether the history is so long that a client may repeat a guess that got no verdict.
     pub(crate) is_long: bool,
@@ -61,13 +61,13 @@ pub(crate) struct State {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Phase {
-    /// A text is about to be sent.
+    /// A message is about to be sent.
     #[default]
     Reserved,
     Sent,
     Verified,
     Canceled,
-    /// No text was sent.
+    /// No message was sent.
     Failed,
 }
 
@@ -78,7 +78,7 @@ enum Key {
     Free,
     /// This request has taken the key.
     Taken(usize),
-    /// The key stands for this text.
+    /// The key stands for this message.
     Finished(usize),
 }
 
@@ -104,7 +104,7 @@ pub(crate) enum Progress {
     Plan,
     /// A send that writes the next generation.
     Write(Planned),
-    /// A send that has sent its text. The fields say what the send still has to record.
+    /// A send that has sent its message. The fields say what the send still has to record.
     Record {
         generation: u8,
         settle: bool,
@@ -469,7 +469,7 @@ impl Verification {
                 let Some(text) = context.text else {
                     return next;
                 };
-                // Each text is sent only once.
+                // Each message is sent only once.
                 if !state.sent.has(text) && answer.left == Some(planned.left.into()) {
                     after.sent = state.sent.with(text);
                     let record = Progress::Record {
@@ -660,7 +660,7 @@ impl Verification {
                 }
                 next
             }
-            // A resend has begun meanwhile. It ends the code only when its text is sent.
+            // A resend has begun meanwhile. The resend ends the code only when the message of the resend is sent.
             _ if state.is_open()
                 && state.begun == right.begun
                 && state.generation > right.generation

@@ -194,7 +194,7 @@ impl Books {
         }
     }
 
-    /// If the ledger says that no text was sent, checks that this is true.
+    /// If the ledger says that no message was sent, checks that this is true.
     pub(crate) fn saw_settlement(&mut self, key: &ItemName) {
         let stored = self
             .memory

@@ -92,8 +92,8 @@ impl Books {
         );
     }
 
-    /// Compares the ledger's counters with the texts that were sent or may have been sent. If the ledger never failed
-    /// in the run, the counters must have counted exactly these texts.
+    /// Compares the ledger's counters with the messages that were sent or may have been sent. If the ledger never
+    /// failed in the run, the counters must have counted exactly these messages.
     pub(crate) fn compare_counters(&mut self) {
         let mut budgets: BTreeMap<(ItemName, String), u64> = BTreeMap::new();
         let mut prefixes: BTreeMap<ItemName, u64> = BTreeMap::new();

@@ -118,7 +118,7 @@ impl Books {
         }
     }
 
-    /// Records that the provider sends the text.
+    /// Records that the provider sends the message.
     pub(crate) fn text_leaves(&mut self, message: &Message<'_>) {
         let current = self.current;
         let number = self.number_index(message.to);

@@ -31,7 +31,7 @@ const SECRET: &[u8] = b"the secret of two worlds, of forty-three characters";
 /// 2027-01-15, 07:50 UTC.
 pub(crate) const START: u64 = 1_799_999_400_000;
 
-/// The code that every text has.
+/// The code that every message has.
 pub(crate) const CODE: &str = "424242";
 
 pub(crate) fn hasher() -> Hasher {
@@ -56,7 +56,7 @@ pub(crate) struct Shared {
     pub(crate) latency: Duration,
     /// How long a step of the ledger takes.
     pub(crate) step_time: Duration,
-    /// The numbers that got texts.
+    /// The numbers that got messages.
     pub(crate) texts: Vec<String>,
     /// The steps of the current event.
     pub(crate) steps: Vec<&'static str>,
