@@ -240,7 +240,7 @@ async fn a_late_count_holds_one_place_until_the_window_ends(new: NewStore) {
     }
 }
 
-/// Until it lands, the place is held. It is given back once.
+/// Until the late write lands, the place is held. The place is given back once.
 async fn a_late_refund_gives_back_once(new: NewStore) {
     for step in ["uncount", "refund"] {
         let attack = async |flaw| {
@@ -348,7 +348,7 @@ async fn a_late_record_brings_no_guess(new: NewStore) {
             let texts = world.provider.texts().len();
             assert_eq!((told, texts), ("ledger_unavailable", 0));
             world.table.land().await;
-            // It looks like the record of a message that may have been sent. The next send belongs to it.
+            // The late record looks like the record of a message that may have been sent. The next send belongs to it.
             guess_wrong(&world, 1..=1).await;
             world.pass(MINUTE);
             assert!(world.send(&number(1), &Name::Default).await.is_ok());
@@ -361,7 +361,7 @@ async fn a_late_record_brings_no_guess(new: NewStore) {
             let asked = world.provider.guesses().len();
             check(asked == 3, || format!("asked {asked} times"))?;
         }
-        // It ends when its code would have expired.
+        // The verification ends when its code would have expired.
         let world = three_guesses(new(), flaw);
         world.table.delay("open");
         assert!(world.send(&number(1), &Name::Default).await.is_err());
