@@ -115,6 +115,20 @@ def test_a_command_that_needs_rust_says_so_first(tmp_path, command):
     assert "not found" not in done.stderr + done.stdout, done
 
 
+@pytest.mark.parametrize(
+    "env, says", [(None, "The tools are not installed. Install them with: make tools"), ("", "sam is not installed. To install")]
+)
+def test_tools_that_are_not_installed_are_named(tmp_path, env, says):
+    (tmp_path / "tests/e2e").mkdir(parents=True)
+    script = shutil.copy(ROOT / "tests/e2e/with-tools.sh", tmp_path / "tests/e2e")
+    if env is not None:
+        (tmp_path / "target/e2e").mkdir(parents=True)
+        (tmp_path / "target/e2e/env").write_text(env)
+    environment = {"PATH": programs(tmp_path / "bin")}
+    done = subprocess.run([script, "sam", "build"], capture_output=True, text=True, env=environment)
+    assert done.returncode != 0 and done.stderr.startswith(says) and done.stderr.count("\n") == 1, done.stderr
+
+
 def variables():
     """The settings that invoke.sh gives to the function."""
     script = (ROOT / "tests/e2e/invoke.sh").read_text()
