@@ -163,6 +163,7 @@ async fn handle(
     if let Some(address) = request::read_client_ip(&mut body)? {
         call.caller.address = Some(address);
     }
+    call.caller.device = request::read_device_token(&mut body)?;
     match operation {
         Operation::Send => send(service, body, call).await,
         Operation::Verify => verify(service, body, call).await,
@@ -199,8 +200,8 @@ async fn send(service: &Service, mut body: Body, call: &mut Call<'_>) -> Result<
 
 async fn verify(service: &Service, mut body: Body, call: &mut Call<'_>) -> Result<Response, Error> {
     let request = request::read_verify(service, &mut body, &call.caller)?;
-    let reference = service.verify(&request, call).await?;
-    Ok(response::verified(&reference))
+    let verified = service.verify(&request, call).await?;
+    Ok(response::verified(&verified))
 }
 
 /// Returns the status. With `"claim": true`, redeems the success instead.

@@ -234,6 +234,12 @@ pub trait Ledger: Send + Sync {
     /// Clears all failures of a number.
     async fn unlock(&self, item: &ItemName, now: Millis) -> Result<(), Unavailable>;
 
+    /// Remembers until `expires` that a device has verified a number.
+    async fn remember_device(&self, item: &ItemName, expires: Millis) -> Result<(), Unavailable>;
+
+    /// Whether a device has verified the number, and is still remembered.
+    async fn knows_device(&self, item: &ItemName, now: Millis) -> Result<bool, Unavailable>;
+
     async fn verification(&self, item: &ItemName) -> Result<Option<Verification>, Unavailable>;
 
     /// Writes a new verification of generation `seen + 1`. The used codes in the item stay, except those in `forget` of

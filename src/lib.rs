@@ -14,6 +14,7 @@
 //! - [`ledger`]: what is stored about verifications, guesses and limits
 //! - [`provider`]: the AWS services that make and check codes
 //! - [`phone`], [`otp`], [`reference`](mod@reference): phone numbers, codes and reference IDs
+//! - [`device`]: tokens of devices that have verified a number
 //! - [`typed`]: input as people type it, made plain for the parsers
 //! - [`texts`], [`language`]: what a person reads or hears, and in which language
 //! - [`error`]: every error code, declared once
@@ -25,6 +26,7 @@
 pub mod app;
 pub mod aws;
 pub mod cognito;
+pub mod device;
 pub mod error;
 pub mod http;
 mod json;

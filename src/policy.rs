@@ -14,5 +14,5 @@ pub use budgets::{Budget, Budgets, Period, Prices, Unit};
 pub use countries::AllowedCountries;
 pub use extra_prefixes::ExtraPrefixes;
 pub use rates::{Rate, SendLimits, Wait};
-pub use share::SignInShare;
+pub use share::{CanSplit, Shares, SignInShare};
 pub use types::AllowedTypes;

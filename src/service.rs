@@ -5,7 +5,9 @@
 //! (`sign_in`), and the requests about a verification as a whole (`manage`), such as its status.
 
 mod call;
+mod devices;
 mod foreign_codes;
+mod guess;
 mod idempotency;
 mod issuers;
 mod languages;
@@ -17,6 +19,7 @@ mod requests;
 mod rules;
 mod send;
 mod send_plan;
+mod send_record;
 mod sign_in;
 mod sign_in_counters;
 mod sign_in_send;
@@ -26,7 +29,7 @@ pub use call::{Call, Caller, RECORDING_TIME, SignInCaller};
 pub use issuers::Providers;
 pub use limits::{LedgerPolicy, Limits, TestNumber};
 pub use requests::{
-    Reference, SendRequest, Sent, SentReceipt, Status, VerificationRequest, VerifyRequest,
+    Reference, SendRequest, Sent, SentReceipt, Status, VerificationRequest, Verified, VerifyRequest,
 };
 pub use rules::{Defaults, Origination, OriginationFor, ReferenceIds, Rules};
 pub use sign_in::{Challenge, ChallengeState, Session, SignIn, User};

@@ -100,6 +100,7 @@ pub const SETTINGS: &[Setting] = &[
     optional("TEST_NUMBERS"),
     default("FOREIGN_CODES", "off"),
     default("SIGN_IN_SHARE", "0"),
+    default("DEVICE_TOKEN_DAYS", "0"),
     default("COGNITO_FLOOR_MS", "800"),
     default("COGNITO_SHOWN_NUMBER", "2"),
     default("COGNITO_STEP_UP", "off"),

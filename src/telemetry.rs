@@ -45,6 +45,8 @@ pub struct Record {
     pub severity: Option<u16>,
     /// The limit that refused the request.
     pub limit: Option<&'static str>,
+    /// The door that the request went through, if it is not the usual one.
+    pub door: Option<Door>,
     /// Whether this sign-in shows that a code was sent, and nothing was sent.
     pub sign_in_refused: bool,
     provider: Option<&'static str>,
@@ -144,6 +146,7 @@ impl Record {
                     durationMs = milliseconds(duration),
                     coldStart = self.cold_start,
                     limit = self.limit,
+                    door = self.door.map(Door::name),
                     signInsRefused = self.sign_in_refused.then_some(1),
                     cause = self.cause,
                     ledgerLost = lost,

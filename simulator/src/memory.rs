@@ -4,6 +4,7 @@
 //! ledgers breaks the contract of the ledger, the suite fails for that ledger and passes for the other.
 
 mod budgets;
+mod devices;
 mod keys;
 mod numbers;
 #[cfg(test)]
@@ -49,6 +50,8 @@ struct Items {
     budgets: BTreeMap<ItemName, Budget>,
     idempotency_keys: BTreeMap<ItemName, IdempotencyKey>,
     numbers: BTreeMap<ItemName, KnownNumber>,
+    /// Until when each device is remembered.
+    devices: BTreeMap<ItemName, Millis>,
     verifications: BTreeMap<ItemName, Verification>,
 }
 
@@ -80,6 +83,7 @@ impl MemoryLedger {
             .idempotency_keys
             .retain(|_, key| kept(key.held.at.plus(KEY_KEPT)));
         items.numbers.retain(|_, known| kept(known.expires));
+        items.devices.retain(|_, expires| kept(*expires));
         items
             .verifications
             .retain(|_, verification| kept(verification.expires.plus(VERIFICATION_KEPT)));

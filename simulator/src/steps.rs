@@ -19,6 +19,8 @@ macro_rules! with_steps {
             ChargeNumber = charge_number(item: &ItemName)(lock: u32)(now: Millis) -> NumberCharge;
             ClearFailures = clear_failures(item: &ItemName)(charge: Charge)(now: Millis) -> ();
             Unlock = unlock(item: &ItemName)(now: Millis) -> ();
+            RememberDevice = remember_device(item: &ItemName)(expires: Millis) -> ();
+            KnowsDevice = knows_device(item: &ItemName)(now: Millis) -> bool;
             Verification = verification(item: &ItemName) -> Option<Verification>;
             Open = open(item: &ItemName)(seen: Option<u64>)(new: &Opening<'_>) -> bool;
             Reopen = reopen(item: &ItemName)(seen: Seen)(resend: &Resend<'_>) -> bool;

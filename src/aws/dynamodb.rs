@@ -10,6 +10,7 @@
 //! Attribute names are short, because DynamoDB bills them with every write.
 
 mod budgets;
+mod devices;
 mod item;
 mod keys;
 mod sends;
@@ -232,6 +233,14 @@ impl Ledger for DynamoDb {
         .run()
         .await?;
         Ok(())
+    }
+
+    async fn remember_device(&self, item: &ItemName, expires: Millis) -> Result<(), Unavailable> {
+        self.write_device(item, expires).await
+    }
+
+    async fn knows_device(&self, item: &ItemName, now: Millis) -> Result<bool, Unavailable> {
+        self.has_device(item, now).await
     }
 
     async fn verification(&self, item: &ItemName) -> Result<Option<Verification>, Unavailable> {

@@ -3,6 +3,7 @@
 use super::body::{self, Body};
 use super::principal::Principal;
 use super::{Gate, Operation, Policy};
+use crate::device::DeviceToken;
 use crate::error::{Error, ErrorCode};
 use crate::otp::Otp;
 use crate::phone::PhoneNumber;
@@ -47,7 +48,7 @@ impl Operation {
     pub(super) fn fields(self) -> Fields {
         match self {
             Self::Send => Fields {
-                public: &["destinationNumber", "language", "channel"],
+                public: &["destinationNumber", "language", "channel", "deviceToken"],
                 trusted: &[
                     "brandName",
                     "source",
@@ -59,7 +60,7 @@ impl Operation {
                 ],
             },
             Self::Verify => Fields {
-                public: &["destinationNumber", "otp", "referenceId"],
+                public: &["destinationNumber", "otp", "referenceId", "deviceToken"],
                 trusted: &["brandName", "source", "clientIp"],
             },
             Self::Status => Fields {
@@ -316,6 +317,14 @@ pub(super) fn read_client_ip(body: &mut Body) -> Result<Option<IpAddr>, Error> {
     let address = body.string("clientIp")?;
     address
         .map(|address| typed::address(&address).ok_or_else(invalid))
+        .transpose()
+}
+
+/// The token of the caller's device. It is read even if no tokens are in use, because devices keep their tokens after the
+/// operator has turned them off.
+pub(super) fn read_device_token(body: &mut Body) -> Result<Option<DeviceToken>, Error> {
+    body.string("deviceToken")?
+        .map(|text| DeviceToken::parse(&text))
         .transpose()
 }
 

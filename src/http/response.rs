@@ -1,11 +1,12 @@
 //! HTTP responses: the body of each route's success, and the problem document.
 
 use super::Operation;
+use crate::device::DeviceToken;
 use crate::error::{Error, Limit};
 use crate::ledger::Phase;
 use crate::phone::PhoneNumber;
 use crate::reference::ReferenceId;
-use crate::service::{Sent, Status};
+use crate::service::{Sent, Status, Verified};
 use crate::time::Millis;
 use lambda_http::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use lambda_http::http::{HeaderName, HeaderValue, StatusCode};
@@ -70,15 +71,18 @@ struct VerifyBody<'a> {
     valid: bool,
     reference_id: &'a str,
     status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_token: Option<&'a str>,
 }
 
-pub(super) fn verified(reference: &ReferenceId) -> Response {
+pub(super) fn verified(verified: &Verified) -> Response {
     json(
         StatusCode::OK,
         &VerifyBody {
             valid: true,
-            reference_id: reference.expose(),
+            reference_id: verified.reference.expose(),
             status: Phase::Verified.name(),
+            device_token: verified.device.as_ref().map(DeviceToken::expose),
         },
     )
 }

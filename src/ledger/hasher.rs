@@ -2,6 +2,7 @@
 //! guesses only as keyed hashes.
 
 use super::{CodeDigest, Digest, Fingerprint, Nonce, Redeemer, SessionDigest, Winner};
+use crate::device::DeviceToken;
 use crate::otp::Otp;
 use crate::phone::{Country, PhoneNumber};
 use crate::reference::ReferenceId;
@@ -23,6 +24,8 @@ pub enum Door {
     Http,
     /// Sign-ins with Cognito.
     SignIn,
+    /// Devices over HTTP that have verified the number before. This door opens only for requests that HTTP refuses.
+    Device,
 }
 
 impl Door {
@@ -32,6 +35,7 @@ impl Door {
         match self {
             Self::Http => "http",
             Self::SignIn => "sign-in",
+            Self::Device => "device",
         }
     }
 
@@ -42,6 +46,7 @@ impl Door {
         match self {
             Self::Http => None,
             Self::SignIn => Some("sign-in"),
+            Self::Device => Some("device"),
         }
     }
 }
@@ -157,6 +162,26 @@ impl Hasher {
     #[must_use]
     pub fn foreign_number(&self, number: &PhoneNumber) -> ItemName {
         self.item("N", &["foreign", number.expose()])
+    }
+
+    /// The item that remembers a device of a number. The number is hashed as well, so a token is worth nothing for
+    /// another number.
+    #[must_use]
+    pub fn device(&self, token: &DeviceToken, number: &PhoneNumber) -> ItemName {
+        self.item("D", &[token.expose(), number.expose()])
+    }
+
+    /// The token of the device whose guess was right. It is derived from the winner, so a repeat of the request that
+    /// has succeeded gets the same token, and the ledger need not store the token.
+    #[must_use]
+    pub fn device_token(
+        &self,
+        winner: &Winner,
+        reference: &ReferenceId,
+        number: &PhoneNumber,
+    ) -> DeviceToken {
+        let fields = [winner.as_str(), reference.expose(), number.expose()];
+        DeviceToken::from_hash(self.tag("device token", &fields).as_ref())
     }
 
     /// An idempotency key of a caller.

@@ -2,8 +2,8 @@ use super::{Budget, Budgets, Rate, SendLimits};
 use crate::ledger::{Door, LOCKED, SendWindow};
 use std::time::Duration;
 
-/// Windows of at least this length are split between the doors, HTTP and sign-ins. A shorter window applies to each
-/// door in full, because a shorter window often has a count of one, as in `1/30s`, and a count of one cannot be split.
+/// Windows of at least this length are split between the doors. A shorter window applies to each door in full, because
+/// a shorter window often has a count of one, as in `1/30s`, and a count of one cannot be split.
 const SPLIT_FROM: Duration = Duration::from_hours(1);
 
 /// The fewest failed guesses that lock a number at a door. After 10 and after 30 failed guesses, a number gets no code
@@ -11,8 +11,11 @@ const SPLIT_FROM: Duration = Duration::from_hours(1);
 /// cannot lock a number without both waits.
 const LEAST_LOCK: u32 = 35;
 
-/// The percentage of each joint limit that belongs to sign-ins. The rest belongs to HTTP. Each door has counters of its
-/// own. The joint limit holds because each door keeps to its own part.
+/// The failed guesses that lock the reserve of a number's devices. Strangers cannot cause these failures.
+const DEVICE_LOCK: u32 = 10;
+
+/// The percentage of each joint limit that belongs to sign-ins. The rest belongs to HTTP and to devices. Each door has
+/// counters of its own. The joint limit holds because each door keeps to its own part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SignInShare(u8);
 
@@ -31,15 +34,58 @@ impl SignInShare {
         self.0 == 0
     }
 
-    /// One door's part of a joint limit. The parts of both doors add up to the limit.
-    fn of(self, door: Door, joint: u64) -> u64 {
+    /// The part of sign-ins in a joint limit.
+    fn of(self, joint: u64) -> u64 {
         let sign_in = u128::from(joint) * u128::from(self.0) / 100;
         let most = joint.saturating_sub(1);
         let least = u64::from(!self.is_none()).min(most);
-        let sign_in = u64::try_from(sign_in).unwrap_or(most).clamp(least, most);
+        u64::try_from(sign_in).unwrap_or(most).clamp(least, most)
+    }
+}
+
+/// The parts of the joint limits that the doors have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Shares {
+    pub sign_in: SignInShare,
+    /// Whether a part of HTTP's part is kept for devices that have verified a number before.
+    pub has_devices: bool,
+}
+
+/// The part of a limit over HTTP that is kept for devices: one in `divisor`, and at least `least`.
+#[derive(Clone, Copy)]
+struct Reserve {
+    divisor: u64,
+    least: u64,
+}
+
+/// A person needs two messages a day: if the first does not arrive, the person asks for another.
+const OF_SENDS: Reserve = Reserve {
+    divisor: 3,
+    least: 2,
+};
+
+/// Prefixes and budgets are shared by many numbers, of which only some are attacked.
+const OF_COUNTS: Reserve = Reserve {
+    divisor: 10,
+    least: 1,
+};
+
+impl Shares {
+    /// One door's part of a joint limit. The parts of all doors add up to the limit. Devices get nothing if HTTP would
+    /// be left with nothing.
+    fn of(self, door: Door, joint: u64, reserve: Reserve) -> u64 {
+        let sign_in = self.sign_in.of(joint);
+        let rest = joint - sign_in;
+        let most = rest.saturating_sub(1);
+        let device = if self.has_devices {
+            (rest / reserve.divisor).max(reserve.least).min(most)
+        } else {
+            0
+        };
         match door {
             Door::SignIn => sign_in,
-            Door::Http => joint - sign_in,
+            Door::Device => device,
+            Door::Http => rest - device,
         }
     }
 
@@ -47,7 +93,7 @@ impl SignInShare {
     #[must_use]
     pub fn of_sends(self, door: Door, joint: &SendLimits) -> SendLimits {
         let window = |window: &SendWindow| {
-            let sends = self.of(door, window.sends as u64);
+            let sends = self.of(door, window.sends as u64, OF_SENDS);
             SendWindow {
                 sends: match usize::try_from(sends) {
                     Ok(sends) if window.length >= SPLIT_FROM => sends,
@@ -64,11 +110,17 @@ impl SignInShare {
 
     /// The door's part of the failed guesses that lock a number.
     fn lock(self, door: Door) -> u32 {
-        let part = u32::try_from(self.of(door, LOCKED.into())).unwrap_or(LOCKED);
-        if self.is_none() {
-            part
-        } else {
-            part.clamp(LEAST_LOCK, LOCKED - LEAST_LOCK)
+        let device = if self.has_devices { DEVICE_LOCK } else { 0 };
+        let rest = LOCKED - device;
+        let sign_in = match u32::try_from(self.sign_in.of(LOCKED.into())) {
+            _ if self.sign_in.is_none() => 0,
+            Ok(part) => part.clamp(LEAST_LOCK, rest - LEAST_LOCK),
+            Err(_) => LEAST_LOCK,
+        };
+        match door {
+            Door::SignIn => sign_in,
+            Door::Device => device,
+            Door::Http => rest - sign_in,
         }
     }
 
@@ -76,7 +128,7 @@ impl SignInShare {
     #[must_use]
     pub fn of_rates(self, door: Door, joint: &[Rate]) -> Vec<Rate> {
         let part = |rate: &Rate| Rate {
-            count: self.of(door, rate.count),
+            count: self.of(door, rate.count, OF_COUNTS),
             ..*rate
         };
         joint.iter().map(part).collect()
@@ -87,7 +139,7 @@ impl SignInShare {
     pub fn of_budgets(self, door: Door, joint: &Budgets) -> Budgets {
         let part = |budgets: &Vec<Budget>| -> Vec<Budget> {
             let part = |budget: &Budget| Budget {
-                cap: self.of(door, budget.cap),
+                cap: self.of(door, budget.cap, OF_COUNTS),
                 ..*budget
             };
             budgets.iter().map(part).collect()
@@ -105,14 +157,44 @@ impl SignInShare {
         }
     }
 
-    /// Whether the joint send limits can be split. A window that has to be split needs a count of at least two, because
-    /// with a count of one, one door would get nothing. Without sign-ins nothing has to be split, so the result is
-    /// true.
+    /// Whether each door gets a part of the joint send limits. A window that is split needs a count of at least two for
+    /// sign-ins. HTTP's part needs a count of at least three for devices.
     #[must_use]
-    pub fn can_split_sends(self, joint: &SendLimits) -> bool {
-        let mut windows = joint.windows().iter();
-        self.is_none() || windows.all(|window| window.sends > 1 || window.length < SPLIT_FROM)
+    pub fn can_split_sends(self, joint: &SendLimits) -> CanSplit {
+        let windows = joint.windows().iter();
+        let split = windows.filter(|window| window.length >= SPLIT_FROM);
+        self.worst(split.map(|window| window.sends as u64), OF_SENDS)
     }
+
+    /// Whether each door gets a part of counts such as those of prefixes and budgets.
+    #[must_use]
+    pub fn can_split(self, joint: impl Iterator<Item = u64>) -> CanSplit {
+        self.worst(joint, OF_COUNTS)
+    }
+
+    fn worst(self, joint: impl Iterator<Item = u64>, reserve: Reserve) -> CanSplit {
+        let one = |joint: u64| {
+            let rest = joint - self.sign_in.of(joint);
+            if !self.sign_in.is_none() && joint < 2 {
+                CanSplit::NotForSignIns
+            } else if self.has_devices && rest <= reserve.least {
+                CanSplit::NotForDevices
+            } else {
+                CanSplit::Yes
+            }
+        };
+        joint.map(one).max().unwrap_or(CanSplit::Yes)
+    }
+}
+
+/// Whether each door gets a part of the joint limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CanSplit {
+    Yes,
+    /// A limit is too small for devices.
+    NotForDevices,
+    /// A limit is too small for sign-ins.
+    NotForSignIns,
 }
 
 #[cfg(test)]
@@ -120,27 +202,65 @@ impl SignInShare {
 mod tests {
     use super::*;
 
+    const DOORS: [Door; 3] = [Door::Http, Door::SignIn, Door::Device];
+
+    fn shares() -> impl Iterator<Item = Shares> {
+        let sign_ins = std::iter::once(0).chain(10..=90).map(SignInShare);
+        sign_ins.flat_map(|sign_in| {
+            [false, true].map(|has_devices| Shares {
+                sign_in,
+                has_devices,
+            })
+        })
+    }
+
     #[test]
     fn the_parts_of_a_joint_limit_add_up_to_it() {
-        for share in (10..=90).map(SignInShare) {
-            for joint in (2..=200).chain([u64::MAX / 2, u64::MAX]) {
-                let parts = [Door::Http, Door::SignIn].map(|door| share.of(door, joint));
-                assert_eq!(parts[0] + parts[1], joint, "{share:?}");
-                assert!(parts.iter().all(|part| *part > 0), "{share:?} {joint}");
+        for share in shares() {
+            for reserve in [OF_SENDS, OF_COUNTS] {
+                for joint in (1..=200).chain([u64::MAX / 2, u64::MAX]) {
+                    let [http, sign_in, device] = DOORS.map(|door| share.of(door, joint, reserve));
+                    assert_eq!(http + sign_in + device, joint, "{share:?}");
+                    assert!(http > 0, "{share:?} {joint}");
+                    if share.worst([joint].into_iter(), reserve) == CanSplit::Yes {
+                        assert_eq!(sign_in > 0, !share.sign_in.is_none(), "{share:?} {joint}");
+                        let least = if share.has_devices { reserve.least } else { 0 };
+                        assert!(device >= least, "{share:?} {joint}");
+                    }
+                }
             }
-            assert_eq!(share.of(Door::Http, 1) + share.of(Door::SignIn, 1), 1);
         }
-        for share in (10..=90).map(SignInShare) {
-            let locks = [Door::Http, Door::SignIn].map(|door| share.lock(door));
-            assert_eq!(locks[0] + locks[1], LOCKED, "{share:?}");
-            assert!(locks.iter().all(|lock| *lock > 30), "{share:?}: {locks:?}");
+    }
+
+    #[test]
+    fn the_locks_add_up_and_no_stranger_locks_a_number_without_waiting() {
+        for share in shares() {
+            let [http, sign_in, device] = DOORS.map(|door| share.lock(door));
+            assert_eq!(http + sign_in + device, LOCKED, "{share:?}");
+            assert!(http > 30, "{share:?}: {http}");
+            assert!(sign_in > 30 || share.sign_in.is_none(), "{share:?}");
+            assert_eq!(device >= 3, share.has_devices, "{share:?}");
         }
+        let alone = Shares::default();
+        assert_eq!(DOORS.map(|door| alone.lock(door)), [LOCKED, 0, 0]);
         assert_eq!(
-            [Door::Http, Door::SignIn].map(|door| SignInShare(0).lock(door)),
-            [LOCKED, 0]
+            DOORS.map(|door| alone.of(door, 100, OF_COUNTS)),
+            [100, 0, 0]
         );
-        assert_eq!(SignInShare(0).of(Door::Http, 100), 100);
-        assert_eq!(SignInShare(0).of(Door::SignIn, 100), 0);
+    }
+
+    #[test]
+    fn devices_take_nothing_from_sign_ins() {
+        for share in shares().filter(|share| share.has_devices) {
+            let without = Shares {
+                has_devices: false,
+                ..share
+            };
+            for joint in 1..=200 {
+                let parts = [share, without].map(|it| it.of(Door::SignIn, joint, OF_COUNTS));
+                assert_eq!(parts[0], parts[1], "{share:?} {joint}");
+            }
+        }
     }
 
     #[test]
@@ -156,18 +276,36 @@ mod tests {
     #[test]
     fn long_windows_are_split_and_short_ones_hold_at_each_door() {
         let joint = SendLimits::parse("1/30s,3/10m,6/24h").unwrap();
-        let share = SignInShare::parse("40").unwrap();
-        let counts = |door| {
-            let limits = share.of_sends(door, &joint);
+        let share = |has_devices| Shares {
+            sign_in: SignInShare::parse("40").unwrap(),
+            has_devices,
+        };
+        let counts = |has_devices, door| {
+            let limits = share(has_devices).of_sends(door, &joint);
             let windows = limits.windows().iter();
             (
                 windows.map(|window| window.sends).collect::<Vec<_>>(),
                 limits.lock,
             )
         };
-        assert_eq!(counts(Door::Http), (vec![1, 3, 4], 60));
-        assert_eq!(counts(Door::SignIn), (vec![1, 3, 2], 40));
-        assert!(share.can_split_sends(&joint));
-        assert!(!share.can_split_sends(&SendLimits::parse("1/1h").unwrap()));
+        assert_eq!(counts(false, Door::Http), (vec![1, 3, 4], 60));
+        assert_eq!(counts(false, Door::SignIn), (vec![1, 3, 2], 40));
+        assert_eq!(counts(true, Door::Http), (vec![1, 3, 2], 50));
+        assert_eq!(counts(true, Door::SignIn), (vec![1, 3, 2], 40));
+        assert_eq!(counts(true, Door::Device), (vec![1, 3, 2], 10));
+        for (limits, has_devices, expected) in [
+            ("1/30s,6/24h", false, CanSplit::Yes),
+            ("1/1h", false, CanSplit::NotForSignIns),
+            ("1/30s,6/24h", true, CanSplit::Yes),
+            ("3/24h", true, CanSplit::NotForDevices),
+            ("1/1h,3/24h", true, CanSplit::NotForSignIns),
+        ] {
+            let joint = SendLimits::parse(limits).unwrap();
+            assert_eq!(
+                share(has_devices).can_split_sends(&joint),
+                expected,
+                "{limits}"
+            );
+        }
     }
 }

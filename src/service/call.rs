@@ -1,5 +1,6 @@
 //! One request to the service: its caller, its clock, and how long its steps may take.
 
+use crate::device::DeviceToken;
 use crate::error::{Error, ErrorCode};
 use crate::ledger::{SessionDigest, Unavailable};
 use crate::phone::PhoneNumber;
@@ -43,6 +44,8 @@ pub struct Caller {
     pub address: Option<IpAddr>,
     /// The caller's `Idempotency-Key`.
     pub idempotency_key: Option<String>,
+    /// The token that the caller's device got when it verified a number.
+    pub device: Option<DeviceToken>,
     /// The sign-in session that asks.
     pub session: Option<SessionDigest>,
     /// The sign-in that a guess belongs to; `None` over HTTP.

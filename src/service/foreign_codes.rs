@@ -4,8 +4,8 @@
 //! A foreign code has an item of its own and windows of its own. So a guess at a foreign code changes no verification
 //! of this program, and takes no place in the windows that sends need.
 
+use super::guess::{Guess, Spent};
 use super::refusals::{self, GuessVerdict};
-use super::verify::{Guess, Spent};
 use super::{
     Call, Limits, Reference, ReferenceIds, Service, VerificationRequest, VerifyRequest, minutes,
 };

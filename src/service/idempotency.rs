@@ -64,18 +64,25 @@ impl Limits {
         let Some(item) = self.key_item(request, caller) else {
             return Ok(Reservation::NoKey);
         };
-        let fingerprint = self.hasher.fingerprint(&[
+        let sizes = format!(
+            "{} {} {}",
+            request.code_length, request.validity_minutes, request.allowed_attempts
+        );
+        let mut fields = vec![
             request.to.expose(),
             &request.brand_name,
             &request.source,
             &request.language,
             request.channel.name(),
-            &format!(
-                "{} {} {}",
-                request.code_length, request.validity_minutes, request.allowed_attempts
-            ),
+            &sizes,
             request.reference.as_ref().map_or("", ReferenceId::expose),
-        ]);
+        ];
+        // The response to a device can have another reference ID. The token itself does not count: a device may get a
+        // new one between the request and its repeat.
+        if self.has_device(caller) {
+            fields.push("device");
+        }
+        let fingerprint = self.hasher.fingerprint(&fields);
         let reserved = self.store.reserve_key(&item, holder, &fingerprint, now);
         let held = match reserved.await? {
             KeyReservation::Reserved => return Ok(Reservation::Reserved(item)),

@@ -9,7 +9,7 @@ use crate::ledger::{
 };
 use crate::otp::Otp;
 use crate::phone::{Country, PhoneNumber};
-use crate::policy::{Budgets, Rate, SendLimits, SignInShare};
+use crate::policy::{Budgets, Rate, SendLimits, Shares, SignInShare};
 use crate::provider::Channel;
 use crate::reference::ReferenceId;
 use crate::time::Millis;
@@ -31,9 +31,10 @@ pub struct Limits {
     pub(super) store: Box<dyn Ledger>,
     pub(super) hasher: Hasher,
     policy: LedgerPolicy,
-    /// The parts of the limits for HTTP and for sign-ins. A send over HTTP does not see what sign-ins have counted.
+    /// The parts of the limits for each door. A send over HTTP does not see what the other doors have counted.
     http: DoorLimits,
     pub(super) sign_in: DoorLimits,
+    device: DoorLimits,
     switches: Mutex<Option<(Millis, Switches)>>,
 }
 
@@ -46,7 +47,10 @@ pub(super) struct DoorLimits {
 
 impl DoorLimits {
     fn of(door: Door, policy: &LedgerPolicy) -> Self {
-        let share = policy.sign_in_share;
+        let share = Shares {
+            sign_in: policy.sign_in_share,
+            has_devices: policy.devices_kept.is_some(),
+        };
         Self {
             send_limits: share.of_sends(door, &policy.send_limits),
             prefix_limits: share.of_rates(door, &policy.prefix_limits),
@@ -60,6 +64,8 @@ impl DoorLimits {
 pub struct LedgerPolicy {
     /// The part of each limit that belongs to sign-ins.
     pub sign_in_share: SignInShare,
+    /// How long a device that has verified a number is remembered. `None` if no device is.
+    pub devices_kept: Option<Duration>,
     /// Sends to one number, in sliding windows.
     pub send_limits: SendLimits,
     /// Sends to the numbers that differ only in their last four digits, in fixed windows.
@@ -109,8 +115,18 @@ impl Limits {
             hasher,
             http: DoorLimits::of(Door::Http, &policy),
             sign_in: DoorLimits::of(Door::SignIn, &policy),
+            device: DoorLimits::of(Door::Device, &policy),
             policy,
             switches: Mutex::new(None),
+        }
+    }
+
+    /// One door's part of the limits.
+    pub(super) fn of(&self, door: Door) -> &DoorLimits {
+        match door {
+            Door::Http => &self.http,
+            Door::SignIn => &self.sign_in,
+            Door::Device => &self.device,
         }
     }
 
@@ -126,11 +142,7 @@ impl Limits {
 
     /// The failures at which a number is locked at a door.
     pub(super) fn lock_at(&self, door: Door) -> u32 {
-        let of_door = match door {
-            Door::Http => &self.http,
-            Door::SignIn => &self.sign_in,
-        };
-        of_door.send_limits.lock()
+        self.of(door).send_limits.lock()
     }
 
     pub(super) fn http_budgets(&self) -> &Budgets {
@@ -139,6 +151,11 @@ impl Limits {
 
     pub(super) fn has_sign_ins(&self) -> bool {
         !self.policy.sign_in_share.is_none()
+    }
+
+    /// How long a device that has verified a number is remembered. `None` if no device is.
+    pub(super) fn devices_kept(&self) -> Option<Duration> {
+        self.policy.devices_kept
     }
 
     /// The entry of a test number. `None` if `number` is none, or no longer one at `now`.
@@ -261,13 +278,14 @@ impl Limits {
     /// Counts a send to the numbers that differ from `to` in the last four digits only.
     pub(super) async fn count_prefix(
         &self,
+        door: Door,
         to: &PhoneNumber,
         charges: &mut Charges,
         now: Millis,
     ) -> Result<(), Error> {
-        for rate in &self.http.prefix_limits {
+        for rate in &self.of(door).prefix_limits {
             let window = Window::around(now, rate.window);
-            let item = self.hasher.prefix(to, window);
+            let item = self.hasher.prefix_at(door, to, window);
             let expires = window.end().plus(WINDOW_KEPT);
             if !self.store.count(&item, rate.count, expires).await? {
                 return Err(prefix_limited(window, now));
@@ -280,13 +298,12 @@ impl Limits {
     /// Spends a message to `country` from the budgets.
     pub(super) async fn spend(
         &self,
-        country: Country,
-        channel: Channel,
-        segments: u64,
+        door: Door,
+        (country, channel, segments): (Country, Channel, u64),
         charges: &mut Charges,
         now: Millis,
     ) -> Result<(), Error> {
-        let budgets = &self.http.budgets;
+        let budgets = &self.of(door).budgets;
         let mut counted = BTreeMap::new();
         for mut spending in budgets.spendings(country, channel, segments, now) {
             spending.leave_room_for(&counted);

@@ -69,7 +69,12 @@ impl Service {
             phase: verification.phase(call.now),
             attempts_left: verification.left,
             expires: verification.expires,
-            resend: limits.next_send(&number, verification.sends, verification.expires),
+            resend: limits.next_send(
+                Door::Http,
+                &number,
+                verification.sends,
+                verification.expires,
+            ),
             channel: verification.channel,
             reference,
         })
@@ -225,7 +230,8 @@ impl Service {
         let limits = self.ledger()?;
         let unlock = async {
             let sign_in = limits.has_sign_ins().then_some(Door::SignIn);
-            for door in [Door::Http].into_iter().chain(sign_in) {
+            let device = limits.devices_kept().map(|_| Door::Device);
+            for door in [Door::Http].into_iter().chain(sign_in).chain(device) {
                 let item = limits.hasher.number_at(door, number);
                 limits.store.unlock(&item, call.now).await?;
             }

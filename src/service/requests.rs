@@ -1,5 +1,6 @@
 //! Parsed requests, and what the service returns for them.
 
+use crate::device::DeviceToken;
 use crate::language::Tag;
 use crate::ledger::{Phase, SessionDigest};
 use crate::otp::Otp;
@@ -60,6 +61,14 @@ pub struct VerifyRequest {
     /// The code as the person typed it.
     pub otp: Otp,
     pub reference: Reference,
+}
+
+/// The success of a verify.
+#[derive(Debug)]
+pub struct Verified {
+    pub reference: ReferenceId,
+    /// The token for the device that has verified the number; `None` if no token is given.
+    pub device: Option<DeviceToken>,
 }
 
 /// A parsed request about a verification as a whole.

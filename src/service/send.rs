@@ -1,18 +1,19 @@
 //! Sends a code: counts it, writes its verification, asks the provider and records the outcome, in this order.
 
+use super::devices;
 use super::idempotency::Reservation;
 use super::latencies::Act;
 use super::limits::Charges;
 use super::refusals;
 use super::send_plan::SendPlan;
+use super::send_record::{BegunSend, PreparedSend, record_send};
 use super::{Call, Limits, ReferenceIds, SendRequest, Sent, SentReceipt, Service, minutes};
 use crate::error::Error;
-use crate::ledger::{CodeReference, Holder, Issuer, ItemName, Number, Settled, Unavailable};
+use crate::ledger::{CodeReference, Door, Issuer, Unavailable};
 use crate::phone::Country;
-use crate::provider::{Channel, Message, Provider, Receipt};
+use crate::provider::{Channel, Message, Receipt};
 use crate::reference::ReferenceId;
 use crate::time::Millis;
-use futures_util::future::join3;
 use std::borrow::Cow;
 use tokio::time::Instant;
 
@@ -97,7 +98,8 @@ impl Service {
         outcome
     }
 
-    /// Counts a send in every limit, and writes its verification.
+    /// Counts a send in every limit, and writes its verification. If HTTP refuses the send because of a limit, a device
+    /// of the number can have a place that is kept for such devices.
     async fn prepare_send<'a>(
         &self,
         request: &SendRequest,
@@ -106,50 +108,36 @@ impl Service {
         begun: &'a mut BegunSend,
         call: &Call<'_>,
     ) -> Result<&'a PreparedSend, Error> {
-        let now = call.now;
-        let charges = &mut begun.charges;
-        let reference = self.reference(request, Some(limits), call, now)?;
-        let item = limits.hasher.verification(&reference, &request.to);
-        let number_item = limits.hasher.number(&request.to);
-        let is_test = limits.test_number(&request.to, now).is_some();
-        let provider_limits = self.provider_limits();
-        let plan = limits
-            .plan_send(request, &item, &number_item, is_test, provider_limits, now)
-            .await?;
-
-        let code_reference = plan.code_reference(now);
-        let known_as = limits.known_as(code_reference, &reference, &request.to);
-        let message = self.planned_message(request, country, &known_as, &plan);
-        if !is_test {
-            let segments = self.providers.current.segments(&message);
-            limits.count_prefix(&request.to, charges, now).await?;
-            limits
-                .spend(country, request.channel, segments, charges, now)
-                .await?;
-        }
-        // The number's windows are the last limit that can refuse. A place in these windows is not refunded. If a later
-        // limit could refuse, people would lose a place without getting a message.
-        let number = limits
-            .reserve_send(&number_item, is_test, &plan, call.now_again())
-            .await?;
+        let http = self.count_send(
+            Door::Http,
+            request,
+            country,
+            limits,
+            &mut begun.charges,
+            call,
+        );
+        let counted = match http.await {
+            Err(refusal) if limits.is_for_device(&refusal, &request.to, call).await? => {
+                // The counts of HTTP are given back when the outcome is recorded.
+                begun.refused = std::mem::take(&mut begun.charges);
+                let door = Door::Device;
+                self.count_send(door, request, country, limits, &mut begun.charges, call)
+                    .await
+                    .map_err(|own| devices::sooner(refusal, own))?
+            }
+            counted => counted?,
+        };
         // The verification is written before the provider is asked, for two reasons. A code without a record could be
         // guessed at without limit. And if the function crashes after this step, the person can still verify the code.
-        let issuer = self.issuer(is_test, code_reference);
+        //
         // `begun` takes note of the send before the ledger does. If the write to the ledger has an unclear outcome, the
         // send must still be settled.
-        let prepared = begun.prepared.insert(PreparedSend {
-            reference,
-            known_as,
-            item,
-            issuer,
-            plan,
-            number,
-        });
+        let prepared = begun.prepared.insert(counted);
         let PreparedSend {
             item, plan, issuer, ..
         } = &*prepared;
         let written = limits
-            .write_ahead(request, begun.holder, (item, plan, issuer), now)
+            .write_ahead(request, begun.holder, (item, plan, issuer), call.now)
             .await?;
         if written {
             Ok(prepared)
@@ -158,6 +146,58 @@ impl Service {
                 "Another request is changing this verification.",
             ))
         }
+    }
+
+    /// Counts a send in every limit of a door.
+    async fn count_send(
+        &self,
+        door: Door,
+        request: &SendRequest,
+        country: Country,
+        limits: &Limits,
+        charges: &mut Charges,
+        call: &Call<'_>,
+    ) -> Result<PreparedSend, Error> {
+        let now = call.now;
+        let reference = self.reference(request, Some(limits), call, now)?;
+        let item = limits.hasher.verification(&reference, &request.to);
+        let number_item = limits.hasher.number_at(door, &request.to);
+        let is_test = limits.test_number(&request.to, now).is_some();
+        let provider_limits = self.provider_limits();
+        let plan = limits
+            .plan_send(
+                request,
+                door,
+                (&item, &number_item),
+                is_test,
+                provider_limits,
+                now,
+            )
+            .await?;
+
+        let code_reference = plan.code_reference(now);
+        let known_as = limits.known_as(code_reference, &reference, &request.to);
+        let message = self.planned_message(request, country, &known_as, &plan);
+        if !is_test {
+            let segments = self.providers.current.segments(&message);
+            limits.count_prefix(door, &request.to, charges, now).await?;
+            let message = (country, request.channel, segments);
+            limits.spend(door, message, charges, now).await?;
+        }
+        // The number's windows are the last limit that can refuse. A place in these windows is not refunded. If a later
+        // limit could refuse, people would lose a place without getting a message.
+        let number = limits
+            .reserve_send(door, &number_item, is_test, &plan, call.now_again())
+            .await?;
+        Ok(PreparedSend {
+            door,
+            reference,
+            known_as,
+            item,
+            issuer: self.issuer(is_test, code_reference),
+            plan,
+            number,
+        })
     }
 
     /// Asks the provider to send. The limits have counted the send, and its verification is written.
@@ -170,12 +210,14 @@ impl Service {
         call: &mut Call<'_>,
     ) -> Result<Sent, Error> {
         let PreparedSend {
+            door,
             reference,
             known_as,
             plan,
             number,
             ..
         } = prepared;
+        call.record.door = (*door == Door::Device).then_some(*door);
         let receipt = if prepared.issuer == Issuer::TestNumber {
             Receipt {
                 message_id: None,
@@ -185,10 +227,11 @@ impl Service {
             let message = self.planned_message(request, country, known_as, plan);
             let sent = self.send_message(&message, call).await;
             // A message that the provider has refused keeps its place in the number's windows.
-            let next = limits.send_limits().next_send(number).since(call.now);
+            let windows = &limits.of(*door).send_limits;
+            let next = windows.next_send(number).since(call.now);
             sent.map_err(|error| error.not_before(next))?
         };
-        let receipt = self.receipt(request, limits, plan, number, receipt, call.now);
+        let receipt = self.receipt(request, limits, prepared, receipt, call.now);
         Ok(Sent {
             reference: reference.clone(),
             receipt,
@@ -220,8 +263,9 @@ impl Service {
         }
         // A user never gets a derived reference ID, because anyone who knows a phone number can compute the derived ID.
         // With the derived ID, a user could wait until the owner of the number succeeds, and then use the owner's
-        // success.
-        let reference_ids = if call.caller.is_user {
+        // success. A device gets none either. With the derived ID, a stranger could use up the guesses at its code.
+        let is_random = call.caller.is_user || limits.is_some_and(|it| it.has_device(&call.caller));
+        let reference_ids = if is_random {
             ReferenceIds::Random
         } else {
             self.rules.reference_ids
@@ -303,8 +347,9 @@ impl Service {
         &self,
         request: &SendRequest,
         limits: &Limits,
-        plan: &SendPlan,
-        number: &Number,
+        PreparedSend {
+            door, plan, number, ..
+        }: &PreparedSend,
         receipt: Receipt,
         now: Millis,
     ) -> SentReceipt {
@@ -322,7 +367,7 @@ impl Service {
             attempts_left: Some(plan.left),
             resend: Some(
                 limits
-                    .next_send(number, plan.sends, plan.expires)
+                    .next_send(*door, number, plan.sends, plan.expires)
                     .max(now)
                     .0,
             ),
@@ -368,84 +413,4 @@ impl Service {
         };
         Ok(Sent { reference, receipt })
     }
-}
-
-/// The progress of a send, so that its outcome can be recorded wherever the send ends.
-struct BegunSend {
-    holder: Holder,
-    charges: Charges,
-    prepared: Option<PreparedSend>,
-}
-
-impl BegunSend {
-    fn new() -> Result<Self, Error> {
-        Ok(Self {
-            holder: Holder::random()?,
-            charges: Charges::default(),
-            prepared: None,
-        })
-    }
-}
-
-/// A counted send, with all that its later steps need: the write, the request to the provider, and the settlement.
-struct PreparedSend {
-    reference: ReferenceId,
-    /// The reference ID under which the provider will know the code.
-    known_as: ReferenceId,
-    item: ItemName,
-    issuer: Issuer,
-    plan: SendPlan,
-    number: Number,
-}
-
-/// The message ID to record, if any. AWS's delivery events show the number that an ID belongs to. So the ledger keeps
-/// the ID only if the provider needs it for feedback.
-pub(super) fn recorded_message_id<'a>(
-    provider: &dyn Provider,
-    id: Option<&'a str>,
-) -> Option<&'a str> {
-    id.filter(|_| provider.wants_message_ids())
-}
-
-/// Records the outcome of a send in all items of the send. The steps for the items run concurrently. Returns each step
-/// with its result, beginning with the step for the idempotency key.
-async fn record_send(
-    limits: &Limits,
-    reservation: &Reservation,
-    begun: &BegunSend,
-    outcome: &Result<Sent, Error>,
-    provider: &dyn Provider,
-) -> Result<[(&'static str, Result<(), Unavailable>); 3], Error> {
-    let settle = async {
-        let Some(prepared) = &begun.prepared else {
-            return Ok(());
-        };
-        let settled = match outcome {
-            Ok(sent) => Settled::Sent {
-                issuer: &prepared.issuer,
-                message_id: recorded_message_id(provider, sent.receipt.message_id.as_deref()),
-            },
-            Err(error) if error.is_delivery_unknown() => Settled::Unclear,
-            // The person may have an earlier message of this verification. Its code stays valid.
-            Err(_) => prepared.plan.without_this_send(),
-        };
-        let (item, generation) = (&prepared.item, prepared.plan.generation());
-        limits
-            .store
-            .settle(item, generation, begun.holder, &settled)
-            .await
-    };
-    let refund = async {
-        match outcome {
-            Err(error) if !error.is_delivery_unknown() => limits.refund(&begun.charges).await,
-            _ => Ok(()),
-        }
-    };
-    let key = limits.finish_key(reservation, begun.holder, outcome);
-    let (key, settle, refund) = join3(key, settle, refund).await;
-    Ok([
-        ("end of the idempotency key", key),
-        ("settle", settle),
-        ("refund", refund),
-    ])
 }

@@ -4,8 +4,8 @@ use super::refusals;
 use super::{Limits, MAX_LIFETIME, MAX_SENDS, SendRequest, minutes};
 use crate::error::{Error, ErrorCode};
 use crate::ledger::{
-    CodeReference, Holder, Issuer, ItemName, Number, Opening, Resend, Reservation, Seen, Settled,
-    State, Verification,
+    CodeReference, Door, Holder, Issuer, ItemName, Number, Opening, Resend, Reservation, Seen,
+    Settled, State, Verification,
 };
 use crate::policy::Wait;
 use crate::provider::ProviderLimits;
@@ -189,8 +189,8 @@ impl Limits {
     pub(super) async fn plan_send(
         &self,
         request: &SendRequest,
-        item: &ItemName,
-        number_item: &ItemName,
+        door: Door,
+        (item, number_item): (&ItemName, &ItemName),
         is_test: bool,
         provider: &ProviderLimits,
         now: Millis,
@@ -205,7 +205,7 @@ impl Limits {
             Some(open) if open.is_open(now) => SendPlan::resend(request, open, provider, now)?,
             seen => SendPlan::start(request, seen, now),
         };
-        match self.send_limits().wait(&number, now) {
+        match self.of(door).send_limits.wait(&number, now) {
             Some(wait) if !is_test => Err(plan.refusal(wait, now)),
             _ => Ok(plan),
         }
@@ -214,6 +214,7 @@ impl Limits {
     /// Takes a place in the number's windows. Test numbers need none.
     pub(super) async fn reserve_send(
         &self,
+        door: Door,
         item: &ItemName,
         is_test: bool,
         plan: &SendPlan,
@@ -222,8 +223,8 @@ impl Limits {
         if is_test {
             return Ok(Number::default());
         }
-        let windows = self.send_limits().windows();
-        match self.store.reserve_send(item, windows, now).await? {
+        let limits = &self.of(door).send_limits;
+        match self.store.reserve_send(item, limits.windows(), now).await? {
             Reservation::Reserved(number) => Ok(number),
             Reservation::Refused(number) => {
                 // If the windows have room again by now, `wait` returns `None`. In this case, another send has taken
@@ -232,7 +233,7 @@ impl Limits {
                     until: Some(now.plus(Duration::from_secs(1))),
                     guesses: false,
                 };
-                let wait = self.send_limits().wait(&number, now).unwrap_or(shortest);
+                let wait = limits.wait(&number, now).unwrap_or(shortest);
                 Err(plan.refusal(wait, now))
             }
         }
@@ -284,9 +285,15 @@ impl Limits {
         })
     }
 
-    /// When the next code can be sent, by the number's windows and the verification's own limit.
-    pub(super) fn next_send(&self, number: &Number, sends: u8, expires: Millis) -> Millis {
-        let next = self.send_limits().next_send(number);
+    /// When the next code can be sent at a door, by the number's windows and the verification's own limit.
+    pub(super) fn next_send(
+        &self,
+        door: Door,
+        number: &Number,
+        sends: u8,
+        expires: Millis,
+    ) -> Millis {
+        let next = self.of(door).send_limits.next_send(number);
         if sends >= MAX_SENDS {
             next.max(expires)
         } else {

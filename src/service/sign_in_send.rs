@@ -3,8 +3,8 @@
 
 use super::idempotency::Reservation;
 use super::latencies::Act;
-use super::send::recorded_message_id;
 use super::send_plan::SendPlan;
+use super::send_record::recorded_message_id;
 use super::sign_in::items;
 use super::sign_in_counters::{Count, Counted, Counters};
 use super::{Call, Limits, SendRequest, Service, SignIn};

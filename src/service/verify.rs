@@ -1,23 +1,16 @@
 //! Verifies a code: pays for the guess, asks the provider and records the verdict, in this order.
 
 use super::foreign_codes::ForeignCode;
+use super::guess::{Guess, Spent, consume, give_feedback, note, warn_of_lock};
 use super::latencies::Act;
 use super::refusals::{self, GuessVerdict};
-use super::{Call, Limits, Service, VerifyRequest};
+use super::{Call, Limits, Service, Verified, VerifyRequest};
 use crate::error::{Error, ErrorCode};
-use crate::ledger::{
-    Attempt, Charge, CodeDigest, Door, GuessOutcome, Issuer, ItemName, NEAR_LOCK, NumberCharge,
-    Question, Success, Transition, USED, Verification, Winner,
-};
+use crate::ledger::{Attempt, Charge, GuessOutcome, Issuer, NumberCharge, Verification};
 use crate::provider::{Provider, Verdict};
 use crate::reference::ReferenceId;
-use crate::time::Millis;
 use futures_util::future::join;
-use std::time::Duration;
 use tokio::time::Instant;
-
-/// How long the feedback about a right code may take. It is short because the person waits for it.
-const FEEDBACK_TIME: Duration = Duration::from_millis(300);
 
 const NOT_CHECKED: &str = "The ledger could not be reached in time, so the code was not checked. The guess may have cost an \
                            attempt. Try again shortly.";
@@ -27,7 +20,7 @@ const NOT_RECORDED: &str = "The code was checked, and the ledger could not be re
                             Otherwise ask for the status: if it is not `verified`, send a new code.";
 
 impl Service {
-    /// Verifies a code, and returns the reference ID of the verification if the code is right.
+    /// Verifies a code.
     ///
     /// # Errors
     ///
@@ -36,7 +29,7 @@ impl Service {
         &self,
         request: &VerifyRequest,
         call: &mut Call<'_>,
-    ) -> Result<ReferenceId, Error> {
+    ) -> Result<Verified, Error> {
         // In a sign-in, a refusal for the country would show whose number is made up. The send has checked the country.
         if call.caller.sign_in.is_none() {
             self.check_number(&request.to, None, call)?;
@@ -52,7 +45,10 @@ impl Service {
             .await
             .map_err(|error| error.if_ledger_unavailable(NOT_CHECKED))?;
         let Some((verification, charge)) = paid else {
-            return Ok(reference);
+            let device = limits
+                .remember_device(&guess, &reference, &request.to, call)
+                .await;
+            return Ok(Verified { reference, device });
         };
 
         let is_locked = charge.is_none();
@@ -83,10 +79,13 @@ impl Service {
                     let cleared = limits.store.clear_failures(item, charge, call.now);
                     call.best_effort("clear", cleared).await;
                 }
+                let device = limits
+                    .remember_device(&guess, &reference, &request.to, call)
+                    .await;
                 if let Some(provider) = provider {
                     give_feedback(provider, &verification, call).await;
                 }
-                Ok(reference)
+                Ok(Verified { reference, device })
             }
             Ok(Checked::Wrong) => {
                 warn_of_lock(limits, &guess, charge, call);
@@ -147,10 +146,11 @@ impl Service {
         )
         .await;
         guess.is_used_foreign_code = is_used?;
-        match charge? {
-            NumberCharge::Charged(charge) => Ok(Some((verification, Some(charge)))),
-            NumberCharge::Locked => Err(refusals::locked()),
-        }
+        let charge = match charge? {
+            NumberCharge::Charged(charge) => charge,
+            NumberCharge::Locked => limits.charge_device(guess, &request.to, call).await?,
+        };
+        Ok(Some((verification, Some(charge))))
     }
 
     /// Refuses a guess that is shorter or longer than the code, before the guess costs an attempt. A guess of the
@@ -320,7 +320,7 @@ impl Service {
         request: &VerifyRequest,
         reference: ReferenceId,
         call: &mut Call<'_>,
-    ) -> Result<ReferenceId, Error> {
+    ) -> Result<Verified, Error> {
         let candidates: Vec<Candidate<'_>> = self
             .providers
             .known()
@@ -332,7 +332,10 @@ impl Service {
             })
             .collect();
         match self.ask_to_verify(&candidates, request, call).await? {
-            Some(_) => Ok(reference),
+            Some(_) => Ok(Verified {
+                reference,
+                device: None,
+            }),
             // The provider gives no reason for its refusal, and without a ledger there is no other source for one.
             None => Err(Error::new(
                 ErrorCode::InvalidCode,
@@ -340,56 +343,6 @@ impl Service {
             )),
         }
     }
-}
-
-/// A guess, with its names in the ledger.
-pub(super) struct Guess {
-    pub(super) item: ItemName,
-    /// Whether `item` is the one of a foreign code.
-    pub(super) is_foreign: bool,
-    /// Whether the code has already succeeded as a foreign code.
-    is_used_foreign_code: bool,
-    pub(super) code: CodeDigest,
-    door: Door,
-    /// Whether a failure counts for the number. If not, the failure moves a decoy.
-    counts: bool,
-    number_item: ItemName,
-    pub(super) winner: Winner,
-    question: Option<Question>,
-}
-
-impl Guess {
-    fn new(
-        reference: &ReferenceId,
-        request: &VerifyRequest,
-        limits: &Limits,
-        call: &Call<'_>,
-    ) -> Result<Self, Error> {
-        let (hasher, to) = (&limits.hasher, &request.to);
-        let door = match call.caller.sign_in {
-            Some(_) => Door::SignIn,
-            None => Door::Http,
-        };
-        Ok(Self {
-            item: hasher.verification(reference, to),
-            is_foreign: false,
-            is_used_foreign_code: false,
-            code: hasher.guess(reference, to, &request.otp),
-            door,
-            counts: true,
-            number_item: hasher.number_at(door, to),
-            winner: limits.winner(&call.caller, to)?,
-            question: limits.question(&call.caller, to)?,
-        })
-    }
-}
-
-#[expect(clippy::large_enum_variant, reason = "short-lived")]
-pub(super) enum Spent {
-    /// One attempt; the verification as it now stands.
-    Attempt(Verification),
-    /// Nothing: the winner has repeated its request, and gets the same success again.
-    SameSuccess,
 }
 
 /// A provider that may have issued the code, and the reference under which the provider knows the code.
@@ -407,94 +360,4 @@ enum Checked<'a> {
         provider: Option<&'a dyn Provider>,
     },
     Wrong,
-}
-
-/// Tells the operator once that a number is on its way to the lock. Do not call this for a right guess: a right guess
-/// was charged as well, but is no failure. If many guesses come at once, each charge has a different count of failures,
-/// so only one charge has the count at which the warning is written.
-fn warn_of_lock(limits: &Limits, guess: &Guess, charge: Option<Charge>, call: &Call<'_>) {
-    let Some(Charge { failures, .. }) = charge.filter(|_| guess.counts) else {
-        return;
-    };
-    if NEAR_LOCK.contains(&failures) {
-        let lock = limits.lock_at(guess.door);
-        call.record.number_near_lock(guess.door, failures, lock);
-    }
-}
-
-async fn note(
-    limits: &Limits,
-    guess: &Guess,
-    verification: &Verification,
-    outcome: GuessOutcome,
-    call: &mut Call<'_>,
-) {
-    // A guess in a sign-in is always recorded as unclear. During an outage of the provider, a guess at a real code has
-    // no verdict, while a guess at a decoy is wrong. If the records of the two guesses differed, they would show who
-    // has an account. Because of this rule, the same wrong answer to a later question costs another attempt.
-    let outcome = match call.caller.sign_in {
-        Some(_) => GuessOutcome::Unclear,
-        None => outcome,
-    };
-    let noted =
-        limits
-            .store
-            .note_answer(&guess.item, verification.generation, &guess.code, outcome);
-    call.best_effort("note", noted).await;
-}
-
-/// Marks the verification as verified. If several right answers arrive at once, this step succeeds for only one. If the
-/// step fails, it is tried a second time. Without a second try, the person would have to start over, because the
-/// provider does not accept the code again. The second try is safe: if the first try was carried out and only its
-/// response was lost, the item names this request as the winner.
-async fn consume(
-    limits: &Limits,
-    guess: &Guess,
-    paid: &Verification,
-    issuer: &Issuer,
-    now: Millis,
-) -> Result<(), Error> {
-    let success = Success {
-        winner: guess.winner.clone(),
-        code: guess.code.clone(),
-        at: now,
-    };
-    // The fixed code of a test number must verify again after each send, so this code is never recorded as used. Used
-    // codes would also fill the item, because no window limits the sends to test numbers.
-    let used_until = (*issuer != Issuer::TestNumber).then(|| now.plus(USED));
-    let store = &limits.store;
-    let mut generation = paid.generation;
-    loop {
-        let step = || store.consume(&guess.item, generation, &success, used_until);
-        let consumed = match step().await {
-            Err(_) => step().await,
-            consumed => consumed,
-        };
-        let seen = match consumed? {
-            Transition::Applied => return Ok(()),
-            Transition::Refused(seen) => seen,
-        };
-        if refusals::has_won(seen.as_ref(), &success) {
-            return Ok(());
-        }
-        // A resend has begun a new generation meanwhile. The resend ends this code only when its message has been sent.
-        match seen {
-            Some(seen) if seen.generation > generation && seen.still_accepts(issuer, paid) => {
-                generation = seen.generation;
-            }
-            seen => return Err(refusals::too_late(seen.as_ref())),
-        }
-    }
-}
-
-/// Tells the provider that its message arrived. The success has been recorded before, so a failure changes nothing.
-async fn give_feedback(issuer: &dyn Provider, won: &Verification, call: &mut Call<'_>) {
-    // Only the ID of the last message is known. After an unclear send, the code may have come in another message.
-    let Some(message_id) = won.message_id.as_ref().filter(|_| won.issuers.len() == 1) else {
-        return;
-    };
-    let time = FEEDBACK_TIME.min(call.provider_time_left());
-    if let Err(cause) = issuer.code_came_back(message_id, time).await {
-        call.record.feedback_lost(message_id, &cause);
-    }
 }

@@ -9,7 +9,8 @@ use crate::ledger::{Door, Hasher, Ledger};
 use crate::otp::{CodeShape, Otp};
 use crate::phone::Country;
 use crate::policy::{
-    AllowedCountries, Budget, Budgets, ExtraPrefixes, Prices, Rate, SendLimits, SignInShare, Unit,
+    AllowedCountries, Budget, Budgets, CanSplit, ExtraPrefixes, Prices, Rate, SendLimits, Shares,
+    SignInShare, Unit,
 };
 use crate::provider::{Channel, ProviderLimits};
 use crate::service::{LedgerPolicy, Limits, TestNumber};
@@ -17,6 +18,7 @@ use crate::time::Millis;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use time::{Date, Month};
 
 pub struct LedgerSettings {
@@ -72,6 +74,7 @@ const ONLY_WITH_A_LEDGER: &[&str] = &[
     "TEST_NUMBERS",
     "FOREIGN_CODES",
     "SIGN_IN_SHARE",
+    "DEVICE_TOKEN_DAYS",
     "COGNITO_FLOOR_MS",
     "COGNITO_SHOWN_NUMBER",
     "COGNITO_STEP_UP",
@@ -105,6 +108,7 @@ impl Reader<'_> {
         }
         let policy = LedgerPolicy {
             sign_in_share: self.sign_in_share(),
+            devices_kept: self.devices_kept(),
             send_limits: self.rates("SEND_LIMITS", SendLimits::default(), SendLimits::parse),
             prefix_limits: self.rates("PREFIX_LIMITS", Vec::new(), Rate::parse_list),
             source_limits: self.rates("SOURCE_LIMITS", Vec::new(), Rate::parse_list),
@@ -136,27 +140,66 @@ impl Reader<'_> {
         })
     }
 
+    fn devices_kept(&mut self) -> Option<Duration> {
+        const LONGEST: u64 = 365;
+        let days = self.parsed("DEVICE_TOKEN_DAYS", 0, |text| {
+            let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+            let days = text.parse().ok().filter(|days| *days <= LONGEST);
+            days.filter(|_| is_number)
+                .ok_or_else(|| "must be 0, for no tokens, or days from 1 to 365.".to_owned())
+        });
+        (days > 0).then(|| Duration::from_hours(24 * days))
+    }
+
     /// Reports limits of which a door would have no part.
     fn check_share(&mut self, policy: &LedgerPolicy) {
-        const TOO_SMALL: &str =
-            "has a limit of 1, which SIGN_IN_SHARE cannot split: make it at least 2.";
-        if policy.sign_in_share.is_none() {
-            return;
-        }
-        if !policy.sign_in_share.can_split_sends(&policy.send_limits) {
-            let name = "SEND_LIMITS";
-            self.report(name, &format!("for an hour or longer {TOO_SMALL}"));
-        }
-        if policy.prefix_limits.iter().any(|rate| rate.count < 2) {
-            self.report("PREFIX_LIMITS", TOO_SMALL);
-        }
-        let is_small = |budgets: &Vec<Budget>| budgets.iter().any(|budget| budget.cap < 2);
+        let shares = Shares {
+            sign_in: policy.sign_in_share,
+            has_devices: policy.devices_kept.is_some(),
+        };
         let budgets = &policy.budgets;
-        if is_small(&budgets.all) {
-            self.report("BUDGETS", TOO_SMALL);
-        }
-        if is_small(&budgets.other_countries) || budgets.by_country.values().any(is_small) {
-            self.report("COUNTRY_LIMITS", TOO_SMALL);
+        let of_countries = budgets
+            .by_country
+            .values()
+            .chain([&budgets.other_countries]);
+        let prefixes = policy.prefix_limits.iter().map(|rate| rate.count);
+        let caps = |budget: &Budget| budget.cap;
+        for (name, at, splits, least) in [
+            (
+                "SEND_LIMITS",
+                " for an hour or longer",
+                shares.can_split_sends(&policy.send_limits),
+                3,
+            ),
+            ("PREFIX_LIMITS", "", shares.can_split(prefixes), 2),
+            (
+                "BUDGETS",
+                "",
+                shares.can_split(budgets.all.iter().map(caps)),
+                2,
+            ),
+            (
+                "COUNTRY_LIMITS",
+                "",
+                shares.can_split(of_countries.flatten().map(caps)),
+                2,
+            ),
+        ] {
+            match splits {
+                CanSplit::Yes => {}
+                CanSplit::NotForSignIns => self.report(
+                    name,
+                    &format!(
+                        "has a limit of 1{at}, which SIGN_IN_SHARE cannot split: make it at least 2."
+                    ),
+                ),
+                CanSplit::NotForDevices => self.report(
+                    name,
+                    &format!(
+                        "has a limit{at} that is too small for DEVICE_TOKEN_DAYS: HTTP must have at least {least} of it."
+                    ),
+                ),
+            }
         }
     }
 

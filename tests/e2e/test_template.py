@@ -358,7 +358,7 @@ LEDGER = {
 
 # The prefixes of the items that the function writes. K# is left out: an item with K# holds the operator's switches, and the
 # function only reads this item.
-WRITTEN = ["V#*", "N#*", "I#*", "S#*", "R#*", "B#*"]
+WRITTEN = ["V#*", "N#*", "D#*", "I#*", "S#*", "R#*", "B#*"]
 
 
 def only_keys(*beginnings):
@@ -1046,6 +1046,7 @@ def test_parameters_set_the_properties_of_the_function():
         "CONFIG_FILE": "/opt/otp-lambda.json",
         "OPERATOR_ALIASES": "on",
         "SIGN_IN_SHARE": "0",
+        "DEVICE_TOKEN_DAYS": "0",
         "COGNITO_FLOOR_MS": "800",
         "COGNITO_SHOWN_NUMBER": "2",
         "COGNITO_STEP_UP": "off",
@@ -1386,6 +1387,7 @@ PINPOINT_LANGUAGES = "de-DE en-GB en-US es-419 es-ES fr-CA fr-FR it-IT ja-JP ko-
         ("CognitoFloorMs", ["0", "800", "3000"], ["-1", "3001", ""]),
         ("CognitoShownNumber", ["0", "2", "+4"], ["", "5", "++2", "all"]),
         ("SignInShare", ["10", "50", "90"], ["0", "9", "91", ""]),
+        ("DeviceTokenDays", ["0", "1", "365"], ["-1", "366", ""]),
         ("DltEntityId", ["", "1101234567890123456"], ["a b", "1" * 51]),
         ("DltTemplateId", ["", "1107123456789012345"], ["a b", "1" * 51]),
         ("ReservedConcurrency", ["", "0", "10"], ["-1", "1.5", "x"]),

@@ -183,6 +183,7 @@ fn every_bad_value_is_reported_by_name_and_all_at_once() {
         ("TEST_NUMBERS", "x", "needs the ledger"),
         ("FOREIGN_CODES", "on", "needs the ledger"),
         ("SIGN_IN_SHARE", "50", "needs the ledger"),
+        ("DEVICE_TOKEN_DAYS", "90", "needs the ledger"),
         ("COGNITO_FLOOR_MS", "800", "needs the ledger"),
         ("COGNITO_SHOWN_NUMBER", "2", "needs the ledger"),
         ("COGNITO_STEP_UP", "off", "needs the ledger"),
@@ -257,6 +258,11 @@ fn every_bad_value_of_the_ledger_is_reported_by_name_and_all_at_once() {
             "SIGN_IN_SHARE",
             "5",
             "must be 0, for no sign-ins, or a percentage from 10 to 90.",
+        ),
+        (
+            "DEVICE_TOKEN_DAYS",
+            "366",
+            "must be 0, for no tokens, or days from 1 to 365.",
         ),
         (
             "COGNITO_SHOWN_NUMBER",
@@ -1221,5 +1227,42 @@ fn each_required_setting_is_needed() {
             read(&environment),
             [format!("{} is required.", setting.name)]
         );
+    }
+}
+
+/// Each door needs a part of each limit that is split.
+#[test]
+fn a_limit_that_a_door_would_have_no_part_of_is_reported() {
+    const SHARE: (&str, &str) = ("SIGN_IN_SHARE", "50");
+    const DEVICES: (&str, &str) = ("DEVICE_TOKEN_DAYS", "90");
+    for (name, too_small, enough, what) in [
+        ("SEND_LIMITS", "1/1h", "1/59m,2/1h", SHARE),
+        ("PREFIX_LIMITS", "1/1h", "2/1h", SHARE),
+        ("BUDGETS", "1/24h", "2/24h", SHARE),
+        ("COUNTRY_LIMITS", "US=1/24h", "US=2/24h", SHARE),
+        ("COUNTRY_LIMITS", "*=1/24h", "*=2/24h", SHARE),
+        ("SEND_LIMITS", "2/24h", "1/59m,3/24h", DEVICES),
+        ("PREFIX_LIMITS", "1/1h", "2/1h", DEVICES),
+        ("BUDGETS", "1/24h", "2/24h", DEVICES),
+        ("COUNTRY_LIMITS", "US=1/24h", "US=2/24h", DEVICES),
+        ("COUNTRY_LIMITS", "*=1/24h", "*=2/24h", DEVICES),
+    ] {
+        let reported = ledger_problems(&[what, (name, too_small)]);
+        let is_about = |problem: &String| problem.starts_with(name) && problem.contains(what.0);
+        assert!(
+            reported.len() == 1 && reported.iter().all(is_about),
+            "{name} {too_small} {what:?}: {reported:?}"
+        );
+        assert_eq!(ledger_problems(&[what, (name, enough)]), [""; 0], "{name}");
+        // The control: without the setting, the limit is large enough.
+        assert_eq!(ledger_problems(&[(name, too_small)]), [""; 0], "{name}");
+    }
+    // HTTP's part beside sign-ins has to be large enough for devices.
+    let both = [SHARE, DEVICES];
+    let limits = |text| [both.as_slice(), &[("SEND_LIMITS", text)]].concat();
+    assert_eq!(ledger_problems(&limits("6/24h")), [""; 0]);
+    assert_eq!(ledger_problems(&limits("4/24h")).len(), 1);
+    for days in ["-1", "+1", "1.5", "366", "x"] {
+        assert_eq!(ledger_problems(&[("DEVICE_TOKEN_DAYS", days)]).len(), 1);
     }
 }

@@ -1,6 +1,7 @@
 //! The contract of the ledger. Both ledgers pass it: the one in DynamoDB and the one in memory.
 
 mod budgets;
+mod devices;
 mod ends;
 mod guesses;
 mod keys;
@@ -51,6 +52,8 @@ contract! {
         only_its_holder_releases_and_finishes_a_key
         a_key_holds_the_outcome_of_its_request
         a_key_is_free_after_a_day;
+    devices:
+        a_device_is_known_until_it_expires;
     numbers:
         a_new_number_has_no_history
         a_window_allows_its_sends_and_no_more

@@ -12,6 +12,7 @@
 
 mod cross;
 mod days;
+mod devices;
 #[path = "../ledger/emulator.rs"]
 #[expect(dead_code, reason = "shared with the tests of the ledger")]
 mod emulator;

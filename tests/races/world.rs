@@ -3,6 +3,7 @@
 use crate::fake::Fake;
 use crate::store::Store;
 use crate::table::{Flaw, Table};
+use otp_lambda::device::DeviceToken;
 use otp_lambda::error::Error;
 use otp_lambda::ledger::{
     CodeReference, Hasher, Holder, Issuer, ItemName, Ledger, Opening, Phase, Settled, State,
@@ -17,7 +18,7 @@ use otp_lambda::reference::ReferenceId;
 use otp_lambda::service::{
     Call, Caller, Challenge, Defaults, LedgerPolicy, Limits, Origination, Providers, Reference,
     ReferenceIds, Rules, SendRequest, Sent, Service, Session, SignIn, User, VerificationRequest,
-    VerifyRequest,
+    Verified, VerifyRequest,
 };
 use otp_lambda::telemetry::Record;
 use otp_lambda::time::Millis;
@@ -52,6 +53,8 @@ pub(crate) struct Setup {
     pub(crate) authenticated: bool,
     /// The part of sign-ins.
     pub(crate) share: &'static str,
+    /// Whether devices that have verified a number are remembered, for a year.
+    pub(crate) has_devices: bool,
     /// The time that the provider takes.
     pub(crate) latency: Duration,
     /// The flaw of the ledger.
@@ -68,6 +71,7 @@ impl Default for Setup {
             references: ReferenceIds::Derived,
             authenticated: true,
             share: "0",
+            has_devices: false,
             latency: Duration::from_millis(3),
             flaw: None,
         }
@@ -119,10 +123,14 @@ impl World {
 
     /// The same store, provider and clock with other settings, as after a deployment.
     pub(crate) fn with_limits(&self, limits: &'static str) -> Arc<Self> {
-        let setup = Setup {
+        self.with(Setup {
             limits,
             ..self.setup.clone()
-        };
+        })
+    }
+
+    /// The same store, provider and clock with another setup.
+    pub(crate) fn with(&self, setup: Setup) -> Arc<Self> {
         Self::of(
             self.store.clone(),
             self.table.clone(),
@@ -164,6 +172,7 @@ impl World {
         };
         let policy = LedgerPolicy {
             sign_in_share: SignInShare::parse(setup.share).unwrap(),
+            devices_kept: setup.has_devices.then_some(365 * DAY),
             send_limits: SendLimits::parse(setup.limits).unwrap(),
             prefix_limits: Rate::parse_list(setup.prefix_limits).unwrap(),
             source_limits: Vec::new(),
@@ -213,6 +222,20 @@ impl World {
         name: &Name,
         key: Option<&str>,
     ) -> Result<Sent, Error> {
+        self.send_by(self.caller(key), to, name).await
+    }
+
+    /// A send by a device with this token.
+    pub(crate) async fn send_from(
+        &self,
+        device: Option<&DeviceToken>,
+        to: &PhoneNumber,
+        name: &Name,
+    ) -> Result<Sent, Error> {
+        self.send_by(self.device(device), to, name).await
+    }
+
+    async fn send_by(&self, caller: Caller, to: &PhoneNumber, name: &Name) -> Result<Sent, Error> {
         let defaults = &self.service.rules().defaults;
         let (brand_name, reference) = match name {
             Name::Default => (&defaults.brand_name, None),
@@ -231,7 +254,7 @@ impl World {
         self.service
             .send(
                 &request,
-                &mut call(self.caller(key), self.now(), &mut Record::default()),
+                &mut call(caller, self.now(), &mut Record::default()),
             )
             .await
     }
@@ -252,6 +275,28 @@ impl World {
         code: &str,
         key: Option<&str>,
     ) -> Result<ReferenceId, Error> {
+        let verified = self.verify_by(self.caller(key), to, name, code).await;
+        verified.map(|verified| verified.reference)
+    }
+
+    /// A guess by a device with this token.
+    pub(crate) async fn verify_from(
+        &self,
+        device: Option<&DeviceToken>,
+        to: &PhoneNumber,
+        name: &Name,
+        code: &str,
+    ) -> Result<Verified, Error> {
+        self.verify_by(self.device(device), to, name, code).await
+    }
+
+    async fn verify_by(
+        &self,
+        caller: Caller,
+        to: &PhoneNumber,
+        name: &Name,
+        code: &str,
+    ) -> Result<Verified, Error> {
         let otp = Otp::parse(code, &self.service.codes()).unwrap();
         let request = VerifyRequest {
             to: to.clone(),
@@ -261,7 +306,7 @@ impl World {
         self.service
             .verify(
                 &request,
-                &mut call(self.caller(key), self.now(), &mut Record::default()),
+                &mut call(caller, self.now(), &mut Record::default()),
             )
             .await
     }
@@ -409,6 +454,13 @@ impl World {
             Name::Default => of(&defaults.brand_name),
             Name::Given(reference) => Reference::Given(ReferenceId::parse(reference).unwrap()),
             Name::Of(brand) => of(brand),
+        }
+    }
+
+    fn device(&self, token: Option<&DeviceToken>) -> Caller {
+        Caller {
+            device: token.cloned(),
+            ..self.caller(None)
         }
     }
 

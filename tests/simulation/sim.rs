@@ -186,6 +186,7 @@ impl Sim {
             });
             let policy = LedgerPolicy {
                 sign_in_share: SignInShare::default(),
+                devices_kept: None,
                 send_limits: setup.send_limits.clone(),
                 prefix_limits: setup.prefix_limits.clone(),
                 source_limits: setup.source_limits.clone(),
@@ -526,7 +527,8 @@ async fn perform(
                 otp,
                 reference: reference(),
             };
-            Outcome::Verified(service.verify(&request, call).await)
+            let verified = service.verify(&request, call).await;
+            Outcome::Verified(verified.map(|verified| verified.reference))
         }
         What::Claim => {
             let request = VerificationRequest {

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::thread;
 use std::time::{Duration, Instant};
-use world::{CODE, Mood, World, hasher};
+use world::{CODE, Mood, World, are_possible, hasher};
 
 const POOL: &str = "us-east-1_aB3xmpl9Z";
 const HOUR: Duration = Duration::from_hours(1);
@@ -75,6 +75,8 @@ struct Stranger {
     exists: Vec<bool>,
     names: Vec<Name>,
     sessions: Vec<Session>,
+    /// Whether the stranger gives device tokens.
+    has_tokens: bool,
 }
 
 /// The part of an answer that the stranger sees, the length of the whole answer, and the names of the ledger's steps.
@@ -126,6 +128,14 @@ impl Stranger {
         (response, size, steps)
     }
 
+    /// In half of the cases, gives a request a device token: one that the stranger was given, or an invented one.
+    fn with_token(&self, mut body: Value, rng: &mut Rng) -> Value {
+        if self.has_tokens && rng.bool() {
+            body["deviceToken"] = json!(rng.u32(0..2));
+        }
+        body
+    }
+
     /// Does one act that the random numbers choose. Both worlds get the same random numbers.
     async fn acts(&mut self, rng: &mut Rng) -> (String, Vec<Seen>) {
         if rng.u32(0..12) == 0 {
@@ -153,7 +163,7 @@ impl Stranger {
             26..56 => self.answers(rng, &mut seen).await,
             56..72 => {
                 let (to, address) = (self.number(rng), rng.u8(0..3));
-                let body = json!({ "destinationNumber": to });
+                let body = self.with_token(json!({ "destinationNumber": to }), rng);
                 let (answer, steps) = self.world.http("/otp/send", body, address).await;
                 seen.push((answer.clone(), answer.len(), steps));
                 format!("sends to {to}")
@@ -168,6 +178,7 @@ impl Stranger {
                 let body = json!({
                     "destinationNumber": to, "otp": otp, "referenceId": rng.u32(0..4),
                 });
+                let body = self.with_token(body, rng);
                 let (answer, steps) = self.world.http("/otp/verify", body, address).await;
                 seen.push((answer.clone(), answer.len(), steps));
                 format!("guesses at {to}")
@@ -247,9 +258,9 @@ impl Stranger {
 type Setting = (&'static str, String);
 
 /// The settings of a seed, and the names that the stranger knows.
-fn setup(rng: &mut Rng) -> (Vec<Setting>, Vec<Name>) {
+fn setup(rng: &mut Rng, has_devices: bool) -> (Vec<Setting>, Vec<Name>) {
     let one = |rng: &mut Rng, of: &[&str]| of[rng.usize(0..of.len())].to_owned();
-    let settings = vec![
+    let mut settings = vec![
         ("SIGN_IN_SHARE", one(rng, &["10", "34", "50", "90"])),
         (
             "SEND_LIMITS",
@@ -275,6 +286,11 @@ fn setup(rng: &mut Rng) -> (Vec<Setting>, Vec<Name>) {
         ("COGNITO_SHOWN_NUMBER", one(rng, &["2", "+4", "0"])),
         ("ALLOWED_COUNTRIES", one(rng, &["US,GB,JM", "US", "GB,US"])),
     ];
+    // Some limits are too small to be divided once more.
+    settings.push(("DEVICE_TOKEN_DAYS", "9".to_owned()));
+    if !has_devices || !are_possible(&settings) {
+        settings.pop();
+    }
     let is_number = rng.bool();
     let typed: Vec<String> = if is_number {
         vec![TARGET.to_owned()]
@@ -356,12 +372,17 @@ struct Pair {
 
 impl Pair {
     fn new(seed: u64) -> Self {
-        let (settings, names) = setup(&mut Rng::with_seed(seed / WITH_THE_SAME_SETTINGS));
+        let nth = seed / WITH_THE_SAME_SETTINGS;
+        let (settings, names) = setup(&mut Rng::with_seed(nth), nth % 2 == 1);
+        let has_tokens = settings
+            .iter()
+            .any(|(name, _)| *name == "DEVICE_TOKEN_DAYS");
         let strangers = [true, false].map(|exists| Stranger {
             world: World::new(&settings),
             exists: vec![exists, exists, true, false],
             names: names.clone(),
             sessions: Vec::new(),
+            has_tokens,
         });
         Self {
             strangers,
@@ -571,6 +592,7 @@ async fn sign_ins_of_nobody(count: usize, keeps_places: bool) -> BTreeSet<ItemNa
         exists: (0..count).map(|nth| nth % 9 == 8).collect(),
         names,
         sessions: Vec::new(),
+        has_tokens: false,
     };
     let typed: Vec<_> = stranger
         .names
@@ -722,6 +744,7 @@ async fn times(factor: f64, pairs: usize, has_users: bool) -> Times {
         exists: Vec::new(),
         names: (0..2 * pairs + 64).map(name).collect(),
         sessions: Vec::new(),
+        has_tokens: false,
     };
     {
         let mut shared = stranger.world.shared.lock().unwrap();

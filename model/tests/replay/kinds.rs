@@ -120,6 +120,7 @@ fn every_step(door: Door) -> Vec<(Place, Fate)> {
     let is_of_door = |place: &Place| match door {
         Door::Http => *place < Place::Look,
         Door::SignIn => *place != Place::Plan && !(Place::Read..=Place::Unlock).contains(place),
+        Door::Device => unreachable!("no request of the model has a device"),
     };
     let can_be = |place, fate| match (place, fate) {
         (Place::AskToSend, fate) => matches!(

@@ -430,6 +430,8 @@ fn item_of(step: &Step) -> Option<&ItemName> {
         | Step::ChargeNumber { item, .. }
         | Step::ClearFailures { item, .. }
         | Step::Unlock { item, .. }
+        | Step::RememberDevice { item, .. }
+        | Step::KnowsDevice { item, .. }
         | Step::Verification { item }
         | Step::Open { item, .. }
         | Step::Reopen { item, .. }

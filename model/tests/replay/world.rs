@@ -12,7 +12,8 @@ use otp_lambda::ledger::{
 use otp_lambda::otp::{CodeCharacters, CodeShape, Otp};
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::policy::{
-    AllowedCountries, AllowedTypes, Brands, Budget, Budgets, ExtraPrefixes, SendLimits, SignInShare,
+    AllowedCountries, AllowedTypes, Brands, Budget, Budgets, ExtraPrefixes, SendLimits, Shares,
+    SignInShare,
 };
 use otp_lambda::provider::Channel;
 use otp_lambda::reference::ReferenceId;
@@ -162,6 +163,7 @@ fn service(config: &Config, gate: &Gate, path: u64, current: state::Provider) ->
     };
     let policy = LedgerPolicy {
         sign_in_share: share_of(config),
+        devices_kept: None,
         send_limits: limits_of(config.windows),
         prefix_limits: Vec::new(),
         source_limits: Vec::new(),
@@ -246,7 +248,11 @@ impl World {
             SIGN_INS => Door::SignIn,
             _ => Door::Http,
         };
-        let budgets = share_of(&self.config).of_budgets(door, &budgets_of(&self.config));
+        let shares = Shares {
+            sign_in: share_of(&self.config),
+            has_devices: false,
+        };
+        let budgets = shares.of_budgets(door, &budgets_of(&self.config));
         let country = self.services[0].country(&self.phone(0)).unwrap();
         let now = self.at(START);
         budgets.spendings(country, Channel::Sms, 1, now).remove(0)

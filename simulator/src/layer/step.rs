@@ -57,6 +57,7 @@ impl Step {
             Self::Switches { .. }
                 | Self::Spent { .. }
                 | Self::Number { .. }
+                | Self::KnowsDevice { .. }
                 | Self::Verification { .. }
         )
     }

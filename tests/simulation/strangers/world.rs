@@ -16,7 +16,7 @@ use otp_lambda::provider::{
 };
 use otp_lambda::reference::ReferenceId;
 use otp_lambda::service::{Limits, Providers, Service, User};
-use otp_lambda::settings::Settings;
+use otp_lambda::settings::{Problems, Settings};
 use otp_lambda::time::Millis;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -263,9 +263,20 @@ pub(crate) struct World {
     now: u64,
     /// The reference IDs in the answers, in order.
     references: Vec<String>,
+    /// The device tokens in the answers, in order.
+    tokens: Vec<String>,
+}
+
+/// Whether the function starts with these settings.
+pub(crate) fn are_possible(more: &[(&str, String)]) -> bool {
+    read(more).is_ok()
 }
 
 pub(crate) fn settings(more: &[(&str, String)]) -> Settings {
+    read(more).unwrap()
+}
+
+fn read(more: &[(&str, String)]) -> Result<Settings, Problems> {
     Settings::read(&|name| {
         if let Some((_, value)) = more.iter().find(|(more, _)| *more == name) {
             return Some(value.clone());
@@ -287,7 +298,6 @@ pub(crate) fn settings(more: &[(&str, String)]) -> Settings {
         };
         Some(value.to_owned())
     })
-    .unwrap()
 }
 
 /// The function's service, and the other parts of an `App`.
@@ -313,6 +323,7 @@ impl World {
             shared,
             now: START,
             references: Vec::new(),
+            tokens: Vec::new(),
         }
     }
 
@@ -376,6 +387,7 @@ impl World {
         shared.texts.clear();
         drop(shared);
         self.references.clear();
+        self.tokens.clear();
         self.now = START + days * 86_400_000;
     }
 
@@ -402,7 +414,8 @@ impl World {
         (answer, std::mem::take(&mut shared.steps))
     }
 
-    /// A public request over HTTP. Random reference IDs in the answer are replaced by their place in the order of all.
+    /// A public request over HTTP. Random reference IDs and device tokens in the answer are replaced by their place in
+    /// the order of all. A number in one of these two fields of the body stands for the value at this place.
     pub(crate) async fn http(
         &mut self,
         path: &str,
@@ -413,6 +426,11 @@ impl World {
             let place = usize::try_from(place).unwrap();
             let known = self.references.get(place).cloned();
             body["referenceId"] = json!(known.unwrap_or_else(|| "0".repeat(32)));
+        }
+        if let Some(place) = body["deviceToken"].as_u64() {
+            let place = usize::try_from(place).unwrap();
+            let known = self.tokens.get(place).cloned();
+            body["deviceToken"] = json!(known.unwrap_or_else(|| "0".repeat(43)));
         }
         let event = json!({
             "version": "2.0",
@@ -429,16 +447,23 @@ impl World {
             "body": body.to_string(),
             "isBase64Encoded": false,
         });
-        let (mut answer, steps) = self.handle(&event).await;
-        if let Some((before, rest)) = answer.split_once("\\\"referenceId\\\":\\\"") {
-            let (reference, after) = rest.split_at(32);
-            let known = self.references.iter().position(|known| known == reference);
-            let place = known.unwrap_or_else(|| {
-                self.references.push(reference.to_owned());
-                self.references.len() - 1
-            });
-            answer = format!("{before}referenceId {place:032}{after}");
-        }
+        let (answer, steps) = self.handle(&event).await;
+        let answer = with_places(answer, "referenceId", 32, &mut self.references);
+        let answer = with_places(answer, "deviceToken", 43, &mut self.tokens);
         (answer, steps)
     }
+}
+
+/// An answer in which the random value of a field is replaced by its place among all values of this field.
+fn with_places(answer: String, field: &str, length: usize, all: &mut Vec<String>) -> String {
+    let Some((before, rest)) = answer.split_once(&format!("\\\"{field}\\\":\\\"")) else {
+        return answer;
+    };
+    let (value, after) = rest.split_at(length);
+    let known = all.iter().position(|known| known == value);
+    let place = known.unwrap_or_else(|| {
+        all.push(value.to_owned());
+        all.len() - 1
+    });
+    format!("{before}{field} {place:032}{after}")
 }

@@ -1,0 +1,120 @@
+//! The door for devices that have verified a number before. Strangers can use up the messages and guesses of a number
+//! over HTTP, and lock the number. A part of each limit over HTTP is therefore kept for such devices.
+//!
+//! The door opens only for a request that HTTP has refused because of a limit that strangers can use up. So a request
+//! that is not refused takes the same steps with a token and without.
+
+use super::guess::Guess;
+use super::{Call, Caller, Limits, refusals};
+use crate::device::DeviceToken;
+use crate::error::{Error, ErrorCode, Limit};
+use crate::ledger::{Charge, Door, NumberCharge, Unavailable};
+use crate::phone::PhoneNumber;
+use crate::reference::ReferenceId;
+use std::time::Duration;
+
+impl Limits {
+    /// Whether the caller gives a token, and tokens are in use. The token may be of another number, or too old.
+    pub(super) fn has_device(&self, caller: &Caller) -> bool {
+        self.devices_kept().is_some() && caller.device.is_some()
+    }
+
+    /// Whether the caller's device has verified this number, and is still remembered.
+    async fn knows_device(&self, to: &PhoneNumber, call: &Call<'_>) -> Result<bool, Unavailable> {
+        match &call.caller.device {
+            Some(token) if self.has_device(&call.caller) => {
+                let item = self.hasher.device(token, to);
+                self.store.knows_device(&item, call.now).await
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Whether a send that HTTP has refused may go through the door for devices.
+    pub(super) async fn is_for_device(
+        &self,
+        refusal: &Error,
+        to: &PhoneNumber,
+        call: &Call<'_>,
+    ) -> Result<bool, Unavailable> {
+        Ok(strangers_can_cause(refusal) && self.knows_device(to, call).await?)
+    }
+
+    /// Charges a guess to the devices of its number, because the number is locked over HTTP.
+    pub(super) async fn charge_device(
+        &self,
+        guess: &mut Guess,
+        to: &PhoneNumber,
+        call: &Call<'_>,
+    ) -> Result<Charge, Error> {
+        if !self.knows_device(to, call).await? {
+            return Err(refusals::locked());
+        }
+        // HTTP can have more failures than its part: from before the operator has split the limit. These failures are
+        // taken from the part of devices, so that both parts together stay within the limit.
+        let over_http = self.store.number(&guess.number_item).await?.failures;
+        let excess = over_http.saturating_sub(self.lock_at(Door::Http));
+        let lock = self.lock_at(Door::Device).saturating_sub(excess);
+        let item = self.hasher.number_at(Door::Device, to);
+        match self.store.charge_number(&item, lock, call.now).await? {
+            NumberCharge::Charged(charge) => {
+                guess.door = Door::Device;
+                guess.number_item = item;
+                Ok(charge)
+            }
+            NumberCharge::Locked => Err(refusals::locked()),
+        }
+    }
+
+    /// Remembers the device whose guess was right, and returns its token. `None` if devices are not remembered, or if
+    /// the ledger fails: the success counts without a token, too.
+    pub(super) async fn remember_device(
+        &self,
+        guess: &Guess,
+        reference: &ReferenceId,
+        to: &PhoneNumber,
+        call: &mut Call<'_>,
+    ) -> Option<DeviceToken> {
+        // An app that signs in with Cognito could not give the token back at its next sign-in.
+        let kept = self.devices_kept().filter(|_| guess.door != Door::SignIn)?;
+        let token = self.hasher.device_token(&guess.winner, reference, to);
+        let item = self.hasher.device(&token, to);
+        let expires = call.now.plus(kept);
+        let mut is_remembered = false;
+        let remember = async {
+            self.store.remember_device(&item, expires).await?;
+            is_remembered = true;
+            Ok(())
+        };
+        call.best_effort("device", remember).await;
+        is_remembered.then_some(token)
+    }
+}
+
+/// Whether strangers can cause this refusal, by requests of their own about this number or about other numbers.
+fn strangers_can_cause(refusal: &Error) -> bool {
+    match refusal.code() {
+        ErrorCode::DestinationLocked | ErrorCode::ResendTooSoon => true,
+        // A limit on the caller's own address stays: a token does not show that the device has this address.
+        ErrorCode::RateLimited => refusal.limit() != Some(Limit::Source),
+        _ => false,
+    }
+}
+
+/// The refusal that ends sooner, of the refusals at two doors.
+pub(super) fn sooner(at_http: Error, at_device: Error) -> Error {
+    if !strangers_can_cause(&at_device) {
+        return at_device;
+    }
+    // A lock has no end.
+    let wait = |error: &Error| {
+        error
+            .retry_after_seconds()
+            .map_or(Duration::MAX, Duration::from_secs)
+    };
+    if wait(&at_device) < wait(&at_http) {
+        at_device
+    } else {
+        at_http
+    }
+}
