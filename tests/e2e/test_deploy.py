@@ -178,8 +178,11 @@ def test_make_settings_judges_a_file(tmp_path):
 def test_without_python_the_commands_say_what_is_missing(tmp_path, target):
     for name in "make bash env dirname mkdir cat tr grep uname chmod mv rm cut tail cksum".split():
         (tmp_path / name).symlink_to(shutil.which(name))
+    # Nothing runs them before Python is looked for.
+    for name in ("cargo", "rustup", "cc", "curl"):
+        (tmp_path / name).symlink_to("/bin/false")
     code, output = make(str(tmp_path), target)
-    assert code == 2 and "needs Python 3.10 or later" in output and "make run needs Rust alone" in output, output
+    assert code == 2 and "Python 3.10 or later is missing" in output and "make run needs Rust alone" in output, output
     assert "Traceback" not in output and "not found" not in output
 
 

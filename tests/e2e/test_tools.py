@@ -22,12 +22,25 @@ def programs(folder, **stand_ins):
     """A folder for PATH with the usual programs, and with scripts in place of others."""
     folder.mkdir(exist_ok=True)
     for name in USUAL:
-        if not (folder / name).exists():
+        if name not in stand_ins and not (folder / name).exists():
             (folder / name).symlink_to(shutil.which(name))
     for name, script in stand_ins.items():
-        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        # A link leads to the program of the system, which must stay as it is.
+        (folder / name).unlink(missing_ok=True)
+        with open(folder / name, "x") as file:
+            file.write(f"#!/bin/sh\n{script}\n")
         (folder / name).chmod(0o755)
     return str(folder)
+
+
+def test_a_stand_in_leaves_the_program_of_the_system_alone(tmp_path):
+    system = tmp_path / "system"
+    system.write_text("the real one")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "uname").symlink_to(system)
+    programs(tmp_path / "bin", uname="echo Darwin")
+    assert system.read_text() == "the real one"
+    assert not (tmp_path / "bin" / "uname").is_symlink()
 
 
 def needs(path, *names):
