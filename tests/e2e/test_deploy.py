@@ -228,6 +228,7 @@ LONGEST = {
     "CognitoFloorMs": "3000",
     "CognitoShownNumber": "+4",
     "SignInShare": "90",
+    "DeviceTokenDays": "365",
     "DltEntityId": "1" * 50,
     "DltTemplateId": "1" * 50,
 }
