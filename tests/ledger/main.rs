@@ -17,6 +17,7 @@ mod emulator;
 mod faults;
 mod operations;
 mod races;
+mod refused_sign_ins;
 mod repeats;
 mod service;
 mod shared;

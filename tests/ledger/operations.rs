@@ -28,6 +28,7 @@ struct World {
 impl World {
     fn new(more: &[(&str, &str)]) -> Self {
         let emulator = Emulator::new();
+        emulator.measure();
         let service = service(&emulator, &Arc::default(), settings(more));
         let now = SystemTime::UNIX_EPOCH + Duration::from_hours(500_000);
         Self {
@@ -82,8 +83,9 @@ impl World {
         done.unwrap();
     }
 
-    /// Begins a sign-in, and guesses wrong; `is_decoy` for the name of a user that does not exist.
-    async fn sign_in(&mut self, user: &str, is_decoy: bool) {
+    /// Begins a sign-in, and guesses wrong; `is_decoy` for the name of a user that does not exist. Returns whether the
+    /// log says that no message was sent.
+    async fn sign_in(&mut self, user: &str, is_decoy: bool) -> bool {
         let sign_in = SignIn {
             user: User::default(),
             number: number(),
@@ -99,6 +101,7 @@ impl World {
             .begin_sign_in(&sign_in, &mut call)
             .await
             .unwrap();
+        let is_refused = record.sign_in_refused;
         self.row(&format!("sign-in of {user}, with a look at the switches"));
         let otp = Otp::parse("000000", &self.service.codes()).unwrap();
         let mut call = self.call(Caller::default(), &mut record);
@@ -107,6 +110,7 @@ impl World {
             .answer_sign_in(&sign_in, otp, "nonce", &mut call);
         assert!(wrong.await.is_err());
         self.row(&format!("wrong answer of {user}"));
+        is_refused
     }
 
     async fn cancel(&self) {
@@ -160,6 +164,43 @@ fn caller() -> Caller {
         principal: Some("backend".to_owned()),
         ..Caller::default()
     }
+}
+
+/// The rows of a sign-in whose windows are full.
+async fn a_refused_sign_in() -> Vec<String> {
+    let mut world = World::new(&[("SIGN_IN_SHARE", "50")]);
+    world.send(&caller()).await.unwrap();
+    world.now += Duration::from_secs(11);
+    world.emulator.requests();
+    assert!(world.sign_in("a user whose windows are full", false).await);
+    world.rows
+}
+
+/// The rows of requests that may be about a foreign code.
+async fn foreign_codes() -> Vec<String> {
+    let mut world = World::new(&[("FOREIGN_CODES", "on")]);
+    assert_eq!(world.verify("000000").await, Err(ErrorCode::InvalidCode));
+    world.row("verify of a foreign code, wrong, the first guess");
+    assert_eq!(world.verify("000001").await, Err(ErrorCode::InvalidCode));
+    world.row("verify of a foreign code, wrong, a further guess");
+    world.status(caller()).await;
+    world.row("status of a foreign code");
+    world.verify(RIGHT).await.unwrap();
+    world.row("verify of a foreign code, right");
+    let mut canceled = World::new(&[("FOREIGN_CODES", "on")]);
+    assert_eq!(canceled.verify("000000").await, Err(ErrorCode::InvalidCode));
+    canceled.emulator.requests();
+    canceled.cancel().await;
+    canceled.row("cancel of a foreign code");
+    world.rows.append(&mut canceled.rows);
+    // The code is ours, and the setting makes the guess look at foreign codes too.
+    let mut own = World::new(&[("FOREIGN_CODES", "on")]);
+    own.send(&caller()).await.unwrap();
+    own.emulator.requests();
+    assert_eq!(own.verify("000000").await, Err(ErrorCode::InvalidCode));
+    own.row("verify, wrong, with `FOREIGN_CODES=on`");
+    world.rows.append(&mut own.rows);
+    world.rows
 }
 
 /// The table is in ARCHITECTURE.md.
@@ -220,9 +261,11 @@ async fn every_operation_costs_what_the_table_says() {
 
     for (user, is_decoy) in [("a user", false), ("an unknown user", true)] {
         let mut with_sign_ins = World::new(&[("SIGN_IN_SHARE", "50")]);
-        with_sign_ins.sign_in(user, is_decoy).await;
+        assert!(!with_sign_ins.sign_in(user, is_decoy).await);
         world.rows.append(&mut with_sign_ins.rows);
     }
+    world.rows.append(&mut a_refused_sign_in().await);
+    world.rows.append(&mut foreign_codes().await);
 
     let architecture = include_str!("../../ARCHITECTURE.md");
     let heading = "| operation | requests | read units | write units | dollars per million |\n|---|---|---|---|---|\n";

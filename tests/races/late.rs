@@ -129,23 +129,23 @@ async fn a_cancel_during_a_resend_ends_the_newest_code(new: NewStore) {
 
 /// When a late write lands.
 #[derive(Debug, Clone, Copy)]
-enum Landing {
+pub(crate) enum Landing {
     /// Before the next request.
     AtOnce,
     /// After the next request.
     Later,
 }
 
-const LANDINGS: [Landing; 2] = [Landing::AtOnce, Landing::Later];
+pub(crate) const LANDINGS: [Landing; 2] = [Landing::AtOnce, Landing::Later];
 
 impl Landing {
-    async fn at_once(self, world: &World) {
+    pub(crate) async fn at_once(self, world: &World) {
         if matches!(self, Self::AtOnce) {
             world.table.land().await;
         }
     }
 
-    async fn later(self, world: &World) {
+    pub(crate) async fn later(self, world: &World) {
         if matches!(self, Self::Later) {
             world.table.land().await;
         }

@@ -19,6 +19,7 @@ mod emulator;
 mod fake;
 mod guesses;
 mod late;
+mod late_sign_ins;
 mod sends;
 mod sign_ins;
 mod store;

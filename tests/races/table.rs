@@ -9,7 +9,7 @@ use otp_lambda::ledger::{
 };
 use otp_lambda::time::Millis;
 use simulator::MemoryLedger;
-use simulator::layer::{Layer, Layered, OwnedOpening, Reply, Step};
+use simulator::layer::{Layer, Layered, OwnedOpening, OwnedResend, Reply, Step};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -53,6 +53,8 @@ pub(crate) enum Flaw {
     FreesLate,
     /// Cancels, consumes and redeems whatever generation there is.
     AnyGeneration,
+    /// Settles the code of another generation as its own.
+    SettlesAny,
     /// Opens a verification over whatever generation there is.
     OpensOverAny,
     /// Reserves every idempotency key, even if another request holds it.
@@ -489,6 +491,45 @@ impl Table {
                     *generation = self.generation(item).await?;
                 }
                 self.run(step).await
+            }
+            (
+                Flaw::SettlesAny,
+                Step::Settle {
+                    item,
+                    generation,
+                    holder,
+                    outcome,
+                },
+            ) => {
+                let stored = self.stored(&item).await?;
+                let Some(stored) = stored.filter(|it| it.generation != generation) else {
+                    return self
+                        .run(Step::Settle {
+                            item,
+                            generation,
+                            holder,
+                            outcome,
+                        })
+                        .await;
+                };
+                let resend = OwnedResend {
+                    holder,
+                    expires: stored.expires,
+                    issuers: stored.issuers.clone(),
+                    plain_until: stored.plain_until,
+                    channel: stored.channel.clone(),
+                    language: stored.language.clone(),
+                };
+                let seen = Seen::of(&stored);
+                let again = item.clone();
+                self.run(Step::Reopen { item, seen, resend }).await?;
+                self.run(Step::Settle {
+                    item: again,
+                    generation: seen.generation + 1,
+                    holder,
+                    outcome,
+                })
+                .await
             }
             (Flaw::OpensOverAny, Step::Open { item, new, .. }) => {
                 let seen = Some(self.generation(&item).await?).filter(|seen| *seen > 0);

@@ -6,7 +6,7 @@ use crate::table::{Flaw, Table};
 use otp_lambda::device::DeviceToken;
 use otp_lambda::error::Error;
 use otp_lambda::ledger::{
-    CodeReference, Hasher, Holder, Issuer, ItemName, Ledger, Opening, Phase, Settled, State,
+    CodeReference, Door, Hasher, Holder, Issuer, ItemName, Ledger, Opening, Phase, Settled, State,
     Verification,
 };
 use otp_lambda::otp::Otp;
@@ -311,10 +311,9 @@ impl World {
             .await
     }
 
-    /// Begins a sign-in of the user who has this number.
-    pub(crate) async fn begin_sign_in(&self, to: &PhoneNumber) -> Result<Challenge, Error> {
-        let name = ReferenceId::random()?.expose().to_owned();
-        let sign_in = SignIn {
+    /// A new sign-in of the user who has this number.
+    pub(crate) fn new_sign_in(to: &PhoneNumber) -> SignIn {
+        SignIn {
             user: User {
                 pool: "pool".to_owned(),
                 client: "client".to_owned(),
@@ -323,15 +322,44 @@ impl World {
             number: to.clone(),
             language: "en-US".into(),
             session: Session {
-                name,
+                name: ReferenceId::random().unwrap().expose().to_owned(),
                 is_decoy: false,
             },
-        };
+        }
+    }
+
+    /// Begins a sign-in of the user who has this number.
+    pub(crate) async fn begin_sign_in(&self, to: &PhoneNumber) -> Result<Challenge, Error> {
+        self.begin(&Self::new_sign_in(to)).await
+    }
+
+    pub(crate) async fn begin(&self, sign_in: &SignIn) -> Result<Challenge, Error> {
+        let record = &mut Record::default();
+        let mut call = call(Caller::default(), self.now(), record);
+        self.service.begin_sign_in(sign_in, &mut call).await
+    }
+
+    /// Answers the question with this nonce.
+    pub(crate) async fn answer(
+        &self,
+        sign_in: &SignIn,
+        code: &str,
+        nonce: &str,
+    ) -> Result<(), Error> {
+        let otp = Otp::parse(code, &self.service.codes()).unwrap();
+        let record = &mut Record::default();
+        let mut call = call(Caller::default(), self.now(), record);
         self.service
-            .begin_sign_in(
-                &sign_in,
-                &mut call(Caller::default(), self.now(), &mut Record::default()),
-            )
+            .answer_sign_in(sign_in, otp, nonce, &mut call)
+            .await
+    }
+
+    /// Answers the question with this nonce by `resend`.
+    pub(crate) async fn resend(&self, sign_in: &SignIn, nonce: &str) -> Result<(), Error> {
+        let record = &mut Record::default();
+        let mut call = call(Caller::default(), self.now(), record);
+        self.service
+            .resend_for_sign_in(sign_in, nonce, &mut call)
             .await
     }
 
@@ -383,9 +411,13 @@ impl World {
 
     /// The number of failures since the last success.
     pub(crate) async fn failures(&self, to: &PhoneNumber) -> u32 {
+        self.failures_at(Door::Http, to).await
+    }
+
+    pub(crate) async fn failures_at(&self, door: Door, to: &PhoneNumber) -> u32 {
         self.table
             .ledger()
-            .number(&self.keys.number(to))
+            .number(&self.keys.number_at(door, to))
             .await
             .unwrap()
             .failures
