@@ -63,9 +63,10 @@ impl App {
         config: &SdkConfig,
         ledger: Option<Box<dyn Ledger>>,
     ) -> Result<Self, String> {
+        let rules = &settings.rules;
         settings
             .provider
-            .warn_of_long_texts(&settings.rules.defaults);
+            .warn_of_long_texts(&rules.brands, rules.defaults.code_length);
         let limits = match settings.ledger {
             Some(own) => {
                 own.policy.warn_of_test_numbers();

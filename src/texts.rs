@@ -211,14 +211,21 @@ impl Texts {
         Some(call)
     }
 
-    /// The languages in which the SMS takes several segments, by the number of segments.
+    /// The languages in which the SMS takes several segments, by the brand and the number of segments.
     #[must_use]
-    pub fn long_ones(&self, brand: &str, code_length: u8) -> BTreeMap<usize, Vec<&str>> {
+    pub fn long_ones<'a>(
+        &'a self,
+        brands: impl Iterator<Item = &'a str>,
+        code_length: u8,
+    ) -> BTreeMap<(&'a str, usize), Vec<&'a str>> {
         let mut long: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for language in self.sms_languages() {
-            let sms = self.sms(language, brand, code_length);
-            if let Some(sms) = sms.filter(|sms| sms.segments > 1) {
-                long.entry(sms.segments).or_default().push(language);
+        for brand in brands {
+            for language in self.sms_languages() {
+                let sms = self.sms(language, brand, code_length);
+                if let Some(sms) = sms.filter(|sms| sms.segments > 1) {
+                    let languages = long.entry((brand, sms.segments)).or_default();
+                    languages.push(language);
+                }
             }
         }
         long

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 /// The brands that trusted callers may put into messages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Brands {
@@ -13,6 +15,13 @@ pub struct Brands {
 const MOST_DIGITS: usize = 6;
 
 impl Brands {
+    /// The brands that the operator has set.
+    #[must_use]
+    pub fn all(&self) -> BTreeSet<&str> {
+        let listed = self.listed.iter().map(String::as_str);
+        listed.chain([self.default.as_str()]).collect()
+    }
+
     /// Checks a caller's brand.
     ///
     /// # Errors

@@ -6,8 +6,9 @@ use crate::aws::end_user_messaging::{self, EndUserMessaging};
 use crate::aws::pinpoint::{self, Pinpoint};
 use crate::language::{self, Tag};
 use crate::otp::{CodeCharacters, CodeShape};
+use crate::policy::Brands;
 use crate::provider::{Channel, Provider, ProviderLimits};
-use crate::service::{Defaults, Providers};
+use crate::service::Providers;
 use crate::texts::{self, OwnTexts, Texts};
 use std::collections::BTreeMap;
 use tracing::warn;
@@ -31,13 +32,13 @@ impl ProviderSettings {
         }
     }
 
-    /// Warns in the log about texts that are billed as several SMS because of the operator's brand.
+    /// Warns in the log about texts that are billed as several SMS because of a brand of the operator.
     ///
     /// Dozens of languages can be affected, so the languages with the same number of segments share a line.
-    pub fn warn_of_long_texts(&self, defaults: &Defaults) {
-        for (segments, languages) in self.current.long_texts(defaults) {
+    pub fn warn_of_long_texts(&self, brands: &Brands, code_length: u8) {
+        for ((brand, segments), languages) in self.current.long_texts(brands, code_length) {
             let languages = languages.join(", ");
-            warn!(languages, segments, "long_text");
+            warn!(brand, languages, segments, "long_text");
         }
     }
 
@@ -70,11 +71,16 @@ impl OneProvider {
         }
     }
 
-    fn long_texts(&self, defaults: &Defaults) -> BTreeMap<usize, Vec<&str>> {
+    fn long_texts<'a>(
+        &'a self,
+        brands: &'a Brands,
+        code_length: u8,
+    ) -> BTreeMap<(&'a str, usize), Vec<&'a str>> {
         match self {
-            Self::EndUserMessaging(options) if options.channels.contains(&Channel::Sms) => options
-                .texts
-                .long_ones(&defaults.brand_name, defaults.code_length),
+            Self::EndUserMessaging(options) if options.channels.contains(&Channel::Sms) => {
+                let brands = brands.all().into_iter();
+                options.texts.long_ones(brands, code_length)
+            }
             // Pinpoint writes its own texts, and calls and WhatsApp messages have no segments.
             Self::Pinpoint { .. } | Self::EndUserMessaging(_) => BTreeMap::new(),
         }

@@ -2,9 +2,9 @@
 
 use crate::world::{NUMBER, World};
 use otp_lambda::texts::{Options, Texts};
-use serde_json::json;
+use serde_json::{Value, json};
 use simulator::Operation;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[test]
 fn the_texts_page_lists_every_language() {
@@ -108,19 +108,26 @@ async fn an_own_text_with_two_segments_is_logged_at_start() {
     assert_eq!(world.log.text().lines().count(), 1);
 }
 
-/// The `long_text` lines at the start with these settings: segments, and the languages with so many.
-async fn long_texts(settings: &[(&str, &str)]) -> Vec<(u64, String)> {
+/// The `long_text` lines at the start with these settings.
+async fn long_text_lines(settings: &[(&str, &str)]) -> Vec<Value> {
     let log = World::with(settings).await.log.text();
     let lines = log
         .lines()
-        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
     lines
         .filter(|line| line["message"] == "long_text")
-        .map(|line| {
-            let languages = line["languages"].as_str().unwrap().to_owned();
-            (line["segments"].as_u64().unwrap(), languages)
-        })
         .collect()
+}
+
+fn segments_and_languages(line: &Value) -> (u64, String) {
+    let languages = line["languages"].as_str().unwrap().to_owned();
+    (line["segments"].as_u64().unwrap(), languages)
+}
+
+/// The segments of the `long_text` lines, and the languages with so many.
+async fn long_texts(settings: &[(&str, &str)]) -> Vec<(u64, String)> {
+    let lines = long_text_lines(settings).await;
+    lines.iter().map(segments_and_languages).collect()
 }
 
 #[tokio::test]
@@ -154,6 +161,36 @@ async fn built_in_texts_that_are_paid_for_twice_are_said_at_start() {
     assert_eq!(long_texts(&[]).await, []);
     assert_eq!(long_texts(&[("BRAND_NAME", "Joe’s Diner")]).await, []);
     assert_eq!(long_texts(&[brand, ("CHANNELS", "voice")]).await, []);
+}
+
+/// A brand of `BRAND_NAMES` is reported as it would be if it were the only brand.
+#[tokio::test]
+async fn texts_that_are_paid_for_twice_are_said_of_every_brand() {
+    let hearts = "💛".repeat(20);
+    let brands = ["Acme", "Żółta Łódź i Spółka", hearts.as_str()];
+    let [acme, _, _] = brands;
+    let last_line = ("WEBOTP_DOMAIN", "example.com");
+    let listed = format!("{acme};{};{hearts};{hearts}", brands[1]);
+    let settings = [last_line, ("BRAND_NAME", acme), ("BRAND_NAMES", &listed)];
+    let lines = long_text_lines(&settings).await;
+    let mut counts = BTreeSet::new();
+    for brand in brands {
+        let of_brand: Vec<(u64, String)> = lines
+            .iter()
+            .filter(|line| line["brand"] == brand)
+            .map(segments_and_languages)
+            .collect();
+        let alone = long_texts(&[last_line, ("BRAND_NAME", brand)]).await;
+        assert_eq!(of_brand, alone, "{brand}");
+        counts.insert(
+            of_brand
+                .iter()
+                .map(|(_, languages)| languages.len())
+                .sum::<usize>(),
+        );
+    }
+    // The control: the brands differ.
+    assert_eq!(counts.len(), 3, "{lines:?}");
 }
 
 #[tokio::test]
