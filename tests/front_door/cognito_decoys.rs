@@ -471,3 +471,108 @@ async fn a_sign_in_is_locked_after_its_part_of_the_guesses() {
     let code = world.code_of(REAL);
     assert_eq!(sign_in.answer(&world, &code).await, Next::Tokens);
 }
+
+/// The guess is counted before the provider is asked, so the lock also ends the guesses at an open code.
+#[tokio::test]
+async fn a_sign_in_is_locked_in_the_middle_of_a_code() {
+    let settings = [
+        ("COGNITO_FLOOR_MS", "0"),
+        ("SIGN_IN_SHARE", "10"),
+        ("SEND_LIMITS", "20/30m"),
+        ("ALLOWED_ATTEMPTS", "4"),
+        LONG_CODES,
+    ];
+    let world = World::counted(&settings).await;
+    let user = User::with_number(REAL);
+    // A tenth of the hundred guesses, and 35 at least.
+    for asked in [4, 8, 12, 16, 20, 24, 28, 32, 35] {
+        let mut sign_in = SignIn::begin(&world, &user).await;
+        for guess in 0..4 {
+            sign_in.answer(&world, &format!("0000000{guess}")).await;
+        }
+        assert_eq!(world.simulator.requests(Operation::Verify).len(), asked);
+        world.advance(Duration::from_hours(25));
+    }
+}
+
+/// The windows of a sign-in count the messages of both doors in the order in which they were sent.
+#[tokio::test]
+async fn a_sign_in_counts_the_messages_of_both_doors_by_their_times() {
+    for (later, messages) in [(31, 3), (35, 4)] {
+        let world = World::counted(&[("COGNITO_FLOOR_MS", "0"), ("SEND_LIMITS", "2/90s")]).await;
+        send_over_http(&world, REAL).await;
+        world.advance(Duration::from_secs(45));
+        send_over_http(&world, REAL).await;
+        world.advance(Duration::from_secs(55));
+        let user = User::with_number(REAL);
+        let mut sign_in = SignIn::begin(&world, &user).await;
+        let code = world.code_of(REAL);
+        assert_eq!(sign_in.answer(&world, &code).await, Next::Tokens);
+        // The second message over HTTP is in the window for 90 seconds, and the first one no longer is.
+        world.advance(Duration::from_secs(later));
+        SignIn::begin(&world, &user).await;
+        assert_eq!(world.simulator.inbox().len(), messages, "{later} s later");
+    }
+}
+
+/// The wait of a sign-in begins with the last failure at either door.
+#[tokio::test]
+async fn the_last_failure_at_either_door_stops_sign_ins() {
+    for http_first in [true, false] {
+        let settings = [
+            ("COGNITO_FLOOR_MS", "0"),
+            ("SEND_LIMITS", "20/30m"),
+            ("ALLOWED_ATTEMPTS", "5"),
+            LONG_CODES,
+        ];
+        let world = World::counted(&settings).await;
+        let user = User::with_number(REAL);
+        let fail = async |over_http: bool| {
+            if over_http {
+                send_over_http(&world, REAL).await;
+            }
+            let mut sign_in = SignIn::begin(&world, &user).await;
+            for guess in 0..5 {
+                let guess = format!("0000000{guess}");
+                if over_http {
+                    let body = json!({ "destinationNumber": REAL, "otp": guess });
+                    let answer = world.post("/otp/verify", &body).await;
+                    answer.is_problem(422, "invalid_code");
+                } else {
+                    sign_in.answer(&world, &guess).await;
+                }
+            }
+        };
+        fail(http_first).await;
+        world.advance(Duration::from_mins(20));
+        fail(!http_first).await;
+        let messages = || world.simulator.inbox().len();
+        // Ten failures stop messages for fifteen minutes. The code of a sign-in that is open by now expires before.
+        world.advance(Duration::from_mins(14));
+        let before = messages();
+        SignIn::begin(&world, &user).await;
+        assert_eq!(messages(), before, "HTTP first: {http_first}");
+        world.advance(Duration::from_mins(11));
+        SignIn::begin(&world, &user).await;
+        assert_eq!(messages(), before + 1, "HTTP first: {http_first}");
+    }
+}
+
+/// A door that has spent its own part of a budget leaves the other its part.
+#[tokio::test]
+async fn sign_ins_keep_their_part_of_a_budget_that_http_has_spent() {
+    let world = World::counted(&[("COGNITO_FLOOR_MS", "0"), ("BUDGETS", "4/24h")]).await;
+    for last in 1..=2 {
+        send_over_http(&world, &format!("+1425555010{last}")).await;
+    }
+    let body = json!({ "destinationNumber": "+14255550103" });
+    world
+        .post("/otp/send", &body)
+        .await
+        .is_problem(429, "rate_limited");
+    for last in 4..=6 {
+        let user = User::with_number(&format!("+1425555010{last}"));
+        SignIn::begin(&world, &user).await;
+    }
+    assert_eq!(world.simulator.inbox().len(), 4);
+}

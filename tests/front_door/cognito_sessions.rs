@@ -58,6 +58,22 @@ async fn a_test_number_signs_in_twice_in_two_minutes() {
     assert_eq!((world.messages_sent(), world.provider_checks()), (0, 0));
 }
 
+/// Failed guesses keep an ordinary number waiting, and a test number gets no messages that could wait.
+#[tokio::test]
+async fn a_test_number_signs_in_after_many_failed_guesses() {
+    let settings = [("TEST_NUMBERS", "+14255550142=246802@2999-12-31")];
+    let world = world(&settings).await;
+    for _ in 0..4 {
+        let mut sign_in = SignIn::begin(&world, &user()).await;
+        for wrong in ["000001", "000002", "000003"] {
+            sign_in.answer(&world, wrong).await;
+        }
+        world.advance(Duration::from_secs(1));
+    }
+    let mut sign_in = SignIn::begin(&world, &user()).await;
+    assert_eq!(sign_in.answer(&world, "246802").await, Next::Tokens);
+}
+
 /// Sign-ins and HTTP have verifications of their own: neither uses the other's code up.
 #[tokio::test]
 async fn a_test_number_verifies_over_http_between_two_sign_ins() {

@@ -61,6 +61,21 @@ async fn only_a_right_code_sends_feedback_and_only_once() {
     assert!(lost(&world).is_empty());
 }
 
+/// After an unclear send, the code may have come in another message than the one whose ID is known.
+#[tokio::test]
+async fn a_code_of_an_unclear_send_sends_no_feedback() {
+    let world = World::counted(&[ON]).await;
+    world.code_on_the_phone().await;
+    world.advance(Duration::from_secs(31));
+    world
+        .simulator
+        .fail_next(Operation::Send, Failure::InternalServerErrorAfterwards);
+    let body = json!({ "destinationNumber": NUMBER });
+    assert_eq!(world.post("/otp/send", &body).await.status, 503);
+    assert_eq!(verify(&world, &world.newest_code()).await, 200);
+    assert_eq!(told(&world), Vec::<Value>::new());
+}
+
 #[tokio::test]
 async fn feedback_is_off_by_default() {
     let world = World::counted(&[]).await;

@@ -1,7 +1,9 @@
 //! Codes of other software: off by default, and beside this program's records when on.
 
-use crate::world::{Answer, KEY, NUMBER, World};
+use crate::world::{Answer, KEY, NUMBER, World, post};
 use futures_util::future::join_all;
+use otp_lambda::phone::PhoneNumber;
+use otp_lambda::reference::ReferenceId;
 use serde_json::{Value, json};
 use simulator::{Failure, Operation};
 use std::time::Duration;
@@ -153,8 +155,18 @@ async fn a_foreign_success_can_be_redeemed_and_its_code_does_not_come_back() {
     let claim = json!({ "claim": true });
     assert_eq!(status(&world, claim).await.body["claimed"], json!(true));
     // Ten minutes after the success, a newer code of the script can be asked for, and the used one never.
-    world.advance(Duration::from_mins(6));
+    world.advance(Duration::from_millis(5 * 60_000 - 1));
+    guess(&world, "666666")
+        .await
+        .is_problem(409, "already_verified");
+    assert_eq!(asked(&world), 1);
+    world.advance(Duration::from_millis(1));
     guess(&world, &code).await.is_problem(422, "invalid_code");
+    assert_eq!(asked(&world), 1, "the used one");
+    guess(&world, "666666")
+        .await
+        .is_problem(422, "invalid_code");
+    assert_eq!(asked(&world), 2);
 }
 
 #[tokio::test]
@@ -166,13 +178,86 @@ async fn a_canceled_foreign_code_stays_canceled() {
         world.post("/otp/cancel", &body).await.body["status"],
         "canceled"
     );
-    for minutes in [0, 1, 9, 49] {
-        world.advance(Duration::from_mins(minutes));
+    // AWS keeps a code for an hour at most, and the guess was at a code that may have been sent ten minutes later.
+    for later in [0, 60_000, 9 * 60_000, 60 * 60_000 - 1] {
+        world.advance(Duration::from_millis(later));
         guess(&world, &code)
             .await
             .is_problem(410, "verification_canceled");
     }
     assert_eq!(asked(&world), 1);
+    // By now no code of that time can be good, so this guess is about another one.
+    world.advance(Duration::from_millis(1));
+    guess(&world, "555555")
+        .await
+        .is_problem(422, "invalid_code");
+    assert_eq!(asked(&world), 2);
+}
+
+/// Only a backend is believed to know of a code that other software has sent.
+#[tokio::test]
+async fn only_a_backend_can_guess_at_a_foreign_code() {
+    let world = World::counted(&[ON]).await;
+    let to = PhoneNumber::parse(NUMBER).unwrap();
+    let derived = ReferenceId::derived("ExampleCorp", "otp", &to);
+    let body =
+        json!({ "destinationNumber": NUMBER, "otp": "012345", "referenceId": derived.expose() });
+    let mut event = post("/otp/verify", &body.to_string());
+    let claims = json!({ "iss": "https://example.com", "sub": "jane" });
+    event["requestContext"]["authorizer"] = json!({ "jwt": { "claims": claims, "scopes": null } });
+    let answer = world.event(&event).await;
+    answer.is_problem(404, "verification_not_found");
+    let detail = answer.body["detail"].as_str().unwrap();
+    assert!(!detail.contains("FOREIGN_CODES"), "{detail}");
+    assert_eq!(asked(&world), 0);
+    // The control: a backend.
+    world
+        .post("/otp/verify", &body)
+        .await
+        .is_problem(422, "invalid_code");
+    assert_eq!(asked(&world), 1);
+}
+
+#[tokio::test]
+async fn an_exhausted_foreign_code_takes_no_further_guesses() {
+    let (world, code) = after_a_script(&[ON, ("SEND_LIMITS", "20/1h")]).await;
+    for wrong in ["555555", "666666", "777777"] {
+        guess(&world, wrong).await.is_problem(422, "invalid_code");
+    }
+    for minutes in [0, 1, 8] {
+        world.advance(Duration::from_mins(minutes));
+        guess(&world, &code)
+            .await
+            .is_problem(410, "attempts_exhausted");
+    }
+    assert_eq!(asked(&world), 3);
+}
+
+/// The guess is told what has become of its code, and not that a further code would have to wait.
+#[tokio::test]
+async fn a_late_guess_without_a_place_is_told_that_the_foreign_code_has_expired() {
+    let (world, code) = after_a_script(&[ON, ("SEND_LIMITS", "1/1h")]).await;
+    guess(&world, "555555")
+        .await
+        .is_problem(422, "invalid_code");
+    world.advance(Duration::from_mins(10));
+    guess(&world, &code).await.is_problem(410, "code_expired");
+    assert_eq!(asked(&world), 1);
+    // The control: under a reference without a record, the guess is told to wait.
+    guess_under(&world, "other")
+        .await
+        .is_problem(429, "rate_limited");
+}
+
+#[tokio::test]
+async fn the_setting_is_not_named_where_a_code_of_ours_is_known() {
+    let world = World::counted(&[]).await;
+    assert_eq!(send(&world).await.status, 202);
+    world.advance(Duration::from_hours(3));
+    let answer = guess(&world, "555555").await;
+    answer.is_problem(410, "code_expired");
+    let detail = answer.body["detail"].as_str().unwrap();
+    assert!(!detail.contains("FOREIGN_CODES"), "{detail}");
 }
 
 /// AWS may accept our own code under the plain reference for an hour after we last expected it to.

@@ -317,6 +317,18 @@ async fn a_verification_sends_at_most_three_codes() {
     );
 }
 
+/// A code must not end at the provider before it ends here.
+#[tokio::test]
+async fn the_provider_keeps_a_code_for_whole_minutes_to_its_end_at_least() {
+    let world = World::counted(&[("SEND_LIMITS", "1/30s")]).await;
+    let body = json!({ "destinationNumber": NUMBER, "validityPeriod": 40 });
+    assert_eq!(world.post("/otp/send", &body).await.status, 202);
+    world.advance(Duration::from_mins(39) + Duration::from_secs(50));
+    let answer = world.post("/otp/send", &body).await;
+    assert_eq!(answer.body["expiresIn"], json!(20 * 60 + 10), "{answer:?}");
+    assert_eq!(world.asked_to_send()["minutes"], json!(21));
+}
+
 #[tokio::test]
 async fn resends_extend_a_verification_to_one_hour_at_most() {
     let world = World::counted(&[("SEND_LIMITS", "1/30s")]).await;

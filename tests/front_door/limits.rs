@@ -1,10 +1,10 @@
 //! Limits of the ledger and switches of the operator, and the responses of refused requests.
 
-use crate::world::{Answer, NUMBER, World};
+use crate::world::{Answer, KEY, NUMBER, World};
 use otp_lambda::ledger::Switches;
 use serde_json::{Value, json};
 use simulator::Operation;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 impl World {
     async fn send_to(&self, number: &str) -> Answer {
@@ -118,6 +118,8 @@ async fn guesses_status_requests_and_cancels_count_the_passed_on_address_each_fo
         let answer = ask(operation, None).await;
         assert_eq!(answer.status, status, "{operation}: {answer:?}");
     }
+    let send = json!({ "destinationNumber": "+14255550143", "clientIp": "192.0.2.1" });
+    assert_eq!(world.post("/otp/send", &send).await.status, 202);
     let claim = json!({ "destinationNumber": NUMBER, "claim": true, "clientIp": "192.0.2.1" });
     is_limited(&world.post("/otp/status", &claim).await, "source");
     for operation in ["verify", "status", "cancel"] {
@@ -424,6 +426,41 @@ async fn a_test_number_is_an_ordinary_number_after_its_last_day() {
     let world = World::counted(&[("TEST_NUMBERS", "+14255550142=246802@2026-01-31")]).await;
     assert_eq!(world.send_to(NUMBER).await.status, 202);
     assert_eq!(world.sends(), 1, "an ordinary number");
+}
+
+#[tokio::test]
+async fn a_test_number_is_one_until_the_end_of_its_last_day() {
+    // The first moment of the year 3000.
+    let end = UNIX_EPOCH + Duration::from_hours(9_028_800);
+    let moment = Duration::from_millis(1);
+    for (now, messages) in [(end - moment, 0), (end, 1)] {
+        let settings = [("TEST_NUMBERS", "+14255550142=246802@2999-12-31")];
+        let mut world = World::counted(&settings).await;
+        world.set_now(now);
+        assert_eq!(world.send_to(NUMBER).await.status, 202);
+        assert_eq!(world.sends(), messages);
+    }
+}
+
+/// The fixed code is no code of a message that was sent before.
+#[tokio::test]
+async fn a_number_that_becomes_a_test_number_keeps_the_code_that_was_sent() {
+    let mut world = World::counted(&[]).await;
+    assert_eq!(world.send_to(NUMBER).await.status, 202);
+    let code = world.newest_code();
+    world
+        .reconfigure(&[
+            ("LEDGER_TABLE", "otp"),
+            ("LEDGER_KEY", KEY),
+            ("TEST_NUMBERS", "+14255550142=246802@2999-12-31"),
+        ])
+        .await;
+    let guess = async |otp: &str| {
+        let body = json!({ "destinationNumber": NUMBER, "otp": otp });
+        world.post("/otp/verify", &body).await
+    };
+    guess("246802").await.is_problem(422, "invalid_code");
+    assert_eq!(guess(&code).await.status, 200);
 }
 
 #[tokio::test]

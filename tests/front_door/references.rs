@@ -5,6 +5,7 @@ use crate::with;
 use crate::world::{Answer, NUMBER, World};
 use serde_json::{Value, json};
 use simulator::{Failure, Operation};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 async fn post(world: &World, path: &str, more: &Value) -> Answer {
@@ -180,6 +181,61 @@ async fn a_canceled_code_does_not_come_back_with_a_failed_or_unclear_send() {
             .await
             .is_problem(status, error);
     }
+}
+
+/// AWS may accept a canceled code for as long as the code was to be valid, whatever other sends came to nothing.
+#[tokio::test]
+async fn a_send_that_failed_does_not_bring_the_plain_reference_back() {
+    let (world, canceled) = sent().await;
+    let plain = known_as(&world);
+    assert_eq!(post(&world, "/otp/cancel", &json!({})).await.status, 200);
+    world
+        .simulator
+        .fail_next(Operation::Send, Failure::PermanentFailure);
+    send(&world).await.is_problem(422, "undeliverable");
+    world.advance(Duration::from_mins(1));
+    assert_eq!(send(&world).await.status, 202);
+    assert_ne!(known_as(&world), plain);
+    guess(&world, &canceled)
+        .await
+        .is_problem(422, "invalid_code");
+}
+
+#[tokio::test]
+async fn each_further_code_has_a_reference_of_its_own() {
+    let (world, _) = sent_with(&[("SEND_LIMITS", "1/30s")]).await;
+    let mut references = BTreeSet::from([known_as(&world)]);
+    for _ in 0..2 {
+        assert_eq!(send(&world).await.status, 202);
+        assert!(references.insert(known_as(&world)), "{references:?}");
+        world.advance(Duration::from_secs(31));
+    }
+}
+
+/// The code of an unclear resend stays right beside a newer one under the plain reference, and each is asked for once.
+#[tokio::test]
+async fn an_unclear_code_stays_right_beside_a_newer_one_under_the_plain_reference() {
+    let world = World::counted(&[("SEND_LIMITS", "1/30s")]).await;
+    assert_eq!(send(&world).await.status, 202);
+    let plain = known_as(&world);
+    let send_unclearly = async || {
+        world
+            .simulator
+            .fail_next(Operation::Send, Failure::InternalServerErrorAfterwards);
+        let answer = send(&world).await;
+        assert_eq!(answer.body["delivery"], "unknown", "{answer:?}");
+        (known_as(&world), world.newest_code())
+    };
+    world.advance(Duration::from_mins(9));
+    let (second, code) = send_unclearly().await;
+    assert_ne!(second, plain);
+    // By now the first code is over at the provider.
+    world.advance(Duration::from_secs(150));
+    assert_eq!(send_unclearly().await.0, plain);
+    let wrong = if code == "555555" { "666666" } else { "555555" };
+    guess(&world, wrong).await.is_problem(422, "invalid_code");
+    assert_eq!(world.simulator.requests(Operation::Verify).len(), 2);
+    assert_eq!(guess(&world, &code).await.status, 200);
 }
 
 /// If the provider refuses a send, the send keeps its place in the windows (`SEND_LIMITS`), although nothing was sent.

@@ -23,3 +23,4 @@ mod service;
 mod shared;
 mod sizes;
 mod slow_windows;
+mod verification;

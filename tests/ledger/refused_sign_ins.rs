@@ -91,8 +91,8 @@ async fn attack(change: impl Fn(&mut Request) + Send + Sync + 'static) -> (usize
     let budget = items.iter().find(|item| item["pk"] == BUDGET);
     let spent = budget.map_or(0, |item| item["m"].as_str().unwrap().parse().unwrap());
     let refused = sign_in(&service, USERS, false).await;
-    let sent = calls.sends.load(Ordering::Relaxed) - USERS;
-    assert_eq!(sent, usize::from(!refused));
+    let messages = calls.sends.load(Ordering::Relaxed) - USERS;
+    assert_eq!(messages, usize::from(!refused));
     (spent, !refused)
 }
 

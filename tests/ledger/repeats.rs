@@ -179,6 +179,23 @@ async fn a_step_with_two_or_three_failed_requests_is_done_at_most_once() {
     }
 }
 
+/// A read changes nothing, so it is also repeated if it is unclear whether it was executed.
+#[tokio::test(start_paused = true)]
+async fn a_read_is_repeated_after_each_fault() {
+    let emulator = Emulator::new();
+    let ledger = emulator.ledger();
+    bring(&ledger, State::Sent).await;
+    let item = the_verification();
+    let expected = ledger.verification(&item).await.unwrap();
+    assert!(expected.is_some());
+    // An empty response means that there is no item.
+    for fault in FAULTS.into_iter().filter(|fault| *fault != Fault::Empty) {
+        emulator.faults([fault]);
+        let read = ledger.verification(&item).await;
+        assert_eq!(read.unwrap(), expected, "{fault:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_throttled_request_is_repeated_twice_within_300_milliseconds() {
     let emulator = Emulator::new();

@@ -3,8 +3,9 @@
 use crate::emulator::{Emulator, Fault};
 use crate::service::{Calls, WIDE, service, settings};
 use futures_util::future::join_all;
+use otp_lambda::otp::Otp;
 use otp_lambda::phone::PhoneNumber;
-use otp_lambda::service::{Call, Caller, Session, SignIn, User};
+use otp_lambda::service::{Call, Caller, Reference, Session, SignIn, User, VerifyRequest};
 use otp_lambda::telemetry::Record;
 use otp_lambda::time::Millis;
 use simulator::send_request;
@@ -130,4 +131,44 @@ async fn a_sign_in_gets_its_next_code_at_the_shown_time() {
     );
     let early = Duration::from_millis(1);
     assert_eq!(messages_of_a_sign_in_that_asks_again(early).await, 1);
+}
+
+/// Guesses at a foreign code on a slow table, and three seconds later at another when the table is fast. Returns how many
+/// guesses the provider was asked about.
+async fn guesses_at_two_foreign_codes(clock_runs: bool) -> usize {
+    let emulator = Emulator::new();
+    let calls = Arc::new(Calls::default());
+    let limits = [("SEND_LIMITS", "1/3s"), ("FOREIGN_CODES", "on")];
+    let service = service(&emulator, &calls, settings(&limits));
+    let guess = async |source: &str, now| {
+        let request = VerifyRequest {
+            to: PhoneNumber::parse("+14255550142").unwrap(),
+            otp: Otp::parse("000000", &service.codes()).unwrap(),
+            reference: Reference::Derived {
+                brand_name: "ExampleCorp".to_owned(),
+                source: source.to_owned(),
+            },
+        };
+        let mut record = Record::default();
+        let caller = Caller {
+            principal: Some("backend".to_owned()),
+            ..Caller::default()
+        };
+        let mut call = Call::new(caller, now, Duration::MAX, &mut record);
+        call.clock_runs = clock_runs;
+        assert!(service.verify(&request, &mut call).await.is_err());
+    };
+    let now = Millis(1_800_000_000_000);
+    emulator.choose_faults(|_| Fault::Late(SLOW));
+    guess("one", now).await;
+    emulator.choose_faults(|_| Fault::None);
+    guess("two", now.plus(WINDOW)).await;
+    calls.verifies.load(Ordering::Relaxed)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_of_foreign_codes_begins_when_its_place_is_taken() {
+    assert_eq!(guesses_at_two_foreign_codes(true).await, 1);
+    // The control: by the time of the invocation, there is room again.
+    assert_eq!(guesses_at_two_foreign_codes(false).await, 2);
 }

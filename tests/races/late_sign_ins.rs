@@ -1,5 +1,5 @@
 //! Late writes of sign-ins, as in [`late`](crate::late): a write that arrives after its sign-in has given it up may use
-//! up a place, an attempt or a key for a time, and never brings a further text or guess.
+//! up a place, an attempt or a key for a time, and never brings a further message or guess.
 
 use crate::fake::Outcome;
 use crate::late::LANDINGS;
@@ -38,7 +38,7 @@ fn setup(flaw: Option<Flaw>) -> Setup {
     }
 }
 
-/// A world in which this limit alone allows sign-ins no more than three texts in fifty minutes or in an hour. Half of
+/// A world in which this limit alone allows sign-ins no more than three messages in fifty minutes or in an hour. Half of
 /// the limits on prefixes and of the budgets belongs to HTTP.
 fn three_texts(step: &str, flaw: Option<Flaw>) -> Setup {
     let wide = setup(flaw);
@@ -81,7 +81,7 @@ async fn begun(world: &World) -> SignIn {
     sign_in
 }
 
-/// Signs in. Returns whether a text was sent.
+/// Signs in. Returns whether a message was sent.
 async fn sign_in(world: &World) -> bool {
     let before = world.provider.texts().len();
     let sign_in = begun(world).await;
@@ -92,7 +92,7 @@ async fn sign_in(world: &World) -> bool {
     is_sent
 }
 
-/// Signs in until a limit refuses. Returns how many texts have been sent in all.
+/// Signs in until a limit refuses. Returns how many messages have been sent in all.
 async fn sign_in_often(world: &World) -> usize {
     for _ in 0..9 {
         if !sign_in(world).await {
@@ -102,7 +102,7 @@ async fn sign_in_often(world: &World) -> usize {
     world.provider.texts().len()
 }
 
-/// Asserts that there are this many texts in the first hour, and three in the second hour.
+/// Asserts that there are this many messages in the first hour, and three in the second hour.
 async fn texts_of_two_hours(world: &World, first: usize) -> Result<(), String> {
     let texts = sign_in_often(world).await;
     check(texts == first, || format!("{texts} texts in an hour"))?;
@@ -145,7 +145,7 @@ async fn a_late_count_of_a_sign_in_holds_one_place_until_the_window_ends(new: Ne
     }
 }
 
-/// The refused text leaves a sign-in without a code, and ten minutes later another one can begin.
+/// The refused message leaves a sign-in without a code, and ten minutes later another one can begin.
 async fn a_late_refund_of_a_sign_in_gives_back_once(new: NewStore) {
     for step in ["uncount", "refund"] {
         let attack = async |flaw| {
@@ -220,8 +220,8 @@ async fn a_late_finish_of_a_resend_sends_no_second_text(new: NewStore) {
     holds_and_fails_with("a late finish", attack(None).await, &[(flaw, flawed)]);
 }
 
-/// The record lands after the sign-in has settled it. No text was sent. Until it expires, the record looks like that of
-/// a text, and a sign-in gets one from it by `resend`.
+/// The record lands after the sign-in has settled it. No message was sent. Until the record expires, it looks
+/// like that of a message, and a sign-in gets a message by `resend`.
 async fn a_late_record_of_a_sign_in_brings_no_guess(new: NewStore) {
     let attack = async |flaw| {
         let world = World::new(new(), setup(flaw));
@@ -284,7 +284,7 @@ async fn a_late_record_of_a_sign_in_ends_no_later_code(new: NewStore) {
     holds_and_fails_with("a late record", attack(None).await, &[(flaw, flawed)]);
 }
 
-/// The first text is refused. Its settlement says that no code is right, and must not say so of the next code.
+/// The first message is refused. Its settlement says that no code is right, and must not say so of the next code.
 async fn a_late_settlement_of_a_sign_in_ends_no_later_code(new: NewStore) {
     let attack = async |flaw| {
         let world = World::new(new(), setup(flaw));
