@@ -139,21 +139,21 @@ fn has_every_kind(kinds: &Kinds, door: Door) {
 
 #[test]
 fn the_service_answers_as_the_model_does() {
-    let paths = sized(600, 30_000);
+    let paths = sized(600, 15_000);
     let kinds = same_answers("memory", &walk::OVER_HTTP, Store::memory, paths);
     has_every_kind(&kinds, Door::Http);
 }
 
 #[test]
 fn the_service_answers_as_the_model_does_over_dynamodb() {
-    let paths = sized(60, 10_000);
+    let paths = sized(60, 7_000);
     let kinds = same_answers("DynamoDB", &walk::OVER_HTTP, Store::dynamodb, paths);
     has_every_kind(&kinds, Door::Http);
 }
 
 #[test]
 fn sign_ins_of_the_service_are_those_of_the_model() {
-    let paths = sized(600, 30_000);
+    let paths = sized(600, 15_000);
     let kinds = same_answers("sign-ins, memory", &walk::SIGN_INS, Store::memory, paths);
     has_every_kind(&kinds, Door::SignIn);
 }
@@ -161,7 +161,7 @@ fn sign_ins_of_the_service_are_those_of_the_model() {
 #[test]
 fn sign_ins_of_the_service_are_those_of_the_model_over_dynamodb() {
     // These paths are the first of the paths over memory, which have every kind of step and answer.
-    let paths = sized(60, 5_000);
+    let paths = sized(60, 3_000);
     same_answers(
         "sign-ins, DynamoDB",
         &walk::SIGN_INS,
