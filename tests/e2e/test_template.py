@@ -1753,8 +1753,8 @@ def item(*keys):
 
 
 ALLOWED = [
-    *[("dynamodb:GetItem", TABLE, item(f"{kind}#x")) for kind in "VNISRBK"],
-    *[("dynamodb:UpdateItem", TABLE, item(f"{kind}#x")) for kind in "VNISRB"],
+    *[("dynamodb:GetItem", TABLE, item(f"{kind}#x")) for kind in "VNISRBDK"],
+    *[("dynamodb:UpdateItem", TABLE, item(f"{kind}#x")) for kind in "VNISRBD"],
     ("secretsmanager:GetSecretValue", SECRET),
     ("logs:CreateLogStream", STREAM),
     ("logs:PutLogEvents", STREAM),

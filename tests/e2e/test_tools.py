@@ -84,7 +84,7 @@ def test_a_missing_tool_is_named_with_a_way_to_get_it(tmp_path, name):
 )
 def test_a_tool_that_is_too_old_is_named_with_its_version(tmp_path, name, stand_ins, says):
     done = needs(programs(tmp_path / "bin", **stand_ins), name)
-    assert done.returncode == 1 and says in done.stderr and "http" in done.stderr or "apt" in done.stderr, done.stderr
+    assert done.returncode == 1 and says in done.stderr and ("http" in done.stderr or "apt" in done.stderr), done.stderr
 
 
 def test_tools_that_are_new_enough_are_accepted(tmp_path):
