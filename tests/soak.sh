@@ -50,7 +50,7 @@ build_package_for_emulator() {
     if [ -z "${OTP_E2E_RIE:-}" ]; then
         missing "$1" "To run the packaged function, this needs Python, on Linux." || return
     fi
-    build_package
+    build_package || missing "$1" "The package could not be built."
 }
 
 for name in "${parts[@]}"; do
