@@ -177,6 +177,7 @@ struct Occurrence {
     attempts_left: Option<u8>,
     limit: Option<Limit>,
     delivery_unknown: bool,
+    opens_reserve: bool,
     cause: Option<String>,
     provider_request_id: Option<String>,
 }
@@ -194,6 +195,7 @@ impl Error {
             attempts_left: None,
             limit: None,
             delivery_unknown: false,
+            opens_reserve: false,
             cause: None,
             provider_request_id: None,
         }))
@@ -277,6 +279,13 @@ impl Error {
         self
     }
 
+    /// Says that a device that has verified the number before may use its reserve.
+    #[must_use]
+    pub(crate) fn opening_reserve(mut self) -> Self {
+        self.0.opens_reserve = true;
+        self
+    }
+
     /// The reason for the operator's log; callers never see it.
     #[must_use]
     pub fn with_cause(mut self, cause: impl Into<String>) -> Self {
@@ -341,6 +350,11 @@ impl Error {
     #[must_use]
     pub fn limit(&self) -> Option<Limit> {
         self.0.limit
+    }
+
+    #[must_use]
+    pub(crate) fn opens_reserve(&self) -> bool {
+        self.0.opens_reserve
     }
 
     #[must_use]

@@ -1,3 +1,4 @@
+use super::share::SPLIT_FROM;
 use crate::ledger::{GUESS_STOPS, LOCKED, Number, REMEMBERED_SENDS, SendWindow};
 use crate::time::Millis;
 use std::time::Duration;
@@ -78,6 +79,18 @@ pub struct Wait {
     pub until: Option<Millis>,
     /// Whether failed guesses are the reason, and not sends.
     pub guesses: bool,
+    /// Whether the reserve of devices can help: if failed guesses or a window of [`SPLIT_FROM`] or longer are a reason,
+    /// alone or among others. A shorter window holds at each door in full, so the reserve has no part of it.
+    pub opens_reserve: bool,
+}
+
+impl Wait {
+    /// The number is locked.
+    pub const LOCKED: Self = Self {
+        until: None,
+        guesses: true,
+        opens_reserve: true,
+    };
 }
 
 impl SendLimits {
@@ -125,12 +138,18 @@ impl SendLimits {
     /// The earliest time at which every window has room.
     #[must_use]
     pub fn next_send(&self, number: &Number) -> Millis {
+        self.next_send_by(number, Duration::ZERO)
+    }
+
+    /// The earliest time at which every window of this length or longer has room.
+    fn next_send_by(&self, number: &Number, shortest: Duration) -> Millis {
         let next = |window: &SendWindow| {
             let oldest = number.sends.get(window.sends.checked_sub(1)?)?;
             Some(oldest.plus(window.length))
         };
         self.windows
             .iter()
+            .filter(|window| window.length >= shortest)
             .filter_map(next)
             .max()
             .unwrap_or_default()
@@ -140,10 +159,7 @@ impl SendLimits {
     #[must_use]
     pub fn wait(&self, number: &Number, now: Millis) -> Option<Wait> {
         if number.failures >= self.lock {
-            return Some(Wait {
-                until: None,
-                guesses: true,
-            });
+            return Some(Wait::LOCKED);
         }
         let after_guesses = GUESS_STOPS
             .iter()
@@ -152,9 +168,11 @@ impl SendLimits {
             .map_or(Millis(0), |stop| number.last_failure.plus(stop.wait));
         let next_send = self.next_send(number);
         let until = next_send.max(after_guesses);
+        let by_long_windows = self.next_send_by(number, SPLIT_FROM);
         (until > now).then_some(Wait {
             until: Some(until),
             guesses: after_guesses > next_send,
+            opens_reserve: after_guesses.max(by_long_windows) > now,
         })
     }
 }
@@ -209,9 +227,38 @@ mod tests {
             wait,
             Wait {
                 until: Some(Millis(130_000)),
-                guesses: false
+                guesses: false,
+                opens_reserve: false
             }
         );
+    }
+
+    #[test]
+    fn failed_guesses_and_long_windows_open_the_reserve() {
+        let limits = SendLimits::parse("1/59m,2/1h").unwrap();
+        let opens = |sends: &[u64], failures, now: u64| {
+            let number = Number {
+                sends: sends.iter().map(|minute| Millis(minute * 60_000)).collect(),
+                failures,
+                last_failure: Millis(0),
+            };
+            let wait = limits.wait(&number, Millis(now * 60_000));
+            wait.map(|wait| (wait.guesses, wait.opens_reserve))
+        };
+        // The short window alone.
+        assert_eq!(opens(&[100], 0, 101), Some((false, false)));
+        assert_eq!(opens(&[100], 9, 101), Some((false, false)));
+        // Both windows, of which either may end later; then the long one alone.
+        assert_eq!(opens(&[100, 50], 0, 101), Some((false, true)));
+        assert_eq!(opens(&[100, 99], 0, 101), Some((false, true)));
+        assert_eq!(opens(&[100, 100], 0, 159), Some((false, true)));
+        // The long window has room again, and the short one has none.
+        assert_eq!(opens(&[100, 50], 0, 110), Some((false, false)));
+        // The wait after failed guesses is short, and ends before the short window.
+        assert_eq!(opens(&[0], 10, 14), Some((false, true)));
+        assert_eq!(opens(&[0], 10, 15), Some((false, false)));
+        assert_eq!(opens(&[], 10, 14), Some((true, true)));
+        assert_eq!(opens(&[], 100, 14), Some((true, true)));
     }
 
     #[test]
@@ -233,10 +280,7 @@ mod tests {
         assert_eq!(until(30), Some(Millis(1000 + 24 * 3_600_000)));
         assert_eq!(
             limits.wait(&number(100), Millis(u64::MAX)),
-            Some(Wait {
-                until: None,
-                guesses: true
-            })
+            Some(Wait::LOCKED)
         );
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Windows of at least this length are split between the doors. A shorter window applies to each door in full, because
 /// a shorter window often has a count of one, as in `1/30s`, and a count of one cannot be split.
-const SPLIT_FROM: Duration = Duration::from_hours(1);
+pub(super) const SPLIT_FROM: Duration = Duration::from_hours(1);
 
 /// The fewest failed guesses that lock a number at a door. After 10 and after 30 failed guesses, a number gets no code
 /// for a time ([`GUESS_STOPS`](crate::ledger::GUESS_STOPS)). The lock needs more failed guesses than 30, so a stranger

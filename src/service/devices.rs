@@ -1,13 +1,13 @@
 //! The door for devices that have verified a number before. Strangers can use up the messages and guesses of a number
 //! over HTTP, and lock the number. A part of each limit over HTTP is therefore kept for such devices.
 //!
-//! The door opens only for a request that HTTP has refused because of a limit that strangers can use up. So a request
+//! The door opens only for a request that HTTP has refused because of a limit of which devices have a part. So a request
 //! that is not refused takes the same steps with a token and without.
 
 use super::guess::Guess;
 use super::{Call, Caller, Limits, refusals};
 use crate::device::DeviceToken;
-use crate::error::{Error, ErrorCode, Limit};
+use crate::error::{Error, ErrorCode};
 use crate::ledger::{Charge, Door, NumberCharge, Unavailable};
 use crate::phone::PhoneNumber;
 use crate::reference::ReferenceId;
@@ -37,7 +37,7 @@ impl Limits {
         to: &PhoneNumber,
         call: &Call<'_>,
     ) -> Result<bool, Unavailable> {
-        Ok(strangers_can_cause(refusal) && self.knows_device(to, call).await?)
+        Ok(refusal.opens_reserve() && self.knows_device(to, call).await?)
     }
 
     /// Charges a guess to the devices of its number, because the number is locked over HTTP.
@@ -91,19 +91,13 @@ impl Limits {
     }
 }
 
-/// Whether strangers can cause this refusal, by requests of their own about this number or about other numbers.
-fn strangers_can_cause(refusal: &Error) -> bool {
-    match refusal.code() {
-        ErrorCode::DestinationLocked | ErrorCode::ResendTooSoon => true,
-        // A limit on the caller's own address stays: a token does not show that the device has this address.
-        ErrorCode::RateLimited => refusal.limit() != Some(Limit::Source),
-        _ => false,
-    }
-}
-
 /// The refusal that ends sooner, of the refusals at two doors.
 pub(super) fn sooner(at_http: Error, at_device: Error) -> Error {
-    if !strangers_can_cause(&at_device) {
+    let is_limit = matches!(
+        at_device.code(),
+        ErrorCode::DestinationLocked | ErrorCode::ResendTooSoon | ErrorCode::RateLimited
+    );
+    if !is_limit {
         return at_device;
     }
     // A lock has no end.

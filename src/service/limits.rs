@@ -365,15 +365,16 @@ impl Limits {
 
 pub(super) fn prefix_limited(window: Window, now: Millis) -> Error {
     let detail = "Too many codes are sent to similar numbers.";
-    rate_limited(Limit::Prefix, detail, window.end().since(now))
+    rate_limited(Limit::Prefix, detail, window.end().since(now)).opening_reserve()
 }
 
 pub(super) fn budget_spent(line: &SpendingLine, now: Millis) -> Error {
     let wait = line.ends.since(now);
-    if line.of_country {
+    let (limit, detail) = if line.of_country {
         let detail = "The budget for messages to this country is spent.";
-        rate_limited(Limit::Country, detail, wait)
+        (Limit::Country, detail)
     } else {
-        rate_limited(Limit::Budget, "The budget for messages is spent.", wait)
-    }
+        (Limit::Budget, "The budget for messages is spent.")
+    };
+    rate_limited(limit, detail, wait).opening_reserve()
 }

@@ -148,7 +148,7 @@ impl SendPlan {
 
     /// The refusal of this send if the number has to wait.
     pub(super) fn refusal(&self, wait: Wait, now: Millis) -> Error {
-        match (&self.seen, wait.until) {
+        let refusal = match (&self.seen, wait.until) {
             (Some(open), Some(until))
                 if self.is_resend() && !wait.guesses && until <= open.expires =>
             {
@@ -160,6 +160,11 @@ impl SendPlan {
                 .with_attempts_left(open.left)
             }
             _ => refusals::number_limited(wait, now),
+        };
+        if wait.opens_reserve {
+            refusal.opening_reserve()
+        } else {
+            refusal
         }
     }
 
@@ -232,6 +237,7 @@ impl Limits {
                 let shortest = Wait {
                     until: Some(now.plus(Duration::from_secs(1))),
                     guesses: false,
+                    opens_reserve: false,
                 };
                 let wait = limits.wait(&number, now).unwrap_or(shortest);
                 Err(plan.refusal(wait, now))

@@ -183,6 +183,7 @@ impl Service {
             let wait = Wait {
                 until: Some(shown.resend),
                 guesses: false,
+                opens_reserve: false,
             };
             return Err(plan.refusal(wait, now));
         }

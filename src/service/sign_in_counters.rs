@@ -130,10 +130,7 @@ impl Counters {
 
 /// The wait for the sign-ins' own lock, which comes before the joint one.
 fn locked_at(limits: &Limits, own: &Number) -> Option<Wait> {
-    (own.failures >= limits.sign_in.send_limits.lock()).then_some(Wait {
-        until: None,
-        guesses: true,
-    })
+    (own.failures >= limits.sign_in.send_limits.lock()).then_some(Wait::LOCKED)
 }
 
 /// The sends and failures of a number at both doors.
@@ -206,6 +203,7 @@ impl<'a> Count<'a> {
             let wait = limits.wait(&number, at).unwrap_or(Wait {
                 until: Some(at.plus(Duration::from_secs(1))),
                 guesses: false,
+                opens_reserve: false,
             });
             self.refused = Err(Some(refusals::number_limited(wait, at)));
         }

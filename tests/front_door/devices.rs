@@ -2,6 +2,8 @@
 
 use crate::world::{Answer, NUMBER, World, post};
 use otp_lambda::ledger::Switches;
+use otp_lambda::phone::PhoneNumber;
+use otp_lambda::reference::ReferenceId;
 use serde_json::{Value, json};
 use simulator::Operation;
 use std::collections::BTreeMap;
@@ -115,9 +117,11 @@ async fn without_the_setting_there_are_no_tokens_and_those_of_before_are_ignored
     let mut owner = Person::new(&[]);
     owner.token = Some(json!("a-token-of-before"));
     let sent = owner.send(&world, NUMBER).await;
-    let derived = Person::new(&[]).send(&world, "+14255550143").await;
     assert_eq!(sent.status, 202, "{sent:?}");
-    assert_ne!(sent.body["referenceId"], derived.body["referenceId"]);
+    // The token that is ignored makes no random reference ID.
+    let to = PhoneNumber::parse(NUMBER).unwrap();
+    let derived = ReferenceId::derived("ExampleCorp", "otp", &to);
+    assert_eq!(sent.body["referenceId"], derived.expose());
     let right = owner.guess(&world, &sent, &world.newest_code()).await;
     assert_eq!(right.status, 200);
     assert_eq!(right.body.get("deviceToken"), None);
@@ -174,6 +178,70 @@ async fn only_a_token_of_this_number_that_is_not_too_old_opens_the_reserve() {
             assert_eq!(answer.body["field"], "deviceToken");
         }
     }
+}
+
+/// A window shorter than an hour holds at each door in full, so the reserve has nothing to give in its place.
+#[tokio::test]
+async fn a_second_tap_takes_nothing_from_the_reserve() {
+    for way in WAYS {
+        let world = with_devices(way).await;
+        let (mut owner, mut stranger) = (Person::new(way), Person::new(way));
+        owner.verify(&world).await;
+        world.advance(DAY);
+        let first = owner.send(&world, NUMBER).await;
+        assert_eq!(first.status, 202, "{first:?}");
+        let (texts, numbers) = (world.simulator.inbox().len(), world.ledger.numbers());
+        for _ in 0..20 {
+            world.advance(Duration::from_secs(1));
+            let tap = owner.send(&world, NUMBER).await;
+            assert_eq!(tap.status, 429, "{way:?}: {tap:?}");
+        }
+        assert_eq!(world.simulator.inbox().len(), texts);
+        assert_eq!(world.ledger.numbers(), numbers);
+        // The control: the window of a day is full, too, at the same time as the short ones.
+        for _ in 0..3 {
+            world.advance(Duration::from_mins(10));
+            assert_eq!(stranger.send(&world, NUMBER).await.status, 202);
+        }
+        world.advance(Duration::from_secs(1));
+        stranger
+            .send(&world, NUMBER)
+            .await
+            .is_problem(429, "rate_limited");
+        let reserved = owner.send(&world, NUMBER).await;
+        assert_eq!(reserved.status, 202, "{way:?}: {reserved:?}");
+        assert_eq!(world.last_line()["door"], "device");
+        // A second tap is refused at the door for devices, too, and takes no place there.
+        world.advance(Duration::from_secs(1));
+        assert_eq!(owner.send(&world, NUMBER).await.status, 429);
+        world.advance(Duration::from_secs(90));
+        assert_eq!(owner.send(&world, NUMBER).await.status, 202);
+        assert_eq!(world.simulator.inbox().len(), texts + 5);
+    }
+}
+
+/// After ten wrong guesses HTTP sends no code for a quarter of an hour. Strangers can cause this wait, so it opens the
+/// door, although it is shorter than an hour.
+#[tokio::test]
+async fn a_wait_after_wrong_guesses_opens_the_reserve() {
+    let way = WAYS[1];
+    let world =
+        with_devices(&[way, &[("SEND_LIMITS", "20/1s"), ("ALLOWED_ATTEMPTS", "5")]].concat()).await;
+    let (mut owner, mut stranger) = (Person::new(way), Person::new(way));
+    owner.verify(&world).await;
+    for _ in 0..2 {
+        world.advance(Duration::from_mins(1));
+        let sent = stranger.send(&world, NUMBER).await;
+        for n in 0..5 {
+            stranger.guess(&world, &sent, &wrong(n)).await;
+        }
+    }
+    world.advance(Duration::from_mins(1));
+    let refused = stranger.send(&world, NUMBER).await;
+    refused.is_problem(429, "rate_limited");
+    assert_eq!(refused.body["limit"], "guesses");
+    assert_eq!(owner.send(&world, NUMBER).await.status, 202);
+    assert_eq!(world.last_line()["door"], "device");
 }
 
 #[tokio::test]
