@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorCode};
 use crate::ledger::{Charge, Door, NumberCharge, Unavailable};
 use crate::phone::PhoneNumber;
 use crate::reference::ReferenceId;
+use futures_util::future::join;
 use std::time::Duration;
 
 impl Limits {
@@ -40,6 +41,28 @@ impl Limits {
         Ok(refusal.opens_reserve() && self.knows_device(to, call).await?)
     }
 
+    /// The failures at which the reserve of a number's devices is locked.
+    ///
+    /// Another door can have more failures than its part: from before the operator has split the limit. These failures
+    /// are taken from the part of devices, so that all parts together stay within the limit.
+    pub(super) async fn device_lock(&self, to: &PhoneNumber) -> Result<u32, Unavailable> {
+        let excess = async |door| {
+            let item = self.hasher.number_at(door, to);
+            let number = self.store.number(&item).await?;
+            Ok::<_, Unavailable>(number.failures.saturating_sub(self.lock_at(door)))
+        };
+        let of_sign_ins = async {
+            if self.has_sign_ins() {
+                excess(Door::SignIn).await
+            } else {
+                Ok(0)
+            }
+        };
+        let (over_http, in_sign_ins) = join(excess(Door::Http), of_sign_ins).await;
+        let excess = over_http?.saturating_add(in_sign_ins?);
+        Ok(self.lock_at(Door::Device).saturating_sub(excess))
+    }
+
     /// Charges a guess to the devices of its number, because the number is locked over HTTP.
     pub(super) async fn charge_device(
         &self,
@@ -50,11 +73,7 @@ impl Limits {
         if !self.knows_device(to, call).await? {
             return Err(refusals::locked());
         }
-        // HTTP can have more failures than its part: from before the operator has split the limit. These failures are
-        // taken from the part of devices, so that both parts together stay within the limit.
-        let over_http = self.store.number(&guess.number_item).await?.failures;
-        let excess = over_http.saturating_sub(self.lock_at(Door::Http));
-        let lock = self.lock_at(Door::Device).saturating_sub(excess);
+        let lock = self.device_lock(to).await?;
         let item = self.hasher.number_at(Door::Device, to);
         match self.store.charge_number(&item, lock, call.now).await? {
             NumberCharge::Charged(charge) => {

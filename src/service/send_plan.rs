@@ -210,7 +210,14 @@ impl Limits {
             Some(open) if open.is_open(now) => SendPlan::resend(request, open, provider, now)?,
             seen => SendPlan::start(request, seen, now),
         };
-        match self.of(door).send_limits.wait(&number, now) {
+        let wait = match door {
+            // A code whose guesses would all be refused is not sent.
+            Door::Device if number.failures >= self.device_lock(&request.to).await? => {
+                Some(Wait::LOCKED)
+            }
+            _ => self.of(door).send_limits.wait(&number, now),
+        };
+        match wait {
             Some(wait) if !is_test => Err(plan.refusal(wait, now)),
             _ => Ok(plan),
         }
