@@ -14,6 +14,9 @@ use std::time::Duration;
 /// How long the feedback about a right code may take. It is short because the person waits for it.
 const FEEDBACK_TIME: Duration = Duration::from_millis(300);
 
+/// The failures of a number's devices at which the operator is warned. Their lock is lower than that of other doors.
+const NEAR_DEVICE_LOCK: u32 = 5;
+
 /// A guess, with its names in the ledger.
 pub(super) struct Guess {
     pub(super) item: ItemName,
@@ -76,7 +79,11 @@ pub(super) fn warn_of_lock(
     let Some(Charge { failures, .. }) = charge.filter(|_| guess.counts) else {
         return;
     };
-    if NEAR_LOCK.contains(&failures) {
+    let is_near = match guess.door {
+        Door::Device => failures == NEAR_DEVICE_LOCK,
+        Door::Http | Door::SignIn => NEAR_LOCK.contains(&failures),
+    };
+    if is_near {
         let lock = limits.lock_at(guess.door);
         call.record.number_near_lock(guess.door, failures, lock);
     }

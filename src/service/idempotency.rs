@@ -24,7 +24,8 @@ pub(super) enum Reservation {
 }
 
 impl Limits {
-    /// Reserves the caller's idempotency key, if there is one.
+    /// Reserves the caller's idempotency key, if there is one. `is_random_for_device` says that the reference ID is random
+    /// only because the caller gives a device token.
     ///
     /// If it is unclear whether the key was reserved, this request releases the key. If the key stayed reserved, a
     /// later request with the key would have to assume that this request has crashed and may have sent a message.
@@ -32,11 +33,18 @@ impl Limits {
         &self,
         request: &SendRequest,
         holder: Holder,
+        is_random_for_device: bool,
         call: &mut Call<'_>,
     ) -> Result<Reservation, Error> {
         let reserved = call
             .time_to_prepare()
-            .run(self.try_to_reserve_key(request, holder, &call.caller, call.now))
+            .run(self.try_to_reserve_key(
+                request,
+                holder,
+                is_random_for_device,
+                &call.caller,
+                call.now,
+            ))
             .await;
         if let Err(error) = &reserved
             && error.code() == ErrorCode::LedgerUnavailable
@@ -58,6 +66,7 @@ impl Limits {
         &self,
         request: &SendRequest,
         holder: Holder,
+        is_random_for_device: bool,
         caller: &Caller,
         now: Millis,
     ) -> Result<Reservation, Error> {
@@ -77,9 +86,9 @@ impl Limits {
             &sizes,
             request.reference.as_ref().map_or("", ReferenceId::expose),
         ];
-        // The response to a device can have another reference ID. The token itself does not count: a device may get a
-        // new one between the request and its repeat.
-        if self.has_device(caller) {
+        // The reference ID of the response would be another one without the token. The token itself does not count: a
+        // device may get a new one between the request and its repeat.
+        if is_random_for_device {
             fields.push("device");
         }
         let fingerprint = self.hasher.fingerprint(&fields);

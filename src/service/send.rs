@@ -61,7 +61,10 @@ impl Service {
         // later, a client that repeats its request would use up the limits of its own user. Up to here, only the
         // client's address has been counted.
         let mut begun = BegunSend::new()?;
-        let reservation = limits.reserve_key(request, begun.holder, call).await?;
+        let for_device = self.is_random_for_device(request, limits, call);
+        let reservation = limits
+            .reserve_key(request, begun.holder, for_device, call)
+            .await?;
         if let Reservation::Finished { receipt, at } = reservation {
             let reference = self.reference(request, Some(limits), call, at)?;
             return Ok(Sent { reference, receipt });
@@ -249,6 +252,20 @@ impl Service {
         }
     }
 
+    /// Whether the reference ID is random only because the caller gives a device token, which may be a wrong one. With the
+    /// derived ID, a stranger could use up the guesses at the device's code.
+    fn is_random_for_device(
+        &self,
+        request: &SendRequest,
+        limits: &Limits,
+        call: &Call<'_>,
+    ) -> bool {
+        request.reference.is_none()
+            && !call.caller.is_user
+            && self.rules.reference_ids == ReferenceIds::Derived
+            && limits.has_device(&call.caller)
+    }
+
     /// The reference ID of a send that was first requested at `at`. A repeat with the same idempotency key gets the
     /// same random ID, so the ledger need not store the ID.
     fn reference(
@@ -263,8 +280,9 @@ impl Service {
         }
         // A user never gets a derived reference ID, because anyone who knows a phone number can compute the derived ID.
         // With the derived ID, a user could wait until the owner of the number succeeds, and then use the owner's
-        // success. A device gets none either. With the derived ID, a stranger could use up the guesses at its code.
-        let is_random = call.caller.is_user || limits.is_some_and(|it| it.has_device(&call.caller));
+        // success. A device gets none either.
+        let for_device = limits.is_some_and(|it| self.is_random_for_device(request, it, call));
+        let is_random = call.caller.is_user || for_device;
         let reference_ids = if is_random {
             ReferenceIds::Random
         } else {

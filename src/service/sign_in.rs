@@ -193,7 +193,9 @@ impl Service {
         };
         let mut call = call.with_caller(caller);
         let holder = Holder::random()?;
-        let key = limits.reserve_key(&request, holder, &mut call).await?;
+        let key = limits
+            .reserve_key(&request, holder, false, &mut call)
+            .await?;
         if !matches!(key, Reservation::Reserved(_)) {
             return Ok(());
         }

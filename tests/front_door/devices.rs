@@ -431,6 +431,14 @@ async fn wrong_guesses_of_a_device_lock_its_reserve_until_an_operator_unlocks_it
             .is_problem(422, "invalid_code");
         world.advance(Duration::from_hours(1));
     }
+    let log = world.log.text();
+    let near: Vec<_> = log
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|line| line["message"] == "number_near_lock" && line["door"] == "device")
+        .map(|line| (line["failedGuesses"].clone(), line["lockedAt"].clone()))
+        .collect();
+    assert_eq!(near, [(json!("5"), json!(10))]);
     world.advance(DAY);
     owner
         .send(&world, NUMBER)
@@ -513,5 +521,71 @@ async fn failures_of_before_count_in_the_reserve() {
         }
         let asked = world.simulator.requests(Operation::Verify).len() - before;
         assert_eq!(u32::try_from(asked).unwrap(), left, "{case}");
+    }
+}
+
+/// The fixed code of a test number shows nothing about a device.
+#[tokio::test]
+async fn a_test_number_gives_no_token() {
+    for way in WAYS {
+        let test = [("TEST_NUMBERS", "+14255550142=24680246@2099-01-31")];
+        let world = with_devices(&[way, &test].concat()).await;
+        let mut owner = Person::new(way);
+        let sent = owner.send(&world, NUMBER).await;
+        let body = json!({ "destinationNumber": NUMBER, "otp": "24680246", "referenceId": sent.body["referenceId"] });
+        let mut event = post("/otp/verify", &body.to_string());
+        event["headers"]["idempotency-key"] = json!("one");
+        for _ in 0..2 {
+            let right = world.event(&event).await;
+            assert_eq!(right.status, 200, "{right:?}");
+            assert_eq!(right.body.get("deviceToken"), None);
+        }
+    }
+}
+
+/// With random IDs a token changes nothing in the response, so a request and its repeat may differ in it.
+#[tokio::test]
+async fn a_token_changes_a_request_only_if_it_changes_the_reference_id() {
+    let named = ReferenceId::parse("11f9f6a4-5c62-4d37-a7b8-0d9f0a4d7c12").unwrap();
+    for (way, reference, is_other) in [
+        (WAYS[1], None, false),
+        (WAYS[2], Some(named.expose()), false),
+        (WAYS[2], None, true),
+    ] {
+        let world = with_devices(way).await;
+        let mut body = json!({ "destinationNumber": NUMBER });
+        if let Some(reference) = reference {
+            body["referenceId"] = json!(reference);
+        }
+        let mut first = None;
+        for token in [None, Some("invented")] {
+            if let Some(token) = token {
+                body["deviceToken"] = json!(token);
+            }
+            let mut event = post("/otp/send", &body.to_string());
+            event["headers"]["idempotency-key"] = json!("one");
+            let sent = world.event(&event).await;
+            match &first {
+                None => assert_eq!(sent.status, 202, "{sent:?}"),
+                Some(_) if is_other => sent.is_problem(422, "idempotency_key_reused"),
+                Some(first) => assert_eq!((sent.status, &sent.body), (202, first)),
+            }
+            first = first.or(Some(sent.body));
+        }
+    }
+}
+
+/// A number keeps the failures of devices when the operator turns tokens off. `unlock` clears them, too.
+#[tokio::test]
+async fn unlock_clears_all_doors_whatever_the_settings_are() {
+    for devices in ["0", "30"] {
+        let world = with_devices(&[("DEVICE_TOKEN_DAYS", devices)]).await;
+        for door in [Door::Http, Door::SignIn, Door::Device] {
+            fail(&world, door, 10).await;
+        }
+        let unlock = json!({ "operation": "unlock", "destinationNumber": NUMBER }).to_string();
+        world.raw(&unlock).await.unwrap();
+        let failures: u32 = world.ledger.numbers().values().map(|it| it.failures).sum();
+        assert_eq!(failures, 0, "{devices}");
     }
 }
