@@ -79,7 +79,7 @@ pub struct Wait {
     pub until: Option<Millis>,
     /// Whether failed guesses are the reason, and not sends.
     pub guesses: bool,
-    /// Whether the reserve of devices can help: if failed guesses or a window of [`SPLIT_FROM`] or longer are a reason,
+    /// Whether the reserve of devices can help: if failed guesses or a window of an hour or longer are a reason,
     /// alone or among others. A shorter window holds at each door in full, so the reserve has no part of it.
     pub opens_reserve: bool,
 }
