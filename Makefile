@@ -29,9 +29,12 @@ help: ## list these commands
 # The names of the variables that `make run NAME=value` got. make exports them, so no value passes through the shell.
 GIVEN = $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
 
+# The settings that the desk gets: from the file desk.env, and those of the command line but the variables in $(1).
+DESK_SETTINGS = $(if $(wildcard desk.env),--settings desk.env) $(foreach name,$(filter-out $(1) MAKEFLAGS MAKEOVERRIDES -%,$(GIVEN)),--set $(name))
+
 run: ## run the service with a simulated phone and no AWS; PROVIDER=end-user-messaging and other settings: docs/desk.md (needs Rust)
 	@tests/needs.sh rust cc
-	@cargo run --package simulator -- $(if $(wildcard desk.env),--settings desk.env) $(foreach name,$(filter-out MAKEFLAGS MAKEOVERRIDES -%,$(GIVEN)),--set $(name))
+	@cargo run --package simulator -- $(DESK_SETTINGS)
 
 test: needs-rust tools ## run all tests; installs tools and says what it skips; for a quick run: cargo test (needs Rust, Python)
 	@$(TOOLS) tests/run.sh
@@ -80,7 +83,7 @@ destroy: ## delete the stack, and say what stays and why (needs Python, an AWS a
 
 invoke: ## give EVENT=events/….json to the desk, or to one of its own, and print the response (needs Rust)
 	@tests/needs.sh rust cc
-	@cargo run --quiet --package simulator -- $(if $(PROVIDER),--provider $(PROVIDER)) --invoke "$(EVENT)"
+	@cargo run $(if $(wildcard target/debug/simulator),--quiet) --package simulator -- $(call DESK_SETTINGS,EVENT) --invoke "$(EVENT)"
 
 invoke-packaged: ## the same with the packaged function, without a ledger (needs Rust, Python)
 	@tests/needs.sh rust cc curl

@@ -7,7 +7,7 @@ use std::{
 
 use axum::{
     body::{Body, Bytes, to_bytes},
-    http::{HeaderMap, Method, Request, header},
+    http::{Method, Request, StatusCode, header, response::Parts},
 };
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -31,8 +31,10 @@ pub struct Invoked {
 ///
 /// # Errors
 ///
-/// If one of the ports does not answer.
+/// If `event` is no JSON, if one of the ports does not answer, or if it answers as a desk does not.
 pub async fn invoke(event: &str, phone: u16, api: u16) -> io::Result<Invoked> {
+    serde_json::from_str::<Value>(event)
+        .map_err(|problem| io::Error::other(format!("the event is no JSON: {problem}")))?;
     let code = if event.contains(CODE) {
         newest_code(phone).await?
     } else {
@@ -43,9 +45,12 @@ pub async fn invoke(event: &str, phone: u16, api: u16) -> io::Result<Invoked> {
         None => event.to_owned(),
     };
     let path = "/2015-03-31/functions/function/invocations";
-    let (headers, result) = exchange(api, Method::POST, path, event).await?;
-    let is_error = headers.contains_key("x-amz-function-error");
-    let result: Value = serde_json::from_slice(&result).map_err(io::Error::other)?;
+    let (head, result) = exchange(api, Method::POST, path, event).await?;
+    if head.status != StatusCode::OK {
+        return Err(no_desk(api));
+    }
+    let is_error = head.headers.contains_key("x-amz-function-error");
+    let result: Value = serde_json::from_slice(&result).map_err(|_| no_desk(api))?;
     Ok(Invoked {
         text: readable(&result, is_error),
         is_error,
@@ -53,9 +58,16 @@ pub async fn invoke(event: &str, phone: u16, api: u16) -> io::Result<Invoked> {
     })
 }
 
+/// The error of a port where another program listens.
+fn no_desk(port: u16) -> io::Error {
+    io::Error::other(format!(
+        "another program than the desk answers on port {port}"
+    ))
+}
+
 async fn newest_code(phone: u16) -> io::Result<Option<String>> {
     let (_, inbox) = exchange(phone, Method::GET, "/inbox", String::new()).await?;
-    let inbox: Value = serde_json::from_slice(&inbox).map_err(io::Error::other)?;
+    let inbox: Value = serde_json::from_slice(&inbox).map_err(|_| no_desk(phone))?;
     Ok(inbox
         .pointer("/messages/0/code")
         .and_then(Value::as_str)
@@ -81,7 +93,7 @@ async fn exchange(
     method: Method,
     path: &str,
     body: String,
-) -> io::Result<(HeaderMap, Bytes)> {
+) -> io::Result<(Parts, Bytes)> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let stream = tokio::net::TcpStream::connect(address).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
@@ -103,5 +115,5 @@ async fn exchange(
     let body = to_bytes(Body::new(body), usize::MAX)
         .await
         .map_err(io::Error::other)?;
-    Ok((head.headers, body))
+    Ok((head, body))
 }

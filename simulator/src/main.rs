@@ -35,7 +35,7 @@ async fn main() -> ExitCode {
         }
         Ok(arguments) => arguments,
         Err(problem) => {
-            eprintln!("{problem}\n\n{USAGE}");
+            eprintln!("{problem}");
             return ExitCode::from(2);
         }
     };
@@ -105,14 +105,23 @@ async fn invoke_file(file: &Path, arguments: &Arguments) -> io::Result<ExitCode>
     let invoked = match running {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             eprintln!(
-                "No desk runs, so this event gets one of its own. To keep a ledger and a phone, first start `make run`."
+                "No desk answers on the ports {} and {}, so this event gets one of its own. To keep a ledger and a phone, \
+                 first start `make run`.",
+                arguments.phone_port, arguments.api_port
             );
             let any = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
             let local = Local::start(any()?, any()?, &arguments.options).await?;
             let ports = (local.simulator.address.port(), local.front.address.port());
             invoke(&event, ports.0, ports.1).await?
         }
-        other => other?,
+        other => {
+            if arguments.has_settings {
+                eprintln!(
+                    "The event went to the desk that runs, with the settings of that desk and not those of this command."
+                );
+            }
+            other?
+        }
     };
     if invoked.used_code {
         eprintln!("The code in the event is that of the newest message.");

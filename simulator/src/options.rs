@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::PathBuf,
 };
 
@@ -41,6 +41,8 @@ pub struct Arguments {
     /// The address to listen on.
     pub bind: IpAddr,
     pub options: Options,
+    /// Whether the command line has settings.
+    pub has_settings: bool,
     /// The settings that were given, in words for the person.
     pub given: Vec<String>,
     pub phone_only: bool,
@@ -66,6 +68,7 @@ impl Arguments {
             api_port: API_PORT,
             bind: Ipv4Addr::LOCALHOST.into(),
             options: Options::of(PINPOINT),
+            has_settings: false,
             given: Vec::new(),
             phone_only: false,
             invoke: None,
@@ -78,7 +81,7 @@ impl Arguments {
             let mut value = || {
                 given
                     .next()
-                    .ok_or_else(|| format!("{argument} needs a value."))
+                    .ok_or_else(|| with_usage(&format!("{argument} needs a value.")))
             };
             match argument.as_str() {
                 "--help" | "-h" => arguments.help = true,
@@ -90,7 +93,11 @@ impl Arguments {
                     arguments.readable = Some(match value()?.as_str() {
                         "json" => false,
                         "lines" => true,
-                        other => return Err(format!("--log is json or lines, not {other}.")),
+                        other => {
+                            return Err(with_usage(&format!(
+                                "--log is json or lines, not {other}."
+                            )));
+                        }
                     });
                 }
                 "--set" => {
@@ -105,9 +112,10 @@ impl Arguments {
                 "--provider" => {
                     of_line.insert("PROVIDER".to_owned(), value()?);
                 }
-                _ => return Err(format!("{argument} is no argument.")),
+                _ => return Err(with_usage(&format!("{argument} is no argument."))),
             }
         }
+        arguments.has_settings = !of_line.is_empty();
         of_file.extend(of_line);
         for (name, value) in of_file {
             arguments.set(&name, value)?;
@@ -127,8 +135,14 @@ impl Arguments {
                 return Ok(());
             }
             "HOST" => {
-                let names = value.split(',').map(|name| name.trim().to_owned());
-                self.options.access.hosts.extend(names);
+                for host in value.split(',').map(str::trim) {
+                    if !is_host(host) {
+                        return Err(format!(
+                            "HOST is a name such as desk.example, without http:// and without a port, not {host}."
+                        ));
+                    }
+                    self.options.access.hosts.push(host.to_owned());
+                }
             }
             "BIND" => {
                 self.bind = value
@@ -156,6 +170,18 @@ impl Arguments {
     }
 }
 
+/// Whether the text is a name or an address as in the `Host` header, but without a port.
+fn is_host(text: &str) -> bool {
+    let address = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'));
+    let is_of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    match address {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => !text.is_empty() && text.bytes().all(is_of_a_name),
+    }
+}
+
 fn bracketed(address: IpAddr) -> String {
     match address {
         IpAddr::V4(address) => address.to_string(),
@@ -163,10 +189,15 @@ fn bracketed(address: IpAddr) -> String {
     }
 }
 
+/// A problem of an argument. A wrong setting needs no usage, because it may come from `make run`.
+fn with_usage(problem: &str) -> String {
+    format!("{problem}\n\n{USAGE}")
+}
+
 fn port(argument: &str, value: &str) -> Result<u16, String> {
     value
         .parse()
-        .map_err(|_| format!("{argument} is a number up to 65535, not {value}."))
+        .map_err(|_| with_usage(&format!("{argument} is a number up to 65535, not {value}.")))
 }
 
 /// Reads `NAME=VALUE`, or `NAME` alone. If it is `NAME` alone, the value is in the environment, where make puts it.
@@ -215,9 +246,13 @@ fn unknown(name: &str) -> String {
         shared.count() > 0
     };
     let known = SETTINGS.iter().map(|setting| setting.name);
-    let near: Vec<_> = known.filter(looks_alike).collect();
+    let near: Vec<_> = ["PROVIDER", "HOST", "BIND"]
+        .into_iter()
+        .chain(known.filter(|name| *name != "OTP_PROVIDER" && !OF_THE_DESK.contains(name)))
+        .filter(looks_alike)
+        .collect();
     let hint = if near.is_empty() {
-        "docs/settings.md has all settings.".to_owned()
+        "docs/desk.md and docs/settings.md have all settings.".to_owned()
     } else {
         format!("Did you mean {}?", near.join(" or "))
     };

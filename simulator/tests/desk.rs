@@ -7,7 +7,7 @@
 
 use simulator::free_port;
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -403,6 +403,20 @@ fn answers(provider: &str, unknown: &[&str]) {
     assert_eq!(desk.stop("-INT").0, Some(0));
 }
 
+/// Invokes with the event in `file` as `make invoke` does, with `more` arguments. Returns whether the function
+/// succeeded, what was printed, and what was printed as an error.
+fn invoke_at(ports: &[String; 2], file: &str, more: &[&str]) -> (bool, String, String) {
+    let [port, api_port] = ports;
+    let output = Command::new(env!("CARGO_BIN_EXE_simulator"))
+        .args(["--port", port, "--api-port", api_port, "--invoke", file])
+        .args(more)
+        .output()
+        .unwrap();
+    let [printed, said] =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    (output.status.success(), printed, said)
+}
+
 /// A desk and what it takes to invoke its function.
 struct Events {
     ports: [String; 2],
@@ -420,14 +434,8 @@ impl Events {
     /// Whether the function succeeded, and what was printed.
     fn invoke(&self, event: &str) -> (bool, String) {
         let file = format!("{}/../events/{event}.json", env!("CARGO_MANIFEST_DIR"));
-        let [port, api_port] = &self.ports;
-        let arguments = ["--port", port, "--api-port", api_port, "--invoke", &file];
-        let output = Command::new(env!("CARGO_BIN_EXE_simulator"))
-            .args(arguments)
-            .output()
-            .unwrap();
-        let printed = String::from_utf8(output.stdout).unwrap();
-        (output.status.success(), printed)
+        let (succeeded, printed, _) = invoke_at(&self.ports, &file, &[]);
+        (succeeded, printed)
     }
 
     fn start_over(&self) {
@@ -483,6 +491,49 @@ fn an_event_has_a_name_or_a_path() {
         );
         assert!(!said.contains("env,"), "{said}");
     }
+}
+
+#[test]
+fn an_event_that_is_no_json_and_a_port_without_a_desk_are_named() {
+    let folder = std::env::temp_dir().join(format!("desk-events-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let [good, bad] = ["good.json", "bad.json"].map(|name| folder.join(name));
+    std::fs::write(&good, r#"{"body":"012345"}"#).unwrap();
+    std::fs::write(&bad, "{").unwrap();
+    let events = Events::start();
+    let event = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+    let (succeeded, printed, said) = invoke_at(&events.ports, &event(&bad), &[]);
+    assert!(!succeeded && printed.is_empty(), "{printed}");
+    assert!(said.contains("bad.json: the event is no JSON: "), "{said}");
+
+    // A server that answers each request with a page of its own.
+    let stranger = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = stranger.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = stranger.accept() {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nhome");
+        }
+    });
+    let ports = [port.to_string(), port.to_string()];
+    let (succeeded, _, said) = invoke_at(&ports, &event(&good), &[]);
+    let says = format!("good.json: another program than the desk answers on port {port}");
+    assert!(!succeeded && said.contains(&says), "{said}");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn an_event_gets_the_settings_of_its_command_or_is_told_that_it_does_not() {
+    let event = concat!(env!("CARGO_MANIFEST_DIR"), "/../events/send.rest-v1.json");
+    let france = ["--set", "ALLOWED_COUNTRIES=FR"];
+    let (_, printed, said) = invoke_at(&free_ports(), event, &france);
+    assert!(printed.contains("country_not_allowed"), "{printed}");
+    assert!(said.contains("No desk answers on the ports "), "{said}");
+
+    let events = Events::start();
+    let (_, printed, said) = invoke_at(&events.ports, event, &france);
+    assert!(printed.contains("HTTP 202"), "{printed}");
+    assert!(said.contains("with the settings of that desk"), "{said}");
 }
 
 /// Every file in `events/`, in an order in which it has something to do.
@@ -582,7 +633,7 @@ fn an_event_needs_no_running_desk() {
         output.status.success() && printed.contains("HTTP 202"),
         "{printed}{told}"
     );
-    assert!(told.starts_with("No desk runs"), "{told}");
+    assert!(told.starts_with("No desk answers on the ports "), "{told}");
 }
 
 #[test]
@@ -619,12 +670,7 @@ fn a_taken_port_is_reported_and_replaced() {
 
 #[test]
 fn unknown_arguments_print_the_usage() {
-    for arguments in [
-        &["--port"][..],
-        &["--port", "x"],
-        &["--provider", "eum"],
-        &["x"],
-    ] {
+    for arguments in [&["--port"][..], &["--port", "x"], &["x"]] {
         let output = Command::new(env!("CARGO_BIN_EXE_simulator"))
             .args(arguments)
             .output()
@@ -675,7 +721,15 @@ fn a_wrong_argument_or_setting_is_named_first() {
         ),
         (
             &["--set", "XYZ=1"],
-            "XYZ is no setting of the desk. docs/settings.md has all settings.",
+            "XYZ is no setting of the desk. docs/desk.md and docs/settings.md have all settings.",
+        ),
+        (
+            &["--set", "provider=pinpoint"],
+            "provider is no setting of the desk. Did you mean PROVIDER?",
+        ),
+        (
+            &["--set", "HOST=http://desk.example:1"],
+            "HOST is a name such as desk.example, without http:// and without a port, not http://desk.example:1.",
         ),
         (
             &["--set", "LEDGER_TABLE=otp"],
