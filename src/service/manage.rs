@@ -229,8 +229,9 @@ impl Service {
     pub async fn unlock(&self, number: &PhoneNumber, call: &Call<'_>) -> Result<(), Error> {
         let limits = self.ledger()?;
         let unlock = async {
-            // A door that the operator has closed keeps its failures, and may be opened again.
-            for door in [Door::Http, Door::SignIn, Door::Device] {
+            let sign_in = limits.has_sign_ins().then_some(Door::SignIn);
+            let device = limits.devices_kept().map(|_| Door::Device);
+            for door in [Door::Http].into_iter().chain(sign_in).chain(device) {
                 let item = limits.hasher.number_at(door, number);
                 limits.store.unlock(&item, call.now).await?;
             }
