@@ -111,7 +111,8 @@ fn the_folder_has_an_event_for_each_route_and_shape() {
             shapes.map(|shape| std::ffi::OsString::from(format!("{route}.{shape}.json")))
         })
         .collect();
-    expected.push("unlock.json".into());
+    // `env.json` has the variables for `sam local invoke`.
+    expected.extend(["env.json", "unlock.json"].map(Into::into));
     expected.sort();
     names.retain(|name| {
         !triggers()
