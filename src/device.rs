@@ -4,9 +4,6 @@ use crate::error::Error;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// The name of the token's field in requests.
-const FIELD: &str = "deviceToken";
-
 /// The secret of a device that has verified a number.
 ///
 /// `Debug` hides the token, and there is no `Display`. Whoever has the token can use the messages and guesses that are
@@ -36,7 +33,7 @@ impl DeviceToken {
             Ok(Self(text.to_owned()))
         } else {
             Err(Error::invalid_parameter(
-                FIELD,
+                "deviceToken",
                 "deviceToken must have 1 to 128 characters of A-Z, a-z, 0-9, _ and -.",
             ))
         }

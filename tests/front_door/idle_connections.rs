@@ -3,9 +3,8 @@
 //! The thread of a test is the function's only thread. While the test waits in `Peer::end_the_connection`, the
 //! function stands still, as it does on Lambda between two invocations.
 
-use super::tls::Terminator;
+use super::tls::{Terminator, guess_once};
 use crate::world::{self, Answer, NUMBER, World};
-use aws_sdk_pinpoint::types::VerifyOtpMessageRequestParameters;
 use aws_types::sdk_config::TimeSource;
 use otp_lambda::aws::SharedHttpClient;
 use serde_json::json;
@@ -293,18 +292,7 @@ async fn a_connection_is_not_used_after_a_sleep_that_the_monotonic_clock_missed(
     // One long sleep and many short ones come to the same.
     for (slept, connections) in [(0, 1), (19, 1), (25, 2), (0, 2), (15, 2), (15, 3), (0, 3)] {
         clock.move_by(slept);
-        let guess = VerifyOtpMessageRequestParameters::builder()
-            .destination_identity(NUMBER)
-            .reference_id("a")
-            .otp("123456")
-            .build();
-        client
-            .verify_otp_message()
-            .application_id("a")
-            .verify_otp_message_request_parameters(guess)
-            .send()
-            .await
-            .unwrap();
+        guess_once(&client).await;
         assert_eq!(peer.connections(), connections, "after {slept} s");
     }
 }

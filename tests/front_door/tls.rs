@@ -1,6 +1,7 @@
 //! TLS to AWS: only the right roots are trusted.
 
 use crate::world::{NUMBER, World};
+use aws_sdk_pinpoint::types::VerifyOtpMessageRequestParameters;
 use otp_lambda::aws::AMAZON_ROOTS;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -121,11 +122,26 @@ async fn a_certificate_for_another_name_is_not_accepted() {
     assert_eq!(simulator.inbox().len(), 0);
 }
 
+/// Makes one call to Pinpoint.
+pub(crate) async fn guess_once(client: &aws_sdk_pinpoint::Client) {
+    let guess = VerifyOtpMessageRequestParameters::builder()
+        .destination_identity(NUMBER)
+        .reference_id("a")
+        .otp("123456")
+        .build();
+    client
+        .verify_otp_message()
+        .application_id("a")
+        .verify_otp_message_request_parameters(guess)
+        .send()
+        .await
+        .unwrap();
+}
+
 /// A connector has its own connections and has parsed the roots for itself.
 #[tokio::test]
 async fn all_clients_share_one_connector_whatever_their_time_limits_are() {
     use aws_config::timeout::TimeoutConfig;
-    use aws_sdk_pinpoint::types::VerifyOtpMessageRequestParameters;
 
     let simulator = simulator::Simulator::start(([127, 0, 0, 1], 0).into())
         .await
@@ -145,18 +161,7 @@ async fn all_clients_share_one_connector_whatever_their_time_limits_are() {
             .read_timeout(Duration::from_secs(seconds))
             .build();
         let config = config.to_builder().timeout_config(limits).build();
-        let guess = VerifyOtpMessageRequestParameters::builder()
-            .destination_identity(NUMBER)
-            .reference_id("a")
-            .otp("123456")
-            .build();
-        aws_sdk_pinpoint::Client::new(&config)
-            .verify_otp_message()
-            .application_id("a")
-            .verify_otp_message_request_parameters(guess)
-            .send()
-            .await
-            .unwrap();
+        guess_once(&aws_sdk_pinpoint::Client::new(&config)).await;
         assert_eq!(terminator.connections.load(Ordering::SeqCst), connections);
     }
 }

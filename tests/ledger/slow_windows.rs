@@ -19,6 +19,16 @@ const WINDOW: Duration = Duration::from_secs(3);
 /// Two steps lie between the time of a place and its message: the one that takes the place, and the record.
 const STEPS: u32 = 2;
 
+fn backend_call(now: Millis, clock_runs: bool, record: &mut Record) -> Call<'_> {
+    let caller = Caller {
+        principal: Some("backend".to_owned()),
+        ..Caller::default()
+    };
+    let mut call = Call::new(caller, now, Duration::MAX, record);
+    call.clock_runs = clock_runs;
+    call
+}
+
 /// Asks for a code for one number every tenth of a second, and returns the shortest time between two messages. The
 /// table is slow: `delay` gets the time since the beginning, and returns how late a response is at that time.
 async fn shortest_gap(delay: fn(Duration) -> Duration, clock_runs: bool) -> Duration {
@@ -32,12 +42,7 @@ async fn shortest_gap(delay: fn(Duration) -> Duration, clock_runs: bool) -> Dura
         sleep(Duration::from_millis(100) * nth).await;
         let now = Millis(1_800_000_000_000).plus(began.elapsed());
         let mut record = Record::default();
-        let caller = Caller {
-            principal: Some("backend".to_owned()),
-            ..Caller::default()
-        };
-        let mut call = Call::new(caller, now, Duration::MAX, &mut record);
-        call.clock_runs = clock_runs;
+        let mut call = backend_call(now, clock_runs, &mut record);
         let to = PhoneNumber::parse("+14255550142").unwrap();
         let _ = service.send(&send_request(&service, to), &mut call).await;
     });
@@ -150,12 +155,7 @@ async fn guesses_at_two_foreign_codes(clock_runs: bool) -> usize {
             },
         };
         let mut record = Record::default();
-        let caller = Caller {
-            principal: Some("backend".to_owned()),
-            ..Caller::default()
-        };
-        let mut call = Call::new(caller, now, Duration::MAX, &mut record);
-        call.clock_runs = clock_runs;
+        let mut call = backend_call(now, clock_runs, &mut record);
         assert!(service.verify(&request, &mut call).await.is_err());
     };
     let now = Millis(1_800_000_000_000);

@@ -1,4 +1,4 @@
-//! What a verification says of itself.
+//! The methods of `Verification`. They need no table.
 
 use crate::shared::{as_opened, at, seconds};
 use otp_lambda::ledger::{CodeReference, Digest, Issuer, State, UsedCode, Verification};

@@ -7,12 +7,13 @@ use crate::fake::Outcome;
 use crate::store::{NewStore, Store, over_both_stores};
 use crate::table::Flaw;
 use crate::world::{
-    DAY, HOUR, MINUTE, Name, Setup, World, check, holds_and_fails_with, number, word, wrong,
+    DAY, HOUR, MINUTE, Name, Setup, World, check, holds_but_for, number, word, wrong,
 };
 use otp_lambda::policy::{Budget, Budgets};
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 over_both_stores!(
     a_late_cancel_does_not_end_the_next_code,
@@ -48,8 +49,8 @@ async fn verify(world: &World) -> &'static str {
 }
 
 async fn a_late_cancel_does_not_end_the_next_code(new: NewStore) {
-    let attack = async |store: Store, flaw| {
-        let world = sent(store, flaw).await;
+    let attack = async |flaw| {
+        let world = sent(new(), flaw).await;
         world.table.delay("cancel");
         let told = word(&world.cancel(&number(1), &Name::Default).await);
         world.pass(MINUTE);
@@ -60,18 +61,12 @@ async fn a_late_cancel_does_not_end_the_next_code(new: NewStore) {
             format!("cancel, resend, verify: {found:?}")
         })
     };
-    let flaw = Flaw::AnyGeneration;
-    let flawed = attack(new(), Some(flaw)).await;
-    holds_and_fails_with(
-        "a late cancel",
-        attack(new(), None).await,
-        &[(flaw, flawed)],
-    );
+    holds_but_for(Flaw::AnyGeneration, "a late cancel", attack).await;
 }
 
 async fn a_late_redeem_does_not_take_the_next_success(new: NewStore) {
-    let attack = async |store: Store, flaw| {
-        let world = sent(store, flaw).await;
+    let attack = async |flaw| {
+        let world = sent(new(), flaw).await;
         assert_eq!(verify(&world).await, "ok");
         world.table.delay("redeem");
         let told = word(&world.redeem(&number(1), &Name::Default, "first").await);
@@ -84,13 +79,7 @@ async fn a_late_redeem_does_not_take_the_next_success(new: NewStore) {
             format!("redeemed before {told}, and now {redeemed}")
         })
     };
-    let flaw = Flaw::AnyGeneration;
-    let flawed = attack(new(), Some(flaw)).await;
-    holds_and_fails_with(
-        "a late redeem",
-        attack(new(), None).await,
-        &[(flaw, flawed)],
-    );
+    holds_but_for(Flaw::AnyGeneration, "a late redeem", attack).await;
 }
 
 /// A cancel that has read the older generation is told of the newer one, and ends that.
@@ -118,13 +107,7 @@ async fn a_cancel_during_a_resend_ends_the_newest_code(new: NewStore) {
         }
         Ok(())
     };
-    let flaw = Flaw::SaysCanceled;
-    let flawed = attack(Some(flaw)).await;
-    holds_and_fails_with(
-        "a cancel during a resend",
-        attack(None).await,
-        &[(flaw, flawed)],
-    );
+    holds_but_for(Flaw::SaysCanceled, "a cancel during a resend", attack).await;
 }
 
 /// When a late write lands.
@@ -152,6 +135,68 @@ impl Landing {
     }
 }
 
+/// A way to get a message: a send over HTTP, or a sign-in.
+pub(crate) trait Way {
+    /// The answer if the provider refuses the message.
+    const REFUSED: &str;
+    /// How long after a refused message another one can be asked for.
+    const WAIT: Duration;
+
+    /// A world in which only this limit allows no more than three messages within an hour.
+    fn three_texts(step: &str, flaw: Option<Flaw>) -> Setup;
+
+    /// Asks for a message.
+    async fn ask(world: &World) -> &'static str;
+
+    /// Asks for a message, and verifies its code. Returns whether a message was sent.
+    async fn ask_and_verify(world: &World) -> bool;
+}
+
+/// The world `wide` with this limit instead of its own. `prefix` and `budget` are joint limits of both doors.
+pub(crate) fn with_limit(
+    step: &str,
+    [prefix_limits, budget, limits]: [&'static str; 3],
+    wide: Setup,
+) -> Setup {
+    match step {
+        "count" | "uncount" => Setup {
+            prefix_limits,
+            ..wide
+        },
+        "spend" | "refund" => Setup {
+            budgets: Budgets {
+                all: Budget::parse_list(budget).unwrap(),
+                ..Budgets::default()
+            },
+            ..wide
+        },
+        _ => Setup { limits, ..wide },
+    }
+}
+
+struct Http;
+
+impl Way for Http {
+    const REFUSED: &str = "opted_out";
+    const WAIT: Duration = Duration::ZERO;
+
+    fn three_texts(step: &str, flaw: Option<Flaw>) -> Setup {
+        three_an_hour(step, flaw)
+    }
+
+    async fn ask(world: &World) -> &'static str {
+        word(&world.send(&number(1), &Name::Default).await)
+    }
+
+    async fn ask_and_verify(world: &World) -> bool {
+        let is_sent = Self::ask(world).await == "ok";
+        if is_sent {
+            assert_eq!(verify(world).await, "ok");
+        }
+        is_sent
+    }
+}
+
 /// A world in which only this limit allows no more than three messages an hour.
 fn three_an_hour(step: &str, flaw: Option<Flaw>) -> Setup {
     let wide = Setup {
@@ -159,38 +204,13 @@ fn three_an_hour(step: &str, flaw: Option<Flaw>) -> Setup {
         flaw,
         ..Setup::default()
     };
-    match step {
-        "count" | "uncount" => Setup {
-            prefix_limits: "3/1h",
-            ..wide
-        },
-        "spend" | "refund" => Setup {
-            budgets: Budgets {
-                all: Budget::parse_list("3/1h").unwrap(),
-                ..Budgets::default()
-            },
-            ..wide
-        },
-        _ => Setup {
-            limits: "3/1h",
-            ..wide
-        },
-    }
+    with_limit(step, ["3/1h"; 3], wide)
 }
 
-/// Sends a code and verifies it. Returns whether a message was sent.
-async fn send_and_verify(world: &World) -> bool {
-    let is_sent = world.send(&number(1), &Name::Default).await.is_ok();
-    if is_sent {
-        assert_eq!(verify(world).await, "ok");
-    }
-    is_sent
-}
-
-/// Sends until a limit refuses. Returns how many messages have been sent in all.
-async fn send_all(world: &World) -> usize {
+/// Asks until a limit refuses. Returns how many messages have been sent in all.
+async fn ask_often<W: Way>(world: &World) -> usize {
     for _ in 0..9 {
-        if !send_and_verify(world).await {
+        if !W::ask_and_verify(world).await {
             break;
         }
     }
@@ -198,15 +218,23 @@ async fn send_all(world: &World) -> usize {
 }
 
 /// Asserts that there are this many messages in the first hour, and three in the second hour.
-async fn texts_of_two_hours(world: &World, first: usize) -> Result<(), String> {
-    let texts = send_all(world).await;
+async fn texts_of_two_hours<W: Way>(world: &World, first: usize) -> Result<(), String> {
+    let texts = ask_often::<W>(world).await;
     check(texts == first, || format!("{texts} texts in an hour"))?;
     world.pass(HOUR);
-    let more = send_all(world).await - texts;
+    let more = ask_often::<W>(world).await - texts;
     check(more == 3, || format!("{more} texts in the next hour"))
 }
 
 async fn a_late_count_holds_one_place_until_the_window_ends(new: NewStore) {
+    late_counts::<Http>(new).await;
+}
+
+async fn a_late_refund_gives_back_once(new: NewStore) {
+    late_refunds::<Http>(new).await;
+}
+
+pub(crate) async fn late_counts<W: Way>(new: NewStore) {
     for (step, flaw) in [
         ("count", Flaw::UndoesLateSteps),
         ("spend", Flaw::UndoesLateSteps),
@@ -214,54 +242,59 @@ async fn a_late_count_holds_one_place_until_the_window_ends(new: NewStore) {
     ] {
         let attack = async |flaw| {
             let refused = async || {
-                let world = World::new(new(), three_an_hour(step, flaw));
-                assert!(send_and_verify(&world).await);
+                let world = World::new(new(), W::three_texts(step, flaw));
+                assert!(W::ask_and_verify(&world).await);
                 world.table.delay(step);
-                let told = word(&world.send(&number(1), &Name::Default).await);
+                let told = W::ask(&world).await;
                 check(told == "ledger_unavailable", || told.to_owned())?;
                 Ok::<_, String>(world)
             };
             // A write that lands when the limit is reached is refused.
             let world = refused().await?;
-            send_all(&world).await;
+            ask_often::<W>(&world).await;
             world.table.land().await;
-            texts_of_two_hours(&world, 3).await?;
+            texts_of_two_hours::<W>(&world, 3).await?;
             for landing in LANDINGS {
                 let world = refused().await?;
                 landing.at_once(&world).await;
-                send_and_verify(&world).await;
+                W::ask_and_verify(&world).await;
                 landing.later(&world).await;
-                texts_of_two_hours(&world, 2).await?;
+                texts_of_two_hours::<W>(&world, 2).await?;
             }
             Ok(())
         };
-        let flawed = attack(Some(flaw)).await;
-        holds_and_fails_with(step, attack(None).await, &[(flaw, flawed)]);
+        holds_but_for(flaw, step, attack).await;
     }
 }
 
 /// Until the late write lands, the place is held. The place is given back once.
-async fn a_late_refund_gives_back_once(new: NewStore) {
+pub(crate) async fn late_refunds<W: Way>(new: NewStore) {
     for step in ["uncount", "refund"] {
         let attack = async |flaw| {
             for landing in LANDINGS {
-                let world = World::new(new(), three_an_hour(step, flaw));
-                assert!(send_and_verify(&world).await);
+                let world = World::new(new(), W::three_texts(step, flaw));
+                assert!(W::ask_and_verify(&world).await);
                 world.provider.outcomes([Outcome::Refused]);
                 world.table.delay(step);
-                let told = word(&world.send(&number(1), &Name::Default).await);
-                check(told == "opted_out", || told.to_owned())?;
+                let told = W::ask(&world).await;
+                check(told == W::REFUSED, || told.to_owned())?;
+                world.pass(W::WAIT);
                 landing.at_once(&world).await;
-                send_and_verify(&world).await;
+                W::ask_and_verify(&world).await;
                 landing.later(&world).await;
-                texts_of_two_hours(&world, 3).await?;
+                texts_of_two_hours::<W>(&world, 3).await?;
             }
             Ok(())
         };
-        let flaw = Flaw::UndoesLateSteps;
-        let flawed = attack(Some(flaw)).await;
-        holds_and_fails_with(step, attack(None).await, &[(flaw, flawed)]);
+        holds_but_for(Flaw::UndoesLateSteps, step, attack).await;
     }
+}
+
+/// How many codes have been put to the provider. One guess may be put under two references.
+pub(crate) fn different_guesses(world: &World) -> usize {
+    let guesses = world.provider.guesses().into_iter();
+    let codes: BTreeSet<String> = guesses.map(|asked| asked.code).collect();
+    codes.len()
 }
 
 async fn a_late_key_sends_no_text_for_a_day(new: NewStore) {
@@ -288,9 +321,7 @@ async fn a_late_key_sends_no_text_for_a_day(new: NewStore) {
         let found = (word(&other), send().await, world.provider.texts().len());
         check(found == ("ok", "ok", 2), || format!("{found:?}"))
     };
-    let flaw = Flaw::ForgetsKeys;
-    let flawed = attack(Some(flaw)).await;
-    holds_and_fails_with("a late key", attack(None).await, &[(flaw, flawed)]);
+    holds_but_for(Flaw::ForgetsKeys, "a late key", attack).await;
 }
 
 async fn a_late_finish_of_a_key_sends_no_second_text(new: NewStore) {
@@ -309,9 +340,7 @@ async fn a_late_finish_of_a_key_sends_no_second_text(new: NewStore) {
         let expected = ("ok", "idempotency_key_in_use", "ok", 1);
         check(found == expected, || format!("{found:?}"))
     };
-    let flaw = Flaw::ForgetsKeys;
-    let flawed = attack(Some(flaw)).await;
-    holds_and_fails_with("a late finish", attack(None).await, &[(flaw, flawed)]);
+    holds_but_for(Flaw::ForgetsKeys, "a late finish", attack).await;
 }
 
 /// A world whose codes allow three guesses.
@@ -374,9 +403,7 @@ async fn a_late_record_brings_no_guess(new: NewStore) {
             format!("{sends} sends, {left} left")
         })
     };
-    let flaw = Flaw::RenewsAttempts;
-    let flawed = attack(Some(flaw)).await;
-    holds_and_fails_with("a late record", attack(None).await, &[(flaw, flawed)]);
+    holds_but_for(Flaw::RenewsAttempts, "a late record", attack).await;
 }
 
 async fn a_late_record_ends_no_later_code(new: NewStore) {
@@ -392,9 +419,7 @@ async fn a_late_record_ends_no_later_code(new: NewStore) {
         let asked = world.provider.guesses().len();
         check(asked == 3, || format!("asked {asked} times"))
     };
-    let flaw = Flaw::OpensOverAny;
-    let flawed = attack(Some(flaw)).await;
-    holds_and_fails_with("a late record", attack(None).await, &[(flaw, flawed)]);
+    holds_but_for(Flaw::OpensOverAny, "a late record", attack).await;
 }
 
 async fn a_late_resend_brings_no_guess(new: NewStore) {
@@ -417,19 +442,12 @@ async fn a_late_resend_brings_no_guess(new: NewStore) {
                 check(right == "ok", || right.to_owned())?;
             }
             guess_wrong(&world, 3..=9).await;
-            let codes: BTreeSet<String> = world
-                .provider
-                .guesses()
-                .into_iter()
-                .map(|asked| asked.code)
-                .collect();
-            check(codes.len() == 3, || format!("{} guesses", codes.len()))?;
+            let codes = different_guesses(&world);
+            check(codes == 3, || format!("{codes} guesses"))?;
         }
         Ok(())
     };
-    let flaw = Flaw::RenewsAttempts;
-    let flawed = attack(Some(flaw)).await;
-    holds_and_fails_with("a late resend", attack(None).await, &[(flaw, flawed)]);
+    holds_but_for(Flaw::RenewsAttempts, "a late resend", attack).await;
 }
 
 async fn a_late_resend_reopens_no_success(new: NewStore) {
@@ -446,9 +464,7 @@ async fn a_late_resend_reopens_no_success(new: NewStore) {
         let found = (again, redeemed);
         check(found == ("already_verified", "ok"), || format!("{found:?}"))
     };
-    let flaw = Flaw::RenewsAttempts;
-    let flawed = attack(Some(flaw)).await;
-    holds_and_fails_with("a late resend", attack(None).await, &[(flaw, flawed)]);
+    holds_but_for(Flaw::RenewsAttempts, "a late resend", attack).await;
 }
 
 /// A late payment costs the next code one attempt.
@@ -469,9 +485,7 @@ async fn a_late_payment_brings_no_guess(new: NewStore) {
         }
         Ok(())
     };
-    let flaw = Flaw::RenewsAttempts;
-    let flawed = attack(Some(flaw)).await;
-    holds_and_fails_with("a late payment", attack(None).await, &[(flaw, flawed)]);
+    holds_but_for(Flaw::RenewsAttempts, "a late payment", attack).await;
 }
 
 /// A late charge counts as a failure until the next success. The count may then be too high, but never too low.
@@ -495,14 +509,12 @@ async fn a_late_charge_stays_counted(new: NewStore) {
         }
         Ok(())
     };
-    let flaw = Flaw::CountsNoFailures;
-    let flawed = attack(Some(flaw)).await;
-    holds_and_fails_with("a late charge", attack(None).await, &[(flaw, flawed)]);
+    holds_but_for(Flaw::CountsNoFailures, "a late charge", attack).await;
 }
 
 async fn a_late_success_is_not_that_of_the_next_code(new: NewStore) {
-    let attack = async |store: Store, flaw| {
-        let world = sent(store, flaw).await;
+    let attack = async |flaw| {
+        let world = sent(new(), flaw).await;
         world.table.delay("consume");
         // The success is recorded by the second try.
         assert_eq!(verify(&world).await, "ok");
@@ -516,11 +528,5 @@ async fn a_late_success_is_not_that_of_the_next_code(new: NewStore) {
             || format!("redeemed before its guess: {redeemed}, then {right}"),
         )
     };
-    let flaw = Flaw::AnyGeneration;
-    let flawed = attack(new(), Some(flaw)).await;
-    holds_and_fails_with(
-        "a late success",
-        attack(new(), None).await,
-        &[(flaw, flawed)],
-    );
+    holds_but_for(Flaw::AnyGeneration, "a late success", attack).await;
 }

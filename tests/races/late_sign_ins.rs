@@ -2,16 +2,14 @@
 //! up a place, an attempt or a key for a time, and never brings a further message or guess.
 
 use crate::fake::Outcome;
-use crate::late::LANDINGS;
-use crate::store::{NewStore, Store, over_both_stores};
+use crate::late::{LANDINGS, Way, different_guesses, late_counts, late_refunds, with_limit};
+use crate::store::{NewStore, over_both_stores};
 use crate::table::Flaw;
-use crate::world::{HOUR, MINUTE, Setup, World, check, holds_and_fails_with, number, word, wrong};
+use crate::world::{MINUTE, Setup, World, check, holds_but_for, number, word, wrong};
 use otp_lambda::ledger::Door;
-use otp_lambda::policy::{Budget, Budgets};
 use otp_lambda::service::SignIn;
-use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
+use std::time::Duration;
 
 over_both_stores!(
     a_late_count_of_a_sign_in_holds_one_place_until_the_window_ends,
@@ -38,29 +36,6 @@ fn setup(flaw: Option<Flaw>) -> Setup {
     }
 }
 
-/// A world in which this limit alone allows sign-ins no more than three messages in fifty minutes or in an hour. Half of
-/// the limits on prefixes and of the budgets belongs to HTTP.
-fn three_texts(step: &str, flaw: Option<Flaw>) -> Setup {
-    let wide = setup(flaw);
-    match step {
-        "count" | "uncount" => Setup {
-            prefix_limits: "6/50m",
-            ..wide
-        },
-        "spend" | "refund" => Setup {
-            budgets: Budgets {
-                all: Budget::parse_list("6/1h").unwrap(),
-                ..Budgets::default()
-            },
-            ..wide
-        },
-        _ => Setup {
-            limits: "3/50m",
-            ..wide
-        },
-    }
-}
-
 /// The answer with the newest code.
 async fn answer_right(world: &World, sign_in: &SignIn, nonce: &str) -> &'static str {
     let code = world.provider.newest_code(&number(1));
@@ -81,93 +56,39 @@ async fn begun(world: &World) -> SignIn {
     sign_in
 }
 
-/// Signs in. Returns whether a message was sent.
-async fn sign_in(world: &World) -> bool {
-    let before = world.provider.texts().len();
-    let sign_in = begun(world).await;
-    let is_sent = world.provider.texts().len() > before;
-    if is_sent {
-        assert_eq!(answer_right(world, &sign_in, "right").await, "ok");
-    }
-    is_sent
-}
+struct SignIns;
 
-/// Signs in until a limit refuses. Returns how many messages have been sent in all.
-async fn sign_in_often(world: &World) -> usize {
-    for _ in 0..9 {
-        if !sign_in(world).await {
-            break;
+impl Way for SignIns {
+    /// The refused message leaves a sign-in without a code, and ten minutes later another one can begin.
+    const REFUSED: &str = "ok";
+    const WAIT: Duration = Duration::from_mins(10);
+
+    /// The windows have fifty minutes. Half of the limits on prefixes and of the budgets belongs to HTTP.
+    fn three_texts(step: &str, flaw: Option<Flaw>) -> Setup {
+        with_limit(step, ["6/50m", "6/1h", "3/50m"], setup(flaw))
+    }
+
+    async fn ask(world: &World) -> &'static str {
+        word(&world.begin_sign_in(&number(1)).await)
+    }
+
+    async fn ask_and_verify(world: &World) -> bool {
+        let before = world.provider.texts().len();
+        let sign_in = begun(world).await;
+        let is_sent = world.provider.texts().len() > before;
+        if is_sent {
+            assert_eq!(answer_right(world, &sign_in, "right").await, "ok");
         }
+        is_sent
     }
-    world.provider.texts().len()
-}
-
-/// Asserts that there are this many messages in the first hour, and three in the second hour.
-async fn texts_of_two_hours(world: &World, first: usize) -> Result<(), String> {
-    let texts = sign_in_often(world).await;
-    check(texts == first, || format!("{texts} texts in an hour"))?;
-    world.pass(HOUR);
-    let more = sign_in_often(world).await - texts;
-    check(more == 3, || format!("{more} texts in the next hour"))
 }
 
 async fn a_late_count_of_a_sign_in_holds_one_place_until_the_window_ends(new: NewStore) {
-    for (step, flaw) in [
-        ("count", Flaw::UndoesLateSteps),
-        ("spend", Flaw::UndoesLateSteps),
-        ("reserve_send", Flaw::IgnoresWindows),
-    ] {
-        let attack = async |flaw| {
-            let refused = async || {
-                let world = World::new(new(), three_texts(step, flaw));
-                assert!(sign_in(&world).await);
-                world.table.delay(step);
-                let told = word(&world.begin_sign_in(&number(1)).await);
-                check(told == "ledger_unavailable", || told.to_owned())?;
-                Ok::<_, String>(world)
-            };
-            // A write that lands when the limit is reached is refused.
-            let world = refused().await?;
-            sign_in_often(&world).await;
-            world.table.land().await;
-            texts_of_two_hours(&world, 3).await?;
-            for landing in LANDINGS {
-                let world = refused().await?;
-                landing.at_once(&world).await;
-                sign_in(&world).await;
-                landing.later(&world).await;
-                texts_of_two_hours(&world, 2).await?;
-            }
-            Ok(())
-        };
-        let flawed = attack(Some(flaw)).await;
-        holds_and_fails_with(step, attack(None).await, &[(flaw, flawed)]);
-    }
+    late_counts::<SignIns>(new).await;
 }
 
-/// The refused message leaves a sign-in without a code, and ten minutes later another one can begin.
 async fn a_late_refund_of_a_sign_in_gives_back_once(new: NewStore) {
-    for step in ["uncount", "refund"] {
-        let attack = async |flaw| {
-            for landing in LANDINGS {
-                let world = World::new(new(), three_texts(step, flaw));
-                assert!(sign_in(&world).await);
-                world.provider.outcomes([Outcome::Refused]);
-                world.table.delay(step);
-                let told = word(&world.begin_sign_in(&number(1)).await);
-                check(told == "ok", || told.to_owned())?;
-                world.pass(10 * MINUTE);
-                landing.at_once(&world).await;
-                sign_in(&world).await;
-                landing.later(&world).await;
-                texts_of_two_hours(&world, 3).await?;
-            }
-            Ok(())
-        };
-        let flaw = Flaw::UndoesLateSteps;
-        let flawed = attack(Some(flaw)).await;
-        holds_and_fails_with(step, attack(None).await, &[(flaw, flawed)]);
-    }
+    late_refunds::<SignIns>(new).await;
 }
 
 /// Cognito may deliver the answer `resend` three times.
@@ -195,9 +116,7 @@ async fn a_late_key_of_a_resend_sends_no_text(new: NewStore) {
         );
         check(found == ("ok", 2, "ok"), || format!("{found:?}"))
     };
-    let flaw = Flaw::ForgetsKeys;
-    let flawed = attack(Some(flaw)).await;
-    holds_and_fails_with("a late key", attack(None).await, &[(flaw, flawed)]);
+    holds_but_for(Flaw::ForgetsKeys, "a late key", attack).await;
 }
 
 async fn a_late_finish_of_a_resend_sends_no_second_text(new: NewStore) {
@@ -215,9 +134,7 @@ async fn a_late_finish_of_a_resend_sends_no_second_text(new: NewStore) {
         let expected = ("ok", "provider_timeout", "provider_timeout", 2);
         check(found == expected, || format!("{found:?}"))
     };
-    let flaw = Flaw::ForgetsKeys;
-    let flawed = attack(Some(flaw)).await;
-    holds_and_fails_with("a late finish", attack(None).await, &[(flaw, flawed)]);
+    holds_but_for(Flaw::ForgetsKeys, "a late finish", attack).await;
 }
 
 /// The record lands after the sign-in has settled it. No message was sent. Until the record expires, it looks
@@ -254,16 +171,7 @@ async fn a_late_record_of_a_sign_in_brings_no_guess(new: NewStore) {
         );
         check(found == (2, "ok"), || format!("{found:?}"))
     };
-    let flaw = Flaw::RenewsAttempts;
-    let flawed = attack(Some(flaw)).await;
-    holds_and_fails_with("a late record", attack(None).await, &[(flaw, flawed)]);
-}
-
-/// How many codes have been put to the provider. One guess may be put under two references.
-fn different_guesses(world: &World) -> usize {
-    let guesses = world.provider.guesses().into_iter();
-    let codes: BTreeSet<String> = guesses.map(|asked| asked.code).collect();
-    codes.len()
+    holds_but_for(Flaw::RenewsAttempts, "a late record", attack).await;
 }
 
 async fn a_late_record_of_a_sign_in_ends_no_later_code(new: NewStore) {
@@ -279,9 +187,7 @@ async fn a_late_record_of_a_sign_in_ends_no_later_code(new: NewStore) {
         let asked = world.provider.guesses().len();
         check(asked == 3, || format!("asked {asked} times"))
     };
-    let flaw = Flaw::OpensOverAny;
-    let flawed = attack(Some(flaw)).await;
-    holds_and_fails_with("a late record", attack(None).await, &[(flaw, flawed)]);
+    holds_but_for(Flaw::OpensOverAny, "a late record", attack).await;
 }
 
 /// The first message is refused. Its settlement says that no code is right, and must not say so of the next code.
@@ -300,9 +206,7 @@ async fn a_late_settlement_of_a_sign_in_ends_no_later_code(new: NewStore) {
         );
         check(found == (1, "ok"), || format!("{found:?}"))
     };
-    let flaw = Flaw::SettlesAny;
-    let flawed = attack(Some(flaw)).await;
-    holds_and_fails_with("a late settlement", attack(None).await, &[(flaw, flawed)]);
+    holds_but_for(Flaw::SettlesAny, "a late settlement", attack).await;
 }
 
 async fn a_late_resend_of_a_sign_in_brings_no_guess(new: NewStore) {
@@ -328,9 +232,7 @@ async fn a_late_resend_of_a_sign_in_brings_no_guess(new: NewStore) {
         }
         Ok(())
     };
-    let flaw = Flaw::RenewsAttempts;
-    let flawed = attack(Some(flaw)).await;
-    holds_and_fails_with("a late resend", attack(None).await, &[(flaw, flawed)]);
+    holds_but_for(Flaw::RenewsAttempts, "a late resend", attack).await;
 }
 
 /// A late payment costs the next code one attempt.
@@ -351,9 +253,7 @@ async fn a_late_payment_of_an_answer_brings_no_guess(new: NewStore) {
         }
         Ok(())
     };
-    let flaw = Flaw::RenewsAttempts;
-    let flawed = attack(Some(flaw)).await;
-    holds_and_fails_with("a late payment", attack(None).await, &[(flaw, flawed)]);
+    holds_but_for(Flaw::RenewsAttempts, "a late payment", attack).await;
 }
 
 async fn a_late_charge_of_an_answer_stays_counted(new: NewStore) {
@@ -375,14 +275,12 @@ async fn a_late_charge_of_an_answer_stays_counted(new: NewStore) {
         }
         Ok(())
     };
-    let flaw = Flaw::CountsNoFailures;
-    let flawed = attack(Some(flaw)).await;
-    holds_and_fails_with("a late charge", attack(None).await, &[(flaw, flawed)]);
+    holds_but_for(Flaw::CountsNoFailures, "a late charge", attack).await;
 }
 
 async fn a_late_success_of_a_sign_in_is_not_that_of_the_next_code(new: NewStore) {
-    let attack = async |store: Store, flaw| {
-        let world: Arc<World> = World::new(store, setup(flaw));
+    let attack = async |flaw| {
+        let world = World::new(new(), setup(flaw));
         let first = begun(&world).await;
         world.table.delay("consume");
         // The success is recorded by the second try.
@@ -396,11 +294,5 @@ async fn a_late_success_of_a_sign_in_is_not_that_of_the_next_code(new: NewStore)
         );
         check(found == (2, "ok"), || format!("{found:?}"))
     };
-    let flaw = Flaw::AnyGeneration;
-    let flawed = attack(new(), Some(flaw)).await;
-    holds_and_fails_with(
-        "a late success",
-        attack(new(), None).await,
-        &[(flaw, flawed)],
-    );
+    holds_but_for(Flaw::AnyGeneration, "a late success", attack).await;
 }

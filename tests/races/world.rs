@@ -569,6 +569,16 @@ pub(crate) fn holds_and_fails_with(
     }
 }
 
+/// Asserts that a check holds, and that it fails with this flaw of the ledger.
+pub(crate) async fn holds_but_for(
+    flaw: Flaw,
+    what: &str,
+    run: impl AsyncFn(Option<Flaw>) -> Result<(), String>,
+) {
+    let flawed = run(Some(flaw)).await;
+    holds_and_fails_with(what, run(None).await, &[(flaw, flawed)]);
+}
+
 /// Runs a check of a flawed ledger until it fails, ten times at most. One run may not be enough: on a busy machine, the
 /// tasks of a race may begin so far apart that none of them meets the flaw.
 pub(crate) async fn until_it_fails(
