@@ -1,11 +1,13 @@
 //! The error codes are a contract with callers. So the Rust sources, the pages and the template must name the same
 //! error codes, and also the same settings.
 
+use crate::document::{document, mismatches, resolved};
 use otp_lambda::error::ErrorCode;
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::reference::ReferenceId;
 use otp_lambda::settings::{Otherwise, SETTINGS};
 use serde_json::Value;
+use simulator::front::{Front, HandlerError};
 
 fn repository(path: &str) -> String {
     std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
@@ -69,7 +71,10 @@ fn the_errors_page_lists_every_code_with_its_status_and_no_other() {
         .filter_map(|line| {
             let mut cells = line.strip_prefix("| ")?.split(" | ");
             let status = cells.next()?.parse().ok()?;
-            Some((status, cells.next()?.trim_matches('`').to_owned()))
+            let name = cells.next()?.strip_prefix("[`")?;
+            let (name, anchor) = name.strip_suffix(')')?.split_once("`](#")?;
+            assert_eq!(name, anchor);
+            Some((status, name.to_owned()))
         })
         .collect();
     let table: Vec<(u16, String)> = ErrorCode::ALL
@@ -190,4 +195,126 @@ fn derived_reference_ids_equal_those_of_awss_example() {
         let id = ReferenceId::derived(text("brandName"), text("source"), &number);
         assert_eq!(id.expose(), text("referenceId"), "{case}");
     }
+}
+
+/// The sections of docs/errors.md: each error code with the labels of its items.
+fn sections() -> Vec<(String, Vec<String>)> {
+    let page = repository("docs/errors.md");
+    let (_, page) = page.split_once("\n## Each error code\n").unwrap();
+    let page = page.split("\n## ").next().unwrap();
+    let sections = page.split("\n### ").skip(1);
+    sections
+        .map(|section| {
+            let (name, items) = section.split_once('\n').unwrap();
+            let labels = items.lines().filter_map(|line| {
+                let (label, text) = line.strip_prefix("- **")?.split_once(":** ")?;
+                (text.len() > 5).then(|| label.to_owned())
+            });
+            (name.to_owned(), labels.collect())
+        })
+        .collect()
+}
+
+/// The anchor of each section is the error code, because a heading of lower-case letters is its own anchor.
+#[test]
+fn the_errors_page_has_a_section_for_each_code() {
+    let labels = ["Meaning", "Cause", "Remedy", "Words to show"];
+    let expected: Vec<_> = ErrorCode::ALL
+        .iter()
+        .map(|code| (code.name().to_owned(), labels.map(str::to_owned).to_vec()))
+        .collect();
+    assert_eq!(sections(), expected);
+}
+
+/// API Gateway's own answers in the document and on the page, and those that the desk imitates.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_document_and_the_page_have_the_same_answers_of_api_gateway() {
+    let page = repository("docs/errors.md");
+    let (_, page) = page
+        .split_once("API Gateway answers some requests itself.")
+        .unwrap();
+    let mut of_page: Vec<(String, String)> = page
+        .lines()
+        .filter_map(|line| {
+            let (_, answer) = line.strip_suffix("` |")?.rsplit_once(" | ")?;
+            let (status, body) = answer.split_once(" `")?;
+            Some((status.to_owned(), body.to_owned()))
+        })
+        .collect();
+    of_page.sort();
+    let responses = document()["components"]["responses"].as_object().unwrap();
+    let mut of_document = Vec::new();
+    let others = &document()["x-other-responses"];
+    let operations = document()["paths"].as_object().unwrap().values();
+    let operations = operations.map(|methods| &methods["post"]["responses"]);
+    for (status, response) in operations
+        .chain([others])
+        .flat_map(|it| it.as_object().unwrap())
+    {
+        let response = resolved(document(), response);
+        let answer = &response["content"]["application/json"];
+        if answer["schema"]["$ref"] == "#/components/schemas/GatewayAnswer" {
+            assert_eq!(
+                mismatches(document(), &answer["schema"], &answer["example"], "answer"),
+                [""; 0]
+            );
+            of_document.push((status.clone(), answer["example"].to_string()));
+        }
+    }
+    of_document.sort();
+    of_document.dedup();
+    assert_eq!(of_page, of_document);
+    assert!(responses.len() > 20);
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let fails = |_, _| async { Err(HandlerError::from("the function failed")) };
+    let front = Front::start_with_routes(listener, ["POST /otp/send"], fails).unwrap();
+    let url = front.url();
+    let asked = tokio::task::spawn_blocking(move || {
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .build()
+            .into();
+        ["/otp/send", "/otp/other"].map(|path| {
+            let mut response = agent.post(format!("{url}{path}")).send("{}").unwrap();
+            let body = response.body_mut().read_to_string().unwrap();
+            (response.status().as_str().to_owned(), body)
+        })
+    });
+    for answer in asked.await.unwrap() {
+        assert!(of_document.contains(&answer), "{answer:?}");
+    }
+}
+
+/// The routes of the template, and whether each of them must always be signed.
+#[test]
+fn the_template_has_the_routes_of_the_document() {
+    let template = repository("template.yaml");
+    let mut routes: Vec<(String, bool)> = template
+        .split("    Type: AWS::ApiGatewayV2::Route\n")
+        .skip(1)
+        .map(|route| {
+            let value = |name: &str| {
+                let (_, value) = route.split_once(&format!("      {name}: ")).unwrap();
+                value.lines().next().unwrap()
+            };
+            let is_signed = match value("AuthorizationType") {
+                "AWS_IAM" => true,
+                "!If [IsSigned, AWS_IAM, NONE]" => false,
+                other => panic!("{other}"),
+            };
+            (value("RouteKey").to_owned(), is_signed)
+        })
+        .collect();
+    routes.sort();
+    let mut documented = Vec::new();
+    for (path, methods) in document()["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let security = operation["security"].as_array().unwrap();
+            let route = format!("{} {path}", method.to_uppercase());
+            documented.push((route, !security.contains(&serde_json::json!({}))));
+        }
+    }
+    documented.sort();
+    assert_eq!(routes, documented);
 }

@@ -7,6 +7,7 @@
 )]
 
 mod channels;
+mod document;
 mod end_user_messaging_wire;
 mod exchange;
 mod feedback;

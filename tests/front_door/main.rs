@@ -11,6 +11,7 @@
 
 mod codes;
 mod contention;
+mod document;
 mod earlier_versions;
 #[path = "../ledger/emulator.rs"]
 #[expect(dead_code, reason = "shared with the tests of the ledger")]

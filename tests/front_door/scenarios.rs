@@ -10,6 +10,7 @@ mod cognito_fields;
 mod cognito_outages;
 mod cognito_sessions;
 mod cognito_sign_up;
+mod contract;
 mod devices;
 mod emulators;
 mod ends;

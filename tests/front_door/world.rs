@@ -1,6 +1,6 @@
 //! One function with a simulated AWS and a log.
 
-use crate::with;
+use crate::{document, with};
 use aws_config::Region;
 use aws_credential_types::Credentials;
 use aws_types::os_shim_internal::Env;
@@ -223,6 +223,7 @@ impl World {
         };
         let answer = self.app.handle_at(now, &event, invocation).await?;
         self.check_for_leaks("the response", &said(answer.get()));
+        document::check(event.get(), answer.get());
         Ok(answer.get().to_owned())
     }
 
