@@ -7,6 +7,7 @@
 #   load         the packaged function under load and attack    OTP_LOAD_SECONDS=3600
 #   linear       the packaged function with a table that fails  OTP_LINEAR_OPERATIONS=1000000
 #   dynamodb     the ledger's tests. DynamoDB Local gets each request, too, and must answer the same
+#   contract     requests that schemathesis makes from docs/openapi.yaml, to the desk: a minute
 #
 # Each part ends with a line that sums it up. The script prints these lines together at its end.
 set -euo pipefail
@@ -21,7 +22,7 @@ export OTP_LOAD_SECONDS="${OTP_LOAD_SECONDS:-3600}"
 export OTP_LINEAR_OPERATIONS="${OTP_LINEAR_OPERATIONS:-1000000}"
 
 parts=("$@")
-[ $# -gt 0 ] || parts=(simulation kills load linear dynamodb)
+[ $# -gt 0 ] || parts=(simulation kills load linear dynamodb contract)
 summary="$PWD/target/soak.txt"
 mkdir -p target
 : >"$summary"
@@ -74,6 +75,15 @@ for name in "${parts[@]}"; do
         build_package_for_emulator linear || { failed=1; continue; }
         part linear "linear: " cargo test --workspace --test e2e -- --ignored --nocapture linear:: || failed=1
         ;;
+    contract)
+        step "docs/openapi.yaml beside the desk"
+        if [ -z "${OTP_E2E_SCHEMATHESIS:-}" ]; then
+            missing contract "schemathesis is not installed. Install it with: tests/e2e/setup.sh schemathesis" || { failed=1; continue; }
+        fi
+        # This also builds the desk.
+        cargo test --workspace --no-run --quiet
+        part contract "[0-9]+ (passed|failed)" "$OTP_E2E_SAM_PYTHON" -m pytest -q -p no:cacheprovider tests/e2e/test_contract.py || failed=1
+        ;;
     dynamodb)
         step "the ledger's tests beside DynamoDB Local"
         if [ -z "${OTP_E2E_DYNAMODB_LOCAL:-}" ] || [ "$(uname -s)" != Linux ]; then
@@ -86,7 +96,7 @@ for name in "${parts[@]}"; do
         OTP_TEST_SIZE=small part dynamodb "mirror: " tests/dynamodb-local.sh cargo test --workspace --offline --test ledger -- --nocapture || failed=1
         ;;
     *)
-        echo "There is no part $name. The parts are simulation, kills, load, linear and dynamodb." >&2
+        echo "There is no part $name. The parts are simulation, kills, load, linear, dynamodb and contract." >&2
         exit 2
         ;;
     esac

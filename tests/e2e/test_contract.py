@@ -1,0 +1,146 @@
+"""docs/openapi.yaml beside the desk, as schemathesis sees both.
+
+    tests/e2e/setup.sh schemathesis && tests/e2e/with-tools.sh tests/soak.sh contract
+
+schemathesis makes requests from the document, good ones and bad ones, and compares the responses with the document.
+"""
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from cloud import free_port, get
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT = ROOT / "docs" / "openapi.yaml"
+# The widest ranges, all channels and all members. All requests have the same address.
+SETTINGS = (
+    "PROVIDER=end-user-messaging",
+    "CHANNELS=sms,voice,whatsapp",
+    "WHATSAPP_TEMPLATE=verification_code",
+    "DEVICE_TOKEN_DAYS=30",
+    "SOURCE_LIMITS=none",
+    "SOURCE_NETWORK_LIMITS=none",
+    # As in contract_hooks.py, which needs schemathesis and cannot be imported here.
+    "TEST_NUMBERS=+14255550100=012345@2099-12-31",
+)
+
+
+class Desk:
+    def __init__(self, folder):
+        self.log = (folder / "desk.log").open("w+")
+        self.phone, self.api = free_port(), free_port()
+
+    def __enter__(self):
+        simulator = os.environ.get("OTP_E2E_SIMULATOR") or ROOT / "target" / "debug" / "simulator"
+        command = [simulator, "--port", self.phone, "--api-port", self.api, "--log", "json"]
+        for setting in SETTINGS:
+            command += ["--set", setting]
+        self.process = subprocess.Popen([str(part) for part in command], stdout=self.log, stderr=self.log)
+        for _ in range(300):
+            try:
+                get(f"http://127.0.0.1:{self.phone}/inbox")
+                return self
+            except OSError:
+                time.sleep(0.1)
+        self.__exit__()
+        raise TimeoutError(self.output())
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait(10)
+
+    def output(self):
+        self.log.flush()
+        return Path(self.log.name).read_text()
+
+    def statuses(self):
+        """The operations with their statuses, as the log has them."""
+        lines = (line for line in self.output().splitlines() if line.startswith("{"))
+        return {(line.get("operation"), line.get("status")) for line in map(json.loads, lines)}
+
+
+@pytest.fixture
+def desk(tmp_path):
+    with Desk(tmp_path) as desk:
+        yield desk
+
+
+def findings(document, desk, folder):
+    """The checks that fail, each with the operation."""
+    report = folder / "report.json"
+    done = subprocess.run(
+        [
+            os.environ["OTP_E2E_SCHEMATHESIS"],
+            "run",
+            str(document),
+            f"--url=http://127.0.0.1:{desk.api}",
+            "--phases=examples,coverage,fuzzing",
+            "--max-examples=20",
+            "--seed=18",
+            "--continue-on-failure",
+            "--generation-database=none",
+            # A good request can be refused: no schema can say which numbers exist, and a number has limits.
+            "--exclude-checks=positive_data_acceptance",
+            "--report=json",
+            f"--report-json-path={report}",
+            "--no-color",
+        ],
+        # schemathesis keeps files in the folder in which it runs.
+        cwd=folder,
+        env={**os.environ, "SCHEMATHESIS_HOOKS": "contract_hooks", "PYTHONPATH": str(Path(__file__).parent)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert report.exists(), done.stdout + done.stderr
+    report = json.loads(report.read_text())
+    assert report["errors"] == [] and report["operations"]["tested"] == 4, done.stdout
+    return done, report
+
+
+def test_schemathesis_finds_no_difference(desk, tmp_path):
+    done, report = findings(DOCUMENT, desk, tmp_path)
+    assert done.returncode == 0 and report["failures"] == [], done.stdout
+    assert report["test_cases"]["generated"] > 300
+    # The requests reached the ledger and the provider, and did not only fail early.
+    seen = desk.statuses()
+    reached = {("send", 202), ("status", 200), ("status", 404), ("cancel", 200), ("verify", 200), ("verify", 404)}
+    assert reached <= seen, (reached - seen, seen)
+
+
+def test_schemathesis_finds_a_false_promise(desk, tmp_path):
+    """The control: each damage is found, by the check that is there for it."""
+    document = yaml.safe_load(DOCUMENT.read_text())
+    operations = {path.removeprefix("/otp/"): methods["post"] for path, methods in document["paths"].items()}
+    schemas, responses = document["components"]["schemas"], document["components"]["responses"]
+    # A member of the wrong type, in the response to a send.
+    schemas["Sent"]["properties"]["expiresIn"] = {"type": "string"}
+    # A range that is narrower than the program's.
+    schemas["SendRequest"]["properties"]["allowedAttempts"]["maximum"] = 4
+    # A status is lost.
+    del operations["verify"]["responses"]["404"]
+    # Problem documents have another content type.
+    content = responses["NotFound"]["content"]
+    content["application/json"] = content.pop("application/problem+json")
+    # A header is promised that does not come.
+    document["components"]["headers"]["IdempotencyKeyUsed"]["required"] = True
+    damaged = tmp_path / "openapi.yaml"
+    damaged.write_text(yaml.safe_dump(document))
+    done, report = findings(damaged, desk, tmp_path)
+    found = {(failure["type"], operation) for failure in report["failures"] for operation in failure["operations"]}
+    expected = {
+        ("JsonSchemaError", "POST /otp/send"),
+        ("AcceptedNegativeData", "POST /otp/send"),
+        ("UndefinedStatusCode", "POST /otp/verify"),
+        ("UndefinedContentType", "POST /otp/status"),
+        ("UndefinedContentType", "POST /otp/cancel"),
+        ("MissingHeaders", "POST /otp/send"),
+    }
+    assert expected <= found, done.stdout
+    assert {kind for kind, _ in expected} == {kind for kind, _ in found}, done.stdout
+    assert done.returncode == 1
