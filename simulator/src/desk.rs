@@ -19,6 +19,7 @@ use crate::{
     failure::{Failure, Failures, Operation, Queued, Service, Times},
     message::{Channel, Content, Feedback, Message},
     texts::language_of,
+    try_it::Choices,
 };
 
 /// A request that reached a service, including refused and failed ones.
@@ -90,6 +91,7 @@ struct State {
     suggestion: Option<String>,
     /// The port of the service.
     api_port: Option<u16>,
+    choices: Option<Choices>,
     /// `None`: Pinpoint.
     described: Option<Service>,
 }
@@ -314,6 +316,14 @@ impl Desk {
         self.state().api_port
     }
 
+    pub(crate) fn offer(&self, choices: Choices) {
+        self.change().choices = Some(choices);
+    }
+
+    pub(crate) fn choices(&self) -> Option<Choices> {
+        self.state().choices.clone()
+    }
+
     pub(crate) fn describe(&self, service: Service) {
         self.change().described = Some(service);
     }
@@ -349,6 +359,7 @@ impl Desk {
             suggestion: state.suggestion.take(),
             described: state.described,
             api_port: state.api_port,
+            choices: state.choices.take(),
             ..State::default()
         };
     }

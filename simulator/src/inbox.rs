@@ -35,13 +35,7 @@ pub(crate) fn routes() -> Router<Arc<Desk>> {
 /// policy also lets the page call the service, which is on another port.
 async fn page(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> impl IntoResponse {
     let nonce = random_id();
-    let host = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
-    let service = match (host, desk.api_port()) {
-        (Some(host), Some(port)) => format!(" http://{}:{port}", host.host()),
-        _ => String::new(),
-    };
+    let service = service_url(&desk, &headers).map_or_else(String::new, |url| format!(" {url}"));
     let policy = format!(
         "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src data:; connect-src 'self'{service}; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -60,6 +54,13 @@ async fn page(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> impl IntoRes
         ),
     )
         .into_response()
+}
+
+/// The URL of the service under the host name that the browser knows. `None` if there is no service.
+pub(crate) fn service_url(desk: &Desk, headers: &HeaderMap) -> Option<String> {
+    let host = headers.get(header::HOST)?.to_str().ok()?;
+    let host = host.parse::<Authority>().ok()?;
+    Some(format!("http://{}:{}", host.host(), desk.api_port()?))
 }
 
 #[derive(Deserialize)]

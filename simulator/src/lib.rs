@@ -135,6 +135,7 @@ mod ssml;
 mod steps;
 mod test_size;
 pub mod texts;
+mod try_it;
 mod wire;
 
 pub use self::{
@@ -151,4 +152,5 @@ pub use self::{
     server::{Access, Bound, bind_or_next, bind_or_next_on},
     simulator::Simulator,
     test_size::{is_full, sized},
+    try_it::Choices,
 };

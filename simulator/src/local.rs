@@ -19,7 +19,7 @@ use otp_lambda::{
 use serde_json::{Value, value::RawValue};
 
 use crate::{
-    Access, Call, MemoryLedger, Service, Simulator,
+    Access, Call, Choices, MemoryLedger, Service, Simulator,
     front::{Front, HandlerError, Rules},
     lines::Lines,
     options::of_the_desk,
@@ -107,6 +107,7 @@ impl Local {
             simulator.url()
         };
         let settings = settings(&endpoint, options)?;
+        simulator.offer(Choices::of(&settings));
         let number = number_for(&settings.rules.allowed_countries);
         let app = Arc::new(function(settings, &endpoint, ledger, lines.clone()).await?);
         let phone = Arc::clone(&simulator);

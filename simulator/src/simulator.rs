@@ -24,6 +24,7 @@ use crate::{
     pinpoint,
     server::{Access, checked, serve},
     sms_voice,
+    try_it::{self, Choices},
 };
 
 /// A running simulator. Dropping it closes its connections and frees its port.
@@ -201,6 +202,11 @@ impl Simulator {
         self.desk.serve_at(port);
     }
 
+    /// Sets what the page for trying the service offers. A reset keeps it.
+    pub fn offer(&self, choices: Choices) {
+        self.desk.offer(choices);
+    }
+
     /// Shows a request to the service on the page.
     pub fn record_call(&self, call: Call) {
         self.desk.record_call(call);
@@ -243,6 +249,7 @@ fn router(desk: &Arc<Desk>) -> Router {
         .merge(end_user_messaging::routes())
         .merge(sms_voice::routes())
         .merge(inbox::routes())
+        .merge(try_it::routes())
         .merge(control::routes())
         .fallback(async || (StatusCode::NOT_FOUND, "Nothing here. The inbox is at /.\n"))
         .with_state(Arc::clone(desk))
