@@ -34,6 +34,7 @@ KEPT = {
     "Ledger": "the ledger's table: deleting it opens every lock and starts every limit again",
     "LedgerKey": "the secret of the ledger: the table is useless without it",
     "FunctionLogs": "the log of the function, which you may need now; its retention empties it",
+    "TriggersLogs": "the log of the function that signs users in, for the same reason",
     "ApiLogs": "the access log of the API, for the same reason",
     "UserPool": "the user pool: its users cannot be restored",
 }
@@ -171,13 +172,31 @@ def build(parameters):
         raise Stop(f"The build failed: see above. If the target is missing: rustup target add {target}")
 
 
-def start_once(client, function):
+# The functions, by the output that names each. The parameter can stop the function.
+FUNCTIONS = {
+    "FunctionName": ("its function", "ReservedConcurrency"),
+    "CognitoTriggerArn": ("its function for sign-ins", "CognitoReservedConcurrency"),
+}
+
+
+def start_each_once(client, outputs, parameters):
+    for output, (words, reserved) in FUNCTIONS.items():
+        if output not in outputs:
+            continue
+        if parameters[reserved] == "0":
+            say(f"{words.capitalize()} is stopped, because {reserved} is 0.")
+        else:
+            start_once(client, outputs[output], words)
+            say(f"{words.capitalize()} has started once.")
+
+
+def start_once(client, function, words):
     """Invokes the deployed function once, without an effect."""
     event = json.dumps({"operation": "settings"}).encode()
     answer = client.invoke(FunctionName=function, Payload=event)
     body = answer["Payload"].read().decode()
     if answer.get("FunctionError") or json.loads(body) != {"settings": "ok"}:
-        raise Stop(f"The stack is deployed, and its function does not start: {body}\nThe function's log has the reason.")
+        raise Stop(f"The stack is deployed, and {words} does not start: {body}\nThe log of the function has the reason.")
 
 
 # --- commands -------------------------------------------------------------------------------------------------------
@@ -206,11 +225,9 @@ def deploy(path):
         raise Stop(f"Nothing was deployed. Edit {path} and run make deploy again.")
     sam(parameters=parameters)
     outputs = {it["OutputKey"]: it["OutputValue"] for it in stack_or_none(cloudformation)["Outputs"]}
-    if parameters["ReservedConcurrency"] == "0":
-        say("\nDeployed. The function is stopped, because ReservedConcurrency is 0.")
-        return
-    start_once(boto3.client("lambda"), outputs["FunctionName"])
-    say(f"\nDeployed, and the function has started once. The API is {outputs['ApiUrl']}")
+    say("\nDeployed.")
+    start_each_once(boto3.client("lambda"), outputs, parameters)
+    say(f"The API is {outputs['ApiUrl']}")
 
 
 def destroy():

@@ -117,25 +117,44 @@ def folded(pattern):
     return best
 
 
+def joined(values):
+    """The same values, those that are parameters or resources in one text with separators."""
+    names = {
+        json.dumps(it): name if isinstance(name, str) else ".".join(name)
+        for it in values
+        for function, name in it.items()
+        if function in ("Ref", "Fn::GetAtt")
+    }
+    others = [it for it in values if json.dumps(it) not in names]
+    return [{"Fn::Sub": ";".join("${%s}" % name for name in names.values())}, *others]
+
+
 def released(template, architecture):
     """The template that deploys the files beside it, for one processor."""
     template = copy.deepcopy(template)
     resources, parameters = template["Resources"], template["Parameters"]
     # The other processor cannot run this zip.
     parameters["Architecture"].update(Default=architecture, AllowedValues=[architecture])
-    resources["Function"].pop("Metadata")
-    resources["Function"]["Properties"]["CodeUri"] = f"otp-lambda-{architecture}.zip"
+    for name in ("Function", "Triggers"):
+        resources[name].pop("Metadata")
+        resources[name]["Properties"]["CodeUri"] = f"otp-lambda-{architecture}.zip"
     resources["Config"]["Properties"]["ContentUri"] = LAYER
-    release = resources["ReleaseFunction"]
-    release["Type"] = "AWS::Serverless::Function"
-    release["Properties"].pop("Code")
-    release["Properties"]["CodeUri"] = RELEASE
+    resources["ReleaseFunction"]["Properties"]["Code"] = RELEASE
     for it in resources.values():
         if it["Type"] == "AWS::CloudFormation::Stack":
             it["Properties"]["TemplateURL"] = Path(it["Properties"]["TemplateURL"]).name
+    # `sam local invoke` with an emulator is for those who have the sources.
+    variables = template["Globals"]["Function"]["Environment"]["Variables"]
+    for name in [name for name, value in variables.items() if value == {"Ref": "AWS::NoValue"}]:
+        variables.pop(name)
+    # CloudFormation compares the values of a release with those of the release before, in any form.
+    release = resources["Release"]["Properties"]
+    release["Values"] = joined(release["Values"])
     # The pages have the rest.
     for it in template["Outputs"].values():
         it.pop("Description")
+    for it in template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]:
+        it["Label"]["default"] = it["Label"]["default"].split(":")[0]
     for it in parameters.values():
         it["Description"] = re.split(r"(?<=[.]) (?=[A-Z])", it["Description"].strip())[0]
     for it in parameters.values():

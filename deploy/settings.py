@@ -36,22 +36,23 @@ class Template:
         self.parameters = self.source["Parameters"]
 
     def variables(self, given, stack="otp-lambda", region="us-east-1"):
-        """The environment of the function. Parameters without a value are left out, as are variables made of them."""
-        function = self.source["Resources"]["Function"]["Properties"]
+        """The environment of both functions. Parameters without a value are left out, as are variables made of them."""
         names = {
             # The example names are as long as CloudFormation's own names can be: their length counts against the limit.
             "Ledger": f"{stack}-Ledger-0123456789ABC",
             "LedgerKey": f"arn:aws-us-gov:secretsmanager:{region}:123456789012:secret:LedgerKey-0123456789ab-ABCDEF",
         }
         resolve = Resolver(self.source["Conditions"], {**names, **self.complete(given)})
-        found = {name: resolve(value) for name, value in function["Environment"]["Variables"].items()}
+        found = {name: resolve(value) for name, value in self.environment().items()}
         return {name: value for name, value in found.items() if value is not ABSENT}
+
+    def environment(self):
+        return self.source["Globals"]["Function"]["Environment"]["Variables"]
 
     def parameters_of_variables(self):
         """The parameter that each variable takes its value from."""
         found = {}
-        variables = self.source["Resources"]["Function"]["Properties"]["Environment"]["Variables"]
-        for name, value in variables.items():
+        for name, value in self.environment().items():
             value = value["Fn::If"][1] if isinstance(value, dict) and "Fn::If" in value else value
             if isinstance(value, dict) and value.get("Ref") in self.parameters:
                 found[name] = value["Ref"]

@@ -48,9 +48,16 @@ def test_layer_has_only_the_price_file(bootstrap):
     prices = json.loads((layer / "otp-lambda.json").read_text())
     # A price for SMS, calls and WhatsApp to every country.
     assert list(prices) == ["prices"] and all(prices["prices"][name] > 0 for name in ("*", "*/voice", "*/whatsapp"))
-    function = built["Function"]["Properties"]
-    assert function["Layers"] == [{"Ref": "Config"}]
-    assert function["Environment"]["Variables"]["CONFIG_FILE"] == "/opt/otp-lambda.json"
+    functions = yaml_parse((BUILT.parent / "template.yaml").read_text())["Globals"]["Function"]
+    assert functions["Layers"] == [{"Ref": "Config"}]
+    assert functions["Environment"]["Variables"]["CONFIG_FILE"] == "/opt/otp-lambda.json"
+
+
+def test_both_functions_have_the_package(bootstrap):
+    built = yaml_parse((BUILT.parent / "template.yaml").read_text())["Resources"]
+    for name in ("Function", "Triggers"):
+        package = (BUILT.parent / built[name]["Properties"]["CodeUri"]).resolve()
+        assert (package / "bootstrap").read_bytes() == bootstrap, name
 
 
 def test_binary_needs_no_newer_c_library_than_amazon_linux_2023_has(bootstrap):

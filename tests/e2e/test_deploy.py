@@ -482,7 +482,7 @@ def test_without_the_release_a_bad_update_does_take_it_down(cloud, built, tmp_pa
     """The control: the alias moves to a version that nobody has started, and the stack says that all is well."""
     source = (built / "template.yaml").read_text()
     unchecked = package(tmp_path / "unchecked", built / "Function" / "bootstrap")
-    edit = source.replace('if given["ReservedConcurrency"] != "0":', "if False:")
+    edit = source.replace('if reserved != "0":', "if False:")
     assert edit != source
     (unchecked / "template.yaml").write_text(edit)
     judge = tmp_path / "judge"

@@ -144,6 +144,7 @@ BROKEN = [
     {"SubnetIds": "subnet-0123456789abcdef0"},
     {"DomainName": "otp.example.com"},
     {"CognitoRateLimit": "1000"},
+    {"CognitoReservedConcurrency": "5"},
     {"CognitoTier": "LITE"},
     {"CognitoDeletionProtection": "on"},
 ]
@@ -351,32 +352,113 @@ def test_codes_in_flight_survive_a_change_of_provider_and_back(stack):
     assert stack.texts(there)[0]["text"].split()[0] != stack.texts(back)[0]["text"].split()[0]
 
 
+TRIGGERS = ("DefineAuthChallenge", "CreateAuthChallenge", "VerifyAuthChallengeResponse")
+
+
+def sign_in(stack, number):
+    """Signs a user in with the code that arrives. Returns the access token, or None if a trigger does not answer."""
+    found, idp = outputs(stack.cloud), client(stack.cloud, "cognito-idp")
+    pool, app = found["CognitoUserPoolId"], found["CognitoClientId"]
+    attributes = [{"Name": "phone_number", "Value": number}, {"Name": "phone_number_verified", "Value": "true"}]
+    idp.admin_create_user(UserPoolId=pool, Username=number, UserAttributes=attributes, MessageAction="SUPPRESS")
+    idp.admin_set_user_password(UserPoolId=pool, Username=number, Password="A-1-never-used", Permanent=True)
+    try:
+        begun = idp.initiate_auth(ClientId=app, AuthFlow="CUSTOM_AUTH", AuthParameters={"USERNAME": number})
+    except ClientError as error:
+        assert error.response["Error"]["Code"].startswith(("UnexpectedLambda", "UserLambda", "InvalidLambda")), error
+        return None
+    assert begun["ChallengeName"] == "CUSTOM_CHALLENGE"
+    answer = {"USERNAME": number, "ANSWER": stack.code(number)}
+    done = idp.respond_to_auth_challenge(
+        ClientId=app, ChallengeName="CUSTOM_CHALLENGE", Session=begun["Session"], ChallengeResponses=answer
+    )
+    return done["AuthenticationResult"]["AccessToken"]
+
+
+def triggers_of(stack):
+    """The triggers of the new pool."""
+    pool = outputs(stack.cloud)["CognitoUserPoolId"]
+    found = client(stack.cloud, "cognito-idp").describe_user_pool(UserPoolId=pool)["UserPool"]["LambdaConfig"]
+    return {name: found[name] for name in TRIGGERS}
+
+
 def test_a_user_of_a_new_pool_signs_in_with_one_message(stack):
+    assert not {"CognitoTriggerArn", "CognitoLogGroup"} & set(outputs(stack.cloud))
     status, reasons = update(stack.cloud, Cognito="new", SendLimits="3/10m")
     assert status == "UPDATE_COMPLETE", reasons
     found, number = outputs(stack.cloud), next(NUMBERS)
-    idp = client(stack.cloud, "cognito-idp")
-    triggers = idp.describe_user_pool(UserPoolId=found["CognitoUserPoolId"])["UserPool"]["LambdaConfig"]
-    names = ("DefineAuthChallenge", "CreateAuthChallenge", "VerifyAuthChallengeResponse")
-    assert {name: triggers[name] for name in names} == dict.fromkeys(names, found["CognitoTriggerArn"])
-    assert found["CognitoTriggerArn"].endswith(":live")
-    attributes = [{"Name": "phone_number", "Value": number}, {"Name": "phone_number_verified", "Value": "true"}]
-    idp.admin_create_user(
-        UserPoolId=found["CognitoUserPoolId"], Username=number, UserAttributes=attributes, MessageAction="SUPPRESS"
-    )
-    idp.admin_set_user_password(
-        UserPoolId=found["CognitoUserPoolId"], Username=number, Password="A-1-never-used", Permanent=True
-    )
-    begun = idp.initiate_auth(ClientId=found["CognitoClientId"], AuthFlow="CUSTOM_AUTH", AuthParameters={"USERNAME": number})
-    assert begun["ChallengeName"] == "CUSTOM_CHALLENGE"
-    done = idp.respond_to_auth_challenge(
-        ClientId=found["CognitoClientId"],
-        ChallengeName="CUSTOM_CHALLENGE",
-        Session=begun["Session"],
-        ChallengeResponses={"USERNAME": number, "ANSWER": stack.code(number)},
-    )
-    assert done["AuthenticationResult"]["AccessToken"]
+    assert triggers_of(stack) == dict.fromkeys(TRIGGERS, found["CognitoTriggerArn"])
+    assert sign_in(stack, number)
     assert len(stack.texts(number)) == 1
+
+
+def versions(stack):
+    """The configuration of the version that serves, for HTTP and for sign-ins."""
+    aws, found = client(stack.cloud, "lambda"), outputs(stack.cloud)
+    both = [aws.get_function_configuration(FunctionName=found[it]) for it in ("FunctionArn", "CognitoTriggerArn")]
+    return [{name: value for name, value in it.items() if name != "ResponseMetadata"} for it in both]
+
+
+def test_the_triggers_are_a_second_function_with_the_same_package_and_settings(stack):
+    http, triggers = versions(stack)
+    assert http["FunctionName"] != triggers["FunctionName"]
+    for name in ("CodeSha256", "Environment", "Role", "MemorySize", "Timeout", "Runtime", "Description"):
+        assert http[name] == triggers[name], name
+    logs = [it["LoggingConfig"].pop("LogGroup") for it in (http, triggers)]
+    assert http["LoggingConfig"] == triggers["LoggingConfig"]
+    assert logs == [outputs(stack.cloud)[it] for it in ("FunctionLogGroup", "CognitoLogGroup")]
+    # The pool may invoke the version that serves, and the function of HTTP knows no pool.
+    aws = client(stack.cloud, "lambda")
+
+    def allowed(name, alias):
+        try:
+            return json.loads(aws.get_policy(FunctionName=name, Qualifier=alias)["Policy"])["Statement"]
+        except aws.exceptions.ResourceNotFoundException:
+            return []
+
+    (only,) = allowed(triggers["FunctionName"], "live")
+    assert only["Principal"] == {"Service": "cognito-idp.amazonaws.com"}
+    assert outputs(stack.cloud)["CognitoUserPoolId"] in json.dumps(only["Condition"])
+    assert "cognito" not in json.dumps(allowed(http["FunctionName"], "live"))
+    # It has no alias for operators. Without one, it answers only the command that the release needs.
+    assert [it["Name"] for it in aws.list_aliases(FunctionName=triggers["FunctionName"])["Aliases"]] == ["live"]
+
+
+def reserve(stack, http, triggers):
+    """Reserves the instances as CloudFormation does on AWS, because MiniStack's leaves them out, and updates the stack."""
+    aws = client(stack.cloud, "lambda")
+    for configuration, count in zip(versions(stack), (http, triggers)):
+        name = {"FunctionName": configuration["FunctionName"]}
+        if count:
+            aws.put_function_concurrency(**name, ReservedConcurrentExecutions=int(count))
+        else:
+            aws.delete_function_concurrency(**name)
+    status, reasons = update(stack.cloud, ReservedConcurrency=http, CognitoReservedConcurrency=triggers)
+    assert status == "UPDATE_COMPLETE", reasons
+
+
+def test_neither_door_can_take_the_instances_of_the_other(stack):
+    """A door without instances stands for a door whose instances are all busy."""
+    reserve(stack, http="0", triggers="2")
+    number = next(NUMBERS)
+    assert stack.call("send", "front", destinationNumber=number)[0] >= 429 and stack.texts(number) == []
+    assert sign_in(stack, next(NUMBERS))
+    # The control: with the function of HTTP as the triggers, nobody signs in.
+    idp, found = client(stack.cloud, "cognito-idp"), outputs(stack.cloud)
+    shared = dict.fromkeys(TRIGGERS, found["FunctionArn"])
+    idp.update_user_pool(UserPoolId=found["CognitoUserPoolId"], LambdaConfig=shared)
+    assert sign_in(stack, next(NUMBERS)) is None
+    idp.update_user_pool(UserPoolId=found["CognitoUserPoolId"], LambdaConfig=dict.fromkeys(TRIGGERS, found["CognitoTriggerArn"]))
+
+    # An update that the triggers do not start with fails, also if the function of HTTP is stopped and nothing starts it.
+    before = versions(stack)
+    status, reasons = update(stack.cloud, OriginationIdentities="US=+1,US=+2")
+    assert status == "UPDATE_ROLLBACK_COMPLETE" and "ORIGINATION_IDENTITIES names US twice" in reasons
+    assert versions(stack) == before and sign_in(stack, next(NUMBERS))
+
+    reserve(stack, http="", triggers="0")
+    assert sign_in(stack, next(NUMBERS)) is None
+    assert stack.call("send", "front", destinationNumber=next(NUMBERS))[0] == 202
 
 
 def test_a_stack_is_deleted_and_deployed_again(stack):

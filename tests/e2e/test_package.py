@@ -63,20 +63,34 @@ def test_a_zip_has_one_executable_and_equal_contents_make_equal_zips(packed, tmp
 def test_the_released_template_is_the_template_without_comments(packed, architecture):
     found, source = yaml_parse((packed / f"template-{architecture}.yaml").read_text()), yaml_parse(TEMPLATE)
     resources = source["Resources"]
-    resources["Function"].pop("Metadata")
-    resources["Function"]["Properties"]["CodeUri"] = f"otp-lambda-{architecture}.zip"
+    for name in ("Function", "Triggers"):
+        resources[name].pop("Metadata")
+        resources[name]["Properties"]["CodeUri"] = f"otp-lambda-{architecture}.zip"
     resources["Config"]["Properties"]["ContentUri"] = "otp-lambda-config.zip"
     source["Parameters"]["Architecture"].update(Default=architecture, AllowedValues=[architecture])
     # The program in it is a zip, too.
-    program_text = resources["ReleaseFunction"]["Properties"].pop("Code")["ZipFile"]
-    resources["ReleaseFunction"]["Properties"]["CodeUri"] = "otp-lambda-release.zip"
-    resources["ReleaseFunction"]["Type"] = "AWS::Serverless::Function"
+    program_text = resources["ReleaseFunction"]["Properties"]["Code"]["ZipFile"]
+    resources["ReleaseFunction"]["Properties"]["Code"] = "otp-lambda-release.zip"
     with zipfile.ZipFile(packed / "otp-lambda-release.zip") as it:
         assert it.read("index.py").decode() == program_text
     for name in ("Firewall", "Domain"):
         part = resources[name]["Properties"]["TemplateURL"]
         assert yaml_parse((ROOT / part).read_text()) == yaml_parse((packed / Path(part).name).read_text())
         resources[name]["Properties"]["TemplateURL"] = Path(part).name
+    # Variables that are set only on this machine are left out.
+    variables = source["Globals"]["Function"]["Environment"]["Variables"]
+    local = [name for name, value in variables.items() if value == {"Ref": "AWS::NoValue"}]
+    assert local and all(name.startswith("AWS_ENDPOINT_URL_") and variables.pop(name) for name in local)
+    # The values of a release are one text.
+    here, there = (it["Release"]["Properties"].pop("Values") for it in (resources, found["Resources"]))
+    text, *others = there
+    named = [it for it in here if it not in others]
+    assert text == {"Fn::Sub": ";".join("${%s}" % (it.get("Ref") or ".".join(it["Fn::GetAtt"])) for it in named)}
+    assert others == [it for it in here if "Fn::If" in it] and len(named) + len(others) == len(here) > 50
+    # The groups of parameters have shorter names.
+    here, there = (it["Metadata"].pop("AWS::CloudFormation::Interface")["ParameterGroups"] for it in (source, found))
+    assert [it["Parameters"] for it in here] == [it["Parameters"] for it in there]
+    assert all(one["Label"]["default"].split(":")[0] == other["Label"]["default"] for one, other in zip(here, there))
     # Outputs have no descriptions, those of parameters are shorter, and patterns are written in another way.
     for it in source["Outputs"].values():
         it.pop("Description")

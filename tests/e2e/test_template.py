@@ -42,6 +42,8 @@ POOL = f"arn:aws:cognito-idp:{REGION}:{ACCOUNT}:userpool/{REGION}_UserPool1"
 GIVEN_POOL = f"arn:aws:cognito-idp:{REGION}:{ACCOUNT}:userpool/{REGION}_AbCdEf123"
 FUNCTION = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:Function"
 LIVE = f"{FUNCTION}:live"
+TRIGGERS = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:Triggers"
+TRIGGERS_LIVE = f"{TRIGGERS}:live"
 ROLE_ARN = f"arn:aws:iam::{ACCOUNT}:role/web/app"
 BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/teams/boundary"
 KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/01234567-89ab-cdef-0123-456789abcdef"
@@ -105,6 +107,8 @@ VARIANTS = {
     "public": {"ApiAuth": "none"},
     "public from browsers": {"ApiAuth": "none", "AllowedOrigins": "https://example.com,http://localhost:8080"},
     "a new pool": {"Cognito": "new"},
+    "a new pool with instances of its own": {"Cognito": "new", "ReservedConcurrency": "5", "CognitoReservedConcurrency": "7"},
+    "a stopped pool": {"Cognito": "new", "CognitoReservedConcurrency": "0"},
     "a new pool with sign-up and step-up": {"Cognito": "new", "CognitoPreSignUp": "on", "CognitoStepUp": "required", "ReferenceId": "random"},
     "a given pool": {"CognitoUserPoolArn": GIVEN_POOL},
     "End User Messaging": {**MESSAGING, **through("sms")},
@@ -155,6 +159,7 @@ VARIANTS = {
         "CognitoFloorMs": "1500",
         "CognitoShownNumber": "+4",
         "SignInShare": "30",
+        "CognitoReservedConcurrency": "4",
     },
 }
 
@@ -176,7 +181,8 @@ def transform(source, **parameters):
     """The result of the serverless transform. Intrinsic functions are not resolved yet."""
     source = copy.deepcopy(source)
     # `sam package` writes the locations of the uploaded zips here.
-    source["Resources"]["Function"]["Properties"]["CodeUri"] = "s3://some-bucket/some-key"
+    for name in ("Function", "Triggers"):
+        source["Resources"][name]["Properties"]["CodeUri"] = "s3://some-bucket/some-key"
     source["Resources"]["Config"]["Properties"]["ContentUri"] = "s3://some-bucket/another-key"
     translator = Translator({}, Parser(), boto_session=boto3.Session(region_name=REGION))
     return translator.translate(source, {**USUAL, **parameters})
@@ -203,14 +209,18 @@ class Resolver:
             # A missing required parameter is a KeyError here and an error in CloudFormation.
             self.references[name] = str(parameters[name] if name in parameters else parameter["Default"])
         for name, resource in transformed["Resources"].items():
-            alias = f"{FUNCTION}:{resource['Properties'].get('Name')}"
+            properties = resource.get("Properties", {})
+            of = properties.get("FunctionName")
+            alias = f"{TRIGGERS if of == {'Ref': 'Triggers'} else FUNCTION}:{properties.get('Name')}"
             arns = {"AWS::Lambda::LayerVersion": LAYER, "AWS::Lambda::Alias": alias, "AWS::Lambda::Version": f"{FUNCTION}:1"}
             self.references[name] = arns.get(resource["Type"], name)
 
     def attribute(self, resource, name):
         kind = self.transformed["Resources"][resource]["Type"]
         others = {
+            ("AWS::ApiGatewayV2::Api", "ApiEndpoint"): f"https://{resource}.execute-api.{REGION}.amazonaws.com",
             ("AWS::CloudFormation::CustomResource", "Version"): "7",
+            ("AWS::CloudFormation::CustomResource", "TriggersVersion"): "8",
             ("AWS::CloudFormation::Stack", "Outputs.Target"): "target.example.com",
             ("AWS::Lambda::Version", "Version"): "1",
             ("AWS::SecretsManager::Secret", "Id"): SECRET,
@@ -306,6 +316,10 @@ def environment(stack):
     return function_of(stack)["Environment"]["Variables"]
 
 
+def triggers_of(stack):
+    return of_type(stack, "AWS::Lambda::Function").get("Triggers")
+
+
 # --- rules for every stack ------------------------------------------------------------------------------------------
 
 TYPES = [
@@ -335,8 +349,8 @@ TYPES = [
     "AWS::SecretsManager::Secret",
 ]
 
-WITH_A_NEW_POOL = ["AWS::Cognito::UserPool", "AWS::Cognito::UserPoolClient", "AWS::Lambda::Permission"]
-WITH_A_GIVEN_POOL = ["AWS::Lambda::Permission"]
+WITH_A_GIVEN_POOL = ["AWS::Lambda::Alias", "AWS::Lambda::Function", "AWS::Lambda::Permission", "AWS::Logs::LogGroup"]
+WITH_A_NEW_POOL = ["AWS::Cognito::UserPool", "AWS::Cognito::UserPoolClient", *WITH_A_GIVEN_POOL]
 
 # The routes and their authorization, by ApiAuth.
 ROUTES = {
@@ -376,9 +390,19 @@ ALWAYS = [
     allow("ReadLedger", "dynamodb:GetItem", TABLE, only_keys(*WRITTEN, "K#*")),
     allow("WriteLedger", "dynamodb:UpdateItem", TABLE, only_keys(*WRITTEN)),
     allow("ReadLedgerKey", "secretsmanager:GetSecretValue", SECRET),
-    # The ARN covers the streams of this log group and no other group.
-    allow("WriteOwnLogs", ["logs:CreateLogStream", "logs:PutLogEvents"], LOGS),
+    # Each ARN covers the streams of this log group and no other group.
+    allow("WriteOwnLogs", ["logs:CreateLogStream", "logs:PutLogEvents"], [LOGS]),
 ]
+
+
+def has_pool(parameters):
+    return parameters.get("Cognito") == "new" or bool(parameters.get("CognitoUserPoolArn"))
+
+
+def always_of(parameters):
+    """The triggers have the role of the function, and a log group of their own."""
+    *rest, logs = ALWAYS
+    return [*rest, logs | {"Resource": [LOGS] + [TRIGGERS_LOGS] * has_pool(parameters)}]
 
 
 def of_providers(
@@ -431,39 +455,44 @@ def expected_role(**parameters):
         "Policies": [
             {
                 "PolicyName": "otp",
-                "PolicyDocument": {"Version": "2012-10-17", "Statement": of_providers(**parameters) + ALWAYS},
+                "PolicyDocument": {"Version": "2012-10-17", "Statement": of_providers(**parameters) + always_of(parameters)},
             }
         ],
     }
 
 
 RELEASE_LOGS = LOGS.replace("FunctionLogs", "ReleaseLogs")
-# The role may invoke versions and aliases of the function, and may change nothing of the function.
-RELEASE_ROLE = {
-    "Description": "Publishes and starts new versions of the function of the stack otp",
-    "AssumeRolePolicyDocument": expected_role()["AssumeRolePolicyDocument"],
-    "Policies": [
-        {
-            "PolicyName": "release",
-            "PolicyDocument": {
-                "Version": "2012-10-17",
-                "Statement": [
-                    allow("PublishVersions", ["lambda:ListVersionsByFunction", "lambda:PublishVersion"], FUNCTION),
-                    allow("StartVersions", "lambda:InvokeFunction", f"{FUNCTION}:*"),
-                    allow("WriteOwnLogs", ["logs:CreateLogStream", "logs:PutLogEvents"], RELEASE_LOGS),
-                ],
-            },
-        }
-    ],
-}
+TRIGGERS_LOGS = LOGS.replace("FunctionLogs", "TriggersLogs")
+
+
+def expected_release_role(functions):
+    """The role may invoke versions and aliases of the functions, and may change nothing of the functions."""
+    return {
+        "Description": "Publishes and starts new versions of the functions.",
+        "AssumeRolePolicyDocument": expected_role()["AssumeRolePolicyDocument"],
+        "Policies": [
+            {
+                "PolicyName": "release",
+                "PolicyDocument": {
+                    "Version": "2012-10-17",
+                    "Statement": [
+                        allow("PublishVersions", ["lambda:ListVersionsByFunction", "lambda:PublishVersion"], functions),
+                        allow("StartVersions", "lambda:InvokeFunction", [f"{it}:*" for it in functions]),
+                        allow("WriteOwnLogs", ["logs:CreateLogStream", "logs:PutLogEvents"], RELEASE_LOGS),
+                    ],
+                },
+            }
+        ],
+    }
+
 
 # The only statements whose resource may have a wildcard. AWS has no narrower resource for them.
 WILDCARDS = {
     "SendCodeVerification": ["*"],
     "ValidateCodeVerification": ["*"],
     "TellWhichCodesCameBack": [MESSAGES],
-    "WriteOwnLogs": [LOGS, RELEASE_LOGS],
-    "StartVersions": [f"{FUNCTION}:*"],
+    "WriteOwnLogs": [LOGS, TRIGGERS_LOGS, RELEASE_LOGS],
+    "StartVersions": [f"{FUNCTION}:*", f"{TRIGGERS}:*"],
 }
 
 # These variables are set only if End User Messaging is used. If it is not used, the program rejects them.
@@ -487,7 +516,7 @@ def user_pool(pre_sign_up):
         "UsernameAttributes": ["phone_number"],
         "AccountRecoverySetting": {"RecoveryMechanisms": [{"Name": "admin_only", "Priority": 1}]},
         "AdminCreateUserConfig": {"AllowAdminCreateUserOnly": not pre_sign_up},
-        "LambdaConfig": dict.fromkeys(triggers + ["PreSignUp"] * pre_sign_up, LIVE),
+        "LambdaConfig": dict.fromkeys(triggers + ["PreSignUp"] * pre_sign_up, TRIGGERS_LIVE),
     }
 
 
@@ -536,7 +565,9 @@ def problems(stack, **parameters):
     demand(sorted(it["Type"] for it in stack["Resources"].values()) == types, "resources: not exactly the expected ones")
 
     roles = of_type(stack, "AWS::IAM::Role")
-    expected_roles = {"FunctionRole": expected_role(**parameters), "ReleaseRole": RELEASE_ROLE}
+    with_pool = bool(new_pool or given_pool)
+    release_role = expected_release_role([FUNCTION] + [TRIGGERS] * with_pool)
+    expected_roles = {"FunctionRole": expected_role(**parameters), "ReleaseRole": release_role}
     demand(roles == expected_roles, "role: not exactly the expected one")
     for role in roles.values():
         demand(not role.get("ManagedPolicyArns"), "role: a managed policy")
@@ -584,17 +615,17 @@ def problems(stack, **parameters):
         demand(set(json.loads(access["Format"]).values()) == ACCESS_LOG, "stage: the access log has other fields")
 
     expected = {
-        "ApiMayInvoke": ("apigateway.amazonaws.com", f"arn:aws:execute-api:{REGION}:{ACCOUNT}:Api/*/POST/otp/*"),
+        "ApiMayInvoke": ("apigateway.amazonaws.com", f"arn:aws:execute-api:{REGION}:{ACCOUNT}:Api/*/POST/otp/*", LIVE),
     }
-    if new_pool or given_pool:
-        expected["CognitoMayInvoke"] = ("cognito-idp.amazonaws.com", POOL if new_pool else given_pool)
+    if with_pool:
+        expected["CognitoMayInvoke"] = ("cognito-idp.amazonaws.com", POOL if new_pool else given_pool, TRIGGERS_LIVE)
     permissions = of_type(stack, "AWS::Lambda::Permission")
     for name, permission in permissions.items():
-        principal, source = expected.get(name, (None, None))
+        principal, source, alias = expected.get(name, (None, None, None))
         demand(permission["Principal"] == principal, f"permission: {name} allows another principal")
         demand(permission.get("SourceArn") == source, f"permission: {name} allows another source")
         demand(permission["Action"] == "lambda:InvokeFunction", f"permission: {name} allows another action")
-        demand(permission["FunctionName"] == LIVE, f"permission: {name} allows another function")
+        demand(permission["FunctionName"] == alias, f"permission: {name} allows another function")
     demand(set(permissions) == set(expected), "permission: not exactly the expected ones")
 
     pools = of_type(stack, "AWS::Cognito::UserPool")
@@ -608,7 +639,7 @@ def problems(stack, **parameters):
         # 64 characters out of 62 are 381 bits. The template itself contains no value.
         demand(generated == {"PasswordLength": 64, "ExcludePunctuation": True}, "secret: not generated as expected")
         demand("SecretString" not in secret, "secret: in the template")
-    for name in ("Ledger", "LedgerKey", "FunctionLogs", "ApiLogs", *(["UserPool"] if new_pool else [])):
+    for name in ("Ledger", "LedgerKey", "FunctionLogs", "ApiLogs", *["TriggersLogs"] * with_pool, *["UserPool"] * new_pool):
         it = stack["Resources"].get(name, {})
         policies = (it.get("DeletionPolicy"), it.get("UpdateReplacePolicy"))
         demand(policies == ("RetainExceptOnCreate", "Retain"), f"{name}: deleted with the stack")
@@ -618,20 +649,38 @@ def problems(stack, **parameters):
 
     # The alias moves only to a version that has started.
     aliases = of_type(stack, "AWS::Lambda::Alias")
-    for name, alias in {"Live": "live", "Operator": "operator", "OperatorKey": "operator-key"}.items():
+    released = {"Live": "live", "Operator": "operator", "OperatorKey": "operator-key"}
+    released = {name: (alias, "Function", "7") for name, alias in released.items()}
+    # The triggers have no command of an operator, and so no other alias.
+    released |= {"TriggersLive": ("live", "Triggers", "8")} if with_pool else {}
+    for name, (alias, of, version) in released.items():
         given = {key: value for key, value in aliases[name].items() if key != "Description"}
-        expected = {"Name": alias, "FunctionName": "Function", "FunctionVersion": "7"}
-        demand(given == expected, f"{alias}: another version than the released one")
-    demand(stack["Resources"]["Release"]["Properties"]["FunctionName"] == "Function", "release: of another function")
+        expected = {"Name": alias, "FunctionName": of, "FunctionVersion": version}
+        demand(given == expected, f"{name}: another version than the released one")
+    expected = [["Function", parameters.get("ReservedConcurrency", "")]]
+    expected += [["Triggers", parameters.get("CognitoReservedConcurrency", "")]] * with_pool
+    demand(stack["Resources"]["Release"]["Properties"]["Functions"] == expected, "release: of other functions")
 
     functions = of_type(stack, "AWS::Lambda::Function")
     releases = functions.pop("ReleaseFunction", {})
     demand("Environment" not in releases, "release: the function has settings")
+    demand(set(functions) == {"Function", *["Triggers"] * with_pool}, "function: not exactly the expected ones")
+    # Attack traffic through one door uses up the instances of this door alone.
+    own = {"Function": ("ReservedConcurrency", "FunctionLogs"), "Triggers": ("CognitoReservedConcurrency", "TriggersLogs")}
+    common = {}
+    for name, function in functions.items():
+        reserved, logs = own.get(name, ("", ""))
+        demand(function.get("ReservedConcurrentExecutions", "") == parameters.get(reserved, ""), f"{name}: other reserved instances")
+        demand(function["LoggingConfig"].get("LogGroup") == logs, f"{name}: logs to another group")
+        common[name] = copy.deepcopy(function)
+        common[name]["LoggingConfig"].pop("LogGroup", None)
+        for key in ("ReservedConcurrentExecutions", "Description", "Tags"):
+            common[name].pop(key, None)
+        demand(common[name] == common["Function"], f"{name}: another package, role or setting than Function")
     for function in functions.values():
         logging = function.get("LoggingConfig", {})
         demand(logging.get("LogFormat") == "JSON", "function: logs are not JSON")
         demand(logging.get("SystemLogLevel") == "WARN", "function: logs what nobody reads")
-        demand(logging.get("LogGroup") == "FunctionLogs", "function: logs to another group")
         demand("TracingConfig" not in function, "function: tracing")
         demand((function["Runtime"], function["Handler"]) == ("provided.al2023", "bootstrap"), "function: runtime")
         demand(0 < function["Timeout"] < 29, "function: timeout is longer than the API waits")
@@ -679,7 +728,8 @@ def properties(source, name):
 
 
 def function(source):
-    return properties(source, "Function")
+    """What both functions have in common."""
+    return source["Globals"]["Function"]
 
 
 def variables(source):
@@ -716,7 +766,8 @@ MUTATIONS = {
     "another route": (lambda t: another_route(t, "POST /otp"), "resources: not exactly"),
     "another method": (lambda t: properties(t, "Send").update(RouteKey="GET /otp/send"), "api: the routes are"),
     "a catch-all route": (lambda t: properties(t, "Cancel").update(RouteKey="$default"), "api: the routes are"),
-    "a function URL": (lambda t: function(t).update(FunctionUrlConfig={"AuthType": "NONE"}), "resources: not exactly"),
+    "triggers although there is no pool": (lambda t: t["Resources"]["Triggers"].pop("Condition"), "resources: not exactly"),
+    "a function URL": (lambda t: properties(t, "Function").update(FunctionUrlConfig={"AuthType": "NONE"}), "resources: not exactly"),
     "a quick create": (lambda t: properties(t, "Api").update(Target="arn:aws:lambda"), "routes from another definition"),
     "CORS": (lambda t: properties(t, "Api").update(CorsConfiguration={"AllowOrigins": ["*"]}), "api: CORS is"),
     "CORS for signed callers": (
@@ -734,11 +785,11 @@ MUTATIONS = {
     ),
     "an alias of a version that was not started": (
         lambda t: properties(t, "Live").update(FunctionVersion={"Fn::GetAtt": ["Function.Version", "Version"]}),
-        "live: another version",
+        "Live: another version",
     ),
     "an operator's alias of a version that was not started": (
         lambda t: properties(t, "OperatorKey").update(FunctionVersion={"Fn::GetAtt": ["Function.Version", "Version"]}),
-        "operator-key: another version",
+        "OperatorKey: another version",
     ),
     "a permission for the operator's alias": (
         lambda t: properties(t, "ApiMayInvoke").update(FunctionName={"Ref": "Operator"}),
@@ -794,7 +845,7 @@ MUTATIONS = {
         ),
         "role: a managed policy",
     ),
-    "SAM's own role": (lambda t: (function(t).pop("Role"), t["Resources"].pop("FunctionRole")), "role: a managed policy"),
+    "SAM's own role": (lambda t: (properties(t, "Function").pop("Role"), t["Resources"].pop("FunctionRole")), "role: a managed policy"),
     "a table without expiry": (lambda t: properties(t, "Ledger").pop("TimeToLiveSpecification"), "expected table"),
     "a stream": (
         lambda t: properties(t, "Ledger").update(StreamSpecification={"StreamViewType": "NEW_IMAGE"}),
@@ -962,6 +1013,53 @@ MUTATIONS_WITH_A_POOL = {
         lambda t: properties(t, "UserPool").update(AutoVerifiedAttributes=["phone_number"]),
         "pool: not exactly",
     ),
+    "triggers that HTTP can starve": (
+        lambda t: properties(t, "UserPool")["LambdaConfig"].update(CreateAuthChallenge={"Ref": "Live"}),
+        "pool: not exactly",
+    ),
+    "a pool that may invoke the function of HTTP": (
+        lambda t: properties(t, "CognitoMayInvoke").update(FunctionName={"Ref": "Live"}),
+        "CognitoMayInvoke allows another function",
+    ),
+    "a pool that may invoke every version": (
+        lambda t: properties(t, "CognitoMayInvoke").update(FunctionName={"Ref": "Triggers"}),
+        "CognitoMayInvoke allows another function",
+    ),
+    "triggers of a version that was not started": (
+        lambda t: properties(t, "TriggersLive").update(FunctionVersion={"Fn::GetAtt": ["Release", "Version"]}),
+        "TriggersLive: another version",
+    ),
+    "triggers that nobody releases": (lambda t: properties(t, "Release")["Functions"].pop(), "release: of other functions"),
+    "triggers without instances of their own": (
+        lambda t: properties(t, "Triggers").pop("ReservedConcurrentExecutions"),
+        "Triggers: other reserved instances",
+    ),
+    "triggers with the number of the function of HTTP": (
+        lambda t: properties(t, "Triggers").update(
+            ReservedConcurrentExecutions=properties(t, "Function")["ReservedConcurrentExecutions"]
+        ),
+        "Triggers: other reserved instances",
+    ),
+    "triggers with a setting of their own": (
+        lambda t: properties(t, "Triggers").update(Environment={"Variables": {"LOG_LEVEL": "DEBUG"}}),
+        "Triggers: another package, role or setting",
+    ),
+    "triggers with a layer of their own": (
+        lambda t: properties(t, "Triggers").update(Layers=[{"Ref": "Config"}, {"Ref": "Config"}]),
+        "Triggers: another package, role or setting",
+    ),
+    "triggers with the log of the function of HTTP": (
+        lambda t: properties(t, "Triggers").update(LoggingConfig={"LogGroup": {"Ref": "FunctionLogs"}}),
+        "Triggers: logs to another group",
+    ),
+    "triggers that cannot write their log": (
+        lambda t: statement(t, "WriteOwnLogs").update(Resource=statement(t, "WriteOwnLogs")["Resource"][:1]),
+        "role: not exactly",
+    ),
+    "a log of the triggers that is deleted with the stack": (
+        lambda t: t["Resources"]["TriggersLogs"].pop("DeletionPolicy"),
+        "TriggersLogs: deleted with the stack",
+    ),
     "a pool deleted with the stack": (lambda t: t["Resources"]["UserPool"].pop("DeletionPolicy"), "UserPool: deleted with the stack"),
 }
 
@@ -1003,7 +1101,12 @@ def test_careless_edits_are_reported_with_a_user_pool(mutation):
     edit, expected = MUTATIONS_WITH_A_POOL[mutation]
     source = template()
     edit(source)
-    with_pools = ({"Cognito": "new"}, {"Cognito": "new", "CognitoPreSignUp": "on", "ReferenceId": "random"}, {"CognitoUserPoolArn": GIVEN_POOL})
+    with_pools = (
+        {"Cognito": "new"},
+        {"Cognito": "new", "CognitoPreSignUp": "on", "ReferenceId": "random"},
+        {"Cognito": "new", "ReservedConcurrency": "5", "CognitoReservedConcurrency": "7"},
+        {"CognitoUserPoolArn": GIVEN_POOL},
+    )
     found = [problem for pool in with_pools for problem in problems(deployed(source, **pool), **pool)]
     assert any(expected in problem for problem in found), found
 
@@ -1019,6 +1122,11 @@ def test_parameters_set_the_properties_of_the_function():
     assert stopped["ReservedConcurrentExecutions"] == "0"
     assert (lean["LoggingConfig"]["ApplicationLogLevel"], rich["LoggingConfig"]["ApplicationLogLevel"]) == ("INFO", "DEBUG")
     assert lean["Timeout"] == 10 and lean["MemorySize"] == "256"
+    # The triggers have the same settings, and their own number of instances.
+    assert triggers_of(plain) is None
+    assert triggers_of(full)["Environment"] == rich["Environment"]
+    assert triggers_of(full)["ReservedConcurrentExecutions"] == "4"
+    assert "ReservedConcurrentExecutions" not in triggers_of(deployed(Cognito="new", ReservedConcurrency="3"))
 
     assert environment(plain) == {
         "OTP_PROVIDER": "pinpoint",
@@ -1391,6 +1499,7 @@ PINPOINT_LANGUAGES = "de-DE en-GB en-US es-419 es-ES fr-CA fr-FR it-IT ja-JP ko-
         ("DltEntityId", ["", "1101234567890123456"], ["a b", "1" * 51]),
         ("DltTemplateId", ["", "1107123456789012345"], ["a b", "1" * 51]),
         ("ReservedConcurrency", ["", "0", "10"], ["-1", "1.5", "x"]),
+        ("CognitoReservedConcurrency", ["", "0", "10"], ["-1", "1.5", "x"]),
         ("ThrottlingRate", ["1", "300"], ["0", "-1", "301"]),
         ("ThrottlingBurst", ["1", "1000"], ["0", "-1", "1001"]),
         ("Architecture", ["arm64", "x86_64"], ["", "aarch64"]),
@@ -1450,9 +1559,9 @@ def test_outputs_give_the_trigger_of_a_user_pool():
         return {name: it["Value"] for name, it in deployed(**parameters)["Outputs"].items() if name.startswith("Cognito")}
 
     assert outputs() == {}
-    assert outputs(CognitoUserPoolArn=GIVEN_POOL) == {"CognitoTriggerArn": LIVE}
-    assert outputs(Cognito="new") == {
-        "CognitoTriggerArn": LIVE,
+    triggers = {"CognitoTriggerArn": TRIGGERS_LIVE, "CognitoLogGroup": "TriggersLogs"}
+    assert outputs(CognitoUserPoolArn=GIVEN_POOL) == triggers
+    assert outputs(Cognito="new") == triggers | {
         "CognitoUserPoolId": "UserPool",
         "CognitoClientId": "UserPoolClient",
     }
@@ -1482,11 +1591,22 @@ def test_a_release_is_asked_for_whenever_the_function_changes():
     among these properties, the value could change without a new version. The new value would then never take effect."""
     source = template()
     release = properties(source, "Release")
-    assert values_of(function(source)) == values_of(release["Values"]) | {"ReservedConcurrency"}
-    assert release["ReservedConcurrency"] == {"Ref": "ReservedConcurrency"}
+    functions = [function(source), properties(source, "Function"), properties(source, "Triggers")]
+    assert values_of(functions) == values_of(release["Values"]) | {"ReservedConcurrency", "CognitoReservedConcurrency"}
+    reserved = values_of(release["Functions"])
+    assert reserved == {"Function", "ReservedConcurrency", "Triggers", "CognitoReservedConcurrency"}
+    # The triggers have the package of the function.
     assert release["Package"] == {"Ref": "Function.Version"}
-    checksum = hashlib.sha256(json.dumps(function(source), sort_keys=True).encode()).hexdigest()[:12]
-    assert release["Template"] == checksum, f"the function has changed: write {checksum} as Release's Template"
+    checksum = hashlib.sha256(json.dumps(functions, sort_keys=True).encode()).hexdigest()[:12]
+    assert release["Template"] == checksum, f"the functions have changed: write {checksum} as Release's Template"
+
+
+def test_the_package_is_built_once_for_both_functions():
+    """SAM builds a package again for a function whose code, metadata, runtime or handler differ from those of another."""
+    http, triggers = (template()["Resources"][name] for name in ("Function", "Triggers"))
+    assert http["Metadata"] == triggers["Metadata"] and http["Metadata"]["BuildMethod"] == "rust-cargolambda"
+    assert http["Properties"]["CodeUri"] == triggers["Properties"]["CodeUri"] == "."
+    assert not {"Runtime", "Handler", "Architectures"} & (set(http["Properties"]) | set(triggers["Properties"]))
 
 
 def test_resources_do_not_depend_on_each_other_in_a_circle():
@@ -1507,7 +1627,7 @@ def test_resources_do_not_depend_on_each_other_in_a_circle():
         return {name for item in value.values() for name in named(item)}
 
     waiting = {name: (named(it) | {it.get("DependsOn")}) & set(resources) for name, it in resources.items()}
-    assert waiting["CognitoMayInvoke"] == {"Live", "UserPool"}
+    assert waiting["CognitoMayInvoke"] == {"TriggersLive", "UserPool"}
     while waiting:
         ready = {name for name, others in waiting.items() if not others & set(waiting)}
         assert ready, waiting

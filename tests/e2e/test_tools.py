@@ -159,7 +159,7 @@ def test_env_json_has_the_settings_of_invoke_packaged():
     assert sum(value == phone for value in file["Function"].values()) == 2
     # SAM passes on only the variables that the template names.
     template = (ROOT / "template.yaml").read_text()
-    assert [name for name in file["Function"] if f"          {name}:" not in template] == []
+    assert [name for name in file["Function"] if f"        {name}:" not in template] == []
 
 
 def invoke_packaged(tmp_path, system, engine, event="send.http-v2", provider=None, answers="exit 0"):

@@ -150,12 +150,12 @@ fn the_settings_page_lists_every_setting_with_its_default_and_no_other() {
 #[test]
 fn the_template_sets_every_setting_and_no_other() {
     let template = repository("template.yaml");
-    let (_, after) = template.split_once("        Variables:\n").unwrap();
+    let (_, after) = template.split_once("\n      Variables:\n").unwrap();
     let mut set: Vec<&str> = after
         .lines()
-        .take_while(|line| line.starts_with("          ") || line.trim().is_empty())
+        .take_while(|line| line.starts_with("        ") || line.trim().is_empty())
         .filter_map(|line| {
-            let name = line.strip_prefix("          ")?.split_once(':')?.0;
+            let name = line.strip_prefix("        ")?.split_once(':')?.0;
             // Names that begin with AWS_ belong to the SDK.
             (name.starts_with(|c: char| c.is_ascii_uppercase()) && !name.starts_with("AWS_"))
                 .then_some(name)
