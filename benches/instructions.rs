@@ -7,6 +7,7 @@
 use super::endpoint::{Certificates, Counts};
 use super::script::{How, Program, Run, Sample, Step, run};
 use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
 use std::fmt;
 use std::path::Path;
 use std::sync::Mutex;
@@ -40,17 +41,10 @@ impl Row {
         self.program == other.program && self.request == other.request
     }
 
-    /// The row as it is committed: in thousands of instructions, and with whole numbers of round trips and handshakes.
-    /// The function reads the operator's switches every ten seconds. If one such read fell among the measured requests,
-    /// the rounding removes the read.
+    /// The row as it is committed: in thousands of instructions.
     pub(super) fn rounded(&self) -> Self {
         Self {
             instructions: (self.instructions / 1e3).round() * 1e3,
-            table: self.table.round(),
-            provider: self.provider.round(),
-            secrets: self.secrets.round(),
-            full: self.full.round(),
-            resumed: self.resumed.round(),
             ..self.clone()
         }
     }
@@ -122,8 +116,8 @@ pub(super) fn count(
             }
         }
     }
-    // The silence takes longest, so it begins first.
-    scripts.sort_by_key(|script| !script.contains(&Step::Silence));
+    // The longest script takes longest, so it begins first.
+    scripts.sort_by_key(|script| Reverse(script.len()));
     let runs = in_pairs(&scripts, |script, index| {
         let file = folder.join(format!(
             "callgrind-{}-{index}",

@@ -1,5 +1,6 @@
 //! Lambda's runtime API for one process, and the use of the process at the borders of its invocations.
 
+use super::clock::Clock;
 use crate::table::read_message;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -35,24 +36,33 @@ pub(super) struct Usage {
 }
 
 impl Environment {
-    pub(super) fn start(command: &[String], settings: &BTreeMap<&'static str, String>) -> Self {
+    pub(super) fn start(
+        command: &[String],
+        settings: &BTreeMap<&'static str, String>,
+        clock: Option<Arc<Clock>>,
+    ) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let (events, waiting) = channel();
         let (ask, asked) = channel();
         let (answered, answers) = channel();
         let waiting = Arc::new(Mutex::new(waiting));
+        let variables = clock.as_ref().map(|clock| clock.variables());
         std::thread::spawn(move || {
             while let Ok((connection, _)) = listener.accept() {
                 let (waiting, ask) = (Arc::clone(&waiting), ask.clone());
-                let answered = answered.clone();
-                std::thread::spawn(move || serve(connection, &waiting, &ask, &answered));
+                let (answered, clock) = (answered.clone(), clock.clone());
+                std::thread::spawn(move || {
+                    let silences = || clock.as_ref().map_or(Duration::ZERO, |it| it.silences());
+                    serve(connection, &waiting, &ask, &answered, silences)
+                });
             }
         });
         let mut process = Command::new(&command[0])
             .args(&command[1..])
             .env_clear()
             .envs(settings)
+            .envs(variables.into_iter().flatten())
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .env("AWS_LAMBDA_RUNTIME_API", address.to_string())
             .env(
@@ -177,6 +187,7 @@ fn serve(
     waiting: &Mutex<Receiver<String>>,
     ask: &Sender<()>,
     answered: &Sender<(Instant, String, String)>,
+    silences: impl Fn() -> Duration,
 ) -> Option<()> {
     connection.set_nodelay(true).ok()?;
     loop {
@@ -193,7 +204,7 @@ fn serve(
                  lambda-runtime-trace-id: Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=0\r\n\
                  lambda-runtime-invoked-function-arn: arn:aws:lambda:us-east-1:123456789012:function:otp-lambda\r\n\
                  content-length: {}\r\n\r\n{event}",
-                (now() + TIMEOUT).as_millis(),
+                (now() + silences() + TIMEOUT).as_millis(),
                 event.len()
             )
         } else {

@@ -22,7 +22,6 @@ else
 fi
 
 step "the counts of the packaged function"
-# This step runs alone. On a busy machine, the function would miss its own time limits under valgrind.
 if [ -z "${OTP_E2E_BOOTSTRAP:-}" ] || [ "$(uname -s)" != Linux ]; then
     skip "the counts: need Python, on Linux"
 elif [ "$OTP_E2E_ARCHITECTURE" != x86_64 ]; then
