@@ -9,9 +9,10 @@ use crate::ledger::Ledger;
 use crate::operator::Command;
 use crate::service::{Call, Caller, RECORDING_TIME, Service};
 use crate::settings::Settings;
-use crate::telemetry::Record;
+use crate::telemetry::{Metrics, Record, counted};
 use crate::time::Millis;
 use serde_json::value::{RawValue, to_raw_value};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
@@ -30,6 +31,7 @@ pub struct App {
     http: http::Policy,
     sign_in: cognito::Policy,
     operator_aliases: bool,
+    metrics: Option<Arc<Metrics>>,
     warm: AtomicBool,
 }
 
@@ -78,6 +80,7 @@ impl App {
         let service = Service::new(settings.rules, providers, limits);
         Ok(Self {
             operator_aliases: settings.operator_aliases,
+            metrics: settings.metrics.map(Arc::new),
             ..Self::new(service, settings.http, settings.sign_in)
         })
     }
@@ -90,6 +93,7 @@ impl App {
             http,
             sign_in,
             operator_aliases: false,
+            metrics: None,
             warm: AtomicBool::new(false),
         }
     }
@@ -139,7 +143,7 @@ impl App {
     ) -> Result<Box<RawValue>, FunctionError> {
         let started = Instant::now();
         let cold_start = !self.warm.swap(true, Ordering::Relaxed);
-        let mut record = Record::new(invocation.request_id, cold_start);
+        let mut record = Record::new(invocation.request_id, cold_start, self.metrics.clone());
         let reserve = if self.service.has_ledger() {
             RESERVE_WITH_LEDGER
         } else {
@@ -153,7 +157,10 @@ impl App {
             time_left: time_left(now, invocation.deadline, reserve),
             record: &mut record,
         };
-        let result = self.dispatch(event, invocation.invoked_as, &mut call).await;
+        // Boxed, because the future would otherwise be too large to move around.
+        let work = Box::pin(self.dispatch(event, invocation.invoked_as, &mut call));
+        let (result, requests) = counted(work).await;
+        record.requests = requests;
         if let Err(error) = &result
             && let Some(outcome) = error.outcome()
         {

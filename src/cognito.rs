@@ -20,6 +20,7 @@ use crate::reference::ReferenceId;
 use crate::service::{
     Call, Caller, RECORDING_TIME, Reference, Service, Session, SignIn, User, VerificationRequest,
 };
+use crate::telemetry::Metric;
 use crate::typed;
 use event::{Event, Request};
 use serde_json::value::RawValue;
@@ -178,6 +179,10 @@ pub(crate) async fn respond(
     };
     if matches!(trigger, Trigger::Create | Trigger::Verify) {
         let at = response_time(policy.floor, call.started.elapsed());
+        call.record.has_floor = true;
+        if !policy.floor.is_zero() && at > policy.floor {
+            call.record.count(Metric::FloorExceeded);
+        }
         tokio::time::sleep_until(call.started + at).await;
     }
     event.with_response(&response).ok_or_else(unexpected)

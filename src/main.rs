@@ -13,7 +13,7 @@ use tracing::{error, info};
 
 fn main() -> ExitCode {
     if !settings::is_in_lambda() {
-        telemetry::install(LevelFilter::INFO);
+        telemetry::install(LevelFilter::INFO, None);
         error!(
             "This is the Lambda function. It runs in AWS Lambda or an emulator. On your own machine, use `make run`."
         );
@@ -22,12 +22,12 @@ fn main() -> ExitCode {
     let settings = match Settings::from_environment() {
         Ok(settings) => settings,
         Err(problems) => {
-            telemetry::install(LevelFilter::INFO);
+            telemetry::install(LevelFilter::INFO, None);
             error!(problems = %problems, "The function does not start with these settings.");
             return ExitCode::FAILURE;
         }
     };
-    telemetry::install(settings.log_level);
+    telemetry::install(settings.log_level, settings.metrics.clone());
     settings::warn_of_ignored_variables();
 
     // One thread is enough: an execution environment has one invocation at a time, and threads slow the start.

@@ -121,6 +121,7 @@ impl Service {
     ) -> Result<Country, Error> {
         let (country, number_type) = self.rules.extra_prefixes.classify(number);
         call.record.country = country;
+        call.record.channel = channel;
         let country = self.rules.allowed_countries.check(country)?;
         self.rules.allowed_types.check(number_type, channel)?;
         Ok(country)

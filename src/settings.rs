@@ -2,6 +2,7 @@
 
 mod file;
 mod ledger;
+mod metrics;
 mod provider;
 mod reader;
 mod rules;
@@ -13,6 +14,7 @@ pub use provider::{OneProvider, ProviderSettings};
 use crate::cognito::{self, ShownNumber, StepUp};
 use crate::http::{self, Gate, TrustedPrincipals};
 use crate::service::{ReferenceIds, Rules};
+use crate::telemetry::Metrics;
 use reader::Reader;
 use std::time::Duration;
 use tracing::level_filters::LevelFilter;
@@ -32,6 +34,8 @@ pub struct Settings {
     /// The certificates to trust in place of Amazon's, as PEM. Some partitions and proxies need them.
     pub ca_bundle: Option<Vec<u8>>,
     pub log_level: LevelFilter,
+    /// `None` for no metrics.
+    pub metrics: Option<Metrics>,
 }
 
 /// One line of the settings table.
@@ -109,6 +113,7 @@ pub const SETTINGS: &[Setting] = &[
     default("COGNITO_LANGUAGE_ATTRIBUTE", "locale"),
     default("OPERATOR_ALIASES", "off"),
     default("LOG_LEVEL", "info"),
+    default("METRICS", "off"),
 ];
 
 const fn required(name: &'static str) -> Setting {
@@ -203,6 +208,8 @@ impl Reader<'_> {
                  owner. Set REFERENCE_ID to `random`.",
             );
         }
+        let log_level = self.log_level();
+        let metrics = self.metrics(ledger.as_ref(), log_level);
         Settings {
             rules,
             http: http::Policy { gate, trusted },
@@ -211,7 +218,8 @@ impl Reader<'_> {
             sign_in,
             operator_aliases: self.choice("OPERATOR_ALIASES", ("off", false), [("on", true)]),
             ca_bundle: self.ca_bundle(),
-            log_level: self.log_level(),
+            log_level,
+            metrics,
         }
     }
 

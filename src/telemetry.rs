@@ -4,169 +4,27 @@
 //! own lines are written. The AWS SDK and the HTTP stack log whole requests at their verbose levels, so their lines are
 //! off at every level.
 
+mod budget_use;
+mod line;
 mod metrics;
+mod record;
+mod requests;
 
-use crate::error::{Error, Limit};
-use crate::ledger::{Door, Unavailable};
+pub use budget_use::BudgetUse;
+pub use metrics::{COUNTRY, Detail, FUNCTION, MOST_COUNTRIES, Metric, Metrics, NAMESPACE, OTHER};
+pub use record::Record;
+pub use requests::Requests;
+pub(crate) use requests::{asked, counted};
+
 use crate::otp::Otp;
-use crate::phone::Country;
+use line::{JsonLines, Line};
 use std::io;
-use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::DefaultGuard;
-use tracing::{Subscriber, error, info, warn};
+use tracing::{Subscriber, error};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
-
-/// The log line of one invocation.
-#[derive(Debug, Default)]
-pub struct Record {
-    /// `send`, `verify`, …; `None` if no route was reached.
-    pub operation: Option<&'static str>,
-    /// The origin of the event: `rest-v1`, `http-v2`, `function-url`, `alb` or `cognito`. An operator's command has no
-    /// origin.
-    pub origin: Option<&'static str>,
-    /// `ok`, an error code, `unrecognized_event` or `wrong_alias`.
-    pub outcome: &'static str,
-    /// The HTTP status of the response; `None` if the invocation ended in a function error.
-    pub status: Option<u16>,
-    /// The country of the destination number, allowed or not.
-    pub country: Option<Country>,
-    /// The reason for the outcome, for the operator.
-    pub cause: Option<String>,
-    /// Lambda's ID of the invocation.
-    pub request_id: String,
-    /// Whether this is the first invocation of its execution environment.
-    pub cold_start: bool,
-    /// For an event without an HTTP response, such as a sign-in: the HTTP status that belongs to the outcome of the
-    /// event. This status decides the level of the line. If the event gets an HTTP response, the status of the response
-    /// decides.
-    pub severity: Option<u16>,
-    /// The limit that refused the request.
-    pub limit: Option<&'static str>,
-    /// The door that the request went through, if it is not the usual one.
-    pub door: Option<Door>,
-    /// Whether this sign-in shows that a code was sent, and nothing was sent.
-    pub sign_in_refused: bool,
-    provider: Option<&'static str>,
-    provider_time: Option<Duration>,
-    provider_request_id: Option<String>,
-    lost: Vec<String>,
-}
-
-impl Record {
-    #[must_use]
-    pub fn new(request_id: String, cold_start: bool) -> Self {
-        Self {
-            request_id,
-            cold_start,
-            ..Self::default()
-        }
-    }
-
-    pub fn failed(&mut self, error: &Error) {
-        self.outcome = error.code().name();
-        let said: Vec<_> = [error.cause(), error.advice()]
-            .into_iter()
-            .flatten()
-            .collect();
-        self.cause = (!said.is_empty()).then(|| said.join(". "));
-        self.limit = error.limit().map(Limit::name);
-        if let Some(id) = error.provider_request_id() {
-            self.provider_request_id = Some(id.to_owned());
-        }
-    }
-
-    /// Records a request to the provider, which ended after `time` with a response or a failure.
-    pub fn provider_answered(&mut self, name: &'static str, time: Duration) {
-        self.provider = Some(name);
-        self.provider_time = Some(time);
-    }
-
-    /// Whether a provider was asked, even if the request failed.
-    #[must_use]
-    pub fn has_asked_provider(&self) -> bool {
-        self.provider_time.is_some()
-    }
-
-    /// The provider's ID of the request, for a support case with AWS.
-    pub fn provider_request(&mut self, id: Option<String>) {
-        self.provider_request_id = id;
-    }
-
-    /// Records the outcome of a ledger step whose failure changes nothing for the caller.
-    pub fn best_effort(&mut self, step: &str, outcome: Result<(), Unavailable>) {
-        if let Err(Unavailable(cause)) = outcome {
-            self.lost.push(format!("{step}: {cause}"));
-        }
-    }
-
-    /// Writes a separate line if feedback failed. With the message ID in it, the operator can give the feedback later.
-    pub fn feedback_lost(&self, message_id: &str, cause: &str) {
-        warn!(
-            requestId = self.request_id,
-            messageId = message_id,
-            cause,
-            "feedback_lost"
-        );
-    }
-
-    /// Writes a separate line when a number has reached this many failed guesses at a door. At the lock itself there is
-    /// no such line, because then it is too late for the operator to act.
-    pub fn number_near_lock(&self, door: Door, failures: u32, lock: u32) {
-        warn!(
-            requestId = self.request_id,
-            door = door.name(),
-            country = self.country.as_ref().map(Country::as_str),
-            // A dimension of a metric is a text.
-            failedGuesses = failures.to_string(),
-            lockedAt = lock,
-            numbersNearLock = 1,
-            "number_near_lock"
-        );
-    }
-
-    /// Writes the line. The level is INFO for successes and refusals, WARN for failures of AWS, and ERROR for problems
-    /// that the operator must fix.
-    pub fn write(&self, duration: Duration) {
-        let lost = (!self.lost.is_empty()).then(|| self.lost.join("; "));
-        macro_rules! line {
-            ($level:ident) => {
-                $level!(
-                    requestId = self.request_id,
-                    operation = self.operation,
-                    origin = self.origin,
-                    outcome = self.outcome,
-                    status = self.status,
-                    country = self.country.as_ref().map(Country::as_str),
-                    provider = self.provider,
-                    providerRequestId = self.provider_request_id,
-                    providerMs = self.provider_time.map(milliseconds),
-                    durationMs = milliseconds(duration),
-                    coldStart = self.cold_start,
-                    limit = self.limit,
-                    door = self.door.map(Door::name),
-                    signInsRefused = self.sign_in_refused.then_some(1),
-                    cause = self.cause,
-                    ledgerLost = lost,
-                    "request"
-                )
-            };
-        }
-        match self.status.or(self.severity) {
-            None | Some(500) => line!(error),
-            Some(501..) => line!(warn),
-            Some(_) if lost.is_some() => line!(warn),
-            Some(_) => line!(info),
-        }
-    }
-}
-
-/// Milliseconds, to the microsecond.
-fn milliseconds(time: Duration) -> f64 {
-    f64::from(u32::try_from(time.as_micros()).unwrap_or(u32::MAX)) / 1000.0
-}
 
 /// Words of capitals that are as long as codes, but are common in AWS's messages and those of the SDK.
 const NO_CODES: [&str; 4] = ["HTTP", "JSON", "HTTPS", "POST"];
@@ -237,33 +95,38 @@ where
         // Lambda's runtime repeats every function error there, and each already has its own line.
         .with_target("lambda_runtime::layers::panic", LevelFilter::OFF);
     let lines = tracing_subscriber::fmt::layer()
-        .json()
-        .flatten_event(true)
-        .with_current_span(false)
-        .with_span_list(false)
-        .map_event_format(metrics::WithMetrics)
+        .event_format(JsonLines)
         .with_writer(writer);
     tracing_subscriber::registry().with(lines).with(own)
 }
 
-/// Writes this process's lines, including panics, to standard output.
+/// Writes this process's lines, including panics, to standard output. `metrics` are those that panics count in.
 ///
 /// A panic's message is not written, because it can contain any data of the request.
-pub fn install(level: LevelFilter) {
-    install_to(level, io::stdout);
+pub fn install(level: LevelFilter, metrics: Option<Metrics>) {
+    install_to(level, metrics, io::stdout);
 }
 
 /// As [`install`], but the lines go to `writer`.
-pub fn install_to<W>(level: LevelFilter, writer: W)
+pub fn install_to<W>(level: LevelFilter, metrics: Option<Metrics>, writer: W)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     // This fails only on a second call, when the same subscriber is already set.
     let _ = tracing::subscriber::set_global_default(subscriber(level, writer));
-    std::panic::set_hook(Box::new(|panic| {
+    std::panic::set_hook(Box::new(move |panic| {
         let location = panic.location().map(ToString::to_string);
-        error!(location, "panic");
+        write_panic(location.as_deref(), metrics.as_ref());
     }));
+}
+
+/// Writes the line of a panic at a place in the source.
+pub fn write_panic(location: Option<&str>, metrics: Option<&Metrics>) {
+    let mut line = Line::new(metrics);
+    line.optional("location", location);
+    line.count(Metric::Panics);
+    let members = line.finish(None);
+    error!(members = members.as_str(), "panic");
 }
 
 /// Writes the lines of this thread to `writer` until the guard is dropped.
@@ -328,10 +191,5 @@ mod tests {
                 "{text}: {redacted}"
             );
         }
-    }
-
-    #[test]
-    fn durations_are_in_milliseconds() {
-        assert!((milliseconds(Duration::from_micros(1234)) - 1.234).abs() < 1e-9);
     }
 }

@@ -105,6 +105,7 @@
 //! `times` is a number (1 by default) or `"until-cleared"`. A failure is a variant of [`Failure`] in
 //! kebab case; `{"slow": 1500}` is in milliseconds.
 
+pub mod emf;
 pub mod front;
 pub mod invoke;
 pub mod layer;

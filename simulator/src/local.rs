@@ -214,9 +214,10 @@ async fn function(
     ledger: MemoryLedger,
     lines: Option<Lines>,
 ) -> io::Result<App> {
+    let metrics = settings.metrics.clone();
     match lines {
-        Some(lines) => telemetry::install_to(settings.log_level, move || lines.clone()),
-        None => telemetry::install(settings.log_level),
+        Some(lines) => telemetry::install_to(settings.log_level, metrics, move || lines.clone()),
+        None => telemetry::install(settings.log_level, metrics),
     }
     let config = simulated_config(aws::http_client(None))
         .endpoint_url(phone)

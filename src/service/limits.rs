@@ -12,6 +12,7 @@ use crate::phone::{Country, PhoneNumber};
 use crate::policy::{Budgets, Rate, SendLimits, Shares, SignInShare};
 use crate::provider::Channel;
 use crate::reference::ReferenceId;
+use crate::telemetry::BudgetUse;
 use crate::time::Millis;
 use futures_util::future::{join, join_all};
 use std::collections::{BTreeMap, BTreeSet};
@@ -105,6 +106,7 @@ pub struct TestNumber {
 pub(super) struct Charges {
     pub(super) prefixes: Vec<ItemName>,
     pub(super) spendings: Vec<Spending>,
+    pub(super) budget_use: BudgetUse,
 }
 
 impl Limits {
@@ -143,6 +145,20 @@ impl Limits {
     /// The failures at which a number is locked at a door.
     pub(super) fn lock_at(&self, door: Door) -> u32 {
         self.of(door).send_limits.lock()
+    }
+
+    /// The segments of a message, and its price in millionths of a dollar if the price is known.
+    pub(super) fn charge(
+        &self,
+        (country, channel): (Country, Channel),
+        segments: Option<u64>,
+    ) -> (Option<u64>, Option<u64>) {
+        let price = self.policy.budgets.prices.of(country, channel);
+        let price = price.zip(segments);
+        (
+            segments,
+            price.map(|(price, segments)| price.saturating_mul(segments)),
+        )
     }
 
     pub(super) fn http_budgets(&self) -> &Budgets {
@@ -309,8 +325,12 @@ impl Limits {
             spending.leave_room_for(&counted);
             let counters = match self.store.spend(&spending).await? {
                 SpendOutcome::Spent(counters) => counters,
-                SpendOutcome::OverCap(line) => return Err(budget_spent(&line, now)),
+                SpendOutcome::OverCap(line) => {
+                    charges.budget_use.refused(&line);
+                    return Err(budget_spent(&line, now));
+                }
             };
+            charges.budget_use.spent(&spending.lines, &counters);
             let names = spending.lines.iter().map(|line| line.counter.clone());
             counted.extend(names.zip(counters));
             charges.spendings.push(spending);

@@ -13,6 +13,7 @@ use crate::ledger::{CodeReference, Door, Issuer, Unavailable};
 use crate::phone::Country;
 use crate::provider::{Channel, Message, Receipt};
 use crate::reference::ReferenceId;
+use crate::telemetry::Metric;
 use crate::time::Millis;
 use std::borrow::Cow;
 use tokio::time::Instant;
@@ -86,6 +87,7 @@ impl Service {
             &outcome,
             self.providers.current.as_ref(),
         );
+        call.record.budget_use = begun.budget_use();
         // The message has been sent or not. A failure to record that must not change the response.
         match recording.run(recorded).await {
             Ok(steps) => {
@@ -181,8 +183,8 @@ impl Service {
         let code_reference = plan.code_reference(now);
         let known_as = limits.known_as(code_reference, &reference, &request.to);
         let message = self.planned_message(request, country, &known_as, &plan);
-        if !is_test {
-            let segments = self.providers.current.segments(&message);
+        let segments = (!is_test).then(|| self.providers.current.segments(&message));
+        if let Some(segments) = segments {
             limits.count_prefix(door, &request.to, charges, now).await?;
             let message = (country, request.channel, segments);
             limits.spend(door, message, charges, now).await?;
@@ -200,6 +202,7 @@ impl Service {
             issuer: self.issuer(is_test, code_reference),
             plan,
             number,
+            segments,
         })
     }
 
@@ -218,6 +221,7 @@ impl Service {
             known_as,
             plan,
             number,
+            segments,
             ..
         } = prepared;
         call.record.door = (*door == Door::Device).then_some(*door);
@@ -228,6 +232,7 @@ impl Service {
             }
         } else {
             let message = self.planned_message(request, country, known_as, plan);
+            call.record.charge = limits.charge((country, request.channel), *segments);
             let sent = self.send_message(&message, call).await;
             // A message that the provider has refused keeps its place in the number's windows.
             let windows = &limits.of(*door).send_limits;
@@ -356,6 +361,13 @@ impl Service {
         self.latencies.remember(Act::Send, asked.elapsed());
         call.record
             .provider_answered(provider.name(), asked.elapsed());
+        match &outcome {
+            Ok(_) => call.record.count(Metric::Sent),
+            Err(error) if error.is_delivery_unknown() => {
+                call.record.count(Metric::UnknownDeliveries);
+            }
+            Err(_) => {}
+        }
         let receipt = outcome?;
         call.record.provider_request(receipt.request_id.clone());
         Ok(receipt)

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::ledger::{Door, Holder, Issuer, ItemName, Number, Settled, Unavailable};
 use crate::provider::Provider;
 use crate::reference::ReferenceId;
+use crate::telemetry::BudgetUse;
 use futures_util::future::{join, join3};
 
 /// The progress of a send, so that its outcome can be recorded wherever the send ends.
@@ -21,6 +22,20 @@ pub(super) struct BegunSend {
 }
 
 impl BegunSend {
+    /// How full the budgets are. If HTTP has refused the send, those of HTTP count: the part of devices is small, and
+    /// is used only after HTTP's.
+    pub(super) fn budget_use(&self) -> BudgetUse {
+        let at_device = self
+            .prepared
+            .as_ref()
+            .is_some_and(|it| it.door == Door::Device);
+        if at_device {
+            self.refused.budget_use
+        } else {
+            self.charges.budget_use
+        }
+    }
+
     pub(super) fn new() -> Result<Self, Error> {
         Ok(Self {
             holder: Holder::random()?,
@@ -42,6 +57,8 @@ pub(super) struct PreparedSend {
     pub(super) issuer: Issuer,
     pub(super) plan: SendPlan,
     pub(super) number: Number,
+    /// The segments of the message; `None` for a test number, which gets none.
+    pub(super) segments: Option<u64>,
 }
 
 /// The message ID to record, if any. AWS's delivery events show the number that an ID belongs to. So the ledger keeps

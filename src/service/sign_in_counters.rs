@@ -16,6 +16,7 @@ use crate::phone::{Country, PhoneNumber};
 use crate::policy::{Rate, Wait};
 use crate::provider::Channel;
 use crate::reference::ReferenceId;
+use crate::telemetry::BudgetUse;
 use crate::time::Millis;
 use futures_util::future::{join, join_all, join3};
 use std::cmp::Reverse;
@@ -161,6 +162,7 @@ fn leave_room_beside(own: &mut Spending, of_http: &Spending, spent: &[u64]) {
 pub(super) struct Counted {
     prefixes: Vec<[ItemName; 2]>,
     spendings: Vec<[Spending; 2]>,
+    pub(super) budget_use: BudgetUse,
 }
 
 /// A send that is being counted.
@@ -240,14 +242,19 @@ impl<'a> Count<'a> {
             let too_dear = spending.lines.iter().find(|line| line.amount > line.cap);
             if let Some(line) = too_dear.filter(|_| is_real) {
                 self.refused = Err(Some(budget_spent(line, self.now)));
+                counted.budget_use.refused(line);
                 spending = decoy.clone();
             }
             match self.limits.store.spend(&spending).await? {
                 SpendOutcome::Spent(counters) => {
+                    if self.counters().1 {
+                        counted.budget_use.spent(&spending.lines, &counters);
+                    }
                     let names = spending.lines.iter().map(|line| line.counter.clone());
                     before.extend(names.zip(counters));
                 }
                 SpendOutcome::OverCap(line) => {
+                    counted.budget_use.refused(&line);
                     self.refused = Err(Some(budget_spent(&line, self.now)));
                     spending = decoy.clone();
                 }

@@ -13,6 +13,7 @@ use crate::ledger::{Holder, Issuer, ItemName, Settled, Unavailable};
 use crate::phone::Country;
 use crate::provider::{Provider, Receipt};
 use crate::reference::ReferenceId;
+use crate::telemetry::Metric;
 use crate::time::Millis;
 use futures_util::future::join3;
 
@@ -76,14 +77,16 @@ impl Service {
                 call.record.best_effort("outcome", Err(Unavailable(cause)));
             }
         }
+        call.record.budget_use = progress.counted.budget_use;
         match fate? {
             Fate::Overtaken => return Ok(false),
             Fate::Unclear(error) => call.failed(&error),
             Fate::Unsent(Some(error)) => {
-                call.record.sign_in_refused = true;
+                call.record.count(Metric::SignInsRefused);
                 call.failed(&error);
             }
-            Fate::Sent(..) | Fate::Unsent(None) => {}
+            Fate::Unsent(None) => call.record.count(Metric::Decoys),
+            Fate::Sent(..) => {}
         }
         Ok(true)
     }
@@ -159,6 +162,8 @@ impl Service {
             return Ok(Fate::Sent(issuer, Receipt::default()));
         }
         let message = self.planned_message(request, country, &known_as, plan);
+        let segments = self.providers.current.segments(&message);
+        call.record.charge = limits.charge((country, request.channel), Some(segments));
         Ok(match self.send_message(&message, call).await {
             Ok(receipt) => Fate::Sent(issuer, receipt),
             Err(error) if error.is_delivery_unknown() => Fate::Unclear(error),

@@ -9,6 +9,7 @@ use crate::error::{Error, ErrorCode};
 use crate::ledger::{Attempt, Charge, GuessOutcome, Issuer, NumberCharge, Verification};
 use crate::provider::{Provider, Verdict};
 use crate::reference::ReferenceId;
+use crate::telemetry::Metric;
 use futures_util::future::join;
 use tokio::time::Instant;
 
@@ -74,6 +75,9 @@ impl Service {
                     })
                     .await
                     .map_err(|error| error.if_ledger_unavailable(NOT_RECORDED))?;
+                if provider.is_some() && !guess.is_foreign {
+                    call.record.count(Metric::Verified);
+                }
                 if let Some(charge) = charge {
                     let item = &guess.number_item;
                     let cleared = limits.store.clear_failures(item, charge, call.now);
@@ -88,6 +92,9 @@ impl Service {
                 Ok(Verified { reference, device })
             }
             Ok(Checked::Wrong) => {
+                if guess.counts && !is_locked {
+                    call.record.count(Metric::WrongGuesses);
+                }
                 warn_of_lock(limits, &guess, charge, call);
                 note(limits, &guess, &verification, GuessOutcome::Invalid, call).await;
                 Err(if is_locked {
@@ -331,17 +338,23 @@ impl Service {
                 reference: reference.clone(),
             })
             .collect();
-        match self.ask_to_verify(&candidates, request, call).await? {
-            Some(_) => Ok(Verified {
+        if self
+            .ask_to_verify(&candidates, request, call)
+            .await?
+            .is_some()
+        {
+            call.record.count(Metric::Verified);
+            return Ok(Verified {
                 reference,
                 device: None,
-            }),
-            // The provider gives no reason for its refusal, and without a ledger there is no other source for one.
-            None => Err(Error::new(
-                ErrorCode::InvalidCode,
-                "The code is wrong, expired, used up or unknown. Check it, or send a new one.",
-            )),
+            });
         }
+        call.record.count(Metric::WrongGuesses);
+        // The provider gives no reason for its refusal, and without a ledger there is no other source for one.
+        Err(Error::new(
+            ErrorCode::InvalidCode,
+            "The code is wrong, expired, used up or unknown. Check it, or send a new one.",
+        ))
     }
 }
 

@@ -149,6 +149,7 @@ VARIANTS = {
         "DltTemplateId": "1107123456789012345",
         "ReferenceId": "random",
         "LogLevel": "DEBUG",
+        "Metrics": "full",
         "ReservedConcurrency": "3",
         "Architecture": "x86_64",
         "Cognito": "new",
@@ -1162,6 +1163,7 @@ def test_parameters_set_the_properties_of_the_function():
         "COGNITO_PRE_SIGN_UP": "off",
         "COGNITO_LANGUAGE_ATTRIBUTE": "locale",
         "LOG_LEVEL": "INFO",
+        "METRICS": "off",
     }
     assert environment(full) == environment(plain) | {
         "BRAND_NAMES": "Acme, Inc.;Booking.com",
@@ -1188,6 +1190,7 @@ def test_parameters_set_the_properties_of_the_function():
         "COGNITO_PRE_SIGN_UP": "on",
         "COGNITO_LANGUAGE_ATTRIBUTE": "custom:language",
         "LOG_LEVEL": "DEBUG",
+        "METRICS": "full",
     }
     assert environment(deployed(ApiAuth="none")) == environment(plain) | {"API_AUTH": "none"}
 
@@ -1505,6 +1508,7 @@ PINPOINT_LANGUAGES = "de-DE en-GB en-US es-419 es-ES fr-CA fr-FR it-IT ja-JP ko-
         ("Architecture", ["arm64", "x86_64"], ["", "aarch64"]),
         ("MemorySize", ["128", "10240"], ["127", "10241"]),
         ("LogLevel", ["TRACE", "DEBUG", "INFO", "WARN", "ERROR"], ["", "info", "OFF"]),
+        ("Metrics", ["off", "basic", "full"], ["", "on"]),
         ("LogRetentionDays", ["1", "30", "365"], ["0", "-1", "2"]),
         ("PermissionsBoundaryArn", ["", BOUNDARY, "arn:aws:iam::aws:policy/PowerUserAccess"], ["*", BOUNDARY + "*", TABLE, "x"]),
         ("PointInTimeRecovery", ["off", "on"], ["", "true"]),

@@ -438,7 +438,7 @@ async fn wrong_guesses_of_a_device_lock_its_reserve_until_an_operator_unlocks_it
         .filter(|line| line["message"] == "number_near_lock" && line["door"] == "device")
         .map(|line| (line["failedGuesses"].clone(), line["lockedAt"].clone()))
         .collect();
-    assert_eq!(near, [(json!("5"), json!(10))]);
+    assert_eq!(near, [(json!(5), json!(10))]);
     world.advance(DAY);
     owner
         .send(&world, NUMBER)

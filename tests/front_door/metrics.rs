@@ -1,14 +1,21 @@
-//! The metrics in the log: numbers on their way to a lock, and sign-ins that a limit has refused.
+//! The metrics in the log.
 
 use crate::pool::{Next, SignIn, User};
-use crate::world::{KEY, NUMBER, World, app, changed};
+use crate::with;
+use crate::world::{Answer, KEY, NUMBER, World, app, changed};
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use otp_lambda::ledger::{Charge, Ledger, NumberCharge, Switches, Unavailable};
+use otp_lambda::phone::PhoneNumber;
+use otp_lambda::settings::Settings;
+use otp_lambda::telemetry::{self, COUNTRY, Detail, FUNCTION, Metric, Metrics};
 use serde_json::{Value, json};
+use simulator::emf::{metrics_of, metrics_of_log};
 use simulator::layer::{Layer, Layered, Reply, Step};
-use simulator::{MemoryLedger, Simulator};
-use std::collections::BTreeMap;
+use simulator::{Failure, MemoryLedger, Operation, Simulator};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 const A_DAY: Duration = Duration::from_hours(25);
@@ -39,41 +46,31 @@ impl World {
                 );
                 let text = |field: &str| line[field].as_str().unwrap().to_owned();
                 let lock = line["lockedAt"].as_u64().unwrap();
-                (text("door"), text("failedGuesses"), lock)
+                let failures = line["failedGuesses"].to_string();
+                (text("door"), failures, lock)
             })
             .collect()
     }
 
-    /// The metrics as CloudWatch would count them: name and dimensions. Asserts that each is well-formed.
+    /// How often each metric was counted, in any of its dimensions.
     fn metrics(&self) -> BTreeMap<String, u64> {
         let mut counted = BTreeMap::new();
         for line in self.lines() {
-            let Some(all) = line.get("_aws") else {
-                continue;
-            };
-            assert!(
-                all["Timestamp"].as_u64().unwrap() > 1_700_000_000_000,
-                "{line}"
-            );
-            for metric in all["CloudWatchMetrics"].as_array().unwrap() {
-                assert_eq!(metric["Namespace"], "otp-lambda");
-                let [definition] = metric["Metrics"].as_array().unwrap().as_slice() else {
-                    panic!("not one metric: {line}");
-                };
-                assert_eq!(definition["Unit"], "Count");
-                let name = definition["Name"].as_str().unwrap();
-                let value = line[name].as_u64().unwrap();
-                for set in metric["Dimensions"].as_array().unwrap() {
-                    let fields = set.as_array().unwrap().iter();
-                    let values: Vec<_> = fields
-                        .map(|field| line[field.as_str().unwrap()].as_str().unwrap())
-                        .collect();
-                    let of = format!("{name} {}", values.join(" "));
-                    *counted.entry(of.trim_end().to_owned()).or_default() += value;
+            for (metric, ..) in metrics_of(&line).unwrap() {
+                if metric.dimensions.is_empty() {
+                    let value = line[&metric.name].as_u64().unwrap_or_default();
+                    *counted.entry(metric.name).or_default() += value;
                 }
             }
         }
         counted
+    }
+
+    fn count_of(&self, metric: Metric) -> u64 {
+        self.metrics()
+            .get(metric.name())
+            .copied()
+            .unwrap_or_default()
     }
 
     /// Sends this many codes, each under a name of its own, and makes five wrong guesses at each at once.
@@ -114,9 +111,7 @@ async fn thirty_and_sixty_failed_guesses_are_told_once_each_however_many_come_at
         told.sort();
         let expected = [event("http", 30, 100), event("http", 60, 100)];
         assert_eq!(told, expected, "round {round}");
-        let metrics = world.metrics();
-        let of = |failures: u32| metrics[&format!("numbersNearLock http {failures}")];
-        assert_eq!((of(30), of(60), metrics.len()), (1, 1, 2), "{metrics:?}");
+        assert_eq!(world.count_of(Metric::NumbersNearLock), 2);
     }
 }
 
@@ -246,11 +241,11 @@ async fn a_sign_in_that_sends_nothing_counts_by_the_limit_that_refused_it() {
         SignIn::begin(&world, &User::unknown("nobody"))
             .await
             .is("sent", "3");
-        assert_eq!(
-            world.metrics(),
-            BTreeMap::new(),
-            "{limit:?}: a message, and nobody"
-        );
+        let counts = || {
+            [Metric::Sent, Metric::Decoys, Metric::SignInsRefused]
+                .map(|metric| world.count_of(metric))
+        };
+        assert_eq!(counts(), [1, 1, 0], "{limit:?}: a message, and nobody");
 
         if limit.is_none() {
             world.ledger.switch(Switches {
@@ -263,23 +258,18 @@ async fn a_sign_in_that_sends_nothing_counts_by_the_limit_that_refused_it() {
         refused.is("sent", "3");
         let line = world.last_line();
         assert_eq!(line["limit"], json!(limit), "{line}");
-        let counted = |times: u64| -> BTreeMap<String, u64> {
-            let of_limit = limit.map(|limit| (format!("signInsRefused {limit}"), times));
-            let all = [("signInsRefused".to_owned(), times)];
-            all.into_iter().chain(of_limit).collect()
-        };
-        assert_eq!(world.metrics(), counted(1), "{line}");
+        assert_eq!(counts(), [1, 1, 1], "{line}");
 
         // A wrong answer to it is none. A resend that the limit refuses is one.
         assert_eq!(refused.answer(&world, "000000").await, Next::Asked);
-        assert_eq!(world.metrics(), counted(1));
+        assert_eq!(counts(), [1, 1, 1]);
         // The windows of the number show in `resendAt`, and a resend before that is not one that a limit refuses.
         if limit == Some("number") {
             continue;
         }
         world.advance(Duration::from_mins(2));
         refused.answer(&world, "resend").await;
-        assert_eq!(world.metrics(), counted(2), "{:?}", world.last_line());
+        assert_eq!(counts(), [1, 1, 2], "{:?}", world.last_line());
     }
 }
 
@@ -303,7 +293,312 @@ async fn a_sign_in_that_failed_guesses_stop_counts_as_such() {
     SignIn::begin(&world, &User::with_number(NUMBER))
         .await
         .is("sent", "5");
-    let expected = [("signInsRefused", 1), ("signInsRefused guesses", 1)];
-    let expected = expected.map(|(name, count)| (name.to_owned(), count));
-    assert_eq!(world.metrics(), BTreeMap::from(expected));
+    assert_eq!(world.count_of(Metric::SignInsRefused), 1);
+    assert_eq!(world.last_line()["limit"], "guesses");
+}
+
+/// A ledger that can be turned off.
+#[derive(Clone, Default)]
+struct Switched {
+    memory: MemoryLedger,
+    is_off: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl Layer for Switched {
+    async fn step(&self, step: Step) -> Result<Reply, Unavailable> {
+        if self.is_off.load(Ordering::Relaxed) {
+            return Err(Unavailable("off".to_owned()));
+        }
+        step.run(&self.memory).await
+    }
+}
+
+/// A function of which everything happens that a metric counts.
+struct Drill {
+    world: World,
+    ledger: Switched,
+    metrics: Option<Metrics>,
+}
+
+impl Drill {
+    async fn start(detail: &str) -> Self {
+        let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let prices = r#"{"prices": {"*": 0.1, "*/voice": 1, "*/whatsapp": 1}}"#;
+        let name = format!("otp-lambda-{}-{detail}-{}", with::NAME, std::process::id());
+        let file = std::env::temp_dir().join(name);
+        std::fs::write(&file, prices).unwrap();
+        // More countries than have metrics of their own.
+        let budgets: Vec<_> = drilled()
+            .iter()
+            .map(|it| format!("{it}={}/1h", if *it == "JM" { 9 } else { 90 }))
+            .collect();
+        let settings = [
+            ("LEDGER_TABLE", "otp"),
+            ("LEDGER_KEY", KEY),
+            ("METRICS", detail),
+            ("ALLOWED_COUNTRIES", "*"),
+            ("COUNTRY_LIMITS", &budgets.join(";")),
+            ("CONFIG_FILE", file.to_str().unwrap()),
+            ("COGNITO_FLOOR_MS", "1"),
+            ("BUDGETS", "200/1h,200USD/24h"),
+            ("PREFIX_LIMITS", "none"),
+        ];
+        let environment = changed(&simulator.url(), &[&settings[..], &ROOM].concat());
+        let read = Settings::read(&|name| environment.get(name).cloned()).unwrap();
+        let ledger = Switched::default();
+        let app = app(&environment, None, Box::new(Layered(ledger.clone()))).await;
+        std::fs::remove_file(&file).unwrap();
+        Self {
+            world: World::around(app, simulator),
+            ledger,
+            metrics: read.metrics,
+        }
+    }
+
+    async fn send(&self, number: &str) -> Answer {
+        let body = json!({ "destinationNumber": number });
+        self.world.post("/otp/send", &body).await
+    }
+
+    async fn verify(&self, number: &str, otp: &str) -> Answer {
+        let body = json!({ "destinationNumber": number, "otp": otp });
+        self.world.post("/otp/verify", &body).await
+    }
+
+    /// Lets everything happen.
+    async fn run(&self) {
+        let world = &self.world;
+        for (nth, country) in drilled().into_iter().enumerate() {
+            let digits = [u8::try_from(nth).unwrap(); 16];
+            let number = PhoneNumber::stand_in(country.parse().unwrap(), digits).unwrap();
+            let number = number.expose();
+            let sent = self.send(number).await;
+            assert_eq!(sent.status, 202, "{country}: {sent:?}");
+            let code = world.simulator.newest_to(number).unwrap().code;
+            assert_eq!(self.verify(number, &code).await.status, 200, "{country}");
+        }
+        world.five_wrong_guesses_at_each(0..6).await;
+        for (nth, failure) in [
+            Failure::CloseAfterReading,
+            Failure::TooManyRequests,
+            Failure::Forbidden,
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            world.simulator.fail_next(Operation::Send, failure);
+            let answer = self.send(&format!("+1425555013{nth}")).await;
+            assert!(answer.status >= 500, "{answer:?}");
+        }
+        for nth in 0..10 {
+            self.send(&format!("+1876555014{nth}")).await;
+        }
+        SignIn::begin(world, &User::unknown("nobody")).await;
+        self.ledger.memory.switch(Switches {
+            paused: true,
+            ..Switches::default()
+        });
+        world.advance(Duration::from_secs(40));
+        SignIn::begin(world, &User::with_number(NUMBER)).await;
+        self.ledger.memory.switch(Switches::default());
+        world.advance(Duration::from_secs(40));
+        self.ledger.is_off.store(true, Ordering::Relaxed);
+        let answer = self.send(NUMBER).await;
+        answer.is_problem(503, "ledger_unavailable");
+        telemetry::write_panic(Some("a test"), self.metrics.as_ref());
+    }
+}
+
+/// Countries to which stand-in numbers of any kind may be sent.
+fn drilled() -> [&'static str; 25] {
+    [
+        "JM", "US", "GB", "DE", "FR", "ES", "IT", "PT", "NL", "BE", "AT", "CH", "SE", "NO", "DK",
+        "FI", "IE", "PL", "CZ", "GR", "TR", "IN", "ID", "BR", "MX",
+    ]
+}
+
+#[tokio::test]
+async fn each_metric_has_few_values_however_many_countries_there_are() {
+    for (detail, least) in [("basic", Detail::Basic), ("full", Detail::Full)] {
+        let drill = Drill::start(detail).await;
+        drill.run().await;
+        let log = drill.world.log.text();
+        let counted = metrics_of_log(&log).unwrap();
+        let names: BTreeSet<_> = counted.iter().map(|it| it.name.as_str()).collect();
+        let wanted = Metric::ALL.iter().filter(|it| it.detail() <= least);
+        let wanted: BTreeSet<_> = wanted.map(|it| it.name()).collect();
+        assert_eq!(names, wanted, "{detail}");
+        for line in drill.world.lines() {
+            for (metric, unit, _) in metrics_of(&line).unwrap() {
+                let mut all = Metric::ALL.iter();
+                let own = all.find(|own| own.name() == metric.name).unwrap();
+                assert_eq!(unit, own.unit(), "{line}");
+                let is_by_country = !metric.dimensions.is_empty();
+                assert!(!is_by_country || own.is_by_country(), "{line}");
+            }
+        }
+        let most = match least {
+            Detail::Basic => 10,
+            Detail::Full => 60,
+        };
+        assert_eq!(counted.len(), most, "{counted:?}");
+        let of_others = |line: &Value| line["countryGroup"] == "other";
+        let others = drill.world.lines().into_iter().filter(of_others).count();
+        assert_eq!(others > 0, least == Detail::Full);
+    }
+}
+
+/// The control.
+#[tokio::test]
+async fn without_metrics_no_line_has_any() {
+    let drill = Drill::start("off").await;
+    drill.run().await;
+    let lines = drill.world.lines();
+    assert!(lines.iter().any(|line| line["sent"] == 1));
+    for line in lines {
+        assert!(line.get("_aws").is_none(), "{line}");
+        assert!(line.get("function").is_none(), "{line}");
+    }
+}
+
+/// A stranger's sign-in, a number with a fixed code, and a repeat with the same key send nothing.
+#[tokio::test]
+async fn only_messages_that_the_provider_took_are_sent_and_only_their_codes_are_verified() {
+    let test_number = "+14255550199";
+    let entry = format!("{test_number}=123456@2099-12-31");
+    let settings = [("TEST_NUMBERS", entry.as_str()), ("COGNITO_FLOOR_MS", "0")];
+    let world = World::counted(&settings).await;
+    let counts = || {
+        let metrics = [
+            Metric::Sent,
+            Metric::Verified,
+            Metric::WrongGuesses,
+            Metric::Decoys,
+        ];
+        metrics.map(|metric| world.count_of(metric))
+    };
+    let to_test = json!({ "destinationNumber": test_number });
+    assert_eq!(world.post("/otp/send", &to_test).await.status, 202);
+    let right = json!({ "destinationNumber": test_number, "otp": "123456" });
+    assert_eq!(world.post("/otp/verify", &right).await.status, 200);
+    assert_eq!(counts(), [0, 0, 0, 0], "a test number");
+
+    let code = world.code_on_the_phone().await;
+    let guess = |otp: &str| json!({ "destinationNumber": NUMBER, "otp": otp });
+    let wrong = crate::pool::wrong(&code, 1);
+    for _ in 0..2 {
+        // The repeat costs nothing.
+        let answer = world.post("/otp/verify", &guess(&wrong)).await;
+        answer.is_problem(422, "invalid_code");
+    }
+    let right = guess(&code);
+    assert_eq!(world.post("/otp/verify", &right).await.status, 200);
+    let again = world.post("/otp/verify", &right).await;
+    again.is_problem(409, "already_verified");
+    assert_eq!(counts(), [1, 1, 1, 0]);
+
+    let mut nobody = SignIn::begin(&world, &User::unknown("nobody")).await;
+    nobody.answer(&world, "000000").await;
+    assert_eq!(counts(), [1, 1, 1, 1], "nobody");
+    world.advance(Duration::from_mins(2));
+    let mut sign_in = SignIn::begin(&world, &User::with_number(NUMBER)).await;
+    sign_in.answer(&world, "000000").await;
+    sign_in.signs_in(&world).await;
+    assert_eq!(counts(), [2, 2, 2, 1], "a sign-in");
+}
+
+/// With a cap of ten, each message is a tenth.
+#[tokio::test]
+async fn the_fullest_budget_is_measured_in_percent() {
+    let settings = [
+        ("BUDGETS", "10/1h,100/24h"),
+        ("COUNTRY_LIMITS", "US=4/1h"),
+        ("PREFIX_LIMITS", "none"),
+    ];
+    let world = World::counted(&settings).await;
+    let now = world.simulator.now().duration_since(UNIX_EPOCH).unwrap();
+    world.advance(Duration::from_secs(3605 - now.as_secs() % 3600));
+    let mut used = Vec::new();
+    for nth in 0..5 {
+        let number = format!("+1425555010{nth}");
+        let body = json!({ "destinationNumber": number });
+        world.post("/otp/send", &body).await;
+        let line = world.last_line();
+        used.push((
+            line["budgetUsed"].as_u64(),
+            line["countryBudgetUsed"].as_u64(),
+        ));
+    }
+    let of = |nth: u64| (Some(10 * nth), Some(25 * nth));
+    assert_eq!(used, [of(1), of(2), of(3), of(4), (None, Some(100))]);
+    for nth in 0..7 {
+        let number = format!("+44770090011{nth}");
+        let body = json!({ "destinationNumber": number });
+        world.post("/otp/send", &body).await;
+    }
+    assert_eq!(
+        world.last_line()["budgetUsed"],
+        100,
+        "{}",
+        world.last_line()
+    );
+    assert_eq!(world.last_line()["limit"], "budget");
+}
+
+#[test]
+fn the_countries_with_metrics_are_those_that_the_operator_names() {
+    let countries = |settings: &[(&str, &str)]| {
+        let settings = crate::world::read("http://127.0.0.1:1", settings);
+        let countries = settings.metrics.unwrap().countries;
+        let names: Vec<_> = countries.iter().map(ToString::to_string).collect();
+        names.join(",")
+    };
+    let with_ledger = [("LEDGER_TABLE", "otp"), ("LEDGER_KEY", KEY)];
+    assert_eq!(countries(&[("ALLOWED_COUNTRIES", "*")]), "");
+    assert_eq!(countries(&[("ALLOWED_COUNTRIES", "US, GB,DE")]), "US,GB,DE");
+    let limits = [
+        ("ALLOWED_COUNTRIES", "US,GB,JM"),
+        ("COUNTRY_LIMITS", "*=9/1h;JM=2/1h;GB=3/1h"),
+    ];
+    assert_eq!(countries(&[with_ledger, limits].concat()), "GB,JM,US");
+    let many = drilled().join(",");
+    let twenty = many.get(..20 * 3 - 1).unwrap();
+    assert_eq!(countries(&[("ALLOWED_COUNTRIES", &many)]), twenty);
+}
+
+/// A metric without its row, or a row without its metric, misleads whoever sets an alarm.
+#[test]
+fn the_page_about_operation_lists_every_metric() {
+    let page = include_str!("../../docs/operate.md");
+    let rows = page.lines().filter_map(|line| {
+        let cells: Vec<_> = line.split('|').map(str::trim).collect();
+        match cells.as_slice() {
+            ["", name, detail, unit, dimensions, _, ""] => {
+                Some([*name, *detail, *unit, *dimensions].map(str::to_owned))
+            }
+            _ => None,
+        }
+    });
+    let is_metric = |row: &[String; 4]| row[0].starts_with('`') && row[2].starts_with('`');
+    let rows: Vec<_> = rows.filter(is_metric).collect();
+    let expected = Metric::ALL.iter().map(|metric| {
+        let detail = match metric.detail() {
+            Detail::Basic => "`basic`",
+            Detail::Full => "`full`",
+        };
+        let dimensions = if metric.is_by_country() {
+            format!("`{FUNCTION}`; with `full` also `{FUNCTION}` and `{COUNTRY}`")
+        } else {
+            format!("`{FUNCTION}`")
+        };
+        let unit = format!("`{}`", metric.unit());
+        [
+            format!("`{}`", metric.name()),
+            detail.to_owned(),
+            unit,
+            dimensions,
+        ]
+    });
+    assert_eq!(rows, expected.collect::<Vec<_>>());
 }

@@ -316,6 +316,23 @@ fn are_reported(bad: &[(&str, &str, &str)], problems: fn(&[(&str, &str)]) -> Vec
 }
 
 #[test]
+fn metrics_need_the_log_lines_that_they_are_in() {
+    let found = problems(&[("METRICS", "on")]);
+    assert_eq!(found, ["METRICS must be `off`, `basic` or `full`."]);
+    for metrics in ["off", "basic", "full"] {
+        for level in ["error", "warn", "info", "debug", "trace"] {
+            let found = problems(&[("METRICS", metrics), ("LOG_LEVEL", level)]);
+            let is_refused = metrics != "off" && ["error", "warn"].contains(&level);
+            assert_eq!(found.len(), usize::from(is_refused), "{found:?}");
+            let says = |problem: &String| {
+                problem.starts_with("METRICS needs the lines of LOG_LEVEL `info`")
+            };
+            assert!(found.iter().all(says), "{found:?}");
+        }
+    }
+}
+
+#[test]
 fn an_extra_prefix_without_effect_stops_the_start_and_a_known_one_does_not() {
     for (entry, says) in [
         (

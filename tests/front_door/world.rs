@@ -49,6 +49,7 @@ pub(crate) fn environment(endpoint: &str) -> BTreeMap<String, String> {
         ("AWS_SECRET_ACCESS_KEY", "example"),
         ("AWS_SESSION_TOKEN", "example"),
         ("LOG_LEVEL", "trace"),
+        ("METRICS", "full"),
     ]
     .into_iter()
     .chain(with::ENDPOINTS.iter().map(|name| (*name, endpoint)))
@@ -300,7 +301,10 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            self.check_for_leaks("the log", &without_chance(&self.log.text()));
+            let log = self.log.text();
+            self.check_for_leaks("the log", &without_chance(&log));
+            let metrics = simulator::emf::metrics_of_log(&log).unwrap();
+            assert!(metrics.len() <= 60, "{metrics:?}");
         }
     }
 }

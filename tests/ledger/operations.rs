@@ -8,7 +8,7 @@ use otp_lambda::phone::PhoneNumber;
 use otp_lambda::service::{
     Call, Caller, Reference, Service, Session, SignIn, User, VerificationRequest, VerifyRequest,
 };
-use otp_lambda::telemetry::Record;
+use otp_lambda::telemetry::{Metric, Record};
 use otp_lambda::time::Millis;
 use simulator::send_request;
 use std::sync::Arc;
@@ -101,7 +101,7 @@ impl World {
             .begin_sign_in(&sign_in, &mut call)
             .await
             .unwrap();
-        let is_refused = record.sign_in_refused;
+        let is_refused = record.has_counted(Metric::SignInsRefused);
         self.row(&format!("sign-in of {user}, with a look at the switches"));
         let otp = Otp::parse("000000", &self.service.codes()).unwrap();
         let mut call = self.call(Caller::default(), &mut record);

@@ -4,7 +4,7 @@ use crate::emulator::{Emulator, Fault, Request};
 use crate::service::{Calls, service, settings};
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::service::{Call, Caller, Service, Session, SignIn, User};
-use otp_lambda::telemetry::Record;
+use otp_lambda::telemetry::{Metric, Record};
 use otp_lambda::time::Millis;
 use serde_json::json;
 use simulator::send_request;
@@ -51,7 +51,7 @@ async fn sign_in(service: &Service, n: usize, is_decoy: bool) -> bool {
     let mut record = Record::default();
     let mut call = Call::new(Caller::default(), NOW, Duration::MAX, &mut record);
     service.begin_sign_in(&sign_in, &mut call).await.unwrap();
-    record.sign_in_refused
+    record.has_counted(Metric::SignInsRefused)
 }
 
 fn is_of_a_budget(request: &Request, expression: &str) -> bool {

@@ -258,7 +258,7 @@ async fn an_older_code_fails_once_a_newer_one_is_sent(new: NewStore) {
     };
     let mut kinds = BTreeMap::<String, usize>::new();
     for seed in 0..rounds {
-        let (outcome, kind) = resent(new(), None, seed).await;
+        let (outcome, kind) = Box::pin(resent(new(), None, seed)).await;
         outcome.unwrap();
         *kinds.entry(kind).or_default() += 1;
     }
@@ -269,7 +269,8 @@ async fn an_older_code_fails_once_a_newer_one_is_sent(new: NewStore) {
         if seen.is_err() && !is_full() {
             break;
         }
-        seen = seen.and(resent(new(), Some(Flaw::NotAtomic), seed).await.0);
+        let flawed = Box::pin(resent(new(), Some(Flaw::NotAtomic), seed));
+        seen = seen.and(flawed.await.0);
     }
     holds_and_fails_with("resend and verify", Ok(()), &[(Flaw::NotAtomic, seen)]);
 

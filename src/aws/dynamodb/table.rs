@@ -10,6 +10,7 @@ use super::update::text;
 use crate::aws::connector::never_connected;
 use crate::aws::{CONNECT_TIME_LIMIT, cause, with_time_limits};
 use crate::ledger::{ItemName, Unavailable};
+use crate::telemetry::asked;
 use aws_config::SdkConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::Client;
@@ -62,7 +63,7 @@ impl Table {
         let read = async {
             let mut repeats = Repeats::new();
             loop {
-                let failure = match request.clone().send().await {
+                let failure = match answer_to(request.clone().send()).await {
                     Ok(output) => return Ok(output.item.map(Item)),
                     Err(error) => Failure::of("GetItem", &error),
                 };
@@ -74,6 +75,12 @@ impl Table {
         };
         within_step("GetItem", Box::pin(read)).await
     }
+}
+
+/// Sends a request to the table, and counts it for the log line.
+pub(super) async fn answer_to<T>(request: impl Future<Output = T>) -> T {
+    let _asked = asked();
+    request.await
 }
 
 /// Abandons a step that takes too long.

@@ -1,5 +1,5 @@
 use super::item::Item;
-use super::table::{Failure, FailureKind, Repeats, Table, within_step};
+use super::table::{Failure, FailureKind, Repeats, Table, answer_to, within_step};
 use crate::ledger::{ItemName, Transition, Unavailable};
 use crate::time::Millis;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
@@ -218,7 +218,7 @@ impl Written {
 
 /// Sends the request once.
 async fn once(request: UpdateItemFluentBuilder, mark: &str) -> Result<Written, Failure> {
-    let error = match request.send().await {
+    let error = match answer_to(request.send()).await {
         // DynamoDB always returns the item. So a response without it is not from DynamoDB.
         Ok(output) => {
             return output

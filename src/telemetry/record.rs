@@ -1,0 +1,262 @@
+//! The log line of one invocation.
+
+use super::budget_use::BudgetUse;
+use super::line::{Line, Members};
+use super::metrics::{Metric, Metrics};
+use super::requests::Requests;
+use crate::error::{Error, ErrorCode, Limit};
+use crate::ledger::{Door, Unavailable};
+use crate::phone::Country;
+use crate::provider::Channel;
+use std::sync::Arc;
+use std::time::Duration;
+use tracing::{error, info, warn};
+
+/// The target of these lines, which stays the same wherever they are written.
+const TARGET: &str = "otp_lambda::telemetry";
+
+/// The log line of one invocation.
+#[derive(Debug, Default)]
+pub struct Record {
+    /// `send`, `verify`, …; `None` if no route was reached.
+    pub operation: Option<&'static str>,
+    /// The origin of the event: `rest-v1`, `http-v2`, `function-url`, `alb` or `cognito`. An operator's command has no
+    /// origin.
+    pub origin: Option<&'static str>,
+    /// `ok`, an error code, `unrecognized_event` or `wrong_alias`.
+    pub outcome: &'static str,
+    /// The HTTP status of the response; `None` if the invocation ended in a function error.
+    pub status: Option<u16>,
+    /// The country of the destination number, allowed or not.
+    pub country: Option<Country>,
+    /// The channel of the message that the request asks for.
+    pub channel: Option<Channel>,
+    /// The reason for the outcome, for the operator.
+    pub cause: Option<String>,
+    /// Lambda's ID of the invocation.
+    pub request_id: String,
+    /// Whether this is the first invocation of its execution environment.
+    pub cold_start: bool,
+    /// For an event without an HTTP response, such as a sign-in: the HTTP status that belongs to the outcome of the
+    /// event. This status decides the level of the line. If the event gets an HTTP response, the status of the response
+    /// decides.
+    pub severity: Option<u16>,
+    /// The limit that refused the request.
+    pub limit: Option<&'static str>,
+    /// The door that the request went through, if it is not the usual one.
+    pub door: Option<Door>,
+    /// Whether Cognito waits for the response until a floor.
+    pub has_floor: bool,
+    /// The segments of a message, and its price in millionths of a dollar, as far as they are known.
+    pub charge: (Option<u64>, Option<u64>),
+    pub budget_use: BudgetUse,
+    /// The requests to the ledger's table.
+    pub requests: Requests,
+    /// The metrics that the operator wants; `None` for no metrics.
+    pub metrics: Option<Arc<Metrics>>,
+    counts: Vec<Metric>,
+    attempts_left: Option<u8>,
+    provider: Option<&'static str>,
+    provider_time: Option<Duration>,
+    provider_request_id: Option<String>,
+    lost: Vec<String>,
+}
+
+impl Record {
+    #[must_use]
+    pub fn new(request_id: String, cold_start: bool, metrics: Option<Arc<Metrics>>) -> Self {
+        Self {
+            request_id,
+            cold_start,
+            metrics,
+            ..Self::default()
+        }
+    }
+
+    pub fn failed(&mut self, error: &Error) {
+        self.outcome = error.code().name();
+        let said: Vec<_> = [error.cause(), error.advice()]
+            .into_iter()
+            .flatten()
+            .collect();
+        self.cause = (!said.is_empty()).then(|| said.join(". "));
+        self.limit = error.limit().map(Limit::name);
+        self.attempts_left = error.attempts_left();
+        if let Some(id) = error.provider_request_id() {
+            self.provider_request_id = Some(id.to_owned());
+        }
+    }
+
+    /// Counts one of a metric.
+    pub fn count(&mut self, metric: Metric) {
+        if !self.has_counted(metric) {
+            self.counts.push(metric);
+        }
+    }
+
+    /// Whether this invocation has counted one of a metric.
+    #[must_use]
+    pub fn has_counted(&self, metric: Metric) -> bool {
+        self.counts.contains(&metric)
+    }
+
+    /// Records a request to the provider, which ended after `time` with a response or a failure.
+    pub fn provider_answered(&mut self, name: &'static str, time: Duration) {
+        self.provider = Some(name);
+        self.provider_time = Some(time);
+    }
+
+    /// Whether a provider was asked, even if the request failed.
+    #[must_use]
+    pub fn has_asked_provider(&self) -> bool {
+        self.provider_time.is_some()
+    }
+
+    /// The provider's ID of the request, for a support case with AWS.
+    pub fn provider_request(&mut self, id: Option<String>) {
+        self.provider_request_id = id;
+    }
+
+    /// Records the outcome of a ledger step whose failure changes nothing for the caller.
+    pub fn best_effort(&mut self, step: &str, outcome: Result<(), Unavailable>) {
+        if let Err(Unavailable(cause)) = outcome {
+            self.lost.push(format!("{step}: {cause}"));
+        }
+    }
+
+    /// Writes a separate line if feedback failed. With the message ID in it, the operator can give the feedback later.
+    pub fn feedback_lost(&self, message_id: &str, cause: &str) {
+        warn!(
+            target: TARGET,
+            requestId = self.request_id,
+            messageId = message_id,
+            cause,
+            "feedback_lost"
+        );
+    }
+
+    /// Writes a separate line when a number has reached this many failed guesses at a door. At the lock itself there is
+    /// no such line, because then it is too late for the operator to act.
+    pub fn number_near_lock(&self, door: Door, failures: u32, lock: u32) {
+        let mut line = Line::new(self.metrics.as_deref());
+        line.members.text("requestId", &self.request_id);
+        line.members.text("door", door.name());
+        line.optional("country", self.country());
+        line.members.number("failedGuesses", failures);
+        line.members.number("lockedAt", lock);
+        line.count(Metric::NumbersNearLock);
+        let members = line.finish(None);
+        let members = members.as_str();
+        warn!(target: TARGET, members, "number_near_lock");
+    }
+
+    /// Writes the line. The level is INFO for successes and refusals, WARN for failures of AWS, and ERROR for problems
+    /// that the operator must fix.
+    pub fn write(&self, duration: Duration) {
+        let members = self.members(duration);
+        let members = members.as_str();
+        match self.status.or(self.severity) {
+            None | Some(500) => error!(target: TARGET, members, "request"),
+            Some(501..) => warn!(target: TARGET, members, "request"),
+            Some(_) if !self.lost.is_empty() => warn!(target: TARGET, members, "request"),
+            Some(_) => info!(target: TARGET, members, "request"),
+        }
+    }
+
+    /// The line of an invocation that took this long, without its time and level.
+    #[must_use]
+    pub fn line(&self, duration: Duration) -> String {
+        format!("{{{}}}", self.members(duration).as_str())
+    }
+
+    fn country(&self) -> Option<&str> {
+        self.country.as_ref().map(Country::as_str)
+    }
+
+    fn members(&self, duration: Duration) -> Members {
+        let mut line = Line::new(self.metrics.as_deref());
+        line.members.text("requestId", &self.request_id);
+        line.optional("operation", self.operation);
+        line.optional("origin", self.origin);
+        line.members.text("outcome", self.outcome);
+        if let Some(status) = self.status {
+            line.members.number("status", status);
+        }
+        line.optional("country", self.country());
+        line.optional("channel", self.channel.map(Channel::name));
+        line.optional("provider", self.provider);
+        line.optional("providerRequestId", self.provider_request_id.as_deref());
+        line.members.milliseconds("durationMs", duration);
+        line.members.flag("coldStart", self.cold_start);
+        line.optional("limit", self.limit);
+        line.optional("door", self.door.map(Door::name));
+        if let Some(attempts) = self.attempts_left {
+            line.members.number("attemptsLeft", attempts);
+        }
+        line.optional("cause", self.cause.as_deref());
+        if !self.lost.is_empty() {
+            line.members.text("ledgerLost", &self.lost.join("; "));
+        }
+        if self.requests.count > 0 {
+            line.members.number("ledgerRequests", self.requests.count);
+            line.members.milliseconds("ledgerMs", self.requests.time);
+        }
+        line.members.text("version", env!("CARGO_PKG_VERSION"));
+        self.measure(&mut line);
+        if line.has_metrics() {
+            self.judge(&mut line, duration);
+        }
+        line.finish(self.country())
+    }
+
+    /// Writes the counts and measures that every line has, with metrics and without.
+    fn measure(&self, line: &mut Line<'_>) {
+        for metric in &self.counts {
+            line.count(*metric);
+        }
+        if let Some(time) = self.provider_time {
+            let name = Metric::ProviderMs.name();
+            line.measure(Metric::ProviderMs, |it| it.milliseconds(name, time));
+        }
+        let of_message = [Metric::Sent, Metric::UnknownDeliveries];
+        if of_message.iter().any(|it| self.has_counted(*it)) {
+            let (segments, price) = self.charge;
+            if let Some(segments) = segments {
+                line.members.number("segments", segments);
+            }
+            if let Some(price) = price {
+                let name = Metric::Spend.name();
+                line.measure(Metric::Spend, |it| it.dollars(name, price));
+            }
+        }
+        for (metric, used) in [
+            (Metric::BudgetUsed, self.budget_use.all),
+            (Metric::CountryBudgetUsed, self.budget_use.country),
+        ] {
+            if let Some(used) = used {
+                line.measure(metric, |it| it.number(metric.name(), used));
+            }
+        }
+    }
+
+    /// Counts the line in the metrics that follow from its other members.
+    fn judge(&self, line: &mut Line<'_>, duration: Duration) {
+        let is = |code: ErrorCode| self.outcome == code.name();
+        if is(ErrorCode::ProviderThrottled) {
+            line.count(Metric::ProviderThrottles);
+        }
+        if is(ErrorCode::Misconfigured) {
+            line.count(Metric::Misconfigured);
+        }
+        if is(ErrorCode::LedgerUnavailable) || !self.lost.is_empty() {
+            line.count(Metric::LedgerErrors);
+        }
+        if self.limit.is_some() && !self.has_counted(Metric::SignInsRefused) {
+            line.count(Metric::Refused);
+        }
+        if self.has_floor {
+            let name = Metric::TriggerMs.name();
+            line.measure(Metric::TriggerMs, |it| it.milliseconds(name, duration));
+        }
+    }
+}
