@@ -244,7 +244,7 @@ mod tests {
         parts.map(|part| part.split_once('}').unwrap().0).collect()
     }
 
-    /// What a language lacks, has too much or has left empty, beside English.
+    /// The words that a language lacks, has too much or has left empty, beside English.
     fn faults(english: &BTreeMap<String, String>, other: &BTreeMap<String, String>) -> Vec<String> {
         let names: BTreeSet<_> = english.keys().chain(other.keys()).collect();
         let differs = |name: &&&String| match (english.get(**name), other.get(**name)) {
