@@ -12,7 +12,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::{HandshakeKind, ServerConfig, ServerConnection, StreamOwned, version};
 
@@ -157,10 +157,15 @@ impl std::ops::Add for Counts {
 
 #[derive(Default)]
 struct Counters {
+    /// Handshakes that are not over yet.
+    begun: AtomicU64,
     trips: AtomicU64,
     full: AtomicU64,
     resumed: AtomicU64,
 }
+
+/// The longest wait for the end of a handshake.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One service of AWS.
 pub(super) struct Endpoint {
@@ -184,13 +189,20 @@ impl Endpoint {
         std::thread::spawn(move || {
             while let Ok((client, _)) = listener.accept() {
                 let (config, counters) = (Arc::clone(&config), Arc::clone(&counting));
+                counters.begun.fetch_add(1, Ordering::SeqCst);
                 std::thread::spawn(move || serve(client, config, behind, delay, &counters));
             }
         });
         Self { url, counters }
     }
 
+    /// Waits for handshakes that the function has finished a moment ago. A connection that the function opens while it
+    /// starts carries no request, so nothing else shows that its handshake is over on this side too.
     pub(super) fn counts(&self) -> Counts {
+        let started = Instant::now();
+        while self.counters.begun.load(Ordering::SeqCst) > 0 && started.elapsed() < PATIENCE {
+            sleep(Duration::from_millis(1));
+        }
         let read = |counter: &AtomicU64| counter.load(Ordering::SeqCst);
         Counts {
             trips: read(&self.counters.trips),
@@ -208,17 +220,18 @@ fn serve(
     delay: Delay,
     counters: &Counters,
 ) -> Option<()> {
-    client.set_nodelay(true).ok()?;
-    sleep(delay.round_trip * 2);
-    let mut session = ServerConnection::new(config).ok()?;
-    while session.is_handshaking() {
-        session.complete_io(&mut client).ok()?;
+    let session = shake_hands(&mut client, config, delay);
+    match session.as_ref().map(|session| session.handshake_kind()) {
+        None => {}
+        Some(Some(HandshakeKind::Resumed)) => {
+            counters.resumed.fetch_add(1, Ordering::SeqCst);
+        }
+        Some(_) => {
+            counters.full.fetch_add(1, Ordering::SeqCst);
+        }
     }
-    let counter = match session.handshake_kind() {
-        Some(HandshakeKind::Resumed) => &counters.resumed,
-        _ => &counters.full,
-    };
-    counter.fetch_add(1, Ordering::SeqCst);
+    counters.begun.fetch_sub(1, Ordering::SeqCst);
+    let session = session?;
     let mut client = StreamOwned::new(session, client);
     let mut server = None;
     loop {
@@ -230,6 +243,20 @@ fn serve(
         client.write_all(&response).ok()?;
         client.flush().ok()?;
     }
+}
+
+fn shake_hands(
+    client: &mut TcpStream,
+    config: Arc<ServerConfig>,
+    delay: Delay,
+) -> Option<ServerConnection> {
+    client.set_nodelay(true).ok()?;
+    sleep(delay.round_trip * 2);
+    let mut session = ServerConnection::new(config).ok()?;
+    while session.is_handshaking() {
+        session.complete_io(client).ok()?;
+    }
+    Some(session)
 }
 
 /// Asks the plain server, on one connection as long as it lasts.

@@ -15,12 +15,15 @@ use serde_json::value::{RawValue, to_raw_value};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 pub use crate::operator::InvokedAs;
 
 /// Time kept back before the deadline, to write the response and the log line.
 const RESERVE: Duration = Duration::from_millis(500);
+
+/// The time for opening connections at the start. Lambda allows ten seconds for the whole start.
+const CONNECT_TIME: Duration = Duration::from_secs(1);
 
 /// As `RESERVE`, with the time to record the outcome in the ledger.
 const RESERVE_WITH_LEDGER: Duration = RESERVE.saturating_add(RECORDING_TIME);
@@ -96,6 +99,23 @@ impl App {
             metrics: None,
             warm: AtomicBool::new(false),
         }
+    }
+
+    /// Opens the connections that the first invocation needs, so that it need not wait for them. Calls no provider. A
+    /// failure changes nothing: the first invocation then opens its connections itself.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the switches get the time of their read"
+    )]
+    pub async fn connect(&self) {
+        self.connect_at(SystemTime::now()).await;
+    }
+
+    /// As [`App::connect`], but reads no clock.
+    pub async fn connect_at(&self, now: SystemTime) {
+        let connecting = self.service.connect(Millis::from(now));
+        // If the time is over, the connections that are not open yet are given up.
+        let _ = timeout(CONNECT_TIME, Box::pin(connecting)).await;
     }
 
     /// Handles an event and writes its log line.

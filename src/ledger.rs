@@ -166,6 +166,9 @@ impl From<Unavailable> for Error {
 /// DynamoDB deletes expired items late, so every step checks by itself whether the item has expired.
 #[async_trait]
 pub trait Ledger: Send + Sync {
+    /// Opens the connections that the steps of a request need. Changes nothing in the table. The default does nothing.
+    async fn connect(&self) {}
+
     async fn switches(&self) -> Result<Switches, Unavailable>;
 
     /// Adds one to a counter unless that exceeds `cap`. Returns false if nothing was counted.

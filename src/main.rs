@@ -49,6 +49,7 @@ async fn serve(settings: Settings) -> Result<(), lambda_runtime::Error> {
     let http_client = aws::http_client(settings.ca_bundle.as_deref());
     let config = aws::config_loader(http_client).load().await;
     let app = App::build(settings, &config, None).await?;
+    app.connect().await;
     info!(
         version = env!("CARGO_PKG_VERSION"),
         libphonenumber = METADATA_VERSION,

@@ -55,6 +55,9 @@ pub trait Provider: Send + Sync {
         time_limit: Duration,
     ) -> Result<Answer, Error>;
 
+    /// Opens a connection for the next call, if none is open. Makes no call. The default does nothing.
+    async fn connect(&self) {}
+
     /// Whether [`code_came_back`](Self::code_came_back) uses the message ID. If the provider does not use the ID, the
     /// ledger does not keep it.
     fn wants_message_ids(&self) -> bool {

@@ -38,6 +38,8 @@ use crate::error::{Error, ErrorCode};
 use crate::otp::CodeShape;
 use crate::phone::{Country, PhoneNumber};
 use crate::provider::{Channel, ProviderLimits};
+use crate::time::Millis;
+use futures_util::future::join;
 use latencies::Latencies;
 use std::time::Duration;
 
@@ -94,6 +96,16 @@ impl Service {
     #[must_use]
     pub fn has_sign_ins(&self) -> bool {
         self.limits.as_ref().is_some_and(Limits::has_sign_ins)
+    }
+
+    /// Opens the connections that the first request needs, to the current provider and to the table.
+    pub async fn connect(&self, now: Millis) {
+        let table = async {
+            if let Some(limits) = &self.limits {
+                limits.connect(now).await;
+            }
+        };
+        join(self.providers.current.connect(), table).await;
     }
 
     fn ledger(&self) -> Result<&Limits, Error> {

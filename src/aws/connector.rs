@@ -1,9 +1,7 @@
 //! The HTTP client that all clients of AWS share: its trust, its connections, and their end while the function is frozen.
 
-use super::{CONNECT_TIME_LIMIT, call};
+use super::https::{Https, tls};
 use aws_sdk_dynamodb::error::ConnectorError;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
@@ -11,6 +9,7 @@ use aws_smithy_runtime_api::client::http::{
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use rustls::ClientConfig;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
@@ -26,33 +25,19 @@ pub const AMAZON_ROOTS: &str = include_str!("amazon-roots.pem");
 /// message that closes it is more often still on its way when the next request is written. Then nobody knows whether
 /// AWS has read the request. A failed send is not repeated, and the caller is told that a message may have been sent. A
 /// new connection costs only a few milliseconds, so an old connection is not worth this risk.
-const IDLE_TIME_LIMIT: Duration = Duration::from_secs(20);
+pub(super) const IDLE_TIME_LIMIT: Duration = Duration::from_secs(20);
 
 /// An HTTPS client that trusts Amazon's roots, or those in `ca_bundle` (PEM) instead.
 #[must_use]
 pub fn http_client(ca_bundle: Option<&[u8]>) -> SharedHttpClient {
-    let roots =
-        TrustStore::empty().with_pem_certificate(ca_bundle.unwrap_or(AMAZON_ROOTS.as_bytes()));
-    // Building a context from a trust store does not fail. If this step ever failed, the client would have no roots and
-    // refuse its first connection.
-    let context = TlsContext::builder().with_trust_store(roots).build().ok();
+    let tls = tls(ca_bundle.unwrap_or(AMAZON_ROOTS.as_bytes()));
     SharedHttpClient::new(OneConnector {
         connections: Mutex::new(Connections {
-            client: with_no_connections(context.as_ref()),
+            client: SharedHttpClient::new(Https::with_no_connections(tls.clone())),
             clocks: None,
         }),
-        context,
+        tls,
     })
-}
-
-fn with_no_connections(context: Option<&TlsContext>) -> SharedHttpClient {
-    let mut client = aws_smithy_http_client::Builder::new()
-        .pool_idle_timeout(IDLE_TIME_LIMIT)
-        .tls_provider(Provider::rustls(CryptoMode::Ring));
-    if let Some(context) = context {
-        client = client.tls_context(context.clone());
-    }
-    client.build_https()
 }
 
 /// Whether the connection could not be opened, so that nothing was sent.
@@ -75,7 +60,7 @@ pub(super) fn never_connected(error: &ConnectorError) -> bool {
 /// call.
 #[derive(Debug)]
 struct OneConnector {
-    context: Option<TlsContext>,
+    tls: ClientConfig,
     connections: Mutex<Connections>,
 }
 
@@ -100,7 +85,7 @@ impl Connections {
 impl HttpClient for OneConnector {
     fn http_connector(
         &self,
-        _: &HttpConnectorSettings,
+        settings: &HttpConnectorSettings,
         components: &RuntimeComponents,
     ) -> SharedHttpConnector {
         let mut connections = self
@@ -110,15 +95,11 @@ impl HttpClient for OneConnector {
         let now = components.time_source().map(|clock| clock.now());
         if now.is_some_and(|now| connections.have_slept(now)) {
             *connections = Connections {
-                client: with_no_connections(self.context.as_ref()),
+                client: SharedHttpClient::new(Https::with_no_connections(self.tls.clone())),
                 clocks: None,
             };
         }
-        let time_limits = HttpConnectorSettings::builder()
-            .connect_timeout(CONNECT_TIME_LIMIT)
-            .read_timeout(call::READ_TIME_LIMIT)
-            .build();
-        let connector = connections.client.http_connector(&time_limits, components);
+        let connector = connections.client.http_connector(settings, components);
         SharedHttpConnector::new(NoticesEnds(connector))
     }
 

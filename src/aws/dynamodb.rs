@@ -56,6 +56,10 @@ impl DynamoDb {
 
 #[async_trait]
 impl Ledger for DynamoDb {
+    async fn connect(&self) {
+        self.table.connect().await;
+    }
+
     async fn switches(&self) -> Result<Switches, Unavailable> {
         let Some(item) = self.table.read(&ItemName::of_switches()).await? else {
             return Ok(Switches::default());

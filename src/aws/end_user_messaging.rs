@@ -4,7 +4,7 @@ use super::call::{
     Exception, NOT_SET_UP, opted_out, speaks_of_opt_out, throttled, time_limits, undeliverable,
     within,
 };
-use super::{cause, with_time_limits};
+use super::{cause, only_connecting, with_time_limits};
 use crate::error::{Error, ErrorCode};
 use crate::language::Tag;
 use crate::otp::{CodeCharacters, CodeShape, Otp};
@@ -172,6 +172,17 @@ impl Provider for EndUserMessaging {
             Channel::Voice | Channel::WhatsApp => None,
         };
         text.map_or(1, |text| u64::try_from(text.segments).unwrap_or(u64::MAX))
+    }
+
+    async fn connect(&self) {
+        let only_connecting = with_time_limits(&self.config, only_connecting());
+        let opening = Client::new(&only_connecting)
+            .validate_notify_code_verification()
+            .destination_identity("none")
+            .reference_id("none")
+            .code("none");
+        // This call always fails, because it is not sent.
+        let _ = opening.send().await;
     }
 
     async fn send(&self, message: &Message<'_>, time_limit: Duration) -> Result<Receipt, Error> {

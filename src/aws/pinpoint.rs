@@ -4,7 +4,7 @@ use super::call::{
     Exception, NOT_SET_UP, opted_out, speaks_of_opt_out, throttled, time_limits, undeliverable,
     within,
 };
-use super::with_time_limits;
+use super::{only_connecting, with_time_limits};
 use crate::error::{Error, ErrorCode};
 use crate::otp::{CodeCharacters, CodeShape, Otp};
 use crate::phone::PhoneNumber;
@@ -54,6 +54,7 @@ pub fn limits() -> ProviderLimits {
 /// Pinpoint's OTP API in one account, for one Pinpoint application.
 pub struct Pinpoint {
     client: Client,
+    only_connecting: SdkConfig,
     application_id: String,
     limits: ProviderLimits,
 }
@@ -64,6 +65,7 @@ impl Pinpoint {
     pub fn new(config: &SdkConfig, application_id: String) -> Self {
         Self {
             client: Client::new(&with_time_limits(config, time_limits())),
+            only_connecting: with_time_limits(config, only_connecting()),
             application_id,
             limits: limits(),
         }
@@ -78,6 +80,20 @@ impl Provider for Pinpoint {
 
     fn limits(&self) -> &ProviderLimits {
         &self.limits
+    }
+
+    async fn connect(&self) {
+        let nothing = VerifyOtpMessageRequestParameters::builder()
+            .destination_identity("none")
+            .reference_id("none")
+            .otp("none")
+            .build();
+        let opening = Client::new(&self.only_connecting)
+            .verify_otp_message()
+            .application_id(&self.application_id)
+            .verify_otp_message_request_parameters(nothing);
+        // This call always fails, because it is not sent.
+        let _ = opening.send().await;
     }
 
     async fn send(&self, message: &Message<'_>, time_limit: Duration) -> Result<Receipt, Error> {

@@ -241,6 +241,14 @@ impl Limits {
         Ok(())
     }
 
+    /// Opens the connections to the table by reading the switches. The switches are kept, and are used as long as those
+    /// of any other read.
+    pub(super) async fn connect(&self, now: Millis) {
+        if self.switches(now).await.is_ok() {
+            self.store.connect().await;
+        }
+    }
+
     pub(super) async fn switches(&self, now: Millis) -> Result<Switches, Error> {
         {
             let kept = self.switches.lock().unwrap_or_else(PoisonError::into_inner);

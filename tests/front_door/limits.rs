@@ -367,6 +367,29 @@ async fn switches_take_effect_within_ten_seconds() {
 }
 
 #[tokio::test]
+async fn switches_of_the_start_are_as_old_as_their_read() {
+    let paused = || Switches {
+        paused: true,
+        ..Switches::default()
+    };
+    let world = World::counted(&[]).await;
+    world.connect().await;
+    world.ledger.switch(paused());
+    world.advance(Duration::from_secs(9));
+    assert_eq!(world.send_to(NUMBER).await.status, 202);
+    world.advance(Duration::from_secs(1));
+    let answer = world.send_to("+14255550143").await;
+    answer.is_problem(503, "sending_paused");
+
+    // The control: a function that has read no switches at its start reads them for its first send.
+    let world = World::counted(&[]).await;
+    world.ledger.switch(paused());
+    world.advance(Duration::from_secs(9));
+    let answer = world.send_to(NUMBER).await;
+    answer.is_problem(503, "sending_paused");
+}
+
+#[tokio::test]
 async fn a_test_number_has_a_fixed_code_no_messages_and_the_usual_attempts() {
     let world = World::counted(&[
         ("TEST_NUMBERS", "+14255550142=246802@2999-12-31"),

@@ -8,18 +8,22 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::server::TlsStream;
 
 /// A TLS server for `localhost` in front of the simulator, and the file with its root certificate.
 pub(crate) struct Terminator {
     pub(crate) url: String,
     pub(crate) root: PathBuf,
     connections: Arc<AtomicUsize>,
+    /// The bytes that clients have sent over TLS.
+    received: Arc<AtomicU64>,
 }
 
 impl Terminator {
@@ -36,17 +40,19 @@ impl Terminator {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let connections = Arc::<AtomicUsize>::default();
-        let counting = Arc::clone(&connections);
+        let received = Arc::<AtomicU64>::default();
+        let (counting, measuring) = (Arc::clone(&connections), Arc::clone(&received));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 counting.fetch_add(1, Ordering::SeqCst);
                 let (acceptor, simulator) = (acceptor.clone(), simulator.clone());
+                let measuring = Arc::clone(&measuring);
                 tokio::spawn(async move {
-                    if let Ok(mut stream) = acceptor.accept(stream).await {
-                        let mut plain = TcpStream::connect(simulator.trim_start_matches("http://"))
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        let plain = TcpStream::connect(simulator.trim_start_matches("http://"))
                             .await
                             .unwrap();
-                        let _ = tokio::io::copy_bidirectional(&mut stream, &mut plain).await;
+                        pass_on(stream, plain, &measuring).await;
                     }
                 });
             }
@@ -58,7 +64,28 @@ impl Terminator {
             url: format!("https://localhost:{port}"),
             root,
             connections,
+            received,
         }
+    }
+}
+
+/// Passes bytes on in both directions, and counts those of the client.
+async fn pass_on(client: TlsStream<TcpStream>, server: TcpStream, measuring: &AtomicU64) {
+    let (mut from_client, mut to_client) = tokio::io::split(client);
+    let (mut from_server, mut to_server) = tokio::io::split(server);
+    let there = async {
+        let mut bytes = [0; 4096];
+        while let Ok(length @ 1..) = from_client.read(&mut bytes).await {
+            measuring.fetch_add(u64::try_from(length).unwrap(), Ordering::SeqCst);
+            if to_server.write_all(&bytes[..length]).await.is_err() {
+                break;
+            }
+        }
+    };
+    let back = tokio::io::copy(&mut from_server, &mut to_client);
+    tokio::select! {
+        () = there => {}
+        _ = back => {}
     }
 }
 
@@ -164,6 +191,68 @@ async fn all_clients_share_one_connector_whatever_their_time_limits_are() {
         guess_once(&aws_sdk_pinpoint::Client::new(&config)).await;
         assert_eq!(terminator.connections.load(Ordering::SeqCst), connections);
     }
+}
+
+async fn behind(terminator: &Terminator) -> World {
+    let root = terminator.root.to_str().unwrap();
+    let endpoint = (crate::with::ENDPOINT, terminator.url.as_str());
+    World::with(&[endpoint, ("AWS_CA_BUNDLE", root)]).await
+}
+
+#[tokio::test]
+async fn a_connection_of_the_start_carries_no_call_and_is_used_by_the_first_send() {
+    let simulator = simulator::Simulator::start(([127, 0, 0, 1], 0).into())
+        .await
+        .unwrap();
+    // The last function is the control: it connects when it sends.
+    for connects in [true, false] {
+        let terminator = Terminator::start(simulator.url()).await;
+        let world = behind(&terminator).await;
+        let opened = || terminator.connections.load(Ordering::SeqCst);
+        let received = || terminator.received.load(Ordering::SeqCst);
+        if connects {
+            world.connect().await;
+            world.connect().await;
+        }
+        assert_eq!(opened(), usize::from(connects));
+        assert_eq!(received(), 0, "a call was made");
+        let calls = simulator.inbox().len();
+        for sent in 1..=2 {
+            let body = json!({ "destinationNumber": format!("+1425555014{}", 2 * sent + usize::from(connects)) });
+            let answer = world.post("/otp/send", &body).await;
+            assert_eq!(answer.status, 202, "{answer:?} {}", world.log.text());
+            assert_eq!(simulator.inbox().len(), calls + sent);
+            assert_eq!(opened(), 1);
+        }
+        assert!(received() > 0);
+    }
+}
+
+#[tokio::test]
+async fn a_start_without_a_connection_ends_in_time_and_the_function_still_serves() {
+    let simulator = simulator::Simulator::start(([127, 0, 0, 1], 0).into())
+        .await
+        .unwrap();
+    // A server that accepts connections and says nothing, and a port without a server.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = format!("https://{}", silent.local_addr().unwrap());
+    for endpoint in [
+        silent.as_str(),
+        "https://127.0.0.1:1",
+        "https://nowhere.invalid",
+    ] {
+        let world = World::with(&[(crate::with::ENDPOINT, endpoint)]).await;
+        let started = Instant::now();
+        world.connect().await;
+        let took = started.elapsed();
+        assert!(took < Duration::from_secs(5), "{endpoint}: {took:?}");
+        let answer = world
+            .post("/otp/send", &json!({ "destinationNumber": NUMBER }))
+            .await;
+        answer.is_problem(503, "provider_unavailable");
+        assert_eq!(answer.body.get("delivery"), None);
+    }
+    assert_eq!(simulator.inbox().len(), 0);
 }
 
 #[test]

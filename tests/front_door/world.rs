@@ -201,6 +201,14 @@ impl World {
         *self.now.lock().unwrap() = Some(now);
     }
 
+    /// Opens the function's connections, as `main` does at the start.
+    pub(crate) async fn connect(&self) {
+        let now = *self.now.lock().unwrap();
+        self.app
+            .connect_at(now.unwrap_or_else(|| self.simulator.now()))
+            .await;
+    }
+
     /// Invokes the function with an event, as Lambda's runtime does.
     pub(crate) async fn raw(&self, event: &str) -> Result<Value, FunctionError> {
         self.text(event)

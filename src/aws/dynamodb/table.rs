@@ -8,7 +8,7 @@
 use super::item::Item;
 use super::update::text;
 use crate::aws::connector::never_connected;
-use crate::aws::{CONNECT_TIME_LIMIT, cause, with_time_limits};
+use crate::aws::{CONNECT_TIME_LIMIT, cause, only_connecting, with_time_limits};
 use crate::ledger::{ItemName, Unavailable};
 use crate::telemetry::asked;
 use aws_config::SdkConfig;
@@ -16,6 +16,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use futures_util::future::join;
 use std::time::Duration;
 
 /// The time limit of one request. DynamoDB usually responds within a few milliseconds.
@@ -37,6 +38,7 @@ const THROTTLES: [&str; 3] = [
 
 pub(super) struct Table {
     pub(super) client: Client,
+    only_connecting: SdkConfig,
     pub(super) name: String,
 }
 
@@ -48,8 +50,21 @@ impl Table {
             .build();
         Self {
             client: Client::new(&with_time_limits(config, time_limits)),
+            only_connecting: with_time_limits(config, only_connecting()),
             name,
         }
+    }
+
+    /// Opens two connections, because some steps run at the same time. The second one is opened while the first one is
+    /// in use, because a connection that is not in use would be taken for the second one.
+    pub(super) async fn connect(&self) {
+        let item = ItemName::of_switches();
+        let opening = Client::new(&self.only_connecting)
+            .get_item()
+            .table_name(&self.name)
+            .key("pk", text(item.as_str()));
+        // The call that opens a connection always fails, because it is not sent.
+        let _ = join(self.read(&item), opening.send()).await;
     }
 
     /// Reads an item, consistently.
