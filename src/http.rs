@@ -165,8 +165,8 @@ async fn handle(
     }
     call.caller.device = request::read_device_token(&mut body)?;
     match operation {
-        Operation::Send => send(service, body, call).await,
-        Operation::Verify => verify(service, body, call).await,
+        Operation::Send => service.reconnecting(send(service, body, call)).await,
+        Operation::Verify => service.reconnecting(verify(service, body, call)).await,
         Operation::Status => status(service, body, call).await,
         Operation::Cancel => cancel(service, body, call).await,
     }

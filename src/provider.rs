@@ -58,6 +58,10 @@ pub trait Provider: Send + Sync {
     /// Opens a connection for the next call, if none is open. Makes no call. The default does nothing.
     async fn connect(&self) {}
 
+    /// Opens a connection if the last one has been idle for so long that it is not used again. Makes no call. The
+    /// default does nothing.
+    async fn reconnect(&self) {}
+
     /// Whether [`code_came_back`](Self::code_came_back) uses the message ID. If the provider does not use the ID, the
     /// ledger does not keep it.
     fn wants_message_ids(&self) -> bool {

@@ -39,8 +39,9 @@ use crate::otp::CodeShape;
 use crate::phone::{Country, PhoneNumber};
 use crate::provider::{Channel, ProviderLimits};
 use crate::time::Millis;
-use futures_util::future::join;
+use futures_util::future::{Either, join, select};
 use latencies::Latencies;
+use std::pin::pin;
 use std::time::Duration;
 
 /// How many codes can be sent for one verification.
@@ -106,6 +107,20 @@ impl Service {
             }
         };
         join(self.providers.current.connect(), table).await;
+    }
+
+    /// Does the work of a request. If the connection to the current provider has been idle for too long, opens another
+    /// one at the same time, so that it is open when the steps of the ledger are done.
+    pub async fn reconnecting<T>(&self, work: impl Future<Output = T>) -> T {
+        // Without steps of the ledger, the work would open a connection of its own at once.
+        if self.limits.is_none() {
+            return work.await;
+        }
+        let (reconnecting, work) = (self.providers.current.reconnect(), pin!(work));
+        match select(reconnecting, work).await {
+            Either::Left(((), work)) => work.await,
+            Either::Right((done, _)) => done,
+        }
     }
 
     fn ledger(&self) -> Result<&Limits, Error> {

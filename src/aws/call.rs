@@ -1,13 +1,14 @@
 //! One call to a provider: its time limit, and the error of a call that fails.
 
-use super::connector::never_connected;
+use super::connector::{IDLE_TIME_LIMIT, never_connected};
 use super::{CONNECT_TIME_LIMIT, cause_by, chain};
 use crate::error::{Error, ErrorCode};
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_types::request_id::RequestId;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// How long a provider may take until its response begins.
 pub(super) const READ_TIME_LIMIT: Duration = Duration::from_secs(5);
@@ -36,6 +37,7 @@ pub(super) const NOT_SET_UP: &str =
 pub(super) async fn within<T, E>(
     time_limit: Duration,
     redact: &(dyn Fn(&str) -> String + Sync),
+    last_use: &LastUse,
     call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
 ) -> Result<T, Failure>
 where
@@ -48,13 +50,31 @@ where
             "no time was left to ask",
         ));
     }
-    match tokio::time::timeout(time_limit, call).await {
+    let ended = tokio::time::timeout(time_limit, call).await;
+    last_use.is_now();
+    match ended {
         Ok(outcome) => outcome.map_err(|error| Failure::read(&error, redact)),
         Err(_) => Err(Failure::new(
             Kind::TimedOut,
             true,
             "the invocation's time for the provider was over",
         )),
+    }
+}
+
+/// When a client last used its connection.
+#[derive(Debug, Default)]
+pub(super) struct LastUse(Mutex<Option<Instant>>);
+
+impl LastUse {
+    pub(super) fn is_now(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether the connection has been idle for so long that it is not used again. It is not if there was none.
+    pub(super) fn is_long_ago(&self) -> bool {
+        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|last| last.elapsed() >= IDLE_TIME_LIMIT)
     }
 }
 

@@ -1,8 +1,8 @@
 //! AWS End User Messaging: `SendNotifyCodeVerification`, `ValidateNotifyCodeVerification`, and `PutMessageFeedback`.
 
 use super::call::{
-    Exception, NOT_SET_UP, opted_out, speaks_of_opt_out, throttled, time_limits, undeliverable,
-    within,
+    Exception, LastUse, NOT_SET_UP, opted_out, speaks_of_opt_out, throttled, time_limits,
+    undeliverable, within,
 };
 use super::{cause, only_connecting, with_time_limits};
 use crate::error::{Error, ErrorCode};
@@ -55,6 +55,7 @@ pub struct EndUserMessaging {
     config: SdkConfig,
     options: Options,
     limits: ProviderLimits,
+    last_use: LastUse,
 }
 
 /// The ranges of the service, with the channels and languages that these options allow.
@@ -98,6 +99,7 @@ impl EndUserMessaging {
             feedback: OnceLock::new(),
             config,
             limits: limits(&options),
+            last_use: LastUse::default(),
             options,
         }
     }
@@ -183,6 +185,13 @@ impl Provider for EndUserMessaging {
             .code("none");
         // This call always fails, because it is not sent.
         let _ = opening.send().await;
+        self.last_use.is_now();
+    }
+
+    async fn reconnect(&self) {
+        if self.last_use.is_long_ago() {
+            self.connect().await;
+        }
     }
 
     async fn send(&self, message: &Message<'_>, time_limit: Duration) -> Result<Receipt, Error> {
@@ -213,7 +222,7 @@ impl Provider for EndUserMessaging {
             .set_configuration_set_name(self.options.configuration_set.clone())
             .reference_id(message.reference.expose())
             .send();
-        let output = within(time_limit, &redact, call)
+        let output = within(time_limit, &redact, &self.last_use, call)
             .await
             .map_err(|failure| failure.of_send(|exception| of_exception(exception, true)))?;
         let request_id = output.request_id().map(str::to_owned);
@@ -248,7 +257,14 @@ impl Provider for EndUserMessaging {
             .reference_id(reference.expose())
             .code(otp.expose())
             .send();
-        match within(time_limit, &|text| redact_guess(text, otp), call).await {
+        match within(
+            time_limit,
+            &|text| redact_guess(text, otp),
+            &self.last_use,
+            call,
+        )
+        .await
+        {
             Ok(output) => Ok(Answer {
                 verdict: match output.status() {
                     VerificationStatus::Valid => Verdict::Valid,

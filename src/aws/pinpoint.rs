@@ -1,8 +1,8 @@
 //! Amazon Pinpoint's OTP API: `SendOTPMessage` and `VerifyOTPMessage`.
 
 use super::call::{
-    Exception, NOT_SET_UP, opted_out, speaks_of_opt_out, throttled, time_limits, undeliverable,
-    within,
+    Exception, LastUse, NOT_SET_UP, opted_out, speaks_of_opt_out, throttled, time_limits,
+    undeliverable, within,
 };
 use super::{only_connecting, with_time_limits};
 use crate::error::{Error, ErrorCode};
@@ -57,6 +57,7 @@ pub struct Pinpoint {
     only_connecting: SdkConfig,
     application_id: String,
     limits: ProviderLimits,
+    last_use: LastUse,
 }
 
 impl Pinpoint {
@@ -68,6 +69,7 @@ impl Pinpoint {
             only_connecting: with_time_limits(config, only_connecting()),
             application_id,
             limits: limits(),
+            last_use: LastUse::default(),
         }
     }
 }
@@ -94,6 +96,13 @@ impl Provider for Pinpoint {
             .verify_otp_message_request_parameters(nothing);
         // This call always fails, because it is not sent.
         let _ = opening.send().await;
+        self.last_use.is_now();
+    }
+
+    async fn reconnect(&self) {
+        if self.last_use.is_long_ago() {
+            self.connect().await;
+        }
     }
 
     async fn send(&self, message: &Message<'_>, time_limit: Duration) -> Result<Receipt, Error> {
@@ -116,7 +125,7 @@ impl Provider for Pinpoint {
             .application_id(&self.application_id)
             .send_otp_message_request_parameters(parameters)
             .send();
-        let output = within(time_limit, &redact, call)
+        let output = within(time_limit, &redact, &self.last_use, call)
             .await
             .map_err(|failure| failure.of_send(of_exception))?;
         let request_id = output.request_id().map(str::to_owned);
@@ -141,9 +150,14 @@ impl Provider for Pinpoint {
             .application_id(&self.application_id)
             .verify_otp_message_request_parameters(parameters)
             .send();
-        let output = within(time_limit, &|text| redact_guess(text, otp), call)
-            .await
-            .map_err(|failure| failure.of_verify(of_exception))?;
+        let output = within(
+            time_limit,
+            &|text| redact_guess(text, otp),
+            &self.last_use,
+            call,
+        )
+        .await
+        .map_err(|failure| failure.of_verify(of_exception))?;
         // `Valid` is optional. If it is absent, the code is not valid.
         let valid = output
             .verification_response()

@@ -1,14 +1,18 @@
 //! TLS to AWS: only the right roots are trusted.
 
-use crate::world::{NUMBER, World};
+use crate::world::{KEY, NUMBER, World, app, changed};
+use async_trait::async_trait;
 use aws_sdk_pinpoint::types::VerifyOtpMessageRequestParameters;
 use otp_lambda::aws::AMAZON_ROOTS;
+use otp_lambda::ledger::Unavailable;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::json;
+use simulator::layer::{Layer, Layered, Reply, Step};
+use simulator::{MemoryLedger, Simulator};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -97,9 +101,7 @@ impl Drop for Terminator {
 
 #[tokio::test]
 async fn a_send_over_tls_reaches_only_servers_that_the_bundle_trusts() {
-    let simulator = simulator::Simulator::start(([127, 0, 0, 1], 0).into())
-        .await
-        .unwrap();
+    let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
     let terminator = Terminator::start(simulator.url()).await;
     let root = terminator.root.to_str().unwrap();
     let endpoint = (crate::with::ENDPOINT, terminator.url.as_str());
@@ -131,9 +133,7 @@ async fn a_send_over_tls_reaches_only_servers_that_the_bundle_trusts() {
 
 #[tokio::test]
 async fn a_certificate_for_another_name_is_not_accepted() {
-    let simulator = simulator::Simulator::start(([127, 0, 0, 1], 0).into())
-        .await
-        .unwrap();
+    let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
     let terminator = Terminator::start(simulator.url()).await;
     let by_address = terminator.url.replace("localhost", "127.0.0.1");
     let root = terminator.root.to_str().unwrap();
@@ -170,9 +170,7 @@ pub(crate) async fn guess_once(client: &aws_sdk_pinpoint::Client) {
 async fn all_clients_share_one_connector_whatever_their_time_limits_are() {
     use aws_config::timeout::TimeoutConfig;
 
-    let simulator = simulator::Simulator::start(([127, 0, 0, 1], 0).into())
-        .await
-        .unwrap();
+    let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
     let terminator = Terminator::start(simulator.url()).await;
     let root = std::fs::read(&terminator.root).unwrap();
     let shared = otp_lambda::aws::http_client(Some(&root));
@@ -201,9 +199,7 @@ async fn behind(terminator: &Terminator) -> World {
 
 #[tokio::test]
 async fn a_connection_of_the_start_carries_no_call_and_is_used_by_the_first_send() {
-    let simulator = simulator::Simulator::start(([127, 0, 0, 1], 0).into())
-        .await
-        .unwrap();
+    let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
     // The last function is the control: it connects when it sends.
     for connects in [true, false] {
         let terminator = Terminator::start(simulator.url()).await;
@@ -228,11 +224,80 @@ async fn a_connection_of_the_start_carries_no_call_and_is_used_by_the_first_send
     }
 }
 
+/// A table whose first step of a send waits for a further connection to the provider.
+struct Awaiting {
+    ledger: MemoryLedger,
+    connections: Arc<AtomicUsize>,
+    /// The connections that the step waits for, and whether they have come in time.
+    wanted: Arc<AtomicUsize>,
+    came: Arc<AtomicBool>,
+    patience: Duration,
+}
+
+#[async_trait]
+impl Layer for Awaiting {
+    async fn step(&self, step: Step) -> Result<Reply, Unavailable> {
+        if matches!(step, Step::Number { .. }) {
+            let started = Instant::now();
+            let are_open =
+                || self.connections.load(Ordering::SeqCst) >= self.wanted.load(Ordering::SeqCst);
+            while !are_open() && started.elapsed() < self.patience {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            self.came.store(are_open(), Ordering::SeqCst);
+        }
+        step.run(&self.ledger).await
+    }
+}
+
+#[tokio::test]
+async fn after_a_silence_the_provider_is_connected_beside_the_steps_of_the_table() {
+    let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let terminator = Terminator::start(simulator.url()).await;
+    let (wanted, came) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
+    let awaiting = Awaiting {
+        ledger: MemoryLedger::new(),
+        connections: Arc::clone(&terminator.connections),
+        wanted: Arc::clone(&wanted),
+        came: Arc::clone(&came),
+        patience: Duration::from_secs(4),
+    };
+    let environment = changed(
+        &simulator.url(),
+        &[
+            ("LEDGER_TABLE", "otp"),
+            ("LEDGER_KEY", KEY),
+            ("SEND_LIMITS", "20/1s"),
+            (crate::with::ENDPOINT, &terminator.url),
+            ("AWS_CA_BUNDLE", terminator.root.to_str().unwrap()),
+        ],
+    );
+    let app = app(&environment, None, Box::new(Layered(awaiting))).await;
+    let world = World::around(app, simulator);
+    let send = async |connections: usize, number: &str| {
+        wanted.store(connections, Ordering::SeqCst);
+        let answer = world
+            .post("/otp/send", &json!({ "destinationNumber": number }))
+            .await;
+        assert_eq!(answer.status, 202, "{answer:?}");
+        came.load(Ordering::SeqCst)
+    };
+    world.connect().await;
+    // The control: the connection is still good, and no other one is opened.
+    assert!(!send(2, "+14255550143").await);
+    assert_eq!(terminator.connections.load(Ordering::SeqCst), 1);
+
+    tokio::time::sleep(Duration::from_secs(21)).await;
+    assert!(send(2, "+14255550144").await, "opened only after the steps");
+    // On a busy machine the steps may be done before the handshake. The call then opens a connection of its own.
+    let opened = terminator.connections.load(Ordering::SeqCst);
+    assert!(send(opened, "+14255550145").await);
+    assert_eq!(terminator.connections.load(Ordering::SeqCst), opened);
+}
+
 #[tokio::test]
 async fn a_start_without_a_connection_ends_in_time_and_the_function_still_serves() {
-    let simulator = simulator::Simulator::start(([127, 0, 0, 1], 0).into())
-        .await
-        .unwrap();
+    let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
     // A server that accepts connections and says nothing, and a port without a server.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = format!("https://{}", silent.local_addr().unwrap());
