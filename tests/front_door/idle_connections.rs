@@ -3,7 +3,7 @@
 //! The thread of a test is the function's only thread. While the test waits in `Peer::end_the_connection`, the
 //! function stands still, as it does on Lambda between two invocations.
 
-use super::tls::{Terminator, guess_once};
+use super::tls::{SLOW_HANDSHAKE, Terminator, guess_once};
 use crate::world::{self, Answer, NUMBER, World};
 use aws_types::sdk_config::TimeSource;
 use otp_lambda::aws::SharedHttpClient;
@@ -185,7 +185,7 @@ impl Scene {
                 .await;
             let was_slow = self.world.last_line()["cause"]
                 .as_str()
-                .is_some_and(|cause| cause.contains("HTTP connect timeout"));
+                .is_some_and(|cause| cause.contains(SLOW_HANDSHAKE));
             // The end of a connection that was given up takes a moment.
             while self.peer.orders.receiver_count() > 1 {
                 tokio::time::sleep(Duration::from_millis(5)).await;

@@ -1,6 +1,6 @@
 //! TLS to AWS: only the right roots are trusted.
 
-use crate::world::{KEY, NUMBER, World, app, changed};
+use crate::world::{Answer, KEY, NUMBER, World, app, changed};
 use async_trait::async_trait;
 use aws_sdk_pinpoint::types::VerifyOtpMessageRequestParameters;
 use otp_lambda::aws::AMAZON_ROOTS;
@@ -21,10 +21,14 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::server::TlsStream;
 
+/// The cause of a call whose handshake took longer than the function waits. It can happen on a busy machine.
+pub(crate) const SLOW_HANDSHAKE: &str = "the time for a connection was over";
+
 /// A TLS server for `localhost` in front of the simulator, and the file with its root certificate.
 pub(crate) struct Terminator {
     pub(crate) url: String,
     pub(crate) root: PathBuf,
+    /// The handshakes that have ended well.
     connections: Arc<AtomicUsize>,
     /// The bytes that clients have sent over TLS.
     received: Arc<AtomicU64>,
@@ -48,11 +52,11 @@ impl Terminator {
         let (counting, measuring) = (Arc::clone(&connections), Arc::clone(&received));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                counting.fetch_add(1, Ordering::SeqCst);
                 let (acceptor, simulator) = (acceptor.clone(), simulator.clone());
-                let measuring = Arc::clone(&measuring);
+                let (counting, measuring) = (Arc::clone(&counting), Arc::clone(&measuring));
                 tokio::spawn(async move {
                     if let Ok(stream) = acceptor.accept(stream).await {
+                        counting.fetch_add(1, Ordering::SeqCst);
                         let plain = TcpStream::connect(simulator.trim_start_matches("http://"))
                             .await
                             .unwrap();
@@ -191,6 +195,31 @@ async fn all_clients_share_one_connector_whatever_their_time_limits_are() {
     }
 }
 
+/// Opens the function's connections as at its start, until one is open: a busy machine may need several tries.
+async fn connect(world: &World, terminator: &Terminator) {
+    for _ in 0..20 {
+        world.connect().await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        if terminator.connections.load(Ordering::SeqCst) > 0 {
+            return;
+        }
+    }
+    panic!("no connection was opened");
+}
+
+/// Sends a code, again if a handshake was too slow.
+async fn send(world: &World, number: &str) -> Answer {
+    loop {
+        let answer = world
+            .post("/otp/send", &json!({ "destinationNumber": number }))
+            .await;
+        let cause = &world.last_line()["cause"];
+        if !cause.as_str().is_some_and(|it| it.contains(SLOW_HANDSHAKE)) {
+            return answer;
+        }
+    }
+}
+
 async fn behind(terminator: &Terminator) -> World {
     let root = terminator.root.to_str().unwrap();
     let endpoint = (crate::with::ENDPOINT, terminator.url.as_str());
@@ -207,15 +236,15 @@ async fn a_connection_of_the_start_carries_no_call_and_is_used_by_the_first_send
         let opened = || terminator.connections.load(Ordering::SeqCst);
         let received = || terminator.received.load(Ordering::SeqCst);
         if connects {
-            world.connect().await;
+            connect(&world, &terminator).await;
             world.connect().await;
         }
         assert_eq!(opened(), usize::from(connects));
         assert_eq!(received(), 0, "a call was made");
         let calls = simulator.inbox().len();
         for sent in 1..=2 {
-            let body = json!({ "destinationNumber": format!("+1425555014{}", 2 * sent + usize::from(connects)) });
-            let answer = world.post("/otp/send", &body).await;
+            let number = format!("+1425555014{}", 2 * sent + usize::from(connects));
+            let answer = send(&world, &number).await;
             assert_eq!(answer.status, 202, "{answer:?} {}", world.log.text());
             assert_eq!(simulator.inbox().len(), calls + sent);
             assert_eq!(opened(), 1);
@@ -252,6 +281,10 @@ impl Layer for Awaiting {
 
 #[tokio::test]
 async fn after_a_silence_the_provider_is_connected_beside_the_steps_of_the_table() {
+    // The silence takes 21 seconds, so only a full run has it.
+    if !simulator::is_full() {
+        return;
+    }
     let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
     let terminator = Terminator::start(simulator.url()).await;
     let (wanted, came) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
@@ -276,23 +309,30 @@ async fn after_a_silence_the_provider_is_connected_beside_the_steps_of_the_table
     let world = World::around(app, simulator);
     let send = async |connections: usize, number: &str| {
         wanted.store(connections, Ordering::SeqCst);
-        let answer = world
-            .post("/otp/send", &json!({ "destinationNumber": number }))
-            .await;
+        let answer = send(&world, number).await;
         assert_eq!(answer.status, 202, "{answer:?}");
         came.load(Ordering::SeqCst)
     };
-    world.connect().await;
+    let opened = || terminator.connections.load(Ordering::SeqCst);
+    connect(&world, &terminator).await;
     // The control: the connection is still good, and no other one is opened.
     assert!(!send(2, "+14255550143").await);
-    assert_eq!(terminator.connections.load(Ordering::SeqCst), 1);
+    assert_eq!(opened(), 1);
 
-    tokio::time::sleep(Duration::from_secs(21)).await;
-    assert!(send(2, "+14255550144").await, "opened only after the steps");
+    // On a busy machine, a handshake can be too slow.
+    let mut is_beside = false;
+    for silence in 4..7 {
+        tokio::time::sleep(Duration::from_secs(21)).await;
+        is_beside = send(opened() + 1, &format!("+1425555014{silence}")).await;
+        if is_beside {
+            break;
+        }
+    }
+    assert!(is_beside, "opened only after the steps");
     // On a busy machine the steps may be done before the handshake. The call then opens a connection of its own.
-    let opened = terminator.connections.load(Ordering::SeqCst);
-    assert!(send(opened, "+14255550145").await);
-    assert_eq!(terminator.connections.load(Ordering::SeqCst), opened);
+    let before = opened();
+    assert!(send(before, "+14255550147").await);
+    assert_eq!(opened(), before);
 }
 
 #[tokio::test]
