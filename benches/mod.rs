@@ -44,12 +44,6 @@ fn ours() -> [Program; 3] {
         command: vec![tool("OTP_E2E_BOOTSTRAP")],
         kinds: kinds(ledger),
         ledger,
-        // One to the provider, two to the table, one to Secrets Manager.
-        connections: match ledger {
-            Ledger::Without => 1,
-            Ledger::With => 3,
-            Ledger::WithSecret => 4,
-        },
         trusts_the_system: false,
     })
 }
@@ -70,7 +64,6 @@ fn references() -> [Program; 3] {
         command,
         kinds,
         ledger: Ledger::Without,
-        connections: 0,
         trusts_the_system: true,
     })
 }

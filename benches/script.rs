@@ -34,9 +34,6 @@ pub(super) struct Program {
     /// The kinds of requests to it that have a row.
     pub(super) kinds: &'static [&'static str],
     pub(super) ledger: Ledger,
-    /// The connections that it opens while it starts. They have to be open within a time limit. If the machine was too
-    /// busy for this, the run counts for nothing.
-    pub(super) connections: u64,
     /// Whether it trusts all roots of the system, as other programs do.
     pub(super) trusts_the_system: bool,
 }
@@ -212,14 +209,6 @@ pub(super) fn run(
         provider,
         secrets,
     };
-    let opened = [table, provider, secrets].map(|counts| counts.full + counts.resumed);
-    let opened: u64 = opened.iter().sum();
-    if opened < program.connections {
-        return Err(format!(
-            "the start opened {opened} of {} connections in its time",
-            program.connections
-        ));
-    }
     let _quota = how
         .memory
         .map(|memory| Quota::limit(environment.id(), memory))
