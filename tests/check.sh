@@ -9,10 +9,10 @@ step "format"
 cargo fmt --all --check
 
 step "lints"
-cargo clippy --workspace --all-targets -- -D warnings
+cargo clippy --profile test --workspace --all-targets -- -D warnings
 
 step "documentation"
-RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
+RUSTDOCFLAGS="-D warnings" cargo doc --profile test --workspace --no-deps --document-private-items --quiet
 
 step "the simulator is not shipped"
 if cargo tree --edges normal --invert simulator --package otp-lambda 2>/dev/null | grep -q 'otp-lambda'; then

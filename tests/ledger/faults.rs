@@ -155,7 +155,7 @@ fn one_in_a_hundred(more: usize) -> impl FnMut(&Request) -> Fault + Send + 'stat
 
 #[tokio::test(start_paused = true)]
 async fn at_one_percent_of_faults_less_than_one_request_in_a_thousand_is_refused() {
-    let people = sized(400, 10_000);
+    let people = sized(400, 5_000);
     let run = Run::of(people, one_in_a_hundred(0)).await;
     assert!(run.refused() * 1000 < people * 3, "{:?}", run.outcomes);
     let sent = run.count("send", "ok");

@@ -473,7 +473,7 @@ async fn no_random_schedule_brings_more_guesses(new: NewStore) {
             && gains.for_one_code <= 5;
         check(within, || format!("{gains:?}"))
     };
-    let seeds = if new().is_memory() { sized(20, 300) } else { 2 };
+    let seeds = if new().is_memory() { sized(20, 150) } else { 2 };
     let mut most = Gains::default();
     let mut schedules = BTreeSet::new();
     for seed in 0..seeds {

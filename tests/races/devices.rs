@@ -288,7 +288,7 @@ async fn days_at_all_doors(store: Store, seed: u64, is_cut: bool) -> Result<(), 
 async fn the_doors_together_keep_to_each_limit(new: NewStore) {
     let mut unseen = 0;
     // On the emulator, the same requests take far longer.
-    let seeds = if new().is_memory() { sized(3, 12) } else { 3 };
+    let seeds = if new().is_memory() { sized(3, 6) } else { 3 };
     for seed in 0..seeds {
         let seed = u64::try_from(seed).unwrap();
         if let Err(found) = days_at_all_doors(new(), seed, true).await {

@@ -118,7 +118,7 @@ fn every_invariant_holds_at_every_step() {
             );
         }
     }
-    let seeds = sized(500, 10_000);
+    let seeds = sized(500, 5_000);
     let sum = run_all(0..seeds, |_| {});
     tell(&sum, started.elapsed().as_secs_f64());
     assert_eq!(sum.seeds, seeds);
@@ -150,7 +150,7 @@ fn every_invariant_holds_and_dynamodb_agrees_with_memory() {
             Ok(report) => sum.merge(&report),
             Err(violation) => panic!("{violation:?}"),
         }
-        if sum.faults.sum() >= sized(40, 2_000) {
+        if sum.faults.sum() >= sized(40, 1_000) {
             break;
         }
     }

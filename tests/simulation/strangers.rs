@@ -511,7 +511,7 @@ fn on_tables(seeds: Range<u64>, refunds_unspent: bool) -> Result<[u64; 3], Strin
 #[test]
 fn a_stranger_sees_the_same_on_a_table() {
     let began = Instant::now();
-    let seeds = sized(100, 2_000);
+    let seeds = sized(100, 1_000);
     let [transcripts, answers, texts] =
         on_tables(0..seeds, false).unwrap_or_else(|difference| panic!("{difference}"));
     println!(
@@ -673,7 +673,7 @@ fn made_up_numbers_are_uniform() {
     // The bounds for nine and for two degrees of freedom. Chance exceeds them one time in a million.
     const DIGITS: f64 = 44.8;
     const COUNTRIES: f64 = 27.6;
-    let names: Vec<String> = (0..sized(5_000, 100_000))
+    let names: Vec<String> = (0..sized(5_000, 50_000))
         .map(|nth| format!("user-{nth}"))
         .collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
