@@ -153,7 +153,7 @@ fn the_service_answers_as_the_model_does_over_dynamodb() {
 
 #[test]
 fn sign_ins_of_the_service_are_those_of_the_model() {
-    let paths = sized(600, 6_000);
+    let paths = sized(600, 15_000);
     let kinds = same_answers("sign-ins, memory", &walk::SIGN_INS, Store::memory, paths);
     has_every_kind(&kinds, Door::SignIn);
 }
