@@ -42,8 +42,10 @@ let language
 let verification
 let isBusy = false
 let waitingForText
-/** The key of the last request that got no response, so that the same request can be repeated safely. */
+/** The key of the last request that the function did not answer, so that the same request can be repeated safely. */
 let unanswered = {}
+/** The length of the code field before the newest input. After a refusal, the next input replaces the whole code. */
+let lengthBefore = 0
 
 // ---- Words
 
@@ -133,10 +135,15 @@ function complain(step, text, field) {
 
 // ---- Requests
 
+/** A key that cannot be guessed. `crypto.randomUUID` exists at secure origins alone. */
+function newKey() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('')
+}
+
 /** Makes one request at a time. Status 0 means that no response came. */
 async function post(operation, fields, button) {
   const request = JSON.stringify([operation, fields])
-  const key = unanswered.request === request ? unanswered.key : crypto.randomUUID()
+  const key = unanswered.request === request ? unanswered.key : newKey()
   isBusy = true
   button.setAttribute('aria-busy', 'true')
   at('news').textContent = words.working
@@ -148,7 +155,8 @@ async function post(operation, fields, button) {
       signal: AbortSignal.timeout(35_000),
     })
     const body = await response.json()
-    unanswered = {}
+    // API Gateway answers without an error code if the function did not. A message may have been sent.
+    unanswered = response.ok || body.code ? {} : { request, key }
     return { ok: response.ok, status: response.status, body }
   } catch {
     unanswered = { request, key }
@@ -174,6 +182,7 @@ function begin(destinationNumber, { referenceId, channel, codeLength, attemptsLe
   at('sent-to').textContent = say(`sent_${channel}`, { number: shown })
   at('verified-number').textContent = sent.destinationNumber
   at('code').value = ''
+  lengthBefore = 0
   at('code').disabled = at('verify').disabled = false
   complain('code', '')
   showAttempts(attemptsLeft)
@@ -237,6 +246,7 @@ async function verify() {
 
 function refuseCode(text, isOver = false) {
   complain('code', text, at('code'))
+  lengthBefore = 0
   if (!isOver) {
     at('code').select()
     return
@@ -295,7 +305,6 @@ function stopReading() {
   waitingForText?.abort()
 }
 
-let lengthBefore = 0
 function readInput() {
   const { length } = at('code').value.replace(/[^\p{L}\p{N}]/gu, '')
   // The whole code at once was pasted or filled in. A person who types can still correct it.
@@ -310,7 +319,6 @@ at('code').inputMode = setting('code-type') === 'numeric' ? 'numeric' : 'text'
 at('code').addEventListener('input', readInput)
 at('number-form').addEventListener('submit', (event) => { event.preventDefault(); send() })
 at('code-form').addEventListener('submit', (event) => { event.preventDefault(); verify() })
-at('other-number').addEventListener('click', startOver)
-at('once-more').addEventListener('click', startOver)
+for (const button of ['other-number', 'once-more']) at(button).addEventListener('click', () => { if (!isBusy) startOver() })
 setInterval(tick, 500)
 document.documentElement.dataset.ready = ''

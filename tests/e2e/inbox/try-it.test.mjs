@@ -271,6 +271,49 @@ describe('the page to try and to copy', { concurrency: 2 }, () => {
     assert.notEqual(keys[1], keys[2])
   })
 
+  test('when API Gateway answers for the function, the same request is tried again', async (t) => {
+    const { desk, page } = await visit(t)
+    const keys = []
+    page.on('request', (request) => {
+      if (request.method() === 'POST') keys.push(request.headers()['idempotency-key'])
+    })
+    await page.route(`${desk.api}/otp/send`, (route) => route.fulfill({ status: 503, json: { message: 'Service Unavailable' } }), { times: 1 })
+    await sendTo(page, '425 555 0142')
+    await complaint(page, english.unexpected)
+    await page.getByRole('button', { name: english.send, exact: true }).click()
+    await codeStep(page)
+    assert.equal(keys.length, 2)
+    assert.equal(keys[0], keys[1])
+  })
+
+  test('while a request is under way, the number cannot be left', async (t) => {
+    const { desk, page } = await visit(t)
+    await page.evaluate(() => {
+      document.addEventListener('otp-verified', ({ detail }) => { window.verified = detail })
+    })
+    await sendTo(page, '425 555 0142')
+    await codeStep(page)
+    let answer
+    const held = new Promise((resolve) => { answer = resolve })
+    await page.route(`${desk.api}/otp/verify`, async (route) => {
+      await held
+      await route.continue()
+    })
+    await enter(page, (await newest(desk)).code)
+    await page.locator('#verify[aria-busy]').waitFor()
+    await page.locator('#other-number').click()
+    answer()
+    await verified(page)
+    assert.equal((await page.evaluate(() => window.verified)).destinationNumber, '+1 425 555 0142')
+  })
+
+  test('on a plain address of the local network, codes are sent too', async (t) => {
+    // Browsers have this function at secure origins alone.
+    const { page } = await visit(t, { script: () => { crypto.randomUUID = undefined } })
+    await sendTo(page, '425 555 0142')
+    await codeStep(page)
+  })
+
   test('a call can be chosen, and later another channel', async (t) => {
     const { desk, page } = await visit(t, { settings: withCalls })
     const choices = page.getByRole('group', { name: english.channel })
@@ -295,7 +338,11 @@ describe('the page to try and to copy', { concurrency: 2 }, () => {
     await sendTo(page, '425 555 0142')
     await codeStep(page)
     const { code } = await newest(desk)
-    await page.evaluate((text) => document.execCommand('insertText', false, text), ` ${code.slice(0, 3)} ${code.slice(3)} `)
+    const paste = (text) => page.evaluate((pasted) => document.execCommand('insertText', false, pasted), text)
+    await paste(wrongGuess(code))
+    await complaint(page, english.errors.invalid_code)
+    // The wrong code is selected, so the next one takes its place.
+    await paste(` ${code.slice(0, 3)} ${code.slice(3)} `)
     await verified(page)
   })
 
