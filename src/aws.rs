@@ -9,6 +9,7 @@ mod connector;
 pub mod dynamodb;
 pub mod end_user_messaging;
 mod https;
+pub mod notify;
 pub mod pinpoint;
 pub mod secrets;
 

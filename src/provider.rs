@@ -96,6 +96,19 @@ pub struct ProviderLimits {
     pub channels: Vec<ChannelLimits>,
     /// Whether a language that a channel lacks is replaced by its closest one. Otherwise such a language is an error.
     pub any_language: bool,
+    /// Whether the brand is a display name that the provider keeps. All messages then have this brand.
+    pub brand_is_display_name: bool,
+    /// The provider's own caps on messages, if all messages fall under them.
+    pub quotas: Option<Quotas>,
+}
+
+/// Caps of the provider on messages. The operator's limits must be at most as high, so that a refusal has a reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quotas {
+    /// The messages to one number in a day.
+    pub a_number_a_day: usize,
+    /// All messages in a day; `None` if there is no cap.
+    pub a_day: Option<u64>,
 }
 
 impl ProviderLimits {

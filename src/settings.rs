@@ -3,6 +3,7 @@
 mod file;
 mod ledger;
 mod metrics;
+mod notify;
 mod provider;
 mod reader;
 mod rules;
@@ -188,7 +189,7 @@ impl Settings {
 impl Reader<'_> {
     fn settings(&mut self) -> Settings {
         let file = self.config_file();
-        let provider = self.provider(&file.texts);
+        let provider = self.provider(&file);
         let limits = provider.current.limits();
         let gate = self.gate();
         let mut rules = self.rules(&limits);

@@ -64,7 +64,7 @@ fi
 
 step "the packaged function beside boto3"
 if [ -n "${OTP_E2E_BOOTSTRAP:-}" ] && [ -n "${OTP_E2E_RIE:-}" ] && [ -n "${OTP_E2E_PYTHON:-}" ]; then
-    cargo test --workspace --test e2e -- --ignored boto3::
+    cargo test --workspace --test e2e -- --ignored boto3:: notify::
 else
     skip "boto3: needs Python, on Linux"
 fi

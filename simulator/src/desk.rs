@@ -18,6 +18,7 @@ use crate::{
     codes::{CodeKey, Codes, IssuedCode, Rules},
     failure::{Failure, Failures, Operation, Queued, Service, Times},
     message::{Channel, Content, Feedback, Message},
+    notify::Notify,
     texts::language_of,
     try_it::Choices,
 };
@@ -94,6 +95,7 @@ struct State {
     choices: Option<Choices>,
     /// `None`: Pinpoint.
     described: Option<Service>,
+    notify: Notify,
 }
 
 impl Desk {
@@ -146,6 +148,13 @@ impl Desk {
             .is_none_or(|known| known.contains(application_id))
     }
 
+    /// Reads or changes the Notify configurations, at the time that the simulator's clock shows.
+    pub(crate) fn notify<T>(&self, work: impl FnOnce(&mut Notify, SystemTime) -> T) -> T {
+        let mut state = self.change();
+        let now = state.clock.now();
+        work(&mut state.notify, now)
+    }
+
     /// Makes a code and puts its message into the inbox.
     pub(crate) fn send(&self, request: SendRequest, message_id: String) {
         let mut state = self.change();
@@ -182,6 +191,15 @@ impl Desk {
             } => {
                 (language, template) = (of, Some(name));
                 Channel::WhatsApp
+            }
+            Content::Notify { message, is_call } => {
+                (voice_id, template) = (message.voice, Some(message.template.to_owned()));
+                language = message.language.to_owned();
+                if is_call {
+                    Channel::Voice
+                } else {
+                    Channel::Sms
+                }
             }
         };
         state.messages.push(Message {

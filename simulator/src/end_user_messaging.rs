@@ -15,6 +15,7 @@ use crate::{
     desk::{Desk, SendRequest},
     failure::{Failure, Operation, Service},
     message::{Content, PLACEHOLDER},
+    notify::{Asked, Refused, is_notify_configuration},
     wire::{
         Call, CallInput, Fields, InvalidField, Refusal, WireResponse, answer, is_e164, random_id,
     },
@@ -114,18 +115,27 @@ fn send(desk: &Desk, input: &CallInput<'_>) -> Result<Value, Refusal> {
         rules,
         template,
     } = parse(input.body).map_err(invalid)?;
-    let content = match template {
-        Template::Inline(content) => content,
-        // The simulator has neither.
-        Template::Managed(id) => return Err(not_found("notify-template", id)),
-        Template::OfConfiguration(id) => return Err(not_found("notify-code-configuration", id)),
-    };
     if let Some(refusal) = input
         .failure
         .and_then(|failure| undeliverable(failure, &key.to))
     {
         return Err(refusal);
     }
+    let content = match template {
+        Template::Inline(content) => content,
+        // The simulator has neither.
+        Template::Managed(id) => return Err(not_found("notify-template", id)),
+        Template::OfConfiguration(id) => return Err(not_found("notify-code-configuration", id)),
+        Template::Notify(asked) => {
+            let message = desk
+                .notify(|notify, now| notify.send(asked, now))
+                .map_err(refused_by_notify)?;
+            Content::Notify {
+                message,
+                is_call: asked.channel == "VOICE",
+            }
+        }
+    };
     let request = SendRequest {
         key,
         from: from.to_owned(),
@@ -177,6 +187,7 @@ enum Template<'a> {
     /// One of AWS's own templates.
     Managed(&'a str),
     OfConfiguration(&'a str),
+    Notify(Asked<'a>),
 }
 
 fn parse(body: &Value) -> Result<Parsed<'_>, InvalidField> {
@@ -211,8 +222,24 @@ fn parse(body: &Value) -> Result<Parsed<'_>, InvalidField> {
         "WHATSAPP" => chat(&parameters.inside("whatsApp")?)?,
         _ => return Err(fields.invalid("channel", "must be TEXT, VOICE or WHATSAPP.")),
     };
-    let managed = managed(&parameters.inside("notify")?)?.filter(|_| channel != "WHATSAPP");
+    let notify = parameters.inside("notify")?;
+    let managed = managed(&notify)?.filter(|_| channel != "WHATSAPP");
+    let is_notify = is_notify_configuration(from);
+    if is_notify && channel == "WHATSAPP" {
+        return Err(fields.invalid(
+            "channel",
+            "must be TEXT or VOICE for a notify configuration.",
+        ));
+    }
     let template = match (configuration, content, managed) {
+        // The route follows from the sender, and other parameters are ignored.
+        (None, ..) if is_notify => Template::Notify(Asked {
+            from,
+            to,
+            channel,
+            template: managed,
+            voice: notify.optional("voiceId")?,
+        }),
         (Some(configuration), ..) => Template::OfConfiguration(configuration),
         (_, Some(content), _) => Template::Inline(content),
         (.., Some(managed)) => Template::Managed(managed),
@@ -368,6 +395,30 @@ fn undeliverable(failure: &Failure, to: &str) -> Option<Refusal> {
         ),
         _ => return None,
     })
+}
+
+fn refused_by_notify(refused: Refused) -> Refusal {
+    match refused {
+        Refused::NotFound(kind, id) => not_found(kind, &id),
+        Refused::Invalid(_, why) => {
+            Refusal::modelled(StatusCode::BAD_REQUEST, "ValidationException", why)
+        }
+        Refused::NotActive(status) => Refusal::modelled(
+            StatusCode::CONFLICT,
+            "ConflictException",
+            format!("The notify configuration is not active: its status is {status}."),
+        ),
+        Refused::Quota(_, why) => Refusal::modelled(
+            StatusCode::BAD_REQUEST,
+            "ServiceQuotaExceededException",
+            why,
+        ),
+        Refused::TooFast => Refusal::modelled(
+            StatusCode::TOO_MANY_REQUESTS,
+            "ThrottlingException",
+            "Rate exceeded",
+        ),
+    }
 }
 
 fn invalid(invalid_field: InvalidField) -> Refusal {

@@ -24,6 +24,7 @@
 //! | `POST /v1/notify-code-verifications/send` | `SendNotifyCodeVerification` |
 //! | `POST /v1/notify-code-verifications/validate` | `ValidateNotifyCodeVerification` |
 //! | `POST /`, `x-amz-target: PinpointSMSVoiceV2.PutMessageFeedback` | `PutMessageFeedback` |
+//! | `POST /`, `x-amz-target: PinpointSMSVoiceV2.…` | the operations of Notify configurations, without their sends |
 //! | `GET /` | the inbox page |
 //! | `GET /inbox`, `GET /inbox?to=+14255550142` | `{"messages": […]}`, the newest first |
 //! | `GET /inbox/updates` | the state of the page as server-sent events, after every change |
@@ -35,7 +36,8 @@
 //!   `end-user-messaging`, `sms-voice`). The signature is **not** verified, so any credentials will
 //!   do.
 //! - Every application ID exists, unless [`Simulator::know_only_applications`] restricts them. The simulated End User
-//!   Messaging has no configuration and no managed template, so every send must carry its own template.
+//!   Messaging has no code configuration, so every send must carry its own template, or come from a Notify
+//!   configuration.
 //! - Where AWS does not document what a service does, the simulator does this:
 //!   - Both services: a second send under the same reference replaces the first code. A right code
 //!     is accepted once, and only with the same capital and small letters. A guess under an unknown
@@ -125,6 +127,8 @@ mod free_port;
 mod inbox;
 mod memory;
 mod message;
+mod notify;
+mod notify_api;
 mod pinpoint;
 mod requests;
 mod scenarios;

@@ -22,6 +22,7 @@ use crate::{
     Access, Call, Choices, MemoryLedger, Service, Simulator,
     front::{Front, HandlerError, Rules},
     lines::Lines,
+    notify::is_notify_configuration,
     options::of_the_desk,
     simulated_config,
 };
@@ -68,6 +69,14 @@ impl Options {
         self.settings
             .get("API_AUTH")
             .is_some_and(|auth| auth == "none")
+    }
+
+    /// Whether messages are sent by a Notify configuration, if the person names no others.
+    #[must_use]
+    pub(crate) fn has_notify(&self) -> bool {
+        self.settings
+            .get("ORIGINATION_IDENTITY")
+            .is_some_and(|identity| is_notify_configuration(identity))
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use crate::{clock::serialize_rfc3339, failure::Service, ssml, texts};
+use crate::{clock::serialize_rfc3339, failure::Service, notify::Accepted, ssml, texts};
 
 /// An SMS, a call or a WhatsApp message. `Debug` and JSON show the number and the code. Showing them does no harm here,
 /// because no real message was sent.
@@ -31,7 +31,7 @@ pub struct Message {
     pub reference_id: String,
     /// The voice of a call, if the caller chose one.
     pub voice_id: Option<String>,
-    /// The template name of a WhatsApp message.
+    /// The template name of a WhatsApp message, or the template ID of a message by a Notify configuration.
     pub template: Option<String>,
     /// By the simulator's clock.
     #[serde(serialize_with = "serialize_rfc3339")]
@@ -96,6 +96,11 @@ pub(crate) enum Content {
         template: String,
         language: String,
     },
+    /// A message by a Notify configuration. The code replaces every [`PLACEHOLDER`] in the text.
+    Notify {
+        message: Accepted,
+        is_call: bool,
+    },
 }
 
 pub(crate) const PLACEHOLDER: &str = "{{code}}";
@@ -112,6 +117,15 @@ impl Content {
                 ..
             } => Some(template.replace(PLACEHOLDER, code)),
             Self::Call { template, .. } => ssml::spoken_words(&template.replace(PLACEHOLDER, code)),
+            // A call says the characters of a code one by one.
+            Self::Notify {
+                message,
+                is_call: true,
+            } => {
+                let spelled: Vec<_> = code.chars().map(String::from).collect();
+                Some(message.text.replace(PLACEHOLDER, &spelled.join(" ")))
+            }
+            Self::Notify { message, .. } => Some(message.text.replace(PLACEHOLDER, code)),
             Self::WhatsApp { .. } => Some(format!("{code} is your verification code.")),
         }
     }

@@ -23,6 +23,9 @@ const OF_THE_DESK: [&str; 5] = [
     "OPERATOR_ALIASES",
 ];
 
+/// The templates of Notify configurations that the desk uses.
+const NOTIFY_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/notify.json");
+
 pub const USAGE: &str = "usage: simulator [--port N] [--api-port N] [--set NAME[=VALUE]] [--settings FILE] [--phone-only] [--invoke FILE]
 
   --port N            where the phone and the simulated providers listen (6870)
@@ -263,8 +266,15 @@ fn unknown(name: &str) -> String {
 pub(crate) fn of_the_desk(options: &Options, name: &str) -> Option<&'static str> {
     let is_pinpoint = options.provider == PINPOINT;
     let is_open = options.is_open();
+    let has_notify = !is_pinpoint && options.has_notify();
     Some(match name {
         "PINPOINT_APPLICATION_ID" if is_pinpoint => "desk",
+        // A Notify configuration sends no message by WhatsApp, and needs a list of countries and limits.
+        "CHANNELS" if has_notify => "sms,voice",
+        "CONFIG_FILE" if has_notify => NOTIFY_FILE,
+        "ALLOWED_COUNTRIES" if has_notify => "CA,DE,ES,FR,GB,US",
+        "SEND_LIMITS" if has_notify => "1/30s,2/90s,3/10m,10/24h",
+        "WHATSAPP_TEMPLATE" | "BUDGETS" if has_notify => return None,
         // All channels of End User Messaging are on, so that people can try them.
         "CHANNELS" if !is_pinpoint => "sms,voice,whatsapp",
         "WHATSAPP_TEMPLATE" if !is_pinpoint => "verification_code",

@@ -1,12 +1,12 @@
-//! The protocol of `PutMessageFeedback`, of Amazon Pinpoint SMS Voice V2.
+//! The protocol of Amazon Pinpoint SMS Voice V2: `PutMessageFeedback`, and the operations of Notify configurations.
 
 use std::sync::Arc;
 
 use axum::{
     Router,
-    body::Body,
+    body::{Body, to_bytes},
     extract::{Request, State},
-    http::{Method, Response, StatusCode, header},
+    http::{HeaderMap, Method, Response, StatusCode, header},
     response::IntoResponse,
     routing::post,
 };
@@ -16,10 +16,16 @@ use crate::{
     desk::Desk,
     failure::{Failure, Operation, Service},
     message::Feedback,
-    wire::{Call, CallInput, Fields, InvalidField, Refusal, WireResponse, answer, random_id},
+    notify_api,
+    wire::{
+        Call, CallInput, Fields, InvalidField, Refusal, WireResponse, answer,
+        check_signature_scope, random_id,
+    },
 };
 
 const CONTENT_TYPE: &str = "application/x-amz-json-1.0";
+
+const LARGEST_BODY: usize = 1024 * 1024;
 
 pub(crate) fn routes() -> Router<Arc<Desk>> {
     Router::new().route("/", post(operation))
@@ -39,12 +45,18 @@ async fn operation(State(desk): State<Arc<Desk>>, request: Request) -> Response<
     }) {
         return answer(&desk, FeedbackCall, request).await;
     }
-    let unknown = Refusal::gateway(
-        StatusCode::BAD_REQUEST,
-        "UnknownOperationException",
-        "Unknown operation",
-    );
-    let (status, _, body) = FeedbackCall::refused(unknown, "");
+    let (head, body) = request.into_parts();
+    let outcome = match to_bytes(body, LARGEST_BODY).await {
+        Ok(body) => manage(&desk, &head.headers, &body),
+        Err(_) => Err(Refusal::entity_too_large()),
+    };
+    let (status, body) = match outcome {
+        Ok(body) => (StatusCode::OK, body.to_string()),
+        Err(refusal) => {
+            let (status, _, body) = FeedbackCall::refused(refusal, "");
+            (status, body)
+        }
+    };
     (
         status,
         [(header::CONTENT_TYPE, CONTENT_TYPE)],
@@ -52,6 +64,24 @@ async fn operation(State(desk): State<Arc<Desk>>, request: Request) -> Response<
         body,
     )
         .into_response()
+}
+
+/// Carries out an operation of Notify configurations.
+fn manage(desk: &Arc<Desk>, headers: &HeaderMap, body: &[u8]) -> Result<Value, Refusal> {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let operation = header("x-amz-target")
+        .and_then(|target| target.strip_prefix("PinpointSMSVoiceV2."))
+        .filter(|_| header("content-type") == Some(CONTENT_TYPE))
+        .and_then(notify_api::operation)
+        .ok_or_else(|| {
+            Refusal::gateway(
+                StatusCode::BAD_REQUEST,
+                "UnknownOperationException",
+                "Unknown operation",
+            )
+        })?;
+    check_signature_scope(headers, FeedbackCall::SIGNING_NAME)?;
+    operation(desk, &serde_json::from_slice(body).unwrap_or_default())
 }
 
 struct FeedbackCall;

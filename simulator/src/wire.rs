@@ -253,7 +253,10 @@ fn damage<C: Call>(answer: &Value, failure: Option<&Failure>) -> Result<String, 
 
 /// Checks that there is a Signature Version 4 for this service. The signature itself is not verified: the simulator
 /// does not know the secret key.
-fn check_signature_scope(headers: &HeaderMap, signing_name: &str) -> Result<(), Refusal> {
+pub(crate) fn check_signature_scope(
+    headers: &HeaderMap,
+    signing_name: &str,
+) -> Result<(), Refusal> {
     let authorization = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())

@@ -114,6 +114,69 @@ fn the_two_printed_commands_work_when_pasted() {
     );
 }
 
+/// Each Notify configuration of the desk sends, or shows a refusal of AWS.
+#[test]
+fn a_notify_configuration_sends_on_the_desk_or_is_refused() {
+    for (identity, channel, says) in [
+        ("nc-desk-basic", "sms", r#""status":"pending""#),
+        ("nc-desk-basic", "voice", r#""channel":"voice""#),
+        (
+            "arn:aws:sms-voice:us-east-1:000000000000:notify-configuration/nc-desk-advanced",
+            "sms",
+            r#""status":"pending""#,
+        ),
+        (
+            "nc-desk-unknown",
+            "sms",
+            "does not know the Notify configuration",
+        ),
+        ("nc-desk-pending", "sms", "must have the status ACTIVE"),
+        ("nc-desk-rejected", "sms", "must have the status ACTIVE"),
+        ("nc-desk-unverified", "sms", "must have the status ACTIVE"),
+        (
+            "nc-desk-texts-only",
+            "voice",
+            "must have the channel and the country",
+        ),
+        (
+            "nc-desk-calls-only",
+            "sms",
+            "must have the channel and the country",
+        ),
+        (
+            "nc-desk-canada-only",
+            "sms",
+            "must have the channel and the country",
+        ),
+    ] {
+        let desk = Desk::start(&[
+            "--port",
+            &free_port().to_string(),
+            "--api-port",
+            &free_port().to_string(),
+            "--provider",
+            "end-user-messaging",
+            "--set",
+            &format!("ORIGINATION_IDENTITY={identity}"),
+        ]);
+        let screen = desk.until("Below is the log");
+        let curl = screen
+            .iter()
+            .find(|line| line.trim_start().starts_with("curl"))
+            .expect("a command to send");
+        let curl = curl.replace("0142\"", &format!("0142\",\"channel\":\"{channel}\""));
+        let said = paste(&curl, "");
+        assert!(said.contains(says), "{identity}: {said}");
+        if said.contains("pending") {
+            // AWS sends a message a second in the basic tier, and our own limits are the next to refuse.
+            let other = paste(&curl.replace("0142", "0143"), "");
+            let is_fast = other.contains("1 message a second");
+            assert_eq!(is_fast, !identity.contains("advanced"), "{other}");
+        }
+        assert_eq!(desk.stop("-INT"), (Some(0), "Stopped.".to_owned()));
+    }
+}
+
 /// The README shows the usual ports.
 #[test]
 fn the_readme_shows_what_the_desk_prints() {

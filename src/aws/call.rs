@@ -227,13 +227,17 @@ impl Exception {
     fn usual(&self) -> Error {
         match self.status {
             429 => throttled(),
-            400..500 => Error::new(
-                ErrorCode::ProviderRejected,
-                "The provider refused the request as it is; sending it again will not help.",
-            ),
+            400..500 => rejected(),
             _ => unavailable(),
         }
     }
+}
+
+pub(super) fn rejected() -> Error {
+    Error::new(
+        ErrorCode::ProviderRejected,
+        "The provider refused the request as it is; sending it again will not help.",
+    )
 }
 
 fn unavailable() -> Error {

@@ -1,9 +1,10 @@
 //! AWS End User Messaging: `SendNotifyCodeVerification`, `ValidateNotifyCodeVerification`, and `PutMessageFeedback`.
 
 use super::call::{
-    Exception, LastUse, NOT_SET_UP, opted_out, speaks_of_opt_out, throttled, time_limits,
+    Exception, LastUse, NOT_SET_UP, opted_out, rejected, speaks_of_opt_out, throttled, time_limits,
     undeliverable, within,
 };
+use super::notify::{LONGEST_DISPLAY_NAME, Notify, is_notify_configuration};
 use super::{cause, only_connecting, with_time_limits};
 use crate::error::{Error, ErrorCode};
 use crate::language::Tag;
@@ -20,8 +21,9 @@ use aws_config::SdkConfig;
 use aws_sdk_endusermessaging::Client;
 use aws_sdk_endusermessaging::operation::RequestId;
 use aws_sdk_endusermessaging::types::{
-    ChannelParameters, CodeConfigurationParameters, CodeType, NotifyChannel, TextParameters,
-    VerificationStatus, VoiceMessageBodyTextType, VoiceParameters, WhatsAppParameters,
+    ChannelParameters, CodeConfigurationParameters, CodeType, NotifyChannel, NotifyParameters,
+    TextParameters, VerificationStatus, VoiceMessageBodyTextType, VoiceParameters,
+    WhatsAppParameters,
 };
 use aws_sdk_pinpointsmsvoicev2::types::MessageFeedbackStatus;
 use std::sync::OnceLock;
@@ -45,6 +47,7 @@ pub struct Options {
     pub configuration_set: Option<String>,
     /// Whether to tell AWS that a code came back.
     pub feedback: bool,
+    pub notify: Notify,
 }
 
 /// End User Messaging's code verification in one account.
@@ -61,11 +64,16 @@ pub struct EndUserMessaging {
 /// The ranges of the service, with the channels and languages that these options allow.
 #[must_use]
 pub fn limits(options: &Options) -> ProviderLimits {
-    let languages = |channel| match channel {
+    let own_languages = |channel| match channel {
         Channel::Sms => options.texts.sms_languages().map(Tag::from).collect(),
         Channel::Voice => options.texts.voice_languages().map(Tag::from).collect(),
         Channel::WhatsApp => options.whatsapp_languages.clone(),
     };
+    let languages = |channel| {
+        let of_templates = options.notify.languages(channel);
+        of_templates.unwrap_or_else(|| own_languages(channel))
+    };
+    let has_notify = !options.notify.configurations.is_empty();
     ProviderLimits {
         code: CodeShape {
             length: 4..=8,
@@ -73,10 +81,10 @@ pub fn limits(options: &Options) -> ProviderLimits {
         },
         validity_minutes: 1..=60,
         allowed_attempts: 1..=5,
-        // In End User Messaging, AWS does not limit the length of the brand. This program applies the limit of
+        // For this program's own texts, AWS does not limit the length of the brand. This program applies the limit of
         // Pinpoint, so that an operator can change the provider without changing other settings. With this limit, every
         // built-in text also fits into one SMS segment.
-        brand_name: 1..=20,
+        brand_name: 1..=if has_notify { LONGEST_DISPLAY_NAME } else { 20 },
         channels: options
             .channels
             .iter()
@@ -86,6 +94,8 @@ pub fn limits(options: &Options) -> ProviderLimits {
             })
             .collect(),
         any_language: true,
+        brand_is_display_name: has_notify,
+        quotas: options.notify.quotas(),
     }
 }
 
@@ -118,6 +128,15 @@ impl EndUserMessaging {
     /// The content of the message. Only the code is filled in by AWS.
     fn parameters(&self, message: &Message<'_>) -> Result<ChannelParameters, Error> {
         let parameters = ChannelParameters::builder();
+        if is_notify_configuration(message.origination_identity) {
+            let template = self
+                .options
+                .notify
+                .template(message.channel, message.language)
+                .ok_or_else(no_text)?;
+            let template = NotifyParameters::builder().notify_template_id(template);
+            return Ok(parameters.notify(template.build()).build());
+        }
         let parameters = match message.channel {
             Channel::Sms => {
                 let text = self.sms(message).ok_or_else(no_text)?;
@@ -170,6 +189,8 @@ impl Provider for EndUserMessaging {
 
     fn segments(&self, message: &Message<'_>) -> u64 {
         let text = match message.channel {
+            // The texts of AWS's templates are not known here.
+            Channel::Sms if is_notify_configuration(message.origination_identity) => None,
             Channel::Sms => self.sms(message),
             Channel::Voice | Channel::WhatsApp => None,
         };
@@ -222,9 +243,14 @@ impl Provider for EndUserMessaging {
             .set_configuration_set_name(self.options.configuration_set.clone())
             .reference_id(message.reference.expose())
             .send();
+        let sends_for = if is_notify_configuration(message.origination_identity) {
+            of_notify
+        } else {
+            of_send
+        };
         let output = within(time_limit, &redact, &self.last_use, call)
             .await
-            .map_err(|failure| failure.of_send(|exception| of_exception(exception, true)))?;
+            .map_err(|failure| failure.of_send(sends_for))?;
         let request_id = output.request_id().map(str::to_owned);
         // The SDK returns an empty string if the response lacks this required member.
         let message_id = Some(output.message_id().to_owned()).filter(|id| !id.is_empty());
@@ -283,7 +309,7 @@ impl Provider for EndUserMessaging {
                     request_id: failure.request_id(),
                 })
             }
-            Err(failure) => Err(failure.of_verify(|exception| of_exception(exception, false))),
+            Err(failure) => Err(failure.of_verify(of_exception)),
         }
     }
 
@@ -317,43 +343,91 @@ fn no_text() -> Error {
     )
 }
 
-/// The error of an exception that means something special at End User Messaging. Only the text of the exception says
-/// why a send was refused.
-fn of_exception(exception: &Exception, is_send: bool) -> Option<Error> {
-    let text = exception.text.to_ascii_lowercase();
+/// The error of an exception that means something special at End User Messaging.
+fn of_exception(exception: &Exception) -> Option<Error> {
     match exception.status {
-        403 => Some(Error::new(
-            ErrorCode::Misconfigured,
-            NOT_SET_UP,
-        )
-        .with_advice(
+        403 => Some(not_set_up(
             "Operator: AWS End User Messaging refused this function's credentials. Look at the function's role \
              (end-user-messaging:SendNotifyCodeVerification and ValidateNotifyCodeVerification, and sms-voice actions \
              on the origination identity), and at the region.",
         )),
-        404 => Some(Error::new(
-            ErrorCode::Misconfigured,
-            NOT_SET_UP,
-        )
-        .with_advice(
+        404 => Some(not_set_up(
             "Operator: AWS End User Messaging does not know something that the request names. Look at \
              ORIGINATION_IDENTITY, ORIGINATION_IDENTITIES, CONFIGURATION_SET, WHATSAPP_TEMPLATE and the region.",
         )),
-        _ if exception.name == "ServiceQuotaExceededException" => Some(
-            Error::new(
-                ErrorCode::ProviderThrottled,
-                "The quota at the provider is used up.",
-            )
-            .with_advice(
-                "Operator: look at the spending limit and the quotas of AWS End User Messaging.",
-            )
-            .with_retry_after(Duration::from_mins(1)),
-        ),
+        _ if exception.name == "ServiceQuotaExceededException" => Some(quota_used_up(
+            "Operator: look at the spending limit and the quotas of AWS End User Messaging.",
+        )),
         _ if exception.name == "ThrottlingException" => Some(throttled()),
-        400..500 if is_send && speaks_of_opt_out(&text) => Some(opted_out()),
-        400..500 if is_send && ["landline", "unreachable", "invalid phone number"].iter().any(|words| text.contains(words)) => {
+        _ => None,
+    }
+}
+
+/// As [`of_exception`], for a send. Only the text of the exception says why a send was refused.
+fn of_send(exception: &Exception) -> Option<Error> {
+    of_exception(exception).or_else(|| of_number(exception))
+}
+
+/// As [`of_send`], for a send by a Notify configuration.
+fn of_notify(exception: &Exception) -> Option<Error> {
+    match (exception.status, exception.name.as_str()) {
+        (403, _) => Some(not_set_up(
+            "Operator: AWS End User Messaging refused this function's credentials or your account. Look at the function's \
+             role (end-user-messaging:SendNotifyCodeVerification, and sms-voice:SendNotifyTextMessage or \
+             SendNotifyVoiceMessage on the Notify configuration). `make notify` says whether AWS lets your account use \
+             Notify.",
+        )),
+        (404, _) => Some(not_set_up(
+            "Operator: AWS End User Messaging does not know the Notify configuration, the template or the configuration \
+             set. Look at ORIGINATION_IDENTITY, ORIGINATION_IDENTITIES, `notify` in CONFIG_FILE, CONFIGURATION_SET and \
+             the region. `make notify` lists what there is.",
+        )),
+        (_, "ServiceQuotaExceededException") => Some(quota_used_up(
+            "Operator: a Notify configuration of the basic tier sends 200 messages a day, and each tier 10 a day to one \
+             number. Look also at the monthly spending limit of Notify.",
+        )),
+        (_, "ThrottlingException") => Some(throttled().with_advice(
+            "Operator: a Notify configuration of the basic tier sends 1 message a second.",
+        )),
+        _ => of_number(exception).or_else(|| match exception.status {
+            409 => Some(not_set_up(
+                "Operator: the Notify configuration cannot send now. It must have the status ACTIVE: `make notify` shows \
+                 its status, and the reason if AWS has rejected it.",
+            )),
+            400 => Some(rejected().with_advice(
+                "Operator: the Notify configuration or the template does not allow this message. Both must have the \
+                 channel and the country, and the template must be for the tier: `make notify` lists them.",
+            )),
+            _ => None,
+        }),
+    }
+}
+
+/// The error of a number that gets no messages.
+fn of_number(exception: &Exception) -> Option<Error> {
+    let text = exception.text.to_ascii_lowercase();
+    match exception.status {
+        400..500 if speaks_of_opt_out(&text) => Some(opted_out()),
+        400..500
+            if ["landline", "unreachable", "invalid phone number"]
+                .iter()
+                .any(|words| text.contains(words)) =>
+        {
             Some(undeliverable())
         }
         _ => None,
     }
+}
+
+fn not_set_up(advice: &'static str) -> Error {
+    Error::new(ErrorCode::Misconfigured, NOT_SET_UP).with_advice(advice)
+}
+
+fn quota_used_up(advice: &'static str) -> Error {
+    Error::new(
+        ErrorCode::ProviderThrottled,
+        "The quota at the provider is used up.",
+    )
+    .with_advice(advice)
+    .with_retry_after(Duration::from_mins(1))
 }

@@ -48,6 +48,8 @@ pub fn limits() -> ProviderLimits {
             languages: LANGUAGES.map(Into::into).to_vec(),
         }],
         any_language: false,
+        brand_is_display_name: false,
+        quotas: None,
     }
 }
 

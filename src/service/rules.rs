@@ -68,6 +68,25 @@ pub struct OriginationFor {
 }
 
 impl Origination {
+    pub fn all(&self) -> impl Iterator<Item = &str> {
+        let others = self.others.iter().map(|other| other.identity.as_str());
+        others.chain([self.default.as_str()])
+    }
+
+    /// The identities that may send by `channel`.
+    pub fn of_channel(&self, channel: Channel) -> impl Iterator<Item = &str> {
+        // An entry for the whole channel takes the place of the entries for countries, and of the default.
+        let is_whole =
+            |other: &OriginationFor| other.country.is_none() && other.channel == Some(channel);
+        let has_whole = self.others.iter().any(is_whole);
+        let others = self.others.iter().filter(move |other| match other.channel {
+            Some(own) => own == channel,
+            None => !has_whole,
+        });
+        let default = (!has_whole).then_some(self.default.as_str());
+        others.map(|other| other.identity.as_str()).chain(default)
+    }
+
     /// The origination identity for messages to `country` by `channel`. An entry for the channel takes precedence over
     /// an entry for the country, because the country's entry may be a sender ID, which cannot make a call.
     #[must_use]

@@ -1,5 +1,6 @@
 //! The packaged file, for settings that are too long for environment variables.
 
+use super::notify::NotifyFile;
 use super::reader::Reader;
 use crate::json::Entries;
 use crate::phone::Country;
@@ -21,6 +22,7 @@ pub(super) struct ConfigFile {
     /// The operator's own texts by language. They take the place of the built-in ones.
     #[serde(deserialize_with = "read_texts")]
     pub(super) texts: BTreeMap<String, OwnTexts>,
+    pub(super) notify: Option<NotifyFile>,
     // The lists: see `take_lists`.
     allowed_countries: Vec<String>,
     brand_names: Vec<String>,

@@ -113,9 +113,10 @@ impl Reader<'_> {
             prefix_limits: self.rates("PREFIX_LIMITS", Vec::new(), Rate::parse_list),
             source_limits: self.rates("SOURCE_LIMITS", Vec::new(), Rate::parse_list),
             network_limits: self.rates("SOURCE_NETWORK_LIMITS", Vec::new(), Rate::parse_list),
-            budgets: self.budgets(countries, file.prices.unwrap_or_default()),
+            budgets: self.budgets(countries, limits, file.prices.unwrap_or_default()),
             test_numbers: self.test_numbers(codes),
         };
+        self.check_sends_a_day(&policy.send_limits, limits.quotas);
         self.check_share(&policy);
         if !self.file_is_unread {
             self.check_prices(&policy.budgets, countries, limits);
@@ -235,11 +236,17 @@ impl Reader<'_> {
         })
     }
 
-    fn budgets(&mut self, countries: &AllowedCountries, prices: Prices) -> Budgets {
-        let all = self.parsed("BUDGETS", Vec::new(), |text| {
-            Budget::parse_list(text).map_err(|why| {
-                format!("must be budgets such as `500/1h,2000/24h` or `100USD/24h`: {why}.")
-            })
+    fn budgets(
+        &mut self,
+        countries: &AllowedCountries,
+        limits: &ProviderLimits,
+        prices: Prices,
+    ) -> Budgets {
+        let text = self.budgets_text(limits.quotas);
+        let all = Budget::parse_list(&text).unwrap_or_else(|why| {
+            let what = format!("must be budgets such as `500/1h,2000/24h` or `100USD/24h`: {why}.");
+            self.report("BUDGETS", &what);
+            Vec::new()
         });
         let mut by_country = BTreeMap::new();
         let mut other_countries = Vec::new();

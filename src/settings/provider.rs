@@ -1,8 +1,10 @@
 //! The settings of the current provider, and of the previous one during a change of provider.
 
+use super::file::ConfigFile;
 use super::reader::Reader;
 use crate::aws::SdkConfig;
 use crate::aws::end_user_messaging::{self, EndUserMessaging};
+use crate::aws::notify::Notify;
 use crate::aws::pinpoint::{self, Pinpoint};
 use crate::language::{self, Tag};
 use crate::otp::{CodeCharacters, CodeShape};
@@ -58,7 +60,7 @@ pub enum OneProvider {
     Pinpoint {
         application_id: String,
     },
-    EndUserMessaging(end_user_messaging::Options),
+    EndUserMessaging(Box<end_user_messaging::Options>),
 }
 
 impl OneProvider {
@@ -77,11 +79,14 @@ impl OneProvider {
         code_length: u8,
     ) -> BTreeMap<(&'a str, usize), Vec<&'a str>> {
         match self {
-            Self::EndUserMessaging(options) if options.channels.contains(&Channel::Sms) => {
+            Self::EndUserMessaging(options)
+                if options.channels.contains(&Channel::Sms)
+                    && !options.notify.only.contains(&Channel::Sms) =>
+            {
                 let brands = brands.all().into_iter();
                 options.texts.long_ones(brands, code_length)
             }
-            // Pinpoint writes its own texts, and calls and WhatsApp messages have no segments.
+            // Pinpoint and Notify configurations have AWS's texts, and calls and WhatsApp messages have no segments.
             Self::Pinpoint { .. } | Self::EndUserMessaging(_) => BTreeMap::new(),
         }
     }
@@ -89,7 +94,7 @@ impl OneProvider {
     fn connect(self, config: &SdkConfig) -> Box<dyn Provider> {
         match self {
             Self::Pinpoint { application_id } => Box::new(Pinpoint::new(config, application_id)),
-            Self::EndUserMessaging(options) => Box::new(EndUserMessaging::new(config, options)),
+            Self::EndUserMessaging(options) => Box::new(EndUserMessaging::new(config, *options)),
         }
     }
 }
@@ -109,15 +114,18 @@ const ONLY_WITH_END_USER_MESSAGING: &[&str] = &[
 ];
 
 impl Reader<'_> {
-    /// Reads the settings of both providers. `own_texts` are those of the packaged file.
-    pub(super) fn provider(&mut self, own_texts: &BTreeMap<String, OwnTexts>) -> ProviderSettings {
+    /// Reads the settings of both providers.
+    pub(super) fn provider(&mut self, file: &ConfigFile) -> ProviderSettings {
         const CURRENT: &str = "OTP_PROVIDER";
         const PREVIOUS: &str = "OTP_PREVIOUS_PROVIDER";
         let current = self.text(CURRENT).unwrap_or_default();
         let previous = self.raw(PREVIOUS);
         let is_used = |name| current == name || previous.as_deref() == Some(name);
         if !is_used(end_user_messaging::NAME) {
-            self.refuse_settings_of_end_user_messaging(own_texts);
+            self.refuse_settings_of_end_user_messaging(&file.texts);
+        }
+        if current == pinpoint::NAME {
+            self.refuse_notify(file.notify.as_ref());
         }
         if previous.as_ref() == Some(&current) {
             self.report(
@@ -126,8 +134,8 @@ impl Reader<'_> {
             );
         }
         ProviderSettings {
-            current: self.one_provider(CURRENT, &current, own_texts),
-            previous: previous.map(|name| self.one_provider(PREVIOUS, &name, own_texts)),
+            current: self.one_provider(CURRENT, &current, file, true),
+            previous: previous.map(|name| self.one_provider(PREVIOUS, &name, file, false)),
         }
     }
 
@@ -150,16 +158,17 @@ impl Reader<'_> {
         &mut self,
         setting: &'static str,
         name: &str,
-        own_texts: &BTreeMap<String, OwnTexts>,
+        file: &ConfigFile,
+        sends: bool,
     ) -> OneProvider {
         match name {
             pinpoint::NAME => self.pinpoint(),
-            end_user_messaging::NAME => self.end_user_messaging(own_texts),
+            end_user_messaging::NAME => self.end_user_messaging(file, sends),
             _ => {
                 self.report(setting, "must be `pinpoint` or `end-user-messaging`.");
                 // The name of the provider is wrong, so this value is a placeholder. End User Messaging has the wider
                 // limits of the two providers. So with this placeholder, other settings cause no further problems.
-                OneProvider::EndUserMessaging(end_user_messaging::Options {
+                OneProvider::EndUserMessaging(Box::new(end_user_messaging::Options {
                     code_characters: CodeCharacters::LettersAndDigits,
                     channels: vec![Channel::Sms],
                     texts: Texts::default(),
@@ -167,7 +176,8 @@ impl Reader<'_> {
                     whatsapp_languages: Vec::new(),
                     configuration_set: None,
                     feedback: false,
-                })
+                    notify: Notify::default(),
+                }))
             }
         }
     }
@@ -188,8 +198,15 @@ impl Reader<'_> {
         OneProvider::Pinpoint { application_id }
     }
 
-    fn end_user_messaging(&mut self, own_texts: &BTreeMap<String, OwnTexts>) -> OneProvider {
+    fn end_user_messaging(&mut self, file: &ConfigFile, sends: bool) -> OneProvider {
         const TEMPLATE: &str = "WHATSAPP_TEMPLATE";
+        let channels = self.channels();
+        // The previous provider sends nothing.
+        let notify = if sends {
+            self.notify(&channels, file.notify.as_ref(), &file.texts)
+        } else {
+            Notify::default()
+        };
         let options = end_user_messaging::Options {
             code_characters: self.choice(
                 "CODE_TYPE",
@@ -199,8 +216,8 @@ impl Reader<'_> {
                     ("alphanumeric", CodeCharacters::LettersAndDigits),
                 ],
             ),
-            channels: self.channels(),
-            texts: self.texts(own_texts),
+            channels,
+            texts: self.texts(&file.texts),
             whatsapp_template: self.optional(
                 TEMPLATE,
                 1..=512,
@@ -216,6 +233,7 @@ impl Reader<'_> {
                 "must be the name of a configuration set, not its ARN: 1 to 64 letters, digits, dashes and underscores.",
             ),
             feedback: self.choice("MESSAGE_FEEDBACK", ("off", false), [("on", true)]),
+            notify,
         };
         if options.channels.contains(&Channel::WhatsApp) && !self.is_set(TEMPLATE) {
             self.report(TEMPLATE, "must be set, as CHANNELS has `whatsapp`.");
@@ -227,7 +245,7 @@ impl Reader<'_> {
                 "needs the ledger: set LEDGER_TABLE, or leave it `off`.",
             );
         }
-        OneProvider::EndUserMessaging(options)
+        OneProvider::EndUserMessaging(Box::new(options))
     }
 
     fn channels(&mut self) -> Vec<Channel> {

@@ -124,6 +124,14 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Whether a value is the default of a setting.
+    pub(super) fn is_default(name: &str, value: &str) -> bool {
+        SETTINGS.iter().any(|setting| {
+            setting.name == name
+                && matches!(setting.otherwise, Otherwise::Default(own) if own == value)
+        })
+    }
+
     /// Parses a setting. The error of `parse` continues a sentence that begins with the name of the setting.
     pub(super) fn parsed<T>(
         &mut self,

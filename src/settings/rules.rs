@@ -36,7 +36,11 @@ impl Reader<'_> {
             foreign_codes,
             brands: Brands {
                 default: defaults.brand_name.clone(),
-                listed: self.brand_names(limits),
+                listed: if limits.brand_is_display_name {
+                    vec![defaults.brand_name.clone()]
+                } else {
+                    self.brand_names(limits)
+                },
             },
             code_length: self.at_least("MIN_CODE_LENGTH", &limits.code.length, &defaults),
             validity_minutes: self.at_most(
@@ -74,7 +78,14 @@ impl Reader<'_> {
         Defaults {
             brand_name: self.parsed("BRAND_NAME", String::new(), |text| {
                 let expected = || {
-                    format!("must have {least} to {most} characters, at least one of them visible.")
+                    if limits.brand_is_display_name {
+                        format!(
+                            "must be the display name of the Notify configuration: {least} to {most} letters, digits, blanks, \
+                             dashes and underscores."
+                        )
+                    } else {
+                        format!("must have {least} to {most} characters, at least one of them visible.")
+                    }
                 };
                 is_brand(text, limits)
                     .then(|| text.to_owned())
@@ -171,13 +182,13 @@ impl Reader<'_> {
         })
     }
 
-    fn origination(&mut self) -> Origination {
+    pub(super) fn origination(&mut self) -> Origination {
         Origination {
             default: self.characters(
                 "ORIGINATION_IDENTITY",
                 1..=256,
                 is_allowed_in_identity,
-                "must be a phone number, a sender ID, a pool ID or an ARN.",
+                "must be a phone number, a sender ID, a pool ID, the ID of a Notify configuration, or an ARN.",
             ),
             others: self.other_originations(),
         }
@@ -258,10 +269,15 @@ fn is_allowed_in_identity(c: char) -> bool {
     c.is_ascii_alphanumeric() || "+-_:/".contains(c)
 }
 
+fn is_allowed_in_display_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "_ -".contains(c)
+}
+
 /// Whether a message can name this brand.
 fn is_brand(text: &str, limits: &ProviderLimits) -> bool {
     let count = u8::try_from(text.chars().count());
     count.is_ok_and(|count| limits.brand_name.contains(&count))
+        && (!limits.brand_is_display_name || text.chars().all(is_allowed_in_display_name))
         && !text.chars().any(char::is_control)
         && text.chars().any(typed::is_visible)
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 const NUMBER: &str = "+14255550142";
 
-fn boto3(settings: &Settings, script: &str, arguments: &[&str]) -> Value {
+pub(crate) fn boto3(settings: &Settings, script: &str, arguments: &[&str]) -> Value {
     let mut settings = settings.clone();
     settings.insert("AWS_DEFAULT_REGION", "us-east-1".to_owned());
     python(
@@ -266,7 +266,7 @@ async fn botocore_recognizes_every_error_of_the_simulated_pinpoint() {
 }
 
 /// Settings for a client of End User Messaging and of message feedback.
-fn settings_of_end_user_messaging(simulator: &Simulator) -> Settings {
+pub(crate) fn settings_of_end_user_messaging(simulator: &Simulator) -> Settings {
     let mut settings = settings(&simulator.url());
     for name in [
         "AWS_ENDPOINT_URL_ENDUSERMESSAGING",

@@ -19,6 +19,7 @@ mod kills;
 mod ledger;
 mod linear;
 mod load;
+mod notify;
 mod operate;
 mod outside;
 mod random;

@@ -32,6 +32,7 @@ VERIFY = f"arn:aws:mobiletargeting:{REGION}:{ACCOUNT}:apps/{APPLICATION}/verify-
 PHONE = f"arn:aws:sms-voice:{REGION}:{ACCOUNT}:phone-number/phone-0123456789abcdef"
 SENDER = f"arn:aws:sms-voice:{REGION}:{ACCOUNT}:sender-id/BRANDX/GB"
 CALLER = f"arn:aws:sms-voice:{REGION}:{ACCOUNT}:pool/pool-0123456789abcdef"
+NOTIFY = f"arn:aws:sms-voice:{REGION}:{ACCOUNT}:notify-configuration/nc-1234567890abcdef0"
 WHATSAPP = f"arn:aws:social-messaging:{REGION}:{ACCOUNT}:phone-number-id/fedcba9876543210fedcba9876543210"
 CONFIGURATION_SET = f"arn:aws:sms-voice:{REGION}:{ACCOUNT}:configuration-set/codes"
 MESSAGES = f"arn:aws:sms-voice:{REGION}:{ACCOUNT}:message/*"
@@ -73,8 +74,8 @@ PROVIDERS = {
 }
 # The parameters that each channel needs.
 ORIGINS = {
-    "sms": {"SmsOriginationArns": f"{PHONE},{SENDER}"},
-    "voice": {"VoiceOriginationArns": CALLER},
+    "sms": {"SmsOriginationArns": f"{PHONE},{SENDER},{NOTIFY}"},
+    "voice": {"VoiceOriginationArns": f"{CALLER},{NOTIFY}"},
     "whatsapp": {"WhatsAppOriginationArns": WHATSAPP, "WhatsAppTemplate": "verification_code"},
 }
 CHANNELS = [
@@ -430,11 +431,13 @@ def of_providers(
         channels = Channels.split(",")
         by_configuration_set = []
         if "sms" in channels:
-            found.append(allow("SendTexts", "sms-voice:SendTextMessage", [PHONE, SENDER]))
-            by_configuration_set.append("sms-voice:SendTextMessage")
+            actions = ["sms-voice:SendTextMessage", "sms-voice:SendNotifyTextMessage"]
+            found.append(allow("SendTexts", actions, [PHONE, SENDER, NOTIFY]))
+            by_configuration_set += actions
         if "voice" in channels:
-            found.append(allow("MakeCalls", "sms-voice:SendVoiceMessage", [CALLER]))
-            by_configuration_set.append("sms-voice:SendVoiceMessage")
+            actions = ["sms-voice:SendVoiceMessage", "sms-voice:SendNotifyVoiceMessage"]
+            found.append(allow("MakeCalls", actions, [CALLER, NOTIFY]))
+            by_configuration_set += actions
         if "whatsapp" in channels:
             found.append(allow("SendByWhatsApp", "social-messaging:SendWhatsAppMessage", [WHATSAPP]))
         if ConfigurationSet and by_configuration_set:
@@ -1400,15 +1403,16 @@ PINPOINT_LANGUAGES = "de-DE en-GB en-US es-419 es-ES fr-CA fr-FR it-IT ja-JP ko-
         ),
         (
             "SmsOriginationArns",
-            ["", PHONE, CALLER, f"{SENDER},{PHONE}", PHONE.replace("aws", "aws-us-gov")],
+            ["", PHONE, CALLER, NOTIFY, f"{SENDER},{PHONE}", PHONE.replace("aws", "aws-us-gov"), f"{NOTIFY},{NOTIFY}"],
             ["*", PHONE[:-1] + "*", PHONE[:-1] + "?", f"{PHONE}, {SENDER}", f"{PHONE},", WHATSAPP, "+12065550100", "BRANDX"]
             + [SENDER.removesuffix("/GB"), SENDER.replace("GB", "*"), MESSAGES, CONFIGURATION_SET, PHONE.replace(ACCOUNT, "*")]
-            + [PHONE.replace(REGION, "*"), PHONE.replace(ACCOUNT, ""), PHONE + "${AWS::NoValue}"],
+            + [PHONE.replace(REGION, "*"), PHONE.replace(ACCOUNT, ""), PHONE + "${AWS::NoValue}"]
+            + [NOTIFY[:-1] + "*", NOTIFY.replace("notify-configuration", "notify-template"), "nc-1234567890abcdef0"],
         ),
         (
             "VoiceOriginationArns",
-            ["", PHONE, CALLER, f"{CALLER},{PHONE}"],
-            ["*", SENDER, WHATSAPP, CALLER[:-1] + "*", f"{CALLER},*"],
+            ["", PHONE, CALLER, NOTIFY, f"{CALLER},{PHONE}"],
+            ["*", SENDER, WHATSAPP, NOTIFY + "*", CALLER[:-1] + "*", f"{CALLER},*"],
         ),
         (
             "WhatsAppOriginationArns",
@@ -1726,8 +1730,8 @@ def test_parameters_of_end_user_messaging_are_rejected_without_it():
         "AndroidAppHash": "FA+9qCX9VSu",
         "ConfigurationSet": "codes",
         "MessageFeedback": "on",
-        "SmsOriginationArns": PHONE,
-        "VoiceOriginationArns": CALLER,
+        "SmsOriginationArns": f"{PHONE},{NOTIFY}",
+        "VoiceOriginationArns": f"{CALLER},{NOTIFY}",
         "WhatsAppOriginationArns": WHATSAPP,
     }
     source = template()
@@ -1838,6 +1842,7 @@ def test_cfn_lint_accepts_the_transformed_template(tmp_path):
         ("SendCodeVerification", "end-user-messaging:SendCodeVerification"),
         ("ValidateCodeVerification", "end-user-messaging:VerifyNotifyCodeVerification"),
         ("SendTexts", "sms-voice:SendTextMessages"),
+        ("SendTexts", "sms-voice:SendNotifyText"),
         ("MakeCalls", "sms-voice:SendVoice"),
         ("SendByWhatsApp", "social-messaging:SendMessage"),
         ("TellWhichCodesCameBack", "sms-voice:SendMessageFeedback"),
@@ -1932,8 +1937,12 @@ CALLS = {
     "VerifyOtp": [("mobiletargeting:VerifyOTPMessage", VERIFY)],
     "SendCodeVerification": [("end-user-messaging:SendNotifyCodeVerification", "*")],
     "ValidateCodeVerification": [("end-user-messaging:ValidateNotifyCodeVerification", "*")],
-    "SendTexts": [("sms-voice:SendTextMessage", PHONE), ("sms-voice:SendTextMessage", SENDER)],
-    "MakeCalls": [("sms-voice:SendVoiceMessage", CALLER)],
+    "SendTexts": [
+        ("sms-voice:SendTextMessage", PHONE),
+        ("sms-voice:SendTextMessage", SENDER),
+        ("sms-voice:SendNotifyTextMessage", NOTIFY),
+    ],
+    "MakeCalls": [("sms-voice:SendVoiceMessage", CALLER), ("sms-voice:SendNotifyVoiceMessage", NOTIFY)],
     "SendByWhatsApp": [("social-messaging:SendWhatsAppMessage", WHATSAPP)],
     "TellWhichCodesCameBack": [("sms-voice:PutMessageFeedback", MESSAGES.replace("*", "0123-4567"))],
 }
@@ -1943,6 +1952,12 @@ NEVER = [
     ("sms-voice:SendTextMessage", SENDER.replace("GB", "US")),
     ("sms-voice:SendTextMessage", PHONE.replace(ACCOUNT, "210987654321")),
     ("sms-voice:SendTextMessage", PHONE.replace(REGION, "us-east-1")),
+    ("sms-voice:SendNotifyTextMessage", NOTIFY + "0"),
+    ("sms-voice:SendNotifyTextMessage", NOTIFY.replace(ACCOUNT, "210987654321")),
+    ("sms-voice:SendNotifyVoiceMessage", NOTIFY + "0"),
+    ("sms-voice:CreateNotifyConfiguration", "*"),
+    ("sms-voice:UpdateNotifyConfiguration", NOTIFY),
+    ("sms-voice:DeleteNotifyConfiguration", NOTIFY),
     ("sms-voice:SendMediaMessage", PHONE),
     ("sms-voice:DescribePhoneNumbers", PHONE),
     ("sms-voice:ReleasePhoneNumber", PHONE),
@@ -1957,8 +1972,8 @@ NEVER = [
 
 
 def of_configuration_set(allowed):
-    actions = {"SendTexts": "sms-voice:SendTextMessage", "MakeCalls": "sms-voice:SendVoiceMessage"}
-    return [(action, CONFIGURATION_SET) for sid, action in actions.items() if sid in allowed]
+    kinds = {"SendTexts": ["Text", "NotifyText"], "MakeCalls": ["Voice", "NotifyVoice"]}
+    return [(f"sms-voice:Send{kind}Message", CONFIGURATION_SET) for sid in kinds if sid in allowed for kind in kinds[sid]]
 
 
 def requests_of(**parameters):

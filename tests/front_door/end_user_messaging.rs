@@ -13,6 +13,7 @@ mod exchange;
 mod feedback;
 mod migration;
 mod money;
+mod notify;
 mod other_settings;
 mod own_texts;
 mod pool;

@@ -108,7 +108,7 @@ fn every_bad_value_is_reported_by_name_and_all_at_once() {
         (
             "ORIGINATION_IDENTITY",
             "<script>",
-            "must be a phone number, a sender ID, a pool ID or an ARN.",
+            "must be a phone number, a sender ID, a pool ID, the ID of a Notify configuration, or an ARN.",
         ),
         (
             "ORIGINATION_IDENTITIES",

@@ -29,6 +29,8 @@ static LIMITS: LazyLock<ProviderLimits> = LazyLock::new(|| ProviderLimits {
         languages: vec!["en-US".into()],
     }],
     any_language: false,
+    brand_is_display_name: false,
+    quotas: None,
 });
 
 /// A provider that accepts the right code every time and counts nothing. Any limit comes from the service.

@@ -29,6 +29,8 @@ static LIMITS: LazyLock<ProviderLimits> = LazyLock::new(|| ProviderLimits {
         languages: vec!["en-US".into()],
     }],
     any_language: false,
+    brand_is_display_name: false,
+    quotas: None,
 });
 
 /// A step that a request waits for.

@@ -115,6 +115,8 @@ static LIMITS: LazyLock<ProviderLimits> = LazyLock::new(|| ProviderLimits {
         languages: vec!["en-US".into()],
     }],
     any_language: false,
+    brand_is_display_name: false,
+    quotas: None,
 });
 
 struct Phones(Arc<Mutex<Shared>>);
