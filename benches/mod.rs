@@ -117,8 +117,7 @@ fn no_request_costs_more_than_the_committed_counts_say() {
     let problems = guard::compare(&guard::read(), &rows);
     assert!(
         problems.is_empty(),
-        "{}\nIf that is meant, renew the counts with `make bench-counts`, commit benches/expected.json, and correct \
-         ARCHITECTURE.md.",
+        "{}\nIf that is meant, renew the counts with `make bench-counts`, and commit benches/expected.json and the pages.",
         problems.join("\n")
     );
 }
