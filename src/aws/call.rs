@@ -3,12 +3,14 @@
 use super::connector::{IDLE_TIME_LIMIT, never_connected};
 use super::{CONNECT_TIME_LIMIT, cause_by, chain};
 use crate::error::{Error, ErrorCode};
+use aws_config::SdkConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_types::request_id::RequestId;
+use aws_types::sdk_config::{SharedTimeSource, TimeSource};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How long a provider may take until its response begins.
 pub(super) const READ_TIME_LIMIT: Duration = Duration::from_secs(5);
@@ -63,18 +65,40 @@ where
 }
 
 /// When a client last used its connection.
-#[derive(Debug, Default)]
-pub(super) struct LastUse(Mutex<Option<Instant>>);
+#[derive(Debug)]
+pub(super) struct LastUse {
+    wall_clock: Option<SharedTimeSource>,
+    last: Mutex<Option<(Instant, Option<SystemTime>)>>,
+}
 
 impl LastUse {
-    pub(super) fn is_now(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    pub(super) fn none_yet(config: &SdkConfig) -> Self {
+        Self {
+            wall_clock: config.time_source(),
+            last: Mutex::default(),
+        }
     }
 
-    /// Whether the connection has been idle for so long that it is not used again. It is not if there was none.
+    fn wall(&self) -> Option<SystemTime> {
+        self.wall_clock.as_ref().map(TimeSource::now)
+    }
+
+    pub(super) fn is_now(&self) {
+        let now = (Instant::now(), self.wall());
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+    }
+
+    /// Whether the connection has been idle for so long that it is not used again. It is not if there was none. Both
+    /// clocks are asked, because the monotonic clock may stand still while the machine is suspended.
     pub(super) fn is_long_ago(&self) -> bool {
-        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        last.is_some_and(|last| last.elapsed() >= IDLE_TIME_LIMIT)
+        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|(monotonic, wall)| {
+            let passed = wall
+                .zip(self.wall())
+                .and_then(|(last, now)| now.duration_since(last).ok())
+                .unwrap_or_default();
+            passed.max(monotonic.elapsed()) >= IDLE_TIME_LIMIT
+        })
     }
 }
 

@@ -107,9 +107,9 @@ impl EndUserMessaging {
         Self {
             client: Client::new(&config),
             feedback: OnceLock::new(),
-            config,
             limits: limits(&options),
-            last_use: LastUse::default(),
+            last_use: LastUse::none_yet(&config),
+            config,
             options,
         }
     }

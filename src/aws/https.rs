@@ -36,12 +36,7 @@ type AnyError = Box<dyn Error + Send + Sync>;
 
 type Stream = <HttpsConnector<connect::HttpConnector> as Service<Uri>>::Response;
 
-/// The client. It has one connector, so that the root certificates are parsed once. By default, the SDK makes a
-/// connector for each set of time limits, and another connector to check each client's configuration.
-///
-/// With one connector, every client has the same time limits for connecting and reading. These time limits are long
-/// enough for a provider. A call to the table or to Secrets Manager has an additional, shorter time limit for the whole
-/// call.
+/// The client, whatever time limits a client of the SDK wants.
 #[derive(Debug)]
 pub(super) struct Https {
     sender: SharedHttpConnector,

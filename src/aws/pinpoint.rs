@@ -71,7 +71,7 @@ impl Pinpoint {
             only_connecting: with_time_limits(config, only_connecting()),
             application_id,
             limits: limits(),
-            last_use: LastUse::default(),
+            last_use: LastUse::none_yet(config),
         }
     }
 }

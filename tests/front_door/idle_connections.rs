@@ -296,3 +296,37 @@ async fn a_connection_is_not_used_after_a_sleep_that_the_monotonic_clock_missed(
         assert_eq!(peer.connections(), connections, "after {slept} s");
     }
 }
+
+/// A request opens the connection to the provider before its steps only if the provider knows that the old one is not
+/// used again.
+#[tokio::test]
+async fn a_provider_connects_again_after_a_sleep_that_the_monotonic_clock_missed() {
+    let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let peer = Peer::start(simulator.url().replace("http://", ""));
+    let clock = WallClock(Arc::new(Mutex::new(simulator.now())));
+    let config = simulator::simulated_config(otp_lambda::aws::http_client(None))
+        .time_source(clock.clone())
+        .endpoint_url(format!("http://localhost:{}", peer.port))
+        .load()
+        .await;
+    let settings = world::read(&simulator.url(), &[]);
+    let provider = settings.provider.connect(&config).current;
+    // Nothing was connected before, so nothing is connected again.
+    provider.reconnect().await;
+    assert_eq!(peer.connections(), 0);
+    provider.connect().await;
+    for (slept, connections) in [(0, 1), (19, 1), (25, 2), (0, 2)] {
+        clock.move_by(slept);
+        provider.reconnect().await;
+        // The peer takes a moment to accept.
+        let accepted = async {
+            while peer.connections() < connections {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let accepted = tokio::time::timeout(Duration::from_secs(5), accepted);
+        assert!(accepted.await.is_ok(), "none opened after {slept} s");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(peer.connections(), connections, "after {slept} s");
+    }
+}
