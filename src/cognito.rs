@@ -179,7 +179,7 @@ pub(crate) async fn respond(
     };
     if matches!(trigger, Trigger::Create | Trigger::Verify) {
         let at = response_time(policy.floor, call.started.elapsed());
-        call.record.has_floor = true;
+        call.record.has_floor = !policy.floor.is_zero();
         if !policy.floor.is_zero() && at > policy.floor {
             call.record.count(Metric::FloorExceeded);
         }

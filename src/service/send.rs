@@ -124,7 +124,7 @@ impl Service {
         let counted = match http.await {
             Err(refusal) if limits.is_for_device(&refusal, &request.to, call).await? => {
                 // The counts of HTTP are given back when the outcome is recorded.
-                begun.refused = std::mem::take(&mut begun.charges);
+                begun.refused = Some(std::mem::take(&mut begun.charges));
                 let door = Door::Device;
                 self.count_send(door, request, country, limits, &mut begun.charges, call)
                     .await

@@ -15,9 +15,9 @@ use futures_util::future::{join, join3};
 pub(super) struct BegunSend {
     pub(super) holder: Holder,
     pub(super) charges: Charges,
-    /// The charges at HTTP of a send that HTTP has refused, and that goes through the door for devices. They are given
-    /// back, whatever becomes of the send.
-    pub(super) refused: Charges,
+    /// The charges at HTTP, if HTTP has refused the send and the door for devices was tried. They are given back,
+    /// whatever becomes of the send.
+    pub(super) refused: Option<Charges>,
     pub(super) prepared: Option<PreparedSend>,
 }
 
@@ -25,22 +25,14 @@ impl BegunSend {
     /// How full the budgets are. If HTTP has refused the send, those of HTTP count: the part of devices is small, and
     /// is used only after HTTP's.
     pub(super) fn budget_use(&self) -> BudgetUse {
-        let at_device = self
-            .prepared
-            .as_ref()
-            .is_some_and(|it| it.door == Door::Device);
-        if at_device {
-            self.refused.budget_use
-        } else {
-            self.charges.budget_use
-        }
+        self.refused.as_ref().unwrap_or(&self.charges).budget_use
     }
 
     pub(super) fn new() -> Result<Self, Error> {
         Ok(Self {
             holder: Holder::random()?,
             charges: Charges::default(),
-            refused: Charges::default(),
+            refused: None,
             prepared: None,
         })
     }
@@ -99,13 +91,19 @@ pub(super) async fn record_send(
             .await
     };
     let refund = async {
-        let (of_refused, of_unsent) = join(limits.refund(&begun.refused), async {
+        let of_refused = async {
+            match &begun.refused {
+                Some(charges) => limits.refund(charges).await,
+                None => Ok(()),
+            }
+        };
+        let of_unsent = async {
             match outcome {
                 Err(error) if !error.is_delivery_unknown() => limits.refund(&begun.charges).await,
                 _ => Ok(()),
             }
-        })
-        .await;
+        };
+        let (of_refused, of_unsent) = join(of_refused, of_unsent).await;
         of_refused.and(of_unsent)
     };
     let key = limits.finish_key(reservation, begun.holder, outcome);

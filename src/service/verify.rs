@@ -92,7 +92,8 @@ impl Service {
                 Ok(Verified { reference, device })
             }
             Ok(Checked::Wrong) => {
-                if guess.counts && !is_locked {
+                let is_checked = guess.counts && call.record.has_asked_provider();
+                if is_checked && !guess.is_foreign && !is_locked {
                     call.record.count(Metric::WrongGuesses);
                 }
                 warn_of_lock(limits, &guess, charge, call);
@@ -349,7 +350,9 @@ impl Service {
                 device: None,
             });
         }
-        call.record.count(Metric::WrongGuesses);
+        if call.record.has_asked_provider() {
+            call.record.count(Metric::WrongGuesses);
+        }
         // The provider gives no reason for its refusal, and without a ledger there is no other source for one.
         Err(Error::new(
             ErrorCode::InvalidCode,

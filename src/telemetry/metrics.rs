@@ -99,7 +99,8 @@ metrics! {
     Sent "sent" "Count" Basic
     /// Codes of such messages that were given back.
     Verified "verified" "Count" Basic
-    /// Guesses that were checked and are wrong. Guesses at decoys do not count.
+    /// Guesses that the provider has found wrong. Guesses at decoys, test numbers and codes of other software do not
+    /// count.
     WrongGuesses "wrongGuesses" "Count" Basic
     /// Sends after which nobody knows if there was a message.
     UnknownDeliveries "unknownDeliveries" "Count" Basic

@@ -163,12 +163,6 @@ impl Record {
         }
     }
 
-    /// The line of an invocation that took this long, without its time and level.
-    #[must_use]
-    pub fn line(&self, duration: Duration) -> String {
-        format!("{{{}}}", self.members(duration).as_str())
-    }
-
     fn country(&self) -> Option<&str> {
         self.country.as_ref().map(Country::as_str)
     }

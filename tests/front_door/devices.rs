@@ -267,12 +267,22 @@ async fn a_device_has_a_part_of_each_limit_that_strangers_can_use_up() {
         // The counts of HTTP are as before: of the two doors, only one has counted the message.
         let sum = |counters: &BTreeMap<_, u64>| counters.values().sum::<u64>();
         assert_eq!(sum(&world.ledger.counters()), sum(&counted) + 1, "{limit}");
+        // The budgets of HTTP are the ones that are full.
+        let used =
+            |line: &Value| [&line["budgetUsed"], &line["countryBudgetUsed"]].map(Value::as_u64);
+        let full = match limit {
+            "budget" => [Some(100), None],
+            "country" => [None, Some(100)],
+            _ => [None, None],
+        };
+        assert_eq!(used(&world.last_line()), full, "{limit}");
         // The device's own part ends, too.
         world.advance(Duration::from_secs(90));
         owner
             .send(&world, NUMBER)
             .await
             .is_problem(429, "rate_limited");
+        assert_eq!(used(&world.last_line()), full, "{limit}, refused");
     };
     stranger_uses(&[("PREFIX_LIMITS", "10/24h")], 9, "prefix").await;
     stranger_uses(&[("BUDGETS", "10/24h")], 9, "budget").await;

@@ -81,7 +81,8 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    /// Reads an event and its response; `None` if the event is no HTTP event.
+    /// Reads an event and its response; `None` if the event is no HTTP event. Every response over HTTP has headers and
+    /// a body of JSON.
     pub(crate) fn read(document: &Value, event: &Value, answer: &Value) -> Option<Self> {
         let status = answer.get("statusCode")?.as_u64()?;
         // A stage or a base path can stand before the path.
@@ -100,7 +101,10 @@ impl Exchange {
         });
         let headers = answer
             .get("headers")
-            .or_else(|| answer.get("multiValueHeaders"))?;
+            .or_else(|| answer.get("multiValueHeaders"))
+            .and_then(Value::as_object)
+            .unwrap_or_else(|| panic!("no headers: {answer}"));
+        let own = answer["body"].as_str().unwrap();
         let text = |value: &Value| {
             let first = value.pointer("/0").unwrap_or(value);
             first.as_str().unwrap().to_owned()
@@ -111,11 +115,10 @@ impl Exchange {
             request,
             status,
             headers: headers
-                .as_object()?
                 .iter()
                 .map(|(name, value)| (name.clone(), text(value)))
                 .collect(),
-            body: serde_json::from_str(answer["body"].as_str()?).ok()?,
+            body: serde_json::from_str(own).unwrap_or_else(|_| panic!("no JSON: {own}")),
         })
     }
 

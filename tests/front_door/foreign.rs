@@ -4,6 +4,7 @@ use crate::world::{Answer, KEY, NUMBER, World, post};
 use futures_util::future::join_all;
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::reference::ReferenceId;
+use otp_lambda::telemetry::Metric;
 use serde_json::{Value, json};
 use simulator::{Failure, Operation};
 use std::time::Duration;
@@ -111,6 +112,32 @@ async fn a_code_of_a_script_verifies_and_takes_no_place_of_a_send() {
         .is_problem(409, "already_verified");
     assert_eq!(status(&world, json!({})).await.body["status"], "verified");
     assert_eq!(send(&world).await.status, 202, "no window is full");
+}
+
+/// The metrics compare the codes that this program has sent with those that came back.
+#[tokio::test]
+async fn guesses_at_foreign_codes_are_in_no_metric_of_codes() {
+    let (world, code) = after_a_script(&[ON]).await;
+    let wrong = crate::pool::wrong(&code, 1);
+    for (otp, status) in [(wrong.as_str(), 422), (&code, 200)] {
+        assert_eq!(guess(&world, otp).await.status, status);
+        let line = world.last_line();
+        for metric in [Metric::WrongGuesses, Metric::Verified] {
+            assert_eq!(line.get(metric.name()), None, "{line}");
+        }
+    }
+    // The control: a code of this program.
+    world.advance(Duration::from_hours(2));
+    assert_eq!(send(&world).await.status, 202);
+    let code = world.newest_code();
+    let wrong = crate::pool::wrong(&code, 1);
+    for (otp, metric) in [
+        (wrong.as_str(), Metric::WrongGuesses),
+        (&code, Metric::Verified),
+    ] {
+        guess(&world, otp).await;
+        assert_eq!(world.last_line()[metric.name()], 1);
+    }
 }
 
 #[tokio::test]

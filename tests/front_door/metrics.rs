@@ -480,7 +480,10 @@ async fn only_messages_that_the_provider_took_are_sent_and_only_their_codes_are_
     };
     let to_test = json!({ "destinationNumber": test_number });
     assert_eq!(world.post("/otp/send", &to_test).await.status, 202);
-    let right = json!({ "destinationNumber": test_number, "otp": "123456" });
+    let at_test_number = |otp: &str| json!({ "destinationNumber": test_number, "otp": otp });
+    let answer = world.post("/otp/verify", &at_test_number("654321")).await;
+    answer.is_problem(422, "invalid_code");
+    let right = at_test_number("123456");
     assert_eq!(world.post("/otp/verify", &right).await.status, 200);
     assert_eq!(counts(), [0, 0, 0, 0], "a test number");
 
