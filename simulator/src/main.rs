@@ -231,7 +231,7 @@ fn first_screen(
         "otp-lambda is running on your desk. AWS is simulated: no account, no text, no bill.
 
   phone  {phone}   (open it in a browser: the texts arrive there)
-  try it {phone}/try/   (sign in there, with a number and a code)
+  try it {phone}/try/   (verify a number there)
   API    {api}
   AWS    {provider}{settings}
 

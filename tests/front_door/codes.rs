@@ -226,6 +226,25 @@ fn the_errors_page_has_a_section_for_each_code() {
     assert_eq!(sections(), expected);
 }
 
+#[test]
+fn the_errors_page_has_the_words_of_the_page_to_copy() {
+    let page = repository("docs/errors.md");
+    let words: Value = serde_json::from_str(&repository("examples/web/messages/en.json")).unwrap();
+    for code in ErrorCode::ALL {
+        let (_, section) = page
+            .split_once(&format!("\n### {}\n", code.name()))
+            .unwrap();
+        let section = section.split("\n### ").next().unwrap();
+        let own = words["errors"][code.name()].as_str().unwrap();
+        let line = format!("- **Words to show:** “{own}”\n");
+        assert!(
+            format!("{section}\n").contains(&line),
+            "{}: {line}",
+            code.name()
+        );
+    }
+}
+
 /// API Gateway's own answers in the document and on the page, and those that the desk imitates.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_document_and_the_page_have_the_same_answers_of_api_gateway() {
