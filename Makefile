@@ -20,7 +20,7 @@ export TAGS
 
 TOOLS := tests/e2e/with-tools.sh
 
-.PHONY: help run test soak bench bench-counts check scan fmt settings build package deploy destroy invoke invoke-packaged tools clean
+.PHONY: help run test soak bench bench-counts check scan fmt settings build package deploy destroy invoke invoke-packaged notify tools clean
 .PHONY: pause resume block unblock allow disallow unlock switches needs-rust
 
 help: ## list these commands
@@ -60,6 +60,10 @@ scan: ## let checkov judge the template; installs it (290 MB) under target/ (nee
 
 fmt: ## format the code
 	cargo fmt --all
+
+notify: ## make a Notify configuration for BRAND=…, or show ID=…, and say what to set (needs Python, an AWS account)
+	@tests/e2e/setup.sh sam
+	@$(TOOLS) python deploy/notify.py "$${BRAND:-$${ID:-}}"
 
 settings: needs-rust ## judge SETTINGS=prod.yaml as the function would, and deploy nothing (needs Rust, Python)
 	@tests/e2e/setup.sh sam

@@ -88,6 +88,7 @@ if [ -n "${OTP_E2E_SAM:-}" ]; then
     # A skipped step and Ctrl-C end this script before it waits. The background job would go on without it.
     trap 'kill "$template" 2>/dev/null || true' EXIT
     failed=0
+    python_tests tests/e2e/test_notify.py || failed=1
     if [ -n "${OTP_E2E_MINISTACK:-}" ] && [ -n "${OTP_E2E_BOOTSTRAP:-}" ] && [ "$(uname -s)" = Linux ]; then
         python_tests tests/e2e/test_deploy.py tests/e2e/test_deployed.py tests/e2e/test_package.py || failed=1
     else

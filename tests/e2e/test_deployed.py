@@ -352,6 +352,34 @@ def test_codes_in_flight_survive_a_change_of_provider_and_back(stack):
     assert stack.texts(there)[0]["text"].split()[0] != stack.texts(back)[0]["text"].split()[0]
 
 
+def test_a_notify_configuration_sends_in_place_of_a_number(stack):
+    arn = "arn:aws:sms-voice:us-east-1:000000000000:notify-configuration/nc-desk-basic"
+    sender = {"OriginationIdentity": arn, "SmsOriginationArns": arn, "SendLimits": "1/1s,3/10m,10/24h"}
+    file = stack.built / "Config" / "otp-lambda.json"
+    before = file.read_text()
+    # Without a template the new version does not start, and the number goes on sending.
+    status, reasons = update(stack.cloud, **sender)
+    assert status == "UPDATE_ROLLBACK_COMPLETE" and "must name a template of the Notify configuration" in reasons, reasons
+    number = next(NUMBERS)
+    assert stack.call("send", "front", destinationNumber=number)[0] == 202
+    assert stack.texts(number)[0]["template"] is None
+
+    notify = {"templates": {"en": {"sms": "notify-code-verification-english-001"}}}
+    file.write_text(json.dumps({**json.loads(before), "notify": notify}))
+    status, reasons = update(stack.cloud, **sender)
+    assert status == "UPDATE_COMPLETE", reasons
+    number = next(NUMBERS)
+    assert stack.call("send", "front", destinationNumber=number)[0] == 202
+    (message,) = stack.texts(number)
+    assert message["text"] == f"Your ExampleCorp verification code is {message['code']}.", message
+    assert (message["from"], message["template"]) == (arn, "notify-code-verification-english-001")
+    assert stack.call("verify", "front", destinationNumber=number, otp=message["code"])[0] == 200
+
+    file.write_text(before)
+    status, reasons = update(stack.cloud, OriginationIdentity="+12065550100", SmsOriginationArns=ARN, SendLimits="1/1s,3/10m")
+    assert status == "UPDATE_COMPLETE", reasons
+
+
 TRIGGERS = ("DefineAuthChallenge", "CreateAuthChallenge", "VerifyAuthChallengeResponse")
 
 
