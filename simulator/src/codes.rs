@@ -7,7 +7,11 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{clock::serialize_rfc3339, failure::Service};
+use crate::{
+    clock::serialize_rfc3339,
+    facts::{Facts, NotAccepted, SecondSend},
+    failure::Service,
+};
 
 pub(crate) const DIGITS: &str = "0123456789";
 pub(crate) const LETTERS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
@@ -55,14 +59,31 @@ pub struct IssuedCode {
     pub used: bool,
 }
 
+/// By key, the oldest first. A key has several codes only with [`SecondSend::KeepsTheFirst`].
 #[derive(Debug, Default)]
-pub(crate) struct Codes(HashMap<CodeKey, IssuedCode>);
+pub(crate) struct Codes(HashMap<CodeKey, Vec<IssuedCode>>);
+
+/// The outcome of a guess.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Right,
+    Not(NotAccepted),
+}
+
+/// A provider may accept a code this long after its end, if the facts say that it accepts late codes.
+const GRACE: Duration = Duration::from_secs(30);
 
 impl Codes {
     /// Makes a code. AWS does not document how a second send under the same reference changes the
-    /// first code. In the simulator, the new code replaces the first and has its own attempts and
-    /// validity.
-    pub(crate) fn issue(&mut self, key: CodeKey, rules: Rules, now: SystemTime) -> IssuedCode {
+    /// first code. [`Facts`] decide that. By default, the new code replaces the first and has its
+    /// own attempts and validity.
+    pub(crate) fn issue(
+        &mut self,
+        key: CodeKey,
+        rules: Rules,
+        now: SystemTime,
+        facts: &Facts,
+    ) -> IssuedCode {
         let characters = std::iter::repeat_with(|| fastrand::choice(rules.characters.bytes()));
         let issued = IssuedCode {
             key: key.clone(),
@@ -75,34 +96,118 @@ impl Codes {
             attempts_left: rules.attempts,
             used: false,
         };
-        self.0.insert(key, issued.clone());
+        let codes = self.0.entry(key).or_default();
+        if facts.second_send == SecondSend::RepeatsTheCode
+            && let Some(first) = codes.last().filter(|first| first.is_good(now))
+        {
+            return first.clone();
+        }
+        if facts.second_send != SecondSend::KeepsTheFirst {
+            codes.clear();
+        }
+        codes.push(issued.clone());
         issued
     }
 
-    /// Whether `guess` equals the code. A capital letter and its small letter count as different. A
-    /// right guess is accepted once, and a wrong guess costs an attempt. The result is false even
-    /// for a right guess if the code is unknown, expired, used or out of attempts.
-    pub(crate) fn verify(&mut self, key: &CodeKey, guess: &str, now: SystemTime) -> bool {
-        let Some(issued) = self.0.get_mut(key) else {
-            return false;
-        };
-        if issued.used || issued.attempts_left == 0 || now >= issued.expires_at {
-            return false;
-        }
-        if issued.code == guess {
-            issued.used = true;
-        } else {
-            issued.attempts_left -= 1;
-        }
-        issued.used
+    /// Whether a send under this key is refused, because an earlier code is still good.
+    pub(crate) fn refuses_a_send(&self, key: &CodeKey, now: SystemTime, facts: &Facts) -> bool {
+        facts.second_send == SecondSend::Refused
+            && self.all_of(key).iter().any(|code| code.is_good(now))
     }
 
-    pub(crate) fn get(&self, key: &CodeKey) -> Option<&IssuedCode> {
-        self.0.get(key)
+    /// Whether `guess` equals a code. A capital letter and its small letter count as different. By
+    /// default, a right guess is accepted once, and a wrong guess costs an attempt. Even a right
+    /// guess is not accepted if the code is unknown, expired, used or out of attempts.
+    pub(crate) fn verify(
+        &mut self,
+        key: &CodeKey,
+        guess: &str,
+        now: SystemTime,
+        facts: &Facts,
+    ) -> Verdict {
+        let Some(codes) = self.0.get_mut(key) else {
+            return self.verify_for_another_number(key, guess, now, facts);
+        };
+        let mut refused = None;
+        // The newest first: its state decides the response.
+        for issued in codes.iter_mut().rev() {
+            match issued.guess(guess, now, facts) {
+                Verdict::Right => return Verdict::Right,
+                Verdict::Not(why) => refused = refused.or(Some(why)),
+            }
+        }
+        Verdict::Not(refused.unwrap_or_default())
+    }
+
+    /// A guess for a number that has no code under the reference.
+    fn verify_for_another_number(
+        &mut self,
+        key: &CodeKey,
+        guess: &str,
+        now: SystemTime,
+        facts: &Facts,
+    ) -> Verdict {
+        let others = self.0.iter_mut().filter(|(other, _)| {
+            other.service == key.service
+                && other.application_id == key.application_id
+                && other.reference_id == key.reference_id
+        });
+        let mut others = others.flat_map(|(_, codes)| codes).peekable();
+        if others.peek().is_none() {
+            return Verdict::Not(facts.unknown_reference);
+        }
+        match facts.other_number.refused() {
+            Some(why) => Verdict::Not(why),
+            None if others.any(|issued| issued.guess(guess, now, facts) == Verdict::Right) => {
+                Verdict::Right
+            }
+            None => Verdict::Not(NotAccepted::Wrong),
+        }
+    }
+
+    /// The oldest first.
+    pub(crate) fn all_of(&self, key: &CodeKey) -> &[IssuedCode] {
+        self.0.get(key).map_or(&[], Vec::as_slice)
     }
 
     pub(crate) fn all(&self) -> Vec<IssuedCode> {
-        self.0.values().cloned().collect()
+        self.0.values().flatten().cloned().collect()
+    }
+}
+
+impl IssuedCode {
+    fn is_good(&self, now: SystemTime) -> bool {
+        !self.used && self.attempts_left > 0 && now < self.expires_at
+    }
+
+    fn guess(&mut self, guess: &str, now: SystemTime, facts: &Facts) -> Verdict {
+        let is_right = self.code == guess;
+        if self.used {
+            return match facts.right_code_twice.refused() {
+                None if is_right => Verdict::Right,
+                Some(why) if is_right => Verdict::Not(why),
+                _ => Verdict::Not(NotAccepted::Wrong),
+            };
+        }
+        if self.attempts_left == 0 {
+            return Verdict::Not(facts.exhausted_code);
+        }
+        if now >= self.expires_at {
+            return match facts.late_code.refused() {
+                None if is_right && now < self.expires_at + GRACE => {
+                    self.used = true;
+                    Verdict::Right
+                }
+                Some(why) if is_right => Verdict::Not(why),
+                _ => Verdict::Not(facts.expired_code),
+            };
+        }
+        if is_right {
+            self.used = true;
+            return Verdict::Right;
+        }
+        self.attempts_left -= 1;
+        Verdict::Not(NotAccepted::Wrong)
     }
 }
 
@@ -121,6 +226,14 @@ mod tests {
         }
     }
 
+    fn facts() -> Facts {
+        Facts::default()
+    }
+
+    fn is_right(codes: &mut Codes, key: &CodeKey, guess: &str, now: SystemTime) -> bool {
+        codes.verify(key, guess, now, &facts()) == Verdict::Right
+    }
+
     fn issued(attempts: u32) -> (Codes, CodeKey, String) {
         let key = CodeKey {
             service: Service::Pinpoint,
@@ -129,7 +242,12 @@ mod tests {
             reference_id: "signup".into(),
         };
         let mut codes = Codes::default();
-        let issued = codes.issue(key.clone(), rules(6, attempts), SystemTime::UNIX_EPOCH);
+        let issued = codes.issue(
+            key.clone(),
+            rules(6, attempts),
+            SystemTime::UNIX_EPOCH,
+            &facts(),
+        );
         (codes, key, issued.code)
     }
 
@@ -143,33 +261,48 @@ mod tests {
     #[test]
     fn the_right_code_is_accepted_once() {
         let (mut codes, key, code) = issued(3);
-        assert!(codes.verify(&key, &code, SystemTime::UNIX_EPOCH));
-        assert!(!codes.verify(&key, &code, SystemTime::UNIX_EPOCH));
+        assert!(is_right(&mut codes, &key, &code, SystemTime::UNIX_EPOCH));
+        assert!(!is_right(&mut codes, &key, &code, SystemTime::UNIX_EPOCH));
     }
 
     #[test]
     fn the_last_attempt_is_accepted_and_the_next_is_refused() {
         let (mut codes, key, code) = issued(3);
         for _ in 0..2 {
-            assert!(!codes.verify(&key, &wrong(&code), SystemTime::UNIX_EPOCH));
+            assert!(!is_right(
+                &mut codes,
+                &key,
+                &wrong(&code),
+                SystemTime::UNIX_EPOCH
+            ));
         }
-        assert!(codes.verify(&key, &code, SystemTime::UNIX_EPOCH));
+        assert!(is_right(&mut codes, &key, &code, SystemTime::UNIX_EPOCH));
 
         let (mut codes, key, code) = issued(3);
         for _ in 0..3 {
-            assert!(!codes.verify(&key, &wrong(&code), SystemTime::UNIX_EPOCH));
+            assert!(!is_right(
+                &mut codes,
+                &key,
+                &wrong(&code),
+                SystemTime::UNIX_EPOCH
+            ));
         }
-        assert!(!codes.verify(&key, &code, SystemTime::UNIX_EPOCH));
+        assert!(!is_right(&mut codes, &key, &code, SystemTime::UNIX_EPOCH));
     }
 
     #[test]
     fn a_code_is_accepted_until_it_expires() {
         let just_before = SystemTime::UNIX_EPOCH + VALIDITY - Duration::from_millis(1);
         let (mut codes, key, code) = issued(3);
-        assert!(codes.verify(&key, &code, just_before));
+        assert!(is_right(&mut codes, &key, &code, just_before));
 
         let (mut codes, key, code) = issued(3);
-        assert!(!codes.verify(&key, &code, SystemTime::UNIX_EPOCH + VALIDITY));
+        assert!(!is_right(
+            &mut codes,
+            &key,
+            &code,
+            SystemTime::UNIX_EPOCH + VALIDITY
+        ));
     }
 
     #[test]
@@ -193,20 +326,25 @@ mod tests {
                 ..key.clone()
             },
         ] {
-            assert!(!codes.verify(&other, &code, SystemTime::UNIX_EPOCH));
+            assert!(!is_right(&mut codes, &other, &code, SystemTime::UNIX_EPOCH));
         }
-        assert!(codes.verify(&key, &code, SystemTime::UNIX_EPOCH));
+        assert!(is_right(&mut codes, &key, &code, SystemTime::UNIX_EPOCH));
     }
 
     #[test]
     fn a_second_send_under_the_same_reference_replaces_the_first_code() {
         let (mut codes, key, _) = issued(1);
         let second = codes
-            .issue(key.clone(), rules(8, 2), SystemTime::UNIX_EPOCH)
+            .issue(key.clone(), rules(8, 2), SystemTime::UNIX_EPOCH, &facts())
             .code;
         assert_eq!(second.len(), 8);
-        assert!(!codes.verify(&key, &wrong(&second), SystemTime::UNIX_EPOCH));
-        assert!(codes.verify(&key, &second, SystemTime::UNIX_EPOCH));
+        assert!(!is_right(
+            &mut codes,
+            &key,
+            &wrong(&second),
+            SystemTime::UNIX_EPOCH
+        ));
+        assert!(is_right(&mut codes, &key, &second, SystemTime::UNIX_EPOCH));
     }
 
     #[test]
@@ -220,7 +358,9 @@ mod tests {
                     characters,
                     ..rules(5, 1)
                 };
-                let code = codes.issue(key.clone(), rules, SystemTime::UNIX_EPOCH).code;
+                let code = codes
+                    .issue(key.clone(), rules, SystemTime::UNIX_EPOCH, &facts())
+                    .code;
                 for (place, character) in code.chars().enumerate() {
                     seen[characters.find(character).unwrap()][place] += 1;
                 }

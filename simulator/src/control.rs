@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::rfc3339,
     desk::{Desk, Recorded},
+    facts::AllFacts,
     failure::{Failure, Operation, Queued, Service, Times},
     scenarios::{Outcome, scenarios},
 };
@@ -32,6 +33,7 @@ pub(crate) fn routes() -> Router<Arc<Desk>> {
         .route("/simulator/scenarios", get(list_scenarios))
         .route("/simulator/requests", get(list_requests))
         .route("/simulator/applications", post(know_only))
+        .route("/simulator/facts", post(imitate))
         .route("/simulator/reset", post(reset))
         .layer(middleware::from_fn(json_only))
 }
@@ -258,6 +260,16 @@ async fn know_only(
 ) -> StatusCode {
     desk.know_only(applications.known);
     StatusCode::NO_CONTENT
+}
+
+async fn imitate(State(desk): State<Arc<Desk>>, file: String) -> Response {
+    match AllFacts::parse(&file) {
+        Ok(facts) => {
+            desk.imitate(facts);
+            StatusCode::NO_CONTENT.into_response()
+        }
+        Err(problem) => (StatusCode::UNPROCESSABLE_ENTITY, format!("{problem}\n")).into_response(),
+    }
 }
 
 async fn reset(State(desk): State<Arc<Desk>>) -> StatusCode {

@@ -15,10 +15,12 @@ use tokio::sync::watch;
 use crate::{
     calls::Call,
     clock::{Clock, serialize_rfc3339},
-    codes::{CodeKey, Codes, IssuedCode, Rules},
+    codes::{CodeKey, Codes, IssuedCode, Rules, Verdict},
+    facts::{AllFacts, Placeholders},
     failure::{Failure, Failures, Operation, Queued, Service, Times},
-    message::{Channel, Content, Feedback, Message},
+    message::{Channel, Content, Feedback, Message, PLACEHOLDER},
     notify::Notify,
+    sessions::Sessions,
     texts::language_of,
     try_it::Choices,
 };
@@ -96,6 +98,8 @@ struct State {
     /// `None`: Pinpoint.
     described: Option<Service>,
     notify: Notify,
+    facts: Arc<AllFacts>,
+    sessions: Sessions,
 }
 
 impl Desk {
@@ -159,9 +163,16 @@ impl Desk {
     pub(crate) fn send(&self, request: SendRequest, message_id: String) {
         let mut state = self.change();
         let now = state.clock.now();
-        let issued = state.codes.issue(request.key, request.rules, now);
+        let facts = Arc::clone(&state.facts);
+        let facts = facts.of(request.key.service);
+        let issued = state.codes.issue(request.key, request.rules, now, facts);
         let id = state.messages.last().map_or(1, |last| last.id + 1);
-        let text = request.content.render(&issued.code).unwrap_or_default();
+        let text = match &request.content {
+            Content::Text { template } if facts.placeholders == Placeholders::First => {
+                template.replacen(PLACEHOLDER, &issued.code, 1)
+            }
+            content => content.render(&issued.code).unwrap_or_default(),
+        };
         let mut brand = String::new();
         let language;
         let (mut voice_id, mut template) = (None, None);
@@ -236,24 +247,46 @@ impl Desk {
             .is_some()
     }
 
-    pub(crate) fn verify(&self, key: &CodeKey, guess: &str) -> bool {
+    /// Whether a send is refused, because an earlier code under its reference is still good.
+    pub(crate) fn refuses_a_send(&self, key: &CodeKey) -> bool {
+        let state = self.state();
+        let facts = state.facts.of(key.service);
+        state.codes.refuses_a_send(key, state.clock.now(), facts)
+    }
+
+    pub(crate) fn verify(&self, key: &CodeKey, guess: &str) -> Verdict {
         let mut state = self.change();
         let now = state.clock.now();
-        let is_right = state.codes.verify(key, guess, now);
-        if let Some(issued) = state.codes.get(key).cloned() {
-            // A new code replaces the one before it, so only the newest message has the code.
+        let facts = Arc::clone(&state.facts);
+        let verdict = state.codes.verify(key, guess, now, facts.of(key.service));
+        for issued in state.codes.all_of(key).to_vec() {
+            // If a later code has replaced an earlier one that was equal by chance, only the newest message has the code.
             let mut newest = state.messages.iter_mut().rev();
             let newest = newest.find(|message| {
                 message.service == key.service
                     && message.to == key.to
                     && message.reference_id == key.reference_id
+                    && message.code == issued.code
             });
-            if let Some(message) = newest.filter(|message| message.code == issued.code) {
+            if let Some(message) = newest {
                 message.used = issued.used;
                 message.attempts_left = issued.attempts_left;
             }
         }
-        is_right
+        verdict
+    }
+
+    pub(crate) fn facts(&self) -> Arc<AllFacts> {
+        Arc::clone(&self.state().facts)
+    }
+
+    /// Reads or changes the temporary credentials.
+    pub(crate) fn sessions<T>(&self, work: impl FnOnce(&mut Sessions) -> T) -> T {
+        work(&mut self.state().sessions)
+    }
+
+    pub(crate) fn imitate(&self, facts: AllFacts) {
+        self.change().facts = Arc::new(facts);
     }
 
     /// Keeps a request to the service for the page, and forgets the oldest of many.
@@ -378,6 +411,7 @@ impl Desk {
             described: state.described,
             api_port: state.api_port,
             choices: state.choices.take(),
+            facts: Arc::clone(&state.facts),
             ..State::default()
         };
     }

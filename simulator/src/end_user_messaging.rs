@@ -11,8 +11,9 @@ use axum::{
 use serde_json::{Value, json};
 
 use crate::{
-    codes::{CodeKey, DIGITS, LETTERS, LETTERS_AND_DIGITS, Rules},
+    codes::{CodeKey, DIGITS, LETTERS, LETTERS_AND_DIGITS, Rules, Verdict},
     desk::{Desk, SendRequest},
+    facts::NotAccepted,
     failure::{Failure, Operation, Service},
     message::{Content, PLACEHOLDER},
     notify::{Asked, Refused, is_notify_configuration},
@@ -67,23 +68,15 @@ impl Call for CodeCall {
         if self.0 == Operation::Send {
             send(desk, input)
         } else {
-            validate(desk, input).map_err(invalid)
+            validate(desk, input)
         }
     }
 
     fn refusal(failure: &Failure) -> Option<Refusal> {
         Some(match failure {
-            Failure::BadRequest => Refusal::modelled(
-                StatusCode::BAD_REQUEST,
-                "ValidationException",
-                "The request is not valid.",
-            ),
+            Failure::BadRequest => not_valid(),
             Failure::NotFound => not_found("notify-code-configuration", "desk"),
-            Failure::Conflict => Refusal::modelled(
-                StatusCode::CONFLICT,
-                "ConflictException",
-                "The request conflicts with the current state of the resource.",
-            ),
+            Failure::Conflict => conflict(),
             Failure::ServiceQuotaExceeded => Refusal::modelled(
                 StatusCode::BAD_REQUEST,
                 "ServiceQuotaExceededException",
@@ -121,6 +114,13 @@ fn send(desk: &Desk, input: &CallInput<'_>) -> Result<Value, Refusal> {
     {
         return Err(refusal);
     }
+    let facts = desk.facts();
+    if !facts.end_user_messaging.notify_identity.takes(from) {
+        return Err(not_found("notify-configuration", from));
+    }
+    if desk.refuses_a_send(&key) {
+        return Err(conflict());
+    }
     let content = match template {
         Template::Inline(content) => content,
         // The simulator has neither.
@@ -147,21 +147,29 @@ fn send(desk: &Desk, input: &CallInput<'_>) -> Result<Value, Refusal> {
     Ok(json!({"verificationId": random_id(), "messageId": message_id}))
 }
 
-fn validate(desk: &Desk, input: &CallInput<'_>) -> Result<Value, InvalidField> {
-    let fields = Fields::of(input.body)?;
+fn validate(desk: &Desk, input: &CallInput<'_>) -> Result<Value, Refusal> {
+    let (key, code) = guess(input.body).map_err(invalid)?;
+    // The empty string never equals a code.
+    let verdict = desk.verify(&key, if input.every_guess_is_wrong { "" } else { code });
+    let status = match (input.failure, verdict) {
+        (Some(Failure::UnheardOfStatus), _) => "LOST_IN_SPACE",
+        (_, Verdict::Right) => "VALID",
+        (_, Verdict::Not(NotAccepted::Wrong)) => "INVALID",
+        (_, Verdict::Not(NotAccepted::NotFound)) => {
+            return Err(not_found("notify-code-verification", &key.reference_id));
+        }
+        (_, Verdict::Not(NotAccepted::BadRequest)) => return Err(not_valid()),
+    };
+    Ok(json!({ "status": status }))
+}
+
+fn guess(body: &Value) -> Result<(CodeKey, &str), InvalidField> {
+    let fields = Fields::of(body)?;
     let to = fields.matching("destinationIdentity", 1..=20, is_identity)?;
     let reference_id = fields.matching("referenceId", 1..=256, is_name)?;
     let code = fields.matching("code", 4..=8, |character| character.is_ascii_alphanumeric())?;
     let key = key(fields.present("destinationIdentity", to)?, reference_id);
-    let code = fields.present("code", code)?;
-    // The empty string never equals a code.
-    let is_right = desk.verify(&key, if input.every_guess_is_wrong { "" } else { code });
-    let status = match input.failure {
-        Some(Failure::UnheardOfStatus) => "LOST_IN_SPACE",
-        _ if is_right => "VALID",
-        _ => "INVALID",
-    };
-    Ok(json!({ "status": status }))
+    Ok((key, fields.present("code", code)?))
 }
 
 /// An account has one key space for its codes, without applications.
@@ -419,6 +427,22 @@ fn refused_by_notify(refused: Refused) -> Refusal {
             "Rate exceeded",
         ),
     }
+}
+
+fn conflict() -> Refusal {
+    Refusal::modelled(
+        StatusCode::CONFLICT,
+        "ConflictException",
+        "The request conflicts with the current state of the resource.",
+    )
+}
+
+fn not_valid() -> Refusal {
+    Refusal::modelled(
+        StatusCode::BAD_REQUEST,
+        "ValidationException",
+        "The request is not valid.",
+    )
 }
 
 fn invalid(invalid_field: InvalidField) -> Refusal {

@@ -99,6 +99,7 @@
 //! | `GET /simulator/scenarios` | | `{"scenarios": [{"number": "+14255550110", "operation": "send", "outcome": "opt-out", "sees": "200, OPT_OUT"}, …]}` |
 //! | `GET /simulator/requests` | | `{"counts": {"send": 1, "verify": 0, "feedback": 0}, "requests": […]}` |
 //! | `POST /simulator/applications` | `{"known": ["an-application-id"]}`, or `{"known": null}` for any | 204 |
+//! | `POST /simulator/facts` | the file of `make probe` | 204 |
 //! | `POST /simulator/reset` | | 204 |
 //!
 //! Failures and scenarios are those of the service that [`Simulator::describe`] chose (by default
@@ -108,6 +109,7 @@
 //! kebab case; `{"slow": 1500}` is in milliseconds.
 
 pub mod emf;
+pub mod facts;
 pub mod front;
 pub mod invoke;
 pub mod layer;
@@ -134,6 +136,7 @@ mod requests;
 mod scenarios;
 mod sdk;
 mod server;
+mod sessions;
 mod simulator;
 mod sms_voice;
 mod ssml;

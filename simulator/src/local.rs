@@ -20,6 +20,7 @@ use serde_json::{Value, value::RawValue};
 
 use crate::{
     Access, Call, Choices, MemoryLedger, Service, Simulator,
+    facts::AllFacts,
     front::{Front, HandlerError, Rules},
     lines::Lines,
     notify::is_notify_configuration,
@@ -47,6 +48,8 @@ pub struct Options {
     /// Settings of the function, in place of those of the desk.
     pub settings: BTreeMap<String, String>,
     pub access: Access,
+    /// What AWS does where its documentation leaves it open.
+    pub facts: AllFacts,
     /// Whether the log is for people to read. Otherwise it has the lines of the deployed function.
     pub readable: bool,
 }
@@ -59,6 +62,7 @@ impl Options {
             provider: provider.to_owned(),
             settings: BTreeMap::new(),
             access: Access::default(),
+            facts: AllFacts::default(),
             readable: false,
         }
     }
@@ -101,6 +105,7 @@ impl Local {
         options: &Options,
     ) -> io::Result<Self> {
         let simulator = Arc::new(Simulator::start_for(phone, options.access.clone())?);
+        simulator.imitate(options.facts.clone());
         let ledger = MemoryLedger::new();
         let emptied = ledger.clone();
         simulator.also_reset(move || emptied.reset());

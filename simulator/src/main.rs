@@ -149,6 +149,7 @@ async fn run(mut arguments: Arguments) -> io::Result<()> {
     let phone = bind(&arguments, arguments.phone_port)?;
     if arguments.phone_only {
         let simulator = Simulator::start_for(phone.listener, arguments.options.access)?;
+        simulator.imitate(arguments.options.facts);
         let stop = StopSignals::new()?;
         println!("phone  {}\n\nCtrl-C stops it.", simulator.url());
         return stop.wait().await;

@@ -8,7 +8,10 @@ use std::{
 
 use otp_lambda::settings::SETTINGS;
 
-use crate::local::{END_USER_MESSAGING, Options, PINPOINT};
+use crate::{
+    facts::AllFacts,
+    local::{END_USER_MESSAGING, Options, PINPOINT},
+};
 
 /// The letters O, T and P on a telephone keypad, then a zero.
 const PHONE_PORT: u16 = 6870;
@@ -30,7 +33,7 @@ pub const USAGE: &str = "usage: simulator [--port N] [--api-port N] [--set NAME[
 
   --port N            where the phone and the simulated providers listen (6870)
   --api-port N        where the service listens (6880)
-  --set NAME=VALUE    a setting of the function, or PROVIDER, HOST, BIND; --set NAME takes the value from the environment
+  --set NAME=VALUE    a setting of the function, or PROVIDER, HOST, BIND, FACTS; --set NAME takes the value from the environment
   --settings FILE     a file with a line NAME=VALUE for each setting; --set comes before it
   --log FORM          json, or lines for people (default: lines on a terminal, and otherwise json)
   --phone-only        the phone and the simulated providers, without the service
@@ -121,12 +124,17 @@ impl Arguments {
         arguments.has_settings = !of_line.is_empty();
         of_file.extend(of_line);
         for (name, value) in of_file {
-            arguments.set(&name, value)?;
+            arguments.set(&name, value, file)?;
         }
         Ok(arguments)
     }
 
-    fn set(&mut self, name: &str, value: String) -> Result<(), String> {
+    fn set(
+        &mut self,
+        name: &str,
+        value: String,
+        file: &dyn Fn(&str) -> Result<String, String>,
+    ) -> Result<(), String> {
         match name {
             "PROVIDER" | "OTP_PROVIDER" => {
                 if ![PINPOINT, END_USER_MESSAGING].contains(&value.as_str()) {
@@ -137,6 +145,7 @@ impl Arguments {
                 self.options.provider = value;
                 return Ok(());
             }
+            "FACTS" => self.options.facts = facts(&value, file)?,
             "HOST" => {
                 for host in value.split(',').map(str::trim) {
                     if !is_host(host) {
@@ -171,6 +180,13 @@ impl Arguments {
         });
         Ok(())
     }
+}
+
+/// The answers of AWS in a file of `make probe`.
+fn facts(name: &str, file: &dyn Fn(&str) -> Result<String, String>) -> Result<AllFacts, String> {
+    AllFacts::parse(&file(name)?).map_err(|problem| {
+        format!("FACTS: {name} is no file that make probe has written: {problem}.")
+    })
 }
 
 /// Whether the text is a name or an address as in the `Host` header, but without a port.
@@ -249,7 +265,7 @@ fn unknown(name: &str) -> String {
         shared.count() > 0
     };
     let known = SETTINGS.iter().map(|setting| setting.name);
-    let near: Vec<_> = ["PROVIDER", "HOST", "BIND"]
+    let near: Vec<_> = ["PROVIDER", "HOST", "BIND", "FACTS"]
         .into_iter()
         .chain(known.filter(|name| *name != "OTP_PROVIDER" && !OF_THE_DESK.contains(name)))
         .filter(looks_alike)

@@ -11,8 +11,9 @@ use axum::{
 use serde_json::{Value, json};
 
 use crate::{
-    codes::{CodeKey, DIGITS, Rules},
+    codes::{CodeKey, DIGITS, Rules, Verdict},
     desk::{Desk, SendRequest},
+    facts::NotAccepted,
     failure::{Failure, Operation, Service},
     message::Content,
     texts,
@@ -95,8 +96,7 @@ impl Call for OtpCall {
         } else {
             wrapper = "VerificationResponse";
             self.verify(desk, input)
-        };
-        let answer = answer.map_err(|invalid_field| bad_request(invalid_field.message))?;
+        }?;
         Ok(if input.failure == Some(&Failure::Wrapped) {
             json!({ wrapper: answer })
         } else {
@@ -154,11 +154,15 @@ impl Call for OtpCall {
 }
 
 impl OtpCall {
-    fn send(&self, desk: &Desk, input: &CallInput<'_>) -> Result<Value, InvalidField> {
-        let request = self.parse(input.body)?;
+    fn send(&self, desk: &Desk, input: &CallInput<'_>) -> Result<Value, Refusal> {
+        let request = self.parse(input.body).map_err(invalid)?;
         let to = request.key.to.clone();
         let message_id = random_id();
-        let outcome = Delivery::of(input.failure, &to, &message_id);
+        let failure = input.failure.or_else(|| {
+            desk.refuses_a_send(&request.key)
+                .then_some(&Failure::Duplicate)
+        });
+        let outcome = Delivery::of(failure, &to, &message_id);
         if outcome.is_sent {
             desk.send(request, message_id.clone());
         }
@@ -187,20 +191,32 @@ impl OtpCall {
         )
     }
 
-    fn verify(&self, desk: &Desk, input: &CallInput<'_>) -> Result<Value, InvalidField> {
-        let fields = Fields::of(input.body)?;
+    fn verify(&self, desk: &Desk, input: &CallInput<'_>) -> Result<Value, Refusal> {
+        let (key, mut guess) = self.parse_guess(input.body).map_err(invalid)?;
+        if input.every_guess_is_wrong {
+            // An empty guess never equals a code.
+            guess = "";
+        }
+        let is_right = match desk.verify(&key, guess) {
+            Verdict::Right => true,
+            Verdict::Not(NotAccepted::Wrong) => false,
+            Verdict::Not(NotAccepted::NotFound) => return Err(not_found()),
+            Verdict::Not(NotAccepted::BadRequest) => {
+                return Err(bad_request("The request is not valid."));
+            }
+        };
+        Ok(json!({ "Valid": is_right }))
+    }
+
+    fn parse_guess<'a>(&self, body: &'a Value) -> Result<(CodeKey, &'a str), InvalidField> {
+        let fields = Fields::of(body)?;
         let key = CodeKey {
             service: Service::Pinpoint,
             application_id: self.application_id.clone(),
             to: fields.required("DestinationIdentity")?.to_owned(),
             reference_id: fields.required("ReferenceId")?.to_owned(),
         };
-        let mut guess = fields.required("Otp")?;
-        if input.every_guess_is_wrong {
-            // An empty guess never equals a code.
-            guess = "";
-        }
-        Ok(json!({"Valid": desk.verify(&key, guess)}))
+        Ok((key, fields.required("Otp")?))
     }
 
     /// Reads the fields of a send. AWS documents no defaults for the optional fields. In the
@@ -313,6 +329,10 @@ impl Delivery {
             },
         }
     }
+}
+
+fn invalid(invalid_field: InvalidField) -> Refusal {
+    bad_request(invalid_field.message)
 }
 
 fn bad_request(message: impl Into<String>) -> Refusal {

@@ -18,6 +18,7 @@ use crate::{
     control,
     desk::{Desk, Recorded},
     end_user_messaging,
+    facts::AllFacts,
     failure::{Failure, Operation, Service, Times},
     inbox,
     message::Message,
@@ -195,6 +196,11 @@ impl Simulator {
     /// A reset does not change the service.
     pub fn describe(&self, service: Service) {
         self.desk.describe(service);
+    }
+
+    /// Sets what the services do where AWS's documentation leaves it open. A reset keeps it.
+    pub fn imitate(&self, facts: AllFacts) {
+        self.desk.imitate(facts);
     }
 
     /// Sets the port of the service, which the page calls when a scenario number is pressed. A reset keeps it.

@@ -16,7 +16,7 @@ use crate::{
     desk::Desk,
     failure::{Failure, Operation, Service},
     message::Feedback,
-    notify_api,
+    notify_api, sessions,
     wire::{
         Call, CallInput, Fields, InvalidField, Refusal, WireResponse, answer,
         check_signature_scope, random_id,
@@ -33,6 +33,10 @@ pub(crate) fn routes() -> Router<Arc<Desk>> {
 
 /// All operations of the service share one path. Operations other than `PutMessageFeedback` are not recorded.
 async fn operation(State(desk): State<Arc<Desk>>, request: Request) -> Response<Body> {
+    // STS has the same path.
+    if sessions::is_for_sts(request.headers()) {
+        return sessions::answer(&desk, request).await;
+    }
     let named = [
         ("x-amz-target", "PinpointSMSVoiceV2.PutMessageFeedback"),
         ("content-type", CONTENT_TYPE),

@@ -15,6 +15,7 @@ use crate::{
     failure::{Failure, Operation, Service},
     scenarios::{self, Outcome as Scenario},
     server::{hang_up, truncate},
+    sessions::check_permissions,
 };
 
 /// Pinpoint's documented limit of a payload; the other services document none.
@@ -183,6 +184,7 @@ pub(crate) async fn answer<C: Call + Sync>(
     // A queued failure applies before all checks. The failure of a scenario number applies after the checks, because
     // the number is in the body, and a request that fails the checks may have no readable body.
     let admitted = check_signature_scope(&head.headers, C::SIGNING_NAME)
+        .and_then(|()| check_permissions(desk, &head.headers, C::SERVICE, call.operation()))
         .and_then(|()| call.admit(desk, &head.method))
         .and(body.as_ref().map_err(|_| C::too_large()));
     let scenario = match (&arrival.failure, &admitted) {
@@ -191,10 +193,22 @@ pub(crate) async fn answer<C: Call + Sync>(
             .and_then(|number| scenarios::outcome(C::SERVICE, call.operation(), number)),
         _ => None,
     };
+    let facts = desk.facts();
     let failure = match scenario {
         Some(Scenario::Failure(failure)) => Some(failure),
         _ => arrival.failure.as_ref(),
     };
+    let failure = failure.or_else(|| {
+        let facts = facts.of(C::SERVICE);
+        let number = || call.destination(admitted.as_ref().ok()?);
+        match call.operation() {
+            Operation::Send => facts.failure_of_a_send(number()?),
+            Operation::Verify => None,
+            Operation::Feedback => {
+                Some(&facts.feedback).filter(|failure| **failure != Failure::Successful)
+            }
+        }
+    });
 
     let carried_out = match failure.and_then(C::refusal) {
         Some(refusal) => Err(refusal),

@@ -769,6 +769,71 @@ fn refused(arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 #[test]
+fn a_file_with_facts_is_judged_before_the_desk_starts() {
+    let file = std::env::temp_dir().join(format!("otp-facts-{}.json", std::process::id()));
+    let setting = format!("FACTS={}", file.display());
+    let of = |provider: &str, facts: &str| {
+        format!(
+            r#"{{"format": 1, "providers": {{"{provider}": {{"region": "", "asked": "", "answeredBy": "", "open": {{}},
+            "facts": {{{facts}}}}}}}}}"#
+        )
+    };
+    let good = of("pinpoint", r#""failureNumber": "opt-out""#);
+    for (content, says) in [
+        ("no json".to_owned(), "expected ident"),
+        (
+            good.replace(": 1,", ": 2,"),
+            "format is 2, and this desk reads 1",
+        ),
+        (of("twilio", ""), "unknown variant `twilio`"),
+        (of("pinpoint-sms-voice-v2", ""), "is no provider"),
+        (
+            of("pinpoint", r#""secondSent": "refused""#),
+            "unknown field `secondSent`",
+        ),
+        (
+            of("pinpoint", r#""secondSend": "both""#),
+            "unknown variant `both`",
+        ),
+        (
+            of("pinpoint", r#""failureNumber": "conflict""#),
+            "this service has no such answer",
+        ),
+    ] {
+        std::fs::write(&file, &content).unwrap();
+        let (code, printed) = refused(&["--set", &setting]);
+        assert_eq!(code, Some(2), "{content}");
+        assert!(
+            printed.starts_with("FACTS: ") && printed.contains(says),
+            "{printed}"
+        );
+    }
+    std::fs::write(&file, &good).unwrap();
+    let [phone, api] = free_ports();
+    let desk = Desk::start(&["--port", &phone, "--api-port", &api, "--set", &setting]);
+    assert!(
+        desk.until("Below is the log")
+            .iter()
+            .any(|line| line.contains(&setting))
+    );
+    // AWS's number for failures, which now fails as in the file. Without the file, the message arrives.
+    let body = r#"{"destinationNumber":"+14254147167"}"#;
+    let send = |api: &str| {
+        curl(&format!(
+            "http://127.0.0.1:{api}/otp/send -H 'content-type: application/json' -d '{body}'"
+        ))
+    };
+    let seen = send(&api);
+    assert!(seen.contains("opted_out"), "{seen}");
+    assert_eq!(desk.stop("-TERM").0, Some(0));
+    let [phone, api] = free_ports();
+    let desk = Desk::start(&["--port", &phone, "--api-port", &api]);
+    desk.until("Below is the log");
+    assert!(send(&api).contains("HTTP/1.1 202"));
+    std::fs::remove_file(file).unwrap();
+}
+
+#[test]
 fn a_wrong_argument_or_setting_is_named_first() {
     for (arguments, says) in [
         (
