@@ -20,7 +20,7 @@ export TAGS
 
 TOOLS := tests/e2e/with-tools.sh
 
-.PHONY: help run test soak bench bench-counts check scan fmt settings build package deploy destroy invoke invoke-packaged notify tools clean
+.PHONY: help run test soak bench bench-counts check scan fmt settings build package deploy destroy probe invoke invoke-packaged notify tools clean
 .PHONY: pause resume block unblock allow disallow unlock switches needs-rust
 
 help: ## list these commands
@@ -84,6 +84,10 @@ deploy: needs-rust ## build and deploy SETTINGS=prod.yaml to STACK=…; asks if 
 destroy: ## delete the stack, and say what stays and why (needs Python, an AWS account)
 	@tests/e2e/setup.sh sam
 	@$(TOOLS) python deploy/deploy.py destroy
+
+probe: ## ask a real AWS account what AWS leaves open, for a dollar at most: docs/probe.md (needs Python, an AWS account)
+	@tests/e2e/setup.sh boto3
+	@$(TOOLS) bash -c 'exec "$$OTP_E2E_PYTHON" deploy/probe.py "$$FACTS"'
 
 invoke: ## give EVENT=events/….json to the desk, or to one of its own, and print the response (needs Rust)
 	@tests/needs.sh rust cc

@@ -102,6 +102,13 @@ else
     skip "the template and deployments: need Python"
 fi
 
+step "the probe"
+if [ -n "${OTP_E2E_SAM:-}" ] && [ -n "${OTP_E2E_PYTHON:-}" ]; then
+    python_tests tests/e2e/test_probe.py
+else
+    skip "the probe: needs Python"
+fi
+
 step "tools and containers"
 if [ -n "${OTP_E2E_SAM:-}" ]; then
     "$OTP_E2E_SAM_PYTHON" -m pytest -q -rs -p no:cacheprovider tests/e2e/test_tools.py
