@@ -156,10 +156,12 @@ def released(template, architecture):
     for it in template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]:
         it["Label"]["default"] = it["Label"]["default"].split(":")[0]
     for it in parameters.values():
-        it["Description"] = re.split(r"(?<=[.]) (?=[A-Z])", it["Description"].strip())[0]
-    for it in parameters.values():
+        it["Description"] = re.split(r"(?<=[.]) ", it["Description"].strip())[0]
         if "AllowedPattern" in it:
             it["AllowedPattern"] = folded(it["AllowedPattern"])
+        # CloudFormation writes "failed to satisfy constraint: " before it.
+        if "ConstraintDescription" in it:
+            it["ConstraintDescription"] = it["ConstraintDescription"].removeprefix("must be ")
     return template
 
 

@@ -11,7 +11,7 @@ mod record;
 mod requests;
 
 pub use budget_use::BudgetUse;
-pub use metrics::{COUNTRY, Detail, FUNCTION, MOST_COUNTRIES, Metric, Metrics, NAMESPACE, OTHER};
+pub use metrics::{COUNTRY, Detail, LEDGER, MOST_COUNTRIES, Metric, Metrics, NAMESPACE, OTHER};
 pub use record::Record;
 pub use requests::Requests;
 pub(crate) use requests::{asked, counted};

@@ -83,7 +83,7 @@ python_tests() {
 step "the template and deployments"
 if [ -n "${OTP_E2E_SAM:-}" ]; then
     # Beside the deployments, because these mostly wait. Not by `python_tests`: `$!` would be a shell around Python.
-    "$OTP_E2E_SAM_PYTHON" -m pytest -q -rs -p no:cacheprovider tests/e2e/test_template.py >target/test_template.txt 2>&1 &
+    "$OTP_E2E_SAM_PYTHON" -m pytest -q -rs -p no:cacheprovider tests/e2e/test_template.py tests/e2e/test_monitoring.py >target/test_template.txt 2>&1 &
     template=$!
     # A skipped step and Ctrl-C end this script before it waits. The background job would go on without it.
     trap 'kill "$template" 2>/dev/null || true' EXIT

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-/// A metric as AWS bills it: a name and the values of its dimensions. The dimension `function` is left out,
-/// because it is the same for all metrics of a function.
+/// A metric as AWS bills it: a name and the values of its dimensions. The dimension `ledger` is left out,
+/// because it is the same for all metrics of a stack.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Counted {
     /// The name of the metric.
@@ -50,8 +50,8 @@ pub fn metrics_of(line: &Value) -> Result<Vec<(Counted, String, f64)>, String> {
                 dimensions.insert(key.to_owned(), value.to_owned());
             }
             dimensions
-                .remove("function")
-                .ok_or_else(|| wrong("no function"))?;
+                .remove("ledger")
+                .ok_or_else(|| wrong("no ledger"))?;
             for metric in list(&directive, "Metrics")? {
                 let text = |name: &str| metric.get(name).and_then(Value::as_str);
                 let (Some(name), Some(unit)) = (text("Name"), text("Unit")) else {
@@ -89,16 +89,16 @@ mod tests {
     #[test]
     fn a_line_that_cloudwatch_would_not_read_is_noticed() {
         let good = json!({
-            "sent": 1, "country": "US", "function": "f",
+            "sent": 1, "country": "US", "ledger": "l",
             "_aws": { "Timestamp": 1_800_000_000_000_u64, "CloudWatchMetrics": [{
-                "Namespace": "otp-lambda", "Dimensions": [["function"], ["function", "country"]],
+                "Namespace": "otp-lambda", "Dimensions": [["ledger"], ["ledger", "country"]],
                 "Metrics": [{ "Name": "sent", "Unit": "Count" }]
             }] }
         });
         let read = |line: &Value| metrics_of(line).map(|all| all.len());
         assert_eq!(read(&good), Ok(2));
         assert_eq!(read(&json!({ "sent": 1 })), Ok(0));
-        for missing in ["sent", "country", "function"] {
+        for missing in ["sent", "country", "ledger"] {
             let mut bad = good.clone();
             bad.as_object_mut().map(|line| line.remove(missing));
             assert!(read(&bad).is_err(), "{missing}");

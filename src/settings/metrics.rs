@@ -27,8 +27,9 @@ impl Reader<'_> {
         Some(Metrics {
             detail,
             // Outside Lambda there may be no name.
-            function: self
-                .raw("AWS_LAMBDA_FUNCTION_NAME")
+            ledger: self
+                .raw("LEDGER_TABLE")
+                .or_else(|| self.raw("AWS_LAMBDA_FUNCTION_NAME"))
                 .unwrap_or_else(|| "local".to_owned()),
             countries: self.countries_with_metrics(ledger),
         })

@@ -14,9 +14,9 @@ const USUAL_LENGTH: usize = 1024;
 /// The namespace of all metrics.
 pub const NAMESPACE: &str = "otp-lambda";
 
-/// The dimension that every metric has: the name of the function, so that two stacks of an account have metrics of
-/// their own.
-pub const FUNCTION: &str = "function";
+/// The dimension that every metric has: the name of the ledger's table. Two stacks of an account so have metrics of their
+/// own, and the two functions of a stack have them together.
+pub const LEDGER: &str = "ledger";
 
 /// The second dimension of `sent` and `verified`: one of the countries of [`Metrics`], or [`OTHER`].
 pub const COUNTRY: &str = "countryGroup";
@@ -40,8 +40,8 @@ pub enum Detail {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metrics {
     pub detail: Detail,
-    /// The name of the function.
-    pub function: String,
+    /// The name of the ledger's table, or of the function if there is no ledger.
+    pub ledger: String,
     /// The countries with metrics of their own, at most [`MOST_COUNTRIES`].
     pub countries: Vec<Country>,
 }
@@ -97,7 +97,7 @@ macro_rules! metrics {
 metrics! {
     /// Messages that the provider has accepted.
     Sent "sent" "Count" Basic
-    /// Codes of such messages that were given back.
+    /// Codes of such messages that were given back. Each message counts 0, and each code 1.
     Verified "verified" "Count" Basic
     /// Guesses that the provider has found wrong. Guesses at decoys, test numbers and codes of other software do not
     /// count.
@@ -158,7 +158,7 @@ impl Measured {
         if self.0.is_empty() {
             return;
         }
-        members.text(FUNCTION, &metrics.function);
+        members.text(LEDGER, &metrics.ledger);
         let mut metadata = String::with_capacity(USUAL_LENGTH);
         // Writing to a string never fails.
         let _ = write!(
@@ -166,14 +166,14 @@ impl Measured {
             "{{\"Timestamp\":{},\"CloudWatchMetrics\":[",
             now().as_millis()
         );
-        directive(&mut metadata, &[FUNCTION], self.0.iter());
+        directive(&mut metadata, &[LEDGER], self.0.iter());
         let by_country = || self.0.iter().filter(|metric| metric.is_by_country());
         if metrics.detail == Detail::Full && by_country().next().is_some() {
             let own = |known: &Country| country == Some(known.as_str());
             let is_known = metrics.countries.iter().any(own);
             members.text(COUNTRY, country.filter(|_| is_known).unwrap_or(OTHER));
             metadata.push(',');
-            directive(&mut metadata, &[FUNCTION, COUNTRY], by_country());
+            directive(&mut metadata, &[LEDGER, COUNTRY], by_country());
         }
         metadata.push_str("]}");
         members.json("_aws", &metadata);

@@ -1,8 +1,10 @@
-"""MiniStack with two additions:
+"""MiniStack with four additions:
 
 - one more condition key in its IAM, dynamodb:LeadingKeys. Our role uses this key;
 - the instances that a function has reserved are also the most that its versions and aliases get. MiniStack counts them for
-  the function without an alias alone.
+  the function without an alias alone;
+- alarms of a template may watch an expression or a query. MiniStack keeps such an alarm, and computes nothing for it;
+- a template may have saved queries of CloudWatch Logs. Their log groups must exist.
 
 The tests start this program with MiniStack's own Python, in place of the command `ministack`.
 """
@@ -11,7 +13,8 @@ import json
 
 from ministack import app
 from ministack.core import iam_actions
-from ministack.services import lambda_svc
+from ministack.services import cloudwatch_logs, lambda_svc
+from ministack.services.cloudformation import provisioners
 
 found_by_ministack = iam_actions.dynamodb_service_context
 
@@ -38,6 +41,32 @@ def of_the_function(record, config):
 
 
 lambda_svc._reserved_concurrency = of_the_function
+
+alarm_by_ministack = provisioners._cw_metric_alarm_record
+
+
+def with_metrics(name, properties):
+    if not properties.get("Metrics"):
+        return alarm_by_ministack(name, properties)
+    one = {"Metrics": None, "MetricName": "expression", "Namespace": "otp-lambda"}
+    return alarm_by_ministack(name, properties | one) | {"Metrics": properties["Metrics"]}
+
+
+provisioners._cw_metric_alarm_record = with_metrics
+
+
+def saved_query(logical_id, properties, stack_name):
+    unknown = [it for it in properties["LogGroupNames"] if it not in cloudwatch_logs._log_groups]
+    if unknown:
+        raise ValueError(f"AWS::Logs::QueryDefinition: no log group {unknown[0]}")
+    return f"{stack_name}-{logical_id}", {}
+
+
+provisioners._RESOURCE_HANDLERS["AWS::Logs::QueryDefinition"] = {
+    "create": saved_query,
+    "update": lambda physical_id, before, properties, stack_name: saved_query(physical_id, properties, stack_name),
+    "delete": lambda physical_id, properties: None,
+}
 
 if __name__ == "__main__":
     app.main()

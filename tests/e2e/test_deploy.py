@@ -229,7 +229,7 @@ LONGEST = {
     "CognitoShownNumber": "+4",
     "SignInShare": "90",
     "DeviceTokenDays": "365",
-    "Metrics": "basic",
+    "Monitoring": "basic",
     "DltEntityId": "1" * 50,
     "DltTemplateId": "1" * 50,
 }

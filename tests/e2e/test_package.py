@@ -39,7 +39,7 @@ def packed(tmp_path_factory):
 
 def test_the_folder_has_all_that_a_deployment_needs_and_its_sums(packed):
     names = {f"otp-lambda-{it}.zip" for it in package.ARCHITECTURES} | {f"template-{it}.yaml" for it in package.ARCHITECTURES}
-    names |= {"otp-lambda-config.zip", "otp-lambda-release.zip", "domain.yaml", "firewall.yaml", "otp-lambda.cdx.json", "settings.example.yaml", "SHA256SUMS"}
+    names |= {"otp-lambda-config.zip", "otp-lambda-release.zip", "domain.yaml", "firewall.yaml", "monitoring.yaml", "otp-lambda.cdx.json", "settings.example.yaml", "SHA256SUMS"}
     assert {file.name for file in packed.iterdir()} == names
     checked = subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=packed, capture_output=True, text=True)
     assert checked.returncode == 0 and checked.stdout.count(": OK\n") == len(names) - 1, checked.stderr
@@ -73,7 +73,7 @@ def test_the_released_template_is_the_template_without_comments(packed, architec
     resources["ReleaseFunction"]["Properties"]["Code"] = "otp-lambda-release.zip"
     with zipfile.ZipFile(packed / "otp-lambda-release.zip") as it:
         assert it.read("index.py").decode() == program_text
-    for name in ("Firewall", "Domain"):
+    for name in ("Firewall", "Domain", "Monitor"):
         part = resources[name]["Properties"]["TemplateURL"]
         assert yaml_parse((ROOT / part).read_text()) == yaml_parse((packed / Path(part).name).read_text())
         resources[name]["Properties"]["TemplateURL"] = Path(part).name
@@ -91,9 +91,12 @@ def test_the_released_template_is_the_template_without_comments(packed, architec
     here, there = (it["Metadata"].pop("AWS::CloudFormation::Interface")["ParameterGroups"] for it in (source, found))
     assert [it["Parameters"] for it in here] == [it["Parameters"] for it in there]
     assert all(one["Label"]["default"].split(":")[0] == other["Label"]["default"] for one, other in zip(here, there))
-    # Outputs have no descriptions, those of parameters are shorter, and patterns are written in another way.
+    # Outputs have no descriptions, those of parameters and their values are shorter, and patterns are written in another way.
     for it in source["Outputs"].values():
         it.pop("Description")
+    for it in source["Parameters"].values():
+        if "ConstraintDescription" in it:
+            it["ConstraintDescription"] = it["ConstraintDescription"].removeprefix("must be ")
     for name in ("Description", "AllowedPattern"):
         for key, it in source["Parameters"].items():
             here, there = it.pop(name, ""), found["Parameters"][key].pop(name, "")
@@ -199,7 +202,7 @@ def test_the_package_is_deployed_without_a_toolchain(packed, tmp_path):
         key = client(cloud, "kms").create_key()["KeyMetadata"]["Arn"]
         everything = {"Cognito": "new", "CognitoTier": "LITE", "CognitoDeletionProtection": "on"}
         everything |= {"DomainName": "otp.example.com", "DomainCertificateArn": test_template.CERTIFICATE, "KmsKeyArn": key}
-        everything |= {"PointInTimeRecovery": "on"}
+        everything |= {"PointInTimeRecovery": "on", "Monitoring": "full"}
         write(tmp_path, edited(Architecture="x86_64", **everything))
         done = subprocess.run(command, env=variables, cwd=packed, capture_output=True, text=True, timeout=240)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr + cloud.output()
@@ -209,6 +212,17 @@ def test_the_package_is_deployed_without_a_toolchain(packed, tmp_path):
         assert table["SSEDescription"]["KMSMasterKeyArn"] == key
         pool = client(cloud, "cognito-idp").describe_user_pool(UserPoolId=found["CognitoUserPoolId"])["UserPool"]
         assert (pool["UserPoolTier"], pool["DeletionProtection"]) == ("LITE", "ACTIVE")
+        watch = client(cloud, "cloudwatch")
+        alarms = watch.describe_alarms()["MetricAlarms"]
+        assert len(alarms) == 14 and {it["TreatMissingData"] for it in alarms} == {"notBreaching"}
+        assert {tuple(it["AlarmActions"]) for it in alarms} == {(found["AlarmTopic"],)}
+        (dashboard,) = watch.list_dashboards()["DashboardEntries"]
+        shown = json.loads(watch.get_dashboard(DashboardName=dashboard["DashboardName"])["DashboardBody"])["widgets"]
+        (rung,) = (it["properties"]["alarms"] for it in shown if it["type"] == "alarm")
+        assert set(rung) == {it["AlarmArn"] for it in alarms}
+        # The dimension that the function writes is the one that the dashboard asks for.
+        variables_of = client(cloud, "lambda").get_function_configuration(FunctionName=found["FunctionName"])["Environment"]["Variables"]
+        assert variables_of["METRICS"] == "full" and f'"ledger", "{variables_of["LEDGER_TABLE"]}"' in json.dumps(shown)
         assert sends(cloud, "+14255560171")
         # The control: the other zip's template refuses these settings.
         other = [it if it != changed else packed / "template-arm64.yaml" for it in command]

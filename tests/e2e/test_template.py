@@ -150,7 +150,7 @@ VARIANTS = {
         "DltTemplateId": "1107123456789012345",
         "ReferenceId": "random",
         "LogLevel": "DEBUG",
-        "Metrics": "full",
+        "Monitoring": "full",
         "ReservedConcurrency": "3",
         "Architecture": "x86_64",
         "Cognito": "new",
@@ -224,6 +224,7 @@ class Resolver:
             ("AWS::CloudFormation::CustomResource", "Version"): "7",
             ("AWS::CloudFormation::CustomResource", "TriggersVersion"): "8",
             ("AWS::CloudFormation::Stack", "Outputs.Target"): "target.example.com",
+            ("AWS::CloudFormation::Stack", "Outputs.Topic"): f"arn:aws:sns:{REGION}:{ACCOUNT}:Topic",
             ("AWS::Lambda::Version", "Version"): "1",
             ("AWS::SecretsManager::Secret", "Id"): SECRET,
         }
@@ -566,6 +567,7 @@ def problems(stack, **parameters):
 
     # No other resource: a function URL, a second API or a permission for everyone would bypass the rest.
     types = sorted(TYPES + (WITH_A_NEW_POOL if new_pool else WITH_A_GIVEN_POOL if given_pool else []))
+    types = sorted(types + ["AWS::CloudFormation::Stack"] * (parameters.get("Monitoring", "off") != "off"))
     demand(sorted(it["Type"] for it in stack["Resources"].values()) == types, "resources: not exactly the expected ones")
 
     roles = of_type(stack, "AWS::IAM::Role")
@@ -1249,9 +1251,15 @@ def test_parts_of_the_stack_are_off_unless_they_are_asked_for():
     domain = parts(DomainName="otp.example.com", DomainCertificateArn=CERTIFICATE)
     given = {"DomainName": "otp.example.com", "CertificateArn": CERTIFICATE, "Api": "Api", "Stage": "Stage"}
     assert domain == {"Domain": {"TemplateURL": "deploy/parts/domain.yaml", "Parameters": given}}
+    given = {"Ledger": "Ledger", "Function": "Function", "FunctionLogs": "FunctionLogs"}
+    for detail in ("basic", "full"):
+        alone, with_pool = parts(Monitoring=detail), parts(Monitoring=detail, Cognito="new")
+        expected = {"Detail": detail, **given, "Triggers": "", "TriggersLogs": ""}
+        assert alone == {"Monitor": {"TemplateURL": "deploy/parts/monitoring.yaml", "Parameters": expected}}
+        assert with_pool["Monitor"]["Parameters"] == expected | {"Triggers": "Triggers", "TriggersLogs": "TriggersLogs"}
     # Each part has the parameters that the template gives to the part.
     source = template()["Resources"]
-    for name in ("Firewall", "Domain"):
+    for name in ("Firewall", "Domain", "Monitor"):
         part = yaml_parse((ROOT / source[name]["Properties"]["TemplateURL"]).read_text())
         assert set(part["Parameters"]) == set(source[name]["Properties"]["Parameters"])
 
@@ -1264,7 +1272,7 @@ def test_a_new_pool_has_the_plan_and_the_protection_that_were_chosen():
     assert chosen == plain
 
 
-@pytest.mark.parametrize("part", ["firewall", "domain"])
+@pytest.mark.parametrize("part", ["firewall", "domain", "monitoring"])
 def test_cfn_lint_accepts_the_parts(part):
     done = run("cfn-lint", "--regions", REGION, "--", str(ROOT / "deploy" / "parts" / f"{part}.yaml"))
     assert done.returncode == 0, done.stdout + done.stderr
@@ -1339,7 +1347,7 @@ SKIPPED = r"(?m)^    # checkov:skip=(CKV\w+): (.+)$"
 
 def test_every_check_that_is_left_out_has_its_reason_beside_the_resource_and_on_the_page():
     """`make scan` runs the checks. Here each exception must name its reason, and the page must name each exception."""
-    left_out = [found for it in ("template.yaml", "deploy/parts/firewall.yaml") for found in re.findall(SKIPPED, (ROOT / it).read_text())]
+    left_out = [found for it in ("template.yaml", "deploy/parts/firewall.yaml", "deploy/parts/monitoring.yaml") for found in re.findall(SKIPPED, (ROOT / it).read_text())]
     assert len(left_out) >= 7 and all(len(reason.split()) >= 8 for _, reason in left_out)
     page = (ROOT / "docs" / "deploy.md").read_text().split("\n### Scanners\n")[1].split("\n## ")[0]
     assert set(re.findall(r"CKV_AWS_\d+", page)) == {check for check, _ in left_out}
@@ -1512,7 +1520,7 @@ PINPOINT_LANGUAGES = "de-DE en-GB en-US es-419 es-ES fr-CA fr-FR it-IT ja-JP ko-
         ("Architecture", ["arm64", "x86_64"], ["", "aarch64"]),
         ("MemorySize", ["128", "10240"], ["127", "10241"]),
         ("LogLevel", ["TRACE", "DEBUG", "INFO", "WARN", "ERROR"], ["", "info", "OFF"]),
-        ("Metrics", ["off", "basic", "full"], ["", "on"]),
+        ("Monitoring", ["off", "basic", "full"], ["", "on"]),
         ("LogRetentionDays", ["1", "30", "365"], ["0", "-1", "2"]),
         ("PermissionsBoundaryArn", ["", BOUNDARY, "arn:aws:iam::aws:policy/PowerUserAccess"], ["*", BOUNDARY + "*", TABLE, "x"]),
         ("PointInTimeRecovery", ["off", "on"], ["", "true"]),
@@ -1790,7 +1798,9 @@ def template_settings():
             value = None
         elif isinstance(value, dict):
             parameter = value["Ref"] if "Ref" in value else value["Fn::If"][1]["Ref"]
-            assert parameter.upper() == name.removeprefix("OTP_").replace("_", ""), f"{name} is set by {parameter}"
+            # This parameter also makes the alarms, which need the metrics.
+            parameter_name = "Metrics" if parameter == "Monitoring" else parameter
+            assert parameter_name.upper() == name.removeprefix("OTP_").replace("_", ""), f"{name} is set by {parameter}"
             default = source["Parameters"][parameter].get("Default")
             value = None if default is None else str(default)
         settings[name] = value

@@ -1,14 +1,13 @@
 //! The metrics in the log.
 
 use crate::pool::{Next, SignIn, User};
-use crate::with;
 use crate::world::{Answer, KEY, NUMBER, World, app, changed};
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use otp_lambda::ledger::{Charge, Ledger, NumberCharge, Switches, Unavailable};
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::settings::Settings;
-use otp_lambda::telemetry::{self, COUNTRY, Detail, FUNCTION, Metric, Metrics};
+use otp_lambda::telemetry::{self, COUNTRY, Detail, LEDGER, Metric, Metrics};
 use serde_json::{Value, json};
 use simulator::emf::{metrics_of, metrics_of_log};
 use simulator::layer::{Layer, Layered, Reply, Step};
@@ -28,7 +27,7 @@ const ROOM: [(&str, &str); 3] = [
 ];
 
 impl World {
-    fn lines(&self) -> Vec<Value> {
+    pub(crate) fn lines(&self) -> Vec<Value> {
         let text = self.log.text();
         let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
         lines.collect()
@@ -315,36 +314,43 @@ impl Layer for Switched {
 }
 
 /// A function of which everything happens that a metric counts.
-struct Drill {
-    world: World,
+pub(crate) struct Drill {
+    pub(crate) world: World,
     ledger: Switched,
     metrics: Option<Metrics>,
 }
 
 impl Drill {
-    async fn start(detail: &str) -> Self {
-        let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
-        let prices = r#"{"prices": {"*": 0.1, "*/voice": 1, "*/whatsapp": 1}}"#;
-        let name = format!("otp-lambda-{}-{detail}-{}", with::NAME, std::process::id());
-        let file = std::env::temp_dir().join(name);
-        std::fs::write(&file, prices).unwrap();
+    pub(crate) async fn start(detail: &str) -> Self {
         // More countries than have metrics of their own.
         let budgets: Vec<_> = drilled()
             .iter()
             .map(|it| format!("{it}={}/1h", if *it == "JM" { 9 } else { 90 }))
             .collect();
         let settings = [
-            ("LEDGER_TABLE", "otp"),
-            ("LEDGER_KEY", KEY),
             ("METRICS", detail),
             ("ALLOWED_COUNTRIES", "*"),
             ("COUNTRY_LIMITS", &budgets.join(";")),
-            ("CONFIG_FILE", file.to_str().unwrap()),
             ("COGNITO_FLOOR_MS", "1"),
             ("BUDGETS", "200/1h,200USD/24h"),
             ("PREFIX_LIMITS", "none"),
         ];
-        let environment = changed(&simulator.url(), &[&settings[..], &ROOM].concat());
+        Self::with(&[&settings[..], &ROOM].concat()).await
+    }
+
+    /// With these settings, a ledger that can be turned off, and prices.
+    pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
+        let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let prices = r#"{"prices": {"*": 0.1, "*/voice": 1, "*/whatsapp": 1}}"#;
+        let name = format!("otp-lambda-{}", simulator.url().replace([':', '/'], "-"));
+        let file = std::env::temp_dir().join(name);
+        std::fs::write(&file, prices).unwrap();
+        let own = [
+            ("LEDGER_TABLE", "otp"),
+            ("LEDGER_KEY", KEY),
+            ("CONFIG_FILE", file.to_str().unwrap()),
+        ];
+        let environment = changed(&simulator.url(), &[&own[..], settings].concat());
         let read = Settings::read(&|name| environment.get(name).cloned()).unwrap();
         let ledger = Switched::default();
         let app = app(&environment, None, Box::new(Layered(ledger.clone()))).await;
@@ -356,18 +362,23 @@ impl Drill {
         }
     }
 
-    async fn send(&self, number: &str) -> Answer {
+    /// Turns the ledger off, or on again.
+    pub(crate) fn turn_off(&self, is_off: bool) {
+        self.ledger.is_off.store(is_off, Ordering::Relaxed);
+    }
+
+    pub(crate) async fn send(&self, number: &str) -> Answer {
         let body = json!({ "destinationNumber": number });
         self.world.post("/otp/send", &body).await
     }
 
-    async fn verify(&self, number: &str, otp: &str) -> Answer {
+    pub(crate) async fn verify(&self, number: &str, otp: &str) -> Answer {
         let body = json!({ "destinationNumber": number, "otp": otp });
         self.world.post("/otp/verify", &body).await
     }
 
     /// Lets everything happen.
-    async fn run(&self) {
+    pub(crate) async fn run(&self) {
         let world = &self.world;
         for (nth, country) in drilled().into_iter().enumerate() {
             let digits = [u8::try_from(nth).unwrap(); 16];
@@ -403,7 +414,7 @@ impl Drill {
         SignIn::begin(world, &User::with_number(NUMBER)).await;
         self.ledger.memory.switch(Switches::default());
         world.advance(Duration::from_secs(40));
-        self.ledger.is_off.store(true, Ordering::Relaxed);
+        self.turn_off(true);
         let answer = self.send(NUMBER).await;
         answer.is_problem(503, "ledger_unavailable");
         telemetry::write_panic(Some("a test"), self.metrics.as_ref());
@@ -458,7 +469,7 @@ async fn without_metrics_no_line_has_any() {
     assert!(lines.iter().any(|line| line["sent"] == 1));
     for line in lines {
         assert!(line.get("_aws").is_none(), "{line}");
-        assert!(line.get("function").is_none(), "{line}");
+        assert!(line.get("ledger").is_none(), "{line}");
     }
 }
 
@@ -549,6 +560,66 @@ async fn the_fullest_budget_is_measured_in_percent() {
     assert_eq!(world.last_line()["limit"], "budget");
 }
 
+/// The alarm about the conversion of a country asks for this average: `verified / (sent + verified)`.
+#[tokio::test]
+async fn the_average_of_verified_tells_the_conversion_of_each_country() {
+    let settings = [
+        ("METRICS", "full"),
+        ("ALLOWED_COUNTRIES", "US,GB,DE"),
+        ("COUNTRY_LIMITS", "US=90/1h;GB=90/1h"),
+        ("PREFIX_LIMITS", "none"),
+    ];
+    let world = World::counted(&settings).await;
+    // Of four messages to each country, so many codes come back.
+    for (beginning, back) in [("+142555501", 3), ("+447700900", 0), ("+491511234", 1)] {
+        for nth in 0..4 {
+            let number = match beginning {
+                "+491511234" => format!("{beginning}567{nth}"),
+                "+447700900" => format!("{beginning}11{nth}"),
+                _ => format!("{beginning}0{nth}"),
+            };
+            let mut body = json!({ "destinationNumber": number });
+            let sent = world.post("/otp/send", &body).await;
+            assert_eq!(sent.status, 202, "{sent:?}");
+            if nth < back {
+                let code = world.simulator.newest_to(&number).unwrap().code;
+                body["otp"] = json!(code);
+                assert_eq!(world.post("/otp/verify", &body).await.status, 200);
+            }
+        }
+    }
+    let mut averages = BTreeMap::<_, (f64, f64)>::new();
+    for line in world.lines() {
+        for (metric, _, value) in metrics_of(&line).unwrap() {
+            if metric.name == Metric::Verified.name() {
+                let country = metric.dimensions.get(COUNTRY).cloned();
+                let (sum, count) = averages.entry(country).or_default();
+                (*sum, *count) = (*sum + value, *count + 1.0);
+            }
+        }
+    }
+    let of = |country: Option<&str>| averages[&country.map(str::to_owned)];
+    assert_eq!(of(None), (4.0, 16.0));
+    assert_eq!(of(Some("US")), (3.0, 7.0));
+    assert_eq!(of(Some("GB")), (0.0, 4.0));
+    assert_eq!(of(Some("DE")), (1.0, 5.0));
+}
+
+#[test]
+fn the_functions_of_a_stack_have_their_metrics_together() {
+    let ledger_of = |settings: &[(&str, &str)]| {
+        let settings = crate::world::read("http://127.0.0.1:1", settings);
+        settings.metrics.unwrap().ledger
+    };
+    let table = [("LEDGER_TABLE", "table-1"), ("LEDGER_KEY", KEY)];
+    for function in ["otp-Function-1X", "otp-Triggers-1X"] {
+        let name = [("AWS_LAMBDA_FUNCTION_NAME", function)];
+        assert_eq!(ledger_of(&[table.as_slice(), &name].concat()), "table-1");
+        assert_eq!(ledger_of(&name), function);
+    }
+    assert_eq!(ledger_of(&[]), "local");
+}
+
 #[test]
 fn the_countries_with_metrics_are_those_that_the_operator_names() {
     let countries = |settings: &[(&str, &str)]| {
@@ -591,9 +662,9 @@ fn the_page_about_operation_lists_every_metric() {
             Detail::Full => "`full`",
         };
         let dimensions = if metric.is_by_country() {
-            format!("`{FUNCTION}`; with `full` also `{FUNCTION}` and `{COUNTRY}`")
+            format!("`{LEDGER}`; with `full` also `{LEDGER}` and `{COUNTRY}`")
         } else {
-            format!("`{FUNCTION}`")
+            format!("`{LEDGER}`")
         };
         let unit = format!("`{}`", metric.unit());
         [

@@ -26,6 +26,7 @@ mod operator;
 mod origins;
 mod provider;
 mod public;
+mod recording;
 mod references;
 mod send;
 mod tls;
