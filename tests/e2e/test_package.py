@@ -8,6 +8,7 @@ OTP_E2E_BOOTSTRAP is the packaged program.
 
 import base64
 import hashlib
+import json
 import os
 import re
 import subprocess
