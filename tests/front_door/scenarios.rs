@@ -22,6 +22,7 @@ mod limits;
 mod logs;
 mod metrics;
 mod numbers;
+mod open_questions;
 mod operator;
 mod origins;
 mod provider;
