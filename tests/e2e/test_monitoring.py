@@ -7,8 +7,9 @@ import json
 import re
 
 import pytest
-from samtranslator.yaml_helper import yaml_parse
+from dashboard import PICTURE, picture
 from monitoring import RECORDING, ROOT, metrics_of_widget, of_alarm, part, rings, rows
+from samtranslator.yaml_helper import yaml_parse
 
 OPERATE = (ROOT / "docs" / "operate.md").read_text()
 COSTS = (ROOT / "docs" / "costs.md").read_text()
@@ -166,6 +167,23 @@ def test_the_bytes_of_the_log_on_the_pages_are_those_of_the_lines():
     which = (ROOT / "docs" / "which.md").read_text()
     kilobytes = f"{(send + verify) / 2 / 1000:.2f} KB"
     assert f"× {kilobytes} ×" in which, kilobytes
+
+
+def test_the_picture_on_the_page_is_the_dashboard_with_the_recorded_metrics():
+    drawn = picture()
+    assert PICTURE.read_text() == drawn, "draw it anew: target/e2e/sam/bin/python tests/e2e/dashboard.py"
+    assert f"](images/{PICTURE.name})" in OPERATE
+    # Each widget, each alarm and each country is in it.
+    words = set(re.findall(r">([^<>]+)</text>", drawn))
+    assert {it["properties"]["title"] for it in widgets()} | set(part("full")["Alarm"]) | {"US", "GB", "DE", "FR", "IN", "JM"} <= words
+    # The control: with other metrics, it is another picture.
+    series = next(it for it in RECORDING["series"] if it["name"] == "spend")
+    window = next(iter(series["windows"].values()))
+    window["sum"] += 100
+    try:
+        assert picture() != drawn
+    finally:
+        window["sum"] -= 100
 
 
 def test_the_alarms_ring_on_the_recorded_day_for_what_happened():
