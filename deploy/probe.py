@@ -568,7 +568,10 @@ class Probe:
         }
 
     def answer(self, question):
-        answer = question.ask(self)
+        try:
+            answer = question.ask(self)
+        except Refused as refused:
+            raise Open(f"AWS refused a usual send with {refused.kind}: {masked(refused.text).rstrip('.')}") from refused
         answers = question.answers
         if isinstance(answers, dict):
             answers = answers[self.provider.name]
@@ -639,7 +642,7 @@ def main(arguments, environment=os.environ, **ways):
         print("\nNo answer.", file=sys.stderr)
         nothing_written()
         return 1
-    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError, Refused) as error:
+    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
         print(f"\nAWS: {masked(str(error))}", file=sys.stderr)
         nothing_written()
         return 1

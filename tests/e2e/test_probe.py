@@ -331,6 +331,22 @@ def test_an_answer_that_the_simulator_does_not_know_stays_open(desk, tmp_path):
     assert found["open"]["unknownReference"] == "AWS answered LOST_IN_SPACE, which the simulator cannot imitate"
 
 
+def test_a_usual_send_that_is_refused_leaves_its_question_open(desk, tmp_path):
+    desk.imitate("end-user-messaging", {})
+    # The text of this refusal has the number.
+    desk.post("failures", {"operation": "send", "failure": "opt-out"})
+    file = tmp_path / "facts.json"
+    code, person, errors = run(desk, file, "end-user-messaging")
+    assert code == 0, errors
+    found = json.loads(file.read_text())["providers"]["end-user-messaging"]
+    expected = defaults("end-user-messaging")
+    del expected["exhaustedCode"]
+    assert found["facts"] == expected
+    reason = "AWS refused a usual send with conflict: Destination phone number … has opted out of receiving messages"
+    assert found["open"] == {"exhaustedCode": reason} and f"stays open. {reason}." in person.output()
+    assert probe.SUCCESS_NUMBER[1:] not in person.output() + file.read_text()
+
+
 @pytest.mark.parametrize("failure", ["access-denied", "too-many-requests", "internal-server-error", "close-after-reading"])
 @pytest.mark.parametrize("operation", ["send", "verify"])
 def test_a_failure_that_is_no_answer_ends_the_probe(desk, tmp_path, failure, operation):
