@@ -116,6 +116,15 @@ else
     skip "tools and containers: need Python"
 fi
 
+step "the programs of docs/clients.md"
+if [ -n "${OTP_E2E_SAM:-}" ] && [ -n "${OTP_E2E_CLIENTS:-}" ]; then
+    # This also builds the desk.
+    cargo test --workspace --no-run --quiet
+    python_tests tests/e2e/test_clients.py
+else
+    skip "the programs of docs/clients.md: need Python and Node"
+fi
+
 step "the operator's commands"
 if [ -n "${OTP_E2E_SAM:-}" ] && [ -n "${OTP_E2E_AWS:-}" ]; then
     python_tests tests/e2e/test_operate.py

@@ -135,6 +135,43 @@ class Cloud:
         return get(f"{self.phone}/inbox")["messages"]
 
 
+class Desk:
+    """The desk with these settings, each as NAME=value."""
+
+    def __init__(self, folder, *settings):
+        self.log = (folder / "desk.log").open("w+")
+        self.settings = settings
+        phone, api = free_port(), free_port()
+        self.url, self.api_url = f"http://127.0.0.1:{phone}", f"http://127.0.0.1:{api}"
+        self.ports = ["--port", phone, "--api-port", api]
+
+    def __enter__(self):
+        simulator = os.environ.get("OTP_E2E_SIMULATOR") or ROOT / "target" / "debug" / "simulator"
+        command = [simulator, *self.ports, "--log", "json"]
+        for setting in self.settings:
+            command += ["--set", setting]
+        self.process = subprocess.Popen([str(part) for part in command], stdout=self.log, stderr=self.log)
+        for _ in range(300):
+            try:
+                get(f"{self.url}/inbox")
+                return self
+            except OSError:
+                time.sleep(0.1)
+        self.__exit__()
+        raise TimeoutError(self.output())
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait(10)
+
+    def output(self):
+        self.log.flush()
+        return Path(self.log.name).read_text()
+
+    def inbox(self):
+        return get(f"{self.url}/inbox")["messages"]
+
+
 def package(folder, bootstrap, edit=lambda template: template):
     """What `sam build` makes, from a binary that is there already: a template beside its two packages."""
     folder = Path(folder)

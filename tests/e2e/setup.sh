@@ -210,6 +210,7 @@ write_env() {
     entry OTP_E2E_MINISTACK "$out/ministack/bin/ministack"
     entry OTP_E2E_POLICY "$out/policy"
     entry OTP_E2E_INBOX "$out/inbox"
+    entry OTP_E2E_CLIENTS "$out/clients"
     entry OTP_E2E_CHECKOV "$out/scan/bin/checkov"
     entry OTP_E2E_SCHEMATHESIS "$out/schemathesis/bin/schemathesis"
     entry OTP_E2E_DYNAMODB_LOCAL "$out/dynamodb-local/package/emulator"
@@ -234,6 +235,7 @@ install() {
     schemathesis) virtual_environment schemathesis "the comparison of the API's document with the desk" ;;
     dynamodb-local) dynamodb_local "the comparison with DynamoDB Local" ;;
     policy) node_packages policy "the role's policy in a policy simulator" ;;
+    clients) node_packages clients "the programs of docs/clients.md" ;;
     inbox) node_packages inbox "the inbox page in a browser" ;;
     *)
         say "there is no part $1" >&2
@@ -243,7 +245,7 @@ install() {
 }
 
 named=$#
-[ $# -gt 0 ] || set -- boto3 sam awscli ministack sbom policy inbox
+[ $# -gt 0 ] || set -- boto3 sam awscli ministack sbom policy inbox clients
 find_python || true
 for part in "$@"; do
     install "$part"

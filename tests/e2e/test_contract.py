@@ -8,12 +8,11 @@ schemathesis makes requests from the document, good ones and bad ones, and compa
 import json
 import os
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 import yaml
-from cloud import free_port, get
+from cloud import Desk
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "docs" / "openapi.yaml"
@@ -30,43 +29,9 @@ SETTINGS = (
 )
 
 
-class Desk:
-    def __init__(self, folder):
-        self.log = (folder / "desk.log").open("w+")
-        self.phone, self.api = free_port(), free_port()
-
-    def __enter__(self):
-        simulator = os.environ.get("OTP_E2E_SIMULATOR") or ROOT / "target" / "debug" / "simulator"
-        command = [simulator, "--port", self.phone, "--api-port", self.api, "--log", "json"]
-        for setting in SETTINGS:
-            command += ["--set", setting]
-        self.process = subprocess.Popen([str(part) for part in command], stdout=self.log, stderr=self.log)
-        for _ in range(300):
-            try:
-                get(f"http://127.0.0.1:{self.phone}/inbox")
-                return self
-            except OSError:
-                time.sleep(0.1)
-        self.__exit__()
-        raise TimeoutError(self.output())
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        self.process.wait(10)
-
-    def output(self):
-        self.log.flush()
-        return Path(self.log.name).read_text()
-
-    def statuses(self):
-        """The operations with their statuses, as the log has them."""
-        lines = (line for line in self.output().splitlines() if line.startswith("{"))
-        return {(line.get("operation"), line.get("status")) for line in map(json.loads, lines)}
-
-
 @pytest.fixture
 def desk(tmp_path):
-    with Desk(tmp_path) as desk:
+    with Desk(tmp_path, *SETTINGS) as desk:
         yield desk
 
 
@@ -78,7 +43,7 @@ def findings(document, desk, folder):
             os.environ["OTP_E2E_SCHEMATHESIS"],
             "run",
             str(document),
-            f"--url=http://127.0.0.1:{desk.api}",
+            f"--url={desk.api_url}",
             "--phases=examples,coverage,fuzzing",
             "--max-examples=20",
             "--seed=18",
@@ -108,7 +73,8 @@ def test_schemathesis_finds_no_difference(desk, tmp_path):
     assert done.returncode == 0 and report["failures"] == [], done.stdout
     assert report["test_cases"]["generated"] > 300
     # The requests reached the ledger and the provider, and did not only fail early.
-    seen = desk.statuses()
+    lines = (json.loads(line) for line in desk.output().splitlines() if line.startswith("{"))
+    seen = {(line.get("operation"), line.get("status")) for line in lines}
     reached = {("send", 202), ("status", 200), ("status", 404), ("cancel", 200), ("verify", 200), ("verify", 404)}
     assert reached <= seen, (reached - seen, seen)
 
