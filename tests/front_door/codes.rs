@@ -230,6 +230,8 @@ fn the_errors_page_has_a_section_for_each_code() {
 fn the_errors_page_has_the_words_of_the_page_to_copy() {
     let page = repository("docs/errors.md");
     let words: Value = serde_json::from_str(&repository("examples/web/messages/en.json")).unwrap();
+    let unknown = words["deliveryUnknown"].as_str().unwrap();
+    assert!(page.contains(&format!("show these words as well: “{unknown}”")));
     for code in ErrorCode::ALL {
         let (_, section) = page
             .split_once(&format!("\n### {}\n", code.name()))
