@@ -9,7 +9,7 @@ import json
 import math
 from html import escape
 
-from monitoring import RECORDING, ROOT, SECONDS, WINDOWS, Metric, compute, part, rings, rows
+from monitoring import RECORDING, ROOT, SECONDS, WINDOWS, Metric, compute, part, rings, rows, runs
 
 PICTURE = ROOT / "docs" / "images" / "dashboard.svg"
 COLUMN, ROW, GAP = 50, 40, 8
@@ -178,22 +178,23 @@ def single_value(widget, x, y, width, height):
 
 
 def alarms(widget, x, y, width, height):
-    """The state of each alarm at the end, and when it began to ring before."""
+    """The state of each alarm at the end, and when it last began to ring."""
     out = frame(x, y, width, height, widget["properties"]["title"])
     names = [arn.split(":")[-1] for arn in widget["properties"]["alarms"]]
     known = part("full")["Alarm"]
     per_row = 7
     each = (width - 24 + GAP) / per_row
     for nth, name in enumerate(names):
-        ringing = sorted({window for windows in rings(known[name]).values() for window in windows})
-        is_on = bool(ringing) and ringing[-1] == WINDOWS - 1
-        of = ", ".join(it for it in rings(known[name]) if it)
+        found = rings(known[name])
+        times = runs(sorted({window for windows in found.values() for window in windows}))
+        is_on = bool(times) and times[-1][1] == WINDOWS - 1
+        of = ", ".join(it for it in found if it)
         left, top = x + 12 + each * (nth % per_row), y + 30 + 42 * (nth // per_row)
         fill, edge = ("#fdecea", "#d13212") if is_on else ("#f2f8f0", "#1d8102")
         out.append(f'<rect x="{left:.1f}" y="{top}" width="{each - GAP:.1f}" height="36" rx="3" fill="{fill}" stroke="{edge}"/>')
         out.append(text(left + 8, top + 15, name, 11.5, weight="bold"))
-        since = f"rings since {clock(ringing[0])}" if is_on else f"OK, rang at {clock(ringing[0])}" if ringing else "OK"
-        out.append(text(left + 8, top + 29, since + (f" for {of}" if of else ""), 10, edge if is_on or not ringing else SOFT))
+        since = f"rings since {clock(times[-1][0])}" if is_on else f"OK, last rang at {clock(times[-1][0])}" if times else "OK"
+        out.append(text(left + 8, top + 29, since + (f" for {of}" if of else ""), 10, edge if is_on or not times else SOFT))
     return out
 
 

@@ -16,7 +16,7 @@ RECORDING = json.loads((ROOT / "tests" / "fixtures" / "monitoring" / "recording.
 WINDOWS = RECORDING["windows"]
 SECONDS = 60 * RECORDING["minutes"]
 
-PARAMETERS = {"Ledger": "otp", "Function": "otp-Function", "FunctionLogs": "FunctionLogs"}
+PARAMETERS = {"Stack": "otp", "Ledger": "otp", "Function": "otp-Function", "FunctionLogs": "FunctionLogs"}
 WITH_POOL = {"Triggers": "otp-Triggers", "TriggersLogs": "TriggersLogs"}
 WITHOUT_POOL = {"Triggers": "", "TriggersLogs": ""}
 
@@ -105,18 +105,22 @@ def query(text, period):
 
 
 def compute(text, values):
-    """An expression for one window. Nothing comes of a missing value, nor of a division by zero."""
+    """An expression for one window. As in CloudWatch, a missing value counts as 0 beside others that are there. Nothing
+    comes of missing values alone, nor of a division by zero."""
 
-    def fill(value, other):
-        return other if value is None else value
+    def fill(name, other):
+        return other if values[name] is None else values[name]
 
     def choose(condition, one, other):
         return one if condition else other
 
-    python = re.sub(r"\bAND\b", "and", re.sub(r"\bOR\b", "or", re.sub(r"\bIF\(", "choose(", re.sub(r"\bFILL\(", "fill(", text))))
+    python = re.sub(r"\bAND\b", "and", re.sub(r"\bOR\b", "or", re.sub(r"\bIF\(", "choose(", re.sub(r"\bFILL\((\w+)", r'fill("\1"', text))))
+    if "FILL(" not in text and all(it is None for it in values.values()):
+        return None
+    numbers = {name: 0 if it is None else it for name, it in values.items()}
     try:
-        return eval(python, {"__builtins__": {}}, {**values, "fill": fill, "choose": choose})
-    except (TypeError, ZeroDivisionError):
+        return eval(python, {"__builtins__": {}}, {**numbers, "fill": fill, "choose": choose})
+    except ZeroDivisionError:
         return None
 
 
@@ -149,30 +153,52 @@ BREACHES = {
 }
 
 
-def rings(alarm):
-    """The windows after which an alarm rings, by what it names: a country, or nothing."""
+def state(alarm, values, before):
+    """Whether an alarm rings after these values, the newest last. None is a missing value."""
+    breaches = BREACHES[alarm["ComparisonOperator"]]
+    if alarm["TreatMissingData"] == "ignore" and values == [None]:
+        return before
+    # Of several periods, AWS's rules for `ignore` are long, and no alarm needs them.
+    assert alarm["TreatMissingData"] == "notBreaching" or len(values) == 1
+    bad = sum(value is not None and breaches(value, alarm["Threshold"]) for value in values)
+    return bad >= alarm.get("DatapointsToAlarm", alarm["EvaluationPeriods"])
+
+
+def rings(alarm, late=()):
+    """The windows after which an alarm rings, by what it names: a country, or nothing.
+
+    Of a namespace in `late`, the newest period is not there yet. If the alarm then has no newest value, CloudWatch takes
+    those before. If an expression fills the gap, CloudWatch takes the filled value.
+    """
     metrics, expressions, watched = of_alarm(alarm)
     (period,) = {it.period for it in metrics.values()}
-    breaches = BREACHES[alarm["ComparisonOperator"]]
-    bad = {}
-    for window in range(WINDOWS):
-        points = {name: it.points(window) for name, it in metrics.items()}
-        if watched in points:
-            values = points[watched]
-        else:
-            flat = {name: it.get("") for name, it in points.items()}
-            values = {"": compute(expressions[watched], flat)}
-        for name, value in values.items():
-            # Missing values do not breach.
-            bad.setdefault(name, {})[window] = value is not None and breaches(value, alarm["Threshold"])
     step, many = period // SECONDS, alarm["EvaluationPeriods"]
-    needed = alarm.get("DatapointsToAlarm", many)
-    found = {}
-    for name, it in bad.items():
-        ringing = [w for w in range(WINDOWS) if sum(it.get(w - step * n, False) for n in range(many)) >= needed]
-        if ringing:
-            found[name] = ringing
+
+    def values(window, newest):
+        points = {name: {} if newest and it.namespace in late else it.points(window) for name, it in metrics.items()}
+        if watched in points:
+            return points[watched]
+        return {"": compute(expressions[watched], {name: it.get("") for name, it in points.items()})}
+
+    known = [values(window, newest=False) for window in range(WINDOWS)]
+    found, states = {}, {}
+    for window in range(WINDOWS):
+        newest = values(window, newest=True)
+        before = [known[at] if at >= 0 else {} for at in range(window - step * many, window, step)]
+        for name in {name for it in known for name in it}:
+            line = [*(it.get(name) for it in before), newest.get(name)]
+            is_late = bool(late) and line[-1] is None
+            states[name] = state(alarm, line[:-1] if is_late else line[1:], states.get(name, False))
+            if states[name]:
+                found.setdefault(name, []).append(window)
     return found
+
+
+def runs(windows):
+    """The first and the last window of each time that an alarm rings without a pause."""
+    starts = [at for at in windows if at - 1 not in windows]
+    ends = [at for at in windows if at + 1 not in windows]
+    return list(zip(starts, ends))
 
 
 # --- widgets --------------------------------------------------------------------------------------------------------

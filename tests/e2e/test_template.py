@@ -1251,7 +1251,7 @@ def test_parts_of_the_stack_are_off_unless_they_are_asked_for():
     domain = parts(DomainName="otp.example.com", DomainCertificateArn=CERTIFICATE)
     given = {"DomainName": "otp.example.com", "CertificateArn": CERTIFICATE, "Api": "Api", "Stage": "Stage"}
     assert domain == {"Domain": {"TemplateURL": "deploy/parts/domain.yaml", "Parameters": given}}
-    given = {"Ledger": "Ledger", "Function": "Function", "FunctionLogs": "FunctionLogs"}
+    given = {"Stack": "otp", "Ledger": "Ledger", "Function": "Function", "FunctionLogs": "FunctionLogs"}
     for detail in ("basic", "full"):
         alone, with_pool = parts(Monitoring=detail), parts(Monitoring=detail, Cognito="new")
         expected = {"Detail": detail, **given, "Triggers": "", "TriggersLogs": ""}
