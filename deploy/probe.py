@@ -59,12 +59,16 @@ class Open(Exception):
 
 
 class Refused(Exception):
-    """An answer of AWS that is a refusal. No message was sent."""
+    """An answer of AWS that is a refusal. A send that may have sent a message is not `free`."""
 
-    def __init__(self, kind, text=""):
+    def __init__(self, kind, text="", free=True):
         super().__init__(kind)
         self.kind = kind
         self.text = text
+        self.free = free
+
+    def leaves_open(self, request):
+        return Open(f"AWS refused {request} with {self.kind}: {masked(self.text).rstrip('.')}")
 
 
 # The simulator's names for AWS's exceptions.
@@ -81,8 +85,8 @@ KINDS = {
 
 
 def masked(text):
-    """The text without numbers and codes."""
-    return re.sub(r"\+?\d{4,}", "…", text)
+    """The text without numbers and codes, also those with blanks, dashes, dots and brackets between the digits."""
+    return re.sub(r"\+?\(?\d(?:[\s().-]{0,2}\d){3,}", "…", text)
 
 
 def masked_number(number):
@@ -90,15 +94,19 @@ def masked_number(number):
 
 
 def called(operation, **members):
-    """Calls AWS once. Raises Refused if AWS says no, and Stop if the answer says nothing about the question."""
+    """Calls AWS once. Raises Refused if AWS says no, Open if AWS is too busy or fails, and Stop for every other exception."""
     try:
         return operation(**members)
     except botocore.exceptions.ClientError as error:
         name = error.response["Error"]["Code"]
         text = error.response["Error"].get("Message", "")
-        if name not in KINDS:
-            raise Stop(f"AWS answered {name}: {masked(text)}") from error
-        raise Refused(KINDS[name], text) from error
+        if name in KINDS:
+            raise Refused(KINDS[name], text) from error
+        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        # Some services of AWS throttle with 400.
+        if status == 429 or status >= 500 or name.startswith("Throttl"):
+            raise Open(f"AWS answered {name}: {masked(text).rstrip('.')}") from error
+        raise Stop(f"AWS answered {name}: {masked(text)}") from error
 
 
 def permitted(operation, **members):
@@ -143,7 +151,7 @@ class EndUserMessaging:
             members["overrideChannelParameters"] = {"notify": {"notifyTemplateId": self.notify_template}}
         elif not origination:
             members["overrideChannelParameters"] = {"text": {"inlineTemplateBody": text}}
-        # For a client with fewer permissions, and for another identity, a denial is an answer.
+        # For a client with fewer permissions, a denial is an answer. For another identity, it leaves the question open.
         ask = called if client or origination else permitted
         return ask(operation, **members)["messageId"]
 
@@ -182,7 +190,9 @@ class Pinpoint:
         result = answer["MessageResponse"].get("Result", {}).get(to, {})
         status = result.get("DeliveryStatus", "UNKNOWN_FAILURE")
         if status != "SUCCESSFUL":
-            raise Refused(status.lower().replace("_", "-"), result.get("StatusMessage", ""))
+            kind = status.lower().replace("_", "-")
+            # With the other statuses, AWS may have sent the message and may charge for it.
+            raise Refused(kind, result.get("StatusMessage", ""), free=kind in ("duplicate", "opt-out"))
         return result["MessageId"]
 
     def guess(self, to, reference, code):
@@ -316,8 +326,9 @@ def notify_identity(probe):
         try:
             probe.send(SUCCESS_NUMBER, probe.reference(), origination=identity, said=f" from its {form}")
             taken.append(form)
-        except Refused:
-            pass
+        except Refused as refused:
+            if refused.kind not in ("not-found", "bad-request"):
+                raise refused.leaves_open(f"the {form}") from refused
         # A configuration of the basic tier sends one message a second.
         probe.wait(2)
     if not taken:
@@ -338,7 +349,10 @@ def second_send(probe):
     first = probe.code() if probe.phone else None
     try:
         probe.send(to, reference)
-    except Refused:
+    except Refused as refused:
+        # The simulator refuses so, and no other refusal is about the first code.
+        if refused.kind not in ("conflict", "duplicate"):
+            raise refused.leaves_open("the second send") from refused
         return "refused"
     if not probe.phone:
         raise Open("AWS takes a second send. Only the texts tell what becomes of the first code: PHONE=…")
@@ -436,9 +450,13 @@ class Probe:
         try:
             message = self.provider.send(to, reference, **more)
         except Refused as refused:
-            self.spent -= self.price
-            self.sent -= 1
+            if refused.free:
+                self.spent -= self.price
+                self.sent -= 1
             self.say(f"{line}: {refused.kind}")
+            raise
+        except Open:
+            self.say(f"{line}: failed")
             raise
         self.say(f"{line}: sent")
         return message
@@ -571,7 +589,7 @@ class Probe:
         try:
             answer = question.ask(self)
         except Refused as refused:
-            raise Open(f"AWS refused a usual send with {refused.kind}: {masked(refused.text).rstrip('.')}") from refused
+            raise refused.leaves_open("a usual send") from refused
         answers = question.answers
         if isinstance(answers, dict):
             answers = answers[self.provider.name]

@@ -46,6 +46,42 @@ def get(url, body=None):
         return json.loads(answer.read() or b"null")
 
 
+def simulator_program():
+    return Path(os.environ.get("OTP_E2E_SIMULATOR") or ROOT / "target" / "debug" / "simulator")
+
+
+class Phone:
+    """The simulated AWS alone, which gets no further than the phones."""
+
+    def __init__(self, folder):
+        self.log = (folder / "phone.log").open("w+")
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self):
+        command = [str(simulator_program()), "--phone-only", "--port", str(self.port)]
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
+        for _ in range(300):
+            try:
+                get(f"{self.url}/inbox")
+                return self
+            except OSError:
+                time.sleep(0.05)
+        self.__exit__()
+        raise TimeoutError(Path(self.log.name).read_text())
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait(10)
+
+    def post(self, path, body):
+        request = urllib.request.Request(
+            f"{self.url}/simulator/{path}", json.dumps(body).encode(), {"content-type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.read()
+
+
 class Cloud:
     """With `auth`, signatures are checked and IAM policies enforced."""
 
@@ -59,8 +95,7 @@ class Cloud:
 
     def __enter__(self):
         try:
-            simulator = os.environ.get("OTP_E2E_SIMULATOR") or ROOT / "target" / "debug" / "simulator"
-            self.start([simulator, "--phone-only", "--port", self.phone_port], {})
+            self.start([simulator_program(), "--phone-only", "--port", self.phone_port], {})
             self.start(
                 [E2E / "ministack" / "bin" / "python", ROOT / "tests" / "e2e" / "emulator.py"],
                 {
@@ -146,8 +181,7 @@ class Desk:
         self.ports = ["--port", phone, "--api-port", api]
 
     def __enter__(self):
-        simulator = os.environ.get("OTP_E2E_SIMULATOR") or ROOT / "target" / "debug" / "simulator"
-        command = [simulator, *self.ports, "--log", "json"]
+        command = [simulator_program(), *self.ports, "--log", "json"]
         for setting in self.settings:
             command += ["--set", setting]
         self.process = subprocess.Popen([str(part) for part in command], stdout=self.log, stderr=self.log)

@@ -11,14 +11,12 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import urllib.parse
-import urllib.request
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from cloud import free_port, get
+from cloud import Phone, get
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "deploy"))
@@ -64,35 +62,8 @@ def defaults(provider):
 CASES = [(provider, it.name, answer) for provider in PROVIDERS for it in questions(provider) for answer in answers(it, provider)]
 
 
-class Desk:
+class Desk(Phone):
     """The simulated AWS, with a person who reads the phone."""
-
-    def __init__(self, folder):
-        self.log = (folder / "desk.log").open("w+")
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-
-    def __enter__(self):
-        simulator = os.environ.get("OTP_E2E_SIMULATOR") or ROOT / "target" / "debug" / "simulator"
-        command = [str(simulator), "--phone-only", "--port", str(self.port)]
-        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
-        for _ in range(300):
-            with contextlib.suppress(OSError):
-                get(f"{self.url}/inbox")
-                return self
-            time.sleep(0.05)
-        raise TimeoutError(Path(self.log.name).read_text())
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        self.process.wait(10)
-
-    def post(self, path, body):
-        request = urllib.request.Request(
-            f"{self.url}/simulator/{path}", json.dumps(body).encode(), {"content-type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return answer.read()
 
     def imitate(self, provider, facts):
         self.post("reset", {})
@@ -347,7 +318,98 @@ def test_a_usual_send_that_is_refused_leaves_its_question_open(desk, tmp_path):
     assert probe.SUCCESS_NUMBER[1:] not in person.output() + file.read_text()
 
 
-@pytest.mark.parametrize("failure", ["access-denied", "too-many-requests", "internal-server-error", "close-after-reading"])
+class Failing(Person):
+    """Lets AWS fail once, at the request after this many sends of this question."""
+
+    def __init__(self, desk, name, sends, failure, operation="send"):
+        super().__init__(desk)
+        self.name, self.left = name, sends
+        self.failure = {"operation": operation, "failure": failure, "times": 1}
+        self.is_here = False
+
+    def say(self, line):
+        super().say(line)
+        if heading := re.match(r"\n\d+\. (\w+):", line):
+            self.is_here = heading[1] == self.name
+        elif line.startswith("   send to"):
+            self.left -= self.is_here
+        else:
+            return
+        if self.is_here and self.left == 0:
+            self.desk.post("failures", self.failure)
+
+
+def found_in(file, provider):
+    return json.loads(file.read_text())["providers"][provider]
+
+
+@pytest.mark.parametrize(
+    ("provider", "failure", "reason"),
+    [
+        ("end-user-messaging", "service-quota-exceeded", "AWS refused the second send with service-quota-exceeded: "),
+        ("end-user-messaging", "bad-request", "AWS refused the second send with bad-request: "),
+        ("pinpoint", "throttled", "AWS refused the second send with throttled: "),
+        ("pinpoint", "permanent-failure", "AWS refused the second send with permanent-failure: "),
+    ],
+)
+def test_a_second_send_that_is_refused_for_another_reason_is_no_answer(desk, tmp_path, provider, failure, reason):
+    desk.imitate(provider, {})
+    file = tmp_path / "facts.json"
+    code, _, errors = run(desk, file, provider, Failing(desk, "secondSend", 1, failure))
+    assert code == 0, errors
+    found = found_in(file, provider)
+    assert list(found["open"]) == ["secondSend"] and found["open"]["secondSend"].startswith(reason)
+    assert problems(defaults(provider), found["facts"]) == ["secondSend"]
+
+
+@pytest.mark.parametrize("failure", ["service-quota-exceeded", "conflict", "access-denied", "too-many-requests"])
+@pytest.mark.parametrize("form", ["id", "arn"])
+def test_a_notify_configuration_that_is_refused_for_another_reason_is_no_answer(desk, tmp_path, failure, form):
+    desk.imitate("end-user-messaging", {})
+    file = tmp_path / "facts.json"
+    person = Failing(desk, "notifyIdentity", ("id", "arn").index(form), failure)
+    code, _, errors = run(desk, file, "end-user-messaging", person)
+    assert code == 0, errors
+    found = found_in(file, "end-user-messaging")
+    assert list(found["open"]) == ["notifyIdentity"] and "notifyIdentity" not in found["facts"]
+    if failure != "too-many-requests":
+        assert found["open"]["notifyIdentity"].startswith(f"AWS refused the {form} with {failure}: ")
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("failure", ["too-many-requests", "internal-server-error", "service-unavailable"])
+@pytest.mark.parametrize(("operation", "name"), [("send", "exhaustedCode"), ("verify", "unknownReference")])
+def test_a_question_that_aws_is_too_busy_for_stays_open(desk, tmp_path, provider, failure, operation, name):
+    desk.imitate(provider, {})
+    file = tmp_path / "facts.json"
+    code, person, errors = run(desk, file, provider, Failing(desk, name, 0, failure, operation))
+    assert code == 0, errors
+    found = found_in(file, provider)
+    assert list(found["open"]) == [name] and found["open"][name].startswith("AWS answered ")
+    assert problems(defaults(provider), found["facts"]) == [name]
+    # AWS may have sent the message all the same, so it counts.
+    assert f"Messages sent: {13 if provider == 'end-user-messaging' else 8}." in person.output()
+
+
+@pytest.mark.parametrize(
+    ("answer", "sent"),
+    [("successful", 8), ("opt-out", 7), ("permanent-failure", 8), ("temporary-failure", 8), ("unknown-failure", 8), ("throttled", 8)],
+)
+def test_a_message_is_free_only_if_certainly_nothing_was_sent(desk, tmp_path, answer, sent):
+    desk.imitate("pinpoint", {"failureNumber": answer})
+    code, person, errors = run(desk, tmp_path / "facts.json", "pinpoint")
+    assert code == 0, errors
+    assert f"Messages sent: {sent}. They cost {sent * Decimal('0.05')} dollars at most." in person.output()
+
+
+def test_each_spelling_of_a_number_is_masked():
+    for number in ("+14255550142", "14255550142", "+1 425 555 0142", "+1 (425) 555-0142", "425-555-0142", "425.555.0142", "88102734"):
+        assert probe.masked(f"The number {number} is wrong, {number}.") == "The number … is wrong, …."
+    for text in ("LOST_IN_SPACE", "3 of 8 codes, 2 at once", "HTTP 429: slow down"):
+        assert probe.masked(text) == text
+
+
+@pytest.mark.parametrize("failure", ["access-denied", "unrecognized-client", "close-after-reading"])
 @pytest.mark.parametrize("operation", ["send", "verify"])
 def test_a_failure_that_is_no_answer_ends_the_probe(desk, tmp_path, failure, operation):
     desk.imitate("end-user-messaging", {})
