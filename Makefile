@@ -62,8 +62,8 @@ fmt: ## format the code
 	cargo fmt --all
 
 notify: ## make a Notify configuration for BRAND=…, or show ID=…, and say what to set (needs Python, an AWS account)
-	@tests/e2e/setup.sh sam
-	@$(TOOLS) python deploy/notify.py "$${BRAND:-$${ID:-}}"
+	@tests/e2e/setup.sh boto3
+	@$(TOOLS) bash -c 'exec "$$OTP_E2E_PYTHON" deploy/notify.py $${BRAND:+--brand="$$BRAND"} $${ID:+--id="$$ID"}'
 
 settings: needs-rust ## judge SETTINGS=prod.yaml as the function would, and deploy nothing (needs Rust, Python)
 	@tests/e2e/setup.sh sam
@@ -85,7 +85,7 @@ destroy: ## delete the stack, and say what stays and why (needs Python, an AWS a
 	@tests/e2e/setup.sh sam
 	@$(TOOLS) python deploy/deploy.py destroy
 
-probe: ## ask a real AWS account what AWS leaves open, for a dollar at most: docs/probe.md (needs Python, an AWS account)
+probe: ## ask a real AWS account what AWS leaves open, for a dollar at most, by the price that you give: docs/probe.md (needs Python, an AWS account)
 	@tests/e2e/setup.sh boto3
 	@$(TOOLS) bash -c 'exec "$$OTP_E2E_PYTHON" deploy/probe.py "$$FACTS"'
 

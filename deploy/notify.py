@@ -1,12 +1,12 @@
 """Makes or shows a Notify configuration, the sender of AWS End User Messaging that needs no number of yours: `make notify`.
 
-    notify.py             lists the Notify configurations of the account, and shows the only one in full
-    notify.py BRAND       makes one with this display name, unless there is one with this name, and shows it
-    notify.py ID          shows the one with this ID or ARN
+    notify.py                  lists the Notify configurations of the account, and shows the only one in full
+    notify.py --brand=BRAND    makes one with this display name, unless there is one with this name, and shows it
+    notify.py --id=ID          shows the one with this ID or ARN
 
 CHANNELS are the channels of a new one: `sms` (the default), `voice` or `sms,voice`. COUNTRIES are its countries, such as `US,CA`;
 without them, all countries of the basic tier. CONFIRM=BRAND confirms without a terminal. Region and credentials are those of
-the AWS CLI. Run this script with the Python that has SAM CLI.
+the AWS CLI.
 """
 
 import json
@@ -28,7 +28,8 @@ PATIENCE = 60
 
 CHANNELS = {"sms": "SMS", "voice": "VOICE"}
 DISPLAY_NAME = re.compile("[A-Za-z0-9_ -]{1,15}")
-ID = re.compile("arn:.*|(nc|notify)-[A-Za-z0-9_-]{9,}")
+# As the function takes it (src/aws/notify.rs).
+ID = re.compile("arn:[^:]*:sms-voice:[^:]*:[^:]*:notify-configuration/.*|(?=.{12})(nc|notify)-.*")
 
 TIERS = {
     "BASIC": "BASIC: 200 messages a day, 1 a second, 10 a day to one number",
@@ -88,6 +89,15 @@ def all_of(client):
     return pages(client.describe_notify_configurations, "NotifyConfigurations")
 
 
+def known_form(identifier):
+    if not ID.fullmatch(identifier):
+        raise Stop(
+            f"{identifier} is neither the ID nor the ARN of a Notify configuration. An ID begins with nc- or notify- and has more "
+            "than 11 characters."
+        )
+    return identifier
+
+
 def one_of(client, identifier):
     (found,) = client.describe_notify_configurations(NotifyConfigurationIds=[identifier])["NotifyConfigurations"]
     return found
@@ -100,11 +110,16 @@ def wanted_channels():
     return [CHANNELS[name] for name in names]
 
 
+def countries_of(client, tier, channels):
+    """The countries that AWS serves without a pool of yours, by AWS's own list."""
+    known = pages(client.list_notify_countries, "NotifyCountries", Tier=tier, Channels=channels)
+    return sorted(it["IsoCountryCode"] for it in known if not it["CustomerOwnedIdentityRequired"])
+
+
 def wanted_countries(client, channels):
-    """The countries of a new configuration. AWS's own list says which there can be."""
+    """The countries of a new configuration."""
     given = [it.strip() for it in os.environ.get("COUNTRIES", "").split(",") if it.strip()]
-    known = pages(client.list_notify_countries, "NotifyCountries", Tier="BASIC", Channels=channels)
-    served = sorted(it["IsoCountryCode"] for it in known if not it["CustomerOwnedIdentityRequired"])
+    served = countries_of(client, "BASIC", channels)
     if unserved := sorted(set(given) - set(served)):
         raise Stop(
             f"The basic tier of Notify does not send to {', '.join(unserved)} by these channels. It sends to {', '.join(served)}."
@@ -165,19 +180,21 @@ def show(client, it):
     reason = f": {it['RejectionReason'].rstrip('.')}" if it.get("RejectionReason") else ""
     next_step = NEXT[it["Status"]].format(id=it["NotifyConfigurationId"], reason=reason)
     upgrade = {"PENDING_UPGRADE": ". AWS checks your request for the advanced tier", "REJECTED": ". AWS has refused the advanced tier"}
-    countries = sorted(it.get("EnabledCountries", []))
+    listed = sorted(it.get("EnabledCountries") or [])
+    # Without a list, a configuration has all countries of its tier.
+    countries = listed or countries_of(client, it["Tier"], it["EnabledChannels"])
     for label, text in (
         ("display name", it["DisplayName"]),
         ("status", f"{it['Status']}. {next_step}"),
         ("tier", TIERS[it["Tier"]] + upgrade.get(it["TierUpgradeStatus"], "")),
         ("channels", ", ".join(sorted(it["EnabledChannels"], key=list(CHANNELS.values()).index))),
-        ("countries", ", ".join(countries) or "all of its tier"),
+        ("countries", ", ".join(listed) or "all of its tier"),
         ("spending", spending_limit(client)),
         ("own pool", it.get("PoolId")),
     ):
         if text:
             say(wrapped(label, text))
-    templates = templates_for(client, it)
+    templates = templates_for(client, it, countries)
     say("\nTemplates that it can send:\n")
     for template in templates:
         say(f"  {template['TemplateId']}")
@@ -190,23 +207,22 @@ def show(client, it):
     return 0 if it["Status"] == "ACTIVE" and templates else 2
 
 
-def templates_for(client, it):
-    """The active templates of its tier and channels, the widest first."""
+def templates_for(client, it, countries):
+    """The active templates of its tier, channels and countries, the widest first."""
     found = pages(client.describe_notify_templates, "NotifyTemplates", Filters=[{"Name": "tier-access", "Values": [it["Tier"]]}])
-    countries = it.get("EnabledCountries", [])
     fits = [
         template
         for template in found
         if template.get("Status", "ACTIVE") == "ACTIVE"
         and set(template["Channels"]) & set(it["EnabledChannels"])
-        and (not countries or not template.get("SupportedCountries") or set(template["SupportedCountries"]) & set(countries))
+        and (not template.get("SupportedCountries") or set(template["SupportedCountries"]) & set(countries))
     ]
     return sorted(fits, key=lambda template: (not covers(template, countries), template["TemplateId"]))
 
 
 def covers(template, countries):
     supported = template.get("SupportedCountries")
-    return not supported or set(countries) <= set(supported)
+    return not supported or (bool(countries) and set(countries) <= set(supported))
 
 
 def code_limits(template):
@@ -252,8 +268,6 @@ def say_settings(it, countries, templates):
     notify = {"templates": by_language, "countries": countries}
     if it["Tier"] == "ADVANCED":
         notify = {"tier": "advanced", **notify}
-    if not countries:
-        notify.pop("countries")
     say("\nAnd this into config/otp-lambda.json, beside what is there:\n")
     say(textwrap.indent('"notify": ' + as_json(notify), "  "))
 
@@ -297,15 +311,18 @@ def main(arguments):
     client = None
     try:
         client = boto3.client("pinpoint-sms-voice-v2", config=CONFIG)
-        match arguments:
-            case [] | [""]:
-                return show_all(client)
-            case [text] if ID.fullmatch(text):
-                return show(client, one_of(client, text))
-            case [text]:
-                return show(client, create(client, text))
+        given = dict(it.split("=", 1) for it in arguments if it.startswith(("--brand=", "--id=")))
+        if len(given) < len(arguments):
+            raise Stop(__doc__)
+        if len(given) == 2:
+            raise Stop("BRAND makes a Notify configuration, and ID shows one. Give one of them. An exported variable counts, too.")
+        match given:
+            case {"--brand": brand}:
+                return show(client, create(client, brand))
+            case {"--id": identifier}:
+                return show(client, one_of(client, known_form(identifier)))
             case _:
-                raise Stop(__doc__)
+                return show_all(client)
     except Stop as stop:
         print(f"\n{stop}", file=sys.stderr)
     except botocore.exceptions.ClientError as error:
