@@ -254,6 +254,8 @@ function refuseCode(text, isOver = false) {
   stopReading()
   at('code').disabled = at('verify').disabled = true
   at('attempts').textContent = ''
+  // A button whose time has come may still be disabled, for a second at most.
+  tick()
   const button = at('resend').querySelector('button:enabled')
   ;(button ?? at('code-title')).focus()
 }

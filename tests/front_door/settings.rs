@@ -177,7 +177,7 @@ fn every_bad_value_is_reported_by_name_and_all_at_once() {
         ("BUDGETS", "500/1h", "needs the ledger"),
         (
             "CONFIG_FILE",
-            "/opt/otp-lambda.json",
+            "/nowhere/otp-lambda.json",
             "names a file that cannot be read",
         ),
         ("TEST_NUMBERS", "x", "needs the ledger"),
