@@ -170,7 +170,8 @@ impl Aws {
 
     fn observe(&self) -> Observation {
         let index = |number: &str| number["+1425".len()..].parse::<usize>().unwrap() - FIRST;
-        Observation::now(&self.simulator, &self.table).with_plain(|number| reference(index(number)))
+        Observation::now(&self.simulator, &self.table)
+            .with_plain(|number| vec![reference(index(number))])
     }
 
     /// Makes a request, and kills the function during it or shortly after.

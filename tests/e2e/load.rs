@@ -61,6 +61,8 @@ struct Responses {
     /// Successes by verification. Each has the idempotency key of its request, or a unique name.
     successes: BTreeMap<(String, String), BTreeSet<String>>,
     redeemed: BTreeMap<(String, String), u64>,
+    /// The plain references of sends, by number.
+    sent: BTreeMap<String, BTreeSet<String>>,
     /// Idempotency keys of sends, by verification.
     keys: BTreeMap<(String, String), BTreeSet<String>>,
     counts: BTreeMap<(&'static str, u64, String), u64>,
@@ -120,6 +122,12 @@ impl World {
         body: &Value,
         key: Option<&str>,
     ) -> (u64, Value) {
+        if route == "send" {
+            let mut responses = self.responses.lock().unwrap();
+            let number = body["destinationNumber"].as_str().unwrap();
+            let references = responses.sent.entry(number.to_owned()).or_default();
+            references.insert(plain_reference(body));
+        }
         let event = event(route, body, key).to_string();
         let started = Instant::now();
         let response = function
@@ -181,10 +189,7 @@ impl World {
         let source = random.chance(50).then(|| name.clone());
         let reference = match &source {
             Some(source) => {
-                let parsed = PhoneNumber::parse(&number).unwrap();
-                ReferenceId::derived("ExampleCorp", source, &parsed)
-                    .expose()
-                    .to_owned()
+                plain_reference(&json!({ "destinationNumber": number, "source": source }))
             }
             None => name,
         };
@@ -349,15 +354,20 @@ impl World {
     /// All problems at this moment, while the load runs.
     fn problems(&self) -> Vec<String> {
         // The order of these reads matters. The successes are read before the observation. So the observed table has a
-        // record of each of these successes. The keys are read after the observation. So the keys include the key of
-        // each observed message.
+        // record of each of these successes. The keys and references are read after the observation. So they include
+        // those of each observed message.
         let (successes, redeemed) = {
             let responses = self.responses.lock().unwrap();
             (responses.successes.clone(), responses.redeemed.clone())
         };
         let observed = Observation::now(&self.simulator, &self.table);
+        let (keys, sent) = {
+            let responses = self.responses.lock().unwrap();
+            (responses.keys.clone(), responses.sent.clone())
+        };
+        let observed =
+            observed.with_plain(|number| sent.get(number).into_iter().flatten().cloned().collect());
         let mut problems = observed.message_problems();
-        let keys = self.responses.lock().unwrap().keys.clone();
         for (id, keys) in &keys {
             let (number, reference) = id;
             let record = observed.record(number, reference);
@@ -467,6 +477,7 @@ impl World {
             responses.successes.clear();
             responses.redeemed.clear();
             responses.keys.clear();
+            responses.sent.clear();
         }
         self.stop.store(false, Ordering::Relaxed);
         std::thread::scope(|scope| {
@@ -522,6 +533,19 @@ impl Person {
         }
         body
     }
+}
+
+/// The reference ID that a request names, or the one that is derived from its source.
+fn plain_reference(body: &Value) -> String {
+    let text = |name: &str| body[name].as_str();
+    if let Some(reference) = text("referenceId") {
+        return reference.to_owned();
+    }
+    let number = PhoneNumber::parse(text("destinationNumber").unwrap()).unwrap();
+    let source = text("source").unwrap();
+    ReferenceId::derived("ExampleCorp", source, &number)
+        .expose()
+        .to_owned()
 }
 
 fn target(index: u64) -> String {

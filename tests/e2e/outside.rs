@@ -70,13 +70,16 @@ impl Observation {
     }
 
     /// Callers know a verification by its plain reference, and some messages have another reference, which is derived
-    /// from the plain one. If a send is killed between its record and its message, the next code goes out under a
-    /// derived reference, and no message shows the plain one. So `with_plain` adds, for each number with a message, the
-    /// plain reference that a caller used.
-    pub(crate) fn with_plain(mut self, plain: impl Fn(&str) -> String) -> Self {
+    /// from the plain one. If the first send of a verification left no message, because it was killed after its record
+    /// or the provider failed, the next code goes out under a derived reference, and no message shows the plain one. So
+    /// `with_plain` adds the plain references that callers used for each number with a message.
+    pub(crate) fn with_plain(mut self, plain: impl Fn(&str) -> Vec<String>) -> Self {
         let numbers = self.messages.keys();
         self.named = numbers
-            .map(|number| (number.clone(), plain(number)))
+            .flat_map(|number| {
+                let plain = plain(number).into_iter();
+                plain.map(|plain| (number.clone(), plain))
+            })
             .collect();
         self
     }
