@@ -431,36 +431,7 @@ impl World {
                 }
             }
         }
-        let sum = |country: &str| {
-            let numbers = observed
-                .numbers()
-                .into_iter()
-                .filter(|number| number.starts_with(country));
-            numbers
-                .map(|number| observed.messages_to(number))
-                .sum::<u64>()
-        };
-        let (all, canada) = (sum("+1"), sum("+1416"));
-        let counted = |counts: &dyn Fn(&str) -> bool| {
-            let counters = observed
-                .items_of("B#")
-                .filter_map(Value::as_object)
-                .flatten();
-            counters
-                .filter(|(name, _)| counts(name))
-                .filter_map(|(_, n)| n.as_u64())
-                .collect::<Vec<_>>()
-        };
-        let of_canada = counted(&|name| name.starts_with('m') && name.ends_with("CA"));
-        if of_canada.iter().any(|n| *n > CANADA) || of_canada.iter().sum::<u64>() < canada {
-            problems.push(format!(
-                "{canada} messages to Canada, {of_canada:?} counted, {CANADA} allowed"
-            ));
-        }
-        let of_day = counted(&|name| name == "m");
-        if of_day.iter().sum::<u64>() < all {
-            problems.push(format!("{all} messages, {of_day:?} counted"));
-        }
+        problems.extend(budget_problems(&observed));
         problems
     }
 
@@ -510,6 +481,42 @@ impl World {
             }
         }
     }
+}
+
+/// Problems with the counts of budgets: each message must be counted, and Canada has a budget of its own.
+fn budget_problems(observed: &Observation) -> Vec<String> {
+    let mut problems = Vec::new();
+    let sum = |country: &str| {
+        let numbers = observed
+            .numbers()
+            .into_iter()
+            .filter(|number| number.starts_with(country));
+        numbers
+            .map(|number| observed.messages_to(number))
+            .sum::<u64>()
+    };
+    let (all, canada) = (sum("+1"), sum("+1416"));
+    let counted = |counts: &dyn Fn(&str) -> bool| {
+        let counters = observed
+            .items_of("B#")
+            .filter_map(Value::as_object)
+            .flatten();
+        counters
+            .filter(|(name, _)| counts(name))
+            .filter_map(|(_, n)| n.as_u64())
+            .collect::<Vec<_>>()
+    };
+    let of_canada = counted(&|name| name.starts_with('m') && name.ends_with("CA"));
+    if of_canada.iter().any(|n| *n > CANADA) || of_canada.iter().sum::<u64>() < canada {
+        problems.push(format!(
+            "{canada} messages to Canada, {of_canada:?} counted, {CANADA} allowed"
+        ));
+    }
+    let of_day = counted(&|name| name == "m");
+    if of_day.iter().sum::<u64>() < all {
+        problems.push(format!("{all} messages, {of_day:?} counted"));
+    }
+    problems
 }
 
 /// Stops the workers when it is dropped, even after a panic.
