@@ -1,5 +1,5 @@
-//! What AWS does where its documentation leaves the question open. `make probe` asks a real account and writes the
-//! answers into a file. The simulator reads this file, and does as AWS did.
+//! The behavior of AWS where its documentation leaves the question open. `make probe` asks a real account and writes
+//! the answers into a file. The simulator reads this file, and does as AWS did.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -13,7 +13,7 @@ use crate::{
 /// AWS's simulator number of the United States whose messages fail.
 pub(crate) const FAILURE_NUMBER: &str = "+14254147167";
 
-/// What a second send under the same reference, to the same number, does.
+/// The effect of a second send to the same number under the same reference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SecondSend {

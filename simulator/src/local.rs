@@ -48,7 +48,7 @@ pub struct Options {
     /// Settings of the function, in place of those of the desk.
     pub settings: BTreeMap<String, String>,
     pub access: Access,
-    /// What AWS does where its documentation leaves it open.
+    /// The behavior of AWS where its documentation leaves it open.
     pub facts: AllFacts,
     /// Whether the log is for people to read. Otherwise it has the lines of the deployed function.
     pub readable: bool,

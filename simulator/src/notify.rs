@@ -17,7 +17,7 @@ const DAY: Duration = Duration::from_hours(24);
 /// A display name is reviewed for this long.
 const REVIEW: Duration = Duration::from_secs(1);
 
-/// What a message costs here, in cents. AWS's prices depend on the country.
+/// The price of a message here, in cents. AWS's prices depend on the country.
 const CENTS: u64 = 5;
 
 pub(crate) const ARN: &str = "arn:aws:sms-voice:us-east-1:000000000000:notify-configuration/";
@@ -77,7 +77,7 @@ impl Review {
     }
 }
 
-/// What a person chooses about a Notify configuration.
+/// The choices of a person who makes a Notify configuration.
 #[derive(Clone, Debug)]
 pub(crate) struct Choices {
     /// `SMS`, `VOICE` or both.

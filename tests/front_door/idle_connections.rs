@@ -6,7 +6,7 @@
 use super::tls::{SLOW_HANDSHAKE, Terminator, guess_once};
 use crate::world::{self, Answer, NUMBER, World};
 use aws_types::sdk_config::TimeSource;
-use otp_lambda::aws::SharedHttpClient;
+use otp_lambda::aws::{SdkConfig, SharedHttpClient};
 use serde_json::json;
 use simulator::{MemoryLedger, Operation, Simulator};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -278,9 +278,8 @@ impl TimeSource for WallClock {
     }
 }
 
-#[tokio::test]
-async fn a_connection_is_not_used_after_a_sleep_that_the_monotonic_clock_missed() {
-    let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+/// A configuration of the SDK with this wall clock, whose endpoint is the peer of a simulator.
+async fn behind_a_peer(simulator: &Simulator) -> (Peer, WallClock, SdkConfig) {
     let peer = Peer::start(simulator.url().replace("http://", ""));
     let clock = WallClock(Arc::new(Mutex::new(simulator.now())));
     let config = simulator::simulated_config(otp_lambda::aws::http_client(None))
@@ -288,6 +287,13 @@ async fn a_connection_is_not_used_after_a_sleep_that_the_monotonic_clock_missed(
         .endpoint_url(format!("http://localhost:{}", peer.port))
         .load()
         .await;
+    (peer, clock, config)
+}
+
+#[tokio::test]
+async fn a_connection_is_not_used_after_a_sleep_that_the_monotonic_clock_missed() {
+    let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let (peer, clock, config) = behind_a_peer(&simulator).await;
     let client = aws_sdk_pinpoint::Client::new(&config);
     // One long sleep and many short ones come to the same.
     for (slept, connections) in [(0, 1), (19, 1), (25, 2), (0, 2), (15, 2), (15, 3), (0, 3)] {
@@ -302,13 +308,7 @@ async fn a_connection_is_not_used_after_a_sleep_that_the_monotonic_clock_missed(
 #[tokio::test]
 async fn a_provider_connects_again_after_a_sleep_that_the_monotonic_clock_missed() {
     let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
-    let peer = Peer::start(simulator.url().replace("http://", ""));
-    let clock = WallClock(Arc::new(Mutex::new(simulator.now())));
-    let config = simulator::simulated_config(otp_lambda::aws::http_client(None))
-        .time_source(clock.clone())
-        .endpoint_url(format!("http://localhost:{}", peer.port))
-        .load()
-        .await;
+    let (peer, clock, config) = behind_a_peer(&simulator).await;
     let settings = world::read(&simulator.url(), &[]);
     let provider = settings.provider.connect(&config).current;
     // Nothing was connected before, so nothing is connected again.

@@ -117,7 +117,7 @@ impl Recorder {
         values.entry(window).or_default().push(value);
     }
 
-    /// What CloudWatch would have of a line.
+    /// The values that CloudWatch would take from a line.
     fn line(&mut self, window: u32, line: &Value) {
         for (metric, unit, value) in metrics_of(line).unwrap() {
             let mut dimensions = metric.dimensions;
