@@ -640,10 +640,6 @@ def probe_into(file, probe):
 def main(arguments, environment=os.environ, **ways):
     probe = None
 
-    def nothing_written():
-        sent = probe.sent if probe else 0
-        print(f"No file was written. Messages sent: {sent} at most.", file=sys.stderr)
-
     try:
         if len(arguments) > 1:
             raise Stop(__doc__)
@@ -652,27 +648,20 @@ def main(arguments, environment=os.environ, **ways):
             ways.setdefault("read_code", input)
         probe = Probe(Settings(environment), **ways)
         probe_into(file, probe)
-    except Stop as reason:
-        print(f"\n{reason}", file=sys.stderr)
-        nothing_written()
-        return 1
+        return 0
+    except Stop as stop:
+        code, reason = 1, stop
     except EOFError:
-        print("\nNo answer.", file=sys.stderr)
-        nothing_written()
-        return 1
+        code, reason = 1, "No answer."
     except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-        print(f"\nAWS: {masked(str(error))}", file=sys.stderr)
-        nothing_written()
-        return 1
+        code, reason = 1, f"AWS: {masked(str(error))}"
     except OSError as error:
-        print(f"\n{error.filename}: {error.strerror}", file=sys.stderr)
-        nothing_written()
-        return 1
+        code, reason = 1, f"{error.filename}: {error.strerror}"
     except KeyboardInterrupt:
-        print("\nStopped.", file=sys.stderr)
-        nothing_written()
-        return 130
-    return 0
+        code, reason = 130, "Stopped."
+    sent = probe.sent if probe else 0
+    print(f"\n{reason}\nNo file was written. Messages sent: {sent} at most.", file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ mod money;
 mod notify;
 mod other_settings;
 mod own_texts;
+mod packaged;
 mod pool;
 mod provider_words;
 #[path = "with_end_user_messaging.rs"]

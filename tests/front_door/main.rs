@@ -18,6 +18,7 @@ mod earlier_versions;
 mod emulator;
 mod exchange;
 mod money;
+mod packaged;
 mod pinpoint_wire;
 mod pool;
 mod settings;

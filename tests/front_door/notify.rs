@@ -1,14 +1,13 @@
 //! Notify configurations: the checks at the start, the request, each refusal of AWS, and the quotas.
 
 use crate::exchange::exchange;
+use crate::packaged::Packaged;
 use crate::world::{KEY, NUMBER, World, environment, post};
 use otp_lambda::policy::{Budget, Period, Unit};
 use otp_lambda::settings::{OneProvider, Settings};
 use serde_json::{Value, json};
 use simulator::{Channel, Operation};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 const ENGLISH: &str = "notify-code-verification-english-001";
@@ -16,30 +15,6 @@ const ARN: &str =
     "arn:aws:sms-voice:us-east-1:123456789012:notify-configuration/nc-1234567890abcdef0";
 const LEDGER: &[(&str, &str)] = &[("LEDGER_TABLE", "otp"), ("LEDGER_KEY", KEY)];
 const TEMPLATES: &str = r#"{"notify": {"templates": {"en": {"sms": "notify-code-verification-english-001", "voice": "notify-code-verification-english-voice-001"}, "de": {"sms": "notify-code-verification-german-001"}}}}"#;
-
-/// A packaged file. It is deleted with the value.
-struct Packaged(PathBuf);
-
-impl Packaged {
-    fn new(content: &str) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("otp-lambda-notify-{}-{count}.json", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::write(&path, content).unwrap();
-        Self(path)
-    }
-
-    fn setting(&self) -> (&'static str, &str) {
-        ("CONFIG_FILE", self.0.to_str().unwrap())
-    }
-}
-
-impl Drop for Packaged {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
 
 /// The settings of a function that sends by this Notify configuration alone.
 fn sender(configuration: &'static str) -> [(&'static str, &'static str); 2] {

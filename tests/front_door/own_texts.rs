@@ -1,5 +1,6 @@
 //! The operator's own texts, and the lines for programs on phones.
 
+use crate::packaged::Packaged;
 use crate::world::{NUMBER, World};
 use otp_lambda::texts::{Options, Texts};
 use serde_json::{Value, json};
@@ -28,30 +29,6 @@ fn the_texts_page_lists_every_language() {
     );
 }
 
-/// A packaged file. It is deleted with the value.
-struct Packaged(std::path::PathBuf);
-
-impl Packaged {
-    fn new(name: &str, content: &str) -> Self {
-        let path = std::env::temp_dir().join(format!(
-            "otp-lambda-texts-{name}-{}.json",
-            std::process::id()
-        ));
-        std::fs::write(&path, content).unwrap();
-        Self(path)
-    }
-
-    fn setting(&self) -> (&'static str, &str) {
-        ("CONFIG_FILE", self.0.to_str().unwrap())
-    }
-}
-
-impl Drop for Packaged {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
 async fn text(world: &World, language: &str, brand: &str) -> String {
     let body = json!({ "destinationNumber": NUMBER, "language": language, "brandName": brand });
     let answer = world.post("/otp/send", &body).await;
@@ -62,7 +39,6 @@ async fn text(world: &World, language: &str, brand: &str) -> String {
 #[tokio::test]
 async fn own_texts_replace_built_in_texts_and_add_languages() {
     let file = Packaged::new(
-        "own",
         r#"{"texts": {"en-US": {"sms": "{{brand}} says {{code}}"}, "eo": {"sms": "Kodo: {{code}}"}}}"#,
     );
     let world = World::with(&[file.setting()]).await;
@@ -83,12 +59,9 @@ async fn own_texts_replace_built_in_texts_and_add_languages() {
 #[tokio::test]
 async fn an_own_text_with_two_segments_is_logged_at_start() {
     let long = "x".repeat(150);
-    let file = Packaged::new(
-        "long",
-        &format!(
-            r#"{{"texts": {{"en-US": {{"sms": "{{{{code}}}} {long} {{{{brand}}}}"}}, "eo": {{"sms": "{{{{code}}}}"}}}}}}"#
-        ),
-    );
+    let file = Packaged::new(&format!(
+        r#"{{"texts": {{"en-US": {{"sms": "{{{{code}}}} {long} {{{{brand}}}}"}}, "eo": {{"sms": "{{{{code}}}}"}}}}}}"#
+    ));
     let world = World::with(&[file.setting()]).await;
     let line = world.last_line();
     assert_eq!(

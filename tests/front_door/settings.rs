@@ -1,5 +1,6 @@
 //! Settings: all problems are reported at once, and no setting is ignored.
 
+use crate::packaged::Packaged;
 use crate::world::environment;
 use aws_credential_types::Credentials;
 use aws_smithy_http_client::test_util::capture_request;
@@ -15,7 +16,6 @@ use otp_lambda::settings::{
     LedgerSecret, LedgerSettings, OneProvider, Otherwise, SETTINGS, Settings,
 };
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 /// The settings that a ledger needs. The key has 32 bytes, and no problem may show it.
 const LEDGER: &[(&str, &str)] = &[("LEDGER_TABLE", "otp"), ("LEDGER_KEY", KEY)];
@@ -47,28 +47,6 @@ fn settings(changes: &[(&str, &str)]) -> Settings {
 
 fn ledger(changes: &[(&str, &str)]) -> LedgerSettings {
     settings(&[LEDGER, changes].concat()).ledger.unwrap()
-}
-
-/// A packaged file with this content. It is deleted with the value.
-struct Packaged(PathBuf);
-
-impl Packaged {
-    fn new(name: &str, content: &str) -> Self {
-        let path =
-            std::env::temp_dir().join(format!("otp-lambda-{}-{name}.json", std::process::id()));
-        std::fs::write(&path, content).unwrap();
-        Self(path)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-}
-
-impl Drop for Packaged {
-    fn drop(&mut self) {
-        std::fs::remove_file(&self.0).unwrap();
-    }
 }
 
 fn read(environment: &BTreeMap<String, String>) -> Vec<String> {
@@ -508,10 +486,10 @@ fn an_endpoint_that_all_services_share_is_reported_once() {
 
 #[test]
 fn countries_can_have_their_own_budgets() {
-    let prices = Packaged::new("own", r#"{"prices": {"JM": 0.1}}"#);
+    let prices = Packaged::new(r#"{"prices": {"JM": 0.1}}"#);
     let changes = [
         ("COUNTRY_LIMITS", "JM=20/1h, 5USD/24h ; * = 500/24h;US=none"),
-        ("CONFIG_FILE", prices.path()),
+        prices.setting(),
     ];
     let budgets = ledger(&changes).policy.budgets;
     let list = |text| Budget::parse_list(text).unwrap();
@@ -543,17 +521,11 @@ fn countries_can_have_their_own_budgets() {
 
 #[test]
 fn prices_are_exact_and_ambiguous_ones_are_refused() {
-    let prices = Packaged::new(
-        "exact",
-        r#"{"prices": {"US": 0.00581, "JM": 0.100000, "*": 1}}"#,
-    );
+    let prices = Packaged::new(r#"{"prices": {"US": 0.00581, "JM": 0.100000, "*": 1}}"#);
     let expected =
         [("US", 5_810), ("JM", 100_000)].map(|(name, price)| (name.parse().unwrap(), price));
     assert_eq!(
-        ledger(&[("CONFIG_FILE", prices.path())])
-            .policy
-            .budgets
-            .prices,
+        ledger(&[prices.setting()]).policy.budgets.prices,
         Prices {
             by_country: BTreeMap::from(expected),
             otherwise: Some(1_000_000),
@@ -596,8 +568,8 @@ fn prices_are_exact_and_ambiguous_ones_are_refused() {
         (r#"{"prices": {"US": null}}"#, "`null` is not a price"),
         (r#"{"prices": {}} {}"#, "trailing characters"),
     ] {
-        let file = Packaged::new("ambiguous", content);
-        let found = ledger_problems(&[("CONFIG_FILE", file.path())]);
+        let file = Packaged::new(content);
+        let found = ledger_problems(&[file.setting()]);
         let start = "CONFIG_FILE must name a JSON file such as {\"prices\": {\"*\": 0.1}}: ";
         assert!(
             found.len() == 1 && found[0].starts_with(start) && found[0].contains(says),
@@ -630,14 +602,13 @@ fn the_packaged_file_is_read() {
 #[test]
 fn the_packaged_file_adds_to_lists() {
     let file = Packaged::new(
-        "lists",
         r#"{"brandNames": ["Acme, Inc.", "a;b"], "trustedPrincipals": ["sub=b", "sub=c"],
             "allowedCountries": ["CA", " IN "], "countryLimits": ["CA=7/1h,8/24h", "*=9/24h"],
             "originationIdentities": ["IN=BRANDX", "CA/sms=BRANDY"], "extraPrefixes": ["+1358=CA"],
             "whatsappLanguages": ["pt-BR", "de"]}"#,
     );
     let changes = [
-        ("CONFIG_FILE", file.path()),
+        file.setting(),
         ("BRAND_NAMES", "Booking.com;bet365.com"),
         ("TRUSTED_PRINCIPALS", "sub=a"),
         ("ALLOWED_COUNTRIES", "US,CA"),
@@ -695,15 +666,15 @@ fn the_packaged_file_adds_to_lists() {
 
 #[test]
 fn a_list_may_be_in_the_packaged_file_alone() {
-    let file = Packaged::new("alone", r#"{"allowedCountries": ["US", "CA"]}"#);
-    let changes = [("ALLOWED_COUNTRIES", ""), ("CONFIG_FILE", file.path())];
+    let file = Packaged::new(r#"{"allowedCountries": ["US", "CA"]}"#);
+    let changes = [("ALLOWED_COUNTRIES", ""), file.setting()];
     let expected = settings(&[("ALLOWED_COUNTRIES", "US,CA")]);
     assert_eq!(
         settings(&changes).rules.allowed_countries,
         expected.rules.allowed_countries
     );
-    let empty = Packaged::new("empty", r#"{"allowedCountries": []}"#);
-    let found = problems(&[("ALLOWED_COUNTRIES", ""), ("CONFIG_FILE", empty.path())]);
+    let empty = Packaged::new(r#"{"allowedCountries": []}"#);
+    let found = problems(&[("ALLOWED_COUNTRIES", ""), empty.setting()]);
     assert_eq!(found, ["ALLOWED_COUNTRIES is required."]);
 }
 
@@ -741,11 +712,8 @@ fn a_broken_packaged_file_is_the_only_problem() {
             "",
         )
         .replace(r#", "whatsappLanguages": ["pt-BR", "de"]"#, "");
-    let (file, of_pinpoint) = (
-        Packaged::new("whole", good),
-        Packaged::new("pinpoint", &of_pinpoint),
-    );
-    let broken = Packaged::new("broken", &good[..good.len() - 1]);
+    let (file, of_pinpoint) = (Packaged::new(good), Packaged::new(&of_pinpoint));
+    let broken = Packaged::new(&good[..good.len() - 1]);
     let functions: [(&Packaged, &[(&str, &str)]); 4] = [
         (&of_pinpoint, &[("BUDGETS", "5USD/1h")]),
         (
@@ -854,8 +822,8 @@ fn rules_for_a_setting_hold_for_its_list_in_the_packaged_file() {
             "WHATSAPP_LANGUAGES is for the provider `end-user-messaging`: set OTP_PROVIDER to it, or unset this.",
         ),
     ] {
-        let file = Packaged::new("rules", content);
-        let mut all = vec![("CONFIG_FILE", file.path())];
+        let file = Packaged::new(content);
+        let mut all = vec![file.setting()];
         all.extend(changes);
         let found = problems(&all);
         let name = content.split('"').nth(1).unwrap();
@@ -888,8 +856,8 @@ fn bad_lists_of_the_packaged_file_are_reported() {
             "CONFIG_FILE must",
         ),
     ] {
-        let file = Packaged::new("bad-lists", content);
-        let found = problems(&[("CONFIG_FILE", file.path())]);
+        let file = Packaged::new(content);
+        let found = problems(&[file.setting()]);
         assert!(
             found.len() == 1 && found[0].starts_with(what),
             "{content}: {found:?}"
@@ -982,8 +950,8 @@ fn trusted_principals_have_no_effect_where_every_caller_is_trusted() {
 
 #[test]
 fn a_budget_in_money_needs_the_price_of_every_country_that_it_covers() {
-    let some = Packaged::new("some", r#"{"prices": {"US": 0.00581, "JM": 0.1}}"#);
-    let all = Packaged::new("all", r#"{"prices": {"*": 0.1}}"#);
+    let some = Packaged::new(r#"{"prices": {"US": 0.00581, "JM": 0.1}}"#);
+    let all = Packaged::new(r#"{"prices": {"*": 0.1}}"#);
     let missing = |what: &str| {
         vec![format!(
             "CONFIG_FILE must give the price of an SMS to {what}, or to `*`, as a budget is in USD."
