@@ -112,6 +112,8 @@ impl Found {
         self.too_slow += other.too_slow;
         self.largest = self.largest.max(other.largest);
         self.visited += other.visited;
+        self.decided += other.decided;
+        self.open += other.open;
         self.checking += other.checking;
         self.problems.extend(other.problems);
         for (answer, count) in other.answers {
@@ -129,7 +131,7 @@ fn print(found: &Found, (requests, faults): (u64, u64), took: Duration) {
     println!("\nanswers: {}", answers.join(" · "));
     println!(
         "linear: {} operations in {} s and {} s of checks, {faults} of {requests} requests to the table with a fault, {} answers unclear ({} \
-         without a fault), {} configurations, at most {} in a check, {} problems",
+         without a fault), {} configurations, at most {} in a check, {} checks decided and {} open, {} problems",
         found.operations,
         took.as_secs(),
         found.checking.as_secs(),
@@ -137,6 +139,8 @@ fn print(found: &Found, (requests, faults): (u64, u64), took: Duration) {
         found.too_slow,
         found.visited,
         found.largest,
+        found.decided,
+        found.open,
         found.problems.len()
     );
 }
@@ -166,6 +170,14 @@ async fn every_answer_fits_a_sequential_specification() {
         assert!(
             faults * 13 > requests && faults * 8 < requests,
             "one request in ten should have a fault: {faults} of {requests}"
+        );
+        // An open check proves nothing. On a slow machine, a few histories have so many unclear answers that their
+        // searches are too long.
+        assert!(
+            found.open * 100 < found.decided,
+            "{} checks decided and {} open",
+            found.decided,
+            found.open
         );
         assert!(
             found.too_slow * 500 < found.operations,
@@ -210,10 +222,6 @@ async fn a_table_that_lies_is_found() {
             while found.problems.is_empty() && found.operations < 40 * OPERATIONS {
                 let made = found.operations / OPERATIONS;
                 found.add(world.batch(made));
-                // A search that is too long says nothing about the lie.
-                found
-                    .problems
-                    .retain(|problem| !problem.contains("the search is too long"));
             }
             found
         })
