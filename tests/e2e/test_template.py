@@ -316,7 +316,8 @@ def function_of(stack):
 
 
 def environment(stack):
-    return function_of(stack)["Environment"]["Variables"]
+    """The variables that are set. For the program, an empty variable is not set."""
+    return {name: value for name, value in function_of(stack)["Environment"]["Variables"].items() if value != ""}
 
 
 def triggers_of(stack):
@@ -690,7 +691,10 @@ def problems(stack, **parameters):
         demand("TracingConfig" not in function, "function: tracing")
         demand((function["Runtime"], function["Handler"]) == ("provided.al2023", "bootstrap"), "function: runtime")
         demand(0 < function["Timeout"] < 29, "function: timeout is longer than the API waits")
-        variables = function["Environment"]["Variables"]
+        given = function["Environment"]["Variables"]
+        # For the program, an empty variable is not set. For the SDK, an empty endpoint is an address without a host.
+        demand(not any(name.startswith("AWS_") for name in given), "function: an endpoint")
+        variables = {name: value for name, value in given.items() if value != ""}
         demand(variables.get("API_AUTH") == api_auth, "function: another ApiAuth than the routes")
         ledger = (variables.get("LEDGER_TABLE"), variables.get("LEDGER_KEY"))
         demand(ledger == ("Ledger", SECRET), "function: without the ledger")
@@ -702,7 +706,6 @@ def problems(stack, **parameters):
         demand(("PINPOINT_APPLICATION_ID" in variables) == ("pinpoint" in used), "function: the Pinpoint application is set, or not set, wrongly")
         if "end-user-messaging" not in used:
             demand(not OF_MESSAGING & set(variables), "function: settings of a provider that is not used")
-        demand("" not in variables.values(), "function: an empty setting")
     return found
 
 
@@ -879,7 +882,7 @@ MUTATIONS = {
     "logs kept forever": (lambda t: properties(t, "FunctionLogs").pop("RetentionInDays"), "kept forever"),
     "logs deleted with the stack": (lambda t: t["Resources"]["ApiLogs"].pop("DeletionPolicy"), "ApiLogs: deleted with the stack"),
     "public": (lambda t: variables(t).update(API_AUTH="none"), "another ApiAuth"),
-    "an empty setting": (lambda t: variables(t).update(DLT_ENTITY_ID={"Ref": "DltEntityId"}), "an empty setting"),
+    "an empty endpoint": (lambda t: variables(t).update(AWS_ENDPOINT_URL_DYNAMODB=""), "function: an endpoint"),
 }
 
 # The same with End User Messaging. At least one stack of `WITH_MESSAGING` must have the problem.
