@@ -119,7 +119,7 @@ disallow: ## remove an exception
 unlock: ## delete the failed guesses of NUMBER=+…, which is locked after 100
 	@./operate.sh $@
 
-switches: ## show the pause, the blocks and the exceptions
+switches: ## show the pause, the blocks, the exceptions and the budgets
 	@./operate.sh $@
 
 tools:

@@ -14,7 +14,7 @@
 #   cloudformation:DescribeStacks   on the stack
 #   dynamodb:UpdateItem             on the table
 #   dynamodb:GetItem                on the table, for `switches`
-#   lambda:InvokeFunction           on the alias operator, for `unlock`
+#   lambda:InvokeFunction           on the alias operator, for `unlock`, and for the budgets in `switches`
 #   lambda:InvokeFunction           on the alias operator-key, for the other commands with a NUMBER
 #   kms:Decrypt, kms:GenerateDataKey  on the table's key, if it is one of yours (KmsKeyArn)
 #
@@ -94,6 +94,21 @@ show_switches() {
     esac
     show_list blocked "$block"
     show_list allowed "$allow"
+    show_budgets
+}
+
+# show_budgets: asks the function for its budgets, which it has from its settings.
+show_budgets() {
+    local name all each
+    # The right to read the switches does not include the right to invoke the function.
+    if ! name="$(function_name 2>/dev/null)" || ! ask "$name" '{"operation":"settings"}' 2>/dev/null || [ "$error" != None ]; then
+        printf 'budgets: not shown, because the function did not answer (needs lambda:InvokeFunction on the alias operator)\n'
+        return
+    fi
+    all="$(field budgets '[0-9A-Z,./a-z]*')"
+    each="$(field countryLimits '[0-9A-Z,;=*./a-z]*')"
+    printf 'budgets: %s\n' "${all:-none}"
+    printf 'budgets of countries: %s\n' "${each:-none}"
 }
 
 # show_list WORD ENTRIES: prints a line for each entry of a list of the switches.
@@ -126,18 +141,23 @@ invoke() {
     local number='^\+[0-9 ().-]{6,40}$'
     [[ "$NUMBER" =~ $number ]] || fail "NUMBER must be + and the digits of a phone number with its country code"
     need_aws
-    local name error
+    local name
     name="$(function_name)" || exit 1
     # A function that is not from the template may have no alias.
     [[ "$name" != *:operator ]] || name+="${2:-}"
-    folder="$(mktemp -d)"
+    ask "$name" "{\"operation\":\"$1\",\"destinationNumber\":\"$NUMBER\"}" || fail "cannot invoke the function $name"
+    [ "$error" = None ] || fail "the function $name failed: $(field errorMessage '[^"]*' | tr -d '0-9')"
+}
+
+# ask NAME EVENT: invokes the function. Sets `response`, and `error` to None or to the kind of the function error.
+ask() {
+    [ -n "${folder:-}" ] || folder="$(mktemp -d)"
     trap 'rm -rf "$folder"' EXIT
     # The event is in a file, because every user of the machine can read the arguments of a command.
-    printf '{"operation":"%s","destinationNumber":"%s"}' "$1" "$NUMBER" >"$folder/event"
-    error="$(aws lambda invoke --function-name "$name" --payload "fileb://$folder/event" \
-        --query FunctionError --output text "$folder/response")" || fail "cannot invoke the function $name"
+    printf '%s' "$2" >"$folder/event"
+    error="$(aws lambda invoke --function-name "$1" --payload "fileb://$folder/event" \
+        --query FunctionError --output text "$folder/response")" || return 1
     response="$(tr -d '\n' <"$folder/response")"
-    [ "$error" = None ] || fail "the function $name failed: $(field errorMessage '[^"]*' | tr -d '0-9')"
 }
 
 # field NAME PATTERN: prints a field of the function's response, if its value matches the pattern.

@@ -2,7 +2,7 @@
 //!
 //! A command is an event such as `{"operation": "unlock", "destinationNumber": "+14255550142"}`. The command `settings`
 //! has no number. The response to `settings` says that the function has started with its settings and has read its
-//! secret.
+//! secret. With a ledger, the response also has the budgets.
 //!
 //! The responses to `unlock` and `key` show the number masked. In these responses, `"oldSpelling": true` says that the
 //! number was given in an old spelling.
@@ -82,7 +82,7 @@ pub(crate) enum Command {
     Unlock { destination_number: String },
     /// Returns the name of a number in the ledger's table.
     Key { destination_number: String },
-    /// Does nothing. The response proves that the function starts.
+    /// Changes nothing. The response proves that the function starts, and has the budgets.
     Settings {},
 }
 
@@ -164,7 +164,12 @@ impl Command {
 
     async fn try_run(&self, service: &Service, call: &mut Call<'_>) -> Result<Value, Error> {
         match self {
-            Self::Settings {} => Ok(json!({ "settings": "ok" })),
+            Self::Settings {} => Ok(match service.budgets() {
+                None => json!({ "settings": "ok" }),
+                Some([all, countries]) => {
+                    json!({ "settings": "ok", "budgets": all, "countryLimits": countries })
+                }
+            }),
             Self::Unlock { destination_number } => {
                 let (number, is_old) = read_number(destination_number, service, call)?;
                 service.unlock(&number, call).await?;

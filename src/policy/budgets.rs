@@ -4,6 +4,7 @@ use crate::phone::Country;
 use crate::provider::Channel;
 use crate::time::Millis;
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// Caps on messages and their cost, by UTC hour or day.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -80,6 +81,23 @@ impl Budget {
         text.split(',').map(str::trim).map(Self::parse).collect()
     }
 
+    /// The budgets of a country for which the operator has set none: half of each budget of an hour in `all`. In
+    /// messages, they are at least [`LEAST_OF_COUNTRY`].
+    #[must_use]
+    pub fn of_each_country(all: &[Self]) -> Vec<Self> {
+        let half = |budget: &Self| {
+            let least = match budget.unit {
+                Unit::Messages => LEAST_OF_COUNTRY,
+                Unit::MicroDollars => 1,
+            };
+            let cap = (budget.cap / 2).max(least);
+            // A budget that is not below that of all messages would never refuse one.
+            (cap < budget.cap).then_some(Self { cap, ..*budget })
+        };
+        let of_hours = all.iter().filter(|budget| budget.period == Period::Hour);
+        of_hours.filter_map(half).collect()
+    }
+
     /// The line that a message of this cost adds to a spending for this budget. `of` is the country of the budget, or
     /// empty if the budget is for all messages.
     fn line(&self, of: &str, cost: u64, now: Millis) -> SpendingLine {
@@ -101,6 +119,40 @@ impl Budget {
         }
     }
 }
+
+impl fmt::Display for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.unit {
+            Unit::Messages => write!(f, "{}", self.cap)?,
+            Unit::MicroDollars => {
+                write!(f, "{}", self.cap / 1_000_000)?;
+                let decimals = format!("{:06}", self.cap % 1_000_000);
+                let decimals = decimals.trim_end_matches('0');
+                if !decimals.is_empty() {
+                    write!(f, ".{decimals}")?;
+                }
+                f.write_str("USD")?;
+            }
+        }
+        f.write_str(match self.period {
+            Period::Hour => "/1h",
+            Period::Day => "/24h",
+        })
+    }
+}
+
+/// Writes budgets as [`Budget::parse_list`] reads them.
+fn listed(budgets: &[Budget]) -> String {
+    if budgets.is_empty() {
+        return "none".to_owned();
+    }
+    let budgets: Vec<String> = budgets.iter().map(ToString::to_string).collect();
+    budgets.join(",")
+}
+
+/// The least number of messages in an hour to a country for which the operator has set no budget. With fewer, a few
+/// people who sign up at the same time would use up the budget.
+const LEAST_OF_COUNTRY: u64 = 20;
 
 /// Reads up to a billion dollars with at most six decimals. The result is in millionths.
 fn micro_dollars(text: &str) -> Option<u64> {
@@ -222,6 +274,23 @@ impl Budgets {
 }
 
 impl Budgets {
+    /// The caps on all messages, as `BUDGETS` would have them.
+    #[must_use]
+    pub fn all_listed(&self) -> String {
+        listed(&self.all)
+    }
+
+    /// The caps of the countries, as `COUNTRY_LIMITS` would have them.
+    #[must_use]
+    pub fn countries_listed(&self) -> String {
+        let own = self.by_country.iter();
+        let own = own.map(|(country, budgets)| format!("{country}={}", listed(budgets)));
+        // The only country that is served has its own entry, or none.
+        let others = (self.only_country.is_none() || self.by_country.is_empty())
+            .then(|| format!("*={}", listed(&self.other_countries)));
+        own.chain(others).collect::<Vec<_>>().join(";")
+    }
+
     /// How many items a message spends from at most.
     #[must_use]
     pub fn most_items(&self) -> usize {

@@ -161,6 +161,11 @@ impl Limits {
         )
     }
 
+    /// The budgets of all doors together.
+    pub(super) fn joint_budgets(&self) -> &Budgets {
+        &self.policy.budgets
+    }
+
     pub(super) fn http_budgets(&self) -> &Budgets {
         &self.http.budgets
     }

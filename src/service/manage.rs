@@ -250,4 +250,11 @@ impl Service {
         let limits = self.ledger()?;
         Ok(limits.hasher.number(number).as_str().to_owned())
     }
+
+    /// The budgets of all doors together, as `BUDGETS` and `COUNTRY_LIMITS` would have them. `None` without a ledger.
+    #[must_use]
+    pub fn budgets(&self) -> Option<[String; 2]> {
+        let budgets = self.limits.as_ref()?.joint_budgets();
+        Some([budgets.all_listed(), budgets.countries_listed()])
+    }
 }

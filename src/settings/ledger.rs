@@ -248,20 +248,26 @@ impl Reader<'_> {
             self.report("BUDGETS", &what);
             Vec::new()
         });
+        let only_country = countries.only_one();
         let mut by_country = BTreeMap::new();
-        let mut other_countries = Vec::new();
+        let mut other_countries = None;
         for (country, budgets) in self.country_limits() {
             match country {
                 Some(country) => drop(by_country.insert(country, budgets)),
-                None => other_countries = budgets,
+                None => other_countries = Some(budgets),
             }
         }
+        // Without this, one country could take all messages of the hour.
+        let other_countries = other_countries.unwrap_or_else(|| match only_country {
+            Some(_) => Vec::new(),
+            None => Budget::of_each_country(&all),
+        });
         Budgets {
             door: Door::Http,
             all,
             by_country,
             other_countries,
-            only_country: countries.only_one(),
+            only_country,
             prices,
         }
     }

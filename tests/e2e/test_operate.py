@@ -47,9 +47,11 @@ class Aws(ThreadingHTTPServer):
         self.tables = []
         self.function_error = None
         self.tables_fail = False
+        self.lambda_denies = False
         self.responses = {
             "key": {"key": KEY, "destinationNumber": MASKED},
             "unlock": {"unlocked": True, "destinationNumber": MASKED},
+            "settings": {"settings": "ok", "budgets": "500/1h,20.5USD/24h", "countryLimits": "JM=20/1h;US=none;*=250/1h"},
         }
 
     def update(self, request):
@@ -80,6 +82,8 @@ class Handler(BaseHTTPRequestHandler):
             item = {"pk": {"S": "K#switches"}, **aws.switches}
             self.respond(200, json.dumps(aws.update(request) if operation == "UpdateItem" else {"Item": item}))
         elif "/functions/" in self.path:
+            if aws.lambda_denies:
+                return self.respond(403, json.dumps({"Message": "not authorized"}), **{"X-Amzn-ErrorType": "AccessDeniedException"})
             event = json.loads(body)
             aws.invocations.append((self.path, event))
             error = {"X-Amz-Function-Error": aws.function_error} if aws.function_error else {}
@@ -206,8 +210,11 @@ def test_unlock_invokes_the_function(aws):
     assert "did not unlock" in run_and_fail(aws, "unlock", f"NUMBER={NUMBER}")
 
 
+BUDGETS = ["budgets: 500/1h,20.5USD/24h", "budgets of countries: JM=20/1h;US=none;*=250/1h"]
+
+
 def test_switches_are_shown_in_words(aws):
-    assert run(aws, "switches") == "sending: on\nblocked: none\nallowed: none\n"
+    assert run(aws, "switches") == "sending: on\nblocked: none\nallowed: none\n" + "\n".join([*BUDGETS, ""])
     run(aws, "pause")
     run(aws, "block", "PREFIX=+1876")
     run(aws, "block", f"NUMBER={NUMBER}")
@@ -217,9 +224,26 @@ def test_switches_are_shown_in_words(aws):
         "blocked: every number that begins with +1876",
         f"blocked: one number (its hash is {KEY})",
         "allowed: every number that begins with +1876555",
+        *BUDGETS,
     ]
     run(aws, "resume")
     assert run(aws, "switches").startswith("sending: on\nblocked: every number")
+
+
+def test_switches_are_shown_without_the_right_to_invoke_the_function(aws):
+    shown = run(aws, "switches").splitlines()
+    aws.function_error = "Unhandled"
+    without = run(aws, "switches").splitlines()
+    assert without[:3] == shown[:3] and len(without) == 4 and without[3].startswith("budgets: not shown, because"), without
+    aws.function_error, aws.lambda_denies = None, True
+    assert run(aws, "switches").splitlines() == without
+    # A stack without the function has the switches all the same.
+    del aws.outputs["OperatorFunctionName"]
+    assert run(aws, "switches").splitlines() == without
+    # A function without a ledger has no budgets.
+    aws.lambda_denies, aws.responses["settings"] = False, {"settings": "ok"}
+    aws.outputs["OperatorFunctionName"] = "otp-Function-1X:operator"
+    assert run(aws, "switches").splitlines()[3:] == ["budgets: none", "budgets of countries: none"]
 
 
 def test_switches_that_cannot_be_read_are_not_shown(aws):

@@ -130,6 +130,38 @@ async fn guesses_status_requests_and_cancels_count_the_passed_on_address_each_fo
 }
 
 #[tokio::test]
+async fn a_country_without_a_budget_gets_half_of_the_messages_of_an_hour() {
+    // The control: one country alone may have all of them, and so may a country whose budget the operator has removed.
+    for (settings, messages, limit) in [
+        (&[("BUDGETS", "42/1h")][..], 21, "country"),
+        (
+            &[("BUDGETS", "42/1h"), ("ALLOWED_COUNTRIES", "US")],
+            42,
+            "budget",
+        ),
+        (
+            &[("BUDGETS", "42/1h"), ("COUNTRY_LIMITS", "*=none")],
+            42,
+            "budget",
+        ),
+    ] {
+        let world = World::counted(settings).await;
+        for nth in 0..messages {
+            let number = format!("+142555502{nth:02}");
+            assert_eq!(world.send_to(&number).await.status, 202, "{settings:?}");
+        }
+        is_limited(&world.send_to("+14255550199").await, limit);
+        let line = world.last_line();
+        assert_eq!(line["limit"], limit);
+        if limit == "country" {
+            assert_eq!(line["countryBudgetUsed"], 100);
+            // Another country still has its part.
+            assert_eq!(world.send_to("+447700900123").await.status, 202);
+        }
+    }
+}
+
+#[tokio::test]
 async fn budgets_cap_sends_in_total_and_by_country_and_are_refunded() {
     let world = World::counted(&[
         ("BUDGETS", "4/1h,5/24h"),

@@ -606,7 +606,12 @@ async fn our_limits_are_reached_before_those_of_aws() {
     let file = Packaged::new(TEMPLATES);
     let settings = [
         &sender("nc-desk-basic")[..],
-        &[file.setting(), ("PREFIX_LIMITS", "none")],
+        // All messages go to one country and one prefix.
+        &[
+            file.setting(),
+            ("PREFIX_LIMITS", "none"),
+            ("COUNTRY_LIMITS", "*=none"),
+        ],
     ]
     .concat();
     let world = World::counted(&settings).await;

@@ -83,10 +83,10 @@ async fn a_command_takes_a_stored_spelling_and_says_which_number_it_took() {
 }
 
 /// Asserts that the function answers `settings`, and logs it.
-async fn assert_answers_settings(world: World) {
+async fn assert_answers_settings(world: World, expected: Value) {
     let event = json!({ "operation": "settings" }).to_string();
     let answer = world.raw(&event).await.unwrap();
-    assert_eq!(answer, json!({ "settings": "ok" }));
+    assert_eq!(answer, expected);
     let line = world.last_line();
     assert_eq!(
         (&line["operation"], &line["outcome"], &line["level"]),
@@ -98,8 +98,11 @@ async fn assert_answers_settings(world: World) {
 
 #[tokio::test]
 async fn a_function_answers_the_settings_command_with_and_without_a_ledger() {
-    assert_answers_settings(World::new().await).await;
-    assert_answers_settings(World::counted(&[]).await).await;
+    assert_answers_settings(World::new().await, json!({ "settings": "ok" })).await;
+    let budgets = [("BUDGETS", "90/1h"), ("COUNTRY_LIMITS", "JM=5/24h")];
+    let expected =
+        json!({ "settings": "ok", "budgets": "90/1h", "countryLimits": "JM=5/24h;*=45/1h" });
+    assert_answers_settings(World::counted(&budgets).await, expected).await;
 }
 
 /// An event of each kind, with its name.

@@ -355,7 +355,12 @@ fn a_ledger_has_limits_unless_they_are_switched_off() {
         policy.budgets.all,
         Budget::parse_list("500/1h,2000/24h").unwrap()
     );
-    assert!(policy.budgets.by_country.is_empty() && policy.budgets.other_countries.is_empty());
+    assert!(policy.budgets.by_country.is_empty());
+    // Half of the budget of an hour.
+    assert_eq!(
+        policy.budgets.other_countries,
+        Budget::parse_list("250/1h").unwrap()
+    );
     assert!(policy.test_numbers.is_empty());
 
     let off = [
@@ -515,6 +520,47 @@ fn countries_can_have_their_own_budgets() {
         assert!(
             found.len() == 1 && found[0].starts_with("COUNTRY_LIMITS") && found[0].contains(says),
             "{found:?}"
+        );
+    }
+}
+
+#[test]
+fn each_country_without_a_budget_gets_half_of_the_hour() {
+    let prices = Packaged::new(r#"{"prices": {"*": 0.1}}"#);
+    let listed = |countries, budgets, by_country| {
+        let changes = [
+            ("ALLOWED_COUNTRIES", countries),
+            ("BUDGETS", budgets),
+            ("COUNTRY_LIMITS", by_country),
+            prices.setting(),
+        ];
+        let read = ledger(&changes).policy.budgets;
+        assert_eq!(read.all_listed(), budgets);
+        read.countries_listed()
+    };
+    for (countries, budgets, by_country, caps) in [
+        ("US,CA", "500/1h,2000/24h", "", "*=250/1h"),
+        ("*", "501/1h", "", "*=250/1h"),
+        ("US,CA", "20.5USD/1h,90/1h", "", "*=10.25USD/1h,45/1h"),
+        // At least 20 messages, and never as many as all countries together.
+        ("US,CA", "30/1h", "", "*=20/1h"),
+        ("US,CA", "21/1h", "", "*=20/1h"),
+        ("US,CA", "20/1h", "", "*=none"),
+        // The operator's own budgets come first.
+        ("US,CA", "500/1h", "*=400/1h", "*=400/1h"),
+        ("US,CA", "500/1h", "*=none", "*=none"),
+        ("US,CA", "500/1h", "US=9/24h", "US=9/24h;*=250/1h"),
+        ("US,CA", "500/1h", "US=none", "US=none;*=250/1h"),
+        // There is no hour to halve, or no other country.
+        ("US,CA", "2000/24h", "", "*=none"),
+        ("US,CA", "none", "", "*=none"),
+        ("US", "500/1h", "", "*=none"),
+        ("US", "500/1h", "US=9/1h", "US=9/1h"),
+    ] {
+        assert_eq!(
+            listed(countries, budgets, by_country),
+            caps,
+            "{countries} {budgets} {by_country}"
         );
     }
 }
