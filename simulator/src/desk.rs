@@ -20,6 +20,7 @@ use crate::{
     failure::{Failure, Failures, Operation, Queued, Service, Times},
     message::{Channel, Content, Feedback, Message, PLACEHOLDER},
     notify::Notify,
+    pool::{Pool, TriggerCall},
     sessions::Sessions,
     texts::language_of,
     try_it::Choices,
@@ -66,6 +67,7 @@ pub(crate) struct Desk {
     state: Mutex<State>,
     changed: watch::Sender<()>,
     also_reset: OnceLock<AlsoReset>,
+    pool: Pool,
 }
 
 struct AlsoReset(Box<dyn Fn() + Send + Sync>);
@@ -83,6 +85,7 @@ struct State {
     failures: Failures,
     messages: Vec<Message>,
     calls: VecDeque<Call>,
+    triggers: VecDeque<TriggerCall>,
     /// By [`Arrival::number`].
     requests: BTreeMap<u64, Recorded>,
     /// How many requests have arrived. A reset does not change this count. If the count began at
@@ -108,6 +111,7 @@ impl Desk {
             state: Mutex::default(),
             changed: watch::Sender::new(()),
             also_reset: OnceLock::new(),
+            pool: Pool::default(),
         })
     }
 
@@ -303,6 +307,24 @@ impl Desk {
         self.state().calls.iter().cloned().collect()
     }
 
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Keeps a call of a trigger for the page, and forgets the oldest of many.
+    pub(crate) fn record_trigger(&self, mut call: TriggerCall) {
+        const KEPT: usize = 60;
+        let mut state = self.change();
+        call.id = state.triggers.front().map_or(1, |newest| newest.id + 1);
+        state.triggers.truncate(KEPT - 1);
+        state.triggers.push_front(call);
+    }
+
+    /// The newest first.
+    pub(crate) fn triggers(&self) -> Vec<TriggerCall> {
+        self.state().triggers.iter().cloned().collect()
+    }
+
     /// The newest first.
     pub(crate) fn messages(&self) -> Vec<Message> {
         self.state().messages.iter().rev().cloned().collect()
@@ -404,6 +426,7 @@ impl Desk {
         if let Some(AlsoReset(other)) = self.also_reset.get() {
             other();
         }
+        self.pool.reset();
         let mut state = self.change();
         *state = State {
             arrivals: state.arrivals,

@@ -132,6 +132,7 @@ mod message;
 mod notify;
 mod notify_api;
 mod pinpoint;
+mod pool;
 mod requests;
 mod scenarios;
 mod sdk;
@@ -154,6 +155,7 @@ pub use self::{
     free_port::free_port,
     memory::MemoryLedger,
     message::{Channel, Feedback, Message},
+    pool::{CLIENT_ID, POOL_ID},
     requests::send_request,
     scenarios::{Outcome, Scenario, scenarios},
     sdk::simulated_config,

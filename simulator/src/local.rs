@@ -16,7 +16,9 @@ use otp_lambda::{
     settings::Settings,
     telemetry,
 };
+use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
+use tokio::runtime::Handle;
 
 use crate::{
     Access, Call, Choices, MemoryLedger, Service, Simulator,
@@ -26,6 +28,7 @@ use crate::{
     notify::is_notify_configuration,
     options::of_the_desk,
     simulated_config,
+    wire::random_id,
 };
 
 pub const PINPOINT: &str = "pinpoint";
@@ -120,11 +123,30 @@ impl Local {
         } else {
             simulator.url()
         };
-        let settings = settings(&endpoint, options)?;
-        simulator.offer(Choices::of(&settings));
-        let number = number_for(&settings.rules.allowed_countries);
-        let app = Arc::new(function(settings, &endpoint, ledger, lines.clone()).await?);
-        let phone = Arc::clone(&simulator);
+        let of_http = settings(&endpoint, options, Door::Http)?;
+        let of_pool = settings(&endpoint, options, Door::Pool)?;
+        simulator.offer(Choices::of(&of_http));
+        let number = number_for(&of_http.rules.allowed_countries);
+        let has_sign_up = of_pool.sign_in.pre_sign_up;
+        install_log(&of_http, lines.clone());
+        let functions = Functions {
+            http: Arc::new(Box::pin(function(of_http, &endpoint, ledger.clone())).await?),
+            triggers: Arc::new(Box::pin(function(of_pool, &endpoint, ledger)).await?),
+            phone: Arc::clone(&simulator),
+            lines,
+        };
+        let (behind_pool, runtime) = (functions.clone(), Handle::current());
+        simulator.open_pool(&number, has_sign_up, move |event| {
+            // The simulator has a runtime of its own. The connections of the functions belong to this one. As on Lambda, a
+            // function goes on if the pool does not wait for it any longer.
+            let functions = behind_pool.clone();
+            let running = runtime.spawn(async move { functions.handle(&event, random_id()).await });
+            async move {
+                running
+                    .await
+                    .unwrap_or_else(|_| Err("The function has panicked.".into()))
+            }
+        })?;
         let rules = Rules {
             // In the open mode nobody signs. If a request were signed, the service would take its caller for a backend.
             is_signed: !options.is_open(),
@@ -132,32 +154,8 @@ impl Local {
             ..Rules::default()
         };
         let front = Front::start(api, rules, move |event: Box<RawValue>, request_id| {
-            let app = Arc::clone(&app);
-            let (phone, lines) = (Arc::clone(&phone), lines.clone());
-            async move {
-                // The function takes its time from the phone's clock. If that clock is moved, the time of both moves.
-                let now = phone.now();
-                let started = Instant::now();
-                let invocation = Invocation {
-                    invoked_as: InvokedAs::Itself,
-                    request_id: request_id.clone(),
-                    deadline: now + TIME_LIMIT,
-                };
-                let result = app.handle_at(now, &event, invocation).await;
-                let result = result.map_err(|error| HandlerError {
-                    kind: error.kind.to_owned(),
-                    message: error.message.into_owned(),
-                });
-                let result = result.and_then(|result| {
-                    serde_json::from_str(result.get()).map_err(|_| "The result is not JSON.".into())
-                });
-                let call = Call::of(&event, &result, now, started.elapsed());
-                if let Some(lines) = lines {
-                    lines.write_call(&call, &request_id);
-                }
-                phone.record_call(call);
-                result
-            }
+            let functions = functions.clone();
+            async move { functions.handle(&event, request_id).await }
         })?;
         simulator.serve_at(front.address.port());
         Ok(Self {
@@ -165,6 +163,54 @@ impl Local {
             front,
             number,
         })
+    }
+}
+
+/// The two functions of a stack with a user pool: one for HTTP and the operator, and one for the triggers. Both have the
+/// same program and ledger.
+#[derive(Clone)]
+struct Functions {
+    http: Arc<App>,
+    triggers: Arc<App>,
+    phone: Arc<Simulator>,
+    lines: Option<Lines>,
+}
+
+impl Functions {
+    async fn handle(&self, event: &RawValue, request_id: String) -> Result<Value, HandlerError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct OfPool {
+            #[serde(rename = "triggerSource")]
+            _trigger_source: String,
+        }
+        let app = if serde_json::from_str::<OfPool>(event.get()).is_ok() {
+            &self.triggers
+        } else {
+            &self.http
+        };
+        // The function takes its time from the phone's clock. If that clock is moved, the time of both moves.
+        let now = self.phone.now();
+        let started = Instant::now();
+        let invocation = Invocation {
+            invoked_as: InvokedAs::Itself,
+            request_id: request_id.clone(),
+            deadline: now + TIME_LIMIT,
+        };
+        let result = app.handle_at(now, event, invocation).await;
+        let result = result.map_err(|error| HandlerError {
+            kind: error.kind.to_owned(),
+            message: error.message.into_owned(),
+        });
+        let result = result.and_then(|result| {
+            serde_json::from_str(result.get()).map_err(|_| "The result is not JSON.".into())
+        });
+        let call = Call::of(event, &result, now, started.elapsed());
+        if let Some(lines) = &self.lines {
+            lines.write_call(&call, &request_id);
+        }
+        self.phone.record_call(call);
+        result
     }
 }
 
@@ -185,9 +231,22 @@ fn number_for(allowed: &AllowedCountries) -> String {
         .map_or_else(|| NUMBER.to_owned(), |number| number.expose().to_owned())
 }
 
-/// The settings of the function: those of the person, and otherwise those of the desk.
-fn settings(phone: &str, options: &Options) -> io::Result<Settings> {
+/// A function of the stack, by the events that it gets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Door {
+    Http,
+    Pool,
+}
+
+/// The settings of a function: those of the person, and otherwise those of the desk.
+fn settings(phone: &str, options: &Options, door: Door) -> io::Result<Settings> {
     let has_countries = has_countries(options);
+    // The triggers handle sign-ups, as in a stack with `CognitoPreSignUp`. Such a stack has random reference IDs. On the
+    // desk, the function behind HTTP may have others, so that its first commands stay short.
+    let given = options.settings.get("REFERENCE_ID");
+    let is_random = given.is_none_or(|given| given == "random");
+    let has_sign_up =
+        door == Door::Pool && !options.settings.contains_key("COGNITO_PRE_SIGN_UP") && is_random;
     Settings::read(&|name| {
         let own = match name {
             "OTP_PROVIDER" => options.provider.as_str(),
@@ -196,6 +255,8 @@ fn settings(phone: &str, options: &Options) -> io::Result<Settings> {
             "AWS_ENDPOINT_URL" => phone,
             "LEDGER_TABLE" => "in-memory",
             "LEDGER_KEY" => KEY,
+            "COGNITO_PRE_SIGN_UP" if has_sign_up => "on",
+            "REFERENCE_ID" if has_sign_up => "random",
             _ => match options.settings.get(name) {
                 Some(given) => given,
                 None if name == "ALLOWED_COUNTRIES" && has_countries => return None,
@@ -221,18 +282,16 @@ fn has_countries(options: &Options) -> bool {
     })
 }
 
-/// The shipped function.
-async fn function(
-    settings: Settings,
-    phone: &str,
-    ledger: MemoryLedger,
-    lines: Option<Lines>,
-) -> io::Result<App> {
+fn install_log(settings: &Settings, lines: Option<Lines>) {
     let metrics = settings.metrics.clone();
     match lines {
         Some(lines) => telemetry::install_to(settings.log_level, metrics, move || lines.clone()),
         None => telemetry::install(settings.log_level, metrics),
     }
+}
+
+/// The shipped function.
+async fn function(settings: Settings, phone: &str, ledger: MemoryLedger) -> io::Result<App> {
     let config = simulated_config(aws::http_client(None))
         .endpoint_url(phone)
         .load()

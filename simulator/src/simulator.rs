@@ -10,6 +10,7 @@ use std::{
 };
 
 use axum::{Router, http::StatusCode};
+use serde_json::{Value, value::RawValue};
 use tokio::{runtime, sync::oneshot};
 
 use crate::{
@@ -20,9 +21,10 @@ use crate::{
     end_user_messaging,
     facts::AllFacts,
     failure::{Failure, Operation, Service, Times},
+    front::HandlerError,
     inbox,
     message::Message,
-    pinpoint,
+    pinpoint, pool,
     server::{Access, checked, serve},
     sms_voice,
     try_it::{self, Choices},
@@ -213,6 +215,23 @@ impl Simulator {
         self.desk.offer(choices);
     }
 
+    /// Opens the user pool. From now on it calls the function with the events of its triggers. `number` is the number
+    /// of the user that is there from the start. A reset keeps the pool open. Only the first call has an effect.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no random bytes for the key of the tokens.
+    pub fn open_pool<H, F>(&self, number: &str, has_sign_up: bool, function: H) -> io::Result<()>
+    where
+        H: Fn(Box<RawValue>) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Value, HandlerError>> + Send + 'static,
+    {
+        let function = Arc::new(move |event| Box::pin(function(event)) as pool::Answer);
+        self.desk
+            .pool()
+            .open(function, has_sign_up, number, &self.url())
+    }
+
     /// Shows a request to the service on the page.
     pub fn record_call(&self, call: Call) {
         self.desk.record_call(call);
@@ -255,6 +274,7 @@ fn router(desk: &Arc<Desk>) -> Router {
         .merge(end_user_messaging::routes())
         .merge(sms_voice::routes())
         .merge(inbox::routes())
+        .merge(pool::routes())
         .merge(try_it::routes())
         .merge(control::routes())
         .fallback(async || (StatusCode::NOT_FOUND, "Nothing here. The inbox is at /.\n"))

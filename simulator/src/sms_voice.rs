@@ -16,7 +16,7 @@ use crate::{
     desk::Desk,
     failure::{Failure, Operation, Service},
     message::Feedback,
-    notify_api, sessions,
+    notify_api, pool, sessions,
     wire::{
         Call, CallInput, Fields, InvalidField, Refusal, WireResponse, answer,
         check_signature_scope, random_id,
@@ -33,9 +33,12 @@ pub(crate) fn routes() -> Router<Arc<Desk>> {
 
 /// All operations of the service share one path. Operations other than `PutMessageFeedback` are not recorded.
 async fn operation(State(desk): State<Arc<Desk>>, request: Request) -> Response<Body> {
-    // STS has the same path.
+    // STS and the user pool have the same path.
     if sessions::is_for_sts(request.headers()) {
         return sessions::answer(&desk, request).await;
+    }
+    if pool::is_for_the_pool(&desk, request.headers()) {
+        return pool::operation(&desk, request).await;
     }
     let named = [
         ("x-amz-target", "PinpointSMSVoiceV2.PutMessageFeedback"),

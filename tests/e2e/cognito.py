@@ -1,11 +1,13 @@
-"""Signs in to a user pool, as an app does. The pool's triggers are the packaged function.
+"""Signs in to a user pool, as an app does. The pool's triggers are the function.
 
     cognito.py MINISTACK SIMULATOR BOOTSTRAP SETTINGS
+    cognito.py desk PHONE API POOL CLIENT
 
 MINISTACK and SIMULATOR are URLs, BOOTSTRAP is the path of the program, and SETTINGS are the function's settings as JSON.
-Creates the ledger's table, the function, a user pool with a client as in the template, and users. Then it runs the scenarios
-and prints one line of JSON. For each scenario, the line says what the app saw and how many messages arrived. The line also
-has the duration of the slowest call in milliseconds.
+Creates the ledger's table, the function, a user pool with a client as in the template, and users. With `desk`, the pool is
+that of a running desk, which has its function already. Then the script runs the scenarios and prints one line of JSON. For
+each scenario, the line says what the app saw and how many messages arrived. The line also has the duration of the slowest
+call in milliseconds.
 """
 
 import io
@@ -21,8 +23,13 @@ import boto3
 from botocore.config import Config
 from pycognito.aws_srp import AWSSRP
 
-MINISTACK, SIMULATOR, BOOTSTRAP, SETTINGS = sys.argv[1:]
-SETTINGS = json.loads(SETTINGS)
+IS_DESK = sys.argv[1] == "desk"
+if IS_DESK:
+    SIMULATOR, API, POOL, CLIENT = sys.argv[2:]
+    AWS = SIMULATOR
+else:
+    AWS, SIMULATOR, BOOTSTRAP, SETTINGS = sys.argv[1:]
+    SETTINGS = json.loads(SETTINGS)
 
 SLOWEST = {"ms": 0}
 PASSWORD = "A-1-never-used"
@@ -33,7 +40,7 @@ def client(service):
     once = Config(retries={"total_max_attempts": 1}, read_timeout=30)
     return boto3.client(
         service,
-        endpoint_url=MINISTACK,
+        endpoint_url=AWS,
         region_name="us-east-1",
         aws_access_key_id="test",
         aws_secret_access_key="test",
@@ -189,9 +196,24 @@ def one_wrong_answer(number):
 
 def wrong_answers_only(number):
     steps = [begin(number)]
-    for nth in (1, 2, 3):
-        steps.append(answer(number, steps[-1], wrong(code(number), nth)))
+    for nth in (1, 2, 3, 4):
+        if not isinstance(steps[-1], str):
+            steps.append(answer(number, steps[-1], wrong(code(number), nth)))
     return outcome(number, *steps)
+
+
+def answered_session_again(number):
+    """Answers the first challenge twice: with a wrong code, and then with the right one."""
+    first = begin(number)
+    return outcome(number, first, answer(number, first, wrong(code(number))), answer(number, first, code(number)))
+
+
+def unknown_user(number):
+    try:
+        first = begin(number)
+    except idp.exceptions.UserNotFoundException:
+        return outcome(number, "UserNotFoundException")
+    return outcome(number, first, answer(number, first, "123456"))
 
 
 def resend(number):
@@ -283,12 +305,36 @@ def sign_up_without_proof(pool, app, number):
     raise AssertionError("the pool accepted a sign-up without proof")
 
 
-make_table()
-POOL = make_pool(make_function("otp"))
-CLIENT = make_client(POOL)
-STRICT = make_function("otp-strict", COGNITO_STEP_UP="required", COGNITO_PRE_SIGN_UP="on", REFERENCE_ID="random")
-STRICT_POOL = make_pool(STRICT, "PreSignUp")
-STRICT_CLIENT = make_client(STRICT_POOL)
+def sign_up_with_proof(number):
+    """Verifies the number over HTTP, signs up with the proof, and signs in."""
+
+    def post(path, **fields):
+        body = json.dumps(fields | {"destinationNumber": number}).encode()
+        request = urllib.request.Request(f"{API}/otp/{path}", body, {"content-type": "application/json"})
+        with urllib.request.urlopen(request) as response:
+            return json.load(response)
+
+    reference = post("send")["referenceId"]
+    post("verify", otp=code(number), referenceId=reference)
+    made = idp.sign_up(
+        ClientId=CLIENT,
+        Username=number,
+        Password=PASSWORD,
+        UserAttributes=[{"Name": "phone_number", "Value": number}],
+        ValidationData=[{"Name": "referenceId", "Value": reference}],
+    )
+    assert made["UserConfirmed"], made
+    first = begin(number)
+    return outcome(number, first, answer(number, first, code(number)))
+
+
+if not IS_DESK:
+    make_table()
+    POOL = make_pool(make_function("otp"))
+    CLIENT = make_client(POOL)
+    STRICT = make_function("otp-strict", COGNITO_STEP_UP="required", COGNITO_PRE_SIGN_UP="on", REFERENCE_ID="random")
+    STRICT_POOL = make_pool(STRICT, "PreSignUp")
+    STRICT_CLIENT = make_client(STRICT_POOL)
 NUMBERS = [f"+142555501{last}" for last in range(20, 32)]
 for number in NUMBERS[:-1]:
     make_user(number)
@@ -303,9 +349,18 @@ report = {
     "used code": used_code(NUMBERS[5]),
     "two at once": two_at_once(NUMBERS[6], NUMBERS[7]),
     "each other's codes": each_others_codes(NUMBERS[8], NUMBERS[9]),
+    "answered session again": answered_session_again(NUMBERS[10]),
+    "unknown user": unknown_user("+14255550139"),
     "unverified": unverified(NUMBERS[-1]),
 }
 OTHERS = [f"+142555501{last}" for last in range(32, 35)]
+if IS_DESK:
+    report |= {
+        "sign-up without proof": sign_up_without_proof(POOL, CLIENT, OTHERS[1]),
+        "sign-up with proof": sign_up_with_proof(OTHERS[2]),
+    }
+    print(json.dumps(report | {"slowest": SLOWEST["ms"]}))
+    sys.exit()
 for number in OTHERS[:2]:
     make_user(number, pool=STRICT_POOL)
 report |= {

@@ -1,5 +1,6 @@
-//! The shipped binary as the triggers of a user pool. `MiniStack` plays Cognito, Lambda and DynamoDB, the simulator
-//! plays Pinpoint, and boto3 plays the app.
+//! The function as the triggers of a user pool, and boto3 as the app. In the first test, the shipped binary is the function:
+//! `MiniStack` plays Cognito, Lambda and DynamoDB, and the simulator plays Pinpoint. In the second test, the desk plays the
+//! same scenarios with its own pool and the same service. The expected reports of the two tests show where the pools differ.
 //!
 //! `MiniStack` differs from AWS in the points below. `triggers.rs` and `shipped.rs` test these points under the runtime
 //! emulator, with events as AWS documents them. Each point says what `MiniStack` does:
@@ -19,7 +20,8 @@
 use crate::function::{LEDGER_KEY, Settings, eventually, python, settings, tool};
 use crate::table::TABLE;
 use serde_json::{Value, json};
-use simulator::{Operation, Simulator, free_port};
+use simulator::{CLIENT_ID, Operation, POOL_ID, Simulator, free_port};
+use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -105,24 +107,63 @@ fn sign_in(ministack: &MiniStack, simulator: &str) -> Value {
     )
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the tools that `make test` sets up"]
+/// A running desk, and the addresses of its phone and its API.
+struct Desk {
+    process: Child,
+    phone: String,
+    api: String,
+}
+
+impl Desk {
+    fn start(settings: &[&str]) -> Self {
+        // `cargo test` builds the desk and these tests into one folder. The tests are in its folder `deps`.
+        let tests = std::env::current_exe().unwrap();
+        let program = tests.ancestors().nth(2).unwrap().join("simulator");
+        let settings = settings.iter().flat_map(|setting| ["--set", setting]);
+        let mut process = Command::new(program)
+            .args(["--port", "0", "--api-port", "0"])
+            .args(settings)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the desk should start: `cargo test --workspace` builds it");
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut address = |name: &str| {
+            let mut lines = lines.by_ref().map(Result::unwrap);
+            let line = lines.find(|line| line.trim_start().starts_with(name));
+            let line = line.unwrap();
+            let (_, rest) = line.split_once("http://").unwrap();
+            format!("http://{}", rest.split_whitespace().next().unwrap())
+        };
+        let (phone, api) = (address("phone"), address("API"));
+        // The desk waits if nobody reads its log.
+        std::thread::spawn(move || lines.count());
+        Self {
+            process,
+            phone,
+            api,
+        }
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Removes the duration of the slowest call from a report, and checks it.
 #[expect(clippy::print_stdout, reason = "figures for the person who runs it")]
-async fn users_sign_in_with_one_message_each() {
-    let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
-    let mut report = tokio::task::block_in_place(|| {
-        let ministack = MiniStack::start();
-        sign_in(&ministack, &simulator.url())
-    });
-    let slowest = report
-        .as_object_mut()
-        .unwrap()
-        .remove("slowest")
-        .and_then(|slowest| slowest.as_u64())
-        .unwrap();
+fn take_slowest(report: &mut Value) {
+    let slowest = report.as_object_mut().unwrap().remove("slowest");
+    let slowest = slowest.and_then(|slowest| slowest.as_u64()).unwrap();
     println!("slowest call of the app (up to three triggers): {slowest} ms");
     assert!(slowest < 8000, "{slowest} ms");
+}
 
+/// Removes the parameters of the challenges from a report, and checks them.
+fn take_parameters(report: &mut Value) {
     let mut parameters = |scenario: &str| {
         report[scenario]
             .as_object_mut()
@@ -148,31 +189,92 @@ async fn users_sign_in_with_one_message_each() {
             "state"
         ]
     );
+}
 
-    let one = |steps: &[&str]| json!({ "steps": steps, "messages": 1 });
-    assert_eq!(
-        report,
-        json!({
-            "right code": one(&["sent, 3 left", "tokens"]),
-            "one wrong answer": one(&["sent, 3 left", "try_again, 2 left", "tokens"]),
-            // AWS would send one more challenge, with the state `ended`.
-            "wrong answers only":
-                one(&["sent, 3 left", "try_again, 2 left", "try_again, 1 left", "NotAuthorizedException"]),
-            "resend": { "steps": ["sent, 3 left", "try_again, 3 left", "tokens"], "messages": 2 },
-            // The last attempt is reserved for the session that owns the code.
-            "lost session": one(&["adopted, 2 left", "tokens"]),
-            "used code":
-                { "steps": ["sent, 3 left", "tokens", "sent, 3 left", "try_again, 2 left"], "messages": 2 },
-            "two at once": [one(&["sent, 3 left", "tokens"]), one(&["sent, 3 left", "tokens"])],
-            "each other's codes": { "steps": ["try_again, 2 left", "try_again, 2 left"], "messages": 2 },
-            // The app cannot tell that this user got no message.
-            "unverified": { "steps": ["sent, 3 left", "try_again, 2 left"], "messages": 0 },
-            "after a password": one(&["sent, 3 left", "tokens"]),
-            "after a wrong password": { "steps": ["NotAuthorizedException"], "messages": 0 },
-            "without a password": { "steps": ["NotAuthorizedException"], "messages": 0 },
-            "sign-up without proof": { "steps": ["UserLambdaValidationException"], "messages": 0 },
-        })
+fn one(steps: &[&str]) -> Value {
+    json!({ "steps": steps, "messages": 1 })
+}
+
+fn none(steps: &[&str]) -> Value {
+    json!({ "steps": steps, "messages": 0 })
+}
+
+/// The scenarios that both pools play in the same way.
+fn expected() -> Value {
+    json!({
+        "right code": one(&["sent, 3 left", "tokens"]),
+        "one wrong answer": one(&["sent, 3 left", "try_again, 2 left", "tokens"]),
+        "resend": { "steps": ["sent, 3 left", "try_again, 3 left", "tokens"], "messages": 2 },
+        // The last attempt is reserved for the session that owns the code.
+        "lost session": one(&["adopted, 2 left", "tokens"]),
+        "used code":
+            { "steps": ["sent, 3 left", "tokens", "sent, 3 left", "try_again, 2 left"], "messages": 2 },
+        "two at once": [one(&["sent, 3 left", "tokens"]), one(&["sent, 3 left", "tokens"])],
+        "each other's codes": { "steps": ["try_again, 2 left", "try_again, 2 left"], "messages": 2 },
+        // The app cannot tell that this user got no message.
+        "unverified": none(&["sent, 3 left", "try_again, 2 left"]),
+        "sign-up without proof": none(&["UserLambdaValidationException"]),
+    })
+}
+
+fn with(mut report: Value, more: Value) -> Value {
+    let (Value::Object(scenarios), Value::Object(more)) = (&mut report, more) else {
+        unreachable!("both are objects")
+    };
+    scenarios.extend(more);
+    report
+}
+
+#[test]
+#[ignore = "needs the tools that `make test` sets up"]
+fn users_sign_in_at_the_pool_of_the_desk() {
+    let desk = Desk::start(&[
+        "SEND_LIMITS=3/10m",
+        "COGNITO_FLOOR_MS=0",
+        "ALLOWED_COUNTRIES=US",
+    ]);
+    let mut report = python(
+        &Path::new(&tool("OTP_E2E_MINISTACK")).with_file_name("python"),
+        "cognito.py",
+        &["desk", &desk.phone, &desk.api, POOL_ID, CLIENT_ID],
+        &Settings::new(),
     );
-    assert_eq!(simulator.requests(Operation::Send).len(), 13);
-    assert_eq!(simulator.inbox().len(), 13);
+    take_slowest(&mut report);
+    take_parameters(&mut report);
+    let of_the_desk = json!({
+        // The function ends a sign-in, and not the pool.
+        "wrong answers only":
+            one(&["sent, 3 left", "try_again, 2 left", "try_again, 1 left", "ended, 0 left", "NotAuthorizedException"]),
+        "answered session again": one(&["sent, 3 left", "try_again, 2 left", "NotAuthorizedException"]),
+        "unknown user": none(&["sent, 3 left", "try_again, 2 left"]),
+        "sign-up with proof": { "steps": ["sent, 3 left", "tokens"], "messages": 2 },
+    });
+    assert_eq!(report, with(expected(), of_the_desk));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the tools that `make test` sets up"]
+async fn users_sign_in_with_one_message_each() {
+    let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let mut report = tokio::task::block_in_place(|| {
+        let ministack = MiniStack::start();
+        sign_in(&ministack, &simulator.url())
+    });
+    take_slowest(&mut report);
+    take_parameters(&mut report);
+    let of_ministack = json!({
+        // AWS would send one more challenge, with the state `ended`.
+        "wrong answers only":
+            one(&["sent, 3 left", "try_again, 2 left", "try_again, 1 left", "NotAuthorizedException"]),
+        // AWS takes each session once.
+        "answered session again": one(&["sent, 3 left", "try_again, 2 left", "tokens"]),
+        // AWS calls the triggers with `userNotFound`.
+        "unknown user": none(&["UserNotFoundException"]),
+        "after a password": one(&["sent, 3 left", "tokens"]),
+        "after a wrong password": none(&["NotAuthorizedException"]),
+        "without a password": none(&["NotAuthorizedException"]),
+    });
+    assert_eq!(report, with(expected(), of_ministack));
+    assert_eq!(simulator.requests(Operation::Send).len(), 14);
+    assert_eq!(simulator.inbox().len(), 14);
 }

@@ -12,5 +12,6 @@ mod end_user_messaging;
 mod failures;
 mod front;
 mod inbox;
+mod pool;
 mod scenarios;
 mod wire;
