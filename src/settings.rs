@@ -228,25 +228,36 @@ impl Reader<'_> {
         let gate = self.choice(
             "API_AUTH",
             ("iam", Gate::Iam),
-            [("trusted", Gate::Trusted), ("none", Gate::Open)],
+            [
+                // An authorizer of API Gateway checks the tokens. To the function, both values mean the same callers.
+                ("jwt", Gate::Iam),
+                ("trusted", Gate::Trusted),
+                ("none", Gate::Open),
+            ],
         );
-        if gate != Gate::Open {
-            return gate;
-        }
+        let (value, strangers) = match self.raw("API_AUTH").as_deref() {
+            Some("none") => ("none", "which lets everyone in"),
+            Some("jwt") => ("jwt", "which lets in everyone who can sign up"),
+            _ => return gate,
+        };
         if !self.is_set("LEDGER_TABLE") {
             self.report(
                 "API_AUTH",
-                "cannot be `none` without the ledger, which keeps the limits: set LEDGER_TABLE.",
+                &format!(
+                    "cannot be `{value}` without the ledger, which keeps the limits: set LEDGER_TABLE."
+                ),
             );
             return gate;
         }
         if self.raw("FOREIGN_CODES").as_deref() == Some("on") {
             self.report(
                 "FOREIGN_CODES",
-                "cannot be `on` while API_AUTH is `none`: only authenticated callers may ask for such codes.",
+                &format!(
+                    "cannot be `on` while API_AUTH is `{value}`: only backends may ask for such codes."
+                ),
             );
         }
-        // Without a caller's identity, only limits keep strangers from spending the operator's money.
+        // Where strangers may call, only limits keep them from spending the operator's money.
         for (name, unlimited) in [
             ("ALLOWED_COUNTRIES", "*"),
             ("PREFIX_LIMITS", "none"),
@@ -257,9 +268,7 @@ impl Reader<'_> {
             if self.raw(name).as_deref() == Some(unlimited) {
                 self.report(
                     name,
-                    &format!(
-                        "cannot be `{unlimited}` while API_AUTH is `none`, which lets everyone in."
-                    ),
+                    &format!("cannot be `{unlimited}` while API_AUTH is `{value}`, {strangers}."),
                 );
             }
         }

@@ -168,6 +168,13 @@ impl Arguments {
             own if OF_THE_DESK.contains(&own) => {
                 return Err(format!("{own} is chosen by the desk itself."));
             }
+            "API_AUTH" if value == "jwt" => {
+                return Err(
+                    "API_AUTH=jwt needs API Gateway, which checks the tokens. At the desk, API_AUTH=none has the same \
+                     rules for callers."
+                        .to_owned(),
+                );
+            }
             own if SETTINGS.iter().any(|known| known.name == own) => {
                 self.options.settings.insert(name.to_owned(), value.clone());
             }

@@ -864,6 +864,11 @@ fn a_wrong_argument_or_setting_is_named_first() {
             "LEDGER_TABLE is chosen by the desk itself.",
         ),
         (
+            &["--set", "API_AUTH=jwt"],
+            "API_AUTH=jwt needs API Gateway, which checks the tokens. At the desk, API_AUTH=none has the same rules for \
+             callers.",
+        ),
+        (
             &["--set", "BIND=here"],
             "BIND is an address such as 0.0.0.0, not here.",
         ),

@@ -99,7 +99,7 @@ def test_variables_are_those_of_the_deployed_function(variant):
         ({"SendLimits": "1/30d,2/31d"}, ["SendLimits must be counts and windows"]),
         ({"TestNumbers": "+14255550100=123456@2026-02-31"}, ["TestNumbers must be `NUMBER=CODE@DATE`"]),
         # By the template alone.
-        ({"AllowedOrigins": "https://example.com"}, ["AllowedOrigins needs ApiAuth none"]),
+        ({"AllowedOrigins": "https://example.com"}, ["With ApiAuth iam, AllowedOrigins must be empty"]),
         ({"LogRetentionDays": "2"}, ["LogRetentionDays must be 1 or 3 or 5"]),
         ({"SmsOriginationArns": "*"}, ["SmsOriginationArns must be empty or sms-voice ARNs"]),
         ({"Provider": ""}, ["Provider must be end-user-messaging or pinpoint"]),

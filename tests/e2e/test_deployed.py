@@ -139,6 +139,7 @@ BROKEN = [
     {"ApiAuth": "none", "AllowedCountries": "*"},
     *[{"ApiAuth": "none", name: "none"} for name in ("PrefixLimits", "SourceLimits", "SourceNetworkLimits", "Budgets")],
     {"AllowedOrigins": "https://example.com"},
+    {"ApiAuth": "jwt"},
     {"Cognito": "new", "CognitoUserPoolArn": GIVEN},
     {"CognitoPreSignUp": "on"},
     {"SubnetIds": "subnet-0123456789abcdef0"},
@@ -378,6 +379,51 @@ def test_a_notify_configuration_sends_in_place_of_a_number(stack):
     file.write_text(before)
     status, reasons = update(stack.cloud, OriginationIdentity="+12065550100", SmsOriginationArns=ARN, SendLimits="1/1s,3/10m")
     assert status == "UPDATE_COMPLETE", reasons
+
+
+def test_users_send_and_verify_with_tokens_of_the_issuer_alone(stack):
+    idp = client(stack.cloud, "cognito-idp")
+    pool = idp.create_user_pool(PoolName="users")["UserPool"]["Id"]
+    secret = {"USERNAME": "jane", "PASSWORD": "A-1-never-used"}
+    idp.admin_create_user(UserPoolId=pool, Username="jane", MessageAction="SUPPRESS")
+    idp.admin_set_user_password(UserPoolId=pool, Username="jane", Password=secret["PASSWORD"], Permanent=True)
+    apps, tokens = {}, {}
+    for name in ("app", "other"):
+        flows = ["ALLOW_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"]
+        made = idp.create_user_pool_client(UserPoolId=pool, ClientName=name, ExplicitAuthFlows=flows)
+        apps[name] = made["UserPoolClient"]["ClientId"]
+        done = idp.initiate_auth(ClientId=apps[name], AuthFlow="USER_PASSWORD_AUTH", AuthParameters=secret)
+        tokens[name] = done["AuthenticationResult"]["AccessToken"]
+    given = {"JwtIssuer": f"https://cognito-idp.{REGION}.amazonaws.com/{pool}", "JwtAudiences": apps["app"]}
+    status, reasons = update(stack.cloud, ApiAuth="jwt", **given)
+    assert status == "UPDATE_COMPLETE", reasons
+
+    def call(route, token, **body):
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return stack.call(route, headers=headers, destinationNumber=number, **body)
+
+    number = next(NUMBERS)
+    head, claims, signature = tokens["app"].split(".")
+    forged = ".".join([head, claims, signature[::-1]])
+    for token in (None, "x", forged, tokens["other"]):
+        assert call("send", token)[0] == 401, token
+    assert stack.texts(number) == []
+    status, sent = call("send", tokens["app"])
+    assert status == 202, sent
+    # A user is no backend.
+    status, body = call("send", tokens["app"], brandName="Mine")
+    assert (status, body["code"]) == (400, "malformed_request")
+    assert call("status", tokens["app"], referenceId=sent["referenceId"])[0] == 403
+    known = {"referenceId": sent["referenceId"]}
+    assert stack.call("status", "back", destinationNumber=number, **known)[1]["status"] == "pending"
+    assert call("verify", tokens["app"], otp=stack.code(number), **known)[0] == 200
+    assert stack.call("status", "back", destinationNumber=number, claim=True, **known)[0] == 200
+
+    status, reasons = update(stack.cloud, ApiAuth="iam", JwtIssuer="", JwtAudiences="")
+    assert status == "UPDATE_COMPLETE", reasons
+    number = next(NUMBERS)
+    assert call("send", tokens["app"])[0] == 403
+    assert stack.call("send", "front", destinationNumber=number)[0] == 202
 
 
 TRIGGERS = ("DefineAuthChallenge", "CreateAuthChallenge", "VerifyAuthChallengeResponse")

@@ -21,7 +21,7 @@ import pytest
 import test_template
 from cloud import E2E, ROOT, Cloud
 from samtranslator.yaml_helper import yaml_parse
-from test_deploy import client, edited, outputs, program, sends, skip, write
+from test_deploy import client, edited, outputs, program, sends, settings, skip, write
 
 sys.path.insert(0, str(ROOT / "deploy"))
 import package  # noqa: E402
@@ -82,6 +82,8 @@ def test_the_released_template_is_the_template_without_comments(packed, architec
     variables = source["Globals"]["Function"]["Environment"]["Variables"]
     local = [name for name, value in variables.items() if value == {"Ref": "AWS::NoValue"}]
     assert local and all(name.startswith("AWS_ENDPOINT_URL_") and variables.pop(name) for name in local)
+    # The function checks some rules at its start.
+    assert all(source["Rules"].pop(name) for name in package.CHECKED_AT_THE_START)
     # The values of a release are one text.
     here, there = (it["Release"]["Properties"].pop("Values") for it in (resources, found["Resources"]))
     text, *others = there
@@ -125,6 +127,51 @@ def test_the_released_patterns_accept_the_same_values():
         for value in values:
             before, after = (bool(re.search(it, value)) for it in (patterns[name], released[name]["AllowedPattern"]))
             assert before == after, (name, value)
+
+
+LIMITS = [{"AllowedCountries": "*"}, *({name: "none"} for name in ("PrefixLimits", "SourceLimits", "SourceNetworkLimits", "Budgets"))]
+TOKENS = {"ApiAuth": "jwt", "JwtIssuer": "https://example.com", "JwtAudiences": "app"}
+
+# For each rule that the released template lacks, values that break each of its assertions.
+BREAKING = {
+    "BothDltIdsOrNone": [{"DltEntityId": "1101"}, {"DltTemplateId": "1107"}],
+    "ForeignCodesHaveDerivedReferences": [
+        {"ForeignCodes": "on", "ReferenceId": "random"},
+        {"ForeignCodes": "on", "ApiAuth": "none"},
+        {"ForeignCodes": "on", **TOKENS},
+    ],
+    "SignUpHasReferencesThatNobodyCanCompute": [{"CognitoPreSignUp": "on"}, {"CognitoPreSignUp": "on", **TOKENS}],
+    "StrangersOnlyWithinLimits": [{**access, **it} for access in ({"ApiAuth": "none"}, TOKENS) for it in LIMITS],
+    "WhatPinpointTakes": [{"Language": "nl-NL"}, {"CodeLength": "4"}, {"ValidityPeriod": "4"}],
+}
+
+
+def test_the_function_refuses_what_the_left_out_rules_refuse():
+    template = settings.Template()
+
+    def broken(given):
+        resolver = settings.Resolver(template.source["Conditions"], template.complete(given))
+        return [
+            (name, place)
+            for name, rule in template.source["Rules"].items()
+            if resolver.holds(rule.get("RuleCondition", {"Fn::And": []}))
+            for place, it in enumerate(rule["Assertions"])
+            if not resolver.holds(it["Assert"])
+        ]
+
+    def refused(given):
+        return settings.judge_with(program("OTP_E2E_SETTINGS", "settings"), template.variables(given))
+
+    usual = {name: str(it) for name, it in test_template.USUAL.items()}
+    assert sorted(BREAKING) == sorted(package.CHECKED_AT_THE_START)
+    assert (broken(usual), refused(usual)) == ([], [])
+    for rule, cases in BREAKING.items():
+        found = set()
+        for given in ({**usual, **case} for case in cases):
+            ((name, place),) = broken(given)
+            assert name == rule and refused(given), given
+            found.add(place)
+        assert len(found) == len(template.source["Rules"][rule]["Assertions"]), rule
 
 
 # CloudFormation takes a template of this size in a request, without a bucket.

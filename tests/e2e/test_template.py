@@ -100,6 +100,8 @@ def every_provider():
             yield "; ".join(words), {**provider, **through(channels), **more}
 
 
+TOKENS = {"ApiAuth": "jwt", "JwtIssuer": "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_Ex4mple", "JwtAudiences": "app,shop"}
+
 VARIANTS = {
     "defaults": {},
     "x86_64": {"Architecture": "x86_64"},
@@ -107,6 +109,8 @@ VARIANTS = {
     "stopped": {"ReservedConcurrency": "0"},
     "public": {"ApiAuth": "none"},
     "public from browsers": {"ApiAuth": "none", "AllowedOrigins": "https://example.com,http://localhost:8080"},
+    "users with tokens": TOKENS,
+    "users with tokens from browsers": {**TOKENS, "AllowedOrigins": "https://example.com"},
     "a new pool": {"Cognito": "new"},
     "a new pool with instances of its own": {"Cognito": "new", "ReservedConcurrency": "5", "CognitoReservedConcurrency": "7"},
     "a stopped pool": {"Cognito": "new", "CognitoReservedConcurrency": "0"},
@@ -359,6 +363,12 @@ WITH_A_NEW_POOL = ["AWS::Cognito::UserPool", "AWS::Cognito::UserPoolClient", *WI
 # The routes and their authorization, by ApiAuth.
 ROUTES = {
     "iam": dict.fromkeys(["POST /otp/send", "POST /otp/verify", "POST /otp/status", "POST /otp/cancel"], "AWS_IAM"),
+    "jwt": {
+        "POST /otp/send": "JWT",
+        "POST /otp/verify": "JWT",
+        "POST /otp/status": "AWS_IAM",
+        "POST /otp/cancel": "AWS_IAM",
+    },
     "none": {
         "POST /otp/send": "NONE",
         "POST /otp/verify": "NONE",
@@ -551,6 +561,21 @@ ACCESS_LOG = {
 }
 
 
+def authorizer(ApiAuth="iam", JwtIssuer="", JwtAudiences="", **_):
+    """The authorizers of a stack."""
+    if ApiAuth != "jwt":
+        return {}
+    return {
+        "Tokens": {
+            "ApiId": "Api",
+            "Name": "tokens",
+            "AuthorizerType": "JWT",
+            "IdentitySource": ["$request.header.Authorization"],
+            "JwtConfiguration": {"Issuer": JwtIssuer, "Audience": JwtAudiences.split(",")},
+        }
+    }
+
+
 def problems(stack, **parameters):
     """Everything in the stack that must not be deployed with these parameters, one line each."""
     found = []
@@ -569,6 +594,7 @@ def problems(stack, **parameters):
     # No other resource: a function URL, a second API or a permission for everyone would bypass the rest.
     types = sorted(TYPES + (WITH_A_NEW_POOL if new_pool else WITH_A_GIVEN_POOL if given_pool else []))
     types = sorted(types + ["AWS::CloudFormation::Stack"] * (parameters.get("Monitoring", "off") != "off"))
+    types = sorted(types + ["AWS::ApiGatewayV2::Authorizer"] * (api_auth == "jwt"))
     demand(sorted(it["Type"] for it in stack["Resources"].values()) == types, "resources: not exactly the expected ones")
 
     roles = of_type(stack, "AWS::IAM::Role")
@@ -597,13 +623,17 @@ def problems(stack, **parameters):
     found_routes = {it["RouteKey"]: it.get("AuthorizationType", "NONE") for it in routes}
     demand(found_routes == ROUTES[api_auth], f"api: the routes are {found_routes}")
     demand(all(it["Target"] == "integrations/Integration" for it in routes), "api: a route to another integration")
+    authorizers = {it.get("AuthorizationType"): it.get("AuthorizerId") for it in routes}
+    demand({kind for kind, it in authorizers.items() if it} <= {"JWT"}, "api: an authorizer of a route without tokens")
+    demand(authorizers.get("JWT") in (None, "Tokens"), "api: another authorizer")
+    demand(of_type(stack, "AWS::ApiGatewayV2::Authorizer") == authorizer(**parameters), "api: not exactly the expected authorizer")
     for integration in of_type(stack, "AWS::ApiGatewayV2::Integration").values():
         demand(integration["PayloadFormatVersion"] == "2.0", "api: payload format is not 2.0")
         demand(integration["IntegrationUri"] == LIVE, "api: calls another version than the live one")
     cors = {
         "AllowOrigins": origins.split(","),
         "AllowMethods": ["POST"],
-        "AllowHeaders": ["content-type", "idempotency-key"],
+        "AllowHeaders": ["content-type", "idempotency-key"] + ["authorization"] * (api_auth == "jwt"),
         "ExposeHeaders": ["idempotency-key-used"],
         "MaxAge": 600,
     }
@@ -981,6 +1011,27 @@ MUTATIONS_IN_PUBLIC = {
     "no throttling": (lambda t: properties(t, "Stage").pop("DefaultRouteSettings"), "no ThrottlingRateLimit"),
 }
 
+# The same with ApiAuth jwt.
+MUTATIONS_WITH_TOKENS = {
+    "an open send": (lambda t: properties(t, "Send").update(AuthorizationType="NONE"), "api: the routes are"),
+    "a status for users": (lambda t: properties(t, "Status").update(AuthorizationType="JWT"), "api: the routes are"),
+    "tokens for every audience": (
+        lambda t: properties(t, "Tokens")["JwtConfiguration"].pop("Audience"),
+        "not exactly the expected authorizer",
+    ),
+    "tokens of another issuer": (
+        lambda t: properties(t, "Tokens")["JwtConfiguration"].update(Issuer="https://example.com"),
+        "not exactly the expected authorizer",
+    ),
+    "a token in the address": (
+        lambda t: properties(t, "Tokens").update(IdentitySource=["$request.querystring.token"]),
+        "not exactly the expected authorizer",
+    ),
+    "another authorizer": (lambda t: properties(t, "Verify").update(AuthorizerId="other"), "api: another authorizer"),
+    "an open function": (lambda t: variables(t).update(API_AUTH="none"), "another ApiAuth"),
+    "every header": (lambda t: cors(t).update(AllowHeaders=["*"]), "api: CORS is"),
+}
+
 # The same with a user pool.
 MUTATIONS_WITH_A_POOL = {
     "every pool may invoke": (lambda t: properties(t, "CognitoMayInvoke").pop("SourceArn"), "CognitoMayInvoke allows another source"),
@@ -1096,6 +1147,16 @@ def test_careless_edits_are_reported_with_an_open_api(mutation):
     assert any(expected in problem for problem in found), found
 
 
+@pytest.mark.parametrize("mutation", MUTATIONS_WITH_TOKENS)
+def test_careless_edits_are_reported_with_tokens(mutation):
+    edit, expected = MUTATIONS_WITH_TOKENS[mutation]
+    source = template()
+    edit(source)
+    tokens = VARIANTS["users with tokens from browsers"]
+    found = problems(deployed(source, **tokens), **tokens)
+    assert any(expected in problem for problem in found), found
+
+
 @pytest.mark.parametrize("mutation", MUTATIONS_WITH_MESSAGING)
 def test_careless_edits_are_reported_with_end_user_messaging(mutation):
     edit, expected = MUTATIONS_WITH_MESSAGING[mutation]
@@ -1201,6 +1262,7 @@ def test_parameters_set_the_properties_of_the_function():
         "METRICS": "full",
     }
     assert environment(deployed(ApiAuth="none")) == environment(plain) | {"API_AUTH": "none"}
+    assert environment(deployed(**TOKENS)) == environment(plain) | {"API_AUTH": "jwt"}
 
     other = environment(plain) | {"OTP_PROVIDER": "end-user-messaging"}
     other.pop("PINPOINT_APPLICATION_ID")
@@ -1468,7 +1530,13 @@ PINPOINT_LANGUAGES = "de-DE en-GB en-US es-419 es-ES fr-CA fr-FR it-IT ja-JP ko-
         ("AllowedAttempts", ["1", "5"], ["0", "6", ""]),
         ("ReferenceId", ["derived", "random"], ["", "Random", "none"]),
         ("ForeignCodes", ["off", "on"], ["", "On", "true"]),
-        ("ApiAuth", ["iam", "none"], ["", "trusted", "NONE"]),
+        ("ApiAuth", ["iam", "jwt", "none"], ["", "trusted", "NONE"]),
+        (
+            "JwtIssuer",
+            ["", "https://example.com", TOKENS["JwtIssuer"]],
+            ["http://example.com", "example.com", "https://", "https://a b", "https://a?b", "https://a#b"],
+        ),
+        ("JwtAudiences", ["", "app", "app,https://example.com/api"], ["app,", ",app", "app, shop", "a b"]),
         (
             "AllowedOrigins",
             ["", "https://example.com", "https://www.example.com,http://localhost:8080"],
@@ -1672,18 +1740,27 @@ def test_dlt_ids_are_accepted_only_together():
     assert rejected(DltTemplateId="2")
 
 
-def test_an_open_api_requires_countries_limits_and_budgets():
+def test_an_api_for_strangers_requires_countries_limits_and_budgets():
     unlimited = [{"AllowedCountries": "*"}, {"PrefixLimits": "none"}, {"SourceLimits": "none"}, {"SourceNetworkLimits": "none"}, {"Budgets": "none"}]
-    assert not rejected(ApiAuth="none")
-    for parameter in unlimited:
-        assert rejected(ApiAuth="none", **parameter), parameter
-        assert not rejected(**parameter), parameter
+    for access in ({"ApiAuth": "none"}, TOKENS):
+        assert not rejected(**access)
+        for parameter in unlimited:
+            assert rejected(**access, **parameter), parameter
+            assert not rejected(**parameter), parameter
+
+
+def test_tokens_have_an_issuer_and_audiences_and_nothing_else_has():
+    for name in ("JwtIssuer", "JwtAudiences"):
+        assert rejected(**{**TOKENS, name: ""}), name
+        for access in ("iam", "none"):
+            assert rejected(ApiAuth=access, **{name: TOKENS[name]}), name
 
 
 def test_a_sign_up_needs_references_that_nobody_can_compute():
     assert rejected(CognitoPreSignUp="on")
     assert not rejected(CognitoPreSignUp="on", ReferenceId="random")
     assert not rejected(CognitoPreSignUp="on", ApiAuth="none")
+    assert rejected(CognitoPreSignUp="on", **TOKENS)
     assert not rejected(ReferenceId="derived")
 
 
@@ -1693,8 +1770,9 @@ def test_a_new_and_an_existing_pool_are_rejected_together():
     assert rejected(Cognito="new", CognitoUserPoolArn=GIVEN_POOL)
 
 
-def test_origins_require_an_open_api():
+def test_origins_require_an_api_that_browsers_can_call():
     assert not rejected(ApiAuth="none", AllowedOrigins="https://example.com")
+    assert not rejected(**TOKENS, AllowedOrigins="https://example.com")
     assert rejected(AllowedOrigins="https://example.com")
 
 
@@ -2080,6 +2158,7 @@ def test_program_starts_with_the_settings_of_the_template(variant):
     "parameters",
     [
         {"ApiAuth": "none", "AllowedCountries": "*"},
+        {**TOKENS, "Budgets": "none"},
         {"PinpointApplicationId": ""},
         {**PROVIDERS["End User Messaging after Pinpoint"], **through("sms"), "PinpointApplicationId": ""},
         {"PreviousProvider": "pinpoint"},

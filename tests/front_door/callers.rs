@@ -401,6 +401,25 @@ async fn users_are_counted_by_the_address_of_their_connection() {
     }
 }
 
+/// In front of `jwt`, an authorizer checks the tokens of send and verify. Status and cancel are signed.
+#[tokio::test]
+async fn with_jwt_the_event_must_name_a_caller() {
+    let world = World::counted(&[("API_AUTH", "jwt")]).await;
+    let body = json!({ "destinationNumber": NUMBER });
+    let user = one("JWT user", "http-v2");
+    let pending = user.ask(&world, "send", &body).await;
+    assert_eq!(pending.status, 202, "{pending:?}");
+    let stranger = one("no signature", "http-v2");
+    let answer = stranger.ask(&world, "send", &body).await;
+    answer.is_problem(403, "unauthenticated");
+    let status = json!({ "destinationNumber": NUMBER, "referenceId": pending.body["referenceId"] });
+    let answer = user.ask(&world, "status", &status).await;
+    answer.is_problem(403, "caller_not_trusted");
+    let backend = one("IAM role", "http-v2");
+    let answer = backend.ask(&world, "status", &status).await;
+    assert_eq!(answer.body["status"], "pending", "{answer:?}");
+}
+
 #[tokio::test]
 async fn a_user_needs_an_address() {
     for name in ["JWT user", "Lambda authorizer"] {

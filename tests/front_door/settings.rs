@@ -280,7 +280,7 @@ fn every_bad_value_of_the_ledger_is_reported_by_name_and_all_at_once() {
 
 /// Asserts that each bad value is reported when all are bad, and that each is also a problem alone.
 #[track_caller]
-fn are_reported(bad: &[(&str, &str, &str)], problems: fn(&[(&str, &str)]) -> Vec<String>) {
+fn are_reported(bad: &[(&str, &str, &str)], problems: impl Fn(&[(&str, &str)]) -> Vec<String>) {
     let changes: Vec<(&str, &str)> = bad.iter().map(|(name, value, _)| (*name, *value)).collect();
     let found = problems(&changes);
     for (name, value, says) in bad {
@@ -1152,48 +1152,44 @@ fn foreign_codes_need_derived_references() {
 }
 
 #[test]
-fn an_open_function_starts_only_with_a_ledger_limits_countries_and_budgets() {
+fn a_function_that_strangers_may_call_starts_only_with_a_ledger_limits_countries_and_budgets() {
     let open = [("API_AUTH", "none"), ("REFERENCE_ID", "derived")];
-    let settings = settings(&[LEDGER, &open].concat());
-    assert_eq!(settings.http.gate, Gate::Open);
+    let open = settings(&[LEDGER, &open].concat());
+    assert_eq!(open.http.gate, Gate::Open);
     // Anyone who knows a number could derive its reference.
-    assert_eq!(settings.rules.reference_ids, ReferenceIds::Random);
+    assert_eq!(open.rules.reference_ids, ReferenceIds::Random);
+    assert_eq!(
+        problems(&[("API_AUTH", "jwt")]),
+        ["API_AUTH cannot be `jwt` without the ledger, which keeps the limits: set LEDGER_TABLE."]
+    );
+    // The authorizer has let a caller in, and the event says so.
+    let jwt = settings(&[LEDGER, &[("API_AUTH", "jwt")]].concat());
+    assert_eq!(jwt.http.gate, Gate::Iam);
 
-    let without = [
-        (
-            "FOREIGN_CODES",
-            "on",
-            "cannot be `on` while API_AUTH is `none`",
-        ),
-        (
-            "ALLOWED_COUNTRIES",
-            "*",
-            "cannot be `*` while API_AUTH is `none`, which lets everyone in.",
-        ),
-        (
-            "PREFIX_LIMITS",
-            "none",
-            "cannot be `none` while API_AUTH is `none`",
-        ),
-        (
-            "SOURCE_LIMITS",
-            "none",
-            "cannot be `none` while API_AUTH is `none`",
-        ),
-        (
-            "BUDGETS",
-            "none",
-            "cannot be `none` while API_AUTH is `none`",
-        ),
-    ];
-    are_reported(&without, |changes| {
-        ledger_problems(&[changes, &[("API_AUTH", "none")]].concat())
-    });
-    let closed: Vec<_> = without
-        .iter()
-        .map(|(name, value, _)| (*name, *value))
-        .collect();
-    assert_eq!(ledger_problems(&closed), Vec::<String>::new());
+    for (api_auth, strangers) in [
+        ("none", "which lets everyone in."),
+        ("jwt", "which lets in everyone who can sign up."),
+    ] {
+        let problem = format!("cannot be `none` while API_AUTH is `{api_auth}`");
+        let foreign = format!("cannot be `on` while API_AUTH is `{api_auth}`");
+        let countries = format!("cannot be `*` while API_AUTH is `{api_auth}`, {strangers}");
+        let without = [
+            ("FOREIGN_CODES", "on", foreign.as_str()),
+            ("ALLOWED_COUNTRIES", "*", &countries),
+            ("PREFIX_LIMITS", "none", &problem),
+            ("SOURCE_LIMITS", "none", &problem),
+            ("SOURCE_NETWORK_LIMITS", "none", &problem),
+            ("BUDGETS", "none", &problem),
+        ];
+        are_reported(&without, |changes| {
+            ledger_problems(&[changes, &[("API_AUTH", api_auth)]].concat())
+        });
+        let closed: Vec<_> = without
+            .iter()
+            .map(|(name, value, _)| (*name, *value))
+            .collect();
+        assert_eq!(ledger_problems(&closed), Vec::<String>::new());
+    }
 }
 
 #[test]
