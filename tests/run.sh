@@ -125,6 +125,13 @@ else
     skip "the programs of docs/clients.md: need Python and Node"
 fi
 
+step "clients that are generated from docs/openapi.yaml"
+if [ -n "${OTP_E2E_SAM:-}" ] && [ -n "${OTP_E2E_CLIENTS:-}" ] && [ -n "${OTP_E2E_GENERATOR:-}" ]; then
+    python_tests tests/e2e/test_generated.py
+else
+    skip "generated clients: need Python and Node"
+fi
+
 step "the operator's commands"
 if [ -n "${OTP_E2E_SAM:-}" ] && [ -n "${OTP_E2E_AWS:-}" ]; then
     python_tests tests/e2e/test_operate.py

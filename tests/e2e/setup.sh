@@ -10,22 +10,23 @@
 #   bench      boto3 under Lambda's runtime client, for `make bench` alone
 #   sbom       cargo-cyclonedx, which lists the crates in the package
 #   scan       checkov, for `make scan` alone
+#   generator  OpenAPI Generator with a Java of its own, and what its Python client needs
 #   schemathesis  makes requests from docs/openapi.yaml, for a part of `make soak` alone
 #   dynamodb-local  AWS's DynamoDB Local, for a part of `make soak` alone. Needs Java 17 or later. Never shipped: AWS's
 #              licence is for development and tests
 #   policy     an IAM policy simulator for Node. Never shipped: its licence is the AGPL
 #   inbox      a browser driver and an accessibility checker for Node (the browser is the system's Chromium)
 #
-# The first five, `scan` and `schemathesis` are virtual environments of Python. The programs need different versions of botocore. So
+# The first five, `scan`, `generator` and `schemathesis` are virtual environments of Python. The programs need different versions of botocore. So
 # each program has an environment of its own. requirements-NAME.in names the packages. requirements-NAME.txt pins these
 # packages and all that they need, each with its hashes, for Linux and macOS and for Python 3.10 and later. To renew the
 # pins, edit the .in files and run (uv is on PyPI):
 #
-#   cd tests/e2e && for name in awscli bench boto3 ministack sam scan schemathesis; do uv pip compile --quiet --upgrade --universal --python-version 3.10 --only-binary :all: --generate-hashes --no-annotate --no-emit-index-url --custom-compile-command 'see setup.sh' requirements-$name.in --output-file requirements-$name.txt; done
+#   cd tests/e2e && for name in awscli bench boto3 generator ministack sam scan schemathesis; do uv pip compile --quiet --upgrade --universal --python-version 3.10 --only-binary :all: --generate-hashes --no-annotate --no-emit-index-url --custom-compile-command 'see setup.sh' requirements-$name.in --output-file requirements-$name.txt; done
 #
 # target/e2e/env has lines NAME=value without quotes. A program that is not installed has no line:
 #   OTP_E2E_PYTHON, OTP_E2E_BENCH_PYTHON, OTP_E2E_SAM_PYTHON, OTP_E2E_SAM, OTP_E2E_CARGO_LAMBDA, OTP_E2E_RIE, OTP_E2E_AWS,
-#   OTP_E2E_MINISTACK, OTP_E2E_POLICY, OTP_E2E_INBOX, OTP_E2E_CYCLONEDX, OTP_E2E_CHECKOV, OTP_E2E_SCHEMATHESIS, OTP_E2E_DYNAMODB_LOCAL, OTP_E2E_BIN (goes first on PATH: cargo and cargo-lambda look there for cargo-lambda and zig)
+#   OTP_E2E_MINISTACK, OTP_E2E_POLICY, OTP_E2E_INBOX, OTP_E2E_CYCLONEDX, OTP_E2E_CHECKOV, OTP_E2E_SCHEMATHESIS, OTP_E2E_GENERATOR, OTP_E2E_DYNAMODB_LOCAL, OTP_E2E_BIN (goes first on PATH: cargo and cargo-lambda look there for cargo-lambda and zig)
 #
 # If a part cannot be installed, the script says why and goes on. The script ends with an error if this part was named in the
 # arguments, or if OTP_SKIP_NOTHING is 1.
@@ -213,6 +214,7 @@ write_env() {
     entry OTP_E2E_CLIENTS "$out/clients"
     entry OTP_E2E_CHECKOV "$out/scan/bin/checkov"
     entry OTP_E2E_SCHEMATHESIS "$out/schemathesis/bin/schemathesis"
+    entry OTP_E2E_GENERATOR "$out/generator/bin/openapi-generator-cli"
     entry OTP_E2E_DYNAMODB_LOCAL "$out/dynamodb-local/package/emulator"
     entry OTP_E2E_CYCLONEDX "$out/sbom/bin/cargo-cyclonedx"
     if rie="$(emulator)"; then
@@ -232,6 +234,7 @@ install() {
     ministack) virtual_environment ministack "the deployment and the sign-in with a user pool" ;;
     sbom) crate sbom cargo-cyclonedx 0.5.9 "the list of crates in the package" ;;
     scan) virtual_environment scan "the scan of the template" ;;
+    generator) virtual_environment generator "the clients that a program makes from docs/openapi.yaml" ;;
     schemathesis) virtual_environment schemathesis "the comparison of the API's document with the desk" ;;
     dynamodb-local) dynamodb_local "the comparison with DynamoDB Local" ;;
     policy) node_packages policy "the role's policy in a policy simulator" ;;
@@ -245,7 +248,7 @@ install() {
 }
 
 named=$#
-[ $# -gt 0 ] || set -- boto3 sam awscli ministack sbom policy inbox clients
+[ $# -gt 0 ] || set -- boto3 sam awscli ministack generator sbom policy inbox clients
 find_python || true
 for part in "$@"; do
     install "$part"
