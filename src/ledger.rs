@@ -1,6 +1,7 @@
 //! The contract of the ledger: the facts that a ledger keeps about verifications, guesses and limits.
 //!
-//! Each method is one atomic step on one item. The service decides the order of the steps.
+//! Each method is one atomic step on one item. There is one exception: `look` reads several items, each by itself. The
+//! service decides the order of the steps.
 //!
 //! A step that fails with [`Unavailable`] may nevertheless have been carried out. The service orders its steps so that
 //! such a step can waste budget or an attempt, but can never let a limit be exceeded.
@@ -24,6 +25,7 @@ pub use verification::{
 use crate::error::{Error, ErrorCode};
 use crate::time::Millis;
 use async_trait::async_trait;
+use futures_util::future::{join_all, join4};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -207,6 +209,9 @@ pub trait Ledger: Send + Sync {
         response: Option<&str>,
     ) -> Result<(), Unavailable>;
 
+    /// Reads a counter of [`count`](Self::count).
+    async fn counted(&self, item: &ItemName) -> Result<u64, Unavailable>;
+
     async fn number(&self, item: &ItemName) -> Result<Number, Unavailable>;
 
     /// Records a send to a number, unless one of `windows` is full or failures block sends.
@@ -244,6 +249,32 @@ pub trait Ledger: Send + Sync {
     async fn knows_device(&self, item: &ItemName, now: Millis) -> Result<bool, Unavailable>;
 
     async fn verification(&self, item: &ItemName) -> Result<Option<Verification>, Unavailable>;
+
+    /// Reads several items at once. Each item is read by itself, so another request may write between two of the reads.
+    /// The default takes the step of each item. `DynamoDB` reads all of them with one request.
+    async fn look(&self, wanted: &Wanted<'_>) -> Result<Looked, Unavailable> {
+        let switches = async {
+            if wanted.switches {
+                self.switches().await.map(Some)
+            } else {
+                Ok(None)
+            }
+        };
+        let counters = wanted.counters.iter().map(|item| self.counted(item));
+        let (switches, verification, number, counters) = join4(
+            switches,
+            self.verification(wanted.verification),
+            self.number(wanted.number),
+            join_all(counters),
+        )
+        .await;
+        Ok(Looked {
+            switches: switches?,
+            verification: verification?,
+            number: number?,
+            counters: counters.into_iter().collect::<Result<_, _>>()?,
+        })
+    }
 
     /// Writes a new verification of generation `seen + 1`. The used codes in the item stay, except those in `forget` of
     /// `new`. Returns false, and writes nothing, if the stored generation is not `seen`.
@@ -340,7 +371,7 @@ pub enum Transition {
 /// Whether a message was within all budgets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SpendOutcome {
-    /// The counters of the lines after the step, in order.
+    /// The counters of the lines after the step, in order. A line that adds nothing has zero here.
     Spent(Vec<u64>),
     /// Nothing was spent. Holds a line whose cap would be exceeded.
     OverCap(SpendingLine),
@@ -355,6 +386,27 @@ pub struct Switches {
     pub blocked: BTreeSet<String>,
     /// Exceptions from `blocked`, in the same form.
     pub allowed: BTreeSet<String>,
+}
+
+/// The items that [`Ledger::look`] reads.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Whether the switches are read, too.
+    pub switches: bool,
+    pub verification: &'a ItemName,
+    pub number: &'a ItemName,
+    pub counters: &'a [ItemName],
+}
+
+/// The contents of the items that [`Ledger::look`] has read.
+#[derive(Debug, Clone)]
+pub struct Looked {
+    /// `None` if the switches were not wanted.
+    pub switches: Option<Switches>,
+    pub verification: Option<Verification>,
+    pub number: Number,
+    /// The counters, in the order in which they were wanted.
+    pub counters: Vec<u64>,
 }
 
 /// The sends and failures of a number.

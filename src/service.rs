@@ -23,6 +23,8 @@ mod send_record;
 mod sign_in;
 mod sign_in_counters;
 mod sign_in_send;
+mod sources;
+mod switches;
 mod verify;
 
 pub use call::{Call, Caller, RECORDING_TIME, SignInCaller};

@@ -141,6 +141,9 @@ pub enum Fate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Facts {
+    /// Whether a send over HTTP reads the pause with its first reads, and whether it has found one.
+    pub reads_pause: bool,
+    pub is_paused: bool,
     pub holds_key: bool,
     pub has_spent: bool,
     pub is_prepared: bool,

@@ -9,16 +9,23 @@ use crate::state::{
 use crate::{KEY_IN_USE, MAX_SENDS, Model, Next, PAUSE_KEPT, broken, by_fate, target_of};
 
 impl Model {
-    /// Reads the pause, and goes on with the key.
-    pub(crate) fn begin_send(&self, state: &mut State, running: &mut Running) -> Next {
-        if self.is_paused(state, running) {
+    /// Reads the pause, the record and the number at once. If the function knows of a pause already, nothing is read.
+    pub(crate) fn begin_send(&self, state: &State, running: &mut Running) -> Next {
+        let facts = &mut running.facts;
+        let kept = state.pause_read[running.provider as usize];
+        if self.config.pauses > 0 {
+            facts.reads_pause = must_read(kept, running.now);
+            let is_paused = if facts.reads_pause {
+                state.paused > 0
+            } else {
+                kept.1
+            };
+            facts.is_paused = is_paused && self.has(Guard::Pause);
+        }
+        if facts.is_paused && !facts.reads_pause {
             return Next::refuse(Refusal::SendingPaused);
         }
-        if key_of(running) == NONE {
-            Next::Go(Place::Plan, part::RECORD | part::NUMBER)
-        } else {
-            Next::Go(Place::ReserveKey, part::ONLY)
-        }
+        Next::Go(Place::Plan, part::RECORD | part::NUMBER)
     }
 
     /// Whether the function of this request knows of a pause. A function reads the pause again after a while.
@@ -28,7 +35,7 @@ impl Model {
         if self.config.pauses == 0 {
             return false;
         }
-        if kept.0 == 0 || kept.0 + PAUSE_KEPT <= running.now || kept.0 > running.now {
+        if must_read(*kept, running.now) {
             *kept = (running.now, is_paused);
         }
         kept.1 && self.has(Guard::Pause)
@@ -42,14 +49,14 @@ impl Model {
         fate: Fate,
     ) -> Next {
         match running.place {
-            Place::ReserveKey => self.reserve_the_key(state, running, fate, |_, _, _| {
-                Next::Go(Place::Plan, part::RECORD | part::NUMBER)
+            Place::ReserveKey => self.reserve_the_key(state, running, fate, |model, _, running| {
+                model.plan(running)
             }),
             Place::ReleaseKey => {
                 by_fate(fate, || self.release_key(state, running));
                 Next::End(Answer::Refused(Refusal::LedgerUnavailable))
             }
-            Place::Plan => self.plan(state, running, part, fate),
+            Place::Plan => self.read_first(state, running, part, fate),
             Place::Spend => self.spend_and_go_on(state, running, fate),
             Place::ReserveSend => self.reserve_the_send(state, running, fate),
             Place::WriteAhead => self.write_ahead(state, running, fate),
@@ -105,26 +112,52 @@ impl Model {
         running.parts == 0
     }
 
-    fn plan(&self, state: &mut State, running: &mut Running, read: u8, fate: Fate) -> Next {
+    /// The reads come before the key, and what they mean for the send is judged after it: a repeat of a send gets the
+    /// response of the send whatever was read.
+    fn read_first(&self, state: &mut State, running: &mut Running, read: u8, fate: Fate) -> Next {
         if !self.read_both(state, running, read, fate) {
             return Next::Stay;
         }
         if running.facts.has_failed {
-            return self.end_by_settling(running, Answer::Refused(Refusal::LedgerUnavailable));
+            return Next::refuse(Refusal::LedgerUnavailable);
         }
+        if running.facts.reads_pause {
+            let kept = (running.now, running.facts.is_paused);
+            state.pause_read[running.provider as usize] = kept;
+        }
+        if running.facts.is_paused {
+            return Next::refuse(Refusal::SendingPaused);
+        }
+        running.outcome = self.refusal_of_plan(running);
+        // What was read is no longer needed, and without it there are fewer states.
+        running.known = Number::default();
+        if running.outcome.is_some() {
+            running.seen = Record::default();
+        }
+        if key_of(running) == NONE {
+            self.plan(running)
+        } else {
+            Next::Go(Place::ReserveKey, part::ONLY)
+        }
+    }
+
+    /// Refuses a send early, by the record and the number that it has read.
+    fn refusal_of_plan(&self, running: &mut Running) -> Option<Answer> {
         let (seen, now) = (running.seen, running.now);
         if seen.is_open(now) {
             if seen.sends >= MAX_SENDS {
-                return self.end_by_settling(running, Answer::Refused(Refusal::ResendLimit));
+                return Some(Answer::Refused(Refusal::ResendLimit));
             }
             running.facts.is_resend = true;
         }
         let lock = self.part_of(HTTP, LOCKED);
         let wait = wait_of(self.config.windows, &running.known, lock, now);
-        running.known = Number::default();
-        if wait.until > now {
-            let refusal = refusal(running, wait);
-            return self.end_by_settling(running, Answer::Refused(refusal));
+        (wait.until > now).then(|| Answer::Refused(refusal(running, wait)))
+    }
+
+    fn plan(&self, running: &mut Running) -> Next {
+        if let Some(refused) = running.outcome.take() {
+            return self.end_by_settling(running, refused);
         }
         if self.has(Guard::SpendFirst) {
             Next::Go(Place::Spend, part::ONLY)
@@ -332,6 +365,11 @@ impl Model {
         let target = target_of(state, running);
         self.settle(state, target, plan.generation, running.holder, &settled);
     }
+}
+
+/// Whether a pause that a function has read is too old.
+fn must_read((read, _): (Time, bool), now: Time) -> bool {
+    read == 0 || read + PAUSE_KEPT <= now || read > now
 }
 
 /// Two numbers that count as one.

@@ -7,6 +7,7 @@ macro_rules! with_steps {
         $define! {
             Switches = switches -> Switches;
             Count = count(item: &ItemName)(cap: u64)(expires: Millis) -> bool;
+            Counted = counted(item: &ItemName) -> u64;
             Uncount = uncount(item: &ItemName) -> ();
             Spend = spend(spending: &Spending) -> SpendOutcome;
             Spent = spent(spending: &Spending) -> Vec<u64>;

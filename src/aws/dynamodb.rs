@@ -1,8 +1,8 @@
 //! The ledger in one DynamoDB table.
 //!
-//! Every step is about one item, and most steps are one request. A write has a condition with everything that must hold
+//! Every step but `look` is about one item, and most steps are one request. A write has a condition with everything that must hold
 //! before the write. DynamoDB checks the condition and writes in one atomic operation. The modules `table` and `update`
-//! say when a request is repeated. Reads are consistent.
+//! say when a request is repeated. Reads are consistent. The module `look` reads several items with one request.
 //!
 //! There are no transactions, because they cost twice as much and conflict with each other. There is no index and no
 //! scan.
@@ -13,6 +13,7 @@ mod budgets;
 mod devices;
 mod item;
 mod keys;
+mod look;
 mod sends;
 mod settlement;
 mod table;
@@ -20,9 +21,10 @@ mod update;
 
 use crate::ledger::{
     Attempt, Charge, CodeDigest, Digest, FAILURES_KEPT, Fingerprint, GUESS_PENDING, GuessOutcome,
-    Holder, ItemName, KeyReservation, Ledger, NUMBER_KEPT, Number, NumberCharge, Opening, Question,
-    REDEEMABLE, Redeemer, Resend, Reservation, Seen, SendWindow, Settled, SpendOutcome, Spending,
-    Success, Switches, Transition, Unavailable, UsedCode, VERIFICATION_KEPT, Verification,
+    Holder, ItemName, KeyReservation, Ledger, Looked, NUMBER_KEPT, Number, NumberCharge, Opening,
+    Question, REDEEMABLE, Redeemer, Resend, Reservation, Seen, SendWindow, Settled, SpendOutcome,
+    Spending, Success, Switches, Transition, Unavailable, UsedCode, VERIFICATION_KEPT,
+    Verification, Wanted,
 };
 use crate::time::Millis;
 use async_trait::async_trait;
@@ -61,14 +63,8 @@ impl Ledger for DynamoDb {
     }
 
     async fn switches(&self) -> Result<Switches, Unavailable> {
-        let Some(item) = self.table.read(&ItemName::of_switches()).await? else {
-            return Ok(Switches::default());
-        };
-        Ok(Switches {
-            paused: item.flag("paused")?.unwrap_or_default(),
-            blocked: item.set("block")?,
-            allowed: item.set("allow")?,
-        })
+        let item = self.table.read(&ItemName::of_switches()).await?;
+        item.unwrap_or_default().switches()
     }
 
     async fn count(&self, item: &ItemName, cap: u64, expires: Millis) -> Result<bool, Unavailable> {
@@ -133,11 +129,13 @@ impl Ledger for DynamoDb {
         self.finish_held_key(item, holder, response).await
     }
 
+    async fn counted(&self, item: &ItemName) -> Result<u64, Unavailable> {
+        self.table.read(item).await?.unwrap_or_default().count()
+    }
+
     async fn number(&self, item: &ItemName) -> Result<Number, Unavailable> {
-        self.table
-            .read(item)
-            .await?
-            .map_or_else(|| Ok(Number::default()), |item| item.known_number())
+        let item = self.table.read(item).await?;
+        item.unwrap_or_default().known_number()
     }
 
     async fn reserve_send(
@@ -172,6 +170,7 @@ impl Ledger for DynamoDb {
             .number(":now", now.0)
             .number(":locked", lock.into())
             .repeatable_unless_recent("lf", now)
+            .returning_item()
             .run()
             .await?;
         match written {
@@ -253,6 +252,10 @@ impl Ledger for DynamoDb {
             .await?
             .map(|item| item.verification())
             .transpose()
+    }
+
+    async fn look(&self, wanted: &Wanted<'_>) -> Result<Looked, Unavailable> {
+        self.look_at_items(wanted).await
     }
 
     async fn open(
@@ -396,6 +399,7 @@ impl Ledger for DynamoDb {
             .number(":now", now.0)
             .number(":now_less_asking", now.minus(GUESS_PENDING).0)
             .repeatable_unless_recent("la", now)
+            .returning_item()
             .run()
             .await?;
         match written {

@@ -2,10 +2,11 @@
 
 use super::Caller;
 use super::refusals::rate_limited;
-use crate::error::{Error, ErrorCode, Limit};
+use super::switches::KeptSwitches;
+use crate::error::{Error, Limit};
 use crate::ledger::{
     CodeDigest, CodeReference, Door, Hasher, ItemName, Ledger, Nonce, Question, Redeemer,
-    SpendOutcome, Spending, SpendingLine, Switches, Unavailable, Window, Winner,
+    SpendOutcome, Spending, SpendingLine, Unavailable, Window, Winner,
 };
 use crate::otp::Otp;
 use crate::phone::{Country, PhoneNumber};
@@ -15,13 +16,9 @@ use crate::reference::ReferenceId;
 use crate::telemetry::BudgetUse;
 use crate::time::Millis;
 use futures_util::future::{join, join_all};
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tracing::warn;
-
-/// How long the operator's switches are used before they are read again.
-const SWITCHES_KEPT: Duration = Duration::from_secs(10);
 
 /// How long the counter of a fixed window is kept after the window's end. A request that began inside the window may
 /// count a little later. If the counter were gone by then, the request would begin a new counter.
@@ -31,12 +28,12 @@ pub(super) const WINDOW_KEPT: Duration = Duration::from_mins(1);
 pub struct Limits {
     pub(super) store: Box<dyn Ledger>,
     pub(super) hasher: Hasher,
-    policy: LedgerPolicy,
+    pub(super) policy: LedgerPolicy,
     /// The parts of the limits for each door. A send over HTTP does not see what the other doors have counted.
     http: DoorLimits,
     pub(super) sign_in: DoorLimits,
     device: DoorLimits,
-    switches: Mutex<Option<(Millis, Switches)>>,
+    pub(super) switches: KeptSwitches,
 }
 
 /// One door's part of the limits.
@@ -119,7 +116,7 @@ impl Limits {
             sign_in: DoorLimits::of(Door::SignIn, &policy),
             device: DoorLimits::of(Door::Device, &policy),
             policy,
-            switches: Mutex::new(None),
+            switches: KeptSwitches::default(),
         }
     }
 
@@ -215,121 +212,82 @@ impl Limits {
             .is_some_and(|test| self.hasher.guess(reference, number, &test.otp) == *guess)
     }
 
-    /// Refuses a send that the operator has paused or blocked.
-    pub(super) async fn check_switches(
-        &self,
-        to: &PhoneNumber,
-        item: &ItemName,
-        now: Millis,
-    ) -> Result<(), Error> {
-        let switches = self.switches(now).await?;
-        if switches.paused {
-            return Err(Error::new(
-                ErrorCode::SendingPaused,
-                "The operator has paused all sends.",
-            )
-            .with_retry_after(Duration::from_mins(1)));
-        }
-        let is_listed = |list: &BTreeSet<String>| {
-            list.iter().any(|entry| {
-                entry == item.as_str()
-                    || entry.starts_with('+') && to.expose().starts_with(entry.as_str())
-            })
-        };
-        if is_listed(&switches.blocked) && !is_listed(&switches.allowed) {
-            return Err(Error::new(
-                ErrorCode::DestinationBlocked,
-                "The operator has blocked this number.",
-            )
-            .with_field("destinationNumber"));
-        }
-        Ok(())
-    }
-
-    /// Opens the connections to the table by reading the switches. The switches are kept, and are used as long as those
-    /// of any other read.
-    pub(super) async fn connect(&self, now: Millis) {
-        if self.switches(now).await.is_ok() {
-            self.store.connect().await;
-        }
-    }
-
-    pub(super) async fn switches(&self, now: Millis) -> Result<Switches, Error> {
-        {
-            let kept = self.switches.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some((read, switches)) = kept.as_ref()
-                && now.since(*read) < SWITCHES_KEPT
-                // If the clock has been set back since the read, the switches are read again. If they were not read
-                // again, the old switches would stay in use until the clock has caught up.
-                && *read <= now
-            {
-                return Ok(switches.clone());
-            }
-        }
-        let switches = self.store.switches().await?;
-        *self.switches.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some((now, switches.clone()));
-        Ok(switches)
-    }
-
-    /// Counts a request from the caller's address in every window.
-    pub(super) async fn count_source(
-        &self,
-        operation: &str,
-        caller: &Caller,
-        now: Millis,
-    ) -> Result<(), Error> {
-        let Some(address) = caller.address else {
-            return Ok(());
-        };
-        let own = self.policy.source_limits.iter().map(|rate| {
-            let window = Window::around(now, rate.window);
-            let item = self.hasher.source(operation, address, window);
-            (rate, window, Some(item))
-        });
-        let around = self.policy.network_limits.iter().map(|rate| {
-            let window = Window::around(now, rate.window);
-            let item = self.hasher.source_network(operation, address, window);
-            (rate, window, item)
-        });
-        for (rate, window, item) in own.chain(around) {
-            let Some(item) = item else { continue };
-            let expires = window.end().plus(WINDOW_KEPT);
-            if !self.store.count(&item, rate.count, expires).await? {
-                let wait = window.end().since(now);
-                let detail = "Too many requests come from this address.";
-                return Err(rate_limited(Limit::Source, detail, wait));
-            }
-        }
-        Ok(())
-    }
-
-    /// Counts a send to the numbers that differ from `to` in the last four digits only.
-    pub(super) async fn count_prefix(
+    /// Counts a message in the limits of its prefix and in the budgets, both at once. `charges` gets what was counted, so
+    /// if one of the two refuses the message, the count of the other is refunded with the outcome of the send.
+    ///
+    /// The counters of the prefix were read before, and have had room. If they had not been read, each of many requests
+    /// to one prefix would write into the budgets twice, and all sends share the item of the budgets.
+    pub(super) async fn count_message(
         &self,
         door: Door,
         to: &PhoneNumber,
-        charges: &mut Charges,
+        message: (Country, Channel, u64),
+        Charges {
+            prefixes,
+            spendings,
+            budget_use,
+        }: &mut Charges,
         now: Millis,
     ) -> Result<(), Error> {
-        for rate in &self.of(door).prefix_limits {
+        let (prefix, budgets) = join(
+            self.count_prefix(door, to, prefixes, now),
+            self.spend(door, message, (spendings, budget_use), now),
+        )
+        .await;
+        prefix.and(budgets)
+    }
+
+    /// The limits of a number's prefix at a door, each with its present window and the item of this window.
+    pub(super) fn prefixes(
+        &self,
+        door: Door,
+        to: &PhoneNumber,
+        now: Millis,
+    ) -> impl Iterator<Item = (&Rate, Window, ItemName)> {
+        self.of(door).prefix_limits.iter().map(move |rate| {
             let window = Window::around(now, rate.window);
-            let item = self.hasher.prefix_at(door, to, window);
+            (rate, window, self.hasher.prefix_at(door, to, window))
+        })
+    }
+
+    /// Refuses a send whose prefix has no room, by the counters that were read.
+    pub(super) fn check_prefix(
+        &self,
+        door: Door,
+        counters: &[u64],
+        now: Millis,
+    ) -> Result<(), Error> {
+        let mut limits = self.of(door).prefix_limits.iter().zip(counters);
+        match limits.find(|(rate, counter)| **counter >= rate.count) {
+            Some((rate, _)) => Err(prefix_limited(Window::around(now, rate.window), now)),
+            None => Ok(()),
+        }
+    }
+
+    /// Counts a send to the numbers that differ from `to` in the last four digits only.
+    async fn count_prefix(
+        &self,
+        door: Door,
+        to: &PhoneNumber,
+        counted: &mut Vec<ItemName>,
+        now: Millis,
+    ) -> Result<(), Error> {
+        for (rate, window, item) in self.prefixes(door, to, now) {
             let expires = window.end().plus(WINDOW_KEPT);
             if !self.store.count(&item, rate.count, expires).await? {
                 return Err(prefix_limited(window, now));
             }
-            charges.prefixes.push(item);
+            counted.push(item);
         }
         Ok(())
     }
 
     /// Spends a message to `country` from the budgets.
-    pub(super) async fn spend(
+    async fn spend(
         &self,
         door: Door,
         (country, channel, segments): (Country, Channel, u64),
-        charges: &mut Charges,
+        (spendings, budget_use): (&mut Vec<Spending>, &mut BudgetUse),
         now: Millis,
     ) -> Result<(), Error> {
         let budgets = &self.of(door).budgets;
@@ -339,14 +297,14 @@ impl Limits {
             let counters = match self.store.spend(&spending).await? {
                 SpendOutcome::Spent(counters) => counters,
                 SpendOutcome::OverCap(line) => {
-                    charges.budget_use.refused(&line);
+                    budget_use.refused(&line);
                     return Err(budget_spent(&line, now));
                 }
             };
-            charges.budget_use.spent(&spending.lines, &counters);
+            budget_use.spent(&spending.lines, &counters);
             let names = spending.lines.iter().map(|line| line.counter.clone());
             counted.extend(names.zip(counters));
-            charges.spendings.push(spending);
+            spendings.push(spending);
         }
         Ok(())
     }

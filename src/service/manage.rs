@@ -3,10 +3,9 @@
 use super::refusals::{self, RedeemVerdict};
 use super::{Call, Limits, Service, Status, VerificationRequest};
 use crate::error::{Error, ErrorCode};
-use crate::ledger::{Door, ItemName, Phase, REDEEMABLE, Transition, Verification};
+use crate::ledger::{Door, ItemName, Looked, Phase, REDEEMABLE, Transition, Verification, Wanted};
 use crate::phone::PhoneNumber;
 use crate::reference::ReferenceId;
-use futures_util::future::join;
 use std::time::Duration;
 
 const NO_STATUS: &str =
@@ -52,14 +51,19 @@ impl Service {
         let number_item = limits.hasher.number(&request.to);
         let read = async {
             let item = self.find_item("status", request, limits, call).await?;
-            let (verification, number) = join(
-                limits.store.verification(&item),
-                limits.store.number(&number_item),
-            )
-            .await;
-            Ok((verification?, number?))
+            let wanted = Wanted {
+                switches: false,
+                verification: &item,
+                number: &number_item,
+                counters: &[],
+            };
+            Ok(limits.store.look(&wanted).await?)
         };
-        let (verification, number) = call
+        let Looked {
+            verification,
+            number,
+            ..
+        } = call
             .time_to_record()
             .run(read)
             .await

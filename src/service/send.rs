@@ -9,7 +9,7 @@ use super::send_plan::SendPlan;
 use super::send_record::{BegunSend, PreparedSend, record_send};
 use super::{Call, Limits, ReferenceIds, SendRequest, Sent, SentReceipt, Service, minutes};
 use crate::error::Error;
-use crate::ledger::{CodeReference, Door, Issuer, Unavailable};
+use crate::ledger::{CodeReference, Door, Issuer, ItemName, Looked, Unavailable};
 use crate::phone::Country;
 use crate::provider::{Channel, Message, Receipt};
 use crate::reference::ReferenceId;
@@ -17,6 +17,14 @@ use crate::telemetry::Metric;
 use crate::time::Millis;
 use std::borrow::Cow;
 use tokio::time::Instant;
+
+/// A send that is counted, with its names.
+struct CountedSend<'a> {
+    request: &'a SendRequest,
+    country: Country,
+    reference: ReferenceId,
+    item: ItemName,
+}
 
 impl Service {
     /// Sends one message with a code. A repeat with the same idempotency key gets the same response and sends nothing.
@@ -49,13 +57,16 @@ impl Service {
     ) -> Result<Sent, Error> {
         let now = call.now;
         let (preparing, recording) = (call.time_to_prepare(), call.time_to_record());
-        preparing
+        let reference = self.reference(request, Some(limits), call, now)?;
+        let item = limits.hasher.verification(&reference, &request.to);
+        // All that a send needs to read is read at once and first, because each further request to the table would be
+        // another round trip. What was read may be old when it is used. The later steps have conditions for this case.
+        let looked = preparing
             .run(async {
-                let number_item = limits.hasher.number(&request.to);
-                limits
-                    .check_switches(&request.to, &number_item, now)
-                    .await?;
-                limits.count_source("send", &call.caller, now).await
+                let look = limits.look_before_send(&request.to, &item, &call.caller, now);
+                let (looked, sources) = look.await?;
+                limits.count_source_of_send(&sources, call).await?;
+                Ok(looked)
             })
             .await?;
         // The key is reserved before the number, its prefix and the budgets are counted. If the key were reserved
@@ -70,8 +81,14 @@ impl Service {
             let reference = self.reference(request, Some(limits), call, at)?;
             return Ok(Sent { reference, receipt });
         }
+        let send = CountedSend {
+            request,
+            country,
+            reference,
+            item,
+        };
         let prepared = preparing
-            .run(self.prepare_send(request, country, limits, &mut begun, call))
+            .run(self.prepare_send(&send, looked, limits, &mut begun, call))
             .await;
         let outcome = match prepared {
             Ok(prepared) => {
@@ -107,26 +124,22 @@ impl Service {
     /// of the number can have a place that is kept for such devices.
     async fn prepare_send<'a>(
         &self,
-        request: &SendRequest,
-        country: Country,
+        send: &CountedSend<'_>,
+        looked: Looked,
         limits: &Limits,
         begun: &'a mut BegunSend,
         call: &Call<'_>,
     ) -> Result<&'a PreparedSend, Error> {
-        let http = self.count_send(
-            Door::Http,
-            request,
-            country,
-            limits,
-            &mut begun.charges,
-            call,
-        );
+        let to = &send.request.to;
+        let charges = &mut begun.charges;
+        let http = self.count_send(Door::Http, send, looked, limits, charges, call);
         let counted = match http.await {
-            Err(refusal) if limits.is_for_device(&refusal, &request.to, call).await? => {
+            Err(refusal) if limits.is_for_device(&refusal, to, call).await? => {
                 // The counts of HTTP are given back when the outcome is recorded.
                 begun.refused = Some(std::mem::take(&mut begun.charges));
                 let door = Door::Device;
-                self.count_send(door, request, country, limits, &mut begun.charges, call)
+                let looked = limits.look(door, to, &send.item, call.now).await?;
+                self.count_send(door, send, looked, limits, &mut begun.charges, call)
                     .await
                     .map_err(|own| devices::sooner(refusal, own))?
             }
@@ -142,7 +155,7 @@ impl Service {
             item, plan, issuer, ..
         } = &*prepared;
         let written = limits
-            .write_ahead(request, begun.holder, (item, plan, issuer), call.now)
+            .write_ahead(send.request, begun.holder, (item, plan, issuer), call.now)
             .await?;
         if written {
             Ok(prepared)
@@ -153,41 +166,38 @@ impl Service {
         }
     }
 
-    /// Counts a send in every limit of a door.
+    /// Counts a send in every limit of a door. `looked` is what was read at this door.
     async fn count_send(
         &self,
         door: Door,
-        request: &SendRequest,
-        country: Country,
+        send: &CountedSend<'_>,
+        looked: Looked,
         limits: &Limits,
         charges: &mut Charges,
         call: &Call<'_>,
     ) -> Result<PreparedSend, Error> {
         let now = call.now;
-        let reference = self.reference(request, Some(limits), call, now)?;
-        let item = limits.hasher.verification(&reference, &request.to);
+        let CountedSend {
+            request,
+            country,
+            reference,
+            item,
+        } = send;
         let number_item = limits.hasher.number_at(door, &request.to);
         let is_test = limits.test_number(&request.to, now).is_some();
-        let provider_limits = self.provider_limits();
         let plan = limits
-            .plan_send(
-                request,
-                door,
-                (&item, &number_item),
-                is_test,
-                provider_limits,
-                now,
-            )
+            .plan_send(request, door, looked, is_test, self.provider_limits(), now)
             .await?;
 
         let code_reference = plan.code_reference(now);
-        let known_as = limits.known_as(code_reference, &reference, &request.to);
-        let message = self.planned_message(request, country, &known_as, &plan);
+        let known_as = limits.known_as(code_reference, reference, &request.to);
+        let message = self.planned_message(request, *country, &known_as, &plan);
         let segments = (!is_test).then(|| self.providers.current.segments(&message));
         if let Some(segments) = segments {
-            limits.count_prefix(door, &request.to, charges, now).await?;
-            let message = (country, request.channel, segments);
-            limits.spend(door, message, charges, now).await?;
+            let message = (*country, request.channel, segments);
+            limits
+                .count_message(door, &request.to, message, charges, now)
+                .await?;
         }
         // The number's windows are the last limit that can refuse. A place in these windows is not refunded. If a later
         // limit could refuse, people would lose a place without getting a message.
@@ -196,9 +206,9 @@ impl Service {
             .await?;
         Ok(PreparedSend {
             door,
-            reference,
+            reference: reference.clone(),
             known_as,
-            item,
+            item: item.clone(),
             issuer: self.issuer(is_test, code_reference),
             plan,
             number,

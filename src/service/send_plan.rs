@@ -4,13 +4,12 @@ use super::refusals;
 use super::{Limits, MAX_LIFETIME, MAX_SENDS, SendRequest, minutes};
 use crate::error::{Error, ErrorCode};
 use crate::ledger::{
-    CodeReference, Door, Holder, Issuer, ItemName, Number, Opening, Resend, Reservation, Seen,
-    Settled, State, Verification,
+    CodeReference, Door, Holder, Issuer, ItemName, Looked, Number, Opening, Resend, Reservation,
+    Seen, Settled, State, Verification,
 };
 use crate::policy::Wait;
 use crate::provider::ProviderLimits;
 use crate::time::Millis;
-use futures_util::future::join;
 use std::time::Duration;
 
 /// How much longer than its validity a code may be good at the provider, whose clock starts when the request arrives.
@@ -195,18 +194,17 @@ impl Limits {
         &self,
         request: &SendRequest,
         door: Door,
-        (item, number_item): (&ItemName, &ItemName),
+        Looked {
+            verification,
+            number,
+            counters,
+            ..
+        }: Looked,
         is_test: bool,
         provider: &ProviderLimits,
         now: Millis,
     ) -> Result<SendPlan, Error> {
-        let (seen, number) = join(
-            self.store.verification(item),
-            self.store.number(number_item),
-        )
-        .await;
-        let (seen, number) = (seen?, number?);
-        let plan = match seen {
+        let plan = match verification {
             Some(open) if open.is_open(now) => SendPlan::resend(request, open, provider, now)?,
             seen => SendPlan::start(request, seen, now),
         };
@@ -217,10 +215,11 @@ impl Limits {
             }
             _ => self.of(door).send_limits.wait(&number, now),
         };
-        match wait {
-            Some(wait) if !is_test => Err(plan.refusal(wait, now)),
-            _ => Ok(plan),
+        if let Some(wait) = wait.filter(|_| !is_test) {
+            return Err(plan.refusal(wait, now));
         }
+        self.check_prefix(door, &counters, now)?;
+        Ok(plan)
     }
 
     /// Takes a place in the number's windows. Test numbers need none.

@@ -210,8 +210,7 @@ async fn permission(
     real: &mut Counters,
     now: Millis,
 ) -> Result<Result<Country, Option<Error>>, Error> {
-    let number_item = limits.hasher.number(&request.to);
-    let switches = limits.check_switches(&request.to, &number_item, now).await;
+    let switches = limits.check_switches(&request.to, now).await;
     let switches = match switches {
         Err(error) if error.code() == ErrorCode::LedgerUnavailable => return Err(error),
         switches => switches,

@@ -22,7 +22,11 @@ found_by_ministack = iam_actions.dynamodb_service_context
 def with_leading_keys(body):
     keys = dict(found_by_ministack(body) or {})
     try:
-        partition_keys = [next(iter(value.values())) for name, value in json.loads(body)["Key"].items() if name == "pk"]
+        request = json.loads(body)
+        # A read of several items names its keys by table.
+        tables = request["RequestItems"].values() if "RequestItems" in request else [{"Keys": [request["Key"]]}]
+        items = [key for table in tables for key in table["Keys"]]
+        partition_keys = [next(iter(key["pk"].values())) for key in items if "pk" in key]
     except (ValueError, KeyError, AttributeError, TypeError):
         # Such as a scan.
         return keys

@@ -401,7 +401,7 @@ def allow(sid, action, resource, condition=None):
 
 # Permissions of the function with every provider.
 ALWAYS = [
-    allow("ReadLedger", "dynamodb:GetItem", TABLE, only_keys(*WRITTEN, "K#*")),
+    allow("ReadLedger", ["dynamodb:GetItem", "dynamodb:BatchGetItem"], TABLE, only_keys(*WRITTEN, "K#*")),
     allow("WriteLedger", "dynamodb:UpdateItem", TABLE, only_keys(*WRITTEN)),
     allow("ReadLedgerKey", "secretsmanager:GetSecretValue", SECRET),
     # Each ARN covers the streams of this log group and no other group.
@@ -1974,6 +1974,7 @@ def item(*keys):
 
 ALLOWED = [
     *[("dynamodb:GetItem", TABLE, item(f"{kind}#x")) for kind in "VNISRBDK"],
+    ("dynamodb:BatchGetItem", TABLE, item("K#switches", "N#x", "R#x", "S#x", "V#x")),
     *[("dynamodb:UpdateItem", TABLE, item(f"{kind}#x")) for kind in "VNISRBD"],
     ("secretsmanager:GetSecretValue", SECRET),
     ("logs:CreateLogStream", STREAM),
@@ -1986,12 +1987,14 @@ DENIED = [
     ("dynamodb:UpdateItem", TABLE, item("N#x", "K#switches")),
     ("dynamodb:UpdateItem", TABLE, item("X#x")),
     ("dynamodb:GetItem", TABLE, item("X#x")),
+    ("dynamodb:BatchGetItem", TABLE, item("V#x", "X#x")),
     # Requests without a key.
     ("dynamodb:GetItem", TABLE),
+    ("dynamodb:BatchGetItem", TABLE),
     ("dynamodb:UpdateItem", TABLE),
     *[
         (f"dynamodb:{action}", TABLE, item("V#x"))
-        for action in ("PutItem", "DeleteItem", "BatchGetItem", "BatchWriteItem", "Query", "ConditionCheckItem")
+        for action in ("PutItem", "DeleteItem", "BatchWriteItem", "Query", "ConditionCheckItem")
     ],
     ("dynamodb:Scan", TABLE),
     ("dynamodb:DeleteTable", TABLE),

@@ -5,6 +5,7 @@ mod devices;
 mod ends;
 mod guesses;
 mod keys;
+mod looks;
 mod numbers;
 mod sends;
 
@@ -46,7 +47,11 @@ contract! {
         each_hour_starts_a_new_counter_in_the_item_of_its_day
         a_line_of_zero_is_only_compared
         spending_returns_the_counters
-        what_was_spent_can_be_read;
+        what_was_spent_can_be_read
+        a_counter_can_be_read;
+    looks:
+        a_look_at_nothing_finds_nothing
+        a_look_finds_what_single_reads_find;
     keys:
         a_key_is_held_until_it_is_released
         only_its_holder_releases_and_finishes_a_key

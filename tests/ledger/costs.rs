@@ -19,10 +19,10 @@ fn digest<Purpose>(text: &str) -> Digest<Purpose> {
 /// Adds a line to the table: the step, and the requests and units since the line before.
 fn line(table: &mut String, emulator: &Emulator, step: &str) {
     let requests = emulator.requests();
-    let units = |action: &str| -> usize {
+    let units = |is_read: bool| -> usize {
         requests
             .iter()
-            .filter(|request| request.action == action)
+            .filter(|request| request.is_read() == is_read)
             .map(|request| request.units)
             .sum()
     };
@@ -30,8 +30,8 @@ fn line(table: &mut String, emulator: &Emulator, step: &str) {
         table,
         "{step:<44} {} {} {}",
         requests.len(),
-        units("UpdateItem"),
-        units("GetItem")
+        units(false),
+        units(true)
     )
     .unwrap();
 }

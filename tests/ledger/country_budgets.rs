@@ -53,13 +53,14 @@ fn in_one_item(mut spendings: Vec<Spending>) -> Vec<Spending> {
     vec![all]
 }
 
-/// The requests and write units of the last message of a day on which each country got 999 messages in every hour.
-async fn last_message(many: usize, plan: fn(Vec<Spending>) -> Vec<Spending>) -> (usize, usize) {
-    let countries = &countries()[..many];
-    let budgets = budgets(Some(countries[0]).filter(|_| many == 1));
-    let spendings = |country, now| plan(budgets.spendings(country, Channel::Sms, 1, now));
+/// The items of the budgets after the first hours of a day, in each of which each country got 999 messages.
+async fn items_after(
+    hours: u32,
+    countries: &[Country],
+    spendings: impl Fn(Country, Millis) -> Vec<Spending>,
+) -> Emulator {
     let memory = MemoryLedger::new();
-    for hour in 0..24 {
+    for hour in 0..hours {
         for country in countries {
             for mut spending in spendings(*country, MORNING.plus(HOUR * hour)) {
                 for line in &mut spending.lines {
@@ -81,6 +82,15 @@ async fn last_message(many: usize, plan: fn(Vec<Spending>) -> Vec<Spending>) -> 
         emulator.put(&item);
     }
     emulator.measure();
+    emulator
+}
+
+/// The requests and write units of the last message of a day on which each country got 999 messages in every hour.
+async fn last_message(many: usize, plan: fn(Vec<Spending>) -> Vec<Spending>) -> (usize, usize) {
+    let countries = &countries()[..many];
+    let budgets = budgets(Some(countries[0]).filter(|_| many == 1));
+    let spendings = |country, now| plan(budgets.spendings(country, Channel::Sms, 1, now));
+    let emulator = items_after(24, countries, spendings).await;
     let ledger = emulator.ledger();
     for spending in spendings(countries[many / 2], MORNING.plus(HOUR * 23)) {
         let spent = ledger.spend(&spending).await.unwrap();
@@ -89,6 +99,50 @@ async fn last_message(many: usize, plan: fn(Vec<Spending>) -> Vec<Spending>) -> 
     let requests = emulator.requests();
     let units = requests.iter().map(|request| request.units).sum();
     (requests.len(), units)
+}
+
+/// The requests, the write units and the bytes of requests and responses of a message in this hour, in a stack that
+/// serves a hundred countries.
+async fn message_in_hour(hour: u32, returns_all: bool) -> (usize, usize, usize) {
+    let countries = &countries()[..100];
+    let budgets = budgets(None);
+    let spendings = |country, now| budgets.spendings(country, Channel::Sms, 1, now);
+    let emulator = items_after(hour + 1, countries, spendings).await;
+    if returns_all {
+        emulator.rewrite(|request| request.body["ReturnValues"] = json!("ALL_NEW"));
+    }
+    for spending in spendings(countries[50], MORNING.plus(HOUR * hour)) {
+        let spent = emulator.ledger().spend(&spending).await.unwrap();
+        assert!(matches!(spent, SpendOutcome::Spent(_)));
+    }
+    let requests = emulator.requests();
+    let units = requests.iter().map(|request| request.units).sum();
+    let bytes = requests
+        .iter()
+        .map(|request| request.body.to_string().len() + request.answered);
+    (requests.len(), units, bytes.sum())
+}
+
+/// The work of the function for a request grows with the bytes of the request and its response. The control is an update
+/// whose response has the whole item.
+#[tokio::test]
+async fn a_message_in_the_evening_costs_what_one_in_the_morning_does() {
+    let (morning, evening) = (
+        message_in_hour(0, false).await,
+        message_in_hour(23, false).await,
+    );
+    assert_eq!((morning.0, morning.1), (2, 2));
+    assert_eq!((evening.0, evening.1), (2, 2));
+    // Each of the four counters of a day has two digits more.
+    assert!(
+        evening.2.abs_diff(morning.2) <= 16,
+        "{morning:?}, {evening:?}"
+    );
+    let (morning, evening) = (
+        message_in_hour(0, true).await,
+        message_in_hour(23, true).await,
+    );
+    assert!(evening.2 > morning.2 + 1000, "{morning:?}, {evening:?}");
 }
 
 /// The figures are in ARCHITECTURE.md. The control is the version before, whose item grew.

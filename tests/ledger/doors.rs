@@ -178,7 +178,7 @@ impl World {
         // The windows of the number have room again.
         self.now += Duration::from_secs(31);
         self.emulator.choose_faults(move |request| {
-            Fault::Late(if request.action == "GetItem" {
+            Fault::Late(if request.is_read() {
                 late.reads
             } else {
                 late.writes

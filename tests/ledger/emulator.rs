@@ -57,6 +57,8 @@ pub(crate) struct Request {
     pub(crate) body: Value,
     /// The HTTP status of the response, and the name of the error.
     pub(crate) answer: (u16, String),
+    /// The length of the response in bytes.
+    pub(crate) answered: usize,
     /// The units that AWS bills: 1 KB each, or 4 KB for a read. It is 1 if nothing was measured.
     pub(crate) units: usize,
 }
@@ -83,10 +85,19 @@ pub(crate) enum Fault {
     Garbage,
     /// The request is executed, and the response is an empty object.
     Empty,
+    /// A read of several items is executed but for the first few, which the response names as unprocessed.
+    Unprocessed(usize),
     /// The request takes this long.
     Delay(Duration),
     /// The request is executed at once, and the response takes this long.
     Late(Duration),
+}
+
+impl Request {
+    /// Whether the request changes nothing.
+    pub(crate) fn is_read(&self) -> bool {
+        ["GetItem", "BatchGetItem"].contains(&self.action.as_str())
+    }
 }
 
 impl std::fmt::Debug for Emulator {
@@ -261,22 +272,24 @@ impl Emulator {
     /// Executes and records a request.
     fn record(&self, mut request: Request) -> (u16, String) {
         let measures = self.0.measures.load(Ordering::Relaxed);
-        let size = |request: &Request| match request.action.as_str() {
-            _ if !measures => 0,
-            "PutItem" => self.size_of(&json!({ "pk": request.body["Item"]["pk"] })),
-            _ => self.size_of(&request.body["Key"]),
+        let unit = if request.is_read() { 4096 } else { 1024 };
+        // A request about several items pays for each item by itself.
+        let sizes = |request: &Request| -> Vec<usize> {
+            let keys = match request.action.as_str() {
+                _ if !measures => vec![],
+                "PutItem" => vec![json!({ "pk": request.body["Item"]["pk"] })],
+                "BatchGetItem" => keys_of(&request.body).clone(),
+                _ => vec![request.body["Key"].clone()],
+            };
+            keys.iter().map(|key| self.size_of(key)).collect()
         };
-        let before = size(&request);
+        let before = sizes(&request);
         let (status, body) = self.execute(&request.action, &request.body);
-        let size = before.max(size(&request));
-        request.units = size
-            .div_ceil(if request.action == "GetItem" {
-                4096
-            } else {
-                1024
-            })
-            .max(1);
+        let sizes = before.into_iter().zip(sizes(&request));
+        let units = sizes.map(|(before, after)| before.max(after).div_ceil(unit).max(1));
+        request.units = units.sum::<usize>().max(1);
         request.answer = (status, name_of(status, &body));
+        request.answered = body.len();
         self.0.requests.lock().unwrap().push(request);
         (status, body)
     }
@@ -290,9 +303,11 @@ impl Emulator {
                 .to_owned(),
             body: serde_json::from_slice(request.body().bytes().unwrap()).unwrap(),
             answer: (0, String::new()),
+            answered: 0,
             units: 0,
         };
-        assert_eq!(request.body["TableName"], TABLE);
+        let is_batch = request.action == "BatchGetItem";
+        assert!(is_batch || request.body["TableName"] == TABLE);
         for hook in [&self.0.meanwhile, &self.0.rewrite] {
             let hook = hook.lock().unwrap().clone();
             if let Some(hook) = hook {
@@ -329,6 +344,11 @@ impl Emulator {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        if let Fault::Unprocessed(keys) = fault
+            && is_batch
+        {
+            return Ok(self.serve_in_part(request, keys));
+        }
         let (status, body) = self.record(request);
         tokio::task::yield_now().await;
         match fault {
@@ -345,6 +365,23 @@ impl Emulator {
             }
             _ => Ok(response(status, body)),
         }
+    }
+
+    /// Executes a read of several items, but for the first few of its keys.
+    fn serve_in_part(&self, mut request: Request, keys: usize) -> HttpResponse {
+        let all = request.body["RequestItems"][TABLE]["Keys"]
+            .as_array_mut()
+            .unwrap();
+        let left_out: Vec<Value> = all.drain(..keys.min(all.len())).collect();
+        let is_empty = all.is_empty();
+        let mut body: Value = if is_empty {
+            self.0.requests.lock().unwrap().push(request);
+            json!({ "Responses": {}, "UnprocessedKeys": {} })
+        } else {
+            serde_json::from_str(&self.record(request).1).unwrap()
+        };
+        body["UnprocessedKeys"][TABLE] = json!({ "Keys": left_out });
+        response(200, body.to_string())
     }
 
     /// Checks the condition of a write as a step of its own, before the write. If the condition holds, the condition is
@@ -381,6 +418,7 @@ impl Inner {
         let database = &self.database;
         let answer = match action {
             "GetItem" => answer(body, |request| database.get_item(request)),
+            "BatchGetItem" => answer(body, |request| database.batch_get_item(request)),
             "PutItem" => answer(body, |request| database.put_item(request)),
             "UpdateItem" => answer(body, |request| database.update_item(request)),
             "DeleteItem" => answer(body, |request| database.delete_item(request)),
@@ -424,6 +462,11 @@ pub(crate) fn sdk_config(http_client: SharedHttpClient) -> SdkConfig {
     // Loading it never waits. Tokio would make it wait in a task that has done much without waiting.
     let loading = unconstrained(simulated_config(http_client).load());
     loading.now_or_never().unwrap()
+}
+
+/// The keys of a request that reads several items.
+fn keys_of(body: &Value) -> &Vec<Value> {
+    body["RequestItems"][TABLE]["Keys"].as_array().unwrap()
 }
 
 /// Removes the names and values that no expression of the request uses any more, because DynamoDB would refuse them.

@@ -58,7 +58,9 @@ impl Mirror {
     fn send(&mut self, action: &str, request: &Value) -> (u16, Value) {
         let [own, other] = &self.names;
         let name = |table: &str| format!("\"TableName\":\"{table}\"");
+        let items = |table: &str| format!("\"RequestItems\":{{\"{table}\":");
         let body = request.to_string().replace(&name(own), &name(other));
+        let body = body.replace(&items(own), &items(other));
         // DynamoDB Local wants a signature, and takes any.
         let signed = "AWS4-HMAC-SHA256 Credential=none/20300101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0";
         let head = format!(
@@ -147,9 +149,20 @@ fn visible(status: u16, body: &Value) -> Value {
     let error = body["__type"].as_str().map(|name| name.rsplit('#').next());
     let reasons = body["CancellationReasons"].as_array();
     let reasons = reasons.map(|all| all.iter().map(|it| it["Code"].clone()).collect::<Vec<_>>());
+    // The items of a response have no order, and each of the two tables has a name of its own.
+    let mut items: Vec<Value> = body["Responses"]
+        .as_object()
+        .map_or_else(Vec::new, |tables| {
+            tables
+                .values()
+                .flat_map(|items| items.as_array().unwrap())
+                .cloned()
+                .collect()
+        });
+    items.sort_by_key(|item| item["pk"]["S"].to_string());
     let mut visible = json!({
         "status": status, "error": error, "reasons": reasons,
-        "Item": body["Item"], "Attributes": body["Attributes"],
+        "Item": body["Item"], "Attributes": body["Attributes"], "Items": items,
     });
     sort_sets(&mut visible);
     visible

@@ -139,9 +139,7 @@ impl World {
     fn row(&mut self, operation: &str) {
         let requests = self.emulator.requests();
         let units = |read: bool| {
-            let of_kind = requests
-                .iter()
-                .filter(|request| (request.action == "GetItem") == read);
+            let of_kind = requests.iter().filter(|request| request.is_read() == read);
             of_kind
                 .map(|request| u32::try_from(request.units).unwrap())
                 .sum::<u32>()

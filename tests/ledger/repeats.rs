@@ -266,7 +266,7 @@ async fn overtaken(step: &str, change: fn(&mut Value)) -> (Reply, Value) {
     (case.prepare)(&ledger).await;
     let (table, done) = (emulator.clone(), AtomicBool::new(false));
     emulator.meanwhile(move |request| {
-        if request.action == "GetItem" && !done.swap(true, Ordering::Relaxed) {
+        if request.is_read() && !done.swap(true, Ordering::Relaxed) {
             table.edit(|item| {
                 item["w"] = json!({ "S": "another1" });
                 change(item);
@@ -314,7 +314,7 @@ async fn a_guess_that_a_resend_has_overtaken_costs_no_second_attempt() {
     bring(&emulator.ledger(), State::Sent).await;
     let (table, done) = (emulator.clone(), AtomicBool::new(false));
     emulator.meanwhile(move |request| {
-        if request.action == "GetItem" && !done.swap(true, Ordering::Relaxed) {
+        if request.is_read() && !done.swap(true, Ordering::Relaxed) {
             assert_eq!(table.execute("UpdateItem", &resend).0, 200);
         }
     });

@@ -204,12 +204,12 @@ async fn resent(store: Store, flaw: Option<Flaw>, seed: usize) -> (Result<(), St
     world.provider.held(1).await;
     world.pass(SECOND * 30);
     // Another code, and the same guess again. By now the provider may be asked about it again.
-    let further = async {
+    let further = Box::pin(async {
         tokio::join!(
             world.send(&to, &Name::Default),
             world.verify(&to, &Name::Default, &first)
         )
-    };
+    });
     let ((), (further, again)) =
         about_the_same_time(seed, async { world.provider.release() }, further).await;
     let hung = hanging.await.unwrap();

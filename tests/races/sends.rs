@@ -18,6 +18,7 @@ over_both_stores!(
     concurrent_sends_spend_a_budget_exactly,
     country_and_money_budgets_are_spent_exactly,
     refused_sends_are_refunded,
+    a_refused_prefix_gives_the_budget_back,
     concurrent_sends_to_one_number_send_once,
     concurrent_sends_under_one_key_send_once,
 );
@@ -252,6 +253,42 @@ async fn refused_sends_are_refunded(new: NewStore) {
     let good = in_order(new(), None).await;
     let flawed = in_order(new(), Some(Flaw::RefundsNothing)).await;
     holds_and_fails_with("refunds in order", good, &[(Flaw::RefundsNothing, flawed)]);
+}
+
+/// Sends to one prefix at once. The prefix and the budget are counted at the same time, so when the prefix refuses a
+/// send, the budget has paid for it. When the prefix is full, sends write nothing at all: otherwise a flood to one
+/// prefix would write to the budget, whose item all sends share.
+async fn a_refused_prefix_gives_the_budget_back(new: NewStore) {
+    let race = async |store: Store, flaw| {
+        let budgets = Budgets {
+            all: Budget::parse_list("1000/1h").unwrap(),
+            ..Budgets::default()
+        };
+        let setup = Setup {
+            budgets,
+            prefix_limits: "7/1h",
+            flaw,
+            ..Setup::default()
+        };
+        let world = World::new(store, setup);
+        send_all(&world, (0..40).map(number)).await;
+        let counted = (world.store.spent(), world.store.prefixes());
+        let sent = world.provider.texts().len();
+        let writes = world.table.writes();
+        send_all(&world, (40..80).map(number)).await;
+        let more = world.table.writes() - writes;
+        let of_budget: u64 = counted.0.values().sum();
+        check(
+            sent == 7 && of_budget == 7 && counted.1 == [7] && more == 0,
+            || format!("{sent} sent, counted {counted:?}, then {more} steps that write"),
+        )
+    };
+    let good = race(new(), None).await;
+    let mut controls = Vec::new();
+    for flaw in [Flaw::KeepsWhatIsSpent, Flaw::CountersLookEmpty] {
+        controls.push((flaw, race(new(), Some(flaw)).await));
+    }
+    holds_and_fails_with("prefix beside budget", good, &controls);
 }
 
 async fn concurrent_sends_to_one_number_send_once(new: NewStore) {

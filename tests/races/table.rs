@@ -35,6 +35,10 @@ pub(crate) enum Flaw {
     WritesNoSuccess,
     /// Refunds nothing.
     RefundsNothing,
+    /// Refunds the counters of prefixes, but no budget.
+    KeepsWhatIsSpent,
+    /// Reads every counter as zero.
+    CountersLookEmpty,
     /// Lets every send pass the windows.
     IgnoresWindows,
     /// Counts no failures.
@@ -84,6 +88,7 @@ struct Inner {
     at_once: Semaphore,
     done: Mutex<Vec<Done>>,
     lost_answers: AtomicUsize,
+    writes: AtomicUsize,
     /// The name of the step that is to be late, and the step once it is on its way.
     late: Mutex<(Option<&'static str>, Option<Step>)>,
     naive: Mutex<Naive>,
@@ -105,6 +110,7 @@ impl Table {
             at_once: Semaphore::new(2),
             done: Mutex::default(),
             lost_answers: AtomicUsize::new(0),
+            writes: AtomicUsize::new(0),
             late: Mutex::default(),
             naive: Mutex::default(),
         }))
@@ -117,6 +123,11 @@ impl Table {
     /// The steps that changed a verification, in order.
     pub(crate) fn done(&self) -> Vec<Done> {
         self.0.done.lock().unwrap().clone()
+    }
+
+    /// The number of steps so far that are no reads.
+    pub(crate) fn writes(&self) -> usize {
+        self.0.writes.load(SeqCst)
     }
 
     /// Makes the next `count` responses to [`Ledger::consume`] get lost.
@@ -404,7 +415,9 @@ impl Table {
         match (flaw, step) {
             (Flaw::NotAtomic, step) => self.in_steps(step).await,
             (Flaw::RefundsNothing, Step::Uncount { .. } | Step::Refund { .. })
+            | (Flaw::KeepsWhatIsSpent, Step::Refund { .. })
             | (Flaw::NeverClears, Step::ClearFailures { .. }) => Ok(().into()),
+            (Flaw::CountersLookEmpty, Step::Counted { .. }) => Ok(0.into()),
             (Flaw::CountsNoFailures, Step::ChargeNumber { .. }) => {
                 let charge = Charge {
                     failures: 1,
@@ -576,6 +589,9 @@ impl Table {
 #[async_trait]
 impl Layer for Table {
     async fn step(&self, step: Step) -> Result<Reply, Unavailable> {
+        self.0
+            .writes
+            .fetch_add(usize::from(!step.is_read()), SeqCst);
         if self.keep_if_late(&step) {
             if self.0.flaw == Some(Flaw::UndoesLateSteps) {
                 self.undo(step).await?;

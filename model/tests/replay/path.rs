@@ -421,6 +421,7 @@ fn item_of(step: &Step) -> Option<&ItemName> {
             Some(&spending.item)
         }
         Step::Count { item, .. }
+        | Step::Counted { item }
         | Step::Uncount { item }
         | Step::ReserveKey { item, .. }
         | Step::ReleaseKey { item, .. }

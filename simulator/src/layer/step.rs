@@ -55,6 +55,7 @@ impl Step {
         matches!(
             self,
             Self::Switches { .. }
+                | Self::Counted { .. }
                 | Self::Spent { .. }
                 | Self::Number { .. }
                 | Self::KnowsDevice { .. }
@@ -96,6 +97,7 @@ macro_rules! replies {
 replies! {
     Done(()),
     Is(bool),
+    Counted(u64),
     Spent(Vec<u64>),
     Switches(Switches),
     Spend(SpendOutcome),

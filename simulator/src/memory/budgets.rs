@@ -23,7 +23,7 @@ pub(super) struct Budget {
 
 impl Items {
     pub(super) fn count(&mut self, item: &ItemName, cap: u64, expires: Millis) -> bool {
-        let count = self.counters.get(item).map_or(0, |counter| counter.count);
+        let count = self.counted(item);
         if count >= cap {
             return false;
         }
@@ -35,6 +35,10 @@ impl Items {
             },
         );
         true
+    }
+
+    pub(super) fn counted(&self, item: &ItemName) -> u64 {
+        self.counters.get(item).map_or(0, |counter| counter.count)
     }
 
     pub(super) fn uncount(&mut self, item: &ItemName) {
@@ -83,7 +87,9 @@ impl Items {
         for line in spending.lines.iter().filter(|line| line.amount > 0) {
             *budget.spent.entry(line.counter.clone()).or_default() += line.amount;
         }
-        SpendOutcome::Spent(self.spent(spending))
+        let counters = spending.lines.iter().zip(self.spent(spending));
+        let added = counters.map(|(line, counter)| if line.amount > 0 { counter } else { 0 });
+        SpendOutcome::Spent(added.collect())
     }
 
     pub(super) fn refund(&mut self, spending: &Spending) {

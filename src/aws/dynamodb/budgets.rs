@@ -30,7 +30,7 @@ impl DynamoDb {
             let counters = self.read_budgets(spending).await?;
             return Ok(match spending.over(&counters) {
                 Some(line) => SpendOutcome::OverCap(line.clone()),
-                None => SpendOutcome::Spent(counters),
+                None => SpendOutcome::Spent(vec![0; counters.len()]),
             });
         }
         let caps: Vec<String> = lines
@@ -57,7 +57,17 @@ impl DynamoDb {
                 .number(format!(":room{i}"), *room);
         }
         let item = match update.run().await? {
-            Written::Done(item) => return Ok(SpendOutcome::Spent(counters(&item, spending)?)),
+            // The response has the counters that were written, and no others. So it does not grow with the hours of
+            // the day.
+            Written::Done(item) => {
+                let mut counters = counters(&item, spending)?;
+                for (line, counter) in lines.iter().zip(&mut counters) {
+                    if line.amount == 0 {
+                        *counter = 0;
+                    }
+                }
+                return Ok(SpendOutcome::Spent(counters));
+            }
             Written::Refused(item) => item,
         };
         let item =

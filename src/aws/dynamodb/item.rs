@@ -2,7 +2,7 @@
 
 use crate::ledger::{
     CodeDigest, Digest, Guess, GuessOutcome, HeldKey, Holder, Issuer, KeyOutcome, LONGEST_VALIDITY,
-    Number, REMEMBERED_SENDS, State, Success, Unavailable, UsedCode, Verification,
+    Number, REMEMBERED_SENDS, State, Success, Switches, Unavailable, UsedCode, Verification,
 };
 use crate::time::Millis;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -14,6 +14,11 @@ use std::str::FromStr;
 pub(super) struct Item(pub(super) HashMap<String, AttributeValue>);
 
 impl Item {
+    /// The name of the item in the table.
+    pub(super) fn name(&self) -> Result<&str, Unavailable> {
+        required("pk", self.text("pk")?)
+    }
+
     pub(super) fn known_number(&self) -> Result<Number, Unavailable> {
         let mut sends = Vec::new();
         for k in 1..=REMEMBERED_SENDS {
@@ -30,6 +35,19 @@ impl Item {
             failures,
             last_failure: last.unwrap_or_default(),
         })
+    }
+
+    pub(super) fn switches(&self) -> Result<Switches, Unavailable> {
+        Ok(Switches {
+            paused: self.flag("paused")?.unwrap_or_default(),
+            blocked: self.set("block")?,
+            allowed: self.set("allow")?,
+        })
+    }
+
+    /// The counter of a source or a prefix.
+    pub(super) fn count(&self) -> Result<u64, Unavailable> {
+        Ok(self.number("n")?.unwrap_or(0))
     }
 
     pub(super) fn failures(&self) -> Result<u32, Unavailable> {
@@ -129,11 +147,11 @@ impl Item {
         self.get(name, |value| value.as_n().ok()?.parse().ok())
     }
 
-    pub(super) fn flag(&self, name: &str) -> Result<Option<bool>, Unavailable> {
+    fn flag(&self, name: &str) -> Result<Option<bool>, Unavailable> {
         self.get(name, |value| value.as_bool().ok().copied())
     }
 
-    pub(super) fn set(&self, name: &str) -> Result<BTreeSet<String>, Unavailable> {
+    fn set(&self, name: &str) -> Result<BTreeSet<String>, Unavailable> {
         let set = self.get(name, |value| {
             Some(value.as_ss().ok()?.iter().cloned().collect())
         })?;

@@ -84,6 +84,7 @@ impl DynamoDb {
             .update(item, format!("SET {}, #t1 = :now{more}", slots.join(", ")))
             .when(conditions.join(" AND "))
             .repeatable_unless_recent("t1", now)
+            .returning_item()
             .number(":now", now.0);
         for window in windows {
             update = update.number(

@@ -15,8 +15,11 @@ use aws_config::SdkConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::batch_get_item::BatchGetItemOutput;
+use aws_sdk_dynamodb::types::KeysAndAttributes;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use futures_util::future::join;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 /// The time limit of one request. DynamoDB usually responds within a few milliseconds.
@@ -90,6 +93,70 @@ impl Table {
         };
         within_step("GetItem", Box::pin(read)).await
     }
+
+    /// Reads several items, each consistently. Returns those that are there, by their names.
+    ///
+    /// DynamoDB may leave some of the items for another request, and then names them. These items are asked for again.
+    /// They must not be taken for missing, because a missing item means that nothing has been counted.
+    pub(super) async fn read_all(
+        &self,
+        items: impl Iterator<Item = &ItemName>,
+    ) -> Result<BTreeMap<String, Item>, Unavailable> {
+        // DynamoDB rejects a request that names an item twice, so this is a set.
+        let mut left: BTreeSet<String> = items.map(|item| item.as_str().to_owned()).collect();
+        let read = async {
+            let mut found = BTreeMap::new();
+            let mut repeats = Repeats::new();
+            loop {
+                let request = self.client.batch_get_item();
+                let request = request.request_items(&self.name, keys_of(&left)?);
+                let failure = match answer_to(request.send()).await {
+                    Ok(BatchGetItemOutput {
+                        responses: Some(mut read),
+                        unprocessed_keys,
+                        ..
+                    }) => {
+                        for item in read
+                            .remove(&self.name)
+                            .unwrap_or_default()
+                            .into_iter()
+                            .map(Item)
+                        {
+                            found.insert(item.name()?.to_owned(), item);
+                        }
+                        let unread = unprocessed_keys.and_then(|mut of| of.remove(&self.name));
+                        let unread = unread.map(|of| of.keys).unwrap_or_default();
+                        left = unread
+                            .into_iter()
+                            .map(|key| Item(key).name().map(str::to_owned))
+                            .collect::<Result<_, _>>()?;
+                        if left.is_empty() {
+                            return Ok(found);
+                        }
+                        Failure::not_executed("BatchGetItem: some items were left out")
+                    }
+                    // DynamoDB always names the table, even if no item is there. So this response is not from DynamoDB.
+                    Ok(_) => Failure::unclear("BatchGetItem: a response without items"),
+                    Err(error) => Failure::of("BatchGetItem", &error),
+                };
+                if failure.kind == FailureKind::Lasting {
+                    return Err(failure.into_unavailable());
+                }
+                repeats.next(failure).await?;
+            }
+        };
+        within_step("BatchGetItem", Box::pin(read)).await
+    }
+}
+
+/// A consistent read of the items with these names.
+fn keys_of(names: &BTreeSet<String>) -> Result<KeysAndAttributes, Unavailable> {
+    let key = |name: &String| HashMap::from([("pk".to_owned(), text(name))]);
+    KeysAndAttributes::builder()
+        .consistent_read(true)
+        .set_keys(Some(names.iter().map(key).collect()))
+        .build()
+        .map_err(|error| Unavailable(format!("BatchGetItem: {error}")))
 }
 
 /// Sends a request to the table, and counts it for the log line.
@@ -160,6 +227,13 @@ impl Failure {
     pub(super) fn unclear(cause: &str) -> Self {
         Self {
             kind: FailureKind::Unclear,
+            cause: cause.to_owned(),
+        }
+    }
+
+    fn not_executed(cause: &str) -> Self {
+        Self {
+            kind: FailureKind::NotExecuted,
             cause: cause.to_owned(),
         }
     }

@@ -32,6 +32,7 @@ pub(super) struct Update<'a> {
     values: BTreeMap<String, AttributeValue>,
     mark: Result<String, Unavailable>,
     repeat: Repeat,
+    returns: ReturnValue,
 }
 
 /// Whether an update may run a second time. Every update writes a mark of its own into the item. If an update's mark is
@@ -61,7 +62,8 @@ impl Repeat {
 
 /// The outcome of an update.
 pub(super) enum Written {
-    /// The item after the update.
+    /// The attributes that the update has written, as they are now. All attributes after a repeat, or with
+    /// [`returning_item`](Update::returning_item).
     Done(Item),
     /// The condition did not hold. Holds the item as it stands, if there is one.
     Refused(Option<Item>),
@@ -77,6 +79,7 @@ impl<'a> Update<'a> {
             values: BTreeMap::new(),
             mark: random_mark(),
             repeat: Repeat::Never,
+            returns: ReturnValue::UpdatedNew,
         }
     }
 
@@ -119,6 +122,12 @@ impl<'a> Update<'a> {
     /// their time into `attribute`.
     pub(super) fn repeatable_unless_recent(mut self, attribute: &'static str, now: Millis) -> Self {
         self.repeat = Repeat::UnlessRecent(attribute, now);
+        self
+    }
+
+    /// Lets the response have the whole item, and not only the attributes that the update has written.
+    pub(super) fn returning_item(mut self) -> Self {
+        self.returns = ReturnValue::AllNew;
         self
     }
 
@@ -195,7 +204,7 @@ impl<'a> Update<'a> {
             .set_expression_attribute_values(Some(values))
             .update_expression(expression)
             .condition_expression(condition)
-            .return_values(ReturnValue::AllNew)
+            .return_values(self.returns.clone())
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld))
     }
 
@@ -219,12 +228,12 @@ impl Written {
 /// Sends the request once.
 async fn once(request: UpdateItemFluentBuilder, mark: &str) -> Result<Written, Failure> {
     let error = match answer_to(request.send()).await {
-        // DynamoDB always returns the item. So a response without it is not from DynamoDB.
+        // Every update writes its mark, so DynamoDB returns something. A response without it is not from DynamoDB.
         Ok(output) => {
             return output
                 .attributes
                 .map(|item| Written::Done(Item(item)))
-                .ok_or_else(|| Failure::unclear("UpdateItem: a response without the item"));
+                .ok_or_else(|| Failure::unclear("UpdateItem: a response without attributes"));
         }
         Err(error) => error,
     };

@@ -1,7 +1,7 @@
 //! A proxy in front of the table. It fails one request in ten. For the controls, it also lies.
 
 use crate::random::Random;
-use crate::table::{Table, read_message};
+use crate::table::{TABLE, Table, read_message};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -285,6 +285,22 @@ fn without_condition(request: &Value) -> Value {
     changed
 }
 
+/// The answer to a read of several items, with earlier states of some verifications.
+fn with_stale_items(answer: &Message, behind: &Behind, random: &mut Random) -> Message {
+    let mut body: Value = serde_json::from_slice(&answer.1).unwrap_or_default();
+    let earlier = behind.earlier.lock().unwrap();
+    let items = body["Responses"][TABLE].as_array_mut();
+    for item in items.into_iter().flatten() {
+        let key = item["pk"]["S"].as_str().unwrap_or_default();
+        if key.starts_with("V#")
+            && let Some(stale) = earlier.get(key).filter(|_| random.chance(30))
+        {
+            *item = stale.clone();
+        }
+    }
+    with_body(answer, &body)
+}
+
 /// Executes a request as a table with this bug would.
 fn lie(
     server: &mut TcpStream,
@@ -294,7 +310,14 @@ fn lie(
     random: &mut Random,
 ) -> Option<Message> {
     let body: Value = serde_json::from_slice(&request.1).ok()?;
-    let key = body["Key"]["pk"]["S"].as_str()?.to_owned();
+    let Some(key) = body["Key"]["pk"]["S"].as_str().map(str::to_owned) else {
+        let answer = exchange(server, request)?;
+        return Some(if bug == Bug::StaleRead {
+            with_stale_items(&answer, behind, random)
+        } else {
+            answer
+        });
+    };
     let update = body["UpdateExpression"].as_str().unwrap_or_default();
     let kind = if bug == Bug::LostPlace { "N#" } else { "V#" };
     if !key.starts_with(kind) {

@@ -184,9 +184,22 @@ pub(super) async fn a_line_of_zero_is_only_compared(ledger: &dyn Ledger) {
 }
 
 pub(super) async fn spending_returns_the_counters(ledger: &dyn Ledger) {
+    spends(ledger, &[("mUS", 3, 9)], None).await;
     for expected in [[1, 5, 0], [2, 10, 0]] {
         let text = spending(&[("m", 1, 9), ("u", 5, 99), ("mUS", 0, 9)]);
         let spent = ledger.spend(&text).await.unwrap();
         assert_eq!(spent, SpendOutcome::Spent(expected.to_vec()));
     }
+}
+
+pub(super) async fn a_counter_can_be_read(ledger: &dyn Ledger) {
+    let (key, expires) = (the_counter(), at(Duration::from_hours(1)));
+    for count in 0..3 {
+        assert_eq!(ledger.counted(&key).await.unwrap(), count);
+        assert!(ledger.count(&key, 3, expires).await.unwrap());
+    }
+    assert!(!ledger.count(&key, 3, expires).await.unwrap());
+    assert_eq!(ledger.counted(&key).await.unwrap(), 3);
+    ledger.uncount(&key).await.unwrap();
+    assert_eq!(ledger.counted(&key).await.unwrap(), 2);
 }

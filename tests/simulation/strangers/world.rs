@@ -226,6 +226,7 @@ impl Layer for Watched {
 fn item_of(step: &mut Step) -> Option<&mut ItemName> {
     match step {
         Step::Count { item, .. }
+        | Step::Counted { item }
         | Step::Uncount { item }
         | Step::Number { item }
         | Step::ReserveSend { item, .. }
