@@ -321,7 +321,7 @@ fn the_template_has_the_routes_of_the_document() {
             };
             let is_signed = match value("AuthorizationType") {
                 "AWS_IAM" => true,
-                "!If [IsSigned, AWS_IAM, NONE]" => false,
+                "!If [IsSigned, AWS_IAM, !If [HasTokens, JWT, NONE]]" => false,
                 other => panic!("{other}"),
             };
             (value("RouteKey").to_owned(), is_signed)
