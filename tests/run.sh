@@ -125,6 +125,15 @@ else
     skip "the programs of docs/clients.md: need Python and Node"
 fi
 
+step "docs/openapi.yaml beside the desk"
+if [ -n "${OTP_E2E_SAM:-}" ] && [ -n "${OTP_E2E_SCHEMATHESIS:-}" ]; then
+    # This also builds the desk.
+    cargo test --workspace --no-run --quiet
+    python_tests tests/e2e/test_contract.py
+else
+    skip "docs/openapi.yaml beside the desk: needs Python"
+fi
+
 step "clients that are generated from docs/openapi.yaml"
 if [ -n "${OTP_E2E_SAM:-}" ] && [ -n "${OTP_E2E_CLIENTS:-}" ] && [ -n "${OTP_E2E_GENERATOR:-}" ]; then
     python_tests tests/e2e/test_generated.py

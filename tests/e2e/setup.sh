@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # setup.sh [PART…]: installs programs for the tests and the packaging under target/e2e/, and writes their paths to
-# target/e2e/env. Without arguments, the script installs all parts but `bench`, `scan`, `schemathesis` and `dynamodb-local`. If
-# everything is installed already, the script takes a second.
+# target/e2e/env. Without arguments, the script installs all parts but `bench`, `scan` and `dynamodb-local`. If everything is
+# installed already, the script takes a second.
 #
 #   boto3      boto3, an independent client of the wire format
 #   sam        SAM CLI with the Lambda Runtime Interface Emulator, cargo-lambda, cargo-deny and pytest
@@ -11,7 +11,7 @@
 #   sbom       cargo-cyclonedx, which lists the crates in the package
 #   scan       checkov, for `make scan` alone
 #   generator  OpenAPI Generator with a Java of its own, and what its Python client needs
-#   schemathesis  makes requests from docs/openapi.yaml, for a part of `make soak` alone
+#   schemathesis  makes requests from docs/openapi.yaml
 #   dynamodb-local  AWS's DynamoDB Local, for a part of `make soak` alone. Needs Java 17 or later. Never shipped: AWS's
 #              licence is for development and tests
 #   policy     an IAM policy simulator for Node. Never shipped: its licence is the AGPL
@@ -248,7 +248,7 @@ install() {
 }
 
 named=$#
-[ $# -gt 0 ] || set -- boto3 sam awscli ministack generator sbom policy inbox clients
+[ $# -gt 0 ] || set -- boto3 sam awscli ministack schemathesis generator sbom policy inbox clients
 find_python || true
 for part in "$@"; do
     install "$part"
