@@ -4,11 +4,11 @@
 use crate::emulator::{Emulator, Fault, Request};
 use crate::service::{Calls, service, settings};
 use crate::shared::{
-    MINUTE, START, WINDOWS, at, bring, reserve, the_counter, the_number, the_verification,
+    MINUTE, START, WINDOWS, at, bring, keys, reserve, the_counter, the_number, the_verification,
 };
 use otp_lambda::aws::dynamodb::DynamoDb;
 use otp_lambda::error::ErrorCode;
-use otp_lambda::ledger::{ItemName, Ledger, Looked, State, Unavailable, Wanted};
+use otp_lambda::ledger::{ItemName, Ledger, Looked, State, Unavailable, Wanted, Window};
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::service::{Call, Caller};
 use otp_lambda::telemetry::Record;
@@ -18,6 +18,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+
+const HOUR: Duration = Duration::from_hours(1);
 
 /// A table with a verification, a number, a counter and a pause.
 async fn full_table() -> (Emulator, DynamoDb) {
@@ -98,6 +100,39 @@ async fn items_that_were_left_out_are_asked_for_again_and_alone() {
     emulator.faults([Fault::Unprocessed(3), Fault::Unprocessed(2)]);
     is_whole(&look(&ledger).await.unwrap());
     assert_eq!(emulator.requests().len(), 3);
+}
+
+/// DynamoDB reads at most 100 items with one request, and an operator may set any number of limits.
+#[tokio::test(start_paused = true)]
+async fn more_than_a_hundred_items_are_read_in_parts() {
+    let (emulator, ledger) = full_table().await;
+    let to = PhoneNumber::parse("+14255550142").unwrap();
+    let counter = |hour| keys().prefix(&to, Window::around(START.plus(hour), HOUR));
+    let counters: Vec<ItemName> = (0..250).map(|hour| counter(HOUR * hour)).collect();
+    for counter in &counters {
+        assert!(ledger.count(counter, 9, at(MINUTE)).await.unwrap());
+    }
+    for (faults, requests) in [
+        (vec![], 3),
+        (vec![Fault::None, Fault::Unprocessed(30)], 3),
+        (vec![Fault::Unprocessed(60), Fault::Throttled], 5),
+    ] {
+        emulator.requests();
+        emulator.faults(faults);
+        let wanted = Wanted {
+            switches: true,
+            verification: &the_verification(),
+            number: &the_number(),
+            counters: &counters,
+        };
+        let looked = ledger.look(&wanted).await.unwrap();
+        assert_eq!(looked.counters, vec![1; 250]);
+        assert_eq!(looked.verification.unwrap().state, State::Sent);
+        let asked = emulator.requests();
+        let executed = asked.iter().filter(|request| request.answer.0 == 200);
+        assert!(executed.count() <= requests, "{requests}");
+        assert!(asked.len() >= 3);
+    }
 }
 
 #[tokio::test(start_paused = true)]

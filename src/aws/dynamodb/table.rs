@@ -32,6 +32,9 @@ const STEP_TIME_LIMIT: Duration = Duration::from_secs(2);
 /// jitter"). So functions that were throttled together do not all repeat at the same moment.
 const LONGEST_WAITS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(200)];
 
+/// The most items that DynamoDB reads with one request.
+const MOST_KEYS: usize = 100;
+
 /// The errors with which DynamoDB refuses a request because there are too many. A refused request was not executed.
 const THROTTLES: [&str; 3] = [
     "ProvisionedThroughputExceededException",
@@ -107,7 +110,11 @@ impl Table {
         let read = async {
             let mut found = BTreeMap::new();
             let mut repeats = Repeats::new();
-            loop {
+            while !left.is_empty() {
+                let others = match left.iter().nth(MOST_KEYS).cloned() {
+                    Some(first) => left.split_off(&first),
+                    None => BTreeSet::new(),
+                };
                 let request = self.client.batch_get_item();
                 let request = request.request_items(&self.name, keys_of(&left)?);
                 let failure = match answer_to(request.send()).await {
@@ -116,37 +123,41 @@ impl Table {
                         unprocessed_keys,
                         ..
                     }) => {
-                        for item in read
-                            .remove(&self.name)
-                            .unwrap_or_default()
-                            .into_iter()
-                            .map(Item)
-                        {
+                        for item in read.remove(&self.name).unwrap_or_default() {
+                            let item = Item(item);
                             found.insert(item.name()?.to_owned(), item);
                         }
-                        let unread = unprocessed_keys.and_then(|mut of| of.remove(&self.name));
-                        let unread = unread.map(|of| of.keys).unwrap_or_default();
-                        left = unread
-                            .into_iter()
-                            .map(|key| Item(key).name().map(str::to_owned))
-                            .collect::<Result<_, _>>()?;
-                        if left.is_empty() {
-                            return Ok(found);
-                        }
-                        Failure::not_executed("BatchGetItem: some items were left out")
+                        left = names_in(unprocessed_keys.and_then(|mut of| of.remove(&self.name)))?;
+                        (!left.is_empty()).then(|| {
+                            Failure::not_executed("BatchGetItem: some items were left out")
+                        })
                     }
-                    // DynamoDB always names the table, even if no item is there. So this response is not from DynamoDB.
-                    Ok(_) => Failure::unclear("BatchGetItem: a response without items"),
-                    Err(error) => Failure::of("BatchGetItem", &error),
+                    // DynamoDB always names the items that it has read, even if there are none. So this response is not
+                    // from DynamoDB.
+                    Ok(_) => Some(Failure::unclear("BatchGetItem: a response without items")),
+                    Err(error) => Some(Failure::of("BatchGetItem", &error)),
                 };
-                if failure.kind == FailureKind::Lasting {
-                    return Err(failure.into_unavailable());
+                left.extend(others);
+                match failure {
+                    Some(failure) if failure.kind == FailureKind::Lasting => {
+                        return Err(failure.into_unavailable());
+                    }
+                    Some(failure) => repeats.next(failure).await?,
+                    None => {}
                 }
-                repeats.next(failure).await?;
             }
+            Ok(found)
         };
         within_step("BatchGetItem", Box::pin(read)).await
     }
+}
+
+/// The names in keys that DynamoDB has left for another request.
+fn names_in(keys: Option<KeysAndAttributes>) -> Result<BTreeSet<String>, Unavailable> {
+    let keys = keys.map(|keys| keys.keys).unwrap_or_default();
+    keys.into_iter()
+        .map(|key| Item(key).name().map(str::to_owned))
+        .collect()
 }
 
 /// A consistent read of the items with these names.
