@@ -232,6 +232,62 @@ fn every_path_on_a_page_exists() {
     assert!(seen > 20, "{seen}");
 }
 
+/// The read and write units of an operation in ARCHITECTURE.md, where a test compares them with counted requests.
+fn units(architecture: &str, operation: &str) -> [u64; 2] {
+    let begin = format!("| {operation} |");
+    let row = architecture.lines().find(|line| line.starts_with(&begin));
+    let cells: Vec<_> = row.unwrap().split('|').map(str::trim).collect();
+    [3, 4].map(|cell| cells[cell].parse().unwrap())
+}
+
+fn with_commas(number: u64) -> String {
+    if number < 1_000 {
+        return number.to_string();
+    }
+    format!("{},{:03}", number / 1_000, number % 1_000)
+}
+
+#[test]
+fn the_page_on_scale_multiplies_what_is_counted() {
+    let pages = pages();
+    let page = |name: &str| {
+        let found = pages.iter().find(|(path, _)| path.ends_with(name));
+        found.unwrap().1.clone()
+    };
+    let (scale, architecture) = (page("docs/scale.md"), page("ARCHITECTURE.md"));
+    // For ten verifications, eleven sends, ten right guesses and a wrong one, in each second of an hour.
+    let a_second = |for_ten: u64| (1_000_000 * for_ten).div_ceil(36_000);
+    let [sends, right, wrong] = [11, 10, 1].map(a_second);
+    let rates = format!("has {sends} sends, {right} right guesses and {wrong} wrong ones");
+    assert!(scale.contains(&rates), "{rates}");
+    let send = units(&architecture, "send, with a look at the switches");
+    let of_right = units(&architecture, "verify, right");
+    let of_wrong = units(&architecture, "verify, wrong");
+    let [reads, writes] =
+        [0, 1].map(|kind| sends * send[kind] + right * of_right[kind] + wrong * of_wrong[kind]);
+    // What AWS allows, over what is needed, in thousands of verifications an hour.
+    for (quota, needed, allowed) in [
+        ("messages of a number to the United States", sends, 100),
+        ("Pinpoint's requests", sends, 300),
+        ("`ThrottlingRate`, requests to one route", sends, 300),
+        ("writes of the table", writes, 4_000),
+        ("writes of one item: the budgets of the day", sends, 1_000),
+        ("reads of the table", reads, 12_000),
+    ] {
+        let row = scale
+            .lines()
+            .find(|line| line.starts_with(&format!("| {quota} |")));
+        let row = row.unwrap();
+        assert!(row.contains(&with_commas(needed)), "{needed} in {row}");
+        assert!(row.contains(&with_commas(allowed)), "{allowed} in {row}");
+        let reached = with_commas(1_000 * allowed / needed);
+        assert!(
+            row.contains(&format!("{reached},000")),
+            "{reached} in {row}"
+        );
+    }
+}
+
 #[test]
 fn pictures_are_small() {
     for entry in std::fs::read_dir(Path::new(ROOT).join("docs/images")).unwrap() {
