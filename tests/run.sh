@@ -159,7 +159,7 @@ else
     cargo test --workspace --no-run --quiet
     # macOS has no `timeout`. Each test ends by itself after a minute.
     limit="$(command -v timeout >/dev/null && echo 'timeout 300' || true)"
-    $limit node --test tests/e2e/inbox/inbox.test.mjs tests/e2e/inbox/try-it.test.mjs
+    $limit node --test tests/e2e/inbox/inbox.test.mjs tests/e2e/inbox/try-it.test.mjs tests/e2e/inbox/cognito.test.mjs
 fi
 
 print_times

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     calls::Call, clock::epoch_millis, control::Queues, desk::Desk, message::Message,
-    wire::random_id,
+    pool::TriggerCall, wire::random_id,
 };
 
 /// The page shows this many messages; `GET /inbox` returns all.
@@ -38,7 +38,7 @@ async fn page(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> impl IntoRes
     let service = service_url(&desk, &headers).map_or_else(String::new, |url| format!(" {url}"));
     let policy = format!(
         "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src data:; connect-src 'self'{service}; \
-         base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+         frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     );
     (
         [
@@ -54,6 +54,13 @@ async fn page(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> impl IntoRes
         ),
     )
         .into_response()
+}
+
+/// The URL of the phone under the host name that the browser knows.
+pub(crate) fn page_url(headers: &HeaderMap) -> Option<String> {
+    let host = headers.get(header::HOST)?.to_str().ok()?;
+    let host = host.parse::<Authority>().ok()?;
+    Some(format!("http://{host}"))
 }
 
 /// The URL of the service under the host name that the browser knows. `None` if there is no service.
@@ -100,6 +107,10 @@ struct Snapshot {
     messages: Vec<Message>,
     /// Requests to the service, the newest first.
     calls: Vec<Call>,
+    /// Calls of the pool's triggers, the newest first.
+    triggers: Vec<TriggerCall>,
+    /// The number of the first user of the pool. `None`: there is no pool.
+    pool_user: Option<String>,
     failures: Queues,
     /// The port of the service, if there is one.
     api_port: Option<u16>,
@@ -118,6 +129,8 @@ async fn updates(State(desk): State<Arc<Desk>>) -> impl IntoResponse {
             offset_seconds: desk.clock_offset().as_secs(),
             messages: desk.newest_messages(ON_THE_PAGE),
             calls: desk.calls(),
+            triggers: desk.triggers(),
+            pool_user: desk.pool().number().map(str::to_owned),
             api_port: desk.api_port(),
             failures: Queues::of(&desk),
             suggestion: desk.suggestion(),

@@ -120,6 +120,7 @@ pub mod options;
 mod calls;
 mod clock;
 mod codes;
+mod cognito_web;
 mod control;
 mod cors;
 mod desk;

@@ -226,6 +226,11 @@ impl Pool {
         self.setup.get().is_some()
     }
 
+    /// The number of the first user.
+    pub(crate) fn number(&self) -> Option<&str> {
+        self.setup.get().map(|setup| setup.number.as_str())
+    }
+
     /// Removes all sessions, and all users but the first.
     pub(crate) fn reset(&self) {
         let mut state = self.state();

@@ -16,7 +16,7 @@ use tokio::{runtime, sync::oneshot};
 use crate::{
     calls::Call,
     codes::IssuedCode,
-    control,
+    cognito_web, control,
     desk::{Desk, Recorded},
     end_user_messaging,
     facts::AllFacts,
@@ -275,6 +275,7 @@ fn router(desk: &Arc<Desk>) -> Router {
         .merge(sms_voice::routes())
         .merge(inbox::routes())
         .merge(pool::routes())
+        .merge(cognito_web::routes())
         .merge(try_it::routes())
         .merge(control::routes())
         .fallback(async || (StatusCode::NOT_FOUND, "Nothing here. The inbox is at /.\n"))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::{Path, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, HeaderName, StatusCode, header},
     response::{IntoResponse, Redirect, Response},
     routing::get,
 };
@@ -84,39 +84,40 @@ async fn page(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {
         let absent = "There is no service to try. Start the desk with `make run`.\n";
         return (StatusCode::NOT_FOUND, absent).into_response();
     };
+    (headers_of_page(&service), fill(&service, &choices)).into_response()
+}
+
+/// The headers of a page that people copy.
+pub(crate) fn headers_of_page(service: &str) -> [(HeaderName, String); 5] {
     let policy = format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self' {service}; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
     );
-    (
-        [
-            (header::CONTENT_SECURITY_POLICY, policy.as_str()),
-            (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-            (header::CACHE_CONTROL, "no-store"),
-            (header::REFERRER_POLICY, "no-referrer"),
-            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        ],
-        fill(&service, &choices),
-    )
-        .into_response()
+    [
+        (header::CONTENT_SECURITY_POLICY, policy),
+        (header::CONTENT_TYPE, "text/html; charset=utf-8".to_owned()),
+        (header::CACHE_CONTROL, "no-store".to_owned()),
+        (header::REFERRER_POLICY, "no-referrer".to_owned()),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
+    ]
 }
 
 fn fill(service: &str, choices: &Choices) -> String {
     let mut filled = PAGE.to_owned();
     for (name, value) in [
-        ("api", service),
-        ("countries", &choices.countries),
-        ("channels", &choices.channels),
-        ("code-type", choices.code_type),
+        ("otp-api", service),
+        ("otp-countries", &choices.countries),
+        ("otp-channels", &choices.channels),
+        ("otp-code-type", choices.code_type),
     ] {
         filled = with_meta(&filled, name, value).unwrap_or(filled);
     }
     filled
 }
 
-/// The page with another value of `<meta name="otp-…">`. `None` if it has no such line.
-fn with_meta(page: &str, name: &str, value: &str) -> Option<String> {
-    let start = format!("<meta name=\"otp-{name}\" content=\"");
+/// The page with another value of `<meta name="…">`. `None` if it has no such line.
+pub(crate) fn with_meta(page: &str, name: &str, value: &str) -> Option<String> {
+    let start = format!("<meta name=\"{name}\" content=\"");
     let (before, rest) = page.split_once(&start)?;
     let (_, after) = rest.split_once('"')?;
     Some(format!("{before}{start}{value}\"{after}"))
@@ -130,7 +131,7 @@ async fn messages(Path(name): Path<String>) -> Response {
     find(MESSAGES, &name)
 }
 
-fn find(files: &'static [(&'static str, &'static str)], name: &str) -> Response {
+pub(crate) fn find(files: &'static [(&'static str, &'static str)], name: &str) -> Response {
     let Some((_, content)) = files.iter().find(|(own, _)| *own == name) else {
         return (StatusCode::NOT_FOUND, "There is no such file.\n").into_response();
     };
@@ -343,6 +344,6 @@ mod tests {
         ] {
             assert!(page.contains(line), "{line}");
         }
-        assert_eq!(with_meta(PAGE, "brand", "x"), None);
+        assert_eq!(with_meta(PAGE, "otp-brand", "x"), None);
     }
 }

@@ -483,14 +483,14 @@ describe('the inbox page', { concurrency: 4 }, () => {
       assert.deepEqual(stops.filter(({ ringed, inSight }) => !ringed || !inSight), [])
       assert.deepEqual(await unreached(page), [])
     }
-    await check(['command', 'Copy command', 'Requests', 'Clock and failures', 'Scenario numbers'])
+    await check(['command', 'Copy command', 'The desk', 'Requests', 'Clock and failures', 'Scenario numbers'])
 
     await sent(simulator, { brandName: 'First' })
     await texts(page, 1)
     await sent(simulator, { brandName: 'Second' })
     await texts(page, 2)
     const codes = (await inbox(simulator)).map(({ code }) => `Copy code ${[...code].join(' ')}`)
-    await check([...codes, 'Requests', 'Send a text', 'Clock and failures', 'Scenario numbers'])
+    await check([...codes, 'The desk', 'Requests', 'Send a text', 'Clock and failures', 'Scenario numbers'])
 
     for (const name of ['Send a text', 'Clock and failures', 'Scenario numbers']) {
       await tabTo(page, page.locator('summary', { hasText: name }))
@@ -500,7 +500,7 @@ describe('the inbox page', { concurrency: 4 }, () => {
     const ordered = ['send', 'verify'].flatMap((kind) => scenarios.filter(({ operation }) => operation === kind))
     const numbers = ordered.map(({ operation, number }) => `${operation === 'send' ? 'Send to' : 'Verify'} ${number}`)
     const all = [
-      ...codes, 'Requests', 'Send a text', 'command-again', 'Copy command', 'Clock and failures', '+1 min', '+5 min', '+1 h',
+      ...codes, 'The desk', 'Requests', 'Send a text', 'command-again', 'Copy command', 'Clock and failures', '+1 min', '+5 min', '+1 h',
       '+1 day',
       'Call', 'Answer', 'How often', 'Queue', 'Start over', 'Scenario numbers', ...numbers,
     ]
