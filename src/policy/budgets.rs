@@ -82,7 +82,7 @@ impl Budget {
     }
 
     /// The budgets of a country for which the operator has set none: half of each budget of an hour in `all`. In
-    /// messages, they are at least [`LEAST_OF_COUNTRY`].
+    /// messages, they are at least `LEAST_OF_COUNTRY`.
     #[must_use]
     pub fn of_each_country(all: &[Self]) -> Vec<Self> {
         let half = |budget: &Self| {
