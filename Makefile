@@ -40,7 +40,7 @@ test: needs-rust tools ## run all tests; installs tools and says what it skips; 
 	@$(TOOLS) tests/run.sh
 
 soak: needs-rust tools ## run tests for hours: simulations, kills, load, operations in order, DynamoDB Local (needs Rust, Python, Node, Java, Linux)
-	@tests/e2e/setup.sh dynamodb-local schemathesis
+	@tests/e2e/setup.sh dynamodb-local
 	@$(TOOLS) tests/soak.sh
 
 bench: needs-rust ## measure the packaged function beside others: instructions, processor time, memory, delays (needs Rust, Python, Linux)

@@ -107,8 +107,11 @@ show_budgets() {
     fi
     all="$(field budgets '[0-9A-Z,./a-z]*')"
     each="$(field countryLimits '[0-9A-Z,;=*./a-z]*')"
-    printf 'budgets: %s\n' "${all:-none}"
-    printf 'budgets of countries: %s\n' "${each:-none}"
+    if [ -z "$all" ] || [ -z "$each" ]; then
+        printf 'budgets: not shown, because the function did not say them (it may be of an earlier version)\n'
+        return
+    fi
+    printf 'budgets: %s\nbudgets of countries: %s\n' "$all" "$each"
 }
 
 # show_list WORD ENTRIES: prints a line for each entry of a list of the switches.

@@ -195,7 +195,7 @@ def start_once(client, function, words):
     event = json.dumps({"operation": "settings"}).encode()
     answer = client.invoke(FunctionName=function, Payload=event)
     body = answer["Payload"].read().decode()
-    if answer.get("FunctionError") or json.loads(body).get("settings") != "ok":
+    if answer.get("FunctionError") or (json.loads(body) or {}).get("settings") != "ok":
         raise Stop(f"The stack is deployed, and {words} does not start: {body}\nThe log of the function has the reason.")
 
 

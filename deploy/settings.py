@@ -36,7 +36,7 @@ class Template:
         self.parameters = self.source["Parameters"]
 
     def variables(self, given, stack="otp-lambda", region="us-east-1"):
-        """The environment of both functions. Parameters without a value are left out, as are variables made of them."""
+        """The environment of both functions. An empty parameter is an empty variable, whose name counts against the limit."""
         names = {
             # The example names are as long as CloudFormation's own names can be: their length counts against the limit.
             "Ledger": f"{stack}-Ledger-0123456789ABC",

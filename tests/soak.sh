@@ -77,6 +77,9 @@ for name in "${parts[@]}"; do
         ;;
     contract)
         step "docs/openapi.yaml beside the desk"
+        if [ -z "${OTP_E2E_SCHEMATHESIS:-}" ]; then
+            missing contract "schemathesis is not installed. Install it with: tests/e2e/setup.sh schemathesis" || { failed=1; continue; }
+        fi
         # This also builds the desk.
         cargo test --workspace --no-run --quiet
         OTP_CONTRACT_EXAMPLES=500 part contract "[0-9]+ (passed|failed)" "$OTP_E2E_SAM_PYTHON" -m pytest -q -p no:cacheprovider tests/e2e/test_contract.py || failed=1

@@ -154,7 +154,7 @@ impl Request {
             (_, Gate::Open) if operation.is_public() => self.public_caller(),
             (_, Gate::Open | Gate::Iam) => Err(Error::new(
                 ErrorCode::Unauthenticated,
-                "The request is not authenticated. Sign it (SigV4).",
+                "The request is not authenticated. Sign it (SigV4), or send a token if the API takes tokens.",
             )
             .with_advice(
                 "Operator: to let others call, put an authorizer in front of this function, or set API_AUTH.",

@@ -174,7 +174,7 @@ async fn every_answer_fits_a_sequential_specification() {
         // An open check proves nothing. On a slow machine, a few histories have so many unclear answers that their
         // searches are too long.
         assert!(
-            found.open * 100 < found.decided,
+            found.open <= 1 + found.decided / 100,
             "{} checks decided and {} open",
             found.decided,
             found.open

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(__file__).parent / "generated"
 NUMBER = "+14255550142"
 
-# What each program says after a send, a wrong code, the right code and a redeem.
+# The words of each program after a send, a wrong code, the right code and a redeem.
 SAID = {"expires": True, "refused": [422, "invalid_code", 2], "valid": True, "redeemed": True}
 
 
@@ -70,7 +70,9 @@ def test_the_rust_client_compiles(tmp_path):
     client = generate("rust", tmp_path / "client")
     shutil.copy(PROGRAMS / "Cargo.lock", client)
     built = {"CARGO_TARGET_DIR": str(ROOT / "target" / "e2e-generated")}
-    run("cargo", "check", "--quiet", "--locked", "--no-default-features", cwd=client, env=os.environ | built)
+    # Started in the project, so that its compiler is used.
+    options = ["--quiet", "--locked", "--no-default-features", "--manifest-path", client / "Cargo.toml"]
+    run("cargo", "check", *options, cwd=ROOT, env=os.environ | built)
 
 
 @pytest.mark.parametrize(("language", "file"), [("kotlin", "SendRequest.kt"), ("swift6", "SendRequest.swift")])

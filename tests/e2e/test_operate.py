@@ -240,9 +240,12 @@ def test_switches_are_shown_without_the_right_to_invoke_the_function(aws):
     # A stack without the function has the switches all the same.
     del aws.outputs["OperatorFunctionName"]
     assert run(aws, "switches").splitlines() == without
-    # A function without a ledger has no budgets.
+    # A function of an earlier version says nothing of its budgets.
     aws.lambda_denies, aws.responses["settings"] = False, {"settings": "ok"}
     aws.outputs["OperatorFunctionName"] = "otp-Function-1X:operator"
+    (line,) = run(aws, "switches").splitlines()[3:]
+    assert line.startswith("budgets: not shown, because the function did not say them"), line
+    aws.responses["settings"] = {"settings": "ok", "budgets": "none", "countryLimits": "none"}
     assert run(aws, "switches").splitlines()[3:] == ["budgets: none", "budgets of countries: none"]
 
 
