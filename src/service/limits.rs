@@ -229,12 +229,16 @@ impl Limits {
         }: &mut Charges,
         now: Millis,
     ) -> Result<(), Error> {
+        let mut used = *budget_use;
         let (prefix, budgets) = join(
             self.count_prefix(door, to, prefixes, now),
-            self.spend(door, message, (spendings, budget_use), now),
+            self.spend(door, message, (spendings, &mut used), now),
         )
         .await;
-        prefix.and(budgets)
+        // If the prefix refuses a message, the budgets get their amounts back. Alarms must not count these amounts.
+        prefix?;
+        *budget_use = used;
+        budgets
     }
 
     /// The limits of a number's prefix at a door, each with its present window and the item of this window.

@@ -87,6 +87,10 @@ pub(crate) enum Fault {
     Empty,
     /// A read of several items is executed but for the first few, which the response names as unprocessed.
     Unprocessed(usize),
+    /// A read of several items is executed, and the response names no table.
+    NoTable,
+    /// A read of several items is executed but for the first one, and the response names it under another table.
+    OtherTable,
     /// The request takes this long.
     Delay(Duration),
     /// The request is executed at once, and the response takes this long.
@@ -344,10 +348,14 @@ impl Emulator {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        if let Fault::Unprocessed(keys) = fault
-            && is_batch
-        {
-            return Ok(self.serve_in_part(request, keys));
+        match fault {
+            Fault::Unprocessed(keys) if is_batch => {
+                return Ok(self.serve_in_part(request, keys, TABLE));
+            }
+            Fault::OtherTable if is_batch => {
+                return Ok(self.serve_in_part(request, 1, "another"));
+            }
+            _ => {}
         }
         let (status, body) = self.record(request);
         tokio::task::yield_now().await;
@@ -359,6 +367,10 @@ impl Emulator {
             Fault::ServerErrorAfter => Ok(internal()),
             Fault::Garbage => Ok(response(200, "<html>Bad gateway 12</html>".to_owned())),
             Fault::Empty => Ok(response(200, "{}".to_owned())),
+            Fault::NoTable => Ok(response(
+                200,
+                json!({ "Responses": {}, "UnprocessedKeys": {} }).to_string(),
+            )),
             Fault::Late(delay) => {
                 tokio::time::sleep(delay).await;
                 Ok(response(status, body))
@@ -367,8 +379,8 @@ impl Emulator {
         }
     }
 
-    /// Executes a read of several items, but for the first few of its keys.
-    fn serve_in_part(&self, mut request: Request, keys: usize) -> HttpResponse {
+    /// Executes a read of several items, but for the first few of its keys. The response names these as keys of `table`.
+    fn serve_in_part(&self, mut request: Request, keys: usize, table: &str) -> HttpResponse {
         let all = request.body["RequestItems"][TABLE]["Keys"]
             .as_array_mut()
             .unwrap();
@@ -380,7 +392,7 @@ impl Emulator {
         } else {
             serde_json::from_str(&self.record(request).1).unwrap()
         };
-        body["UnprocessedKeys"][TABLE] = json!({ "Keys": left_out });
+        body["UnprocessedKeys"][table] = json!({ "Keys": left_out });
         response(200, body.to_string())
     }
 

@@ -135,6 +135,24 @@ async fn more_than_a_hundred_items_are_read_in_parts() {
     }
 }
 
+/// A response may leave out every item. Then it need not name the table. If it leaves out fewer items and does not name
+/// the table, the other items must not be taken for missing.
+#[tokio::test(start_paused = true)]
+async fn a_response_without_the_table_is_no_empty_table() {
+    let (emulator, ledger) = full_table().await;
+    emulator.faults([Fault::Unprocessed(4)]);
+    is_whole(&look(&ledger).await.unwrap());
+    assert_eq!(emulator.requests().len(), 2);
+    emulator.faults([Fault::NoTable; 3]);
+    let Unavailable(cause) = look(&ledger).await.unwrap_err();
+    assert!(cause.contains("without all items"), "{cause}");
+    assert_eq!(emulator.requests().len(), 3);
+    // The control: a table that is named has no items.
+    let emulator = Emulator::new();
+    let looked = look(&emulator.ledger()).await.unwrap();
+    assert_eq!((looked.verification, looked.counters), (None, vec![0]));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_look_fails_if_an_item_is_always_left_out() {
     let (emulator, ledger) = full_table().await;
@@ -158,6 +176,8 @@ async fn a_look_that_fails_is_repeated_twice() {
         Fault::ServerErrorAfter,
         Fault::Garbage,
         Fault::Empty,
+        Fault::NoTable,
+        Fault::OtherTable,
     ] {
         for faults in 1..=3 {
             let (emulator, ledger) = full_table().await;

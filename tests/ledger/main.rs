@@ -22,6 +22,7 @@ mod refused_sign_ins;
 mod repeats;
 mod service;
 mod shared;
+mod side_by_side;
 mod sizes;
 mod slow_windows;
 mod sources;

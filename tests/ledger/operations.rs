@@ -274,3 +274,39 @@ async fn every_operation_costs_what_the_table_says() {
         .collect();
     assert_eq!(printed, world.rows, "\n{}\n", world.rows.join("\n"));
 }
+
+/// The pages about costs multiply these dollars.
+#[test]
+fn the_pages_about_costs_have_the_dollars_of_the_table() {
+    let architecture = include_str!("../../ARCHITECTURE.md");
+    let which = include_str!("../../docs/which.md");
+    let costs = include_str!("../../docs/costs.md");
+    let resend = "resend, after a wrong guess, with a look at the switches";
+    for (page, name, operation) in [
+        (
+            which,
+            "sign-ins",
+            "sign-in of a user, with a look at the switches",
+        ),
+        (which, "right answers", "verify, right"),
+        (which, "answers `resend`", resend),
+        (which, "wrong answers", "wrong answer of a user"),
+        (costs, "sends", "send, with a look at the switches"),
+        (costs, "right guesses", "verify, right"),
+        (costs, "wrong guesses", "verify, wrong"),
+    ] {
+        let row = |page: &str, begin: &str| {
+            let mut rows = page.lines().filter(|line| line.starts_with(begin));
+            rows.next().unwrap_or_else(|| panic!("{begin}")).to_owned()
+        };
+        let own = row(architecture, &format!("| {operation} |"));
+        let own: f64 = own.split('|').nth(5).unwrap().trim().parse().unwrap();
+        let used = row(page, &format!("| DynamoDB, {name} |"));
+        let used = used.split(['×', '/']).nth(1).unwrap();
+        let used: f64 = used.trim().parse().unwrap();
+        assert!(
+            (used - own).abs() < 1e-9,
+            "{name}: {used}, {operation}: {own}"
+        );
+    }
+}

@@ -118,23 +118,18 @@ impl Table {
                 let request = self.client.batch_get_item();
                 let request = request.request_items(&self.name, keys_of(&left)?);
                 let failure = match answer_to(request.send()).await {
-                    Ok(BatchGetItemOutput {
-                        responses: Some(mut read),
-                        unprocessed_keys,
-                        ..
-                    }) => {
-                        for item in read.remove(&self.name).unwrap_or_default() {
-                            let item = Item(item);
-                            found.insert(item.name()?.to_owned(), item);
+                    Ok(output) => match self.read_and_left(output, &left)? {
+                        Some(part) => {
+                            found.extend(part.read);
+                            left = part.left;
+                            (!left.is_empty()).then(|| {
+                                Failure::not_executed("BatchGetItem: some items were left out")
+                            })
                         }
-                        left = names_in(unprocessed_keys.and_then(|mut of| of.remove(&self.name)))?;
-                        (!left.is_empty()).then(|| {
-                            Failure::not_executed("BatchGetItem: some items were left out")
-                        })
-                    }
-                    // DynamoDB always names the items that it has read, even if there are none. So this response is not
-                    // from DynamoDB.
-                    Ok(_) => Some(Failure::unclear("BatchGetItem: a response without items")),
+                        None => Some(Failure::unclear(
+                            "BatchGetItem: a response without all items",
+                        )),
+                    },
                     Err(error) => Some(Failure::of("BatchGetItem", &error)),
                 };
                 left.extend(others);
@@ -150,6 +145,41 @@ impl Table {
         };
         within_step("BatchGetItem", Box::pin(read)).await
     }
+
+    /// The items that a response has for these names, and the names that it leaves for another request. `None` if the
+    /// response is not from DynamoDB: DynamoDB always names the table whose items it has read, even if it has found
+    /// none, and leaves out nothing that it was not asked for.
+    fn read_and_left(
+        &self,
+        output: BatchGetItemOutput,
+        asked: &BTreeSet<String>,
+    ) -> Result<Option<Part>, Unavailable> {
+        let mut unprocessed = output.unprocessed_keys.unwrap_or_default();
+        let left = names_in(unprocessed.remove(&self.name))?;
+        let mut responses = output.responses.unwrap_or_default();
+        let read = match responses.remove(&self.name) {
+            Some(read) => read,
+            None if left == *asked => Vec::new(),
+            None => return Ok(None),
+        };
+        if !unprocessed.is_empty() || !left.is_subset(asked) {
+            return Ok(None);
+        }
+        let read = read.into_iter().map(|item| {
+            let item = Item(item);
+            Ok((item.name()?.to_owned(), item))
+        });
+        let read = read.collect::<Result<_, _>>()?;
+        Ok(Some(Part { read, left }))
+    }
+}
+
+/// A part of the items that a read asks for.
+struct Part {
+    /// The items that are in the table, by their names.
+    read: BTreeMap<String, Item>,
+    /// The names that are left for another request.
+    left: BTreeSet<String>,
 }
 
 /// The names in keys that DynamoDB has left for another request.
