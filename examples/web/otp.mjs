@@ -1,4 +1,5 @@
-// The page that verifies a phone number. It calls the API of otp-lambda as a public caller (API_AUTH=none).
+// The page that verifies a phone number. It calls the API of otp-lambda as a public caller (API_AUTH=none). With one more
+// header in `post` it calls the API as a user (ApiAuth: "jwt"): docs/web-page.md says how.
 //
 // When a number is verified, the page dispatches the event `otp-verified` on the document. Its detail has the
 // `destinationNumber` and the `referenceId` that your backend needs to redeem the success. Do not believe the page alone.
@@ -59,7 +60,7 @@ function duration(seconds) {
 
 /** A refusal in a person's words. */
 function sentences({ code, field, retryAfter, delivery }, status) {
-  const gateway = { 0: 'offline', 429: 'throttled' }
+  const gateway = { 0: 'offline', 401: 'signIn', 429: 'throttled' }
   const own = code === 'invalid_parameter' && field === 'otp' && say('codeLength', { count: verification.codeLength })
   const all = [own || words.errors[code] || words[gateway[status] ?? 'unexpected']]
   if (delivery === 'unknown') all.push(words.deliveryUnknown)

@@ -16,7 +16,8 @@ pub(crate) fn page(headers: &HeaderMap, access: &Access) -> Option<HeaderValue> 
     access.knows(address.authority()?).then(|| origin.clone())
 }
 
-/// The response to a browser that asks before it sends a request. The headers are those that the template allows.
+/// The response to a browser that asks before it sends a request. The headers are those that the template allows, with the
+/// token of a user. The desk does not look at the token.
 pub(crate) fn preflight(request: &Request) -> Option<Response<Body>> {
     let headers = request.headers();
     let is_preflight = request.method() == Method::OPTIONS
@@ -26,7 +27,7 @@ pub(crate) fn preflight(request: &Request) -> Option<Response<Body>> {
             (header::ACCESS_CONTROL_ALLOW_METHODS, "POST"),
             (
                 header::ACCESS_CONTROL_ALLOW_HEADERS,
-                "content-type, idempotency-key",
+                "content-type, idempotency-key, authorization",
             ),
             (header::ACCESS_CONTROL_MAX_AGE, "600"),
         ];
@@ -34,10 +35,14 @@ pub(crate) fn preflight(request: &Request) -> Option<Response<Body>> {
     })
 }
 
-/// Lets the page read the response.
+/// Lets the page read the response, and the header that the template exposes.
 pub(crate) fn allow(mut response: Response<Body>, page: HeaderValue) -> Response<Body> {
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, page);
+    headers.insert(
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static("idempotency-key-used"),
+    );
     headers.insert(header::VARY, HeaderValue::from_static("origin"));
     response
 }

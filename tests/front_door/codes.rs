@@ -232,6 +232,8 @@ fn the_errors_page_has_the_words_of_the_page_to_copy() {
     let words: Value = serde_json::from_str(&repository("examples/web/messages/en.json")).unwrap();
     let unknown = words["deliveryUnknown"].as_str().unwrap();
     assert!(page.contains(&format!("show these words as well: “{unknown}”")));
+    let sign_in = words["signIn"].as_str().unwrap();
+    assert!(page.contains(&format!("let the person sign in again: “{sign_in}”")));
     for code in ErrorCode::ALL {
         let (_, section) = page
             .split_once(&format!("\n### {}\n", code.name()))

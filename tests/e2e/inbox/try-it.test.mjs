@@ -226,6 +226,9 @@ describe('the page to try and to copy', { concurrency: 2 }, () => {
     await refuse('send', 429)
     await page.getByRole('button', { name: english.send, exact: true }).click()
     await complaint(page, english.throttled)
+    await refuse('send', 401)
+    await page.getByRole('button', { name: english.send, exact: true }).click()
+    await complaint(page, english.signIn)
   })
 
   test('each error code of a send is said in its words', async (t) => {
@@ -305,6 +308,29 @@ describe('the page to try and to copy', { concurrency: 2 }, () => {
     answer()
     await verified(page)
     assert.equal((await page.evaluate(() => window.verified)).destinationNumber, '+1 425 555 0142')
+  })
+
+  test('a copy of the page sends a token with the line that docs/web-page.md shows', async (t) => {
+    const { desk, page } = await visit(t, { script: () => { window.accessToken = async () => 'token-of-the-user' } })
+    const [line] = readFileSync(new URL('../../../docs/web-page.md', import.meta.url), 'utf8').match(/^authorization: .*,$/m)
+    await page.route('**/otp.mjs', async (route) => {
+      const response = await route.fetch()
+      const own = await response.text()
+      const copy = own.replace("'idempotency-key': key }", `'idempotency-key': key, ${line} }`)
+      assert.notEqual(copy, own)
+      await route.fulfill({ response, body: copy })
+    })
+    await page.reload()
+    await page.locator('html[data-ready]').waitFor({ state: 'attached' })
+    const tokens = []
+    page.on('request', (request) => {
+      if (request.method() === 'POST') tokens.push(request.headers().authorization)
+    })
+    await sendTo(page, '425 555 0142')
+    await codeStep(page)
+    await enter(page, (await newest(desk)).code)
+    await verified(page)
+    assert.deepEqual(tokens, Array(2).fill('Bearer token-of-the-user'))
   })
 
   test('on a plain address of the local network, codes are sent too', async (t) => {
