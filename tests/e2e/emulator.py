@@ -1,10 +1,12 @@
-"""MiniStack with four additions:
+"""MiniStack with five additions:
 
 - one more condition key in its IAM, dynamodb:LeadingKeys. Our role uses this key;
 - the instances that a function has reserved are also the most that its versions and aliases get. MiniStack counts them for
   the function without an alias alone;
 - alarms of a template may watch an expression or a query. MiniStack keeps such an alarm, and computes nothing for it;
-- a template may have saved queries of CloudWatch Logs. Their log groups must exist.
+- a template may have saved queries of CloudWatch Logs. Their log groups must exist;
+- the CORS of an HTTP API in a template counts. MiniStack stores its keys as the template spells them (AllowOrigins), and
+  reads them as the API of the service does (allowOrigins).
 
 The tests start this program with MiniStack's own Python, in place of the command `ministack`.
 """
@@ -71,6 +73,26 @@ provisioners._RESOURCE_HANDLERS["AWS::Logs::QueryDefinition"] = {
     "update": lambda physical_id, before, properties, stack_name: saved_query(physical_id, properties, stack_name),
     "delete": lambda physical_id, properties: None,
 }
+
+api_by_ministack = dict(provisioners._RESOURCE_HANDLERS["AWS::ApiGatewayV2::Api"])
+
+
+def with_cors(properties):
+    cors = properties.get("CorsConfiguration")
+    if not cors:
+        return properties
+    return properties | {"CorsConfiguration": {key[0].lower() + key[1:]: value for key, value in cors.items()}}
+
+
+def created_api(logical_id, properties, stack_name):
+    return api_by_ministack["create"](logical_id, with_cors(properties), stack_name)
+
+
+def updated_api(physical_id, before, properties, stack_name, logical_id=None):
+    return api_by_ministack["update"](physical_id, before, with_cors(properties), stack_name, logical_id)
+
+
+provisioners._RESOURCE_HANDLERS["AWS::ApiGatewayV2::Api"] |= {"create": created_api, "update": updated_api}
 
 if __name__ == "__main__":
     app.main()

@@ -51,10 +51,22 @@ class Stack:
         key = iam.create_access_key(UserName=name)["AccessKey"]
         self.users[name] = Credentials(key["AccessKeyId"], key["SecretAccessKey"])
 
+    def host(self, stack="otp-lambda"):
+        api = outputs(self.cloud, stack)["ApiUrl"].split("//")[1].split(".")[0]
+        return f"{api}.execute-api.127.0.0.1:{self.cloud.port}"
+
+    def answer(self, method, route, headers, data=None):
+        """Returns the status, the headers and the body of a response."""
+        request = urllib.request.Request(f"{self.cloud.url}/otp/{route}", data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return answer.status, answer.headers, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.headers, error.read()
+
     def call(self, route, user=None, stack="otp-lambda", secret=None, headers=None, **body):
         """Calls the API as it is called on AWS: by its own host, signed by a user. Returns status and body."""
-        api = outputs(self.cloud, stack)["ApiUrl"].split("//")[1].split(".")[0]
-        host = f"{api}.execute-api.127.0.0.1:{self.cloud.port}"
+        host = self.host(stack)
         data = json.dumps(body).encode()
         given = {"content-type": "application/json", "Host": host, **(headers or {})}
         request = AWSRequest("POST", f"http://{host}/otp/{route}", data=data, headers=given)
@@ -63,12 +75,8 @@ class Stack:
             if secret:
                 credentials = Credentials(credentials.access_key, secret)
             SigV4Auth(credentials, "execute-api", REGION).add_auth(request)
-        sent = urllib.request.Request(f"{self.cloud.url}/otp/{route}", data, dict(request.headers.items()), method="POST")
-        try:
-            with urllib.request.urlopen(sent, timeout=20) as answer:
-                return answer.status, json.loads(answer.read())
-        except urllib.error.HTTPError as error:
-            return error.code, json.loads(error.read() or b"{}")
+        status, _, answer = self.answer("POST", route, dict(request.headers.items()), data)
+        return status, json.loads(answer or b"{}")
 
     def texts(self, number):
         return [it for it in self.cloud.inbox() if it["to"] == number]
@@ -394,8 +402,10 @@ def test_users_send_and_verify_with_tokens_of_the_issuer_alone(stack):
         apps[name] = made["UserPoolClient"]["ClientId"]
         done = idp.initiate_auth(ClientId=apps[name], AuthFlow="USER_PASSWORD_AUTH", AuthParameters=secret)
         tokens[name] = done["AuthenticationResult"]["AccessToken"]
+        tokens[f"{name} id"] = done["AuthenticationResult"]["IdToken"]
     given = {"JwtIssuer": f"https://cognito-idp.{REGION}.amazonaws.com/{pool}", "JwtAudiences": apps["app"]}
-    status, reasons = update(stack.cloud, ApiAuth="jwt", **given)
+    site = "https://www.example.com"
+    status, reasons = update(stack.cloud, ApiAuth="jwt", AllowedOrigins=site, **given)
     assert status == "UPDATE_COMPLETE", reasons
 
     def call(route, token, **body):
@@ -405,7 +415,7 @@ def test_users_send_and_verify_with_tokens_of_the_issuer_alone(stack):
     number = next(NUMBERS)
     head, claims, signature = tokens["app"].split(".")
     forged = ".".join([head, claims, signature[::-1]])
-    for token in (None, "x", forged, tokens["other"]):
+    for token in (None, "x", forged, tokens["other"], tokens["other id"]):
         assert call("send", token)[0] == 401, token
     assert stack.texts(number) == []
     status, sent = call("send", tokens["app"])
@@ -419,8 +429,36 @@ def test_users_send_and_verify_with_tokens_of_the_issuer_alone(stack):
     assert call("verify", tokens["app"], otp=stack.code(number), **known)[0] == 200
     assert stack.call("status", "back", destinationNumber=number, claim=True, **known)[0] == 200
 
-    status, reasons = update(stack.cloud, ApiAuth="iam", JwtIssuer="", JwtAudiences="")
+    number = next(NUMBERS)
+    assert call("send", tokens["app id"])[0] == 202
+
+    # Pages of the allowed site may send with a token and read the response. Pages of other sites may not.
+    asked = {"access-control-request-method": "POST", "access-control-request-headers": "authorization,content-type"}
+
+    def preflight(origin):
+        return stack.answer("OPTIONS", "send", {"Host": stack.host(), "Origin": origin, **asked})
+
+    def send_from(origin):
+        sent = {"authorization": f"Bearer {tokens['app']}", "content-type": "application/json", "idempotency-key": "page-1"}
+        data = json.dumps({"destinationNumber": number}).encode()
+        return stack.answer("POST", "send", {"Host": stack.host(), "Origin": origin, **sent}, data)
+
+    number = next(NUMBERS)
+    status, headers, body = preflight(site)
+    assert (status, headers["access-control-allow-origin"]) == (204, site), body
+    assert headers["access-control-allow-methods"] == "POST"
+    allowed = {it.strip() for it in headers["access-control-allow-headers"].split(",")}
+    assert allowed == {"authorization", "content-type", "idempotency-key"}
+    status, headers, body = send_from(site)
+    assert (status, headers["access-control-allow-origin"]) == (202, site), body
+    assert headers["access-control-expose-headers"] == "idempotency-key-used"
+    for other in ("https://example.com", f"{site}:8443", "http://www.example.com"):
+        for status, headers, body in (preflight(other), send_from(other)):
+            assert headers["access-control-allow-origin"] is None, (other, status, body)
+
+    status, reasons = update(stack.cloud, ApiAuth="iam", AllowedOrigins="", JwtIssuer="", JwtAudiences="")
     assert status == "UPDATE_COMPLETE", reasons
+    assert preflight(site)[1]["access-control-allow-origin"] is None
     number = next(NUMBERS)
     assert call("send", tokens["app"])[0] == 403
     assert stack.call("send", "front", destinationNumber=number)[0] == 202
