@@ -24,6 +24,16 @@ use tracing::warn;
 /// count a little later. If the counter were gone by then, the request would begin a new counter.
 pub(super) const WINDOW_KEPT: Duration = Duration::from_mins(1);
 
+/// A counter has ample room if so many more sends have room in it. If the counters of two limits have ample room, a send
+/// counts in both at once. It is as many requests as the API passes at once by default. So the other requests of the same
+/// moment cannot fill a counter between its read and its count.
+const AMPLE: u64 = 20;
+
+/// Whether a counter has ample room under its limit.
+pub(super) fn is_ample(rate: &Rate, counter: u64) -> bool {
+    counter.saturating_add(AMPLE) <= rate.count
+}
+
 /// The ledger, and the operator's limits on what it counts.
 pub struct Limits {
     pub(super) store: Box<dyn Ledger>,
@@ -212,16 +222,18 @@ impl Limits {
             .is_some_and(|test| self.hasher.guess(reference, number, &test.otp) == *guess)
     }
 
-    /// Counts a message in the limits of its prefix and in the budgets, both at once. `charges` gets what was counted, so
-    /// if one of the two refuses the message, the count of the other is refunded with the outcome of the send.
+    /// Counts a message in the limits of its prefix and in the budgets. `charges` gets what was counted. If a later limit
+    /// refuses the message, these counts are refunded with the outcome of the send.
     ///
-    /// The counters of the prefix were read before, and have had room. If they had not been read, each of many requests
-    /// to one prefix would write into the budgets twice, and all sends share the item of the budgets.
+    /// The two are counted at once only if the prefix `is_ample`. Near its cap, a message that the prefix refuses would
+    /// take budget from other messages until its refund. It would also write to the budgets twice, and all sends share
+    /// the item of the budgets. And of two messages, each could take what the other one needs.
     pub(super) async fn count_message(
         &self,
         door: Door,
         to: &PhoneNumber,
         message: (Country, Channel, u64),
+        is_ample: bool,
         Charges {
             prefixes,
             spendings,
@@ -229,6 +241,11 @@ impl Limits {
         }: &mut Charges,
         now: Millis,
     ) -> Result<(), Error> {
+        if !is_ample {
+            self.count_prefix(door, to, prefixes, now).await?;
+            let charges = (spendings, budget_use);
+            return self.spend(door, message, charges, now).await;
+        }
         let mut used = *budget_use;
         let (prefix, budgets) = join(
             self.count_prefix(door, to, prefixes, now),
@@ -266,6 +283,12 @@ impl Limits {
             Some((rate, _)) => Err(prefix_limited(Window::around(now, rate.window), now)),
             None => Ok(()),
         }
+    }
+
+    /// Whether each counter of a number's prefix has ample room. A prefix without limits has it.
+    pub(super) fn is_ample_prefix(&self, door: Door, counters: &[u64]) -> bool {
+        let mut limits = self.of(door).prefix_limits.iter().zip(counters);
+        limits.all(|(rate, counter)| is_ample(rate, *counter))
     }
 
     /// Counts a send to the numbers that differ from `to` in the last four digits only.

@@ -61,14 +61,24 @@ impl Service {
         let item = limits.hasher.verification(&reference, &request.to);
         // All that a send needs to read is read at once and first, because each further request to the table would be
         // another round trip. What was read may be old when it is used. The later steps have conditions for this case.
+        let mut sources = limits.sources("send", &call.caller, now);
         let looked = preparing
             .run(async {
-                let look = limits.look_before_send(&request.to, &item, &call.caller, now);
-                let (looked, sources) = look.await?;
-                limits.count_source_of_send(&sources, call).await?;
+                let look = limits.look_before_send(&request.to, &item, &sources, now);
+                let (looked, counters) = look.await?;
+                limits
+                    .count_source_of_send(&mut sources, &counters, now)
+                    .await?;
                 Ok(looked)
             })
-            .await?;
+            .await;
+        let looked = match looked {
+            Ok(looked) => looked,
+            Err(error) => {
+                limits.give_back(&sources, call).await;
+                return Err(error);
+            }
+        };
         // The key is reserved before the number, its prefix and the budgets are counted. If the key were reserved
         // later, a client that repeats its request would use up the limits of its own user. Up to here, only the
         // client's address has been counted.
@@ -185,6 +195,7 @@ impl Service {
         } = send;
         let number_item = limits.hasher.number_at(door, &request.to);
         let is_test = limits.test_number(&request.to, now).is_some();
+        let is_ample = limits.is_ample_prefix(door, &looked.counters);
         let plan = limits
             .plan_send(request, door, looked, is_test, self.provider_limits(), now)
             .await?;
@@ -196,7 +207,7 @@ impl Service {
         if let Some(segments) = segments {
             let message = (*country, request.channel, segments);
             limits
-                .count_message(door, &request.to, message, charges, now)
+                .count_message(door, &request.to, message, is_ample, charges, now)
                 .await?;
         }
         // The number's windows are the last limit that can refuse. A place in these windows is not refunded. If a later

@@ -1,6 +1,7 @@
 //! The operator's switches, and the read that a send begins with.
 
-use super::{Caller, Limits};
+use super::Limits;
+use super::sources::Source;
 use crate::error::{Error, ErrorCode};
 use crate::ledger::{Door, ItemName, Looked, Switches, Unavailable, Wanted};
 use crate::phone::PhoneNumber;
@@ -69,12 +70,12 @@ impl Limits {
     }
 
     /// Reads at once all that can refuse a send before the send is counted. Refuses a send that the operator has paused
-    /// or blocked. If the kept switches refuse it, nothing is read. Also returns the counters of the caller's address.
+    /// or blocked. If the kept switches refuse it, nothing is read. Also returns the counters of `sources`.
     pub(super) async fn look_before_send(
         &self,
         to: &PhoneNumber,
         item: &ItemName,
-        caller: &Caller,
+        sources: &[Source<'_>],
         now: Millis,
     ) -> Result<(Looked, Vec<u64>), Error> {
         let kept = self.switches.at(now);
@@ -83,8 +84,7 @@ impl Limits {
         }
         let mut counters = self.prefix_items(Door::Http, to, now);
         let prefixes = counters.len();
-        let sources = self.sources("send", caller, now);
-        counters.extend(sources.into_iter().map(|(.., item)| item));
+        counters.extend(sources.iter().map(|source| source.item.clone()));
         let wanted = Wanted {
             switches: kept.is_none(),
             verification: item,
@@ -96,8 +96,8 @@ impl Limits {
             self.switches.keep(switches, now);
             self.refuse_if_off(switches, to)?;
         }
-        let sources = looked.counters.split_off(prefixes);
-        Ok((looked, sources))
+        let of_sources = looked.counters.split_off(prefixes);
+        Ok((looked, of_sources))
     }
 
     /// Reads the verification of a send, its number and the counters of its prefix at a door.

@@ -141,6 +141,10 @@ async fn each_request_waits_as_often_as_the_table_says() {
     let budgets = "send, if several countries are served";
     countries.send(budgets, &caller()).await;
     world.rows.append(&mut countries.rows);
+    let mut tight = World::new(&[("PREFIX_LIMITS", "19/1h")]);
+    let prefix = "send, if its prefix has room for fewer than 20";
+    tight.send(prefix, &caller()).await;
+    world.rows.append(&mut tight.rows);
 
     let architecture = include_str!("../../ARCHITECTURE.md");
     let heading =
