@@ -21,7 +21,7 @@ export TAGS
 TOOLS := tests/e2e/with-tools.sh
 
 .PHONY: help run test soak bench bench-counts check scan fmt settings build package deploy destroy probe invoke invoke-packaged notify tools clean
-.PHONY: pause resume block unblock allow disallow unlock switches needs-rust
+.PHONY: pause resume block unblock allow disallow unlock why switches needs-rust
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -117,6 +117,9 @@ disallow: ## remove an exception
 	@./operate.sh $@
 
 unlock: ## delete the failed guesses of NUMBER=+…, which is locked after 100
+	@./operate.sh $@
+
+why: ## say what happened to NUMBER=+… in the last day, and which limits hold; STACK=desk asks the desk (needs curl)
 	@./operate.sh $@
 
 switches: ## show the pause, the blocks, the exceptions and the budgets

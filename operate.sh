@@ -4,9 +4,11 @@
 #   operate.sh pause | resume | switches
 #   operate.sh block | unblock | allow | disallow      NUMBER=+14255550142 or PREFIX=+1876
 #   operate.sh unlock                                  NUMBER=+14255550142
+#   operate.sh why                                     NUMBER=+14255550142
 #
 # Set STACK to the name of the CloudFormation stack (default: otp-lambda), or set TABLE and FUNCTION to the stack's outputs
-# LedgerTable and OperatorFunctionName.
+# LedgerTable and OperatorFunctionName, and LOGS to its outputs FunctionLogGroup and CognitoLogGroup. With STACK=desk, `why`
+# and `unlock` ask the desk (`make run`), and need curl in place of the AWS CLI.
 #
 # The switches are one item in the ledger's table. The function may only read this item. The script needs the AWS CLI and the
 # following permissions. The stack's output OperatorPolicy has all of them:
@@ -16,12 +18,15 @@
 #   dynamodb:GetItem                on the table, for `switches`
 #   lambda:InvokeFunction           on the alias operator, for `unlock`, and for the budgets in `switches`
 #   lambda:InvokeFunction           on the alias operator-key, for the other commands with a NUMBER
+#   logs:StartQuery                 on the log groups, for `why`
+#   logs:GetQueryResults            for `why`
 #   kms:Decrypt, kms:GenerateDataKey  on the table's key, if it is one of yours (KmsKeyArn)
 #
 # The script runs on bash 3.2, which macOS has. In bash 3.2, a failure inside $(…) does not end the subshell, so each
 # command substitution whose failure matters has its own `||`.
 set -euo pipefail
 
+command="${1:-}"
 stack="${STACK:-otp-lambda}"
 # The AWS CLI's pager would wait for a key press.
 export AWS_PAGER=""
@@ -35,8 +40,9 @@ main() {
     allow) change_list ADD allow "is allowed: blocks do not apply to it" disallow ;;
     disallow) change_list DELETE allow "is no longer allowed: blocks apply to it" allow ;;
     unlock) unlock ;;
+    why) why ;;
     switches) show_switches ;;
-    *) fail "usage: operate.sh pause|resume|switches|block|unblock|allow|disallow|unlock" ;;
+    *) fail "usage: operate.sh pause|resume|switches|block|unblock|allow|disallow|unlock|why" ;;
     esac
 }
 
@@ -77,6 +83,83 @@ unlock() {
     invoke unlock
     [ -n "$(field unlocked 'true')" ] || fail "the function did not unlock the number"
     say "$(masked) is unlocked: its failed guesses are deleted. This cannot be undone. 100 failed guesses lock it again."
+}
+
+# why: prints the sentences of the function about NUMBER, and the lines of the last day in the log, in words.
+why() {
+    [ -z "${PREFIX:-}" ] || fail "why takes a NUMBER, not a PREFIX"
+    local in_log lines
+    invoke why -key
+    in_log="$(field inLog '[a-z]\{10\}')"
+    [ -n "$in_log" ] || fail "the function's response has no name of the number in the log"
+    printf '%s is %s in the log.\n' "$(masked)" "$in_log"
+    sed -n 's/.*"lines"[[:space:]]*:[[:space:]]*\["\(.*\)"\].*/\1/p' <<<"$response" | sed 's/",[[:space:]]*"/\
+/g'
+    if lines="$(logged "$in_log")"; then
+        in_words <<<"$lines"
+    else
+        printf 'The log is not shown, because it cannot be read (needs logs:StartQuery on the log groups, and logs:GetQueryResults).\n'
+    fi
+}
+
+# logged NAME: prints the lines of the last day's log that have this name of a number.
+logged() {
+    if on_the_desk; then
+        curl -fsS "http://127.0.0.1:${PORT:-6870}/simulator/log?about=$1"
+        return
+    fi
+    local groups query status=Running now
+    groups="${LOGS:-}"
+    [ -n "$groups" ] || groups="$(aws cloudformation describe-stacks --stack-name "$stack" --output text \
+        --query "Stacks[0].Outputs[?OutputKey=='FunctionLogGroup' || OutputKey=='CognitoLogGroup'].OutputValue")" || return 1
+    now="$(date +%s)"
+    # The names of several groups are several arguments.
+    # shellcheck disable=SC2086
+    query="$(aws logs start-query --log-group-names $groups --start-time "$((now - 86400))" --end-time "$now" --limit 200 \
+        --query-string "fields @message | filter @message like '\"number\":\"$1\"' | sort @timestamp desc" \
+        --query queryId --output text)" || return 1
+    while [ "$status" = Scheduled ] || [ "$status" = Running ]; do
+        status="$(aws logs get-query-results --query-id "$query" --query status --output text)" || return 1
+        [ "$status" = Complete ] || sleep 1
+    done
+    [ "$status" = Complete ] || return 1
+    aws logs get-query-results --query-id "$query" --query "results[*].[[?field=='@message'].value | [0]]" --output text
+}
+
+# in_words: reads lines of the log, and prints a sentence for each, the oldest first.
+in_words() {
+    awk '
+        # The value of a member of the line, or nothing.
+        function get(name) {
+            if (match($0, "\"" name "\":\"[^\"]*\"")) return substr($0, RSTART + length(name) + 4, RLENGTH - length(name) - 5)
+            if (match($0, "\"" name "\":[0-9.]+")) return substr($0, RSTART + length(name) + 3, RLENGTH - length(name) - 3)
+            return ""
+        }
+        function words(   said) {
+            if (get("message") == "number_near_lock")
+                return get("failedGuesses") " failed guesses. This door (" get("door") ") locks at " get("lockedAt")
+            if (get("sent")) said = "a message was sent" (get("channel") ? " by " get("channel") : "")
+            else if (get("unknownDeliveries")) said = "it is unknown if a message was sent"
+            else if (get("verified")) said = "the code was right"
+            else if (get("wrongGuesses")) said = "the code was wrong"
+            else if (get("outcome") == "ok") return "ok"
+            else said = "refused"
+            if (get("outcome") !~ /^(ok|invalid_code)$/) said = said ", " get("outcome")
+            if (get("limit")) said = said ", by the limit " get("limit")
+            if (get("attemptsLeft") != "") said = said ", " get("attemptsLeft") " guesses left"
+            if (get("cause")) said = said ". " get("cause")
+            return said
+        }
+        # The lines of commands of operators tell nothing about the number.
+        /"message":"(request|number_near_lock)"/ && get("operation") !~ /^(why|key)$/ {
+            at = get("timestamp")
+            print substr(at, 1, 10) " " substr(at, 12, 12) "Z " (get("operation") ? get("operation") ": " : "") words()
+        }
+    ' | sort | awk '
+        BEGIN { line = "In the log of the last day:" }
+        { print line; line = $0 }
+        END { print NR ? line : "The log of the last day has nothing about it." }
+    '
 }
 
 show_switches() {
@@ -144,8 +227,8 @@ invoke() {
     local number='^\+[0-9 ().-]{6,40}$'
     [[ "$NUMBER" =~ $number ]] || fail "NUMBER must be + and the digits of a phone number with its country code"
     need_aws
-    local name
-    name="$(function_name)" || exit 1
+    local name=desk
+    on_the_desk || name="$(function_name)" || exit 1
     # A function that is not from the template may have no alias.
     [[ "$name" != *:operator ]] || name+="${2:-}"
     ask "$name" "{\"operation\":\"$1\",\"destinationNumber\":\"$NUMBER\"}" || fail "cannot invoke the function $name"
@@ -158,6 +241,14 @@ ask() {
     trap 'rm -rf "$folder"' EXIT
     # The event is in a file, because every user of the machine can read the arguments of a command.
     printf '%s' "$2" >"$folder/event"
+    if on_the_desk; then
+        curl -fsS --data-binary "@$folder/event" -D "$folder/head" -o "$folder/response" \
+            "http://127.0.0.1:${API_PORT:-6880}/2015-03-31/functions/desk/invocations" || return 1
+        error=None
+        ! grep -qi '^x-amz-function-error:' "$folder/head" || error=Unhandled
+        response="$(tr -d '\n' <"$folder/response")"
+        return
+    fi
     error="$(aws lambda invoke --function-name "$1" --payload "fileb://$folder/event" \
         --query FunctionError --output text "$folder/response")" || return 1
     response="$(tr -d '\n' <"$folder/response")"
@@ -192,7 +283,18 @@ output() {
     printf '%s' "$value"
 }
 
-need_aws() { command -v aws >/dev/null || fail "this command needs the AWS CLI (aws): https://aws.amazon.com/cli/"; }
+on_the_desk() { [ "$stack" = desk ]; }
+
+need_aws() {
+    if on_the_desk; then
+        case "$command" in
+        why | unlock) command -v curl >/dev/null || fail "this command needs curl" ;;
+        *) fail "STACK=desk is for why and unlock: the desk has no table" ;;
+        esac
+        return
+    fi
+    command -v aws >/dev/null || fail "this command needs the AWS CLI (aws): https://aws.amazon.com/cli/"
+}
 
 # say MESSAGE [UNDO]: prints the message, and the command that undoes the change.
 say() {

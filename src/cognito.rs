@@ -414,12 +414,17 @@ fn sign_in(
         .or_else(|| service.made_up_number(&request.user))
         .ok_or(Failure::UnusableEvent)?;
     call.record.country = service.country(&number);
+    let is_decoy = session.is_decoy || decoy_reason.is_some();
+    // Somebody may have the number that was made up for nobody.
+    if !is_decoy {
+        service.log_number(&number, call);
+    }
     Ok(SignIn {
         user: request.user.clone(),
         language: language(service, policy, request, &number),
         number,
         session: Session {
-            is_decoy: session.is_decoy || decoy_reason.is_some(),
+            is_decoy,
             ..session
         },
     })

@@ -163,6 +163,7 @@ async fn handle(
     if let Some(address) = request::read_client_ip(&mut body)? {
         call.caller.address = Some(address);
     }
+    service.log_source(call);
     call.caller.device = request::read_device_token(&mut body)?;
     match operation {
         Operation::Send => service.reconnecting(send(service, body, call)).await,

@@ -10,6 +10,7 @@ mod digest;
 mod hasher;
 mod holder;
 mod issuer;
+mod pseudonym;
 mod seal;
 mod verification;
 
@@ -17,6 +18,7 @@ pub use digest::{CodeDigest, Digest, Fingerprint, Nonce, Redeemer, SessionDigest
 pub use hasher::{DECOY_ITEM, Door, Hasher, ItemName, Window};
 pub use holder::Holder;
 pub use issuer::{CodeReference, Issuer};
+pub use pseudonym::Pseudonym;
 pub use verification::{
     Guess, GuessOutcome, Opening, Phase, Question, Resend, Seen, Settled, State, Success, UsedCode,
     Verification,

@@ -1,16 +1,16 @@
-//! The commands of operators, who invoke the function directly: `unlock`, `key` and `settings`.
+//! The commands of operators, who invoke the function directly: `unlock`, `key`, `why` and `settings`.
 //!
 //! A command is an event such as `{"operation": "unlock", "destinationNumber": "+14255550142"}`. The command `settings`
 //! has no number. The response to `settings` says that the function has started with its settings and has read its
 //! secret. With a ledger, the response also has the budgets.
 //!
-//! The responses to `unlock` and `key` show the number masked. In these responses, `"oldSpelling": true` says that the
+//! The responses to `unlock`, `key` and `why` show the number masked. In these responses, `"oldSpelling": true` says that the
 //! number was given in an old spelling.
 //!
 //! Only a principal with the permission `lambda:InvokeFunction` can send a command. An HTTP request cannot be a
 //! command, because its body is a string inside the event. This permission is granted for one name of the function: an
-//! alias, a version, or the function itself. So `unlock` and `key` each have an alias of their own ([`InvokedAs`]). The
-//! right to invoke one alias does not extend to the others.
+//! alias, a version, or the function itself. So `unlock` has an alias of its own, and so have `key` and `why` together
+//! ([`InvokedAs`]). The right to invoke one alias does not extend to the others.
 //!
 //! A failed command is a function error. Its `errorType` is the error code, which HTTP callers know as `code`:
 //! `ledger_unavailable`, `invalid_phone_number`, or `misconfigured` if the function runs without a ledger. In the log
@@ -24,7 +24,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-const EXPECTED: &str = "Expected: {\"operation\": \"unlock\" or \"key\", \"destinationNumber\": \"+…\"}, or \
+const EXPECTED: &str = "Expected: {\"operation\": \"unlock\", \"key\" or \"why\", \"destinationNumber\": \"+…\"}, or \
                         {\"operation\": \"settings\"}.";
 
 /// The name under which the function was invoked. It comes from Lambda and not from the event.
@@ -32,7 +32,7 @@ const EXPECTED: &str = "Expected: {\"operation\": \"unlock\" or \"key\", \"desti
 pub enum InvokedAs {
     /// The alias `operator`, for `unlock`.
     Operator,
-    /// The alias `operator-key`, for `key`.
+    /// The alias `operator-key`, for `key` and `why`.
     OperatorKey,
     /// Another alias, such as `live`, or a version.
     Another,
@@ -82,6 +82,8 @@ pub(crate) enum Command {
     Unlock { destination_number: String },
     /// Returns the name of a number in the ledger's table.
     Key { destination_number: String },
+    /// Says which limits hold for a number, and returns its name in the log.
+    Why { destination_number: String },
     /// Changes nothing. The response proves that the function starts, and has the budgets.
     Settings {},
 }
@@ -121,6 +123,11 @@ impl Command {
                 InvokedAs::OperatorKey,
                 "`key` is answered under the alias `operator-key` only.",
             ),
+            // It tells as much about a number as `key` does.
+            Self::Why { .. } => (
+                InvokedAs::OperatorKey,
+                "`why` is answered under the alias `operator-key` only.",
+            ),
         };
         if invoked_as == alias || (invoked_as == InvokedAs::Itself && !operator_aliases) {
             return Ok(());
@@ -134,6 +141,7 @@ impl Command {
         match self {
             Self::Unlock { .. } => "unlock",
             Self::Key { .. } => "key",
+            Self::Why { .. } => "why",
             Self::Settings {} => "settings",
         }
     }
@@ -173,21 +181,29 @@ impl Command {
             Self::Unlock { destination_number } => {
                 let (number, is_old) = read_number(destination_number, service, call)?;
                 service.unlock(&number, call).await?;
-                Ok(about(&number, is_old, "unlocked", json!(true)))
+                Ok(about(&number, is_old, [("unlocked", json!(true))]))
             }
             Self::Key { destination_number } => {
                 let (number, is_old) = read_number(destination_number, service, call)?;
                 let key = service.key_of(&number)?;
-                Ok(about(&number, is_old, "key", json!(key)))
+                Ok(about(&number, is_old, [("key", json!(key))]))
+            }
+            Self::Why { destination_number } => {
+                let (number, is_old) = read_number(destination_number, service, call)?;
+                // Boxed, because it is the largest future of all commands.
+                let told = Box::pin(service.why(&number, call)).await?;
+                let in_log = ("inLog", json!(told.in_log.as_str()));
+                let result = [in_log, ("lines", json!(told.lines))];
+                Ok(about(&number, is_old, result))
             }
         }
     }
 }
 
 /// The response about a number. It shows the number as it was understood, and says if it was given in an old spelling.
-fn about(number: &PhoneNumber, is_old: bool, field: &str, value: Value) -> Value {
-    let mut response = Map::new();
-    response.insert(field.to_owned(), value);
+fn about<const N: usize>(number: &PhoneNumber, is_old: bool, result: [(&str, Value); N]) -> Value {
+    let fields = result.map(|(name, value)| (name.to_owned(), value));
+    let mut response = Map::from_iter(fields);
     response.insert("destinationNumber".to_owned(), json!(number.to_string()));
     if is_old {
         response.insert("oldSpelling".to_owned(), json!(true));
@@ -216,5 +232,6 @@ fn read_number(
         .or_else(|_| prefixes.read_stored(text))
         .map_err(|error| Error::new(ErrorCode::InvalidPhoneNumber, error.to_string()))?;
     call.record.country = service.country(&number);
+    service.log_number(&number, call);
     Ok((number, is_old))
 }

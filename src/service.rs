@@ -26,6 +26,7 @@ mod sign_in_send;
 mod sources;
 mod switches;
 mod verify;
+mod why;
 
 pub use call::{Call, Caller, RECORDING_TIME, SignInCaller};
 pub use issuers::Providers;
@@ -140,6 +141,18 @@ impl Service {
         self.rules.extra_prefixes.classify(number).0
     }
 
+    /// Names the number in the log line, by its pseudonym.
+    pub(crate) fn log_number(&self, number: &PhoneNumber, call: &mut Call<'_>) {
+        let limits = self.limits.as_ref();
+        call.record.number = limits.map(|limits| limits.hasher.number_in_log(number));
+    }
+
+    /// Names the address that the limits count in the log line, by its pseudonym.
+    pub(crate) fn log_source(&self, call: &mut Call<'_>) {
+        let source = self.limits.as_ref().zip(call.caller.address);
+        call.record.source = source.map(|(limits, address)| limits.hasher.source_in_log(address));
+    }
+
     /// Refuses a number whose country or type is not served, and returns its country. `channel` is `None` if the
     /// request sends no message.
     fn check_number(
@@ -149,6 +162,7 @@ impl Service {
         call: &mut Call<'_>,
     ) -> Result<Country, Error> {
         let (country, number_type) = self.rules.extra_prefixes.classify(number);
+        self.log_number(number, call);
         call.record.country = country;
         call.record.channel = channel;
         let country = self.rules.allowed_countries.check(country)?;

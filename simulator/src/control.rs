@@ -32,6 +32,7 @@ pub(crate) fn routes() -> Router<Arc<Desk>> {
         )
         .route("/simulator/scenarios", get(list_scenarios))
         .route("/simulator/requests", get(list_requests))
+        .route("/simulator/log", get(log))
         .route("/simulator/applications", post(know_only))
         .route("/simulator/facts", post(imitate))
         .route("/simulator/reset", post(reset))
@@ -246,6 +247,19 @@ async fn list_requests(State(desk): State<Arc<Desk>>) -> Json<Requests> {
         feedback: count(Operation::Feedback),
     };
     Json(Requests { counts, requests })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct About {
+    about: String,
+}
+
+async fn log(State(desk): State<Arc<Desk>>, Query(query): Query<About>) -> String {
+    let mut lines = desk.log_about(&query.about);
+    // The last line ends as all others do.
+    lines.push(String::new());
+    lines.join("\n")
 }
 
 #[derive(Deserialize)]

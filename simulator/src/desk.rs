@@ -86,6 +86,8 @@ struct State {
     messages: Vec<Message>,
     calls: VecDeque<Call>,
     triggers: VecDeque<TriggerCall>,
+    /// The lines of the function's log, the newest last.
+    log: VecDeque<String>,
     /// By [`Arrival::number`].
     requests: BTreeMap<u64, Recorded>,
     /// How many requests have arrived. A reset does not change this count. If the count began at
@@ -300,6 +302,24 @@ impl Desk {
         call.id = state.calls.front().map_or(1, |newest| newest.id + 1);
         state.calls.truncate(KEPT - 1);
         state.calls.push_front(call);
+    }
+
+    /// Keeps a line of the function's log, and forgets the oldest of many.
+    pub(crate) fn log(&self, line: String) {
+        const KEPT: usize = 1000;
+        let mut state = self.change();
+        if state.log.len() == KEPT {
+            state.log.pop_front();
+        }
+        state.log.push_back(line);
+    }
+
+    /// The lines of the log about a number or an address, which is named by its pseudonym. The oldest is the first.
+    pub(crate) fn log_about(&self, name: &str) -> Vec<String> {
+        let member = format!(":\"{name}\"");
+        let state = self.state();
+        let lines = state.log.iter().filter(|line| line.contains(&member));
+        lines.cloned().collect()
     }
 
     /// The newest first.

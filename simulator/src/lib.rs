@@ -97,6 +97,7 @@
 //! | `POST /simulator/failures` | `{"operation": "send", "failure": "throttled", "times": 2}` | `{"send": […], "verify": […], "feedback": […]}`: the queue |
 //! | `DELETE /simulator/failures` | | the same, empty |
 //! | `GET /simulator/scenarios` | | `{"scenarios": [{"number": "+14255550110", "operation": "send", "outcome": "opt-out", "sees": "200, OPT_OUT"}, …]}` |
+//! | `GET /simulator/log?about=NAME` | | the lines of the function's log that have this pseudonym of a number |
 //! | `GET /simulator/requests` | | `{"counts": {"send": 1, "verify": 0, "feedback": 0}, "requests": […]}` |
 //! | `POST /simulator/applications` | `{"known": ["an-application-id"]}`, or `{"known": null}` for any | 204 |
 //! | `POST /simulator/facts` | the file of `make probe` | 204 |

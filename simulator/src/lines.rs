@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use crate::Call;
+use crate::{Call, Simulator};
 
 /// Takes the JSON lines that the function writes, and prints them for people. The desk prints every request itself. So
 /// of the function's line about a request, only the cause of a failure is needed. The cause is kept until the desk
@@ -65,6 +65,38 @@ impl Write for Lines {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// The log of the function: keeps its lines for `GET /simulator/log`, and prints them, for people or as they are.
+#[derive(Clone, Debug)]
+pub(crate) struct Log {
+    simulator: Arc<Simulator>,
+    for_people: Option<Lines>,
+}
+
+impl Log {
+    pub(crate) fn new(simulator: Arc<Simulator>, for_people: Option<Lines>) -> Self {
+        Self {
+            simulator,
+            for_people,
+        }
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        for line in String::from_utf8_lossy(bytes).lines() {
+            self.simulator.log(line.to_owned());
+        }
+        match &mut self.for_people {
+            Some(lines) => lines.write(bytes),
+            None => io::stdout().write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stdout().flush()
     }
 }
 

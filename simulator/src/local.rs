@@ -24,7 +24,7 @@ use crate::{
     Access, Call, Choices, MemoryLedger, Service, Simulator,
     facts::AllFacts,
     front::{Front, HandlerError, Rules},
-    lines::Lines,
+    lines::{Lines, Log},
     notify::is_notify_configuration,
     options::of_the_desk,
     simulated_config,
@@ -128,7 +128,7 @@ impl Local {
         simulator.offer(Choices::of(&of_http));
         let number = number_for(&of_http.rules.allowed_countries);
         let has_sign_up = of_pool.sign_in.pre_sign_up;
-        install_log(&of_http, lines.clone());
+        install_log(&of_http, Log::new(Arc::clone(&simulator), lines.clone()));
         let functions = Functions {
             http: Arc::new(Box::pin(function(of_http, &endpoint, ledger.clone())).await?),
             triggers: Arc::new(Box::pin(function(of_pool, &endpoint, ledger)).await?),
@@ -282,12 +282,9 @@ fn has_countries(options: &Options) -> bool {
     })
 }
 
-fn install_log(settings: &Settings, lines: Option<Lines>) {
+fn install_log(settings: &Settings, log: Log) {
     let metrics = settings.metrics.clone();
-    match lines {
-        Some(lines) => telemetry::install_to(settings.log_level, metrics, move || lines.clone()),
-        None => telemetry::install(settings.log_level, metrics),
-    }
+    telemetry::install_to(settings.log_level, metrics, move || log.clone());
 }
 
 /// The shipped function.

@@ -237,6 +237,11 @@ impl Simulator {
         self.desk.record_call(call);
     }
 
+    /// Keeps a line of the function's log, for `GET /simulator/log`.
+    pub fn log(&self, line: String) {
+        self.desk.log(line);
+    }
+
     /// From now on every reset first calls `other`. Only the first call of this method has an effect.
     pub fn also_reset(&self, other: impl Fn() + Send + Sync + 'static) {
         self.desk.also_reset(other);

@@ -1046,3 +1046,73 @@ fn a_person_gets_one_readable_line_a_request() {
     line("verify +1*******0142 200 verified ");
     desk.stop("-INT");
 }
+
+/// Two ports that the desk has found by itself: those that it is told to use are taken.
+fn desk_on_its_own_ports() -> (Desk, [String; 2]) {
+    let taken = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+    let [phone, api] = taken
+        .each_ref()
+        .map(|it| it.local_addr().unwrap().port().to_string());
+    let desk = Desk::start(&["--port", &phone, "--api-port", &api]);
+    let screen = desk.until("Below is the log").join("\n");
+    let used = |taken: &str| {
+        let said = between(&screen, &format!("Port {taken} is taken"), "is used");
+        between(&format!("{said}|"), "so ", " |").to_owned()
+    };
+    let ports = [used(&phone), used(&api)];
+    (desk, ports)
+}
+
+#[test]
+fn the_desk_says_why_a_number_gets_no_code() {
+    let (_desk, [port, api_port]) = desk_on_its_own_ports();
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let why = |number: &str| {
+        let output = Command::new("./operate.sh")
+            .arg("why")
+            .current_dir(root)
+            .env("NUMBER", number)
+            .env("STACK", "desk")
+            .env("PORT", &port)
+            .env("API_PORT", &api_port)
+            .output()
+            .unwrap();
+        let [printed, told] =
+            [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        assert!(output.status.success(), "{told}");
+        assert!(!printed.contains(&number[1..]), "{printed}");
+        printed
+    };
+    let ask = |operation: &str, body: &str| {
+        paste(
+            &format!(
+                "curl -sS http://127.0.0.1:{api_port}/otp/{operation} -H 'content-type: application/json' -d '{body}'"
+            ),
+            "",
+        )
+    };
+    let send = r#"{"destinationNumber":"+14255550142"}"#;
+    assert!(ask("send", send).contains("pending"));
+    // Codes have other digits than these with the chance of one in a million, and the simulator never makes this one.
+    let guess = r#"{"destinationNumber":"+14255550142","otp":"000000"}"#;
+    assert!(ask("verify", guess).contains("attemptsLeft"));
+    let told = why("+14255550142");
+    for expected in [
+        "+1*******0142 is ",
+        " in the log.\n",
+        "\nOver HTTP: 1 message in 24 hours, at 20",
+        "1 failed guess since the last success.\n",
+        "\nIn the log of the last day:\n",
+        " send: a message was sent by sms\n",
+        " verify: the code was wrong, 2 guesses left\n",
+    ] {
+        assert!(told.contains(expected), "{expected}: {told}");
+    }
+    // The control: another number has none of this.
+    let other = why("+14255550143");
+    assert!(
+        other.contains("Over HTTP: no message is on record; no failed guess.\n")
+            && other.ends_with("\nThe log of the last day has nothing about it.\n"),
+        "{other}"
+    );
+}

@@ -113,7 +113,11 @@ impl Window {
 }
 
 /// Makes item names and digests under the ledger's secret. The table does not have the secret.
-pub struct Hasher(hmac::Key);
+pub struct Hasher {
+    of_table: hmac::Key,
+    /// The key of [`Pseudonym`](super::Pseudonym)s.
+    pub(super) of_log: hmac::Key,
+}
 
 impl std::fmt::Debug for Hasher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -122,14 +126,18 @@ impl std::fmt::Debug for Hasher {
 }
 
 impl Hasher {
-    /// Derives the key with HKDF-SHA-256 (RFC 5869), from a secret of any length. The key is one block of HKDF's
-    /// output, so the derivation takes only two HMACs. The derivation cannot fail.
+    /// Derives the keys with HKDF-SHA-256 (RFC 5869), from a secret of any length. Each key is one block of HKDF's
+    /// output, so the derivation takes only three HMACs. The derivation cannot fail.
     #[must_use]
     pub fn from_secret(secret: &[u8]) -> Self {
         let hmac = |key: &[u8], data: &[u8]| hmac::sign(&hmac::Key::new(HMAC_SHA256, key), data);
         let extracted = hmac(b"otp-lambda ledger", secret);
-        let expanded = hmac(extracted.as_ref(), b"hmac v1\x01");
-        Self(hmac::Key::new(HMAC_SHA256, expanded.as_ref()))
+        let key =
+            |name: &[u8]| hmac::Key::new(HMAC_SHA256, hmac(extracted.as_ref(), name).as_ref());
+        Self {
+            of_table: key(b"hmac v1\x01"),
+            of_log: key(b"log v1\x01"),
+        }
     }
 
     /// The item of a number's verification under a reference.
@@ -193,14 +201,7 @@ impl Hasher {
     /// The requests from a network address. IPv6 counts by /64, because one customer gets a whole /64.
     #[must_use]
     pub fn source(&self, operation: &str, address: IpAddr, window: Window) -> ItemName {
-        let network = match address.to_canonical() {
-            IpAddr::V4(address) => address.to_string(),
-            IpAddr::V6(address) => {
-                let [a, b, c, d, ..] = address.segments();
-                format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
-            }
-        };
-        self.counter("S", &[operation, &network], window)
+        self.counter("S", &[operation, &network(address)], window)
     }
 
     /// The requests from the /48 around an IPv6 address. A /48 holds 65,536 networks of size /64, and one customer can
@@ -349,14 +350,29 @@ impl Hasher {
         URL_SAFE_NO_PAD.encode(self.tag(label, fields))
     }
 
-    /// The length of each field is hashed before the field. So no two lists of fields give the same input.
     pub(super) fn tag(&self, label: &str, fields: &[&str]) -> hmac::Tag {
-        let mut context = hmac::Context::with_key(&self.0);
-        for field in std::iter::once(&label).chain(fields) {
-            context.update(&(field.len() as u64).to_be_bytes());
-            context.update(field.as_bytes());
+        sign(&self.of_table, label, fields)
+    }
+}
+
+/// The length of each field is hashed before the field. So no two lists of fields give the same input.
+pub(super) fn sign(key: &hmac::Key, label: &str, fields: &[&str]) -> hmac::Tag {
+    let mut context = hmac::Context::with_key(key);
+    for field in std::iter::once(&label).chain(fields) {
+        context.update(&(field.len() as u64).to_be_bytes());
+        context.update(field.as_bytes());
+    }
+    context.sign()
+}
+
+/// The network whose requests count together: an IPv4 address, or the /64 of an IPv6 address.
+pub(super) fn network(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
         }
-        context.sign()
     }
 }
 
@@ -391,9 +407,15 @@ mod tests {
         let secret = b"a secret of forty-three characters, or more";
         let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"otp-lambda ledger");
         let extracted = salt.extract(secret);
-        let expanded = extracted.expand(&[b"hmac v1"], HMAC_SHA256).unwrap();
-        let by_hkdf = Hasher(hmac::Key::from(expanded));
-        assert_eq!(hasher().hash("a", &["b"]), by_hkdf.hash("a", &["b"]));
+        let by_hkdf = |name: &'static [u8]| {
+            let name = [name];
+            let expanded = extracted.expand(&name, HMAC_SHA256).unwrap();
+            sign(&hmac::Key::from(expanded), "a", &["b"])
+        };
+        let Hasher { of_table, of_log } = hasher();
+        for (key, name) in [(of_table, &b"hmac v1"[..]), (of_log, b"log v1")] {
+            assert_eq!(sign(&key, "a", &["b"]).as_ref(), by_hkdf(name).as_ref());
+        }
     }
 
     #[test]

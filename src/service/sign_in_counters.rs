@@ -135,7 +135,7 @@ fn locked_at(limits: &Limits, own: &Number) -> Option<Wait> {
 }
 
 /// The sends and failures of a number at both doors.
-fn together(one: Number, other: Number) -> Number {
+pub(super) fn together(one: Number, other: Number) -> Number {
     let mut sends = [one.sends, other.sends].concat();
     sends.sort_unstable_by_key(|at| Reverse(*at));
     sends.truncate(REMEMBERED_SENDS);

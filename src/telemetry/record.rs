@@ -5,7 +5,7 @@ use super::line::{Line, Members};
 use super::metrics::{Metric, Metrics};
 use super::requests::Requests;
 use crate::error::{Error, ErrorCode, Limit};
-use crate::ledger::{Door, Unavailable};
+use crate::ledger::{Door, Pseudonym, Unavailable};
 use crate::phone::Country;
 use crate::provider::Channel;
 use std::sync::Arc;
@@ -27,6 +27,9 @@ pub struct Record {
     pub outcome: &'static str,
     /// The HTTP status of the response; `None` if the invocation ended in a function error.
     pub status: Option<u16>,
+    /// The destination number, and the address that the limits count. Without a ledger there is no key for pseudonyms.
+    pub number: Option<Pseudonym>,
+    pub source: Option<Pseudonym>,
     /// The country of the destination number, allowed or not.
     pub country: Option<Country>,
     /// The channel of the message that the request asks for.
@@ -141,6 +144,7 @@ impl Record {
         let mut line = Line::new(self.metrics.as_deref());
         line.members.text("requestId", &self.request_id);
         line.members.text("door", door.name());
+        line.optional("number", self.number.as_ref().map(Pseudonym::as_str));
         line.optional("country", self.country());
         line.members.number("failedGuesses", failures);
         line.members.number("lockedAt", lock);
@@ -176,6 +180,8 @@ impl Record {
         if let Some(status) = self.status {
             line.members.number("status", status);
         }
+        line.optional("number", self.number.as_ref().map(Pseudonym::as_str));
+        line.optional("source", self.source.as_ref().map(Pseudonym::as_str));
         line.optional("country", self.country());
         line.optional("channel", self.channel.map(Channel::name));
         line.optional("provider", self.provider);

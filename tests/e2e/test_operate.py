@@ -25,6 +25,9 @@ NUMBER = "+14255550142"
 MASKED = "+1*******0142"
 KEY = "N#q3Zr-W_x0123456789abcdefghijklmnopqrstuvwxyz"
 
+IN_LOG = "oyxcldnkmw"
+WHY = ["Over HTTP: no message is on record; no failed guess.", "There is a block of this number, until `make unblock NUMBER=…`."]
+
 STACK = """<DescribeStacksResponse xmlns="http://cloudformation.amazonaws.com/doc/2010-05-15/"><DescribeStacksResult>
 <Stacks><member><StackName>{name}</StackName><StackStatus>CREATE_COMPLETE</StackStatus>
 <CreationTime>2026-11-23T14:08:47Z</CreationTime><Outputs>{outputs}</Outputs></member></Stacks>
@@ -42,15 +45,22 @@ class Aws(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.outputs = {"LedgerTable": "otp-Ledger-1X", "OperatorFunctionName": "otp-Function-1X:operator"}
+        self.outputs |= {"FunctionLogGroup": "otp-FunctionLogs-1X", "ApiLogGroup": "otp-ApiLogs-1X"}
         self.switches = {}
         self.invocations = []
         self.tables = []
         self.function_error = None
         self.tables_fail = False
         self.lambda_denies = False
+        self.log_denies = False
+        self.log_fails = False
+        self.log = []
+        self.queries = []
+        self.asked = 0
         self.responses = {
             "key": {"key": KEY, "destinationNumber": MASKED},
             "unlock": {"unlocked": True, "destinationNumber": MASKED},
+            "why": {"destinationNumber": MASKED, "inLog": IN_LOG, "lines": WHY},
             "settings": {"settings": "ok", "budgets": "500/1h,20.5USD/24h", "countryLimits": "JM=20/1h;US=none;*=250/1h"},
         }
 
@@ -74,7 +84,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         aws, body = self.server, self.rfile.read(int(self.headers["Content-Length"] or 0))
         operation = self.headers.get("X-Amz-Target", "").removeprefix("DynamoDB_20120810.")
-        if operation:
+        if operation.startswith("Logs_20140328."):
+            self.logs(operation.removeprefix("Logs_20140328."), json.loads(body))
+        elif operation:
             request = json.loads(body)
             aws.tables.append(request["TableName"])
             if aws.tables_fail:
@@ -87,12 +99,26 @@ class Handler(BaseHTTPRequestHandler):
             event = json.loads(body)
             aws.invocations.append((self.path, event))
             error = {"X-Amz-Function-Error": aws.function_error} if aws.function_error else {}
-            self.respond(200, json.dumps(aws.responses[event["operation"]]), **error)
+            self.respond(200, json.dumps(aws.responses[event["operation"]], ensure_ascii=False), **error)
         else:
             name = parse_qs(body.decode())["StackName"][0]
             outputs = "".join(OUTPUT.format(*it) for it in aws.outputs.items())
             known = name == "otp-lambda"
             self.respond(200 if known else 400, (STACK if known else NO_STACK).format(name=name, outputs=outputs))
+
+    def logs(self, operation, request):
+        """CloudWatch Logs Insights. A query runs until somebody has asked for its results once."""
+        aws = self.server
+        if aws.log_denies:
+            return self.respond(400, json.dumps({"__type": "AccessDeniedException", "message": "not authorized"}))
+        if operation == "StartQuery":
+            aws.queries.append(request)
+            return self.respond(200, json.dumps({"queryId": "12ab"}))
+        assert (operation, request) == ("GetQueryResults", {"queryId": "12ab"})
+        aws.asked += 1
+        done = "Failed" if aws.log_fails else "Complete"
+        results = [[{"field": "@message", "value": json.dumps(it, separators=(",", ":"))}, {"field": "@ptr", "value": "x"}] for it in aws.log]
+        self.respond(200, json.dumps({"status": done if aws.asked > 1 else "Running", "results": results if aws.asked > 1 else []}))
 
     def respond(self, status, body, **headers):
         self.send_response(status)
@@ -208,6 +234,66 @@ def test_unlock_invokes_the_function(aws):
     assert aws.tables == [] and aws.switches == {}
     aws.responses["unlock"] = {"unlocked": False, "destinationNumber": MASKED}
     assert "did not unlock" in run_and_fail(aws, "unlock", f"NUMBER={NUMBER}")
+
+
+def line(at, **members):
+    return {"timestamp": f"2026-11-29T{at}Z", "level": "INFO", "message": "request", "number": IN_LOG} | members
+
+
+def test_why_says_what_the_function_and_the_log_know(aws):
+    # CloudWatch returns the newest line first.
+    aws.log = [
+        line("11:00:09.000000", operation="why", outcome="ok"),
+        line("11:00:08.000000", operation="status", outcome="ok"),
+        line("11:00:07.000000", message="number_near_lock", door="http", failedGuesses=30, lockedAt=100),
+        line("11:00:06.000000", operation="create", outcome="misconfigured", cause="no permission"),
+        line("11:00:05.000000", operation="send", outcome="delivery_unknown", unknownDeliveries=1, channel="sms"),
+        line("11:00:04.000000", operation="verify", outcome="ok", verified=1),
+        line("11:00:03.000000", operation="verify", outcome="invalid_code", wrongGuesses=1, attemptsLeft=0),
+        line("11:00:02.345678", operation="send", outcome="rate_limited", limit="number"),
+        line("10:59:59.123456", operation="send", outcome="ok", sent=1, channel="sms"),
+    ]
+    assert run(aws, "why", f"NUMBER={NUMBER}").splitlines() == [
+        f"{MASKED} is {IN_LOG} in the log.",
+        *WHY,
+        "In the log of the last day:",
+        "2026-11-29 10:59:59.123Z send: a message was sent by sms",
+        "2026-11-29 11:00:02.345Z send: refused, rate_limited, by the limit number",
+        "2026-11-29 11:00:03.000Z verify: the code was wrong, 0 guesses left",
+        "2026-11-29 11:00:04.000Z verify: the code was right",
+        "2026-11-29 11:00:05.000Z send: it is unknown if a message was sent, delivery_unknown",
+        "2026-11-29 11:00:06.000Z create: refused, misconfigured. no permission",
+        "2026-11-29 11:00:07.000Z 30 failed guesses. This door (http) locks at 100",
+        "2026-11-29 11:00:08.000Z status: ok",
+    ]
+    path = "/2015-03-31/functions/otp-Function-1X%3Aoperator-key/invocations"
+    assert aws.invocations == [(path, {"operation": "why", "destinationNumber": NUMBER})]
+    (query,) = aws.queries
+    # The access log of the API is not asked.
+    assert query["logGroupNames"] == ["otp-FunctionLogs-1X"] and query["endTime"] - query["startTime"] == 86400
+    assert f"""'"number":"{IN_LOG}"'""" in query["queryString"]
+    assert aws.switches == {} and aws.tables == []
+
+
+def test_why_asks_the_logs_of_both_functions_and_says_if_there_is_nothing(aws):
+    aws.outputs["CognitoLogGroup"] = "otp-TriggersLogs-1X"
+    said = run(aws, "why", f"NUMBER={NUMBER}").splitlines()
+    assert said[-1] == "The log of the last day has nothing about it."
+    assert sorted(aws.queries[0]["logGroupNames"]) == ["otp-FunctionLogs-1X", "otp-TriggersLogs-1X"]
+
+
+@pytest.mark.parametrize("how", ["log_denies", "log_fails"])
+def test_why_says_the_rest_if_the_log_cannot_be_read(aws, how):
+    setattr(aws, how, True)
+    done = make(aws, "why", f"NUMBER={NUMBER}")
+    assert done.returncode == 0
+    *rest, last = done.stdout.splitlines()
+    assert rest == [f"{MASKED} is {IN_LOG} in the log.", *WHY] and last.startswith("The log is not shown, because")
+
+
+def test_a_desk_takes_no_switches(aws):
+    assert "the desk has no table" in run_and_fail(aws, "pause", "STACK=desk")
+    assert "the desk has no table" in run_and_fail(aws, "switches", "STACK=desk")
 
 
 BUDGETS = ["budgets: 500/1h,20.5USD/24h", "budgets of countries: JM=20/1h;US=none;*=250/1h"]
@@ -354,5 +440,5 @@ def test_a_missing_aws_cli_is_reported(aws, tmp_path):
 
 def test_make_help_lists_the_commands(aws):
     listed = run(aws, "help")
-    for command in "pause resume block unblock allow disallow unlock switches".split():
+    for command in "pause resume block unblock allow disallow unlock why switches".split():
         assert re.search(rf"^make {command} ", listed, re.MULTILINE), command

@@ -1386,11 +1386,18 @@ def test_operators_policy_allows_the_operators_commands_only():
     switches = item("K#switches")
     allowed = [("dynamodb:GetItem", TABLE, switches), ("dynamodb:UpdateItem", TABLE, switches)]
     allowed += [("lambda:InvokeFunction", f"{FUNCTION}:{alias}") for alias in ("operator", "operator-key")]
+    allowed += [("logs:StartQuery", LOGS), ("logs:GetQueryResults", "*")]
     denied = [("dynamodb:UpdateItem", TABLE, item("N#x")), ("dynamodb:UpdateItem", TABLE, item("N#x", "K#switches"))]
     denied += [("dynamodb:UpdateItem", TABLE), ("dynamodb:Scan", TABLE), ("dynamodb:DeleteItem", TABLE, switches)]
     denied += [("lambda:InvokeFunction", LIVE), ("lambda:InvokeFunction", FUNCTION), ("lambda:UpdateFunctionCode", FUNCTION), ("lambda:InvokeFunction", f"{FUNCTION}:1")]
+    triggers = LOGS.replace("FunctionLogs", "TriggersLogs")
+    denied += [("logs:StartQuery", it) for it in (triggers, LOGS.replace("FunctionLogs", "ApiLogs"))]
+    denied += [("logs:GetLogEvents", LOGS), ("logs:DeleteLogGroup", LOGS)]
     answers = evaluate(policy, allowed + denied)
     assert answers == ["Allowed"] * len(allowed) + ["ImplicitlyDenied"] * len(denied)
+    # With a pool, `make why` asks the log of the triggers, too.
+    with_pool = json.loads(deployed(Cognito="new")["Outputs"]["OperatorPolicy"]["Value"])
+    assert evaluate(with_pool, [("logs:StartQuery", LOGS), ("logs:StartQuery", triggers)]) == ["Allowed", "Allowed"]
 
 
 def test_operators_policy_has_the_key_of_the_table_if_there_is_one():

@@ -7,7 +7,7 @@ use simulator::Operation;
 use std::time::{Duration, UNIX_EPOCH};
 
 impl World {
-    async fn send_to(&self, number: &str) -> Answer {
+    pub(crate) async fn send_to(&self, number: &str) -> Answer {
         self.post("/otp/send", &json!({ "destinationNumber": number }))
             .await
     }

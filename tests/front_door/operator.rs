@@ -37,7 +37,7 @@ async fn a_command_fails_with_its_own_error_code_when_the_ledger_is_down() {
 #[tokio::test]
 async fn a_command_without_a_ledger_is_a_missing_setting() {
     let world = World::new().await;
-    for operation in ["unlock", "key"] {
+    for operation in ["unlock", "key", "why"] {
         let event = command(operation, NUMBER);
         assert_fails(&world, &event, "misconfigured", "ERROR").await;
         assert_eq!(world.last_line()["operation"], operation);
@@ -49,7 +49,7 @@ async fn a_command_without_a_ledger_is_a_missing_setting() {
 #[tokio::test]
 async fn a_command_for_an_invalid_number_says_so() {
     let world = World::counted(&[]).await;
-    for operation in ["unlock", "key"] {
+    for operation in ["unlock", "key", "why"] {
         let event = command(operation, "+1425");
         assert_fails(&world, &event, "invalid_phone_number", "INFO").await;
     }
@@ -106,7 +106,7 @@ async fn a_function_answers_the_settings_command_with_and_without_a_ledger() {
 }
 
 /// An event of each kind, with its name.
-fn events() -> [(&'static str, String); 5] {
+fn events() -> [(&'static str, String); 6] {
     let sign_in = include_str!("../../events/cognito.define.json").to_owned();
     let send = post(
         "/otp/send",
@@ -115,6 +115,7 @@ fn events() -> [(&'static str, String); 5] {
     [
         ("unlock", command("unlock", NUMBER)),
         ("key", command("key", NUMBER)),
+        ("why", command("why", NUMBER)),
         ("settings", json!({ "operation": "settings" }).to_string()),
         ("send", send.to_string()),
         ("sign-in", sign_in),
@@ -132,7 +133,7 @@ async fn answered(aliases: &str, arn: &str) -> Vec<&'static str> {
             Err(error) => {
                 assert_eq!(error.kind, "WrongAlias", "{kind} as {arn}: {error}");
                 assert_eq!(world.last_line()["outcome"], "wrong_alias");
-                let is_command = ["unlock", "key"].contains(&kind);
+                let is_command = ["unlock", "key", "why"].contains(&kind);
                 let level = if is_command { "INFO" } else { "ERROR" };
                 assert_eq!(world.last_line()["level"], level, "{kind} as {arn}");
                 assert_eq!(world.last_line().get("status"), None);
@@ -154,7 +155,7 @@ async fn each_right_of_an_operator_has_its_own_alias() {
         let as_alias = |alias: &str| format!("{FUNCTION}:{alias}");
         for (alias, expected) in [
             ("operator", &["unlock", "settings"][..]),
-            ("operator-key", &["key", "settings"]),
+            ("operator-key", &["key", "why", "settings"]),
             ("live", &others),
             ("built", &others),
             ("7", &others),
@@ -171,9 +172,9 @@ async fn each_right_of_an_operator_has_its_own_alias() {
 
 #[tokio::test]
 async fn a_function_without_an_alias_answers_commands_unless_the_aliases_are_on() {
-    let all = ["unlock", "key", "settings", "send", "sign-in"];
+    let all = ["unlock", "key", "why", "settings", "send", "sign-in"];
     for arn in [FUNCTION, "", "otp-lambda"] {
         assert_eq!(answered("off", arn).await, all, "{arn}");
-        assert_eq!(answered("on", arn).await, all[2..], "{arn}");
+        assert_eq!(answered("on", arn).await, all[3..], "{arn}");
     }
 }

@@ -33,3 +33,4 @@ mod send;
 mod tls;
 mod typed;
 mod verify;
+mod why;

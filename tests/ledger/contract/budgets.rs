@@ -10,8 +10,10 @@ pub(super) async fn switches_are_off_by_default(ledger: &dyn Ledger) {
 
 pub(super) async fn a_counter_stops_at_its_cap(ledger: &dyn Ledger) {
     let (key, expires) = (the_counter(), at(Duration::from_hours(1)));
-    for expected in [true, true, true, false, false] {
+    assert_eq!(ledger.counted(&key).await.unwrap(), 0);
+    for (expected, counted) in [(true, 1), (true, 2), (true, 3), (false, 3), (false, 3)] {
         assert_eq!(ledger.count(&key, 3, expires).await.unwrap(), expected);
+        assert_eq!(ledger.counted(&key).await.unwrap(), counted);
     }
     assert!(ledger.count(&key, 4, expires).await.unwrap());
     let other = keys().source(
