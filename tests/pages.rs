@@ -265,7 +265,7 @@ fn the_page_on_scale_multiplies_what_is_counted() {
     let of_wrong = units(&architecture, "verify, wrong");
     let [reads, writes] =
         [0, 1].map(|kind| sends * send[kind] + right * of_right[kind] + wrong * of_wrong[kind]);
-    // What AWS allows, over what is needed, in thousands of verifications an hour.
+    // The quota of AWS over the need, in thousands of verifications an hour.
     for (quota, needed, allowed) in [
         ("messages of a number to the United States", sends, 100),
         ("Pinpoint's requests", sends, 300),

@@ -129,7 +129,7 @@ impl Model {
             return Next::refuse(Refusal::SendingPaused);
         }
         running.outcome = self.refusal_of_plan(running);
-        // What was read is no longer needed, and without it there are fewer states.
+        // No later step needs the read items, and without them there are fewer states.
         running.known = Number::default();
         if running.outcome.is_some() {
             running.seen = Record::default();

@@ -4,7 +4,7 @@
 //! `PreventUserExistenceErrors`, and sessions of fifteen minutes. Users and sessions are in memory. It knows these
 //! operations:
 //!
-//! | operation | who may call it |
+//! | operation | callers |
 //! |---|---|
 //! | `InitiateAuth` (`CUSTOM_AUTH`, `REFRESH_TOKEN_AUTH`), `RespondToAuthChallenge`, `SignUp` | everybody, also pages in a browser |
 //! | `AdminCreateUser`, `AdminSetUserPassword` | callers with a signature, which is not checked |
@@ -88,7 +88,7 @@ impl Fault {
     }
 }
 
-/// What the pool gets from the desk.
+/// The parts that the desk gives the pool.
 struct Setup {
     function: Function,
     /// Whether people may sign up themselves: `AllowAdminCreateUserOnly` is off, and Pre sign-up has its trigger.

@@ -15,7 +15,7 @@ const NOT_READ: &str =
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// What an operator is told about a number.
+/// The answer to an operator who asks about a number.
 #[derive(Debug)]
 pub struct Explanation {
     /// The name of the number in the log.
@@ -65,7 +65,7 @@ impl Service {
         Ok(Explanation { in_log, lines })
     }
 
-    /// What happened to the number at a door, and the limits that hold there.
+    /// The history of the number at a door, and the limits that hold there.
     async fn at_door(
         &self,
         limits: &Limits,

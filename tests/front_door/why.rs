@@ -9,7 +9,7 @@ use std::time::Duration;
 
 const OTHER: &str = "+447700900123";
 
-/// What the function tells about a number: its name in the log, and the sentences.
+/// The function's answer about a number: its name in the log, and the sentences.
 async fn why(world: &World, number: &str) -> (String, Vec<String>) {
     let event = json!({ "operation": "why", "destinationNumber": number });
     let told = world.raw(&event.to_string()).await.unwrap();
