@@ -1,4 +1,4 @@
-"""The programs of docs/clients.md, against the desk.
+"""The programs of docs/clients.md, and the code for Amplify of docs/cognito.md, against the desk.
 
     tests/e2e/with-tools.sh bash -c '"$OTP_E2E_SAM_PYTHON" -m pytest -q tests/e2e/test_clients.py'
 
@@ -16,6 +16,7 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import amplify
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -216,6 +217,16 @@ def test_a_program_with_another_key_is_refused(language, desk, tmp_path):
     with Gateway(desk.api_url, False) as gateway:
         _, said = run(program(language), language, gateway, desk, tmp_path, secret="another")
     assert gateway.passed == [] and "Forbidden" in said and "Verified" not in said
+
+
+def test_the_code_for_amplify_signs_in_at_the_pool_of_the_desk(tmp_path):
+    needs("js")
+    with Desk(tmp_path) as desk:
+        client = "1desk23client45of67pool890"
+        done = amplify.sign_in(tmp_path, os.environ["OTP_E2E_CLIENTS"], desk.url, desk.url, "us-east-1_DeskPool1", client, NUMBER)
+        assert done["shown"] == ["We sent a code to +*******42"] and done["left"] == "2" and done["step"] == "DONE", done
+        assert done["token"]["client_id"] == client and done["token"]["iss"] == f"{desk.url}/us-east-1_DeskPool1"
+        assert len(desk.inbox()) == 1
 
 
 def test_the_page_names_every_program():

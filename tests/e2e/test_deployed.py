@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 
+import amplify
 import boto3
 import pytest
 import test_template
@@ -467,13 +468,20 @@ def test_users_send_and_verify_with_tokens_of_the_issuer_alone(stack):
 TRIGGERS = ("DefineAuthChallenge", "CreateAuthChallenge", "VerifyAuthChallengeResponse")
 
 
-def sign_in(stack, number):
-    """Signs a user in with the code that arrives. Returns the access token, or None if a trigger does not answer."""
+def make_user(stack, number):
+    """Makes a user of the new pool. Returns the IDs of the pool and of its client."""
     found, idp = outputs(stack.cloud), client(stack.cloud, "cognito-idp")
     pool, app = found["CognitoUserPoolId"], found["CognitoClientId"]
     attributes = [{"Name": "phone_number", "Value": number}, {"Name": "phone_number_verified", "Value": "true"}]
     idp.admin_create_user(UserPoolId=pool, Username=number, UserAttributes=attributes, MessageAction="SUPPRESS")
     idp.admin_set_user_password(UserPoolId=pool, Username=number, Password="A-1-never-used", Permanent=True)
+    return pool, app
+
+
+def sign_in(stack, number):
+    """Signs a user in with the code that arrives. Returns the access token, or None if a trigger does not answer."""
+    _, app = make_user(stack, number)
+    idp = client(stack.cloud, "cognito-idp")
     try:
         begun = idp.initiate_auth(ClientId=app, AuthFlow="CUSTOM_AUTH", AuthParameters={"USERNAME": number})
     except ClientError as error:
@@ -501,6 +509,16 @@ def test_a_user_of_a_new_pool_signs_in_with_one_message(stack):
     found, number = outputs(stack.cloud), next(NUMBERS)
     assert triggers_of(stack) == dict.fromkeys(TRIGGERS, found["CognitoTriggerArn"])
     assert sign_in(stack, number)
+    assert len(stack.texts(number)) == 1
+
+
+def test_a_user_of_a_new_pool_signs_in_with_amplify(stack, tmp_path):
+    packages = os.environ.get("OTP_E2E_CLIENTS") or skip("needs Amplify, which tests/e2e/setup.sh installs")
+    number = next(NUMBERS)
+    pool, app = make_user(stack, number)
+    done = amplify.sign_in(tmp_path, packages, stack.cloud.url, stack.cloud.phone, pool, app, number)
+    assert done["shown"] == [f"We sent a code to +*******{number[-2:]}"] and done["left"] == "2", done
+    assert done["step"] == "DONE" and done["token"]["client_id"] == app, done
     assert len(stack.texts(number)) == 1
 
 
