@@ -31,7 +31,7 @@ const WAITS: [Duration; 3] = [
 ];
 
 /// The number of crashes in a full run.
-const CRASHES: u32 = 16_320;
+const CRASHES: u32 = 17_280;
 
 /// An operation, with the earlier requests of its client.
 struct Case {
