@@ -231,7 +231,8 @@ def test_the_code_for_amplify_signs_in_at_the_pool_of_the_desk(tmp_path):
 
 def test_the_page_names_every_program():
     rows = re.findall(r"^\| \[(\w+)\]\(#\w+\) \|.*\| (.+) \|$", PAGE, re.M)
-    fences = [name for name in re.findall(r"^```(\w+)$", PAGE, re.M) if name not in ("sh", "")]
+    # test_generated.py compiles the call of a generated client (ts).
+    fences = [name for name in re.findall(r"^```(\w+)$", PAGE, re.M) if name not in ("sh", "ts")]
     assert [name for name, _ in rows] == ["Node", "Python", "PHP", "Go", "Kotlin"]
     assert fences == ["js", "python", "php", "go", "kotlin"]
     not_run = [name for name, run in rows if run.startswith("no")]

@@ -5,6 +5,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -52,6 +53,11 @@ def test_the_typescript_client_verifies_a_number(tmp_path):
     checks = ["--strict", "--target", "es2022", "--module", "nodenext", "--lib", "es2022,dom"]
     run("node", tsc, *checks, "--outDir", "out", "client.ts", cwd=tmp_path)
     assert says(tmp_path, "node", tmp_path / "out" / "client.js") == SAID
+    # The call on the page.
+    (call,) = re.findall(r"```ts\n(.*?)```", (ROOT / "docs" / "clients.md").read_text(), re.S)
+    call = call.replace('"./client"', '"./client/index.js"')
+    (tmp_path / "page.ts").write_text(f"declare const accessToken: () => Promise<string>;\n{call}")
+    run("node", tsc, *checks, "--noEmit", "page.ts", cwd=tmp_path)
     # The control: the types are those of the document.
     wrong = (PROGRAMS / "client.ts").read_text().replace("channel: 'sms'", "channel: 'fax'")
     (tmp_path / "client.ts").write_text(wrong)
