@@ -1,8 +1,9 @@
 //! The ledger in one DynamoDB table.
 //!
-//! Every step but `look` is about one item, and most steps are one request. A write has a condition with everything that must hold
-//! before the write. DynamoDB checks the condition and writes in one atomic operation. The modules `table` and `update`
-//! say when a request is repeated. Reads are consistent. The module `look` reads several items with one request.
+//! Every step but `look` is about one item, and most steps are one request. A write has a condition with everything
+//! that must hold before the write. DynamoDB checks the condition and writes in one atomic operation. The modules
+//! `table` and `update` say when a request is repeated. Reads are consistent. The module `look` reads several items with
+//! one request.
 //!
 //! There are no transactions, because they cost twice as much and conflict with each other. There is no index and no
 //! scan.

@@ -37,6 +37,11 @@ impl KeptSwitches {
     }
 }
 
+/// Whether an entry of the operator's lists is about a number: the number's item, or the beginning of the number.
+pub(super) fn is_about(entry: &str, item: &ItemName, number: &PhoneNumber) -> bool {
+    entry == item.as_str() || entry.starts_with('+') && number.expose().starts_with(entry)
+}
+
 impl Limits {
     /// Refuses a send that the operator has paused or blocked.
     pub(super) async fn check_switches(&self, to: &PhoneNumber, now: Millis) -> Result<(), Error> {
@@ -53,12 +58,8 @@ impl Limits {
             .with_retry_after(Duration::from_mins(1)));
         }
         let item = self.hasher.number(to);
-        let is_listed = |list: &BTreeSet<String>| {
-            list.iter().any(|entry| {
-                entry == item.as_str()
-                    || entry.starts_with('+') && to.expose().starts_with(entry.as_str())
-            })
-        };
+        let is_listed =
+            |list: &BTreeSet<String>| list.iter().any(|entry| is_about(entry, &item, to));
         if is_listed(&switches.blocked) && !is_listed(&switches.allowed) {
             return Err(Error::new(
                 ErrorCode::DestinationBlocked,

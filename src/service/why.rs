@@ -2,9 +2,10 @@
 
 use super::limits::budget_spent;
 use super::sign_in_counters::together;
+use super::switches::is_about;
 use super::{Call, Limits, Service};
 use crate::error::{Error, Limit};
-use crate::ledger::{Door, Number, Pseudonym, Window};
+use crate::ledger::{Door, Number, Pseudonym};
 use crate::phone::{Country, PhoneNumber};
 use crate::policy::Wait;
 use crate::time::Millis;
@@ -108,9 +109,7 @@ impl Service {
                 hold(limit.name(), until);
             }
         }
-        for rate in &limits.of(door).prefix_limits {
-            let window = Window::around(now, rate.window);
-            let item = limits.hasher.prefix_at(door, number, window);
+        for (rate, window, item) in limits.prefixes(door, number, now) {
             if limits.store.counted(&item).await? >= rate.count {
                 hold(Limit::Prefix.name(), window.end());
             }
@@ -177,10 +176,7 @@ fn words(door: Door) -> &'static str {
 async fn switched(limits: &Limits, number: &PhoneNumber) -> Result<Vec<String>, Error> {
     let switches = limits.store.switches().await?;
     let item = limits.hasher.number(number);
-    let holds = |entry: &&String| {
-        *entry == item.as_str()
-            || entry.starts_with('+') && number.expose().starts_with(entry.as_str())
-    };
+    let holds = |entry: &&String| is_about(entry, &item, number);
     let mut lines = Vec::new();
     if switches.paused {
         lines.push("Sending is paused for all numbers, until `make resume`.".to_owned());
