@@ -163,6 +163,7 @@ impl App {
     ) -> Result<Box<RawValue>, FunctionError> {
         let started = Instant::now();
         let cold_start = !self.warm.swap(true, Ordering::Relaxed);
+        let id = invocation.request_id.clone();
         let mut record = Record::new(invocation.request_id, cold_start, self.metrics.clone());
         let reserve = if self.service.has_ledger() {
             RESERVE_WITH_LEDGER
@@ -179,7 +180,7 @@ impl App {
         };
         // Boxed, because the future would otherwise be too large to move around.
         let work = Box::pin(self.dispatch(event, invocation.invoked_as, &mut call));
-        let (result, requests) = counted(work).await;
+        let (result, requests) = counted(id, work).await;
         record.requests = requests;
         if let Err(error) = &result
             && let Some(outcome) = error.outcome()

@@ -6,6 +6,7 @@
 
 mod call;
 mod connector;
+mod credentials;
 pub mod dynamodb;
 pub mod end_user_messaging;
 mod https;
@@ -30,12 +31,14 @@ use std::time::Duration;
 pub use aws_config::{ConfigLoader, SdkConfig};
 pub use aws_smithy_runtime_api::client::http::SharedHttpClient;
 pub use connector::{AMAZON_ROOTS, http_client};
+pub use credentials::with_credentials_endpoint;
 
 /// Time limit for opening a connection. The endpoints are in the function's own region.
 const CONNECT_TIME_LIMIT: Duration = Duration::from_secs(1);
 
 /// Reads the configuration that all clients share. The configuration comes from the environment alone: no file and no
-/// metadata service is read.
+/// metadata service is read. If the environment has the address of an endpoint in place of credentials, use
+/// [`with_credentials_endpoint`], too.
 ///
 /// Lambda sets the region and the credentials. `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_<SERVICE>`,
 /// `AWS_USE_FIPS_ENDPOINT` and `AWS_USE_DUALSTACK_ENDPOINT` work as in every AWS SDK.

@@ -8,6 +8,7 @@ use otp_lambda::settings::{self, Settings};
 use otp_lambda::telemetry;
 use serde_json::value::RawValue;
 use std::process::ExitCode;
+use tokio::runtime::{Builder, Runtime};
 use tracing::level_filters::LevelFilter;
 use tracing::{error, info};
 
@@ -30,10 +31,7 @@ fn main() -> ExitCode {
     telemetry::install(settings.log_level, settings.metrics.clone());
     settings::warn_of_ignored_variables();
 
-    // One thread is enough: an execution environment has one invocation at a time, and threads slow the start.
-    let outcome = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
+    let outcome = runtime()
         .map_err(lambda_runtime::Error::from)
         .and_then(|runtime| runtime.block_on(serve(settings)));
     match outcome {
@@ -45,17 +43,43 @@ fn main() -> ExitCode {
     }
 }
 
+/// The threads of the function.
+///
+/// Usually one thread is enough: an execution environment has one invocation at a time, and threads slow the start. On
+/// Lambda Managed Instances, an execution environment has many invocations at once and at least one whole processor. The
+/// function then has a thread for each processor.
+fn runtime() -> std::io::Result<Runtime> {
+    let mut runtime = if settings::invocations_at_once() > 1 {
+        Builder::new_multi_thread()
+    } else {
+        Builder::new_current_thread()
+    };
+    runtime.enable_all().build()
+}
+
 async fn serve(settings: Settings) -> Result<(), lambda_runtime::Error> {
     let http_client = aws::http_client(settings.ca_bundle.as_deref());
-    let config = aws::config_loader(http_client).load().await;
+    let config = aws::config_loader(http_client.clone());
+    let (config, credentials) = if settings::has_credentials_endpoint() {
+        (
+            aws::with_credentials_endpoint(config, http_client),
+            "endpoint",
+        )
+    } else {
+        (config, "variables")
+    };
+    let config = config.load().await;
     let app = App::build(settings, &config, None).await?;
     app.connect().await;
     info!(
         version = env!("CARGO_PKG_VERSION"),
         libphonenumber = METADATA_VERSION,
+        credentials,
+        invocationsAtOnce = settings::invocations_at_once(),
         "start"
     );
-    let app = &app;
+    // Every invocation uses the app, until the process ends.
+    let app: &'static App = Box::leak(Box::new(app));
     let handler = service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
         let invocation = Invocation {
             deadline: event.context.deadline(),
@@ -69,5 +93,6 @@ async fn serve(settings: Settings) -> Result<(), lambda_runtime::Error> {
                 error_message: error.message.into_owned(),
             })
     });
-    lambda_runtime::Runtime::new(handler).run().await
+    // One at a time, unless Lambda asks for more.
+    lambda_runtime::Runtime::new(handler).run_concurrent().await
 }

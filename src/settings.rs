@@ -150,9 +150,23 @@ pub fn is_in_lambda() -> bool {
     environment("AWS_LAMBDA_RUNTIME_API").is_some()
 }
 
+/// How many invocations Lambda gives this process at once, at most. Only Lambda Managed Instances give more than one.
+#[must_use]
+pub fn invocations_at_once() -> u32 {
+    environment("AWS_LAMBDA_MAX_CONCURRENCY")
+        .and_then(|value| value.parse().ok())
+        .unwrap_or(1)
+}
+
 /// Warns about variables that are set on many developers' machines and have no effect on this function.
 pub fn warn_of_ignored_variables() {
     sdk::warn_of_profiles(&environment);
+}
+
+/// Whether the environment has the address of an endpoint for credentials in place of the credentials.
+#[must_use]
+pub fn has_credentials_endpoint() -> bool {
+    sdk::gives_an_endpoint(&environment)
 }
 
 #[expect(

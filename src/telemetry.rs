@@ -120,9 +120,10 @@ where
     }));
 }
 
-/// Writes the line of a panic at a place in the source.
+/// Writes the line of a panic at a place in the source. In the code of an invocation, the line names the invocation.
 pub fn write_panic(location: Option<&str>, metrics: Option<&Metrics>) {
     let mut line = Line::new(metrics);
+    line.optional("requestId", requests::invocation().as_deref());
     line.optional("location", location);
     line.count(Metric::Panics);
     let members = line.finish(None);

@@ -18,9 +18,22 @@ const ENDPOINTS: &[&str] = &[
     "AWS_ENDPOINT_URL_SECRETS_MANAGER",
 ];
 
+const KEY_ID: &str = "AWS_ACCESS_KEY_ID";
+
+/// Whether the environment gives an endpoint for credentials. Credentials in variables go first, as in every AWS SDK.
+pub(super) fn gives_an_endpoint(variable: &dyn Fn(&str) -> Option<String>) -> bool {
+    let is_set = |name| variable(name).is_some_and(|value| !value.trim().is_empty());
+    is_set("AWS_CONTAINER_CREDENTIALS_FULL_URI") && !is_set(KEY_ID)
+}
+
 impl Reader<'_> {
     pub(super) fn check_sdk_variables(&mut self) {
-        for name in ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
+        let keys: &[&str] = if gives_an_endpoint(&|name| self.raw(name)) {
+            &[]
+        } else {
+            &[KEY_ID, "AWS_SECRET_ACCESS_KEY"]
+        };
+        for name in std::iter::once(&"AWS_REGION").chain(keys) {
             if !self.is_set(name) {
                 self.report(
                     name,

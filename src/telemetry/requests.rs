@@ -1,12 +1,18 @@
-//! The requests to the ledger's table in one invocation: how many, and how long.
+//! An invocation's own data wherever its code runs: its ID, and its requests to the ledger's table (how many, and how
+//! long).
 
 use std::cell::RefCell;
 use std::time::Duration;
 use tokio::time::Instant;
 
 tokio::task_local! {
-    /// Each invocation has its own, because tests run several at once.
-    static OF_INVOCATION: RefCell<Requests>;
+    /// Each invocation has its own, because several can run at once.
+    static OF_INVOCATION: OfInvocation;
+}
+
+struct OfInvocation {
+    id: String,
+    requests: RefCell<Requests>,
 }
 
 /// The requests to the table so far.
@@ -21,14 +27,20 @@ pub struct Requests {
 }
 
 /// Runs an invocation, and returns its requests, too.
-pub(crate) async fn counted<T>(invocation: impl Future<Output = T>) -> (T, Requests) {
+pub(crate) async fn counted<T>(id: String, invocation: impl Future<Output = T>) -> (T, Requests) {
+    let requests = RefCell::default();
     OF_INVOCATION
-        .scope(RefCell::default(), async {
+        .scope(OfInvocation { id, requests }, async {
             let result = invocation.await;
-            let requests = OF_INVOCATION.with(|requests| *requests.borrow());
+            let requests = OF_INVOCATION.with(|own| *own.requests.borrow());
             (result, requests)
         })
         .await
+}
+
+/// The ID of the invocation whose code is running, if it is the code of one.
+pub(super) fn invocation() -> Option<String> {
+    OF_INVOCATION.try_with(|own| own.id.clone()).ok()
 }
 
 /// Counts a request to the table. The request ends when the result is dropped, also if nobody waits for it any more.
@@ -60,7 +72,7 @@ impl Drop for Asked {
 
 fn change(change: impl FnOnce(&mut Requests)) {
     // Outside an invocation, such as in a test of the ledger alone, nobody asks for the count.
-    let _ = OF_INVOCATION.try_with(|requests| change(&mut requests.borrow_mut()));
+    let _ = OF_INVOCATION.try_with(|own| change(&mut own.requests.borrow_mut()));
 }
 
 #[cfg(test)]
@@ -74,12 +86,12 @@ mod tests {
             let _asked = asked();
             tokio::time::sleep(Duration::from_millis(milliseconds)).await;
         };
-        let one = counted(async {
+        let one = counted(String::new(), async {
             join(request(10), request(30)).await;
             tokio::time::sleep(Duration::from_millis(100)).await;
             request(5).await;
         });
-        let given_up = counted(async {
+        let given_up = counted(String::new(), async {
             let _ = tokio::time::timeout(Duration::from_millis(7), request(1000)).await;
         });
         let (((), one), ((), given_up)) = join(one, given_up).await;
@@ -88,5 +100,21 @@ mod tests {
             (given_up.count, given_up.time),
             (1, Duration::from_millis(7))
         );
+    }
+
+    #[tokio::test]
+    async fn code_knows_its_own_invocation() {
+        let own = || async {
+            tokio::task::yield_now().await;
+            invocation()
+        };
+        let (one, other) = join(
+            counted("one".to_owned(), own()),
+            counted("other".to_owned(), own()),
+        )
+        .await;
+        assert_eq!(one.0.as_deref(), Some("one"));
+        assert_eq!(other.0.as_deref(), Some("other"));
+        assert_eq!(invocation(), None);
     }
 }

@@ -13,6 +13,7 @@ use serde_json::json;
 use simulator::{Failure, Operation, Simulator};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
+use tokio::sync::Barrier;
 
 #[tokio::test]
 async fn every_failure_of_a_send_has_its_code_and_reaches_the_provider_once() {
@@ -360,6 +361,62 @@ async fn a_panic_is_a_500_and_the_next_request_is_served() {
         assert_eq!(answer.body["valid"], json!(false));
     }
     assert_eq!(world.last_line()["level"], "ERROR");
+}
+
+/// A provider that has two sends under way at once, and panics in the one to `NUMBER`.
+struct PanicsInOne(Barrier);
+
+#[async_trait::async_trait]
+impl Provider for PanicsInOne {
+    fn name(&self) -> &'static str {
+        "panicking"
+    }
+
+    fn limits(&self) -> &ProviderLimits {
+        &PINPOINT_LIMITS
+    }
+
+    async fn send(&self, message: &Message<'_>, _: Duration) -> Result<Receipt, Error> {
+        self.0.wait().await;
+        assert_ne!(message.to.expose(), NUMBER, "a defect");
+        Ok(Receipt {
+            message_id: None,
+            request_id: None,
+        })
+    }
+
+    async fn verify(
+        &self,
+        _: &PhoneNumber,
+        _: &ReferenceId,
+        _: &Otp,
+        _: Duration,
+    ) -> Result<provider::Answer, Error> {
+        panic!("a defect")
+    }
+}
+
+#[tokio::test]
+async fn a_panic_leaves_another_request_at_the_same_time_as_it_is() {
+    let simulator = Simulator::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let settings = crate::world::read(&simulator.url(), &[]);
+    let provider = PanicsInOne(Barrier::new(2));
+    let app = App::new(
+        Service::new(settings.rules, Providers::only(Box::new(provider)), None),
+        settings.http,
+        settings.sign_in,
+    );
+    let world = World::around(app, simulator);
+    let send = |number: &'static str| {
+        let world = &world;
+        async move {
+            let body = json!({ "destinationNumber": number });
+            world.post("/otp/send", &body).await
+        }
+    };
+    let (panicked, other) = tokio::join!(send(NUMBER), send("+14255550143"));
+    panicked.is_problem(500, "internal_error");
+    assert_eq!(other.status, 202, "{other:?}");
 }
 
 /// Every failure of an operation. Slow responses are only a little slow.

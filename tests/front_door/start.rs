@@ -8,6 +8,9 @@ use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 
+/// An endpoint for credentials, which is asked only if the environment has no credentials.
+const ENDPOINT: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
+
 /// Starts the function in the usual environment with these changes. A change with an empty value removes the variable.
 /// The function makes a first request to the Runtime API, this request fails, and the function ends. Returns the
 /// output, and whether the request asked for an invocation.
@@ -17,6 +20,7 @@ fn start(changes: &[(&str, &str)]) -> (Output, bool) {
     metadata.set_nonblocking(true).unwrap();
     let metadata_url = format!("http://{}", metadata.local_addr().unwrap());
     let mut environment: BTreeMap<String, String> = environment("http://127.0.0.1:1");
+    environment.insert(ENDPOINT.to_owned(), metadata_url.clone());
     for (name, value) in changes {
         environment.insert((*name).to_owned(), (*value).to_owned());
     }
@@ -34,7 +38,6 @@ fn start(changes: &[(&str, &str)]) -> (Output, bool) {
         .env("AWS_LAMBDA_LOG_GROUP_NAME", "group")
         .env("AWS_LAMBDA_LOG_STREAM_NAME", "stream")
         .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", &metadata_url)
-        .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", &metadata_url)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -87,7 +90,8 @@ fn an_environment_without_a_region_or_with_a_bad_endpoint_is_refused_in_one_line
             "AWS_ENDPOINT_URL must be an http:// or https:// URL.",
         ),
     ] {
-        let (output, has_started) = start(&[(name, value)]);
+        // With an endpoint for credentials, the variables for credentials may be missing.
+        let (output, has_started) = start(&[(name, value), (ENDPOINT, "")]);
         let log = log(&output);
         assert!(
             !has_started && output.status.code() == Some(1),
