@@ -6,7 +6,16 @@ use crate::ledger::{
 };
 use crate::time::Millis;
 use std::iter;
+use std::sync::LazyLock;
 use std::time::Duration;
+
+/// Moves each send of the history one place back. Many words, and always the same.
+static OLDER: LazyLock<String> = LazyLock::new(|| {
+    let older = (1..REMEMBERED_SENDS)
+        .rev()
+        .map(|k| format!("#t{} = if_not_exists(#t{k}, :zero)", k + 1));
+    older.collect::<Vec<_>>().join(", ")
+});
 
 impl DynamoDb {
     /// Takes a place in every window. This takes one write or two, because the item of a number with failures gets a
@@ -68,10 +77,6 @@ impl DynamoDb {
         more: &str,
         failures: &str,
     ) -> Update<'a> {
-        let older = (1..REMEMBERED_SENDS)
-            .rev()
-            .map(|k| format!("#t{} = if_not_exists(#t{k}, :zero)", k + 1));
-        let slots: Vec<String> = older.collect();
         let rooms = windows.iter().map(|window| {
             format!(
                 "(attribute_not_exists(#t{0}) OR #t{0} <= :now_less_{1}s)",
@@ -81,7 +86,7 @@ impl DynamoDb {
         });
         let conditions: Vec<String> = rooms.chain([failures.to_owned()]).collect();
         let mut update = self
-            .update(item, format!("SET {}, #t1 = :now{more}", slots.join(", ")))
+            .update(item, format!("SET {}, #t1 = :now{more}", *OLDER))
             .when(conditions.join(" AND "))
             .repeatable_unless_recent("t1", now)
             .returning_item()

@@ -146,9 +146,10 @@ impl<'a> Update<'a> {
     /// replaced the mark, or the request is still on its way. In this case, the update is repeated only if the update
     /// allows a second run. The repeat has the same mark. So if the first request is still on its way and arrives late,
     /// one of the two requests does nothing.
-    pub(super) async fn run(self) -> Result<Written, Unavailable> {
+    pub(super) async fn run(mut self) -> Result<Written, Unavailable> {
+        let values = std::mem::take(&mut self.values);
         let mark = self.mark()?;
-        let request = self.request(mark)?;
+        let request = self.request(mark, values)?;
         let run = async {
             let mut repeats = Repeats::new();
             loop {
@@ -176,23 +177,33 @@ impl<'a> Update<'a> {
         within_step("UpdateItem", Box::pin(run)).await
     }
 
-    fn request(&self, mark: &str) -> Result<UpdateItemFluentBuilder, Unavailable> {
+    fn request(
+        &self,
+        mark: &str,
+        mut given: BTreeMap<String, AttributeValue>,
+    ) -> Result<UpdateItemFluentBuilder, Unavailable> {
         let expression = self.expression.replacen("SET ", "SET #w = :mark, ", 1);
         let own = self.condition.as_ref();
         let condition = own.map_or_else(
             || NOT_DONE.to_owned(),
             |condition| format!("{condition} AND {NOT_DONE}"),
         );
-        let expressions = format!("{expression} {condition}");
-        let names = words(&expressions, '#')
-            .map(|name| (name.to_owned(), name.trim_start_matches('#').to_owned()));
+        let both = [expression.as_str(), condition.as_str()];
+        let all = |sigil| both.iter().flat_map(move |it| words(it, sigil));
+        // Most words occur several times. Looking first is cheaper than a copy of each.
+        let mut names = HashMap::new();
+        for name in all('#') {
+            if !names.contains_key(name) {
+                names.insert(name.to_owned(), name.trim_start_matches('#').to_owned());
+            }
+        }
         let mut values = HashMap::from([(":mark".to_owned(), text(mark))]);
-        for name in words(&expressions, ':').filter(|name| *name != ":mark") {
-            let value = self.values.get(name).cloned().or_else(|| constant(name));
-            values.insert(
-                name.to_owned(),
-                value.ok_or_else(|| Unavailable(format!("{name} has no value")))?,
-            );
+        for name in all(':') {
+            if !values.contains_key(name) {
+                let value = given.remove(name).or_else(|| constant(name));
+                let value = value.ok_or_else(|| Unavailable(format!("{name} has no value")))?;
+                values.insert(name.to_owned(), value);
+            }
         }
         Ok(self
             .table
@@ -200,7 +211,7 @@ impl<'a> Update<'a> {
             .update_item()
             .table_name(&self.table.name)
             .key("pk", text(self.item.as_str()))
-            .set_expression_attribute_names(Some(names.collect()))
+            .set_expression_attribute_names(Some(names))
             .set_expression_attribute_values(Some(values))
             .update_expression(expression)
             .condition_expression(condition)
@@ -256,12 +267,14 @@ fn random_mark() -> Result<String, Unavailable> {
     Ok(URL_SAFE_NO_PAD.encode(mark))
 }
 
-/// The words of an expression that begin with `sigil`.
+/// The words of an expression that begin with `sigil`, which is in no word but at its beginning.
 fn words(expression: &str, sigil: char) -> impl Iterator<Item = &str> {
-    let between = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '#' | ':'));
-    expression
-        .split(between)
-        .filter(move |word| word.starts_with(sigil))
+    let is_in_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    expression.match_indices(sigil).map(move |(at, _)| {
+        let word = expression.get(at..).unwrap_or_default();
+        let end = word.bytes().skip(1).position(|byte| !is_in_word(byte));
+        end.and_then(|end| word.get(..=end)).unwrap_or(word)
+    })
 }
 
 /// Values that need not be set, because they mean the same in every expression.
@@ -281,4 +294,18 @@ pub(super) fn text(value: &str) -> AttributeValue {
 
 fn number(value: u64) -> AttributeValue {
     AttributeValue::N(value.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_an_expression_are_found() {
+        let expression = "SET #w = :mark, #t1=if_not_exists(#t2,:zero) ADD #used :used_2";
+        let found = |sigil| words(expression, sigil).collect::<Vec<_>>();
+        assert_eq!(found('#'), ["#w", "#t1", "#t2", "#used"]);
+        assert_eq!(found(':'), [":mark", ":zero", ":used_2"]);
+        assert_eq!(words("attribute_exists(#n)", ':').count(), 0);
+    }
 }
