@@ -80,6 +80,14 @@ python_tests() {
     "$OTP_E2E_SAM_PYTHON" -m pytest -q -rs -p no:cacheprovider "$@"
 }
 
+step "the runbook drills"
+if [ -n "${OTP_E2E_SAM:-}" ]; then
+    cargo test --workspace --test simulation -- --ignored drills::
+    python_tests tests/e2e/test_drills.py
+else
+    skip "the runbook drills: need Python"
+fi
+
 step "the template and deployments"
 if [ -n "${OTP_E2E_SAM:-}" ]; then
     # Beside the deployments, because these mostly wait. Not by `python_tests`: `$!` would be a shell around Python.

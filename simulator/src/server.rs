@@ -11,8 +11,8 @@ use std::{
 };
 
 use axum::{
-    Router,
-    body::{Body, Bytes},
+    BoxError, Router,
+    body::{Body, Bytes, HttpBody},
     http::{HeaderMap, Request, Response, StatusCode, header, uri::Authority},
     response::IntoResponse,
 };
@@ -171,7 +171,6 @@ async fn serve_connection(
     router: Router,
     access: Arc<Access>,
 ) {
-    let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
         let (router, access) = (router.clone(), Arc::clone(&access));
         async move {
@@ -179,15 +178,7 @@ async fn serve_connection(
                 return Ok(not_local());
             }
             request.extensions_mut().insert(Peer(peer));
-            let response = router
-                .call(request)
-                .await
-                .unwrap_or_else(|never: Infallible| match never {});
-            match response.extensions().get::<HangUp>() {
-                // hyper closes the connection silently when a service fails.
-                Some(HangUp) => Err(HungUp),
-                None => Ok(response),
-            }
+            call(router, request).await
         }
     });
     // An error means that the client has left, or that this server has hung up.
@@ -195,6 +186,27 @@ async fn serve_connection(
         .timer(TokioTimer::new())
         .serve_connection(TokioIo::new(stream), service)
         .await;
+}
+
+/// Hands a request to the router. An error means that the client gets no response, and loses its connection.
+///
+/// # Errors
+///
+/// If the router hangs up on purpose.
+pub(crate) async fn call<B>(router: Router, request: Request<B>) -> io::Result<Response<Body>>
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    let router = TowerToHyperService::new(router);
+    let response = router
+        .call(request)
+        .await
+        .unwrap_or_else(|never: Infallible| match never {});
+    match response.extensions().get::<HangUp>() {
+        // hyper closes the connection silently when a service fails.
+        Some(HangUp) => Err(io::Error::other(HungUp)),
+        None => Ok(response),
+    }
 }
 
 /// Whether a request names a local host, or a host that `access` names. This protects against DNS rebinding: a web page

@@ -9,7 +9,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use axum::{Router, http::StatusCode};
+use axum::{
+    Router,
+    body::{Body, Bytes, to_bytes},
+    http::{Request, Response, StatusCode},
+};
 use serde_json::{Value, value::RawValue};
 use tokio::{runtime, sync::oneshot};
 
@@ -25,7 +29,7 @@ use crate::{
     inbox,
     message::Message,
     pinpoint, pool,
-    server::{Access, checked, serve},
+    server::{Access, call, checked, serve},
     sms_voice,
     try_it::{self, Choices},
 };
@@ -37,6 +41,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Simulator {
     desk: Arc<Desk>,
+    router: Router,
     /// The address that it listens on.
     pub address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
@@ -76,6 +81,7 @@ impl Simulator {
         let address = checked(&listener, &access)?;
         let desk = Desk::new();
         let router = router(&desk);
+        let served = router.clone();
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -85,13 +91,14 @@ impl Simulator {
             .spawn(move || {
                 runtime.block_on(async {
                     tokio::select! {
-                        _ = serve(listener, router, access) => {}
+                        _ = serve(listener, served, access) => {}
                         _ = stopped => {}
                     }
                 });
             })?;
         Ok(Self {
             desk,
+            router,
             address,
             stop: Some(stop),
             thread: Some(thread),
@@ -103,6 +110,19 @@ impl Simulator {
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Responds to a request without a connection, on the caller's thread and clock. If that clock is paused, even a slow
+    /// response takes no time.
+    ///
+    /// # Errors
+    ///
+    /// If a client would lose its connection.
+    pub async fn respond(&self, request: Request<Bytes>) -> io::Result<Response<Bytes>> {
+        let response = call(self.router.clone(), request.map(Body::from)).await?;
+        let (head, body) = response.into_parts();
+        let body = to_bytes(body, usize::MAX).await.map_err(io::Error::other)?;
+        Ok(Response::from_parts(head, body))
     }
 
     /// All messages, the newest first.

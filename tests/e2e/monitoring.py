@@ -86,6 +86,8 @@ def statistic(stat, windows):
         return sum(it["sum"] for it in windows)
     if stat == "Average":
         return sum(it["sum"] for it in windows) / sum(it["n"] for it in windows)
+    if stat == "SampleCount":
+        return sum(it["n"] for it in windows)
     # The recording has the percentiles of single windows. The highest stands for several.
     return max(it["max" if stat == "Maximum" else stat] for it in windows)
 

@@ -16,6 +16,7 @@
 mod actors;
 mod books;
 mod controls;
+mod drills;
 #[path = "../ledger/emulator.rs"]
 #[expect(dead_code, reason = "only the tests of the ledger use the rest")]
 mod emulator;
