@@ -122,7 +122,7 @@ unlock: ## delete the failed guesses of NUMBER=+…, which is locked after 100
 why: ## say what happened to NUMBER=+… in the last day, and which limits hold; STACK=desk asks the desk (needs curl)
 	@./operate.sh $@
 
-switches: ## show the pause, the blocks, the exceptions and the budgets
+switches: ## show the pause, the blocks, the exceptions, the budgets and the chance of a right guess
 	@./operate.sh $@
 
 tools:

@@ -182,7 +182,7 @@ show_switches() {
 
 # show_budgets: asks the function for its budgets, which it has from its settings.
 show_budgets() {
-    local name all each
+    local name all each risk
     # The right to read the switches does not include the right to invoke the function.
     if ! name="$(function_name 2>/dev/null)" || ! ask "$name" '{"operation":"settings"}' 2>/dev/null || [ "$error" != None ]; then
         printf 'budgets: not shown, because the function did not answer (needs lambda:InvokeFunction on the alias operator)\n'
@@ -195,6 +195,8 @@ show_budgets() {
         return
     fi
     printf 'budgets: %s\nbudgets of countries: %s\n' "$all" "$each"
+    risk="$(field guessRisk '[0-9.e/smhd-]*')"
+    [ -z "$risk" ] || printf 'chance of a right guess at one number: at most %s in %s\n' "${risk%/*}" "${risk#*/}"
 }
 
 # show_list WORD ENTRIES: prints a line for each entry of a list of the switches.

@@ -101,6 +101,12 @@ impl App {
         }
     }
 
+    /// The chance of a right guess at one number, for the log. `None` without a ledger.
+    #[must_use]
+    pub fn guess_chance(&self) -> Option<String> {
+        self.service.guess_chance()
+    }
+
     /// Opens the connections that the first invocation needs, so that it need not wait for them. Calls no provider. A
     /// failure changes nothing: the first invocation then opens its connections itself.
     #[expect(

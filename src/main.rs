@@ -76,6 +76,7 @@ async fn serve(settings: Settings) -> Result<(), lambda_runtime::Error> {
         libphonenumber = METADATA_VERSION,
         credentials,
         invocationsAtOnce = settings::invocations_at_once(),
+        guessRisk = app.guess_chance(),
         "start"
     );
     // Every invocation uses the app, until the process ends.

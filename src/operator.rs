@@ -2,7 +2,7 @@
 //!
 //! A command is an event such as `{"operation": "unlock", "destinationNumber": "+14255550142"}`. The command `settings`
 //! has no number. The response to `settings` says that the function has started with its settings and has read its
-//! secret. With a ledger, the response also has the budgets.
+//! secret. With a ledger, the response also has the budgets and the chance of a right guess.
 //!
 //! The responses to `unlock`, `key` and `why` show the number masked. In these responses, `"oldSpelling": true` says that the
 //! number was given in an old spelling.
@@ -174,9 +174,12 @@ impl Command {
         match self {
             Self::Settings {} => Ok(match service.budgets() {
                 None => json!({ "settings": "ok" }),
-                Some([all, countries]) => {
-                    json!({ "settings": "ok", "budgets": all, "countryLimits": countries })
-                }
+                Some([all, countries]) => json!({
+                    "settings": "ok",
+                    "budgets": all,
+                    "countryLimits": countries,
+                    "guessRisk": service.guess_chance(),
+                }),
             }),
             Self::Unlock { destination_number } => {
                 let (number, is_old) = read_number(destination_number, service, call)?;

@@ -1,6 +1,7 @@
 //! The settings: environment variables, checked once at start and turned into types that need no further checks.
 
 mod file;
+mod guess_risk;
 mod ledger;
 mod metrics;
 mod notify;
@@ -106,6 +107,7 @@ pub const SETTINGS: &[Setting] = &[
     default("FOREIGN_CODES", "off"),
     default("SIGN_IN_SHARE", "0"),
     default("DEVICE_TOKEN_DAYS", "0"),
+    optional("GUESS_RISK"),
     default("COGNITO_FLOOR_MS", "800"),
     default("COGNITO_SHOWN_NUMBER", "2"),
     default("COGNITO_STEP_UP", "off"),
@@ -212,7 +214,8 @@ impl Reader<'_> {
             rules.reference_ids = ReferenceIds::Random;
         }
         let trusted = self.trusted_principals(gate);
-        let ledger = self.ledger(&rules.allowed_countries, &limits, &provider.codes(), file);
+        let codes = provider.codes();
+        let mut ledger = self.ledger(&rules.allowed_countries, &limits, &codes, file);
         self.check_sdk_variables();
         let sign_in = self.sign_in();
         let is_derived = rules.reference_ids == ReferenceIds::Derived;
@@ -225,6 +228,7 @@ impl Reader<'_> {
         }
         let log_level = self.log_level();
         let metrics = self.metrics(ledger.as_ref(), log_level);
+        self.guess_chance(&rules, &limits, &codes, ledger.as_mut());
         Settings {
             rules,
             http: http::Policy { gate, trusted },

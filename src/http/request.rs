@@ -348,7 +348,7 @@ pub(super) fn read_send(service: &Service, body: &mut Body) -> Result<SendReques
             .integer("validityPeriod", &service.rules().validity_minutes)?
             .unwrap_or(defaults.validity_minutes),
         allowed_attempts: body
-            .integer("allowedAttempts", &limits.allowed_attempts)?
+            .integer("allowedAttempts", &service.rules().allowed_attempts)?
             .unwrap_or(defaults.allowed_attempts),
         reference: reference_id(body)?,
         owner: None,

@@ -1,6 +1,7 @@
 use super::share::SPLIT_FROM;
 use crate::ledger::{GUESS_STOPS, LOCKED, Number, REMEMBERED_SENDS, SendWindow};
 use crate::time::Millis;
+use std::fmt;
 use std::time::Duration;
 
 /// A count and a period, such as `6/24h`.
@@ -50,7 +51,7 @@ pub(super) fn whole(text: &str) -> Option<u64> {
     }
 }
 
-fn window_of(text: &str) -> Option<Duration> {
+pub(super) fn window_of(text: &str) -> Option<Duration> {
     const LONGEST: Duration = Duration::from_hours(30 * 24);
     let unit = match text.bytes().last()? {
         b's' => 1,
@@ -93,6 +94,26 @@ impl Wait {
     };
 }
 
+/// The limits as in the setting, such as `1/30s,6/24h`.
+impl fmt::Display for SendLimits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let written = |window: &SendWindow| {
+            let (sends, seconds) = (window.sends, window.length.as_secs());
+            // A day is written as 24h, as in the default.
+            match [(86_400, 'd'), (3600, 'h'), (60, 'm')]
+                .into_iter()
+                .find(|(unit, name)| {
+                    seconds.is_multiple_of(*unit) && (*name != 'd' || seconds > *unit)
+                }) {
+                Some((unit, name)) => format!("{sends}/{}{name}", seconds / unit),
+                None => format!("{sends}/{seconds}s"),
+            }
+        };
+        let windows: Vec<_> = self.windows.iter().map(written).collect();
+        f.write_str(&windows.join(","))
+    }
+}
+
 impl SendLimits {
     /// Reads rates separated by commas.
     ///
@@ -122,6 +143,16 @@ impl SendLimits {
                 windows,
                 lock: LOCKED,
             })
+    }
+
+    /// These limits and one more window. Windows that the new one makes needless are left out.
+    pub(super) fn and_at_most(&self, new: SendWindow) -> Self {
+        let is_needed = |own: &&SendWindow| own.sends < new.sends || own.length > new.length;
+        let needed = self.windows.iter().filter(is_needed).copied();
+        Self {
+            windows: needed.chain([new]).collect(),
+            lock: self.lock,
+        }
     }
 
     #[must_use]

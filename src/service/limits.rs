@@ -10,7 +10,7 @@ use crate::ledger::{
 };
 use crate::otp::Otp;
 use crate::phone::{Country, PhoneNumber};
-use crate::policy::{Budgets, Rate, SendLimits, Shares, SignInShare};
+use crate::policy::{Budgets, GuessChance, Rate, SendLimits, Shares, SignInShare};
 use crate::provider::Channel;
 use crate::reference::ReferenceId;
 use crate::telemetry::BudgetUse;
@@ -85,6 +85,8 @@ pub struct LedgerPolicy {
     /// Caps on messages and on their price, in total and by country.
     pub budgets: Budgets,
     pub test_numbers: Vec<TestNumber>,
+    /// The chance of a right guess at one number, at most.
+    pub guess_chance: GuessChance,
 }
 
 impl LedgerPolicy {

@@ -261,4 +261,11 @@ impl Service {
         let budgets = self.limits.as_ref()?.joint_budgets();
         Some([budgets.all_listed(), budgets.countries_listed()])
     }
+
+    /// The chance of a right guess at one number, at most, and its period. `None` without a ledger, which counts guesses.
+    #[must_use]
+    pub fn guess_chance(&self) -> Option<String> {
+        let limits = self.limits.as_ref()?;
+        Some(limits.policy.guess_chance.to_string())
+    }
 }

@@ -23,6 +23,8 @@ pub struct Rules {
     pub code_length: RangeInclusive<u8>,
     /// The validities that callers may ask for.
     pub validity_minutes: RangeInclusive<u8>,
+    /// The guesses at one code that callers may ask for.
+    pub allowed_attempts: RangeInclusive<u8>,
     pub origination: Origination,
     /// The registration that messages to Indian numbers need.
     pub dlt: Option<Dlt>,

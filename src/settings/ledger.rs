@@ -9,8 +9,8 @@ use crate::ledger::{Door, Hasher, Ledger};
 use crate::otp::{CodeShape, Otp};
 use crate::phone::Country;
 use crate::policy::{
-    AllowedCountries, Budget, Budgets, CanSplit, ExtraPrefixes, Prices, Rate, SendLimits, Shares,
-    SignInShare, Unit,
+    AllowedCountries, Budget, Budgets, CanSplit, ExtraPrefixes, GuessChance, Prices, Rate,
+    SendLimits, Shares, SignInShare, Unit,
 };
 use crate::provider::{Channel, ProviderLimits};
 use crate::service::{LedgerPolicy, Limits, TestNumber};
@@ -75,6 +75,7 @@ const ONLY_WITH_A_LEDGER: &[&str] = &[
     "FOREIGN_CODES",
     "SIGN_IN_SHARE",
     "DEVICE_TOKEN_DAYS",
+    "GUESS_RISK",
     "COGNITO_FLOOR_MS",
     "COGNITO_SHOWN_NUMBER",
     "COGNITO_STEP_UP",
@@ -115,6 +116,7 @@ impl Reader<'_> {
             network_limits: self.rates("SOURCE_NETWORK_LIMITS", Vec::new(), Rate::parse_list),
             budgets: self.budgets(countries, limits, file.prices.unwrap_or_default()),
             test_numbers: self.test_numbers(codes),
+            guess_chance: GuessChance::default(),
         };
         self.check_sends_a_day(&policy.send_limits, limits.quotas);
         self.check_share(&policy);

@@ -54,6 +54,10 @@ impl<'a> Reader<'a> {
         }
     }
 
+    pub(super) fn has_problems(&self) -> bool {
+        !self.problems.is_empty()
+    }
+
     /// Adds problems that already begin with the name of their setting.
     pub(super) fn report_all(&mut self, problems: Vec<String>) {
         self.problems.extend(problems);

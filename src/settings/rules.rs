@@ -48,6 +48,7 @@ impl Reader<'_> {
                 &limits.validity_minutes,
                 &defaults,
             ),
+            allowed_attempts: self.attempts(&limits.allowed_attempts, defaults.allowed_attempts),
             defaults,
             origination: self.origination(),
             dlt: self.dlt(),

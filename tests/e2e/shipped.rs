@@ -232,6 +232,7 @@ async fn hostile_events_do_not_end_the_process() {
     let count = events.len();
     for settings in without_and_with_ledger(&simulator) {
         let events = events.clone();
+        let has_ledger = settings.contains_key("LEDGER_TABLE");
         let (lines, log) = with_function(settings, move |function| {
             for (event, status) in &events {
                 let response = function.invoke(event);
@@ -264,6 +265,13 @@ async fn hostile_events_do_not_end_the_process() {
             .partition(|line| line["message"] == "start");
         assert_eq!(starts.len(), 1, "one start: {log}");
         assert_eq!(starts[0]["libphonenumber"], METADATA_VERSION);
+        // Without a ledger, nothing limits guesses.
+        let risk = starts[0]["guessRisk"].as_str();
+        assert_eq!(
+            risk.is_some_and(|risk| risk.ends_with("/1d")),
+            has_ledger,
+            "{log}"
+        );
         assert!(
             lines.iter().all(|line| line["message"] == "request"),
             "no panic: {log}"

@@ -230,6 +230,7 @@ LONGEST = {
     "CognitoShownNumber": "+4",
     "SignInShare": "90",
     "DeviceTokenDays": "365",
+    "GuessRisk": "0.999999999999999999/30d",
     "Monitoring": "basic",
     "DltEntityId": "1" * 50,
     "DltTemplateId": "1" * 50,

@@ -61,7 +61,12 @@ class Aws(ThreadingHTTPServer):
             "key": {"key": KEY, "destinationNumber": MASKED},
             "unlock": {"unlocked": True, "destinationNumber": MASKED},
             "why": {"destinationNumber": MASKED, "inLog": IN_LOG, "lines": WHY},
-            "settings": {"settings": "ok", "budgets": "500/1h,20.5USD/24h", "countryLimits": "JM=20/1h;US=none;*=250/1h"},
+            "settings": {
+                "settings": "ok",
+                "budgets": "500/1h,20.5USD/24h",
+                "countryLimits": "JM=20/1h;US=none;*=250/1h",
+                "guessRisk": "3.6e-5/1d",
+            },
         }
 
     def update(self, request):
@@ -296,7 +301,11 @@ def test_a_desk_takes_no_switches(aws):
     assert "the desk has no table" in run_and_fail(aws, "switches", "STACK=desk")
 
 
-BUDGETS = ["budgets: 500/1h,20.5USD/24h", "budgets of countries: JM=20/1h;US=none;*=250/1h"]
+BUDGETS = [
+    "budgets: 500/1h,20.5USD/24h",
+    "budgets of countries: JM=20/1h;US=none;*=250/1h",
+    "chance of a right guess at one number: at most 3.6e-5 in 1d",
+]
 
 
 def test_switches_are_shown_in_words(aws):
@@ -332,7 +341,10 @@ def test_switches_are_shown_without_the_right_to_invoke_the_function(aws):
     (line,) = run(aws, "switches").splitlines()[3:]
     assert line.startswith("budgets: not shown, because the function did not say them"), line
     aws.responses["settings"] = {"settings": "ok", "budgets": "none", "countryLimits": "none"}
+    # A function of an earlier version says nothing of the chance.
     assert run(aws, "switches").splitlines()[3:] == ["budgets: none", "budgets of countries: none"]
+    aws.responses["settings"]["guessRisk"] = "1/30d"
+    assert run(aws, "switches").splitlines()[5:] == ["chance of a right guess at one number: at most 1 in 30d"]
 
 
 def test_switches_that_cannot_be_read_are_not_shown(aws):

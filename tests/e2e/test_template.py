@@ -1576,6 +1576,7 @@ PINPOINT_LANGUAGES = "de-DE en-GB en-US es-419 es-ES fr-CA fr-FR it-IT ja-JP ko-
         ("CognitoShownNumber", ["0", "2", "+4"], ["", "5", "++2", "all"]),
         ("SignInShare", ["10", "50", "90"], ["0", "9", "91", ""]),
         ("DeviceTokenDays", ["0", "1", "365"], ["-1", "366", ""]),
+        ("GuessRisk", ["", "1e-4/1d", "0.00001/24h"], ["1e-4", "1e-4/", "-1/1d", "1e4/1d", "1e-4/1w", " "]),
         ("DltEntityId", ["", "1101234567890123456"], ["a b", "1" * 51]),
         ("DltTemplateId", ["", "1107123456789012345"], ["a b", "1" * 51]),
         ("ReservedConcurrency", ["", "0", "10"], ["-1", "1.5", "x"]),

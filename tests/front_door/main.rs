@@ -17,6 +17,7 @@ mod earlier_versions;
 #[expect(dead_code, reason = "shared with the tests of the ledger")]
 mod emulator;
 mod exchange;
+mod guess_risk;
 mod managed_instances;
 mod money;
 mod packaged;

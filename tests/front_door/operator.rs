@@ -1,6 +1,7 @@
 //! Commands that an operator invokes the function with directly.
 
 use super::cognito_outages::{Outage, world_with};
+use crate::with::LEAST;
 use crate::world::{NUMBER, World, post};
 use otp_lambda::app::InvokedAs;
 use serde_json::{Value, json};
@@ -100,8 +101,12 @@ async fn assert_answers_settings(world: World, expected: Value) {
 async fn a_function_answers_the_settings_command_with_and_without_a_ledger() {
     assert_answers_settings(World::new().await, json!({ "settings": "ok" })).await;
     let budgets = [("BUDGETS", "90/1h"), ("COUNTRY_LIMITS", "JM=5/24h")];
-    let expected =
-        json!({ "settings": "ok", "budgets": "90/1h", "countryLimits": "JM=5/24h;*=45/1h" });
+    let expected = json!({
+        "settings": "ok",
+        "budgets": "90/1h",
+        "countryLimits": "JM=5/24h;*=45/1h",
+        "guessRisk": if LEAST.0 == 4 { "6e-3/1d" } else { "6e-4/1d" },
+    });
     assert_answers_settings(World::counted(&budgets).await, expected).await;
 }
 

@@ -243,6 +243,11 @@ fn every_bad_value_of_the_ledger_is_reported_by_name_and_all_at_once() {
             "must be 0, for no tokens, or days from 1 to 365.",
         ),
         (
+            "GUESS_RISK",
+            "1/100000/1d",
+            "must be a chance below 1 and a period, such as `1e-5/1d`.",
+        ),
+        (
             "COGNITO_SHOWN_NUMBER",
             "5",
             "must be the count of last digits, 0 to 4, such as `2`; with a `+` before it,",

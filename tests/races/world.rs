@@ -12,7 +12,8 @@ use otp_lambda::ledger::{
 use otp_lambda::otp::Otp;
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::policy::{
-    AllowedCountries, AllowedTypes, Brands, Budgets, ExtraPrefixes, Rate, SendLimits, SignInShare,
+    AllowedCountries, AllowedTypes, Brands, Budgets, ExtraPrefixes, GuessChance, Rate, SendLimits,
+    SignInShare,
 };
 use otp_lambda::reference::ReferenceId;
 use otp_lambda::service::{
@@ -155,6 +156,7 @@ impl World {
             brands: Brands::default(),
             code_length: 4..=8,
             validity_minutes: 1..=60,
+            allowed_attempts: 1..=5,
             reference_ids: setup.references,
             defaults: Defaults {
                 brand_name: "ExampleCorp".to_owned(),
@@ -179,6 +181,7 @@ impl World {
             network_limits: Vec::new(),
             budgets: setup.budgets.clone(),
             test_numbers: Vec::new(),
+            guess_chance: GuessChance::default(),
         };
         let guard = Limits::new(Box::new(table.ledger()), keys(), policy);
         let service = Service::new(

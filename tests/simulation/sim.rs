@@ -8,7 +8,8 @@ use otp_lambda::ledger::{Hasher, Ledger, SessionDigest};
 use otp_lambda::otp::Otp;
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::policy::{
-    AllowedCountries, AllowedTypes, Brands, Budgets, ExtraPrefixes, Rate, SendLimits, SignInShare,
+    AllowedCountries, AllowedTypes, Brands, Budgets, ExtraPrefixes, GuessChance, Rate, SendLimits,
+    SignInShare,
 };
 use otp_lambda::provider::Channel;
 use otp_lambda::reference::ReferenceId;
@@ -193,6 +194,7 @@ impl Sim {
                 network_limits: Vec::new(),
                 budgets: setup.budgets.clone(),
                 test_numbers: Vec::new(),
+                guess_chance: GuessChance::default(),
             };
             let guard = Limits::new(Box::new(store), Hasher::from_secret(SECRET), policy);
             Arc::new(Service::new(
@@ -449,6 +451,7 @@ fn rules(setup: &Setup) -> Rules {
         brands: Brands::default(),
         code_length: 4..=8,
         validity_minutes: 1..=60,
+        allowed_attempts: 1..=5,
         reference_ids: if setup.derived {
             ReferenceIds::Derived
         } else {

@@ -12,8 +12,8 @@ use otp_lambda::ledger::{
 use otp_lambda::otp::{CodeCharacters, CodeShape, Otp};
 use otp_lambda::phone::PhoneNumber;
 use otp_lambda::policy::{
-    AllowedCountries, AllowedTypes, Brands, Budget, Budgets, ExtraPrefixes, SendLimits, Shares,
-    SignInShare,
+    AllowedCountries, AllowedTypes, Brands, Budget, Budgets, ExtraPrefixes, GuessChance,
+    SendLimits, Shares, SignInShare,
 };
 use otp_lambda::provider::Channel;
 use otp_lambda::reference::ReferenceId;
@@ -147,6 +147,7 @@ fn service(config: &Config, gate: &Gate, path: u64, current: state::Provider) ->
         brands: Brands::default(),
         code_length: 4..=8,
         validity_minutes: 1..=60,
+        allowed_attempts: 1..=5,
         defaults: Defaults {
             brand_name: "ExampleCorp".to_owned(),
             source: "signup".to_owned(),
@@ -170,6 +171,7 @@ fn service(config: &Config, gate: &Gate, path: u64, current: state::Provider) ->
         network_limits: Vec::new(),
         budgets: budgets_of(config),
         test_numbers: Vec::new(),
+        guess_chance: GuessChance::default(),
     };
     let provider = |provider| {
         Box::new(Gated {
