@@ -111,8 +111,8 @@ fn a_quiet_month_of_a_small_service_is_recorded() {
     write("quiet-small", &in_virtual_time(quiet(SMALL, 30)));
 }
 
-/// A month has ten times the requests of all drills, and would take minutes. No alarm remembers more than a day, so a
-/// week has all that a month has, four times fewer. `OTP_DRILL_DAYS` sets another number of days.
+/// A month has four times the requests of all drills, and takes a minute or two. No alarm remembers more than a day, so a
+/// week has all that a month has. `OTP_DRILL_DAYS` sets another number of days. Thirty were tried, and rang nothing.
 #[test]
 #[ignore = "writes the metrics for tests/e2e/test_drills.py"]
 #[expect(
