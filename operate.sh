@@ -138,6 +138,8 @@ in_words() {
         function words(   said) {
             if (get("message") == "number_near_lock")
                 return get("failedGuesses") " failed guesses. This door (" get("door") ") locks at " get("lockedAt")
+            if (get("message") == "delivery")
+                return "the message was " get("outcome") (get("event") ? " (" get("event") ")" : "") (get("cause") ? ". " get("cause") : "")
             if (get("sent")) said = "a message was sent" (get("channel") ? " by " get("channel") : "")
             else if (get("unknownDeliveries")) said = "it is unknown if a message was sent"
             else if (get("verified")) said = "the code was right"
@@ -151,7 +153,7 @@ in_words() {
             return said
         }
         # The lines of commands of operators tell nothing about the number.
-        /"message":"(request|number_near_lock)"/ && get("operation") !~ /^(why|key)$/ {
+        /"message":"(request|delivery|number_near_lock)"/ && get("operation") !~ /^(why|key)$/ {
             at = get("timestamp")
             print substr(at, 1, 10) " " substr(at, 12, 12) "Z " (get("operation") ? get("operation") ": " : "") words()
         }

@@ -38,6 +38,7 @@ SBOM = "otp-lambda.cdx.json"
 # Rules about values that the function refuses, too, when a new version starts. CloudFormation then takes the update back.
 CHECKED_AT_THE_START = [
     "BothDltIdsOrNone",
+    "DeliveryEventsHaveAConfigurationSet",
     "ForeignCodesHaveDerivedReferences",
     "SignUpHasReferencesThatNobodyCanCompute",
     "StrangersOnlyWithinLimits",
@@ -167,7 +168,7 @@ def released(template, architecture):
     for it in template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]:
         it["Label"]["default"] = it["Label"]["default"].split(":")[0]
     for it in parameters.values():
-        it["Description"] = re.split(r"(?<=[.]) ", it["Description"].strip())[0]
+        it["Description"] = re.split(r"(?<=[.]) ", it["Description"].strip())[0].removesuffix(".")
         if "AllowedPattern" in it:
             it["AllowedPattern"] = folded(it["AllowedPattern"])
         # CloudFormation writes "failed to satisfy constraint: " before it.

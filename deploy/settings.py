@@ -40,6 +40,7 @@ class Template:
         names = {
             # The example names are as long as CloudFormation's own names can be: their length counts against the limit.
             "Ledger": f"{stack}-Ledger-0123456789ABC",
+            "Delivery": f"arn:aws-us-gov:sns:{region}:123456789012:{stack}-Delivery-0123456789ABC-Topic-0123456789AB",
             "LedgerKey": f"arn:aws-us-gov:secretsmanager:{region}:123456789012:secret:LedgerKey-0123456789ab-ABCDEF",
         }
         resolve = Resolver(self.source["Conditions"], {**names, **self.complete(given)})

@@ -2,6 +2,7 @@
 
 use crate::aws::SdkConfig;
 use crate::cognito;
+use crate::delivery;
 use crate::error::FunctionError;
 use crate::http;
 use crate::json::Entries;
@@ -11,6 +12,7 @@ use crate::service::{Call, Caller, RECORDING_TIME, Service};
 use crate::settings::Settings;
 use crate::telemetry::{Metrics, Record, counted};
 use crate::time::Millis;
+use serde_json::Map;
 use serde_json::value::{RawValue, to_raw_value};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,6 +36,8 @@ pub struct App {
     http: http::Policy,
     sign_in: cognito::Policy,
     operator_aliases: bool,
+    /// `None` if no delivery events are taken.
+    deliveries: Option<delivery::Source>,
     metrics: Option<Arc<Metrics>>,
     warm: AtomicBool,
 }
@@ -48,10 +52,11 @@ pub struct Invocation {
     pub invoked_as: InvokedAs,
 }
 
-enum Recognized {
+enum Recognized<'a> {
     Http(http::Event),
     Cognito,
     Command(Command),
+    Delivery(&'a RawValue),
 }
 
 impl App {
@@ -83,6 +88,7 @@ impl App {
         let service = Service::new(settings.rules, providers, limits);
         Ok(Self {
             operator_aliases: settings.operator_aliases,
+            deliveries: settings.deliveries,
             metrics: settings.metrics.map(Arc::new),
             ..Self::new(service, settings.http, settings.sign_in)
         })
@@ -96,6 +102,7 @@ impl App {
             http,
             sign_in,
             operator_aliases: false,
+            deliveries: None,
             metrics: None,
             warm: AtomicBool::new(false),
         }
@@ -220,11 +227,18 @@ impl App {
                 let result = command.run(service, call).await?;
                 to_raw_value(&result).map_err(unrecognized)
             }
+            Recognized::Delivery(records) => {
+                let source = self.deliveries.as_ref();
+                let source = source.ok_or_else(|| FunctionError::unrecognized(EXPECTED))?;
+                delivery::respond(service, source, records, call)?;
+                // SNS reads no answer.
+                to_raw_value(&Map::new()).map_err(unrecognized)
+            }
         }
     }
 }
 
-fn recognize(event: &RawValue) -> Result<Recognized, FunctionError> {
+fn recognize(event: &RawValue) -> Result<Recognized<'_>, FunctionError> {
     let unrecognized = || FunctionError::unrecognized(EXPECTED);
     // Only AWS writes the top level of an event: the body of an HTTP request is a string inside it.
     let fields: Entries<&RawValue> =
@@ -240,6 +254,8 @@ fn recognize(event: &RawValue) -> Result<Recognized, FunctionError> {
         Ok(Recognized::Http(event))
     } else if is_string("operation") {
         Command::read(event).map(Recognized::Command)
+    } else if let Some(records) = fields.get("Records") {
+        Ok(Recognized::Delivery(records))
     } else {
         Err(unrecognized())
     }
@@ -247,7 +263,8 @@ fn recognize(event: &RawValue) -> Result<Recognized, FunctionError> {
 
 const EXPECTED: &str = "This function does not handle this event. Expected: an API Gateway REST (payload 1.0) or HTTP \
                         (payload 2.0) event, a Lambda function URL event, an Application Load Balancer event, a trigger of an \
-                        Amazon Cognito user pool (custom authentication or Pre sign-up), or an operator's command.";
+                        Amazon Cognito user pool (custom authentication or Pre sign-up), an operator's command, or a \
+                        notification of the topic DELIVERY_TOPIC.";
 
 /// How long the work may take. The reserve is left for the response and the log line.
 fn time_left(now: SystemTime, deadline: SystemTime, reserve: Duration) -> Duration {

@@ -8,6 +8,7 @@
 //! - [`app`]: the entry point, which recognizes each event and hands it on
 //! - [`http`]: the HTTP API: requests, responses and the origins they come from
 //! - [`cognito`]: the triggers of Amazon Cognito
+//! - [`delivery`]: what AWS tells about messages after their send
 //! - `operator`: the commands that an operator invokes directly
 //! - [`service`]: what a send, a verify and a sign-in do, in which order
 //! - [`policy`]: which numbers are served, and how often
@@ -26,6 +27,7 @@
 pub mod app;
 pub mod aws;
 pub mod cognito;
+pub mod delivery;
 pub mod device;
 pub mod error;
 pub mod http;

@@ -14,6 +14,7 @@ pub use ledger::{LedgerSecret, LedgerSettings};
 pub use provider::{OneProvider, ProviderSettings};
 
 use crate::cognito::{self, ShownNumber, StepUp};
+use crate::delivery;
 use crate::http::{self, Gate, TrustedPrincipals};
 use crate::service::{ReferenceIds, Rules};
 use crate::telemetry::Metrics;
@@ -31,6 +32,8 @@ pub struct Settings {
     /// `None` without a ledger. The service then relies on the provider's response alone.
     pub ledger: Option<LedgerSettings>,
     pub sign_in: cognito::Policy,
+    /// `None` if the function takes no delivery events.
+    pub deliveries: Option<delivery::Source>,
     /// Whether an operator's command needs its own alias.
     pub operator_aliases: bool,
     /// The certificates to trust in place of Amazon's, as PEM. Some partitions and proxies need them.
@@ -88,6 +91,7 @@ pub const SETTINGS: &[Setting] = &[
     optional("WEBOTP_DOMAIN"),
     optional("ANDROID_APP_HASH"),
     optional("CONFIGURATION_SET"),
+    optional("DELIVERY_TOPIC"),
     default("MESSAGE_FEEDBACK", "off"),
     optional("DLT_ENTITY_ID"),
     optional("DLT_TEMPLATE_ID"),
@@ -235,6 +239,7 @@ impl Reader<'_> {
             provider,
             ledger,
             sign_in,
+            deliveries: self.deliveries(),
             operator_aliases: self.choice("OPERATOR_ALIASES", ("off", false), [("on", true)]),
             ca_bundle: self.ca_bundle(),
             log_level,

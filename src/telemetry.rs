@@ -5,12 +5,14 @@
 //! off at every level.
 
 mod budget_use;
+mod delivery;
 mod line;
 mod metrics;
 mod record;
 mod requests;
 
 pub use budget_use::BudgetUse;
+pub use delivery::{Delivery, Fate};
 pub use metrics::{COUNTRY, Detail, LEDGER, MOST_COUNTRIES, Metric, Metrics, NAMESPACE, OTHER};
 pub use record::Record;
 pub use requests::Requests;

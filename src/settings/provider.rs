@@ -6,6 +6,7 @@ use crate::aws::SdkConfig;
 use crate::aws::end_user_messaging::{self, EndUserMessaging};
 use crate::aws::notify::Notify;
 use crate::aws::pinpoint::{self, Pinpoint};
+use crate::delivery;
 use crate::language::{self, Tag};
 use crate::otp::{CodeCharacters, CodeShape};
 use crate::policy::Brands;
@@ -110,6 +111,7 @@ const ONLY_WITH_END_USER_MESSAGING: &[&str] = &[
     "WEBOTP_DOMAIN",
     "ANDROID_APP_HASH",
     "CONFIGURATION_SET",
+    "DELIVERY_TOPIC",
     "MESSAGE_FEEDBACK",
 ];
 
@@ -246,6 +248,35 @@ impl Reader<'_> {
             );
         }
         OneProvider::EndUserMessaging(Box::new(options))
+    }
+
+    /// Reads the topic of the delivery events. Only End User Messaging sends such events.
+    pub(super) fn deliveries(&mut self) -> Option<delivery::Source> {
+        const NAME: &str = "DELIVERY_TOPIC";
+        if !self.is_set(NAME) {
+            return None;
+        }
+        if !self.is_set("CONFIGURATION_SET") {
+            self.report(
+                NAME,
+                "needs CONFIGURATION_SET: without a configuration set, AWS sends no delivery events.",
+            );
+        }
+        let topic = self.parsed(NAME, String::new(), |text| {
+            let parts: Vec<_> = text.split(':').collect();
+            let is_topic = matches!(
+                parts.as_slice(),
+                ["arn", partition, "sns", region, account, name]
+                    if [partition, region, account, name].iter().all(|part| !part.is_empty())
+            );
+            if is_topic && text.len() <= 512 && text.bytes().all(|b| b.is_ascii_graphic()) {
+                Ok(text.to_owned())
+            } else {
+                Err("must be the ARN of an SNS topic, such as `arn:aws:sns:us-east-1:123456789012:delivery`.".to_owned())
+            }
+        });
+        let provider = end_user_messaging::NAME;
+        Some(delivery::Source { topic, provider })
     }
 
     fn channels(&mut self) -> Vec<Channel> {

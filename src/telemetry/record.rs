@@ -1,6 +1,7 @@
 //! The log line of one invocation.
 
 use super::budget_use::BudgetUse;
+use super::delivery::Delivery;
 use super::line::{Line, Members};
 use super::metrics::{Metric, Metrics};
 use super::requests::Requests;
@@ -15,15 +16,18 @@ use tracing::{error, info, warn};
 /// The target of these lines, which stays the same wherever they are written.
 const TARGET: &str = "otp_lambda::telemetry";
 
+/// The operation of a delivery event. Its lines have this message, too, so that no query about requests finds them.
+const DELIVERY: &str = "delivery";
+
 /// The log line of one invocation.
 #[derive(Debug, Default)]
 pub struct Record {
     /// `send`, `verify`, …; `None` if no route was reached.
     pub operation: Option<&'static str>,
-    /// The origin of the event: `rest-v1`, `http-v2`, `function-url`, `alb` or `cognito`. An operator's command has no
-    /// origin.
+    /// The origin of the event: `rest-v1`, `http-v2`, `function-url`, `alb`, `cognito` or `sns`. An operator's command has
+    /// no origin.
     pub origin: Option<&'static str>,
-    /// `ok`, an error code, `unrecognized_event` or `wrong_alias`.
+    /// `ok`, an error code, `unrecognized_event`, `wrong_alias`, or the outcome of a delivery event.
     pub outcome: &'static str,
     /// The HTTP status of the response; `None` if the invocation ended in a function error.
     pub status: Option<u16>,
@@ -53,6 +57,8 @@ pub struct Record {
     /// The segments of a message, and its price in millionths of a dollar, as far as they are known.
     pub charge: (Option<u64>, Option<u64>),
     pub budget_use: BudgetUse,
+    /// The facts of a delivery event. Boxed, because few lines have them.
+    pub delivery: Option<Box<Delivery>>,
     /// The requests to the ledger's table.
     pub requests: Requests,
     /// The metrics that the operator wants; `None` for no metrics.
@@ -74,6 +80,22 @@ impl Record {
             metrics,
             ..Self::default()
         }
+    }
+
+    /// A further line of the same invocation.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self::new(
+            self.request_id.clone(),
+            self.cold_start,
+            self.metrics.clone(),
+        )
+    }
+
+    /// Says that the line is about a delivery event.
+    pub fn is_about_delivery(&mut self) {
+        self.operation = Some(DELIVERY);
+        self.origin = Some("sns");
     }
 
     pub fn failed(&mut self, error: &Error) {
@@ -107,6 +129,11 @@ impl Record {
     pub fn provider_answered(&mut self, name: &'static str, time: Duration) {
         self.provider = Some(name);
         self.provider_time = Some(time);
+    }
+
+    /// Names the provider that the line is about. It was not asked.
+    pub fn told_by(&mut self, name: &'static str) {
+        self.provider = Some(name);
     }
 
     /// Whether a provider was asked, even if the request failed.
@@ -159,6 +186,14 @@ impl Record {
     pub fn write(&self, duration: Duration) {
         let members = self.members(duration);
         let members = members.as_str();
+        if self.operation == Some(DELIVERY) {
+            if matches!(self.severity, Some(501..)) {
+                warn!(target: TARGET, members, "delivery");
+            } else {
+                info!(target: TARGET, members, "delivery");
+            }
+            return;
+        }
         match self.status.or(self.severity) {
             None | Some(500) => error!(target: TARGET, members, "request"),
             Some(501..) => warn!(target: TARGET, members, "request"),
@@ -203,6 +238,9 @@ impl Record {
         }
         line.members.text("version", env!("CARGO_PKG_VERSION"));
         self.measure(&mut line);
+        if let Some(delivery) = &self.delivery {
+            delivery.write(&mut line);
+        }
         if line.has_metrics() {
             self.judge(&mut line, duration);
         }

@@ -213,6 +213,7 @@ LONGEST = {
     "WebOtpDomain": f"{'a' * 63}.example.com",
     "AndroidAppHash": "FA+9qCX9VSu",
     "ConfigurationSet": "x" * 64,
+    "DeliveryEvents": "on",
     "SendLimits": "1/30s,2/90s,3/10m,6/24h,20/30d",
     "PrefixLimits": "100000000/1h,100000000/24h",
     "SourceLimits": "100000000/10m,100000000/24h",
@@ -244,7 +245,7 @@ LISTS = {
     "WhatsAppLanguages": ",".join(["pt-BR"] * 20),
     "CountryLimits": ";".join(["JM=20/1h,5USD/24h"] * 10),
     "OriginationIdentities": ",".join(["GB/voice=+447700900000"] * 10),
-    "TestNumbers": ",".join(["+14255550100=123456@2027-01-31"] * 5),
+    "TestNumbers": ",".join(["+14255550100=123456@2027-01-31"] * 2),
 }
 
 

@@ -132,6 +132,7 @@ BROKEN = [
             "WebOtpDomain": "example.com",
             "AndroidAppHash": "FA+9qCX9VSu",
             "ConfigurationSet": "x",
+            "DeliveryEvents": "on",
             "SmsOriginationArns": ARN,
             "VoiceOriginationArns": ARN,
             "WhatsAppOriginationArns": WHATSAPP,

@@ -249,6 +249,8 @@ def test_why_says_what_the_function_and_the_log_know(aws):
     # CloudWatch returns the newest line first.
     aws.log = [
         line("11:00:09.000000", operation="why", outcome="ok"),
+        line("11:00:08.500000", message="delivery", operation="delivery", outcome="delivered", event="TEXT_DELIVERED"),
+        line("11:00:08.250000", message="delivery", operation="delivery", outcome="blocked", event="TEXT_SPAM", cause="spam"),
         line("11:00:08.000000", operation="status", outcome="ok"),
         line("11:00:07.000000", message="number_near_lock", door="http", failedGuesses=30, lockedAt=100),
         line("11:00:06.000000", operation="create", outcome="misconfigured", cause="no permission"),
@@ -270,6 +272,8 @@ def test_why_says_what_the_function_and_the_log_know(aws):
         "2026-11-29 11:00:06.000Z create: refused, misconfigured. no permission",
         "2026-11-29 11:00:07.000Z 30 failed guesses. This door (http) locks at 100",
         "2026-11-29 11:00:08.000Z status: ok",
+        "2026-11-29 11:00:08.250Z delivery: the message was blocked (TEXT_SPAM). spam",
+        "2026-11-29 11:00:08.500Z delivery: the message was delivered (TEXT_DELIVERED)",
     ]
     path = "/2015-03-31/functions/otp-Function-1X%3Aoperator-key/invocations"
     assert aws.invocations == [(path, {"operation": "why", "destinationNumber": NUMBER})]

@@ -40,7 +40,7 @@ def packed(tmp_path_factory):
 
 def test_the_folder_has_all_that_a_deployment_needs_and_its_sums(packed):
     names = {f"otp-lambda-{it}.zip" for it in package.ARCHITECTURES} | {f"template-{it}.yaml" for it in package.ARCHITECTURES}
-    names |= {"otp-lambda-config.zip", "otp-lambda-release.zip", "domain.yaml", "firewall.yaml", "monitoring.yaml", "otp-lambda.cdx.json", "settings.example.yaml", "SHA256SUMS"}
+    names |= {"otp-lambda-config.zip", "otp-lambda-release.zip", "delivery-door.yaml", "delivery.yaml", "domain.yaml", "firewall.yaml", "monitoring.yaml", "otp-lambda.cdx.json", "settings.example.yaml", "SHA256SUMS"}
     assert {file.name for file in packed.iterdir()} == names
     checked = subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=packed, capture_output=True, text=True)
     assert checked.returncode == 0 and checked.stdout.count(": OK\n") == len(names) - 1, checked.stderr
@@ -74,7 +74,7 @@ def test_the_released_template_is_the_template_without_comments(packed, architec
     resources["ReleaseFunction"]["Properties"]["Code"] = "otp-lambda-release.zip"
     with zipfile.ZipFile(packed / "otp-lambda-release.zip") as it:
         assert it.read("index.py").decode() == program_text
-    for name in ("Firewall", "Domain", "Monitor"):
+    for name in ("Firewall", "Domain", "Monitor", "Delivery", "DeliveryDoor"):
         part = resources[name]["Properties"]["TemplateURL"]
         assert yaml_parse((ROOT / part).read_text()) == yaml_parse((packed / Path(part).name).read_text())
         resources[name]["Properties"]["TemplateURL"] = Path(part).name
@@ -135,6 +135,7 @@ TOKENS = {"ApiAuth": "jwt", "JwtIssuer": "https://example.com", "JwtAudiences": 
 # For each rule that the released template lacks, values that break each of its assertions.
 BREAKING = {
     "BothDltIdsOrNone": [{"DltEntityId": "1101"}, {"DltTemplateId": "1107"}],
+    "DeliveryEventsHaveAConfigurationSet": [{"DeliveryEvents": "on", "PreviousProvider": "end-user-messaging"}],
     "ForeignCodesHaveDerivedReferences": [
         {"ForeignCodes": "on", "ReferenceId": "random"},
         {"ForeignCodes": "on", "ApiAuth": "none"},

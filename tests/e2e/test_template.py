@@ -130,6 +130,7 @@ VARIANTS = {
         "WebOtpDomain": "example.com",
         "AndroidAppHash": "FA+9qCX9VSu",
         "ConfigurationSet": "codes",
+        "DeliveryEvents": "on",
         "MessageFeedback": "on",
         "Language": "country",
         "TestNumbers": "+14255550100=A1B2@2027-01-31",
@@ -593,7 +594,8 @@ def problems(stack, **parameters):
 
     # No other resource: a function URL, a second API or a permission for everyone would bypass the rest.
     types = sorted(TYPES + (WITH_A_NEW_POOL if new_pool else WITH_A_GIVEN_POOL if given_pool else []))
-    types = sorted(types + ["AWS::CloudFormation::Stack"] * (parameters.get("Monitoring", "off") != "off"))
+    parts = (parameters.get("Monitoring", "off") != "off") + 2 * (parameters.get("DeliveryEvents") == "on")
+    types = sorted(types + ["AWS::CloudFormation::Stack"] * parts)
     types = sorted(types + ["AWS::ApiGatewayV2::Authorizer"] * (api_auth == "jwt"))
     demand(sorted(it["Type"] for it in stack["Resources"].values()) == types, "resources: not exactly the expected ones")
 
@@ -1269,6 +1271,7 @@ def test_parameters_set_the_properties_of_the_function():
         "WEBOTP_DOMAIN": "example.com",
         "ANDROID_APP_HASH": "FA+9qCX9VSu",
         "CONFIGURATION_SET": "codes",
+        "DELIVERY_TOPIC": f"arn:aws:sns:{REGION}:{ACCOUNT}:Topic",
         "MESSAGE_FEEDBACK": "on",
         "TEST_NUMBERS": "+14255550100=A1B2@2027-01-31",
     }
@@ -1309,11 +1312,42 @@ def test_parts_of_the_stack_are_off_unless_they_are_asked_for():
         expected = {"Detail": detail, **given, "Triggers": "", "TriggersLogs": ""}
         assert alone == {"Monitor": {"TemplateURL": "deploy/parts/monitoring.yaml", "Parameters": expected}}
         assert with_pool["Monitor"]["Parameters"] == expected | {"Triggers": "Triggers", "TriggersLogs": "TriggersLogs"}
+    given = {"ConfigurationSet": "codes", "Feedback": "on", "KmsKeyArn": ""}
+    assert parts(**VARIANTS["End User Messaging with everything"]) == {
+        "Delivery": {"TemplateURL": "deploy/parts/delivery.yaml", "Parameters": given},
+        "DeliveryDoor": {"TemplateURL": "deploy/parts/delivery-door.yaml", "Parameters": {"Topic": f"arn:aws:sns:{REGION}:{ACCOUNT}:Topic", "Function": LIVE}},
+    }
     # Each part has the parameters that the template gives to the part.
     source = template()["Resources"]
-    for name in ("Firewall", "Domain", "Monitor"):
+    for name in ("Firewall", "Domain", "Monitor", "Delivery", "DeliveryDoor"):
         part = yaml_parse((ROOT / source[name]["Properties"]["TemplateURL"]).read_text())
         assert set(part["Parameters"]) == set(source[name]["Properties"]["Parameters"])
+
+
+def test_delivery_events_reach_the_function_from_one_topic_and_one_configuration_set():
+    part = yaml_parse((ROOT / "deploy" / "parts" / "delivery.yaml").read_text())["Resources"]
+    (statement,) = part["TopicPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    assert statement["Principal"] == {"Service": "sms-voice.amazonaws.com"}
+    assert (statement["Effect"], statement["Action"], statement["Resource"]) == ("Allow", "sns:Publish", {"Ref": "Topic"})
+    name = "arn:${AWS::Partition}:sms-voice:${AWS::Region}:${AWS::AccountId}:configuration-set/${ConfigurationSet}"
+    assert statement["Condition"] == {
+        "StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}},
+        "ArnLike": {"aws:SourceArn": {"Fn::Sub": name}},
+    }
+    chosen = part["Set"]["Properties"]
+    assert chosen["ConfigurationSetName"] == {"Ref": "ConfigurationSet"}
+    (destination,) = chosen["EventDestinations"]
+    assert destination["SnsDestination"] == {"TopicArn": {"Ref": "Topic"}} and destination["Enabled"] is True
+    # AWS's model has these types, and the function knows them all.
+    known = boto3.session.Session().client("pinpoint-sms-voice-v2", region_name=REGION).meta.service_model.shape_for("EventType").enum
+    types = destination["MatchingEventTypes"]
+    assert set(types) <= set(known) and len(types) == len(set(types)) == 17
+    program = (ROOT / "src" / "delivery.rs").read_text()
+    assert all(f'"{it.split("_", 1)[1]}"' in program for it in types)
+    door = yaml_parse((ROOT / "deploy" / "parts" / "delivery-door.yaml").read_text())["Resources"]
+    permission = {"FunctionName": {"Ref": "Function"}, "Action": "lambda:InvokeFunction", "Principal": "sns.amazonaws.com"}
+    assert door["MayInvoke"]["Properties"] == permission | {"SourceArn": {"Ref": "Topic"}}
+    assert door["Subscription"]["Properties"] == {"TopicArn": {"Ref": "Topic"}, "Protocol": "lambda", "Endpoint": {"Ref": "Function"}}
 
 
 def test_a_new_pool_has_the_plan_and_the_protection_that_were_chosen():
@@ -1324,7 +1358,7 @@ def test_a_new_pool_has_the_plan_and_the_protection_that_were_chosen():
     assert chosen == plain
 
 
-@pytest.mark.parametrize("part", ["firewall", "domain", "monitoring"])
+@pytest.mark.parametrize("part", ["firewall", "domain", "monitoring", "delivery", "delivery-door"])
 def test_cfn_lint_accepts_the_parts(part):
     done = run("cfn-lint", "--regions", REGION, "--", str(ROOT / "deploy" / "parts" / f"{part}.yaml"))
     assert done.returncode == 0, done.stdout + done.stderr
@@ -1406,7 +1440,7 @@ SKIPPED = r"(?m)^    # checkov:skip=(CKV\w+): (.+)$"
 
 def test_every_check_that_is_left_out_has_its_reason_beside_the_resource_and_on_the_page():
     """`make scan` runs the checks. Here each exception must name its reason, and the page must name each exception."""
-    left_out = [found for it in ("template.yaml", "deploy/parts/firewall.yaml", "deploy/parts/monitoring.yaml") for found in re.findall(SKIPPED, (ROOT / it).read_text())]
+    left_out = [found for it in ("template.yaml", *(f"deploy/parts/{it}.yaml" for it in ("firewall", "monitoring", "delivery"))) for found in re.findall(SKIPPED, (ROOT / it).read_text())]
     assert len(left_out) >= 7 and all(len(reason.split()) >= 8 for _, reason in left_out)
     page = (ROOT / "docs" / "deploy.md").read_text().split("\n### Scanners\n")[1].split("\n## ")[0]
     assert set(re.findall(r"CKV_AWS_\d+", page)) == {check for check, _ in left_out}
@@ -1493,6 +1527,7 @@ PINPOINT_LANGUAGES = "de-DE en-GB en-US es-419 es-ES fr-CA fr-FR it-IT ja-JP ko-
         ("DoNotShareLine", ["off", "on"], ["", "true"]),
         ("WebOtpDomain", ["", "example.com", "login.example.co.uk"], ["example", "https://example.com", "example.com/", "a b.c", "-a.b"]),
         ("AndroidAppHash", ["", "FA+9qCX9VSu"], ["FA+9qCX9VS", "FA+9qCX9VSux", "FA-9qCX9VSu"]),
+        ("DeliveryEvents", ["off", "on"], ["", "new"]),
         ("ConfigurationSet", ["", "codes", "my_set-1"], ["*", "a*", "a b", CONFIGURATION_SET, "x" * 65]),
         ("MessageFeedback", ["off", "on"], ["", "true"]),
         ("BrandName", ["A", "Größe & Söhne", "x" * 20], ["", " ", " A", "A ", "x" * 21]),
@@ -1813,6 +1848,7 @@ def test_parameters_of_end_user_messaging_are_rejected_without_it():
         "WebOtpDomain": "example.com",
         "AndroidAppHash": "FA+9qCX9VSu",
         "ConfigurationSet": "codes",
+        "DeliveryEvents": "on",
         "MessageFeedback": "on",
         "SmsOriginationArns": f"{PHONE},{NOTIFY}",
         "VoiceOriginationArns": f"{CALLER},{NOTIFY}",
@@ -1828,7 +1864,8 @@ def test_parameters_of_end_user_messaging_are_rejected_without_it():
     for name, value in given.items():
         assert rejected(source, **{name: value}), name
         # As the previous provider, End User Messaging keeps its settings while its codes are valid.
-        assert not rejected(source, **{name: value}, PreviousProvider="end-user-messaging"), name
+        also = {"ConfigurationSet": "codes"} if name == "DeliveryEvents" else {}
+        assert not rejected(source, **also, **{name: value}, PreviousProvider="end-user-messaging"), name
 
 
 def test_origination_arns_are_required_for_used_channels_only():
@@ -1873,11 +1910,13 @@ def template_settings():
         if isinstance(value, dict) and ("Fn::GetAtt" in value or value.get("Ref") in source["Resources"]):
             value = None
         elif isinstance(value, dict):
-            parameter = value["Ref"] if "Ref" in value else value["Fn::If"][1]["Ref"]
+            inner = value["Fn::If"][1] if "Fn::If" in value else value
+            # The stack makes the topic.
+            parameter = {"DELIVERY_TOPIC": "DeliveryTopic"}.get(name) or inner["Ref"]
             # This parameter also makes the alarms, which need the metrics.
             parameter_name = "Metrics" if parameter == "Monitoring" else parameter
             assert parameter_name.upper() == name.removeprefix("OTP_").replace("_", ""), f"{name} is set by {parameter}"
-            default = source["Parameters"][parameter].get("Default")
+            default = source["Parameters"].get(parameter, {"Default": ""}).get("Default")
             value = None if default is None else str(default)
         settings[name] = value
     return settings

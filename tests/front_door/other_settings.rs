@@ -58,6 +58,11 @@ fn every_bad_value_is_reported_by_name() {
             "arn:aws:sms-voice:us-east-1:1:configuration-set/codes",
             "not its ARN",
         ),
+        (
+            "DELIVERY_TOPIC",
+            "arn:aws:sns:us-east-1:123456789012:codes",
+            "needs CONFIGURATION_SET",
+        ),
         ("MESSAGE_FEEDBACK", "true", "must be `off` or `on`."),
         ("MESSAGE_FEEDBACK", "on", "needs the ledger"),
         ("CODE_LENGTH", "3", "must be an integer from 4 to 8."),
@@ -216,4 +221,33 @@ fn a_bad_own_text_stops_the_start_and_its_language_is_named() {
         ]
     );
     let _ = std::fs::remove_file(&path);
+}
+
+#[test]
+fn delivery_events_need_the_arn_of_a_topic() {
+    let set = ("CONFIGURATION_SET", "codes");
+    for topic in [
+        "codes",
+        "arn:aws:sqs:us-east-1:123456789012:codes",
+        "arn:aws:sns:us-east-1:123456789012:",
+        "arn:aws:sns:us-east-1:codes",
+        "arn:aws:sns:us-east-1:123456789012:codes:21be56ed",
+        "arn:aws:sns:us-east-1:123456789012:two words",
+    ] {
+        let found = problems(&[set, ("DELIVERY_TOPIC", topic)]);
+        let says = "DELIVERY_TOPIC must be the ARN of an SNS topic";
+        assert!(
+            found.len() == 1 && found[0].starts_with(says),
+            "{topic}: {found:?}"
+        );
+    }
+    for topic in [
+        "arn:aws:sns:us-east-1:123456789012:codes",
+        "arn:aws-us-gov:sns:us-gov-west-1:123456789012:my_codes-1",
+    ] {
+        assert_eq!(
+            problems(&[set, ("DELIVERY_TOPIC", topic)]),
+            Vec::<String>::new()
+        );
+    }
 }

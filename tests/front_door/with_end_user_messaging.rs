@@ -24,6 +24,15 @@ pub(crate) const ENDPOINTS: &[&str] = &[
 /// The settings that only this provider needs.
 pub(crate) const SETTINGS: &[(&str, &str)] = &[];
 
+/// The settings with which delivery events are taken.
+pub(crate) const DELIVERIES: &[(&str, &str)] = &[
+    ("CONFIGURATION_SET", "codes"),
+    (
+        "DELIVERY_TOPIC",
+        "arn:aws:sns:us-east-1:123456789012:otp-lambda-delivery",
+    ),
+];
+
 /// The shortest length and validity of a code.
 pub(crate) const LEAST: (u8, u8) = (4, 1);
 

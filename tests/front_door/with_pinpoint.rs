@@ -21,6 +21,17 @@ pub(crate) const SETTINGS: &[(&str, &str)] = &[(
     "9aad3a0a1e6d4cfda6d6ad7c7d6e2a8d",
 )];
 
+/// The settings with which delivery events are taken. Only End User Messaging has such events, here as the previous
+/// provider.
+pub(crate) const DELIVERIES: &[(&str, &str)] = &[
+    ("OTP_PREVIOUS_PROVIDER", "end-user-messaging"),
+    ("CONFIGURATION_SET", "codes"),
+    (
+        "DELIVERY_TOPIC",
+        "arn:aws:sns:us-east-1:123456789012:otp-lambda-delivery",
+    ),
+];
+
 /// The shortest length and validity of a code.
 pub(crate) const LEAST: (u8, u8) = (5, 5);
 
