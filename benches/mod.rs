@@ -17,6 +17,7 @@ mod endpoint;
 mod guard;
 mod instructions;
 mod quota;
+mod rate;
 mod report;
 mod runtime;
 mod script;

@@ -32,6 +32,7 @@ pub(super) struct Usage {
     pub(super) processor: Duration,
     pub(super) faults: u64,
     pub(super) peak_kib: u64,
+    pub(super) resident_kib: u64,
     pub(super) threads: u64,
 }
 
@@ -152,6 +153,7 @@ impl Environment {
             processor: Duration::from_nanos(processor),
             faults: faults(7) + faults(9),
             peak_kib: of_status("VmHWM:"),
+            resident_kib: of_status("VmRSS:"),
             threads: of_status("Threads:"),
         }
     }
@@ -165,6 +167,11 @@ impl Environment {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// The log since the last call.
+    pub(super) fn take_log(&self) -> String {
+        std::mem::take(&mut *self.log.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Ends the process as Lambda does, so that valgrind writes what it has counted.

@@ -96,16 +96,16 @@ pub(super) struct How {
     pub(super) memory: Option<u64>,
 }
 
-struct Aws {
-    simulator: Simulator,
+pub(super) struct Aws {
+    pub(super) simulator: Simulator,
     table: Endpoint,
     provider: Endpoint,
     secrets: Endpoint,
-    settings: Settings,
+    pub(super) settings: Settings,
 }
 
 impl Aws {
-    fn start(certificates: &Certificates, program: &Program, how: &How) -> Self {
+    pub(super) fn start(certificates: &Certificates, program: &Program, how: &How) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let simulator = Simulator::start_on(listener).unwrap();
         let secrets = secrets_manager(SECRET_ARN, SECRET);

@@ -5,6 +5,7 @@
 #   simulation   the seeded simulation of the ledger            OTP_SIMULATION_SEEDS=1000000
 #   kills        the packaged function, killed and restarted    OTP_KILLS=1000
 #   load         the packaged function under load and attack    OTP_LOAD_SECONDS=3600
+#   rate         one packaged function, ten guesses a send      OTP_RATE_SENDS=100000
 #   linear       the packaged function with a table that fails  OTP_LINEAR_OPERATIONS=1000000
 #   dynamodb     the ledger's tests. DynamoDB Local gets each request, too, and must answer the same
 #   contract     requests that schemathesis makes from docs/openapi.yaml, to the desk: a minute
@@ -19,10 +20,11 @@ export OTP_TEST_SIZE=full
 export OTP_SIMULATION_SEEDS="${OTP_SIMULATION_SEEDS:-1000000}"
 export OTP_KILLS="${OTP_KILLS:-1000}"
 export OTP_LOAD_SECONDS="${OTP_LOAD_SECONDS:-3600}"
+export OTP_RATE_SENDS="${OTP_RATE_SENDS:-100000}"
 export OTP_LINEAR_OPERATIONS="${OTP_LINEAR_OPERATIONS:-1000000}"
 
 parts=("$@")
-[ $# -gt 0 ] || parts=(simulation kills load linear dynamodb contract)
+[ $# -gt 0 ] || parts=(simulation kills load rate linear dynamodb contract)
 summary="$PWD/target/soak.txt"
 mkdir -p target
 : >"$summary"
@@ -70,6 +72,11 @@ for name in "${parts[@]}"; do
         build_package_for_emulator load || { failed=1; continue; }
         part load "load: " cargo test --workspace --test e2e -- --ignored --nocapture load:: || failed=1
         ;;
+    rate)
+        step "the packaged function with $OTP_RATE_SENDS sends and ten guesses for each"
+        build_package_for_emulator rate || { failed=1; continue; }
+        part rate "rate: " cargo test --workspace --test e2e -- --ignored --nocapture bench::rate || failed=1
+        ;;
     linear)
         step "the packaged function with a table that fails, for $OTP_LINEAR_OPERATIONS operations"
         build_package_for_emulator linear || { failed=1; continue; }
@@ -96,7 +103,7 @@ for name in "${parts[@]}"; do
         OTP_TEST_SIZE=small part dynamodb "mirror: " tests/dynamodb-local.sh cargo test --workspace --offline --test ledger -- --nocapture || failed=1
         ;;
     *)
-        echo "There is no part $name. The parts are simulation, kills, load, linear, dynamodb and contract." >&2
+        echo "There is no part $name. The parts are simulation, kills, load, rate, linear, dynamodb and contract." >&2
         exit 2
         ;;
     esac

@@ -2,7 +2,7 @@
 //! DynamoDB emulator, boto3, and a user pool emulator. The simulator is the provider.
 //!
 //! `make test` installs the programs and runs these tests. A plain `cargo test` ignores these tests.
-//! `make soak` runs `kills`, `load` and `linear` for longer.
+//! `make soak` runs `kills`, `load` and `linear` for longer, and `bench::rate`.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
