@@ -227,15 +227,18 @@ impl Limits {
     /// Counts a message in the limits of its prefix and in the budgets. `charges` gets what was counted. If a later limit
     /// refuses the message, these counts are refunded with the outcome of the send.
     ///
-    /// The two are counted at once only if the prefix `is_ample`. Near its cap, a message that the prefix refuses would
-    /// take budget from other messages until its refund. It would also write to the budgets twice, and all sends share
-    /// the item of the budgets. And of two messages, each could take what the other one needs.
+    /// Two requests `at_once` need two connections. After a silence, the second one would have to be opened, and costs
+    /// more than it saves.
+    ///
+    /// The prefix must have ample room. Near its cap, a message that the prefix refuses would take budget from other
+    /// messages until its refund. It would also write to the budgets twice, and all sends share the item of the
+    /// budgets. And of two messages, each could take what the other one needs.
     pub(super) async fn count_message(
         &self,
         door: Door,
         to: &PhoneNumber,
         message: (Country, Channel, u64),
-        is_ample: bool,
+        at_once: bool,
         Charges {
             prefixes,
             spendings,
@@ -243,7 +246,7 @@ impl Limits {
         }: &mut Charges,
         now: Millis,
     ) -> Result<(), Error> {
-        if !is_ample {
+        if !at_once {
             self.count_prefix(door, to, prefixes, now).await?;
             let charges = (spendings, budget_use);
             return self.spend(door, message, charges, now).await;

@@ -24,6 +24,8 @@ struct CountedSend<'a> {
     country: Country,
     reference: ReferenceId,
     item: ItemName,
+    /// Whether the connections to the table were closed when the request came.
+    after_silence: bool,
 }
 
 impl Service {
@@ -62,6 +64,7 @@ impl Service {
         // All that a send needs to read is read at once and first, because each further request to the table would be
         // another round trip. What was read may be old when it is used. The later steps have conditions for this case.
         let mut sources = limits.sources("send", &call.caller, now);
+        let after_silence = limits.switches.tell_of_silence(now);
         let looked = preparing
             .run(async {
                 let look = limits.look_before_send(&request.to, &item, &sources, now);
@@ -96,6 +99,7 @@ impl Service {
             country,
             reference,
             item,
+            after_silence,
         };
         let prepared = preparing
             .run(self.prepare_send(&send, looked, limits, &mut begun, call))
@@ -192,10 +196,11 @@ impl Service {
             country,
             reference,
             item,
+            after_silence,
         } = send;
         let number_item = limits.hasher.number_at(door, &request.to);
         let is_test = limits.test_number(&request.to, now).is_some();
-        let is_ample = limits.is_ample_prefix(door, &looked.counters);
+        let at_once = !after_silence && limits.is_ample_prefix(door, &looked.counters);
         let plan = limits
             .plan_send(request, door, looked, is_test, self.provider_limits(), now)
             .await?;
@@ -207,7 +212,7 @@ impl Service {
         if let Some(segments) = segments {
             let message = (*country, request.channel, segments);
             limits
-                .count_message(door, &request.to, message, is_ample, charges, now)
+                .count_message(door, &request.to, message, at_once, charges, now)
                 .await?;
         }
         // The number's windows are the last limit that can refuse. A place in these windows is not refunded. If a later

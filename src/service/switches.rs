@@ -13,6 +13,9 @@ use std::time::Duration;
 /// How long the operator's switches are used before they are read again.
 const SWITCHES_KEPT: Duration = Duration::from_secs(10);
 
+/// After a silence as long as this, the connections to the table have been closed. A send after it opens a new one.
+const SILENCE: Duration = Duration::from_secs(20);
+
 /// The switches that were read last, and the time of the read.
 #[derive(Default)]
 pub(super) struct KeptSwitches(Mutex<Option<(Millis, Switches)>>);
@@ -26,6 +29,13 @@ impl KeptSwitches {
         // old switches would stay in use until the clock has caught up.
         let is_in_use = now.since(*read) < SWITCHES_KEPT && *read <= now;
         is_in_use.then(|| switches.clone())
+    }
+
+    /// Whether no send has been here for so long that its connections to the table are closed.
+    pub(super) fn tell_of_silence(&self, now: Millis) -> bool {
+        let kept = self.kept();
+        kept.as_ref()
+            .is_none_or(|(read, _)| now.since(*read) >= SILENCE || *read > now)
     }
 
     fn keep(&self, switches: &Switches, now: Millis) {

@@ -16,25 +16,34 @@ use tokio::time::Instant;
 /// Each request to the table takes this long, by a clock that stands still meanwhile.
 const REQUEST: Duration = Duration::from_millis(20);
 
-/// Long enough for the switches to be read again.
-const LATER: Duration = Duration::from_mins(30);
+/// Long enough for the switches to be read again. The connections are still open.
+const LATER: Duration = Duration::from_secs(15);
+
+/// Long enough for the connections to be closed.
+const SILENCE: Duration = Duration::from_secs(21);
 
 struct World {
     emulator: Emulator,
     service: Service,
     now: Millis,
+    sends: u32,
     rows: Vec<String>,
 }
 
 impl World {
-    fn new(changes: &[(&str, &str)]) -> Self {
+    /// A function that has just started.
+    async fn new(changes: &[(&str, &str)]) -> Self {
         let emulator = Emulator::new();
         let service = service(&emulator, &Arc::<Calls>::default(), settings(changes));
+        let now = Millis(1_800_000_000_000);
+        service.connect(now).await;
+        emulator.requests();
         emulator.choose_faults(|_| Fault::Delay(REQUEST));
         Self {
             emulator,
             service,
-            now: Millis(1_800_000_000_000),
+            now,
+            sends: 0,
             rows: Vec::new(),
         }
     }
@@ -52,11 +61,16 @@ impl World {
     }
 
     async fn send(&mut self, request: &str, caller: &Caller) {
-        self.now = self.now.plus(LATER);
+        self.send_after(LATER, request, caller).await;
+    }
+
+    async fn send_after(&mut self, time: Duration, request: &str, caller: &Caller) {
+        self.now = self.now.plus(time);
+        self.sends += 1;
         let begun = Instant::now();
         let mut record = Record::default();
         let mut call = self.call(caller, &mut record);
-        let asked = send_request(&self.service, number());
+        let asked = send_request(&self.service, self.number());
         self.service.send(&asked, &mut call).await.unwrap();
         self.row(request, begun);
     }
@@ -66,7 +80,7 @@ impl World {
         let mut record = Record::default();
         let mut call = self.call(caller, &mut record);
         let asked = VerifyRequest {
-            to: number(),
+            to: self.number(),
             otp: Otp::parse(otp, &self.service.codes()).unwrap(),
             reference: self.reference(),
         };
@@ -83,11 +97,16 @@ impl World {
         let mut record = Record::default();
         let mut call = self.call(&caller(), &mut record);
         let asked = VerificationRequest {
-            to: number(),
+            to: self.number(),
             reference: self.reference(),
         };
         self.service.status(&asked, &mut call).await.unwrap();
         self.row(request, begun);
+    }
+
+    /// The number of the last send.
+    fn number(&self) -> PhoneNumber {
+        PhoneNumber::parse(&format!("+1425555{:04}", self.sends)).unwrap()
     }
 
     fn reference(&self) -> Reference {
@@ -97,10 +116,6 @@ impl World {
             source: defaults.source.clone(),
         }
     }
-}
-
-fn number() -> PhoneNumber {
-    PhoneNumber::parse("+14255550142").unwrap()
 }
 
 fn caller() -> Caller {
@@ -120,7 +135,7 @@ fn from(address: &str) -> Caller {
 /// The table is in ARCHITECTURE.md.
 #[tokio::test(start_paused = true)]
 async fn each_request_waits_as_often_as_the_table_says() {
-    let mut world = World::new(&[]);
+    let mut world = World::new(&[]).await;
     world.send("send", &caller()).await;
     world.verify("wrong guess", "000000", &caller()).await;
     world.verify("right guess", RIGHT, &caller()).await;
@@ -137,14 +152,18 @@ async fn each_request_waits_as_often_as_the_table_says() {
     world.send(both, &with_key(from("2001:db8::1"), "c")).await;
     let guess = "wrong guess with an IPv4 address";
     world.verify(guess, "000000", &from("192.0.2.1")).await;
-    let mut countries = World::new(&[("ALLOWED_COUNTRIES", "US,JM")]);
+    let mut countries = World::new(&[("ALLOWED_COUNTRIES", "US,JM")]).await;
     let budgets = "send, if several countries are served";
     countries.send(budgets, &caller()).await;
     world.rows.append(&mut countries.rows);
-    let mut tight = World::new(&[("PREFIX_LIMITS", "19/1h")]);
+    let mut tight = World::new(&[("PREFIX_LIMITS", "19/1h")]).await;
     let prefix = "send, if its prefix has room for fewer than 20";
     tight.send(prefix, &caller()).await;
     world.rows.append(&mut tight.rows);
+    let mut silent = World::new(&[]).await;
+    let silence = "send after 20 seconds without a send";
+    silent.send_after(SILENCE, silence, &caller()).await;
+    world.rows.append(&mut silent.rows);
 
     let architecture = include_str!("../../ARCHITECTURE.md");
     let heading =
