@@ -41,7 +41,7 @@ struct Cost {
 impl Cost {
     fn add(&mut self, requests: u64, before: (Instant, Usage), after: (Instant, Usage)) {
         self.requests += requests;
-        self.processor += after.1.processor - before.1.processor;
+        self.processor += after.1.processor.saturating_sub(before.1.processor);
         self.wall += after.0 - before.0;
     }
 
@@ -78,6 +78,9 @@ impl fmt::Display for Part {
     }
 }
 
+/// The cost of one kind of request in a part.
+type Kind = fn(&Part) -> Cost;
+
 /// Everything that is not as flat as it should be. The first part is left out: there the process takes its memory.
 fn problems(parts: &[Part]) -> Vec<String> {
     let mut problems = Vec::new();
@@ -90,7 +93,6 @@ fn problems(parts: &[Part]) -> Vec<String> {
             "the memory grew by {grown} KiB after the second part"
         ));
     }
-    type Kind = fn(&Part) -> Cost;
     let kinds: [(&str, Kind); 2] = [("send", |part| part.sends), ("guess", |part| part.guesses)];
     for (name, kind) in kinds {
         let third = parts.len().div_ceil(3);

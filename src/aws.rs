@@ -11,6 +11,7 @@ pub mod dynamodb;
 pub mod end_user_messaging;
 mod https;
 pub mod notify;
+mod opening;
 pub mod pinpoint;
 pub mod secrets;
 
@@ -69,14 +70,6 @@ pub fn config_loader(http_client: SharedHttpClient) -> ConfigLoader {
 /// The shared configuration with the time limits of one client.
 fn with_time_limits(config: &SdkConfig, time_limits: TimeoutConfig) -> SdkConfig {
     config.to_builder().timeout_config(time_limits).build()
-}
-
-/// The time limits of a call that only opens a connection: without time for a response, nothing is sent.
-fn only_connecting() -> TimeoutConfig {
-    TimeoutConfig::builder()
-        .connect_timeout(CONNECT_TIME_LIMIT)
-        .read_timeout(Duration::ZERO)
-        .build()
 }
 
 /// Describes a failed call for the log, without digits and words that could be a code or a number.

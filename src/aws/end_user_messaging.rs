@@ -5,7 +5,8 @@ use super::call::{
     undeliverable, within,
 };
 use super::notify::{LONGEST_DISPLAY_NAME, Notify, is_notify_configuration};
-use super::{cause, only_connecting, with_time_limits};
+use super::opening::Opening;
+use super::{cause, with_time_limits};
 use crate::error::{Error, ErrorCode};
 use crate::language::Tag;
 use crate::otp::{CodeCharacters, CodeShape, Otp};
@@ -58,6 +59,7 @@ pub struct EndUserMessaging {
     config: SdkConfig,
     options: Options,
     limits: ProviderLimits,
+    opening: Opening,
     last_use: LastUse,
 }
 
@@ -108,6 +110,7 @@ impl EndUserMessaging {
             client: Client::new(&config),
             feedback: OnceLock::new(),
             limits: limits(&options),
+            opening: Opening::new(&config),
             last_use: LastUse::none_yet(&config),
             config,
             options,
@@ -198,14 +201,15 @@ impl Provider for EndUserMessaging {
     }
 
     async fn connect(&self) {
-        let only_connecting = with_time_limits(&self.config, only_connecting());
-        let opening = Client::new(&only_connecting)
-            .validate_notify_code_verification()
-            .destination_identity("none")
-            .reference_id("none")
-            .code("none");
-        // This call always fails, because it is not sent.
-        let _ = opening.send().await;
+        if !self.opening.again().await {
+            let opening = Client::new(self.opening.config())
+                .validate_notify_code_verification()
+                .destination_identity("none")
+                .reference_id("none")
+                .code("none");
+            // This call always fails, because it is not sent.
+            let _ = opening.send().await;
+        }
         self.last_use.is_now();
     }
 

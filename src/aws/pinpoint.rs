@@ -4,7 +4,8 @@ use super::call::{
     Exception, LastUse, NOT_SET_UP, opted_out, speaks_of_opt_out, throttled, time_limits,
     undeliverable, within,
 };
-use super::{only_connecting, with_time_limits};
+use super::opening::Opening;
+use super::with_time_limits;
 use crate::error::{Error, ErrorCode};
 use crate::otp::{CodeCharacters, CodeShape, Otp};
 use crate::phone::PhoneNumber;
@@ -56,7 +57,7 @@ pub fn limits() -> ProviderLimits {
 /// Pinpoint's OTP API in one account, for one Pinpoint application.
 pub struct Pinpoint {
     client: Client,
-    only_connecting: SdkConfig,
+    opening: Opening,
     application_id: String,
     limits: ProviderLimits,
     last_use: LastUse,
@@ -68,7 +69,7 @@ impl Pinpoint {
     pub fn new(config: &SdkConfig, application_id: String) -> Self {
         Self {
             client: Client::new(&with_time_limits(config, time_limits())),
-            only_connecting: with_time_limits(config, only_connecting()),
+            opening: Opening::new(config),
             application_id,
             limits: limits(),
             last_use: LastUse::none_yet(config),
@@ -87,17 +88,19 @@ impl Provider for Pinpoint {
     }
 
     async fn connect(&self) {
-        let nothing = VerifyOtpMessageRequestParameters::builder()
-            .destination_identity("none")
-            .reference_id("none")
-            .otp("none")
-            .build();
-        let opening = Client::new(&self.only_connecting)
-            .verify_otp_message()
-            .application_id(&self.application_id)
-            .verify_otp_message_request_parameters(nothing);
-        // This call always fails, because it is not sent.
-        let _ = opening.send().await;
+        if !self.opening.again().await {
+            let nothing = VerifyOtpMessageRequestParameters::builder()
+                .destination_identity("none")
+                .reference_id("none")
+                .otp("none")
+                .build();
+            let opening = Client::new(self.opening.config())
+                .verify_otp_message()
+                .application_id(&self.application_id)
+                .verify_otp_message_request_parameters(nothing);
+            // This call always fails, because it is not sent.
+            let _ = opening.send().await;
+        }
         self.last_use.is_now();
     }
 

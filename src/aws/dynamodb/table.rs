@@ -8,7 +8,8 @@
 use super::item::Item;
 use super::update::text;
 use crate::aws::connector::never_connected;
-use crate::aws::{CONNECT_TIME_LIMIT, cause, only_connecting, with_time_limits};
+use crate::aws::opening::only_connecting;
+use crate::aws::{CONNECT_TIME_LIMIT, cause, with_time_limits};
 use crate::ledger::{ItemName, Unavailable};
 use crate::telemetry::asked;
 use aws_config::SdkConfig;
