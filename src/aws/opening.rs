@@ -22,8 +22,8 @@ pub(super) fn only_connecting() -> TimeoutConfig {
 }
 
 /// Opens connections to one service. Only the SDK knows the service's address, so the first connection is opened by a
-/// call through the SDK that is never sent. Each later connection is opened without the SDK, because such a call takes
-/// a third as long as the handshake.
+/// call through the SDK that is never sent. Each later connection is opened without the SDK, because such a call needs
+/// nearly half as much processor time as the handshake.
 #[derive(Debug)]
 pub(super) struct Opening {
     config: SdkConfig,
