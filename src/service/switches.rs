@@ -31,11 +31,12 @@ impl KeptSwitches {
         is_in_use.then(|| switches.clone())
     }
 
-    /// Whether no send has been here for so long that its connections to the table are closed.
+    /// Whether the last read was so long ago that its connections are closed. Before the first read, the function has
+    /// just started.
     pub(super) fn tell_of_silence(&self, now: Millis) -> bool {
         let kept = self.kept();
         kept.as_ref()
-            .is_none_or(|(read, _)| now.since(*read) >= SILENCE || *read > now)
+            .is_some_and(|(read, _)| now.since(*read) >= SILENCE)
     }
 
     fn keep(&self, switches: &Switches, now: Millis) {

@@ -263,6 +263,8 @@ async fn a_send_that_ends_in_its_write_ahead_is_settled() {
                 assert_eq!(status, 202);
                 request["referenceId"] = sent["referenceId"].clone();
                 world.now += Duration::from_secs(31);
+                // After a silence, a resend would wait for one more late response.
+                world.app.connect_at(world.now).await;
             }
             let is_open = |request: &Request| {
                 let update = request.body["UpdateExpression"].as_str();

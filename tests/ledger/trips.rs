@@ -31,18 +31,14 @@ struct World {
 }
 
 impl World {
-    /// A function that has just started.
-    async fn new(changes: &[(&str, &str)]) -> Self {
+    fn new(changes: &[(&str, &str)]) -> Self {
         let emulator = Emulator::new();
         let service = service(&emulator, &Arc::<Calls>::default(), settings(changes));
-        let now = Millis(1_800_000_000_000);
-        service.connect(now).await;
-        emulator.requests();
         emulator.choose_faults(|_| Fault::Delay(REQUEST));
         Self {
             emulator,
             service,
-            now,
+            now: Millis(1_800_000_000_000),
             sends: 0,
             rows: Vec::new(),
         }
@@ -135,7 +131,7 @@ fn from(address: &str) -> Caller {
 /// The table is in ARCHITECTURE.md.
 #[tokio::test(start_paused = true)]
 async fn each_request_waits_as_often_as_the_table_says() {
-    let mut world = World::new(&[]).await;
+    let mut world = World::new(&[]);
     world.send("send", &caller()).await;
     world.verify("wrong guess", "000000", &caller()).await;
     world.verify("right guess", RIGHT, &caller()).await;
@@ -152,18 +148,16 @@ async fn each_request_waits_as_often_as_the_table_says() {
     world.send(both, &with_key(from("2001:db8::1"), "c")).await;
     let guess = "wrong guess with an IPv4 address";
     world.verify(guess, "000000", &from("192.0.2.1")).await;
-    let mut countries = World::new(&[("ALLOWED_COUNTRIES", "US,JM")]).await;
+    let mut countries = World::new(&[("ALLOWED_COUNTRIES", "US,JM")]);
     let budgets = "send, if several countries are served";
     countries.send(budgets, &caller()).await;
     world.rows.append(&mut countries.rows);
-    let mut tight = World::new(&[("PREFIX_LIMITS", "19/1h")]).await;
+    let mut tight = World::new(&[("PREFIX_LIMITS", "19/1h")]);
     let prefix = "send, if its prefix has room for fewer than 20";
     tight.send(prefix, &caller()).await;
     world.rows.append(&mut tight.rows);
-    let mut silent = World::new(&[]).await;
     let silence = "send after 20 seconds without a send";
-    silent.send_after(SILENCE, silence, &caller()).await;
-    world.rows.append(&mut silent.rows);
+    world.send_after(SILENCE, silence, &caller()).await;
 
     let architecture = include_str!("../../ARCHITECTURE.md");
     let heading =
