@@ -10,7 +10,7 @@ use crate::ledger::Ledger;
 use crate::operator::Command;
 use crate::service::{Call, Caller, RECORDING_TIME, Service};
 use crate::settings::Settings;
-use crate::telemetry::{Metrics, Record, counted};
+use crate::telemetry::{Metrics, Record, counted, sampled_trace};
 use crate::time::Millis;
 use serde_json::Map;
 use serde_json::value::{RawValue, to_raw_value};
@@ -46,6 +46,8 @@ pub struct App {
 #[derive(Debug, Clone)]
 pub struct Invocation {
     pub request_id: String,
+    /// X-Ray's tracing header.
+    pub trace: Option<String>,
     /// When Lambda ends the invocation. A time in the past is ignored: local emulators make one up.
     pub deadline: SystemTime,
     /// The name of the function in the request, on which the caller's rights depend.
@@ -178,6 +180,7 @@ impl App {
         let cold_start = !self.warm.swap(true, Ordering::Relaxed);
         let id = invocation.request_id.clone();
         let mut record = Record::new(invocation.request_id, cold_start, self.metrics.clone());
+        record.trace_id = invocation.trace.as_deref().and_then(sampled_trace);
         let reserve = if self.service.has_ledger() {
             RESERVE_WITH_LEDGER
         } else {

@@ -1,6 +1,7 @@
 //! The HTTP API: four routes, the same for every origin.
 
 mod body;
+mod correlation;
 mod origin;
 mod principal;
 mod request;
@@ -113,6 +114,9 @@ pub(crate) async fn respond(
             response::problem(&error, &detail, operation, &call.record.request_id)
         }
     };
+    if let Some(id) = &call.record.correlation_id {
+        response::return_id(&mut response, id);
+    }
     if progress.ignores_key {
         response::say_that_no_key_was_used(&mut response);
     }
@@ -149,6 +153,8 @@ async fn handle(
     progress: &mut Progress,
 ) -> Result<Response, Error> {
     let request = event.into_request()?;
+    call.record.caller = principal::shown(&request);
+    correlation::log_id(&request, service, call.record);
     let operation = route(&request.method, &request.path, service.has_ledger())?;
     progress.operation = Some(operation);
     call.record.operation = Some(operation.name());

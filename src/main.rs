@@ -86,6 +86,7 @@ async fn serve(settings: Settings) -> Result<(), lambda_runtime::Error> {
             deadline: event.context.deadline(),
             invoked_as: InvokedAs::read(&event.context.invoked_function_arn),
             request_id: event.context.request_id,
+            trace: event.context.xray_trace_id,
         };
         app.handle(&event.payload, invocation)
             .await

@@ -10,6 +10,7 @@ mod line;
 mod metrics;
 mod record;
 mod requests;
+mod trace;
 
 pub use budget_use::BudgetUse;
 pub use delivery::{Delivery, Fate};
@@ -17,6 +18,7 @@ pub use metrics::{COUNTRY, Detail, LEDGER, MOST_COUNTRIES, Metric, Metrics, NAME
 pub use record::Record;
 pub use requests::Requests;
 pub(crate) use requests::{asked, counted};
+pub(crate) use trace::sampled_trace;
 
 use crate::otp::Otp;
 use line::{JsonLines, Line};

@@ -27,7 +27,7 @@ pub(crate) fn preflight(request: &Request) -> Option<Response<Body>> {
             (header::ACCESS_CONTROL_ALLOW_METHODS, "POST"),
             (
                 header::ACCESS_CONTROL_ALLOW_HEADERS,
-                "content-type, idempotency-key, authorization",
+                "content-type, idempotency-key, traceparent, x-request-id, authorization",
             ),
             (header::ACCESS_CONTROL_MAX_AGE, "600"),
         ];
@@ -35,13 +35,13 @@ pub(crate) fn preflight(request: &Request) -> Option<Response<Body>> {
     })
 }
 
-/// Lets the page read the response, and the header that the template exposes.
+/// Lets the page read the response, and the headers that the template exposes.
 pub(crate) fn allow(mut response: Response<Body>, page: HeaderValue) -> Response<Body> {
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, page);
     headers.insert(
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("idempotency-key-used"),
+        HeaderValue::from_static("idempotency-key-used, x-request-id"),
     );
     headers.insert(header::VARY, HeaderValue::from_static("origin"));
     response

@@ -195,6 +195,7 @@ impl Functions {
         let invocation = Invocation {
             invoked_as: InvokedAs::Itself,
             request_id: request_id.clone(),
+            trace: None,
             deadline: now + TIME_LIMIT,
         };
         let result = app.handle_at(now, event, invocation).await;

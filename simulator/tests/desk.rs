@@ -962,8 +962,7 @@ fn in_the_open_mode_a_page_of_this_machine_can_send_and_verify() {
         let allowed = format!("access-control-allow-origin: {origin}\r");
         assert_eq!(asked.contains(&allowed), is_local, "{asked}");
         // A page may send the token of its user. The desk ignores the token.
-        let headers =
-            "access-control-allow-headers: content-type, idempotency-key, authorization\r";
+        let headers = "access-control-allow-headers: content-type, idempotency-key, traceparent, x-request-id, authorization\r";
         assert_eq!(asked.contains(headers), is_local, "{asked}");
         let body = r#"{"destinationNumber":"+1"}"#;
         let answer = curl(&format!(
@@ -971,7 +970,7 @@ fn in_the_open_mode_a_page_of_this_machine_can_send_and_verify() {
         ));
         assert!(answer.contains("invalid_phone_number"), "{answer}");
         assert_eq!(answer.contains(&allowed), is_local, "{answer}");
-        let exposed = "access-control-expose-headers: idempotency-key-used\r";
+        let exposed = "access-control-expose-headers: idempotency-key-used, x-request-id\r";
         assert_eq!(answer.contains(exposed), is_local, "{answer}");
     }
     // Nobody is a backend here.

@@ -225,6 +225,7 @@ fn from_rest(event: ApiGatewayProxyRequest) -> Result<Request, Error> {
         path: without_base(event.path, route, context.stage.as_deref())?,
         headers: one_of(event.multi_value_headers, event.headers),
         address: parse_address(context.identity.source_ip.as_deref()),
+        api_key_id: context.identity.api_key_id.clone(),
         principal: rest_principal(context),
         body: event.body,
         is_base64_encoded: event.is_base64_encoded,
@@ -248,6 +249,7 @@ fn from_http(event: ApiGatewayV2httpRequest, is_function_url: bool) -> Result<Re
         headers: event.headers,
         address: parse_address(context.http.source_ip.as_deref()),
         principal: context.authorizer.and_then(http_principal),
+        api_key_id: None,
         body: event.body,
         is_base64_encoded: event.is_base64_encoded,
     })
@@ -267,6 +269,7 @@ fn from_alb(event: AlbTargetGroupRequest) -> Result<Request, Error> {
         headers,
         // A load balancer can authenticate callers, but says so only in headers. Clients can write those headers, too.
         principal: None,
+        api_key_id: None,
         body: event.body,
         is_base64_encoded: event.is_base64_encoded,
     })

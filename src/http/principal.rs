@@ -1,5 +1,7 @@
 //! The callers that AWS has authenticated, and the check whether they are trusted as backends.
 
+use super::request::Request;
+
 /// A caller that AWS has authenticated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Principal {
@@ -8,6 +10,8 @@ pub(super) struct Principal {
     /// because each machine of a backend has its own session. `None` if AWS gives no name that belongs to this caller
     /// alone.
     pub(super) name: Option<String>,
+    /// The caller in the log. It is as much of the principal as cannot name a person: no session, and no user of an app.
+    pub(super) shown: String,
 }
 
 /// The way in which AWS has authenticated a caller.
@@ -58,6 +62,7 @@ impl Principal {
     /// Fails closed: a guest of an identity pool is no principal, because anyone can be a guest.
     pub(super) fn signer(arn: Option<String>, pool: PoolFacts) -> Option<Self> {
         let arn = arn.filter(|arn| !arn.is_empty() && !pool.is_guest)?;
+        let shown = shown_signer(&arn).unwrap_or_else(|| "iam".to_owned());
         let (without_session, session) = match arn.rsplit_once('/') {
             Some((role, session)) if arn.contains(":assumed-role/") => (role, Some(session)),
             _ => (arn.as_str(), None),
@@ -66,6 +71,7 @@ impl Principal {
             return Some(Self {
                 identity: Identity::Iam,
                 name: Some(without_session.to_owned()),
+                shown,
             });
         }
         let identity_id = pool.identity_id.filter(|id| !id.is_empty());
@@ -75,20 +81,26 @@ impl Principal {
                 is_no_guest: pool.is_pool,
             },
             name: identity_id.map(|id| format!("identity {id}")),
+            shown,
         })
     }
 
     /// The caller that a token names. `claim` returns a claim by its name.
     pub(super) fn of_token<'a>(claim: impl Fn(&str) -> Option<&'a str>) -> Self {
-        Self::of_claims(&["sub"], claim)
+        Self::of_claims("token", &["sub"], claim)
     }
 
     /// The caller that a Lambda authorizer names. Tokens have no `principalId`, or one that users may choose.
     pub(super) fn of_authorizer<'a>(field: impl Fn(&str) -> Option<&'a str>) -> Self {
-        Self::of_claims(&["principalId", "sub"], field)
+        Self::of_claims("authorizer", &["principalId", "sub"], field)
     }
 
-    fn of_claims<'a>(subjects: &[&str], claim: impl Fn(&str) -> Option<&'a str>) -> Self {
+    /// `kind` is shown for a caller that names no client.
+    fn of_claims<'a>(
+        kind: &str,
+        subjects: &[&str],
+        claim: impl Fn(&str) -> Option<&'a str>,
+    ) -> Self {
         let first = |names: &[&str]| {
             let mut given = names.iter().filter_map(|name| claim(name));
             given.find(|text| !text.is_empty()).map(str::to_owned)
@@ -104,7 +116,9 @@ impl Principal {
             let issuer = claims.issuer.as_deref().unwrap_or_default();
             format!("authorizer {issuer} {own}")
         });
+        let client = claims.client.as_deref().filter(|id| is_plain_id(id));
         Self {
+            shown: client.map_or_else(|| kind.to_owned(), |id| format!("client/{id}")),
             identity: Identity::Authorizer(claims),
             name,
         }
@@ -117,6 +131,55 @@ impl Principal {
         };
         *is_no_guest
     }
+}
+
+/// The caller of a request in the log.
+pub(super) fn shown(request: &Request) -> Option<String> {
+    if let Some(principal) = &request.principal {
+        return Some(principal.shown.clone());
+    }
+    let id = request.api_key_id.as_deref().filter(|id| is_plain_id(id))?;
+    Some(format!("api-key/{id}"))
+}
+
+/// A signer in the log: `123456789012:role/NAME` for each session of a role, or `123456789012:user/NAME`. Paths are left
+/// out, as sessions have none. So is the name of a federated user, which is a name of a session.
+fn shown_signer(arn: &str) -> Option<String> {
+    let mut parts = arn.splitn(6, ':').skip(4);
+    let (account, resource) = (parts.next()?, parts.next()?);
+    let is_account = account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit());
+    let (kind, name) = resource.split_once('/').unwrap_or((resource, ""));
+    let of_name = |kind: &str, name: &str| {
+        let is_fit = name.len() <= LONGEST_IAM_NAME && is_iam_name(name) && !name.contains('/');
+        is_fit.then(|| format!("{account}:{kind}/{name}"))
+    };
+    let shown = match kind {
+        "assumed-role" => of_name("role", name.split('/').next()?),
+        "user" => of_name("user", name.rsplit('/').next()?),
+        "federated-user" | "root" => Some(format!("{account}:{kind}")),
+        _ => None,
+    };
+    shown.filter(|_| is_account && arn.starts_with("arn:"))
+}
+
+/// Whether an API key's or a client's ID is one that the log may have. It has a letter, so it is no phone number, and no
+/// `@`, so it is no email address.
+fn is_plain_id(id: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:/-".contains(&byte);
+    id.len() <= LONGEST_ID
+        && id.bytes().all(is_allowed)
+        && id.bytes().any(|byte| byte.is_ascii_alphabetic())
+}
+
+/// The most characters of the name of a role or a user.
+const LONGEST_IAM_NAME: usize = 64;
+
+/// The most characters of another ID in the log.
+const LONGEST_ID: usize = 128;
+
+fn is_iam_name(name: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"+=,.@_-/".contains(&byte);
+    !name.is_empty() && name.bytes().all(is_allowed) && !name.ends_with('/')
 }
 
 impl Role {
@@ -138,21 +201,16 @@ impl Role {
         let (region, account, resource) = (parts.next()?, parts.next()?, parts.next()?);
         let name = resource.strip_prefix(kind)?;
         let is_account = account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit());
-        let is_name = !name.is_empty()
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"+=,.@_-/".contains(&b))
-            && !name.ends_with('/');
         (prefix == "arn"
             && partition.starts_with("aws")
             && of == service
             && region.is_empty()
             && is_account
-            && is_name)
-            .then(|| Self {
-                account: account.to_owned(),
-                name: name.to_owned(),
-            })
+            && is_iam_name(name))
+        .then(|| Self {
+            account: account.to_owned(),
+            name: name.to_owned(),
+        })
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) struct Request {
     pub(super) headers: HeaderMap,
     /// The caller, if AWS has authenticated it as a principal.
     pub(super) principal: Option<Principal>,
+    /// The ID of the API key of a REST API.
+    pub(super) api_key_id: Option<String>,
     /// The address that the connection came from.
     pub(super) address: Option<IpAddr>,
     pub(super) body: Option<String>,

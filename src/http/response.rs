@@ -1,6 +1,7 @@
 //! HTTP responses: the body of each route's success, and the problem document.
 
 use super::Operation;
+use super::correlation::REQUEST_ID;
 use crate::device::DeviceToken;
 use crate::error::{Error, Limit};
 use crate::ledger::Phase;
@@ -229,6 +230,14 @@ pub(super) fn problem(
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
+}
+
+/// Returns the ID by which the caller finds the request in the log.
+pub(super) fn return_id(response: &mut Response, id: &str) {
+    // The ID has only letters, digits and dashes, so it is a value of a header.
+    if let Ok(id) = HeaderValue::from_str(id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
 }
 
 /// Tells a caller that its `Idempotency-Key` was ignored.

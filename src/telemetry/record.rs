@@ -42,6 +42,12 @@ pub struct Record {
     pub cause: Option<String>,
     /// Lambda's ID of the invocation.
     pub request_id: String,
+    /// The caller's own ID of the request.
+    pub correlation_id: Option<String>,
+    /// X-Ray's ID of the invocation's trace, if there is a trace.
+    pub trace_id: Option<String>,
+    /// The caller that AWS has authenticated, without the name of its session.
+    pub caller: Option<String>,
     /// Whether this is the first invocation of its execution environment.
     pub cold_start: bool,
     /// For an event without an HTTP response, such as a sign-in: the HTTP status that belongs to the outcome of the
@@ -109,6 +115,24 @@ impl Record {
         self.attempts_left = error.attempts_left();
         if let Some(id) = error.provider_request_id() {
             self.provider_request_id = Some(id.to_owned());
+        }
+    }
+
+    /// Forgets the IDs that others have chosen if `secret` is in them, in any case and with any separators. Texts of
+    /// fewer than four characters are in many IDs by chance, and say nothing.
+    pub fn keep_out(&mut self, secret: &str) {
+        let plain = |text: &str| -> String {
+            let kept = text.chars().filter(char::is_ascii_alphanumeric);
+            kept.map(|c| c.to_ascii_lowercase()).collect()
+        };
+        for id in [&mut self.correlation_id, &mut self.trace_id] {
+            let is_in = |id: &String| {
+                let secret = plain(secret);
+                secret.len() >= 4 && plain(id).contains(&secret)
+            };
+            if id.as_ref().is_some_and(is_in) {
+                *id = None;
+            }
         }
     }
 
@@ -209,8 +233,11 @@ impl Record {
     fn members(&self, duration: Duration) -> Members {
         let mut line = Line::new(self.metrics.as_deref());
         line.members.text("requestId", &self.request_id);
+        line.optional("correlationId", self.correlation_id.as_deref());
+        line.optional("traceId", self.trace_id.as_deref());
         line.optional("operation", self.operation);
         line.optional("origin", self.origin);
+        line.optional("caller", self.caller.as_deref());
         line.members.text("outcome", self.outcome);
         if let Some(status) = self.status {
             line.members.number("status", status);

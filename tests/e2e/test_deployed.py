@@ -450,10 +450,11 @@ def test_users_send_and_verify_with_tokens_of_the_issuer_alone(stack):
     assert (status, headers["access-control-allow-origin"]) == (204, site), body
     assert headers["access-control-allow-methods"] == "POST"
     allowed = {it.strip() for it in headers["access-control-allow-headers"].split(",")}
-    assert allowed == {"authorization", "content-type", "idempotency-key"}
+    assert allowed == {"authorization", "content-type", "idempotency-key", "traceparent", "x-request-id"}
     status, headers, body = send_from(site)
     assert (status, headers["access-control-allow-origin"]) == (202, site), body
-    assert headers["access-control-expose-headers"] == "idempotency-key-used"
+    exposed = {it.strip() for it in headers["access-control-expose-headers"].split(",")}
+    assert exposed == {"idempotency-key-used", "x-request-id"}
     for other in ("https://example.com", f"{site}:8443", "http://www.example.com"):
         for status, headers, body in (preflight(other), send_from(other)):
             assert headers["access-control-allow-origin"] is None, (other, status, body)

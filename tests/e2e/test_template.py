@@ -156,6 +156,7 @@ VARIANTS = {
         "ReferenceId": "random",
         "LogLevel": "DEBUG",
         "Monitoring": "full",
+        "Tracing": "on",
         "ReservedConcurrency": "3",
         "Architecture": "x86_64",
         "Cognito": "new",
@@ -414,10 +415,14 @@ def has_pool(parameters):
     return parameters.get("Cognito") == "new" or bool(parameters.get("CognitoUserPoolArn"))
 
 
+WRITE_TRACES = allow("WriteTraces", ["xray:PutTelemetryRecords", "xray:PutTraceSegments"], "*")
+
+
 def always_of(parameters):
     """The triggers have the role of the function, and a log group of their own."""
     *rest, logs = ALWAYS
-    return [*rest, logs | {"Resource": [LOGS] + [TRIGGERS_LOGS] * has_pool(parameters)}]
+    traces = [WRITE_TRACES] if parameters.get("Tracing") == "on" else []
+    return [*rest, *traces, logs | {"Resource": [LOGS] + [TRIGGERS_LOGS] * has_pool(parameters)}]
 
 
 def of_providers(
@@ -510,6 +515,7 @@ WILDCARDS = {
     "TellWhichCodesCameBack": [MESSAGES],
     "WriteOwnLogs": [LOGS, TRIGGERS_LOGS, RELEASE_LOGS],
     "StartVersions": [f"{FUNCTION}:*", f"{TRIGGERS}:*"],
+    "WriteTraces": ["*"],
 }
 
 # These variables are set only if End User Messaging is used. If it is not used, the program rejects them.
@@ -635,8 +641,8 @@ def problems(stack, **parameters):
     cors = {
         "AllowOrigins": origins.split(","),
         "AllowMethods": ["POST"],
-        "AllowHeaders": ["content-type", "idempotency-key"] + ["authorization"] * (api_auth == "jwt"),
-        "ExposeHeaders": ["idempotency-key-used"],
+        "AllowHeaders": ["content-type", "idempotency-key", "traceparent", "x-request-id"] + ["authorization"] * (api_auth == "jwt"),
+        "ExposeHeaders": ["idempotency-key-used", "x-request-id"],
         "MaxAge": 600,
     }
     for api in of_type(stack, "AWS::ApiGatewayV2::Api").values():
@@ -720,7 +726,8 @@ def problems(stack, **parameters):
         logging = function.get("LoggingConfig", {})
         demand(logging.get("LogFormat") == "JSON", "function: logs are not JSON")
         demand(logging.get("SystemLogLevel") == "WARN", "function: logs what nobody reads")
-        demand("TracingConfig" not in function, "function: tracing")
+        mode = "Active" if parameters.get("Tracing") == "on" else "PassThrough"
+        demand(function.get("TracingConfig") == {"Mode": mode}, "function: tracing")
         demand((function["Runtime"], function["Handler"]) == ("provided.al2023", "bootstrap"), "function: runtime")
         demand(0 < function["Timeout"] < 29, "function: timeout is longer than the API waits")
         given = function["Environment"]["Variables"]
@@ -1398,6 +1405,17 @@ def test_parameters_of_an_organization_change_what_they_name_and_nothing_else():
     assert given == plain
 
 
+def test_tracing_gives_both_functions_a_trace_and_the_role_two_actions():
+    plain, traced = deployed(Cognito="new"), deployed(Cognito="new", Tracing="on")
+    assert one_more_statement(plain, traced) == WRITE_TRACES
+    functions = [[it["Resources"][name]["Properties"] for name in ("Function", "Triggers")] for it in (plain, traced)]
+    modes = [[it.pop("TracingConfig") for it in both] for both in functions]
+    assert modes == [[{"Mode": "PassThrough"}] * 2, [{"Mode": "Active"}] * 2]
+    # A changed mode is a new version.
+    assert plain["Resources"].pop("Release") != traced["Resources"].pop("Release")
+    assert traced == plain
+
+
 def test_template_has_at_most_80_parameters():
     assert len(template()["Parameters"]) <= 80
 
@@ -1622,6 +1640,7 @@ PINPOINT_LANGUAGES = "de-DE en-GB en-US es-419 es-ES fr-CA fr-FR it-IT ja-JP ko-
         ("MemorySize", ["128", "10240"], ["127", "10241"]),
         ("LogLevel", ["TRACE", "DEBUG", "INFO", "WARN", "ERROR"], ["", "info", "OFF"]),
         ("Monitoring", ["off", "basic", "full"], ["", "on"]),
+        ("Tracing", ["off", "on"], ["", "Active"]),
         ("LogRetentionDays", ["1", "30", "365"], ["0", "-1", "2"]),
         ("PermissionsBoundaryArn", ["", BOUNDARY, "arn:aws:iam::aws:policy/PowerUserAccess"], ["*", BOUNDARY + "*", TABLE, "x"]),
         ("PointInTimeRecovery", ["off", "on"], ["", "true"]),
@@ -1709,7 +1728,10 @@ def test_a_release_is_asked_for_whenever_the_function_changes():
     source = template()
     release = properties(source, "Release")
     functions = [function(source), properties(source, "Function"), properties(source, "Triggers")]
-    assert values_of(functions) == values_of(release["Values"]) | {"ReservedConcurrency", "CognitoReservedConcurrency"}
+    # The value of Tracing decides between two words of the template.
+    assert function(source)["Tracing"]["Fn::If"][0] == "HasTracing" and source["Conditions"]["HasTracing"] == {"Fn::Equals": [{"Ref": "Tracing"}, "on"]}
+    used = values_of(functions) | {"Tracing"}
+    assert used == values_of(release["Values"]) | {"ReservedConcurrency", "CognitoReservedConcurrency"}
     reserved = values_of(release["Functions"])
     assert reserved == {"Function", "ReservedConcurrency", "Triggers", "CognitoReservedConcurrency"}
     # The triggers have the package of the function.

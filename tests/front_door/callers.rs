@@ -685,3 +685,145 @@ async fn a_backend_cannot_put_a_link_into_a_message() {
         }
     }
 }
+
+/// The caller in the log, for each kind of caller.
+fn shown(kind: &Kind) -> Option<&'static str> {
+    match kind.name {
+        "IAM role" => Some("123456789012:role/backend"),
+        "IAM user" => Some("123456789012:user/backend"),
+        "identity pool" => Some("123456789012:role/app"),
+        "JWT user" => Some("client/app1"),
+        "JWT client" => Some("client/backend1"),
+        "JWT client of Auth0" => Some("client/abc"),
+        "Cognito authorizer" => Some("token"),
+        "Lambda authorizer" | "Lambda authorizer without a name" => Some("authorizer"),
+        "guest" | "no signature" | "load balancer" => None,
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn the_log_names_the_caller_without_what_could_name_a_person() {
+    let world = World::counted(&[]).await;
+    for kind in kinds() {
+        for operation in ["send", "verify", "status", "cancel"] {
+            let body = json!({ "destinationNumber": NUMBER });
+            kind.ask(&world, operation, &body).await;
+            let line = world.last_line();
+            let what = format!("{} at {}: {line}", kind.name, kind.door);
+            let caller = line.get("caller").and_then(Value::as_str);
+            assert_eq!(caller, shown(&kind), "{what}");
+            for person in [
+                "i-0abc",
+                "CognitoIdentityCredentials",
+                IDENTITY,
+                "jane",
+                "b7e1",
+                "partner@example.com",
+            ] {
+                assert!(!line.to_string().contains(person), "{what}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_odd_caller_breaks_no_line() {
+    let world = World::counted(&[("API_AUTH", "trusted")]).await;
+    let long = "x".repeat(65);
+    let longest = "x".repeat(129);
+    let of = |resource: &str| format!("arn:aws:sts::123456789012:{resource}");
+    let name = |end: &str| format!("123456789012:{end}");
+    for (arn, shown) in [
+        (of("assumed-role/app/jane@example.com"), name("role/app")),
+        (of("assumed-role/app"), name("role/app")),
+        (of("federated-user/jane"), name("federated-user")),
+        (of("user/division/backend"), name("user/backend")),
+        (of("root"), name("root")),
+        (
+            of("user/backend").replace("aws", "aws-us-gov"),
+            name("user/backend"),
+        ),
+        (of(&format!("assumed-role/{long}/x")), "iam".to_owned()),
+        (of("assumed-role/a\"b\n/x"), "iam".to_owned()),
+        (of("assumed-role//jane"), "iam".to_owned()),
+        (of("user/"), "iam".to_owned()),
+        (of("group/jane"), "iam".to_owned()),
+        ("arn:aws:iam::1:user/jane".to_owned(), "iam".to_owned()),
+        ("jane".to_owned(), "iam".to_owned()),
+    ] {
+        for (door, context) in [
+            ("http-v2", iam(&arn, &json!(null))),
+            ("function-url", iam(&arn, &json!(null))),
+            ("rest-v1", rest(&arn, &json!(null), &json!(null))),
+        ] {
+            let kind = kind("odd", door, context, Backend);
+            kind.ask(&world, "status", &json!({ "destinationNumber": NUMBER }))
+                .await;
+            assert_eq!(world.last_line()["caller"], json!(shown), "{arn} at {door}");
+        }
+    }
+    let issued = |id: &str| jwt(&json!({ "sub": "b7e1", "client_id": id }));
+    let key = |id: &str| json!({ "identity": { "apiKey": "of-nobody", "apiKeyId": id } });
+    for (id, is_shown) in [
+        ("a1b2c3d4e5", true),
+        ("https://app.example.com/", true),
+        ("14255550142", false),
+        ("+14255550142", false),
+        ("jane@example.com", false),
+        ("a b", false),
+        ("a\",\"outcome\":\"ok", false),
+        ("ü", false),
+        (longest.as_str(), false),
+    ] {
+        for (door, context, prefix, otherwise) in [
+            ("http-v2", issued(id), "client/", json!("token")),
+            ("rest-v1", key(id), "api-key/", json!(null)),
+        ] {
+            let kind = kind("odd", door, context, Backend);
+            kind.ask(&world, "status", &json!({ "destinationNumber": NUMBER }))
+                .await;
+            let line = world.last_line();
+            let shown = json!(format!("{prefix}{id}"));
+            assert_eq!(
+                line["caller"],
+                if is_shown { shown } else { otherwise },
+                "{line}"
+            );
+            assert!(!line.to_string().contains("of-nobody"));
+        }
+    }
+}
+
+/// A caller in a metric would cost money for each caller.
+#[tokio::test]
+async fn no_metric_has_a_caller_or_an_id() {
+    let mut world = World::counted(&[]).await;
+    world.trace = Some("Root=1-5759e988-bd862e3fe1be46a99427a793;Sampled=1".to_owned());
+    let mut event = one("JWT user", "http-v2").event(
+        "send",
+        &json!({ "destinationNumber": NUMBER }),
+        "192.0.2.1",
+    );
+    event["headers"]["x-request-id"] = json!("req-42");
+    assert_eq!(world.event(&event).await.status, 202);
+    let line = world.last_line();
+    let read = simulator::emf::metrics_of(&line).unwrap();
+    assert!(read.len() > 1);
+    for (metric, ..) in read {
+        for (name, value) in metric.dimensions {
+            assert!(
+                ["ledger", "countryGroup"].contains(&name.as_str()),
+                "{name}"
+            );
+            assert!(["otp", "US", "other"].contains(&value.as_str()), "{value}");
+        }
+    }
+    for (member, value) in [
+        ("caller", "client/app1"),
+        ("correlationId", "req-42"),
+        ("traceId", "1-5759e988-bd862e3fe1be46a99427a793"),
+    ] {
+        assert_eq!(line[member], value);
+    }
+}

@@ -268,20 +268,32 @@ fn the_document_has_the_channels() {
     }
 }
 
-/// Each header that a request may have, by the error about it.
+/// Each header that a request may have, by what the program does with it.
 #[tokio::test]
 async fn the_document_has_the_headers_of_requests() {
     for (path, operation) in operations() {
         let parameters = operation["parameters"].as_array().unwrap();
-        assert_eq!(parameters.len(), 1, "{path}");
-        let parameter = resolved(document(), &parameters[0]);
-        let world = World::counted(&[]).await;
-        let mut event = post(path, &least(path).to_string());
-        let name = parameter["name"].as_str().unwrap();
-        event["headers"][name.to_lowercase()] = json!("k".repeat(65));
-        let answer = world.event(&event).await;
-        answer.is_problem(400, "invalid_parameter");
-        assert_eq!(answer.body["field"], name, "{path}");
+        assert_eq!(parameters.len(), 3, "{path}");
+        for parameter in parameters {
+            let parameter = resolved(document(), parameter);
+            let world = World::counted(&[]).await;
+            let mut event = post(path, &least(path).to_string());
+            let name = parameter["name"].as_str().unwrap();
+            let example = parameter["example"].as_str().unwrap();
+            event["headers"][name.to_lowercase()] = json!(example);
+            let answer = world.event(&event).await;
+            let returned = answer.headers.get("x-request-id");
+            assert!(returned.is_none_or(|id| example.contains(id)), "{path}");
+            assert_eq!(returned.is_none(), name == "Idempotency-Key", "{path}");
+
+            event["headers"][name.to_lowercase()] = json!("k".repeat(65));
+            let answer = world.event(&event).await;
+            assert_eq!(answer.headers.get("x-request-id"), None, "{path}");
+            if name == "Idempotency-Key" {
+                answer.is_problem(400, "invalid_parameter");
+                assert_eq!(answer.body["field"], name, "{path}");
+            }
+        }
     }
 }
 

@@ -37,6 +37,7 @@ pub(crate) async fn exchange(
     let invocation = Invocation {
         invoked_as: InvokedAs::Itself,
         request_id: String::new(),
+        trace: None,
         deadline: now() + Duration::from_secs(10),
     };
     let said = app.handle(&event, invocation).await.unwrap();

@@ -59,6 +59,45 @@ async fn the_recording_has_what_the_function_emits() {
     }
 }
 
+/// Members that a line `request` can have, and that the recording lacks: its ledger is in memory, and its callers give no
+/// IDs, no addresses and no tokens of devices.
+const UNRECORDED: [&str; 7] = [
+    "correlationId",
+    "door",
+    "ledgerLost",
+    "ledgerMs",
+    "ledgerRequests",
+    "source",
+    "traceId",
+];
+
+#[test]
+fn the_page_has_the_members_of_a_line() {
+    let recording: Value = serde_json::from_slice(&std::fs::read(file()).unwrap()).unwrap();
+    let members = recording["members"]["request"].as_array().unwrap();
+    let mut members: BTreeSet<&str> = members.iter().filter_map(Value::as_str).collect();
+    members.extend(UNRECORDED);
+    let page = include_str!("../../docs/privacy.md");
+    let section = page.split("\n## ").nth(1).unwrap();
+    let pages = [section, include_str!("../../docs/operate.md")].concat();
+    let is_there = |name: &str| {
+        pages.contains(&format!("`{name}`")) || section.contains(&format!("\"{name}\":"))
+    };
+    for name in &members {
+        assert!(is_there(name), "{name} is on no page");
+    }
+    let rows = section
+        .lines()
+        .take_while(|line| !line.starts_with("| level"));
+    let columns = rows.filter_map(|row| row.strip_prefix("| `")?.split_once(" |"));
+    for name in columns.flat_map(|(names, _)| names.split(", ")) {
+        let name = name.trim_matches('`');
+        assert!(members.contains(name), "no line has {name}");
+    }
+    // The control.
+    assert!(!is_there("callerSession") && !members.contains("callerSession"));
+}
+
 /// The bytes of the lines of a send and of a right guess.
 async fn bytes(detail: &str) -> [usize; 2] {
     // As long as the name that CloudFormation gives a table.

@@ -11,6 +11,7 @@ mod cognito_outages;
 mod cognito_sessions;
 mod cognito_sign_up;
 mod contract;
+mod correlation;
 mod delivery;
 mod devices;
 mod emulators;

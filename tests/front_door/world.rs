@@ -33,6 +33,8 @@ pub(crate) struct World {
     app: App,
     time_left: Duration,
     pub(crate) invoked_as: InvokedAs,
+    /// The tracing header of the next invocations.
+    pub(crate) trace: Option<String>,
     now: Mutex<Option<SystemTime>>,
     _subscriber: DefaultGuard,
 }
@@ -165,6 +167,7 @@ impl World {
             log,
             time_left: Duration::from_secs(10),
             invoked_as: InvokedAs::Itself,
+            trace: None,
             now: Mutex::default(),
             _subscriber: subscriber,
         }
@@ -228,6 +231,7 @@ impl World {
         let invocation = Invocation {
             invoked_as: self.invoked_as,
             request_id: "8f507cfc-xmpl-4697-b07a-ac58fc914c95".to_owned(),
+            trace: self.trace.clone(),
             deadline: now + self.time_left,
         };
         let answer = self.app.handle_at(now, &event, invocation).await?;
@@ -317,13 +321,14 @@ impl Drop for World {
     }
 }
 
-/// A log without the times of its lines, and without the IDs that the simulated provider gives to requests. Times and
-/// IDs may contain six digits that equal a code by chance.
+/// A log without the times of its lines, without the callers that AWS has named, and without the IDs that the simulated
+/// provider gives to requests. Times, IDs and the account of a caller may contain six digits that equal a code by chance.
 fn without_chance(log: &str) -> String {
     let mut rest = log;
     let mut kept = String::new();
     while let Some(at) = [
         "\"timestamp\":\"",
+        "\"caller\":\"",
         "\"Timestamp\":",
         "\"providerRequestId\":\"",
     ]

@@ -72,6 +72,7 @@ impl World {
         let invocation = Invocation {
             invoked_as: InvokedAs::Itself,
             request_id: "8f507cfc-xmpl-4697-b07a-ac58fc914c95".to_owned(),
+            trace: None,
             deadline,
         };
         let begun = Instant::now();

@@ -8,7 +8,13 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 /// The request headers that this program reads.
-const HEADERS: [&str; 3] = ["content-type", "idempotency-key", "x-forwarded-for"];
+const HEADERS: [&str; 5] = [
+    "content-type",
+    "idempotency-key",
+    "traceparent",
+    "x-forwarded-for",
+    "x-request-id",
+];
 
 /// Keeps only the fields that this program reads, under the names of the typed event. A field of the wrong type becomes
 /// null.
@@ -50,6 +56,7 @@ pub(super) fn of(event: &RawValue, shape: Shape) -> Option<Value> {
             "http": { "method": method, "sourceIp": string("/requestContext/http/sourceIp") },
             "identity": {
                 "userArn": string("/requestContext/identity/userArn"),
+                "apiKeyId": string("/requestContext/identity/apiKeyId"),
                 "sourceIp": string("/requestContext/identity/sourceIp"),
                 "cognitoAuthenticationType": string("/requestContext/identity/cognitoAuthenticationType"),
                 "cognitoIdentityId": string("/requestContext/identity/cognitoIdentityId"),

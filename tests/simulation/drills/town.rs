@@ -274,6 +274,7 @@ impl Town {
         let invocation = Invocation {
             invoked_as: InvokedAs::Itself,
             request_id: "8f507cfc-xmpl-4697-b07a-ac58fc914c95".to_owned(),
+            trace: None,
             deadline: now + Duration::from_secs(10),
         };
         let event = serde_json::value::RawValue::from_string(event).unwrap();

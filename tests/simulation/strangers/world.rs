@@ -406,6 +406,7 @@ impl World {
         let invocation = Invocation {
             invoked_as: InvokedAs::Itself,
             request_id: "8f507cfc-xmpl-4697-b07a-ac58fc914c95".to_owned(),
+            trace: None,
             deadline: SystemTime::UNIX_EPOCH,
         };
         let answer = match self.app.handle_at(now, &event, invocation).await {
