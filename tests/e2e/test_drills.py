@@ -7,7 +7,6 @@
 """
 
 import json
-import re
 from functools import cache
 
 import pytest
@@ -30,18 +29,22 @@ DRILLS = {
     "no-arrival": ("no message arrives for an hour, and people ask again", "it ends", ["Conversion", "CountryConversion"]),
     "no-arrival-in-a-country": ("no message to the United Kingdom arrives for two hours", "it ends", ["CountryConversion"]),
     "guessing": ("somebody guesses at 14 numbers at once", "it ends", ["Guesses"]),
-    "guessing-slowly": ("somebody guesses at three numbers for a day", "it ends", ["Guesses"]),
+    "guessing-in-step": ("somebody guesses at three numbers for two days, and begins with all at once", "it ends", ["Guesses"]),
+    "guessing-apart": ("somebody guesses at three numbers for two days, and begins with each five hours after the one before", "it ends", []),
     "lost-responses": ("the provider's responses get lost", "it ends", ["UnknownDeliveries"]),
     "provider-throttles": ("the provider refuses sends, because there are too many", "it ends", ["Throttles"]),
     "lambda-throttles": ("Lambda refuses invocations, because there are too many", "it ends", ["Throttles"]),
-    "ledger": ("DynamoDB does not answer", "it ends", ["LedgerErrors"]),
+    "table-refuses": ("DynamoDB refuses each request", "it ends", ["LedgerErrors"]),
+    "silent-table": ("DynamoDB does not answer", "it ends", ["LedgerErrors", "SignInsSlow"]),
     "permission": ("the role may not send messages any more", "the permission", ["Misconfigured"]),
     "panic": ("a defect ends each request", "the version of before", ["Panics"]),
     "no-start": ("the function does not start", "the version of before", ["Panics"]),
     "slow-table": ("DynamoDB takes a third of a second for each request", "it ends", ["SignInsSlow", "LedgerErrors"]),
-    "slow-provider": ("the provider takes 1.7 seconds", "it ends", ["SignInsSlow"]),
+    "slow-provider": ("the provider takes 1.7 seconds, and twelve people sign in in an hour", "it ends", ["SignInsSlow"]),
     "over-the-floor": ("the provider takes a second, and 30 people sign in in an hour", "it ends", ["FloorExceeded"]),
 }
+# An alarm that ends while its cause lasts.
+EARLIER = "before the end"
 QUIET = ["quiet-nobody", "quiet-small", "quiet-middle"]
 
 
@@ -61,33 +64,83 @@ def rings(name, alarms=ALARMS, further=FURTHER_PERIODS):
     return {alarm: [run for runs in it.values() for run in runs] for alarm, it in found.items() if it}
 
 
-def row(name):
-    """The row of the page: minutes from the cause to the alarm, and from its end until the alarm is quiet."""
+def measured(name):
+    """{alarm: minutes from the cause until it rings, and from the end of the cause until it is quiet}, the first first."""
     drill = recorded(name)
-    cause, end, expected = DRILLS[name]
     found = rings(name)
-    assert sorted(found) == sorted(expected), (name, found)
     begins, ends = drill["starts"] + drill["begins"], drill["starts"] + drill["ends"]
-    cells = []
-    for alarm in sorted(expected, key=lambda it: min(found[it])):
+    minutes = {}
+    for alarm in sorted(found, key=lambda it: min(found[it])):
         first, last = min(found[alarm])[0], max(run[1] for run in found[alarm])
         assert first >= begins, (name, alarm, first)
         # A minute is over when it counts. At the end of the drill, the alarm is quiet.
         assert last + 1 < drill["starts"] + drill["minutes"], (name, alarm)
-        cells.append((f"`{alarm}`", str(first + 1 - begins), str(max(last + 2 - ends, 0))))
-    names, rung, quiet = (", ".join(it) for it in zip(*cells))
+        minutes[alarm] = first + 1 - begins, last + 2 - ends
+    return minutes
+
+
+def row(name, minutes):
+    """The row that the page should have."""
+    cause, end, _ = DRILLS[name]
+    names = ", ".join(f"`{alarm}`" for alarm in minutes) or "none"
+    rung = ", ".join(str(it) for it, _ in minutes.values()) or "–"
+    quiet = ", ".join(str(it) if it > 0 else EARLIER for _, it in minutes.values()) or "–"
     return f"| {cause} | {names} | {rung} | {end} | {quiet} |"
+
+
+def read(line):
+    """What a row of the page says: the cause, the end, and the minutes of each alarm. 0: quiet before the end."""
+    cause, names, rung, end, quiet = (it.strip() for it in line.strip("|").split(" | "))
+    if names == "none":
+        assert rung == quiet == "–", line
+        return cause, end, {}
+    cells = zip(*(it.split(", ") for it in (names, rung, quiet)), strict=True)
+    return cause, end, {name.strip("`"): (int(first), 0 if last == EARLIER else int(last)) for name, first, last in cells}
+
+
+def is_near(here, there):
+    """Whether two numbers of minutes differ as two runs with other random people may."""
+    here, there = max(here, 0), max(there, 0)
+    return abs(here - there) <= max(2, 0.1 * max(here, there))
+
+
+def agrees(line, name, minutes):
+    cause, end, of_page = read(line)
+    if (cause, end) != DRILLS[name][:2] or set(of_page) != set(minutes):
+        return False
+    return all(is_near(here, there) for alarm in minutes for here, there in zip(of_page[alarm], minutes[alarm]))
+
+
+def rows():
+    section = OPERATE.split("\n### Drills\n")[1].split("\n#")[0]
+    return [it for it in section.split("\n") if it.startswith("| ")][1:]
 
 
 @pytest.mark.parametrize("name", DRILLS)
 def test_a_cause_rings_its_alarms_after_the_minutes_on_the_page_and_no_other(name):
-    assert row(name) in OPERATE.split("\n"), row(name)
+    minutes = measured(name)
+    assert sorted(minutes) == sorted(DRILLS[name][2]), row(name, minutes)
+    assert any(agrees(it, name, minutes) for it in rows()), f"The page should have:\n{row(name, minutes)}"
+
+
+def test_a_row_may_differ_by_two_minutes_or_a_tenth_and_in_nothing_else():
+    cause, end, _ = DRILLS["pumping"]
+    minutes = {"Conversion": (22, 13), "SpendHalf": (100, -500)}
+    line = row("pumping", minutes)
+    assert line == f"| {cause} | `Conversion`, `SpendHalf` | 22, 100 | {end} | 13, before the end |"
+    assert agrees(line, "pumping", minutes)
+    for here, there in ((" 22,", " 20,"), (", 100 ", ", 110 "), ("| 13,", "| 15,"), (EARLIER, "2")):
+        assert line.count(here) == 1 and agrees(line.replace(here, there), "pumping", minutes), there
+    for here, there in ((" 22,", " 19,"), (", 100 ", ", 112 "), ("| 13,", "| 16,"), (EARLIER, "3"), ("six", "seven"), ("1876", "1877"), ("Conv", "CountryConv")):
+        assert line.count(here) == 1 and not agrees(line.replace(here, there), "pumping", minutes), there
+    fewer = row("pumping", {"Conversion": (22, 13)})
+    assert not agrees(fewer, "pumping", minutes) and not agrees(row("pumping", {}), "pumping", minutes)
+    assert agrees(row("guessing-apart", {}), "guessing-apart", {})
 
 
 def test_every_alarm_has_a_drill_and_the_page_has_no_further_row():
     assert {alarm for _, _, expected in DRILLS.values() for alarm in expected} == set(ALARMS)
-    section = OPERATE.split("\n### Drills\n")[1].split("\n#")[0]
-    assert len(re.findall(r"(?m)^\| .*`\w+`.* \|$", section)) == len(DRILLS)
+    assert sorted(read(it)[0] for it in rows()) == sorted(cause for cause, _, _ in DRILLS.values())
     assert {it.stem for it in FOLDER.glob("*.json")} == {*DRILLS, *QUIET}
 
 
@@ -127,12 +180,12 @@ def changed(alarm, change):
     [
         # Deaf: another threshold, dimension, metric, function, statistic or condition.
         ("customers", "SpendAll", ('"Threshold": 100', '"Threshold": 101')),
-        ("ledger", "LedgerErrors", ('"Value": "otp"', '"Value": "otp-2"')),
+        ("table-refuses", "LedgerErrors", ('"Value": "otp"', '"Value": "otp-2"')),
         ("permission", "Misconfigured", ('"misconfigured"', '"Misconfigured"')),
         ("lambda-throttles", "Throttles", ('"Value": "otp-', '"Value": "other-')),
         ("no-arrival-in-a-country", "CountryConversion", ("AVG(verified)", "AVG(sent)")),
         ("slow-provider", "SignInsSlow", ('"Threshold": 2000', '"Threshold": 4000')),
-        ("guessing-slowly", "Guesses", (">= 3 OR", ">= 4 OR")),
+        ("guessing-in-step", "Guesses", (">= 3 OR", ">= 4 OR")),
     ],
 )
 def test_a_deaf_alarm_is_noticed(drill, name, change):
@@ -148,6 +201,7 @@ def test_a_deaf_alarm_is_noticed(drill, name, change):
         ("CountryConversion", ('"DatapointsToAlarm": 12', '"DatapointsToAlarm": 4')),
         ("SpendHalf", ('"Threshold": 50', '"Threshold": 30')),
         ("UnknownDeliveries", ('"Threshold": 5', '"Threshold": 1')),
+        ("SignInsSlow", ("over >= 4 AND", "over >= 2 AND")),
     ],
 )
 def test_a_noisy_alarm_is_noticed(name, change):

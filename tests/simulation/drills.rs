@@ -10,7 +10,7 @@ mod recorder;
 mod town;
 
 use causes::{Cause, drills};
-use people::{People, Size};
+use people::{People, Person, Size, Step};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use town::Town;
@@ -34,9 +34,9 @@ const NOBODY: Size = Size {
 
 const DAY: u32 = 24 * 60;
 
-/// Where the Python test finds the metrics.
+/// Where the Python test finds the metrics, also if `CARGO_TARGET_DIR` is another folder.
 fn folder() -> PathBuf {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("drills");
+    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/tmp/drills"));
     std::fs::create_dir_all(&folder).unwrap();
     folder
 }
@@ -80,13 +80,17 @@ async fn drill(cause: &Cause) -> Value {
     })
 }
 
-/// Days of honest people, and now and then a hiccup of the provider.
+/// Days of honest people, and now and then a hiccup of the provider. Each day, two sign-ins in a row are slow.
 async fn quiet(size: Size, days: u32) -> Value {
     let mut town = Town::new(30).await;
     let mut people = People::default();
     for minute in 0..days * DAY {
         let at = u64::from(minute) * 60_000;
         people.come(&mut town.rng.fork(), minute, size, None);
+        if size != NOBODY && causes::signs_in_slowly(minute) {
+            let person = Person::new(&mut town.rng.fork(), "US", true);
+            people.add(at, person, Step::Ask);
+        }
         town.provider_fails = causes::hiccup(minute);
         people.act(&mut town, at + 30_000).await;
         town.provider_fails = None;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::people::{People, Person, Size, Step};
 use super::town::{Fares, Lambda, Town};
-use super::{MIDDLE, SMALL};
+use super::{DAY, MIDDLE, SMALL};
 
 /// The minute of a drill in which its cause begins.
 pub(super) const BEGINS: u32 = 30;
@@ -35,8 +35,8 @@ enum What {
     ),
     /// Messages to this country do not arrive, or none at all.
     Lost(&'static str),
-    /// So many numbers are attacked at once, for some minutes.
-    Guessing(u32),
+    /// So many numbers are attacked. Each attack begins so many seconds after the one before.
+    Guessing(u32, u64),
     /// All these calls of the provider fail like this.
     Provider(Operation, Trouble),
     Lambda(Lambda),
@@ -118,17 +118,27 @@ pub(super) fn drills() -> Vec<Cause> {
             minutes: 300,
             ..cause("no-arrival-in-a-country", What::Lost("GB"))
         },
-        cause("guessing", What::Guessing(14)),
+        cause("guessing", What::Guessing(14, 3)),
         Cause {
-            lasts: 1600,
-            minutes: 1700,
+            lasts: 2 * DAY,
+            minutes: 2 * DAY + 100,
             size: SMALL,
-            ..cause("guessing-slowly", What::Guessing(3))
+            ..cause("guessing-in-step", What::Guessing(3, 3))
+        },
+        Cause {
+            lasts: 2 * DAY,
+            minutes: 2 * DAY + 100,
+            size: SMALL,
+            ..cause("guessing-apart", What::Guessing(3, 5 * 3600))
         },
         cause("lost-responses", provider(Trouble::LosesResponses)),
         cause("provider-throttles", provider(Trouble::Throttles)),
         cause("lambda-throttles", What::Lambda(Lambda::Refuses)),
-        cause("ledger", What::Ledger(Fares::Fails)),
+        cause("table-refuses", What::Ledger(Fares::Refuses)),
+        Cause {
+            lasts: 60,
+            ..cause("silent-table", What::Ledger(Fares::IsSilent))
+        },
         cause("permission", provider(Trouble::DeniesAccess)),
         Cause {
             lasts: 10,
@@ -141,6 +151,10 @@ pub(super) fn drills() -> Vec<Cause> {
         },
         Cause {
             lasts: 60,
+            size: Size {
+                over_http: 20.0,
+                sign_ins: 8.0,
+            },
             ..cause("slow-provider", What::SlowProvider(1680))
         },
         Cause {
@@ -189,11 +203,11 @@ impl Cause {
                 }
             }
             What::Lost(country) => people.lost = lasts.then_some(country),
-            What::Guessing(numbers) => {
+            What::Guessing(numbers, apart) => {
                 if begins {
                     for nth in 0..u64::from(numbers) {
                         let person = Person::attacking(&mut town.rng, "US");
-                        people.add(at + nth * 3000, person, Step::Guess);
+                        people.add(at + nth * apart * 1000, person, Step::Guess);
                     }
                 }
                 if ends {
@@ -215,7 +229,15 @@ impl Cause {
     }
 }
 
-/// The failure with which a minute begins: three times a day, each time another one.
+/// In these minutes of a day, one person signs in and the provider is slow. They are in two periods of an alarm.
+const SLOW_SIGN_INS: [u32; 2] = [13 * 60 + 5, 13 * 60 + 11];
+
+/// Whether somebody signs in at the beginning of this minute, while the provider is slow.
+pub(super) fn signs_in_slowly(minute: u32) -> bool {
+    SLOW_SIGN_INS.contains(&(minute % DAY))
+}
+
+/// The failure with which a minute begins: three times a day, each time another one, and two slow sign-ins.
 pub(super) fn hiccup(minute: u32) -> Option<(Operation, Failure)> {
     const HOURS: [u32; 3] = [10, 15, 19];
     let failures = [
@@ -224,7 +246,11 @@ pub(super) fn hiccup(minute: u32) -> Option<(Operation, Failure)> {
         Failure::InternalServerError,
         Failure::Slow(Duration::from_millis(3500)),
     ];
-    let (day, of_day) = (minute / (24 * 60), minute % (24 * 60));
+    if signs_in_slowly(minute) {
+        let slow = Failure::Slow(Duration::from_millis(1700));
+        return Some((Operation::Send, slow));
+    }
+    let (day, of_day) = (minute / DAY, minute % DAY);
     let nth = HOURS.iter().position(|hour| hour * 60 == of_day)?;
     let nth = usize::try_from(day).unwrap() * HOURS.len() + nth;
     Some((Operation::Send, failures[nth % failures.len()].clone()))

@@ -40,6 +40,11 @@ const BEGAN: Duration = Duration::from_hours(569_784);
 const STEP: Duration = Duration::from_millis(5);
 const SLOW_STEP: Duration = Duration::from_millis(350);
 
+/// The time limits of a step of DynamoDB's ledger, if no answer comes: a read is repeated until the time of the step is
+/// over. Most writes are not repeated, because DynamoDB may have executed them.
+const SILENT_READ: Duration = Duration::from_secs(2);
+const SILENT_WRITE: Duration = Duration::from_secs(1);
+
 const AN_HOUR: u64 = 3600;
 
 /// How the ledger fares.
@@ -48,14 +53,22 @@ pub(super) enum Fares {
     Well,
     /// Every step takes a third of a second.
     Slowly,
-    /// Every step fails.
-    Fails,
+    /// DynamoDB refuses every step at once.
+    Refuses,
+    /// DynamoDB does not answer, so every step fails when its time is over.
+    IsSilent,
     /// A step shows a defect of the program.
     Panics,
 }
 
 impl Fares {
-    const ALL: [Self; 4] = [Self::Well, Self::Slowly, Self::Fails, Self::Panics];
+    const ALL: [Self; 5] = [
+        Self::Well,
+        Self::Slowly,
+        Self::Refuses,
+        Self::IsSilent,
+        Self::Panics,
+    ];
 }
 
 /// The ledger in memory, which takes time and can fail.
@@ -69,11 +82,16 @@ struct Table {
 impl Layer for Table {
     async fn step(&self, step: Step) -> Result<Reply, Unavailable> {
         let fares = Fares::ALL[usize::from(self.fares.load(Ordering::Relaxed))];
-        let is_slow = fares == Fares::Slowly;
-        tokio::time::sleep(if is_slow { SLOW_STEP } else { STEP }).await;
+        let takes = match fares {
+            Fares::Slowly => SLOW_STEP,
+            Fares::IsSilent if step.is_read() => SILENT_READ,
+            Fares::IsSilent => SILENT_WRITE,
+            Fares::Well | Fares::Refuses | Fares::Panics => STEP,
+        };
+        tokio::time::sleep(takes).await;
         match fares {
             Fares::Well | Fares::Slowly => step.run(&self.memory).await,
-            Fares::Fails => Err(Unavailable("made up".to_owned())),
+            Fares::Refuses | Fares::IsSilent => Err(Unavailable("made up".to_owned())),
             // Calls no panic hook, which would print.
             Fares::Panics => std::panic::resume_unwind(Box::new("made up")),
         }
