@@ -5,13 +5,13 @@
 //! system are parsed.
 
 mod call;
+mod connecting;
 mod connector;
 mod credentials;
 pub mod dynamodb;
 pub mod end_user_messaging;
 mod https;
 pub mod notify;
-mod opening;
 pub mod pinpoint;
 pub mod secrets;
 

@@ -14,7 +14,7 @@ pub use brands::Brands;
 pub use budgets::{Budget, Budgets, Period, Prices, Unit};
 pub use countries::AllowedCountries;
 pub use extra_prefixes::ExtraPrefixes;
-pub use guess_risk::{CodePolicy, ForeignCodes, GuessChance, GuessRisk, rounded_up};
+pub use guess_risk::{CodePolicy, GuessChance, GuessRisk, rounded_up};
 pub use rates::{Rate, SendLimits, Wait};
 pub use share::{CanSplit, Shares, SignInShare};
 pub use types::AllowedTypes;

@@ -232,7 +232,7 @@ impl Reader<'_> {
         }
         let log_level = self.log_level();
         let metrics = self.metrics(ledger.as_ref(), log_level);
-        self.guess_chance(&rules, &limits, &codes, ledger.as_mut());
+        self.guess_chance(&rules, &limits, ledger.as_mut());
         Settings {
             rules,
             http: http::Policy { gate, trusted },

@@ -4,8 +4,8 @@ use super::call::{
     Exception, LastUse, NOT_SET_UP, opted_out, rejected, speaks_of_opt_out, throttled, time_limits,
     undeliverable, within,
 };
+use super::connecting::Connecting;
 use super::notify::{LONGEST_DISPLAY_NAME, Notify, is_notify_configuration};
-use super::opening::Opening;
 use super::{cause, with_time_limits};
 use crate::error::{Error, ErrorCode};
 use crate::language::Tag;
@@ -59,7 +59,7 @@ pub struct EndUserMessaging {
     config: SdkConfig,
     options: Options,
     limits: ProviderLimits,
-    opening: Opening,
+    connecting: Connecting,
     last_use: LastUse,
 }
 
@@ -110,7 +110,7 @@ impl EndUserMessaging {
             client: Client::new(&config),
             feedback: OnceLock::new(),
             limits: limits(&options),
-            opening: Opening::new(&config),
+            connecting: Connecting::new(&config),
             last_use: LastUse::none_yet(&config),
             config,
             options,
@@ -201,8 +201,8 @@ impl Provider for EndUserMessaging {
     }
 
     async fn connect(&self) {
-        if !self.opening.again().await {
-            let opening = Client::new(self.opening.config())
+        if !self.connecting.again().await {
+            let opening = Client::new(self.connecting.config())
                 .validate_notify_code_verification()
                 .destination_identity("none")
                 .reference_id("none")

@@ -4,7 +4,7 @@ use super::call::{
     Exception, LastUse, NOT_SET_UP, opted_out, speaks_of_opt_out, throttled, time_limits,
     undeliverable, within,
 };
-use super::opening::Opening;
+use super::connecting::Connecting;
 use super::with_time_limits;
 use crate::error::{Error, ErrorCode};
 use crate::otp::{CodeCharacters, CodeShape, Otp};
@@ -57,7 +57,7 @@ pub fn limits() -> ProviderLimits {
 /// Pinpoint's OTP API in one account, for one Pinpoint application.
 pub struct Pinpoint {
     client: Client,
-    opening: Opening,
+    connecting: Connecting,
     application_id: String,
     limits: ProviderLimits,
     last_use: LastUse,
@@ -69,7 +69,7 @@ impl Pinpoint {
     pub fn new(config: &SdkConfig, application_id: String) -> Self {
         Self {
             client: Client::new(&with_time_limits(config, time_limits())),
-            opening: Opening::new(config),
+            connecting: Connecting::new(config),
             application_id,
             limits: limits(),
             last_use: LastUse::none_yet(config),
@@ -88,13 +88,13 @@ impl Provider for Pinpoint {
     }
 
     async fn connect(&self) {
-        if !self.opening.again().await {
+        if !self.connecting.again().await {
             let nothing = VerifyOtpMessageRequestParameters::builder()
                 .destination_identity("none")
                 .reference_id("none")
                 .otp("none")
                 .build();
-            let opening = Client::new(self.opening.config())
+            let opening = Client::new(self.connecting.config())
                 .verify_otp_message()
                 .application_id(&self.application_id)
                 .verify_otp_message_request_parameters(nothing);

@@ -11,17 +11,17 @@ pub struct GuessRisk {
     /// exactly.
     significand: u64,
     places: u32,
-    pub period: Stretch,
+    pub period: Period,
 }
 
-/// A stretch of time as the operator has written it.
+/// A period as the operator has written it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stretch {
+pub struct Period {
     text: String,
     length: Duration,
 }
 
-impl Default for Stretch {
+impl Default for Period {
     fn default() -> Self {
         Self {
             text: "1d".to_owned(),
@@ -64,7 +64,7 @@ impl GuessRisk {
         Ok(Self {
             significand,
             places,
-            period: Stretch {
+            period: Period {
                 text: period.to_owned(),
                 length,
             },
@@ -94,17 +94,6 @@ pub struct CodePolicy {
     pub attempts: u8,
     /// The longest validity that a request may ask for.
     pub validity: Duration,
-    /// `None` if codes of other software are not accepted.
-    pub foreign: Option<ForeignCodes>,
-}
-
-/// The codes of other software.
-#[derive(Debug, Clone, Copy)]
-pub struct ForeignCodes {
-    /// The characters of the shortest code that a provider can make.
-    pub length: u8,
-    /// The guesses at one code.
-    pub attempts: u8,
 }
 
 /// The chance that somebody who attacks one number guesses a right code within a period, at most.
@@ -113,7 +102,7 @@ pub struct GuessChance {
     /// The guesses, each with a chance of one in ten to the power of `digits`.
     pub guesses: u64,
     pub digits: u8,
-    pub period: Stretch,
+    pub period: Period,
 }
 
 impl CodePolicy {
@@ -128,34 +117,26 @@ impl CodePolicy {
     ///    *n* comes at least *L* after message *k*. [`most_sends`] counts the messages if each comes as early as possible.
     ///    No other order has more.
     /// 3. A verification has `attempts` guesses, however many messages it has.
-    /// 4. A guess is right with a chance of one in ten to the power of `length`, if it differs from earlier guesses at
-    ///    the code. AWS does not say which letters a code with letters can have. So each character counts as one of ten.
-    /// 5. The chance that any of several guesses is right is at most the sum of their chances.
+    /// 4. A guess equals one code with a chance of one in ten to the power of `length`, if it differs from earlier guesses
+    ///    at the code. This takes all codes for equally likely. AWS does not say which letters a code with letters can
+    ///    have. So each character counts as one of ten.
+    /// 5. Two messages of a verification can have different codes that are both valid. So the chances are added over all
+    ///    pairs of a guess and a code: at most `attempts` for each message.
     ///
     /// The failed guesses that [lock](crate::ledger::LOCKED) a number do not lower the figure. Each success of the owner
     /// clears them, and nobody can say how often the owner succeeds. Guesses at decoys are never right and count nowhere.
-    /// A code of other software has the same windows once more, and its length is not this program's choice.
+    /// Codes of other software are not in the figure, because nothing here limits how many of them are sent.
     #[must_use]
-    pub fn chance(&self, period: &Stretch) -> GuessChance {
+    pub fn chance(&self, period: &Period) -> GuessChance {
         let span = period.length.saturating_add(self.validity);
         let sends = |door| {
             let limits = self.shares.of_sends(door, &self.send_limits);
             most_sends(limits.windows(), span)
         };
-        let own = self.doors().map(sends).fold(0, u64::saturating_add);
-        let own = own.saturating_mul(self.attempts.into());
-        let (foreign, digits) = match self.foreign {
-            None => (0, self.length),
-            Some(foreign) => {
-                let guesses = sends(Door::Http).saturating_mul(foreign.attempts.into());
-                // The longer of the two lengths is the unit. A guess at a shorter code counts as several.
-                let digits = self.length.max(foreign.length);
-                (scaled(guesses, digits - foreign.length), digits)
-            }
-        };
+        let codes = self.doors().map(sends).fold(0, u64::saturating_add);
         GuessChance {
-            guesses: scaled(own, digits - self.length).saturating_add(foreign),
-            digits,
+            guesses: codes.saturating_mul(self.attempts.into()),
+            digits: self.length,
             period: period.clone(),
         }
     }
@@ -182,7 +163,6 @@ impl CodePolicy {
     pub fn with_fewer_attempts(&self, risk: &GuessRisk, least: u8) -> Option<Self> {
         let with = |attempts| Self {
             attempts,
-            foreign: self.foreign.map(|own| ForeignCodes { attempts, ..own }),
             ..self.clone()
         };
         let mut fewer = (least..self.attempts).rev().map(with);
@@ -212,21 +192,6 @@ impl CodePolicy {
             Some(policy).filter(|policy| can_split && risk.is_met_by(policy))
         })
     }
-
-    /// This policy without the codes of other software, if it then meets `risk`.
-    #[must_use]
-    pub fn without_foreign_codes(&self, risk: &GuessRisk) -> Option<Self> {
-        self.foreign?;
-        let policy = Self {
-            foreign: None,
-            ..self.clone()
-        };
-        Some(policy).filter(|policy| risk.is_met_by(policy))
-    }
-}
-
-fn scaled(guesses: u64, digits: u8) -> u64 {
-    guesses.saturating_mul(10_u64.saturating_pow(digits.into()))
 }
 
 /// So many messages are counted one by one. Beyond them, the figure is certain to be of no use to anybody, and the start

@@ -24,7 +24,7 @@ struct CountedSend<'a> {
     country: Country,
     reference: ReferenceId,
     item: ItemName,
-    /// Whether the connections to the table were closed when the request came.
+    /// Whether the last send was so long ago that its connections to the table are closed.
     after_silence: bool,
 }
 
@@ -64,7 +64,7 @@ impl Service {
         // All that a send needs to read is read at once and first, because each further request to the table would be
         // another round trip. What was read may be old when it is used. The later steps have conditions for this case.
         let mut sources = limits.sources("send", &call.caller, now);
-        let after_silence = limits.switches.tell_of_silence(now);
+        let after_silence = limits.switches.ends_a_silence(now);
         let looked = preparing
             .run(async {
                 let look = limits.look_before_send(&request.to, &item, &sources, now);

@@ -13,12 +13,15 @@ use std::time::Duration;
 /// How long the operator's switches are used before they are read again.
 const SWITCHES_KEPT: Duration = Duration::from_secs(10);
 
-/// After a silence as long as this, the connections to the table have been closed. A send after it opens a new one.
+/// After so long without a send, the connections to the table are usually closed.
 const SILENCE: Duration = Duration::from_secs(20);
 
-/// The switches that were read last, and the time of the read.
+/// The switches that were read last, and the times of the read and of the last send.
 #[derive(Default)]
-pub(super) struct KeptSwitches(Mutex<Option<(Millis, Switches)>>);
+pub(super) struct KeptSwitches {
+    read: Mutex<Option<(Millis, Switches)>>,
+    last_send: Mutex<Option<Millis>>,
+}
 
 impl KeptSwitches {
     /// The switches to use at `now`. `None` if they must be read again.
@@ -31,12 +34,15 @@ impl KeptSwitches {
         is_in_use.then(|| switches.clone())
     }
 
-    /// Whether the last read was so long ago that its connections are closed. Before the first read, the function has
-    /// just started.
-    pub(super) fn tell_of_silence(&self, now: Millis) -> bool {
-        let kept = self.kept();
-        kept.as_ref()
-            .is_some_and(|(read, _)| now.since(*read) >= SILENCE)
+    /// Takes note of a send, or of the start. Returns whether the one before it was so long ago that its connections to
+    /// the table are closed.
+    pub(super) fn ends_a_silence(&self, now: Millis) -> bool {
+        let mut last = self
+            .last_send
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let before = last.replace(now);
+        before.is_some_and(|before| now.since(before) >= SILENCE)
     }
 
     fn keep(&self, switches: &Switches, now: Millis) {
@@ -44,7 +50,7 @@ impl KeptSwitches {
     }
 
     fn kept(&self) -> MutexGuard<'_, Option<(Millis, Switches)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -142,6 +148,7 @@ impl Limits {
     /// of any other read.
     pub(super) async fn connect(&self, now: Millis) {
         if self.read_switches(now).await.is_ok() {
+            self.switches.ends_a_silence(now);
             self.store.connect().await;
         }
     }

@@ -2,8 +2,7 @@
 
 use super::ledger::LedgerSettings;
 use super::reader::Reader;
-use crate::otp::CodeShape;
-use crate::policy::{CodePolicy, ForeignCodes, GuessRisk, Shares};
+use crate::policy::{CodePolicy, GuessRisk, Shares};
 use crate::provider::ProviderLimits;
 use crate::service::Rules;
 use std::ops::RangeInclusive;
@@ -29,7 +28,6 @@ impl Reader<'_> {
         &mut self,
         rules: &Rules,
         limits: &ProviderLimits,
-        codes: &CodeShape,
         ledger: Option<&mut LedgerSettings>,
     ) {
         let Some(ledger) = ledger else { return };
@@ -37,6 +35,11 @@ impl Reader<'_> {
             .is_set(NAME)
             .then(|| self.parsed(NAME, None, |text| GuessRisk::parse(text).map(Some)));
         let accepted = accepted.flatten();
+        if accepted.is_some() && rules.foreign_codes {
+            let why =
+                "needs FOREIGN_CODES=off: nothing here limits how many codes other software sends.";
+            self.report(NAME, why);
+        }
         // With a wrong setting, there is no policy yet that could be judged.
         if self.has_problems() {
             return;
@@ -50,10 +53,6 @@ impl Reader<'_> {
             length: *rules.code_length.start(),
             attempts: *rules.allowed_attempts.end(),
             validity: Duration::from_mins((*rules.validity_minutes.end()).into()),
-            foreign: rules.foreign_codes.then_some(ForeignCodes {
-                length: *codes.length.start(),
-                attempts: rules.defaults.allowed_attempts,
-            }),
         };
         let period = accepted.as_ref().map(|risk| risk.period.clone());
         ledger.policy.guess_chance = policy.chance(&period.unwrap_or_default());
@@ -96,9 +95,6 @@ fn changes(
         policy
             .with_fewer_sends(risk)
             .map(|it| format!("SEND_LIMITS={}", it.send_limits)),
-        policy
-            .without_foreign_codes(risk)
-            .map(|_| "FOREIGN_CODES=off".to_owned()),
     ]
     .into_iter()
     .flatten()
@@ -109,17 +105,9 @@ fn changes(
     let strictest = CodePolicy {
         length: longest,
         attempts: least,
-        foreign: None,
         ..policy.clone()
     };
-    let of_strictest = || {
-        let foreign = if rules.foreign_codes {
-            ", FOREIGN_CODES=off"
-        } else {
-            ""
-        };
-        format!("{}, ALLOWED_ATTEMPTS={least}{foreign}", lengths(&strictest))
-    };
+    let of_strictest = || format!("{}, ALLOWED_ATTEMPTS={least}", lengths(&strictest));
     if risk.is_met_by(&strictest) {
         return format!("These together would meet it: {}.", of_strictest());
     }
@@ -129,6 +117,8 @@ fn changes(
             of_strictest(),
             it.send_limits
         ),
-        None => "No settings meet it: accept a higher chance or a shorter period.".to_owned(),
+        None => "Neither longer codes nor fewer guesses or messages meet it: accept a higher chance or a shorter period, or \
+                 have fewer doors (SIGN_IN_SHARE=0, no DEVICE_TOKEN_DAYS)."
+            .to_owned(),
     }
 }

@@ -91,7 +91,7 @@ fn verdict(changes: &Changes) -> Verdict {
         }
         return Verdict::MetByAll;
     }
-    assert!(remedies.starts_with("No settings meet it"), "{problem}");
+    assert!(remedies.starts_with("Neither longer codes"), "{problem}");
     Verdict::NeverMet
 }
 
@@ -119,11 +119,7 @@ const OTHERS: [&[(&str, &str)]; 4] = [
         ("DEVICE_TOKEN_DAYS", "30"),
         ("MIN_CODE_LENGTH", "6"),
     ],
-    &[
-        ("FOREIGN_CODES", "on"),
-        ("ALLOWED_ATTEMPTS", "5"),
-        ("MIN_CODE_LENGTH", "6"),
-    ],
+    &[("ALLOWED_ATTEMPTS", "5"), ("MIN_CODE_LENGTH", "6")],
 ];
 
 #[test]
@@ -163,6 +159,16 @@ fn without_a_ledger_an_accepted_chance_is_refused() {
     let problems = Settings::read(&|name| environment.get(name).cloned()).err();
     let expected = "GUESS_RISK needs the ledger: set LEDGER_TABLE, or unset it.";
     assert_eq!(problems.map(|it| it.0), Some(vec![expected.to_owned()]));
+}
+
+#[test]
+fn with_codes_of_other_software_an_accepted_chance_is_refused() {
+    let settings = [("GUESS_RISK", "0.5/1d"), ("FOREIGN_CODES", "on")];
+    let problems = judged(&owned(&settings)).unwrap_err();
+    assert!(
+        problems[0].starts_with("GUESS_RISK needs FOREIGN_CODES=off"),
+        "{problems:?}"
+    );
 }
 
 #[test]

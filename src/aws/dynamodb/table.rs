@@ -7,8 +7,8 @@
 
 use super::item::Item;
 use super::update::text;
+use crate::aws::connecting::only_connecting;
 use crate::aws::connector::never_connected;
-use crate::aws::opening::only_connecting;
 use crate::aws::{CONNECT_TIME_LIMIT, cause, with_time_limits};
 use crate::ledger::{ItemName, Unavailable};
 use crate::telemetry::asked;

@@ -11,11 +11,10 @@ fn policy(send_limits: &str, attempts: u8, validity: Duration) -> CodePolicy {
         length: 6,
         attempts,
         validity,
-        foreign: None,
     }
 }
 
-fn period(text: &str) -> Stretch {
+fn period(text: &str) -> Period {
     GuessRisk::parse(&format!("0.1/{text}")).unwrap().period
 }
 
@@ -179,9 +178,9 @@ fn the_lock_does_not_bound_the_guesses_at_a_number_whose_owner_succeeds() {
 }
 
 #[test]
-fn the_parts_of_all_doors_and_the_codes_of_other_software_are_added() {
+fn the_parts_of_all_doors_are_added() {
     let alone = policy("6/24h", 3, Duration::from_hours(1));
-    let guesses = |policy: &CodePolicy| policy.chance(&Stretch::default()).guesses;
+    let guesses = |policy: &CodePolicy| policy.chance(&Period::default()).guesses;
     // Twice six messages: those from before the day, and those in it.
     assert_eq!(guesses(&alone), 36);
     let shares = |share: &str, has_devices| CodePolicy {
@@ -204,25 +203,16 @@ fn the_parts_of_all_doors_and_the_codes_of_other_software_are_added() {
         // In the 25 hours, a message each 59 minutes: 0, 59, …, 25 × 59 minutes.
         assert_eq!(guesses(&short), doors * 26 * 3);
     }
-    let foreign = CodePolicy {
-        foreign: Some(ForeignCodes {
-            length: 5,
-            attempts: 2,
-        }),
-        ..alone
-    };
-    // Twelve codes more, with two guesses each, of which each has ten times the chance.
-    assert_eq!(guesses(&foreign), 36 + 12 * 2 * 10);
 }
 
 #[test]
 fn more_messages_than_are_counted_are_bounded_by_each_window_alone() {
     let many = policy("20/1s,19/1s", 1, Duration::from_hours(1));
-    let day = many.chance(&Stretch::default());
+    let day = many.chance(&Period::default());
     assert_eq!(day.guesses, 25 * 3600 * 19);
     assert_eq!(day.to_string(), "1/1d");
     let counted = policy("1/1s", 1, Duration::from_hours(1));
-    assert_eq!(counted.chance(&Stretch::default()).guesses, 25 * 3600);
+    assert_eq!(counted.chance(&Period::default()).guesses, 25 * 3600);
 }
 
 #[test]

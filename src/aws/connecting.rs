@@ -25,12 +25,12 @@ pub(super) fn only_connecting() -> TimeoutConfig {
 /// call through the SDK that is never sent. Each later connection is opened without the SDK, because such a call needs
 /// nearly half as much processor time as the handshake.
 #[derive(Debug)]
-pub(super) struct Opening {
+pub(super) struct Connecting {
     config: SdkConfig,
-    first: First,
+    remembered: Remembered,
 }
 
-type First = Arc<OnceLock<Request>>;
+type Remembered = Arc<OnceLock<Request>>;
 
 /// The request that the SDK would have sent, as far as opening a connection needs it.
 #[derive(Debug)]
@@ -41,18 +41,18 @@ struct Request {
     uri: String,
 }
 
-impl Opening {
+impl Connecting {
     pub(super) fn new(config: &SdkConfig) -> Self {
-        let first = First::default();
+        let remembered = Remembered::default();
         let mut config = with_time_limits(config, only_connecting());
         if let Some(client) = config.http_client() {
             let remembers = Remembers {
                 client,
-                first: Arc::clone(&first),
+                remembered: Arc::clone(&remembered),
             };
             config = config.to_builder().http_client(remembers).build();
         }
-        Self { config, first }
+        Self { config, remembered }
     }
 
     /// The configuration of the first call.
@@ -62,7 +62,7 @@ impl Opening {
 
     /// Opens a connection to where the first call went. Returns whether there was a first call.
     pub(super) async fn again(&self) -> bool {
-        let Some(first) = self.first.get() else {
+        let Some(first) = self.remembered.get() else {
             return false;
         };
         let mut request = HttpRequest::new(SdkBody::empty());
@@ -82,7 +82,7 @@ impl Opening {
 #[derive(Debug)]
 struct Remembers {
     client: SharedHttpClient,
-    first: First,
+    remembered: Remembered,
 }
 
 impl HttpClient for Remembers {
@@ -95,7 +95,7 @@ impl HttpClient for Remembers {
             client: self.client.clone(),
             settings: settings.clone(),
             components: components.clone(),
-            first: Arc::clone(&self.first),
+            remembered: Arc::clone(&self.remembered),
         })
     }
 }
@@ -105,20 +105,18 @@ struct RemembersFirst {
     client: SharedHttpClient,
     settings: HttpConnectorSettings,
     components: RuntimeComponents,
-    first: First,
+    remembered: Remembered,
 }
 
 impl HttpConnector for RemembersFirst {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let first = self.first.get_or_init(|| Request {
+        self.remembered.get_or_init(|| Request {
             client: self.client.clone(),
             settings: self.settings.clone(),
             components: self.components.clone(),
             uri: request.uri().to_owned(),
         });
-        let connector = self
-            .client
-            .http_connector(&first.settings, &first.components);
+        let connector = self.client.http_connector(&self.settings, &self.components);
         connector.call(request)
     }
 }
