@@ -428,14 +428,16 @@ async fn without_the_variable_one_invocation_follows_the_other() {
     }
 }
 
-/// An endpoint for credentials as Lambda's. The credentials are good for `life`, and each request gets new ones.
-fn endpoint_for_credentials(life: Duration) -> String {
+/// An endpoint for credentials as Lambda's. Each request gets new ones. The first are good for `first`, and the later ones
+/// for `later`.
+fn endpoint_for_credentials(first: Duration, later: Duration) -> String {
     let given = Mutex::new(0);
     let address = serve(move |head, _| {
         assert!(head.starts_with("GET /2021-04-23/credentials "), "{head}");
         assert_eq!(header(head, "authorization"), Some("a secret"));
         let mut given = given.lock().unwrap();
         *given += 1;
+        let life = if *given == 1 { first } else { later };
         let ends = otp_lambda::time::Millis::from(UNIX_EPOCH + now() + life).rfc3339();
         let credentials = json!({
             "AccessKeyId": "ASIAEXAMPLE",
@@ -471,35 +473,26 @@ fn tokens(gate: &Gate, function: &Function, last: &str, time: Duration) -> BTree
     }
 }
 
+/// Starts the function with an endpoint that gives credentials for these times.
+fn start_with_endpoint(gate: &Gate, [first, later]: [Duration; 2]) -> Function {
+    let endpoint = endpoint_for_credentials(first, later);
+    let mut changes = CONCURRENT.to_vec();
+    changes.extend([
+        ("AWS_ACCESS_KEY_ID", ""),
+        ("AWS_SECRET_ACCESS_KEY", ""),
+        ("AWS_SESSION_TOKEN", ""),
+        ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "a secret"),
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", &endpoint),
+    ]);
+    Function::start(&gate.url, &changes)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_of_an_endpoint_are_renewed_before_they_expire() {
     let simulator = simulator().await;
     let gate = Gate::before(&simulator, false);
-    let endpoint = |life| {
-        let mut changes = CONCURRENT
-            .map(|(name, value)| (name, value.to_owned()))
-            .to_vec();
-        changes.extend([
-            ("AWS_ACCESS_KEY_ID", String::new()),
-            ("AWS_SECRET_ACCESS_KEY", String::new()),
-            ("AWS_SESSION_TOKEN", String::new()),
-            ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "a secret".to_owned()),
-            (
-                "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-                endpoint_for_credentials(life),
-            ),
-        ]);
-        changes
-    };
-    let start = |gate: &Gate, changes: &[(&str, String)]| {
-        let changes: Vec<_> = changes
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()))
-            .collect();
-        Function::start(&gate.url, &changes)
-    };
     // They expire two minutes after they were given, far later than this test ends, and are renewed all the same.
-    let function = start(&gate, &endpoint(Duration::from_mins(2)));
+    let function = start_with_endpoint(&gate, [Duration::from_mins(2); 2]);
     assert_eq!(function.lines("start", 1)[0]["credentials"], "endpoint");
     let used = tokens(&gate, &function, "token 3", PATIENCE);
     let expected = ["token 1", "token 2", "token 3"].map(str::to_owned);
@@ -507,7 +500,27 @@ async fn credentials_of_an_endpoint_are_renewed_before_they_expire() {
 
     // Control: credentials that expire later than in five minutes stay, as those in variables do.
     let gate = Gate::before(&simulator, false);
-    let function = start(&gate, &endpoint(Duration::from_hours(6)));
+    let function = start_with_endpoint(&gate, [Duration::from_hours(6); 2]);
     let used = tokens(&gate, &function, "token 2", Duration::from_secs(3));
     assert_eq!(used, BTreeSet::from(["token 1".to_owned()]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn expired_credentials_of_an_endpoint_are_never_used() {
+    let simulator = simulator().await;
+    let gate = Gate::before(&simulator, false);
+    let function = start_with_endpoint(&gate, [Duration::ZERO, Duration::from_hours(6)]);
+    let began = Instant::now();
+    // The sends fail until the endpoint is asked again.
+    for nth in 0.. {
+        assert!(began.elapsed() < PATIENCE, "{}", function.text());
+        function.give(&BTreeMap::from([(id(nth), send_to(NUMBERS[0].1))]));
+        if function.answer(&id(nth)).1["statusCode"] == 202 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let used = gate.arrivals.0.lock().unwrap().tokens.clone();
+    // Control: the ones that are good are used.
+    assert_eq!(used, BTreeSet::from(["token 2".to_owned()]));
 }
