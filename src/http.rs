@@ -2,6 +2,7 @@
 
 mod body;
 mod correlation;
+mod dry_run;
 mod origin;
 mod principal;
 mod request;
@@ -41,6 +42,9 @@ pub struct Policy {
     /// than anyone may in the open mode.
     pub trusted: TrustedPrincipals,
 }
+
+/// The name of a send with `dryRun` in the log. It sends nothing, so no query about sends may find it.
+const DRY_RUN: &str = "dryRun";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Operation {
@@ -99,7 +103,7 @@ pub(crate) async fn respond(
     // A panic ends this request only. The execution environment and its open connections stay.
     let outcome = AssertUnwindSafe(outcome).catch_unwind().await;
     let operation = progress.operation;
-    let mut response = match outcome.unwrap_or_else(|_| Err(unfinished(operation))) {
+    let mut response = match outcome.unwrap_or_else(|_| Err(unfinished(call.record.operation))) {
         Ok(response) => {
             call.record.outcome = "ok";
             response
@@ -133,12 +137,12 @@ struct Progress {
 }
 
 /// The error of a request that panicked. A send may have reached the provider by then.
-fn unfinished(operation: Option<Operation>) -> Error {
+fn unfinished(operation: Option<&str>) -> Error {
     let error = Error::new(
         ErrorCode::InternalError,
         "The request could not be finished.",
     );
-    if operation == Some(Operation::Send) {
+    if operation == Some(Operation::Send.name()) {
         error.with_unknown_delivery()
     } else {
         error
@@ -200,7 +204,16 @@ fn route(method: &Method, path: &str, has_ledger: bool) -> Result<Operation, Err
 }
 
 async fn send(service: &Service, mut body: Body, call: &mut Call<'_>) -> Result<Response, Error> {
+    let is_dry_run = body.boolean("dryRun")?.unwrap_or(false);
+    if is_dry_run {
+        call.record.operation = Some(DRY_RUN);
+        dry_run::check(&call.caller)?;
+    }
     let request = request::read_send(service, &mut body)?;
+    if is_dry_run {
+        let told = service.dry_run(&request, call).await?;
+        return Ok(dry_run::told(&told));
+    }
     let sent = service.send(&request, call).await?;
     Ok(response::sent(&request.to, &sent))
 }

@@ -150,6 +150,22 @@ pub struct SpendingLine {
     pub ends: Millis,
 }
 
+impl SpendingLine {
+    /// Whether the line counts money. The first letter of a counter says what it counts.
+    #[must_use]
+    pub fn is_money(&self) -> bool {
+        self.counter.starts_with('u')
+    }
+
+    /// The length of the budget's period. The counter of an hour names the hour.
+    #[must_use]
+    pub fn period(&self) -> Duration {
+        let hour = self.counter.as_bytes().get(1);
+        let is_of_hour = hour.is_some_and(u8::is_ascii_digit);
+        Duration::from_hours(if is_of_hour { 1 } else { 24 })
+    }
+}
+
 /// The ledger failed to do a step, or to confirm it. Holds the cause for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unavailable(pub String);

@@ -31,6 +31,12 @@ pub trait Provider: Send + Sync {
         1
     }
 
+    /// The text of this message, with `{{code}}` in the place of the code. `None` if the provider makes the text itself.
+    fn text(&self, message: &Message<'_>) -> Option<String> {
+        let _ = message;
+        None
+    }
+
     /// Makes a code and sends it.
     ///
     /// Ends within `time_limit`.

@@ -6,6 +6,7 @@
 
 mod call;
 mod devices;
+mod dry_run;
 mod foreign_codes;
 mod guess;
 mod idempotency;
@@ -29,6 +30,7 @@ mod verify;
 mod why;
 
 pub use call::{Call, Caller, RECORDING_TIME, SignInCaller};
+pub use dry_run::{DryRun, Planned, Rule, Unit};
 pub use issuers::Providers;
 pub use limits::{LedgerPolicy, Limits, TestNumber};
 pub use requests::{

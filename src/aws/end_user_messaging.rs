@@ -200,6 +200,28 @@ impl Provider for EndUserMessaging {
         text.map_or(1, |text| u64::try_from(text.segments).unwrap_or(u64::MAX))
     }
 
+    fn text(&self, message: &Message<'_>) -> Option<String> {
+        let Message {
+            language,
+            brand_name,
+            channel,
+            origination_identity,
+            ..
+        } = *message;
+        // The texts of AWS's templates are not known here.
+        if is_notify_configuration(origination_identity) {
+            return None;
+        }
+        match channel {
+            Channel::Sms => self.sms(message).map(|text| text.body),
+            Channel::Voice => {
+                let text = self.options.texts.voice(language, brand_name)?;
+                Some(text.body)
+            }
+            Channel::WhatsApp => None,
+        }
+    }
+
     async fn connect(&self) {
         if !self.connecting.again().await {
             let opening = Client::new(self.connecting.config())

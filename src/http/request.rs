@@ -59,6 +59,7 @@ impl Operation {
                     "allowedAttempts",
                     "referenceId",
                     "clientIp",
+                    "dryRun",
                 ],
             },
             Self::Verify => Fields {

@@ -247,7 +247,7 @@ pub(super) fn say_that_no_key_was_used(response: &mut Response) {
     headers.insert(name, HeaderValue::from_static("false"));
 }
 
-fn json(status: StatusCode, body: &impl Serialize) -> Response {
+pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
     // The body has only strings and numbers under fixed names, so writing it cannot fail.
     let body = serde_json::to_string(body).unwrap_or_default();
     let mut response = Response::new(body);

@@ -186,17 +186,23 @@ impl SendLimits {
             .unwrap_or_default()
     }
 
+    /// The earliest time at which the failed guesses of a number do not delay its next code.
+    #[must_use]
+    pub fn after_guesses(number: &Number) -> Millis {
+        GUESS_STOPS
+            .iter()
+            .rev()
+            .find(|stop| number.failures >= stop.failures)
+            .map_or(Millis(0), |stop| number.last_failure.plus(stop.wait))
+    }
+
     /// The wait for the next code to a number; `None` if a code may be sent at `now`.
     #[must_use]
     pub fn wait(&self, number: &Number, now: Millis) -> Option<Wait> {
         if number.failures >= self.lock {
             return Some(Wait::LOCKED);
         }
-        let after_guesses = GUESS_STOPS
-            .iter()
-            .rev()
-            .find(|stop| number.failures >= stop.failures)
-            .map_or(Millis(0), |stop| number.last_failure.plus(stop.wait));
+        let after_guesses = Self::after_guesses(number);
         let next_send = self.next_send(number);
         let until = next_send.max(after_guesses);
         let by_long_windows = self.next_send_by(number, SPLIT_FROM);

@@ -341,6 +341,35 @@ impl Limits {
         Ok(())
     }
 
+    /// Reads the budgets of a message, in the order in which [`spend`](Self::spend) would spend from them, each with the
+    /// present counters of its lines. Writes nothing. [`Spending::over`] then judges as the real step would.
+    pub(super) async fn read_budgets(
+        &self,
+        door: Door,
+        (country, channel, segments): (Country, Channel, u64),
+        now: Millis,
+    ) -> Result<Vec<(Spending, Vec<u64>)>, Unavailable> {
+        let budgets = &self.of(door).budgets;
+        let mut counted = BTreeMap::new();
+        let mut read = Vec::new();
+        for mut spending in budgets.spendings(country, channel, segments, now) {
+            spending.leave_room_for(&counted);
+            let spent = self.store.spent(&spending).await?;
+            // A real step returns the counters with the message in them, and zero for a line that adds nothing.
+            let with_message = spending.lines.iter().zip(&spent).map(|(line, spent)| {
+                let after = if line.amount == 0 {
+                    0
+                } else {
+                    spent.saturating_add(line.amount)
+                };
+                (line.counter.clone(), after)
+            });
+            counted.extend(with_message);
+            read.push((spending, spent));
+        }
+        Ok(read)
+    }
+
     /// Refunds the charges of a send that certainly did not happen.
     pub(super) async fn refund(&self, charges: &Charges) -> Result<(), Unavailable> {
         let prefixes = charges.prefixes.iter().map(|item| self.store.uncount(item));

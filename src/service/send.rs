@@ -297,9 +297,28 @@ impl Service {
             && limits.has_device(&call.caller)
     }
 
+    /// How a send gets its reference ID if the caller does not choose one.
+    ///
+    /// A user never gets a derived reference ID, because anyone who knows a phone number can compute the derived ID.
+    /// With the derived ID, a user could wait until the owner of the number succeeds, and then use the owner's
+    /// success. A device gets none either.
+    pub(super) fn reference_ids(
+        &self,
+        request: &SendRequest,
+        limits: Option<&Limits>,
+        call: &Call<'_>,
+    ) -> ReferenceIds {
+        let for_device = limits.is_some_and(|it| self.is_random_for_device(request, it, call));
+        if call.caller.is_user || for_device {
+            ReferenceIds::Random
+        } else {
+            self.rules.reference_ids
+        }
+    }
+
     /// The reference ID of a send that was first requested at `at`. A repeat with the same idempotency key gets the
     /// same random ID, so the ledger need not store the ID.
-    fn reference(
+    pub(super) fn reference(
         &self,
         request: &SendRequest,
         limits: Option<&Limits>,
@@ -309,16 +328,7 @@ impl Service {
         if let Some(reference) = &request.reference {
             return Ok(reference.clone());
         }
-        // A user never gets a derived reference ID, because anyone who knows a phone number can compute the derived ID.
-        // With the derived ID, a user could wait until the owner of the number succeeds, and then use the owner's
-        // success. A device gets none either.
-        let for_device = limits.is_some_and(|it| self.is_random_for_device(request, it, call));
-        let is_random = call.caller.is_user || for_device;
-        let reference_ids = if is_random {
-            ReferenceIds::Random
-        } else {
-            self.rules.reference_ids
-        };
+        let reference_ids = self.reference_ids(request, limits, call);
         match (reference_ids, limits, &call.caller.idempotency_key) {
             (ReferenceIds::Derived, _, _) => {
                 let SendRequest {
@@ -355,7 +365,7 @@ impl Service {
         }
     }
 
-    fn message<'a>(
+    pub(super) fn message<'a>(
         &'a self,
         request: &'a SendRequest,
         country: Country,

@@ -14,8 +14,8 @@ const AT_ONCE: usize = 2;
 
 /// A window of the caller's address, with its limit and its item.
 pub(super) struct Source<'a> {
-    rate: &'a Rate,
-    window: Window,
+    pub(super) rate: &'a Rate,
+    pub(super) window: Window,
     pub(super) item: ItemName,
     /// Whether the window has counted the request.
     is_counted: bool,
@@ -60,6 +60,19 @@ impl Limits {
         Ok(())
     }
 
+    /// Refuses a request if a window of its address has no room, by the counters that were read.
+    pub(super) fn check_sources(
+        sources: &[Source<'_>],
+        counters: &[u64],
+        now: Millis,
+    ) -> Result<(), Error> {
+        let mut seen = sources.iter().zip(counters);
+        match seen.find(|(source, count)| **count >= source.rate.count) {
+            Some((full, _)) => Err(source_limited(full.window, now)),
+            None => Ok(()),
+        }
+    }
+
     /// Counts a send in the windows of the caller's address. `counters` has their counters as they were read. If one of
     /// them has no room, nothing is counted. Between the read and the count, other sends may have filled a window. Then,
     /// and after every other failure, the windows that have counted the send must [get it back](Self::give_back).
@@ -72,10 +85,7 @@ impl Limits {
         counters: &[u64],
         now: Millis,
     ) -> Result<(), Error> {
-        let mut seen = sources.iter().zip(counters);
-        if let Some((full, _)) = seen.find(|(source, count)| **count >= source.rate.count) {
-            return Err(source_limited(full.window, now));
-        }
+        Self::check_sources(sources, counters, now)?;
         for (pair, counters) in sources.chunks_mut(AT_ONCE).zip(counters.chunks(AT_ONCE)) {
             let seen = pair.iter().zip(counters);
             let tight = seen.filter(|(source, count)| !is_ample(source.rate, **count));

@@ -82,10 +82,11 @@ impl Service {
         let mut lines = vec![format!("{}: {}", words(door), history(&own, now))];
         let mut hold = |limit: &str, until: Millis| {
             let until = until.rfc3339_rounded_up();
-            lines.push(format!(
-                "{}: the limit `{limit}` holds until {until}.",
-                words(door)
-            ));
+            let line = format!("{}: the limit `{limit}` holds until {until}.", words(door));
+            // A country can have its budget in two items.
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
         };
         match self.wait(limits, door, number, own, now).await? {
             None => {}
@@ -116,13 +117,15 @@ impl Service {
         }
         // A country that gets no codes has no budget.
         let channel = self.provider_limits().usual_channel();
-        let spendings = country.map(|country| {
-            let budgets = &limits.of(door).budgets;
-            budgets.spendings(*country, channel, 1, now)
-        });
-        for spending in spendings.into_iter().flatten() {
-            let spent = limits.store.spent(&spending).await?;
-            if let Some(line) = spending.over(&spent)
+        let budgets = match country {
+            Some(country) => {
+                let message = (*country, channel, 1);
+                limits.read_budgets(door, message, now).await?
+            }
+            None => Vec::new(),
+        };
+        for (spending, spent) in &budgets {
+            if let Some(line) = spending.over(spent)
                 && let Some(limit) = budget_spent(line, now).limit()
             {
                 hold(limit.name(), line.ends);

@@ -140,7 +140,11 @@ impl Exchange {
             (Some(operation), _) => &operation["responses"],
         };
         let place = format!("{} of {:?}", self.status, self.path);
-        let Some(response) = responses.get(self.status.to_string()) else {
+        let of_dry_run = operation
+            .filter(|_| self.status == 200)
+            .and_then(|operation| operation.get("x-dry-run-response"));
+        let documented = responses.get(self.status.to_string());
+        let Some(response) = documented.or(of_dry_run) else {
             return vec![format!("{place} is not in the document")];
         };
         let response = resolved(document, response);
@@ -324,6 +328,7 @@ fn is_of_type(name: &Value, value: &Value) -> bool {
         "string" => value.is_string(),
         "boolean" => value.is_boolean(),
         "integer" => value.is_u64(),
+        "number" => value.is_number(),
         "null" => value.is_null(),
         _ => false,
     }

@@ -14,6 +14,7 @@ mod contract;
 mod correlation;
 mod delivery;
 mod devices;
+mod dry_run;
 mod emulators;
 mod ends;
 mod foreign;
