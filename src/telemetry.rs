@@ -14,7 +14,10 @@ mod trace;
 
 pub use budget_use::BudgetUse;
 pub use delivery::{Delivery, Fate};
-pub use metrics::{COUNTRY, Detail, LEDGER, MOST_COUNTRIES, Metric, Metrics, NAMESPACE, OTHER};
+pub use metrics::{
+    COUNTRY, Detail, LEDGER, MOST_COUNTRIES, MOST_COUNTRIES_WITH_DELIVERIES, Metric, Metrics,
+    NAMESPACE, OTHER,
+};
 pub use record::Record;
 pub use requests::Requests;
 pub(crate) use requests::{asked, counted};

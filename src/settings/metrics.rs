@@ -3,7 +3,7 @@
 use super::LedgerSettings;
 use super::reader::Reader;
 use crate::phone::Country;
-use crate::telemetry::{Detail, MOST_COUNTRIES, Metrics};
+use crate::telemetry::{Detail, MOST_COUNTRIES, MOST_COUNTRIES_WITH_DELIVERIES, Metrics};
 use tracing::level_filters::LevelFilter;
 
 impl Reader<'_> {
@@ -45,9 +45,14 @@ impl Reader<'_> {
         let allowed = allowed
             .split(',')
             .filter_map(|part| part.trim().parse().ok());
+        let most = if self.is_set("DELIVERY_TOPIC") {
+            MOST_COUNTRIES_WITH_DELIVERIES
+        } else {
+            MOST_COUNTRIES
+        };
         let mut countries: Vec<Country> = Vec::new();
         for country in with_budgets.chain(allowed) {
-            if !countries.contains(&country) && countries.len() < MOST_COUNTRIES {
+            if !countries.contains(&country) && countries.len() < most {
                 countries.push(country);
             }
         }

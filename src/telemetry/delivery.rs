@@ -1,6 +1,7 @@
 //! What AWS tells about a message after its send, in the log line.
 
 use super::line::Line;
+use super::metrics::Metric;
 use std::time::Duration;
 
 /// What became of a message.
@@ -62,6 +63,23 @@ impl Delivery {
         }
         if let Some(price) = self.price {
             line.members.number("price", price);
+        }
+    }
+
+    /// Counts what became of the message. Of an unknown or pending one nobody knows it, so that one counts in no metric.
+    pub(super) fn count(&self, line: &mut Line<'_>) {
+        match self.fate {
+            // With a zero for each delivered message, the average tells the share of the messages that got lost.
+            Some(Fate::Delivered) => {
+                let name = Metric::Undelivered.name();
+                line.measure(Metric::Undelivered, |it| it.number(name, 0));
+            }
+            Some(Fate::Undelivered) => line.count(Metric::Undelivered),
+            Some(Fate::Blocked) => {
+                line.count(Metric::Undelivered);
+                line.count(Metric::Blocked);
+            }
+            Some(Fate::Unknown | Fate::Pending) | None => {}
         }
     }
 }

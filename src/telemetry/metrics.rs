@@ -18,7 +18,7 @@ pub const NAMESPACE: &str = "otp-lambda";
 /// own, and the two functions of a stack have them together.
 pub const LEDGER: &str = "ledger";
 
-/// The second dimension of `sent` and `verified`: one of the countries of [`Metrics`], or [`OTHER`].
+/// The second dimension of `sent`, `verified` and `undelivered`: one of the countries of [`Metrics`], or [`OTHER`].
 pub const COUNTRY: &str = "countryGroup";
 
 /// All countries without metrics of their own.
@@ -26,6 +26,9 @@ pub const OTHER: &str = "other";
 
 /// The most countries with metrics of their own.
 pub const MOST_COUNTRIES: usize = 20;
+
+/// As [`MOST_COUNTRIES`], with delivery events: these add a metric by country, and there may be only 60 metrics.
+pub const MOST_COUNTRIES_WITH_DELIVERIES: usize = 12;
 
 /// How many metrics there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,7 +45,7 @@ pub struct Metrics {
     pub detail: Detail,
     /// The name of the ledger's table, or of the function if there is no ledger.
     pub ledger: String,
-    /// The countries with metrics of their own, at most [`MOST_COUNTRIES`].
+    /// The countries with metrics of their own, at most [`MOST_COUNTRIES`], or [`MOST_COUNTRIES_WITH_DELIVERIES`].
     pub countries: Vec<Country>,
 }
 
@@ -132,13 +135,17 @@ metrics! {
     TriggerMs "triggerMs" "Milliseconds" Full
     /// Triggers that took longer than their floor.
     FloorExceeded "floorExceeded" "Count" Full
+    /// Messages that were not delivered. Each delivered message counts 0, and each other one 1.
+    Undelivered "undelivered" "Count" Full
+    /// Messages that a filter has refused. They count as undelivered, too.
+    Blocked "blocked" "Count" Full
 }
 
 impl Metric {
     /// Whether this metric is also counted by country, with [`Detail::Full`].
     #[must_use]
     pub fn is_by_country(self) -> bool {
-        matches!(self, Self::Sent | Self::Verified)
+        matches!(self, Self::Sent | Self::Verified | Self::Undelivered)
     }
 }
 

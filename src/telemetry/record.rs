@@ -328,5 +328,8 @@ impl Record {
             let name = Metric::TriggerMs.name();
             line.measure(Metric::TriggerMs, |it| it.milliseconds(name, duration));
         }
+        if let Some(delivery) = &self.delivery {
+            delivery.count(line);
+        }
     }
 }

@@ -170,17 +170,20 @@ def test_the_saved_queries_ask_for_members_that_lines_have():
 
 # Dollars a month in us-east-1.
 METRIC, ALARM_METRIC, DASHBOARD = 0.30, 0.10, 3.00
-COUNTRIES = 21
+# The countries with metrics of their own and `other`, without delivery events and with them.
+COUNTRIES = {False: 21, True: 13}
+OF_DELIVERIES = {"undelivered", "blocked"}
 
 
-def dollars(detail, traffic):
+def dollars(detail, traffic, deliveries=False):
     """What CloudWatch takes for alarms, the dashboard, and with traffic for each metric in each hour."""
-    alarms = 0
+    countries, alarms = COUNTRIES[deliveries], 0
     for alarm in part(detail)["Alarm"].values():
         # A query is billed by the metrics that it finds.
-        alarms += sum(COUNTRIES if it.split else 1 for it in of_alarm(alarm)[0].values())
-    metrics = sum(COUNTRIES if len(dimensions) == 2 else 1 for _, _, dimensions in emitted(detail))
-    assert metrics == {"basic": 10, "full": 60}[detail]
+        alarms += sum(countries if it.split else 1 for it in of_alarm(alarm)[0].values())
+    names = [it for it in emitted(detail) if deliveries or it[1] not in OF_DELIVERIES]
+    metrics = sum(countries if len(dimensions) == 2 else 1 for _, _, dimensions in names)
+    assert metrics == {"basic": 10, "full": 59 if deliveries else 60}[detail]
     fixed = alarms * ALARM_METRIC + len(part(detail).get("Dashboard", {})) * DASHBOARD
     return fixed + (metrics * METRIC if traffic else 0)
 
@@ -190,6 +193,9 @@ def test_the_prices_on_the_page_are_computed_and_low_enough():
         idle, busy = dollars(detail, traffic=False), dollars(detail, traffic=True)
         assert f"| `{detail}` | {idle:.2f} | {busy:.2f} |" in COSTS, (detail, idle, busy)
         assert idle <= busy <= most
+        # With delivery events, it is no more.
+        assert dollars(detail, traffic=False, deliveries=True) <= idle
+        assert dollars(detail, traffic=True, deliveries=True) <= busy
 
 
 # A value for each variable of the access log, as long as AWS's.

@@ -1,6 +1,8 @@
 //! The metrics in the log.
 
+use super::delivery::{delivery, notification};
 use crate::pool::{Next, SignIn, User};
+use crate::with;
 use crate::world::{Answer, KEY, NUMBER, World, app, changed};
 use async_trait::async_trait;
 use futures_util::future::join_all;
@@ -318,10 +320,12 @@ pub(crate) struct Drill {
     pub(crate) world: World,
     ledger: Switched,
     metrics: Option<Metrics>,
+    has_deliveries: bool,
 }
 
 impl Drill {
-    pub(crate) async fn start(detail: &str) -> Self {
+    /// `deliveries` are the settings of delivery events, if there are any.
+    pub(crate) async fn start(detail: &str, deliveries: &[(&str, &str)]) -> Self {
         // More countries than have metrics of their own.
         let budgets: Vec<_> = drilled()
             .iter()
@@ -335,7 +339,7 @@ impl Drill {
             ("BUDGETS", "200/1h,200USD/24h"),
             ("PREFIX_LIMITS", "none"),
         ];
-        Self::with(&[&settings[..], &ROOM].concat()).await
+        Self::with(&[&settings[..], &ROOM, deliveries].concat()).await
     }
 
     /// With these settings, a ledger that can be turned off, and prices.
@@ -359,6 +363,7 @@ impl Drill {
             world: World::around(app, simulator),
             ledger,
             metrics: read.metrics,
+            has_deliveries: environment.contains_key("DELIVERY_TOPIC"),
         }
     }
 
@@ -377,6 +382,14 @@ impl Drill {
         self.world.post("/otp/verify", &body).await
     }
 
+    /// Gives the function an event of this type about a message to a number.
+    pub(crate) async fn tell(&self, number: &str, kind: &str) {
+        let changes = json!({ "destinationPhoneNumber": number, "eventType": kind });
+        let event = notification(&delivery(&changes).to_string());
+        let answer = self.world.raw(&event.to_string()).await;
+        assert_eq!(answer.unwrap(), json!({}));
+    }
+
     /// Lets everything happen.
     pub(crate) async fn run(&self) {
         let world = &self.world;
@@ -388,6 +401,11 @@ impl Drill {
             assert_eq!(sent.status, 202, "{country}: {sent:?}");
             let code = world.simulator.newest_to(number).unwrap().code;
             assert_eq!(self.verify(number, &code).await.status, 200, "{country}");
+            if self.has_deliveries {
+                for kind in ["TEXT_DELIVERED", "TEXT_UNREACHABLE", "TEXT_SPAM"] {
+                    self.tell(number, kind).await;
+                }
+            }
         }
         world.five_wrong_guesses_at_each(0..6).await;
         for (nth, failure) in [
@@ -431,13 +449,25 @@ fn drilled() -> [&'static str; 25] {
 
 #[tokio::test]
 async fn each_metric_has_few_values_however_many_countries_there_are() {
-    for (detail, least) in [("basic", Detail::Basic), ("full", Detail::Full)] {
-        let drill = Drill::start(detail).await;
+    let without: &[(&str, &str)] = &[];
+    for (detail, least, deliveries, most) in [
+        ("basic", Detail::Basic, without, 10),
+        ("basic", Detail::Basic, with::DELIVERIES, 10),
+        ("full", Detail::Full, without, 60),
+        // A third metric by country, and fewer countries.
+        ("full", Detail::Full, with::DELIVERIES, 59),
+    ] {
+        let drill = Drill::start(detail, deliveries).await;
         drill.run().await;
         let log = drill.world.log.text();
         let counted = metrics_of_log(&log).unwrap();
         let names: BTreeSet<_> = counted.iter().map(|it| it.name.as_str()).collect();
+        let is_told = |it: &Metric| {
+            let of_delivery = matches!(it, Metric::Undelivered | Metric::Blocked);
+            !of_delivery || !deliveries.is_empty()
+        };
         let wanted = Metric::ALL.iter().filter(|it| it.detail() <= least);
+        let wanted = wanted.filter(|it| is_told(it));
         let wanted: BTreeSet<_> = wanted.map(|it| it.name()).collect();
         assert_eq!(names, wanted, "{detail}");
         for line in drill.world.lines() {
@@ -449,10 +479,6 @@ async fn each_metric_has_few_values_however_many_countries_there_are() {
                 assert!(!is_by_country || own.is_by_country(), "{line}");
             }
         }
-        let most = match least {
-            Detail::Basic => 10,
-            Detail::Full => 60,
-        };
         assert_eq!(counted.len(), most, "{counted:?}");
         let of_others = |line: &Value| line["countryGroup"] == "other";
         let others = drill.world.lines().into_iter().filter(of_others).count();
@@ -463,14 +489,55 @@ async fn each_metric_has_few_values_however_many_countries_there_are() {
 /// The control.
 #[tokio::test]
 async fn without_metrics_no_line_has_any() {
-    let drill = Drill::start("off").await;
+    let drill = Drill::start("off", with::DELIVERIES).await;
     drill.run().await;
     let lines = drill.world.lines();
     assert!(lines.iter().any(|line| line["sent"] == 1));
+    assert!(lines.iter().any(|line| line["outcome"] == "blocked"));
     for line in lines {
         assert!(line.get("_aws").is_none(), "{line}");
         assert!(line.get("ledger").is_none(), "{line}");
     }
+}
+
+/// Of four messages to the United States one was blocked and one not delivered, of two to the United Kingdom none.
+#[tokio::test]
+async fn the_average_of_undelivered_tells_which_part_of_a_countrys_messages_got_lost() {
+    let settings = [("METRICS", "full"), ("ALLOWED_COUNTRIES", "US,GB")];
+    let world = World::counted(&[&settings[..], with::DELIVERIES].concat()).await;
+    for (number, kind) in [
+        (NUMBER, "TEXT_DELIVERED"),
+        (NUMBER, "TEXT_CARRIER_BLOCKED"),
+        (NUMBER, "TEXT_TTL_EXPIRED"),
+        (NUMBER, "VOICE_COMPLETED"),
+        // It is not known what became of these.
+        (NUMBER, "TEXT_UNKNOWN"),
+        (NUMBER, "TEXT_PENDING"),
+        (NUMBER, "TEXT_NEW_TYPE"),
+        ("+447700900112", "TEXT_DELIVERED"),
+        ("+447700900112", "TEXT_SUCCESSFUL"),
+        ("+33612345678", "TEXT_INVALID"),
+    ] {
+        let changes = json!({ "destinationPhoneNumber": number, "eventType": kind });
+        world.delivers(&delivery(&changes)).await;
+    }
+    let mut sums = BTreeMap::<_, (f64, f64)>::new();
+    for line in world.lines() {
+        for (metric, _, value) in metrics_of(&line).unwrap() {
+            let country = metric.dimensions.get(COUNTRY).cloned().unwrap_or_default();
+            let (sum, count) = sums.entry((metric.name, country)).or_default();
+            (*sum, *count) = (*sum + value, *count + 1.0);
+        }
+    }
+    let of = |name: &str, country: &str| (name.to_owned(), country.to_owned());
+    let expected = [
+        (of("blocked", ""), (1.0, 1.0)),
+        (of("undelivered", ""), (3.0, 7.0)),
+        (of("undelivered", "GB"), (0.0, 2.0)),
+        (of("undelivered", "US"), (2.0, 4.0)),
+        (of("undelivered", "other"), (1.0, 1.0)),
+    ];
+    assert_eq!(sums, BTreeMap::from(expected));
 }
 
 /// A stranger's sign-in, a number with a fixed code, and a repeat with the same key send nothing.
@@ -638,7 +705,10 @@ fn the_countries_with_metrics_are_those_that_the_operator_names() {
     assert_eq!(countries(&[with_ledger, limits].concat()), "GB,JM,US");
     let many = drilled().join(",");
     let twenty = many.get(..20 * 3 - 1).unwrap();
-    assert_eq!(countries(&[("ALLOWED_COUNTRIES", &many)]), twenty);
+    let allowed = [("ALLOWED_COUNTRIES", many.as_str())];
+    assert_eq!(countries(&allowed), twenty);
+    let twelve = many.get(..12 * 3 - 1).unwrap();
+    assert_eq!(countries(&[&allowed, with::DELIVERIES].concat()), twelve);
 }
 
 /// A metric without its row, or a row without its metric, misleads whoever sets an alarm.

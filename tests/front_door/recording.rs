@@ -2,6 +2,7 @@
 
 use super::metrics::Drill;
 use crate::pool::{SignIn, User};
+use crate::with;
 use crate::world::{NUMBER, World};
 use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
@@ -45,7 +46,7 @@ fn members(lines: &[Value]) -> BTreeMap<String, BTreeSet<String>> {
 /// `cargo test --workspace --test front_door recording -- --ignored`.
 #[tokio::test]
 async fn the_recording_has_what_the_function_emits() {
-    let drill = Drill::start("full").await;
+    let drill = Drill::start("full", with::DELIVERIES).await;
     drill.run().await;
     let lines = drill.world.lines();
     let recording: Value = serde_json::from_slice(&std::fs::read(file()).unwrap()).unwrap();
@@ -164,7 +165,7 @@ impl Recorder {
             let of = (metric.name.as_str(), dimensions);
             self.add(window, "otp-lambda", of, &unit, value);
         }
-        if line["message"] != "request" {
+        if line["message"] != "request" && line["message"] != "delivery" {
             return;
         }
         // Here the test plays Lambda, which counts invocations by function.
@@ -242,6 +243,21 @@ impl Day {
         }
     }
 
+    /// The delivery event of a message. A code that comes back was in a message that arrived. Pumped messages go to
+    /// numbers of which half take none.
+    fn fate(&mut self, number: &str, comes_back: bool) -> &'static str {
+        let one_of = if number.starts_with("+1876") { 2 } else { 4 };
+        if comes_back || self.chance(one_of) > 0 {
+            return "TEXT_DELIVERED";
+        }
+        let kinds = [
+            "TEXT_UNREACHABLE",
+            "TEXT_TTL_EXPIRED",
+            "TEXT_CARRIER_BLOCKED",
+        ];
+        kinds[usize::try_from(self.chance(3)).unwrap()]
+    }
+
     /// A number below `end`.
     fn chance(&mut self, end: u32) -> u32 {
         self.seed = self
@@ -257,7 +273,7 @@ impl Day {
 #[tokio::test]
 #[ignore = "writes the recording anew, in four minutes"]
 async fn a_day_is_recorded() {
-    let drill = Drill::start("full").await;
+    let drill = Drill::start("full", with::DELIVERIES).await;
     drill.run().await;
     let lines = drill.world.lines();
     let (definitions, members) = (definitions(&lines), members(&lines));
@@ -271,19 +287,24 @@ async fn a_day_is_recorded() {
         ("PREFIX_LIMITS", "none"),
         ("SEND_LIMITS", "20/1s"),
     ];
-    let drill = Drill::with(&settings).await;
+    let drill = Drill::with(&[&settings[..], with::DELIVERIES].concat()).await;
     let world = &drill.world;
     let now = world.simulator.now().duration_since(UNIX_EPOCH).unwrap();
-    // The hours of the recording are those of the budgets.
-    world.advance(Duration::from_secs(3601 - now.as_secs() % 3600));
+    // The hours of the recording are those of the budgets, and all are of one day.
+    let day = 24 * 3600;
+    world.advance(Duration::from_secs(day + 1 - now.as_secs() % day));
     let mut day = Day {
         numbers: 0,
         seed: 17,
     };
+    let mut fates = Day {
+        numbers: 0,
+        seed: 18,
+    };
     let mut recorder = Recorder::default();
     let mut seen = 0;
     for window in 0..WINDOWS {
-        one_window(&drill, &mut day, window).await;
+        one_window(&drill, &mut day, &mut fates, window).await;
         let lines = world.lines();
         for line in &lines[seen..] {
             recorder.line(window, line);
@@ -307,7 +328,7 @@ async fn a_day_is_recorded() {
 #[tokio::test]
 #[ignore = "writes a part of the recording anew, in a second"]
 async fn members_are_recorded() {
-    let drill = Drill::start("full").await;
+    let drill = Drill::start("full", with::DELIVERIES).await;
     drill.run().await;
     let lines = drill.world.lines();
     let mut recording: Value = serde_json::from_slice(&std::fs::read(file()).unwrap()).unwrap();
@@ -319,7 +340,7 @@ async fn members_are_recorded() {
     std::fs::write(file(), format!("{recording}\n")).unwrap();
 }
 
-async fn one_window(drill: &Drill, day: &mut Day, window: u32) {
+async fn one_window(drill: &Drill, day: &mut Day, fates: &mut Day, window: u32) {
     let world = &drill.world;
     let simulator = &world.simulator;
     simulator.clear_failures();
@@ -352,22 +373,27 @@ async fn one_window(drill: &Drill, day: &mut Day, window: u32) {
             numbers.push((day.number("JM"), false, false));
         }
     }
-    join_all(
+    let sent = join_all(
         numbers
             .iter()
             .map(|(number, comes_back, types_badly)| async move {
                 let sent = drill.send(number).await;
                 if sent.status != 202 || !*comes_back {
-                    return;
+                    return sent.status == 202;
                 }
                 let code = simulator.newest_to(number).unwrap().code;
                 if *types_badly {
                     drill.verify(number, &crate::pool::wrong(&code, 1)).await;
                 }
                 drill.verify(number, &code).await;
+                true
             }),
     )
     .await;
+    let sent = numbers.iter().zip(sent).filter(|(_, is_sent)| *is_sent);
+    for ((number, comes_back, _), _) in sent {
+        drill.tell(number, fates.fate(number, *comes_back)).await;
+    }
     let users: Vec<_> = (0..day.chance(3)).map(|_| day.number("US")).collect();
     for number in &users {
         let mut sign_in = SignIn::begin(world, &User::with_number(number)).await;
