@@ -232,8 +232,11 @@ impl App {
             }
             Recognized::Delivery(records) => {
                 let source = self.deliveries.as_ref();
-                let source = source.ok_or_else(|| FunctionError::unrecognized(EXPECTED))?;
-                delivery::respond(service, source, records, call)?;
+                let counted = delivery::respond(service, source, records, call);
+                counted.map_err(|error| match source {
+                    Some(_) => error,
+                    None => FunctionError::unrecognized(EXPECTED),
+                })?;
                 // SNS reads no answer.
                 to_raw_value(&Map::new()).map_err(unrecognized)
             }

@@ -37,7 +37,7 @@ const LARGEST_PRICE: f64 = 1000.0;
 /// These are no notifications of SNS.
 pub(crate) fn respond(
     service: &Service,
-    source: &Source,
+    source: Option<&Source>,
     records: &RawValue,
     call: &mut Call<'_>,
 ) -> Result<(), FunctionError> {
@@ -66,7 +66,7 @@ pub(crate) fn respond(
 
 fn count(
     service: &Service,
-    source: &Source,
+    source: Option<&Source>,
     notification: &Entries<&RawValue>,
     call: &mut Call<'_>,
 ) {
@@ -91,10 +91,12 @@ const UNREADABLE: &str = "unreadable_event";
 
 fn understand(
     service: &Service,
-    source: &Source,
+    source: Option<&Source>,
     notification: &Entries<&RawValue>,
     call: &mut Call<'_>,
 ) -> Result<Fate, NotCounted> {
+    // The events of a stack that has just turned them off still come.
+    let source = source.ok_or(("wrong_topic", "DELIVERY_TOPIC is not set"))?;
     let from: Option<String> = read(notification.get("TopicArn"));
     if from.as_deref() != Some(&source.topic) {
         let cause = "the notification is of another topic than DELIVERY_TOPIC";
@@ -137,7 +139,8 @@ fn understand(
         time: time(&event),
         price: price(&event),
     }));
-    let said = text("messageStatusDescription").filter(|_| fate.is_some_and(Fate::is_bad));
+    let said = text("messageStatusDescription")
+        .filter(|_| fate.is_some_and(|fate| fate.is_bad() || fate == Fate::Unknown));
     call.record.cause = said.map(|said| redact(&said));
     fate.ok_or((
         "unknown_event",
@@ -203,7 +206,9 @@ fn is_name(text: &str) -> bool {
 }
 
 fn is_id(text: &str) -> bool {
-    (1..=64).contains(&text.len())
+    // With a dash, it is no phone number and no code.
+    text.len() <= 64
+        && text.contains('-')
         && text
             .bytes()
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')

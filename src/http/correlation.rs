@@ -99,7 +99,7 @@ fn read(headers: &HeaderMap) -> Option<String> {
 
 /// Whether an ID can have no number and no code, except on purpose.
 ///
-/// There is no `.`, `:` or `@`, so no address of a network and no email address fits.
+/// There is no `@`, so no email address fits.
 fn is_usable(id: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=".contains(&byte);
     (1..=LONGEST).contains(&id.len())
@@ -107,9 +107,11 @@ fn is_usable(id: &str) -> bool {
         && (!has_long_digits(id) || is_random(id))
 }
 
+/// Whether an ID has as many digits in a row as a code. Signs between the digits make no difference, because numbers and
+/// addresses are written with signs.
 fn has_long_digits(id: &str) -> bool {
-    let mut rows = id.split(|c: char| !c.is_ascii_digit());
-    rows.any(|row| row.len() >= DIGITS_OF_A_CODE)
+    let mut rows = id.split(|c: char| c.is_ascii_alphabetic());
+    rows.any(|row| row.bytes().filter(u8::is_ascii_digit).count() >= DIGITS_OF_A_CODE)
 }
 
 /// Whether an ID has a form that only programs write: a UUID, a ULID, or 16 or 32 hexadecimal digits. In these forms,
@@ -181,6 +183,11 @@ mod tests {
             "call-14255550142-now",
             "signup-881027",
             "x1234",
+            "06-12-34-56-78",
+            "142-555-501-42",
+            "signup-881-027",
+            "12_34=5",
+            "ip-192-0-2-10",
             "192.0.2.10",
             "2001:db8::1",
             "jane@example.com",

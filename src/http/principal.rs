@@ -162,17 +162,22 @@ fn shown_signer(arn: &str) -> Option<String> {
     shown.filter(|_| is_account && arn.starts_with("arn:"))
 }
 
-/// Whether an API key's or a client's ID is one that the log may have. It has a letter, so it is no phone number, and no
-/// `@`, so it is no email address.
+/// Whether an API key's or a client's ID is one that the log may have. It has fewer digits in a row than a phone number,
+/// and no `@`, so it is no email address.
 fn is_plain_id(id: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:/-".contains(&byte);
+    let mut rows = id.split(|c: char| !c.is_ascii_digit());
     id.len() <= LONGEST_ID
         && id.bytes().all(is_allowed)
+        && rows.all(|row| row.len() < DIGITS_OF_A_NUMBER)
         && id.bytes().any(|byte| byte.is_ascii_alphabetic())
 }
 
 /// The most characters of the name of a role or a user.
 const LONGEST_IAM_NAME: usize = 64;
+
+/// The fewest digits of a phone number.
+const DIGITS_OF_A_NUMBER: usize = 7;
 
 /// The most characters of another ID in the log.
 const LONGEST_ID: usize = 128;

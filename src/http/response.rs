@@ -234,7 +234,7 @@ pub(super) fn problem(
 
 /// Returns the ID by which the caller finds the request in the log.
 pub(super) fn return_id(response: &mut Response, id: &str) {
-    // The ID has only letters, digits and dashes, so it is a value of a header.
+    // The ID has only letters, digits, `-`, `_` and `=`, so it is a value of a header.
     if let Ok(id) = HeaderValue::from_str(id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }

@@ -11,7 +11,9 @@ pub(crate) fn sampled_trace(header: &str) -> Option<String> {
     let root = parts().find_map(|part| part.strip_prefix("Root="))?;
     let groups = root.split('-').map(str::len);
     let is_digit = |byte: u8| byte == b'-' || byte.is_ascii_hexdigit();
-    (root.starts_with("1-") && groups.eq([1, 8, 24]) && root.bytes().all(is_digit))
+    // With a letter, it is no phone number. An ID by chance has one.
+    let has_letter = root.bytes().any(|byte| byte.is_ascii_alphabetic());
+    (root.starts_with("1-") && groups.eq([1, 8, 24]) && root.bytes().all(is_digit) && has_letter)
         .then(|| root.to_owned())
 }
 
@@ -52,6 +54,7 @@ mod tests {
             "1-5759e98-8bd862e3fe1be46a994272793",
             "1-5759e988-bd862e3fe1be46a99427279g",
             "1-5759e988-bd862e3fe1be46a99427\"793",
+            "1-01425555-014200000000000000000000",
         ] {
             assert_eq!(
                 sampled_trace(&format!("Root={root};Sampled=1")),

@@ -770,6 +770,7 @@ async fn an_odd_caller_breaks_no_line() {
         ("https://app.example.com/", true),
         ("14255550142", false),
         ("+14255550142", false),
+        ("tel:14255550142", false),
         ("jane@example.com", false),
         ("a b", false),
         ("a\",\"outcome\":\"ok", false),

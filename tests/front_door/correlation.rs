@@ -186,7 +186,12 @@ async fn an_id_with_a_part_of_its_own_request_is_ignored() {
             "aaaaaaaaaaaaaaaaaaaaaa4255550142",
             "aaaaaaaaaaaaaaaaaaaaaa42555a0142",
         ),
-        ("verify", number(), "id-5-5-0-1-4-2", "id-5-5-0-1-4-3"),
+        (
+            "verify",
+            number(),
+            "aaaaaaaa-aaaa-aa55-0142-aaaaaaaaaaaa",
+            "aaaaaaaa-aaaa-aa55-0143-aaaaaaaaaaaa",
+        ),
         ("send", number(), derived, others),
         ("verify", with("otp", "112233"), derived, others),
         ("status", number(), capitals, others),

@@ -25,13 +25,6 @@ fn traces(world: &World) -> (String, usize) {
     (format!("{:?}", world.ledger), calls.iter().sum())
 }
 
-/// Moves the clock to the begin of a day, so that the windows begin at the same moments in every run.
-fn begin_a_day(world: &World) {
-    const DAY: u64 = 24 * 3_600_000;
-    let Millis(now) = Millis::from(world.simulator.now());
-    world.advance(Duration::from_millis(DAY + 500 - now % DAY));
-}
-
 fn rules<'a>(told: &'a Answer, name: &str) -> Vec<&'a Value> {
     let rules = told.body["rules"].as_array().unwrap().iter();
     rules.filter(|rule| rule["name"] == name).collect()
@@ -118,7 +111,7 @@ async fn a_dry_run_tells_the_message_and_what_is_left_of_each_limit() {
         ("REFERENCE_ID", "derived"),
     ];
     let world = priced("dry-run", &limits).await;
-    begin_a_day(&world);
+    world.begin_a_day();
     let body = json!({ "destinationNumber": NUMBER });
     let sent = world.post("/otp/send", &body).await;
     world.advance(Duration::from_secs(10));
@@ -252,7 +245,7 @@ async fn play(seed: u64, between: Duration) -> (Vec<String>, BTreeSet<String>) {
     let tight = TIGHT[usize::try_from(seed).unwrap() % TIGHT.len()];
     let name = format!("play-{seed}-{}", between.as_secs());
     let world = priced(&name, &[SMALL, &[tight]].concat()).await;
-    begin_a_day(&world);
+    world.begin_a_day();
     let mut dice = Dice(seed);
     let mut token = Value::Null;
     let (mut differences, mut outcomes) = (Vec::new(), BTreeSet::new());

@@ -105,6 +105,7 @@ async fn the_log_names_the_address_that_the_limits_count() {
 #[tokio::test]
 async fn an_operator_is_told_what_happened_and_which_limits_hold() {
     let world = World::counted(&[("PREFIX_LIMITS", "2/1h"), ("BUDGETS", "3/1h")]).await;
+    world.begin_a_day();
     let (_, lines) = why(&world, NUMBER).await;
     assert_eq!(
         lines,

@@ -173,6 +173,13 @@ impl World {
         }
     }
 
+    /// Moves the clock to the beginning of a day, so that the windows begin at the same moments in every run.
+    pub(crate) fn begin_a_day(&self) {
+        const DAY: u64 = 24 * 3_600_000;
+        let Millis(now) = Millis::from(self.simulator.now());
+        self.advance(Duration::from_millis(DAY + 500 - now % DAY));
+    }
+
     /// Moves the clocks of the function and of the phone, and deletes expired items.
     pub(crate) fn advance(&self, by: Duration) {
         self.simulator.advance(by);
