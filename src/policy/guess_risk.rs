@@ -114,7 +114,7 @@ impl CodePolicy {
     ///    period that can be right are therefore at verifications with a message in the time from *V* before the period
     ///    to its end. There are at most as many of these verifications as messages in a time shorter than *T* + *V*.
     /// 2. Each message takes a place in the windows of its door. With *n* messages in each stretch of *L*, message *k* +
-    ///    *n* comes at least *L* after message *k*. [`most_sends`] counts the messages if each comes as early as possible.
+    ///    *n* comes at least *L* after message *k*. `most_sends` counts the messages if each comes as early as possible.
     ///    No other order has more.
     /// 3. A verification has `attempts` guesses, however many messages it has.
     /// 4. A guess equals one code with a chance of one in ten to the power of `length`, if it differs from earlier guesses

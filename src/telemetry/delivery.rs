@@ -1,10 +1,10 @@
-//! What AWS tells about a message after its send, in the log line.
+//! The facts of a delivery event, in the log line.
 
 use super::line::Line;
 use super::metrics::Metric;
 use std::time::Duration;
 
-/// What became of a message.
+/// The fate of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     Delivered,
