@@ -232,14 +232,18 @@ def deploy(path):
 
 def destroy():
     cloudformation = boto3.client("cloudformation")
-    if stack_or_none(cloudformation) is None:
+    stack = stack_or_none(cloudformation)
+    if stack is None:
         raise Stop(f"There is no stack {STACK} in {cloudformation.meta.region_name}.")
+    parameters = {it["ParameterKey"]: it["ParameterValue"] for it in stack.get("Parameters", [])}
     resources = cloudformation.describe_stack_resources(StackName=STACK)["StackResources"]
     ids = {it["LogicalResourceId"]: it.get("PhysicalResourceId") for it in resources}
     say(f"This deletes the stack {STACK} in {cloudformation.meta.region_name}. These stay, and cost what they cost now:\n")
     for name, reason in KEPT.items():
         if ids.get(name):
             say(f"  {ids[name]}\n    {reason}")
+    if parameters.get("DeliveryEvents") == "on":
+        say(f"  {parameters['ConfigurationSet']}\n    the configuration set: another function may name it in its sends")
     confirmed = os.environ.get("CONFIRM") or (ask("\nThe stack's name, to delete it: ") if sys.stdin.isatty() else "")
     if confirmed != STACK:
         raise Stop(f"Nothing was deleted. Without a terminal, confirm with CONFIRM={STACK}.")

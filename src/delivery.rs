@@ -152,7 +152,7 @@ fn understand(
 fn fate(status: &str) -> Option<Fate> {
     Some(match status {
         // In some countries, the acceptance by the carrier is the last that AWS learns.
-        "DELIVERED" | "SUCCESSFUL" | "COMPLETED" | "READ" => Fate::Delivered,
+        "DELIVERED" | "SUCCESSFUL" | "COMPLETED" => Fate::Delivered,
         "BLOCKED" | "CARRIER_BLOCKED" | "PROTECT_BLOCKED" | "SPAM" => Fate::Blocked,
         "INVALID"
         | "INVALID_MESSAGE"
@@ -163,7 +163,10 @@ fn fate(status: &str) -> Option<Fate> {
         | "NO_ANSWER"
         | "FAILED" => Fate::Undelivered,
         "UNKNOWN" => Fate::Unknown,
-        "QUEUED" | "PENDING" | "SENT" | "INITIATED" | "RINGING" | "ANSWERED" => Fate::Pending,
+        // A message that is read was delivered before, and counts then.
+        "QUEUED" | "PENDING" | "SENT" | "INITIATED" | "RINGING" | "ANSWERED" | "READ" => {
+            Fate::Pending
+        }
         _ => return None,
     })
 }
@@ -206,9 +209,9 @@ fn is_name(text: &str) -> bool {
 }
 
 fn is_id(text: &str) -> bool {
-    // With a dash, it is no phone number and no code.
+    // With a letter, it is no phone number.
     text.len() <= 64
-        && text.contains('-')
+        && text.bytes().any(|b| b.is_ascii_lowercase())
         && text
             .bytes()
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')

@@ -170,12 +170,18 @@ async fn handle(
         KeyHeader::Ignored => progress.ignores_key = true,
     }
     let mut body = request.into_body(&operation.fields(), &call.caller, policy)?;
+    let is_dry_run = operation == Operation::Send && body.boolean("dryRun")?.unwrap_or(false);
+    if is_dry_run {
+        call.record.operation = Some(DRY_RUN);
+        dry_run::check(&call.caller)?;
+    }
     if let Some(address) = request::read_client_ip(&mut body)? {
         call.caller.address = Some(address);
     }
     service.log_source(call);
     call.caller.device = request::read_device_token(&mut body)?;
     match operation {
+        Operation::Send if is_dry_run => judge(service, body, call).await,
         Operation::Send => service.reconnecting(send(service, body, call)).await,
         Operation::Verify => service.reconnecting(verify(service, body, call)).await,
         Operation::Status => status(service, body, call).await,
@@ -204,18 +210,15 @@ fn route(method: &Method, path: &str, has_ledger: bool) -> Result<Operation, Err
 }
 
 async fn send(service: &Service, mut body: Body, call: &mut Call<'_>) -> Result<Response, Error> {
-    let is_dry_run = body.boolean("dryRun")?.unwrap_or(false);
-    if is_dry_run {
-        call.record.operation = Some(DRY_RUN);
-        dry_run::check(&call.caller)?;
-    }
     let request = request::read_send(service, &mut body)?;
-    if is_dry_run {
-        let told = service.dry_run(&request, call).await?;
-        return Ok(dry_run::told(&told));
-    }
     let sent = service.send(&request, call).await?;
     Ok(response::sent(&request.to, &sent))
+}
+
+async fn judge(service: &Service, mut body: Body, call: &mut Call<'_>) -> Result<Response, Error> {
+    let request = request::read_send(service, &mut body)?;
+    let told = service.dry_run(&request, call).await?;
+    Ok(dry_run::told(&told))
 }
 
 async fn verify(service: &Service, mut body: Body, call: &mut Call<'_>) -> Result<Response, Error> {

@@ -123,15 +123,18 @@ impl Spending {
         self.lines.iter().filter(|line| line.amount > 0)
     }
 
+    /// Finds a line whose cap this message alone exceeds.
+    pub(crate) fn over_alone(&self) -> Option<&SpendingLine> {
+        self.lines.iter().find(|line| line.amount > line.cap)
+    }
+
     /// Finds a line whose cap would be exceeded. `spent` has the present counter of each line.
     #[must_use]
     pub fn over(&self, spent: &[u64]) -> Option<&SpendingLine> {
+        let is_over = |(line, spent): &(&SpendingLine, &u64)| **spent > line.cap - line.amount;
         let mut lines = self.lines.iter().zip(spent);
-        let over = lines.find(|(line, spent)| {
-            let total = line.amount.checked_add(**spent);
-            total.is_none_or(|total| total > line.cap)
-        });
-        over.map(|(line, _)| line)
+        self.over_alone()
+            .or_else(|| lines.find(is_over).map(|(line, _)| line))
     }
 }
 

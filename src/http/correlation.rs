@@ -116,7 +116,7 @@ fn has_long_digits(id: &str) -> bool {
 
 /// Whether an ID has a form that only programs write: a UUID, a ULID, or 16 or 32 hexadecimal digits. In these forms,
 /// several digits often stand in a row by chance.
-fn is_random(id: &str) -> bool {
+pub(super) fn is_random(id: &str) -> bool {
     let is_hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let groups = || id.split('-').map(str::len);
     let is_uuid_like = id.len() == 36 && groups().eq([8, 4, 4, 4, 12]) && id.split('-').all(is_hex);

@@ -146,10 +146,12 @@ pub(super) fn told(told: &DryRun) -> Response {
             text: planned.and_then(|planned| planned.text.as_deref()),
             segments: planned.and_then(|planned| planned.segments),
             price: planned.and_then(|planned| planned.price).map(dollars),
-            guess_chance: planned.map(|planned| ChanceBody {
-                of_code: &planned.chance_of_code,
-                of_number: planned.chance_of_number.clone(),
-            }),
+            guess_chance: planned
+                .filter(|_| !told.is_test_number)
+                .map(|planned| ChanceBody {
+                    of_code: &planned.chance_of_code,
+                    of_number: planned.chance_of_number.clone(),
+                }),
         },
     )
 }

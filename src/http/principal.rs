@@ -1,5 +1,6 @@
 //! The callers that AWS has authenticated, and the check whether they are trusted as backends.
 
+use super::correlation::is_random;
 use super::request::Request;
 
 /// A caller that AWS has authenticated.
@@ -162,14 +163,15 @@ fn shown_signer(arn: &str) -> Option<String> {
     shown.filter(|_| is_account && arn.starts_with("arn:"))
 }
 
-/// Whether an API key's or a client's ID is one that the log may have. It has fewer digits in a row than a phone number,
-/// and no `@`, so it is no email address.
+/// Whether an API key's or a client's ID is one that the log may have. It has fewer digits in a row than a phone number, or
+/// is random, and has no `@`, so it is no email address.
 fn is_plain_id(id: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:/-".contains(&byte);
-    let mut rows = id.split(|c: char| !c.is_ascii_digit());
+    let mut rows = id.split(|c: char| c.is_ascii_alphabetic());
+    let digits = |row: &str| row.bytes().filter(u8::is_ascii_digit).count();
     id.len() <= LONGEST_ID
         && id.bytes().all(is_allowed)
-        && rows.all(|row| row.len() < DIGITS_OF_A_NUMBER)
+        && (is_random(id) || rows.all(|row| digits(row) < DIGITS_OF_A_NUMBER))
         && id.bytes().any(|byte| byte.is_ascii_alphabetic())
 }
 

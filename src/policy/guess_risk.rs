@@ -99,7 +99,7 @@ pub struct CodePolicy {
 /// The chance that somebody who attacks one number guesses a right code within a period, at most.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GuessChance {
-    /// The guesses, each with a chance of one in ten to the power of `digits`.
+    /// Pairs of a guess and a code, each with a chance of one in ten to the power of `digits`.
     pub guesses: u64,
     pub digits: u8,
     pub period: Period,
@@ -141,7 +141,8 @@ impl CodePolicy {
         }
     }
 
-    fn doors(&self) -> impl Iterator<Item = Door> {
+    /// The doors that messages come through.
+    pub fn doors(&self) -> impl Iterator<Item = Door> {
         let sign_in = (!self.shares.sign_in.is_none()).then_some(Door::SignIn);
         let device = self.shares.has_devices.then_some(Door::Device);
         [Some(Door::Http), sign_in, device].into_iter().flatten()

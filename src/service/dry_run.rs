@@ -24,7 +24,7 @@ const NOT_READ: &str =
 #[derive(Debug)]
 pub struct DryRun {
     pub to: PhoneNumber,
-    /// The error that the send would get; `None` if the provider would be asked.
+    /// The error that the send would get; `None` if nothing known here refuses it.
     pub refusal: Option<Error>,
     /// The limits that were read, in the order in which they are judged.
     pub rules: Vec<Rule>,

@@ -111,14 +111,19 @@ fn changes(
     if risk.is_met_by(&strictest) {
         return format!("These together would meet it: {}.", of_strictest());
     }
-    match strictest.with_fewer_sends(risk) {
-        Some(it) => format!(
-            "These together would meet it: {}, SEND_LIMITS={}.",
-            of_strictest(),
-            it.send_limits
-        ),
-        None => "Neither longer codes nor fewer guesses or messages meet it: accept a higher chance or a shorter period, or \
-                 have fewer doors (SIGN_IN_SHARE=0, no DEVICE_TOKEN_DAYS)."
-            .to_owned(),
+    if let Some(it) = strictest.with_fewer_sends(risk) {
+        let limits = it.send_limits;
+        return format!(
+            "These together would meet it: {}, SEND_LIMITS={limits}.",
+            of_strictest()
+        );
     }
+    let doors = if policy.doors().count() > 1 {
+        ", or have fewer doors (SIGN_IN_SHARE=0, no DEVICE_TOKEN_DAYS)"
+    } else {
+        ""
+    };
+    format!(
+        "Neither longer codes nor fewer guesses or messages meet it: accept a higher chance or a shorter period{doors}."
+    )
 }

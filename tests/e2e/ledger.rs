@@ -242,7 +242,7 @@ async fn execution_environments_share_attempts_windows_and_keys() {
         for function in [&one, &other] {
             aws.assert_no_leak(
                 &function.log(),
-                &["192.0.2.77", "order-4711", "user/backend"],
+                &["192.0.2.77", "order-4711", "AIDAEXAMPLE"],
             );
         }
     })

@@ -771,6 +771,8 @@ async fn an_odd_caller_breaks_no_line() {
         ("14255550142", false),
         ("+14255550142", false),
         ("tel:14255550142", false),
+        ("tel:1-425-555-0142", false),
+        ("11112222-3333-4444-5555-66667777888a", true),
         ("jane@example.com", false),
         ("a b", false),
         ("a\",\"outcome\":\"ok", false),

@@ -2,6 +2,7 @@
 
 use crate::emulator::{Emulator, keep_what_is_used};
 use crate::service::{service, settings};
+use crate::shared::{spend, spending};
 use futures_util::future::join_all;
 use otp_lambda::error::ErrorCode;
 use otp_lambda::ledger::{Door, ItemName, Ledger, SpendOutcome, Spending};
@@ -245,4 +246,22 @@ async fn the_only_country_shares_the_item_of_all_budgets() {
     // A second country is allowed in the middle of the day.
     let later = MORNING.plus(HOUR);
     assert_eq!(ten_messages(&emulator, &JAMAICA, later).await, 0);
+}
+
+/// The send and a judgement of the send must name the same budget.
+#[tokio::test]
+async fn a_budget_that_the_message_alone_exceeds_is_named_before_a_full_one() {
+    let (emulator, memory) = (Emulator::new(), MemoryLedger::default());
+    let both: [&dyn Ledger; 2] = [&emulator.ledger(), &memory];
+    for ledger in both {
+        assert_eq!(spend(ledger, &spending(&[("m", 1, 1)])).await, None);
+        let large = spending(&[("m", 1, 1), ("u", 2, 1)]);
+        assert_eq!(spend(ledger, &large).await, Some(1));
+        let counters = ledger.spent(&large).await.unwrap();
+        let judged = large.over(&counters).map(|line| &*line.counter);
+        assert_eq!(judged, Some("u"));
+        // The control: a message that has room alone is refused by the full one.
+        let small = spending(&[("m", 1, 1), ("u", 1, 1)]);
+        assert_eq!(spend(ledger, &small).await, Some(0));
+    }
 }

@@ -57,18 +57,7 @@ impl Items {
     }
 
     pub(super) fn spend(&mut self, spending: &Spending) -> SpendOutcome {
-        let budget = self.budgets.get(&spending.item);
-        let spent = |counter| {
-            budget
-                .and_then(|budget| budget.spent.get(counter))
-                .copied()
-                .unwrap_or_default()
-        };
-        let over = spending.lines.iter().find(|line| {
-            let total = line.amount.checked_add(spent(&line.counter));
-            total.is_none_or(|total| total > line.cap)
-        });
-        if let Some(line) = over {
+        if let Some(line) = spending.over(&self.spent(spending)) {
             return SpendOutcome::OverCap(line.clone());
         }
         if spending.lines.is_empty() {

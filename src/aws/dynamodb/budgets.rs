@@ -13,13 +13,10 @@ impl DynamoDb {
             return Ok(SpendOutcome::Spent(Vec::new()));
         }
         // A condition cannot add the amount to the counter. So the counter is compared with the cap less the amount.
-        let mut rooms = Vec::new();
-        for line in lines {
-            match line.cap.checked_sub(line.amount) {
-                Some(room) => rooms.push(room),
-                None => return Ok(SpendOutcome::OverCap(line.clone())),
-            }
+        if let Some(line) = spending.over_alone() {
+            return Ok(SpendOutcome::OverCap(line.clone()));
         }
+        let rooms = lines.iter().map(|line| line.cap - line.amount);
         let adds: Vec<String> = lines
             .iter()
             .enumerate()
@@ -51,10 +48,10 @@ impl DynamoDb {
             .when(caps.join(" AND "))
             .repeatable()
             .number(":ttl", spending.expires.seconds());
-        for (i, (line, room)) in lines.iter().zip(&rooms).enumerate() {
+        for (i, (line, room)) in lines.iter().zip(rooms).enumerate() {
             update = update
                 .number(format!(":amount{i}"), line.amount)
-                .number(format!(":room{i}"), *room);
+                .number(format!(":room{i}"), room);
         }
         let item = match update.run().await? {
             // The response has the counters that were written, and no others. So it does not grow with the hours of
