@@ -89,6 +89,7 @@ def test_variables_are_those_of_the_deployed_function(variant):
     found = settings.Template().variables(given)
     for name in ("LEDGER_TABLE", "LEDGER_KEY"):
         assert expected.pop(name) and found.pop(name)
+    assert bool(expected.pop("DELIVERY_TOPIC", "")) == bool(found.pop("DELIVERY_TOPIC", ""))
     assert found == expected
 
 

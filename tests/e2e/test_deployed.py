@@ -138,6 +138,7 @@ BROKEN = [
             "WhatsAppOriginationArns": WHATSAPP,
         }.items()
     ],
+    {"DeliveryEvents": "on"},
     {"SmsOriginationArns": ""},
     {"Channels": "voice", "VoiceOriginationArns": ARN},
     {"Channels": "sms,voice"},
